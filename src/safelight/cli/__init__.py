@@ -1,0 +1,1 @@
+"""The command line: parses, prints, and leaves the work to the rooms below."""

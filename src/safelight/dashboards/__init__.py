@@ -1,0 +1,1 @@
+"""Metrics drawn: Grafana boards, as code."""

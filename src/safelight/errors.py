@@ -1,0 +1,327 @@
+"""Every way Safelight fails: one tree, and each branch knows its HTTP status, reason and exit code.
+
+    SafelightError
+    ├── BadInput                     the caller's to mend (4xx)
+    │   ├── MalformedBody            bad_request             400
+    │   ├── UnsupportedMediaType     unsupported_media_type  415
+    │   ├── BodyTooLarge             body_too_large          413
+    │   ├── NotAnImage               not_an_image            422
+    │   ├── ImageDamaged             image_damaged           422
+    │   ├── ImageTooLarge            image_too_large         413
+    │   └── InvalidParameter         invalid_parameter       422
+    ├── Unavailable                  come back later (503, 504)
+    │   ├── NotReady                 not_ready               503
+    │   ├── Overloaded               overloaded              503
+    │   ├── WorkerLost               worker_lost             503
+    │   ├── Timeout                  timeout                 504
+    │   └── Cancelled                cancelled               499
+    ├── ModelFailure                 the model could not (5xx)
+    │   ├── OutOfMemory              cuda_oom                503
+    │   └── ModelError               model_error             500
+    └── Unusable                     the operator's to mend: nothing starts (exit code 2 or 3)
+        ├── BadSetting
+        ├── MissingExtra
+        ├── MissingProgram
+        ├── ModelNotFound
+        ├── PortTaken
+        ├── ServiceFailed
+        └── AlreadyWatched
+"""
+
+from collections.abc import Sequence
+
+NO_ERROR = "none"
+
+
+class SafelightError(Exception):
+    """Whatever Safelight raises on purpose; its text is safe to show to the caller."""
+
+    status = 500
+    reason = "internal_error"
+    exit_code = 1
+    retry_after_seconds: float | None = None
+
+
+class BadInput(SafelightError):
+    """The request cannot be served as it is, now or later."""
+
+    status = 400
+    reason = "bad_request"
+
+
+class MalformedBody(BadInput):
+    """The body is not what its content type says."""
+
+
+class UnsupportedMediaType(BadInput):
+    """The body's content type is none that the route reads."""
+
+    status = 415
+    reason = "unsupported_media_type"
+
+    def __init__(self, content_type: str, accepted: Sequence[str]) -> None:
+        shown = content_type[:60] or "none"
+        super().__init__(f"The content type is {shown!r}; send one of {', '.join(accepted)}.")
+
+
+class BodyTooLarge(BadInput):
+    """The body has more bytes than one request may send."""
+
+    status = 413
+    reason = "body_too_large"
+
+    def __init__(self, limit_bytes: int) -> None:
+        super().__init__(
+            f"The body is larger than the limit of {limit_bytes} bytes. "
+            "Send a smaller image, or raise SAFELIGHT_BODY_LIMIT_BYTES."
+        )
+
+
+class NotAnImage(BadInput):
+    """The bytes are no picture that Pillow knows."""
+
+    status = 422
+    reason = "not_an_image"
+
+    def __init__(self) -> None:
+        super().__init__("The image is not in a known format. Send a JPEG, PNG or WebP file.")
+
+
+class ImageDamaged(BadInput):
+    """The picture starts well and cannot be read to its end."""
+
+    status = 422
+    reason = "image_damaged"
+
+    def __init__(self) -> None:
+        super().__init__("The image is truncated or damaged. Send the whole file again.")
+
+
+class ImageTooLarge(BadInput):
+    """The picture has more pixels than one request may send."""
+
+    status = 413
+    reason = "image_too_large"
+
+    def __init__(self, width: int, height: int, limit_pixels: int) -> None:
+        super().__init__(
+            f"The image has {width} x {height} pixels and the limit is {limit_pixels} pixels. "
+            "Send a smaller image, or raise SAFELIGHT_IMAGE_LIMIT_PIXELS."
+        )
+
+
+class InvalidParameter(BadInput):
+    """A parameter is missing, unknown, or out of its bounds."""
+
+    status = 422
+    reason = "invalid_parameter"
+
+
+class Unavailable(SafelightError):
+    """The request was good and could not be served this time."""
+
+    status = 503
+    reason = "overloaded"
+
+
+class NotReady(Unavailable):
+    """The model is not loaded, or not loaded again yet."""
+
+    reason = "not_ready"
+    retry_after_seconds = 5.0
+
+    def __init__(self) -> None:
+        super().__init__("The model is still loading. Retry shortly; /readyz tells when.")
+
+
+class Overloaded(Unavailable):
+    """The queue is full."""
+
+    def __init__(self, waiting: int, limit: int, retry_after_seconds: float) -> None:
+        self.retry_after_seconds = retry_after_seconds
+        super().__init__(
+            f"{waiting} requests are waiting and the limit is {limit}. "
+            "Retry later, or raise SAFELIGHT_QUEUE_LIMIT."
+        )
+
+
+class WorkerLost(Unavailable):
+    """The worker process ended while it had the job."""
+
+    reason = "worker_lost"
+    retry_after_seconds = 10.0
+
+    def __init__(self) -> None:
+        super().__init__("The worker process ended while it had this request. Send it again.")
+
+
+class Timeout(Unavailable):
+    """The deadline passed before the answer was there."""
+
+    status = 504
+    reason = "timeout"
+
+    def __init__(self, limit_seconds: float) -> None:
+        super().__init__(
+            f"The answer was not ready within {limit_seconds:g} seconds. "
+            "Ask for fewer steps or a smaller image, or raise SAFELIGHT_REQUEST_TIMEOUT_SECONDS."
+        )
+
+
+class Cancelled(Unavailable):
+    """The caller left before the answer was there."""
+
+    status = 499
+    reason = "cancelled"
+
+    def __init__(self) -> None:
+        super().__init__("The request was cancelled before its answer was ready.")
+
+
+class ModelFailure(SafelightError):
+    """The model had the job and did not finish it."""
+
+    reason = "model_error"
+
+
+class OutOfMemory(ModelFailure):
+    """The device's memory did not suffice."""
+
+    status = 503
+    reason = "cuda_oom"
+
+    def __init__(self) -> None:
+        super().__init__("The device ran out of memory. Send a smaller image, or fewer at once.")
+
+
+class ModelError(ModelFailure):
+    """The model raised an error of its own."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(f"The model failed with {kind}. The service's log has the details.")
+
+
+class Unusable(SafelightError):
+    """Something needed is missing or wrong: the command stops before it starts."""
+
+    exit_code = 2
+
+
+class BadSetting(Unusable):
+    """A setting, or a file that a setting names, cannot be used."""
+
+
+class MissingExtra(Unusable):
+    """A library of an optional extra is not installed."""
+
+    exit_code = 3
+
+    def __init__(self, extra: str, library: str) -> None:
+        super().__init__(f"{library} is not installed. Run: pip install 'safelight[{extra}]'")
+
+
+class MissingProgram(Unusable):
+    """A program that the command runs is not installed."""
+
+    exit_code = 3
+
+    def __init__(self, program: str, package: str) -> None:
+        super().__init__(
+            f"{program} is not installed. On Debian run: apt-get install {package}; "
+            "elsewhere see https://prometheus.io/download."
+        )
+
+
+class ModelNotFound(Unusable):
+    """The model is no folder, no bundled demo and no hub id within reach."""
+
+    exit_code = 3
+
+    def __init__(self, model: str, why: str) -> None:
+        super().__init__(
+            f"The model {model!r} could not be loaded: {why} "
+            "Name a hub id, a local folder with model_index.json, or demo-edit."
+        )
+
+
+class PortTaken(Unusable):
+    """Another program listens where a service of ours should."""
+
+    exit_code = 3
+
+    def __init__(self, service: str, host: str, port: int) -> None:
+        super().__init__(
+            f"Port {port} on {host}, wanted by {service}, is taken. "
+            f"Stop the program that holds it, or choose another port (safelight up --help)."
+        )
+
+
+class ServiceFailed(Unusable):
+    """A service that we started did not come up, or did not stay up."""
+
+    exit_code = 1
+
+
+class AlreadyWatched(Unusable):
+    """The object has a probe already."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"This {what} is already watched. Call .unwatch() on the first watch.")
+
+
+# The closed set behind every `error` label and every `reason` of a problem document.
+REASONS = (
+    "bad_request",
+    "unsupported_media_type",
+    "body_too_large",
+    "not_an_image",
+    "image_damaged",
+    "image_too_large",
+    "invalid_parameter",
+    "not_ready",
+    "overloaded",
+    "worker_lost",
+    "timeout",
+    "cancelled",
+    "cuda_oom",
+    "model_error",
+    "internal_error",
+)
+
+_REASON_BY_STATUS = {
+    401: "bad_request",
+    408: "timeout",
+    413: "body_too_large",
+    415: "unsupported_media_type",
+    422: "invalid_parameter",
+    429: "overloaded",
+    499: "cancelled",
+    503: "overloaded",
+    504: "timeout",
+}
+
+_REASON_BY_EXCEPTION = {
+    "OutOfMemoryError": "cuda_oom",
+    "UnidentifiedImageError": "not_an_image",
+    "DecompressionBombError": "image_too_large",
+    "TimeoutError": "timeout",
+    "CancelledError": "cancelled",
+}
+
+
+def reason_of_status(status: int) -> str:
+    """Return the reason that a bare HTTP status stands for; `none` below 400."""
+    if status < 400:
+        return NO_ERROR
+    return _REASON_BY_STATUS.get(status, "bad_request" if status < 500 else "internal_error")
+
+
+def reason_of_exception(error: BaseException, default: str = "internal_error") -> str:
+    """Return the reason of an exception raised by somebody else's code.
+
+    Classes are told by name, so that no library need be imported to know its errors.
+    """
+    if isinstance(error, SafelightError):
+        return error.reason
+    names = (cls.__name__ for cls in type(error).__mro__)
+    return next((_REASON_BY_EXCEPTION[name] for name in names if name in _REASON_BY_EXCEPTION), default)

@@ -1,0 +1,83 @@
+"""PromQL from metrics, not from text. Strings only: nothing here asks Prometheus anything."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from safelight.metrics.spec import Kind, Label, Metric
+
+Matchers = Mapping[Label | str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Queries:
+    """Expressions for the service of one namespace.
+
+    `matchers` go into every selector (a job, an instance); a value that starts with `~` is a
+    regular expression, one that starts with `!` excludes.
+    """
+
+    namespace: str
+    window: str = "5m"
+    matchers: Matchers = field(default_factory=dict)
+
+    def select(self, metric: Metric, where: Matchers | None = None, suffix: str = "") -> str:
+        """Return the metric's selector, with the matchers of this object and those given."""
+        matchers = {_name(label): value for label, value in {**self.matchers, **(where or {})}.items()}
+        inside = ", ".join(_matcher(name, value) for name, value in matchers.items())
+        name = metric.full_name(self.namespace) + suffix
+        return f"{name}{{{inside}}}" if inside else name
+
+    def rate(
+        self, metric: Metric, by: tuple[Label, ...] = (), where: Matchers | None = None, window: str | None = None
+    ) -> str:
+        """Return events per second of a counter, or observations per second of a histogram."""
+        suffix = "_count" if metric.kind in (Kind.HISTOGRAM, Kind.SUMMARY) else ""
+        return _sum(f"rate({self.select(metric, where, suffix)}[{window or self.window}])", by)
+
+    def increase(self, metric: Metric, by: tuple[Label, ...] = (), where: Matchers | None = None) -> str:
+        """Return the events of a counter within the window."""
+        return _sum(f"increase({self.select(metric, where)}[{self.window}])", by)
+
+    def quantile(
+        self, q: float, metric: Metric, by: tuple[Label, ...] = (), where: Matchers | None = None
+    ) -> str:
+        """Return the q-quantile of a histogram, in the metric's unit."""
+        return f"histogram_quantile({q:g}, {self.buckets(metric, by, where)})"
+
+    def buckets(self, metric: Metric, by: tuple[Label, ...] = (), where: Matchers | None = None) -> str:
+        """Return the rates of a histogram's buckets, summed but for `le` and `by`."""
+        names = ", ".join(("le", *(label.name for label in by)))
+        return f"sum by ({names}) (rate({self.select(metric, where, '_bucket')}[{self.window}]))"
+
+    def mean(self, metric: Metric, by: tuple[Label, ...] = (), where: Matchers | None = None) -> str:
+        """Return the mean of a histogram's observations within the window."""
+        total = _sum(f"rate({self.select(metric, where, '_sum')}[{self.window}])", by)
+        return f"{total} / {self.rate(metric, by, where)}"
+
+    def seconds_per_second(self, metric: Metric, by: tuple[Label, ...] = (), where: Matchers | None = None) -> str:
+        """Return how much of what a histogram adds up accrues per second."""
+        return _sum(f"rate({self.select(metric, where, '_sum')}[{self.window}])", by)
+
+    def success_ratio(self, successes: Metric, total: Metric, by: tuple[Label, ...] = ()) -> str:
+        """Return the share of `total` that are `successes`, 0 to 1."""
+        return f"{self.rate(successes, by)} / {self.rate(total, by)}"
+
+
+def _sum(inner: str, by: tuple[Label, ...]) -> str:
+    return f"sum by ({', '.join(label.name for label in by)}) ({inner})" if by else f"sum({inner})"
+
+
+def _name(label: Label | str) -> str:
+    return label.name if isinstance(label, Label) else label
+
+
+def _matcher(name: str, value: str) -> str:
+    operator = "="
+    if value.startswith("!~"):
+        operator, value = "!~", value[2:]
+    elif value.startswith("~"):
+        operator, value = "=~", value[1:]
+    elif value.startswith("!"):
+        operator, value = "!=", value[1:]
+    escaped = value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
+    return f'{name}{operator}"{escaped}"'

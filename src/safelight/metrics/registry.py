@@ -1,0 +1,214 @@
+"""The only door to prometheus_client: one Meter counts for one service and writes the exposition.
+
+A Meter has a registry of its own, so two services fit in one process and tests do not meet. It
+never exposes more series than the catalogue allows: what is too many becomes `other`.
+"""
+
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any, Protocol
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    Summary,
+    start_http_server,
+)
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.metrics import MetricWrapperBase
+from prometheus_client.metrics_core import Metric as Exposed
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.registry import Collector
+
+from safelight.metrics.catalog import (
+    EXPOSITION_LINES,
+    EXPOSITION_SECONDS,
+    PROBE_FAILURES,
+    SERIES_FOLDED,
+)
+from safelight.metrics.spec import OTHER, Kind, Metric
+
+Exemplar = dict[str, str]
+
+
+class Child(Protocol):
+    """One series: what `Meter.child` returns, to be kept where a loop is hot."""
+
+    def inc(self, amount: float = ..., exemplar: Exemplar | None = ...) -> None:
+        """Add to a counter or gauge."""
+
+    def set(self, value: float) -> None:
+        """Set a gauge."""
+
+    def observe(self, amount: float, exemplar: Exemplar | None = ...) -> None:
+        """Enter an observation into a histogram or summary."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exposition:
+    """One answer to a scrape."""
+
+    body: bytes
+    content_type: str
+
+
+class Meter:
+    """Counts the metrics of the catalogue for one namespace. Safe to use from any thread.
+
+    A metric is exposed from its first use on: what was never measured is absent, not 0.
+    """
+
+    def __init__(self, namespace: str, *, clock: Callable[[], float] = perf_counter) -> None:
+        self.namespace = namespace
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._registry = CollectorRegistry()
+        self._exposed: dict[Metric, MetricWrapperBase] = {}
+        self._children: dict[Metric, dict[tuple[str, ...], Any]] = defaultdict(dict)
+        self._totals: dict[tuple[Metric, tuple[str, ...]], float] = {}
+        ProcessCollector(registry=self._registry)
+        self.start_at_zero(PROBE_FAILURES)
+
+    def child(self, metric: Metric, *values: str) -> Any:
+        """Return the series of these label values, in the order of the metric's labels.
+
+        Values outside a closed set, and series beyond the metric's limit, become `other`.
+        """
+        found = self._children[metric].get(values)
+        return found if found is not None else self._admit(metric, values)
+
+    def add(self, metric: Metric, *values: str, amount: float = 1) -> None:
+        """Add to a counter or gauge."""
+        self.child(metric, *values).inc(amount)
+
+    def set(self, metric: Metric, *values: str, value: float) -> None:
+        """Set a gauge."""
+        self.child(metric, *values).set(value)
+
+    def observe(
+        self, metric: Metric, *values: str, value: float, exemplar: Exemplar | None = None
+    ) -> None:
+        """Enter an observation; the exemplar ties its bucket to a trace."""
+        self.child(metric, *values).observe(value, exemplar)
+
+    def set_total(self, metric: Metric, *values: str, value: float) -> None:
+        """Bring a counter to a total that is kept elsewhere; a total that fell has started anew."""
+        with self._lock:
+            last = self._totals.get((metric, values), 0.0)
+            self._totals[metric, values] = value
+        self.add(metric, *values, amount=value - last if value >= last else value)
+
+    def start_at_zero(self, *counters: Metric) -> None:
+        """Show counters with at most one closed label now, so that their first event is a rise."""
+        for metric in counters:
+            values = metric.labels[0].values or () if metric.labels else ()
+            for known in ((value,) for value in values) if metric.labels else ((),):
+                self.child(metric, *known)
+
+    def forget(self, metric: Metric, *values: str) -> None:
+        """Stop exposing the metric's series whose first labels have these values."""
+        with self._lock:
+            children = self._children[metric]
+            for gone in [key for key in children if key[: len(values)] == values]:
+                del children[gone]
+                self._totals.pop((metric, gone), None)
+                if gone:
+                    self._exposed[metric].remove(*gone)
+
+    def probe_failed(self, probe: str) -> None:
+        """Count a failure of our own, which must not become the request's."""
+        self.add(PROBE_FAILURES, probe)
+
+    def expose(self, accept: str = "") -> Exposition:
+        """Return the exposition in the format that an Accept header asks for.
+
+        OpenMetrics, with exemplars, where the header names it; else Prometheus' text format. Takes
+        milliseconds and holds the GIL in slices: call it from a thread, not from an event loop.
+        """
+        started = self._clock()
+        encode, content_type = choose_encoder(accept)
+        body: bytes = encode(_WithoutCreated(self._registry))
+        self.set(EXPOSITION_SECONDS, value=self._clock() - started)
+        self.set(EXPOSITION_LINES, value=body.count(b"\n"))
+        return Exposition(body, content_type)
+
+    def serve(self, port: int, host: str = "127.0.0.1") -> Callable[[], None]:
+        """Answer scrapes on a port of its own, for programs without a web server; return its stop."""
+        server, thread = start_http_server(port, host, registry=_WithoutCreated(self._registry))
+
+        def stop() -> None:
+            server.shutdown()
+            server.server_close()
+            thread.join()
+
+        return stop
+
+    def _register(self, metric: Metric) -> MetricWrapperBase:
+        name = metric.full_name(self.namespace)
+        if metric.kind is Kind.HISTOGRAM:
+            return Histogram(
+                name, metric.help, metric.label_names, registry=self._registry, buckets=metric.buckets
+            )
+        kinds: Mapping[Kind, type[Counter | Gauge | Summary]] = {
+            Kind.COUNTER: Counter,
+            Kind.GAUGE: Gauge,
+            Kind.SUMMARY: Summary,
+        }
+        return kinds[metric.kind](name, metric.help, metric.label_names, registry=self._registry)
+
+    def _admit(self, metric: Metric, values: tuple[str, ...]) -> Any:
+        known = tuple(
+            value if label.values is None or value in label.values else OTHER
+            for label, value in zip(metric.labels, values, strict=True)
+        )
+        with self._lock:
+            children = self._children[metric]
+            folded = known not in children and len(children) >= max(metric.series - 1, 1)
+            if folded:
+                known = (OTHER,) * len(known)
+            if known not in children:
+                exposed = self._exposed.get(metric) or self._register(metric)
+                self._exposed[metric] = exposed
+                children[known] = exposed.labels(*known) if known else exposed
+            child = children[known]
+        if folded and metric is not SERIES_FOLDED:
+            self.add(SERIES_FOLDED, metric.name)
+        return child
+
+
+class _WithoutCreated(Collector):
+    """A registry less its `_created` samples, which double the lines and which nobody draws."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._registry = registry
+
+    def collect(self) -> Iterator[Exposed]:
+        for family in self._registry.collect():
+            family.samples = [s for s in family.samples if not s.name.endswith("_created")]
+            yield family
+
+
+Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
+
+
+def parse(exposition: str) -> Samples:
+    """Return every sample of a text exposition: (name, labels) to value."""
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(exposition)
+        for sample in family.samples
+    }
+
+
+def where(samples: Samples, name: str, **labels: str) -> Iterable[tuple[dict[str, str], float]]:
+    """Return the samples of a name whose labels include those given."""
+    wanted = set(labels.items())
+    return (
+        (dict(found), value) for (sample, found), value in samples.items() if sample == name and wanted <= found
+    )

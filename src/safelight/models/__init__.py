@@ -1,0 +1,1 @@
+"""Makes images: one backend per family, behind one protocol."""

@@ -1,0 +1,178 @@
+"""Measures any ASGI application (FastAPI, Starlette), and answers `/metrics` in front of it.
+
+Pure ASGI: it reads no body and starts no task; it counts what passes by. The hot path keeps its
+series at hand, since looking them up costs more than counting.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, MutableMapping
+from time import perf_counter
+from typing import Any
+
+from safelight.errors import AlreadyWatched, reason_of_exception, reason_of_status
+from safelight.metrics.catalog import (
+    HTTP_IN_PROGRESS,
+    HTTP_REQUEST_BYTES,
+    HTTP_REQUESTS,
+    HTTP_RESPONSE_BYTES,
+    HTTP_SECONDS,
+)
+from safelight.metrics.registry import Child, Meter
+from safelight.probes.guard import Guard
+from safelight.probes.routes import Routes
+from safelight.telemetry.record import CURRENT_EXCHANGE, Exchange, Sink, finish
+from safelight.telemetry.traces import current_trace_id, trace_id_of
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+METRICS_PATH = "/metrics"
+
+
+class AsgiProbe:
+    """Wraps an ASGI application; a request that reaches a model also becomes a Record.
+
+    `model_endpoints` are routes whose failures before the model count as the model's requests from
+    the start; every route seen to call a pipeline joins them by itself.
+    """
+
+    def __init__(
+        self, app: App, *, meter: Meter, sink: Sink, model_endpoints: Collection[str] = ()
+    ) -> None:
+        self._app = app
+        self._meter = meter
+        self._sink = sink
+        self._model_endpoints = set(model_endpoints)
+        self._routes = Routes()
+        self._guard = Guard("asgi", meter.probe_failed)
+        self._in_progress: Child = meter.child(HTTP_IN_PROGRESS)
+        self._series: dict[tuple[str, str, int], tuple[Child, Child, Child, Child]] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection; anything but HTTP passes through untouched."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+        elif scope["path"] == METRICS_PATH:
+            await self._expose(scope, send)
+        else:
+            await self._measure(scope, receive, send)
+
+    async def _measure(self, scope: Scope, receive: Receive, send: Send) -> None:
+        passage = _Passage(receive, send)
+        root_path = scope.get("root_path", "")
+        token = CURRENT_EXCHANGE.set(passage.exchange)
+        self._in_progress.inc()
+        try:
+            await self._app(scope, passage.receive, passage.send)
+        except BaseException as error:
+            cancelled = isinstance(error, asyncio.CancelledError)
+            passage.status = passage.status or (499 if cancelled else 500)
+            passage.error = reason_of_exception(error)
+            raise
+        finally:
+            CURRENT_EXCHANGE.reset(token)
+            self._in_progress.inc(-1)
+            with self._guard:
+                self._count(scope, root_path, passage)
+
+    def _count(self, scope: Scope, root_path: str, passage: "_Passage") -> None:
+        handler = self._routes.template(scope, root_path)
+        trace_id = passage.trace_id or trace_id_of(scope["headers"])
+        exemplar = {"trace_id": trace_id} if trace_id else None
+        requests, seconds, received, sent = self._find(handler, scope["method"], passage.status)
+        requests.inc(1, exemplar)
+        seconds.observe(perf_counter() - passage.started, exemplar)
+        received.observe(passage.received_bytes)
+        sent.observe(passage.sent_bytes)
+        exchange = passage.exchange
+        if exchange.is_model_request or handler in self._model_endpoints:
+            self._model_endpoints.add(handler)
+            exchange.trace_id = trace_id
+            error = passage.error or reason_of_status(passage.status)
+            self._sink(finish(exchange, handler, passage.status, error))
+
+    def _find(self, handler: str, method: str, status: int) -> tuple[Child, Child, Child, Child]:
+        found = self._series.get((handler, method, status))
+        if found is None:
+            child = self._meter.child
+            found = (
+                child(HTTP_REQUESTS, handler, method, str(status)),
+                child(HTTP_SECONDS, handler, method),
+                child(HTTP_REQUEST_BYTES, handler),
+                child(HTTP_RESPONSE_BYTES, handler),
+            )
+            if len(self._series) < 1000:  # a caller may invent methods without end
+                self._series[handler, method, status] = found
+        return found
+
+    async def _expose(self, scope: Scope, send: Send) -> None:
+        accept = next((value for name, value in scope["headers"] if name == b"accept"), b"")
+        # In a thread: writing thousands of lines takes milliseconds that requests would wait for.
+        answer = await asyncio.to_thread(self._meter.expose, accept.decode("latin-1"))
+        headers = [
+            (b"content-type", answer.content_type.encode()),
+            (b"content-length", str(len(answer.body)).encode()),
+        ]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": answer.body})
+
+
+class _Passage:
+    """One request on its way through: counts the bytes of both directions."""
+
+    __slots__ = (
+        "_receive", "_send", "error", "exchange", "received_bytes", "sent_bytes", "started", "status",
+        "trace_id",
+    )  # fmt: skip
+
+    def __init__(self, receive: Receive, send: Send) -> None:
+        self.started = perf_counter()
+        self.exchange = Exchange()
+        self.status = 0
+        self.received_bytes = 0
+        self.sent_bytes = 0
+        self.error: str | None = None
+        self.trace_id: str | None = None
+        self._receive = receive
+        self._send = send
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        self.received_bytes += len(message.get("body", b""))
+        return message
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.body":
+            self.sent_bytes += len(message.get("body", b""))
+        elif message["type"] == "http.response.start":
+            self.status = message["status"]
+            # Here, not at the end: a tracing middleware inside us has closed its span by then.
+            self.trace_id = current_trace_id()
+        await self._send(message)
+
+
+class AppProbe:
+    """Puts an AsgiProbe around a FastAPI or Starlette application in place, and takes it off."""
+
+    def __init__(self, app: Any, **wanted: Any) -> None:
+        if any(_is_ours(middleware) for middleware in app.user_middleware):
+            raise AlreadyWatched("application")
+        from starlette.middleware import Middleware
+
+        self._app = app
+        self._middleware = Middleware(AsgiProbe, **wanted)
+        app.user_middleware.insert(0, self._middleware)
+        app.middleware_stack = None  # built anew at the next request, also after a start
+
+    def unwatch(self) -> None:
+        """Take the probe off; a second call does nothing."""
+        if self._middleware in self._app.user_middleware:
+            self._app.user_middleware.remove(self._middleware)
+            self._app.middleware_stack = None
+
+
+def _is_ours(middleware: Any) -> bool:
+    return getattr(middleware, "cls", None) is AsgiProbe

@@ -1,0 +1,174 @@
+"""One pipeline call under way: its marks in time, what was asked, and what is in force."""
+
+from time import perf_counter
+from typing import Any
+
+from safelight.errors import NO_ERROR, reason_of_exception
+from safelight.probes.timers import Timer
+from safelight.telemetry.record import PipelineCall
+
+NO_GUIDANCE = 1.0  # the weight at which guidance changes nothing: uncond + 1 * (cond - uncond)
+
+
+class CallInProgress:
+    """Collects the marks of one call, and turns them into a PipelineCall."""
+
+    def __init__(
+        self, pipeline: Any, arguments: dict[str, Any], instruction_type: str, timer: Timer
+    ) -> None:
+        self._timer = timer
+        self._mark = timer.mark
+        self._pipeline_name = type(pipeline).__name__
+        self._precision = _precision(pipeline)
+        self._instruction_type = instruction_type
+        self._steps_asked = _whole(arguments.get("num_inference_steps"))
+        self._guidance_asked = _number(arguments.get("guidance_scale"))
+        self._image_guidance_asked = _number(arguments.get("image_guidance_scale"))
+        self._negative_prompt = bool(arguments.get("negative_prompt"))
+        self._guidance: float | None = None
+        self._image_guidance: float | None = None
+        self._images: tuple[tuple[int, int], ...] = ()
+        self._error = NO_ERROR
+        self._host_started = perf_counter()
+        self._host_seconds = 0.0
+        self._encoded_at: Any = None
+        self._loop_at: Any = None
+        self._loop_ended_at: Any = None
+        self._ended_at: Any = None
+        self._steps_at: list[Any] = []
+        self._started_at = timer.mark()
+
+    @property
+    def finished(self) -> bool:
+        """Tell whether the device has done all the call's work."""
+        return self._ended_at is not None and self._timer.passed(self._ended_at)
+
+    def mark_encoded(self) -> None:
+        """Mark that the prompt is encoded; inside the loop that is part of a step."""
+        if self._loop_at is None:
+            self._encoded_at = self._mark()
+
+    def mark_loop(self, pipeline: Any) -> None:
+        """Mark that the denoising loop begins, and read the guidance that it will apply."""
+        if self._loop_at is not None:
+            return
+        self._loop_at = self._mark()
+        in_force = _guides(pipeline)
+        self._guidance = _in_force(pipeline, "guidance_scale", self._guidance_asked, in_force)
+        self._image_guidance = _in_force(
+            pipeline, "image_guidance_scale", self._image_guidance_asked, in_force
+        )
+
+    def mark_step(self) -> None:
+        """Mark that a denoising step ends."""
+        self._steps_at.append(self._mark())
+
+    def mark_loop_end(self) -> None:
+        """Mark that the denoising loop ends."""
+        self._loop_ended_at = self._mark()
+
+    def mark_end(self, output: Any, error: BaseException | None) -> None:
+        """Mark that the call ends, with its output or its error."""
+        self._ended_at = self._mark()
+        self._host_seconds = perf_counter() - self._host_started
+        if error is not None:
+            self._error = reason_of_exception(error, default="model_error")
+        else:
+            self._images = _sizes(output)
+
+    def result(self) -> PipelineCall:
+        """Return what is known; without phases and steps while the device is still at work."""
+        finished = self.finished
+        return PipelineCall(
+            pipeline=self._pipeline_name,
+            instruction_type=self._instruction_type,
+            precision=self._precision,
+            seconds=self._host_seconds,
+            phases=self._phases() if finished else {},
+            step_seconds=self._step_seconds() if finished else (),
+            steps_asked=self._steps_asked,
+            guidance_asked=self._guidance_asked,
+            guidance_in_force=self._guidance,
+            image_guidance_asked=self._image_guidance_asked,
+            image_guidance_in_force=self._image_guidance,
+            overridden=self._overridden(),
+            negative_prompt=self._negative_prompt,
+            images=self._images,
+            error=self._error,
+        )
+
+    def _phases(self) -> dict[str, float]:
+        """Return seconds by phase; the phases meet end to end and sum to the call."""
+        marks = {
+            "encode_prompt": self._encoded_at or self._loop_at or self._ended_at,
+            "encode_image": self._loop_at if self._encoded_at is not None else None,
+            "denoise": (self._loop_ended_at or self._ended_at) if self._loop_at is not None else None,
+            "decode_latents": self._ended_at if self._loop_ended_at is not None else None,
+        }
+        phases: dict[str, float] = {}
+        last = self._started_at
+        for phase, mark in marks.items():
+            if mark is not None:
+                phases[phase] = max(0.0, self._timer.seconds(last, mark))
+                last = mark
+        return phases
+
+    def _step_seconds(self) -> tuple[float, ...]:
+        marks = [self._loop_at, *self._steps_at]
+        return tuple(
+            self._timer.seconds(earlier, later) for earlier, later in zip(marks, marks[1:], strict=False)
+        )
+
+    def _overridden(self) -> tuple[str, ...]:
+        compared = {
+            "guidance_scale": (self._guidance_asked, self._guidance),
+            "image_guidance_scale": (self._image_guidance_asked, self._image_guidance),
+        }
+        return tuple(name for name, (asked, used) in compared.items() if _differs(asked, used))
+
+
+def _differs(asked: float | None, used: float | None) -> bool:
+    # 0 is the other common way to ask for no guidance, so it is honoured by having none.
+    return asked is not None and used is not None and asked != used and asked != 0
+
+
+def _guides(pipeline: Any) -> bool:
+    """Tell whether the loop applies classifier-free guidance; pipelines that do not say, do."""
+    return bool(getattr(pipeline, "do_classifier_free_guidance", True))
+
+
+def _in_force(pipeline: Any, name: str, asked: float | None, guides: bool) -> float | None:  # noqa: FBT001
+    if asked is None:
+        return None
+    return _number(getattr(pipeline, name, asked)) if guides else NO_GUIDANCE
+
+
+def _precision(pipeline: Any) -> str:
+    denoiser = getattr(pipeline, "unet", None) or getattr(pipeline, "transformer", None)
+    return str(getattr(denoiser, "dtype", "other")).removeprefix("torch.")
+
+
+def _sizes(output: Any) -> tuple[tuple[int, int], ...]:
+    """Return (width, height) of the images in a pipeline's output: PIL, arrays or tensors."""
+    images = getattr(output, "images", None)
+    if images is None and isinstance(output, tuple) and output:
+        images = output[0]
+    return tuple(size for image in (images if images is not None else ()) if (size := _size(image)))
+
+
+def _size(image: Any) -> tuple[int, int] | None:
+    if hasattr(image, "size") and isinstance(image.size, tuple):
+        return image.size  # PIL
+    shape = tuple(getattr(image, "shape", ()))
+    if len(shape) != 3:
+        return None
+    height, width = shape[:2] if shape[2] <= 4 else shape[1:]  # (H, W, C), or torch's (C, H, W)
+    return int(width), int(height)
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) else None
+
+
+def _whole(value: Any) -> int | None:
+    return value if isinstance(value, int) else None

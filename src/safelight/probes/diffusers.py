@@ -1,0 +1,225 @@
+"""Watches one diffusers pipeline: its calls, phases and every denoising step.
+
+The pipeline's class is swapped for a subclass of the same name, which knows nothing but when a call
+begins and ends, when the prompt is encoded, and when the loop's own progress bar moves: every
+pipeline's loop moves it once per step, whatever its scheduler and callbacks. No module of the model
+is hooked and no callback is taken.
+"""
+
+import functools
+import inspect
+from collections import deque
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import Any, Protocol
+
+from safelight.errors import AlreadyWatched
+from safelight.metrics.catalog import NO_INSTRUCTION
+from safelight.probes.calls import CallInProgress
+from safelight.probes.guard import Guard
+from safelight.probes.timers import CudaTimer, HostTimer, Timer
+from safelight.telemetry.record import PipelineCall
+
+_PROMPT_ENCODERS = ("encode_prompt", "_encode_prompt")
+
+
+class Listener(Protocol):
+    """Who is told of a pipeline's calls, in the thread that makes them."""
+
+    def begin(self) -> None:
+        """Hear that a call begins."""
+
+    def end(self, call: PipelineCall) -> None:
+        """Hear that a call has ended, well or not."""
+
+    def late(self, call: PipelineCall) -> None:
+        """Hear the times of an ended call, whose device had not finished at its end."""
+
+    def failed(self, probe: str) -> None:
+        """Hear that the probe itself failed."""
+
+
+class DiffusersProbe:
+    """Watches a pipeline from its creation until `unwatch`."""
+
+    def __init__(
+        self,
+        pipeline: Any,
+        listener: Listener,
+        *,
+        classify: Callable[[str], str] = lambda text: NO_INSTRUCTION,  # noqa: ARG005
+        cuda: Any = None,
+    ) -> None:
+        if getattr(type(pipeline), "_safelight_probe", None) is not None:
+            raise AlreadyWatched("pipeline")
+        self._pipeline = pipeline
+        self._listener = listener
+        self._classify = classify
+        self._cuda = cuda
+        self._guard = Guard("diffusers", listener.failed)
+        self._current: ContextVar[CallInProgress | None] = ContextVar("safelight_call", default=None)
+        self._late: deque[CallInProgress] = deque(maxlen=256)
+        self._original = type(pipeline)
+        self._signature = inspect.signature(self._original.__call__)
+        self._watched = _subclass(self._original, self)
+        # Past the pipeline's own __setattr__, which writes into its configuration.
+        object.__setattr__(pipeline, "__class__", self._watched)
+
+    def unwatch(self) -> None:
+        """Give the pipeline its own class back; a second call does nothing."""
+        if type(self._pipeline) is self._watched:
+            object.__setattr__(self._pipeline, "__class__", self._original)
+
+    def drain(self) -> None:
+        """Report calls whose device has finished by now; never waits for it."""
+        while self._late and self._late[0].finished:
+            self._listener.late(self._late.popleft().result())
+
+    def around(self, original: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        """Make one call of the pipeline, watched."""
+        call: CallInProgress | None = None
+        with self._guard:
+            call = self._begin(args, kwargs)
+        if call is None:
+            return original(*args, **kwargs)
+        token = self._current.set(call)
+        output: Any = None
+        error: BaseException | None = None
+        try:
+            output = original(*args, **kwargs)
+        except BaseException as raised:
+            error = raised
+            raise
+        else:
+            return output
+        finally:
+            self._current.reset(token)
+            with self._guard:
+                self._end(call, output, error)
+
+    def encoded(self) -> None:
+        """Mark the end of the prompt's encoding."""
+        call = self._current.get()
+        if call is not None:
+            with self._guard:
+                call.mark_encoded()
+
+    def bar(self, bar: Any) -> Any:
+        """Return the loop's progress bar, with its moves watched."""
+        call = self._current.get()
+        if call is None:
+            return bar
+        with self._guard:
+            call.mark_loop(self._pipeline)
+        return _Bar(bar, call.mark_step, call.mark_loop_end, self._guard)
+
+    def _begin(self, args: Any, kwargs: Any) -> CallInProgress:
+        arguments = self._arguments(args, kwargs)
+        prompt = arguments.get("prompt") or arguments.get("instruction") or ""
+        text = prompt[0] if isinstance(prompt, list | tuple) and prompt else prompt
+        instruction_type = self._classify(text) if isinstance(text, str) else NO_INSTRUCTION
+        call = CallInProgress(self._pipeline, arguments, instruction_type, self._timer())
+        self._listener.begin()
+        return call
+
+    def _arguments(self, args: Any, kwargs: Any) -> dict[str, Any]:
+        try:
+            bound = self._signature.bind(self._pipeline, *args, **kwargs)
+        except TypeError:  # the pipeline is about to say the same to its caller
+            return dict(kwargs)
+        bound.apply_defaults()
+        return dict(bound.arguments)
+
+    def _end(self, call: CallInProgress, output: Any, error: BaseException | None) -> None:
+        call.mark_end(output, error)
+        self._listener.end(call.result())
+        if not call.finished:
+            self._late.append(call)
+        self.drain()
+
+    def _timer(self) -> Timer:
+        device = getattr(self._pipeline, "_execution_device", None)
+        if getattr(device, "type", "cpu") != "cuda":
+            return HostTimer()
+        return CudaTimer(self._cuda or _torch_cuda(), device)
+
+
+class _Bar:
+    """A progress bar that tells of its moves; everything else goes to the bar it wraps."""
+
+    def __init__(
+        self, bar: Any, on_step: Callable[[], None], on_end: Callable[[], None], guard: Guard
+    ) -> None:
+        self._bar = bar
+        self._on_step = on_step
+        self._on_end = on_end
+        self._guard = guard
+
+    def __enter__(self) -> "_Bar":
+        self._bar.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> Any:
+        with self._guard:
+            self._on_end()
+        return self._bar.__exit__(*error)
+
+    def __iter__(self) -> Any:
+        for item in self._bar:
+            yield item
+            with self._guard:
+                self._on_step()
+        with self._guard:
+            self._on_end()
+
+    def __len__(self) -> int:
+        return len(self._bar)
+
+    def update(self, n: float = 1) -> Any:
+        with self._guard:
+            self._on_step()
+        return self._bar.update(n)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._bar, name)
+
+
+def _subclass(original: type, probe: DiffusersProbe) -> type:
+    """Return a subclass of the pipeline's class, alike in name, that tells `probe` what happens."""
+
+    @functools.wraps(original.__call__)
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return probe.around(functools.partial(original.__call__, self), args, kwargs)
+
+    @functools.wraps(original.progress_bar)  # type: ignore[attr-defined]
+    def progress_bar(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return probe.bar(original.progress_bar(self, *args, **kwargs))  # type: ignore[attr-defined]
+
+    members: dict[str, Any] = {
+        "__call__": call,
+        "progress_bar": progress_bar,
+        "__module__": original.__module__,
+        "__qualname__": original.__qualname__,
+        "__doc__": original.__doc__,
+        "_safelight_probe": probe,
+    }
+    for name in _PROMPT_ENCODERS:
+        if hasattr(original, name):
+            members[name] = _encoder(getattr(original, name), probe)
+    return type(original.__name__, (original,), members)
+
+
+def _encoder(encode: Callable[..., Any], probe: DiffusersProbe) -> Callable[..., Any]:
+    @functools.wraps(encode)
+    def encoded(self: Any, *args: Any, **kwargs: Any) -> Any:
+        result = encode(self, *args, **kwargs)
+        probe.encoded()
+        return result
+
+    return encoded
+
+
+def _torch_cuda() -> Any:
+    import torch
+
+    return torch.cuda

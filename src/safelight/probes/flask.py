@@ -1,0 +1,153 @@
+"""Measures a Flask application, and answers `/metrics` in front of it.
+
+Wraps the application's WSGI callable: it reads no body; it counts what passes by.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Iterator
+from time import perf_counter
+from typing import Any
+
+from safelight.errors import AlreadyWatched, reason_of_exception, reason_of_status
+from safelight.metrics.catalog import (
+    HTTP_IN_PROGRESS,
+    HTTP_REQUEST_BYTES,
+    HTTP_REQUESTS,
+    HTTP_RESPONSE_BYTES,
+    HTTP_SECONDS,
+)
+from safelight.metrics.registry import Meter
+from safelight.probes.guard import Guard
+from safelight.telemetry.record import CURRENT_EXCHANGE, Exchange, Sink, finish
+from safelight.telemetry.traces import current_trace_id, trace_id_of
+
+Environ = dict[str, Any]
+StartResponse = Callable[..., Any]
+
+METRICS_PATH = "/metrics"
+_HANDLER = "safelight.handler"
+
+
+class FlaskProbe:
+    """Wraps a Flask application in place; `unwatch` takes the wrapper off.
+
+    `model_endpoints` are routes whose failures before the model count as the model's requests from
+    the start; every route seen to call a pipeline joins them by itself.
+    """
+
+    def __init__(
+        self, app: Any, *, meter: Meter, sink: Sink, model_endpoints: Collection[str] = ()
+    ) -> None:
+        if isinstance(getattr(app.wsgi_app, "__self__", None), FlaskProbe):
+            raise AlreadyWatched("application")
+        self._app = app
+        self._meter = meter
+        self._sink = sink
+        self._model_endpoints = set(model_endpoints)
+        self._guard = Guard("flask", meter.probe_failed)
+        self._original = app.wsgi_app
+        app.wsgi_app = self._serve
+        # Not app.before_request: Flask refuses it once the first request was served.
+        app.before_request_funcs.setdefault(None, []).insert(0, self._note_route)
+
+    def unwatch(self) -> None:
+        """Take the probe off; a second call does nothing."""
+        hooks = self._app.before_request_funcs.get(None, [])
+        if self._note_route in hooks:
+            hooks.remove(self._note_route)
+            self._app.wsgi_app = self._original
+
+    def _note_route(self) -> None:
+        from flask import request
+
+        request.environ[_HANDLER] = request.url_rule.rule if request.url_rule else "none"
+
+    def _serve(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        if environ.get("PATH_INFO") == METRICS_PATH:
+            return self._expose(environ, start_response)
+        return self._measure(environ, start_response)
+
+    def _measure(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        passage = _Passage(environ, start_response, self._close)
+        token = CURRENT_EXCHANGE.set(passage.exchange)
+        self._meter.add(HTTP_IN_PROGRESS)
+        try:
+            passage.chunks = self._original(environ, passage.start_response)
+        except BaseException as error:
+            passage.error = reason_of_exception(error)
+            passage.close()
+            raise
+        finally:
+            CURRENT_EXCHANGE.reset(token)
+        return passage
+
+    def _close(self, passage: "_Passage") -> None:
+        self._meter.add(HTTP_IN_PROGRESS, amount=-1)
+        with self._guard:
+            self._count(passage)
+
+    def _count(self, passage: "_Passage") -> None:
+        handler, method = passage.environ.get(_HANDLER, "none"), passage.environ["REQUEST_METHOD"]
+        exemplar = {"trace_id": passage.trace_id} if passage.trace_id else None
+        seconds = perf_counter() - passage.started
+        self._meter.child(HTTP_REQUESTS, handler, method, str(passage.status)).inc(1, exemplar)
+        self._meter.observe(HTTP_SECONDS, handler, method, value=seconds, exemplar=exemplar)
+        self._meter.observe(HTTP_REQUEST_BYTES, handler, value=passage.received_bytes)
+        self._meter.observe(HTTP_RESPONSE_BYTES, handler, value=passage.sent_bytes)
+        exchange = passage.exchange
+        if exchange.is_model_request or handler in self._model_endpoints:
+            self._model_endpoints.add(handler)
+            exchange.trace_id = passage.trace_id
+            error = passage.error or reason_of_status(passage.status)
+            self._sink(finish(exchange, handler, passage.status, error))
+
+    def _expose(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        answer = self._meter.expose(environ.get("HTTP_ACCEPT", ""))
+        headers = [
+            ("Content-Type", answer.content_type),
+            ("Content-Length", str(len(answer.body))),
+        ]
+        start_response("200 OK", headers)
+        return [answer.body]
+
+
+class _Passage:
+    """One request on its way through: the answer's chunks, counted as the server takes them."""
+
+    def __init__(
+        self, environ: Environ, start_response: StartResponse, on_close: Callable[["_Passage"], None]
+    ) -> None:
+        self.started = perf_counter()
+        self.exchange = Exchange()
+        self.environ = environ
+        self.chunks: Iterable[bytes] = ()
+        self.status = 500
+        self.error: str | None = None
+        self.received_bytes = int(environ.get("CONTENT_LENGTH") or 0)
+        self.sent_bytes = 0
+        traceparent = environ.get("HTTP_TRACEPARENT", "").encode("latin-1")
+        self.trace_id = trace_id_of([(b"traceparent", traceparent)])
+        self._start_response = start_response
+        self._on_close = on_close
+        self._closed = False
+
+    def start_response(self, status: str, headers: Any, *more: Any) -> Any:
+        self.status = int(status[:3])
+        self.trace_id = current_trace_id() or self.trace_id
+        return self._start_response(status, headers, *more)
+
+    def __iter__(self) -> Iterator[bytes]:
+        for chunk in self.chunks:
+            self.sent_bytes += len(chunk)
+            yield chunk
+
+    def close(self) -> None:
+        """Finish the request; WSGI servers call this once, also when the client left."""
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            close = getattr(self.chunks, "close", None)
+            if close is not None:
+                close()
+        finally:
+            self._on_close(self)

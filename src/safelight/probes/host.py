@@ -1,0 +1,62 @@
+"""Reads the machine: processors, memory, disks, network. Through psutil, which is cheap to ask."""
+
+import re
+from typing import Any
+
+import psutil
+
+from safelight.metrics.catalog import (
+    HOST_CPU,
+    HOST_DISK_BUSY,
+    HOST_DISK_READ,
+    HOST_DISK_WRITTEN,
+    HOST_FILESYSTEM_SIZE,
+    HOST_FILESYSTEM_USED,
+    HOST_MEMORY_TOTAL,
+    HOST_MEMORY_USED,
+    HOST_RECEIVED,
+    HOST_SENT,
+)
+from safelight.metrics.registry import Meter
+
+# Whole disks, not their partitions (whose bytes would count twice), loop devices or RAM disks.
+_WHOLE_DISK = re.compile(r"(sd|vd|xvd|hd)[a-z]+|nvme\d+n\d+|mmcblk\d+|disk\d+|md\d+")
+
+
+class HostProbe:
+    """Reads the machine into a meter, whenever asked."""
+
+    def __init__(self, meter: Meter, *, source: Any = psutil, mountpoint: str = "/") -> None:
+        self._meter = meter
+        self._source = source
+        self._mountpoint = mountpoint
+        source.cpu_percent()  # the first answer is meaningless: it has no earlier one to compare with
+
+    def read(self) -> bool:
+        """Read everything once."""
+        self._meter.set(HOST_CPU, value=self._source.cpu_percent() / 100)
+        memory = self._source.virtual_memory()
+        self._meter.set(HOST_MEMORY_USED, value=memory.total - memory.available)
+        self._meter.set(HOST_MEMORY_TOTAL, value=memory.total)
+        self._read_disks()
+        self._read_network()
+        return True
+
+    def _read_disks(self) -> None:
+        usage = self._source.disk_usage(self._mountpoint)
+        self._meter.set(HOST_FILESYSTEM_USED, self._mountpoint, value=usage.used)
+        self._meter.set(HOST_FILESYSTEM_SIZE, self._mountpoint, value=usage.total)
+        # psutil answers None on a machine without disks, as some containers are.
+        for disk, seen in (self._source.disk_io_counters(perdisk=True) or {}).items():
+            if not _WHOLE_DISK.fullmatch(disk):
+                continue
+            self._meter.set_total(HOST_DISK_READ, disk, value=seen.read_bytes)
+            self._meter.set_total(HOST_DISK_WRITTEN, disk, value=seen.write_bytes)
+            if hasattr(seen, "busy_time"):  # milliseconds; Linux and FreeBSD only
+                self._meter.set_total(HOST_DISK_BUSY, disk, value=seen.busy_time / 1000)
+
+    def _read_network(self) -> None:
+        cards = self._source.net_io_counters(pernic=True) or {}
+        outside = [seen for name, seen in cards.items() if name != "lo"]
+        self._meter.set_total(HOST_RECEIVED, value=sum(seen.bytes_recv for seen in outside))
+        self._meter.set_total(HOST_SENT, value=sum(seen.bytes_sent for seen in outside))

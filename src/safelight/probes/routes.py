@@ -1,0 +1,85 @@
+"""Which route template a request matched: `/items/{id}`, never `/items/7`.
+
+Reads what FastAPI and Starlette leave in the scope and in their routers; `none` where nothing matched.
+"""
+
+from collections.abc import Iterable, MutableMapping
+from typing import Any
+
+NO_ROUTE = "none"
+_MOST_CACHED = 1000
+
+Scope = MutableMapping[str, Any]
+
+
+class Routes:
+    """Finds templates, and remembers those of FastAPI's routes."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[int, str], str] = {}
+
+    def template(self, scope: Scope, root_path: str) -> str:
+        """Return the template; `root_path` is the scope's from before the application ran."""
+        if "endpoint" not in scope:
+            return NO_ROUTE
+        route = scope.get("route")
+        if route is None:  # plain Starlette keeps no route, so we look again
+            return _search(scope, root_path) or NO_ROUTE
+        mounted_at = scope.get("root_path", "")
+        key = (id(route), mounted_at)
+        found = self._known.get(key)
+        if found is None:
+            found = _prefix(scope, root_path) + _path_of(scope, route)
+            if len(self._known) < _MOST_CACHED:  # a mount may have parameters of its own
+                self._known[key] = found
+        return found
+
+
+def _path_of(scope: Scope, route: Any) -> str:
+    """Return the route's whole path; an included FastAPI router keeps it in a context of its own."""
+    context = scope.get("fastapi", {}).get("effective_route_context")
+    return str(getattr(context, "path", None) or route.path)
+
+
+def _prefix(scope: Scope, root_path: str) -> str:
+    """Return the templates of the mounts that the request went through."""
+    if scope.get("root_path", "") == root_path:
+        return ""
+    template, routes, rest = "", getattr(scope["app"], "routes", ()), _rest(scope, root_path)
+    for _ in range(10):
+        mount = next((found for found in _mounts(routes) if found.path_regex.match(rest)), None)
+        if mount is None:
+            break
+        template += mount.path
+        rest = "/" + mount.path_regex.match(rest)["path"]
+        routes = mount.routes or ()
+    return template
+
+
+def _search(scope: Scope, root_path: str) -> str | None:
+    """Match the request once more, mount by mount, for its template."""
+    from starlette.routing import Match
+
+    template, routes = "", getattr(scope["app"], "routes", ())
+    trial: dict[str, Any] = {**scope, "root_path": root_path}
+    for _ in range(10):
+        for route in routes:
+            match, child = route.matches(trial)
+            if match is not Match.NONE:
+                break
+        else:
+            return None
+        template += getattr(route, "path", "")
+        routes = getattr(route, "routes", None) or ()
+        if not routes:
+            return template
+        trial.update(child)
+    return template
+
+
+def _mounts(routes: Iterable[Any]) -> list[Any]:
+    return [route for route in routes if hasattr(route, "path_regex") and hasattr(route, "app") and hasattr(route, "routes")]
+
+
+def _rest(scope: Scope, root_path: str) -> str:
+    return str(scope["path"]).removeprefix(root_path)

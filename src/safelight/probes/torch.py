@@ -1,0 +1,68 @@
+"""Reads what PyTorch's allocator holds on each CUDA device: used, reserved, and the peak."""
+
+import sys
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from safelight.metrics.catalog import VRAM_PEAK, VRAM_RESERVED, VRAM_USED
+from safelight.metrics.registry import Meter
+
+
+@dataclass(frozen=True, slots=True)
+class Vram:
+    """One device's memory in bytes, as the allocator of this process sees it."""
+
+    device: str
+    used_bytes: int
+    reserved_bytes: int
+    peak_bytes: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the reading as plain values, to be sent from a worker to its parent."""
+        return asdict(self)
+
+
+def read_vram(cuda: Any = None) -> list[Vram]:
+    """Return a reading per CUDA device that this process uses; none where it uses none.
+
+    Reads the allocator's own counters: no synchronisation, and no context is made on a device.
+    """
+    if cuda is None:
+        torch = sys.modules.get("torch")
+        if torch is None:
+            return []
+        cuda = torch.cuda
+    if not cuda.is_initialized():
+        return []
+    return [vram for index in range(cuda.device_count()) if (vram := _read(cuda, index)).peak_bytes]
+
+
+def write_vram(meter: Meter, readings: list[Vram]) -> None:
+    """Enter readings into the metrics of the namespace."""
+    for vram in readings:
+        meter.set(VRAM_USED, vram.device, value=vram.used_bytes)
+        meter.set(VRAM_RESERVED, vram.device, value=vram.reserved_bytes)
+        meter.set(VRAM_PEAK, vram.device, value=vram.peak_bytes)
+
+
+class TorchProbe:
+    """Reads this process's allocators into a meter, whenever asked."""
+
+    def __init__(self, meter: Meter, *, cuda: Any = None) -> None:
+        self._meter = meter
+        self._cuda = cuda
+
+    def read(self) -> bool:
+        """Read every device once; tell whether there was one."""
+        readings = read_vram(self._cuda)
+        write_vram(self._meter, readings)
+        return bool(readings)
+
+
+def _read(cuda: Any, index: int) -> Vram:
+    return Vram(
+        device=f"cuda:{index}",
+        used_bytes=cuda.memory_allocated(index),
+        reserved_bytes=cuda.memory_reserved(index),
+        peak_bytes=cuda.max_memory_allocated(index),
+    )

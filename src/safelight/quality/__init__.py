@@ -1,0 +1,1 @@
+"""Looks at what went in and what came out."""

@@ -1,0 +1,1 @@
+"""Metrics judged: recording rules and alerts, as data."""

@@ -1,0 +1,143 @@
+"""Every knob, once: its name, default, bounds and one sentence. Nobody else reads the environment.
+
+A value comes from the command line, else from SAFELIGHT_<NAME> in the environment, else from the
+TOML file that SAFELIGHT_CONFIG names, else from the default below.
+"""
+
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from safelight.errors import BadSetting
+
+_PREFIX = "SAFELIGHT_"
+_NAMESPACE = r"^[a-z][a-z0-9]*(_[a-z0-9]+)*$"
+
+
+class Settings(BaseSettings):
+    """What an operator may choose."""
+
+    model_config = SettingsConfigDict(env_prefix=_PREFIX, frozen=True, extra="forbid")
+
+    model: str = Field("demo-edit", description="Hub id, local folder, or bundled demo to serve.")
+    namespace: str = Field(
+        "instructpix2pix", pattern=_NAMESPACE, max_length=40,
+        description="Prefix of the service's metrics.",
+    )  # fmt: skip
+    device: str = Field(
+        "auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$",
+        description="Where the model runs: auto, cpu, cuda or cuda:N.",
+    )  # fmt: skip
+    precision: Literal["auto", "float32", "float16", "bfloat16"] = Field(
+        "auto", description="Number format of the weights; auto is float16 on CUDA, else float32."
+    )
+    host: str = Field("127.0.0.1", description="Address that every service binds to.")
+    port: int = Field(8000, ge=1, le=65535, description="Port of the API.")
+    prometheus_port: int = Field(9090, ge=1, le=65535, description="Port of Prometheus.")
+    alertmanager_port: int = Field(9093, ge=1, le=65535, description="Port of Alertmanager.")
+    node_exporter_port: int = Field(9100, ge=1, le=65535, description="Port of node-exporter.")
+
+    queue_limit: int = Field(64, ge=1, le=100_000, description="Requests that may wait before one is refused.")
+    request_timeout_seconds: float = Field(
+        120.0, gt=0, le=3600, description="Longest time from arrival to answer."
+    )
+    body_limit_bytes: int = Field(
+        20 * 1024 * 1024, ge=1024, le=1 << 30, description="Largest request body."
+    )
+    image_limit_pixels: int = Field(
+        40_000_000, ge=64 * 64, le=1_000_000_000, description="Most pixels of an input image."
+    )
+    image_side_pixels: int = Field(
+        1024, ge=64, le=8192, description="Longest side the model works at; larger images are reduced."
+    )
+    instruction_limit: int = Field(
+        1000, ge=1, le=10_000, description="Longest instruction, in characters."
+    )
+    step_limit: int = Field(100, ge=1, le=1000, description="Most denoising steps of one request.")
+    taxonomy: Path | None = Field(
+        None, description="YAML file that maps instructions to types; none is the built-in one."
+    )
+
+    gpu_interval_seconds: float = Field(
+        5.0, gt=0, le=300, description="Time between two readings of the cards and their memory."
+    )
+    host_interval_seconds: float = Field(
+        10.0, gt=0, le=300, description="Time between two readings of the machine."
+    )
+    grace_seconds: float = Field(
+        20.0, ge=0, le=600, description="Time that running requests get when the service stops."
+    )
+    restart_limit: int = Field(
+        5, ge=0, le=1000, description="Restarts in a row of one worker or service before giving up."
+    )
+    log_format: Literal["auto", "text", "json"] = Field(
+        "auto", description="Log lines: json is ECS; auto is text on a terminal, else json."
+    )
+    state_folder: Path = Field(
+        Path(".state"), description="Where `safelight up` keeps Prometheus' data and the logs."
+    )
+    cache_folder: Path = Field(
+        Path("~/.cache/safelight"), description="Where bundled demo models are built and kept."
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - pydantic passes it by name
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Put the command line before the environment before the file."""
+        file = os.environ.get(f"{_PREFIX}CONFIG")
+        toml = (TomlConfigSettingsSource(settings_cls, Path(file)),) if file else ()
+        return (init_settings, env_settings, *toml)
+
+
+def load(**chosen: Any) -> Settings:
+    """Return the settings; values of None in `chosen` count as not given.
+
+    Raises BadSetting with one line per wrong value.
+    """
+    _check_config_file()
+    try:
+        return Settings(**{name: value for name, value in chosen.items() if value is not None})
+    except ValidationError as wrong:
+        raise BadSetting("; ".join(_explain(error) for error in wrong.errors())) from None
+    except ValueError as wrong:  # a TOML file that does not parse
+        raise BadSetting(f"{_PREFIX}CONFIG cannot be read: {wrong}.") from None
+
+
+def environment_name(field: str) -> str:
+    """Return the environment variable that sets a field."""
+    return _PREFIX + field.upper()
+
+
+def program_environment(**extra: str) -> dict[str, str]:
+    """Return this process's environment, for a child process, with `extra` on top."""
+    return {**os.environ, **extra}
+
+
+def plain_output() -> bool:
+    """Tell whether colours are unwanted (NO_COLOR, https://no-color.org)."""
+    return bool(os.environ.get("NO_COLOR"))
+
+
+def _check_config_file() -> None:
+    file = os.environ.get(f"{_PREFIX}CONFIG")
+    if file and not Path(file).is_file():
+        raise BadSetting(f"{_PREFIX}CONFIG names {file!r}, which is no file.")
+
+
+def _explain(error: Any) -> str:
+    name = ".".join(str(part) for part in error["loc"])
+    return f"{environment_name(name)}: {error['msg']}, got {str(error['input'])[:60]!r}"

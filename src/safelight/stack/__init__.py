@@ -1,0 +1,1 @@
+"""Runs the watchers: Prometheus, Alertmanager and node-exporter beside the service."""

@@ -1,0 +1,1 @@
+"""One finished request, and who writes it down."""

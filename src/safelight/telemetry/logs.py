@@ -1,0 +1,73 @@
+"""One log line per finished request, as ECS JSON or as text. Prompts are never part of it."""
+
+import logging
+import sys
+from typing import Literal
+
+import ecs_logging
+import structlog
+
+from safelight.telemetry.record import Record, Sink
+
+LogFormat = Literal["auto", "text", "json"]
+
+
+def configure(log_format: LogFormat) -> None:
+    """Send this process's log lines to standard error; `auto` is text on a terminal, else JSON."""
+    as_json = log_format == "json" or (log_format == "auto" and not sys.stderr.isatty())
+    common = [structlog.contextvars.merge_contextvars, structlog.processors.add_log_level]
+    last = ecs_logging.StructlogFormatter() if as_json else structlog.dev.ConsoleRenderer()
+    processors = common if as_json else [*common, structlog.processors.TimeStamper(fmt="%H:%M:%S")]
+    structlog.configure(
+        processors=[*processors, last],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
+def logging_sink() -> Sink:
+    """Return the sink that writes a Record as one line, with ECS field names."""
+    log = structlog.get_logger("safelight")
+
+    def write(record: Record) -> None:
+        level = log.info if record.succeeded else log.warning
+        level("request", **as_fields(record))
+
+    return write
+
+
+def as_fields(record: Record) -> dict[str, object]:
+    """Return a Record's fields under ECS names; what ECS lacks is below `safelight`."""
+    fields: dict[str, object] = {
+        "http.request.id": record.id,
+        "http.response.status_code": record.status_code,
+        "url.path": record.endpoint,
+        "event.duration": round(record.seconds * 1e9),
+        "event.outcome": "success" if record.succeeded else "failure",
+        "safelight.instruction_type": record.instruction_type,
+        "safelight.stages_ms": {stage: round(s * 1e3, 3) for stage, s in record.stages.items()},
+    }
+    if not record.succeeded:
+        fields["error.type"] = record.error
+    if record.trace_id:
+        fields["trace.id"] = record.trace_id
+    if record.calls:
+        fields["safelight.model"] = _call_fields(record)
+    return fields
+
+
+def _call_fields(record: Record) -> dict[str, object]:
+    """Return what changed how the model read the sentence (requirement P17), of the last call."""
+    call = record.calls[-1]
+    return {
+        "pipeline": call.pipeline,
+        "precision": call.precision,
+        "steps_asked": call.steps_asked,
+        "steps": len(call.step_seconds),
+        "guidance_asked": call.guidance_asked,
+        "guidance_in_force": call.guidance_in_force,
+        "image_guidance_asked": call.image_guidance_asked,
+        "image_guidance_in_force": call.image_guidance_in_force,
+        "negative_prompt": call.negative_prompt,
+        "images": [f"{width}x{height}" for width, height in call.images],
+    }

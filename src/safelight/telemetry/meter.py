@@ -1,0 +1,68 @@
+"""Writes a Record into the metrics. The request and model families have no other writer."""
+
+from safelight.metrics.catalog import (
+    GUIDANCE_OVERRIDDEN,
+    IMAGE_GUIDANCE,
+    IMAGES,
+    INFERENCE_SECONDS,
+    QUEUED_SECONDS,
+    REQUEST_SECONDS,
+    REQUESTS,
+    STAGE_SECONDS,
+    STEP_SECONDS,
+    STEPS,
+    SUCCESSES,
+    TEXT_GUIDANCE,
+    image_size,
+    step_place,
+)
+from safelight.metrics.registry import Exemplar, Meter
+from safelight.metrics.spec import Metric
+from safelight.telemetry.record import PipelineCall, Record, Sink
+
+
+def metering(meter: Meter) -> Sink:
+    """Return the sink that counts Records with `meter`."""
+    meter.start_at_zero(GUIDANCE_OVERRIDDEN)
+
+    def write(record: Record) -> None:
+        exemplar = {"trace_id": record.trace_id} if record.trace_id else None
+        _write_request(meter, record, exemplar)
+        for call in record.calls:
+            _write_call(meter, call, exemplar)
+
+    return write
+
+
+def _write_request(meter: Meter, record: Record, exemplar: Exemplar | None) -> None:
+    status, kind = str(record.status_code), record.instruction_type
+    meter.child(REQUESTS, record.endpoint, status, kind, record.error).inc(1, exemplar)
+    # A type that only ever failed must show a ratio of 0, not none: its successes exist, at 0.
+    meter.add(SUCCESSES, record.endpoint, kind, amount=int(record.succeeded))
+    meter.observe(
+        REQUEST_SECONDS, record.endpoint, status, kind, value=record.seconds, exemplar=exemplar
+    )
+    if record.queued:
+        meter.observe(QUEUED_SECONDS, value=record.stages.get("queue", 0.0), exemplar=exemplar)
+    for stage, seconds in record.stages.items():
+        meter.observe(STAGE_SECONDS, stage, value=seconds, exemplar=exemplar)
+
+
+def _write_call(meter: Meter, call: PipelineCall, exemplar: Exemplar | None) -> None:
+    meter.observe(INFERENCE_SECONDS, call.precision, value=call.seconds, exemplar=exemplar)
+    meter.observe(STEPS, value=len(call.step_seconds))
+    for step, seconds in enumerate(call.step_seconds, start=1):
+        meter.observe(STEP_SECONDS, step_place(step), value=seconds, exemplar=exemplar)
+    for parameter in call.overridden:
+        meter.add(GUIDANCE_OVERRIDDEN, parameter)
+    _write_guidance(meter, TEXT_GUIDANCE, call.guidance_asked, call.guidance_in_force)
+    _write_guidance(meter, IMAGE_GUIDANCE, call.image_guidance_asked, call.image_guidance_in_force)
+    for width, height in call.images:
+        meter.add(IMAGES, image_size(width, height))
+
+
+def _write_guidance(meter: Meter, metric: Metric, asked: float | None, in_force: float | None) -> None:
+    if asked is not None:
+        meter.set(metric, "asked", value=asked)
+    if in_force is not None:
+        meter.set(metric, "in_force", value=in_force)

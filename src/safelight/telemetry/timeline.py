@@ -1,0 +1,41 @@
+"""Where a request's time goes: every moment belongs to exactly one stage, so nothing is unexplained."""
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from time import perf_counter
+
+
+class Timeline:
+    """Charges the time since the last mark to a stage; the stages always sum to the whole."""
+
+    __slots__ = ("_clock", "_last", "seconds")
+
+    def __init__(self, *, clock: Callable[[], float] = perf_counter) -> None:
+        self._clock = clock
+        self._last = clock()
+        self.seconds: dict[str, float] = defaultdict(float)
+
+    @property
+    def total_seconds(self) -> float:
+        """Return the time that has been charged so far."""
+        return sum(self.seconds.values())
+
+    def mark(self, stage: str) -> None:
+        """Charge the time since the last mark to `stage`."""
+        now = self._clock()
+        self.seconds[stage] += now - self._last
+        self._last = now
+
+    def share(self, measured: Mapping[str, float], rest: str) -> None:
+        """Charge the time since the last mark as somebody else measured it, what is left to `rest`.
+
+        Where the parts come to more than has passed here (another clock, or two at once), they are
+        scaled down, so that the sum still holds.
+        """
+        now = self._clock()
+        elapsed, parts = now - self._last, sum(measured.values())
+        scale = min(1.0, elapsed / parts) if parts > 0 else 0.0
+        for stage, seconds in measured.items():
+            self.seconds[stage] += seconds * scale
+        self.seconds[rest] += max(0.0, elapsed - parts * scale)
+        self._last = now
