@@ -3,9 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from safelight.metrics.catalog import FOREIGN
 from safelight.metrics.spec import Kind, Label, Metric
 
 Matchers = Mapping[Label | str, str]
+
+# Labels that Prometheus itself puts on every series it scrapes.
+JOB = Label("job", "Scrape job of the target.")
+INSTANCE = Label("instance", "Address of the target.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,19 +27,22 @@ class Queries:
 
     def select(self, metric: Metric, where: Matchers | None = None, suffix: str = "") -> str:
         """Return the metric's selector, with the matchers of this object and those given."""
-        matchers = {_name(label): value for label, value in {**self.matchers, **(where or {})}.items()}
-        inside = ", ".join(_matcher(name, value) for name, value in matchers.items())
-        name = metric.full_name(self.namespace) + suffix
-        return f"{name}{{{inside}}}" if inside else name
+        return metric.full_name(self.namespace) + suffix + self._braces(where)
 
     def rate(
-        self, metric: Metric, by: tuple[Label, ...] = (), where: Matchers | None = None, window: str | None = None
+        self,
+        metric: Metric,
+        by: tuple[Label, ...] = (),
+        where: Matchers | None = None,
+        window: str | None = None,
     ) -> str:
         """Return events per second of a counter, or observations per second of a histogram."""
         suffix = "_count" if metric.kind in (Kind.HISTOGRAM, Kind.SUMMARY) else ""
         return _sum(f"rate({self.select(metric, where, suffix)}[{window or self.window}])", by)
 
-    def increase(self, metric: Metric, by: tuple[Label, ...] = (), where: Matchers | None = None) -> str:
+    def increase(
+        self, metric: Metric, by: tuple[Label, ...] = (), where: Matchers | None = None
+    ) -> str:
         """Return the events of a counter within the window."""
         return _sum(f"increase({self.select(metric, where)}[{self.window}])", by)
 
@@ -44,23 +52,72 @@ class Queries:
         """Return the q-quantile of a histogram, in the metric's unit."""
         return f"histogram_quantile({q:g}, {self.buckets(metric, by, where)})"
 
-    def buckets(self, metric: Metric, by: tuple[Label, ...] = (), where: Matchers | None = None) -> str:
+    def buckets(
+        self, metric: Metric, by: tuple[Label, ...] = (), where: Matchers | None = None
+    ) -> str:
         """Return the rates of a histogram's buckets, summed but for `le` and `by`."""
         names = ", ".join(("le", *(label.name for label in by)))
         return f"sum by ({names}) (rate({self.select(metric, where, '_bucket')}[{self.window}]))"
 
-    def mean(self, metric: Metric, by: tuple[Label, ...] = (), where: Matchers | None = None) -> str:
+    def mean(
+        self, metric: Metric, by: tuple[Label, ...] = (), where: Matchers | None = None
+    ) -> str:
         """Return the mean of a histogram's observations within the window."""
         total = _sum(f"rate({self.select(metric, where, '_sum')}[{self.window}])", by)
         return f"{total} / {self.rate(metric, by, where)}"
 
-    def seconds_per_second(self, metric: Metric, by: tuple[Label, ...] = (), where: Matchers | None = None) -> str:
+    def seconds_per_second(
+        self, metric: Metric, by: tuple[Label, ...] = (), where: Matchers | None = None
+    ) -> str:
         """Return how much of what a histogram adds up accrues per second."""
         return _sum(f"rate({self.select(metric, where, '_sum')}[{self.window}])", by)
 
     def success_ratio(self, successes: Metric, total: Metric, by: tuple[Label, ...] = ()) -> str:
         """Return the share of `total` that are `successes`, 0 to 1."""
         return f"{self.rate(successes, by)} / {self.rate(total, by)}"
+
+    def share(self, metric: Metric, where: Matchers, by: tuple[Label, ...] = ()) -> str:
+        """Return the share of a counter's events that have these labels, 0 to 1."""
+        return f"{self.rate(metric, by, where)} / {self.rate(metric, by)}"
+
+    def fraction(self, part: Metric, whole: Metric) -> str:
+        """Return one gauge over another that has the same labels, 0 to 1."""
+        return f"{self.select(part)} / {self.select(whole)}"
+
+    def age(self, metric: Metric) -> str:
+        """Return the seconds since the timestamp that a gauge holds."""
+        return f"time() - {self.select(metric)}"
+
+    def trend(self, metric: Metric) -> str:
+        """Return a gauge's change per second, by a straight line through the window."""
+        return f"deriv({self.select(metric)}[{self.window}])"
+
+    def forecast(self, metric: Metric, ahead_seconds: int) -> str:
+        """Return the gauge's value so far ahead, by a straight line through the window."""
+        return f"predict_linear({self.select(metric)}[{self.window}], {ahead_seconds})"
+
+    def foreign(self, name: str, where: Matchers | None = None) -> str:
+        """Return the selector of a name that others expose; one of catalog.FOREIGN."""
+        if name not in FOREIGN:
+            raise ValueError(f"{name!r} is not in catalog.FOREIGN. Add it there first.")
+        return name + self._braces(where)
+
+    def _braces(self, where: Matchers | None) -> str:
+        matchers = {
+            _name(label): value for label, value in {**self.matchers, **(where or {})}.items()
+        }
+        inside = ", ".join(_matcher(name, value) for name, value in matchers.items())
+        return f"{{{inside}}}" if inside else ""
+
+
+def copied(expression: str, source: Label, target: str, pattern: str = "(.*)") -> str:
+    """Return the expression with a label added: what the pattern's group finds in another label."""
+    return f'label_replace({expression}, "{target}", "$1", "{source.name}", "{pattern}")'
+
+
+def lasting(condition: str, duration: str) -> str:
+    """Return 1 while a condition (written with `> bool`) has held for the whole duration."""
+    return f"min_over_time(({condition})[{duration}:])"
 
 
 def _sum(inner: str, by: tuple[Label, ...]) -> str:

@@ -1,0 +1,98 @@
+"""Recording rules: what is drawn often, and the names of the articles that break conventions.
+
+Old panels that ask for `gpu_utilization_percent` or `model_latency_seconds` keep working.
+"""
+
+from safelight.metrics.catalog import (
+    GPU_MEMORY_TOTAL,
+    GPU_MEMORY_USED,
+    GPU_TEMPERATURE,
+    GPU_UTILIZATION,
+    INFERENCE_SECONDS,
+    MODEL_INFO,
+    QUEUED_SECONDS,
+    REQUEST_SECONDS,
+    REQUESTS,
+    STATUS_CODE,
+    STEP,
+    STEP_SECONDS,
+    SUCCESSES,
+)
+from safelight.metrics.promql import INSTANCE, JOB, Queries, copied
+from safelight.metrics.spec import Metric
+from safelight.rules.spec import Group, Recording
+
+_TARGET = (JOB, INSTANCE)
+_MODEL = next(label for label in MODEL_INFO.labels if label.name == "model")
+MODEL_NAME = "model_name"
+
+
+def recording_groups(namespace: str) -> tuple[Group, ...]:
+    """Return the recordings for a service of that namespace."""
+    queries = Queries(namespace)
+    return (
+        Group(f"{namespace}-levels", 15, _levels(queries)),
+        Group(f"{namespace}-old-names", 15, (*_card_names(queries), *_model_names(queries))),
+    )
+
+
+def _levels(queries: Queries) -> tuple[Recording, ...]:
+    rate = f"rate{queries.window}"
+    quantiles = (
+        (f"{metric.name}:p{100 * q:g}_{rate}", queries.quantile(q, metric, (JOB,)))
+        for metric in (REQUEST_SECONDS, QUEUED_SECONDS, INFERENCE_SECONDS)
+        for q in (0.5, 0.95, 0.99)
+    )
+    rows = (
+        (f"request:{rate}", queries.rate(REQUESTS, (JOB,))),
+        (f"request_success:ratio_{rate}", queries.success_ratio(SUCCESSES, REQUESTS, (JOB,))),
+        *quantiles,
+        (f"{STEP_SECONDS.name}:p95_{rate}", queries.quantile(0.95, STEP_SECONDS, (JOB, STEP))),
+        (
+            f"request_waiting:ratio_{rate}",
+            f"{queries.seconds_per_second(QUEUED_SECONDS, (JOB,))}"
+            f" / {queries.seconds_per_second(REQUEST_SECONDS, (JOB,))}",
+        ),
+    )
+    return tuple(Recording(f"{queries.namespace}:{name}", expr) for name, expr in rows)
+
+
+def _card_names(queries: Queries) -> tuple[Recording, ...]:
+    percent = f"100 * {queries.select(GPU_UTILIZATION)}"
+    return (
+        Recording("gpu_utilization_percent", percent),
+        Recording("gpu_utilization", percent),
+        Recording("gpu_memory_used", queries.select(GPU_MEMORY_USED)),
+        Recording("gpu_memory_total", queries.select(GPU_MEMORY_TOTAL)),
+        Recording("gpu_temperature", queries.select(GPU_TEMPERATURE)),
+    )
+
+
+def _model_names(queries: Queries) -> tuple[Recording, ...]:
+    counted = copied(queries.select(REQUESTS), STATUS_CODE, "status")
+    latency = tuple(
+        Recording(
+            f"model_latency_seconds{suffix}", _by_model(queries, _series(queries, suffix), extra)
+        )
+        for suffix, extra in (("_bucket", ("le",)), ("_sum", ()), ("_count", ()))
+    )
+    return (
+        Recording(
+            f"{queries.namespace}_inference_latency", queries.mean(INFERENCE_SECONDS, _TARGET)
+        ),
+        Recording("model_request_total", _by_model(queries, counted, ("status",))),
+        *latency,
+    )
+
+
+def _series(queries: Queries, suffix: str, metric: Metric = REQUEST_SECONDS) -> str:
+    return queries.select(metric, suffix=suffix)
+
+
+def _by_model(queries: Queries, expression: str, labels: tuple[str, ...]) -> str:
+    """Sum by the labels and by the model's name, which only model_info knows; 1 for each target."""
+    target = ", ".join(label.name for label in _TARGET)
+    named = copied(queries.select(MODEL_INFO), _MODEL, MODEL_NAME)
+    one = f"topk by ({target}) (1, max by ({target}, {MODEL_NAME}) ({named}))"
+    kept = ", ".join((target, MODEL_NAME, *labels))
+    return f"sum by ({kept}) ({expression} * on ({target}) group_left ({MODEL_NAME}) {one})"
