@@ -54,7 +54,7 @@ def _memory_full(queries: Queries, limits: Thresholds) -> Alert:
 
 
 def _disk_busy(queries: Queries, limits: Thresholds) -> Alert:
-    brisk = replace(queries, window="1m")
+    brisk = replace(queries, window="2m")
     return _host_alert(
         "HostDiskBusy",
         f"rate({brisk.select(HOST_DISK_BUSY)}[{brisk.window}]) > {limits.host_ratio:g}",

@@ -1,0 +1,129 @@
+import re
+from pathlib import Path
+
+import pytest
+
+from safelight.errors import REASONS
+from safelight.metrics.catalog import CATALOG, FOREIGN, HTTP_SECONDS, REQUEST_SECONDS
+from safelight.rules.alerts import alert_groups, alerts
+from safelight.rules.files import RUNBOOKS, rule_file, runbook_url
+from safelight.rules.reference import as_markdown
+from safelight.rules.spec import Alert
+from safelight.rules.thresholds import Thresholds, percent
+from tests.rules.cases import CASES
+from tests.rules.promtool import NAMESPACE, firing, judge, run, series
+
+ALERTS = alerts(NAMESPACE)
+ROOT = Path(__file__).parents[2]
+
+
+def named(alert: Alert) -> str:
+    return alert.name
+
+
+def test_every_alert_has_a_firing_and_a_quiet_case() -> None:
+    assert [alert.name for alert in ALERTS] == [
+        name for name in (named(a) for a in ALERTS) if CASES
+    ]
+    assert {alert.name for alert in ALERTS} == set(CASES)
+    assert len(ALERTS) == len(CASES), "two alerts share a name"
+
+
+@pytest.mark.parametrize("alert", ALERTS, ids=named)
+def test_an_alert_fires_when_it_should(alert: Alert, tmp_path: Path) -> None:
+    case = CASES[alert.name]
+    judge(tmp_path, case.fires, promql_expr_test=[firing(alert.name, case.at, 1)])
+
+
+@pytest.mark.parametrize("alert", ALERTS, ids=named)
+def test_an_alert_stays_quiet_when_all_is_well(alert: Alert, tmp_path: Path) -> None:
+    case = CASES[alert.name]
+    judge(tmp_path, case.quiet, promql_expr_test=[firing(alert.name, case.at, 0)])
+
+
+def test_the_error_rate_alert_says_the_value_and_the_job(tmp_path: Path) -> None:
+    alert = next(alert for alert in ALERTS if alert.name == "HighAPIErrorRate")
+    text = {
+        "summary": "safelight: more than 2 % of answers are errors of ours",
+        "description": "3% of the answers of safelight have a 5xx status.",
+        "runbook_url": "docs/alerts.md#highapierrorrate",
+    }
+    expected = {"exp_labels": {"severity": "warning", "job": "safelight"}, "exp_annotations": text}
+    check = {"eval_time": "20m", "alertname": alert.name, "exp_alerts": [expected]}
+    judge(tmp_path, CASES[alert.name].fires, alert_rule_test=[check])
+
+
+def test_a_p95_alert_waits_its_five_minutes(tmp_path: Path) -> None:
+    checks = [firing("RequestP95High", at, count) for at, count in (("5m", 0), ("8m", 1))]
+    judge(tmp_path, CASES["RequestP95High"].fires, promql_expr_test=checks)
+
+
+def test_the_lost_target_is_named(tmp_path: Path) -> None:
+    down = [series("up", "0x30")]
+    expr = 'ALERTS{alertname="TargetDown", alertstate="firing", instance="127.0.0.1:8000"}'
+    labels = (
+        'ALERTS{alertname="TargetDown", alertstate="firing", instance="127.0.0.1:8000", '
+        'job="safelight", severity="critical"}'
+    )
+    check = {
+        "expr": expr,
+        "eval_time": "10m",
+        "exp_samples": [{"labels": labels, "value": 1}],
+    }
+    judge(tmp_path, down, promql_expr_test=[check])
+
+
+def test_promtool_has_no_complaint_about_the_rules(tmp_path: Path) -> None:
+    (tmp_path / "rules.yml").write_text(rule_file(NAMESPACE))
+    run("promtool", "check", "rules", "--lint=all", "--lint-fatal", str(tmp_path / "rules.yml"))
+
+
+def test_thresholds_change_the_rules_and_their_texts() -> None:
+    changed = {a.name: a for a in alerts(NAMESPACE, Thresholds(request_p95_seconds=1.5))}
+    assert changed["RequestP95High"].expr.endswith("> 1.5")
+    assert "1.5 s" in changed["RequestP95High"].summary
+    assert changed["HighP95Latency"] in ALERTS
+
+
+def test_latency_limits_lie_on_an_edge_of_their_histogram() -> None:
+    limits = Thresholds()
+    assert limits.request_p95_seconds in REQUEST_SECONDS.buckets
+    assert limits.http_p95_seconds in HTTP_SECONDS.buckets
+
+
+def test_the_rules_follow_the_namespace() -> None:
+    text = rule_file("zimage")
+    assert "zimage_request_duration_seconds_bucket" in text
+    assert NAMESPACE not in text
+
+
+@pytest.mark.parametrize("alert", ALERTS, ids=named)
+def test_a_runbook_has_its_anchor_in_the_page_of_alerts(alert: Alert) -> None:
+    page, _, anchor = runbook_url(alert).partition("#")
+    assert page == RUNBOOKS
+    headings = re.findall(r"^## (\w+)$", (ROOT / page).read_text(), flags=re.MULTILINE)
+    assert headings.count(alert.name) == 1
+    assert anchor == alert.name.lower()
+
+
+def test_the_page_of_alerts_is_the_one_the_source_makes() -> None:
+    assert (ROOT / RUNBOOKS).read_text() == as_markdown(NAMESPACE)
+
+
+@pytest.mark.parametrize("alert", ALERTS, ids=named)
+def test_a_runbook_names_only_metrics_that_exist(alert: Alert) -> None:
+    known = {metric.name for metric in CATALOG} | set(FOREIGN) | set(REASONS) | {"load_failed"}
+    settings = {"guidance_scale", "image_guidance_scale", "cuda_visible_devices"}
+    text = f"{alert.runbook.means} {alert.runbook.look} {alert.runbook.do}"
+    words = set(re.findall(r"\b[a-z]+(?:_[a-z]+)+\b", text.replace("host_disk_*", "")))
+    assert words <= known | settings
+
+
+def test_groups_have_names_of_their_own() -> None:
+    names = [group.name for group in alert_groups(NAMESPACE)]
+    assert len(names) == len(set(names))
+
+
+def test_a_ratio_reads_as_a_percentage() -> None:
+    assert percent(0.95) == "95 %"
+    assert percent(1 - 0.95) == "5 %"

@@ -1,0 +1,89 @@
+from pathlib import Path
+from typing import Any
+
+from safelight.metrics.catalog import (
+    GPU_MEMORY_USED,
+    GPU_UTILIZATION,
+    INFERENCE_SECONDS,
+    MODEL_INFO,
+    REQUEST_SECONDS,
+    REQUESTS,
+    SUCCESSES,
+)
+from safelight.rules.recording import recording_groups
+from tests.rules.promtool import NAMESPACE, Series, histogram, judge, series
+
+_EDIT = {"endpoint": "/api/edit", "status_code": "200", "instruction_type": "add_hat"}
+_MODEL = {
+    "model": "demo-edit",
+    "pipeline": "StableDiffusionInstructPix2PixPipeline",
+    "scheduler": "EulerAncestralDiscreteScheduler",
+    "precision": "float32",
+    "device": "cpu",
+}
+
+
+def value(expr: str, expected: float, labels: str) -> dict[str, Any]:
+    sample = {"labels": labels, "value": expected}
+    return {"expr": expr, "eval_time": "20m", "exp_samples": [sample]}
+
+
+def served() -> tuple[Series, ...]:
+    return (
+        *histogram(REQUEST_SECONDS, 2.0, **_EDIT),
+        series(REQUESTS, "0+6x300", **_EDIT, error="none"),
+        series(MODEL_INFO, "1x300", **_MODEL),
+    )
+
+
+def test_a_level_is_recorded_for_each_job(tmp_path: Path) -> None:
+    ratio = f"{NAMESPACE}:request_success:ratio_rate5m"
+    given = (
+        series(REQUESTS, "0+4x300", **_EDIT, error="none"),
+        series(SUCCESSES, "0+3x300", endpoint="/api/edit", instruction_type="add_hat"),
+    )
+    check = value(ratio, 0.75, f'{ratio}{{job="safelight"}}')
+    judge(tmp_path, given, promql_expr_test=[check])
+
+
+def test_the_card_is_known_by_the_names_of_the_articles(tmp_path: Path) -> None:
+    given = (series(GPU_UTILIZATION, "0.4x300", gpu="0"), series(GPU_MEMORY_USED, "7x300", gpu="0"))
+    on = '{gpu="0", instance="127.0.0.1:8000", job="safelight"}'
+    checks = [
+        value("gpu_utilization_percent", 40, f"gpu_utilization_percent{on}"),
+        value("gpu_utilization", 40, f"gpu_utilization{on}"),
+        value("gpu_memory_used", 7, f"gpu_memory_used{on}"),
+    ]
+    judge(tmp_path, given, promql_expr_test=checks)
+
+
+def test_requests_are_known_by_the_model_that_served_them(tmp_path: Path) -> None:
+    target = 'instance="127.0.0.1:8000", job="safelight", model_name="demo-edit"'
+    total = f'model_request_total{{{target}, status="200"}}'
+    p95 = (
+        "histogram_quantile(0.95, sum by (le, model_name) (rate(model_latency_seconds_bucket[5m])))"
+    )
+    checks = [
+        value("model_request_total", 120, total),
+        value(p95, 1.975, '{model_name="demo-edit"}'),
+    ]
+    judge(tmp_path, served(), promql_expr_test=checks)
+
+
+def test_two_models_in_one_process_do_not_break_the_rule(tmp_path: Path) -> None:
+    other = series(MODEL_INFO, "1x300", **{**_MODEL, "model": "another"})
+    check = value("count(model_request_total)", 1, "{}")
+    judge(tmp_path, (*served(), other), promql_expr_test=[check])
+
+
+def test_the_mean_inference_goes_by_its_old_name(tmp_path: Path) -> None:
+    name = f"{NAMESPACE}_inference_latency"
+    given = histogram(INFERENCE_SECONDS, 1.5, precision="float16")
+    check = value(f"round({name}, 0.01)", 1.5, '{instance="127.0.0.1:8000", job="safelight"}')
+    judge(tmp_path, given, promql_expr_test=[check])
+
+
+def test_names_of_our_own_say_level_metric_and_operation() -> None:
+    levels = recording_groups(NAMESPACE)[0].recordings
+    assert all(rule.record.count(":") == 2 for rule in levels if "request:rate" not in rule.record)
+    assert all(rule.record.startswith(f"{NAMESPACE}:") for rule in levels)
