@@ -1,3 +1,7 @@
 """Safelight makes image-model services observable down to each denoising step."""
 
-__version__ = "0.1.0"
+from safelight.errors import SafelightError
+from safelight.telemetry.record import PipelineCall, Record
+from safelight.watching import Watch, watch
+
+__all__ = ["PipelineCall", "Record", "SafelightError", "Watch", "watch"]

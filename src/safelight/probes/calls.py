@@ -19,7 +19,7 @@ class CallInProgress:
         self._timer = timer
         self._mark = timer.mark
         self._pipeline_name = type(pipeline).__name__
-        self._precision = _precision(pipeline)
+        self._precision = precision_of(pipeline)
         self._instruction_type = instruction_type
         self._steps_asked = _whole(arguments.get("num_inference_steps"))
         self._guidance_asked = _number(arguments.get("guidance_scale"))
@@ -143,7 +143,8 @@ def _in_force(pipeline: Any, name: str, asked: float | None, guides: bool) -> fl
     return _number(getattr(pipeline, name, asked)) if guides else NO_GUIDANCE
 
 
-def _precision(pipeline: Any) -> str:
+def precision_of(pipeline: Any) -> str:
+    """Return the number format of the denoiser's weights, such as `float16`."""
     denoiser = getattr(pipeline, "unet", None) or getattr(pipeline, "transformer", None)
     return str(getattr(denoiser, "dtype", "other")).removeprefix("torch.")
 

@@ -17,7 +17,8 @@ from safelight.metrics.catalog import (
 )
 from safelight.metrics.registry import Meter
 from safelight.probes.guard import Guard
-from safelight.telemetry.record import CURRENT_EXCHANGE, Exchange, Sink, finish
+from safelight.telemetry.record import CURRENT_PASSAGE, Exchange, Sink, finish
+from safelight.telemetry.timeline import Timeline
 from safelight.telemetry.traces import current_trace_id, trace_id_of
 
 Environ = dict[str, Any]
@@ -68,7 +69,7 @@ class FlaskProbe:
 
     def _measure(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         passage = _Passage(environ, start_response, self._close)
-        token = CURRENT_EXCHANGE.set(passage.exchange)
+        token = CURRENT_PASSAGE.set(passage)
         self._meter.add(HTTP_IN_PROGRESS)
         try:
             passage.chunks = self._original(environ, passage.start_response)
@@ -77,7 +78,7 @@ class FlaskProbe:
             passage.close()
             raise
         finally:
-            CURRENT_EXCHANGE.reset(token)
+            CURRENT_PASSAGE.reset(token)
         return passage
 
     def _close(self, passage: "_Passage") -> None:
@@ -117,7 +118,7 @@ class _Passage:
         self, environ: Environ, start_response: StartResponse, on_close: Callable[["_Passage"], None]
     ) -> None:
         self.started = perf_counter()
-        self.exchange = Exchange()
+        self.exchange = Exchange(Timeline(self.started))
         self.environ = environ
         self.chunks: Iterable[bytes] = ()
         self.status = 500

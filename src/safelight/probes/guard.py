@@ -24,10 +24,14 @@ class Guard:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
         """Swallow an Exception; let KeyboardInterrupt and the like through."""
-        if not isinstance(error, Exception):
-            return False
+        if isinstance(error, Exception):
+            self.note(error)
+            return True
+        return False
+
+    def note(self, error: Exception) -> None:
+        """Log and count a failure; for hot paths, which catch for themselves."""
         self._count(self._probe)
         if not self._logged:
             self._logged = True
             log.error("The %s probe failed; the request goes on.", self._probe, exc_info=error)
-        return True

@@ -18,18 +18,21 @@ class Routes:
     def __init__(self) -> None:
         self._known: dict[tuple[int, str], str] = {}
 
-    def template(self, scope: Scope, root_path: str) -> str:
-        """Return the template; `root_path` is the scope's from before the application ran."""
+    def template(self, scope: Scope, app: Any, root_path: str) -> str:
+        """Return the template of the route that the finished request matched.
+
+        `app` and `root_path` are the scope's from before the application ran: mounts overwrite both.
+        """
         if "endpoint" not in scope:
             return NO_ROUTE
         route = scope.get("route")
         if route is None:  # plain Starlette keeps no route, so we look again
-            return _search(scope, root_path) or NO_ROUTE
+            return _search(scope, app, root_path) or NO_ROUTE
         mounted_at = scope.get("root_path", "")
         key = (id(route), mounted_at)
         found = self._known.get(key)
         if found is None:
-            found = _prefix(scope, root_path) + _path_of(scope, route)
+            found = _prefix(scope, app, root_path) + _path_of(scope, route)
             if len(self._known) < _MOST_CACHED:  # a mount may have parameters of its own
                 self._known[key] = found
         return found
@@ -41,11 +44,11 @@ def _path_of(scope: Scope, route: Any) -> str:
     return str(getattr(context, "path", None) or route.path)
 
 
-def _prefix(scope: Scope, root_path: str) -> str:
+def _prefix(scope: Scope, app: Any, root_path: str) -> str:
     """Return the templates of the mounts that the request went through."""
     if scope.get("root_path", "") == root_path:
         return ""
-    template, routes, rest = "", getattr(scope["app"], "routes", ()), _rest(scope, root_path)
+    template, routes, rest = "", getattr(app, "routes", ()), str(scope["path"]).removeprefix(root_path)
     for _ in range(10):
         mount = next((found for found in _mounts(routes) if found.path_regex.match(rest)), None)
         if mount is None:
@@ -56,11 +59,11 @@ def _prefix(scope: Scope, root_path: str) -> str:
     return template
 
 
-def _search(scope: Scope, root_path: str) -> str | None:
+def _search(scope: Scope, app: Any, root_path: str) -> str | None:
     """Match the request once more, mount by mount, for its template."""
     from starlette.routing import Match
 
-    template, routes = "", getattr(scope["app"], "routes", ())
+    template, routes = "", getattr(app, "routes", ())
     trial: dict[str, Any] = {**scope, "root_path": root_path}
     for _ in range(10):
         for route in routes:
@@ -80,6 +83,3 @@ def _search(scope: Scope, root_path: str) -> str | None:
 def _mounts(routes: Iterable[Any]) -> list[Any]:
     return [route for route in routes if hasattr(route, "path_regex") and hasattr(route, "app") and hasattr(route, "routes")]
 
-
-def _rest(scope: Scope, root_path: str) -> str:
-    return str(scope["path"]).removeprefix(root_path)

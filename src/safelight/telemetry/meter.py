@@ -50,15 +50,21 @@ def _write_request(meter: Meter, record: Record, exemplar: Exemplar | None) -> N
 
 def _write_call(meter: Meter, call: PipelineCall, exemplar: Exemplar | None) -> None:
     meter.observe(INFERENCE_SECONDS, call.precision, value=call.seconds, exemplar=exemplar)
-    meter.observe(STEPS, value=len(call.step_seconds))
-    for step, seconds in enumerate(call.step_seconds, start=1):
-        meter.observe(STEP_SECONDS, step_place(step), value=seconds, exemplar=exemplar)
+    if call.step_seconds:
+        late_steps(meter, call, exemplar)
     for parameter in call.overridden:
         meter.add(GUIDANCE_OVERRIDDEN, parameter)
     _write_guidance(meter, TEXT_GUIDANCE, call.guidance_asked, call.guidance_in_force)
     _write_guidance(meter, IMAGE_GUIDANCE, call.image_guidance_asked, call.image_guidance_in_force)
     for width, height in call.images:
         meter.add(IMAGES, image_size(width, height))
+
+
+def late_steps(meter: Meter, call: PipelineCall, exemplar: Exemplar | None = None) -> None:
+    """Enter the steps of a call; by themselves where they became known after its Record."""
+    meter.observe(STEPS, value=len(call.step_seconds))
+    for step, seconds in enumerate(call.step_seconds, start=1):
+        meter.observe(STEP_SECONDS, step_place(step), value=seconds, exemplar=exemplar)
 
 
 def _write_guidance(meter: Meter, metric: Metric, asked: float | None, in_force: float | None) -> None:

@@ -7,6 +7,7 @@ variable, which threads started by the web framework inherit. So nobody re-reads
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from typing import Protocol
 from uuid import uuid4
 
 from safelight.errors import NO_ERROR
@@ -39,7 +40,7 @@ class PipelineCall:
 class Exchange:
     """One request under way: what the probes and the service learn of it."""
 
-    timeline: Timeline = field(default_factory=Timeline)
+    timeline: Timeline
     id: str = ""
     is_model_request: bool = False
     instruction_type: str = NO_INSTRUCTION
@@ -80,12 +81,21 @@ class Record:
 
 Sink = Callable[[Record], None]
 
-CURRENT_EXCHANGE: ContextVar[Exchange | None] = ContextVar("safelight_exchange", default=None)
+class Passage(Protocol):
+    """A request on its way through a web probe; most never need an Exchange, so it is made late."""
+
+    @property
+    def exchange(self) -> Exchange:
+        """Return the request's Exchange, begun when the request arrived."""
+
+
+CURRENT_PASSAGE: ContextVar[Passage | None] = ContextVar("safelight_passage", default=None)
 
 
 def current_exchange() -> Exchange | None:
     """Return the request that this thread or task works for, if any."""
-    return CURRENT_EXCHANGE.get()
+    passage = CURRENT_PASSAGE.get()
+    return None if passage is None else passage.exchange
 
 
 def finish(exchange: Exchange, endpoint: str, status_code: int, error: str) -> Record:

@@ -10,9 +10,9 @@ class Timeline:
 
     __slots__ = ("_clock", "_last", "seconds")
 
-    def __init__(self, *, clock: Callable[[], float] = perf_counter) -> None:
+    def __init__(self, started: float | None = None, *, clock: Callable[[], float] = perf_counter) -> None:
         self._clock = clock
-        self._last = clock()
+        self._last = clock() if started is None else started
         self.seconds: dict[str, float] = defaultdict(float)
 
     @property

@@ -11,10 +11,10 @@ _NO_TRACE = b"0" * 32
 
 def current_trace_id() -> str | None:
     """Return the id of the sampled OpenTelemetry span that is current here, if any."""
-    trace = sys.modules.get("opentelemetry.trace")
-    if trace is None:
+    # Without its SDK, OpenTelemetry's API (which some libraries import) samples nothing.
+    if "opentelemetry.sdk.trace" not in sys.modules:
         return None
-    context = trace.get_current_span().get_span_context()
+    context = sys.modules["opentelemetry.trace"].get_current_span().get_span_context()
     return format(context.trace_id, "032x") if context.trace_flags.sampled else None
 
 
