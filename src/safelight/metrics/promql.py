@@ -59,6 +59,10 @@ class Queries:
         names = ", ".join(("le", *(label.name for label in by)))
         return f"sum by ({names}) (rate({self.select(metric, where, '_bucket')}[{self.window}]))"
 
+    def bucket_counts(self, metric: Metric) -> str:
+        """Return the observations of a histogram within the window, by bucket."""
+        return f"sum by (le) (increase({self.select(metric, suffix='_bucket')}[{self.window}]))"
+
     def mean(
         self, metric: Metric, by: tuple[Label, ...] = (), where: Matchers | None = None
     ) -> str:
@@ -73,8 +77,9 @@ class Queries:
         return _sum(f"rate({self.select(metric, where, '_sum')}[{self.window}])", by)
 
     def success_ratio(self, successes: Metric, total: Metric, by: tuple[Label, ...] = ()) -> str:
-        """Return the share of `total` that are `successes`, 0 to 1."""
-        return f"{self.rate(successes, by)} / {self.rate(total, by)}"
+        """Return the share of `total` that are `successes`, 0 to 1; 0 where none ever succeeded."""
+        everything = self.rate(total, by)
+        return f"({self.rate(successes, by)} or 0 * {everything}) / {everything}"
 
     def share(self, metric: Metric, where: Matchers, by: tuple[Label, ...] = ()) -> str:
         """Return the share of a counter's events that have these labels, 0 to 1."""

@@ -1,0 +1,236 @@
+"""The board to open first: twelve panels from live traffic to the alerts that matter."""
+
+from dataclasses import replace
+
+from safelight.dashboards.spec import Board, Panel, Query, Row, Shape, Variable
+from safelight.errors import NO_ERROR
+from safelight.metrics.catalog import (
+    DEVICE,
+    ERROR,
+    GPU,
+    GPU_MEMORY_TOTAL,
+    GPU_MEMORY_USED,
+    INFERENCE_SECONDS,
+    INSTRUCTION_TYPE,
+    PRECISION,
+    QUEUED_SECONDS,
+    REQUEST_SECONDS,
+    REQUESTS,
+    STATUS_CODE,
+    SUCCESSES,
+    VRAM_PEAK,
+    VRAM_RESERVED,
+    VRAM_USED,
+)
+from safelight.metrics.promql import INSTANCE, JOB, Matchers, Queries, lasting
+from safelight.metrics.spec import Label
+from safelight.rules.thresholds import Thresholds, percent
+
+_PER_SECOND, _SHARE = "reqps", "percentunit"
+_QUANTILES = (0.5, 0.95, 0.99)
+_SHOWN = 10
+
+
+def core_board(namespace: str, limits: Thresholds | None = None) -> Board:
+    """Return the twelve core panels for a service of that namespace."""
+    limits = limits or Thresholds()
+    chosen: Matchers = {JOB: "~$job", INSTANCE: "~$instance"}
+    over_time = Queries(namespace, "$__rate_interval", chosen)
+    whole = replace(over_time, window="$__range")
+    return Board(
+        uid=f"safelight-{namespace.replace('_', '-')}-core",
+        title=f"Safelight / {namespace}",
+        description="What callers feel, what the model does, which instructions fail, what alerts.",
+        variables=_variables(namespace),
+        rows=(
+            Row("Live", (_rate(over_time), _latency(over_time, limits), _success(over_time))),
+            Row("Deep", (_vram(over_time), _inference(whole), _precision(over_time))),
+            Row(
+                "Instructions",
+                (_leaders(whole, limits), _slowest(whole, limits), _errors(over_time)),
+            ),
+            Row(
+                "Alerts", (_slow(over_time, limits), _full(over_time, limits), _waiting(over_time))
+            ),
+        ),
+    )
+
+
+def _variables(namespace: str) -> tuple[Variable, ...]:
+    anything, of_job = Queries(namespace), Queries(namespace, matchers={JOB: "~$job"})
+    return (
+        Variable("job", f"label_values({anything.select(REQUESTS)}, job)"),
+        Variable("instance", f"label_values({of_job.select(REQUESTS)}, instance)"),
+    )
+
+
+def _legend(label: Label) -> str:
+    return f"{{{{{label.name}}}}}"
+
+
+def _rate(queries: Queries) -> Panel:
+    return Panel(
+        "Requests per second",
+        "Requests to the model that were answered, by the status of the answer.",
+        Shape.LINES,
+        _PER_SECOND,
+        (
+            Query(queries.rate(REQUESTS), "all"),
+            Query(queries.rate(REQUESTS, (STATUS_CODE,)), _legend(STATUS_CODE)),
+        ),
+    )
+
+
+def _latency(queries: Queries, limits: Thresholds) -> Panel:
+    return Panel(
+        "P95 latency",
+        "From a request's arrival to the last byte of its answer: half, 95 % and 99 % of requests "
+        "are faster than these lines. The dashed line is where the alert begins; a dot is a trace.",
+        Shape.LINES,
+        REQUEST_SECONDS.unit,
+        tuple(
+            Query(queries.quantile(q, REQUEST_SECONDS), f"P{100 * q:g}", exemplars=True)
+            for q in _QUANTILES
+        ),
+        limit=limits.request_p95_seconds,
+    )
+
+
+def _success(queries: Queries) -> Panel:
+    return Panel(
+        "Success by instruction",
+        "Share of requests that succeeded, a row for each type of instruction; red fails.",
+        Shape.GRID,
+        _SHARE,
+        (
+            Query(
+                queries.success_ratio(SUCCESSES, REQUESTS, (INSTRUCTION_TYPE,)),
+                _legend(INSTRUCTION_TYPE),
+            ),
+        ),
+    )
+
+
+def _vram(queries: Queries) -> Panel:
+    device, card = _legend(DEVICE), f"card {_legend(GPU)}"
+    return Panel(
+        "VRAM",
+        "What PyTorch has allocated, holds in reserve and had at most, beside the card's whole "
+        "memory. Steps that never come down are a leak.",
+        Shape.LINES,
+        VRAM_USED.unit,
+        (
+            Query(queries.select(VRAM_USED), f"{device} used"),
+            Query(queries.select(VRAM_RESERVED), f"{device} reserved"),
+            Query(queries.select(VRAM_PEAK), f"{device} peak"),
+            Query(queries.select(GPU_MEMORY_TOTAL), f"{card} has"),
+        ),
+    )
+
+
+def _inference(queries: Queries) -> Panel:
+    return Panel(
+        "Inference time, distribution",
+        "How many calls of the pipeline took how long, over the time shown; a bar is the calls up "
+        "to its edge, less those of the bar before.",
+        Shape.BUCKETS,
+        "short",
+        (Query(queries.bucket_counts(INFERENCE_SECONDS), "{{le}}"),),
+    )
+
+
+def _precision(queries: Queries) -> Panel:
+    return Panel(
+        "float16 against float32",
+        "Median and P95 of one call of the pipeline, by the number format of its weights.",
+        Shape.LINES,
+        INFERENCE_SECONDS.unit,
+        tuple(
+            Query(
+                queries.quantile(q, INFERENCE_SECONDS, (PRECISION,)),
+                f"{_legend(PRECISION)} P{100 * q:g}",
+                exemplars=True,
+            )
+            for q in (0.5, 0.95)
+        ),
+    )
+
+
+def _leaders(queries: Queries, limits: Thresholds) -> Panel:
+    ratio = queries.success_ratio(SUCCESSES, REQUESTS, (INSTRUCTION_TYPE,))
+    frequent = f"topk({_SHOWN}, {queries.rate(REQUESTS, (INSTRUCTION_TYPE,))} > 0)"
+    return Panel(
+        "Success of frequent instructions",
+        f"The {_SHOWN} instructions asked most in the time shown, best first; red is under "
+        f"{percent(limits.success_ratio)}.",
+        Shape.BARS,
+        _SHARE,
+        (Query(f"sort_desc({ratio} and {frequent})", _legend(INSTRUCTION_TYPE)),),
+        limit=limits.success_ratio,
+    )
+
+
+def _slowest(queries: Queries, limits: Thresholds) -> Panel:
+    slowest = queries.quantile(0.95, REQUEST_SECONDS, (INSTRUCTION_TYPE,))
+    return Panel(
+        "Slowest instructions",
+        f"The {_SHOWN} types of instruction with the highest P95 in the time shown.",
+        Shape.BARS,
+        REQUEST_SECONDS.unit,
+        (Query(f"topk({_SHOWN}, {slowest} >= 0)", _legend(INSTRUCTION_TYPE)),),  # >= 0 drops NaN
+        limit=limits.request_p95_seconds,
+    )
+
+
+def _errors(queries: Queries) -> Panel:
+    return Panel(
+        "Errors by reason",
+        "Failed requests by their reason: the model's (cuda_oom, model_error), bad input, "
+        "timeouts and refusals apart.",
+        Shape.STACK,
+        _PER_SECOND,
+        (Query(queries.rate(REQUESTS, (ERROR,), {ERROR: f"!{NO_ERROR}"}), _legend(ERROR)),),
+    )
+
+
+def _slow(queries: Queries, limits: Thresholds) -> Panel:
+    as_judged = replace(queries, window="5m")
+    p95 = as_judged.quantile(0.95, REQUEST_SECONDS, (JOB,))
+    return Panel(
+        f"P95 over {limits.request_p95_seconds:g} s for 5 minutes",
+        "Red while RequestP95High fires: P95 was over the limit for the five minutes before.",
+        Shape.STATES,
+        "short",
+        (Query(lasting(f"{p95} > bool {limits.request_p95_seconds:g}", "5m"), _legend(JOB)),),
+    )
+
+
+def _full(queries: Queries, limits: Thresholds) -> Panel:
+    used = queries.fraction(GPU_MEMORY_USED, GPU_MEMORY_TOTAL)
+    return Panel(
+        f"VRAM over {percent(limits.gpu_memory_full_ratio)}",
+        "Red while a card has less memory left than VramNearlyFull allows, by the card's own "
+        "count over all processes.",
+        Shape.STATES,
+        "short",
+        (
+            Query(
+                f"{used} > bool {limits.gpu_memory_full_ratio:g}",
+                f"{_legend(INSTANCE)} card {_legend(GPU)}",
+            ),
+        ),
+    )
+
+
+def _waiting(queries: Queries) -> Panel:
+    return Panel(
+        "Queue against inference",
+        "Mean time a request waits beside the mean time the model works on it. Waiting above "
+        "inference means that the model is the bottleneck.",
+        Shape.LINES,
+        QUEUED_SECONDS.unit,
+        (
+            Query(queries.mean(QUEUED_SECONDS), "waits"),
+            Query(queries.mean(INFERENCE_SECONDS), "is worked on"),
+        ),
+    )

@@ -1,0 +1,194 @@
+"""Every expression of every rule and panel: it parses, and names only what exists."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import promql_parser as promql
+import pytest
+
+from safelight.dashboards.boards.core import core_board
+from safelight.metrics.catalog import FOREIGN
+from safelight.metrics.reference import lookup
+from safelight.metrics.spec import Kind
+from safelight.rules.files import groups
+from safelight.rules.spec import Recording
+
+NAMESPACE = "instructpix2pix"
+BOARDS = (core_board(NAMESPACE),)
+RULES = tuple(rule for group in groups(NAMESPACE) for rule in group.rules)
+RECORDED = {rule.record for rule in RULES if isinstance(rule, Recording)}
+FROM_PROMETHEUS = {"job", "instance", "le", "quantile", "alertname", "alertstate", "severity"}
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an expression stands."""
+
+    name: str
+    expr: str
+
+    @property
+    def tree(self) -> promql.Expr:
+        """Return it parsed, with Grafana's variables as Grafana would fill them in."""
+        filled = self.expr.replace("$__rate_interval", "1m").replace("$__range", "1h")
+        return promql.parse(filled)
+
+
+PLACES = (
+    *(Place(getattr(rule, "name", getattr(rule, "record", "")), rule.expr) for rule in RULES),
+    *(
+        Place(f"{board.uid}/{panel.title}/{query.legend}", query.expr)
+        for board in BOARDS
+        for panel in board.panels
+        for query in panel.queries
+    ),
+)
+
+
+def nodes(tree: Any) -> Iterator[Any]:
+    yield tree
+    for part in ("expr", "lhs", "rhs", "vector_selector", "param"):
+        child = getattr(tree, part, None)
+        if child is not None:
+            yield from nodes(child)
+    for argument in getattr(tree, "args", ()):
+        yield from nodes(argument)
+
+
+def selectors(tree: Any) -> Iterator[Any]:
+    return (node for node in nodes(tree) if isinstance(node, promql.VectorSelector))
+
+
+def labels_of(name: str) -> set[str] | None:
+    """Return the labels that a name may carry; None where others decide."""
+    if name in FOREIGN or name in RECORDED:
+        return None
+    metric = lookup(name, NAMESPACE)
+    assert metric is not None, f"{name} is in no catalogue"
+    has_parts = metric.kind in (Kind.HISTOGRAM, Kind.SUMMARY)
+    assert has_parts == name.endswith(("_bucket", "_sum", "_count")), f"{name} is never exposed"
+    assert not (metric.kind is Kind.SUMMARY and name.endswith("_bucket"))
+    return {*metric.label_names, *FROM_PROMETHEUS}
+
+
+def added_labels(tree: Any) -> set[str]:
+    copies = (
+        node
+        for node in nodes(tree)
+        if isinstance(node, promql.Call) and node.func.name == "label_replace"
+    )
+    return {copy.args[1].val for copy in copies}
+
+
+def grouped_labels(tree: Any) -> set[str]:
+    names: set[str] = set()
+    for node in nodes(tree):
+        modifier = getattr(node, "modifier", None)
+        if isinstance(node, promql.AggregateExpr) and modifier is not None:
+            names |= set(modifier.labels)
+        matching = getattr(modifier, "matching", None)
+        if matching is not None:
+            names |= set(matching.labels)
+    return names
+
+
+@pytest.mark.parametrize("place", PLACES, ids=lambda place: place.name)
+def test_an_expression_parses_and_names_only_metrics_that_exist(place: Place) -> None:
+    found = list(selectors(place.tree))
+    assert found, "an expression that asks for nothing"
+    for selector in found:
+        labels_of(selector.name)
+
+
+@pytest.mark.parametrize("place", PLACES, ids=lambda place: place.name)
+def test_an_expression_uses_only_labels_that_its_metrics_have(place: Place) -> None:
+    known = added_labels(place.tree) | FROM_PROMETHEUS
+    for selector in selectors(place.tree):
+        allowed = labels_of(selector.name)
+        if allowed is not None:
+            assert {matcher.name for matcher in selector.matchers.matchers} <= allowed
+            known |= allowed
+    assert grouped_labels(place.tree) <= known
+
+
+def dimension(node: Any) -> Counter[str]:
+    """Return the powers of the units in what an expression returns: seconds, bytes, events."""
+    if isinstance(node, promql.VectorSelector):
+        name = str(node.name)
+        metric = lookup(name, NAMESPACE)
+        if metric is None or name.endswith(("_bucket", "_count")):
+            return Counter()
+        return Counter({metric.unit: 1}) if metric.unit in ("s", "bytes", "celsius") else Counter()
+    if isinstance(node, promql.MatrixSelector):
+        return dimension(node.vector_selector)
+    if isinstance(node, promql.Call) and node.func.name == "rate":
+        return minus(dimension(node.args[0]), Counter({"s": 1}))
+    if isinstance(node, promql.Call) and node.func.name == "histogram_quantile":
+        bucket = next(selectors(node.args[1])).name
+        metric = lookup(bucket, NAMESPACE)
+        assert metric is not None
+        return Counter({metric.unit: 1})
+    if isinstance(node, promql.Call):
+        return dimension(node.args[0])
+    if isinstance(node, promql.BinaryExpr) and str(node.op) == "/":
+        return minus(dimension(node.lhs), dimension(node.rhs))
+    if isinstance(node, promql.BinaryExpr) and node.modifier and node.modifier.return_bool:
+        return Counter()
+    if isinstance(node, promql.BinaryExpr):
+        return dimension(node.lhs)
+    inner = getattr(node, "expr", None)
+    return dimension(inner) if inner is not None else Counter()
+
+
+def minus(left: Counter[str], right: Counter[str]) -> Counter[str]:
+    out = Counter(left)
+    out.subtract(right)
+    return Counter({unit: power for unit, power in out.items() if power})
+
+
+DRAWN_IN = {
+    "s": Counter({"s": 1}),
+    "bytes": Counter({"bytes": 1}),
+    "reqps": Counter({"s": -1}),
+    "percentunit": Counter(),
+    "short": Counter(),
+}
+
+
+@pytest.mark.parametrize(
+    ("unit", "expr"),
+    [
+        pytest.param(panel.unit, query.expr, id=f"{panel.title}/{query.legend}")
+        for board in BOARDS
+        for panel in board.panels
+        for query in panel.queries
+    ],
+)
+def test_a_panel_draws_in_the_unit_of_its_expression(unit: str, expr: str) -> None:
+    assert dimension(Place("", expr).tree) == DRAWN_IN[unit]
+
+
+def test_the_law_sees_a_name_that_does_not_exist() -> None:
+    with pytest.raises(AssertionError, match="is in no catalogue"):
+        test_an_expression_parses_and_names_only_metrics_that_exist(Place("", "rate(nobody[5m])"))
+
+
+def test_the_law_sees_a_label_that_the_metric_lacks() -> None:
+    wrong = Place("", f'{NAMESPACE}_queue_depth{{colour="red"}}')
+    with pytest.raises(AssertionError):
+        test_an_expression_uses_only_labels_that_its_metrics_have(wrong)
+
+
+def test_the_law_sees_a_unit_that_does_not_fit() -> None:
+    with pytest.raises(AssertionError):
+        test_a_panel_draws_in_the_unit_of_its_expression("s", f"{NAMESPACE}_vram_used_bytes")
+
+
+@pytest.mark.parametrize(
+    "panel", [panel for board in BOARDS for panel in board.panels], ids=lambda panel: panel.title
+)
+def test_every_panel_says_what_it_shows(panel: Any) -> None:
+    assert panel.description.endswith(".")
+    assert panel.queries
