@@ -1,0 +1,115 @@
+"""Everything under `deploy/`, for those who run Prometheus, Grafana or containers themselves."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from safelight.dashboards.boards.core import core_board
+from safelight.rules.files import rule_file
+from safelight.settings import Settings
+from safelight.stack.config import alertmanager_yml, document, prometheus_yml
+from safelight.stack.containers import (
+    SLACK_URL_FILE,
+    compose_gpu_yaml,
+    compose_yaml,
+    dockerfile,
+    dockerignore,
+)
+
+Files = Mapping[str, str]
+
+_RULES = "rules/*.yml"  # relative to prometheus.yml, here as in the container
+_BOARDS = "/var/lib/grafana/dashboards"
+
+
+def deployment(namespace: str) -> dict[str, str]:
+    """Return every file for a service of that namespace: its path under the folder, and its text.
+
+    Raises MissingExtra where the extra `grafana` is not installed.
+    """
+    return {
+        **_prometheus(namespace),
+        "alertmanager/alertmanager.yml": alertmanager_yml(),
+        "alertmanager/slack.yml": alertmanager_yml(SLACK_URL_FILE),
+        **_grafana(namespace),
+        "compose.yaml": compose_yaml(namespace),
+        "compose.gpu.yaml": compose_gpu_yaml(),
+        "Dockerfile": dockerfile(),
+        "Dockerfile.dockerignore": dockerignore(),
+    }
+
+
+def write(folder: Path, files: Files) -> None:
+    """Write the files under the folder, making what folders they need."""
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+
+
+def drift(folder: Path, files: Files) -> list[str]:
+    """Return the names of the files that are missing under the folder or say something else."""
+    return [name for name, text in files.items() if _read(folder / name) != text]
+
+
+def _prometheus(namespace: str) -> Files:
+    """Return the configuration twice: for programs on this machine, and for containers."""
+    here = Settings.model_construct()  # the defaults, whatever this machine's environment says
+    address = f"{here.host}:%d"
+    return {
+        "prometheus/prometheus.yml": prometheus_yml(
+            address % here.port,
+            node_exporter=address % here.node_exporter_port,
+            prometheus=address % here.prometheus_port,
+            alertmanager=address % here.alertmanager_port,
+            rule_files=[_RULES],
+        ),
+        "compose/prometheus.yml": prometheus_yml(
+            "safelight:8000",
+            node_exporter="node-exporter:9100",
+            prometheus="127.0.0.1:9090",
+            alertmanager="alertmanager:9093",
+            rule_files=[_RULES],
+        ),
+        "prometheus/rules/safelight.yml": rule_file(namespace),
+    }
+
+
+def _grafana(namespace: str) -> Files:
+    # Opened late: it needs the extra `grafana`, which the rest of the package does without.
+    from safelight.dashboards.grafana import as_json
+
+    board = core_board(namespace)
+    return {
+        f"grafana/dashboards/{board.uid}.json": as_json(board),
+        "grafana/provisioning/datasources/safelight.yml": _datasource("http://127.0.0.1:9090"),
+        "grafana/provisioning/dashboards/safelight.yml": _provider(),
+        "compose/datasource.yml": _datasource("http://prometheus:9090"),
+    }
+
+
+def _datasource(url: str) -> str:
+    source = {
+        "name": "Prometheus",
+        "uid": "safelight-prometheus",
+        "type": "prometheus",
+        "access": "proxy",
+        "url": url,
+        "isDefault": True,
+        "jsonData": {"timeInterval": "5s", "httpMethod": "POST"},
+    }
+    return document({"apiVersion": 1, "datasources": [source]})
+
+
+def _provider() -> str:
+    provider = {
+        "name": "safelight",
+        "folder": "Safelight",
+        "type": "file",
+        "disableDeletion": True,
+        "options": {"path": _BOARDS},
+    }
+    return document({"apiVersion": 1, "providers": [provider]})
+
+
+def _read(path: Path) -> str | None:
+    return path.read_text(encoding="utf-8") if path.is_file() else None
