@@ -1,31 +1,31 @@
 """Every way Safelight fails: one tree, and each branch knows its HTTP status, reason and exit code.
 
-    SafelightError
-    ├── BadInput                     the caller's to mend (4xx)
-    │   ├── MalformedBody            bad_request             400
-    │   ├── UnsupportedMediaType     unsupported_media_type  415
-    │   ├── BodyTooLarge             body_too_large          413
-    │   ├── NotAnImage               not_an_image            422
-    │   ├── ImageDamaged             image_damaged           422
-    │   ├── ImageTooLarge            image_too_large         413
-    │   └── InvalidParameter         invalid_parameter       422
-    ├── Unavailable                  come back later (503, 504)
-    │   ├── NotReady                 not_ready               503
-    │   ├── Overloaded               overloaded              503
-    │   ├── WorkerLost               worker_lost             503
-    │   ├── Timeout                  timeout                 504
-    │   └── Cancelled                cancelled               499
-    ├── ModelFailure                 the model could not (5xx)
-    │   ├── OutOfMemory              cuda_oom                503
-    │   └── ModelError               model_error             500
-    └── Unusable                     the operator's to mend: nothing starts (exit code 2 or 3)
-        ├── BadSetting
-        ├── MissingExtra
-        ├── MissingProgram
-        ├── ModelNotFound
-        ├── PortTaken
-        ├── ServiceFailed
-        └── AlreadyWatched
+SafelightError
+├── BadInput                     the caller's to mend (4xx)
+│   ├── MalformedBody            bad_request             400
+│   ├── UnsupportedMediaType     unsupported_media_type  415
+│   ├── BodyTooLarge             body_too_large          413
+│   ├── NotAnImage               not_an_image            422
+│   ├── ImageDamaged             image_damaged           422
+│   ├── ImageTooLarge            image_too_large         413
+│   └── InvalidParameter         invalid_parameter       422
+├── Unavailable                  come back later (503, 504)
+│   ├── NotReady                 not_ready               503
+│   ├── Overloaded               overloaded              503
+│   ├── WorkerLost               worker_lost             503
+│   ├── Timeout                  timeout                 504
+│   └── Cancelled                cancelled               499
+├── ModelFailure                 the model could not (5xx)
+│   ├── OutOfMemory              cuda_oom                503
+│   └── ModelError               model_error             500
+└── Unusable                     the operator's to mend: nothing starts (exit code 2 or 3)
+    ├── BadSetting
+    ├── MissingExtra
+    ├── MissingProgram
+    ├── ModelNotFound
+    ├── PortTaken
+    ├── ServiceFailed
+    └── AlreadyWatched
 """
 
 from collections.abc import Sequence
@@ -288,6 +288,23 @@ REASONS = (
     "internal_error",
 )
 
+_BY_REASON: dict[str, type[SafelightError]] = {
+    error.reason: error
+    for error in (
+        NotAnImage, ImageDamaged, ImageTooLarge, InvalidParameter, Cancelled, OutOfMemory,
+        ModelError,
+    )
+}  # fmt: skip
+
+
+def by_reason(reason: str, detail: str) -> SafelightError:
+    """Return the error that another process raised, as it told of it."""
+    kind = _BY_REASON.get(reason, SafelightError)
+    error = kind.__new__(kind)
+    Exception.__init__(error, detail)
+    return error
+
+
 _REASON_BY_STATUS = {
     401: "bad_request",
     408: "timeout",
@@ -324,4 +341,6 @@ def reason_of_exception(error: BaseException, default: str = "internal_error") -
     if isinstance(error, SafelightError):
         return error.reason
     names = (cls.__name__ for cls in type(error).__mro__)
-    return next((_REASON_BY_EXCEPTION[name] for name in names if name in _REASON_BY_EXCEPTION), default)
+    return next(
+        (_REASON_BY_EXCEPTION[name] for name in names if name in _REASON_BY_EXCEPTION), default
+    )

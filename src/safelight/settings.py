@@ -45,7 +45,9 @@ class Settings(BaseSettings):
     alertmanager_port: int = Field(9093, ge=1, le=65535, description="Port of Alertmanager.")
     node_exporter_port: int = Field(9100, ge=1, le=65535, description="Port of node-exporter.")
 
-    queue_limit: int = Field(64, ge=1, le=100_000, description="Requests that may wait before one is refused.")
+    queue_limit: int = Field(
+        64, ge=1, le=100_000, description="Requests that may wait before one is refused."
+    )
     request_timeout_seconds: float = Field(
         120.0, gt=0, le=3600, description="Longest time from arrival to answer."
     )
@@ -56,7 +58,10 @@ class Settings(BaseSettings):
         40_000_000, ge=64 * 64, le=1_000_000_000, description="Most pixels of an input image."
     )
     image_side_pixels: int = Field(
-        1024, ge=64, le=8192, description="Longest side the model works at; larger images are reduced."
+        1024,
+        ge=64,
+        le=8192,
+        description="Longest side the model works at; larger images are reduced.",
     )
     instruction_limit: int = Field(
         1000, ge=1, le=10_000, description="Longest instruction, in characters."

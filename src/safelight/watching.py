@@ -1,4 +1,4 @@
-"""`watch`: puts the probes around somebody else's service in one call, and takes them off in one."""
+"""`watch`: puts the probes around somebody else's service, and takes them off, in one call."""
 
 from collections.abc import Callable, Collection
 from importlib.metadata import version
@@ -67,7 +67,7 @@ def watch(
     model_endpoints: Collection[str] = (),
     on_record: Sink | None = None,
 ) -> Watch:
-    """Watch an application, a diffusion pipeline, or both; with both, requests and steps are joined.
+    """Watch an application, a pipeline, or both; with both, requests and steps are joined.
 
     Args:
         app: FastAPI, Starlette or Flask application; it gets `/metrics`.
@@ -87,16 +87,17 @@ def watch(
     meter.set(BUILD_INFO, version("safelight"), python_version(), value=1)
     sink = _both(metering(meter), on_record, meter)
     sampler = Sampler(meter)
-    watched = Watch(meter, [])
+    undo: list[Callable[[], None]] = []
+    watched = Watch(meter, undo)
     try:
         if app is not None:
-            watched._undo.append(_watch_app(app, meter, sink, model_endpoints))
+            undo.append(_watch_app(app, meter, sink, model_endpoints))
         if pipeline is not None:
-            watched._undo.append(_watch_pipeline(pipeline, chosen, meter, sink, sampler))
+            undo.append(_watch_pipeline(pipeline, chosen, meter, sink, sampler))
     except BaseException:
         watched.unwatch()
         raise
-    watched._undo.append(_sample(meter, sampler, chosen))
+    undo.append(_sample(meter, sampler, chosen))
     return watched
 
 
@@ -122,7 +123,7 @@ def _watch_pipeline(
     taxonomy = load_taxonomy(settings.taxonomy)
     probe = DiffusersProbe(pipeline, _Joining(meter, sink), classify=taxonomy.classify)
     _describe(meter, pipeline)
-    sampler.every(settings.gpu_interval_seconds, "diffusers", lambda: not probe.drain())
+    sampler.every(settings.gpu_interval_seconds, "diffusers", probe.drain)
     return probe.unwatch
 
 
@@ -141,7 +142,7 @@ def _sample(meter: Meter, sampler: Sampler, settings: Settings) -> Callable[[], 
 
 
 class _Joining:
-    """Joins a pipeline's calls to the request they are made for; a call without one stands alone."""
+    """Joins a pipeline's calls to the request they are made for; without one they stand alone."""
 
     def __init__(self, meter: Meter, sink: Sink) -> None:
         self._meter = meter

@@ -1,4 +1,4 @@
-"""Every metric: the only place where a name, its help, labels, closed values and buckets are written.
+"""Every metric: the only place where its name, help, labels, values and buckets are written.
 
 The sum of `lines` over the catalogue is the most that one process can ever expose; a law holds it
 to 5 000. Names in `FAMILIES` of a service are prefixed by its namespace when exposed.
@@ -17,7 +17,8 @@ STAGES = (
     "denoise", "decode_latents", "check", "encode", "respond",
 )  # fmt: skip
 IMAGE_SIZES = (
-    "64x64", "128x128", "256x256", "384x384", "512x512", "640x640", "768x768", "1024x1024", "512x384", "384x512",
+    "64x64", "128x128", "256x256", "384x384", "512x512", "640x640", "768x768", "1024x1024",
+    "512x384", "384x512",
     "640x480", "480x640", "768x512", "512x768", "768x576", "576x768", "1024x576", "576x1024",
     "1024x680", "680x1024", "1024x768", "768x1024", "1216x832", "832x1216", "1280x720", "720x1280",
     "1920x1080", "1080x1920", "2048x2048",
@@ -76,7 +77,9 @@ DISK = Label("disk", "Block device.")
 MOUNTPOINT = Label("mountpoint", "Where the file system is mounted.")
 
 PROBE = Label(
-    "probe", "Which probe.", values=("asgi", "flask", "diffusers", "torch", "nvml", "host", "record")
+    "probe",
+    "Which probe.",
+    values=("asgi", "flask", "diffusers", "torch", "nvml", "host", "record"),
 )
 
 # ── Buckets: an edge at every threshold that an alert or objective uses ──────────────────────────
@@ -118,7 +121,10 @@ STAGE_SECONDS = Metric(
     Kind.HISTOGRAM, Family.REQUEST, (STAGE,), _STAGE, series=len(STAGES),
 )  # fmt: skip
 IN_FLIGHT = Metric(
-    "requests_in_flight", "Requests to the model that are not answered yet.", Kind.GAUGE, Family.REQUEST
+    "requests_in_flight",
+    "Requests to the model that are not answered yet.",
+    Kind.GAUGE,
+    Family.REQUEST,
 )
 IMAGES = Metric(
     "request_images_total",
@@ -139,7 +145,11 @@ STEP_SECONDS = Metric(
     Kind.HISTOGRAM, Family.MODEL, (STEP,), _STEP, series=len(STEP_PLACES),
 )  # fmt: skip
 STEPS = Metric(
-    "steps", "Denoising steps that a call really made.", Kind.HISTOGRAM, Family.MODEL, buckets=_STEPS
+    "steps",
+    "Denoising steps that a call really made.",
+    Kind.HISTOGRAM,
+    Family.MODEL,
+    buckets=_STEPS,
 )
 IMAGE_GUIDANCE = Metric(
     "image_guidance_ratio",
@@ -232,21 +242,35 @@ HTTP_IN_PROGRESS = Metric(
 # ── The card ─────────────────────────────────────────────────────────────────────────────────────
 
 
-def _gpu(name: str, help_text: str, kind: Kind = Kind.GAUGE, *labels: Label, each: int = 1) -> Metric:
+def _gpu(
+    name: str, help_text: str, kind: Kind = Kind.GAUGE, *labels: Label, each: int = 1
+) -> Metric:
     return Metric(name, help_text, kind, Family.GPU, (GPU, *labels), series=16 * each)
 
 
 GPU_UTILIZATION = _gpu("gpu_utilization_ratio", "Share of time in which a kernel ran on the card.")
-GPU_MEMORY_BUSY = _gpu("gpu_memory_busy_ratio", "Share of time in which the card's memory was read or written.")
+GPU_MEMORY_BUSY = _gpu(
+    "gpu_memory_busy_ratio", "Share of time in which the card's memory was read or written."
+)
 GPU_MEMORY_USED = _gpu("gpu_memory_used_bytes", "Memory in use on the card, by all processes.")
 GPU_MEMORY_TOTAL = _gpu("gpu_memory_total_bytes", "Memory of the card.")
 GPU_TEMPERATURE = _gpu("gpu_temperature_celsius", "Temperature of the card.")
 GPU_POWER = _gpu("gpu_power_watts", "Power that the card draws.")
 GPU_POWER_LIMIT = _gpu("gpu_power_limit_watts", "Power that the card may draw.")
-GPU_ENERGY = _gpu("gpu_energy_joules_total", "Energy the card has used since its driver loaded.", Kind.COUNTER)
+GPU_ENERGY = _gpu(
+    "gpu_energy_joules_total", "Energy the card has used since its driver loaded.", Kind.COUNTER
+)
 GPU_CLOCK = _gpu("gpu_clock_hertz", "Clock of the card.", Kind.GAUGE, CLOCK, each=2)
-GPU_THROTTLED = _gpu("gpu_throttled", "1 while the card runs below its clock for this reason.", Kind.GAUGE, THROTTLE, each=5)
-GPU_ECC_ERRORS = _gpu("gpu_ecc_errors_total", "Memory errors since the driver loaded.", Kind.COUNTER, ECC, each=2)
+GPU_THROTTLED = _gpu(
+    "gpu_throttled",
+    "1 while the card runs below its clock for this reason.",
+    Kind.GAUGE,
+    THROTTLE,
+    each=5,
+)
+GPU_ECC_ERRORS = _gpu(
+    "gpu_ecc_errors_total", "Memory errors since the driver loaded.", Kind.COUNTER, ECC, each=2
+)
 GPU_INFO = _gpu(
     "gpu_info", "Always 1; its labels name the card.", Kind.GAUGE,
     Label("uuid", "The card's UUID."), Label("name", "The card's product name."),
@@ -260,15 +284,29 @@ def _host(name: str, help_text: str, kind: Kind = Kind.GAUGE, *labels: Label) ->
     return Metric(name, help_text, kind, Family.HOST, labels, series=16 if labels else 1)
 
 
-HOST_CPU = _host("host_cpu_utilization_ratio", "Share of all cores' time in use since the last reading.")
+HOST_CPU = _host(
+    "host_cpu_utilization_ratio", "Share of all cores' time in use since the last reading."
+)
 HOST_MEMORY_USED = _host("host_memory_used_bytes", "Memory that cannot be given to a program now.")
 HOST_MEMORY_TOTAL = _host("host_memory_total_bytes", "Memory of the machine.")
-HOST_DISK_READ = _host("host_disk_read_bytes_total", "Bytes read from the disk.", Kind.COUNTER, DISK)
-HOST_DISK_WRITTEN = _host("host_disk_written_bytes_total", "Bytes written to the disk.", Kind.COUNTER, DISK)
-HOST_DISK_BUSY = _host("host_disk_busy_seconds_total", "Time in which the disk was at work.", Kind.COUNTER, DISK)
-HOST_FILESYSTEM_USED = _host("host_filesystem_used_bytes", "Bytes used on the file system.", Kind.GAUGE, MOUNTPOINT)
-HOST_FILESYSTEM_SIZE = _host("host_filesystem_size_bytes", "Size of the file system.", Kind.GAUGE, MOUNTPOINT)
-HOST_RECEIVED = _host("host_network_received_bytes_total", "Bytes received from the network.", Kind.COUNTER)
+HOST_DISK_READ = _host(
+    "host_disk_read_bytes_total", "Bytes read from the disk.", Kind.COUNTER, DISK
+)
+HOST_DISK_WRITTEN = _host(
+    "host_disk_written_bytes_total", "Bytes written to the disk.", Kind.COUNTER, DISK
+)
+HOST_DISK_BUSY = _host(
+    "host_disk_busy_seconds_total", "Time in which the disk was at work.", Kind.COUNTER, DISK
+)
+HOST_FILESYSTEM_USED = _host(
+    "host_filesystem_used_bytes", "Bytes used on the file system.", Kind.GAUGE, MOUNTPOINT
+)
+HOST_FILESYSTEM_SIZE = _host(
+    "host_filesystem_size_bytes", "Size of the file system.", Kind.GAUGE, MOUNTPOINT
+)
+HOST_RECEIVED = _host(
+    "host_network_received_bytes_total", "Bytes received from the network.", Kind.COUNTER
+)
 HOST_SENT = _host("host_network_sent_bytes_total", "Bytes sent to the network.", Kind.COUNTER)
 
 # ── The watcher itself ───────────────────────────────────────────────────────────────────────────
@@ -283,15 +321,18 @@ BUILD_INFO = _own(
     Label("version", "Version of Safelight."), Label("python", "Version of Python."),
 )  # fmt: skip
 PROBE_FAILURES = _own(
-    "safelight_probe_failures_total", "Times a probe failed; the request went on.", Kind.COUNTER, PROBE,
+    "safelight_probe_failures_total", "Times a probe failed; the request went on.",
+    Kind.COUNTER, PROBE,
     series=len(PROBE.values or ()),
 )  # fmt: skip
 PROBE_SECONDS = _own(
-    "safelight_probe_seconds_total", "Time that the sampling probes have used.", Kind.COUNTER, PROBE,
+    "safelight_probe_seconds_total", "Time that the sampling probes have used.",
+    Kind.COUNTER, PROBE,
     series=len(PROBE.values or ()),
 )  # fmt: skip
 PROBE_TIMESTAMP = _own(
-    "safelight_probe_last_success_timestamp_seconds", "When the probe last read its source.", Kind.GAUGE, PROBE,
+    "safelight_probe_last_success_timestamp_seconds", "When the probe last read its source.",
+    Kind.GAUGE, PROBE,
     series=len(PROBE.values or ()),
 )  # fmt: skip
 SERIES_FOLDED = _own(
@@ -300,11 +341,17 @@ SERIES_FOLDED = _own(
     Kind.COUNTER, Label("metric", "The metric's name without its namespace."), series=30,
 )  # fmt: skip
 EXPOSITION_SECONDS = _own(
-    "safelight_exposition_seconds", "Time that the last answer to a scrape took to write.", Kind.GAUGE
+    "safelight_exposition_seconds",
+    "Time that the last answer to a scrape took to write.",
+    Kind.GAUGE,
 )
-EXPOSITION_LINES = _own("safelight_exposition_lines", "Lines of the last answer to a scrape.", Kind.GAUGE)
+EXPOSITION_LINES = _own(
+    "safelight_exposition_lines", "Lines of the last answer to a scrape.", Kind.GAUGE
+)
 
-CATALOG: tuple[Metric, ...] = tuple(value for value in list(vars().values()) if isinstance(value, Metric))
+CATALOG: tuple[Metric, ...] = tuple(
+    value for value in list(vars().values()) if isinstance(value, Metric)
+)
 
 # Names that others expose and our rules and boards may use.
 FOREIGN = (
@@ -328,4 +375,3 @@ def image_size(width: int, height: int) -> str:
     """Return the size's label value: `1024x768`, or `other` for a size outside the closed set."""
     size = f"{width}x{height}"
     return size if size in IMAGE_SIZES else OTHER
-

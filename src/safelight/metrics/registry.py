@@ -6,7 +6,7 @@ never exposes more series than the catalogue allows: what is too many becomes `o
 
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, Protocol
@@ -105,7 +105,7 @@ class Meter:
         self.add(metric, *values, amount=value - last if value >= last else value)
 
     def start_at_zero(self, *counters: Metric) -> None:
-        """Show counters with at most one closed label now, so that their first event is a rise."""
+        """Show counters of one closed label now, so that their first event is a rise."""
         for metric in counters:
             values = metric.labels[0].values or () if metric.labels else ()
             for known in ((value,) for value in values) if metric.labels else ((),):
@@ -139,7 +139,7 @@ class Meter:
         return Exposition(body, content_type)
 
     def serve(self, port: int, host: str = "127.0.0.1") -> Callable[[], None]:
-        """Answer scrapes on a port of its own, for programs without a web server; return its stop."""
+        """Answer scrapes on an own port, for programs without a web server; return a stop."""
         server, thread = start_http_server(port, host, registry=_WithoutCreated(self._registry))
 
         def stop() -> None:
@@ -153,7 +153,11 @@ class Meter:
         name = metric.full_name(self.namespace)
         if metric.kind is Kind.HISTOGRAM:
             return Histogram(
-                name, metric.help, metric.label_names, registry=self._registry, buckets=metric.buckets
+                name,
+                metric.help,
+                metric.label_names,
+                registry=self._registry,
+                buckets=metric.buckets,
             )
         if metric.kind is Kind.SUMMARY:
             return _Summary(name, metric, self._registry)
@@ -167,7 +171,7 @@ class Meter:
         )
         with self._lock:
             children = self._children[metric]
-            folded = known not in children and len(children) >= max(metric.series - 1, 1)
+            folded = known not in children and len(children) >= metric.series - (not metric.bounded)
             if folded:
                 known = (OTHER,) * len(known)
             if known not in children:
@@ -246,5 +250,7 @@ def where(samples: Samples, name: str, **labels: str) -> Iterable[tuple[dict[str
     """Return the samples of a name whose labels include those given."""
     wanted = set(labels.items())
     return (
-        (dict(found), value) for (sample, found), value in samples.items() if sample == name and wanted <= found
+        (dict(found), value)
+        for (sample, found), value in samples.items()
+        if sample == name and wanted <= found
     )

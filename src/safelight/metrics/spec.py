@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from math import prod
 
 OTHER = "other"
 
@@ -77,6 +78,13 @@ class Metric:
     def label_names(self) -> tuple[str, ...]:
         """Return the labels' names, in order."""
         return tuple(label.name for label in self.labels)
+
+    @property
+    def bounded(self) -> bool:
+        """Tell whether the labels' closed values alone keep the series within their number."""
+        return (
+            prod(len(label.values or ()) or self.series + 1 for label in self.labels) <= self.series
+        )
 
     @property
     def unit(self) -> str:

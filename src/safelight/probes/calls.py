@@ -1,5 +1,6 @@
 """One pipeline call under way: its marks in time, what was asked, and what is in force."""
 
+from itertools import pairwise
 from time import perf_counter
 from typing import Any
 
@@ -102,7 +103,9 @@ class CallInProgress:
         marks = {
             "encode_prompt": self._encoded_at or self._loop_at or self._ended_at,
             "encode_image": self._loop_at if self._encoded_at is not None else None,
-            "denoise": (self._loop_ended_at or self._ended_at) if self._loop_at is not None else None,
+            "denoise": (self._loop_ended_at or self._ended_at)
+            if self._loop_at is not None
+            else None,
             "decode_latents": self._ended_at if self._loop_ended_at is not None else None,
         }
         phases: dict[str, float] = {}
@@ -115,9 +118,7 @@ class CallInProgress:
 
     def _step_seconds(self) -> tuple[float, ...]:
         marks = [self._loop_at, *self._steps_at]
-        return tuple(
-            self._timer.seconds(earlier, later) for earlier, later in zip(marks, marks[1:], strict=False)
-        )
+        return tuple(self._timer.seconds(earlier, later) for earlier, later in pairwise(marks))
 
     def _overridden(self) -> tuple[str, ...]:
         compared = {

@@ -57,7 +57,9 @@ class DiffusersProbe:
         self._classify = classify
         self._cuda = cuda
         self._guard = Guard("diffusers", listener.failed)
-        self._current: ContextVar[CallInProgress | None] = ContextVar("safelight_call", default=None)
+        self._current: ContextVar[CallInProgress | None] = ContextVar(
+            "safelight_call", default=None
+        )
         self._late: deque[CallInProgress] = deque(maxlen=256)
         self._original = type(pipeline)
         self._signature = inspect.signature(self._original.__call__)
@@ -70,10 +72,11 @@ class DiffusersProbe:
         if type(self._pipeline) is self._watched:
             object.__setattr__(self._pipeline, "__class__", self._original)
 
-    def drain(self) -> None:
-        """Report calls whose device has finished by now; never waits for it."""
+    def drain(self) -> bool:
+        """Report calls whose device has finished by now, without waiting; tell that it looked."""
         while self._late and self._late[0].finished:
             self._listener.late(self._late.popleft().result())
+        return True
 
     def around(self, original: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         """Make one call of the pipeline, watched."""

@@ -115,7 +115,10 @@ class _Passage:
     """One request on its way through: the answer's chunks, counted as the server takes them."""
 
     def __init__(
-        self, environ: Environ, start_response: StartResponse, on_close: Callable[["_Passage"], None]
+        self,
+        environ: Environ,
+        start_response: StartResponse,
+        on_close: Callable[["_Passage"], None],
     ) -> None:
         self.started = perf_counter()
         self.exchange = Exchange(Timeline(self.started))

@@ -21,7 +21,10 @@ class Guard:
         """Enter the block."""
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> bool:
         """Swallow an Exception; let KeyboardInterrupt and the like through."""
         if isinstance(error, Exception):

@@ -30,7 +30,7 @@ class HostProbe:
         self._meter = meter
         self._source = source
         self._mountpoint = mountpoint
-        source.cpu_percent()  # the first answer is meaningless: it has no earlier one to compare with
+        source.cpu_percent()  # the first answer means nothing: it compares with an earlier one
 
     def read(self) -> bool:
         """Read everything once."""

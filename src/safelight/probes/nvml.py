@@ -132,7 +132,10 @@ class NvmlProbe:
         if rates is not None:  # percent of the time since the last sample
             self._meter.set(GPU_UTILIZATION, card.label, value=rates.gpu / 100)
             self._meter.set(GPU_MEMORY_BUSY, card.label, value=rates.memory / 100)
-        for clock, number in (("sm", self._nvml.NVML_CLOCK_SM), ("memory", self._nvml.NVML_CLOCK_MEM)):
+        for clock, number in (
+            ("sm", self._nvml.NVML_CLOCK_SM),
+            ("memory", self._nvml.NVML_CLOCK_MEM),
+        ):
             megahertz = self._ask(self._nvml.nvmlDeviceGetClockInfo, card.handle, number)
             if megahertz is not None:
                 self._meter.set(GPU_CLOCK, card.label, clock, value=megahertz * 1e6)
@@ -163,7 +166,9 @@ class NvmlProbe:
             ("uncorrected", nvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED),
         )
         for kind, number in kinds:
-            errors = self._ask(nvml.nvmlDeviceGetTotalEccErrors, card.handle, number, nvml.NVML_VOLATILE_ECC)
+            errors = self._ask(
+                nvml.nvmlDeviceGetTotalEccErrors, card.handle, number, nvml.NVML_VOLATILE_ECC
+            )
             if errors is not None:
                 self._meter.set_total(GPU_ECC_ERRORS, card.label, kind, value=errors)
 

@@ -1,6 +1,6 @@
 """Which route template a request matched: `/items/{id}`, never `/items/7`.
 
-Reads what FastAPI and Starlette leave in the scope and in their routers; `none` where nothing matched.
+Reads what FastAPI and Starlette leave in the scope and their routers; `none` where none matched.
 """
 
 from collections.abc import Iterable, MutableMapping
@@ -21,7 +21,7 @@ class Routes:
     def template(self, scope: Scope, app: Any, root_path: str) -> str:
         """Return the template of the route that the finished request matched.
 
-        `app` and `root_path` are the scope's from before the application ran: mounts overwrite both.
+        `app` and `root_path` are the scope's from before the application ran: mounts change both.
         """
         if "endpoint" not in scope:
             return NO_ROUTE
@@ -39,7 +39,7 @@ class Routes:
 
 
 def _path_of(scope: Scope, route: Any) -> str:
-    """Return the route's whole path; an included FastAPI router keeps it in a context of its own."""
+    """Return a route's whole path: included FastAPI routers keep it in a context of their own."""
     context = scope.get("fastapi", {}).get("effective_route_context")
     return str(getattr(context, "path", None) or route.path)
 
@@ -48,7 +48,11 @@ def _prefix(scope: Scope, app: Any, root_path: str) -> str:
     """Return the templates of the mounts that the request went through."""
     if scope.get("root_path", "") == root_path:
         return ""
-    template, routes, rest = "", getattr(app, "routes", ()), str(scope["path"]).removeprefix(root_path)
+    template, routes, rest = (
+        "",
+        getattr(app, "routes", ()),
+        str(scope["path"]).removeprefix(root_path),
+    )
     for _ in range(10):
         mount = next((found for found in _mounts(routes) if found.path_regex.match(rest)), None)
         if mount is None:
@@ -81,5 +85,8 @@ def _search(scope: Scope, app: Any, root_path: str) -> str | None:
 
 
 def _mounts(routes: Iterable[Any]) -> list[Any]:
-    return [route for route in routes if hasattr(route, "path_regex") and hasattr(route, "app") and hasattr(route, "routes")]
-
+    return [
+        route
+        for route in routes
+        if hasattr(route, "path_regex") and hasattr(route, "app") and hasattr(route, "routes")
+    ]

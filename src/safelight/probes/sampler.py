@@ -24,7 +24,9 @@ class _Reading:
 class Sampler:
     """Calls each reading whenever its interval has passed; a reading tells whether it read."""
 
-    def __init__(self, meter: Meter, *, clock: Clock = perf_counter, wall_clock: Clock = time) -> None:
+    def __init__(
+        self, meter: Meter, *, clock: Clock = perf_counter, wall_clock: Clock = time
+    ) -> None:
         self._meter = meter
         self._clock = clock
         self._wall_clock = wall_clock

@@ -63,17 +63,23 @@ def load_taxonomy(file: Path | None = None) -> Taxonomy:
     if not isinstance(entries, dict) or not entries:
         raise BadSetting(f"The taxonomy {file} must map type names to lists of patterns.")
     if len(entries) > MOST_TYPES:
-        raise BadSetting(f"The taxonomy {file} has {len(entries)} types; the limit is {MOST_TYPES}.")
+        raise BadSetting(
+            f"The taxonomy {file} has {len(entries)} types; the limit is {MOST_TYPES}."
+        )
     return Taxonomy(_type(name, patterns) for name, patterns in entries.items())
 
 
 def _type(name: Any, patterns: Any) -> InstructionType:
     if not isinstance(name, str) or not _NAME.fullmatch(name) or name in (OTHER, NO_INSTRUCTION):
         raise BadSetting(
-            f"The taxonomy's type {str(name)[:60]!r} is no usable name: use a-z, 0-9 and _, at most 40 "
+            f"The taxonomy's type {str(name)[:60]!r} is no usable name: a-z, 0-9 and _, at most 40 "
             f"characters, and neither {OTHER} nor {NO_INSTRUCTION}."
         )
-    if not isinstance(patterns, list) or not patterns or not all(isinstance(p, str) for p in patterns):
+    if (
+        not isinstance(patterns, list)
+        or not patterns
+        or not all(isinstance(p, str) for p in patterns)
+    ):
         raise BadSetting(f"The taxonomy's type {name} needs a list of patterns.")
     try:
         return InstructionType(name, tuple(re.compile(pattern) for pattern in patterns))

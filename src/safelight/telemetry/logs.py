@@ -11,15 +11,20 @@ from safelight.telemetry.record import Record, Sink
 
 LogFormat = Literal["auto", "text", "json"]
 
+_JSON = (ecs_logging.StructlogFormatter(),)
+_TEXT = (
+    structlog.processors.add_log_level,
+    structlog.processors.TimeStamper(fmt="%H:%M:%S"),
+    structlog.dev.ConsoleRenderer(),
+)
+
 
 def configure(log_format: LogFormat) -> None:
     """Send this process's log lines to standard error; `auto` is text on a terminal, else JSON."""
     as_json = log_format == "json" or (log_format == "auto" and not sys.stderr.isatty())
-    common = [structlog.contextvars.merge_contextvars, structlog.processors.add_log_level]
-    last = ecs_logging.StructlogFormatter() if as_json else structlog.dev.ConsoleRenderer()
-    processors = common if as_json else [*common, structlog.processors.TimeStamper(fmt="%H:%M:%S")]
+    processors = _JSON if as_json else _TEXT
     structlog.configure(
-        processors=[*processors, last],
+        processors=[structlog.contextvars.merge_contextvars, *processors],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )

@@ -67,7 +67,9 @@ def late_steps(meter: Meter, call: PipelineCall, exemplar: Exemplar | None = Non
         meter.observe(STEP_SECONDS, step_place(step), value=seconds, exemplar=exemplar)
 
 
-def _write_guidance(meter: Meter, metric: Metric, asked: float | None, in_force: float | None) -> None:
+def _write_guidance(
+    meter: Meter, metric: Metric, asked: float | None, in_force: float | None
+) -> None:
     if asked is not None:
         meter.set(metric, "asked", value=asked)
     if in_force is not None:

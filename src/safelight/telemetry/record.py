@@ -81,6 +81,7 @@ class Record:
 
 Sink = Callable[[Record], None]
 
+
 class Passage(Protocol):
     """A request on its way through a web probe; most never need an Exchange, so it is made late."""
 

@@ -1,7 +1,8 @@
-"""Where a request's time goes: every moment belongs to exactly one stage, so nothing is unexplained."""
+"""Where a request's time goes: every moment belongs to exactly one stage."""
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from time import perf_counter
 
 
@@ -10,7 +11,9 @@ class Timeline:
 
     __slots__ = ("_clock", "_last", "seconds")
 
-    def __init__(self, started: float | None = None, *, clock: Callable[[], float] = perf_counter) -> None:
+    def __init__(
+        self, started: float | None = None, *, clock: Callable[[], float] = perf_counter
+    ) -> None:
         self._clock = clock
         self._last = clock() if started is None else started
         self.seconds: dict[str, float] = defaultdict(float)
@@ -25,6 +28,14 @@ class Timeline:
         now = self._clock()
         self.seconds[stage] += now - self._last
         self._last = now
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Charge the block's time to a stage, also where the block raises."""
+        try:
+            yield
+        finally:
+            self.mark(name)
 
     def share(self, measured: Mapping[str, float], rest: str) -> None:
         """Charge the time since the last mark as somebody else measured it, what is left to `rest`.

@@ -1,4 +1,4 @@
-"""Which trace a request belongs to. Reads OpenTelemetry where the program uses it; never starts it."""
+"""Which trace a request belongs to. Reads OpenTelemetry where it is used; never starts it."""
 
 import re
 import sys

@@ -1,0 +1,1 @@
+"""Bundled demo models: real pipeline classes, small enough to run anywhere."""

@@ -1,0 +1,129 @@
+"""Image editing by instruction, with InstructPix2Pix or any diffusers pipeline that takes both."""
+
+import inspect
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import DiffusionPipeline
+from diffusers.utils import logging as diffusers_logging
+from PIL import Image
+from transformers.utils import logging as transformers_logging
+
+from safelight.errors import ModelNotFound
+from safelight.models.backend import Edit, ModelInfo, ModelOrder, OnStep, shown_name
+from safelight.models.demo.build import DEMOS, demo_folder
+
+_NEEDED = ("prompt", "image", "num_inference_steps", "callback_on_step_end")
+
+
+class EditBackend:
+    """A loaded editing pipeline. Not safe to call from two threads at once."""
+
+    def __init__(self, pipeline: Any, model: str) -> None:
+        self.pipeline = pipeline
+        self._accepted = frozenset(inspect.signature(type(pipeline).__call__).parameters)
+        self.info = ModelInfo(
+            model=shown_name(model),
+            pipeline=type(pipeline).__name__,
+            scheduler=type(pipeline.scheduler).__name__,
+            precision=str(pipeline.dtype).removeprefix("torch."),
+            device=str(pipeline.device),
+        )
+
+    def edit(self, edit: Edit, on_step: OnStep) -> Image.Image:
+        """Return the edited image, of the input's size."""
+        arguments = {
+            "prompt": edit.instruction,
+            "image": edit.image,
+            "negative_prompt": edit.negative_prompt or None,
+            "num_inference_steps": edit.steps,
+            "guidance_scale": edit.guidance_scale,
+            "image_guidance_scale": edit.image_guidance_scale,
+            # On the CPU, so that a seed gives the same noise on every device.
+            "generator": torch.Generator("cpu").manual_seed(edit.seed),
+            "callback_on_step_end": _reporting(on_step),
+        }
+        known = {name: value for name, value in arguments.items() if name in self._accepted}
+        image: Image.Image = self.pipeline(**known).images[0]
+        if image.size != edit.image.size:  # the pipeline rounds down to a multiple of 8
+            image = image.resize(edit.image.size, Image.Resampling.LANCZOS)
+        return image
+
+
+def load_edit(order: ModelOrder) -> EditBackend:
+    """Load a demo, a folder or a hub id. Raises ModelNotFound, saying what to do."""
+    _quieten()
+    device = order.device if order.device != "auto" else _best_device()
+    pipeline = _load(order, _dtype(order.precision, device))
+    missing = [
+        name
+        for name in _NEEDED
+        if name not in inspect.signature(type(pipeline).__call__).parameters
+    ]
+    if missing:
+        raise ModelNotFound(
+            order.model,
+            f"its pipeline is {type(pipeline).__name__}, which takes no {' or '.join(missing)}, "
+            "so it cannot edit by instruction.",
+        )
+    try:
+        pipeline.to(device)
+    except (RuntimeError, AssertionError) as wrong:
+        raise ModelNotFound(
+            order.model, f"the device {device} is not usable: {_first_line(wrong)}"
+        ) from wrong
+    pipeline.set_progress_bar_config(disable=True)
+    return EditBackend(pipeline, order.model)
+
+
+def _load(order: ModelOrder, dtype: torch.dtype) -> Any:
+    source = order.model
+    if order.model in DEMOS:
+        source = str(demo_folder(order.model, Path(order.cache_folder).expanduser()))
+    elif Path(source).exists() and not (Path(source) / "model_index.json").is_file():
+        raise ModelNotFound(order.model, "the folder has no model_index.json.")
+    try:
+        return DiffusionPipeline.from_pretrained(source, dtype=dtype, use_safetensors=True)
+    except (OSError, ValueError, AttributeError, ImportError) as wrong:
+        here = Path(source).exists()
+        why = (
+            _first_line(wrong)
+            if here
+            else "it is no folder here, and the hub lacks it or is out of reach."
+        )
+        raise ModelNotFound(order.model, why) from wrong
+
+
+def _quieten() -> None:
+    """Leave progress bars to terminals; in a log they are noise."""
+    if not sys.stderr.isatty():
+        for library in (diffusers_logging, transformers_logging):
+            library.disable_progress_bar()
+
+
+def _reporting(on_step: OnStep) -> Any:
+    def on_step_end(
+        _pipeline: Any, step: int, _timestep: Any, tensors: dict[str, Any]
+    ) -> dict[str, Any]:
+        on_step(step + 1)
+        return tensors
+
+    return on_step_end
+
+
+def _best_device() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _dtype(precision: str, device: str) -> torch.dtype:
+    if precision == "auto":
+        precision = "float16" if device.startswith("cuda") else "float32"
+    dtype: torch.dtype = getattr(torch, precision)
+    return dtype
+
+
+def _first_line(error: Exception) -> str:
+    text = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+    return text if text.endswith(".") else f"{text}."

@@ -1,0 +1,143 @@
+"""The HTTP surface: turns requests into Jobs and Outcomes into answers, and nothing else."""
+
+import asyncio
+import secrets
+from collections.abc import Callable
+from time import perf_counter
+from typing import Any
+from uuid import uuid4
+
+import pybase64
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse, Response
+from fastapi_swagger import patch_fastapi
+from starlette.exceptions import HTTPException
+
+from safelight.errors import NotReady, SafelightError
+from safelight.metrics.catalog import IN_FLIGHT
+from safelight.metrics.registry import Meter
+from safelight.quality.instructions import Taxonomy
+from safelight.serving.body import parse_edit, read_body
+from safelight.serving.job import Handler, Job, Outcome
+from safelight.serving.openapi import edit_route
+from safelight.serving.problems import (
+    REQUEST_ID,
+    on_any_error,
+    on_http_error,
+    on_safelight_error,
+)
+from safelight.settings import Settings
+from safelight.telemetry.record import Exchange, current_exchange
+from safelight.telemetry.timeline import Timeline
+
+EDIT = "/api/edit"
+
+
+def build_api(
+    settings: Settings,
+    handle: Handler,
+    *,
+    ready: Callable[[], bool],
+    taxonomy: Taxonomy,
+    meter: Meter,
+    **options: Any,
+) -> FastAPI:
+    """Return the application; `options` go to FastAPI."""
+    api = FastAPI(
+        title="Safelight",
+        description=f"Edits images with {settings.model}.",
+        docs_url=None,
+        redoc_url=None,
+        swagger_ui_oauth2_redirect_url=None,
+        **options,
+    )
+    patch_fastapi(api, docs_url="/docs")  # the page's scripts come from here, not from a CDN
+    api.add_exception_handler(SafelightError, on_safelight_error)
+    api.add_exception_handler(HTTPException, on_http_error)
+    api.add_exception_handler(Exception, on_any_error)
+    _add_health(api, ready)
+    _add_edit(api, settings, handle, taxonomy, meter)
+    return api
+
+
+def _add_health(api: FastAPI, ready: Callable[[], bool]) -> None:
+    @api.get("/healthz", summary="Whether the process is alive.")
+    async def healthz() -> dict[str, str]:
+        return {"status": "alive"}
+
+    @api.get("/readyz", summary="Whether the model is loaded.")
+    async def readyz() -> dict[str, str]:
+        if not ready():
+            raise NotReady
+        return {"status": "ready"}
+
+
+def _add_edit(
+    api: FastAPI, settings: Settings, handle: Handler, taxonomy: Taxonomy, meter: Meter
+) -> None:
+    in_flight = meter.child(IN_FLIGHT)
+
+    @api.post(
+        EDIT,
+        summary="Edit an image by an instruction.",
+        response_class=Response,
+        openapi_extra=edit_route(),
+    )
+    async def edit(request: Request) -> Response:
+        arrived = asyncio.get_running_loop().time()
+        exchange = _begin()
+        in_flight.inc()
+        try:
+            with exchange.timeline.stage("receive"):
+                body = await read_body(request, settings.body_limit_bytes)
+            with exchange.timeline.stage("validate"):
+                asked = await parse_edit(request, body, settings)
+                exchange.instruction_type = taxonomy.classify(asked.parameters.instruction)
+            seed = asked.parameters.seed
+            job = Job(
+                id=exchange.id,
+                image=asked.image,
+                size=asked.size,
+                parameters=asked.parameters,
+                seed=secrets.randbelow(2**32) if seed is None else seed,
+                deadline=arrived + settings.request_timeout_seconds,
+                exchange=exchange,
+            )
+            outcome = await handle(job)
+            return _answer(
+                job, outcome, as_json="application/json" in request.headers.get("accept", "")
+            )
+        finally:
+            in_flight.inc(-1)
+
+
+def _begin() -> Exchange:
+    """Return the request's exchange; without a probe in front, one of our own."""
+    exchange = current_exchange() or Exchange(Timeline(perf_counter()))
+    exchange.id = uuid4().hex
+    exchange.is_model_request = True
+    return exchange
+
+
+def _answer(job: Job, outcome: Outcome, *, as_json: bool) -> Response:
+    width, height = outcome.size
+    headers = {REQUEST_ID: job.id, "x-safelight-seed": str(job.seed)}
+    headers["server-timing"] = _server_timing(job.exchange.timeline)
+    if not as_json:
+        return Response(outcome.image, media_type=outcome.media_type, headers=headers)
+    content = {
+        "request_id": job.id,
+        "image": pybase64.b64encode(outcome.image).decode(),
+        "media_type": outcome.media_type,
+        "width": width,
+        "height": height,
+        "seed": job.seed,
+    }
+    return JSONResponse(content, headers=headers)
+
+
+def _server_timing(timeline: Timeline) -> str:
+    """Return the stages so far as a Server-Timing header (W3C), which browsers draw."""
+    return ", ".join(
+        f"{stage};dur={seconds * 1e3:.1f}" for stage, seconds in timeline.seconds.items()
+    )

@@ -1,0 +1,190 @@
+"""Reads an edit from a request: a raw image, a multipart form, or JSON with base64.
+
+Reading is bounded as it goes. What takes long (a big form or base64 text) runs in a thread, never
+on the event loop.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any
+
+import orjson
+import pybase64
+from fastapi import Request
+from PIL import Image, UnidentifiedImageError
+from pydantic import ValidationError
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import create_form_parser
+
+from safelight.errors import (
+    BodyTooLarge,
+    ImageDamaged,
+    ImageTooLarge,
+    InvalidParameter,
+    MalformedBody,
+    NotAnImage,
+    UnsupportedMediaType,
+)
+from safelight.serving.job import EditParameters
+from safelight.settings import Settings
+
+ACCEPTED = ("image/jpeg", "image/png", "image/webp", "multipart/form-data", "application/json")
+IMAGE_FORMATS = ("JPEG", "PNG", "WEBP")
+_RAW = ("image/jpeg", "image/jpg", "image/png", "image/webp", "application/octet-stream")
+_SMALL_BYTES = 64 * 1024  # below this, a thread costs more than the parsing
+_SMALLEST_SIDE = 32
+
+
+@dataclass(frozen=True, slots=True)
+class EditRequest:
+    """What a caller sent: the image as it came, the size to work at, and the parameters."""
+
+    image: bytes
+    size: tuple[int, int]
+    parameters: EditParameters
+
+
+Fields = tuple[bytes, Mapping[str, Any]]
+
+
+async def read_body(request: Request, limit_bytes: int) -> bytes:
+    """Return the body. Raises BodyTooLarge as soon as it is known to be."""
+    if int(request.headers.get("content-length") or 0) > limit_bytes:
+        raise BodyTooLarge(limit_bytes)
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > limit_bytes:
+            raise BodyTooLarge(limit_bytes)
+    return bytes(body)
+
+
+async def parse_edit(request: Request, body: bytes, settings: Settings) -> EditRequest:
+    """Return the edit that the body asks for. Raises BadInput, saying what is wrong with it."""
+    content_type = request.headers.get("content-type", "")
+    parse = _parser(content_type, dict(request.query_params))
+    image, fields = (
+        parse(body) if len(body) < _SMALL_BYTES else await asyncio.to_thread(parse, body)
+    )
+    parameters = check_parameters(fields, settings)
+    if not image:
+        raise MalformedBody("The image is missing or empty. Send it as the body, or as `image`.")
+    return EditRequest(image, working_size(*image_size(image, settings), settings), parameters)
+
+
+def check_parameters(fields: Mapping[str, Any], settings: Settings) -> EditParameters:
+    """Return the parameters. Raises InvalidParameter with a sentence per wrong one."""
+    try:
+        parameters = EditParameters.model_validate(fields)
+    except ValidationError as wrong:
+        raise InvalidParameter(" ".join(_sentence(error) for error in wrong.errors())) from None
+    for name in ("instruction", "negative_prompt"):
+        length = len(getattr(parameters, name))
+        if length > settings.instruction_limit:
+            raise InvalidParameter(
+                f"{name} has {length} characters and the limit is {settings.instruction_limit}. "
+                "Shorten it, or raise SAFELIGHT_INSTRUCTION_LIMIT."
+            )
+    if parameters.steps > settings.step_limit:
+        raise InvalidParameter(
+            f"steps is {parameters.steps} and the limit is {settings.step_limit}. "
+            "Ask for fewer, or raise SAFELIGHT_STEP_LIMIT."
+        )
+    return parameters
+
+
+def image_size(image: bytes, settings: Settings) -> tuple[int, int]:
+    """Return width and height from the image's header, without decoding it, upright as viewed."""
+    try:
+        with Image.open(BytesIO(image), formats=IMAGE_FORMATS) as header:
+            width, height = header.size
+            turned = header.getexif().get(0x0112, 1) >= 5  # EXIF orientation
+    except UnidentifiedImageError:
+        raise NotAnImage from None
+    except Exception as error:
+        raise ImageDamaged from error
+    if width * height > settings.image_limit_pixels:
+        raise ImageTooLarge(width, height, settings.image_limit_pixels)
+    return (height, width) if turned else (width, height)
+
+
+def working_size(width: int, height: int, settings: Settings) -> tuple[int, int]:
+    """Return the size the model works at: the image's own, reduced where a side is too long."""
+    scale = min(1.0, settings.image_side_pixels / max(width, height))
+    size = (round(width * scale), round(height * scale))
+    if min(size) < _SMALLEST_SIDE:
+        raise InvalidParameter(
+            f"The image of {width} x {height} pixels would be edited at {size[0]} x {size[1]}; "
+            f"the shortest side must be at least {_SMALLEST_SIDE}. Send a larger or wider one."
+        )
+    return size
+
+
+def _parser(content_type: str, query: Mapping[str, str]) -> Callable[[bytes], Fields]:
+    media_type = content_type.partition(";")[0].strip().lower()
+    if media_type in _RAW:
+        return lambda body: (body, query)
+    if media_type == "application/json":
+        return _parse_json
+    if media_type == "multipart/form-data":
+        return lambda body: _parse_form(content_type, body)
+    raise UnsupportedMediaType(media_type, ACCEPTED)
+
+
+def _parse_json(body: bytes) -> Fields:
+    try:
+        fields = orjson.loads(body)
+    except orjson.JSONDecodeError as wrong:
+        raise MalformedBody(f"The body is not valid JSON: {wrong}.") from None
+    if not isinstance(fields, dict):
+        raise MalformedBody("The JSON body must be an object with `image` and `instruction`.")
+    encoded = fields.pop("image", "")
+    if not isinstance(encoded, str):
+        raise MalformedBody("The field `image` must be a base64 string.")
+    try:  # a data URL is base64 after its comma
+        return pybase64.b64decode(encoded.rpartition(",")[2].encode(), validate=True), fields
+    except ValueError:
+        raise MalformedBody("The field `image` is not valid base64.") from None
+
+
+def _parse_form(content_type: str, body: bytes) -> Fields:
+    fields: dict[str, Any] = {}
+    images: list[bytes] = []
+
+    def on_field(field: Any) -> None:
+        fields[field.field_name.decode(errors="replace")] = (field.value or b"").decode(
+            errors="replace"
+        )
+
+    def on_file(file: Any) -> None:
+        if file.field_name != b"image":
+            raise MalformedBody(
+                "The form has an unknown file; send one file, in the field `image`."
+            )
+        file.file_object.seek(0)
+        images.append(file.file_object.read())
+
+    try:
+        parser = create_form_parser(
+            {"Content-Type": content_type.encode("latin-1")}, on_field, on_file,
+            config={"MAX_MEMORY_FILE_SIZE": len(body) + 1, "MAX_FIELDS": 32},
+        )  # fmt: skip
+        parser.write(body)
+        parser.finalize()
+    except (FormParserError, ValueError) as wrong:
+        raise MalformedBody(f"The form cannot be read: {str(wrong)[:100]}.") from None
+    if len(images) > 1:
+        raise MalformedBody(f"The form has {len(images)} images; send one.")
+    return (images[0] if images else b""), fields
+
+
+def _sentence(error: Any) -> str:
+    name = ".".join(str(part) for part in error["loc"])[:60]
+    if error["type"] == "missing":
+        return f"{name} is missing."
+    if error["type"] == "extra_forbidden":
+        return f"{name} is no parameter; known are {', '.join(EditParameters.model_fields)}."
+    message = error["msg"][:1].lower() + error["msg"][1:]
+    return f"{name}: {message}, got {str(error['input'])[:40]!r}."

@@ -1,0 +1,56 @@
+"""Turns failures into RFC 9457 problem documents, whose `reason` is from the closed set."""
+
+from math import ceil
+
+from fastapi import Request
+from fastapi.responses import JSONResponse, Response
+from starlette.exceptions import HTTPException
+
+from safelight.errors import SafelightError, reason_of_status
+from safelight.telemetry.record import current_exchange
+
+MEDIA_TYPE = "application/problem+json"
+REQUEST_ID = "x-request-id"
+
+
+async def on_safelight_error(_request: Request, error: Exception) -> Response:
+    """Answer a failure of ours: its status, its reason, its sentence."""
+    assert isinstance(error, SafelightError)
+    return problem(error.status, error.reason, str(error), error.retry_after_seconds)
+
+
+async def on_http_error(_request: Request, error: Exception) -> Response:
+    """Answer what the router refuses: unknown paths and methods."""
+    assert isinstance(error, HTTPException)
+    answer = problem(
+        error.status_code, reason_of_status(error.status_code), f"{error.detail}. See /docs."
+    )
+    answer.headers.update(error.headers or {})
+    return answer
+
+
+async def on_any_error(_request: Request, _error: Exception) -> Response:
+    """Answer what nobody foresaw; the log has the trace, the caller has none of it."""
+    return problem(
+        500, "internal_error", "The service failed unexpectedly. Its log has the details."
+    )
+
+
+def problem(
+    status: int, reason: str, detail: str, retry_after_seconds: float | None = None
+) -> Response:
+    """Return a problem document, and enter its reason in the request's exchange."""
+    exchange = current_exchange()
+    headers = {"retry-after": str(ceil(retry_after_seconds))} if retry_after_seconds else {}
+    content = {
+        "type": f"urn:safelight:problem:{reason}",
+        "title": reason.replace("_", " ").capitalize(),
+        "status": status,
+        "reason": reason,
+        "detail": detail,
+    }
+    if exchange is not None:
+        exchange.error = reason
+        if exchange.id:
+            headers[REQUEST_ID] = content["request_id"] = exchange.id
+    return JSONResponse(content, status, headers, MEDIA_TYPE)
