@@ -46,6 +46,12 @@ def test_a_level_is_recorded_for_each_job(tmp_path: Path) -> None:
     judge(tmp_path, given, promql_expr_test=[check])
 
 
+def test_a_job_that_never_succeeded_has_a_ratio_of_0_and_not_none(tmp_path: Path) -> None:
+    ratio = f"{NAMESPACE}:request_success:ratio_rate5m"
+    failed = series(REQUESTS, "0+4x300", **_EDIT, error="model_error")
+    judge(tmp_path, [failed], promql_expr_test=[value(ratio, 0, f'{ratio}{{job="safelight"}}')])
+
+
 def test_the_card_is_known_by_the_names_of_the_articles(tmp_path: Path) -> None:
     given = (series(GPU_UTILIZATION, "0.4x300", gpu="0"), series(GPU_MEMORY_USED, "7x300", gpu="0"))
     on = '{gpu="0", instance="127.0.0.1:8000", job="safelight"}'
