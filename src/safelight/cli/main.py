@@ -6,7 +6,13 @@ from typing import Annotated
 
 import typer
 
+from safelight.cli.doctor import doctor
+from safelight.cli.export import export
+from safelight.cli.metrics import metrics
 from safelight.cli.serve import serve
+from safelight.cli.top import top
+from safelight.cli.traffic import traffic
+from safelight.cli.up import up
 from safelight.errors import SafelightError
 
 app = typer.Typer(
@@ -17,7 +23,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-app.command()(serve)
+for command in (up, serve, top, traffic, metrics, doctor, export):
+    app.command()(command)
 
 
 @app.callback()

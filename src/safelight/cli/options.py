@@ -3,6 +3,7 @@
 from typing import Any
 
 import typer
+from rich.console import Console
 
 from safelight.settings import Settings, environment_name
 
@@ -23,3 +24,9 @@ def model_argument() -> Any:
         help="Hub id, local folder, or bundled demo. [dim]\\[default: demo-edit][/dim]",
         show_default=False,
     )
+
+
+def console() -> Console:
+    """Return where output goes: with colours only on a terminal, and wide enough in a file."""
+    out = Console(highlight=False)
+    return out if out.is_terminal else Console(highlight=False, width=140)

@@ -1,0 +1,41 @@
+# Everything a developer or a curious reader needs; `make` alone lists it.
+PYTHON := .venv/bin/python
+export HF_HUB_OFFLINE := 1
+
+.PHONY: help setup demo test check fmt docs bench constraints clean
+
+help:  ## list the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+setup:  ## install what is missing: Debian's programs, .venv, packages
+	@scripts/setup
+
+demo: setup  ## start a demo model with Prometheus and Alertmanager, until Ctrl-C
+	@$(PYTHON) -m safelight up demo-edit
+
+test: setup check  ## run every test
+	$(PYTHON) -m pytest
+
+check: setup  ## lint, types, layers, laws
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+	$(PYTHON) -m pytest -q tests/laws
+
+fmt: setup  ## format and mend what can be mended
+	.venv/bin/ruff format .
+	.venv/bin/ruff check --fix .
+
+docs: setup  ## write the generated pages and deploy/ anew
+	$(PYTHON) scripts/docs.py
+	$(PYTHON) -m safelight export deploy --namespace instructpix2pix
+
+bench: setup  ## measure what watching costs
+	$(PYTHON) -m benchmarks
+
+constraints: setup  ## write the exact versions of .venv to constraints.txt
+	@scripts/constraints
+
+clean:  ## remove what was built; the demo's data too
+	rm -rf .venv .state build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

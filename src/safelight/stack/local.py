@@ -1,0 +1,213 @@
+"""The whole stack on this machine, without containers: which programs, started, followed, ended."""
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+
+from safelight.errors import BadSetting, ServiceFailed
+from safelight.rules.files import rule_file
+from safelight.settings import Settings
+from safelight.stack.config import alertmanager_yml, prometheus_yml
+from safelight.stack.programs import (
+    Program,
+    Running,
+    find_program,
+    look_for,
+    require_free_port,
+)
+
+SERVICE, PROMETHEUS, ALERTMANAGER, NODE_EXPORTER = (
+    "safelight", "prometheus", "alertmanager", "node-exporter",
+)  # fmt: skip
+PROMETHEUS_NAMES = ("prometheus",)
+ALERTMANAGER_NAMES = ("alertmanager", "prometheus-alertmanager")
+NODE_EXPORTER_NAMES = ("node_exporter", "prometheus-node-exporter")
+_POLL_SECONDS = 0.2
+_HEALTHY_SECONDS = 60.0
+
+Report = Callable[[str], None]
+Wait = Callable[[float], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The programs in the order they start, and the files they need first."""
+
+    programs: tuple[Program, ...]
+    files: dict[Path, str]
+    state: Path
+
+    def find(self, name: str) -> Program:
+        """Return the program of that name."""
+        return next(program for program in self.programs if program.name == name)
+
+
+def plan(settings: Settings) -> Plan:
+    """Return what `safelight up` starts. Raises MissingProgram, saying how to get it."""
+    state = settings.state_folder.expanduser().absolute()
+    node_exporter = look_for(NODE_EXPORTER_NAMES)
+    programs = [
+        _service(settings),
+        _prometheus(settings, state),
+        _alertmanager(settings, state),
+        *([_node_exporter(settings, node_exporter)] if node_exporter else []),
+    ]
+    address = {program.name: f"{program.host}:{program.port}" for program in programs}
+    rules = state / "config" / "rules.yml"
+    configuration = prometheus_yml(
+        address[SERVICE],
+        prometheus=address[PROMETHEUS],
+        alertmanager=address[ALERTMANAGER],
+        node_exporter=address.get(NODE_EXPORTER),
+        rule_files=[str(rules)],
+        job=SERVICE,
+    )
+    files = {
+        state / "config" / "prometheus.yml": configuration,
+        state / "config" / "alertmanager.yml": alertmanager_yml(),
+        rules: rule_file(settings.namespace),
+    }
+    return Plan(tuple(programs), files, state)
+
+
+class Stack:
+    """The started programs. `wait(seconds)` pauses, and tells whether the user wants to stop."""
+
+    def __init__(self, plan: Plan, settings: Settings, report: Report, wait: Wait) -> None:
+        self.plan = plan
+        self._settings = settings
+        self._report = report
+        self._wait = wait
+        self._running: list[Running] = []
+        self._answering: dict[str, bool] = {}
+        self._since: dict[str, float] = {}
+
+    def start(self) -> bool:
+        """Start everything and wait until each is ready; False where the user stopped the wait.
+
+        Raises PortTaken, or ServiceFailed where a program ends before it is ready.
+        """
+        for program in self.plan.programs:
+            require_free_port(program)
+        logs = self._prepare()
+        for program in self.plan.programs:
+            self._running.append(Running(program, logs))
+            self._since[program.name] = monotonic()
+        return all(self._until_ready(running) for running in self._running)
+
+    def follow(self) -> None:
+        """Keep everything alive until the user stops; a program that died is started again.
+
+        Raises ServiceFailed once one has died too often in a row.
+        """
+        while not self._wait(1.0):
+            for running in self._running:
+                self._look_after(running)
+
+    def pid(self, name: str) -> int:
+        """Return the process id of the program of that name."""
+        return next(running.pid for running in self._running if running.program.name == name)
+
+    def stop(self) -> None:
+        """End everything, the last started first."""
+        for running in reversed(self._running):
+            running.stop(self._settings.grace_seconds)
+        self._running.clear()
+
+    def _prepare(self) -> Path:
+        logs = self.plan.state / "logs"
+        try:
+            logs.mkdir(parents=True, exist_ok=True)
+            for path, text in self.plan.files.items():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(text)
+        except OSError as wrong:
+            raise BadSetting(
+                f"The state folder {self.plan.state} cannot be written: {wrong.strerror}. "
+                "Choose another with --state-folder."
+            ) from None
+        for program in self.plan.programs:
+            (logs / f"{program.name}.log").write_text("")
+        return logs
+
+    def _until_ready(self, running: Running) -> bool:
+        self._report(f"starting {running.program.name}")
+        while not running.is_ready():
+            if running.exit_code is not None:
+                raise running.failure()
+            if self._wait(_POLL_SECONDS):
+                return False
+        self._answering[running.program.name] = True
+        return True
+
+    def _look_after(self, running: Running) -> None:
+        name = running.program.name
+        if running.exit_code is not None:
+            self._revive(running)
+        elif (answering := running.is_ready()) != self._answering[name]:
+            self._answering[name] = answering
+            self._report(f"{name} {'answers again' if answering else 'is not ready'}")
+
+    def _revive(self, running: Running) -> None:
+        name = running.program.name
+        if monotonic() - self._since[name] > _HEALTHY_SECONDS:
+            running.restarts = 0
+        if running.restarts >= self._settings.restart_limit:
+            raise ServiceFailed(
+                f"{name} died {running.restarts + 1} times. {running.failure()}"
+            ) from None
+        self._report(f"{name} ended with code {running.exit_code} and is started again")
+        self._answering[name] = False
+        self._since[name] = monotonic()
+        running.restart()
+
+
+def _service(settings: Settings) -> Program:
+    # Flags, not the environment, so that `ps` shows what runs.
+    flags = {
+        "--host": settings.host, "--port": settings.port, "--namespace": settings.namespace,
+        "--device": settings.device, "--precision": settings.precision, "--log-format": "json",
+        "--queue-limit": settings.queue_limit,
+    }  # fmt: skip
+    taxonomy = ("--taxonomy", str(settings.taxonomy)) if settings.taxonomy else ()
+    command = (
+        sys.executable, "-m", "safelight", "serve", settings.model,
+        *(str(part) for pair in flags.items() for part in pair), *taxonomy,
+    )  # fmt: skip
+    shows = f"{settings.model} at /api/edit, its page at /docs, its metrics at /metrics"
+    return Program(SERVICE, command, settings.host, settings.port, "/readyz", shows)
+
+
+def _prometheus(settings: Settings, state: Path) -> Program:
+    command = (
+        find_program(PROMETHEUS_NAMES, "prometheus"),
+        f"--config.file={state / 'config' / 'prometheus.yml'}",
+        f"--storage.tsdb.path={state / 'prometheus'}",
+        f"--web.listen-address={settings.host}:{settings.prometheus_port}",
+        "--enable-feature=exemplar-storage",
+        "--log.level=warn",
+    )
+    shows = "measurements, rules, targets"
+    return Program(PROMETHEUS, command, settings.host, settings.prometheus_port, "/-/ready", shows)
+
+
+def _alertmanager(settings: Settings, state: Path) -> Program:
+    command = (
+        find_program(ALERTMANAGER_NAMES, "prometheus-alertmanager"),
+        f"--config.file={state / 'config' / 'alertmanager.yml'}",
+        f"--storage.path={state / 'alertmanager'}",
+        f"--web.listen-address={settings.host}:{settings.alertmanager_port}",
+        "--cluster.listen-address=",
+        "--log.level=warn",
+    )
+    return Program(
+        ALERTMANAGER, command, settings.host, settings.alertmanager_port, "/-/ready", "alerts"
+    )
+
+
+def _node_exporter(settings: Settings, path: str) -> Program:
+    port = settings.node_exporter_port
+    command = (path, f"--web.listen-address={settings.host}:{port}", "--log.level=warn")
+    return Program(NODE_EXPORTER, command, settings.host, port, "/", "the machine's own metrics")

@@ -1,0 +1,130 @@
+"""A program that we run beside the service: how it is found, started, asked, and ended."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from safelight.errors import MissingProgram, PortTaken, ServiceFailed
+from safelight.settings import program_environment
+
+_ANSWER_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """What to run; `address` is where people look, `ready_path` answers 200 once it is ready."""
+
+    name: str
+    command: tuple[str, ...]
+    host: str
+    port: int
+    ready_path: str
+    shows: str = ""
+
+    @property
+    def url(self) -> str:
+        """Return the program's address."""
+        return f"http://{self.host}:{self.port}"
+
+
+class Running:
+    """A started program: its process, and the file that its output goes to."""
+
+    def __init__(self, program: Program, logs: Path) -> None:
+        self.program = program
+        self.log = logs / f"{program.name}.log"
+        self.restarts = 0
+        self._process = self._start()
+
+    @property
+    def exit_code(self) -> int | None:
+        """Return how the process ended, or None while it runs."""
+        return self._process.poll()
+
+    @property
+    def pid(self) -> int:
+        """Return the process id."""
+        return self._process.pid
+
+    def is_ready(self) -> bool:
+        """Ask the program once whether it is ready."""
+        try:
+            answer = httpx.get(self.program.url + self.program.ready_path, timeout=_ANSWER_SECONDS)
+        except httpx.HTTPError:
+            return False
+        return answer.status_code == httpx.codes.OK
+
+    def restart(self) -> None:
+        """Start the program again after its end."""
+        self.restarts += 1
+        self._process = self._start()
+
+    def stop(self, grace_seconds: float) -> None:
+        """Ask the program to end, and make it after `grace_seconds`; a second call does nothing."""
+        if self._process.poll() is not None:
+            return
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            self._process.wait(grace_seconds)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def failure(self) -> ServiceFailed:
+        """Return the error that says how the program ended, with the last line it wrote."""
+        lines = [line for line in self.log.read_text(errors="replace").splitlines() if line.strip()]
+        last = lines[-1].strip()[:300] if lines else "it wrote nothing"
+        return ServiceFailed(
+            f"{self.program.name} ended with code {self.exit_code}: {last} (whole log: {self.log})"
+        )
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        with self.log.open("ab") as output:
+            # A session of its own: Ctrl-C reaches us alone, and we end the others in order.
+            return subprocess.Popen(
+                self.program.command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=program_environment(),
+                start_new_session=True,
+            )
+
+
+def find_program(names: Sequence[str], package: str) -> str:
+    """Return the path of the first program found. Raises MissingProgram, saying how to get it."""
+    found = look_for(names)
+    if found is None:
+        raise MissingProgram(names[0], package)
+    return found
+
+
+def look_for(names: Sequence[str]) -> str | None:
+    """Return the path of the first program found, if any."""
+    return next((path for name in names if (path := shutil.which(name))), None)
+
+
+def require_free_port(program: Program) -> None:
+    """Raise PortTaken where somebody listens on the program's port already."""
+    family = socket.AF_INET6 if ":" in program.host else socket.AF_INET
+    with socket.socket(family) as probe:
+        # As servers do: a port that was just given up may be taken again.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((program.host, program.port))
+        except OSError:
+            raise PortTaken(program.name, program.host, program.port) from None
+
+
+def is_writable(folder: Path) -> bool:
+    """Tell whether files can be made in a folder, or in the nearest that exists above it."""
+    while not folder.exists():
+        folder = folder.parent
+    return os.access(folder, os.W_OK)

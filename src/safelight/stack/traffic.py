@@ -1,0 +1,118 @@
+"""Open-loop traffic: requests leave when their time has come, whether or not others were answered.
+
+So a slow service is not spared, as it would be by clients that wait for their answers.
+"""
+
+import asyncio
+import random
+import secrets
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from time import perf_counter
+
+import httpx
+
+from safelight.stack.samples import INSTRUCTIONS, photo
+
+MOST_REQUESTS = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """What to send: per second, for how long, and which mixture."""
+
+    rate: float
+    duration_seconds: float
+    sizes: tuple[tuple[int, int], ...] = ((256, 256), (512, 384))
+    instructions: tuple[str, ...] = INSTRUCTIONS
+    steps: int = 8
+    in_flight_limit: int = 256
+    seed: int = 0
+
+    @property
+    def requests(self) -> int:
+        """Return how many requests are due in all, bounded."""
+        return min(MOST_REQUESTS, max(1, round(self.rate * self.duration_seconds)))
+
+
+@dataclass(slots=True)
+class Summary:
+    """What became of the traffic; `skipped` were due while too many others were unanswered."""
+
+    seconds: list[float] = field(default_factory=list)
+    outcomes: Counter[str] = field(default_factory=Counter)
+    skipped: int = 0
+
+    @property
+    def sent(self) -> int:
+        """Return how many requests were answered or failed."""
+        return self.outcomes.total()
+
+    def quantile(self, q: float) -> float | None:
+        """Return the q-quantile of the good answers' seconds, if there was one."""
+        ordered = sorted(self.seconds)
+        return ordered[min(len(ordered) - 1, int(q * len(ordered)))] if ordered else None
+
+
+async def drive(
+    traffic: Traffic,
+    url: str,
+    *,
+    client: httpx.AsyncClient,
+    on_progress: Callable[[Summary], None] = lambda summary: None,  # noqa: ARG005
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    clock: Callable[[], float] = perf_counter,
+) -> Summary:
+    """Send the traffic, and return what became of it once the last answer is in."""
+    summary, chance = Summary(), random.Random(traffic.seed)
+    started, running = clock(), set[asyncio.Task[None]]()
+    for number in range(traffic.requests):
+        ahead = started + number / traffic.rate - clock()
+        if ahead > 0:
+            await sleep(ahead)
+        if len(running) >= traffic.in_flight_limit:
+            summary.skipped += 1
+            continue
+        task = asyncio.create_task(_send(traffic, url, client, chance, summary))
+        running.add(task)
+        task.add_done_callback(running.discard)
+        on_progress(summary)
+    while running:
+        await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+        on_progress(summary)
+    return summary
+
+
+async def _send(
+    traffic: Traffic, url: str, client: httpx.AsyncClient, chance: random.Random, summary: Summary
+) -> None:
+    width, height = chance.choice(traffic.sizes)
+    params: dict[str, str | int] = {
+        "instruction": chance.choice(traffic.instructions),
+        "steps": traffic.steps,
+    }
+    trace = f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
+    started = perf_counter()
+    try:
+        answer = await client.post(
+            f"{url}/api/edit",
+            params=params,
+            content=photo(width, height, chance.randrange(8)),
+            headers={"content-type": "image/jpeg", "traceparent": trace},
+        )
+    except httpx.HTTPError as error:
+        summary.outcomes[type(error).__name__] += 1
+        return
+    summary.outcomes[_outcome(answer)] += 1
+    if answer.is_success:
+        summary.seconds.append(perf_counter() - started)
+
+
+def _outcome(answer: httpx.Response) -> str:
+    if answer.is_success:
+        return "ok"
+    try:
+        return str(answer.json()["reason"])
+    except (ValueError, KeyError, TypeError):
+        return f"HTTP {answer.status_code}"
