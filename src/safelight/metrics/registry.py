@@ -171,9 +171,12 @@ class Meter:
         )
         with self._lock:
             children = self._children[metric]
-            folded = known not in children and len(children) >= metric.series - (not metric.bounded)
+            others = (OTHER,) * len(known)
+            # One place is kept for `other`, until it is there.
+            room = metric.series - (not metric.bounded and others not in children)
+            folded = known not in children and len(children) >= room
             if folded:
-                known = (OTHER,) * len(known)
+                known = others
             if known not in children:
                 exposed = self._exposed.get(metric) or self._register(metric)
                 self._exposed[metric] = exposed
@@ -216,8 +219,8 @@ class _Tally:
         self.count = 0
         self.total = 0.0
 
-    def observe(self, amount: float) -> None:
-        with self._lock:
+    def observe(self, amount: float, exemplar: Exemplar | None = None) -> None:  # noqa: ARG002
+        with self._lock:  # OpenMetrics has no exemplars on summaries
             self.count += 1
             self.total += amount
 

@@ -95,7 +95,9 @@ class Metric:
     def lines(self) -> int:
         """Return the most lines that the metric can add to an exposition in text format."""
         per_series = {Kind.HISTOGRAM: len(self.buckets) + 3, Kind.SUMMARY: 2}.get(self.kind, 1)
-        return 2 + self.series * per_series
+        # A stranger to labels that do not list `other` becomes it all the same.
+        stranger = self.bounded and any(OTHER not in (label.values or ()) for label in self.labels)
+        return 2 + (self.series + stranger) * per_series
 
     def full_name(self, namespace: str) -> str:
         """Return the name as exposed by a service of that namespace."""
