@@ -1,0 +1,46 @@
+"""What every test may use: no network, no settings from outside, and tiny real pipelines."""
+
+import os
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # before anything imports huggingface_hub, which reads it once
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("SAFELIGHT_")]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def shared_edit_pipeline() -> Any:
+    from tests.pipelines import edit_pipeline
+
+    return edit_pipeline()
+
+
+@pytest.fixture(scope="session")
+def shared_text_pipeline(shared_edit_pipeline: Any) -> Any:
+    from tests.pipelines import text_pipeline
+
+    return text_pipeline(shared_edit_pipeline)
+
+
+@pytest.fixture
+def edit_pipe(shared_edit_pipeline: Any) -> Iterator[Any]:
+    """Return a real InstructPix2Pix pipeline; the test must leave it as it was."""
+    own = type(shared_edit_pipeline)
+    yield shared_edit_pipeline
+    assert type(shared_edit_pipeline) is own, "the test left its probe on"
+
+
+@pytest.fixture
+def text_pipe(shared_text_pipeline: Any) -> Iterator[Any]:
+    """Return a real Stable Diffusion pipeline; the test must leave it as it was."""
+    own = type(shared_text_pipeline)
+    yield shared_text_pipeline
+    assert type(shared_text_pipeline) is own, "the test left its probe on"

@@ -1,0 +1,73 @@
+"""How tests read a meter: by metric, never by a name written out."""
+
+import threading
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from safelight.metrics.registry import Exposition, parse, where
+from safelight.metrics.spec import Metric
+
+OPENMETRICS = "application/openmetrics-text; version=1.0.0"
+
+
+class Source(Protocol):
+    """A Meter or a Watch."""
+
+    def expose(self, accept: str = "") -> Exposition: ...
+
+
+def text(source: Source, accept: str = "") -> str:
+    return source.expose(accept).body.decode()
+
+
+def series(
+    source: Source, metric: Metric, suffix: str = "", /, **labels: str
+) -> list[dict[str, str]]:
+    """Return the labels of every exposed series of the metric that has these labels."""
+    return [found for found, _ in _samples(source, metric, suffix, labels)]
+
+
+def value(source: Source, metric: Metric, suffix: str = "", /, **labels: str) -> float:
+    """Return the sum of the metric's series that have these labels; there must be one."""
+    values = [number for _, number in _samples(source, metric, suffix, labels)]
+    assert values, f"{metric.name}{suffix} has no series with {labels}"
+    return sum(values)
+
+
+def _samples(
+    source: Source, metric: Metric, suffix: str, labels: dict[str, str]
+) -> list[tuple[dict[str, str], float]]:
+    meter: Any = getattr(source, "meter", source)
+    name = metric.full_name(meter.namespace) + suffix
+    return list(where(parse(text(source)), name, **labels))
+
+
+class FakeClock:
+    """A clock that moves when told."""
+
+    def __init__(self, now: float = 0.0) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def at_once(work: Callable[[int], object], threads: int = 8) -> None:
+    """Run `work(n)` in so many threads that all begin together; a failure of one is the test's."""
+    failures: list[BaseException] = []
+    gate = threading.Barrier(threads)
+
+    def run(number: int) -> None:
+        try:
+            gate.wait()
+            work(number)
+        except BaseException as failure:
+            failures.append(failure)
+
+    started = [threading.Thread(target=run, args=(number,)) for number in range(threads)]
+    for thread in started:
+        thread.start()
+    for thread in started:
+        thread.join()
+    if failures:
+        raise failures[0]

@@ -1,0 +1,187 @@
+import asyncio
+import re
+from collections.abc import Iterator
+
+import pytest
+from PIL import Image, UnidentifiedImageError
+
+from safelight import errors
+from safelight.errors import (
+    NO_ERROR,
+    REASONS,
+    BadInput,
+    BadSetting,
+    BodyTooLarge,
+    ImageTooLarge,
+    MissingExtra,
+    MissingProgram,
+    ModelFailure,
+    Overloaded,
+    PortTaken,
+    SafelightError,
+    Timeout,
+    Unavailable,
+    UnsupportedMediaType,
+    Unusable,
+    by_reason,
+    reason_of_exception,
+    reason_of_status,
+)
+
+BRANCH = re.compile(r"([│ ]*)[├└]── (\w+)(?: +(.*))?")
+
+
+def descend(parent: type[SafelightError]) -> Iterator[tuple[str, type[SafelightError]]]:
+    for child in parent.__subclasses__():
+        if child.__module__ == errors.__name__:
+            yield parent.__name__, child
+            yield from descend(child)
+
+
+CLASSES = [child for _, child in descend(SafelightError)]
+
+
+def drawn() -> Iterator[tuple[str, str, str]]:
+    """Yield parent, name and the rest of every line of the tree in the docstring."""
+    path = ["SafelightError"]
+    for line in (errors.__doc__ or "").splitlines():
+        found = BRANCH.fullmatch(line)
+        if found:
+            depth = len(found[1]) // 4
+            path[depth + 1 :] = [found[2]]
+            yield path[depth], found[2], found[3] or ""
+
+
+def test_the_drawn_tree_is_the_tree_of_classes() -> None:
+    assert {(parent, name) for parent, name, _ in drawn()} == {
+        (parent, child.__name__) for parent, child in descend(SafelightError)
+    }
+
+
+def test_the_drawn_reasons_and_statuses_are_those_of_the_classes() -> None:
+    told = {
+        name: (found[1], int(found[2]))
+        for _, name, rest in drawn()
+        if (found := re.fullmatch(r"(\w+) +(\d{3})", rest))
+    }
+    leaves = [error for error in CLASSES if not error.__subclasses__()]
+    to_callers = [error for error in leaves if not issubclass(error, Unusable)]
+    assert told == {error.__name__: (error.reason, error.status) for error in to_callers}
+
+
+def test_every_reason_has_an_error_or_a_status_behind_it() -> None:
+    behind = {error.reason for error in CLASSES} | {SafelightError.reason}
+    behind |= {reason_of_status(status) for status in range(400, 600)}
+    assert behind == set(REASONS)
+
+
+def test_reasons_are_unique_and_none_is_no_reason() -> None:
+    assert len(set(REASONS)) == len(REASONS)
+    assert NO_ERROR not in REASONS
+
+
+@pytest.mark.parametrize("error", CLASSES)
+def test_an_error_has_a_status_that_fits_its_branch(error: type[SafelightError]) -> None:
+    if issubclass(error, BadInput):
+        assert 400 <= error.status < 500
+    if issubclass(error, Unavailable):
+        assert error.status in {499, 503, 504}
+    if issubclass(error, ModelFailure):
+        assert error.status in {500, 503}
+    if issubclass(error, Unusable):
+        assert error.exit_code > 0
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (UnsupportedMediaType("text/html", ["image/png", "application/json"]), "text/html"),
+        (UnsupportedMediaType("", ["image/png"]), "none"),
+        (BodyTooLarge(1024), "SAFELIGHT_BODY_LIMIT_BYTES"),
+        (ImageTooLarge(20_000, 20_000, 40_000_000), "40000000 pixels"),
+        (Overloaded(64, 64, 3.0), "64 requests are waiting"),
+        (Timeout(120), "120 seconds"),
+        (MissingExtra("models", "diffusers"), "pip install 'safelight[models]'"),
+        (MissingProgram("promtool", "prometheus"), "apt-get install prometheus"),
+        (PortTaken("Prometheus", "127.0.0.1", 9090), "9090"),
+    ],
+    ids=lambda given: type(given).__name__ if isinstance(given, SafelightError) else "",
+)
+def test_an_error_says_what_the_limit_was_in_one_line(error: SafelightError, said: str) -> None:
+    assert said in str(error)
+    assert "\n" not in str(error)
+
+
+def test_a_content_type_without_end_is_cut() -> None:
+    assert len(str(UnsupportedMediaType("x" * 10_000, ["image/png"]))) < 200
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        "not_an_image", "image_damaged", "image_too_large", "invalid_parameter", "cancelled",
+        "cuda_oom", "model_error",
+    ],
+)  # fmt: skip
+def test_an_error_of_another_process_comes_back_as_it_was(reason: str) -> None:
+    error = by_reason(reason, "What the worker said.")
+    assert error.reason == reason
+    assert str(error) == "What the worker said."
+    assert type(error) in CLASSES
+
+
+def test_a_reason_from_nowhere_becomes_an_internal_error() -> None:
+    error = by_reason("made_up", "Something.")
+    assert (error.reason, error.status) == ("internal_error", 500)
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [
+        (200, NO_ERROR),
+        (399, NO_ERROR),
+        (400, "bad_request"),
+        (404, "bad_request"),
+        (413, "body_too_large"),
+        (415, "unsupported_media_type"),
+        (422, "invalid_parameter"),
+        (429, "overloaded"),
+        (500, "internal_error"),
+        (503, "overloaded"),
+        (504, "timeout"),
+    ],
+)
+def test_a_bare_status_stands_for_a_reason(status: int, reason: str) -> None:
+    assert reason_of_status(status) == reason
+
+
+class OutOfMemoryError(RuntimeError):
+    """Named as torch's."""
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (OutOfMemoryError(), "cuda_oom"),
+        (TimeoutError(), "timeout"),
+        (asyncio.CancelledError(), "cancelled"),
+        (UnidentifiedImageError(), "not_an_image"),
+        (Image.DecompressionBombError(), "image_too_large"),
+        (Overloaded(1, 1, 1.0), "overloaded"),
+        (BadSetting(), "internal_error"),
+        (ValueError(), "internal_error"),
+    ],
+    ids=lambda given: type(given).__name__,
+)
+def test_somebody_elses_exception_has_a_reason(error: BaseException, reason: str) -> None:
+    assert reason_of_exception(error) == reason
+
+
+def test_torchs_own_out_of_memory_error_is_known() -> None:
+    import torch
+
+    assert reason_of_exception(torch.cuda.OutOfMemoryError("no")) == "cuda_oom"
+
+
+def test_an_unknown_exception_of_the_model_is_the_models() -> None:
+    assert reason_of_exception(ValueError(), default="model_error") == "model_error"

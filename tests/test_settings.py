@@ -1,0 +1,170 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from safelight.errors import BadSetting
+from safelight.settings import (
+    Settings,
+    environment_name,
+    load,
+    plain_output,
+    program_environment,
+)
+
+# Any text is a model or host until it is tried, and any path a path.
+FREE = {"model", "host", "taxonomy", "state_folder", "cache_folder"}
+WRONG: dict[str, tuple[str, ...]] = {
+    "namespace": ("", "Pix", "9lives", "a-b", "a__b", "a_", "x" * 41, "编辑"),
+    "device": ("", "gpu", "cuda:", "cuda:x", "CPU"),
+    "precision": ("", "float8", "half"),
+    "port": ("", "0", "-1", "65536", "http", "80.5"),
+    "prometheus_port": ("0", "65536"),
+    "alertmanager_port": ("0", "65536"),
+    "node_exporter_port": ("0", "65536"),
+    "queue_limit": ("0", "100001", "many"),
+    "request_timeout_seconds": ("0", "-1", "3601", "nan", "inf"),
+    "body_limit_bytes": ("0", "1023", "9999999999"),
+    "image_limit_pixels": ("0", "10000000000"),
+    "image_side_pixels": ("63", "8193"),
+    "instruction_limit": ("0", "10001"),
+    "step_limit": ("0", "1001"),
+    "gpu_interval_seconds": ("0", "301", "nan"),
+    "host_interval_seconds": ("0", "301"),
+    "grace_seconds": ("-1", "601"),
+    "restart_limit": ("-1", "1001"),
+    "log_format": ("", "xml"),
+}
+CASES = [(field, wrong) for field, values in WRONG.items() for wrong in values]
+
+
+@pytest.fixture
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    file = tmp_path / "safelight.toml"
+    file.write_text('port = 8100\nqueue_limit = 7\nmodel = "from-file"\n')
+    monkeypatch.setenv("SAFELIGHT_CONFIG", str(file))
+    return file
+
+
+def line_of(wrong: pytest.ExceptionInfo[BadSetting]) -> str:
+    line = str(wrong.value)
+    assert line
+    assert "\n" not in line
+    return line
+
+
+def test_without_anything_chosen_the_defaults_hold() -> None:
+    settings = load()
+    assert (settings.model, settings.namespace) == ("demo-edit", "instructpix2pix")
+    assert (settings.host, settings.port) == ("127.0.0.1", 8000)
+
+
+def test_the_file_wins_over_the_default(config: Path) -> None:
+    assert load().port == 8100
+
+
+def test_the_environment_wins_over_the_file(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SAFELIGHT_PORT", "8200")
+    assert load().port == 8200
+    assert load().queue_limit == 7
+
+
+def test_the_command_line_wins_over_all(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SAFELIGHT_PORT", "8200")
+    assert load(port=8300).port == 8300
+
+
+def test_a_flag_not_given_leaves_the_choice_to_the_rest(config: Path) -> None:
+    assert load(port=None, model=None).model == "from-file"
+
+
+def test_an_unrelated_variable_of_our_prefix_does_no_harm(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = load()
+    monkeypatch.setenv("SAFELIGHT_SOMETHING_ELSE", "1")
+    assert load() == before
+
+
+def test_every_bounded_setting_has_its_wrong_values_tested() -> None:
+    assert set(WRONG) | FREE == set(Settings.model_fields)
+
+
+@pytest.mark.parametrize(("field", "wrong"), CASES)
+def test_a_wrong_value_is_one_clear_line(
+    field: str, wrong: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(environment_name(field), wrong)
+    with pytest.raises(BadSetting) as raised:
+        load()
+    line = line_of(raised)
+    assert line.startswith(f"{environment_name(field)}: ")
+    assert repr(wrong[:60]) in line
+
+
+@pytest.mark.parametrize(("field", "wrong"), CASES)
+def test_a_wrong_flag_is_refused_like_a_wrong_variable(field: str, wrong: Any) -> None:
+    with pytest.raises(BadSetting, match=environment_name(field)):
+        load(**{field: wrong})
+
+
+def test_several_wrong_values_are_all_named() -> None:
+    with pytest.raises(BadSetting) as raised:
+        load(port=0, queue_limit=0)
+    line = line_of(raised)
+    assert "SAFELIGHT_PORT" in line
+    assert "SAFELIGHT_QUEUE_LIMIT" in line
+
+
+def test_a_value_without_end_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SAFELIGHT_PORT", "x" * 5000)
+    with pytest.raises(BadSetting) as raised:
+        load()
+    assert len(line_of(raised)) < 300
+
+
+def test_an_unknown_setting_in_the_file_is_named(config: Path) -> None:
+    config.write_text("prot = 8100\n")
+    with pytest.raises(BadSetting, match="PROT"):
+        load()
+
+
+@pytest.mark.parametrize("content", [b"port = ", b"\xff\xfe\x00", b"= 3", b"port = 0"])
+def test_a_file_that_cannot_be_used_is_one_line(config: Path, content: bytes) -> None:
+    config.write_bytes(content)
+    with pytest.raises(BadSetting) as raised:
+        load()
+    assert "SAFELIGHT_" in line_of(raised)
+
+
+@pytest.mark.parametrize("name", ["missing.toml", "."])
+def test_a_file_that_is_none_is_one_line(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SAFELIGHT_CONFIG", str(tmp_path / name))
+    with pytest.raises(BadSetting) as raised:
+        load()
+    assert "SAFELIGHT_CONFIG" in line_of(raised)
+
+
+def test_a_setting_once_read_does_not_change() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        load().port = 1
+
+
+def test_every_setting_says_what_it_is() -> None:
+    for name, field in Settings.model_fields.items():
+        assert field.description, name
+        assert field.description.endswith("."), name
+
+
+def test_a_child_process_gets_our_environment_and_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SAFELIGHT_PORT", "8200")
+    given = program_environment(EXTRA="1")
+    assert (given["SAFELIGHT_PORT"], given["EXTRA"]) == ("8200", "1")
+
+
+def test_no_color_asks_for_plain_output(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert plain_output()
+    monkeypatch.setenv("NO_COLOR", "")
+    assert not plain_output()
