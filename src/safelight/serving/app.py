@@ -10,7 +10,6 @@ from platform import python_version
 
 import structlog
 import uvicorn
-from PIL import Image
 
 from safelight.errors import PortTaken
 from safelight.metrics.catalog import BUILD_INFO
@@ -21,6 +20,7 @@ from safelight.probes.host import HostProbe
 from safelight.probes.nvml import NvmlProbe
 from safelight.probes.sampler import Sampler
 from safelight.quality.instructions import load_taxonomy
+from safelight.quality.pictures import trust_measured_images
 from safelight.serving.admission import admission
 from safelight.serving.api import EDIT, build_api
 from safelight.serving.deadline import deadline
@@ -68,7 +68,7 @@ class Service:
 
         Raises PortTaken, or why no worker could load the model.
         """
-        Image.MAX_IMAGE_PIXELS = None  # we measure images ourselves, and never decode them here
+        trust_measured_images()
         settings = self.settings
         listener = _listen(settings.host, settings.port)
         config = uvicorn.Config(

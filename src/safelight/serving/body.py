@@ -7,31 +7,27 @@ on the event loop.
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from io import BytesIO
 from typing import Any
 
 import orjson
 import pybase64
 from fastapi import Request
-from PIL import Image, UnidentifiedImageError
 from pydantic import ValidationError
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import create_form_parser
 
 from safelight.errors import (
     BodyTooLarge,
-    ImageDamaged,
     ImageTooLarge,
     InvalidParameter,
     MalformedBody,
-    NotAnImage,
     UnsupportedMediaType,
 )
+from safelight.quality.pictures import measure
 from safelight.serving.job import EditParameters
 from safelight.settings import Settings
 
 ACCEPTED = ("image/jpeg", "image/png", "image/webp", "multipart/form-data", "application/json")
-IMAGE_FORMATS = ("JPEG", "PNG", "WEBP")
 _RAW = ("image/jpeg", "image/jpg", "image/png", "image/webp", "application/octet-stream")
 _SMALL_BYTES = 64 * 1024  # below this, a thread costs more than the parsing
 _SMALLEST_SIDE = 32
@@ -96,18 +92,11 @@ def check_parameters(fields: Mapping[str, Any], settings: Settings) -> EditParam
 
 
 def image_size(image: bytes, settings: Settings) -> tuple[int, int]:
-    """Return width and height from the image's header, without decoding it, upright as viewed."""
-    try:
-        with Image.open(BytesIO(image), formats=IMAGE_FORMATS) as header:
-            width, height = header.size
-            turned = header.getexif().get(0x0112, 1) >= 5  # EXIF orientation
-    except UnidentifiedImageError:
-        raise NotAnImage from None
-    except Exception as error:
-        raise ImageDamaged from error
+    """Return the image's width and height. Raises ImageTooLarge beyond the limit of pixels."""
+    width, height = measure(image)
     if width * height > settings.image_limit_pixels:
         raise ImageTooLarge(width, height, settings.image_limit_pixels)
-    return (height, width) if turned else (width, height)
+    return width, height
 
 
 def working_size(width: int, height: int, settings: Settings) -> tuple[int, int]:

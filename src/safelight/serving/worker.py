@@ -14,13 +14,11 @@ from dataclasses import asdict
 from io import BytesIO
 from time import perf_counter
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
 from safelight.errors import (
     Cancelled,
-    ImageDamaged,
     ModelError,
-    NotAnImage,
     OutOfMemory,
     SafelightError,
     Unusable,
@@ -29,6 +27,7 @@ from safelight.errors import (
 from safelight.models.backend import Backend, Edit, ModelOrder, load_backend
 from safelight.probes.diffusers import DiffusersProbe
 from safelight.probes.torch import read_vram
+from safelight.quality.pictures import decode, trust_measured_images
 from safelight.serving.protocol import Channel, Kind, Message
 from safelight.telemetry.record import PipelineCall
 from safelight.telemetry.timeline import Timeline
@@ -119,19 +118,6 @@ class Worker:
         self._channel.send(Message(kind, told, payload))
 
 
-def decode(image: bytes, size: tuple[int, int]) -> Image.Image:
-    """Return the picture, upright and RGB, at `size`. Raises NotAnImage or ImageDamaged."""
-    try:
-        with Image.open(BytesIO(image)) as opened:
-            opened.draft("RGB", size)  # JPEGs are decoded near the size that is wanted
-            upright = ImageOps.exif_transpose(opened).convert("RGB")
-    except UnidentifiedImageError:
-        raise NotAnImage from None
-    except Exception as error:
-        raise ImageDamaged from error
-    return upright if upright.size == size else upright.resize(size, Image.Resampling.LANCZOS)
-
-
 def _encode(image: Image.Image) -> bytes:
     buffer = BytesIO()
     image.save(buffer, "PNG", compress_level=_PNG_COMPRESSION)
@@ -156,7 +142,7 @@ def _report_vram(channel: Channel, interval_seconds: float) -> None:
 def main() -> None:
     """Run as `python -m safelight.serving.worker FD`, where FD is our end of the socket pair."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    Image.MAX_IMAGE_PIXELS = None  # the parent has measured every image that comes here
+    trust_measured_images()
     channel = Channel(socket.socket(fileno=int(sys.argv[1])))
     order = channel.receive()
     if order is None:

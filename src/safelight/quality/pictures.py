@@ -1,0 +1,50 @@
+"""Reads the picture that a caller sent: first its size, without decoding it; then its pixels."""
+
+from io import BytesIO
+
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from safelight.errors import ImageDamaged, NotAnImage
+
+FORMATS = ("JPEG", "PNG", "WEBP")
+_ORIENTATION = 0x0112  # EXIF 2.32, table 4: 5 to 8 swap width and height
+
+
+def trust_measured_images() -> None:
+    """Take Pillow's own limit away: every image is measured before anything decodes it."""
+    Image.MAX_IMAGE_PIXELS = None
+
+
+def measure(picture: bytes) -> tuple[int, int]:
+    """Return width and height as viewed, from the header alone. Raises NotAnImage, ImageDamaged."""
+    try:
+        with Image.open(BytesIO(picture), formats=FORMATS) as header:
+            width, height = header.size
+            return (height, width) if _orientation(header) >= 5 else (width, height)
+    except UnidentifiedImageError:
+        raise NotAnImage from None
+    except Exception as error:
+        raise ImageDamaged from error
+
+
+def decode(picture: bytes, size: tuple[int, int]) -> Image.Image:
+    """Return the picture, upright and RGB, at `size`. Raises NotAnImage, ImageDamaged."""
+    try:
+        with Image.open(BytesIO(picture), formats=FORMATS) as opened:
+            turned = _orientation(opened)
+            # JPEGs are decoded at a half, a quarter or an eighth where that still suffices.
+            opened.draft("RGB", size[::-1] if turned >= 5 else size)
+            upright = ImageOps.exif_transpose(opened) if turned > 1 else opened
+            image = upright.convert("RGB")
+    except UnidentifiedImageError:
+        raise NotAnImage from None
+    except Exception as error:
+        raise ImageDamaged from error
+    return image if image.size == size else image.resize(size, Image.Resampling.LANCZOS)
+
+
+def _orientation(opened: Image.Image) -> int:
+    """Return the EXIF orientation that the header tells; `getexif` of a PNG would decode it all."""
+    exif = Image.Exif()
+    exif.load(opened.info.get("exif", b""))
+    return int(exif.get(_ORIENTATION, 1))

@@ -1,0 +1,98 @@
+"""A real service, started once: the API process and its worker with the demo model."""
+
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+from safelight.metrics.registry import Samples, parse
+from safelight.settings import program_environment
+from safelight.stack.samples import photo
+
+READY_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class RealService:
+    """Where the service listens, and how to speak to it."""
+
+    url: str
+    pid: int
+    client: httpx.Client
+
+    def edit(self, image: bytes | None = None, **params: str | int | float) -> httpx.Response:
+        """Send one edit as a raw body."""
+        asked = {"instruction": "make him old", "steps": 2, **params}
+        content = photo(64, 64) if image is None else image
+        headers = {"content-type": "image/jpeg"}
+        return self.client.post("/api/edit", params=asked, content=content, headers=headers)
+
+    def samples(self) -> Samples:
+        """Read `/metrics`."""
+        return parse(self.client.get("/metrics").text)
+
+    def value(self, name: str, **labels: str) -> float:
+        """Return the sum of the samples of a name whose labels include those given."""
+        wanted = set(labels.items())
+        return sum(v for (n, found), v in self.samples().items() if n == name and wanted <= found)
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def until(condition: Callable[[], bool], seconds: float) -> bool:
+    """Ask again and again until it is so or the time is over; tell which."""
+    end, pause = time.monotonic() + seconds, threading.Event()
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        pause.wait(0.05)
+    return True
+
+
+def answers(url: str) -> bool:
+    """Tell whether a URL answers 200 now."""
+    try:
+        return httpx.get(url, timeout=2).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+@pytest.fixture(scope="session")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealService]:
+    """Run `safelight serve` with small limits until the tests are over."""
+    port = free_port()
+    environment = program_environment(
+        SAFELIGHT_BODY_LIMIT_BYTES=str(2 * 1024 * 1024),
+        SAFELIGHT_IMAGE_LIMIT_PIXELS="4000000",
+        SAFELIGHT_IMAGE_SIDE_PIXELS="256",
+        SAFELIGHT_CACHE_FOLDER=str(Path("~/.cache/safelight").expanduser()),
+    )
+    log = tmp_path_factory.mktemp("service") / "log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "safelight", "serve", "demo-edit", "--port", str(port)],
+            env=environment, stdout=output, stderr=output,
+        )  # fmt: skip
+    url = f"http://127.0.0.1:{port}"
+    try:
+        assert until(lambda: answers(f"{url}/readyz"), READY_SECONDS), log.read_text()
+        with httpx.Client(base_url=url, timeout=60) as client:
+            yield RealService(url, process.pid, client)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        code = process.wait(30)
+    assert code == 0, log.read_text()
+    assert "Traceback" not in log.read_text()
