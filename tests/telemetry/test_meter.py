@@ -1,0 +1,194 @@
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from safelight.metrics.catalog import (
+    GUIDANCE_OVERRIDDEN,
+    IMAGE_GUIDANCE,
+    IMAGES,
+    INFERENCE_SECONDS,
+    QUEUED_SECONDS,
+    REQUEST_SECONDS,
+    REQUESTS,
+    STAGE_SECONDS,
+    STEP_SECONDS,
+    STEPS,
+    SUCCESSES,
+    TEXT_GUIDANCE,
+)
+from safelight.metrics.registry import Meter
+from safelight.telemetry.meter import late_steps, metering
+from safelight.telemetry.record import PipelineCall, Record
+from tests.reading import OPENMETRICS, series, text, value
+
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+CALL = PipelineCall(
+    pipeline="StableDiffusionInstructPix2PixPipeline",
+    instruction_type="make_him_old",
+    precision="float16",
+    seconds=1.5,
+    phases={"encode_prompt": 0.1, "denoise": 1.2, "decode_latents": 0.2},
+    step_seconds=(0.4,) * 5 + (0.02,) * 7,
+    steps_asked=12,
+    guidance_asked=7.5,
+    guidance_in_force=7.5,
+    image_guidance_asked=1.5,
+    image_guidance_in_force=1.5,
+    images=((1024, 768),),
+)
+RECORD = Record(
+    id="one",
+    endpoint="/edit",
+    status_code=200,
+    error="none",
+    instruction_type="make_him_old",
+    seconds=2.0,
+    stages={"receive": 0.1, "queue": 0.3, "denoise": 1.2, "respond": 0.4},
+    queued=True,
+    calls=(CALL,),
+)
+Write = Callable[..., None]
+
+
+@pytest.fixture
+def meter() -> Meter:
+    return Meter("instructpix2pix")
+
+
+@pytest.fixture
+def write(meter: Meter) -> Write:
+    sink = metering(meter)
+
+    def written(**changed: Any) -> None:
+        sink(replace(RECORD, **changed))
+
+    return written
+
+
+def test_p1_the_requests_time_is_a_histogram_by_endpoint_status_and_type(
+    meter: Meter, write: Write
+) -> None:
+    write()
+    labels = {"endpoint": "/edit", "status_code": "200", "instruction_type": "make_him_old"}
+    assert series(meter, REQUEST_SECONDS, "_sum") == [labels]
+    assert value(meter, REQUEST_SECONDS, "_sum") == 2.0
+    assert 'instructpix2pix_request_duration_seconds_bucket{endpoint="/edit"' in text(meter)
+
+
+def test_p1_the_stages_of_a_request_are_observed(meter: Meter, write: Write) -> None:
+    write()
+    assert value(meter, STAGE_SECONDS, "_sum") == pytest.approx(2.0)
+    assert value(meter, STAGE_SECONDS, "_sum", stage="denoise") == 1.2
+
+
+def test_p2_requests_and_successes_are_counted_with_the_reason(meter: Meter, write: Write) -> None:
+    write()
+    write(status_code=503, error="cuda_oom")
+    write(status_code=422, error="not_an_image", instruction_type="none", calls=())
+    assert value(meter, REQUESTS, instruction_type="make_him_old", error="none") == 1
+    assert value(meter, REQUESTS, status_code="503", error="cuda_oom") == 1
+    assert value(meter, REQUESTS, status_code="422", error="not_an_image") == 1
+    assert value(meter, SUCCESSES, instruction_type="make_him_old", endpoint="/edit") == 1
+    assert "instructpix2pix_request_success_total{" in text(meter)
+
+
+def test_p2_a_type_that_only_failed_has_no_successes_rather_than_none_known(
+    meter: Meter, write: Write
+) -> None:
+    write(status_code=500, error="model_error", instruction_type="change_background")
+    assert value(meter, SUCCESSES, instruction_type="change_background") == 0
+
+
+def test_p2_a_reason_from_nowhere_never_becomes_a_label(meter: Meter, write: Write) -> None:
+    write(status_code=500, error="RuntimeError: CUDA error at 0x7f")
+    assert series(meter, REQUESTS)[0]["error"] == "other"
+
+
+def test_p3_the_time_in_the_queue_is_observed_where_there_is_one(
+    meter: Meter, write: Write
+) -> None:
+    write()
+    write(queued=False, stages={"respond": 1.0})
+    assert value(meter, QUEUED_SECONDS, "_count") == 1
+    assert value(meter, QUEUED_SECONDS, "_sum") == 0.3
+
+
+def test_p4_images_are_counted_by_size_and_strange_sizes_as_other(
+    meter: Meter, write: Write
+) -> None:
+    write(calls=(replace(CALL, images=((1024, 768), (1024, 768), (1023, 767))),))
+    assert value(meter, IMAGES, image_size="1024x768") == 2
+    assert value(meter, IMAGES, image_size="other") == 1
+
+
+def test_p5_every_step_is_observed_at_its_place(meter: Meter, write: Write) -> None:
+    write()
+    counts = {place: value(meter, STEP_SECONDS, "_count", step=place) for place in _places(meter)}
+    assert counts == {"1-5": 5, "6-10": 5, "11-20": 2}
+    assert value(meter, STEP_SECONDS, "_sum", step="1-5") == pytest.approx(2.0)
+    assert value(meter, STEPS, "_sum") == 12
+
+
+def _places(meter: Meter) -> list[str]:
+    return [found["step"] for found in series(meter, STEP_SECONDS, "_count")]
+
+
+def test_p5_steps_known_only_later_are_entered_by_themselves(meter: Meter, write: Write) -> None:
+    write(calls=(replace(CALL, step_seconds=()),))
+    assert series(meter, STEPS, "_count") == []
+    late_steps(meter, CALL)
+    assert value(meter, STEPS, "_count") == 1
+    assert value(meter, STEP_SECONDS, "_count") == 12
+    assert value(meter, REQUESTS) == 1
+
+
+def test_p7_guidance_in_force_stands_beside_what_was_asked(meter: Meter, write: Write) -> None:
+    write(
+        calls=(
+            replace(
+                CALL,
+                image_guidance_asked=0.8,
+                image_guidance_in_force=1.0,
+                guidance_in_force=1.0,
+                overridden=("guidance_scale", "image_guidance_scale"),
+            ),
+        )
+    )
+    assert value(meter, IMAGE_GUIDANCE, guidance="asked") == 0.8
+    assert value(meter, IMAGE_GUIDANCE, guidance="in_force") == 1.0
+    assert value(meter, TEXT_GUIDANCE, guidance="asked") == 7.5
+    assert value(meter, TEXT_GUIDANCE, guidance="in_force") == 1.0
+    assert value(meter, GUIDANCE_OVERRIDDEN, parameter="image_guidance_scale") == 1
+    assert value(meter, GUIDANCE_OVERRIDDEN, parameter="guidance_scale") == 1
+
+
+def test_p7_overrides_are_there_at_zero_so_that_the_first_is_a_rise(
+    meter: Meter, write: Write
+) -> None:
+    assert value(meter, GUIDANCE_OVERRIDDEN) == 0
+
+
+def test_p7_a_pipeline_without_image_guidance_shows_none(meter: Meter, write: Write) -> None:
+    write(calls=(replace(CALL, image_guidance_asked=None, image_guidance_in_force=None),))
+    assert series(meter, IMAGE_GUIDANCE) == []
+    assert value(meter, TEXT_GUIDANCE, guidance="asked") == 7.5
+
+
+def test_p11_inference_is_told_apart_by_precision(meter: Meter, write: Write) -> None:
+    write()
+    write(calls=(replace(CALL, precision="float32", seconds=4.0),))
+    write(calls=(replace(CALL, precision="nf4"),))
+    assert value(meter, INFERENCE_SECONDS, "_sum", precision="float16") == 1.5
+    assert value(meter, INFERENCE_SECONDS, "_sum", precision="float32") == 4.0
+    assert value(meter, INFERENCE_SECONDS, "_count", precision="other") == 1
+
+
+def test_a_trace_is_tied_to_the_requests_and_the_steps_buckets(meter: Meter, write: Write) -> None:
+    write(trace_id=TRACE)
+    carrying = {
+        line.split("{")[0] for line in text(meter, OPENMETRICS).splitlines() if TRACE in line
+    }
+    names = {metric.full_name("instructpix2pix") for metric in (REQUEST_SECONDS, STEP_SECONDS)}
+    assert {f"{name}_bucket" for name in names} <= carrying

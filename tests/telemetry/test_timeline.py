@@ -1,0 +1,71 @@
+from collections.abc import Mapping
+from math import isclose
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from safelight.metrics.catalog import STAGES
+from safelight.telemetry.timeline import Timeline
+from tests.reading import FakeClock
+
+seconds = st.floats(min_value=0, max_value=1000, allow_nan=False)
+stages = st.sampled_from(STAGES)
+marks = st.tuples(st.just("mark"), seconds, stages)
+shares = st.tuples(st.just("share"), seconds, st.dictionaries(stages, seconds, max_size=4))
+
+
+@given(st.lists(st.one_of(marks, shares), max_size=20), seconds)
+def test_the_stages_always_sum_to_the_whole(
+    events: list[tuple[str, float, object]], start: float
+) -> None:
+    clock = FakeClock(start)
+    timeline = Timeline(clock=clock)
+    for kind, passed, what in events:
+        clock.now += passed
+        if kind == "mark":
+            timeline.mark(str(what))
+        elif isinstance(what, Mapping):
+            timeline.share(what, rest="denoise")
+    assert isclose(timeline.total_seconds, clock.now - start, rel_tol=1e-9, abs_tol=1e-6)
+    assert all(value >= 0 for value in timeline.seconds.values())
+
+
+def test_a_mark_charges_the_time_since_the_last_one() -> None:
+    clock = FakeClock(100)
+    timeline = Timeline(clock=clock)
+    for now, stage in ((101, "receive"), (104, "queue"), (104.5, "receive")):
+        clock.now = now
+        timeline.mark(stage)
+    assert timeline.seconds == {"receive": 1.5, "queue": 3.0}
+
+
+def test_a_timeline_may_begin_before_it_was_made() -> None:
+    timeline = Timeline(started=90, clock=FakeClock(100))
+    timeline.mark("receive")
+    assert timeline.total_seconds == 10
+
+
+def test_a_stage_is_charged_also_where_its_block_raises() -> None:
+    clock = FakeClock()
+    timeline = Timeline(clock=clock)
+    with pytest.raises(ValueError, match="no"), timeline.stage("decode"):
+        clock.now = 2
+        raise ValueError("no")
+    assert timeline.seconds == {"decode": 2}
+
+
+def test_what_others_measured_is_shared_out_and_the_rest_named() -> None:
+    clock = FakeClock()
+    timeline = Timeline(clock=clock)
+    clock.now = 10
+    timeline.share({"encode_prompt": 2, "decode_latents": 3}, rest="denoise")
+    assert timeline.seconds == {"encode_prompt": 2, "decode_latents": 3, "denoise": 5}
+
+
+def test_parts_that_come_to_more_than_has_passed_are_scaled_down() -> None:
+    clock = FakeClock()
+    timeline = Timeline(clock=clock)
+    clock.now = 5
+    timeline.share({"encode_prompt": 4, "decode_latents": 6}, rest="denoise")
+    assert timeline.seconds == {"encode_prompt": 2, "decode_latents": 3, "denoise": 0}
