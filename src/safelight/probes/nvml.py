@@ -56,10 +56,11 @@ class NvmlProbe:
         """Read every card once; tell whether there was one."""
         if not self._started and not self._start():
             return False
-        present: set[str] = set()
-        for card in self._cards():
-            if self._read_card(card):
-                present.add(card.label)
+        try:
+            present = {card.label for card in self._cards() if self._read_card(card)}
+        except self._nvml.NVMLError:  # the driver is gone; look for it again at the next reading
+            self._meter.probe_failed("nvml")
+            self._started, present = False, set()
         for gone in self._shown - present:
             self._forget(gone)
         self._shown = present
