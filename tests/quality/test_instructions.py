@@ -70,7 +70,8 @@ def test_case_and_spacing_do_not_matter() -> None:
 
 def test_the_built_in_types_fit_into_the_metrics_that_carry_them() -> None:
     assert len(BUILT_IN.names) <= MOST_TYPES + 2
-    assert MOST_TYPES + 2 < min(metric.series for metric in (REQUEST_SECONDS, REQUESTS, SUCCESSES))
+    carriers = (REQUEST_SECONDS, REQUESTS, SUCCESSES)
+    assert min(metric.series for metric in carriers) > MOST_TYPES + 2
 
 
 @pytest.mark.parametrize("text", ["a" * 10_000, "remove " * 2000, "no no " * 1700, "背" * 10_000])

@@ -1,0 +1,58 @@
+import logging
+
+import pytest
+
+from safelight.probes.guard import Guard
+
+
+@pytest.fixture
+def counted() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def guard(counted: list[str]) -> Guard:
+    return Guard("nvml", counted.append)
+
+
+def fail(guard: Guard, error: BaseException) -> None:
+    with guard:
+        raise error
+
+
+def test_a_failure_goes_no_further_and_is_counted(guard: Guard, counted: list[str]) -> None:
+    fail(guard, ValueError("no"))
+    assert counted == ["nvml"]
+
+
+def test_a_good_block_counts_nothing(guard: Guard, counted: list[str]) -> None:
+    with guard:
+        pass
+    assert counted == []
+
+
+def test_every_failure_is_counted_and_only_the_first_is_logged(
+    guard: Guard, counted: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.ERROR):
+        for _ in range(3):
+            fail(guard, ValueError("no"))
+    assert counted == ["nvml"] * 3
+    assert [record.message for record in caplog.records] == [
+        "The nvml probe failed; the request goes on."
+    ]
+    assert caplog.records[0].exc_info is not None
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(), GeneratorExit()])
+def test_what_ends_a_program_is_let_through(
+    error: BaseException, guard: Guard, counted: list[str]
+) -> None:
+    with pytest.raises(type(error)):
+        fail(guard, error)
+    assert counted == []
+
+
+def test_a_hot_path_may_note_what_it_caught_itself(guard: Guard, counted: list[str]) -> None:
+    guard.note(ValueError("no"))
+    assert counted == ["nvml"]

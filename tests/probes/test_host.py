@@ -1,0 +1,123 @@
+from types import SimpleNamespace
+from typing import Any
+
+import psutil
+import pytest
+
+from safelight.metrics.catalog import (
+    HOST_CPU,
+    HOST_DISK_BUSY,
+    HOST_DISK_READ,
+    HOST_DISK_WRITTEN,
+    HOST_FILESYSTEM_SIZE,
+    HOST_FILESYSTEM_USED,
+    HOST_MEMORY_TOTAL,
+    HOST_MEMORY_USED,
+    HOST_RECEIVED,
+    HOST_SENT,
+)
+from safelight.metrics.registry import Meter
+from safelight.probes.host import HostProbe
+from tests.reading import series, value
+
+
+class FakeMachine:
+    """psutil at its boundary."""
+
+    def __init__(self) -> None:
+        self.disks: dict[str, Any] | None = {
+            "sda": SimpleNamespace(read_bytes=100, write_bytes=50, busy_time=2500),
+            "sda1": SimpleNamespace(read_bytes=90, write_bytes=40, busy_time=2400),
+            "nvme0n1": SimpleNamespace(read_bytes=7, write_bytes=8, busy_time=0),
+            "nvme0n1p1": SimpleNamespace(read_bytes=7, write_bytes=8, busy_time=0),
+            "loop0": SimpleNamespace(read_bytes=1, write_bytes=0, busy_time=0),
+            "ram0": SimpleNamespace(read_bytes=1, write_bytes=0, busy_time=0),
+        }
+        self.cards: dict[str, Any] | None = {
+            "eth0": SimpleNamespace(bytes_recv=1000, bytes_sent=500),
+            "lo": SimpleNamespace(bytes_recv=9, bytes_sent=9),
+        }
+
+    def cpu_percent(self) -> float:
+        return 42.0
+
+    def virtual_memory(self) -> Any:
+        return SimpleNamespace(total=16_000, available=6_000, used=7_000)
+
+    def disk_usage(self, mountpoint: str) -> Any:
+        return SimpleNamespace(used=300, total=1000)
+
+    def disk_io_counters(self, *, perdisk: bool) -> Any:
+        return self.disks
+
+    def net_io_counters(self, *, pernic: bool) -> Any:
+        return self.cards
+
+
+@pytest.fixture
+def meter() -> Meter:
+    return Meter("pix")
+
+
+@pytest.fixture
+def machine() -> FakeMachine:
+    return FakeMachine()
+
+
+def test_processors_and_memory_are_read(meter: Meter, machine: FakeMachine) -> None:
+    assert HostProbe(meter, source=machine).read()
+    assert value(meter, HOST_CPU) == 0.42
+    assert value(meter, HOST_MEMORY_USED) == 10_000
+    assert value(meter, HOST_MEMORY_TOTAL) == 16_000
+
+
+def test_whole_disks_are_read_once_and_nothing_else_is(meter: Meter, machine: FakeMachine) -> None:
+    HostProbe(meter, source=machine).read()
+    assert {found["disk"] for found in series(meter, HOST_DISK_READ)} == {"sda", "nvme0n1"}
+    assert value(meter, HOST_DISK_READ, disk="sda") == 100
+    assert value(meter, HOST_DISK_WRITTEN, disk="sda") == 50
+    assert value(meter, HOST_DISK_BUSY, disk="sda") == 2.5
+
+
+def test_totals_follow_the_machines(meter: Meter, machine: FakeMachine) -> None:
+    probe = HostProbe(meter, source=machine)
+    probe.read()
+    machine.disks = {"sda": SimpleNamespace(read_bytes=160, write_bytes=50, busy_time=2500)}
+    probe.read()
+    assert value(meter, HOST_DISK_READ, disk="sda") == 160
+
+
+def test_the_machines_own_loop_is_no_network(meter: Meter, machine: FakeMachine) -> None:
+    HostProbe(meter, source=machine).read()
+    assert (value(meter, HOST_RECEIVED), value(meter, HOST_SENT)) == (1000, 500)
+
+
+def test_the_file_system_is_read(meter: Meter, machine: FakeMachine) -> None:
+    HostProbe(meter, source=machine, mountpoint="/data").read()
+    assert value(meter, HOST_FILESYSTEM_USED, mountpoint="/data") == 300
+    assert value(meter, HOST_FILESYSTEM_SIZE, mountpoint="/data") == 1000
+
+
+def test_a_machine_without_disks_has_no_disk_series(meter: Meter, machine: FakeMachine) -> None:
+    machine.disks = None
+    machine.cards = None
+    assert HostProbe(meter, source=machine).read()
+    assert series(meter, HOST_DISK_READ) == []
+    assert value(meter, HOST_RECEIVED) == 0
+
+
+def test_a_system_that_does_not_tell_a_disks_busy_time_has_none(
+    meter: Meter, machine: FakeMachine
+) -> None:
+    machine.disks = {"disk0": SimpleNamespace(read_bytes=1, write_bytes=1)}
+    HostProbe(meter, source=machine).read()
+    assert value(meter, HOST_DISK_READ, disk="disk0") == 1
+    assert series(meter, HOST_DISK_BUSY) == []
+
+
+def test_this_very_machine_is_read(meter: Meter) -> None:
+    assert HostProbe(meter).read()
+    assert 0 <= value(meter, HOST_CPU) <= 1
+    assert 0 < value(meter, HOST_MEMORY_USED) < value(meter, HOST_MEMORY_TOTAL)
+    assert value(meter, HOST_MEMORY_TOTAL) == psutil.virtual_memory().total
+    assert 0 < value(meter, HOST_FILESYSTEM_USED) <= value(meter, HOST_FILESYSTEM_SIZE)
