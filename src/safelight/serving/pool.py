@@ -144,12 +144,12 @@ class Pool:
         """Start worker after worker, each once the last has ended."""
         in_vain = 0
         while True:
-            self._worker = await WorkerProcess.start(self._settings)
+            self._worker = worker = await WorkerProcess.start(self._settings)
             try:
-                became_ready = await self._serve(self._worker)
+                became_ready = await self._serve(worker)
             finally:
                 self._lost()
-                await self._worker.stop()
+                await worker.stop()
             in_vain = 0 if became_ready else in_vain + 1
             self._meter.add(WORKER_RESTARTS, "died" if became_ready else "load_failed")
             if in_vain > self._settings.restart_limit:
@@ -204,7 +204,7 @@ class Pool:
     def _lost(self) -> None:
         """Forget a worker that is gone, with the job it had and the memory it reported."""
         running, self._running = self._running, None
-        self.ready = False
+        self._worker, self.ready = None, False
         self._idle.clear()
         if running is not None and not running.answer.done():
             running.answer.set_exception(WorkerLost())

@@ -59,6 +59,11 @@ class Channel:
             self._sock.sendall(encode_head(message))
             self._sock.sendall(message.payload)
 
+    def close(self) -> None:
+        """Close this end."""
+        self._file.close()
+        self._sock.close()
+
     def receive(self) -> Message | None:
         """Return the next message, or None once the other end is closed."""
         lengths = self._file.read(_LENGTHS.size)

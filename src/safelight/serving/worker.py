@@ -69,10 +69,19 @@ class Worker:
         """Take messages until the parent is gone, then end the process at once."""
         while (message := self._channel.receive()) is not None:
             if message.kind is Kind.CANCEL:
-                self._cancelled.add(message.fields["id"])
+                self.cancel(message.fields["id"])
             else:
                 self._jobs.put(message)
         os._exit(0)  # in the middle of a step, too: there is nobody left to answer
+
+    def cancel(self, job_id: str) -> None:
+        """Have a job stop at its next step."""
+        self._cancelled.add(job_id)
+
+    def close(self) -> None:
+        """Give the pipeline back as it was, and close the channel."""
+        self._probe.unwatch()
+        self._channel.close()
 
     def work(self) -> None:
         """Make one edit after the other, for ever."""

@@ -1,0 +1,88 @@
+"""The service as a process: how light it is, how it starts, and how it refuses to."""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from safelight.settings import program_environment
+from tests.serving.conftest import RealService, free_port
+
+MEBIBYTE = 1024**2
+
+
+def run_serve(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "safelight", "serve", *arguments],
+        env=program_environment(**environment), capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+
+
+def only_line(stderr: str) -> str:
+    """Return the error's line, when it is the only one that is no log line."""
+    assert "Traceback" not in stderr
+    (line,) = [line for line in stderr.splitlines() if line.startswith("safelight: ")]
+    return line
+
+
+def test_the_api_process_holds_no_torch_and_little_memory(service: RealService) -> None:
+    service.edit()
+    process = psutil.Process(service.pid)
+
+    assert "libtorch" not in Path(f"/proc/{service.pid}/maps").read_text()
+    assert process.memory_info().rss < 100 * MEBIBYTE
+    (worker,) = process.children()
+    assert "libtorch" in Path(f"/proc/{worker.pid}/maps").read_text()
+
+
+def test_the_worker_ends_when_the_api_is_gone() -> None:
+    port = free_port()
+    api = subprocess.Popen(
+        [sys.executable, "-m", "safelight", "serve", "--port", str(port)],
+        stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert api.stderr is not None
+    lines = iter(api.stderr.readline, "")
+    assert any("model loaded" in line for line in lines)
+    (worker,) = psutil.Process(api.pid).children()
+
+    api.kill()
+    api.wait()
+    api.stderr.close()
+
+    worker.wait(timeout=10)
+    assert not worker.is_running()
+
+
+def test_a_port_that_is_taken_is_told_in_one_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as holder:
+        port = holder.getsockname()[1]
+        ended = run_serve("--port", str(port))
+
+    assert ended.returncode == 3
+    assert f"Port {port} on 127.0.0.1" in only_line(ended.stderr)
+
+
+@pytest.mark.parametrize("model", ["nobody/has-this-model", os.fspath(Path(__file__).parent)])
+def test_a_model_that_is_not_there_is_told_in_one_line(model: str) -> None:
+    ended = run_serve(model, "--port", str(free_port()), HF_HUB_OFFLINE="1")
+
+    assert ended.returncode == 3
+    line = only_line(ended.stderr)
+    assert "could not be loaded" in line
+    assert "demo-edit" in line
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [("SAFELIGHT_PORT", "abc"), ("SAFELIGHT_QUEUE_LIMIT", "0"), ("SAFELIGHT_TAXONOMY", "/none")],
+)
+def test_a_wrong_setting_is_told_in_one_line(variable: str, value: str) -> None:
+    ended = run_serve(**{variable: value})
+
+    assert ended.returncode == 2
+    assert value in only_line(ended.stderr)
