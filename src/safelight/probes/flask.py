@@ -140,9 +140,21 @@ class _Passage:
         return self._start_response(status, headers, *more)
 
     def __iter__(self) -> Iterator[bytes]:
-        for chunk in self.chunks:
+        chunks = iter(self.chunks)
+        while (chunk := self._next(chunks)) is not None:
             self.sent_bytes += len(chunk)
             yield chunk
+
+    def _next(self, chunks: Iterator[bytes]) -> bytes | None:
+        # An answer made while it is sent may call the pipeline, and may break off.
+        token = CURRENT_PASSAGE.set(self)
+        try:
+            return next(chunks, None)
+        except BaseException as error:
+            self.error = reason_of_exception(error)
+            raise
+        finally:
+            CURRENT_PASSAGE.reset(token)
 
     def close(self) -> None:
         """Finish the request; WSGI servers call this once, also when the client left."""

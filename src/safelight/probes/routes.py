@@ -27,12 +27,15 @@ class Routes:
             return NO_ROUTE
         route = scope.get("route")
         if route is None:  # plain Starlette keeps no route, so we look again
-            return _search(scope, app, root_path) or NO_ROUTE
+            searched = _search(scope, app, root_path)
+            return NO_ROUTE if searched is None else searched or "/"
         mounted_at = scope.get("root_path", "")
         key = (id(route), mounted_at)
         found = self._known.get(key)
         if found is None:
-            found = _prefix(scope, app, root_path) + _path_of(scope, route)
+            mounts = _prefix(scope, app, root_path)
+            # Of a mounted application without routes (static files) the mount is the route.
+            found = mounts or "/" if _is_mount(route) else mounts + _path_of(scope, route)
             if len(self._known) < _MOST_CACHED:  # a mount may have parameters of its own
                 self._known[key] = found
         return found
@@ -65,16 +68,11 @@ def _prefix(scope: Scope, app: Any, root_path: str) -> str:
 
 def _search(scope: Scope, app: Any, root_path: str) -> str | None:
     """Match the request once more, mount by mount, for its template."""
-    from starlette.routing import Match
-
     template, routes = "", getattr(app, "routes", ())
     trial: dict[str, Any] = {**scope, "root_path": root_path}
     for _ in range(10):
-        for route in routes:
-            match, child = route.matches(trial)
-            if match is not Match.NONE:
-                break
-        else:
+        route, child = _best(routes, trial)
+        if route is None:
             return None
         template += getattr(route, "path", "")
         routes = getattr(route, "routes", None) or ()
@@ -84,9 +82,23 @@ def _search(scope: Scope, app: Any, root_path: str) -> str | None:
     return template
 
 
+def _best(routes: Iterable[Any], scope: Scope) -> tuple[Any, Any]:
+    """Return the route that Starlette would take: the first that fits but for its method, last."""
+    from starlette.routing import Match
+
+    partial: tuple[Any, Any] = (None, {})
+    for route in routes:
+        match, child = route.matches(scope)
+        if match is Match.FULL:
+            return route, child
+        if match is Match.PARTIAL and partial[0] is None:
+            partial = (route, child)
+    return partial
+
+
 def _mounts(routes: Iterable[Any]) -> list[Any]:
-    return [
-        route
-        for route in routes
-        if hasattr(route, "path_regex") and hasattr(route, "app") and hasattr(route, "routes")
-    ]
+    return [route for route in routes if _is_mount(route)]
+
+
+def _is_mount(route: Any) -> bool:
+    return all(hasattr(route, part) for part in ("path_regex", "app", "routes"))
