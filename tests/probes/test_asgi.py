@@ -1,0 +1,457 @@
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from fastapi import BackgroundTasks, FastAPI, HTTPException, Request, Response
+from opentelemetry.sdk.trace import TracerProvider
+from starlette.applications import Starlette
+from starlette.responses import StreamingResponse
+from starlette.routing import WebSocketRoute
+from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.websockets import WebSocket
+
+from safelight.errors import AlreadyWatched
+from safelight.metrics.catalog import (
+    HTTP_IN_PROGRESS,
+    HTTP_REQUEST_BYTES,
+    HTTP_REQUESTS,
+    HTTP_RESPONSE_BYTES,
+    HTTP_SECONDS,
+    PROBE_FAILURES,
+)
+from safelight.metrics.registry import Meter
+from safelight.probes.asgi import AppProbe, AsgiProbe
+from safelight.telemetry.record import Record
+from tests.probes.web import (
+    EMPTY_BODY,
+    TRACE,
+    TRACEPARENT,
+    ask,
+    call_model,
+    client,
+    drive,
+    scope_of,
+)
+from tests.reading import OPENMETRICS, series, text, value
+
+TRACER = TracerProvider().get_tracer("test")
+
+
+@pytest.fixture
+def meter() -> Meter:
+    return Meter("pix")
+
+
+@pytest.fixture
+def records() -> list[Record]:
+    return []
+
+
+@pytest.fixture
+def app(meter: Meter, records: list[Record]) -> FastAPI:
+    app = service()
+    AppProbe(app, meter=meter, sink=records.append)
+    return app
+
+
+async def thousands(count: int) -> AsyncIterator[bytes]:
+    for _ in range(count):
+        yield b"x" * 1000
+
+
+def service() -> FastAPI:
+    app = FastAPI()
+
+    @app.get("/hello")
+    def hello() -> str:
+        return "hello"
+
+    @app.post("/echo")
+    async def echo(request: Request) -> Response:
+        return Response(await request.body())
+
+    @app.post("/json")
+    async def read_json(request: Request) -> Any:
+        return await request.json()
+
+    @app.post("/unread")
+    async def unread() -> None:
+        return None
+
+    @app.get("/stream")
+    async def stream() -> StreamingResponse:
+        return StreamingResponse(thousands(10))
+
+    @app.get("/fail")
+    async def fail() -> None:
+        raise RuntimeError("no")
+
+    @app.post("/edit")
+    async def edit(request: Request) -> str:
+        if not await request.body():
+            raise HTTPException(422, "an image, please")
+        call_model()
+        return "edited"
+
+    return app
+
+
+# ── What is counted ──────────────────────────────────────────────────────────────────────────────
+
+
+def test_d1_a_request_is_counted_and_timed_under_the_names_people_know(
+    app: FastAPI, meter: Meter
+) -> None:
+    assert ask(app, "/hello").json() == "hello"
+    assert value(meter, HTTP_REQUESTS, handler="/hello", method="GET", status="200") == 1
+    assert value(meter, HTTP_SECONDS, "_count", handler="/hello", method="GET") == 1
+    assert 0 < value(meter, HTTP_SECONDS, "_sum") < 5
+    assert 'http_requests_total{handler="/hello",method="GET",status="200"} 1.0' in text(meter)
+
+
+def test_p1_the_body_is_left_to_the_application(app: FastAPI) -> None:
+    body = {"instruction": "make him old", "image": "x" * 100_000}
+    assert ask(app, "/json", "POST", json=body).json() == body
+
+
+def test_the_bytes_of_both_directions_are_counted(app: FastAPI, meter: Meter) -> None:
+    ask(app, "/echo", "POST", content=b"x" * 12_345)
+    assert value(meter, HTTP_REQUEST_BYTES, "_sum", handler="/echo") == 12_345
+    assert value(meter, HTTP_RESPONSE_BYTES, "_sum", handler="/echo") == 12_345
+
+
+def test_an_upload_in_chunks_is_counted(app: FastAPI, meter: Meter) -> None:
+    assert len(ask(app, "/echo", "POST", content=thousands(7)).content) == 7000
+    assert value(meter, HTTP_REQUEST_BYTES, "_sum") == 7000
+
+
+def test_a_body_that_the_application_did_not_read_is_not_read_by_us(
+    app: FastAPI, meter: Meter
+) -> None:
+    ask(app, "/unread", "POST", content=b"x" * 1000)
+    assert value(meter, HTTP_REQUEST_BYTES, "_sum", handler="/unread") == 0
+
+
+def test_a_streamed_answer_is_counted_to_its_last_byte(app: FastAPI, meter: Meter) -> None:
+    assert len(ask(app, "/stream").content) == 10_000
+    assert value(meter, HTTP_RESPONSE_BYTES, "_sum", handler="/stream") == 10_000
+
+
+def test_an_exception_counts_as_500_and_reaches_whoever_is_outside(
+    app: FastAPI, meter: Meter
+) -> None:
+    with pytest.raises(RuntimeError, match="no"):
+        asyncio.run(drive(app, scope_of("/fail"), EMPTY_BODY))
+    assert value(meter, HTTP_REQUESTS, handler="/fail", status="500") == 1
+    assert ask(app, "/fail").status_code == 500
+    assert value(meter, HTTP_REQUESTS, handler="/fail", status="500") == 2
+    assert value(meter, HTTP_IN_PROGRESS) == 0
+    assert value(meter, PROBE_FAILURES) == 0
+
+
+def test_requests_under_way_are_shown_and_go_back_to_none(meter: Meter) -> None:
+    app, arrived, go = FastAPI(), asyncio.Event(), asyncio.Event()
+
+    @app.get("/wait")
+    async def wait() -> None:
+        arrived.set()
+        await go.wait()
+
+    async def both() -> tuple[float, float]:
+        async with client(app) as web:
+            under_way = asyncio.create_task(web.get("/wait"))
+            await arrived.wait()
+            during = value(meter, HTTP_IN_PROGRESS)
+            go.set()
+            await under_way
+        return during, value(meter, HTTP_IN_PROGRESS)
+
+    AppProbe(app, meter=meter, sink=lambda record: None)
+    assert asyncio.run(both()) == (1, 0)
+
+
+def test_a_caller_who_leaves_is_counted_as_499(meter: Meter, records: list[Record]) -> None:
+    app, arrived = FastAPI(), asyncio.Event()
+
+    @app.get("/wait")
+    async def wait() -> None:
+        arrived.set()
+        await asyncio.Event().wait()
+
+    async def leave() -> None:
+        under_way = asyncio.create_task(drive(app, scope_of("/wait"), EMPTY_BODY))
+        await arrived.wait()
+        under_way.cancel()
+        await asyncio.gather(under_way, return_exceptions=True)
+
+    AppProbe(app, meter=meter, sink=records.append, model_endpoints=["/wait"])
+    asyncio.run(leave())
+    assert value(meter, HTTP_REQUESTS, handler="/wait", status="499") == 1
+    assert value(meter, HTTP_IN_PROGRESS) == 0
+    assert records[0].error == "cancelled"
+
+
+def test_an_invented_method_becomes_other(app: FastAPI, meter: Meter) -> None:
+    ask(app, "/hello", "BREW")
+    assert series(meter, HTTP_REQUESTS) == [
+        {"handler": "/hello", "method": "other", "status": "405"}
+    ]
+
+
+# ── Other connections ────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_websocket_passes_through(meter: Meter) -> None:
+    async def greet(socket: WebSocket) -> None:
+        await socket.accept()
+        await socket.send_text("hello " + await socket.receive_text())
+        await socket.close()
+
+    app = Starlette(routes=[WebSocketRoute("/ws", greet)])
+    AppProbe(app, meter=meter, sink=lambda record: None)
+    messages = [{"type": "websocket.connect"}, {"type": "websocket.receive", "text": "you"}]
+    sent = asyncio.run(drive(app, scope_of("/ws", kind="websocket"), *messages))
+    assert [message["type"] for message in sent] == [
+        "websocket.accept", "websocket.send", "websocket.close",
+    ]  # fmt: skip
+    assert sent[1]["text"] == "hello you"
+    assert series(meter, HTTP_REQUESTS) == []
+
+
+def test_lifespan_passes_through(app: FastAPI, meter: Meter) -> None:
+    messages = [{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}]
+    sent = asyncio.run(drive(app, {"type": "lifespan", "asgi": {}}, *messages))
+    assert [message["type"] for message in sent] == [
+        "lifespan.startup.complete", "lifespan.shutdown.complete",
+    ]  # fmt: skip
+    assert series(meter, HTTP_REQUESTS) == []
+
+
+# ── Traces ───────────────────────────────────────────────────────────────────────────────────────
+
+
+class Tracing:
+    """A tracing middleware, as OpenTelemetry's own: its span is over when it returns."""
+
+    opened: str = ""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with TRACER.start_as_current_span("request") as span:
+            Tracing.opened = format(span.get_span_context().trace_id, "032x")
+            await self._app(scope, receive, send)
+
+
+def exemplars(meter: Meter) -> set[str]:
+    """Return the traces that the exposition's exemplars lead to."""
+    lines = [line for line in text(meter, OPENMETRICS).splitlines() if "trace_id=" in line]
+    return {line.split('trace_id="')[1][:32] for line in lines}
+
+
+def test_a_span_around_the_application_is_the_exemplar(app: FastAPI, meter: Meter) -> None:
+    with TRACER.start_as_current_span("server") as span:
+        ask(app, "/hello")
+    assert exemplars(meter) == {format(span.get_span_context().trace_id, "032x")}
+
+
+def test_a_span_of_a_middleware_inside_is_the_exemplar(meter: Meter) -> None:
+    app = service()
+    app.add_middleware(Tracing)
+    AppProbe(app, meter=meter, sink=lambda record: None)
+    ask(app, "/hello")
+    assert exemplars(meter) == {Tracing.opened}
+
+
+def test_a_traceparent_header_is_the_exemplar_where_there_is_no_span(
+    app: FastAPI, meter: Meter
+) -> None:
+    ask(app, "/hello", headers={"traceparent": TRACEPARENT})
+    assert exemplars(meter) == {TRACE}
+
+
+def test_without_a_trace_there_is_no_exemplar(app: FastAPI, meter: Meter) -> None:
+    ask(app, "/hello")
+    assert exemplars(meter) == set()
+
+
+def test_the_record_of_a_model_request_has_the_trace(app: FastAPI, records: list[Record]) -> None:
+    ask(app, "/edit", "POST", content=b"x", headers={"traceparent": TRACEPARENT})
+    assert records[0].trace_id == TRACE
+
+
+# ── Records ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_only_requests_that_reach_a_model_become_records(
+    app: FastAPI, records: list[Record]
+) -> None:
+    ask(app, "/hello")
+    assert records == []
+    ask(app, "/edit", "POST", content=b"x")
+    (record,) = records
+    assert (record.endpoint, record.status_code, record.error) == ("/edit", 200, "none")
+    assert record.instruction_type == "make_him_old"
+    assert record.seconds == pytest.approx(sum(record.stages.values()))
+
+
+def test_a_bad_request_on_a_route_seen_to_call_the_model_counts_with_its_reason(
+    app: FastAPI, records: list[Record]
+) -> None:
+    ask(app, "/edit", "POST")
+    assert records == []  # nobody knows yet that this route has a model behind it
+    ask(app, "/edit", "POST", content=b"x")
+    ask(app, "/edit", "POST")
+    assert [(record.status_code, record.error) for record in records] == [
+        (200, "none"), (422, "invalid_parameter"),
+    ]  # fmt: skip
+    assert records[1].instruction_type == "none"
+
+
+def test_a_route_named_as_the_models_counts_from_the_start(
+    meter: Meter, records: list[Record]
+) -> None:
+    app = service()
+    AppProbe(app, meter=meter, sink=records.append, model_endpoints=["/edit"])
+    ask(app, "/edit", "POST")
+    assert records[0].error == "invalid_parameter"
+
+
+def test_a_model_failure_keeps_its_own_reason(meter: Meter, records: list[Record]) -> None:
+    app = FastAPI()
+
+    @app.post("/edit")
+    async def edit() -> None:
+        call_model(error="cuda_oom")
+        raise RuntimeError("CUDA out of memory")
+
+    AppProbe(app, meter=meter, sink=records.append)
+    assert ask(app, "/edit", "POST").status_code == 500
+    assert (records[0].status_code, records[0].error) == (500, "cuda_oom")
+
+
+def test_a_model_called_in_a_background_task_is_joined(meter: Meter, records: list[Record]) -> None:
+    app = FastAPI()
+
+    @app.post("/later")
+    async def later(tasks: BackgroundTasks) -> str:
+        tasks.add_task(call_model)
+        return "accepted"
+
+    AppProbe(app, meter=meter, sink=records.append)
+    ask(app, "/later", "POST")
+    assert records[0].endpoint == "/later"
+
+
+# ── The watcher's own failures ───────────────────────────────────────────────────────────────────
+
+
+def test_a_sink_that_fails_does_not_fail_the_request_and_is_counted(meter: Meter) -> None:
+    def write(record: Record) -> None:
+        raise OSError("disk full")
+
+    app = service()
+    AppProbe(app, meter=meter, sink=write)
+    assert ask(app, "/edit", "POST", content=b"x").json() == "edited"
+    assert value(meter, PROBE_FAILURES, probe="asgi") == 1
+
+
+def test_a_route_that_we_do_not_understand_is_counted_as_our_failure(meter: Meter) -> None:
+    async def strange(scope: Any, receive: Any, send: Any) -> None:
+        scope["endpoint"] = scope["route"] = object()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"fine"})
+
+    probe = AsgiProbe(strange, meter=meter, sink=lambda record: None)
+    assert ask(probe).text == "fine"
+    assert value(meter, PROBE_FAILURES, probe="asgi") == 1
+
+
+def test_any_other_asgi_application_can_be_wrapped(meter: Meter) -> None:
+    async def bare(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body"})
+
+    assert ask(AsgiProbe(bare, meter=meter, sink=lambda record: None)).status_code == 204
+    assert series(meter, HTTP_REQUESTS) == [{"handler": "none", "method": "GET", "status": "204"}]
+
+
+# ── /metrics, on and off ─────────────────────────────────────────────────────────────────────────
+
+
+def test_p9_metrics_are_served_in_front_of_the_application(app: FastAPI) -> None:
+    ask(app, "/hello")
+    answer = ask(app, "/metrics")
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith("text/plain; version=")
+    assert int(answer.headers["content-length"]) == len(answer.content)
+    assert 'http_requests_total{handler="/hello"' in answer.text
+
+
+def test_openmetrics_are_served_to_who_accepts_them(app: FastAPI) -> None:
+    answer = ask(app, "/metrics", headers={"accept": OPENMETRICS})
+    assert answer.headers["content-type"].startswith("application/openmetrics-text")
+    assert answer.text.endswith("# EOF\n")
+
+
+def test_a_scrape_is_no_request_of_the_services(app: FastAPI, meter: Meter) -> None:
+    ask(app, "/metrics")
+    assert series(meter, HTTP_REQUESTS) == []
+
+
+def test_an_application_is_watched_after_it_served_and_unwatched_while_it_serves(
+    meter: Meter,
+) -> None:
+    app, arrived, go = service(), asyncio.Event(), asyncio.Event()
+
+    @app.get("/wait")
+    async def wait() -> str:
+        arrived.set()
+        await go.wait()
+        return "done"
+
+    async def story() -> Any:
+        async with client(app) as web:
+            assert (await web.get("/hello")).status_code == 200
+            probe = AppProbe(app, meter=meter, sink=lambda record: None)
+            under_way = asyncio.create_task(web.get("/wait"))
+            await arrived.wait()
+            probe.unwatch()
+            assert (await web.get("/hello")).status_code == 200
+            assert (await web.get("/metrics")).status_code == 404
+            go.set()
+            return (await under_way).json()
+
+    assert asyncio.run(story()) == "done"
+    assert [found["handler"] for found in series(meter, HTTP_REQUESTS)] == ["/wait"]
+    assert value(meter, HTTP_IN_PROGRESS) == 0
+
+
+def test_watching_twice_is_refused_and_watching_anew_is_not(meter: Meter) -> None:
+    app = service()
+    wanted: dict[str, Any] = {"meter": meter, "sink": lambda record: None}
+    first = AppProbe(app, **wanted)
+    with pytest.raises(AlreadyWatched, match="application"):
+        AppProbe(app, **wanted)
+    first.unwatch()
+    first.unwatch()
+    AppProbe(app, meter=Meter("pix"), sink=lambda record: None)
+    assert ask(app, "/hello").status_code == 200
+
+
+def test_unwatching_leaves_the_middleware_of_others_alone(meter: Meter) -> None:
+    app = service()
+    app.add_middleware(Tracing)
+    before = list(app.user_middleware)
+    AppProbe(app, meter=meter, sink=lambda record: None).unwatch()
+    assert app.user_middleware == before
+
+
+def test_a_request_with_a_broken_body_is_answered_as_without_us(app: FastAPI) -> None:
+    answer = ask(app, "/json", "POST", content=b"{")
+    assert answer.status_code == 500
+    with pytest.raises(json.JSONDecodeError):
+        asyncio.run(drive(app, scope_of("/json", "POST"), {**EMPTY_BODY, "body": b"{"}))
