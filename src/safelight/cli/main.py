@@ -2,7 +2,7 @@
 
 import sys
 from importlib.metadata import version as installed_version
-from typing import Annotated
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -14,11 +14,13 @@ from safelight.cli.top import top
 from safelight.cli.traffic import traffic
 from safelight.cli.up import up
 from safelight.errors import SafelightError
+from safelight.settings import plain_output
+
+_INTERRUPTED = 130
 
 app = typer.Typer(
     name="safelight",
     help="Makes image-model services observable down to each denoising step.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
@@ -27,8 +29,9 @@ for command in (up, serve, top, traffic, metrics, doctor, export):
     app.command()(command)
 
 
-@app.callback()
+@app.callback(invoke_without_command=True)
 def root(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", help="Print the version and leave.")
     ] = False,
@@ -37,12 +40,34 @@ def root(
     if version:
         typer.echo(f"safelight {installed_version('safelight')}")
         raise typer.Exit
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+        raise typer.Exit(2)
 
 
 def main() -> None:
     """Run the command line; an error of ours is one line on standard error, never a traceback."""
     try:
-        app()
+        code = app(standalone_mode=False)
     except SafelightError as error:
-        typer.secho(f"safelight: {error}", err=True, fg="red")
-        sys.exit(error.exit_code)
+        _end(str(error), error.exit_code)
+    except typer.TyperException as error:
+        _end(_usage(error), error.exit_code)
+    except (typer.Abort, KeyboardInterrupt):
+        sys.exit(_INTERRUPTED)
+    except BrokenPipeError:  # `safelight metrics | head`: nobody reads on
+        sys.stderr.close()
+        sys.exit(1)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _usage(error: Any) -> str:
+    """Return what was wrong with the command line, in one line, and where to read on."""
+    said = " ".join(error.format_message().split()).rstrip(".")
+    context = getattr(error, "ctx", None)
+    return f"{said}. See: {context.command_path} --help" if context else f"{said}."
+
+
+def _end(message: str, code: int) -> NoReturn:
+    typer.secho(f"safelight: {message}", err=True, fg=None if plain_output() else "red")
+    sys.exit(code)

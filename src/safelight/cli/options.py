@@ -2,10 +2,14 @@
 
 from typing import Any
 
+import httpx
 import typer
 from rich.console import Console
 
+from safelight.errors import BadSetting
 from safelight.settings import Settings, environment_name
+
+_FILE_COLUMNS = 140
 
 
 def knob(field: str, *names: str) -> Any:
@@ -13,20 +17,38 @@ def knob(field: str, *names: str) -> Any:
     info = Settings.model_fields[field]
     return typer.Option(
         *(names or (f"--{field.replace('_', '-')}",)),
-        help=f"{info.description} [dim]\\[{environment_name(field)}={info.default}][/dim]",
+        help=f"{info.description} {_default(field)}",
         show_default=False,
     )
 
 
 def model_argument() -> Any:
     """Return the argument that names the model."""
-    return typer.Argument(
-        help="Hub id, local folder, or bundled demo. [dim]\\[default: demo-edit][/dim]",
-        show_default=False,
-    )
+    description = Settings.model_fields["model"].description
+    return typer.Argument(help=f"{description} {_default('model')}", show_default=False)
+
+
+def address(text: str) -> str:
+    """Return a service's address as a URL without a slash at its end; `http://` may be left out.
+
+    Raises BadSetting.
+    """
+    try:
+        url = httpx.URL(text if "://" in text else f"http://{text}")
+    except httpx.InvalidURL:
+        url = httpx.URL("")
+    if url.scheme not in ("http", "https") or not url.host:
+        raise BadSetting(f"{text[:80]!r} is no address; write it like http://127.0.0.1:8000.")
+    return str(url).rstrip("/")
 
 
 def console() -> Console:
     """Return where output goes: with colours only on a terminal, and wide enough in a file."""
     out = Console(highlight=False)
-    return out if out.is_terminal else Console(highlight=False, width=140)
+    return out if out.is_terminal else Console(highlight=False, width=_FILE_COLUMNS)
+
+
+def _default(field: str) -> str:
+    default = Settings.model_fields[field].default
+    shown = "" if default is None else default
+    return f"[dim]\\[{environment_name(field)}={shown}][/dim]"

@@ -5,14 +5,16 @@ from typing import Annotated
 
 import httpx
 import typer
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from safelight.cli.options import console
+from safelight.cli.options import address, console
 from safelight.errors import BadSetting, ServiceFailed
 from safelight.stack.traffic import MOST_REQUESTS, Summary, Traffic, drive
 
-_TIMEOUT_SECONDS = 120.0
+_TIMEOUT_SECONDS = 150.0  # longer than a service's own, so that its answer is what counts
+_QUANTILES = (0.5, 0.95, 0.99)
 
 
 def traffic(
@@ -36,58 +38,69 @@ def traffic(
 
         safelight traffic http://127.0.0.1:8000 --instruction "make him old" --size 512x512
     """
-    base = Traffic(rate=rate, duration_seconds=duration, steps=steps, seed=seed)
+    target = address(url)
+    if rate * duration > MOST_REQUESTS:
+        raise BadSetting(
+            f"{rate * duration:.0f} requests are too many; the most is {MOST_REQUESTS}. "
+            "Lower --rate or --duration."
+        )
+    base = Traffic(rate=rate, duration_seconds=duration)
     wanted = Traffic(
         rate=rate, duration_seconds=duration, steps=steps, seed=seed,
         instructions=tuple(instruction or base.instructions),
         sizes=tuple(_size(text) for text in size) if size else base.sizes,
     )  # fmt: skip
-    if rate * duration > MOST_REQUESTS:
-        raise BadSetting(
-            f"{rate * duration:.0f} requests are too many; the most is {MOST_REQUESTS}."
-        )
-    summary = asyncio.run(_run(wanted, url.rstrip("/")))
-    console().print(_table(summary))
+    out = console()
+    summary, interrupted = asyncio.run(_run(wanted, target, out))
+    out.print(_table(summary))
+    if summary.seconds:
+        pairs = ((q, summary.quantile(q)) for q in _QUANTILES)
+        out.print("ok: " + "  ".join(f"P{q * 100:g} {seconds:.3f} s" for q, seconds in pairs))
+    if interrupted:
+        raise typer.Exit(130)
     if not summary.outcomes["ok"]:
-        raise ServiceFailed(f"Not one edit was answered by {url}.")
+        reason = next((outcome for outcome, _ in summary.outcomes.most_common(1)), "none was sent")
+        raise ServiceFailed(f"Not one edit was answered by {target}: {reason}.")
 
 
-async def _run(wanted: Traffic, url: str) -> Summary:
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console()) as progress:
+async def _run(wanted: Traffic, target: str, out: Console) -> tuple[Summary, bool]:
+    """Return what became of the traffic, and whether Ctrl-C cut it short."""
+    seen = Summary()
+    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, TextColumn("{task.description}"), console=out) as progress:
         bar = progress.add_task("sending", total=wanted.requests)
+
+        def show(summary: Summary) -> None:
+            nonlocal seen
+            seen = summary
+            text = f"{summary.outcomes['ok']} ok, {summary.failed} failed"
+            progress.update(bar, completed=summary.sent + summary.skipped, description=text)
+
         limits = httpx.Limits(max_connections=wanted.in_flight_limit)
         async with httpx.AsyncClient(timeout=_TIMEOUT_SECONDS, limits=limits) as client:
-            return await drive(
-                wanted, url, client=client,
-                on_progress=lambda seen: progress.update(bar, completed=seen.sent + seen.skipped),
-            )  # fmt: skip
+            try:
+                return await drive(wanted, target, client=client, on_progress=show), False
+            except asyncio.CancelledError:
+                return seen, True
 
 
 def _table(summary: Summary) -> Table:
-    table = Table(title=f"{summary.sent} requests", title_justify="left", show_header=False)
+    noun = "request" if summary.sent == 1 else "requests"
+    table = Table(title=f"{summary.sent} {noun} ended", title_justify="left")
+    table.add_column("outcome")
+    table.add_column("requests", justify="right")
+    table.add_column("share", justify="right")
     for outcome, count in summary.outcomes.most_common():
-        table.add_row(outcome, str(count))
+        style = "green" if outcome == "ok" else "red"
+        table.add_row(f"[{style}]{outcome}[/]", str(count), f"{count / summary.sent:.1%}")
     if summary.skipped:
-        table.add_row("not sent: too many unanswered", str(summary.skipped))
-    for q in (0.5, 0.95, 0.99):
-        seconds = summary.quantile(q)
-        table.add_row(f"P{q * 100:g}", "-" if seconds is None else f"{seconds:.3f} s")
+        table.add_row("[red]not sent: too many unanswered[/]", str(summary.skipped), "")
     return table
 
 
 def _size(text: str) -> tuple[int, int]:
     width, _, height = text.partition("x")
-    if not (
-        width.isdigit()
-        and height.isdigit()
-        and 32 <= int(width) <= 4096
-        and 32 <= int(height) <= 4096
-    ):
+    sides = (width, height)
+    if not all(side.isascii() and side.isdigit() and 32 <= int(side) <= 4096 for side in sides):
         raise BadSetting(f"{text[:40]!r} is no size; write it like 512x384, each side 32 to 4096.")
     return int(width), int(height)

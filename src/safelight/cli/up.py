@@ -7,12 +7,17 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from safelight.cli.options import console, knob, model_argument
 from safelight.settings import Settings, load
 from safelight.stack.check import Answer, Checker, prove
 from safelight.stack.local import PROMETHEUS, SERVICE, Plan, Stack, plan
+
+_INTERRUPTED = 130
+_WIDE_COLUMNS = 120  # from here on there is room for the queries beside their answers
 
 
 def up(
@@ -46,27 +51,32 @@ def up(
         namespace=namespace, device=device, precision=precision, state_folder=state_folder,
     )  # fmt: skip
     out, stop = console(), _stop_on_signals()
-    stack = Stack(plan(settings), settings, lambda text: out.print(f"[dim]{text}[/dim]"), stop.wait)
+    stack = Stack(plan(settings), settings, lambda text: out.print(text, style="dim"), stop.wait)
     try:
-        with out.status("starting (a large model takes minutes to load)"):
-            ready = stack.start()
-        if not ready:
-            raise typer.Exit(130)
+        if not _start(stack, out):
+            raise typer.Exit(_INTERRUPTED)
         out.print(_addresses(stack.plan))
         if check:
-            raise typer.Exit(0 if _check(stack.plan, settings, out, stop) else 1)
-        out.print("Send it a picture (below), look at its page, and press Ctrl-C to stop.\n")
-        out.print(_example(stack.plan), highlight=False, soft_wrap=True)
+            good = _check(stack.plan, settings, out, stop)
+            raise typer.Exit(_INTERRUPTED if stop.is_set() else 0 if good else 1)
+        out.print(_hints(stack.plan), soft_wrap=True)
         stack.follow()
     finally:
-        out.print("stopping")
         stack.stop()
 
 
+def _start(stack: Stack, out: Console) -> bool:
+    """Start the stack; on a terminal a line shows meanwhile that time passes, and how much."""
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=out, transient=True, disable=not out.is_terminal) as progress:
+        progress.add_task("loading; a large model takes minutes", total=None)
+        return stack.start()
+
+
 def _stop_on_signals() -> threading.Event:
-    """Return an event that Ctrl-C and SIGTERM set, so that everything is ended in order."""
+    """Return an event that Ctrl-C, SIGTERM and a closed terminal set: all is ended in order."""
     stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: stop.set())
     return stop
 
@@ -82,32 +92,48 @@ def _addresses(started: Plan) -> Table:
     return table
 
 
-def _example(started: Plan) -> str:
+def _hints(started: Plan) -> Text:
     url = started.find(SERVICE).url
-    return (
-        f'  curl -F image=@photo.jpg -F "instruction=make him old" {url}/api/edit -o edited.png\n'
-    )
+    hints = Text()
+    for what, *lines in (
+        (
+            "Send it a picture:",
+            'curl -F image=@photo.jpg -F "instruction=make him old" \\',
+            f"  {url}/api/edit -o edited.png",
+        ),
+        ("or traffic:", f"safelight traffic {url}"),
+        ("and watch:", f"safelight top {url}"),
+    ):
+        hints.append(f"{what}\n", style="dim").append("".join(f"  {line}\n" for line in lines))
+    return hints.append("Ctrl-C stops everything.", style="dim")
 
 
 def _check(started: Plan, settings: Settings, out: Console, stop: threading.Event) -> bool:
     checker = Checker(started.find(SERVICE).url, started.find(PROMETHEUS).url)
     with out.status("sending edits") as status:
         answers = prove(checker, settings.namespace, SERVICE, wait=stop.wait, report=status.update)
-    out.print(_answers(answers))
+    out.print(_answers(answers, with_queries=out.width >= _WIDE_COLUMNS))
     return bool(answers) and all(answer.good for answer in answers)
 
 
-def _answers(answers: list[Answer]) -> Table:
+def _answers(answers: list[Answer], *, with_queries: bool) -> Table:
     table = Table(title="What Prometheus knows", title_justify="left")
-    for column in ("", "question", "answer", "query"):
+    for column in ("", "question", "answer", *(["query"] if with_queries else [])):
         table.add_column(column, overflow="fold")
     for answer in answers:
         mark = "[green]ok[/green]" if answer.good else "[red]no[/red]"
-        table.add_row(mark, answer.question.title, _value(answer), answer.question.query)
+        row = (Text(answer.question.title), Text(_value(answer)), Text(answer.question.query))
+        table.add_row(mark, *(row if with_queries else row[:2]))
     return table
 
 
 def _value(answer: Answer) -> str:
     if answer.value is None:
         return answer.note or "no data"
-    return f"{answer.value:.4g} {answer.question.unit}".strip()
+    match answer.question.unit:
+        case "s":
+            return f"{answer.value * 1e3:.4g} ms" if answer.value < 1 else f"{answer.value:.4g} s"
+        case "B":
+            return f"{answer.value / 1024**3:.1f} GiB"
+        case _:
+            return f"{answer.value:.4g}"

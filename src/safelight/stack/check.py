@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 
+from safelight.errors import ServiceFailed
 from safelight.metrics.catalog import (
     HOST_MEMORY_TOTAL,
     HTTP_REQUESTS,
@@ -21,6 +22,7 @@ from safelight.metrics.catalog import (
     VRAM_USED,
 )
 from safelight.metrics.promql import Matchers, Queries
+from safelight.stack.programs import why
 from safelight.stack.samples import INSTRUCTIONS, photo
 
 _OLD_OR_AGE = "~make.*old|age.*"
@@ -55,6 +57,8 @@ def questions(namespace: str, job: str) -> list[Question]:
     """Return what is asked of Prometheus about the service."""
     ask = Queries(namespace)
     hour = Queries(namespace, window="1h")
+    by_place = ask.rate(STEP_SECONDS, by=STEP_SECONDS.labels)
+    by_stage = ask.rate(STAGE_SECONDS, by=STAGE_SECONDS.labels)
     old: Matchers = {INSTRUCTION_TYPE: _OLD_OR_AGE}
     return [
         Question("target up", f'up{{job="{job}"}} == 1'),
@@ -63,8 +67,8 @@ def questions(namespace: str, job: str) -> list[Question]:
         Question("P95 of a request", ask.quantile(0.95, REQUEST_SECONDS), "s"),
         Question("P95 of waiting in the queue", ask.quantile(0.95, QUEUED_SECONDS), "s"),
         Question("P95 of a denoising step", ask.quantile(0.95, STEP_SECONDS), "s"),
-        Question("steps, by place", f"count({ask.rate(STEP_SECONDS, by=STEP_SECONDS.labels)} > 0)"),
-        Question("stages measured", f"count({ask.rate(STAGE_SECONDS, by=STAGE_SECONDS.labels)} > 0)"),
+        Question("steps, by place", f"count({by_place} > 0)"),
+        Question("stages measured", f"count({by_stage} > 0)"),
         Question(
             "success of make.*old|age.*",
             f"{hour.rate(SUCCESSES, where=old)} / {hour.rate(REQUESTS, where=old)}",
@@ -89,14 +93,17 @@ class Checker:
         self.sent = 0
 
     def send_edit(self) -> None:
-        """Send one edit, the next of the sample instructions. Raises httpx.HTTPError if it fails."""
-        answer = self._client.post(
-            f"{self._service}/api/edit",
-            params={"instruction": INSTRUCTIONS[self.sent % 3], "steps": 12, "seed": self.sent},
-            content=photo(256, 256, self.sent % 8),
-            headers={"content-type": "image/jpeg", "traceparent": _traceparent()},
-        )
-        answer.raise_for_status()
+        """Send one edit, the next of the sample instructions. Raises ServiceFailed if it fails."""
+        try:
+            answer = self._client.post(
+                f"{self._service}/api/edit",
+                params={"instruction": INSTRUCTIONS[self.sent % 3], "steps": 12, "seed": self.sent},
+                content=photo(256, 256, self.sent % 8),
+                headers={"content-type": "image/jpeg", "traceparent": _traceparent()},
+            )
+            answer.raise_for_status()
+        except httpx.HTTPError as error:
+            raise ServiceFailed(f"An edit sent to {self._service} failed: {why(error)}.") from None
         self.sent += 1
 
     def ask(self, question: Question) -> Answer:
@@ -131,8 +138,13 @@ class Checker:
         return values[0] if values and values[0] == values[0] else None  # NaN is no answer
 
     def _get(self, path: str, **params: str) -> Any:
-        answer = self._client.get(f"{self._prometheus}/api/v1/{path}", params=params)
-        answer.raise_for_status()
+        try:
+            answer = self._client.get(f"{self._prometheus}/api/v1/{path}", params=params)
+            answer.raise_for_status()
+        except httpx.HTTPError as error:
+            raise ServiceFailed(
+                f"Prometheus at {self._prometheus} did not say {path}: {why(error)}."
+            ) from None
         return answer.json()["data"]
 
 

@@ -1,7 +1,7 @@
 """The whole stack on this machine, without containers: which programs, started, followed, ended."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
@@ -25,6 +25,8 @@ PROMETHEUS_NAMES = ("prometheus",)
 ALERTMANAGER_NAMES = ("alertmanager", "prometheus-alertmanager")
 NODE_EXPORTER_NAMES = ("node_exporter", "prometheus-node-exporter")
 _POLL_SECONDS = 0.2
+_PATIENCE_SECONDS = 15.0
+_LAST_MOMENTS_SECONDS = 5.0  # beyond its own grace, for a program to close up
 _HEALTHY_SECONDS = 60.0
 
 Report = Callable[[str], None]
@@ -45,7 +47,7 @@ class Plan:
 
 
 def plan(settings: Settings) -> Plan:
-    """Return what `safelight up` starts. Raises MissingProgram, saying how to get it."""
+    """Return what `safelight up` starts. Raises MissingProgram, or BadSetting."""
     state = settings.state_folder.expanduser().absolute()
     node_exporter = look_for(NODE_EXPORTER_NAMES)
     programs = [
@@ -54,6 +56,7 @@ def plan(settings: Settings) -> Plan:
         _alertmanager(settings, state),
         *([_node_exporter(settings, node_exporter)] if node_exporter else []),
     ]
+    _refuse_shared_ports(programs)
     address = {program.name: f"{program.host}:{program.port}" for program in programs}
     rules = state / "config" / "rules.yml"
     configuration = prometheus_yml(
@@ -112,8 +115,10 @@ class Stack:
 
     def stop(self) -> None:
         """End everything, the last started first."""
+        if self._running:
+            self._report("stopping")
         for running in reversed(self._running):
-            running.stop(self._settings.grace_seconds)
+            running.stop(self._settings.grace_seconds + _LAST_MOMENTS_SECONDS)
         self._running.clear()
 
     def _prepare(self) -> Path:
@@ -133,18 +138,23 @@ class Stack:
         return logs
 
     def _until_ready(self, running: Running) -> bool:
-        self._report(f"starting {running.program.name}")
+        name = running.program.name
+        self._report(f"starting {name}")
+        told = monotonic()
         while not running.is_ready():
-            if running.exit_code is not None:
+            if running.ended is not None:
                 raise running.failure()
             if self._wait(_POLL_SECONDS):
                 return False
-        self._answering[running.program.name] = True
+            if monotonic() - told > _PATIENCE_SECONDS:
+                told = monotonic()
+                self._report(f"{name} is not ready after {told - self._since[name]:.0f} s")
+        self._answering[name] = True
         return True
 
     def _look_after(self, running: Running) -> None:
         name = running.program.name
-        if running.exit_code is not None:
+        if running.ended is not None:
             self._revive(running)
         elif (answering := running.is_ready()) != self._answering[name]:
             self._answering[name] = answering
@@ -158,10 +168,19 @@ class Stack:
             raise ServiceFailed(
                 f"{name} died {running.restarts + 1} times. {running.failure()}"
             ) from None
-        self._report(f"{name} ended with code {running.exit_code} and is started again")
+        self._report(f"{name} ended {running.ended} and is started again")
         self._answering[name] = False
         self._since[name] = monotonic()
         running.restart()
+
+
+def _refuse_shared_ports(programs: Sequence[Program]) -> None:
+    wanted: dict[int, str] = {}
+    for program in programs:
+        if (first := wanted.setdefault(program.port, program.name)) != program.name:
+            raise BadSetting(
+                f"{first} and {program.name} both want port {program.port}. Give each its own."
+            )
 
 
 def _service(settings: Settings) -> Program:

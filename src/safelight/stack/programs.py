@@ -1,5 +1,6 @@
 """A program that we run beside the service: how it is found, started, asked, and ended."""
 
+import errno
 import os
 import shutil
 import signal
@@ -11,10 +12,11 @@ from pathlib import Path
 
 import httpx
 
-from safelight.errors import MissingProgram, PortTaken, ServiceFailed
+from safelight.errors import BadSetting, MissingProgram, PortTaken, ServiceFailed
 from safelight.settings import program_environment
 
 _ANSWER_SECONDS = 2.0
+_OWN_PREFIX = "safelight: "
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +46,12 @@ class Running:
         self._process = self._start()
 
     @property
-    def exit_code(self) -> int | None:
-        """Return how the process ended, or None while it runs."""
-        return self._process.poll()
+    def ended(self) -> str | None:
+        """Return how the process ended, such as `with code 1`, or None while it runs."""
+        code = self._process.poll()
+        if code is None:
+            return None
+        return f"by {signal.Signals(-code).name}" if code < 0 else f"with code {code}"
 
     @property
     def pid(self) -> int:
@@ -82,7 +87,8 @@ class Running:
         lines = [line for line in self.log.read_text(errors="replace").splitlines() if line.strip()]
         last = lines[-1].strip()[:300] if lines else "it wrote nothing"
         return ServiceFailed(
-            f"{self.program.name} ended with code {self.exit_code}: {last} (whole log: {self.log})"
+            f"The program {self.program.name} ended {self.ended}: "
+            f"{last.removeprefix(_OWN_PREFIX)} (whole log: {self.log})"
         )
 
     def _start(self) -> subprocess.Popen[bytes]:
@@ -112,15 +118,30 @@ def look_for(names: Sequence[str]) -> str | None:
 
 
 def require_free_port(program: Program) -> None:
-    """Raise PortTaken where somebody listens on the program's port already."""
+    """Raise PortTaken where somebody listens on the program's port already.
+
+    Raises BadSetting where nobody could: the address is not this machine's, or not for us.
+    """
     family = socket.AF_INET6 if ":" in program.host else socket.AF_INET
     with socket.socket(family) as probe:
         # As servers do: a port that was just given up may be taken again.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((program.host, program.port))
-        except OSError:
-            raise PortTaken(program.name, program.host, program.port) from None
+        except OSError as wrong:
+            if wrong.errno == errno.EADDRINUSE:
+                raise PortTaken(program.name, program.host, program.port) from None
+            raise BadSetting(
+                f"{program.name} cannot listen on {program.host}:{program.port}: {wrong.strerror}. "
+                "Choose another address (--host) or port."
+            ) from None
+
+
+def why(error: httpx.HTTPError) -> str:
+    """Return why a request got no good answer, in one line without a full stop."""
+    if isinstance(error, httpx.HTTPStatusError):
+        return f"it answered {error.response.status_code} {error.response.reason_phrase}"
+    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
 
 
 def is_writable(folder: Path) -> bool:

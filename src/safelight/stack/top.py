@@ -1,9 +1,13 @@
-"""What `safelight top` shows: two readings of `/metrics`, made into rates and quantiles. Pure."""
+"""What `safelight top` shows: readings of `/metrics`, made into rates and quantiles. Pure."""
 
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
+from operator import itemgetter
 
+from safelight.errors import NO_ERROR
 from safelight.metrics.catalog import (
+    BUILD_INFO,
     GPU_MEMORY_TOTAL,
     GPU_MEMORY_USED,
     GPU_TEMPERATURE,
@@ -11,9 +15,12 @@ from safelight.metrics.catalog import (
     HOST_CPU,
     HOST_MEMORY_TOTAL,
     HOST_MEMORY_USED,
+    HTTP_REQUESTS,
+    HTTP_SECONDS,
     IN_FLIGHT,
     MODEL_INFO,
     QUEUE_DEPTH,
+    QUEUED_SECONDS,
     REQUEST_SECONDS,
     REQUESTS,
     STAGE_SECONDS,
@@ -22,12 +29,14 @@ from safelight.metrics.catalog import (
     STEP_SECONDS,
     VRAM_PEAK,
     VRAM_USED,
+    WORKER_RESTARTS,
     WORKERS_READY,
 )
 from safelight.metrics.registry import Samples, where
 from safelight.metrics.spec import Metric
 
 QUANTILES = (0.5, 0.95, 0.99)
+_TELLING = (MODEL_INFO, WORKERS_READY, IN_FLIGHT)  # each alone tells the namespace
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +52,17 @@ class Card:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """Everything on the screen. Rates and quantiles are of the time between the readings."""
+    """Everything on the screen. Rates and quantiles are of the last `seconds`."""
 
     model: str
+    seconds: float
     workers_ready: float | None
+    worker_restarts: float
     requests_per_second: float
-    failures_per_second: float
+    recent_rates: tuple[float, ...]
+    failures: dict[str, float]
     latency_seconds: tuple[float | None, ...]
+    queued_seconds: float | None
     stage_shares: dict[str, float]
     step_seconds: dict[str, float]
     steps_per_second: float
@@ -61,32 +74,77 @@ class View:
     memory: tuple[float, float] | None
 
 
+def is_ours(samples: Samples) -> bool:
+    """Tell whether Safelight wrote these samples."""
+    return any(name == BUILD_INFO.name for name, _ in samples)
+
+
 def namespace_of(samples: Samples) -> str | None:
     """Return the namespace of the service that exposes these samples, if one is told."""
-    suffix = f"_{MODEL_INFO.name}"
-    return next((name.removesuffix(suffix) for name, _ in samples if name.endswith(suffix)), None)
+    for metric in _TELLING:
+        suffix = f"_{metric.name}"
+        for name, _ in samples:
+            if name.endswith(suffix):
+                return name.removesuffix(suffix)
+    return None
+
+
+class Window:
+    """The readings of the last seconds. Rates are over all of them, so that they do not flicker."""
+
+    def __init__(self, seconds: float, kept_rates: int = 30) -> None:
+        self._seconds = seconds
+        self._readings: deque[tuple[float, Samples]] = deque()
+        self._rates: deque[float] = deque(maxlen=kept_rates)
+
+    def add(self, now: Samples, at: float) -> View:
+        """Return the view with one more reading; `at` is when it was made."""
+        namespace = namespace_of(now)
+        if self._readings:
+            last_at, last = self._readings[-1]
+            self._rates.append(Reading(now, last, at - last_at, namespace).requests_per_second)
+        while len(self._readings) > 1 and at - self._readings[1][0] >= self._seconds:
+            self._readings.popleft()
+        self._readings.append((at, now))
+        before_at, before = self._readings[0]
+        return Reading(now, before, at - before_at, namespace).view(tuple(self._rates))
 
 
 class Reading:
-    """Samples of one namespace, compared with those of an earlier reading."""
+    """Samples of one namespace, compared with those of an earlier reading.
 
-    def __init__(self, now: Samples, before: Samples, seconds: float, namespace: str) -> None:
+    Without a namespace no model is watched: requests are then those of the web service.
+    """
+
+    def __init__(
+        self, now: Samples, before: Samples, seconds: float, namespace: str | None
+    ) -> None:
         self._now = now
         self._before = before
         self._seconds = max(seconds, 1e-9)
-        self._namespace = namespace
+        self._namespace = namespace or ""
+        self._requests = REQUESTS if namespace else HTTP_REQUESTS
+        self._request_seconds = REQUEST_SECONDS if namespace else HTTP_SECONDS
 
-    def view(self) -> View:
+    @property
+    def requests_per_second(self) -> float:
+        """Return how many requests were answered per second, well or not."""
+        return self._rise(self._requests) / self._seconds
+
+    def view(self, recent_rates: tuple[float, ...] = ()) -> View:
         """Return what to show."""
-        failed = self._rate(REQUESTS) - self._rate(REQUESTS, error="none")
         stages = {stage: self._rise(STAGE_SECONDS, "_sum", stage=stage) for stage in STAGES}
         whole = sum(stages.values())
         return View(
             model=self._model(),
+            seconds=self._seconds,
             workers_ready=self._gauge(WORKERS_READY),
-            requests_per_second=self._rate(REQUESTS),
-            failures_per_second=failed,
-            latency_seconds=tuple(self._quantile(q, REQUEST_SECONDS) for q in QUANTILES),
+            worker_restarts=self._gauge(WORKER_RESTARTS) or 0,
+            requests_per_second=self.requests_per_second,
+            recent_rates=recent_rates,
+            failures=self._failures(),
+            latency_seconds=tuple(self._quantile(q, self._request_seconds) for q in QUANTILES),
+            queued_seconds=self._quantile(0.95, QUEUED_SECONDS),
             stage_shares={stage: s / whole for stage, s in stages.items() if whole and s > 0},
             step_seconds=self._step_means(),
             steps_per_second=self._rise(STEP_SECONDS, "_count") / self._seconds,
@@ -100,15 +158,24 @@ class Reading:
 
     def _rise(self, metric: Metric, suffix: str = "", **labels: str) -> float:
         """Return how much a counter rose, all series that fit together; a restart counts from 0."""
+        return sum(rise for _, rise in self._rises(metric, suffix, **labels))
+
+    def _rises(
+        self, metric: Metric, suffix: str = "", **labels: str
+    ) -> Iterable[tuple[dict[str, str], float]]:
         name = metric.full_name(self._namespace) + suffix
-        rises = 0.0
         for found, value in where(self._now, name, **labels):
             earlier = self._before.get((name, frozenset(found.items())), 0.0)
-            rises += value - earlier if value >= earlier else value
-        return rises
+            yield found, value - earlier if value >= earlier else value
 
-    def _rate(self, metric: Metric, **labels: str) -> float:
-        return self._rise(metric, **labels) / self._seconds
+    def _failures(self) -> dict[str, float]:
+        """Return the failed requests per second, by their reason, the most frequent first."""
+        failed: dict[str, float] = {}
+        for labels, rise in self._rises(self._requests):
+            reason = labels.get("error") or _reason(labels["status"])
+            if reason != NO_ERROR and rise:
+                failed[reason] = failed.get(reason, 0.0) + rise / self._seconds
+        return dict(sorted(failed.items(), key=itemgetter(1), reverse=True))
 
     def _gauge(self, metric: Metric, **labels: str) -> float | None:
         name = metric.full_name(self._namespace)
@@ -151,9 +218,11 @@ class Reading:
         return (used, total) if used is not None and total is not None else None
 
     def _model(self) -> str:
+        if not self._namespace:
+            return "no model is watched; these are the web service's requests"
         for labels, _ in where(self._now, MODEL_INFO.full_name(self._namespace)):
             return f"{labels['model']} · {labels['precision']} on {labels['device']}"
-        return "no model loaded"
+        return "not loaded yet"
 
 
 def quantile(q: float, edges: list[float], cumulative: list[float]) -> float | None:
@@ -172,6 +241,10 @@ def quantile(q: float, edges: list[float], cumulative: list[float]) -> float | N
     low, below = (edges[place - 1], cumulative[place - 1]) if place else (0.0, 0.0)
     inside = cumulative[place] - below
     return low + (edges[place] - low) * ((rank - below) / inside if inside else 1.0)
+
+
+def _reason(status: str) -> str:
+    return NO_ERROR if status < "400" else f"HTTP {status}"
 
 
 def _edge(edge: float) -> str:

@@ -9,6 +9,7 @@ import secrets
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from math import ceil
 from time import perf_counter
 
 import httpx
@@ -49,10 +50,15 @@ class Summary:
         """Return how many requests were answered or failed."""
         return self.outcomes.total()
 
+    @property
+    def failed(self) -> int:
+        """Return how many requests got no good answer."""
+        return self.sent - self.outcomes["ok"]
+
     def quantile(self, q: float) -> float | None:
         """Return the q-quantile of the good answers' seconds, if there was one."""
         ordered = sorted(self.seconds)
-        return ordered[min(len(ordered) - 1, int(q * len(ordered)))] if ordered else None
+        return ordered[max(ceil(q * len(ordered)) - 1, 0)] if ordered else None
 
 
 async def drive(
@@ -67,20 +73,23 @@ async def drive(
     """Send the traffic, and return what became of it once the last answer is in."""
     summary, chance = Summary(), random.Random(traffic.seed)
     started, running = clock(), set[asyncio.Task[None]]()
-    for number in range(traffic.requests):
-        ahead = started + number / traffic.rate - clock()
-        if ahead > 0:
-            await sleep(ahead)
-        if len(running) >= traffic.in_flight_limit:
-            summary.skipped += 1
-            continue
-        task = asyncio.create_task(_send(traffic, url, client, chance, summary))
-        running.add(task)
-        task.add_done_callback(running.discard)
+
+    def done(task: asyncio.Task[None]) -> None:
+        running.discard(task)
         on_progress(summary)
-    while running:
-        await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-        on_progress(summary)
+
+    async with asyncio.TaskGroup() as group:  # one that is cancelled takes its requests along
+        for number in range(traffic.requests):
+            ahead = started + number / traffic.rate - clock()
+            if ahead > 0:
+                await sleep(ahead)
+            if len(running) >= traffic.in_flight_limit:
+                summary.skipped += 1
+                on_progress(summary)
+                continue
+            task = group.create_task(_send(traffic, url, client, chance, summary))
+            running.add(task)
+            task.add_done_callback(done)
     return summary
 
 

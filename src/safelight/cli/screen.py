@@ -1,0 +1,161 @@
+"""How `safelight top` looks: a View goes in, something that Rich can print comes out."""
+
+from collections.abc import Iterable, Iterator
+
+from rich.console import RenderableType
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from safelight.metrics.catalog import STAGES
+from safelight.stack.top import QUANTILES, Card, View
+
+_NAME_COLUMNS = 9
+_BORDER_COLUMNS = 4
+_GAP = 2
+_LONGEST_BAR = 100
+_METER = 24
+_SPARKS = "▁▂▃▄▅▆▇█"
+_WORTH_NAMING = 0.01
+_COLOURS = dict(
+    zip(
+        STAGES,
+        (
+            "bright_black", "white", "yellow", "bright_blue", "bright_cyan", "blue", "magenta",
+            "green", "cyan", "bright_magenta", "bright_green", "red",
+        ),
+        strict=True,
+    )
+)  # fmt: skip
+
+Row = tuple[str, RenderableType]
+
+
+def screen(view: View, url: str, width: int) -> Panel:
+    """Return everything worth knowing now, for a terminal of `width` columns."""
+    inner = min(width - _BORDER_COLUMNS - _NAME_COLUMNS - _GAP, _LONGEST_BAR)
+    table = Table.grid(padding=(0, _GAP, 0, 0))
+    table.add_column(style="dim", width=_NAME_COLUMNS, no_wrap=True)
+    table.add_column()
+    for name, shown in (*_service(view), *_model(view, inner), *_machine(view)):
+        table.add_row(name, shown)
+    measured = f"last {view.seconds:.0f} s" if view.seconds >= 1 else "first reading"
+    return Panel(
+        table,
+        title=Text.assemble((f" {url} ", "bold")),
+        title_align="left",
+        subtitle=Text(f" {measured} · Ctrl-C ends ", style="dim"),
+        subtitle_align="right",
+    )
+
+
+def _service(view: View) -> Iterator[Row]:
+    yield "model", _workers(view)
+    rate = Text(f"{view.requests_per_second:.2f}/s".ljust(_GAP + 8), style="bold")
+    yield "requests", rate.append(_sparkline(view.recent_rates), style="cyan")
+    if view.failures:
+        each = (f"{reason} {rate:.2f}/s" for reason, rate in view.failures.items())
+        yield "failed", Text(_apart(each), style="red")
+    pairs = zip(QUANTILES, view.latency_seconds, strict=True)
+    yield "latency", Text(_apart(f"P{q * 100:g} {_seconds(value)}" for q, value in pairs))
+    queue = [f"{view.queue_depth:.0f} waiting", f"{view.in_flight:.0f} in flight"]
+    yield "queue", Text(_apart([*queue, f"waited P95 {_seconds(view.queued_seconds)}"]))
+
+
+def _workers(view: View) -> Text:
+    text = Text(view.model)
+    if view.workers_ready is not None:
+        mark, colour = ("●", "green") if view.workers_ready else ("○", "yellow")
+        number = f"{view.workers_ready:.0f} worker{'' if view.workers_ready == 1 else 's'} ready"
+        text.append(f" · {mark} ", style=colour).append(number)
+    if view.worker_restarts:
+        text.append(f" · {view.worker_restarts:.0f} replaced", style="red")
+    return text
+
+
+def _model(view: View, width: int) -> Iterator[Row]:
+    yield "", ""
+    if not view.stage_shares:
+        yield "stages", Text("no request ended in this time", style="dim")
+    else:
+        yield "stages", _stacked(view.stage_shares, width)
+        yield "", _legend(view.stage_shares)
+    yield "steps", Text(f"{view.steps_per_second:.1f}/s", style="bold")
+    slowest = max(view.step_seconds.values(), default=0.0)
+    for place, mean in view.step_seconds.items():
+        yield place.rjust(_NAME_COLUMNS), _meter(mean / slowest, "green").append(_seconds(mean))
+
+
+def _machine(view: View) -> Iterator[Row]:
+    yield "", ""
+    if view.cpu_ratio is not None:
+        yield "CPU", _load(view.cpu_ratio).append(f"{view.cpu_ratio:.0%}")
+    if view.memory is not None:
+        used, total = view.memory
+        yield "memory", _load(used / total).append(f"{_gib(used)} of {_gib(total)} GiB")
+    for device, (used, peak) in view.vram.items():
+        yield f"VRAM {device}"[:_NAME_COLUMNS], Text(f"{_gib(used)} GiB used, peak {_gib(peak)}")
+    for card in view.cards:
+        yield f"card {card.name}"[:_NAME_COLUMNS], _card(card)
+
+
+def _card(card: Card) -> Text:
+    text = Text()
+    if card.utilization_ratio is not None:
+        text.append(_load(card.utilization_ratio)).append(f"{card.utilization_ratio:.0%}  ")
+    if card.used_bytes is not None and card.total_bytes:
+        text.append(f"{_gib(card.used_bytes)} of {_gib(card.total_bytes)} GiB  ")
+    if card.celsius is not None:
+        text.append(f"{card.celsius:.0f} °C")
+    return text
+
+
+def _stacked(shares: dict[str, float], width: int) -> Text:
+    """Return one bar of exactly `width` cells, divided by the shares."""
+    bar, reached, whole = Text(no_wrap=True), 0, 0.0
+    for stage, share in shares.items():
+        whole += share
+        cells = round(whole * width) - reached
+        bar.append("█" * cells, style=_COLOURS[stage])
+        reached += cells
+    return bar
+
+
+def _legend(shares: dict[str, float]) -> Text:
+    legend = Text()
+    for stage, share in sorted(shares.items(), key=lambda pair: -pair[1]):
+        if share >= _WORTH_NAMING:
+            # No-break spaces, so that a name stays with its number.
+            legend.append("■\u00a0", style=_COLOURS[stage]).append(f"{stage}\u00a0{share:.0%}  ")
+    return legend
+
+
+def _load(ratio: float) -> Text:
+    return _meter(ratio, "green" if ratio < 0.7 else "yellow" if ratio < 0.9 else "red")
+
+
+def _meter(ratio: float, colour: str) -> Text:
+    filled = round(min(max(ratio, 0.0), 1.0) * _METER)
+    bar = Text("━" * filled, style=colour, end="").append("━" * (_METER - filled), style="grey23")
+    return bar.append("  ", style="default")
+
+
+def _sparkline(values: tuple[float, ...]) -> str:
+    top = max(values, default=0.0)
+    if not top:
+        return ""
+    return "".join(_SPARKS[round(value / top * (len(_SPARKS) - 1))] for value in values)
+
+
+def _apart(texts: Iterable[str]) -> str:
+    return "   ".join(texts)
+
+
+def _seconds(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value * 1e3:.1f} ms" if value < 1 else f"{value:.2f} s"
+
+
+def _gib(value: float) -> str:
+    return f"{value / 1024**3:.1f}"
