@@ -26,6 +26,7 @@ class CallInProgress:
         self._guidance_asked = _number(arguments.get("guidance_scale"))
         self._image_guidance_asked = _number(arguments.get("image_guidance_scale"))
         self._negative_prompt = bool(arguments.get("negative_prompt"))
+        self._makes_images = arguments.get("output_type") != "latent"
         self._guidance: float | None = None
         self._image_guidance: float | None = None
         self._images: tuple[tuple[int, int], ...] = ()
@@ -74,12 +75,11 @@ class CallInProgress:
         self._host_seconds = perf_counter() - self._host_started
         if error is not None:
             self._error = reason_of_exception(error, default="model_error")
-        else:
+        elif self._makes_images:
             self._images = _sizes(output)
 
-    def result(self) -> PipelineCall:
+    def result(self, *, finished: bool) -> PipelineCall:
         """Return what is known; without phases and steps while the device is still at work."""
-        finished = self.finished
         return PipelineCall(
             pipeline=self._pipeline_name,
             instruction_type=self._instruction_type,

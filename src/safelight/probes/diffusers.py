@@ -75,7 +75,7 @@ class DiffusersProbe:
     def drain(self) -> bool:
         """Report calls whose device has finished by now, without waiting; tell that it looked."""
         while self._late and self._late[0].finished:
-            self._listener.late(self._late.popleft().result())
+            self._listener.late(self._late.popleft().result(finished=True))
         return True
 
     def around(self, original: Callable[..., Any], args: Any, kwargs: Any) -> Any:
@@ -135,8 +135,9 @@ class DiffusersProbe:
 
     def _end(self, call: CallInProgress, output: Any, error: BaseException | None) -> None:
         call.mark_end(output, error)
-        self._listener.end(call.result())
-        if not call.finished:
+        finished = call.finished  # asked once: it may become true at any moment
+        self._listener.end(call.result(finished=finished))
+        if not finished:
             self._late.append(call)
         self.drain()
 
