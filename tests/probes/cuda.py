@@ -17,7 +17,10 @@ class FakeEvent:
         self.recorded_at = self.cuda.queued
 
     def query(self) -> bool:
-        return self.cuda.reached >= self.recorded_at
+        reached = self.cuda.reached >= self.recorded_at
+        if self.cuda.catches_up_when_asked:
+            self.cuda.catch_up()
+        return reached
 
     def elapsed_time(self, later: "FakeEvent") -> float:
         assert self.query(), "read before the device reached it, which raises in torch"
@@ -35,6 +38,7 @@ class FakeCuda:
     stream: str = "the current stream"
     queued: int = 0
     reached: int = 0
+    catches_up_when_asked: bool = False
     asked_for: list[Any] = field(default_factory=list)
 
     def current_stream(self, device: Any) -> str:
