@@ -1,0 +1,378 @@
+import asyncio
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import structlog
+from fastapi import FastAPI, HTTPException
+from flask import Flask
+
+from safelight import PipelineCall, Record, Watch, watch
+from safelight.errors import AlreadyWatched, BadSetting
+from safelight.metrics.catalog import (
+    BUILD_INFO,
+    GUIDANCE_OVERRIDDEN,
+    HOST_MEMORY_TOTAL,
+    HTTP_REQUESTS,
+    IMAGE_GUIDANCE,
+    IMAGES,
+    IN_FLIGHT,
+    INFERENCE_SECONDS,
+    MODEL_INFO,
+    PROBE_FAILURES,
+    PROBE_TIMESTAMP,
+    REQUEST_SECONDS,
+    REQUESTS,
+    STAGE_SECONDS,
+    STEP_SECONDS,
+    STEPS,
+    SUCCESSES,
+)
+from safelight.telemetry.logs import configure, logging_sink
+from tests.pipelines import STEPS as MADE
+from tests.pipelines import draw, edit
+from tests.probes.web import ask, client
+from tests.reading import at_once, series, text, value
+
+SECRET = "make Rumpelstiltskin old"
+
+
+@pytest.fixture
+def records() -> list[Record]:
+    return []
+
+
+@pytest.fixture
+def own_logging() -> Iterator[None]:
+    yield
+    structlog.reset_defaults()
+
+
+def service(pipe: Any) -> FastAPI:
+    """Return an ordinary service, as somebody would write it."""
+    app = FastAPI()
+
+    @app.get("/hello")
+    async def hello() -> str:
+        return "hello"
+
+    @app.post("/edit")
+    def edit_it(instruction: str, steps: int = MADE) -> list[int]:
+        if not instruction:
+            raise HTTPException(400, "an instruction, please")
+        return list(edit(pipe, instruction, num_inference_steps=steps).images[0].size)
+
+    @app.post("/threaded")
+    async def threaded(instruction: str) -> list[int]:
+        made = await asyncio.to_thread(edit, pipe, instruction)
+        return list(made.images[0].size)
+
+    return app
+
+
+# ── An application and a pipeline, joined ────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("path", ["/edit", "/threaded"])
+def test_p8_p9_one_call_joins_requests_and_steps(
+    path: str, edit_pipe: Any, records: list[Record]
+) -> None:
+    app = service(edit_pipe)
+    with watch(app=app, pipeline=edit_pipe, on_record=records.append) as watched:
+        assert ask(app, path, "POST", params={"instruction": "make him old"}).json() == [64, 64]
+    labels = {"endpoint": path, "status_code": "200", "instruction_type": "make_him_old"}
+    assert series(watched, REQUESTS) == [{**labels, "error": "none"}]
+    assert series(watched, REQUEST_SECONDS, "_count") == [labels]
+    assert value(watched, SUCCESSES, instruction_type="make_him_old", endpoint=path) == 1
+    assert value(watched, STEP_SECONDS, "_count", step="1-5") == MADE
+    assert value(watched, STEPS, "_sum") == MADE
+    assert value(watched, INFERENCE_SECONDS, "_count", precision="float32") == 1
+    assert value(watched, IMAGES, image_size="64x64") == 1
+    assert value(watched, IMAGE_GUIDANCE, guidance="in_force") == 1.5
+    assert value(watched, HTTP_REQUESTS, handler=path, status="200") == 1
+    assert value(watched, PROBE_FAILURES) == 0
+    assert value(watched, IN_FLIGHT) == 0
+    (record,) = records
+    assert record.endpoint == path
+    assert len(record.calls) == 1
+
+
+def test_p1_p17_the_stages_of_a_request_sum_to_its_time(
+    edit_pipe: Any, records: list[Record]
+) -> None:
+    app = service(edit_pipe)
+    with watch(app=app, pipeline=edit_pipe, on_record=records.append) as watched:
+        ask(app, "/edit", "POST", params={"instruction": "make him old"})
+    (record,) = records
+    assert set(record.stages) == {
+        "receive", "encode_prompt", "encode_image", "denoise", "decode_latents", "respond",
+    }  # fmt: skip
+    assert sum(record.stages.values()) == pytest.approx(record.seconds)
+    assert record.stages["denoise"] == pytest.approx(record.calls[0].phases["denoise"], abs=0.02)
+    whole = value(watched, REQUEST_SECONDS, "_sum")
+    assert value(watched, STAGE_SECONDS, "_sum") == pytest.approx(whole)
+    assert record.calls[0].seconds <= record.seconds
+
+
+def test_a_bad_request_counts_with_its_reason_once_the_route_is_known(edit_pipe: Any) -> None:
+    app = service(edit_pipe)
+    with watch(app=app, pipeline=edit_pipe) as watched:
+        ask(app, "/edit", "POST", params={"instruction": "make him old"})
+        assert ask(app, "/edit", "POST", params={"instruction": ""}).status_code == 400
+        assert ask(app, "/edit", "POST").status_code == 422
+    assert value(watched, REQUESTS, status_code="400", error="bad_request") == 1
+    assert value(watched, REQUESTS, status_code="422", error="invalid_parameter") == 1
+
+
+def test_model_endpoints_count_before_the_first_call(edit_pipe: Any) -> None:
+    app = service(edit_pipe)
+    with watch(app=app, pipeline=edit_pipe, model_endpoints=["/edit"]) as watched:
+        ask(app, "/edit", "POST")
+    assert value(watched, REQUESTS, endpoint="/edit", status_code="422") == 1
+
+
+def test_a_failing_pipeline_is_a_failed_request_with_the_models_reason(edit_pipe: Any) -> None:
+    app = service(edit_pipe)
+    with watch(app=app, pipeline=edit_pipe) as watched:
+        answer = ask(app, "/edit", "POST", params={"instruction": "make him old", "steps": "-1"})
+    assert answer.status_code == 500
+    assert value(watched, REQUESTS, status_code="500", error="model_error") == 1
+    assert value(watched, SUCCESSES, instruction_type="make_him_old") == 0
+    assert value(watched, IN_FLIGHT) == 0
+
+
+def test_p7_a_silently_overridden_guidance_is_counted(edit_pipe: Any) -> None:
+    with watch(pipeline=edit_pipe) as watched:
+        edit(edit_pipe)
+        assert value(watched, GUIDANCE_OVERRIDDEN) == 0
+        edit(edit_pipe, image_guidance_scale=0.8)
+    assert value(watched, GUIDANCE_OVERRIDDEN, parameter="image_guidance_scale") == 1
+    assert value(watched, IMAGE_GUIDANCE, guidance="asked") == 0.8
+    assert value(watched, IMAGE_GUIDANCE, guidance="in_force") == 1.0
+
+
+def test_many_requests_at_once_are_each_joined_to_their_own_call(
+    edit_pipe: Any, records: list[Record]
+) -> None:
+    lock = asyncio.Lock()
+    app = FastAPI()
+    words = {
+        "make him old": "make_him_old",
+        "add a hat": "add_hat",
+        "add sunglasses": "add_sunglasses",
+    }
+
+    @app.post("/edit")
+    async def edit_it(instruction: str) -> None:
+        async with lock:
+            await asyncio.to_thread(edit, edit_pipe, instruction)
+
+    async def all_at_once() -> None:
+        async with client(app) as web:
+            await asyncio.gather(
+                *(web.post("/edit", params={"instruction": text}) for text in [*words, *words])
+            )
+
+    with watch(app=app, pipeline=edit_pipe, on_record=records.append):
+        asyncio.run(all_at_once())
+    assert sorted(record.instruction_type for record in records) == sorted([*words.values()] * 2)
+    assert all(len(record.calls) == 1 for record in records)
+
+
+def test_p9_flask_is_watched_in_the_same_line(edit_pipe: Any, records: list[Record]) -> None:
+    app = Flask("service")
+
+    @app.post("/edit")
+    def edit_it() -> str:
+        edit(edit_pipe, "add a hat")
+        return "edited"
+
+    with watch(app=app, pipeline=edit_pipe, on_record=records.append) as watched:
+        assert app.test_client().post("/edit", buffered=True).text == "edited"
+        scraped = app.test_client().get("/metrics").text
+    assert 'instructpix2pix_request_total{endpoint="/edit"' in scraped
+    assert value(watched, SUCCESSES, endpoint="/edit", instruction_type="add_hat") == 1
+    assert value(watched, PROBE_FAILURES) == 0
+    assert sum(records[0].stages.values()) == pytest.approx(records[0].seconds)
+
+
+# ── A pipeline without an application ────────────────────────────────────────────────────────────
+
+
+def test_a_script_without_an_application_is_watched(edit_pipe: Any, records: list[Record]) -> None:
+    with watch(pipeline=edit_pipe, on_record=records.append) as watched:
+        edit(edit_pipe)
+        with pytest.raises(ValueError, match="prompt"):
+            edit(edit_pipe, 123)
+    assert value(watched, REQUESTS, endpoint="none", status_code="200", error="none") == 1
+    assert value(watched, REQUESTS, endpoint="none", status_code="500", error="model_error") == 1
+    assert [record.succeeded for record in records] == [True, False]
+    assert sum(records[0].stages.values()) == pytest.approx(records[0].seconds, abs=1e-3)
+
+
+def test_two_pipelines_in_one_process_have_their_own_metrics(
+    edit_pipe: Any, text_pipe: Any
+) -> None:
+    with watch(pipeline=edit_pipe) as editing, watch(pipeline=text_pipe) as drawing:
+        at_once(lambda n: edit(edit_pipe) if n else draw(text_pipe), threads=2)
+    assert "instructpix2pix_steps_count 1.0" in text(editing)
+    assert "diffusion_steps_count 1.0" in text(drawing)
+    assert "diffusion_steps" not in text(editing)
+
+
+def test_a_script_can_serve_its_metrics_on_a_port(edit_pipe: Any) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with watch(pipeline=edit_pipe) as watched:
+        watched.serve(port)
+        edit(edit_pipe)
+        scraped = httpx.get(f"http://127.0.0.1:{port}/metrics").text
+    assert "instructpix2pix_step_latency_seconds_count" in scraped
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"http://127.0.0.1:{port}/metrics")
+
+
+def test_an_application_alone_is_watched() -> None:
+    app = service(None)
+    with watch(app=app) as watched:
+        ask(app, "/hello")
+    assert value(watched, HTTP_REQUESTS, handler="/hello") == 1
+    assert series(watched, MODEL_INFO) == []
+
+
+# ── What it is called, and what else it tells ────────────────────────────────────────────────────
+
+
+def test_the_namespace_is_that_of_the_pipelines_family_unless_one_is_given(
+    edit_pipe: Any, text_pipe: Any
+) -> None:
+    for pipe, given, expected in (
+        (edit_pipe, None, "instructpix2pix"),
+        (text_pipe, None, "diffusion"),
+        (text_pipe, "atelier", "atelier"),
+    ):
+        with watch(pipeline=pipe, namespace=given) as watched:
+            assert watched.meter.namespace == expected
+
+
+def test_the_model_and_the_build_are_told(edit_pipe: Any) -> None:
+    with watch(pipeline=edit_pipe) as watched:
+        (model,) = series(watched, MODEL_INFO)
+    assert model["pipeline"] == "StableDiffusionInstructPix2PixPipeline"
+    assert model["scheduler"] == "EulerAncestralDiscreteScheduler"
+    assert (model["precision"], model["device"]) == ("float32", "cpu")
+    assert value(watched, BUILD_INFO) == 1
+
+
+def test_z4_the_machine_is_read_from_the_start(edit_pipe: Any) -> None:
+    with watch(pipeline=edit_pipe) as watched:
+        pass  # the sampler reads before it first waits
+    assert value(watched, PROBE_TIMESTAMP, probe="host") > 0
+    assert value(watched, HOST_MEMORY_TOTAL) > 0
+
+
+def test_p4_no_word_of_the_user_is_in_metrics_log_or_record(
+    edit_pipe: Any,
+    records: list[Record],
+    capsys: pytest.CaptureFixture[str],
+    own_logging: None,
+) -> None:
+    configure("json")
+    write = logging_sink()
+
+    def keep(record: Record) -> None:
+        records.append(record)
+        write(record)
+
+    app = service(edit_pipe)
+    with watch(app=app, pipeline=edit_pipe, on_record=keep) as watched:
+        ask(app, "/edit", "POST", params={"instruction": SECRET})
+        edit(edit_pipe, SECRET, negative_prompt="Rumpelstiltskin")
+        scraped = text(watched)
+    line = capsys.readouterr().err
+    assert json.loads(line.splitlines()[0])["url"]["path"] == "/edit"
+    for told in (scraped, line, repr(records)):
+        assert "rumpel" not in told.lower()
+        assert "make_him_old" in told
+
+
+def test_an_own_taxonomy_replaces_the_built_in_one(
+    edit_pipe: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own.yaml").write_text("make_goblin: [rumpelstiltskin]\n")
+    monkeypatch.setenv("SAFELIGHT_TAXONOMY", str(tmp_path / "own.yaml"))
+    with watch(pipeline=edit_pipe) as watched:
+        edit(edit_pipe, SECRET)
+    assert value(watched, SUCCESSES, instruction_type="make_goblin") == 1
+
+
+# ── Undoing ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_p8_unwatching_puts_everything_back(edit_pipe: Any) -> None:
+    app, before = service(edit_pipe), threading.active_count()
+    own, middleware = type(edit_pipe), list(app.user_middleware)
+    watched = watch(app=app, pipeline=edit_pipe)
+    assert isinstance(watched, Watch)
+    watched.unwatch()
+    watched.unwatch()
+    assert type(edit_pipe) is own
+    assert app.user_middleware == middleware
+    assert threading.active_count() == before
+    assert ask(app, "/metrics").status_code == 404
+
+
+def test_watching_twice_is_refused_and_leaves_the_first_watch_as_it_was(edit_pipe: Any) -> None:
+    app = service(edit_pipe)
+    with watch(app=app, pipeline=edit_pipe) as watched:
+        for again in ({"app": app}, {"pipeline": edit_pipe}, {"app": app, "pipeline": edit_pipe}):
+            with pytest.raises(AlreadyWatched):
+                watch(**again)
+        ask(app, "/edit", "POST", params={"instruction": "make him old"})
+        assert value(watched, REQUESTS) == 1
+
+
+def test_a_watch_that_fails_half_way_is_undone(edit_pipe: Any) -> None:
+    app = service(edit_pipe)
+    with watch(pipeline=edit_pipe):
+        with pytest.raises(AlreadyWatched, match="pipeline"):
+            watch(app=app, pipeline=edit_pipe)
+        assert app.user_middleware == []
+
+
+def test_what_is_no_application_is_refused_in_one_line(edit_pipe: Any) -> None:
+    with pytest.raises(BadSetting, match="FastAPI, Starlette and Flask") as raised:
+        watch(app=object(), pipeline=edit_pipe)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("namespace", ["Bad-Name", "1st", "x" * 41])
+def test_a_wrong_namespace_is_refused(namespace: str, edit_pipe: Any) -> None:
+    with pytest.raises(BadSetting, match="SAFELIGHT_NAMESPACE"):
+        watch(pipeline=edit_pipe, namespace=namespace)
+
+
+def test_a_listener_of_the_users_that_fails_does_not_fail_the_request(edit_pipe: Any) -> None:
+    def fail(record: Record) -> None:
+        raise OSError("disk full")
+
+    app = service(edit_pipe)
+    with watch(app=app, pipeline=edit_pipe, on_record=fail) as watched:
+        answer = ask(app, "/edit", "POST", params={"instruction": "make him old"})
+    assert answer.status_code == 200
+    assert value(watched, REQUESTS) == 1
+    assert value(watched, PROBE_FAILURES, probe="record") == 1
+
+
+def test_a_record_tells_its_calls(edit_pipe: Any, records: list[Record]) -> None:
+    with watch(pipeline=edit_pipe, on_record=records.append):
+        edit(edit_pipe)
+    (call,) = records[0].calls
+    assert isinstance(call, PipelineCall)
+    assert len(call.step_seconds) == MADE
