@@ -1,6 +1,7 @@
 """Image editing by instruction, with InstructPix2Pix or any diffusers pipeline that takes both."""
 
 import inspect
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -79,20 +80,26 @@ def load_edit(order: ModelOrder) -> EditBackend:
 
 
 def _load(order: ModelOrder, dtype: torch.dtype) -> Any:
-    source = order.model
-    if order.model in DEMOS:
-        source = str(demo_folder(order.model, Path(order.cache_folder).expanduser()))
-    elif Path(source).exists() and not (Path(source) / "model_index.json").is_file():
+    source = _demo(order) if order.model in DEMOS else order.model
+    here = os.path.exists(source)  # unlike pathlib's, it takes a name too long for none
+    if here and not (Path(source) / "model_index.json").is_file():
         raise ModelNotFound(order.model, "the folder has no model_index.json.")
     try:
         return DiffusionPipeline.from_pretrained(source, dtype=dtype, use_safetensors=True)
-    except (OSError, ValueError, AttributeError, ImportError) as wrong:
-        here = Path(source).exists()
+    except Exception as wrong:  # a broken folder makes diffusers raise whatever comes next
         why = (
             _first_line(wrong)
             if here
             else "it is no folder here, and the hub lacks it or is out of reach."
         )
+        raise ModelNotFound(order.model, why) from wrong
+
+
+def _demo(order: ModelOrder) -> str:
+    try:
+        return str(demo_folder(order.model, Path(order.cache_folder).expanduser()))
+    except OSError as wrong:
+        why = f"it cannot be built in {order.cache_folder}: {_first_line(wrong)}"
         raise ModelNotFound(order.model, why) from wrong
 
 
