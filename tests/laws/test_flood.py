@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 
-from safelight import Watch, watch
-from safelight.metrics.catalog import HTTP_REQUESTS, IMAGES, REQUESTS, SERIES_FOLDED
+from safelight import Record, Watch, watch
+from safelight.metrics.catalog import HTTP_REQUESTS, HTTP_SECONDS, IMAGES, REQUESTS, SERIES_FOLDED
 from safelight.quality.instructions import load_taxonomy
+from safelight.telemetry.meter import metering
 from tests.probes.web import EMPTY_BODY, call_model, drive, scope_of
 from tests.reading import OPENMETRICS, series, text, value
 
@@ -43,15 +44,31 @@ async def flood(app: Any) -> None:
         await drive(app, scope_of(f"/{number}", f"METHOD{number}"), EMPTY_BODY)
 
 
+def stranger(number: int) -> Record:
+    """Return the record of a request that is like no other."""
+    return Record(
+        id=str(number),
+        endpoint=f"/{number}",
+        status_code=number,
+        error=f"error {number}",
+        instruction_type=f"type {number}",
+        seconds=number / 100,
+        stages={f"stage {number}": number / 100},
+        queued=True,
+        calls=(),
+    )
+
+
 @pytest.fixture(scope="module")
 def flooded() -> Watch:
     app = service()
     watched = watch(app=app)
     asyncio.run(flood(app))
+    write = metering(watched.meter)
     for number in range(REQUESTS_SENT):  # and what no route of this application could bring about
-        values = (f"/{number}", f"{number}", f"type {number}", f"error {number}")
-        watched.meter.add(REQUESTS, *values)
-        watched.meter.add(HTTP_REQUESTS, *values[:3])
+        write(stranger(number))
+        watched.meter.add(HTTP_REQUESTS, f"/{number}", f"METHOD{number}", f"{number}")
+        watched.meter.observe(HTTP_SECONDS, f"/{number}", f"METHOD{number}", value=0.1)
     watched.unwatch()
     return watched
 

@@ -1,6 +1,7 @@
 import re
 import socket
 import subprocess
+from timeit import timeit
 from typing import Any
 
 import httpx
@@ -185,6 +186,12 @@ def test_any_text_as_a_label_value_is_exposed_and_read_back(seen: list[Any]) -> 
 
 def test_the_whole_catalogue_stays_under_five_thousand_lines(meter: Meter) -> None:
     assert text(populated(meter)).count("\n") <= 5000
+
+
+def test_the_whole_catalogue_is_written_in_sixty_milliseconds(meter: Meter) -> None:
+    populated(meter)
+    best = min(timeit(meter.expose, number=1) for _ in range(15))
+    assert best <= 0.060
 
 
 # ── Totals kept elsewhere, zeros, forgetting ─────────────────────────────────────────────────────
