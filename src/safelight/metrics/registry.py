@@ -6,7 +6,7 @@ never exposes more series than the catalogue allows: what is too many becomes `o
 
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, Protocol
@@ -17,12 +17,12 @@ from prometheus_client import (
     Gauge,
     Histogram,
     ProcessCollector,
+    Summary,
     start_http_server,
 )
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.metrics_core import Metric as Exposed
-from prometheus_client.metrics_core import SummaryMetricFamily
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
@@ -69,9 +69,10 @@ class Meter:
         self._clock = clock
         self._lock = threading.Lock()
         self._registry = CollectorRegistry()
-        self._exposed: dict[Metric, MetricWrapperBase | _Summary] = {}
+        self._exposed: dict[Metric, MetricWrapperBase] = {}
         self._children: dict[Metric, dict[tuple[str, ...], Any]] = defaultdict(dict)
         self._totals: dict[tuple[Metric, tuple[str, ...]], float] = {}
+        self._before_expose: list[Callable[[], None]] = []
         ProcessCollector(registry=self._registry)
         self.start_at_zero(PROBE_FAILURES)
 
@@ -95,7 +96,21 @@ class Meter:
         self, metric: Metric, *values: str, value: float, exemplar: Exemplar | None = None
     ) -> None:
         """Enter an observation; the exemplar ties its bucket to a trace."""
-        self.child(metric, *values).observe(value, exemplar)
+        child = self.child(metric, *values)
+        child.observe(value, exemplar) if exemplar else child.observe(value)
+
+    def merge(self, metric: Metric, *values: str, counts: Sequence[int], total: float) -> None:
+        """Enter many observations at once: how many fell into each bucket, and their sum.
+
+        A summary has one bucket. prometheus_client offers this for no price we could pay in a hot
+        path, so this is the one place that reaches into it.
+        """
+        child = self.child(metric, *values)
+        buckets = [child._count] if metric.kind is Kind.SUMMARY else child._buckets  # noqa: SLF001
+        for bucket, count in zip(buckets, counts, strict=True):
+            if count:
+                bucket.inc(count)
+        child._sum.inc(total)  # noqa: SLF001
 
     def set_total(self, metric: Metric, *values: str, value: float) -> None:
         """Bring a counter to a total that is kept elsewhere; a total that fell has started anew."""
@@ -125,12 +140,18 @@ class Meter:
         """Count a failure of our own, which must not become the request's."""
         self.add(PROBE_FAILURES, probe)
 
+    def before_expose(self, enter: Callable[[], None]) -> None:
+        """Have `enter` called before every exposition, to count what it has put off."""
+        self._before_expose.append(enter)
+
     def expose(self, accept: str = "") -> Exposition:
         """Return the exposition in the format that an Accept header asks for.
 
         OpenMetrics, with exemplars, where the header names it; else Prometheus' text format. Takes
         milliseconds and holds the GIL in slices: call it from a thread, not from an event loop.
         """
+        for enter in self._before_expose:
+            enter()
         started = self._clock()
         encode, content_type = choose_encoder(accept)
         body: bytes = encode(_WithoutCreated(self._registry))
@@ -149,7 +170,7 @@ class Meter:
 
         return stop
 
-    def _register(self, metric: Metric) -> "MetricWrapperBase | _Summary":
+    def _register(self, metric: Metric) -> MetricWrapperBase:
         name = metric.full_name(self.namespace)
         if metric.kind is Kind.HISTOGRAM:
             return Histogram(
@@ -160,7 +181,7 @@ class Meter:
                 buckets=metric.buckets,
             )
         if metric.kind is Kind.SUMMARY:
-            return _Summary(name, metric, self._registry)
+            return Summary(name, metric.help, metric.label_names, registry=self._registry)
         kind = Counter if metric.kind is Kind.COUNTER else Gauge
         return kind(name, metric.help, metric.label_names, registry=self._registry)
 
@@ -185,44 +206,6 @@ class Meter:
         if folded and metric is not SERIES_FOLDED:
             self.add(SERIES_FOLDED, metric.name)
         return child
-
-
-class _Summary(Collector):
-    """Sums and counts, at a third of what prometheus_client's Summary costs on the hot path."""
-
-    def __init__(self, name: str, metric: Metric, registry: CollectorRegistry) -> None:
-        self._name = name
-        self._metric = metric
-        self._tallies: dict[tuple[str, ...], _Tally] = {}
-        registry.register(self)
-
-    def labels(self, *values: str) -> "_Tally":
-        return self._tallies.setdefault(values, _Tally())
-
-    def remove(self, *values: str) -> None:
-        self._tallies.pop(values, None)
-
-    def collect(self) -> Iterator[Exposed]:
-        family = SummaryMetricFamily(self._name, self._metric.help, labels=self._metric.label_names)
-        for values, tally in list(self._tallies.items()):
-            family.add_metric(values, count_value=tally.count, sum_value=tally.total)
-        yield family
-
-
-class _Tally:
-    """One series of a summary."""
-
-    __slots__ = ("_lock", "count", "total")
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self.count = 0
-        self.total = 0.0
-
-    def observe(self, amount: float, exemplar: Exemplar | None = None) -> None:  # noqa: ARG002
-        with self._lock:  # OpenMetrics has no exemplars on summaries
-            self.count += 1
-            self.total += amount
 
 
 class _WithoutCreated(Collector):

@@ -1,7 +1,6 @@
 """Measures any ASGI application (FastAPI, Starlette), and answers `/metrics` in front of it.
 
-Pure ASGI: it reads no body and starts no task; it counts what passes by. The hot path keeps its
-series at hand, since looking them up costs more than counting.
+Pure ASGI: it reads no body and starts no task; it counts what passes by.
 """
 
 import asyncio
@@ -10,16 +9,11 @@ from time import perf_counter
 from typing import Any
 
 from safelight.errors import AlreadyWatched, reason_of_exception, reason_of_status
-from safelight.metrics.catalog import (
-    HTTP_IN_PROGRESS,
-    HTTP_REQUEST_BYTES,
-    HTTP_REQUESTS,
-    HTTP_RESPONSE_BYTES,
-    HTTP_SECONDS,
-)
-from safelight.metrics.registry import Child, Meter
+from safelight.metrics.catalog import HTTP_IN_PROGRESS
+from safelight.metrics.registry import Meter
 from safelight.probes.guard import Guard
 from safelight.probes.routes import Routes
+from safelight.probes.tallies import Tallies
 from safelight.telemetry.record import CURRENT_PASSAGE, Exchange, Sink, finish
 from safelight.telemetry.timeline import Timeline
 from safelight.telemetry.traces import current_trace_id, trace_id_of
@@ -49,10 +43,10 @@ class AsgiProbe:
         self._model_endpoints = set(model_endpoints)
         self._routes = Routes()
         self._guard = Guard("asgi", meter.probe_failed)
+        self._tallies = Tallies(meter)
         self._in_progress = 0
         # Read when scraped: a number of our own is cheaper to move than a locked gauge.
         meter.child(HTTP_IN_PROGRESS).set_function(lambda: self._in_progress)
-        self._series: dict[tuple[str, str, int], tuple[Child, Child, Child, Child]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection; anything but HTTP passes through untouched."""
@@ -85,33 +79,20 @@ class AsgiProbe:
                 self._guard.note(error)
 
     def _count(self, scope: Scope, app: Any, root_path: str, passage: "_Passage") -> None:
-        trace_id = passage.trace_id or trace_id_of(scope["headers"])
-        exemplar = {"trace_id": trace_id} if trace_id else None
+        seconds = perf_counter() - passage.started
         handler = self._routes.template(scope, app, root_path)
-        requests, seconds, received, sent = self._find(handler, scope["method"], passage.status)
-        requests.inc(1, exemplar)
-        seconds.observe(perf_counter() - passage.started, exemplar)
-        received.observe(passage.received_bytes)
-        sent.observe(passage.sent_bytes)
+        trace_id = passage.trace_id or trace_id_of(scope["headers"])
+        self._tallies.count(
+            (handler, scope["method"], passage.status),
+            seconds,
+            (passage.received_bytes, passage.sent_bytes),
+            trace_id,
+        )
         if passage.is_model_request or handler in self._model_endpoints:
             self._model_endpoints.add(handler)
             passage.exchange.trace_id = trace_id
             error = passage.error or reason_of_status(passage.status)
             self._sink(finish(passage.exchange, handler, passage.status, error))
-
-    def _find(self, handler: str, method: str, status: int) -> tuple[Child, Child, Child, Child]:
-        found = self._series.get((handler, method, status))
-        if found is None:
-            child = self._meter.child
-            found = (
-                child(HTTP_REQUESTS, handler, method, str(status)),
-                child(HTTP_SECONDS, handler, method),
-                child(HTTP_REQUEST_BYTES, handler),
-                child(HTTP_RESPONSE_BYTES, handler),
-            )
-            if len(self._series) < 1000:  # a caller may invent methods without end
-                self._series[handler, method, status] = found
-        return found
 
     async def _expose(self, scope: Scope, send: Send) -> None:
         accept = next((value for name, value in scope["headers"] if name == b"accept"), b"")

@@ -8,15 +8,10 @@ from time import perf_counter
 from typing import Any
 
 from safelight.errors import AlreadyWatched, reason_of_exception, reason_of_status
-from safelight.metrics.catalog import (
-    HTTP_IN_PROGRESS,
-    HTTP_REQUEST_BYTES,
-    HTTP_REQUESTS,
-    HTTP_RESPONSE_BYTES,
-    HTTP_SECONDS,
-)
+from safelight.metrics.catalog import HTTP_IN_PROGRESS
 from safelight.metrics.registry import Meter
 from safelight.probes.guard import Guard
+from safelight.probes.tallies import Tallies
 from safelight.telemetry.record import CURRENT_PASSAGE, Exchange, Sink, finish
 from safelight.telemetry.timeline import Timeline
 from safelight.telemetry.traces import current_trace_id, trace_id_of
@@ -44,6 +39,7 @@ class FlaskProbe:
         self._meter = meter
         self._sink = sink
         self._model_endpoints = set(model_endpoints)
+        self._tallies = Tallies(meter)
         self._guard = Guard("flask", meter.probe_failed)
         self._original = app.wsgi_app
         app.wsgi_app = self._serve
@@ -87,13 +83,14 @@ class FlaskProbe:
             self._count(passage)
 
     def _count(self, passage: "_Passage") -> None:
-        handler, method = passage.environ.get(_HANDLER, "none"), passage.environ["REQUEST_METHOD"]
-        exemplar = {"trace_id": passage.trace_id} if passage.trace_id else None
         seconds = perf_counter() - passage.started
-        self._meter.child(HTTP_REQUESTS, handler, method, str(passage.status)).inc(1, exemplar)
-        self._meter.observe(HTTP_SECONDS, handler, method, value=seconds, exemplar=exemplar)
-        self._meter.observe(HTTP_REQUEST_BYTES, handler, value=passage.received_bytes)
-        self._meter.observe(HTTP_RESPONSE_BYTES, handler, value=passage.sent_bytes)
+        handler, method = passage.environ.get(_HANDLER, "none"), passage.environ["REQUEST_METHOD"]
+        self._tallies.count(
+            (handler, method, passage.status),
+            seconds,
+            (passage.received_bytes, passage.sent_bytes),
+            passage.trace_id,
+        )
         exchange = passage.exchange
         if exchange.is_model_request or handler in self._model_endpoints:
             self._model_endpoints.add(handler)

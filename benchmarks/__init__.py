@@ -1,0 +1,1 @@
+"""What watching costs, measured side by side in one run: `python -m benchmarks`, or `make bench`."""

@@ -1,0 +1,40 @@
+"""Runs every benchmark, prints the table, and exits 1 where a target is missed.
+
+`python -m benchmarks http steps` runs those two alone.
+"""
+
+import sys
+from collections.abc import Callable, Iterator
+
+from benchmarks import exposition, http, process, steps
+from benchmarks.figures import Figure, as_markdown
+
+PARTS: dict[str, Callable[[], Iterator[Figure]]] = {
+    "http": http.measure,
+    "steps": steps.measure,
+    "exposition": exposition.measure,
+    "process": process.measure,
+}
+
+
+def main(names: list[str]) -> int:
+    """Run the parts named, or all; return the exit code."""
+    unknown = [name for name in names if name not in PARTS]
+    if unknown:
+        print(
+            f"There is no benchmark {', '.join(unknown)}; there are {', '.join(PARTS)}.",
+            file=sys.stderr,
+        )
+        return 2
+    figures: list[Figure] = []
+    for name in names or PARTS:
+        print(f"measuring {name} …", file=sys.stderr)
+        figures += PARTS[name]()
+    print("\n".join(as_markdown(figures)))
+    missed = [figure.name for figure in figures if not figure.holds]
+    print(f"\n{'All targets hold.' if not missed else 'Missed: ' + ', '.join(missed) + '.'}")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,56 @@
+"""The API process of `safelight serve`: ready before its model, and light."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from statistics import median
+
+import psutil
+
+from benchmarks.figures import Figure
+
+_ROUNDS = 5
+
+
+def measure() -> Iterator[Figure]:
+    """Yield the seconds until `/healthz` answers, and the memory once the model is loaded."""
+    rounds = [_start() for _ in range(_ROUNDS)]
+    yield Figure(
+        "API process ready, before its model", median(ready for ready, _ in rounds), "s", 1.5
+    )
+    yield Figure("API process, resident", median(rss for _, rss in rounds) / 1e6, "MB", 100)
+
+
+def _start() -> tuple[float, float]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    started = time.perf_counter()
+    child = subprocess.Popen(
+        [sys.executable, "-m", "safelight", "serve", "--port", str(port)],
+        stderr=subprocess.DEVNULL, env={**os.environ, "HF_HUB_OFFLINE": "1"},
+    )  # fmt: skip
+    try:
+        _await(f"http://127.0.0.1:{port}/healthz")
+        ready = time.perf_counter() - started
+        _await(f"http://127.0.0.1:{port}/readyz")
+        return ready, psutil.Process(child.pid).memory_info().rss
+    finally:
+        child.terminate()
+        child.wait(30)
+
+
+def _await(url: str) -> None:
+    for _ in range(6000):
+        try:
+            with urllib.request.urlopen(url, timeout=1) as answer:
+                if answer.status == 200:
+                    return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.01)
+    raise TimeoutError(f"{url} did not answer.")

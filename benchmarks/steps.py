@@ -1,0 +1,92 @@
+"""What a denoising step pays for being watched.
+
+The probe's own work is timed on a pipeline whose steps do nothing, where nothing hides it; then the
+tiny real pipeline runs plain and watched in turn, as a check that the real thing pays no more.
+"""
+
+from collections.abc import Iterator
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+from benchmarks.figures import Figure
+
+_STEPS = 5000
+_ROUNDS = 15
+_REAL_ROUNDS = 12
+_REAL_STEPS = 20
+_STEP_SECONDS = 0.005
+
+
+class _Bar:
+    def __enter__(self) -> "_Bar":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        return None
+
+    def update(self, n: int = 1) -> None:
+        return None
+
+
+class NullPipeline:
+    """A pipeline that denoises nothing, step by step."""
+
+    do_classifier_free_guidance = True
+    guidance_scale = 7.5
+
+    def progress_bar(self, total: int) -> _Bar:
+        """Return a bar that shows nothing."""
+        return _Bar()
+
+    def __call__(
+        self, prompt: str, num_inference_steps: int = 50, guidance_scale: float = 7.5
+    ) -> None:
+        """Make the steps."""
+        with self.progress_bar(total=num_inference_steps) as bar:
+            for _ in range(num_inference_steps):
+                bar.update()
+
+
+def measure() -> Iterator[Figure]:
+    """Yield what the probe adds to a step, in microseconds and as a share of 5 ms."""
+    import safelight
+
+    plain, watched = NullPipeline(), NullPipeline()
+    with safelight.watch(pipeline=watched):
+        pairs = [(_per_step(plain), _per_step(watched)) for _ in range(_ROUNDS)]
+    added = median(after - before for before, after in pairs)
+    yield Figure("the step probe adds to a step", added * 1e6, "µs", 20)
+    yield Figure("its share of a step of 5 ms", added / _STEP_SECONDS * 100, "%", 1)
+    yield from _real()
+
+
+def _per_step(pipeline: NullPipeline) -> float:
+    started = perf_counter()
+    pipeline("make him old", num_inference_steps=_STEPS)
+    return (perf_counter() - started) / _STEPS
+
+
+def _real() -> Iterator[Figure]:
+    import safelight
+    from PIL import Image
+    from safelight.models.demo.build import build_edit
+
+    pipeline: Any = build_edit()
+    pipeline.set_progress_bar_config(disable=True)
+    image = Image.effect_noise((128, 128), 50).convert("RGB")
+
+    def run() -> float:
+        started = perf_counter()
+        pipeline(prompt="make him old", image=image, num_inference_steps=_REAL_STEPS)
+        return (perf_counter() - started) / _REAL_STEPS
+
+    run()
+    pairs = []
+    for _ in range(_REAL_ROUNDS):
+        before = run()
+        with safelight.watch(pipeline=pipeline):
+            pairs.append((before, run()))
+    yield Figure("tiny InstructPix2Pix, a step", median(p for p, _ in pairs) * 1e3, "ms")
+    change = median(after / before for before, after in pairs)
+    yield Figure("the same, watched against plain (noise ±2 %)", change, "×")
