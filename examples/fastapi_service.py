@@ -1,0 +1,44 @@
+"""A small editing service with FastAPI. One line of it is Safelight's: run it, see /metrics.
+
+python examples/fastapi_service.py timbrooks/instruct-pix2pix
+curl -F image=@photo.jpg -F instruction="make him old" localhost:8000/edit -o edited.png
+"""
+
+import sys
+from io import BytesIO
+from typing import Annotated
+
+import uvicorn
+from diffusers import StableDiffusionInstructPix2PixPipeline
+from fastapi import FastAPI, Form, HTTPException, Response, UploadFile
+from PIL import Image
+
+import safelight
+
+
+def create_app(model: str) -> FastAPI:
+    pipe = StableDiffusionInstructPix2PixPipeline.from_pretrained(model, safety_checker=None)
+    app = FastAPI(title="Edit a picture")
+    safelight.watch(app=app, pipeline=pipe)
+
+    @app.post("/edit")
+    def edit(
+        image: UploadFile,
+        instruction: Annotated[str, Form()],
+        steps: Annotated[int, Form()] = 20,
+    ) -> Response:
+        try:
+            picture = Image.open(image.file).convert("RGB")
+        except OSError as wrong:
+            raise HTTPException(422, "Send a picture.") from wrong
+        edited = pipe(instruction, image=picture, num_inference_steps=steps).images[0]
+        png = BytesIO()
+        edited.save(png, "PNG")
+        return Response(png.getvalue(), media_type="image/png")
+
+    return app
+
+
+if __name__ == "__main__":
+    port = int(sys.argv[2]) if len(sys.argv) > 2 else 8000
+    uvicorn.run(create_app(sys.argv[1]), port=port)

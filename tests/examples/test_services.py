@@ -1,0 +1,126 @@
+"""The examples, run as their readers run them: a real process, a real edit, then /metrics."""
+
+import ast
+import re
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+import httpx
+import pytest
+from PIL import Image
+
+from safelight.metrics.registry import parse, where
+from safelight.models.demo.build import demo_folder
+from tests.pipelines import picture
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+SERVICES = ("fastapi_service.py", "flask_service.py")
+STEPS = 4
+
+
+@dataclass(frozen=True)
+class Running:
+    """A service that runs as a process of its own."""
+
+    url: str
+
+    def edit(self, image: bytes, instruction: str = "make him old") -> httpx.Response:
+        return httpx.post(
+            f"{self.url}/edit",
+            files={"image": ("photo.png", image, "image/png")},
+            data={"instruction": instruction, "steps": str(STEPS)},
+            timeout=60,
+        )
+
+    def metric(self, name: str, **labels: str) -> float:
+        text = httpx.get(f"{self.url}/metrics").text
+        return sum(number for _, number in where(parse(text), name, **labels))
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return demo_folder("demo-edit", tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture(scope="module", params=SERVICES)
+def service(request: pytest.FixtureRequest, model: Path) -> Iterator[Running]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, str(EXAMPLES / request.param), str(model), str(port)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            reader = wait_for_address(process)
+            yield Running(f"http://127.0.0.1:{port}")
+        finally:
+            process.terminate()
+        reader.join(timeout=20)
+
+
+def wait_for_address(process: "subprocess.Popen[str]") -> threading.Thread:
+    """Read what the server says until it names its address; then keep reading, so that it can."""
+    assert process.stderr is not None
+    said = ""
+    for line in process.stderr:
+        said += line
+        if "http://127.0.0.1" in line:
+            break
+    else:
+        pytest.fail(f"The service ended: {said}")
+    reader = threading.Thread(target=process.stderr.read)
+    reader.start()
+    return reader
+
+
+def png(width: int = 64, height: int = 64) -> bytes:
+    file = BytesIO()
+    picture(width, height).save(file, "PNG")
+    return file.getvalue()
+
+
+def test_p8_p9_a_picture_is_edited_and_every_step_is_in_the_metrics(service: Running) -> None:
+    answer = service.edit(png())
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "image/png"
+    assert Image.open(BytesIO(answer.content)).size == (64, 64)
+    labels = {"endpoint": "/edit", "instruction_type": "make_him_old"}
+    pix = "instructpix2pix"
+    assert service.metric(f"{pix}_request_success_total", **labels) == 1
+    assert service.metric(f"{pix}_request_duration_seconds_count", **labels, status_code="200") == 1
+    assert service.metric(f"{pix}_step_latency_seconds_count", step="1-5") == STEPS
+    assert service.metric(f"{pix}_request_images_total", image_size="64x64") == 1
+    assert service.metric("http_requests_total", handler="/edit", method="POST") == 1
+    assert service.metric("safelight_probe_failures_total") == 0
+
+
+def test_p2_what_is_no_picture_counts_with_its_reason(service: Running) -> None:
+    service.edit(png())
+    assert service.edit(b"no picture").status_code == 422
+    failed = {"status_code": "422", "error": "invalid_parameter", "instruction_type": "none"}
+    assert service.metric("instructpix2pix_request_total", endpoint="/edit", **failed) == 1
+
+
+def test_the_metrics_of_an_example_please_promtool(service: Running) -> None:
+    service.edit(png())
+    text = httpx.get(f"{service.url}/metrics").text
+    done = subprocess.run(
+        ["promtool", "check", "metrics"], input=text, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_an_example_has_exactly_one_line_of_ours(name: str) -> None:
+    code = ast.unparse(ast.parse((EXAMPLES / name).read_text()).body[1:])  # type: ignore[arg-type]
+    ours = [line.strip() for line in code.splitlines() if re.search(r"safelight", line)]
+    assert ours == ["import safelight", "safelight.watch(app=app, pipeline=pipe)"]
+
+
+def test_every_example_is_tested() -> None:
+    assert {file.name for file in EXAMPLES.glob("*.py")} == set(SERVICES)

@@ -1,0 +1,161 @@
+"""What the whole package keeps to, so that nobody has to remember it."""
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+import safelight
+from safelight.metrics import catalog
+from safelight.metrics.catalog import CATALOG
+from safelight.metrics.spec import Metric
+
+ROOT = Path(safelight.__file__).parent
+PROJECT = ROOT.parent.parent
+FILES = sorted(ROOT.rglob("*.py"))
+MOST_LINES, MOST_LINES_OF_DATA, MOST_LINES_OF_A_BODY, MOST_ARGUMENTS = 300, 600, 40, 6
+DATA = {
+    ROOT / "metrics" / "catalog.py",
+    *(ROOT / "dashboards" / "boards").glob("*.py"),
+    ROOT / "errors.py",  # one tree, drawn and written out: splitting it would hide its shape
+}
+COMMANDS = ROOT / "cli"  # a command has as many options as it has
+HEAVY = (
+    "torch", "diffusers", "transformers", "fastapi", "starlette", "flask", "uvicorn", "httpx",
+    "numpy", "PIL", "pynvml", "opentelemetry", "grafana_foundation_sdk",
+)  # fmt: skip
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+every_file = pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
+
+
+@cache
+def tree(file: Path) -> ast.Module:
+    return ast.parse(file.read_text())
+
+
+def functions(file: Path) -> Iterator[Function]:
+    return (node for node in ast.walk(tree(file)) if isinstance(node, Function))
+
+
+def body_lines(function: Function) -> int:
+    """Return the lines of a function's body without its docstring."""
+    body = function.body[1:] if ast.get_docstring(function) else function.body
+    return (body[-1].end_lineno or 0) - body[0].lineno + 1 if body else 0
+
+
+# ── Imports ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_importing_safelight_loads_nothing_heavy() -> None:
+    program = f"import safelight, sys; print([m for m in {HEAVY!r} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("room", ["serving.app", "serving.api", "serving.pool", "cli.main"])
+def test_the_api_process_never_imports_torch(room: str) -> None:
+    program = (
+        f"import safelight.{room}, sys; "
+        "print([m for m in ('torch', 'diffusers', 'transformers') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stdout + done.stderr
+
+
+def test_imports_only_look_down() -> None:
+    lint = Path(sys.executable).with_name("lint-imports")
+    done = subprocess.run([lint, "--no-cache"], cwd=PROJECT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_public_names_are_sorted_and_there() -> None:
+    assert safelight.__all__ == sorted(safelight.__all__)
+    assert all(hasattr(safelight, name) for name in safelight.__all__)
+
+
+def test_only_the_settings_see_the_environment() -> None:
+    seeing = {
+        file.name for file in FILES if re.search(r"os\.(environ|getenv|putenv)", file.read_text())
+    }
+    assert seeing == {"settings.py"}
+
+
+# ── Budgets ──────────────────────────────────────────────────────────────────────────────────────
+
+
+@every_file
+def test_no_file_is_over_its_budget(file: Path) -> None:
+    most = MOST_LINES_OF_DATA if file in DATA else MOST_LINES
+    assert len(file.read_text().splitlines()) <= most
+
+
+@every_file
+def test_no_function_is_over_its_budget(file: Path) -> None:
+    over = {found.name: body_lines(found) for found in functions(file)}
+    assert {name: lines for name, lines in over.items() if lines > MOST_LINES_OF_A_BODY} == {}
+
+
+@pytest.mark.parametrize("file", [file for file in FILES if not file.is_relative_to(COMMANDS)])
+def test_no_function_takes_too_many_arguments(file: Path) -> None:
+    counts = {
+        found.name: len(found.args.posonlyargs + found.args.args + found.args.kwonlyargs)
+        for found in functions(file)
+    }
+    assert {name: count for name, count in counts.items() if count > MOST_ARGUMENTS + 1} == {}
+
+
+@every_file
+def test_every_function_is_typed(file: Path) -> None:
+    assert [found.name for found in functions(file) if found.returns is None] == []
+
+
+@every_file
+def test_every_module_opens_with_a_sentence(file: Path) -> None:
+    sentence = (ast.get_docstring(tree(file)) or "").split("\n\n")[0]
+    assert sentence.endswith((".", ":")), file
+
+
+@every_file
+def test_module_names_are_one_word(file: Path) -> None:
+    assert re.fullmatch(r"__\w+__|[a-z]+", file.stem)
+
+
+# ── The vocabulary is used ───────────────────────────────────────────────────────────────────────
+
+NAMES = {value: name for name, value in vars(catalog).items() if isinstance(value, Metric)}
+
+
+@cache
+def names_used() -> frozenset[str]:
+    """Return every name that the rooms which count (not those which judge or draw) read."""
+    judging = (ROOT / "rules", ROOT / "dashboards", ROOT / "metrics" / "catalog.py")
+    return frozenset(
+        node.id
+        for file in FILES
+        if not any(file.is_relative_to(place) for place in judging)
+        for node in ast.walk(tree(file))
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
+    )
+
+
+@pytest.mark.parametrize("metric", CATALOG, ids=lambda metric: metric.name)
+def test_every_metric_of_the_catalogue_is_counted_somewhere(metric: Metric) -> None:
+    assert NAMES[metric] in names_used()
+
+
+@pytest.mark.parametrize("file", [file for file in FILES if file.name != "catalog.py"])
+def test_a_metrics_name_is_written_only_in_the_catalogue(file: Path) -> None:
+    full = {metric.full_name("instructpix2pix") for metric in CATALOG}
+    full |= {metric.name for metric in CATALOG if metric.name.count("_") > 1}
+    written = {
+        node.value
+        for node in ast.walk(tree(file))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+    assert written & full == set()
