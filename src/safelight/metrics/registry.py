@@ -27,6 +27,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
 from safelight.metrics.catalog import (
+    CATALOG,
     EXPOSITION_LINES,
     EXPOSITION_SECONDS,
     PROBE_FAILURES,
@@ -70,7 +71,10 @@ class Meter:
         self._lock = threading.Lock()
         self._registry = CollectorRegistry()
         self._exposed: dict[Metric, MetricWrapperBase] = {}
-        self._children: dict[Metric, dict[tuple[str, ...], Any]] = defaultdict(dict)
+        # Made here, not at first use: two threads that miss at once would each make one.
+        self._children: dict[Metric, dict[tuple[str, ...], Any]] = defaultdict(
+            dict, {metric: {} for metric in CATALOG}
+        )
         self._totals: dict[tuple[Metric, tuple[str, ...]], float] = {}
         self._before_expose: list[Callable[[], None]] = []
         ProcessCollector(registry=self._registry)
