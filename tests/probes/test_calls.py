@@ -1,0 +1,118 @@
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from safelight.probes.calls import CallInProgress
+from safelight.probes.timers import HostTimer
+from safelight.telemetry.record import PipelineCall
+from tests.pipelines import picture
+from tests.reading import FakeClock
+
+PIPE = SimpleNamespace(unet=SimpleNamespace(dtype=torch.float16))
+
+
+class Call:
+    """One call on a fake clock, that moves a second from mark to mark."""
+
+    def __init__(self, pipeline: Any = PIPE, **arguments: Any) -> None:
+        self.clock = FakeClock()
+        self.under_way = CallInProgress(pipeline, arguments, "add_hat", HostTimer(self.clock))
+
+    def go(self, *marks: str) -> "Call":
+        for mark in marks:
+            self.clock.now += 1
+            arguments = (PIPE,) if mark == "loop" else ()
+            getattr(self.under_way, f"mark_{mark}")(*arguments)
+        return self
+
+    def end(self, output: Any = None, error: BaseException | None = None) -> PipelineCall:
+        self.clock.now += 1
+        self.under_way.mark_end(output, error)
+        assert self.under_way.finished
+        return self.under_way.result(finished=True)
+
+
+def test_the_phases_meet_end_to_end() -> None:
+    call = Call().go("encoded", "loop", "step", "step", "step", "loop_end").end()
+    assert call.phases == {
+        "encode_prompt": 1, "encode_image": 1, "denoise": 4, "decode_latents": 1,
+    }  # fmt: skip
+    assert call.step_seconds == (1, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("marks", "phases"),
+    [
+        ((), {"encode_prompt": 1}),
+        (("encoded",), {"encode_prompt": 1}),
+        (("loop", "step"), {"encode_prompt": 1, "denoise": 2}),
+        (("encoded", "loop", "step"), {"encode_prompt": 1, "encode_image": 1, "denoise": 2}),
+        (
+            ("loop", "step", "loop_end"),
+            {"encode_prompt": 1, "denoise": 2, "decode_latents": 1},
+        ),
+    ],
+)
+def test_a_call_that_ends_early_has_the_phases_it_reached(
+    marks: tuple[str, ...], phases: dict[str, float]
+) -> None:
+    assert Call().go(*marks).end(error=ValueError()).phases == phases
+
+
+def test_a_prompt_encoded_inside_the_loop_is_part_of_a_step() -> None:
+    call = Call().go("encoded", "loop", "encoded", "step", "loop_end").end()
+    assert call.phases["encode_prompt"] == 1
+    assert call.step_seconds == (2,)
+
+
+def test_a_second_bar_does_not_begin_the_loop_anew() -> None:
+    call = Call().go("loop", "step", "loop", "step", "loop_end").end()
+    assert call.step_seconds == (1, 2)
+
+
+def test_a_call_that_the_device_has_not_finished_has_neither_phases_nor_steps() -> None:
+    call = Call().go("encoded", "loop", "step", "loop_end")
+    call.end()
+    told = call.under_way.result(finished=False)
+    assert (dict(told.phases), told.step_seconds) == ({}, ())
+
+
+@pytest.mark.parametrize(
+    ("images", "sizes"),
+    [
+        ([picture(64, 32)], ((64, 32),)),
+        (np.zeros((2, 32, 64, 3)), ((64, 32), (64, 32))),
+        (torch.zeros(1, 3, 32, 64), ((64, 32),)),
+        (np.zeros((1, 32, 64, 1)), ((64, 32),)),
+        ([], ()),
+        (None, ()),
+        ([None], ()),
+        (["a", b"b", 3], ()),
+    ],
+)
+def test_sizes_are_read_from_whatever_a_pipeline_returns(images: Any, sizes: Any) -> None:
+    assert Call().end(SimpleNamespace(images=images)).images == sizes
+    assert Call().end((images,)).images == sizes
+
+
+@pytest.mark.parametrize("output", [None, (), "text", 3, object()])
+def test_an_output_without_images_has_no_sizes(output: Any) -> None:
+    assert Call().end(output).images == ()
+
+
+@pytest.mark.parametrize("odd", ["many", None, [7.5], 1j])
+def test_odd_parameters_are_passed_over(odd: Any) -> None:
+    call = Call(num_inference_steps=odd, guidance_scale=odd).go("loop", "loop_end").end()
+    assert (call.steps_asked, call.guidance_asked, call.guidance_in_force) == (None, None, None)
+
+
+def test_guidance_in_force_is_read_where_the_loop_begins() -> None:
+    quiet = SimpleNamespace(do_classifier_free_guidance=False, guidance_scale=5.0)
+    call = Call(quiet, guidance_scale=5.0)
+    call.under_way.mark_loop(quiet)
+    told = call.end()
+    assert (told.guidance_asked, told.guidance_in_force) == (5.0, 1.0)
+    assert told.overridden == ("guidance_scale",)
