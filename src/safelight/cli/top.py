@@ -39,27 +39,30 @@ def top(
 
         safelight top http://127.0.0.1:8000 --once
     """
-    source, out = _Source(address(url), window), console()
-    first, pause = source.read(), threading.Event()
-    with suppress(KeyboardInterrupt):
-        if once:
-            pause.wait(interval)
-            out.print(_panel(source, source.read(), out))
-        elif out.is_terminal:
-            with Live(_panel(source, first, out), console=out, screen=True) as live:
-                while not pause.wait(interval):
-                    live.update(_panel(source, source.read(), out), refresh=True)
-        else:
+    with httpx.Client(timeout=_TIMEOUT_SECONDS) as client, suppress(KeyboardInterrupt):
+        _show(_Source(address(url), window, client), interval, once=once)
+
+
+def _show(source: "_Source", interval: float, *, once: bool) -> None:
+    out, first, pause = console(), source.read(), threading.Event()
+    if once:
+        pause.wait(interval)
+        out.print(_panel(source, source.read(), out))
+    elif out.is_terminal:
+        with Live(_panel(source, first, out), console=out, screen=True) as live:
             while not pause.wait(interval):
-                out.print(_panel(source, source.read(), out))
+                live.update(_panel(source, source.read(), out), refresh=True)
+    else:
+        while not pause.wait(interval):
+            out.print(_panel(source, source.read(), out))
 
 
 class _Source:
     """Reads `/metrics` again and again, and compares each reading with those before."""
 
-    def __init__(self, url: str, window_seconds: float) -> None:
+    def __init__(self, url: str, window_seconds: float, client: httpx.Client) -> None:
         self.url = url
-        self._client = httpx.Client(timeout=_TIMEOUT_SECONDS)
+        self._client = client
         self._window = Window(window_seconds)
 
     def read(self) -> View:

@@ -5,6 +5,7 @@ import threading
 from pathlib import Path
 from typing import Annotated
 
+import httpx
 import typer
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -13,7 +14,7 @@ from rich.text import Text
 
 from safelight.cli.options import console, knob, model_argument
 from safelight.settings import Settings, load
-from safelight.stack.check import Answer, Checker, prove
+from safelight.stack.check import TIMEOUT_SECONDS, Answer, Checker, prove
 from safelight.stack.local import PROMETHEUS, SERVICE, Plan, Stack, plan
 
 _INTERRUPTED = 130
@@ -109,8 +110,9 @@ def _hints(started: Plan) -> Text:
 
 
 def _check(started: Plan, settings: Settings, out: Console, stop: threading.Event) -> bool:
-    checker = Checker(started.find(SERVICE).url, started.find(PROMETHEUS).url)
-    with out.status("sending edits") as status:
+    service, prometheus = (started.find(name).url for name in (SERVICE, PROMETHEUS))
+    with httpx.Client(timeout=TIMEOUT_SECONDS) as client, out.status("sending edits") as status:
+        checker = Checker(service, prometheus, client)
         answers = prove(checker, settings.namespace, SERVICE, wait=stop.wait, report=status.update)
     out.print(_answers(answers, with_queries=out.width >= _WIDE_COLUMNS))
     return bool(answers) and all(answer.good for answer in answers)

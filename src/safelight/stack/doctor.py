@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
-from safelight.errors import PortTaken
+from safelight.errors import BadSetting, PortTaken
 from safelight.settings import Settings, environment_name
 from safelight.stack.local import (
     ALERTMANAGER,
@@ -128,5 +128,8 @@ def _ports(settings: Settings) -> Iterator[Finding]:
             require_free_port(Program(name, (), settings.host, port, "/"))
         except PortTaken:
             yield Finding("port", str(port), found=False, detail="taken", remedy=remedy)
+        except BadSetting as wrong:
+            remedy = f"Set {environment_name('host')} to an address of this machine."
+            yield Finding("port", str(port), found=False, detail=str(wrong), remedy=remedy)
         else:
             yield Finding("port", str(port), found=True, detail=f"free, for {name}")

@@ -148,4 +148,4 @@ def is_writable(folder: Path) -> bool:
     """Tell whether files can be made in a folder, or in the nearest that exists above it."""
     while not folder.exists():
         folder = folder.parent
-    return os.access(folder, os.W_OK)
+    return folder.is_dir() and os.access(folder, os.W_OK)

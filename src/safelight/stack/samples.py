@@ -30,9 +30,9 @@ def photo(width: int, height: int, seed: int = 0) -> bytes:
     for _ in range(12):
         x, y, radius = chance.randrange(width), chance.randrange(height), chance.randrange(8, 120)
         draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=_colour(chance))
-    grain = Image.effect_noise(image.size, 24).convert("RGB")
+    grain = Image.frombytes("L", image.size, chance.randbytes(width * height)).convert("RGB")
     buffer = BytesIO()
-    Image.blend(image.filter(ImageFilter.GaussianBlur(3)), grain, 0.08).save(
+    Image.blend(image.filter(ImageFilter.GaussianBlur(3)), grain, 0.04).save(
         buffer, "JPEG", quality=88
     )
     return buffer.getvalue()

@@ -1,0 +1,245 @@
+"""The real stack, started once: the service, Prometheus, Alertmanager and node-exporter."""
+
+import subprocess
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from io import BytesIO
+from time import monotonic
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+from PIL import Image
+
+from safelight.metrics.registry import parse, where
+from safelight.settings import Settings, load
+from safelight.stack.check import TIMEOUT_SECONDS, Answer, Checker, prove
+from safelight.stack.local import PROMETHEUS, SERVICE, Stack, plan
+from safelight.stack.samples import photo
+from safelight.stack.top import QUANTILES, Reading, Window
+from tests.reading import OPENMETRICS
+from tests.stack.waiting import all_gone, eventually, free_ports
+
+NAMESPACE = "instructpix2pix"
+START_SECONDS, HEAL_SECONDS, FIRST_POINT_SECONDS = 90.0, 10.0, 60.0
+ROW_P2 = (
+    f'sum(rate({NAMESPACE}_request_success_total{{instruction_type=~"make.*old|age.*"}}[1h]))'
+    f' / sum(rate({NAMESPACE}_request_total{{instruction_type=~"make.*old|age.*"}}[1h]))'
+)
+
+
+@dataclass(frozen=True)
+class Real:
+    """What is running, and what was seen while it started."""
+
+    stack: Stack
+    service: str
+    prometheus: str
+    first_point_seconds: float
+    answers: list[Answer]
+
+    def get(self, path: str, **params: str) -> Any:
+        answer = httpx.get(f"{self.prometheus}/api/v1/{path}", params=params, timeout=10)
+        return answer.raise_for_status().json()["data"]
+
+    def query(self, query: str) -> list[float]:
+        return [float(sample["value"][1]) for sample in self.get("query", query=query)["result"]]
+
+    def metrics(self, accept: str = "text/plain") -> httpx.Response:
+        return httpx.get(f"{self.service}/metrics", headers={"accept": accept}, timeout=10)
+
+    def counted(self, name: str, **labels: str) -> float:
+        """Return a metric of the service, its series summed."""
+        found = where(parse(self.metrics().text), f"{NAMESPACE}_{name}", **labels)
+        return sum(value for _, value in found)
+
+    def edit(self, steps: int = 2, size: int = 128) -> httpx.Response:
+        return httpx.post(
+            f"{self.service}/api/edit",
+            params={"instruction": "make him old", "steps": steps},
+            content=photo(size, size),
+            headers={"content-type": "image/jpeg"},
+            timeout=60,
+        )
+
+    def is_ready(self) -> bool:
+        return httpx.get(f"{self.service}/readyz", timeout=5).status_code == httpx.codes.OK
+
+
+def _settings(folder: Any) -> Settings:
+    api, prometheus, alertmanager, node = free_ports(4)
+    return load(
+        port=api, prometheus_port=prometheus, alertmanager_port=alertmanager,
+        node_exporter_port=node, state_folder=folder, grace_seconds=5,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Real]:
+    settings = _settings(tmp_path_factory.mktemp("state"))
+    began = monotonic()
+
+    def wait(seconds: float) -> bool:
+        return threading.Event().wait(seconds) or monotonic() - began > START_SECONDS
+
+    stack = Stack(plan(settings), settings, lambda _text: None, wait)
+    try:
+        assert stack.start(), "the stack was not ready in time"
+        service, prometheus = (stack.plan.find(name).url for name in (SERVICE, PROMETHEUS))
+        first = Real(stack, service, prometheus, 0, [])
+        eventually(
+            lambda: first.query(f"{NAMESPACE}_workers_ready == 1"), within=60, what="a first point"
+        )
+        seconds = monotonic() - began
+        with httpx.Client(timeout=TIMEOUT_SECONDS) as client:
+            checker = Checker(service, prometheus, client)
+            answers = prove(checker, NAMESPACE, SERVICE, wait=threading.Event().wait)
+        yield Real(stack, service, prometheus, seconds, answers)
+    finally:
+        processes = psutil.Process().children(recursive=True)
+        stack.stop()
+        assert all_gone(processes)
+
+
+def test_the_first_point_is_in_prometheus_within_a_minute(real: Real) -> None:
+    assert real.first_point_seconds < FIRST_POINT_SECONDS
+
+
+def test_prometheus_knows_everything_that_it_is_asked(real: Real) -> None:
+    unknown = [answer.question.title for answer in real.answers if not answer.good]
+    assert len(real.answers) >= 14
+    assert unknown == []
+
+
+@pytest.mark.parametrize("job", ["safelight", "node", "prometheus", "alertmanager"])
+def test_the_target_shows_up(job: str, real: Real) -> None:
+    """Row P10."""
+    targets = {each["labels"]["job"]: each for each in real.get("targets")["activeTargets"]}
+    assert targets[job]["health"] == "up", targets[job]["lastError"]
+    assert real.query(f'up{{job="{job}"}}') == [1]
+
+
+def test_the_query_of_row_p2_is_answered(real: Real) -> None:
+    assert real.query(ROW_P2) == [1]
+
+
+@pytest.mark.parametrize(
+    ("row", "histogram", "most_seconds"),
+    [
+        ("P1", "request_duration_seconds", 60),
+        ("P3", "request_queued_duration_seconds", 10),
+        ("P5", "step_latency_seconds", 2),
+    ],
+)
+def test_the_p95_is_a_time(row: str, histogram: str, most_seconds: float, real: Real) -> None:
+    rate = f"rate({NAMESPACE}_{histogram}_bucket[5m])"
+    [p95] = real.query(f"histogram_quantile(0.95, sum by (le) ({rate}))")
+    assert 0 < p95 <= most_seconds, row
+
+
+def test_steps_are_told_apart_by_their_place(real: Real) -> None:
+    """Row P5: the edits of the check have twelve steps."""
+    counted = real.get("query", query=f"sum by (step) ({NAMESPACE}_step_latency_seconds_count)")
+    steps = {each["metric"]["step"]: float(each["value"][1]) for each in counted["result"]}
+    edits = steps["11-20"] / 2
+    assert edits >= 1
+    assert steps == {"1-5": 5 * edits, "6-10": 5 * edits, "11-20": 2 * edits}
+
+
+@pytest.mark.parametrize(
+    "metric",
+    ["host_cpu_utilization_ratio", "host_memory_used_bytes", "host_disk_read_bytes_total",
+     "host_disk_written_bytes_total", "node_cpu_seconds_total"],
+)  # fmt: skip
+def test_the_machine_is_measured(metric: str, real: Real) -> None:
+    """Row Z4."""
+    assert real.query(metric)
+
+
+def test_http_requests_are_counted_under_the_names_people_know(real: Real) -> None:
+    """Row D1."""
+    where = '{handler="/api/edit",method="POST",status="200"}'
+    [edits] = real.query(f"http_requests_total{where}")
+    assert edits >= 1
+    assert real.query('http_request_duration_seconds_count{handler="/api/edit",method="POST"}')
+
+
+def test_exemplars_lead_from_a_latency_to_its_trace(real: Real) -> None:
+    name = f"{NAMESPACE}_request_duration_seconds_bucket"
+    found = real.get("query_exemplars", query=name, start="0", end="9999999999")
+    traces = [each["labels"]["trace_id"] for series in found for each in series["exemplars"]]
+    assert traces
+    assert all(len(trace) == 32 for trace in traces)
+
+
+def test_every_rule_is_loaded_and_healthy(real: Real) -> None:
+    groups = real.get("rules")["groups"]
+    rules = [rule for group in groups for rule in group["rules"]]
+    assert {rule["type"] for rule in rules} == {"recording", "alerting"}
+    assert [(rule["name"], rule["lastError"]) for rule in rules if rule["health"] != "ok"] == []
+
+
+def test_the_alertmanager_is_discovered(real: Real) -> None:
+    assert len(real.get("alertmanagers")["activeAlertmanagers"]) == 1
+
+
+def test_promtool_has_no_complaint_about_the_metrics(real: Real) -> None:
+    text = real.metrics()
+    assert text.headers["content-type"].startswith("text/plain")
+    command = ("promtool", "check", "metrics")
+    checked = subprocess.run(command, input=text.text, capture_output=True, text=True, check=False)
+    assert (checked.returncode, checked.stdout, checked.stderr) == (0, "", "")
+
+
+def test_openmetrics_is_served_with_exemplars(real: Real) -> None:
+    answer = real.metrics(OPENMETRICS)
+    assert answer.headers["content-type"].startswith("application/openmetrics-text")
+    assert answer.text.endswith("# EOF\n")
+    assert '# {trace_id="' in answer.text
+
+
+def test_top_says_the_same_as_prometheus(real: Real) -> None:
+    now = parse(real.metrics().text)
+    seen = Reading(now, {}, 1.0, NAMESPACE).view()
+
+    def same() -> bool:
+        name = f"sum by (le) ({NAMESPACE}_request_duration_seconds_bucket)"
+        said = [real.query(f"histogram_quantile({q}, {name})") for q in QUANTILES]
+        return [value for [value] in said] == pytest.approx(list(seen.latency_seconds))
+
+    eventually(same, within=15, what="Prometheus has scraped what top read")
+    assert "demo-edit" in Window(10).add(now, 0.0).model
+
+
+def test_a_worker_that_is_killed_in_the_middle_of_an_edit_is_seen_counted_and_healed(
+    real: Real,
+) -> None:
+    api = psutil.Process(real.stack.pid(SERVICE))
+    [worker] = [each for each in api.children() if "safelight.serving.worker" in each.cmdline()]
+    died = real.counted("worker_restarts_total", reason="died")
+    with ThreadPoolExecutor(1) as pool:
+        caller = pool.submit(real.edit, steps=100, size=256)
+        at_work = worker.cpu_times().user + 0.2
+        eventually(lambda: worker.cpu_times().user > at_work, within=30, what="the edit began")
+        worker.kill()
+        killed_at = monotonic()
+        answer = caller.result(timeout=30)
+    assert (answer.status_code, answer.json()["reason"]) == (503, "worker_lost")
+    assert real.counted("worker_restarts_total", reason="died") == died + 1
+    eventually(real.is_ready, within=HEAL_SECONDS - (monotonic() - killed_at), what="ready again")
+    assert (api.pid, api.is_running()) == (real.stack.pid(SERVICE), True)
+    _is_good(real.edit())
+    eventually(
+        lambda: real.query(f'{NAMESPACE}_worker_restarts_total{{reason="died"}} >= {died + 1}'),
+        within=20,
+        what="Prometheus knows of the death",
+    )
+
+
+def _is_good(answer: httpx.Response) -> None:
+    assert answer.status_code == httpx.codes.OK, answer.text
+    with Image.open(BytesIO(answer.content)) as image:
+        assert (image.format, image.size) == ("PNG", (128, 128))
