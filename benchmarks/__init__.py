@@ -1,1 +1,1 @@
-"""What watching costs, measured side by side in one run: `python -m benchmarks`, or `make bench`."""
+"""What watching costs, measured side by side in one run: `make bench`."""

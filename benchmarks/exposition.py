@@ -12,7 +12,7 @@ _ROUNDS = 9
 
 
 def measure() -> Iterator[Figure]:
-    """Yield the exposition's lines and the time it takes; and what a scrape costs other requests."""
+    """Yield the exposition's lines and time, and what a scrape costs other requests."""
     from safelight.metrics.registry import Meter
 
     meter = Meter("bench")
@@ -40,9 +40,8 @@ def _flooded(meter: "object") -> "object":
         number = scope["number"]
         exchange = current_exchange()
         if exchange is not None and number >= 0:
-            call = PipelineCall(
-                "Flood", classify(f"add wish {number}"), images=((number, number + 1),)
-            )
+            kind, size = classify(f"add wish {number}"), (number, number + 1)
+            call = PipelineCall("Flood", kind, images=(size,))
             exchange.add(call)
         await send({"type": "http.response.start", "status": 200 + number % 400, "headers": []})
         await send({"type": "http.response.body", "body": b""})

@@ -1,4 +1,4 @@
-"""What an HTTP request pays for being watched: CPU time of the server's process, plain beside watched.
+"""What an HTTP request pays for being watched: CPU time of the server, plain beside watched.
 
 Three servers stand side by side; short rounds of load go to each in turn, so that what the machine
 does meanwhile hits all alike. CPU time is read from the operating system.
@@ -42,7 +42,7 @@ def measure() -> Iterator[Figure]:
     yield Figure("plain FastAPI echo, CPU of a request", plain, "µs")
     yield Figure("`watch` adds to it", ours - plain, "µs", 12)
     yield Figure("prometheus-fastapi-instrumentator adds", peer - plain, "µs")
-    yield Figure("`watch` against instrumentator", (ours - plain) / (peer - plain), "×", 0.333)
+    yield Figure("`watch` against instrumentator", (ours - plain) / (peer - plain), "times", 0.333)
 
 
 @contextmanager

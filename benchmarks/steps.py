@@ -68,8 +68,9 @@ def _per_step(pipeline: NullPipeline) -> float:
 
 
 def _real() -> Iterator[Figure]:
-    import safelight
     from PIL import Image
+
+    import safelight
     from safelight.models.demo.build import build_edit
 
     pipeline: Any = build_edit()
@@ -89,4 +90,4 @@ def _real() -> Iterator[Figure]:
             pairs.append((before, run()))
     yield Figure("tiny InstructPix2Pix, a step", median(p for p, _ in pairs) * 1e3, "ms")
     change = median(after / before for before, after in pairs)
-    yield Figure("the same, watched against plain (noise ±2 %)", change, "×")
+    yield Figure("the same, watched against plain (noise ±2 %)", change, "times")

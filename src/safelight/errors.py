@@ -18,6 +18,7 @@ SafelightError
 ├── ModelFailure                 the model could not (5xx)
 │   ├── OutOfMemory              cuda_oom                503
 │   └── ModelError               model_error             500
+├── InternalError                internal_error          500
 └── Unusable                     the operator's to mend: nothing starts (exit code 2 or 3)
     ├── BadSetting
     ├── MissingExtra
@@ -199,6 +200,13 @@ class ModelError(ModelFailure):
 
     def __init__(self, kind: str) -> None:
         super().__init__(f"The model failed with {kind}. The service's log has the details.")
+
+
+class InternalError(SafelightError):
+    """The service itself failed in a way that nobody foresaw; its log has the details."""
+
+    def __init__(self) -> None:
+        super().__init__("The service failed unexpectedly. Its log has the details.")
 
 
 class Unusable(SafelightError):

@@ -6,7 +6,7 @@ from fastapi import Request
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
-from safelight.errors import SafelightError, reason_of_status
+from safelight.errors import InternalError, SafelightError, reason_of_status
 from safelight.telemetry.record import current_exchange
 
 MEDIA_TYPE = "application/problem+json"
@@ -31,9 +31,8 @@ async def on_http_error(_request: Request, error: Exception) -> Response:
 
 async def on_any_error(_request: Request, _error: Exception) -> Response:
     """Answer what nobody foresaw; the log has the trace, the caller has none of it."""
-    return problem(
-        500, "internal_error", "The service failed unexpectedly. Its log has the details."
-    )
+    unforeseen = InternalError()
+    return problem(unforeseen.status, unforeseen.reason, str(unforeseen))
 
 
 def problem(

@@ -1,0 +1,72 @@
+"""The documentation: generated pages are as the source makes them, and nothing is left out."""
+
+import re
+import runpy
+from pathlib import Path
+
+import pytest
+
+from safelight.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+
+
+def test_every_generated_page_is_as_the_source_makes_it() -> None:
+    assert runpy.run_path(str(ROOT / "scripts" / "docs.py"))["drift"]() == []
+
+
+@pytest.mark.parametrize("name", Settings.model_fields)
+def test_every_setting_is_documented(name: str) -> None:
+    assert f"`{name}`" in (DOCS / "settings.md").read_text()
+
+
+def test_every_runtime_dependency_says_why_it_is_there() -> None:
+    project = (ROOT / "pyproject.toml").read_text()
+    listed = re.findall(r'^  "([a-z][a-z0-9-]*)[<>=~"]', project, flags=re.MULTILINE)
+    told = (DOCS / "dependencies.md").read_text()
+
+    assert len(listed) > 20
+    assert [name for name in listed if f"`{name}`" not in told] == []
+
+
+def modules() -> set[str]:
+    """Return every module of the package, as the plan names them."""
+    source = ROOT / "src" / "safelight"
+    return {
+        file.relative_to(source).as_posix()
+        for file in source.rglob("*.py")
+        if file.name != "__init__.py"
+    }
+
+
+def test_the_floor_plan_equals_the_tree() -> None:
+    plan = (DOCS / "architecture.md").read_text().partition("## The floor plan")[2]
+    drawn = set(re.findall(r"^\| `([\w/]+\.py)` \|", plan, flags=re.MULTILINE))
+
+    assert drawn == modules()
+
+
+ROW = re.compile(r"^\| ([PDZR]\d+) \| (.*) \|$", flags=re.MULTILINE)
+TEST = re.compile(r"`(tests/[\w/]+\.py)(?:::(\w+))?`")
+
+
+def test_every_row_of_the_requirements_is_mapped_to_tests_that_exist_or_to_not_yet() -> None:
+    rows = dict(ROW.findall((DOCS / "requirements.md").read_text()))
+    wanted = {
+        *(f"P{n}" for n in range(1, 18)), *(f"D{n}" for n in range(1, 8)),
+        *(f"Z{n}" for n in range(1, 13)), *(f"R{n}" for n in range(1, 13)),
+    }  # fmt: skip
+
+    assert set(rows) == wanted
+    for name, told in rows.items():
+        named = TEST.findall(told)
+        assert named or "not yet" in told, name
+        for file, test in named:
+            assert f"def {test}" in (ROOT / file).read_text(), f"{name}: {file}::{test}"
+
+
+def test_every_link_between_the_pages_leads_somewhere() -> None:
+    for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS.glob("*.md")]:
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
