@@ -17,6 +17,7 @@ from PIL import Image
 
 from safelight.metrics.registry import parse, where
 from safelight.models.demo.build import demo_folder
+from safelight.settings import program_environment
 from tests.pipelines import picture
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -54,7 +55,8 @@ def service(request: pytest.FixtureRequest, model: Path) -> Iterator[Running]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [sys.executable, str(EXAMPLES / request.param), str(model), str(port)]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+    environment = program_environment(OMP_NUM_THREADS="1")
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
         try:
             reader = wait_for_address(process)
             yield Running(f"http://127.0.0.1:{port}")
