@@ -423,6 +423,15 @@ def test_a_watched_pipeline_can_be_moved_and_lend_its_parts(editing: Any, heard:
     assert StableDiffusionPipeline is not type(editing)
 
 
+def test_outside_a_call_bars_and_prompts_are_nobodys(editing: Any, heard: Heard) -> None:
+    edit(editing)
+    told = heard.call
+    bar = editing.progress_bar(total=3)
+    assert type(bar).__module__.startswith("tqdm")
+    editing._encode_prompt("add a hat", "cpu", 1, False)
+    assert heard.calls == [told]
+
+
 def test_unwatching_in_the_middle_of_a_call_lets_it_end(edit_pipe: Any, heard: Heard) -> None:
     def leave(pipe: Any, step: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
         probe.unwatch()

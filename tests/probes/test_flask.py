@@ -223,6 +223,8 @@ def test_after_the_request_nothing_of_it_is_current(app: Flask) -> None:
 def test_an_application_is_watched_and_unwatched_after_it_served(meter: Meter) -> None:
     app = service()
     original: Any = app.wsgi_app
+    app.before_request(lambda: None)
+    hooks = [*app.before_request_funcs[None]]
     ask(app, "/hello")
     probe = FlaskProbe(app, meter=meter, sink=lambda record: None)
     ask(app, "/hello")
@@ -232,6 +234,7 @@ def test_an_application_is_watched_and_unwatched_after_it_served(meter: Meter) -
     assert ask(app, "/metrics").status_code == 404
     assert value(meter, HTTP_REQUESTS) == 1
     assert app.wsgi_app == original
+    assert app.before_request_funcs[None] == hooks
 
 
 def test_watching_twice_is_refused(app: Flask, meter: Meter) -> None:
