@@ -69,5 +69,6 @@ def _usage(error: Any) -> str:
 
 
 def _end(message: str, code: int) -> NoReturn:
-    typer.secho(f"safelight: {message}", err=True, fg=None if plain_output() else "red")
+    colour = False if plain_output() else None  # None: where it is a terminal
+    typer.secho(f"safelight: {message}", err=True, fg="red", color=colour)
     sys.exit(code)

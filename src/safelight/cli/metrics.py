@@ -9,6 +9,8 @@ from safelight.cli.options import console, knob
 from safelight.metrics.reference import as_markdown, rows
 from safelight.settings import load
 
+_WIDE_COLUMNS = 120
+
 
 def metrics(
     namespace: Annotated[str | None, knob("namespace")] = None,
@@ -22,9 +24,15 @@ def metrics(
     if markdown:
         typer.echo(as_markdown(chosen), nl=False)
         return
+    out = console()
     table = Table(title=f"Metrics of the namespace {chosen}", title_justify="left")
-    for column in ("metric", "kind", "labels", "what it says"):
-        table.add_column(column, overflow="fold")
-    for row in rows(chosen):
-        table.add_row(*row)
-    console().print(table)
+    table.add_column("metric", no_wrap=True)
+    wide = out.width >= _WIDE_COLUMNS
+    for column in ("kind", "labels", "what it says") if wide else ("what it says",):
+        table.add_column(column)
+    for name, kind, labels, says in rows(chosen):
+        if wide:
+            table.add_row(name, kind, labels, says)
+        else:
+            table.add_row(name, f"{says}\n[dim]{kind} {labels}[/dim]")
+    out.print(table)

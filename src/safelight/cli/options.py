@@ -10,13 +10,14 @@ from safelight.errors import BadSetting
 from safelight.settings import Settings, environment_name
 
 _FILE_COLUMNS = 140
+_LAST_PORT = 65535
 
 
-def knob(field: str, *names: str) -> Any:
+def knob(field: str) -> Any:
     """Return the option for a setting; not given, it leaves the environment's or the default."""
     info = Settings.model_fields[field]
     return typer.Option(
-        *(names or (f"--{field.replace('_', '-')}",)),
+        f"--{field.replace('_', '-')}",
         help=f"{info.description} {_default(field)}",
         show_default=False,
     )
@@ -37,7 +38,7 @@ def address(text: str) -> str:
         url = httpx.URL(text if "://" in text else f"http://{text}")
     except httpx.InvalidURL:
         url = httpx.URL("")
-    if url.scheme not in ("http", "https") or not url.host:
+    if url.scheme not in ("http", "https") or not url.host or (url.port or 0) > _LAST_PORT:
         raise BadSetting(f"{text[:80]!r} is no address; write it like http://127.0.0.1:8000.")
     return str(url).rstrip("/")
 

@@ -1,0 +1,162 @@
+import os
+import pty
+import subprocess
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+import typer
+
+from safelight.cli import main as module
+from safelight.errors import ModelNotFound
+from tests.cli.conftest import Call
+
+COMMANDS = ("up", "serve", "top", "traffic", "metrics", "doctor", "export")
+
+
+def test_the_version_is_the_installed_one(call: Call) -> None:
+    answer = call("--version")
+    assert (answer.code, answer.out) == (0, f"safelight {version('safelight')}\n")
+
+
+def test_without_a_command_the_help_is_shown(call: Call) -> None:
+    answer = call()
+    assert answer.code == 2
+    assert all(command in answer.out for command in COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_a_help_with_an_example_that_fits_80_columns(
+    command: str, call: Call
+) -> None:
+    answer = call(command, "--help")
+    assert answer.code == 0
+    assert f"safelight {command}" in answer.out
+    assert "Example" in answer.out or command == "doctor"
+    assert max(map(len, answer.out.splitlines())) <= 80
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("nope",), "No such command 'nope'. See: safelight --help"),
+        (("up", "--nope"), "No such option: --nope. See: safelight up --help"),
+        (("up", "one", "two"), "unexpected extra argument"),
+        (("serve", "--port", "abc"), "Invalid value for '--port'"),
+        (("top", "--interval", "0"), "Invalid value for '--interval'"),
+        (("traffic", "--rate", "nan"), "Invalid value for '--rate'"),
+        (("metrics", "--namespace", "Bad Name"), "SAFELIGHT_NAMESPACE"),
+        (("serve", "--queue-limit", "-3"), "SAFELIGHT_QUEUE_LIMIT"),
+    ],
+)
+def test_a_wrong_command_line_is_one_line_and_code_2(
+    arguments: Sequence[str], said: str, call: Call
+) -> None:
+    answer = call(*arguments)
+    assert answer.code == 2
+    assert answer.line.startswith("safelight: ")
+    assert said in answer.line
+    assert answer.out == ""
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("PORT", "abc"), ("PORT", "-1"), ("PORT", "70000"), ("QUEUE_LIMIT", "-1"),
+        ("REQUEST_TIMEOUT_SECONDS", "-5"), ("DEVICE", "toaster"), ("LOG_FORMAT", "xml"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("command", ["doctor", "up", "serve", "metrics"])
+def test_a_bad_variable_is_named(
+    command: str, variable: str, value: str, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"SAFELIGHT_{variable}", value)
+    answer = call(command)
+    assert (answer.code, answer.out) == (2, "")
+    assert f"SAFELIGHT_{variable}" in answer.line
+    assert value in answer.line
+
+
+def test_several_bad_variables_are_all_named(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SAFELIGHT_PORT", "x")
+    monkeypatch.setenv("SAFELIGHT_HOST_INTERVAL_SECONDS", "0")
+    line = call("doctor").line
+    assert "SAFELIGHT_PORT" in line
+    assert "SAFELIGHT_HOST_INTERVAL_SECONDS" in line
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(None, "is no file"), (b"port = = 3", "cannot be read"), (b"\xff\xfe", "cannot be read"),
+     (b"prt = 3", "PRT"), (b"port = 'x'", "SAFELIGHT_PORT")],
+)  # fmt: skip
+def test_a_bad_configuration_file_is_one_line(
+    content: bytes | None, said: str, call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "safelight.toml"
+    if content is not None:
+        file.write_bytes(content)
+    monkeypatch.setenv("SAFELIGHT_CONFIG", str(file))
+    answer = call("doctor")
+    assert answer.code == 2
+    assert said in answer.line
+
+
+def test_an_error_of_ours_is_a_line_and_its_code(
+    call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(**_options: object) -> None:
+        raise ModelNotFound("x/y", "no.")
+
+    monkeypatch.setattr(module, "app", fail)
+    answer = call()
+    assert answer.code == ModelNotFound.exit_code == 3
+    assert "'x/y' could not be loaded" in answer.line
+
+
+@pytest.mark.parametrize("interruption", [KeyboardInterrupt, typer.Abort])
+def test_ctrl_c_is_code_130_and_no_word(
+    interruption: type[BaseException], call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(**_options: object) -> None:
+        raise interruption
+
+    monkeypatch.setattr(module, "app", interrupted)
+    answer = call()
+    assert (answer.code, answer.out, answer.err) == (130, "", "")
+
+
+def on_a_terminal(*arguments: str, **environment: str) -> bytes:
+    """Return what `safelight` writes where all its output is a terminal."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "safelight", *arguments],
+        stdin=theirs, stdout=theirs, stderr=theirs,
+        env={**os.environ, "TERM": "xterm-256color", **environment},
+    )  # fmt: skip
+    os.close(theirs)
+    written = b""
+    try:
+        while chunk := os.read(ours, 65536):
+            written += chunk
+    except OSError:  # how a terminal says that nobody writes to it any more
+        pass
+    finally:
+        os.close(ours)
+        process.wait(30)
+    return written
+
+
+def test_an_error_is_red_on_a_terminal_and_plain_where_colours_are_unwanted() -> None:
+    assert b"\x1b[31m" in on_a_terminal("nope")
+    plain = on_a_terminal("nope", NO_COLOR="1")
+    assert b"\x1b[" not in plain
+    assert b"No such command" in plain
+
+
+def test_python_m_safelight_is_the_command_and_a_reader_that_leaves_is_no_traceback() -> None:
+    command = f"{sys.executable} -m safelight metrics --markdown | head -c 9"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("# Metrics", "")

@@ -1,0 +1,152 @@
+import signal
+import socket
+from pathlib import Path
+
+import httpx
+import pytest
+from rich.console import Console
+
+from safelight.cli.up import _addresses, _answers
+from safelight.settings import load
+from safelight.stack.check import Answer, Question
+from safelight.stack.local import plan
+from tests.cli.conftest import Call
+from tests.cli.running import started
+from tests.stack.waiting import free_ports, stub_programs
+
+PORTS = ("--port", "--prometheus-port", "--alertmanager-port", "--node-exporter-port")
+
+
+def elsewhere(tmp_path: Path) -> tuple[str, ...]:
+    """Return options for ports that are free and a state folder of the test's own."""
+    ports = (str(part) for pair in zip(PORTS, free_ports(4), strict=True) for part in pair)
+    return (*ports, "--state-folder", str(tmp_path / "state"))
+
+
+# ── What cannot start ────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_taken_port_is_one_line_and_nothing_is_started(call: Call, tmp_path: Path) -> None:
+    options = elsewhere(tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = str(listener.getsockname()[1])
+        answer = call("up", *options, "--alertmanager-port", port)
+    assert (answer.code, answer.out) == (3, "")
+    assert f"Port {port} on 127.0.0.1, wanted by alertmanager, is taken." in answer.line
+
+
+def test_two_programs_on_one_port_are_one_line(call: Call, tmp_path: Path) -> None:
+    answer = call("up", *elsewhere(tmp_path), "--port", "8123", "--prometheus-port", "8123")
+    assert (answer.code, answer.out) == (2, "")
+    assert "safelight and prometheus both want port 8123" in answer.line
+
+
+@pytest.mark.parametrize("missing", ["prometheus", "prometheus-alertmanager"])
+def test_a_missing_program_is_one_line(
+    missing: str, call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others = {"prometheus", "prometheus-alertmanager"} - {missing}
+    monkeypatch.setenv("PATH", stub_programs(tmp_path / "bin", *others))
+    answer = call("up", *elsewhere(tmp_path))
+    assert (answer.code, answer.out) == (3, "")
+    assert f"apt-get install {missing};" in answer.line
+
+
+def test_a_state_folder_that_cannot_be_written_is_one_line(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    answer = call("up", *elsewhere(tmp_path), "--state-folder", str(tmp_path / "file/state"))
+    assert (answer.code, answer.out) == (2, "")
+    assert "cannot be written: Not a directory. Choose another" in answer.line
+
+
+def test_an_address_that_is_not_ours_is_one_line(call: Call, tmp_path: Path) -> None:
+    answer = call("up", *elsewhere(tmp_path), "--host", "192.0.2.1")
+    assert (answer.code, answer.out) == (2, "")
+    assert "safelight cannot listen on 192.0.2.1:" in answer.line
+
+
+def test_a_model_that_is_nowhere_ends_everything_with_one_line(call: Call, tmp_path: Path) -> None:
+    answer = call("up", "no-such/model", *elsewhere(tmp_path))
+    assert answer.code == 1
+    assert "The model 'no-such/model' could not be loaded" in answer.line
+    assert str(tmp_path / "state/logs/safelight.log") in answer.line
+    assert answer.out.splitlines() == ["starting safelight", "stopping"]
+
+
+# ── What is printed ──────────────────────────────────────────────────────────────────────────────
+
+
+def printed(width: int, table: object) -> str:
+    console = Console(width=width, color_system=None)
+    with console.capture() as captured:
+        console.print(table)
+    return captured.get()
+
+
+def test_addresses_are_whole_on_80_columns() -> None:
+    made = plan(load())
+    text = printed(80, _addresses(made))
+    assert max(map(len, text.splitlines())) <= 80
+    for program in made.programs:
+        assert f" {program.name} " in text
+        assert f" {program.url} " in text
+
+
+ANSWERS = [
+    Answer(Question("P95", "histogram_quantile(0.95, [5m])", "s"), 0.0412),
+    Answer(Question("slow", "q", "s"), 4.25),
+    Answer(Question("memory", "q", "B"), 2.527e10),
+    Answer(Question("requests", "q"), 5),
+    Answer(Question("VRAM", "q", "B"), None, "absent: no CUDA"),
+    Answer(Question("lost", "q"), None),
+]
+
+
+def test_answers_are_told_in_units_that_people_read() -> None:
+    text = printed(140, _answers(ANSWERS, with_queries=True))
+    for told in ("41.2 ms", "4.25 s", "23.5 GiB", " 5 ", "absent: no CUDA", "no data", "[5m]"):
+        assert told in text
+    assert [line[2:4] for line in text.splitlines() if "│" in line] == [*["ok"] * 5, "no"]
+
+
+def test_on_a_narrow_terminal_the_queries_are_left_out() -> None:
+    text = printed(80, _answers(ANSWERS, with_queries=False))
+    assert "histogram_quantile" not in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
+# ── The real thing ───────────────────────────────────────────────────────────────────────────────
+
+
+def test_up_check_proves_the_stack_and_ends_it(tmp_path: Path) -> None:
+    with started(tmp_path, "up", "--check", *elsewhere(tmp_path)) as command:
+        command.until_it_says("Safelight is up")
+        assert command.process.wait(120) == 0, command.out + command.err
+    assert command.err == ""
+    assert "What Prometheus knows" in command.out
+    assert "success of make.*old|age.*" in command.out
+    assert " no │" not in command.out
+    assert command.out.count("│ ok │") >= 14
+    assert command.out.splitlines()[-1] == "stopping"
+    assert "\x1b" not in command.out
+
+
+def test_ctrl_c_ends_everything_that_up_started(tmp_path: Path) -> None:
+    options = elsewhere(tmp_path)
+    with started(tmp_path, "up", *options) as command:
+        command.until_it_says("Ctrl-C stops everything.")
+        assert httpx.get(f"http://127.0.0.1:{options[1]}/readyz").is_success
+        assert command.send(signal.SIGINT) == 0
+        assert len(command.seen) == 6  # itself, the service with its worker, and three watchers
+        assert command.left_behind() == []
+    assert command.err == ""
+    assert "Traceback" not in "".join(log.read_text() for log in tmp_path.glob("state/logs/*"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
+def test_a_signal_while_it_starts_ends_it_too(number: signal.Signals, tmp_path: Path) -> None:
+    with started(tmp_path, "up", *elsewhere(tmp_path)) as command:
+        command.until_it_says("starting safelight")
+        assert command.send(number) == 130
+        assert command.left_behind() == []
+    assert command.err == ""
