@@ -7,8 +7,6 @@ from PIL import Image, UnidentifiedImageError
 
 from safelight import errors
 from safelight.errors import (
-    NO_ERROR,
-    REASONS,
     BadInput,
     BadSetting,
     BodyTooLarge,
@@ -23,10 +21,8 @@ from safelight.errors import (
     Unavailable,
     UnsupportedMediaType,
     Unusable,
-    by_reason,
-    reason_of_exception,
-    reason_of_status,
 )
+from safelight.reasons import NO_ERROR, REASONS, by_reason, reason_of_exception, reason_of_status
 
 BRANCH = re.compile(r"([│ ]*)[├└]── (\w+)(?: +(.*))?")
 

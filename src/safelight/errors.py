@@ -31,8 +31,6 @@ SafelightError
 
 from collections.abc import Sequence
 
-NO_ERROR = "none"
-
 
 class SafelightError(Exception):
     """Whatever Safelight raises on purpose; its text is safe to show to the caller."""
@@ -275,80 +273,3 @@ class AlreadyWatched(Unusable):
 
     def __init__(self, what: str) -> None:
         super().__init__(f"This {what} is already watched. Call .unwatch() on the first watch.")
-
-
-# The closed set behind every `error` label and every `reason` of a problem document.
-REASONS = (
-    "bad_request",
-    "unsupported_media_type",
-    "body_too_large",
-    "not_an_image",
-    "image_damaged",
-    "image_too_large",
-    "invalid_parameter",
-    "not_ready",
-    "overloaded",
-    "worker_lost",
-    "timeout",
-    "cancelled",
-    "cuda_oom",
-    "model_error",
-    "internal_error",
-)
-
-_BY_REASON: dict[str, type[SafelightError]] = {
-    error.reason: error
-    for error in (
-        NotAnImage, ImageDamaged, ImageTooLarge, InvalidParameter, Cancelled, OutOfMemory,
-        ModelError,
-    )
-}  # fmt: skip
-
-
-def by_reason(reason: str, detail: str) -> SafelightError:
-    """Return the error that another process raised, as it told of it."""
-    kind = _BY_REASON.get(reason, SafelightError)
-    error = kind.__new__(kind)
-    Exception.__init__(error, detail)
-    return error
-
-
-_REASON_BY_STATUS = {
-    401: "bad_request",
-    408: "timeout",
-    413: "body_too_large",
-    415: "unsupported_media_type",
-    422: "invalid_parameter",
-    429: "overloaded",
-    499: "cancelled",
-    503: "overloaded",
-    504: "timeout",
-}
-
-_REASON_BY_EXCEPTION = {
-    "OutOfMemoryError": "cuda_oom",
-    "UnidentifiedImageError": "not_an_image",
-    "DecompressionBombError": "image_too_large",
-    "TimeoutError": "timeout",
-    "CancelledError": "cancelled",
-}
-
-
-def reason_of_status(status: int) -> str:
-    """Return the reason that a bare HTTP status stands for; `none` below 400."""
-    if status < 400:
-        return NO_ERROR
-    return _REASON_BY_STATUS.get(status, "bad_request" if status < 500 else "internal_error")
-
-
-def reason_of_exception(error: BaseException, default: str = "internal_error") -> str:
-    """Return the reason of an exception raised by somebody else's code.
-
-    Classes are told by name, so that no library need be imported to know its errors.
-    """
-    if isinstance(error, SafelightError):
-        return error.reason
-    names = (cls.__name__ for cls in type(error).__mro__)
-    return next(
-        (_REASON_BY_EXCEPTION[name] for name in names if name in _REASON_BY_EXCEPTION), default
-    )

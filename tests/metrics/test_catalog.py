@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from safelight.errors import REASONS
 from safelight.metrics.catalog import (
     CATALOG,
     ERROR,
@@ -24,6 +23,7 @@ from safelight.metrics.catalog import (
     step_place,
 )
 from safelight.metrics.spec import OTHER, UNITS, Kind, Metric
+from safelight.reasons import REASONS
 
 MOST_LINES = 5000
 OF_THE_PROCESS = 30  # lines that prometheus_client's ProcessCollector adds

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from safelight.errors import REASONS
 from safelight.metrics.catalog import CATALOG, FOREIGN, HTTP_SECONDS, REQUEST_SECONDS
+from safelight.reasons import REASONS
 from safelight.rules.alerts import alert_groups, alerts
 from safelight.rules.files import RUNBOOKS, rule_file, runbook_url
 from safelight.rules.reference import as_markdown

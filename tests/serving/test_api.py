@@ -1,7 +1,9 @@
 """The routes, on a real service: three kinds of body, two kinds of answer, and what is measured."""
 
+import subprocess
 from base64 import b64decode, b64encode
 from io import BytesIO
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -160,3 +162,31 @@ def test_both_formats_of_the_metrics_are_served_and_traces_are_exemplars(
     exemplars = [line for line in open_metrics.text.splitlines() if trace in line]
     assert any("request_duration_seconds_bucket" in line for line in exemplars)
     assert any("step_latency_seconds_bucket" in line for line in exemplars)
+
+
+def test_parameters_in_the_query_serve_every_body_and_yield_to_it(service: RealService) -> None:
+    answer = service.client.post(
+        "/api/edit?instruction=make+him+old&steps=2&seed=1",
+        data={"seed": "2"},
+        files={"image": photo(64, 64)},
+    )
+
+    assert answer.status_code == 200
+    assert answer.headers["x-safelight-seed"] == "2"
+
+
+def test_a_browser_without_the_internet_shows_the_page_of_the_api(
+    service: RealService, tmp_path: Path
+) -> None:
+    flags = "--headless --no-sandbox --disable-gpu --no-first-run --virtual-time-budget=10000"
+    quiet = "--disable-background-networking --disable-component-update --disable-sync"
+    page = subprocess.run(
+        [
+            "chromium", *flags.split(), *quiet.split(), f"--user-data-dir={tmp_path}",
+            "--dump-dom", f"{service.url}/docs",
+        ],
+        capture_output=True, text=True, timeout=60,
+    ).stdout  # fmt: skip
+
+    assert "Edit an image by an instruction." in page
+    assert 'class="opblock opblock-post"' in page

@@ -83,14 +83,14 @@ async def _serves_in_order(pool: Pool) -> None:
 
 async def _hears_of_a_deadline(pool: Pool) -> None:
     soon = asyncio.get_running_loop().time() + 0.05
-    long = a_job("long", steps=100, deadline=soon)
+    long = a_job("long", steps=1000, deadline=soon)
 
     with pytest.raises(Timeout):
         await deadline(pool.run, limit_seconds=0.05)(long)
 
     next_job = a_job("next")
     await pool.run(next_job)
-    assert next_job.exchange.timeline.seconds["queue"] < 2.0  # not a hundred steps
+    assert next_job.exchange.timeline.seconds["queue"] < 5.0  # not a thousand steps
 
 
 async def _survives_a_kill(pool: Pool, meter: Meter) -> None:

@@ -1,5 +1,5 @@
-from safelight.errors import NO_ERROR
 from safelight.metrics.catalog import NO_INSTRUCTION
+from safelight.reasons import NO_ERROR
 from safelight.telemetry.record import (
     CURRENT_PASSAGE,
     Exchange,

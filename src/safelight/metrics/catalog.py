@@ -4,8 +4,8 @@ The sum of `lines` over the catalogue is the most that one process can ever expo
 to 5 000. Names in `FAMILIES` of a service are prefixed by its namespace when exposed.
 """
 
-from safelight.errors import NO_ERROR, REASONS
 from safelight.metrics.spec import OTHER, Family, Kind, Label, Metric
+from safelight.reasons import NO_ERROR, REASONS
 
 # ── Labels ───────────────────────────────────────────────────────────────────────────────────────
 
@@ -337,7 +337,7 @@ PROBE_TIMESTAMP = _own(
 )  # fmt: skip
 SERIES_FOLDED = _own(
     "safelight_series_folded_total",
-    "Label combinations entered as `other`, because their metric shows enough already.",
+    "Events entered as `other`, because their metric shows enough series already.",
     Kind.COUNTER, Label("metric", "The metric's name without its namespace."), series=30,
 )  # fmt: skip
 EXPOSITION_SECONDS = _own(

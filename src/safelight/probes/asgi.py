@@ -8,12 +8,13 @@ from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from time import perf_counter
 from typing import Any
 
-from safelight.errors import AlreadyWatched, reason_of_exception, reason_of_status
+from safelight.errors import AlreadyWatched
 from safelight.metrics.catalog import HTTP_IN_PROGRESS
 from safelight.metrics.registry import Meter
 from safelight.probes.guard import Guard
 from safelight.probes.routes import Routes
 from safelight.probes.tallies import Tallies
+from safelight.reasons import reason_of_exception, reason_of_status
 from safelight.telemetry.record import CURRENT_PASSAGE, Exchange, Sink, finish
 from safelight.telemetry.timeline import Timeline
 from safelight.telemetry.traces import current_trace_id, trace_id_of
@@ -52,7 +53,7 @@ class AsgiProbe:
         """Serve one connection; anything but HTTP passes through untouched."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
-        elif scope["path"] == METRICS_PATH:
+        elif scope["path"].endswith(METRICS_PATH) and _is_metrics(scope):
             await self._expose(scope, send)
         else:
             await self._measure(scope, receive, send)
@@ -104,6 +105,11 @@ class AsgiProbe:
         ]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": answer.body})
+
+
+def _is_metrics(scope: Scope) -> bool:
+    """Tell whether `/metrics` of this very application is asked for, wherever it is mounted."""
+    return scope["path"] in (METRICS_PATH, scope.get("root_path", "") + METRICS_PATH)
 
 
 class _Passage:

@@ -4,8 +4,8 @@ from itertools import pairwise
 from time import perf_counter
 from typing import Any
 
-from safelight.errors import NO_ERROR, reason_of_exception
 from safelight.probes.timers import Timer
+from safelight.reasons import NO_ERROR, reason_of_exception
 from safelight.telemetry.record import PipelineCall
 
 NO_GUIDANCE = 1.0  # the weight at which guidance changes nothing: uncond + 1 * (cond - uncond)

@@ -7,11 +7,12 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from time import perf_counter
 from typing import Any
 
-from safelight.errors import AlreadyWatched, reason_of_exception, reason_of_status
+from safelight.errors import AlreadyWatched
 from safelight.metrics.catalog import HTTP_IN_PROGRESS
 from safelight.metrics.registry import Meter
 from safelight.probes.guard import Guard
 from safelight.probes.tallies import Tallies
+from safelight.reasons import reason_of_exception, reason_of_status
 from safelight.telemetry.record import CURRENT_PASSAGE, Exchange, Sink, finish
 from safelight.telemetry.timeline import Timeline
 from safelight.telemetry.traces import current_trace_id, trace_id_of

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 
-from safelight.errors import NO_ERROR
 from safelight.metrics.catalog import (
     ERROR,
     HANDLER,
@@ -16,6 +15,7 @@ from safelight.metrics.catalog import (
     STATUS,
 )
 from safelight.metrics.promql import JOB, Matchers, Queries
+from safelight.reasons import NO_ERROR
 from safelight.rules.spec import (
     AS_JOB,
     AS_SECONDS,

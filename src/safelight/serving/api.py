@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 from collections.abc import Callable
+from importlib.metadata import version
 from time import perf_counter
 from typing import Any
 from uuid import uuid4
@@ -45,6 +46,7 @@ def build_api(
     """Return the application; `options` go to FastAPI."""
     api = FastAPI(
         title="Safelight",
+        version=version("safelight"),
         description=f"Edits images with {settings.model}.",
         docs_url=None,
         redoc_url=None,
@@ -61,11 +63,11 @@ def build_api(
 
 
 def _add_health(api: FastAPI, ready: Callable[[], bool]) -> None:
-    @api.get("/healthz", summary="Whether the process is alive.")
+    @api.get("/healthz", tags=["health"], summary="Whether the process is alive.")
     async def healthz() -> dict[str, str]:
         return {"status": "alive"}
 
-    @api.get("/readyz", summary="Whether the model is loaded.")
+    @api.get("/readyz", tags=["health"], summary="Whether the model is loaded.")
     async def readyz() -> dict[str, str]:
         if not ready():
             raise NotReady
@@ -79,6 +81,7 @@ def _add_edit(
 
     @api.post(
         EDIT,
+        tags=["editing"],
         summary="Edit an image by an instruction.",
         response_class=Response,
         openapi_extra=edit_route(),

@@ -1,5 +1,7 @@
 """Reads an edit from a request: a raw image, a multipart form, or JSON with base64.
 
+Parameters may always stand in the query; what the body says of one goes before it.
+
 Reading is bounded as it goes. What takes long (a big form or base64 text) runs in a thread, never
 on the event loop.
 """
@@ -60,11 +62,11 @@ async def read_body(request: Request, limit_bytes: int) -> bytes:
 async def parse_edit(request: Request, body: bytes, settings: Settings) -> EditRequest:
     """Return the edit that the body asks for. Raises BadInput, saying what is wrong with it."""
     content_type = request.headers.get("content-type", "")
-    parse = _parser(content_type, dict(request.query_params))
+    parse = _parser(content_type)
     image, fields = (
         parse(body) if len(body) < _SMALL_BYTES else await asyncio.to_thread(parse, body)
     )
-    parameters = check_parameters(fields, settings)
+    parameters = check_parameters({**request.query_params, **fields}, settings)
     if not image:
         raise MalformedBody("The image is missing or empty. Send it as the body, or as `image`.")
     return EditRequest(image, working_size(*image_size(image, settings), settings), parameters)
@@ -111,10 +113,10 @@ def working_size(width: int, height: int, settings: Settings) -> tuple[int, int]
     return size
 
 
-def _parser(content_type: str, query: Mapping[str, str]) -> Callable[[bytes], Fields]:
+def _parser(content_type: str) -> Callable[[bytes], Fields]:
     media_type = content_type.partition(";")[0].strip().lower()
     if media_type in _RAW:
-        return lambda body: (body, query)
+        return lambda body: (body, {})
     if media_type == "application/json":
         return _parse_json
     if media_type == "multipart/form-data":

@@ -11,17 +11,15 @@ _BINARY = {"type": "string", "format": "binary"}
 def edit_route() -> dict[str, Any]:
     """Return the OpenAPI of `POST /api/edit`."""
     schema = EditParameters.model_json_schema()
-    properties, required = schema["properties"], set(schema.get("required", ()))
     in_query = [
         {
             "name": name,
             "in": "query",
-            "required": False,  # in a form or JSON they are in the body
-            "description": shape.get("description", "")
-            + (" For a raw image." if name in required else ""),
+            "required": False,  # what the body says goes before the query
+            "description": shape.get("description", ""),
             "schema": shape,
         }
-        for name, shape in properties.items()
+        for name, shape in schema["properties"].items()
     ]
     return {
         "parameters": in_query,

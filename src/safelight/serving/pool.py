@@ -12,7 +12,7 @@ from typing import Any
 
 import structlog
 
-from safelight.errors import NotReady, SafelightError, Unusable, WorkerLost, by_reason
+from safelight.errors import NotReady, SafelightError, Unusable, WorkerLost
 from safelight.metrics.catalog import (
     MODEL_INFO,
     MODEL_LOAD_SECONDS,
@@ -24,6 +24,7 @@ from safelight.metrics.catalog import (
 )
 from safelight.metrics.registry import Meter
 from safelight.probes.torch import Vram, write_vram
+from safelight.reasons import by_reason
 from safelight.serving.job import Job, Outcome
 from safelight.serving.process import WorkerProcess
 from safelight.serving.protocol import Kind, Message

@@ -6,7 +6,8 @@ from fastapi import Request
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
-from safelight.errors import InternalError, SafelightError, reason_of_status
+from safelight.errors import InternalError, SafelightError
+from safelight.reasons import reason_of_status
 from safelight.telemetry.record import current_exchange
 
 MEDIA_TYPE = "application/problem+json"

@@ -16,18 +16,12 @@ from time import perf_counter
 
 from PIL import Image
 
-from safelight.errors import (
-    Cancelled,
-    ModelError,
-    OutOfMemory,
-    SafelightError,
-    Unusable,
-    reason_of_exception,
-)
+from safelight.errors import Cancelled, ModelError, OutOfMemory, SafelightError, Unusable
 from safelight.models.backend import Backend, Edit, ModelOrder, load_backend
 from safelight.probes.diffusers import DiffusersProbe
 from safelight.probes.torch import read_vram
 from safelight.quality.pictures import decode, trust_measured_images
+from safelight.reasons import reason_of_exception
 from safelight.serving.protocol import Channel, Kind, Message
 from safelight.telemetry.record import PipelineCall
 from safelight.telemetry.timeline import Timeline

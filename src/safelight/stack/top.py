@@ -5,7 +5,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from operator import itemgetter
 
-from safelight.errors import NO_ERROR
 from safelight.metrics.catalog import (
     BUILD_INFO,
     GPU_MEMORY_TOTAL,
@@ -34,6 +33,7 @@ from safelight.metrics.catalog import (
 )
 from safelight.metrics.registry import Samples, where
 from safelight.metrics.spec import Metric
+from safelight.reasons import NO_ERROR
 
 QUANTILES = (0.5, 0.95, 0.99)
 _TELLING = (MODEL_INFO, WORKERS_READY, IN_FLIGHT)  # each alone tells the namespace

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 from uuid import uuid4
 
-from safelight.errors import NO_ERROR
 from safelight.metrics.catalog import NO_INSTRUCTION
+from safelight.reasons import NO_ERROR
 from safelight.telemetry.timeline import Timeline
 
 
@@ -50,12 +50,11 @@ class Exchange:
     calls: list[PipelineCall] = field(default_factory=list)
 
     def add(self, call: PipelineCall) -> None:
-        """Enter a pipeline's call; its failure, if any, becomes the request's."""
+        """Enter a pipeline's call; the last one decides whether the request failed."""
         self.calls.append(call)
         self.is_model_request = True
         self.instruction_type = call.instruction_type
-        if call.error != NO_ERROR:
-            self.error = call.error
+        self.error = call.error
 
 
 @dataclass(frozen=True, slots=True)

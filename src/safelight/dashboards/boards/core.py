@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 from safelight.dashboards.spec import Board, Panel, Query, Row, Shape, Variable
-from safelight.errors import NO_ERROR
 from safelight.metrics.catalog import (
     DEVICE,
     ERROR,
@@ -24,6 +23,7 @@ from safelight.metrics.catalog import (
 )
 from safelight.metrics.promql import INSTANCE, JOB, Matchers, Queries, lasting
 from safelight.metrics.spec import Label
+from safelight.reasons import NO_ERROR
 from safelight.rules.thresholds import Thresholds, percent
 
 _PER_SECOND, _SHARE = "reqps", "percentunit"
