@@ -200,3 +200,22 @@ def test_a_middleware_of_the_users_does_not_hide_the_route() -> None:
         return await call_next(request)
 
     assert handler(app, "/items/7") == "/items/{item}"
+
+
+def test_a_router_that_is_included_twice_is_told_by_its_place() -> None:
+    app, inner = FastAPI(), APIRouter()
+
+    @inner.get("/items/{item}")
+    def item(item: int) -> int:
+        return item
+
+    app.include_router(inner, prefix="/one")
+    app.include_router(inner, prefix="/two")
+    meter = Meter("pix")
+    probe = AppProbe(app, meter=meter, sink=lambda record: None)
+    ask(app, "/one/items/1")
+    ask(app, "/two/items/2")
+    probe.unwatch()
+
+    found = {labels["handler"] for labels in series(meter, HTTP_REQUESTS)}
+    assert found == {"/one/items/{item}", "/two/items/{item}"}

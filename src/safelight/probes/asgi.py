@@ -53,12 +53,11 @@ class AsgiProbe:
         """Serve one connection; anything but HTTP passes through untouched."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
-        elif scope["path"].endswith(METRICS_PATH) and _is_metrics(scope):
+            return
+        if scope["path"].endswith(METRICS_PATH) and _is_metrics(scope):
             await self._expose(scope, send)
-        else:
-            await self._measure(scope, receive, send)
-
-    async def _measure(self, scope: Scope, receive: Receive, send: Send) -> None:
+            return
+        # In one function on purpose: every request feels each call and coroutine more.
         passage = _Passage(receive, send)
         # Mounts overwrite both, and the template is looked up afterwards.
         app, root_path = scope.get("app", self._app), scope.get("root_path", "")
@@ -83,12 +82,8 @@ class AsgiProbe:
         seconds = perf_counter() - passage.started
         handler = self._routes.template(scope, app, root_path)
         trace_id = passage.trace_id or trace_id_of(scope["headers"])
-        self._tallies.count(
-            (handler, scope["method"], passage.status),
-            seconds,
-            (passage.received_bytes, passage.sent_bytes),
-            trace_id,
-        )
+        key = (handler, scope["method"], passage.status)
+        self._tallies.count(key, seconds, passage.received_bytes, passage.sent_bytes, trace_id)
         if passage.is_model_request or handler in self._model_endpoints:
             self._model_endpoints.add(handler)
             passage.exchange.trace_id = trace_id
@@ -145,7 +140,7 @@ class _Passage:
 
     def send(self, message: Message) -> Awaitable[None]:
         # No coroutine of our own: the server's is handed through, which is cheaper.
-        if message["type"] == "http.response.body":
+        if self.status:
             self.sent_bytes += len(message.get("body", b""))
         elif message["type"] == "http.response.start":
             self.status = message["status"]

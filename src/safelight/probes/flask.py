@@ -89,7 +89,8 @@ class FlaskProbe:
         self._tallies.count(
             (handler, method, passage.status),
             seconds,
-            (passage.received_bytes, passage.sent_bytes),
+            passage.received_bytes,
+            passage.sent_bytes,
             passage.trace_id,
         )
         exchange = passage.exchange

@@ -23,14 +23,13 @@ class Routes:
 
         `app` and `root_path` are the scope's from before the application ran: mounts change both.
         """
-        if "endpoint" not in scope:
-            return NO_ROUTE
         route = scope.get("route")
         if route is None:  # plain Starlette keeps no route, so we look again
-            searched = _search(scope, app, root_path)
+            searched = _search(scope, app, root_path) if "endpoint" in scope else None
             return NO_ROUTE if searched is None else searched or "/"
-        mounted_at = scope.get("root_path", "")
-        key = (id(route), mounted_at)
+        # A router that is included twice has one route, and a context for each place.
+        context = scope["fastapi"].get("effective_route_context") if "fastapi" in scope else None
+        key = (id(context or route), scope.get("root_path", ""))
         found = self._known.get(key)
         if found is None:
             mounts = _prefix(scope, app, root_path)

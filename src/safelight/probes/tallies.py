@@ -43,10 +43,12 @@ class Tallies:
         self._tallies: dict[Key, _Tally] = {}
         meter.before_expose(self.enter_all)
 
-    def count(self, key: Key, seconds: float, sizes: tuple[int, int], trace_id: str | None) -> None:
-        """Count a request; `sizes` are the bytes of its body and of its answer's."""
+    def count(
+        self, key: Key, seconds: float, received: int, sent: int, trace_id: str | None
+    ) -> None:
+        """Count a request, with the bytes of its body and of its answer's."""
         if trace_id is not None:
-            self._enter_one(key, seconds, sizes, {"trace_id": trace_id})
+            self._enter_one(key, seconds, (received, sent), {"trace_id": trace_id})
             return
         place = bisect_left(_EDGES, seconds)
         with self._lock:
@@ -56,8 +58,8 @@ class Tallies:
             tally.requests += 1
             tally.seconds += seconds
             tally.buckets[place] += 1
-            tally.received_bytes += sizes[0]
-            tally.sent_bytes += sizes[1]
+            tally.received_bytes += received
+            tally.sent_bytes += sent
         if len(self._tallies) > _MOST:
             self.enter_all()
 
