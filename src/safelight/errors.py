@@ -29,6 +29,7 @@ SafelightError
     └── AlreadyWatched
 """
 
+import errno
 from collections.abc import Sequence
 
 
@@ -273,3 +274,13 @@ class AlreadyWatched(Unusable):
 
     def __init__(self, what: str) -> None:
         super().__init__(f"This {what} is already watched. Call .unwatch() on the first watch.")
+
+
+def cannot_listen(service: str, host: str, port: int, error: OSError) -> Unusable:
+    """Return why a service cannot listen: the port is taken, or the address is not ours."""
+    if error.errno == errno.EADDRINUSE:
+        return PortTaken(service, host, port)
+    return BadSetting(
+        f"{service} cannot listen on {host}:{port}: {error.strerror}. "
+        "Choose another address (--host) or port."
+    )

@@ -5,6 +5,7 @@ TOML file that SAFELIGHT_CONFIG names, else from the default below.
 """
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -127,9 +128,12 @@ def environment_name(field: str) -> str:
     return _PREFIX + field.upper()
 
 
-def program_environment(**extra: str) -> dict[str, str]:
-    """Return this process's environment, for a child process, with `extra` on top."""
-    return {**os.environ, **extra}
+def program_environment(defaults: Mapping[str, str] | None = None, **extra: str) -> dict[str, str]:
+    """Return this process's environment, for a child process.
+
+    `extra` goes before what is set there, and that before `defaults`.
+    """
+    return {**(defaults or {}), **os.environ, **extra}
 
 
 def plain_output() -> bool:

@@ -11,7 +11,7 @@ from platform import python_version
 import structlog
 import uvicorn
 
-from safelight.errors import PortTaken
+from safelight.errors import cannot_listen
 from safelight.metrics.catalog import BUILD_INFO
 from safelight.metrics.registry import Meter
 from safelight.probes.asgi import AsgiProbe
@@ -139,7 +139,7 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=_family(host), backlog=2048)
     except OSError as error:
-        raise PortTaken("the API", host, port) from error
+        raise cannot_listen("the API", host, port, error) from error
 
 
 def _family(host: str) -> socket.AddressFamily:

@@ -9,9 +9,13 @@ from safelight.models.backend import ModelOrder
 from safelight.serving.protocol import Kind, Message, encode_head, receive
 from safelight.settings import Settings, program_environment
 
-_QUIET = {"TRANSFORMERS_VERBOSITY": "error", "DIFFUSERS_VERBOSITY": "error"}
-# Threads that spin long at a barrier make a step tens of times slower where others want the cores.
-_PATIENT = {"GOMP_SPINCOUNT": "3000"}
+_DEFAULTS = {
+    "TRANSFORMERS_VERBOSITY": "error",
+    "DIFFUSERS_VERBOSITY": "error",
+    # Threads that spin long at a barrier make a step tens of times slower where others want the
+    # cores.
+    "GOMP_SPINCOUNT": "3000",
+}
 
 
 class WorkerProcess:
@@ -34,7 +38,7 @@ class WorkerProcess:
         with theirs:
             process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "safelight.serving.worker", str(theirs.fileno()),
-                pass_fds=[theirs.fileno()], env=program_environment(**_QUIET, **_PATIENT),
+                pass_fds=[theirs.fileno()], env=program_environment(_DEFAULTS),
             )  # fmt: skip
         reader, writer = await asyncio.open_connection(sock=ours)
         worker = cls(process, reader, writer)

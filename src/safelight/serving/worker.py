@@ -144,7 +144,8 @@ def _report_vram(channel: Channel, interval_seconds: float) -> None:
 
 def main() -> None:
     """Run as `python -m safelight.serving.worker FD`, where FD is our end of the socket pair."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    for number in (signal.SIGINT, signal.SIGTERM):  # the parent's to handle: it ends us in order
+        signal.signal(number, signal.SIG_IGN)
     trust_measured_images()
     channel = Channel(socket.socket(fileno=int(sys.argv[1])))
     order = channel.receive()

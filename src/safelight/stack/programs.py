@@ -1,6 +1,5 @@
 """A program that we run beside the service: how it is found, started, asked, and ended."""
 
-import errno
 import os
 import shutil
 import signal
@@ -12,7 +11,7 @@ from pathlib import Path
 
 import httpx
 
-from safelight.errors import BadSetting, MissingProgram, PortTaken, ServiceFailed
+from safelight.errors import MissingProgram, ServiceFailed
 from safelight.settings import program_environment
 
 _ANSWER_SECONDS = 2.0
@@ -129,12 +128,7 @@ def require_free_port(program: Program) -> None:
         try:
             probe.bind((program.host, program.port))
         except OSError as wrong:
-            if wrong.errno == errno.EADDRINUSE:
-                raise PortTaken(program.name, program.host, program.port) from None
-            raise BadSetting(
-                f"{program.name} cannot listen on {program.host}:{program.port}: {wrong.strerror}. "
-                "Choose another address (--host) or port."
-            ) from None
+            raise cannot_listen(program.name, program.host, program.port, wrong) from None
 
 
 def why(error: httpx.HTTPError) -> str:

@@ -7,6 +7,7 @@ from typing import Literal
 import ecs_logging
 import structlog
 
+from safelight.settings import plain_output
 from safelight.telemetry.record import Record, Sink
 
 LogFormat = Literal["auto", "text", "json"]
@@ -15,14 +16,14 @@ _JSON = (ecs_logging.StructlogFormatter(),)
 _TEXT = (
     structlog.processors.add_log_level,
     structlog.processors.TimeStamper(fmt="%H:%M:%S"),
-    structlog.dev.ConsoleRenderer(),
 )
 
 
 def configure(log_format: LogFormat) -> None:
     """Send this process's log lines to standard error; `auto` is text on a terminal, else JSON."""
     as_json = log_format == "json" or (log_format == "auto" and not sys.stderr.isatty())
-    processors = _JSON if as_json else _TEXT
+    renderer = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty() and not plain_output())
+    processors = _JSON if as_json else (*_TEXT, renderer)
     structlog.configure(
         processors=[structlog.contextvars.merge_contextvars, *processors],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
