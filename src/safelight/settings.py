@@ -128,7 +128,9 @@ def environment_name(field: str) -> str:
     return _PREFIX + field.upper()
 
 
-def program_environment(defaults: Mapping[str, str] | None = None, **extra: str) -> dict[str, str]:
+def program_environment(
+    defaults: Mapping[str, str] | None = None, /, **extra: str
+) -> dict[str, str]:
     """Return this process's environment, for a child process.
 
     `extra` goes before what is set there, and that before `defaults`.

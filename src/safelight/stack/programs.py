@@ -11,7 +11,7 @@ from pathlib import Path
 
 import httpx
 
-from safelight.errors import MissingProgram, ServiceFailed
+from safelight.errors import MissingProgram, ServiceFailed, cannot_listen
 from safelight.settings import program_environment
 
 _ANSWER_SECONDS = 2.0
