@@ -12,7 +12,7 @@ from typing import Any
 
 import structlog
 
-from safelight.errors import NotReady, SafelightError, Unusable, WorkerLost
+from safelight.errors import NotReady, Unusable, WorkerLost
 from safelight.metrics.catalog import (
     MODEL_INFO,
     MODEL_LOAD_SECONDS,
@@ -128,14 +128,10 @@ class Pool:
         self._worker.send(_as_message(job))
         try:
             answer = await running.answer
-        except asyncio.CancelledError:
-            if (
-                self._running is running
-            ):  # the worker stays taken until it has heard, at its next step
+        except (asyncio.CancelledError, WorkerLost):
+            # A worker that still has the job stays taken until it has heard, at its next step.
+            if self._running is running:
                 self._worker.send(Message(Kind.CANCEL, {"id": job.id}))
-            job.exchange.timeline.mark("denoise")
-            raise
-        except SafelightError:
             job.exchange.timeline.mark("denoise")
             raise
         job.exchange.timeline.share(answer.fields["stages"], rest="transfer")
