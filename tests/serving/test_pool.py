@@ -14,6 +14,7 @@ from safelight.metrics.registry import Meter, parse
 from safelight.serving.deadline import deadline
 from safelight.serving.pool import Pool
 from safelight.serving.process import WorkerProcess
+from safelight.serving.protocol import Kind, Message
 from safelight.settings import load
 from tests.serving.jobs import a_job
 
@@ -150,3 +151,59 @@ def test_a_worker_that_never_loads_is_given_up_after_ever_longer_rests(
 
     asyncio.run(scenario())
     assert rests == [1.0, 2.0, 4.0, 8.0]
+
+
+class Scripted:
+    """A worker that says what it was given, then hangs or ends."""
+
+    pid = 1
+
+    def __init__(self, *messages: Message) -> None:
+        self._messages = list(messages)
+        self.heard = asyncio.Event()
+        self.ends = asyncio.Event()
+
+    async def receive(self) -> Message | None:
+        if self._messages:
+            return self._messages.pop(0)
+        self.heard.set()
+        await self.ends.wait()
+        return None
+
+    async def stop(self) -> None:
+        return None
+
+
+def test_p6_what_a_worker_tells_of_its_memory_is_shown_and_goes_with_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    info = {
+        "model": "m", "pipeline": "P", "scheduler": "S", "precision": "float16", "device": "cuda:0",
+    }  # fmt: skip
+    reading = {"device": "cuda:0", "used_bytes": 3, "reserved_bytes": 5, "peak_bytes": 4}
+    worker = Scripted(
+        Message(Kind.READY, {"model": info, "load_seconds": 2.5}),
+        Message(Kind.VRAM, {"readings": [reading]}),
+    )
+
+    async def start(_settings: Any) -> Scripted:
+        return worker
+
+    monkeypatch.setattr(WorkerProcess, "start", start)
+
+    async def scenario(pool: Pool, meter: Meter) -> None:
+        await worker.heard.wait()
+        on = {"device": "cuda:0"}
+        assert counted(meter, "tests_vram_used_bytes", **on) == 3
+        assert counted(meter, "tests_vram_reserved_bytes", **on) == 5
+        assert counted(meter, "tests_vram_peak_bytes", **on) == 4
+        assert counted(meter, "tests_model_load_seconds") == 2.5
+        assert counted(meter, "tests_model_info", **info) == 1
+
+        worker.heard.clear()
+        worker.ends.set()
+        await worker.heard.wait()
+        shown = {name for name, _ in parse(meter.expose().body.decode())}
+        assert not any(name.startswith("tests_vram") for name in shown)
+
+    with_pool(scenario)
