@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from safelight.errors import MissingExtra
-from safelight.models.backend import ModelOrder, load_backend, shown_name
+from safelight.models.backend import ModelOrder, shown_name
+from safelight.models.load import load_backend
 
 
 def test_an_order_travels_as_plain_values() -> None:
@@ -23,7 +24,7 @@ def test_a_hub_id_is_shown_as_it_is() -> None:
 
 
 def test_importing_the_room_does_not_import_torch() -> None:
-    program = "import sys, safelight.models.backend; assert 'torch' not in sys.modules"
+    program = "import sys, safelight.models.load; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", program], check=True)
 
 

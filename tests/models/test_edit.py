@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from safelight.errors import ModelNotFound
-from safelight.models.backend import Backend, Edit, ModelOrder, load_backend
+from safelight.models.backend import Backend, Edit, ModelOrder
+from safelight.models.load import load_backend
 from tests.pipelines import picture
 
 ORDER = Edit(

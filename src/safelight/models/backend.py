@@ -1,14 +1,11 @@
-"""What a worker needs of a model, and how a name becomes one. Heavy libraries open here, late."""
+"""What a worker needs of a model: what it is told to load, and what it can do with it."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
 from PIL import Image
-
-from safelight.errors import MissingExtra
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,17 +61,6 @@ class Backend(Protocol):
 
     def edit(self, edit: Edit, on_step: OnStep) -> Image.Image:
         """Return the edited image; calls `on_step(n)` after step n, which may raise to stop."""
-
-
-def load_backend(order: ModelOrder) -> Backend:
-    """Load a model. Raises ModelNotFound or MissingExtra, saying what to do."""
-    try:
-        # By name, so that importing this room does not mean importing torch.
-        edit = import_module("safelight.models.edit")
-    except ModuleNotFoundError as missing:
-        raise MissingExtra("models", missing.name or "diffusers") from missing
-    backend: Backend = edit.load_edit(order)
-    return backend
 
 
 def shown_name(model: str) -> str:

@@ -17,7 +17,8 @@ from time import perf_counter
 from PIL import Image
 
 from safelight.errors import Cancelled, ModelError, OutOfMemory, SafelightError, Unusable
-from safelight.models.backend import Backend, Edit, ModelOrder, load_backend
+from safelight.models.backend import Backend, Edit, ModelOrder
+from safelight.models.load import load_backend
 from safelight.probes.diffusers import DiffusersProbe
 from safelight.probes.torch import read_vram
 from safelight.quality.pictures import decode, trust_measured_images
