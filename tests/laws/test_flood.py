@@ -1,7 +1,7 @@
 """Ten thousand different instructions, sizes, paths and methods, and what they may cost."""
 
 import asyncio
-from time import perf_counter
+from time import thread_time
 from typing import Any
 
 import pytest
@@ -84,9 +84,9 @@ def test_a_flooded_exposition_is_written_in_time(flooded: Watch, accept: str) ->
 
 
 def seconds(watched: Watch, accept: str) -> float:
-    started = perf_counter()
+    started = thread_time()  # of the processor: what else the machine does is not ours
     watched.expose(accept)
-    return perf_counter() - started
+    return thread_time() - started
 
 
 def test_a_flood_is_counted_to_the_last_request(flooded: Watch) -> None:

@@ -21,7 +21,7 @@ from safelight.stack.local import PROMETHEUS, SERVICE, Stack, plan
 from safelight.stack.samples import photo
 from safelight.stack.top import QUANTILES, Reading, Window
 from tests.reading import OPENMETRICS
-from tests.stack.waiting import all_gone, eventually, free_ports
+from tests.stack.waiting import all_gone, eventually, family, free_ports
 
 NAMESPACE = "instructpix2pix"
 START_SECONDS, HEAL_SECONDS, FIRST_POINT_SECONDS = 90.0, 10.0, 60.0
@@ -99,7 +99,8 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Real]:
             answers = prove(checker, NAMESPACE, SERVICE, wait=threading.Event().wait)
         yield Real(stack, service, prometheus, seconds, answers)
     finally:
-        processes = psutil.Process().children(recursive=True)
+        # Its own alone: a service of other tests may run beside it.
+        processes = [each for running in stack._running for each in family(running.pid)]
         stack.stop()
         assert all_gone(processes)
 

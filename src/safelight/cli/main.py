@@ -48,7 +48,7 @@ def root(
 def main() -> None:
     """Run the command line; an error of ours is one line on standard error, never a traceback."""
     try:
-        code = app(standalone_mode=False)
+        code = app(standalone_mode=False, prog_name="safelight")
     except SafelightError as error:
         _end(str(error), error.exit_code)
     except typer.TyperException as error:

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from prometheus_client import (
     CollectorRegistry,
@@ -23,6 +23,7 @@ from prometheus_client import (
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.metrics_core import Metric as Exposed
+from prometheus_client.openmetrics.exposition import ALLOWUTF8
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
@@ -77,6 +78,7 @@ class Meter:
         )
         self._totals: dict[tuple[Metric, tuple[str, ...]], float] = {}
         self._before_expose: list[Callable[[], None]] = []
+        self._as_read = _AsRead(self._registry, self._before_expose)
         ProcessCollector(registry=self._registry)
         self.start_at_zero(PROBE_FAILURES)
 
@@ -154,18 +156,18 @@ class Meter:
         OpenMetrics, with exemplars, where the header names it; else Prometheus' text format. Takes
         milliseconds and holds the GIL in slices: call it from a thread, not from an event loop.
         """
-        for enter in self._before_expose:
-            enter()
         started = self._clock()
         encode, content_type = choose_encoder(accept)
-        body: bytes = encode(_WithoutCreated(self._registry))
+        # Our names need no escaping: the scheme that leaves them alone writes the same, faster.
+        write = cast("Callable[..., bytes]", encode)
+        body = write(self._as_read, escaping=ALLOWUTF8)
         self.set(EXPOSITION_SECONDS, value=self._clock() - started)
         self.set(EXPOSITION_LINES, value=body.count(b"\n"))
         return Exposition(body, content_type)
 
     def serve(self, port: int, host: str = "127.0.0.1") -> Callable[[], None]:
         """Answer scrapes on an own port, for programs without a web server; return a stop."""
-        server, thread = start_http_server(port, host, registry=_WithoutCreated(self._registry))
+        server, thread = start_http_server(port, host, registry=self._as_read)
 
         def stop() -> None:
             server.shutdown()
@@ -212,13 +214,19 @@ class Meter:
         return child
 
 
-class _WithoutCreated(Collector):
-    """A registry less its `_created` samples, which double the lines and which nobody draws."""
+class _AsRead(Collector):
+    """The registry as scrapes see it: everything put off is entered first.
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    Without the `_created` samples, which double the lines and which nobody draws.
+    """
+
+    def __init__(self, registry: CollectorRegistry, before: list[Callable[[], None]]) -> None:
         self._registry = registry
+        self._before = before
 
     def collect(self) -> Iterator[Exposed]:
+        for enter in self._before:
+            enter()
         for family in self._registry.collect():
             family.samples = [s for s in family.samples if not s.name.endswith("_created")]
             yield family
