@@ -10,7 +10,8 @@ help:  ## list the targets
 setup:  ## install what is missing: Debian's programs, .venv, packages
 	@scripts/setup
 
-demo: setup  ## start a demo model with Prometheus and Alertmanager, until Ctrl-C
+demo:  ## start a demo model with Prometheus and Alertmanager, until Ctrl-C
+	@scripts/setup demo
 	@$(PYTHON) -m safelight up demo-edit
 
 test: setup check  ## run every test

@@ -5,6 +5,7 @@ curl -F image=@photo.jpg -F instruction="make him old" localhost:8000/edit -o ed
 """
 
 import sys
+import threading
 from io import BytesIO
 from typing import Annotated
 
@@ -18,6 +19,7 @@ import safelight
 
 def create_app(model: str) -> FastAPI:
     pipe = StableDiffusionInstructPix2PixPipeline.from_pretrained(model, safety_checker=None)
+    one_at_a_time = threading.Lock()
     app = FastAPI(title="Edit a picture")
     safelight.watch(app=app, pipeline=pipe)
 
@@ -31,7 +33,8 @@ def create_app(model: str) -> FastAPI:
             picture = Image.open(image.file).convert("RGB")
         except OSError as wrong:
             raise HTTPException(422, "Send a picture.") from wrong
-        edited = pipe(instruction, image=picture, num_inference_steps=steps).images[0]
+        with one_at_a_time:  # a pipeline's scheduler keeps state between its steps
+            edited = pipe(instruction, image=picture, num_inference_steps=steps).images[0]
         png = BytesIO()
         edited.save(png, "PNG")
         return Response(png.getvalue(), media_type="image/png")

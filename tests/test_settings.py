@@ -33,6 +33,7 @@ WRONG: dict[str, tuple[str, ...]] = {
     "gpu_interval_seconds": ("0", "301", "nan"),
     "host_interval_seconds": ("0", "301"),
     "grace_seconds": ("-1", "601"),
+    "hang_seconds": ("0", "3601"),
     "restart_limit": ("-1", "1001"),
     "log_format": ("", "xml"),
 }

@@ -81,6 +81,12 @@ class Settings(BaseSettings):
     grace_seconds: float = Field(
         20.0, ge=0, le=600, description="Time that running requests get when the service stops."
     )
+    hang_seconds: float = Field(
+        60.0,
+        gt=0,
+        le=3600,
+        description="Time a cancelled job gets to reach its next step before its worker is ended.",
+    )
     restart_limit: int = Field(
         5, ge=0, le=1000, description="Restarts in a row of one worker or service before giving up."
     )

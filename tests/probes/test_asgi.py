@@ -23,7 +23,7 @@ from safelight.metrics.catalog import (
 )
 from safelight.metrics.registry import Meter
 from safelight.probes.asgi import AppProbe, AsgiProbe
-from safelight.telemetry.record import Record
+from safelight.telemetry.record import Record, current_exchange
 from tests.probes.web import (
     EMPTY_BODY,
     TRACE,
@@ -455,3 +455,23 @@ def test_a_request_with_a_broken_body_is_answered_as_without_us(app: FastAPI) ->
     assert answer.status_code == 500
     with pytest.raises(json.JSONDecodeError):
         asyncio.run(drive(app, scope_of("/json", "POST"), {**EMPTY_BODY, "body": b"{"}))
+
+
+def test_what_runs_after_the_answer_is_no_part_of_the_request(meter: Meter) -> None:
+    app, seen = FastAPI(), list[Record]()
+
+    @app.get("/")
+    async def answer(later: BackgroundTasks) -> str:
+        exchange = current_exchange()
+        assert exchange is not None
+        exchange.is_model_request = True
+        later.add_task(asyncio.sleep, 0.2)
+        return "ok"
+
+    probe = AppProbe(app, meter=meter, sink=seen.append)
+    ask(app)
+    probe.unwatch()
+
+    assert value(meter, HTTP_SECONDS, "_sum") < 0.15
+    assert seen[0].seconds < 0.15
+    assert sum(seen[0].stages.values()) == pytest.approx(seen[0].seconds)

@@ -116,3 +116,29 @@ def test_guidance_in_force_is_read_where_the_loop_begins() -> None:
     told = call.end()
     assert (told.guidance_asked, told.guidance_in_force) == (5.0, 1.0)
     assert told.overridden == ("guidance_scale",)
+
+
+def test_a_device_on_which_no_mark_can_be_made_any_more_still_leaves_the_failure() -> None:
+    class Broken:
+        def __init__(self) -> None:
+            self.breaks = False
+
+        def mark(self) -> float:
+            if self.breaks:
+                raise RuntimeError("CUDA error: device-side assert triggered")
+            return 0.0
+
+        def passed(self, mark: float) -> bool:
+            return True
+
+        def seconds(self, earlier: float, later: float) -> float:
+            return later - earlier
+
+    timer = Broken()
+    call = CallInProgress(object(), {}, "make_him_old", timer)
+    timer.breaks = True
+    with pytest.raises(RuntimeError):
+        call.mark_end(None, RuntimeError("CUDA error"))
+
+    told = call.result(finished=False)
+    assert (call.ended, told.error, told.instruction_type) == (False, "model_error", "make_him_old")

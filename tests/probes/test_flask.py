@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 from flask import Blueprint, Flask, Response, abort, request
 from opentelemetry.sdk.trace import TracerProvider
-from werkzeug.test import TestResponse
+from werkzeug.test import TestResponse, create_environ, run_wsgi_app
 
 from safelight.errors import AlreadyWatched
 from safelight.metrics.catalog import (
@@ -251,3 +251,20 @@ def test_threads_do_not_meet(app: Flask, meter: Meter, records: list[Record]) ->
     assert value(meter, HTTP_REQUESTS, handler="/edit", status="200") == 40
     assert len({record.id for record in records}) == 40
     assert value(meter, HTTP_IN_PROGRESS) == 0
+
+
+def test_a_length_that_is_no_number_is_left_to_the_application(meter: Meter) -> None:
+    app = Flask("tests")
+
+    @app.post("/")
+    def answer() -> str:
+        return "ok"
+
+    probe = FlaskProbe(app, meter=meter, sink=lambda record: None)
+    environ = create_environ("/", method="POST")
+    environ["CONTENT_LENGTH"] = "abc"
+    _, status, _ = run_wsgi_app(app, environ)
+    probe.unwatch()
+
+    assert status == "200 OK"
+    assert value(meter, PROBE_FAILURES, probe="flask") == 0

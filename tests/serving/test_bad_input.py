@@ -1,5 +1,6 @@
 """Everything a caller can get wrong: a 4xx problem document, a counted reason, and life goes on."""
 
+import socket
 import struct
 import zlib
 from base64 import b64encode
@@ -11,7 +12,7 @@ import pytest
 from PIL import Image
 
 from safelight.stack.samples import photo
-from tests.serving.conftest import RealService
+from tests.serving.conftest import RealService, until
 
 JPEG = {"content-type": "image/jpeg"}
 JSON = {"content-type": "application/json"}
@@ -100,6 +101,8 @@ CASES = [
     Bad("10 000 steps", 422, "invalid_parameter", "the limit is 100", params=asking(steps=10_000)),
     Bad("steps that are no number", 422, "invalid_parameter", "steps", params=asking(steps="many")),
     Bad("a negative seed", 422, "invalid_parameter", "seed", params=asking(seed=-1)),
+    Bad("a thousand fields", 400, "bad_request", "the limit is 32",
+        params=asking(**{f"field{number}": 1 for number in range(1000)})),
     Bad("an unknown field", 422, "invalid_parameter", "known are instruction",
         params=asking(sharpness=3)),
 ]  # fmt: skip
@@ -153,3 +156,46 @@ def test_text_from_callers_never_becomes_a_label(service: RealService) -> None:
     service.client.request("ZEBRA", "/api/edit")
 
     assert "zebra" not in service.client.get("/metrics").text.lower()
+
+
+def _raw_request(service: RealService, body: bytes, announced: int) -> socket.socket:
+    """Begin a request whose body is announced longer than what is sent."""
+    host, port = service.url.removeprefix("http://").split(":")
+    sock = socket.create_connection((host, int(port)), timeout=30)
+    head = (
+        "POST /api/edit?instruction=make+him+old HTTP/1.1\r\nHost: x\r\n"
+        f"Content-Type: image/jpeg\r\nContent-Length: {announced}\r\n\r\n"
+    )
+    sock.sendall(head.encode() + body)
+    return sock
+
+
+def test_an_upload_that_breaks_off_is_the_callers_doing_and_not_a_failure_of_ours(
+    service: RealService,
+) -> None:
+    name, counted = "instructpix2pix_request_total", {"error": "cancelled", "status_code": "499"}
+    before = service.value(name, **counted)
+
+    _raw_request(service, b"x" * 300, announced=5000).close()
+
+    assert until(lambda: service.value(name, **counted) == before + 1, 10)
+    assert service.value(name, error="internal_error") == 0
+    assert service.edit().status_code == 200
+
+
+def test_a_bad_image_counts_against_its_instruction(service: RealService) -> None:
+    name = "instructpix2pix_request_total"
+    counted = {"error": "not_an_image", "instruction_type": "add_sunglasses"}
+    before = service.value(name, **counted)
+
+    service.edit(b"no picture", instruction="add sunglasses")
+
+    assert service.value(name, **counted) == before + 1
+
+
+def test_a_wrong_method_is_no_request_of_the_model(service: RealService) -> None:
+    before = service.value("instructpix2pix_request_total")
+
+    service.client.get("/api/edit")
+
+    assert service.value("instructpix2pix_request_total") == before

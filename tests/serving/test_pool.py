@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from safelight.errors import ModelNotFound, NotReady, Timeout, Unusable, WorkerLost
+from safelight.metrics.catalog import MODEL_INFO
 from safelight.metrics.registry import Meter, parse
 from safelight.serving.deadline import deadline
 from safelight.serving.pool import Pool
@@ -205,5 +206,68 @@ def test_p6_what_a_worker_tells_of_its_memory_is_shown_and_goes_with_it(
         await worker.heard.wait()
         shown = {name for name, _ in parse(meter.expose().body.decode())}
         assert not any(name.startswith("tests_vram") for name in shown)
+
+    with_pool(scenario)
+
+
+def test_a_worker_that_hangs_is_ended_and_replaced() -> None:
+    async def scenario(pool: Pool, meter: Meter) -> None:
+        await until_ready(pool)
+        hung = pool.pid
+        assert hung is not None
+        os.kill(hung, signal.SIGSTOP)
+        soon = asyncio.get_running_loop().time() + 0.2
+
+        with pytest.raises(Timeout):
+            await deadline(pool.run, limit_seconds=0.2)(a_job("stuck", deadline=soon))
+        outcome = await pool.run(a_job("next"))
+
+        assert outcome.size == (64, 64)
+        assert pool.pid != hung
+        assert counted(meter, "tests_worker_restarts_total", reason="hung") == 1
+
+    with_pool(scenario, hang_seconds=0.5)
+
+
+def test_a_job_that_waits_outlives_a_worker_that_ends_as_it_becomes_idle(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ready = Message(
+        Kind.READY, {"model": dict.fromkeys(MODEL_INFO.label_names, "x"), "load_seconds": 0}
+    )
+    answered: dict[str, Any] = {
+        "stages": {},
+        "call": None,
+        "probe_failures": ["diffusers"],
+        "size": [64, 64],
+    }
+
+    class Brief(Scripted):
+        """Answers one job, and is gone in the same breath."""
+
+        def send(self, message: Message) -> None:
+            if message.kind is Kind.JOB:
+                told = {**answered, "id": message.fields["id"]}
+                self._messages.append(Message(Kind.DONE, told, b"png"))
+                self.ends.set()
+
+        async def receive(self) -> Message | None:
+            while not self._messages:
+                if self.ends.is_set():
+                    return None
+                await asyncio.sleep(0)
+            return self._messages.pop(0)
+
+    async def start(_settings: Any) -> Brief:
+        return Brief(ready)
+
+    monkeypatch.setattr(WorkerProcess, "start", start)
+
+    async def scenario(pool: Pool, meter: Meter) -> None:
+        await until_ready(pool)
+        outcomes = await asyncio.gather(*(pool.run(a_job(str(n))) for n in range(5)))
+
+        assert [outcome.image for outcome in outcomes] == [b"png"] * 5
+        assert counted(meter, "safelight_probe_failures_total", probe="diffusers") == 5
 
     with_pool(scenario)

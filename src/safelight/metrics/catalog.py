@@ -51,7 +51,7 @@ PARAMETER = Label(
 )
 DEVICE = Label("device", "Torch device, such as cuda:0.")
 REJECTION = Label("reason", "Why a request was refused.", values=("overloaded", "not_ready"))
-RESTART = Label("reason", "Why a worker was replaced.", values=("died", "load_failed"))
+RESTART = Label("reason", "Why a worker was replaced.", values=("died", "hung", "load_failed"))
 
 HANDLER = Label("handler", "Route template, or `none` where no route matched.")
 METHOD = Label(
@@ -213,7 +213,7 @@ WORKERS_READY = Metric(
 WORKER_RESTARTS = Metric(
     "worker_restarts_total",
     "Worker processes replaced.",
-    Kind.COUNTER, Family.GOVERNANCE, (RESTART,), series=2,
+    Kind.COUNTER, Family.GOVERNANCE, (RESTART,), series=3,
 )  # fmt: skip
 
 # ── HTTP: the names known from prometheus-fastapi-instrumentator ─────────────────────────────────

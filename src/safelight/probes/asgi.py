@@ -26,6 +26,7 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 METRICS_PATH = "/metrics"
+_WRONG_METHOD = 405  # a caller of no route is none of the model's
 
 
 class AsgiProbe:
@@ -79,16 +80,19 @@ class AsgiProbe:
                 self._guard.note(error)
 
     def _count(self, scope: Scope, app: Any, root_path: str, passage: "_Passage") -> None:
-        seconds = perf_counter() - passage.started
+        seconds = (passage.ended or perf_counter()) - passage.started
         handler = self._routes.template(scope, app, root_path)
         trace_id = passage.trace_id or trace_id_of(scope["headers"])
         key = (handler, scope["method"], passage.status)
         self._tallies.count(key, seconds, passage.received_bytes, passage.sent_bytes, trace_id)
-        if passage.is_model_request or handler in self._model_endpoints:
+        if passage.is_model_request or (
+            handler in self._model_endpoints and passage.status != _WRONG_METHOD
+        ):
             self._model_endpoints.add(handler)
             passage.exchange.trace_id = trace_id
             error = passage.error or reason_of_status(passage.status)
-            self._sink(finish(passage.exchange, handler, passage.status, error))
+            ended = passage.ended or None
+            self._sink(finish(passage.exchange, handler, passage.status, error, ended=ended))
 
     async def _expose(self, scope: Scope, send: Send) -> None:
         accept = next((value for name, value in scope["headers"] if name == b"accept"), b"")
@@ -104,7 +108,8 @@ class AsgiProbe:
 
 def _is_metrics(scope: Scope) -> bool:
     """Tell whether `/metrics` of this very application is asked for, wherever it is mounted."""
-    return scope["path"] in (METRICS_PATH, scope.get("root_path", "") + METRICS_PATH)
+    here = scope["path"] in (METRICS_PATH, scope.get("root_path", "") + METRICS_PATH)
+    return here and scope["method"] in ("GET", "HEAD")
 
 
 class _Passage:
@@ -114,6 +119,7 @@ class _Passage:
     status = 0
     received_bytes = 0
     sent_bytes = 0
+    ended = 0.0
     error: str | None = None
     trace_id: str | None = None
     _exchange: Exchange | None = None
@@ -142,6 +148,8 @@ class _Passage:
         # No coroutine of our own: the server's is handed through, which is cheaper.
         if self.status:
             self.sent_bytes += len(message.get("body", b""))
+            if not message.get("more_body"):
+                self.ended = perf_counter()  # background tasks follow, and nobody waits for them
         elif message["type"] == "http.response.start":
             self.status = message["status"]
             # Here, not at the end: a tracing middleware inside us has closed its span by then.

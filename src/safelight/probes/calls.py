@@ -41,6 +41,11 @@ class CallInProgress:
         self._started_at = timer.mark()
 
     @property
+    def ended(self) -> bool:
+        """Tell whether the call's end could be marked."""
+        return self._ended_at is not None
+
+    @property
     def finished(self) -> bool:
         """Tell whether the device has done all the call's work."""
         return self._ended_at is not None and self._timer.passed(self._ended_at)
@@ -71,11 +76,12 @@ class CallInProgress:
 
     def mark_end(self, output: Any, error: BaseException | None) -> None:
         """Mark that the call ends, with its output or its error."""
-        self._ended_at = self._mark()
+        # First what cannot fail: after a CUDA error no mark can be made, and the rest must be told.
         self._host_seconds = perf_counter() - self._host_started
         if error is not None:
             self._error = reason_of_exception(error, default="model_error")
-        elif self._makes_images:
+        self._ended_at = self._mark()
+        if error is None and self._makes_images:
             self._images = _sizes(output)
 
     def result(self, *, finished: bool) -> PipelineCall:

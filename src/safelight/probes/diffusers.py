@@ -8,6 +8,7 @@ is hooked and no callback is taken.
 
 import functools
 import inspect
+import threading
 from collections import deque
 from collections.abc import Callable
 from contextvars import ContextVar
@@ -61,6 +62,7 @@ class DiffusersProbe:
             "safelight_call", default=None
         )
         self._late: deque[CallInProgress] = deque(maxlen=256)
+        self._draining = threading.Lock()
         self._original = type(pipeline)
         self._signature = inspect.signature(self._original.__call__)
         self._watched = _subclass(self._original, self)
@@ -74,8 +76,12 @@ class DiffusersProbe:
 
     def drain(self) -> bool:
         """Report calls whose device has finished by now, without waiting; tell that it looked."""
-        while self._late and self._late[0].finished:
-            self._listener.late(self._late.popleft().result(finished=True))
+        with self._draining:  # the sampler and the pipeline's callers come here
+            done = []
+            while self._late and self._late[0].finished:
+                done.append(self._late.popleft())
+        for call in done:
+            self._listener.late(call.result(finished=True))
         return True
 
     def around(self, original: Callable[..., Any], args: Any, kwargs: Any) -> Any:
@@ -134,10 +140,13 @@ class DiffusersProbe:
         return dict(bound.arguments)
 
     def _end(self, call: CallInProgress, output: Any, error: BaseException | None) -> None:
-        call.mark_end(output, error)
-        finished = call.finished  # asked once: it may become true at any moment
+        with self._guard:
+            call.mark_end(output, error)
+        finished = False
+        with self._guard:
+            finished = call.finished  # asked once: it may become true at any moment
         self._listener.end(call.result(finished=finished))
-        if not finished:
+        if call.ended and not finished:
             self._late.append(call)
         self.drain()
 

@@ -125,8 +125,9 @@ class _Passage:
         self.chunks: Iterable[bytes] = ()
         self.status = 500
         self.error: str | None = None
-        self.received_bytes = int(environ.get("CONTENT_LENGTH") or 0)
+        self.received_bytes = 0
         self.sent_bytes = 0
+        environ["wsgi.input"] = _Counted(environ["wsgi.input"], self)
         traceparent = environ.get("HTTP_TRACEPARENT", "").encode("latin-1")
         self.trace_id = trace_id_of([(b"traceparent", traceparent)])
         self._start_response = start_response
@@ -166,3 +167,35 @@ class _Passage:
                 close()
         finally:
             self._on_close(self)
+
+
+class _Counted:
+    """A request's body: counts what the application reads of it."""
+
+    def __init__(self, body: Any, passage: _Passage) -> None:
+        self._body = body
+        self._passage = passage
+
+    def read(self, *size: int) -> bytes:
+        return self._count(self._body.read(*size))
+
+    def readinto(self, buffer: Any) -> int | None:
+        read: int | None = self._body.readinto(buffer)
+        self._passage.received_bytes += read or 0
+        return read
+
+    def readline(self, *size: int) -> bytes:
+        return self._count(self._body.readline(*size))
+
+    def readlines(self, *hint: int) -> list[bytes]:
+        return [self._count(line) for line in self._body.readlines(*hint)]
+
+    def __iter__(self) -> Iterator[bytes]:
+        return map(self._count, self._body)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._body, name)
+
+    def _count(self, piece: bytes) -> bytes:
+        self._passage.received_bytes += len(piece)
+        return piece

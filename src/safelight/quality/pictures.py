@@ -35,12 +35,23 @@ def decode(picture: bytes, size: tuple[int, int]) -> Image.Image:
             # JPEGs are decoded at a half, a quarter or an eighth where that still suffices.
             opened.draft("RGB", size[::-1] if turned >= 5 else size)
             upright = ImageOps.exif_transpose(opened) if turned > 1 else opened
-            image = upright.convert("RGB")
+            image = _as_rgb(upright)
     except UnidentifiedImageError:
         raise NotAnImage from None
     except Exception as error:
         raise ImageDamaged from error
     return image if image.size == size else image.resize(size, Image.Resampling.LANCZOS)
+
+
+def _as_rgb(picture: Image.Image) -> Image.Image:
+    """Return the picture in 8-bit RGB: deep greys scaled, not clipped; transparency on white."""
+    if picture.mode.startswith("I"):  # 16 bits, which Pillow's own conversion would clip at 255
+        return picture.convert("I").point(lambda value: value / 257).convert("L").convert("RGB")
+    if picture.has_transparency_data:
+        layer = picture.convert("RGBA")
+        ground = Image.new("RGBA", layer.size, "white")
+        return Image.alpha_composite(ground, layer).convert("RGB")
+    return picture.convert("RGB")
 
 
 def _orientation(opened: Image.Image) -> int:

@@ -30,7 +30,7 @@ def _no_worker(queries: Queries, _: Thresholds) -> Alert:
         severity="critical",
         summary=f"{AS_JOB}: no worker has a model loaded",
         description=(
-            f"{AS_INSTANCE} of {AS_JOB} has {AS_NUMBER} ready workers: every request is refused."
+            f"{AS_INSTANCE} of {AS_JOB} has {AS_NUMBER} ready workers: nothing is served."
         ),
         runbook=Runbook(
             means="The API is up and nothing serves behind it.",

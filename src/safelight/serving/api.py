@@ -14,11 +14,11 @@ from fastapi.responses import JSONResponse, Response
 from fastapi_swagger import patch_fastapi
 from starlette.exceptions import HTTPException
 
-from safelight.errors import NotReady, SafelightError
+from safelight.errors import NotReady, SafelightError, Timeout
 from safelight.metrics.catalog import IN_FLIGHT
 from safelight.metrics.registry import Meter
 from safelight.quality.instructions import Taxonomy
-from safelight.serving.body import parse_edit, read_body
+from safelight.serving.body import check_parameters, measure_image, parse_body, read_body
 from safelight.serving.job import Handler, Job, Outcome
 from safelight.serving.openapi import edit_route
 from safelight.serving.problems import (
@@ -87,31 +87,34 @@ def _add_edit(
         openapi_extra=edit_route(),
     )
     async def edit(request: Request) -> Response:
-        arrived = asyncio.get_running_loop().time()
+        deadline = asyncio.get_running_loop().time() + settings.request_timeout_seconds
         exchange = _begin()
         in_flight.inc()
         try:
             with exchange.timeline.stage("receive"):
-                body = await read_body(request, settings.body_limit_bytes)
+                body = await _receive(request, settings, deadline)
             with exchange.timeline.stage("validate"):
-                asked = await parse_edit(request, body, settings)
-                exchange.instruction_type = taxonomy.classify(asked.parameters.instruction)
-            seed = asked.parameters.seed
-            job = Job(
-                id=exchange.id,
-                image=asked.image,
-                size=asked.size,
-                parameters=asked.parameters,
-                seed=secrets.randbelow(2**32) if seed is None else seed,
-                deadline=arrived + settings.request_timeout_seconds,
-                exchange=exchange,
-            )
+                image, fields = await parse_body(request, body)
+                asked = check_parameters(fields, settings)
+                # Before the image is looked at: a bad one counts as a failure of its type.
+                exchange.instruction_type = taxonomy.classify(asked.instruction)
+                size = measure_image(image, settings)
+            exchange.seed = secrets.randbelow(2**32) if asked.seed is None else asked.seed
+            job = Job(exchange.id, image, size, asked, exchange.seed, deadline, exchange)
             outcome = await handle(job)
             return _answer(
                 job, outcome, as_json="application/json" in request.headers.get("accept", "")
             )
         finally:
             in_flight.inc(-1)
+
+
+async def _receive(request: Request, settings: Settings, deadline: float) -> bytes:
+    try:
+        async with asyncio.timeout_at(deadline):
+            return await read_body(request, settings.body_limit_bytes)
+    except TimeoutError:
+        raise Timeout(settings.request_timeout_seconds) from None
 
 
 def _begin() -> Exchange:

@@ -8,7 +8,6 @@ on the event loop.
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -17,9 +16,11 @@ from fastapi import Request
 from pydantic import ValidationError
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import create_form_parser
+from starlette.requests import ClientDisconnect
 
 from safelight.errors import (
     BodyTooLarge,
+    Cancelled,
     ImageTooLarge,
     InvalidParameter,
     MalformedBody,
@@ -33,43 +34,45 @@ ACCEPTED = ("image/jpeg", "image/png", "image/webp", "multipart/form-data", "app
 _RAW = ("image/jpeg", "image/jpg", "image/png", "image/webp", "application/octet-stream")
 _SMALL_BYTES = 64 * 1024  # below this, a thread costs more than the parsing
 _SMALLEST_SIDE = 32
-
-
-@dataclass(frozen=True, slots=True)
-class EditRequest:
-    """What a caller sent: the image as it came, the size to work at, and the parameters."""
-
-    image: bytes
-    size: tuple[int, int]
-    parameters: EditParameters
+_MOST_FIELDS = 32
+_MOST_SENTENCES = 5
 
 
 Fields = tuple[bytes, Mapping[str, Any]]
 
 
 async def read_body(request: Request, limit_bytes: int) -> bytes:
-    """Return the body. Raises BodyTooLarge as soon as it is known to be."""
+    """Return the body. Raises BodyTooLarge once it is known to be, Cancelled if it breaks off."""
     if int(request.headers.get("content-length") or 0) > limit_bytes:
         raise BodyTooLarge(limit_bytes)
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > limit_bytes:
-            raise BodyTooLarge(limit_bytes)
+    try:
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > limit_bytes:
+                raise BodyTooLarge(limit_bytes)
+    except ClientDisconnect:
+        raise Cancelled from None
     return bytes(body)
 
 
-async def parse_edit(request: Request, body: bytes, settings: Settings) -> EditRequest:
-    """Return the edit that the body asks for. Raises BadInput, saying what is wrong with it."""
-    content_type = request.headers.get("content-type", "")
-    parse = _parser(content_type)
+async def parse_body(request: Request, body: bytes) -> Fields:
+    """Return the image's bytes and the parameters. Raises BadInput, saying what is wrong."""
+    parse = _parser(request.headers.get("content-type", ""))
     image, fields = (
         parse(body) if len(body) < _SMALL_BYTES else await asyncio.to_thread(parse, body)
     )
-    parameters = check_parameters({**request.query_params, **fields}, settings)
+    fields = {**request.query_params, **fields}
+    if len(fields) > _MOST_FIELDS:
+        raise MalformedBody(f"The request has {len(fields)} fields; the limit is {_MOST_FIELDS}.")
+    return image, fields
+
+
+def measure_image(image: bytes, settings: Settings) -> tuple[int, int]:
+    """Return the size to work at. Raises BadInput where there is no usable image."""
     if not image:
         raise MalformedBody("The image is missing or empty. Send it as the body, or as `image`.")
-    return EditRequest(image, working_size(*image_size(image, settings), settings), parameters)
+    return working_size(*image_size(image, settings), settings)
 
 
 def check_parameters(fields: Mapping[str, Any], settings: Settings) -> EditParameters:
@@ -77,7 +80,9 @@ def check_parameters(fields: Mapping[str, Any], settings: Settings) -> EditParam
     try:
         parameters = EditParameters.model_validate(fields)
     except ValidationError as wrong:
-        raise InvalidParameter(" ".join(_sentence(error) for error in wrong.errors())) from None
+        raise InvalidParameter(
+            " ".join(_sentence(error) for error in wrong.errors()[:_MOST_SENTENCES])
+        ) from None
     for name in ("instruction", "negative_prompt"):
         length = len(getattr(parameters, name))
         if length > settings.instruction_limit:
@@ -160,7 +165,7 @@ def _parse_form(content_type: str, body: bytes) -> Fields:
     try:
         parser = create_form_parser(
             {"Content-Type": content_type.encode("latin-1")}, on_field, on_file,
-            config={"MAX_MEMORY_FILE_SIZE": len(body) + 1, "MAX_FIELDS": 32},
+            config={"MAX_MEMORY_FILE_SIZE": len(body) + 1, "MAX_FIELDS": _MOST_FIELDS},
         )  # fmt: skip
         parser.write(body)
         parser.finalize()

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from time import time
 from typing import Any
 
 import structlog
@@ -16,6 +17,7 @@ from safelight.errors import NotReady, Unusable, WorkerLost
 from safelight.metrics.catalog import (
     MODEL_INFO,
     MODEL_LOAD_SECONDS,
+    PROBE_TIMESTAMP,
     VRAM_PEAK,
     VRAM_RESERVED,
     VRAM_USED,
@@ -63,6 +65,7 @@ class Pool:
         self._running: _Running | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._was_ready = False
+        self._hung = False
         self.ready = False
         self.waiting = 0
         meter.start_at_zero(WORKER_RESTARTS)
@@ -114,12 +117,12 @@ class Pool:
         """Wait until the worker is ready and has no job; leave holding the turn to give it one."""
         await self._turn.acquire()
         try:
-            await self._idle.wait()
-        except BaseException:
+            # Again and again: a worker may end between becoming idle and our waking up.
+            while self._worker is None or not self._idle.is_set():
+                await self._idle.wait()
+            self._idle.clear()
+        finally:
             self._turn.release()
-            raise
-        self._idle.clear()
-        self._turn.release()
 
     async def _ask(self, job: Job) -> Message:
         assert self._worker is not None
@@ -131,11 +134,24 @@ class Pool:
         except (asyncio.CancelledError, WorkerLost):
             # A worker that still has the job stays taken until it has heard, at its next step.
             if self._running is running:
-                self._worker.send(Message(Kind.CANCEL, {"id": job.id}))
+                self._cancel(running)
             job.exchange.timeline.mark("denoise")
             raise
         job.exchange.timeline.share(answer.fields["stages"], rest="transfer")
         return answer
+
+    def _cancel(self, running: _Running) -> None:
+        """Tell the worker to stop at its next step; one that never gets there is hung: end it."""
+        worker = self._worker
+        assert worker is not None
+        worker.send(Message(Kind.CANCEL, {"id": running.job.id}))
+
+        def give_up() -> None:
+            if self._running is running:
+                self._hung = True
+                worker.kill()
+
+        asyncio.get_running_loop().call_later(self._settings.hang_seconds, give_up)
 
     async def _keep(self) -> None:
         """Start worker after worker, each once the last has ended."""
@@ -148,7 +164,9 @@ class Pool:
                 self._lost()
                 await worker.stop()
             in_vain = 0 if became_ready else in_vain + 1
-            self._meter.add(WORKER_RESTARTS, "died" if became_ready else "load_failed")
+            reason = "hung" if self._hung else "died" if became_ready else "load_failed"
+            self._hung = False
+            self._meter.add(WORKER_RESTARTS, reason)
             if in_vain > self._settings.restart_limit:
                 raise Unusable(
                     f"The worker ended {in_vain} times in a row while it loaded the model."
@@ -156,7 +174,7 @@ class Pool:
             rest = min(_FIRST_REST_SECONDS * 2**in_vain, _LONGEST_REST_SECONDS) if in_vain else 0.0
             log.warning(
                 "worker replaced",
-                **{"safelight.became_ready": became_ready, "safelight.rest_seconds": rest},
+                **{"safelight.reason": reason, "safelight.rest_seconds": rest},
             )
             await self._sleep(rest)
 
@@ -169,9 +187,7 @@ class Pool:
                 case Kind.DONE | Kind.FAILED:
                     self._finish(message)
                 case Kind.VRAM:
-                    write_vram(
-                        self._meter, [Vram(**reading) for reading in message.fields["readings"]]
-                    )
+                    self._note_vram(message)
                 case Kind.UNUSABLE if not self._was_ready:
                     error = Unusable(message.fields["detail"])
                     error.exit_code = message.fields["exit_code"]
@@ -179,6 +195,12 @@ class Pool:
                 case _:
                     log.error("worker said", **{"safelight.kind": message.kind})
         return self.ready
+
+    def _note_vram(self, message: Message) -> None:
+        readings = [Vram(**reading) for reading in message.fields["readings"]]
+        write_vram(self._meter, readings)
+        if readings:
+            self._meter.set(PROBE_TIMESTAMP, "torch", value=time())
 
     def _begin(self, message: Message) -> None:
         info = message.fields["model"]
@@ -193,8 +215,12 @@ class Pool:
         )
 
     def _finish(self, message: Message) -> None:
+        for probe in message.fields["probe_failures"]:
+            self._meter.probe_failed(probe)
         running, self._running = self._running, None
-        if running is not None and not running.answer.done():
+        if running is None or running.job.id != message.fields["id"]:
+            log.error("worker answered another job than it has; this is a bug")
+        elif not running.answer.done():
             running.answer.set_result(message)
         self._idle.set()
 

@@ -60,11 +60,15 @@ class WorkerProcess:
         """Return the next message, or None once the worker is gone."""
         return await receive(self._reader)
 
+    def kill(self) -> None:
+        """End the worker by force; its end is heard of by `receive`."""
+        if self._process.returncode is None:
+            self._process.kill()
+
     async def stop(self) -> None:
         """End the worker, by force if it is at work, and wait until it is gone."""
         self._writer.close()
-        if self._process.returncode is None:
-            self._process.kill()
+        self.kill()
         await self._process.wait()
 
 

@@ -20,6 +20,7 @@ from safelight.errors import Cancelled, ModelError, OutOfMemory, SafelightError,
 from safelight.models.backend import Backend, Edit, ModelOrder
 from safelight.models.load import load_backend
 from safelight.probes.diffusers import DiffusersProbe
+from safelight.probes.guard import Guard
 from safelight.probes.torch import read_vram
 from safelight.quality.pictures import decode, trust_measured_images
 from safelight.reasons import reason_of_exception
@@ -35,6 +36,7 @@ class _Call:
 
     def __init__(self) -> None:
         self.last: PipelineCall | None = None
+        self.failures: list[str] = []
 
     def begin(self) -> None:
         self.last = None
@@ -46,7 +48,7 @@ class _Call:
         """Do nothing: our images are fetched from the device, so no call is ever late."""
 
     def failed(self, probe: str) -> None:
-        """Do nothing: the probe has logged it, and the parent counts what it gets."""
+        self.failures.append(probe)
 
 
 class Worker:
@@ -118,7 +120,9 @@ class Worker:
         self, kind: Kind, job_id: str, timeline: Timeline, payload: bytes = b"", **fields: object
     ) -> None:
         call = asdict(self._call.last) if self._call.last else None
+        failures, self._call.failures = self._call.failures, []
         told = {"id": job_id, "stages": dict(timeline.seconds), "call": call, **fields}
+        told["probe_failures"] = failures
         self._channel.send(Message(kind, told, payload))
 
 
@@ -139,8 +143,12 @@ def _as_failure(error: Exception) -> SafelightError:
 
 def _report_vram(channel: Channel, interval_seconds: float) -> None:
     pause = threading.Event()
+    unheard: list[str] = []  # a failure is logged; that the readings stay away is the alert
+    guard = Guard("torch", unheard.append)
     while not pause.wait(interval_seconds):
-        channel.send(Message(Kind.VRAM, {"readings": [vram.as_dict() for vram in read_vram()]}))
+        with guard:
+            readings = [vram.as_dict() for vram in read_vram()]
+            channel.send(Message(Kind.VRAM, {"readings": readings}))
 
 
 def main() -> None:

@@ -57,6 +57,8 @@ def as_fields(record: Record) -> dict[str, object]:
         fields["error.type"] = record.error
     if record.trace_id:
         fields["trace.id"] = record.trace_id
+    if record.seed is not None:
+        fields["safelight.seed"] = record.seed
     if record.calls:
         fields["safelight.model"] = _call_fields(record)
     return fields

@@ -46,6 +46,7 @@ class Exchange:
     instruction_type: str = NO_INSTRUCTION
     error: str = NO_ERROR
     queued: bool = False
+    seed: int | None = None
     trace_id: str | None = None
     calls: list[PipelineCall] = field(default_factory=list)
 
@@ -71,6 +72,7 @@ class Record:
     queued: bool
     calls: tuple[PipelineCall, ...]
     trace_id: str | None = None
+    seed: int | None = None
 
     @property
     def succeeded(self) -> bool:
@@ -98,9 +100,14 @@ def current_exchange() -> Exchange | None:
     return None if passage is None else passage.exchange
 
 
-def finish(exchange: Exchange, endpoint: str, status_code: int, error: str) -> Record:
-    """Return the Record of an exchange whose last byte is sent; `error` counts if it has none."""
-    exchange.timeline.mark("respond")
+def finish(
+    exchange: Exchange, endpoint: str, status_code: int, error: str, *, ended: float | None = None
+) -> Record:
+    """Return the Record of an exchange; `error` counts if it has none of its own.
+
+    `ended` is when the last byte was sent, on the timeline's clock; by default that is now.
+    """
+    exchange.timeline.mark("respond", at=ended)
     return Record(
         id=exchange.id or uuid4().hex,
         endpoint=endpoint,
@@ -112,6 +119,7 @@ def finish(exchange: Exchange, endpoint: str, status_code: int, error: str) -> R
         queued=exchange.queued,
         calls=tuple(exchange.calls),
         trace_id=exchange.trace_id,
+        seed=exchange.seed,
     )
 
 

@@ -23,9 +23,9 @@ class Timeline:
         """Return the time that has been charged so far."""
         return sum(self.seconds.values())
 
-    def mark(self, stage: str) -> None:
-        """Charge the time since the last mark to `stage`."""
-        now = self._clock()
+    def mark(self, stage: str, *, at: float | None = None) -> None:
+        """Charge the time since the last mark to `stage`, until now or an earlier moment."""
+        now = self._clock() if at is None else max(at, self._last)
         self.seconds[stage] += now - self._last
         self._last = now
 
