@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -106,6 +107,13 @@ def test_p2_what_is_no_picture_counts_with_its_reason(service: Running) -> None:
     assert service.edit(b"no picture").status_code == 422
     failed = {"status_code": "422", "error": "invalid_parameter", "instruction_type": "none"}
     assert service.metric("instructpix2pix_request_total", endpoint="/edit", **failed) == 1
+
+
+def test_callers_at_once_are_each_answered(service: Running) -> None:
+    with ThreadPoolExecutor(4) as callers:
+        answers = list(callers.map(lambda _: service.edit(png()), range(8)))
+
+    assert [answer.status_code for answer in answers] == [200] * 8
 
 
 def test_the_metrics_of_an_example_please_promtool(service: Running) -> None:
