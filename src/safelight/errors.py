@@ -8,15 +8,22 @@ SafelightError
 │   ├── NotAnImage               not_an_image            422
 │   ├── ImageDamaged             image_damaged           422
 │   ├── ImageTooLarge            image_too_large         413
-│   └── InvalidParameter         invalid_parameter       422
-├── Unavailable                  come back later (503, 504)
+│   ├── InvalidParameter         invalid_parameter       422
+│   ├── UnsupportedTask          unsupported_task        404
+│   ├── UnknownRequest           not_found               404
+│   └── Unauthorized             unauthorized            401
+├── Unavailable                  come back later (429, 503, 504)
 │   ├── NotReady                 not_ready               503
+│   ├── Stopping                 stopping                503
 │   ├── Overloaded               overloaded              503
+│   ├── RateLimited              rate_limited            429
+│   ├── CircuitOpen              circuit_open            503
 │   ├── WorkerLost               worker_lost             503
 │   ├── Timeout                  timeout                 504
 │   └── Cancelled                cancelled               499
 ├── ModelFailure                 the model could not (5xx)
 │   ├── OutOfMemory              cuda_oom                503
+│   ├── InvalidOutput            invalid_output          502
 │   └── ModelError               model_error             500
 ├── InternalError                internal_error          500
 └── Unusable                     the operator's to mend: nothing starts (exit code 2 or 3)
@@ -117,6 +124,36 @@ class InvalidParameter(BadInput):
     reason = "invalid_parameter"
 
 
+class UnsupportedTask(BadInput):
+    """The model that is served does something else."""
+
+    status = 404
+    reason = "unsupported_task"
+
+    def __init__(self, asked: str, served: str, path: str) -> None:
+        super().__init__(f"The model served here does not {asked}, it does {served}: POST {path}.")
+
+
+class UnknownRequest(BadInput):
+    """No request of that id is under way, or it is somebody else's."""
+
+    status = 404
+    reason = "not_found"
+
+    def __init__(self, what: str = "request") -> None:
+        super().__init__(f"There is no such {what} (any more), or it is not yours.")
+
+
+class Unauthorized(BadInput):
+    """The caller showed no key, or one that is not known."""
+
+    status = 401
+    reason = "unauthorized"
+
+    def __init__(self) -> None:
+        super().__init__("A known API key is needed. Send `Authorization: Bearer <key>`.")
+
+
 class Unavailable(SafelightError):
     """The request was good and could not be served this time."""
 
@@ -134,14 +171,48 @@ class NotReady(Unavailable):
         super().__init__("The model is still loading. Retry shortly; /readyz tells when.")
 
 
-class Overloaded(Unavailable):
-    """The queue is full."""
+class Stopping(Unavailable):
+    """The service was told to stop, and takes no more work."""
 
-    def __init__(self, waiting: int, limit: int, retry_after_seconds: float) -> None:
+    reason = "stopping"
+    retry_after_seconds = 1.0
+
+    def __init__(self) -> None:
+        super().__init__("The service is stopping. Send the request again, to another instance.")
+
+
+class Overloaded(Unavailable):
+    """There is more work than can be done in time; `why` says which limit was met."""
+
+    def __init__(self, why: str, retry_after_seconds: float) -> None:
+        self.retry_after_seconds = retry_after_seconds
+        super().__init__(why)
+
+
+class RateLimited(Unavailable):
+    """The caller sends more requests than its share."""
+
+    status = 429
+    reason = "rate_limited"
+
+    def __init__(self, per_minute: float, retry_after_seconds: float) -> None:
         self.retry_after_seconds = retry_after_seconds
         super().__init__(
-            f"{waiting} requests are waiting and the limit is {limit}. "
-            "Retry later, or raise SAFELIGHT_QUEUE_LIMIT."
+            f"You may send {per_minute:g} requests a minute. Send fewer, or have "
+            "SAFELIGHT_RATE_LIMIT_PER_MINUTE raised."
+        )
+
+
+class CircuitOpen(Unavailable):
+    """The model failed again and again and is left alone for a while."""
+
+    reason = "circuit_open"
+
+    def __init__(self, failures: int, retry_after_seconds: float) -> None:
+        self.retry_after_seconds = retry_after_seconds
+        super().__init__(
+            f"The model failed {failures} times in a row and rests. Retry in "
+            f"{max(1.0, retry_after_seconds):.0f} seconds; the service's log has the failures."
         )
 
 
@@ -190,8 +261,21 @@ class OutOfMemory(ModelFailure):
     status = 503
     reason = "cuda_oom"
 
-    def __init__(self) -> None:
-        super().__init__("The device ran out of memory. Send a smaller image, or fewer at once.")
+    def __init__(self, fits: str = "Send a smaller image, or fewer at once.") -> None:
+        super().__init__(f"The device ran out of memory. {fits}")
+
+
+class InvalidOutput(ModelFailure):
+    """The model made something that is no picture worth sending."""
+
+    status = 502
+    reason = "invalid_output"
+
+    def __init__(self, what: str) -> None:
+        super().__init__(
+            f"The model's image is not usable ({what.replace('_', ' ')}). "
+            "Try another seed or instruction."
+        )
 
 
 class ModelError(ModelFailure):

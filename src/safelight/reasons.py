@@ -22,12 +22,13 @@ KINDS: dict[str, type[SafelightError]] = {
 REASONS = tuple(KINDS)
 
 _REASON_BY_STATUS = {
-    401: "bad_request",
+    401: "unauthorized",
+    404: "not_found",
     408: "timeout",
     413: "body_too_large",
     415: "unsupported_media_type",
     422: "invalid_parameter",
-    429: "overloaded",
+    429: "rate_limited",
     499: "cancelled",
     503: "overloaded",
     504: "timeout",

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import AliasChoices, Field, ValidationError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -33,10 +33,13 @@ class Settings(BaseSettings):
         "instructpix2pix", pattern=_NAMESPACE, max_length=40,
         description="Prefix of the service's metrics.",
     )  # fmt: skip
-    device: str = Field(
-        "auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$",
-        description="Where the model runs: auto, cpu, cuda or cuda:N.",
+    devices: str = Field(
+        "auto", pattern=r"^(auto|(cpu|cuda(:\d+)?)(,(cpu|cuda(:\d+)?)){0,63})$",
+        description="Where the model runs, one worker each: auto, or such as cuda:0,cuda:1.",
     )  # fmt: skip
+    isolation: Literal["process", "thread"] = Field(
+        "process", description="What a worker is: a process, or a thread inside another server."
+    )
     precision: Literal["auto", "float32", "float16", "bfloat16"] = Field(
         "auto", description="Number format of the weights; auto is float16 on CUDA, else float32."
     )
@@ -46,11 +49,66 @@ class Settings(BaseSettings):
     alertmanager_port: int = Field(9093, ge=1, le=65535, description="Port of Alertmanager.")
     node_exporter_port: int = Field(9100, ge=1, le=65535, description="Port of node-exporter.")
 
+    allow_anonymous: bool = Field(
+        default=False,
+        description="Serve callers without a key on other addresses than 127.0.0.1 too.",
+    )  # fmt: skip
+    api_keys: str = Field(
+        "", pattern=r"^([\w.-]+=[0-9a-f]{64}(,[\w.-]+=[0-9a-f]{64})*)?$", repr=False,
+        description="Who may call: name=hash, by commas (`safelight key` makes one); none is all.",
+    )  # fmt: skip
+    rate_limit_per_minute: float = Field(
+        0.0, ge=0, le=1e6, allow_inf_nan=False,
+        description="Requests a minute that one key or address may send; 0 is no limit.",
+    )  # fmt: skip
+
     queue_limit: int = Field(
         64, ge=1, le=100_000, description="Requests that may wait before one is refused."
     )
+    max_concurrent_requests: int | None = Field(
+        None, ge=1, le=100_000,
+        validation_alias=AliasChoices(
+            f"{_PREFIX}MAX_CONCURRENT_REQUESTS", "MAX_CONCURRENT_REQUESTS",
+            "max_concurrent_requests",
+        ),
+        description="Requests that may wait or run at once; MAX_CONCURRENT_REQUESTS sets it too.",
+    )  # fmt: skip
     request_timeout_seconds: float = Field(
         120.0, gt=0, le=3600, description="Longest time from arrival to answer."
+    )
+    request_timeout_limit_seconds: float = Field(
+        600.0, gt=0, le=3600, description="Most that a caller may ask for by X-Request-Timeout."
+    )
+    batch_limit: int = Field(
+        32, ge=1, le=1024, description="Most requests that the model makes at once."
+    )
+    breaker_failures: int = Field(
+        5, ge=1, le=1000, description="Model failures in a row after which it is left alone."
+    )
+    breaker_rest_seconds: float = Field(
+        15.0, gt=0, le=3600, description="Time it is left alone before one request tries it."
+    )
+    degradation_level: int | None = Field(
+        None, ge=0, le=5, description="Rungs of the ladder in force, pinned; none is by itself."
+    )
+    degradation_limit: int = Field(
+        5, ge=0, le=5, description="Most rungs of the ladder that may come into force."
+    )
+    degradation_dwell_seconds: float = Field(
+        10.0, gt=0, le=3600, description="Shortest time between two rungs, up or down."
+    )
+    vram_limit_ratio: float = Field(
+        0.8, gt=0, le=1, description="Share of the card's memory above which less is admitted."
+    )
+    latency_limit_seconds: float = Field(
+        1.0, gt=0, le=3600, description="Time of a batch above which batches are halved."
+    )
+    backlog_limit_ratio: float = Field(
+        0.5, gt=0, le=1,
+        description="Work waiting, as share of the request timeout, above which quality gives way.",
+    )  # fmt: skip
+    preview_every_steps: int = Field(
+        0, ge=0, le=1000, description="Steps between two previews in a request's events; 0 is none."
     )
     body_limit_bytes: int = Field(
         20 * 1024 * 1024, ge=1024, le=1 << 30, description="Largest request body."
@@ -85,7 +143,7 @@ class Settings(BaseSettings):
         60.0,
         gt=0,
         le=3600,
-        description="Time a cancelled job gets to reach its next step before its worker is ended.",
+        description="Time without a step or an answer after which a worker is taken for hung.",
     )
     restart_limit: int = Field(
         5, ge=0, le=1000, description="Restarts in a row of one worker or service before giving up."

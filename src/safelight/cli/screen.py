@@ -22,7 +22,7 @@ _COLOURS = dict(
         STAGES,
         (
             "bright_black", "white", "yellow", "bright_blue", "bright_cyan", "blue", "magenta",
-            "green", "cyan", "bright_magenta", "bright_green", "red",
+            "green", "cyan", "bright_yellow", "bright_magenta", "bright_green", "red",
         ),
         strict=True,
     )

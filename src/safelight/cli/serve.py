@@ -12,9 +12,13 @@ def serve(
     host: Annotated[str | None, knob("host")] = None,
     port: Annotated[int | None, knob("port")] = None,
     namespace: Annotated[str | None, knob("namespace")] = None,
-    device: Annotated[str | None, knob("device")] = None,
+    devices: Annotated[str | None, knob("devices")] = None,
     precision: Annotated[str | None, knob("precision")] = None,
     queue_limit: Annotated[int | None, knob("queue_limit")] = None,
+    batch_limit: Annotated[int | None, knob("batch_limit")] = None,
+    max_concurrent_requests: Annotated[int | None, knob("max_concurrent_requests")] = None,
+    degradation_level: Annotated[int | None, knob("degradation_level")] = None,
+    allow_anonymous: Annotated[bool | None, knob("allow_anonymous")] = None,
     taxonomy: Annotated[Path | None, knob("taxonomy")] = None,
     log_format: Annotated[str | None, knob("log_format")] = None,
 ) -> None:
@@ -24,7 +28,9 @@ def serve(
 
         safelight serve
 
-        safelight serve timbrooks/instruct-pix2pix --device cuda:0
+        safelight serve timbrooks/instruct-pix2pix --devices cuda:0,cuda:1
+
+        safelight serve my_package.models:load   (your own, see docs/engine.md)
 
         curl -F image=@photo.jpg -F "instruction=make him old" localhost:8000/api/edit -o edited.png
     """
@@ -32,7 +38,9 @@ def serve(
 
     run(
         load(
-            model=model, host=host, port=port, namespace=namespace, device=device,
-            precision=precision, queue_limit=queue_limit, taxonomy=taxonomy, log_format=log_format,
+            model=model, host=host, port=port, namespace=namespace, devices=devices,
+            precision=precision, queue_limit=queue_limit, batch_limit=batch_limit,
+            max_concurrent_requests=max_concurrent_requests, degradation_level=degradation_level,
+            allow_anonymous=allow_anonymous, taxonomy=taxonomy, log_format=log_format,
         )
     )  # fmt: skip

@@ -32,7 +32,7 @@ def up(
     alertmanager_port: Annotated[int | None, knob("alertmanager_port")] = None,
     node_exporter_port: Annotated[int | None, knob("node_exporter_port")] = None,
     namespace: Annotated[str | None, knob("namespace")] = None,
-    device: Annotated[str | None, knob("device")] = None,
+    devices: Annotated[str | None, knob("devices")] = None,
     precision: Annotated[str | None, knob("precision")] = None,
     state_folder: Annotated[Path | None, knob("state_folder")] = None,
 ) -> None:
@@ -42,14 +42,14 @@ def up(
 
         safelight up
 
-        safelight up timbrooks/instruct-pix2pix --device cuda:0
+        safelight up timbrooks/instruct-pix2pix --devices cuda:0
 
         safelight up --check
     """
     settings = load(
         model=model, host=host, port=port, prometheus_port=prometheus_port,
         alertmanager_port=alertmanager_port, node_exporter_port=node_exporter_port,
-        namespace=namespace, device=device, precision=precision, state_folder=state_folder,
+        namespace=namespace, devices=devices, precision=precision, state_folder=state_folder,
     )  # fmt: skip
     out, stop = console(), _stop_on_signals()
     stack = Stack(plan(settings), settings, lambda text: out.print(text, style="dim"), stop.wait)

@@ -14,7 +14,7 @@ NO_INSTRUCTION = "none"
 STEP_PLACES = ("1-5", "6-10", "11-20", "21-50", "51+")
 STAGES = (
     "receive", "validate", "queue", "transfer", "decode", "encode_prompt", "encode_image",
-    "denoise", "decode_latents", "check", "encode", "respond",
+    "denoise", "decode_latents", "predict", "check", "encode", "respond",
 )  # fmt: skip
 IMAGE_SIZES = (
     "64x64", "128x128", "256x256", "384x384", "512x512", "640x640", "768x768", "1024x1024",
@@ -50,8 +50,40 @@ PARAMETER = Label(
     values=("guidance_scale", "image_guidance_scale"),
 )
 DEVICE = Label("device", "Torch device, such as cuda:0.")
-REJECTION = Label("reason", "Why a request was refused.", values=("overloaded", "not_ready"))
-RESTART = Label("reason", "Why a worker was replaced.", values=("died", "hung", "load_failed"))
+REJECTION = Label(
+    "reason",
+    "Why a request was refused.",
+    values=(
+        "queue_full", "too_late", "concurrency", "rate_limited", "shed", "circuit_open",
+        "not_ready", "stopping", "unauthorized",
+    ),
+)  # fmt: skip
+RESTART = Label(
+    "reason", "Why a worker was replaced.", values=("died", "hung", "poisoned", "load_failed")
+)
+STOP = Label(
+    "stop_reason",
+    "Why the batch was not larger.",
+    values=("queue_empty", "cap", "deadline", "alone", "memory"),
+)
+ACTION = Label(
+    "action",
+    "What the ladder of degradation did.",
+    values=("smaller_batches", "admit_less", "fewer_steps", "smaller_size", "shed_low_priority"),
+)
+USE = Label(
+    "use",
+    "What the device's time went into.",
+    values=(
+        "useful", "cancelled", "deadline", "invalid", "failed", "retry", "shadow", "canary",
+        "padding",
+    ),
+)  # fmt: skip
+INVALIDITY = Label(
+    "reason",
+    "What is wrong with the image made.",
+    values=("not_finite", "black", "flat", "noise", "wrong_size"),
+)
 
 HANDLER = Label("handler", "Route template, or `none` where no route matched.")
 METHOD = Label(
@@ -79,7 +111,7 @@ MOUNTPOINT = Label("mountpoint", "Where the file system is mounted.")
 PROBE = Label(
     "probe",
     "Which probe.",
-    values=("asgi", "flask", "diffusers", "torch", "nvml", "host", "record"),
+    values=("asgi", "flask", "diffusers", "torch", "nvml", "host", "record", "governor"),
 )
 
 # ── Buckets: an edge at every threshold that an alert or objective uses ──────────────────────────
@@ -89,6 +121,7 @@ _QUEUE = (0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 30
 _STAGE = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0)
 _STEP = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 2.0)
 _HTTP = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 1.5, 3.0, 5.0, 15.0, 30.0, 60.0)
+_BATCH = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64, 128)
 _STEPS = (1, 2, 4, 8, 10, 15, 20, 25, 30, 50, 75, 100)
 
 # ── Request ──────────────────────────────────────────────────────────────────────────────────────
@@ -202,10 +235,30 @@ MODEL_LOAD_SECONDS = Metric(
 QUEUE_DEPTH = Metric(
     "queue_depth", "Requests that wait for the model.", Kind.GAUGE, Family.QUEUE
 )  # fmt: skip
+QUEUED_WORK = Metric(
+    "queued_work_seconds",
+    "Predicted time until all that waits or runs now is done.",
+    Kind.GAUGE, Family.QUEUE,
+)  # fmt: skip
+BATCH_SIZE = Metric(
+    "batch_size",
+    "Requests that one call of the model served.",
+    Kind.HISTOGRAM, Family.QUEUE, (STOP,), _BATCH, series=len(STOP.values or ()),
+)  # fmt: skip
+BATCH_LIMIT = Metric(
+    "batch_size_limit",
+    "Largest batch that still gains, as learned for the last batch's kind of request.",
+    Kind.GAUGE, Family.QUEUE,
+)  # fmt: skip
+BATCH_SPEEDUP = Metric(
+    "batch_speedup_ratio",
+    "Images a second at that limit, against one at a time.",
+    Kind.GAUGE, Family.QUEUE,
+)  # fmt: skip
 REJECTED = Metric(
     "rejected_total",
     "Requests refused before they cost the model anything.",
-    Kind.COUNTER, Family.GOVERNANCE, (REJECTION,), series=2,
+    Kind.COUNTER, Family.GOVERNANCE, (REJECTION,), series=len(REJECTION.values or ()),
 )  # fmt: skip
 WORKERS_READY = Metric(
     "workers_ready", "Worker processes with the model loaded.", Kind.GAUGE, Family.GOVERNANCE
@@ -213,7 +266,33 @@ WORKERS_READY = Metric(
 WORKER_RESTARTS = Metric(
     "worker_restarts_total",
     "Worker processes replaced.",
-    Kind.COUNTER, Family.GOVERNANCE, (RESTART,), series=3,
+    Kind.COUNTER, Family.GOVERNANCE, (RESTART,), series=len(RESTART.values or ()),
+)  # fmt: skip
+DEGRADATION_LEVEL = Metric(
+    "degradation_level",
+    "Rungs of the ladder in force; 0 is full service.",
+    Kind.GAUGE,
+    Family.GOVERNANCE,
+)
+DEGRADED = Metric(
+    "degraded_total",
+    "Requests that the ladder changed or refused.",
+    Kind.COUNTER, Family.GOVERNANCE, (ACTION,), series=len(ACTION.values or ()),
+)  # fmt: skip
+CIRCUIT_OPEN = Metric(
+    "circuit_open",
+    "1 while the model is left alone after failures, 0.5 while one request tries it.",
+    Kind.GAUGE, Family.GOVERNANCE,
+)  # fmt: skip
+DEVICE_SECONDS = Metric(
+    "device_seconds_total",
+    "Time of the devices, by what came of it.",
+    Kind.COUNTER, Family.GOVERNANCE, (USE,), series=len(USE.values or ()),
+)  # fmt: skip
+OUTPUT_INVALID = Metric(
+    "output_invalid_total",
+    "Images made that were not fit to be sent.",
+    Kind.COUNTER, Family.QUALITY, (INVALIDITY,), series=len(INVALIDITY.values or ()),
 )  # fmt: skip
 
 # ── HTTP: the names known from prometheus-fastapi-instrumentator ─────────────────────────────────

@@ -35,13 +35,16 @@ class Family(StrEnum):
     MODEL = "model"
     QUEUE = "queue and batch"
     GOVERNANCE = "governance"
+    QUALITY = "quality"
     HTTP = "http"
     GPU = "gpu"
     HOST = "host"
     SAFELIGHT = "safelight"
 
 
-NAMESPACED = frozenset({Family.REQUEST, Family.MODEL, Family.QUEUE, Family.GOVERNANCE})
+NAMESPACED = frozenset(
+    {Family.REQUEST, Family.MODEL, Family.QUEUE, Family.GOVERNANCE, Family.QUALITY}
+)
 
 
 @dataclass(frozen=True, slots=True)

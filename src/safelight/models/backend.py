@@ -1,11 +1,13 @@
 """What a worker needs of a model: what it is told to load, and what it can do with it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from PIL import Image
+
+Task = Literal["edit", "generate", "predict"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,7 @@ class ModelInfo:
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """One edit, as a model reads it; the image has the size that the model works at."""
+    """One edit, as a model reads it; the image is RGB and has the size that the model works at."""
 
     image: Image.Image
     instruction: str
@@ -50,17 +52,65 @@ class Edit:
     seed: int
 
 
-OnStep = Callable[[int], None]
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """One image to be made from a prompt, at `size` (width, height)."""
+
+    size: tuple[int, int]
+    prompt: str
+    negative_prompt: str
+    steps: int
+    guidance_scale: float
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Recognition:
+    """One image to be named; RGB."""
+
+    image: Image.Image
+    top: int
+
+
+Work = Edit | Generation | Recognition
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One image made.
+
+    `pixels` is an array of uint8, (height, width, 3); `finite` tells whether all of the model's
+    numbers were, before they became bytes.
+    """
+
+    pixels: Any
+    finite: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """What an image shows: labels with their scores, 0 to 1, the best first."""
+
+    scores: tuple[tuple[str, float], ...]
+
+
+Made = Picture | Labels
+
+OnStep = Callable[[int, Any], None]
 
 
 class Backend(Protocol):
-    """A loaded model that edits images."""
+    """A loaded model. `pipeline` is a diffusers pipeline to be watched, or None."""
 
     info: ModelInfo
+    task: Task
     pipeline: Any
 
-    def edit(self, edit: Edit, on_step: OnStep) -> Image.Image:
-        """Return the edited image; calls `on_step(n)` after step n, which may raise to stop."""
+    def run(self, batch: Sequence[Any], on_step: OnStep) -> Sequence[Made]:
+        """Return what is made of each work, in order; all agree in whatever a batch must share.
+
+        Calls `on_step(n, latents)` after step n, which may raise to stop; `latents` may be None.
+        """
 
 
 def shown_name(model: str) -> str:

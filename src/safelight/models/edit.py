@@ -3,17 +3,25 @@
 import inspect
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers import DiffusionPipeline
 from diffusers.utils import logging as diffusers_logging
-from PIL import Image
 from transformers.utils import logging as transformers_logging
 
 from safelight.errors import ModelNotFound
-from safelight.models.backend import Edit, ModelInfo, ModelOrder, OnStep, shown_name
+from safelight.models.backend import (
+    Edit,
+    ModelInfo,
+    ModelOrder,
+    OnStep,
+    Picture,
+    Task,
+    shown_name,
+)
 from safelight.models.demo.build import DEMOS, demo_folder
 
 _NEEDED = ("prompt", "image", "num_inference_steps", "callback_on_step_end")
@@ -21,6 +29,8 @@ _NEEDED = ("prompt", "image", "num_inference_steps", "callback_on_step_end")
 
 class EditBackend:
     """A loaded editing pipeline. Not safe to call from two threads at once."""
+
+    task: Task = "edit"
 
     def __init__(self, pipeline: Any, model: str) -> None:
         self.pipeline = pipeline
@@ -33,24 +43,31 @@ class EditBackend:
             device=str(pipeline.device),
         )
 
-    def edit(self, edit: Edit, on_step: OnStep) -> Image.Image:
-        """Return the edited image, of the input's size."""
+    def run(self, batch: Sequence[Edit], on_step: OnStep) -> list[Picture]:
+        """Return the edited images; all of the batch agree in size, steps and guidance."""
+        first = batch[0]
+        negative = [edit.negative_prompt for edit in batch]
         arguments = {
-            "prompt": edit.instruction,
-            "image": edit.image,
-            "negative_prompt": edit.negative_prompt or None,
-            "num_inference_steps": edit.steps,
-            "guidance_scale": edit.guidance_scale,
-            "image_guidance_scale": edit.image_guidance_scale,
-            # On the CPU, so that a seed gives the same noise on every device.
-            "generator": torch.Generator("cpu").manual_seed(edit.seed),
+            "prompt": [edit.instruction for edit in batch],
+            "image": [edit.image for edit in batch],
+            "negative_prompt": negative if any(negative) else None,
+            "num_inference_steps": first.steps,
+            "guidance_scale": first.guidance_scale,
+            "image_guidance_scale": first.image_guidance_scale,
+            # On the CPU, so that a seed gives the same noise on every device and in every batch.
+            "generator": [torch.Generator("cpu").manual_seed(edit.seed) for edit in batch],
             "callback_on_step_end": _reporting(on_step),
+            "output_type": "pt",
         }
         known = {name: value for name, value in arguments.items() if name in self._accepted}
-        image: Image.Image = self.pipeline(**known).images[0]
-        if image.size != edit.image.size:  # the pipeline rounds down to a multiple of 8
-            image = image.resize(edit.image.size, Image.Resampling.LANCZOS)
-        return image
+        return [_picture(image) for image in self.pipeline(**known).images]
+
+
+def _picture(image: torch.Tensor) -> Picture:
+    """Return a tensor of shape (3, height, width), 0 to 1, as bytes; rounded on its device."""
+    finite = bool(torch.isfinite(image).all())
+    grey = torch.nan_to_num(image).mul(255).round().clamp(0, 255).to(torch.uint8)
+    return Picture(grey.permute(1, 2, 0).contiguous().cpu().numpy(), finite)
 
 
 def load_edit(order: ModelOrder) -> EditBackend:
@@ -114,7 +131,7 @@ def _reporting(on_step: OnStep) -> Any:
     def on_step_end(
         _pipeline: Any, step: int, _timestep: Any, tensors: dict[str, Any]
     ) -> dict[str, Any]:
-        on_step(step + 1)
+        on_step(step + 1, tensors.get("latents"))
         return tensors
 
     return on_step_end

@@ -1,17 +1,36 @@
 """How a name becomes a model. The door to the heavy libraries, opened late."""
 
+import re
 from importlib import import_module
+from typing import Any
 
-from safelight.errors import MissingExtra
+from safelight.errors import MissingExtra, ModelNotFound
 from safelight.models.backend import Backend, ModelOrder
+
+_FACTORY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
 def load_backend(order: ModelOrder) -> Backend:
-    """Load a model. Raises ModelNotFound or MissingExtra, saying what to do."""
+    """Load a model, or call the factory that `package.module:function` names.
+
+    Raises ModelNotFound or MissingExtra, saying what to do.
+    """
+    if _FACTORY.fullmatch(order.model):
+        return _from_factory(order)
     try:
         # By name, so that importing this room does not mean importing torch.
         edit = import_module("safelight.models.edit")
     except ModuleNotFoundError as missing:
         raise MissingExtra("models", missing.name or "diffusers") from missing
     backend: Backend = edit.load_edit(order)
+    return backend
+
+
+def _from_factory(order: ModelOrder) -> Backend:
+    module, _, name = order.model.partition(":")
+    try:
+        factory: Any = getattr(import_module(module), name)
+    except (ImportError, AttributeError) as missing:
+        raise ModelNotFound(order.model, f"{missing}.") from missing
+    backend: Backend = factory(order)
     return backend

@@ -16,6 +16,12 @@ class Vram:
     used_bytes: int
     reserved_bytes: int
     peak_bytes: int
+    total_bytes: int = 0
+
+    @property
+    def used_ratio(self) -> float:
+        """Return the share of the device's memory that is reserved; 0 where its size is unknown."""
+        return self.reserved_bytes / self.total_bytes if self.total_bytes else 0.0
 
     def as_dict(self) -> dict[str, Any]:
         """Return the reading as plain values, to be sent from a worker to its parent."""
@@ -65,4 +71,5 @@ def _read(cuda: Any, index: int) -> Vram:
         used_bytes=cuda.memory_allocated(index),
         reserved_bytes=cuda.memory_reserved(index),
         peak_bytes=cuda.max_memory_allocated(index),
+        total_bytes=cuda.get_device_properties(index).total_memory,
     )

@@ -1,53 +1,49 @@
-"""The HTTP surface: turns requests into Jobs and Outcomes into answers, and nothing else."""
+"""The HTTP surface: which path is served by what. How, stands in `front`, `openai` and `events`."""
 
-import asyncio
-import secrets
 from collections.abc import Callable
 from importlib.metadata import version
-from time import perf_counter
 from typing import Any
-from uuid import uuid4
 
-import pybase64
 from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 from fastapi_swagger import patch_fastapi
 from starlette.exceptions import HTTPException
 
-from safelight.errors import NotReady, SafelightError, Timeout
-from safelight.metrics.catalog import IN_FLIGHT
-from safelight.metrics.registry import Meter
-from safelight.quality.instructions import Taxonomy
-from safelight.serving.body import check_parameters, measure_image, parse_body, read_body
-from safelight.serving.job import Handler, Job, Outcome
-from safelight.serving.openapi import edit_route
-from safelight.serving.problems import (
-    REQUEST_ID,
-    on_any_error,
-    on_http_error,
-    on_safelight_error,
-)
-from safelight.settings import Settings
-from safelight.telemetry.record import Exchange, current_exchange
-from safelight.telemetry.timeline import Timeline
+from safelight.errors import NotReady, SafelightError, Stopping
+from safelight.serving.answers import image_answer, labels_answer
+from safelight.serving.body import parse_fields, parse_image
+from safelight.serving.events import add_requests
+from safelight.serving.front import PATHS, Front, Route
+from safelight.serving.job import EditParameters, GenerateParameters, PredictParameters
+from safelight.serving.openai import OPENAI_PATHS, add_openai
+from safelight.serving.openapi import with_image, without_image
+from safelight.serving.problems import on_any_error, on_http_error, on_safelight_error
 
-EDIT = "/api/edit"
+ROUTES = (
+    Route(EditParameters, parse_image, image_answer, lambda f: (dict(f), 1), "edit", PATHS["edit"]),
+    Route(
+        GenerateParameters, parse_fields, image_answer, lambda f: (dict(f), 1), "generate",
+        PATHS["generate"],
+    ),
+    Route(
+        PredictParameters, parse_image, labels_answer, lambda f: (dict(f), 1), "predict",
+        PATHS["predict"],
+    ),
+)  # fmt: skip
+_SUMMARIES = {
+    "edit": "Edit an image by an instruction.",
+    "generate": "Make an image from a prompt.",
+    "predict": "Tell what an image shows.",
+}
+MODEL_ENDPOINTS = (*PATHS.values(), *OPENAI_PATHS)
 
 
-def build_api(
-    settings: Settings,
-    handle: Handler,
-    *,
-    ready: Callable[[], bool],
-    taxonomy: Taxonomy,
-    meter: Meter,
-    **options: Any,
-) -> FastAPI:
+def build_api(front: Front, *, ready: Callable[[], bool], **options: Any) -> FastAPI:
     """Return the application; `options` go to FastAPI."""
     api = FastAPI(
         title="Safelight",
         version=version("safelight"),
-        description=f"Edits images with {settings.model}.",
+        description=f"Serves {front.settings.model}.",
         docs_url=None,
         redoc_url=None,
         swagger_ui_oauth2_redirect_url=None,
@@ -57,93 +53,38 @@ def build_api(
     api.add_exception_handler(SafelightError, on_safelight_error)
     api.add_exception_handler(HTTPException, on_http_error)
     api.add_exception_handler(Exception, on_any_error)
-    _add_health(api, ready)
-    _add_edit(api, settings, handle, taxonomy, meter)
+    _add_health(api, front, ready)
+    for route in ROUTES:
+        _add_model(api, front, route)
+    add_openai(api, front)
+    add_requests(api, front)
     return api
 
 
-def _add_health(api: FastAPI, ready: Callable[[], bool]) -> None:
+def _add_health(api: FastAPI, front: Front, ready: Callable[[], bool]) -> None:
     @api.get("/healthz", tags=["health"], summary="Whether the process is alive.")
     async def healthz() -> dict[str, str]:
         return {"status": "alive"}
 
     @api.get("/readyz", tags=["health"], summary="Whether the model is loaded.")
     async def readyz() -> dict[str, str]:
+        if front.requests.stopping:
+            raise Stopping
         if not ready():
             raise NotReady
         return {"status": "ready"}
 
 
-def _add_edit(
-    api: FastAPI, settings: Settings, handle: Handler, taxonomy: Taxonomy, meter: Meter
-) -> None:
-    in_flight = meter.child(IN_FLIGHT)
+def _add_model(api: FastAPI, front: Front, route: Route) -> None:
+    describe = without_image if route.task == "generate" else with_image
 
     @api.post(
-        EDIT,
-        tags=["editing"],
-        summary="Edit an image by an instruction.",
+        route.path,
+        name=route.task,
+        tags=["model"],
+        summary=_SUMMARIES[route.task],
         response_class=Response,
-        openapi_extra=edit_route(),
+        openapi_extra=describe(route.kind),
     )
-    async def edit(request: Request) -> Response:
-        deadline = asyncio.get_running_loop().time() + settings.request_timeout_seconds
-        exchange = _begin()
-        in_flight.inc()
-        try:
-            with exchange.timeline.stage("receive"):
-                body = await _receive(request, settings, deadline)
-            with exchange.timeline.stage("validate"):
-                image, fields = await parse_body(request, body)
-                asked = check_parameters(fields, settings)
-                # Before the image is looked at: a bad one counts as a failure of its type.
-                exchange.instruction_type = taxonomy.classify(asked.instruction)
-                size = measure_image(image, settings)
-            exchange.seed = secrets.randbelow(2**32) if asked.seed is None else asked.seed
-            job = Job(exchange.id, image, size, asked, exchange.seed, deadline, exchange)
-            outcome = await handle(job)
-            return _answer(
-                job, outcome, as_json="application/json" in request.headers.get("accept", "")
-            )
-        finally:
-            in_flight.inc(-1)
-
-
-async def _receive(request: Request, settings: Settings, deadline: float) -> bytes:
-    try:
-        async with asyncio.timeout_at(deadline):
-            return await read_body(request, settings.body_limit_bytes)
-    except TimeoutError:
-        raise Timeout(settings.request_timeout_seconds) from None
-
-
-def _begin() -> Exchange:
-    """Return the request's exchange; without a probe in front, one of our own."""
-    exchange = current_exchange() or Exchange(Timeline(perf_counter()))
-    exchange.id = uuid4().hex
-    exchange.is_model_request = True
-    return exchange
-
-
-def _answer(job: Job, outcome: Outcome, *, as_json: bool) -> Response:
-    width, height = outcome.size
-    headers = {REQUEST_ID: job.id, "x-safelight-seed": str(job.seed)}
-    headers["server-timing"] = _server_timing(job.exchange.timeline)
-    if not as_json:
-        return Response(outcome.image, media_type=outcome.media_type, headers=headers)
-    content = {
-        "request_id": job.id,
-        "image": pybase64.b64encode(outcome.image).decode(),
-        "media_type": outcome.media_type,
-        "width": width,
-        "height": height,
-        "seed": job.seed,
-    }
-    return JSONResponse(content, headers=headers)
-
-
-def _server_timing(timeline: Timeline) -> str:
-    """Return the stages so far as a Server-Timing header (W3C), which browsers draw."""
-    return ", ".join(
-        f"{stage};dur={seconds * 1e3:.1f}" for stage, seconds in timeline.seconds.items()
-    )
+    async def serve(request: Request) -> Response:
+        return await front.serve(request, route)

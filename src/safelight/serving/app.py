@@ -3,15 +3,16 @@
 import asyncio
 import signal
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from importlib.metadata import version
 from platform import python_version
+from types import FrameType
 
 import structlog
 import uvicorn
 
-from safelight.errors import cannot_listen
+from safelight.errors import BadSetting, cannot_listen
 from safelight.metrics.catalog import BUILD_INFO
 from safelight.metrics.registry import Meter
 from safelight.probes.asgi import AsgiProbe
@@ -21,23 +22,41 @@ from safelight.probes.nvml import NvmlProbe
 from safelight.probes.sampler import Sampler
 from safelight.quality.instructions import load_taxonomy
 from safelight.quality.pictures import trust_measured_images
-from safelight.serving.admission import admission
-from safelight.serving.api import EDIT, build_api
+from safelight.serving.admission import Bounds, Load, admission
+from safelight.serving.api import MODEL_ENDPOINTS, build_api
+from safelight.serving.batching import Batching
+from safelight.serving.breaker import breaker
 from safelight.serving.deadline import deadline
+from safelight.serving.degradation import Governor, degradation, signals
+from safelight.serving.front import Front
 from safelight.serving.job import Handler
 from safelight.serving.pool import Pool
+from safelight.serving.rates import rates
+from safelight.serving.retry import retry
 from safelight.settings import Settings
 from safelight.telemetry.logs import configure, logging_sink
 from safelight.telemetry.meter import metering
 from safelight.telemetry.record import Record, Sink
 
+_GOVERN_SECONDS = 1.0
+_GIVE_BACK_SECONDS = 1.0  # of the grace time, to tell those that cannot be served any more
 log = structlog.get_logger("safelight")
 
 
-def assemble(pool: Pool, settings: Settings, meter: Meter) -> Handler:
-    """Return the way of a job: admission, then its deadline, then the worker."""
-    handle = deadline(pool.run, limit_seconds=settings.request_timeout_seconds)
-    return admission(handle, limit=settings.queue_limit, meter=meter, waiting=lambda: pool.waiting)
+def assemble(
+    run_model: Handler, load: Load, governor: Governor, settings: Settings, meter: Meter
+) -> Handler:
+    """Return the way of a job. Read from the bottom: what comes last is met first."""
+    handle = retry(run_model)
+    handle = breaker(
+        handle, failures=settings.breaker_failures, rest_seconds=settings.breaker_rest_seconds,
+        meter=meter,
+    )  # fmt: skip
+    handle = deadline(handle)
+    bounds = Bounds(settings.queue_limit, settings.max_concurrent_requests)
+    handle = admission(handle, load, bounds, meter, less=governor.queue_share)
+    handle = degradation(handle, governor, meter)
+    return rates(handle, per_minute=settings.rate_limit_per_minute, meter=meter)
 
 
 class Service:
@@ -48,20 +67,28 @@ class Service:
         self.meter = Meter(settings.namespace)
         self.meter.set(BUILD_INFO, version("safelight"), python_version(), value=1)
         self.pool = Pool(settings, self.meter)
+        self.governor = _governor(settings, self.meter)
+        self.engine = Batching(
+            self.pool, self.meter, limit=lambda: self.governor.batch_limit(settings.batch_limit)
+        )
         self.failure: BaseException | None = None
         self._nvml = NvmlProbe(self.meter)
         self._sampler = Sampler(self.meter)
         self._sampler.every(settings.gpu_interval_seconds, "nvml", self._nvml.read)
         self._sampler.every(settings.host_interval_seconds, "host", HostProbe(self.meter).read)
-        api = build_api(
+        self.front = Front(
             settings,
-            assemble(self.pool, settings, self.meter),
-            ready=lambda: self.pool.ready,
+            assemble(self.engine, self.engine, self.governor, settings, self.meter),
+            task=lambda: self.pool.task,
             taxonomy=load_taxonomy(settings.taxonomy),
             meter=self.meter,
-            lifespan=lambda _api: self._lifespan(),
         )
-        self.app = AsgiProbe(api, meter=self.meter, sink=self._sink(), model_endpoints=(EDIT,))
+        api = build_api(
+            self.front, ready=lambda: self.pool.ready, lifespan=lambda _api: self._lifespan()
+        )
+        self.app = AsgiProbe(
+            api, meter=self.meter, sink=self._sink(), model_endpoints=MODEL_ENDPOINTS
+        )
 
     def run(self) -> None:
         """Serve until SIGTERM or Ctrl-C; running requests are finished first.
@@ -70,6 +97,7 @@ class Service:
         """
         trust_measured_images()
         settings = self.settings
+        _check_exposure(settings)
         listener = _listen(settings.host, settings.port)
         config = uvicorn.Config(
             self.app,
@@ -77,7 +105,7 @@ class Service:
             access_log=False,
             timeout_graceful_shutdown=int(settings.grace_seconds) or None,
         )
-        self._server = _Server(config)
+        self._server = _Server(config, self.drain)
         log.info(
             "listening",
             **{
@@ -89,16 +117,40 @@ class Service:
         if self.failure is not None:
             raise self.failure
 
+    def drain(self) -> None:
+        """Take no more requests; what cannot be done within the grace time is given back."""
+        loop, grace = asyncio.get_running_loop(), self.settings.grace_seconds
+        self.front.requests.drain()
+        loop.call_later(max(0.0, grace - _GIVE_BACK_SECONDS), self.front.requests.end)
+
     @asynccontextmanager
     async def _lifespan(self) -> AsyncIterator[None]:
         self._sampler.start()
         self.pool.start().add_done_callback(self._on_pool_end)
+        governing = asyncio.create_task(self._govern(), name="safelight-governor")
         try:
             yield
         finally:
+            governing.cancel()
             await self.pool.stop()
             self._sampler.stop()
             self._nvml.close()
+
+    async def _govern(self) -> None:
+        """Read the signals and move the ladder, once a second."""
+        guard = Guard("governor", self.meter.probe_failed)
+        while True:
+            await asyncio.sleep(_GOVERN_SECONDS)
+            with guard:
+                self.governor.update(self._readings())
+
+    def _readings(self) -> dict[str, float]:
+        busy = self.engine.under_way > 0
+        return {
+            "latency": self.engine.batch_seconds if busy else 0.0,
+            "vram": self.pool.vram_ratio,
+            "backlog": self.engine.work_seconds / self.settings.request_timeout_seconds,
+        }
 
     def _on_pool_end(self, keeper: "asyncio.Task[None]") -> None:
         """Stop the service where no worker can ever serve; say why once the port is closed."""
@@ -124,8 +176,27 @@ def serve(settings: Settings) -> None:
     Service(settings).run()
 
 
+def _governor(settings: Settings, meter: Meter) -> Governor:
+    watched = signals(
+        settings.vram_limit_ratio, settings.latency_limit_seconds, settings.backlog_limit_ratio
+    )
+    return Governor(
+        watched, meter, dwell_seconds=settings.degradation_dwell_seconds,
+        most=settings.degradation_limit, pinned=settings.degradation_level,
+    )  # fmt: skip
+
+
 class _Server(uvicorn.Server):
     """uvicorn's server, ending with exit code 0 when asked to stop, instead of by the signal."""
+
+    def __init__(self, config: uvicorn.Config, on_stop: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_stop = on_stop
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to stop: the service is told first."""
+        self._on_stop()
+        super().handle_exit(sig, frame)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -133,6 +204,16 @@ class _Server(uvicorn.Server):
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self.handle_exit, number, None)
         yield
+
+
+def _check_exposure(settings: Settings) -> None:
+    """Raise BadSetting where strangers could use the model without anybody having wanted it."""
+    local = settings.host in ("localhost", "::1") or settings.host.startswith("127.")
+    if not (local or settings.api_keys or settings.allow_anonymous):
+        raise BadSetting(
+            f"Everybody who reaches {settings.host} could use the model. Set SAFELIGHT_API_KEYS "
+            "(safelight key makes one), or allow it: --allow-anonymous."
+        )
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -1,4 +1,4 @@
-"""Reads an edit from a request: a raw image, a multipart form, or JSON with base64.
+"""Reads a request to the model: a raw image, a multipart form, or JSON with base64.
 
 Parameters may always stand in the query; what the body says of one goes before it.
 
@@ -27,7 +27,7 @@ from safelight.errors import (
     UnsupportedMediaType,
 )
 from safelight.quality.pictures import measure
-from safelight.serving.job import EditParameters
+from safelight.serving.job import GenerateParameters, Parameters, PredictParameters
 from safelight.settings import Settings
 
 ACCEPTED = ("image/jpeg", "image/png", "image/webp", "multipart/form-data", "application/json")
@@ -56,13 +56,25 @@ async def read_body(request: Request, limit_bytes: int) -> bytes:
     return bytes(body)
 
 
-async def parse_body(request: Request, body: bytes) -> Fields:
+async def parse_image(request: Request, body: bytes) -> Fields:
     """Return the image's bytes and the parameters. Raises BadInput, saying what is wrong."""
-    parse = _parser(request.headers.get("content-type", ""))
+    return await _parsed(request, body, _parser(request.headers.get("content-type", "")))
+
+
+async def parse_fields(request: Request, body: bytes) -> Fields:
+    """Return the parameters of a request that carries no image. Raises BadInput."""
+    media_type = _media_type(request.headers.get("content-type", "application/json"))
+    if body and media_type != "application/json":
+        raise UnsupportedMediaType(media_type, ("application/json",))
+    return await _parsed(request, body, _parse_json if body else lambda _body: (b"", {}))
+
+
+async def _parsed(request: Request, body: bytes, parse: Callable[[bytes], Fields]) -> Fields:
     image, fields = (
         parse(body) if len(body) < _SMALL_BYTES else await asyncio.to_thread(parse, body)
     )
-    fields = {**request.query_params, **fields}
+    if request.query_params:
+        fields = {**request.query_params, **fields}
     if len(fields) > _MOST_FIELDS:
         raise MalformedBody(f"The request has {len(fields)} fields; the limit is {_MOST_FIELDS}.")
     return image, fields
@@ -75,16 +87,20 @@ def measure_image(image: bytes, settings: Settings) -> tuple[int, int]:
     return working_size(*image_size(image, settings), settings)
 
 
-def check_parameters(fields: Mapping[str, Any], settings: Settings) -> EditParameters:
+def check(kind: type[Parameters], fields: Mapping[str, Any], settings: Settings) -> Parameters:
     """Return the parameters. Raises InvalidParameter with a sentence per wrong one."""
     try:
-        parameters = EditParameters.model_validate(fields)
+        parameters: Parameters = kind.model_validate(fields)
     except ValidationError as wrong:
         raise InvalidParameter(
-            " ".join(_sentence(error) for error in wrong.errors()[:_MOST_SENTENCES])
+            " ".join(_sentence(error, kind) for error in wrong.errors()[:_MOST_SENTENCES])
         ) from None
-    for name in ("instruction", "negative_prompt"):
-        length = len(getattr(parameters, name))
+    if isinstance(parameters, PredictParameters):
+        return parameters
+    if isinstance(parameters, GenerateParameters):
+        _check_sides(parameters, settings)
+    for name in ("instruction", "prompt", "negative_prompt"):
+        length = len(getattr(parameters, name, ""))
         if length > settings.instruction_limit:
             raise InvalidParameter(
                 f"{name} has {length} characters and the limit is {settings.instruction_limit}. "
@@ -96,6 +112,15 @@ def check_parameters(fields: Mapping[str, Any], settings: Settings) -> EditParam
             "Ask for fewer, or raise SAFELIGHT_STEP_LIMIT."
         )
     return parameters
+
+
+def _check_sides(parameters: GenerateParameters, settings: Settings) -> None:
+    longest = max(parameters.width, parameters.height)
+    if longest > settings.image_side_pixels:
+        raise InvalidParameter(
+            f"A side of {longest} pixels is asked and the limit is {settings.image_side_pixels}. "
+            "Ask for less, or raise SAFELIGHT_IMAGE_SIDE_PIXELS."
+        )
 
 
 def image_size(image: bytes, settings: Settings) -> tuple[int, int]:
@@ -119,7 +144,7 @@ def working_size(width: int, height: int, settings: Settings) -> tuple[int, int]
 
 
 def _parser(content_type: str) -> Callable[[bytes], Fields]:
-    media_type = content_type.partition(";")[0].strip().lower()
+    media_type = _media_type(content_type)
     if media_type in _RAW:
         return lambda body: (body, {})
     if media_type == "application/json":
@@ -129,13 +154,17 @@ def _parser(content_type: str) -> Callable[[bytes], Fields]:
     raise UnsupportedMediaType(media_type, ACCEPTED)
 
 
+def _media_type(content_type: str) -> str:
+    return content_type.partition(";")[0].strip().lower()
+
+
 def _parse_json(body: bytes) -> Fields:
     try:
         fields = orjson.loads(body)
     except orjson.JSONDecodeError as wrong:
         raise MalformedBody(f"The body is not valid JSON: {wrong}.") from None
     if not isinstance(fields, dict):
-        raise MalformedBody("The JSON body must be an object with `image` and `instruction`.")
+        raise MalformedBody("The JSON body must be an object of named fields.")
     encoded = fields.pop("image", "")
     if not isinstance(encoded, str):
         raise MalformedBody("The field `image` must be a base64 string.")
@@ -155,7 +184,7 @@ def _parse_form(content_type: str, body: bytes) -> Fields:
         )
 
     def on_file(file: Any) -> None:
-        if file.field_name != b"image":
+        if file.field_name not in (b"image", b"image[]"):
             raise MalformedBody(
                 "The form has an unknown file; send one file, in the field `image`."
             )
@@ -176,11 +205,11 @@ def _parse_form(content_type: str, body: bytes) -> Fields:
     return (images[0] if images else b""), fields
 
 
-def _sentence(error: Any) -> str:
+def _sentence(error: Any, kind: type[Parameters]) -> str:
     name = ".".join(str(part) for part in error["loc"])[:60]
     if error["type"] == "missing":
         return f"{name} is missing."
     if error["type"] == "extra_forbidden":
-        return f"{name} is no parameter; known are {', '.join(EditParameters.model_fields)}."
+        return f"{name} is no parameter; known are {', '.join(kind.model_fields)}."
     message = error["msg"][:1].lower() + error["msg"][1:]
     return f"{name}: {message}, got {str(error['input'])[:40]!r}."

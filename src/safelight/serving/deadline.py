@@ -6,14 +6,19 @@ from safelight.errors import Timeout
 from safelight.serving.job import Handler, Job, Outcome
 
 
-def deadline(handle: Handler, *, limit_seconds: float) -> Handler:
-    """Raise Timeout when the job's deadline passes; what is inside is cancelled."""
+def deadline(handle: Handler) -> Handler:
+    """Stop a job with Timeout when its deadline passes; one that is late already costs nothing."""
 
     async def within(job: Job) -> Outcome:
+        loop = asyncio.get_running_loop()
+        left = job.deadline - loop.time()
+        error = Timeout(job.timeout_seconds)
+        if left <= 0:
+            raise error
+        alarm = loop.call_later(left, job.control.stop, error)
         try:
-            async with asyncio.timeout_at(job.deadline):
-                return await handle(job)
-        except TimeoutError:
-            raise Timeout(limit_seconds) from None
+            return await handle(job)
+        finally:
+            alarm.cancel()
 
     return within

@@ -4,63 +4,169 @@ A policy takes a Handler and gives one back; failures are raised as SafelightErr
 """
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from safelight.errors import SafelightError
 from safelight.telemetry.record import Exchange
+
+Priority = Literal["high", "normal", "low"]
+PRIORITIES: tuple[Priority, ...] = ("high", "normal", "low")
+
+_STRICT = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
+
+
+def _guidance(default: float, most: float, description: str) -> Any:
+    return Field(default, ge=0, le=most, allow_inf_nan=False, description=description)
+
+
+def _seed() -> Any:
+    return Field(
+        None, ge=0, lt=2**32,
+        description="Seed of the noise; the answer tells the one that was used.",
+    )  # fmt: skip
 
 
 class EditParameters(BaseModel):
     """What a caller may ask of an edit; other fields are refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
+    model_config = _STRICT
 
     instruction: str = Field(min_length=1, description="What to change, such as: make him old.")
     negative_prompt: str = Field("", description="What the result should not show.")
     steps: int = Field(20, ge=1, description="Denoising steps.")
-    guidance_scale: float = Field(
-        7.5,
-        ge=0,
-        le=30,
-        allow_inf_nan=False,
-        description="Weight of the instruction; 1 or less switches guidance off.",
+    guidance_scale: float = _guidance(
+        7.5, 30, "Weight of the instruction; 1 or less switches guidance off."
     )
-    image_guidance_scale: float = Field(
-        1.5,
-        ge=0,
-        le=10,
-        allow_inf_nan=False,
-        description="Weight of the input image; less than 1 switches guidance off.",
+    image_guidance_scale: float = _guidance(
+        1.5, 10, "Weight of the input image; less than 1 switches guidance off."
     )
-    seed: int | None = Field(
-        None,
-        ge=0,
-        lt=2**32,
-        description="Seed of the noise; the answer tells the one that was used.",
+    seed: int | None = _seed()
+
+
+class GenerateParameters(BaseModel):
+    """What a caller may ask of a new image; other fields are refused."""
+
+    model_config = _STRICT
+
+    prompt: str = Field(min_length=1, description="What to show.")
+    negative_prompt: str = Field("", description="What the result should not show.")
+    width: int = Field(512, ge=32, multiple_of=8, description="Width in pixels.")
+    height: int = Field(512, ge=32, multiple_of=8, description="Height in pixels.")
+    steps: int = Field(8, ge=1, description="Denoising steps.")
+    guidance_scale: float = _guidance(
+        0.0, 30, "Weight of the prompt; 0 is none, as distilled models want it."
     )
+    seed: int | None = _seed()
+
+
+class PredictParameters(BaseModel):
+    """What a caller may ask of a recognition; other fields are refused."""
+
+    model_config = _STRICT
+
+    top: int = Field(5, ge=1, le=1000, description="Labels to return, the best first.")
+
+
+Parameters = EditParameters | GenerateParameters | PredictParameters
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a job is, for whoever follows it; `tell` wakes them."""
+
+    state: Literal["queued", "running", "done"] = "queued"
+    step: int = 0
+    steps: int = 0
+    preview: bytes = b""
+    listeners: list[Callable[[], None]] = field(default_factory=list)
+
+    def tell(self) -> None:
+        """Wake whoever follows."""
+        for listener in self.listeners:
+            listener()
+
+
+@dataclass(slots=True)
+class Control:
+    """Where a job is stopped from outside: by its caller, its deadline, the service's end."""
+
+    stopped: SafelightError | None = None
+    on_stop: Callable[[SafelightError], None] | None = None
+    on_follow: Callable[[], None] | None = None
+    place: Callable[[], int] = lambda: 0
+
+    def stop(self, error: SafelightError) -> None:
+        """Have the job fail with `error`, wherever it is; only the first call counts."""
+        if self.stopped is None:
+            self.stopped = error
+            if self.on_stop is not None:
+                self.on_stop(error)
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One edit to be made; `deadline` is on the event loop's clock, in seconds."""
+    """One request to the model; `deadline` is on the event loop's clock, in seconds."""
 
     id: str
     image: bytes
     size: tuple[int, int]
-    parameters: EditParameters
+    parameters: Parameters
     seed: int
     deadline: float
     exchange: Exchange
+    timeout_seconds: float = 120.0
+    priority: Priority = "normal"
+    owner: str = ""
+    alone: bool = False
+    degraded: tuple[str, ...] = ()
+    progress: Progress = field(default_factory=Progress)
+    control: Control = field(default_factory=Control)
+
+    @property
+    def task(self) -> Literal["edit", "generate", "predict"]:
+        """Return what the model is asked to do."""
+        return TASKS[type(self.parameters)]
+
+    @property
+    def steps(self) -> int:
+        """Return the denoising steps asked for; 0 where there are none."""
+        return getattr(self.parameters, "steps", 0)
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """Return what jobs of one batch must agree in."""
+        asked = self.parameters
+        if isinstance(asked, PredictParameters):
+            return ("predict",)
+        image_guidance = getattr(asked, "image_guidance_scale", None)
+        return (self.task, *self.size, asked.steps, asked.guidance_scale, image_guidance)
+
+    @property
+    def units(self) -> float:
+        """Return the work in pixel steps, by which jobs of unknown cost are compared."""
+        return float(max(1, self.steps) * self.size[0] * self.size[1])
+
+
+TASKS: dict[type[BaseModel], Literal["edit", "generate", "predict"]] = {
+    EditParameters: "edit",
+    GenerateParameters: "generate",
+    PredictParameters: "predict",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The image made, encoded, and its width and height in pixels."""
+    """What was made: an image, encoded, with its width and height; or labels with scores."""
 
-    image: bytes
-    media_type: str
-    size: tuple[int, int]
+    image: bytes = b""
+    media_type: str = "image/png"
+    size: tuple[int, int] = (0, 0)
+    labels: tuple[tuple[str, float], ...] = ()
+    seed: int = 0
+    degraded: tuple[str, ...] = ()
 
 
 Handler = Callable[[Job], Awaitable[Outcome]]

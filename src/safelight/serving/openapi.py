@@ -2,16 +2,66 @@
 
 from typing import Any
 
-from safelight.serving.job import EditParameters
+from safelight.serving.job import PRIORITIES, Parameters
 
 _IMAGE_TYPES = ("image/jpeg", "image/png", "image/webp")
 _BINARY = {"type": "string", "format": "binary"}
+_HEADERS: list[dict[str, Any]] = [
+    {
+        "name": "X-Request-Timeout", "in": "header", "required": False,
+        "schema": {"type": "number"},
+        "description": "Seconds after which nobody waits for the answer any more.",
+    },
+    {
+        "name": "X-Priority", "in": "header", "required": False,
+        "schema": {"type": "string", "enum": list(PRIORITIES)},
+        "description": "Who goes first where several wait.",
+    },
+    {
+        "name": "X-Request-Id", "in": "header", "required": False,
+        "schema": {"type": "string", "format": "uuid"},
+        "description": "An id to follow or cancel the request by, under /v1/requests/.",
+    },
+]  # fmt: skip
 
 
-def edit_route() -> dict[str, Any]:
-    """Return the OpenAPI of `POST /api/edit`."""
-    schema = EditParameters.model_json_schema()
-    in_query = [
+def with_image(kind: type[Parameters], text: str = "") -> dict[str, Any]:
+    """Return the OpenAPI of a route that takes an image and these parameters.
+
+    `text` is how the route calls the instruction, where it has another name for it.
+    """
+    properties = _properties(kind, text)
+    required = ["image", *kind.model_json_schema().get("required", [])]
+    named = [text if text and name == "instruction" else name for name in required]
+    return {
+        "parameters": [*_in_query(properties), *_HEADERS],
+        "requestBody": {"required": True, "content": _bodies(properties, named)},
+        "responses": _responses("The image, or what it shows."),
+    }
+
+
+def without_image(kind: type[Parameters]) -> dict[str, Any]:
+    """Return the OpenAPI of a route that takes parameters alone, as JSON."""
+    schema = kind.model_json_schema()
+    shape = {
+        "type": "object",
+        "properties": _properties(kind, ""),
+        "required": schema.get("required", []),
+    }
+    return {
+        "parameters": _HEADERS,
+        "requestBody": {"required": True, "content": {"application/json": {"schema": shape}}},
+        "responses": _responses("The image made."),
+    }
+
+
+def _properties(kind: type[Parameters], text: str) -> dict[str, Any]:
+    properties: dict[str, Any] = kind.model_json_schema()["properties"]
+    return {text if text and name == "instruction" else name: p for name, p in properties.items()}
+
+
+def _in_query(properties: dict[str, Any]) -> list[dict[str, Any]]:
+    return [
         {
             "name": name,
             "in": "query",
@@ -19,38 +69,29 @@ def edit_route() -> dict[str, Any]:
             "description": shape.get("description", ""),
             "schema": shape,
         }
-        for name, shape in schema["properties"].items()
+        for name, shape in properties.items()
     ]
+
+
+def _responses(good: str) -> dict[str, Any]:
     return {
-        "parameters": in_query,
-        "requestBody": {"required": True, "content": _bodies(schema)},
-        "responses": {
-            "200": {
-                "description": "The edited image.",
-                "content": {"image/png": {"schema": _BINARY}, "application/json": {}},
-            },
-            "4XX": _problem("The request cannot be served as it is."),
-            "5XX": _problem("The service or its model failed, or is too busy."),
+        "200": {
+            "description": good,
+            "content": {"image/png": {"schema": _BINARY}, "application/json": {}},
         },
+        "4XX": _problem("The request cannot be served as it is."),
+        "5XX": _problem("The service or its model failed, or is too busy."),
     }
 
 
-def _bodies(schema: dict[str, Any]) -> dict[str, Any]:
-    def with_image(image: dict[str, Any]) -> dict[str, Any]:
-        properties = {"image": image, **schema["properties"]}
-        return {
-            "schema": {
-                "type": "object",
-                "properties": properties,
-                "required": ["image", "instruction"],
-            }
-        }
+def _bodies(properties: dict[str, Any], required: list[str]) -> dict[str, Any]:
+    def shaped(image: dict[str, Any]) -> dict[str, Any]:
+        fields = {"image": image, **properties}
+        return {"schema": {"type": "object", "properties": fields, "required": required}}
 
     return {
-        "multipart/form-data": with_image(_BINARY),
-        "application/json": with_image(
-            {"type": "string", "format": "byte", "description": "Base64."}
-        ),
+        "multipart/form-data": shaped(_BINARY),
+        "application/json": shaped({"type": "string", "format": "byte", "description": "Base64."}),
         **{media_type: {"schema": _BINARY} for media_type in _IMAGE_TYPES},
     }
 

@@ -1,19 +1,18 @@
-"""Keeps a worker alive and gives it one job at a time, in the order they came.
+"""The workers, one per device: kept alive together, counted, and asked who is free.
 
-A worker that dies is replaced; the job it had fails with `worker_lost`, and those that wait go on
-waiting for the next one until their deadlines.
+What a worker says of jobs goes on to whoever gives the jobs out (`hand_to`).
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from os import cpu_count
 from time import time
-from typing import Any
+from typing import Protocol
 
 import structlog
 
-from safelight.errors import NotReady, Unusable, WorkerLost
+from safelight.errors import Unusable
 from safelight.metrics.catalog import (
     MODEL_INFO,
     MODEL_LOAD_SECONDS,
@@ -26,28 +25,32 @@ from safelight.metrics.catalog import (
 )
 from safelight.metrics.registry import Meter
 from safelight.probes.torch import Vram, write_vram
-from safelight.reasons import by_reason
-from safelight.serving.job import Job, Outcome
-from safelight.serving.process import WorkerProcess
-from safelight.serving.protocol import Kind, Message
+from safelight.serving.protocol import Message
+from safelight.serving.slot import Place, Slot
+from safelight.serving.ticket import Ticket
 from safelight.settings import Settings
-from safelight.telemetry.record import PipelineCall
 
-_FIRST_REST_SECONDS = 0.5
-_LONGEST_REST_SECONDS = 30.0
 log = structlog.get_logger("safelight")
 
 
-@dataclass(slots=True)
-class _Running:
-    """The job that the worker has, and whoever waits for its answer."""
+class Desk(Protocol):
+    """Who gives the jobs out, and hears what becomes of them."""
 
-    job: Job
-    answer: asyncio.Future[Message]
+    def room(self) -> None:
+        """Hear that a worker can take more."""
+
+    def started(self, tickets: Sequence[Ticket]) -> None:
+        """Hear that the model has these jobs now."""
+
+    def results(self, slot: Slot, message: Message) -> None:
+        """Hear what came of jobs."""
+
+    def lost(self, tickets: Sequence[Ticket]) -> None:
+        """Hear which jobs a worker had that is gone."""
 
 
 class Pool:
-    """The worker, whichever process that is at the moment. Belongs to one event loop."""
+    """All workers. Belongs to one event loop."""
 
     def __init__(
         self,
@@ -56,207 +59,124 @@ class Pool:
         *,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._settings = settings
         self._meter = meter
-        self._sleep = sleep
-        self._turn = asyncio.Lock()
-        self._idle = asyncio.Event()
-        self._worker: WorkerProcess | None = None
-        self._running: _Running | None = None
+        self._desk: Desk | None = None
         self._keeper: asyncio.Task[None] | None = None
-        self._was_ready = False
-        self._hung = False
-        self.ready = False
-        self.waiting = 0
+        self._stopping = False
+        self.slots = [Slot(place, settings, self, sleep=sleep) for place in _places(settings)]
+        self.was_ready = False
+        self.task = ""
+        self.vram_ratio = 0.0
         meter.start_at_zero(WORKER_RESTARTS)
         meter.set(WORKERS_READY, value=0)
 
     @property
-    def pid(self) -> int | None:
-        """Return the worker's process id, if there is one now."""
-        return self._worker.pid if self._worker else None
+    def ready(self) -> bool:
+        """Tell whether a worker can serve now."""
+        return any(slot.ready for slot in self.slots)
+
+    @property
+    def pids(self) -> list[int]:
+        """Return the process ids of the workers that there are now."""
+        return [slot.pid for slot in self.slots if slot.pid is not None]
+
+    def hand_to(self, desk: Desk) -> None:
+        """Have `desk` hear what becomes of jobs."""
+        self._desk = desk
+
+    def freest(self) -> Slot | None:
+        """Return the ready worker with the least to do; one at rest goes before all others."""
+        ready = [slot for slot in self.slots if slot.ready]
+        return min(
+            ready, key=lambda slot: (slot.staged, len(slot.outstanding), slot.busy_until),
+            default=None,
+        )  # fmt: skip
 
     def start(self) -> "asyncio.Task[None]":
-        """Start keeping a worker; the task ends with Unusable where none can ever serve."""
+        """Start all workers at once; the task ends with Unusable where one can never serve."""
         self._keeper = asyncio.create_task(self._keep(), name="safelight-pool")
         return self._keeper
 
     async def stop(self) -> None:
-        """End the worker and stop keeping one."""
+        """End the workers and stop keeping them."""
+        self._stopping = True
         if self._keeper is not None:
             self._keeper.cancel()
             with suppress(asyncio.CancelledError, Unusable):
                 await self._keeper
 
-    async def run(self, job: Job) -> Outcome:
-        """Have the worker make the edit. The handler that all policies are wrapped around.
-
-        Raises NotReady before the first model is loaded, WorkerLost where the worker ended with the
-        job, and whatever the worker says went wrong.
-        """
-        if not self._was_ready:
-            raise NotReady
-        timeline = job.exchange.timeline
-        job.exchange.queued = True
-        self.waiting += 1
-        try:
-            await self._take_turn()
-        finally:
-            self.waiting -= 1
-            timeline.mark("queue")
-        answer = await self._ask(job)
-        call = answer.fields["call"]
-        if call is not None:
-            job.exchange.calls.append(_as_call(call, job.exchange.instruction_type))
-        if answer.kind is Kind.FAILED:
-            raise by_reason(answer.fields["reason"], answer.fields["detail"])
-        width, height = answer.fields["size"]
-        return Outcome(answer.payload, "image/png", (width, height))
-
-    async def _take_turn(self) -> None:
-        """Wait until the worker is ready and has no job; leave holding the turn to give it one."""
-        await self._turn.acquire()
-        try:
-            # Again and again: a worker may end between becoming idle and our waking up.
-            while self._worker is None or not self._idle.is_set():
-                await self._idle.wait()
-            self._idle.clear()
-        finally:
-            self._turn.release()
-
-    async def _ask(self, job: Job) -> Message:
-        assert self._worker is not None
-        running = _Running(job, asyncio.get_running_loop().create_future())
-        self._running = running
-        self._worker.send(_as_message(job))
-        try:
-            answer = await running.answer
-        except (asyncio.CancelledError, WorkerLost):
-            # A worker that still has the job stays taken until it has heard, at its next step.
-            if self._running is running:
-                self._cancel(running)
-            job.exchange.timeline.mark("denoise")
-            raise
-        job.exchange.timeline.share(answer.fields["stages"], rest="transfer")
-        return answer
-
-    def _cancel(self, running: _Running) -> None:
-        """Tell the worker to stop at its next step; one that never gets there is hung: end it."""
-        worker = self._worker
-        assert worker is not None
-        worker.send(Message(Kind.CANCEL, {"id": running.job.id}))
-
-        def give_up() -> None:
-            if self._running is running:
-                self._hung = True
-                worker.kill()
-
-        asyncio.get_running_loop().call_later(self._settings.hang_seconds, give_up)
-
     async def _keep(self) -> None:
-        """Start worker after worker, each once the last has ended."""
-        in_vain = 0
-        while True:
-            self._worker = worker = await WorkerProcess.start(self._settings)
-            try:
-                became_ready = await self._serve(worker)
-            finally:
-                self._lost()
-                await worker.stop()
-            in_vain = 0 if became_ready else in_vain + 1
-            reason = "hung" if self._hung else "died" if became_ready else "load_failed"
-            self._hung = False
-            self._meter.add(WORKER_RESTARTS, reason)
-            if in_vain > self._settings.restart_limit:
-                raise Unusable(
-                    f"The worker ended {in_vain} times in a row while it loaded the model."
-                )
-            rest = min(_FIRST_REST_SECONDS * 2**in_vain, _LONGEST_REST_SECONDS) if in_vain else 0.0
-            log.warning(
-                "worker replaced",
-                **{"safelight.reason": reason, "safelight.rest_seconds": rest},
-            )
-            await self._sleep(rest)
+        tasks = [asyncio.create_task(slot.keep()) for slot in self.slots]
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _serve(self, worker: WorkerProcess) -> bool:
-        """Take one worker's messages until it is gone; tell whether it ever was ready."""
-        while (message := await worker.receive()) is not None:
-            match message.kind:
-                case Kind.READY:
-                    self._begin(message)
-                case Kind.DONE | Kind.FAILED:
-                    self._finish(message)
-                case Kind.VRAM:
-                    self._note_vram(message)
-                case Kind.UNUSABLE if not self._was_ready:
-                    error = Unusable(message.fields["detail"])
-                    error.exit_code = message.fields["exit_code"]
-                    raise error
-                case _:
-                    log.error("worker said", **{"safelight.kind": message.kind})
-        return self.ready
+    # ── What the slots tell ──────────────────────────────────────────────────────────────────────
 
-    def _note_vram(self, message: Message) -> None:
-        readings = [Vram(**reading) for reading in message.fields["readings"]]
-        write_vram(self._meter, readings)
-        if readings:
-            self._meter.set(PROBE_TIMESTAMP, "torch", value=time())
+    def ready_now(self) -> int:
+        """Return how many workers can serve now."""
+        return sum(slot.ready for slot in self.slots)
 
-    def _begin(self, message: Message) -> None:
-        info = message.fields["model"]
+    def loaded(self, slot: Slot, message: Message) -> None:
+        """Hear that a worker has loaded the model."""
+        info, seconds = message.fields["model"], message.fields["load_seconds"]
+        slot.devices.add(info["device"])
         self._meter.set(MODEL_INFO, *(info[label] for label in MODEL_INFO.label_names), value=1)
-        self._meter.set(MODEL_LOAD_SECONDS, value=message.fields["load_seconds"])
-        self._meter.set(WORKERS_READY, value=1)
-        self.ready = self._was_ready = True
-        self._idle.set()
-        log.info(
-            "model loaded",
-            **{"safelight.model": info, "safelight.load_seconds": message.fields["load_seconds"]},
-        )
+        self._meter.set(MODEL_LOAD_SECONDS, value=seconds)
+        self._meter.set(WORKERS_READY, value=self.ready_now())
+        self.was_ready, self.task = True, message.fields["task"]
+        log.info("model loaded", **{"safelight.model": info, "safelight.load_seconds": seconds})
+        if self._desk is not None:
+            self._desk.room()
 
-    def _finish(self, message: Message) -> None:
+    def started(self, tickets: Sequence[Ticket]) -> None:
+        """Hear that a model has these jobs now."""
+        if self._desk is not None:
+            self._desk.started(tickets)
+
+    def results(self, slot: Slot, message: Message) -> None:
+        """Hear what came of jobs."""
         for probe in message.fields["probe_failures"]:
             self._meter.probe_failed(probe)
-        running, self._running = self._running, None
-        if running is None or running.job.id != message.fields["id"]:
-            log.error("worker answered another job than it has; this is a bug")
-        elif not running.answer.done():
-            running.answer.set_result(message)
-        self._idle.set()
+        if self._desk is not None:
+            self._desk.results(slot, message)
 
-    def _lost(self) -> None:
-        """Forget a worker that is gone, with the job it had and the memory it reported."""
-        running, self._running = self._running, None
-        self._worker, self.ready = None, False
-        self._idle.clear()
-        if running is not None and not running.answer.done():
-            running.answer.set_exception(WorkerLost())
-        self._meter.set(WORKERS_READY, value=0)
-        for metric in (VRAM_USED, VRAM_RESERVED, VRAM_PEAK):
-            self._meter.forget(metric)
+    def vram(self, slot: Slot, message: Message) -> None:
+        """Hear what a worker's allocator holds."""
+        readings = [Vram(**reading) for reading in message.fields["readings"]]
+        write_vram(self._meter, readings)
+        slot.devices.update(reading.device for reading in readings)
+        if readings:
+            self.vram_ratio = max(reading.used_ratio for reading in readings)
+            self._meter.set(PROBE_TIMESTAMP, "torch", value=time())
 
-
-def _as_message(job: Job) -> Message:
-    asked = job.parameters
-    edit = {
-        "instruction": asked.instruction,
-        "negative_prompt": asked.negative_prompt,
-        "steps": asked.steps,
-        "guidance_scale": asked.guidance_scale,
-        "image_guidance_scale": asked.image_guidance_scale,
-        "seed": job.seed,
-    }
-    return Message(Kind.JOB, {"id": job.id, "size": job.size, "edit": edit}, job.image)
+    def lost(self, slot: Slot, tickets: Sequence[Ticket], reason: str) -> None:
+        """Hear that a worker is gone: its memory is forgotten, its jobs are told of."""
+        self._meter.set(WORKERS_READY, value=self.ready_now())
+        for device in slot.devices:
+            for metric in (VRAM_USED, VRAM_RESERVED, VRAM_PEAK):
+                self._meter.forget(metric, device)
+        slot.devices.clear()
+        self.vram_ratio = 0.0
+        if not self._stopping:
+            self._meter.add(WORKER_RESTARTS, reason)
+            log.warning(
+                "worker lost",
+                **{"safelight.worker": slot.place.index, "safelight.reason": reason},
+            )
+        if self._desk is not None:
+            self._desk.lost(tickets)
 
 
-def _as_call(fields: dict[str, Any], instruction_type: str) -> PipelineCall:
-    """Return the worker's account of the pipeline's call; the type is known only on this side."""
-    return PipelineCall(
-        **{
-            **fields,
-            "instruction_type": instruction_type,
-            "step_seconds": tuple(fields["step_seconds"]),
-            "overridden": tuple(fields["overridden"]),
-            "images": tuple((width, height) for width, height in fields["images"]),
-        }
-    )
+def _places(settings: Settings) -> list[Place]:
+    """Return where the workers run; several on the processor share its cores."""
+    devices = settings.devices.split(",")
+    on_cpu = sum(device == "cpu" for device in devices)
+    threads = max(1, (cpu_count() or 1) // on_cpu) if on_cpu > 1 else 0
+    return [
+        Place(index, device, threads if device == "cpu" else 0)
+        for index, device in enumerate(devices)
+    ]

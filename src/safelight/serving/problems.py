@@ -6,7 +6,7 @@ from fastapi import Request
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
-from safelight.errors import InternalError, SafelightError
+from safelight.errors import InternalError, SafelightError, Unauthorized
 from safelight.reasons import reason_of_status
 from safelight.telemetry.record import current_exchange
 
@@ -40,8 +40,7 @@ def problem(
     status: int, reason: str, detail: str, retry_after_seconds: float | None = None
 ) -> Response:
     """Return a problem document, and enter its reason in the request's exchange."""
-    exchange = current_exchange()
-    headers = {"retry-after": str(ceil(retry_after_seconds))} if retry_after_seconds else {}
+    headers = note(reason, retry_after_seconds)
     content = {
         "type": f"urn:safelight:problem:{reason}",
         "title": reason.replace("_", " ").capitalize(),
@@ -49,8 +48,19 @@ def problem(
         "reason": reason,
         "detail": detail,
     }
+    if REQUEST_ID in headers:
+        content["request_id"] = headers[REQUEST_ID]
+    return JSONResponse(content, status, headers, MEDIA_TYPE)
+
+
+def note(reason: str, retry_after_seconds: float | None) -> dict[str, str]:
+    """Enter a failure in the request's exchange; return the headers that tell of it."""
+    headers = {"retry-after": str(ceil(retry_after_seconds))} if retry_after_seconds else {}
+    if reason == Unauthorized.reason:
+        headers["www-authenticate"] = "Bearer"
+    exchange = current_exchange()
     if exchange is not None:
         exchange.error = reason
         if exchange.id:
-            headers[REQUEST_ID] = content["request_id"] = exchange.id
-    return JSONResponse(content, status, headers, MEDIA_TYPE)
+            headers[REQUEST_ID] = exchange.id
+    return headers

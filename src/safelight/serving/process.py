@@ -1,13 +1,16 @@
-"""One worker process from the parent's side: starts it, talks to it, and knows when it is gone."""
+"""What carries a worker: a process of its own, or a thread in this one. Both speak one protocol."""
 
 import asyncio
 import socket
 import sys
-from typing import Any
+import threading
+from collections.abc import Callable
+from typing import Any, Protocol
 
-from safelight.models.backend import ModelOrder
-from safelight.serving.protocol import Kind, Message, encode_head, receive
-from safelight.settings import Settings, program_environment
+from safelight.serving.protocol import Channel, Frames, Kind, Message, ProtocolError, encode
+from safelight.settings import program_environment
+
+Hear = Callable[[Message | None], None]
 
 _DEFAULTS = {
     "TRANSFORMERS_VERBOSITY": "error",
@@ -18,61 +21,122 @@ _DEFAULTS = {
 }
 
 
-class WorkerProcess:
-    """A started worker and this end of its socket pair."""
+class Carrier(Protocol):
+    """A started worker, from its parent's side."""
 
-    def __init__(
-        self,
-        process: asyncio.subprocess.Process,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-    ) -> None:
-        self._process = process
-        self._reader = reader
-        self._writer = writer
-
-    @classmethod
-    async def start(cls, settings: Settings) -> "WorkerProcess":
-        """Start a worker and order it to load the model; READY or UNUSABLE comes as a message."""
-        ours, theirs = socket.socketpair()
-        with theirs:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "safelight.serving.worker", str(theirs.fileno()),
-                pass_fds=[theirs.fileno()], env=program_environment(_DEFAULTS),
-            )  # fmt: skip
-        reader, writer = await asyncio.open_connection(sock=ours)
-        worker = cls(process, reader, writer)
-        order = {"model": _order(settings), "gpu_interval_seconds": settings.gpu_interval_seconds}
-        worker.send(Message(Kind.LOAD, order))
-        return worker
-
-    @property
-    def pid(self) -> int:
-        """Return the process id."""
-        return self._process.pid
+    pid: int | None
 
     def send(self, message: Message) -> None:
         """Queue a message; one to a worker that is gone is dropped: its end is heard anyway."""
-        self._writer.write(encode_head(message))
-        self._writer.write(message.payload)
-
-    async def receive(self) -> Message | None:
-        """Return the next message, or None once the worker is gone."""
-        return await receive(self._reader)
 
     def kill(self) -> None:
-        """End the worker by force; its end is heard of by `receive`."""
+        """End the worker by force; its end is heard."""
+
+    async def stop(self) -> None:
+        """End the worker, by force if it is at work, and wait until it is gone."""
+
+
+class _Line(asyncio.Protocol):
+    """Our end of the socket pair: tells of each message, and at last of None."""
+
+    def __init__(self, hear: Hear) -> None:
+        self._hear = hear
+        self._frames = Frames()
+        self._transport: Any = None  # uvloop's is none of asyncio's classes
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            for message in self._frames.feed(data):
+                self._hear(message)
+        except ProtocolError:
+            self._transport.abort()  # a worker that talks nonsense is as good as dead
+            raise
+
+    def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+        self._hear(None)
+
+
+class WorkerProcess:
+    """A worker in a process of its own."""
+
+    def __init__(self, process: asyncio.subprocess.Process, transport: Any) -> None:
+        self._process = process
+        self._transport = transport
+        self.pid: int | None = process.pid
+
+    @classmethod
+    async def start(cls, order: dict[str, Any], hear: Hear, threads: int = 0) -> "WorkerProcess":
+        """Start a worker and order it to load the model; `threads` bounds its use of the cores."""
+        ours, theirs = socket.socketpair()
+        limits = {"OMP_NUM_THREADS": str(threads)} if threads else {}
+        with theirs:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "safelight.serving.child", str(theirs.fileno()),
+                pass_fds=[theirs.fileno()], env=program_environment({**_DEFAULTS, **limits}),
+            )  # fmt: skip
+        transport, _ = await asyncio.get_running_loop().create_connection(
+            lambda: _Line(hear), sock=ours
+        )
+        worker = cls(process, transport)
+        worker.send(Message(Kind.LOAD, order))
+        return worker
+
+    def send(self, message: Message) -> None:
+        """Queue a message; one to a worker that is gone is dropped: its end is heard anyway."""
+        if not self._transport.is_closing():
+            self._transport.writelines(encode(message))
+
+    def kill(self) -> None:
+        """End the worker by force; its end is heard."""
         if self._process.returncode is None:
             self._process.kill()
 
     async def stop(self) -> None:
         """End the worker, by force if it is at work, and wait until it is gone."""
-        self._writer.close()
+        self._transport.abort()
         self.kill()
         await self._process.wait()
 
 
-def _order(settings: Settings) -> dict[str, Any]:
-    return ModelOrder(
-        settings.model, settings.device, settings.precision, str(settings.cache_folder)
-    ).as_dict()
+class InlineWorker:
+    """A worker in threads of this process, for tests and inside other servers' replicas."""
+
+    def __init__(self, transport: Any, thread: threading.Thread) -> None:
+        self._transport = transport
+        self._thread = thread
+        self.pid: int | None = None
+
+    @classmethod
+    async def start(cls, order: dict[str, Any], hear: Hear, threads: int = 0) -> "InlineWorker":  # noqa: ARG003 - the carriers' common signature
+        """Start a worker and order it to load the model."""
+        from safelight.serving.child import run
+
+        ours, theirs = socket.socketpair()
+        channel = Channel(theirs)
+        thread = threading.Thread(
+            target=run, args=(channel, channel.close), name="safelight-model", daemon=True
+        )
+        thread.start()
+        transport, _ = await asyncio.get_running_loop().create_connection(
+            lambda: _Line(hear), sock=ours
+        )
+        worker = cls(transport, thread)
+        worker.send(Message(Kind.LOAD, order))
+        return worker
+
+    def send(self, message: Message) -> None:
+        """Queue a message; one to a worker that is gone is dropped: its end is heard anyway."""
+        if not self._transport.is_closing():
+            self._transport.writelines(encode(message))
+
+    def kill(self) -> None:
+        """Let go of the worker: a thread cannot be ended, but what it makes is heard no more."""
+        self._transport.abort()
+
+    async def stop(self) -> None:
+        """Let go of the worker and wait until its thread has reached a step's end."""
+        self._transport.abort()
+        await asyncio.to_thread(self._thread.join, 10)

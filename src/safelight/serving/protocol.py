@@ -1,13 +1,15 @@
 """How parent and worker talk: messages over a socket pair, an image as the bytes it came in.
 
-A frame is `fields' length (4 bytes) | payload's length (8 bytes) | fields as JSON | payload`.
-No pickles: a worker that went mad cannot make its parent run code.
+A frame is `fields' length (4 bytes) | payloads' length (8 bytes) | fields as JSON | payloads`; the
+fields tell how long each payload is. No pickles: a worker that went mad cannot make its parent run
+code.
 """
 
-import asyncio
 import socket
 import struct
 import threading
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -15,21 +17,25 @@ from typing import Any
 import orjson
 
 _LENGTHS = struct.Struct(">IQ")
-_FIELDS_LIMIT_BYTES = 1 << 20
-_PAYLOAD_LIMIT_BYTES = 1 << 31
+_FIELDS_LIMIT_BYTES = 1 << 24
+_PAYLOAD_LIMIT_BYTES = 1 << 32
+_READ_BYTES = 1 << 20
 
 
 class Kind(StrEnum):
     """What a message says."""
 
     LOAD = "load"  # parent: load this model
-    JOB = "job"  # parent: make this edit
+    JOBS = "jobs"  # parent: these are yours
     CANCEL = "cancel"  # parent: nobody waits for this job any more
+    FOLLOW = "follow"  # parent: somebody wants to see this job's every step
     READY = "ready"  # worker: the model is loaded
     UNUSABLE = "unusable"  # worker: the model cannot be loaded
-    DONE = "done"  # worker: the job's image
-    FAILED = "failed"  # worker: why there is none
-    VRAM = "vram"  # worker: what the allocator holds
+    STARTED = "started"  # worker: the model has these jobs now
+    STEP = "step"  # worker: how far they are
+    RESULTS = "results"  # worker: what came of jobs
+    POISONED = "poisoned"  # worker: the device is no longer usable from this process
+    VRAM = "vram"  # worker: what the allocator holds; also the sign that it is alive
 
 
 class ProtocolError(Exception):
@@ -38,11 +44,11 @@ class ProtocolError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message: small fields, and a payload of bytes."""
+    """One message: small fields, and payloads of bytes."""
 
     kind: Kind
     fields: dict[str, Any] = field(default_factory=dict)
-    payload: bytes = b""
+    payloads: Sequence[bytes] = ()
 
 
 class Channel:
@@ -50,56 +56,85 @@ class Channel:
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
-        self._file = sock.makefile("rb")
         self._lock = threading.Lock()
+        self._frames = Frames()
+        self._received: Iterator[Message] = iter(())
 
     def send(self, message: Message) -> None:
         """Send a message whole. Raises OSError once the other end is closed."""
+        data = b"".join(encode(message))
         with self._lock:
-            self._sock.sendall(encode_head(message))
-            self._sock.sendall(message.payload)
-
-    def close(self) -> None:
-        """Close this end."""
-        self._file.close()
-        self._sock.close()
+            self._sock.sendall(data)
 
     def receive(self) -> Message | None:
         """Return the next message, or None once the other end is closed."""
-        lengths = self._file.read(_LENGTHS.size)
-        if len(lengths) < _LENGTHS.size:
+        while (message := next(self._received, None)) is None:
+            try:
+                data = self._sock.recv(_READ_BYTES)
+            except OSError:
+                return None
+            if not data:
+                return None
+            self._received = self._frames.feed(data)
+        return message
+
+    def close(self) -> None:
+        """Close this end; a thread that waits in `receive` is woken."""
+        with suppress(OSError):  # the other end was first
+            self._sock.shutdown(socket.SHUT_RDWR)
+        self._sock.close()
+
+
+class Frames:
+    """Puts messages together from pieces of a stream, however it was cut."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[Message]:
+        """Take a piece; yield the messages that are whole now."""
+        self._buffer += data
+        while (message := self._next()) is not None:
+            yield message
+
+    def _next(self) -> Message | None:
+        buffer, head = self._buffer, _LENGTHS.size
+        if len(buffer) < head:
             return None
-        fields, payload = _check(lengths)
-        return _decode(self._file.read(fields), self._file.read(payload))
+        fields, payload = _LENGTHS.unpack_from(buffer)
+        if fields > _FIELDS_LIMIT_BYTES or payload > _PAYLOAD_LIMIT_BYTES:
+            raise ProtocolError(
+                f"A frame of {fields} + {payload} bytes is out of bounds. This is a bug."
+            )
+        end = head + fields + payload
+        if len(buffer) < end:
+            return None
+        with memoryview(buffer) as view:
+            message = _decode(view[head : head + fields], view[head + fields : end])
+        del buffer[:end]
+        return message
 
 
-async def receive(reader: asyncio.StreamReader) -> Message | None:
-    """Return the next message at the parent's end, or None once the other end is closed."""
-    try:
-        fields, payload = _check(await reader.readexactly(_LENGTHS.size))
-        return _decode(await reader.readexactly(fields), await reader.readexactly(payload))
-    except (asyncio.IncompleteReadError, ConnectionError):
-        return None
+def encode(message: Message) -> list[bytes]:
+    """Return a message's frame, in pieces: an image of megabytes is not copied once more."""
+    lengths = [len(payload) for payload in message.payloads]
+    fields = orjson.dumps({"kind": message.kind, "payloads": lengths, **message.fields})
+    return [_LENGTHS.pack(len(fields), sum(lengths)) + fields, *message.payloads]
 
 
-def encode_head(message: Message) -> bytes:
-    """Return all of a message's frame but its payload."""
-    fields = orjson.dumps({"kind": message.kind, **message.fields})
-    return _LENGTHS.pack(len(fields), len(message.payload)) + fields
-
-
-def _check(lengths: bytes) -> tuple[int, int]:
-    fields, payload = _LENGTHS.unpack(lengths)
-    if fields > _FIELDS_LIMIT_BYTES or payload > _PAYLOAD_LIMIT_BYTES:
-        raise ProtocolError(
-            f"A frame of {fields} + {payload} bytes is out of bounds. This is a bug."
-        )
-    return fields, payload
-
-
-def _decode(fields: bytes, payload: bytes) -> Message:
+def _decode(fields: memoryview, payload: memoryview) -> Message:
     try:
         values = orjson.loads(fields)
-        return Message(Kind(values.pop("kind")), values, payload)
-    except (orjson.JSONDecodeError, KeyError, ValueError) as wrong:
+        kind, lengths = Kind(values.pop("kind")), values.pop("payloads")
+        return Message(kind, values, tuple(_cut(payload, lengths)))
+    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as wrong:
         raise ProtocolError(f"A message cannot be read: {wrong}. This is a bug.") from wrong
+
+
+def _cut(payload: memoryview, lengths: Sequence[int]) -> Iterator[bytes]:
+    if sum(lengths) != len(payload):
+        raise ValueError(f"payloads of {lengths} bytes in {len(payload)}")
+    start = 0
+    for length in lengths:
+        yield bytes(payload[start : start + length])
+        start += length

@@ -1,38 +1,41 @@
-"""The worker process: owns the device, makes one edit after the other, and reports to its parent.
+"""The worker: three stages that overlap, and a report of each to the parent.
 
-Only the main thread touches the pipeline. A reader thread takes messages meanwhile, so that a
-cancelled job is heard of between two steps; when the parent is gone, so is the worker.
+Jobs are decoded as they arrive, the model thread makes one batch after the other, and others check
+and encode what it made. Only the model thread touches the model.
 """
 
-import os
-import queue
-import signal
-import socket
 import sys
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
-from io import BytesIO
 from time import perf_counter
+from typing import Any
 
-from PIL import Image
-
-from safelight.errors import Cancelled, ModelError, OutOfMemory, SafelightError, Unusable
-from safelight.models.backend import Backend, Edit, ModelOrder
-from safelight.models.load import load_backend
+from safelight.errors import (
+    Cancelled,
+    InvalidOutput,
+    ModelError,
+    OutOfMemory,
+    SafelightError,
+    Timeout,
+)
+from safelight.models.backend import Backend, Labels, Made, Picture
 from safelight.probes.diffusers import DiffusersProbe
-from safelight.probes.guard import Guard
-from safelight.probes.torch import read_vram
-from safelight.quality.pictures import decode, trust_measured_images
-from safelight.reasons import reason_of_exception
+from safelight.quality.validity import invalidity
+from safelight.reasons import by_reason, reason_of_exception
+from safelight.serving.images import as_work, encoded
+from safelight.serving.memory import Memory, is_poisoned
 from safelight.serving.protocol import Channel, Kind, Message
+from safelight.serving.stage import Batch, Prepared, Stage, prepared
+from safelight.serving.steps import Steps
 from safelight.telemetry.record import PipelineCall
-from safelight.telemetry.timeline import Timeline
 
-_PNG_COMPRESSION = 1  # three times as fast as the default, for a fifth more bytes
+_SMALL_BYTES = 48 * 1024  # handing a smaller image to another thread costs more than decoding it
+_THREADS = 2
+_LATE = "The deadline passed before the model began."
 
 
 class _Call:
-    """Listens to the pipeline's probe: keeps the last call for the job that made it."""
+    """Listens to the pipeline's probe: keeps the last call for the batch that made it."""
 
     def __init__(self) -> None:
         self.last: PipelineCall | None = None
@@ -52,130 +55,251 @@ class _Call:
 
 
 class Worker:
-    """Makes the edits that arrive on a channel, until it closes."""
+    """Makes what arrives on a channel, until that closes or the device is poisoned."""
 
     def __init__(self, channel: Channel, backend: Backend) -> None:
         self._channel = channel
         self._backend = backend
         self._call = _Call()
-        self._probe = DiffusersProbe(backend.pipeline, self._call)
-        self._cancelled: set[str] = set()
-        self._jobs: queue.SimpleQueue[Message] = queue.SimpleQueue()
+        self._probe = (
+            DiffusersProbe(backend.pipeline, self._call) if backend.pipeline is not None else None
+        )
+        self._stage = Stage()
+        self._steps = Steps(channel)
+        self._memory = Memory()
+        self._number = 0
+        self._decoders = ThreadPoolExecutor(_THREADS, "safelight-decode")
+        self._encoders = ThreadPoolExecutor(_THREADS, "safelight-encode")
+
+    # ── Hearing ──────────────────────────────────────────────────────────────────────────────────
 
     def listen(self) -> None:
-        """Take messages until the parent is gone, then end the process at once."""
+        """Take messages until the parent is gone."""
         while (message := self._channel.receive()) is not None:
-            if message.kind is Kind.CANCEL:
-                self.cancel(message.fields["id"])
-            else:
-                self._jobs.put(message)
-        os._exit(0)  # in the middle of a step, too: there is nobody left to answer
+            self.hear(message)
+        self._stage.close()
 
-    def cancel(self, job_id: str) -> None:
-        """Have a job stop at its next step."""
-        self._cancelled.add(job_id)
+    def hear(self, message: Message) -> None:
+        """Take one message."""
+        match message.kind:
+            case Kind.JOBS:
+                self._prepare(message)
+            case Kind.CANCEL:
+                gone = self._stage.cancel(message.fields["id"])
+                if gone is not None:
+                    self._fail([gone], Cancelled())
+            case Kind.FOLLOW:
+                self._steps.follow(message.fields["id"], message.fields["preview_every"])
+            case _:
+                raise ValueError(f"A worker does not know {message.kind}. This is a bug.")
 
     def close(self) -> None:
         """Give the pipeline back as it was, and close the channel."""
-        self._probe.unwatch()
+        self._stage.close()
+        self._decoders.shutdown(wait=False, cancel_futures=True)
+        self._encoders.shutdown(wait=False, cancel_futures=True)
+        if self._probe is not None:
+            self._probe.unwatch()
         self._channel.close()
 
-    def work(self) -> None:
-        """Make one edit after the other, for ever."""
-        while True:
-            self.make(self._jobs.get())
+    # ── Decoding ─────────────────────────────────────────────────────────────────────────────────
 
-    def make(self, message: Message) -> None:
-        """Make one edit, and send its image or its failure."""
-        timeline = Timeline()
-        self._call.last = None
-        job_id = message.fields["id"]
+    def _prepare(self, message: Message) -> None:
+        small: list[Prepared] = []
+        for fields, payload in zip(message.fields["jobs"], message.payloads, strict=True):
+            self._number += 1
+            job = prepared(fields, self._number, self._stage.clock)
+            self._stage.expect(job.id)
+            if len(payload) >= _SMALL_BYTES:
+                self._decoders.submit(self._decode_large, job, fields, payload)
+            elif self._decode(job, fields, payload):
+                small.append(job)
+        if small:
+            self._stage.put(small)
+
+    def _decode_large(self, job: Prepared, fields: dict[str, Any], payload: bytes) -> None:
+        if self._decode(job, fields, payload):
+            self._stage.put([job])
+
+    def _decode(self, job: Prepared, fields: dict[str, Any], payload: bytes) -> bool:
+        job.timeline.mark("queue")
         try:
-            image = self._edit(message, timeline)
-            payload = _encode(image)
-            timeline.mark("encode")
+            if self._stage.cancelled(job.id):
+                raise Cancelled  # noqa: TRY301 - one place tells the parent of every failure
+            job.work = as_work(fields, payload)
         except Exception as error:  # noqa: BLE001 - whatever it is, the parent must hear of it
-            failure = _as_failure(error)
-            self._answer(Kind.FAILED, job_id, timeline, reason=failure.reason, detail=str(failure))
-        else:
-            self._answer(Kind.DONE, job_id, timeline, payload, size=image.size)
-        self._cancelled.discard(job_id)
-
-    def _edit(self, message: Message, timeline: Timeline) -> Image.Image:
-        fields = message.fields
-        image = decode(message.payload, tuple(fields["size"]))
-        timeline.mark("decode")
-
-        def on_step(_step: int) -> None:
-            if fields["id"] in self._cancelled:
-                raise Cancelled
-
-        try:
-            return self._backend.edit(Edit(image=image, **fields["edit"]), on_step)
+            self._fail([job], as_failure(error))
+            return False
         finally:
-            phases = self._call.last.phases if self._call.last else {}
-            timeline.share(phases, rest="denoise")
+            job.timeline.mark("decode")
+        return True
 
-    def _answer(
-        self, kind: Kind, job_id: str, timeline: Timeline, payload: bytes = b"", **fields: object
+    # ── The model ────────────────────────────────────────────────────────────────────────────────
+
+    def work(self) -> None:
+        """Make one batch after the other, until closed."""
+        while (batch := self._stage.take()) is not None:
+            if batch.late:
+                self._fail(batch.late, by_reason(Timeout.reason, _LATE))
+            if batch.jobs:
+                self.make(batch)
+
+    def make(self, batch: Batch) -> None:
+        """Make one batch, and send what became of it; one too large for the memory is split."""
+        jobs = batch.jobs
+        ids = [job.id for job in jobs]
+        self._channel.send(Message(Kind.STARTED, {"ids": ids, "stop_reason": batch.stop_reason}))
+        started = perf_counter()
+        self._call.last = None
+        for job in jobs:
+            job.timeline.mark("queue")
+        failure: SafelightError | None = None
+        made: list[Made] = []
+        try:
+            on_step = self._steps.of(jobs, self._stage.cancelled)
+            made = list(self._backend.run([job.work for job in jobs], on_step))
+            if len(made) != len(jobs):
+                raise RuntimeError(f"{len(jobs)} works gave {len(made)} results")  # noqa: TRY301
+        except Exception as error:  # noqa: BLE001 - whatever it is, the parent must hear of it
+            if is_poisoned(error):
+                self._give_up(error)
+                return
+            failure = as_failure(error)
+        seconds = perf_counter() - started
+        self._charge(jobs)
+        if failure is not None and failure.reason == OutOfMemory.reason:
+            del made
+            self._split(batch, seconds)
+            return
+        self._memory.fitted(jobs)
+        self._report(batch, made, failure, seconds)
+
+    def _charge(self, jobs: list[Prepared]) -> None:
+        """Charge the model's time to each job's stages, as the pipeline's probe measured it."""
+        phases = self._call.last.phases if self._call.last else {}
+        rest = "predict" if self._backend.task == "predict" else "denoise"
+        for job in jobs:
+            job.timeline.share(phases, rest=rest)
+
+    def _split(self, batch: Batch, seconds: float) -> None:
+        """Try the halves of a batch that did not fit; one job that does not fit alone fails."""
+        jobs = batch.jobs
+        self._memory.free()
+        half = len(jobs) // 2
+        ran = self._ran(batch, seconds, whole=False)
+        if not half:
+            self._fail(jobs, self._memory.too_large(jobs[0]), ran)
+            return
+        self._send([], [], {**ran, "fits": half})
+        self.make(Batch(jobs[:half], "memory", []))
+        self.make(Batch(jobs[half:], "memory", []))
+
+    def _give_up(self, error: Exception) -> None:
+        """Tell that the device is lost to this process, and end: its successor will have it."""
+        sys.excepthook(type(error), error, error.__traceback__)
+        self._channel.send(Message(Kind.POISONED))
+        self._stage.close()
+
+    # ── Answering ────────────────────────────────────────────────────────────────────────────────
+
+    def _report(
+        self, batch: Batch, made: list[Made], failure: SafelightError | None, seconds: float
     ) -> None:
-        call = asdict(self._call.last) if self._call.last else None
+        jobs = batch.jobs
+        ran = self._ran(batch, seconds, whole=failure is None)
+        calls = self._calls(jobs)
+        if failure is not None:
+            self._fail(jobs, failure, ran, calls)
+        elif isinstance(made[0], Labels):
+            results = [
+                {**result(job, call), "labels": labels.scores}
+                for job, call, labels in zip(jobs, calls, made, strict=True)
+                if isinstance(labels, Labels)
+            ]
+            self._send(results, [b""] * len(results), ran)
+        else:
+            self._send([], [], ran)  # at once: the device is free
+            for job, call, picture in zip(jobs, calls, made, strict=True):
+                self._encoders.submit(self._finish, job, call, picture)
+
+    def _finish(self, job: Prepared, call: dict[str, Any] | None, picture: Made) -> None:
+        """Check and encode one picture, and send it."""
+        job.timeline.mark("queue")
+        try:
+            assert isinstance(picture, Picture)
+            wrong = invalidity(picture.pixels, job.size, finite=picture.finite)
+            job.timeline.mark("check")
+            if wrong is not None:
+                failed = {**failure_fields(InvalidOutput(wrong)), "invalidity": wrong}
+                self._send([{**result(job, call), **failed}], [b""])
+                return
+            image = encoded(picture.pixels, job.size)
+            job.timeline.mark("encode")
+            self._send([{**result(job, call), "size": job.size}], [image])
+        except OSError:
+            return  # the parent is gone, and with it whoever waited
+        except Exception as error:  # noqa: BLE001 - whatever it is, the parent must hear of it
+            self._fail([job], as_failure(error), None, [call])
+
+    def _fail(
+        self,
+        jobs: list[Prepared],
+        failure: SafelightError,
+        ran: dict[str, Any] | None = None,
+        calls: list[dict[str, Any] | None] | None = None,
+    ) -> None:
+        told = failure_fields(failure)
+        results = [
+            {**result(job, call), **told}
+            for job, call in zip(jobs, calls or [None] * len(jobs), strict=True)
+        ]
+        self._send(results, [b""] * len(results), ran)
+
+    def _send(
+        self,
+        results: list[dict[str, Any]],
+        payloads: list[bytes],
+        ran: dict[str, Any] | None = None,
+    ) -> None:
+        for told in results:
+            self._stage.forget(told["id"])
+            self._steps.forget(told["id"])
         failures, self._call.failures = self._call.failures, []
-        told = {"id": job_id, "stages": dict(timeline.seconds), "call": call, **fields}
-        told["probe_failures"] = failures
-        self._channel.send(Message(kind, told, payload))
+        fields = {"results": results, "ran": ran, "probe_failures": failures}
+        self._channel.send(Message(Kind.RESULTS, fields, payloads))
+
+    def _ran(self, batch: Batch, seconds: float, *, whole: bool) -> dict[str, Any]:
+        ids = [job.id for job in batch.jobs]
+        return {"ids": ids, "seconds": seconds, "stop_reason": batch.stop_reason, "whole": whole}
+
+    def _calls(self, jobs: list[Prepared]) -> list[dict[str, Any] | None]:
+        """Return each job's account of the pipeline's call; the first alone stands for its time."""
+        call = self._call.last
+        if call is None:
+            return [None] * len(jobs)
+        told = asdict(call)
+        images = told.pop("images") or [None] * len(jobs)
+        return [
+            {**told, "images": [image] if image else [], "leads": place == 0, "batch": len(jobs)}
+            for place, (_job, image) in enumerate(zip(jobs, images, strict=False))
+        ]
 
 
-def _encode(image: Image.Image) -> bytes:
-    buffer = BytesIO()
-    image.save(buffer, "PNG", compress_level=_PNG_COMPRESSION)
-    return buffer.getvalue()
+def result(job: Prepared, call: dict[str, Any] | None) -> dict[str, Any]:
+    """Return what every result tells of a job."""
+    return {"id": job.id, "stages": dict(job.timeline.seconds), "call": call}
 
 
-def _as_failure(error: Exception) -> SafelightError:
+def failure_fields(failure: SafelightError) -> dict[str, Any]:
+    """Return how a failure travels to the parent."""
+    return {"reason": failure.reason, "detail": str(failure)}
+
+
+def as_failure(error: Exception) -> SafelightError:
+    """Return what the caller may know of an error; the rest of it goes to the log."""
     if isinstance(error, SafelightError):
         return error
     if reason_of_exception(error) == OutOfMemory.reason:
         return OutOfMemory()
-    sys.excepthook(type(error), error, error.__traceback__)  # for the log; the caller gets the kind
+    sys.excepthook(type(error), error, error.__traceback__)
     return ModelError(type(error).__name__)
-
-
-def _report_vram(channel: Channel, interval_seconds: float) -> None:
-    pause = threading.Event()
-    unheard: list[str] = []  # a failure is logged; that the readings stay away is the alert
-    guard = Guard("torch", unheard.append)
-    while not pause.wait(interval_seconds):
-        with guard:
-            readings = [vram.as_dict() for vram in read_vram()]
-            channel.send(Message(Kind.VRAM, {"readings": readings}))
-
-
-def main() -> None:
-    """Run as `python -m safelight.serving.worker FD`, where FD is our end of the socket pair."""
-    for number in (signal.SIGINT, signal.SIGTERM):  # the parent's to handle: it ends us in order
-        signal.signal(number, signal.SIG_IGN)
-    trust_measured_images()
-    channel = Channel(socket.socket(fileno=int(sys.argv[1])))
-    order = channel.receive()
-    if order is None:
-        return
-    started = perf_counter()
-    try:
-        backend = load_backend(ModelOrder(**order.fields["model"]))
-    except Unusable as error:
-        channel.send(Message(Kind.UNUSABLE, {"detail": str(error), "exit_code": error.exit_code}))
-        return
-    worker = Worker(channel, backend)
-    told = {"model": backend.info.as_dict(), "load_seconds": perf_counter() - started}
-    channel.send(Message(Kind.READY, told))
-    threading.Thread(target=worker.listen, name="safelight-reader", daemon=True).start()
-    interval = order.fields["gpu_interval_seconds"]
-    threading.Thread(
-        target=_report_vram, args=(channel, interval), name="safelight-vram", daemon=True
-    ).start()
-    worker.work()
-
-
-if __name__ == "__main__":
-    main()

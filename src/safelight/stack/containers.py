@@ -70,7 +70,9 @@ RUN pip install --no-cache-dir --constraint constraints.txt '.[models]'
 
 USER 10001
 WORKDIR /home/safelight
-ENV SAFELIGHT_HOST=0.0.0.0 SAFELIGHT_LOG_FORMAT=json PYTHONUNBUFFERED=1
+# Inside a container every address is foreign; who reaches it, compose.yaml decides.
+ENV SAFELIGHT_HOST=0.0.0.0 SAFELIGHT_ALLOW_ANONYMOUS=true
+ENV SAFELIGHT_LOG_FORMAT=json PYTHONUNBUFFERED=1
 EXPOSE 8000
 ENTRYPOINT ["safelight"]
 CMD ["serve"]

@@ -187,7 +187,7 @@ def _service(settings: Settings) -> Program:
     # Flags, not the environment, so that `ps` shows what runs.
     flags = {
         "--host": settings.host, "--port": settings.port, "--namespace": settings.namespace,
-        "--device": settings.device, "--precision": settings.precision, "--log-format": "json",
+        "--devices": settings.devices, "--precision": settings.precision, "--log-format": "json",
         "--queue-limit": settings.queue_limit,
     }  # fmt: skip
     taxonomy = ("--taxonomy", str(settings.taxonomy)) if settings.taxonomy else ()

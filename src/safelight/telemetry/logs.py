@@ -70,6 +70,7 @@ def _call_fields(record: Record) -> dict[str, object]:
     return {
         "pipeline": call.pipeline,
         "precision": call.precision,
+        "batch": call.batch,
         "steps_asked": call.steps_asked,
         "steps": len(call.step_seconds),
         "guidance_asked": call.guidance_asked,

@@ -49,8 +49,9 @@ def _write_request(meter: Meter, record: Record, exemplar: Exemplar | None) -> N
 
 
 def _write_call(meter: Meter, call: PipelineCall, exemplar: Exemplar | None) -> None:
-    meter.observe(INFERENCE_SECONDS, call.precision, value=call.seconds, exemplar=exemplar)
-    if call.step_seconds:
+    if call.leads:
+        meter.observe(INFERENCE_SECONDS, call.precision, value=call.seconds, exemplar=exemplar)
+    if call.leads and call.step_seconds:
         late_steps(meter, call, exemplar)
     for parameter in call.overridden:
         meter.add(GUIDANCE_OVERRIDDEN, parameter)

@@ -17,7 +17,11 @@ from safelight.telemetry.timeline import Timeline
 
 @dataclass(frozen=True, slots=True)
 class PipelineCall:
-    """One call of a diffusion pipeline. Times are seconds on the device that did the work."""
+    """One call of a diffusion pipeline. Times are seconds on the device that did the work.
+
+    Where one call served a batch, each of its requests has it, with its own image; one of them
+    `leads`, and enters the times.
+    """
 
     pipeline: str
     instruction_type: str = NO_INSTRUCTION
@@ -34,6 +38,8 @@ class PipelineCall:
     negative_prompt: bool = False
     images: tuple[tuple[int, int], ...] = ()
     error: str = NO_ERROR
+    batch: int = 1
+    leads: bool = True
 
 
 @dataclass(slots=True)

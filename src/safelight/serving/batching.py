@@ -1,0 +1,254 @@
+"""Gives jobs to workers: the most urgent first, as many at once as pays, and never too early.
+
+A worker is given as many jobs of one key as its next batch may hold, while it makes the one before;
+it puts its batch together when its model is free (`stage.py`). So no device waits for a batch to
+fill, and no job waits in a worker's hands behind more than one batch.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from safelight.errors import NotReady, SafelightError, WorkerLost
+from safelight.metrics.catalog import (
+    BATCH_LIMIT,
+    BATCH_SIZE,
+    BATCH_SPEEDUP,
+    OUTPUT_INVALID,
+    QUEUE_DEPTH,
+    QUEUED_WORK,
+)
+from safelight.metrics.registry import Meter
+from safelight.serving.backlog import Backlog
+from safelight.serving.curve import Curves
+from safelight.serving.job import Job, Outcome
+from safelight.serving.ledger import Ledger
+from safelight.serving.messages import as_call, as_message, as_result
+from safelight.serving.pool import Pool
+from safelight.serving.protocol import Message
+from safelight.serving.slot import Slot
+from safelight.serving.ticket import Ticket
+
+_MOST_LOSSES = 2  # a job that was only near when workers died is tried again this often
+
+
+class Batching:
+    """The handler that all policies are wrapped around. Belongs to one event loop.
+
+    `limit` tells the largest batch allowed at the moment.
+    """
+
+    def __init__(self, pool: Pool, meter: Meter, *, limit: Callable[[], int]) -> None:
+        self._pool = pool
+        self._meter = meter
+        self._limit = limit
+        self._ledger = Ledger(meter)
+        self._backlog = Backlog()
+        self._number = 0
+        self._scheduled = False
+        self.curves = Curves()
+        self.batch_seconds = 0.0
+        self.work_seconds = 0.0
+        pool.hand_to(self)
+        meter.child(QUEUE_DEPTH).set_function(lambda: self.waiting)
+        meter.child(QUEUED_WORK).set_function(lambda: self.work_seconds)
+
+    @property
+    def waiting(self) -> int:
+        """Return how many jobs wait: for a worker, or in its hands for its model."""
+        return len(self._backlog) + sum(slot.staged for slot in self._pool.slots)
+
+    @property
+    def under_way(self) -> int:
+        """Return how many jobs wait or run."""
+        return len(self._backlog) + sum(len(slot.outstanding) for slot in self._pool.slots)
+
+    async def __call__(self, job: Job) -> Outcome:
+        """Have a worker do the job.
+
+        Raises NotReady before the first model is loaded, WorkerLost where the worker ended with the
+        job, and whatever the worker says went wrong.
+        """
+        if not self._pool.was_ready:
+            raise NotReady
+        if job.control.stopped is not None:
+            raise job.control.stopped
+        self._number += 1
+        ticket = Ticket(job, self._number, asyncio.get_running_loop().create_future())
+        job.exchange.queued = True
+        job.control.on_stop = partial(self._stop, ticket)
+        job.control.on_follow = partial(self._follow, ticket)
+        job.control.place = partial(self._backlog.place, ticket)
+        self._backlog.push(ticket)
+        self.room()
+        try:
+            return await ticket.answer
+        except asyncio.CancelledError:
+            self._withdraw(ticket)
+            raise
+        finally:
+            job.control.on_stop = job.control.on_follow = None
+            job.progress.tell()
+
+    def predicted_seconds(self, job: Job, rank: int) -> float:
+        """Return the time from now until the job would be done, behind all at least as urgent."""
+        ahead = sum(
+            self.curves.seconds(key, number, units, self._limit())
+            for key, number, units in self._backlog.ahead(rank)
+        )
+        own = self.curves.seconds(job.key, 1, job.units, self._limit())
+        return (self._in_hand() + ahead) / max(1, self._pool.ready_now()) + own
+
+    # ── Giving jobs out ──────────────────────────────────────────────────────────────────────────
+
+    def room(self) -> None:
+        """Give jobs out once all that arrives now is here."""
+        if not self._scheduled:
+            self._scheduled = True
+            asyncio.get_running_loop().call_soon(self._give)
+
+    def _give(self) -> None:
+        self._scheduled = False
+        while (slot := self._pool.freest()) and (head := self._backlog.head()):
+            cap = self.curves.of(head.key).cap(self._limit())
+            room = cap - slot.staged
+            if room <= 0:
+                break
+            tickets = self._backlog.take(head.key, min(room, self._fair(head)))
+            now = asyncio.get_running_loop().time()
+            for ticket in tickets:
+                ticket.job.exchange.timeline.mark("queue")
+            cost = self.curves.of(head.key).coefficients()
+            slot.send(tickets, as_message(tickets, cap, cost, now))
+            for ticket in tickets:
+                if ticket.job.progress.listeners:
+                    slot.follow(ticket)
+            self._predict(slot, now)
+        self._sum_up()
+
+    def _fair(self, head: Ticket) -> int:
+        """Return how many of a key one worker may have, so that none is left idle."""
+        idle = sum(slot.ready and not slot.outstanding for slot in self._pool.slots)
+        waiting = self._backlog.waiting(head.key)
+        return -(-waiting // idle) if idle > 1 else waiting
+
+    # ── Hearing what becomes of them ─────────────────────────────────────────────────────────────
+
+    def started(self, tickets: Sequence[Ticket]) -> None:
+        """Hear that the model has these jobs now: there is room for the next."""
+        for ticket in tickets:
+            progress = ticket.job.progress
+            progress.state, progress.steps = "running", ticket.job.steps
+            progress.tell()
+        self.room()
+
+    def results(self, slot: Slot, message: Message) -> None:
+        """Hear what came of jobs, and what their batch cost."""
+        ran = message.fields["ran"]
+        if ran is not None:
+            self._learn(slot, ran)
+        for fields, payload in zip(message.fields["results"], message.payloads, strict=True):
+            ticket = slot.release(fields["id"])
+            if ticket is not None:
+                self._settle(ticket, fields, payload)
+        self._predict(slot, asyncio.get_running_loop().time())
+        self.room()
+
+    def lost(self, tickets: Sequence[Ticket]) -> None:
+        """Hear that a worker is gone: jobs that its model had are lost, the others wait again."""
+        now = asyncio.get_running_loop().time()
+        running = [ticket for ticket in tickets if ticket.started]
+        for ticket in running:
+            self._ledger.enter("retry", (now - ticket.started_at) / len(running))
+        for ticket in tickets:
+            ticket.slot, ticket.losses = None, ticket.losses + 1
+            if ticket.answer.done():
+                continue
+            if ticket.started or ticket.losses > _MOST_LOSSES:
+                ticket.job.exchange.timeline.mark("denoise" if ticket.started else "queue")
+                ticket.answer.set_exception(WorkerLost())
+            else:
+                self._backlog.push(ticket)
+        self.room()
+
+    def _learn(self, slot: Slot, ran: dict[str, object]) -> None:
+        tickets = [t for i in ran["ids"] if (t := slot.outstanding.get(i)) is not None]  # type: ignore[attr-defined]
+        n, seconds = len(tickets), float(ran["seconds"])  # type: ignore[arg-type]
+        if not tickets:
+            return
+        key, units = tickets[0].key, tickets[0].job.units
+        curve = self.curves.of(key)
+        self._meter.observe(BATCH_SIZE, str(ran["stop_reason"]), value=n)
+        if ran.get("fits"):
+            curve.lower(int(ran["fits"]))  # type: ignore[call-overload]
+            self._ledger.enter("retry", seconds)
+        else:
+            for ticket in tickets:
+                ticket.device_seconds += seconds / n
+        if ran["whole"]:
+            self.curves.learn(key, n, seconds, units)
+            self.batch_seconds += 0.2 * (seconds - self.batch_seconds)
+        cap = curve.cap(self._limit())
+        self._meter.set(BATCH_LIMIT, value=cap)
+        self._meter.set(BATCH_SPEEDUP, value=curve.speedup(cap))
+
+    def _settle(self, ticket: Ticket, fields: dict[str, object], payload: bytes) -> None:
+        """Give a job its answer, if anybody still waits for it."""
+        outcome = as_result(ticket.job, fields, payload)
+        self._ledger.settle(ticket, outcome)
+        if "invalidity" in fields:
+            self._meter.add(OUTPUT_INVALID, str(fields["invalidity"]))
+        if ticket.answer.done():
+            return
+        exchange = ticket.job.exchange
+        exchange.timeline.share(fields["stages"], rest="transfer")  # type: ignore[arg-type]
+        if fields["call"] is not None:
+            exchange.calls.append(as_call(fields["call"], exchange.instruction_type))  # type: ignore[arg-type]
+        if isinstance(outcome, SafelightError):
+            ticket.answer.set_exception(outcome)
+        else:
+            ticket.answer.set_result(outcome)
+
+    # ── Stopping and following ───────────────────────────────────────────────────────────────────
+
+    def _stop(self, ticket: Ticket, error: SafelightError) -> None:
+        if not ticket.answer.done():
+            ticket.answer.set_exception(error)
+            self._withdraw(ticket)
+
+    def _withdraw(self, ticket: Ticket) -> None:
+        """Take a job back that nobody waits for any more."""
+        ticket.job.exchange.timeline.mark("denoise" if ticket.started else "queue")
+        if ticket.slot is not None:
+            ticket.slot.withdraw(ticket)
+        elif not ticket.gone:
+            self._backlog.remove(ticket)
+            self._sum_up()
+
+    def _follow(self, ticket: Ticket) -> None:
+        if ticket.slot is not None:
+            ticket.slot.follow(ticket)
+
+    # ── Predicting ───────────────────────────────────────────────────────────────────────────────
+
+    def _predict(self, slot: Slot, now: float) -> None:
+        """Predict when a worker will be free, from what it has."""
+        keys = Counter((t.key, t.job.units, t.started) for t in slot.outstanding.values())
+        work = sum(
+            self.curves.seconds(key, number, units, self._limit())
+            for (key, units, _), number in keys.items()
+        )
+        begun = max((t.started_at for t in slot.outstanding.values() if t.started), default=now)
+        slot.busy_until = begun + work if keys else now
+
+    def _in_hand(self) -> float:
+        now = asyncio.get_running_loop().time()
+        return sum(max(0.0, slot.busy_until - now) for slot in self._pool.slots if slot.outstanding)
+
+    def _sum_up(self) -> None:
+        ahead = sum(
+            self.curves.seconds(key, number, units, self._limit())
+            for key, number, units in self._backlog.ahead()
+        )
+        self.work_seconds = (self._in_hand() + ahead) / max(1, self._pool.ready_now())

@@ -1,0 +1,109 @@
+"""The worker process: loads the model, then works until its parent is gone."""
+
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from time import perf_counter
+
+from safelight.errors import Unusable
+from safelight.models.backend import ModelOrder
+from safelight.models.load import load_backend
+from safelight.probes.guard import Guard
+from safelight.probes.torch import read_vram
+from safelight.quality.pictures import trust_measured_images
+from safelight.serving.protocol import Channel, Kind, Message
+from safelight.serving.worker import Worker
+
+
+def run(channel: Channel, on_gone: Callable[[], None]) -> None:
+    """Load what the first message orders and work until the channel closes.
+
+    Only the thread that calls this touches the model. `on_gone` is called, by another thread, once
+    the parent is gone.
+    """
+    order = channel.receive()
+    if order is None:
+        return
+    closed = threading.Event()
+    interval = order.fields["report_seconds"]
+    _in_background("report", lambda: _report(channel, interval, closed, on_gone))
+    try:
+        worker = _load(channel, ModelOrder(**order.fields["model"]))
+        if worker is None:
+            return
+
+        def listen() -> None:
+            worker.listen()
+            on_gone()
+
+        _in_background("reader", listen)
+        try:
+            worker.work()
+        finally:
+            worker.close()
+    finally:
+        closed.set()
+
+
+def _in_background(name: str, target: Callable[[], None]) -> None:
+    threading.Thread(target=target, name=f"safelight-{name}", daemon=True).start()
+
+
+def _load(channel: Channel, order: ModelOrder) -> Worker | None:
+    started = perf_counter()
+    try:
+        backend = load_backend(order)
+    except Unusable as error:
+        channel.send(Message(Kind.UNUSABLE, {"detail": str(error), "exit_code": error.exit_code}))
+        return None
+    worker = Worker(channel, backend)
+    told = {
+        "model": backend.info.as_dict(), "task": backend.task,
+        "load_seconds": perf_counter() - started,
+    }  # fmt: skip
+    channel.send(Message(Kind.READY, told))
+    return worker
+
+
+def _report(
+    channel: Channel,
+    interval_seconds: float,
+    closed: threading.Event,
+    on_gone: Callable[[], None],
+) -> None:
+    """Tell of the memory every now and then: also the sign that this process is not frozen."""
+    unheard: list[str] = []  # a failure is logged; that the readings stay away is the alert
+    guard = Guard("torch", unheard.append)
+    while not closed.wait(interval_seconds):
+        with guard:
+            readings = [vram.as_dict() for vram in read_vram()]
+            try:
+                channel.send(Message(Kind.VRAM, {"readings": readings}))
+            except OSError:
+                on_gone()
+                return
+
+
+def main() -> None:
+    """Run as `python -m safelight.serving.child FD`, where FD is our end of the socket pair."""
+    for number in (signal.SIGINT, signal.SIGTERM):  # the parent's to handle: it ends us in order
+        signal.signal(number, signal.SIG_IGN)
+    trust_measured_images()
+    channel = Channel(socket.socket(fileno=int(sys.argv[1])))
+    with suppress(OSError):  # the parent is gone
+        run(channel, _end)
+    _end()
+
+
+def _end() -> None:
+    """End at once, in the middle of a step too: there is nobody left to answer."""
+    sys.stderr.flush()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+"""What a batch costs: seconds ≈ a + b·n, learned for each kind of request. Arithmetic only.
+
+Least squares over what was observed, where each new observation makes the older ones count a little
+less (recursive least squares with exponential forgetting), so that a device that slows down is
+noticed.
+"""
+
+from collections import OrderedDict
+from collections.abc import Hashable
+
+_FORGET = 0.97  # an observation's weight after each later one: about 30 count
+_LEAST_GAIN = 1.05  # of images a second, by doubling the batch
+_MOST_KEYS = 64
+
+
+class Curve:
+    """The cost of one kind of request."""
+
+    __slots__ = ("_n", "_nn", "_nt", "_t", "_weight", "largest", "limit")
+
+    def __init__(self) -> None:
+        self._weight = self._n = self._t = self._nn = self._nt = 0.0
+        self.largest = 0
+        self.limit: int | None = None
+
+    def add(self, n: int, seconds: float) -> None:
+        """Learn that a batch of n took so long."""
+        self._weight = self._weight * _FORGET + 1
+        self._n = self._n * _FORGET + n
+        self._t = self._t * _FORGET + seconds
+        self._nn = self._nn * _FORGET + n * n
+        self._nt = self._nt * _FORGET + n * seconds
+        self.largest = max(self.largest, n)
+
+    def coefficients(self) -> tuple[float, float]:
+        """Return (a, b): seconds of any batch, and of each image in it; neither below 0."""
+        if self._weight == 0:
+            return 0.0, 0.0
+        mean_n, mean_t = self._n / self._weight, self._t / self._weight
+        spread = self._nn / self._weight - mean_n**2
+        if spread < 1e-9:  # one size only: how the cost divides is not known
+            return 0.0, mean_t / mean_n
+        slope = (self._nt / self._weight - mean_n * mean_t) / spread
+        slope = min(max(slope, 0.0), mean_t / mean_n)
+        return mean_t - slope * mean_n, slope
+
+    def seconds(self, n: int) -> float:
+        """Return the predicted time of a batch of n."""
+        a, b = self.coefficients()
+        return a + b * n
+
+    def cap(self, most: int) -> int:
+        """Return the largest batch that pays: doubling stops once it gains less than 5 %.
+
+        Never more than twice what was tried, so that growth is watched as it happens.
+        """
+        most = min(most, self.limit or most)
+        a, b = self.coefficients()
+        if self._weight and self.largest > 1 and b > 0:
+            cap = 1
+            while cap < most and 2 * (a + b * cap) / (a + b * 2 * cap) >= _LEAST_GAIN:
+                cap *= 2
+            most = min(most, cap)
+        return max(1, min(most, 2 * max(1, self.largest)))
+
+    def speedup(self, n: int) -> float:
+        """Return images a second in batches of n, against one at a time."""
+        return n * self.seconds(1) / self.seconds(n) if self.seconds(n) > 0 else 1.0
+
+    def lower(self, limit: int) -> None:
+        """Never again make more than `limit` at once: more did not fit into memory."""
+        self.limit = max(1, min(limit, self.limit or limit))
+
+
+class Curves:
+    """The curves of all kinds of request; the kinds least used are forgotten."""
+
+    def __init__(self) -> None:
+        self._curves: OrderedDict[Hashable, Curve] = OrderedDict()
+        self._seconds_per_unit = 0.0
+
+    def of(self, key: Hashable) -> Curve:
+        """Return a kind's curve."""
+        curve = self._curves.get(key)
+        if curve is None:
+            curve = self._curves[key] = Curve()
+            if len(self._curves) > _MOST_KEYS:
+                self._curves.popitem(last=False)
+        return curve
+
+    def learn(self, key: Hashable, n: int, seconds: float, units: float) -> None:
+        """Learn that n jobs of a kind, each of so many units, took so long."""
+        self.of(key).add(n, seconds)
+        self._curves.move_to_end(key)
+        rate = seconds / (n * units)
+        last = self._seconds_per_unit
+        self._seconds_per_unit = rate if last == 0 else last + 0.2 * (rate - last)
+
+    def seconds(self, key: Hashable, n: int, units: float, most: int) -> float:
+        """Return the predicted time of n jobs of a kind, in batches as large as pays.
+
+        A kind never seen costs what its units cost elsewhere; before the first job, nothing.
+        """
+        if n <= 0:
+            return 0.0
+        curve = self._curves.get(key)
+        if curve is None or curve.largest == 0:
+            return n * units * self._seconds_per_unit
+        a, b = curve.coefficients()
+        return -(-n // curve.cap(most)) * a + n * b

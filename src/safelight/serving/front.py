@@ -1,0 +1,247 @@
+"""From a request to its Jobs and from Outcomes to an answer: what all routes to the model share."""
+
+import asyncio
+import re
+import secrets
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from time import perf_counter
+from typing import Any
+from uuid import uuid4
+
+from fastapi import Request
+from fastapi.responses import Response
+
+from safelight.errors import (
+    Cancelled,
+    InvalidParameter,
+    NotReady,
+    Stopping,
+    Timeout,
+    UnsupportedTask,
+)
+from safelight.metrics.catalog import IN_FLIGHT, REJECTED
+from safelight.metrics.registry import Meter
+from safelight.quality.instructions import Taxonomy
+from safelight.serving.body import Fields, check, measure_image, read_body
+from safelight.serving.job import (
+    PRIORITIES,
+    EditParameters,
+    GenerateParameters,
+    Handler,
+    Job,
+    Outcome,
+    Parameters,
+    PredictParameters,
+)
+from safelight.serving.keys import Keys
+from safelight.serving.requests import Requests, stop
+from safelight.settings import Settings
+from safelight.telemetry.record import Exchange, current_exchange
+from safelight.telemetry.timeline import Timeline
+
+_UUID = re.compile(r"[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}")
+_PATIENCE_SECONDS = 0.02  # an answer sooner than this is not worth watching its caller for
+
+Parse = Callable[[Request, bytes], Awaitable[Fields]]
+Answer = Callable[[Sequence[Job], Sequence[Outcome]], Response]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """How one route reads its body, which parameters it takes, and how it answers."""
+
+    kind: type[Parameters]
+    parse: Parse
+    answer: Callable[[Request, Mapping[str, Any]], Answer]
+    split: Callable[[Mapping[str, Any]], tuple[dict[str, Any], int]]
+    task: str
+    path: str
+
+
+class Front:
+    """Takes requests in for one service."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        handle: Handler,
+        *,
+        task: Callable[[], str],
+        taxonomy: Taxonomy,
+        meter: Meter,
+    ) -> None:
+        self.settings = settings
+        self.requests = Requests()
+        self.keys = Keys(settings.api_keys)
+        self._handle = handle
+        self._task = task
+        self._classify = taxonomy.classify
+        self._meter = meter
+        self._in_flight = meter.child(IN_FLIGHT)
+
+    def owner(self, request: Request) -> str:
+        """Return who calls. Raises Unauthorized."""
+        address = request.client.host if request.client else ""
+        return self.keys.owner(request.headers.get("authorization"), address)
+
+    async def serve(self, request: Request, route: Route) -> Response:
+        """Read a request to the model, have it done, and answer."""
+        started = asyncio.get_running_loop().time()
+        exchange = self._begin(request)
+        self._in_flight.inc()
+        try:
+            owner = self._admit(request)
+            timeout = self._timeout(request)
+            with exchange.timeline.stage("receive"):
+                body = await self._receive(request, started + timeout)
+            with exchange.timeline.stage("validate"):
+                image, fields = await route.parse(request, body)
+                own, number = route.split(fields)
+                parameters = self._check(route, own)
+                # Before the image is looked at: a bad one counts as a failure of its type.
+                exchange.instruction_type = self._type(parameters)
+                size = self._size(parameters, image)
+            job = Job(
+                exchange.id, image, size, parameters, _seed(parameters), started + timeout,
+                exchange, timeout, _priority(request), owner,
+            )  # fmt: skip
+            exchange.seed = job.seed
+            jobs = [job, *(_sibling(job, place) for place in range(1, number))]
+            outcomes = await self._run(request, jobs)
+            return route.answer(request, fields)(jobs, outcomes)
+        finally:
+            self._in_flight.inc(-1)
+
+    def _begin(self, request: Request) -> Exchange:
+        """Return the request's exchange; without a probe in front, one of our own.
+
+        Its id may be the caller's, who can then follow or cancel it, if it is a UUID: free text
+        would find its way into the logs.
+        """
+        exchange = current_exchange() or Exchange(Timeline(perf_counter()))
+        wanted = request.headers.get("x-request-id", "").lower()
+        usable = wanted and _UUID.fullmatch(wanted) and wanted not in self.requests
+        exchange.id = wanted if usable else uuid4().hex
+        exchange.is_model_request = True
+        return exchange
+
+    def _admit(self, request: Request) -> str:
+        if self.requests.stopping:
+            self._meter.add(REJECTED, "stopping")
+            raise Stopping
+        return self.owner(request)
+
+    def _timeout(self, request: Request) -> float:
+        asked = request.headers.get("x-request-timeout")
+        if asked is None:
+            return self.settings.request_timeout_seconds
+        most = self.settings.request_timeout_limit_seconds
+        try:
+            seconds = float(asked)
+        except ValueError:
+            seconds = 0.0
+        if not 0 < seconds <= most:
+            raise InvalidParameter(
+                f"X-Request-Timeout is {asked[:20]!r}; send seconds, above 0 and up to {most:g}."
+            )
+        return seconds
+
+    async def _receive(self, request: Request, deadline: float) -> bytes:
+        try:
+            async with asyncio.timeout_at(deadline):
+                return await read_body(request, self.settings.body_limit_bytes)
+        except TimeoutError:
+            raise Timeout(self.settings.request_timeout_seconds) from None
+
+    def _check(self, route: Route, fields: Mapping[str, Any]) -> Parameters:
+        served = self._task()
+        if not served:
+            self._meter.add(REJECTED, "not_ready")
+            raise NotReady
+        if served != route.task:
+            raise UnsupportedTask(route.task, served, PATHS[served])
+        return check(route.kind, fields, self.settings)
+
+    def _type(self, parameters: Parameters) -> str:
+        if isinstance(parameters, PredictParameters):
+            return "none"
+        asked = (
+            parameters.instruction if isinstance(parameters, EditParameters) else parameters.prompt
+        )
+        return self._classify(asked)
+
+    def _size(self, parameters: Parameters, image: bytes) -> tuple[int, int]:
+        if isinstance(parameters, GenerateParameters):
+            return parameters.width, parameters.height
+        return measure_image(image, self.settings)
+
+    async def _run(self, request: Request, jobs: Sequence[Job]) -> list[Outcome]:
+        """Have the jobs done; they are stopped if their caller leaves."""
+        watch = _Departure(request, jobs)
+        with self.requests.open(jobs[0].id, jobs):
+            try:
+                if len(jobs) == 1:
+                    return [await self._handle(jobs[0])]
+                outcomes = await asyncio.gather(*(self._handle(job) for job in jobs))
+            except BaseException:
+                stop(jobs, Cancelled())  # of several, one failed: the others are for nobody
+                raise
+            finally:
+                watch.end()
+                for job in jobs:
+                    job.progress.state = "done"
+                    job.progress.tell()
+        first = jobs[0].exchange
+        first.timeline.mark("queue")  # the first of several waited for the others
+        for job in jobs[1:]:
+            first.calls.extend(job.exchange.calls)
+        return outcomes
+
+
+class _Departure:
+    """Notices that the caller has left, once the answer takes more than a moment."""
+
+    def __init__(self, request: Request, jobs: Sequence[Job]) -> None:
+        self._request = request
+        self._jobs = jobs
+        self._task: asyncio.Task[None] | None = None
+        loop = asyncio.get_running_loop()
+        self._alarm = loop.call_later(_PATIENCE_SECONDS, self._begin)
+
+    def end(self) -> None:
+        self._alarm.cancel()
+        if self._task is not None:
+            self._task.cancel()
+
+    def _begin(self) -> None:
+        self._task = asyncio.create_task(self._wait())
+
+    async def _wait(self) -> None:
+        while (await self._request.receive())["type"] != "http.disconnect":
+            pass
+        stop(self._jobs, Cancelled())
+
+
+PATHS = {"edit": "/api/edit", "generate": "/generate", "predict": "/predict"}
+
+
+def _seed(parameters: Parameters) -> int:
+    asked: int | None = getattr(parameters, "seed", None)
+    return secrets.randbelow(2**32) if asked is None else asked
+
+
+def _priority(request: Request) -> Any:
+    asked = request.headers.get("x-priority", "normal").lower()
+    if asked not in PRIORITIES:
+        raise InvalidParameter(f"X-Priority must be one of {', '.join(PRIORITIES)}.")
+    return asked
+
+
+def _sibling(job: Job, place: int) -> Job:
+    """Return another job of the same request, with a seed and an account of its own."""
+    exchange = Exchange(Timeline(), instruction_type=job.exchange.instruction_type)
+    return replace(
+        job, id=f"{job.id}-{place}", seed=(job.seed + place) % 2**32, exchange=exchange,
+        progress=type(job.progress)(), control=type(job.control)(),
+    )  # fmt: skip

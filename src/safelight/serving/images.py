@@ -1,0 +1,36 @@
+"""Turns what a job's message carries into what a model reads, and what it made into a PNG."""
+
+from io import BytesIO
+from typing import Any
+
+from PIL import Image
+
+from safelight.models.backend import Edit, Generation, Recognition, Work
+from safelight.quality.pictures import decode
+
+_PNG_COMPRESSION = 1  # three times as fast as the default, for a fifth more bytes
+
+
+def as_work(fields: dict[str, Any], picture: bytes) -> Work:
+    """Return a job's work, its picture decoded at the size that the model works at.
+
+    Raises NotAnImage or ImageDamaged.
+    """
+    width, height = fields["size"]
+    match fields["task"]:
+        case "edit":
+            return Edit(image=decode(picture, (width, height)), **fields["work"])
+        case "generate":
+            return Generation(size=(width, height), **fields["work"])
+        case _:
+            return Recognition(image=decode(picture, (width, height)), **fields["work"])
+
+
+def encoded(pixels: Any, size: tuple[int, int]) -> bytes:
+    """Return pixels as a PNG of `size`: pipelines round a side down to a multiple of 8."""
+    image = Image.fromarray(pixels)
+    if image.size != size:
+        image = image.resize(size, Image.Resampling.LANCZOS)
+    buffer = BytesIO()
+    image.save(buffer, "PNG", compress_level=_PNG_COMPRESSION)
+    return buffer.getvalue()

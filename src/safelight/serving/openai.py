@@ -1,0 +1,142 @@
+"""OpenAI's image routes over the same engine: its fields in, its answers and errors out.
+
+What the official client sends is understood; what only OpenAI's own models have (quality, style,
+moderation …) is taken and has no effect.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from time import time
+from typing import Any
+
+import pybase64
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse, Response
+
+from safelight.errors import BadInput, InvalidParameter, SafelightError, UnknownRequest
+from safelight.serving.answers import common_headers, json_answer
+from safelight.serving.body import parse_fields, parse_image
+from safelight.serving.front import Answer, Front, Route
+from safelight.serving.job import EditParameters, GenerateParameters, Job, Outcome
+from safelight.serving.openapi import with_image, without_image
+from safelight.serving.problems import note
+from safelight.serving.shelf import Shelf
+
+EDITS, GENERATIONS = "/v1/images/edits", "/v1/images/generations"
+OPENAI_PATHS = (EDITS, GENERATIONS)
+_MOST_IMAGES = 10
+_WITHOUT_EFFECT = frozenset({
+    "model", "user", "quality", "style", "background", "moderation", "input_fidelity",
+    "output_compression", "output_format", "partial_images", "stream",
+})  # fmt: skip
+_UNSUPPORTED = ("mask",)
+# Ours, from the client's extra_body.
+_OWN = ("steps", "guidance_scale", "image_guidance_scale", "negative_prompt", "seed")
+_STATUS = {413: 400, 415: 400, 422: 400}  # OpenAI says 400 of all that is wrong in a request
+
+
+def add_openai(api: FastAPI, front: Front) -> None:
+    """Add the OpenAI-compatible routes."""
+    shelf = Shelf()
+    answer = _answers(shelf)
+    edits = Route(EditParameters, parse_image, answer, _split_edit, "edit", EDITS)
+    made = Route(
+        GenerateParameters, parse_fields, answer, _split_generation, "generate", GENERATIONS
+    )
+    extra = {EDITS: with_image(EditParameters, "prompt"), GENERATIONS: without_image(made.kind)}
+    for route, summary in ((edits, "Edit an image."), (made, "Make images.")):
+        api.post(
+            route.path, tags=["openai"], summary=f"{summary} OpenAI's form.",
+            response_class=Response, openapi_extra=extra[route.path],
+        )(_served(front, route))  # fmt: skip
+
+    @api.get("/v1/images/{name}", tags=["openai"], response_class=Response, summary="A kept image.")
+    async def kept(name: str) -> Response:
+        image = shelf.get(name)
+        if image is None:
+            raise UnknownRequest("image")
+        return Response(image, media_type="image/png")
+
+
+def _served(front: Front, route: Route) -> Callable[[Request], Awaitable[Response]]:
+    async def serve(request: Request) -> Response:
+        try:
+            return await front.serve(request, route)
+        except SafelightError as error:
+            return as_openai(error)
+
+    return serve
+
+
+def as_openai(error: SafelightError) -> Response:
+    """Return a failure in OpenAI's shape; `code` is our reason."""
+    status = _STATUS.get(error.status, error.status)
+    kind = "rate_limit_error" if status == 429 else "server_error"
+    if isinstance(error, BadInput):
+        kind = "authentication_error" if status == 401 else "invalid_request_error"
+    content = {"message": str(error), "type": kind, "param": None, "code": error.reason}
+    return JSONResponse({"error": content}, status, note(error.reason, error.retry_after_seconds))
+
+
+def _split_edit(fields: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
+    own, number = _split(fields)
+    own["instruction"] = own.pop("prompt", fields.get("instruction", ""))
+    size = fields.get("size")
+    if size not in (None, "", "auto"):
+        _sides(str(size))  # checked, and answered with the size of the image that was sent
+    return own, number
+
+
+def _split_generation(fields: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
+    own, number = _split(fields)
+    size = fields.get("size")
+    if size not in (None, "", "auto"):
+        own["width"], own["height"] = _sides(str(size))
+    return own, number
+
+
+def _split(fields: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
+    """Return our own parameters, and how many images are wanted. Raises InvalidParameter."""
+    known = {"prompt", "instruction", "n", "size", "response_format", *_OWN, *_WITHOUT_EFFECT}
+    for name in _UNSUPPORTED:
+        if fields.get(name):
+            raise InvalidParameter(f"{name} is not supported; describe the change in the prompt.")
+    strange = [name for name in fields if name not in known]
+    if strange:
+        raise InvalidParameter(f"{strange[0][:60]} is no parameter of this route.")
+    if fields.get("response_format", "b64_json") not in ("b64_json", "url"):
+        raise InvalidParameter("response_format must be b64_json or url.")
+    own = {name: fields[name] for name in ("prompt", *_OWN) if name in fields}
+    return own, _count(fields.get("n", 1))
+
+
+def _count(wanted: Any) -> int:
+    try:
+        number = int(wanted)
+    except (TypeError, ValueError):
+        number = 0
+    if not 1 <= number <= _MOST_IMAGES:
+        raise InvalidParameter(f"n must be a number from 1 to {_MOST_IMAGES}.")
+    return number
+
+
+def _sides(size: str) -> tuple[int, int]:
+    width, _, height = size.partition("x")
+    if not (width.isdecimal() and height.isdecimal()) or len(size) > 11:
+        raise InvalidParameter("size must look like 1024x1024, or be auto.")
+    return int(width), int(height)
+
+
+def _answers(shelf: Shelf) -> Callable[[Request, Mapping[str, Any]], Answer]:
+    def answer(request: Request, fields: Mapping[str, Any]) -> Answer:
+        def as_item(made: Outcome) -> dict[str, str]:
+            if fields.get("response_format") == "url":
+                return {"url": f"{request.base_url}v1/images/{shelf.put(made.image)}"}
+            return {"b64_json": pybase64.b64encode(made.image).decode()}
+
+        def respond(jobs: Sequence[Job], outcomes: Sequence[Outcome]) -> Response:
+            content = {"created": int(time()), "data": [as_item(made) for made in outcomes]}
+            return json_answer(content, common_headers(jobs[0], outcomes[0]))
+
+        return respond
+
+    return answer

@@ -1,0 +1,141 @@
+"""The jobs that a worker has prepared, and which of them the model makes next.
+
+The next batch is the most urgent job and those of its key, as many as pay. It is put together at
+the last moment, when the model is free: nothing waits for a batch to fill while the device idles.
+"""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import monotonic
+from typing import Any
+
+from safelight.models.backend import Work
+from safelight.telemetry.timeline import Timeline
+
+
+@dataclass(slots=True)
+class Prepared:
+    """A job that is ready for the model; `due` is its deadline on this process's clock."""
+
+    id: str
+    key: str
+    rank: int
+    number: int
+    due: float
+    cap: int
+    cost: tuple[float, float]
+    alone: bool
+    size: tuple[int, int]
+    timeline: Timeline
+    work: Work | None = None
+
+    @property
+    def urgency(self) -> tuple[int, float, int]:
+        """Return what jobs are ordered by: priority, then deadline, then arrival."""
+        return self.rank, self.due, self.number
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Jobs for one call of the model, why there are not more, and those that come too late."""
+
+    jobs: list[Prepared]
+    stop_reason: str
+    late: list[Prepared]
+
+
+def choose(prepared: list[Prepared], now: float) -> Batch:
+    """Return the next batch; jobs whose deadline has passed are late, and cost nothing."""
+    late = [job for job in prepared if job.due <= now]
+    waiting = sorted((job for job in prepared if job.due > now), key=lambda job: job.urgency)
+    if not waiting:
+        return Batch([], "queue_empty", late)
+    head = waiting[0]
+    if head.alone:
+        return Batch([head], "alone", late)
+    mates = [job for job in waiting if job.key == head.key and not job.alone]
+    fitting = _in_time(mates[: head.cap], head.cost, now)
+    if len(fitting) < min(len(mates), head.cap):
+        return Batch(fitting, "deadline", late)
+    return Batch(fitting, "cap" if len(fitting) == head.cap else "queue_empty", late)
+
+
+def _in_time(jobs: list[Prepared], cost: tuple[float, float], now: float) -> list[Prepared]:
+    """Return as many of the jobs as can be made at once without making one of them late.
+
+    Jobs that would be late even alone hold nobody back: what is predicted may be wrong.
+    """
+    a, b = cost
+    batch = jobs[:1]
+    for job in jobs[1:]:
+        ready = now + a + b * (len(batch) + 1)
+        if any(now + a + b <= mate.due < ready for mate in (*batch, job)):
+            break
+        batch.append(job)
+    return batch
+
+
+class Stage:
+    """Holds prepared jobs until the model takes them. Any thread may put, cancel or close."""
+
+    def __init__(self, *, clock: Callable[[], float] = monotonic) -> None:
+        self.clock = clock
+        self._changed = threading.Condition()
+        self._jobs: dict[str, Prepared] = {}
+        self._cancelled: set[str] = set()
+        self._closed = False
+
+    def expect(self, job_id: str) -> None:
+        """Know of a job before it is prepared, so that it can be cancelled."""
+        with self._changed:
+            self._cancelled.discard(job_id)
+
+    def put(self, jobs: list[Prepared]) -> None:
+        """Add jobs that are ready."""
+        with self._changed:
+            self._jobs.update((job.id, job) for job in jobs)
+            self._changed.notify()
+
+    def cancel(self, job_id: str) -> Prepared | None:
+        """Return the job if it was still here; else have the model stop at its next step."""
+        with self._changed:
+            self._cancelled.add(job_id)
+            return self._jobs.pop(job_id, None)
+
+    def cancelled(self, job_id: str) -> bool:
+        """Tell whether nobody waits for the job any more."""
+        return self._closed or job_id in self._cancelled
+
+    def forget(self, job_id: str) -> None:
+        """Forget a job that was answered."""
+        with self._changed:
+            self._cancelled.discard(job_id)
+
+    def take(self) -> Batch | None:
+        """Wait for the next batch; None once closed."""
+        with self._changed:
+            while not self._jobs and not self._closed:
+                self._changed.wait()
+            if self._closed:
+                return None
+            batch = choose(list(self._jobs.values()), self.clock())
+            for job in (*batch.jobs, *batch.late):
+                del self._jobs[job.id]
+            return batch
+
+    def close(self) -> None:
+        """Have `take` return None."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+
+def prepared(fields: dict[str, Any], number: int, clock: Callable[[], float]) -> Prepared:
+    """Return a job as its message tells of it, without its work yet."""
+    width, height = fields["size"]
+    a, b = fields["cost"]
+    return Prepared(
+        fields["id"], fields["key"], fields["rank"], number, clock() + fields["left_seconds"],
+        fields["cap"], (a, b), fields["alone"], (width, height), Timeline(),
+    )  # fmt: skip

@@ -1,0 +1,39 @@
+"""A job's place in the queue and in the hands of a worker, until it has its answer."""
+
+import asyncio
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from safelight.serving.job import PRIORITIES, Job, Outcome
+
+if TYPE_CHECKING:
+    from safelight.serving.slot import Slot
+
+
+@dataclass(eq=False)
+class Ticket:
+    """One job under way; `slot` is who has it, `started` whether the model does."""
+
+    job: Job
+    number: int
+    answer: "asyncio.Future[Outcome]"
+    slot: "Slot | None" = None
+    started: bool = False
+    started_at: float = 0.0
+    losses: int = 0
+    device_seconds: float = 0.0
+    gone: bool = False
+    urgency: tuple[int, float, int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.urgency = (PRIORITIES.index(self.job.priority), self.job.deadline, self.number)
+
+    @cached_property
+    def key(self) -> tuple[Any, ...]:
+        """Return what its batch must agree in; a job that must be alone agrees with none."""
+        return (*self.job.key, self.number) if self.job.alone else self.job.key
+
+    def __lt__(self, other: "Ticket") -> bool:
+        """Tell whether this one is more urgent."""
+        return self.urgency < other.urgency
