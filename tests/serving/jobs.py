@@ -1,23 +1,35 @@
 """Jobs and outcomes to be passed about."""
 
 import asyncio
+from typing import Any
 
 from safelight.serving.job import EditParameters, Handler, Job, Outcome
 from safelight.stack.samples import photo
 from safelight.telemetry.record import Exchange
 from safelight.telemetry.timeline import Timeline
 
+PICTURE = photo(64, 64)
 
-def a_job(job_id: str = "job", *, steps: int = 2, deadline: float = 1e9) -> Job:
+
+def a_job(
+    job_id: str = "job",
+    *,
+    instruction: str = "make him old",
+    steps: int = 2,
+    size: tuple[int, int] = (64, 64),
+    deadline: float = 1e9,
+    **more: Any,
+) -> Job:
     """Return a small job with a deadline far away."""
     return Job(
         id=job_id,
-        image=photo(64, 64),
-        size=(64, 64),
-        parameters=EditParameters(instruction="make him old", steps=steps),
+        image=PICTURE,
+        size=size,
+        parameters=EditParameters(instruction=instruction, steps=steps),
         seed=1,
         deadline=deadline,
         exchange=Exchange(Timeline()),
+        **more,
     )
 
 

@@ -47,7 +47,8 @@ NAMESPACED = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
+# Compared and hashed by identity: there is one object for each, and the hot path looks them up.
+@dataclass(frozen=True, slots=True, eq=False)
 class Label:
     """One dimension of a metric.
 
@@ -65,7 +66,7 @@ class Label:
         return self.values is not None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Metric:
     """One fact that can be counted; `series` is the most label combinations it may ever show."""
 

@@ -4,7 +4,7 @@ from io import BytesIO
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from safelight.errors import ImageDamaged, NotAnImage
+from safelight.errors import ImageDamaged, ImageTooLarge, NotAnImage
 
 FORMATS = ("JPEG", "PNG", "WEBP")
 _ORIENTATION = 0x0112  # EXIF 2.32, table 4: 5 to 8 swap width and height
@@ -25,6 +25,18 @@ def measure(picture: bytes) -> tuple[int, int]:
         raise NotAnImage from None
     except Exception as error:
         raise ImageDamaged from error
+
+
+def decode_within(picture: bytes, side: int, limit_pixels: int) -> Image.Image:
+    """Return the picture, upright and RGB, no side longer than `side` pixels.
+
+    For whom nobody has measured it yet. Raises NotAnImage, ImageDamaged, ImageTooLarge.
+    """
+    width, height = measure(picture)
+    if width * height > limit_pixels:
+        raise ImageTooLarge(width, height, limit_pixels)
+    scale = min(1.0, side / max(width, height))
+    return decode(picture, (max(1, round(width * scale)), max(1, round(height * scale))))
 
 
 def decode(picture: bytes, size: tuple[int, int]) -> Image.Image:

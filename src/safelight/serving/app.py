@@ -30,6 +30,7 @@ from safelight.serving.deadline import deadline
 from safelight.serving.degradation import Governor, degradation, signals
 from safelight.serving.front import Front
 from safelight.serving.job import Handler
+from safelight.serving.lane import Lane
 from safelight.serving.pool import Pool
 from safelight.serving.rates import rates
 from safelight.serving.retry import retry
@@ -87,7 +88,10 @@ class Service:
             self.front, ready=lambda: self.pool.ready, lifespan=lambda _api: self._lifespan()
         )
         self.app = AsgiProbe(
-            api, meter=self.meter, sink=self._sink(), model_endpoints=MODEL_ENDPOINTS
+            Lane(api, MODEL_ENDPOINTS),
+            meter=self.meter,
+            sink=self._sink(),
+            model_endpoints=MODEL_ENDPOINTS,
         )
 
     def run(self) -> None:

@@ -59,7 +59,7 @@ class Backlog:
 
     def place(self, ticket: Ticket) -> int:
         """Return how many waiting tickets are more urgent than this one."""
-        if ticket.slot is not None:
+        if ticket.holder is not None:
             return 0
         return sum(
             other < ticket for heap in self._heaps.values() for other in heap if not other.gone

@@ -162,7 +162,7 @@ class Batching:
         for ticket in running:
             self._ledger.enter("retry", (now - ticket.started_at) / len(running))
         for ticket in tickets:
-            ticket.slot, ticket.losses = None, ticket.losses + 1
+            ticket.holder, ticket.losses = None, ticket.losses + 1
             if ticket.answer.done():
                 continue
             if ticket.started or ticket.losses > _MOST_LOSSES:
@@ -220,15 +220,15 @@ class Batching:
     def _withdraw(self, ticket: Ticket) -> None:
         """Take a job back that nobody waits for any more."""
         ticket.job.exchange.timeline.mark("denoise" if ticket.started else "queue")
-        if ticket.slot is not None:
-            ticket.slot.withdraw(ticket)
+        if ticket.holder is not None:
+            ticket.holder.withdraw(ticket)
         elif not ticket.gone:
             self._backlog.remove(ticket)
             self._sum_up()
 
     def _follow(self, ticket: Ticket) -> None:
-        if ticket.slot is not None:
-            ticket.slot.follow(ticket)
+        if ticket.holder is not None:
+            ticket.holder.follow(ticket)
 
     # ── Predicting ───────────────────────────────────────────────────────────────────────────────
 

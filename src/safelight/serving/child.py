@@ -32,7 +32,7 @@ def run(channel: Channel, on_gone: Callable[[], None]) -> None:
     interval = order.fields["report_seconds"]
     _in_background("report", lambda: _report(channel, interval, closed, on_gone))
     try:
-        worker = _load(channel, ModelOrder(**order.fields["model"]))
+        worker = _load(channel, order)
         if worker is None:
             return
 
@@ -53,14 +53,14 @@ def _in_background(name: str, target: Callable[[], None]) -> None:
     threading.Thread(target=target, name=f"safelight-{name}", daemon=True).start()
 
 
-def _load(channel: Channel, order: ModelOrder) -> Worker | None:
+def _load(channel: Channel, order: Message) -> Worker | None:
     started = perf_counter()
     try:
-        backend = load_backend(order)
+        backend = load_backend(ModelOrder(**order.fields["model"]))
     except Unusable as error:
         channel.send(Message(Kind.UNUSABLE, {"detail": str(error), "exit_code": error.exit_code}))
         return None
-    worker = Worker(channel, backend)
+    worker = Worker(channel, backend, order.fields["limit_pixels"])
     told = {
         "model": backend.info.as_dict(), "task": backend.task,
         "load_seconds": perf_counter() - started,

@@ -12,10 +12,9 @@ def deadline(handle: Handler) -> Handler:
     async def within(job: Job) -> Outcome:
         loop = asyncio.get_running_loop()
         left = job.deadline - loop.time()
-        error = Timeout(job.timeout_seconds)
         if left <= 0:
-            raise error
-        alarm = loop.call_later(left, job.control.stop, error)
+            raise Timeout(job.timeout_seconds)
+        alarm = loop.call_later(left, lambda: job.control.stop(Timeout(job.timeout_seconds)))
         try:
             return await handle(job)
         finally:

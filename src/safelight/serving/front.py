@@ -79,6 +79,7 @@ class Front:
         self._classify = taxonomy.classify
         self._meter = meter
         self._in_flight = meter.child(IN_FLIGHT)
+        self._bound = (settings.image_side_pixels, settings.image_side_pixels)
 
     def owner(self, request: Request) -> str:
         """Return who calls. Raises Unauthorized."""
@@ -174,6 +175,8 @@ class Front:
     def _size(self, parameters: Parameters, image: bytes) -> tuple[int, int]:
         if isinstance(parameters, GenerateParameters):
             return parameters.width, parameters.height
+        if isinstance(parameters, PredictParameters):
+            return self._bound  # the worker measures: the size decides nothing here
         return measure_image(image, self.settings)
 
     async def _run(self, request: Request, jobs: Sequence[Job]) -> list[Outcome]:

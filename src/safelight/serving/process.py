@@ -1,13 +1,12 @@
-"""What carries a worker: a process of its own, or a thread in this one. Both speak one protocol."""
+"""A worker in a process of its own, from its parent's side; `inline.py` has the other carrier."""
 
 import asyncio
 import socket
 import sys
-import threading
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from safelight.serving.protocol import Channel, Frames, Kind, Message, ProtocolError, encode
+from safelight.serving.protocol import Frames, Kind, Message, ProtocolError, encode
 from safelight.settings import program_environment
 
 Hear = Callable[[Message | None], None]
@@ -36,7 +35,7 @@ class Carrier(Protocol):
         """End the worker, by force if it is at work, and wait until it is gone."""
 
 
-class _Line(asyncio.Protocol):
+class Line(asyncio.Protocol):
     """Our end of the socket pair: tells of each message, and at last of None."""
 
     def __init__(self, hear: Hear) -> None:
@@ -78,7 +77,7 @@ class WorkerProcess:
                 pass_fds=[theirs.fileno()], env=program_environment({**_DEFAULTS, **limits}),
             )  # fmt: skip
         transport, _ = await asyncio.get_running_loop().create_connection(
-            lambda: _Line(hear), sock=ours
+            lambda: Line(hear), sock=ours
         )
         worker = cls(process, transport)
         worker.send(Message(Kind.LOAD, order))
@@ -99,44 +98,3 @@ class WorkerProcess:
         self._transport.abort()
         self.kill()
         await self._process.wait()
-
-
-class InlineWorker:
-    """A worker in threads of this process, for tests and inside other servers' replicas."""
-
-    def __init__(self, transport: Any, thread: threading.Thread) -> None:
-        self._transport = transport
-        self._thread = thread
-        self.pid: int | None = None
-
-    @classmethod
-    async def start(cls, order: dict[str, Any], hear: Hear, threads: int = 0) -> "InlineWorker":  # noqa: ARG003 - the carriers' common signature
-        """Start a worker and order it to load the model."""
-        from safelight.serving.child import run
-
-        ours, theirs = socket.socketpair()
-        channel = Channel(theirs)
-        thread = threading.Thread(
-            target=run, args=(channel, channel.close), name="safelight-model", daemon=True
-        )
-        thread.start()
-        transport, _ = await asyncio.get_running_loop().create_connection(
-            lambda: _Line(hear), sock=ours
-        )
-        worker = cls(transport, thread)
-        worker.send(Message(Kind.LOAD, order))
-        return worker
-
-    def send(self, message: Message) -> None:
-        """Queue a message; one to a worker that is gone is dropped: its end is heard anyway."""
-        if not self._transport.is_closing():
-            self._transport.writelines(encode(message))
-
-    def kill(self) -> None:
-        """Let go of the worker: a thread cannot be ended, but what it makes is heard no more."""
-        self._transport.abort()
-
-    async def stop(self) -> None:
-        """Let go of the worker and wait until its thread has reached a step's end."""
-        self._transport.abort()
-        await asyncio.to_thread(self._thread.join, 10)

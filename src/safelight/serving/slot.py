@@ -7,13 +7,14 @@ device is of no more use to it.
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from importlib import import_module
+from typing import Any, Protocol
 
 import structlog
 
 from safelight.errors import Unusable
 from safelight.models.backend import ModelOrder
-from safelight.serving.process import Carrier, InlineWorker, WorkerProcess
+from safelight.serving.process import Carrier, Hear, WorkerProcess
 from safelight.serving.protocol import Kind, Message
 from safelight.serving.ticket import Ticket
 from safelight.settings import Settings
@@ -101,7 +102,7 @@ class Slot:
         if not self.outstanding:
             self._moved_at = _now()
         for ticket in tickets:
-            ticket.slot, ticket.started = self, False
+            ticket.holder, ticket.started = self, False
             self.outstanding[ticket.job.id] = ticket
         self.staged += len(tickets)
         self._carrier.send(message)
@@ -199,9 +200,11 @@ class Slot:
         model = ModelOrder(
             settings.model, self.place.device, settings.precision, str(settings.cache_folder)
         )
-        order = {"model": model.as_dict(), "report_seconds": settings.gpu_interval_seconds}
-        kind = WorkerProcess if settings.isolation == "process" else InlineWorker
-        self._carrier = await kind.start(order, self._hear, self.place.threads)
+        order = {
+            "model": model.as_dict(), "report_seconds": settings.gpu_interval_seconds,
+            "limit_pixels": settings.image_limit_pixels,
+        }  # fmt: skip
+        self._carrier = await _starter(settings)(order, self._hear, self.place.threads)
         return self._carrier
 
     async def _watch(self, carrier: Carrier) -> None:
@@ -240,6 +243,16 @@ class Slot:
             **{"safelight.worker": self.place.index, "safelight.rest_seconds": rest},
         )
         await self._sleep(rest)
+
+
+def _starter(settings: Settings) -> Callable[[dict[str, Any], Hear, int], Awaitable[Carrier]]:
+    if settings.isolation == "process":
+        return WorkerProcess.start
+    # By name: an API process whose workers are processes must never import torch.
+    start: Callable[..., Awaitable[Carrier]] = import_module(
+        "safelight.serving.inline"
+    ).InlineWorker.start
+    return start
 
 
 def _now() -> float:

@@ -3,22 +3,29 @@
 import asyncio
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from safelight.serving.job import PRIORITIES, Job, Outcome
 
-if TYPE_CHECKING:
-    from safelight.serving.slot import Slot
+
+class Holder(Protocol):
+    """Who has a job in hand."""
+
+    def withdraw(self, ticket: "Ticket") -> None:
+        """Drop the job, or stop it at its next step."""
+
+    def follow(self, ticket: "Ticket") -> None:
+        """Have every step of the job told."""
 
 
 @dataclass(eq=False)
 class Ticket:
-    """One job under way; `slot` is who has it, `started` whether the model does."""
+    """One job under way; `holder` is who has it, `started` whether the model does."""
 
     job: Job
     number: int
     answer: "asyncio.Future[Outcome]"
-    slot: "Slot | None" = None
+    holder: Holder | None = None
     started: bool = False
     started_at: float = 0.0
     losses: int = 0

@@ -57,8 +57,9 @@ class _Call:
 class Worker:
     """Makes what arrives on a channel, until that closes or the device is poisoned."""
 
-    def __init__(self, channel: Channel, backend: Backend) -> None:
+    def __init__(self, channel: Channel, backend: Backend, limit_pixels: int) -> None:
         self._channel = channel
+        self._limit_pixels = limit_pixels
         self._backend = backend
         self._call = _Call()
         self._probe = (
@@ -126,7 +127,7 @@ class Worker:
         try:
             if self._stage.cancelled(job.id):
                 raise Cancelled  # noqa: TRY301 - one place tells the parent of every failure
-            job.work = as_work(fields, payload)
+            job.work = as_work(fields, payload, self._limit_pixels)
         except Exception as error:  # noqa: BLE001 - whatever it is, the parent must hear of it
             self._fail([job], as_failure(error))
             return False
