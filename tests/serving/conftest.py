@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,20 +71,17 @@ def answers(url: str) -> bool:
         return False
 
 
-@pytest.fixture(scope="session")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealService]:
-    """Run `safelight serve` with small limits until the tests are over."""
-    port = free_port()
+@contextmanager
+def serving(folder: Path, model: str = "demo-edit", **settings: str) -> Iterator[RealService]:
+    """Run `safelight serve` until the block ends; it must end in order, and have logged no trace."""
+    port, log = free_port(), folder / "log"
     environment = program_environment(
-        SAFELIGHT_BODY_LIMIT_BYTES=str(2 * 1024 * 1024),
-        SAFELIGHT_IMAGE_LIMIT_PIXELS="4000000",
-        SAFELIGHT_IMAGE_SIDE_PIXELS="256",
+        **{f"SAFELIGHT_{name.upper()}": value for name, value in settings.items()},
         SAFELIGHT_CACHE_FOLDER=str(Path("~/.cache/safelight").expanduser()),
     )
-    log = tmp_path_factory.mktemp("service") / "log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "safelight", "serve", "demo-edit", "--port", str(port)],
+            [sys.executable, "-m", "safelight", "serve", model, "--port", str(port)],
             env=environment, stdout=output, stderr=output,
         )  # fmt: skip
     url = f"http://127.0.0.1:{port}"
@@ -96,3 +94,21 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealService]:
         code = process.wait(30)
     assert code == 0, log.read_text()
     assert "Traceback" not in log.read_text()
+
+
+@pytest.fixture(scope="session")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealService]:
+    """Run `safelight serve` with small limits until the tests are over."""
+    limits = {
+        "body_limit_bytes": str(2 * 1024 * 1024), "image_limit_pixels": "4000000",
+        "image_side_pixels": "256",
+    }  # fmt: skip
+    with serving(tmp_path_factory.mktemp("service"), **limits) as running:
+        yield running
+
+
+@pytest.fixture
+def previewing(tmp_path: Path) -> Iterator[RealService]:
+    """Run a service that sends a preview after every fifth step."""
+    with serving(tmp_path, preview_every_steps="5") as running:
+        yield running

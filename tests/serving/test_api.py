@@ -129,7 +129,7 @@ def test_the_answer_tells_its_stages_in_a_server_timing_header(service: RealServ
 
     assert [part.partition(";dur=")[0] for part in timing.split(", ")] == [
         "receive", "validate", "queue", "decode", "encode_prompt", "encode_image", "denoise",
-        "decode_latents", "encode", "transfer",
+        "decode_latents", "check", "encode", "transfer",
     ]  # fmt: skip
 
 

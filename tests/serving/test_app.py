@@ -89,7 +89,7 @@ def test_a_wrong_setting_is_told_in_one_line(variable: str, value: str) -> None:
 
 
 def test_an_address_that_is_not_ours_is_not_called_a_taken_port() -> None:
-    ended = run_serve("--host", "192.0.2.1", "--port", str(free_port()))
+    ended = run_serve("--host", "192.0.2.1", "--allow-anonymous", "--port", str(free_port()))
 
     assert ended.returncode == 2
     assert "cannot listen on 192.0.2.1" in only_line(ended.stderr)

@@ -145,7 +145,7 @@ def test_unknown_paths_and_methods_are_problems_too(service: RealService) -> Non
     unknown = service.client.get("/nowhere")
     wrong = service.client.get("/api/edit")
 
-    assert (unknown.status_code, unknown.json()["reason"]) == (404, "bad_request")
+    assert (unknown.status_code, unknown.json()["reason"]) == (404, "not_found")
     assert (wrong.status_code, wrong.headers["allow"]) == (405, "POST")
 
 

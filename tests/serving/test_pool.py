@@ -1,4 +1,4 @@
-"""The pool, with a real worker process: what becomes of jobs when things go wrong."""
+"""Workers as real processes: what becomes of them and of their jobs when things go wrong."""
 
 import asyncio
 import os
@@ -9,265 +9,258 @@ from typing import Any
 
 import pytest
 
-from safelight.errors import ModelNotFound, NotReady, Timeout, Unusable, WorkerLost
-from safelight.metrics.catalog import MODEL_INFO
-from safelight.metrics.registry import Meter, parse
-from safelight.serving.deadline import deadline
+from safelight.errors import ModelNotFound, Unusable, WorkerLost
+from safelight.metrics.catalog import (
+    MODEL_INFO,
+    MODEL_LOAD_SECONDS,
+    PROBE_FAILURES,
+    VRAM_PEAK,
+    VRAM_RESERVED,
+    VRAM_USED,
+    WORKER_RESTARTS,
+    WORKERS_READY,
+)
+from safelight.metrics.registry import Meter
+from safelight.serving.app import Service
+from safelight.serving.batching import Batching
+from safelight.serving.job import Outcome
 from safelight.serving.pool import Pool
 from safelight.serving.process import WorkerProcess
 from safelight.serving.protocol import Kind, Message
 from safelight.settings import load
+from tests.reading import series, value
+from tests.serving.engine import eventually, with_engine
 from tests.serving.jobs import a_job
 
-READY_SECONDS = 60.0
+INFO = {
+    "model": "m", "pipeline": "P", "scheduler": "S", "precision": "float16", "device": "cuda:0",
+}  # fmt: skip
+LOADED = Message(Kind.READY, {"model": INFO, "task": "edit", "load_seconds": 2.5})
+
+
+async def started(service: Service) -> None:
+    await eventually(
+        lambda: any(t.started for slot in service.pool.slots for t in slot.outstanding.values())
+    )
+
+
+def test_p3_a_killed_worker_is_replaced_and_only_the_job_it_had_is_lost() -> None:
+    async def scenario(service: Service) -> None:
+        (first,) = service.pool.pids
+        struck = asyncio.create_task(
+            service.engine(a_job("struck", instruction="slowly", steps=500))
+        )
+        await started(service)
+        waits = asyncio.create_task(service.engine(a_job("waits", size=(128, 128))))
+        await asyncio.sleep(0)
+        os.kill(first, signal.SIGKILL)
+        with pytest.raises(WorkerLost):
+            await struck
+        assert value(service.meter, WORKERS_READY) == 0
+        assert (await waits).size == (128, 128)  # by the worker's successor
+        assert service.pool.pids != [first]
+        assert value(service.meter, WORKER_RESTARTS, reason="died") == 1
+
+    with_engine(scenario, isolation="process")
+
+
+def test_a_frozen_worker_is_ended_and_its_job_served_by_the_next() -> None:
+    async def scenario(service: Service) -> None:
+        (frozen,) = service.pool.pids
+        os.kill(frozen, signal.SIGSTOP)
+        assert isinstance(await service.engine(a_job("not begun")), Outcome)
+        assert value(service.meter, WORKER_RESTARTS, reason="hung") == 1
+        assert service.pool.pids != [frozen]
+
+    with_engine(scenario, isolation="process", hang_seconds=0.5)
+
+
+def test_a_worker_frozen_at_work_loses_its_job() -> None:
+    async def scenario(service: Service) -> None:
+        task = asyncio.create_task(service.engine(a_job("begun", instruction="slowly", steps=500)))
+        await started(service)
+        os.kill(service.pool.pids[0], signal.SIGSTOP)
+        with pytest.raises(WorkerLost):
+            await task
+        assert isinstance(await service.engine(a_job("next")), Outcome)
+
+    with_engine(scenario, isolation="process", hang_seconds=0.5)
+
+
+def test_the_other_workers_requests_are_not_delayed_by_a_restart() -> None:
+    async def scenario(service: Service) -> None:
+        await eventually(lambda: service.pool.ready_now() == 2)
+        loop = asyncio.get_running_loop()
+        os.kill(service.pool.pids[0], signal.SIGKILL)
+        await eventually(lambda: service.pool.ready_now() == 1)
+        began = loop.time()
+        for number in range(10):
+            await service.engine(a_job(str(number)))
+        assert loop.time() - began < 0.5
+        await eventually(lambda: service.pool.ready_now() == 2)
+
+    with_engine(scenario, isolation="process", devices="cpu,cpu")
+
+
+def test_a_model_that_cannot_be_loaded_ends_the_pool_with_the_reason(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        pool = Pool(load(model=str(tmp_path)), Meter("tests"))
+        try:
+            with pytest.raises(Unusable, match=r"no model_index\.json") as failed:
+                await pool.start()
+            assert failed.value.exit_code == ModelNotFound.exit_code
+        finally:
+            await pool.stop()
+
+    asyncio.run(scenario())
+
+
+def test_a_factory_that_does_not_exist_is_named() -> None:
+    async def scenario() -> None:
+        pool = Pool(load(model="tests.serving.models:nobody", isolation="thread"), Meter("tests"))
+        try:
+            with pytest.raises(Unusable, match="nobody"):
+                await pool.start()
+        finally:
+            await pool.stop()
+
+    asyncio.run(scenario())
+
+
+class Scripted:
+    """A worker that says what it was given, and what `on_send` answers."""
+
+    pid: int | None = 1
+
+    def __init__(self, hear: Callable[[Message | None], None]) -> None:
+        self.hear = hear
+        self.ended = False
+
+    def send(self, message: Message) -> None:
+        return None
+
+    def kill(self) -> None:
+        self.hear(None)
+
+    async def stop(self) -> None:
+        self.ended = True
+
+
+def script(monkeypatch: pytest.MonkeyPatch, *messages: Message | None) -> list[Scripted]:
+    """Have every worker say these messages as it starts; return the workers there were."""
+    workers: list[Scripted] = []
+
+    async def start(_order: Any, hear: Callable[[Message | None], None], _threads: int) -> Scripted:
+        worker = Scripted(hear)
+        workers.append(worker)
+        for message in messages:
+            asyncio.get_running_loop().call_soon(hear, message)
+        return worker
+
+    monkeypatch.setattr(WorkerProcess, "start", start)
+    return workers
 
 
 def with_pool(scenario: Callable[[Pool, Meter], Awaitable[None]], **settings: Any) -> None:
-    """Run a scenario on a pool that is stopped whatever happens."""
-
     async def running() -> None:
         meter = Meter("tests")
         pool = Pool(load(**settings), meter)
-        keeper = pool.start()
+        Batching(pool, meter, limit=lambda: 8)
+        pool.start()
         try:
             await scenario(pool, meter)
         finally:
             await pool.stop()
-        assert keeper.done()
-        assert pool.pid is None
+        assert pool.pids == []
 
-    asyncio.run(asyncio.wait_for(running(), 2 * READY_SECONDS))
-
-
-async def until_ready(pool: Pool) -> None:
-    async with asyncio.timeout(READY_SECONDS):
-        while not pool.ready:  # noqa: ASYNC110 - a flag that only its owner could signal
-            await asyncio.sleep(0.02)
-
-
-def counted(meter: Meter, name: str, **labels: str) -> float:
-    return parse(meter.expose().body.decode()).get((name, frozenset(labels.items())), 0.0)
-
-
-def test_a_pool_loads_serves_survives_a_kill_and_hears_of_deadlines() -> None:
-    async def scenario(pool: Pool, meter: Meter) -> None:
-        with pytest.raises(NotReady):
-            await pool.run(a_job())
-        await until_ready(pool)
-        assert counted(meter, "tests_workers_ready") == 1
-
-        await _serves_in_order(pool)
-        await _hears_of_a_deadline(pool)
-        await _survives_a_kill(pool, meter)
-
-    with_pool(scenario)
-
-
-async def _serves_in_order(pool: Pool) -> None:
-    jobs = [a_job(str(number)) for number in range(3)]
-    order: list[str] = []
-
-    async def serve(number: int) -> None:
-        await pool.run(jobs[number])
-        order.append(jobs[number].id)
-
-    tasks = [asyncio.create_task(serve(number)) for number in range(3)]
-    await asyncio.sleep(0)
-    assert pool.waiting == 2
-    await asyncio.gather(*tasks)
-
-    assert (order, pool.waiting) == (["0", "1", "2"], 0)
-    last = jobs[2].exchange
-    assert last.timeline.seconds["queue"] > last.timeline.seconds["denoise"]
-    assert last.calls[0].instruction_type == last.instruction_type
-    assert len(last.calls[0].step_seconds) == 2
-
-
-async def _hears_of_a_deadline(pool: Pool) -> None:
-    soon = asyncio.get_running_loop().time() + 0.05
-    long = a_job("long", steps=1000, deadline=soon)
-
-    with pytest.raises(Timeout):
-        await deadline(pool.run, limit_seconds=0.05)(long)
-
-    next_job = a_job("next")
-    await pool.run(next_job)
-    assert next_job.exchange.timeline.seconds["queue"] < 5.0  # not a thousand steps
-
-
-async def _survives_a_kill(pool: Pool, meter: Meter) -> None:
-    first = pool.pid
-    assert first is not None
-    struck = asyncio.create_task(pool.run(a_job("struck", steps=100)))
-    waits = asyncio.create_task(pool.run(a_job("waits")))
-    await asyncio.sleep(0.1)
-
-    os.kill(first, signal.SIGKILL)
-
-    with pytest.raises(WorkerLost):
-        await struck
-    assert counted(meter, "tests_workers_ready") == 0
-    outcome = await waits  # by the worker's successor
-    assert outcome.size == (64, 64)
-    assert pool.pid != first
-    assert counted(meter, "tests_worker_restarts_total", reason="died") == 1
-
-
-def test_a_model_that_cannot_be_loaded_ends_the_pool_with_the_reason(tmp_path: Path) -> None:
-    async def scenario(pool: Pool, meter: Meter) -> None:
-        keeper = next(task for task in asyncio.all_tasks() if task.get_name() == "safelight-pool")
-        with pytest.raises(Unusable, match=r"no model_index\.json") as failed:
-            await keeper
-        assert failed.value.exit_code == ModelNotFound.exit_code
-
-    with_pool(scenario, model=str(tmp_path))
+    asyncio.run(asyncio.wait_for(running(), 30))
 
 
 def test_a_worker_that_never_loads_is_given_up_after_ever_longer_rests(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    class Stillborn:
-        pid = None
-
-        async def receive(self) -> None:
-            return None
-
-        async def stop(self) -> None:
-            return None
-
-    async def start(_settings: Any) -> Stillborn:
-        return Stillborn()
-
+    workers = script(monkeypatch, None)
     rests: list[float] = []
 
     async def sleep(seconds: float) -> None:
         rests.append(seconds)
 
-    monkeypatch.setattr(WorkerProcess, "start", start)
-
     async def scenario() -> None:
-        pool = Pool(load(restart_limit=4), Meter("tests"), sleep=sleep)
+        pool = Pool(load(restart_limit=4), meter := Meter("tests"), sleep=sleep)
         with pytest.raises(Unusable, match="5 times in a row"):
             await pool.start()
+        assert value(meter, WORKER_RESTARTS, reason="load_failed") == 5
 
     asyncio.run(scenario())
     assert rests == [1.0, 2.0, 4.0, 8.0]
+    assert all(worker.ended for worker in workers)
 
 
-class Scripted:
-    """A worker that says what it was given, then hangs or ends."""
+def test_a_worker_that_dies_young_again_and_again_rests_ever_longer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    script(monkeypatch, LOADED, None)
+    rests: list[float] = []
 
-    pid = 1
+    async def sleep(seconds: float) -> None:
+        rests.append(seconds)
+        if len(rests) == 7:
+            raise asyncio.CancelledError
 
-    def __init__(self, *messages: Message) -> None:
-        self._messages = list(messages)
-        self.heard = asyncio.Event()
-        self.ends = asyncio.Event()
+    async def scenario() -> None:
+        with pytest.raises(asyncio.CancelledError):
+            await Pool(load(restart_limit=1), Meter("tests"), sleep=sleep).start()
 
-    async def receive(self) -> Message | None:
-        if self._messages:
-            return self._messages.pop(0)
-        self.heard.set()
-        await self.ends.wait()
-        return None
-
-    async def stop(self) -> None:
-        return None
+    asyncio.run(scenario())
+    assert rests == [0.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0]
 
 
 def test_p6_what_a_worker_tells_of_its_memory_is_shown_and_goes_with_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    info = {
-        "model": "m", "pipeline": "P", "scheduler": "S", "precision": "float16", "device": "cuda:0",
+    reading = {
+        "device": "cuda:0", "used_bytes": 3, "reserved_bytes": 5, "peak_bytes": 4,
+        "total_bytes": 10,
     }  # fmt: skip
-    reading = {"device": "cuda:0", "used_bytes": 3, "reserved_bytes": 5, "peak_bytes": 4}
-    worker = Scripted(
-        Message(Kind.READY, {"model": info, "load_seconds": 2.5}),
-        Message(Kind.VRAM, {"readings": [reading]}),
-    )
-
-    async def start(_settings: Any) -> Scripted:
-        return worker
-
-    monkeypatch.setattr(WorkerProcess, "start", start)
+    workers = script(monkeypatch, LOADED, Message(Kind.VRAM, {"readings": [reading]}))
 
     async def scenario(pool: Pool, meter: Meter) -> None:
-        await worker.heard.wait()
-        on = {"device": "cuda:0"}
-        assert counted(meter, "tests_vram_used_bytes", **on) == 3
-        assert counted(meter, "tests_vram_reserved_bytes", **on) == 5
-        assert counted(meter, "tests_vram_peak_bytes", **on) == 4
-        assert counted(meter, "tests_model_load_seconds") == 2.5
-        assert counted(meter, "tests_model_info", **info) == 1
+        await eventually(lambda: pool.vram_ratio > 0)
+        assert pool.vram_ratio == 0.5
+        assert value(meter, VRAM_USED, device="cuda:0") == 3
+        assert value(meter, VRAM_RESERVED, device="cuda:0") == 5
+        assert value(meter, VRAM_PEAK, device="cuda:0") == 4
+        assert value(meter, MODEL_LOAD_SECONDS) == 2.5
+        assert series(meter, MODEL_INFO) == [INFO]
 
-        worker.heard.clear()
-        worker.ends.set()
-        await worker.heard.wait()
-        shown = {name for name, _ in parse(meter.expose().body.decode())}
-        assert not any(name.startswith("tests_vram") for name in shown)
+        monkeypatch.setattr(WorkerProcess, "start", never)
+        workers[0].hear(None)
+        await eventually(lambda: not pool.ready)
+        await eventually(lambda: not series(meter, VRAM_USED), 1)
+        assert pool.vram_ratio == 0
+
+    async def never(*_: Any) -> None:
+        await asyncio.Event().wait()
 
     with_pool(scenario)
 
 
-def test_a_worker_that_hangs_is_ended_and_replaced() -> None:
-    async def scenario(pool: Pool, meter: Meter) -> None:
-        await until_ready(pool)
-        hung = pool.pid
-        assert hung is not None
-        os.kill(hung, signal.SIGSTOP)
-        soon = asyncio.get_running_loop().time() + 0.2
-
-        with pytest.raises(Timeout):
-            await deadline(pool.run, limit_seconds=0.2)(a_job("stuck", deadline=soon))
-        outcome = await pool.run(a_job("next"))
-
-        assert outcome.size == (64, 64)
-        assert pool.pid != hung
-        assert counted(meter, "tests_worker_restarts_total", reason="hung") == 1
-
-    with_pool(scenario, hang_seconds=0.5)
-
-
-def test_a_job_that_waits_outlives_a_worker_that_ends_as_it_becomes_idle(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    ready = Message(
-        Kind.READY, {"model": dict.fromkeys(MODEL_INFO.label_names, "x"), "load_seconds": 0}
-    )
-    answered: dict[str, Any] = {
-        "stages": {},
-        "call": None,
-        "probe_failures": ["diffusers"],
-        "size": [64, 64],
-    }
-
-    class Brief(Scripted):
-        """Answers one job, and is gone in the same breath."""
-
-        def send(self, message: Message) -> None:
-            if message.kind is Kind.JOB:
-                told = {**answered, "id": message.fields["id"]}
-                self._messages.append(Message(Kind.DONE, told, b"png"))
-                self.ends.set()
-
-        async def receive(self) -> Message | None:
-            while not self._messages:
-                if self.ends.is_set():
-                    return None
-                await asyncio.sleep(0)
-            return self._messages.pop(0)
-
-    async def start(_settings: Any) -> Brief:
-        return Brief(ready)
-
-    monkeypatch.setattr(WorkerProcess, "start", start)
+def test_a_probe_that_failed_in_a_worker_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = {"results": [], "ran": None, "probe_failures": ["diffusers"]}
+    script(monkeypatch, LOADED, Message(Kind.RESULTS, told))
 
     async def scenario(pool: Pool, meter: Meter) -> None:
-        await until_ready(pool)
-        outcomes = await asyncio.gather(*(pool.run(a_job(str(n))) for n in range(5)))
-
-        assert [outcome.image for outcome in outcomes] == [b"png"] * 5
-        assert counted(meter, "safelight_probe_failures_total", probe="diffusers") == 5
+        await eventually(lambda: value(meter, PROBE_FAILURES, probe="diffusers") == 1, 1)
 
     with_pool(scenario)
+
+
+def test_a_message_nobody_knows_ends_the_worker_and_not_the_service() -> None:
+    async def scenario(service: Service) -> None:
+        slot = service.pool.slots[0]
+        assert slot._carrier is not None
+        slot._carrier.send(Message(Kind.LOAD))  # not what a worker at work expects
+        await eventually(lambda: value(service.meter, WORKER_RESTARTS, reason="died") == 1)
+        assert isinstance(await service.engine(a_job("next")), Outcome)
+
+    with_engine(scenario, isolation="process")

@@ -25,6 +25,11 @@ def run(channel: Channel, on_gone: Callable[[], None]) -> None:
     Only the thread that calls this touches the model. `on_gone` is called, by another thread, once
     the parent is gone.
     """
+    with suppress(OSError):  # the parent is gone, in the middle of what we told it
+        _run(channel, on_gone)
+
+
+def _run(channel: Channel, on_gone: Callable[[], None]) -> None:
     order = channel.receive()
     if order is None:
         return
@@ -37,7 +42,10 @@ def run(channel: Channel, on_gone: Callable[[], None]) -> None:
             return
 
         def listen() -> None:
-            worker.listen()
+            try:
+                worker.listen()
+            except Exception as bug:  # noqa: BLE001 - a worker that hears nothing must end
+                sys.excepthook(type(bug), bug, bug.__traceback__)
             on_gone()
 
         _in_background("reader", listen)
@@ -47,6 +55,7 @@ def run(channel: Channel, on_gone: Callable[[], None]) -> None:
             worker.close()
     finally:
         closed.set()
+        channel.close()
 
 
 def _in_background(name: str, target: Callable[[], None]) -> None:
@@ -94,8 +103,7 @@ def main() -> None:
         signal.signal(number, signal.SIG_IGN)
     trust_measured_images()
     channel = Channel(socket.socket(fileno=int(sys.argv[1])))
-    with suppress(OSError):  # the parent is gone
-        run(channel, _end)
+    run(channel, _end)
     _end()
 
 

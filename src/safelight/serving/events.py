@@ -48,11 +48,11 @@ async def follow(job: Job, *, pulse_seconds: float = _PULSE_SECONDS) -> AsyncIte
     told: bytes = b""
     try:
         while job.progress.state != "done":
+            changed.clear()  # before it is read: what changes while the reader is slow must wake us
             event = _event(job)
             if event != told:
                 told = event
                 yield event
-            changed.clear()
             try:
                 await asyncio.wait_for(changed.wait(), pulse_seconds)
             except TimeoutError:

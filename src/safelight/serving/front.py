@@ -18,6 +18,7 @@ from safelight.errors import (
     NotReady,
     Stopping,
     Timeout,
+    Unauthorized,
     UnsupportedTask,
 )
 from safelight.metrics.catalog import IN_FLIGHT, REJECTED
@@ -128,10 +129,13 @@ class Front:
         return exchange
 
     def _admit(self, request: Request) -> str:
-        if self.requests.stopping:
-            self._meter.add(REJECTED, "stopping")
-            raise Stopping
-        return self.owner(request)
+        try:
+            if self.requests.stopping:
+                raise Stopping
+            return self.owner(request)
+        except (Stopping, Unauthorized) as refused:
+            self._meter.add(REJECTED, refused.reason)
+            raise
 
     def _timeout(self, request: Request) -> float:
         asked = request.headers.get("x-request-timeout")
