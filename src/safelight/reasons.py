@@ -36,6 +36,7 @@ _REASON_BY_STATUS = {
 
 _REASON_BY_EXCEPTION = {
     "OutOfMemoryError": "cuda_oom",
+    "MemoryError": "cuda_oom",
     "UnidentifiedImageError": "not_an_image",
     "DecompressionBombError": "image_too_large",
     "TimeoutError": "timeout",

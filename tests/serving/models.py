@@ -5,6 +5,7 @@ a worker starts in an instant.
 """
 
 import os
+import resource
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -84,7 +85,14 @@ def _poison(_batch: int, _details: list[str]) -> None:
 
 
 def _leak(_batch: int, _details: list[str]) -> None:
-    _HELD.append(bytearray(1_000_000))
+    if not _HELD:  # so that a leak comes to its end before it hurts the machine
+        resource.setrlimit(resource.RLIMIT_AS, (_address_space() + 500_000_000,) * 2)
+    _HELD.append(bytearray(100_000_000))
+
+
+def _address_space() -> int:
+    with open("/proc/self/statm") as pages:
+        return int(pages.read().split()[0]) * resource.getpagesize()
 
 
 MISHAPS: dict[str, Callable[[int, list[str]], Any]] = {

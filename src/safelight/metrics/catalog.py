@@ -414,6 +414,11 @@ PROBE_TIMESTAMP = _own(
     Kind.GAUGE, PROBE,
     series=len(PROBE.values or ()),
 )  # fmt: skip
+LOG_LINES_LOST = _own(
+    "safelight_log_lines_lost_total",
+    "Log lines that could not be written: a full disk, a closed pipe.",
+    Kind.COUNTER,
+)
 SERIES_FOLDED = _own(
     "safelight_series_folded_total",
     "Events entered as `other`, because their metric shows enough series already.",

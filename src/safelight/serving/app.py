@@ -13,7 +13,7 @@ import structlog
 import uvicorn
 
 from safelight.errors import BadSetting, cannot_listen
-from safelight.metrics.catalog import BUILD_INFO
+from safelight.metrics.catalog import BUILD_INFO, LOG_LINES_LOST
 from safelight.metrics.registry import Meter
 from safelight.probes.asgi import AsgiProbe
 from safelight.probes.guard import Guard
@@ -35,7 +35,7 @@ from safelight.serving.pool import Pool
 from safelight.serving.rates import rates
 from safelight.serving.retry import retry
 from safelight.settings import Settings
-from safelight.telemetry.logs import configure, logging_sink
+from safelight.telemetry.logs import configure, lines_lost, logging_sink
 from safelight.telemetry.meter import metering
 from safelight.telemetry.record import Record, Sink
 
@@ -67,6 +67,9 @@ class Service:
         self.settings = settings
         self.meter = Meter(settings.namespace)
         self.meter.set(BUILD_INFO, version("safelight"), python_version(), value=1)
+        self.meter.before_expose(
+            lambda: self.meter.set_total(LOG_LINES_LOST, value=float(lines_lost()))
+        )
         self.pool = Pool(settings, self.meter)
         self.governor = _governor(settings, self.meter)
         self.engine = Batching(

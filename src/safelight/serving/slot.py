@@ -72,7 +72,7 @@ class Slot:
         self._carrier: Carrier | None = None
         self._ended: asyncio.Future[None] | None = None
         self._why = "died"
-        self._was_ready = False
+        self._was_ready = self._served = False
         self._heard_at = self._moved_at = 0.0
         self.devices: set[str] = set()
         self.ready = False
@@ -84,7 +84,7 @@ class Slot:
             Kind.UNUSABLE: self._refuse,
             Kind.STARTED: self._start,
             Kind.STEP: self._step,
-            Kind.RESULTS: lambda message: listener.results(self, message),
+            Kind.RESULTS: self._result,
             Kind.VRAM: lambda message: listener.vram(self, message),
             Kind.POISONED: lambda _message: self._end("poisoned"),
         }
@@ -136,6 +136,10 @@ class Slot:
         self.ready = self._was_ready = True
         self._listener.loaded(self, message)
 
+    def _result(self, message: Message) -> None:
+        self._served |= any("reason" not in result for result in message.fields["results"])
+        self._listener.results(self, message)
+
     def _start(self, message: Message) -> None:
         tickets = [t for i in message.fields["ids"] if (t := self.outstanding.get(i)) is not None]
         for ticket in tickets:
@@ -186,7 +190,8 @@ class Slot:
                 self._lost("load_failed" if not was and self._why == "died" else self._why)
                 if carrier is not None:
                     await carrier.stop()
-            strikes = 0 if was and _now() - began > _LONG_LIFE_SECONDS else strikes + 1
+            proven = self._served or _now() - began > _LONG_LIFE_SECONDS
+            strikes = 1 if was and proven else strikes + 1
             if not was and strikes > self._settings.restart_limit:
                 raise Unusable(
                     f"The worker ended {strikes} times in a row while it loaded the model."
@@ -195,6 +200,7 @@ class Slot:
 
     async def _begin(self) -> Carrier:
         self._ended = asyncio.get_running_loop().create_future()
+        self._served = False
         self._heard_at = self._moved_at = _now()
         settings = self._settings
         model = ModelOrder(

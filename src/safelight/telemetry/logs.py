@@ -22,6 +22,29 @@ _TEXT = (
 )
 
 
+class _Lines:
+    """Writes lines to standard error. One that cannot be written costs nobody a request."""
+
+    lost = 0
+
+    def __call__(self, line: str) -> None:
+        try:
+            print(line, file=sys.stderr, flush=True)
+        except (OSError, ValueError):  # a full disk; a stream that was closed
+            self.lost += 1
+
+    def __getattr__(self, level: str) -> "_Lines":
+        return self
+
+
+_LINES = _Lines()
+
+
+def lines_lost() -> int:
+    """Return how many log lines of this process could not be written."""
+    return _LINES.lost
+
+
 def configure(log_format: LogFormat) -> None:
     """Send this process's log lines to standard error; `auto` is text on a terminal, else JSON."""
     as_json = log_format == "json" or (log_format == "auto" and not sys.stderr.isatty())
@@ -30,7 +53,7 @@ def configure(log_format: LogFormat) -> None:
     structlog.configure(
         processors=[structlog.contextvars.merge_contextvars, *processors],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=lambda *_: _LINES,
     )
 
 
