@@ -17,7 +17,23 @@ from safelight.settings import (
 FREE = {"model", "host", "taxonomy", "state_folder", "cache_folder"}
 WRONG: dict[str, tuple[str, ...]] = {
     "namespace": ("", "Pix", "9lives", "a-b", "a__b", "a_", "x" * 41, "编辑"),
-    "device": ("", "gpu", "cuda:", "cuda:x", "CPU"),
+    "devices": ("", "gpu", "cuda:", "cuda:x", "CPU", "cpu,", "auto,cpu", "cpu;cpu"),
+    "isolation": ("", "container"),
+    "allow_anonymous": ("", "perhaps"),
+    "api_keys": ("anna", "anna=", "anna=1234", "an na=" + "0" * 64, "anna=" + "G" * 64),
+    "rate_limit_per_minute": ("-1", "nan", "inf", "1000001"),
+    "max_concurrent_requests": ("0", "100001", "all"),
+    "request_timeout_limit_seconds": ("0", "3601", "nan"),
+    "batch_limit": ("0", "1025"),
+    "breaker_failures": ("0", "1001"),
+    "breaker_rest_seconds": ("0", "3601"),
+    "degradation_level": ("-1", "6", "high"),
+    "degradation_limit": ("-1", "6"),
+    "degradation_dwell_seconds": ("0", "3601"),
+    "vram_limit_ratio": ("0", "1.1"),
+    "latency_limit_seconds": ("0", "3601"),
+    "backlog_limit_ratio": ("0", "1.1"),
+    "preview_every_steps": ("-1", "1001"),
     "precision": ("", "float8", "half"),
     "port": ("", "0", "-1", "65536", "http", "80.5"),
     "prometheus_port": ("0", "65536"),
@@ -78,6 +94,17 @@ def test_the_command_line_wins_over_all(config: Path, monkeypatch: pytest.Monkey
 
 def test_a_flag_not_given_leaves_the_choice_to_the_rest(config: Path) -> None:
     assert load(port=None, model=None).model == "from-file"
+
+
+def test_z8_the_number_of_requests_is_also_set_by_the_name_without_our_prefix(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert load().max_concurrent_requests is None
+    monkeypatch.setenv("MAX_CONCURRENT_REQUESTS", "7")
+    assert load().max_concurrent_requests == 7
+    monkeypatch.setenv("SAFELIGHT_MAX_CONCURRENT_REQUESTS", "9")
+    assert load().max_concurrent_requests == 9
+    assert load(max_concurrent_requests=3).max_concurrent_requests == 3
 
 
 def test_an_unrelated_variable_of_our_prefix_does_no_harm(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,7 +26,9 @@ _NAMESPACE = r"^[a-z][a-z0-9]*(_[a-z0-9]+)*$"
 class Settings(BaseSettings):
     """What an operator may choose."""
 
-    model_config = SettingsConfigDict(env_prefix=_PREFIX, frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(
+        env_prefix=_PREFIX, frozen=True, extra="forbid", loc_by_alias=False
+    )
 
     model: str = Field("demo-edit", description="Hub id, local folder, or bundled demo to serve.")
     namespace: str = Field(

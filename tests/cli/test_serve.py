@@ -28,7 +28,7 @@ def served(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
         (("--host", "::1"), "host", "::1"),
         (("--port", "81"), "port", 81),
         (("--namespace", "zimage"), "namespace", "zimage"),
-        (("--device", "cuda:3"), "device", "cuda:3"),
+        (("--devices", "cuda:3"), "devices", "cuda:3"),
         (("--precision", "bfloat16"), "precision", "bfloat16"),
         (("--queue-limit", "9"), "queue_limit", 9),
         (("--taxonomy", "t.yaml"), "taxonomy", Path("t.yaml")),

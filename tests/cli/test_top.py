@@ -18,7 +18,7 @@ from safelight.metrics.catalog import (
     STAGES,
 )
 from safelight.metrics.registry import Meter
-from safelight.stack.top import Card, View
+from safelight.stack.view import Card, Engine, View
 from tests.cli.conftest import Call
 from tests.stack.waiting import free_ports
 
@@ -34,6 +34,16 @@ BUSY = View(
     failures={"overloaded": 0.25, "timeout": 0.1},
     latency_seconds=(0.412, 1.2, None),
     queued_seconds=0.12,
+    engine=Engine(
+        batch_mean=6.5,
+        batch_limit=16,
+        batch_sizes={"1": 1, "5-6": 2, "7-8": 1},
+        work_seconds=1.5,
+        device_shares={"useful": 0.9, "cancelled": 0.1},
+        degradation_level=2,
+        circuit_open=1,
+        refused={"too_late": 0.5},
+    ),
     stage_shares={"queue": 0.445, "denoise": 0.5, "encode": 0.05, "respond": 0.005},
     step_seconds={"1-5": 0.04, "6-10": 0.02},
     steps_per_second=18.34,
@@ -45,7 +55,7 @@ BUSY = View(
     memory=(1.2 * GIB, 23.5 * GIB),
 )
 IDLE = replace(
-    BUSY, worker_restarts=0, recent_rates=(0.0,), requests_per_second=0, failures={},
+    BUSY, engine=None, worker_restarts=0, recent_rates=(0.0,), requests_per_second=0, failures={},
     latency_seconds=(None, None, None), queued_seconds=None, stage_shares={}, step_seconds={},
     steps_per_second=0, vram={}, cards=(), cpu_ratio=None, memory=None, seconds=0.0,
 )  # fmt: skip
@@ -85,6 +95,10 @@ def test_a_busy_screen_fits_a_terminal_of_24_lines() -> None:
         ("failed", "overloaded 0.25/s   timeout 0.10/s"),
         ("latency", "P50 412.0 ms   P95 1.20 s   P99 -"),
         ("queue", "3 waiting   4 in flight   waited P95 120.0 ms"),
+        ("batches", "mean 6.5   limit 16   1\u00a025%   5-6\u00a050%   7-8\u00a025%"),
+        ("device", "1.50 s of work ahead   useful 90%   cancelled 10%"),
+        ("governs", "level 2: smaller_batches, admit_less   circuit open"),
+        ("refused", "too_late 0.50/s"),
         ("steps", "18.3/s"),
         ("CPU", "━━━━━━━━━━━━━━━━━━━━━━━━  37%"),
         ("memory", "━━━━━━━━━━━━━━━━━━━━━━━━  1.2 of 23.5 GiB"),

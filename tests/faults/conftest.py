@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ import psutil
 import pytest
 
 from safelight.metrics.catalog import IN_FLIGHT, QUEUE_DEPTH, QUEUED_WORK
-from tests.serving.conftest import RealService, serving
+from safelight.metrics.spec import Metric
+from tests.serving.conftest import RealService, answers, serving, until
 from tests.serving.engine import PAINTER
 from tests.serving.jobs import PICTURE
 
@@ -35,7 +37,7 @@ class Victim:
         children = psutil.Process(self.service.pid).children()
         return [child for child in children if _is_worker(child)]
 
-    def value(self, metric: Any, **labels: str) -> float:
+    def value(self, metric: Metric, **labels: str) -> float:
         return self.service.value(metric.full_name(NAMESPACE), **labels)
 
     def run(self, scenario: Callable[[httpx.AsyncClient], Awaitable[Any]], seconds: float) -> Any:
@@ -53,13 +55,14 @@ class Victim:
 
     def settles(self) -> None:
         """Hold that nothing is left over: every gauge is 0, and a good request is served."""
-        from tests.serving.conftest import answers, until
-
         assert until(lambda: answers(f"{self.url}/readyz"), 20)
         good = self.service.edit(instruction="make him old")
         assert good.status_code == 200, good.text
         for gauge in (IN_FLIGHT, QUEUE_DEPTH, QUEUED_WORK):
-            assert until(lambda gauge=gauge: self.value(gauge) == 0, 5), gauge.name
+            assert until(partial(self._at_zero, gauge), 5), gauge.name
+
+    def _at_zero(self, gauge: Metric) -> bool:
+        return self.value(gauge) == 0
 
 
 def _is_worker(process: psutil.Process) -> bool:

@@ -5,10 +5,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+import torch
 
 from safelight.errors import ModelNotFound
-from safelight.models.backend import Backend, Edit, ModelOrder
+from safelight.models.backend import Backend, Edit, ModelOrder, OnStep, Picture
+from safelight.models.edit import _picture
 from safelight.models.load import load_backend
 from tests.pipelines import picture
 
@@ -28,12 +29,16 @@ def order(model: Path | str, **changed: str) -> ModelOrder:
     return ModelOrder(str(model), **given)
 
 
-def nothing(step: int) -> None:
+def nothing(step: int, latents: Any) -> None:
     """Hear of a step, and do nothing."""
 
 
-def pixels(image: Image.Image) -> Any:
-    return np.asarray(image)
+def edited(backend: Backend, edit: Edit, on_step: OnStep = nothing) -> Any:
+    """Return the pixels of one edit."""
+    (made,) = backend.run([edit], on_step)
+    assert isinstance(made, Picture)
+    assert made.finite
+    return made.pixels
 
 
 @pytest.fixture(scope="module")
@@ -66,34 +71,51 @@ def test_the_bundled_demo_is_loaded(demo: Backend) -> None:
 def test_any_local_folder_is_loaded_and_shown_without_its_path(folder: Path) -> None:
     backend = load_backend(order(folder))
     assert backend.info.model == folder.name
-    assert backend.edit(ORDER, nothing).size == (64, 64)
+    assert edited(backend, ORDER).shape == (64, 64, 3)
 
 
-def test_an_edit_has_the_size_of_what_came_in(demo: Backend) -> None:
-    image = demo.edit(replace(ORDER, image=picture(100, 70)), nothing)
-    assert (image.size, image.mode) == ((100, 70), "RGB")
+def test_an_edit_has_the_size_of_what_came_in_down_to_the_next_multiple_of_8(
+    demo: Backend,
+) -> None:
+    pixels = edited(demo, replace(ORDER, image=picture(100, 70)))
+    assert (pixels.shape, pixels.dtype) == ((64, 96, 3), "uint8")
+
+
+def test_a_batch_gives_each_edit_its_own_image_as_it_would_be_alone(demo: Backend) -> None:
+    edits = [ORDER, replace(ORDER, seed=8), replace(ORDER, instruction="add a hat")]
+    made = demo.run(edits, nothing)
+    for edit, picture_ in zip(edits, made, strict=True):
+        assert isinstance(picture_, Picture)
+        # Other shapes sum in another order: a grey level may round the other way.
+        assert abs(picture_.pixels.astype(int) - edited(demo, edit).astype(int)).max() <= 2
+
+
+def test_numbers_that_are_none_are_told() -> None:
+    broken = torch.full((3, 8, 8), float("nan"))
+    assert not _picture(broken).finite
+    assert _picture(torch.full((3, 8, 8), 0.5)).pixels.max() == 128
 
 
 def test_every_step_is_told(demo: Backend) -> None:
     steps: list[int] = []
-    demo.edit(ORDER, steps.append)
+    edited(demo, ORDER, lambda step, latents: steps.append(step))
     assert steps == [1, 2, 3]
 
 
 def test_an_edit_stops_where_the_listener_raises(demo: Backend) -> None:
-    def stop(step: int) -> None:
+    def stop(step: int, latents: Any) -> None:
         if step == 2:
             raise TimeoutError
 
     with pytest.raises(TimeoutError):
-        demo.edit(ORDER, stop)
+        edited(demo, ORDER, stop)
 
 
 def test_the_same_seed_gives_the_same_image_and_another_another(demo: Backend) -> None:
-    first, again = demo.edit(ORDER, nothing), demo.edit(ORDER, nothing)
-    other = demo.edit(replace(ORDER, seed=8), nothing)
-    assert np.array_equal(pixels(first), pixels(again))
-    assert not np.array_equal(pixels(first), pixels(other))
+    first, again = edited(demo, ORDER), edited(demo, ORDER)
+    other = edited(demo, replace(ORDER, seed=8))
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
 
 
 @pytest.mark.parametrize(
@@ -109,8 +131,7 @@ def test_the_same_seed_gives_the_same_image_and_another_another(demo: Backend) -
     ids=lambda changed: next(iter(changed)),
 )
 def test_every_parameter_reaches_the_model(demo: Backend, changed: dict[str, Any]) -> None:
-    plain, different = demo.edit(ORDER, nothing), demo.edit(replace(ORDER, **changed), nothing)
-    assert not np.array_equal(pixels(plain), pixels(different))
+    assert not np.array_equal(edited(demo, ORDER), edited(demo, replace(ORDER, **changed)))
 
 
 def test_the_precision_asked_for_is_that_of_the_weights(folder: Path) -> None:

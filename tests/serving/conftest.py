@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -104,7 +105,7 @@ def serving(
 @pytest.fixture(scope="session")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealService]:
     """Run `safelight serve` with small limits until the tests are over."""
-    limits = {
+    limits: dict[str, Any] = {
         "body_limit_bytes": str(2 * 1024 * 1024), "image_limit_pixels": "4000000",
         "image_side_pixels": "256",
     }  # fmt: skip

@@ -40,14 +40,14 @@ async def engine(**settings: Any) -> AsyncIterator[Service]:
 async def eventually(condition: Callable[[], bool], seconds: float = READY_SECONDS) -> None:
     """Wait until something is so."""
     async with asyncio.timeout(seconds):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - a state that only its owner could signal
             await asyncio.sleep(0.005)
 
 
 @asynccontextmanager
 async def client(service: Service) -> AsyncIterator[httpx.AsyncClient]:
     """Speak HTTP to a service without a network between."""
-    transport = httpx.ASGITransport(app=service.app, raise_app_exceptions=False)  # type: ignore[arg-type]
+    transport = httpx.ASGITransport(app=service.app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as speaking:
         yield speaking
 

@@ -1,4 +1,4 @@
-"""The engine from its handler on: batches, memory, cancelling, lost workers. Workers are threads."""
+"""The engine from its handler on: batches, memory, cancelling, lost workers (here in threads)."""
 
 import asyncio
 from typing import Any

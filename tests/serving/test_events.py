@@ -109,7 +109,7 @@ def test_a_real_edit_is_followed_with_previews(previewing: RealService) -> None:
     async def scenario() -> None:
         name = str(uuid4())
         async with httpx.AsyncClient(base_url=previewing.url, timeout=60) as speaking:
-            params = {"instruction": "make him old", "steps": 30}
+            params: dict[str, str | int] = {"instruction": "make him old", "steps": 30}
             head = {"x-request-id": name, "content-type": "image/jpeg"}
             sent = asyncio.create_task(
                 speaking.post("/api/edit", params=params, content=PICTURE, headers=head)

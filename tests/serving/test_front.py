@@ -1,7 +1,8 @@
-"""What all routes to the model share: ids, deadlines, keys, priorities, stopping, the one account."""
+"""What all routes to the model share: ids, deadlines, keys, stopping, and the one account."""
 
 import asyncio
 import random
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -17,6 +18,7 @@ from safelight.metrics.catalog import (
     REQUESTS,
     STAGE_SECONDS,
 )
+from safelight.metrics.spec import Metric
 from safelight.serving.app import Service
 from safelight.serving.keys import hashed
 from safelight.telemetry.record import Record
@@ -237,11 +239,15 @@ def test_every_moment_of_thousands_of_requests_is_in_exactly_one_stage() -> None
         assert in_stages == pytest.approx(value(service.meter, REQUEST_SECONDS, "_sum"), rel=1e-6)
         assert value(service.meter, REQUESTS) == 3000
         for gauge in (IN_FLIGHT, QUEUE_DEPTH, QUEUED_WORK):
-            await eventually(lambda gauge=gauge: value(service.meter, gauge) == 0, 2)
+            await eventually(partial(at_zero, service, gauge), 2)
         assert len(service.front.requests) == 0
         assert "slowly" not in str(series(service.meter, REQUESTS))
 
     with_engine(scenario, seconds=120, breaker_failures=1000)
+
+
+def at_zero(service: Service, gauge: Metric) -> bool:
+    return value(service.meter, gauge) == 0
 
 
 def watch(service: Service, records: list[Record]) -> None:

@@ -88,6 +88,12 @@ def test_a_model_that_edits_generates_nothing(speaking: openai.OpenAI) -> None:
         speaking.images.generate(prompt="a cat", size="1024x1024")
 
 
+async def known(speaking: httpx.AsyncClient, name: str) -> None:
+    """Cancel a request as soon as it is known."""
+    while (await speaking.delete(f"/v1/requests/{name}")).status_code == 404:  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+
+
 def test_a_request_is_cancelled_by_its_id_and_by_leaving(service: RealService) -> None:
     name = str(uuid4())
     cancelled = f"instructpix2pix_{DEVICE_SECONDS.name}"
@@ -103,8 +109,7 @@ def test_a_request_is_cancelled_by_its_id_and_by_leaving(service: RealService) -
             )
             task = asyncio.create_task(asked)
             async with httpx.AsyncClient(base_url=service.url) as other:
-                while (await other.delete(f"/v1/requests/{name}")).status_code == 404:
-                    await asyncio.sleep(0.01)
+                await known(other, name)
             with pytest.raises(openai.APIStatusError) as stopped:
                 await task
             assert stopped.value.status_code == 499

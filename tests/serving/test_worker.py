@@ -220,12 +220,12 @@ def test_a_lost_device_ends_the_worker(told: Desk) -> None:
     told.give(photo(64, 64), instruction="poison")
     told.batch()
 
-    assert told.told(Kind.POISONED)
+    told.told(Kind.POISONED)
     assert told.worker._stage.take() is None
 
 
 def test_a_model_that_makes_too_few_images_has_failed(told: Desk) -> None:
-    told.worker._backend.run = lambda batch, on_step: []  # type: ignore[method-assign,misc]
+    told.worker._backend.run = lambda batch, on_step: []  # type: ignore[method-assign]
 
     assert told.make(photo(64, 64))[0]["reason"] == "model_error"
 
@@ -240,8 +240,8 @@ def test_late_jobs_are_told_so_and_cost_nothing(told: Desk) -> None:
 
 
 def test_a_step_is_a_sign_of_life_and_a_followed_one_is_told_with_its_preview(desk: Desk) -> None:
-    desk.worker.hear(Message(Kind.FOLLOW, {"id": "0", "preview_every": 2}))
     desk.give(photo(64, 64), steps=4)
+    desk.worker.hear(Message(Kind.FOLLOW, {"id": "0", "preview_every": 2}))
     desk.batch()
     steps = [desk.told(Kind.STEP) for _ in range(4)]
 

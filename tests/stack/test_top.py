@@ -30,7 +30,8 @@ from safelight.metrics.catalog import (
 )
 from safelight.metrics.registry import Meter, Samples, parse
 from safelight.metrics.spec import Metric
-from safelight.stack.top import Card, Reading, View, Window, is_ours, namespace_of, quantile
+from safelight.stack.top import Reading, Window, is_ours, namespace_of, quantile
+from safelight.stack.view import Card, View
 
 INF = float("inf")
 NAMESPACE = "zimage"

@@ -8,6 +8,7 @@ import typer
 
 from safelight.cli.doctor import doctor
 from safelight.cli.export import export
+from safelight.cli.key import key
 from safelight.cli.metrics import metrics
 from safelight.cli.serve import serve
 from safelight.cli.top import top
@@ -25,7 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-for command in (up, serve, top, traffic, metrics, doctor, export):
+for command in (up, serve, top, traffic, metrics, doctor, export, key):
     app.command()(command)
 
 

@@ -19,7 +19,7 @@ def settings_page() -> str:
         "that `SAFELIGHT_CONFIG` names (keys as in the first column), else it is the default.", "",
         "| setting | environment | default | allowed | what it does |", "|---|---|---|---|---|",
     ]  # fmt: skip
-    properties = Settings.model_json_schema()["properties"]
+    properties = Settings.model_json_schema(by_alias=False)["properties"]
     for name, field in Settings.model_fields.items():
         default = "none" if field.default is None else f"`{field.default}`"
         allowed = _allowed(properties[name])

@@ -7,8 +7,9 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from safelight.metrics.catalog import STAGES
-from safelight.stack.top import QUANTILES, Card, View
+from safelight.metrics.catalog import LADDER, STAGES
+from safelight.stack.top import QUANTILES
+from safelight.stack.view import Card, Engine, View
 
 _NAME_COLUMNS = 9
 _BORDER_COLUMNS = 4
@@ -60,6 +61,36 @@ def _service(view: View) -> Iterator[Row]:
     yield "latency", Text(_apart(f"P{q * 100:g} {_seconds(value)}" for q, value in pairs))
     queue = [f"{view.queue_depth:.0f} waiting", f"{view.in_flight:.0f} in flight"]
     yield "queue", Text(_apart([*queue, f"waited P95 {_seconds(view.queued_seconds)}"]))
+    if view.engine is not None:
+        yield from _engine(view.engine)
+
+
+def _engine(engine: Engine) -> Iterator[Row]:
+    """Return how the service governs itself."""
+    text = Text(f"mean {engine.batch_mean:.1f}" if engine.batch_mean else "none in this time")
+    if engine.batch_limit is not None:
+        text.append(f"   limit {engine.batch_limit:.0f}", style="dim")
+    whole = sum(engine.batch_sizes.values())
+    for size, number in engine.batch_sizes.items():
+        text.append(f"   {size}\u00a0", style="dim").append(f"{number / whole:.0%}", style="cyan")
+    yield "batches", text
+    ahead = f"{_seconds(engine.work_seconds)} of work ahead"
+    shares = (f"{use} {share:.0%}" for use, share in engine.device_shares.items())
+    yield "device", Text(_apart([ahead, *shares]))
+    yield "governs", _governance(engine)
+    if engine.refused:
+        each = (f"{reason} {rate:.2f}/s" for reason, rate in engine.refused.items())
+        yield "refused", Text(_apart(each), style="red")
+
+
+def _governance(engine: Engine) -> Text:
+    level = int(engine.degradation_level)
+    text = Text("full service", style="green")
+    if level:
+        text = Text(f"level {level}: {', '.join(LADDER[:level])}", style="yellow")
+    if engine.circuit_open:
+        text.append("   circuit open", style="red")
+    return text
 
 
 def _workers(view: View) -> Text:

@@ -66,11 +66,8 @@ STOP = Label(
     "Why the batch was not larger.",
     values=("queue_empty", "cap", "deadline", "alone", "memory"),
 )
-ACTION = Label(
-    "action",
-    "What the ladder of degradation did.",
-    values=("smaller_batches", "admit_less", "fewer_steps", "smaller_size", "shed_low_priority"),
-)
+LADDER = ("smaller_batches", "admit_less", "fewer_steps", "smaller_size", "shed_low_priority")
+ACTION = Label("action", "What the ladder of degradation did.", values=LADDER)
 USE = Label(
     "use",
     "What the device's time went into.",

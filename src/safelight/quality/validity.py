@@ -21,5 +21,6 @@ def invalidity(pixels: Any, wanted: tuple[int, int], *, finite: bool) -> str | N
         return "wrong_size"
     if int(pixels.max()) <= _DARKEST:
         return "black"
-    # Of every second pixel each way: a quarter of the work, and as flat as the whole.
-    return "flat" if float(pixels[::2, ::2].std()) < _FLATTEST else None
+    # Of one pixel in fifteen, in steps that no pattern has; by channel, for one colour is flat too.
+    sample = pixels[::3, ::5].reshape(-1, 3)
+    return "flat" if float(sample.std(axis=0).max()) < _FLATTEST else None

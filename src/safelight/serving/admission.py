@@ -101,8 +101,8 @@ def _refusal(
     needed = load.predicted_seconds(job, PRIORITIES.index(job.priority))
     if needed > left:
         return "too_late", Overloaded(
-            f"The answer would be ready in {needed:.1f} seconds and you wait for {left:.1f}. "
-            "Retry later, or wait longer (X-Request-Timeout).",
+            f"The answer would be ready in {needed:.1f} seconds and you wait for "
+            f"{max(0, left):.1f}. Retry later, or wait longer (X-Request-Timeout).",
             max(1.0, needed - left),
         )
     return None

@@ -49,6 +49,7 @@ class Backlog:
         while heap and len(taken) < most:
             ticket = heappop(heap)
             if not ticket.gone:
+                ticket.gone = True  # from here: whoever withdraws it now must not count it twice
                 self._count(ticket, -1)
                 taken.append(ticket)
         return taken

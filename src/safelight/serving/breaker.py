@@ -42,13 +42,14 @@ class Circuit:
         """Take note of how a job ended."""
         if tries:
             self._trying = False
+        elif self._opened_at is not None:
+            return  # what began before it opened says nothing new
         if _is_failure(error):
             self._in_a_row += 1
-            if tries or self._in_a_row >= self._failures:
+            if self._in_a_row >= self._failures:
                 self._opened_at = self._clock()
                 self._meter.set(CIRCUIT_OPEN, value=_OPEN)
-        elif error is None and (tries or self._opened_at is None):
-            # What began before it opened says nothing new.
+        elif error is None:
             self._in_a_row, self._opened_at = 0, None
             self._meter.set(CIRCUIT_OPEN, value=_CLOSED)
         elif tries:  # it ended for a reason of its own: the next one tries

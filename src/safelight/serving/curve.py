@@ -11,15 +11,19 @@ from collections.abc import Hashable
 _FORGET = 0.97  # an observation's weight after each later one: about 30 count
 _LEAST_GAIN = 1.05  # of images a second, by doubling the batch
 _MOST_KEYS = 64
+_LEAST_SPREAD = 1e-3  # of the sizes seen: with less, how the cost divides is not known any more
+_LOOK_AGAIN = 32  # batches of one after which two are tried again: what was learned may be wrong
 
 
 class Curve:
     """The cost of one kind of request."""
 
-    __slots__ = ("_n", "_nn", "_nt", "_t", "_weight", "largest", "limit")
+    __slots__ = ("_n", "_nn", "_nt", "_seen", "_share", "_t", "_weight", "largest", "limit")
 
     def __init__(self) -> None:
         self._weight = self._n = self._t = self._nn = self._nt = 0.0
+        self._share = 0.0  # of a in a + b, as last known
+        self._seen = 0
         self.largest = 0
         self.limit: int | None = None
 
@@ -31,16 +35,28 @@ class Curve:
         self._nn = self._nn * _FORGET + n * n
         self._nt = self._nt * _FORGET + n * seconds
         self.largest = max(self.largest, n)
+        self._seen += 1
+        if self._spread() >= _LEAST_SPREAD:
+            a, b = self._fitted()
+            self._share = a / (a + b) if a + b > 0 else 0.0
 
     def coefficients(self) -> tuple[float, float]:
         """Return (a, b): seconds of any batch, and of each image in it; neither below 0."""
         if self._weight == 0:
             return 0.0, 0.0
+        if self._spread() >= _LEAST_SPREAD:
+            return self._fitted()
+        # One size only: the cost divides as it last did.
+        one = self._t / self._weight / (self._share + (1 - self._share) * self._n / self._weight)
+        return self._share * one, (1 - self._share) * one
+
+    def _spread(self) -> float:
+        """Return the variance of the sizes seen."""
+        return self._nn / self._weight - (self._n / self._weight) ** 2
+
+    def _fitted(self) -> tuple[float, float]:
         mean_n, mean_t = self._n / self._weight, self._t / self._weight
-        spread = self._nn / self._weight - mean_n**2
-        if spread < 1e-9:  # one size only: how the cost divides is not known
-            return 0.0, mean_t / mean_n
-        slope = (self._nt / self._weight - mean_n * mean_t) / spread
+        slope = (self._nt / self._weight - mean_n * mean_t) / self._spread()
         slope = min(max(slope, 0.0), mean_t / mean_n)
         return mean_t - slope * mean_n, slope
 
@@ -54,14 +70,14 @@ class Curve:
 
         Never more than twice what was tried, so that growth is watched as it happens.
         """
-        most = min(most, self.limit or most)
+        most = min(most, self.limit or most, 2 * max(1, self.largest))
         a, b = self.coefficients()
-        if self._weight and self.largest > 1 and b > 0:
-            cap = 1
-            while cap < most and 2 * (a + b * cap) / (a + b * 2 * cap) >= _LEAST_GAIN:
-                cap *= 2
-            most = min(most, cap)
-        return max(1, min(most, 2 * max(1, self.largest)))
+        if self.largest <= 1 or b <= 0:
+            return max(1, most)
+        cap = 2 if self._seen % _LOOK_AGAIN == 0 else 1
+        while cap < most and 2 * (a + b * cap) / (a + b * 2 * cap) >= _LEAST_GAIN:
+            cap *= 2
+        return max(1, min(most, cap))
 
     def speedup(self, n: int) -> float:
         """Return images a second in batches of n, against one at a time."""

@@ -10,11 +10,10 @@ from dataclasses import dataclass, replace
 from time import monotonic
 
 from safelight.errors import Overloaded
-from safelight.metrics.catalog import DEGRADATION_LEVEL, DEGRADED, REJECTED
+from safelight.metrics.catalog import DEGRADATION_LEVEL, DEGRADED, LADDER, REJECTED
 from safelight.metrics.registry import Meter
 from safelight.serving.job import EditParameters, GenerateParameters, Handler, Job, Outcome
 
-LADDER = ("smaller_batches", "admit_less", "fewer_steps", "smaller_size", "shed_low_priority")
 _LEVELS = {rung: place for place, rung in enumerate(LADDER, start=1)}
 _CALM = 0.8  # of its limit: below this a signal no longer presses
 _STEPS_SHARE = 0.6

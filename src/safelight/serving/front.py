@@ -123,18 +123,18 @@ class Front:
         """
         exchange = current_exchange() or Exchange(Timeline(perf_counter()))
         wanted = request.headers.get("x-request-id", "").lower()
-        usable = wanted and _UUID.fullmatch(wanted) and wanted not in self.requests
-        exchange.id = wanted if usable else uuid4().hex
+        exchange.id = wanted if wanted and _UUID.fullmatch(wanted) else uuid4().hex
         exchange.is_model_request = True
         return exchange
 
     def _admit(self, request: Request) -> str:
+        if self.requests.stopping:
+            self._meter.add(REJECTED, "stopping")
+            raise Stopping
         try:
-            if self.requests.stopping:
-                raise Stopping
             return self.owner(request)
-        except (Stopping, Unauthorized) as refused:
-            self._meter.add(REJECTED, refused.reason)
+        except Unauthorized:
+            self._meter.add(REJECTED, "unauthorized")
             raise
 
     def _timeout(self, request: Request) -> float:

@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import re
 import secrets
 
 from safelight.errors import Unauthorized
@@ -30,9 +31,14 @@ class Keys:
         scheme, _, key = (authorization or "").partition(" ")
         shown = hashed(key.strip()) if scheme.lower() == "bearer" else ""
         found = [name for name, known in self._hashes.items() if hmac.compare_digest(known, shown)]
-        if not found:
+        if not (shown and found):
             raise Unauthorized
         return found[0]
+
+
+def is_name(text: str) -> bool:
+    """Tell whether a key can be called so."""
+    return re.fullmatch(r"[\w.-]{1,64}", text) is not None
 
 
 def new_key() -> str:

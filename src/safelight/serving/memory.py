@@ -2,7 +2,8 @@
 
 import gc
 import sys
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Protocol
 
 from safelight.errors import OutOfMemory
 
@@ -28,9 +29,9 @@ class Memory:
     def __init__(self) -> None:
         self._largest = (0, 0)
 
-    def fitted(self, jobs: "list[Any]") -> None:
+    def fitted(self, jobs: Sequence[Sized]) -> None:
         """Remember that these sizes fitted."""
-        self._largest = max(self._largest, *(job.size for job in jobs), key=_pixels)
+        self._largest = max((self._largest, *(job.size for job in jobs)), key=_pixels)
 
     def too_large(self, job: Sized) -> OutOfMemory:
         """Return the failure of a job that does not fit alone, saying what would."""

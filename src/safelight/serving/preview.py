@@ -21,7 +21,9 @@ def preview(latents: Any) -> bytes:
 
     Latents with more than four channels are shown by the mean of their thirds: shapes, not colours.
     """
-    values = latents.detach().float().cpu().numpy()
+    import numpy
+
+    values = numpy.nan_to_num(latents.detach().float().cpu().numpy())
     channels = values.shape[0]
     if channels == len(_SD):
         rgb = sum(values[c][..., None] * _row(_SD[c]) for c in range(channels)) / 2 + 0.5

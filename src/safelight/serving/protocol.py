@@ -127,12 +127,12 @@ def _decode(fields: memoryview, payload: memoryview) -> Message:
         values = orjson.loads(fields)
         kind, lengths = Kind(values.pop("kind")), values.pop("payloads")
         return Message(kind, values, tuple(_cut(payload, lengths)))
-    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as wrong:
+    except (orjson.JSONDecodeError, AttributeError, KeyError, TypeError, ValueError) as wrong:
         raise ProtocolError(f"A message cannot be read: {wrong}. This is a bug.") from wrong
 
 
 def _cut(payload: memoryview, lengths: Sequence[int]) -> Iterator[bytes]:
-    if sum(lengths) != len(payload):
+    if not isinstance(lengths, list) or min(lengths, default=0) < 0 or sum(lengths) != len(payload):
         raise ValueError(f"payloads of {lengths} bytes in {len(payload)}")
     start = 0
     for length in lengths:

@@ -3,7 +3,13 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from safelight.errors import Cancelled, SafelightError, Stopping, UnknownRequest
+from safelight.errors import (
+    Cancelled,
+    InvalidParameter,
+    SafelightError,
+    Stopping,
+    UnknownRequest,
+)
 from safelight.serving.job import Job
 
 
@@ -22,7 +28,9 @@ class Requests:
 
     @contextmanager
     def open(self, request_id: str, jobs: Sequence[Job]) -> Iterator[None]:
-        """Know a request by its id until the block ends."""
+        """Know a request by its id until the block ends. Raises InvalidParameter for one in use."""
+        if request_id in self._jobs:
+            raise InvalidParameter("X-Request-Id is that of a request under way. Send another.")
         self._jobs[request_id] = jobs
         try:
             yield

@@ -83,13 +83,18 @@ class Stage:
         self.clock = clock
         self._changed = threading.Condition()
         self._jobs: dict[str, Prepared] = {}
+        self._known: set[str] = set()
         self._cancelled: set[str] = set()
         self._closed = False
 
     def expect(self, job_id: str) -> None:
         """Know of a job before it is prepared, so that it can be cancelled."""
         with self._changed:
-            self._cancelled.discard(job_id)
+            self._known.add(job_id)
+
+    def knows(self, job_id: str) -> bool:
+        """Tell whether the job was not answered yet."""
+        return job_id in self._known
 
     def put(self, jobs: list[Prepared]) -> None:
         """Add jobs that are ready."""
@@ -100,7 +105,8 @@ class Stage:
     def cancel(self, job_id: str) -> Prepared | None:
         """Return the job if it was still here; else have the model stop at its next step."""
         with self._changed:
-            self._cancelled.add(job_id)
+            if job_id in self._known:  # what comes after the answer is for nobody
+                self._cancelled.add(job_id)
             return self._jobs.pop(job_id, None)
 
     def cancelled(self, job_id: str) -> bool:
@@ -110,6 +116,7 @@ class Stage:
     def forget(self, job_id: str) -> None:
         """Forget a job that was answered."""
         with self._changed:
+            self._known.discard(job_id)
             self._cancelled.discard(job_id)
 
     def take(self) -> Batch | None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from safelight.errors import Cancelled
 from safelight.models.backend import OnStep
+from safelight.probes.guard import Guard
 from safelight.serving.preview import preview
 from safelight.serving.protocol import Channel, Kind, Message
 from safelight.serving.stage import Prepared
@@ -20,8 +21,15 @@ _SIGN_OF_LIFE_SECONDS = 0.25
 class Steps:
     """Reports over a channel; one for all batches."""
 
-    def __init__(self, channel: Channel, *, clock: Callable[[], float] = monotonic) -> None:
+    def __init__(
+        self,
+        channel: Channel,
+        failed: Callable[[str], None],
+        *,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
         self._channel = channel
+        self._guard = Guard("diffusers", failed)
         self._clock = clock
         self._followed: dict[str, int] = {}
         self._told = 0.0
@@ -48,12 +56,17 @@ class Steps:
 
     def _tell(self, step: int, latents: Any, followed: list[tuple[int, Prepared]]) -> None:
         self._told = self._clock()
-        previews = [
-            preview(latents[place]) if latents is not None and self._due(job, step) else b""
-            for place, job in followed
-        ]
+        previews = [self._preview(latents, place, job, step) for place, job in followed]
         fields = {"ids": [job.id for _, job in followed], "step": step}
         self._channel.send(Message(Kind.STEP, fields, previews))
+
+    def _preview(self, latents: Any, place: int, job: Prepared, step: int) -> bytes:
+        """Return a preview, or nothing where none is due or none can be drawn."""
+        picture = b""
+        if latents is not None and self._due(job, step):
+            with self._guard:
+                picture = preview(latents[place])
+        return picture
 
     def _due(self, job: Prepared, step: int) -> bool:
         every = self._followed.get(job.id, 0)

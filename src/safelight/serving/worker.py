@@ -6,14 +6,12 @@ and encode what it made. Only the model thread touches the model.
 
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
 from time import perf_counter
 from typing import Any
 
 from safelight.errors import (
     Cancelled,
     InvalidOutput,
-    ModelError,
     OutOfMemory,
     SafelightError,
     Timeout,
@@ -21,10 +19,11 @@ from safelight.errors import (
 from safelight.models.backend import Backend, Labels, Made, Picture
 from safelight.probes.diffusers import DiffusersProbe
 from safelight.quality.validity import invalidity
-from safelight.reasons import by_reason, reason_of_exception
+from safelight.reasons import by_reason
 from safelight.serving.images import as_work, encoded
 from safelight.serving.memory import Memory, is_poisoned
 from safelight.serving.protocol import Channel, Kind, Message
+from safelight.serving.results import as_failure, calls_of, failure_fields, result
 from safelight.serving.stage import Batch, Prepared, Stage, prepared
 from safelight.serving.steps import Steps
 from safelight.telemetry.record import PipelineCall
@@ -66,7 +65,7 @@ class Worker:
             DiffusersProbe(backend.pipeline, self._call) if backend.pipeline is not None else None
         )
         self._stage = Stage()
-        self._steps = Steps(channel)
+        self._steps = Steps(channel, self._call.failed)
         self._memory = Memory()
         self._number = 0
         self._decoders = ThreadPoolExecutor(_THREADS, "safelight-decode")
@@ -90,7 +89,8 @@ class Worker:
                 if gone is not None:
                     self._fail([gone], Cancelled())
             case Kind.FOLLOW:
-                self._steps.follow(message.fields["id"], message.fields["preview_every"])
+                if self._stage.knows(message.fields["id"]):
+                    self._steps.follow(message.fields["id"], message.fields["preview_every"])
             case _:
                 raise ValueError(f"A worker does not know {message.kind}. This is a bug.")
 
@@ -148,12 +148,8 @@ class Worker:
     def make(self, batch: Batch) -> None:
         """Make one batch, and send what became of it; one too large for the memory is split."""
         jobs = batch.jobs
-        ids = [job.id for job in jobs]
-        self._channel.send(Message(Kind.STARTED, {"ids": ids, "stop_reason": batch.stop_reason}))
+        self._begin(jobs)
         started = perf_counter()
-        self._call.last = None
-        for job in jobs:
-            job.timeline.mark("queue")
         failure: SafelightError | None = None
         made: list[Made] = []
         try:
@@ -172,8 +168,15 @@ class Worker:
             del made
             self._split(batch, seconds)
             return
-        self._memory.fitted(jobs)
+        if failure is None:
+            self._memory.fitted(jobs)
         self._report(batch, made, failure, seconds)
+
+    def _begin(self, jobs: list[Prepared]) -> None:
+        self._channel.send(Message(Kind.STARTED, {"ids": [job.id for job in jobs]}))
+        self._call.last = None
+        for job in jobs:
+            job.timeline.mark("queue")
 
     def _charge(self, jobs: list[Prepared]) -> None:
         """Charge the model's time to each job's stages, as the pipeline's probe measured it."""
@@ -198,6 +201,7 @@ class Worker:
     def _give_up(self, error: Exception) -> None:
         """Tell that the device is lost to this process, and end: its successor will have it."""
         sys.excepthook(type(error), error, error.__traceback__)
+        self._encoders.shutdown()  # what was made before has left the device, and is still sent
         self._channel.send(Message(Kind.POISONED))
         self._stage.close()
 
@@ -208,7 +212,7 @@ class Worker:
     ) -> None:
         jobs = batch.jobs
         ran = self._ran(batch, seconds, whole=failure is None)
-        calls = self._calls(jobs)
+        calls = calls_of(jobs, self._call.last)
         if failure is not None:
             self._fail(jobs, failure, ran, calls)
         elif isinstance(made[0], Labels):
@@ -272,35 +276,3 @@ class Worker:
     def _ran(self, batch: Batch, seconds: float, *, whole: bool) -> dict[str, Any]:
         ids = [job.id for job in batch.jobs]
         return {"ids": ids, "seconds": seconds, "stop_reason": batch.stop_reason, "whole": whole}
-
-    def _calls(self, jobs: list[Prepared]) -> list[dict[str, Any] | None]:
-        """Return each job's account of the pipeline's call; the first alone stands for its time."""
-        call = self._call.last
-        if call is None:
-            return [None] * len(jobs)
-        told = asdict(call)
-        images = told.pop("images") or [None] * len(jobs)
-        return [
-            {**told, "images": [image] if image else [], "leads": place == 0, "batch": len(jobs)}
-            for place, (_job, image) in enumerate(zip(jobs, images, strict=False))
-        ]
-
-
-def result(job: Prepared, call: dict[str, Any] | None) -> dict[str, Any]:
-    """Return what every result tells of a job."""
-    return {"id": job.id, "stages": dict(job.timeline.seconds), "call": call}
-
-
-def failure_fields(failure: SafelightError) -> dict[str, Any]:
-    """Return how a failure travels to the parent."""
-    return {"reason": failure.reason, "detail": str(failure)}
-
-
-def as_failure(error: Exception) -> SafelightError:
-    """Return what the caller may know of an error; the rest of it goes to the log."""
-    if isinstance(error, SafelightError):
-        return error
-    if reason_of_exception(error) == OutOfMemory.reason:
-        return OutOfMemory()
-    sys.excepthook(type(error), error, error.__traceback__)
-    return ModelError(type(error).__name__)

@@ -2,11 +2,15 @@
 
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass
 from operator import itemgetter
 
 from safelight.metrics.catalog import (
+    BATCH_LIMIT,
+    BATCH_SIZE,
     BUILD_INFO,
+    CIRCUIT_OPEN,
+    DEGRADATION_LEVEL,
+    DEVICE_SECONDS,
     GPU_MEMORY_TOTAL,
     GPU_MEMORY_USED,
     GPU_TEMPERATURE,
@@ -20,6 +24,8 @@ from safelight.metrics.catalog import (
     MODEL_INFO,
     QUEUE_DEPTH,
     QUEUED_SECONDS,
+    QUEUED_WORK,
+    REJECTED,
     REQUEST_SECONDS,
     REQUESTS,
     STAGE_SECONDS,
@@ -34,44 +40,10 @@ from safelight.metrics.catalog import (
 from safelight.metrics.registry import Samples, where
 from safelight.metrics.spec import Metric
 from safelight.reasons import NO_ERROR
+from safelight.stack.view import Card, Engine, View
 
 QUANTILES = (0.5, 0.95, 0.99)
 _TELLING = (MODEL_INFO, WORKERS_READY, IN_FLIGHT)  # each alone tells the namespace
-
-
-@dataclass(frozen=True, slots=True)
-class Card:
-    """One card as its own driver sees it; None where it does not say."""
-
-    name: str
-    utilization_ratio: float | None
-    used_bytes: float | None
-    total_bytes: float | None
-    celsius: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """Everything on the screen. Rates and quantiles are of the last `seconds`."""
-
-    model: str
-    seconds: float
-    workers_ready: float | None
-    worker_restarts: float
-    requests_per_second: float
-    recent_rates: tuple[float, ...]
-    failures: dict[str, float]
-    latency_seconds: tuple[float | None, ...]
-    queued_seconds: float | None
-    stage_shares: dict[str, float]
-    step_seconds: dict[str, float]
-    steps_per_second: float
-    queue_depth: float
-    in_flight: float
-    vram: dict[str, tuple[float, float]]
-    cards: tuple[Card, ...]
-    cpu_ratio: float | None
-    memory: tuple[float, float] | None
 
 
 def is_ours(samples: Samples) -> bool:
@@ -145,6 +117,7 @@ class Reading:
             failures=self._failures(),
             latency_seconds=tuple(self._quantile(q, self._request_seconds) for q in QUANTILES),
             queued_seconds=self._quantile(0.95, QUEUED_SECONDS),
+            engine=self._engine(),
             stage_shares={stage: s / whole for stage, s in stages.items() if whole and s > 0},
             step_seconds=self._step_means(),
             steps_per_second=self._rise(STEP_SECONDS, "_count") / self._seconds,
@@ -155,6 +128,45 @@ class Reading:
             cpu_ratio=self._gauge(HOST_CPU),
             memory=self._memory(),
         )
+
+    def _engine(self) -> Engine | None:
+        """Return what only a service that Safelight serves has."""
+        level = self._gauge(DEGRADATION_LEVEL)
+        if level is None:
+            return None
+        batches = self._rise(BATCH_SIZE, "_count")
+        spent = self._shares(DEVICE_SECONDS, "use")
+        whole = sum(spent.values())
+        return Engine(
+            batch_mean=self._rise(BATCH_SIZE, "_sum") / batches if batches else None,
+            batch_limit=self._gauge(BATCH_LIMIT),
+            batch_sizes=self._sizes(),
+            work_seconds=self._gauge(QUEUED_WORK) or 0.0,
+            device_shares={use: seconds / whole for use, seconds in spent.items()},
+            degradation_level=level,
+            circuit_open=self._gauge(CIRCUIT_OPEN) or 0.0,
+            refused={
+                reason: rise / self._seconds
+                for reason, rise in self._shares(REJECTED, "reason").items()
+            },
+        )
+
+    def _shares(self, metric: Metric, label: str) -> dict[str, float]:
+        """Return how much a counter rose, by a label; what did not is left out."""
+        rises = {labels[label]: rise for labels, rise in self._rises(metric) if rise > 0}
+        return dict(sorted(rises.items(), key=itemgetter(1), reverse=True))
+
+    def _sizes(self) -> dict[str, float]:
+        """Return how many batches there were, by size: between two edges of the histogram."""
+        sizes: dict[str, float] = {}
+        below, last = 0.0, 0
+        for edge in BATCH_SIZE.buckets:
+            upto = self._rise(BATCH_SIZE, "_bucket", le=_edge(edge))
+            if upto > below:
+                size = int(edge)
+                sizes[f"{size}" if size == last + 1 else f"{last + 1}-{size}"] = upto - below
+            below, last = upto, int(edge)
+        return sizes
 
     def _rise(self, metric: Metric, suffix: str = "", **labels: str) -> float:
         """Return how much a counter rose, all series that fit together; a restart counts from 0."""

@@ -29,7 +29,8 @@ class _Lines:
 
     def __call__(self, line: str) -> None:
         try:
-            print(line, file=sys.stderr, flush=True)
+            sys.stderr.write(f"{line}\n")
+            sys.stderr.flush()
         except (OSError, ValueError):  # a full disk; a stream that was closed
             self.lost += 1
 
