@@ -2,7 +2,7 @@
 PYTHON := .venv/bin/python
 export HF_HUB_OFFLINE := 1
 
-.PHONY: help setup demo test check fmt docs bench constraints clean
+.PHONY: help setup demo test check fmt docs faults bench constraints clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -32,7 +32,10 @@ docs: setup  ## write the generated pages and deploy/ anew
 	$(PYTHON) scripts/docs.py
 	$(PYTHON) -m safelight export deploy --namespace instructpix2pix
 
-bench: setup  ## measure what watching costs
+faults: setup  ## hurt real services in every way they must survive, and write the table
+	$(PYTHON) -m pytest -q tests/faults --reliability docs/reliability.md
+
+bench: setup  ## measure what watching costs, and serving beside its peers (QUICK=1: 50 s)
 	$(PYTHON) -m benchmarks
 
 constraints: setup  ## write the exact versions of .venv to constraints.txt

@@ -65,7 +65,7 @@ def test_a_wrong_command_line_is_one_line_and_code_2(
     ("variable", "value"),
     [
         ("PORT", "abc"), ("PORT", "-1"), ("PORT", "70000"), ("QUEUE_LIMIT", "-1"),
-        ("REQUEST_TIMEOUT_SECONDS", "-5"), ("DEVICE", "toaster"), ("LOG_FORMAT", "xml"),
+        ("REQUEST_TIMEOUT_SECONDS", "-5"), ("DEVICES", "toaster"), ("LOG_FORMAT", "xml"),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("command", ["doctor", "up", "serve", "metrics"])

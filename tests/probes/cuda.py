@@ -1,6 +1,7 @@
 """Stand-ins for torch.cuda at its boundary: a device that is late, and an allocator that leaks."""
 
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 
@@ -63,6 +64,7 @@ class FakeMemory:
     used: list[int]
     initialized: bool = True
     peak: list[int] | None = None
+    total: int = 80 * 10**9
 
     def is_initialized(self) -> bool:
         return self.initialized
@@ -79,3 +81,6 @@ class FakeMemory:
 
     def max_memory_allocated(self, index: int) -> int:
         return (self.peak or self.used)[index]
+
+    def get_device_properties(self, index: int) -> Any:
+        return SimpleNamespace(total_memory=self.total)

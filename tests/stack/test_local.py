@@ -58,11 +58,11 @@ def test_every_program_listens_where_the_settings_say(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("programs")
 def test_the_service_is_told_the_choices(tmp_path: Path) -> None:
-    chosen = settings(tmp_path, model="a/b", namespace="zimage", device="cuda:1",
+    chosen = settings(tmp_path, model="a/b", namespace="zimage", devices="cuda:1",
                       precision="bfloat16", queue_limit=7, taxonomy=Path("types.yaml"))  # fmt: skip
     command = plan(chosen).find(SERVICE).command
     for flag, value in (
-        ("serve", "a/b"), ("--namespace", "zimage"), ("--device", "cuda:1"),
+        ("serve", "a/b"), ("--namespace", "zimage"), ("--devices", "cuda:1"),
         ("--precision", "bfloat16"), ("--queue-limit", "7"), ("--taxonomy", "types.yaml"),
     ):  # fmt: skip
         assert command[command.index(flag) + 1] == value

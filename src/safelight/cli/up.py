@@ -77,8 +77,13 @@ def _start(stack: Stack, out: Console) -> bool:
 def _stop_on_signals() -> threading.Event:
     """Return an event that Ctrl-C, SIGTERM and a closed terminal set: all is ended in order."""
     stop = threading.Event()
+
+    def on_signal(*_: object) -> None:
+        # By another thread: this one may hold the event's lock at this very moment.
+        threading.Thread(target=stop.set, daemon=True).start()
+
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, on_signal)
     return stop
 
 

@@ -158,15 +158,18 @@ class Batching:
     def lost(self, tickets: Sequence[Ticket]) -> None:
         """Hear that a worker is gone: jobs that its model had are lost, the others wait again."""
         now = asyncio.get_running_loop().time()
-        running = [ticket for ticket in tickets if ticket.started]
+        running = [ticket for ticket in tickets if ticket.started and not ticket.made]
+        for ticket in tickets:  # made, and lost on the way
+            self._ledger.enter("retry", ticket.device_seconds)
+            ticket.device_seconds = 0.0
         for ticket in running:
             self._ledger.enter("retry", (now - ticket.started_at) / len(running))
         for ticket in tickets:
             ticket.holder, ticket.losses = None, ticket.losses + 1
             if ticket.answer.done():
                 continue
-            if ticket.started or ticket.losses > _MOST_LOSSES:
-                ticket.job.exchange.timeline.mark("denoise" if ticket.started else "queue")
+            ticket.job.exchange.timeline.mark("denoise" if ticket.started else "queue")
+            if ticket in running or ticket.losses > _MOST_LOSSES:
                 ticket.answer.set_exception(WorkerLost())
             else:
                 self._backlog.push(ticket)
@@ -185,6 +188,7 @@ class Batching:
             self._ledger.enter("retry", seconds)
         else:
             for ticket in tickets:
+                ticket.made = True
                 ticket.device_seconds += seconds / n
         if ran["whole"]:
             self.curves.learn(key, n, seconds, units)

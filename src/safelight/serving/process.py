@@ -76,9 +76,15 @@ class WorkerProcess:
                 sys.executable, "-m", "safelight.serving.child", str(theirs.fileno()),
                 pass_fds=[theirs.fileno()], env=program_environment({**_DEFAULTS, **limits}),
             )  # fmt: skip
-        transport, _ = await asyncio.get_running_loop().create_connection(
-            lambda: Line(hear), sock=ours
-        )
+        try:
+            transport, _ = await asyncio.get_running_loop().create_connection(
+                lambda: Line(hear), sock=ours
+            )
+        except BaseException:  # we are stopped while it starts: it must not outlive us
+            ours.close()
+            process.kill()
+            await process.wait()
+            raise
         worker = cls(process, transport)
         worker.send(Message(Kind.LOAD, order))
         return worker

@@ -20,13 +20,17 @@ class Holder(Protocol):
 
 @dataclass(eq=False)
 class Ticket:
-    """One job under way; `holder` is who has it, `started` whether the model does."""
+    """One job under way; `holder` is who has it.
+
+    `started` tells whether the model has it or had it, `made` whether the model is done with it.
+    """
 
     job: Job
     number: int
     answer: "asyncio.Future[Outcome]"
     holder: Holder | None = None
     started: bool = False
+    made: bool = False
     started_at: float = 0.0
     losses: int = 0
     device_seconds: float = 0.0

@@ -1,0 +1,69 @@
+"""Measures Safelight beside its peers, prints the tables, and exits 1 where a target is missed.
+
+`QUICK=1` in the environment measures the tagger against LitServe alone, within 50 seconds.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from benchmarks.figures import Figure
+from benchmarks.serving import capacity, overload, tables, targets
+from benchmarks.serving.servers import ROOT, environment
+from benchmarks.serving.systems import LITSERVE, OURS, TAGGERS, System, editors
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much is measured."""
+
+    taggers: tuple[System, ...]
+    rounds: int
+    seconds: int
+    edits: bool
+
+
+_FULL = Plan(TAGGERS, rounds=5, seconds=2, edits=True)
+_QUICK = Plan((OURS, LITSERVE), rounds=2, seconds=1, edits=False)
+
+
+def main() -> int:
+    """Return the exit code."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the servers are ended too
+    subprocess.run([ROOT / "benchmarks/serving/setup"], check=True, stdout=sys.stderr)
+    figures = list(_measure(_QUICK if os.environ.get("QUICK") == "1" else _FULL))
+    print("\n".join(tables.of_figures(figures)))
+    missed = [figure.name for figure in figures if not figure.holds]
+    print(f"\n{'All targets hold.' if not missed else 'Missed: ' + ', '.join(missed) + '.'}")
+    return 1 if missed else 0
+
+
+def _measure(plan: Plan) -> Iterator[Figure]:
+    """Print the tables as they become known, and yield the figures."""
+    print(f"{tables.heading()}\n")
+    tagged = capacity.measure(plan.taggers, plan.rounds, plan.seconds, _say)
+    print("\n".join(tables.of_capacity(tagged)), end="\n\n")
+    yield from targets.of_capacity(tagged)
+    if plan.edits:
+        folder = _weights()
+        ours, *peers = editors(folder)
+        edited = overload.measure([ours, *peers], folder, plan.rounds, _say)
+        print("\n".join(tables.of_overload(edited)), end="\n\n")
+        yield from targets.of_overload(edited[ours])
+
+
+def _weights() -> str:
+    command = [sys.executable, "-m", "benchmarks.serving.weights"]
+    told = subprocess.run(command, cwd=ROOT, env=environment(), check=True, stdout=subprocess.PIPE)
+    return told.stdout.decode().strip()
+
+
+def _say(what: str) -> None:
+    print(f"measuring {what} …", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
