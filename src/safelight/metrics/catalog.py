@@ -64,7 +64,7 @@ RESTART = Label(
 STOP = Label(
     "stop_reason",
     "Why the batch was not larger.",
-    values=("queue_empty", "cap", "deadline", "alone", "memory"),
+    values=("queue_empty", "cap", "overlap", "deadline", "alone", "memory"),
 )
 LADDER = ("smaller_batches", "admit_less", "fewer_steps", "smaller_size", "shed_low_priority")
 ACTION = Label("action", "What the ladder of degradation did.", values=LADDER)

@@ -32,6 +32,9 @@ class Load(Protocol):
     def work_seconds(self) -> float:
         """Return the predicted time until all of them are done."""
 
+    def at_most_seconds(self, job: Job) -> float:
+        """Return a bound of the time until the job would be done: everything, one by one."""
+
     def predicted_seconds(self, job: Job, rank: int) -> float:
         """Return the time until the job would be done, behind all of at most that rank."""
 
@@ -83,21 +86,22 @@ def admission(
 def _refusal(
     job: Job, load: Load, bounds: Bounds, less: float, now: float
 ) -> tuple[str, Overloaded] | None:
-    retry_seconds = max(1.0, load.work_seconds)
     if bounds.concurrent is not None and load.under_way >= bounds.concurrent:
         return "concurrency", Overloaded(
             f"{load.under_way} requests wait or run and the limit is {bounds.concurrent}. "
             "Retry later, or raise MAX_CONCURRENT_REQUESTS.",
-            retry_seconds,
+            max(1.0, load.work_seconds),
         )
     limit = bounds.of(job.priority, less)
     if load.waiting >= limit:
         return "queue_full", Overloaded(
             f"{load.waiting} requests are waiting and the limit is {limit}. "
             "Retry later, or raise SAFELIGHT_QUEUE_LIMIT.",
-            retry_seconds,
+            max(1.0, load.work_seconds),
         )
     left = job.deadline - now
+    if load.at_most_seconds(job) <= left:
+        return None  # the common case: no matter in which batches, it will be done
     needed = load.predicted_seconds(job, PRIORITIES.index(job.priority))
     if needed > left:
         return "too_late", Overloaded(

@@ -110,6 +110,7 @@ class Service:
             self.app,
             log_config=None,
             access_log=False,
+            loop="asyncio",
             timeout_graceful_shutdown=int(settings.grace_seconds) or None,
         )
         self._server = _Server(config, self.drain)
@@ -225,9 +226,12 @@ def _check_exposure(settings: Settings) -> None:
 
 def _listen(host: str, port: int) -> socket.socket:
     try:
-        return socket.create_server((host, port), family=_family(host), backlog=2048)
+        listener = socket.create_server((host, port), family=_family(host), backlog=2048)
     except OSError as error:
         raise cannot_listen("the API", host, port, error) from error
+    # Those it accepts inherit it: an answer in two pieces would wait 40 ms for the first's receipt.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
 
 
 def _family(host: str) -> socket.AddressFamily:

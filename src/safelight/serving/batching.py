@@ -49,10 +49,11 @@ class Batching:
         self._scheduled = False
         self.curves = Curves()
         self.batch_seconds = 0.0
-        self.work_seconds = 0.0
+        self._predicted = 0.0
         pool.hand_to(self)
         meter.child(QUEUE_DEPTH).set_function(lambda: self.waiting)
-        meter.child(QUEUED_WORK).set_function(lambda: self.work_seconds)
+        # As last predicted: a scrape is written by another thread, which must not walk our tickets.
+        meter.child(QUEUED_WORK).set_function(lambda: self._predicted if self.under_way else 0.0)
 
     @property
     def waiting(self) -> int:
@@ -63,6 +64,12 @@ class Batching:
     def under_way(self) -> int:
         """Return how many jobs wait or run."""
         return len(self._backlog) + sum(len(slot.outstanding) for slot in self._pool.slots)
+
+    @property
+    def work_seconds(self) -> float:
+        """Return the predicted time until all that waits or runs now is done."""
+        self._predicted = self._ahead(None)
+        return self._predicted
 
     async def __call__(self, job: Job) -> Outcome:
         """Have a worker do the job.
@@ -81,7 +88,10 @@ class Batching:
         job.control.on_follow = partial(self._follow, ticket)
         job.control.place = partial(self._backlog.place, ticket)
         self._backlog.push(ticket)
-        self.room()
+        if self._pool.at_rest():
+            self._give()  # a device idles: not even those that arrive with it are waited for
+        else:
+            self.room()
         try:
             return await ticket.answer
         except asyncio.CancelledError:
@@ -91,14 +101,13 @@ class Batching:
             job.control.on_stop = job.control.on_follow = None
             job.progress.tell()
 
+    def at_most_seconds(self, job: Job) -> float:
+        """Return a bound of the time until the job would be done: everything, one by one."""
+        return self.curves.at_most(job.key, job.units) * (self.under_way + 1)
+
     def predicted_seconds(self, job: Job, rank: int) -> float:
         """Return the time from now until the job would be done, behind all at least as urgent."""
-        ahead = sum(
-            self.curves.seconds(key, number, units, self._limit())
-            for key, number, units in self._backlog.ahead(rank)
-        )
-        own = self.curves.seconds(job.key, 1, job.units, self._limit())
-        return (self._in_hand() + ahead) / max(1, self._pool.ready_now()) + own
+        return self._ahead(rank) + self.curves.seconds(job.key, 1, job.units, self._limit())
 
     # ── Giving jobs out ──────────────────────────────────────────────────────────────────────────
 
@@ -110,12 +119,14 @@ class Batching:
 
     def _give(self) -> None:
         self._scheduled = False
-        while (slot := self._pool.freest()) and (head := self._backlog.head()):
+        while len(self._backlog) and (slot := self._pool.freest()):
+            head = self._backlog.head()
+            assert head is not None
             cap = self.curves.of(head.key).cap(self._limit())
-            room = cap - slot.staged
+            room = 2 * cap - len(slot.outstanding)  # a batch in the model, and the next
             if room <= 0:
                 break
-            tickets = self._backlog.take(head.key, min(room, self._fair(head)))
+            tickets = self._backlog.take(head.key, self._fair(head, room))
             now = asyncio.get_running_loop().time()
             for ticket in tickets:
                 ticket.job.exchange.timeline.mark("queue")
@@ -124,14 +135,11 @@ class Batching:
             for ticket in tickets:
                 if ticket.job.progress.listeners:
                     slot.follow(ticket)
-            self._predict(slot, now)
-        self._sum_up()
 
-    def _fair(self, head: Ticket) -> int:
-        """Return how many of a key one worker may have, so that none is left idle."""
+    def _fair(self, head: Ticket, room: int) -> int:
+        """Return how many of a key one worker gets, so that none is left idle."""
         idle = sum(slot.ready and not slot.outstanding for slot in self._pool.slots)
-        waiting = self._backlog.waiting(head.key)
-        return -(-waiting // idle) if idle > 1 else waiting
+        return min(room, -(-self._backlog.waiting(head.key) // idle)) if idle > 1 else room
 
     # ── Hearing what becomes of them ─────────────────────────────────────────────────────────────
 
@@ -152,18 +160,17 @@ class Batching:
             ticket = slot.release(fields["id"])
             if ticket is not None:
                 self._settle(ticket, fields, payload)
-        self._predict(slot, asyncio.get_running_loop().time())
         self.room()
 
-    def lost(self, tickets: Sequence[Ticket]) -> None:
+    def lost(self, slot: Slot, tickets: Sequence[Ticket]) -> None:
         """Hear that a worker is gone: jobs that its model had are lost, the others wait again."""
         now = asyncio.get_running_loop().time()
         running = [ticket for ticket in tickets if ticket.started and not ticket.made]
         for ticket in tickets:  # made, and lost on the way
             self._ledger.enter("retry", ticket.device_seconds)
             ticket.device_seconds = 0.0
-        for ticket in running:
-            self._ledger.enter("retry", (now - ticket.started_at) / len(running))
+        for _ in running:
+            self._ledger.enter("retry", (now - slot.started_at) / len(running))
         for ticket in tickets:
             ticket.holder, ticket.losses = None, ticket.losses + 1
             if ticket.answer.done():
@@ -228,7 +235,6 @@ class Batching:
             ticket.holder.withdraw(ticket)
         elif not ticket.gone:
             self._backlog.remove(ticket)
-            self._sum_up()
 
     def _follow(self, ticket: Ticket) -> None:
         if ticket.holder is not None:
@@ -236,23 +242,16 @@ class Batching:
 
     # ── Predicting ───────────────────────────────────────────────────────────────────────────────
 
-    def _predict(self, slot: Slot, now: float) -> None:
-        """Predict when a worker will be free, from what it has."""
-        keys = Counter((t.key, t.job.units, t.started) for t in slot.outstanding.values())
-        work = sum(
-            self.curves.seconds(key, number, units, self._limit())
-            for (key, units, _), number in keys.items()
-        )
-        begun = max((t.started_at for t in slot.outstanding.values() if t.started), default=now)
-        slot.busy_until = begun + work if keys else now
+    def _ahead(self, rank: int | None) -> float:
+        """Return the time until what is in the workers' hands is done, and what waits up to a rank.
 
-    def _in_hand(self) -> float:
-        now = asyncio.get_running_loop().time()
-        return sum(max(0.0, slot.busy_until - now) for slot in self._pool.slots if slot.outstanding)
-
-    def _sum_up(self) -> None:
-        ahead = sum(
-            self.curves.seconds(key, number, units, self._limit())
-            for key, number, units in self._backlog.ahead()
-        )
-        self.work_seconds = (self._in_hand() + ahead) / max(1, self._pool.ready_now())
+        Of what a model has now, what it had time for already is taken off.
+        """
+        now, seconds, most = asyncio.get_running_loop().time(), self.curves.seconds, self._limit()
+        total = sum(seconds(key, n, units, most) for key, n, units in self._backlog.ahead(rank))
+        for slot in self._pool.slots:
+            kinds = Counter((t.key, t.job.units, t.started) for t in slot.outstanding.values())
+            for (key, units, started), number in kinds.items():
+                needed = seconds(key, number, units, most)
+                total += max(0.0, needed - (now - slot.started_at)) if started else needed
+        return total / max(1, self._pool.ready_now())

@@ -12,7 +12,7 @@ _FORGET = 0.97  # an observation's weight after each later one: about 30 count
 _LEAST_GAIN = 1.05  # of images a second, by doubling the batch
 _MOST_KEYS = 64
 _LEAST_SPREAD = 1e-3  # of the sizes seen: with less, how the cost divides is not known any more
-_LOOK_AGAIN = 32  # batches of one after which two are tried again: what was learned may be wrong
+_LOOK_AGAIN = 8  # each eighth batch grows regardless: what was learned may be wrong by now
 
 
 class Curve:
@@ -72,9 +72,9 @@ class Curve:
         """
         most = min(most, self.limit or most, 2 * max(1, self.largest))
         a, b = self.coefficients()
-        if self.largest <= 1 or b <= 0:
+        if self.largest <= 1 or b <= 0 or self._seen % _LOOK_AGAIN == 0:
             return max(1, most)
-        cap = 2 if self._seen % _LOOK_AGAIN == 0 else 1
+        cap = 1
         while cap < most and 2 * (a + b * cap) / (a + b * 2 * cap) >= _LEAST_GAIN:
             cap *= 2
         return max(1, min(most, cap))
@@ -94,6 +94,7 @@ class Curves:
     def __init__(self) -> None:
         self._curves: OrderedDict[Hashable, Curve] = OrderedDict()
         self._seconds_per_unit = 0.0
+        self._slowest = 0.0
 
     def of(self, key: Hashable) -> Curve:
         """Return a kind's curve."""
@@ -108,9 +109,18 @@ class Curves:
         """Learn that n jobs of a kind, each of so many units, took so long."""
         self.of(key).add(n, seconds)
         self._curves.move_to_end(key)
+        self._slowest = max(curve.seconds(1) for curve in self._curves.values() if curve.largest)
         rate = seconds / (n * units)
         last = self._seconds_per_unit
         self._seconds_per_unit = rate if last == 0 else last + 0.2 * (rate - last)
+
+    def at_most(self, key: Hashable, units: float) -> float:
+        """Return the time of the slowest kind of request, made alone."""
+        return (
+            self._slowest
+            if key in self._curves
+            else max(self._slowest, units * self._seconds_per_unit)
+        )
 
     def seconds(self, key: Hashable, n: int, units: float, most: int) -> float:
         """Return the predicted time of n jobs of a kind, in batches as large as pays.

@@ -117,7 +117,10 @@ def degradation(handle: Handler, governor: Governor, meter: Meter) -> Handler:
 
 def lighten(job: Job, governor: Governor) -> Job:
     """Return the job with fewer steps or a smaller size, where a rung in force asks for it."""
-    asked, size, done = job.parameters, job.size, list[str]()
+    if governor.level < _LEVELS["fewer_steps"]:
+        return job
+    asked, size = job.parameters, job.size
+    done: list[str] = []
     if not isinstance(asked, EditParameters | GenerateParameters):
         return job
     if governor.in_force("fewer_steps") and asked.steps > _FEWEST_STEPS:

@@ -42,7 +42,7 @@ from safelight.telemetry.record import Exchange, current_exchange
 from safelight.telemetry.timeline import Timeline
 
 _UUID = re.compile(r"[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}")
-_PATIENCE_SECONDS = 0.02  # an answer sooner than this is not worth watching its caller for
+_PATIENCE_SECONDS = 0.1  # an answer sooner than this is not worth watching its caller for
 
 Parse = Callable[[Request, bytes], Awaitable[Fields]]
 Answer = Callable[[Sequence[Job], Sequence[Outcome]], Response]
@@ -234,7 +234,7 @@ PATHS = {"edit": "/api/edit", "generate": "/generate", "predict": "/predict"}
 
 
 def _seed(parameters: Parameters) -> int:
-    asked: int | None = getattr(parameters, "seed", None)
+    asked = None if isinstance(parameters, PredictParameters) else parameters.seed
     return secrets.randbelow(2**32) if asked is None else asked
 
 

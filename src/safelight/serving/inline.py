@@ -6,14 +6,15 @@ import threading
 from typing import Any
 
 from safelight.serving.child import run
-from safelight.serving.process import Hear, Line
+from safelight.serving.process import Hear, Line, write_now
 from safelight.serving.protocol import Channel, Kind, Message, encode
 
 
 class InlineWorker:
     """A worker whose model is made by a thread of this process."""
 
-    def __init__(self, transport: Any, thread: threading.Thread) -> None:
+    def __init__(self, sock: socket.socket, transport: Any, thread: threading.Thread) -> None:
+        self._sock = sock
         self._transport = transport
         self._thread = thread
         self.pid: int | None = None
@@ -30,14 +31,14 @@ class InlineWorker:
         transport, _ = await asyncio.get_running_loop().create_connection(
             lambda: Line(hear), sock=ours
         )
-        worker = cls(transport, thread)
+        worker = cls(ours, transport, thread)
         worker.send(Message(Kind.LOAD, order))
         return worker
 
     def send(self, message: Message) -> None:
         """Queue a message; one to a worker that is gone is dropped: its end is heard anyway."""
         if not self._transport.is_closing():
-            self._transport.writelines(encode(message))
+            write_now(self._sock, self._transport, encode(message))
 
     def kill(self) -> None:
         """Let go of the worker: a thread cannot be ended, but what it makes is heard no more."""

@@ -133,7 +133,9 @@ class Job:
     @property
     def steps(self) -> int:
         """Return the denoising steps asked for; 0 where there are none."""
-        return getattr(self.parameters, "steps", 0)
+        asked = self.parameters
+        # Not by getattr: pydantic's way to say that there is none takes longer than a small batch.
+        return 0 if isinstance(asked, PredictParameters) else asked.steps
 
     @property
     def key(self) -> tuple[Any, ...]:
@@ -141,7 +143,7 @@ class Job:
         asked = self.parameters
         if isinstance(asked, PredictParameters):
             return ("predict",)
-        image_guidance = getattr(asked, "image_guidance_scale", None)
+        image_guidance = asked.image_guidance_scale if isinstance(asked, EditParameters) else None
         return (self.task, *self.size, asked.steps, asked.guidance_scale, image_guidance)
 
     @property

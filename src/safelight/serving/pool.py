@@ -45,7 +45,7 @@ class Desk(Protocol):
     def results(self, slot: Slot, message: Message) -> None:
         """Hear what came of jobs."""
 
-    def lost(self, tickets: Sequence[Ticket]) -> None:
+    def lost(self, slot: Slot, tickets: Sequence[Ticket]) -> None:
         """Hear which jobs a worker had that is gone."""
 
 
@@ -88,9 +88,13 @@ class Pool:
         """Return the ready worker with the least to do; one at rest goes before all others."""
         ready = [slot for slot in self.slots if slot.ready]
         return min(
-            ready, key=lambda slot: (slot.staged, len(slot.outstanding), slot.busy_until),
+            ready, key=lambda slot: (slot.staged, len(slot.outstanding)),
             default=None,
         )  # fmt: skip
+
+    def at_rest(self) -> bool:
+        """Tell whether a ready worker has nothing to do."""
+        return any(slot.ready and not slot.outstanding for slot in self.slots)
 
     def start(self) -> "asyncio.Task[None]":
         """Start all workers at once; the task ends with Unusable where one can never serve."""
@@ -168,7 +172,7 @@ class Pool:
                 **{"safelight.worker": slot.place.index, "safelight.reason": reason},
             )
         if self._desk is not None:
-            self._desk.lost(tickets)
+            self._desk.lost(slot, tickets)
 
 
 def _places(settings: Settings) -> list[Place]:

@@ -58,11 +58,32 @@ class Line(asyncio.Protocol):
         self._hear(None)
 
 
+def write_now(sock: socket.socket, transport: Any, pieces: list[bytes]) -> None:
+    """Write at once what the socket takes, and leave the rest to the loop.
+
+    A loop may gather writes until it has done all else that is due; a device would idle meanwhile.
+    """
+    if transport.get_write_buffer_size():
+        transport.writelines(pieces)
+        return
+    try:
+        sent = sock.sendmsg(pieces, (), socket.MSG_DONTWAIT)
+    except OSError:  # full, or the other end is gone: the loop finds out which
+        sent = 0
+    for piece in pieces:
+        if sent < len(piece):
+            transport.write(memoryview(piece)[sent:])
+        sent = max(0, sent - len(piece))
+
+
 class WorkerProcess:
     """A worker in a process of its own."""
 
-    def __init__(self, process: asyncio.subprocess.Process, transport: Any) -> None:
+    def __init__(
+        self, process: asyncio.subprocess.Process, sock: socket.socket, transport: Any
+    ) -> None:
         self._process = process
+        self._sock = sock
         self._transport = transport
         self.pid: int | None = process.pid
 
@@ -85,14 +106,14 @@ class WorkerProcess:
             process.kill()
             await process.wait()
             raise
-        worker = cls(process, transport)
+        worker = cls(process, ours, transport)
         worker.send(Message(Kind.LOAD, order))
         return worker
 
     def send(self, message: Message) -> None:
         """Queue a message; one to a worker that is gone is dropped: its end is heard anyway."""
         if not self._transport.is_closing():
-            self._transport.writelines(encode(message))
+            write_now(self._sock, self._transport, encode(message))
 
     def kill(self) -> None:
         """End the worker by force; its end is heard."""

@@ -19,7 +19,7 @@ import orjson
 _LENGTHS = struct.Struct(">IQ")
 _FIELDS_LIMIT_BYTES = 1 << 24
 _PAYLOAD_LIMIT_BYTES = 1 << 32
-_READ_BYTES = 1 << 20
+_READ_BYTES = 1 << 18
 
 
 class Kind(StrEnum):
@@ -58,6 +58,7 @@ class Channel:
         self._sock = sock
         self._lock = threading.Lock()
         self._frames = Frames()
+        self._piece = memoryview(bytearray(_READ_BYTES))
         self._received: Iterator[Message] = iter(())
 
     def send(self, message: Message) -> None:
@@ -69,14 +70,24 @@ class Channel:
     def receive(self) -> Message | None:
         """Return the next message, or None once the other end is closed."""
         while (message := next(self._received, None)) is None:
-            try:
-                data = self._sock.recv(_READ_BYTES)
-            except OSError:
+            if not self._read(0):
                 return None
-            if not data:
-                return None
-            self._received = self._frames.feed(data)
         return message
+
+    def arrived(self) -> Iterator[Message]:
+        """Yield the messages that are here already, without waiting for more."""
+        yield from self._received
+        while self._read(socket.MSG_DONTWAIT):
+            yield from self._received
+
+    def _read(self, flags: int) -> bool:
+        """Read a piece of the stream; tell whether there was one."""
+        try:
+            read = self._sock.recv_into(self._piece, 0, flags)
+        except OSError:  # nothing is there yet, or nothing ever will be
+            return False
+        self._received = self._frames.feed(self._piece[:read])
+        return read > 0
 
     def close(self) -> None:
         """Close this end; a thread that waits in `receive` is woken."""
@@ -91,11 +102,10 @@ class Frames:
     def __init__(self) -> None:
         self._buffer = bytearray()
 
-    def feed(self, data: bytes) -> Iterator[Message]:
-        """Take a piece; yield the messages that are whole now."""
+    def feed(self, data: bytes | memoryview) -> Iterator[Message]:
+        """Take a piece; return the messages that are whole now."""
         self._buffer += data
-        while (message := self._next()) is not None:
-            yield message
+        return iter(self._next, None)
 
     def _next(self) -> Message | None:
         buffer, head = self._buffer, _LENGTHS.size

@@ -78,7 +78,7 @@ class Slot:
         self.ready = False
         self.outstanding: dict[str, Ticket] = {}
         self.staged = 0
-        self.busy_until = 0.0
+        self.started_at = 0.0
         self._ways: dict[Kind, Callable[[Message], None]] = {
             Kind.READY: self._load,
             Kind.UNUSABLE: self._refuse,
@@ -145,7 +145,8 @@ class Slot:
         for ticket in tickets:
             if not ticket.started:
                 self.staged -= 1
-            ticket.started, ticket.started_at = True, self._heard_at
+            ticket.started = True
+        self.started_at = self._heard_at
         self._listener.started(tickets)
 
     def _step(self, message: Message) -> None:
@@ -238,7 +239,7 @@ class Slot:
     def _lost(self, reason: str) -> None:
         tickets = list(self.outstanding.values())
         self.outstanding.clear()
-        self.staged, self.busy_until = 0, 0.0
+        self.staged = 0
         self._carrier, self.ready = None, False
         self._listener.lost(self, tickets, reason)
 

@@ -11,6 +11,7 @@ from time import monotonic
 from typing import Any
 
 from safelight.models.backend import Work
+from safelight.serving.pace import Pace
 from safelight.telemetry.timeline import Timeline
 
 
@@ -45,8 +46,13 @@ class Batch:
     late: list[Prepared]
 
 
-def choose(prepared: list[Prepared], now: float) -> Batch:
-    """Return the next batch; jobs whose deadline has passed are late, and cost nothing."""
+def choose(
+    prepared: list[Prepared], now: float, limit: Callable[[int], int] = lambda waiting: waiting
+) -> Batch:
+    """Return the next batch; jobs whose deadline has passed are late, and cost nothing.
+
+    `limit` tells how many of those that could be made together are taken.
+    """
     late = [job for job in prepared if job.due <= now]
     waiting = sorted((job for job in prepared if job.due > now), key=lambda job: job.urgency)
     if not waiting:
@@ -55,10 +61,13 @@ def choose(prepared: list[Prepared], now: float) -> Batch:
     if head.alone:
         return Batch([head], "alone", late)
     mates = [job for job in waiting if job.key == head.key and not job.alone]
-    fitting = _in_time(mates[: head.cap], head.cost, now)
-    if len(fitting) < min(len(mates), head.cap):
+    most = min(head.cap, limit(len(mates)))
+    fitting = _in_time(mates[:most], head.cost, now)
+    if len(fitting) < min(len(mates), most):
         return Batch(fitting, "deadline", late)
-    return Batch(fitting, "cap" if len(fitting) == head.cap else "queue_empty", late)
+    if len(fitting) == head.cap:
+        return Batch(fitting, "cap", late)
+    return Batch(fitting, "overlap" if len(fitting) < len(mates) else "queue_empty", late)
 
 
 def _in_time(jobs: list[Prepared], cost: tuple[float, float], now: float) -> list[Prepared]:
@@ -81,11 +90,15 @@ class Stage:
 
     def __init__(self, *, clock: Callable[[], float] = monotonic) -> None:
         self.clock = clock
+        self.pace = Pace()
+        self._idle_seconds = 0.0
         self._changed = threading.Condition()
         self._jobs: dict[str, Prepared] = {}
         self._known: set[str] = set()
         self._cancelled: set[str] = set()
         self._closed = False
+        self._waited_for = False
+        self._reader_leads = True
 
     def expect(self, job_id: str) -> None:
         """Know of a job before it is prepared, so that it can be cancelled."""
@@ -96,11 +109,13 @@ class Stage:
         """Tell whether the job was not answered yet."""
         return job_id in self._known
 
-    def put(self, jobs: list[Prepared]) -> None:
-        """Add jobs that are ready."""
+    def put(self, jobs: list[Prepared], *, by_reader: bool = False) -> None:
+        """Add jobs that are ready; a reader that finds the model waiting gives it the lead."""
         with self._changed:
             self._jobs.update((job.id, job) for job in jobs)
-            self._changed.notify()
+            if by_reader and self._waited_for:
+                self._reader_leads = False
+            self._changed.notify_all()
 
     def cancel(self, job_id: str) -> Prepared | None:
         """Return the job if it was still here; else have the model stop at its next step."""
@@ -119,17 +134,45 @@ class Stage:
             self._known.discard(job_id)
             self._cancelled.discard(job_id)
 
+    def lead(self, *, reader: bool) -> None:
+        """Say who listens to the parent from now on: the reader's thread, or the model's."""
+        with self._changed:
+            self._reader_leads = reader
+            self._changed.notify_all()
+
+    def model_leads(self) -> bool:
+        """Tell whether the model's thread must listen itself, because it has nothing else to do."""
+        with self._changed:
+            return not (self._reader_leads or self._jobs or self._closed)
+
+    def reader_may_listen(self) -> bool:
+        """Wait until the reader leads; False once closed."""
+        with self._changed:
+            while not (self._reader_leads or self._closed):
+                self._changed.wait()
+            return not self._closed
+
     def take(self) -> Batch | None:
         """Wait for the next batch; None once closed."""
         with self._changed:
+            began = self.clock()
             while not self._jobs and not self._closed:
+                self._waited_for = True
                 self._changed.wait()
+                self._waited_for = False
             if self._closed:
                 return None
-            batch = choose(list(self._jobs.values()), self.clock())
+            now = self.clock()
+            self.pace.idled(self._idle_seconds + now - began)
+            self._idle_seconds = 0.0
+            batch = choose(list(self._jobs.values()), now, self.pace.limit)
             for job in (*batch.jobs, *batch.late):
                 del self._jobs[job.id]
             return batch
+
+    def idle(self, seconds: float) -> None:
+        """Note that the model's thread had nothing to do so long, other than in `take`."""
+        self._idle_seconds += seconds
 
     def close(self) -> None:
         """Have `take` return None."""

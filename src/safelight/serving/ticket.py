@@ -31,7 +31,6 @@ class Ticket:
     holder: Holder | None = None
     started: bool = False
     made: bool = False
-    started_at: float = 0.0
     losses: int = 0
     device_seconds: float = 0.0
     gone: bool = False

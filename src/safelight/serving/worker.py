@@ -4,6 +4,7 @@ Jobs are decoded as they arrive, the model thread makes one batch after the othe
 and encode what it made. Only the model thread touches the model.
 """
 
+import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from time import perf_counter
@@ -30,6 +31,10 @@ from safelight.telemetry.record import PipelineCall
 
 _SMALL_BYTES = 48 * 1024  # handing a smaller image to another thread costs more than decoding it
 _THREADS = 2
+_SHORT_SECONDS = (
+    0.005  # a batch that is done before anybody could make use of knowing that it began
+)
+_WAKEFUL_SECONDS = 0.002
 _LATE = "The deadline passed before the model began."
 
 
@@ -74,16 +79,19 @@ class Worker:
     # ── Hearing ──────────────────────────────────────────────────────────────────────────────────
 
     def listen(self) -> None:
-        """Take messages until the parent is gone."""
-        while (message := self._channel.receive()) is not None:
-            self.hear(message)
-        self._stage.close()
+        """Take messages, whenever it is the reader's turn, until the parent is gone."""
+        while self._stage.reader_may_listen():
+            message = self._channel.receive()
+            if message is None:
+                self._stage.close()
+                return
+            self.hear(message, by_reader=True)
 
-    def hear(self, message: Message) -> None:
+    def hear(self, message: Message, *, by_reader: bool = False) -> None:
         """Take one message."""
         match message.kind:
             case Kind.JOBS:
-                self._prepare(message)
+                self._prepare(message, by_reader=by_reader)
             case Kind.CANCEL:
                 gone = self._stage.cancel(message.fields["id"])
                 if gone is not None:
@@ -105,18 +113,19 @@ class Worker:
 
     # ── Decoding ─────────────────────────────────────────────────────────────────────────────────
 
-    def _prepare(self, message: Message) -> None:
+    def _prepare(self, message: Message, *, by_reader: bool) -> None:
         small: list[Prepared] = []
         for fields, payload in zip(message.fields["jobs"], message.payloads, strict=True):
             self._number += 1
             job = prepared(fields, self._number, self._stage.clock)
             self._stage.expect(job.id)
             if len(payload) >= _SMALL_BYTES:
+                self._stage.lead(reader=True)  # the model will wait for what others prepare
                 self._decoders.submit(self._decode_large, job, fields, payload)
             elif self._decode(job, fields, payload):
                 small.append(job)
         if small:
-            self._stage.put(small)
+            self._stage.put(small, by_reader=by_reader)
 
     def _decode_large(self, job: Prepared, fields: dict[str, Any], payload: bytes) -> None:
         if self._decode(job, fields, payload):
@@ -138,12 +147,42 @@ class Worker:
     # ── The model ────────────────────────────────────────────────────────────────────────────────
 
     def work(self) -> None:
-        """Make one batch after the other, until closed."""
-        while (batch := self._stage.take()) is not None:
+        """Make one batch after the other, until closed.
+
+        Between batches so short that waking another thread would cost as much, this thread listens
+        itself; while a longer one is made, the reader does.
+        """
+        while True:
+            while self._stage.model_leads():
+                self._listen_briefly()
+            batch = self._stage.take()
+            if batch is None:
+                return
             if batch.late:
                 self._fail(batch.late, by_reason(Timeout.reason, _LATE))
             if batch.jobs:
                 self.make(batch)
+
+    def _listen_briefly(self) -> None:
+        """Hear what has arrived, or what comes next.
+
+        Right after a batch the next job is probably near: it is looked for awhile before this
+        thread sleeps, for to be woken takes as long as a small picture.
+        """
+        began = perf_counter()
+        messages = list(self._channel.arrived())
+        while not messages and perf_counter() - began < _WAKEFUL_SECONDS:
+            os.sched_yield()
+            messages = list(self._channel.arrived())
+        if not messages:
+            message = self._channel.receive()
+            if message is None:
+                self._stage.close()
+                return
+            messages = [message]
+        self._stage.idle(perf_counter() - began)
+        for message in messages:
+            self.hear(message)
 
     def make(self, batch: Batch) -> None:
         """Make one batch, and send what became of it; one too large for the memory is split."""
@@ -163,6 +202,7 @@ class Worker:
                 return
             failure = as_failure(error)
         seconds = perf_counter() - started
+        self._stage.pace.made(len(jobs), seconds)
         self._charge(jobs)
         if failure is not None and failure.reason == OutOfMemory.reason:
             del made
@@ -173,7 +213,10 @@ class Worker:
         self._report(batch, made, failure, seconds)
 
     def _begin(self, jobs: list[Prepared]) -> None:
-        self._channel.send(Message(Kind.STARTED, {"ids": [job.id for job in jobs]}))
+        a, b = jobs[0].cost
+        if not 0 < a + b * len(jobs) < _SHORT_SECONDS:
+            self._stage.lead(reader=True)
+            self._channel.send(Message(Kind.STARTED, {"ids": [job.id for job in jobs]}))
         self._call.last = None
         for job in jobs:
             job.timeline.mark("queue")

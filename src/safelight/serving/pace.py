@@ -1,0 +1,40 @@
+"""Keeps the device at work while answers are sent and the next requests are read.
+
+Where callers send their next request once they have an answer, a batch of all that waits empties the
+queue: then the model idles while the answers are handled, and nothing is handled while it works. Two
+groups that take turns overlap. So a model that was seen to idle shortly between batches, and only
+such a one, takes half of the jobs at hand. Arithmetic only.
+"""
+
+_STARVING = 0.1  # of a batch's time spent idling, as a mean, from which batches are halved
+_RISE, _FALL = 0.3, 0.03  # believed soon, given up slowly: two groups that overlap idle no more
+_PAUSE = 3.0  # times a batch's own: one longer means that nobody asked
+
+
+class Pace:
+    """What is known of how a model's batches follow each other."""
+
+    def __init__(self) -> None:
+        self._starving = 0.0
+        self._idled = False
+        self._last_number = 0
+        self._last_seconds = 0.0
+
+    def idled(self, seconds: float) -> None:
+        """Note how long the model had nothing to do before the batch that comes now."""
+        last = self._last_seconds
+        share = min(1.0, seconds / last) if 0 < seconds < _PAUSE * last else 0.0
+        self._idled = share > _STARVING
+        self._starving += (_RISE if share > self._starving else _FALL) * (share - self._starving)
+
+    def limit(self, waiting: int) -> int:
+        """Return how many of the jobs that wait the next batch may take."""
+        if self._starving <= _STARVING:
+            return waiting
+        # Those answered last are about to ask again, unless they are what waits here already.
+        at_hand = waiting if self._idled else waiting + self._last_number
+        return max(1, -(-at_hand // 2))
+
+    def made(self, number: int, seconds: float) -> None:
+        """Note a batch."""
+        self._last_number, self._last_seconds = number, seconds
