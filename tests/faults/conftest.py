@@ -19,7 +19,7 @@ from tests.serving.jobs import PICTURE
 
 SURVIVED: list[tuple[str, str, str]] = []
 NAMESPACE = "instructpix2pix"
-QUICK = {"hang_seconds": "1.5", "gpu_interval_seconds": "0.5", "log_format": "json"}
+QUICK = {"hang_seconds": "4", "gpu_interval_seconds": "0.5", "log_format": "json"}
 
 Answer = tuple[int, str]
 

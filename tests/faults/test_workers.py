@@ -20,7 +20,7 @@ from safelight.stack.samples import photo
 from tests.faults.conftest import Answer, Victim, ask, survived, told
 from tests.serving.conftest import until
 
-LARGE = photo(3000, 2000)
+LARGE = photo(1600, 1200)
 SIGNALS = {signal.SIGKILL: "kill -9", signal.SIGSTOP: "SIGSTOP"}
 # What the worker is at when it is struck: what it is given, and after how long it is struck.
 MOMENTS: dict[str, tuple[dict[str, Any], float]] = {
@@ -50,7 +50,7 @@ def test_a_struck_worker_is_replaced_and_its_jobs_are_served(
     answers = victim.run(scenario, 40)
 
     assert {status for status, _ in answers} == {200}
-    assert until(lambda: victim.value(WORKER_RESTARTS) == restarts + 1, 10)
+    assert until(lambda: victim.value(WORKER_RESTARTS) > restarts, 10)
     victim.settles()
     survived(f"{SIGNALS[sent]} of a worker, {moment}", told(answers), "replaced; jobs tried again")
 

@@ -24,6 +24,9 @@ class Busy:
     needed_seconds: float = 0.0
     ranks: list[int] = field(default_factory=list)
 
+    def at_most_seconds(self, job: Job) -> float:
+        return float("inf")  # never so sure that the prediction need not be asked
+
     def predicted_seconds(self, job: Job, rank: int) -> float:
         self.ranks.append(rank)
         return self.needed_seconds

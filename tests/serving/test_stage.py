@@ -93,10 +93,24 @@ def test_a_job_that_would_itself_come_late_in_the_batch_waits_for_the_next() -> 
     assert chosen(*jobs) == (["a"], "deadline")
 
 
-def test_a_job_that_would_be_late_even_alone_holds_nobody_back() -> None:
+def test_a_job_that_would_be_late_even_alone_gives_way_to_others() -> None:
     jobs = [ready("hopeless", due=1.5, cost=(1, 1)), ready("b", number=2), ready("c", number=3)]
 
-    assert chosen(*jobs) == (["hopeless", "b", "c"], "queue_empty")
+    assert chosen(*jobs) == (["b", "c"], "queue_empty")
+    assert ids(choose(jobs, 0.0).late) == ["hopeless"]
+
+
+def test_where_all_would_be_late_they_are_tried_for_what_was_predicted_may_be_wrong() -> None:
+    jobs = [ready("a", due=1.5, cost=(1, 1)), ready("b", due=1.6, cost=(1, 1), number=2)]
+
+    assert chosen(*jobs) == (["a", "b"], "queue_empty")
+
+
+def test_of_many_that_could_be_made_together_as_many_are_taken_as_the_pace_allows() -> None:
+    jobs = [ready(f"{number}", number=number) for number in range(6)]
+
+    batch = choose(jobs, 0.0, lambda waiting: waiting // 2)
+    assert (len(batch.jobs), batch.stop_reason) == (3, "overlap")
 
 
 def test_a_full_batch_is_not_said_to_be_cut_by_a_deadline() -> None:
@@ -141,9 +155,10 @@ def test_whatever_waits_the_choice_keeps_its_rules(jobs: list[Prepared], now: fl
         job.id, job.number = str(number), number
 
     batch = choose(jobs, now)
-    waiting = [job for job in jobs if job.due > now]
+    waiting = [job for job in jobs if job not in batch.late]
 
-    assert batch.late == [job for job in jobs if job.due <= now]
+    assert {id(job) for job in batch.late} >= {id(job) for job in jobs if job.due <= now}
+    assert all(job.due <= now + sum(job.cost) for job in batch.late)
     assert bool(batch.jobs) == bool(waiting)
     if not waiting:
         return

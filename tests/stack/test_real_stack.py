@@ -219,7 +219,7 @@ def test_a_worker_that_is_killed_in_the_middle_of_an_edit_is_seen_counted_and_he
     real: Real,
 ) -> None:
     api = psutil.Process(real.stack.pid(SERVICE))
-    [worker] = [each for each in api.children() if "safelight.serving.worker" in each.cmdline()]
+    [worker] = [each for each in api.children() if "safelight.serving.child" in each.cmdline()]
     died = real.counted("worker_restarts_total", reason="died")
     with ThreadPoolExecutor(1) as pool:
         caller = pool.submit(real.edit, steps=100, size=256)
@@ -227,8 +227,8 @@ def test_a_worker_that_is_killed_in_the_middle_of_an_edit_is_seen_counted_and_he
         eventually(lambda: worker.cpu_times().user > at_work, within=30, what="the edit began")
         worker.kill()
         killed_at = monotonic()
-        answer = caller.result(timeout=30)
-    assert (answer.status_code, answer.json()["reason"]) == (503, "worker_lost")
+        answer = caller.result(timeout=60)
+    assert answer.status_code == httpx.codes.OK  # by the worker's successor
     assert real.counted("worker_restarts_total", reason="died") == died + 1
     eventually(real.is_ready, within=HEAL_SECONDS - (monotonic() - killed_at), what="ready again")
     assert (api.pid, api.is_running()) == (real.stack.pid(SERVICE), True)

@@ -1,5 +1,6 @@
 """Reads the picture that a caller sent: first its size, without decoding it; then its pixels."""
 
+from collections.abc import Callable
 from io import BytesIO
 
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -32,24 +33,35 @@ def decode_within(picture: bytes, side: int, limit_pixels: int) -> Image.Image:
 
     For whom nobody has measured it yet. Raises NotAnImage, ImageDamaged, ImageTooLarge.
     """
-    width, height = measure(picture)
-    if width * height > limit_pixels:
-        raise ImageTooLarge(width, height, limit_pixels)
-    scale = min(1.0, side / max(width, height))
-    return decode(picture, (max(1, round(width * scale)), max(1, round(height * scale))))
+
+    def within(width: int, height: int) -> tuple[int, int]:
+        if width * height > limit_pixels:
+            raise ImageTooLarge(width, height, limit_pixels)
+        scale = min(1.0, side / max(width, height))
+        return max(1, round(width * scale)), max(1, round(height * scale))
+
+    return _decode(picture, within)
 
 
 def decode(picture: bytes, size: tuple[int, int]) -> Image.Image:
     """Return the picture, upright and RGB, at `size`. Raises NotAnImage, ImageDamaged."""
+    return _decode(picture, lambda _width, _height: size)
+
+
+def _decode(picture: bytes, choose: Callable[[int, int], tuple[int, int]]) -> Image.Image:
+    """Return the picture, upright and RGB, at the size chosen from its own as viewed."""
     try:
         with Image.open(BytesIO(picture), formats=FORMATS) as opened:
             turned = _orientation(opened)
+            size = choose(*(opened.size[::-1] if turned >= 5 else opened.size))
             # JPEGs are decoded at a half, a quarter or an eighth where that still suffices.
             opened.draft("RGB", size[::-1] if turned >= 5 else size)
             upright = ImageOps.exif_transpose(opened) if turned > 1 else opened
             image = _as_rgb(upright)
     except UnidentifiedImageError:
         raise NotAnImage from None
+    except ImageTooLarge:
+        raise
     except Exception as error:
         raise ImageDamaged from error
     return image if image.size == size else image.resize(size, Image.Resampling.LANCZOS)

@@ -110,6 +110,7 @@ class Service:
             self.app,
             log_config=None,
             access_log=False,
+            proxy_headers=False,
             loop="asyncio",
             timeout_graceful_shutdown=int(settings.grace_seconds) or None,
         )

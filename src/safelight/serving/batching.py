@@ -30,7 +30,8 @@ from safelight.serving.protocol import Message
 from safelight.serving.slot import Slot
 from safelight.serving.ticket import Ticket
 
-_MOST_LOSSES = 2  # a job that was only near when workers died is tried again this often
+_MOST_OPTIMISM = 3.0
+_MOST_LOSSES = 1  # a job that was only near when workers died is tried again this often
 
 
 class Batching:
@@ -50,6 +51,7 @@ class Batching:
         self.curves = Curves()
         self.batch_seconds = 0.0
         self._predicted = 0.0
+        self._optimism = 1.0
         pool.hand_to(self)
         meter.child(QUEUE_DEPTH).set_function(lambda: self.waiting)
         # As last predicted: a scrape is written by another thread, which must not walk our tickets.
@@ -107,7 +109,10 @@ class Batching:
 
     def predicted_seconds(self, job: Job, rank: int) -> float:
         """Return the time from now until the job would be done, behind all at least as urgent."""
-        return self._ahead(rank) + self.curves.seconds(job.key, 1, job.units, self._limit())
+        now = asyncio.get_running_loop().time()
+        seconds = self._ahead(rank) + self.curves.seconds(job.key, 1, job.units, self._limit())
+        job.expected = now, seconds
+        return seconds * self._optimism
 
     # ── Giving jobs out ──────────────────────────────────────────────────────────────────────────
 
@@ -216,15 +221,27 @@ class Batching:
         exchange.timeline.share(fields["stages"], rest="transfer")  # type: ignore[arg-type]
         if fields["call"] is not None:
             exchange.calls.append(as_call(fields["call"], exchange.instruction_type))  # type: ignore[arg-type]
+        self._compare(ticket.job)
         if isinstance(outcome, SafelightError):
             ticket.answer.set_exception(outcome)
         else:
             ticket.answer.set_result(outcome)
 
+    def _compare(self, job: Job) -> None:
+        """Learn from a job that took longer than was predicted when it was let in."""
+        if job.expected is None:
+            return
+        then, seconds = job.expected
+        ratio = (asyncio.get_running_loop().time() - then) / max(seconds, 1e-3)
+        ratio = min(max(ratio, 1.0), _MOST_OPTIMISM)
+        # Soon believed, slowly forgotten: it is the late ones that cost.
+        self._optimism += (0.2 if ratio > self._optimism else 0.01) * (ratio - self._optimism)
+
     # ── Stopping and following ───────────────────────────────────────────────────────────────────
 
     def _stop(self, ticket: Ticket, error: SafelightError) -> None:
         if not ticket.answer.done():
+            self._compare(ticket.job)
             ticket.answer.set_exception(error)
             self._withdraw(ticket)
 

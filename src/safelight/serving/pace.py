@@ -1,13 +1,20 @@
 """Keeps the device at work while answers are sent and the next requests are read.
 
-Where callers send their next request once they have an answer, a batch of all that waits empties the
-queue: then the model idles while the answers are handled, and nothing is handled while it works. Two
+Where callers send their next request once they have an answer, a batch of all that waits empties
+the queue: the model idles while the answers are handled, and nothing is handled while it works. Two
 groups that take turns overlap. So a model that was seen to idle shortly between batches, and only
-such a one, takes half of the jobs at hand. Arithmetic only.
+such a one, takes half of the jobs at hand.
+
+Where a batch costs much whatever its size, one that starts with the first of those callers costs
+the others a whole one. There a tenth of that cost is waited for them, as long as they do come: the
+only wait in the engine while a device idles. Arithmetic only.
 """
 
 _STARVING = 0.1  # of a batch's time spent idling, as a mean, from which batches are halved
 _RISE, _FALL = 0.3, 0.03  # believed soon, given up slowly: two groups that overlap idle no more
+_LINGER = 0.1  # of what a batch costs whatever its size
+_SHORTEST_LINGER_SECONDS = 0.001
+_REST_BATCHES = 8  # after nobody came
 _PAUSE = 3.0  # times a batch's own: one longer means that nobody asked
 
 
@@ -17,8 +24,20 @@ class Pace:
     def __init__(self) -> None:
         self._starving = 0.0
         self._idled = False
-        self._last_number = 0
+        self.last_number = 0
         self._last_seconds = 0.0
+        self._rest = 0
+
+    def linger_seconds(self, cost: float) -> float:
+        """Return how long to wait for callers who were just answered; `cost` is of any batch."""
+        if self._rest:
+            self._rest -= 1
+            return 0.0
+        return _LINGER * cost if _LINGER * cost >= _SHORTEST_LINGER_SECONDS else 0.0
+
+    def lingered(self, *, came: int) -> None:
+        """Note how many came while we waited."""
+        self._rest = 0 if came else _REST_BATCHES
 
     def idled(self, seconds: float) -> None:
         """Note how long the model had nothing to do before the batch that comes now."""
@@ -32,9 +51,9 @@ class Pace:
         if self._starving <= _STARVING:
             return waiting
         # Those answered last are about to ask again, unless they are what waits here already.
-        at_hand = waiting if self._idled else waiting + self._last_number
+        at_hand = waiting if self._idled else waiting + self.last_number
         return max(1, -(-at_hand // 2))
 
     def made(self, number: int, seconds: float) -> None:
         """Note a batch."""
-        self._last_number, self._last_seconds = number, seconds
+        self.last_number, self._last_seconds = number, seconds

@@ -112,7 +112,10 @@ class Pool:
     async def _keep(self) -> None:
         tasks = [asyncio.create_task(slot.keep()) for slot in self.slots]
         try:
-            await asyncio.gather(*tasks)
+            # Not gather: it would cancel them too, and a second time hurts who is cleaning up.
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+            for task in done:
+                task.result()
         finally:
             for task in tasks:
                 task.cancel()

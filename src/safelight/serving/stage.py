@@ -15,7 +15,7 @@ from safelight.serving.pace import Pace
 from safelight.telemetry.timeline import Timeline
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Prepared:
     """A job that is ready for the model; `due` is its deadline on this process's clock."""
 
@@ -53,8 +53,8 @@ def choose(
 
     `limit` tells how many of those that could be made together are taken.
     """
-    late = [job for job in prepared if job.due <= now]
-    waiting = sorted((job for job in prepared if job.due > now), key=lambda job: job.urgency)
+    late = _late(prepared, now)
+    waiting = sorted((job for job in prepared if job not in late), key=lambda job: job.urgency)
     if not waiting:
         return Batch([], "queue_empty", late)
     head = waiting[0]
@@ -68,6 +68,18 @@ def choose(
     if len(fitting) == head.cap:
         return Batch(fitting, "cap", late)
     return Batch(fitting, "overlap" if len(fitting) < len(mates) else "queue_empty", late)
+
+
+def _late(prepared: list[Prepared], now: float) -> list[Prepared]:
+    """Return the jobs that nobody will get an answer to in time.
+
+    A job that could be in time only if the prediction were wrong gives way where others wait; alone
+    it is tried, and teaches what it costs.
+    """
+    hopeless = [job for job in prepared if job.due <= now + sum(job.cost)]
+    return (
+        hopeless if len(hopeless) < len(prepared) else [job for job in hopeless if job.due <= now]
+    )
 
 
 def _in_time(jobs: list[Prepared], cost: tuple[float, float], now: float) -> list[Prepared]:
@@ -162,13 +174,25 @@ class Stage:
                 self._waited_for = False
             if self._closed:
                 return None
-            now = self.clock()
-            self.pace.idled(self._idle_seconds + now - began)
+            self.pace.idled(self._idle_seconds + self.clock() - began)
             self._idle_seconds = 0.0
-            batch = choose(list(self._jobs.values()), now, self.pace.limit)
+            self._linger()
+            batch = choose(list(self._jobs.values()), self.clock(), self.pace.limit)
             for job in (*batch.jobs, *batch.late):
                 del self._jobs[job.id]
             return batch
+
+    def _linger(self) -> None:
+        """Wait awhile, where it pays, for callers who were just answered and may ask again."""
+        cost, cap = min((job.urgency, job.cost[0], job.cap) for job in self._jobs.values())[1:]
+        here = len(self._jobs)
+        wanted, seconds = min(cap, here + self.pace.last_number), self.pace.linger_seconds(cost)
+        if not seconds or here >= wanted:
+            return
+        end = self.clock() + seconds
+        while len(self._jobs) < wanted and not self._closed and (left := end - self.clock()) > 0:
+            self._changed.wait(left)
+        self.pace.lingered(came=len(self._jobs) - here)
 
     def idle(self, seconds: float) -> None:
         """Note that the model's thread had nothing to do so long, other than in `take`."""

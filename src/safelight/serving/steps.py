@@ -42,10 +42,23 @@ class Steps:
         """Report a job no more."""
         self._followed.pop(job_id, None)
 
-    def of(self, jobs: Sequence[Prepared], cancelled: Callable[[str], bool]) -> OnStep:
-        """Return what a batch's model calls after each step."""
+    def of(
+        self,
+        jobs: Sequence[Prepared],
+        cancelled: Callable[[str], bool],
+        late: tuple[float, Callable[[], None]] | None = None,
+    ) -> OnStep:
+        """Return what a batch's model calls after each step.
+
+        `late` is called once, when the batch has taken so many seconds.
+        """
+        began = self._clock()
 
         def on_step(step: int, latents: Any) -> None:
+            nonlocal late
+            if late is not None and self._clock() - began > late[0]:
+                late[1]()
+                late = None
             if all(cancelled(job.id) for job in jobs):
                 raise Cancelled
             followed = [(place, job) for place, job in enumerate(jobs) if job.id in self._followed]

@@ -12,22 +12,20 @@ from typing import Any
 
 from safelight.errors import (
     Cancelled,
-    InvalidOutput,
     OutOfMemory,
     SafelightError,
     Timeout,
 )
-from safelight.models.backend import Backend, Labels, Made, Picture
+from safelight.models.backend import Backend, Made, OnStep
 from safelight.probes.diffusers import DiffusersProbe
-from safelight.quality.validity import invalidity
 from safelight.reasons import by_reason
-from safelight.serving.images import as_work, encoded
+from safelight.serving.images import as_work
 from safelight.serving.memory import Memory, is_poisoned
 from safelight.serving.protocol import Channel, Kind, Message
-from safelight.serving.results import as_failure, calls_of, failure_fields, result
+from safelight.serving.reporter import Call, Reporter
+from safelight.serving.results import as_failure
 from safelight.serving.stage import Batch, Prepared, Stage, prepared
 from safelight.serving.steps import Steps
-from safelight.telemetry.record import PipelineCall
 
 _SMALL_BYTES = 48 * 1024  # handing a smaller image to another thread costs more than decoding it
 _THREADS = 2
@@ -38,26 +36,6 @@ _WAKEFUL_SECONDS = 0.002
 _LATE = "The deadline passed before the model began."
 
 
-class _Call:
-    """Listens to the pipeline's probe: keeps the last call for the batch that made it."""
-
-    def __init__(self) -> None:
-        self.last: PipelineCall | None = None
-        self.failures: list[str] = []
-
-    def begin(self) -> None:
-        self.last = None
-
-    def end(self, call: PipelineCall) -> None:
-        self.last = call
-
-    def late(self, call: PipelineCall) -> None:
-        """Do nothing: our images are fetched from the device, so no call is ever late."""
-
-    def failed(self, probe: str) -> None:
-        self.failures.append(probe)
-
-
 class Worker:
     """Makes what arrives on a channel, until that closes or the device is poisoned."""
 
@@ -65,7 +43,7 @@ class Worker:
         self._channel = channel
         self._limit_pixels = limit_pixels
         self._backend = backend
-        self._call = _Call()
+        self._call = Call()
         self._probe = (
             DiffusersProbe(backend.pipeline, self._call) if backend.pipeline is not None else None
         )
@@ -74,7 +52,7 @@ class Worker:
         self._memory = Memory()
         self._number = 0
         self._decoders = ThreadPoolExecutor(_THREADS, "safelight-decode")
-        self._encoders = ThreadPoolExecutor(_THREADS, "safelight-encode")
+        self._reporter = Reporter(channel, self._stage, self._steps, self._call)
 
     # ── Hearing ──────────────────────────────────────────────────────────────────────────────────
 
@@ -95,7 +73,7 @@ class Worker:
             case Kind.CANCEL:
                 gone = self._stage.cancel(message.fields["id"])
                 if gone is not None:
-                    self._fail([gone], Cancelled())
+                    self._reporter.fail([gone], Cancelled())
             case Kind.FOLLOW:
                 if self._stage.knows(message.fields["id"]):
                     self._steps.follow(message.fields["id"], message.fields["preview_every"])
@@ -106,7 +84,7 @@ class Worker:
         """Give the pipeline back as it was, and close the channel."""
         self._stage.close()
         self._decoders.shutdown(wait=False, cancel_futures=True)
-        self._encoders.shutdown(wait=False, cancel_futures=True)
+        self._reporter.close(wait=False)
         if self._probe is not None:
             self._probe.unwatch()
         self._channel.close()
@@ -138,7 +116,7 @@ class Worker:
                 raise Cancelled  # noqa: TRY301 - one place tells the parent of every failure
             job.work = as_work(fields, payload, self._limit_pixels)
         except Exception as error:  # noqa: BLE001 - whatever it is, the parent must hear of it
-            self._fail([job], as_failure(error))
+            self._reporter.fail([job], as_failure(error))
             return False
         finally:
             job.timeline.mark("decode")
@@ -159,7 +137,7 @@ class Worker:
             if batch is None:
                 return
             if batch.late:
-                self._fail(batch.late, by_reason(Timeout.reason, _LATE))
+                self._reporter.fail(batch.late, by_reason(Timeout.reason, _LATE))
             if batch.jobs:
                 self.make(batch)
 
@@ -187,18 +165,17 @@ class Worker:
     def make(self, batch: Batch) -> None:
         """Make one batch, and send what became of it; one too large for the memory is split."""
         jobs = batch.jobs
-        self._begin(jobs)
+        on_step = self._begin(jobs)
         started = perf_counter()
         failure: SafelightError | None = None
         made: list[Made] = []
         try:
-            on_step = self._steps.of(jobs, self._stage.cancelled)
             made = list(self._backend.run([job.work for job in jobs], on_step))
             if len(made) != len(jobs):
                 raise RuntimeError(f"{len(jobs)} works gave {len(made)} results")  # noqa: TRY301
         except Exception as error:  # noqa: BLE001 - whatever it is, the parent must hear of it
             if is_poisoned(error):
-                self._give_up(error)
+                self._give_up(error, jobs)
                 return
             failure = as_failure(error)
         seconds = perf_counter() - started
@@ -210,16 +187,26 @@ class Worker:
             return
         if failure is None:
             self._memory.fitted(jobs)
-        self._report(batch, made, failure, seconds)
+        self._reporter.report(batch, made, failure, seconds)
 
-    def _begin(self, jobs: list[Prepared]) -> None:
-        a, b = jobs[0].cost
-        if not 0 < a + b * len(jobs) < _SHORT_SECONDS:
+    def _begin(self, jobs: list[Prepared]) -> OnStep:
+        """Return what the model calls after each step; tell that it begins, if that is of use."""
+
+        def announce() -> None:
             self._stage.lead(reader=True)
             self._channel.send(Message(Kind.STARTED, {"ids": [job.id for job in jobs]}))
+
+        a, b = jobs[0].cost
+        # A job that is tried again alone may be what ends workers: it is announced in any case.
+        short = 0 < a + b * len(jobs) < _SHORT_SECONDS and not jobs[0].alone
+        if not short:
+            announce()
         self._call.last = None
         for job in jobs:
             job.timeline.mark("queue")
+        # One that takes longer than was predicted is announced as soon as that is known.
+        late = (_SHORT_SECONDS, announce) if short else None
+        return self._steps.of(jobs, self._stage.cancelled, late)
 
     def _charge(self, jobs: list[Prepared]) -> None:
         """Charge the model's time to each job's stages, as the pipeline's probe measured it."""
@@ -233,89 +220,18 @@ class Worker:
         jobs = batch.jobs
         self._memory.free()
         half = len(jobs) // 2
-        ran = self._ran(batch, seconds, whole=False)
+        ran = self._reporter.ran(batch, seconds, whole=False)
         if not half:
-            self._fail(jobs, self._memory.too_large(jobs[0]), ran)
+            self._reporter.fail(jobs, self._memory.too_large(jobs[0]), ran)
             return
-        self._send([], [], {**ran, "fits": half})
+        self._reporter.send([], [], {**ran, "fits": half})
         self.make(Batch(jobs[:half], "memory", []))
         self.make(Batch(jobs[half:], "memory", []))
 
-    def _give_up(self, error: Exception) -> None:
+    def _give_up(self, error: Exception, jobs: list[Prepared]) -> None:
         """Tell that the device is lost to this process, and end: its successor will have it."""
         sys.excepthook(type(error), error, error.__traceback__)
-        self._encoders.shutdown()  # what was made before has left the device, and is still sent
+        self._reporter.close(wait=True)  # what was made before has left the device, and is sent
+        self._channel.send(Message(Kind.STARTED, {"ids": [job.id for job in jobs]}))
         self._channel.send(Message(Kind.POISONED))
         self._stage.close()
-
-    # ── Answering ────────────────────────────────────────────────────────────────────────────────
-
-    def _report(
-        self, batch: Batch, made: list[Made], failure: SafelightError | None, seconds: float
-    ) -> None:
-        jobs = batch.jobs
-        ran = self._ran(batch, seconds, whole=failure is None)
-        calls = calls_of(jobs, self._call.last)
-        if failure is not None:
-            self._fail(jobs, failure, ran, calls)
-        elif isinstance(made[0], Labels):
-            results = [
-                {**result(job, call), "labels": labels.scores}
-                for job, call, labels in zip(jobs, calls, made, strict=True)
-                if isinstance(labels, Labels)
-            ]
-            self._send(results, [b""] * len(results), ran)
-        else:
-            self._send([], [], ran)  # at once: the device is free
-            for job, call, picture in zip(jobs, calls, made, strict=True):
-                self._encoders.submit(self._finish, job, call, picture)
-
-    def _finish(self, job: Prepared, call: dict[str, Any] | None, picture: Made) -> None:
-        """Check and encode one picture, and send it."""
-        job.timeline.mark("queue")
-        try:
-            assert isinstance(picture, Picture)
-            wrong = invalidity(picture.pixels, job.size, finite=picture.finite)
-            job.timeline.mark("check")
-            if wrong is not None:
-                failed = {**failure_fields(InvalidOutput(wrong)), "invalidity": wrong}
-                self._send([{**result(job, call), **failed}], [b""])
-                return
-            image = encoded(picture.pixels, job.size)
-            job.timeline.mark("encode")
-            self._send([{**result(job, call), "size": job.size}], [image])
-        except OSError:
-            return  # the parent is gone, and with it whoever waited
-        except Exception as error:  # noqa: BLE001 - whatever it is, the parent must hear of it
-            self._fail([job], as_failure(error), None, [call])
-
-    def _fail(
-        self,
-        jobs: list[Prepared],
-        failure: SafelightError,
-        ran: dict[str, Any] | None = None,
-        calls: list[dict[str, Any] | None] | None = None,
-    ) -> None:
-        told = failure_fields(failure)
-        results = [
-            {**result(job, call), **told}
-            for job, call in zip(jobs, calls or [None] * len(jobs), strict=True)
-        ]
-        self._send(results, [b""] * len(results), ran)
-
-    def _send(
-        self,
-        results: list[dict[str, Any]],
-        payloads: list[bytes],
-        ran: dict[str, Any] | None = None,
-    ) -> None:
-        for told in results:
-            self._stage.forget(told["id"])
-            self._steps.forget(told["id"])
-        failures, self._call.failures = self._call.failures, []
-        fields = {"results": results, "ran": ran, "probe_failures": failures}
-        self._channel.send(Message(Kind.RESULTS, fields, payloads))
-
-    def _ran(self, batch: Batch, seconds: float, *, whole: bool) -> dict[str, Any]:
-        ids = [job.id for job in batch.jobs]
-        return {"ids": ids, "seconds": seconds, "stop_reason": batch.stop_reason, "whole": whole}

@@ -26,6 +26,7 @@ class _Lines:
     """Writes lines to standard error. One that cannot be written costs nobody a request."""
 
     lost = 0
+    as_json = False
 
     def __call__(self, line: str) -> None:
         try:
@@ -48,7 +49,9 @@ def lines_lost() -> int:
 
 def configure(log_format: LogFormat) -> None:
     """Send this process's log lines to standard error; `auto` is text on a terminal, else JSON."""
-    as_json = log_format == "json" or (log_format == "auto" and not sys.stderr.isatty())
+    as_json = _LINES.as_json = log_format == "json" or (
+        log_format == "auto" and not sys.stderr.isatty()
+    )
     renderer = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty() and not plain_output())
     processors = (as_ecs,) if as_json else (*_TEXT, renderer)
     structlog.configure(
@@ -90,8 +93,12 @@ def logging_sink() -> Sink:
     log = structlog.get_logger("safelight")
 
     def write(record: Record) -> None:
-        level = log.info if record.succeeded else log.warning
-        level("request", **as_fields(record))
+        level = "info" if record.succeeded else "warning"
+        fields = as_fields(record)
+        if _LINES.as_json:  # the one line that every request pays for takes the short way
+            _LINES(as_ecs(log, level, {"event": "request", **fields}))
+        else:
+            getattr(log, level)("request", **fields)
 
     return write
 
