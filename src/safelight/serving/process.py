@@ -68,8 +68,10 @@ def write_now(sock: socket.socket, transport: Any, pieces: list[bytes]) -> None:
         return
     try:
         sent = sock.sendmsg(pieces, (), socket.MSG_DONTWAIT)
-    except OSError:  # full, or the other end is gone: the loop finds out which
+    except BlockingIOError:  # it is full
         sent = 0
+    except OSError:  # the other end is gone; what it said last is still to be read
+        return
     for piece in pieces:
         if sent < len(piece):
             transport.write(memoryview(piece)[sent:])
