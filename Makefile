@@ -36,7 +36,11 @@ faults: setup  ## hurt real services in every way they must survive, and write t
 	$(PYTHON) -m pytest -q tests/faults --reliability docs/reliability.md
 
 bench: setup  ## measure what watching costs, and serving beside its peers (QUICK=1: 50 s)
-	$(PYTHON) -m benchmarks
+	@if [ "$$QUICK" = 1 ]; then exec $(PYTHON) -m benchmarks.serving; fi; \
+	failed=0; \
+	$(PYTHON) -m benchmarks || failed=1; \
+	$(PYTHON) -m benchmarks.serving || failed=1; \
+	exit $$failed
 
 constraints: setup  ## write the exact versions of .venv to constraints.txt
 	@scripts/constraints
