@@ -111,7 +111,7 @@ class Service:
             log_config=None,
             access_log=False,
             proxy_headers=False,
-            # Not uvloop, which gathers writes until all else that is due is done: workers would wait.
+            # Not uvloop: it gathers writes until all else that is due is done; workers would wait.
             loop="asyncio",
             timeout_graceful_shutdown=int(settings.grace_seconds) or None,
         )
