@@ -63,6 +63,8 @@ def test_two_hundred_callers_who_leave_cost_no_more_than_a_step(victim: Victim) 
 
 
 def test_callers_who_leave_in_mid_upload_leave_nothing_behind(victim: Victim) -> None:
+    cancelled, spent = victim.value(REQUESTS, error="cancelled"), victim.value(DEVICE_SECONDS)
+
     async def leave() -> None:
         _, writer = await connect(victim)
         writer.write(head("make%20him%20old") + PICTURE[:500])
@@ -74,6 +76,8 @@ def test_callers_who_leave_in_mid_upload_leave_nothing_behind(victim: Victim) ->
         await asyncio.gather(*(leave() for _ in range(50)))
 
     victim.run(scenario, 20)
+    assert until(lambda: victim.value(REQUESTS, error="cancelled") == cancelled + 50, 5)
+    assert victim.value(DEVICE_SECONDS) == spent
     victim.settles()
     survived("50 uploads that break off", "50 x 499 cancelled", "nothing reached the model")
 

@@ -324,3 +324,24 @@ def test_a_cancel_that_comes_after_the_answer_leaves_nothing_behind() -> None:
     stage.cancel("a")
     assert not stage.cancelled("a")
     assert not stage.knows("a")
+
+
+def test_while_the_model_waits_for_callers_somebody_listens_to_them() -> None:
+    stage = Stage()
+    stage.lead(reader=False)
+    stage.pace.made(2, 0.1)
+    stage.put([ready("a", due=1e9, cost=(2.0, 0.0), cap=8)])
+    heard: list[str] = []
+
+    def reader() -> None:
+        if stage.reader_may_listen():
+            heard.append("listened")
+            stage.put([ready("b", due=1e9, number=2, cap=8), ready("c", due=1e9, number=3, cap=8)])
+
+    listening = threading.Thread(target=reader)
+    listening.start()
+    batch = stage.take()
+    listening.join()
+
+    assert batch is not None
+    assert (ids(batch.jobs), heard) == (["a", "b", "c"], ["listened"])

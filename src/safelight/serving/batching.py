@@ -1,7 +1,7 @@
 """Gives jobs to workers: the most urgent first, as many at once as pays, and never too early.
 
 A worker is given as many jobs of one key as its next batch may hold, while it makes the one before;
-it puts its batch together when its model is free (`stage.py`). So no device waits for a batch to
+it puts its batch together when its model is free (`stage.py`). So no timer waits for a batch to
 fill, and no job waits in a worker's hands behind more than one batch.
 """
 

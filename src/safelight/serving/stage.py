@@ -189,6 +189,8 @@ class Stage:
         wanted, seconds = min(cap, here + self.pace.last_number), self.pace.linger_seconds(cost)
         if not seconds or here >= wanted:
             return
+        self._reader_leads = True  # or nobody would hear of those we wait for
+        self._changed.notify_all()
         end = self.clock() + seconds
         while len(self._jobs) < wanted and not self._closed and (left := end - self.clock()) > 0:
             self._changed.wait(left)
