@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 
 from safelight.metrics.catalog import (
@@ -59,12 +60,23 @@ def test_a_struck_worker_is_replaced_and_its_jobs_are_served(
 def test_a_worker_struck_while_it_loads_is_replaced(victim: Victim, sent: signal.Signals) -> None:
     (worker,) = victim.workers
     os.kill(worker.pid, signal.SIGKILL)
-    assert until(lambda: bool(victim.workers) and victim.workers[0].pid != worker.pid, 10)
-    os.kill(victim.workers[0].pid, sent)
+    os.kill(_successor(victim, worker).pid, sent)
     answers = victim.run(lambda speaking: ask(speaking), 40)
     assert answers == (200, "none")
     victim.settles()
     survived(f"{SIGNALS[sent]} of a worker, loading", told([answers]), "replaced")
+
+
+def _successor(victim: Victim, lost: psutil.Process) -> psutil.Process:
+    """Wait for the process that takes the lost worker's place, and return it."""
+    seen: list[psutil.Process] = []
+
+    def appeared() -> bool:
+        seen[:] = [worker for worker in victim.workers if worker.pid != lost.pid]
+        return bool(seen)
+
+    assert until(appeared, 10)
+    return seen[0]
 
 
 def test_a_model_that_kills_its_worker_each_time_takes_no_others_with_it(victim: Victim) -> None:
