@@ -6,15 +6,16 @@ groups that take turns overlap. So a model that was seen to idle shortly between
 such a one, takes half of the jobs at hand.
 
 Where a batch costs much whatever its size, one that starts with the first of those callers costs
-the others a whole one. There a tenth of that cost is waited for them, as long as they do come: the
-only wait in the engine while a device idles. Arithmetic only.
+the others a whole one. There a share of that cost is waited for them, as long as they come often
+enough to pay for it: the only wait in the engine while a device idles. Arithmetic only.
 """
 
 _STARVING = 0.1  # of a batch's time spent idling, as a mean, from which batches are halved
 _RISE, _FALL = 0.3, 0.03  # believed soon, given up slowly: two groups that overlap idle no more
-_LINGER = 0.1  # of what a batch costs whatever its size
+_LINGER = 0.15  # of what a batch costs whatever its size, and how often it must save that cost
 _SHORTEST_LINGER_SECONDS = 0.001
-_REST_BATCHES = 8  # after nobody came
+_LEARN = 0.3  # how much the last wait counts: one in vain is forgiven, five are not
+_LOOK_AGAIN = 8  # batches, where they did not come
 _PAUSE = 3.0  # times a batch's own: one longer means that nobody asked
 
 
@@ -26,18 +27,22 @@ class Pace:
         self._idled = False
         self.last_number = 0
         self._last_seconds = 0.0
-        self._rest = 0
+        self._returning = 1.0  # how often somebody came
+        self._hurried = 0
 
     def linger_seconds(self, cost: float) -> float:
         """Return how long to wait for callers who were just answered; `cost` is of any batch."""
-        if self._rest:
-            self._rest -= 1
+        seconds = _LINGER * cost
+        if seconds < _SHORTEST_LINGER_SECONDS:
             return 0.0
-        return _LINGER * cost if _LINGER * cost >= _SHORTEST_LINGER_SECONDS else 0.0
+        if self._returning < _LINGER:
+            self._hurried = (self._hurried + 1) % _LOOK_AGAIN
+            return 0.0 if self._hurried else seconds
+        return seconds
 
     def lingered(self, *, came: int) -> None:
         """Note how many came while we waited."""
-        self._rest = 0 if came else _REST_BATCHES
+        self._returning += _LEARN * ((came > 0) - self._returning)
 
     def idled(self, seconds: float) -> None:
         """Note how long the model had nothing to do before the batch that comes now."""
