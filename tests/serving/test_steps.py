@@ -9,8 +9,8 @@ from PIL import Image
 
 from safelight.errors import Cancelled
 from safelight.models.backend import OnStep
+from safelight.serving.choice import Prepared
 from safelight.serving.protocol import Channel, Kind, Message
-from safelight.serving.stage import Prepared
 from safelight.serving.steps import Steps
 from safelight.telemetry.timeline import Timeline
 from tests.reading import FakeClock

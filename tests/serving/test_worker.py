@@ -10,8 +10,8 @@ from PIL import Image
 
 from safelight.models.backend import Backend, Edit, ModelOrder, OnStep, Picture
 from safelight.models.edit import EditBackend
+from safelight.serving.choice import prepared
 from safelight.serving.protocol import Channel, Kind, Message
-from safelight.serving.stage import prepared
 from safelight.serving.worker import Worker
 from safelight.stack.samples import photo
 from tests.serving.models import painter

@@ -112,7 +112,7 @@ class Batching:
         now = asyncio.get_running_loop().time()
         seconds = self._ahead(rank) + self.curves.seconds(job.key, 1, job.units, self._limit())
         job.expected = now, seconds
-        return seconds * self._optimism
+        return seconds * max(self._optimism, 1 + self.curves.of(job.key).doubt)
 
     # ── Giving jobs out ──────────────────────────────────────────────────────────────────────────
 
@@ -135,7 +135,7 @@ class Batching:
             now = asyncio.get_running_loop().time()
             for ticket in tickets:
                 ticket.job.exchange.timeline.mark("queue")
-            cost = self.curves.of(head.key).coefficients()
+            cost = self.curves.of(head.key).cautious()
             slot.send(tickets, as_message(tickets, cap, cost, now))
             for ticket in tickets:
                 if ticket.job.progress.listeners:

@@ -12,23 +12,38 @@ _FORGET = 0.97  # an observation's weight after each later one: about 30 count
 _LEAST_GAIN = 1.05  # of images a second, by doubling the batch
 _MOST_KEYS = 64
 _LEAST_SPREAD = 1e-3  # of the sizes seen: with less, how the cost divides is not known any more
+_DOUBT_RISE, _DOUBT_FALL = 0.3, 0.03  # soon believed, slowly forgotten: it is the late that cost
+_MOST_DOUBT = 1.0
 _LOOK_AGAIN = 8  # each eighth batch grows regardless: what was learned may be wrong by now
 
 
 class Curve:
     """The cost of one kind of request."""
 
-    __slots__ = ("_n", "_nn", "_nt", "_seen", "_share", "_t", "_weight", "largest", "limit")
+    __slots__ = (
+        "_n",
+        "_nn",
+        "_nt",
+        "_seen",
+        "_share",
+        "_t",
+        "_weight",
+        "doubt",
+        "largest",
+        "limit",
+    )
 
     def __init__(self) -> None:
         self._weight = self._n = self._t = self._nn = self._nt = 0.0
         self._share = 0.0  # of a in a + b, as last known
         self._seen = 0
+        self.doubt = 0.0  # how much longer than predicted batches take at times, of the prediction
         self.largest = 0
         self.limit: int | None = None
 
     def add(self, n: int, seconds: float) -> None:
         """Learn that a batch of n took so long."""
+        self._wonder(seconds / predicted if (predicted := self.seconds(n)) > 0 else 1.0)
         self._weight = self._weight * _FORGET + 1
         self._n = self._n * _FORGET + n
         self._t = self._t * _FORGET + seconds
@@ -39,6 +54,15 @@ class Curve:
         if self._spread() >= _LEAST_SPREAD:
             a, b = self._fitted()
             self._share = a / (a + b) if a + b > 0 else 0.0
+
+    def _wonder(self, ratio: float) -> None:
+        over = min(max(ratio - 1, 0.0), _MOST_DOUBT)
+        self.doubt += (_DOUBT_RISE if over > self.doubt else _DOUBT_FALL) * (over - self.doubt)
+
+    def cautious(self) -> tuple[float, float]:
+        """Return (a, b) as they are at times: by them, few batches take longer."""
+        a, b = self.coefficients()
+        return a * (1 + self.doubt), b * (1 + self.doubt)
 
     def coefficients(self) -> tuple[float, float]:
         """Return (a, b): seconds of any batch, and of each image in it; neither below 0."""

@@ -6,10 +6,11 @@ from typing import Any
 from safelight.errors import InvalidOutput, SafelightError
 from safelight.models.backend import Labels, Made, Picture
 from safelight.quality.validity import invalidity
+from safelight.serving.choice import Batch, Prepared
 from safelight.serving.images import encoded
 from safelight.serving.protocol import Channel, Kind, Message
 from safelight.serving.results import as_failure, calls_of, failure_fields, result
-from safelight.serving.stage import Batch, Prepared, Stage
+from safelight.serving.stage import Stage
 from safelight.serving.steps import Steps
 from safelight.telemetry.record import PipelineCall
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from safelight.errors import ModelError, OutOfMemory, SafelightError
 from safelight.reasons import reason_of_exception
-from safelight.serving.stage import Prepared
+from safelight.serving.choice import Prepared
 from safelight.telemetry.record import PipelineCall
 
 

@@ -1,100 +1,15 @@
-"""The jobs that a worker has prepared, and which of them the model makes next.
+"""Where jobs that are prepared wait for the model.
 
-The next batch is the most urgent job and those of its key, as many as pay. It is put together at
-the last moment, when the model is free: nothing waits for a batch to fill while the device idles.
+The next batch is put together at the last moment, when the model is free: nothing waits for a batch
+to fill while the device idles.
 """
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from time import monotonic
-from typing import Any
 
-from safelight.models.backend import Work
+from safelight.serving.choice import Batch, Prepared, choose
 from safelight.serving.pace import Pace
-from safelight.telemetry.timeline import Timeline
-
-
-@dataclass(slots=True, eq=False)
-class Prepared:
-    """A job that is ready for the model; `due` is its deadline on this process's clock."""
-
-    id: str
-    key: str
-    rank: int
-    number: int
-    due: float
-    cap: int
-    cost: tuple[float, float]
-    alone: bool
-    size: tuple[int, int]
-    timeline: Timeline
-    work: Work | None = None
-
-    @property
-    def urgency(self) -> tuple[int, float, int]:
-        """Return what jobs are ordered by: priority, then deadline, then arrival."""
-        return self.rank, self.due, self.number
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Jobs for one call of the model, why there are not more, and those that come too late."""
-
-    jobs: list[Prepared]
-    stop_reason: str
-    late: list[Prepared]
-
-
-def choose(
-    prepared: list[Prepared], now: float, limit: Callable[[int], int] = lambda waiting: waiting
-) -> Batch:
-    """Return the next batch; jobs whose deadline has passed are late, and cost nothing.
-
-    `limit` tells how many of those that could be made together are taken.
-    """
-    late = _late(prepared, now)
-    waiting = sorted((job for job in prepared if job not in late), key=lambda job: job.urgency)
-    if not waiting:
-        return Batch([], "queue_empty", late)
-    head = waiting[0]
-    if head.alone:
-        return Batch([head], "alone", late)
-    mates = [job for job in waiting if job.key == head.key and not job.alone]
-    most = min(head.cap, limit(len(mates)))
-    fitting = _in_time(mates[:most], head.cost, now)
-    if len(fitting) < min(len(mates), most):
-        return Batch(fitting, "deadline", late)
-    if len(fitting) == head.cap:
-        return Batch(fitting, "cap", late)
-    return Batch(fitting, "overlap" if len(fitting) < len(mates) else "queue_empty", late)
-
-
-def _late(prepared: list[Prepared], now: float) -> list[Prepared]:
-    """Return the jobs that nobody will get an answer to in time.
-
-    A job that could be in time only if the prediction were wrong gives way where others wait; alone
-    it is tried, and teaches what it costs.
-    """
-    hopeless = [job for job in prepared if job.due <= now + sum(job.cost)]
-    return (
-        hopeless if len(hopeless) < len(prepared) else [job for job in hopeless if job.due <= now]
-    )
-
-
-def _in_time(jobs: list[Prepared], cost: tuple[float, float], now: float) -> list[Prepared]:
-    """Return as many of the jobs as can be made at once without making one of them late.
-
-    Jobs that would be late even alone hold nobody back: what is predicted may be wrong.
-    """
-    a, b = cost
-    batch = jobs[:1]
-    for job in jobs[1:]:
-        ready = now + a + b * (len(batch) + 1)
-        if any(now + a + b <= mate.due < ready for mate in (*batch, job)):
-            break
-        batch.append(job)
-    return batch
 
 
 class Stage:
@@ -205,13 +120,3 @@ class Stage:
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-
-
-def prepared(fields: dict[str, Any], number: int, clock: Callable[[], float]) -> Prepared:
-    """Return a job as its message tells of it, without its work yet."""
-    width, height = fields["size"]
-    a, b = fields["cost"]
-    return Prepared(
-        fields["id"], fields["key"], fields["rank"], number, clock() + fields["left_seconds"],
-        fields["cap"], (a, b), fields["alone"], (width, height), Timeline(),
-    )  # fmt: skip

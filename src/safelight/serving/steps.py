@@ -11,9 +11,9 @@ from typing import Any
 from safelight.errors import Cancelled
 from safelight.models.backend import OnStep
 from safelight.probes.guard import Guard
+from safelight.serving.choice import Prepared
 from safelight.serving.preview import preview
 from safelight.serving.protocol import Channel, Kind, Message
-from safelight.serving.stage import Prepared
 
 _SIGN_OF_LIFE_SECONDS = 0.25
 

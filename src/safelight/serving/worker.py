@@ -19,12 +19,13 @@ from safelight.errors import (
 from safelight.models.backend import Backend, Made, OnStep
 from safelight.probes.diffusers import DiffusersProbe
 from safelight.reasons import by_reason
+from safelight.serving.choice import Batch, Prepared, prepared
 from safelight.serving.images import as_work
 from safelight.serving.memory import Memory, is_poisoned
 from safelight.serving.protocol import Channel, Kind, Message
 from safelight.serving.reporter import Call, Reporter
 from safelight.serving.results import as_failure
-from safelight.serving.stage import Batch, Prepared, Stage, prepared
+from safelight.serving.stage import Stage
 from safelight.serving.steps import Steps
 
 _SMALL_BYTES = 48 * 1024  # handing a smaller image to another thread costs more than decoding it
