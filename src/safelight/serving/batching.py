@@ -24,6 +24,7 @@ from safelight.serving.backlog import Backlog
 from safelight.serving.curve import Curves
 from safelight.serving.job import Job, Outcome
 from safelight.serving.ledger import Ledger
+from safelight.serving.mean import wary
 from safelight.serving.messages import as_call, as_message, as_result
 from safelight.serving.pool import Pool
 from safelight.serving.protocol import Message
@@ -52,6 +53,7 @@ class Batching:
         self.batch_seconds = 0.0
         self._predicted = 0.0
         self._optimism = 1.0
+        self._delivery_seconds = 0.0
         pool.hand_to(self)
         meter.child(QUEUE_DEPTH).set_function(lambda: self.waiting)
         # As last predicted: a scrape is written by another thread, which must not walk our tickets.
@@ -136,7 +138,7 @@ class Batching:
             for ticket in tickets:
                 ticket.job.exchange.timeline.mark("queue")
             cost = self.curves.of(head.key).cautious()
-            slot.send(tickets, as_message(tickets, cap, cost, now))
+            slot.send(tickets, as_message(tickets, cap, cost, now + self._delivery_seconds))
             for ticket in tickets:
                 if ticket.job.progress.listeners:
                     slot.follow(ticket)
@@ -170,7 +172,7 @@ class Batching:
     def lost(self, slot: Slot, tickets: Sequence[Ticket]) -> None:
         """Hear that a worker is gone: jobs that its model had are lost, the others wait again."""
         now = asyncio.get_running_loop().time()
-        running = [ticket for ticket in tickets if ticket.started and not ticket.made]
+        running = [ticket for ticket in tickets if ticket.started and ticket.made_at is None]
         for ticket in tickets:  # made, and lost on the way
             self._ledger.enter("retry", ticket.device_seconds)
             ticket.device_seconds = 0.0
@@ -200,7 +202,7 @@ class Batching:
             self._ledger.enter("retry", seconds)
         else:
             for ticket in tickets:
-                ticket.made = True
+                ticket.made_at = asyncio.get_running_loop().time()
                 ticket.device_seconds += seconds / n
         if ran["whole"]:
             self.curves.learn(key, n, seconds, units)
@@ -213,6 +215,9 @@ class Batching:
         """Give a job its answer, if anybody still waits for it."""
         outcome = as_result(ticket.job, fields, payload)
         self._ledger.settle(ticket, outcome)
+        if ticket.made_at is not None:
+            taken = asyncio.get_running_loop().time() - ticket.made_at
+            self._delivery_seconds = wary(self._delivery_seconds, taken)
         if "invalidity" in fields:
             self._meter.add(OUTPUT_INVALID, str(fields["invalidity"]))
         if ticket.answer.done():
@@ -234,8 +239,7 @@ class Batching:
         then, seconds = job.expected
         ratio = (asyncio.get_running_loop().time() - then) / max(seconds, 1e-3)
         ratio = min(max(ratio, 1.0), _MOST_OPTIMISM)
-        # Soon believed, slowly forgotten: it is the late ones that cost.
-        self._optimism += (0.2 if ratio > self._optimism else 0.01) * (ratio - self._optimism)
+        self._optimism = wary(self._optimism, ratio)
 
     # ── Stopping and following ───────────────────────────────────────────────────────────────────
 

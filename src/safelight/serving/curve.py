@@ -8,11 +8,12 @@ noticed.
 from collections import OrderedDict
 from collections.abc import Hashable
 
+from safelight.serving.mean import wary
+
 _FORGET = 0.97  # an observation's weight after each later one: about 30 count
 _LEAST_GAIN = 1.05  # of images a second, by doubling the batch
 _MOST_KEYS = 64
 _LEAST_SPREAD = 1e-3  # of the sizes seen: with less, how the cost divides is not known any more
-_DOUBT_RISE, _DOUBT_FALL = 0.3, 0.03  # soon believed, slowly forgotten: it is the late that cost
 _MOST_DOUBT = 1.0
 _LOOK_AGAIN = 8  # each eighth batch grows regardless: what was learned may be wrong by now
 
@@ -56,8 +57,7 @@ class Curve:
             self._share = a / (a + b) if a + b > 0 else 0.0
 
     def _wonder(self, ratio: float) -> None:
-        over = min(max(ratio - 1, 0.0), _MOST_DOUBT)
-        self.doubt += (_DOUBT_RISE if over > self.doubt else _DOUBT_FALL) * (over - self.doubt)
+        self.doubt = wary(self.doubt, min(max(ratio - 1, 0.0), _MOST_DOUBT))
 
     def cautious(self) -> tuple[float, float]:
         """Return (a, b) as they are at times: by them, few batches take longer."""

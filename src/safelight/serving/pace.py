@@ -10,8 +10,9 @@ the others a whole one. There a share of that cost is waited for them, as long a
 enough to pay for it: the only wait in the engine while a device idles. Arithmetic only.
 """
 
+from safelight.serving.mean import wary
+
 _STARVING = 0.1  # of a batch's time spent idling, as a mean, from which batches are halved
-_RISE, _FALL = 0.3, 0.03  # believed soon, given up slowly: two groups that overlap idle no more
 _LINGER = 0.15  # of what a batch costs whatever its size, and how often it must save that cost
 _SHORTEST_LINGER_SECONDS = 0.001
 _LEARN = 0.3  # how much the last wait counts: one in vain is forgiven, five are not
@@ -49,7 +50,7 @@ class Pace:
         last = self._last_seconds
         share = min(1.0, seconds / last) if 0 < seconds < _PAUSE * last else 0.0
         self._idled = share > _STARVING
-        self._starving += (_RISE if share > self._starving else _FALL) * (share - self._starving)
+        self._starving = wary(self._starving, share)  # two groups that overlap idle no more
 
     def limit(self, waiting: int) -> int:
         """Return how many of the jobs that wait the next batch may take."""

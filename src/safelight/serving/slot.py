@@ -102,7 +102,7 @@ class Slot:
         if not self.outstanding:
             self._moved_at = _now()
         for ticket in tickets:
-            ticket.holder, ticket.started, ticket.made = self, False, False
+            ticket.holder, ticket.started, ticket.made_at = self, False, None
             self.outstanding[ticket.job.id] = ticket
         self.staged += len(tickets)
         self._carrier.send(message)

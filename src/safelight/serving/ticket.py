@@ -22,7 +22,7 @@ class Holder(Protocol):
 class Ticket:
     """One job under way; `holder` is who has it.
 
-    `started` tells whether the model has it or had it, `made` whether the model is done with it.
+    `started` tells whether the model has it or had it, `made_at` when the model was done with it.
     """
 
     job: Job
@@ -30,7 +30,7 @@ class Ticket:
     answer: "asyncio.Future[Outcome]"
     holder: Holder | None = None
     started: bool = False
-    made: bool = False
+    made_at: float | None = None
     losses: int = 0
     device_seconds: float = 0.0
     gone: bool = False
