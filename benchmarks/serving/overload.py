@@ -18,7 +18,7 @@ from benchmarks.serving.task import EDIT_BATCH
 
 LOADS = (0.5, 1.0, 2.0, 5.0)
 _SERVICE_TIMES = 5
-_STEADY_SECONDS = 2.0
+_STEADY_SECONDS = 3.0
 _RAW_SECONDS = 1.5
 _DEVICE_SECONDS = re.compile(r'^\w+_device_seconds_total\{.*?use="(\w+)".*?\} (\S+)', re.MULTILINE)
 

@@ -29,6 +29,7 @@ from safelight.serving.breaker import breaker
 from safelight.serving.deadline import deadline
 from safelight.serving.degradation import Governor, degradation, signals
 from safelight.serving.front import Front
+from safelight.serving.garbage import spare_what_stands
 from safelight.serving.job import Handler
 from safelight.serving.lane import Lane
 from safelight.serving.pool import Pool
@@ -123,6 +124,7 @@ class Service:
                 "safelight.model": settings.model,
             },
         )
+        spare_what_stands()
         self._server.run(sockets=[listener])
         if self.failure is not None:
             raise self.failure

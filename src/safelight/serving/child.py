@@ -15,21 +15,24 @@ from safelight.models.load import load_backend
 from safelight.probes.guard import Guard
 from safelight.probes.torch import read_vram
 from safelight.quality.pictures import trust_measured_images
+from safelight.serving.garbage import spare_what_stands
 from safelight.serving.protocol import Channel, Kind, Message
 from safelight.serving.worker import Worker
 
 
-def run(channel: Channel, on_gone: Callable[[], None]) -> None:
+def run(
+    channel: Channel, on_gone: Callable[[], None], on_loaded: Callable[[], None] = lambda: None
+) -> None:
     """Load what the first message orders and work until the channel closes.
 
     Only the thread that calls this touches the model. `on_gone` is called, by another thread, once
-    the parent is gone.
+    the parent is gone; `on_loaded` before the first job.
     """
     with suppress(OSError):  # the parent is gone, in the middle of what we told it
-        _run(channel, on_gone)
+        _run(channel, on_gone, on_loaded)
 
 
-def _run(channel: Channel, on_gone: Callable[[], None]) -> None:
+def _run(channel: Channel, on_gone: Callable[[], None], on_loaded: Callable[[], None]) -> None:
     order = channel.receive()
     if order is None:
         return
@@ -37,7 +40,7 @@ def _run(channel: Channel, on_gone: Callable[[], None]) -> None:
     interval = order.fields["report_seconds"]
     _in_background("report", lambda: _report(channel, interval, closed, on_gone))
     try:
-        worker = _load(channel, order)
+        worker = _load(channel, order, on_loaded)
         if worker is None:
             return
 
@@ -62,7 +65,7 @@ def _in_background(name: str, target: Callable[[], None]) -> None:
     threading.Thread(target=target, name=f"safelight-{name}", daemon=True).start()
 
 
-def _load(channel: Channel, order: Message) -> Worker | None:
+def _load(channel: Channel, order: Message, on_loaded: Callable[[], None]) -> Worker | None:
     started = perf_counter()
     try:
         backend = load_backend(ModelOrder(**order.fields["model"]))
@@ -70,6 +73,7 @@ def _load(channel: Channel, order: Message) -> Worker | None:
         channel.send(Message(Kind.UNUSABLE, {"detail": str(error), "exit_code": error.exit_code}))
         return None
     worker = Worker(channel, backend, order.fields["limit_pixels"])
+    on_loaded()
     told = {
         "model": backend.info.as_dict(), "task": backend.task,
         "load_seconds": perf_counter() - started,
@@ -103,7 +107,7 @@ def main() -> None:
         signal.signal(number, signal.SIG_IGN)
     trust_measured_images()
     channel = Channel(socket.socket(fileno=int(sys.argv[1])))
-    run(channel, _end)
+    run(channel, _end, spare_what_stands)
     _end()
 
 
