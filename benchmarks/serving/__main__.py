@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from benchmarks.figures import Figure
-from benchmarks.serving import capacity, overload, tables, targets
+from benchmarks.serving import capacity, overload, single, tables, targets
 from benchmarks.serving.servers import ROOT, environment
 from benchmarks.serving.systems import LITSERVE, OURS, TAGGERS, System, editors
 
@@ -53,6 +53,7 @@ def _measure(plan: Plan) -> Iterator[Figure]:
         edited = overload.measure([ours, *peers], folder, plan.rounds, _say)
         print("\n".join(tables.of_overload(edited)), end="\n\n")
         yield from targets.of_overload(edited[ours])
+        yield from single.measure(ours, _say)
 
 
 def _weights() -> str:

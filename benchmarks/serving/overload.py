@@ -4,15 +4,13 @@ The load is open: requests come at multiples of a system's own capacity, whateve
 before, and each has a deadline of five service times, a service time being that of one edit alone.
 """
 
-import re
-import urllib.request
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from math import nan
 
 from benchmarks.serving import raw
 from benchmarks.serving.flood import closed, flood, settle
-from benchmarks.serving.servers import Server, serving
+from benchmarks.serving.servers import Server, device_seconds, serving
 from benchmarks.serving.systems import System
 from benchmarks.serving.task import EDIT_BATCH
 
@@ -20,7 +18,6 @@ LOADS = (0.5, 1.0, 2.0, 5.0)
 _SERVICE_TIMES = 5
 _STEADY_SECONDS = 3.0
 _RAW_SECONDS = 1.5
-_DEVICE_SECONDS = re.compile(r'^\w+_device_seconds_total\{.*?use="(\w+)".*?\} (\S+)', re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -66,9 +63,9 @@ def _turn(system: System, limit: dict[int, float]) -> Turn:
 
 def _strain(server: Server, load: float, capacity: float, deadline: float) -> Strain:
     settle(server)
-    before = _device_seconds(server)
+    before = device_seconds(server)
     tally = flood(server, load * capacity, deadline + _STEADY_SECONDS, deadline)
-    wasted = _wasted_ratio(before, _device_seconds(server))
+    wasted = _wasted_ratio(before, device_seconds(server))
     return Strain(tally.goodput_per_second / capacity, tally.late_ratio, wasted)
 
 
@@ -76,15 +73,3 @@ def _wasted_ratio(before: dict[str, float], after: dict[str, float]) -> float:
     spent = {use: seconds - before.get(use, 0) for use, seconds in after.items()}
     total = sum(spent.values())
     return spent.get("deadline", 0) / total if total else nan  # it reaches no target
-
-
-def _device_seconds(server: Server) -> dict[str, float]:
-    """Return how long Safelight's device was used so far, by what for; nobody else tells."""
-    if not server.system.metered:
-        return {}
-    with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/metrics") as answer:
-        lines = answer.read().decode()
-    found: dict[str, float] = {}
-    for use, seconds in _DEVICE_SECONDS.findall(lines):
-        found[use] = found.get(use, 0) + float(seconds)  # of every device
-    return found

@@ -6,10 +6,12 @@ work), and processes that map the same libraries would share the memory that is 
 
 import http.client
 import os
+import re
 import signal
 import socket
 import subprocess
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -20,6 +22,7 @@ import psutil
 
 from benchmarks.serving.systems import System
 
+_DEVICE_SECONDS = re.compile(r'^\w+_device_seconds_total\{.*?use="(\w+)".*?\} (\S+)', re.MULTILINE)
 ROOT = Path(__file__).parents[2]
 
 _READY_SECONDS = 120
@@ -81,6 +84,18 @@ def serving(system: System) -> Iterator[Server]:
             raise
         finally:
             _end(child, process)
+
+
+def device_seconds(server: Server) -> dict[str, float]:
+    """Return how long Safelight's device was used so far, by what for; nobody else tells."""
+    if not server.system.metered:
+        return {}
+    with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/metrics") as answer:
+        lines = answer.read().decode()
+    found: dict[str, float] = {}
+    for use, seconds in _DEVICE_SECONDS.findall(lines):
+        found[use] = found.get(use, 0) + float(seconds)  # of every device
+    return found
 
 
 def environment() -> dict[str, str]:

@@ -64,7 +64,13 @@ def _decode(picture: bytes, choose: Callable[[int, int], tuple[int, int]]) -> Im
         raise
     except Exception as error:
         raise ImageDamaged from error
-    return image if image.size == size else image.resize(size, Image.Resampling.LANCZOS)
+    return image if image.size == size else image.resize(size, _filter(image, size))
+
+
+def _filter(image: Image.Image, size: tuple[int, int]) -> Image.Resampling:
+    """Return the filter: of those that shrink well, the one that costs a third of Lanczos'."""
+    shrinks = size[0] <= image.width and size[1] <= image.height
+    return Image.Resampling.HAMMING if shrinks else Image.Resampling.LANCZOS
 
 
 def _as_rgb(picture: Image.Image) -> Image.Image:
