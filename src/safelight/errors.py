@@ -235,7 +235,8 @@ class Timeout(Unavailable):
     def __init__(self, limit_seconds: float) -> None:
         super().__init__(
             f"The answer was not ready within {limit_seconds:g} seconds. "
-            "Ask for fewer steps or a smaller image, or raise SAFELIGHT_REQUEST_TIMEOUT_SECONDS."
+            "Ask for fewer steps or a smaller image, or allow more time: the X-Request-Timeout "
+            "header, or SAFELIGHT_REQUEST_TIMEOUT_SECONDS."
         )
 
 

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import psutil
 import pytest
+import uvicorn
 
-from safelight.settings import program_environment
+from safelight.serving.app import Service
+from safelight.settings import load, program_environment
 from tests.serving.conftest import RealService, free_port
 
 MEBIBYTE = 1024**2
@@ -93,3 +95,20 @@ def test_an_address_that_is_not_ours_is_not_called_a_taken_port() -> None:
 
     assert ended.returncode == 2
     assert "cannot listen on 192.0.2.1" in only_line(ended.stderr)
+
+
+@pytest.mark.parametrize(("grace", "bound"), [(0.0, 1), (0.5, 1), (2.5, 3)])
+def test_however_short_the_grace_time_the_stop_is_bounded(
+    grace: float, bound: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bounds: list[int | None] = []
+
+    def run(server: uvicorn.Server, sockets: list[socket.socket]) -> None:
+        bounds.append(server.config.timeout_graceful_shutdown)
+        for listener in sockets:
+            listener.close()
+
+    monkeypatch.setattr(uvicorn.Server, "run", run)
+    monkeypatch.setattr("safelight.serving.app.spare_what_stands", lambda: None)
+    Service(load(model="tests.serving.models:painter", port=free_port(), grace_seconds=grace)).run()
+    assert bounds == [bound]

@@ -28,7 +28,7 @@ def test_an_empty_backlog_has_no_head() -> None:
     backlog = Backlog()
 
     assert len(backlog) == 0
-    assert backlog.head() is None
+    assert backlog.heads() == []
     assert backlog.take(("key",), 5) == []
     assert list(backlog.ahead()) == []
 
@@ -41,13 +41,13 @@ def test_the_head_is_the_most_urgent_of_all_keys() -> None:
 
     order = []
     for _ in range(4):
-        head = backlog.head()
+        (head, *_) = backlog.heads()
         assert head is not None
         order.append(head)
         backlog.remove(head)
 
     assert order == [high, sooner, later, low]
-    assert backlog.head() is None
+    assert backlog.heads() == []
     assert len(backlog) == 0
 
 
@@ -82,7 +82,7 @@ def test_a_ticket_taken_out_is_passed_over_at_its_turn() -> None:
     backlog.remove(gone)
 
     assert len(backlog) == 1
-    assert backlog.head() is stays
+    assert backlog.heads()[0] is stays
     assert backlog.take(gone.key, 5) == [stays]
     assert len(backlog) == 0
 
@@ -95,7 +95,7 @@ def test_a_ticket_may_come_back_after_it_was_taken() -> None:
     backlog.push(first)
 
     assert len(backlog) == 2
-    assert backlog.head() is first
+    assert backlog.heads()[0] is first
 
 
 def test_a_job_that_must_be_alone_is_of_a_key_of_its_own() -> None:
@@ -181,7 +181,7 @@ def test_it_does_as_a_sorted_list_would(
             expected = [t for t in model if t.key == one.key][:2]
             assert backlog.take(one.key, 2) == expected
             model = [t for t in model if t not in expected]
-        assert backlog.head() is (model[0] if model else None)
+        assert backlog.heads()[:1] == model[:1]
         assert len(backlog) == sum(number for _, number, _ in backlog.ahead()) == len(model)
         assert all(backlog.place(t) == place for place, t in enumerate(model))
 
@@ -195,3 +195,17 @@ def test_a_ticket_that_was_taken_is_gone_for_whoever_would_remove_it() -> None:
     backlog.push(one)  # its worker was lost
     assert not one.gone
     assert len(backlog) == 1
+
+
+def test_what_was_withdrawn_is_not_kept_until_its_turn() -> None:
+    backlog = Backlog()
+    first = ticket(0)
+    backlog.push(first)
+    for number in range(1, 1000):
+        late = ticket(number, priority="low")
+        backlog.push(late)
+        backlog.remove(late)
+
+    assert len(backlog) == 1
+    assert sum(len(heap) for heap in backlog._heaps.values()) < 25
+    assert backlog.heads() == [first]

@@ -295,3 +295,31 @@ def test_without_a_model_nothing_is_taken() -> None:
             await batching(a_job())
 
     asyncio.run(scenario())
+
+
+def test_a_kind_that_waits_is_handed_over_though_much_of_another_is_still_being_sent() -> None:
+    """What the model is done with takes no room in a worker's hands."""
+
+    async def scenario(service: Service) -> None:
+        pool, engine = service.pool, service.engine
+        (slot,) = pool.slots
+        sent: list[str] = []
+        slot._carrier = type("Deaf", (), {"send": lambda _self, m: sent.extend(
+            job["id"] for job in m.fields["jobs"]), "pid": None, "kill": print})()  # fmt: skip
+        tasks = [asyncio.create_task(engine(a_job(f"made-{n}"))) for n in range(2)]
+        await eventually(lambda: len(sent) == 2)
+        for ticket in slot.outstanding.values():
+            ticket.made_at = 0.0
+        other: dict[str, Any] = {"size": (128, 128)}
+        tasks += [asyncio.create_task(engine(a_job(f"other-{n}", **other))) for n in range(2)]
+        await eventually(lambda: len(sent) == 4)
+        # The head's key has its batch; one behind it has not, and gets one.
+        tasks += [asyncio.create_task(engine(a_job(f"late-{n}", **other))) for n in range(2)]
+        tasks.append(asyncio.create_task(engine(a_job("third", size=(96, 96)))))
+        await eventually(lambda: "third" in sent)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        slot.outstanding.clear()
+
+    with_engine(scenario)

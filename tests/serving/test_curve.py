@@ -236,7 +236,7 @@ def test_a_kind_never_seen_costs_what_its_units_cost_elsewhere() -> None:
 def test_asking_for_a_curve_is_not_learning_its_cost() -> None:
     curves = Curves()
     curves.learn("small", 1, 2.0, 100.0)
-    curves.of("large").lower(4)
+    curves.lower("large", 4)
 
     assert curves.seconds("large", 1, 400.0, 8) == pytest.approx(8)
 
@@ -275,7 +275,10 @@ def test_the_kinds_least_used_are_forgotten() -> None:
         curves.learn(key, 2, 1.0, 1.0)
     curves.learn(0, 2, 1.0, 1.0)
 
-    curves.of("one more")
+    for asked in range(100):
+        curves.of(f"only asked about {asked}")
+    assert curves.of(1).largest == 2
+    curves.learn("one more", 2, 1.0, 1.0)
 
     assert curves.of(0).largest == 2
     assert curves.of(2).largest == 2
@@ -312,3 +315,23 @@ def test_a_slow_first_batch_is_not_believed_for_ever() -> None:
         curve.add(cap, 1 + 0.1 * cap)
         caps.append(curve.cap(16))
     assert caps[-1] >= 8
+
+
+def test_a_kind_that_was_only_asked_about_is_bounded_by_what_its_units_cost() -> None:
+    curves = Curves()
+    curves.learn("small", 1, 0.01, 1.0)
+    before = curves.at_most("large", 6400.0)
+    curves.of("large")
+
+    assert before == curves.at_most("large", 6400.0) == pytest.approx(64)
+
+
+def test_what_batches_take_at_times_is_learned_soon_and_forgotten_slowly() -> None:
+    curve = line(1.0, 0.1)
+    assert curve.cautious() == pytest.approx(curve.coefficients())
+    for _ in range(5):
+        curve.add(8, 1.8 * 1.5)
+        curve.add(8, 1.8)
+    assert 0.2 < curve.doubt < 0.6
+    a, b = curve.coefficients()
+    assert curve.cautious() == pytest.approx((a * (1 + curve.doubt), b * (1 + curve.doubt)))

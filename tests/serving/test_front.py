@@ -20,6 +20,7 @@ from safelight.metrics.catalog import (
 )
 from safelight.metrics.spec import Metric
 from safelight.serving.app import Service
+from safelight.serving.front import _fit
 from safelight.serving.keys import hashed
 from safelight.telemetry.record import Record
 from tests.reading import series, value
@@ -260,3 +261,18 @@ def watch(service: Service, records: list[Record]) -> None:
         write(record)
 
     probe._sink = sink
+
+
+@pytest.mark.parametrize(
+    ("boxes", "expected"),
+    [
+        ([(64, 64)], (64, 48)),
+        ([(32, 999)], (32, 24)),
+        ([(4096, 4096), (512, 512)], (512, 384)),
+        ([(1, 1)], (1, 1)),
+    ],
+)
+def test_a_size_is_fitted_into_all_boxes_with_its_shape(
+    boxes: list[tuple[int, int]], expected: tuple[int, int]
+) -> None:
+    assert _fit((64, 48), *boxes) == expected

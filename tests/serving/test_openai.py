@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from safelight.metrics.catalog import DEVICE_SECONDS
+from safelight.stack.samples import photo
 from tests.serving.conftest import RealService, until
 from tests.serving.jobs import PICTURE
 
@@ -69,6 +70,9 @@ def test_an_image_can_be_had_by_its_address(speaking: openai.OpenAI) -> None:
         {"response_format": "gif"},
         {"extra_body": {"steps": 0}},
         {"extra_body": {"colour": "red"}},
+        {"size": "0x64"},
+        {"stream": True},
+        {"output_format": "jpeg"},
         {"mask": ("m.png", PICTURE, "image/png")},
     ],
     ids=str,
@@ -81,6 +85,29 @@ def test_bad_input_is_a_bad_request_error(speaking: openai.OpenAI, wrong: dict[s
     assert body["type"] == "invalid_request_error"
     assert body["code"]
     assert body["message"]
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [("auto", (64, 48)), ("32x32", (32, 24)), ("128x48", (64, 48)), ("96x4096", (96, 72))],
+)
+def test_an_edit_fits_into_the_size_that_was_asked_and_keeps_its_shape(
+    speaking: openai.OpenAI, size: Any, expected: tuple[int, int]
+) -> None:
+    answer = speaking.images.edit(
+        image=("p.jpg", photo(64, 48), "image/jpeg"), prompt="make him old", size=size, **FAST
+    )
+    assert answer.data is not None
+    assert pictured(answer.data[0].b64_json).size == expected
+
+
+def test_what_is_null_is_as_if_it_were_not_sent(service: RealService) -> None:
+    sent = {
+        "image": base64.b64encode(PICTURE).decode(), "prompt": "make him old", "n": None,
+        "response_format": None, "size": None, "stream": None,
+    }  # fmt: skip
+    answer = httpx.post(f"{service.url}/v1/images/edits", json=sent)
+    assert answer.status_code == 200, answer.text
 
 
 def test_a_model_that_edits_generates_nothing(speaking: openai.OpenAI) -> None:

@@ -196,6 +196,36 @@ def test_a_worker_that_never_loads_is_given_up_after_ever_longer_rests(
     assert all(worker.ended for worker in workers)
 
 
+def test_a_worker_that_never_loads_ends_no_service_that_another_serves(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def start(order: Any, hear: Callable[[Message | None], None], _threads: int) -> Scripted:
+        healthy = order["model"]["device"] == "cpu"
+        asyncio.get_running_loop().call_soon(hear, LOADED if healthy else None)
+        return Scripted(hear)
+
+    monkeypatch.setattr(WorkerProcess, "start", start)
+    rests: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        rests.append(seconds)
+        await asyncio.sleep(0)
+
+    async def scenario() -> None:
+        pool = Pool(
+            load(devices="cpu,cuda:1", restart_limit=2), meter := Meter("tests"), sleep=sleep
+        )
+        keeper = pool.start()
+        await eventually(lambda: len(rests) > 20)
+        assert not keeper.done()
+        assert value(meter, WORKERS_READY) == 1
+        assert max(rests) == 30
+        await pool.stop()
+        assert value(meter, WORKER_RESTARTS, reason="died") == 0
+
+    asyncio.run(asyncio.wait_for(scenario(), 30))
+
+
 def test_a_worker_that_dies_young_again_and_again_rests_ever_longer(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

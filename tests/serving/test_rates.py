@@ -170,3 +170,11 @@ def test_over_any_time_no_more_pass_than_the_burst_and_what_came_since(
     passed = asyncio.run(asking())
 
     assert passed <= max(1.0, per_minute / 6) + clock.now * per_minute / 60 + 1e-6
+
+
+def test_a_request_for_several_images_is_one_request() -> None:
+    handle = limited(6, FakeClock(0.0))
+    run(handle, a_job(owner="me"))
+    for place in range(1, 10):
+        run(handle, a_job(owner="me", place=place))
+    assert not passes(handle)

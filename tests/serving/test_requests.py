@@ -1,5 +1,7 @@
 """The requests under way."""
 
+import asyncio
+
 import pytest
 
 from safelight.errors import Cancelled, InvalidParameter, SafelightError, Stopping, UnknownRequest
@@ -115,3 +117,25 @@ def test_an_id_in_use_is_not_given_twice() -> None:
             raise AssertionError("it must not be opened")
         assert "one" in requests
     assert "one" not in requests
+
+
+def test_once_all_are_stopped_nothing_that_was_still_on_its_way_begins() -> None:
+    requests = Requests()
+    requests.end()
+
+    with pytest.raises(Stopping), requests.open("a", jobs("a")):
+        pytest.fail("it began")
+
+
+def test_a_request_that_is_still_on_its_way_is_waited_for() -> None:
+    requests, mine = Requests(), jobs("a")
+
+    async def scenario() -> None:
+        asked = asyncio.create_task(requests.expect("a", "me"))
+        await asyncio.sleep(0)
+        with requests.open("a", mine):
+            assert await asked == mine
+        with pytest.raises(UnknownRequest):
+            await requests.expect("never", "me")
+
+    asyncio.run(scenario())

@@ -169,3 +169,52 @@ def test_while_the_model_waits_for_callers_somebody_listens_to_them() -> None:
 
     assert batch is not None
     assert (ids(batch.jobs), heard) == (["a", "b", "c"], ["listened"])
+
+
+def test_while_a_job_is_prepared_elsewhere_the_reader_keeps_listening() -> None:
+    stage = Stage(clock=FakeClock(0.0))
+    batches: list[list[str] | None] = []
+    taking = threading.Thread(target=lambda: batches.append(taken(stage)))
+    stage.prepare()
+    taking.start()
+    while not stage._waited_for:
+        threading.Event().wait(0.001)
+
+    stage.put([ready("small")], by_reader=True)  # it would give the lead to a model that waits
+    taking.join(WAIT_SECONDS)
+
+    assert batches == [["small"]]
+    assert not stage.model_leads()  # or it would sleep, and nothing would wake it
+    with stage.preparing():
+        stage.put([ready("large")])
+    assert taken(stage) == ["large"]
+    assert not stage.model_leads()  # the reader has the lead, until it finds the model waiting
+
+
+def test_a_job_that_cannot_be_prepared_holds_nobody_up() -> None:
+    stage = Stage()
+    stage.prepare()
+    with pytest.raises(ValueError, match="damaged"), stage.preparing():
+        raise ValueError("damaged")
+    stage.lead(reader=False)
+    assert stage.model_leads()
+
+
+@pytest.mark.parametrize(
+    ("head", "seconds"),
+    [({"due": 1e9}, 0.3), ({"due": 2.05}, 0.05), ({"due": 1e9, "alone": True}, 0.0)],
+)
+def test_nobody_is_waited_for_at_the_cost_of_one_who_is_here(
+    head: dict[str, Any], seconds: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = FakeClock(0.0)
+    stage = Stage(clock=clock)
+    stage.pace.made(2, 2.0)
+
+    def wait(timeout: float) -> None:
+        clock.now += timeout
+
+    monkeypatch.setattr(stage._changed, "wait", wait)
+    stage.put([ready("a", cost=(2.0, 0.0), **head)])
+    assert taken(stage) == ["a"]
+    assert clock.now == pytest.approx(seconds)

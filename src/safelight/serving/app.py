@@ -6,6 +6,7 @@ import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from importlib.metadata import version
+from math import ceil
 from platform import python_version
 from types import FrameType
 
@@ -114,7 +115,7 @@ class Service:
             proxy_headers=False,
             # Not uvloop: it gathers writes until all else that is due is done; workers would wait.
             loop="asyncio",
-            timeout_graceful_shutdown=int(settings.grace_seconds) or None,
+            timeout_graceful_shutdown=max(1, ceil(settings.grace_seconds)),
         )
         self._server = _Server(config, self.drain)
         log.info(

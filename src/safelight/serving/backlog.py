@@ -2,16 +2,17 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from typing import Any
 
 from safelight.serving.ticket import Ticket
 
 Key = tuple[Any, ...]
+_FEW = 16  # withdrawn tickets of a key that may lie about
 
 
 class Backlog:
-    """Waiting tickets: a heap for each key; those withdrawn are passed over at their turn."""
+    """Waiting tickets: a heap for each key; those withdrawn are passed over, or swept out."""
 
     def __init__(self) -> None:
         self._heaps: dict[Key, list[Ticket]] = {}
@@ -28,19 +29,23 @@ class Backlog:
         self._count(ticket, 1)
 
     def remove(self, ticket: Ticket) -> None:
-        """Take a waiting ticket out."""
+        """Take a waiting ticket out; its image is not kept until its turn would have come."""
         ticket.gone = True
         self._count(ticket, -1)
+        heap = self._heaps[ticket.key]
+        if len(heap) > 2 * self.waiting(ticket.key) + _FEW:
+            heap[:] = [other for other in heap if not other.gone]
+            heapify(heap)
 
-    def head(self) -> Ticket | None:
-        """Return the most urgent ticket."""
+    def heads(self) -> list[Ticket]:
+        """Return the most urgent ticket of each key, the most urgent first."""
         for key in list(self._heaps):
             heap = self._heaps[key]
             while heap and heap[0].gone:
                 heappop(heap)
             if not heap:
                 del self._heaps[key]
-        return min((heap[0] for heap in self._heaps.values()), default=None)
+        return sorted(heap[0] for heap in self._heaps.values())
 
     def take(self, key: Key, most: int) -> list[Ticket]:
         """Take the most urgent tickets of a key out, at most so many."""

@@ -126,13 +126,8 @@ class Batching:
 
     def _give(self) -> None:
         self._scheduled = False
-        while len(self._backlog) and (slot := self._pool.freest()):
-            head = self._backlog.head()
-            assert head is not None
-            cap = self.curves.of(head.key).cap(self._limit())
-            room = 2 * cap - len(slot.outstanding)  # a batch in the model, and the next
-            if room <= 0:
-                break
+        while (slot := self._pool.freest()) and (given := self._next(slot)):
+            head, cap, room = given
             tickets = self._backlog.take(head.key, self._fair(head, room))
             now = asyncio.get_running_loop().time()
             for ticket in tickets:
@@ -142,6 +137,20 @@ class Batching:
             for ticket in tickets:
                 if ticket.job.progress.listeners:
                     slot.follow(ticket)
+
+    def _next(self, slot: Slot) -> tuple[Ticket, int, int] | None:
+        """Return the most urgent ticket of which a worker can have more, its key's cap, and room.
+
+        A worker has a batch in its model and the next, and of any key the next, so that none is
+        kept from being chosen; what is made already takes no room.
+        """
+        hands = Counter(t.key for t in slot.outstanding.values() if t.made_at is None)
+        for head in self._backlog.heads():
+            cap = self.curves.of(head.key).cap(self._limit())
+            room = max(2 * cap - hands.total(), cap - hands[head.key])
+            if room > 0:
+                return head, cap, room
+        return None
 
     def _fair(self, head: Ticket, room: int) -> int:
         """Return how many of a key one worker gets, so that none is left idle."""
@@ -195,10 +204,9 @@ class Batching:
         if not tickets:
             return
         key, units = tickets[0].key, tickets[0].job.units
-        curve = self.curves.of(key)
         self._meter.observe(BATCH_SIZE, str(ran["stop_reason"]), value=n)
         if ran.get("fits"):
-            curve.lower(int(ran["fits"]))  # type: ignore[call-overload]
+            self.curves.lower(key, int(ran["fits"]))  # type: ignore[call-overload]
             self._ledger.enter("retry", seconds)
         else:
             for ticket in tickets:
@@ -207,6 +215,7 @@ class Batching:
         if ran["whole"]:
             self.curves.learn(key, n, seconds, units)
             self.batch_seconds += 0.2 * (seconds - self.batch_seconds)
+        curve = self.curves.of(key)
         cap = curve.cap(self._limit())
         self._meter.set(BATCH_LIMIT, value=cap)
         self._meter.set(BATCH_SPEEDUP, value=curve.speedup(cap))

@@ -185,8 +185,10 @@ def _parse_form(content_type: str, body: bytes) -> Fields:
 
     def on_file(file: Any) -> None:
         if file.field_name not in (b"image", b"image[]"):
+            name = file.field_name.decode(errors="replace")[:40]
             raise MalformedBody(
-                "The form has an unknown file; send one file, in the field `image`."
+                f"The form has the file {name!r}; send one file, in the field `image`. (A mask is "
+                "not supported: describe the change in words.)"
             )
         file.file_object.seek(0)
         images.append(file.file_object.read())

@@ -54,7 +54,8 @@ def choose(
     `limit` tells how many of those that could be made together are taken.
     """
     late = _late(prepared, now)
-    waiting = sorted((job for job in prepared if job not in late), key=lambda job: job.urgency)
+    gone = {job.id for job in late}
+    waiting = sorted((job for job in prepared if job.id not in gone), key=lambda job: job.urgency)
     if not waiting:
         return Batch([], "queue_empty", late)
     head = waiting[0]
@@ -92,7 +93,9 @@ def _in_time(jobs: list[Prepared], most: int, cost: Cost, now: float) -> list[Pr
     if len(first) == min(len(jobs), most):
         return first
     alike = sum(job.rank == jobs[0].rank for job in jobs)  # they give way to their like only
-    gone = max(range(alike), key=lambda number: _served(jobs[number:], most, cost, now))
+    # Few numbers are tried: with all of them, hundreds of jobs would take a device's time.
+    numbers = [0, *(2**power for power in range(alike.bit_length()) if 2**power < alike)]
+    gone = max(numbers, key=lambda number: _served(jobs[number:], most, cost, now))
     return _batch(jobs[gone:], most, cost, now)
 
 

@@ -121,30 +121,32 @@ class Curves:
         self._slowest = 0.0
 
     def of(self, key: Hashable) -> Curve:
-        """Return a kind's curve."""
-        curve = self._curves.get(key)
-        if curve is None:
-            curve = self._curves[key] = Curve()
-            if len(self._curves) > _MOST_KEYS:
-                self._curves.popitem(last=False)
-        return curve
+        """Return a kind's curve; that of a kind never seen is kept once something is learned."""
+        return self._curves.get(key) or Curve()
 
     def learn(self, key: Hashable, n: int, seconds: float, units: float) -> None:
         """Learn that n jobs of a kind, each of so many units, took so long."""
-        self.of(key).add(n, seconds)
+        self._kept(key).add(n, seconds)
         self._curves.move_to_end(key)
         self._slowest = max(curve.seconds(1) for curve in self._curves.values() if curve.largest)
         rate = seconds / (n * units)
         last = self._seconds_per_unit
         self._seconds_per_unit = rate if last == 0 else last + 0.2 * (rate - last)
 
+    def lower(self, key: Hashable, limit: int) -> None:
+        """Learn that more than `limit` jobs of a kind did not fit into memory at once."""
+        self._kept(key).lower(limit)
+
+    def _kept(self, key: Hashable) -> Curve:
+        if key not in self._curves and len(self._curves) >= _MOST_KEYS:
+            self._curves.popitem(last=False)
+        return self._curves.setdefault(key, Curve())
+
     def at_most(self, key: Hashable, units: float) -> float:
         """Return the time of the slowest kind of request, made alone."""
-        return (
-            self._slowest
-            if key in self._curves
-            else max(self._slowest, units * self._seconds_per_unit)
-        )
+        curve = self._curves.get(key)
+        known = curve is not None and curve.largest > 0
+        return self._slowest if known else max(self._slowest, units * self._seconds_per_unit)
 
     def seconds(self, key: Hashable, n: int, units: float, most: int) -> float:
         """Return the predicted time of n jobs of a kind, in batches as large as pays.

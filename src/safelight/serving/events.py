@@ -26,7 +26,7 @@ def add_requests(api: FastAPI, front: Front) -> None:
         summary="Follow a request: its place in the queue, steps, previews (server-sent events).",
     )  # fmt: skip
     async def events(request_id: str, request: Request) -> StreamingResponse:
-        jobs = front.requests.find(request_id, front.owner(request))
+        jobs = await front.requests.expect(request_id, front.owner(request))
         headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
         return StreamingResponse(follow(jobs[0]), media_type="text/event-stream", headers=headers)
 

@@ -58,6 +58,8 @@ class Route:
     split: Callable[[Mapping[str, Any]], tuple[dict[str, Any], int]]
     task: str
     path: str
+    box: Callable[[Mapping[str, Any]], tuple[int, int] | None] = lambda _fields: None
+    """What a result must fit into, where that is asked for."""
 
 
 class Front:
@@ -94,19 +96,19 @@ class Front:
         self._in_flight.inc()
         try:
             owner = self._admit(request)
-            timeout = self._timeout(request)
+            timeout, priority = self._timeout(request), _priority(request)
             with exchange.timeline.stage("receive"):
-                body = await self._receive(request, started + timeout)
+                body = await self._receive(request, started, timeout)
             with exchange.timeline.stage("validate"):
                 image, fields = await route.parse(request, body)
                 own, number = route.split(fields)
                 parameters = self._check(route, own)
                 # Before the image is looked at: a bad one counts as a failure of its type.
                 exchange.instruction_type = self._type(parameters)
-                size = self._size(parameters, image)
+                size = self._size(parameters, image, route.box(fields))
             job = Job(
                 exchange.id, image, size, parameters, _seed(parameters), started + timeout,
-                exchange, timeout, _priority(request), owner,
+                exchange, timeout, priority, owner,
             )  # fmt: skip
             exchange.seed = job.seed
             jobs = [job, *(_sibling(job, place) for place in range(1, number))]
@@ -152,12 +154,12 @@ class Front:
             )
         return seconds
 
-    async def _receive(self, request: Request, deadline: float) -> bytes:
+    async def _receive(self, request: Request, started: float, seconds: float) -> bytes:
         try:
-            async with asyncio.timeout_at(deadline):
+            async with asyncio.timeout_at(started + seconds):
                 return await read_body(request, self.settings.body_limit_bytes)
         except TimeoutError:
-            raise Timeout(self.settings.request_timeout_seconds) from None
+            raise Timeout(seconds) from None
 
     def _check(self, route: Route, fields: Mapping[str, Any]) -> Parameters:
         served = self._task()
@@ -176,12 +178,15 @@ class Front:
         )
         return self._classify(asked)
 
-    def _size(self, parameters: Parameters, image: bytes) -> tuple[int, int]:
+    def _size(
+        self, parameters: Parameters, image: bytes, box: tuple[int, int] | None
+    ) -> tuple[int, int]:
         if isinstance(parameters, GenerateParameters):
             return parameters.width, parameters.height
         if isinstance(parameters, PredictParameters):
             return self._bound  # the worker measures: the size decides nothing here
-        return measure_image(image, self.settings)
+        size = measure_image(image, self.settings)
+        return _fit(size, box, self._bound) if box else size
 
     async def _run(self, request: Request, jobs: Sequence[Job]) -> list[Outcome]:
         """Have the jobs done; they are stopped if their caller leaves."""
@@ -233,6 +238,13 @@ class _Departure:
 PATHS = {"edit": "/api/edit", "generate": "/generate", "predict": "/predict"}
 
 
+def _fit(size: tuple[int, int], *boxes: tuple[int, int]) -> tuple[int, int]:
+    """Return the largest size of the same shape that fits into all boxes."""
+    width, height = size
+    scale = min(side / own for box in boxes for side, own in zip(box, size, strict=True))
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
 def _seed(parameters: Parameters) -> int:
     asked = None if isinstance(parameters, PredictParameters) else parameters.seed
     return secrets.randbelow(2**32) if asked is None else asked
@@ -249,6 +261,6 @@ def _sibling(job: Job, place: int) -> Job:
     """Return another job of the same request, with a seed and an account of its own."""
     exchange = Exchange(Timeline(), instruction_type=job.exchange.instruction_type)
     return replace(
-        job, id=f"{job.id}-{place}", seed=(job.seed + place) % 2**32, exchange=exchange,
-        progress=type(job.progress)(), control=type(job.control)(),
+        job, id=f"{job.id}-{place}", place=place, seed=(job.seed + place) % 2**32,
+        exchange=exchange, progress=type(job.progress)(), control=type(job.control)(),
     )  # fmt: skip

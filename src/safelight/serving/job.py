@@ -109,7 +109,10 @@ class Control:
 # Not frozen, though nobody changes one: a frozen one takes three times as long to make.
 @dataclass(slots=True, eq=False)
 class Job:
-    """One request to the model; `deadline` is on the event loop's clock, in seconds."""
+    """One request to the model; `deadline` is on the event loop's clock, in seconds.
+
+    Of a request for several images, `place` counts its jobs.
+    """
 
     id: str
     image: bytes
@@ -122,6 +125,7 @@ class Job:
     priority: Priority = "normal"
     owner: str = ""
     alone: bool = False
+    place: int = 0
     degraded: tuple[str, ...] = ()
     progress: Progress = field(default_factory=Progress)
     control: Control = field(default_factory=Control)

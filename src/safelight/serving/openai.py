@@ -26,9 +26,10 @@ OPENAI_PATHS = (EDITS, GENERATIONS)
 _MOST_IMAGES = 10
 _WITHOUT_EFFECT = frozenset({
     "model", "user", "quality", "style", "background", "moderation", "input_fidelity",
-    "output_compression", "output_format", "partial_images", "stream",
+    "output_compression", "partial_images",
 })  # fmt: skip
-_UNSUPPORTED = ("mask",)
+_TAKEN = ("prompt", "instruction", "n", "size", "response_format", "stream", "output_format")
+_TRUE = (True, "true", "True", "1")
 # Ours, from the client's extra_body.
 _OWN = ("steps", "guidance_scale", "image_guidance_scale", "negative_prompt", "seed")
 _STATUS = {413: 400, 415: 400, 422: 400}  # OpenAI says 400 of all that is wrong in a request
@@ -38,7 +39,7 @@ def add_openai(api: FastAPI, front: Front) -> None:
     """Add the OpenAI-compatible routes."""
     shelf = Shelf()
     answer = _answers(shelf)
-    edits = Route(EditParameters, parse_image, answer, _split_edit, "edit", EDITS)
+    edits = Route(EditParameters, parse_image, answer, _split_edit, "edit", EDITS, _size)
     made = Route(
         GenerateParameters, parse_fields, answer, _split_generation, "generate", GENERATIONS
     )
@@ -80,26 +81,24 @@ def as_openai(error: SafelightError) -> Response:
 def _split_edit(fields: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
     own, number = _split(fields)
     own["instruction"] = own.pop("prompt", fields.get("instruction", ""))
-    size = fields.get("size")
-    if size not in (None, "", "auto"):
-        _sides(str(size))  # checked, and answered with the size of the image that was sent
     return own, number
 
 
 def _split_generation(fields: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
     own, number = _split(fields)
-    size = fields.get("size")
-    if size not in (None, "", "auto"):
-        own["width"], own["height"] = _sides(str(size))
+    if (size := _size(fields)) is not None:
+        own["width"], own["height"] = size
     return own, number
 
 
 def _split(fields: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
     """Return our own parameters, and how many images are wanted. Raises InvalidParameter."""
-    known = {"prompt", "instruction", "n", "size", "response_format", *_OWN, *_WITHOUT_EFFECT}
-    for name in _UNSUPPORTED:
-        if fields.get(name):
-            raise InvalidParameter(f"{name} is not supported; describe the change in the prompt.")
+    known = {*_TAKEN, *_OWN, *_WITHOUT_EFFECT}
+    fields = {name: value for name, value in fields.items() if value is not None}
+    if fields.get("stream") in _TRUE:
+        raise InvalidParameter("stream is not supported; follow GET /v1/requests/{id}/events.")
+    if fields.get("output_format", "png") != "png":
+        raise InvalidParameter("output_format must be png.")
     strange = [name for name in fields if name not in known]
     if strange:
         raise InvalidParameter(f"{strange[0][:60]} is no parameter of this route.")
@@ -119,9 +118,13 @@ def _count(wanted: Any) -> int:
     return number
 
 
-def _sides(size: str) -> tuple[int, int]:
+def _size(fields: Mapping[str, Any]) -> tuple[int, int] | None:
+    size = str(fields.get("size") or "auto")
+    if size == "auto":
+        return None
     width, _, height = size.partition("x")
-    if not (width.isdecimal() and height.isdecimal()) or len(size) > 11:
+    sides = width.isdecimal() and height.isdecimal() and len(size) <= 11
+    if not sides or not int(width) or not int(height):
         raise InvalidParameter("size must look like 1024x1024, or be auto.")
     return int(width), int(height)
 

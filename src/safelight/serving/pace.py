@@ -15,7 +15,7 @@ from safelight.serving.mean import wary
 _STARVING = 0.1  # of a batch's time spent idling, as a mean, from which batches are halved
 _LINGER = 0.15  # of what a batch costs whatever its size, and how often it must save that cost
 _SHORTEST_LINGER_SECONDS = 0.001
-_LEARN = 0.3  # how much the last wait counts: one in vain is forgiven, five are not
+_LEARN = 0.3  # how much the last wait counts: one in vain is forgiven, six in a row are not
 _LOOK_AGAIN = 8  # batches, where they did not come
 _PAUSE = 3.0  # times a batch's own: one longer means that nobody asked
 

@@ -117,6 +117,7 @@ class Pool:
             for task in done:
                 task.result()
         finally:
+            self._stopping = True  # those that are ended now are not lost
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -126,6 +127,10 @@ class Pool:
     def ready_now(self) -> int:
         """Return how many workers can serve now."""
         return sum(slot.ready for slot in self.slots)
+
+    def none_left(self) -> bool:
+        """Tell whether every worker was tried in vain too often: then the service is of no use."""
+        return all(slot.given_up for slot in self.slots)
 
     def loaded(self, slot: Slot, message: Message) -> None:
         """Hear that a worker has loaded the model."""

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from safelight.serving.protocol import Frames, Kind, Message, ProtocolError, encode
 from safelight.settings import program_environment
 
+_MOST_PIECES = 1000  # what one call to the kernel takes, nearly (IOV_MAX)
 Hear = Callable[[Message | None], None]
 
 _DEFAULTS = {
@@ -67,10 +68,10 @@ def write_now(sock: socket.socket, transport: Any, pieces: list[bytes]) -> None:
         transport.writelines(pieces)
         return
     try:
-        sent = sock.sendmsg(pieces, (), socket.MSG_DONTWAIT)
+        sent = sock.sendmsg(pieces[:_MOST_PIECES], (), socket.MSG_DONTWAIT)
     except BlockingIOError:  # it is full
         sent = 0
-    except OSError:  # the other end is gone; what it said last is still to be read
+    except ConnectionError:  # the other end is gone; what it said last is still to be read
         return
     for piece in pieces:
         if sent < len(piece):

@@ -16,11 +16,13 @@ _BURST_SECONDS = 10.0
 def rates(
     handle: Handler, *, per_minute: float, meter: Meter, clock: Callable[[], float] = monotonic
 ) -> Handler:
-    """Refuse a caller's job beyond so many a minute; ten seconds' worth may come at once."""
+    """Refuse a caller's requests beyond so many a minute; ten seconds' worth may come at once."""
     most = max(1.0, per_minute * _BURST_SECONDS / 60)
     buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()  # tokens, and when
 
     async def limited(job: Job) -> Outcome:
+        if job.place:  # of a request that was let in
+            return await handle(job)
         now = clock()
         tokens, then = buckets.get(job.owner, (most, now))
         tokens = min(most, tokens + (now - then) * per_minute / 60)

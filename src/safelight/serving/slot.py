@@ -35,6 +35,9 @@ class Listener(Protocol):
     def lost(self, slot: "Slot", tickets: Sequence[Ticket], reason: str) -> None:
         """Hear that the worker is gone, and which jobs it had."""
 
+    def none_left(self) -> bool:
+        """Tell whether every worker was tried in vain too often."""
+
     def vram(self, slot: "Slot", message: Message) -> None:
         """Hear what the worker's allocator holds."""
 
@@ -76,6 +79,7 @@ class Slot:
         self._heard_at = self._moved_at = 0.0
         self.devices: set[str] = set()
         self.ready = False
+        self.given_up = False
         self.outstanding: dict[str, Ticket] = {}
         self.staged = 0
         self.started_at = 0.0
@@ -134,6 +138,7 @@ class Slot:
 
     def _load(self, message: Message) -> None:
         self.ready = self._was_ready = True
+        self.given_up = False
         self._listener.loaded(self, message)
 
     def _result(self, message: Message) -> None:
@@ -193,11 +198,14 @@ class Slot:
                     await carrier.stop()
             proven = self._served or _now() - began > _LONG_LIFE_SECONDS
             strikes = 1 if was and proven else strikes + 1
-            if not was and strikes > self._settings.restart_limit:
+            self.given_up = not was and strikes > self._settings.restart_limit
+            if self.given_up and self._listener.none_left():
                 raise Unusable(
                     f"The worker ended {strikes} times in a row while it loaded the model."
                 )
-            await self._rest(0.0 if was and strikes <= 1 else _FIRST_REST_SECONDS * 2**strikes)
+            await self._rest(
+                0.0 if was and strikes <= 1 else _FIRST_REST_SECONDS * 2 ** min(strikes, 9)
+            )
 
     async def _begin(self) -> Carrier:
         self._ended = asyncio.get_running_loop().create_future()

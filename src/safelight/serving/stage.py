@@ -5,7 +5,8 @@ to fill while the device idles.
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from time import monotonic
 
 from safelight.serving.choice import Batch, Prepared, choose
@@ -26,6 +27,7 @@ class Stage:
         self._closed = False
         self._waited_for = False
         self._reader_leads = True
+        self._preparing = 0  # elsewhere, by threads that wake nobody who listens
 
     def expect(self, job_id: str) -> None:
         """Know of a job before it is prepared, so that it can be cancelled."""
@@ -40,8 +42,24 @@ class Stage:
         """Add jobs that are ready; a reader that finds the model waiting gives it the lead."""
         with self._changed:
             self._jobs.update((job.id, job) for job in jobs)
-            if by_reader and self._waited_for:
+            if by_reader and self._waited_for and not self._preparing:
                 self._reader_leads = False
+            self._changed.notify_all()
+
+    @contextmanager
+    def preparing(self) -> Iterator[None]:
+        """Until the block ends, leave the listening to the reader: a job comes from elsewhere."""
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._preparing -= 1
+
+    def prepare(self) -> None:
+        """Announce that a job is about to be prepared by another thread, in `preparing`."""
+        with self._changed:
+            self._preparing += 1
+            self._reader_leads = True
             self._changed.notify_all()
 
     def cancel(self, job_id: str) -> Prepared | None:
@@ -70,7 +88,7 @@ class Stage:
     def model_leads(self) -> bool:
         """Tell whether the model's thread must listen itself, because it has nothing else to do."""
         with self._changed:
-            return not (self._reader_leads or self._jobs or self._closed)
+            return not (self._reader_leads or self._preparing or self._jobs or self._closed)
 
     def reader_may_listen(self) -> bool:
         """Wait until the reader leads; False once closed."""
@@ -99,14 +117,19 @@ class Stage:
 
     def _linger(self) -> None:
         """Wait awhile, where it pays, for callers who were just answered and may ask again."""
-        cost, cap = min((job.urgency, job.cost[0], job.cap) for job in self._jobs.values())[1:]
-        here = len(self._jobs)
-        wanted, seconds = min(cap, here + self.pace.last_number), self.pace.linger_seconds(cost)
-        if not seconds or here >= wanted:
+        head = min(self._jobs.values(), key=lambda job: job.urgency)
+        here, now = len(self._jobs), self.clock()
+        wanted = min(1 if head.alone else head.cap, here + self.pace.last_number)
+        # Never at the cost of one who is here already.
+        spare = min(job.due - now - sum(job.cost) for job in self._jobs.values())
+        if here >= wanted or spare <= 0:
+            return
+        seconds = min(self.pace.linger_seconds(head.cost[0]), spare)
+        if not seconds:
             return
         self._reader_leads = True  # or nobody would hear of those we wait for
         self._changed.notify_all()
-        end = self.clock() + seconds
+        end = now + seconds
         while len(self._jobs) < wanted and not self._closed and (left := end - self.clock()) > 0:
             self._changed.wait(left)
         self.pace.lingered(came=len(self._jobs) - here)

@@ -34,7 +34,7 @@ _SHORT_SECONDS = (
     0.005  # a batch that is done before anybody could make use of knowing that it began
 )
 _WAKEFUL_SECONDS = 0.002
-_LATE = "The deadline passed before the model began."
+_LATE = "It could not have been made before its deadline."
 
 
 class Worker:
@@ -99,7 +99,7 @@ class Worker:
             job = prepared(fields, self._number, self._stage.clock)
             self._stage.expect(job.id)
             if len(payload) >= _SMALL_BYTES:
-                self._stage.lead(reader=True)  # the model will wait for what others prepare
+                self._stage.prepare()
                 self._decoders.submit(self._decode_large, job, fields, payload)
             elif self._decode(job, fields, payload):
                 small.append(job)
@@ -107,8 +107,9 @@ class Worker:
             self._stage.put(small, by_reader=by_reader)
 
     def _decode_large(self, job: Prepared, fields: dict[str, Any], payload: bytes) -> None:
-        if self._decode(job, fields, payload):
-            self._stage.put([job])
+        with self._stage.preparing():
+            if self._decode(job, fields, payload):
+                self._stage.put([job])
 
     def _decode(self, job: Prepared, fields: dict[str, Any], payload: bytes) -> bool:
         job.timeline.mark("queue")
