@@ -1,14 +1,27 @@
 """Tiny real pipelines, and the calls that tests make of them: 64 x 64 pixels, few steps."""
 
+from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers import (
+    AutoencoderKL,
     EulerAncestralDiscreteScheduler,
+    FlowMatchEulerDiscreteScheduler,
     StableDiffusionPipeline,
     UNet2DConditionModel,
+    ZImagePipeline,
+    ZImageTransformer2DModel,
 )
 from PIL import Image
+from transformers import (
+    ConvNextImageProcessorPil,
+    Qwen2Tokenizer,
+    Qwen3Config,
+    Qwen3Model,
+    ResNetConfig,
+    ResNetForImageClassification,
+)
 
 from safelight.models.demo.build import build_edit
 
@@ -56,3 +69,45 @@ def draw(pipe: Any, prompt: Any = "a red hat", **changed: Any) -> Any:
     """Call a text-to-image pipeline as a user does."""
     asked = {"height": 64, "width": 64, "num_inference_steps": STEPS, **changed}
     return pipe(prompt, **asked)
+
+
+def z_image_pipeline(edit: Any) -> Any:
+    """Return Z-Image with weights drawn by chance; it borrows nothing but the letters."""
+    letters = [token for token in edit.tokenizer.get_vocab() if len(token) == 1]
+    tokenizer = Qwen2Tokenizer(
+        vocab={token: n for n, token in enumerate([*letters, "<|endoftext|>"])}, merges=[]
+    )
+    tokenizer.chat_template = "{{ messages[0].content }}"
+    encoder = Qwen3Config(
+        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=32, num_hidden_layers=2,
+        num_attention_heads=2, num_key_value_heads=2, head_dim=16,
+    )  # fmt: skip
+    pipe = ZImagePipeline(
+        vae=AutoencoderKL(
+            block_out_channels=(8, 8, 8, 8), down_block_types=("DownEncoderBlock2D",) * 4,
+            up_block_types=("UpDecoderBlock2D",) * 4, latent_channels=16, norm_num_groups=4,
+            shift_factor=0.0, scaling_factor=1.0,
+        ),
+        text_encoder=Qwen3Model(encoder),
+        tokenizer=tokenizer,
+        transformer=ZImageTransformer2DModel(
+            dim=32, n_layers=1, n_refiner_layers=1, n_heads=2, n_kv_heads=2, cap_feat_dim=32,
+            axes_dims=[4, 6, 6], axes_lens=[1024, 64, 64],
+        ),
+        scheduler=FlowMatchEulerDiscreteScheduler(),
+    )  # fmt: skip
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def classifier(folder: Path, *, several: bool) -> Path:
+    """Save a tiny image classifier into a folder, with how it reads pictures; return the folder."""
+    kind = "multi_label_classification" if several else "single_label_classification"
+    labels = dict(enumerate(("bird", "boat", "bridge")))
+    config = ResNetConfig(
+        embedding_size=8, hidden_sizes=[8, 8], depths=[1, 1], layer_type="basic",
+        problem_type=kind, id2label=labels, label2id={name: n for n, name in labels.items()},
+    )  # fmt: skip
+    ResNetForImageClassification(config).save_pretrained(folder)
+    ConvNextImageProcessorPil(size={"shortest_edge": 64}, crop_pct=1.0).save_pretrained(folder)
+    return folder

@@ -332,7 +332,7 @@ class ModelNotFound(Unusable):
     def __init__(self, model: str, why: str) -> None:
         super().__init__(
             f"The model {model!r} could not be loaded: {why} "
-            "Name a hub id, a local folder with model_index.json, or demo-edit."
+            "Name a hub id, a local folder with model_index.json or config.json, or demo-edit."
         )
 
 

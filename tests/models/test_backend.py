@@ -31,6 +31,6 @@ def test_importing_the_room_does_not_import_torch() -> None:
 def test_without_the_extra_the_sign_on_the_door_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setitem(sys.modules, "safelight.models.edit", None)
+    monkeypatch.setitem(sys.modules, "safelight.models.families", None)
     with pytest.raises(MissingExtra, match=r"pip install 'safelight\[models\]'"):
         load_backend(ModelOrder("demo-edit", "cpu", "float32", "/cache"))

@@ -19,10 +19,10 @@ def load_backend(order: ModelOrder) -> Backend:
         return _from_factory(order)
     try:
         # By name, so that importing this room does not mean importing torch.
-        edit = import_module("safelight.models.edit")
+        families = import_module("safelight.models.families")
     except ModuleNotFoundError as missing:
         raise MissingExtra("models", missing.name or "diffusers") from missing
-    backend: Backend = edit.load_edit(order)
+    backend: Backend = families.load(order)
     return backend
 
 

@@ -1,0 +1,85 @@
+"""The people of the painted world: what is known of a portrait before it is painted.
+
+Everything that an instruction can change is an attribute here, so that what became of an edit can
+be judged, and not only looked at.
+"""
+
+import random
+from dataclasses import dataclass, replace
+from typing import Literal
+
+Eyewear = Literal["none", "glasses", "sunglasses"]
+HairColour = Literal["black", "brown", "blond", "red"]
+Background = Literal["plain", "beach", "office", "forest", "city"]
+
+HAIR_COLOURS: tuple[HairColour, ...] = ("black", "brown", "blond", "red")
+BACKGROUNDS: tuple[Background, ...] = ("plain", "beach", "office", "forest", "city")
+EYEWEAR: tuple[Eyewear, ...] = ("none", "glasses", "sunglasses")
+SKINS = 6
+CLOTHES = 8
+SHADES = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Portrait:
+    """One person before a background; the numbers choose among colours and places."""
+
+    background: Background
+    hair: HairColour
+    long_hair: bool
+    old: bool
+    eyewear: Eyewear
+    beard: bool
+    hat: bool
+    smile: bool
+    skin: int
+    clothes: int
+    shade: int
+    seed: int
+    """Of what nobody asks about: where the face is, how wide, how the background is strewn."""
+
+    @property
+    def tags(self) -> frozenset[str]:
+        """Return what a picture of this person shows."""
+        person = {
+            "long hair": self.long_hair, "old": self.old, "glasses": self.eyewear == "glasses",
+            "sunglasses": self.eyewear == "sunglasses", "beard": self.beard, "hat": self.hat,
+            "smile": self.smile,
+        }  # fmt: skip
+        shown = {tag for tag, is_shown in person.items() if is_shown}
+        return frozenset(shown | {f"{self.hair_shown} hair", f"{self.background} background"})
+
+    @property
+    def hair_shown(self) -> str:
+        """Return the colour that the hair has in the picture: that of the old is grey."""
+        return "grey" if self.old else self.hair
+
+    def with_(self, **changes: object) -> "Portrait":
+        """Return the same person with some attributes changed."""
+        return replace(self, **changes)  # type: ignore[arg-type]
+
+
+TAGS = (
+    "long hair", "old", "glasses", "sunglasses", "beard", "hat", "smile",
+    *(f"{colour} hair" for colour in (*HAIR_COLOURS, "grey")),
+    *(f"{place} background" for place in BACKGROUNDS),
+)  # fmt: skip
+
+
+def draw(seed: int) -> Portrait:
+    """Return a person drawn by chance, the same for the same seed."""
+    chance = random.Random(seed)
+    return Portrait(
+        background=chance.choice(BACKGROUNDS),
+        hair=chance.choice(HAIR_COLOURS),
+        long_hair=chance.random() < 0.5,
+        old=chance.random() < 0.25,
+        eyewear=chance.choice(EYEWEAR),
+        beard=chance.random() < 0.35,
+        hat=chance.random() < 0.3,
+        smile=chance.random() < 0.5,
+        skin=chance.randrange(SKINS),
+        clothes=chance.randrange(CLOTHES),
+        shade=chance.randrange(SHADES),
+        seed=chance.randrange(2**32),
+    )

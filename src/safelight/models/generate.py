@@ -1,0 +1,32 @@
+"""Images from a prompt, with any text-to-image pipeline of diffusers, Z-Image's among them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from safelight.models.backend import Generation, OnStep, Picture, Task
+from safelight.models.diffusion import info_of, run
+
+
+class GenerateBackend:
+    """A loaded text-to-image pipeline. Not safe to call from two threads at once."""
+
+    task: Task = "generate"
+
+    def __init__(self, pipeline: Any, model: str) -> None:
+        self.pipeline = pipeline
+        self.info = info_of(pipeline, model)
+
+    def run(self, batch: Sequence[Generation], on_step: OnStep) -> list[Picture]:
+        """Return the images; all of the batch agree in size, steps and guidance."""
+        first = batch[0]
+        width, height = first.size
+        negative = [each.negative_prompt for each in batch]
+        arguments = {
+            "prompt": [each.prompt for each in batch],
+            "negative_prompt": negative if any(negative) else None,
+            "width": width,
+            "height": height,
+            "num_inference_steps": first.steps,
+            "guidance_scale": first.guidance_scale,
+        }
+        return run(self.pipeline, arguments, [each.seed for each in batch], on_step)

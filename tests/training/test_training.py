@@ -1,0 +1,77 @@
+"""The retraining of the demo models, for a short budget: losses fall, and what is written loads."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from diffusers import AutoencoderKL, UNet2DConditionModel, ZImageTransformer2DModel
+from safetensors.torch import load_file
+from transformers import AutoTokenizer, CLIPTextModel, Qwen3Model
+
+from safelight.models.backend import ModelOrder
+from safelight.models.load import load_backend
+from training import edit, generate, tagger, vae
+from training.loop import Training
+
+Train = Callable[..., tuple[float, float]]
+
+
+def trained(train: Train, folder: Path, *, steps: int, size: int) -> list[str]:
+    said: list[str] = []
+    first, last = train(folder, steps, size, said.append)
+    assert last < first
+    return said
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with an autoencoder that was trained for a moment."""
+    made = tmp_path_factory.mktemp("runs")
+    said = trained(vae.train, made, steps=10, size=32)
+    assert said[-2].startswith("step 10 of 10, loss ")
+    return made
+
+
+def test_the_autoencoder_is_written_and_loaded(folder: Path) -> None:
+    loaded = AutoencoderKL.from_pretrained(folder / "vae")
+    assert loaded.config.latent_channels == 16
+    weights = load_file(folder / "vae" / "diffusion_pytorch_model.safetensors")
+    assert {weight.dtype for weight in weights.values()} == {torch.float16}
+
+
+def test_the_editor_learns_from_painted_pairs(folder: Path) -> None:
+    trained(edit.train, folder, steps=10, size=48)
+    assert UNet2DConditionModel.from_pretrained(folder / "edit" / "unet").config.in_channels == 32
+    CLIPTextModel.from_pretrained(folder / "edit" / "text_encoder")
+    words = AutoTokenizer.from_pretrained(folder / "edit" / "tokenizer")
+    assert words.tokenize("make him old") == ["make</w>", "him</w>", "old</w>"]
+
+
+def test_the_generator_learns_from_captions(folder: Path) -> None:
+    trained(generate.train, folder, steps=10, size=48)
+    ZImageTransformer2DModel.from_pretrained(folder / "generate" / "transformer")
+    Qwen3Model.from_pretrained(folder / "generate" / "text_encoder")
+
+
+def test_the_tagger_is_served_like_any_other_classifier(folder: Path) -> None:
+    trained(tagger.train, folder, steps=20, size=64)
+    backend = load_backend(ModelOrder(str(folder / "recognize"), "cpu", "float32", "/nowhere"))
+    assert backend.task == "predict"
+
+
+def test_a_training_goes_on_where_it_was(tmp_path: Path) -> None:
+    def training(steps: int) -> Any:
+        torch.manual_seed(0)
+        modules = torch.nn.ModuleDict({"one": torch.nn.Linear(2, 1)})
+        return Training(modules, tmp_path / "one.pt", steps=steps, rate=0.1)
+
+    def loss(of: Any) -> Callable[[int], torch.Tensor]:
+        return lambda step: of.modules["one"](torch.ones(1, 2) * step).square().mean()
+
+    first = training(10)
+    first.run(loss(first), lambda said: None)
+    again = training(10)
+    assert again.done == 10
+    assert all(torch.equal(again.average[name], first.average[name]) for name in first.average)

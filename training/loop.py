@@ -1,0 +1,113 @@
+"""A training loop that tells how far it is, and goes on where it was cut off."""
+
+import argparse
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import torch
+from torch import nn
+
+_EVERY_SECONDS = 30
+
+Losses = tuple[float, float]
+
+
+class Training:
+    """Trains modules to make a loss small; checkpoints are written beside each other and moved.
+
+    The learning rate rises over the first hundredth of the steps and then falls to nothing along a
+    cosine; a mean of the weights over time is what is kept (`average`).
+    """
+
+    def __init__(
+        self,
+        modules: nn.ModuleDict,
+        checkpoint: Path,
+        *,
+        steps: int,
+        rate: float,
+        keep: float = 0.999,
+    ) -> None:
+        self.modules = modules
+        self.average = {
+            name: value.detach().clone() for name, value in modules.state_dict().items()
+        }
+        self._checkpoint = checkpoint
+        self._steps = steps
+        self._keep = keep
+        trained = [value for value in modules.parameters() if value.requires_grad]
+        self._optimizer = torch.optim.AdamW(trained, lr=rate, weight_decay=0.01)
+        self._schedule = torch.optim.lr_scheduler.OneCycleLR(
+            self._optimizer, max_lr=rate, total_steps=steps + 1, pct_start=0.03
+        )
+        self.done = 0
+        if checkpoint.exists():
+            self._resume()
+
+    def run(self, loss_of: Callable[[int], torch.Tensor], say: Callable[[str], None]) -> Losses:
+        """Train until all steps are done; return the mean losses of the first and last tenth."""
+        began = told = time.monotonic()
+        first = self.done
+        losses: list[float] = []
+        while self.done < self._steps:
+            loss = loss_of(self.done)
+            self._step(loss)
+            losses.append(loss.item())
+            if time.monotonic() - told > _EVERY_SECONDS or self.done == self._steps:
+                told = time.monotonic()
+                left = (told - began) / (self.done - first) * (self._steps - self.done)
+                loss_now = fmean(losses[-100:])
+                where = f"step {self.done} of {self._steps}"
+                say(f"{where}, loss {loss_now:.4f}, {left / 60:.0f} min left")
+                self._save()
+        tenth = max(1, len(losses) // 10)
+        return fmean(losses[:tenth] or [0.0]), fmean(losses[-tenth:] or [0.0])
+
+    def keep_average(self) -> None:
+        """Give the modules the mean of their weights over time."""
+        self.modules.load_state_dict(self.average)
+
+    def _step(self, loss: torch.Tensor) -> None:
+        self._optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self.modules.parameters(), 1.0)
+        self._optimizer.step()
+        self._schedule.step()
+        self.done += 1
+        keep = min(self._keep, self.done / (self.done + 10))
+        with torch.no_grad():
+            for name, value in self.modules.state_dict().items():
+                if value.is_floating_point():
+                    self.average[name].lerp_(value, 1 - keep)
+                else:
+                    self.average[name].copy_(value)
+
+    def _save(self) -> None:
+        state: dict[str, Any] = {
+            "done": self.done, "modules": self.modules.state_dict(), "average": self.average,
+            "optimizer": self._optimizer.state_dict(), "schedule": self._schedule.state_dict(),
+        }  # fmt: skip
+        draft = self._checkpoint.with_suffix(".part")
+        torch.save(state, draft)
+        draft.replace(self._checkpoint)
+
+    def _resume(self) -> None:
+        state = torch.load(self._checkpoint, weights_only=True)
+        self.done = state["done"]
+        self.modules.load_state_dict(state["modules"])
+        self.average = state["average"]
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._schedule.load_state_dict(state["schedule"])
+
+
+def main(train: Callable[..., Losses], what: str | None, steps: int) -> None:
+    """Train as the command line asks."""
+    parser = argparse.ArgumentParser(description=what)
+    parser.add_argument("--folder", type=Path, default=Path("training/runs"))
+    parser.add_argument("--steps", type=int, default=steps)
+    asked = parser.parse_args()
+    asked.folder.mkdir(parents=True, exist_ok=True)
+    train(asked.folder, asked.steps)

@@ -1,0 +1,67 @@
+"""Trains the tagger, on portraits that no other model saw: it is also what judges them.
+
+python -m training.tagger --steps 5000
+"""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional
+from transformers import ConvNextImageProcessorPil
+
+from safelight.models.demo.painter import SIDE
+from safelight.models.demo.portrait import TAGS, draw
+from training.anatomy import recogniser
+from training.loop import Losses, Training, main
+from training.pictures import centred, painted
+
+FIRST_SEED = 20_000_000
+PORTRAITS = 12_000
+STEPS = 5_000
+BATCH = 64
+
+
+def train(folder: Path, steps: int, size: int = PORTRAITS, say: Any = print) -> Losses:
+    """Train, and save the tagger; return the first and the last losses."""
+    torch.manual_seed(4)
+    say(f"painting {size} portraits")
+    people = [draw(FIRST_SEED + seed) for seed in range(size)]
+    pictures = painted(people)
+    wanted = torch.tensor([[float(tag in person.tags) for tag in TAGS] for person in people])
+    tagger = recogniser(TAGS)
+    modules = nn.ModuleDict({"tagger": tagger})
+    training = Training(modules, folder / "tagger.pt", steps=steps, rate=2e-3)
+
+    def loss_of(step: int) -> torch.Tensor:
+        chance = torch.Generator().manual_seed(step)
+        rows = torch.randint(size, (BATCH,), generator=chance)
+        seen = disturbed(centred(pictures[rows]), chance)
+        return functional.binary_cross_entropy_with_logits(tagger(seen).logits, wanted[rows])
+
+    losses = training.run(loss_of, say)
+    training.keep_average()
+    tagger.half().save_pretrained(folder / "recognize")
+    ConvNextImageProcessorPil(
+        size={"shortest_edge": SIDE}, crop_pct=1.0, image_mean=[0.5] * 3, image_std=[0.5] * 3
+    ).save_pretrained(folder / "recognize")
+    return losses
+
+
+def disturbed(pictures: torch.Tensor, chance: torch.Generator) -> torch.Tensor:
+    """Return pictures as others may bring them: blurred, noisy, darker, shifted."""
+
+    def share() -> torch.Tensor:
+        return torch.rand(len(pictures), 1, 1, 1, generator=chance)
+
+    edged = functional.pad(pictures, (1, 1, 1, 1), mode="replicate")
+    blurred = torch.lerp(pictures, functional.avg_pool2d(edged, 3, 1), share() * (share() < 0.5))
+    noise = 0.15 * share() * torch.randn(pictures.shape, generator=chance)
+    lit = blurred * (0.8 + 0.4 * share()) + noise
+    dy, dx = torch.randint(-2, 3, (2,), generator=chance).tolist()
+    return torch.roll(lit, (dy, dx), (2, 3))
+
+
+if __name__ == "__main__":
+    main(train, __doc__, STEPS)
