@@ -106,7 +106,7 @@ def test_a_model_that_cannot_be_loaded_ends_the_pool_with_the_reason(tmp_path: P
     async def scenario() -> None:
         pool = Pool(load(model=str(tmp_path)), Meter("tests"))
         try:
-            with pytest.raises(Unusable, match=r"no model_index\.json") as failed:
+            with pytest.raises(Unusable, match=r"neither a model_index\.json") as failed:
                 await pool.start()
             assert failed.value.exit_code == ModelNotFound.exit_code
         finally:
