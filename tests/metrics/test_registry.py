@@ -197,8 +197,8 @@ def test_the_whole_catalogue_stays_under_five_thousand_lines(meter: Meter) -> No
 
 def test_the_whole_catalogue_is_written_in_sixty_milliseconds(meter: Meter) -> None:
     populated(meter)
-    best = min(processor_seconds(meter.expose) for _ in range(15))
-    assert best <= 0.060 * slowness()
+    # The machine's mood changes within a second: each reading is held beside one of its own speed.
+    assert min(processor_seconds(meter.expose) / slowness() for _ in range(10)) <= 0.060
 
 
 # ── Totals kept elsewhere, zeros, forgetting ─────────────────────────────────────────────────────
