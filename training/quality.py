@@ -1,7 +1,7 @@
-"""What the demo models can do, on people whom none of them saw: `make demo-quality`.
+"""What the demo models can do, on people whom none of them saw.
 
 The tagger is the judge: it was trained apart, on other seeds. First it is judged itself, by what
-the painter knows.
+the painter knows. Nothing calls this yet: there are no trained weights to judge.
 """
 
 import random

@@ -21,7 +21,7 @@ def rates(
     buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()  # tokens, and when
 
     async def limited(job: Job) -> Outcome:
-        if job.place:  # of a request that was let in
+        if job.place:  # counted with the first; if that is refused, these are stopped with it
             return await handle(job)
         now = clock()
         tokens, then = buckets.get(job.owner, (most, now))
