@@ -71,11 +71,11 @@ def _real() -> Iterator[Figure]:
     from PIL import Image
 
     import safelight
-    from safelight.models.demo.build import build_edit
+    from safelight.models.backend import ModelOrder
+    from safelight.models.load import load_backend
 
-    pipeline: Any = build_edit()
-    pipeline.set_progress_bar_config(disable=True)
-    image = Image.effect_noise((128, 128), 50).convert("RGB")
+    pipeline: Any = load_backend(ModelOrder("demo-edit", "cpu")).pipeline
+    image = Image.effect_noise((64, 64), 50).convert("RGB")
 
     def run() -> float:
         started = perf_counter()

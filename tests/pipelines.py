@@ -23,7 +23,7 @@ from transformers import (
     ResNetForImageClassification,
 )
 
-from safelight.models.demo.build import build_edit
+from tests.untrained import build_edit
 
 STEPS = 3
 
@@ -31,7 +31,7 @@ torch.set_num_threads(1)  # on tiny tensors, threads that wait for each other co
 
 
 def edit_pipeline() -> Any:
-    """Return InstructPix2Pix as the demo builds it, but without its progress bar."""
+    """Return InstructPix2Pix with weights drawn by chance, without its progress bar."""
     pipe = build_edit()
     pipe.set_progress_bar_config(disable=True)
     return pipe

@@ -14,7 +14,7 @@ from safelight.settings import (
 )
 
 # Any text is a model or host until it is tried, and any path a path.
-FREE = {"model", "host", "taxonomy", "state_folder", "cache_folder"}
+FREE = {"model", "host", "taxonomy", "state_folder", "tags"}
 WRONG: dict[str, tuple[str, ...]] = {
     "namespace": ("", "Pix", "9lives", "a-b", "a__b", "a_", "x" * 41, "编辑"),
     "devices": ("", "gpu", "cuda:", "cuda:x", "CPU", "cpu,", "auto,cpu", "cpu;cpu"),
@@ -52,6 +52,9 @@ WRONG: dict[str, tuple[str, ...]] = {
     "hang_seconds": ("0", "3601"),
     "restart_limit": ("-1", "1001"),
     "log_format": ("", "xml"),
+    **dict.fromkeys(
+        ("compile", "attention_slicing", "vae_tiling", "allow_pickle", "warm_up"), ("", "perhaps")
+    ),
 }
 CASES = [(field, wrong) for field, values in WRONG.items() for wrong in values]
 

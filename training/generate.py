@@ -1,6 +1,6 @@
 """Trains Z-Image's transformer and its text encoder on painted portraits and their captions.
 
-python -m training.generate --steps 12000
+python -m training.generate --steps 4000
 """
 
 import random
@@ -15,13 +15,13 @@ from safelight.models.demo.portrait import draw
 from safelight.models.demo.wording import caption
 from training.anatomy import prompt_encoder, transformer
 from training.edit import encoded
-from training.loop import Losses, Training, main
+from training.loop import Losses, main, taught
 from training.pictures import painted
 from training.text import qwen_tokenizer
 
 FIRST_SEED = 10_000_000
 PORTRAITS = 16_000
-STEPS = 12_000
+STEPS = 4_000
 BATCH = 32
 _DROP = 0.1  # captions left out, so that guidance has something to compare
 _WORDINGS = 3  # captions of each portrait
@@ -73,15 +73,7 @@ def train(folder: Path, steps: int, size: int = PORTRAITS, say: Any = print) -> 
     torch.manual_seed(3)
     say(f"painting {size} portraits")
     vae = AutoencoderKL.from_pretrained(folder / "vae", dtype=torch.float32).eval()
-    course = Course(vae, size)
-    training = Training(course.modules, folder / "generate.pt", steps=steps, rate=6e-4)
-    losses = training.run(course.loss, say)
-    training.keep_average()
-    parts: dict[str, Any] = dict(course.modules.items())
-    for name, module in parts.items():
-        module.half().save_pretrained(folder / "generate" / name)
-    course.tokenizer.save_pretrained(folder / "generate" / "tokenizer")
-    return losses
+    return taught(Course(vae, size), "generate", folder, steps, say)
 
 
 def tokens(tokenizer: Any, sentences: list[str]) -> tuple[torch.Tensor, torch.Tensor]:

@@ -5,12 +5,14 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import nn
 
 _EVERY_SECONDS = 30
+_RATE = 6e-4
+_MEAN_OVER = 50  # the mean of the weights reaches back over a fiftieth of the steps
 
 Losses = tuple[float, float]
 
@@ -19,7 +21,7 @@ class Training:
     """Trains modules to make a loss small; checkpoints are written beside each other and moved.
 
     The learning rate rises over the first hundredth of the steps and then falls to nothing along a
-    cosine; a mean of the weights over time is what is kept (`average`).
+    cosine; a mean of the last weights is what is kept (`average`).
     """
 
     def __init__(
@@ -29,7 +31,6 @@ class Training:
         *,
         steps: int,
         rate: float,
-        keep: float = 0.999,
     ) -> None:
         self.modules = modules
         self.average = {
@@ -37,13 +38,10 @@ class Training:
         }
         self._checkpoint = checkpoint
         self._steps = steps
-        self._keep = keep
-        trained = [value for value in modules.parameters() if value.requires_grad]
-        self._optimizer = torch.optim.AdamW(trained, lr=rate, weight_decay=0.01)
-        self._schedule = torch.optim.lr_scheduler.OneCycleLR(
-            self._optimizer, max_lr=rate, total_steps=steps + 1, pct_start=0.03
-        )
+        self._keep = 1 - _MEAN_OVER / steps
+        self._rate = rate
         self.done = 0
+        self._begin()
         if checkpoint.exists():
             self._resume()
 
@@ -77,7 +75,7 @@ class Training:
         self._optimizer.step()
         self._schedule.step()
         self.done += 1
-        keep = min(self._keep, self.done / (self.done + 10))
+        keep = max(0.0, min(self._keep, self.done / (self.done + 10)))
         with torch.no_grad():
             for name, value in self.modules.state_dict().items():
                 if value.is_floating_point():
@@ -85,9 +83,18 @@ class Training:
                 else:
                     self.average[name].copy_(value)
 
+    def _begin(self) -> None:
+        """Begin a cycle of the learning rate over the steps that are left."""
+        trained = [value for value in self.modules.parameters() if value.requires_grad]
+        self._optimizer = torch.optim.AdamW(trained, lr=self._rate, weight_decay=0.01)
+        self._schedule = torch.optim.lr_scheduler.OneCycleLR(
+            self._optimizer, self._rate, total_steps=self._steps - self.done + 1, pct_start=0.03
+        )
+
     def _save(self) -> None:
         state: dict[str, Any] = {
-            "done": self.done, "modules": self.modules.state_dict(), "average": self.average,
+            "done": self.done, "steps": self._steps,
+            "modules": self.modules.state_dict(), "average": self.average,
             "optimizer": self._optimizer.state_dict(), "schedule": self._schedule.state_dict(),
         }  # fmt: skip
         draft = self._checkpoint.with_suffix(".part")
@@ -99,15 +106,44 @@ class Training:
         self.done = state["done"]
         self.modules.load_state_dict(state["modules"])
         self.average = state["average"]
+        if self.done < self._steps != state["steps"]:
+            self._begin()  # longer than was planned: what is added has a cycle of its own
+            return
         self._optimizer.load_state_dict(state["optimizer"])
         self._schedule.load_state_dict(state["schedule"])
 
 
-def main(train: Callable[..., Losses], what: str | None, steps: int) -> None:
-    """Train as the command line asks."""
+class Course(Protocol):
+    """What a pipeline's parts learn, and from what."""
+
+    modules: nn.ModuleDict
+    tokenizer: Any
+
+    def loss(self, step: int) -> torch.Tensor:
+        """Return what is to be made small, for the batch of a step."""
+
+
+def taught(
+    course: Course, name: str, folder: Path, steps: int, say: Callable[[str], None]
+) -> Losses:
+    """Train a pipeline's parts, and save them in half precision; return first and last losses."""
+    training = Training(course.modules, folder / f"{name}.pt", steps=steps, rate=_RATE)
+    losses = training.run(course.loss, say)
+    training.keep_average()
+    parts: dict[str, Any] = dict(course.modules.items())
+    for part, module in parts.items():
+        module.half().save_pretrained(folder / name / part)
+    course.tokenizer.save_pretrained(folder / name / "tokenizer")
+    return losses
+
+
+def main(train: Callable[..., Losses], what: str | None, steps: int, **flags: str) -> None:
+    """Train as the command line asks; `flags` are further ones, with their help."""
     parser = argparse.ArgumentParser(description=what)
     parser.add_argument("--folder", type=Path, default=Path("training/runs"))
     parser.add_argument("--steps", type=int, default=steps)
-    asked = parser.parse_args()
-    asked.folder.mkdir(parents=True, exist_ok=True)
-    train(asked.folder, asked.steps)
+    for flag, said in flags.items():
+        parser.add_argument(f"--{flag}", action="store_true", help=said)
+    asked = vars(parser.parse_args())
+    asked["folder"].mkdir(parents=True, exist_ok=True)
+    train(**asked)

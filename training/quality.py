@@ -1,32 +1,36 @@
 """What the demo models can do, on people whom none of them saw.
 
 The tagger is the judge: it was trained apart, on other seeds. First it is judged itself, by what
-the painter knows. Nothing calls this yet: there are no trained weights to judge.
+the painter knows.
 """
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-from PIL import Image
-from torch.nn import functional
+import numpy as np
+from skimage.metrics import structural_similarity
+from sklearn.metrics import average_precision_score
 
+from safelight.models.backend import Backend, Edit, Generation, Labels, Picture, Recognition, Work
 from safelight.models.demo.painter import SIDE, paint
 from safelight.models.demo.portrait import TAGS, Portrait, draw
-from safelight.models.demo.wording import EditKind, caption, pair_of
-from training.pictures import as_tensor, centred, painted
+from safelight.models.demo.wording import EditKind, Pair, caption, pair_of
 
 HELD_OUT = 50_000_000
+_GENERATED = 51_000_000
 _BATCH = 16
-_CHANGED = 12  # grey levels; and whatever is near it
-_NEAR = 9
+_CHANGED = 12  # grey levels; and whatever is nearer to it than this many pixels
+_NEAR = 4
+_WINDOW = 7  # Wang et al. 2004
+
+Pixels = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)
 class Edited:
-    """How well one kind of edit was made."""
+    """How well one kind of edit was made: shares of 0 to 1, and a structural similarity."""
 
     kind: str
     found: float
@@ -34,98 +38,102 @@ class Edited:
     alike: float
 
 
-def tags_of(tagger: Any, pictures: torch.Tensor) -> torch.Tensor:
-    """Return which tags the tagger sees, of shape (n, tags), bool."""
-    with torch.inference_mode():
-        return torch.cat([tagger(centred(part)).logits > 0 for part in torch.split(pictures, 64)])
-
-
-def true_tags(people: Sequence[Portrait]) -> torch.Tensor:
-    """Return which tags are true, of shape (n, tags), bool."""
-    return torch.tensor([[tag in person.tags for tag in TAGS] for person in people])
-
-
-def mean_average_precision(tagger: Any, number: int) -> float:
+def judge_tagger(tagger: Backend, number: int) -> float:
     """Return the mean over the tags of the average precision on held-out portraits."""
     people = [draw(HELD_OUT + seed) for seed in range(number)]
-    with torch.inference_mode():
-        scores = torch.cat([tagger(centred(p)).logits for p in torch.split(painted(people), 64)])
-    return (
-        torch.stack(
-            [_average_precision(scores[:, n], true) for n, true in enumerate(true_tags(people).T)]
-        )
-        .mean()
-        .item()
-    )
-
-
-def _average_precision(scores: torch.Tensor, true: torch.Tensor) -> torch.Tensor:
-    ranked = true[scores.argsort(descending=True)].float()
-    precision = ranked.cumsum(0) / torch.arange(1, len(ranked) + 1)
-    return (precision * ranked).sum() / ranked.sum()
+    scores = _scores(tagger, [_pixels(person) for person in people])
+    return float(average_precision_score(_true(people), scores, average="macro"))
 
 
 def judge_edit(
-    pipeline: Any, tagger: Any, kind: EditKind, number: int, **parameters: Any
-) -> tuple[Edited, list[tuple[str, Image.Image, Image.Image]]]:
-    """Return how well a kind of edit is made, and the pictures."""
+    editor: Backend, tagger: Backend, kind: EditKind, number: int
+) -> tuple[Edited, list[Pixels]]:
+    """Return how well a kind of edit is made with the editor's own defaults, and the pictures."""
     pairs = [pair_of(kind, HELD_OUT + seed) for seed in range(number)]
-    before = [paint(pair.before) for pair in pairs]
-    made: list[Image.Image] = []
-    for start in range(0, number, _BATCH):
-        some = slice(start, start + _BATCH)
-        made += pipeline(
-            prompt=[pair.instruction for pair in pairs[some]], image=before[some],
-            generator=[torch.Generator().manual_seed(seed) for seed in range(number)[some]],
-            **parameters,
-        ).images  # fmt: skip
-    seen = tags_of(tagger, as_tensor(made))
-    was, wanted = (true_tags([getattr(p, when) for p in pairs]) for when in ("before", "after"))
-    asked = was != wanted
-    right = seen == wanted
-    found = (right | ~asked).all(1).float().mean().item()
-    kept = right[~asked].float().mean().item()
-    alike = _alike_outside(as_tensor(before), as_tensor(made), painted(p.after for p in pairs))
-    sentences = [pair.instruction for pair in pairs]
-    return Edited(kind.name, found, kept, alike), list(zip(sentences, before, made, strict=True))
-
-
-def _alike_outside(before: torch.Tensor, made: torch.Tensor, after: torch.Tensor) -> float:
-    """Return the structural similarity where nothing was to change (Wang et al. 2004)."""
-    changed = ((before.float() - after.float()).abs().amax(1, keepdim=True) > _CHANGED).float()
-    near = functional.max_pool2d(changed, _NEAR, 1, _NEAR // 2)
-    outside = 1 - near
-    alike = _similarity(before.float().mean(1, keepdim=True), made.float().mean(1, keepdim=True))
-    return ((alike * outside).sum() / outside.sum().clamp(min=1)).item()
-
-
-def _similarity(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
-    def local(values: torch.Tensor) -> torch.Tensor:
-        return functional.avg_pool2d(functional.pad(values, (3, 3, 3, 3), mode="reflect"), 7, 1)
-
-    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
-    mean1, mean2 = local(one), local(other)
-    spread1, spread2 = local(one**2) - mean1**2, local(other**2) - mean2**2
-    both = local(one * other) - mean1 * mean2
-    return ((2 * mean1 * mean2 + c1) * (2 * both + c2)) / (
-        (mean1**2 + mean2**2 + c1) * (spread1 + spread2 + c2)
-    )
+    made = _made(editor, [_edit(editor, pair, seed) for seed, pair in enumerate(pairs)])
+    seen = _scores(tagger, made) > 0.5
+    was, wanted = _true([pair.before for pair in pairs]), _true([pair.after for pair in pairs])
+    asked, right = was != wanted, seen == wanted
+    alike = [_alike_outside(pair, picture) for pair, picture in zip(pairs, made, strict=True)]
+    found = (right | ~asked).all(1).mean()
+    kept = right[~asked].mean()
+    return Edited(kind.name, float(found), float(kept), float(np.mean(alike))), made
 
 
 def judge_generation(
-    pipeline: Any, tagger: Any, number: int, **parameters: Any
-) -> tuple[float, list[tuple[str, Image.Image]]]:
+    generator: Backend, tagger: Backend, number: int
+) -> tuple[float, list[Pixels]]:
     """Return the share of asked attributes that are found, and the pictures."""
-    people = [draw(HELD_OUT + 1_000_000 + seed) for seed in range(number)]
-    chance = random.Random(HELD_OUT)
-    said = [caption(person, chance) for person in people]
-    made: list[Image.Image] = []
-    for start in range(0, number, _BATCH):
-        some = slice(start, start + _BATCH)
-        made += pipeline(
-            prompt=said[some], width=SIDE, height=SIDE,
-            generator=[torch.Generator().manual_seed(seed) for seed in range(number)[some]],
-            **parameters,
-        ).images  # fmt: skip
-    seen, wanted = tags_of(tagger, as_tensor(made)), true_tags(people)
-    return seen[wanted].float().mean().item(), list(zip(said, made, strict=True))
+    people = [draw(_GENERATED + seed) for seed in range(number)]
+    chance, asked = random.Random(_GENERATED), generator.info.defaults
+    works = [
+        Generation(
+            (SIDE, SIDE), caption(person, chance), "", int(asked["steps"]),
+            asked["guidance_scale"], seed,
+        )
+        for seed, person in enumerate(people)
+    ]  # fmt: skip
+    made = _made(generator, works)
+    return float((_scores(tagger, made) > 0.5)[_true(people)].mean()), made
+
+
+def portraits(number: int) -> Iterator[Pixels]:
+    """Yield held-out portraits as they are painted."""
+    return (_pixels(draw(HELD_OUT + seed)) for seed in range(number))
+
+
+def _edit(editor: Backend, pair: Pair, seed: int) -> Edit:
+    asked = editor.info.defaults
+    return Edit(
+        paint(pair.before), pair.instruction, "", int(asked["steps"]), asked["guidance_scale"],
+        asked["image_guidance_scale"], seed,
+    )  # fmt: skip
+
+
+def _made(backend: Backend, works: Sequence[Work]) -> list[Pixels]:
+    made = _in_batches(backend, works)
+    return [picture.pixels for picture in made if isinstance(picture, Picture)]
+
+
+def _scores(tagger: Backend, pictures: Sequence[Pixels]) -> Pixels:
+    """Return how sure the tagger is of each tag, of shape (n, tags)."""
+    from PIL import Image
+
+    works = [Recognition(Image.fromarray(pixels), top=len(TAGS)) for pixels in pictures]
+    made = (labels for labels in _in_batches(tagger, works) if isinstance(labels, Labels))
+    told = [dict(labels.scores) for labels in made]
+    return np.array([[scores[tag] for tag in TAGS] for scores in told])
+
+
+def _in_batches(backend: Backend, works: Sequence[Work]) -> Iterator[Any]:
+    silent: Callable[[int, Any], None] = lambda _step, _latents: None  # noqa: E731
+    for start in range(0, len(works), _BATCH):
+        yield from backend.run(works[start : start + _BATCH], silent)
+
+
+def _true(people: Sequence[Portrait]) -> Pixels:
+    return np.array([[tag in person.tags for tag in TAGS] for person in people])
+
+
+def _alike_outside(pair: Pair, made: Pixels) -> float:
+    """Return the structural similarity to the original where nothing was to change."""
+    before, after = _pixels(pair.before), _pixels(pair.after)
+    changed = (abs(before.astype(int) - after) > _CHANGED).any(axis=2)
+    outside = ~_spread(changed, _NEAR)
+    if not outside.any():
+        return 1.0
+    _, alike = structural_similarity(
+        before, made, win_size=_WINDOW, channel_axis=2, data_range=255, full=True
+    )
+    return float(alike[outside].mean())
+
+
+def _spread(mask: Pixels, pixels: int) -> Pixels:
+    """Return a mask with whatever is near to it."""
+    from scipy.ndimage import binary_dilation
+
+    return np.asarray(binary_dilation(mask, iterations=pixels))
+
+
+def _pixels(person: Portrait) -> Pixels:
+    return np.asarray(paint(person))

@@ -1,12 +1,14 @@
-"""Builds the editor's weights where they are not there yet, and prints their folder.
+"""Writes the editor as a folder where it is not there yet, and prints where that is.
 
-It runs as a process of its own, because it loads torch, whose memory it would share with whoever is
-measured.
+It runs as a process of its own, because its libraries would stay in the memory of whoever measures.
 """
 
+import tempfile
 from pathlib import Path
 
-from safelight.models.demo.build import demo_folder
+from safelight.models.demo.bundle import save
 
 if __name__ == "__main__":
-    print(demo_folder("demo-edit", Path("~/.cache/safelight").expanduser()))
+    folder = Path(tempfile.mkdtemp(prefix="safelight-bench-")) / "demo-edit"
+    save("demo-edit", folder)
+    print(folder)

@@ -331,8 +331,9 @@ class ModelNotFound(Unusable):
 
     def __init__(self, model: str, why: str) -> None:
         super().__init__(
-            f"The model {model!r} could not be loaded: {why} "
-            "Name a hub id, a local folder with model_index.json or config.json, or demo-edit."
+            f"The model {model[:200]!r} could not be loaded: {why} "
+            "Name a hub id, a demo such as demo-edit, or a folder with model_index.json or "
+            "config.json."
         )
 
 

@@ -42,8 +42,26 @@ class Settings(BaseSettings):
     isolation: Literal["process", "thread"] = Field(
         "process", description="What a worker is: a process, or a thread inside another server."
     )
-    precision: Literal["auto", "float32", "float16", "bfloat16"] = Field(
+    precision: Literal["auto", "float32", "float16", "bfloat16", "int8"] = Field(
         "auto", description="Number format of the weights; auto is float16 on CUDA, else float32."
+    )
+    compile: bool = Field(
+        default=False, description="Compile the model's steps with torch.compile."
+    )
+    attention_slicing: bool = Field(
+        default=False, description="Work out attention in slices: slower, with less memory."
+    )
+    vae_tiling: bool = Field(
+        default=False, description="Encode and decode images in tiles: less memory for large ones."
+    )
+    allow_pickle: bool = Field(
+        default=False, description="Load weights that are pickles, which can run anything."
+    )
+    warm_up: bool = Field(
+        default=True, description="Make one thing that nobody sees before the first request."
+    )
+    tags: Path | None = Field(
+        None, description="Text file, a tag a line, that a zero-shot model is to recognise."
     )
     host: str = Field("127.0.0.1", description="Address that every service binds to.")
     port: int = Field(8000, ge=1, le=65535, description="Port of the API.")
@@ -118,12 +136,10 @@ class Settings(BaseSettings):
     image_limit_pixels: int = Field(
         40_000_000, ge=64 * 64, le=1_000_000_000, description="Most pixels of an input image."
     )
-    image_side_pixels: int = Field(
-        1024,
-        ge=64,
-        le=8192,
-        description="Longest side the model works at; larger images are reduced.",
-    )
+    image_side_pixels: int | None = Field(
+        None, ge=64, le=8192,
+        description="Longest side the model works at; larger images are reduced. None is its own.",
+    )  # fmt: skip
     instruction_limit: int = Field(
         1000, ge=1, le=10_000, description="Longest instruction, in characters."
     )
@@ -155,9 +171,6 @@ class Settings(BaseSettings):
     )
     state_folder: Path = Field(
         Path(".state"), description="Where `safelight up` keeps Prometheus' data and the logs."
-    )
-    cache_folder: Path = Field(
-        Path("~/.cache/safelight"), description="Where bundled demo models are built and kept."
     )
 
     @classmethod

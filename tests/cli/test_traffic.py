@@ -58,7 +58,7 @@ def test_a_service_that_answers_nothing_well_is_code_1(call: Call) -> None:
     with service(503) as (url, _):
         answer = call("traffic", url, *QUICK)
     assert answer.code == 1
-    assert answer.line == f"safelight: Not one edit was answered by {url}: overloaded."
+    assert answer.line == f"safelight: Not one request was answered by {url}: overloaded."
 
 
 def test_an_address_where_nobody_listens_is_code_1(call: Call) -> None:

@@ -103,14 +103,14 @@ ANSWERS = [
 
 
 def test_answers_are_told_in_units_that_people_read() -> None:
-    text = printed(140, _answers(ANSWERS, with_queries=True))
+    text = printed(140, _answers("demo-edit", ANSWERS, with_queries=True))
     for told in ("41.2 ms", "4.25 s", "23.5 GiB", " 5 ", "absent: no CUDA", "no data", "[5m]"):
         assert told in text
     assert [line[2:4] for line in text.splitlines() if "│" in line] == [*["ok"] * 5, "no"]
 
 
 def test_on_a_narrow_terminal_the_queries_are_left_out() -> None:
-    text = printed(80, _answers(ANSWERS, with_queries=False))
+    text = printed(80, _answers("demo-edit", ANSWERS, with_queries=False))
     assert "histogram_quantile" not in text
     assert max(map(len, text.splitlines())) <= 80
 

@@ -17,9 +17,9 @@ import pytest
 from PIL import Image
 
 from safelight.metrics.registry import parse, where
-from safelight.models.demo.build import demo_folder
 from safelight.settings import program_environment
 from tests.pipelines import picture
+from tests.untrained import build_edit
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SERVICES = ("fastapi_service.py", "flask_service.py")
@@ -47,7 +47,9 @@ class Running:
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return demo_folder("demo-edit", tmp_path_factory.mktemp("models"))
+    folder = tmp_path_factory.mktemp("models") / "untrained"
+    build_edit().save_pretrained(folder)
+    return folder
 
 
 @pytest.fixture(scope="module", params=SERVICES)

@@ -10,7 +10,7 @@ from safelight.models.load import load_backend
 
 
 def test_an_order_travels_as_plain_values() -> None:
-    order = ModelOrder("demo-edit", "cpu", "float32", "/cache")
+    order = ModelOrder("demo-edit", "cpu", "float32")
     assert ModelOrder(**order.as_dict()) == order
 
 
@@ -33,4 +33,4 @@ def test_without_the_extra_the_sign_on_the_door_says_what_to_install(
 ) -> None:
     monkeypatch.setitem(sys.modules, "safelight.models.families", None)
     with pytest.raises(MissingExtra, match=r"pip install 'safelight\[models\]'"):
-        load_backend(ModelOrder("demo-edit", "cpu", "float32", "/cache"))
+        load_backend(ModelOrder("demo-edit", "cpu", "float32"))

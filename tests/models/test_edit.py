@@ -1,16 +1,20 @@
+import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from safelight.errors import ModelNotFound
 from safelight.models.backend import Backend, Edit, ModelOrder, OnStep, Picture
-from safelight.models.diffusion import _picture
+from safelight.models.diffusion import _picture, _spare
 from safelight.models.load import load_backend
 from tests.pipelines import picture
+from tests.untrained import build_edit
 
 ORDER = Edit(
     image=picture(),
@@ -23,8 +27,8 @@ ORDER = Edit(
 )
 
 
-def order(model: Path | str, **changed: str) -> ModelOrder:
-    given = {"device": "cpu", "precision": "float32", "cache_folder": "/nowhere", **changed}
+def order(model: Path | str, **changed: Any) -> ModelOrder:
+    given = {"device": "cpu", "precision": "float32", "warm_up": False, **changed}
     return ModelOrder(str(model), **given)
 
 
@@ -41,30 +45,26 @@ def edited(backend: Backend, edit: Edit, on_step: OnStep = nothing) -> Any:
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
+def demo() -> Backend:
+    return load_backend(order("demo-edit"))
 
 
 @pytest.fixture(scope="module")
-def demo(cache: Path) -> Backend:
-    return load_backend(order("demo-edit", cache_folder=str(cache)))
-
-
-@pytest.fixture(scope="module")
-def folder(cache: Path, demo: Backend) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a local folder with a model, as any user may have one."""
-    (made,) = cache.glob("demo-edit-*")
+    made = tmp_path_factory.mktemp("models") / "untrained"
+    build_edit().save_pretrained(made)
     return made
 
 
 def test_the_bundled_demo_is_loaded(demo: Backend) -> None:
-    assert demo.info.as_dict() == {
-        "model": "demo-edit",
-        "pipeline": "StableDiffusionInstructPix2PixPipeline",
-        "scheduler": "EulerAncestralDiscreteScheduler",
-        "precision": "float32",
-        "device": "cpu",
-    }
+    info = demo.info
+    assert (info.model, info.pipeline, info.scheduler, info.precision, info.device) == (
+        "demo-edit", "StableDiffusionInstructPix2PixPipeline", "EulerAncestralDiscreteScheduler",
+        "float32", "cpu",
+    )  # fmt: skip
+    assert info.side == 64
+    assert info.defaults["steps"] == 20
 
 
 def test_any_local_folder_is_loaded_and_shown_without_its_path(folder: Path) -> None:
@@ -154,7 +154,7 @@ def refusal(wanted: ModelOrder) -> str:
     assert "\n" not in said
     assert len(said) < 500
     assert said.endswith(
-        "Name a hub id, a local folder with model_index.json or config.json, or demo-edit."
+        "Name a hub id, a demo such as demo-edit, or a folder with model_index.json or config.json."
     )
     assert raised.value.exit_code == 3
     return said
@@ -196,7 +196,71 @@ def test_a_device_that_is_not_there_is_refused(folder: Path) -> None:
     assert "the device cuda:63 is not usable" in said
 
 
-def test_a_demo_without_a_place_to_be_built_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("no folder")
-    said = refusal(order("demo-edit", cache_folder=str(tmp_path / "file" / "cache")))
-    assert "cannot be built in" in said
+@pytest.mark.parametrize("text", ["[]", "{", '{"speed": 1}', '{"steps": "many"}', "7", "\xff"])
+def test_defaults_that_are_none_are_refused(text: str, folder: Path, tmp_path: Path) -> None:
+    copied = shutil.copytree(folder, tmp_path / "model")
+    (copied / "safelight.json").write_bytes(text.encode("latin-1"))
+    assert "its safelight.json must be an object of numbers" in refusal(order(copied))
+
+
+def test_defaults_are_read_from_the_folder(folder: Path, tmp_path: Path) -> None:
+    copied = shutil.copytree(folder, tmp_path / "model")
+    (copied / "safelight.json").write_text('{"steps": 7, "guidance_scale": 2.5}')
+    assert load_backend(order(copied)).info.defaults == {"steps": 7, "guidance_scale": 2.5}
+
+
+def test_tags_for_a_model_that_names_nothing_are_refused(folder: Path) -> None:
+    assert "it names nothing. Unset SAFELIGHT_TAGS" in refusal(order(folder, tags="tags.txt"))
+
+
+def test_pickles_are_loaded_only_where_they_are_asked_for(folder: Path, tmp_path: Path) -> None:
+    copied = shutil.copytree(folder, tmp_path / "model")
+    weights = copied / "unet" / "diffusion_pytorch_model.safetensors"
+    torch.save(load_file(weights), weights.with_suffix(".bin"))
+    weights.unlink()
+    said = refusal(order(copied))
+    assert "unet/diffusion_pytorch_model.bin is a pickle" in said
+    assert "set SAFELIGHT_ALLOW_PICKLE=true if you trust it" in said
+    assert edited(load_backend(order(copied, allow_pickle=True)), ORDER).shape == (64, 64, 3)
+
+
+def test_a_damaged_file_of_weights_is_refused(folder: Path, tmp_path: Path) -> None:
+    copied = shutil.copytree(folder, tmp_path / "model")
+    weights = copied / "unet" / "diffusion_pytorch_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    refusal(order(copied))
+
+
+# ── Memory and warmth ────────────────────────────────────────────────────────────────────────────
+
+
+def test_int8_weights_take_less_memory_and_make_nearly_the_same_image(demo: Backend) -> None:
+    small = load_backend(order("demo-edit", precision="int8"))
+    assert small.info.precision == "int8"
+    assert small.info.weights_bytes < 0.9 * demo.info.weights_bytes
+    difference = edited(small, ORDER).astype(int) - edited(demo, ORDER)
+    assert abs(difference).mean() < 3
+
+
+def test_slicing_and_tiling_change_the_memory_and_not_the_image(demo: Backend) -> None:
+    spared = load_backend(order("demo-edit", attention_slicing=True, vae_tiling=True))
+    assert spared.pipeline.vae.use_tiling
+    assert abs(edited(spared, ORDER).astype(int) - edited(demo, ORDER)).max() <= 2
+
+
+def test_a_part_that_cannot_be_tiled_is_told() -> None:
+    with pytest.raises(ModelNotFound, match=r"cannot work in tiles[.] Unset SAFELIGHT_VAE_TILING"):
+        _spare(SimpleNamespace(vae=object()), order("demo-edit", vae_tiling=True))
+
+
+def test_the_first_call_serves_nobody(folder: Path) -> None:
+    assert load_backend(order(folder)).info.warm_up_seconds == 0
+    assert load_backend(order(folder, warm_up=True)).info.warm_up_seconds > 0
+
+
+def test_a_prompt_longer_than_the_encoder_reads_is_told(demo: Backend) -> None:
+    long = replace(ORDER, instruction="make him old " * 40)
+    (short_one, long_one) = demo.run([ORDER, long], nothing)
+    assert isinstance(short_one, Picture)
+    assert isinstance(long_one, Picture)
+    assert (short_one.truncated, long_one.truncated) == (False, True)

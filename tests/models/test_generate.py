@@ -27,7 +27,7 @@ def backend(
         else z_image_pipeline(shared_edit_pipeline)
     )
     made.save_pretrained(folder)
-    return load_backend(ModelOrder(str(folder), "cpu", "float32", "/nowhere"))
+    return load_backend(ModelOrder(str(folder), "cpu", "float32"))
 
 
 def nothing(step: int, latents: Any) -> None:

@@ -12,7 +12,7 @@ from tests.pipelines import classifier, picture
 
 
 def load(folder: Path) -> Backend:
-    return load_backend(ModelOrder(str(folder), "cpu", "float32", "/nowhere"))
+    return load_backend(ModelOrder(str(folder), "cpu", "float32"))
 
 
 def labels(backend: Backend, *tops: int) -> list[tuple[tuple[str, float], ...]]:

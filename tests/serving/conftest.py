@@ -83,7 +83,6 @@ def serving(
     port, log = free_port(), folder / "log"
     environment = program_environment(
         **{f"SAFELIGHT_{name.upper()}": value for name, value in settings.items()},
-        SAFELIGHT_CACHE_FOLDER=str(Path("~/.cache/safelight").expanduser()),
     )
     with log.open("wb") as output:
         process = subprocess.Popen(

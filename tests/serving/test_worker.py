@@ -88,7 +88,7 @@ def job(name: str, **edit: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def backend(edit_pipe: Any) -> Failing:
-    return Failing(edit_pipe, "demo")
+    return Failing(edit_pipe, ModelOrder("demo", "cpu"), {})
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def desk(backend: Failing) -> Iterator[Desk]:
 
 @pytest.fixture
 def told() -> Iterator[Desk]:
-    desk = Desk(painter(ModelOrder("painter", "cpu", "float32", "")))
+    desk = Desk(painter(ModelOrder("painter", "cpu", "float32")))
     yield desk
     desk.close()
 

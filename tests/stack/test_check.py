@@ -126,7 +126,7 @@ def test_an_edit_is_a_photo_with_an_instruction_and_a_sampled_trace() -> None:
     fakes = Fakes()
     checker = fakes.checker()
     for _ in range(3):
-        checker.send_edit()
+        checker.send()
     assert checker.sent == 3
     instructions = [request.url.params["instruction"] for request in fakes.edits]
     assert len(set(instructions)) == 3
@@ -138,8 +138,8 @@ def test_an_edit_is_a_photo_with_an_instruction_and_a_sampled_trace() -> None:
 def test_a_failing_edit_is_one_line() -> None:
     fakes = Fakes()
     fakes.edit_status = 503
-    with pytest.raises(ServiceFailed, match=r"An edit sent to http://service failed: .* 503"):
-        fakes.checker().send_edit()
+    with pytest.raises(ServiceFailed, match=r"A request sent to http://service failed: .* 503"):
+        fakes.checker().send()
 
 
 def test_a_prometheus_that_does_not_answer_is_one_line() -> None:
@@ -155,7 +155,7 @@ def test_prove_ends_as_soon_as_everything_is_known() -> None:
     answers = prove(checker, NAMESPACE, JOB, wait=never, report=told.append)
     assert checker.sent == 1
     assert all(answer.good for answer in answers)
-    assert told == [f"1 edits sent; {len(answers)} of {len(answers)} answers are in"]
+    assert told == [f"1 sent; {len(answers)} of {len(answers)} answers are in"]
 
 
 def test_prove_goes_on_sending_until_prometheus_knows() -> None:

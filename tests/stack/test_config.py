@@ -9,8 +9,8 @@ import yaml
 from safelight.rules.files import rule_file
 from safelight.stack.config import alertmanager_yml, prometheus_yml
 
-HERE = {
-    "service": "127.0.0.1:8000",
+HERE: dict[str, Any] = {
+    "services": {"safelight": "127.0.0.1:8000"},
     "node_exporter": "127.0.0.1:9100",
     "prometheus": "127.0.0.1:9090",
     "alertmanager": "127.0.0.1:9093",
@@ -23,7 +23,7 @@ def run(*command: str) -> str:
     return done.stdout.strip()
 
 
-def config(**changed: str | None) -> dict[str, Any]:
+def config(**changed: Any) -> dict[str, Any]:
     targets: dict[str, Any] = {**HERE, **changed}
     text = prometheus_yml(**targets, rule_files=["rules.yml"])
     loaded: dict[str, Any] = yaml.safe_load(text)
@@ -52,8 +52,9 @@ def test_without_node_exporter_nothing_is_scraped_in_vain() -> None:
     assert "node" not in targets(config(node_exporter=None))
 
 
-def test_the_job_can_be_named() -> None:
-    assert targets(config(job="zimage"))["zimage"] == "127.0.0.1:8000"
+def test_each_of_several_services_is_a_job() -> None:
+    both = {"zimage": "127.0.0.1:8000", "recognition": "127.0.0.1:8001"}
+    assert both.items() <= targets(config(services=both)).items()
 
 
 def test_promtool_has_no_complaint_about_the_configuration(tmp_path: Path) -> None:

@@ -16,12 +16,12 @@ from safelight.stack.local import (
     ALERTMANAGER,
     NODE_EXPORTER,
     PROMETHEUS,
-    SERVICE,
     Plan,
     Stack,
     Wait,
     plan,
 )
+from safelight.stack.services import SERVICE
 from tests.stack.test_programs import web
 from tests.stack.waiting import all_gone, eventually, stub_programs
 

@@ -17,8 +17,9 @@ from PIL import Image
 from safelight.metrics.registry import parse, where
 from safelight.settings import Settings, load
 from safelight.stack.check import TIMEOUT_SECONDS, Answer, Checker, prove
-from safelight.stack.local import PROMETHEUS, SERVICE, Stack, plan
+from safelight.stack.local import PROMETHEUS, Stack, plan
 from safelight.stack.samples import photo
+from safelight.stack.services import SERVICE
 from safelight.stack.top import QUANTILES, Reading, Window
 from tests.reading import OPENMETRICS
 from tests.stack.waiting import all_gone, eventually, family, free_ports

@@ -57,7 +57,7 @@ def test_the_generator_learns_from_captions(folder: Path) -> None:
 
 def test_the_tagger_is_served_like_any_other_classifier(folder: Path) -> None:
     trained(tagger.train, folder, steps=20, size=64)
-    backend = load_backend(ModelOrder(str(folder / "recognize"), "cpu", "float32", "/nowhere"))
+    backend = load_backend(ModelOrder(str(folder / "recognize"), "cpu", "float32"))
     assert backend.task == "predict"
 
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from safelight.cli.demo import demo
 from safelight.cli.doctor import doctor
 from safelight.cli.export import export
 from safelight.cli.key import key
@@ -28,6 +29,7 @@ app = typer.Typer(
 )
 for command in (up, serve, top, traffic, metrics, doctor, export, key):
     app.command()(command)
+app.add_typer(demo, name="demo")
 
 
 @app.callback(invoke_without_command=True)

@@ -1,5 +1,6 @@
 """The pages that are read off the code: every knob, every failure, every command."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import typer
@@ -54,11 +55,20 @@ def commands_page(app: typer.Typer) -> str:
     """Return docs/cli.md: every command with its options, as `--help` tells them."""
     group: Any = typer.main.get_command(app)
     lines = ["# Commands", "", _MADE]
-    for name, command in group.commands.items():
-        lines += ["", f"## safelight {name}", "", *_paragraphs(command.help or "")]
+    for name, command in _commands("safelight", group):
+        lines += ["", f"## {name}", "", *_paragraphs(command.help or "")]
         lines += ["", "| option | what it does |", "|---|---|"]
         lines += [f"| {_option(parameter)} | {_help(parameter)} |" for parameter in command.params]
     return "\n".join(lines) + "\n"
+
+
+def _commands(name: str, group: Any) -> Iterator[tuple[str, Any]]:
+    """Yield every command of a group, by what is typed; of the groups in it too."""
+    for word, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from _commands(f"{name} {word}", command)
+        else:
+            yield f"{name} {word}", command
 
 
 def _sentence(kind: type) -> str:

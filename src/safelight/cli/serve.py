@@ -20,6 +20,7 @@ def serve(
     degradation_level: Annotated[int | None, knob("degradation_level")] = None,
     allow_anonymous: Annotated[bool | None, knob("allow_anonymous")] = None,
     taxonomy: Annotated[Path | None, knob("taxonomy")] = None,
+    tags: Annotated[Path | None, knob("tags")] = None,
     log_format: Annotated[str | None, knob("log_format")] = None,
 ) -> None:
     """Serve a model over HTTP, measured down to each denoising step.
@@ -29,6 +30,8 @@ def serve(
         safelight serve
 
         safelight serve timbrooks/instruct-pix2pix --devices cuda:0,cuda:1
+
+        safelight serve openai/clip-vit-base-patch32 --tags tags.txt
 
         safelight serve my_package.models:load   (your own, see docs/engine.md)
 
@@ -41,6 +44,6 @@ def serve(
             model=model, host=host, port=port, namespace=namespace, devices=devices,
             precision=precision, queue_limit=queue_limit, batch_limit=batch_limit,
             max_concurrent_requests=max_concurrent_requests, degradation_level=degradation_level,
-            allow_anonymous=allow_anonymous, taxonomy=taxonomy, log_format=log_format,
+            allow_anonymous=allow_anonymous, taxonomy=taxonomy, tags=tags, log_format=log_format,
         )
     )  # fmt: skip

@@ -1,6 +1,7 @@
-"""`safelight traffic`: sends edits to a service, at a rate, for a while, and sums up."""
+"""`safelight traffic`: sends requests to a service, at a rate, for a while, and sums up."""
 
 import asyncio
+from dataclasses import replace
 from typing import Annotated
 
 import httpx
@@ -11,7 +12,7 @@ from rich.table import Table
 
 from safelight.cli.options import address, console
 from safelight.errors import BadSetting, ServiceFailed
-from safelight.stack.traffic import MOST_REQUESTS, Summary, Traffic, drive
+from safelight.stack.traffic import MOST_REQUESTS, Summary, Traffic, drive, task_of
 
 _TIMEOUT_SECONDS = 150.0  # longer than a service's own, so that its answer is what counts
 _QUANTILES = (0.5, 0.95, 0.99)
@@ -27,10 +28,15 @@ def traffic(
     size: Annotated[
         list[str] | None, typer.Option(help="Size of the images, such as 512x384; may be repeated.")
     ] = None,
-    steps: Annotated[int, typer.Option(min=1, max=1000, help="Denoising steps.")] = 8,
+    steps: Annotated[
+        int | None,
+        typer.Option(min=1, max=1000, help="Denoising steps; without, as the model's own."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the mixture.")] = 0,
 ) -> None:
-    """Send edits at a rate, whether or not the last was answered, and say what became of them.
+    """Send requests at a rate, whether or not the last was answered; say what became of them.
+
+    An editor gets edits, a generator prompts, a recogniser pictures.
 
     Examples:
 
@@ -60,7 +66,7 @@ def traffic(
         raise typer.Exit(130)
     if not summary.outcomes["ok"]:
         reason = next((outcome for outcome, _ in summary.outcomes.most_common(1)), "none was sent")
-        raise ServiceFailed(f"Not one edit was answered by {target}: {reason}.")
+        raise ServiceFailed(f"Not one request was answered by {target}: {reason}.")
 
 
 async def _run(wanted: Traffic, target: str, out: Console) -> tuple[Summary, bool]:
@@ -79,7 +85,8 @@ async def _run(wanted: Traffic, target: str, out: Console) -> tuple[Summary, boo
         limits = httpx.Limits(max_connections=wanted.in_flight_limit)
         async with httpx.AsyncClient(timeout=_TIMEOUT_SECONDS, limits=limits) as client:
             try:
-                return await drive(wanted, target, client=client, on_progress=show), False
+                asked = replace(wanted, task=await task_of(target, client))
+                return await drive(asked, target, client=client, on_progress=show), False
             except asyncio.CancelledError:
                 return seen, True
 

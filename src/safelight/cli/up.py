@@ -13,18 +13,32 @@ from rich.table import Table
 from rich.text import Text
 
 from safelight.cli.options import console, knob, model_argument
-from safelight.settings import Settings, load
+from safelight.settings import load
 from safelight.stack.check import TIMEOUT_SECONDS, Answer, Checker, prove
-from safelight.stack.local import PROMETHEUS, SERVICE, Plan, Stack, plan
+from safelight.stack.local import PROMETHEUS, Plan, Stack, plan
+from safelight.stack.samples import task_told
 
 _INTERRUPTED = 130
 _WIDE_COLUMNS = 120  # from here on there is room for the queries beside their answers
+_CURL = {
+    "edit": (
+        "Send it a picture:",
+        'curl -F image=@photo.jpg -F "instruction=make him old" {url}/api/edit -o edited.png',
+    ),
+    "generate": (
+        "Ask for a picture:",
+        "curl -H 'content-type: application/json' {url}/generate -o made.png \\",
+        '  -d \'{{"prompt": "an old person with a beard, in the city"}}\'',
+    ),
+    "predict": ("Ask what is on a picture:", "curl -F image=@photo.jpg {url}/predict"),
+}
 
 
 def up(
-    model: Annotated[str | None, model_argument()] = None,
+    models: Annotated[list[str] | None, model_argument()] = None,
     check: Annotated[
-        bool, typer.Option("--check", help="Send real edits, show what Prometheus knows, and end.")
+        bool,
+        typer.Option("--check", help="Send real requests, show what Prometheus knows, and end."),
     ] = False,
     host: Annotated[str | None, knob("host")] = None,
     port: Annotated[int | None, knob("port")] = None,
@@ -36,29 +50,35 @@ def up(
     precision: Annotated[str | None, knob("precision")] = None,
     state_folder: Annotated[Path | None, knob("state_folder")] = None,
 ) -> None:
-    """Start a service, Prometheus, Alertmanager and node-exporter, and stop them on Ctrl-C.
+    """Start services, Prometheus, Alertmanager and node-exporter, and stop them on Ctrl-C.
+
+    Several models are several services, each with its namespace, on ports that follow each other.
 
     Examples:
 
         safelight up
+
+        safelight up demo-edit demo-generate demo-recognize
 
         safelight up timbrooks/instruct-pix2pix --devices cuda:0
 
         safelight up --check
     """
     settings = load(
-        model=model, host=host, port=port, prometheus_port=prometheus_port,
+        host=host, port=port, prometheus_port=prometheus_port,
         alertmanager_port=alertmanager_port, node_exporter_port=node_exporter_port,
         namespace=namespace, devices=devices, precision=precision, state_folder=state_folder,
     )  # fmt: skip
     out, stop = console(), _stop_on_signals()
-    stack = Stack(plan(settings), settings, lambda text: out.print(text, style="dim"), stop.wait)
+    stack = Stack(
+        plan(settings, models or ()), settings, lambda text: out.print(text, style="dim"), stop.wait
+    )
     try:
         if not _start(stack, out):
             raise typer.Exit(_INTERRUPTED)
         out.print(_addresses(stack.plan))
         if check:
-            good = _check(stack.plan, settings, out, stop)
+            good = _check(stack.plan, out, stop)
             raise typer.Exit(_INTERRUPTED if stop.is_set() else 0 if good else 1)
         out.print(_hints(stack.plan), soft_wrap=True)
         stack.follow()
@@ -99,32 +119,39 @@ def _addresses(started: Plan) -> Table:
 
 
 def _hints(started: Plan) -> Text:
-    url = started.find(SERVICE).url
+    services = [started.find(name).url for name in started.services]
+    tasks = {_task(url): url for url in reversed(services)}
+    url = services[0]
     hints = Text()
     for what, *lines in (
-        (
-            "Send it a picture:",
-            'curl -F image=@photo.jpg -F "instruction=make him old" \\',
-            f"  {url}/api/edit -o edited.png",
-        ),
-        ("or traffic:", f"safelight traffic {url}"),
+        *((said, *(line.format(url=tasks[task]) for line in lines))
+          for task, (said, *lines) in _CURL.items() if task in tasks),
+        ("Send traffic:", f"safelight traffic {url}"),
         ("and watch:", f"safelight top {url}"),
-    ):
+    ):  # fmt: skip
         hints.append(f"{what}\n", style="dim").append("".join(f"  {line}\n" for line in lines))
     return hints.append("Ctrl-C stops everything.", style="dim")
 
 
-def _check(started: Plan, settings: Settings, out: Console, stop: threading.Event) -> bool:
-    service, prometheus = (started.find(name).url for name in (SERVICE, PROMETHEUS))
-    with httpx.Client(timeout=TIMEOUT_SECONDS) as client, out.status("sending edits") as status:
-        checker = Checker(service, prometheus, client)
-        answers = prove(checker, settings.namespace, SERVICE, wait=stop.wait, report=status.update)
-    out.print(_answers(answers, with_queries=out.width >= _WIDE_COLUMNS))
-    return bool(answers) and all(answer.good for answer in answers)
+def _check(started: Plan, out: Console, stop: threading.Event) -> bool:
+    """Prove every service, and show what is known of each; tell whether all is."""
+    good = True
+    for name, settings in started.services.items():
+        url, prometheus = started.find(name).url, started.find(PROMETHEUS).url
+        with httpx.Client(timeout=TIMEOUT_SECONDS) as client, out.status("sending") as status:
+            checker = Checker(url, prometheus, client, _task(url))
+            answers = prove(checker, settings.namespace, name, wait=stop.wait, report=status.update)
+        out.print(_answers(settings.model, answers, with_queries=out.width >= _WIDE_COLUMNS))
+        good = good and bool(answers) and all(answer.good for answer in answers)
+    return good
 
 
-def _answers(answers: list[Answer], *, with_queries: bool) -> Table:
-    table = Table(title="What Prometheus knows", title_justify="left")
+def _task(url: str) -> str:
+    return task_told(httpx.get(f"{url}/v1/models", timeout=TIMEOUT_SECONDS))
+
+
+def _answers(model: str, answers: list[Answer], *, with_queries: bool) -> Table:
+    table = Table(title=f"What Prometheus knows of {model}", title_justify="left")
     for column in ("", "question", "answer", *(["query"] if with_queries else [])):
         table.add_column(column, overflow="fold")
     for answer in answers:

@@ -226,6 +226,24 @@ MODEL_INFO = Metric(
 MODEL_LOAD_SECONDS = Metric(
     "model_load_seconds", "Time that the last load of the model took.", Kind.GAUGE, Family.MODEL
 )
+MODEL_WARM_UP_SECONDS = Metric(
+    "model_warm_up_seconds",
+    "Part of the load that went into a first call, which served nobody.",
+    Kind.GAUGE, Family.MODEL,
+)  # fmt: skip
+MODEL_WEIGHTS = Metric(
+    "model_weights_bytes", "Memory that the model's weights take up.", Kind.GAUGE, Family.MODEL
+)
+WARM_UPS = Metric(
+    "warm_up_calls_total",
+    "Calls in which torch.compile was at work; they are in no other histogram of the model's time.",
+    Kind.COUNTER, Family.MODEL,
+)  # fmt: skip
+PROMPTS_TRUNCATED = Metric(
+    "prompt_truncated_total",
+    "Images made from a prompt that was longer than the text encoder reads.",
+    Kind.COUNTER, Family.MODEL,
+)  # fmt: skip
 
 # ── Queue, governance ────────────────────────────────────────────────────────────────────────────
 

@@ -1,7 +1,7 @@
 """What a worker needs of a model: what it is told to load, and what it can do with it."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -15,9 +15,14 @@ class ModelOrder:
     """Which model to load, and how; plain values, so that it travels to a worker."""
 
     model: str
-    device: str
-    precision: str
-    cache_folder: str
+    device: str = "auto"
+    precision: str = "auto"
+    compile: bool = False
+    attention_slicing: bool = False
+    vae_tiling: bool = False
+    allow_pickle: bool = False
+    warm_up: bool = True
+    tags: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the order as plain values."""
@@ -26,13 +31,22 @@ class ModelOrder:
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """What was loaded."""
+    """What was loaded.
+
+    `side` is the longest side in pixels that it works best at, 0 where that is not known;
+    `defaults` are the parameters of those who ask for none; `weights_bytes` is what its weights
+    take up; `warm_up_seconds` is how long its first call took, which served nobody.
+    """
 
     model: str
     pipeline: str
     scheduler: str
     precision: str
     device: str
+    side: int = 0
+    defaults: Mapping[str, float] = field(default_factory=dict)
+    weights_bytes: int = 0
+    warm_up_seconds: float = 0.0
 
     def as_dict(self) -> dict[str, Any]:
         """Return the information as plain values."""
@@ -80,11 +94,13 @@ class Picture:
     """One image made.
 
     `pixels` is an array of uint8, (height, width, 3); `finite` tells whether all of the model's
-    numbers were, before they became bytes.
+    numbers were, before they became bytes; `truncated`, whether the prompt was longer than its
+    encoder reads.
     """
 
     pixels: Any
     finite: bool = True
+    truncated: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,10 @@
-"""Where a model runs, how exact its numbers are, and what a library said when it could not."""
+"""Where a model runs, and what a library said when it could not."""
+
+import sys
 
 import torch
+from diffusers.utils import logging as diffusers_logging
+from transformers.utils import logging as transformers_logging
 
 
 def best_device() -> str:
@@ -8,15 +12,14 @@ def best_device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def dtype_of(precision: str, device: str) -> torch.dtype:
-    """Return the numbers that a precision asks for; `auto` is half of them on a card."""
-    if precision == "auto":
-        precision = "float16" if device.startswith("cuda") else "float32"
-    dtype: torch.dtype = getattr(torch, precision)
-    return dtype
-
-
 def first_line(error: Exception) -> str:
     """Return an error's first line as a sentence."""
     text = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
     return text if text.endswith(".") else f"{text}."
+
+
+def quieten() -> None:
+    """Leave the libraries' progress bars to terminals; in a log they are noise."""
+    if not sys.stderr.isatty():
+        for library in (diffusers_logging, transformers_logging):
+            library.disable_progress_bar()

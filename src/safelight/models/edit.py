@@ -1,10 +1,10 @@
 """Image editing by instruction, with InstructPix2Pix or any diffusers pipeline that takes both."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from safelight.models.backend import Edit, OnStep, Picture, Task
-from safelight.models.diffusion import info_of, run
+from safelight.models.backend import Edit, ModelOrder, OnStep, Picture, Task
+from safelight.models.diffusion import info_of, run, words_of
 
 
 class EditBackend:
@@ -12,9 +12,10 @@ class EditBackend:
 
     task: Task = "edit"
 
-    def __init__(self, pipeline: Any, model: str) -> None:
+    def __init__(self, pipeline: Any, order: ModelOrder, defaults: Mapping[str, float]) -> None:
         self.pipeline = pipeline
-        self.info = info_of(pipeline, model)
+        self.info = info_of(pipeline, order, defaults)
+        self._words = words_of(pipeline)
 
     def run(self, batch: Sequence[Edit], on_step: OnStep) -> list[Picture]:
         """Return the edited images; all of the batch agree in size, steps and guidance."""
@@ -28,4 +29,4 @@ class EditBackend:
             "guidance_scale": first.guidance_scale,
             "image_guidance_scale": first.image_guidance_scale,
         }
-        return run(self.pipeline, arguments, [edit.seed for edit in batch], on_step)
+        return run(self.pipeline, self._words, arguments, [edit.seed for edit in batch], on_step)

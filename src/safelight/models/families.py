@@ -7,21 +7,32 @@ from diffusers import DiffusionPipeline
 
 from safelight.errors import ModelNotFound
 from safelight.models.backend import Backend, ModelOrder
-from safelight.models.demo.build import DEMOS, demo_folder
-from safelight.models.devices import first_line
+from safelight.models.devices import quieten
 from safelight.models.diffusion import accepted, load_pipeline
 from safelight.models.edit import EditBackend
 from safelight.models.generate import GenerateBackend
 from safelight.models.recognize import load_recognizer
+from safelight.models.source import Source, defaults_of, source_of
+from safelight.models.warmth import warm_up
 
 _NEEDED = ("prompt", "num_inference_steps", "callback_on_step_end")
 
 
 def load(order: ModelOrder) -> Backend:
-    """Load a demo, a folder or a hub id. Raises ModelNotFound, saying what to do."""
-    source = _demo(order) if order.model in DEMOS else order.model
-    if not _is_pipeline(order, source):
-        return load_recognizer(order, source)
+    """Load a demo, a folder or a hub id, and warm it up. Raises Unusable, saying what to do."""
+    quieten()
+    source = source_of(order)
+    recognises = not _is_pipeline(order, source)
+    backend = load_recognizer(order, source) if recognises else _load_diffusion(order, source)
+    if order.warm_up:
+        warm_up(backend)
+    return backend
+
+
+def _load_diffusion(order: ModelOrder, source: Source) -> Backend:
+    if order.tags:
+        raise ModelNotFound(order.model, "it names nothing. Unset SAFELIGHT_TAGS.")
+    defaults = defaults_of(order, source)
     pipeline = load_pipeline(order, source)
     takes = accepted(pipeline)
     missing = [name for name in _NEEDED if name not in takes]
@@ -32,15 +43,15 @@ def load(order: ModelOrder) -> Backend:
             "so it can neither edit by instruction nor generate from a prompt.",
         )
     family = EditBackend if "image" in takes else GenerateBackend
-    return family(pipeline, order.model)
+    return family(pipeline, order, defaults)
 
 
-def _is_pipeline(order: ModelOrder, source: str) -> bool:
+def _is_pipeline(order: ModelOrder, source: Source) -> bool:
     """Tell whether it is a diffusers pipeline; if not, it is a transformers model."""
-    if os.path.exists(source):  # unlike pathlib's, it takes a name too long for none
-        if (Path(source) / "model_index.json").is_file():
+    if os.path.exists(source.place):  # unlike pathlib's, it takes a name too long for none
+        if (Path(source.place) / "model_index.json").is_file():
             return True
-        if (Path(source) / "config.json").is_file():
+        if (Path(source.place) / "config.json").is_file():
             return False
         raise ModelNotFound(
             order.model,
@@ -49,7 +60,7 @@ def _is_pipeline(order: ModelOrder, source: str) -> bool:
         )
     for config in (DiffusionPipeline.load_config, _transformers_config):
         try:
-            config(source)
+            config(source.place)
         except Exception:  # noqa: BLE001 - whatever it is: it is not of this kind
             continue
         return config is not _transformers_config
@@ -62,11 +73,3 @@ def _transformers_config(source: str) -> object:
     from transformers import AutoConfig
 
     return AutoConfig.from_pretrained(source)
-
-
-def _demo(order: ModelOrder) -> str:
-    try:
-        return str(demo_folder(order.model, Path(order.cache_folder).expanduser()))
-    except OSError as wrong:
-        why = f"it cannot be built in {order.cache_folder}: {first_line(wrong)}"
-        raise ModelNotFound(order.model, why) from wrong

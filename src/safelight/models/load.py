@@ -1,5 +1,6 @@
 """How a name becomes a model. The door to the heavy libraries, opened late."""
 
+import logging
 import re
 from importlib import import_module
 from typing import Any
@@ -17,6 +18,9 @@ def load_backend(order: ModelOrder) -> Backend:
     """
     if _FACTORY.fullmatch(order.model):
         return _from_factory(order)
+    # torchao tells at length, as it is imported, of parts that nobody here uses.
+    for chatty in ("torchao", "torch.utils._pytree", "diffusers.quantizers"):
+        logging.getLogger(chatty).setLevel(logging.ERROR)
     try:
         # By name, so that importing this room does not mean importing torch.
         families = import_module("safelight.models.families")

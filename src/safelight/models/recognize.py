@@ -1,12 +1,15 @@
-"""What an image shows, with any image classifier of transformers: one label of many, or several."""
+"""What an image shows: with any image classifier, or with one that scores the user's own tags."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from transformers import AutoImageProcessor, AutoModelForImageClassification
+from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageClassification
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_ZERO_SHOT_IMAGE_CLASSIFICATION_MAPPING as ZERO_SHOT,
+)
 
-from safelight.errors import ModelNotFound
+from safelight.errors import ModelNotFound, Unusable
 from safelight.models.backend import (
     Labels,
     ModelInfo,
@@ -16,26 +19,38 @@ from safelight.models.backend import (
     Task,
     shown_name,
 )
-from safelight.models.devices import best_device, dtype_of, first_line
+from safelight.models.devices import best_device, first_line
+from safelight.models.precision import bytes_of, dtype_of, precision_of, to_int8
+from safelight.models.source import Source, refuse_pickles
+from safelight.models.zeroshot import load_tagged
+
+Score = Callable[[torch.Tensor], torch.Tensor]
 
 
 class RecognizeBackend:
-    """A loaded classifier. Not safe to call from two threads at once."""
+    """A loaded classifier. Not safe to call from two threads at once.
+
+    `score` turns pixels of shape (n, 3, height, width) into scores of shape (n, labels), 0 to 1.
+    """
 
     task: Task = "predict"
     pipeline = None
 
-    def __init__(self, model: Any, processor: Any, name: str) -> None:
+    def __init__(
+        self, model: Any, processor: Any, labels: Sequence[str], score: Score, name: str
+    ) -> None:
         self._model = model
         self._processor = processor
-        self._several = model.config.problem_type == "multi_label_classification"
-        self._labels = [model.config.id2label[n] for n in range(model.config.num_labels)]
+        self._labels = labels
+        self._score = score
         self.info = ModelInfo(
             model=shown_name(name),
             pipeline=type(model).__name__,
             scheduler="none",
-            precision=str(model.dtype).removeprefix("torch."),
+            precision=precision_of(model),
             device=str(model.device),
+            side=_side(processor),
+            weights_bytes=bytes_of(model),
         )
 
     @torch.inference_mode()
@@ -43,9 +58,7 @@ class RecognizeBackend:
         """Return the labels of each image; where several may be true, each is scored by itself."""
         read = self._processor(images=[each.image for each in batch], return_tensors="pt")
         pixels = read["pixel_values"].to(self._model.device, self._model.dtype)
-        logits = self._model(pixel_values=pixels).logits.float()
-        scores = logits.sigmoid() if self._several else logits.softmax(dim=1)
-        best = scores.sort(dim=1, descending=True)
+        best = self._score(pixels).float().sort(dim=1, descending=True)
         return [
             Labels(tuple((self._labels[place], score) for place, score in ranked[: each.top]))
             for each, ranked in zip(batch, _rows(best.indices, best.values), strict=True)
@@ -57,16 +70,60 @@ def _rows(places: torch.Tensor, scores: torch.Tensor) -> list[list[tuple[int, fl
     return [list(zip(place, score, strict=True)) for place, score in rows]
 
 
-def load_recognizer(order: ModelOrder, source: str) -> RecognizeBackend:
+def _side(processor: Any) -> int:
+    return max(dict(processor.size).values(), default=0)
+
+
+def load_recognizer(order: ModelOrder, source: Source) -> RecognizeBackend:
     """Load the classifier of a folder or a hub id. Raises ModelNotFound, saying what to do."""
-    device = order.device if order.device != "auto" else best_device()
     try:
-        model = AutoModelForImageClassification.from_pretrained(
-            source, dtype=dtype_of(order.precision, device), use_safetensors=True
-        )
-        # Pillow's way: it needs no torchvision, and our pictures are Pillow's.
-        processor = AutoImageProcessor.from_pretrained(source, backend="pil")
-        model.to(device).eval()
+        config = AutoConfig.from_pretrained(source.place)
     except Exception as wrong:
         raise ModelNotFound(order.model, first_line(wrong)) from wrong
-    return RecognizeBackend(model, processor, order.model)
+    names = config.architectures or [""]
+    if type(config) in ZERO_SHOT and not names[0].endswith("ForImageClassification"):
+        model, processor, labels, score = _loaded(order, source, load_tagged)
+    elif order.tags:
+        raise ModelNotFound(order.model, "it has labels of its own. Unset SAFELIGHT_TAGS.")
+    else:
+        model, processor, labels, score = _loaded(order, source, _load_classifier)
+    if order.precision == "int8":
+        to_int8(model)
+    if order.compile:
+        model.compile()
+    return RecognizeBackend(model, processor, labels, score, order.model)
+
+
+Loaded = tuple[Any, Any, Sequence[str], Score]
+
+
+def _loaded(order: ModelOrder, source: Source, load: Callable[..., Loaded]) -> Loaded:
+    device = order.device if order.device != "auto" else best_device()
+    options = {
+        "dtype": dtype_of(order.precision, device),
+        "use_safetensors": not order.allow_pickle,
+    }
+    try:
+        return load(order, source.place, device, options)
+    except Unusable:
+        raise
+    except Exception as wrong:
+        refuse_pickles(order, source)
+        raise ModelNotFound(order.model, first_line(wrong)) from wrong
+
+
+def _load_classifier(
+    _order: ModelOrder, place: str, device: str, options: dict[str, Any]
+) -> Loaded:
+    model: Any = AutoModelForImageClassification.from_pretrained(place, **options)
+    # Pillow's way: it needs no torchvision, and our pictures are Pillow's.
+    processor = AutoImageProcessor.from_pretrained(place, backend="pil")
+    model.to(device).eval()
+    several = model.config.problem_type == "multi_label_classification"
+
+    def score(pixels: torch.Tensor) -> torch.Tensor:
+        logits = model(pixel_values=pixels).logits
+        return torch.as_tensor(logits.sigmoid() if several else logits.softmax(dim=1))
+
+    labels = [model.config.id2label[number] for number in range(model.config.num_labels)]
+    return model, processor, labels, score

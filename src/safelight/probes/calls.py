@@ -5,6 +5,7 @@ from time import perf_counter
 from typing import Any
 
 from safelight.probes.timers import Timer
+from safelight.probes.torch import compilations
 from safelight.reasons import NO_ERROR, reason_of_exception
 from safelight.telemetry.record import PipelineCall
 
@@ -31,6 +32,8 @@ class CallInProgress:
         self._image_guidance: float | None = None
         self._images: tuple[tuple[int, int], ...] = ()
         self._error = NO_ERROR
+        self._warm_up = False
+        self._compiled = compilations()
         self._host_started = perf_counter()
         self._host_seconds = 0.0
         self._encoded_at: Any = None
@@ -81,6 +84,7 @@ class CallInProgress:
         if error is not None:
             self._error = reason_of_exception(error, default="model_error")
         self._ended_at = self._mark()
+        self._warm_up = compilations() != self._compiled
         if error is None and self._makes_images:
             self._images = _sizes(output)
 
@@ -102,6 +106,7 @@ class CallInProgress:
             negative_prompt=self._negative_prompt,
             images=self._images,
             error=self._error,
+            warm_up=self._warm_up,
         )
 
     def _phases(self) -> dict[str, float]:
@@ -152,7 +157,10 @@ def _in_force(pipeline: Any, name: str, asked: float | None, guides: bool) -> fl
 
 def precision_of(pipeline: Any) -> str:
     """Return the number format of the denoiser's weights, such as `float16`."""
-    denoiser = getattr(pipeline, "unet", None) or getattr(pipeline, "transformer", None)
+    denoiser: Any = getattr(pipeline, "unet", None) or getattr(pipeline, "transformer", None)
+    weights = denoiser.parameters() if hasattr(denoiser, "parameters") else ()
+    if any(type(weight).__module__.startswith("torchao") for weight in weights):
+        return "int8"
     return str(getattr(denoiser, "dtype", "other")).removeprefix("torch.")
 
 

@@ -1,4 +1,4 @@
-"""Reads what PyTorch's allocator holds on each CUDA device: used, reserved, and the peak."""
+"""Reads what PyTorch tells of itself: memory on each CUDA device, and what it has compiled."""
 
 import sys
 from dataclasses import asdict, dataclass
@@ -41,6 +41,12 @@ def read_vram(cuda: Any = None) -> list[Vram]:
     if not cuda.is_initialized():
         return []
     return [vram for index in range(cuda.device_count()) if (vram := _read(cuda, index)).peak_bytes]
+
+
+def compilations() -> int:
+    """Return how many graphs torch.compile has made in this process; 0 where it was never used."""
+    dynamo = sys.modules.get("torch._dynamo.utils")
+    return int(dynamo.counters["stats"]["unique_graphs"]) if dynamo else 0
 
 
 def write_vram(meter: Meter, readings: list[Vram]) -> None:

@@ -1,5 +1,7 @@
 """Writes groups as Prometheus' rule file. Text only: the caller decides where it goes."""
 
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import yaml
@@ -18,15 +20,26 @@ def groups(namespace: str, thresholds: Thresholds | None = None) -> tuple[Group,
     return (*recording_groups(namespace), *alert_groups(namespace, thresholds))
 
 
-def rule_file(namespace: str, thresholds: Thresholds | None = None) -> str:
-    """Return the whole rule file of a service with that namespace, as YAML."""
-    content = {"groups": [_group(group) for group in groups(namespace, thresholds)]}
+def rule_file(*namespaces: str, thresholds: Thresholds | None = None) -> str:
+    """Return the whole rule file of services with those namespaces, as YAML."""
+    every = [group for namespace in namespaces for group in groups(namespace, thresholds)]
+    content = {"groups": [_group(group) for group in _once(every)]}
     return _HEADER + yaml.safe_dump(content, sort_keys=False, width=1000, allow_unicode=True)
 
 
 def runbook_url(alert: Alert) -> str:
     """Return where an alert's runbook is: its anchor in the project's docs."""
     return f"{RUNBOOKS}#{alert.name.lower()}"
+
+
+def _once(every: Sequence[Group]) -> Iterator[Group]:
+    """Yield the groups, each rule once: those of the machine are the same for every service."""
+    seen: list[Alert | Recording] = []
+    for group in every:
+        rules = tuple(rule for rule in group.rules if rule not in seen)
+        seen += rules
+        if rules:
+            yield replace(group, rules=rules)
 
 
 def _group(group: Group) -> dict[str, Any]:

@@ -29,7 +29,7 @@ def image_answer(request: Request, _fields: object) -> Answer:
         content = {
             "request_id": job.id, "image": pybase64.b64encode(made.image).decode(),
             "media_type": made.media_type, "width": width, "height": height, "seed": made.seed,
-            "degraded": made.degraded,
+            "degraded": made.degraded, "prompt_truncated": made.truncated,
         }  # fmt: skip
         return json_answer(content, headers)
 
@@ -58,6 +58,8 @@ def common_headers(job: Job, made: Outcome) -> dict[str, str]:
     headers = {REQUEST_ID: job.id, "server-timing": _server_timing(job.exchange.timeline)}
     if job.task != "predict":
         headers["x-safelight-seed"] = str(made.seed)
+    if made.truncated:
+        headers["x-safelight-prompt-truncated"] = "true"
     if made.degraded:
         headers["x-safelight-degraded"] = ", ".join(made.degraded)
     return headers

@@ -85,7 +85,7 @@ class Service:
         self.front = Front(
             settings,
             assemble(self.engine, self.engine, self.governor, settings, self.meter),
-            task=lambda: self.pool.task,
+            served=lambda: self.pool.served,
             taxonomy=load_taxonomy(settings.taxonomy),
             meter=self.meter,
         )

@@ -80,15 +80,20 @@ async def _parsed(request: Request, body: bytes, parse: Callable[[bytes], Fields
     return image, fields
 
 
-def measure_image(image: bytes, settings: Settings) -> tuple[int, int]:
-    """Return the size to work at. Raises BadInput where there is no usable image."""
+def measure_image(image: bytes, side: int, settings: Settings) -> tuple[int, int]:
+    """Return the size to work at, no side longer than `side`. Raises BadInput."""
     if not image:
         raise MalformedBody("The image is missing or empty. Send it as the body, or as `image`.")
-    return working_size(*image_size(image, settings), settings)
+    return working_size(*image_size(image, settings), side)
 
 
-def check(kind: type[Parameters], fields: Mapping[str, Any], settings: Settings) -> Parameters:
-    """Return the parameters. Raises InvalidParameter with a sentence per wrong one."""
+def check(
+    kind: type[Parameters], fields: Mapping[str, Any], settings: Settings, side: int
+) -> Parameters:
+    """Return the parameters. Raises InvalidParameter with a sentence per wrong one.
+
+    `side` is the longest that may be asked for, in pixels.
+    """
     try:
         parameters: Parameters = kind.model_validate(fields)
     except ValidationError as wrong:
@@ -98,7 +103,7 @@ def check(kind: type[Parameters], fields: Mapping[str, Any], settings: Settings)
     if isinstance(parameters, PredictParameters):
         return parameters
     if isinstance(parameters, GenerateParameters):
-        _check_sides(parameters, settings)
+        _check_sides(parameters, side)
     for name in ("instruction", "prompt", "negative_prompt"):
         length = len(getattr(parameters, name, ""))
         if length > settings.instruction_limit:
@@ -114,11 +119,11 @@ def check(kind: type[Parameters], fields: Mapping[str, Any], settings: Settings)
     return parameters
 
 
-def _check_sides(parameters: GenerateParameters, settings: Settings) -> None:
+def _check_sides(parameters: GenerateParameters, most: int) -> None:
     longest = max(parameters.width, parameters.height)
-    if longest > settings.image_side_pixels:
+    if longest > most:
         raise InvalidParameter(
-            f"A side of {longest} pixels is asked and the limit is {settings.image_side_pixels}. "
+            f"A side of {longest} pixels is asked and the limit is {most}. "
             "Ask for less, or raise SAFELIGHT_IMAGE_SIDE_PIXELS."
         )
 
@@ -131,9 +136,9 @@ def image_size(image: bytes, settings: Settings) -> tuple[int, int]:
     return width, height
 
 
-def working_size(width: int, height: int, settings: Settings) -> tuple[int, int]:
+def working_size(width: int, height: int, side: int) -> tuple[int, int]:
     """Return the size the model works at: the image's own, reduced where a side is too long."""
-    scale = min(1.0, settings.image_side_pixels / max(width, height))
+    scale = min(1.0, side / max(width, height))
     size = (round(width * scale), round(height * scale))
     if min(size) < _SMALLEST_SIDE:
         raise InvalidParameter(

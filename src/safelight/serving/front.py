@@ -21,7 +21,7 @@ from safelight.errors import (
     Unauthorized,
     UnsupportedTask,
 )
-from safelight.metrics.catalog import IN_FLIGHT, REJECTED
+from safelight.metrics.catalog import IN_FLIGHT, PROMPTS_TRUNCATED, REJECTED
 from safelight.metrics.registry import Meter
 from safelight.quality.instructions import Taxonomy
 from safelight.serving.body import Fields, check, measure_image, read_body
@@ -34,6 +34,7 @@ from safelight.serving.job import (
     Outcome,
     Parameters,
     PredictParameters,
+    Served,
 )
 from safelight.serving.keys import Keys
 from safelight.serving.requests import Requests, stop
@@ -42,6 +43,7 @@ from safelight.telemetry.record import Exchange, current_exchange
 from safelight.telemetry.timeline import Timeline
 
 _UUID = re.compile(r"[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}")
+_SIDE = 1024  # pixels, where neither the operator nor the model says
 _PATIENCE_SECONDS = 0.1  # an answer sooner than this is not worth watching its caller for
 
 Parse = Callable[[Request, bytes], Awaitable[Fields]]
@@ -70,7 +72,7 @@ class Front:
         settings: Settings,
         handle: Handler,
         *,
-        task: Callable[[], str],
+        served: Callable[[], Served],
         taxonomy: Taxonomy,
         meter: Meter,
     ) -> None:
@@ -78,11 +80,11 @@ class Front:
         self.requests = Requests()
         self.keys = Keys(settings.api_keys)
         self._handle = handle
-        self._task = task
+        self.served = served
         self._classify = taxonomy.classify
         self._meter = meter
         self._in_flight = meter.child(IN_FLIGHT)
-        self._bound = (settings.image_side_pixels, settings.image_side_pixels)
+        meter.start_at_zero(PROMPTS_TRUNCATED)
 
     def owner(self, request: Request) -> str:
         """Return who calls. Raises Unauthorized."""
@@ -113,6 +115,8 @@ class Front:
             exchange.seed = job.seed
             jobs = [job, *(_sibling(job, place) for place in range(1, number))]
             outcomes = await self._run(request, jobs)
+            if cut := sum(made.truncated for made in outcomes):
+                self._meter.add(PROMPTS_TRUNCATED, amount=cut)
             return route.answer(request, fields)(jobs, outcomes)
         finally:
             self._in_flight.inc(-1)
@@ -162,13 +166,18 @@ class Front:
             raise Timeout(seconds) from None
 
     def _check(self, route: Route, fields: Mapping[str, Any]) -> Parameters:
-        served = self._task()
-        if not served:
+        served = self.served()
+        if not served.task:
             self._meter.add(REJECTED, "not_ready")
             raise NotReady
-        if served != route.task:
-            raise UnsupportedTask(route.task, served, PATHS[served])
-        return check(route.kind, fields, self.settings)
+        if served.task != route.task:
+            raise UnsupportedTask(route.task, served.task, PATHS[served.task])
+        own = {n: value for n, value in served.defaults.items() if n in route.kind.model_fields}
+        return check(route.kind, {**own, **fields}, self.settings, self._most(served))
+
+    def _most(self, served: Served) -> int:
+        """Return the longest side that may be asked for."""
+        return self.settings.image_side_pixels or max(_SIDE, served.side)
 
     def _type(self, parameters: Parameters) -> str:
         if isinstance(parameters, PredictParameters):
@@ -184,9 +193,11 @@ class Front:
         if isinstance(parameters, GenerateParameters):
             return parameters.width, parameters.height
         if isinstance(parameters, PredictParameters):
-            return self._bound  # the worker measures: the size decides nothing here
-        size = measure_image(image, self.settings)
-        return _fit(size, box, self._bound) if box else size
+            most = self._most(self.served())
+            return most, most  # the worker measures: the size decides nothing here
+        side = self.settings.image_side_pixels or self.served().side or _SIDE
+        size = measure_image(image, side, self.settings)
+        return _fit(size, box, (side, side)) if box else size
 
     async def _run(self, request: Request, jobs: Sequence[Job]) -> list[Outcome]:
         """Have the jobs done; they are stopped if their caller leaves."""

@@ -3,7 +3,7 @@
 A policy takes a Handler and gives one back; failures are raised as SafelightError.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -71,6 +71,19 @@ class PredictParameters(BaseModel):
 
 
 Parameters = EditParameters | GenerateParameters | PredictParameters
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What the model tells of itself; before one is loaded, `task` is empty.
+
+    `side` is the longest side in pixels that it works best at, 0 where it does not tell; `defaults`
+    are its parameters for those who ask for none.
+    """
+
+    task: str = ""
+    side: int = 0
+    defaults: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -167,7 +180,10 @@ TASKS: dict[type[BaseModel], Literal["edit", "generate", "predict"]] = {
 
 @dataclass(slots=True)
 class Outcome:
-    """What was made: an image, encoded, with its width and height; or labels with scores."""
+    """What was made: an image, encoded, with its width and height; or labels with scores.
+
+    `truncated` tells that the prompt was longer than the model's text encoder reads.
+    """
 
     image: bytes = b""
     media_type: str = "image/png"
@@ -175,6 +191,7 @@ class Outcome:
     labels: tuple[tuple[str, float], ...] = ()
     seed: int = 0
     degraded: tuple[str, ...] = ()
+    truncated: bool = False
 
 
 Handler = Callable[[Job], Awaitable[Outcome]]

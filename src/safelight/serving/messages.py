@@ -37,7 +37,10 @@ def as_result(job: Job, fields: Mapping[str, Any], payload: bytes) -> Outcome | 
     if "labels" in fields:
         labels = tuple((label, score) for label, score in fields["labels"])
         return Outcome(labels=labels, degraded=job.degraded)
-    return Outcome(image=payload, size=tuple(fields["size"]), seed=job.seed, degraded=job.degraded)
+    return Outcome(
+        image=payload, size=tuple(fields["size"]), seed=job.seed, degraded=job.degraded,
+        truncated=fields["truncated"],
+    )  # fmt: skip
 
 
 def as_call(fields: Mapping[str, Any], instruction_type: str) -> PipelineCall:

@@ -13,9 +13,10 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 
 from safelight.errors import BadInput, InvalidParameter, SafelightError, UnknownRequest
+from safelight.models.backend import shown_name
 from safelight.serving.answers import common_headers, json_answer
 from safelight.serving.body import parse_fields, parse_image
-from safelight.serving.front import Answer, Front, Route
+from safelight.serving.front import PATHS, Answer, Front, Route
 from safelight.serving.job import EditParameters, GenerateParameters, Job, Outcome
 from safelight.serving.openapi import with_image, without_image
 from safelight.serving.problems import note
@@ -37,7 +38,7 @@ _STATUS = {413: 400, 415: 400, 422: 400}  # OpenAI says 400 of all that is wrong
 
 def add_openai(api: FastAPI, front: Front) -> None:
     """Add the OpenAI-compatible routes."""
-    shelf = Shelf()
+    shelf, began = Shelf(), int(time())
     answer = _answers(shelf)
     edits = Route(EditParameters, parse_image, answer, _split_edit, "edit", EDITS, _size)
     made = Route(
@@ -49,6 +50,18 @@ def add_openai(api: FastAPI, front: Front) -> None:
             route.path, tags=["openai"], summary=f"{summary} OpenAI's form.",
             response_class=Response, openapi_extra=extra[route.path],
         )(_served(front, route))  # fmt: skip
+
+    @api.get("/v1/models", tags=["openai"], summary="The model that is served, and what it does.")
+    async def models() -> dict[str, Any]:
+        served, name = front.served(), front.settings.model
+        model = {
+            "id": shown_name(name),
+            "object": "model",
+            "created": began,
+            "owned_by": "safelight",
+        }
+        own = {"task": served.task, "path": PATHS.get(served.task), "defaults": served.defaults}
+        return {"object": "list", "data": [{**model, **own}]}
 
     @api.get("/v1/images/{name}", tags=["openai"], response_class=Response, summary="A kept image.")
     async def kept(name: str) -> Response:

@@ -16,6 +16,8 @@ from safelight.errors import Unusable
 from safelight.metrics.catalog import (
     MODEL_INFO,
     MODEL_LOAD_SECONDS,
+    MODEL_WARM_UP_SECONDS,
+    MODEL_WEIGHTS,
     PROBE_TIMESTAMP,
     VRAM_PEAK,
     VRAM_RESERVED,
@@ -25,6 +27,7 @@ from safelight.metrics.catalog import (
 )
 from safelight.metrics.registry import Meter
 from safelight.probes.torch import Vram, write_vram
+from safelight.serving.job import Served
 from safelight.serving.protocol import Message
 from safelight.serving.slot import Place, Slot
 from safelight.serving.ticket import Ticket
@@ -65,7 +68,7 @@ class Pool:
         self._stopping = False
         self.slots = [Slot(place, settings, self, sleep=sleep) for place in _places(settings)]
         self.was_ready = False
-        self.task = ""
+        self.served = Served()
         self.vram_ratio = 0.0
         meter.start_at_zero(WORKER_RESTARTS)
         meter.set(WORKERS_READY, value=0)
@@ -138,8 +141,11 @@ class Pool:
         slot.devices.add(info["device"])
         self._meter.set(MODEL_INFO, *(info[label] for label in MODEL_INFO.label_names), value=1)
         self._meter.set(MODEL_LOAD_SECONDS, value=seconds)
+        self._meter.set(MODEL_WARM_UP_SECONDS, value=info["warm_up_seconds"])
+        self._meter.set(MODEL_WEIGHTS, value=info["weights_bytes"])
         self._meter.set(WORKERS_READY, value=self.ready_now())
-        self.was_ready, self.task = True, message.fields["task"]
+        self.was_ready = True
+        self.served = Served(message.fields["task"], info["side"], info["defaults"])
         log.info("model loaded", **{"safelight.model": info, "safelight.load_seconds": seconds})
         if self._desk is not None:
             self._desk.room()

@@ -55,10 +55,17 @@ class Reporter:
         self._encoders.shutdown(wait=wait, cancel_futures=not wait)
 
     def report(
-        self, batch: Batch, made: list[Made], failure: SafelightError | None, seconds: float
+        self,
+        batch: Batch,
+        made: list[Made],
+        failure: SafelightError | None,
+        seconds: float,
+        *,
+        typical: bool,
     ) -> None:
+        """Send what became of a batch; one whose time is `typical` teaches what batches cost."""
         jobs = batch.jobs
-        ran = self.ran(batch, seconds, whole=failure is None)
+        ran = self.ran(batch, seconds, whole=failure is None and typical)
         calls = calls_of(jobs, self._call.last)
         if failure is not None:
             self.fail(jobs, failure, ran, calls)
@@ -87,7 +94,8 @@ class Reporter:
                 return
             image = encoded(picture.pixels, job.size)
             job.timeline.mark("encode")
-            self.send([{**result(job, call), "size": job.size}], [image])
+            told = {"size": job.size, "truncated": picture.truncated}
+            self.send([{**result(job, call), **told}], [image])
         except OSError:
             return  # the parent is gone, and with it whoever waited
         except Exception as error:  # noqa: BLE001 - whatever it is, the parent must hear of it

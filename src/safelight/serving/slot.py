@@ -213,8 +213,10 @@ class Slot:
         self._heard_at = self._moved_at = _now()
         settings = self._settings
         model = ModelOrder(
-            settings.model, self.place.device, settings.precision, str(settings.cache_folder)
-        )
+            settings.model, self.place.device, settings.precision, settings.compile,
+            settings.attention_slicing, settings.vae_tiling, settings.allow_pickle,
+            settings.warm_up, str(settings.tags or ""),
+        )  # fmt: skip
         order = {
             "model": model.as_dict(), "report_seconds": settings.gpu_interval_seconds,
             "limit_pixels": settings.image_limit_pixels,

@@ -18,6 +18,7 @@ from safelight.errors import (
 )
 from safelight.models.backend import Backend, Made, OnStep
 from safelight.probes.diffusers import DiffusersProbe
+from safelight.probes.torch import compilations
 from safelight.reasons import by_reason
 from safelight.serving.choice import Batch, Prepared, prepared
 from safelight.serving.images import as_work
@@ -171,6 +172,7 @@ class Worker:
         started = perf_counter()
         failure: SafelightError | None = None
         made: list[Made] = []
+        compiled = compilations()
         try:
             made = list(self._backend.run([job.work for job in jobs], on_step))
             if len(made) != len(jobs):
@@ -189,7 +191,8 @@ class Worker:
             return
         if failure is None:
             self._memory.fitted(jobs)
-        self._reporter.report(batch, made, failure, seconds)
+        typical = compilations() == compiled
+        self._reporter.report(batch, made, failure, seconds, typical=typical)
 
     def _begin(self, jobs: list[Prepared]) -> OnStep:
         """Return what the model calls after each step; tell that it begins, if that is of use."""

@@ -23,7 +23,7 @@ from safelight.metrics.catalog import (
 )
 from safelight.metrics.promql import Matchers, Queries
 from safelight.stack.programs import why
-from safelight.stack.samples import INSTRUCTIONS, photo
+from safelight.stack.samples import INSTRUCTIONS, sample
 
 _OLD_OR_AGE = "~make.*old|age.*"
 TIMEOUT_SECONDS = 60.0  # of one edit: the first on a busy machine takes its time
@@ -53,26 +53,32 @@ class Answer:
         return self.value is not None or bool(self.note)
 
 
-def questions(namespace: str, job: str) -> list[Question]:
-    """Return what is asked of Prometheus about the service."""
+def questions(namespace: str, job: str, task: str = "edit") -> list[Question]:
+    """Return what is asked of Prometheus about the service, which does `task`."""
     ask = Queries(namespace)
     hour = Queries(namespace, window="1h")
     by_place = ask.rate(STEP_SECONDS, by=STEP_SECONDS.labels)
     by_stage = ask.rate(STAGE_SECONDS, by=STAGE_SECONDS.labels)
     old: Matchers = {INSTRUCTION_TYPE: _OLD_OR_AGE}
+    steps = (
+        Question("P95 of a denoising step", ask.quantile(0.95, STEP_SECONDS), "s"),
+        Question("steps, by place", f"count({by_place} > 0)"),
+    )
+    success = (
+        Question(
+            "success of make.*old|age.*",
+            f"{hour.rate(SUCCESSES, where=old)} / {hour.rate(REQUESTS, where=old)}",
+        ),
+    )
     return [
         Question("target up", f'up{{job="{job}"}} == 1'),
         Question("requests", f"sum({ask.select(REQUESTS)})"),
         Question("HTTP requests", f"sum({ask.select(HTTP_REQUESTS)})"),
         Question("P95 of a request", ask.quantile(0.95, REQUEST_SECONDS), "s"),
         Question("P95 of waiting in the queue", ask.quantile(0.95, QUEUED_SECONDS), "s"),
-        Question("P95 of a denoising step", ask.quantile(0.95, STEP_SECONDS), "s"),
-        Question("steps, by place", f"count({by_place} > 0)"),
+        *(steps if task != "predict" else ()),
         Question("stages measured", f"count({by_stage} > 0)"),
-        Question(
-            "success of make.*old|age.*",
-            f"{hour.rate(SUCCESSES, where=old)} / {hour.rate(REQUESTS, where=old)}",
-        ),
+        *(success if task == "edit" else ()),
         Question("memory of the machine", ask.select(HOST_MEMORY_TOTAL), "B"),
         Question(
             "VRAM that PyTorch uses", f"sum({ask.select(VRAM_USED)})", "B",
@@ -82,26 +88,33 @@ def questions(namespace: str, job: str) -> list[Question]:
 
 
 class Checker:
-    """Sends edits to a service and questions to its Prometheus."""
+    """Sends requests to a service, for what it does, and questions to its Prometheus."""
 
-    def __init__(self, service: str, prometheus: str, client: httpx.Client) -> None:
+    def __init__(
+        self, service: str, prometheus: str, client: httpx.Client, task: str = "edit"
+    ) -> None:
         self._service = service
         self._prometheus = prometheus
         self._client = client
+        self.task = task
         self.sent = 0
 
-    def send_edit(self) -> None:
-        """Send one edit, the next of the sample instructions. Raises ServiceFailed if it fails."""
+    def send(self) -> None:
+        """Send one request, the next of the samples. Raises ServiceFailed if it fails."""
+        wanted = sample(
+            self.task, instruction=INSTRUCTIONS[self.sent % 3], size=(256, 256), steps=12,
+            seed=self.sent,
+        )  # fmt: skip
         try:
             answer = self._client.post(
-                f"{self._service}/api/edit",
-                params={"instruction": INSTRUCTIONS[self.sent % 3], "steps": 12, "seed": self.sent},
-                content=photo(256, 256, self.sent % 8),
-                headers={"content-type": "image/jpeg", "traceparent": _traceparent()},
-            )
+                f"{self._service}{wanted.path}", params=wanted.params, content=wanted.content,
+                json=wanted.json, headers={**wanted.headers, "traceparent": _traceparent()},
+            )  # fmt: skip
             answer.raise_for_status()
         except httpx.HTTPError as error:
-            raise ServiceFailed(f"An edit sent to {self._service} failed: {why(error)}.") from None
+            raise ServiceFailed(
+                f"A request sent to {self._service} failed: {why(error)}."
+            ) from None
         self.sent += 1
 
     def ask(self, question: Question) -> Answer:
@@ -155,14 +168,14 @@ def prove(
     rounds: int = 45,
     report: Callable[[str], None] = lambda text: None,  # noqa: ARG005
 ) -> list[Answer]:
-    """Send an edit a second until Prometheus answers everything, or the rounds are used up."""
+    """Send a request a second until Prometheus answers everything, or the rounds are used up."""
     answers: list[Answer] = []
     for _ in range(rounds):
-        checker.send_edit()
-        answers = [checker.ask(question) for question in questions(namespace, job)]
+        checker.send()
+        answers = [checker.ask(question) for question in questions(namespace, job, checker.task)]
         answers += [checker.rules_healthy(), checker.alertmanagers(), checker.exemplars(namespace)]
         known = sum(answer.good for answer in answers)
-        report(f"{checker.sent} edits sent; {known} of {len(answers)} answers are in")
+        report(f"{checker.sent} sent; {known} of {len(answers)} answers are in")
         if known == len(answers) or wait(1.0):
             break
     return answers

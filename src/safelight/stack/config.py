@@ -3,7 +3,7 @@
 Both load in Prometheus from 2.42 and Alertmanager from 0.25 on, and in the current ones.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import yaml
@@ -20,21 +20,22 @@ _TEXT = (
 
 
 def prometheus_yml(
-    service: str,
+    services: Mapping[str, str],
     *,
     prometheus: str,
     alertmanager: str,
     rule_files: Sequence[str],
     node_exporter: str | None = None,
-    job: str = "safelight",
 ) -> str:
     """Return a configuration that scrapes the targets (each `host:port`) and judges by the rules.
+
+    Each service is a job by its name.
 
     OpenMetrics, and so exemplars, is what Prometheus asks for by itself; they are kept where it
     runs with `--enable-feature=exemplar-storage`.
     """
     jobs = {
-        job: service,
+        **services,
         "node": node_exporter,
         "prometheus": prometheus,
         "alertmanager": alertmanager,

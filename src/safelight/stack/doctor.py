@@ -16,9 +16,9 @@ from safelight.stack.local import (
     NODE_EXPORTER_NAMES,
     PROMETHEUS,
     PROMETHEUS_NAMES,
-    SERVICE,
 )
 from safelight.stack.programs import Program, is_writable, look_for, require_free_port
+from safelight.stack.services import SERVICE
 
 _LIBRARIES = (
     ("torch", "models", True), ("diffusers", "models", True), ("transformers", "models", True),

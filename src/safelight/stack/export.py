@@ -14,6 +14,7 @@ from safelight.stack.containers import (
     dockerfile,
     dockerignore,
 )
+from safelight.stack.services import SERVICE
 
 Files = Mapping[str, str]
 
@@ -57,14 +58,14 @@ def _prometheus(namespace: str) -> Files:
     address = f"{here.host}:%d"
     return {
         "prometheus/prometheus.yml": prometheus_yml(
-            address % here.port,
+            {SERVICE: address % here.port},
             node_exporter=address % here.node_exporter_port,
             prometheus=address % here.prometheus_port,
             alertmanager=address % here.alertmanager_port,
             rule_files=[_RULES],
         ),
         "compose/prometheus.yml": prometheus_yml(
-            "safelight:8000",
+            {SERVICE: "safelight:8000"},
             node_exporter="node-exporter:9100",
             prometheus="127.0.0.1:9090",
             alertmanager="alertmanager:9093",

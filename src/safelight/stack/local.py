@@ -1,8 +1,7 @@
 """The whole stack on this machine, without containers: which programs, started, followed, ended."""
 
-import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
 
@@ -17,10 +16,9 @@ from safelight.stack.programs import (
     look_for,
     require_free_port,
 )
+from safelight.stack.services import namespaces, program_of, services
 
-SERVICE, PROMETHEUS, ALERTMANAGER, NODE_EXPORTER = (
-    "safelight", "prometheus", "alertmanager", "node-exporter",
-)  # fmt: skip
+PROMETHEUS, ALERTMANAGER, NODE_EXPORTER = "prometheus", "alertmanager", "node-exporter"
 PROMETHEUS_NAMES = ("prometheus",)
 ALERTMANAGER_NAMES = ("alertmanager", "prometheus-alertmanager")
 NODE_EXPORTER_NAMES = ("node_exporter", "prometheus-node-exporter")
@@ -40,18 +38,20 @@ class Plan:
     programs: tuple[Program, ...]
     files: dict[Path, str]
     state: Path
+    services: Mapping[str, Settings] = field(default_factory=dict)
 
     def find(self, name: str) -> Program:
         """Return the program of that name."""
         return next(program for program in self.programs if program.name == name)
 
 
-def plan(settings: Settings) -> Plan:
-    """Return what `safelight up` starts. Raises MissingProgram, or BadSetting."""
+def plan(settings: Settings, models: Sequence[str] = ()) -> Plan:
+    """Return what `safelight up` starts for these models. Raises MissingProgram, or BadSetting."""
+    served = services(settings, models)
     state = settings.state_folder.expanduser().absolute()
     node_exporter = look_for(NODE_EXPORTER_NAMES)
     programs = [
-        _service(settings),
+        *(program_of(name, told) for name, told in served.items()),
         _prometheus(settings, state),
         _alertmanager(settings, state),
         *([_node_exporter(settings, node_exporter)] if node_exporter else []),
@@ -60,19 +60,18 @@ def plan(settings: Settings) -> Plan:
     address = {program.name: f"{program.host}:{program.port}" for program in programs}
     rules = state / "config" / "rules.yml"
     configuration = prometheus_yml(
-        address[SERVICE],
+        {name: address[name] for name in served},
         prometheus=address[PROMETHEUS],
         alertmanager=address[ALERTMANAGER],
         node_exporter=address.get(NODE_EXPORTER),
         rule_files=[str(rules)],
-        job=SERVICE,
     )
     files = {
         state / "config" / "prometheus.yml": configuration,
         state / "config" / "alertmanager.yml": alertmanager_yml(),
-        rules: rule_file(settings.namespace),
+        rules: rule_file(*namespaces(served)),
     }
-    return Plan(tuple(programs), files, state)
+    return Plan(tuple(programs), files, state, served)
 
 
 class Stack:
@@ -181,22 +180,6 @@ def _refuse_shared_ports(programs: Sequence[Program]) -> None:
             raise BadSetting(
                 f"{first} and {program.name} both want port {program.port}. Give each its own."
             )
-
-
-def _service(settings: Settings) -> Program:
-    # Flags, not the environment, so that `ps` shows what runs.
-    flags = {
-        "--host": settings.host, "--port": settings.port, "--namespace": settings.namespace,
-        "--devices": settings.devices, "--precision": settings.precision, "--log-format": "json",
-        "--queue-limit": settings.queue_limit,
-    }  # fmt: skip
-    taxonomy = ("--taxonomy", str(settings.taxonomy)) if settings.taxonomy else ()
-    command = (
-        sys.executable, "-m", "safelight", "serve", settings.model,
-        *(str(part) for pair in flags.items() for part in pair), *taxonomy,
-    )  # fmt: skip
-    shows = f"{settings.model} at /api/edit, its page at /docs, its metrics at /metrics"
-    return Program(SERVICE, command, settings.host, settings.port, "/readyz", shows)
 
 
 def _prometheus(settings: Settings, state: Path) -> Program:

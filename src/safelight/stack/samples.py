@@ -1,10 +1,18 @@
-"""Pictures and instructions to send where none are at hand: seeded, photograph-like, nobody's."""
+"""What to send where nothing is at hand: seeded portraits of nobody, instructions and captions."""
 
 import random
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
 from io import BytesIO
+from typing import Any
 
-from PIL import Image, ImageDraw, ImageFilter
+import httpx
+from PIL import Image
+
+from safelight.models.demo.painter import paint
+from safelight.models.demo.portrait import draw
+from safelight.models.demo.wording import caption
 
 INSTRUCTIONS = (
     "make him old",
@@ -20,23 +28,50 @@ INSTRUCTIONS = (
 )
 
 
+_GRAIN = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One request to be sent by POST."""
+
+    path: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+    content: bytes | None = None
+    json: Mapping[str, Any] | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def sample(
+    task: str, *, instruction: str, size: tuple[int, int], seed: int, steps: int | None = None
+) -> Sample:
+    """Return a request for what a service does; without `steps` it makes as many as it does."""
+    asked = {"seed": seed, **({} if steps is None else {"steps": steps})}
+    if task == "generate":
+        told = caption(draw(seed), random.Random(seed))
+        return Sample("/generate", json={"prompt": told, **asked})
+    picture = photo(*size, seed % 8)
+    jpeg = {"content-type": "image/jpeg"}
+    if task == "predict":
+        return Sample("/predict", content=picture, headers=jpeg)
+    edit = {"instruction": instruction, **asked}
+    return Sample("/api/edit", params=edit, content=picture, headers=jpeg)
+
+
+def task_told(answer: httpx.Response) -> str:
+    """Return what a service does, as its `/v1/models` tells; one that does not tell is to edit."""
+    try:
+        return str(answer.raise_for_status().json()["data"][0]["task"])
+    except (httpx.HTTPError, ValueError, LookupError, TypeError):
+        return "edit"
+
+
 @lru_cache(maxsize=64)
 def photo(width: int, height: int, seed: int = 0) -> bytes:
-    """Return a JPEG with soft light, a few shapes and grain, as a camera's picture has."""
-    chance = random.Random(seed)
-    image = Image.linear_gradient("L").resize((width, height)).convert("RGB")
-    image = Image.blend(image, Image.new("RGB", image.size, _colour(chance)), 0.6)
-    draw = ImageDraw.Draw(image)
-    for _ in range(12):
-        x, y, radius = chance.randrange(width), chance.randrange(height), chance.randrange(8, 120)
-        draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=_colour(chance))
-    grain = Image.frombytes("L", image.size, chance.randbytes(width * height)).convert("RGB")
+    """Return a JPEG of a painted portrait, with a little grain, as a camera's picture has."""
+    image = paint(draw(seed)).resize((width, height), Image.Resampling.BICUBIC)
+    grains = random.Random(seed).randbytes(width * height)
+    grain = Image.frombytes("L", image.size, grains).convert("RGB")
     buffer = BytesIO()
-    Image.blend(image.filter(ImageFilter.GaussianBlur(3)), grain, 0.04).save(
-        buffer, "JPEG", quality=88
-    )
+    Image.blend(image, grain, _GRAIN).save(buffer, "JPEG", quality=88)
     return buffer.getvalue()
-
-
-def _colour(chance: random.Random) -> tuple[int, int, int]:
-    return (chance.randrange(256), chance.randrange(256), chance.randrange(256))

@@ -14,9 +14,10 @@ from time import perf_counter
 
 import httpx
 
-from safelight.stack.samples import INSTRUCTIONS, photo
+from safelight.stack.samples import INSTRUCTIONS, sample, task_told
 
 MOST_REQUESTS = 100_000
+_SEEDS = 2**32
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,8 @@ class Traffic:
     duration_seconds: float
     sizes: tuple[tuple[int, int], ...] = ((256, 256), (512, 384))
     instructions: tuple[str, ...] = INSTRUCTIONS
-    steps: int = 8
+    steps: int | None = None
+    task: str = "edit"
     in_flight_limit: int = 256
     seed: int = 0
 
@@ -96,26 +98,31 @@ async def drive(
 async def _send(
     traffic: Traffic, url: str, client: httpx.AsyncClient, chance: random.Random, summary: Summary
 ) -> None:
-    width, height = chance.choice(traffic.sizes)
-    params: dict[str, str | int] = {
-        "instruction": chance.choice(traffic.instructions),
-        "steps": traffic.steps,
-    }
+    wanted = sample(
+        traffic.task, instruction=chance.choice(traffic.instructions), steps=traffic.steps,
+        size=chance.choice(traffic.sizes), seed=chance.randrange(_SEEDS),
+    )  # fmt: skip
     trace = f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
     started = perf_counter()
     try:
         answer = await client.post(
-            f"{url}/api/edit",
-            params=params,
-            content=photo(width, height, chance.randrange(8)),
-            headers={"content-type": "image/jpeg", "traceparent": trace},
-        )
+            f"{url}{wanted.path}", params=wanted.params, content=wanted.content,
+            json=wanted.json, headers={**wanted.headers, "traceparent": trace},
+        )  # fmt: skip
     except httpx.HTTPError as error:
         summary.outcomes[type(error).__name__] += 1
         return
     summary.outcomes[_outcome(answer)] += 1
     if answer.is_success:
         summary.seconds.append(perf_counter() - started)
+
+
+async def task_of(url: str, client: httpx.AsyncClient) -> str:
+    """Return what a service does; one out of reach will be asked to edit."""
+    try:
+        return task_told(await client.get(f"{url}/v1/models"))
+    except httpx.HTTPError:
+        return "edit"
 
 
 def _outcome(answer: httpx.Response) -> str:

@@ -13,6 +13,7 @@ from safelight.metrics.catalog import (
     STEPS,
     SUCCESSES,
     TEXT_GUIDANCE,
+    WARM_UPS,
     image_size,
     step_place,
 )
@@ -24,6 +25,7 @@ from safelight.telemetry.record import PipelineCall, Record, Sink
 def metering(meter: Meter) -> Sink:
     """Return the sink that counts Records with `meter`."""
     meter.start_at_zero(GUIDANCE_OVERRIDDEN)
+    meter.start_at_zero(WARM_UPS)
 
     def write(record: Record) -> None:
         exemplar = {"trace_id": record.trace_id} if record.trace_id else None
@@ -49,9 +51,11 @@ def _write_request(meter: Meter, record: Record, exemplar: Exemplar | None) -> N
 
 
 def _write_call(meter: Meter, call: PipelineCall, exemplar: Exemplar | None) -> None:
-    if call.leads:
+    if call.leads and call.warm_up:
+        meter.add(WARM_UPS)
+    elif call.leads:
         meter.observe(INFERENCE_SECONDS, call.precision, value=call.seconds, exemplar=exemplar)
-    if call.leads and call.step_seconds:
+    if call.leads:
         late_steps(meter, call, exemplar)
     for parameter in call.overridden:
         meter.add(GUIDANCE_OVERRIDDEN, parameter)
@@ -63,6 +67,8 @@ def _write_call(meter: Meter, call: PipelineCall, exemplar: Exemplar | None) -> 
 
 def late_steps(meter: Meter, call: PipelineCall, exemplar: Exemplar | None = None) -> None:
     """Enter the steps of a call; by themselves where they became known after its Record."""
+    if call.warm_up or not call.step_seconds:
+        return
     meter.observe(STEPS, value=len(call.step_seconds))
     for step, seconds in enumerate(call.step_seconds, start=1):
         meter.observe(STEP_SECONDS, step_place(step), value=seconds, exemplar=exemplar)

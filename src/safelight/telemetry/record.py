@@ -19,6 +19,8 @@ from safelight.telemetry.timeline import Timeline
 class PipelineCall:
     """One call of a diffusion pipeline. Times are seconds on the device that did the work.
 
+    A `warm_up` is a call that compiled: its time says nothing of those that follow.
+
     Where one call served a batch, each of its requests has it, with its own image; one of them
     `leads`, and enters the times.
     """
@@ -40,6 +42,7 @@ class PipelineCall:
     error: str = NO_ERROR
     batch: int = 1
     leads: bool = True
+    warm_up: bool = False
 
 
 @dataclass(slots=True)

@@ -1,11 +1,9 @@
-"""Makes `demo-edit`: InstructPix2Pix of the real class, with tiny, seeded, untrained weights.
+"""Makes InstructPix2Pix of the real class, with tiny, seeded, untrained weights.
 
-What it answers is noise of the right shape; what is measured on it is real. Built in a second or
-two the first time, and kept.
+What it answers is noise of the right shape; what is measured on it is real.
 """
 
 import json
-import shutil
 import tempfile
 from pathlib import Path
 
@@ -18,31 +16,9 @@ from diffusers import (
 )
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-DEMOS = ("demo-edit",)
-
 _SEED = 20261121
-_REVISION = 1  # raise with every change below, so that no old folder is taken for the new
 _WIDTH = 64
 _LONGEST_PROMPT = 77
-
-
-def demo_folder(name: str, cache: Path) -> Path:
-    """Return the folder of a demo's weights, building it where it is not there yet.
-
-    Built beside its place and then moved, so that a build cut short leaves nothing half made.
-    """
-    folder = cache / f"{name}-r{_REVISION}"
-    if (folder / "model_index.json").is_file():
-        return folder
-    cache.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=cache) as draft:
-        made = Path(draft) / "model"
-        build_edit().save_pretrained(made, safe_serialization=True)
-        try:
-            made.rename(folder)
-        except OSError:  # another process was first
-            shutil.rmtree(made)
-    return folder
 
 
 def build_edit() -> StableDiffusionInstructPix2PixPipeline:

@@ -1,0 +1,46 @@
+"""How exact a model's numbers are, and what its weights take up."""
+
+from importlib import import_module
+from typing import Any
+
+import torch
+
+from safelight.errors import MissingExtra
+
+
+def dtype_of(precision: str, device: str) -> torch.dtype:
+    """Return the numbers that a precision computes with; `auto` is half of them on a card."""
+    if precision in ("auto", "int8"):
+        precision = "float16" if device.startswith("cuda") else "float32"
+    dtype: torch.dtype = getattr(torch, precision)
+    return dtype
+
+
+def to_int8(model: torch.nn.Module) -> None:
+    """Keep the weights of a model's linear layers as int8, one scale a row. Raises MissingExtra."""
+    try:
+        torchao: Any = import_module("torchao.quantization")
+    except ModuleNotFoundError as missing:
+        raise MissingExtra("int8", "torchao") from missing
+    torchao.quantize_(model, torchao.Int8WeightOnlyConfig())
+
+
+def precision_of(model: torch.nn.Module) -> str:
+    """Return the number format of a model's weights, such as `float16`."""
+    if any(type(weight).__module__.startswith("torchao") for weight in model.parameters()):
+        return "int8"
+    return str(next(model.parameters()).dtype).removeprefix("torch.")
+
+
+def bytes_of(model: torch.nn.Module) -> int:
+    """Return what a model's weights and buffers take up."""
+    held = [*model.parameters(), *model.buffers()]
+    return sum(part.nbytes for tensor in held for part in _parts(tensor))
+
+
+def _parts(tensor: torch.Tensor) -> list[torch.Tensor]:
+    """Return the tensors that a tensor is made of: one that is quantised has several."""
+    if not hasattr(tensor, "__tensor_flatten__"):
+        return [tensor]
+    names, _ = tensor.__tensor_flatten__()
+    return [getattr(tensor, name) for name in names]

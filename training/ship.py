@@ -1,0 +1,79 @@
+"""Puts what was trained into the package: whole pipelines in half precision, cards, checksums.
+
+python -m training.ship
+"""
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import (
+    AutoencoderKL,
+    EulerAncestralDiscreteScheduler,
+    FlowMatchEulerDiscreteScheduler,
+    StableDiffusionInstructPix2PixPipeline,
+    UNet2DConditionModel,
+    ZImagePipeline,
+    ZImageTransformer2DModel,
+)
+from transformers import AutoTokenizer, CLIPTextModel, Qwen3Model
+
+from safelight.models.demo.bundle import AUTOENCODER, WEIGHTS, seal
+from training.edit import NOISE
+
+CARDS = Path(__file__).parent / "cards"
+DEFAULTS = {
+    "edit": {"steps": 20, "guidance_scale": 3.0, "image_guidance_scale": 1.2},
+    "generate": {"steps": 8, "guidance_scale": 3.0, "width": 64, "height": 64},
+}
+_HALF: dict[str, Any] = {"dtype": torch.float16}
+
+
+def ship(runs: Path, package: Path = WEIGHTS) -> None:
+    """Write what lies in `runs` as the package's weights, in place of what was there."""
+    shutil.rmtree(package, ignore_errors=True)
+    shutil.copytree(runs / AUTOENCODER, package / AUTOENCODER)
+    shutil.copytree(runs / "recognize", package / "recognize")
+    for name, pipeline in (("edit", edit_pipeline(runs)), ("generate", generate_pipeline(runs))):
+        pipeline.save_pretrained(package / name)
+        shutil.rmtree(package / name / AUTOENCODER)  # it is there once, for both
+        (package / name / "safelight.json").write_text(json.dumps(DEFAULTS[name]) + "\n")
+    for card in CARDS.glob("*.md"):
+        shutil.copy(card, package / card.stem / "README.md")
+    seal(package)
+
+
+def edit_pipeline(runs: Path, options: dict[str, Any] = _HALF) -> Any:
+    """Return the editor of a folder of trained parts."""
+    parts = runs / "edit"
+    return StableDiffusionInstructPix2PixPipeline(
+        vae=AutoencoderKL.from_pretrained(runs / AUTOENCODER, **options),
+        text_encoder=CLIPTextModel.from_pretrained(parts / "text_encoder", **options),
+        tokenizer=AutoTokenizer.from_pretrained(parts / "tokenizer"),
+        unet=UNet2DConditionModel.from_pretrained(parts / "unet", **options),
+        scheduler=EulerAncestralDiscreteScheduler(**NOISE),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+
+
+def generate_pipeline(runs: Path, options: dict[str, Any] = _HALF) -> Any:
+    """Return the generator of a folder of trained parts."""
+    parts = runs / "generate"
+    return ZImagePipeline(
+        vae=AutoencoderKL.from_pretrained(runs / AUTOENCODER, **options),
+        text_encoder=Qwen3Model.from_pretrained(parts / "text_encoder", **options),
+        tokenizer=AutoTokenizer.from_pretrained(parts / "tokenizer"),
+        transformer=ZImageTransformer2DModel.from_pretrained(parts / "transformer", **options),
+        scheduler=FlowMatchEulerDiscreteScheduler(),
+    )
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--folder", type=Path, default=Path("training/runs"))
+    ship(parser.parse_args().folder)
