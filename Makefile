@@ -2,17 +2,17 @@
 PYTHON := .venv/bin/python
 export HF_HUB_OFFLINE := 1
 
-.PHONY: help setup demo test check fmt docs faults bench constraints clean
+.PHONY: help setup demo test check fmt docs faults bench demo-quality constraints clean
 
 help:  ## list the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
 setup:  ## install what is missing: Debian's programs, .venv, packages
 	@scripts/setup
 
-demo:  ## start a demo model with Prometheus and Alertmanager, until Ctrl-C
+demo:  ## start the three demo models with Prometheus and Alertmanager, until Ctrl-C
 	@scripts/setup demo
-	@$(PYTHON) -m safelight up demo-edit
+	@$(PYTHON) -m safelight up demo-edit demo-generate demo-recognize
 
 test: setup check  ## run every test
 	$(PYTHON) -m pytest
@@ -41,6 +41,9 @@ bench: setup  ## measure what watching costs, and serving beside its peers (QUIC
 	$(PYTHON) -m benchmarks || failed=1; \
 	$(PYTHON) -m benchmarks.serving || failed=1; \
 	exit $$failed
+
+demo-quality: setup  ## judge the demo models on people whom they never saw (a quarter of an hour)
+	$(PYTHON) -m training.report
 
 constraints: setup  ## write the exact versions of .venv to constraints.txt
 	@scripts/constraints

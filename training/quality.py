@@ -50,7 +50,7 @@ def judge_edit(
 ) -> tuple[Edited, list[Pixels]]:
     """Return how well a kind of edit is made with the editor's own defaults, and the pictures."""
     pairs = [pair_of(kind, HELD_OUT + seed) for seed in range(number)]
-    made = _made(editor, [_edit(editor, pair, seed) for seed, pair in enumerate(pairs)])
+    made = edit_all(editor, pairs)
     seen = _scores(tagger, made) > 0.5
     was, wanted = _true([pair.before for pair in pairs]), _true([pair.after for pair in pairs])
     asked, right = was != wanted, seen == wanted
@@ -80,6 +80,11 @@ def judge_generation(
 def portraits(number: int) -> Iterator[Pixels]:
     """Yield held-out portraits as they are painted."""
     return (_pixels(draw(HELD_OUT + seed)) for seed in range(number))
+
+
+def edit_all(editor: Backend, pairs: Sequence[Pair]) -> list[Pixels]:
+    """Return what an editor makes of each pair's portrait, with its own defaults."""
+    return _made(editor, [_edit(editor, pair, seed) for seed, pair in enumerate(pairs)])
 
 
 def _edit(editor: Backend, pair: Pair, seed: int) -> Edit:

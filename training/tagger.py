@@ -1,6 +1,6 @@
 """Trains the tagger, on portraits that no other model saw: it is also what judges them.
 
-python -m training.tagger --steps 2500
+python -m training.tagger --steps 1500
 """
 
 from pathlib import Path
@@ -19,7 +19,7 @@ from training.pictures import centred, painted
 
 FIRST_SEED = 20_000_000
 PORTRAITS = 12_000
-STEPS = 2_500
+STEPS = 1_500
 BATCH = 64
 
 

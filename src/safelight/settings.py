@@ -140,6 +140,20 @@ class Settings(BaseSettings):
         None, ge=64, le=8192,
         description="Longest side the model works at; larger images are reduced. None is its own.",
     )  # fmt: skip
+    black_level: int = Field(
+        8,
+        ge=0,
+        le=254,
+        description="An image without a pixel brighter than this, of 255, is black.",
+    )
+    flat_deviation: float = Field(
+        1.0, ge=0, le=100,
+        description="An image whose grey levels deviate by less than this is flat.",
+    )  # fmt: skip
+    noise_correlation: float = Field(
+        0.25, ge=0, le=0.9,
+        description="An image whose neighbouring pixels correlate less is noise; 0 looks for none.",
+    )  # fmt: skip
     instruction_limit: int = Field(
         1000, ge=1, le=10_000, description="Longest instruction, in characters."
     )

@@ -43,7 +43,7 @@ def test_every_command_has_a_help_with_an_example_that_fits_80_columns(
     [
         (("nope",), "No such command 'nope'. See: safelight --help"),
         (("up", "--nope"), "No such option: --nope. See: safelight up --help"),
-        (("up", "one", "two"), "unexpected extra argument"),
+        (("serve", "one", "two"), "unexpected extra argument"),
         (("serve", "--port", "abc"), "Invalid value for '--port'"),
         (("top", "--interval", "0"), "Invalid value for '--interval'"),
         (("traffic", "--rate", "nan"), "Invalid value for '--rate'"),

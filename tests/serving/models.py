@@ -27,7 +27,7 @@ class AcceleratorError(RuntimeError):
 
 
 class Painter:
-    """Makes noise from a seed, step by step."""
+    """Makes a slope in a colour from a seed, step by step."""
 
     task: Task = "edit"
     pipeline = None
@@ -54,9 +54,13 @@ def painter(order: ModelOrder) -> Painter:
 
 def _picture(edit: Edit, mishap: str) -> Picture:
     width, height = edit.image.size
-    noise = numpy.random.default_rng(edit.seed).integers(0, 256, (height, width, 3), "uint8")
+    colour = numpy.random.default_rng(edit.seed).integers(0, 128, 3, "uint8")
+    row, column = numpy.mgrid[0:height, 0:width]
+    slope = ((row + column) * 127 // (height + width)).astype("uint8")
     unlucky = mishap == "unlucky" and edit.seed % 2 == 0
-    return Picture(noise * (mishap != "black"), finite=mishap != "nan" and not unlucky)
+    return Picture(
+        (slope[..., None] + colour) * (mishap != "black"), finite=mishap != "nan" and not unlucky
+    )
 
 
 def _nothing(_batch: int, _details: list[str]) -> None:

@@ -10,6 +10,7 @@ from PIL import Image
 
 from safelight.models.backend import Backend, Edit, ModelOrder, OnStep, Picture
 from safelight.models.edit import EditBackend
+from safelight.quality.validity import Limits
 from safelight.serving.choice import prepared
 from safelight.serving.protocol import Channel, Kind, Message
 from safelight.serving.worker import Worker
@@ -35,7 +36,7 @@ class Desk:
 
     def __init__(self, backend: Backend) -> None:
         ours, theirs = socket.socketpair()
-        self.worker = Worker(Channel(theirs), backend, LIMIT_PIXELS)
+        self.worker = Worker(Channel(theirs), backend, LIMIT_PIXELS, Limits())
         self.parent = Channel(ours)
 
     def close(self) -> None:

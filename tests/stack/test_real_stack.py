@@ -1,4 +1,4 @@
-"""The real stack, started once: the service, Prometheus, Alertmanager and node-exporter."""
+"""The real stack, started once: the three demos, Prometheus, Alertmanager and node-exporter."""
 
 import subprocess
 import threading
@@ -15,16 +15,17 @@ import pytest
 from PIL import Image
 
 from safelight.metrics.registry import parse, where
+from safelight.models.demo.bundle import DEMOS
 from safelight.settings import Settings, load
 from safelight.stack.check import TIMEOUT_SECONDS, Answer, Checker, prove
 from safelight.stack.local import PROMETHEUS, Stack, plan
-from safelight.stack.samples import photo
-from safelight.stack.services import SERVICE
+from safelight.stack.samples import photo, task_told
 from safelight.stack.top import QUANTILES, Reading, Window
 from tests.reading import OPENMETRICS
-from tests.stack.waiting import all_gone, eventually, family, free_ports
+from tests.stack.waiting import all_gone, eventually, family, free_ports, ports_in_a_row
 
 NAMESPACE = "instructpix2pix"
+EDITOR, GENERATOR, RECOGNISER = "instructpix2pix", "zimage", "recognition"  # as services are called
 START_SECONDS, HEAL_SECONDS, FIRST_POINT_SECONDS = 90.0, 10.0, 60.0
 ROW_P2 = (
     f'sum(rate({NAMESPACE}_request_success_total{{instruction_type=~"make.*old|age.*"}}[1h]))'
@@ -40,7 +41,7 @@ class Real:
     service: str
     prometheus: str
     first_point_seconds: float
-    answers: list[Answer]
+    answers: dict[str, list[Answer]]
 
     def get(self, path: str, **params: str) -> Any:
         answer = httpx.get(f"{self.prometheus}/api/v1/{path}", params=params, timeout=10)
@@ -71,7 +72,7 @@ class Real:
 
 
 def _settings(folder: Any) -> Settings:
-    api, prometheus, alertmanager, node = free_ports(4)
+    api, prometheus, alertmanager, node = ports_in_a_row(3), *free_ports(3)
     return load(
         port=api, prometheus_port=prometheus, alertmanager_port=alertmanager,
         node_exporter_port=node, state_folder=folder, grace_seconds=5,
@@ -86,18 +87,16 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Real]:
     def wait(seconds: float) -> bool:
         return threading.Event().wait(seconds) or monotonic() - began > START_SECONDS
 
-    stack = Stack(plan(settings), settings, lambda _text: None, wait)
+    stack = Stack(plan(settings, list(DEMOS)), settings, lambda _text: None, wait)
     try:
         assert stack.start(), "the stack was not ready in time"
-        service, prometheus = (stack.plan.find(name).url for name in (SERVICE, PROMETHEUS))
-        first = Real(stack, service, prometheus, 0, [])
+        service, prometheus = (stack.plan.find(name).url for name in (EDITOR, PROMETHEUS))
+        first = Real(stack, service, prometheus, 0, {})
         eventually(
             lambda: first.query(f"{NAMESPACE}_workers_ready == 1"), within=60, what="a first point"
         )
         seconds = monotonic() - began
-        with httpx.Client(timeout=TIMEOUT_SECONDS) as client:
-            checker = Checker(service, prometheus, client)
-            answers = prove(checker, NAMESPACE, SERVICE, wait=threading.Event().wait)
+        answers = {name: _proven(stack, name) for name in stack.plan.services}
         yield Real(stack, service, prometheus, seconds, answers)
     finally:
         # Its own alone: a service of other tests may run beside it.
@@ -106,17 +105,29 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Real]:
         assert all_gone(processes)
 
 
+def _proven(stack: Stack, name: str) -> list[Answer]:
+    url, prometheus = stack.plan.find(name).url, stack.plan.find(PROMETHEUS).url
+    with httpx.Client(timeout=TIMEOUT_SECONDS) as client:
+        task = task_told(client.get(f"{url}/v1/models"))
+        checker = Checker(url, prometheus, client, task)
+        namespace = stack.plan.services[name].namespace
+        return prove(checker, namespace, name, wait=threading.Event().wait)
+
+
 def test_the_first_point_is_in_prometheus_within_a_minute(real: Real) -> None:
     assert real.first_point_seconds < FIRST_POINT_SECONDS
 
 
-def test_prometheus_knows_everything_that_it_is_asked(real: Real) -> None:
-    unknown = [answer.question.title for answer in real.answers if not answer.good]
-    assert len(real.answers) >= 14
-    assert unknown == []
+@pytest.mark.parametrize(("service", "most"), [(EDITOR, 14), (GENERATOR, 13), (RECOGNISER, 11)])
+def test_prometheus_knows_everything_that_it_is_asked(service: str, most: int, real: Real) -> None:
+    answers = real.answers[service]
+    assert len(answers) == most
+    assert [answer.question.title for answer in answers if not answer.good] == []
 
 
-@pytest.mark.parametrize("job", ["safelight", "node", "prometheus", "alertmanager"])
+@pytest.mark.parametrize(
+    "job", [EDITOR, GENERATOR, RECOGNISER, "node", "prometheus", "alertmanager"]
+)
 def test_the_target_shows_up(job: str, real: Real) -> None:
     """Row P10."""
     targets = {each["labels"]["job"]: each for each in real.get("targets")["activeTargets"]}
@@ -219,7 +230,7 @@ def test_top_says_the_same_as_prometheus(real: Real) -> None:
 def test_a_worker_that_is_killed_in_the_middle_of_an_edit_is_seen_counted_and_healed(
     real: Real,
 ) -> None:
-    api = psutil.Process(real.stack.pid(SERVICE))
+    api = psutil.Process(real.stack.pid(EDITOR))
     [worker] = [each for each in api.children() if "safelight.serving.child" in each.cmdline()]
     died = real.counted("worker_restarts_total", reason="died")
     with ThreadPoolExecutor(1) as pool:
@@ -232,7 +243,7 @@ def test_a_worker_that_is_killed_in_the_middle_of_an_edit_is_seen_counted_and_he
     assert answer.status_code == httpx.codes.OK  # by the worker's successor
     assert real.counted("worker_restarts_total", reason="died") == died + 1
     eventually(real.is_ready, within=HEAL_SECONDS - (monotonic() - killed_at), what="ready again")
-    assert (api.pid, api.is_running()) == (real.stack.pid(SERVICE), True)
+    assert (api.pid, api.is_running()) == (real.stack.pid(EDITOR), True)
     _is_good(real.edit())
     eventually(
         lambda: real.query(f'{NAMESPACE}_worker_restarts_total{{reason="died"}} >= {died + 1}'),
@@ -244,4 +255,4 @@ def test_a_worker_that_is_killed_in_the_middle_of_an_edit_is_seen_counted_and_he
 def _is_good(answer: httpx.Response) -> None:
     assert answer.status_code == httpx.codes.OK, answer.text
     with Image.open(BytesIO(answer.content)) as image:
-        assert (image.format, image.size) == ("PNG", (128, 128))
+        assert (image.format, image.size) == ("PNG", (64, 64))

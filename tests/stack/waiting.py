@@ -3,7 +3,7 @@
 import socket
 import threading
 from collections.abc import Callable, Iterable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from time import monotonic
 from typing import TypeVar
@@ -20,6 +20,16 @@ def free_ports(count: int) -> list[int]:
         for probe in probes:
             probe.bind(("127.0.0.1", 0))
         return [int(probe.getsockname()[1]) for probe in probes]
+
+
+def ports_in_a_row(count: int) -> int:
+    """Return the first of so many ports of 127.0.0.1 that follow each other and are free."""
+    while True:
+        [first] = free_ports(1)
+        with ExitStack() as held, suppress(OSError, OverflowError):
+            for port in range(first, first + count):
+                held.enter_context(socket.socket()).bind(("127.0.0.1", port))
+            return first
 
 
 def eventually(ask: Callable[[], Found], *, within: float, what: str) -> Found:

@@ -15,6 +15,7 @@ from safelight.models.load import load_backend
 from safelight.probes.guard import Guard
 from safelight.probes.torch import read_vram
 from safelight.quality.pictures import trust_measured_images
+from safelight.quality.validity import Limits
 from safelight.serving.garbage import spare_what_stands
 from safelight.serving.protocol import Channel, Kind, Message
 from safelight.serving.worker import Worker
@@ -72,7 +73,8 @@ def _load(channel: Channel, order: Message, on_loaded: Callable[[], None]) -> Wo
     except Unusable as error:
         channel.send(Message(Kind.UNUSABLE, {"detail": str(error), "exit_code": error.exit_code}))
         return None
-    worker = Worker(channel, backend, order.fields["limit_pixels"])
+    limits = Limits(**order.fields["limits"])
+    worker = Worker(channel, backend, order.fields["limit_pixels"], limits)
     on_loaded()
     told = {
         "model": backend.info.as_dict(), "task": backend.task,

@@ -5,7 +5,7 @@ from typing import Any
 
 from safelight.errors import InvalidOutput, SafelightError
 from safelight.models.backend import Labels, Made, Picture
-from safelight.quality.validity import invalidity
+from safelight.quality.validity import Limits, invalidity
 from safelight.serving.choice import Batch, Prepared
 from safelight.serving.images import encoded
 from safelight.serving.protocol import Channel, Kind, Message
@@ -43,11 +43,14 @@ class Call:
 class Reporter:
     """Checks, encodes and sends; several threads encode."""
 
-    def __init__(self, channel: Channel, stage: Stage, steps: Steps, call: Call) -> None:
+    def __init__(
+        self, channel: Channel, stage: Stage, steps: Steps, call: Call, limits: Limits
+    ) -> None:
         self._channel = channel
         self._stage = stage
         self._steps = steps
         self._call = call
+        self._limits = limits
         self._encoders = ThreadPoolExecutor(_THREADS, "safelight-encode")
 
     def close(self, *, wait: bool) -> None:
@@ -86,7 +89,7 @@ class Reporter:
         job.timeline.mark("queue")
         try:
             assert isinstance(picture, Picture)
-            wrong = invalidity(picture.pixels, job.size, finite=picture.finite)
+            wrong = invalidity(picture.pixels, job.size, self._limits, finite=picture.finite)
             job.timeline.mark("check")
             if wrong is not None:
                 failed = {**failure_fields(InvalidOutput(wrong)), "invalidity": wrong}

@@ -219,7 +219,10 @@ class Slot:
         )  # fmt: skip
         order = {
             "model": model.as_dict(), "report_seconds": settings.gpu_interval_seconds,
-            "limit_pixels": settings.image_limit_pixels,
+            "limit_pixels": settings.image_limit_pixels, "limits": {
+                "black_level": settings.black_level, "flat_deviation": settings.flat_deviation,
+                "noise_correlation": settings.noise_correlation,
+            },
         }  # fmt: skip
         self._carrier = await _starter(settings)(order, self._hear, self.place.threads)
         return self._carrier

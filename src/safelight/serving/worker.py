@@ -19,6 +19,7 @@ from safelight.errors import (
 from safelight.models.backend import Backend, Made, OnStep
 from safelight.probes.diffusers import DiffusersProbe
 from safelight.probes.torch import compilations
+from safelight.quality.validity import Limits
 from safelight.reasons import by_reason
 from safelight.serving.choice import Batch, Prepared, prepared
 from safelight.serving.images import as_work
@@ -41,7 +42,9 @@ _LATE = "It could not have been made before its deadline."
 class Worker:
     """Makes what arrives on a channel, until that closes or the device is poisoned."""
 
-    def __init__(self, channel: Channel, backend: Backend, limit_pixels: int) -> None:
+    def __init__(
+        self, channel: Channel, backend: Backend, limit_pixels: int, limits: Limits
+    ) -> None:
         self._channel = channel
         self._limit_pixels = limit_pixels
         self._backend = backend
@@ -54,7 +57,7 @@ class Worker:
         self._memory = Memory()
         self._number = 0
         self._decoders = ThreadPoolExecutor(_THREADS, "safelight-decode")
-        self._reporter = Reporter(channel, self._stage, self._steps, self._call)
+        self._reporter = Reporter(channel, self._stage, self._steps, self._call, limits)
 
     # ── Hearing ──────────────────────────────────────────────────────────────────────────────────
 

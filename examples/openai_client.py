@@ -1,0 +1,34 @@
+"""The same editor and generator through OpenAI's official client.
+
+safelight up demo-edit demo-generate demo-recognize
+python examples/openai_client.py portrait.png
+"""
+
+import base64
+import sys
+from pathlib import Path
+
+from openai import OpenAI
+
+KEY = "none"  # of `safelight key`, where the service asks for one
+
+
+def main(portrait: Path, folder: Path) -> None:
+    generator = OpenAI(base_url="http://127.0.0.1:8001/v1", api_key=KEY)
+    made = generator.images.generate(prompt="an old person with a hat, in the city", size="64x64")
+    save(made, folder / "made.png")
+
+    editor = OpenAI(base_url="http://127.0.0.1:8000/v1", api_key=KEY)
+    edited = editor.images.edit(
+        image=portrait, prompt="make her smile", extra_body={"steps": 20, "seed": 1}
+    )
+    save(edited, folder / "edited.png")
+
+
+def save(answer, file: Path) -> None:
+    file.write_bytes(base64.b64decode(answer.data[0].b64_json))
+    print(file)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2] if len(sys.argv) > 2 else "."))

@@ -1,0 +1,44 @@
+"""Edits, makes and recognises portraits with the three demo services, by plain HTTP.
+
+safelight up demo-edit demo-generate demo-recognize
+python examples/portraits.py
+"""
+
+import sys
+from pathlib import Path
+
+import httpx
+
+EDITOR, GENERATOR, RECOGNISER = (f"http://127.0.0.1:{port}" for port in (8000, 8001, 8002))
+
+
+def main(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    with httpx.Client(timeout=60) as client:
+        prompt = "a young person with short brown hair, smiling, plain background"
+        made = client.post(f"{GENERATOR}/generate", json={"prompt": prompt, "seed": 1})
+        made.raise_for_status()
+        (folder / "made.png").write_bytes(made.content)
+
+        edited = client.post(
+            f"{EDITOR}/api/edit",
+            params={"instruction": "add sunglasses"},
+            content=made.content,
+            headers={"content-type": "image/png"},
+        )
+        edited.raise_for_status()
+        (folder / "edited.png").write_bytes(edited.content)
+        print("the edit's time:", edited.headers["server-timing"])
+
+        seen = client.post(
+            f"{RECOGNISER}/predict",
+            params={"top": 4},
+            content=edited.content,
+            headers={"content-type": "image/png"},
+        )
+        for label in seen.raise_for_status().json()["labels"]:
+            print(f"{label['score']:.2f}  {label['label']}")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1] if len(sys.argv) > 1 else "."))

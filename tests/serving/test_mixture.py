@@ -1,0 +1,69 @@
+"""Requests of different sizes, steps and guidance, mixed: nobody waits behind all of another kind."""
+
+import asyncio
+from collections.abc import Awaitable
+from typing import Any
+
+import httpx
+
+from safelight.metrics.catalog import BATCH_SIZE
+from safelight.serving.app import Service
+from tests.serving.engine import client, edit, eventually, with_engine
+
+KINDS = (
+    {"steps": 4}, {"steps": 8}, {"steps": 4, "guidance_scale": 3},
+    {"steps": 4, "image_guidance_scale": 2},
+)  # fmt: skip
+
+
+def test_every_kind_of_a_mixture_is_answered_and_kinds_are_batched_apart() -> None:
+    async def scenario(service: Service) -> None:
+        async with client(service) as speaking:
+            asked = [edit(speaking, "slowly", **kind) for _ in range(3) for kind in KINDS]
+            answers = await asyncio.gather(*asked)
+            text = (await speaking.get("/metrics")).text
+        assert [answer.status_code for answer in answers] == [200] * len(answers)
+        name = f"{BATCH_SIZE.full_name('tests')}_count"
+        batches = sum(float(line.split()[-1]) for line in text.splitlines() if name in line[:40])
+        assert len(KINDS) <= batches < len(answers)
+
+    with_engine(scenario)
+
+
+def test_one_in_a_hurry_overtakes_long_ones_of_other_kinds() -> None:
+    async def scenario(service: Service) -> None:
+        order: list[str] = []
+
+        async def noted(name: str, asked: Awaitable[httpx.Response]) -> Any:
+            answer = await asked
+            order.append(name)
+            return answer
+
+        async with client(service) as speaking:
+            longs = [
+                asyncio.create_task(
+                    noted("long", edit(speaking, "slowly", steps=20, guidance_scale=2 + number))
+                )
+                for number in range(5)
+            ]
+            await eventually(lambda: service.engine.under_way >= 5)
+            soon = {"x-request-timeout": "20"}
+            quick = await noted("quick", edit(speaking, "slowly", steps=2, headers=soon))
+            assert quick.status_code == 200
+            await asyncio.gather(*longs)
+        # It waits for the batch at work, and for one that the worker may have taken already.
+        assert order.index("quick") <= 2
+
+    with_engine(scenario)
+
+
+def test_a_large_one_does_not_make_small_ones_of_its_steps_late() -> None:
+    async def scenario(service: Service) -> None:
+        async with client(service) as speaking:
+            small = [edit(speaking, "slowly", steps=3) for _ in range(4)]
+            asked = [edit(speaking, "slowly", steps=60), *small]
+            tasks = [asyncio.create_task(each) for each in asked]
+            await asyncio.wait(tasks, return_when=asyncio.ALL_COMPLETED)
+        assert {task.result().status_code for task in tasks} == {200}
+
+    with_engine(scenario)
