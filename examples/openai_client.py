@@ -5,20 +5,23 @@ python examples/openai_client.py portrait.png
 """
 
 import base64
+import os
 import sys
 from pathlib import Path
 
 from openai import OpenAI
 
+EDITOR = os.environ.get("EDIT_URL", "http://127.0.0.1:8000")
+GENERATOR = os.environ.get("GENERATE_URL", "http://127.0.0.1:8001")
 KEY = "none"  # of `safelight key`, where the service asks for one
 
 
 def main(portrait: Path, folder: Path) -> None:
-    generator = OpenAI(base_url="http://127.0.0.1:8001/v1", api_key=KEY)
+    generator = OpenAI(base_url=f"{GENERATOR}/v1", api_key=KEY)
     made = generator.images.generate(prompt="an old person with a hat, in the city", size="64x64")
     save(made, folder / "made.png")
 
-    editor = OpenAI(base_url="http://127.0.0.1:8000/v1", api_key=KEY)
+    editor = OpenAI(base_url=f"{EDITOR}/v1", api_key=KEY)
     edited = editor.images.edit(
         image=portrait, prompt="make her smile", extra_body={"steps": 20, "seed": 1}
     )

@@ -4,12 +4,15 @@ safelight up demo-edit demo-generate demo-recognize
 python examples/portraits.py
 """
 
+import os
 import sys
 from pathlib import Path
 
 import httpx
 
-EDITOR, GENERATOR, RECOGNISER = (f"http://127.0.0.1:{port}" for port in (8000, 8001, 8002))
+EDITOR = os.environ.get("EDIT_URL", "http://127.0.0.1:8000")
+GENERATOR = os.environ.get("GENERATE_URL", "http://127.0.0.1:8001")
+RECOGNISER = os.environ.get("PREDICT_URL", "http://127.0.0.1:8002")
 
 
 def main(folder: Path) -> None:

@@ -53,7 +53,8 @@ async def client(service: Service) -> AsyncIterator[httpx.AsyncClient]:
 
 
 async def edit(speaking: httpx.AsyncClient, instruction: str = "make him old", **more: Any) -> Any:
-    """Send an edit; `headers` go into the head, the rest into the query."""
+    """Send an edit of a `picture`; `headers` go into the head, the rest into the query."""
     headers = {"content-type": "image/jpeg", **more.pop("headers", {})}
+    picture = more.pop("picture", PICTURE)
     params = {"instruction": instruction, "steps": 2, **more}
-    return await speaking.post("/api/edit", params=params, content=PICTURE, headers=headers)
+    return await speaking.post("/api/edit", params=params, content=picture, headers=headers)

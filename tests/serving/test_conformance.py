@@ -180,14 +180,11 @@ async def openais_form_is_understood(running: Served) -> None:
         return
     text = running.family.body.get("prompt", "make him old")
     form = {"prompt": text, "steps": "2"}
-    answer = await running.speaking.post(
-        running.family.openai,
-        **(
-            {"data": form, "files": {"image": ("p.jpg", photo(*SIDE), "image/jpeg")}}
-            if running.family.task == "edit"
-            else {"json": {"prompt": text, "steps": 2}}
-        ),
-    )
+    files = {"image": ("p.jpg", photo(*SIDE), "image/jpeg")}
+    sent: dict[str, Any] = {"data": form, "files": files}
+    if running.family.task == "generate":
+        sent = {"json": form}
+    answer = await running.speaking.post(running.family.openai, **sent)
     assert answer.status_code == 200, answer.text
     assert answer.json()["data"][0]["b64_json"]
 

@@ -1,11 +1,14 @@
 """The real stack, started once: the three demos, Prometheus, Alertmanager and node-exporter."""
 
+import os
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from io import BytesIO
+from pathlib import Path
 from time import monotonic
 from typing import Any
 
@@ -25,6 +28,7 @@ from tests.reading import OPENMETRICS
 from tests.stack.waiting import all_gone, eventually, family, free_ports, ports_in_a_row
 
 NAMESPACE = "instructpix2pix"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 EDITOR, GENERATOR, RECOGNISER = "instructpix2pix", "zimage", "recognition"  # as services are called
 START_SECONDS, HEAL_SECONDS, FIRST_POINT_SECONDS = 90.0, 10.0, 60.0
 ROW_P2 = (
@@ -256,3 +260,33 @@ def _is_good(answer: httpx.Response) -> None:
     assert answer.status_code == httpx.codes.OK, answer.text
     with Image.open(BytesIO(answer.content)) as image:
         assert (image.format, image.size) == ("PNG", (64, 64))
+
+
+# ── The examples, as their readers run them ──────────────────────────────────────────────────────
+
+
+def _run(real: Real, folder: Path, *command: str) -> str:
+    urls = {
+        f"{word}_URL": real.stack.plan.find(name).url
+        for word, name in (("EDIT", EDITOR), ("GENERATE", GENERATOR), ("PREDICT", RECOGNISER))
+    }
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    done = subprocess.run(
+        command, cwd=folder, env={**os.environ, **urls, "PATH": path}, capture_output=True,
+        text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_the_example_by_httpx_makes_edits_and_recognises(real: Real, tmp_path: Path) -> None:
+    said = _run(real, tmp_path, sys.executable, str(EXAMPLES / "portraits.py"))
+    assert "denoise" in said
+    assert "sunglasses" in said
+    assert Image.open(tmp_path / "edited.png").size == (64, 64)
+
+
+def test_the_examples_by_curl_and_by_openais_client_run(real: Real, tmp_path: Path) -> None:
+    assert '"label"' in _run(real, tmp_path, "bash", str(EXAMPLES / "portraits.sh"))
+    openai = str(EXAMPLES / "openai_client.py")
+    assert "edited.png" in _run(real, tmp_path, sys.executable, openai, "portrait.png")

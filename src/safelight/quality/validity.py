@@ -68,4 +68,5 @@ def _correlation(lines: Any) -> float:
     flat = values.ravel()
     if not steps.size or not flat.any():
         return 1.0
-    return 1 - float(steps @ steps) / steps.size * flat.size / (2 * float(flat @ flat))
+    apart, spread = float(steps @ steps) / steps.size, float(flat @ flat) / flat.size
+    return 1 - apart / (2 * spread)
