@@ -175,6 +175,32 @@ async def it_can_be_followed_and_cancelled_by_its_id(running: Served) -> None:
     assert gone.status_code == 404  # it is over
 
 
+async def a_prompt_that_is_cut_off_is_told_and_counted(running: Served) -> None:
+    if running.family.task == "predict":
+        return
+    name = f"{running.family.namespace}_prompt_truncated_total"
+    before = (await running.metrics())[name]
+    text = "instruction" if running.family.task == "edit" else "prompt"
+    assert "x-safelight-prompt-truncated" not in (await running.ask()).headers
+    answer = await running.ask(**{text: "ξ" * 600}, headers={"accept": "application/json"})
+    assert answer.headers["x-safelight-prompt-truncated"] == "true"
+    assert answer.json()["prompt_truncated"] is True
+    assert (await running.metrics())[name] == before + 1
+
+
+async def sides_that_are_no_multiple_of_eight_are_told_or_rounded(running: Served) -> None:
+    if running.family.task == "generate":
+        answer = await running.ask(width=60)
+        assert (answer.status_code, answer.json()["reason"]) == (422, "invalid_parameter")
+        assert "multiple of 8" in answer.json()["detail"]
+    if running.family.task == "edit":
+        answer = await running.speaking.post(
+            "/api/edit", params=running.family.body, content=photo(63, 45),
+            headers={"content-type": "image/jpeg"},
+        )  # fmt: skip
+        assert Image.open(BytesIO(answer.content)).size == (63, 45)
+
+
 async def openais_form_is_understood(running: Served) -> None:
     if running.family.openai is None:
         return
@@ -194,4 +220,6 @@ LAWS = (
     the_same_seed_is_the_same_answer, several_at_once_are_all_answered, what_it_cannot_do_is_told,
     a_parameter_that_is_none_is_told, steps_are_bounded, a_caller_who_waits_too_short_is_told,
     it_can_be_followed_and_cancelled_by_its_id, openais_form_is_understood,
+    a_prompt_that_is_cut_off_is_told_and_counted,
+    sides_that_are_no_multiple_of_eight_are_told_or_rounded,
 )  # fmt: skip

@@ -68,5 +68,6 @@ def _correlation(lines: Any) -> float:
     flat = values.ravel()
     if not steps.size or not flat.any():
         return 1.0
-    apart, spread = float(steps @ steps) / steps.size, float(flat @ flat) / flat.size
+    apart = float(steps @ steps) / int(steps.size)
+    spread = float(flat @ flat) / int(flat.size)
     return 1 - apart / (2 * spread)
