@@ -9,12 +9,15 @@ from diffusers import (
     EulerAncestralDiscreteScheduler,
     FlowMatchEulerDiscreteScheduler,
     StableDiffusionPipeline,
+    StableDiffusionXLInstructPix2PixPipeline,
     UNet2DConditionModel,
     ZImagePipeline,
     ZImageTransformer2DModel,
 )
 from PIL import Image
 from transformers import (
+    CLIPTextConfig,
+    CLIPTextModelWithProjection,
     ConvNextImageProcessorPil,
     Qwen2Tokenizer,
     Qwen3Config,
@@ -111,3 +114,23 @@ def classifier(folder: Path, *, several: bool) -> Path:
     ResNetForImageClassification(config).save_pretrained(folder)
     ConvNextImageProcessorPil(size={"shortest_edge": 64}, crop_pct=1.0).save_pretrained(folder)
     return folder
+
+
+def xl_edit_pipeline(edit: Any) -> Any:
+    """Return InstructPix2Pix's XL sibling, tiny, with weights drawn by chance."""
+    wide = {**edit.text_encoder.config.to_dict(), "projection_dim": 64}
+    unet = UNet2DConditionModel(
+        in_channels=8, out_channels=4, sample_size=16, layers_per_block=1,
+        block_out_channels=(16, 32), down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"), cross_attention_dim=128,
+        attention_head_dim=8, norm_num_groups=8, addition_embed_type="text_time",
+        addition_time_embed_dim=8, projection_class_embeddings_input_dim=64 + 6 * 8,
+    )  # fmt: skip
+    pipe = StableDiffusionXLInstructPix2PixPipeline(
+        vae=edit.vae, text_encoder=edit.text_encoder, tokenizer=edit.tokenizer, unet=unet,
+        text_encoder_2=CLIPTextModelWithProjection(CLIPTextConfig(**wide)),
+        tokenizer_2=edit.tokenizer,
+        scheduler=EulerAncestralDiscreteScheduler(beta_schedule="scaled_linear"),
+    )  # fmt: skip
+    pipe.set_progress_bar_config(disable=True)
+    return pipe

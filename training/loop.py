@@ -20,7 +20,7 @@ Losses = tuple[float, float]
 class Training:
     """Trains modules to make a loss small; checkpoints are written beside each other and moved.
 
-    The learning rate rises over the first hundredth of the steps and then falls to nothing along a
+    The learning rate rises over the first thirtieth of the steps and then falls to nothing along a
     cosine; a mean of the last weights is what is kept (`average`).
     """
 

@@ -6,6 +6,7 @@ python -m training.ship
 import argparse
 import json
 import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -27,23 +28,27 @@ from training.edit import NOISE
 CARDS = Path(__file__).parent / "cards"
 DEFAULTS = {
     "edit": {"steps": 20, "guidance_scale": 3.0, "image_guidance_scale": 1.2},
-    "generate": {"steps": 8, "guidance_scale": 3.0, "width": 64, "height": 64},
+    "generate": {"steps": 8, "guidance_scale": 2.0, "width": 64, "height": 64},
 }
 _HALF: dict[str, Any] = {"dtype": torch.float16}
 
 
 def ship(runs: Path, package: Path = WEIGHTS) -> None:
     """Write what lies in `runs` as the package's weights, in place of what was there."""
-    shutil.rmtree(package, ignore_errors=True)
-    shutil.copytree(runs / AUTOENCODER, package / AUTOENCODER)
-    shutil.copytree(runs / "recognize", package / "recognize")
-    for name, pipeline in (("edit", edit_pipeline(runs)), ("generate", generate_pipeline(runs))):
-        pipeline.save_pretrained(package / name)
-        shutil.rmtree(package / name / AUTOENCODER)  # it is there once, for both
-        (package / name / "safelight.json").write_text(json.dumps(DEFAULTS[name]) + "\n")
-    for card in CARDS.glob("*.md"):
-        shutil.copy(card, package / card.stem / "README.md")
-    seal(package)
+    with tempfile.TemporaryDirectory(dir=package.parent) as folder:
+        draft = Path(folder) / "weights"
+        shutil.copytree(runs / AUTOENCODER, draft / AUTOENCODER)
+        shutil.copytree(runs / "recognize", draft / "recognize")
+        made = {"edit": edit_pipeline(runs), "generate": generate_pipeline(runs)}
+        for name, pipeline in made.items():
+            pipeline.save_pretrained(draft / name)
+            shutil.rmtree(draft / name / AUTOENCODER)  # it is there once, for both
+            (draft / name / "safelight.json").write_text(json.dumps(DEFAULTS[name]) + "\n")
+        for card in CARDS.glob("*.md"):
+            shutil.copy(card, draft / card.stem / "README.md")
+        seal(draft)
+        shutil.rmtree(package, ignore_errors=True)
+        draft.rename(package)
 
 
 def edit_pipeline(runs: Path, options: dict[str, Any] = _HALF) -> Any:

@@ -331,7 +331,7 @@ class ModelNotFound(Unusable):
 
     def __init__(self, model: str, why: str) -> None:
         super().__init__(
-            f"The model {model[:200]!r} could not be loaded: {why} "
+            f"The model {model[:100]!r} could not be loaded: {why} "
             "Name a hub id, a demo such as demo-edit, or a folder with model_index.json or "
             "config.json."
         )

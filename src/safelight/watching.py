@@ -10,7 +10,7 @@ from safelight.errors import BadSetting
 from safelight.metrics.catalog import BUILD_INFO, IN_FLIGHT, MODEL_INFO
 from safelight.metrics.registry import Exposition, Meter
 from safelight.probes.asgi import AppProbe
-from safelight.probes.calls import precision_of
+from safelight.probes.calls import is_int8, precision_of
 from safelight.probes.diffusers import DiffusersProbe
 from safelight.probes.flask import FlaskProbe
 from safelight.probes.guard import Guard
@@ -197,7 +197,7 @@ def _describe(meter: Meter, pipeline: Any) -> None:
         Path(name).name if Path(name).exists() else name,
         type(pipeline).__name__,
         type(getattr(pipeline, "scheduler", None)).__name__,
-        precision_of(pipeline),
+        precision_of(pipeline, int8=is_int8(pipeline)),
         str(getattr(pipeline, "device", "cpu")),
         value=1,
     )

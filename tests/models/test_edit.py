@@ -11,9 +11,11 @@ from safetensors.torch import load_file
 
 from safelight.errors import ModelNotFound
 from safelight.models.backend import Backend, Edit, ModelOrder, OnStep, Picture
-from safelight.models.diffusion import _picture, _spare
+from safelight.models.diffusion import _picture
+from safelight.models.edit import EditBackend
 from safelight.models.load import load_backend
-from tests.pipelines import picture
+from safelight.models.pipelines import spare
+from tests.pipelines import picture, xl_edit_pipeline
 from tests.untrained import build_edit
 
 ORDER = Edit(
@@ -144,6 +146,27 @@ def test_the_best_device_and_its_precision_are_chosen(folder: Path) -> None:
     }  # fmt: skip
 
 
+# ── The XL sibling, which knows another callback and likes another size ──────────────────────────
+
+
+@pytest.fixture(scope="module")
+def large(shared_edit_pipeline: Any, tmp_path_factory: pytest.TempPathFactory) -> Backend:
+    folder = tmp_path_factory.mktemp("xl")
+    xl_edit_pipeline(shared_edit_pipeline).save_pretrained(folder)
+    return load_backend(order(folder))
+
+
+@pytest.mark.parametrize("size", [(128, 128), (128, 96), (64, 64), (100, 70)])
+def test_the_xl_sibling_edits_at_the_size_that_came_in(
+    large: Backend, size: tuple[int, int]
+) -> None:
+    assert (large.task, large.info.defaults["steps"]) == ("edit", 30)
+    steps: list[int] = []
+    pixels = edited(large, replace(ORDER, image=picture(*size)), lambda n, _: steps.append(n))
+    assert pixels.shape == (size[1] // 8 * 8, size[0] // 8 * 8, 3)
+    assert steps == [1, 2, 3]
+
+
 # ── What cannot be loaded ────────────────────────────────────────────────────────────────────────
 
 
@@ -152,7 +175,7 @@ def refusal(wanted: ModelOrder) -> str:
         load_backend(wanted)
     said = str(raised.value)
     assert "\n" not in said
-    assert len(said) < 500
+    assert len(said) < 700
     assert said.endswith(
         "Name a hub id, a demo such as demo-edit, or a folder with model_index.json or config.json."
     )
@@ -165,7 +188,7 @@ def test_a_folder_that_is_missing_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_hub_id_out_of_reach_is_refused() -> None:
-    assert "the hub lacks it or is out of reach" in refusal(order("nobody/no-such-model"))
+    assert "the hub lacks it, wants a token or is out of reach" in refusal(order("nobody/no-such-model"))
 
 
 @pytest.mark.parametrize("model", ["", "  ", "a b/c?", "../..", "x" * 300, "demo-edti"])
@@ -206,7 +229,10 @@ def test_defaults_that_are_none_are_refused(text: str, folder: Path, tmp_path: P
 def test_defaults_are_read_from_the_folder(folder: Path, tmp_path: Path) -> None:
     copied = shutil.copytree(folder, tmp_path / "model")
     (copied / "safelight.json").write_text('{"steps": 7, "guidance_scale": 2.5}')
-    assert load_backend(order(copied)).info.defaults == {"steps": 7, "guidance_scale": 2.5}
+    assert load_backend(order(copied)).info.defaults == {
+        "steps": 7, "guidance_scale": 2.5,
+        "image_guidance_scale": 1.5, "width": 512, "height": 512,  # the pipeline's own
+    }  # fmt: skip
 
 
 def test_tags_for_a_model_that_names_nothing_are_refused(folder: Path) -> None:
@@ -245,12 +271,46 @@ def test_int8_weights_take_less_memory_and_make_nearly_the_same_image(demo: Back
 def test_slicing_and_tiling_change_the_memory_and_not_the_image(demo: Backend) -> None:
     spared = load_backend(order("demo-edit", attention_slicing=True, vae_tiling=True))
     assert spared.pipeline.vae.use_tiling
+    kinds = {type(p).__name__ for p in spared.pipeline.unet.attn_processors.values()}
+    assert kinds == {"SlicedAttnProcessor"}
     assert abs(edited(spared, ORDER).astype(int) - edited(demo, ORDER)).max() <= 2
 
 
 def test_a_part_that_cannot_be_tiled_is_told() -> None:
     with pytest.raises(ModelNotFound, match=r"cannot work in tiles[.] Unset SAFELIGHT_VAE_TILING"):
-        _spare(SimpleNamespace(vae=object()), order("demo-edit", vae_tiling=True))
+        spare(SimpleNamespace(vae=object()), order("demo-edit", vae_tiling=True))
+
+
+def test_a_model_that_can_make_nothing_is_refused_before_anybody_asks(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any, **__: Any) -> None:
+        raise ValueError("mask_image is missing")
+
+    monkeypatch.setattr(EditBackend, "run", broken)
+    assert "it makes nothing: mask_image is missing" in refusal(order(folder, warm_up=True))
+
+
+def test_too_little_memory_to_warm_up_is_no_reason_to_stop(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(EditBackend, "run", full)
+    assert load_backend(order(folder, warm_up=True)).task == "edit"
+    assert "out of memory" in capsys.readouterr().err
+
+
+def test_latents_that_are_infinite_are_told_though_images_are_clamped(demo: Backend) -> None:
+    def spoil(step: int, latents: Any) -> None:
+        if step == ORDER.steps:
+            latents[0, 0, 0, 0] = float("inf")
+
+    first, second = demo.run([ORDER, ORDER], spoil)
+    assert isinstance(first, Picture)
+    assert isinstance(second, Picture)
+    assert (first.finite, second.finite) == (False, True)
 
 
 def test_the_first_call_serves_nobody(folder: Path) -> None:

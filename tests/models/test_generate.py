@@ -56,6 +56,17 @@ def test_a_seed_gives_the_same_image_alone_and_in_a_batch(backend: Backend) -> N
     assert not np.array_equal(pixels(backend, WORK)[0], pixels(backend, works[1])[0])
 
 
+def test_what_sides_must_be_a_multiple_of_is_told(backend: Backend) -> None:
+    expected = {"StableDiffusionPipeline": 8, "ZImagePipeline": 16}
+    assert backend.info.multiple == expected[backend.info.pipeline]
+
+
+def test_defaults_are_those_of_the_pipeline(backend: Backend) -> None:
+    steps = {"StableDiffusionPipeline": (50, 7.5), "ZImagePipeline": (8, 0.0)}
+    asked = backend.info.defaults
+    assert (asked["steps"], asked["guidance_scale"]) == steps[backend.info.pipeline]
+
+
 def test_every_step_is_told_and_may_stop_it(backend: Backend) -> None:
     steps: list[int] = []
     backend.run([WORK], lambda step, latents: steps.append(step))

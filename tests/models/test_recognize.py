@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from safelight.errors import ModelNotFound
 from safelight.models.backend import Backend, Labels, ModelOrder, Recognition
@@ -54,6 +55,22 @@ def test_weights_that_are_cut_off_are_refused(tmp_path: Path) -> None:
     weights.write_bytes(weights.read_bytes()[:-100])
     with pytest.raises(ModelNotFound):
         load(tmp_path)
+
+
+def test_a_model_without_a_trained_head_is_refused(tmp_path: Path) -> None:
+    folder = classifier(tmp_path, several=False)
+    weights = {
+        n: w for n, w in load_file(folder / "model.safetensors").items() if "classif" not in n
+    }
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ModelNotFound, match="its weights lack classifier"):
+        load(folder)
+
+
+def test_that_pickles_are_allowed_forbids_no_safetensors(tmp_path: Path) -> None:
+    folder = classifier(tmp_path, several=False)
+    order = ModelOrder(str(folder), "cpu", "float32", allow_pickle=True)
+    assert load_backend(order).task == "predict"
 
 
 def test_a_pickle_is_never_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,11 +21,13 @@ from safelight.metrics.catalog import (
 from safelight.metrics.spec import Metric
 from safelight.serving.app import Service
 from safelight.serving.front import _fit
+from safelight.serving.job import EditParameters, Served
 from safelight.serving.keys import hashed
+from safelight.settings import load
 from safelight.telemetry.record import Record
 from tests.reading import series, value
-from tests.serving.engine import client, edit, eventually, with_engine
-from tests.serving.jobs import PICTURE
+from tests.serving.engine import PAINTER, client, edit, eventually, with_engine
+from tests.serving.jobs import PICTURE, a_job
 
 
 def test_the_caller_may_choose_the_id_if_it_is_a_uuid() -> None:
@@ -276,3 +278,17 @@ def test_a_size_is_fitted_into_all_boxes_with_its_shape(
     boxes: list[tuple[int, int]], expected: tuple[int, int]
 ) -> None:
     assert _fit((64, 48), *boxes) == expected
+
+
+def test_the_models_own_parameters_are_taken_as_far_as_the_operator_allows() -> None:
+    made = Served("generate", side=512, defaults={"steps": 50, "width": 512, "height": 512})
+    front = Service(load(model=PAINTER, step_limit=30, image_side_pixels=250)).front
+    assert front._defaults(made) == {"steps": 30, "width": 248, "height": 248}
+
+
+def test_requests_with_and_without_a_negative_prompt_are_not_made_together() -> None:
+    plain, other = a_job(), a_job()
+    other.parameters = EditParameters(
+        instruction="make him old", steps=2, negative_prompt="blurred"
+    )
+    assert plain.key != other.key

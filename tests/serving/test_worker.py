@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from safelight.models.backend import Backend, Edit, ModelOrder, OnStep, Picture
+from safelight.models.diffusion import Diffusion
 from safelight.models.edit import EditBackend
 from safelight.quality.validity import Limits
 from safelight.serving.choice import prepared
@@ -89,7 +90,7 @@ def job(name: str, **edit: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def backend(edit_pipe: Any) -> Failing:
-    return Failing(edit_pipe, ModelOrder("demo", "cpu"), {})
+    return Failing(Diffusion(edit_pipe, ModelOrder("demo", "cpu")), {})
 
 
 @pytest.fixture

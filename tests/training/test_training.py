@@ -61,6 +61,43 @@ def test_the_tagger_is_served_like_any_other_classifier(folder: Path) -> None:
     assert backend.task == "predict"
 
 
+def test_a_training_that_is_cut_off_ends_as_one_that_was_not(tmp_path: Path) -> None:
+    def training(name: str) -> Any:
+        torch.manual_seed(0)
+        modules = torch.nn.ModuleDict({"one": torch.nn.Linear(2, 1)})
+        return Training(modules, tmp_path / name, steps=20, rate=0.1)
+
+    def loss(of: Any, *, cut_at: int = 99) -> Callable[[int], torch.Tensor]:
+        def of_step(step: int) -> torch.Tensor:
+            if step == cut_at:
+                of._save()
+                raise KeyboardInterrupt
+            value: torch.Tensor = of.modules["one"](torch.ones(1, 2) * step).square().mean()
+            return value
+
+        return of_step
+
+    whole, cut = training("whole.pt"), training("cut.pt")
+    whole.run(loss(whole), lambda said: None)
+    with pytest.raises(KeyboardInterrupt):
+        cut.run(loss(cut, cut_at=7), lambda said: None)
+    again = training("cut.pt")
+    assert again.done == 7
+    again.run(loss(again), lambda said: None)
+    assert all(torch.equal(again.average[name], whole.average[name]) for name in whole.average)
+
+
+def test_more_steps_are_added_to_a_training_that_was_done(tmp_path: Path) -> None:
+    def training(steps: int) -> Any:
+        modules = torch.nn.ModuleDict({"one": torch.nn.Linear(2, 1)})
+        return Training(modules, tmp_path / "one.pt", steps=steps, rate=0.1)
+
+    for steps in (5, 12):
+        more = training(steps)
+        more.run(lambda _step, of=more: of.modules["one"](torch.ones(1, 2)).mean(), lambda _: None)
+        assert more.done == steps
+
+
 def test_a_training_goes_on_where_it_was(tmp_path: Path) -> None:
     def training(steps: int) -> Any:
         torch.manual_seed(0)

@@ -23,7 +23,8 @@ def traffic(
     rate: Annotated[float, typer.Option(min=0.01, max=1000, help="Requests per second.")] = 1.0,
     duration: Annotated[float, typer.Option(min=0.1, max=86400, help="Seconds.")] = 60.0,
     instruction: Annotated[
-        list[str] | None, typer.Option(help="Instruction to send; may be repeated for a mixture.")
+        list[str] | None,
+        typer.Option(help="Instruction or prompt to send; may be repeated for a mixture."),
     ] = None,
     size: Annotated[
         list[str] | None, typer.Option(help="Size of the images, such as 512x384; may be repeated.")
@@ -50,11 +51,9 @@ def traffic(
             f"{rate * duration:.0f} requests are too many; the most is {MOST_REQUESTS}. "
             "Lower --rate or --duration."
         )
-    base = Traffic(rate=rate, duration_seconds=duration)
     wanted = Traffic(
         rate=rate, duration_seconds=duration, steps=steps, seed=seed,
-        instructions=tuple(instruction or base.instructions),
-        sizes=tuple(_size(text) for text in size) if size else base.sizes,
+        instructions=tuple(instruction or ()), sizes=tuple(_size(text) for text in size or ()),
     )  # fmt: skip
     out = console()
     summary, interrupted = asyncio.run(_run(wanted, target, out))

@@ -13,9 +13,11 @@ from rich.table import Table
 from rich.text import Text
 
 from safelight.cli.options import console, knob, model_argument
+from safelight.errors import ServiceFailed
 from safelight.settings import load
 from safelight.stack.check import TIMEOUT_SECONDS, Answer, Checker, prove
 from safelight.stack.local import PROMETHEUS, Plan, Stack, plan
+from safelight.stack.programs import why
 from safelight.stack.samples import task_told
 
 _INTERRUPTED = 130
@@ -147,7 +149,10 @@ def _check(started: Plan, out: Console, stop: threading.Event) -> bool:
 
 
 def _task(url: str) -> str:
-    return task_told(httpx.get(f"{url}/v1/models", timeout=TIMEOUT_SECONDS))
+    try:
+        return task_told(httpx.get(f"{url}/v1/models", timeout=TIMEOUT_SECONDS))
+    except httpx.HTTPError as error:
+        raise ServiceFailed(f"{url} does not say what it serves: {why(error)}.") from None
 
 
 def _answers(model: str, answers: list[Answer], *, with_queries: bool) -> Table:

@@ -33,7 +33,8 @@ class ModelOrder:
 class ModelInfo:
     """What was loaded.
 
-    `side` is the longest side in pixels that it works best at, 0 where that is not known;
+    `side` is the longest side in pixels that it works best at, 0 where that is not known; sides
+    must be a `multiple`;
     `defaults` are the parameters of those who ask for none; `weights_bytes` is what its weights
     take up; `warm_up_seconds` is how long its first call took, which served nobody.
     """
@@ -44,6 +45,7 @@ class ModelInfo:
     precision: str
     device: str
     side: int = 0
+    multiple: int = 8
     defaults: Mapping[str, float] = field(default_factory=dict)
     weights_bytes: int = 0
     warm_up_seconds: float = 0.0

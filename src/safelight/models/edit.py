@@ -1,10 +1,9 @@
 """Image editing by instruction, with InstructPix2Pix or any diffusers pipeline that takes both."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-from safelight.models.backend import Edit, ModelOrder, OnStep, Picture, Task
-from safelight.models.diffusion import info_of, run, words_of
+from safelight.models.backend import Edit, OnStep, Picture, Task
+from safelight.models.diffusion import Diffusion
 
 
 class EditBackend:
@@ -12,21 +11,26 @@ class EditBackend:
 
     task: Task = "edit"
 
-    def __init__(self, pipeline: Any, order: ModelOrder, defaults: Mapping[str, float]) -> None:
-        self.pipeline = pipeline
-        self.info = info_of(pipeline, order, defaults)
-        self._words = words_of(pipeline)
+    def __init__(self, diffusion: Diffusion, defaults: Mapping[str, float]) -> None:
+        self.pipeline = diffusion.pipeline
+        self.info = diffusion.info(defaults)
+        self._diffusion = diffusion
 
     def run(self, batch: Sequence[Edit], on_step: OnStep) -> list[Picture]:
-        """Return the edited images; all of the batch agree in size, steps and guidance."""
-        first = batch[0]
+        """Return the edited images; all of the batch agree in whatever a batch must share."""
+        first, multiple = batch[0], self._diffusion.multiple
         negative = [edit.negative_prompt for edit in batch]
+        # Some pipelines would otherwise make every image as large as they like it best.
+        width, height = (side // multiple * multiple for side in first.image.size)
         arguments = {
             "prompt": [edit.instruction for edit in batch],
             "image": [edit.image for edit in batch],
             "negative_prompt": negative if any(negative) else None,
+            "width": width,
+            "height": height,
+            "_auto_resize": False,
             "num_inference_steps": first.steps,
             "guidance_scale": first.guidance_scale,
             "image_guidance_scale": first.image_guidance_scale,
         }
-        return run(self.pipeline, self._words, arguments, [edit.seed for edit in batch], on_step)
+        return self._diffusion.run(arguments, [edit.seed for edit in batch], on_step)

@@ -7,15 +7,14 @@ from diffusers import DiffusionPipeline
 
 from safelight.errors import ModelNotFound
 from safelight.models.backend import Backend, ModelOrder
-from safelight.models.devices import quieten
-from safelight.models.diffusion import accepted, load_pipeline
+from safelight.models.devices import first_line, quieten
+from safelight.models.diffusion import Diffusion
 from safelight.models.edit import EditBackend
 from safelight.models.generate import GenerateBackend
+from safelight.models.pipelines import load_pipeline
 from safelight.models.recognize import load_recognizer
 from safelight.models.source import Source, defaults_of, source_of
 from safelight.models.warmth import warm_up
-
-_NEEDED = ("prompt", "num_inference_steps", "callback_on_step_end")
 
 
 def load(order: ModelOrder) -> Backend:
@@ -25,7 +24,7 @@ def load(order: ModelOrder) -> Backend:
     recognises = not _is_pipeline(order, source)
     backend = load_recognizer(order, source) if recognises else _load_diffusion(order, source)
     if order.warm_up:
-        warm_up(backend)
+        warm_up(backend, order)
     return backend
 
 
@@ -33,17 +32,9 @@ def _load_diffusion(order: ModelOrder, source: Source) -> Backend:
     if order.tags:
         raise ModelNotFound(order.model, "it names nothing. Unset SAFELIGHT_TAGS.")
     defaults = defaults_of(order, source)
-    pipeline = load_pipeline(order, source)
-    takes = accepted(pipeline)
-    missing = [name for name in _NEEDED if name not in takes]
-    if missing:
-        raise ModelNotFound(
-            order.model,
-            f"its pipeline is {type(pipeline).__name__}, which takes no {' or '.join(missing)}, "
-            "so it can neither edit by instruction nor generate from a prompt.",
-        )
-    family = EditBackend if "image" in takes else GenerateBackend
-    return family(pipeline, order, defaults)
+    diffusion = Diffusion(load_pipeline(order, source), order)
+    family = EditBackend if "image" in diffusion.takes else GenerateBackend
+    return family(diffusion, defaults)
 
 
 def _is_pipeline(order: ModelOrder, source: Source) -> bool:
@@ -58,14 +49,17 @@ def _is_pipeline(order: ModelOrder, source: Source) -> bool:
             "the folder has neither a model_index.json, as diffusers pipelines have, nor a "
             "config.json, as classifiers of transformers have.",
         )
+    said = ""
     for config in (DiffusionPipeline.load_config, _transformers_config):
         try:
             config(source.place)
-        except Exception:  # noqa: BLE001 - whatever it is: it is not of this kind
+        except Exception as wrong:  # noqa: BLE001 - whatever it is: it is not of this kind
+            said = said or first_line(wrong)
             continue
         return config is not _transformers_config
     raise ModelNotFound(
-        order.model, "it is no folder here, and the hub lacks it or is out of reach."
+        order.model,
+        f"it is no folder here, and the hub lacks it, wants a token or is out of reach: {said}",
     )
 
 

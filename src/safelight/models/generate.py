@@ -1,14 +1,9 @@
 """Images from a prompt, with any text-to-image pipeline of diffusers, Z-Image's among them."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-from safelight.models.backend import Generation, ModelOrder, OnStep, Picture, Task
-from safelight.models.diffusion import accepted, info_of, run, side_of, words_of
-
-# Of the pipelines whose signature's defaults are not those of the checkpoint they are known for.
-_KNOWN = {"ZImagePipeline": {"steps": 8, "guidance_scale": 0.0}}  # Z-Image-Turbo's model card
-_NAMES = {"steps": "num_inference_steps", "guidance_scale": "guidance_scale"}
+from safelight.models.backend import Generation, OnStep, Picture, Task
+from safelight.models.diffusion import Diffusion
 
 
 class GenerateBackend:
@@ -16,13 +11,13 @@ class GenerateBackend:
 
     task: Task = "generate"
 
-    def __init__(self, pipeline: Any, order: ModelOrder, defaults: Mapping[str, float]) -> None:
-        self.pipeline = pipeline
-        self.info = info_of(pipeline, order, {**_own_defaults(pipeline), **defaults})
-        self._words = words_of(pipeline)
+    def __init__(self, diffusion: Diffusion, defaults: Mapping[str, float]) -> None:
+        self.pipeline = diffusion.pipeline
+        self.info = diffusion.info(defaults)
+        self._diffusion = diffusion
 
     def run(self, batch: Sequence[Generation], on_step: OnStep) -> list[Picture]:
-        """Return the images; all of the batch agree in size, steps and guidance."""
+        """Return the images; all of the batch agree in whatever a batch must share."""
         first = batch[0]
         width, height = first.size
         negative = [each.negative_prompt for each in batch]
@@ -34,16 +29,4 @@ class GenerateBackend:
             "num_inference_steps": first.steps,
             "guidance_scale": first.guidance_scale,
         }
-        return run(self.pipeline, self._words, arguments, [each.seed for each in batch], on_step)
-
-
-def _own_defaults(pipeline: Any) -> dict[str, float]:
-    """Return what a pipeline does by itself: its side, and what its call's signature says."""
-    takes = accepted(pipeline)
-    said = {ours: takes[theirs].default for ours, theirs in _NAMES.items() if theirs in takes}
-    side = side_of(pipeline)
-    return {
-        **({"width": side, "height": side} if side else {}),
-        **{name: value for name, value in said.items() if isinstance(value, int | float)},
-        **_KNOWN.get(type(pipeline).__name__, {}),
-    }
+        return self._diffusion.run(arguments, [each.seed for each in batch], on_step)

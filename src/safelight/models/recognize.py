@@ -21,7 +21,7 @@ from safelight.models.backend import (
 )
 from safelight.models.devices import best_device, first_line
 from safelight.models.precision import bytes_of, dtype_of, precision_of, to_int8
-from safelight.models.source import Source, refuse_pickles
+from safelight.models.source import Source, refuse_pickles, whole
 from safelight.models.zeroshot import load_tagged
 
 Score = Callable[[torch.Tensor], torch.Tensor]
@@ -100,9 +100,9 @@ Loaded = tuple[Any, Any, Sequence[str], Score]
 def _loaded(order: ModelOrder, source: Source, load: Callable[..., Loaded]) -> Loaded:
     device = order.device if order.device != "auto" else best_device()
     options = {
-        "dtype": dtype_of(order.precision, device),
-        "use_safetensors": not order.allow_pickle,
-    }
+        "dtype": dtype_of(order.precision, device), "use_safetensors": source.safe,
+        "output_loading_info": True,
+    }  # fmt: skip
     try:
         return load(order, source.place, device, options)
     except Unusable:
@@ -112,10 +112,8 @@ def _loaded(order: ModelOrder, source: Source, load: Callable[..., Loaded]) -> L
         raise ModelNotFound(order.model, first_line(wrong)) from wrong
 
 
-def _load_classifier(
-    _order: ModelOrder, place: str, device: str, options: dict[str, Any]
-) -> Loaded:
-    model: Any = AutoModelForImageClassification.from_pretrained(place, **options)
+def _load_classifier(order: ModelOrder, place: str, device: str, options: dict[str, Any]) -> Loaded:
+    model = whole(order, AutoModelForImageClassification.from_pretrained(place, **options))
     # Pillow's way: it needs no torchvision, and our pictures are Pillow's.
     processor = AutoImageProcessor.from_pretrained(place, backend="pil")
     model.to(device).eval()

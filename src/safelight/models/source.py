@@ -8,24 +8,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from safelight.errors import ModelNotFound
 from safelight.models.backend import ModelOrder
 from safelight.models.demo.bundle import AUTOENCODER, DEMOS, verified
 
 DEFAULTS_FILE = "safelight.json"
-_PICKLES = ("*.bin", "*.ckpt", "*.pt", "*.pth")
+_PICKLES = ("*model*.bin", "*.ckpt")  # as weights are called, not an optimiser's state
 
 
 class _Defaults(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
-    steps: int | None = None
-    guidance_scale: float | None = None
-    image_guidance_scale: float | None = None
-    width: int | None = None
-    height: int | None = None
+    steps: int | None = Field(None, ge=1, le=1000)
+    guidance_scale: float | None = Field(None, ge=0, le=30)
+    image_guidance_scale: float | None = Field(None, ge=0, le=10)
+    width: int | None = Field(None, ge=32, le=8192, multiple_of=8)
+    height: int | None = Field(None, ge=32, le=8192, multiple_of=8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,8 @@ class Source:
 
     place: str
     autoencoder: Path | None = None
+    safe: bool | None = True
+    """Whether only safetensors will do; None takes what there is."""
 
     def shared(self, dtype: Any) -> dict[str, Any]:
         """Return the parts that lie elsewhere, loaded."""
@@ -56,7 +58,7 @@ class Source:
 def source_of(order: ModelOrder) -> Source:
     """Return where a model's files are; what is bundled is verified. Raises ModelNotFound."""
     if order.model not in DEMOS:
-        return Source(order.model)
+        return Source(order.model, safe=None if order.allow_pickle else True)
     folder = verified(order.model)
     shares = (folder / "model_index.json").is_file()
     return Source(str(folder), verified(AUTOENCODER) if shares else None)
@@ -72,7 +74,7 @@ def defaults_of(order: ModelOrder, source: Source) -> dict[str, float]:
     except (OSError, ValueError):
         raise ModelNotFound(
             order.model,
-            f"its {DEFAULTS_FILE} must be an object of numbers, of "
+            f"its {DEFAULTS_FILE} must be an object of numbers within bounds, of "
             f"{', '.join(_Defaults.model_fields)}.",
         ) from None
 
@@ -89,3 +91,19 @@ def refuse_pickles(order: ModelOrder, source: Source) -> None:
             f"{alone[0].relative_to(source.folder)} is a pickle, which could run anything. Save it "
             "as safetensors, or set SAFELIGHT_ALLOW_PICKLE=true if you trust it.",
         )
+
+
+def whole(order: ModelOrder, loaded: tuple[Any, Any]) -> Any:
+    """Return a model that was loaded with its info. Raises ModelNotFound where weights are missing.
+
+    transformers fills these in by chance, and says so in the log only.
+    """
+    model, info = loaded
+    missing = sorted(info["missing_keys"])
+    if missing:
+        raise ModelNotFound(
+            order.model,
+            f"its weights lack {missing[0]}{' and others' if missing[1:] else ''}, so what it says "
+            "would be chance. Save the trained model whole.",
+        )
+    return model

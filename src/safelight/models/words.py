@@ -2,24 +2,30 @@
 
 from typing import Any
 
+_FRAME = 40  # more tokens than what a prompt is put between
 _UNBOUNDED = 100_000  # tokenizers without a limit name one far beyond every prompt
 
 
 class Words:
     """Counts a prompt's tokens as a pipeline's tokenizers do."""
 
-    def __init__(self, pipeline: Any, most: int | None = None) -> None:
-        """Read the limits; `most` is the pipeline's own, where it names one."""
+    def __init__(self, pipeline: Any, most: Any = None) -> None:
+        """Read the limits; `most` is the pipeline's own, where it is a number."""
+        own = most if isinstance(most, int) else _UNBOUNDED
         found = (getattr(pipeline, f"tokenizer{place}", None) for place in ("", "_2", "_3"))
         self._limits = [
             (tokenizer, limit) for tokenizer in found
             if tokenizer is not None
-            and (limit := min(tokenizer.model_max_length, most or _UNBOUNDED)) < _UNBOUNDED
+            and (limit := min(tokenizer.model_max_length, own)) < _UNBOUNDED
         ]  # fmt: skip
 
     def too_many(self, prompt: str) -> bool:
         """Tell whether a tokenizer cuts the prompt off."""
-        return any(_length(tokenizer, prompt) > limit for tokenizer, limit in self._limits)
+        longest = len(prompt.encode()) + _FRAME  # a token is a byte at least
+        return any(
+            longest > limit and _length(tokenizer, prompt) > limit
+            for tokenizer, limit in self._limits
+        )
 
 
 def _length(tokenizer: Any, prompt: str) -> int:

@@ -11,6 +11,7 @@ from transformers import AutoImageProcessor, AutoModelForZeroShotImageClassifica
 
 from safelight.errors import BadSetting, ModelNotFound
 from safelight.models.backend import ModelOrder
+from safelight.models.source import whole
 
 _SENTENCE = "This is a photo of {}."  # as transformers' own zero-shot pipeline asks
 _MOST_TAGS = 1000
@@ -30,7 +31,7 @@ def load_tagged(
             order.model, "it names what you ask for: set SAFELIGHT_TAGS to a file, one tag a line."
         )
     tags = read_tags(Path(order.tags))
-    model: Any = AutoModelForZeroShotImageClassification.from_pretrained(place, **options)
+    model = whole(order, AutoModelForZeroShotImageClassification.from_pretrained(place, **options))
     processor = AutoImageProcessor.from_pretrained(place, backend="pil")
     model.to(device).eval()
     words = _features(model.get_text_features(**_tokens(place, tags, model).to(device)))

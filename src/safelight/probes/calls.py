@@ -16,12 +16,18 @@ class CallInProgress:
     """Collects the marks of one call, and turns them into a PipelineCall."""
 
     def __init__(
-        self, pipeline: Any, arguments: dict[str, Any], instruction_type: str, timer: Timer
+        self,
+        pipeline: Any,
+        arguments: dict[str, Any],
+        instruction_type: str,
+        timer: Timer,
+        *,
+        int8: bool = False,
     ) -> None:
         self._timer = timer
         self._mark = timer.mark
         self._pipeline_name = type(pipeline).__name__
-        self._precision = precision_of(pipeline)
+        self._precision = precision_of(pipeline, int8=int8)
         self._instruction_type = instruction_type
         self._steps_asked = _whole(arguments.get("num_inference_steps"))
         self._guidance_asked = _number(arguments.get("guidance_scale"))
@@ -155,13 +161,20 @@ def _in_force(pipeline: Any, name: str, asked: float | None, guides: bool) -> fl
     return _number(getattr(pipeline, name, asked)) if guides else NO_GUIDANCE
 
 
-def precision_of(pipeline: Any) -> str:
+def precision_of(pipeline: Any, *, int8: bool = False) -> str:
     """Return the number format of the denoiser's weights, such as `float16`."""
-    denoiser: Any = getattr(pipeline, "unet", None) or getattr(pipeline, "transformer", None)
-    weights = denoiser.parameters() if hasattr(denoiser, "parameters") else ()
-    if any(type(weight).__module__.startswith("torchao") for weight in weights):
-        return "int8"
-    return str(getattr(denoiser, "dtype", "other")).removeprefix("torch.")
+    denoiser = _denoiser(pipeline)
+    return "int8" if int8 else str(getattr(denoiser, "dtype", "other")).removeprefix("torch.")
+
+
+def is_int8(pipeline: Any) -> bool:
+    """Tell whether the denoiser's weights are torchao's. It looks at each: do so once."""
+    weights: Any = getattr(_denoiser(pipeline), "parameters", tuple)()
+    return any(type(weight).__module__.startswith("torchao") for weight in weights)
+
+
+def _denoiser(pipeline: Any) -> Any:
+    return getattr(pipeline, "unet", None) or getattr(pipeline, "transformer", None)
 
 
 def _sizes(output: Any) -> tuple[tuple[int, int], ...]:

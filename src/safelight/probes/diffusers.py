@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from safelight.errors import AlreadyWatched
 from safelight.metrics.catalog import NO_INSTRUCTION
-from safelight.probes.calls import CallInProgress
+from safelight.probes.calls import CallInProgress, is_int8
 from safelight.probes.guard import Guard
 from safelight.probes.timers import CudaTimer, HostTimer, Timer
 from safelight.telemetry.record import PipelineCall
@@ -63,6 +63,7 @@ class DiffusersProbe:
         )
         self._late: deque[CallInProgress] = deque(maxlen=256)
         self._draining = threading.Lock()
+        self._int8 = is_int8(pipeline)
         self._original = type(pipeline)
         self._signature = inspect.signature(self._original.__call__)
         self._watched = _subclass(self._original, self)
@@ -127,7 +128,9 @@ class DiffusersProbe:
         prompt = arguments.get("prompt") or arguments.get("instruction") or ""
         text = prompt[0] if isinstance(prompt, list | tuple) and prompt else prompt
         instruction_type = self._classify(text) if isinstance(text, str) else NO_INSTRUCTION
-        call = CallInProgress(self._pipeline, arguments, instruction_type, self._timer())
+        call = CallInProgress(
+            self._pipeline, arguments, instruction_type, self._timer(), int8=self._int8
+        )
         self._listener.begin()
         return call
 

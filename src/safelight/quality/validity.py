@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import Any
 
-_ROUNDING_PIXELS = 7  # pipelines round a side down to a multiple of 8
 _LINES = 48  # rows and columns that noise is looked for in
 
 
@@ -13,12 +12,14 @@ class Limits:
 
     `black_level`, of 255: with no brighter pixel it is black. `flat_deviation`, in grey levels: if
     they deviate less, nothing is to be seen. `noise_correlation` of neighbouring pixels: below it
-    they have nothing to do with each other; 0 looks for none.
+    they have nothing to do with each other; 0 looks for none. `rounding_pixels` is what a pipeline
+    may round a side down by.
     """
 
     black_level: int = 8
     flat_deviation: float = 1.0
     noise_correlation: float = 0.25
+    rounding_pixels: int = 7
 
 
 def invalidity(pixels: Any, wanted: tuple[int, int], limits: Limits, *, finite: bool) -> str | None:
@@ -31,7 +32,7 @@ def invalidity(pixels: Any, wanted: tuple[int, int], limits: Limits, *, finite: 
         return "not_finite"
     height, width = pixels.shape[:2]
     off = (wanted[0] - width, wanted[1] - height)
-    if any(not 0 <= missing <= _ROUNDING_PIXELS for missing in off):
+    if any(not 0 <= missing <= limits.rounding_pixels for missing in off):
         return "wrong_size"
     if int(pixels.max()) <= limits.black_level:
         return "black"

@@ -88,11 +88,11 @@ def measure_image(image: bytes, side: int, settings: Settings) -> tuple[int, int
 
 
 def check(
-    kind: type[Parameters], fields: Mapping[str, Any], settings: Settings, side: int
+    kind: type[Parameters], fields: Mapping[str, Any], settings: Settings, sides: tuple[int, int]
 ) -> Parameters:
     """Return the parameters. Raises InvalidParameter with a sentence per wrong one.
 
-    `side` is the longest that may be asked for, in pixels.
+    `sides` are the longest that may be asked for, in pixels, and what it must be a multiple of.
     """
     try:
         parameters: Parameters = kind.model_validate(fields)
@@ -103,7 +103,7 @@ def check(
     if isinstance(parameters, PredictParameters):
         return parameters
     if isinstance(parameters, GenerateParameters):
-        _check_sides(parameters, side)
+        _check_sides(parameters, *sides)
     for name in ("instruction", "prompt", "negative_prompt"):
         length = len(getattr(parameters, name, ""))
         if length > settings.instruction_limit:
@@ -119,7 +119,14 @@ def check(
     return parameters
 
 
-def _check_sides(parameters: GenerateParameters, most: int) -> None:
+def _check_sides(parameters: GenerateParameters, most: int, multiple: int) -> None:
+    for name in ("width", "height"):
+        side = getattr(parameters, name)
+        if side % multiple:
+            raise InvalidParameter(
+                f"{name} is {side}; this model makes multiples of {multiple}. "
+                f"Ask for {side // multiple * multiple or multiple}."
+            )
     longest = max(parameters.width, parameters.height)
     if longest > most:
         raise InvalidParameter(

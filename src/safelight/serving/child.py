@@ -73,7 +73,7 @@ def _load(channel: Channel, order: Message, on_loaded: Callable[[], None]) -> Wo
     except Unusable as error:
         channel.send(Message(Kind.UNUSABLE, {"detail": str(error), "exit_code": error.exit_code}))
         return None
-    limits = Limits(**order.fields["limits"])
+    limits = Limits(**order.fields["limits"], rounding_pixels=backend.info.multiple - 1)
     worker = Worker(channel, backend, order.fields["limit_pixels"], limits)
     on_loaded()
     told = {

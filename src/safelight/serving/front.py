@@ -172,8 +172,15 @@ class Front:
             raise NotReady
         if served.task != route.task:
             raise UnsupportedTask(route.task, served.task, PATHS[served.task])
-        own = {n: value for n, value in served.defaults.items() if n in route.kind.model_fields}
-        return check(route.kind, {**own, **fields}, self.settings, self._most(served))
+        own = {n: v for n, v in self._defaults(served).items() if n in route.kind.model_fields}
+        sides = self._most(served), served.multiple
+        return check(route.kind, {**own, **fields}, self.settings, sides)
+
+    def _defaults(self, served: Served) -> dict[str, float]:
+        """Return the model's own parameters, as far as the operator allows them."""
+        side = self._most(served) // served.multiple * served.multiple
+        most = {"steps": self.settings.step_limit, "width": side, "height": side}
+        return {name: min(v, most.get(name, v)) for name, v in served.defaults.items()}
 
     def _most(self, served: Served) -> int:
         """Return the longest side that may be asked for."""

@@ -77,12 +77,13 @@ Parameters = EditParameters | GenerateParameters | PredictParameters
 class Served:
     """What the model tells of itself; before one is loaded, `task` is empty.
 
-    `side` is the longest side in pixels that it works best at, 0 where it does not tell; `defaults`
-    are its parameters for those who ask for none.
+    `side` is the longest side in pixels that it works best at, 0 where it does not tell; sides must
+    be a `multiple`; `defaults` are its parameters for those who ask for none.
     """
 
     task: str = ""
     side: int = 0
+    multiple: int = 8
     defaults: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -163,7 +164,9 @@ class Job:
         if isinstance(asked, PredictParameters):
             return ("predict",)
         image_guidance = asked.image_guidance_scale if isinstance(asked, EditParameters) else None
-        return (self.task, *self.size, asked.steps, asked.guidance_scale, image_guidance)
+        # An empty negative prompt beside a real one is not to every pipeline as if it were none.
+        negative = bool(asked.negative_prompt)
+        return (self.task, *self.size, asked.steps, asked.guidance_scale, image_guidance, negative)
 
     @property
     def units(self) -> float:

@@ -38,7 +38,8 @@ _STATUS = {413: 400, 415: 400, 422: 400}  # OpenAI says 400 of all that is wrong
 
 def add_openai(api: FastAPI, front: Front) -> None:
     """Add the OpenAI-compatible routes."""
-    shelf, began = Shelf(), int(time())
+    shelf, name = Shelf(), shown_name(front.settings.model)
+    model = {"id": name, "object": "model", "created": int(time()), "owned_by": "safelight"}
     answer = _answers(shelf)
     edits = Route(EditParameters, parse_image, answer, _split_edit, "edit", EDITS, _size)
     made = Route(
@@ -53,13 +54,7 @@ def add_openai(api: FastAPI, front: Front) -> None:
 
     @api.get("/v1/models", tags=["openai"], summary="The model that is served, and what it does.")
     async def models() -> dict[str, Any]:
-        served, name = front.served(), front.settings.model
-        model = {
-            "id": shown_name(name),
-            "object": "model",
-            "created": began,
-            "owned_by": "safelight",
-        }
+        served = front.served()
         own = {"task": served.task, "path": PATHS.get(served.task), "defaults": served.defaults}
         return {"object": "list", "data": [{**model, **own}]}
 

@@ -145,7 +145,9 @@ class Pool:
         self._meter.set(MODEL_WEIGHTS, value=info["weights_bytes"])
         self._meter.set(WORKERS_READY, value=self.ready_now())
         self.was_ready = True
-        self.served = Served(message.fields["task"], info["side"], info["defaults"])
+        self.served = Served(
+            message.fields["task"], info["side"], info["multiple"], info["defaults"]
+        )
         log.info("model loaded", **{"safelight.model": info, "safelight.load_seconds": seconds})
         if self._desk is not None:
             self._desk.room()

@@ -21,6 +21,7 @@ from safelight.settings import Settings
 
 _FIRST_REST_SECONDS = 0.5
 _LONGEST_REST_SECONDS = 30.0
+_COMPILING = 10
 _LONG_LIFE_SECONDS = 30.0
 _SIGNS_OF_PROGRESS = frozenset({Kind.STARTED, Kind.STEP, Kind.RESULTS})
 log = structlog.get_logger("safelight")
@@ -239,6 +240,8 @@ class Slot:
 
     def _frozen(self) -> bool:
         limit, now = self._settings.hang_seconds, _now()
+        if self._settings.compile:
+            limit *= _COMPILING  # no step is told of while one compiles
         if self.outstanding and now - self._moved_at > limit:
             return True
         return now - self._heard_at > limit + 2 * self._settings.gpu_interval_seconds

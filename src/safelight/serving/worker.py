@@ -7,6 +7,7 @@ and encode what it made. Only the model thread touches the model.
 import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from time import perf_counter
 from typing import Any
 
@@ -52,6 +53,9 @@ class Worker:
         self._probe = (
             DiffusersProbe(backend.pipeline, self._call) if backend.pipeline is not None else None
         )
+        # A backend of somebody's own is taken for warm: it may have seen to that itself.
+        info = backend.info
+        self._warm = info.warm_up_seconds > 0 or not info.weights_bytes
         self._stage = Stage()
         self._steps = Steps(channel, self._call.failed)
         self._memory = Memory()
@@ -194,8 +198,15 @@ class Worker:
             return
         if failure is None:
             self._memory.fitted(jobs)
-        typical = compilations() == compiled
+        typical = self._typical(compiled)
         self._reporter.report(batch, made, failure, seconds, typical=typical)
+
+    def _typical(self, compiled: int) -> bool:
+        """Tell whether a batch's time is as those after it; if not, its call is a warm-up."""
+        typical, self._warm = self._warm and compilations() == compiled, True
+        if not typical and self._call.last is not None:
+            self._call.last = replace(self._call.last, warm_up=True)
+        return typical
 
     def _begin(self, jobs: list[Prepared]) -> OnStep:
         """Return what the model calls after each step; tell that it begins, if that is of use."""

@@ -102,8 +102,8 @@ class Checker:
     def send(self) -> None:
         """Send one request, the next of the samples. Raises ServiceFailed if it fails."""
         wanted = sample(
-            self.task, instruction=INSTRUCTIONS[self.sent % 3], size=(256, 256), steps=12,
-            seed=self.sent,
+            self.task, instruction=INSTRUCTIONS[self.sent % 3] if self.task == "edit" else None,
+            steps=12, seed=self.sent,
         )  # fmt: skip
         try:
             answer = self._client.post(

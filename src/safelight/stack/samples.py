@@ -29,6 +29,7 @@ INSTRUCTIONS = (
 
 
 _GRAIN = 0.02
+_SIZES = ((256, 256), (512, 384))
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,18 +44,25 @@ class Sample:
 
 
 def sample(
-    task: str, *, instruction: str, size: tuple[int, int], seed: int, steps: int | None = None
+    task: str,
+    *,
+    seed: int,
+    instruction: str | None = None,
+    size: tuple[int, int] | None = None,
+    steps: int | None = None,
 ) -> Sample:
-    """Return a request for what a service does; without `steps` it makes as many as it does."""
+    """Return a request for what a service does; what is not given is chosen by the seed."""
+    chance = random.Random(seed)
     asked = {"seed": seed, **({} if steps is None else {"steps": steps})}
     if task == "generate":
-        told = caption(draw(seed), random.Random(seed))
-        return Sample("/generate", json={"prompt": told, **asked})
-    picture = photo(*size, seed % 8)
+        sides = {} if size is None else {"width": size[0], "height": size[1]}
+        prompt = instruction or caption(draw(seed), chance)
+        return Sample("/generate", json={"prompt": prompt, **sides, **asked})
+    picture = photo(*(size or chance.choice(_SIZES)), seed % 8)
     jpeg = {"content-type": "image/jpeg"}
     if task == "predict":
         return Sample("/predict", content=picture, headers=jpeg)
-    edit = {"instruction": instruction, **asked}
+    edit = {"instruction": instruction or chance.choice(INSTRUCTIONS), **asked}
     return Sample("/api/edit", params=edit, content=picture, headers=jpeg)
 
 

@@ -25,7 +25,7 @@ def services(settings: Settings, models: Sequence[str] = ()) -> dict[str, Settin
     """
     if len(models) < 2:
         own = settings.model_copy(update={"model": models[0]}) if models else settings
-        return {SERVICE: own.model_copy(update={"namespace": _alone(own)})}
+        return {SERVICE: by_itself(own)}
     if "namespace" in settings.model_fields_set:
         raise BadSetting(
             "A namespace is one service's. With several models leave it out: each has its own."
@@ -64,13 +64,15 @@ def namespaces(told: Mapping[str, Settings]) -> tuple[str, ...]:
     return tuple(settings.namespace for settings in told.values())
 
 
-def _alone(settings: Settings) -> str:
-    """Return the namespace of a service by itself: a demo's own, unless another was chosen."""
-    chosen = "namespace" in settings.model_fields_set
-    return settings.namespace if chosen else _NAMESPACES.get(settings.model, settings.namespace)
+def by_itself(settings: Settings) -> Settings:
+    """Return the settings of one service: a demo has its family's namespace, unless told."""
+    if "namespace" in settings.model_fields_set or settings.model not in _NAMESPACES:
+        return settings
+    return settings.model_copy(update={"namespace": _NAMESPACES[settings.model]})
 
 
 def _slug(model: str) -> str:
     """Return a model's name as a namespace: its last part, of a-z, 0-9 and _."""
     words = re.sub(r"[^a-z0-9]+", "_", PurePath(model).name.lower()).strip("_")
-    return words[:_LONGEST].strip("_") if words[:1].isalpha() else f"model_{words}"[:_LONGEST]
+    whole = words if words[:1].isalpha() else f"model_{words}"
+    return whole[:_LONGEST].strip("_")

@@ -14,7 +14,7 @@ from time import perf_counter
 
 import httpx
 
-from safelight.stack.samples import INSTRUCTIONS, sample, task_told
+from safelight.stack.samples import sample, task_told
 
 MOST_REQUESTS = 100_000
 _SEEDS = 2**32
@@ -22,12 +22,12 @@ _SEEDS = 2**32
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """What to send: per second, for how long, and which mixture."""
+    """What to send: per second, for how long, and which mixture; without one, the samples."""
 
     rate: float
     duration_seconds: float
-    sizes: tuple[tuple[int, int], ...] = ((256, 256), (512, 384))
-    instructions: tuple[str, ...] = INSTRUCTIONS
+    sizes: tuple[tuple[int, int], ...] = ()
+    instructions: tuple[str, ...] = ()
     steps: int | None = None
     task: str = "edit"
     in_flight_limit: int = 256
@@ -99,8 +99,9 @@ async def _send(
     traffic: Traffic, url: str, client: httpx.AsyncClient, chance: random.Random, summary: Summary
 ) -> None:
     wanted = sample(
-        traffic.task, instruction=chance.choice(traffic.instructions), steps=traffic.steps,
-        size=chance.choice(traffic.sizes), seed=chance.randrange(_SEEDS),
+        traffic.task, instruction=chance.choice(traffic.instructions or (None,)),
+        size=chance.choice(traffic.sizes or (None,)), seed=chance.randrange(_SEEDS),
+        steps=traffic.steps,
     )  # fmt: skip
     trace = f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
     started = perf_counter()
