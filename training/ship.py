@@ -27,7 +27,7 @@ from training.edit import NOISE
 
 CARDS = Path(__file__).parent / "cards"
 DEFAULTS = {
-    "edit": {"steps": 20, "guidance_scale": 3.0, "image_guidance_scale": 1.2},
+    "edit": {"steps": 20, "guidance_scale": 1.5, "image_guidance_scale": 1.0},
     "generate": {"steps": 8, "guidance_scale": 2.0, "width": 64, "height": 64},
 }
 _HALF: dict[str, Any] = {"dtype": torch.float16}

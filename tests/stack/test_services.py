@@ -66,7 +66,7 @@ def test_what_cannot_be_is_one_clear_line(
 def test_rules_of_the_machine_are_written_once_for_several_services() -> None:
     both = rule_file("instructpix2pix", "zimage")
     assert both.count("alert: HostFilesystemFull") == 1
-    assert both.count("alert: RequestLatencyP95High") == 2
+    assert both.count("alert: RequestP95High") == 2
     assert both.count("zimage_request_duration") == rule_file("zimage").count(
         "zimage_request_duration"
     )
