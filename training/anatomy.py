@@ -77,7 +77,7 @@ def transformer() -> ZImageTransformer2DModel:
         n_kv_heads=5,
         cap_feat_dim=_WIDTH,
         axes_dims=[8, 12, 12],
-        axes_lens=[256, 64, 64],
+        axes_lens=[1024, 64, 64],
     )
 
 

@@ -62,8 +62,8 @@ def judge_edit(
 
 def judge_generation(
     generator: Backend, tagger: Backend, number: int
-) -> tuple[float, list[Pixels]]:
-    """Return the share of asked attributes that are found, and the pictures."""
+) -> tuple[float, float, list[Pixels]]:
+    """Return the share of asked attributes found, of those not asked absent, and the pictures."""
     people = [draw(_GENERATED + seed) for seed in range(number)]
     chance, asked = random.Random(_GENERATED), generator.info.defaults
     works = [
@@ -74,7 +74,8 @@ def judge_generation(
         for seed, person in enumerate(people)
     ]  # fmt: skip
     made = _made(generator, works)
-    return float((_scores(tagger, made) > 0.5)[_true(people)].mean()), made
+    seen, asked_for = _scores(tagger, made) > 0.5, _true(people)
+    return float(seen[asked_for].mean()), float((~seen[~asked_for]).mean()), made
 
 
 def portraits(number: int) -> Iterator[Pixels]:

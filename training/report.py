@@ -63,9 +63,10 @@ def _figures(
     """Yield each figure, its value and its target, as soon as it is known."""
     yield "tagger: mean average precision", judge_tagger(tagger, _TAGGED), ">= 0.97"
     yield from _edits(editor, tagger, number, made)
-    share, pictures = judge_generation(generator, tagger, _GENERATED)
+    found, absent, pictures = judge_generation(generator, tagger, _GENERATED)
     made += pictures
-    yield f"generation: asked attributes found ({_GENERATED} pictures)", share, ">= 0.90"
+    yield f"generation: asked attributes found ({_GENERATED} pictures)", found, ">= 0.90"
+    yield "generation: attributes absent that were not asked", absent, ""
     yield from _times(editor, tagger)
     yield from _validity(made)
 
@@ -100,34 +101,41 @@ def _validity(made: Sequence[Any]) -> Iterator[Row]:
     healthy = [*islice(portraits(_HEALTHY), _HEALTHY), *made]
     refused = sum(_judged(pixels) is not None for pixels in healthy)
     yield f"healthy pictures refused, of {len(healthy)}", refused, "<= 0"
-    for name, broken in _broken().items():
-        caught = sum(_judged(pixels) is not None for pixels in broken) / len(broken)
-        yield f"broken pictures caught: {name}", caught, ">= 1"
+    for (name, reason), broken in _broken().items():
+        caught = sum(_judged(pixels) == reason for pixels in broken) / len(broken)
+        yield f"broken pictures caught as {reason}: {name}", caught, ">= 1"
+    good = list(portraits(_BROKEN))
+    told = sum(_judged(pixels, finite=False) == "not_finite" for pixels in good) / len(good)
+    yield "pictures caught as not_finite", told, ">= 1"
 
 
-def _broken() -> dict[str, list[Any]]:
+def _broken() -> dict[tuple[str, str], list[Any]]:
     chance = np.random.default_rng(0)
     shape = (*_SIZE[::-1], 3)
+    good = list(portraits(_BROKEN))
 
     def each(make: Any) -> list[Any]:
         return [make().astype("uint8") for _ in range(_BROKEN)]
 
+    def faint(shade: Any) -> Any:
+        return np.full(shape, shade) + chance.integers(0, 3, shape)
+
     return {
-        "black": each(lambda: chance.integers(0, 9, shape)),
-        "flat": each(lambda: np.full(shape, chance.integers(9, 256))),
-        "noise, even": each(lambda: chance.integers(0, 256, shape)),
-        "noise, normal": each(lambda: chance.normal(128, 30, shape).clip(0, 255)),
-        "noise, black and white": each(lambda: chance.integers(0, 2, shape) * 255),
-        "noise over a picture, 3 parts of 4": [
-            (pixels / 4 + chance.integers(0, 192, shape)).astype("uint8")
-            for pixels in portraits(_BROKEN)
+        ("a few dark levels", "black"): each(lambda: chance.integers(0, 9, shape)),
+        ("one colour", "flat"): each(lambda: np.zeros(shape) + chance.integers(9, 256, 3)),
+        ("one grey, three levels", "flat"): each(lambda: faint(chance.integers(9, 250))),
+        ("even", "noise"): each(lambda: chance.integers(0, 256, shape)),
+        ("normal", "noise"): each(lambda: chance.normal(128, 30, shape).clip(0, 255)),
+        ("black and white", "noise"): each(lambda: chance.integers(0, 2, shape) * 255),
+        ("three parts noise, one picture", "noise"): [
+            (pixels / 4 + chance.integers(0, 192, shape)).astype("uint8") for pixels in good
         ],
-        "wrong size": each(lambda: chance.integers(0, 256, (32, 64, 3))),
+        ("half a picture", "wrong_size"): [pixels[:32] for pixels in good],
     }
 
 
-def _judged(pixels: Any) -> str | None:
-    return invalidity(pixels, _SIZE, Limits(), finite=True)
+def _judged(pixels: Any, *, finite: bool = True) -> str | None:
+    return invalidity(pixels, _SIZE, Limits(), finite=finite)
 
 
 def _show(name: str, value: float, target: str) -> bool:

@@ -188,7 +188,9 @@ def test_a_folder_that_is_missing_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_hub_id_out_of_reach_is_refused() -> None:
-    assert "the hub lacks it, wants a token or is out of reach" in refusal(order("nobody/no-such-model"))
+    assert "the hub lacks it, wants a token or is out of reach" in refusal(
+        order("nobody/no-such-model")
+    )
 
 
 @pytest.mark.parametrize("model", ["", "  ", "a b/c?", "../..", "x" * 300, "demo-edti"])
