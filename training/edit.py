@@ -17,7 +17,7 @@ from training.pictures import centred, painted
 from training.text import LONGEST, clip_tokenizer
 
 PAIRS = 12_000
-STEPS = 6_000
+STEPS = 4_500
 BATCH = 32
 NOISE = {
     "beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012,

@@ -138,7 +138,7 @@ class Settings(BaseSettings):
     )
     image_side_pixels: int | None = Field(
         None, ge=64, le=8192,
-        description="Longest side the model works at; larger images are reduced. None is its own.",
+        description="Longest side the model works at; larger images are reduced. Unset: its own.",
     )  # fmt: skip
     black_level: int = Field(
         8,

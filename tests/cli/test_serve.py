@@ -9,6 +9,7 @@ import pytest
 from safelight.settings import Settings
 from tests.cli.conftest import Call
 from tests.cli.running import started
+from tests.serving.engine import PAINTER
 from tests.stack.waiting import eventually, free_ports
 
 
@@ -75,7 +76,7 @@ def test_a_model_that_is_nowhere_is_a_line_and_code_3(tmp_path: Path) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
 def test_a_signal_ends_the_service_and_its_worker(number: signal.Signals, tmp_path: Path) -> None:
     url = f"http://127.0.0.1:{free_ports(1)[0]}"
-    with started(tmp_path, "serve", "--port", url.rpartition(":")[2]) as command:
+    with started(tmp_path, "serve", PAINTER, "--port", url.rpartition(":")[2]) as command:
         command.until_it_says("listening")
         eventually(lambda: _ready(url), within=60, what="the model is loaded")
         assert command.send(number) == 0

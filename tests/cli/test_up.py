@@ -12,6 +12,7 @@ from safelight.stack.check import Answer, Question
 from safelight.stack.local import plan
 from tests.cli.conftest import Call
 from tests.cli.running import started
+from tests.serving.engine import PAINTER
 from tests.stack.waiting import free_ports, stub_programs
 
 PORTS = ("--port", "--prometheus-port", "--alertmanager-port", "--node-exporter-port")
@@ -133,7 +134,7 @@ def test_up_check_proves_the_stack_and_ends_it(tmp_path: Path) -> None:
 
 def test_ctrl_c_ends_everything_that_up_started(tmp_path: Path) -> None:
     options = elsewhere(tmp_path)
-    with started(tmp_path, "up", *options) as command:
+    with started(tmp_path, "up", PAINTER, *options) as command:
         command.until_it_says("Ctrl-C stops everything.")
         assert httpx.get(f"http://127.0.0.1:{options[1]}/readyz").is_success
         assert command.send(signal.SIGINT) == 0

@@ -13,6 +13,7 @@ import uvicorn
 from safelight.serving.app import Service
 from safelight.settings import load, program_environment
 from tests.serving.conftest import RealService, free_port
+from tests.serving.engine import PAINTER
 
 MEBIBYTE = 1024**2
 
@@ -44,7 +45,7 @@ def test_the_api_process_holds_no_torch_and_little_memory(service: RealService) 
 def test_the_worker_ends_when_the_api_is_gone() -> None:
     port = free_port()
     api = subprocess.Popen(
-        [sys.executable, "-m", "safelight", "serve", "--port", str(port)],
+        [sys.executable, "-m", "safelight", "serve", PAINTER, "--port", str(port)],
         stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert api.stderr is not None

@@ -283,7 +283,8 @@ def test_the_example_by_httpx_makes_edits_and_recognises(real: Real, tmp_path: P
     said = _run(real, tmp_path, sys.executable, str(EXAMPLES / "portraits.py"))
     assert "denoise" in said
     assert "sunglasses" in said
-    assert Image.open(tmp_path / "edited.png").size == (64, 64)
+    with Image.open(tmp_path / "edited.png") as made:
+        assert made.size == (64, 64)
 
 
 def test_the_examples_by_curl_and_by_openais_client_run(real: Real, tmp_path: Path) -> None:

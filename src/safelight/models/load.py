@@ -7,6 +7,7 @@ from typing import Any
 
 from safelight.errors import MissingExtra, ModelNotFound
 from safelight.models.backend import Backend, ModelOrder
+from safelight.models.source import source_of
 
 _FACTORY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
@@ -22,11 +23,12 @@ def load_backend(order: ModelOrder) -> Backend:
     for chatty in ("torchao", "torch.utils._pytree", "diffusers.quantizers"):
         logging.getLogger(chatty).setLevel(logging.ERROR)
     try:
+        source = source_of(order)
         # By name, so that importing this room does not mean importing torch.
         families = import_module("safelight.models.families")
     except ModuleNotFoundError as missing:
         raise MissingExtra("models", missing.name or "diffusers") from missing
-    backend: Backend = families.load(order)
+    backend: Backend = families.load(order, source)
     return backend
 
 

@@ -4,6 +4,7 @@ Weights are taken from safetensors only, unless pickles are asked for by name: a
 anything.
 """
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from safelight.models.backend import ModelOrder
 from safelight.models.demo.bundle import AUTOENCODER, DEMOS, verified
 
 DEFAULTS_FILE = "safelight.json"
+_INDEX, _CONFIG = "model_index.json", "config.json"
 _PICKLES = ("*model*.bin", "*.ckpt")  # as weights are called, not an optimiser's state
 
 
@@ -33,6 +35,8 @@ class Source:
     """What `from_pretrained` is given: a folder or a hub id, and a folder of a shared part."""
 
     place: str
+    is_pipeline: bool
+    """Whether it is a diffusers pipeline; if not, it is a transformers model."""
     autoencoder: Path | None = None
     safe: bool | None = True
     """Whether only safetensors will do; None takes what there is."""
@@ -56,12 +60,49 @@ class Source:
 
 
 def source_of(order: ModelOrder) -> Source:
-    """Return where a model's files are; what is bundled is verified. Raises ModelNotFound."""
-    if order.model not in DEMOS:
-        return Source(order.model, safe=None if order.allow_pickle else True)
-    folder = verified(order.model)
-    shares = (folder / "model_index.json").is_file()
-    return Source(str(folder), verified(AUTOENCODER) if shares else None)
+    """Return where a model's files are, and of which kind; what is bundled is verified.
+
+    Nothing heavy is imported for it: a wrong name is told at once. Raises ModelNotFound.
+    """
+    if order.model in DEMOS:
+        folder = verified(order.model)
+        pipeline = (folder / _INDEX).is_file()
+        return Source(str(folder), pipeline, verified(AUTOENCODER) if pipeline else None)
+    here = os.path.exists(order.model)  # unlike pathlib's, it takes a name too long for none
+    kind = _kind_here(order) if here else _kind_on_hub(order)
+    return Source(order.model, kind, safe=None if order.allow_pickle else True)
+
+
+def _kind_here(order: ModelOrder) -> bool:
+    """Tell whether a folder is a pipeline. Raises ModelNotFound where it is neither."""
+    if Path(order.model, _INDEX).is_file():
+        return True
+    if Path(order.model, _CONFIG).is_file():
+        return False
+    raise ModelNotFound(
+        order.model,
+        f"the folder has neither a {_INDEX}, as diffusers pipelines have, nor a {_CONFIG}, as "
+        "classifiers of transformers have.",
+    )
+
+
+def _kind_on_hub(order: ModelOrder) -> bool:
+    """Tell whether a hub id is a pipeline. Raises ModelNotFound where it cannot be had."""
+    from huggingface_hub import hf_hub_download
+
+    said = ""
+    for file in (_INDEX, _CONFIG):
+        try:
+            hf_hub_download(order.model, file)
+        except Exception as wrong:  # noqa: BLE001 - whatever it is, it is told
+            said = said or (str(wrong).strip() or type(wrong).__name__).splitlines()[0][:200]
+            continue
+        return file == _INDEX
+    raise ModelNotFound(
+        order.model,
+        "it is no folder here, and the hub lacks it, wants a token or is out of reach: "
+        f"{said.rstrip('.')}.",
+    )
 
 
 def defaults_of(order: ModelOrder, source: Source) -> dict[str, float]:
