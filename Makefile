@@ -14,8 +14,14 @@ demo:  ## start the three demo models with Prometheus and Alertmanager, until Ct
 	@scripts/setup demo
 	@$(PYTHON) -m safelight up demo-edit demo-generate demo-recognize
 
+# What measures no time may share the cores; the rest runs by itself, but for the laws, which `check` ran.
+SHARING := tests/models tests/training tests/rules tests/examples tests/dashboards tests/docs tests/cli \
+	$(filter-out tests/stack/test_real_stack.py,$(wildcard tests/stack/test_*.py)) \
+	$(addprefix tests/serving/test_,conformance.py families.py app.py events.py)
+
 test: setup check  ## run every test
-	$(PYTHON) -m pytest
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q -n 2 --dist loadfile $(SHARING)
+	$(PYTHON) -m pytest $(addprefix --ignore=,$(SHARING) tests/laws)
 
 check: setup  ## lint, types, layers, laws
 	.venv/bin/ruff format --check .
