@@ -13,9 +13,10 @@ import numpy as np
 from skimage.metrics import structural_similarity
 from sklearn.metrics import average_precision_score
 
-from safelight.models.backend import Backend, Edit, Generation, Labels, Picture, Recognition, Work
+from safelight.models.backend import Backend, Generation, Labels, Picture, Recognition, Work
 from safelight.models.demo.painter import SIDE, paint
 from safelight.models.demo.portrait import TAGS, Portrait, draw
+from safelight.models.demo.sheet import as_edit
 from safelight.models.demo.wording import EditKind, Pair, caption, pair_of
 
 HELD_OUT = 50_000_000
@@ -85,15 +86,7 @@ def portraits(number: int) -> Iterator[Pixels]:
 
 def edit_all(editor: Backend, pairs: Sequence[Pair]) -> list[Pixels]:
     """Return what an editor makes of each pair's portrait, with its own defaults."""
-    return _made(editor, [_edit(editor, pair, seed) for seed, pair in enumerate(pairs)])
-
-
-def _edit(editor: Backend, pair: Pair, seed: int) -> Edit:
-    asked = editor.info.defaults
-    return Edit(
-        paint(pair.before), pair.instruction, "", int(asked["steps"]), asked["guidance_scale"],
-        asked["image_guidance_scale"], seed,
-    )  # fmt: skip
+    return _made(editor, [as_edit(editor, pair, seed) for seed, pair in enumerate(pairs)])
 
 
 def _made(backend: Backend, works: Sequence[Work]) -> list[Pixels]:

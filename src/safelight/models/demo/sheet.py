@@ -29,7 +29,7 @@ def edited(
     cells: list[Cell] = []
     for start in range(0, len(pairs), _BATCH):
         some = pairs[start : start + _BATCH]
-        works = [_work(backend, pair, seed) for pair in some]
+        works = [as_edit(backend, pair, seed) for pair in some]
         made = backend.run(works, lambda _step, _latents: None)
         for pair, work, picture in zip(some, works, made, strict=True):
             assert isinstance(picture, Picture)
@@ -55,7 +55,8 @@ def sheet(cells: Sequence[Cell]) -> Image.Image:
     return whole
 
 
-def _work(backend: Backend, pair: Pair, seed: int) -> Edit:
+def as_edit(backend: Backend, pair: Pair, seed: int) -> Edit:
+    """Return the edit that a pair asks for, with the model's own defaults."""
     asked = backend.info.defaults
     return Edit(
         paint(pair.before), pair.instruction, "", int(asked["steps"]), asked["guidance_scale"],
