@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from safelight.dashboards.boards.core import core_board
+from safelight.dashboards.catalog import boards
 from safelight.rules.files import rule_file
 from safelight.settings import Settings
 from safelight.stack.config import alertmanager_yml, document, prometheus_yml
@@ -31,7 +31,7 @@ def deployment(namespace: str) -> dict[str, str]:
         **_prometheus(namespace),
         "alertmanager/alertmanager.yml": alertmanager_yml(),
         "alertmanager/slack.yml": alertmanager_yml(SLACK_URL_FILE),
-        **_grafana(namespace),
+        **_grafana(),
         "compose.yaml": compose_yaml(namespace),
         "compose.gpu.yaml": compose_gpu_yaml(),
         "Dockerfile": dockerfile(),
@@ -75,13 +75,13 @@ def _prometheus(namespace: str) -> Files:
     }
 
 
-def _grafana(namespace: str) -> Files:
+def _grafana() -> Files:
     # Opened late: it needs the extra `grafana`, which the rest of the package does without.
     from safelight.dashboards.grafana import as_json
 
-    board = core_board(namespace)
+    drawn = {f"grafana/dashboards/{board.uid}.json": as_json(board) for board in boards()}
     return {
-        f"grafana/dashboards/{board.uid}.json": as_json(board),
+        **drawn,
         "grafana/provisioning/datasources/safelight.yml": _datasource("http://127.0.0.1:9090"),
         "grafana/provisioning/dashboards/safelight.yml": _provider(),
         "compose/datasource.yml": _datasource("http://prometheus:9090"),
