@@ -1,8 +1,9 @@
-"""For every alert the series that make it fire and those that leave it quiet."""
-
-from dataclasses import dataclass
+"""For every alert the series that make it fire and those that leave it quiet, close to its line."""
 
 from safelight.metrics.catalog import (
+    CIRCUIT_OPEN,
+    DEGRADATION_LEVEL,
+    DEVICE_SECONDS,
     EXPOSITION_LINES,
     EXPOSITION_SECONDS,
     GPU_ECC_ERRORS,
@@ -20,29 +21,29 @@ from safelight.metrics.catalog import (
     HOST_MEMORY_USED,
     HTTP_REQUESTS,
     HTTP_SECONDS,
+    IMAGES,
+    IN_FLIGHT,
     INFERENCE_SECONDS,
+    LOG_LINES_LOST,
+    OUTPUT_INVALID,
     PROBE_FAILURES,
     PROBE_TIMESTAMP,
+    PROMPTS_TRUNCATED,
     QUEUED_SECONDS,
+    QUEUED_WORK,
     REJECTED,
     REQUEST_SECONDS,
     REQUESTS,
     SERIES_FOLDED,
+    STEP_SECONDS,
     VRAM_USED,
+    WARM_UPS,
     WORKER_RESTARTS,
     WORKERS_READY,
 )
 from safelight.metrics.spec import Metric
-from tests.rules.promtool import Series, histogram, series
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """What makes an alert fire by a time, and what does not."""
-
-    fires: tuple[Series, ...]
-    quiet: tuple[Series, ...]
-    at: str = "20m"
+from tests.rules.case import Case
+from tests.rules.promtool import Series, histogram, mixture, series
 
 
 def _http(status: str, values: str) -> Series:
@@ -55,91 +56,190 @@ def _request(error: str, values: str) -> Series:
     return series(REQUESTS, values, error=error, **labels)
 
 
-def _gauge(metric: Metric, fires: str, quiet: str, /, **labels: str) -> Case:
-    return Case((series(metric, fires, **labels),), (series(metric, quiet, **labels),))
+def _gauge(metric: Metric | str, fires: str, quiet: str, /, at: int, **labels: str) -> Case:
+    return Case((series(metric, fires, **labels),), (series(metric, quiet, **labels),), at)
 
 
-def _of(part: Metric, whole: Metric, fires: str, quiet: str, **labels: str) -> Case:
-    all_of_it = series(whole, "100x300", **labels)
+def _of(
+    part: Metric | str, whole: Metric | str, values: tuple[str, str], at: int, **labels: str
+) -> Case:
+    all_of_it = series(whole, "100x900", **labels)
+    fires, quiet = (series(part, each, **labels) for each in values)
+    return Case((fires, all_of_it), (quiet, all_of_it), at)
+
+
+def _failing(error: str, fires: float, quiet: float, at: int, a_minute: float = 100) -> Case:
+    """Return a case in which so many per cent of the requests fail."""
+
+    def share(percent: float) -> tuple[Series, ...]:
+        bad = a_minute * percent / 100
+        return _request("none", f"0+{a_minute - bad:g}x900"), _request(error, f"0+{bad:g}x900")
+
+    return Case(share(fires), share(quiet), at)
+
+
+def _burning(fires: float, quiet: float, at: int, resolves: int | None = None) -> Case:
+    """Return a case with just enough requests: 24.6 an hour, where 20 are asked."""
+    case = _failing("worker_lost", fires, quiet, at, a_minute=0.41)
+    return Case(case.fires, case.quiet, at, resolves)
+
+
+def _per_image(metric: Metric, fires: str, quiet: str, at: int, **labels: str) -> Case:
+    made = series(IMAGES, "0+100x900", image_size="512x512")
     return Case(
-        (series(part, fires, **labels), all_of_it), (series(part, quiet, **labels), all_of_it)
+        (series(metric, fires, **labels), made), (series(metric, quiet, **labels), made), at
     )
 
 
-def _vram(values: str) -> tuple[Series, ...]:
+def _wasted(percent: int) -> tuple[Series, ...]:
+    uses = {"useful": 100 - percent, "deadline": percent}
+    return tuple(series(DEVICE_SECONDS, f"0+{n}x900", use=use) for use, n in uses.items())
+
+
+def _vram(*values: str) -> tuple[Series, ...]:
+    used = tuple(series(VRAM_USED, each, device=f"cuda:{card}") for card, each in enumerate(values))
+    whole = (series(GPU_MEMORY_TOTAL, "12e9x900", gpu=f"{card}") for card in range(len(values)))
+    return *used, *whole
+
+
+def _waiting(seconds: float) -> tuple[Series, ...]:
     return (
-        series(VRAM_USED, values, device="cuda:0"),
-        series(GPU_MEMORY_TOTAL, "12e9x300", gpu="0"),
+        *histogram(QUEUED_SECONDS, seconds),
+        *histogram(INFERENCE_SECONDS, 2.0, precision="float16"),
     )
 
 
 _EDIT = {"endpoint": "/api/edit", "status_code": "200", "instruction_type": "other"}
 _ROUTE = {"handler": "/api/edit", "method": "POST"}
-_RISING, _FLAT = "0x5 0+1x300", "4x300"
+_RISING, _FLAT = "0x5 0+1x900", "4x900"
+_RUNS = series(IN_FLIGHT, "1x900")
 
-CASES: dict[str, Case] = {
-    "RequestP95High": Case(
-        histogram(REQUEST_SECONDS, 4.0, **_EDIT), histogram(REQUEST_SECONDS, 3.0, **_EDIT)
-    ),
-    "HighP95Latency": Case(
-        histogram(HTTP_SECONDS, 16.0, **_ROUTE), histogram(HTTP_SECONDS, 15.0, **_ROUTE)
-    ),
-    "HighAPIErrorRate": Case(
-        (_http("200", "0+97x300"), _http("503", "0+3x300")),
-        (_http("200", "0+99x300"), _http("503", "0+1x300"), _http("422", "0+50x300")),
-    ),
-    "SuccessRatioLow": Case(
-        (_request("timeout", "0+10x300"),),  # not one success, so no such series either
-        (_request("none", "0+97x300"), _request("not_an_image", "0+3x300")),
-    ),
-    "RequestsRefused": Case(
-        (series(REJECTED, "0+6x300", reason="overloaded"), _request("none", "0+94x300")),
-        (series(REJECTED, "0+4x300", reason="overloaded"), _request("none", "0+96x300")),
-    ),
-    "QueueLongerThanInference": Case(
-        (
-            *histogram(QUEUED_SECONDS, 3.0),
-            *histogram(INFERENCE_SECONDS, 2.0, precision="float16"),
+CASES: dict[str, tuple[Case, ...]] = {
+    name: case if isinstance(case, tuple) else (case,)
+    for name, case in {
+        "RequestP95High": Case(
+            mixture(REQUEST_SECONDS, {3.0: 94, 5.0: 6}, **_EDIT),
+            histogram(REQUEST_SECONDS, 3.0, **_EDIT),
+            at=6,
         ),
-        (
-            *histogram(QUEUED_SECONDS, 1.0),
-            *histogram(INFERENCE_SECONDS, 2.0, precision="float16"),
+        "HighP95Latency": Case(
+            (*mixture(HTTP_SECONDS, {15.0: 94, 30.0: 6}, **_ROUTE), _RUNS),
+            (*histogram(HTTP_SECONDS, 15.0, **_ROUTE), _RUNS),
+            at=11,
         ),
-    ),
-    "NoWorkerReady": _gauge(WORKERS_READY, "1x5 0x300", "1x300"),
-    "WorkersRestarting": _gauge(WORKER_RESTARTS, "0+1x300", "0 1x300", reason="died"),
-    "CudaOutOfMemory": Case((_request("cuda_oom", _RISING),), (_request("timeout", _RISING),)),
-    "GuidanceOverridden": _gauge(
-        GUIDANCE_OVERRIDDEN, _RISING, _FLAT, parameter="image_guidance_scale"
-    ),
-    "VramNearlyFull": _of(GPU_MEMORY_USED, GPU_MEMORY_TOTAL, "96x300", "95x300", gpu="0"),
-    "GpuMemoryHigh": _of(GPU_MEMORY_USED, GPU_MEMORY_TOTAL, "91x300", "90x300", gpu="0"),
-    # 5 MB a minute is 300 MB an hour; the quiet one jumps as a model loads, and stays.
-    "VramLeak": Case(_vram("4e9+5e6x300"), _vram("0x3 4e9x300"), at="200m"),
-    # Two hours at 50 MB a minute are 6 GB of 12: another hour crosses at the third.
-    "VramExhaustionAhead": Case(_vram("2e9+5e7x300"), _vram("2e9+1e7x300"), at="180m"),
-    "GpuUtilizationHigh": _gauge(GPU_UTILIZATION, "0.9x300", "0.85x300", gpu="0"),
-    "GpuTemperatureHigh": _gauge(GPU_TEMPERATURE, "86x300", "85x300", gpu="0"),
-    "GpuThrottled": Case(
-        (series(GPU_THROTTLED, "1x300", gpu="0", reason="hardware_thermal"),),
-        (series(GPU_THROTTLED, "1x300", gpu="0", reason="power_cap"),),  # as it is meant to be
-    ),
-    "GpuMemoryErrors": Case(
-        (series(GPU_ECC_ERRORS, _RISING, gpu="0", kind="uncorrected"),),
-        (series(GPU_ECC_ERRORS, _RISING, gpu="0", kind="corrected"),),
-    ),
-    "HostCpuBusy": _gauge(HOST_CPU, "0.9x300", "0.85x300"),
-    "HostMemoryHigh": _of(HOST_MEMORY_USED, HOST_MEMORY_TOTAL, "90x300", "80x300"),
-    "HostDiskBusy": _gauge(
-        HOST_DISK_BUSY, "0+54x300", "0+50x300", disk="nvme0n1"
-    ),  # seconds a minute
-    "HostFilesystemFull": _of(
-        HOST_FILESYSTEM_USED, HOST_FILESYSTEM_SIZE, "90x300", "80x300", mountpoint="/"
-    ),
-    "TargetDown": Case((series("up", "1x5 0x300"),), (series("up", "1x300"),)),
-    "ProbeFailing": _gauge(PROBE_FAILURES, _RISING, _FLAT, probe="nvml"),
-    "ProbeSilent": _gauge(PROBE_TIMESTAMP, "0x300", "0+60x300", probe="nvml"),
-    "ExpositionSlow": _gauge(EXPOSITION_SECONDS, "1.5x300", "0.02x300"),
-    "ExpositionLarge": _gauge(EXPOSITION_LINES, "5001x300", "5000x300"),
-    "SeriesFolded": _gauge(SERIES_FOLDED, _RISING, _FLAT, metric="request_total"),
+        "HighAPIErrorRate": Case(
+            (_http("200", "0+978x900"), _http("503", "0+22x900"), _RUNS),
+            (_http("200", "0+882x900"), _http("422", "0+100x900"), _http("503", "0+18x900"), _RUNS),
+            at=6,
+        ),
+        "SuccessRatioLow": _failing("timeout", 6, 4.5, at=6),
+        "RequestsRefused": Case(
+            (series(REJECTED, "0+5.5x900", reason="queue_full"), _request("none", "0+94.5x900")),
+            (series(REJECTED, "0+4.5x900", reason="queue_full"), _request("none", "0+95.5x900")),
+            at=6,
+        ),
+        "QueueLongerThanInference": Case(_waiting(2.2), _waiting(1.8), at=6),
+        "ErrorBudgetBurnFast": _burning(16, 13, at=53),
+        "ErrorBudgetBurn": _burning(6.6, 5.4, at=66, resolves=60),
+        "ErrorBudgetBurnSlow": _burning(3.3, 2.7, at=111, resolves=150),
+        "ErrorBudgetLeaking": _burning(1.1, 0.9, at=231, resolves=400),
+        # Well for four hundred minutes, then every hundredth fails; or a twohundredth from the start.
+        "ErrorBudgetExhaustionAhead": Case(
+            (_request("none", "0+100x900"), _request("worker_lost", "0x400 0+1x500")),
+            (_request("none", "0+100x900"), _request("worker_lost", "0+0.5x900")),
+            at=561,
+        ),
+        "OutputsInvalid": _per_image(
+            OUTPUT_INVALID, "0+2.2x900", "0+1.8x900", at=6, reason="black"
+        ),
+        "InstructionFailing": _failing("model_error", 55, 45, at=25, a_minute=1),
+        "PromptsTruncated": _per_image(PROMPTS_TRUNCATED, "0+11x900", "0+9x900", at=11),
+        "WorkPilesUp": _gauge(QUEUED_WORK, "61x900", "60x900", at=2),
+        "DeadlinesMissed": _failing("timeout", 5.5, 4.5, at=6),
+        "ServiceDegraded": _gauge(DEGRADATION_LEVEL, "1x900", "0x900", at=10),
+        "CircuitOpen": _gauge(CIRCUIT_OPEN, "0.5x900", "0x900", at=1),
+        "DeviceTimeWasted": Case(_wasted(22), _wasted(18), at=11),
+        "StepsSlow": Case(
+            mixture(STEP_SECONDS, {1.0: 94, 2.0: 6}, step="1-5"),
+            histogram(STEP_SECONDS, 1.0, step="1-5"),
+            at=11,
+        ),
+        "ModelRecompiles": _gauge(WARM_UPS, "0+0.4x900", "0+0.3x900", at=25),
+        "NoWorkerReady": _gauge(WORKERS_READY, "1x5 0x900", "1x900", at=7),
+        "WorkersRestarting": _gauge(
+            WORKER_RESTARTS, "0+0.16x900", "0+0.12x900", at=13, reason="died"
+        ),
+        "CudaOutOfMemory": Case(
+            (_request("cuda_oom", _RISING),), (_request("timeout", _RISING),), at=7
+        ),
+        "GuidanceOverridden": _gauge(
+            GUIDANCE_OVERRIDDEN, _RISING, _FLAT, at=7, parameter="image_guidance_scale"
+        ),
+        "VramNearlyFull": _of(
+            GPU_MEMORY_USED, GPU_MEMORY_TOTAL, ("96x900", "95x900"), at=1, gpu="0"
+        ),
+        "GpuMemoryHigh": _of(
+            GPU_MEMORY_USED, GPU_MEMORY_TOTAL, ("91x900", "90x900"), at=1, gpu="0"
+        ),
+        # 220 MB an hour; the quiet ones: 180 MB an hour, and a jump as a model loads, and stays.
+        "VramLeak": Case(_vram("4e9+3666666x900"), _vram("4e9+3e6x900", "0x3 4e9x900"), at=150),
+        "VramExhaustionAhead": Case(_vram("2e9+5e7x900"), _vram("2e9+4e6x900"), at=146),
+        "GpuUtilizationHigh": _gauge(GPU_UTILIZATION, "0.87x900", "0.85x900", at=5, gpu="0"),
+        "GpuTemperatureHigh": _gauge(GPU_TEMPERATURE, "86x900", "85x900", at=1, gpu="0"),
+        "GpuThrottled": Case(
+            (series(GPU_THROTTLED, "1x900", gpu="0", reason="hardware_thermal"),),
+            (series(GPU_THROTTLED, "1x900", gpu="0", reason="power_cap"),),  # as it is meant to be
+            at=5,
+            resolves=10,
+        ),
+        "GpuMemoryErrors": Case(
+            (series(GPU_ECC_ERRORS, _RISING, gpu="0", kind="uncorrected"),),
+            (series(GPU_ECC_ERRORS, _RISING, gpu="0", kind="corrected"),),
+            at=7,
+        ),
+        "HostCpuBusy": _gauge(HOST_CPU, "0.87x900", "0.85x900", at=2),
+        "HostMemoryHigh": _of(HOST_MEMORY_USED, HOST_MEMORY_TOTAL, ("87x900", "83x900"), at=2),
+        "HostDiskBusy": _gauge(
+            HOST_DISK_BUSY, "0+52x900", "0+50x900", at=4, disk="nvme0n1"
+        ),  # seconds a minute
+        "HostFilesystemFull": _of(
+            HOST_FILESYSTEM_USED, HOST_FILESYSTEM_SIZE, ("87x900", "83x900"), at=2, mountpoint="/"
+        ),
+        "FileDescriptorsNearlyGone": _of(
+            "process_open_fds", "process_max_fds", ("83x900", "80x900"), at=2
+        ),
+        "ServiceRestarting": _gauge(
+            "process_start_time_seconds", "1x9 2x9 3x9 4x900", "1x10 2x10 3x900", at=30
+        ),
+        "ServiceMemoryGrows": _gauge(
+            "process_resident_memory_bytes", "1e9+1.833e6x900", "1e9+1.5e6x900", at=31
+        ),
+        "FilesystemExhaustionAhead": _of(
+            HOST_FILESYSTEM_USED,
+            HOST_FILESYSTEM_SIZE,
+            ("10+0.2x450", "10+0.05x900"),
+            at=240,
+            mountpoint="/",
+        ),
+        "HostMemoryExhaustionAhead": (
+            _of(HOST_MEMORY_USED, HOST_MEMORY_TOTAL, ("30+0.25x280", "60x900"), at=236),
+            # So fast that it is only not believed before half of the memory is in use.
+            _of(HOST_MEMORY_USED, HOST_MEMORY_TOTAL, ("0+2x60", "40x900"), at=41),
+        ),
+        "LogLinesLost": _gauge(LOG_LINES_LOST, _RISING, _FLAT, at=7),
+        "TargetDown": _gauge("up", "1x5 0x900", "1x900", at=7),
+        "ProbeFailing": _gauge(PROBE_FAILURES, _RISING, _FLAT, at=7, probe="nvml"),
+        "ProbeSilent": _gauge(PROBE_TIMESTAMP, "-130+60x900", "-110+60x900", at=1, probe="nvml"),
+        "ExpositionSlow": _gauge(EXPOSITION_SECONDS, "1.1x900", "0.9x900", at=5),
+        "ExpositionLarge": _gauge(EXPOSITION_LINES, "5001x900", "5000x900", at=5),
+        "SeriesFolded": _gauge(SERIES_FOLDED, _RISING, _FLAT, at=7, metric="request_total"),
+        "ServiceMissing": Case((), (_RUNS,), at=5),
+        "BudgetsStale": Case((_RUNS,), (_RUNS, _request("none", "0+100x900")), at=15),
+        "RulesFailing": _gauge(
+            "prometheus_rule_evaluation_failures_total", _RISING, _FLAT, at=7, rule_group="levels"
+        ),
+        "NotificationsFailing": _gauge(
+            "alertmanager_notifications_failed_total", _RISING, _FLAT, at=7, integration="slack"
+        ),
+    }.items()
 }

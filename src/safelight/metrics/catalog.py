@@ -462,6 +462,23 @@ FOREIGN = (
     "process_start_time_seconds",
     "process_open_fds",
     "process_max_fds",
+    "scrape_duration_seconds",
+    "scrape_samples_scraped",
+    "prometheus_rule_evaluation_failures_total",
+    "prometheus_rule_group_last_duration_seconds",
+    "prometheus_tsdb_head_series",
+    "alertmanager_notifications_total",
+    "alertmanager_notifications_failed_total",
+    "DCGM_FI_DEV_GPU_UTIL",
+    "DCGM_FI_DEV_MEM_COPY_UTIL",
+    "DCGM_FI_DEV_FB_USED",
+    "DCGM_FI_DEV_FB_FREE",
+    "DCGM_FI_DEV_FB_RESERVED",
+    "DCGM_FI_DEV_GPU_TEMP",
+    "DCGM_FI_DEV_POWER_USAGE",
+    "DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION",
+    "DCGM_FI_DEV_SM_CLOCK",
+    "DCGM_FI_DEV_MEM_CLOCK",
 )
 
 

@@ -103,6 +103,10 @@ class Metric:
         stranger = self.bounded and any(OTHER not in (label.values or ()) for label in self.labels)
         return 2 + (self.series + stranger) * per_series
 
+    def edge(self, value: float) -> float:
+        """Return the least edge of the buckets that is not below a value, or the last of all."""
+        return next((edge for edge in self.buckets if edge >= value), self.buckets[-1])
+
     def full_name(self, namespace: str) -> str:
         """Return the name as exposed by a service of that namespace."""
         return f"{namespace}_{self.name}" if self.family in NAMESPACED else self.name

@@ -1,8 +1,13 @@
-"""Every alert of a service, in groups. Adding one is adding a row to one of five tables."""
+"""Every alert of a service, in groups. Adding one is adding a row to one of the tables."""
 
 from safelight.metrics.promql import Queries
 from safelight.rules.cards import CARD_ALERTS
+from safelight.rules.engine import ENGINE_ALERTS
 from safelight.rules.host import HOST_ALERTS
+from safelight.rules.monitors import MONITOR_ALERTS
+from safelight.rules.objectives import OBJECTIVE_ALERTS
+from safelight.rules.outputs import OUTPUT_ALERTS
+from safelight.rules.process import PROCESS_ALERTS
 from safelight.rules.service import SERVICE_ALERTS
 from safelight.rules.spec import Alert, Group
 from safelight.rules.thresholds import Thresholds
@@ -10,11 +15,16 @@ from safelight.rules.watcher import WATCHER_ALERTS
 from safelight.rules.workers import WORKER_ALERTS
 
 _TABLES = {
+    "objectives": OBJECTIVE_ALERTS,
     "service": SERVICE_ALERTS,
+    "outputs": OUTPUT_ALERTS,
+    "engine": ENGINE_ALERTS,
     "workers": WORKER_ALERTS,
     "cards": CARD_ALERTS,
     "host": HOST_ALERTS,
+    "process": PROCESS_ALERTS,
     "watcher": WATCHER_ALERTS,
+    "monitors": MONITOR_ALERTS,
 }
 
 
@@ -22,7 +32,7 @@ def alert_groups(namespace: str, limits: Thresholds | None = None) -> tuple[Grou
     """Return the alerts for a service of that namespace."""
     queries, limits = Queries(namespace), limits or Thresholds()
     return tuple(
-        Group(f"{namespace}-{name}", 15, tuple(alert(queries, limits) for alert in table))
+        Group(f"{namespace}-{name}", tuple(alert(queries, limits) for alert in table))
         for name, table in _TABLES.items()
     )
 

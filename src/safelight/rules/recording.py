@@ -4,8 +4,14 @@ Old panels that ask for `gpu_utilization_percent` or `model_latency_seconds` kee
 """
 
 from safelight.metrics.catalog import (
+    CLOCK,
+    GPU,
+    GPU_CLOCK,
+    GPU_ENERGY,
+    GPU_MEMORY_BUSY,
     GPU_MEMORY_TOTAL,
     GPU_MEMORY_USED,
+    GPU_POWER,
     GPU_TEMPERATURE,
     GPU_UTILIZATION,
     INFERENCE_SECONDS,
@@ -20,19 +26,24 @@ from safelight.metrics.catalog import (
 )
 from safelight.metrics.promql import INSTANCE, JOB, Queries, copied
 from safelight.metrics.spec import Metric
+from safelight.rules.objectives import INTERVAL_SECONDS, burns
 from safelight.rules.spec import Group, Recording
+from safelight.rules.thresholds import Thresholds
 
 _TARGET = (JOB, INSTANCE)
 _MODEL = next(label for label in MODEL_INFO.labels if label.name == "model")
 MODEL_NAME = "model_name"
 
 
-def recording_groups(namespace: str) -> tuple[Group, ...]:
+def recording_groups(namespace: str, limits: Thresholds | None = None) -> tuple[Group, ...]:
     """Return the recordings for a service of that namespace."""
     queries = Queries(namespace)
+    burned = burns(queries, limits or Thresholds())
     return (
-        Group(f"{namespace}-levels", 15, _levels(queries)),
-        Group(f"{namespace}-old-names", 15, (*_card_names(queries), *_model_names(queries))),
+        Group(f"{namespace}-budgets", burned, INTERVAL_SECONDS),
+        Group(f"{namespace}-levels", _levels(queries)),
+        Group(f"{namespace}-dcgm", _dcgm_names(queries)),
+        Group(f"{namespace}-old-names", (*_card_names(queries), *_model_names(queries))),
     )
 
 
@@ -66,6 +77,37 @@ def _card_names(queries: Queries) -> tuple[Recording, ...]:
         Recording("gpu_memory_total", queries.select(GPU_MEMORY_TOTAL)),
         Recording("gpu_temperature", queries.select(GPU_TEMPERATURE)),
     )
+
+
+def _dcgm_names(queries: Queries) -> tuple[Recording, ...]:
+    """Give the readings of NVIDIA's dcgm-exporter our names and base units."""
+    mib, megahertz = 1_048_576, 1_000_000
+    rows: tuple[tuple[Metric, str, str, dict[str, str]], ...] = (
+        (GPU_UTILIZATION, "DCGM_FI_DEV_GPU_UTIL", "/ 100", {}),
+        (GPU_MEMORY_BUSY, "DCGM_FI_DEV_MEM_COPY_UTIL", "/ 100", {}),
+        (GPU_MEMORY_USED, "DCGM_FI_DEV_FB_USED", f"* {mib}", {}),
+        (GPU_TEMPERATURE, "DCGM_FI_DEV_GPU_TEMP", "", {}),
+        (GPU_POWER, "DCGM_FI_DEV_POWER_USAGE", "", {}),
+        (GPU_ENERGY, "DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION", "/ 1000", {}),
+        (GPU_CLOCK, "DCGM_FI_DEV_SM_CLOCK", f"* {megahertz}", {CLOCK.name: "sm"}),
+        (GPU_CLOCK, "DCGM_FI_DEV_MEM_CLOCK", f"* {megahertz}", {CLOCK.name: "memory"}),
+    )
+    used, free, kept = (
+        _card(queries, f"DCGM_FI_DEV_FB_{part}") for part in ("USED", "FREE", "RESERVED")
+    )
+    whole = f"({used} + {free} + ({kept} or 0 * {used})) * {mib}"
+    return (
+        *(
+            Recording(metric.name, f"{_card(queries, name)} {factor}".strip(), labels)
+            for metric, name, factor, labels in rows
+        ),
+        Recording(GPU_MEMORY_TOTAL.name, whole),
+    )
+
+
+def _card(queries: Queries, name: str) -> str:
+    """Return a reading by card; DCGM writes what it does not know as about 9.2e18."""
+    return f"max by (job, instance, {GPU.name}) ({queries.foreign(name)} < 1e18)"
 
 
 def _model_names(queries: Queries) -> tuple[Recording, ...]:

@@ -7,6 +7,7 @@ from safelight.metrics.catalog import (
     HANDLER,
     HTTP_REQUESTS,
     HTTP_SECONDS,
+    IN_FLIGHT,
     INFERENCE_SECONDS,
     QUEUED_SECONDS,
     REJECTED,
@@ -24,6 +25,11 @@ from safelight.rules.spec import (
     Runbook,
 )
 from safelight.rules.thresholds import Thresholds, percent
+
+
+def _of(queries: Queries) -> str:
+    """Leave only the jobs of this namespace: names such as http_* are every service's."""
+    return f" and on (job) {queries.select(IN_FLIGHT)}"
 
 
 def _request_p95_high(queries: Queries, limits: Thresholds) -> Alert:
@@ -57,7 +63,7 @@ def _http_p95_high(queries: Queries, limits: Thresholds) -> Alert:
     limit = limits.http_p95_seconds
     return Alert(
         "HighP95Latency",
-        f"{queries.quantile(0.95, HTTP_SECONDS, (JOB, HANDLER))} > {limit:g}",
+        f"{queries.quantile(0.95, HTTP_SECONDS, (JOB, HANDLER))} > {limit:g}{_of(queries)}",
         for_seconds=600,
         severity="critical",
         summary=f"{AS_JOB}: {{{{ $labels.handler }}}} has been slow for ten minutes",
@@ -83,7 +89,8 @@ def _http_p95_high(queries: Queries, limits: Thresholds) -> Alert:
 def _http_errors(queries: Queries, limits: Thresholds) -> Alert:
     return Alert(
         "HighAPIErrorRate",
-        f"{queries.share(HTTP_REQUESTS, {STATUS: '~5..'}, (JOB,))} > {limits.http_error_ratio:g}",
+        f"{queries.share(HTTP_REQUESTS, {STATUS: '~5..'}, (JOB,))} > {limits.http_error_ratio:g}"
+        f"{_of(queries)}",
         for_seconds=300,
         severity="warning",
         summary=(

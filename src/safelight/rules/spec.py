@@ -1,6 +1,7 @@
 """What a rule is made of: a name, an expression and what to say. Data only."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 Severity = Literal["critical", "warning", "info"]
@@ -42,15 +43,16 @@ class Recording:
 
     record: str
     expr: str
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Rules evaluated together, one after the other."""
+    """Rules evaluated together, in order; as often as targets are scraped, unless told."""
 
     name: str
-    interval_seconds: int
     rules: tuple[Alert | Recording, ...]
+    interval_seconds: int | None = None
 
     @property
     def alerts(self) -> tuple[Alert, ...]:

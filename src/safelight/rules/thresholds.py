@@ -1,31 +1,67 @@
 """Where each alert draws its line, once: rules, boards and texts read it here."""
 
-from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+# Open bounds: an objective of 100 % leaves no budget, and a share of 0 alerts for ever.
+Share = Annotated[float, Field(gt=0, lt=1)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
-@dataclass(frozen=True, slots=True)
-class Thresholds:
+class Thresholds(BaseModel):
     """Limits of the alerts, in base units; how long each must be passed is said in its rule."""
 
-    request_p95_seconds: float = 3.0
-    http_p95_seconds: float = 15.0
-    http_error_ratio: float = 0.02
-    success_ratio: float = 0.95
-    refused_ratio: float = 0.05
-    worker_restarts: int = 2
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
-    gpu_memory_full_ratio: float = 0.95
-    gpu_memory_high_ratio: float = 0.90
-    gpu_busy_ratio: float = 0.85
-    gpu_celsius: float = 85.0
-    vram_growth_bytes_per_hour: float = 200e6
-    forecast_seconds: int = 3600
+    request_p95_seconds: Positive = Field(3.0, description="P95 of a request; the objective's too.")
+    http_p95_seconds: Positive = Field(15.0, description="P95 of any route.")
+    http_error_ratio: Share = Field(0.02, description="Answers with a 5xx status.")
+    success_ratio: Share = Field(0.95, description="Requests that must succeed.")
+    refused_ratio: Share = Field(0.05, description="Requests refused before they cost anything.")
+    worker_restarts: float = Field(2, ge=0, description="Workers replaced in 30 minutes.")
 
-    host_ratio: float = 0.85
+    availability_ratio: Share = Field(0.99, description="Objective: answers that are no 5xx.")
+    latency_ratio: Share = Field(0.95, description="Objective: answers within the P95's limit.")
+    validity_ratio: Share = Field(0.99, description="Objective: pictures that are fit to be sent.")
+    least_requests: float = Field(
+        20, ge=1, description="Fewer than these in a window judge nobody."
+    )
+    budget_forecast_seconds: int = Field(
+        86_400, ge=3600, le=2_592_000, description="How far ahead an error budget is forecast."
+    )
 
-    exposition_seconds: float = 1.0
-    exposition_lines: int = 5000
-    probe_silent_seconds: float = 120.0
+    timeout_ratio: Share = Field(0.05, description="Requests that ended at their deadline.")
+    queued_work_seconds: Positive = Field(60.0, description="Work that waits or runs.")
+    wasted_ratio: Share = Field(0.2, description="Devices' time that gave no answer.")
+    step_p95_seconds: Positive = Field(1.0, description="P95 of a denoising step.")
+    warm_ups: float = Field(10, ge=1, description="Calls that compiled, in 30 minutes.")
+    output_invalid_ratio: Share = Field(0.02, description="Pictures that are broken.")
+    instruction_success_ratio: Share = Field(
+        0.5, description="Requests of one type of instruction that must succeed."
+    )
+    truncated_ratio: Share = Field(0.1, description="Pictures whose prompt was cut off.")
+
+    gpu_memory_full_ratio: Share = Field(0.95, description="Card's memory in use: critical.")
+    gpu_memory_high_ratio: Share = Field(0.90, description="Card's memory in use: warning.")
+    gpu_busy_ratio: Share = Field(0.85, description="Card's time in which a kernel ran.")
+    gpu_celsius: float = Field(85.0, gt=0, lt=150, description="Temperature of a card.")
+    vram_growth_bytes_per_hour: Positive = Field(200e6, description="Growth that is a leak.")
+    forecast_seconds: int = Field(
+        3600, ge=300, le=86_400, description="How far ahead memory is forecast."
+    )
+
+    host_ratio: Share = Field(0.85, description="Machine's processor, memory, disk, file system.")
+    descriptors_ratio: Share = Field(0.8, description="File descriptors in use.")
+    service_restarts: float = Field(2, ge=0, description="Starts of the service in 30 minutes.")
+    process_growth_bytes_per_hour: Positive = Field(100e6, description="Service's own growth.")
+    disk_forecast_seconds: int = Field(
+        14_400, ge=300, le=604_800, description="How far ahead a file system is forecast."
+    )
+
+    exposition_seconds: Positive = Field(1.0, description="Time to write an answer to a scrape.")
+    exposition_lines: int = Field(5000, ge=100, description="Lines of an answer to a scrape.")
+    probe_silent_seconds: Positive = Field(120.0, description="Age of a probe's last reading.")
 
 
 def percent(ratio: float) -> str:

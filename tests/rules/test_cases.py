@@ -1,0 +1,44 @@
+"""Every alert fires, stays quiet and resolves; and no change of its limits goes unseen."""
+
+from pathlib import Path
+
+import pytest
+
+from safelight.rules.alerts import alerts
+from safelight.rules.spec import Alert
+from tests.rules.case import fires, resolves, rules_for, stays_quiet
+from tests.rules.cases import CASES
+from tests.rules.mutants import mutants
+from tests.rules.promtool import NAMESPACE, complaint
+
+ALERTS = alerts(NAMESPACE)
+
+
+def named(alert: Alert) -> str:
+    return alert.name
+
+
+def judged(alert: Alert, rules: Alert, folder: Path) -> str:
+    """Return what promtool finds wrong when an alert's cases meet these rules."""
+    proofs = [
+        proof(alert, case) for case in CASES[alert.name] for proof in (fires, stays_quiet, resolves)
+    ]
+    return complaint(folder, proofs, rules_for(rules))
+
+
+def test_every_alert_has_its_cases_and_a_name_of_its_own() -> None:
+    assert [alert.name for alert in ALERTS] == list(dict.fromkeys(named(a) for a in ALERTS))
+    assert {alert.name for alert in ALERTS} == set(CASES)
+
+
+@pytest.mark.parametrize("alert", ALERTS, ids=named)
+def test_an_alert_fires_at_its_time_stays_quiet_and_resolves(alert: Alert, tmp_path: Path) -> None:
+    assert not judged(alert, alert, tmp_path)
+
+
+@pytest.mark.parametrize("alert", ALERTS, ids=named)
+def test_no_mutant_of_an_alert_survives(alert: Alert, tmp_path: Path) -> None:
+    found = list(mutants(alert))
+    survivors = [what for what, mutant in found if not judged(alert, mutant, tmp_path)]
+    assert found
+    assert not survivors
