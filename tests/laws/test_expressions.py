@@ -63,9 +63,11 @@ def selectors(tree: Any) -> Iterator[Any]:
 
 def labels_of(name: str) -> set[str] | None:
     """Return the labels that a name may carry; None where others decide."""
-    if name in FOREIGN or name in RECORDED:
-        return None
+    if name in FOREIGN:
+        return {*FOREIGN[name], *FROM_PROMETHEUS}
     metric = lookup(name, NAMESPACE)
+    if metric is None and name in RECORDED:
+        return None
     assert metric is not None, f"{name} is in no catalogue"
     has_parts = metric.kind in (Kind.HISTOGRAM, Kind.SUMMARY)
     assert has_parts == name.endswith(("_bucket", "_sum", "_count")), f"{name} is never exposed"

@@ -6,7 +6,7 @@ from typing import Any
 
 from safelight.rules.files import as_yaml
 from safelight.rules.recording import recording_groups
-from safelight.rules.spec import Alert, Group
+from safelight.rules.spec import Alert, Group, Recording
 from tests.rules.promtool import NAMESPACE, Series, firing, never, part, then
 
 _WINDOW = re.compile(r"\[(\d+)([smhd])")
@@ -26,34 +26,29 @@ class Case:
 
 def rules_for(alert: Alert) -> str:
     """Return the rule file with this alert alone, and the recordings that it reads."""
-    read = [group for group in recording_groups(NAMESPACE) if _reads(alert, group)]
-    return as_yaml([*read, Group("one", (alert,))])
-
-
-def _reads(alert: Alert, group: Group) -> bool:
-    return any(re.search(rf"{re.escape(rule.record)}\b", alert.expr) for rule in group.recordings)
-
-
-def fires(alert: Alert, case: Case) -> dict[str, Any]:
-    """Return the test that it fires at its minute and not before."""
-    checks = [firing(alert.name, f"{case.at}m", 1)]
-    if case.at:
-        checks.insert(0, never(alert.name, f"{case.at - 1}m"))
-    return part(case.fires, promql_expr_test=checks)
+    read: list[Recording] = []
+    for group in reversed(recording_groups(NAMESPACE)):
+        for rule in reversed(group.recordings):
+            if any(re.search(rf"{re.escape(rule.record)}\b", by.expr) for by in (alert, *read)):
+                read.insert(0, rule)
+    return as_yaml([Group("read", tuple(read)), Group("one", (alert,))])
 
 
 def stays_quiet(alert: Alert, case: Case) -> dict[str, Any]:
     """Return the test that it never fires where it should not, for long after its time."""
-    return part(case.quiet, promql_expr_test=[never(alert.name, f"{2 * case.at + 60}m")])
+    return part(case.quiet, promql_expr_test=[never(alert.name, f"{case.at + 60}m")])
 
 
-def resolves(alert: Alert, case: Case) -> dict[str, Any]:
-    """Return the test that it ends once what made it fire has left its window."""
+def fires_and_resolves(alert: Alert, case: Case) -> dict[str, Any]:
+    """Return the test that it fires at its minute, not before, and ends with what made it fire."""
     bad = case.at + _HELD
     over = bad + (case.resolves or _window(alert))
-    given = then(case.fires, bad, case.quiet)
-    checks = [firing(alert.name, f"{bad - 1}m", 1), firing(alert.name, f"{over}m", 0)]
-    return part(given, promql_expr_test=checks)
+    checks = [
+        *([never(alert.name, f"{case.at - 1}m")] if case.at else []),
+        *(firing(alert.name, f"{minute}m", 1) for minute in (case.at, bad - 1)),
+        firing(alert.name, f"{over}m", 0),
+    ]
+    return part(then(case.fires, bad, case.quiet), promql_expr_test=checks)
 
 
 def _window(alert: Alert) -> int:

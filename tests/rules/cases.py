@@ -143,7 +143,7 @@ CASES: dict[str, tuple[Case, ...]] = {
         "ErrorBudgetBurn": _burning(6.6, 5.4, at=66, resolves=60),
         "ErrorBudgetBurnSlow": _burning(3.3, 2.7, at=111, resolves=150),
         "ErrorBudgetLeaking": _burning(1.1, 0.9, at=231, resolves=400),
-        # Well for four hundred minutes, then every hundredth fails; or a twohundredth from the start.
+        # Well for 400 minutes, then every hundredth fails; or every 200th from the start.
         "ErrorBudgetExhaustionAhead": Case(
             (_request("none", "0+100x900"), _request("worker_lost", "0x400 0+1x500")),
             (_request("none", "0+100x900"), _request("worker_lost", "0+0.5x900")),

@@ -6,7 +6,7 @@ import pytest
 
 from safelight.rules.alerts import alerts
 from safelight.rules.spec import Alert
-from tests.rules.case import fires, resolves, rules_for, stays_quiet
+from tests.rules.case import fires_and_resolves, rules_for, stays_quiet
 from tests.rules.cases import CASES
 from tests.rules.mutants import mutants
 from tests.rules.promtool import NAMESPACE, complaint
@@ -21,7 +21,9 @@ def named(alert: Alert) -> str:
 def judged(alert: Alert, rules: Alert, folder: Path) -> str:
     """Return what promtool finds wrong when an alert's cases meet these rules."""
     proofs = [
-        proof(alert, case) for case in CASES[alert.name] for proof in (fires, stays_quiet, resolves)
+        proof(alert, case)
+        for case in CASES[alert.name]
+        for proof in (fires_and_resolves, stays_quiet)
     ]
     return complaint(folder, proofs, rules_for(rules))
 

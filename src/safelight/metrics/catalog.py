@@ -452,34 +452,34 @@ CATALOG: tuple[Metric, ...] = tuple(
     value for value in list(vars().values()) if isinstance(value, Metric)
 )
 
-# Names that others expose and our rules and boards may use.
-FOREIGN = (
-    "up",
-    "ALERTS",
-    "process_resident_memory_bytes",
-    "process_virtual_memory_bytes",
-    "process_cpu_seconds_total",
-    "process_start_time_seconds",
-    "process_open_fds",
-    "process_max_fds",
-    "scrape_duration_seconds",
-    "scrape_samples_scraped",
-    "prometheus_rule_evaluation_failures_total",
-    "prometheus_rule_group_last_duration_seconds",
-    "prometheus_tsdb_head_series",
-    "alertmanager_notifications_total",
-    "alertmanager_notifications_failed_total",
-    "DCGM_FI_DEV_GPU_UTIL",
-    "DCGM_FI_DEV_MEM_COPY_UTIL",
-    "DCGM_FI_DEV_FB_USED",
-    "DCGM_FI_DEV_FB_FREE",
-    "DCGM_FI_DEV_FB_RESERVED",
-    "DCGM_FI_DEV_GPU_TEMP",
-    "DCGM_FI_DEV_POWER_USAGE",
-    "DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION",
-    "DCGM_FI_DEV_SM_CLOCK",
-    "DCGM_FI_DEV_MEM_CLOCK",
-)
+# Names that others expose and our rules and boards may use, with the labels that we may ask for.
+FOREIGN: dict[str, tuple[str, ...]] = {
+    "up": (),
+    "ALERTS": ("alertname", "alertstate", "severity"),
+    "process_resident_memory_bytes": (),
+    "process_virtual_memory_bytes": (),
+    "process_cpu_seconds_total": (),
+    "process_start_time_seconds": (),
+    "process_open_fds": (),
+    "process_max_fds": (),
+    "scrape_duration_seconds": (),
+    "scrape_samples_scraped": (),
+    "prometheus_rule_evaluation_failures_total": ("rule_group",),
+    "prometheus_rule_group_last_duration_seconds": ("rule_group",),
+    "prometheus_tsdb_head_series": (),
+    "alertmanager_notifications_total": ("integration",),
+    "alertmanager_notifications_failed_total": ("integration",),
+    "DCGM_FI_DEV_GPU_UTIL": ("gpu",),
+    "DCGM_FI_DEV_MEM_COPY_UTIL": ("gpu",),
+    "DCGM_FI_DEV_FB_USED": ("gpu",),
+    "DCGM_FI_DEV_FB_FREE": ("gpu",),
+    "DCGM_FI_DEV_FB_RESERVED": ("gpu",),
+    "DCGM_FI_DEV_GPU_TEMP": ("gpu",),
+    "DCGM_FI_DEV_POWER_USAGE": ("gpu",),
+    "DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION": ("gpu",),
+    "DCGM_FI_DEV_SM_CLOCK": ("gpu",),
+    "DCGM_FI_DEV_MEM_CLOCK": ("gpu",),
+}
 
 
 def step_place(step: int) -> str:
