@@ -164,7 +164,7 @@ CASES: dict[str, tuple[Case, ...]] = {
             histogram(STEP_SECONDS, 1.0, step="1-5"),
             at=11,
         ),
-        "ModelRecompiles": _gauge(WARM_UPS, "0+0.4x900", "0+0.3x900", at=25),
+        "ModelRecompiles": _gauge(WARM_UPS, "0+0.41x900", "0+0.3x900", at=25),
         "NoWorkerReady": _gauge(WORKERS_READY, "1x5 0x900", "1x900", at=7),
         "WorkersRestarting": _gauge(
             WORKER_RESTARTS, "0+0.16x900", "0+0.12x900", at=13, reason="died"
@@ -217,8 +217,8 @@ CASES: dict[str, tuple[Case, ...]] = {
         "FilesystemExhaustionAhead": _of(
             HOST_FILESYSTEM_USED,
             HOST_FILESYSTEM_SIZE,
-            ("10+0.2x450", "10+0.05x900"),
-            at=240,
+            ("10+0.2013x440", "10+0.05x900"),
+            at=238,
             mountpoint="/",
         ),
         "HostMemoryExhaustionAhead": (

@@ -49,7 +49,7 @@ def _numbers(part: str) -> Iterator[str]:
     step = float(found["step"] or 0)
     # As promtool counts them: `0x3` is 0 and three times more.
     for place in range(int(found["times"] or 0) + 1):
-        yield f"{float(found['start']) + place * step:g}"
+        yield f"{float(found['start']) + place * step:.12g}"
 
 
 def then(first: Sequence[Series], minutes: int, second: Sequence[Series]) -> list[Series]:
