@@ -8,17 +8,19 @@ from typing import Any
 import promql_parser as promql
 import pytest
 
-from safelight.dashboards.boards.core import core_board
-from safelight.metrics.catalog import FOREIGN
+from safelight.dashboards.catalog import boards
+from safelight.metrics.catalog import CATALOG, FOREIGN
 from safelight.metrics.reference import lookup
-from safelight.metrics.spec import Kind
+from safelight.metrics.spec import UNITS, Kind, Metric
 from safelight.rules.files import groups
 from safelight.rules.spec import Recording
 
 NAMESPACE = "instructpix2pix"
-BOARDS = (core_board(NAMESPACE),)
+BOARDS = boards()
 RULES = tuple(rule for group in groups(NAMESPACE) for rule in group.rules)
 RECORDED = {rule.record for rule in RULES if isinstance(rule, Recording)}
+HOUR = 3600
+OF_RECORDINGS = {"model_name", "status", "objective"}
 FROM_PROMETHEUS = {"job", "instance", "le", "quantile", "alertname", "alertstate", "severity"}
 
 
@@ -33,6 +35,7 @@ class Place:
     def tree(self) -> promql.Expr:
         """Return it parsed, with Grafana's variables as Grafana would fill them in."""
         filled = self.expr.replace("$__rate_interval", "1m").replace("$__range", "1h")
+        filled = filled.replace("${namespace}", NAMESPACE)
         return promql.parse(filled)
 
 
@@ -43,6 +46,11 @@ PLACES = (
         for board in BOARDS
         for panel in board.panels
         for query in panel.queries
+    ),
+    *(
+        Place(f"{board.uid}/{annotation.name}", annotation.expr)
+        for board in BOARDS
+        for annotation in board.annotations
     ),
 )
 
@@ -106,42 +114,57 @@ def test_an_expression_parses_and_names_only_metrics_that_exist(place: Place) ->
 
 @pytest.mark.parametrize("place", PLACES, ids=lambda place: place.name)
 def test_an_expression_uses_only_labels_that_its_metrics_have(place: Place) -> None:
-    known = added_labels(place.tree) | FROM_PROMETHEUS
+    known: set[str] = added_labels(place.tree) | FROM_PROMETHEUS
     for selector in selectors(place.tree):
         allowed = labels_of(selector.name)
         if allowed is not None:
             assert {matcher.name for matcher in selector.matchers.matchers} <= allowed
             known |= allowed
+        else:
+            known |= OF_RECORDINGS
     assert grouped_labels(place.tree) <= known
 
 
 def dimension(node: Any) -> Counter[str]:
     """Return the powers of the units in what an expression returns: seconds, bytes, events."""
     if isinstance(node, promql.VectorSelector):
-        name = str(node.name)
-        metric = lookup(name, NAMESPACE)
-        if metric is None or name.endswith(("_bucket", "_count")):
-            return Counter()
-        return Counter({metric.unit: 1}) if metric.unit in ("s", "bytes", "celsius") else Counter()
+        return dimension_of(str(node.name))
+    if isinstance(node, promql.NumberLiteral):
+        return Counter({"s": 1}) if node.val == HOUR else Counter()
     if isinstance(node, promql.MatrixSelector):
         return dimension(node.vector_selector)
-    if isinstance(node, promql.Call) and node.func.name == "rate":
-        return minus(dimension(node.args[0]), Counter({"s": 1}))
-    if isinstance(node, promql.Call) and node.func.name == "histogram_quantile":
-        bucket = next(selectors(node.args[1])).name
-        metric = lookup(bucket, NAMESPACE)
-        assert metric is not None
-        return Counter({metric.unit: 1})
     if isinstance(node, promql.Call):
-        return dimension(node.args[0])
-    if isinstance(node, promql.BinaryExpr) and str(node.op) == "/":
-        return minus(dimension(node.lhs), dimension(node.rhs))
+        return dimension_of_call(node)
     if isinstance(node, promql.BinaryExpr) and node.modifier and node.modifier.return_bool:
         return Counter()
     if isinstance(node, promql.BinaryExpr):
-        return dimension(node.lhs)
+        left, right = dimension(node.lhs), dimension(node.rhs)
+        if str(node.op) == "*":
+            return minus(left, minus(Counter(), right))
+        return minus(left, right) if str(node.op) == "/" else left
     inner = getattr(node, "expr", None)
     return dimension(inner) if inner is not None else Counter()
+
+
+def dimension_of(name: str) -> Counter[str]:
+    """Return the unit that the last word of a name says."""
+    if name.endswith(("_bucket", "_count")):
+        return Counter()
+    if ":" in name:
+        return Counter() if "ratio" in name else Counter({"s": -1})
+    word = name.removesuffix("_sum").removesuffix("_total").rpartition("_")[2]
+    unit = UNITS.get(word, "")
+    return Counter({unit: 1}) if unit not in ("", "percentunit", "percent") else Counter()
+
+
+def dimension_of_call(node: Any) -> Counter[str]:
+    if node.func.name == "time":
+        return Counter({"s": 1})
+    if node.func.name in ("rate", "deriv"):
+        return minus(dimension(node.args[0]), Counter({"s": 1}))
+    if node.func.name == "histogram_quantile":
+        return dimension_of(next(selectors(node.args[1])).name.removesuffix("_bucket"))
+    return dimension(node.args[0])
 
 
 def minus(left: Counter[str], right: Counter[str]) -> Counter[str]:
@@ -151,11 +174,13 @@ def minus(left: Counter[str], right: Counter[str]) -> Counter[str]:
 
 
 DRAWN_IN = {
-    "s": Counter({"s": 1}),
-    "bytes": Counter({"bytes": 1}),
+    **{unit: Counter({unit: 1}) for unit in ("s", "bytes", "celsius", "watt", "joule", "hertz")},
     "reqps": Counter({"s": -1}),
+    "ops": Counter({"s": -1}),
+    "Bps": Counter({"bytes": 1, "s": -1}),
     "percentunit": Counter(),
     "short": Counter(),
+    "none": Counter(),
 }
 
 
@@ -194,3 +219,15 @@ def test_the_law_sees_a_unit_that_does_not_fit() -> None:
 def test_every_panel_says_what_it_shows(panel: Any) -> None:
     assert panel.description.endswith(".")
     assert panel.queries
+
+
+@pytest.mark.parametrize("metric", CATALOG, ids=lambda metric: metric.name)
+def test_every_metric_is_drawn_somewhere(metric: Metric) -> None:
+    drawn = {
+        found.name
+        for place in PLACES
+        if place.name.startswith("safelight-")
+        for found in selectors(place.tree)
+    }
+    parts = {metric.full_name(NAMESPACE) + end for end in ("", "_bucket", "_sum", "_count")}
+    assert drawn & parts

@@ -29,7 +29,8 @@ def rules_for(alert: Alert) -> str:
     read: list[Recording] = []
     for group in reversed(recording_groups(NAMESPACE)):
         for rule in reversed(group.recordings):
-            if any(re.search(rf"{re.escape(rule.record)}\b", by.expr) for by in (alert, *read)):
+            readers = (alert.expr, *(by.expr for by in read))
+            if any(re.search(rf"{re.escape(rule.record)}\b", expr) for expr in readers):
                 read.insert(0, rule)
     return as_yaml([Group("read", tuple(read)), Group("one", (alert,))])
 

@@ -7,7 +7,7 @@ v1 model: Grafana's file provisioning rejects v2.
 from collections.abc import Callable
 from typing import Any
 
-from safelight.dashboards.spec import Board, Panel, Query, Row, Shape, Variable
+from safelight.dashboards.spec import Annotation, Board, Panel, Query, Row, Shape, Variable
 from safelight.errors import MissingExtra
 
 try:
@@ -17,7 +17,10 @@ try:
         dashboard,
         heatmap,
         prometheus,
+        stat,
         statetimeline,
+        table,
+        text,
         timeseries,
     )
     from grafana_foundation_sdk.cog.encoder import JSONEncoder
@@ -38,17 +41,21 @@ def as_json(board: Board) -> str:
     built = (
         dashboard.Dashboard(board.title)
         .uid(board.uid)
-        .description(board.description)
+        .description(board.question)
         .tags(["safelight"])
         .time("now-1h", "now")
         .refresh("10s")
         .tooltip(model.DashboardCursorSync.CROSSHAIR)
+        .link(_others())
         .with_variable(
             dashboard.DatasourceVariable("datasource").label("Source").type("prometheus")
         )
     )
     for variable in board.variables:
         built.with_variable(_variable(variable))
+    for annotation in board.annotations:
+        built.annotation(_annotation(annotation))
+    built.with_panel(_opening(board.question))
     for row in board.rows:
         _add_row(built, row)
     return (
@@ -56,19 +63,39 @@ def as_json(board: Board) -> str:
     )
 
 
+def _others() -> Any:
+    """Return the list of the other boards, which keep the time and the service that is chosen."""
+    link = dashboard.DashboardLink("Safelight").type(model.DashboardLinkType.DASHBOARDS)
+    return link.tags(["safelight"]).as_dropdown(True).keep_time(True).include_vars(True)  # noqa: FBT003
+
+
 def _variable(variable: Variable) -> Any:
-    return (
+    built = (
         dashboard.QueryVariable(variable.name)
         .label(variable.name.capitalize())
         .datasource(_SOURCE)
         .query(variable.query)
+        .regex(variable.pattern)
         .refresh(model.VariableRefresh.ON_TIME_RANGE_CHANGED)
         .sort(model.VariableSort.ALPHABETICAL_ASC)
-        .multi(True)  # noqa: FBT003 - the library's own signature
-        .include_all(True)  # noqa: FBT003
-        .all_value(".*")
-        .current(model.VariableOption(selected=True, text="All", value="$__all"))
+        .multi(variable.several)
+        .include_all(variable.several)
     )
+    if variable.several:
+        every = model.VariableOption(selected=True, text="All", value="$__all")
+        return built.all_value(".*").current(every)
+    first = model.VariableOption(selected=True, text=variable.first, value=variable.first)
+    return built.current(first)
+
+
+def _annotation(annotation: Annotation) -> Any:
+    built = dashboard.AnnotationQuery().name(annotation.name).datasource(_SOURCE).enable(True)  # noqa: FBT003
+    built.title_format(annotation.name).text_format(annotation.text).step("60s")
+    return built.expr(annotation.expr).icon_color(annotation.colour)
+
+
+def _opening(question: str) -> Any:
+    return text.Panel().content(question).transparent(True).span(_WIDTH).height(2)  # noqa: FBT003
 
 
 def _add_row(built: Any, row: Row) -> None:
@@ -79,7 +106,7 @@ def _add_row(built: Any, row: Row) -> None:
 
 def _panel(panel: Panel, width: int) -> Any:
     drawn = _SHAPES[panel.shape](panel)
-    drawn.title(panel.title).description(panel.description).datasource(_SOURCE)
+    drawn.title(panel.title).description(panel.text).datasource(_SOURCE)
     drawn.unit(panel.unit).span(width).height(_HEIGHT)
     for place, query in enumerate(panel.queries):
         drawn.with_target(_query(query, chr(ord("A") + place), panel.shape))
@@ -88,9 +115,11 @@ def _panel(panel: Panel, width: int) -> Any:
 
 def _query(query: Query, ref: str, shape: Shape) -> Any:
     target = prometheus.Dataquery().expr(query.expr).legend_format(query.legend).ref_id(ref)
-    if shape is Shape.BUCKETS:
+    if shape in (Shape.BUCKETS, Shape.HEAT):
         target.format(PromQueryFormat.HEATMAP)
-    if shape in (Shape.BARS, Shape.BUCKETS):
+    if shape is Shape.TABLE:
+        return target.format(PromQueryFormat.TABLE).instant()
+    if shape in (Shape.BARS, Shape.BUCKETS, Shape.NUMBER):
         return target.instant()
     return target.exemplar(query.exemplars).range()
 
@@ -116,6 +145,24 @@ def _grid(_: Panel) -> Any:
     # By default Grafana hides cells of 0, which here are the worst.
     cells.filter_values(heatmap.FilterValueRange().le(-1))
     return cells.cell_values(heatmap.CellValues().unit("percentunit")).cell_gap(1)
+
+
+def _heat(_: Panel) -> Any:
+    colour = heatmap.HeatmapColorOptions().mode(HeatmapColorMode.SCHEME).scheme("Oranges")
+    return heatmap.Panel().calculate(False).color(colour.steps(64)).cell_gap(1)  # noqa: FBT003
+
+
+def _number(panel: Panel) -> Any:
+    last = common.ReduceDataOptions().calcs(["lastNotNull"]).values(False)  # noqa: FBT003
+    drawn = stat.Panel().reduce_options(last).graph_mode(choices.BigValueGraphMode.NONE)
+    if panel.limit is None:
+        return drawn
+    better_above = panel.unit == "percentunit"
+    return drawn.thresholds(_thresholds(panel.limit, better_above=better_above))
+
+
+def _table(_: Panel) -> Any:
+    return table.Panel()
 
 
 def _states(_: Panel) -> Any:
@@ -155,4 +202,7 @@ _SHAPES: dict[Shape, Callable[[Panel], Any]] = {
     Shape.STATES: _states,
     Shape.BARS: _bars,
     Shape.BUCKETS: _bars,
+    Shape.HEAT: _heat,
+    Shape.NUMBER: _number,
+    Shape.TABLE: _table,
 }

@@ -455,7 +455,7 @@ CATALOG: tuple[Metric, ...] = tuple(
 # Names that others expose and our rules and boards may use, with the labels that we may ask for.
 FOREIGN: dict[str, tuple[str, ...]] = {
     "up": (),
-    "ALERTS": ("alertname", "alertstate", "severity"),
+    "ALERTS": ("alertname", "alertstate", "severity", "objective"),
     "process_resident_memory_bytes": (),
     "process_virtual_memory_bytes": (),
     "process_cpu_seconds_total": (),

@@ -85,10 +85,12 @@ def burns(queries: Queries, limits: Thresholds) -> tuple[Recording, ...]:
 
 def _burns(objective: Objective, queries: Queries, limits: Thresholds) -> Iterator[Recording]:
     now, labels = replace(queries, window=_NOW), {"objective": objective.name}
-    yield Recording(_events(queries), objective.events(now), labels)
-    yield Recording(_missed(queries), objective.missed(now, limits), labels)
+    yield Recording(events_name(queries), objective.events(now), labels)
+    yield Recording(missed_name(queries), objective.missed(now, limits), labels)
     for window in _WINDOWS:
-        missed, events = (_within(name(queries), objective, window) for name in (_missed, _events))
+        missed, events = (
+            _within(name(queries), objective, window) for name in (missed_name, events_name)
+        )
         share = f"{missed} / {events} / {1 - objective.target(limits):.6g}"
         yield Recording(burn_name(queries.namespace, window), share, labels)
 
@@ -98,11 +100,13 @@ def _within(record: str, objective: Objective, window: str) -> str:
     return selected if window == _NOW else f"sum_over_time({selected}[{window}])"
 
 
-def _events(queries: Queries) -> str:
+def events_name(queries: Queries) -> str:
+    """Return the name under which an objective's events per second are kept."""
     return f"{queries.namespace}:objective_events:rate{_NOW}"
 
 
-def _missed(queries: Queries) -> str:
+def missed_name(queries: Queries) -> str:
+    """Return the name under which those that were not as promised are kept."""
     return f"{queries.namespace}:objective_missed:rate{_NOW}"
 
 
@@ -111,7 +115,7 @@ def _burning(
 ) -> Callable[[Queries, Thresholds], Alert]:
     def alert(queries: Queries, limits: Thresholds) -> Alert:
         fast, slow = (burn_name(queries.namespace, window) for window in (short, long))
-        enough = f"{INTERVAL_SECONDS} * sum_over_time({_events(queries)}[{long}])"
+        enough = f"{INTERVAL_SECONDS} * sum_over_time({events_name(queries)}[{long}])"
         return Alert(
             name,
             f"{slow} > {factor:g} and {fast} > {factor:g}"

@@ -33,6 +33,7 @@ from safelight.rules.thresholds import Thresholds
 _TARGET = (JOB, INSTANCE)
 _MODEL = next(label for label in MODEL_INFO.labels if label.name == "model")
 MODEL_NAME = "model_name"
+MODEL_REQUESTS, MODEL_LATENCY = "model_request_total", "model_latency_seconds"
 
 
 def recording_groups(namespace: str, limits: Thresholds | None = None) -> tuple[Group, ...]:
@@ -113,16 +114,14 @@ def _card(queries: Queries, name: str) -> str:
 def _model_names(queries: Queries) -> tuple[Recording, ...]:
     counted = copied(queries.select(REQUESTS), STATUS_CODE, "status")
     latency = tuple(
-        Recording(
-            f"model_latency_seconds{suffix}", _by_model(queries, _series(queries, suffix), extra)
-        )
+        Recording(f"{MODEL_LATENCY}{suffix}", _by_model(queries, _series(queries, suffix), extra))
         for suffix, extra in (("_bucket", ("le",)), ("_sum", ()), ("_count", ()))
     )
     return (
         Recording(
             f"{queries.namespace}_inference_latency", queries.mean(INFERENCE_SECONDS, _TARGET)
         ),
-        Recording("model_request_total", _by_model(queries, counted, ("status",))),
+        Recording(MODEL_REQUESTS, _by_model(queries, counted, ("status",))),
         *latency,
     )
 

@@ -2,7 +2,8 @@
 
 from dataclasses import replace
 
-from safelight.dashboards.spec import Board, Panel, Query, Row, Shape, Variable
+from safelight.dashboards.boards.parts import CARD, NOW, PER_SECOND, SHARE, WHOLE, board, row
+from safelight.dashboards.spec import Board, Panel, Query, Shape
 from safelight.metrics.catalog import (
     DEVICE,
     ERROR,
@@ -21,46 +22,25 @@ from safelight.metrics.catalog import (
     VRAM_RESERVED,
     VRAM_USED,
 )
-from safelight.metrics.promql import INSTANCE, JOB, Matchers, Queries, lasting
+from safelight.metrics.promql import INSTANCE, JOB, Queries, lasting
 from safelight.metrics.spec import Label
 from safelight.reasons import NO_ERROR
 from safelight.rules.thresholds import Thresholds, percent
 
-_PER_SECOND, _SHARE = "reqps", "percentunit"
 _QUANTILES = (0.5, 0.95, 0.99)
 _SHOWN = 10
 
 
-def core_board(namespace: str, limits: Thresholds | None = None) -> Board:
-    """Return the twelve core panels for a service of that namespace."""
-    limits = limits or Thresholds()
-    chosen: Matchers = {JOB: "~$job", INSTANCE: "~$instance"}
-    over_time = Queries(namespace, "$__rate_interval", chosen)
-    whole = replace(over_time, window="$__range")
-    return Board(
-        uid=f"safelight-{namespace.replace('_', '-')}-core",
-        title=f"Safelight / {namespace}",
-        description="What callers feel, what the model does, which instructions fail, what alerts.",
-        variables=_variables(namespace),
-        rows=(
-            Row("Live", (_rate(over_time), _latency(over_time, limits), _success(over_time))),
-            Row("Deep", (_vram(over_time), _inference(whole), _precision(over_time))),
-            Row(
-                "Instructions",
-                (_leaders(whole, limits), _slowest(whole, limits), _errors(over_time)),
-            ),
-            Row(
-                "Alerts", (_slow(over_time, limits), _full(over_time, limits), _waiting(over_time))
-            ),
-        ),
-    )
-
-
-def _variables(namespace: str) -> tuple[Variable, ...]:
-    anything, of_job = Queries(namespace), Queries(namespace, matchers={JOB: "~$job"})
-    return (
-        Variable("job", f"label_values({anything.select(REQUESTS)}, job)"),
-        Variable("instance", f"label_values({of_job.select(REQUESTS)}, instance)"),
+def live(limits: Thresholds) -> Board:
+    """Return the twelve core panels."""
+    return board(
+        "Live",
+        "Are callers served well now, and if not: is it the traffic, the model, the card or the "
+        "instruction?",
+        row("Live", _rate(NOW), _latency(NOW, limits), _success(NOW)),
+        row("Deep", _vram(NOW), _inference(WHOLE), _precision(NOW)),
+        row("Instructions", _leaders(WHOLE, limits), _slowest(WHOLE, limits), _errors(NOW)),
+        row("Alerts", _slow(NOW, limits), _full(NOW, limits), _waiting(NOW)),
     )
 
 
@@ -73,7 +53,7 @@ def _rate(queries: Queries) -> Panel:
         "Requests per second",
         "Requests to the model that were answered, by the status of the answer.",
         Shape.LINES,
-        _PER_SECOND,
+        PER_SECOND,
         (
             Query(queries.rate(REQUESTS), "all"),
             Query(queries.rate(REQUESTS, (STATUS_CODE,)), _legend(STATUS_CODE)),
@@ -101,7 +81,7 @@ def _success(queries: Queries) -> Panel:
         "Success by instruction",
         "Share of requests that succeeded, a row for each type of instruction; red fails.",
         Shape.GRID,
-        _SHARE,
+        SHARE,
         (
             Query(
                 queries.success_ratio(SUCCESSES, REQUESTS, (INSTRUCTION_TYPE,)),
@@ -164,7 +144,7 @@ def _leaders(queries: Queries, limits: Thresholds) -> Panel:
         f"The {_SHOWN} instructions asked most in the time shown, best first; red is under "
         f"{percent(limits.success_ratio)}.",
         Shape.BARS,
-        _SHARE,
+        SHARE,
         (Query(f"sort_desc({ratio} and {frequent})", _legend(INSTRUCTION_TYPE)),),
         limit=limits.success_ratio,
     )
@@ -188,7 +168,7 @@ def _errors(queries: Queries) -> Panel:
         "Failed requests by their reason: the model's (cuda_oom, model_error), bad input, "
         "timeouts and refusals apart.",
         Shape.STACK,
-        _PER_SECOND,
+        PER_SECOND,
         (Query(queries.rate(REQUESTS, (ERROR,), {ERROR: f"!{NO_ERROR}"}), _legend(ERROR)),),
     )
 
@@ -219,6 +199,7 @@ def _full(queries: Queries, limits: Thresholds) -> Panel:
                 f"{_legend(INSTANCE)} card {_legend(GPU)}",
             ),
         ),
+        needs=CARD,
     )
 
 

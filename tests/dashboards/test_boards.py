@@ -1,0 +1,164 @@
+import json
+import re
+import sys
+from typing import Any
+
+import pytest
+
+from safelight.dashboards.catalog import boards
+from safelight.dashboards.grafana import as_json
+from safelight.dashboards.spec import Board, Panel, Shape
+from safelight.errors import MissingExtra
+from safelight.rules.thresholds import Thresholds
+
+BOARDS = boards()
+BOARD = BOARDS[0]
+NAMES = [board.uid for board in BOARDS]
+
+
+def drawn(board: Board) -> list[dict[str, Any]]:
+    """Return the panels that Grafana is to draw, without headings and the opening sentence."""
+    return [each for each in read(board)["panels"] if each["type"] not in ("row", "text")]
+
+
+def read(board: Board) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(as_json(board))
+    return content
+
+
+DRAWN = drawn(BOARD)
+EVERY = [(board, panel) for board in BOARDS for panel in drawn(board)]
+
+
+def test_there_are_the_boards_and_panels_that_an_operator_needs() -> None:
+    assert len(BOARDS) >= 14
+    assert sum(len(board.panels) for board in BOARDS) >= 110
+    assert len(set(NAMES)) == len(BOARDS)
+
+
+def test_the_first_board_has_the_twelve_core_panels_in_four_rows() -> None:
+    assert [(row.title, len(row.panels)) for row in BOARD.rows] == [
+        ("Live", 3),
+        ("Deep", 3),
+        ("Instructions", 3),
+        ("Alerts", 3),
+    ]
+    assert len(DRAWN) == 12
+
+
+def test_each_core_panel_is_drawn_as_its_question_asks() -> None:
+    assert {panel["title"]: panel["type"] for panel in DRAWN} == {
+        "Requests per second": "timeseries",
+        "P95 latency": "timeseries",
+        "Success by instruction": "heatmap",
+        "VRAM": "timeseries",
+        "Inference time, distribution": "bargauge",
+        "float16 against float32": "timeseries",
+        "Success of frequent instructions": "bargauge",
+        "Slowest instructions": "bargauge",
+        "Errors by reason": "timeseries",
+        "P95 over 3 s for 5 minutes": "state-timeline",
+        "VRAM over 95 %": "state-timeline",
+        "Queue against inference": "timeseries",
+    }
+
+
+@pytest.mark.parametrize("board", BOARDS, ids=NAMES)
+def test_a_board_can_be_provisioned_anywhere(board: Board) -> None:
+    content = read(board)
+    assert "id" not in content
+    assert len(content["uid"]) <= 40, "Grafana's limit"
+    assert {panel["datasource"]["uid"] for panel in drawn(board)} == {"${datasource}"}
+    variables = [variable["name"] for variable in content["templating"]["list"]]
+    assert variables in (
+        ["datasource", "namespace", "job", "instance"], ["datasource", "job", "instance"],
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("board", BOARDS, ids=NAMES)
+def test_a_board_opens_with_the_question_that_it_answers(board: Board) -> None:
+    first = read(board)["panels"][0]
+    assert (first["type"], first["options"]["content"]) == ("text", board.question)
+    assert board.question.endswith("?")
+
+
+@pytest.mark.parametrize("board", BOARDS, ids=NAMES)
+def test_a_board_leads_to_the_others_and_marks_what_happened(board: Board) -> None:
+    content = read(board)
+    (link,) = content["links"]
+    assert (link["type"], link["tags"], link["keepTime"]) == ("dashboards", ["safelight"], True)
+    marks = {mark["name"] for mark in content["annotations"]["list"]}
+    assert {"Restarts", "Deployments", "Alerts"} <= marks
+    names = [variable["name"] for variable in content["templating"]["list"]]
+    assert ("Degradations" in marks) == ("namespace" in names)
+
+
+@pytest.mark.parametrize("board", BOARDS, ids=NAMES)
+def test_the_same_board_gives_the_same_text(board: Board) -> None:
+    again = next(other for other in boards() if other.uid == board.uid)
+    assert as_json(again) == as_json(board)
+
+
+@pytest.mark.parametrize("board", BOARDS, ids=NAMES)
+def test_panels_fill_the_width_and_do_not_overlap(board: Board) -> None:
+    for y in {panel["gridPos"]["y"] for panel in drawn(board)}:
+        places = [panel["gridPos"] for panel in drawn(board) if panel["gridPos"]["y"] == y]
+        width = 24 // len(places)
+        assert [place["x"] for place in places] == [width * n for n in range(len(places))]
+
+
+@pytest.mark.parametrize("board", BOARDS, ids=NAMES)
+def test_titles_are_told_apart(board: Board) -> None:
+    titles = [panel.title for panel in board.panels]
+    assert len(titles) == len(set(titles))
+
+
+@pytest.mark.parametrize(
+    "panel", [p for _, p in EVERY], ids=[f"{board.uid}/{p['title']}" for board, p in EVERY]
+)
+def test_every_drawn_panel_has_a_title_a_description_a_unit_and_queries(
+    panel: dict[str, Any],
+) -> None:
+    assert panel["title"]
+    assert panel["description"].endswith(".")
+    assert panel["fieldConfig"]["defaults"]["unit"]
+    refs = [target["refId"] for target in panel["targets"]]
+    assert refs == sorted(set(refs))
+
+
+def test_latency_shows_traces_and_the_line_of_its_alert() -> None:
+    latency = next(panel for panel in DRAWN if panel["title"] == "P95 latency")
+    assert all(target["exemplar"] for target in latency["targets"])
+    steps = latency["fieldConfig"]["defaults"]["thresholds"]["steps"]
+    assert [step["value"] for step in steps] == [None, 3]
+
+
+def test_a_threshold_moves_line_title_and_query_together() -> None:
+    moved = boards(Thresholds(request_p95_seconds=1.5))[0]
+    titles = [panel.title for panel in moved.panels]
+    assert "P95 over 1.5 s for 5 minutes" in titles
+    states = next(panel for panel in moved.panels if panel.title.startswith("P95 over"))
+    assert "> bool 1.5" in states.queries[0].expr
+
+
+def test_an_instruction_that_never_succeeds_is_red_and_not_hidden() -> None:
+    grid = next(panel for panel in DRAWN if panel["type"] == "heatmap")
+    assert grid["options"]["filterValues"]["le"] < 0
+    assert " or 0 * " in grid["targets"][0]["expr"]
+
+
+@pytest.mark.parametrize(
+    "panel", [p for board in BOARDS for p in board.panels], ids=lambda panel: panel.title
+)
+def test_windows_follow_the_time_shown(panel: Panel) -> None:
+    windows = {Shape.BARS: "[$__range]", Shape.BUCKETS: "[$__range]"}
+    for query in panel.queries:
+        if re.search(r"\b(rate|increase)\(", query.expr) and panel.shape is not Shape.STATES:
+            assert windows.get(panel.shape, "[$__rate_interval]") in query.expr
+
+
+def test_without_the_library_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "safelight.dashboards.grafana")
+    monkeypatch.setitem(sys.modules, "grafana_foundation_sdk.builders", None)
+    with pytest.raises(MissingExtra, match=r"safelight\[grafana\]"):
+        __import__("safelight.dashboards.grafana")
