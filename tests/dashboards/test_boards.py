@@ -151,7 +151,7 @@ def test_an_instruction_that_never_succeeds_is_red_and_not_hidden() -> None:
     "panel", [p for board in BOARDS for p in board.panels], ids=lambda panel: panel.title
 )
 def test_windows_follow_the_time_shown(panel: Panel) -> None:
-    windows = {Shape.BARS: "[$__range]", Shape.BUCKETS: "[$__range]"}
+    windows = dict.fromkeys((Shape.BARS, Shape.BUCKETS, Shape.NUMBER), "[$__range]")
     for query in panel.queries:
         if re.search(r"\b(rate|increase)\(", query.expr) and panel.shape is not Shape.STATES:
             assert windows.get(panel.shape, "[$__rate_interval]") in query.expr
