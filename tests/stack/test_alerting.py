@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from safelight.errors import BadSetting
 from safelight.stack.alerting import alertmanager_yml, duration
-from safelight.stack.monitoring import Monitoring, read
+from safelight.stack.monitoring import Monitoring, Timing, read
 
 EVERYONE = """
 [receivers.phone]
@@ -207,6 +207,24 @@ def test_a_name_that_yaml_reads_as_something_else_stays_a_name(tmp_path: Path) -
         config.write_text(alertmanager_yml(monitoring(tmp_path, text)))
         assert loaded(monitoring(tmp_path, text))["receivers"][1]["name"] == name
         run("amtool", "check-config", str(config))
+
+
+PAGE = (Path(__file__).parents[2] / "docs" / "delivery.md").read_text()
+
+
+@pytest.mark.parametrize("example", re.findall(r"```toml\n(.*?)```", PAGE, flags=re.DOTALL))
+def test_every_example_of_the_page_makes_what_alertmanager_loads(
+    example: str, tmp_path: Path
+) -> None:
+    (tmp_path / "alertmanager.yml").write_text(alertmanager_yml(monitoring(tmp_path, example)))
+    run("amtool", "check-config", str(tmp_path / "alertmanager.yml"))
+
+
+def test_the_page_shows_every_kind_and_the_timings_as_they_are() -> None:
+    kinds = set(re.findall(r'^kind = "(\w+)"', PAGE, flags=re.MULTILINE))
+    assert kinds == {"slack", "webhook", "email", "dingtalk", "feishu", "wecom"}
+    for name, value in Timing():
+        assert f"{name} = {value:g}" in PAGE
 
 
 def test_a_name_that_would_break_yaml_is_one_line(tmp_path: Path) -> None:
