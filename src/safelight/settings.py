@@ -68,6 +68,10 @@ class Settings(BaseSettings):
     prometheus_port: int = Field(9090, ge=1, le=65535, description="Port of Prometheus.")
     alertmanager_port: int = Field(9093, ge=1, le=65535, description="Port of Alertmanager.")
     node_exporter_port: int = Field(9100, ge=1, le=65535, description="Port of node-exporter.")
+    alert_relay_port: int = Field(9094, ge=1, le=65535, description="Port of the alert relay.")
+    monitoring: Path | None = Field(
+        None, description="TOML file that says who is told of alerts; none tells nobody."
+    )
 
     allow_anonymous: bool = Field(
         default=False,

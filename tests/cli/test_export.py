@@ -50,6 +50,17 @@ def test_a_namespace_that_prometheus_would_refuse_is_refused_first(tmp_path: Pat
     assert isinstance(refused.exception, BadSetting)  # the root command makes it one line
 
 
+def test_a_monitoring_file_says_who_is_told_and_its_secrets_may_be_elsewhere(
+    tmp_path: Path,
+) -> None:
+    text = '[receivers.group]\nkind = "wecom"\nurl_file = "/run/secrets/group"\n'
+    (tmp_path / "monitoring.toml").write_text(text + '[routes]\ncritical = ["group"]\n')
+    done = call(str(tmp_path / "out"), "--monitoring", str(tmp_path / "monitoring.toml"))
+    assert done.exit_code == 0, done.output
+    written = (tmp_path / "out/alertmanager/alertmanager.yml").read_text()
+    assert "url: http://127.0.0.1:9094/group" in written
+
+
 @pytest.mark.parametrize("words", ["Example:", "--check", "--namespace"])
 def test_help_shows_an_example_and_every_option(words: str) -> None:
     assert words in call("--help").stdout

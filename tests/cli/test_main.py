@@ -13,7 +13,7 @@ from safelight.cli import main as module
 from safelight.errors import ModelNotFound
 from tests.cli.conftest import Call
 
-COMMANDS = ("up", "serve", "top", "traffic", "metrics", "doctor", "export")
+COMMANDS = ("up", "serve", "top", "traffic", "metrics", "doctor", "export", "alert-relay")
 
 
 def test_the_version_is_the_installed_one(call: Call) -> None:

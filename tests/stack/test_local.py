@@ -13,6 +13,7 @@ from safelight.errors import BadSetting, MissingProgram, PortTaken, ServiceFaile
 from safelight.settings import Settings, load
 from safelight.stack import local
 from safelight.stack.local import (
+    ALERT_RELAY,
     ALERTMANAGER,
     NODE_EXPORTER,
     PROMETHEUS,
@@ -97,6 +98,44 @@ def test_without_prometheus_or_alertmanager_there_is_no_plan(
     (programs / missing).unlink()
     with pytest.raises(MissingProgram, match=f"apt-get install {missing}"):
         plan(settings(tmp_path))
+
+
+def monitored(folder: Path, text: str) -> Path:
+    (folder / "url").write_text("https://example.org/hook")
+    (folder / "monitoring.toml").write_text(text)
+    return folder / "monitoring.toml"
+
+
+@pytest.mark.usefixtures("programs")
+def test_a_robot_brings_the_relay_with_it_and_prometheus_and_alertmanager_know_where(
+    tmp_path: Path,
+) -> None:
+    text = '[receivers.group]\nkind = "wecom"\nurl_file = "url"\n[routes]\ncritical = ["group"]\n'
+    file = monitored(tmp_path, text)
+    made = plan(settings(tmp_path, monitoring=file, alert_relay_port=1005))
+    names = [program.name for program in made.programs]
+    assert names == [SERVICE, PROMETHEUS, ALERT_RELAY, ALERTMANAGER, NODE_EXPORTER]
+    command = made.find(ALERT_RELAY).command
+    assert command[command.index("--monitoring") + 1] == str(file)
+    assert command[command.index("--port") + 1] == "1005"
+    files = {path.name: text for path, text in made.files.items()}
+    assert "http://127.0.0.1:1005/group" in files["alertmanager.yml"]
+    assert "job_name: alert-relay" in files["prometheus.yml"]
+
+
+@pytest.mark.usefixtures("programs")
+def test_without_a_robot_there_is_no_relay(tmp_path: Path) -> None:
+    text = '[receivers.phone]\nkind = "slack"\nurl_file = "url"\n[routes]\ncritical = ["phone"]\n'
+    made = plan(settings(tmp_path, monitoring=monitored(tmp_path, text)))
+    assert ALERT_RELAY not in [program.name for program in made.programs]
+    files = {path.name: text for path, text in made.files.items()}
+    assert f"api_url_file: {tmp_path / 'url'}" in files["alertmanager.yml"]
+
+
+@pytest.mark.usefixtures("programs")
+def test_a_monitoring_file_that_is_wrong_starts_nothing(tmp_path: Path) -> None:
+    with pytest.raises(BadSetting, match="there is no receiver 'nobody'"):
+        plan(settings(tmp_path, monitoring=monitored(tmp_path, '[routes]\ninfo = ["nobody"]\n')))
 
 
 @pytest.mark.usefixtures("programs")

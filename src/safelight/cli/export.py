@@ -8,11 +8,13 @@ import typer
 from safelight.cli.options import knob
 from safelight.settings import load
 from safelight.stack.export import deployment, drift, write
+from safelight.stack.monitoring import read
 
 
 def export(
     folder: Annotated[Path, typer.Argument(help="Folder to write to.")] = Path("deploy"),
     namespace: Annotated[str | None, knob("namespace")] = None,
+    monitoring: Annotated[Path | None, knob("monitoring")] = None,
     check: Annotated[
         bool, typer.Option("--check", help="Write nothing; exit 1 where a file differs.")
     ] = False,
@@ -21,7 +23,9 @@ def export(
 
     Example: safelight export monitoring --namespace zimage
     """
-    files = deployment(load(namespace=namespace).namespace)
+    settings = load(namespace=namespace, monitoring=monitoring)
+    told = read(settings.monitoring, secrets_here=False)  # they are where Alertmanager will run
+    files = deployment(settings.namespace, told)
     if not check:
         _attempt_write(folder, files)
         typer.echo(f"{len(files)} files are in {folder}.")

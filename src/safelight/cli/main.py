@@ -11,6 +11,7 @@ from safelight.cli.doctor import doctor
 from safelight.cli.export import export
 from safelight.cli.key import key
 from safelight.cli.metrics import metrics
+from safelight.cli.relay import alert_relay
 from safelight.cli.serve import serve
 from safelight.cli.top import top
 from safelight.cli.traffic import traffic
@@ -27,7 +28,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-for command in (up, serve, top, traffic, metrics, doctor, export, key):
+for command in (up, serve, top, traffic, metrics, doctor, export, alert_relay, key):
     app.command()(command)
 app.add_typer(demo, name="demo")
 

@@ -50,6 +50,8 @@ def up(
     namespace: Annotated[str | None, knob("namespace")] = None,
     devices: Annotated[str | None, knob("devices")] = None,
     precision: Annotated[str | None, knob("precision")] = None,
+    monitoring: Annotated[Path | None, knob("monitoring")] = None,
+    alert_relay_port: Annotated[int | None, knob("alert_relay_port")] = None,
     state_folder: Annotated[Path | None, knob("state_folder")] = None,
 ) -> None:
     """Start services, Prometheus, Alertmanager and node-exporter, and stop them on Ctrl-C.
@@ -64,12 +66,15 @@ def up(
 
         safelight up timbrooks/instruct-pix2pix --devices cuda:0
 
+        safelight up --monitoring monitoring.toml
+
         safelight up --check
     """
     settings = load(
         host=host, port=port, prometheus_port=prometheus_port,
         alertmanager_port=alertmanager_port, node_exporter_port=node_exporter_port,
         namespace=namespace, devices=devices, precision=precision, state_folder=state_folder,
+        monitoring=monitoring, alert_relay_port=alert_relay_port,
     )  # fmt: skip
     out, stop = console(), _stop_on_signals()
     stack = Stack(

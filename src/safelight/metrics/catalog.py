@@ -111,6 +111,15 @@ PROBE = Label(
     values=("asgi", "flask", "diffusers", "torch", "nvml", "host", "record", "governor"),
 )
 
+CHANNEL = Label(
+    "channel", "How the receiver is reached.", values=("dingtalk", "feishu", "wecom", "webhook")
+)
+DELIVERY = Label(
+    "outcome",
+    "What became of the notification; all but `delivered` are sent again by Alertmanager.",
+    values=("delivered", "refused", "unreachable", "rate_limited"),
+)
+
 # ── Buckets: an edge at every threshold that an alert or objective uses ──────────────────────────
 
 _REQUEST = (0.05, 0.1, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 5.0, 7.5, 10.0, 15.0, 20.0, 30.0, 60.0, 120.0)
@@ -447,6 +456,16 @@ EXPOSITION_SECONDS = _own(
 EXPOSITION_LINES = _own(
     "safelight_exposition_lines", "Lines of the last answer to a scrape.", Kind.GAUGE
 )
+NOTIFICATIONS = _own(
+    "safelight_notifications_total", "Notifications that the alert relay was given.",
+    Kind.COUNTER, CHANNEL, DELIVERY,
+    series=len(CHANNEL.values or ()) * len(DELIVERY.values or ()),
+)  # fmt: skip
+NOTIFICATION_SECONDS = _own(
+    "safelight_notification_seconds", "Time that the last notification took, tries and all.",
+    Kind.GAUGE, CHANNEL,
+    series=len(CHANNEL.values or ()),
+)  # fmt: skip
 
 CATALOG: tuple[Metric, ...] = tuple(
     value for value in list(vars().values()) if isinstance(value, Metric)

@@ -6,7 +6,8 @@ from pathlib import Path
 from safelight.dashboards.catalog import boards
 from safelight.rules.files import rule_file
 from safelight.settings import Settings
-from safelight.stack.config import alertmanager_yml, document, prometheus_yml
+from safelight.stack.alerting import alertmanager_yml
+from safelight.stack.config import document, prometheus_yml
 from safelight.stack.containers import (
     SLACK_URL_FILE,
     compose_gpu_yaml,
@@ -14,23 +15,30 @@ from safelight.stack.containers import (
     dockerfile,
     dockerignore,
 )
+from safelight.stack.monitoring import Monitoring, Routes
+from safelight.stack.receivers import Slack
 from safelight.stack.services import SERVICE
 
 Files = Mapping[str, str]
 
 _RULES = "rules/*.yml"  # relative to prometheus.yml, here as in the container
+_SLACK = Monitoring(
+    receivers={"slack": Slack(kind="slack", url_file=Path(SLACK_URL_FILE))},
+    routes=Routes(critical=("slack",), warning=("slack",)),
+)
 _BOARDS = "/var/lib/grafana/dashboards"
 
 
-def deployment(namespace: str) -> dict[str, str]:
+def deployment(namespace: str, monitoring: Monitoring | None = None) -> dict[str, str]:
     """Return every file for a service of that namespace: its path under the folder, and its text.
 
+    Who is told of alerts, `monitoring` says; without it nobody, or Slack by a file of its own.
     Raises MissingExtra where the extra `grafana` is not installed.
     """
     return {
         **_prometheus(namespace),
-        "alertmanager/alertmanager.yml": alertmanager_yml(),
-        "alertmanager/slack.yml": alertmanager_yml(SLACK_URL_FILE),
+        "alertmanager/alertmanager.yml": alertmanager_yml(monitoring),
+        "alertmanager/slack.yml": alertmanager_yml(_SLACK),
         **_grafana(),
         "compose.yaml": compose_yaml(namespace),
         "compose.gpu.yaml": compose_gpu_yaml(),

@@ -1,5 +1,6 @@
 """The whole stack on this machine, without containers: which programs, started, followed, ended."""
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,7 +9,9 @@ from time import monotonic
 from safelight.errors import BadSetting, ServiceFailed
 from safelight.rules.files import rule_file
 from safelight.settings import Settings
-from safelight.stack.config import alertmanager_yml, prometheus_yml
+from safelight.stack.alerting import alertmanager_yml
+from safelight.stack.config import prometheus_yml
+from safelight.stack.monitoring import read
 from safelight.stack.programs import (
     Program,
     Running,
@@ -19,6 +22,7 @@ from safelight.stack.programs import (
 from safelight.stack.services import namespaces, program_of, services
 
 PROMETHEUS, ALERTMANAGER, NODE_EXPORTER = "prometheus", "alertmanager", "node-exporter"
+ALERT_RELAY = "alert-relay"
 PROMETHEUS_NAMES = ("prometheus",)
 ALERTMANAGER_NAMES = ("alertmanager", "prometheus-alertmanager")
 NODE_EXPORTER_NAMES = ("node_exporter", "prometheus-node-exporter")
@@ -50,25 +54,30 @@ def plan(settings: Settings, models: Sequence[str] = ()) -> Plan:
     served = services(settings, models)
     state = settings.state_folder.expanduser().absolute()
     node_exporter = look_for(NODE_EXPORTER_NAMES)
+    told = read(settings.monitoring)
     programs = [
         *(program_of(name, told) for name, told in served.items()),
         _prometheus(settings, state),
+        *([_alert_relay(settings)] if told.relayed else []),
         _alertmanager(settings, state),
         *([_node_exporter(settings, node_exporter)] if node_exporter else []),
     ]
     _refuse_shared_ports(programs)
     address = {program.name: f"{program.host}:{program.port}" for program in programs}
+    relay = address.get(ALERT_RELAY)
+    alerting = alertmanager_yml(told, **({"relay_url": f"http://{relay}"} if relay else {}))
     rules = state / "config" / "rules.yml"
     configuration = prometheus_yml(
         {name: address[name] for name in served},
         prometheus=address[PROMETHEUS],
         alertmanager=address[ALERTMANAGER],
         node_exporter=address.get(NODE_EXPORTER),
+        alert_relay=relay,
         rule_files=[str(rules)],
     )
     files = {
         state / "config" / "prometheus.yml": configuration,
-        state / "config" / "alertmanager.yml": alertmanager_yml(),
+        state / "config" / "alertmanager.yml": alerting,
         rules: rule_file(*namespaces(served)),
     }
     return Plan(tuple(programs), files, state, served)
@@ -207,6 +216,15 @@ def _alertmanager(settings: Settings, state: Path) -> Program:
     return Program(
         ALERTMANAGER, command, settings.host, settings.alertmanager_port, "/-/ready", "alerts"
     )
+
+
+def _alert_relay(settings: Settings) -> Program:
+    port = settings.alert_relay_port
+    command = (
+        sys.executable, "-m", "safelight", "alert-relay", "--monitoring", str(settings.monitoring),
+        "--host", settings.host, "--port", str(port), "--log-format", "json",
+    )  # fmt: skip
+    return Program(ALERT_RELAY, command, settings.host, port, "/healthz", "alerts for group chats")
 
 
 def _node_exporter(settings: Settings, path: str) -> Program:

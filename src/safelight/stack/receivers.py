@@ -1,0 +1,139 @@
+"""The kinds of receivers that a monitoring file may name, and what each needs to know."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, model_validator
+
+QUIET = "quiet"  # Alertmanager's receiver of what is kept and sent to nobody
+_NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}"
+
+Channel = Literal["dingtalk", "feishu", "wecom", "webhook"]
+
+
+def _name(text: str) -> str:
+    if not re.fullmatch(_NAME, text) or text == QUIET:
+        raise ValueError(f"{text[:60]!r} is no name; use up to 40 letters, digits, - and _")
+    return text
+
+
+def _address(text: str) -> str:
+    if not is_address(text):
+        raise ValueError("is no address; write it like https://example.org/hook")
+    return text
+
+
+def _mailbox(text: str) -> str:
+    if not re.fullmatch(r"[^@\s,<>]+@[^@\s,<>]+", text):
+        raise ValueError(f"{text[:60]!r} is no mailbox; write it like ops@example.org")
+    return text
+
+
+def _server(text: str) -> str:
+    if not re.fullmatch(r"([\w.-]+|\[[0-9a-fA-F:]+\]):\d{1,5}", text):
+        raise ValueError(f"{text[:60]!r} is no mail server; write it like smtp.example.org:587")
+    return text
+
+
+def _placed(path: Path, info: ValidationInfo) -> Path:
+    """Return a path as seen from the folder of the file that names it."""
+    folder: Path = (info.context or {}).get("folder", Path())
+    return folder / path.expanduser()
+
+
+Name = Annotated[str, AfterValidator(_name)]
+Address = Annotated[str, AfterValidator(_address)]
+Mailbox = Annotated[str, AfterValidator(_mailbox)]
+Server = Annotated[str, AfterValidator(_server)]
+Secret = Annotated[Path, AfterValidator(_placed)]
+
+
+class Part(BaseModel):
+    """A part of the file: what it does not know is refused, and what was read stays."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Slack(Part):
+    """A channel in Slack, by an incoming webhook."""
+
+    kind: Literal["slack"]
+    url_file: Secret
+    channel: str = Field("#safelight", pattern=r"^[#@]?[^\s#@]{1,80}$")
+
+
+class Webhook(Part):
+    """Whoever understands Alertmanager's own JSON."""
+
+    kind: Literal["webhook"]
+    url: Address | None = None
+    url_file: Secret | None = None
+
+    @model_validator(mode="after")
+    def _either(self) -> Self:
+        if (self.url is None) == (self.url_file is None):
+            raise ValueError("needs either url or url_file")
+        return self
+
+
+class Email(Part):
+    """Mailboxes, by an SMTP server."""
+
+    kind: Literal["email"]
+    to: tuple[Mailbox, ...] = Field(min_length=1)
+    sender: Mailbox
+    smarthost: Server
+    username: str = ""
+    password_file: Secret | None = None
+    require_tls: bool = True
+
+    @model_validator(mode="after")
+    def _both(self) -> Self:
+        if bool(self.username) != (self.password_file is not None):
+            raise ValueError("needs both username and password_file, or neither")
+        return self
+
+
+class Signed(Part):
+    """A group's robot that may ask for a signature."""
+
+    kind: Literal["dingtalk", "feishu"]
+    url_file: Secret
+    secret_file: Secret | None = None
+
+
+class WeCom(Part):
+    """A group's robot in WeCom, which knows us by its address alone."""
+
+    kind: Literal["wecom"]
+    url_file: Secret
+
+
+Receiver = Annotated[Slack | Webhook | Email | Signed | WeCom, Field(discriminator="kind")]
+
+
+@dataclass(frozen=True, slots=True)
+class Relayed:
+    """A receiver that Alertmanager reaches through `safelight alert-relay`."""
+
+    channel: Channel
+    url_file: Path
+    secret_file: Path | None = None
+
+
+def secret(path: Path) -> str:
+    """Return what a file of a secret holds, without the space around it."""
+    return path.read_text(encoding="utf-8").strip()
+
+
+def is_address(text: str) -> bool:
+    """Tell whether a text is an address that can be posted to."""
+    try:
+        parts = urlsplit(text)
+        known = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+    return known and text.isascii() and text.isprintable() and " " not in text
