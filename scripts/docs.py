@@ -8,6 +8,7 @@ from safelight.cli.main import app
 from safelight.cli.reference import commands_page, errors_page, settings_page
 from safelight.metrics.reference import as_markdown as metrics_page
 from safelight.rules.reference import as_markdown as alerts_page
+from safelight.rules.reference import runbooks as runbooks_page
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -38,6 +39,7 @@ def pages() -> dict[str, str]:
     return {
         "metrics.md": metrics_page(NAMESPACE),
         "alerts.md": alerts_page(NAMESPACE),
+        "runbooks.md": runbooks_page(NAMESPACE),
         "settings.md": settings_page(),
         "errors.md": errors_page(),
         "cli.md": commands_page(app),

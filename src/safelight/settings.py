@@ -20,7 +20,7 @@ from pydantic_settings import (
 from safelight.errors import BadSetting
 
 _PREFIX = "SAFELIGHT_"
-_NAMESPACE = r"^[a-z][a-z0-9]*(_[a-z0-9]+)*$"
+NAMESPACE = r"^[a-z][a-z0-9]*(_[a-z0-9]+)*$"
 
 
 class Settings(BaseSettings):
@@ -32,7 +32,7 @@ class Settings(BaseSettings):
 
     model: str = Field("demo-edit", description="Hub id, local folder, or bundled demo to serve.")
     namespace: str = Field(
-        "instructpix2pix", pattern=_NAMESPACE, max_length=40,
+        "instructpix2pix", pattern=NAMESPACE, max_length=40,
         description="Prefix of the service's metrics.",
     )  # fmt: skip
     devices: str = Field(

@@ -1,15 +1,17 @@
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from safelight.metrics.catalog import CATALOG, FOREIGN, HTTP_SECONDS, REQUEST_SECONDS
 from safelight.reasons import REASONS
 from safelight.rules.alerts import alert_groups, alerts
-from safelight.rules.files import RUNBOOKS, rule_file, runbook_url
-from safelight.rules.reference import as_markdown
+from safelight.rules.files import RUNBOOKS, groups, rule_file, runbook_url
+from safelight.rules.reference import as_markdown, runbooks
 from safelight.rules.spec import Alert
-from safelight.rules.thresholds import Thresholds, percent
+from safelight.rules.thresholds import OF_MACHINES, Thresholds, percent
 from tests.rules.cases import CASES
 from tests.rules.promtool import NAMESPACE, firing, judge, run, series
 
@@ -26,7 +28,7 @@ def test_the_error_rate_alert_says_the_value_and_the_job(tmp_path: Path) -> None
     text = {
         "summary": "safelight: more than 2 % of answers are errors of ours",
         "description": "2.2% of the answers of safelight have a 5xx status.",
-        "runbook_url": "docs/alerts.md#highapierrorrate",
+        "runbook_url": "docs/runbooks.md#highapierrorrate",
     }
     expected = {"exp_labels": {"severity": "warning", "job": "safelight"}, "exp_annotations": text}
     check = {"eval_time": "20m", "alertname": alert.name, "exp_alerts": [expected]}
@@ -86,8 +88,66 @@ def test_a_runbook_has_its_anchor_in_the_page_of_alerts(alert: Alert) -> None:
     assert anchor == alert.name.lower()
 
 
-def test_the_page_of_alerts_is_the_one_the_source_makes() -> None:
-    assert (ROOT / RUNBOOKS).read_text() == as_markdown(NAMESPACE)
+def test_the_pages_are_the_ones_the_source_makes() -> None:
+    assert (ROOT / "docs/alerts.md").read_text() == as_markdown(NAMESPACE)
+    assert (ROOT / RUNBOOKS).read_text() == runbooks(NAMESPACE)
+
+
+def test_a_service_has_limits_of_its_own_and_the_machine_has_one() -> None:
+    shared = Thresholds(gpu_celsius=80, request_p95_seconds=5)
+    limits = {"one": shared, "two": shared.with_own(Thresholds(request_p95_seconds=1.5))}
+    text = rule_file("one", "two", thresholds=limits)
+    assert text.count("alert: GpuTemperatureHigh") == 1
+    assert "gpu_temperature_celsius > 80" in text
+    slow = [line for line in text.splitlines() if "histogram_quantile(0.95, " in line]
+    assert any("one_request" in line and line.endswith("> 5") for line in slow)
+    assert any("two_request" in line and line.endswith("> 1.5") for line in slow)
+
+
+def test_one_alert_can_be_changed_or_left_out() -> None:
+    change = {"RequestP95High": {"for_seconds": 60, "severity": "critical"}}
+    off = {"GuidanceOverridden": {"enabled": False}}
+    limits = Thresholds.model_validate({"alerts": {**change, **off}})
+    changed = {alert.name: alert for alert in alerts(NAMESPACE, limits)}
+    slow = changed["RequestP95High"]
+    assert (slow.for_seconds, slow.severity) == (60, "critical")
+    assert set(CASES) - set(changed) == {"GuidanceOverridden"}
+
+
+@pytest.mark.parametrize("name", [name for name in Thresholds.model_fields if name != "alerts"])
+def test_every_limit_moves_some_rule_and_is_a_services_or_the_machines(name: str) -> None:
+    moved = _moved(name)
+    assert moved, "a limit that nothing reads"
+    assert (name in OF_MACHINES) == (not any("one_" in expr or "one:" in expr for expr in moved))
+
+
+def _moved(name: str) -> set[str]:
+    """Return the expressions that a limit of one service changes."""
+    before: int | float = getattr(Thresholds(), name)
+    after = before * 0.9 if isinstance(before, float) else before + 1
+    own = Thresholds.model_validate({name: after})
+    return {rule.expr for group in groups("one", own) for rule in group.rules} - {
+        rule.expr for group in groups("one") for rule in group.rules
+    }
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"availability_ratio": 1.0},
+        {"request_p95_seconds": 0},
+        {"gpu_celsius": 1000},
+        {"success_ratio": 1.2},
+        {"forecast_seconds": 1},
+        {"request_p95_second": 3},
+        {"request_p95_seconds": float("nan")},
+        {"alerts": {"RequestP95High": {"for_seconds": -1}}},
+    ],
+    ids=str,
+)
+def test_a_limit_out_of_bounds_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        Thresholds.model_validate(wrong)
 
 
 @pytest.mark.parametrize("alert", ALERTS, ids=named)

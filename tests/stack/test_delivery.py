@@ -93,7 +93,7 @@ def test_alerts_of_one_story_come_together_and_their_end_is_told(
     [
         ("TargetDown", "HighP95Latency", "instance"),
         ("VramNearlyFull", "GpuMemoryHigh", "gpu"),
-        ("ErrorBudgetBurnFast", "ErrorBudgetLeaking", "slo"),
+        ("ErrorBudgetBurnFast", "ErrorBudgetLeaking", "objective"),
     ],
 )
 def test_what_tells_the_same_story_less_urgently_is_silent(

@@ -133,3 +133,46 @@ def test_a_receiver_named_twice_in_a_route_is_told_once() -> None:
         }
     )
     assert made.routes.of("critical") == ("hook",)
+
+
+THRESHOLDS = """
+runbooks_url = "https://wiki.example.org/runbooks"
+
+[thresholds]
+request_p95_seconds = 5.0
+
+[services.zimage.thresholds]
+request_p95_seconds = 1.5
+
+[services.zimage.thresholds.alerts.RequestP95High]
+for_seconds = 60
+"""
+
+
+def test_a_service_has_the_limits_of_all_but_for_its_own(tmp_path: Path) -> None:
+    (tmp_path / "monitoring.toml").write_text(THRESHOLDS)
+    limits = read(tmp_path / "monitoring.toml").limits("zimage", "recognition")
+    assert limits["recognition"].request_p95_seconds == 5
+    assert limits["zimage"].request_p95_seconds == 1.5
+    assert limits["zimage"].alerts["RequestP95High"].for_seconds == 60
+    assert not limits["recognition"].alerts
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("[thresholds]\navailability_ratio = 1.0", "availability_ratio: Input should be less than 1"),
+        ("[thresholds]\nnobody = 1", "thresholds.nobody: is not known here"),
+        ('[services."a b".thresholds]', "is no namespace"),
+        ("[services.zimage.thresholds]\ngpu_celsius = 70", "gpu_celsius is the machine's"),
+        ("[services.z.thresholds.alerts.HostCpuBusy]\nenabled=false", "HostCpuBusy is the machine's"),
+        ("[thresholds.alerts.Nobody]\nenabled = false", "there is no alert 'Nobody'"),
+        ("[thresholds.alerts.TargetDown]\nfor_seconds = -5", "TargetDown.for_seconds"),
+    ],
+)  # fmt: skip
+def test_a_wrong_limit_is_one_line(tmp_path: Path, text: str, told: str) -> None:
+    (tmp_path / "monitoring.toml").write_text(text)
+    with pytest.raises(BadSetting) as wrong:
+        read(tmp_path / "monitoring.toml")
+    assert told in str(wrong.value)
+    assert "\n" not in str(wrong.value)

@@ -1,5 +1,7 @@
 """Every alert of a service, in groups. Adding one is adding a row to one of the tables."""
 
+from collections.abc import Callable
+
 from safelight.metrics.promql import Queries
 from safelight.rules.cards import CARD_ALERTS
 from safelight.rules.engine import ENGINE_ALERTS
@@ -10,11 +12,12 @@ from safelight.rules.outputs import OUTPUT_ALERTS
 from safelight.rules.process import PROCESS_ALERTS
 from safelight.rules.service import SERVICE_ALERTS
 from safelight.rules.spec import Alert, Group
-from safelight.rules.thresholds import Thresholds
+from safelight.rules.thresholds import Change, Thresholds
 from safelight.rules.watcher import WATCHER_ALERTS
 from safelight.rules.workers import WORKER_ALERTS
 
-_TABLES = {
+_Table = tuple[Callable[[Queries, Thresholds], Alert], ...]
+_TABLES: dict[str, _Table] = {
     "objectives": OBJECTIVE_ALERTS,
     "service": SERVICE_ALERTS,
     "outputs": OUTPUT_ALERTS,
@@ -30,11 +33,17 @@ _TABLES = {
 
 def alert_groups(namespace: str, limits: Thresholds | None = None) -> tuple[Group, ...]:
     """Return the alerts for a service of that namespace."""
-    queries, limits = Queries(namespace), limits or Thresholds()
+    limits = limits or Thresholds()
     return tuple(
-        Group(f"{namespace}-{name}", tuple(alert(queries, limits) for alert in table))
+        Group(f"{namespace}-{name}", _changed(table, Queries(namespace), limits))
         for name, table in _TABLES.items()
     )
+
+
+def _changed(table: _Table, queries: Queries, limits: Thresholds) -> tuple[Alert, ...]:
+    made = (alert(queries, limits) for alert in table)
+    wanted = ((alert, limits.alerts.get(alert.name, Change())) for alert in made)
+    return tuple(change.apply(alert) for alert, change in wanted if change.enabled)
 
 
 def alerts(namespace: str, limits: Thresholds | None = None) -> tuple[Alert, ...]:

@@ -100,7 +100,7 @@ def _filesystem_ahead(queries: Queries, limits: Thresholds) -> Alert:
 
 def _memory_ahead(queries: Queries, limits: Thresholds) -> Alert:
     patient = replace(queries, window="2h")
-    ahead = patient.forecast(HOST_MEMORY_USED, limits.forecast_seconds)
+    ahead = patient.forecast(HOST_MEMORY_USED, limits.host_forecast_seconds)
     whole = queries.select(HOST_MEMORY_TOTAL)
     return Alert(
         "HostMemoryExhaustionAhead",

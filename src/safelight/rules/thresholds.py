@@ -1,16 +1,34 @@
 """Where each alert draws its line, once: rules, boards and texts read it here."""
 
-from typing import Annotated
+from dataclasses import replace
+from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from safelight.rules.spec import Alert, Severity
 
 # Open bounds: an objective of 100 % leaves no budget, and a share of 0 alerts for ever.
 Share = Annotated[float, Field(gt=0, lt=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
+class Change(BaseModel):
+    """What an operator wants otherwise of one alert, beside its limit."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    enabled: bool = True
+    for_seconds: int | None = Field(None, ge=0, le=604_800)
+    severity: Severity | None = None
+
+    def apply(self, alert: Alert) -> Alert:
+        """Return the alert as it is wanted."""
+        wait = alert.for_seconds if self.for_seconds is None else self.for_seconds
+        return replace(alert, for_seconds=wait, severity=self.severity or alert.severity)
+
+
 class Thresholds(BaseModel):
-    """Limits of the alerts, in base units; how long each must be passed is said in its rule."""
+    """Limits of the alerts, in base units; `alerts` changes how long, how urgently, or whether."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -48,9 +66,12 @@ class Thresholds(BaseModel):
     gpu_celsius: float = Field(85.0, gt=0, lt=150, description="Temperature of a card.")
     vram_growth_bytes_per_hour: Positive = Field(200e6, description="Growth that is a leak.")
     forecast_seconds: int = Field(
-        3600, ge=300, le=86_400, description="How far ahead memory is forecast."
+        3600, ge=300, le=86_400, description="How far ahead a card's memory is forecast."
     )
 
+    host_forecast_seconds: int = Field(
+        3600, ge=300, le=86_400, description="How far ahead the machine's memory is forecast."
+    )
     host_ratio: Share = Field(0.85, description="Machine's processor, memory, disk, file system.")
     descriptors_ratio: Share = Field(0.8, description="File descriptors in use.")
     service_restarts: float = Field(2, ge=0, description="Starts of the service in 30 minutes.")
@@ -62,6 +83,22 @@ class Thresholds(BaseModel):
     exposition_seconds: Positive = Field(1.0, description="Time to write an answer to a scrape.")
     exposition_lines: int = Field(5000, ge=100, description="Lines of an answer to a scrape.")
     probe_silent_seconds: Positive = Field(120.0, description="Age of a probe's last reading.")
+
+    alerts: dict[str, Change] = Field({}, description="Changes of single alerts, by their names.")
+
+    def with_own(self, own: Self) -> Self:
+        """Return these limits, but for those that one service has of its own."""
+        said = {name: getattr(own, name) for name in own.model_fields_set}
+        return self.model_copy(update={**said, "alerts": {**self.alerts, **own.alerts}})
+
+
+# One machine has one card and one disk, whoever else is on it: no service has these of its own.
+OF_MACHINES = frozenset({
+    "gpu_memory_full_ratio", "gpu_memory_high_ratio", "gpu_busy_ratio", "gpu_celsius",
+    "host_ratio", "host_forecast_seconds", "descriptors_ratio", "service_restarts",
+    "process_growth_bytes_per_hour", "disk_forecast_seconds", "exposition_seconds",
+    "exposition_lines", "probe_silent_seconds",
+})  # fmt: skip
 
 
 def percent(ratio: float) -> str:

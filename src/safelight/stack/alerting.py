@@ -62,7 +62,7 @@ def alertmanager_yml(monitoring: Monitoring | None = None, *, relay_url: str = R
 def inhibitions() -> list[dict[str, Any]]:
     """Return which alerts silence which: those that tell the same story less urgently."""
     burning = [
-        _inhibit(louder, f'alertname=~"{"|".join(_LADDER[place:])}"', ["job", "slo"])
+        _inhibit(louder, f'alertname=~"{"|".join(_LADDER[place:])}"', ["job", "objective"])
         for place, louder in enumerate(_LADDER[:-1], 1)
     ]
     return [

@@ -7,7 +7,7 @@ from pathlib import Path
 from time import monotonic
 
 from safelight.errors import BadSetting, ServiceFailed
-from safelight.rules.files import rule_file
+from safelight.rules.files import RUNBOOKS, rule_file
 from safelight.settings import Settings
 from safelight.stack.alerting import alertmanager_yml
 from safelight.stack.config import prometheus_yml
@@ -78,7 +78,11 @@ def plan(settings: Settings, models: Sequence[str] = ()) -> Plan:
     files = {
         state / "config" / "prometheus.yml": configuration,
         state / "config" / "alertmanager.yml": alerting,
-        rules: rule_file(*namespaces(served)),
+        rules: rule_file(
+            *namespaces(served),
+            thresholds=told.limits(*namespaces(served)),
+            runbooks=told.runbooks_url or RUNBOOKS,
+        ),
     }
     return Plan(tuple(programs), files, state, served)
 

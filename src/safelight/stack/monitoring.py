@@ -13,7 +13,10 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from safelight.errors import BadSetting
+from safelight.rules.alerts import alerts
 from safelight.rules.spec import Severity
+from safelight.rules.thresholds import OF_MACHINES, Thresholds
+from safelight.settings import NAMESPACE
 from safelight.stack.receivers import (
     Address,
     Name,
@@ -57,6 +60,23 @@ def _zone(text: str) -> str:
     return text
 
 
+def _namespace(text: str) -> str:
+    if not re.fullmatch(NAMESPACE, text) or len(text) > 40:
+        raise ValueError(f"{text[:60]!r} is no namespace; use up to 40 of a-z, 0-9 and _")
+    return text
+
+
+def _alerts() -> set[str]:
+    return {alert.name for alert in alerts("any")}
+
+
+def _shared_alerts() -> set[str]:
+    """Return the alerts that are the same for every service: those of machines and watchers."""
+    one, other = (set(alerts(name)) for name in ("one", "other"))
+    return {alert.name for alert in one & other}
+
+
+Namespace = Annotated[str, AfterValidator(_namespace)]
 Span = Annotated[str, AfterValidator(_span)]
 Zone = Annotated[str, AfterValidator(_zone)]
 
@@ -100,6 +120,20 @@ class Timing(Part):
     critical_repeat_seconds: float = Field(3600, gt=0, le=30 * 86_400)
 
 
+class Own(Part):
+    """What one service has of its own."""
+
+    thresholds: Thresholds = Thresholds()
+
+    @model_validator(mode="after")
+    def _no_machines(self) -> Self:
+        said = self.thresholds.model_fields_set & OF_MACHINES
+        changed = set(self.thresholds.alerts) & _shared_alerts()
+        for name in sorted(said | changed):
+            raise ValueError(f"{name} is the machine's: set it under [thresholds], for all")
+        return self
+
+
 class Monitoring(Part):
     """The whole file. Without one alerts are kept and shown, and sent nowhere."""
 
@@ -108,6 +142,9 @@ class Monitoring(Part):
     mute: tuple[Mute, ...] = ()
     timing: Timing = Timing()
     relay_url: Address | None = None
+    runbooks_url: Address | None = None
+    thresholds: Thresholds = Thresholds()
+    services: dict[Namespace, Own] = Field({})
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -120,6 +157,18 @@ class Monitoring(Part):
         for name in [name for name in names if names.count(name) > 1]:
             raise ValueError(f"mute: the name {name!r} is given twice")
         return self
+
+    @model_validator(mode="after")
+    def _known_alerts(self) -> Self:
+        for limits in (self.thresholds, *(own.thresholds for own in self.services.values())):
+            for name in limits.alerts.keys() - _alerts():
+                raise ValueError(f"thresholds.alerts: there is no alert {name[:60]!r}")
+        return self
+
+    def limits(self, *namespaces: str) -> dict[str, Thresholds]:
+        """Return the limits of each service: those of all, but for its own."""
+        owns = {name: self.services.get(name, Own()) for name in namespaces}
+        return {name: self.thresholds.with_own(own.thresholds) for name, own in owns.items()}
 
     @property
     def relayed(self) -> dict[str, Relayed]:

@@ -44,7 +44,7 @@ def _per_second(metric: Metric) -> str:
 
 
 def _memory(limits: Thresholds) -> tuple[Panel, ...]:
-    ahead = replace(NOW, window="2h").forecast(HOST_MEMORY_USED, limits.forecast_seconds)
+    ahead = replace(NOW, window="2h").forecast(HOST_MEMORY_USED, limits.host_forecast_seconds)
     return (
         lines(
             "Processor",
@@ -62,8 +62,8 @@ def _memory(limits: Thresholds) -> tuple[Panel, ...]:
         ),
         lines(
             "Memory ahead",
-            f"In {limits.forecast_seconds // 60} minutes by the last two hours, beside what there "
-            "is.",
+            f"In {limits.host_forecast_seconds // 60} minutes by the last two hours, beside what "
+            "there is.",
             _BYTES,
             Query(ahead, f"{_ON} ahead"),
             Query(NOW.select(HOST_MEMORY_TOTAL), f"{_ON} has"),
