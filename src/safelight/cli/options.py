@@ -13,11 +13,14 @@ _FILE_COLUMNS = 140
 _LAST_PORT = 65535
 
 
-def knob(field: str) -> Any:
-    """Return the option for a setting; not given, it leaves the environment's or the default."""
+def knob(field: str, flag: str | None = None) -> Any:
+    """Return the option for a setting; not given, it leaves the environment's or the default.
+
+    The flag is the setting's name, unless another is clear where the option stands.
+    """
     info = Settings.model_fields[field]
     return typer.Option(
-        f"--{field.replace('_', '-')}",
+        flag or f"--{field.replace('_', '-')}",
         help=f"{info.description} {_default(field)}",
         show_default=False,
     )

@@ -9,6 +9,7 @@ from safelight.errors import BadSetting, ServiceFailed
 from safelight.rules.files import rule_file
 from safelight.settings import Settings
 from safelight.stack.config import alertmanager_yml, prometheus_yml
+from safelight.stack.grafana import planned
 from safelight.stack.programs import (
     Program,
     Running,
@@ -56,6 +57,8 @@ def plan(settings: Settings, models: Sequence[str] = ()) -> Plan:
         _alertmanager(settings, state),
         *([_node_exporter(settings, node_exporter)] if node_exporter else []),
     ]
+    drawn = planned(settings, state, f"http://{settings.host}:{settings.prometheus_port}")
+    programs += [drawn.program] if drawn else []
     _refuse_shared_ports(programs)
     address = {program.name: f"{program.host}:{program.port}" for program in programs}
     rules = state / "config" / "rules.yml"
@@ -70,6 +73,7 @@ def plan(settings: Settings, models: Sequence[str] = ()) -> Plan:
         state / "config" / "prometheus.yml": configuration,
         state / "config" / "alertmanager.yml": alertmanager_yml(),
         rules: rule_file(*namespaces(served)),
+        **(drawn.files if drawn else {}),
     }
     return Plan(tuple(programs), files, state, served)
 
@@ -187,6 +191,7 @@ def _prometheus(settings: Settings, state: Path) -> Program:
         find_program(PROMETHEUS_NAMES, "prometheus"),
         f"--config.file={state / 'config' / 'prometheus.yml'}",
         f"--storage.tsdb.path={state / 'prometheus'}",
+        f"--storage.tsdb.retention.time={settings.retention}",
         f"--web.listen-address={settings.host}:{settings.prometheus_port}",
         "--enable-feature=exemplar-storage",
         "--log.level=warn",
