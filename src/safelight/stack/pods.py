@@ -70,6 +70,7 @@ def _environment(settings: Settings) -> list[dict[str, Any]]:
     told = {
         environment_name("model"): settings.model,
         environment_name("namespace"): settings.namespace,
+        environment_name("port"): str(settings.port),
         environment_name("grace_seconds"): f"{settings.grace_seconds:g}",
     }
     keys = {"name": _KEYS_SECRET, "key": "api_keys", "optional": True}
