@@ -37,6 +37,15 @@ def test_check_names_what_differs_and_writes_nothing(call: Call, tmp_path: Path)
     assert (tmp_path / "compose.yaml").read_text() == "mine\n"
 
 
+def test_check_names_a_board_that_is_no_longer_made(call: Call, tmp_path: Path) -> None:
+    call("export", "grafana", str(tmp_path))
+    old = tmp_path / "grafana/dashboards/safelight-old.json"
+    old.write_text('{"uid": "safelight-old", "tags": ["safelight"]}')
+    checked = call("export", "grafana", str(tmp_path), "--check")
+    assert checked.code == 1
+    assert checked.line == "No longer made, so delete: grafana/dashboards/safelight-old.json."
+
+
 @pytest.mark.parametrize("part", EVERY)
 def test_check_of_an_empty_folder_leaves_it_empty(part: str, call: Call, tmp_path: Path) -> None:
     assert call("export", part, str(tmp_path), "--check").code == 1

@@ -80,9 +80,10 @@ def test_compose_files_keep_to_the_compose_specification(name: str, folder: Path
     run(sys.executable, "-m", "check_jsonschema", *schema, str(folder / name))
 
 
-def test_the_board_is_under_its_uid() -> None:
-    name = "grafana/dashboards/safelight-instructpix2pix-core.json"
-    assert json.loads(FILES[name])["uid"] == Path(name).stem
+def test_every_board_is_under_its_uid() -> None:
+    names = [name for name in FILES if name.startswith("grafana/dashboards/")]
+    assert names
+    assert all(json.loads(FILES[name])["uid"] == Path(name).stem for name in names)
 
 
 def test_grafana_finds_the_boards_where_its_provider_looks() -> None:

@@ -11,7 +11,7 @@ from safelight.errors import BadSetting
 from safelight.settings import load
 from safelight.stack.discovery import Discovery
 from safelight.stack.export import Choices, deployment
-from safelight.stack.folder import drift, write
+from safelight.stack.folder import drift, leftovers, write
 
 _LONGEST_URL = 2000
 
@@ -154,9 +154,12 @@ def _act(folder: Path, files: dict[str, str], *, check: bool, force: bool) -> No
         changed = write(folder, files, force=force)
         typer.echo(f"{len(files)} files are in {folder}; {len(changed)} changed.")
         return
-    differing = drift(folder, files)
+    differing, left = drift(folder, files), leftovers(folder, files)
     if differing:
         typer.echo(f"Not as the source makes it: {', '.join(differing)}.", err=True)
         typer.echo("Run the same command without --check.", err=True)
+    if left:
+        typer.echo(f"No longer made, so delete: {', '.join(left)}.", err=True)
+    if differing or left:
         raise typer.Exit(1)
     typer.echo(f"All {len(files)} files in {folder} are as the source makes them.")

@@ -35,8 +35,10 @@ def write(folder: Path, files: Files, *, force: bool = False) -> list[str]:
         _make(folder, made)
         with TemporaryDirectory(prefix=".safelight-", dir=folder) as aside:
             _move_in(folder, {name: files[name] for name in changed}, Path(aside), made)
-    except OSError as wrong:
+    except BaseException as wrong:
         _remove(made)
+        if not isinstance(wrong, OSError):
+            raise
         reason = wrong.strerror or type(wrong).__name__
         raise BadSetting(f"{folder} cannot be written: {reason}. Choose another folder.") from None
     return changed
@@ -45,6 +47,16 @@ def write(folder: Path, files: Files, *, force: bool = False) -> list[str]:
 def drift(folder: Path, files: Files) -> list[str]:
     """Return the names of the files that are missing under the folder or say something else."""
     return [name for name, text in files.items() if _read(folder / name) != text]
+
+
+def leftovers(folder: Path, files: Files) -> list[str]:
+    """Return the names of files of ours, beside the others, that are not made any more."""
+    places = {(folder / name).parent for name in files}
+    found = (path for place in places if place.is_dir() for path in place.iterdir())
+    names = {path.relative_to(folder).as_posix(): path for path in found if path.is_file()}
+    return sorted(
+        name for name, path in names.items() if name not in files and _is_ours(path, _read(path))
+    )
 
 
 def _move_in(folder: Path, files: Files, aside: Path, made: list[Path]) -> None:
@@ -61,7 +73,7 @@ def _move_in(folder: Path, files: Files, aside: Path, made: list[Path]) -> None:
             _move(folder / name, old / name)
             moved.append(name)
             (new / name).replace(folder / name)
-    except OSError:
+    except BaseException:  # Ctrl-C too
         for name in moved:
             (folder / name).unlink(missing_ok=True)
             _move(old / name, folder / name)
@@ -99,9 +111,12 @@ def _is_foreign(path: Path, text: str) -> bool:
     if not os.path.lexists(path):
         return False
     found = _read(path)
-    if found is None:
-        return True
-    return found != text and _MARK not in found.partition("\n")[0] and not _is_board(path, found)
+    return found != text and not _is_ours(path, found)
+
+
+def _is_ours(path: Path, text: str | None) -> bool:
+    """Tell whether Safelight made a file: by its first line, or as a board."""
+    return text is not None and (_MARK in text.partition("\n")[0] or _is_board(path, text))
 
 
 def _is_board(path: Path, text: str) -> bool:
