@@ -121,6 +121,13 @@ def test_help_shows_an_example_and_every_option(part: str, words: str, call: Cal
     assert words in call("export", part, "--help").out
 
 
-def test_without_a_part_the_parts_are_told(call: Call) -> None:
-    told = call("export")
-    assert all(part in told.out + told.err for part in EVERY)
+@pytest.mark.parametrize(
+    ("words", "said"), [((), "Missing command"), (("monitoring",), "No such command 'monitoring'")]
+)
+def test_without_a_part_one_line_says_where_they_are(
+    words: tuple[str, ...], said: str, call: Call
+) -> None:
+    answer = call("export", *words)
+    assert (answer.code, answer.out) == (2, "")
+    assert answer.line == f"safelight: {said}. See: safelight export --help"
+    assert all(part in call("export", "--help").out for part in EVERY)

@@ -17,7 +17,6 @@ _LONGEST_URL = 2000
 
 export = typer.Typer(
     help="Write the monitoring as files: for Prometheus, Grafana, containers, Kubernetes.",
-    no_args_is_help=True,
 )
 
 Folder = Annotated[Path, typer.Argument(help="Folder to write to.")]

@@ -15,9 +15,7 @@ from safelight.stack.folder import write
 from safelight.stack.grafana import board_files
 from safelight.stack.remote import TIMEOUT_SECONDS, Board, Grafana, read_boards, read_token
 
-grafana = typer.Typer(
-    help="Boards into a running Grafana, and out of it, by its HTTP API.", no_args_is_help=True
-)
+grafana = typer.Typer(help="Boards into a running Grafana, and out of it, by its HTTP API.")
 
 Url = Annotated[str, typer.Option(help="Address of Grafana, with its path if it has one.")]
 Token = Annotated[Path | None, knob("grafana_token_file", "--token-file")]

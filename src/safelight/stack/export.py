@@ -46,7 +46,7 @@ class Choices:
     """What an operator chooses of the export."""
 
     namespace: str
-    retention: str = "15d"
+    retention: str = Settings.model_fields["retention"].default
     discovery: Discovery = Discovery.STATIC
     remote_write: tuple[str, ...] = ()
 
