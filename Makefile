@@ -36,7 +36,7 @@ fmt: setup  ## format and mend what can be mended
 
 docs: setup  ## write the generated pages and deploy/ anew
 	$(PYTHON) scripts/docs.py
-	$(PYTHON) -m safelight export deploy --namespace instructpix2pix
+	$(PYTHON) -m safelight export all deploy --namespace instructpix2pix
 
 faults: setup  ## hurt real services in every way they must survive, and write the table
 	$(PYTHON) -m pytest -q tests/faults --reliability docs/reliability.md

@@ -14,7 +14,7 @@ from safelight.settings import (
 )
 
 # Any text is a model or host until it is tried, and any path a path.
-FREE = {"model", "host", "taxonomy", "state_folder", "tags", "monitoring"}
+FREE = {"model", "host", "taxonomy", "state_folder", "tags", "grafana_token_file", "monitoring"}
 WRONG: dict[str, tuple[str, ...]] = {
     "namespace": ("", "Pix", "9lives", "a-b", "a__b", "a_", "x" * 41, "编辑"),
     "devices": ("", "gpu", "cuda:", "cuda:x", "CPU", "cpu,", "auto,cpu", "cpu;cpu"),
@@ -40,6 +40,9 @@ WRONG: dict[str, tuple[str, ...]] = {
     "alertmanager_port": ("0", "65536"),
     "node_exporter_port": ("0", "65536"),
     "alert_relay_port": ("0", "65536"),
+    "grafana_port": ("0", "65536"),
+    "gpu_exporter_port": ("0", "65536"),
+    "retention": ("", "0d", "15", "15 d", "-1d", "15days", "1.5d", "for ever"),
     "queue_limit": ("0", "100001", "many"),
     "request_timeout_seconds": ("0", "-1", "3601", "nan", "inf"),
     "body_limit_bytes": ("0", "1023", "9999999999"),

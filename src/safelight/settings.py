@@ -72,6 +72,17 @@ class Settings(BaseSettings):
     monitoring: Path | None = Field(
         None, description="TOML file that says who is told of alerts; none tells nobody."
     )
+    grafana_port: int = Field(3000, ge=1, le=65535, description="Port of Grafana.")
+    gpu_exporter_port: int = Field(
+        9400, ge=1, le=65535, description="Port of `safelight gpu-exporter`."
+    )
+    retention: str = Field(
+        "15d", pattern=r"^[1-9]\d{0,4}[hdwy]$",
+        description="How long Prometheus keeps measurements, such as 12h, 15d or 1y.",
+    )  # fmt: skip
+    grafana_token_file: Path | None = Field(
+        None, description="File with a service account's token, for `safelight grafana`."
+    )
 
     allow_anonymous: bool = Field(
         default=False,

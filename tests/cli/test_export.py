@@ -1,66 +1,148 @@
+import os
 from pathlib import Path
 
 import pytest
-import typer
-from typer.testing import CliRunner, Result
+import yaml
 
-from safelight.cli.export import export
-from safelight.errors import BadSetting
+from safelight.stack.export import PARTS
+from tests.cli.conftest import Call
 
-app = typer.Typer()
-app.command()(export)
-
-
-def call(*arguments: str) -> Result:
-    return CliRunner(env={"NO_COLOR": "1", "COLUMNS": "120"}).invoke(app, arguments)
+EVERY = ("all", *PARTS)
+BY_NAMESPACE = ("all", "prometheus", "compose", "kubernetes")
 
 
-def test_export_writes_and_check_agrees(tmp_path: Path) -> None:
-    written = call(str(tmp_path / "out"), "--namespace", "zimage")
-    assert written.exit_code == 0
-    assert (tmp_path / "out/prometheus/rules/safelight.yml").is_file()
-    assert call(str(tmp_path / "out"), "--namespace", "zimage", "--check").exit_code == 0
+@pytest.mark.parametrize("part", EVERY)
+def test_export_writes_and_check_agrees(part: str, call: Call, tmp_path: Path) -> None:
+    folder = str(tmp_path / "out")
+    written = call("export", part, folder)
+    assert (written.code, written.err) == (0, "")
+    assert list((tmp_path / "out").iterdir())
+    assert call("export", part, folder, "--check").code == 0
+    assert "; 0 changed." in call("export", part, folder).out
 
 
-def test_check_names_what_differs_and_writes_nothing(tmp_path: Path) -> None:
-    call(str(tmp_path))
+@pytest.mark.parametrize("part", BY_NAMESPACE)
+def test_a_namespace_reaches_the_files(part: str, call: Call, tmp_path: Path) -> None:
+    call("export", part, str(tmp_path), "--namespace", "zimage")
+    assert any("zimage_" in file.read_text() for file in tmp_path.rglob("*.y*ml"))
+    assert call("export", part, str(tmp_path), "--namespace", "other", "--check").code == 1
+
+
+def test_check_names_what_differs_and_writes_nothing(call: Call, tmp_path: Path) -> None:
+    call("export", "all", str(tmp_path))
     (tmp_path / "compose.yaml").write_text("mine\n")
-    checked = call(str(tmp_path), "--check")
-    assert checked.exit_code == 1
-    assert "compose.yaml" in checked.stderr
+    checked = call("export", "all", str(tmp_path), "--check")
+    assert checked.code == 1
+    assert "compose.yaml" in checked.err
     assert (tmp_path / "compose.yaml").read_text() == "mine\n"
 
 
-def test_check_of_an_empty_folder_leaves_it_empty(tmp_path: Path) -> None:
-    assert call(str(tmp_path), "--check").exit_code == 1
+def test_check_names_a_board_that_is_no_longer_made(call: Call, tmp_path: Path) -> None:
+    call("export", "grafana", str(tmp_path))
+    old = tmp_path / "grafana/dashboards/safelight-old.json"
+    old.write_text('{"uid": "safelight-old", "tags": ["safelight"]}')
+    checked = call("export", "grafana", str(tmp_path), "--check")
+    assert checked.code == 1
+    assert checked.line == "No longer made, so delete: grafana/dashboards/safelight-old.json."
+
+
+@pytest.mark.parametrize("part", EVERY)
+def test_check_of_an_empty_folder_leaves_it_empty(part: str, call: Call, tmp_path: Path) -> None:
+    assert call("export", part, str(tmp_path), "--check").code == 1
     assert not list(tmp_path.iterdir())
 
 
-def test_a_folder_that_is_a_file_is_one_clear_line(tmp_path: Path) -> None:
-    file = tmp_path / "file"
-    file.write_text("")
-    refused = call(str(file))
-    assert refused.exit_code == 2
-    assert "cannot be written" in refused.stderr
-    assert len(refused.stderr.splitlines()) == 1
+def test_a_folder_that_is_a_file_is_one_clear_line(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    refused = call("export", "all", str(tmp_path / "file"))
+    assert refused.code == 2
+    assert "cannot be written: Not a directory." in refused.line
 
 
-def test_a_namespace_that_prometheus_would_refuse_is_refused_first(tmp_path: Path) -> None:
-    refused = call(str(tmp_path), "--namespace", "Not-A-Name")
-    assert isinstance(refused.exception, BadSetting)  # the root command makes it one line
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_may_not_be_written_is_one_clear_line(call: Call, tmp_path: Path) -> None:
+    tmp_path.chmod(0o555)
+    refused = call("export", "all", str(tmp_path / "out"))
+    tmp_path.chmod(0o755)
+    assert refused.code == 2
+    assert "cannot be written: Permission denied." in refused.line
+
+
+def test_somebody_elses_file_is_not_overwritten_but_by_force(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "prometheus").mkdir()
+    theirs = tmp_path / "prometheus/prometheus.yml"
+    theirs.write_text("scrape_configs: []\n")
+    refused = call("export", "prometheus", str(tmp_path))
+    assert refused.code == 2
+    assert "prometheus/prometheus.yml" in refused.line
+    assert theirs.read_text() == "scrape_configs: []\n"
+    assert not (tmp_path / "prometheus/rules").exists()
+    assert call("export", "prometheus", str(tmp_path), "--force").code == 0
+    assert "job_name: safelight" in theirs.read_text()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--namespace", "Not-A-Name"), "SAFELIGHT_NAMESPACE"),
+        (("--namespace", "a b; rm"), "SAFELIGHT_NAMESPACE"),
+        (("--namespace", "编辑"), "SAFELIGHT_NAMESPACE"),
+        (("--retention", "two weeks"), "SAFELIGHT_RETENTION"),
+        (("--discovery", "consul"), "consul"),
+        (("--remote-write", "mimir"), "is no address to write to"),
+        (("--remote-write", "ftp://mimir.example/push"), "is no address to write to"),
+        (("--remote-write", "http://[::1"), "is no address to write to"),
+        (("--remote-write", "https://mimir.example/" + "x" * 2000), "is no address to write to"),
+        (("--remote-write", "https://me:secret@mimir.example/push"), "basic_auth.password_file"),
+    ],
+)
+def test_what_cannot_be_is_one_line_and_nothing_is_written(
+    options: tuple[str, ...], said: str, call: Call, tmp_path: Path
+) -> None:
+    refused = call("export", "all", str(tmp_path), *options)
+    assert refused.code == 2
+    assert said in refused.line
+    assert "secret" not in refused.line
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_choices_are_in_the_configuration(call: Call, tmp_path: Path) -> None:
+    urls = ("https://a.example/push", "https://b.example/push")
+    options = [part for url in urls for part in ("--remote-write", url)]
+    call("export", "prometheus", str(tmp_path), "--discovery", "kubernetes", *options)
+    config = yaml.safe_load((tmp_path / "prometheus/prometheus.yml").read_text())
+    assert [copy["url"] for copy in config["remote_write"]] == list(urls)
+    assert "kubernetes_sd_configs" in config["scrape_configs"][0]
+
+
+@pytest.mark.parametrize("part", EVERY)
+@pytest.mark.parametrize("words", ["Example:", "--check", "--force", "folder"])
+def test_help_shows_an_example_and_every_option(part: str, words: str, call: Call) -> None:
+    assert words in call("export", part, "--help").out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"), [((), "Missing command"), (("monitoring",), "No such command 'monitoring'")]
+)
+def test_without_a_part_one_line_says_where_they_are(
+    words: tuple[str, ...], said: str, call: Call
+) -> None:
+    answer = call("export", *words)
+    assert (answer.code, answer.out) == (2, "")
+    assert answer.line == f"safelight: {said}. See: safelight export --help"
+    assert all(part in call("export", "--help").out for part in EVERY)
 
 
 def test_a_monitoring_file_says_who_is_told_and_its_secrets_may_be_elsewhere(
-    tmp_path: Path,
+    call: Call, tmp_path: Path
 ) -> None:
     text = '[receivers.group]\nkind = "wecom"\nurl_file = "/run/secrets/group"\n'
-    (tmp_path / "monitoring.toml").write_text(text + '[routes]\ncritical = ["group"]\n')
-    done = call(str(tmp_path / "out"), "--monitoring", str(tmp_path / "monitoring.toml"))
-    assert done.exit_code == 0, done.output
-    written = (tmp_path / "out/alertmanager/alertmanager.yml").read_text()
-    assert "url: http://127.0.0.1:9094/group" in written
-
-
-@pytest.mark.parametrize("words", ["Example:", "--check", "--namespace"])
-def test_help_shows_an_example_and_every_option(words: str) -> None:
-    assert words in call("--help").stdout
+    text += '[routes]\ncritical = ["group"]\n[thresholds]\nrequest_p95_seconds = 7.5\n'
+    (tmp_path / "monitoring.toml").write_text(text)
+    out, told = tmp_path / "out", ("--monitoring", str(tmp_path / "monitoring.toml"))
+    assert call("export", "all", str(out), *told).code == 0
+    assert "url: http://127.0.0.1:9094/group" in (out / "alertmanager/alertmanager.yml").read_text()
+    assert "> 7.5\n" in (out / "prometheus/rules/safelight.yml").read_text()
+    assert "> 7.5\n" in (out / "kubernetes/monitoring/prometheusrule.yaml").read_text()
+    live = (out / "grafana/dashboards/safelight-live.json").read_text()
+    assert "P95 over 7.5 s" in live

@@ -15,12 +15,13 @@ from tests.cli.running import started
 from tests.serving.engine import PAINTER
 from tests.stack.waiting import free_ports, stub_programs
 
-PORTS = ("--port", "--prometheus-port", "--alertmanager-port", "--node-exporter-port")
+PORTS = ("--port", "--prometheus-port", "--alertmanager-port", "--node-exporter-port",
+         "--grafana-port")  # fmt: skip
 
 
 def elsewhere(tmp_path: Path) -> tuple[str, ...]:
     """Return options for ports that are free and a state folder of the test's own."""
-    ports = (str(part) for pair in zip(PORTS, free_ports(4), strict=True) for part in pair)
+    ports = (str(part) for pair in zip(PORTS, free_ports(5), strict=True) for part in pair)
     return (*ports, "--state-folder", str(tmp_path / "state"))
 
 

@@ -9,6 +9,8 @@ import typer
 from safelight.cli.demo import demo
 from safelight.cli.doctor import doctor
 from safelight.cli.export import export
+from safelight.cli.exporter import gpu_exporter
+from safelight.cli.grafana import grafana
 from safelight.cli.key import key
 from safelight.cli.metrics import metrics
 from safelight.cli.relay import alert_relay
@@ -28,9 +30,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-for command in (up, serve, top, traffic, metrics, doctor, export, alert_relay, key):
+for command in (up, serve, top, traffic, metrics, doctor, gpu_exporter, alert_relay, key):
     app.command()(command)
-app.add_typer(demo, name="demo")
+for group, name in ((export, "export"), (grafana, "grafana"), (demo, "demo")):
+    app.add_typer(group, name=name)
 
 
 @app.callback(invoke_without_command=True)

@@ -16,7 +16,7 @@ _LAST_PORT = 65535
 def knob(field: str, flag: str | None = None) -> Any:
     """Return the option for a setting; not given, it leaves the environment's or the default.
 
-    `flag` is its name where the setting's own would say too much.
+    The flag is the setting's name, unless another is clear where the option stands.
     """
     info = Settings.model_fields[field]
     return typer.Option(

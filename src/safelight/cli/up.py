@@ -47,16 +47,19 @@ def up(
     prometheus_port: Annotated[int | None, knob("prometheus_port")] = None,
     alertmanager_port: Annotated[int | None, knob("alertmanager_port")] = None,
     node_exporter_port: Annotated[int | None, knob("node_exporter_port")] = None,
+    grafana_port: Annotated[int | None, knob("grafana_port")] = None,
     namespace: Annotated[str | None, knob("namespace")] = None,
     devices: Annotated[str | None, knob("devices")] = None,
     precision: Annotated[str | None, knob("precision")] = None,
     monitoring: Annotated[Path | None, knob("monitoring")] = None,
     alert_relay_port: Annotated[int | None, knob("alert_relay_port")] = None,
+    retention: Annotated[str | None, knob("retention")] = None,
     state_folder: Annotated[Path | None, knob("state_folder")] = None,
 ) -> None:
     """Start services, Prometheus, Alertmanager and node-exporter, and stop them on Ctrl-C.
 
-    Several models are several services, each with its namespace, on ports that follow each other.
+    Grafana is started too where its program is found, with the boards in it. Several models are
+    several services, each with its namespace, on ports that follow each other.
 
     Examples:
 
@@ -73,6 +76,7 @@ def up(
     settings = load(
         host=host, port=port, prometheus_port=prometheus_port,
         alertmanager_port=alertmanager_port, node_exporter_port=node_exporter_port,
+        grafana_port=grafana_port, retention=retention,
         namespace=namespace, devices=devices, precision=precision, state_folder=state_folder,
         monitoring=monitoring, alert_relay_port=alert_relay_port,
     )  # fmt: skip

@@ -12,6 +12,7 @@ _VERSIONS = {
     "alertmanager": "prom/alertmanager:v0.34.1",
     "node-exporter": "prom/node-exporter:v1.12.1",
     "grafana": "grafana/grafana:13.2.3",
+    "dcgm-exporter": "nvidia/dcgm-exporter:4.6.0-4.8.3-ubuntu22.04",
 }
 PYTHON = "python:3.11.14-slim-bookworm"
 _HEADER = (
@@ -25,13 +26,16 @@ _USAGE = """\
 """
 _SECRET = "slack_url"
 SLACK_URL_FILE = f"/run/secrets/{_SECRET}"
+PROMETHEUS_GPU = "prometheus-gpu.yml"
+_PROMETHEUS_YML = "/etc/prometheus/prometheus.yml"
+_NOBODY = "65534:65534"
 
 
-def compose_yaml(namespace: str) -> str:
+def compose_yaml(namespace: str, retention: str) -> str:
     """Return compose.yaml: the service, what watches it, and what draws it."""
     services = {
         "safelight": _service(namespace),
-        "prometheus": _prometheus(),
+        "prometheus": _prometheus(retention),
         "alertmanager": _alertmanager(),
         "node-exporter": _node_exporter(),
         "grafana": _grafana(),
@@ -50,11 +54,15 @@ def compose_yaml(namespace: str) -> str:
 
 
 def compose_gpu_yaml() -> str:
-    """Return the override that gives the service the machine's NVIDIA cards."""
-    cards = {"driver": "nvidia", "count": "all", "capabilities": ["gpu"]}
-    reserved = {"resources": {"reservations": {"devices": [cards]}}}
+    """Return the override that gives the service the NVIDIA cards, and has them watched."""
+    services = {
+        "safelight": {"deploy": _cards()},
+        # Mounted over the one of compose.yaml: without cards there would be a target that is down.
+        "prometheus": {"volumes": [f"./compose/{PROMETHEUS_GPU}:{_PROMETHEUS_YML}:ro"]},
+        "dcgm-exporter": _dcgm_exporter(),
+    }
     start = "# Start: docker compose -f compose.yaml -f compose.gpu.yaml up --build --wait\n"
-    return document({"services": {"safelight": {"deploy": reserved}}}, _HEADER + start)
+    return document({"services": services}, _HEADER + start)
 
 
 def dockerfile() -> str:
@@ -101,18 +109,18 @@ def _service(namespace: str) -> dict[str, Any]:
     }
 
 
-def _prometheus() -> dict[str, Any]:
+def _prometheus(retention: str) -> dict[str, Any]:
     return {
         "image": _VERSIONS["prometheus"],
         **_tight("9090"),
         "command": [
-            "--config.file=/etc/prometheus/prometheus.yml",
+            f"--config.file={_PROMETHEUS_YML}",
             "--storage.tsdb.path=/prometheus",
-            "--storage.tsdb.retention.time=15d",
+            f"--storage.tsdb.retention.time={retention}",
             "--enable-feature=exemplar-storage",
         ],
         "volumes": [
-            "./compose/prometheus.yml:/etc/prometheus/prometheus.yml:ro",
+            f"./compose/prometheus.yml:{_PROMETHEUS_YML}:ro",
             "./prometheus/rules:/etc/prometheus/rules:ro",
             "prometheus:/prometheus",
         ],
@@ -144,6 +152,26 @@ def _node_exporter() -> dict[str, Any]:
         "volumes": ["/:/host:ro,rslave"],
         "healthcheck": _fetches("9100/"),
     }
+
+
+def _dcgm_exporter() -> dict[str, Any]:
+    """Return NVIDIA's exporter; its image has neither wget nor curl, but bash."""
+    asks = (
+        "exec 3<>/dev/tcp/127.0.0.1/9400; printf 'GET /health HTTP/1.0\\r\\n\\r\\n' >&3; "
+        "read -r answer <&3; [[ $$answer == *200* ]]"
+    )
+    return {
+        "image": _VERSIONS["dcgm-exporter"],
+        **_tight("9400"),
+        "user": _NOBODY,
+        "deploy": _cards(),
+        "healthcheck": _health(["CMD", "bash", "-c", asks], start_period="60s"),
+    }
+
+
+def _cards() -> dict[str, Any]:
+    cards = {"driver": "nvidia", "count": "all", "capabilities": ["gpu"]}
+    return {"resources": {"reservations": {"devices": [cards]}}}
 
 
 def _grafana() -> dict[str, Any]:

@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from safelight.errors import BadSetting, PortTaken
 from safelight.settings import Settings, environment_name
+from safelight.stack.grafana import GRAFANA, GRAFANA_NAMES
 from safelight.stack.local import (
     ALERTMANAGER,
     ALERTMANAGER_NAMES,
@@ -31,7 +32,7 @@ _PROGRAMS = (
     (ALERTMANAGER_NAMES, "prometheus-alertmanager", True),
     (("amtool",), "prometheus-alertmanager", False),
     (NODE_EXPORTER_NAMES, "prometheus-node-exporter", False),
-    (("grafana", "grafana-server"), "grafana", False),
+    (GRAFANA_NAMES, "grafana", False),
 )
 _PORTS = {
     "port": SERVICE,
@@ -121,7 +122,8 @@ def _cards() -> Iterator[Finding]:
 
 
 def _ports(settings: Settings) -> Iterator[Finding]:
-    for field, name in _PORTS.items():
+    drawn = {"grafana_port": GRAFANA} if look_for(GRAFANA_NAMES) else {}
+    for field, name in {**_PORTS, **drawn}.items():
         port = getattr(settings, field)
         remedy = f"Stop who holds it, or set {environment_name(field)}."
         try:

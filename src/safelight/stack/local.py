@@ -11,6 +11,7 @@ from safelight.rules.files import RUNBOOKS, rule_file
 from safelight.settings import Settings
 from safelight.stack.alerting import alertmanager_yml
 from safelight.stack.config import prometheus_yml
+from safelight.stack.grafana import planned
 from safelight.stack.monitoring import read
 from safelight.stack.programs import (
     Program,
@@ -56,12 +57,16 @@ def plan(settings: Settings, models: Sequence[str] = ()) -> Plan:
     node_exporter = look_for(NODE_EXPORTER_NAMES)
     told = read(settings.monitoring)
     programs = [
-        *(program_of(name, told) for name, told in served.items()),
+        *(program_of(name, own) for name, own in served.items()),
         _prometheus(settings, state),
         *([_alert_relay(settings)] if told.relayed else []),
         _alertmanager(settings, state),
         *([_node_exporter(settings, node_exporter)] if node_exporter else []),
     ]
+    drawn = planned(
+        settings, state, f"http://{settings.host}:{settings.prometheus_port}", told.thresholds
+    )
+    programs += [drawn.program] if drawn else []
     _refuse_shared_ports(programs)
     address = {program.name: f"{program.host}:{program.port}" for program in programs}
     relay = address.get(ALERT_RELAY)
@@ -83,6 +88,7 @@ def plan(settings: Settings, models: Sequence[str] = ()) -> Plan:
             thresholds=told.limits(*namespaces(served)),
             runbooks=told.runbooks_url or RUNBOOKS,
         ),
+        **(drawn.files if drawn else {}),
     }
     return Plan(tuple(programs), files, state, served)
 
@@ -200,6 +206,7 @@ def _prometheus(settings: Settings, state: Path) -> Program:
         find_program(PROMETHEUS_NAMES, "prometheus"),
         f"--config.file={state / 'config' / 'prometheus.yml'}",
         f"--storage.tsdb.path={state / 'prometheus'}",
+        f"--storage.tsdb.retention.time={settings.retention}",
         f"--web.listen-address={settings.host}:{settings.prometheus_port}",
         "--enable-feature=exemplar-storage",
         "--log.level=warn",

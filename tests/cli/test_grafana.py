@@ -1,0 +1,97 @@
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from safelight.stack.grafana import board_files
+from tests.cli.conftest import Call
+from tests.stack.grafanas import TOKEN, FakeGrafana, grafana
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeGrafana]:
+    with grafana() as running:
+        yield running
+
+
+@pytest.fixture
+def to_fake(fake: FakeGrafana, tmp_path: Path) -> tuple[str, ...]:
+    (tmp_path / "token").write_text(TOKEN)
+    return ("--url", fake.url, "--token-file", str(tmp_path / "token"))
+
+
+def test_z10_push_and_pull_bring_back_what_export_writes(
+    call: Call, fake: FakeGrafana, to_fake: tuple[str, ...], tmp_path: Path
+) -> None:
+    pushed = call("grafana", "push", *to_fake)
+    assert (pushed.code, pushed.err) == (0, "")
+    assert {f"{uid}.json" for uid in fake.boards} == set(board_files())
+    assert pushed.out.splitlines()[-1].startswith(f"{len(fake.boards)} boards are in Grafana")
+    pulled = call("grafana", "pull", str(tmp_path / "boards"), *to_fake)
+    assert (pulled.code, pulled.err) == (0, "")
+    for name, text in board_files().items():
+        assert json.loads((tmp_path / "boards" / name).read_text()) == {
+            key: value for key, value in json.loads(text).items() if key not in ("id", "version")
+        }
+    assert "; 0 changed." in call("grafana", "pull", str(tmp_path / "boards"), *to_fake).out
+
+
+def test_what_was_changed_in_grafana_can_be_pushed_to_another(
+    call: Call, fake: FakeGrafana, to_fake: tuple[str, ...], tmp_path: Path
+) -> None:
+    call("grafana", "push", *to_fake)
+    uid = next(iter(fake.boards))
+    fake.boards[uid]["title"] = "By hand"
+    call("grafana", "pull", str(tmp_path / "boards"), *to_fake)
+    fake.boards.clear()
+    assert call("grafana", "push", str(tmp_path / "boards"), *to_fake).code == 0
+    assert fake.boards[uid]["title"] == "By hand"
+
+
+def test_the_token_file_may_be_named_by_the_environment(
+    call: Call, fake: FakeGrafana, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "token").write_text(TOKEN)
+    monkeypatch.setenv("SAFELIGHT_GRAFANA_TOKEN_FILE", str(tmp_path / "token"))
+    assert call("grafana", "push", "--url", fake.url).code == 0
+
+
+def test_a_grafana_that_asks_nobody_needs_no_token(call: Call, fake: FakeGrafana) -> None:
+    fake.token = None
+    assert call("grafana", "push", "--url", fake.url).code == 0
+
+
+@pytest.mark.parametrize(("status", "code"), [(401, 2), (403, 2), (404, 2), (412, 1), (500, 1)])
+def test_a_refusal_is_one_line_and_a_code(
+    status: int, code: int, call: Call, fake: FakeGrafana, to_fake: tuple[str, ...]
+) -> None:
+    fake.trouble["/api/dashboards/db"] = (status, "{}")
+    answer = call("grafana", "push", *to_fake)
+    assert (answer.code, answer.out) == (code, "")
+    assert f"answered {status}" in answer.line
+    assert TOKEN not in answer.line
+
+
+def test_a_pull_that_is_refused_writes_nothing(
+    call: Call, fake: FakeGrafana, to_fake: tuple[str, ...], tmp_path: Path
+) -> None:
+    call("grafana", "push", *to_fake)
+    fake.trouble[f"/api/dashboards/uid/{list(fake.boards)[-1]}"] = (500, "")
+    answer = call("grafana", "pull", str(tmp_path / "boards"), *to_fake)
+    assert answer.code == 1
+    assert not (tmp_path / "boards").exists()
+
+
+def test_an_address_that_is_none_is_one_line(call: Call) -> None:
+    answer = call("grafana", "push", "--url", "ftp://grafana")
+    assert answer.code == 2
+    assert "is no address" in answer.line
+
+
+@pytest.mark.parametrize("verb", ["push", "pull"])
+def test_no_option_takes_the_token_itself(verb: str, call: Call) -> None:
+    told = call("grafana", verb, "--help").out
+    assert "Example" in told
+    assert "--token-file" in told
+    assert "--token " not in told

@@ -1,0 +1,112 @@
+"""docs/export.md, done as a new user would: its commands, on a Prometheus that runs already."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+import yaml
+
+from safelight.rules.files import rule_file
+from safelight.stack.cluster import cluster_files
+from safelight.stack.export import PARTS
+from safelight.stack.grafana import board_files
+from safelight.stack.remote import read_boards
+from tests.stack.grafanas import TOKEN, grafana
+from tests.stack.waiting import eventually, free_ports
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "export.md").read_text()
+SHELL = re.findall(r"```sh\n(.*?)```", PAGE, flags=re.DOTALL)
+YAML = re.findall(r"```yaml\n(.*?)```", PAGE, flags=re.DOTALL)
+
+
+def answers(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/-/ready", timeout=2).is_success
+    except httpx.TransportError:
+        return False
+
+
+def jobs(url: str) -> set[str]:
+    targets = httpx.get(f"{url}/api/v1/targets", timeout=5).json()["data"]["activeTargets"]
+    return {target["labels"]["job"] for target in targets}
+
+
+@pytest.fixture
+def prometheus(tmp_path: Path) -> Iterator[tuple[Path, str]]:
+    """Run a Prometheus that knows nothing of us; yield the folder of its configuration."""
+    [port] = free_ports(1)
+    folder, url = tmp_path / "theirs", f"http://127.0.0.1:{port}"
+    folder.mkdir()
+    own = {"job_name": "prometheus", "static_configs": [{"targets": [f"127.0.0.1:{port}"]}]}
+    (folder / "prometheus.yml").write_text(yaml.safe_dump({"scrape_configs": [own]}))
+    command = (
+        shutil.which("prometheus") or "prometheus", f"--config.file={folder / 'prometheus.yml'}",
+        f"--storage.tsdb.path={tmp_path / 'data'}", f"--web.listen-address=127.0.0.1:{port}",
+        "--web.enable-lifecycle", "--log.level=warn",
+    )  # fmt: skip
+    with subprocess.Popen(command) as process:
+        try:
+            eventually(lambda: answers(url), within=30, what="Prometheus answers")
+            yield folder, url
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+def add_to(configuration: Path, block: str) -> None:
+    """Add what the page says, where its words say that it belongs."""
+    theirs = yaml.safe_load(configuration.read_text())
+    for section, entries in yaml.safe_load(block).items():
+        theirs.setdefault(section, []).extend(entries)
+    configuration.write_text(yaml.safe_dump(theirs))
+
+
+def test_the_page_works_as_it_stands(prometheus: tuple[Path, str], tmp_path: Path) -> None:
+    folder, url = prometheus
+    bin_folder, work = tmp_path / "bin", tmp_path / "work"
+    bin_folder.mkdir()
+    work.mkdir()
+    (work / "token").write_text(TOKEN)
+    (bin_folder / "safelight").write_text(f'#!/bin/sh\nexec {sys.executable} -m safelight "$@"\n')
+    (bin_folder / "safelight").chmod(0o755)
+    environment = {
+        **os.environ, "PATH": f"{bin_folder}:{os.environ['PATH']}", "PROMETHEUS": str(folder)
+    }  # fmt: skip
+    with grafana() as fake:
+        for place, block in enumerate(SHELL):
+            if "promtool" in block:
+                add_to(folder / "prometheus.yml", YAML[0])
+            here = block.replace("http://127.0.0.1:9090", url)
+            here = here.replace("http://127.0.0.1:3000", fake.url)
+            done = subprocess.run(
+                ("bash", "-euo", "pipefail", "-c", here), cwd=work, env=environment,
+                capture_output=True, text=True, timeout=60,
+            )  # fmt: skip
+            assert done.returncode == 0, f"block {place}: {done.stdout}{done.stderr}"
+        assert {f"{uid}.json" for uid in fake.boards} == set(board_files())
+    assert set(read_boards(work / "boards")) == set(fake.boards)
+    eventually(lambda: jobs(url) == {"prometheus", "safelight"}, within=30, what="both are scraped")
+
+
+def test_every_part_of_the_export_is_told() -> None:
+    assert all(f"`safelight export {part}`" in PAGE for part in (*PARTS, "all"))
+
+
+def test_the_overlay_names_what_is_exported() -> None:
+    overlay = yaml.safe_load(YAML[1])
+    files = cluster_files("instructpix2pix", rule_file("instructpix2pix"), {})
+    [component] = overlay["components"]
+    assert f"{component.removeprefix('../kubernetes/')}/kustomization.yaml" in files
+    [replicas] = overlay["replicas"]
+    deployment = yaml.safe_load(files["deployment.yaml"])
+    assert replicas["name"] == deployment["metadata"]["name"]
+    [image] = overlay["images"]
+    [container] = deployment["spec"]["template"]["spec"]["containers"]
+    assert container["image"].partition(":")[0] == image["name"]
