@@ -11,13 +11,13 @@ def test_without_a_file_the_relay_says_which_option_is_missing(call: Call) -> No
     assert "--monitoring" in answer.line
 
 
-@pytest.mark.parametrize("command", ["alert-relay", "up", "export"])
+@pytest.mark.parametrize("command", ["alert-relay", "up", "export all"])
 def test_a_wrong_monitoring_file_is_one_line_whoever_reads_it(
     command: str, call: Call, tmp_path: Path
 ) -> None:
     file = tmp_path / "monitoring.toml"
     file.write_text('[receivers."a: b"]\nkind = "slack"\nurl_file = "x"\n')
-    answer = call(command, "--monitoring", str(file))
+    answer = call(*command.split(), "--monitoring", str(file))
     assert (answer.code, answer.out) == (2, "")
     assert (
         f"The monitoring file {file} is wrong: receivers.'a: b': 'a: b' is no name" in answer.line

@@ -25,6 +25,7 @@ from safelight.metrics.catalog import (
     IN_FLIGHT,
     INFERENCE_SECONDS,
     LOG_LINES_LOST,
+    NOTIFICATIONS,
     OUTPUT_INVALID,
     PROBE_FAILURES,
     PROBE_TIMESTAMP,
@@ -237,6 +238,9 @@ CASES: dict[str, tuple[Case, ...]] = {
         "BudgetsStale": Case((_RUNS,), (_RUNS, _request("none", "0+100x900")), at=15),
         "RulesFailing": _gauge(
             "prometheus_rule_evaluation_failures_total", _RISING, _FLAT, at=7, rule_group="levels"
+        ),
+        "RelayFailing": _gauge(
+            NOTIFICATIONS, _RISING, _FLAT, at=7, channel="dingtalk", outcome="refused"
         ),
         "NotificationsFailing": _gauge(
             "alertmanager_notifications_failed_total", _RISING, _FLAT, at=7, integration="slack"

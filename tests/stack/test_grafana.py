@@ -139,7 +139,7 @@ def test_a_packaged_program_has_its_home_elsewhere(
 def test_without_the_extra_there_are_no_boards_and_it_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def missing() -> dict[str, str]:
+    def missing(_: object) -> dict[str, str]:
         raise MissingExtra("grafana", "grafana_foundation_sdk")
 
     monkeypatch.setattr(grafana, "board_files", missing)

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from safelight.metrics.catalog import IN_FLIGHT
-from safelight.metrics.promql import Queries
+from safelight.metrics.catalog import CHANNEL, DELIVERY, IN_FLIGHT, NOTIFICATIONS
+from safelight.metrics.promql import JOB, Queries
 from safelight.rules.objectives import burn_name
 from safelight.rules.spec import AS_INSTANCE, AS_JOB, AS_NUMBER, Alert, Runbook
 from safelight.rules.thresholds import Thresholds
@@ -87,9 +87,31 @@ def _unsent(queries: Queries, _: Thresholds) -> Alert:
     )
 
 
+def _relay_fails(queries: Queries, _: Thresholds) -> Alert:
+    patient = replace(queries, window="10m")
+    by = (JOB, CHANNEL, DELIVERY)
+    return Alert(
+        "RelayFailing",
+        f"{patient.increase(NOTIFICATIONS, by, {DELIVERY: '!delivered'})} > 0",
+        for_seconds=0,
+        severity="warning",
+        summary=f"{AS_JOB}: messages to {{{{ $labels.channel }}}} are {{{{ $labels.outcome }}}}",
+        description=(
+            f"{AS_NUMBER} messages to {{{{ $labels.channel }}}} were {{{{ $labels.outcome }}}} in "
+            f"{patient.window}."
+        ),
+        runbook=Runbook(
+            means="A group chat is told late, or not at all; Alertmanager asks again meanwhile.",
+            look="The relay's log says why: refused is a secret or an address, the rest passes.",
+            do="Mend the secret's file (no restart is needed); group alerts more coarsely.",
+        ),
+    )
+
+
 MONITOR_ALERTS: tuple[Callable[[Queries, Thresholds], Alert], ...] = (
     _missing,
     _stale,
     _rules_fail,
     _unsent,
+    _relay_fails,
 )

@@ -17,9 +17,13 @@ from safelight.dashboards.boards.parts import (
 from safelight.dashboards.spec import Board, Panel, Query, Shape
 from safelight.metrics.catalog import (
     BUILD_INFO,
+    CHANNEL,
+    DELIVERY,
     EXPOSITION_LINES,
     EXPOSITION_SECONDS,
     LOG_LINES_LOST,
+    NOTIFICATION_SECONDS,
+    NOTIFICATIONS,
     PROBE,
     PROBE_FAILURES,
     PROBE_SECONDS,
@@ -45,7 +49,8 @@ def watcher(limits: Thresholds) -> Board:
         row("Expositions", *_expositions(limits)),
         row("Probes", *_probes(limits)),
         row("Lost", *_lost()),
-        row("Prometheus and Alertmanager", *_judges()),
+        row("Prometheus", *_judges()),
+        row("Who is told", *_told()),
         of=BUILD_INFO,
     )
 
@@ -157,12 +162,7 @@ def _lost() -> tuple[Panel, ...]:
 
 
 def _judges() -> tuple[Panel, ...]:
-    def per_second(name: str) -> str:
-        return f"rate({_ALL.foreign(name)}[{NOW.window}])"
-
     took = _ALL.foreign("prometheus_rule_group_last_duration_seconds")
-    sent = per_second("alertmanager_notifications_total")
-    unsent = per_second("alertmanager_notifications_failed_total")
     return (
         lines(
             "Slowest groups of rules",
@@ -175,16 +175,9 @@ def _judges() -> tuple[Panel, ...]:
             "Evaluations that failed: their alerts are blind.",
             TIMES,
             Query(
-                f"sum by (rule_group) ({per_second('prometheus_rule_evaluation_failures_total')})",
+                f"sum by (rule_group) ({_per_second('prometheus_rule_evaluation_failures_total')})",
                 "{{rule_group}}",
             ),
-        ),
-        lines(
-            "Messages",
-            "Sent by Alertmanager, and failed, by where to.",
-            TIMES,
-            Query(f"sum by (integration) ({sent})", "{{integration}}"),
-            Query(f"sum by (integration) ({unsent})", "{{integration}} failed"),
         ),
         lines(
             "Series in Prometheus",
@@ -193,3 +186,35 @@ def _judges() -> tuple[Panel, ...]:
             Query(_ALL.foreign("prometheus_tsdb_head_series"), _ON),
         ),
     )
+
+
+def _told() -> tuple[Panel, ...]:
+    sent = _per_second("alertmanager_notifications_total")
+    unsent = _per_second("alertmanager_notifications_failed_total")
+    return (
+        lines(
+            "Messages",
+            "Sent by Alertmanager, and failed, by where to.",
+            TIMES,
+            Query(f"sum by (integration) ({sent})", "{{integration}}"),
+            Query(f"sum by (integration) ({unsent})", "{{integration}} failed"),
+        ),
+        lines(
+            "Relay",
+            "Messages to the robots of group chats, by what became of them.",
+            TIMES,
+            Query(_ALL.rate(NOTIFICATIONS, (CHANNEL, DELIVERY)), by(CHANNEL, DELIVERY)),
+            needs="a receiver that the relay tells",
+        ),
+        lines(
+            "Time of a message",
+            "That the relay's last message to each channel took.",
+            _SECONDS,
+            Query(_ALL.select(NOTIFICATION_SECONDS), by(CHANNEL)),
+            needs="a receiver that the relay tells",
+        ),
+    )
+
+
+def _per_second(name: str) -> str:
+    return f"rate({_ALL.foreign(name)}[{NOW.window}])"
