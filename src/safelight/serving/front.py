@@ -21,7 +21,7 @@ from safelight.errors import (
     Unauthorized,
     UnsupportedTask,
 )
-from safelight.metrics.catalog import IN_FLIGHT, PROMPTS_TRUNCATED, REJECTED
+from safelight.metrics.catalog import IN_FLIGHT, OUTPUT_INVALID, PROMPTS_TRUNCATED, REJECTED
 from safelight.metrics.registry import Meter
 from safelight.quality.instructions import Taxonomy
 from safelight.serving.body import Fields, check, measure_image, read_body
@@ -84,7 +84,7 @@ class Front:
         self._classify = taxonomy.classify
         self._meter = meter
         self._in_flight = meter.child(IN_FLIGHT)
-        meter.start_at_zero(PROMPTS_TRUNCATED)
+        meter.start_at_zero(PROMPTS_TRUNCATED, OUTPUT_INVALID)
 
     def owner(self, request: Request) -> str:
         """Return who calls. Raises Unauthorized."""

@@ -104,6 +104,7 @@ def _torch() -> tuple[Panel, ...]:
                 Query(held, f"{_OF} reserved"),
                 Query(_TORCH.select(VRAM_PEAK), f"{_OF} peak"),
             ),
+            needs=CARD,
         ),
         Panel(
             "Weights",

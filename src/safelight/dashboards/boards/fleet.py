@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from safelight.dashboards.boards.parts import (
+    CARD,
     COUNT,
     NOW,
     PER_SECOND,
@@ -129,6 +130,7 @@ def _resources() -> tuple[Panel, ...]:
             "Nodes of one model should hold alike; one that climbs alone leaks.",
             VRAM_USED.unit,
             Query(NOW.select(VRAM_USED), f"{by(INSTANCE)} {by(DEVICE)}"),
+            needs=CARD,
         ),
     )
 

@@ -105,6 +105,7 @@ def _vram(queries: Queries) -> Panel:
             Query(queries.select(VRAM_PEAK), f"{device} peak"),
             Query(queries.select(GPU_MEMORY_TOTAL), f"{card} has"),
         ),
+        needs=CARD,
     )
 
 

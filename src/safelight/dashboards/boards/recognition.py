@@ -18,7 +18,6 @@ from safelight.metrics.catalog import (
     ERROR,
     GPU_UTILIZATION,
     HOST_CPU,
-    INFERENCE_SECONDS,
     MODEL_INFO,
     QUEUE_DEPTH,
     REQUEST_SECONDS,
@@ -33,6 +32,7 @@ from safelight.reasons import NO_ERROR
 from safelight.rules.recording import MODEL_LATENCY, MODEL_NAME, MODEL_REQUESTS
 from safelight.rules.thresholds import Thresholds
 
+_PREDICT: Matchers = {STAGE: "predict"}
 _OF_MODEL = f'{{job=~"$job", instance=~"$instance", {MODEL_NAME}!=""}}'
 
 
@@ -105,9 +105,10 @@ def _model() -> tuple[Panel, ...]:
         ),
         lines(
             "Call of the model",
-            "Half and 95 % of the model's own calls.",
-            INFERENCE_SECONDS.unit,
-            *quantiles(INFERENCE_SECONDS, 0.5, 0.95),
+            "Mean, and 95 % of the requests: the stage in which the model looks at the image.",
+            STAGE_SECONDS.unit,
+            Query(NOW.mean(STAGE_SECONDS, where=_PREDICT), "mean"),
+            Query(NOW.quantile(0.95, STAGE_SECONDS, where=_PREDICT), "P95"),
         ),
         panel(
             Shape.STACK,

@@ -1,0 +1,89 @@
+"""Every panel of every board, asked of the real Prometheus after real traffic."""
+
+import asyncio
+from time import time
+
+import httpx
+import pytest
+
+from safelight.dashboards.catalog import boards
+from safelight.dashboards.fill import Chosen, first_choice
+from safelight.dashboards.spec import Board, Panel
+from safelight.stack.samples import photo, task_told
+from safelight.stack.traffic import Traffic, drive
+from tests.stack.real import EDITOR, Real
+from tests.stack.waiting import eventually
+
+BOARDS = boards()
+SECONDS = 12.0
+RATES = {"edit": 1.0, "generate": 1.5, "predict": 4.0}
+LONG = "a portrait of somebody who smiles in the forest " * 20
+
+
+async def sent(url: str) -> None:
+    """Send a service a dozen seconds of requests."""
+    async with httpx.AsyncClient(timeout=60) as client:
+        task = task_told(await client.get(f"{url}/v1/models"))
+        traffic = Traffic(RATES[task], SECONDS, steps=None if task == "predict" else 2, task=task)
+        await drive(traffic, url, client=client)
+
+
+async def sent_to_all(urls: list[str]) -> None:
+    await asyncio.gather(*map(sent, urls))
+
+
+def sent_badly(url: str) -> None:
+    """Send what cannot be served: a series of errors is seen to grow once it is there."""
+    with httpx.Client(base_url=url, timeout=60) as client:
+        task = task_told(client.get("/v1/models"))
+        path = {"edit": "/api/edit", "generate": "/generate", "predict": "/predict"}[task]
+        for _ in range(3):
+            refused = client.post(path, data={"instruction": "x"}, files={"image": b"none"})
+            assert refused.is_client_error, refused.text
+
+
+def sent_oddly(url: str) -> None:
+    """Send an edit whose guidance, and whose many words, the pipeline does not take."""
+    odd = {"instruction": LONG, "steps": "2", "image_guidance_scale": "0.5"}
+    made = httpx.post(f"{url}/api/edit", data=odd, files={"image": photo(64, 64)}, timeout=60)
+    assert made.status_code == 200, made.text
+
+
+@pytest.fixture(scope="module")
+def busy(real: Real) -> Real:
+    urls = [real.stack.plan.find(name).url for name in real.stack.plan.services]
+    for url in urls:
+        sent_badly(url)
+    asyncio.run(sent_to_all(urls))
+    for url in urls:
+        sent_badly(url)
+    sent_oddly(real.service)
+    return real
+
+
+def samples(real: Real, board: Board, panel: Panel) -> int:
+    """Return how many values a panel draws of the last minutes; NaN is no value."""
+    chosen = Chosen(first_choice(board) or EDITOR, rate_interval="30s", range="10m")
+    end = time()
+    times = {"start": str(end - 300), "end": str(end), "step": "15"}
+    found = (
+        series
+        for query in panel.queries
+        for series in real.get("query_range", query=chosen.fill(query.expr), **times)["result"]
+    )
+    return sum(value != "NaN" for series in found for _, value in series["values"])
+
+
+@pytest.mark.parametrize("board", BOARDS, ids=lambda board: board.uid)
+def test_every_panel_shows_data_or_says_what_it_needs(board: Board, busy: Real) -> None:
+    told = {panel.title: panel for panel in board.panels if not panel.needs}
+    empty = set(told)
+
+    def all_shown() -> bool:
+        empty.difference_update(t for t in list(empty) if samples(busy, board, told[t]))
+        return not empty
+
+    try:
+        eventually(all_shown, within=30, what="data")
+    except AssertionError:
+        pytest.fail(f"no data: {sorted(empty)}")
