@@ -19,17 +19,26 @@ _LIBRARIES = (
 
 @dataclass(frozen=True)
 class Figure:
-    """One result; without a limit it is told for comparison only."""
+    """One result, at most its limit or at least that; with neither it is for comparison only."""
 
     name: str
     value: float
     unit: str
     limit: float | None = None
+    least: float | None = None
 
     @property
     def holds(self) -> bool:
         """Tell whether the target is reached."""
-        return self.limit is None or self.value <= self.limit
+        short = self.least is not None and self.value < self.least
+        return not short and (self.limit is None or self.value <= self.limit)
+
+    @property
+    def target(self) -> str:
+        """Return what the figure is held to, if anything."""
+        if self.least is not None:
+            return f"≥ {self.least:g} {self.unit}"
+        return "" if self.limit is None else f"≤ {self.limit:g} {self.unit}"
 
 
 def as_markdown(figures: Iterable[Figure]) -> Iterator[str]:
@@ -41,6 +50,5 @@ def as_markdown(figures: Iterable[Figure]) -> Iterator[str]:
     yield "| figure | measured | target | |"
     yield "|---|---|---|---|"
     for figure in figures:
-        target = "" if figure.limit is None else f"≤ {figure.limit:g} {figure.unit}"
-        verdict = "" if figure.limit is None else ("holds" if figure.holds else "**missed**")
-        yield f"| {figure.name} | {figure.value:.3g} {figure.unit} | {target} | {verdict} |"
+        verdict = ("holds" if figure.holds else "**missed**") if figure.target else ""
+        yield f"| {figure.name} | {figure.value:.3g} {figure.unit} | {figure.target} | {verdict} |"

@@ -14,11 +14,15 @@ from safelight.metrics.catalog import (
     GPU_POWER,
     GPU_TEMPERATURE,
     GPU_UTILIZATION,
+    HANDLER,
+    HTTP_REQUESTS,
+    HTTP_SECONDS,
     INFERENCE_SECONDS,
     MODEL_INFO,
     QUEUED_SECONDS,
     REQUEST_SECONDS,
     REQUESTS,
+    STATUS,
     STATUS_CODE,
     STEP,
     STEP_SECONDS,
@@ -30,6 +34,9 @@ from safelight.rules.objectives import INTERVAL_SECONDS, burns
 from safelight.rules.spec import Group, Recording
 from safelight.rules.thresholds import Thresholds
 
+HTTP_P95 = "job_handler:http_request_duration_seconds:p95_rate5m"
+HTTP_ERRORS = "job:http_requests_errors:ratio_rate5m"
+_DRAWN_SECONDS = 15  # for what is only looked at
 _TARGET = (JOB, INSTANCE)
 _MODEL = next(label for label in MODEL_INFO.labels if label.name == "model")
 MODEL_NAME = "model_name"
@@ -42,10 +49,24 @@ def recording_groups(namespace: str, limits: Thresholds | None = None) -> tuple[
     burned = burns(queries, limits or Thresholds())
     return (
         Group(f"{namespace}-budgets", burned, INTERVAL_SECONDS),
-        Group(f"{namespace}-levels", _levels(queries)),
+        Group(f"{namespace}-routes", _routes(queries)),
+        Group(f"{namespace}-levels", _levels(queries), _DRAWN_SECONDS),
         Group(f"{namespace}-dcgm", _dcgm_names(queries)),
-        Group(f"{namespace}-old-names", (*_card_names(queries), *_model_names(queries))),
+        Group(
+            f"{namespace}-old-names",
+            (*_card_names(queries), *_model_names(queries)),
+            _DRAWN_SECONDS,
+        ),
     )
+
+
+def _routes(queries: Queries) -> tuple[Recording, ...]:
+    """Keep once what the alerts of every service ask of the routes, which have no namespace."""
+    rows = {
+        HTTP_P95: queries.quantile(0.95, HTTP_SECONDS, (JOB, HANDLER)),
+        HTTP_ERRORS: queries.share(HTTP_REQUESTS, {STATUS: "~5.."}, (JOB,)),
+    }
+    return tuple(Recording(name, expr) for name, expr in rows.items())
 
 
 def _levels(queries: Queries) -> tuple[Recording, ...]:

@@ -4,19 +4,16 @@ from collections.abc import Callable
 
 from safelight.metrics.catalog import (
     ERROR,
-    HANDLER,
-    HTTP_REQUESTS,
-    HTTP_SECONDS,
     IN_FLIGHT,
     INFERENCE_SECONDS,
     QUEUED_SECONDS,
     REJECTED,
     REQUEST_SECONDS,
     REQUESTS,
-    STATUS,
 )
 from safelight.metrics.promql import JOB, Matchers, Queries
 from safelight.reasons import NO_ERROR
+from safelight.rules.recording import HTTP_ERRORS, HTTP_P95
 from safelight.rules.spec import (
     AS_JOB,
     AS_SECONDS,
@@ -63,7 +60,7 @@ def _http_p95_high(queries: Queries, limits: Thresholds) -> Alert:
     limit = limits.http_p95_seconds
     return Alert(
         "HighP95Latency",
-        f"{queries.quantile(0.95, HTTP_SECONDS, (JOB, HANDLER))} > {limit:g}{_of(queries)}",
+        f"{HTTP_P95} > {limit:g}{_of(queries)}",
         for_seconds=600,
         severity="critical",
         summary=f"{AS_JOB}: {{{{ $labels.handler }}}} has been slow for ten minutes",
@@ -89,8 +86,7 @@ def _http_p95_high(queries: Queries, limits: Thresholds) -> Alert:
 def _http_errors(queries: Queries, limits: Thresholds) -> Alert:
     return Alert(
         "HighAPIErrorRate",
-        f"{queries.share(HTTP_REQUESTS, {STATUS: '~5..'}, (JOB,))} > {limits.http_error_ratio:g}"
-        f"{_of(queries)}",
+        f"{HTTP_ERRORS} > {limits.http_error_ratio:g}{_of(queries)}",
         for_seconds=300,
         severity="warning",
         summary=(

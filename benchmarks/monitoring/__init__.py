@@ -1,0 +1,1 @@
+"""What the monitoring reaches: how much there is, and how fast the real Prometheus answers."""

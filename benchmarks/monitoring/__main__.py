@@ -1,0 +1,69 @@
+"""Prints every figure of the monitoring, and exits 1 where a target is missed.
+
+`python -m benchmarks.monitoring --full` has a day in full resolution (minutes, and gigabytes).
+"""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from benchmarks.figures import Figure, as_markdown
+from benchmarks.monitoring import asking, faults
+from safelight.dashboards.catalog import boards
+from safelight.rules.alerts import alerts
+from safelight.stack.export import Choices, deployment
+
+_NAMESPACE = "instructpix2pix"
+
+
+def counts() -> Iterator[Figure]:
+    """Yield how many boards, panels and alerts there are; tests prove each of them."""
+    drawn = boards()
+    yield Figure("boards", len(drawn), "boards", least=14)
+    yield Figure("panels", sum(len(board.panels) for board in drawn), "panels", least=110)
+    yield Figure("alerts", len(alerts(_NAMESPACE)), "alerts", least=40)
+
+
+def complaints() -> Iterator[Figure]:
+    """Yield how many words the programs have to say about what is exported."""
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        for path, text in deployment(Choices(_NAMESPACE)).items():
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).write_text(text)
+        for command, file in (
+            (("promtool", "check", "rules", "--lint=all"), "prometheus/rules/safelight.yml"),
+            (("promtool", "check", "config", "--lint=all"), "prometheus/prometheus.yml"),
+            (("amtool", "check-config"), "alertmanager/alertmanager.yml"),
+        ):
+            done = subprocess.run(
+                (*command, str(folder / file)), capture_output=True, text=True, check=False
+            )
+            said = [line for line in done.stderr.splitlines() if line]
+            worst = len(said) + (done.returncode != 0)
+            yield Figure(f"complaints of `{' '.join(command)}`", worst, "lines", 0)
+
+
+def main(arguments: list[str]) -> int:
+    """Measure, print the table, and return the exit code."""
+    full = "--full" in arguments
+    figures: list[Figure] = []
+    for name, part in (
+        ("counting", counts),
+        ("checking", complaints),
+        ("hurting a service", faults.measure),
+        ("asking for boards", lambda: asking.measure_boards(full=full)),
+        ("judging a hundred services", asking.measure_rules),
+    ):
+        print(f"{name} …", file=sys.stderr)
+        figures += part()
+    print("\n".join(as_markdown(figures)))
+    missed = [figure.name for figure in figures if not figure.holds]
+    print(f"\n{'All targets hold.' if not missed else 'Missed: ' + ', '.join(missed) + '.'}")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

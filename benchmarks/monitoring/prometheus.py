@@ -1,0 +1,67 @@
+"""The real Prometheus on a free port, over a folder of blocks or over live targets."""
+
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import httpx
+
+_PATIENCE_SECONDS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Prometheus:
+    """A Prometheus that runs."""
+
+    client: httpx.Client
+
+    def get(self, path: str, **params: str) -> Any:
+        answer = self.client.get(f"/api/v1/{path}", params=params)
+        return answer.raise_for_status().json()["data"]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def running(folder: Path, config: str, rules: str) -> Iterator[Prometheus]:
+    """Start Prometheus over a folder, with a configuration and rules; end it at last."""
+    (folder / "prometheus.yml").write_text(config)
+    (folder / "rules.yml").write_text(rules)
+    address = f"127.0.0.1:{free_port()}"
+    command = (
+        "prometheus",
+        f"--config.file={folder / 'prometheus.yml'}",
+        f"--storage.tsdb.path={folder / 'data'}",
+        "--storage.tsdb.retention.time=10y",
+        f"--web.listen-address={address}",
+        "--log.level=error",
+    )
+    with subprocess.Popen(command) as process:
+        try:
+            with httpx.Client(base_url=f"http://{address}", timeout=60) as client:
+                _until_ready(client, process)
+                yield Prometheus(client)
+        finally:
+            process.terminate()
+
+
+def _until_ready(client: httpx.Client, process: "subprocess.Popen[bytes]") -> None:
+    pause = Event()
+    for _ in range(_PATIENCE_SECONDS * 10):
+        assert process.poll() is None, "Prometheus ended before it was ready"
+        try:
+            if client.get("/-/ready").is_success:
+                return
+        except httpx.HTTPError:
+            pass
+        pause.wait(0.1)
+    raise TimeoutError("Prometheus is not ready")
