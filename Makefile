@@ -2,7 +2,7 @@
 PYTHON := .venv/bin/python
 export HF_HUB_OFFLINE := 1
 
-.PHONY: help setup demo test check fmt docs faults bench demo-quality constraints clean
+.PHONY: help setup demo test check fmt docs faults bench monitoring-check demo-quality constraints clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -16,12 +16,13 @@ demo:  ## start the three demo models with Prometheus and Alertmanager, until Ct
 
 # What measures no time may share the cores; the rest runs by itself, but for the laws, which `check` ran.
 SHARING := tests/models tests/training tests/rules tests/examples tests/dashboards tests/docs tests/cli \
-	$(filter-out tests/stack/test_real_stack.py,$(wildcard tests/stack/test_*.py)) \
+	$(filter-out tests/stack/test_real_stack.py tests/stack/test_panels.py,$(wildcard tests/stack/test_*.py)) \
 	$(addprefix tests/serving/test_,conformance.py families.py app.py events.py)
 
 test: setup check  ## run every test
 	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q -n 2 --dist loadfile $(SHARING)
 	$(PYTHON) -m pytest $(addprefix --ignore=,$(SHARING) tests/laws)
+	$(PYTHON) -m benchmarks.monitoring
 
 check: setup  ## lint, types, layers, laws
 	.venv/bin/ruff format --check .
@@ -47,6 +48,11 @@ bench: setup  ## measure what watching costs, and serving beside its peers (QUIC
 	$(PYTHON) -m benchmarks || failed=1; \
 	$(PYTHON) -m benchmarks.serving || failed=1; \
 	exit $$failed
+
+monitoring-check: setup  ## prove every board and alert, and print what the monitoring reaches
+	$(PYTHON) -m pytest -q -n 2 tests/rules tests/dashboards tests/laws/test_expressions.py
+	$(PYTHON) -m pytest -q tests/stack/test_panels.py
+	$(PYTHON) -m benchmarks.monitoring
 
 demo-quality: setup  ## judge the demo models on people whom they never saw (a quarter of an hour)
 	$(PYTHON) -m training.report

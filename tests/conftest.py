@@ -14,6 +14,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--reliability", help="Page into which tests/faults write what was survived.")
 
 
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Say how many mutants of alerts the tests have caught, where they were asked to."""
+    reports = terminalreporter.stats.get("passed", [])
+    told = [dict(report.user_properties) for report in reports]
+    if caught := sum(int(each.get("mutants", 0)) for each in told):
+        terminalreporter.write_line(f"{caught} mutants of alerts, all caught")
+
+
 @pytest.fixture(autouse=True)
 def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith("SAFELIGHT_")]:

@@ -1,5 +1,6 @@
 """Every alert fires, stays quiet and resolves; and no change of its limits goes unseen."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -39,8 +40,11 @@ def test_an_alert_fires_at_its_time_stays_quiet_and_resolves(alert: Alert, tmp_p
 
 
 @pytest.mark.parametrize("alert", ALERTS, ids=named)
-def test_no_mutant_of_an_alert_survives(alert: Alert, tmp_path: Path) -> None:
+def test_no_mutant_of_an_alert_survives(
+    alert: Alert, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
     found = list(mutants(alert))
+    record_property("mutants", len(found))
     survivors = [what for what, mutant in found if not judged(alert, mutant, tmp_path)]
     assert found
     assert not survivors
