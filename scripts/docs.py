@@ -6,6 +6,7 @@ from pathlib import Path
 
 from safelight.cli.main import app
 from safelight.cli.reference import commands_page, errors_page, settings_page
+from safelight.dashboards.reference import as_markdown as boards_page
 from safelight.metrics.reference import as_markdown as metrics_page
 from safelight.rules.reference import as_markdown as alerts_page
 from safelight.rules.reference import runbooks as runbooks_page
@@ -39,6 +40,7 @@ def pages() -> dict[str, str]:
     return {
         "metrics.md": metrics_page(NAMESPACE),
         "alerts.md": alerts_page(NAMESPACE),
+        "dashboards.md": boards_page(),
         "runbooks.md": runbooks_page(NAMESPACE),
         "settings.md": settings_page(),
         "errors.md": errors_page(),

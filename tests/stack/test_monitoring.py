@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from safelight.errors import BadSetting
+from safelight.rules.thresholds import Thresholds
 from safelight.stack.monitoring import Monitoring, read
 
 SLACK = '[receivers.phone]\nkind = "slack"\nurl_file = "url"\n'
@@ -176,3 +177,10 @@ def test_a_wrong_limit_is_one_line(tmp_path: Path, text: str, told: str) -> None
         read(tmp_path / "monitoring.toml")
     assert told in str(wrong.value)
     assert "\n" not in str(wrong.value)
+
+
+def test_z3_z_image_is_to_take_a_moment_unless_somebody_says_otherwise() -> None:
+    assert Monitoring().limits("zimage")["zimage"].request_p95_seconds == 1.5
+    assert Monitoring().limits("other")["other"].request_p95_seconds == 3
+    told = Monitoring(thresholds=Thresholds(request_p95_seconds=7.5))
+    assert told.limits("zimage")["zimage"].request_p95_seconds == 7.5

@@ -92,6 +92,9 @@ class Thresholds(BaseModel):
         return self.model_copy(update={**said, "alerts": {**self.alerts, **own.alerts}})
 
 
+# What people expect of a family, where nobody says otherwise: Z-Image-Turbo is to take a moment.
+FAMILIES = {"zimage": Thresholds(request_p95_seconds=1.5)}
+
 # One machine has one card and one disk, whoever else is on it: no service has these of its own.
 OF_MACHINES = frozenset({
     "gpu_memory_full_ratio", "gpu_memory_high_ratio", "gpu_busy_ratio", "gpu_celsius",

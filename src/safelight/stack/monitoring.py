@@ -15,7 +15,7 @@ from pydantic import AfterValidator, Field, ValidationError, model_validator
 from safelight.errors import BadSetting
 from safelight.rules.alerts import alerts
 from safelight.rules.spec import Severity
-from safelight.rules.thresholds import OF_MACHINES, Thresholds
+from safelight.rules.thresholds import FAMILIES, OF_MACHINES, Thresholds
 from safelight.settings import NAMESPACE
 from safelight.stack.receivers import (
     Address,
@@ -166,9 +166,13 @@ class Monitoring(Part):
         return self
 
     def limits(self, *namespaces: str) -> dict[str, Thresholds]:
-        """Return the limits of each service: those of all, but for its own."""
-        owns = {name: self.services.get(name, Own()) for name in namespaces}
-        return {name: self.thresholds.with_own(own.thresholds) for name, own in owns.items()}
+        """Return the limits of each service: its own, else those of all, else its family's."""
+        return {
+            name: FAMILIES.get(name, Thresholds())
+            .with_own(self.thresholds)
+            .with_own(self.services.get(name, Own()).thresholds)
+            for name in namespaces
+        }
 
     @property
     def relayed(self) -> dict[str, Relayed]:

@@ -1,0 +1,225 @@
+"""Draws the Live board from a running demo, and counts what every panel of every board returned.
+
+Writes docs/images/live.png and docs/panels.md: `python scripts/boards.py`, five minutes.
+"""
+
+import asyncio
+import platform
+import re
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import time
+from typing import Any
+
+import httpx
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+
+from safelight.dashboards.catalog import boards
+from safelight.dashboards.fill import Chosen, first_choice
+from safelight.dashboards.spec import Board, Panel, Query, Shape
+from safelight.models.demo.bundle import DEMOS
+from safelight.settings import load
+from safelight.stack.local import PROMETHEUS, Stack, plan
+from safelight.stack.samples import photo, task_told
+from safelight.stack.traffic import Traffic, drive
+
+DOCS = Path(__file__).parent.parent / "docs"
+SECONDS = 240.0
+STEP_SECONDS = 5
+RATES = {"edit": 0.6, "generate": 0.4, "predict": 2.0}
+PATHS = {"edit": "/api/edit", "generate": "/generate", "predict": "/predict"}
+PORTS = {
+    "port": 8700, "prometheus_port": 8790, "alertmanager_port": 8793, "node_exporter_port": 8791,
+    "grafana_port": 8792,
+}  # fmt: skip
+MOST_LINES, LONGEST = 10, 34
+Series = tuple[str, list[float], list[float]]
+
+
+def main() -> None:
+    """Start the demos, send them traffic, ask for every panel, draw and count."""
+    with TemporaryDirectory() as folder:
+        settings = load(state_folder=Path(folder), grace_seconds=5, **PORTS)
+        stack = Stack(plan(settings, list(DEMOS)), settings, print, lambda s: bool(_pause(s)))
+        try:
+            stack.start()
+            urls = [stack.plan.find(name).url for name in stack.plan.services]
+            asyncio.run(_traffic(urls))
+            _pause(2 * STEP_SECONDS)
+            asked = Asked(stack.plan.find(PROMETHEUS).url)
+            draw(boards()[0], asked).savefig(DOCS / "images" / "live.png", dpi=80)
+            (DOCS / "panels.md").write_text(table(asked))
+        finally:
+            stack.stop()
+
+
+def _pause(seconds: float) -> None:
+    threading.Event().wait(seconds)
+
+
+async def _traffic(urls: list[str]) -> None:
+    await asyncio.gather(*map(_good, urls), *map(_bad, urls))
+
+
+async def _good(url: str) -> None:
+    async with httpx.AsyncClient(timeout=60) as client:
+        task = task_told(await client.get(f"{url}/v1/models"))
+        steps = {"edit": 10, "generate": 8}.get(task)
+        await drive(Traffic(RATES[task], SECONDS, steps=steps, task=task), url, client=client)
+
+
+async def _bad(url: str) -> None:
+    """Send what cannot be served, now and then; and edits whose guidance is ignored."""
+    async with httpx.AsyncClient(base_url=url, timeout=60) as client:
+        path = PATHS[task_told(await client.get("/v1/models"))]
+        for turn in range(int(SECONDS / 15)):
+            await client.post(path, data={"instruction": "make him old"}, files={"image": b"no"})
+            odd = {"instruction": "add a beard", "steps": "4", "image_guidance_scale": "0.5"}
+            if path == PATHS["edit"] and turn % 3 == 0:
+                await client.post(path, data=odd, files={"image": photo(64, 64)})
+            await asyncio.sleep(15)
+
+
+class Asked:
+    """Prometheus, asked as Grafana would ask it about the last minutes."""
+
+    def __init__(self, url: str) -> None:
+        self._client = httpx.Client(base_url=url, timeout=30)
+        self._end = time()
+
+    def __call__(self, board: Board, query: Query) -> list[Series]:
+        """Return the series of a query: their legends, times in minutes from now, and values."""
+        window = f"{SECONDS:.0f}s"
+        chosen = Chosen(first_choice(board) or "instructpix2pix", rate_interval="30s", range=window)
+        times = {"start": self._end - SECONDS, "end": self._end, "step": STEP_SECONDS}
+        asked = {"query": chosen.fill(query.expr), **times}
+        answer = self._client.get("/api/v1/query_range", params=asked).raise_for_status().json()
+        return [self._series(query, each) for each in answer["data"]["result"]]
+
+    def _series(self, query: Query, each: dict[str, Any]) -> Series:
+        labels = each["metric"]
+        legend = re.sub(r"\{\{(\w+)\}\}", lambda found: labels.get(found[1], ""), query.legend)
+        pairs = [(float(at), float(value)) for at, value in each["values"] if value != "NaN"]
+        name = re.sub(r"127\.0\.0\.1:\d+", "service", legend)[:LONGEST]
+        return name, [(at - self._end) / 60 for at, _ in pairs], [value for _, value in pairs]
+
+
+def table(asked: Asked) -> str:
+    """Return the page that counts the series and samples of each panel."""
+    machine = f"Python {platform.python_version()}, no NVIDIA card"
+    lines = [
+        "# Panels",
+        "",
+        f"What every panel returned on the demo: made by `python scripts/boards.py` on "
+        f"{datetime.now(UTC):%Y-%m-%d} ({machine}), from {SECONDS / 60:g} minutes of traffic to "
+        "the three demo services.",
+        "",
+        "| board | panel | series | samples | |",
+        "|---|---|---|---|---|",
+    ]
+    return "\n".join([*lines, *(row for board in boards() for row in _rows(board, asked))]) + "\n"
+
+
+def _rows(board: Board, asked: Asked) -> Iterator[str]:
+    for panel in board.panels:
+        series = [each for query in panel.queries for each in asked(board, query) if each[2]]
+        samples = sum(len(values) for _, _, values in series)
+        why = f"needs {panel.needs}" if panel.needs and not series else ""
+        title = board.title.rpartition("/ ")[2]
+        yield f"| {title} | {panel.title} | {len(series)} | {samples} | {why} |"
+
+
+def draw(board: Board, asked: Asked) -> Any:
+    """Return the board as a figure: its rows, three panels each."""
+    mpl.use("Agg")
+    plt.rcParams.update({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False})
+    figure, axes = plt.subplots(len(board.rows), 3, figsize=(18, 3.6 * len(board.rows)))
+    for row, places in zip(board.rows, axes, strict=True):
+        for panel, axis in zip(row.panels, places, strict=True):
+            series = [each for query in panel.queries for each in asked(board, query) if each[2]]
+            axis.set_title(panel.title, loc="left", fontweight="bold", fontsize=11)
+            if series:
+                _SHAPES[panel.shape](
+                    axis, panel, series if panel.shape is Shape.BUCKETS else series[:MOST_LINES]
+                )
+            else:
+                _empty(axis, panel)
+    figure.suptitle(f"{board.title}: {board.question}", x=0.01, ha="left", fontsize=13)
+    figure.tight_layout(rect=(0, 0, 1, 0.97))
+    return figure
+
+
+def _empty(axis: Axes, panel: Panel) -> None:
+    axis.axis("off")
+    axis.text(0.5, 0.5, f"no data here: needs {panel.needs or 'traffic'}", ha="center")
+
+
+def _lines(axis: Axes, panel: Panel, series: list[Series]) -> None:
+    for name, times, values in series:
+        axis.plot(times, values, label=name, linewidth=1.5)
+    if panel.limit is not None:
+        axis.axhline(panel.limit, color="tab:red", linestyle="--", linewidth=1)
+    axis.set_ylim(bottom=0)
+    _timed(axis, panel)
+
+
+def _stack(axis: Axes, panel: Panel, series: list[Series]) -> None:
+    for name, times, values in series:
+        axis.fill_between(times, values, alpha=0.5, label=name)
+    axis.set_ylim(bottom=0)
+    _timed(axis, panel)
+
+
+def _timed(axis: Axes, panel: Panel) -> None:
+    axis.set_xlabel("minutes ago", loc="right", fontsize=8)
+    axis.set_ylabel(panel.unit, fontsize=8)
+    axis.legend(fontsize=7, loc="upper left", frameon=False, ncols=2)
+
+
+def _grid(axis: Axes, _: Panel, series: list[Series]) -> None:
+    for place, (_, times, values) in enumerate(series):
+        cells = {"c": values, "cmap": "RdYlGn", "vmin": 0, "vmax": 1}
+        axis.scatter(times, [place] * len(times), s=60, marker="s", **cells)
+    axis.set_yticks(range(len(series)), [name for name, _, _ in series], fontsize=7)
+
+
+def _states(axis: Axes, _: Panel, series: list[Series]) -> None:
+    for place, (_, times, values) in enumerate(series):
+        colours = ["tab:red" if value else "tab:green" for value in values]
+        axis.scatter(times, [place] * len(times), c=colours, s=200, marker="s")
+    axis.set_yticks(range(len(series)), [name for name, _, _ in series], fontsize=7)
+    axis.set_ylim(-1, len(series))
+
+
+def _bars(axis: Axes, panel: Panel, series: list[Series]) -> None:
+    names, last = [name for name, _, _ in series], [values[-1] for _, _, values in series]
+    axis.barh(names[::-1], last[::-1], color="tab:blue")
+    axis.tick_params(axis="y", labelsize=7)
+    axis.set_xlabel(panel.unit, fontsize=8)
+
+
+def _buckets(axis: Axes, panel: Panel, series: list[Series]) -> None:
+    edges = sorted((float(name), values[-1]) for name, _, values in series)
+    below = [0.0, *(count for _, count in edges[:-1])]
+    counts = [count - before for (_, count), before in zip(edges, below, strict=True)]
+    axis.bar([f"{edge:g}" for edge, _ in edges], counts, color="tab:blue")
+    axis.tick_params(axis="x", labelsize=7, rotation=45)
+    axis.set_ylabel(panel.unit, fontsize=8)
+
+
+_SHAPES: dict[Shape, Callable[[Axes, Panel, list[Series]], None]] = {
+    Shape.LINES: _lines,
+    Shape.STACK: _stack,
+    Shape.GRID: _grid,
+    Shape.STATES: _states,
+    Shape.BARS: _bars,
+    Shape.BUCKETS: _buckets,
+}
+
+if __name__ == "__main__":
+    main()
