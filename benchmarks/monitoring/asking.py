@@ -18,22 +18,23 @@ from safelight.dashboards.spec import Board
 from safelight.rules.files import rule_file
 
 _HOUR, _DAY = 3600, 86_400
+_MARGIN_SECONDS = 300  # the rates at the first point look back
 _PANEL_POINTS = 500  # what Grafana asks for a panel of a third of a screen's width
 _AT_ONCE = 6  # as many as a browser sends to one host
 _INTERVAL_SECONDS = 5
-_EVALUATIONS = 5
+_EVALUATIONS = 3
 _GROUPS = "prometheus_rule_group_last_duration_seconds"
 
 
 def measure_boards(*, full: bool) -> Iterator[Figure]:
     """Yield how long the slowest board takes, for the last hour of a day of ten services.
 
-    `full` has the whole day in the resolution of the last two hours, and shows the day too.
+    `full` has the whole day in the resolution of the last hour, and shows the day too.
     """
     services = [Service("instructpix2pix", "safelight", f"10.0.0.{n}:8000") for n in range(10)]
     now = int(time())
-    old_step = 15 if full else 300
-    spans = (Span(now - _DAY, now - 2 * _HOUR, old_step), Span(now - 2 * _HOUR, now, 15))
+    recent, old_step = now - _HOUR - _MARGIN_SECONDS, 15 if full else 300
+    spans = (Span(now - _DAY, recent, old_step), Span(recent, now, 15))
     with TemporaryDirectory() as name:
         folder = Path(name)
         samples = fill(services, spans, folder)
@@ -53,7 +54,7 @@ def measure_rules() -> Iterator[Figure]:
     rules = rule_file(*sorted({service.namespace for service in services}))
     with TemporaryDirectory() as name:
         folder = Path(name)
-        fill(services, [Span(now - 420, now, _INTERVAL_SECONDS)], folder)
+        fill(services, [Span(now - 330, now, _INTERVAL_SECONDS)], folder)
         config = {
             "global": {
                 "evaluation_interval": f"{_INTERVAL_SECONDS}s",

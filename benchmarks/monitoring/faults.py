@@ -20,7 +20,7 @@ from safelight.rules.thresholds import Change, Thresholds
 
 _NAMESPACE = "instructpix2pix"
 _INTERVAL_SECONDS = 2
-_ROUNDS = 4
+_ROUNDS = 3
 _GOOD = {WORKERS_READY: 1.0, CIRCUIT_OPEN: 0.0, QUEUED_WORK: 0.0, HOST_CPU: 0.1}
 _BAD = {WORKERS_READY: 0.0, CIRCUIT_OPEN: 1.0, QUEUED_WORK: 1000.0, HOST_CPU: 0.99}
 _WANTED = {"NoWorkerReady", "CircuitOpen", "WorkPilesUp", "HostCpuBusy"}

@@ -20,13 +20,15 @@ def named(alert: Alert) -> str:
 
 
 def judged(alert: Alert, rules: Alert, folder: Path) -> str:
-    """Return what promtool finds wrong when an alert's cases meet these rules."""
-    proofs = [
+    """Return what promtool finds wrong first when an alert's cases meet these rules."""
+    proofs = (
         proof(alert, case)
         for case in CASES[alert.name]
         for proof in (fires_and_resolves, stays_quiet)
-    ]
-    return complaint(folder, proofs, rules_for(rules))
+    )
+    return next(
+        (said for proof in proofs if (said := complaint(folder, [proof], rules_for(rules)))), ""
+    )
 
 
 def test_every_alert_has_its_cases_and_a_name_of_its_own() -> None:
