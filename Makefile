@@ -16,7 +16,7 @@ demo:  ## start the three demo models with Prometheus and Alertmanager, until Ct
 
 # What measures no time may share the cores; the rest runs by itself, but for the laws, which `check` ran.
 SHARING := tests/models tests/training tests/rules tests/examples tests/dashboards tests/docs tests/cli \
-	$(filter-out tests/stack/test_real_stack.py tests/stack/test_panels.py,$(wildcard tests/stack/test_*.py)) \
+	$(filter-out tests/stack/test_real_stack.py tests/stack/test_whole_boards.py,$(wildcard tests/stack/test_*.py)) \
 	$(addprefix tests/serving/test_,conformance.py families.py app.py events.py)
 
 test: setup check  ## run every test
@@ -51,7 +51,7 @@ bench: setup  ## measure what watching costs, and serving beside its peers (QUIC
 
 monitoring-check: setup  ## prove every board and alert, and print what the monitoring reaches
 	$(PYTHON) -m pytest -q -n 2 tests/rules tests/dashboards tests/laws/test_expressions.py
-	$(PYTHON) -m pytest -q tests/stack/test_panels.py
+	$(PYTHON) -m pytest -q tests/stack/test_whole_boards.py
 	$(PYTHON) -m benchmarks.monitoring
 
 demo-quality: setup  ## judge the demo models on people whom they never saw (a quarter of an hour)

@@ -100,7 +100,7 @@ def test_the_same_board_gives_the_same_text(board: Board) -> None:
 
 
 @pytest.mark.parametrize("board", BOARDS, ids=NAMES)
-def test_panels_fill_the_width_and_do_not_overlap(board: Board) -> None:
+def test_whole_boards_fill_the_width_and_do_not_overlap(board: Board) -> None:
     for y in {panel["gridPos"]["y"] for panel in drawn(board)}:
         places = [panel["gridPos"] for panel in drawn(board) if panel["gridPos"]["y"] == y]
         width = 24 // len(places)
