@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any
@@ -85,7 +86,10 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Real]:
             lambda: first.query(f"{NAMESPACE}_workers_ready == 1"), within=60, what="a first point"
         )
         seconds = monotonic() - began
-        answers = {name: _proven(stack, name) for name in stack.plan.services}
+        names = list(stack.plan.services)
+        with ThreadPoolExecutor(len(names)) as pool:
+            proven = pool.map(lambda name: _proven(stack, name), names)
+            answers = dict(zip(names, proven, strict=True))
         yield Real(stack, service, prometheus, seconds, answers)
     finally:
         # Its own alone: a service of other tests may run beside it.
