@@ -18,7 +18,7 @@ from safelight.metrics.catalog import (
     SUCCESSES,
     VRAM_USED,
 )
-from safelight.metrics.promql import JOB, Queries, copied, lasting
+from safelight.metrics.promql import JOB, Queries, copied
 
 PIX = Queries("instructpix2pix")
 EXPRESSIONS = {
@@ -39,7 +39,6 @@ EXPRESSIONS = {
     "forecast": PIX.forecast(VRAM_USED, 3600),
     "foreign": PIX.foreign("up", {JOB: "safelight"}),
     "copied": copied(PIX.rate(REQUESTS, (ENDPOINT,)), ENDPOINT, "name"),
-    "lasting": lasting(PIX.rate(REQUESTS) + " > bool 3", "5m"),
 }
 
 

@@ -11,6 +11,7 @@ from tests.rules.promtool import NAMESPACE, Series, firing, never, part, then
 
 _WINDOW = re.compile(r"\[(\d+)([smhd])")
 _MINUTES = {"s": 1 / 60, "m": 1, "h": 60, "d": 1440}
+_MISSING = {"BudgetsStale"}  # fires where recordings are not made: its cases bring them
 _HELD = 10  # minutes that it goes on firing before all is well again
 
 
@@ -27,7 +28,8 @@ class Case:
 def rules_for(alert: Alert) -> str:
     """Return the rule file with this alert alone, and the recordings that it reads."""
     read: list[Recording] = []
-    for group in reversed(recording_groups(NAMESPACE)):
+    made = () if alert.name in _MISSING else recording_groups(NAMESPACE)
+    for group in reversed(made):
         for rule in reversed(group.recordings):
             readers = (alert.expr, *(by.expr for by in read))
             if any(re.search(rf"{re.escape(rule.record)}\b", expr) for expr in readers):

@@ -1,6 +1,7 @@
 """For every alert the series that make it fire and those that leave it quiet, close to its line."""
 
 from safelight.metrics.catalog import (
+    BUILD_INFO,
     CIRCUIT_OPEN,
     DEGRADATION_LEVEL,
     DEVICE_SECONDS,
@@ -43,8 +44,9 @@ from safelight.metrics.catalog import (
     WORKERS_READY,
 )
 from safelight.metrics.spec import Metric
+from safelight.rules.objectives import burn_name
 from tests.rules.case import Case
-from tests.rules.promtool import Series, histogram, mixture, series
+from tests.rules.promtool import NAMESPACE, Series, histogram, mixture, series
 
 
 def _http(status: str, values: str) -> Series:
@@ -69,6 +71,12 @@ def _of(
     return Case((fires, all_of_it), (quiet, all_of_it), at)
 
 
+def _probes(status: str = "200") -> tuple[Series, ...]:
+    """Return many requests to the probes of readiness, which say nothing of callers."""
+    probe = {"handler": "/readyz", "method": "GET", "status": status}
+    return (series(HTTP_REQUESTS, "0+1000x900", **probe),)
+
+
 def _failing(error: str, fires: float, quiet: float, at: int, a_minute: float = 100) -> Case:
     """Return a case in which so many per cent of the requests fail."""
 
@@ -79,9 +87,11 @@ def _failing(error: str, fires: float, quiet: float, at: int, a_minute: float = 
     return Case(share(fires), share(quiet), at)
 
 
-def _burning(fires: float, quiet: float, at: int, resolves: int | None = None) -> Case:
-    """Return a case with just enough requests: 24.6 an hour, where 20 are asked."""
-    case = _failing("worker_lost", fires, quiet, at, a_minute=0.41)
+def _burning(
+    fires: float, quiet: float, a_minute: float, at: int, resolves: int | None = None
+) -> Case:
+    """Return a case with so few requests that five must fail first, where five are asked."""
+    case = _failing("worker_lost", fires, quiet, at, a_minute)
     return Case(case.fires, case.quiet, at, resolves)
 
 
@@ -113,7 +123,10 @@ def _waiting(seconds: float) -> tuple[Series, ...]:
 _EDIT = {"endpoint": "/api/edit", "status_code": "200", "instruction_type": "other"}
 _ROUTE = {"handler": "/api/edit", "method": "POST"}
 _RISING, _FLAT = "0x5 0+1x900", "4x900"
+_BORN = "_x5 1+1x900"  # as a counter is that nobody entered anything into before
 _RUNS = series(IN_FLIGHT, "1x900")
+_VERSION = {"version": "0.1.0", "python": "3.11"}
+_BUILT = series(BUILD_INFO, "1x900", **_VERSION)
 
 CASES: dict[str, tuple[Case, ...]] = {
     name: case if isinstance(case, tuple) else (case,)
@@ -129,26 +142,40 @@ CASES: dict[str, tuple[Case, ...]] = {
             at=11,
         ),
         "HighAPIErrorRate": Case(
-            (_http("200", "0+978x900"), _http("503", "0+22x900"), _RUNS),
-            (_http("200", "0+882x900"), _http("422", "0+100x900"), _http("503", "0+18x900"), _RUNS),
-            at=6,
+            (_http("200", "0+22.2x900"), _http("503", "0+0.5x900"), *_probes(), _RUNS),
+            (
+                _http("200", "0+882x900"),
+                _http("422", "0+100x900"),
+                _http("503", "0+18x900"),
+                *_probes("503"),
+                _RUNS,
+            ),
+            at=15,
         ),
-        "SuccessRatioLow": _failing("timeout", 6, 4.5, at=6),
+        "SuccessRatioLow": _failing("timeout", 6, 4.5, a_minute=8, at=16),
         "RequestsRefused": Case(
             (series(REJECTED, "0+5.5x900", reason="queue_full"), _request("none", "0+94.5x900")),
             (series(REJECTED, "0+4.5x900", reason="queue_full"), _request("none", "0+95.5x900")),
             at=6,
         ),
         "QueueLongerThanInference": Case(_waiting(2.2), _waiting(1.8), at=6),
-        "ErrorBudgetBurnFast": _burning(16, 13, at=53),
-        "ErrorBudgetBurn": _burning(6.6, 5.4, at=66, resolves=60),
-        "ErrorBudgetBurnSlow": _burning(3.3, 2.7, at=111, resolves=150),
-        "ErrorBudgetLeaking": _burning(1.1, 0.9, at=231, resolves=400),
+        "ErrorBudgetBurnFast": _burning(16, 13, 1, at=36),
+        "ErrorBudgetBurn": _burning(6.6, 5.4, 3, at=43, resolves=60),
+        "ErrorBudgetBurnSlow": _burning(3.3, 2.7, 5, at=93, resolves=150),
+        "ErrorBudgetLeaking": _burning(1.1, 0.9, 10, at=228, resolves=400),
         # Well for 400 minutes, then every hundredth fails; or every 200th from the start.
-        "ErrorBudgetExhaustionAhead": Case(
-            (_request("none", "0+100x900"), _request("worker_lost", "0x400 0+1x500")),
-            (_request("none", "0+100x900"), _request("worker_lost", "0+0.5x900")),
-            at=561,
+        "ErrorBudgetExhaustionAhead": (
+            Case(
+                (_request("none", "0+100x900"), _request("worker_lost", "0x400 0+1x500")),
+                (_request("none", "0+100x900"), _request("worker_lost", "0+0.5x900")),
+                at=561,
+            ),
+            # So few requests that it is only not believed before five of them have failed.
+            Case(
+                (_request("none", "0+2x900"), _request("worker_lost", "0x400 0+0.0213x500")),
+                (_request("none", "0+2x900"),),
+                at=668,
+            ),
         ),
         "OutputsInvalid": _per_image(
             OUTPUT_INVALID, "0+2.2x900", "0+1.8x900", at=6, reason="black"
@@ -171,7 +198,7 @@ CASES: dict[str, tuple[Case, ...]] = {
             WORKER_RESTARTS, "0+0.16x900", "0+0.12x900", at=13, reason="died"
         ),
         "CudaOutOfMemory": Case(
-            (_request("cuda_oom", _RISING),), (_request("timeout", _RISING),), at=7
+            (_request("cuda_oom", _BORN),), (_request("timeout", _BORN),), resolves=10, at=5
         ),
         "GuidanceOverridden": _gauge(
             GUIDANCE_OVERRIDDEN, _RISING, _FLAT, at=7, parameter="image_guidance_scale"
@@ -212,8 +239,22 @@ CASES: dict[str, tuple[Case, ...]] = {
         "ServiceRestarting": _gauge(
             "process_start_time_seconds", "1x9 2x9 3x9 4x900", "1x10 2x10 3x900", at=30
         ),
-        "ServiceMemoryGrows": _gauge(
-            "process_resident_memory_bytes", "1e9+1.833e6x900", "1e9+1.5e6x900", at=31
+        "ServiceMemoryGrows": (
+            Case(
+                (series("process_resident_memory_bytes", "1e9+1.833e6x900"), _BUILT),
+                (series("process_resident_memory_bytes", "1e9+1.5e6x900"), _BUILT),
+                at=31,
+            ),
+            # A model is loaded, which is a jump that ends; and who is none of ours may grow.
+            Case(
+                (series("process_resident_memory_bytes", "1e9+1.833e6x900"), _BUILT),
+                (
+                    series("process_resident_memory_bytes", "3e8x10 3e9x900"),
+                    _BUILT,
+                    Series("process_resident_memory_bytes", "1e9+9e6x900", {"job": "mysql"}),
+                ),
+                at=31,
+            ),
         ),
         "FilesystemExhaustionAhead": _of(
             HOST_FILESYSTEM_USED,
@@ -223,19 +264,28 @@ CASES: dict[str, tuple[Case, ...]] = {
             mountpoint="/",
         ),
         "HostMemoryExhaustionAhead": (
-            _of(HOST_MEMORY_USED, HOST_MEMORY_TOTAL, ("30+0.25x280", "60x900"), at=236),
+            _of(HOST_MEMORY_USED, HOST_MEMORY_TOTAL, ("30+0.25x280", "25x20 66x900"), at=236),
             # So fast that it is only not believed before half of the memory is in use.
             _of(HOST_MEMORY_USED, HOST_MEMORY_TOTAL, ("0+2x60", "40x900"), at=41),
         ),
         "LogLinesLost": _gauge(LOG_LINES_LOST, _RISING, _FLAT, at=7),
-        "TargetDown": _gauge("up", "1x5 0x900", "1x900", at=7),
+        "TargetDown": Case(
+            (series("up", "1x5 0x900"), series(BUILD_INFO, "1x5 _x900", **_VERSION)),
+            # Whoever else is scraped is none of our business.
+            (series("up", "1x900"), Series("up", "0x900", {"job": "mysql", "instance": "db:9104"})),
+            at=7,
+        ),
         "ProbeFailing": _gauge(PROBE_FAILURES, _RISING, _FLAT, at=7, probe="nvml"),
         "ProbeSilent": _gauge(PROBE_TIMESTAMP, "-130+60x900", "-110+60x900", at=1, probe="nvml"),
         "ExpositionSlow": _gauge(EXPOSITION_SECONDS, "1.1x900", "0.9x900", at=5),
         "ExpositionLarge": _gauge(EXPOSITION_LINES, "5001x900", "5000x900", at=5),
         "SeriesFolded": _gauge(SERIES_FOLDED, _RISING, _FLAT, at=7, metric="request_total"),
         "ServiceMissing": Case((), (_RUNS,), at=5),
-        "BudgetsStale": Case((_RUNS,), (_RUNS, _request("none", "0+100x900")), at=15),
+        "BudgetsStale": Case(
+            (_request("none", "0+100x900"),),
+            (_request("none", "0+100x900"), series(burn_name(NAMESPACE, "6h"), "0x900")),
+            at=15,
+        ),
         "RulesFailing": _gauge(
             "prometheus_rule_evaluation_failures_total", _RISING, _FLAT, at=7, rule_group="levels"
         ),

@@ -32,17 +32,17 @@ def _other_limits(expr: str) -> Iterator[str]:
             continue
         for other in _neighbours(float(number)):
             yield _LITERAL.sub(lambda found, n=number, o=other: _put(found, n, o), expr)  # type: ignore[misc]
-    for found in _AHEAD.finditer(expr):
+    for number in dict.fromkeys(found["number"] for found in _AHEAD.finditer(expr)):
         for factor in (_FACTOR, 1 / _FACTOR):
-            ahead = round(float(found["number"]) * factor)
-            yield f"{expr[: found.start()]}, {ahead}){expr[found.end() :]}"
+            yield expr.replace(f", {number})", f", {round(float(number) * factor)})")
 
 
 def _other_sides(expr: str) -> Iterator[str]:
-    """Yield the expression with one series that is a limit made larger, or smaller."""
-    for found in _SERIES.finditer(expr):
-        for factor in (_FACTOR, 1 / _FACTOR):
-            yield f"{expr[: found.end()]}{factor:g} * {expr[found.end() :]}"
+    """Yield the expression with the series that are limits made larger, or smaller."""
+    for factor in (_FACTOR, 1 / _FACTOR):
+        changed = _SERIES.sub(lambda found, f=factor: f"{found[0]}{f:g} * ", expr)  # type: ignore[misc]
+        if changed != expr:
+            yield changed
 
 
 def _neighbours(number: float) -> tuple[float, float]:

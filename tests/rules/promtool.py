@@ -41,8 +41,8 @@ class Series:
 
 
 def _numbers(part: str) -> Iterator[str]:
-    if part == "_":
-        yield part
+    if part.startswith("_"):
+        yield from ["_"] * int(part.removeprefix("_x") or 1)
         return
     found = _PART.match(part)
     assert found, part

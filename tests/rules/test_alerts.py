@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from safelight.metrics.catalog import CATALOG, FOREIGN, HTTP_SECONDS, REQUEST_SECONDS
+from safelight.metrics.catalog import BUILD_INFO, CATALOG, FOREIGN, HTTP_SECONDS, REQUEST_SECONDS
 from safelight.reasons import REASONS
 from safelight.rules.alerts import alert_groups, alerts
 from safelight.rules.files import RUNBOOKS, groups, rule_file, runbook_url
@@ -27,10 +27,13 @@ def test_the_error_rate_alert_says_the_value_and_the_job(tmp_path: Path) -> None
     alert = next(alert for alert in ALERTS if alert.name == "HighAPIErrorRate")
     text = {
         "summary": "safelight: more than 2 % of answers are errors of ours",
-        "description": "2.2% of the answers of safelight have a 5xx status.",
+        "description": "2.203% of the answers of safelight have a 5xx status.",
         "runbook_url": "docs/runbooks.md#highapierrorrate",
     }
-    expected = {"exp_labels": {"severity": "warning", "job": "safelight"}, "exp_annotations": text}
+    expected = {
+        "exp_labels": {"severity": "warning", "job": "safelight", "service": NAMESPACE},
+        "exp_annotations": text,
+    }
     check = {"eval_time": "20m", "alertname": alert.name, "exp_alerts": [expected]}
     judge(tmp_path, CASES[alert.name][0].fires, alert_rule_test=[check])
 
@@ -41,7 +44,8 @@ def test_a_p95_alert_waits_its_five_minutes(tmp_path: Path) -> None:
 
 
 def test_the_lost_target_is_named(tmp_path: Path) -> None:
-    down = [series("up", "0x30")]
+    built = series(BUILD_INFO, "1x5 _x30", version="0.1.0", python="3.11")
+    down = [series("up", "0x30"), built]
     expr = 'ALERTS{alertname="TargetDown", alertstate="firing", instance="127.0.0.1:8000"}'
     labels = (
         'ALERTS{alertname="TargetDown", alertstate="firing", instance="127.0.0.1:8000", '
@@ -124,7 +128,8 @@ def test_every_limit_moves_some_rule_and_is_a_services_or_the_machines(name: str
 def _moved(name: str) -> set[str]:
     """Return the expressions that a limit of one service changes."""
     before: int | float = getattr(Thresholds(), name)
-    after = before * 0.9 if isinstance(before, float) else before + 1
+    share = isinstance(before, float) and 0.9 < before < 1
+    after = (1 + before) / 2 if share else before * 0.9 if isinstance(before, float) else before + 1
     own = Thresholds.model_validate({name: after})
     return {rule.expr for group in groups("one", own) for rule in group.rules} - {
         rule.expr for group in groups("one") for rule in group.rules

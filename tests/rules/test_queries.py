@@ -10,7 +10,7 @@ from safelight.metrics.catalog import (
     REQUESTS,
     VRAM_USED,
 )
-from safelight.metrics.promql import JOB, Queries, copied, lasting
+from safelight.metrics.promql import JOB, Queries, copied
 
 QUERIES = Queries("ns", matchers={JOB: "~$job"})
 
@@ -53,7 +53,3 @@ def test_a_foreign_name_must_be_known() -> None:
 def test_a_label_is_copied_by_a_pattern() -> None:
     named = copied("x", DEVICE, "gpu", "cuda:(.+)")
     assert named == 'label_replace(x, "gpu", "$1", "device", "cuda:(.+)")'
-
-
-def test_a_condition_lasts_while_its_least_value_is_1() -> None:
-    assert lasting("x > bool 3", "5m") == "min_over_time((x > bool 3)[5m:])"

@@ -167,7 +167,7 @@ def test_the_faster_a_budget_burns_the_more_it_silences() -> None:
     ladder = {
         rule["source_matchers"][0]: rule["target_matchers"][0]
         for rule in rules
-        if rule["equal"] == ["job", "objective"]
+        if rule["equal"] == ["job", "service", "objective"]
     }
     assert list(ladder) == [
         'alertname="ErrorBudgetBurnFast"',

@@ -125,7 +125,7 @@ def _query(query: Query, ref: str, shape: Shape) -> Any:
 
 
 def _lines(panel: Panel) -> Any:
-    drawn = timeseries.Panel().min(0).line_width(1).fill_opacity(10)
+    drawn = timeseries.Panel().axis_soft_min(0).line_width(1).fill_opacity(10)
     drawn.show_points(choices.VisibilityMode.NEVER)
     if panel.limit is None:
         return drawn

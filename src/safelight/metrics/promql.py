@@ -120,11 +120,6 @@ def copied(expression: str, source: Label, target: str, pattern: str = "(.*)") -
     return f'label_replace({expression}, "{target}", "$1", "{source.name}", "{pattern}")'
 
 
-def lasting(condition: str, duration: str) -> str:
-    """Return 1 while a condition (written with `> bool`) has held for the whole duration."""
-    return f"min_over_time(({condition})[{duration}:])"
-
-
 def _sum(inner: str, by: tuple[Label, ...]) -> str:
     return f"sum by ({', '.join(label.name for label in by)}) ({inner})" if by else f"sum({inner})"
 

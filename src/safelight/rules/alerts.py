@@ -1,6 +1,8 @@
 """Every alert of a service, in groups. Adding one is adding a row to one of the tables."""
 
+import re
 from collections.abc import Callable
+from dataclasses import replace
 
 from safelight.metrics.promql import Queries
 from safelight.rules.cards import CARD_ALERTS
@@ -41,9 +43,15 @@ def alert_groups(namespace: str, limits: Thresholds | None = None) -> tuple[Grou
 
 
 def _changed(table: _Table, queries: Queries, limits: Thresholds) -> tuple[Alert, ...]:
-    made = (alert(queries, limits) for alert in table)
+    made = (_named(alert(queries, limits), queries.namespace) for alert in table)
     wanted = ((alert, limits.alerts.get(alert.name, Change())) for alert in made)
     return tuple(change.apply(alert) for alert, change in wanted if change.enabled)
+
+
+def _named(alert: Alert, namespace: str) -> Alert:
+    """Return the alert with its service's name, which tells it from other services' of one job."""
+    own = re.search(rf"\b{namespace}[_:]", alert.expr)
+    return replace(alert, service=namespace) if own else alert
 
 
 def alerts(namespace: str, limits: Thresholds | None = None) -> tuple[Alert, ...]:

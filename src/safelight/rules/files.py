@@ -73,7 +73,7 @@ def _rule(rule: Alert | Recording, runbooks: str) -> dict[str, Any]:
         "alert": rule.name,
         "expr": rule.expr,
         "for": f"{rule.for_seconds}s",
-        "labels": {"severity": rule.severity},
+        "labels": rule.labels,
         "annotations": {
             "summary": rule.summary,
             "description": rule.description,

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from safelight.metrics.catalog import CHANNEL, DELIVERY, IN_FLIGHT, NOTIFICATIONS
+from safelight.metrics.catalog import CHANNEL, DELIVERY, IN_FLIGHT, NOTIFICATIONS, REQUESTS
 from safelight.metrics.promql import JOB, Queries
 from safelight.rules.objectives import burn_name
 from safelight.rules.spec import AS_INSTANCE, AS_JOB, AS_NUMBER, Alert, Runbook
@@ -32,7 +32,7 @@ def _stale(queries: Queries, _: Thresholds) -> Alert:
     burn = burn_name(queries.namespace, "6h")
     return Alert(
         "BudgetsStale",
-        f"absent_over_time({burn}[10m]) and on () {queries.select(IN_FLIGHT)} >= 0",
+        f"absent_over_time({burn}[10m]) and on () {queries.select(REQUESTS)} >= 0",
         for_seconds=900,
         severity="warning",
         summary=f"The error budgets of {queries.namespace} are not worked out",
@@ -41,9 +41,9 @@ def _stale(queries: Queries, _: Thresholds) -> Alert:
             "minutes; what is forecast from it is stale."
         ),
         runbook=Runbook(
-            means="The rules that keep the objectives do not run, or nobody asks the service.",
+            means="The rules that keep the objectives do not run.",
             look="Prometheus' page of rules: the group of budgets, its error and its duration.",
-            do="Load the rule file as it was exported; without any traffic silence this alert.",
+            do="Load the rule file as it was exported, all of its groups.",
         ),
     )
 

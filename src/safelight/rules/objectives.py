@@ -9,14 +9,13 @@ from dataclasses import dataclass, replace
 from safelight.metrics.catalog import IMAGES, OUTPUT_INVALID, REQUEST_SECONDS, REQUESTS, STATUS_CODE
 from safelight.metrics.promql import JOB, Matchers, Queries
 from safelight.rules.spec import AS_JOB, AS_NUMBER, Alert, Recording, Runbook, Severity
-from safelight.rules.thresholds import Thresholds
+from safelight.rules.thresholds import Thresholds, minutes
 
 DAYS = 30
 INTERVAL_SECONDS = 60
 _NOW, _PERIOD = "5m", f"{DAYS}d"
 _WINDOWS = (_NOW, "30m", "1h", "2h", "6h", "1d", "3d", _PERIOD)
 _OBJECTIVE = "{{ $labels.objective }}"
-_HOUR = 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,11 +114,10 @@ def _burning(
 ) -> Callable[[Queries, Thresholds], Alert]:
     def alert(queries: Queries, limits: Thresholds) -> Alert:
         fast, slow = (burn_name(queries.namespace, window) for window in (short, long))
-        enough = f"{INTERVAL_SECONDS} * sum_over_time({events_name(queries)}[{long}])"
+        enough = f"{INTERVAL_SECONDS} * sum_over_time({missed_name(queries)}[{long}])"
         return Alert(
             name,
-            f"{slow} > {factor:g} and {fast} > {factor:g}"
-            f" and {enough} >= {limits.least_requests:g}",
+            f"{slow} > {factor:g} and {fast} > {factor:g} and {enough} >= {limits.least_missed:g}",
             for_seconds=for_seconds,
             severity=severity,
             summary=f"{AS_JOB}: the error budget of {_OBJECTIVE} burns too fast",
@@ -147,13 +145,15 @@ def _exhaustion_ahead(queries: Queries, limits: Thresholds) -> Alert:
     ahead = limits.budget_forecast_seconds
     return Alert(
         "ErrorBudgetExhaustionAhead",
-        f"predict_linear(({left})[6h:5m], {ahead}) < 0 and ({left}) > 0",
+        f"predict_linear(({left})[6h:5m], {ahead}) < 0 and ({left}) > 0"
+        f" and {INTERVAL_SECONDS} * sum_over_time({missed_name(queries)}[6h])"
+        f" >= {limits.least_missed:g}",
         for_seconds=1800,
         severity="warning",
         summary=f"{AS_JOB}: the error budget of {_OBJECTIVE} will be used up",
         description=(
             f"As it went in the last 6 hours, {AS_JOB} will have overdrawn its budget of "
-            f"{_OBJECTIVE} in {ahead // _HOUR} hours."
+            f"{_OBJECTIVE} in {minutes(ahead)}."
         ),
         runbook=Runbook(
             means="No single burn is alarming, and yet it does not end.",

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from safelight.metrics.catalog import (
+    BUILD_INFO,
     HOST_FILESYSTEM_SIZE,
     HOST_FILESYSTEM_USED,
     HOST_MEMORY_TOTAL,
@@ -11,6 +12,7 @@ from safelight.metrics.catalog import (
     LOG_LINES_LOST,
 )
 from safelight.metrics.promql import JOB, Queries
+from safelight.metrics.spec import Metric
 from safelight.rules.spec import (
     AS_BYTES,
     AS_INSTANCE,
@@ -20,7 +22,7 @@ from safelight.rules.spec import (
     Alert,
     Runbook,
 )
-from safelight.rules.thresholds import Thresholds
+from safelight.rules.thresholds import Thresholds, minutes
 
 _ON = f"{AS_INSTANCE} ({AS_JOB})"
 _HOUR = 3600
@@ -62,9 +64,11 @@ def _restarted(queries: Queries, limits: Thresholds) -> Alert:
 
 def _grows(queries: Queries, limits: Thresholds) -> Alert:
     held = queries.foreign("process_resident_memory_bytes")
+    limit = limits.process_growth_bytes_per_hour
     return Alert(
         "ServiceMemoryGrows",
-        f"deriv({held}[2h]) * {_HOUR} > {limits.process_growth_bytes_per_hour:g}",
+        f"{_HOUR} * deriv({held}[2h]) > {limit:g} and {_HOUR} * deriv({held}[20m]) > {limit:g}"
+        f" and on (job, instance) {queries.select(BUILD_INFO)}",
         for_seconds=1800,
         severity="warning",
         summary=f"{_ON}: the service's own memory grows and grows",
@@ -77,18 +81,28 @@ def _grows(queries: Queries, limits: Thresholds) -> Alert:
     )
 
 
+def _goes_on(queries: Queries, used: Metric, whole: Metric, window: str, ahead: int) -> str:
+    """Return that it will be full by the long window, and by the last minutes still.
+
+    A jump that has ended, as of a model that was loaded, is in the long window alone.
+    """
+    limit = queries.select(whole)
+    long, short = (replace(queries, window=each).forecast(used, ahead) for each in (window, "10m"))
+    return f"{long} > {limit} and {short} > {limit}"
+
+
 def _filesystem_ahead(queries: Queries, limits: Thresholds) -> Alert:
-    patient = replace(queries, window="6h")
-    ahead = patient.forecast(HOST_FILESYSTEM_USED, limits.disk_forecast_seconds)
+    seconds = limits.disk_forecast_seconds
+    ahead = _goes_on(queries, HOST_FILESYSTEM_USED, HOST_FILESYSTEM_SIZE, "6h", seconds)
     return Alert(
         "FilesystemExhaustionAhead",
-        f"{ahead} > {queries.select(HOST_FILESYSTEM_SIZE)}",
+        ahead,
         for_seconds=1800,
         severity="warning",
         summary=f"{_ON}: {{{{ $labels.mountpoint }}}} will be full",
         description=(
             f"As it went in the last 6 hours, {{{{ $labels.mountpoint }}}} of {_ON} is full in "
-            f"{limits.disk_forecast_seconds // _HOUR} hours."
+            f"{minutes(limits.disk_forecast_seconds)}."
         ),
         runbook=Runbook(
             means="It is not full yet; at this speed it soon is.",
@@ -99,16 +113,19 @@ def _filesystem_ahead(queries: Queries, limits: Thresholds) -> Alert:
 
 
 def _memory_ahead(queries: Queries, limits: Thresholds) -> Alert:
-    patient = replace(queries, window="2h")
-    ahead = patient.forecast(HOST_MEMORY_USED, limits.host_forecast_seconds)
-    whole = queries.select(HOST_MEMORY_TOTAL)
+    seconds = limits.host_forecast_seconds
+    ahead = _goes_on(queries, HOST_MEMORY_USED, HOST_MEMORY_TOTAL, "2h", seconds)
+    half = f"0.5 * {queries.select(HOST_MEMORY_TOTAL)}"
     return Alert(
         "HostMemoryExhaustionAhead",
-        f"{ahead} > {whole} and {queries.select(HOST_MEMORY_USED)} > 0.5 * {whole}",
+        f"{ahead} and {queries.select(HOST_MEMORY_USED)} > {half}",
         for_seconds=900,
         severity="warning",
         summary=f"{_ON}: the machine's memory will be used up",
-        description=f"As it went in the last 2 hours, the memory of {_ON} ends within the hour.",
+        description=(
+            f"As it went in the last 2 hours, the memory of {_ON} ends within "
+            f"{minutes(limits.host_forecast_seconds)}."
+        ),
         runbook=Runbook(
             means="When memory ends the kernel kills a process, most likely the worker.",
             look="ServiceMemoryGrows; other programs on the machine.",

@@ -3,7 +3,10 @@
 Old panels that ask for `gpu_utilization_percent` or `model_latency_seconds` keep working.
 """
 
+from dataclasses import replace
+
 from safelight.metrics.catalog import (
+    BUILD_INFO,
     CLOCK,
     GPU,
     GPU_CLOCK,
@@ -28,7 +31,7 @@ from safelight.metrics.catalog import (
     STEP_SECONDS,
     SUCCESSES,
 )
-from safelight.metrics.promql import INSTANCE, JOB, Queries, copied
+from safelight.metrics.promql import INSTANCE, JOB, Matchers, Queries, copied
 from safelight.metrics.spec import Metric
 from safelight.rules.objectives import INTERVAL_SECONDS, burns
 from safelight.rules.spec import Group, Recording
@@ -36,6 +39,9 @@ from safelight.rules.thresholds import Thresholds
 
 HTTP_P95 = "job_handler:http_request_duration_seconds:p95_rate5m"
 HTTP_ERRORS = "job:http_requests_errors:ratio_rate5m"
+HTTP_FAILED = "job:http_requests_errors:increase15m"
+KNOWN = "job:safelight_targets:known"
+NO_PROBES = "!~/(healthz|readyz|metrics)"  # a model that loads answers its probes with 503
 _DRAWN_SECONDS = 15  # for what is only looked at
 _TARGET = (JOB, INSTANCE)
 _MODEL = next(label for label in MODEL_INFO.labels if label.name == "model")
@@ -62,11 +68,18 @@ def recording_groups(namespace: str, limits: Thresholds | None = None) -> tuple[
 
 def _routes(queries: Queries) -> tuple[Recording, ...]:
     """Keep once what the alerts of every service ask of the routes, which have no namespace."""
+    asked = replace(queries, matchers={HANDLER: NO_PROBES})
+    patient = replace(asked, window="15m")
+    ours: Matchers = {STATUS: "~5.."}
     rows = {
-        HTTP_P95: queries.quantile(0.95, HTTP_SECONDS, (JOB, HANDLER)),
-        HTTP_ERRORS: queries.share(HTTP_REQUESTS, {STATUS: "~5.."}, (JOB,)),
+        HTTP_P95: asked.quantile(0.95, HTTP_SECONDS, (JOB, HANDLER)),
+        HTTP_ERRORS: asked.share(HTTP_REQUESTS, ours, (JOB,)),
+        HTTP_FAILED: patient.increase(HTTP_REQUESTS, (JOB,), ours),
     }
-    return tuple(Recording(name, expr) for name, expr in rows.items())
+    shown = f"count by (job) ({queries.select(BUILD_INFO)})"
+    # Once known, always known: also when no target of the job answers any more.
+    known = Recording(KNOWN, f"{shown} or {KNOWN}")
+    return (*(Recording(name, expr) for name, expr in rows.items()), known)
 
 
 def _levels(queries: Queries) -> tuple[Recording, ...]:

@@ -1,6 +1,7 @@
 """Alerts on what callers feel: latency, errors, refusals, waiting."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from safelight.metrics.catalog import (
     ERROR,
@@ -13,7 +14,7 @@ from safelight.metrics.catalog import (
 )
 from safelight.metrics.promql import JOB, Matchers, Queries
 from safelight.reasons import NO_ERROR
-from safelight.rules.recording import HTTP_ERRORS, HTTP_P95
+from safelight.rules.recording import HTTP_ERRORS, HTTP_FAILED, HTTP_P95
 from safelight.rules.spec import (
     AS_JOB,
     AS_SECONDS,
@@ -86,7 +87,8 @@ def _http_p95_high(queries: Queries, limits: Thresholds) -> Alert:
 def _http_errors(queries: Queries, limits: Thresholds) -> Alert:
     return Alert(
         "HighAPIErrorRate",
-        f"{HTTP_ERRORS} > {limits.http_error_ratio:g}{_of(queries)}",
+        f"{HTTP_ERRORS} > {limits.http_error_ratio:g}"
+        f" and {HTTP_FAILED} >= {limits.least_missed:g}{_of(queries)}",
         for_seconds=300,
         severity="warning",
         summary=(
@@ -109,10 +111,12 @@ def _http_errors(queries: Queries, limits: Thresholds) -> Alert:
 
 def _success_low(queries: Queries, limits: Thresholds) -> Alert:
     failed: Matchers = {ERROR: f"!{NO_ERROR}"}
+    patient = replace(queries, window="15m")
     return Alert(
         "SuccessRatioLow",
         # The failing share: with no success at all there is no success counter to divide.
-        f"{queries.share(REQUESTS, failed, (JOB,))} > {1 - limits.success_ratio:g}",
+        f"{queries.share(REQUESTS, failed, (JOB,))} > {1 - limits.success_ratio:g}"
+        f" and {patient.increase(REQUESTS, (JOB,), failed)} >= {limits.least_missed:g}",
         for_seconds=300,
         severity="warning",
         summary=f"{AS_JOB}: fewer than {percent(limits.success_ratio)} of requests succeed",

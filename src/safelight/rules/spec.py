@@ -35,6 +35,13 @@ class Alert:
     summary: str
     description: str
     runbook: Runbook
+    service: str = ""  # the namespace that it judges; empty where it judges machines
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Return the labels that it adds to what its expression keeps."""
+        own = {"service": self.service} if self.service else {}
+        return {"severity": self.severity, **own}
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from safelight.metrics.catalog import (
     SERIES_FOLDED,
 )
 from safelight.metrics.promql import JOB, Queries
+from safelight.rules.recording import KNOWN
 from safelight.rules.spec import AS_INSTANCE, AS_JOB, AS_NUMBER, AS_SECONDS, Alert, Runbook
 from safelight.rules.thresholds import Thresholds
 
@@ -19,7 +20,7 @@ from safelight.rules.thresholds import Thresholds
 def _target_down(queries: Queries, _: Thresholds) -> Alert:
     return Alert(
         "TargetDown",
-        f"{queries.foreign('up')} == 0",
+        f"{queries.foreign('up')} == 0 and on (job) {KNOWN}",
         for_seconds=60,
         severity="critical",
         summary=f"{AS_JOB}: {AS_INSTANCE} does not answer",

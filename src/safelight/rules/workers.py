@@ -11,7 +11,7 @@ from safelight.metrics.catalog import (
     WORKER_RESTARTS,
     WORKERS_READY,
 )
-from safelight.metrics.promql import JOB, Queries
+from safelight.metrics.promql import JOB, Matchers, Queries
 from safelight.rules.spec import (
     AS_INSTANCE,
     AS_JOB,
@@ -98,9 +98,13 @@ def _guidance_overridden(queries: Queries, _: Thresholds) -> Alert:
 
 
 def _out_of_memory(queries: Queries, _: Thresholds) -> Alert:
+    lost: Matchers = {ERROR: "cuda_oom"}
+    failed = queries.select(REQUESTS, lost)
+    new = f"{failed} unless {failed} offset {queries.window}"
     return Alert(
         "CudaOutOfMemory",
-        f"{queries.increase(REQUESTS, (JOB,), {ERROR: 'cuda_oom'})} > 0",
+        # The first of its labels is a series that was not there before: no increase sees it.
+        f"{queries.increase(REQUESTS, (JOB,), lost)} > 0 or sum by (job) ({new}) > 0",
         for_seconds=0,
         severity="warning",
         summary=f"{AS_JOB}: requests failed because the card's memory ran out",

@@ -1,7 +1,5 @@
 """The board to open first: twelve panels from live traffic to the alerts that matter."""
 
-from dataclasses import replace
-
 from safelight.dashboards.boards.parts import CARD, NOW, PER_SECOND, SHARE, WHOLE, board, row
 from safelight.dashboards.spec import Board, Panel, Query, Shape
 from safelight.metrics.catalog import (
@@ -10,6 +8,7 @@ from safelight.metrics.catalog import (
     GPU,
     GPU_MEMORY_TOTAL,
     GPU_MEMORY_USED,
+    IN_FLIGHT,
     INFERENCE_SECONDS,
     INSTRUCTION_TYPE,
     PRECISION,
@@ -22,7 +21,7 @@ from safelight.metrics.catalog import (
     VRAM_RESERVED,
     VRAM_USED,
 )
-from safelight.metrics.promql import INSTANCE, JOB, Queries, lasting
+from safelight.metrics.promql import INSTANCE, JOB, Queries
 from safelight.metrics.spec import Label
 from safelight.reasons import NO_ERROR
 from safelight.rules.thresholds import Thresholds, percent
@@ -175,14 +174,14 @@ def _errors(queries: Queries) -> Panel:
 
 
 def _slow(queries: Queries, limits: Thresholds) -> Panel:
-    as_judged = replace(queries, window="5m")
-    p95 = as_judged.quantile(0.95, REQUEST_SECONDS, (JOB,))
+    fires = queries.foreign("ALERTS", {"alertname": "RequestP95High", "alertstate": "firing"})
+    runs = f"0 * max by (job) ({queries.select(IN_FLIGHT)})"
     return Panel(
         f"P95 over {limits.request_p95_seconds:g} s for 5 minutes",
-        "Red while RequestP95High fires: P95 was over the limit for the five minutes before.",
+        "Red while RequestP95High fires for this job: P95 has been over its limit for so long.",
         Shape.STATES,
         "short",
-        (Query(lasting(f"{p95} > bool {limits.request_p95_seconds:g}", "5m"), _legend(JOB)),),
+        (Query(f"max by (job) ({fires}) or {runs}", _legend(JOB)),),
     )
 
 

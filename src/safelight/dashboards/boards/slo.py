@@ -2,11 +2,12 @@
 
 from safelight.dashboards.boards.parts import CHOSEN, NOW, SHARE, board, lines, panel, row
 from safelight.dashboards.spec import Board, Panel, Query, Shape
+from safelight.metrics.catalog import REQUEST_SECONDS
 from safelight.metrics.promql import JOB
 from safelight.rules.objectives import DAYS, burn_name, events_name, missed_name
 from safelight.rules.thresholds import Thresholds, percent
 
-_OF = "{{objective}}"
+_OF = "{{job}} {{objective}}"
 _NAMESPACE = NOW.namespace
 _JOB = f'{{job="{CHOSEN[JOB]}"}}'.replace('="~', '=~"')
 
@@ -30,7 +31,8 @@ def _budgets(limits: Thresholds) -> tuple[Panel, ...]:
     left = f"1 - {_kept(burn_name(_NAMESPACE, f'{DAYS}d'))}"
     promised = (
         f"availability {percent(limits.availability_ratio)}, latency "
-        f"{percent(limits.latency_ratio)} within {limits.request_p95_seconds:g} s, validity "
+        f"{percent(limits.latency_ratio)} within "
+        f"{REQUEST_SECONDS.edge(limits.request_p95_seconds):g} s, validity "
         f"{percent(limits.validity_ratio)}"
     )
     return (

@@ -1,6 +1,9 @@
 """The board of a web service: every route, model or not, by the names that people know."""
 
+from dataclasses import replace
+
 from safelight.dashboards.boards.parts import (
+    CHOSEN,
     COUNT,
     NOW,
     PER_SECOND,
@@ -25,9 +28,11 @@ from safelight.metrics.catalog import (
     STATUS,
 )
 from safelight.metrics.promql import INSTANCE, Matchers
+from safelight.rules.recording import NO_PROBES
 from safelight.rules.thresholds import Thresholds
 
 _ROUTE = (HANDLER,)
+_ASKED = replace(NOW, matchers={**CHOSEN, HANDLER: NO_PROBES})
 _OURS: Matchers = {STATUS: "~5.."}
 
 
@@ -48,15 +53,15 @@ def _live(limits: Thresholds) -> tuple[Panel, ...]:
     return (
         lines(
             "Request rate",
-            "Answers per second, by status.",
+            "Answers per second, by status; probes of readiness are left out of this row.",
             PER_SECOND,
-            Query(NOW.rate(HTTP_REQUESTS, (STATUS,)), by(STATUS)),
+            Query(_ASKED.rate(HTTP_REQUESTS, (STATUS,)), by(STATUS)),
         ),
         lines(
             "P95",
             "95 % of all answers are faster; the line is where HighP95Latency begins.",
             HTTP_SECONDS.unit,
-            Query(NOW.quantile(0.95, HTTP_SECONDS), "P95", exemplars=True),
+            Query(_ASKED.quantile(0.95, HTTP_SECONDS), "P95", exemplars=True),
             limit=limits.http_p95_seconds,
         ),
         lines(
@@ -64,8 +69,8 @@ def _live(limits: Thresholds) -> tuple[Panel, ...]:
             "Share of answers with a 5xx status; the line is where HighAPIErrorRate begins.",
             SHARE,
             Query(
-                f"({NOW.rate(HTTP_REQUESTS, (), _OURS)} or 0 * {NOW.rate(HTTP_REQUESTS)}) / "
-                f"{NOW.rate(HTTP_REQUESTS)}",
+                f"({_ASKED.rate(HTTP_REQUESTS, (), _OURS)} or 0 * {_ASKED.rate(HTTP_REQUESTS)}) / "
+                f"{_ASKED.rate(HTTP_REQUESTS)}",
                 "errors",
             ),
             limit=limits.http_error_ratio,

@@ -35,11 +35,12 @@ from safelight.metrics.catalog import (
 )
 from safelight.metrics.promql import INSTANCE
 from safelight.reasons import NO_ERROR
-from safelight.rules.thresholds import Thresholds
+from safelight.rules.thresholds import FAMILIES, Thresholds
 
 
 def zimage(limits: Thresholds) -> Board:
     """Return the board of a distilled generator such as Z-Image-Turbo."""
+    limits = FAMILIES["zimage"].with_own(limits)
     return board(
         "Z-Image",
         "Does the generator keep its promise of a picture in a moment, and with which resources?",
