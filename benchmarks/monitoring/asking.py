@@ -41,15 +41,16 @@ def measure_boards(*, full: bool) -> Iterator[Figure]:
         with running(folder, "global: {}\n", "groups: []\n") as prometheus:
             yield Figure("samples of ten services' day", samples, "samples")
             yield from _boards(prometheus, now, _HOUR, "an hour", 1.0)
+            yield Figure(
+                "panels empty though there is a card", _empty(prometheus, now), "panels", 0
+            )
             if full:
                 yield from _boards(prometheus, now, _DAY, "a day", None)
 
 
 def measure_rules() -> Iterator[Figure]:
     """Yield what share of its interval the slowest group takes, for a hundred services."""
-    services = [
-        Service(f"model_{n % 10}", f"model-{n % 10}", f"10.0.{n}.1:8000") for n in range(100)
-    ]
+    services = [Service(f"model_{n}", f"model-{n}", f"10.0.{n}.1:8000") for n in range(100)]
     now = int(time())
     rules = rule_file(*sorted({service.namespace for service in services}))
     with TemporaryDirectory() as name:
@@ -81,6 +82,19 @@ def _boards(
     took = {board.uid: _together(prometheus, board, end, seconds) for board in boards()}
     slowest = max(took, key=lambda uid: took[uid])
     yield Figure(f"slowest board's queries, over {shown} ({slowest})", took[slowest], "s", limit)
+
+
+def _empty(prometheus: Prometheus, end: int) -> int:
+    """Return how many of the panels that need a card show nothing with one."""
+    chosen = Chosen("instructpix2pix", rate_interval="60s", range=f"{_HOUR}s")
+    panels = [panel for board in boards() for panel in board.panels if "card" in panel.needs]
+    return sum(
+        not any(
+            prometheus.get("query", query=chosen.fill(query.expr), time=str(end))["result"]
+            for query in panel.queries
+        )
+        for panel in panels
+    )
 
 
 def _together(prometheus: Prometheus, board: Board, end: int, seconds: int) -> float:
