@@ -28,6 +28,37 @@ def test_a_namespace_reaches_the_files(part: str, call: Call, tmp_path: Path) ->
     assert call("export", part, str(tmp_path), "--namespace", "other", "--check").code == 1
 
 
+@pytest.mark.parametrize("part", BY_NAMESPACE)
+@pytest.mark.parametrize("before", BY_NAMESPACE)
+def test_another_services_export_is_not_overwritten_but_by_force(
+    before: str, part: str, call: Call, tmp_path: Path
+) -> None:
+    call("export", before, str(tmp_path), "--namespace", "zimage")
+    files = {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
+    other = ("export", part, str(tmp_path), "--namespace", "other")
+    refused = call(*other)
+    assert refused.code == 2
+    assert "holds the export of zimage, which that of other would overwrite" in refused.line
+    assert "a folder of its own, or add --force" in refused.line
+    assert {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()} == files
+    assert call(*other, "--force").code == 0
+
+
+@pytest.mark.parametrize("part", [part for part in EVERY if part not in BY_NAMESPACE])
+def test_what_is_the_same_for_every_service_may_lie_beside_any(
+    part: str, call: Call, tmp_path: Path
+) -> None:
+    call("export", "kubernetes", str(tmp_path), "--namespace", "zimage")
+    assert call("export", part, str(tmp_path)).code == 0
+
+
+def test_a_folder_whose_name_is_too_long_is_one_clear_line(call: Call, tmp_path: Path) -> None:
+    for more in ((), ("--check",)):
+        refused = call("export", "all", str(tmp_path / ("n" * 300)), *more)
+        assert refused.code == 2
+        assert "File name too long" in refused.line
+
+
 def test_check_names_what_differs_and_writes_nothing(call: Call, tmp_path: Path) -> None:
     call("export", "all", str(tmp_path))
     (tmp_path / "compose.yaml").write_text("mine\n")

@@ -10,7 +10,7 @@ from safelight.cli.options import knob
 from safelight.errors import BadSetting
 from safelight.settings import load
 from safelight.stack.discovery import Discovery
-from safelight.stack.export import Choices, deployment
+from safelight.stack.export import Choices, deployment, keep_apart
 from safelight.stack.folder import drift, leftovers, write
 from safelight.stack.monitoring import read
 
@@ -30,7 +30,9 @@ Copies = Annotated[
     typer.Option(help="Where samples are sent on to: Thanos, Mimir, VictoriaMetrics; repeatable."),
 ]
 Check = Annotated[bool, typer.Option("--check", help="Write nothing; exit 1 where a file differs.")]
-Force = Annotated[bool, typer.Option("--force", help="Overwrite files that we did not make.")]
+Force = Annotated[
+    bool, typer.Option("--force", help="Overwrite what is not ours, or another service's.")
+]
 
 _DEPLOY = Path("deploy")
 
@@ -164,6 +166,8 @@ def _receiver(text: str) -> str:
 def _act(folder: Path, files: dict[str, str], *, check: bool, force: bool) -> None:
     """Write the files, or compare them; exit 1 where they differ."""
     if not check:
+        if not force:
+            keep_apart(folder, files)
         changed = write(folder, files, force=force)
         typer.echo(f"{len(files)} files are in {folder}; {len(changed)} changed.")
         return
