@@ -125,6 +125,11 @@ def test_somebody_elses_file_is_not_overwritten_but_by_force(call: Call, tmp_pat
         (("--remote-write", "http://[::1"), "is no address to write to"),
         (("--remote-write", "https://mimir.example/" + "x" * 2000), "is no address to write to"),
         (("--remote-write", "https://me:secret@mimir.example/push"), "basic_auth.password_file"),
+        (("--remote-write", "ftp://me:secret@mimir.example/"), "is no address to write to"),
+        (("--remote-write", "ftp://mimir.example/?token=secret"), "is no address to write to"),
+        (("--remote-write", "http://h/x?token=secret"), "authorization.credentials_file"),
+        (("--remote-write", "http://h/x?secret"), "authorization.credentials_file"),
+        (("--remote-write", "http://h/x#secret"), "authorization.credentials_file"),
     ],
 )
 def test_what_cannot_be_is_one_line_and_nothing_is_written(

@@ -13,6 +13,7 @@ from safelight.stack.discovery import Discovery
 from safelight.stack.export import Choices, deployment, keep_apart
 from safelight.stack.folder import drift, leftovers, write
 from safelight.stack.monitoring import read
+from safelight.stack.programs import without_password
 
 _LONGEST_URL = 2000
 
@@ -153,12 +154,19 @@ def _receiver(text: str) -> str:
         url = httpx.URL("")
     if url.scheme not in ("http", "https") or not url.host or len(text) > _LONGEST_URL:
         raise BadSetting(
-            f"{text[:80]!r} is no address to write to; such as https://mimir.example/api/v1/push."
+            f"{without_password(text).partition('?')[0][:80]!r} is no address to write to; such as "
+            "https://mimir.example/api/v1/push."
         )
     if url.userinfo:
         raise BadSetting(
             f"The address of {url.host} holds a password, and files are read by many. Leave it "
             "out, and name a file with it: basic_auth.password_file in prometheus.yml."
+        )
+    if url.query or "#" in text:
+        raise BadSetting(
+            f"The address of {url.host} has something after its path, which may be a token, and "
+            "files are read by many. Leave it out, and name a file with it: "
+            "authorization.credentials_file in prometheus.yml."
         )
     return text
 
