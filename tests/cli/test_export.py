@@ -28,8 +28,11 @@ def test_a_namespace_reaches_the_files(part: str, call: Call, tmp_path: Path) ->
     assert call("export", part, str(tmp_path), "--namespace", "other", "--check").code == 1
 
 
-@pytest.mark.parametrize("part", BY_NAMESPACE)
-@pytest.mark.parametrize("before", BY_NAMESPACE)
+@pytest.mark.parametrize(
+    ("before", "part"),
+    [(part, part) for part in BY_NAMESPACE]
+    + [("prometheus", "all"), ("compose", "kubernetes"), ("kubernetes", "compose")],
+)
 def test_another_services_export_is_not_overwritten_but_by_force(
     before: str, part: str, call: Call, tmp_path: Path
 ) -> None:

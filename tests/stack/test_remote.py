@@ -293,3 +293,8 @@ def test_a_file_that_is_no_board_is_one_line(content: str, tmp_path: Path) -> No
 
 def test_a_folder_without_boards_is_one_line(tmp_path: Path) -> None:
     assert "no boards" in refusal(BadSetting, lambda: read_boards(tmp_path))
+
+
+def test_a_folder_of_boards_whose_name_is_too_long_is_one_line(tmp_path: Path) -> None:
+    line = refusal(BadSetting, lambda: read_boards(tmp_path / ("n" * 300)))
+    assert line == "The boards cannot be read: File name too long."

@@ -69,7 +69,11 @@ def read_token(file: Path | None) -> str | None:
 def read_boards(folder: Path) -> dict[str, Board]:
     """Return every board of a folder, by its uid. Raises BadSetting."""
     found: dict[str, Board] = {}
-    for file in sorted(folder.glob("*.json")):
+    try:
+        files = sorted(folder.glob("*.json"))
+    except OSError as wrong:
+        raise BadSetting(f"The boards cannot be read: {wrong.strerror}.") from None
+    for file in files:
         try:
             board = json.loads(file.read_text(encoding="utf-8"))
             found[board["uid"]] = board
