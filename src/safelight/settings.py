@@ -77,8 +77,9 @@ class Settings(BaseSettings):
         9400, ge=1, le=65535, description="Port of `safelight gpu-exporter`."
     )
     retention: str = Field(
-        "15d", pattern=r"^[1-9]\d{0,4}[hdwy]$",
-        description="How long Prometheus keeps measurements, such as 12h, 15d or 1y.",
+        "32d", pattern=r"^[1-9]\d{0,4}[hdwy]$",
+        description="How long Prometheus keeps measurements, such as 12h, 32d or 1y; "
+        "the objectives look back 30 days.",
     )  # fmt: skip
     grafana_token_file: Path | None = Field(
         None, description="File with a service account's token, for `safelight grafana`."

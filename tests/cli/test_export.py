@@ -28,6 +28,40 @@ def test_a_namespace_reaches_the_files(part: str, call: Call, tmp_path: Path) ->
     assert call("export", part, str(tmp_path), "--namespace", "other", "--check").code == 1
 
 
+@pytest.mark.parametrize(
+    ("before", "part"),
+    [(part, part) for part in BY_NAMESPACE]
+    + [("prometheus", "all"), ("compose", "kubernetes"), ("kubernetes", "compose")],
+)
+def test_another_services_export_is_not_overwritten_but_by_force(
+    before: str, part: str, call: Call, tmp_path: Path
+) -> None:
+    call("export", before, str(tmp_path), "--namespace", "zimage")
+    files = {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
+    other = ("export", part, str(tmp_path), "--namespace", "other")
+    refused = call(*other)
+    assert refused.code == 2
+    assert "holds the export of zimage, which that of other would overwrite" in refused.line
+    assert "a folder of its own, or add --force" in refused.line
+    assert {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()} == files
+    assert call(*other, "--force").code == 0
+
+
+@pytest.mark.parametrize("part", [part for part in EVERY if part not in BY_NAMESPACE])
+def test_what_is_the_same_for_every_service_may_lie_beside_any(
+    part: str, call: Call, tmp_path: Path
+) -> None:
+    call("export", "kubernetes", str(tmp_path), "--namespace", "zimage")
+    assert call("export", part, str(tmp_path)).code == 0
+
+
+def test_a_folder_whose_name_is_too_long_is_one_clear_line(call: Call, tmp_path: Path) -> None:
+    for more in ((), ("--check",)):
+        refused = call("export", "all", str(tmp_path / ("n" * 300)), *more)
+        assert refused.code == 2
+        assert "File name too long" in refused.line
+
+
 def test_check_names_what_differs_and_writes_nothing(call: Call, tmp_path: Path) -> None:
     call("export", "all", str(tmp_path))
     (tmp_path / "compose.yaml").write_text("mine\n")
@@ -94,6 +128,11 @@ def test_somebody_elses_file_is_not_overwritten_but_by_force(call: Call, tmp_pat
         (("--remote-write", "http://[::1"), "is no address to write to"),
         (("--remote-write", "https://mimir.example/" + "x" * 2000), "is no address to write to"),
         (("--remote-write", "https://me:secret@mimir.example/push"), "basic_auth.password_file"),
+        (("--remote-write", "ftp://me:secret@mimir.example/"), "is no address to write to"),
+        (("--remote-write", "ftp://mimir.example/?token=secret"), "is no address to write to"),
+        (("--remote-write", "http://h/x?token=secret"), "authorization.credentials_file"),
+        (("--remote-write", "http://h/x?secret"), "authorization.credentials_file"),
+        (("--remote-write", "http://h/x#secret"), "authorization.credentials_file"),
     ],
 )
 def test_what_cannot_be_is_one_line_and_nothing_is_written(

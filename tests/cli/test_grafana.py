@@ -89,6 +89,28 @@ def test_an_address_that_is_none_is_one_line(call: Call) -> None:
     assert "is no address" in answer.line
 
 
+@pytest.mark.parametrize("verb", [("push",), ("pull", "boards")])
+@pytest.mark.parametrize(
+    "url", ["http://me:hush@127.0.0.1:1", "ftp://me:hush@grafana", "me:hush@grafana:99999",
+            "http://me:hu/hush@grafana", "http://me:hu@hush@[::1"],
+)  # fmt: skip
+def test_a_password_in_the_address_is_in_no_message(
+    verb: tuple[str, ...], url: str, call: Call
+) -> None:
+    answer = call("grafana", *verb, "--url", url)
+    assert answer.code in (1, 2)
+    assert "hush" not in answer.line
+
+
+def test_a_password_in_the_address_is_used_and_not_shown(call: Call, fake: FakeGrafana) -> None:
+    fake.token = None
+    pushed = call("grafana", "push", "--url", fake.url.replace("//", "//me:hush@"))
+    assert pushed.code == 0
+    assert "hush" not in pushed.out
+    fake.trouble["/api/dashboards/db"] = (500, "{}")
+    assert "hush" not in call("grafana", "push", "--url", fake.url.replace("//", "//me:hush@")).err
+
+
 @pytest.mark.parametrize("verb", ["push", "pull"])
 def test_no_option_takes_the_token_itself(verb: str, call: Call) -> None:
     told = call("grafana", verb, "--help").out

@@ -23,6 +23,7 @@ from tests.stack.waiting import eventually, free_ports
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "export.md").read_text()
 SHELL = re.findall(r"```sh\n(.*?)```", PAGE, flags=re.DOTALL)
+COMMANDS = re.findall(r"```\n(safelight .*?)```", PAGE, flags=re.DOTALL)
 YAML = re.findall(r"```yaml\n(.*?)```", PAGE, flags=re.DOTALL)
 
 
@@ -95,15 +96,43 @@ def test_the_page_works_as_it_stands(prometheus: tuple[Path, str], tmp_path: Pat
     eventually(lambda: jobs(url) == {"prometheus", "safelight"}, within=30, what="both are scraped")
 
 
+def test_no_rule_or_board_asks_node_exporter() -> None:
+    assert "no\nrule or board asks node-exporter" in PAGE
+    for text in (rule_file("instructpix2pix"), *board_files().values()):
+        assert not re.search(r"\bnode_[a-z]", text)
+
+
+def test_limits_of_your_own_reach_the_rules_and_the_boards_that_are_pushed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [block] = [block for block in COMMANDS if "--monitoring" in block]
+    monkeypatch.chdir(tmp_path)
+    Path("monitoring.toml").write_text("[thresholds]\nrequest_p95_seconds = 7.5\n")
+    Path("token").write_text(TOKEN)
+    with grafana() as fake:
+        for line in block.replace("http://127.0.0.1:3000", fake.url).splitlines():
+            subprocess.run((sys.executable, "-m", *line.split()), check=True, timeout=60)
+        assert "P95 over 7.5 s" in str(fake.boards["safelight-live"])
+    assert "> 7.5\n" in Path("monitoring/prometheus/rules/safelight.yml").read_text()
+
+
 def test_every_part_of_the_export_is_told() -> None:
     assert all(f"`safelight export {part}`" in PAGE for part in (*PARTS, "all"))
 
 
-def test_the_overlay_names_what_is_exported() -> None:
-    overlay = yaml.safe_load(YAML[1])
+@pytest.mark.parametrize("block", YAML[1:])
+def test_an_overlay_names_components_that_are_exported(block: str) -> None:
+    overlay = yaml.safe_load(block)
+    assert overlay["resources"] == ["../kubernetes"]
+    assert "../kubernetes/monitoring" in overlay["components"]
     files = cluster_files("instructpix2pix", rule_file("instructpix2pix"), {})
-    [component] = overlay["components"]
-    assert f"{component.removeprefix('../kubernetes/')}/kustomization.yaml" in files
+    for component in overlay["components"]:
+        assert f"{component.removeprefix('../kubernetes/')}/kustomization.yaml" in files
+
+
+def test_the_larger_overlay_names_what_is_exported() -> None:
+    overlay = yaml.safe_load(YAML[2])
+    files = cluster_files("instructpix2pix", rule_file("instructpix2pix"), {})
     [replicas] = overlay["replicas"]
     deployment = yaml.safe_load(files["deployment.yaml"])
     assert replicas["name"] == deployment["metadata"]["name"]

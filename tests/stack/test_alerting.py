@@ -185,6 +185,17 @@ def test_times_are_written_as_alertmanager_reads_them(seconds: float, written: s
     assert duration(seconds) == written
 
 
+def test_alertmanager_takes_the_shortest_times_that_the_file_may_say(tmp_path: Path) -> None:
+    timing = "".join(
+        f"{name} = {field.metadata[0].ge or 0.0001}\n"
+        for name, field in Timing.model_fields.items()
+    )
+    text = alertmanager_yml(monitoring(tmp_path, f"[timing]\n{timing}"))
+    assert "group_interval: 100ms" in text
+    (tmp_path / "alertmanager.yml").write_text(text)
+    run("amtool", "check-config", str(tmp_path / "alertmanager.yml"))
+
+
 @given(name=st.text(min_size=1, max_size=60))
 def test_any_name_is_refused_in_one_line_or_comes_out_as_it_went_in(
     name: str,

@@ -126,8 +126,6 @@ def test_kustomize_is_told_of_files_that_are_there(name: str) -> None:
     patches = [patch["path"] for patch in told.get("patches", ())]
     for each in [*told.get("resources", ()), *patches]:
         assert (folder / each).as_posix() in FILES
-    for component in told.get("components", ()):
-        assert MANIFESTS[f"{component}/kustomization.yaml"]["kind"] == "Component"
 
 
 def test_kustomize_is_told_of_every_file() -> None:
@@ -142,10 +140,16 @@ def test_kustomize_is_told_of_every_file() -> None:
     assert told == set(FILES) - set(KUSTOMIZE)
 
 
-def test_a_service_without_the_operator_or_cards_is_the_base_alone() -> None:
+def test_the_base_needs_neither_the_operator_nor_cards() -> None:
     base = MANIFESTS["kustomization.yaml"]
-    assert base["components"] == ["monitoring"]
+    assert "components" not in base
     assert not [name for name in base["resources"] if MANIFESTS[name]["kind"] in CUSTOM]
+
+
+@pytest.mark.parametrize("component", ["monitoring", "gpu"])
+def test_the_base_says_how_an_overlay_adds_a_component(component: str) -> None:
+    assert f"../kubernetes/{component}`" in FILES["kustomization.yaml"].replace("]", "")
+    assert MANIFESTS[f"{component}/kustomization.yaml"]["kind"] == "Component"
 
 
 # ── What it means ────────────────────────────────────────────────────────────────────────────────

@@ -208,6 +208,15 @@ def test_without_a_receiver_nothing_is_sent_on(tmp_path: Path) -> None:
     assert "remote_write" not in chosen(tmp_path)
 
 
+def test_prometheus_keeps_more_than_the_days_that_the_objectives_look_back() -> None:
+    files = deployment(Choices("zimage"))
+    flag = re.compile(r"--storage\.tsdb\.retention\.time=(\d+)d\b")
+    asked = re.findall(r"\[(\d+)d(?::\w*)?\]", files["prometheus/rules/safelight.yml"])
+    for name in ("prometheus/prometheus.yml", "compose.yaml"):
+        [kept] = flag.findall(files[name])
+        assert int(kept) > max(30, *map(int, asked))
+
+
 def test_retention_is_prometheus_own_flag() -> None:
     files = deployment(Choices("zimage", retention="90d"))
     flag = "--storage.tsdb.retention.time=90d"

@@ -16,6 +16,7 @@ from safelight.stack.programs import (
     look_for,
     require_free_port,
     why,
+    without_password,
 )
 from tests.stack.waiting import eventually, free_ports, stub_programs
 
@@ -164,3 +165,17 @@ def _refused(status: int) -> httpx.HTTPStatusError:
 )
 def test_a_failed_request_is_told_in_one_line(error: httpx.HTTPError, told: str) -> None:
     assert why(error) == told
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("http://me:hush@host:3000/grafana", "http://host:3000/grafana"),
+        ("http://me:hu@hu/sh@host", "http://host"),
+        ("me:hush@host", "host"),
+        ("http://host/path", "http://host/path"),
+        ("", ""),
+    ],
+)
+def test_an_address_is_shown_without_its_password(address: str, shown: str) -> None:
+    assert without_password(address) == shown

@@ -182,6 +182,55 @@ def test_each_refusal_is_one_line_that_says_what_to_do(
     assert "<html>" not in line
 
 
+@pytest.mark.parametrize(
+    ("path", "content"),
+    [
+        ("/api/datasources", {"type": "prometheus"}),
+        ("/api/datasources", ["prometheus"]),
+        ("/api/datasources", [{"name": "prometheus"}]),
+        ("/api/folders", {"title": "Safelight"}),
+        ("/api/folders", []),
+        ("/api/dashboards/db", []),
+        ("/api/dashboards/db", {"url": 3}),
+    ],
+)
+def test_a_push_that_is_answered_in_another_form_is_one_line(
+    path: str, content: Any, fake: FakeGrafana, client: httpx.Client
+) -> None:
+    fake.role, fake.trouble[path] = "Admin", (200, json.dumps(content))
+    line = refusal(ServiceFailed, lambda: reached(fake, client).push(BOARDS))
+    assert "is no Grafana, or a version that we do not know" in line
+    assert path in line
+
+
+@pytest.mark.parametrize(
+    ("path", "content"),
+    [
+        ("/api/search", {"uid": "core"}),
+        ("/api/search", ["core"]),
+        ("/api/search", [{"title": "Core"}]),
+        ("/api/dashboards/uid/core", []),
+        ("/api/dashboards/uid/core", {"meta": {}}),
+        ("/api/dashboards/uid/core", {"dashboard": ["core"]}),
+    ],
+)
+def test_a_pull_that_is_answered_in_another_form_is_one_line(
+    path: str, content: Any, fake: FakeGrafana, client: httpx.Client
+) -> None:
+    reached(fake, client).push(BOARDS)
+    fake.trouble[path] = (200, json.dumps(content))
+    line = refusal(ServiceFailed, reached(fake, client).pull)
+    assert "is no Grafana, or a version that we do not know" in line
+
+
+@pytest.mark.parametrize("content", [5, True, [], ["database"], "database", None])
+def test_health_in_another_form_is_no_grafanas(
+    content: Any, fake: FakeGrafana, client: httpx.Client
+) -> None:
+    fake.trouble["/api/health"] = (200, json.dumps(content))
+    assert "is no Grafana" in refusal(BadSetting, reached(fake, client).pull)
+
+
 def test_a_provisioned_board_says_how_far_the_push_came(
     fake: FakeGrafana, client: httpx.Client
 ) -> None:
@@ -244,3 +293,8 @@ def test_a_file_that_is_no_board_is_one_line(content: str, tmp_path: Path) -> No
 
 def test_a_folder_without_boards_is_one_line(tmp_path: Path) -> None:
     assert "no boards" in refusal(BadSetting, lambda: read_boards(tmp_path))
+
+
+def test_a_folder_of_boards_whose_name_is_too_long_is_one_line(tmp_path: Path) -> None:
+    line = refusal(BadSetting, lambda: read_boards(tmp_path / ("n" * 300)))
+    assert line == "The boards cannot be read: File name too long."

@@ -10,9 +10,10 @@ from safelight.cli.options import knob
 from safelight.errors import BadSetting
 from safelight.settings import load
 from safelight.stack.discovery import Discovery
-from safelight.stack.export import Choices, deployment
+from safelight.stack.export import Choices, deployment, keep_apart
 from safelight.stack.folder import drift, leftovers, write
 from safelight.stack.monitoring import read
+from safelight.stack.programs import without_password
 
 _LONGEST_URL = 2000
 
@@ -30,7 +31,9 @@ Copies = Annotated[
     typer.Option(help="Where samples are sent on to: Thanos, Mimir, VictoriaMetrics; repeatable."),
 ]
 Check = Annotated[bool, typer.Option("--check", help="Write nothing; exit 1 where a file differs.")]
-Force = Annotated[bool, typer.Option("--force", help="Overwrite files that we did not make.")]
+Force = Annotated[
+    bool, typer.Option("--force", help="Overwrite what is not ours, or another service's.")
+]
 
 _DEPLOY = Path("deploy")
 
@@ -151,12 +154,19 @@ def _receiver(text: str) -> str:
         url = httpx.URL("")
     if url.scheme not in ("http", "https") or not url.host or len(text) > _LONGEST_URL:
         raise BadSetting(
-            f"{text[:80]!r} is no address to write to; such as https://mimir.example/api/v1/push."
+            f"{without_password(text).partition('?')[0][:80]!r} is no address to write to; such as "
+            "https://mimir.example/api/v1/push."
         )
     if url.userinfo:
         raise BadSetting(
             f"The address of {url.host} holds a password, and files are read by many. Leave it "
             "out, and name a file with it: basic_auth.password_file in prometheus.yml."
+        )
+    if url.query or "#" in text:
+        raise BadSetting(
+            f"The address of {url.host} has something after its path, which may be a token, and "
+            "files are read by many. Leave it out, and name a file with it: "
+            "authorization.credentials_file in prometheus.yml."
         )
     return text
 
@@ -164,6 +174,8 @@ def _receiver(text: str) -> str:
 def _act(folder: Path, files: dict[str, str], *, check: bool, force: bool) -> None:
     """Write the files, or compare them; exit 1 where they differ."""
     if not check:
+        if not force:
+            keep_apart(folder, files)
         changed = write(folder, files, force=force)
         typer.echo(f"{len(files)} files are in {folder}; {len(changed)} changed.")
         return

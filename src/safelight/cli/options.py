@@ -8,6 +8,7 @@ from rich.console import Console
 
 from safelight.errors import BadSetting
 from safelight.settings import Settings, environment_name
+from safelight.stack.programs import without_password
 
 _FILE_COLUMNS = 140
 _LAST_PORT = 65535
@@ -42,7 +43,8 @@ def address(text: str) -> str:
     except httpx.InvalidURL:
         url = httpx.URL("")
     if url.scheme not in ("http", "https") or not url.host or (url.port or 0) > _LAST_PORT:
-        raise BadSetting(f"{text[:80]!r} is no address; write it like http://127.0.0.1:8000.")
+        shown = without_password(text)[:80]
+        raise BadSetting(f"{shown!r} is no address; write it like http://127.0.0.1:8000.")
     return str(url).rstrip("/")
 
 

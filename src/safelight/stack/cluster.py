@@ -1,7 +1,7 @@
 """The service in Kubernetes, as data: manifests that Kustomize puts together, and what watches it.
 
-The base runs in any cluster. The component `monitoring` needs the Prometheus Operator; the
-component `gpu` gives each pod an NVIDIA card, for overlays that want it.
+The base runs in any cluster. Overlays add the component `monitoring`, which needs the Prometheus
+Operator, and the component `gpu`, which gives each pod an NVIDIA card.
 """
 
 import json
@@ -24,8 +24,8 @@ _HEADER = (
 _USAGE = """\
 # Apply: kubectl apply -k kubernetes
 # Yours: an overlay with `resources: [../kubernetes]`, in it `namespace:`, `images:` (what your
-# registry calls safelight:local), `replicas:`, and for cards `components: [../kubernetes/gpu]`.
-# Without the Prometheus Operator: leave out `components` below.
+# registry calls safelight:local) and `replicas:`; with `components: [../kubernetes/monitoring]`
+# where the Prometheus Operator runs, and `../kubernetes/gpu` there for cards.
 """
 _MONITORS = "monitoring"  # the namespace of Prometheus, in which most charts put it
 _MOST_BYTES = 1_000_000  # of a ConfigMap: etcd takes 1 MiB, with the labels
@@ -51,8 +51,7 @@ def cluster_files(namespace: str, rules: str, boards: Mapping[str, str]) -> dict
     watching = {**watched, **shown}
     return {
         "kustomization.yaml": document(
-            _kustomization([f"{name}.yaml" for name in base], components=["monitoring"]),
-            _HEADER + _USAGE,
+            _kustomization([f"{name}.yaml" for name in base]), _HEADER + _USAGE
         ),
         **{f"{name}.yaml": _text(manifest) for name, manifest in base.items()},
         "monitoring/kustomization.yaml": _text(_component(list(watching))),
@@ -221,9 +220,9 @@ def _rolling(*, surge: int, unavailable: int) -> Manifest:
     }
 
 
-def _kustomization(resources: list[str], **more: Any) -> Manifest:
+def _kustomization(resources: list[str]) -> Manifest:
     kind = {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization"}
-    return {**kind, "resources": resources, **more}
+    return {**kind, "resources": resources}
 
 
 def _component(resources: list[str], **more: Any) -> Manifest:

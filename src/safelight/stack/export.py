@@ -1,9 +1,11 @@
 """Everything under `deploy/`, for those who run Prometheus, Grafana or containers themselves."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from safelight.errors import BadSetting
 from safelight.rules.files import RUNBOOKS, rule_file
 from safelight.rules.thresholds import Thresholds
 from safelight.settings import Settings
@@ -27,6 +29,7 @@ from safelight.stack.discovery import (
     static,
     target_files,
 )
+from safelight.stack.folder import ours
 from safelight.stack.grafana import board_files, datasource, provider
 from safelight.stack.monitoring import Monitoring, Routes
 from safelight.stack.receivers import Slack
@@ -48,6 +51,13 @@ _TARGETS_USAGE = """\
 _DISCOVERY_USAGE = """\
 # Prometheus' service account must be allowed to get, list and watch pods.
 """
+_NAMED = {  # the files that say which service they are for, and where
+    "prometheus/rules/safelight.yml": re.compile(r"^- name: (\w+)-levels$", re.MULTILINE),
+    "compose.yaml": re.compile(r"SAFELIGHT_NAMESPACE: (\w+)$", re.MULTILINE),
+    "kubernetes/deployment.yaml": re.compile(
+        r"name: SAFELIGHT_NAMESPACE\n +value: (\w+)$", re.MULTILINE
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +89,28 @@ def deployment(choices: Choices, part: str | None = None) -> dict[str, str]:
     """
     wanted = PARTS.values() if part is None else (PARTS[part],)
     return {name: text for files in wanted for name, text in files(choices).items()}
+
+
+def namespaces(files: Files) -> set[str]:
+    """Return the services that an export is for, as its files say; none where they need not."""
+    return {
+        name
+        for file, text in files.items()
+        if file in _NAMED
+        for name in _NAMED[file].findall(text)
+    }
+
+
+def keep_apart(folder: Path, files: Files) -> None:
+    """Raise BadSetting where the folder holds the export of another service."""
+    wanted = namespaces(files)
+    others = sorted(namespaces(ours(folder, _NAMED)) - wanted) if wanted else []
+    if others:
+        raise BadSetting(
+            f"{folder} holds the export of {', '.join(others)}, which that of "
+            f"{', '.join(sorted(wanted))} would overwrite. Give each service a folder of its own, "
+            "or add --force."
+        )
 
 
 def _prometheus(choices: Choices) -> Files:

@@ -31,6 +31,7 @@ from safelight.stack.receivers import (
 )
 
 _SPAN = r"([01]\d|2[0-3]):[0-5]\d-(([01]\d|2[0-3]):[0-5]\d|24:00)"
+_SHORTEST_SECONDS = 0.1  # Alertmanager takes no 0, and its shortest unit is 1 ms
 _KINDS = "slack, webhook, email, dingtalk, feishu or wecom"
 _SAID = {
     "extra_forbidden": "is not known here",
@@ -114,10 +115,10 @@ class Timing(Part):
     """How long alerts wait for others of their group, and when they are told again."""
 
     group_wait_seconds: float = Field(10, ge=0, le=3600)
-    group_interval_seconds: float = Field(60, gt=0, le=86_400)
-    repeat_seconds: float = Field(4 * 3600, gt=0, le=30 * 86_400)
+    group_interval_seconds: float = Field(60, ge=_SHORTEST_SECONDS, le=86_400)
+    repeat_seconds: float = Field(4 * 3600, ge=_SHORTEST_SECONDS, le=30 * 86_400)
     critical_wait_seconds: float = Field(0, ge=0, le=3600)
-    critical_repeat_seconds: float = Field(3600, gt=0, le=30 * 86_400)
+    critical_repeat_seconds: float = Field(3600, ge=_SHORTEST_SECONDS, le=30 * 86_400)
 
 
 class Own(Part):

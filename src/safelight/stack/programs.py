@@ -1,6 +1,7 @@
 """A program that we run beside the service: how it is found, started, asked, and ended."""
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -136,6 +137,11 @@ def why(error: httpx.HTTPError) -> str:
     if isinstance(error, httpx.HTTPStatusError):
         return f"it answered {error.response.status_code} {error.response.reason_phrase}"
     return " ".join(str(error).split()).rstrip(".") or type(error).__name__
+
+
+def without_password(url: str) -> str:
+    """Return an address as messages may show it: without the user and password before its host."""
+    return re.sub(r"^([a-z]+://)?.*@", r"\1", url, flags=re.IGNORECASE | re.DOTALL)
 
 
 def is_writable(folder: Path) -> bool:

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, model_validator
 
 QUIET = "quiet"  # Alertmanager's receiver of what is kept and sent to nobody
+_LAST_PORT = 65535
 _NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}"
 
 Channel = Literal["dingtalk", "feishu", "wecom", "webhook"]
@@ -33,7 +34,9 @@ def _mailbox(text: str) -> str:
 
 
 def _server(text: str) -> str:
-    if not re.fullmatch(r"([\w.-]+|\[[0-9a-fA-F:]+\]):\d{1,5}", text):
+    host, _, port = text.rpartition(":")
+    known = re.fullmatch(r"[\w.-]+|\[[0-9a-fA-F:]+\]", host) and re.fullmatch(r"[0-9]{1,5}", port)
+    if not known or not 1 <= int(port) <= _LAST_PORT:
         raise ValueError(f"{text[:60]!r} is no mail server; write it like smtp.example.org:587")
     return text
 

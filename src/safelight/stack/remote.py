@@ -7,12 +7,13 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from safelight.errors import BadSetting, SafelightError, ServiceFailed
-from safelight.stack.programs import why
+from safelight.stack.programs import why, without_password
 
 FOLDER_UID, FOLDER_TITLE, TAG = "safelight", "Safelight", "safelight"
 TIMEOUT_SECONDS = 15.0
@@ -26,6 +27,28 @@ _TOKEN = (
 )
 
 Board = dict[str, Any]
+T = TypeVar("T")
+
+
+class _Folder(BaseModel):
+    uid: str
+    title: str = ""
+
+
+class _Source(BaseModel):
+    type: str
+
+
+class _Saved(BaseModel):
+    url: str | None = None
+
+
+class _Found(BaseModel):
+    uid: str
+
+
+class _Kept(BaseModel):
+    dashboard: Board
 
 
 def read_token(file: Path | None) -> str | None:
@@ -46,7 +69,11 @@ def read_token(file: Path | None) -> str | None:
 def read_boards(folder: Path) -> dict[str, Board]:
     """Return every board of a folder, by its uid. Raises BadSetting."""
     found: dict[str, Board] = {}
-    for file in sorted(folder.glob("*.json")):
+    try:
+        files = sorted(folder.glob("*.json"))
+    except OSError as wrong:
+        raise BadSetting(f"The boards cannot be read: {wrong.strerror}.") from None
+    for file in files:
         try:
             board = json.loads(file.read_text(encoding="utf-8"))
             found[board["uid"]] = board
@@ -68,6 +95,7 @@ class Grafana:
 
     def __init__(self, url: str, client: httpx.Client, token: str | None = None) -> None:
         self._url = url
+        self._shown = without_password(url)
         self._client = client
         self._headers = {"accept": "application/json"}
         if token:
@@ -85,40 +113,40 @@ class Grafana:
                 "message": "Pushed by `safelight grafana push`.",
             }  # fmt: skip
             try:
-                answer = self._ask("POST", "/api/dashboards/db", json=content)
+                answer = self._ask(_Saved, "POST", "/api/dashboards/db", json=content)
             except SafelightError as wrong:
                 progress = f"{len(saved)} of {len(boards)} boards were saved; {uid} was not."
                 raise type(wrong)(f"{wrong} {progress}") from None
-            saved.append(f"{self._url}{answer.get('url', f'/d/{uid}')}")
+            saved.append(f"{self._shown}{answer.url or f'/d/{uid}'}")
         return saved
 
     def pull(self) -> dict[str, str]:
         """Return every board with the tag safelight, as text by its uid. Raises ServiceFailed."""
         self._recognise()
-        listed = self._ask(
-            "GET", "/api/search", params={"tag": TAG, "type": "dash-db", "limit": _MOST_BOARDS}
-        )
-        uids = [str(one.get("uid", "")) for one in listed]
+        wanted = {"tag": TAG, "type": "dash-db", "limit": _MOST_BOARDS}
+        uids = [one.uid for one in self._ask(list[_Found], "GET", "/api/search", params=wanted)]
         if strange := [uid for uid in uids if not _UID.fullmatch(uid)]:
             raise ServiceFailed(
-                f"{self._url} has a board whose uid is {strange[0][:60]!r}. Mend it."
+                f"{self._shown} has a board whose uid is {strange[0][:60]!r}. Mend it."
             )
         if not uids:
             raise ServiceFailed(
-                f"{self._url} has no board with the tag {TAG}. Run: safelight grafana push"
+                f"{self._shown} has no board with the tag {TAG}. Run: safelight grafana push"
             )
         return {
-            uid: normal(self._ask("GET", f"/api/dashboards/uid/{uid}")["dashboard"]) for uid in uids
+            uid: normal(self._ask(_Kept, "GET", f"/api/dashboards/uid/{uid}").dashboard)
+            for uid in uids
         }
 
     def _recognise(self) -> None:
         """Make sure that it is a Grafana. Raises BadSetting."""
         answer = self._send("GET", "/api/health")
         if answer.is_error and answer.status_code != httpx.codes.NOT_FOUND:
-            self._accept(answer)
-        if "database" not in (_json(answer) or {}):
+            self._accept(answer, object)
+        content = _json(answer)
+        if not isinstance(content, dict) or "database" not in content:
             raise BadSetting(
-                f"{self._url} is no Grafana: {self._url}/api/health answered "
+                f"{self._shown} is no Grafana: {self._shown}/api/health answered "
                 f"{answer.status_code}. Is its path missing, such as /grafana?"
             )
 
@@ -127,27 +155,27 @@ class Grafana:
         wanted = {"uid": FOLDER_UID, "title": FOLDER_TITLE}
         answer = self._send("POST", "/api/folders", json=wanted)
         if answer.status_code not in (httpx.codes.CONFLICT, httpx.codes.PRECONDITION_FAILED):
-            return str(self._accept(answer)["uid"])
+            return self._accept(answer, _Folder).uid
         # It is there; where somebody made it by hand it has the title, but another uid.
         if self._send("GET", f"/api/folders/{FOLDER_UID}").is_success:
             return FOLDER_UID
-        listed = self._ask("GET", "/api/folders", params={"limit": 1000})
-        uids = [str(one["uid"]) for one in listed if one.get("title") == FOLDER_TITLE]
-        return uids[0] if uids else str(self._accept(answer)["uid"])
+        listed = self._ask(list[_Folder], "GET", "/api/folders", params={"limit": 1000})
+        uids = [one.uid for one in listed if one.title == FOLDER_TITLE]
+        return uids[0] if uids else self._accept(answer, _Folder).uid
 
     def _require_prometheus(self) -> None:
         """Raise ServiceFailed where there is surely nothing that the boards could ask."""
         answer = self._send("GET", "/api/datasources")
         if answer.status_code == httpx.codes.FORBIDDEN:
             return  # an Editor may save boards, but not list the sources
-        if not any(source.get("type") == "prometheus" for source in self._accept(answer)):
+        if not any(source.type == "prometheus" for source in self._accept(answer, list[_Source])):
             raise ServiceFailed(
-                f"{self._url} has no data source of the type Prometheus, which the boards ask. "
+                f"{self._shown} has no data source of the type Prometheus, which the boards ask. "
                 "Add it: Connections, Data sources."
             )
 
-    def _ask(self, method: str, path: str, **content: Any) -> Any:
-        return self._accept(self._send(method, path, **content))
+    def _ask(self, shape: type[T], method: str, path: str, **content: Any) -> T:
+        return self._accept(self._send(method, path, **content), shape)
 
     def _send(self, method: str, path: str, **content: Any) -> httpx.Response:
         try:
@@ -156,24 +184,33 @@ class Grafana:
             )
         except httpx.HTTPError as error:
             raise ServiceFailed(
-                f"Grafana at {self._url} cannot be reached: {why(error)}. "
+                f"Grafana at {self._shown} cannot be reached: {why(error)}. "
                 "Is it running, and is --url its address?"
             ) from None
 
-    def _accept(self, answer: httpx.Response) -> Any:
-        """Return what was answered. Raises what a refusal means to the operator."""
+    def _accept(self, answer: httpx.Response, shape: type[T]) -> T:
+        """Return what was answered, in the shape that Grafana gives it.
+
+        Raises what a refusal means to the operator.
+        """
         content = _json(answer)
         if answer.is_success and content is not None:
-            return content
+            try:
+                return TypeAdapter(shape).validate_python(content)
+            except ValidationError:
+                raise ServiceFailed(
+                    f"{self._shown} is no Grafana, or a version that we do not know: it answered "
+                    f"{answer.request.url.path} in another form. Is --url its address?"
+                ) from None
         said = _said(content)
         refused = _REFUSALS.get(answer.status_code)
         if refused is None:
             raise ServiceFailed(
-                f"Grafana at {self._url} answered {answer.status_code} to "
+                f"Grafana at {self._shown} answered {answer.status_code} to "
                 f"{answer.request.url.path}{said}. Its own log says why."
             )
         kind, means = refused
-        raise kind(f"Grafana at {self._url} answered {answer.status_code}{said}. {means}")
+        raise kind(f"Grafana at {self._shown} answered {answer.status_code}{said}. {means}")
 
 
 _REFUSALS: dict[int, tuple[type[BadSetting] | type[ServiceFailed], str]] = {
