@@ -55,7 +55,7 @@ def main(arguments: list[str]) -> int:
         ("checking", complaints),
         ("hurting a service", faults.measure),
         ("asking for boards", lambda: asking.measure_boards(full=full)),
-        ("judging a hundred services", asking.measure_rules),
+        ("judging a hundred services", lambda: asking.measure_rules(full=full)),
     ):
         print(f"{name} …", file=sys.stderr)
         figures += part()

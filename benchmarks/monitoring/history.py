@@ -8,11 +8,28 @@ from itertools import groupby, islice, product
 from pathlib import Path
 from typing import TextIO
 
-from safelight.metrics.catalog import CATALOG, FOREIGN
+from safelight.metrics.catalog import (
+    BUILD_INFO,
+    CATALOG,
+    FOREIGN,
+    GPU_INFO,
+    GPU_MEMORY_TOTAL,
+    HOST_FILESYSTEM_SIZE,
+    HOST_MEMORY_TOTAL,
+    MODEL_INFO,
+    PROBE_TIMESTAMP,
+    WORKERS_READY,
+)
 from safelight.metrics.spec import Kind, Label, Metric
 
 Row = tuple[str, float, float]  # a series, its first value, its growth a second
 
+# Gauges of a service that is well: all others are 0.
+_ONE = {
+    BUILD_INFO, GPU_INFO, GPU_MEMORY_TOTAL, HOST_FILESYSTEM_SIZE, HOST_MEMORY_TOTAL, MODEL_INFO,
+    WORKERS_READY,
+}  # fmt: skip
+_NOW = 1e10  # a reading that is never old
 _BLOCK_SECONDS = 7200
 _AT_ONCE = 2
 _MOST_SETS = 8  # of labels for each metric, as a busy service shows
@@ -115,5 +132,9 @@ def _rows(metric: Metric, name: str, values: tuple[str, ...], service: Service) 
             yield f'{name}_bucket{{{inside},le="+Inf"}}', 0, 1
         yield f"{name}_count{{{inside}}}", 0, 1
         yield f"{name}_sum{{{inside}}}", 0, edges[len(edges) // 2] if edges else 1000
+    elif metric.kind is Kind.COUNTER:
+        yield f"{name}{{{inside}}}", 1, 0.01  # rare, so that hardly an alert fires
+    elif metric is PROBE_TIMESTAMP:
+        yield f"{name}{{{inside}}}", _NOW, 1
     else:
-        yield f"{name}{{{inside}}}", 1, 1 if metric.kind is Kind.COUNTER else 0
+        yield f"{name}{{{inside}}}", float(metric in _ONE), 0
