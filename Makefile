@@ -17,7 +17,7 @@ demo:  ## start the three demo models with Prometheus and Alertmanager, until Ct
 # What measures no time may share the cores; the rest runs by itself, but for the laws, which `check` ran.
 SHARING := tests/models tests/training tests/rules tests/examples tests/dashboards tests/docs tests/cli \
 	$(filter-out tests/stack/test_real_stack.py tests/stack/test_whole_boards.py,$(wildcard tests/stack/test_*.py)) \
-	$(addprefix tests/serving/test_,conformance.py families.py app.py events.py)
+	$(addprefix tests/serving/test_,conformance.py families.py app.py events.py api.py bad_input.py openai.py)
 
 test: setup check  ## run every test
 	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q -n 2 --dist loadfile $(SHARING)
@@ -29,7 +29,7 @@ check: setup  ## lint, types, layers, laws
 	.venv/bin/ruff check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
-	$(PYTHON) -m pytest -q tests/laws
+	$(PYTHON) -m pytest -q -n 2 tests/laws
 
 fmt: setup  ## format and mend what can be mended
 	.venv/bin/ruff format .
