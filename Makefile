@@ -14,10 +14,11 @@ demo:  ## start the three demo models with Prometheus and Alertmanager, until Ct
 	@scripts/setup demo
 	@$(PYTHON) -m safelight up demo-edit demo-generate demo-recognize
 
-# What measures no time may share the cores; the rest runs by itself, but for the laws, which `check` ran.
-SHARING := tests/models tests/training tests/rules tests/examples tests/dashboards tests/docs tests/cli \
+# What measures no time may share the cores, the longest first; the rest runs by itself, but for the laws, which `check` ran.
+SHARING := tests/rules $(addprefix tests/serving/test_,app.py conformance.py families.py events.py api.py bad_input.py openai.py) \
+	tests/examples tests/training tests/cli tests/models \
 	$(filter-out tests/stack/test_real_stack.py tests/stack/test_whole_boards.py,$(wildcard tests/stack/test_*.py)) \
-	$(addprefix tests/serving/test_,conformance.py families.py app.py events.py api.py bad_input.py openai.py)
+	tests/dashboards tests/docs
 
 test: setup check  ## run every test
 	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q -n 2 --dist loadfile $(SHARING)
