@@ -1,0 +1,1 @@
+"""Remembers: finished requests, what was found of their outputs, ratings and samples."""

@@ -1,4 +1,4 @@
-"""What was found of an output after its request was answered: of a sample, off the answer's path."""
+"""What was found of an output after its request was answered: a sample, off the answer's path."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
