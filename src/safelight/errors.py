@@ -33,6 +33,7 @@ SafelightError
     ├── ModelNotFound
     ├── PortTaken
     ├── ServiceFailed
+    ├── MonitoringFailed
     └── AlreadyWatched
 """
 
@@ -353,6 +354,12 @@ class ServiceFailed(Unusable):
     """A service that we started did not come up, or did not stay up."""
 
     exit_code = 1
+
+
+class MonitoringFailed(Unusable):
+    """Prometheus could not be asked, or what it answered is of no use: nothing can be said."""
+
+    exit_code = 3
 
 
 class AlreadyWatched(Unusable):

@@ -1,1 +1,1 @@
-"""Explains: what is wrong, why we believe so, and what to do, from what Prometheus and the records know."""
+"""Explains: what is wrong, why we believe so and what to do, by Prometheus and the records."""

@@ -165,6 +165,12 @@ class Meter:
         self.set(EXPOSITION_LINES, value=body.count(b"\n"))
         return Exposition(body, content_type)
 
+    def samples(self) -> Iterator[tuple[str, str, dict[str, str], float]]:
+        """Yield what an exposition would say: kind of the family, name, labels and value."""
+        for family in self._as_read.collect():
+            for sample in family.samples:
+                yield family.type, sample.name, sample.labels, sample.value
+
     def serve(self, port: int, host: str = "127.0.0.1") -> Callable[[], None]:
         """Answer scrapes on an own port, for programs without a web server; return a stop."""
         server, thread = start_http_server(port, host, registry=self._as_read)

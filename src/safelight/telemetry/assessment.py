@@ -9,10 +9,10 @@ class Assessment:
     """How good one output is. All but the ids are ratios, 0 (bad) to 1 (good), or None if unknown.
 
     `sharpness`, `exposure`, `colourfulness` and `cleanness` (of noise) make up `score`, without any
-    reference; `structure` and `edges` tell how much of the input was kept, `changed` is the share of
-    the picture that changed; `adherence` is how well the picture fits what was asked. `before` and
-    `after` are thumbnails (JPEG), empty unless samples are kept. `error` is the request's reason of
-    failure where an output was made that was not fit to be sent, or `none`.
+    reference; `structure` and `edges` tell how much of the input was kept, `changed` is the share
+    of the picture that changed; `adherence` is how well it fits what was asked. `before` and
+    `after` are thumbnails (JPEG), empty unless samples are kept. `error` is the request's reason
+    of failure where an output was made that was not fit to be sent, or `none`.
     """
 
     request_id: str

@@ -1,0 +1,204 @@
+"""Instances and workers: one that is slower than its like, one that keeps dying, one not seen."""
+
+from collections.abc import Iterator
+from statistics import median
+
+from safelight.diagnosis.checks.common import events
+from safelight.diagnosis.evidence import Evidence
+from safelight.diagnosis.facts import UP
+from safelight.diagnosis.finding import Check, Exhibit, Severity, Sign
+from safelight.diagnosis.weigh import seconds, share, surely
+from safelight.metrics.catalog import (
+    CIRCUIT_OPEN,
+    INFERENCE_SECONDS,
+    LOG_LINES_LOST,
+    PROBE_TIMESTAMP,
+    REQUEST_SECONDS,
+    REQUESTS,
+    WORKER_RESTARTS,
+    WORKERS_READY,
+)
+from safelight.metrics.promql import INSTANCE
+
+_SLOWER, _SLOWER_OF_TWO = 1.4, 1.8
+_FEW = 10
+_RESTARTS, _RESTARTS_AN_HOUR = 2, 4
+_UNSEEN, _SURELY_UNSEEN = 0.15, 0.6
+_SILENT_SECONDS = 120.0
+
+
+def _slow_node(evidence: Evidence) -> Iterator[Sign]:
+    for metric in (INFERENCE_SECONDS, REQUEST_SECONDS):
+        counts = evidence.now.by("instance", metric, "count")
+        means = {
+            instance: mean
+            for instance, mean in evidence.now.means("instance", metric).items()
+            if events(evidence, counts[instance]) >= _FEW
+        }
+        if len(means) < 2:
+            continue
+        worst = max(means, key=lambda each: means[each])
+        others = median(mean for instance, mean in means.items() if instance != worst)
+        limit = _SLOWER if len(means) > 2 else _SLOWER_OF_TWO
+        if means[worst] < limit * others:
+            continue
+        what = "a call of the model" if metric is INFERENCE_SECONDS else "a request"
+        yield Sign(
+            Severity.WARNING,
+            surely(means[worst] / others, limit, 2.5 * limit / _SLOWER),
+            f"{worst} is {means[worst] / others:.1f} times slower than the other "
+            f"{len(means) - 1} instances",
+            (
+                Exhibit(
+                    f"{what} takes {seconds(means[worst])} there, elsewhere {seconds(others)}",
+                    evidence.asking.queries.mean(metric, (INSTANCE,)),
+                ),
+            ),
+            subject=worst,
+        )
+        return
+
+
+def _crashes(evidence: Evidence) -> Iterator[Sign]:
+    now = events(evidence, evidence.now.rate(WORKER_RESTARTS))
+    hour = evidence.before.rate(WORKER_RESTARTS) * evidence.spans.before_seconds
+    reasons = evidence.now.by("reason", WORKER_RESTARTS)
+    if now < _RESTARTS - 0.2 and not (now >= 0.8 and now + hour >= _RESTARTS_AN_HOUR):
+        return
+    reason = max(reasons, key=lambda each: reasons[each])
+    ready = evidence.now.sum(WORKERS_READY, "min")
+    lost = events(evidence, evidence.now.rate(REQUESTS, error="worker_lost"))
+    where = evidence.now.by("instance", WORKER_RESTARTS)
+    instance = max(where, key=lambda each: where[each], default="")
+    yield Sign(
+        Severity.CRITICAL if ready == 0 else Severity.WARNING,
+        surely(now + hour, 1, _RESTARTS_AN_HOUR),
+        f"workers of {instance} keep being replaced, {now:.0f} times lately: {reason}",
+        (
+            Exhibit(
+                f"{now:.0f} within the window, {hour:.0f} in the hour before",
+                evidence.asking.queries.rate(WORKER_RESTARTS),
+            ),
+            Exhibit(f"{lost:.0f} requests were lost with them"),
+        ),
+        subject=instance,
+    )
+
+
+def _circuit(evidence: Evidence) -> Iterator[Sign]:
+    opened = evidence.now.most(CIRCUIT_OPEN, "max") or 0.0
+    failed = events(evidence, evidence.now.rate(REQUESTS, error="circuit_open"))
+    if opened < 1 and failed < _FEW:
+        return
+    why = evidence.now.by("error", REQUESTS)
+    model = {r: why.get(r, 0.0) for r in ("model_error", "cuda_oom", "invalid_output")}
+    reason = max(model, key=lambda each: model[each])
+    yield Sign(
+        Severity.CRITICAL,
+        0.8,
+        "the model failed so often in a row that it is left alone",
+        (
+            Exhibit(
+                f"{failed:.0f} requests were refused; before, most failed with {reason}",
+                evidence.asking.queries.select(CIRCUIT_OPEN),
+            ),
+        ),
+    )
+
+
+def _gaps(evidence: Evidence) -> Iterator[Sign]:
+    yield from _unseen(evidence)
+    late = [
+        (evidence.at - when, labels)
+        for labels, when in evidence.now.found(PROBE_TIMESTAMP, "max")
+        if evidence.at - when > _SILENT_SECONDS
+    ]
+    if late:
+        age, labels = max(late, key=lambda each: each[0])
+        yield Sign(
+            Severity.WARNING,
+            surely(age, _SILENT_SECONDS, 4 * _SILENT_SECONDS),
+            f"the probe {labels.get('probe', '')} of {labels.get('instance', '')} has read nothing "
+            f"for {seconds(age)}",
+            (Exhibit("its figures stand still", evidence.asking.queries.age(PROBE_TIMESTAMP)),),
+            subject=labels.get("instance", ""),
+        )
+    lines = events(evidence, evidence.now.rate(LOG_LINES_LOST))
+    if lines >= 1:
+        yield Sign(
+            Severity.WARNING, 0.6, f"{lines:.0f} log lines could not be written",
+            (Exhibit("a full disk, or nobody reads the pipe", evidence.asking.queries.rate(LOG_LINES_LOST)),),
+        )  # fmt: skip
+
+
+def _unseen(evidence: Evidence) -> Iterator[Sign]:
+    """Find targets that do not answer, or that were there and are not asked any more."""
+    seen = evidence.now.by("instance", UP)
+    last = evidence.now.by("instance", f"{UP}.last")
+    back = {instance for instance, value in last.items() if value == 1}
+    down = {i: 1 - part for i, part in seen.items() if 1 - part >= _UNSEEN and i not in back}
+    flaps = {i: 1 - part for i, part in seen.items() if 1 - part >= 0.3 and i in back}
+    gone = {i for i in evidence.before.by("instance", UP) if i not in seen}
+    for instance, part in sorted({**flaps, **down}.items()):
+        whole = len(seen) == 1
+        yield Sign(
+            Severity.CRITICAL if whole and instance in down else Severity.WARNING,
+            surely(part, _UNSEEN, _SURELY_UNSEEN),
+            f"{instance} did not answer {share(part)} of Prometheus' scrapes",
+            (
+                Exhibit(
+                    "what it did then nobody knows: every other figure lacks it",
+                    evidence.asking.queries.foreign(UP),
+                ),
+            ),
+            subject=instance,
+        )
+    if gone and not seen:
+        yield Sign(
+            Severity.CRITICAL, 0.8, f"{', '.join(sorted(gone))[:200]} is not scraped any more",
+            (Exhibit("there was a target an hour ago; now there is none", evidence.asking.queries.foreign(UP)),),
+        )  # fmt: skip
+
+
+FLEET_CHECKS = (
+    Check(
+        "crash_loop", "Workers keep dying", _crashes,
+        f"worker_restarts_total >= {_RESTARTS} within the window, or >= {_RESTARTS_AN_HOUR} within "
+        "the hour",
+        ("Read the worker's last words in the service's log.",
+         "died: the kernel's log for the out-of-memory killer. hung: the driver (dmesg, Xid). "
+         "poisoned: the model's own kernels. load_failed: the weights and the disk."),
+        "Serve the same model alone with one request at a time: does it still die?",
+        ("somebody ends them by hand",),
+        frozenset({
+            "errors_rise", "device_starved", "queue_saturated", "device_saturated",
+            "failing_instruction", "circuit_open", "slow_transfer", "input_output_bottleneck",
+        }),
+    ),
+    Check(
+        "circuit_open", "The model is left alone after failures", _circuit,
+        "circuit_open was 1 within the window",
+        ("Look at the reason that requests failed with before.",),
+        "Send one request by itself once it has rested.",
+        ("bad input that the model chokes on",),
+        frozenset({"errors_rise"}),
+    ),
+    Check(
+        "slow_node", "One instance is slower than its like", _slow_node,
+        f"an instance's mean call >= {_SLOWER:g} times the others' median "
+        f"(>= {_SLOWER_OF_TWO:g} with two)",
+        ("Take it out of the balancer; compare its card, clock, driver, precision and host.",),
+        "Send the same request to it and to another: `safelight traffic URL`.",
+        ("it gets other requests than the others",),
+        frozenset({"slow_steps", "queue_saturated"}),
+    ),
+    Check(
+        "monitoring_gap", "Part of it is not seen", _gaps,
+        f"a target that does not answer now and >= {_UNSEEN:.0%} of the scrapes, a probe older than "
+        f"{_SILENT_SECONDS:g} s, log lines lost, a target that is gone",
+        ("See Prometheus' page Status > Targets for the reason.",
+         "Restart the probe's process; mend the disk or pipe of the log."),
+        "curl the target's /metrics from Prometheus' host.",
+        ("the service is down, not only unseen",),
+    ),
+)  # fmt: skip

@@ -1,0 +1,173 @@
+"""What the machine lacks: processor, memory, a fast disk, room on it."""
+
+from collections.abc import Iterator
+
+from safelight.diagnosis.checks.common import grown, latency, usually_most
+from safelight.diagnosis.checks.memory import steady
+from safelight.diagnosis.evidence import Evidence
+from safelight.diagnosis.finding import Check, Exhibit, Severity, Sign
+from safelight.diagnosis.weigh import amount, seconds, share, surely
+from safelight.metrics.catalog import (
+    HOST_CPU,
+    HOST_DISK_BUSY,
+    HOST_FILESYSTEM_SIZE,
+    HOST_FILESYSTEM_USED,
+    HOST_MEMORY_TOTAL,
+    HOST_MEMORY_USED,
+)
+
+_CPU, _CPU_SURE = 0.9, 0.99
+_CPU_MORE = 0.2
+_FULL, _SURE_FULL, _CRITICAL = 0.92, 0.98, 0.97
+_DISK = 0.85
+_SOON = 4 * 3600.0
+
+
+def _cpu(evidence: Evidence) -> Iterator[Sign]:
+    for instance, used in sorted(evidence.now.by("instance", HOST_CPU).items()):
+        past = usually_most(evidence, lambda r, i=instance: r.sum(HOST_CPU, instance=i))  # type: ignore[misc]
+        slower = grown(evidence, latency)
+        hurts = (slower or 1.0) >= 1.25
+        if used < _CPU or (past is not None and used < past + _CPU_MORE and not hurts):
+            continue
+        says = f", and requests take {slower:.1f} times as long" if slower and hurts else ""
+        yield Sign(
+            Severity.WARNING if hurts or past is None else Severity.INFO,
+            surely(used, _CPU, _CPU_SURE),
+            f"the processor of {instance} is {share(used)} in use{says}",
+            (
+                Exhibit(
+                    f"{share(used)}, usually {share(past or 0.0)}",
+                    evidence.asking.queries.select(HOST_CPU),
+                ),
+            ),
+            subject=instance,
+        )
+
+
+def _memory(evidence: Evidence) -> Iterator[Sign]:
+    for instance, used in sorted(evidence.now.by("instance", HOST_MEMORY_USED).items()):
+        whole = evidence.now.sum(HOST_MEMORY_TOTAL, instance=instance)
+        if not whole:
+            continue
+        curves = evidence.curve(HOST_MEMORY_USED, "min", instance=instance)
+        rises = steady(evidence, curves[0]) if curves else None
+        ends = rises.seconds_to(whole) if rises and used > whole / 2 else None
+        soon = ends is not None and ends[0] < _SOON
+        if used < _FULL * whole and not soon:
+            continue
+        when = (
+            f", full in {seconds(ends[0])} (95 %: {seconds(ends[1])} to {seconds(ends[2])})"
+            if ends
+            else ""
+        )
+        yield Sign(
+            Severity.CRITICAL if used > _CRITICAL * whole else Severity.WARNING,
+            max(surely(used / whole, _FULL, _SURE_FULL), 0.75 if soon else 0.0),
+            f"the memory of {instance} is {share(used / whole)} in use{when}",
+            (
+                Exhibit(
+                    f"{amount(used)} of {amount(whole)}",
+                    evidence.asking.queries.fraction(HOST_MEMORY_USED, HOST_MEMORY_TOTAL),
+                ),
+            ),
+            subject=instance,
+        )
+
+
+def _disk(evidence: Evidence) -> Iterator[Sign]:
+    for labels, at_work in evidence.now.found(HOST_DISK_BUSY):
+        where = {name: labels[name] for name in ("instance", "disk") if name in labels}
+        past = usually_most(evidence, lambda r, w=where: r.sum(HOST_DISK_BUSY, **w))  # type: ignore[misc]
+        if at_work < _DISK or (past is not None and at_work < past + _CPU_MORE):
+            continue
+        slower = grown(evidence, latency)
+        says = f", and requests take {slower:.1f} times as long" if (slower or 1) > 1.25 else ""
+        yield Sign(
+            Severity.WARNING,
+            surely(at_work, _DISK - 0.1, 1.0),
+            f"the disk {labels.get('disk', '')} of {labels.get('instance', '')} is at work "
+            f"{share(at_work)} of the time{says}",
+            (
+                Exhibit(
+                    f"{share(at_work)}, usually {share(past or 0.0)}",
+                    evidence.asking.queries.rate(HOST_DISK_BUSY),
+                ),
+            ),
+            subject=labels.get("instance", ""),
+        )
+
+
+def _filesystem(evidence: Evidence) -> Iterator[Sign]:
+    for labels, used in evidence.now.found(HOST_FILESYSTEM_USED):
+        where = {name: labels[name] for name in ("instance", "mountpoint") if name in labels}
+        whole = evidence.now.sum(HOST_FILESYSTEM_SIZE, **where)
+        if not whole:
+            continue
+        curves = evidence.curve(HOST_FILESYSTEM_USED, "min", **where)
+        rises = steady(evidence, curves[0]) if curves else None
+        ends = rises.seconds_to(whole) if rises else None
+        soon = ends is not None and ends[0] < _SOON
+        if used < _FULL * whole and not soon:
+            continue
+        when = (
+            f", full in {seconds(ends[0])} (95 %: {seconds(ends[1])} to {seconds(ends[2])})"
+            if ends
+            else ""
+        )
+        yield Sign(
+            Severity.CRITICAL if used > _CRITICAL * whole else Severity.WARNING,
+            max(surely(used / whole, _FULL, _SURE_FULL), 0.75 if soon else 0.0),
+            f"{labels.get('mountpoint', '')} of {labels.get('instance', '')} is "
+            f"{share(used / whole)} full{when}",
+            (
+                Exhibit(
+                    f"{amount(used)} of {amount(whole)}",
+                    evidence.asking.queries.fraction(HOST_FILESYSTEM_USED, HOST_FILESYSTEM_SIZE),
+                ),
+            ),
+            subject=labels.get("instance", ""),
+        )
+
+
+_STAGES = frozenset({
+    "slow_decode", "slow_encode", "slow_transfer", "slow_upload", "input_output_bottleneck",
+    "slow_steps", "slow_node", "device_starved", "queue_saturated", "device_saturated",
+})  # fmt: skip
+
+HOST_CHECKS = (
+    Check(
+        "host_cpu", "The machine's processor is full", _cpu,
+        f"host_cpu_utilization_ratio >= {_CPU:.0%} and >= {_CPU_MORE:.0%} above the usual, or "
+        "requests >= 1.25 times as slow",
+        ("See who uses it (top); move what is not the service's away.", "Give it more cores."),
+        "Stop the other program for a minute: decode and encode must become fast again.",
+        ("more or larger pictures to decode",),
+        _STAGES,
+    ),
+    Check(
+        "host_memory", "The machine's memory runs out", _memory,
+        f"host_memory_used_bytes >= {_FULL:.0%}, or full within 4 hours by its line",
+        ("Stop what is not needed; restart what grows.", "Give it more memory."),
+        "ps --sort -rss: does the largest grow?",
+        ("files cached by the kernel do not count here",),
+        _STAGES | {"crash_loop", "disk_busy"},
+    ),
+    Check(
+        "disk_busy", "The disk is the bottleneck", _disk,
+        f"host_disk_busy_seconds_total's rate >= {_DISK:.0%}, >= {_CPU_MORE:.0%} above the usual",
+        ("See who reads or writes (iotop): swapping, logs, a model that is loaded again.",
+         "Put models, logs and Prometheus on disks of their own."),
+        "Stop that program for a minute and watch the rate.",
+        ("memory is short, and the machine swaps",),
+        frozenset({"slow_transfer", "input_output_bottleneck", "device_starved", "slow_upload"}),
+    ),
+    Check(
+        "filesystem_full", "A file system runs full", _filesystem,
+        f"used >= {_FULL:.0%}, or full within 4 hours by its line",
+        ("Remove what is not needed: old models, logs, Prometheus' data (--retention).",),
+        "du -x --max-depth=2 on it, twice, ten minutes apart.",
+        ("a file that was deleted but is still open",),
+        frozenset({"monitoring_gap"}),
+    ),
+)  # fmt: skip

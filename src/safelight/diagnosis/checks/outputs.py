@@ -1,0 +1,165 @@
+"""What comes out: which requests fail, of which type, and whether pictures are as good as they were."""
+
+from collections.abc import Iterator
+
+from safelight.diagnosis.checks.common import FEW, events, usually_most
+from safelight.diagnosis.evidence import Evidence, Reading
+from safelight.diagnosis.finding import Check, Exhibit, Severity, Sign
+from safelight.diagnosis.weigh import share, surely, wilson
+from safelight.metrics.catalog import INSTRUCTION_TYPE, OUTPUT_INVALID, REQUESTS, SUCCESSES
+from safelight.reasons import NO_ERROR
+
+_FAILS, _WORSE = 0.9, 0.1
+_ERRORS, _MORE_ERRORS = 0.05, 3.0
+_LEAST_ERRORS = 5
+_INVALID = 0.02
+# Whom a reason points at; all others are the service's own.
+_CALLERS = frozenset({
+    "bad_request", "unsupported_media_type", "body_too_large", "not_an_image", "image_damaged",
+    "image_too_large", "invalid_parameter", "unsupported_task", "not_found", "unauthorized",
+    "rate_limited", "cancelled",
+})  # fmt: skip
+
+
+def _failing(evidence: Evidence) -> Iterator[Sign]:
+    now = evidence.now
+    asked, failed = now.by("instruction_type", REQUESTS), _failures(now)
+    total, total_failed = sum(asked.values()), sum(failed.values())
+    for kind, rate in sorted(asked.items()):
+        tries, lost = events(evidence, rate), events(evidence, failed.get(kind, 0.0))
+        if tries < FEW or lost < _LEAST_ERRORS or kind == "none":
+            continue
+        _, best = wilson(tries - lost, tries)
+        others = total - rate
+        rest = 1 - (total_failed - failed.get(kind, 0.0)) / others if others > 0 else None
+        then = usually_most(evidence, lambda r, k=kind: _success(r, k))  # type: ignore[misc]
+        reference = max((v for v in (rest, then) if v is not None), default=None)
+        if best > _FAILS or reference is None or best > reference - _WORSE:
+            continue
+        ratio = 1 - lost / tries
+        reason, part = _reason(now, kind)
+        compared = (
+            f"the others succeed in {share(rest)}" if rest is not None else "there is no other"
+        )
+        yield Sign(
+            Severity.WARNING,
+            surely(reference - best, _WORSE, 0.3),
+            f"{kind} succeeds in {share(ratio)} of {tries:.0f} requests; {compared}",
+            (
+                Exhibit(
+                    f"{share(part)} of its failures are {reason}",
+                    evidence.asking.queries.success_ratio(SUCCESSES, REQUESTS, (INSTRUCTION_TYPE,)),
+                ),
+                *([Exhibit(f"usually {share(then)} of them succeed")] if then is not None else []),
+            ),
+            subject=kind,
+        )
+
+
+def _errors(evidence: Evidence) -> Iterator[Sign]:
+    now, counts = evidence.now, _reasons(evidence.now)
+    asked = now.rate(REQUESTS)
+    reason = max(counts, key=lambda each: counts[each], default="")
+    lost, tries = events(evidence, counts.get(reason, 0.0)), events(evidence, asked)
+    if lost < _LEAST_ERRORS or tries < FEW or lost / tries < _ERRORS:
+        return
+    past = usually_most(evidence, lambda r: _part(r, reason))
+    if past is not None and lost / tries < _MORE_ERRORS * past:
+        return
+    whose = "their callers'" if reason in _CALLERS else "the service's"
+    yield Sign(
+        Severity.CRITICAL if lost > 0.5 * tries and reason not in _CALLERS else Severity.WARNING,
+        surely(lost / tries, _ERRORS, 0.3) - 0.05,
+        f"{share(lost / tries)} of the requests end with {reason}, a fault of {whose}",
+        (
+            Exhibit(
+                f"{lost:.0f} of {tries:.0f} within the window; usually {share(past or 0.0)}",
+                evidence.asking.queries.rate(REQUESTS, where={"error": reason}),
+            ),
+        ),
+        subject=reason,
+    )
+
+
+def _invalid(evidence: Evidence) -> Iterator[Sign]:
+    now = evidence.now
+    reasons = now.by("reason", OUTPUT_INVALID)
+    reason = max(reasons, key=lambda each: reasons[each], default="")
+    broken, asked = sum(reasons.values()), now.rate(REQUESTS)
+    if not asked or broken / asked < _INVALID or events(evidence, broken) < _LEAST_ERRORS:
+        return
+    yield Sign(
+        Severity.WARNING,
+        surely(broken / asked, _INVALID, 0.1),
+        f"{share(broken / asked)} of the pictures are not fit to be sent, most of them {reason}",
+        (
+            Exhibit(
+                f"{events(evidence, reasons[reason]):.0f} were {reason} within the window",
+                evidence.asking.queries.rate(OUTPUT_INVALID),
+            ),
+        ),
+        subject=reason,
+    )
+
+
+def _failures(reading: Reading) -> dict[str, float]:
+    """Return failures by type of instruction, but for those that are plainly the caller's."""
+    lost: dict[str, float] = {}
+    for labels, rate in reading.found(REQUESTS):
+        if labels.get("error") not in (NO_ERROR, "rate_limited", "unauthorized", "cancelled"):
+            kind = labels.get("instruction_type", "")
+            lost[kind] = lost.get(kind, 0.0) + rate
+    return lost
+
+
+def _success(reading: Reading, kind: str) -> float | None:
+    asked = reading.sum(REQUESTS, instruction_type=kind)
+    return 1 - _failures(reading).get(kind, 0.0) / asked if asked else None
+
+
+def _reason(reading: Reading, kind: str) -> tuple[str, float]:
+    """Return what most failures of a type end with, and their share of its failures."""
+    counts = _reasons(reading, instruction_type=kind)
+    worst = max(counts, key=lambda each: counts[each])
+    return worst, counts[worst] / sum(counts.values())
+
+
+def _reasons(reading: Reading, **where: str) -> dict[str, float]:
+    counts = reading.by("error", REQUESTS, **where)
+    return {reason: rate for reason, rate in counts.items() if reason != NO_ERROR and rate > 0}
+
+
+def _part(reading: Reading, reason: str) -> float | None:
+    asked = reading.sum(REQUESTS)
+    return reading.rate(REQUESTS, error=reason) / asked if asked else None
+
+
+OUTPUT_CHECKS = (
+    Check(
+        "failing_instruction", "One type of instruction fails", _failing,
+        f"the Wilson interval of a type's success lies below {_FAILS:.0%} and {_WORSE:.0%} below "
+        "the others' or its own usual",
+        ("Compare failed with good samples of this type (SAFELIGHT_SAMPLES=true keeps them).",
+         "Look at the reason that most failures have."),
+        "Send twenty requests of this type with one known good picture: "
+        "`safelight traffic --instruction`.",
+        ("one caller who sends what cannot work",),
+        frozenset({"errors_rise"}),
+    ),
+    Check(
+        "invalid_outputs", "Pictures are broken", _invalid,
+        f"output_invalid_total over requests >= {_INVALID:.0%}",
+        ("not_finite: use bfloat16, or float32 for the VAE.", "black or flat: look for a safety "
+         "filter, or an empty prompt.", "noise: too few steps, or a wrong scheduler."),
+        "Run one such request with SAFELIGHT_PRECISION=float32: if it is good, it is the precision.",
+        ("a broken download of the weights",),
+        frozenset({"errors_rise", "failing_instruction"}),
+    ),
+    Check(
+        "errors_rise", "More requests fail than usual", _errors,
+        f"one reason ends >= {_ERRORS:.0%} of the requests, >= {_MORE_ERRORS:g} times the usual",
+        ("The page of errors says what each reason means and what to do.",),
+        "Find one such request by its reason in the log, and send it again.",
+        ("a new client", "a new version of the model"),
+    ),
+)  # fmt: skip

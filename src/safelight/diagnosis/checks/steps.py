@@ -1,0 +1,197 @@
+"""What the denoising loop tells: slow at its beginning, at its end, everywhere, or misled."""
+
+from collections.abc import Iterator
+
+from safelight.diagnosis.checks.common import FEW, events, usual, usually_most
+from safelight.diagnosis.evidence import Evidence, Reading
+from safelight.diagnosis.finding import Check, Exhibit, Judge, Severity, Sign
+from safelight.diagnosis.weigh import seconds, share, surely
+from safelight.metrics.catalog import (
+    GUIDANCE_OVERRIDDEN,
+    INFERENCE_SECONDS,
+    MODEL_INFO,
+    PRECISION,
+    STEP,
+    STEP_PLACES,
+    STEP_SECONDS,
+)
+
+_SLOWER, _SURELY_SLOWER = 1.4, 2.5
+_SLOWER_THAN_USUAL = 1.25
+_OVERRIDDEN = 0.05
+_MIXED = 0.05
+_EARLY, _LATE = STEP_PLACES[:1], STEP_PLACES[2:]
+
+
+def _apart(places: tuple[str, ...], word: str) -> Judge:
+    """Return the judge of the steps at these places, against the others."""
+
+    def ratio(reading: Reading) -> float | None:
+        means = reading.means("step", STEP_SECONDS)
+        own = [means[place] for place in places if place in means]
+        rest = [mean for place, mean in means.items() if place not in places]
+        return max(own) / min(rest) if own and rest and min(rest) > 0 else None
+
+    def judge(evidence: Evidence) -> Iterator[Sign]:
+        now = ratio(evidence.now)
+        steps = events(evidence, evidence.now.rate(STEP_SECONDS, "count"))
+        if now is None or steps < FEW or now < _SLOWER:
+            return
+        past = usually_most(evidence, ratio)
+        if past is not None and now < _SLOWER_THAN_USUAL * past and now < 2:
+            return
+        means = evidence.now.means("step", STEP_SECONDS)
+        told = ", ".join(f"{place}: {seconds(mean)}" for place, mean in sorted(means.items()))
+        was = f"; usually {past:.1f} times" if past else ""
+        yield Sign(
+            Severity.WARNING,
+            surely(now, _SLOWER, _SURELY_SLOWER),
+            f"the {word} steps take {now:.1f} times as long as the others{was}",
+            (
+                Exhibit(
+                    f"mean by place of the step: {told}",
+                    evidence.asking.queries.mean(STEP_SECONDS, (STEP,)),
+                ),
+            ),
+        )
+
+    return judge
+
+
+def _slow(evidence: Evidence) -> Iterator[Sign]:
+    """Find that the model itself is slower than it was, wherever in its loop."""
+
+    def per_step(reading: Reading) -> float | None:
+        return reading.mean(STEP_SECONDS) or reading.mean(INFERENCE_SECONDS)
+
+    now, past = per_step(evidence.now), usual(evidence, per_step)
+    calls = events(evidence, evidence.now.rate(INFERENCE_SECONDS, "count"))
+    if not now or not past or calls < FEW / 2 or now < _SLOWER * past:
+        return
+    yield Sign(
+        Severity.WARNING,
+        surely(now / past, _SLOWER, _SURELY_SLOWER),
+        f"the model takes {now / past:.1f} times as long as it did: {seconds(now)} a step",
+        (
+            Exhibit(
+                f"{seconds(now)} a step, usually {seconds(past)}",
+                evidence.asking.queries.mean(STEP_SECONDS),
+            ),
+        ),
+    )
+
+
+def _guidance(evidence: Evidence) -> Iterator[Sign]:
+    calls = evidence.now.rate(INFERENCE_SECONDS, "count")
+    worst = evidence.now.by("parameter", GUIDANCE_OVERRIDDEN)
+    name = max(worst, key=lambda each: worst[each], default="")
+    if not name or not calls or events(evidence, worst[name]) < 3:
+        return
+    part = min(1.0, worst[name] / calls)
+    if part < _OVERRIDDEN:
+        return
+    yield Sign(
+        Severity.WARNING,
+        surely(part, _OVERRIDDEN / 2, 0.3),
+        f"{share(part)} of the calls ask for a {name} that the pipeline silently does not apply",
+        (
+            Exhibit(
+                f"{events(evidence, worst[name]):.0f} calls within the window",
+                evidence.asking.queries.rate(GUIDANCE_OVERRIDDEN),
+            ),
+        ),
+    )
+
+
+def _precisions(evidence: Evidence) -> Iterator[Sign]:
+    now = evidence.now
+    counts = now.by("precision", INFERENCE_SECONDS, "count")
+    total = sum(counts.values())
+    used = sorted(name for name, n in counts.items() if total and n / total >= _MIXED)
+    on_card = [
+        row[0] for row in now.found(MODEL_INFO) if row[0].get("device", "").startswith("cuda")
+    ]
+    full = any(labels.get("precision") == "float32" for labels in on_card)
+    by_instance = {
+        labels["instance"]: labels["precision"]
+        for labels, rate in now.found(INFERENCE_SECONDS, "count")
+        if rate > 0
+    }
+    mixed = len(used) > 1 and len(set(by_instance.values())) > 1
+    if total * evidence.spans.window_seconds < FEW / 2 or not (mixed or full):
+        return
+    means = now.means("precision", INFERENCE_SECONDS)
+    told = ", ".join(f"{name} {seconds(means[name])}" for name in used)
+    says = f"instances serve in different precisions: {', '.join(used)}"
+    odd = min(used, key=lambda name: counts[name]) if mixed else "float32"
+    where = sorted(instance for instance, precision in by_instance.items() if precision == odd)
+    yield Sign(
+        Severity.WARNING,
+        0.9 if mixed else 0.75,
+        says
+        if mixed
+        else "a model on a card is served in float32: twice the memory, half the speed",
+        (
+            Exhibit(
+                f"a call takes: {told}",
+                evidence.asking.queries.mean(INFERENCE_SECONDS, (PRECISION,)),
+            ),
+            Exhibit(f"in {odd}: {', '.join(where)[:200]}"),
+        ),
+        subject=where[0] if where else "",
+    )
+
+
+_AFTER = frozenset({"device_saturated", "queue_saturated", "slow_steps"})
+
+STEP_CHECKS = (
+    Check(
+        "slow_early_steps", "The first steps are slow", _apart(_EARLY, "first"),
+        f"mean of steps 1-5 over the least of the later places >= {_SLOWER:g}, and >= "
+        f"{_SLOWER_THAN_USUAL:g} times the usual ratio (or >= 2)",
+        ("Warm the pipeline up with the sizes that callers send (kernels are chosen in the first "
+         "steps).", "Set torch.backends.cudnn.benchmark = False where sizes vary."),
+        "Run two calls of the same size in a row: if the second's first steps are fast, it is the "
+        "warm-up.",
+        ("callers send many different sizes", "memory is fetched back from the host"),
+        _AFTER,
+    ),
+    Check(
+        "slow_late_steps", "The last steps are slow", _apart(_LATE, "last"),
+        f"mean of steps 11 and later over the least of the earlier places >= {_SLOWER:g}, and >= "
+        f"{_SLOWER_THAN_USUAL:g} times the usual ratio (or >= 2)",
+        ("Look for a callback or preview that grows with the steps "
+         "(SAFELIGHT_PREVIEW_EVERY_STEPS=0).", "Look for memory that is kept over the loop."),
+        "Run one call with half the steps: if its last steps are fast, something grows in the loop.",
+        ("the card throttles when it gets hot in a long call",),
+        _AFTER,
+    ),
+    Check(
+        "slow_steps", "The model is slower than it was", _slow,
+        f"mean step (or call) >= {_SLOWER:g} times the least usual",
+        ("Compare the last deployment's model, precision and libraries with the one before.",
+         "Look at the card: clock, heat, who else uses it."),
+        "Run `safelight traffic` with one fixed size on this instance and on another.",
+        ("larger pictures or batches", "a card that throttles, or is shared"),
+        frozenset({"device_saturated", "queue_saturated"}),
+    ),
+    Check(
+        "silent_guidance", "Guidance that is asked for is not applied", _guidance,
+        f"guidance_overridden_total over the pipeline's calls >= {_OVERRIDDEN:.0%}, at least 3 "
+        "calls",
+        ("Ask for guidance_scale > 1 and image_guidance_scale >= 1; below, diffusers switches "
+         "guidance off.", "Refuse such requests at your own door, or tell their callers."),
+        "Send the same request with image_guidance_scale 1.0 and 0.9 and compare the pictures.",
+        ("a client with wrong defaults",),
+        frozenset({"failing_instruction"}),
+    ),
+    Check(
+        "precision_mixup", "The precision is not what it should be", _precisions,
+        f">= 2 precisions with >= {_MIXED:.0%} of the calls each on different instances, or float32 "
+        "on a card",
+        ("Set SAFELIGHT_PRECISION alike on every instance (float16 or bfloat16 on a card).",),
+        "Restart the odd instance with the others' precision; its calls must take as long as theirs.",
+        ("a deployment that is half done",),
+        _AFTER | {"slow_node"},
+    ),
+)  # fmt: skip

@@ -1,0 +1,22 @@
+"""Every check there is: the table that a diagnosis goes through, and that its page is made from."""
+
+from safelight.diagnosis.checks.cards import CARD_CHECKS
+from safelight.diagnosis.checks.fleet import FLEET_CHECKS
+from safelight.diagnosis.checks.hosts import HOST_CHECKS
+from safelight.diagnosis.checks.load import LOAD_CHECKS
+from safelight.diagnosis.checks.memory import MEMORY_CHECKS
+from safelight.diagnosis.checks.outputs import OUTPUT_CHECKS
+from safelight.diagnosis.checks.stages import STAGE_CHECKS
+from safelight.diagnosis.checks.steps import STEP_CHECKS
+from safelight.diagnosis.finding import Check
+
+CHECKS: tuple[Check, ...] = (
+    *STAGE_CHECKS,
+    *LOAD_CHECKS,
+    *STEP_CHECKS,
+    *CARD_CHECKS,
+    *MEMORY_CHECKS,
+    *OUTPUT_CHECKS,
+    *HOST_CHECKS,
+    *FLEET_CHECKS,
+)

@@ -1,0 +1,159 @@
+"""What a diagnosis asks of Prometheus: a table of metrics, made into one expression a time."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from safelight.metrics import catalog as c
+from safelight.metrics.promql import JOB, Queries
+from safelight.metrics.spec import Kind, Label, Metric
+
+FACT = "fact"  # the label that tells one answer of an expression from another
+P95 = "p95"
+QUICK = "quick"  # stages that took no longer than the edge below
+SLOW_EDGE = "0.1"  # seconds, as Prometheus writes the bucket
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """A metric to ask for, by which of its labels; `parts` of a gauge: its mean, least or most."""
+
+    metric: Metric
+    by: tuple[Label, ...] = ()
+    parts: tuple[str, ...] = ("",)
+
+    def key(self, part: str = "") -> str:
+        """Return what the fact is called among the answers."""
+        return f"{self.metric.name}.{part}" if part else self.metric.name
+
+
+def fact(metric: Metric, *by: Label, parts: tuple[str, ...] = ("",)) -> Fact:
+    """Return the row of a metric."""
+    return Fact(metric, by, ("sum", "count") if metric.kind is Kind.HISTOGRAM else parts)
+
+
+# Every metric that a check looks at. Counters and histograms are asked as rates.
+FACTS: tuple[Fact, ...] = (
+    fact(c.REQUESTS, c.INSTRUCTION_TYPE, c.ERROR),
+    fact(c.REQUEST_SECONDS),
+    fact(c.STAGE_SECONDS, c.STAGE),
+    fact(c.QUEUED_SECONDS),
+    fact(c.IMAGES, c.IMAGE_SIZE),
+    fact(c.INFERENCE_SECONDS, c.PRECISION),
+    fact(c.STEP_SECONDS, c.STEP),
+    fact(c.STEPS),
+    fact(c.GUIDANCE_OVERRIDDEN, c.PARAMETER),
+    fact(c.PROMPTS_TRUNCATED),
+    fact(c.WARM_UPS),
+    fact(c.BATCH_SIZE, c.STOP),
+    fact(c.REJECTED, c.REJECTION),
+    fact(c.WORKER_RESTARTS, c.RESTART),
+    fact(c.DEVICE_SECONDS, c.USE),
+    fact(c.DEGRADED, c.ACTION),
+    fact(c.OUTPUT_INVALID, c.INVALIDITY),
+    fact(c.LOG_LINES_LOST),
+    fact(c.PROBE_FAILURES, c.PROBE),
+    fact(c.QUEUE_DEPTH, parts=("", "max")),
+    fact(c.BATCH_LIMIT),
+    fact(c.BATCH_SPEEDUP),
+    fact(c.WORKERS_READY, parts=("", "min")),
+    fact(c.DEGRADATION_LEVEL, parts=("", "max")),
+    fact(c.CIRCUIT_OPEN, parts=("max",)),
+    fact(c.VRAM_USED, c.DEVICE, parts=("", "max")),
+    fact(c.VRAM_RESERVED, c.DEVICE),
+    fact(c.MODEL_INFO, c.PRECISION, c.DEVICE),
+    fact(c.MODEL_LOAD_SECONDS),
+    fact(c.GPU_UTILIZATION, c.GPU),
+    fact(c.GPU_MEMORY_USED, c.GPU),
+    fact(c.GPU_MEMORY_TOTAL, c.GPU),
+    fact(c.GPU_TEMPERATURE, c.GPU, parts=("", "max")),
+    fact(c.GPU_POWER, c.GPU),
+    fact(c.GPU_CLOCK, c.GPU, c.CLOCK),
+    fact(c.GPU_THROTTLED, c.GPU, c.THROTTLE),
+    fact(c.HOST_CPU),
+    fact(c.HOST_MEMORY_USED),
+    fact(c.HOST_MEMORY_TOTAL),
+    fact(c.HOST_DISK_BUSY, c.DISK),
+    fact(c.HOST_FILESYSTEM_USED, c.MOUNTPOINT),
+    fact(c.HOST_FILESYSTEM_SIZE, c.MOUNTPOINT),
+    fact(c.PROBE_TIMESTAMP, c.PROBE, parts=("max",)),
+)
+# What is drawn over hours: where memory goes.
+CURVES: tuple[Fact, ...] = (
+    fact(c.VRAM_USED, c.DEVICE, parts=("min",)),
+    fact(c.VRAM_RESERVED, c.DEVICE, parts=("min",)),
+    fact(c.GPU_MEMORY_USED, c.GPU, parts=("min",)),
+    fact(c.GPU_MEMORY_TOTAL, c.GPU, parts=("max",)),
+    fact(c.HOST_MEMORY_USED, parts=("min",)),
+    fact(c.HOST_MEMORY_TOTAL, parts=("max",)),
+    fact(c.HOST_FILESYSTEM_USED, c.MOUNTPOINT, parts=("min",)),
+    fact(c.HOST_FILESYSTEM_SIZE, c.MOUNTPOINT, parts=("max",)),
+    fact(c.QUEUED_WORK, parts=("min",)),
+)
+UP, STARTED, RESIDENT = "up", "process_start_time_seconds", "process_resident_memory_bytes"
+_OVER_TIME = {"": "avg_over_time", "min": "min_over_time", "max": "max_over_time"}
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """Writes the expressions for one service: a namespace, as one job shows it."""
+
+    namespace: str
+    job: str
+    queries: Queries = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "queries", Queries(self.namespace, matchers={JOB: self.job}))
+
+    def moment(self, window_seconds: int, offset_seconds: int = 0) -> str:
+        """Return the expression of all facts over a window that ended `offset_seconds` ago."""
+        span = f"[{window_seconds}s]" + (f" offset {offset_seconds}s" if offset_seconds else "")
+        parts = [
+            self._named(row.key(part), self._over(row, part, span), row.by)
+            for row in FACTS
+            for part in row.parts
+        ]
+        return " or ".join((*parts, *self._own(span)))
+
+    def curves(self, step_seconds: int) -> str:
+        """Return the expression of all that is drawn over hours, each point over its own step."""
+        span = f"[{step_seconds}s]"
+        rows = [
+            self._named(row.key(part), self._over(row, part, span), row.by)
+            for row in CURVES
+            for part in row.parts
+        ]
+        resident = f"min_over_time({self.queries.foreign(RESIDENT)}{span})"
+        started = f"max_over_time({self.queries.foreign(STARTED)}{span})"
+        return " or ".join((*rows, _told(RESIDENT, resident), _told(STARTED, started)))
+
+    def _over(self, row: Fact, part: str, span: str) -> str:
+        if row.metric.kind is Kind.HISTOGRAM:
+            return f"rate({self.queries.select(row.metric, suffix=f'_{part}')}{span})"
+        how = "rate" if row.metric.kind is Kind.COUNTER else _OVER_TIME[part]
+        return f"{how}({self.queries.select(row.metric)}{span})"
+
+    def _named(self, name: str, inner: str, by: tuple[Label, ...]) -> str:
+        kept = ", ".join(("instance", *(label.name for label in by)))
+        return _told(name, f"sum by ({kept}) ({inner})")
+
+    def _own(self, span: str) -> Iterator[str]:
+        up, started = self.queries.foreign(UP), self.queries.foreign(STARTED)
+        buckets = f"rate({self.queries.select(c.REQUEST_SECONDS, suffix='_bucket')}{span})"
+        quick = self.queries.select(c.STAGE_SECONDS, {"le": SLOW_EDGE}, "_bucket")
+        stages = f"sum by (instance, {c.STAGE.name}) (rate({quick}{span}))"
+        yield _told(f"{c.STAGE_SECONDS.name}.{QUICK}", stages)
+        yield _told(f"{c.REQUEST_SECONDS.name}.{P95}", _quantile(buckets))
+        yield _told(UP, f"sum by (instance) (avg_over_time({up}{span}))")
+        yield _told(f"{UP}.count", f"sum by (instance) (count_over_time({up}{span}))")
+        yield _told(f"{UP}.last", f"sum by (instance) (last_over_time({up}{span}))")
+        yield _told(STARTED, f"sum by (instance) (last_over_time({started}{span}))")
+        resident = self.queries.foreign(RESIDENT)
+        yield _told(RESIDENT, f"sum by (instance) (avg_over_time({resident}{span}))")
+
+
+def _quantile(buckets: str) -> str:
+    return f"histogram_quantile(0.95, sum by (le) ({buckets}))"
+
+
+def _told(name: str, inner: str) -> str:
+    return f'label_replace({inner}, "{FACT}", "{name}", "", "")'

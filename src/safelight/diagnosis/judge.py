@@ -1,0 +1,42 @@
+"""Goes through the checks, and puts causes before what follows from them."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from safelight.diagnosis.checks.table import CHECKS
+from safelight.diagnosis.evidence import Evidence
+from safelight.diagnosis.finding import Check, Finding, Severity
+
+_BELIEVED = 0.5
+
+
+def judge(evidence: Evidence, checks: Sequence[Check] = CHECKS) -> list[Finding]:
+    """Return what is wrong, the most likely cause first; nothing where all is well."""
+    found = [Finding(check, sign) for check in checks for sign in check.judge(evidence)]
+    explained = [replace(finding, because=_cause(finding, found)) for finding in found]
+    return sorted(explained, key=_place)
+
+
+def worst(findings: Sequence[Finding]) -> Severity:
+    """Return the highest severity found."""
+    return max((finding.sign.severity for finding in findings), default=Severity.INFO)
+
+
+def _cause(finding: Finding, found: Sequence[Finding]) -> str:
+    """Return the surest other check that explains a finding, if one does."""
+    causes = [
+        other
+        for other in found
+        if finding.check.name in other.check.explains
+        and other.sign.severity > Severity.INFO
+        and other.sign.confidence >= _BELIEVED
+        and other.check.name not in finding.check.explains
+    ]
+    best = max(causes, key=lambda other: other.sign.confidence, default=None)
+    return best.check.name if best else ""
+
+
+def _place(finding: Finding) -> tuple[bool, bool, float, int, str]:
+    sign = finding.sign
+    told = sign.severity == Severity.INFO
+    return told, bool(finding.because), -sign.confidence, -sign.severity, finding.check.name

@@ -1,0 +1,51 @@
+"""How much figures weigh: confidence from a distance, an interval from a count, words."""
+
+from math import sqrt
+
+_Z = 1.96  # of a normal distribution, for 95 %
+_LEAST, _MOST = 0.5, 0.95
+
+
+def surely(value: float, limit: float, sure: float) -> float:
+    """Return a confidence: 0.5 where a value is at its limit, 0.95 where it has come to `sure`."""
+    way = (value - limit) / (sure - limit) if sure != limit else 1.0
+    return _LEAST + (_MOST - _LEAST) * min(1.0, max(0.0, way))
+
+
+def wilson(hits: float, tries: float) -> tuple[float, float]:
+    """Return the 95 % interval of a share (Wilson 1927), which holds for few tries too."""
+    if tries <= 0:
+        return 0.0, 1.0
+    share, z2 = min(1.0, hits / tries), _Z * _Z
+    middle = share + z2 / (2 * tries)
+    reach = _Z * sqrt(share * (1 - share) / tries + z2 / (4 * tries * tries))
+    return (
+        max(0.0, (middle - reach) / (1 + z2 / tries)),
+        min(1.0, (middle + reach) / (1 + z2 / tries)),
+    )
+
+
+def seconds(value: float) -> str:
+    """Return a time as people read it: `38 ms`, `1.24 s`, `12 min`, `3.5 h`, `2.1 days`."""
+    for limit, size, unit in (
+        (1, 1e-3, "ms"),
+        (120, 1, "s"),
+        (7200, 60, "min"),
+        (172_800, 3600, "h"),
+    ):
+        if abs(value) < limit:
+            return f"{value / size:.3g} {unit}"
+    return f"{value / 86_400:.3g} days"
+
+
+def amount(value: float) -> str:
+    """Return bytes as people read them: `215 MB`, `11.8 GB`."""
+    for limit, size, unit in ((1e6, 1e3, "kB"), (1e9, 1e6, "MB"), (1e12, 1e9, "GB")):
+        if abs(value) < limit:
+            return f"{value / size:.3g} {unit}"
+    return f"{value / 1e12:.3g} TB"
+
+
+def share(value: float) -> str:
+    """Return a share as people read it: 0.714 as `71 %`, 0.004 as `0.4 %`."""
+    return f"{100 * value:.0f} %" if abs(value) >= 0.1 or value == 0 else f"{100 * value:.1f} %"

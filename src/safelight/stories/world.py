@@ -1,0 +1,293 @@
+"""A simulated service: requests arrive, wait, are batched and answered, and are counted for real.
+
+A fluid queue in steps of one scrape: what arrives beyond what the device can do waits for the next.
+Each request becomes a Record and goes through the meter that real services use, so that what is
+shown are the catalogue's own series. Made for stories, and to judge the diagnosis by.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from math import exp
+from random import Random
+
+from safelight.metrics import catalog as c
+from safelight.metrics.registry import Meter
+from safelight.metrics.spec import Metric
+from safelight.reasons import NO_ERROR
+from safelight.telemetry.meter import metering
+from safelight.telemetry.record import PipelineCall, Record
+
+TYPES = {"make_him_old": 0.4, "add_sunglasses": 0.3, "change_background": 0.2, "other": 0.1}
+STAGES = {
+    "receive": 0.02, "validate": 0.002, "transfer": 0.003, "decode": 0.012, "encode_prompt": 0.01,
+    "encode_image": 0.02, "decode_latents": 0.03, "check": 0.003, "encode": 0.015, "respond": 0.004,
+}  # fmt: skip
+_MODEL = ("encode_prompt", "encode_image", "decode_latents")
+_FIXED = 0.55  # of a call's time, whatever the batch: what batching saves
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """How things are with one instance at one time. Times in seconds, memory in bytes."""
+
+    rate: float = 0.8
+    types: Mapping[str, float] = field(default_factory=lambda: TYPES)
+    sizes: Mapping[str, float] = field(default_factory=lambda: {"512x512": 1.0})
+    stages: Mapping[str, float] = field(default_factory=lambda: STAGES)
+    steps: int = 20
+    step_seconds: float = 0.025
+    places: Mapping[str, float] = field(default_factory=dict)
+    """By how much the steps of a place take longer."""
+    noise: float = 0.2
+    batch_limit: int = 8
+    speedup: float | None = None
+    queue_limit: int = 64
+    failures: Mapping[str, tuple[str, float]] = field(default_factory=dict)
+    """By type, or `*`: the reason, and the share of requests that end with it."""
+    invalid: float = 0.0
+    precision: str = "float16"
+    overridden: float = 0.0
+    compiled: float = 0.0
+    restarts_per_hour: float = 0.0
+    restart_reason: str = "died"
+    ready: int = 1
+    vram_used: float = 4.2e9
+    vram_reserved: float = 5.4e9
+    vram_total: float = 16e9
+    foreign_bytes: float = 0.0
+    foreign_busy: float = 0.0
+    celsius: float = 62.0
+    clock_hertz: float = 1.7e9
+    throttled: Mapping[str, float] = field(default_factory=dict)
+    cpu: float = 0.35
+    host_used: float = 12e9
+    host_total: float = 32e9
+    disk_busy: float = 0.05
+    filesystem_used: float = 80e9
+    filesystem_total: float = 200e9
+    resident: float = 1.1e8
+    probe_age: float = 5.0
+    log_lost: float = 0.0
+    up: bool = True
+    starts: bool = False
+    """Whether the process is started anew in this step: its counters begin at 0."""
+
+    @property
+    def call_seconds(self) -> float:
+        """Return the time of one call for a single picture."""
+        return self.denoise_seconds + sum(self.stages[stage] for stage in _MODEL)
+
+    @property
+    def denoise_seconds(self) -> float:
+        """Return the time of all steps of one call."""
+        return sum(self.step(number) for number in range(1, self.steps + 1))
+
+    def step(self, number: int) -> float:
+        """Return the mean time of one step, counted from 1."""
+        return self.step_seconds * self.places.get(c.step_place(number), 1.0)
+
+
+Weather = Callable[[float], Conditions]
+Sample = tuple[str, str, float]  # kind of the family, series, value
+
+
+class Instance:
+    """One instance of a service, as Prometheus would see it; `wanted` says which names it shows."""
+
+    def __init__(
+        self, namespace: str, target: str, seed: int, wanted: Callable[[str], bool] = bool
+    ) -> None:
+        self._namespace = namespace
+        self._target = target
+        self._wanted = wanted
+        self._chance = Random(seed)
+        self._keys: dict[tuple[str, ...], str] = {}
+        self._totals: dict[str, float] = {}
+        self._start(0.0)
+
+    def step(self, at: float, seconds: float, now: Conditions) -> list[Sample]:
+        """Live through a step that ends at a time; return what a scrape then shows."""
+        if now.starts:
+            self._start(at)
+        self._serve(seconds, now)
+        if not now.up:
+            return [("gauge", f"up{{{self._target}}}", 0.0)]
+        self._measure(at, seconds, now)
+        return [*self._scrape(), *self._own(now)]
+
+    # ── Serving ──────────────────────────────────────────────────────────────────────────────────
+
+    def _start(self, at: float) -> None:
+        self._meter = Meter(self._namespace)
+        self._write = metering(self._meter)
+        self._backlog, self._busy, self._number = 0.0, 0.0, 0
+        self._started = at
+        self._totals.clear()
+        self._owed: dict[str, float] = {}
+        self._meter.start_at_zero(c.REJECTED, c.WORKER_RESTARTS, c.OUTPUT_INVALID, c.DEVICE_SECONDS)
+        self._meter.start_at_zero(c.WARM_UPS, c.GUIDANCE_OVERRIDDEN, c.LOG_LINES_LOST)
+
+    def _serve(self, seconds: float, now: Conditions) -> None:
+        came = self._poisson(now.rate * seconds)
+        room = max(0.0, now.queue_limit - self._backlog)
+        can = self._capacity(now) * seconds
+        taken = min(came, int(can + room))
+        self._refuse(came - taken, now)
+        self._backlog += taken
+        done = min(self._backlog, can)
+        self._backlog -= done
+        self._busy = done / can if can > 0 else 0.0
+        batch = self._batch(now)
+        wait = self._backlog / max(1e-9, self._capacity(now))
+        wait += now.call_seconds * 0.5 * self._busy / max(0.08, 1.08 - self._busy)
+        for _ in range(taken):
+            self._answer(now, wait, batch)
+        self._meter.add(c.DEVICE_SECONDS, "useful", amount=self._busy * seconds * now.ready)
+        self._meter.set(c.QUEUE_DEPTH, value=round(self._backlog))
+        self._meter.set(c.QUEUED_WORK, value=self._backlog / max(1e-9, self._capacity(now)))
+        self._meter.set(c.BATCH_LIMIT, value=now.batch_limit)
+        gain = now.speedup or 1 / (_FIXED / now.batch_limit + 1 - _FIXED)
+        self._meter.set(c.BATCH_SPEEDUP, value=gain)
+
+    def _capacity(self, now: Conditions) -> float:
+        """Return the pictures a second that the device can make."""
+        each = now.call_seconds * (_FIXED / now.batch_limit + 1 - _FIXED)
+        return now.ready / each
+
+    def _batch(self, now: Conditions) -> int:
+        full = self._backlog >= now.batch_limit
+        size = now.batch_limit if full else 1 + (now.batch_limit - 1) * self._busy**4
+        return max(1, round(size))
+
+    def _refuse(self, number: int, now: Conditions) -> None:
+        for _ in range(number):
+            self._meter.add(c.REJECTED, "queue_full")
+            self._record(self._pick(now.types), 503, "overloaded", {"receive": 0.01}, ())
+
+    def _answer(self, now: Conditions, wait: float, batch: int) -> None:
+        kind = self._pick(now.types)
+        reason, part = now.failures.get(kind) or now.failures.get("*") or (NO_ERROR, 0.0)
+        error = reason if self._chance.random() < part else NO_ERROR
+        compiles = self._chance.random() < now.compiled
+        slower = _FIXED + (1 - _FIXED) * batch
+        stages = {name: self._about(mean, now.noise) for name, mean in now.stages.items()}
+        steps = tuple(
+            self._about(now.step(number) * slower, now.noise) for number in range(1, now.steps + 1)
+        )
+        stages["denoise"] = sum(steps) + (20.0 if compiles else 0.0)
+        stages["queue"] = self._about(wait, 0.5) if wait > 0 else 0.0
+        self._number += 1
+        leads = self._number % batch == 0
+        width, _, height = self._pick(now.sizes).partition("x")
+        call = PipelineCall(
+            "Pipeline", kind, now.precision, sum(steps) + sum(stages[s] for s in _MODEL),
+            step_seconds=steps, images=((int(width), int(height)),) if error == NO_ERROR else (),
+            leads=leads, batch=batch, warm_up=compiles and leads,
+            overridden=("image_guidance_scale",) if self._chance.random() < now.overridden else (),
+        )  # fmt: skip
+        if leads:
+            cause = "cap" if batch >= now.batch_limit else "queue_empty"
+            self._meter.observe(c.BATCH_SIZE, cause, value=batch)
+        if self._chance.random() < now.invalid:
+            error = "invalid_output"
+            self._meter.add(c.OUTPUT_INVALID, "black")
+        status = 200 if error in (NO_ERROR, "structure_corruption") else 500
+        self._record(kind, status, error, stages, (call,))
+
+    def _record(
+        self,
+        kind: str,
+        status: int,
+        error: str,
+        stages: Mapping[str, float],
+        calls: tuple[PipelineCall, ...],
+    ) -> None:
+        whole = sum(stages.values())
+        self._write(Record("", "/api/edit", status, error, kind, whole, stages, bool(calls), calls))
+
+    # ── Measuring ────────────────────────────────────────────────────────────────────────────────
+
+    def _measure(self, at: float, seconds: float, now: Conditions) -> None:
+        meter, gpu = self._meter, "0"
+        for metric, level in (
+            (c.VRAM_USED, self._about(now.vram_used, 0.01)),
+            (c.VRAM_RESERVED, self._about(now.vram_reserved, 0.003)),
+        ):
+            meter.set(metric, "cuda:0", value=level)
+        whole = min(now.vram_total, now.vram_reserved + 6e8 + now.foreign_bytes)
+        util = min(1.0, 0.96 * self._busy + now.foreign_busy)
+        for metric, level in (
+            (c.GPU_UTILIZATION, min(1.0, self._about(util, 0.05))),
+            (c.GPU_MEMORY_USED, self._about(whole, 0.003)),
+            (c.GPU_MEMORY_TOTAL, now.vram_total),
+            (c.GPU_TEMPERATURE, now.celsius + 6 * util + self._chance.gauss(0, 1)),
+            (c.GPU_POWER, 70 + 200 * util),
+        ):
+            meter.set(metric, gpu, value=level)
+        meter.set(c.GPU_CLOCK, gpu, "sm", value=self._about(now.clock_hertz, 0.01))
+        for reason in c.THROTTLE.values or ():
+            hit = self._chance.random() < now.throttled.get(reason, 0.0)
+            meter.set(c.GPU_THROTTLED, gpu, reason, value=float(hit))
+        for metric, level in (
+            (c.HOST_CPU, min(1.0, self._about(now.cpu, 0.08))),
+            (c.HOST_MEMORY_USED, self._about(now.host_used, 0.004)),
+            (c.HOST_MEMORY_TOTAL, now.host_total),
+            (c.WORKERS_READY, float(now.ready)),
+        ):
+            meter.set(metric, value=level)
+        self._grow(c.HOST_DISK_BUSY, "sda", min(1.0, self._about(now.disk_busy, 0.2)) * seconds)
+        meter.set(c.HOST_FILESYSTEM_USED, "/", value=self._about(now.filesystem_used, 0.0005))
+        meter.set(c.HOST_FILESYSTEM_SIZE, "/", value=now.filesystem_total)
+        info = ("a-model", "Pipeline", "Scheduler", now.precision, "cuda:0")
+        meter.set(c.MODEL_INFO, *info, value=1)
+        meter.set(c.PROBE_TIMESTAMP, "host", value=at - now.probe_age)
+        restarts = self._poisson(now.restarts_per_hour * seconds / 3600)
+        meter.add(c.WORKER_RESTARTS, now.restart_reason, amount=restarts)
+        meter.add(c.LOG_LINES_LOST, amount=self._poisson(now.log_lost * seconds))
+
+    def _grow(self, metric: Metric, label: str, by: float) -> None:
+        self._totals[metric.name] = self._totals.get(metric.name, 0.0) + by
+        self._meter.set_total(metric, label, value=self._totals[metric.name])
+
+    def _own(self, now: Conditions) -> Iterator[Sample]:
+        own = {
+            "up": 1.0,
+            "process_start_time_seconds": self._started,
+            "process_resident_memory_bytes": self._about(now.resident, 0.01),
+        }
+        for name, value in own.items():
+            yield "gauge", f"{name}{{{self._target}}}", value
+
+    def _scrape(self) -> Iterator[Sample]:
+        """Yield what the meter shows, each series with the target's labels."""
+        for kind, name, labels, value in self._meter.samples():
+            if self._wanted(name):
+                yield kind, self._key(name, labels), value
+
+    def _key(self, name: str, labels: Mapping[str, str]) -> str:
+        told = (name, *labels.values())
+        known = self._keys.get(told)
+        if known is None:
+            inside = ",".join(
+                (self._target, *(f'{key}="{value}"' for key, value in labels.items()))
+            )
+            known = self._keys[told] = f"{name}{{{inside}}}"
+        return known
+
+    # ── Chance ───────────────────────────────────────────────────────────────────────────────────
+
+    def _about(self, mean: float, spread: float) -> float:
+        """Return a value near a mean, spread as a logarithmic normal distribution is."""
+        return mean * exp(self._chance.gauss(0, spread) - spread * spread / 2)
+
+    def _pick(self, weights: Mapping[str, float]) -> str:
+        return self._chance.choices(tuple(weights), tuple(weights.values()))[0]
+
+    def _poisson(self, mean: float) -> int:
+        """Return how many events there were where so many are expected (Knuth, in halves)."""
+        if mean > 30:
+            return self._poisson(mean / 2) + self._poisson(mean / 2)
+        count, product, limit = 0, self._chance.random(), exp(-mean)
+        while product > limit:
+            count, product = count + 1, product * self._chance.random()
+        return count
