@@ -15,7 +15,7 @@ SLOW_EDGE = "0.1"  # seconds, as Prometheus writes the bucket
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """A metric to ask for, by which of its labels; `parts` of a gauge: its mean, least or most."""
+    """A metric to ask for, by which of its labels; `parts` of a gauge: its mean, its last, …"""
 
     metric: Metric
     by: tuple[Label, ...] = ()
@@ -47,13 +47,13 @@ FACTS: tuple[Fact, ...] = (
     fact(c.BATCH_SIZE, c.STOP),
     fact(c.REJECTED, c.REJECTION),
     fact(c.WORKER_RESTARTS, c.RESTART),
-    fact(c.DEVICE_SECONDS, c.USE),
+    fact(c.DEVICE_SECONDS, c.USE, parts=("", "lately")),
     fact(c.DEGRADED, c.ACTION),
     fact(c.OUTPUT_INVALID, c.INVALIDITY),
     fact(c.LOG_LINES_LOST),
     fact(c.PROBE_FAILURES, c.PROBE),
     fact(c.QUEUE_DEPTH, parts=("", "max")),
-    fact(c.BATCH_LIMIT),
+    fact(c.BATCH_LIMIT, parts=("", "last")),
     fact(c.BATCH_SPEEDUP),
     fact(c.WORKERS_READY, parts=("", "min")),
     fact(c.DEGRADATION_LEVEL, parts=("", "max")),
@@ -65,17 +65,17 @@ FACTS: tuple[Fact, ...] = (
     fact(c.GPU_UTILIZATION, c.GPU),
     fact(c.GPU_MEMORY_USED, c.GPU),
     fact(c.GPU_MEMORY_TOTAL, c.GPU),
-    fact(c.GPU_TEMPERATURE, c.GPU, parts=("", "max")),
+    fact(c.GPU_TEMPERATURE, c.GPU, parts=("lately",)),
     fact(c.GPU_POWER, c.GPU),
     fact(c.GPU_CLOCK, c.GPU, c.CLOCK),
     fact(c.GPU_THROTTLED, c.GPU, c.THROTTLE),
-    fact(c.HOST_CPU),
-    fact(c.HOST_MEMORY_USED),
+    fact(c.HOST_CPU, parts=("", "lately")),
+    fact(c.HOST_MEMORY_USED, parts=("last",)),
     fact(c.HOST_MEMORY_TOTAL),
-    fact(c.HOST_DISK_BUSY, c.DISK),
-    fact(c.HOST_FILESYSTEM_USED, c.MOUNTPOINT),
+    fact(c.HOST_DISK_BUSY, c.DISK, parts=("", "lately")),
+    fact(c.HOST_FILESYSTEM_USED, c.MOUNTPOINT, parts=("last",)),
     fact(c.HOST_FILESYSTEM_SIZE, c.MOUNTPOINT),
-    fact(c.PROBE_TIMESTAMP, c.PROBE, parts=("max",)),
+    fact(c.PROBE_TIMESTAMP, c.PROBE, parts=("last",)),
 )
 # What is drawn over hours: where memory goes.
 CURVES: tuple[Fact, ...] = (
@@ -90,7 +90,12 @@ CURVES: tuple[Fact, ...] = (
     fact(c.QUEUED_WORK, parts=("min",)),
 )
 UP, STARTED, RESIDENT = "up", "process_start_time_seconds", "process_resident_memory_bytes"
-_OVER_TIME = {"": "avg_over_time", "min": "min_over_time", "max": "max_over_time"}
+LATELY = "lately"  # over the end of the window alone
+_LATELY = 3  # of the window, a third
+_OVER_TIME = {
+    "": "avg_over_time", LATELY: "avg_over_time", "last": "last_over_time",
+    "min": "min_over_time", "max": "max_over_time",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +111,12 @@ class Asking:
 
     def moment(self, window_seconds: int, offset_seconds: int = 0) -> str:
         """Return the expression of all facts over a window that ended `offset_seconds` ago."""
-        span = f"[{window_seconds}s]" + (f" offset {offset_seconds}s" if offset_seconds else "")
+        back = f" offset {offset_seconds}s" if offset_seconds else ""
+        span, end = f"[{window_seconds}s]{back}", f"[{window_seconds // _LATELY}s]{back}"
         parts = [
-            self._named(row.key(part), self._over(row, part, span), row.by)
+            self._named(
+                row.key(part), self._over(row, part, end if part == LATELY else span), row.by
+            )
             for row in FACTS
             for part in row.parts
         ]
@@ -157,3 +165,15 @@ def _quantile(buckets: str) -> str:
 
 def _told(name: str, inner: str) -> str:
     return f'label_replace({inner}, "{FACT}", "{name}", "", "")'
+
+
+def names_asked(namespace: str) -> set[str]:
+    """Return the names of all series that a diagnosis of a namespace may ask for."""
+    suffixes = {Kind.HISTOGRAM: ("_sum", "_count")}
+    names = {
+        row.metric.full_name(namespace) + suffix
+        for row in (*FACTS, *CURVES)
+        for suffix in suffixes.get(row.metric.kind, ("",))
+    }
+    buckets = {f"{m.full_name(namespace)}_bucket" for m in (c.REQUEST_SECONDS, c.STAGE_SECONDS)}
+    return names | buckets | {UP, STARTED, RESIDENT}

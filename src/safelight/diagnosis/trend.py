@@ -10,11 +10,12 @@ from itertools import combinations, pairwise
 from math import copysign, sqrt
 from statistics import median
 
-_Z_CERTAIN = 3.3  # one flat curve in a thousand would pass for a rising one
+_Z_CERTAIN = 3.5  # one flat curve in two thousand would pass for a rising one
+_ENDS = (3 / 4, 1 / 2, 1 / 3, 1 / 4, 1 / 6, 1 / 8)  # parts of a curve that may rise alone
 _Z_INTERVAL = 1.96
 _FEWEST_BLOCKS = 10
 _BLOCKS = 40
-_FELL = 0.25  # of its largest value: something was given back, and what came before is over
+_FELL = 0.4  # of all that a curve moves over, at once: something was given back
 
 Point = tuple[float, float]
 
@@ -55,6 +56,18 @@ class Trend:
         return expected, soonest, latest
 
 
+def latest(points: Sequence[Point]) -> Trend | None:
+    """Return the line through a curve, or through its end where only that rises for certain.
+
+    A leak that began two hours ago is no line through four hours.
+    """
+    whole = trend(points)
+    parts = (points[round(len(points) * (1 - part)) :] for part in _ENDS)
+    ends = (trend(part) for part in parts if len(part) >= 2 * _FEWEST_BLOCKS)
+    tried = [whole, *ends] if whole is not None and not whole.certain else [whole]
+    return next((found for found in tried if found is not None and found.certain), whole)
+
+
 def trend(points: Sequence[Point]) -> Trend | None:
     """Return the line through a curve, or None where there is too little to tell."""
     blocks = _blocks(points)
@@ -82,15 +95,17 @@ def trend(points: Sequence[Point]) -> Trend | None:
     )
 
 
-def since_last_fall(points: Sequence[Point]) -> Sequence[Point]:
-    """Return a curve's end, from the last time that it fell by a quarter of its largest value."""
-    most = max((value for _, value in points), default=0.0)
-    falls = [
-        place
-        for place in range(1, len(points))
-        if points[place - 1][1] - points[place][1] > _FELL * most
-    ]
-    return points[falls[-1] :] if falls else points
+def since_last_fall(points: Sequence[Point]) -> tuple[Sequence[Point], float]:
+    """Return a curve's end, from the last time that it fell at once, and how high it was before.
+
+    That height is 0 where it never fell.
+    """
+    values = [value for _, value in points]
+    reach = max(values, default=0.0) - min(values, default=0.0)
+    falls = [p for p in range(1, len(values)) if values[p - 1] - values[p] > _FELL * reach]
+    if not falls:
+        return points, 0.0
+    return points[falls[-1] :], max(values[: falls[-1]])
 
 
 def since(points: Sequence[Point], begin: float) -> Sequence[Point]:

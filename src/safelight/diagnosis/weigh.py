@@ -38,6 +38,12 @@ def seconds(value: float) -> str:
     return f"{value / 86_400:.3g} days"
 
 
+def until(ends: tuple[float, float, float]) -> str:
+    """Return a time to come with its interval: `3.2 h (95 %: 2.9 h to 3.6 h)`."""
+    expected, soonest, latest = (seconds(value) for value in ends)
+    return f"{expected} (95 %: {soonest} to {latest})"
+
+
 def amount(value: float) -> str:
     """Return bytes as people read them: `215 MB`, `11.8 GB`."""
     for limit, size, unit in ((1e6, 1e3, "kB"), (1e9, 1e6, "MB"), (1e12, 1e9, "GB")):

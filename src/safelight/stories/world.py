@@ -152,7 +152,7 @@ class Instance:
     def _capacity(self, now: Conditions) -> float:
         """Return the pictures a second that the device can make."""
         each = now.call_seconds * (_FIXED / now.batch_limit + 1 - _FIXED)
-        return now.ready / each
+        return max(now.ready, 0.2) / each  # one that loads will be there soon
 
     def _batch(self, now: Conditions) -> int:
         full = self._backlog >= now.batch_limit
@@ -261,7 +261,7 @@ class Instance:
     def _scrape(self) -> Iterator[Sample]:
         """Yield what the meter shows, each series with the target's labels."""
         for kind, name, labels, value in self._meter.samples():
-            if self._wanted(name):
+            if self._wanted(name) and not name.startswith("process_"):  # that is our own process
                 yield kind, self._key(name, labels), value
 
     def _key(self, name: str, labels: Mapping[str, str]) -> str:

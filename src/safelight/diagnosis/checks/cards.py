@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from safelight.diagnosis.checks.common import grown, usual, usually_most
 from safelight.diagnosis.evidence import Evidence, Reading
+from safelight.diagnosis.facts import LATELY
 from safelight.diagnosis.finding import Check, Exhibit, Severity, Sign
 from safelight.diagnosis.weigh import amount, share, surely
 from safelight.metrics.catalog import (
@@ -21,7 +22,7 @@ from safelight.metrics.catalog import (
 
 _THROTTLED = 0.2  # of the time
 _HOT_CELSIUS = 85.0
-_FOREIGN_BYTES, _FOREIGN_SHARE = 1e9, 0.1
+_FOREIGN_BYTES, _FOREIGN_SHARE = 1e9, 0.07
 _CONTEXT_BYTES = 1e9  # what CUDA itself takes for a process, generously
 
 
@@ -31,7 +32,7 @@ def _throttled(evidence: Evidence) -> Iterator[Sign]:
         reasons = evidence.now.by("reason", GPU_THROTTLED, **where)
         reason = max(reasons, key=lambda each: reasons[each], default="")
         part = reasons.get(reason, 0.0)
-        hottest = evidence.now.most(GPU_TEMPERATURE, **where) or 0.0
+        hottest = evidence.now.most(GPU_TEMPERATURE, LATELY, **where) or 0.0
         # A card at its power limit is at work as it was built to be; what it costs decides.
         slower = grown(evidence, lambda r, w=where: _call(r, w["instance"])) or 1.0  # type: ignore[misc]
         harmless = reason == "power_cap" and slower < 1.2
@@ -105,7 +106,7 @@ def _crowded(evidence: Evidence, instance: str, gpu: str) -> tuple[float, float,
     assert util is not None and own is not None and slower is not None  # noqa: PT018
     assert was is not None and own_was is not None  # noqa: PT018
     others, others_were = util - own, was - own_was
-    found = others - others_were >= 0.25 and slower >= 1.2
+    found = others - others_were >= 0.2 and slower >= 1.15
     return (util, own, slower) if found else None
 
 
@@ -127,7 +128,7 @@ def _call(reading: Reading, instance: str) -> float | None:
 
 
 def _cards(evidence: Evidence) -> list[tuple[str, str]]:
-    rows = evidence.now.found(GPU_TEMPERATURE) + evidence.now.found(GPU_MEMORY_TOTAL)
+    rows = evidence.now.found(GPU_TEMPERATURE, LATELY) + evidence.now.found(GPU_MEMORY_TOTAL)
     return sorted({(labels.get("instance", ""), labels.get("gpu", "")) for labels, _ in rows})
 
 
@@ -149,7 +150,7 @@ CARD_CHECKS = (
     Check(
         "noisy_neighbour", "Somebody else uses the card", _neighbour,
         f"card memory that is not ours grew by >= {_FOREIGN_SHARE:.0%} of the card; or the card is "
-        "at work >= 25 points more than for us, and calls take >= 1.2 times as long",
+        "at work >= 20 points more than for us, and calls take >= 1.15 times as long",
         ("List who is on the card: nvidia-smi.", "Give the service a card or a MIG instance of its "
          "own."),
         "Ask the other to pause for five minutes; step time must come back.",

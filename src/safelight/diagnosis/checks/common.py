@@ -35,9 +35,12 @@ def grown(evidence: Evidence, figure: Figure) -> float | None:
     return now / then if now is not None and then else None
 
 
-def busy(reading: Reading) -> float | None:
-    """Return the share of the devices' time that is at work, by what we measure the better."""
-    spent, ready = reading.sum(DEVICE_SECONDS), reading.sum(WORKERS_READY)
+def busy(reading: Reading, part: str = "") -> float | None:
+    """Return the share of the devices' time that is at work, by what we measure the better.
+
+    `part` may be facts.LATELY: over the end of the window alone.
+    """
+    spent, ready = reading.sum(DEVICE_SECONDS, part), reading.sum(WORKERS_READY)
     if spent is not None and ready:
         return min(1.0, spent / ready)
     return reading.level(GPU_UTILIZATION)

@@ -5,7 +5,7 @@ from statistics import median
 
 from safelight.diagnosis.checks.common import events
 from safelight.diagnosis.evidence import Evidence
-from safelight.diagnosis.facts import UP
+from safelight.diagnosis.facts import STARTED, UP
 from safelight.diagnosis.finding import Check, Exhibit, Severity, Sign
 from safelight.diagnosis.weigh import seconds, share, surely
 from safelight.metrics.catalog import (
@@ -15,6 +15,7 @@ from safelight.metrics.catalog import (
     PROBE_TIMESTAMP,
     REQUEST_SECONDS,
     REQUESTS,
+    STAGE_SECONDS,
     WORKER_RESTARTS,
     WORKERS_READY,
 )
@@ -30,10 +31,11 @@ _SILENT_SECONDS = 120.0
 def _slow_node(evidence: Evidence) -> Iterator[Sign]:
     for metric in (INFERENCE_SECONDS, REQUEST_SECONDS):
         counts = evidence.now.by("instance", metric, "count")
+        waits = _waits(evidence) if metric is REQUEST_SECONDS else {}
         means = {
-            instance: mean
+            instance: mean - waits.get(instance, 0.0) / counts[instance]
             for instance, mean in evidence.now.means("instance", metric).items()
-            if events(evidence, counts[instance]) >= _FEW
+            if events(evidence, counts[instance]) >= _FEW and not _new(evidence, instance)
         }
         if len(means) < 2:
             continue
@@ -57,6 +59,17 @@ def _slow_node(evidence: Evidence) -> Iterator[Sign]:
             subject=worst,
         )
         return
+
+
+def _waits(evidence: Evidence) -> dict[str, float]:
+    """Return the time that requests waited, by instance: a long queue is no slow machine."""
+    return evidence.now.by("instance", STAGE_SECONDS, "sum", stage="queue")
+
+
+def _new(evidence: Evidence, instance: str) -> bool:
+    """Tell whether an instance was started within the window: its first requests are slow."""
+    started = evidence.now.most(STARTED, instance=instance) or 0.0
+    return evidence.at - started < evidence.spans.window_seconds
 
 
 def _crashes(evidence: Evidence) -> Iterator[Sign]:
@@ -110,7 +123,7 @@ def _gaps(evidence: Evidence) -> Iterator[Sign]:
     yield from _unseen(evidence)
     late = [
         (evidence.at - when, labels)
-        for labels, when in evidence.now.found(PROBE_TIMESTAMP, "max")
+        for labels, when in evidence.now.found(PROBE_TIMESTAMP, "last")
         if evidence.at - when > _SILENT_SECONDS
     ]
     if late:

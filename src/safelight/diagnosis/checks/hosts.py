@@ -4,9 +4,10 @@ from collections.abc import Iterator
 
 from safelight.diagnosis.checks.common import grown, latency, usually_most
 from safelight.diagnosis.checks.memory import steady
-from safelight.diagnosis.evidence import Evidence
+from safelight.diagnosis.evidence import Evidence, Reading
+from safelight.diagnosis.facts import LATELY
 from safelight.diagnosis.finding import Check, Exhibit, Severity, Sign
-from safelight.diagnosis.weigh import amount, seconds, share, surely
+from safelight.diagnosis.weigh import amount, share, surely, until
 from safelight.metrics.catalog import (
     HOST_CPU,
     HOST_DISK_BUSY,
@@ -14,6 +15,7 @@ from safelight.metrics.catalog import (
     HOST_FILESYSTEM_USED,
     HOST_MEMORY_TOTAL,
     HOST_MEMORY_USED,
+    STAGE_SECONDS,
 )
 
 _CPU, _CPU_SURE = 0.9, 0.99
@@ -21,18 +23,21 @@ _CPU_MORE = 0.2
 _FULL, _SURE_FULL, _CRITICAL = 0.92, 0.98, 0.97
 _DISK = 0.85
 _SOON = 4 * 3600.0
+_HURTS = 1.25
+_PROCESSOR = ("validate", "transfer", "decode", "check", "encode")
 
 
 def _cpu(evidence: Evidence) -> Iterator[Sign]:
-    for instance, used in sorted(evidence.now.by("instance", HOST_CPU).items()):
+    for instance, used in sorted(evidence.now.by("instance", HOST_CPU, LATELY).items()):
         past = usually_most(evidence, lambda r, i=instance: r.sum(HOST_CPU, instance=i))  # type: ignore[misc]
         slower = grown(evidence, latency)
-        hurts = (slower or 1.0) >= 1.25
+        hurts = (slower or 1.0) >= _HURTS or _own_work(evidence) >= 2
         if used < _CPU or (past is not None and used < past + _CPU_MORE and not hurts):
             continue
         says = f", and requests take {slower:.1f} times as long" if slower and hurts else ""
+        odd = past is None or used >= past + 0.5
         yield Sign(
-            Severity.WARNING if hurts or past is None else Severity.INFO,
+            Severity.WARNING if hurts or odd else Severity.INFO,
             surely(used, _CPU, _CPU_SURE),
             f"the processor of {instance} is {share(used)} in use{says}",
             (
@@ -45,8 +50,18 @@ def _cpu(evidence: Evidence) -> Iterator[Sign]:
         )
 
 
+def _own_work(evidence: Evidence) -> float:
+    """Return how many times its usual time the service's own work on the processor takes."""
+
+    def figure(reading: Reading) -> float | None:
+        means = [reading.mean(STAGE_SECONDS, stage=stage) for stage in _PROCESSOR]
+        return sum(mean for mean in means if mean is not None) or None
+
+    return grown(evidence, figure) or 1.0
+
+
 def _memory(evidence: Evidence) -> Iterator[Sign]:
-    for instance, used in sorted(evidence.now.by("instance", HOST_MEMORY_USED).items()):
+    for instance, used in sorted(evidence.now.by("instance", HOST_MEMORY_USED, "last").items()):
         whole = evidence.now.sum(HOST_MEMORY_TOTAL, instance=instance)
         if not whole:
             continue
@@ -56,11 +71,7 @@ def _memory(evidence: Evidence) -> Iterator[Sign]:
         soon = ends is not None and ends[0] < _SOON
         if used < _FULL * whole and not soon:
             continue
-        when = (
-            f", full in {seconds(ends[0])} (95 %: {seconds(ends[1])} to {seconds(ends[2])})"
-            if ends
-            else ""
-        )
+        when = f", full in {until(ends)}" if ends else ""
         yield Sign(
             Severity.CRITICAL if used > _CRITICAL * whole else Severity.WARNING,
             max(surely(used / whole, _FULL, _SURE_FULL), 0.75 if soon else 0.0),
@@ -76,7 +87,7 @@ def _memory(evidence: Evidence) -> Iterator[Sign]:
 
 
 def _disk(evidence: Evidence) -> Iterator[Sign]:
-    for labels, at_work in evidence.now.found(HOST_DISK_BUSY):
+    for labels, at_work in evidence.now.found(HOST_DISK_BUSY, LATELY):
         where = {name: labels[name] for name in ("instance", "disk") if name in labels}
         past = usually_most(evidence, lambda r, w=where: r.sum(HOST_DISK_BUSY, **w))  # type: ignore[misc]
         if at_work < _DISK or (past is not None and at_work < past + _CPU_MORE):
@@ -99,7 +110,7 @@ def _disk(evidence: Evidence) -> Iterator[Sign]:
 
 
 def _filesystem(evidence: Evidence) -> Iterator[Sign]:
-    for labels, used in evidence.now.found(HOST_FILESYSTEM_USED):
+    for labels, used in evidence.now.found(HOST_FILESYSTEM_USED, "last"):
         where = {name: labels[name] for name in ("instance", "mountpoint") if name in labels}
         whole = evidence.now.sum(HOST_FILESYSTEM_SIZE, **where)
         if not whole:
@@ -110,11 +121,7 @@ def _filesystem(evidence: Evidence) -> Iterator[Sign]:
         soon = ends is not None and ends[0] < _SOON
         if used < _FULL * whole and not soon:
             continue
-        when = (
-            f", full in {seconds(ends[0])} (95 %: {seconds(ends[1])} to {seconds(ends[2])})"
-            if ends
-            else ""
-        )
+        when = f", full in {until(ends)}" if ends else ""
         yield Sign(
             Severity.CRITICAL if used > _CRITICAL * whole else Severity.WARNING,
             max(surely(used / whole, _FULL, _SURE_FULL), 0.75 if soon else 0.0),

@@ -14,6 +14,7 @@ from safelight.diagnosis.checks.common import (
     waiting,
 )
 from safelight.diagnosis.evidence import Evidence, Reading
+from safelight.diagnosis.facts import LATELY
 from safelight.diagnosis.finding import Check, Exhibit, Severity, Sign
 from safelight.diagnosis.weigh import seconds, share, surely
 from safelight.metrics.catalog import (
@@ -46,7 +47,7 @@ def _waits(evidence: Evidence, limit: float) -> bool:
 
 
 def _saturated(evidence: Evidence) -> Iterator[Sign]:
-    at_work = busy(evidence.now)
+    at_work = busy(evidence.now, LATELY)
     if at_work is None or at_work < _BUSY or evidence.requests < FEW:
         return
     turned = refused(evidence.now)
@@ -93,7 +94,7 @@ def _queue(evidence: Evidence) -> Iterator[Sign]:
 
 def _batches(evidence: Evidence) -> Iterator[Sign]:
     now = evidence.now
-    limit, mean = now.level(BATCH_LIMIT), now.mean(BATCH_SIZE)
+    limit, mean = now.level(BATCH_LIMIT, "last"), now.mean(BATCH_SIZE)
     batches = now.by("stop_reason", BATCH_SIZE, "count")
     whole = sum(batches.values())
     if not limit or not mean or not whole or evidence.requests < FEW:
@@ -101,7 +102,7 @@ def _batches(evidence: Evidence) -> Iterator[Sign]:
     capped = batches.get("cap", 0.0) / whole
     past = usually_most(evidence, lambda reading: reading.level(BATCH_LIMIT))
     halved = past is not None and limit <= _CAP_HALVED * past
-    if _waits(evidence, _WAITS) and capped >= 0.5 and (halved or limit < 1.5):
+    if _waits(evidence, _WAITS) and capped >= (0.2 if halved else 0.5) and (halved or limit < 1.5):
         was = f", where it was {past:.0f}" if halved else ""
         says = f"batches end at {limit:.0f}{was}, while {share(waiting(now) or 0)} of the time is"
         says += " waiting"
@@ -111,7 +112,7 @@ def _batches(evidence: Evidence) -> Iterator[Sign]:
         return
     yield Sign(
         Severity.WARNING,
-        surely(capped, 0.3, 0.8) if halved else 0.7,
+        surely(capped, 0.0, 0.4) if halved else 0.7,
         says,
         (
             Exhibit(f"{share(capped)} of the batches ended at the cap"),

@@ -7,8 +7,8 @@ from safelight.diagnosis.evidence import Evidence
 from safelight.diagnosis.facts import RESIDENT, STARTED
 from safelight.diagnosis.finding import Check, Exhibit, Severity, Sign
 from safelight.diagnosis.prometheus import Series
-from safelight.diagnosis.trend import Point, Trend, since, since_last_fall, trend
-from safelight.diagnosis.weigh import amount, seconds, surely
+from safelight.diagnosis.trend import Point, Trend, latest, since, since_last_fall, trend
+from safelight.diagnosis.weigh import amount, seconds, surely, until
 from safelight.metrics.catalog import (
     GPU_MEMORY_TOTAL,
     GPU_MEMORY_USED,
@@ -21,6 +21,7 @@ _LEAK_PER_HOUR = 100e6
 _SOON_SECONDS = 3600.0
 _SHARES = 1.5  # reserved over used
 _LEAST_GAP = 1e9
+_SAME = 1.02
 _PROCESS_PER_HOUR = 50e6
 
 
@@ -43,9 +44,7 @@ def _leak(evidence: Evidence) -> Iterator[Sign]:
         ]
         if ends:
             told.append(Exhibit(
-                f"the card is full in {seconds(ends[0])} (95 %: {seconds(ends[1])} to "
-                f"{seconds(ends[2])})"
-            ))  # fmt: skip
+                f"the card is full in {until(ends)}"))  # fmt: skip
         yield Sign(
             Severity.CRITICAL if ends and ends[0] < _SOON_SECONDS else Severity.WARNING,
             surely(found.rise / max(found.noise, 1.0), 4, 20),
@@ -66,7 +65,7 @@ def _cache(evidence: Evidence) -> Iterator[Sign]:
         used = evidence.curve(VRAM_USED, "min", **where)
         if found is None or found.slope * 3600 < _LEAK_PER_HOUR or found.low <= 0 or not used:
             continue
-        inside = trend(_recent(evidence, used[0]))
+        inside = trend(_running(evidence, used[0]))
         if inside is None or (inside.certain and inside.slope > found.slope / 3):
             continue  # what is kept is in use: that is a leak
         yield Sign(
@@ -155,17 +154,20 @@ def steady(evidence: Evidence, curve: Series) -> Trend | None:
 
     What lies before the process' last start, or before memory was last given back, is over.
     """
-    found = trend(_recent(evidence, curve))
+    points, height = since_last_fall(_running(evidence, curve))
+    found = latest(points)
     if found is None or not found.certain or not found.goes_on:
         return None
+    if found.level <= _SAME * height:
+        return None  # as high as it was before it came down by itself: it will come down again
     return found if found.slope > 0 and found.rise > 3 * found.noise else None
 
 
-def _recent(evidence: Evidence, curve: Series) -> Sequence[Point]:
+def _running(evidence: Evidence, curve: Series) -> Sequence[Point]:
+    """Return a curve since its process was started; by then the model is loaded, or is loading."""
     starts = evidence.curve(STARTED, instance=curve.labels.get("instance", ""))
     began = max((series.value for series in starts), default=0.0)
-    settled = began + 2 * evidence.spans.step_seconds  # the model is loaded by then, or is loading
-    return since_last_fall(since(curve.points, settled))
+    return since(curve.points, began + 2 * evidence.spans.step_seconds)
 
 
 def _total(evidence: Evidence, curve: Series) -> float | None:

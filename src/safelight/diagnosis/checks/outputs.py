@@ -19,6 +19,11 @@ _CALLERS = frozenset({
     "image_too_large", "invalid_parameter", "unsupported_task", "not_found", "unauthorized",
     "rate_limited", "cancelled",
 })  # fmt: skip
+# Ends that have nothing to do with what was asked for.
+_OF_NO_TYPE = frozenset({
+    NO_ERROR, "overloaded", "not_ready", "stopping", "rate_limited", "circuit_open", "worker_lost",
+    "unauthorized", "cancelled",
+})  # fmt: skip
 
 
 def _failing(evidence: Evidence) -> Iterator[Sign]:
@@ -33,7 +38,8 @@ def _failing(evidence: Evidence) -> Iterator[Sign]:
         others = total - rate
         rest = 1 - (total_failed - failed.get(kind, 0.0)) / others if others > 0 else None
         then = usually_most(evidence, lambda r, k=kind: _success(r, k))  # type: ignore[misc]
-        reference = max((v for v in (rest, then) if v is not None), default=None)
+        alone = rest is None or events(evidence, others) < FEW
+        reference = then if alone else rest
         if best > _FAILS or reference is None or best > reference - _WORSE:
             continue
         ratio = 1 - lost / tries
@@ -103,10 +109,10 @@ def _invalid(evidence: Evidence) -> Iterator[Sign]:
 
 
 def _failures(reading: Reading) -> dict[str, float]:
-    """Return failures by type of instruction, but for those that are plainly the caller's."""
+    """Return failures by type of instruction, as far as what was asked for can be the cause."""
     lost: dict[str, float] = {}
     for labels, rate in reading.found(REQUESTS):
-        if labels.get("error") not in (NO_ERROR, "rate_limited", "unauthorized", "cancelled"):
+        if labels.get("error") not in _OF_NO_TYPE:
             kind = labels.get("instruction_type", "")
             lost[kind] = lost.get(kind, 0.0) + rate
     return lost

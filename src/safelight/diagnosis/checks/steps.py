@@ -7,6 +7,7 @@ from safelight.diagnosis.evidence import Evidence, Reading
 from safelight.diagnosis.finding import Check, Exhibit, Judge, Severity, Sign
 from safelight.diagnosis.weigh import seconds, share, surely
 from safelight.metrics.catalog import (
+    BATCH_SIZE,
     GUIDANCE_OVERRIDDEN,
     INFERENCE_SECONDS,
     MODEL_INFO,
@@ -16,7 +17,7 @@ from safelight.metrics.catalog import (
     STEP_SECONDS,
 )
 
-_SLOWER, _SURELY_SLOWER = 1.4, 2.5
+_SLOWER, _SURELY_SLOWER = 1.3, 2.5
 _SLOWER_THAN_USUAL = 1.25
 _OVERRIDDEN = 0.05
 _MIXED = 0.05
@@ -66,7 +67,7 @@ def _slow(evidence: Evidence) -> Iterator[Sign]:
 
     now, past = per_step(evidence.now), usual(evidence, per_step)
     calls = events(evidence, evidence.now.rate(INFERENCE_SECONDS, "count"))
-    if not now or not past or calls < FEW / 2 or now < _SLOWER * past:
+    if not now or not past or calls < FEW / 2 or now < _SLOWER * past * _larger(evidence):
         return
     yield Sign(
         Severity.WARNING,
@@ -79,6 +80,12 @@ def _slow(evidence: Evidence) -> Iterator[Sign]:
             ),
         ),
     )
+
+
+def _larger(evidence: Evidence) -> float:
+    """Return by how much larger batches alone may lengthen a call."""
+    now, past = evidence.now.mean(BATCH_SIZE), usual(evidence, lambda r: r.mean(BATCH_SIZE))
+    return max(1.0, now / past) if now and past else 1.0
 
 
 def _guidance(evidence: Evidence) -> Iterator[Sign]:
@@ -107,30 +114,27 @@ def _precisions(evidence: Evidence) -> Iterator[Sign]:
     now = evidence.now
     counts = now.by("precision", INFERENCE_SECONDS, "count")
     total = sum(counts.values())
-    used = sorted(name for name, n in counts.items() if total and n / total >= _MIXED)
-    on_card = [
-        row[0] for row in now.found(MODEL_INFO) if row[0].get("device", "").startswith("cuda")
-    ]
-    full = any(labels.get("precision") == "float32" for labels in on_card)
-    by_instance = {
-        labels["instance"]: labels["precision"]
-        for labels, rate in now.found(INFERENCE_SECONDS, "count")
-        if rate > 0
-    }
-    mixed = len(used) > 1 and len(set(by_instance.values())) > 1
-    if total * evidence.spans.window_seconds < FEW / 2 or not (mixed or full):
+    if total * evidence.spans.window_seconds < FEW / 2:
+        return
+    used = sorted(name for name, rate in counts.items() if rate / total >= _MIXED)
+    odd = min(used, key=lambda name: counts[name])
+    where = sorted(now.by("instance", INFERENCE_SECONDS, "count", precision=odd))
+    everywhere = set(now.by("instance", INFERENCE_SECONDS, "count"))
+    if len(used) > 1 and set(where) != everywhere:
+        severity, confidence = Severity.WARNING, 0.9
+        says = f"instances serve in different precisions: {', '.join(used)}"
+    elif now.found(MODEL_INFO, precision="float32", device="cuda:0") and "float32" in used:
+        fell = bool(evidence.before.by("precision", MODEL_INFO).keys() - {"float32"})
+        severity, confidence = (Severity.WARNING, 0.8) if fell else (Severity.INFO, 0.6)
+        says = "a model on a card is served in float32: twice the memory, half the speed"
+    else:
         return
     means = now.means("precision", INFERENCE_SECONDS)
     told = ", ".join(f"{name} {seconds(means[name])}" for name in used)
-    says = f"instances serve in different precisions: {', '.join(used)}"
-    odd = min(used, key=lambda name: counts[name]) if mixed else "float32"
-    where = sorted(instance for instance, precision in by_instance.items() if precision == odd)
     yield Sign(
-        Severity.WARNING,
-        0.9 if mixed else 0.75,
-        says
-        if mixed
-        else "a model on a card is served in float32: twice the memory, half the speed",
+        severity,
+        confidence,
+        says,
         (
             Exhibit(
                 f"a call takes: {told}",
@@ -138,7 +142,7 @@ def _precisions(evidence: Evidence) -> Iterator[Sign]:
             ),
             Exhibit(f"in {odd}: {', '.join(where)[:200]}"),
         ),
-        subject=where[0] if where else "",
+        subject=where[0],
     )
 
 

@@ -1,0 +1,64 @@
+"""A real Prometheus over a past that was made for it, on a free port, ended whatever happens."""
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Event
+
+from safelight.diagnosis.prometheus import Prometheus
+from safelight.errors import ServiceFailed
+from safelight.stack.local import PROMETHEUS, PROMETHEUS_NAMES
+from safelight.stack.programs import Program, Running, find_program
+
+_HOST = "127.0.0.1"
+_POLL_SECONDS = 0.1
+_PATIENCE_SECONDS = 60.0
+_GRACE_SECONDS = 5.0
+
+
+@contextmanager
+def replayed(folder: Path) -> Iterator[Prometheus]:
+    """Start Prometheus over `folder/data`, which holds blocks; end it at last.
+
+    Raises MissingProgram, or ServiceFailed.
+    """
+    (folder / "prometheus.yml").write_text("scrape_configs: []\n")
+    program = _program(folder, free_port())
+    running = Running(program, folder)
+    try:
+        _until_ready(running)
+        with Prometheus(program.url) as client:
+            yield client
+    finally:
+        running.stop(_GRACE_SECONDS)
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind((_HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+def _program(folder: Path, port: int) -> Program:
+    command = (
+        find_program(PROMETHEUS_NAMES, "prometheus"),
+        f"--config.file={folder / 'prometheus.yml'}",
+        f"--storage.tsdb.path={folder / 'data'}",
+        "--storage.tsdb.retention.time=10y",
+        f"--web.listen-address={_HOST}:{port}",
+        "--log.level=error",
+    )
+    return Program(PROMETHEUS, command, _HOST, port, "/-/ready", "a story's past")
+
+
+def _until_ready(running: Running) -> None:
+    pause = Event()
+    for _ in range(int(_PATIENCE_SECONDS / _POLL_SECONDS)):
+        if running.ended is not None:
+            raise running.failure()
+        if running.is_ready():
+            return
+        pause.wait(_POLL_SECONDS)
+    raise ServiceFailed(f"Prometheus was not ready within {_PATIENCE_SECONDS:g} s.")

@@ -1,0 +1,45 @@
+"""What shows a fault on a board, as PromQL over five minutes; `@` stands for the service's job."""
+
+_NS = "instructpix2pix"
+
+
+def stage(name: str, ns: str = _NS) -> str:
+    return _mean(f"{ns}_request_stage_duration_seconds", f',stage="{name}"')
+
+
+def step(place: str = "", ns: str = _NS) -> str:
+    return _mean(f"{ns}_step_latency_seconds", f',step="{place}"' if place else "")
+
+
+def call(ns: str = _NS, instance: str = "") -> str:
+    return _mean(
+        f"{ns}_inference_duration_seconds", f',instance=~".*-{instance}:.*"' if instance else ""
+    )
+
+
+def waiting(ns: str = _NS) -> str:
+    return (
+        f'sum(rate({ns}_request_queued_duration_seconds_sum{{job="@"}}[5m]))'
+        f' / sum(rate({ns}_request_duration_seconds_sum{{job="@"}}[5m]))'
+    )
+
+
+def rate(name: str, ns: str = _NS, where: str = "") -> str:
+    return f'sum(rate({ns}_{name}{{job="@"{where}}}[5m])) or vector(0)'
+
+
+def failed(reason: str, ns: str = _NS) -> str:
+    return rate("request_total", ns, f',error="{reason}"')
+
+
+def level(name: str, ns: str = "", where: str = "") -> str:
+    whole = f"{ns}_{name}" if ns else name
+    return f'max(avg_over_time({whole}{{job="@"{where}}}[5m]))'
+
+
+def unseen() -> str:
+    return 'max(1 - avg_over_time(up{job="@"}[5m]))'
+
+
+def _mean(name: str, where: str) -> str:
+    return f'sum(rate({name}_sum{{job="@"{where}}}[5m])) / sum(rate({name}_count{{job="@"{where}}}[5m]))'

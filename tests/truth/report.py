@@ -1,0 +1,62 @@
+"""The table of the truth test, and what of its figures is missed."""
+
+from collections.abc import Sequence
+
+from tests.truth.trial import Verdict
+
+FIRST, AMONG_THREE, LATE = 0.90, 0.98, 2.0
+
+
+def table(name: str, verdicts: Sequence[Verdict]) -> str:
+    faults = [v for v in verdicts if v.scene.cause]
+    well = [v for v in verdicts if not v.scene.cause]
+    rows = [f"\n## {name}: {len(faults)} faults, {len(well)} healthy situations\n"]
+    rows.append("| fault | cause | said | visible after | found after |")
+    rows.append("|---|---|---|---|---|")
+    for v in faults:
+        mark = "first" if v.first else "among three" if v.among_three else "MISSED"
+        told = ", ".join(v.said[:4]) or "nothing"
+        times = f"{_time(v.visible_seconds)} | {_time(v.found_seconds)}"
+        rows.append(f"| {v.scene.name} | {v.scene.cause} | {mark}: {told} | {times} |")
+    rows += ["", "| healthy | said |", "|---|---|"]
+    rows += [f"| {v.scene.name} | {', '.join(v.said) or 'nothing'} |" for v in well]
+    return "\n".join([*rows, "", *summary(verdicts)])
+
+
+def summary(verdicts: Sequence[Verdict]) -> list[str]:
+    faults = [v for v in verdicts if v.scene.cause]
+    alarms = [v for v in verdicts if not v.scene.cause and v.said]
+    late = [v.late_intervals for v in faults if v.late_intervals is not None]
+    unfound = sum(1 for v in faults if v.visible_seconds is not None and v.found_seconds is None)
+    first, three = sum(v.first for v in faults), sum(v.among_three for v in faults)
+    return [
+        f"found first {first} of {len(faults)} ({first / len(faults):.0%}), among three {three} "
+        f"({three / len(faults):.0%}), missed {len(faults) - three}, false alarms {len(alarms)}, "
+        f"latest {max(late, default=0):.0f} intervals after being visible ({unfound} later than 3)",
+    ]
+
+
+def complaints(verdicts: Sequence[Verdict]) -> list[str]:
+    """Return which of the figures to reach are missed."""
+    faults = [v for v in verdicts if v.scene.cause]
+    first = sum(v.first for v in faults) / len(faults)
+    three = sum(v.among_three for v in faults) / len(faults)
+    missed = []
+    if first < FIRST:
+        missed.append(f"the right cause first in {first:.0%}, wanted {FIRST:.0%}")
+    if three < AMONG_THREE:
+        missed.append(f"among three in {three:.0%}, wanted {AMONG_THREE:.0%}")
+    missed += [
+        f"false alarm in {v.scene.name}: {', '.join(v.said)}"
+        for v in verdicts
+        if not v.scene.cause and v.said
+    ]
+    for v in faults:
+        late = v.late_intervals
+        if v.first and v.visible_seconds is not None and (late is None or late > LATE):
+            missed.append(f"{v.scene.name} was found more than {LATE:g} intervals late")
+    return missed
+
+
+def _time(seconds: float | None) -> str:
+    return "" if seconds is None else f"{seconds:.0f} s"

@@ -1,0 +1,103 @@
+"""Plays scenes into a real Prometheus, has each diagnosed, and holds the answer to the truth."""
+
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from importlib import import_module
+from multiprocessing import get_context
+from pathlib import Path
+
+from safelight.diagnosis.evidence import Service, Spans, gather
+from safelight.diagnosis.facts import names_asked
+from safelight.diagnosis.finding import Finding, Severity
+from safelight.diagnosis.judge import judge
+from safelight.diagnosis.prometheus import Prometheus
+from safelight.stories.history import SCRAPE_SECONDS, Texts, named, play, write
+from safelight.stories.replay import replayed
+from tests.truth.scene import NOW, Scene
+
+_PROCESSES = 2
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a diagnosis said of a scene."""
+
+    scene: Scene
+    said: tuple[str, ...]
+    """The checks that found something at severity warning or above, in their order."""
+    visible_seconds: float | None = None
+    found_seconds: float | None = None
+    """From the fault's begin until it could be seen, and until it was said first."""
+
+    @property
+    def first(self) -> bool:
+        return self.said[:1] == (self.scene.cause,)
+
+    @property
+    def among_three(self) -> bool:
+        return self.scene.cause in self.said[:3]
+
+    @property
+    def late_intervals(self) -> float | None:
+        """Return scrape intervals from visible to found."""
+        if self.visible_seconds is None or self.found_seconds is None:
+            return None
+        return max(0.0, self.found_seconds - self.visible_seconds) / SCRAPE_SECONDS
+
+
+def scenes_of(kind: str) -> list[Scene]:
+    """Return the scenes of a set: `tuning` or `judging`."""
+    told = import_module(f"tests.truth.{kind}")
+    return [*told.FAULTS, *told.WELL]
+
+
+def tried(kind: str, folder: Path) -> list[Verdict]:
+    """Return what is said of each scene of a set."""
+    scenes = scenes_of(kind)
+    with ProcessPoolExecutor(_PROCESSES, get_context("forkserver")) as pool:
+        texts = list(pool.map(_played, [kind] * len(scenes), range(len(scenes))))
+    write(texts, folder)
+    with replayed(folder) as prometheus:
+        return [_judged(scene, prometheus) for scene in scenes]
+
+
+def said(scene: Scene, prometheus: Prometheus, at: float = NOW) -> list[Finding]:
+    """Return what a diagnosis finds at a time."""
+    evidence = gather(prometheus, Service(scene.namespace, scene.job), at, Spans())
+    return judge(evidence)
+
+
+def _played(kind: str, place: int) -> Texts:
+    scene = scenes_of(kind)[place]
+    return play(scene.play(place + 1), scene.times(), named(names_asked(scene.namespace)))
+
+
+def _judged(scene: Scene, prometheus: Prometheus) -> Verdict:
+    warned = _warned(said(scene, prometheus))
+    visible = _visible(scene, prometheus)
+    if visible is None:
+        return Verdict(scene, warned)
+    for late in range(4):
+        at = visible + late * SCRAPE_SECONDS
+        if _warned(said(scene, prometheus, at))[:1] == (scene.cause,):
+            return Verdict(scene, warned, visible - scene.begin, at - scene.begin)
+    return Verdict(scene, warned, visible - scene.begin)
+
+
+def _warned(findings: Sequence[Finding]) -> tuple[str, ...]:
+    names = [f.check.name for f in findings if f.sign.severity >= Severity.WARNING]
+    return tuple(dict.fromkeys(names))
+
+
+def _visible(scene: Scene, prometheus: Prometheus) -> float | None:
+    """Return when the scene's figure had come half of its way, by five minutes' means."""
+    if not scene.figure:
+        return None
+    query = scene.figure.replace("@", scene.job)
+    found = prometheus.curve(query, scene.begin - SCRAPE_SECONDS, NOW, SCRAPE_SECONDS)
+    points = found[0].points
+    first, last = points[0][1], points[-1][1]
+    half = first + (last - first) / 2
+    reached = (at for at, value in points if (value >= half) == (last >= half))
+    return next(reached)
