@@ -159,6 +159,14 @@ def _cpu(d: Drawn) -> dict[str, Any]:
     return told | {"figure": f.level("host_cpu_utilization_ratio")}
 
 
+def _memory(d: Drawn) -> dict[str, Any]:
+    """Return memory that is gone in one to three hours, after two."""
+    per_hour = (d.base.host_total - d.base.host_used) / (2 + d.between(1, 3))
+    return d.grow("host_used", per_hour, per_hour, 2) | {
+        "figure": f.level("host_memory_used_bytes")
+    }
+
+
 def _fragments(d: Drawn) -> dict[str, Any]:
     whole = d.base.vram_total
     told = d.then(vram_used=whole * d.between(0.35, 0.5), vram_reserved=whole * d.between(0.88, 0.93),
@@ -212,8 +220,7 @@ _KINDS: tuple[tuple[str, Draw], ...] = (
     ("invalid_outputs", lambda d: d.then(invalid=d.between(0.07, 0.2))
      | {"figure": f.rate("output_invalid_total", d.ns)}),
     ("host_cpu", _cpu),
-    ("host_memory", lambda d: d.grow("host_used", 2.5e9, 5e9, 2)
-     | {"figure": f.level("host_memory_used_bytes")}),
+    ("host_memory", _memory),
     ("disk_busy", lambda d: d.then(disk_busy=d.between(0.95, 1))
      | {"figure": 'max(rate(host_disk_busy_seconds_total{job="@"}[5m]))'}),
     ("filesystem_full", lambda d: d.grow("filesystem_used", 25e9, 45e9, 2)

@@ -96,6 +96,8 @@ def _visible(scene: Scene, prometheus: Prometheus) -> float | None:
         return None
     query = scene.figure.replace("@", scene.job)
     found = prometheus.curve(query, scene.begin - SCRAPE_SECONDS, NOW, SCRAPE_SECONDS)
+    if not found:
+        raise AssertionError(f"{scene.name} shows nothing: {query}")
     points = found[0].points
     first, last = points[0][1], points[-1][1]
     half = first + (last - first) / 2

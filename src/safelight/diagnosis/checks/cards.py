@@ -106,7 +106,7 @@ def _crowded(evidence: Evidence, instance: str, gpu: str) -> tuple[float, float,
     assert util is not None and own is not None and slower is not None  # noqa: PT018
     assert was is not None and own_was is not None  # noqa: PT018
     others, others_were = util - own, was - own_was
-    found = others - others_were >= 0.2 and slower >= 1.15
+    found = others - others_were >= 0.15 and slower >= 1.15
     return (util, own, slower) if found else None
 
 
@@ -150,7 +150,7 @@ CARD_CHECKS = (
     Check(
         "noisy_neighbour", "Somebody else uses the card", _neighbour,
         f"card memory that is not ours grew by >= {_FOREIGN_SHARE:.0%} of the card; or the card is "
-        "at work >= 20 points more than for us, and calls take >= 1.15 times as long",
+        "at work >= 15 points more than for us, and calls take >= 1.15 times as long",
         ("List who is on the card: nvidia-smi.", "Give the service a card or a MIG instance of its "
          "own."),
         "Ask the other to pause for five minutes; step time must come back.",

@@ -35,7 +35,8 @@ def _slow_node(evidence: Evidence) -> Iterator[Sign]:
         means = {
             instance: mean - waits.get(instance, 0.0) / counts[instance]
             for instance, mean in evidence.now.means("instance", metric).items()
-            if events(evidence, counts[instance]) >= _FEW and not _new(evidence, instance)
+            if events(evidence, counts[instance]) >= _FEW
+            and not (metric is REQUEST_SECONDS and _new(evidence, instance))
         }
         if len(means) < 2:
             continue
