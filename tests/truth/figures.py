@@ -42,4 +42,5 @@ def unseen() -> str:
 
 
 def _mean(name: str, where: str) -> str:
-    return f'sum(rate({name}_sum{{job="@"{where}}}[5m])) / sum(rate({name}_count{{job="@"{where}}}[5m]))'
+    total, count = (f'sum(rate({name}_{part}{{job="@"{where}}}[5m]))' for part in ("sum", "count"))
+    return f"{total} / {count}"

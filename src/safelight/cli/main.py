@@ -7,9 +7,11 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from safelight.cli.demo import demo
+from safelight.cli.diagnose import diagnose
 from safelight.cli.doctor import doctor
 from safelight.cli.export import export
 from safelight.cli.exporter import gpu_exporter
+from safelight.cli.forecast import forecast
 from safelight.cli.grafana import grafana
 from safelight.cli.key import key
 from safelight.cli.metrics import metrics
@@ -17,6 +19,7 @@ from safelight.cli.relay import alert_relay
 from safelight.cli.serve import serve
 from safelight.cli.top import top
 from safelight.cli.traffic import traffic
+from safelight.cli.trends import trends
 from safelight.cli.up import up
 from safelight.errors import SafelightError
 from safelight.settings import plain_output
@@ -30,7 +33,20 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-for command in (up, serve, top, traffic, metrics, doctor, gpu_exporter, alert_relay, key):
+for command in (
+    up,
+    serve,
+    top,
+    traffic,
+    diagnose,
+    forecast,
+    trends,
+    metrics,
+    doctor,
+    gpu_exporter,
+    alert_relay,
+    key,
+):
     app.command()(command)
 for group, name in ((export, "export"), (grafana, "grafana"), (demo, "demo")):
     app.add_typer(group, name=name)

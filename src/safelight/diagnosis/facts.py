@@ -15,7 +15,7 @@ SLOW_EDGE = "0.1"  # seconds, as Prometheus writes the bucket
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """A metric to ask for, by which of its labels; `parts` of a gauge: its mean, its last, …"""
+    """A metric to ask for, by which of its labels; `parts` say over what: mean, last, least."""
 
     metric: Metric
     by: tuple[Label, ...] = ()

@@ -75,10 +75,9 @@ def _neighbour(evidence: Evidence) -> Iterator[Sign]:
             continue
         told = []
         if used is not None and then is not None:
-            told.append(Exhibit(
-                f"{amount(max(0.0, used))} of the card are not ours, usually {amount(max(0.0, then))}",
-                evidence.asking.queries.select(GPU_MEMORY_USED),
-            ))  # fmt: skip
+            here, usually = amount(max(0.0, used)), amount(max(0.0, then))
+            says = f"{here} of the card are not ours, usually {usually}"
+            told.append(Exhibit(says, evidence.asking.queries.select(GPU_MEMORY_USED)))
         if crowded is not None:
             util, own, slower = crowded
             told.append(Exhibit(
@@ -139,7 +138,7 @@ _AFTER = frozenset(
 CARD_CHECKS = (
     Check(
         "throttled_card", "A card is throttled or hot", _throttled,
-        f"gpu_throttled >= {_THROTTLED:.0%} of the time (power_cap only where calls became slower), "
+        f"gpu_throttled >= {_THROTTLED:.0%} of the time (power_cap only where calls are slower), "
         f"or >= {_HOT_CELSIUS:g} degrees Celsius",
         ("Look at fans, air and the machines beside it; lower the power limit a little.",
          "Take the instance out of the balancer until it is cool."),

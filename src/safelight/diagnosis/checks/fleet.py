@@ -141,7 +141,8 @@ def _gaps(evidence: Evidence) -> Iterator[Sign]:
     if lines >= 1:
         yield Sign(
             Severity.WARNING, 0.6, f"{lines:.0f} log lines could not be written",
-            (Exhibit("a full disk, or nobody reads the pipe", evidence.asking.queries.rate(LOG_LINES_LOST)),),
+            (Exhibit("the disk is full, or nobody reads the pipe",
+                     evidence.asking.queries.rate(LOG_LINES_LOST)),),
         )  # fmt: skip
 
 
@@ -170,7 +171,8 @@ def _unseen(evidence: Evidence) -> Iterator[Sign]:
     if gone and not seen:
         yield Sign(
             Severity.CRITICAL, 0.8, f"{', '.join(sorted(gone))[:200]} is not scraped any more",
-            (Exhibit("there was a target an hour ago; now there is none", evidence.asking.queries.foreign(UP)),),
+            (Exhibit("there was a target an hour ago; now there is none",
+                     evidence.asking.queries.foreign(UP)),),
         )  # fmt: skip
 
 
@@ -208,7 +210,7 @@ FLEET_CHECKS = (
     ),
     Check(
         "monitoring_gap", "Part of it is not seen", _gaps,
-        f"a target that does not answer now and >= {_UNSEEN:.0%} of the scrapes, a probe older than "
+        f"a target that does not answer, >= {_UNSEEN:.0%} of the scrapes, a probe older than "
         f"{_SILENT_SECONDS:g} s, log lines lost, a target that is gone",
         ("See Prometheus' page Status > Targets for the reason.",
          "Restart the probe's process; mend the disk or pipe of the log."),

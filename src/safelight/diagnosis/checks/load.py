@@ -252,7 +252,7 @@ LOAD_CHECKS = (
     ),
     Check(
         "cold_compile", "Requests wait for torch.compile", _compiles,
-        f">= {_COMPILES} calls that compiled within the window and >= {_COMPILING:.0%} of the calls",
+        f">= {_COMPILES} calls that compiled within the window, >= {_COMPILING:.0%} of the calls",
         ("Warm up every size that callers send, or round sizes to a few.",
          "Compile with dynamic shapes, or not at all."),
         "Send two requests of the same new size: only the first may be slow.",

@@ -71,8 +71,7 @@ def _cache(evidence: Evidence) -> Iterator[Sign]:
         yield Sign(
             Severity.WARNING,
             surely(found.rise / max(found.noise, 1.0), 4, 20),
-            f"PyTorch's cache grows by {amount(found.slope * 3600)} an hour, though no more of it is "
-            "used",
+            f"PyTorch's cache grows by {amount(found.slope * 3600)} an hour, but no more is used",
             (
                 Exhibit(
                     f"{amount(found.level)} reserved, {amount(inside.level)} of it used",

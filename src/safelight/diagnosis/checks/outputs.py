@@ -1,4 +1,4 @@
-"""What comes out: which requests fail, of which type, and whether pictures are as good as they were."""
+"""What comes out: which requests fail, of which type, and whether pictures are what they were."""
 
 from collections.abc import Iterator
 
@@ -157,7 +157,7 @@ OUTPUT_CHECKS = (
         f"output_invalid_total over requests >= {_INVALID:.0%}",
         ("not_finite: use bfloat16, or float32 for the VAE.", "black or flat: look for a safety "
          "filter, or an empty prompt.", "noise: too few steps, or a wrong scheduler."),
-        "Run one such request with SAFELIGHT_PRECISION=float32: if it is good, it is the precision.",
+        "Run one such request with SAFELIGHT_PRECISION=float32: if it is good, that was it.",
         ("a broken download of the weights",),
         frozenset({"errors_rise", "failing_instruction"}),
     ),

@@ -181,8 +181,8 @@ STAGE_CHECKS = (
     ),
     Check(
         "input_output_bottleneck", "Requests wait on input and output, not on the model", _outside,
-        "stages outside the model >= 60 % of the time, device at work <= 60 %, and the mean request "
-        ">= 1.5 times the usual",
+        "stages outside the model >= 60 % of the time, device at work <= 60 %, the mean request >= "
+        "1.5 times the usual",
         ("Look at the stages named, the largest first.",),
         "`safelight top` while one request runs: the stage that stays is it.",
         ("the host's cores are busy with something else",),

@@ -166,7 +166,7 @@ STEP_CHECKS = (
         f"{_SLOWER_THAN_USUAL:g} times the usual ratio (or >= 2)",
         ("Look for a callback or preview that grows with the steps "
          "(SAFELIGHT_PREVIEW_EVERY_STEPS=0).", "Look for memory that is kept over the loop."),
-        "Run one call with half the steps: if its last steps are fast, something grows in the loop.",
+        "Run one call with half the steps: if its last steps are fast, something grows.",
         ("the card throttles when it gets hot in a long call",),
         _AFTER,
     ),
@@ -191,10 +191,10 @@ STEP_CHECKS = (
     ),
     Check(
         "precision_mixup", "The precision is not what it should be", _precisions,
-        f">= 2 precisions with >= {_MIXED:.0%} of the calls each on different instances, or float32 "
-        "on a card",
+        f">= 2 precisions with >= {_MIXED:.0%} of the calls each on different instances, or "
+        "float32 on a card where it was not",
         ("Set SAFELIGHT_PRECISION alike on every instance (float16 or bfloat16 on a card).",),
-        "Restart the odd instance with the others' precision; its calls must take as long as theirs.",
+        "Restart the odd instance with the others' precision; its calls must take what theirs do.",
         ("a deployment that is half done",),
         _AFTER | {"slow_node"},
     ),

@@ -1,0 +1,202 @@
+"""`safelight diagnose`: what is wrong with a service, why we believe so, and what to do."""
+
+import json
+import re
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.padding import Padding
+from rich.progress import Progress, SpinnerColumn, TextColumn
+from rich.table import Table
+from rich.text import Text
+
+from safelight.cli.options import address, console
+from safelight.diagnosis.evidence import Spans, gather, only, services
+from safelight.diagnosis.finding import Finding, Severity
+from safelight.diagnosis.judge import judge, worst
+from safelight.diagnosis.page import page
+from safelight.diagnosis.prometheus import Prometheus
+from safelight.diagnosis.report import Diagnosis, as_data, sentence, when
+from safelight.errors import BadSetting, MonitoringFailed
+
+URL = "http://127.0.0.1:9090"
+_COLOURS = {Severity.INFO: "cyan", Severity.WARNING: "yellow", Severity.CRITICAL: "bold red"}
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+_MARGIN = (0, 0, 0, 4)
+
+PrometheusUrl = Annotated[str, typer.Option("--prometheus", help="Address of Prometheus.")]
+ServiceName = Annotated[
+    str | None, typer.Argument(help="Job or namespace of the service; all without it.")
+]
+At = Annotated[
+    str | None, typer.Option(help="A time in the past: 2h (ago), or 2026-03-01T12:00 (UTC).")
+]
+
+
+def diagnose(
+    service: ServiceName = None,
+    prometheus: PrometheusUrl = URL,
+    at: At = None,
+    window: Annotated[str, typer.Option(help="The time that is judged, such as 5m.")] = "5m",
+    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
+    html: Annotated[Path | None, typer.Option(help="Write it as an HTML page too.")] = None,
+    watch: Annotated[
+        float | None, typer.Option(min=1, max=3600, help="Ask again every so many seconds.")
+    ] = None,
+) -> None:
+    """Say what is wrong, why, on what evidence, and what to do.
+
+    Ends with 0 where all is well, 1 after warnings, 2 where it is critical, 3 where Prometheus
+    cannot be asked.
+
+    Examples:
+
+        safelight diagnose
+
+        safelight diagnose instructpix2pix --at 2h
+
+        safelight diagnose --json | jq '.[].headline'
+
+        safelight diagnose --watch 30
+    """
+    if watch and (at or html):
+        raise BadSetting("--watch looks at now; leave out --at and --html.")
+    spans = Spans(window_seconds=span_of(window))
+    out = console()
+    with Prometheus(address(prometheus)) as asked:
+        if watch:
+            _follow(asked, service, spans, watch, out)
+            return
+        moment = moment_of(at, asked)
+        found = diagnoses(asked, service, moment, spans, out)
+        reports = [as_data(each, asked) for each in found]
+    if as_json:
+        typer.echo(json.dumps(reports, indent=2))
+    else:
+        show(found, out)
+    if html:
+        _write(html, page(reports))
+    raise typer.Exit(int(max((worst(each.findings) for each in found), default=Severity.INFO)))
+
+
+def diagnoses(
+    asked: Prometheus, name: str | None, at: float, spans: Spans, out: Console
+) -> list[Diagnosis]:
+    """Return what is said of each service of a name. Raises MonitoringFailed."""
+    known = only(services(asked, at, spans), name)
+    columns = SpinnerColumn(), TextColumn("{task.description}")
+    with Progress(*columns, console=out, transient=True, disable=not out.is_terminal) as progress:
+        task = progress.add_task("asking Prometheus", total=None)
+        made = []
+        for service in known:
+            progress.update(task, description=f"looking at {service.job}")
+            evidence = gather(asked, service, at, spans)
+            made.append(Diagnosis(evidence, judge(evidence)))
+    return sorted(made, key=lambda each: -worst(each.findings))
+
+
+def show(found: Sequence[Diagnosis], out: Console) -> None:
+    """Print diagnoses, as people read them."""
+    for diagnosis in found:
+        level = worst(diagnosis.findings)
+        colour = _COLOURS[level] if level else "bold green"
+        out.print(Text(diagnosis.headline, style=colour))
+        evidence = diagnosis.evidence
+        told = f"at {when(evidence.at)}, by the last {evidence.spans.window_seconds} s"
+        out.print(Text(told, style="dim"))
+        for finding in diagnosis.findings:
+            _print(finding, out)
+        out.print()
+
+
+def _print(finding: Finding, out: Console) -> None:
+    check, sign = finding.check, finding.sign
+    title = Text.assemble(
+        "\n  ", (sign.severity.word, _COLOURS[sign.severity]), "  ", (check.title, "bold"),
+        (f"  {check.name}, {sign.confidence:.0%} sure", "dim"),
+    )  # fmt: skip
+    out.print(title)
+    out.print(Padding(Text(sentence(sign.verdict)), _MARGIN))
+    if finding.because:
+        out.print(Padding(Text(f"Follows from {finding.because}.", style="dim"), _MARGIN))
+        return
+    rows = [
+        ("seen", [exhibit.says for exhibit in sign.exhibits]),
+        ("do", list(check.remedy)),
+        ("try", [check.experiment]),
+        ("or", list(check.alternatives)),
+    ]
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(justify="right", style="dim", width=4)
+    grid.add_column(overflow="fold")
+    for name, texts in rows:
+        for place, text in enumerate(texts):
+            grid.add_row("" if place else name, Text(text))
+    out.print(Padding(grid, _MARGIN))
+
+
+def _follow(
+    asked: Prometheus, name: str | None, spans: Spans, seconds: float, out: Console
+) -> None:
+    """Print a diagnosis whenever it is another than the last, until Ctrl-C."""
+    pause, last = threading.Event(), None
+    with suppress(KeyboardInterrupt):
+        while True:
+            try:
+                found = diagnoses(asked, name, asked.now(), spans, out)
+                said: Any = [[f.check.name for f in each.findings] for each in found]
+                if said != last:
+                    show(found, out)
+                last = said
+            except MonitoringFailed as wrong:
+                if last != str(wrong):
+                    out.print(Text(str(wrong), style="red"))
+                last = str(wrong)
+            pause.wait(seconds)
+
+
+def span_of(text: str) -> int:
+    """Return a span of time such as `5m` in seconds. Raises BadSetting."""
+    found = re.fullmatch(r"(\d{1,6})([smhd])", text.strip())
+    seconds = int(found[1]) * _UNITS[found[2]] if found else 0
+    if not 10 <= seconds <= 7 * 86_400:
+        raise BadSetting(
+            f"{text[:20]!r} is no span of time; write 30s, 5m, 2h or 1d (10 s to 7 days)."
+        )
+    return seconds
+
+
+def moment_of(text: str | None, asked: Prometheus) -> float:
+    """Return the time that is meant: now by Prometheus' clock, so long ago, or an ISO time.
+
+    Raises BadSetting or MonitoringFailed.
+    """
+    now = asked.now()
+    if text is None:
+        return now
+    if re.fullmatch(r"\d{1,6}[smhd]", text.strip()):
+        return now - span_of(text)
+    try:
+        moment = datetime.fromisoformat(text.strip())
+    except ValueError:
+        raise BadSetting(
+            f"{text[:40]!r} is no time; write 2h (ago), or 2026-03-01T12:00 (UTC)."
+        ) from None
+    at = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    if at > now + 1:
+        raise BadSetting(f"{text[:40]} lies in the future; by Prometheus it is {when(now)}.")
+    return at
+
+
+def _write(file: Path, text: str) -> None:
+    try:
+        file.write_text(text)
+    except OSError as wrong:
+        raise BadSetting(f"{file} cannot be written: {wrong.strerror}.") from None
+    typer.echo(f"{file}: open it in a browser", err=True)

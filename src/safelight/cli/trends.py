@@ -1,0 +1,87 @@
+"""`safelight trends`: the weekly look at a service and at its own monitoring."""
+
+import json
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from safelight.cli.diagnose import URL, At, PrometheusUrl, ServiceName, moment_of
+from safelight.cli.options import address, console, knob
+from safelight.diagnosis.evidence import Spans, only, services
+from safelight.diagnosis.prometheus import Prometheus
+from safelight.diagnosis.trends import Change, Trends
+from safelight.diagnosis.trends import trends as checked
+from safelight.diagnosis.weigh import amount, seconds, share
+from safelight.settings import load
+from safelight.stack.monitoring import read
+
+_DAY = 86_400
+
+
+def trends(
+    service: ServiceName = None,
+    prometheus: PrometheusUrl = URL,
+    at: At = None,
+    monitoring: Annotated[str | None, knob("monitoring")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
+) -> None:
+    """Compare this week with the last, and say which limits no longer fit and what is missing.
+
+    Examples:
+
+        safelight trends
+
+        safelight trends instructpix2pix --monitoring monitoring.toml
+    """
+    settings = load(monitoring=monitoring)
+    told = read(settings.monitoring)
+    with Prometheus(address(prometheus)) as asked:
+        moment = moment_of(at, asked)
+        found = only(services(asked, moment, Spans(history_seconds=_DAY)), service)
+        limits = told.limits(*(each.namespace for each in found))
+        rows = [checked(asked, each, moment, limits[each.namespace]) for each in found]
+    if as_json:
+        typer.echo(json.dumps([asdict(row) for row in rows], indent=2))
+        return
+    out = console()
+    for row in rows:
+        _show(row, out)
+
+
+def _show(row: Trends, out: Console) -> None:
+    table = Table(title=row.service.job, title_justify="left", box=None, header_style="dim")
+    for name in ("in the median of the hours", "last week", "this week", ""):
+        table.add_column(name)
+    for change in row.changes:
+        if change.this_week is None and change.last_week is None:
+            continue
+        moved = f"{change.factor:.2f} times" if change.factor is not None else ""
+        words = _value(change, change.last_week), _value(change, change.this_week)
+        table.add_row(change.what, *words, moved, style="bold" if change.notable else "")
+    out.print(table)
+    for firing in row.firing:
+        out.print(Text(
+            f"  {firing.alert} fired {share(firing.share)} of the week: nobody heeds an alert that "
+            "always fires. Mend its cause, or raise its limit.", style="yellow",
+        ))  # fmt: skip
+    for proposal in row.proposals:
+        out.print(Text(
+            f"  {proposal.threshold} = {proposal.limit:g} is {proposal.why}: 95 % of hours stay "
+            f"below {seconds(proposal.usual)}. Try {proposal.proposed:g}.", style="yellow",
+        ))  # fmt: skip
+    for name in row.missing[:20]:
+        out.print(Text(f"  {name} was shown earlier this week and is not any more", style="red"))
+    if not (row.firing or row.proposals or row.missing):
+        out.print(Text("  every limit fits, and no series is missing", style="green"))
+    out.print()
+
+
+def _value(change: Change, value: float | None) -> str:
+    if value is None:
+        return "no data"
+    words = {"ratio": share, "seconds": seconds, "bytes": amount}
+    return words[change.unit](value) if change.unit else f"{value:.3g}"

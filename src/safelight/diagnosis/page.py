@@ -1,0 +1,68 @@
+"""A diagnosis as one HTML page, by itself: no script, nothing fetched, every text escaped."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from html import escape
+from typing import Any
+
+from safelight.diagnosis.report import sentence
+
+_STYLE = """
+:root { color-scheme: light dark; --line: #8884; --critical: #c62828; --warning: #b26a00;
+  --info: #4a6a8a }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 50rem; margin: 2rem auto; padding: 0 1rem }
+h1 { font-size: 1.5rem } h2 { font-size: 1.15rem; margin: 2.5rem 0 .5rem }
+article { border: 1px solid var(--line); border-left: .4rem solid var(--info); border-radius: .4rem;
+  padding: .6rem 1rem; margin: .8rem 0 }
+article.critical { border-left-color: var(--critical) }
+article.warning { border-left-color: var(--warning) }
+article h3 { margin: 0; font-size: 1.05rem } article p { margin: .3rem 0 }
+.meta { font-size: .85rem; opacity: .75 } ul { margin: .2rem 0 .6rem; padding-left: 1.2rem }
+dt { font-weight: 600; font-size: .85rem } dd { margin: 0 0 .4rem } details { margin-top: .4rem }
+"""
+
+
+def page(reports: Sequence[Mapping[str, Any]]) -> str:
+    """Return reports as a page."""
+    body = "\n".join(line for report in reports for line in _service(report))
+    at = escape(str(reports[0]["at"])) if reports else ""
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width">'
+        f"<title>Diagnosis of {at}</title><style>{_STYLE}</style></head>\n"
+        f"<body><h1>Diagnosis</h1><p class=meta>{at}</p>\n{body}\n</body></html>\n"
+    )
+
+
+def _service(report: Mapping[str, Any]) -> Iterator[str]:
+    yield f"<h2>{escape(report['headline'])}</h2>"
+    for finding in report["findings"]:
+        yield from _finding(finding)
+
+
+def _finding(finding: Mapping[str, Any]) -> Iterator[str]:
+    follows = finding["follows_from"]
+    after = f" · follows from {escape(follows)}" if follows else ""
+    yield f'<article class="{escape(finding["severity"])}"><h3>{escape(finding["title"])}</h3>'
+    yield (
+        f"<p class=meta>{escape(finding['severity'])} · confidence {finding['confidence']:.0%} · "
+        f"{escape(finding['check'])}{after}</p><p>{escape(sentence(finding['verdict']))}</p><ul>"
+    )
+    yield from (f"<li>{_exhibit(each)}</li>" for each in finding["evidence"])
+    yield "</ul>"
+    rest = "".join(
+        f"<dt>{title}</dt><dd>{'<br>'.join(escape(text) for text in texts)}</dd>"
+        for title, texts in (
+            ("What to do", finding["remedy"]),
+            ("What would confirm it", [finding["next_experiment"]]),
+            ("What else it could be", finding["alternatives"]),
+        )
+        if texts
+    )
+    opened = "" if follows else " open"
+    yield f"<details{opened}><summary>What to do</summary><dl>{rest}</dl></details></article>"
+
+
+def _exhibit(exhibit: Mapping[str, str]) -> str:
+    says = escape(exhibit["says"])
+    link = exhibit.get("link")
+    return f'<a href="{escape(link)}">{says}</a>' if link else says
