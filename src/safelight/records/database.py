@@ -14,7 +14,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, delete, insert, select
+from sqlalchemy import Connection, Engine, and_, delete, insert, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import (
     DataError,
@@ -25,6 +25,7 @@ from sqlalchemy.exc import (
 )
 
 from safelight.errors import RecordsUnusable
+from safelight.reasons import NO_ERROR
 from safelight.records.engines import engine_of, shown, why
 from safelight.records.rows import Row, owner_hash
 from safelight.records.schema import (
@@ -66,6 +67,7 @@ class Found:
 
     instruction_type: str
     at: float
+    succeeded: bool
     rating: int | None
 
 
@@ -104,7 +106,8 @@ class Database:
 
     def find(self, request_id: str, owner: str) -> Found | None:
         """Return a request that was this owner's; of nobody else's is anything told."""
-        columns = (REQUESTS.c.instruction_type, REQUESTS.c.at, RATINGS.c.rating)
+        good = and_(REQUESTS.c.error == NO_ERROR, REQUESTS.c.status_code < 400)
+        columns = (REQUESTS.c.instruction_type, REQUESTS.c.at, good, RATINGS.c.rating)
         joined = REQUESTS.outerjoin(RATINGS, RATINGS.c.request_id == REQUESTS.c.request_id)
         wanted = (
             select(*columns)
@@ -200,8 +203,8 @@ def _bring_up_to_date(connection: Connection, *, migrate: bool) -> None:
     if unknown := sorted(set(there) - known):
         raise RecordsUnusable(
             f"The records are of a newer Safelight (schema {', '.join(unknown)[:60]}; the newest "
-            f"known here is {script.get_current_head()}). Upgrade Safelight, or name other records: "
-            "SAFELIGHT_RECORDS_URL."
+            f"known here is {script.get_current_head()}). Upgrade Safelight, or name other "
+            "records: SAFELIGHT_RECORDS_URL."
         )
     if there == (script.get_current_head(),):
         return

@@ -21,7 +21,7 @@ class Errands:
         self._waiting: deque[tuple[Callable[[Database], Any], Future[Any]]] = deque()
 
     def ask(self, errand: Callable[["Database"], Answer]) -> "Future[Answer]":
-        """Have something done soon. What it raises is the future's; too many are refused at once."""
+        """Have something done soon. What it raises is the future's; too many are refused."""
         answer: Future[Answer] = Future()
         if len(self._waiting) >= MOST_ERRANDS:
             answer.set_exception(_refused("too many ask at once"))

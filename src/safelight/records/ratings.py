@@ -68,9 +68,13 @@ class Ratings:
         while len(self._known) > self._most or self._oldest_is_over():
             self._known.popitem(last=False)
 
-    def check(self, request_id: str, owner: str) -> None:
-        """Raise UnknownRequest unless this owner may rate this request now."""
-        self._find(request_id, owner)
+    def is_known(self, request_id: str, owner: str) -> bool:
+        """Tell whether this owner may rate this request now."""
+        try:
+            self._find(request_id, owner)
+        except UnknownRequest:
+            return False
+        return True
 
     def rate(
         self, request_id: str, owner: str, rating: int, reason: str = "none"

@@ -66,7 +66,7 @@ def remembered(
 def everything(
     database: Database, since: float = 0.0, namespace: str | None = None
 ) -> Iterator[dict[str, Any]]:
-    """Yield all that is known of each request since a moment, the oldest first; no hash, no image."""
+    """Yield all that is known of each request since a moment, oldest first; no hash or image."""
     hidden = {"prompt_hash", "owner_hash"}
     of_found = (c for c in ASSESSMENTS.c if c.name not in ("request_id", "at", "instruction_type"))
     wanted = _joined(

@@ -136,7 +136,7 @@ def rating_row(rated: Rating, at: float) -> Row:
 
 
 def _finite(value: float | None) -> float | None:
-    """Return a number, or None for one that is none (SQLite keeps no NaN, means are spoilt by it)."""
+    """Return a number, or None for one that is none: it would spoil every mean."""
     return value if value is not None and isfinite(value) else None
 
 

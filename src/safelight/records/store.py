@@ -188,7 +188,7 @@ class Store:
 
     def _on_failure(self, error: Exception, now: float) -> float:
         """Leave the database alone for a while; where it is of no use, what waits is lost."""
-        from safelight.records.database import why
+        from safelight.records.engines import why
 
         if not self._failures:
             log.warning("records cannot be written", **{"error.message": why(error)})

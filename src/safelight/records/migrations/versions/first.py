@@ -1,5 +1,7 @@
 """The first tables: requests, assessments, ratings, samples, and the salt of the installation."""
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -45,7 +47,7 @@ def downgrade() -> None:
         op.drop_table(f"safelight_{name}")
 
 
-def _about(name: str, *columns: sa.Column[object]) -> None:
+def _about(name: str, *columns: sa.Column[Any]) -> None:
     """Make a table of something that is known of a request."""
     kind = sa.Column("instruction_type", sa.String(40), nullable=False)
     op.create_table(f"safelight_{name}", _id(), _at(), kind, *columns)
@@ -64,13 +66,13 @@ _RATIOS = (
     "score", "sharpness", "exposure", "colourfulness", "cleanness", "structure", "edges",
     "changed", "adherence",
 )  # fmt: skip
-_ALWAYS: dict[str, sa.types.TypeEngine[object]] = {
+_ALWAYS: dict[str, sa.types.TypeEngine[Any]] = {
     "namespace": sa.String(40), "model": sa.String(200), "endpoint": sa.String(200),
     "status_code": sa.Integer(), "error": sa.String(40), "instruction_type": sa.String(40),
     "seconds": sa.Double(), "queue_seconds": sa.Double(), "stages": sa.JSON(),
     "overridden": sa.String(100), "truncated": sa.Boolean(), "degraded": sa.String(200),
 }  # fmt: skip
-_PERHAPS: dict[str, sa.types.TypeEngine[object]] = {
+_PERHAPS: dict[str, sa.types.TypeEngine[Any]] = {
     "pipeline": sa.String(100), "precision": sa.String(20), "steps_asked": sa.Integer(),
     "steps": sa.Integer(), "width": sa.Integer(), "height": sa.Integer(),
     "guidance_asked": sa.Double(), "guidance_in_force": sa.Double(),
