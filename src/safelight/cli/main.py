@@ -13,9 +13,12 @@ from safelight.cli.exporter import gpu_exporter
 from safelight.cli.grafana import grafana
 from safelight.cli.key import key
 from safelight.cli.metrics import metrics
+from safelight.cli.radar import radar
+from safelight.cli.records import records
 from safelight.cli.relay import alert_relay
 from safelight.cli.serve import serve
 from safelight.cli.top import top
+from safelight.cli.tradeoff import tradeoff
 from safelight.cli.traffic import traffic
 from safelight.cli.up import up
 from safelight.errors import SafelightError
@@ -30,9 +33,16 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-for command in (up, serve, top, traffic, metrics, doctor, gpu_exporter, alert_relay, key):
+for command in (
+    up, serve, top, traffic, radar, tradeoff, metrics, doctor, gpu_exporter, alert_relay, key,
+):  # fmt: skip
     app.command()(command)
-for group, name in ((export, "export"), (grafana, "grafana"), (demo, "demo")):
+for group, name in (
+    (export, "export"),
+    (grafana, "grafana"),
+    (demo, "demo"),
+    (records, "records"),
+):
     app.add_typer(group, name=name)
 
 

@@ -4,6 +4,7 @@ Only the thread that writes records and the command line come here: it loads hea
 """
 
 import secrets
+import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -38,6 +39,8 @@ from safelight.records.schema import (
     VERSION_TABLE,
 )
 
+_OF_VALUES = (DataError, IntegrityError)
+_SQLITES = (sqlite3.InterfaceError, sqlite3.ProgrammingError)  # a value that it cannot bind
 _MIGRATION_LOCK = 0x5AFE_1167  # any number, the same for all services of one server
 
 
@@ -189,7 +192,7 @@ def _blaming_data() -> Iterator[None]:
         yield
     except SQLAlchemyError as error:
         of_values = isinstance(error, StatementError) and not isinstance(error, DBAPIError)
-        if of_values or isinstance(error, (DataError, IntegrityError)):
+        if of_values or isinstance(error, _OF_VALUES) or isinstance(error.__cause__, _SQLITES):
             raise BadData(why(error)) from None
         raise
 

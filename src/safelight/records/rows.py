@@ -39,6 +39,38 @@ class Rating:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """A finished request, what was found of its output, and how it was rated; None is unknown.
+
+    `service_seconds` is its time without the wait in the queue.
+    """
+
+    request_id: str
+    at: float
+    namespace: str
+    instruction_type: str
+    error: str
+    status_code: int
+    service_seconds: float
+    steps: int | None = None
+    width: int | None = None
+    height: int | None = None
+    precision: str | None = None
+    background_entropy: float | None = None
+    found_error: str | None = None
+    score: float | None = None
+    structure: float | None = None
+    adherence: float | None = None
+    rating: int | None = None
+
+    @property
+    def succeeded(self) -> bool:
+        """Tell whether the answer was good, by all that was found of it later too."""
+        answered = self.error == NO_ERROR and self.status_code < 400
+        return answered and self.found_error in (None, NO_ERROR)
+
+
 def salted(text: str, salt: str) -> str:
     """Return a hash that tells equal texts, of this installation, and nothing else of them."""
     return hmac.new(salt.encode(), text.encode(), hashlib.sha256).hexdigest()

@@ -95,6 +95,12 @@ class Store:
             self._meter.add(RECORDS, "lost", amount=left)
             log.warning("records lost at the end", **{"safelight.records": left})
 
+    def close(self) -> None:
+        """Let go of the database; the next step would open it anew."""
+        database, self._database = self._database, None
+        if database is not None:
+            database.close()
+
     def step(self) -> float:
         """Do what is due; return the seconds until there may be more to do."""
         now = self._clock()
@@ -125,8 +131,7 @@ class Store:
         while self.waiting and not self.step():
             pass
         self._errands.refuse("the service is stopping")
-        if self._database is not None:
-            self._database.close()
+        self.close()
 
     def _opened(self) -> "Database":
         if self._database is None:

@@ -1,6 +1,7 @@
 """Keeps the records within their age and size, in small deletes that nobody has to wait for."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from sqlalchemy import Connection, Table, delete, func, literal_column, select
 
@@ -10,6 +11,7 @@ from safelight.records.schema import ABOUT_REQUESTS, REQUESTS
 
 ROWS_AT_ONCE = 500
 _ROUNDS = 20  # small deletes in a row, before records that wait have their turn
+_PAGES_AT_ONCE = 5000
 _MEASURED_ROWS = 1000
 _INDEX_FACTOR = 1.5  # what indexes and page heads add to the rows of PostgreSQL
 
@@ -22,6 +24,10 @@ class Info:
     bytes: int
     oldest: float | None
     newest: float | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as JSON can hold it."""
+        return asdict(self)
 
 
 def tidy(database: Database, limits: Limits, now: float) -> bool:
@@ -40,7 +46,7 @@ def tidy(database: Database, limits: Limits, now: float) -> bool:
     else:
         return True
     if deleted:
-        _give_back(database)
+        _give_back(database, _PAGES_AT_ONCE)
     return False
 
 
@@ -113,8 +119,16 @@ def _estimated(connection: Connection, table: Table) -> float:
     return float(rows) * float(mean or 0) * _INDEX_FACTOR
 
 
-def _give_back(database: Database) -> None:
-    """Give a file's free pages back to the file system; a server does so by itself."""
-    if database.is_sqlite:
-        with database.engine.begin() as connection:
-            connection.exec_driver_sql("PRAGMA incremental_vacuum").all()
+def _give_back(database: Database, pages: int = 0) -> None:
+    """Give so many of a file's free pages back to the file system, or all (0).
+
+    A server does so by itself.
+    """
+    if not database.is_sqlite:
+        return
+    connection = database.engine.raw_connection()
+    try:
+        # Not `execute`: this pragma frees a page each time it is stepped, and that steps once.
+        connection.cursor().executescript(f"PRAGMA incremental_vacuum({pages});")
+    finally:
+        connection.close()

@@ -166,10 +166,10 @@ def _records_lost(queries: Queries, _: Thresholds) -> Alert:
                 "much, or it is of no use: of a newer schema, without its driver."
             ),
             look=(
-                "The service's log says why the records cannot be written; `safelight records info` "
-                "says the same."
+                "The service's log says why they cannot be written, and so does "
+                "`safelight records info`."
             ),
-            do="Bring the database back, or make room; or switch records off: SAFELIGHT_RECORDS_URL=.",
+            do="Bring the database back, make room, or switch records off (SAFELIGHT_RECORDS_URL).",
         ),
     )
 
