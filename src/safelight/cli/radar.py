@@ -14,6 +14,8 @@ from safelight.diagnosis.radar import AXES, TARGET_SECONDS, Radar, Type
 from safelight.diagnosis.radar import radar as judged
 
 _BAR = 10
+_TOP = 10.0
+_WIDE_COLUMNS = 104
 _LEADERS = 5
 
 
@@ -57,14 +59,16 @@ def show(found: Radar, since: str, out: Console) -> None:
     table.add_column("instruction type", no_wrap=True)
     for axis in AXES:
         table.add_column(axis, no_wrap=True)
+    wide = out.width >= _WIDE_COLUMNS
     for each in found.types:
-        cells = (_bar(each.axes[axis]) for axis in AXES)
+        cells = (_bar(each.axes[axis], wide=wide) for axis in AXES)
         table.add_row(Text(f"{each.name}\n").append(f"{each.requests}", style="dim"), *cells)
     out.print(table)
     leaders = found.leaders
-    if leaders:
-        out.print(_board("Best", leaders[:_LEADERS]))
-        out.print(_board("Worst", leaders[: -_LEADERS - 1 : -1]))
+    best = min(_LEADERS, (len(leaders) + 1) // 2)
+    for title, types in (("Best", leaders[:best]), ("Worst", leaders[best:][: -_LEADERS - 1 : -1])):
+        if types:
+            out.print(_board(title, types))
     out.print(_agreement(found))
     out.print(
         f"Intervals hold the truth 95 times in 100; no figure is from fewer than {LEAST_COUNT}.",
@@ -72,14 +76,16 @@ def show(found: Radar, since: str, out: Console) -> None:
     )
 
 
-def _bar(found: Estimate | None) -> Text:
+def _bar(found: Estimate | None, *, wide: bool) -> Text:
     if found is None:
         return Text("too few", style="dim")
-    full = round(found.value)
+    long = _BAR if wide else _BAR // 2
+    full = round(found.value * long / _TOP)
     style = "green" if found.value >= 7 else "yellow" if found.value >= 4 else "red"
-    bar = Text("█" * full, style=style).append("░" * (_BAR - full), style="dim")
+    bar = Text("█" * full, style=style).append("░" * (long - full), style="dim")
     bar.append(f" {found.value:.1f}\n", style="default")
-    return bar.append(f"{found.low:.1f} to {found.high:.1f} of {found.count}", style="dim")
+    within = f"{found.low:.1f} to {found.high:.1f}{' ' if wide else chr(10)}of {found.count}"
+    return bar.append(within, style="dim")
 
 
 def _board(title: str, types: tuple[Type, ...]) -> Table:

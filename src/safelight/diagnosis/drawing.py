@@ -4,15 +4,17 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from math import cos, pi, sin
 
+from safelight.diagnosis.estimates import Estimate
 from safelight.diagnosis.radar import AXES, Radar, Type
 from safelight.diagnosis.tradeoff import Choice, Tradeoff
 
 _TOP = 10.0
-_SIDE, _COLUMNS, _RADIUS = 260, 3, 80
+_SIDE, _COLUMNS, _RADIUS = 300, 3, 72
 _WIDTH, _HEIGHT, _LEFT = 760, 460, 70
 _STYLE = (
     "text{font:12px sans-serif;fill:#222}.t{font-weight:bold;font-size:14px}.s{fill:#777}"
-    ".g{fill:none;stroke:#ccc}.b{fill:#d1352b;fill-opacity:.15}.v{fill:#d1352b;fill-opacity:.25;"
+    ".g{fill:none;stroke:#ccc}.b{fill:none;stroke:#d1352b;stroke-dasharray:2 3}"
+    ".v{fill:#d1352b;fill-opacity:.2;"
     "stroke:#d1352b;stroke-width:2}.f{fill:none;stroke:#d1352b;stroke-width:2}.w{stroke:#999}"
 )
 
@@ -20,7 +22,7 @@ _STYLE = (
 def radar_svg(found: Radar, most: int = 12) -> str:
     """Return a chart for each of the most frequent types that can be judged on some axis.
 
-    The pale ring is the interval of 95 %; an axis without a figure has a grey name.
+    The dots are the ends of the interval of 95 %; an axis without a figure has a grey name.
     """
     shown = [each for each in found.types if any(each.axes.values())][:most]
     rows = max(1, -(-len(shown) // _COLUMNS))
@@ -62,7 +64,8 @@ class _Scale:
     def __init__(self, values: Sequence[float], start: float, end: float) -> None:
         low, high = min(values), max(values)
         room = (high - low) * 0.05 or abs(high) * 0.05 or 1.0
-        self._low, self._high, self._start, self._end = low - room, high + room, start, end
+        self._low, self._high = low - room if low < 0 else max(0.0, low - room), high + room
+        self._start, self._end = start, end
 
     def __call__(self, value: float) -> float:
         along = (value - self._low) / (self._high - self._low)
@@ -83,8 +86,8 @@ def _mark(choice: Choice, across: _Scale, up: _Scale) -> str:
     )
     colour = "#d1352b" if choice.on_front else "#999"
     dot = f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" fill="{colour}"/>'
-    anchor = "end" if x > _WIDTH / 2 else "start"
-    name = _text(x + (-9 if anchor == "end" else 9), y - 7, str(choice.setting), anchor)
+    anchor = "end" if x > _WIDTH * 2 / 3 else "start"
+    name = _text(x + (-9 if anchor == "end" else 9), y + 16, str(choice.setting), anchor)
     return arms + dot + name
 
 
@@ -92,18 +95,22 @@ def _chart(each: Type) -> str:
     middle = _SIDE / 2
     rings = "".join(_shape("g", [level] * len(AXES)) for level in (2.5, 5.0, 7.5, _TOP))
     found = [each.axes[axis] for axis in AXES]
-    wide = _shape("b", [f.high if f else 0.0 for f in found])
+    ends = "".join(
+        _shape("b", [getattr(f, end) if f else 0.0 for f in found]) for end in ("low", "high")
+    )
     value = _shape("v", [f.value if f else 0.0 for f in found])
-    names = "".join(
-        _text(
-            *_point(place, _TOP * 1.22), f"{axis} {f.value:.1f}" if f else f"{axis} ?", "middle",
-            "" if f else "s",
-        )
-        for place, (axis, f) in enumerate(zip(AXES, found, strict=True))
-    )  # fmt: skip
+    names = "".join(_axis_name(*each) for each in zip(range(len(AXES)), AXES, found, strict=True))
     title = _text(middle, 18, each.name.replace("_", " "), "middle", "t")
     count = _text(middle, 34, f"{each.requests} requests", "middle", "s")
-    return title + count + rings + wide + value + names
+    return title + count + rings + value + ends + names
+
+
+def _axis_name(place: int, axis: str, found: Estimate | None) -> str:
+    x, y = _point(place, _TOP * 1.08)
+    anchor = ("middle", "start", "middle", "end")[place]
+    down = (-4, 4, 12, 4)[place]
+    value = f"{found.value:.1f}" if found else "?"
+    return _text(x, y + down, f"{axis} {value}", anchor, "" if found else "s")
 
 
 def _shape(style: str, levels: Iterable[float]) -> str:

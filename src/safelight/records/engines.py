@@ -4,6 +4,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import orjson
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError, StatementError
@@ -39,6 +40,7 @@ def engine_of(address: str, *, writing: bool) -> Engine:
         raise MissingExtra("postgres", "psycopg") from missing
     engine = create_engine(
         url.set(drivername="postgresql+psycopg"), pool_size=1, max_overflow=1, hide_parameters=True,
+        json_serializer=_json,
         connect_args={"connect_timeout": _WAIT_SECONDS, "application_name": "safelight"},
     )  # fmt: skip
 
@@ -61,7 +63,7 @@ def _sqlite(url: URL, *, writing: bool) -> Engine:
             f"There are no records at {file} yet. Serve with them, or name others: "
             "SAFELIGHT_RECORDS_URL."
         )
-    engine = create_engine(url, hide_parameters=True)
+    engine = create_engine(url, hide_parameters=True, json_serializer=_json)
 
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, _record: object) -> None:
@@ -74,6 +76,10 @@ def _sqlite(url: URL, *, writing: bool) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
 
     return engine
+
+
+def _json(value: Any) -> str:
+    return orjson.dumps(value).decode()
 
 
 def shown(url: str) -> str:

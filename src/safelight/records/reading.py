@@ -59,4 +59,4 @@ def _joined(*columns: Any, since: float, namespace: str | None) -> Select[Any]:
 
 
 def _without_nulls(row: RowMapping) -> dict[str, Any]:
-    return {name: value for name, value in row.items() if value is not None}
+    return {str(name): value for name, value in row.items() if value is not None}

@@ -1,8 +1,8 @@
 """What is kept of a request, as rows: pure, and of no database yet."""
 
-import hashlib
 import hmac
 from dataclasses import dataclass
+from functools import lru_cache
 from math import isfinite
 from typing import Any
 
@@ -73,9 +73,10 @@ class Remembered:
 
 def salted(text: str, salt: str) -> str:
     """Return a hash that tells equal texts, of this installation, and nothing else of them."""
-    return hmac.new(salt.encode(), text.encode(), hashlib.sha256).hexdigest()
+    return hmac.digest(salt.encode(), text.encode("utf-8", "replace"), "sha256").hex()
 
 
+@lru_cache(maxsize=1024)
 def owner_hash(owner: str, salt: str) -> str | None:
     """Return what is kept of a caller: enough to know them again."""
     return salted(_OWNER + owner, salt) if owner else None
