@@ -7,7 +7,7 @@ from statistics import stdev
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import spearmanr
+from scipy.stats import spearmanr  # type: ignore[import-untyped]
 
 from safelight.diagnosis.estimates import (
     LEAST_COUNT,

@@ -73,11 +73,11 @@ class Postgres:
         return True
 
     def _run(self, name: str, *arguments: str) -> subprocess.Popen[bytes]:
+        user = _USER if _is_root() else None
         with (self.folder / "log").open("ab") as log:
             return subprocess.Popen(
                 [_program(name), *arguments], cwd=self.folder, stdin=subprocess.DEVNULL,
-                stdout=log, stderr=log,
-                **({"user": _USER, "group": _USER, "extra_groups": []} if _is_root() else {}),
+                stdout=log, stderr=log, user=user, group=user, extra_groups=[] if user else None,
             )  # fmt: skip
 
 

@@ -132,7 +132,10 @@ def test_a_flood_of_ratings_meets_the_rate_limit_of_its_sender_alone() -> None:
 
 
 def test_a_service_started_anew_still_knows_from_its_records_who_may_rate(tmp_path: Path) -> None:
-    settings = {"records_url": f"sqlite:///{tmp_path / 'records.db'}", "api_keys": KEYS}
+    settings: dict[str, Any] = {
+        "records_url": f"sqlite:///{tmp_path / 'records.db'}",
+        "api_keys": KEYS,
+    }
     made = []
 
     async def before(service: Service) -> None:
