@@ -2,6 +2,8 @@
 
 import json
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 from time import time
 from xml.etree import ElementTree
@@ -95,6 +97,15 @@ def test_records_are_described_exported_and_purged(call: Call, kept: str) -> Non
     assert "0 rows deleted" in call("records", "purge", "--older-than", "2h", "--yes").out
     assert "270 rows deleted" in call("records", "purge", "--older-than", "30m", "--yes").out
     assert json.loads(call("records", "info", "--json").out)["rows"]["requests"] == 0
+
+
+def test_a_reader_who_leaves_is_not_the_databases_fault(kept: str) -> None:
+    done = subprocess.run(
+        f"{sys.executable} -m safelight records export | head -1",
+        shell=True, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.stdout.count("\n") == 1
+    assert "cannot be used" not in done.stderr
 
 
 def test_an_upgrade_makes_the_tables_and_says_where(call: Call, tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """How the tables come to be, and that they are what the code thinks they are."""
 
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -7,12 +9,14 @@ import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 
 from safelight.errors import RecordsUnusable
-from safelight.records.database import alembic_config, explained, open_database
+from safelight.records.database import explained, open_database
 from safelight.records.engines import shown
 from safelight.records.plan import plan_of, records_url
-from safelight.records.schema import METADATA, VERSION_TABLE
+from safelight.records.schema import METADATA, VERSION_TABLE, VERSIONS
+from safelight.records.upgrading import alembic_config
 from safelight.settings import load
 from tests.records.making import opened
 
@@ -23,6 +27,22 @@ def test_the_migrations_make_the_very_tables_that_the_code_writes_to(url: str) -
             connection, opts={"version_table": VERSION_TABLE, "compare_type": True}
         )
         assert compare_metadata(context, METADATA) == []
+
+
+def test_the_versions_that_the_code_knows_are_those_of_the_migrations() -> None:
+    steps = ScriptDirectory.from_config(alembic_config()).walk_revisions()
+    assert tuple(reversed([step.revision for step in steps])) == VERSIONS
+
+
+def test_a_database_that_is_up_to_date_is_opened_without_alembic(file: str) -> None:
+    with opened(file):
+        pass
+    program = (
+        f"from safelight.records.database import open_database; open_database({file!r}).close(); "
+        "import sys; print('alembic' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout == "False\n", done.stderr
 
 
 def test_the_first_migration_can_be_taken_back(url: str) -> None:

@@ -8,14 +8,20 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from alembic import command
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, and_, delete, insert, select
+from sqlalchemy import (
+    Connection,
+    Engine,
+    String,
+    and_,
+    delete,
+    insert,
+    inspect,
+    literal_column,
+    select,
+    table,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import (
     DataError,
@@ -37,6 +43,7 @@ from safelight.records.schema import (
     REQUESTS,
     SAMPLES,
     VERSION_TABLE,
+    VERSIONS,
 )
 
 _OF_VALUES = (DataError, IntegrityError)
@@ -127,18 +134,18 @@ class Database:
     def forget(self, request_id: str) -> None:
         """Delete all that is known of a request."""
         with self.engine.begin() as connection:
-            for table in ABOUT_REQUESTS:
-                connection.execute(delete(table).where(table.c.request_id == request_id))
+            for about in ABOUT_REQUESTS:
+                connection.execute(delete(about).where(about.c.request_id == request_id))
 
     def _add(
-        self, connection: Connection, table: Any, rows: Sequence[Row], replacing: Iterable[str] = ()
+        self, connection: Connection, into: Any, rows: Sequence[Row], replacing: Iterable[str] = ()
     ) -> None:
         if not rows:
             return
         dialect = sqlite if self.is_sqlite else postgresql
-        added = dialect.insert(table)
+        added = dialect.insert(into)
         new = {name: added.excluded[name] for name in replacing}
-        key = [table.c.request_id]
+        key = [into.c.request_id]
         kept = (
             added.on_conflict_do_update(index_elements=key, set_=new)
             if new
@@ -170,20 +177,13 @@ def explained(url: str) -> Iterator[None]:
     """Turn what a database raises into RecordsUnusable, in one line and without a password."""
     try:
         yield
+    except BrokenPipeError:  # who reads what we print has gone: not the database's fault
+        raise
     except (SQLAlchemyError, OSError) as error:
         raise RecordsUnusable(
             f"The records at {shown(url)} cannot be used: {why(error)}. "
             "Mend the database, or name another: SAFELIGHT_RECORDS_URL."
         ) from None
-
-
-def alembic_config(connection: Connection | None = None) -> Config:
-    """Return what Alembic needs to know of our migrations."""
-    config = Config()
-    folder = Path(__file__).parent / "migrations"
-    config.set_main_option("script_location", str(folder).replace("%", "%%"))
-    config.attributes["connection"] = connection
-    return config
 
 
 @contextmanager
@@ -198,22 +198,23 @@ def _blaming_data() -> Iterator[None]:
 
 
 def _bring_up_to_date(connection: Connection, *, migrate: bool) -> None:
-    config = alembic_config(connection)
-    script = ScriptDirectory.from_config(config)
-    opts = {"version_table": VERSION_TABLE}
-    there = MigrationContext.configure(connection, opts=opts).get_current_heads()
-    known = {step.revision for step in script.walk_revisions()}
-    if unknown := sorted(set(there) - known):
+    there: set[str] = set()
+    if inspect(connection).has_table(VERSION_TABLE):
+        number = literal_column("version_num", String)
+        there = set(connection.execute(select(number).select_from(table(VERSION_TABLE))).scalars())
+    if unknown := sorted(there - set(VERSIONS)):
         raise RecordsUnusable(
             f"The records are of a newer Safelight (schema {', '.join(unknown)[:60]}; the newest "
-            f"known here is {script.get_current_head()}). Upgrade Safelight, or name other "
-            "records: SAFELIGHT_RECORDS_URL."
+            f"known here is {VERSIONS[-1]}). Upgrade Safelight, or name other records: "
+            "SAFELIGHT_RECORDS_URL."
         )
-    if there == (script.get_current_head(),):
+    if there == {VERSIONS[-1]}:
         return
     if not migrate:
         raise RecordsUnusable("The records are of an older schema. Run: safelight records upgrade")
-    command.upgrade(config, "head")
+    from safelight.records.upgrading import upgrade  # 8 MB that few starts need
+
+    upgrade(connection)
 
 
 def _salt(connection: Connection) -> str:

@@ -19,6 +19,7 @@ from safelight.records.rows import RATIOS
 
 METADATA = MetaData()
 VERSION_TABLE = "safelight_version"
+VERSIONS = ("0001",)  # of the migrations, the newest last
 
 
 def _id() -> Column[str]:
