@@ -6,7 +6,7 @@
 import sys
 from collections.abc import Callable, Iterator
 
-from benchmarks import exposition, http, process, steps
+from benchmarks import exposition, http, process, records, steps
 from benchmarks.figures import Figure, as_markdown
 
 PARTS: dict[str, Callable[[], Iterator[Figure]]] = {
@@ -14,6 +14,7 @@ PARTS: dict[str, Callable[[], Iterator[Figure]]] = {
     "steps": steps.measure,
     "exposition": exposition.measure,
     "process": process.measure,
+    "records": records.measure,
 }
 
 

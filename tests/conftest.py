@@ -3,6 +3,7 @@
 import os
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before anything imports huggingface_hub, which reads it once
+os.environ["SAFELIGHT_RECORDS_URL"] = ""  # services of tests keep no records, unless they ask
 
 from collections.abc import Iterator
 from typing import Any
@@ -26,6 +27,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith("SAFELIGHT_")]:
         monkeypatch.delenv(name)
+    monkeypatch.setenv("SAFELIGHT_RECORDS_URL", "")
 
 
 @pytest.fixture(scope="session")

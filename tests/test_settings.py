@@ -59,8 +59,22 @@ WRONG: dict[str, tuple[str, ...]] = {
     "hang_seconds": ("0", "3601"),
     "restart_limit": ("-1", "1001"),
     "log_format": ("", "xml"),
+    "records_url": ("records.db", "mysql://host/name", "sqlite://", "postgres://host/name"),
+    "records_retention_days": ("0", "-1", "3651", "nan"),
+    "records_limit_bytes": ("0", "1048575", "much"),
+    "samples_per_type": ("0", "1001"),
+    "rating_retention_seconds": ("0", "-1", "2592001", "inf"),
     **dict.fromkeys(
-        ("compile", "attention_slicing", "vae_tiling", "allow_pickle", "warm_up"), ("", "perhaps")
+        (
+            "compile",
+            "attention_slicing",
+            "vae_tiling",
+            "allow_pickle",
+            "warm_up",
+            "samples",
+            "store_prompts",
+        ),
+        ("", "perhaps"),
     ),
 }
 CASES = [(field, wrong) for field, values in WRONG.items() for wrong in values]

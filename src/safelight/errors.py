@@ -32,6 +32,7 @@ SafelightError
     ├── MissingProgram
     ├── ModelNotFound
     ├── PortTaken
+    ├── RecordsUnusable
     ├── ServiceFailed
     ├── MonitoringFailed
     └── AlreadyWatched
@@ -348,6 +349,12 @@ class PortTaken(Unusable):
             f"Port {port} on {host}, wanted by {service}, is taken. "
             f"Stop the program that holds it, or choose another port (safelight up --help)."
         )
+
+
+class RecordsUnusable(Unusable):
+    """The database of the records cannot be opened, or is none of ours."""
+
+    exit_code = 3
 
 
 class ServiceFailed(Unusable):

@@ -203,6 +203,34 @@ class Settings(BaseSettings):
         Path(".state"), description="Where `safelight up` keeps Prometheus' data and the logs."
     )
 
+    records_url: str | None = Field(
+        None, pattern=r"^(|sqlite:///.+|postgresql://.+)$", repr=False,
+        description="Database of the records, sqlite:///FILE or postgresql://USER@HOST/NAME; "
+        "unset it is records.db in the state folder, empty keeps none.",
+    )  # fmt: skip
+    records_retention_days: float = Field(
+        30.0, gt=0, le=3650, allow_inf_nan=False, description="Age at which a record is deleted."
+    )
+    records_limit_bytes: int = Field(
+        1024**3, ge=1024**2, le=1 << 44,
+        description="Size of the records above which the oldest are deleted.",
+    )  # fmt: skip
+    store_prompts: bool = Field(
+        default=False, description="Keep prompts with the records; else a salted hash is kept."
+    )
+    samples: bool = Field(
+        default=False,
+        description="Keep thumbnails of inputs and outputs, good and failed, with the records.",
+    )  # fmt: skip
+    samples_per_type: int = Field(
+        20, ge=1, le=1000,
+        description="Samples kept of each instruction type, as many of good as of failed requests.",
+    )  # fmt: skip
+    rating_retention_seconds: float = Field(
+        86_400.0, gt=0, le=30 * 86_400, allow_inf_nan=False,
+        description="Time after its answer in which a request may be rated.",
+    )  # fmt: skip
+
     @classmethod
     def settings_customise_sources(
         cls,

@@ -28,6 +28,7 @@ COMMANDS = ROOT / "cli"  # a command has as many options as it has
 HEAVY = (
     "torch", "diffusers", "transformers", "fastapi", "starlette", "flask", "uvicorn", "httpx",
     "numpy", "PIL", "pynvml", "opentelemetry", "grafana_foundation_sdk",
+    "sqlalchemy", "alembic",
 )  # fmt: skip
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 

@@ -33,6 +33,7 @@ from safelight.metrics.catalog import (
     PROMPTS_TRUNCATED,
     QUEUED_SECONDS,
     QUEUED_WORK,
+    RECORDS,
     REJECTED,
     REQUEST_SECONDS,
     REQUESTS,
@@ -280,6 +281,7 @@ CASES: dict[str, tuple[Case, ...]] = {
         "ExpositionSlow": _gauge(EXPOSITION_SECONDS, "1.1x900", "0.9x900", at=5),
         "ExpositionLarge": _gauge(EXPOSITION_LINES, "5001x900", "5000x900", at=5),
         "SeriesFolded": _gauge(SERIES_FOLDED, _RISING, _FLAT, at=7, metric="request_total"),
+        "RecordsLost": _gauge(RECORDS, _RISING, _FLAT, at=7, outcome="lost"),
         "ServiceMissing": Case((), (_RUNS,), at=5),
         "BudgetsStale": Case(
             (_request("none", "0+100x900"),),

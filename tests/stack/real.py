@@ -66,6 +66,7 @@ def _settings(folder: Any) -> Settings:
     return load(
         port=api, prometheus_port=prometheus, alertmanager_port=alertmanager,
         node_exporter_port=node, state_folder=folder, grace_seconds=5,
+        records_url=f"sqlite:///{folder}/records.db",
     )  # fmt: skip
 
 

@@ -6,8 +6,11 @@ from typing import Any
 import pytest
 import structlog
 
+from safelight.metrics.registry import Meter
 from safelight.telemetry.logs import as_fields, configure, logging_sink
+from safelight.telemetry.meter import metering
 from safelight.telemetry.record import PipelineCall, Record
+from tests.reading import OPENMETRICS
 from tests.telemetry.test_meter import CALL, RECORD, TRACE
 
 
@@ -81,7 +84,17 @@ def test_a_request_that_reached_no_model_has_no_model_fields() -> None:
     assert "safelight.model" not in as_fields(replace(RECORD, calls=()))
 
 
-def test_neither_a_record_nor_a_call_has_a_place_for_a_prompt() -> None:
+def test_prompt_and_owner_are_the_stores_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    """The only places for what users say or are: neither is shown, logged or made a label."""
+    record = replace(RECORD, prompt="secret-words", owner="secret-name")
+    meter = Meter("tests")
+    metering(meter)(record)
+    said = f"{written(capsys, record)} {record!r} {meter.expose(OPENMETRICS).body.decode()}"
+    assert "secret" not in said
+    assert RECORD.endpoint in said
+
+
+def test_a_record_has_no_other_place_for_what_users_say() -> None:
     texts = {
         f"{kind.__name__}.{field.name}"
         for kind in (Record, PipelineCall)
@@ -90,7 +103,7 @@ def test_neither_a_record_nor_a_call_has_a_place_for_a_prompt() -> None:
     }
     assert texts == {
         "Record.id", "Record.endpoint", "Record.error", "Record.instruction_type",
-        "Record.stages", "Record.trace_id",
+        "Record.stages", "Record.trace_id", "Record.prompt", "Record.owner", "Record.degraded",
         "PipelineCall.pipeline", "PipelineCall.instruction_type", "PipelineCall.precision",
         "PipelineCall.phases", "PipelineCall.overridden", "PipelineCall.error",
     }  # fmt: skip

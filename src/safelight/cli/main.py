@@ -15,9 +15,12 @@ from safelight.cli.forecast import forecast
 from safelight.cli.grafana import grafana
 from safelight.cli.key import key
 from safelight.cli.metrics import metrics
+from safelight.cli.radar import radar
+from safelight.cli.records import records
 from safelight.cli.relay import alert_relay
 from safelight.cli.serve import serve
 from safelight.cli.top import top
+from safelight.cli.tradeoff import tradeoff
 from safelight.cli.traffic import traffic
 from safelight.cli.trends import trends
 from safelight.cli.up import up
@@ -34,21 +37,16 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 for command in (
-    up,
-    serve,
-    top,
-    traffic,
-    diagnose,
-    forecast,
-    trends,
-    metrics,
-    doctor,
-    gpu_exporter,
-    alert_relay,
-    key,
-):
+    up, serve, top, traffic, diagnose, forecast, trends, radar, tradeoff, metrics, doctor,
+    gpu_exporter, alert_relay, key,
+):  # fmt: skip
     app.command()(command)
-for group, name in ((export, "export"), (grafana, "grafana"), (demo, "demo")):
+for group, name in (
+    (export, "export"),
+    (grafana, "grafana"),
+    (demo, "demo"),
+    (records, "records"),
+):
     app.add_typer(group, name=name)
 
 

@@ -82,6 +82,15 @@ INVALIDITY = Label(
     values=("not_finite", "black", "flat", "noise", "wrong_size"),
 )
 
+RATING_REASON = Label(
+    "reason",
+    "Why the caller rated so, or `none`.",
+    values=(
+        "none", "wrong_edit", "not_followed", "artefacts", "identity_lost", "slow", OTHER,
+    ),
+)  # fmt: skip
+KEPT = Label("outcome", "What became of the record.", values=("written", "lost"))
+
 HANDLER = Label("handler", "Route template, or `none` where no route matched.")
 METHOD = Label(
     "method",
@@ -128,6 +137,7 @@ _STAGE = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 1
 _STEP = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 2.0)
 _HTTP = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 1.5, 3.0, 5.0, 15.0, 30.0, 60.0)
 _BATCH = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64, 128)
+_RATINGS = (1, 2, 3, 4, 5)
 _STEPS = (1, 2, 4, 8, 10, 15, 20, 25, 30, 50, 75, 100)
 
 # ── Request ──────────────────────────────────────────────────────────────────────────────────────
@@ -319,6 +329,22 @@ OUTPUT_INVALID = Metric(
     Kind.COUNTER, Family.QUALITY, (INVALIDITY,), series=len(INVALIDITY.values or ()),
 )  # fmt: skip
 
+USER_RATING = Metric(
+    "user_rating",
+    "First rating that a caller gave an answer, 1 (bad) to 5 (good).",
+    Kind.HISTOGRAM, Family.QUALITY, (INSTRUCTION_TYPE,), _RATINGS, series=20,
+)  # fmt: skip
+USER_RATINGS = Metric(
+    "user_ratings_total",
+    "First ratings that callers gave, by their reason.",
+    Kind.COUNTER, Family.QUALITY, (RATING_REASON,), series=len(RATING_REASON.values or ()),
+)  # fmt: skip
+RATINGS_CHANGED = Metric(
+    "user_ratings_changed_total",
+    "Ratings that replaced an earlier one; the records hold the last.",
+    Kind.COUNTER, Family.QUALITY,
+)  # fmt: skip
+
 # ── HTTP: the names known from prometheus-fastapi-instrumentator ─────────────────────────────────
 
 HTTP_REQUESTS = Metric(
@@ -442,6 +468,15 @@ LOG_LINES_LOST = _own(
     "safelight_log_lines_lost_total",
     "Log lines that could not be written: a full disk, a closed pipe.",
     Kind.COUNTER,
+)
+RECORDS = _own(
+    "safelight_records_total",
+    "Entries for the database of records: requests, assessments and ratings.",
+    Kind.COUNTER, KEPT,
+    series=len(KEPT.values or ()),
+)  # fmt: skip
+RECORDS_WAITING = _own(
+    "safelight_records_waiting", "Entries that wait to be written to the database.", Kind.GAUGE
 )
 SERIES_FOLDED = _own(
     "safelight_series_folded_total",

@@ -6,9 +6,11 @@ from dataclasses import replace
 from safelight.metrics.catalog import (
     EXPOSITION_LINES,
     EXPOSITION_SECONDS,
+    KEPT,
     PROBE,
     PROBE_FAILURES,
     PROBE_TIMESTAMP,
+    RECORDS,
     SERIES_FOLDED,
 )
 from safelight.metrics.promql import JOB, Queries
@@ -146,6 +148,32 @@ def _series_folded(queries: Queries, _: Thresholds) -> Alert:
     )
 
 
+def _records_lost(queries: Queries, _: Thresholds) -> Alert:
+    patient = replace(queries, window="15m")
+    return Alert(
+        "RecordsLost",
+        f"{patient.increase(RECORDS, (JOB,), {KEPT: 'lost'})} > 0",
+        for_seconds=0,
+        severity="warning",
+        summary=f"{AS_JOB}: records could not be written",
+        description=(
+            f"{AS_JOB} lost {AS_NUMBER} entries for its records in {patient.window}; requests "
+            "went on."
+        ),
+        runbook=Runbook(
+            means=(
+                "The database of the records was away for so long that what waited for it was too "
+                "much, or it is of no use: of a newer schema, without its driver."
+            ),
+            look=(
+                "The service's log says why they cannot be written, and so does "
+                "`safelight records info`."
+            ),
+            do="Bring the database back, make room, or switch records off (SAFELIGHT_RECORDS_URL).",
+        ),
+    )
+
+
 WATCHER_ALERTS: tuple[Callable[[Queries, Thresholds], Alert], ...] = (
     _target_down,
     _probe_failing,
@@ -153,4 +181,5 @@ WATCHER_ALERTS: tuple[Callable[[Queries, Thresholds], Alert], ...] = (
     _exposition_slow,
     _exposition_large,
     _series_folded,
+    _records_lost,
 )

@@ -13,6 +13,7 @@ from safelight.errors import NotReady, SafelightError, Stopping
 from safelight.serving.answers import image_answer, labels_answer
 from safelight.serving.body import parse_fields, parse_image
 from safelight.serving.events import add_requests
+from safelight.serving.feedback import Feedback, add_feedback
 from safelight.serving.front import PATHS, Front, Route
 from safelight.serving.job import EditParameters, GenerateParameters, PredictParameters
 from safelight.serving.openai import OPENAI_PATHS, add_openai
@@ -38,7 +39,9 @@ _SUMMARIES = {
 MODEL_ENDPOINTS = (*PATHS.values(), *OPENAI_PATHS)
 
 
-def build_api(front: Front, *, ready: Callable[[], bool], **options: Any) -> FastAPI:
+def build_api(
+    front: Front, feedback: Feedback, *, ready: Callable[[], bool], **options: Any
+) -> FastAPI:
     """Return the application; `options` go to FastAPI."""
     api = FastAPI(
         title="Safelight",
@@ -58,6 +61,7 @@ def build_api(front: Front, *, ready: Callable[[], bool], **options: Any) -> Fas
         _add_model(api, front, route)
     add_openai(api, front)
     add_requests(api, front)
+    add_feedback(api, front, feedback)
     return api
 
 

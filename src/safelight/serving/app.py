@@ -23,18 +23,22 @@ from safelight.probes.nvml import NvmlProbe
 from safelight.probes.sampler import Sampler
 from safelight.quality.instructions import load_taxonomy
 from safelight.quality.pictures import trust_measured_images
+from safelight.records.plan import plan_of
+from safelight.records.ratings import Ratings
+from safelight.records.store import Store
 from safelight.serving.admission import Bounds, Load, admission
 from safelight.serving.api import MODEL_ENDPOINTS, build_api
 from safelight.serving.batching import Batching
 from safelight.serving.breaker import breaker
 from safelight.serving.deadline import deadline
 from safelight.serving.degradation import Governor, degradation, signals
+from safelight.serving.feedback import Feedback
 from safelight.serving.front import Front
 from safelight.serving.garbage import spare_what_stands
 from safelight.serving.job import Handler
 from safelight.serving.lane import Lane
 from safelight.serving.pool import Pool
-from safelight.serving.rates import rates
+from safelight.serving.rates import Buckets, rates
 from safelight.serving.retry import retry
 from safelight.settings import Settings
 from safelight.telemetry.logs import configure, lines_lost, logging_sink
@@ -89,9 +93,14 @@ class Service:
             taxonomy=load_taxonomy(settings.taxonomy),
             meter=self.meter,
         )
+        plan = plan_of(settings)
+        self.store = Store(plan, self.meter) if plan else None
+        self.ratings = Ratings(self.meter, kept_seconds=settings.rating_retention_seconds)
+        buckets = Buckets(settings.rate_limit_per_minute, self.meter)
         api = build_api(
-            self.front, ready=lambda: self.pool.ready, lifespan=lambda _api: self._lifespan()
-        )
+            self.front, Feedback(self.ratings, self.store, buckets),
+            ready=lambda: self.pool.ready, lifespan=lambda _api: self._lifespan(),
+        )  # fmt: skip
         self.app = AsgiProbe(
             Lane(api, MODEL_ENDPOINTS),
             meter=self.meter,
@@ -139,6 +148,8 @@ class Service:
     @asynccontextmanager
     async def _lifespan(self) -> AsyncIterator[None]:
         self._sampler.start()
+        if self.store is not None:
+            self.store.start()
         self.pool.start().add_done_callback(self._on_pool_end)
         governing = asyncio.create_task(self._govern(), name="safelight-governor")
         try:
@@ -146,6 +157,8 @@ class Service:
         finally:
             governing.cancel()
             await self.pool.stop()
+            if self.store is not None:
+                await asyncio.to_thread(self.store.stop)
             self._sampler.stop()
             self._nvml.close()
 
@@ -173,7 +186,8 @@ class Service:
 
     def _sink(self) -> Sink:
         guard = Guard("record", self.meter.probe_failed)
-        sinks = (metering(self.meter), logging_sink())
+        remember = (self.store.write,) if self.store is not None else ()
+        sinks = (metering(self.meter), logging_sink(), self.ratings.learn, *remember)
 
         def write(record: Record) -> None:
             for sink in sinks:

@@ -97,7 +97,7 @@ class Front:
         exchange = self._begin(request)
         self._in_flight.inc()
         try:
-            owner = self._admit(request)
+            owner = exchange.owner = self._admit(request)
             timeout, priority = self._timeout(request), _priority(request)
             with exchange.timeline.stage("receive"):
                 body = await self._receive(request, started, timeout)
@@ -106,7 +106,7 @@ class Front:
                 own, number = route.split(fields)
                 parameters = self._check(route, own)
                 # Before the image is looked at: a bad one counts as a failure of its type.
-                exchange.instruction_type = self._type(parameters)
+                self._note_sentence(exchange, parameters)
                 size = self._size(parameters, image, route.box(fields))
             job = Job(
                 exchange.id, image, size, parameters, _seed(parameters), started + timeout,
@@ -115,8 +115,7 @@ class Front:
             exchange.seed = job.seed
             jobs = [job, *(_sibling(job, place) for place in range(1, number))]
             outcomes = await self._run(request, jobs)
-            if cut := sum(made.truncated for made in outcomes):
-                self._meter.add(PROMPTS_TRUNCATED, amount=cut)
+            self._note_outcomes(exchange, outcomes)
             return route.answer(request, fields)(jobs, outcomes)
         finally:
             self._in_flight.inc(-1)
@@ -186,13 +185,17 @@ class Front:
         """Return the longest side that may be asked for."""
         return self.settings.image_side_pixels or max(_SIDE, served.side)
 
-    def _type(self, parameters: Parameters) -> str:
-        if isinstance(parameters, PredictParameters):
-            return "none"
-        asked = (
-            parameters.instruction if isinstance(parameters, EditParameters) else parameters.prompt
-        )
-        return self._classify(asked)
+    def _note_sentence(self, exchange: Exchange, parameters: Parameters) -> None:
+        """Enter what the model is to read."""
+        exchange.prompt = _asked(parameters)
+        exchange.instruction_type = self._classify(exchange.prompt or "")
+
+    def _note_outcomes(self, exchange: Exchange, outcomes: Sequence[Outcome]) -> None:
+        """Enter what was made of it: how much of the sentence was read, what the ladder took."""
+        cut = sum(made.truncated for made in outcomes)
+        exchange.truncated, exchange.degraded = cut > 0, outcomes[0].degraded
+        if cut:
+            self._meter.add(PROMPTS_TRUNCATED, amount=cut)
 
     def _size(
         self, parameters: Parameters, image: bytes, box: tuple[int, int] | None
@@ -261,6 +264,13 @@ def _fit(size: tuple[int, int], *boxes: tuple[int, int]) -> tuple[int, int]:
     width, height = size
     scale = min(side / own for box in boxes for side, own in zip(box, size, strict=True))
     return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def _asked(parameters: Parameters) -> str | None:
+    """Return the sentence that the model is to read, if any."""
+    if isinstance(parameters, PredictParameters):
+        return None
+    return parameters.instruction if isinstance(parameters, EditParameters) else parameters.prompt
 
 
 def _seed(parameters: Parameters) -> int:

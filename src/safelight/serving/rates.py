@@ -13,26 +13,43 @@ _MOST_OWNERS = 10_000
 _BURST_SECONDS = 10.0
 
 
+class Buckets:
+    """So many a minute for each caller, ten seconds' worth of them at once; 0 is no limit."""
+
+    def __init__(
+        self, per_minute: float, meter: Meter, clock: Callable[[], float] = monotonic
+    ) -> None:
+        self._per_minute = per_minute
+        self._most = max(1.0, per_minute * _BURST_SECONDS / 60)
+        self._meter = meter
+        self._clock = clock
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()  # tokens, and when
+
+    def take(self, owner: str) -> None:
+        """Take a token of this caller's. Raises RateLimited where there is none."""
+        if not self._per_minute:
+            return
+        now = self._clock()
+        tokens, then = self._buckets.get(owner, (self._most, now))
+        tokens = min(self._most, tokens + (now - then) * self._per_minute / 60)
+        self._buckets[owner] = (tokens - 1 if tokens >= 1 else tokens, now)
+        self._buckets.move_to_end(owner)
+        if len(self._buckets) > _MOST_OWNERS:
+            self._buckets.popitem(last=False)
+        if tokens < 1:
+            self._meter.add(REJECTED, "rate_limited")
+            raise RateLimited(self._per_minute, max(1.0, (1 - tokens) * 60 / self._per_minute))
+
+
 def rates(
     handle: Handler, *, per_minute: float, meter: Meter, clock: Callable[[], float] = monotonic
 ) -> Handler:
     """Refuse a caller's requests beyond so many a minute; ten seconds' worth may come at once."""
-    most = max(1.0, per_minute * _BURST_SECONDS / 60)
-    buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()  # tokens, and when
+    buckets = Buckets(per_minute, meter, clock)
 
     async def limited(job: Job) -> Outcome:
-        if job.place:  # counted with the first; if that is refused, these are stopped with it
-            return await handle(job)
-        now = clock()
-        tokens, then = buckets.get(job.owner, (most, now))
-        tokens = min(most, tokens + (now - then) * per_minute / 60)
-        buckets[job.owner] = (tokens - 1 if tokens >= 1 else tokens, now)
-        buckets.move_to_end(job.owner)
-        if len(buckets) > _MOST_OWNERS:
-            buckets.popitem(last=False)
-        if tokens < 1:
-            meter.add(REJECTED, "rate_limited")
-            raise RateLimited(per_minute, max(1.0, (1 - tokens) * 60 / per_minute))
+        if not job.place:  # the others count with the first; if that is refused, they are stopped
+            buckets.take(job.owner)
         return await handle(job)
 
     return limited if per_minute else handle

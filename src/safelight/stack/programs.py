@@ -6,8 +6,8 @@ import shutil
 import signal
 import socket
 import subprocess
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
@@ -29,6 +29,7 @@ class Program:
     port: int
     ready_path: str
     shows: str = ""
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def url(self) -> str:
@@ -99,7 +100,7 @@ class Running:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env=program_environment(),
+                env=program_environment(None, **self.program.environment),
                 start_new_session=True,
             )
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 
 from safelight.errors import BadSetting
-from safelight.settings import Settings
+from safelight.records.plan import records_url
+from safelight.settings import Settings, environment_name
 from safelight.stack.programs import Program
 
 SERVICE = "safelight"
@@ -56,7 +57,9 @@ def program_of(name: str, settings: Settings) -> Program:
         *(str(part) for pair in flags.items() for part in pair), *taxonomy,
     )  # fmt: skip
     shows = f"{settings.model}, its page at /docs, its metrics at /metrics"
-    return Program(name, command, settings.host, settings.port, "/readyz", shows)
+    # By the environment: flags are seen by everybody, and the address may hold a password.
+    records = {environment_name("records_url"): records_url(settings)}
+    return Program(name, command, settings.host, settings.port, "/readyz", shows, records)
 
 
 def namespaces(told: Mapping[str, Settings]) -> tuple[str, ...]:

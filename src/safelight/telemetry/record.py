@@ -58,6 +58,11 @@ class Exchange:
     seed: int | None = None
     trace_id: str | None = None
     calls: list[PipelineCall] = field(default_factory=list)
+    background_entropy: float | None = None
+    prompt: str | None = field(default=None, repr=False)
+    owner: str = field(default="", repr=False)
+    truncated: bool = False
+    degraded: tuple[str, ...] = ()
 
     def add(self, call: PipelineCall) -> None:
         """Enter a pipeline's call; the last one decides whether the request failed."""
@@ -69,7 +74,10 @@ class Exchange:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One finished request: the one fact that metrics, log, trace and store are written from."""
+    """One finished request: the one fact that metrics, log, trace and store are written from.
+
+    `prompt` and `owner` are for the store alone: no metric, log or trace may carry them.
+    """
 
     id: str
     endpoint: str
@@ -82,6 +90,11 @@ class Record:
     calls: tuple[PipelineCall, ...]
     trace_id: str | None = None
     seed: int | None = None
+    background_entropy: float | None = None
+    prompt: str | None = field(default=None, repr=False)
+    owner: str = field(default="", repr=False)
+    truncated: bool = False
+    degraded: tuple[str, ...] = ()
 
     @property
     def succeeded(self) -> bool:
@@ -129,6 +142,11 @@ def finish(
         calls=tuple(exchange.calls),
         trace_id=exchange.trace_id,
         seed=exchange.seed,
+        background_entropy=exchange.background_entropy,
+        prompt=exchange.prompt,
+        owner=exchange.owner,
+        truncated=exchange.truncated,
+        degraded=exchange.degraded,
     )
 
 

@@ -20,6 +20,7 @@ from safelight.metrics.catalog import (
     REQUEST_SECONDS,
     REQUESTS,
     SUCCESSES,
+    USER_RATING,
 )
 from safelight.metrics.promql import Matchers
 from safelight.reasons import NO_ERROR
@@ -36,6 +37,7 @@ def instructions(limits: Thresholds) -> Board:
         "Which instructions serve people well, which are slow, and which fail, and why?",
         row("Success", *_success(limits)),
         row("Speed", *_speed()),
+        row("Ratings", *_rated()),
         row("Errors", *_errors()),
     )
 
@@ -95,6 +97,26 @@ def _speed() -> tuple[Panel, ...]:
             "Over the time shown, slowest first.",
             seconds,
             Query(f"sort_desc({WHOLE.mean(REQUEST_SECONDS, _TYPE)} >= 0)", by(*_TYPE)),
+        ),
+    )
+
+
+def _rated() -> tuple[Panel, ...]:
+    return (
+        panel(
+            Shape.BARS,
+            "Mean rating",
+            "Of the first ratings over the time shown, 1 to 5, worst first.",
+            COUNT,
+            Query(f"sort({WHOLE.mean(USER_RATING, _TYPE)} >= 0)", by(*_TYPE)),
+            needs="callers who rate",
+        ),
+        lines(
+            "Mean rating over time",
+            "A type whose pictures please less and less.",
+            COUNT,
+            Query(NOW.mean(USER_RATING, _TYPE), by(*_TYPE)),
+            needs="callers who rate",
         ),
     )
 

@@ -3,7 +3,13 @@
 from dataclasses import replace
 
 from safelight.dashboards.spec import Annotation, Board, Panel, Query, Row, Shape, Variable
-from safelight.metrics.catalog import BUILD_INFO, DEGRADATION_LEVEL, IN_FLIGHT, MODEL_INFO
+from safelight.metrics.catalog import (
+    BUILD_INFO,
+    DEGRADATION_LEVEL,
+    IN_FLIGHT,
+    MODEL_INFO,
+    USER_RATING,
+)
 from safelight.metrics.promql import INSTANCE, JOB, Matchers, Queries
 from safelight.metrics.spec import Label, Metric
 
@@ -81,6 +87,18 @@ def panel(
 ) -> Panel:
     """Return a panel of any shape."""
     return Panel(title, description, shape, unit, queries, needs=needs)
+
+
+def ratings() -> Panel:
+    """Return the panel of how callers rate, which stands on more than one board."""
+    return panel(
+        Shape.BUCKETS,
+        "User ratings, distribution",
+        "First ratings over the time shown, 1 (bad) to 5 (good).",
+        COUNT,
+        Query(WHOLE.bucket_counts(USER_RATING), "{{le}}"),
+        needs="callers who rate",
+    )
 
 
 def by(*labels: Label) -> str:

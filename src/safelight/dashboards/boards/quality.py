@@ -5,12 +5,14 @@ from safelight.dashboards.boards.parts import (
     NOW,
     PER_SECOND,
     SHARE,
+    TIMES,
     WHOLE,
     board,
     by,
     lines,
     panel,
     quantiles,
+    ratings,
     row,
 )
 from safelight.dashboards.spec import Board, Panel, Query, Shape
@@ -24,10 +26,13 @@ from safelight.metrics.catalog import (
     MODEL_INFO,
     OUTPUT_INVALID,
     PRECISION,
+    RATING_REASON,
+    RATINGS_CHANGED,
     REQUESTS,
     STEPS,
     SUCCESSES,
     USE,
+    USER_RATINGS,
 )
 from safelight.rules.thresholds import Thresholds
 
@@ -40,6 +45,7 @@ def quality(limits: Thresholds) -> Board:
         "Quality of service",
         "Is what leaves the service fit to be seen, and what does its speed cost in quality?",
         row("Validity", *_validity(limits)),
+        row("What callers think", *_thought()),
         row("What was given up for speed", *_given_up()),
         row("Speed against quality", *_against()),
     )
@@ -76,6 +82,27 @@ def _validity(limits: Thresholds) -> tuple[Panel, ...]:
             "Pictures that were refused after they were made.",
             PER_SECOND,
             Query(NOW.rate(OUTPUT_INVALID, (INVALIDITY,)), by(INVALIDITY)),
+        ),
+    )
+
+
+def _thought() -> tuple[Panel, ...]:
+    return (
+        ratings(),
+        panel(
+            Shape.BARS,
+            "Ratings by reason",
+            "Why callers rated as they did, over the time shown.",
+            COUNT,
+            Query(
+                f"sort_desc({WHOLE.increase(USER_RATINGS, (RATING_REASON,))})", by(RATING_REASON)
+            ),
+        ),
+        lines(
+            "Ratings changed",
+            "Callers who thought better of it: the records hold their last word.",
+            TIMES,
+            Query(NOW.rate(RATINGS_CHANGED), "changed"),
         ),
     )
 

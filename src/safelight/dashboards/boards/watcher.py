@@ -21,6 +21,7 @@ from safelight.metrics.catalog import (
     DELIVERY,
     EXPOSITION_LINES,
     EXPOSITION_SECONDS,
+    KEPT,
     LOG_LINES_LOST,
     NOTIFICATION_SECONDS,
     NOTIFICATIONS,
@@ -28,6 +29,8 @@ from safelight.metrics.catalog import (
     PROBE_FAILURES,
     PROBE_SECONDS,
     PROBE_TIMESTAMP,
+    RECORDS,
+    RECORDS_WAITING,
     SERIES_FOLDED,
 )
 from safelight.metrics.promql import INSTANCE, JOB
@@ -49,6 +52,7 @@ def watcher(limits: Thresholds) -> Board:
         row("Expositions", *_expositions(limits)),
         row("Probes", *_probes(limits)),
         row("Lost", *_lost()),
+        row("Records", *_records()),
         row("Prometheus", *_judges()),
         row("Who is told", *_told()),
         of=BUILD_INFO,
@@ -157,6 +161,23 @@ def _lost() -> tuple[Panel, ...]:
                 "{{alertname}} {{job}}",
             ),
             needs="an alert that fires",
+        ),
+    )
+
+
+def _records() -> tuple[Panel, ...]:
+    return (
+        lines(
+            "Records",
+            "Entries for the database of records: written, and lost because it was away for long.",
+            TIMES,
+            Query(NOW.rate(RECORDS, (KEPT,)), by(KEPT)),
+        ),
+        lines(
+            "Records that wait",
+            "Entries not written yet: what rises steadily is a database that cannot be reached.",
+            COUNT,
+            Query(NOW.select(RECORDS_WAITING), _ON),
         ),
     )
 

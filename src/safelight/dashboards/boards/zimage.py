@@ -13,6 +13,7 @@ from safelight.dashboards.boards.parts import (
     lines,
     panel,
     quantiles,
+    ratings,
     row,
 )
 from safelight.dashboards.spec import Board, Panel, Query, Shape
@@ -144,4 +145,5 @@ def _success(limits: Thresholds) -> tuple[Panel, ...]:
             COUNT,
             Query(f"sort_desc({WHOLE.increase(IMAGES, (IMAGE_SIZE,))} > 0)", by(IMAGE_SIZE)),
         ),
+        ratings(),
     )

@@ -1,0 +1,72 @@
+"""How commands open the records: read only, since when, of which service."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from time import time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from safelight.cli.options import knob
+from safelight.errors import BadSetting
+from safelight.records.plan import records_url
+from safelight.records.rows import Remembered
+from safelight.settings import load
+
+if TYPE_CHECKING:  # heavy: loaded by the commands that need it
+    from safelight.records.database import Database
+
+_UNITS = {"m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
+
+Url = Annotated[str | None, knob("records_url")]
+State = Annotated[Path | None, knob("state_folder")]
+Since = Annotated[str, typer.Option(help="How far back: such as 90m, 24h, 7d or 4w.")]
+Service = Annotated[str | None, typer.Option(help="Only the service of this namespace.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Svg = Annotated[Path | None, typer.Option(help="Also draw it into this SVG file.")]
+
+
+@contextmanager
+def archive(url: str | None, state: Path | None, *, migrate: bool = False) -> Iterator["Database"]:
+    """Open the records until the block ends.
+
+    Raises RecordsUnusable, or BadSetting where none are kept.
+    """
+    address = records_url(load(records_url=url, state_folder=state))
+    if not address:
+        raise BadSetting("No records are kept: SAFELIGHT_RECORDS_URL is empty.")
+    from safelight.records.database import explained, open_database
+
+    with explained(address):
+        database = open_database(address, migrate=migrate)
+        try:
+            yield database
+        finally:
+            database.close()
+
+
+def moment(since: str) -> float:
+    """Return when the time began that a user means by `7d`. Raises BadSetting."""
+    found = re.fullmatch(r"([1-9]\d{0,4})([mhdw])", since)
+    if not found:
+        raise BadSetting(f"{since[:20]!r} is no time; write it like 90m, 24h, 7d or 4w.")
+    return time() - int(found[1]) * _UNITS[found[2]]
+
+
+def read(url: str | None, state: Path | None, since: str, service: str | None) -> list[Remembered]:
+    """Return the requests of that time and service."""
+    begun = moment(since)
+    with archive(url, state) as database:
+        from safelight.records.reading import remembered
+
+        return remembered(database, begun, service)
+
+
+def write(file: Path, text: str) -> None:
+    """Write a file. Raises BadSetting, saying why it cannot be."""
+    try:
+        file.write_text(text)
+    except OSError as error:
+        raise BadSetting(f"{file} cannot be written: {error.strerror}.") from None

@@ -1,0 +1,73 @@
+"""`safelight tradeoff`: what speed costs in quality, and which settings are worth choosing."""
+
+from typing import Annotated, Literal
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from safelight.cli.archive import AsJson, Service, Since, State, Svg, Url, read, write
+from safelight.cli.options import console
+from safelight.diagnosis.estimates import LEAST_COUNT, Estimate
+from safelight.diagnosis.tradeoff import Choice, Tradeoff
+from safelight.diagnosis.tradeoff import tradeoff as weighed
+
+
+def tradeoff(
+    since: Since = "30d",
+    service: Service = None,
+    by: Annotated[
+        Literal["score", "adherence", "structure", "rating"],
+        typer.Option(help="What is taken for quality."),
+    ] = "score",
+    as_json: AsJson = False,
+    svg: Svg = None,
+    records_url: Url = None,
+    state_folder: State = None,
+) -> None:
+    """Weigh quality against time for the steps, sizes and precisions that were served.
+
+    Examples:
+
+        safelight tradeoff
+
+        safelight tradeoff --by adherence --svg tradeoff.svg
+    """
+    found = weighed(read(records_url, state_folder, since, service), by)
+    if svg is not None:
+        from safelight.diagnosis.drawing import tradeoff_svg
+
+        write(svg, tradeoff_svg(found))
+    if as_json:
+        import orjson
+
+        typer.echo(orjson.dumps(found.as_dict(), option=orjson.OPT_INDENT_2).decode())
+        return
+    show(found, since, console())
+
+
+def show(found: Tradeoff, since: str, out: Console) -> None:
+    """Print the settings from fast to slow; those worth choosing are marked."""
+    table = Table(title=f"Quality ({found.by}) against time, last {since}", title_justify="left")
+    for name in ("", "setting", "seconds", found.by, "of", ""):
+        table.add_column(name, justify="right" if name in ("seconds", found.by, "of") else "left")
+    for choice in found.choices:
+        table.add_row(
+            "[green]●[/]" if choice.on_front else "", str(choice.setting),
+            _shown(choice.seconds), _shown(choice.quality), str(choice.count), _verdict(choice),
+        )  # fmt: skip
+    out.print(table)
+    if not found.choices:
+        out.print(f"No setting has {LEAST_COUNT} requests whose {found.by} is known.")
+    if found.too_few:
+        out.print(f"Left out for fewer than {LEAST_COUNT} requests: {found.too_few} settings.")
+
+
+def _verdict(choice: Choice) -> str:
+    if choice.on_front:
+        return "[green]worth choosing[/]"
+    return "[red]slower and worse[/]" if choice.surely_worse else "no better, within the intervals"
+
+
+def _shown(figure: Estimate) -> str:
+    return f"{figure.value:.3g} ({figure.low:.3g} to {figure.high:.3g})"

@@ -1,0 +1,98 @@
+"""The tables of the records, as SQLAlchemy knows them; `migrations` makes and changes them."""
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Double,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+)
+
+from safelight.records.rows import RATIOS
+
+METADATA = MetaData()
+VERSION_TABLE = "safelight_version"
+VERSIONS = ("0001",)  # of the migrations, the newest last
+
+
+def _id() -> Column[str]:
+    return Column("request_id", String(80), primary_key=True)
+
+
+def _at() -> Column[float]:
+    """Seconds since 1970, as Prometheus counts them."""
+    return Column("at", Double, nullable=False, index=True)
+
+
+REQUESTS = Table(
+    "safelight_requests", METADATA, _id(), _at(),
+    Column("namespace", String(40), nullable=False),
+    Column("model", String(200), nullable=False),
+    Column("endpoint", String(200), nullable=False),
+    Column("status_code", Integer, nullable=False),
+    Column("error", String(40), nullable=False),
+    Column("instruction_type", String(40), nullable=False),
+    Column("seconds", Double, nullable=False),
+    Column("queue_seconds", Double, nullable=False),
+    Column("stages", JSON, nullable=False),
+    Column("pipeline", String(100)),
+    Column("precision", String(20)),
+    Column("steps_asked", Integer),
+    Column("steps", Integer),
+    Column("width", Integer),
+    Column("height", Integer),
+    Column("guidance_asked", Double),
+    Column("guidance_in_force", Double),
+    Column("image_guidance_asked", Double),
+    Column("image_guidance_in_force", Double),
+    Column("overridden", String(100), nullable=False),
+    Column("negative_prompt", Boolean),
+    Column("batch", Integer),
+    Column("truncated", Boolean, nullable=False),
+    Column("degraded", String(200), nullable=False),
+    Column("seed", BigInteger),
+    Column("trace_id", String(64)),
+    Column("background_entropy", Double),
+    Column("prompt", Text),
+    Column("prompt_hash", String(64)),
+    Column("owner_hash", String(64)),
+    Index("safelight_requests_by_type", "instruction_type", "at"),
+)  # fmt: skip
+
+ASSESSMENTS = Table(
+    "safelight_assessments", METADATA, _id(), _at(),
+    Column("instruction_type", String(40), nullable=False),
+    Column("error", String(40), nullable=False),
+    *(Column(name, Double) for name in RATIOS),
+)  # fmt: skip
+
+RATINGS = Table(
+    "safelight_ratings", METADATA, _id(), _at(),
+    Column("instruction_type", String(40), nullable=False),
+    Column("rating", Integer, nullable=False),
+    Column("reason", String(40), nullable=False),
+)  # fmt: skip
+
+SAMPLES = Table(
+    "safelight_samples", METADATA, _id(), _at(),
+    Column("instruction_type", String(40), nullable=False),
+    Column("failed", Boolean, nullable=False),
+    Column("before", LargeBinary, nullable=False),
+    Column("after", LargeBinary, nullable=False),
+    Index("safelight_samples_by_type", "instruction_type", "failed", "at"),
+)  # fmt: skip
+
+INSTALLATION = Table(
+    "safelight_installation", METADATA,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("salt", String(64), nullable=False),
+)  # fmt: skip
+
+ABOUT_REQUESTS = (SAMPLES, RATINGS, ASSESSMENTS, REQUESTS)

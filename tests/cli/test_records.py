@@ -1,0 +1,178 @@
+"""`safelight records`, `radar` and `tradeoff`, as a user calls them, on real files."""
+
+import json
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+from time import time
+from xml.etree import ElementTree
+
+import pytest
+
+from safelight.records.rows import Rating
+from tests.cli.conftest import Call
+from tests.records.making import FakeClock, a_call, a_record, a_store, an_assessment, opened
+
+
+@pytest.fixture
+def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Return the URL of records of a morning, which the settings name too."""
+    url = f"sqlite:///{tmp_path / 'records.db'}"
+    monkeypatch.setenv("SAFELIGHT_RECORDS_URL", url)
+    clock = FakeClock(time() - 3600)
+    store, _ = a_store(url, clock)
+    for number in range(90):
+        clock.now += 1
+        kind = ("make_him_old", "add_hat", "rare")[min(2, number % 44 // 20)]
+        steps = 10 if number % 2 else 20
+        good = kind != "add_hat" or number % 4
+        told = {"error": "none" if good else "model_error", "status_code": 200 if good else 500}
+        call = a_call(step_seconds=(0.1,) * steps)
+        name, seconds = f"{number:03}", steps / 10
+        store.write(a_record(name, instruction_type=kind, seconds=seconds, calls=(call,), **told))
+        store.assess(
+            an_assessment(name, instruction_type=kind, score=0.4 + steps / 100 + number / 1e3)
+        )
+        store.rate(Rating(name, kind, 1 + number * 5 // 90, "none"))
+    store.step()
+    store.close()
+    return url
+
+
+def test_the_radar_is_shown_with_counts_intervals_best_and_worst(call: Call, kept: str) -> None:
+    done = call("radar", "--since", "1d")
+    assert done.code == 0
+    assert "make_him_old" in done.out
+    assert "too few" in done.out
+    assert " of 4" in done.out
+    assert done.out.index("Best") < done.out.index("Worst")
+    assert "Spearman" in done.out
+    best, _, worst = done.out.partition("Best")[2].partition("Worst")
+    assert "make_him_old" in best
+    assert "add_hat" in worst
+
+
+def test_the_radar_is_json_and_svg(call: Call, kept: str, tmp_path: Path) -> None:
+    file = tmp_path / "radar.svg"
+    done = call("radar", "--json", "--svg", str(file), "--service", "tests")
+    told = json.loads(done.out)
+    assert told["requests"] == 90
+    assert told["agreement"]["count"] == told["rated"] == 90
+    assert told["agreement"]["value"] > 0.2
+    assert told["leaders"] == ["make_him_old", "add_hat"]
+    ElementTree.fromstring(file.read_text())
+    assert json.loads(call("radar", "--json", "--service", "other").out)["types"] == []
+
+
+def test_z7_the_tradeoff_is_shown_as_a_table_json_and_svg(
+    call: Call, kept: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "tradeoff.svg"
+    done = call("tradeoff", "--svg", str(file))
+    assert done.out.count("worth choosing") == 2
+    assert "10 steps, 64x48, float16" in done.out
+    ElementTree.fromstring(file.read_text())
+    told = json.loads(call("tradeoff", "--json", "--by", "rating").out)
+    assert (told["by"], len(told["choices"])) == ("rating", 2)
+    assert "No setting has 20 requests" in call("tradeoff", "--by", "adherence").out
+
+
+def test_records_are_described_exported_and_purged(call: Call, kept: str) -> None:
+    told = json.loads(call("records", "info", "--json").out)
+    assert told["rows"] == {"requests": 90, "assessments": 90, "ratings": 90, "samples": 0}
+    assert told["agreement"]["count"] == 90
+    shown = call("records", "info").out
+    assert "MiB" in shown
+    assert "rating and score agree, of 90" in shown
+
+    lines = [json.loads(line) for line in call("records", "export").out.splitlines()]
+    assert len(lines) == 90
+    assert lines[0]["request_id"] == "000"
+    assert lines[0]["found_score"] == pytest.approx(0.6)
+    assert lines[0]["rating"] == 1
+    assert not {"prompt", "prompt_hash", "owner_hash"} & set(lines[0])
+    assert call("records", "export", "--since", "1m").out == ""
+
+    assert "0 rows deleted" in call("records", "purge", "--older-than", "2h", "--yes").out
+    assert "270 rows deleted" in call("records", "purge", "--older-than", "30m", "--yes").out
+    assert json.loads(call("records", "info", "--json").out)["rows"]["requests"] == 0
+
+
+def test_a_reader_who_leaves_is_not_the_databases_fault(kept: str) -> None:
+    done = subprocess.run(
+        f"{sys.executable} -m safelight records export | head -1",
+        shell=True, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.stdout.count("\n") == 1
+    assert "cannot be used" not in done.stderr
+
+
+def test_an_upgrade_makes_the_tables_and_says_where(call: Call, tmp_path: Path) -> None:
+    file = tmp_path / "new" / "records.db"
+    done = call("records", "upgrade", "--records-url", f"sqlite:///{file}")
+    assert (done.code, str(file) in done.out) == (0, True)
+    assert call("records", "info", "--records-url", f"sqlite:///{file}").code == 0
+
+
+@pytest.mark.parametrize(
+    "command", [("records", "info"), ("radar",), ("tradeoff",), ("records", "export")]
+)
+def test_records_of_a_newer_version_are_one_clear_line(
+    call: Call, kept: str, command: tuple[str, ...]
+) -> None:
+    with opened(kept) as database, database.engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE safelight_version SET version_num = '9999'")
+    done = call(*command)
+    assert (done.code, done.out) == (3, "")
+    assert "newer Safelight" in done.line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("radar", "--since", "yesterday"), "90m, 24h"),
+        (("radar", "--since", "0d"), "90m, 24h"),
+        (("radar", "--records-url", ""), "SAFELIGHT_RECORDS_URL is empty"),
+        (("radar", "--records-url", "mysql://x"), "SAFELIGHT_RECORDS_URL"),
+        (("tradeoff", "--records-url", "sqlite:///nowhere.db"), "no records at nowhere.db"),
+        (("records", "purge", "--older-than", "1h", "--yes", "--records-url", "sqlite:///no.db"),
+         "no records at no.db"),
+        (("records", "info", "--records-url", "postgresql://me:secret@127.0.0.1:1/x"),
+         "me:***@127.0.0.1:1/x"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_done_is_one_clear_line(
+    call: Call, arguments: tuple[str, ...], says: str, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    done = call(*arguments)
+    assert done.code in (2, 3)
+    assert says in done.line
+    assert "secret" not in done.line
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_is_no_database_is_one_clear_line(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "noise").write_bytes(b"no database " * 500)
+    done = call("records", "info", "--records-url", f"sqlite:///{tmp_path / 'noise'}")
+    assert done.code == 3
+    assert "not a database" in done.line
+
+
+def test_a_picture_that_cannot_be_written_is_one_clear_line(
+    call: Call, kept: str, tmp_path: Path
+) -> None:
+    done = call("radar", "--svg", str(tmp_path / "no" / "radar.svg"))
+    assert (done.code, done.out) == (2, "")
+    assert "cannot be written" in done.line
+
+
+def test_reading_does_not_disturb_who_writes(call: Call, kept: str) -> None:
+    writing = sqlite3.connect(kept.removeprefix("sqlite:///"), isolation_level=None)
+    writing.execute("BEGIN IMMEDIATE")
+    try:
+        assert call("radar").code == 0
+    finally:
+        writing.close()

@@ -1,0 +1,123 @@
+"""How the tables come to be, and that they are what the code thinks they are."""
+
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from safelight.errors import RecordsUnusable
+from safelight.records.database import explained, open_database
+from safelight.records.engines import shown
+from safelight.records.plan import plan_of, records_url
+from safelight.records.schema import METADATA, VERSION_TABLE, VERSIONS
+from safelight.records.upgrading import alembic_config
+from safelight.settings import load
+from tests.records.making import opened
+
+
+def test_the_migrations_make_the_very_tables_that_the_code_writes_to(url: str) -> None:
+    with opened(url) as database, database.engine.connect() as connection:
+        context = MigrationContext.configure(
+            connection, opts={"version_table": VERSION_TABLE, "compare_type": True}
+        )
+        assert compare_metadata(context, METADATA) == []
+
+
+def test_the_versions_that_the_code_knows_are_those_of_the_migrations() -> None:
+    steps = ScriptDirectory.from_config(alembic_config()).walk_revisions()
+    assert tuple(reversed([step.revision for step in steps])) == VERSIONS
+
+
+def test_a_database_that_is_up_to_date_is_opened_without_alembic(file: str) -> None:
+    with opened(file):
+        pass
+    program = (
+        f"from safelight.records.database import open_database; open_database({file!r}).close(); "
+        "import sys; print('alembic' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout == "False\n", done.stderr
+
+
+def test_the_first_migration_can_be_taken_back(url: str) -> None:
+    with opened(url) as database:
+        with database.engine.begin() as connection:
+            command.downgrade(alembic_config(connection), "base")
+        with database.engine.connect() as connection:
+            names = connection.dialect.get_table_names(connection)
+    assert names == [VERSION_TABLE]
+    with opened(url) as database:
+        assert database.salt
+
+
+def test_services_that_start_at_once_migrate_once(url: str) -> None:
+    salts, failures = [], []
+    together = threading.Barrier(4)
+
+    def start() -> None:
+        together.wait()
+        try:
+            with opened(url) as database:
+                salts.append(database.salt)
+        except Exception as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=start) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert failures == []
+    assert len(set(salts)) == 1
+    assert len(salts) == 4
+
+
+def test_whoever_only_reads_makes_nothing(file: str, tmp_path: Path) -> None:
+    with pytest.raises(RecordsUnusable, match="no records at"):
+        open_database(file, migrate=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_whoever_only_reads_does_not_migrate(file: str) -> None:
+    with opened(file) as database, database.engine.begin() as connection:
+        connection.exec_driver_sql("DELETE FROM safelight_version")
+    with pytest.raises(RecordsUnusable, match="safelight records upgrade"):
+        open_database(file, migrate=False)
+
+
+def test_what_was_deleted_is_not_left_in_the_file(file: str) -> None:
+    with opened(file) as database, database.engine.connect() as connection:
+        pragmas = ("secure_delete", "journal_mode", "synchronous", "auto_vacuum")
+        found = [connection.exec_driver_sql(f"PRAGMA {name}").scalar_one() for name in pragmas]
+    assert found == [1, "wal", 2, 2]
+
+
+def test_an_address_is_shown_without_its_password() -> None:
+    with (
+        pytest.raises(RecordsUnusable) as refused,
+        explained("postgresql://me:secret@127.0.0.1:1/x"),
+    ):
+        open_database("postgresql://me:secret@127.0.0.1:1/x", migrate=False)
+    assert "me:***@127.0.0.1:1/x" in str(refused.value)
+    assert "secret" not in str(refused.value)
+    assert "\n" not in str(refused.value)
+    assert shown("sqlite:///x.db") == "sqlite:///x.db"
+
+
+def test_records_are_in_the_state_folder_unless_told_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert plan_of(load()) is None
+    monkeypatch.delenv("SAFELIGHT_RECORDS_URL")
+    assert records_url(load(state_folder=tmp_path)) == f"sqlite:///{tmp_path}/records.db"
+    plan = plan_of(load(records_retention_days=2, samples=True, samples_per_type=5))
+    assert plan is not None
+    assert (plan.limits.retention_seconds, plan.limits.samples_per_type) == (172_800, 5)
+    assert plan.samples
+    assert not plan.origin.store_prompts

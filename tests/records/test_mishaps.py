@@ -1,0 +1,295 @@
+"""What a database can do to us: nothing acknowledged is lost, and nobody's request fails."""
+
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from time import time
+
+import pytest
+from sqlalchemy import Engine
+
+from safelight.errors import RecordsUnusable
+from safelight.metrics.catalog import RECORDS_WAITING
+from safelight.metrics.registry import Meter, parse
+from safelight.records.buffer import MOST_SAMPLE_BYTES, Buffer
+from safelight.records.database import open_database
+from safelight.records.rows import Rating
+from safelight.records.store import Store
+from tests.records.making import (
+    FakeClock,
+    a_record,
+    a_store,
+    an_assessment,
+    counted,
+    rows,
+)
+from tests.records.postgres import Postgres, postgres
+from tests.stack.waiting import eventually
+
+NOBODY = "postgresql://postgres@127.0.0.1:1/nobody"
+
+
+def engine_of(store: Store) -> Engine:
+    assert store._database is not None
+    return store._database.engine
+
+
+def tell(store: Store, *statements: str) -> None:
+    """Say something on the one connection that the store has."""
+    connection = engine_of(store).raw_connection()
+    for statement in statements:
+        connection.cursor().execute(statement)
+    connection.close()
+
+
+def test_a_server_that_is_away_costs_nothing_but_memory_and_then_records(
+    server: Postgres,
+) -> None:
+    clock = FakeClock()
+    store, meter = a_store(NOBODY, clock, most=10)
+    pauses = []
+    for _ in range(8):
+        pauses.append(store.step())
+        clock.now += pauses[-1]
+    assert pauses == [1, 2, 4, 8, 16, 30, 30, 30]
+
+    for number in range(15):
+        store.write(a_record(str(number)))
+    assert (store.waiting, counted(meter, "lost"), counted(meter, "written")) == (10, 5, 0)
+    waiting = parse(meter.expose().body.decode())[RECORDS_WAITING.name, frozenset()]
+    assert waiting == 10
+
+
+def test_while_it_is_away_questions_are_answered_at_once(file: str) -> None:
+    clock = FakeClock()
+    store, _ = a_store(NOBODY, clock)
+    for _ in range(2):
+        answer = store.ask(lambda base: base.salt)
+        store.step()
+        with pytest.raises(RecordsUnusable, match="out of reach"):
+            answer.result(0)
+
+
+@pytest.mark.parametrize(
+    ("hurt", "heal", "says"),
+    [
+        (["PRAGMA max_page_count = 1"], ["PRAGMA max_page_count = 100000"], "full"),
+        (["PRAGMA query_only = ON"], ["PRAGMA query_only = OFF"], "readonly"),
+    ],
+)
+def test_a_database_that_is_full_or_read_only_gets_all_once_it_is_well(
+    hurt: list[str], heal: list[str], says: str, file: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock = FakeClock()
+    store, meter = a_store(file, clock)
+    store.step()
+    tell(store, *hurt)
+    names = [f"{number:03}" for number in range(300)]
+    for name in names:
+        store.write(a_record(name, prompt="x" * 500))
+    assert store.step() == 1.0
+    store.rate(Rating("000", "make_him_old", 4, "none"))
+    clock.now += 1
+    assert store.step() == 2.0
+    assert says in capsys.readouterr().out
+    assert (counted(meter, "written"), store.waiting) == (0, 301)
+
+    tell(store, *heal)
+    clock.now += 2
+    store.step()
+    assert [row["request_id"] for row in rows(file, "requests")] == names
+    assert (counted(meter, "written"), counted(meter, "lost")) == (301, 0)
+
+
+def test_a_file_that_another_program_locks_gets_all_once_it_is_free(file: str) -> None:
+    clock = FakeClock()
+    store, meter = a_store(file, clock)
+    store.step()
+    tell(store, "PRAGMA busy_timeout = 20")
+    other = sqlite3.connect(file.removeprefix("sqlite:///"), isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    try:
+        store.write(a_record())
+        assert store.step() == 1.0
+        assert (counted(meter, "written"), store.waiting) == (0, 1)
+    finally:
+        other.close()
+    clock.now += 1
+    store.step()
+    assert counted(meter, "written") == 1
+
+
+def test_a_folder_that_is_missing_is_made(tmp_path: Path) -> None:
+    store, meter = a_store(f"sqlite:///{tmp_path / 'a' / 'b' / 'records.db'}")
+    store.write(a_record())
+    store.step()
+    assert counted(meter, "written") == 1
+
+
+@pytest.mark.parametrize("name", ["file/records.db", "noise"])
+def test_a_place_that_can_hold_no_database_fails_nobody(name: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("I am no folder")
+    (tmp_path / "noise").write_bytes(b"no database, but long enough to be read as one " * 100)
+    store, meter = a_store(f"sqlite:///{tmp_path / name}")
+    store.write(a_record())
+    assert store.step() == 1.0
+    assert (store.waiting, counted(meter, "lost")) == (1, 0)
+    assert (tmp_path / "noise").stat().st_size == 4700
+
+
+def newer(url: str) -> None:
+    """Make it a database of a version to come."""
+    database = open_database(url)
+    with database.engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE safelight_version SET version_num = '9999'")
+    database.close()
+
+
+def test_with_a_newer_schema_the_service_goes_on_and_its_records_are_lost(url: str) -> None:
+    newer(url)
+    clock = FakeClock()
+    store, meter = a_store(url, clock)
+    for number in range(3):
+        store.write(a_record(str(number)))
+    store.rate(Rating("0", "make_him_old", 4, "none"))
+
+    assert store.step() == 30
+    assert (counted(meter, "lost"), counted(meter, "written"), store.waiting) == (4, 0, 0)
+    store.write(a_record())
+    clock.now += 30
+    assert store.step() == 30
+    assert counted(meter, "lost") == 5
+    with pytest.raises(RecordsUnusable, match=r"newer Safelight \(schema 9999"):
+        open_database(url)
+
+
+def test_without_its_driver_postgresql_is_named_with_the_extra(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    store, meter = a_store(NOBODY)
+    store.write(a_record())
+    store.step()
+    assert "safelight[postgres]" in capsys.readouterr().out
+    assert counted(meter, "lost") == 1
+
+
+def test_no_password_and_no_prompt_is_in_the_log(capsys: pytest.CaptureFixture[str]) -> None:
+    store, _ = a_store(NOBODY.replace("postgres@", "postgres:secret-word@"))
+    store.write(a_record(prompt="secret-prompt"))
+    store.step()
+    said = capsys.readouterr().out
+    assert "records cannot be written" in said
+    assert "secret" not in said
+
+
+WRITER = """
+import sys
+from tests.records.making import a_record, a_store, counted
+store, meter = a_store(sys.argv[1])
+number = 0
+while True:
+    for _ in range(50):
+        store.write(a_record(f"{number:06}", prompt="x" * 900))
+        number += 1
+    while store.waiting:
+        store.step()
+    print(number, flush=True)
+"""
+
+
+def test_a_service_killed_in_mid_write_leaves_all_that_was_acknowledged(file: str) -> None:
+    for _ in range(2):
+        with subprocess.Popen(
+            [sys.executable, "-c", WRITER, file], stdout=subprocess.PIPE, text=True
+        ) as process:
+            try:
+                assert process.stdout is not None
+                lines = (process.stdout.readline() for _ in range(20))
+                acknowledged = max(int(line) for line in lines)
+            finally:
+                process.send_signal(signal.SIGKILL)
+        names = {row["request_id"] for row in rows(file, "requests", "request_id, at")}
+        assert {f"{number:06}" for number in range(acknowledged)} <= names
+    check = sqlite3.connect(file.removeprefix("sqlite:///"))
+    assert check.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    check.close()
+
+
+def _has_written(meter: Meter, count: float) -> bool:
+    return counted(meter, "written") >= count
+
+
+def test_a_server_killed_in_mid_write_loses_nothing_and_doubles_nothing() -> None:
+    with postgres() as server:
+        store, meter = a_store(server.new_database(), time)
+        url, sent, kills = store._plan.url, 0, 0
+        store.start()
+        try:
+            while kills < 2:
+                for _ in range(400):
+                    store.write(a_record(f"{sent:06}", prompt="x" * 900))
+                    store.assess(an_assessment(f"{sent:06}"))
+                    sent += 1
+                store._wake.set()
+                target = counted(meter, "written") + 200
+                reached = partial(_has_written, meter, target)
+                eventually(reached, within=30, what="some are written")
+                acknowledged = counted(meter, "written")
+                server.kill()
+                kills += 1
+                for _ in range(100):  # while it is away
+                    store.write(a_record(f"{sent:06}"))
+                    sent += 1
+                server.start()
+                tables = ("requests", "assessments")
+                there = sum(len(rows(url, table, "request_id, at")) for table in tables)
+                assert there >= acknowledged
+                store._again = 0.0
+                store._wake.set()
+                eventually(lambda: not store.waiting, within=40, what="all is written")
+        finally:
+            store.stop(10)
+        names = [row["request_id"] for row in rows(url, "requests", "request_id, at")]
+    assert sorted(names) == [f"{number:06}" for number in range(sent)]
+    assert counted(meter, "lost") == 0
+
+
+def fill(buffer: Buffer, put: Callable[[int], bool]) -> int:
+    return sum(put(number) for number in range(30))
+
+
+def test_a_full_buffer_takes_no_more_of_either_kind() -> None:
+    buffer = Buffer(10)
+    assert fill(buffer, lambda n: buffer.put(0, a_record(str(n)))) == 10
+    assert not buffer.assess(0, an_assessment())
+    assert fill(buffer, lambda n: buffer.rate(0, Rating(str(n), "t", 3, "none"))) == 10
+    assert buffer.rate(0, Rating("3", "t", 5, "none")), "a change needs no room"
+    assert len(buffer) == 20
+
+
+def test_thumbnails_that_wait_are_bounded_in_bytes() -> None:
+    buffer, size = Buffer(10_000), 64 * 1024
+    for number in range(400):
+        assert buffer.assess(0, an_assessment(str(number), after=b"x" * size))
+    entries = buffer.take(10_000).entries
+    held = sum(len(getattr(what, "after", b"")) for _, what in entries)
+    assert held == MOST_SAMPLE_BYTES
+    buffer.done(buffer.take(10_000))
+    buffer.assess(0, an_assessment("later", after=b"x"))
+    [(_, later)] = buffer.take(1).entries
+    assert getattr(later, "after", b"") == b"x"
+
+
+def test_a_rating_changed_while_it_is_written_is_written_again() -> None:
+    buffer = Buffer(10)
+    buffer.rate(0, Rating("one", "t", 1, "none"))
+    taken = buffer.take(5)
+    buffer.rate(1, Rating("one", "t", 2, "none"))
+    buffer.done(taken)
+    [(_, again)] = buffer.take(5).ratings.values()
+    assert again.rating == 2

@@ -1,0 +1,274 @@
+"""What is remembered, on a real SQLite and a real PostgreSQL."""
+
+import asyncio
+import json
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from safelight.errors import RecordsUnusable
+from safelight.records.errands import MOST_ERRANDS
+from safelight.records.plan import Limits
+from safelight.records.rows import Origin, Rating
+from safelight.records.store import BATCH
+from safelight.telemetry.record import Exchange, Record, finish
+from safelight.telemetry.timeline import Timeline
+from tests.records.making import (
+    NOW,
+    OWNER,
+    PROMPT,
+    FakeClock,
+    a_call,
+    a_record,
+    a_store,
+    an_assessment,
+    counted,
+    rows,
+)
+from tests.stack.waiting import eventually
+
+
+def test_p17_every_variable_that_changes_how_the_sentence_is_read_is_recorded(url: str) -> None:
+    store, meter = a_store(url)
+    store.write(a_record(truncated=True, degraded=("fewer_steps",)))
+
+    assert store.step() > 0
+
+    [row] = rows(url, "requests")
+    assert {name: row[name] for name in (
+        "request_id", "at", "namespace", "model", "endpoint", "status_code", "error",
+        "instruction_type", "seconds", "queue_seconds", "pipeline", "precision", "steps_asked",
+        "steps", "width", "height", "guidance_asked", "guidance_in_force", "image_guidance_asked",
+        "image_guidance_in_force", "overridden", "degraded", "seed", "trace_id",
+        "background_entropy", "batch",
+    )} == {
+        "request_id": "one", "at": NOW, "namespace": "tests", "model": "demo-edit",
+        "endpoint": "/api/edit", "status_code": 200, "error": "none",
+        "instruction_type": "make_him_old", "seconds": 1.5, "queue_seconds": 0.5,
+        "pipeline": "Pix", "precision": "float16", "steps_asked": 2, "steps": 2, "width": 64,
+        "height": 48, "guidance_asked": 7.5, "guidance_in_force": 7.5,
+        "image_guidance_asked": 0.5, "image_guidance_in_force": 1.0,
+        "overridden": "image_guidance_scale", "degraded": "fewer_steps", "seed": 7,
+        "trace_id": "ab" * 16, "background_entropy": 5.5, "batch": 1,
+    }  # fmt: skip
+    assert row["negative_prompt"]
+    assert row["truncated"]
+    stages = row["stages"] if isinstance(row["stages"], dict) else json.loads(row["stages"])
+    assert stages == {"queue": 0.5, "denoise": 1.0}
+    assert (counted(meter, "written"), counted(meter, "lost"), store.waiting) == (1, 0, 0)
+
+
+def test_a_prompt_is_a_salted_hash_unless_it_may_be_kept(url: str) -> None:
+    for number, allowed in enumerate((False, True)):
+        store, _ = a_store(url, origin=Origin("tests", "demo", store_prompts=allowed))
+        store.write(a_record(str(number)))
+        store.write(a_record(f"{number} other", prompt="something else\0"))
+        store.step()
+
+    found = {row["request_id"]: row for row in rows(url, "requests")}
+    assert [found[name]["prompt"] for name in ("0", "1", "1 other")] == [
+        None, PROMPT, "something else",
+    ]  # fmt: skip
+    assert found["0"]["prompt_hash"] == found["1"]["prompt_hash"]
+    assert found["0"]["prompt_hash"] != found["0 other"]["prompt_hash"]
+    assert PROMPT not in str(found["0"])
+    assert OWNER not in str(found["0"]["owner_hash"])
+
+
+def test_two_installations_hash_the_same_prompt_differently(tmp_path: Path) -> None:
+    hashes = set()
+    for name in ("here", "there"):
+        file = f"sqlite:///{tmp_path / name}"
+        store, _ = a_store(file)
+        store.write(a_record())
+        store.step()
+        hashes.add(rows(file, "requests")[0]["prompt_hash"])
+    assert len(hashes) == 2
+
+
+def test_no_prompt_and_no_owner_is_shown_with_a_record() -> None:
+    exchange = Exchange(Timeline(), prompt=PROMPT, owner=OWNER)
+    shown = f"{exchange!r} {finish(exchange, '/api/edit', 200, 'none')!r}"
+    assert PROMPT not in shown
+    assert OWNER not in shown
+    assert finish(exchange, "/", 200, "none").prompt == PROMPT
+
+
+def test_an_exchange_hands_on_all_that_its_record_has_too() -> None:
+    shared = {field.name for field in fields(Exchange)} & {field.name for field in fields(Record)}
+    assert {"background_entropy", "prompt", "owner", "truncated", "degraded"} <= shared
+    told = Exchange(
+        Timeline(), background_entropy=3.5, owner="a", truncated=True, degraded=("x",)
+    )  # fmt: skip
+    record = finish(told, "/", 200, "none")
+    assert (record.background_entropy, record.owner, record.truncated) == (3.5, "a", True)
+    assert record.degraded == ("x",)
+
+
+def test_what_is_written_twice_is_there_once(url: str) -> None:
+    store, _ = a_store(url)
+    for _ in range(2):
+        store.write(a_record())
+        store.assess(an_assessment())
+        store.step()
+    assert len(rows(url, "requests")) == len(rows(url, "assessments")) == 1
+
+
+def test_of_several_ratings_the_last_is_kept(url: str) -> None:
+    store, _ = a_store(url)
+    store.write(a_record())
+    for rating in (1, 3):
+        store.rate(Rating("one", "make_him_old", rating, "slow"))
+    assert store.waiting == 2
+    store.step()
+    store.rate(Rating("one", "make_him_old", 5, "none"))
+    store.step()
+    [row] = rows(url, "ratings")
+    assert (row["rating"], row["reason"]) == (5, "none")
+
+
+def test_a_number_that_is_none_is_no_figure(url: str) -> None:
+    store, meter = a_store(url)
+    store.assess(an_assessment(score=float("nan"), structure=float("inf"), adherence=0.5))
+    store.step()
+    [row] = rows(url, "assessments")
+    assert (row["score"], row["structure"], row["adherence"]) == (None, None, 0.5)
+    assert counted(meter, "lost") == 0
+
+
+def test_thumbnails_are_kept_only_where_samples_are_wanted_and_small(url: str) -> None:
+    for name, wanted, size in (("no", False, 10), ("yes", True, 10), ("large", True, 70_000)):
+        store, _ = a_store(url, samples=wanted)
+        store.assess(an_assessment(name, before=b"b" * size, after=b"a" * size))
+        store.step()
+    [row] = rows(url, "samples")
+    assert (row["request_id"], bytes(row["before"])) == ("yes", b"b" * 10)
+    assert len(rows(url, "assessments")) == 3
+
+
+def test_samples_are_bounded_per_type_and_good_and_failed_ones_are_both_kept(url: str) -> None:
+    clock = FakeClock()
+    store, _ = a_store(url, clock, samples=True, limits=Limits(samples_per_type=3))
+    for number in range(20):
+        clock.now += 1
+        error = "none" if number % 5 else "structure_corruption"
+        kind = "add_hat" if number % 2 else "make_him_old"
+        store.assess(an_assessment(f"{number:02}", instruction_type=kind, error=error, after=b"x"))
+        store.step()
+
+    kept: dict[tuple[str, bool], list[str]] = {}
+    for row in rows(url, "samples"):
+        kept.setdefault((row["instruction_type"], bool(row["failed"])), []).append(
+            row["request_id"]
+        )
+    assert kept == {
+        ("add_hat", False): ["13", "17", "19"],
+        ("add_hat", True): ["05", "15"],
+        ("make_him_old", False): ["14", "16", "18"],
+        ("make_him_old", True): ["00", "10"],
+    }
+
+
+def test_what_is_forgotten_is_gone_and_does_not_come_back(url: str) -> None:
+    store, _ = a_store(url, samples=True)
+    for name in ("one", "other"):
+        store.write(a_record(name))
+        store.assess(an_assessment(name, after=b"x"))
+        store.rate(Rating(name, "make_him_old", 4, "none"))
+    store.step()
+    done = store.forget("one")
+    store.assess(an_assessment("one", after=b"late"))
+    store.step()
+
+    assert done.result(0) is None
+    for table in ("requests", "assessments", "ratings", "samples"):
+        assert [row["request_id"] for row in rows(url, table)] == ["other"], table
+
+
+def test_a_request_that_waits_to_be_written_is_forgotten_too(url: str) -> None:
+    store, _ = a_store(url)
+    store.write(a_record())
+    store.forget("one")
+    store.step()
+    assert rows(url, "requests") == []
+
+
+def test_a_request_is_found_by_its_owner_alone(url: str) -> None:
+    store, _ = a_store(url)
+    store.write(a_record())
+    store.write(a_record("failed", status_code=500, error="model_error"))
+    store.rate(Rating("one", "make_him_old", 2, "none"))
+    asked = (("one", OWNER), ("one", "bob"), ("one", ""), ("none", OWNER), ("failed", OWNER))
+    answers = [store.ask(lambda base, a=each: base.find(*a)) for each in asked]  # type: ignore[misc]
+    store.step()
+    mine, *others, failed = (answer.result(0) for answer in answers)
+    assert (mine.instruction_type, mine.rating, mine.succeeded) == ("make_him_old", 2, True)
+    assert others == [None, None, None]
+    assert not failed.succeeded
+
+
+def test_too_many_questions_are_refused_at_once(file: str) -> None:
+    store, _ = a_store(file)
+    answers = [store.ask(lambda base: base.salt) for _ in range(MOST_ERRANDS + 1)]
+    with pytest.raises(RecordsUnusable, match="too many"):
+        answers[-1].result(0)
+    store.step()
+    assert answers[0].result(0)
+
+
+def test_much_is_written_in_batches_in_the_order_it_came(file: str) -> None:
+    store, meter = a_store(file)
+    for number in range(2 * BATCH + 1):
+        store.write(a_record(str(number)))
+    assert [store.step(), store.step()] == [0.0, 0.0]
+    assert store.waiting == 1
+    assert store.step() > 0
+    assert counted(meter, "written") == 2 * BATCH + 1
+
+
+def test_a_row_at_fault_does_not_take_the_others_along(server: object, url: str) -> None:
+    store, meter = a_store(url)
+    store.write(a_record("good"))
+    store.write(a_record("bad", status_code="no number" * 2**8 if "sqlite" not in url else {}))
+    store.write(a_record("better"))
+    store.write(a_record("unreadable", stages=None))
+    store.step()
+    assert [row["request_id"] for row in rows(url, "requests")] == ["better", "good"]
+    assert (counted(meter, "written"), counted(meter, "lost"), store.waiting) == (2, 2, 0)
+
+
+def test_a_started_store_writes_by_itself_and_all_at_its_end(url: str) -> None:
+    store, meter = a_store(url)
+    store.start()
+    try:
+        store.write(a_record("one"))
+        eventually(lambda: counted(meter, "written") == 1, within=20, what="it is written")
+        for number in range(BATCH + 10):
+            store.write(a_record(str(number)))
+    finally:
+        store.stop(20)
+    assert len(rows(url, "requests")) == BATCH + 11
+    assert counted(meter, "lost") == 0
+
+
+def test_an_answer_never_waits_for_the_database(file: str) -> None:
+    store, _ = a_store(file)
+
+    async def asked() -> str:
+        answer = asyncio.wrap_future(store.ask(lambda base: base.salt))
+        store.step()
+        return await answer
+
+    assert len(asyncio.run(asked())) == 64
+
+
+def test_a_call_without_pictures_and_a_request_without_a_call_are_recorded(url: str) -> None:
+    store, meter = a_store(url)
+    store.write(a_record("call", calls=(a_call(images=(), step_seconds=()),)))
+    store.write(a_record("none", calls=(), prompt=None, trace_id=None, seed=None, owner=""))
+    store.step()
+    assert counted(meter, "written") == 2
+    found = {row["request_id"]: row for row in rows(url, "requests")}
+    assert (found["call"]["width"], found["call"]["steps"]) == (None, 2)
+    assert (found["none"]["prompt_hash"], found["none"]["owner_hash"]) == (None, None)
