@@ -38,7 +38,7 @@ from safelight.serving.rates import rates
 from safelight.serving.retry import retry
 from safelight.settings import Settings
 from safelight.telemetry.logs import configure, lines_lost, logging_sink
-from safelight.telemetry.meter import metering
+from safelight.telemetry.meter import assessing, metering
 from safelight.telemetry.record import Record, Sink
 
 _GOVERN_SECONDS = 1.0
@@ -72,7 +72,7 @@ class Service:
         self.meter.before_expose(
             lambda: self.meter.set_total(LOG_LINES_LOST, value=float(lines_lost()))
         )
-        self.pool = Pool(settings, self.meter)
+        self.pool = Pool(settings, self.meter, assessors=(assessing(self.meter),))
         self.governor = _governor(settings, self.meter)
         self.engine = Batching(
             self.pool, self.meter, limit=lambda: self.governor.batch_limit(settings.batch_limit)

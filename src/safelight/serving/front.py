@@ -24,6 +24,7 @@ from safelight.errors import (
 from safelight.metrics.catalog import IN_FLIGHT, OUTPUT_INVALID, PROMPTS_TRUNCATED, REJECTED
 from safelight.metrics.registry import Meter
 from safelight.quality.instructions import Taxonomy
+from safelight.serving.advice import least_kept, note_background, note_made
 from safelight.serving.body import Fields, check, measure_image, read_body
 from safelight.serving.job import (
     PRIORITIES,
@@ -81,7 +82,7 @@ class Front:
         self.keys = Keys(settings.api_keys)
         self._handle = handle
         self.served = served
-        self._classify = taxonomy.classify
+        self._taxonomy = taxonomy
         self._meter = meter
         self._in_flight = meter.child(IN_FLIGHT)
         meter.start_at_zero(PROMPTS_TRUNCATED, OUTPUT_INVALID)
@@ -111,10 +112,14 @@ class Front:
             job = Job(
                 exchange.id, image, size, parameters, _seed(parameters), started + timeout,
                 exchange, timeout, priority, owner,
+                keeps=least_kept(
+                    parameters, exchange.instruction_type, self._taxonomy, self.settings
+                ),
             )  # fmt: skip
             exchange.seed = job.seed
             jobs = [job, *(_sibling(job, place) for place in range(1, number))]
             outcomes = await self._run(request, jobs)
+            note_made(exchange, outcomes)
             if cut := sum(made.truncated for made in outcomes):
                 self._meter.add(PROMPTS_TRUNCATED, amount=cut)
             return route.answer(request, fields)(jobs, outcomes)
@@ -192,7 +197,7 @@ class Front:
         asked = (
             parameters.instruction if isinstance(parameters, EditParameters) else parameters.prompt
         )
-        return self._classify(asked)
+        return self._taxonomy.classify(asked)
 
     def _size(
         self, parameters: Parameters, image: bytes, box: tuple[int, int] | None
@@ -219,6 +224,7 @@ class Front:
                 raise
             finally:
                 watch.end()
+                note_background(jobs, self.settings.background_entropy_limit_bits)
                 for job in jobs:
                     job.progress.state = "done"
                     job.progress.tell()

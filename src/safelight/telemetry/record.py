@@ -47,7 +47,11 @@ class PipelineCall:
 
 @dataclass(slots=True)
 class Exchange:
-    """One request under way: what the probes and the service learn of it."""
+    """One request under way: what the probes and the service learn of it.
+
+    `background_entropy` is that of the picture sent in, in bits; `busy_background`, whether it is
+    above the service's limit.
+    """
 
     timeline: Timeline
     id: str = ""
@@ -56,6 +60,8 @@ class Exchange:
     error: str = NO_ERROR
     queued: bool = False
     seed: int | None = None
+    background_entropy: float | None = None
+    busy_background: bool = False
     trace_id: str | None = None
     calls: list[PipelineCall] = field(default_factory=list)
 
@@ -82,6 +88,8 @@ class Record:
     calls: tuple[PipelineCall, ...]
     trace_id: str | None = None
     seed: int | None = None
+    background_entropy: float | None = None
+    busy_background: bool = False
 
     @property
     def succeeded(self) -> bool:
@@ -129,6 +137,8 @@ def finish(
         calls=tuple(exchange.calls),
         trace_id=exchange.trace_id,
         seed=exchange.seed,
+        background_entropy=exchange.background_entropy,
+        busy_background=exchange.busy_background,
     )
 
 
