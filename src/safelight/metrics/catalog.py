@@ -356,8 +356,8 @@ ADHERENCE = Metric(
     Kind.SUMMARY, Family.QUALITY, (INSTRUCTION_TYPE,), series=20,
 )  # fmt: skip
 BACKGROUND_ENTROPY = Metric(
-    "background_entropy_bits",
-    "Entropy of the colours around the middle of the pictures sent in, 0 to 12.",
+    "background_entropy",
+    "Entropy, in bits (0 to 12), of the colours around the middle of the pictures sent in.",
     Kind.HISTOGRAM, Family.QUALITY, buckets=_ENTROPY,
 )  # fmt: skip
 BACKGROUNDS = Metric(
