@@ -46,9 +46,11 @@ def compare(before: Image.Image, after: Any) -> Kept:
     """Return what an edit left of a picture, as seen at 256 pixels."""
     first, second = _both(before, after, _FINE)
     greys = grey_of(first), grey_of(second)
-    small = min(first.shape[:2]) < _WINDOW
-    structure = 1.0 if small else float(similarity(*greys).mean())
-    return Kept(max(0.0, structure), _found_again(*greys), 1 - float(_same(first, second).mean()))
+    changed = 1 - float(_same(first, second).mean())
+    if min(first.shape[:2]) < _WINDOW:
+        return Kept(1 - changed, 1 - changed, changed)  # too small to have a structure
+    structure = max(0.0, float(similarity(*greys).mean()))
+    return Kept(structure, _found_again(*greys), changed)
 
 
 def similarity(before: Any, after: Any) -> Any:
