@@ -178,6 +178,20 @@ def test_a_look_that_fails_is_told_counted_and_does_not_stop_the_next(bench: Ben
     assert bench.failures == ["assessment"]
 
 
+def test_a_parent_that_is_gone_meanwhile_is_no_failure_of_the_look() -> None:
+    gate = Gate()
+    bench = Bench(Sampling(ratio=1.0, judge=gate))
+    bench.offer()
+    assert gate.entered.acquire(timeout=LONG_SECONDS)
+    bench.parent.close()
+    gate.opened.set()
+    thread = bench.appraisal._thread
+    assert thread is not None
+    bench.close()
+    thread.join(LONG_SECONDS)
+    assert (thread.is_alive(), bench.failures) == (False, [])
+
+
 def test_nobody_is_waited_for_at_the_end() -> None:
     bench = Bench()
     bench.offer()

@@ -8,6 +8,7 @@ import os
 import queue
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from io import BytesIO
 from random import Random
@@ -125,20 +126,15 @@ class Appraisal:
         give_way()
         while (item := self._items.get()) is not None:
             began = self._clock()
+            message = Message(Kind.ASSESSED, {"failed": True})
             with self._guard:
-                self._report(item)
+                found = asdict(assess(item.job, item.work, item.pixels, item.error, self._sampling))
+                pictures = [found.pop("before"), found.pop("after")]
+                message = Message(Kind.ASSESSED, found, pictures)
+            with suppress(OSError):  # the parent is gone, and with it whoever wanted to know
+                self._channel.send(message)
             now = self._clock()
             self._rests_until = now + _BUSY_REST * (now - began)
-
-    def _report(self, item: _Item) -> None:
-        try:
-            found = assess(item.job, item.work, item.pixels, item.error, self._sampling)
-        except Exception:
-            self._channel.send(Message(Kind.ASSESSED, {"failed": True}))
-            raise
-        fields = asdict(found)
-        pictures = [fields.pop("before"), fields.pop("after")]
-        self._channel.send(Message(Kind.ASSESSED, fields, pictures))
 
 
 def give_way() -> None:
