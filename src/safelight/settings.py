@@ -181,7 +181,7 @@ class Settings(BaseSettings):
         "it.",
     )  # fmt: skip
     quality_sample_ratio: float = Field(
-        0.1, ge=0, le=1,
+        0.05, ge=0, le=1,
         description="Share of the pictures made that are looked at closer once they were sent.",
     )  # fmt: skip
     samples: bool = Field(

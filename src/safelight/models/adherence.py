@@ -42,6 +42,9 @@ def _clip(model: str) -> Judge:
 
 
 def _tagger() -> Judge:
+    import torch
+
+    torch.set_num_threads(1)  # this thread's own: the model that serves keeps its
     backend = load_backend(ModelOrder(_TAGGER, "cpu", warm_up=False))
 
     def judge(work: Edit | Generation, pixels: Any) -> float | None:
