@@ -1,7 +1,7 @@
 """What looking at pictures costs: each look by itself, and a service with all of them.
 
-`python -m benchmarks.quality` serves demo-edit with looks, without, and without again, side by side,
-and asks them in turn for edits of a quarter of the usual steps: of whole ones, the looks cost a
+`python -m benchmarks.quality` serves demo-edit with looks, without, and without again, beside each
+other, and asks them in turn for edits of a quarter of the usual steps: of whole ones, looks cost a
 quarter of what it says.
 """
 
