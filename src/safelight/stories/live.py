@@ -1,4 +1,4 @@
-"""The demos with their watchers, on free ports and in a folder of their own, ended whatever happens."""
+"""The demos with their watchers, on free ports and in a folder of their own, and their end."""
 
 import asyncio
 import threading
