@@ -31,7 +31,8 @@ def _cpu(evidence: Evidence) -> Iterator[Sign]:
     for instance, used in sorted(evidence.now.by("instance", HOST_CPU, LATELY).items()):
         past = usually_most(evidence, lambda r, i=instance: r.sum(HOST_CPU, instance=i))  # type: ignore[misc]
         slower = grown(evidence, latency)
-        hurts = (slower or 1.0) >= _HURTS or _own_work(evidence) >= 2
+        rose = past is None or used >= past + _CPU_MORE / 2
+        hurts = (rose and (slower or 1.0) >= _HURTS) or _own_work(evidence) >= 2
         if used < _CPU or (past is not None and used < past + _CPU_MORE and not hurts):
             continue
         says = f", and requests take {slower:.1f} times as long" if slower and hurts else ""
