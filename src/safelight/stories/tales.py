@@ -135,7 +135,7 @@ async def _trickle(live: Live, lasts_seconds: float, upload_seconds: float) -> l
         await asyncio.sleep(number / _RATE)
         began = time.monotonic()
         asked = {"instruction": "make him old", "steps": str(_STEPS), "seed": str(number)}
-        body = _slowly(_portrait(_UNSEEN + number, None), upload_seconds)
+        body = slowly(portrait(_UNSEEN + number, None), upload_seconds)
         told = {"content-type": "image/png"}
         await client.post("/api/edit", params=asked, content=body, headers=told)
         waits.append(time.monotonic() - began)
@@ -145,7 +145,8 @@ async def _trickle(live: Live, lasts_seconds: float, upload_seconds: float) -> l
     return waits
 
 
-async def _slowly(body: bytes, lasts_seconds: float) -> AsyncIterator[bytes]:
+async def slowly(body: bytes, lasts_seconds: float) -> AsyncIterator[bytes]:
+    """Yield a body in pieces, as it comes over a slow line."""
     size = len(body) // _PIECES + 1
     for place in range(0, len(body), size):
         await asyncio.sleep(lasts_seconds / _PIECES)
@@ -162,13 +163,14 @@ def _edit(live: Live, *, busy: bool) -> list[httpx.Response]:
                 "seed": str(number),
                 "steps": str(_STEPS),
             }
-            picture = _portrait(_UNSEEN + number, chance.choice(list(CLUTTER)) if busy else None)
+            picture = portrait(_UNSEEN + number, chance.choice(list(CLUTTER)) if busy else None)
             told = {"content-type": "image/png"}
             answers.append(client.post("/api/edit", params=asked, content=picture, headers=told))
     return answers
 
 
-def _portrait(seed: int, behind: str | None) -> bytes:
+def portrait(seed: int, behind: str | None = None) -> bytes:
+    """Return a PNG of a person of the painted world, before clutter if any is named."""
     picture: Image.Image = paint(draw(seed), CLUTTER[behind] if behind else None)
     buffer = BytesIO()
     picture.save(buffer, "PNG")

@@ -139,7 +139,7 @@ def _filesystem(evidence: Evidence) -> Iterator[Sign]:
 
 
 _STAGES = frozenset({
-    "slow_decode", "slow_encode", "slow_transfer", "slow_upload", "input_output_bottleneck",
+    "slow_decode", "slow_encode", "slow_transfer", "input_output_bottleneck",
     "slow_steps", "slow_node", "device_starved", "queue_saturated", "device_saturated",
 })  # fmt: skip
 
