@@ -59,7 +59,7 @@ def _finding(finding: Mapping[str, Any]) -> Iterator[str]:
         if texts
     )
     opened = "" if follows else " open"
-    yield f"<details{opened}><summary>What to do</summary><dl>{rest}</dl></details></article>"
+    yield f"<details{opened}><summary>Remedy, proof, alternatives</summary><dl>{rest}</dl></details></article>"
 
 
 def _exhibit(exhibit: Mapping[str, str]) -> str:
