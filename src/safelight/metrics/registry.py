@@ -225,7 +225,7 @@ class Meter:
 
 
 def parts(metric: Metric) -> list[tuple[str, str]]:
-    """Return what a series of a metric is exposed as: suffixes of its name, and edges of buckets."""
+    """Return what a series is exposed as: suffixes of its name, and the edges of buckets."""
     if metric.kind is Kind.SUMMARY:
         return [("_count", ""), ("_sum", "")]
     if metric.kind is not Kind.HISTOGRAM:
