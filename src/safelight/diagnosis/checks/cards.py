@@ -95,8 +95,8 @@ def _neighbour(evidence: Evidence) -> Iterator[Sign]:
 
 def _crowded(evidence: Evidence, instance: str, gpu: str) -> tuple[float, float, float] | None:
     """Return that the card works for others: its utilisation, our share, and what it costs us."""
-    util = evidence.now.level(GPU_UTILIZATION, instance=instance, gpu=gpu)
-    own = _own(evidence.now, instance)
+    util = evidence.now.level(GPU_UTILIZATION, LATELY, instance=instance, gpu=gpu)
+    own = _own(evidence.now, instance, LATELY)
     slower = grown(evidence, lambda reading: _call(reading, instance))
     was = usual(evidence, lambda r: r.level(GPU_UTILIZATION, instance=instance, gpu=gpu))
     own_was = usual(evidence, lambda reading: _own(reading, instance))
@@ -109,16 +109,16 @@ def _crowded(evidence: Evidence, instance: str, gpu: str) -> tuple[float, float,
     return (util, own, slower) if found else None
 
 
-def _own(reading: Reading, instance: str) -> float | None:
-    spent = reading.sum(DEVICE_SECONDS, instance=instance)
+def _own(reading: Reading, instance: str, part: str = "") -> float | None:
+    spent = reading.sum(DEVICE_SECONDS, part, instance=instance)
     ready = reading.sum(WORKERS_READY, instance=instance)
     return min(1.0, spent / ready) if spent is not None and ready else None
 
 
 def _foreign(reading: Reading, instance: str, gpu: str) -> float | None:
     """Return the card's memory that is in use but not ours."""
-    whole = reading.sum(GPU_MEMORY_USED, instance=instance, gpu=gpu)
-    own = reading.sum(VRAM_RESERVED, instance=instance, device=f"cuda:{gpu}")
+    whole = reading.sum(GPU_MEMORY_USED, LATELY, instance=instance, gpu=gpu)
+    own = reading.sum(VRAM_RESERVED, LATELY, instance=instance, device=f"cuda:{gpu}")
     return whole - own - _CONTEXT_BYTES if whole is not None and own is not None else None
 
 
