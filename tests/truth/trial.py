@@ -1,7 +1,7 @@
 """Plays scenes into a real Prometheus, has each diagnosed, and holds the answer to the truth."""
 
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import import_module
 from multiprocessing import get_context
@@ -14,6 +14,7 @@ from safelight.diagnosis.judge import judge
 from safelight.diagnosis.prometheus import Prometheus
 from safelight.stories.history import SCRAPE_SECONDS, Texts, named, play, write
 from safelight.stories.replay import replayed
+from tests.truth.judging import draw
 from tests.truth.scene import NOW, Scene
 
 _PROCESSES = 2
@@ -47,7 +48,9 @@ class Verdict:
 
 
 def scenes_of(kind: str) -> list[Scene]:
-    """Return the scenes of a set: `tuning` or `judging`."""
+    """Return the scenes of a set: `tuning`, `practice`, `judging`, or what a seed draws."""
+    if kind.isdigit():
+        return [scene for drawn in draw(int(kind)) for scene in drawn]
     told = import_module(f"tests.truth.{kind}")
     return [*told.FAULTS, *told.WELL]
 
@@ -59,7 +62,8 @@ def tried(kind: str, folder: Path) -> list[Verdict]:
         texts = list(pool.map(_played, [kind] * len(scenes), range(len(scenes))))
     write(texts, folder)
     with replayed(folder) as prometheus:
-        return [_judged(scene, prometheus) for scene in scenes]
+        with ThreadPoolExecutor(_PROCESSES) as threads:
+            return list(threads.map(lambda scene: _judged(scene, prometheus), scenes))
 
 
 def said(scene: Scene, prometheus: Prometheus, at: float = NOW) -> list[Finding]:

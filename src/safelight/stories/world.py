@@ -41,6 +41,10 @@ class Conditions:
     noise: float = 0.2
     batch_limit: int = 8
     speedup: float | None = None
+    held: float = 0.0
+    """Seconds that a request waits though the device is free."""
+    circuit: float = 0.0
+    """The share of requests that find the circuit open."""
     queue_limit: int = 64
     failures: Mapping[str, tuple[str, float]] = field(default_factory=dict)
     """By type, or `*`: the reason, and the share of requests that end with it."""
@@ -141,10 +145,12 @@ class Instance:
         wait = self._backlog / max(1e-9, self._capacity(now))
         wait += now.call_seconds * 0.5 * self._busy / max(0.08, 1.08 - self._busy)
         steps = tuple(now.step(number) for number in range(1, now.steps + 1))
+        wait += now.held
         for _ in range(taken):
             self._answer(now, wait, batch, steps)
         self._meter.add(c.DEVICE_SECONDS, "useful", amount=self._busy * seconds * now.ready)
-        self._meter.set(c.QUEUE_DEPTH, value=round(self._backlog))
+        self._meter.set(c.QUEUE_DEPTH, value=round(self._backlog + now.rate * now.held))
+        self._meter.set(c.CIRCUIT_OPEN, value=float(now.circuit > 0))
         self._meter.set(c.QUEUED_WORK, value=self._backlog / max(1e-9, self._capacity(now)))
         self._meter.set(c.BATCH_LIMIT, value=now.batch_limit)
         gain = now.speedup or 1 / (_FIXED / now.batch_limit + 1 - _FIXED)
@@ -167,6 +173,9 @@ class Instance:
 
     def _answer(self, now: Conditions, wait: float, batch: int, means: Sequence[float]) -> None:
         kind = self._pick(now.types)
+        if now.circuit and self._chance.random() < now.circuit:
+            self._record(kind, 503, "circuit_open", {"receive": 0.01}, ())
+            return
         reason, part = now.failures.get(kind) or now.failures.get("*") or (NO_ERROR, 0.0)
         error = reason if self._chance.random() < part else NO_ERROR
         compiles = self._chance.random() < now.compiled

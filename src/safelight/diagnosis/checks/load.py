@@ -134,9 +134,7 @@ def _shift(evidence: Evidence) -> Iterator[Sign]:
         return
     slower = grown(evidence, latency) or 1.0
     hurts = slower >= 1.5 or _waits(evidence, _WAITS) or refused(evidence.now) >= _REFUSES
-    says = (
-        f"{factor:.1f} times the usual requests come" if more else _of_another_kind(evidence)
-    )
+    says = f"{factor:.1f} times the usual requests come" if more else _of_another_kind(evidence)
     yield Sign(
         Severity.WARNING if hurts else Severity.INFO,
         max(surely(factor, _MORE, _MUCH_MORE), surely(moved, _MIXED, 0.8)),
