@@ -144,7 +144,7 @@ def _outside(d: Drawn) -> dict[str, Any]:
     """Return a service whose input and output take as long as its model, then more than twice."""
     each, by = d.base.call_seconds / len(_OUTSIDE), d.between(2.3, 2.8)
     before, after = (
-        replace(d.base, stages=stages(d.base, **{name: each * factor for name in _OUTSIDE}))
+        replace(d.base, stages=stages(d.base, **dict.fromkeys(_OUTSIDE, each * factor)))
         for factor in (1, by)
     )
     return {"weather": lambda _, t: after if t >= 0 else before, "figure": f.latency(d.ns)}

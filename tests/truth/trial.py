@@ -61,9 +61,8 @@ def tried(kind: str, folder: Path) -> list[Verdict]:
     with ProcessPoolExecutor(_PROCESSES, get_context("forkserver")) as pool:
         texts = list(pool.map(_played, [kind] * len(scenes), range(len(scenes))))
     write(texts, folder)
-    with replayed(folder) as prometheus:
-        with ThreadPoolExecutor(_PROCESSES) as threads:
-            return list(threads.map(lambda scene: _judged(scene, prometheus), scenes))
+    with replayed(folder) as prometheus, ThreadPoolExecutor(_PROCESSES) as threads:
+        return list(threads.map(lambda scene: _judged(scene, prometheus), scenes))
 
 
 def said(scene: Scene, prometheus: Prometheus, at: float = NOW) -> list[Finding]:

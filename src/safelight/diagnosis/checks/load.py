@@ -217,9 +217,9 @@ _AFTER = frozenset({"device_saturated", "queue_saturated", "input_output_bottlen
 LOAD_CHECKS = (
     Check(
         "traffic_shift", "The traffic is not what it was", _shift,
-        f"requests a second >= {_MORE:g} times the most usual (>= {_MORE_LATELY:g} over the window's "
-        "last third), or >= {_MIXED:.0%} of them of "
-        "another type or size; a warning only where requests suffer from it",
+        f"requests a second >= {_MORE:g} times the most usual (>= {_MORE_LATELY:g} over the "
+        f"window's last third), or >= {_MIXED:.0%} of them of another type or size; a warning only "
+        "where requests suffer from it",
         ("Add an instance, or limit each caller (SAFELIGHT_RATE_LIMIT_PER_MINUTE).",
          "Find who sends it: the access log has the callers' keys."),
         "Limit the caller who sends most for five minutes; waiting must fall to what it was.",

@@ -199,8 +199,8 @@ STAGE_CHECKS = (
     ),
     Check(
         "device_starved", "Requests wait though the device idles", _unserved,
-        f"share of waiting >= {_HELD:.0%} with the device at work <= 50 %, none refused, and the longest "
-        f"queue <= {_BURST} times the mean one",
+        f"share of waiting >= {_HELD:.0%} with the device at work <= 50 %, none refused, and the "
+        f"longest queue <= {_BURST} times the mean one",
         ("Look for a worker that is loading, hung or lost (workers_ready, worker_restarts_total).",
          "See whether a limit of your own holds requests back (MAX_CONCURRENT_REQUESTS)."),
         "`safelight top`: does queue_depth stand while the device is idle?",
