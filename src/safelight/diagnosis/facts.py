@@ -69,7 +69,7 @@ FACTS: tuple[Fact, ...] = (
     fact(c.GPU_TEMPERATURE, c.GPU, parts=("lately",)),
     fact(c.GPU_POWER, c.GPU),
     fact(c.GPU_CLOCK, c.GPU, c.CLOCK),
-    fact(c.GPU_THROTTLED, c.GPU, c.THROTTLE),
+    fact(c.GPU_THROTTLED, c.GPU, c.THROTTLE, parts=("", "lately")),
     fact(c.HOST_CPU, parts=("", "lately")),
     fact(c.HOST_MEMORY_USED, parts=("last",)),
     fact(c.HOST_MEMORY_TOTAL),

@@ -20,7 +20,7 @@ from safelight.metrics.catalog import (
     WORKERS_READY,
 )
 
-_THROTTLED = 0.2  # of the time
+_THROTTLED, _THROTTLED_LATELY = 0.2, 0.4  # of the time: of the window, of its end
 _HOT_CELSIUS = 85.0
 _FOREIGN_BYTES, _FOREIGN_SHARE = 1e9, 0.07
 _CONTEXT_BYTES = 1e9  # what CUDA itself takes for a process, generously
@@ -32,6 +32,8 @@ def _throttled(evidence: Evidence) -> Iterator[Sign]:
         reasons = evidence.now.by("reason", GPU_THROTTLED, **where)
         reason = max(reasons, key=lambda each: reasons[each], default="")
         part = reasons.get(reason, 0.0)
+        lately = evidence.now.rate(GPU_THROTTLED, LATELY, reason=reason, **where)
+        part = max(part, lately if lately >= _THROTTLED_LATELY else 0.0)
         hottest = evidence.now.most(GPU_TEMPERATURE, LATELY, **where) or 0.0
         # A card at its power limit is at work as it was built to be; what it costs decides.
         slower = grown(evidence, lambda r, w=where: _call(r, w["instance"])) or 1.0  # type: ignore[misc]
@@ -138,8 +140,8 @@ _AFTER = frozenset(
 CARD_CHECKS = (
     Check(
         "throttled_card", "A card is throttled or hot", _throttled,
-        f"gpu_throttled >= {_THROTTLED:.0%} of the time (power_cap only where calls are slower), "
-        f"or >= {_HOT_CELSIUS:g} degrees Celsius",
+        f"gpu_throttled >= {_THROTTLED:.0%} of the time, or >= {_THROTTLED_LATELY:.0%} of the "
+        f"window's last third (power_cap only where calls are slower), or >= {_HOT_CELSIUS:g} degrees Celsius",
         ("Look at fans, air and the machines beside it; lower the power limit a little.",
          "Take the instance out of the balancer until it is cool."),
         "Stop its traffic for ten minutes: clock and step time must come back together.",
