@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from math import inf
 from time import perf_counter
 from typing import Any, Protocol, cast
 
@@ -27,7 +28,6 @@ from prometheus_client.metrics_core import Metric as Exposed
 from prometheus_client.openmetrics.exposition import ALLOWUTF8
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
-from prometheus_client.utils import floatToGoString
 
 from safelight.metrics.catalog import (
     CATALOG,
@@ -230,7 +230,7 @@ def parts(metric: Metric) -> list[tuple[str, str]]:
         return [("_count", ""), ("_sum", "")]
     if metric.kind is not Kind.HISTOGRAM:
         return [("", "")]
-    edges = [floatToGoString(edge) for edge in (*metric.buckets, float("inf"))]
+    edges = [repr(float(edge)) if edge < inf else "+Inf" for edge in (*metric.buckets, inf)]
     return [*(("_bucket", edge) for edge in edges), ("_count", ""), ("_sum", "")]
 
 

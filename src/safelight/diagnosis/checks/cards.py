@@ -141,7 +141,8 @@ CARD_CHECKS = (
     Check(
         "throttled_card", "A card is throttled or hot", _throttled,
         f"gpu_throttled >= {_THROTTLED:.0%} of the time, or >= {_THROTTLED_LATELY:.0%} of the "
-        f"window's last third (power_cap only where calls are slower), or >= {_HOT_CELSIUS:g} degrees Celsius",
+        "window's last third (power_cap only where calls are slower), or >= "
+        f"{_HOT_CELSIUS:g} degrees Celsius",
         ("Look at fans, air and the machines beside it; lower the power limit a little.",
          "Take the instance out of the balancer until it is cool."),
         "Stop its traffic for ten minutes: clock and step time must come back together.",
