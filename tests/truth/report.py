@@ -77,10 +77,17 @@ def recorded(sets: Mapping[int, Sequence[Verdict]]) -> dict[str, Any]:
         "false_alarms": sum(bool(v.said) for v in well),
         "checks": {
             cause: _counts([v for v in faults if v.scene.cause == cause])
-            | {"false_alarms": sum(cause in v.said for v in well)}
+            | {
+                "false_alarms": sum(cause in v.said for v in well),
+                "example": _example(faults, cause),
+            }
             for cause in causes
         },
     }
+
+
+def _example(faults: Sequence[Verdict], cause: str) -> Sequence[str]:
+    return next((v.words for v in faults if v.scene.cause == cause and v.first), ())
 
 
 def _counts(faults: Sequence[Verdict]) -> dict[str, Any]:

@@ -30,6 +30,8 @@ class Verdict:
     visible_seconds: float | None = None
     found_seconds: float | None = None
     """From the fault's begin until it could be seen, and until it was said first."""
+    words: tuple[str, ...] = ()
+    """What the first finding said: its verdict, then its evidence."""
 
     @property
     def first(self) -> bool:
@@ -77,15 +79,21 @@ def _played(kind: str, place: int) -> Texts:
 
 
 def _judged(scene: Scene, prometheus: Prometheus) -> Verdict:
-    warned = _warned(said(scene, prometheus))
+    findings = said(scene, prometheus)
+    warned, words = _warned(findings), _words(findings)
     visible = _visible(scene, prometheus)
     if visible is None:
-        return Verdict(scene, warned)
+        return Verdict(scene, warned, words=words)
     for late in range(4):
         at = visible + late * SCRAPE_SECONDS
         if _warned(said(scene, prometheus, at))[:1] == (scene.cause,):
-            return Verdict(scene, warned, visible - scene.begin, at - scene.begin)
-    return Verdict(scene, warned, visible - scene.begin)
+            return Verdict(scene, warned, visible - scene.begin, at - scene.begin, words)
+    return Verdict(scene, warned, visible - scene.begin, words=words)
+
+
+def _words(findings: Sequence[Finding]) -> tuple[str, ...]:
+    signs = [finding.sign for finding in findings[:1]]
+    return tuple(text for s in signs for text in (s.verdict, *(e.says for e in s.exhibits)))
 
 
 def _warned(findings: Sequence[Finding]) -> tuple[str, ...]:
