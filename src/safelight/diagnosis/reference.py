@@ -75,7 +75,7 @@ budgets will be used up; or that no end is in sight.
   less than a third as fast as the whole (a plateau), where the level is only back where it was
   before it last fell (a sawtooth), where the interval has no end, or beyond 90 days.
 - **Back-test.** The same forecast is made at a dozen earlier times of the same curve, each an
-  eighth of it ahead; its median error, as a share of what the curve moved over, is printed beside it.
+  eighth of it ahead; its median error, as a share of what the curve moved over, is printed too.
 - **Error budgets** burn on as in the last six hours; the interval is that of the number of missed
   events (Poisson), and fewer than five tell nothing.
 
@@ -86,9 +86,9 @@ with noise, and silent for flat noise in 99 of 100 seeds.
 ## Trends
 
 `safelight trends` is the routine look, once a week: this week's medians of the hours beside the
-last week's, alerts that fired half of the week or more, limits that the data never come near or always
-pass (with a better one: 1.2 times what 95 % of the hours stay below, rounded up to a bucket's
-edge), and series that were there a day ago and are not any more.
+last week's, alerts that fired half of the week or more, limits that the data never come near or
+always pass (with a better one: 1.2 times what 95 % of the hours stay below, rounded up to a
+bucket's edge), and series that were there a day ago and are not any more.
 """
 
 
