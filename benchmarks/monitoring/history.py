@@ -11,7 +11,6 @@ from typing import TextIO
 from safelight.metrics.catalog import (
     BUILD_INFO,
     CATALOG,
-    FOREIGN,
     GPU_INFO,
     GPU_MEMORY_TOTAL,
     HOST_FILESYSTEM_SIZE,
@@ -20,6 +19,7 @@ from safelight.metrics.catalog import (
     PROBE_TIMESTAMP,
     WORKERS_READY,
 )
+from safelight.metrics.foreign import FOREIGN
 from safelight.metrics.spec import Kind, Label, Metric
 
 Row = tuple[str, float, float]  # a series, its first value, its growth a second

@@ -24,6 +24,7 @@ SafelightError
 ├── ModelFailure                 the model could not (5xx)
 │   ├── OutOfMemory              cuda_oom                503
 │   ├── InvalidOutput            invalid_output          502
+│   ├── StructureCorruption      structure_corruption    200
 │   └── ModelError               model_error             500
 ├── InternalError                internal_error          500
 └── Unusable                     the operator's to mend: nothing starts (exit code 2 or 3)
@@ -278,6 +279,19 @@ class InvalidOutput(ModelFailure):
         super().__init__(
             f"The model's image is not usable ({what.replace('_', ' ')}). "
             "Try another seed or instruction."
+        )
+
+
+class StructureCorruption(ModelFailure):
+    """The edit destroyed what it should have kept; the picture is sent, with a warning."""
+
+    status = 200
+    reason = "structure_corruption"
+
+    def __init__(self, kept: float, floor: float) -> None:
+        super().__init__(
+            f"The edit kept {kept:.0%} of the picture; of its kind {floor:.0%} are the least. "
+            "Try another seed, or a higher image_guidance_scale."
         )
 
 

@@ -170,6 +170,25 @@ class Settings(BaseSettings):
         0.25, ge=0, le=0.9,
         description="An image whose neighbouring pixels correlate less is noise; 0 looks for none.",
     )  # fmt: skip
+    structure_floor: float = Field(
+        0.1, ge=0, le=1,
+        description="Share of the picture that an edit must keep, where the taxonomy does not say "
+        "of its type; 0 never looks.",
+    )  # fmt: skip
+    background_entropy_limit_bits: float = Field(
+        6.5, ge=0, le=12,
+        description="Entropy of an input's background above which its caller is advised to remove "
+        "it.",
+    )  # fmt: skip
+    quality_sample_ratio: float = Field(
+        0.05, ge=0, le=1,
+        description="Share of the pictures made that are looked at closer once they were sent.",
+    )  # fmt: skip
+    clip_model: str = Field(
+        "", max_length=1000,
+        description="Hub id or folder of a CLIP that tells how well pictures fit what was asked; "
+        "a demo is told by demo-recognize.",
+    )  # fmt: skip
     instruction_limit: int = Field(
         1000, ge=1, le=10_000, description="Longest instruction, in characters."
     )

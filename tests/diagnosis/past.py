@@ -12,7 +12,7 @@ from safelight.diagnosis.judge import judge
 from safelight.diagnosis.prometheus import Prometheus
 from safelight.stories.history import Play, named, play, scrapes, write
 from safelight.stories.replay import replayed
-from safelight.stories.world import Conditions
+from safelight.stories.conditions import Conditions
 from tests.truth.scene import NOW, stages
 
 NAMESPACE = "instructpix2pix"

@@ -9,7 +9,8 @@ import promql_parser as promql
 import pytest
 
 from safelight.dashboards.catalog import boards
-from safelight.metrics.catalog import CATALOG, FOREIGN
+from safelight.metrics.catalog import CATALOG
+from safelight.metrics.foreign import FOREIGN
 from safelight.metrics.reference import lookup
 from safelight.metrics.spec import UNITS, Kind, Metric
 from safelight.rules.files import groups

@@ -90,6 +90,24 @@ def test_an_own_file_replaces_the_built_in_one(file: Path) -> None:
     assert own.classify("make him old") == "other"
 
 
+def test_a_type_may_say_what_its_edits_keep_and_the_others_keep_the_default(file: Path) -> None:
+    file.write_text(
+        "a_cat: [cat]\n"
+        "no_cat: {keeps: 0.25, patterns: [without]}\n"
+        "art: {keeps: 0, patterns: [oil]}\n"
+    )
+    own = load_taxonomy(file)
+    assert own.classify("a bed without it") == "no_cat"
+    assert [own.keeps(name, 0.1) for name in ("a_cat", "no_cat", "art", "other")] == [
+        0.1, 0.25, 0, 0.1,
+    ]  # fmt: skip
+
+
+def test_every_built_in_type_says_what_its_edits_keep() -> None:
+    unsaid = {name for name in BUILT_IN.names if BUILT_IN.keeps(name, -1.0) < 0}
+    assert unsaid == {"other", "none"}
+
+
 def test_the_first_type_that_fits_wins(file: Path) -> None:
     file.write_text("one: [cat]\ntwo: [cat, dog]\n")
     own = load_taxonomy(file)
@@ -119,6 +137,14 @@ def test_a_taxonomy_without_types_knows_only_other() -> None:
         (b"make_old: []", "needs a list"),
         (b"make_old: [1]", "needs a list"),
         (b"make_old: ['(']", "wrong pattern"),
+        (b"make_old: {patterns: [old]}", "`patterns` and `keeps`"),
+        (b"make_old: {keeps: 0.5}", "`patterns` and `keeps`"),
+        (b"make_old: {keeps: 1.5, patterns: [old]}", "0 to 1"),
+        (b"make_old: {keeps: .nan, patterns: [old]}", "0 to 1"),
+        (b"make_old: {keeps: true, patterns: [old]}", "0 to 1"),
+        (b"make_old: {keeps: half, patterns: [old]}", "0 to 1"),
+        (b"make_old: {keeps: 0.5, patterns: []}", "needs a list"),
+        (b"make_old: {keeps: 0.5, patterns: [old], more: 1}", "`patterns` and `keeps`"),
         (b"\n".join(b"type_%d: [a]" % n for n in range(MOST_TYPES + 1)), "the limit is 40"),
     ],
 )

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from safelight.metrics.catalog import BUILD_INFO, CATALOG, FOREIGN, HTTP_SECONDS, REQUEST_SECONDS
+from safelight.metrics.catalog import BUILD_INFO, CATALOG, HTTP_SECONDS, REQUEST_SECONDS
+from safelight.metrics.foreign import FOREIGN
 from safelight.reasons import REASONS
 from safelight.rules.alerts import alert_groups, alerts
 from safelight.rules.files import RUNBOOKS, groups, rule_file, runbook_url

@@ -46,7 +46,7 @@ def test_buckets_are_counted_over_the_window() -> None:
 
 def test_a_foreign_name_must_be_known() -> None:
     assert QUERIES.foreign("up") == 'up{job=~"$job"}'
-    with pytest.raises(ValueError, match=r"catalog\.FOREIGN"):
+    with pytest.raises(ValueError, match=r"foreign\.FOREIGN"):
         QUERIES.foreign("upp")
 
 

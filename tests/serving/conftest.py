@@ -107,6 +107,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealService]:
     limits: dict[str, Any] = {
         "body_limit_bytes": str(2 * 1024 * 1024), "image_limit_pixels": "4000000",
         "image_side_pixels": "256",
+        "structure_floor": "0",  # larger than it was trained at, the demo keeps little
     }  # fmt: skip
     with serving(tmp_path_factory.mktemp("service"), **limits) as running:
         yield running

@@ -30,7 +30,8 @@ def with_engine(
 @asynccontextmanager
 async def engine(**settings: Any) -> AsyncIterator[Service]:
     """Start an engine, its workers in threads unless told otherwise."""
-    chosen = {"model": PAINTER, "isolation": "thread", "namespace": "tests", **settings}
+    chosen: dict[str, Any] = {"model": PAINTER, "isolation": "thread", "namespace": "tests"}
+    chosen |= {"structure_floor": 0.0, **settings}  # the painter keeps nothing of what it is sent
     service = Service(load(**chosen))
     async with service._lifespan():
         await eventually(lambda: service.pool.ready)

@@ -211,7 +211,7 @@ def test_whatever_waits_the_choice_keeps_its_rules(jobs: list[Prepared], now: fl
 def test_a_message_tells_a_job_and_its_deadline_is_set_on_this_sides_clock() -> None:
     fields = {
         "id": "a", "key": "k", "rank": 2, "left_seconds": 7.5, "cap": 4, "cost": [1.0, 0.5],
-        "alone": True, "size": [64, 32],
+        "alone": True, "size": [64, 32], "about": {},
     }  # fmt: skip
 
     job = prepared(fields, 3, FakeClock(100.0))

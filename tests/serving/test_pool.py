@@ -11,6 +11,7 @@ import pytest
 
 from safelight.errors import ModelNotFound, Unusable, WorkerLost
 from safelight.metrics.catalog import (
+    ASSESSMENTS,
     MODEL_INFO,
     MODEL_LOAD_SECONDS,
     PROBE_FAILURES,
@@ -276,7 +277,7 @@ def test_p6_what_a_worker_tells_of_its_memory_is_shown_and_goes_with_it(
 
 
 def test_a_probe_that_failed_in_a_worker_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    told = {"results": [], "ran": None, "probe_failures": ["diffusers"]}
+    told: dict[str, Any] = {"results": [], "ran": None, "probe_failures": ["diffusers"]}
     script(monkeypatch, LOADED, Message(Kind.RESULTS, told))
 
     async def scenario(pool: Pool, meter: Meter) -> None:
@@ -294,3 +295,12 @@ def test_a_message_nobody_knows_ends_the_worker_and_not_the_service() -> None:
         assert isinstance(await service.engine(a_job("next")), Outcome)
 
     with_engine(scenario, isolation="process")
+
+
+def test_looks_that_gave_way_or_failed_are_counted() -> None:
+    pool = Pool(load(), meter := Meter("tests"))
+    told: dict[str, Any] = {"results": [], "ran": None, "probe_failures": [], "dropped": 3}
+    pool.results(pool.slots[0], Message(Kind.RESULTS, told))
+    pool.assessed(Message(Kind.ASSESSED, {"failed": True}))
+    assert value(meter, ASSESSMENTS, outcome="dropped") == 3
+    assert value(meter, ASSESSMENTS, outcome="failed") == 1

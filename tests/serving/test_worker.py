@@ -85,6 +85,7 @@ def job(name: str, **edit: Any) -> dict[str, Any]:
     return {
         "id": name, "task": "edit", "size": [64, 64], "work": asked, "key": "key", "rank": 1,
         "left_seconds": 60.0, "cap": 8, "cost": [0.0, 0.0], "alone": False,
+        "about": {"request_id": name, "instruction_type": "make_him_old", "keeps": 0.0},
     }  # fmt: skip
 
 

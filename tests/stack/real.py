@@ -80,7 +80,9 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Real]:
 
     stack = Stack(plan(settings, list(DEMOS)), settings, lambda _text: None, wait)
     try:
-        assert stack.start(), "the stack was not ready in time"
+        with pytest.MonkeyPatch.context() as environment:  # which its services inherit
+            environment.setenv("SAFELIGHT_QUALITY_SAMPLE_RATIO", "1")
+            assert stack.start(), "the stack was not ready in time"
         service, prometheus = (stack.plan.find(name).url for name in (EDITOR, PROMETHEUS))
         first = Real(stack, service, prometheus, 0, {})
         eventually(

@@ -57,6 +57,12 @@ def test_a_failure_is_a_warning_with_its_reason(capsys: pytest.CaptureFixture[st
     assert line["error.type"] == "cuda_oom"
 
 
+def test_p14_the_entropy_of_the_background_is_told_where_it_is_known() -> None:
+    told = as_fields(replace(RECORD, background_entropy=7.123))
+    assert told["safelight.background_entropy"] == 7.12
+    assert "safelight.background_entropy" not in as_fields(RECORD)
+
+
 def test_a_success_has_no_error_field() -> None:
     assert "error.type" not in as_fields(RECORD)
 

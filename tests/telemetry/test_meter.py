@@ -5,21 +5,29 @@ from typing import Any
 import pytest
 
 from safelight.metrics.catalog import (
+    ADHERENCE,
+    ASSESSMENT_SECONDS,
+    ASSESSMENTS,
+    BACKGROUND_ENTROPY,
+    BACKGROUNDS,
     GUIDANCE_OVERRIDDEN,
     IMAGE_GUIDANCE,
     IMAGES,
     INFERENCE_SECONDS,
+    QUALITY_SCORE,
     QUEUED_SECONDS,
     REQUEST_SECONDS,
     REQUESTS,
     STAGE_SECONDS,
     STEP_SECONDS,
     STEPS,
+    STRUCTURE,
     SUCCESSES,
     TEXT_GUIDANCE,
 )
 from safelight.metrics.registry import Meter
-from safelight.telemetry.meter import late_steps, metering
+from safelight.telemetry.assessment import Assessment
+from safelight.telemetry.meter import assessing, late_steps, metering
 from safelight.telemetry.record import PipelineCall, Record
 from tests.reading import OPENMETRICS, series, text, value
 
@@ -192,3 +200,46 @@ def test_a_trace_is_tied_to_the_requests_and_the_steps_buckets(meter: Meter, wri
     }
     names = {metric.full_name("instructpix2pix") for metric in (REQUEST_SECONDS, STEP_SECONDS)}
     assert {f"{name}_bucket" for name in names} <= carrying
+
+
+def test_p14_backgrounds_are_counted_with_their_outcome_where_they_are_known(
+    meter: Meter, write: Write
+) -> None:
+    write(background_entropy=3.0)
+    write(background_entropy=7.5, busy_background=True)
+    write(background_entropy=7.5, busy_background=True, error="structure_corruption")
+    write()
+    assert value(meter, BACKGROUND_ENTROPY, "_count") == 3
+    assert value(meter, BACKGROUNDS, background="calm", outcome="succeeded") == 1
+    assert value(meter, BACKGROUNDS, background="busy", outcome="succeeded") == 1
+    assert value(meter, BACKGROUNDS, background="busy", outcome="failed") == 1
+
+
+def test_z5_what_was_found_of_an_output_is_observed_by_its_type_and_what_was_not_is_not(
+    meter: Meter,
+) -> None:
+    assess = assessing(meter)
+    assess(Assessment("one", "add_hat", score=0.8, structure=0.9, adherence=0.7, seconds=0.02))
+    assess(Assessment("two", "change_style", score=0.6, seconds=0.03))
+    assert value(meter, QUALITY_SCORE, "_sum", instruction_type="add_hat") == 0.8
+    assert value(meter, QUALITY_SCORE, "_sum", instruction_type="change_style") == 0.6
+    assert series(meter, STRUCTURE, "_sum") == [{"instruction_type": "add_hat"}]
+    assert value(meter, ADHERENCE, "_sum") == 0.7
+    assert value(meter, ASSESSMENTS, outcome="assessed") == 2
+    assert value(meter, ASSESSMENT_SECONDS, "_sum") == pytest.approx(0.05)
+
+
+def test_stability_can_be_read_from_the_scores_buckets(meter: Meter) -> None:
+    assess = assessing(meter)
+    for number in range(50):
+        assess(Assessment("id", "steady", score=0.72 + 0.01 * (number % 3)))
+        assess(Assessment("id", "unsteady", score=0.4 + 0.5 * (number % 2)))
+
+    def filled(kind: str) -> int:
+        counts = [
+            value(meter, QUALITY_SCORE, "_bucket", instruction_type=kind, le=str(edge))
+            for edge in QUALITY_SCORE.buckets
+        ]
+        return len(set(counts))
+
+    assert filled("steady") < filled("unsteady")

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from safelight.stories.world import Conditions
+from safelight.stories.conditions import Conditions
 from tests.truth import figures as f
 from tests.truth.drawn import Drawn
 from tests.truth.scene import stages
@@ -104,6 +104,12 @@ def _crash(d: Drawn) -> dict[str, Any]:
     return told | {"figure": f.rate("worker_restarts_total", d.ns)}
 
 
+def _destroyed(d: Drawn) -> dict[str, Any]:
+    busy = d.between(0.2, 0.5)
+    told = d.then(busy=busy, corrupted_busy=d.between(0.4, 0.8))
+    return told | {"figure": f.failed("structure_corruption", d.ns)}
+
+
 def _cpu(d: Drawn) -> dict[str, Any]:
     by = d.between(4, 8)
     busy = {name: d.base.stages[name] * by for name in ("decode", "encode", "check", "transfer")}
@@ -192,6 +198,9 @@ KINDS: tuple[tuple[str, Draw], ...] = (
     ("errors_rise", lambda d: _fails(d, d.chance.choice(_REASONS), 0.12, 0.4)),
     ("invalid_outputs", lambda d: d.then(invalid=d.between(0.07, 0.2))
      | {"figure": f.rate("output_invalid_total", d.ns)}),
+    ("structure_corruption", _destroyed),
+    ("quality_drift", lambda d: d.then(score=d.base.score - d.between(0.09, 0.25))
+     | {"figure": f.mean("image_quality_score", d.ns)}),
     ("host_cpu", _cpu),
     ("host_memory", _memory),
     ("disk_busy", lambda d: d.then(disk_busy=d.between(0.95, 1))

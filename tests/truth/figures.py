@@ -45,6 +45,10 @@ def unseen() -> str:
     return 'max(1 - avg_over_time(up{job="@"}[5m]))'
 
 
+def mean(name: str, ns: str = _NS) -> str:
+    return _mean(f"{ns}_{name}", "")
+
+
 def _mean(name: str, where: str) -> str:
     total, count = (f'sum(rate({name}_{part}{{job="@"{where}}}[5m]))' for part in ("sum", "count"))
     return f"{total} / {count}"

@@ -81,6 +81,13 @@ INVALIDITY = Label(
     "What is wrong with the image made.",
     values=("not_finite", "black", "flat", "noise", "wrong_size"),
 )
+BACKGROUND = Label("background", "Whether its entropy is above the limit.", values=("calm", "busy"))
+OUTCOME = Label("outcome", "Whether the request succeeded.", values=("succeeded", "failed"))
+ASSESSMENT = Label(
+    "outcome",
+    "What became of an output that was to be looked at; `dropped` gave way to requests.",
+    values=("assessed", "dropped", "failed"),
+)
 
 RATING_REASON = Label(
     "reason",
@@ -117,7 +124,18 @@ MOUNTPOINT = Label("mountpoint", "Where the file system is mounted.")
 PROBE = Label(
     "probe",
     "Which probe.",
-    values=("asgi", "flask", "diffusers", "torch", "nvml", "host", "record", "governor"),
+    values=(
+        "asgi",
+        "flask",
+        "diffusers",
+        "torch",
+        "nvml",
+        "host",
+        "record",
+        "governor",
+        "entropy",
+        "assessment",
+    ),
 )
 
 CHANNEL = Label(
@@ -138,6 +156,9 @@ _STEP = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.
 _HTTP = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 1.5, 3.0, 5.0, 15.0, 30.0, 60.0)
 _BATCH = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64, 128)
 _RATINGS = (1, 2, 3, 4, 5)
+_SCORE = (0.3, 0.5, 0.6, 0.7, 0.75, 0.8, 0.9)
+_KEPT = (0.25, 0.5, 0.75, 0.9)
+_ENTROPY = (1, 2, 3, 4, 5, 6, 6.5, 7, 8, 10)
 _STEPS = (1, 2, 4, 8, 10, 15, 20, 25, 30, 50, 75, 100)
 
 # ── Request ──────────────────────────────────────────────────────────────────────────────────────
@@ -146,7 +167,7 @@ REQUEST_SECONDS = Metric(
     "request_duration_seconds",
     "From the request's arrival to the last byte of its answer.",
     Kind.HISTOGRAM, Family.REQUEST,
-    (ENDPOINT, STATUS_CODE, INSTRUCTION_TYPE), _REQUEST, series=80,
+    (ENDPOINT, STATUS_CODE, INSTRUCTION_TYPE), _REQUEST, series=63,
 )  # fmt: skip
 REQUESTS = Metric(
     "request_total",
@@ -344,6 +365,41 @@ RATINGS_CHANGED = Metric(
     "Ratings that replaced an earlier one; the records hold the last.",
     Kind.COUNTER, Family.QUALITY,
 )  # fmt: skip
+QUALITY_SCORE = Metric(
+    "image_quality_score",
+    "Looks of the outputs that were looked at closer, 0 to 1; their spread is (in)stability.",
+    Kind.HISTOGRAM, Family.QUALITY, (INSTRUCTION_TYPE,), _SCORE, series=20,
+)  # fmt: skip
+STRUCTURE = Metric(
+    "structure_similarity_ratio",
+    "Structural similarity of input and output, of the edits that were looked at closer.",
+    Kind.HISTOGRAM, Family.QUALITY, (INSTRUCTION_TYPE,), _KEPT, series=20,
+)  # fmt: skip
+ADHERENCE = Metric(
+    "prompt_adherence_ratio",
+    "How well outputs fit what was asked, by CLIP or, of a demo, by its tagger.",
+    Kind.SUMMARY, Family.QUALITY, (INSTRUCTION_TYPE,), series=20,
+)  # fmt: skip
+BACKGROUND_ENTROPY = Metric(
+    "background_entropy",
+    "Entropy, in bits (0 to 12), of the colours around the middle of the pictures sent in.",
+    Kind.HISTOGRAM, Family.QUALITY, buckets=_ENTROPY,
+)  # fmt: skip
+BACKGROUNDS = Metric(
+    "edits_by_background_total",
+    "Requests to edit a picture, by its background and their outcome; busy ones were advised.",
+    Kind.COUNTER, Family.QUALITY, (BACKGROUND, OUTCOME), series=4,
+)  # fmt: skip
+ASSESSMENTS = Metric(
+    "quality_assessments_total",
+    "Outputs that were to be looked at closer once they were sent.",
+    Kind.COUNTER, Family.QUALITY, (ASSESSMENT,), series=len(ASSESSMENT.values or ()),
+)  # fmt: skip
+ASSESSMENT_SECONDS = Metric(
+    "quality_assessment_seconds",
+    "Time that it took to look at an output closer.",
+    Kind.SUMMARY, Family.QUALITY,
+)  # fmt: skip
 
 # ── HTTP: the names known from prometheus-fastapi-instrumentator ─────────────────────────────────
 
@@ -505,35 +561,6 @@ NOTIFICATION_SECONDS = _own(
 CATALOG: tuple[Metric, ...] = tuple(
     value for value in list(vars().values()) if isinstance(value, Metric)
 )
-
-# Names that others expose and our rules and boards may use, with the labels that we may ask for.
-FOREIGN: dict[str, tuple[str, ...]] = {
-    "up": (),
-    "ALERTS": ("alertname", "alertstate", "severity", "objective"),
-    "process_resident_memory_bytes": (),
-    "process_virtual_memory_bytes": (),
-    "process_cpu_seconds_total": (),
-    "process_start_time_seconds": (),
-    "process_open_fds": (),
-    "process_max_fds": (),
-    "scrape_duration_seconds": (),
-    "scrape_samples_scraped": (),
-    "prometheus_rule_evaluation_failures_total": ("rule_group",),
-    "prometheus_rule_group_last_duration_seconds": ("rule_group",),
-    "prometheus_tsdb_head_series": (),
-    "alertmanager_notifications_total": ("integration",),
-    "alertmanager_notifications_failed_total": ("integration",),
-    "DCGM_FI_DEV_GPU_UTIL": ("gpu",),
-    "DCGM_FI_DEV_MEM_COPY_UTIL": ("gpu",),
-    "DCGM_FI_DEV_FB_USED": ("gpu",),
-    "DCGM_FI_DEV_FB_FREE": ("gpu",),
-    "DCGM_FI_DEV_FB_RESERVED": ("gpu",),
-    "DCGM_FI_DEV_GPU_TEMP": ("gpu",),
-    "DCGM_FI_DEV_POWER_USAGE": ("gpu",),
-    "DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION": ("gpu",),
-    "DCGM_FI_DEV_SM_CLOCK": ("gpu",),
-    "DCGM_FI_DEV_MEM_CLOCK": ("gpu",),
-}
 
 
 def step_place(step: int) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from safelight.metrics.catalog import FOREIGN
+from safelight.metrics.foreign import FOREIGN
 from safelight.metrics.spec import Kind, Label, Metric
 
 Matchers = Mapping[Label | str, str]
@@ -102,9 +102,9 @@ class Queries:
         return f"predict_linear({self.select(metric)}[{self.window}], {ahead_seconds})"
 
     def foreign(self, name: str, where: Matchers | None = None) -> str:
-        """Return the selector of a name that others expose; one of catalog.FOREIGN."""
+        """Return the selector of a name that others expose; one of foreign.FOREIGN."""
         if name not in FOREIGN:
-            raise ValueError(f"{name!r} is not in catalog.FOREIGN. Add it there first.")
+            raise ValueError(f"{name!r} is not in foreign.FOREIGN. Add it there first.")
         return name + self._braces(where)
 
     def _braces(self, where: Matchers | None) -> str:

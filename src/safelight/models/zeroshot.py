@@ -34,11 +34,11 @@ def load_tagged(
     model = whole(order, AutoModelForZeroShotImageClassification.from_pretrained(place, **options))
     processor = AutoImageProcessor.from_pretrained(place, backend="pil")
     model.to(device).eval()
-    words = _features(model.get_text_features(**_tokens(place, tags, model).to(device)))
+    words = features(model.get_textfeatures(**_tokens(place, tags, model).to(device)))
     bias = getattr(model, "logit_bias", None)
 
     def score(pixels: torch.Tensor) -> torch.Tensor:
-        seen = _features(model.get_image_features(pixel_values=pixels))
+        seen = features(model.get_imagefeatures(pixel_values=pixels))
         logits = seen @ words.T * model.logit_scale.exp()
         return torch.softmax(logits, 1) if bias is None else torch.sigmoid(logits + bias)
 
@@ -77,7 +77,7 @@ def _tokens(place: str, tags: Sequence[str], model: Any) -> Any:
 
 
 @torch.inference_mode()
-def _features(found: Any) -> torch.Tensor:
+def features(found: Any) -> torch.Tensor:
     """Return features of shape (n, width) at length one; libraries before 5 gave them bare."""
     bare: torch.Tensor = getattr(found, "pooler_output", found)
     return functional.normalize(bare, dim=-1)

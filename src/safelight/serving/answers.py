@@ -8,6 +8,7 @@ import pybase64
 from fastapi import Request
 from fastapi.responses import Response
 
+from safelight.serving.advice import advice, note_headers, warnings
 from safelight.serving.front import Answer
 from safelight.serving.job import Job, Outcome
 from safelight.serving.problems import REQUEST_ID
@@ -30,6 +31,7 @@ def image_answer(request: Request, _fields: object) -> Answer:
             "request_id": job.id, "image": pybase64.b64encode(made.image).decode(),
             "media_type": made.media_type, "width": width, "height": height, "seed": made.seed,
             "degraded": made.degraded, "prompt_truncated": made.truncated,
+            "warnings": warnings(job.exchange), "advice": advice(job.exchange),
         }  # fmt: skip
         return json_answer(content, headers)
 
@@ -62,7 +64,7 @@ def common_headers(job: Job, made: Outcome) -> dict[str, str]:
         headers["x-safelight-prompt-truncated"] = "true"
     if made.degraded:
         headers["x-safelight-degraded"] = ", ".join(made.degraded)
-    return headers
+    return headers | note_headers(job.exchange)
 
 
 def _server_timing(timeline: Timeline) -> str:

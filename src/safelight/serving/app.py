@@ -42,7 +42,7 @@ from safelight.serving.rates import Buckets, rates
 from safelight.serving.retry import retry
 from safelight.settings import Settings
 from safelight.telemetry.logs import configure, lines_lost, logging_sink
-from safelight.telemetry.meter import metering
+from safelight.telemetry.meter import assessing, metering
 from safelight.telemetry.record import Record, Sink
 
 _GOVERN_SECONDS = 1.0
@@ -76,7 +76,10 @@ class Service:
         self.meter.before_expose(
             lambda: self.meter.set_total(LOG_LINES_LOST, value=float(lines_lost()))
         )
-        self.pool = Pool(settings, self.meter)
+        plan = plan_of(settings)
+        self.store = Store(plan, self.meter) if plan else None
+        kept = (self.store.assess,) if self.store is not None else ()
+        self.pool = Pool(settings, self.meter, assessors=(assessing(self.meter), *kept))
         self.governor = _governor(settings, self.meter)
         self.engine = Batching(
             self.pool, self.meter, limit=lambda: self.governor.batch_limit(settings.batch_limit)
@@ -93,8 +96,6 @@ class Service:
             taxonomy=load_taxonomy(settings.taxonomy),
             meter=self.meter,
         )
-        plan = plan_of(settings)
-        self.store = Store(plan, self.meter) if plan else None
         self.ratings = Ratings(self.meter, kept_seconds=settings.rating_retention_seconds)
         buckets = Buckets(settings.rate_limit_per_minute, self.meter)
         api = build_api(

@@ -233,6 +233,7 @@ class Batching:
             return
         exchange = ticket.job.exchange
         exchange.timeline.share(fields["stages"], rest="transfer")  # type: ignore[arg-type]
+        exchange.background_entropy = fields["entropy"]  # type: ignore[assignment]
         if fields["call"] is not None:
             exchange.calls.append(as_call(fields["call"], exchange.instruction_type))  # type: ignore[arg-type]
         self._compare(ticket.job)

@@ -10,12 +10,14 @@ from contextlib import suppress
 from time import perf_counter
 
 from safelight.errors import Unusable
+from safelight.models.adherence import judge_for
 from safelight.models.backend import ModelOrder
 from safelight.models.load import load_backend
 from safelight.probes.guard import Guard
 from safelight.probes.torch import read_vram
 from safelight.quality.pictures import trust_measured_images
 from safelight.quality.validity import Limits
+from safelight.serving.appraisal import Sampling
 from safelight.serving.garbage import spare_what_stands
 from safelight.serving.protocol import Channel, Kind, Message
 from safelight.serving.worker import Worker
@@ -74,7 +76,8 @@ def _load(channel: Channel, order: Message, on_loaded: Callable[[], None]) -> Wo
         channel.send(Message(Kind.UNUSABLE, {"detail": str(error), "exit_code": error.exit_code}))
         return None
     limits = Limits(**order.fields["limits"], rounding_pixels=backend.info.multiple - 1)
-    worker = Worker(channel, backend, order.fields["limit_pixels"], limits)
+    sampling = _sampling(backend.info.model, **order.fields["sampling"])
+    worker = Worker(channel, backend, order.fields["limit_pixels"], limits, sampling)
     on_loaded()
     told = {
         "model": backend.info.as_dict(), "task": backend.task,
@@ -82,6 +85,10 @@ def _load(channel: Channel, order: Message, on_loaded: Callable[[], None]) -> Wo
     }  # fmt: skip
     channel.send(Message(Kind.READY, told))
     return worker
+
+
+def _sampling(model: str, ratio: float, thumbnails: bool, clip_model: str) -> Sampling:  # noqa: FBT001 - as the order has it
+    return Sampling(ratio, thumbnails, judge_for(model, clip_model))
 
 
 def _report(

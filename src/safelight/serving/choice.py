@@ -5,19 +5,32 @@ be in time, as many as can.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf
 from typing import Any
 
+from safelight.metrics.catalog import NO_INSTRUCTION
 from safelight.models.backend import Work
 from safelight.telemetry.timeline import Timeline
 
 Cost = tuple[float, float]
 
 
+@dataclass(frozen=True, slots=True)
+class About:
+    """What a job's picture is judged by: of which request, of which type, how much it must keep."""
+
+    request_id: str = ""
+    instruction_type: str = NO_INSTRUCTION
+    keeps: float = 0.0
+
+
 @dataclass(slots=True, eq=False)
 class Prepared:
-    """A job that is ready for the model; `due` is its deadline on this process's clock."""
+    """A job that is ready for the model; `due` is its deadline on this process's clock.
+
+    `entropy` is that of the background of the picture sent in, in bits.
+    """
 
     id: str
     key: str
@@ -29,7 +42,9 @@ class Prepared:
     alone: bool
     size: tuple[int, int]
     timeline: Timeline
+    about: About = field(default_factory=About)
     work: Work | None = None
+    entropy: float | None = None
 
     @property
     def urgency(self) -> tuple[int, float, int]:
@@ -134,4 +149,5 @@ def prepared(fields: dict[str, Any], number: int, clock: Callable[[], float]) ->
     return Prepared(
         fields["id"], fields["key"], fields["rank"], number, clock() + fields["left_seconds"],
         fields["cap"], (a, b), fields["alone"], (width, height), Timeline(),
+        About(**fields["about"]),
     )  # fmt: skip

@@ -24,6 +24,7 @@ from safelight.errors import (
 from safelight.metrics.catalog import IN_FLIGHT, OUTPUT_INVALID, PROMPTS_TRUNCATED, REJECTED
 from safelight.metrics.registry import Meter
 from safelight.quality.instructions import Taxonomy
+from safelight.serving.advice import least_kept, note_background, note_made
 from safelight.serving.body import Fields, check, measure_image, read_body
 from safelight.serving.job import (
     PRIORITIES,
@@ -81,7 +82,7 @@ class Front:
         self.keys = Keys(settings.api_keys)
         self._handle = handle
         self.served = served
-        self._classify = taxonomy.classify
+        self._taxonomy = taxonomy
         self._meter = meter
         self._in_flight = meter.child(IN_FLIGHT)
         meter.start_at_zero(PROMPTS_TRUNCATED, OUTPUT_INVALID)
@@ -111,11 +112,15 @@ class Front:
             job = Job(
                 exchange.id, image, size, parameters, _seed(parameters), started + timeout,
                 exchange, timeout, priority, owner,
+                keeps=least_kept(
+                    parameters, exchange.instruction_type, self._taxonomy, self.settings
+                ),
             )  # fmt: skip
             exchange.seed = job.seed
             jobs = [job, *(_sibling(job, place) for place in range(1, number))]
             outcomes = await self._run(request, jobs)
             self._note_outcomes(exchange, outcomes)
+            note_made(exchange, outcomes)
             return route.answer(request, fields)(jobs, outcomes)
         finally:
             self._in_flight.inc(-1)
@@ -188,7 +193,7 @@ class Front:
     def _note_sentence(self, exchange: Exchange, parameters: Parameters) -> None:
         """Enter what the model is to read."""
         exchange.prompt = _asked(parameters)
-        exchange.instruction_type = self._classify(exchange.prompt or "")
+        exchange.instruction_type = self._taxonomy.classify(exchange.prompt or "")
 
     def _note_outcomes(self, exchange: Exchange, outcomes: Sequence[Outcome]) -> None:
         """Enter what was made of it: how much of the sentence was read, what the ladder took."""
@@ -222,6 +227,7 @@ class Front:
                 raise
             finally:
                 watch.end()
+                note_background(jobs, self.settings.background_entropy_limit_bits)
                 for job in jobs:
                     job.progress.state = "done"
                     job.progress.tell()

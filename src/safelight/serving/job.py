@@ -125,7 +125,8 @@ class Control:
 class Job:
     """One request to the model; `deadline` is on the event loop's clock, in seconds.
 
-    Of a request for several images, `place` counts its jobs.
+    Of a request for several images, `place` counts its jobs. `keeps` is the least share of the
+    picture that the edit must keep; 0 looks for none.
     """
 
     id: str
@@ -144,6 +145,12 @@ class Job:
     progress: Progress = field(default_factory=Progress)
     control: Control = field(default_factory=Control)
     expected: tuple[float, float] | None = None
+    keeps: float = 0.0
+
+    @property
+    def request_id(self) -> str:
+        """Return the id of the request that the job is part of."""
+        return self.id.removesuffix(f"-{self.place}") if self.place else self.id
 
     @property
     def task(self) -> Literal["edit", "generate", "predict"]:
@@ -185,7 +192,8 @@ TASKS: dict[type[BaseModel], Literal["edit", "generate", "predict"]] = {
 class Outcome:
     """What was made: an image, encoded, with its width and height; or labels with scores.
 
-    `truncated` tells that the prompt was longer than the model's text encoder reads.
+    `truncated` tells that the prompt was longer than the model's text encoder reads; `corrupted`,
+    that the edit destroyed what it should have kept.
     """
 
     image: bytes = b""
@@ -195,6 +203,7 @@ class Outcome:
     seed: int = 0
     degraded: tuple[str, ...] = ()
     truncated: bool = False
+    corrupted: bool = False
 
 
 Handler = Callable[[Job], Awaitable[Outcome]]

@@ -23,7 +23,7 @@ def as_message(
             "id": ticket.job.id, "task": ticket.job.task, "size": ticket.job.size,
             "work": _work(ticket.job), "key": key, "rank": ticket.urgency[0],
             "left_seconds": ticket.job.deadline - now, "cap": cap, "cost": cost,
-            "alone": ticket.job.alone,
+            "alone": ticket.job.alone, "about": _about(ticket.job),
         }
         for ticket in tickets
     ]  # fmt: skip
@@ -39,7 +39,7 @@ def as_result(job: Job, fields: Mapping[str, Any], payload: bytes) -> Outcome | 
         return Outcome(labels=labels, degraded=job.degraded)
     return Outcome(
         image=payload, size=tuple(fields["size"]), seed=job.seed, degraded=job.degraded,
-        truncated=fields["truncated"],
+        truncated=fields["truncated"], corrupted=fields["corrupted"],
     )  # fmt: skip
 
 
@@ -54,6 +54,14 @@ def as_call(fields: Mapping[str, Any], instruction_type: str) -> PipelineCall:
             "images": tuple((width, height) for width, height in fields["images"]),
         }
     )
+
+
+def _about(job: Job) -> dict[str, Any]:
+    """Return what a job's picture is judged by."""
+    return {
+        "request_id": job.request_id, "instruction_type": job.exchange.instruction_type,
+        "keeps": job.keeps,
+    }  # fmt: skip
 
 
 def _work(job: Job) -> dict[str, Any]:

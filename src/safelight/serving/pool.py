@@ -14,6 +14,7 @@ import structlog
 
 from safelight.errors import Unusable
 from safelight.metrics.catalog import (
+    ASSESSMENTS,
     MODEL_INFO,
     MODEL_LOAD_SECONDS,
     MODEL_WARM_UP_SECONDS,
@@ -26,12 +27,14 @@ from safelight.metrics.catalog import (
     WORKERS_READY,
 )
 from safelight.metrics.registry import Meter
+from safelight.probes.guard import Guard
 from safelight.probes.torch import Vram, write_vram
 from safelight.serving.job import Served
 from safelight.serving.protocol import Message
 from safelight.serving.slot import Place, Slot
 from safelight.serving.ticket import Ticket
 from safelight.settings import Settings
+from safelight.telemetry.assessment import Assessment, Assessor
 
 log = structlog.get_logger("safelight")
 
@@ -60,9 +63,12 @@ class Pool:
         settings: Settings,
         meter: Meter,
         *,
+        assessors: Sequence[Assessor] = (),
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._meter = meter
+        self._assessors = assessors
+        self._guard = Guard("assessment", meter.probe_failed)
         self._desk: Desk | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._stopping = False
@@ -161,8 +167,21 @@ class Pool:
         """Hear what came of jobs."""
         for probe in message.fields["probe_failures"]:
             self._meter.probe_failed(probe)
+        if dropped := message.fields["dropped"]:
+            self._meter.add(ASSESSMENTS, "dropped", amount=dropped)
         if self._desk is not None:
             self._desk.results(slot, message)
+
+    def assessed(self, message: Message) -> None:
+        """Hear what a closer look at an output found, and tell the assessors."""
+        if message.fields.get("failed"):
+            self._meter.add(ASSESSMENTS, "failed")
+            return
+        before, after = message.payloads
+        found = Assessment(**message.fields, before=before, after=after)
+        for assess in self._assessors:
+            with self._guard:
+                assess(found)
 
     def vram(self, slot: Slot, message: Message) -> None:
         """Hear what a worker's allocator holds."""

@@ -34,6 +34,7 @@ class Kind(StrEnum):
     STARTED = "started"  # worker: the model has these jobs now
     STEP = "step"  # worker: how far they are
     RESULTS = "results"  # worker: what came of jobs
+    ASSESSED = "assessed"  # worker: what a closer look at an output found, after its answer
     POISONED = "poisoned"  # worker: the device is no longer usable from this process
     VRAM = "vram"  # worker: what the allocator holds; also the sign that it is alive
 

@@ -3,9 +3,13 @@
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from safelight.errors import InvalidOutput, SafelightError
-from safelight.models.backend import Labels, Made, Picture
+from safelight.errors import InvalidOutput, SafelightError, StructureCorruption
+from safelight.models.backend import Edit, Labels, Made, Picture
+from safelight.probes.guard import Guard
+from safelight.quality.structure import kept
 from safelight.quality.validity import Limits, invalidity
+from safelight.reasons import NO_ERROR
+from safelight.serving.appraisal import Appraisal
 from safelight.serving.choice import Batch, Prepared
 from safelight.serving.images import encoded
 from safelight.serving.protocol import Channel, Kind, Message
@@ -44,18 +48,27 @@ class Reporter:
     """Checks, encodes and sends; several threads encode."""
 
     def __init__(
-        self, channel: Channel, stage: Stage, steps: Steps, call: Call, limits: Limits
+        self,
+        channel: Channel,
+        stage: Stage,
+        steps: Steps,
+        call: Call,
+        limits: Limits,
+        appraisal: Appraisal,
     ) -> None:
         self._channel = channel
         self._stage = stage
         self._steps = steps
         self._call = call
         self._limits = limits
+        self._appraisal = appraisal
+        self._guard = Guard("assessment", call.failed)
         self._encoders = ThreadPoolExecutor(_THREADS, "safelight-encode")
 
     def close(self, *, wait: bool) -> None:
         """Take no more; wait for what is being encoded, or not."""
         self._encoders.shutdown(wait=wait, cancel_futures=not wait)
+        self._appraisal.close()
 
     def report(
         self,
@@ -90,19 +103,31 @@ class Reporter:
         try:
             assert isinstance(picture, Picture)
             wrong = invalidity(picture.pixels, job.size, self._limits, finite=picture.finite)
+            corrupted = wrong is None and self._corrupted(job, picture)
             job.timeline.mark("check")
             if wrong is not None:
                 failed = {**failure_fields(InvalidOutput(wrong)), "invalidity": wrong}
                 self.send([{**result(job, call), **failed}], [b""])
+                self._appraisal.offer(job, picture.pixels, InvalidOutput.reason)
                 return
             image = encoded(picture.pixels, job.size)
             job.timeline.mark("encode")
-            told = {"size": job.size, "truncated": picture.truncated}
+            told = {"size": job.size, "truncated": picture.truncated, "corrupted": corrupted}
             self.send([{**result(job, call), **told}], [image])
+            error = StructureCorruption.reason if corrupted else NO_ERROR
+            self._appraisal.offer(job, picture.pixels, error)
         except OSError:
             return  # the parent is gone, and with it whoever waited
         except Exception as error:  # noqa: BLE001 - whatever it is, the parent must hear of it
             self.fail([job], as_failure(error), None, [call])
+
+    def _corrupted(self, job: Prepared, picture: Picture) -> bool:
+        """Tell whether an edit kept less of its picture than it must."""
+        if job.about.keeps <= 0 or not isinstance(job.work, Edit):
+            return False
+        with self._guard:
+            return kept(job.work.image, picture.pixels) < job.about.keeps
+        return False
 
     def fail(
         self,
@@ -128,7 +153,12 @@ class Reporter:
             self._stage.forget(told["id"])
             self._steps.forget(told["id"])
         failures, self._call.failures = self._call.failures, []
-        fields = {"results": results, "ran": ran, "probe_failures": failures}
+        fields = {
+            "results": results,
+            "ran": ran,
+            "probe_failures": failures,
+            "dropped": self._appraisal.dropped(),
+        }
         self._channel.send(Message(Kind.RESULTS, fields, payloads))
 
     def ran(self, batch: Batch, seconds: float, *, whole: bool) -> dict[str, Any]:

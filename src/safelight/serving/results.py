@@ -28,7 +28,8 @@ def calls_of(jobs: Sequence[Prepared], call: PipelineCall | None) -> list[dict[s
 
 def result(job: Prepared, call: dict[str, Any] | None) -> dict[str, Any]:
     """Return what every result tells of a job."""
-    return {"id": job.id, "stages": dict(job.timeline.seconds), "call": call}
+    stages = dict(job.timeline.seconds)
+    return {"id": job.id, "stages": stages, "call": call, "entropy": job.entropy}
 
 
 def failure_fields(failure: SafelightError) -> dict[str, Any]:

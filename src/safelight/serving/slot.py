@@ -48,6 +48,9 @@ class Listener(Protocol):
     def results(self, slot: "Slot", message: Message) -> None:
         """Hear what came of jobs."""
 
+    def assessed(self, message: Message) -> None:
+        """Hear what a closer look at an output found."""
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -90,6 +93,7 @@ class Slot:
             Kind.STARTED: self._start,
             Kind.STEP: self._step,
             Kind.RESULTS: self._result,
+            Kind.ASSESSED: listener.assessed,
             Kind.VRAM: lambda message: listener.vram(self, message),
             Kind.POISONED: lambda _message: self._end("poisoned"),
         }
@@ -223,6 +227,9 @@ class Slot:
             "limit_pixels": settings.image_limit_pixels, "limits": {
                 "black_level": settings.black_level, "flat_deviation": settings.flat_deviation,
                 "noise_correlation": settings.noise_correlation,
+            }, "sampling": {
+                "ratio": settings.quality_sample_ratio, "thumbnails": settings.samples,
+                "clip_model": settings.clip_model,
             },
         }  # fmt: skip
         self._carrier = await _starter(settings)(order, self._hear, self.place.threads)

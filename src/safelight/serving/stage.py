@@ -73,6 +73,10 @@ class Stage:
         """Tell whether nobody waits for the job any more."""
         return self._closed or job_id in self._cancelled
 
+    def has_work(self) -> bool:
+        """Tell whether jobs wait here for the model."""
+        return bool(self._jobs)
+
     def forget(self, job_id: str) -> None:
         """Forget a job that was answered."""
         with self._changed:

@@ -17,11 +17,14 @@ from safelight.errors import (
     SafelightError,
     Timeout,
 )
-from safelight.models.backend import Backend, Made, OnStep
+from safelight.models.backend import Backend, Edit, Made, OnStep
 from safelight.probes.diffusers import DiffusersProbe
+from safelight.probes.guard import Guard
 from safelight.probes.torch import compilations
+from safelight.quality.entropy import background_entropy
 from safelight.quality.validity import Limits
 from safelight.reasons import by_reason
+from safelight.serving.appraisal import NO_SAMPLING, Appraisal, Sampling
 from safelight.serving.choice import Batch, Prepared, prepared
 from safelight.serving.images import as_work
 from safelight.serving.memory import Memory, is_poisoned
@@ -44,7 +47,12 @@ class Worker:
     """Makes what arrives on a channel, until that closes or the device is poisoned."""
 
     def __init__(
-        self, channel: Channel, backend: Backend, limit_pixels: int, limits: Limits
+        self,
+        channel: Channel,
+        backend: Backend,
+        limit_pixels: int,
+        limits: Limits,
+        sampling: Sampling = NO_SAMPLING,
     ) -> None:
         self._channel = channel
         self._limit_pixels = limit_pixels
@@ -61,7 +69,9 @@ class Worker:
         self._memory = Memory()
         self._number = 0
         self._decoders = ThreadPoolExecutor(_THREADS, "safelight-decode")
-        self._reporter = Reporter(channel, self._stage, self._steps, self._call, limits)
+        self._entropy = Guard("entropy", self._call.failed)
+        appraisal = Appraisal(channel, sampling, self._stage.has_work, self._call.failed)
+        self._reporter = Reporter(channel, self._stage, self._steps, self._call, limits, appraisal)
 
     # ── Hearing ──────────────────────────────────────────────────────────────────────────────────
 
@@ -125,6 +135,9 @@ class Worker:
             if self._stage.cancelled(job.id):
                 raise Cancelled  # noqa: TRY301 - one place tells the parent of every failure
             job.work = as_work(fields, payload, self._limit_pixels)
+            if isinstance(job.work, Edit):
+                with self._entropy:
+                    job.entropy = background_entropy(job.work.image)
         except Exception as error:  # noqa: BLE001 - whatever it is, the parent must hear of it
             self._reporter.fail([job], as_failure(error))
             return False

@@ -6,89 +6,19 @@ shown are the catalogue's own series. Made for stories, and to judge the diagnos
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from math import exp
 from random import Random
 
+from safelight.errors import StructureCorruption
 from safelight.metrics import catalog as c
 from safelight.metrics.registry import Meter, parts, values
 from safelight.metrics.spec import Metric
 from safelight.reasons import NO_ERROR
+from safelight.stories.conditions import MODEL, Conditions
 from safelight.telemetry.meter import metering
 from safelight.telemetry.record import PipelineCall, Record
 
-TYPES = {"make_him_old": 0.4, "add_sunglasses": 0.3, "change_background": 0.2, "other": 0.1}
-STAGES = {
-    "receive": 0.02, "validate": 0.002, "transfer": 0.003, "decode": 0.012, "encode_prompt": 0.01,
-    "encode_image": 0.02, "decode_latents": 0.03, "check": 0.003, "encode": 0.015, "respond": 0.004,
-}  # fmt: skip
-_MODEL = ("encode_prompt", "encode_image", "decode_latents")
 _FIXED = 0.55  # of a call's time, whatever the batch: what batching saves
-
-
-@dataclass(frozen=True, slots=True)
-class Conditions:
-    """How things are with one instance at one time. Times in seconds, memory in bytes."""
-
-    rate: float = 0.8
-    types: Mapping[str, float] = field(default_factory=lambda: TYPES)
-    sizes: Mapping[str, float] = field(default_factory=lambda: {"512x512": 1.0})
-    stages: Mapping[str, float] = field(default_factory=lambda: STAGES)
-    steps: int = 20
-    step_seconds: float = 0.025
-    places: Mapping[str, float] = field(default_factory=dict)
-    """By how much the steps of a place take longer."""
-    noise: float = 0.2
-    batch_limit: int = 8
-    speedup: float | None = None
-    held: float = 0.0
-    """Seconds that a request waits though the device is free."""
-    circuit: float = 0.0
-    """The share of requests that find the circuit open."""
-    queue_limit: int = 64
-    failures: Mapping[str, tuple[str, float]] = field(default_factory=dict)
-    """By type, or `*`: the reason, and the share of requests that end with it."""
-    invalid: float = 0.0
-    precision: str = "float16"
-    overridden: float = 0.0
-    compiled: float = 0.0
-    restarts_per_hour: float = 0.0
-    restart_reason: str = "died"
-    ready: int = 1
-    vram_used: float = 4.2e9
-    vram_reserved: float = 5.4e9
-    vram_total: float = 16e9
-    foreign_bytes: float = 0.0
-    foreign_busy: float = 0.0
-    celsius: float = 62.0
-    clock_hertz: float = 1.7e9
-    throttled: Mapping[str, float] = field(default_factory=dict)
-    cpu: float = 0.35
-    host_used: float = 12e9
-    host_total: float = 32e9
-    disk_busy: float = 0.05
-    filesystem_used: float = 80e9
-    filesystem_total: float = 200e9
-    resident: float = 1.1e8
-    probe_age: float = 5.0
-    log_lost: float = 0.0
-    up: bool = True
-    starts: bool = False
-    """Whether the process is started anew in this step: its counters begin at 0."""
-
-    @property
-    def call_seconds(self) -> float:
-        """Return the time of one call for a single picture."""
-        return self.denoise_seconds + sum(self.stages[stage] for stage in _MODEL)
-
-    @property
-    def denoise_seconds(self) -> float:
-        """Return the time of all steps of one call."""
-        return sum(self.step(number) for number in range(1, self.steps + 1))
-
-    def step(self, number: int) -> float:
-        """Return the mean time of one step, counted from 1."""
-        return self.step_seconds * self.places.get(c.step_place(number), 1.0)
 
 
 Weather = Callable[[float], Conditions]
@@ -188,7 +118,7 @@ class Instance:
         leads = self._number % batch == 0
         width, _, height = self._pick(now.sizes).partition("x")
         call = PipelineCall(
-            "Pipeline", kind, now.precision, sum(steps) + sum(stages[s] for s in _MODEL),
+            "Pipeline", kind, now.precision, sum(steps) + sum(stages[s] for s in MODEL),
             step_seconds=steps, images=((int(width), int(height)),) if error == NO_ERROR else (),
             leads=leads, batch=batch, warm_up=compiles and leads,
             overridden=("image_guidance_scale",) if self._chance.random() < now.overridden else (),
@@ -196,11 +126,23 @@ class Instance:
         if leads:
             cause = "cap" if batch >= now.batch_limit else "queue_empty"
             self._meter.observe(c.BATCH_SIZE, cause, value=batch)
+        busy = self._chance.random() < now.busy
+        error = self._look(now, kind, error, busy=busy)
         if self._chance.random() < now.invalid:
             error = "invalid_output"
             self._meter.add(c.OUTPUT_INVALID, "black")
-        status = 200 if error in (NO_ERROR, "structure_corruption") else 500
-        self._record(kind, status, error, stages, (call,))
+        status = 200 if error in (NO_ERROR, StructureCorruption.reason) else 500
+        self._record(kind, status, error, stages, (call,), busy=busy)
+
+    def _look(self, now: Conditions, kind: str, error: str, *, busy: bool) -> str:
+        """Look at what was made, as the service does; return how the request ends."""
+        destroyed = now.corrupted_busy if busy else now.corrupted
+        if error == NO_ERROR and self._chance.random() < destroyed:
+            error = StructureCorruption.reason
+        if self._chance.random() < now.scored:
+            score = min(1.0, max(0.0, self._chance.gauss(now.score, 0.07)))
+            self._meter.observe(c.QUALITY_SCORE, kind, value=score)
+        return error
 
     def _record(
         self,
@@ -209,9 +151,16 @@ class Instance:
         error: str,
         stages: Mapping[str, float],
         calls: tuple[PipelineCall, ...],
+        *,
+        busy: bool = False,
     ) -> None:
-        whole = sum(stages.values())
-        self._write(Record("", "/api/edit", status, error, kind, whole, stages, bool(calls), calls))
+        whole, bits = sum(stages.values()), 7.5 if busy else 3.0
+        self._write(
+            Record(
+                "", "/api/edit", status, error, kind, whole, stages, bool(calls), calls,
+                background_entropy=bits if calls else None, busy_background=busy,
+            )
+        )  # fmt: skip
 
     # ── Measuring ────────────────────────────────────────────────────────────────────────────────
 

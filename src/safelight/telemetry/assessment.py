@@ -6,13 +6,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Assessment:
-    """How good one output is. All but the ids are ratios, 0 (bad) to 1 (good), or None if unknown.
+    """How good one output is: ratios, 0 (bad) to 1 (good), or None if unknown.
 
     `sharpness`, `exposure`, `colourfulness` and `cleanness` (of noise) make up `score`, without any
     reference; `structure` and `edges` tell how much of the input was kept, `changed` is the share
-    of the picture that changed; `adherence` is how well it fits what was asked. `before` and
-    `after` are thumbnails (JPEG), empty unless samples are kept. `error` is the request's reason
-    of failure where an output was made that was not fit to be sent, or `none`.
+    of the picture that changed; `adherence` is how well the picture fits what was asked. `before`
+    and `after` are thumbnails (JPEG), empty unless samples are kept. `error` is the request's
+    reason of failure where what was made was not as it should be, or `none`. `seconds` is what it
+    cost to find this out.
     """
 
     request_id: str
@@ -27,6 +28,7 @@ class Assessment:
     edges: float | None = None
     changed: float | None = None
     adherence: float | None = None
+    seconds: float = 0.0
     before: bytes = b""
     after: bytes = b""
 

@@ -120,6 +120,8 @@ def as_fields(record: Record) -> dict[str, object]:
         fields["trace.id"] = record.trace_id
     if record.seed is not None:
         fields["safelight.seed"] = record.seed
+    if record.background_entropy is not None:
+        fields["safelight.background_entropy"] = round(record.background_entropy, 2)
     if record.calls:
         fields["safelight.model"] = _call_fields(record)
     return fields

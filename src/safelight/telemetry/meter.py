@@ -1,16 +1,23 @@
 """Writes a Record into the metrics. The request and model families have no other writer."""
 
 from safelight.metrics.catalog import (
+    ADHERENCE,
+    ASSESSMENT_SECONDS,
+    ASSESSMENTS,
+    BACKGROUND_ENTROPY,
+    BACKGROUNDS,
     GUIDANCE_OVERRIDDEN,
     IMAGE_GUIDANCE,
     IMAGES,
     INFERENCE_SECONDS,
+    QUALITY_SCORE,
     QUEUED_SECONDS,
     REQUEST_SECONDS,
     REQUESTS,
     STAGE_SECONDS,
     STEP_SECONDS,
     STEPS,
+    STRUCTURE,
     SUCCESSES,
     TEXT_GUIDANCE,
     WARM_UPS,
@@ -19,6 +26,7 @@ from safelight.metrics.catalog import (
 )
 from safelight.metrics.registry import Exemplar, Meter
 from safelight.metrics.spec import Metric
+from safelight.telemetry.assessment import Assessment, Assessor
 from safelight.telemetry.record import PipelineCall, Record, Sink
 
 
@@ -30,6 +38,8 @@ def metering(meter: Meter) -> Sink:
     def write(record: Record) -> None:
         exemplar = {"trace_id": record.trace_id} if record.trace_id else None
         _write_request(meter, record, exemplar)
+        if record.background_entropy is not None:
+            _write_background(meter, record, record.background_entropy)
         for call in record.calls:
             _write_call(meter, call, exemplar)
 
@@ -48,6 +58,30 @@ def _write_request(meter: Meter, record: Record, exemplar: Exemplar | None) -> N
         meter.observe(QUEUED_SECONDS, value=record.stages.get("queue", 0.0), exemplar=exemplar)
     for stage, seconds in record.stages.items():
         meter.observe(STAGE_SECONDS, stage, value=seconds, exemplar=exemplar)
+
+
+def _write_background(meter: Meter, record: Record, bits: float) -> None:
+    meter.observe(BACKGROUND_ENTROPY, value=bits)
+    background = "busy" if record.busy_background else "calm"
+    meter.add(BACKGROUNDS, background, "succeeded" if record.succeeded else "failed")
+
+
+def assessing(meter: Meter) -> Assessor:
+    """Return the assessor that counts Assessments with `meter`."""
+    meter.start_at_zero(ASSESSMENTS)
+
+    def write(found: Assessment) -> None:
+        meter.add(ASSESSMENTS, "assessed")
+        meter.observe(ASSESSMENT_SECONDS, value=found.seconds)
+        for metric, value in (
+            (QUALITY_SCORE, found.score),
+            (STRUCTURE, found.structure),
+            (ADHERENCE, found.adherence),
+        ):
+            if value is not None:
+                meter.observe(metric, found.instruction_type, value=value)
+
+    return write
 
 
 def _write_call(meter: Meter, call: PipelineCall, exemplar: Exemplar | None) -> None:

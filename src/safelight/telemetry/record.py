@@ -47,7 +47,11 @@ class PipelineCall:
 
 @dataclass(slots=True)
 class Exchange:
-    """One request under way: what the probes and the service learn of it."""
+    """One request under way: what the probes and the service learn of it.
+
+    `background_entropy` is that of the picture sent in, in bits; `busy_background`, whether it is
+    above the service's limit.
+    """
 
     timeline: Timeline
     id: str = ""
@@ -56,9 +60,10 @@ class Exchange:
     error: str = NO_ERROR
     queued: bool = False
     seed: int | None = None
+    background_entropy: float | None = None
+    busy_background: bool = False
     trace_id: str | None = None
     calls: list[PipelineCall] = field(default_factory=list)
-    background_entropy: float | None = None
     prompt: str | None = field(default=None, repr=False)
     owner: str = field(default="", repr=False)
     truncated: bool = False
@@ -95,6 +100,7 @@ class Record:
     owner: str = field(default="", repr=False)
     truncated: bool = False
     degraded: tuple[str, ...] = ()
+    busy_background: bool = False
 
     @property
     def succeeded(self) -> bool:
@@ -147,6 +153,7 @@ def finish(
         owner=exchange.owner,
         truncated=exchange.truncated,
         degraded=exchange.degraded,
+        busy_background=exchange.busy_background,
     )
 
 

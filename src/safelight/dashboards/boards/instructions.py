@@ -14,11 +14,15 @@ from safelight.dashboards.boards.parts import (
     row,
 )
 from safelight.dashboards.spec import Board, Panel, Query, Shape
+from safelight.errors import StructureCorruption
 from safelight.metrics.catalog import (
+    ADHERENCE,
     ERROR,
     INSTRUCTION_TYPE,
+    QUALITY_SCORE,
     REQUEST_SECONDS,
     REQUESTS,
+    STRUCTURE,
     SUCCESSES,
     USER_RATING,
 )
@@ -36,6 +40,8 @@ def instructions(limits: Thresholds) -> Board:
         "Instructions",
         "Which instructions serve people well, which are slow, and which fail, and why?",
         row("Success", *_success(limits)),
+        row("Looks", *_looks()),
+        row("What edits keep", *_kept()),
         row("Speed", *_speed()),
         row("Ratings", *_rated()),
         row("Errors", *_errors()),
@@ -72,6 +78,60 @@ def _success(limits: Thresholds) -> tuple[Panel, ...]:
             "Requests by their type: a new fashion shows here first.",
             PER_SECOND,
             Query(NOW.rate(REQUESTS, _TYPE), by(*_TYPE)),
+        ),
+    )
+
+
+def _looks() -> tuple[Panel, ...]:
+    spread = "({} - {}) / 2".format(
+        *(WHOLE.quantile(q, QUALITY_SCORE, _TYPE) for q in (0.84, 0.16))
+    )
+    return (
+        panel(
+            Shape.BARS,
+            "Score, worst first",
+            "Mean looks of each type's pictures, over the time shown.",
+            QUALITY_SCORE.unit,
+            Query(f"sort({WHOLE.mean(QUALITY_SCORE, _TYPE)} >= 0)", by(*_TYPE)),
+        ),
+        panel(
+            Shape.BARS,
+            "Unsteady first",
+            "How far the score of a type is spread: half the distance that two thirds lie within.",
+            QUALITY_SCORE.unit,
+            Query(f"sort_desc({spread} >= 0)", by(*_TYPE)),
+        ),
+        panel(
+            Shape.BARS,
+            "Fits what was asked, least first",
+            "Mean adherence of each type, by CLIP or by the demos' tagger.",
+            SHARE,
+            Query(f"sort({WHOLE.mean(ADHERENCE, _TYPE)} >= 0)", by(*_TYPE)),
+            needs="a CLIP model, or a demo",
+        ),
+    )
+
+
+def _kept() -> tuple[Panel, ...]:
+    corrupted: Matchers = {ERROR: StructureCorruption.reason}
+    asked = WHOLE.rate(REQUESTS, _TYPE)
+    return (
+        panel(
+            Shape.BARS,
+            "Structure kept, least first",
+            "Mean structural similarity of input and output; a new background keeps less by right.",
+            SHARE,
+            Query(f"sort({WHOLE.mean(STRUCTURE, _TYPE)} >= 0)", by(*_TYPE)),
+        ),
+        panel(
+            Shape.BARS,
+            "Destroyed what it should keep",
+            "Share of each type's requests that ended as structure_corruption.",
+            SHARE,
+            Query(
+                f"sort_desc(({WHOLE.rate(REQUESTS, _TYPE, corrupted)} or 0 * {asked}) / {asked})",
+                by(*_TYPE),
+            ),
         ),
     )
 

@@ -17,6 +17,13 @@ from safelight.dashboards.boards.parts import (
 )
 from safelight.dashboards.spec import Board, Panel, Query, Shape
 from safelight.metrics.catalog import (
+    ADHERENCE,
+    ASSESSMENT,
+    ASSESSMENT_SECONDS,
+    ASSESSMENTS,
+    BACKGROUND,
+    BACKGROUND_ENTROPY,
+    BACKGROUNDS,
     DEGRADED,
     DEVICE_SECONDS,
     GUIDANCE_OVERRIDDEN,
@@ -24,18 +31,22 @@ from safelight.metrics.catalog import (
     INFERENCE_SECONDS,
     INVALIDITY,
     MODEL_INFO,
+    OUTCOME,
     OUTPUT_INVALID,
     PRECISION,
+    QUALITY_SCORE,
     RATING_REASON,
     RATINGS_CHANGED,
     REQUESTS,
     STEPS,
+    STRUCTURE,
     SUCCESSES,
     USE,
     USER_RATINGS,
 )
 from safelight.rules.thresholds import Thresholds
 
+_EDITS = NOW.rate(BACKGROUNDS)
 _MADE = f"({NOW.rate(IMAGES)} + ({NOW.rate(OUTPUT_INVALID)} or 0 * {NOW.rate(IMAGES)}))"
 
 
@@ -46,6 +57,8 @@ def quality(limits: Thresholds) -> Board:
         "Is what leaves the service fit to be seen, and what does its speed cost in quality?",
         row("Validity", *_validity(limits)),
         row("What callers think", *_thought()),
+        row("Looks", *_looks()),
+        row("Backgrounds", *_backgrounds()),
         row("What was given up for speed", *_given_up()),
         row("Speed against quality", *_against()),
     )
@@ -103,6 +116,74 @@ def _thought() -> tuple[Panel, ...]:
             "Callers who thought better of it: the records hold their last word.",
             TIMES,
             Query(NOW.rate(RATINGS_CHANGED), "changed"),
+        ),
+    )
+
+
+def _looks() -> tuple[Panel, ...]:
+    return (
+        lines(
+            "Score",
+            "Looks of the pictures that were looked at closer: half of them, and the worst tenth.",
+            QUALITY_SCORE.unit,
+            Query(NOW.quantile(0.5, QUALITY_SCORE), "median"),
+            Query(NOW.quantile(0.1, QUALITY_SCORE), "worst tenth"),
+        ),
+        lines(
+            "Structure kept",
+            "Mean structural similarity of input and output; an edit that keeps less than its type "
+            "must is an error, structure_corruption.",
+            SHARE,
+            Query(NOW.mean(STRUCTURE), "kept"),
+        ),
+        lines(
+            "Fits what was asked",
+            "Mean adherence, by CLIP where you have one, or by the demos' tagger.",
+            SHARE,
+            Query(NOW.mean(ADHERENCE), "fits"),
+            needs="a CLIP model, or a demo",
+        ),
+        panel(
+            Shape.STACK,
+            "Looked at closer",
+            "Pictures that were looked at once they were sent; dropped ones gave way to requests.",
+            PER_SECOND,
+            Query(NOW.rate(ASSESSMENTS, (ASSESSMENT,)), by(ASSESSMENT)),
+        ),
+        lines(
+            "What looking costs",
+            "Share of one core's time; it runs when nobody else wants the core.",
+            SHARE,
+            Query(NOW.seconds_per_second(ASSESSMENT_SECONDS), "of a core"),
+        ),
+    )
+
+
+def _backgrounds() -> tuple[Panel, ...]:
+    succeeded = NOW.rate(BACKGROUNDS, (BACKGROUND,), {OUTCOME: "succeeded"})
+    everything = NOW.rate(BACKGROUNDS, (BACKGROUND,))
+    return (
+        lines(
+            "Entropy of backgrounds",
+            "Bits of colour around the middle of the pictures sent in: half of them, and the "
+            "busiest tenth.",
+            COUNT,
+            *quantiles(BACKGROUND_ENTROPY, 0.5, 0.9),
+        ),
+        lines(
+            "Advised",
+            "Share of the edits whose callers were told that the background is busy.",
+            SHARE,
+            Query(
+                f"({NOW.rate(BACKGROUNDS, where={BACKGROUND: 'busy'})} or 0 * {_EDITS}) / {_EDITS}",
+                "busy",
+            ),
+        ),
+        lines(
+            "Success on calm and busy backgrounds",
+            "Where busy is far below calm, the advice is worth taking.",
+            SHARE,
+            Query(f"({succeeded} or 0 * {everything}) / {everything}", by(BACKGROUND)),
         ),
     )
 

@@ -18,6 +18,7 @@ from safelight.dashboards.boards.parts import (
 )
 from safelight.dashboards.spec import Board, Panel, Query, Shape
 from safelight.metrics.catalog import (
+    ADHERENCE,
     ERROR,
     GPU_MEMORY_TOTAL,
     GPU_MEMORY_USED,
@@ -28,6 +29,7 @@ from safelight.metrics.catalog import (
     IMAGE_SIZE,
     IMAGES,
     INFERENCE_SECONDS,
+    QUALITY_SCORE,
     REQUEST_SECONDS,
     REQUESTS,
     STEP_SECONDS,
@@ -48,6 +50,7 @@ def zimage(limits: Thresholds) -> Board:
         row("Resources", *_resources(limits)),
         row("Speed", *_speed(limits)),
         row("Success", *_success(limits)),
+        row("Looks", *_looks()),
         first="zimage",
     )
 
@@ -75,6 +78,32 @@ def _resources(limits: Thresholds) -> tuple[Panel, ...]:
             SHARE,
             Query(NOW.fraction(HOST_MEMORY_USED, HOST_MEMORY_TOTAL), by(INSTANCE)),
             limit=limits.host_ratio,
+        ),
+    )
+
+
+def _looks() -> tuple[Panel, ...]:
+    return (
+        lines(
+            "Score",
+            "Looks of the pictures that were looked at closer: half of them, and the worst tenth.",
+            QUALITY_SCORE.unit,
+            Query(NOW.quantile(0.5, QUALITY_SCORE), "median"),
+            Query(NOW.quantile(0.1, QUALITY_SCORE), "worst tenth"),
+        ),
+        panel(
+            Shape.BUCKETS,
+            "Score, distribution",
+            "Pictures of the time shown, by their looks.",
+            COUNT,
+            Query(WHOLE.bucket_counts(QUALITY_SCORE), "{{le}}"),
+        ),
+        lines(
+            "Fits what was asked",
+            "Mean adherence to the prompt, by CLIP where you have one, or by the demos' tagger.",
+            SHARE,
+            Query(NOW.mean(ADHERENCE), "fits"),
+            needs="a CLIP model, or a demo",
         ),
     )
 

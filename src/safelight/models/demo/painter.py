@@ -37,8 +37,8 @@ _BAND: Colour = (220, 180, 60)
 _DARK: Colour = (24, 22, 26)
 
 
-class _Brush:
-    """Draws in the small picture's coordinates."""
+class Brush:
+    """Draws in the small picture's coordinates; `fixed` does not move with the person."""
 
     def __init__(self, dx: float, dy: float) -> None:
         self.image = Image.new("RGB", (SIDE * _SCALE, SIDE * _SCALE))
@@ -73,11 +73,14 @@ class _Brush:
         self._draw.chord(self._at(box, fixed=False), start, end, fill=colour)
 
 
-def paint(portrait: Portrait) -> Image.Image:
-    """Return the portrait as an RGB picture of 64 by 64 pixels."""
+Behind = Callable[[Brush, random.Random, Colour], None]
+
+
+def paint(portrait: Portrait, behind: Behind | None = None) -> Image.Image:
+    """Return the portrait as an RGB picture of 64 by 64 pixels; `behind` paints another ground."""
     chance = random.Random(portrait.seed)
-    brush = _Brush(chance.uniform(-2.5, 2.5), chance.uniform(-1.5, 2))
-    _BACKGROUNDS[portrait.background](brush, chance, _SHADES[portrait.shade])
+    brush = Brush(chance.uniform(-2.5, 2.5), chance.uniform(-1.5, 2))
+    (behind or _BACKGROUNDS[portrait.background])(brush, chance, _SHADES[portrait.shade])
     _paint_person(brush, portrait)
     return brush.image.resize((SIDE, SIDE), Image.Resampling.LANCZOS)
 
@@ -85,7 +88,7 @@ def paint(portrait: Portrait) -> Image.Image:
 # ── The person ───────────────────────────────────────────────────────────────────────────────────
 
 
-def _paint_person(brush: _Brush, portrait: Portrait) -> None:
+def _paint_person(brush: Brush, portrait: Portrait) -> None:
     skin, hair = _SKIN[portrait.skin], _HAIR[portrait.hair_shown]
     if portrait.long_hair:
         brush.oval((15, 12, 49, 46), hair)
@@ -102,20 +105,20 @@ def _paint_person(brush: _Brush, portrait: Portrait) -> None:
         _paint_hat(brush)
 
 
-def _paint_body(brush: _Brush, clothes: Colour, skin: Colour) -> None:
+def _paint_body(brush: Brush, clothes: Colour, skin: Colour) -> None:
     brush.oval((8, 50, 56, 90), clothes)
     brush.block((27, 46, 37, 55), _shade(skin, 0.9))
     brush.shape(26, 52, 38, 52, 32, 60, colour=_shade(skin, 0.9))
 
 
-def _paint_hair(brush: _Brush, hair: Colour, *, long: bool) -> None:
+def _paint_hair(brush: Brush, hair: Colour, *, long: bool) -> None:
     brush.slice((17, 9, 47, 45), 190, 350, hair)
     if not long:
         brush.block((16.5, 22, 19.5, 32), hair)
         brush.block((44.5, 22, 47.5, 32), hair)
 
 
-def _paint_wrinkles(brush: _Brush, colour: Colour) -> None:
+def _paint_wrinkles(brush: Brush, colour: Colour) -> None:
     for y in (25.0, 27.5):
         brush.line(25, y, 39, y, colour=colour, width=0.8)
     brush.arc((20, 36, 28, 46), 290, 20, colour, 0.9)
@@ -124,12 +127,12 @@ def _paint_wrinkles(brush: _Brush, colour: Colour) -> None:
     brush.line(44, 32, 41.5, 33.5, colour=colour, width=0.8)
 
 
-def _paint_beard(brush: _Brush, colour: Colour) -> None:
+def _paint_beard(brush: Brush, colour: Colour) -> None:
     brush.slice((18.5, 26, 45.5, 55), 10, 170, colour)
     brush.block((26, 39.5, 38, 42), colour)
 
 
-def _paint_face(brush: _Brush, portrait: Portrait, skin: Colour, hair: Colour) -> None:
+def _paint_face(brush: Brush, portrait: Portrait, skin: Colour, hair: Colour) -> None:
     for x in (25.5, 38.5):
         brush.line(x - 3, 28.5, x + 3, 28.5, colour=_shade(hair, 0.8), width=1.2)
         brush.oval((x - 2.4, 31, x + 2.4, 35), (250, 250, 250))
@@ -144,7 +147,7 @@ def _paint_face(brush: _Brush, portrait: Portrait, skin: Colour, hair: Colour) -
         _paint_eyewear(brush, dark=portrait.eyewear == "sunglasses")
 
 
-def _paint_eyewear(brush: _Brush, *, dark: bool) -> None:
+def _paint_eyewear(brush: Brush, *, dark: bool) -> None:
     for x in (25.5, 38.5):
         box = (x - 5, 28.5, x + 5, 37.5)
         if dark:
@@ -157,7 +160,7 @@ def _paint_eyewear(brush: _Brush, *, dark: bool) -> None:
     brush.line(43, 32, 46, 31.5, colour=_DARK, width=1.2)
 
 
-def _paint_hat(brush: _Brush) -> None:
+def _paint_hat(brush: Brush) -> None:
     brush.shape(20, 18, 22, 4, 42, 4, 44, 18, colour=_HAT)
     brush.block((20.5, 14, 43.5, 17), _BAND)
     brush.oval((12, 15.5, 52, 21), _HAT)
@@ -166,11 +169,11 @@ def _paint_hat(brush: _Brush) -> None:
 # ── What is behind ───────────────────────────────────────────────────────────────────────────────
 
 
-def _plain(brush: _Brush, _chance: random.Random, shade: Colour) -> None:
+def _plain(brush: Brush, _chance: random.Random, shade: Colour) -> None:
     brush.block((0, 0, SIDE, SIDE), shade, fixed=True)
 
 
-def _beach(brush: _Brush, chance: random.Random, _shade: Colour) -> None:
+def _beach(brush: Brush, chance: random.Random, _shade: Colour) -> None:
     brush.block((0, 0, SIDE, 26), (120, 200, 250), fixed=True)
     brush.block((0, 24, SIDE, 42), (30, 120, 190), fixed=True)
     brush.block((0, 40, SIDE, SIDE), (240, 215, 150), fixed=True)
@@ -178,7 +181,7 @@ def _beach(brush: _Brush, chance: random.Random, _shade: Colour) -> None:
     brush.oval((x, 3, x + 9, 12), (255, 230, 90), fixed=True)
 
 
-def _office(brush: _Brush, chance: random.Random, _shade: Colour) -> None:
+def _office(brush: Brush, chance: random.Random, _shade: Colour) -> None:
     brush.block((0, 0, SIDE, SIDE), (222, 222, 226), fixed=True)
     x = chance.uniform(-1, 1)
     for left in (3 + x, 47 + x):
@@ -188,7 +191,7 @@ def _office(brush: _Brush, chance: random.Random, _shade: Colour) -> None:
     brush.block((0, 44, SIDE, 50), (150, 100, 60), fixed=True)
 
 
-def _forest(brush: _Brush, chance: random.Random, _shade: Colour) -> None:
+def _forest(brush: Brush, chance: random.Random, _shade: Colour) -> None:
     brush.block((0, 0, SIDE, SIDE), (170, 214, 190), fixed=True)
     brush.block((0, 46, SIDE, SIDE), (66, 110, 50), fixed=True)
     for middle in (3, 13, 51, 61):
@@ -197,7 +200,7 @@ def _forest(brush: _Brush, chance: random.Random, _shade: Colour) -> None:
         brush.shape(x - 8, 40, x, 4, x + 8, 40, colour=(28, 104, 52), fixed=True)
 
 
-def _city(brush: _Brush, chance: random.Random, _shade: Colour) -> None:
+def _city(brush: Brush, chance: random.Random, _shade: Colour) -> None:
     brush.block((0, 0, SIDE, SIDE), (244, 190, 150), fixed=True)
     for left in (0, 9, 18, 38, 47, 56):
         top = chance.uniform(6, 24)
@@ -207,7 +210,7 @@ def _city(brush: _Brush, chance: random.Random, _shade: Colour) -> None:
                 brush.block((x, y, x + 1.8, y + 2.4), (255, 226, 130), fixed=True)
 
 
-_BACKGROUNDS: dict[str, Callable[[_Brush, random.Random, Colour], None]] = {
+_BACKGROUNDS: dict[str, Behind] = {
     "plain": _plain, "beach": _beach, "office": _office, "forest": _forest, "city": _city,
 }  # fmt: skip
 
