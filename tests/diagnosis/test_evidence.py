@@ -157,7 +157,7 @@ def test_a_name_that_somebody_chose_is_escaped_on_the_page(past: Prometheus) -> 
 
 
 def test_an_unknown_service_is_told_with_those_there_are(past: Prometheus) -> None:
-    with pytest.raises(MonitoringFailed, match="knows no service 'nobody'; it has .*young"):
+    with pytest.raises(MonitoringFailed, match=r"knows no service 'nobody'; it has .*young"):
         only(services(past, NOW), "nobody")
 
 
