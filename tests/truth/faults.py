@@ -143,6 +143,24 @@ def _down(d: Drawn) -> dict[str, Any]:
     }  # fmt: skip
 
 
+_OUTSIDE = ("receive", "decode", "encode", "respond")
+
+
+def _outside(d: Drawn) -> dict[str, Any]:
+    """Return a service whose input and output take as long as its model, then more than twice."""
+    each, by = d.base.call_seconds / len(_OUTSIDE), d.between(2.3, 2.8)
+    before, after = (
+        replace(d.base, stages=stages(d.base, **dict.fromkeys(_OUTSIDE, each * factor)))
+        for factor in (1, by)
+    )
+    return {"weather": lambda _, t: after if t >= 0 else before, "figure": f.latency(d.ns)}
+
+
+def _circuit(d: Drawn) -> dict[str, Any]:
+    told = d.then(circuit=d.between(0.3, 0.9), failures={"*": ("model_error", 0.8)})
+    return told | {"figure": f.level("circuit_open", d.ns)}
+
+
 _REASONS = ("model_error", "not_an_image", "timeout")
 
 KINDS: tuple[tuple[str, Draw], ...] = (
@@ -192,4 +210,9 @@ KINDS: tuple[tuple[str, Draw], ...] = (
     ("slow_node", _node),
     ("crash_loop", _crash),
     ("monitoring_gap", _down),
+    ("slow_transfer", lambda d: d.slow_stage("transfer", 0.6, 2)),
+    ("input_output_bottleneck", _outside),
+    ("device_starved", lambda d: d.then(held=d.between(3, 6) * d.base.call_seconds)
+     | {"figure": f.waiting(d.ns)}),
+    ("circuit_open", _circuit),
 )  # fmt: skip

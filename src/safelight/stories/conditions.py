@@ -28,6 +28,10 @@ class Conditions:
     noise: float = 0.2
     batch_limit: int = 8
     speedup: float | None = None
+    held: float = 0.0
+    """Seconds that a request waits though the device is free."""
+    circuit: float = 0.0
+    """The share of requests that find the circuit open."""
     queue_limit: int = 64
     failures: Mapping[str, tuple[str, float]] = field(default_factory=dict)
     """By type, or `*`: the reason, and the share of requests that end with it."""

@@ -5,13 +5,13 @@ Each request becomes a Record and goes through the meter that real services use,
 shown are the catalogue's own series. Made for stories, and to judge the diagnosis by.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import exp
 from random import Random
 
 from safelight.errors import StructureCorruption
 from safelight.metrics import catalog as c
-from safelight.metrics.registry import Meter
+from safelight.metrics.registry import Meter, parts, values
 from safelight.metrics.spec import Metric
 from safelight.reasons import NO_ERROR
 from safelight.stories.conditions import MODEL, Conditions
@@ -35,7 +35,7 @@ class Instance:
         self._target = target
         self._wanted = wanted
         self._chance = Random(seed)
-        self._keys: dict[tuple[str, ...], str] = {}
+        self._keys: dict[tuple[str, tuple[str, ...]], list[tuple[int, str]]] = {}
         self._totals: dict[str, float] = {}
         self._start(0.0)
 
@@ -74,10 +74,13 @@ class Instance:
         batch = self._batch(now)
         wait = self._backlog / max(1e-9, self._capacity(now))
         wait += now.call_seconds * 0.5 * self._busy / max(0.08, 1.08 - self._busy)
+        steps = tuple(now.step(number) for number in range(1, now.steps + 1))
+        wait += now.held
         for _ in range(taken):
-            self._answer(now, wait, batch)
+            self._answer(now, wait, batch, steps)
         self._meter.add(c.DEVICE_SECONDS, "useful", amount=self._busy * seconds * now.ready)
-        self._meter.set(c.QUEUE_DEPTH, value=round(self._backlog))
+        self._meter.set(c.QUEUE_DEPTH, value=round(self._backlog + now.rate * now.held))
+        self._meter.set(c.CIRCUIT_OPEN, value=float(now.circuit > 0))
         self._meter.set(c.QUEUED_WORK, value=self._backlog / max(1e-9, self._capacity(now)))
         self._meter.set(c.BATCH_LIMIT, value=now.batch_limit)
         gain = now.speedup or 1 / (_FIXED / now.batch_limit + 1 - _FIXED)
@@ -98,16 +101,17 @@ class Instance:
             self._meter.add(c.REJECTED, "queue_full")
             self._record(self._pick(now.types), 503, "overloaded", {"receive": 0.01}, ())
 
-    def _answer(self, now: Conditions, wait: float, batch: int) -> None:
+    def _answer(self, now: Conditions, wait: float, batch: int, means: Sequence[float]) -> None:
         kind = self._pick(now.types)
+        if now.circuit and self._chance.random() < now.circuit:
+            self._record(kind, 503, "circuit_open", {"receive": 0.01}, ())
+            return
         reason, part = now.failures.get(kind) or now.failures.get("*") or (NO_ERROR, 0.0)
         error = reason if self._chance.random() < part else NO_ERROR
         compiles = self._chance.random() < now.compiled
         slower = _FIXED + (1 - _FIXED) * batch
         stages = {name: self._about(mean, now.noise) for name, mean in now.stages.items()}
-        steps = tuple(
-            self._about(now.step(number) * slower, now.noise) for number in range(1, now.steps + 1)
-        )
+        steps = tuple(self._about(mean * slower, now.noise) for mean in means)
         stages["denoise"] = sum(steps) + (20.0 if compiles else 0.0)
         stages["queue"] = self._about(wait, 0.5) if wait > 0 else 0.0
         self._number += 1
@@ -213,19 +217,25 @@ class Instance:
 
     def _scrape(self) -> Iterator[Sample]:
         """Yield what the meter shows, each series with the target's labels."""
-        for kind, name, labels, value in self._meter.samples():
-            if self._wanted(name) and not name.startswith("process_"):  # that is our own process
-                yield kind, self._key(name, labels), value
+        for metric, labels, child in self._meter.children():
+            wanted = self._keys.get((metric.name, labels))
+            if wanted is None:
+                wanted = self._keys[metric.name, labels] = self._keyed(metric, labels)
+            if wanted:
+                told = values(metric, child)
+                for place, key in wanted:
+                    yield metric.kind.value, key, told[place]
 
-    def _key(self, name: str, labels: Mapping[str, str]) -> str:
-        told = (name, *labels.values())
-        known = self._keys.get(told)
-        if known is None:
-            inside = ",".join(
-                (self._target, *(f'{key}="{value}"' for key, value in labels.items()))
-            )
-            known = self._keys[told] = f"{name}{{{inside}}}"
-        return known
+    def _keyed(self, metric: Metric, labels: tuple[str, ...]) -> list[tuple[int, str]]:
+        """Return the wanted parts of a series: their places, and how they are written."""
+        name = metric.full_name(self._namespace)
+        named = [f'{key}="{value}"' for key, value in zip(metric.label_names, labels, strict=True)]
+        told = []
+        for place, (suffix, edge) in enumerate(parts(metric)):
+            inside = ",".join((self._target, *named, *([f'le="{edge}"'] if edge else [])))
+            if self._wanted(name + suffix):
+                told.append((place, f"{name}{suffix}{{{inside}}}"))
+        return told
 
     # ── Chance ───────────────────────────────────────────────────────────────────────────────────
 
