@@ -2,7 +2,7 @@
 PYTHON := .venv/bin/python
 export HF_HUB_OFFLINE := 1
 
-.PHONY: help setup demo test check fmt docs faults bench monitoring-check demo-quality constraints clean
+.PHONY: help setup demo test check fmt docs faults bench monitoring-check truth demo-quality constraints clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -18,7 +18,7 @@ demo:  ## start the three demo models with Prometheus and Alertmanager, until Ct
 SHARING := tests/rules $(addprefix tests/serving/test_,app.py conformance.py families.py events.py api.py bad_input.py openai.py) \
 	tests/examples tests/training tests/cli tests/models \
 	$(filter-out tests/stack/test_real_stack.py tests/stack/test_whole_boards.py,$(wildcard tests/stack/test_*.py)) \
-	tests/dashboards tests/docs
+	tests/diagnosis tests/records tests/dashboards tests/docs
 
 test: setup check  ## run every test
 	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q -n 2 --dist loadfile $(SHARING)
@@ -54,6 +54,9 @@ monitoring-check: setup  ## prove every board and alert, and print what the moni
 	$(PYTHON) -m pytest -q -n 2 tests/rules tests/dashboards tests/laws/test_expressions.py
 	$(PYTHON) -m pytest -q tests/stack/test_whole_boards.py
 	$(PYTHON) -m benchmarks.monitoring
+
+truth: setup  ## hold the diagnosis to faults that it does not know (SEED=7 draws others)
+	$(if $(SEED),TRUTH_SEED=$(SEED)) $(PYTHON) -m tests.truth
 
 demo-quality: setup  ## judge the demo models on people whom they never saw (a quarter of an hour)
 	$(PYTHON) -m training.report
