@@ -2,7 +2,7 @@
 PYTHON := .venv/bin/python
 export HF_HUB_OFFLINE := 1
 
-.PHONY: help setup demo test check fmt docs faults bench monitoring-check demo-quality constraints clean
+.PHONY: help setup demo test check fmt docs faults bench monitoring-check truth demo-quality constraints clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -14,6 +14,7 @@ demo:  ## start the three demo models with Prometheus and Alertmanager, until Ct
 	@scripts/setup demo
 	@$(PYTHON) -m safelight up demo-edit demo-generate demo-recognize
 
+<<<<<<< HEAD
 # What holds somebody to a time on the wall has the machine for itself; the laws ran in `check`.
 ALONE := tests/stack/test_real_stack.py tests/stack/test_whole_boards.py \
 	$(addprefix tests/serving/test_,batching.py pool.py)
@@ -23,6 +24,13 @@ LONGEST := $(addprefix tests/serving/test_,conformance.py app.py families.py) te
 	$(addprefix tests/serving/test_,bad_input.py events.py openai.py api.py) tests/cli/test_demo.py tests/cli/test_up.py \
 	tests/docs/test_export.py tests/cli/test_export.py tests/records/test_mishaps.py tests/models/test_compile.py
 SHARING := $(LONGEST) $(filter-out $(LONGEST) $(ALONE) tests/laws/%,$(sort $(shell find tests -name 'test_*.py')))
+=======
+# What measures no time may share the cores, the longest first; the rest runs by itself, but for the laws, which `check` ran.
+SHARING := tests/rules $(addprefix tests/serving/test_,app.py conformance.py families.py events.py api.py bad_input.py openai.py) \
+	tests/examples tests/training tests/cli tests/models \
+	$(filter-out tests/stack/test_real_stack.py tests/stack/test_whole_boards.py,$(wildcard tests/stack/test_*.py)) \
+	tests/diagnosis tests/records tests/dashboards tests/docs
+>>>>>>> diagtests
 
 test: setup check  ## run every test
 	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder $(SHARING)
@@ -58,6 +66,9 @@ monitoring-check: setup  ## prove every board and alert, and print what the moni
 	$(PYTHON) -m pytest -q -n 2 tests/rules tests/dashboards tests/laws/test_expressions.py
 	$(PYTHON) -m pytest -q tests/stack/test_whole_boards.py
 	$(PYTHON) -m benchmarks.monitoring
+
+truth: setup  ## hold the diagnosis to faults that it does not know (SEED=7 draws others)
+	$(if $(SEED),TRUTH_SEED=$(SEED)) $(PYTHON) -m tests.truth
 
 demo-quality: setup  ## judge the demo models on people whom they never saw (a quarter of an hour)
 	$(PYTHON) -m training.report

@@ -234,7 +234,7 @@ def parts(metric: Metric) -> list[tuple[str, str]]:
     return [*(("_bucket", edge) for edge in edges), ("_count", ""), ("_sum", "")]
 
 
-def values(metric: Metric, child: Any) -> list[float]:
+def current(metric: Metric, child: Any) -> list[float]:
     """Return what a series' parts are now; the other place that reaches into prometheus_client."""
     if metric.kind is Kind.HISTOGRAM:
         counts = list(accumulate(bucket.get() for bucket in child._buckets))  # noqa: SLF001

@@ -11,7 +11,7 @@ from random import Random
 
 from safelight.errors import StructureCorruption
 from safelight.metrics import catalog as c
-from safelight.metrics.registry import Meter, parts, values
+from safelight.metrics.registry import Meter, current, parts
 from safelight.metrics.spec import Metric
 from safelight.reasons import NO_ERROR
 from safelight.stories.conditions import MODEL, Conditions
@@ -222,7 +222,7 @@ class Instance:
             if wanted is None:
                 wanted = self._keys[metric.name, labels] = self._keyed(metric, labels)
             if wanted:
-                told = values(metric, child)
+                told = current(metric, child)
                 for place, key in wanted:
                     yield metric.kind.value, key, told[place]
 
