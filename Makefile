@@ -61,6 +61,7 @@ monitoring-check: setup  ## prove every board and alert, and print what the moni
 
 truth: setup  ## hold the diagnosis to faults that it does not know (SEED=7 draws others)
 	$(if $(SEED),TRUTH_SEED=$(SEED)) $(PYTHON) -m tests.truth
+	$(PYTHON) -m tests.truth.live
 
 demo-quality: setup  ## judge the demo models on people whom they never saw (a quarter of an hour)
 	$(PYTHON) -m training.report

@@ -34,7 +34,7 @@ class Callers:
     """How requests are sent: how many a second, which, and how fast their bodies come."""
 
     rate: float = _RATE
-    asked: dict[str, str] = field(default_factory=lambda: {"instruction": "make him old"})
+    asked: Callable[[int], dict[str, str]] = lambda _: {"instruction": "make him old"}
     picture: Callable[[int], bytes] = lambda number: portrait(96_000_000 + number)
     upload_seconds: float = 0.0
 
@@ -49,7 +49,11 @@ class Fault:
     harm: Callable[[Live], "threading.Event | None"] | None = None
 
 
-def _sunglasses_damaged(number: int) -> bytes:
+def _by_turns(number: int) -> dict[str, str]:
+    return {"instruction": "make him old" if number % 2 else "add sunglasses"}
+
+
+def _every_other_damaged(number: int) -> bytes:
     whole = portrait(96_000_000 + number)
     return whole if number % 2 else whole[: len(whole) // 2]
 
@@ -98,11 +102,11 @@ def _stop_service(live: Live) -> threading.Event:
 FAULTS = (
     Fault("uploads over a slow line", ("slow_upload",), Callers(upload_seconds=3.0)),
     Fault("guidance that is silently off", ("silent_guidance",),
-          Callers(asked={"instruction": "make him old", "image_guidance_scale": "0.8"})),
+          Callers(asked=lambda _: {"instruction": "make him old", "image_guidance_scale": "0.8"})),
     Fault("sunglasses with damaged files", ("failing_instruction",),
-          Callers(rate=2, asked={"instruction": "add sunglasses"}, picture=_sunglasses_damaged)),
+          Callers(rate=2, asked=_by_turns, picture=_every_other_damaged)),
     Fault("crowded backgrounds", ("structure_corruption",),
-          Callers(asked={"instruction": "add sunglasses"}, picture=_cluttered)),
+          Callers(asked=lambda _: {"instruction": "add sunglasses"}, picture=_cluttered)),
     Fault("five times the callers", ("traffic_shift", "device_saturated"), Callers(rate=8)),
     Fault("workers that are killed", ("crash_loop",), Callers(), _kill_workers),
     Fault("a service that is stopped", ("monitoring_gap",), Callers(), _stop_service),
@@ -169,7 +173,7 @@ async def _call(live: Live, callers: Callers, stop: threading.Event) -> None:
         told = {"content-type": "image/png", "x-request-timeout": "20"}
         try:
             await client.post(
-                "/api/edit", params={**_SIZE, **callers.asked}, content=body, headers=told
+                "/api/edit", params={**_SIZE, **callers.asked(number)}, content=body, headers=told
             )
         except httpx.HTTPError:
             return
