@@ -81,7 +81,8 @@ def fill(
 ) -> int:
     """Make blocks of what the services showed over the spans; return how many samples that are.
 
-    `wanted` says which series are kept, by their names. One block at a time: promtool reads a file once for each block that it makes of it.
+    `wanted` says which series are kept, by their names. One block at a time: promtool reads a file
+    once for each block that it makes of it.
     """
     times = [at for span in spans for at in range(span.begin, span.end, span.step)]
     blocks = [list(each) for _, each in groupby(times, lambda at: at // _BLOCK_SECONDS)]
