@@ -13,6 +13,7 @@ from benchmarks.figures import Figure, as_markdown
 from benchmarks.monitoring.history import Service as Target
 from benchmarks.monitoring.history import Span, fill
 from safelight.diagnosis.evidence import Service, gather, services
+from safelight.diagnosis.facts import names_asked
 from safelight.diagnosis.forecast import forecasts
 from safelight.diagnosis.judge import judge
 from safelight.diagnosis.prometheus import Prometheus
@@ -40,16 +41,21 @@ def one() -> Iterator[Figure]:
 
 
 def many() -> Iterator[Figure]:
-    """Yield how long a hundred services take: five hours, and the hour that is a day ago."""
+    """Yield how long a hundred services take: five hours, and the hour that is a day ago.
+
+    Scraped once a minute, and every 15 s in the last twenty; only what is asked for is kept.
+    """
     now = int(time())
     spans = [
-        Span(now - _DAY - _HOUR, now - _DAY, _SCRAPE_SECONDS),
-        Span(now - 5 * _HOUR, now, _SCRAPE_SECONDS),
+        Span(now - _DAY - _HOUR, now - _DAY, 60),
+        Span(now - 5 * _HOUR, now - 1200, 60),
+        Span(now - 1200, now, _SCRAPE_SECONDS),
     ]
     targets = [Target(f"model_{n % 10}", f"service-{n}", f"10.0.{n}.1:8000") for n in range(_MANY)]
+    wanted = {name for target in targets for name in names_asked(target.namespace)}
     with TemporaryDirectory() as name:
         folder = Path(name)
-        samples = fill(targets, spans, folder)
+        samples = fill(targets, spans, folder, wanted.__contains__)
         yield Figure("samples of a hundred services' five hours", samples, "samples")
         with replayed(folder) as prometheus:
             took = _whole(prometheus, now, expected=_MANY)
@@ -78,7 +84,9 @@ def main() -> int:
     figures = []
     for part in (one, many):
         print(f"{part.__name__} …", file=sys.stderr)
-        figures += list(part())
+        for figure in part():
+            print(f"{figure.name}: {figure.value:.3g} {figure.unit}", file=sys.stderr)
+            figures.append(figure)
     print("\n".join(as_markdown(figures)))
     missed = [figure.name for figure in figures if not figure.holds]
     print(f"\n{'All targets hold.' if not missed else 'Missed: ' + ', '.join(missed) + '.'}")

@@ -1,7 +1,7 @@
 """A past for services that were never run: their series as OpenMetrics, made into blocks."""
 
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import groupby, islice, product
@@ -23,6 +23,7 @@ from safelight.metrics.foreign import FOREIGN
 from safelight.metrics.spec import Kind, Label, Metric
 
 Row = tuple[str, float, float]  # a series, its first value, its growth a second
+Families = dict[str, tuple[Kind, list[Row]]]
 
 # Gauges of a service that is well: all others are 0.
 _ONE = {
@@ -72,23 +73,31 @@ def series(service: Service) -> list[tuple[str, Kind, list[Row]]]:
     return [*made, ("up", Kind.GAUGE, [(up, 1, 0)])]
 
 
-def fill(services: Sequence[Service], spans: Sequence[Span], folder: Path) -> int:
+def fill(
+    services: Sequence[Service],
+    spans: Sequence[Span],
+    folder: Path,
+    wanted: Callable[[str], bool] = bool,
+) -> int:
     """Make blocks of what the services showed over the spans; return how many samples that are.
 
-    One block at a time: promtool reads a file once for each block that it makes of it.
+    `wanted` says which series are kept, by their names. One block at a time: promtool reads a file
+    once for each block that it makes of it.
     """
     times = [at for span in spans for at in range(span.begin, span.end, span.step)]
     blocks = [list(each) for _, each in groupby(times, lambda at: at // _BLOCK_SECONDS)]
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        return sum(pool.map(lambda each: _block(services, each, times[0], folder), blocks))
-
-
-def _block(services: Sequence[Service], times: Sequence[int], began: int, folder: Path) -> int:
-    file = folder / f"{times[0]}.om"
-    families: dict[str, tuple[Kind, list[Row]]] = {}
+    families: Families = {}
     for service in services:
         for name, kind, rows in series(service):
-            families.setdefault(name, (kind, []))[1].extend(rows)
+            kept = [row for row in rows if wanted(row[0].partition("{")[0])]
+            if kept:
+                families.setdefault(name, (kind, []))[1].extend(kept)
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        return sum(pool.map(lambda each: _block(families, each, times[0], folder), blocks))
+
+
+def _block(families: Families, times: Sequence[int], began: int, folder: Path) -> int:
+    file = folder / f"{times[0]}.om"
     with file.open("w") as out:
         count = sum(_family(out, name, told, times, began) for name, told in families.items())
         out.write("# EOF\n")
