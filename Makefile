@@ -2,7 +2,7 @@
 PYTHON := .venv/bin/python
 export HF_HUB_OFFLINE := 1
 
-.PHONY: help setup demo test check fmt docs faults bench monitoring-check demo-quality constraints clean
+.PHONY: help setup demo test check fmt docs faults bench monitoring-check truth demo-quality constraints clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -18,7 +18,8 @@ demo:  ## start the three demo models with Prometheus and Alertmanager, until Ct
 ALONE := tests/stack/test_real_stack.py tests/stack/test_whole_boards.py \
 	$(addprefix tests/serving/test_,batching.py pool.py)
 # All else shares the cores, a file at a time: what takes longest first, and what waits beside what computes.
-LONGEST := tests/serving/test_conformance.py tests/faults/test_workers.py tests/rules/test_cases.py \
+LONGEST := tests/truth/test_truth.py tests/stories/test_tales.py \
+	tests/serving/test_conformance.py tests/faults/test_workers.py tests/rules/test_cases.py \
 	tests/serving/test_app.py tests/faults/test_callers.py tests/examples/test_services.py \
 	tests/serving/test_families.py tests/records/test_mishaps.py tests/training/test_training.py \
 	tests/faults/test_machine.py $(addprefix tests/serving/test_,bad_input.py events.py openai.py api.py front.py) \
@@ -59,6 +60,10 @@ monitoring-check: setup  ## prove every board and alert, and print what the moni
 	$(PYTHON) -m pytest -q -n 2 tests/rules tests/dashboards tests/laws/test_expressions.py
 	$(PYTHON) -m pytest -q tests/stack/test_whole_boards.py
 	$(PYTHON) -m benchmarks.monitoring
+
+truth: setup  ## hold the diagnosis to faults that it does not know (SEED=7 draws others)
+	$(if $(SEED),TRUTH_SEED=$(SEED)) $(PYTHON) -m tests.truth
+	$(PYTHON) -m tests.truth.live
 
 demo-quality: setup  ## judge the demo models on people whom they never saw (a quarter of an hour)
 	$(PYTHON) -m training.report

@@ -1,12 +1,14 @@
 """Writes the generated pages of docs/; with --check it only compares, and names what differs."""
 
 import ast
+import json
 import sys
 from pathlib import Path
 
 from safelight.cli.main import app
 from safelight.cli.reference import commands_page, errors_page, settings_page
 from safelight.dashboards.reference import as_markdown as boards_page
+from safelight.diagnosis.reference import as_markdown as diagnosis_page
 from safelight.metrics.reference import as_markdown as metrics_page
 from safelight.rules.reference import as_markdown as alerts_page
 from safelight.rules.reference import runbooks as runbooks_page
@@ -42,6 +44,7 @@ def pages() -> dict[str, str]:
         "alerts.md": alerts_page(NAMESPACE),
         "dashboards.md": boards_page(),
         "runbooks.md": runbooks_page(NAMESPACE),
+        "diagnosis.md": diagnosis_page(json.loads((DOCS / "truth.json").read_text())),
         "settings.md": settings_page(),
         "errors.md": errors_page(),
         "cli.md": commands_page(app),

@@ -31,7 +31,7 @@ from safelight.metrics.catalog import (
     STEP_SECONDS,
     WORKERS_READY,
 )
-from safelight.metrics.registry import Meter, parse, where
+from safelight.metrics.registry import Meter, current, parse, parts, where
 from safelight.metrics.spec import OTHER, Kind, Metric
 from tests.reading import (
     OPENMETRICS,
@@ -349,3 +349,28 @@ def test_no_count_is_lost_while_series_are_made_forgotten_and_exposed(meter: Met
     at_once(work)
     assert value(meter, HTTP_REQUESTS) == 8 * 300
     assert len(series(meter, HTTP_REQUESTS)) <= HTTP_REQUESTS.series
+
+
+def test_what_children_are_now_is_what_an_exposition_says() -> None:
+    meter = Meter("ns")
+    meter.add(REQUESTS, "/api/edit", "200", "other", "none")
+    meter.observe(STEP_SECONDS, "1-5", value=0.03)
+    meter.observe(HTTP_REQUEST_BYTES, "/api/edit", value=5.0)
+    meter.set(QUEUE_DEPTH, value=3)
+
+    told = {
+        (
+            metric.full_name("ns") + suffix,
+            frozenset({**dict(zip(metric.label_names, labels, strict=True)),
+                       **({"le": edge} if edge else {})}.items()),
+        ): value
+        for metric, labels, child in meter.children()
+        for (suffix, edge), value in zip(parts(metric), current(metric, child), strict=True)
+    }  # fmt: skip
+    shown = parse(meter.expose().body.decode())
+
+    assert len(told) > 15
+    assert told.items() <= shown.items()
+    assert {name for name, _ in shown} - {name for name, _ in told} <= {
+        name for name, _ in shown if name.startswith(("process_", "safelight_exposition"))
+    }

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
-from safelight.stories.world import Conditions
+from safelight.stories.conditions import Conditions
 from tests.truth import figures as f
 from tests.truth.scene import growing, stages
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from safelight.stories.world import Conditions
+from safelight.stories.conditions import Conditions
 from tests.truth import figures as f
 from tests.truth.drawn import Drawn
 from tests.truth.scene import stages
@@ -104,6 +104,12 @@ def _crash(d: Drawn) -> dict[str, Any]:
     return told | {"figure": f.rate("worker_restarts_total", d.ns)}
 
 
+def _destroyed(d: Drawn) -> dict[str, Any]:
+    busy = d.between(0.2, 0.5)
+    told = d.then(busy=busy, corrupted_busy=d.between(0.4, 0.8))
+    return told | {"figure": f.failed("structure_corruption", d.ns)}
+
+
 def _cpu(d: Drawn) -> dict[str, Any]:
     by = d.between(4, 8)
     busy = {name: d.base.stages[name] * by for name in ("decode", "encode", "check", "transfer")}
@@ -135,6 +141,24 @@ def _down(d: Drawn) -> dict[str, Any]:
         "weather": lambda i, t: down if t >= 0 and i == which else d.base,
         "instances": instances, "figure": f.unseen(),
     }  # fmt: skip
+
+
+_OUTSIDE = ("receive", "decode", "encode", "respond")
+
+
+def _outside(d: Drawn) -> dict[str, Any]:
+    """Return a service whose input and output take as long as its model, then more than twice."""
+    each, by = d.base.call_seconds / len(_OUTSIDE), d.between(2.3, 2.8)
+    before, after = (
+        replace(d.base, stages=stages(d.base, **dict.fromkeys(_OUTSIDE, each * factor)))
+        for factor in (1, by)
+    )
+    return {"weather": lambda _, t: after if t >= 0 else before, "figure": f.latency(d.ns)}
+
+
+def _circuit(d: Drawn) -> dict[str, Any]:
+    told = d.then(circuit=d.between(0.3, 0.9), failures={"*": ("model_error", 0.8)})
+    return told | {"figure": f.level("circuit_open", d.ns)}
 
 
 _REASONS = ("model_error", "not_an_image", "timeout")
@@ -174,6 +198,9 @@ KINDS: tuple[tuple[str, Draw], ...] = (
     ("errors_rise", lambda d: _fails(d, d.chance.choice(_REASONS), 0.12, 0.4)),
     ("invalid_outputs", lambda d: d.then(invalid=d.between(0.07, 0.2))
      | {"figure": f.rate("output_invalid_total", d.ns)}),
+    ("structure_corruption", _destroyed),
+    ("quality_drift", lambda d: d.then(score=d.base.score - d.between(0.13, 0.25))
+     | {"figure": f.mean("image_quality_score", d.ns)}),
     ("host_cpu", _cpu),
     ("host_memory", _memory),
     ("disk_busy", lambda d: d.then(disk_busy=d.between(0.95, 1))
@@ -183,4 +210,9 @@ KINDS: tuple[tuple[str, Draw], ...] = (
     ("slow_node", _node),
     ("crash_loop", _crash),
     ("monitoring_gap", _down),
+    ("slow_transfer", lambda d: d.slow_stage("transfer", 0.6, 2)),
+    ("input_output_bottleneck", _outside),
+    ("device_starved", lambda d: d.then(held=d.between(3, 6) * d.base.call_seconds)
+     | {"figure": f.waiting(d.ns)}),
+    ("circuit_open", _circuit),
 )  # fmt: skip

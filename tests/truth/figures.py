@@ -17,6 +17,10 @@ def call(ns: str = _NS, instance: str = "") -> str:
     )
 
 
+def latency(ns: str = _NS) -> str:
+    return _mean(f"{ns}_request_duration_seconds", "")
+
+
 def waiting(ns: str = _NS) -> str:
     return (
         f'sum(rate({ns}_request_queued_duration_seconds_sum{{job="@"}}[5m]))'
@@ -39,6 +43,10 @@ def level(name: str, ns: str = "", where: str = "") -> str:
 
 def unseen() -> str:
     return 'max(1 - avg_over_time(up{job="@"}[5m]))'
+
+
+def mean(name: str, ns: str = _NS) -> str:
+    return _mean(f"{ns}_{name}", "")
 
 
 def _mean(name: str, where: str) -> str:

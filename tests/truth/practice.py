@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from safelight.stories.world import Conditions
+from safelight.stories.conditions import Conditions
 from tests.truth import figures as f
 from tests.truth.scene import EDIT, PATIENT, TURBO, Scene, at_one, growing, stages, then
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from safelight.stories.world import Conditions
+from safelight.stories.conditions import Conditions
 from tests.truth.drawn import Drawn
 from tests.truth.scene import Weather, then
 

@@ -1,7 +1,10 @@
 """The table of the truth test, and what of its figures is missed."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from statistics import median
+from typing import Any
 
+from safelight.stories.history import SCRAPE_SECONDS
 from tests.truth.trial import Verdict
 
 FIRST, AMONG_THREE, LATE = 0.90, 0.98, 2.0
@@ -60,3 +63,42 @@ def complaints(verdicts: Sequence[Verdict]) -> list[str]:
 
 def _time(seconds: float | None) -> str:
     return "" if seconds is None else f"{seconds:.0f} s"
+
+
+def recorded(sets: Mapping[int, Sequence[Verdict]]) -> dict[str, Any]:
+    """Return what the sets of several seeds show, in all and for each check."""
+    verdicts = [verdict for each in sets.values() for verdict in each]
+    faults, well = ([v for v in verdicts if bool(v.scene.cause) == hurt] for hurt in (True, False))
+    causes = sorted({v.scene.cause for v in faults})
+    return {
+        "seeds": list(sets),
+        **_counts(faults),
+        "healthy": len(well),
+        "false_alarms": sum(bool(v.said) for v in well),
+        "checks": {
+            cause: _counts([v for v in faults if v.scene.cause == cause])
+            | {
+                "false_alarms": sum(cause in v.said for v in well),
+                "example": _example(faults, cause),
+            }
+            for cause in causes
+        },
+    }
+
+
+def _example(faults: Sequence[Verdict], cause: str) -> Sequence[str]:
+    return next((v.words for v in faults if v.scene.cause == cause and v.first), ())
+
+
+def _counts(faults: Sequence[Verdict]) -> dict[str, Any]:
+    late = [v.late_intervals for v in faults if v.late_intervals is not None]
+    shown = [v for v in faults if v.visible_seconds is not None]
+    return {
+        "faults": len(faults),
+        "first": sum(v.first for v in faults),
+        "among_three": sum(v.among_three for v in faults),
+        "median_seconds_late": median(late) * SCRAPE_SECONDS if late else None,
+        "within_two_scrapes": sum(v.late_intervals is not None and v.late_intervals <= LATE
+                                  for v in shown),
+        "with_a_visible_moment": len(shown),
+    }  # fmt: skip

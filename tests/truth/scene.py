@@ -5,8 +5,8 @@ from dataclasses import dataclass, field, replace
 from math import sin
 from typing import Any
 
+from safelight.stories.conditions import Conditions
 from safelight.stories.history import Play
-from safelight.stories.world import Conditions
 
 NOW = 1_772_454_000  # the moment of the diagnosis; when it is makes no difference
 LASTED = 600  # seconds that a fault has lasted by then, unless said otherwise

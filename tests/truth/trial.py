@@ -1,7 +1,7 @@
 """Plays scenes into a real Prometheus, has each diagnosed, and holds the answer to the truth."""
 
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import import_module
 from multiprocessing import get_context
@@ -14,6 +14,7 @@ from safelight.diagnosis.judge import judge
 from safelight.diagnosis.prometheus import Prometheus
 from safelight.stories.history import SCRAPE_SECONDS, Texts, named, play, write
 from safelight.stories.replay import replayed
+from tests.truth.judging import draw
 from tests.truth.scene import NOW, Scene
 
 _PROCESSES = 2
@@ -29,6 +30,8 @@ class Verdict:
     visible_seconds: float | None = None
     found_seconds: float | None = None
     """From the fault's begin until it could be seen, and until it was said first."""
+    words: tuple[str, ...] = ()
+    """What the first finding said: its verdict, then its evidence."""
 
     @property
     def first(self) -> bool:
@@ -47,7 +50,9 @@ class Verdict:
 
 
 def scenes_of(kind: str) -> list[Scene]:
-    """Return the scenes of a set: `tuning` or `judging`."""
+    """Return the scenes of a set: `tuning`, `practice`, `judging`, or what a seed draws."""
+    if kind.isdigit():
+        return [scene for drawn in draw(int(kind)) for scene in drawn]
     told = import_module(f"tests.truth.{kind}")
     return [*told.FAULTS, *told.WELL]
 
@@ -58,8 +63,8 @@ def tried(kind: str, folder: Path) -> list[Verdict]:
     with ProcessPoolExecutor(_PROCESSES, get_context("forkserver")) as pool:
         texts = list(pool.map(_played, [kind] * len(scenes), range(len(scenes))))
     write(texts, folder)
-    with replayed(folder) as prometheus:
-        return [_judged(scene, prometheus) for scene in scenes]
+    with replayed(folder) as prometheus, ThreadPoolExecutor(_PROCESSES) as threads:
+        return list(threads.map(lambda scene: _judged(scene, prometheus), scenes))
 
 
 def said(scene: Scene, prometheus: Prometheus, at: float = NOW) -> list[Finding]:
@@ -74,15 +79,21 @@ def _played(kind: str, place: int) -> Texts:
 
 
 def _judged(scene: Scene, prometheus: Prometheus) -> Verdict:
-    warned = _warned(said(scene, prometheus))
+    findings = said(scene, prometheus)
+    warned, words = _warned(findings), _words(findings)
     visible = _visible(scene, prometheus)
     if visible is None:
-        return Verdict(scene, warned)
+        return Verdict(scene, warned, words=words)
     for late in range(4):
         at = visible + late * SCRAPE_SECONDS
         if _warned(said(scene, prometheus, at))[:1] == (scene.cause,):
-            return Verdict(scene, warned, visible - scene.begin, at - scene.begin)
-    return Verdict(scene, warned, visible - scene.begin)
+            return Verdict(scene, warned, visible - scene.begin, at - scene.begin, words)
+    return Verdict(scene, warned, visible - scene.begin, words=words)
+
+
+def _words(findings: Sequence[Finding]) -> tuple[str, ...]:
+    signs = [finding.sign for finding in findings[:1]]
+    return tuple(text for s in signs for text in (s.verdict, *(e.says for e in s.exhibits)))
 
 
 def _warned(findings: Sequence[Finding]) -> tuple[str, ...]:

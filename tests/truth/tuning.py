@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from safelight.stories.world import Conditions
+from safelight.stories.conditions import Conditions
 from tests.truth import figures as f
 from tests.truth.scene import EDIT, PATIENT, TURBO, Scene, at_one, growing, stages, then
 
@@ -81,6 +81,10 @@ FAULTS = (
           f.level("gpu_memory_used_bytes")),
     Scene("four times the traffic", "traffic_shift", then(EDIT, rate=4.4),
           f.rate("request_total")),
+    Scene("busy backgrounds are destroyed", "structure_corruption",
+          then(EDIT, corrupted_busy=0.6), f.failed("structure_corruption")),
+    Scene("scores fall by a seventh", "quality_drift", then(EDIT, score=0.67),
+          f.mean("image_quality_score")),
     Scene("one of three is down", "monitoring_gap", at_one(1, EDIT, up=False), f.unseen(),
           instances=3),
 )  # fmt: skip

@@ -13,6 +13,7 @@ from safelight.errors import BadSetting
 
 _UNSEEN = 90_000_000  # portraits from here on were in nobody's training
 _MOST_SEED = 2**32 - 1
+STORIES = ("io-bottleneck", "vram-leak", "bad-background")
 
 demo = typer.Typer(help="The demos' painted world: a portrait, a sheet of edits, weights.")
 
@@ -90,6 +91,27 @@ def save(
     except OSError as wrong:
         raise BadSetting(f"{folder} cannot be written: {wrong.strerror}.") from None
     typer.echo(f"{folder}: load it with from_pretrained, or: safelight serve {folder}")
+
+
+@demo.command()
+def story(
+    name: Annotated[str, typer.Argument(help=f"One of {', '.join(STORIES)}.")],
+    html: Annotated[Path | None, typer.Option(help="Write the diagnosis as a page too.")] = None,
+) -> None:
+    """Make something go wrong, or replay it, and have it explained: half a minute to three.
+
+    io-bottleneck: latency climbs while the device waits. vram-leak: card memory climbs like a
+    staircase. bad-background: edits fail where the background is busy; advice, leaderboard, radar.
+
+    Example:
+
+        safelight demo story io-bottleneck
+    """
+    from safelight.cli.story import told
+
+    if name not in STORIES:
+        raise BadSetting(f"{name[:40]!r} is no story; they are {', '.join(STORIES)}.")
+    told(name, html)
 
 
 def _write(file: Path, picture: Image.Image) -> None:

@@ -46,10 +46,11 @@ def forecast(
         )
         return
     for job, all_ in told.items():
-        _show(job, all_, out)
+        show(job, all_, out)
 
 
-def _show(job: str, told: list[Forecast], out: Console) -> None:
+def show(job: str, told: list[Forecast], out: Console) -> None:
+    """Print forecasts as a table."""
     table = Table(title=job, title_justify="left", box=None, pad_edge=False, header_style="dim")
     for name in ("", "of", "now", "limit", "used up in", "earlier forecasts"):
         table.add_column(name, overflow="fold")

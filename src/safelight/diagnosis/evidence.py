@@ -8,10 +8,12 @@ from itertools import groupby
 from safelight.diagnosis.facts import FACT, Asking
 from safelight.diagnosis.prometheus import Prometheus, Series
 from safelight.errors import MonitoringFailed
-from safelight.metrics.catalog import REQUEST_SECONDS
+from safelight.metrics.catalog import HTTP_SECONDS, REQUEST_SECONDS
 from safelight.metrics.spec import Metric
 
-_REQUESTS_SHOWN = f".+_{REQUEST_SECONDS.name}_count"
+_SUFFIX = f"_{REQUEST_SECONDS.name}_count"
+# That of HTTP ends alike, and any web server may show it.
+_SHOWN = f'{{__name__=~".+{_SUFFIX}", __name__!="{HTTP_SECONDS.name}_count"}}'
 _DAY = 86_400
 Row = tuple[Mapping[str, str], float]
 
@@ -123,10 +125,9 @@ def key(name: Metric | str, part: str = "") -> str:
 def services(prometheus: Prometheus, at: float, spans: Spans | None = None) -> list[Service]:
     """Return the services that showed metrics of ours lately. Raises MonitoringFailed."""
     back = (spans or Spans()).history_seconds
-    rows = prometheus.shown(f'{{__name__=~"{_REQUESTS_SHOWN}"}}', at - back, at)
-    suffix = f"_{REQUEST_SECONDS.name}_count"
+    rows = prometheus.shown(_SHOWN, at - back, at)
     return sorted({
-        Service(row["__name__"].removesuffix(suffix), row["job"]) for row in rows if "job" in row
+        Service(row["__name__"].removesuffix(_SUFFIX), row["job"]) for row in rows if "job" in row
     })  # fmt: skip
 
 

@@ -34,6 +34,7 @@ def fact(metric: Metric, *by: Label, parts: tuple[str, ...] = ("",)) -> Fact:
 # Every metric that a check looks at. Counters and histograms are asked as rates.
 FACTS: tuple[Fact, ...] = (
     fact(c.REQUESTS, c.INSTRUCTION_TYPE, c.ERROR),
+    fact(c.REQUESTS, parts=("lately",)),
     fact(c.REQUEST_SECONDS),
     fact(c.STAGE_SECONDS, c.STAGE),
     fact(c.QUEUED_SECONDS),
@@ -50,6 +51,10 @@ FACTS: tuple[Fact, ...] = (
     fact(c.DEVICE_SECONDS, c.USE, parts=("", "lately")),
     fact(c.DEGRADED, c.ACTION),
     fact(c.OUTPUT_INVALID, c.INVALIDITY),
+    fact(c.BACKGROUNDS, c.BACKGROUND, c.OUTCOME),
+    fact(c.QUALITY_SCORE, c.INSTRUCTION_TYPE),
+    fact(c.USER_RATING, c.INSTRUCTION_TYPE),
+    fact(c.RECORDS, c.KEPT),
     fact(c.LOG_LINES_LOST),
     fact(c.PROBE_FAILURES, c.PROBE),
     fact(c.QUEUE_DEPTH, parts=("", "max")),
@@ -59,16 +64,16 @@ FACTS: tuple[Fact, ...] = (
     fact(c.DEGRADATION_LEVEL, parts=("", "max")),
     fact(c.CIRCUIT_OPEN, parts=("max",)),
     fact(c.VRAM_USED, c.DEVICE, parts=("", "max")),
-    fact(c.VRAM_RESERVED, c.DEVICE),
+    fact(c.VRAM_RESERVED, c.DEVICE, parts=("", "lately")),
     fact(c.MODEL_INFO, c.PRECISION, c.DEVICE),
     fact(c.MODEL_LOAD_SECONDS),
-    fact(c.GPU_UTILIZATION, c.GPU),
-    fact(c.GPU_MEMORY_USED, c.GPU),
+    fact(c.GPU_UTILIZATION, c.GPU, parts=("", "lately")),
+    fact(c.GPU_MEMORY_USED, c.GPU, parts=("", "lately")),
     fact(c.GPU_MEMORY_TOTAL, c.GPU),
     fact(c.GPU_TEMPERATURE, c.GPU, parts=("lately",)),
     fact(c.GPU_POWER, c.GPU),
     fact(c.GPU_CLOCK, c.GPU, c.CLOCK),
-    fact(c.GPU_THROTTLED, c.GPU, c.THROTTLE),
+    fact(c.GPU_THROTTLED, c.GPU, c.THROTTLE, parts=("", "lately")),
     fact(c.HOST_CPU, parts=("", "lately")),
     fact(c.HOST_MEMORY_USED, parts=("last",)),
     fact(c.HOST_MEMORY_TOTAL),
@@ -91,7 +96,7 @@ CURVES: tuple[Fact, ...] = (
 )
 UP, STARTED, RESIDENT = "up", "process_start_time_seconds", "process_resident_memory_bytes"
 LATELY = "lately"  # over the end of the window alone
-_LATELY = 3  # of the window, a third
+LATELY_PARTS = 3  # that is: over one of so many parts
 _OVER_TIME = {
     "": "avg_over_time", LATELY: "avg_over_time", "last": "last_over_time",
     "min": "min_over_time", "max": "max_over_time",
@@ -112,7 +117,7 @@ class Asking:
     def moment(self, window_seconds: int, offset_seconds: int = 0) -> str:
         """Return the expression of all facts over a window that ended `offset_seconds` ago."""
         back = f" offset {offset_seconds}s" if offset_seconds else ""
-        span, end = f"[{window_seconds}s]{back}", f"[{window_seconds // _LATELY}s]{back}"
+        span, end = f"[{window_seconds}s]{back}", f"[{window_seconds // LATELY_PARTS}s]{back}"
         parts = [
             self._named(
                 row.key(part), self._over(row, part, end if part == LATELY else span), row.by

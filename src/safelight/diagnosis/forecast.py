@@ -95,11 +95,10 @@ def budgets(prometheus: Prometheus, evidence: Evidence) -> list[Forecast]:
     """
     service, at = evidence.service, evidence.at
     queries = Queries(service.namespace, matchers={JOB: service.job})
-    where = f'{{job="{service.job}"}}'
     asked = {
-        "spent": f"{burn_name(service.namespace, f'{DAYS}d')}{where}",
-        "burn": f"{burn_name(service.namespace, '6h')}{where}",
-        "missed": f"60 * sum_over_time({missed_name(queries)}{where}[6h])",
+        "spent": queries.recorded(burn_name(service.namespace, f"{DAYS}d")),
+        "burn": queries.recorded(burn_name(service.namespace, "6h")),
+        "missed": f"60 * sum_over_time({queries.recorded(missed_name(queries))}[6h])",
     }
     answers = {
         name: {

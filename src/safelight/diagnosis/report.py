@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from safelight.diagnosis.evidence import Evidence
-from safelight.diagnosis.finding import Finding
+from safelight.diagnosis.finding import Exhibit, Finding
 from safelight.diagnosis.judge import worst
 from safelight.diagnosis.prometheus import Prometheus
 
@@ -27,14 +27,14 @@ class Diagnosis:
         name = f"{service.job} ({service.namespace})"
         causes = [f for f in self.findings if f.sign.severity and not f.because]
         if causes:
-            return f"{name}: {causes[0].sign.severity.word}, {_small(causes[0].check.title)}"
+            return f"{name}: {worst(self.findings).word}, {_small(causes[0].check.title)}"
         if self.evidence.requests == 0:
             return f"{name}: nothing is wrong that can be seen; nobody asked anything"
         return f"{name}: all is well, by {self.evidence.requests:.0f} requests"
 
 
-def as_data(diagnosis: Diagnosis, prometheus: Prometheus) -> dict[str, Any]:
-    """Return a diagnosis as plain data; links open Prometheus with the expression drawn."""
+def as_data(diagnosis: Diagnosis, prometheus: Prometheus | None) -> dict[str, Any]:
+    """Return a diagnosis as plain data; links open Prometheus, if it still runs, with the curve."""
     evidence = diagnosis.evidence
     return {
         "service": evidence.service.job,
@@ -63,7 +63,7 @@ def when(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _finding(finding: Finding, at: float, prometheus: Prometheus) -> dict[str, Any]:
+def _finding(finding: Finding, at: float, prometheus: Prometheus | None) -> dict[str, Any]:
     check, sign = finding.check, finding.sign
     return {
         "check": check.name,
@@ -73,10 +73,7 @@ def _finding(finding: Finding, at: float, prometheus: Prometheus) -> dict[str, A
         "subject": sign.subject,
         "verdict": sign.verdict,
         "evidence": [
-            {"says": e.says, "query": e.query, "link": prometheus.link(e.query, at)}
-            if e.query
-            else {"says": e.says}
-            for e in sign.exhibits
+            _exhibit(exhibit, at, prometheus) for exhibit in sign.exhibits
         ],
         "follows_from": finding.because or None,
         "alternatives": list(check.alternatives),
@@ -84,3 +81,12 @@ def _finding(finding: Finding, at: float, prometheus: Prometheus) -> dict[str, A
         "next_experiment": check.experiment,
         "docs": f"{DOCS}#{check.name.replace('_', '-')}",
     }  # fmt: skip
+
+
+def _exhibit(exhibit: Exhibit, at: float, prometheus: Prometheus | None) -> dict[str, str]:
+    told = {"says": exhibit.says}
+    if exhibit.query:
+        told["query"] = exhibit.query
+    if exhibit.query and prometheus is not None:
+        told["link"] = prometheus.link(exhibit.query, at)
+    return told

@@ -117,13 +117,14 @@ def _median(prometheus: Prometheus, expression: str, at: float) -> float | None:
 
 
 def _firing(prometheus: Prometheus, service: Service, at: float) -> list[Firing]:
-    where = f'ALERTS{{alertstate="firing", job="{service.job}"}}'
+    queries = Queries(service.namespace, matchers={JOB: service.job})
+    where = queries.recorded("ALERTS", {"alertstate": "firing"})
     counted = f"sum by (alertname) (count_over_time(({where})[7d:5m]))"
     found = {
         series.labels.get("alertname", ""): series.value
         for series in prometheus.instant(counted, at)
     }
-    judged = prometheus.instant(f'max(count_over_time((up{{job="{service.job}"}})[7d:5m]))', at)
+    judged = prometheus.instant(f"max(count_over_time(({queries.foreign('up')})[7d:5m]))", at)
     slots = judged[0].value if judged else 0.0
     if slots < 288:
         return []
@@ -159,7 +160,7 @@ def _proposals(
 
 def _missing(prometheus: Prometheus, service: Service, at: float) -> list[str]:
     """Return the names that were shown a day or more ago, and are not any more."""
-    match = f'{{job="{service.job}"}}'
+    match = Queries(service.namespace, matchers={JOB: service.job}).recorded("")
     now = {row["__name__"] for row in prometheus.shown(match, at - 3600, at)}
     then = {row["__name__"] for row in prometheus.shown(match, at - _WEEK, at - 86_400)}
     return sorted(name for name in then - now if ":" not in name and name != "ALERTS")

@@ -107,6 +107,10 @@ class Queries:
             raise ValueError(f"{name!r} is not in foreign.FOREIGN. Add it there first.")
         return name + self._braces(where)
 
+    def recorded(self, name: str, where: Matchers | None = None) -> str:
+        """Return the selector of what a rule recorded or an alert says; any name, if empty."""
+        return name + self._braces(where)
+
     def _braces(self, where: Matchers | None) -> str:
         matchers = {
             _name(label): value for label, value in {**self.matchers, **(where or {})}.items()

@@ -8,6 +8,8 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
+from math import inf
 from time import perf_counter
 from typing import Any, Protocol, cast
 
@@ -165,11 +167,13 @@ class Meter:
         self.set(EXPOSITION_LINES, value=body.count(b"\n"))
         return Exposition(body, content_type)
 
-    def samples(self) -> Iterator[tuple[str, str, dict[str, str], float]]:
-        """Yield what an exposition would say: kind of the family, name, labels and value."""
-        for family in self._as_read.collect():
-            for sample in family.samples:
-                yield family.type, sample.name, sample.labels, sample.value
+    def children(self) -> Iterator[tuple[Metric, tuple[str, ...], Any]]:
+        """Yield each series that is exposed: its metric, its label values, and what counts it."""
+        for enter in self._before_expose:
+            enter()
+        for metric, children in list(self._children.items()):
+            for values, child in list(children.items()):
+                yield metric, values, child
 
     def serve(self, port: int, host: str = "127.0.0.1") -> Callable[[], None]:
         """Answer scrapes on an own port, for programs without a web server; return a stop."""
@@ -218,6 +222,26 @@ class Meter:
         if folded and metric is not SERIES_FOLDED:
             self.add(SERIES_FOLDED, metric.name)
         return child
+
+
+def parts(metric: Metric) -> list[tuple[str, str]]:
+    """Return what a series is exposed as: suffixes of its name, and the edges of buckets."""
+    if metric.kind is Kind.SUMMARY:
+        return [("_count", ""), ("_sum", "")]
+    if metric.kind is not Kind.HISTOGRAM:
+        return [("", "")]
+    edges = [repr(float(edge)) if edge < inf else "+Inf" for edge in (*metric.buckets, inf)]
+    return [*(("_bucket", edge) for edge in edges), ("_count", ""), ("_sum", "")]
+
+
+def current(metric: Metric, child: Any) -> list[float]:
+    """Return what a series' parts are now; the other place that reaches into prometheus_client."""
+    if metric.kind is Kind.HISTOGRAM:
+        counts = list(accumulate(bucket.get() for bucket in child._buckets))  # noqa: SLF001
+        return [*counts, counts[-1], child._sum.get()]  # noqa: SLF001
+    if metric.kind is Kind.SUMMARY:
+        return [child._count.get(), child._sum.get()]  # noqa: SLF001
+    return [child._value.get()]  # noqa: SLF001
 
 
 class _AsRead(Collector):

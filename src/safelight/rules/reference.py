@@ -47,7 +47,8 @@ def as_markdown(namespace: str) -> str:
         "",
         f"As judged by Prometheus for a service whose namespace is `{namespace}`. Each is shown by "
         "tests to fire at its time, to stay quiet, and to resolve. What to do: "
-        "[runbooks](runbooks.md). Who is told: [delivery](delivery.md).",
+        "[runbooks](runbooks.md). Who is told: [delivery](delivery.md). What is wrong behind it: "
+        "[diagnosis](diagnosis.md).",
     ]
     sections = (line for group in alert_groups(namespace) for line in _section(group))
     return "\n".join([*opening, *sections, "", *_objectives(), "", *_limits(), "", _CHANGING])

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from safelight.errors import ServiceFailed
 from safelight.stack.programs import find_program
-from safelight.stories.world import Conditions, Instance
+from safelight.stories.conditions import Conditions
+from safelight.stories.world import Instance
 
 SCRAPE_SECONDS = 15
 _BLOCK_SECONDS = 7200

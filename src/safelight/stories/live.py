@@ -2,9 +2,9 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -15,8 +15,8 @@ from safelight.diagnosis.evidence import Service, Spans, gather
 from safelight.diagnosis.judge import judge
 from safelight.diagnosis.prometheus import Prometheus
 from safelight.diagnosis.report import Diagnosis
-from safelight.settings import load
-from safelight.stack.local import PROMETHEUS, Stack, plan
+from safelight.settings import Settings, load
+from safelight.stack.local import PROMETHEUS, Plan, Stack, plan
 from safelight.stack.traffic import Summary, Traffic, drive
 from safelight.stories.replay import free_port
 
@@ -32,6 +32,7 @@ class Live:
     """A running stack: where its service and its Prometheus answer."""
 
     stack: Stack
+    settings: Settings
     url: str
     prometheus: Prometheus
     service: Service
@@ -52,20 +53,35 @@ class Live:
 
 
 @contextmanager
-def performed(models: Sequence[str], tell: Tell, **settings: Any) -> Iterator[Live]:
-    """Start a stack, and end it at last. Raises MissingProgram, MissingExtra or ServiceFailed."""
+def performed(
+    models: Sequence[str], tell: Tell, environment: Mapping[str, str] | None = None
+) -> Iterator[Live]:
+    """Start a stack, its services with an `environment` beside ours, and end it at last.
+
+    Raises MissingProgram, MissingExtra or ServiceFailed.
+    """
     with TemporaryDirectory(prefix="safelight-story-") as folder:
         ports = {name: free_port() for name in _PORTS}
-        told = load(state_folder=Path(folder), grace_seconds=2, **ports, **settings)
-        stack = Stack(plan(told, models), told, tell, threading.Event().wait)
+        told = load(state_folder=Path(folder), grace_seconds=2, **ports)
+        stack = Stack(
+            _with(plan(told, models), environment or {}), told, tell, threading.Event().wait
+        )
         try:
             stack.start()
             with Prometheus(stack.plan.find(PROMETHEUS).url) as prometheus:
                 [(name, own)] = stack.plan.services.items()
                 service = Service(own.namespace, name)
-                yield Live(stack, stack.plan.find(name).url, prometheus, service)
+                yield Live(stack, told, stack.plan.find(name).url, prometheus, service)
         finally:
             stack.stop()
+
+
+def _with(made: Plan, environment: Mapping[str, str]) -> Plan:
+    programs = tuple(
+        replace(program, environment={**program.environment, **environment})
+        for program in made.programs
+    )
+    return replace(made, programs=programs)
 
 
 _PORTS = ("port", "prometheus_port", "alertmanager_port", "node_exporter_port", "grafana_port")

@@ -5,86 +5,20 @@ Each request becomes a Record and goes through the meter that real services use,
 shown are the catalogue's own series. Made for stories, and to judge the diagnosis by.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import exp
 from random import Random
 
+from safelight.errors import StructureCorruption
 from safelight.metrics import catalog as c
-from safelight.metrics.registry import Meter
+from safelight.metrics.registry import Meter, current, parts
 from safelight.metrics.spec import Metric
 from safelight.reasons import NO_ERROR
+from safelight.stories.conditions import MODEL, Conditions
 from safelight.telemetry.meter import metering
 from safelight.telemetry.record import PipelineCall, Record
 
-TYPES = {"make_him_old": 0.4, "add_sunglasses": 0.3, "change_background": 0.2, "other": 0.1}
-STAGES = {
-    "receive": 0.02, "validate": 0.002, "transfer": 0.003, "decode": 0.012, "encode_prompt": 0.01,
-    "encode_image": 0.02, "decode_latents": 0.03, "check": 0.003, "encode": 0.015, "respond": 0.004,
-}  # fmt: skip
-_MODEL = ("encode_prompt", "encode_image", "decode_latents")
 _FIXED = 0.55  # of a call's time, whatever the batch: what batching saves
-
-
-@dataclass(frozen=True, slots=True)
-class Conditions:
-    """How things are with one instance at one time. Times in seconds, memory in bytes."""
-
-    rate: float = 0.8
-    types: Mapping[str, float] = field(default_factory=lambda: TYPES)
-    sizes: Mapping[str, float] = field(default_factory=lambda: {"512x512": 1.0})
-    stages: Mapping[str, float] = field(default_factory=lambda: STAGES)
-    steps: int = 20
-    step_seconds: float = 0.025
-    places: Mapping[str, float] = field(default_factory=dict)
-    """By how much the steps of a place take longer."""
-    noise: float = 0.2
-    batch_limit: int = 8
-    speedup: float | None = None
-    queue_limit: int = 64
-    failures: Mapping[str, tuple[str, float]] = field(default_factory=dict)
-    """By type, or `*`: the reason, and the share of requests that end with it."""
-    invalid: float = 0.0
-    precision: str = "float16"
-    overridden: float = 0.0
-    compiled: float = 0.0
-    restarts_per_hour: float = 0.0
-    restart_reason: str = "died"
-    ready: int = 1
-    vram_used: float = 4.2e9
-    vram_reserved: float = 5.4e9
-    vram_total: float = 16e9
-    foreign_bytes: float = 0.0
-    foreign_busy: float = 0.0
-    celsius: float = 62.0
-    clock_hertz: float = 1.7e9
-    throttled: Mapping[str, float] = field(default_factory=dict)
-    cpu: float = 0.35
-    host_used: float = 12e9
-    host_total: float = 32e9
-    disk_busy: float = 0.05
-    filesystem_used: float = 80e9
-    filesystem_total: float = 200e9
-    resident: float = 1.1e8
-    probe_age: float = 5.0
-    log_lost: float = 0.0
-    up: bool = True
-    starts: bool = False
-    """Whether the process is started anew in this step: its counters begin at 0."""
-
-    @property
-    def call_seconds(self) -> float:
-        """Return the time of one call for a single picture."""
-        return self.denoise_seconds + sum(self.stages[stage] for stage in _MODEL)
-
-    @property
-    def denoise_seconds(self) -> float:
-        """Return the time of all steps of one call."""
-        return sum(self.step(number) for number in range(1, self.steps + 1))
-
-    def step(self, number: int) -> float:
-        """Return the mean time of one step, counted from 1."""
-        return self.step_seconds * self.places.get(c.step_place(number), 1.0)
 
 
 Weather = Callable[[float], Conditions]
@@ -101,7 +35,7 @@ class Instance:
         self._target = target
         self._wanted = wanted
         self._chance = Random(seed)
-        self._keys: dict[tuple[str, ...], str] = {}
+        self._keys: dict[tuple[str, tuple[str, ...]], list[tuple[int, str]]] = {}
         self._totals: dict[str, float] = {}
         self._start(0.0)
 
@@ -140,10 +74,13 @@ class Instance:
         batch = self._batch(now)
         wait = self._backlog / max(1e-9, self._capacity(now))
         wait += now.call_seconds * 0.5 * self._busy / max(0.08, 1.08 - self._busy)
+        steps = tuple(now.step(number) for number in range(1, now.steps + 1))
+        wait += now.held
         for _ in range(taken):
-            self._answer(now, wait, batch)
+            self._answer(now, wait, batch, steps)
         self._meter.add(c.DEVICE_SECONDS, "useful", amount=self._busy * seconds * now.ready)
-        self._meter.set(c.QUEUE_DEPTH, value=round(self._backlog))
+        self._meter.set(c.QUEUE_DEPTH, value=round(self._backlog + now.rate * now.held))
+        self._meter.set(c.CIRCUIT_OPEN, value=float(now.circuit > 0))
         self._meter.set(c.QUEUED_WORK, value=self._backlog / max(1e-9, self._capacity(now)))
         self._meter.set(c.BATCH_LIMIT, value=now.batch_limit)
         gain = now.speedup or 1 / (_FIXED / now.batch_limit + 1 - _FIXED)
@@ -164,23 +101,24 @@ class Instance:
             self._meter.add(c.REJECTED, "queue_full")
             self._record(self._pick(now.types), 503, "overloaded", {"receive": 0.01}, ())
 
-    def _answer(self, now: Conditions, wait: float, batch: int) -> None:
+    def _answer(self, now: Conditions, wait: float, batch: int, means: Sequence[float]) -> None:
         kind = self._pick(now.types)
+        if now.circuit and self._chance.random() < now.circuit:
+            self._record(kind, 503, "circuit_open", {"receive": 0.01}, ())
+            return
         reason, part = now.failures.get(kind) or now.failures.get("*") or (NO_ERROR, 0.0)
         error = reason if self._chance.random() < part else NO_ERROR
         compiles = self._chance.random() < now.compiled
         slower = _FIXED + (1 - _FIXED) * batch
         stages = {name: self._about(mean, now.noise) for name, mean in now.stages.items()}
-        steps = tuple(
-            self._about(now.step(number) * slower, now.noise) for number in range(1, now.steps + 1)
-        )
+        steps = tuple(self._about(mean * slower, now.noise) for mean in means)
         stages["denoise"] = sum(steps) + (20.0 if compiles else 0.0)
         stages["queue"] = self._about(wait, 0.5) if wait > 0 else 0.0
         self._number += 1
         leads = self._number % batch == 0
         width, _, height = self._pick(now.sizes).partition("x")
         call = PipelineCall(
-            "Pipeline", kind, now.precision, sum(steps) + sum(stages[s] for s in _MODEL),
+            "Pipeline", kind, now.precision, sum(steps) + sum(stages[s] for s in MODEL),
             step_seconds=steps, images=((int(width), int(height)),) if error == NO_ERROR else (),
             leads=leads, batch=batch, warm_up=compiles and leads,
             overridden=("image_guidance_scale",) if self._chance.random() < now.overridden else (),
@@ -188,11 +126,23 @@ class Instance:
         if leads:
             cause = "cap" if batch >= now.batch_limit else "queue_empty"
             self._meter.observe(c.BATCH_SIZE, cause, value=batch)
+        busy = self._chance.random() < now.busy
+        error = self._look(now, kind, error, busy=busy)
         if self._chance.random() < now.invalid:
             error = "invalid_output"
             self._meter.add(c.OUTPUT_INVALID, "black")
-        status = 200 if error in (NO_ERROR, "structure_corruption") else 500
-        self._record(kind, status, error, stages, (call,))
+        status = 200 if error in (NO_ERROR, StructureCorruption.reason) else 500
+        self._record(kind, status, error, stages, (call,), busy=busy)
+
+    def _look(self, now: Conditions, kind: str, error: str, *, busy: bool) -> str:
+        """Look at what was made, as the service does; return how the request ends."""
+        destroyed = now.corrupted_busy if busy else now.corrupted
+        if error == NO_ERROR and self._chance.random() < destroyed:
+            error = StructureCorruption.reason
+        if self._chance.random() < now.scored:
+            score = min(1.0, max(0.0, self._chance.gauss(now.score, 0.07)))
+            self._meter.observe(c.QUALITY_SCORE, kind, value=score)
+        return error
 
     def _record(
         self,
@@ -201,9 +151,16 @@ class Instance:
         error: str,
         stages: Mapping[str, float],
         calls: tuple[PipelineCall, ...],
+        *,
+        busy: bool = False,
     ) -> None:
-        whole = sum(stages.values())
-        self._write(Record("", "/api/edit", status, error, kind, whole, stages, bool(calls), calls))
+        whole, bits = sum(stages.values()), 7.5 if busy else 3.0
+        self._write(
+            Record(
+                "", "/api/edit", status, error, kind, whole, stages, bool(calls), calls,
+                background_entropy=bits if calls else None, busy_background=busy,
+            )
+        )  # fmt: skip
 
     # ── Measuring ────────────────────────────────────────────────────────────────────────────────
 
@@ -260,19 +217,25 @@ class Instance:
 
     def _scrape(self) -> Iterator[Sample]:
         """Yield what the meter shows, each series with the target's labels."""
-        for kind, name, labels, value in self._meter.samples():
-            if self._wanted(name) and not name.startswith("process_"):  # that is our own process
-                yield kind, self._key(name, labels), value
+        for metric, labels, child in self._meter.children():
+            wanted = self._keys.get((metric.name, labels))
+            if wanted is None:
+                wanted = self._keys[metric.name, labels] = self._keyed(metric, labels)
+            if wanted:
+                told = current(metric, child)
+                for place, key in wanted:
+                    yield metric.kind.value, key, told[place]
 
-    def _key(self, name: str, labels: Mapping[str, str]) -> str:
-        told = (name, *labels.values())
-        known = self._keys.get(told)
-        if known is None:
-            inside = ",".join(
-                (self._target, *(f'{key}="{value}"' for key, value in labels.items()))
-            )
-            known = self._keys[told] = f"{name}{{{inside}}}"
-        return known
+    def _keyed(self, metric: Metric, labels: tuple[str, ...]) -> list[tuple[int, str]]:
+        """Return the wanted parts of a series: their places, and how they are written."""
+        name = metric.full_name(self._namespace)
+        named = [f'{key}="{value}"' for key, value in zip(metric.label_names, labels, strict=True)]
+        told = []
+        for place, (suffix, edge) in enumerate(parts(metric)):
+            inside = ",".join((self._target, *named, *([f'le="{edge}"'] if edge else [])))
+            if self._wanted(name + suffix):
+                told.append((place, f"{name}{suffix}{{{inside}}}"))
+        return told
 
     # ── Chance ───────────────────────────────────────────────────────────────────────────────────
 

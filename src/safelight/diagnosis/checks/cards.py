@@ -20,7 +20,7 @@ from safelight.metrics.catalog import (
     WORKERS_READY,
 )
 
-_THROTTLED = 0.2  # of the time
+_THROTTLED, _THROTTLED_LATELY = 0.2, 0.4  # of the time: of the window, of its end
 _HOT_CELSIUS = 85.0
 _FOREIGN_BYTES, _FOREIGN_SHARE = 1e9, 0.07
 _CONTEXT_BYTES = 1e9  # what CUDA itself takes for a process, generously
@@ -32,6 +32,8 @@ def _throttled(evidence: Evidence) -> Iterator[Sign]:
         reasons = evidence.now.by("reason", GPU_THROTTLED, **where)
         reason = max(reasons, key=lambda each: reasons[each], default="")
         part = reasons.get(reason, 0.0)
+        lately = evidence.now.rate(GPU_THROTTLED, LATELY, reason=reason, **where)
+        part = max(part, lately if lately >= _THROTTLED_LATELY else 0.0)
         hottest = evidence.now.most(GPU_TEMPERATURE, LATELY, **where) or 0.0
         # A card at its power limit is at work as it was built to be; what it costs decides.
         slower = grown(evidence, lambda r, w=where: _call(r, w["instance"])) or 1.0  # type: ignore[misc]
@@ -95,8 +97,8 @@ def _neighbour(evidence: Evidence) -> Iterator[Sign]:
 
 def _crowded(evidence: Evidence, instance: str, gpu: str) -> tuple[float, float, float] | None:
     """Return that the card works for others: its utilisation, our share, and what it costs us."""
-    util = evidence.now.level(GPU_UTILIZATION, instance=instance, gpu=gpu)
-    own = _own(evidence.now, instance)
+    util = evidence.now.level(GPU_UTILIZATION, LATELY, instance=instance, gpu=gpu)
+    own = _own(evidence.now, instance, LATELY)
     slower = grown(evidence, lambda reading: _call(reading, instance))
     was = usual(evidence, lambda r: r.level(GPU_UTILIZATION, instance=instance, gpu=gpu))
     own_was = usual(evidence, lambda reading: _own(reading, instance))
@@ -109,16 +111,16 @@ def _crowded(evidence: Evidence, instance: str, gpu: str) -> tuple[float, float,
     return (util, own, slower) if found else None
 
 
-def _own(reading: Reading, instance: str) -> float | None:
-    spent = reading.sum(DEVICE_SECONDS, instance=instance)
+def _own(reading: Reading, instance: str, part: str = "") -> float | None:
+    spent = reading.sum(DEVICE_SECONDS, part, instance=instance)
     ready = reading.sum(WORKERS_READY, instance=instance)
     return min(1.0, spent / ready) if spent is not None and ready else None
 
 
 def _foreign(reading: Reading, instance: str, gpu: str) -> float | None:
     """Return the card's memory that is in use but not ours."""
-    whole = reading.sum(GPU_MEMORY_USED, instance=instance, gpu=gpu)
-    own = reading.sum(VRAM_RESERVED, instance=instance, device=f"cuda:{gpu}")
+    whole = reading.sum(GPU_MEMORY_USED, LATELY, instance=instance, gpu=gpu)
+    own = reading.sum(VRAM_RESERVED, LATELY, instance=instance, device=f"cuda:{gpu}")
     return whole - own - _CONTEXT_BYTES if whole is not None and own is not None else None
 
 
@@ -138,8 +140,9 @@ _AFTER = frozenset(
 CARD_CHECKS = (
     Check(
         "throttled_card", "A card is throttled or hot", _throttled,
-        f"gpu_throttled >= {_THROTTLED:.0%} of the time (power_cap only where calls are slower), "
-        f"or >= {_HOT_CELSIUS:g} degrees Celsius",
+        f"gpu_throttled >= {_THROTTLED:.0%} of the time, or >= {_THROTTLED_LATELY:.0%} of the "
+        "window's last third (power_cap only where calls are slower), or >= "
+        f"{_HOT_CELSIUS:g} degrees Celsius",
         ("Look at fans, air and the machines beside it; lower the power limit a little.",
          "Take the instance out of the balancer until it is cool."),
         "Stop its traffic for ten minutes: clock and step time must come back together.",

@@ -13,6 +13,7 @@ from safelight.metrics.catalog import (
     INFERENCE_SECONDS,
     LOG_LINES_LOST,
     PROBE_TIMESTAMP,
+    RECORDS,
     REQUEST_SECONDS,
     REQUESTS,
     STAGE_SECONDS,
@@ -144,6 +145,13 @@ def _gaps(evidence: Evidence) -> Iterator[Sign]:
             (Exhibit("the disk is full, or nobody reads the pipe",
                      evidence.asking.queries.rate(LOG_LINES_LOST)),),
         )  # fmt: skip
+    lost = events(evidence, evidence.now.rate(RECORDS, outcome="lost"))
+    if lost >= 1:
+        yield Sign(
+            Severity.WARNING, 0.6, f"{lost:.0f} records could not be written to the database",
+            (Exhibit("requests went on; their records are gone",
+                     evidence.asking.queries.rate(RECORDS)),),
+        )  # fmt: skip
 
 
 def _unseen(evidence: Evidence) -> Iterator[Sign]:
@@ -211,7 +219,7 @@ FLEET_CHECKS = (
     Check(
         "monitoring_gap", "Part of it is not seen", _gaps,
         f"a target that does not answer, >= {_UNSEEN:.0%} of the scrapes, a probe older than "
-        f"{_SILENT_SECONDS:g} s, log lines lost, a target that is gone",
+        f"{_SILENT_SECONDS:g} s, log lines or records lost, a target that is gone",
         ("See Prometheus' page Status > Targets for the reason.",
          "Restart the probe's process; mend the disk or pipe of the log."),
         "curl the target's /metrics from Prometheus' host.",

@@ -14,7 +14,7 @@ from safelight.diagnosis.checks.common import (
     waiting,
 )
 from safelight.diagnosis.evidence import Evidence, Reading
-from safelight.diagnosis.facts import LATELY
+from safelight.diagnosis.facts import LATELY, LATELY_PARTS
 from safelight.diagnosis.finding import Check, Exhibit, Severity, Sign
 from safelight.diagnosis.weigh import seconds, share, surely
 from safelight.metrics.catalog import (
@@ -31,6 +31,7 @@ from safelight.metrics.catalog import (
 _BUSY, _WAITS, _REFUSES = 0.9, 0.4, 0.02
 _LONG_WAIT = 0.6
 _MORE, _MUCH_MORE = 2.0, 4.0  # times the usual traffic
+_MORE_LATELY = 2.5  # over the end of the window, where chance weighs more
 _MIXED = 0.4  # of the requests are of another kind than usual
 _COMPILES, _COMPILING = 3, 0.05
 _CAP_HALVED = 0.5
@@ -126,17 +127,17 @@ def _shift(evidence: Evidence) -> Iterator[Sign]:
         return
     factor = grown(evidence, _rate)
     moved = max(_moved(evidence, INSTRUCTION), _moved(evidence, SIZE))
-    more = (factor or 0) >= _MORE
+    lately = _lately(evidence)
+    more = (factor or 0) >= _MORE or lately >= _MORE_LATELY
+    factor = max(factor or 0.0, lately)
     if not more and moved < _MIXED:
         return
     slower = grown(evidence, latency) or 1.0
     hurts = slower >= 1.5 or _waits(evidence, _WAITS) or refused(evidence.now) >= _REFUSES
-    says = (
-        f"{factor or 0:.1f} times the usual requests come" if more else _of_another_kind(evidence)
-    )
+    says = f"{factor:.1f} times the usual requests come" if more else _of_another_kind(evidence)
     yield Sign(
         Severity.WARNING if hurts else Severity.INFO,
-        max(surely(factor or 0, _MORE, _MUCH_MORE), surely(moved, _MIXED, 0.8)),
+        max(surely(factor, _MORE, _MUCH_MORE), surely(moved, _MIXED, 0.8)),
         says + (f", and requests take {slower:.1f} times as long" if hurts else ""),
         (
             Exhibit(
@@ -147,6 +148,12 @@ def _shift(evidence: Evidence) -> Iterator[Sign]:
             Exhibit(f"{share(moved)} of the requests are of another type or size than usual"),
         ),
     )
+
+
+def _lately(evidence: Evidence) -> float:
+    """Return how many times the usual traffic comes at the window's end, 0 of too few requests."""
+    rate, past = evidence.now.rate(REQUESTS, LATELY), usually_most(evidence, _rate)
+    return rate / past if past and events(evidence, rate) / LATELY_PARTS >= FEW else 0.0
 
 
 INSTRUCTION, SIZE = (REQUESTS, "instruction_type"), (IMAGES, "image_size")
@@ -210,8 +217,9 @@ _AFTER = frozenset({"device_saturated", "queue_saturated", "input_output_bottlen
 LOAD_CHECKS = (
     Check(
         "traffic_shift", "The traffic is not what it was", _shift,
-        f"requests a second >= {_MORE:g} times the most usual, or >= {_MIXED:.0%} of them of "
-        "another type or size; a warning only where requests suffer from it",
+        f"requests a second >= {_MORE:g} times the most usual (>= {_MORE_LATELY:g} over the "
+        f"window's last third), or >= {_MIXED:.0%} of them of another type or size; a warning only "
+        "where requests suffer from it",
         ("Add an instance, or limit each caller (SAFELIGHT_RATE_LIMIT_PER_MINUTE).",
          "Find who sends it: the access log has the callers' keys."),
         "Limit the caller who sends most for five minutes; waiting must fall to what it was.",

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from safelight.diagnosis.checks.common import events, usual
 from safelight.diagnosis.evidence import Evidence
-from safelight.diagnosis.facts import RESIDENT, STARTED
+from safelight.diagnosis.facts import LATELY, RESIDENT, STARTED
 from safelight.diagnosis.finding import Check, Exhibit, Severity, Sign
 from safelight.diagnosis.prometheus import Series
 from safelight.diagnosis.trend import Point, Trend, latest, since, since_last_fall, trend
@@ -84,7 +84,7 @@ def _cache(evidence: Evidence) -> Iterator[Sign]:
 
 def _fragments(evidence: Evidence) -> Iterator[Sign]:
     failed = events(evidence, evidence.now.rate(REQUESTS, error="cuda_oom"))
-    for labels, reserved in evidence.now.found(VRAM_RESERVED):
+    for labels, reserved in evidence.now.found(VRAM_RESERVED, LATELY):
         where = {name: labels[name] for name in ("instance", "device") if name in labels}
         used = evidence.now.sum(VRAM_USED, "max", **where)
         if not used or reserved < _SHARES * used or reserved - used < _LEAST_GAP:
@@ -181,7 +181,7 @@ MEMORY_CHECKS = (
     Check(
         "vram_leak", "Card memory leaks", _leak,
         "Theil-Sen line through vram_used_bytes' floor since the last start or fall, certain by "
-        f"Mann-Kendall (z > 3.3), >= {amount(_LEAK_PER_HOUR)} an hour, its last third rising like "
+        f"Mann-Kendall (z > 3.5), >= {amount(_LEAK_PER_HOUR)} an hour, its last third rising like "
         "the whole",
         ("Look for tensors that outlive their request: results kept in a list, a cache without a "
          "bound, a graph kept by autograd (use torch.inference_mode()).",

@@ -7,15 +7,16 @@ from safelight.diagnosis.checks.common import (
     busy,
     events,
     latency,
+    refused,
     times,
     usually_most,
     waiting,
 )
-from safelight.diagnosis.evidence import Evidence
+from safelight.diagnosis.evidence import Evidence, Reading
 from safelight.diagnosis.facts import QUICK
 from safelight.diagnosis.finding import Check, Exhibit, Judge, Severity, Sign
 from safelight.diagnosis.weigh import seconds, share, surely
-from safelight.metrics.catalog import REQUEST_SECONDS, STAGE, STAGE_SECONDS
+from safelight.metrics.catalog import QUEUE_DEPTH, REQUEST_SECONDS, STAGE, STAGE_SECONDS
 
 _SHARE, _SURE_SHARE = 0.4, 0.7  # of a request's time: too much for anything but the model
 _GROWN_SHARE, _GROWN = 0.15, 3.0  # less is enough where it is so many times the usual
@@ -23,6 +24,9 @@ _LEAST_SECONDS = 0.05
 _GROWN_SECONDS = 0.01
 _SLOW_ONES = 0.2  # of the requests: a single slow client is nobody's fault
 _IDLE = 0.6  # of the device's time
+_SLOWER = 1.3  # times the usual time of a request
+_HELD = 0.5  # of a request's time, by a device that is free
+_BURST = 5  # times the mean queue: they came at once
 _MODEL = ("encode_prompt", "encode_image", "denoise", "decode_latents", "predict", "queue")
 
 
@@ -86,7 +90,7 @@ def _outside(evidence: Evidence) -> Iterator[Sign]:
     total = sum(parts.values())
     outside = {stage: value / total for stage, value in parts.items() if stage not in _MODEL}
     part, mean = sum(outside.values()), whole
-    rose = evidence.before.rows and (usually_most(evidence, latency) or mean) * 1.5 <= mean
+    rose = evidence.before.rows and (usually_most(evidence, latency) or mean) * _SLOWER <= mean
     if part < 0.6 or mean * part < 2 * _LEAST_SECONDS or not rose:
         return
     worst = sorted(outside, key=lambda stage: -outside[stage])[:3]
@@ -109,11 +113,11 @@ def _unserved(evidence: Evidence) -> Iterator[Sign]:
     whole = latency(evidence.now)
     if part is None or at_work is None or not whole or evidence.requests < FEW:
         return
-    if part < 0.6 or at_work > 0.5 or whole < 2 * _LEAST_SECONDS:
+    if part < _HELD or at_work > 0.5 or whole < 2 * _LEAST_SECONDS or _bursts(evidence.now):
         return
     yield Sign(
         Severity.WARNING,
-        surely(part, 0.6, 0.9),
+        surely(part, _HELD, 0.9),
         f"requests wait {share(part)} of their time, though the device is at work only "
         f"{share(at_work)} of the time",
         (
@@ -121,6 +125,12 @@ def _unserved(evidence: Evidence) -> Iterator[Sign]:
             *_idle(evidence),
         ),
     )
+
+
+def _bursts(reading: Reading) -> bool:
+    """Tell whether requests wait because they come at once: the device idles before and after."""
+    longest, mean = reading.sum(QUEUE_DEPTH, "max") or 0.0, reading.sum(QUEUE_DEPTH) or 0.0
+    return refused(reading) > 0 or longest > _BURST * max(mean, 1.0)
 
 
 _INPUT = ("queue_saturated", "device_starved", "input_output_bottleneck")
@@ -182,17 +192,19 @@ STAGE_CHECKS = (
     Check(
         "input_output_bottleneck", "Requests wait on input and output, not on the model", _outside,
         "stages outside the model >= 60 % of the time, device at work <= 60 %, the mean request >= "
-        "1.5 times the usual",
+        f"{_SLOWER:g} times the usual",
         ("Look at the stages named, the largest first.",),
         "`safelight top` while one request runs: the stage that stays is it.",
         ("the host's cores are busy with something else",),
     ),
     Check(
         "device_starved", "Requests wait though the device idles", _unserved,
-        "share of waiting >= 60 % with the device at work <= 50 %",
+        f"share of waiting >= {_HELD:.0%} with the device at work <= 50 %, none refused, and the "
+        f"longest queue <= {_BURST} times the mean one",
         ("Look for a worker that is loading, hung or lost (workers_ready, worker_restarts_total).",
          "See whether a limit of your own holds requests back (MAX_CONCURRENT_REQUESTS)."),
         "`safelight top`: does queue_depth stand while the device is idle?",
         ("requests come in bursts, and the mean hides it",),
+        frozenset({"queue_saturated"}),
     ),
 )  # fmt: skip

@@ -4,6 +4,7 @@ from safelight.diagnosis.checks.cards import CARD_CHECKS
 from safelight.diagnosis.checks.fleet import FLEET_CHECKS
 from safelight.diagnosis.checks.hosts import HOST_CHECKS
 from safelight.diagnosis.checks.load import LOAD_CHECKS
+from safelight.diagnosis.checks.looks import LOOK_CHECKS
 from safelight.diagnosis.checks.memory import MEMORY_CHECKS
 from safelight.diagnosis.checks.outputs import OUTPUT_CHECKS
 from safelight.diagnosis.checks.stages import STAGE_CHECKS
@@ -17,6 +18,7 @@ CHECKS: tuple[Check, ...] = (
     *CARD_CHECKS,
     *MEMORY_CHECKS,
     *OUTPUT_CHECKS,
+    *LOOK_CHECKS,
     *HOST_CHECKS,
     *FLEET_CHECKS,
 )

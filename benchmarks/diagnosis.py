@@ -1,0 +1,89 @@
+"""How long a diagnosis takes: of one service with a day of data, and of a hundred.
+
+`python -m benchmarks.diagnosis` prints the table, and exits 1 where a target is missed.
+"""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import perf_counter, time
+
+from benchmarks.figures import Figure, as_markdown
+from benchmarks.monitoring.history import Service as Target
+from benchmarks.monitoring.history import Span, fill
+from safelight.diagnosis.evidence import Service, gather, services
+from safelight.diagnosis.forecast import forecasts
+from safelight.diagnosis.judge import judge
+from safelight.diagnosis.prometheus import Prometheus
+from safelight.stories.replay import replayed
+
+_HOUR, _DAY = 3600, 86_400
+_SCRAPE_SECONDS = 15
+_SEVERAL = 7
+_MANY = 100
+
+
+def one() -> Iterator[Figure]:
+    """Yield how long one service takes: the day before, all of it scraped every 15 s."""
+    now = int(time())
+    spans = [Span(now - _DAY - _HOUR, now, _SCRAPE_SECONDS)]
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        samples = fill([Target("instructpix2pix", "edit", "10.0.0.1:8000")], spans, folder)
+        yield Figure("samples of a service's day", samples, "samples")
+        with replayed(folder) as prometheus:
+            first = _whole(prometheus, now)
+            took = sorted(_whole(prometheus, now) for _ in range(_SEVERAL))
+    yield Figure("diagnosis of one service, the first time", first, "s", 1)
+    yield Figure("the same again, the median", took[_SEVERAL // 2], "s", 1)
+
+
+def many() -> Iterator[Figure]:
+    """Yield how long a hundred services take: five hours, and the hour that is a day ago."""
+    now = int(time())
+    spans = [
+        Span(now - _DAY - _HOUR, now - _DAY, _SCRAPE_SECONDS),
+        Span(now - 5 * _HOUR, now, _SCRAPE_SECONDS),
+    ]
+    targets = [Target(f"model_{n % 10}", f"service-{n}", f"10.0.{n}.1:8000") for n in range(_MANY)]
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        samples = fill(targets, spans, folder)
+        yield Figure("samples of a hundred services' five hours", samples, "samples")
+        with replayed(folder) as prometheus:
+            took = _whole(prometheus, now, expected=_MANY)
+    yield Figure("diagnosis of a hundred services", took, "s", 20)
+
+
+def _whole(prometheus: Prometheus, at: float, expected: int = 1) -> float:
+    """Return the seconds that `safelight diagnose` and `forecast` need for all services."""
+    began = perf_counter()
+    found = services(prometheus, at)
+    for service in found:
+        _look(prometheus, service, at)
+    assert len(found) == expected
+    return perf_counter() - began
+
+
+def _look(prometheus: Prometheus, service: Service, at: float) -> None:
+    evidence = gather(prometheus, service, at)
+    assert evidence.requests > 0
+    judge(evidence)
+    forecasts(evidence)
+
+
+def main() -> int:
+    """Measure, print the table, and return the exit code."""
+    figures = []
+    for part in (one, many):
+        print(f"{part.__name__} …", file=sys.stderr)
+        figures += list(part())
+    print("\n".join(as_markdown(figures)))
+    missed = [figure.name for figure in figures if not figure.holds]
+    print(f"\n{'All targets hold.' if not missed else 'Missed: ' + ', '.join(missed) + '.'}")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

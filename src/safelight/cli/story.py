@@ -1,0 +1,49 @@
+"""How `safelight demo story` looks: what happens, as it happens, then what is said of it."""
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+from safelight.cli.archive import write
+from safelight.cli.diagnose import show
+from safelight.cli.forecast import show as show_forecasts
+from safelight.cli.options import console
+from safelight.cli.radar import show as show_radar
+from safelight.diagnosis.page import page
+from safelight.diagnosis.report import as_data
+from safelight.stories.tales import TALES, Tale, Told
+
+
+def told(name: str, html: Path | None) -> None:
+    """Tell a story of TALES, and show what the diagnosis says of it."""
+    out = console()
+    tale = next(tale for tale in TALES if tale.name == name)
+    end = _listened(tale, out)
+    out.print()
+    for note in end.notes:
+        out.print(Text(f"  {note}"))
+    out.print()
+    show([end.diagnosis], out)
+    if end.forecasts:
+        show_forecasts(end.diagnosis.evidence.service.job, list(end.forecasts), out)
+    if end.radar is not None:
+        show_radar(end.radar, "minutes", out)
+    if html is not None:
+        # Its Prometheus has ended: the page has the expressions, and no links that lead nowhere.
+        write(html, page([as_data(end.diagnosis, None)]))
+
+
+def _listened(tale: Tale, out: Console) -> Told:
+    """Return a story's end; on a terminal with the time that it takes."""
+    out.print(Text(f"{tale.name}: {tale.about}", style="bold"))
+    columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
+    with Progress(*columns, console=out, transient=True, disable=not out.is_terminal) as progress:
+        task = progress.add_task("beginning", total=None)
+
+        def tell(line: str) -> None:
+            progress.update(task, description=line)
+            out.print(Text(f"  {line}", style="dim"))
+
+        return tale.tell(tell)

@@ -1,0 +1,176 @@
+"""`safelight diagnose`, `forecast` and `trends` as users call them, against a real Prometheus."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import httpx
+import pytest
+
+from safelight.cli.diagnose import moment_of
+from safelight.diagnosis.checks.table import CHECKS
+from safelight.diagnosis.prometheus import Prometheus
+from safelight.stories.conditions import Conditions
+from safelight.stories.replay import free_port
+from tests.cli.conftest import Call
+from tests.diagnosis.past import SINCE, WELL, prometheus, shown, turns_slow, well
+from tests.truth.scene import NOW
+
+AT = ("--at", "2026-03-02T12:20:00")
+
+
+def down(t: float) -> Conditions:
+    return replace(WELL, up=t < SINCE)
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    past = shown("fine", well), shown("slow", turns_slow), shown("down", down)
+    with prometheus(tmp_path_factory.mktemp("past"), *past) as client:
+        yield client.url
+
+
+@pytest.mark.parametrize(
+    ("service", "code", "headline"),
+    [
+        ("fine", 0, "fine (instructpix2pix): all is well, by "),
+        ("slow", 1, "slow (instructpix2pix): warning, decoding pictures is slow"),
+        ("down", 2, "down (instructpix2pix): critical, part of it is not seen"),
+    ],
+)
+def test_p13_the_exit_code_is_how_bad_it_is(
+    call: Call, url: str, service: str, code: int, headline: str
+) -> None:
+    done = call("diagnose", service, "--prometheus", url, *AT)
+
+    assert (done.code, done.err) == (code, "")
+    assert done.out.startswith(headline)
+
+
+def test_p13_a_finding_is_shown_with_its_evidence_remedy_and_experiment(
+    call: Call, url: str
+) -> None:
+    out = " ".join(call("diagnose", "slow", "--prometheus", url, *AT).out.split())
+
+    assert "warning Decoding pictures is slow slow_decode, 95 % sure" in out.replace("95%", "95 %")
+    assert "seen stage decode: 9" in out
+    assert "it waits for its input do Have callers send JPEG" in out
+    assert "try Send the same picture" in out
+    assert "or the host's cores are busy" in out
+
+
+def test_of_all_services_the_worst_decides_and_comes_first(call: Call, url: str) -> None:
+    done = call("diagnose", "--prometheus", url, "--json", *AT)
+    reports = json.loads(done.out)
+
+    assert done.code == 2
+    assert [report["service"] for report in reports] == ["down", "slow", "fine"]
+    assert [report["severity"] for report in reports] == ["critical", "warning", "info"]
+
+
+def test_json_has_all_that_is_known(call: Call, url: str) -> None:
+    [report] = json.loads(call("diagnose", "slow", "--prometheus", url, "--json", *AT).out)
+    finding = report["findings"][0]
+
+    assert report["at"] == "2026-03-02T12:20:00Z"
+    assert (report["namespace"], report["window_seconds"]) == ("instructpix2pix", 300)
+    assert set(finding) == {
+        "check", "title", "severity", "confidence", "subject", "verdict", "evidence",
+        "follows_from", "alternatives", "remedy", "next_experiment", "docs",
+    }  # fmt: skip
+    assert finding["check"] == "slow_decode"
+    assert 0.5 <= finding["confidence"] <= 0.95
+    assert finding["evidence"][0]["link"].startswith(f"{url}/graph?g0.expr=")
+    page = Path(__file__).parents[2] / finding["docs"].partition("#")[0]
+    assert f'id="{finding["docs"].partition("#")[2]}"' in page.read_text()
+
+
+def test_a_link_of_the_evidence_is_an_expression_that_prometheus_answers(
+    call: Call, url: str
+) -> None:
+    [report] = json.loads(call("diagnose", "slow", "--prometheus", url, "--json", *AT).out)
+    queries = [e["query"] for f in report["findings"] for e in f["evidence"] if "query" in e]
+
+    assert queries
+    with Prometheus(url) as client:
+        assert all(client.instant(query, NOW) for query in queries)
+
+
+def test_the_page_is_one_file_without_scripts(call: Call, url: str, tmp_path: Path) -> None:
+    file = tmp_path / "page.html"
+    done = call("diagnose", "slow", "--prometheus", url, "--html", str(file), *AT)
+    text = file.read_text()
+
+    assert done.code == 1
+    assert "Decoding pictures is slow" in text
+    assert "<script" not in text
+    assert "src=" not in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (("--at", "2126-01-01"), "2126-01-01 lies in the future; by Prometheus it is "),
+        (("--at", "yesterday"), "'yesterday' is no time; write 2h (ago)"),
+        (("--window", "5 minutes"), "'5 minutes' is no span of time"),
+        (("--window", "9d"), "10 s to 7 days"),
+        (("--watch", "5", *AT), "--watch looks at now"),
+        (("--html", "/nowhere/page.html", *AT), "/nowhere/page.html cannot be written"),
+    ],
+)
+def test_an_option_that_makes_no_sense_is_one_line(
+    call: Call, url: str, arguments: tuple[str, ...], line: str
+) -> None:
+    done = call("diagnose", "fine", "--prometheus", url, *arguments)
+
+    assert done.code == 2
+    assert line in done.line
+
+
+def test_an_unknown_service_is_one_line_with_those_there_are(call: Call, url: str) -> None:
+    done = call("diagnose", "nobody", "--prometheus", url, *AT)
+
+    assert done.code == 3
+    assert "knows no service 'nobody'; it has down, fine, slow" in done.line
+
+
+@pytest.mark.parametrize("command", ["diagnose", "forecast", "trends"])
+def test_a_prometheus_that_is_away_is_one_line(call: Call, command: str) -> None:
+    done = call(command, "--prometheus", f"http://127.0.0.1:{free_port()}")
+
+    assert done.code == 3
+    assert "cannot be asked" in done.line
+
+
+def test_now_is_told_by_prometheus_clock_though_ours_is_another() -> None:
+    date = {"date": "Mon, 02 Mar 2026 12:20:00 GMT"}
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, headers=date))
+    with Prometheus("http://far", transport=transport) as client:
+        assert moment_of(None, client) == NOW
+        assert moment_of("2h", client) == NOW - 7200
+        assert moment_of("2026-03-02T12:20:00+01:00", client) == NOW - 3600
+
+
+def test_p16_a_forecast_is_a_table_or_json(call: Call, url: str) -> None:
+    table = call("forecast", "fine", "--prometheus", url, *AT)
+    told = json.loads(call("forecast", "fine", "--prometheus", url, "--json", *AT).out)
+
+    assert (table.code, "not in sight" in table.out) == (0, True)
+    assert {each["what"] for each in told["fine"]} >= {"card memory of PyTorch", "file system"}
+    assert all(each["ends"] is None for each in told["fine"])
+
+
+def test_z11_trends_are_a_table_or_json(call: Call, url: str) -> None:
+    table = call("trends", "fine", "--prometheus", url, *AT)
+    [told] = json.loads(call("trends", "fine", "--prometheus", url, "--json", *AT).out)
+
+    assert table.code == 0
+    assert "requests a second" in table.out
+    assert {"what": "requests a second", "unit": ""}.items() <= told["changes"][0].items()
+
+
+def test_every_check_has_its_place_on_the_page_that_findings_name() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "diagnosis.md").read_text()
+
+    assert [c.name for c in CHECKS if f'<a id="{c.name.replace("_", "-")}"></a>' not in text] == []

@@ -1,0 +1,62 @@
+"""Small pasts of simulated services, in a real Prometheus, for tests that ask it."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from safelight.diagnosis.evidence import Evidence, Service, gather
+from safelight.diagnosis.facts import names_asked
+from safelight.diagnosis.finding import Finding, Severity
+from safelight.diagnosis.judge import judge
+from safelight.diagnosis.prometheus import Prometheus
+from safelight.stories.conditions import Conditions
+from safelight.stories.history import Play, Texts, named, play, scrapes, write
+from safelight.stories.replay import replayed
+from tests.truth.scene import NOW, stages
+
+NAMESPACE = "instructpix2pix"
+WELL = Conditions(rate=1.0)
+SLOW = replace(WELL, stages=stages(WELL, decode=1.0))
+SINCE = -600  # the seconds, from the diagnosis, at which faults begin
+Weather = Callable[[float], Conditions]
+
+
+def shown(job: str, weather: Weather, *, past: int = 4500, until: int = 0) -> Texts:
+    """Return what a service showed; times are told from the diagnosis, those before are negative.
+
+    It was scraped from `past` seconds before on, once a minute and lately every 15 s.
+    """
+    show = Play(NAMESPACE, job, lambda _, at: weather(at - NOW), seed=len(job))
+    lately = NOW - min(past, 960)
+    times = scrapes((NOW - past, lately, 60), (lately, NOW + until + 1, 15))
+    return play(show, times, named(names_asked(NAMESPACE)))
+
+
+def well(_: float) -> Conditions:
+    return WELL
+
+
+def turns_slow(t: float) -> Conditions:
+    return SLOW if t >= SINCE else WELL
+
+
+@contextmanager
+def prometheus(folder: Path, *services: Texts) -> Iterator[Prometheus]:
+    """Start a Prometheus that holds the services' pasts."""
+    write(services, folder)
+    with replayed(folder) as client:
+        yield client
+
+
+def seen(client: Prometheus, job: str, at: float = NOW) -> Evidence:
+    return gather(client, Service(NAMESPACE, job), at)
+
+
+def warned(client: Prometheus, job: str, at: float = NOW) -> list[Finding]:
+    """Return what is found at severity warning or above."""
+    return [f for f in judge(seen(client, job, at)) if f.sign.severity >= Severity.WARNING]
+
+
+def said(client: Prometheus, job: str, at: float = NOW) -> list[str]:
+    return [finding.check.name for finding in warned(client, job, at)]
