@@ -73,13 +73,10 @@ class Settings(BaseSettings):
         None, description="TOML file that says who is told of alerts; none tells nobody."
     )
     grafana_port: int = Field(3000, ge=1, le=65535, description="Port of Grafana.")
-    gpu_exporter_port: int = Field(
-        9400, ge=1, le=65535, description="Port of `safelight gpu-exporter`."
-    )
+    gpu_exporter_port: int = Field(9400, ge=1, le=65535, description="Port of the GPU exporter.")
     retention: str = Field(
         "32d", pattern=r"^[1-9]\d{0,4}[hdwy]$",
-        description="How long Prometheus keeps measurements, such as 12h, 32d or 1y; "
-        "the objectives look back 30 days.",
+        description="How long Prometheus keeps data: 12h, 32d, 1y; objectives look back 30 days.",
     )  # fmt: skip
     grafana_token_file: Path | None = Field(
         None, description="File with a service account's token, for `safelight grafana`."
@@ -157,11 +154,9 @@ class Settings(BaseSettings):
         description="Longest side the model works at; larger images are reduced. Unset: its own.",
     )  # fmt: skip
     black_level: int = Field(
-        8,
-        ge=0,
-        le=254,
+        8, ge=0, le=254,
         description="An image without a pixel brighter than this, of 255, is black.",
-    )
+    )  # fmt: skip
     flat_deviation: float = Field(
         1.0, ge=0, le=100,
         description="An image whose grey levels deviate by less than this is flat.",
@@ -172,13 +167,11 @@ class Settings(BaseSettings):
     )  # fmt: skip
     structure_floor: float = Field(
         0.1, ge=0, le=1,
-        description="Share of the picture that an edit must keep, where the taxonomy does not say "
-        "of its type; 0 never looks.",
+        description="Share that an edit must keep, where its type says nothing; 0 never looks.",
     )  # fmt: skip
     background_entropy_limit_bits: float = Field(
         6.5, ge=0, le=12,
-        description="Entropy of an input's background above which its caller is advised to remove "
-        "it.",
+        description="Entropy of a background above which its caller is advised to remove it.",
     )  # fmt: skip
     quality_sample_ratio: float = Field(
         0.05, ge=0, le=1,
@@ -186,8 +179,7 @@ class Settings(BaseSettings):
     )  # fmt: skip
     clip_model: str = Field(
         "", max_length=1000,
-        description="Hub id or folder of a CLIP that tells how well pictures fit what was asked; "
-        "a demo is told by demo-recognize.",
+        description="CLIP, by hub id or folder, that tells how pictures fit; demos have their own.",
     )  # fmt: skip
     instruction_limit: int = Field(
         1000, ge=1, le=10_000, description="Longest instruction, in characters."
@@ -207,11 +199,9 @@ class Settings(BaseSettings):
         20.0, ge=0, le=600, description="Time that running requests get when the service stops."
     )
     hang_seconds: float = Field(
-        60.0,
-        gt=0,
-        le=3600,
+        60.0, gt=0, le=3600,
         description="Time without a step or an answer after which a worker is taken for hung.",
-    )
+    )  # fmt: skip
     restart_limit: int = Field(
         5, ge=0, le=1000, description="Restarts in a row of one worker or service before giving up."
     )
