@@ -14,15 +14,19 @@ demo:  ## start the three demo models with Prometheus and Alertmanager, until Ct
 	@scripts/setup demo
 	@$(PYTHON) -m safelight up demo-edit demo-generate demo-recognize
 
-# What measures no time may share the cores, the longest first; the rest runs by itself, but for the laws, which `check` ran.
-SHARING := tests/rules $(addprefix tests/serving/test_,app.py conformance.py families.py events.py api.py bad_input.py openai.py) \
-	tests/examples tests/training tests/cli tests/models \
-	$(filter-out tests/stack/test_real_stack.py tests/stack/test_whole_boards.py,$(wildcard tests/stack/test_*.py)) \
-	tests/diagnosis tests/records tests/dashboards tests/docs
+# What holds somebody to a time on the wall has the machine for itself; the laws ran in `check`.
+ALONE := tests/stack/test_real_stack.py tests/stack/test_whole_boards.py \
+	$(addprefix tests/serving/test_,batching.py pool.py)
+# All else shares the cores, a file at a time, and what takes longest comes first.
+LONGEST := tests/truth/test_truth.py tests/stories/test_tales.py $(addprefix tests/serving/test_,conformance.py app.py families.py) tests/examples/test_services.py \
+	tests/training/test_training.py tests/faults/test_callers.py tests/faults/test_workers.py tests/rules/test_cases.py \
+	$(addprefix tests/serving/test_,bad_input.py events.py openai.py api.py) tests/cli/test_demo.py tests/cli/test_up.py \
+	tests/docs/test_export.py tests/cli/test_export.py tests/records/test_mishaps.py tests/models/test_compile.py
+SHARING := $(LONGEST) $(filter-out $(LONGEST) $(ALONE) tests/laws/%,$(sort $(shell find tests -name 'test_*.py')))
 
 test: setup check  ## run every test
-	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q -n 2 --dist loadfile $(SHARING)
-	$(PYTHON) -m pytest $(addprefix --ignore=,$(SHARING) tests/laws)
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder $(SHARING)
+	$(PYTHON) -m pytest -q $(ALONE)
 	$(PYTHON) -m benchmarks.monitoring
 
 check: setup  ## lint, types, layers, laws
@@ -57,6 +61,7 @@ monitoring-check: setup  ## prove every board and alert, and print what the moni
 
 truth: setup  ## hold the diagnosis to faults that it does not know (SEED=7 draws others)
 	$(if $(SEED),TRUTH_SEED=$(SEED)) $(PYTHON) -m tests.truth
+	$(PYTHON) -m tests.truth.live
 
 demo-quality: setup  ## judge the demo models on people whom they never saw (a quarter of an hour)
 	$(PYTHON) -m training.report

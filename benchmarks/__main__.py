@@ -6,7 +6,7 @@
 import sys
 from collections.abc import Callable, Iterator
 
-from benchmarks import exposition, http, process, records, steps
+from benchmarks import exposition, http, keeping, process, quality, records, steps
 from benchmarks.figures import Figure, as_markdown
 
 PARTS: dict[str, Callable[[], Iterator[Figure]]] = {
@@ -15,6 +15,8 @@ PARTS: dict[str, Callable[[], Iterator[Figure]]] = {
     "exposition": exposition.measure,
     "process": process.measure,
     "records": records.measure,
+    "quality": quality.measure,
+    "keeping": keeping.measure,
 }
 
 

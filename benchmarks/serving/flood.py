@@ -5,6 +5,7 @@ Some hundred requests a second cost it a tenth of a core. For thousands there is
 
 import asyncio
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from time import perf_counter
 
@@ -28,7 +29,17 @@ def closed(server: Server, connections: int, seconds: float) -> float:
 
     Raises RuntimeError where one is not 200.
     """
-    return asyncio.run(_closed(_Client(server), connections, seconds))
+    end = perf_counter() + seconds
+    return asyncio.run(_closed(_Client(server), connections, lambda: perf_counter() < end))
+
+
+def answered(server: Server, connections: int, count: int) -> float:
+    """Return the answers per second of a few clients, who ask so often and no more.
+
+    Raises RuntimeError where one is not 200.
+    """
+    left = iter(range(count))
+    return asyncio.run(_closed(_Client(server), connections, lambda: next(left, None) is not None))
 
 
 def flood(server: Server, per_second: float, seconds: float, deadline_seconds: float) -> Tally:
@@ -75,12 +86,12 @@ class _Client:
         return int(head.split(maxsplit=2)[1])
 
 
-async def _closed(client: _Client, connections: int, seconds: float) -> float:
+async def _closed(client: _Client, connections: int, more: Callable[[], bool]) -> float:
     started = perf_counter()
 
     async def one() -> int:
         answers = 0
-        while perf_counter() - started < seconds:
+        while more():
             status = await client.ask()
             if status != 200:
                 raise RuntimeError(f"The answer to a request was {status}.")

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from safelight.dashboards.catalog import boards
+from safelight.rules.alerts import alerts
 from safelight.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -73,3 +75,10 @@ def test_every_link_between_the_pages_leads_somewhere() -> None:
     for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS.glob("*.md")]:
         for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_the_readme_counts_boards_panels_and_alerts_as_they_are() -> None:
+    drawn = boards()
+    panels = sum(len(board.panels) for board in drawn)
+    counted = f"{len(drawn)} boards, {panels} panels, {len(alerts('instructpix2pix'))} alerts"
+    assert counted in (ROOT / "README.md").read_text()

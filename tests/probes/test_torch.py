@@ -1,6 +1,7 @@
 import subprocess
 import sys
 from itertools import pairwise
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from safelight.metrics.catalog import VRAM_PEAK, VRAM_RESERVED, VRAM_USED
 from safelight.metrics.registry import Meter
 from safelight.probes.sampler import Sampler
-from safelight.probes.torch import TorchProbe, Vram, read_vram, write_vram
+from safelight.probes.torch import TorchProbe, Vram, compilations, read_vram, write_vram
 from tests.probes.cuda import FakeMemory
 from tests.reading import FakeClock, series, value
 
@@ -79,3 +80,12 @@ def test_a_workers_readings_travel_as_plain_values(meter: Meter) -> None:
     told = Vram("cuda:0", 1, 2, 3).as_dict()
     write_vram(meter, [Vram(**told)])
     assert value(meter, VRAM_RESERVED, device="cuda:0") == 2
+
+
+@pytest.mark.parametrize("name", ["torch", "torch._dynamo.utils"])
+def test_a_torch_that_another_thread_has_only_begun_to_load_is_left_alone(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, name, ModuleType(name))
+    assert read_vram() == []
+    assert compilations() == 0

@@ -60,7 +60,9 @@ def test_p2_the_edit_as_it_should_be_keeps_what_its_type_must_keep(kind: EditKin
         assert kept(paint(pair.before), pixels_of(paint(pair.after))) >= floor
 
 
-@pytest.mark.parametrize(("destroy", "least"), DESTROYED, ids=lambda given: str(given))
+@pytest.mark.parametrize(
+    ("destroy", "least"), DESTROYED, ids=[each.__name__ for each, _ in DESTROYED]
+)
 def test_p2_a_destroyed_picture_is_noticed_whatever_was_asked(
     destroy: Callable[[Pixels], Pixels], least: float
 ) -> None:

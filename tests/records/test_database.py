@@ -4,29 +4,47 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from sqlalchemy import inspect, text
 
 from safelight.errors import RecordsUnusable
 from safelight.records.database import explained, open_database
 from safelight.records.engines import shown
 from safelight.records.plan import plan_of, records_url
-from safelight.records.schema import METADATA, VERSION_TABLE, VERSIONS
+from safelight.records.schema import METADATA, VERSION, VERSIONS
 from safelight.records.upgrading import alembic_config
 from safelight.settings import load
 from tests.records.making import opened
 
 
-def test_the_migrations_make_the_very_tables_that_the_code_writes_to(url: str) -> None:
-    with opened(url) as database, database.engine.connect() as connection:
-        context = MigrationContext.configure(
-            connection, opts={"version_table": VERSION_TABLE, "compare_type": True}
-        )
-        assert compare_metadata(context, METADATA) == []
+def test_the_migrations_make_the_very_tables_that_are_made_at_once(url: str) -> None:
+    def made() -> tuple[list[Any], Any, Any]:
+        with opened(url) as database, database.engine.connect() as connection:
+            context = MigrationContext.configure(
+                connection, opts={"version_table": VERSION.name, "compare_type": True}
+            )
+            found = inspect(connection)
+            names = {name: found.get_indexes(name) for name in found.get_table_names()}
+            key = found.get_pk_constraint(VERSION.name)
+            columns = [
+                (each["name"], str(each["type"]), each["nullable"])
+                for name in sorted(names) for each in found.get_columns(name)
+            ]  # fmt: skip
+            return compare_metadata(context, METADATA), (names, key), sorted(columns)
+
+    at_once = made()
+    with opened(url) as database, database.engine.begin() as connection:
+        command.downgrade(alembic_config(connection), "base")
+        connection.execute(text(f"DROP TABLE {VERSION.name}"))
+        command.upgrade(alembic_config(connection), "head")
+    assert made() == at_once
+    assert at_once[0] == []
 
 
 def test_the_versions_that_the_code_knows_are_those_of_the_migrations() -> None:
@@ -34,15 +52,19 @@ def test_the_versions_that_the_code_knows_are_those_of_the_migrations() -> None:
     assert tuple(reversed([step.revision for step in steps])) == VERSIONS
 
 
-def test_a_database_that_is_up_to_date_is_opened_without_alembic(file: str) -> None:
-    with opened(file):
-        pass
+@pytest.mark.parametrize("is_there", [False, True])
+def test_a_database_that_is_new_or_up_to_date_is_opened_without_alembic(
+    file: str, *, is_there: bool
+) -> None:
+    if is_there:
+        with opened(file):
+            pass
     program = (
         f"from safelight.records.database import open_database; open_database({file!r}).close(); "
-        "import sys; print('alembic' in sys.modules)"
+        "import sys; print({'alembic', 'sqlalchemy.dialects.postgresql'} & sys.modules.keys())"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert done.stdout == "False\n", done.stderr
+    assert done.stdout == "set()\n", done.stderr
 
 
 def test_the_first_migration_can_be_taken_back(url: str) -> None:
@@ -51,7 +73,7 @@ def test_the_first_migration_can_be_taken_back(url: str) -> None:
             command.downgrade(alembic_config(connection), "base")
         with database.engine.connect() as connection:
             names = connection.dialect.get_table_names(connection)
-    assert names == [VERSION_TABLE]
+    assert names == [VERSION.name]
     with opened(url) as database:
         assert database.salt
 

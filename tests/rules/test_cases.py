@@ -26,9 +26,8 @@ def judged(alert: Alert, rules: Alert, folder: Path) -> str:
         for case in CASES[alert.name]
         for proof in (fires_and_resolves, stays_quiet)
     )
-    return next(
-        (said for proof in proofs if (said := complaint(folder, [proof], rules_for(rules)))), ""
-    )
+    made = rules_for(rules)
+    return next((said for proof in proofs if (said := complaint(folder, [proof], made))), "")
 
 
 def test_every_alert_has_its_cases_and_a_name_of_its_own() -> None:

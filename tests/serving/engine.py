@@ -12,7 +12,7 @@ from safelight.settings import load
 from tests.serving.jobs import PICTURE
 
 PAINTER = "tests.serving.models:painter"
-READY_SECONDS = 60.0
+READY_SECONDS = 120.0
 
 
 def with_engine(

@@ -199,7 +199,7 @@ KINDS: tuple[tuple[str, Draw], ...] = (
     ("invalid_outputs", lambda d: d.then(invalid=d.between(0.07, 0.2))
      | {"figure": f.rate("output_invalid_total", d.ns)}),
     ("structure_corruption", _destroyed),
-    ("quality_drift", lambda d: d.then(score=d.base.score - d.between(0.09, 0.25))
+    ("quality_drift", lambda d: d.then(score=d.base.score - d.between(0.13, 0.25))
      | {"figure": f.mean("image_quality_score", d.ns)}),
     ("host_cpu", _cpu),
     ("host_memory", _memory),

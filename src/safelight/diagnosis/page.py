@@ -59,7 +59,8 @@ def _finding(finding: Mapping[str, Any]) -> Iterator[str]:
         if texts
     )
     opened = "" if follows else " open"
-    yield f"<details{opened}><summary>What to do</summary><dl>{rest}</dl></details></article>"
+    more = f"<summary>Remedy, proof, alternatives</summary><dl>{rest}</dl>"
+    yield f"<details{opened}>{more}</details></article>"
 
 
 def _exhibit(exhibit: Mapping[str, str]) -> str:

@@ -27,7 +27,7 @@ class Diagnosis:
         name = f"{service.job} ({service.namespace})"
         causes = [f for f in self.findings if f.sign.severity and not f.because]
         if causes:
-            return f"{name}: {causes[0].sign.severity.word}, {_small(causes[0].check.title)}"
+            return f"{name}: {worst(self.findings).word}, {_small(causes[0].check.title)}"
         if self.evidence.requests == 0:
             return f"{name}: nothing is wrong that can be seen; nobody asked anything"
         return f"{name}: all is well, by {self.evidence.requests:.0f} requests"

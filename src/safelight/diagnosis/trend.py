@@ -15,6 +15,7 @@ _ENDS = (3 / 4, 1 / 2, 1 / 3, 1 / 4, 1 / 6, 1 / 8)  # parts of a curve that may 
 _Z_INTERVAL = 1.96
 _FEWEST_BLOCKS = 10
 _BLOCKS = 40
+_FARTHEST = 24  # spans of its own ahead; further a line says nothing
 _FELL = 0.4  # of all that a curve moves over, at once: something was given back
 
 Point = tuple[float, float]
@@ -53,6 +54,8 @@ class Trend:
         expected, soonest, latest = (
             max(0.0, left / rate) for rate in (self.slope, self.high, self.low)
         )
+        if expected > _FARTHEST * self.span_seconds:
+            return None
         return expected, soonest, latest
 
 

@@ -34,11 +34,11 @@ def load_tagged(
     model = whole(order, AutoModelForZeroShotImageClassification.from_pretrained(place, **options))
     processor = AutoImageProcessor.from_pretrained(place, backend="pil")
     model.to(device).eval()
-    words = features(model.get_textfeatures(**_tokens(place, tags, model).to(device)))
+    words = features(model.get_text_features(**_tokens(place, tags, model).to(device)))
     bias = getattr(model, "logit_bias", None)
 
     def score(pixels: torch.Tensor) -> torch.Tensor:
-        seen = features(model.get_imagefeatures(pixel_values=pixels))
+        seen = features(model.get_image_features(pixel_values=pixels))
         logits = seen @ words.T * model.logit_scale.exp()
         return torch.softmax(logits, 1) if bias is None else torch.sigmoid(logits + bias)
 

@@ -34,10 +34,9 @@ def read_vram(cuda: Any = None) -> list[Vram]:
     Reads the allocator's own counters: no synchronisation, and no context is made on a device.
     """
     if cuda is None:
-        torch = sys.modules.get("torch")
-        if torch is None:
+        cuda = getattr(sys.modules.get("torch"), "cuda", None)
+        if cuda is None:  # torch is not loaded, or not to its end: another thread may be at it
             return []
-        cuda = torch.cuda
     if not cuda.is_initialized():
         return []
     return [vram for index in range(cuda.device_count()) if (vram := _read(cuda, index)).peak_bytes]
@@ -45,8 +44,8 @@ def read_vram(cuda: Any = None) -> list[Vram]:
 
 def compilations() -> int:
     """Return how many graphs torch.compile has made in this process; 0 where it was never used."""
-    dynamo = sys.modules.get("torch._dynamo.utils")
-    return int(dynamo.counters["stats"]["unique_graphs"]) if dynamo else 0
+    counters = getattr(sys.modules.get("torch._dynamo.utils"), "counters", None)
+    return int(counters["stats"]["unique_graphs"]) if counters is not None else 0
 
 
 def write_vram(meter: Meter, readings: list[Vram]) -> None:

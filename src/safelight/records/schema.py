@@ -1,4 +1,4 @@
-"""The tables of the records, as SQLAlchemy knows them; `migrations` makes and changes them."""
+"""The tables of the records, as SQLAlchemy knows them; `migrations` changes older ones."""
 
 from sqlalchemy import (
     JSON,
@@ -10,6 +10,7 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    PrimaryKeyConstraint,
     String,
     Table,
     Text,
@@ -18,8 +19,12 @@ from sqlalchemy import (
 from safelight.records.rows import RATIOS
 
 METADATA = MetaData()
-VERSION_TABLE = "safelight_version"
 VERSIONS = ("0001",)  # of the migrations, the newest last
+VERSION = Table(
+    "safelight_version", MetaData(),  # Alembic's own: as it would make it
+    Column("version_num", String(32), nullable=False),
+    PrimaryKeyConstraint("version_num", name="safelight_version_pkc"),
+)  # fmt: skip
 
 
 def _id() -> Column[str]:

@@ -1,4 +1,4 @@
-"""The one door to Alembic: loaded only where tables have to be made or changed."""
+"""The one door to Alembic: loaded only where older tables have to be changed."""
 
 from pathlib import Path
 

@@ -4,7 +4,7 @@ import asyncio
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from io import BytesIO
 from pathlib import Path
@@ -18,6 +18,7 @@ from safelight.diagnosis.forecast import Forecast, forecasts
 from safelight.diagnosis.judge import judge
 from safelight.diagnosis.radar import Radar, radar
 from safelight.diagnosis.report import Diagnosis
+from safelight.diagnosis.weigh import seconds
 from safelight.models.demo.clutter import CLUTTER
 from safelight.models.demo.painter import paint
 from safelight.models.demo.portrait import draw
@@ -29,10 +30,9 @@ from safelight.stories.live import SPANS, Live, Tell, performed
 from safelight.stories.replay import replayed
 
 _UNSEEN = 95_000_000  # people whom the demos never saw
-_SMALL, _HUGE = (64, 64), (6000, 4500)
-_RATE, _CALM_SECONDS, _BAD_SECONDS = 3.0, 45.0, 40.0
+_RATE, _CALM_SECONDS, _BAD_SECONDS = 1.0, 40.0, 40.0
+_UPLOAD_SECONDS, _PIECES = 3.0, 20
 _EDITS, _STEPS = 36, 8
-_AT_ONCE = 2
 _HOUR = 3600
 _INSTRUCTIONS = ("make him old", "add sunglasses", "change the background to a beach")
 
@@ -57,15 +57,18 @@ class Tale:
 
 
 def bottleneck(tell: Tell) -> Told:
-    """Send small pictures, then huge ones: latency climbs while the model waits for its input."""
+    """Have pictures sent quickly, then over a slow line: latency climbs while the device waits."""
     with performed(["demo-edit"], tell) as live:
-        tell(f"a calm time: {_RATE:g} small pictures a second, for {_CALM_SECONDS:.0f} s")
-        calm = live.send(_RATE, _CALM_SECONDS, sizes=(_SMALL,), steps=4)
-        tell(f"now photographs of {_HUGE[0]} x {_HUGE[1]} pixels come, for {_BAD_SECONDS:.0f} s")
-        bad = live.send(_RATE, _BAD_SECONDS, sizes=(_HUGE,), steps=4)
-        middles = [1000 * (each.quantile(0.95) or 0.0) for each in (calm, bad)]
-        note = f"95 of 100 callers waited at most {middles[0]:.0f} ms; now {middles[1]:.0f} ms"
-        return Told(live.diagnosed(), (note,))
+        tell(f"a calm time of {_CALM_SECONDS:.0f} s: a picture every {1 / _RATE:.0f} s")
+        began = time.monotonic()
+        calm = asyncio.run(_trickle(live, _CALM_SECONDS, upload_seconds=0))
+        tell(f"now callers come over a slow line, for {_BAD_SECONDS:.0f} s")
+        turned = time.monotonic()
+        slow = asyncio.run(_trickle(live, _BAD_SECONDS, upload_seconds=_UPLOAD_SECONDS))
+        diagnosis = live.diagnosed(_compared(turned - began, time.monotonic() - turned))
+        waits = [sorted(each)[int(0.95 * (len(each) - 1))] for each in (calm, slow)]
+        note = f"P95 of the callers' wait: {seconds(waits[0])} before, {seconds(waits[1])} now"
+        return Told(diagnosis, (note,))
 
 
 def leak(tell: Tell) -> Told:
@@ -94,10 +97,10 @@ def background(tell: Tell) -> Told:
     with performed(["demo-edit"], tell, environment=sampled) as live:
         tell(f"{_EDITS} people before calm backgrounds, of the painted world")
         began = time.monotonic()
-        calm = asyncio.run(_edit(live, busy=False))
+        calm = _edit(live, busy=False)
         tell(f"{_EDITS} people before shelves, crowds and confetti")
         turned = time.monotonic()
-        busy = asyncio.run(_edit(live, busy=True))
+        busy = _edit(live, busy=True)
         advised = next((a for a in busy if "x-safelight-advice" in a.headers), None)
         notes = [
             f"{name}: {_kept(answers)} of {len(answers)} edits kept what they should have"
@@ -124,27 +127,50 @@ TALES = (
 )
 
 
-async def _edit(live: Live, *, busy: bool) -> list[httpx.Response]:
-    chance, gate = random.Random(int(busy)), asyncio.Semaphore(_AT_ONCE)
+async def _trickle(live: Live, lasts_seconds: float, upload_seconds: float) -> list[float]:
+    """Have edits asked for at a steady rate; return how long each caller waited."""
+    waits = []
 
-    async def one(client: httpx.AsyncClient, number: int) -> httpx.Response:
-        asked = {
-            "instruction": _INSTRUCTIONS[number % len(_INSTRUCTIONS)],
-            "seed": str(number),
-            "steps": str(_STEPS),
-        }
-        picture = _portrait(_UNSEEN + number, chance.choice(list(CLUTTER)) if busy else None)
-        headers = {"content-type": "image/png"}
-        async with gate:
-            return await client.post(
-                f"{live.url}/api/edit", params=asked, content=picture, headers=headers
-            )
+    async def one(client: httpx.AsyncClient, number: int) -> None:
+        await asyncio.sleep(number / _RATE)
+        began = time.monotonic()
+        asked = {"instruction": "make him old", "steps": str(_STEPS), "seed": str(number)}
+        body = slowly(portrait(_UNSEEN + number, None), upload_seconds)
+        told = {"content-type": "image/png"}
+        await client.post("/api/edit", params=asked, content=body, headers=told)
+        waits.append(time.monotonic() - began)
 
-    async with httpx.AsyncClient(timeout=60) as client:
-        return list(await asyncio.gather(*(one(client, number) for number in range(_EDITS))))
+    async with httpx.AsyncClient(base_url=live.url, timeout=60) as client:
+        await asyncio.gather(*(one(client, n) for n in range(int(_RATE * lasts_seconds))))
+    return waits
 
 
-def _portrait(seed: int, behind: str | None) -> bytes:
+async def slowly(body: bytes, lasts_seconds: float) -> AsyncIterator[bytes]:
+    """Yield a body in pieces, as it comes over a slow line."""
+    size = len(body) // _PIECES + 1
+    for place in range(0, len(body), size):
+        await asyncio.sleep(lasts_seconds / _PIECES)
+        yield body[place : place + size]
+
+
+def _edit(live: Live, *, busy: bool) -> list[httpx.Response]:
+    """Have people edited, one after the other: nobody is to wait for anything but the model."""
+    chance, answers = random.Random(int(busy)), []
+    with httpx.Client(base_url=live.url, timeout=60) as client:
+        for number in range(_EDITS):
+            asked = {
+                "instruction": _INSTRUCTIONS[number % len(_INSTRUCTIONS)],
+                "seed": str(number),
+                "steps": str(_STEPS),
+            }
+            picture = portrait(_UNSEEN + number, chance.choice(list(CLUTTER)) if busy else None)
+            told = {"content-type": "image/png"}
+            answers.append(client.post("/api/edit", params=asked, content=picture, headers=told))
+    return answers
+
+
+def portrait(seed: int, behind: str | None = None) -> bytes:
+    """Return a PNG of a person of the painted world, before clutter if any is named."""
     picture: Image.Image = paint(draw(seed), CLUTTER[behind] if behind else None)
     buffer = BytesIO()
     picture.save(buffer, "PNG")

@@ -7,6 +7,7 @@ from safelight.diagnosis.checks.memory import steady
 from safelight.diagnosis.evidence import Evidence, Reading
 from safelight.diagnosis.facts import LATELY
 from safelight.diagnosis.finding import Check, Exhibit, Severity, Sign
+from safelight.diagnosis.trend import Trend
 from safelight.diagnosis.weigh import amount, share, surely, until
 from safelight.metrics.catalog import (
     HOST_CPU,
@@ -23,6 +24,7 @@ _CPU_MORE = 0.2
 _FULL, _SURE_FULL, _CRITICAL = 0.92, 0.98, 0.97
 _DISK = 0.85
 _SOON = 4 * 3600.0
+_LEAST_SPAN_SECONDS = 900
 _HURTS = 1.25
 _PROCESSOR = ("validate", "transfer", "decode", "check", "encode")
 
@@ -31,7 +33,8 @@ def _cpu(evidence: Evidence) -> Iterator[Sign]:
     for instance, used in sorted(evidence.now.by("instance", HOST_CPU, LATELY).items()):
         past = usually_most(evidence, lambda r, i=instance: r.sum(HOST_CPU, instance=i))  # type: ignore[misc]
         slower = grown(evidence, latency)
-        hurts = (slower or 1.0) >= _HURTS or _own_work(evidence) >= 2
+        rose = past is None or used >= past + _CPU_MORE / 2
+        hurts = (rose and (slower or 1.0) >= _HURTS) or _own_work(evidence) >= 2
         if used < _CPU or (past is not None and used < past + _CPU_MORE and not hurts):
             continue
         says = f", and requests take {slower:.1f} times as long" if slower and hurts else ""
@@ -68,7 +71,7 @@ def _memory(evidence: Evidence) -> Iterator[Sign]:
         curves = evidence.curve(HOST_MEMORY_USED, "min", instance=instance)
         rises = steady(evidence, curves[0]) if curves else None
         ends = rises.seconds_to(whole) if rises and used > whole / 2 else None
-        soon = ends is not None and ends[0] < _SOON
+        soon = rises is not None and ends is not None and _soon(rises, ends[0])
         if used < _FULL * whole and not soon:
             continue
         when = f", full in {until(ends)}" if ends else ""
@@ -84,6 +87,11 @@ def _memory(evidence: Evidence) -> Iterator[Sign]:
             ),
             subject=instance,
         )
+
+
+def _soon(line: Trend, seconds: float) -> bool:
+    """Tell whether an end is near, and seen for long enough not to be a burst."""
+    return seconds < _SOON and line.span_seconds >= _LEAST_SPAN_SECONDS
 
 
 def _disk(evidence: Evidence) -> Iterator[Sign]:
@@ -118,7 +126,7 @@ def _filesystem(evidence: Evidence) -> Iterator[Sign]:
         curves = evidence.curve(HOST_FILESYSTEM_USED, "min", **where)
         rises = steady(evidence, curves[0]) if curves else None
         ends = rises.seconds_to(whole) if rises else None
-        soon = ends is not None and ends[0] < _SOON
+        soon = rises is not None and ends is not None and _soon(rises, ends[0])
         if used < _FULL * whole and not soon:
             continue
         when = f", full in {until(ends)}" if ends else ""
@@ -138,7 +146,7 @@ def _filesystem(evidence: Evidence) -> Iterator[Sign]:
 
 
 _STAGES = frozenset({
-    "slow_decode", "slow_encode", "slow_transfer", "slow_upload", "input_output_bottleneck",
+    "slow_decode", "slow_encode", "slow_transfer", "input_output_bottleneck",
     "slow_steps", "slow_node", "device_starved", "queue_saturated", "device_saturated",
 })  # fmt: skip
 

@@ -6,7 +6,7 @@ from math import sqrt
 from safelight.diagnosis.checks.common import FEW, events
 from safelight.diagnosis.evidence import Evidence, Reading
 from safelight.diagnosis.finding import Check, Exhibit, Severity, Sign
-from safelight.diagnosis.weigh import share, surely, wilson
+from safelight.diagnosis.weigh import seconds, share, surely, wilson
 from safelight.errors import StructureCorruption
 from safelight.metrics.catalog import (
     BACKGROUND,
@@ -30,8 +30,7 @@ def _structure(evidence: Evidence) -> Iterator[Sign]:
     counts = now.by("instruction_type", REQUESTS, error=reason)
     kind = max(counts, key=lambda each: counts[each], default="")
     lost = events(evidence, sum(counts.values()))
-    asked = {each: now.rate(REQUESTS, instruction_type=each) for each in counts}
-    tries = events(evidence, sum(asked.values()))
+    tries = events(evidence, now.rate(REQUESTS))
     if lost < _LEAST or tries < FEW or lost / tries < _CORRUPTED:
         return
     calm, busy = (_success(evidence, which) for which in ("calm", "busy"))
@@ -47,23 +46,39 @@ def _structure(evidence: Evidence) -> Iterator[Sign]:
     if calm and busy:
         told.append(Exhibit(
             f"on calm backgrounds {share(calm[0])} of the edits succeed, on busy ones "
-            f"{share(busy[0])}", evidence.asking.queries.rate(BACKGROUNDS, (BACKGROUND,)),
+            f"{share(busy[0])}, in the last {seconds(_both(evidence))}",
+            evidence.asking.queries.rate(BACKGROUNDS, (BACKGROUND,)),
         ))  # fmt: skip
     yield Sign(
         Severity.WARNING,
         surely(lost / tries, _CORRUPTED / 2, 0.2) if not apart else 0.93,
-        f"edits destroy {share(lost / tries)} of the pictures{where}, most often {kind}, which "
-        f"succeeds in {share(1 - counts[kind] / asked[kind])}",
+        f"edits destroy {share(lost / tries)} of the pictures{where}, most often {kind}: "
+        f"{share(counts[kind] / now.rate(REQUESTS, instruction_type=kind))} of those",
         tuple(told),
         subject=kind,
     )
 
 
 def _success(evidence: Evidence, which: str) -> tuple[float, float, float] | None:
-    """Return the share of edits that succeed on such backgrounds, with its interval."""
-    good = events(evidence, evidence.now.rate(BACKGROUNDS, background=which, outcome="succeeded"))
-    tries = events(evidence, evidence.now.rate(BACKGROUNDS, background=which))
+    """Return the share of edits that succeed on such backgrounds, with its interval.
+
+    Of the window and of the time before it: calm and busy ones may come one after the other.
+    """
+
+    def number(**where: str) -> float:
+        now, then = (r.rate(BACKGROUNDS, background=which, **where) for r in _readings(evidence))
+        return now * evidence.spans.window_seconds + then * evidence.spans.before_seconds
+
+    good, tries = number(outcome="succeeded"), number()
     return (good / tries, *wilson(good, tries)) if tries >= _LEAST else None
+
+
+def _readings(evidence: Evidence) -> tuple[Reading, Reading]:
+    return evidence.now, evidence.before
+
+
+def _both(evidence: Evidence) -> float:
+    return evidence.spans.window_seconds + evidence.spans.before_seconds
 
 
 def _drift(evidence: Evidence) -> Iterator[Sign]:
@@ -74,7 +89,7 @@ def _drift(evidence: Evidence) -> Iterator[Sign]:
         number = events(evidence, rate)
         now = evidence.now.mean(QUALITY_SCORE, instruction_type=kind)
         past, seen = _past(evidence, kind)
-        if now is None or past is None or number < 3 or seen * spans.before_seconds < _FEW_SCORES:
+        if now is None or past is None or number < 1 or seen * spans.before_seconds < _FEW_SCORES:
             continue
         fell += number * (past - now)
         error += number**2 * (1 / number + 1 / (seen * spans.before_seconds))

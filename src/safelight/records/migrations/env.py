@@ -2,12 +2,12 @@
 
 from alembic import context
 
-from safelight.records.schema import METADATA, VERSION_TABLE
+from safelight.records.schema import METADATA, VERSION
 
 context.configure(
     connection=context.config.attributes["connection"],
     target_metadata=METADATA,
-    version_table=VERSION_TABLE,
+    version_table=VERSION.name,
     transaction_per_migration=False,
 )
 context.run_migrations()

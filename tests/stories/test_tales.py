@@ -1,0 +1,33 @@
+"""The stories, as a user runs them: each must end with the right cause, by the real Prometheus."""
+
+import pytest
+
+from safelight.cli.demo import STORIES
+from safelight.stories import tales
+from safelight.stories.live import SPANS
+
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
+
+
+def test_each_story_of_the_command_is_told() -> None:
+    assert [tale.name for tale in tales.TALES] == list(STORIES)
+
+
+def test_p13_callers_on_a_slow_line_are_told_from_a_slow_model(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tales, "_CALM_SECONDS", 30.0)
+    monkeypatch.setattr(tales, "_BAD_SECONDS", 30.0)
+    said: list[str] = []
+    end = tales.bottleneck(said.append)
+    first = end.diagnosis.findings[0]
+    assert first.check.name == "slow_upload"
+    assert first.check.remedy
+    assert "slow line" in " ".join(said)
+    assert "P95" in end.notes[0]
+
+
+def test_times_are_compared_however_long_they_took() -> None:
+    spans = tales._compared(12.4, 95.2)
+    assert (spans.before_seconds, spans.window_seconds) == (30, 95)
+    assert spans.step_seconds == SPANS.step_seconds
