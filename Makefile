@@ -17,11 +17,12 @@ demo:  ## start the three demo models with Prometheus and Alertmanager, until Ct
 # What holds somebody to a time on the wall has the machine for itself; the laws ran in `check`.
 ALONE := tests/stack/test_real_stack.py tests/stack/test_whole_boards.py \
 	$(addprefix tests/serving/test_,batching.py pool.py)
-# All else shares the cores, a file at a time, and what takes longest comes first.
-LONGEST := tests/truth/test_truth.py tests/stories/test_tales.py $(addprefix tests/serving/test_,conformance.py app.py families.py) tests/examples/test_services.py \
-	tests/training/test_training.py tests/faults/test_callers.py tests/faults/test_workers.py tests/rules/test_cases.py \
-	$(addprefix tests/serving/test_,bad_input.py events.py openai.py api.py) tests/cli/test_demo.py tests/cli/test_up.py \
-	tests/docs/test_export.py tests/cli/test_export.py tests/records/test_mishaps.py tests/models/test_compile.py
+# All else shares the cores, a file at a time: what takes longest first, and what waits beside what computes.
+LONGEST := tests/truth/test_truth.py tests/stories/test_tales.py tests/serving/test_conformance.py tests/faults/test_workers.py tests/rules/test_cases.py \
+	tests/serving/test_app.py tests/faults/test_callers.py tests/examples/test_services.py \
+	tests/serving/test_families.py tests/records/test_mishaps.py tests/training/test_training.py \
+	tests/faults/test_machine.py $(addprefix tests/serving/test_,bad_input.py events.py openai.py api.py front.py) \
+	$(addprefix tests/cli/test_,demo.py up.py export.py) tests/docs/test_export.py tests/models/test_compile.py
 SHARING := $(LONGEST) $(filter-out $(LONGEST) $(ALONE) tests/laws/%,$(sort $(shell find tests -name 'test_*.py')))
 
 test: setup check  ## run every test
