@@ -13,7 +13,7 @@ from tests.truth.report import complaints, recorded, summary, table
 from tests.truth.trial import Verdict, tried
 
 FILE = Path(__file__).parents[2] / "docs" / "truth.json"
-SEEDS = (20261121, 20261122, 20261123, 20261124, 20261125)
+SEEDS = (20261131, 20261132, 20261133, 20261134, 20261135)
 
 
 def played(kind: str) -> list[Verdict]:

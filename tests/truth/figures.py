@@ -1,6 +1,7 @@
 """What shows a fault on a board, as PromQL over five minutes; `@` stands for the service's job."""
 
 _NS = "instructpix2pix"
+COUNTED = "or vector(0)"  # the end of those that count events
 
 
 def stage(name: str, ns: str = _NS) -> str:
@@ -29,7 +30,7 @@ def waiting(ns: str = _NS) -> str:
 
 
 def rate(name: str, ns: str = _NS, where: str = "") -> str:
-    return f'sum(rate({ns}_{name}{{job="@"{where}}}[5m])) or vector(0)'
+    return f'sum(rate({ns}_{name}{{job="@"{where}}}[5m])) {COUNTED}'
 
 
 def failed(reason: str, ns: str = _NS) -> str:

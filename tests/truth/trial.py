@@ -14,10 +14,12 @@ from safelight.diagnosis.judge import judge
 from safelight.diagnosis.prometheus import Prometheus
 from safelight.stories.history import SCRAPE_SECONDS, Texts, named, play, write
 from safelight.stories.replay import replayed
+from tests.truth.figures import COUNTED
 from tests.truth.judging import draw
 from tests.truth.scene import NOW, Scene
 
 _PROCESSES = 2
+_EVENTS, _MEAN_SECONDS = 5, 300
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,11 @@ def _warned(findings: Sequence[Finding]) -> tuple[str, ...]:
 
 
 def _visible(scene: Scene, prometheus: Prometheus) -> float | None:
-    """Return when the scene's figure had come half of its way, by five minutes' means."""
+    """Return when the scene's figure had come half of its way, by five minutes' means.
+
+    Where it counts events, five of them must have come, or all that there are: before, nobody could
+    tell them from chance.
+    """
     if not scene.figure:
         return None
     query = scene.figure.replace("@", scene.job)
@@ -112,5 +118,7 @@ def _visible(scene: Scene, prometheus: Prometheus) -> float | None:
     points = found[0].points
     first, last = points[0][1], points[-1][1]
     half = first + (last - first) / 2
+    if scene.figure.endswith(COUNTED):
+        half = max(half, min(last, _EVENTS / _MEAN_SECONDS))
     reached = (at for at, value in points if (value >= half) == (last >= half))
     return next(reached)

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import groupby
 
@@ -15,6 +16,7 @@ _SUFFIX = f"_{REQUEST_SECONDS.name}_count"
 # That of HTTP ends alike, and any web server may show it.
 _SHOWN = f'{{__name__=~".+{_SUFFIX}", __name__!="{HTTP_SECONDS.name}_count"}}'
 _DAY = 86_400
+_AT_ONCE = 4  # questions: Prometheus answers each on one core
 Row = tuple[Mapping[str, str], float]
 
 
@@ -152,18 +154,17 @@ def only(found: Iterable[Service], wanted: str | None) -> list[Service]:
 def gather(
     prometheus: Prometheus, service: Service, at: float, spans: Spans | None = None
 ) -> Evidence:
-    """Ask all that a diagnosis needs of one service. Raises MonitoringFailed."""
+    """Ask all that a diagnosis needs of one service, all at once. Raises MonitoringFailed."""
     spans = spans or Spans()
     asking = Asking(service.namespace, service.job)
     window, before = spans.window_seconds, spans.before_seconds
     step, begin = spans.step_seconds, at - spans.history_seconds
-    return Evidence(
-        service, at, spans,
-        now=reading(prometheus.instant(asking.moment(window), at)),
-        before=reading(prometheus.instant(asking.moment(before, window), at)),
-        yesterday=reading(prometheus.instant(asking.moment(before, _DAY), at)),
-        curves=_by_fact(prometheus.curve(asking.curves(step), begin, at, step)),
-    )  # fmt: skip
+    asked = (asking.moment(window), asking.moment(before, window), asking.moment(before, _DAY))
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        curves = pool.submit(prometheus.curve, asking.curves(step), begin, at, step)
+        readings = [pool.submit(prometheus.instant, query, at) for query in asked]
+        now, then, yesterday = (reading(each.result()) for each in readings)
+        return Evidence(service, at, spans, now, then, yesterday, _by_fact(curves.result()))
 
 
 def reading(answer: Sequence[Series]) -> Reading:

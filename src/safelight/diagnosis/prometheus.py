@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from threading import Lock
 from typing import Any, Self
 from urllib.parse import urlencode
 
@@ -31,7 +32,10 @@ class Series:
 
 
 class Prometheus:
-    """A Prometheus, by its address. Samples that are NaN or infinite are left out, and counted."""
+    """A Prometheus, by its address; safe to ask from several threads.
+
+    Samples that are NaN or infinite are left out, and counted.
+    """
 
     def __init__(
         self,
@@ -43,6 +47,7 @@ class Prometheus:
         self.url = url.rstrip("/")
         self.unusable_samples = 0
         self.asked = 0
+        self._counting = Lock()
         self._timeout_seconds = timeout_seconds
         self._client = httpx.Client(timeout=timeout_seconds, transport=transport)
 
@@ -103,7 +108,8 @@ class Prometheus:
         return content.get("data")
 
     def _send(self, path: str, fields: Mapping[str, str], method: str = "POST") -> httpx.Response:
-        self.asked += 1
+        with self._counting:
+            self.asked += 1
         try:
             return self._client.request(method, f"{self.url}/api/v1/{path}", data=fields or None)
         except httpx.TimeoutException:
@@ -130,7 +136,8 @@ class Prometheus:
     def _points(self, told: Sequence[Any]) -> tuple[tuple[float, float], ...]:
         points = tuple((float(at), float(value)) for at, value in told)
         good = tuple(point for point in points if math.isfinite(point[1]))
-        self.unusable_samples += len(points) - len(good)
+        with self._counting:
+            self.unusable_samples += len(points) - len(good)
         return good
 
     def _failed(self, reason: str) -> MonitoringFailed:

@@ -128,8 +128,13 @@ def _accuracy(truth: Mapping[str, Any]) -> Iterator[str]:
     yield f"| false alarms | {alarms} in {truth['healthy']} healthy situations | 0 |"
     soon, shown = truth["within_two_scrapes"], truth["with_a_visible_moment"]
     yield (
-        f"| found within two scrapes (30 s) of being half visible | {soon} of {shown} "
+        f"| found within two scrapes (30 s) of being visible | {soon} of {shown} "
         f"({soon / shown:.1%}) | all |"
+    )
+    yield ""
+    yield (
+        "A fault is *visible* once what shows it on a board, a mean over five minutes, has come half "
+        "of its way; where that counts events, once five have come, or all that there are."
     )
 
 
@@ -155,7 +160,7 @@ def _measured(told: Mapping[str, Any] | None) -> str:
     if told is None:
         return "not yet."
     number, late = told["faults"], told["median_seconds_late"]
-    when = "" if late is None else f"; found {late:.0f} s after being half visible, in the median"
+    when = "" if late is None else f"; found {late:.0f} s after being visible, in the median"
     return (
         f"first in {told['first']} of {number} faults, among three in {told['among_three']}{when}; "
         f"false alarms {told['false_alarms']}."
