@@ -53,6 +53,7 @@ bench: setup  ## measure what watching costs, and serving beside its peers (QUIC
 	@if [ "$$QUICK" = 1 ]; then exec $(PYTHON) -m benchmarks.serving; fi; \
 	failed=0; \
 	$(PYTHON) -m benchmarks || failed=1; \
+	$(PYTHON) -m benchmarks.diagnosis || failed=1; \
 	$(PYTHON) -m benchmarks.serving || failed=1; \
 	exit $$failed
 

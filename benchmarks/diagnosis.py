@@ -14,7 +14,6 @@ from benchmarks.monitoring.history import Service as Target
 from benchmarks.monitoring.history import Span, fill
 from safelight.diagnosis.evidence import Service, gather, services
 from safelight.diagnosis.facts import names_asked
-from safelight.diagnosis.forecast import forecasts
 from safelight.diagnosis.judge import judge
 from safelight.diagnosis.prometheus import Prometheus
 from safelight.stories.replay import replayed
@@ -63,7 +62,7 @@ def many() -> Iterator[Figure]:
 
 
 def _whole(prometheus: Prometheus, at: float, expected: int = 1) -> float:
-    """Return the seconds that `safelight diagnose` and `forecast` need for all services."""
+    """Return the seconds that `safelight diagnose` needs for all services."""
     began = perf_counter()
     found = services(prometheus, at)
     for service in found:
@@ -76,7 +75,6 @@ def _look(prometheus: Prometheus, service: Service, at: float) -> None:
     evidence = gather(prometheus, service, at)
     assert evidence.requests > 0
     judge(evidence)
-    forecasts(evidence)
 
 
 def main() -> int:
