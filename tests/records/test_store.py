@@ -203,9 +203,9 @@ def test_a_request_is_found_by_its_owner_alone(url: str) -> None:
     answers = [store.ask(lambda base, a=each: base.find(*a)) for each in asked]  # type: ignore[misc]
     store.step()
     mine, *others, failed = (answer.result(0) for answer in answers)
-    assert (mine.instruction_type, mine.rating, mine.succeeded) == ("make_him_old", 2, True)
+    assert (mine.instruction_type, mine.rating, mine.answered) == ("make_him_old", 2, True)
     assert others == [None, None, None]
-    assert not failed.succeeded
+    assert not failed.answered
 
 
 def test_too_many_questions_are_refused_at_once(file: str) -> None:
