@@ -117,14 +117,16 @@ def test_none_is_looked_at_where_none_is_wanted_failed_ones_neither() -> None:
     bench.close()
 
 
-def test_an_output_that_failed_is_always_looked_at_to_compare_it_with_good_ones() -> None:
-    bench = Bench(Sampling(ratio=1e-9))
+def test_an_output_that_failed_is_kept_as_a_sample_but_its_figures_would_mislead() -> None:
+    bench = Bench(Sampling(ratio=1e-9, thumbnails=True))
     bench.offer("good")
     bench.offer("bad", error="structure_corruption")
     told = bench.told()
     assert (told.fields["request_id"], told.fields["error"]) == (
         "request bad", "structure_corruption",
     )  # fmt: skip
+    assert told.payloads[1], "its thumbnail"
+    assert (told.fields["score"], told.fields["structure"]) == (None, None)
     bench.close()
 
 

@@ -174,6 +174,8 @@ def test_a_request_is_forgotten_by_its_owner_alone(tmp_path: Path) -> None:
 
     with_engine(scenario, api_keys=KEYS, records_url=url)
     assert rows(url, "requests") == rows(url, "ratings") == []
+    for file in tmp_path.iterdir():
+        assert b"make_him_old" not in file.read_bytes(), f"{file.name} still has what was deleted"
 
 
 def test_without_the_database_requests_and_ratings_go_on_and_old_ones_are_503() -> None:

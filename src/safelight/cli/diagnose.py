@@ -27,7 +27,7 @@ from safelight.errors import BadSetting, MonitoringFailed
 
 URL = "http://127.0.0.1:9090"
 _COLOURS = {Severity.INFO: "cyan", Severity.WARNING: "yellow", Severity.CRITICAL: "bold red"}
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _MARGIN = (0, 0, 0, 4)
 
 PrometheusUrl = Annotated[str, typer.Option("--prometheus", help="Address of Prometheus.")]
@@ -65,8 +65,8 @@ def diagnose(
 
         safelight diagnose --watch 30
     """
-    if watch and (at or html):
-        raise BadSetting("--watch looks at now; leave out --at and --html.")
+    if watch and (at or html or as_json):
+        raise BadSetting("--watch shows what is now, as text; leave out --at, --html and --json.")
     spans = Spans(window_seconds=span_of(window))
     out = console()
     with Prometheus(address(prometheus)) as asked:
@@ -150,7 +150,7 @@ def _follow(
         while True:
             try:
                 found = diagnoses(asked, name, asked.now(), spans, out)
-                said: Any = [[f.check.name for f in each.findings] for each in found]
+                said: Any = [[_said(f) for f in each.findings] for each in found]
                 if said != last:
                     show(found, out)
                 last = said
@@ -159,6 +159,10 @@ def _follow(
                     out.print(Text(str(wrong), style="red"))
                 last = str(wrong)
             pause.wait(seconds)
+
+
+def _said(finding: Finding) -> tuple[str, Severity, str, str]:
+    return finding.check.name, finding.sign.severity, finding.sign.subject, finding.because
 
 
 def span_of(text: str) -> int:
@@ -177,17 +181,18 @@ def moment_of(text: str | None, asked: Prometheus) -> float:
 
     Raises BadSetting or MonitoringFailed.
     """
-    now = asked.now()
     if text is None:
-        return now
-    if re.fullmatch(r"\d{1,6}[smhd]", text.strip()):
-        return now - span_of(text)
+        return asked.now()
+    ago = re.fullmatch(r"(\d{1,6})([smhdw])", text.strip())
+    if ago:
+        return asked.now() - int(ago[1]) * _UNITS[ago[2]]
     try:
         moment = datetime.fromisoformat(text.strip())
     except ValueError:
         raise BadSetting(
             f"{text[:40]!r} is no time; write 2h (ago), or 2026-03-01T12:00 (UTC)."
         ) from None
+    now = asked.now()
     at = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     if at > now + 1:
         raise BadSetting(f"{text[:40]} lies in the future; by Prometheus it is {when(now)}.")

@@ -31,9 +31,16 @@ def _cause(finding: Finding, found: Sequence[Finding]) -> str:
         and other.sign.severity > Severity.INFO
         and other.sign.confidence >= _BELIEVED
         and other.check.name not in finding.check.explains
+        and _together(finding, other)
     ]
     best = max(causes, key=lambda other: other.sign.confidence, default=None)
     return best.check.name if best else ""
+
+
+def _together(one: Finding, other: Finding) -> bool:
+    """Tell whether two findings may be of the same machine: an address has a colon."""
+    subjects = {each.sign.subject for each in (one, other) if ":" in each.sign.subject}
+    return len(subjects) < 2
 
 
 def _place(finding: Finding) -> tuple[bool, bool, float, int, str]:

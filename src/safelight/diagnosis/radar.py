@@ -105,7 +105,8 @@ def _type(name: str, requests: Sequence[Remembered], target_seconds: float) -> T
 
 def _accuracy(requests: Sequence[Remembered], success: Estimate | None) -> Estimate | None:
     """Return the share that succeeded, times how well what was made fits, where that is known."""
-    fits = mean([each.adherence for each in requests if each.adherence is not None])
+    good = (each.adherence for each in requests if each.succeeded)
+    fits = mean([fit for fit in good if fit is not None])
     return product(success, fits) if success is not None and fits is not None else success
 
 

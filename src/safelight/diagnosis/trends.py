@@ -119,7 +119,7 @@ def _median(prometheus: Prometheus, expression: str, at: float) -> float | None:
 def _firing(prometheus: Prometheus, service: Service, at: float) -> list[Firing]:
     queries = Queries(service.namespace, matchers={JOB: service.job})
     where = queries.recorded("ALERTS", {"alertstate": "firing"})
-    counted = f"sum by (alertname) (count_over_time(({where})[7d:5m]))"
+    counted = f"count_over_time((max by (alertname) ({where}))[7d:5m])"
     found = {
         series.labels.get("alertname", ""): series.value
         for series in prometheus.instant(counted, at)

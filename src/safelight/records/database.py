@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Engine, and_, delete, insert, inspect, select
+from sqlalchemy import Connection, Engine, delete, insert, inspect, select
 from sqlalchemy.exc import (
     DataError,
     DBAPIError,
@@ -20,7 +20,6 @@ from sqlalchemy.exc import (
 )
 
 from safelight.errors import RecordsUnusable
-from safelight.reasons import NO_ERROR
 from safelight.records.engines import engine_of, shown, why
 from safelight.records.rows import Row, owner_hash
 from safelight.records.schema import (
@@ -66,7 +65,7 @@ class Found:
 
     instruction_type: str
     at: float
-    succeeded: bool
+    answered: bool
     rating: int | None
 
 
@@ -105,7 +104,7 @@ class Database:
 
     def find(self, request_id: str, owner: str) -> Found | None:
         """Return a request that was this owner's; of nobody else's is anything told."""
-        good = and_(REQUESTS.c.error == NO_ERROR, REQUESTS.c.status_code < 400)
+        good = REQUESTS.c.status_code < 400  # whoever got a picture may rate it
         columns = (REQUESTS.c.instruction_type, REQUESTS.c.at, good, RATINGS.c.rating)
         joined = REQUESTS.outerjoin(RATINGS, RATINGS.c.request_id == REQUESTS.c.request_id)
         wanted = (
@@ -125,6 +124,17 @@ class Database:
         with self.engine.begin() as connection:
             for about in ABOUT_REQUESTS:
                 connection.execute(delete(about).where(about.c.request_id == request_id))
+        self._overwrite_log()
+
+    def _overwrite_log(self) -> None:
+        """Leave nothing that was deleted in SQLite's write-ahead log."""
+        if not self.is_sqlite:
+            return
+        raw = self.engine.raw_connection()  # outside any transaction, as SQLite wants it
+        try:
+            raw.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        finally:
+            raw.close()
 
     def _add(
         self, connection: Connection, into: Any, rows: Sequence[Row], replacing: Iterable[str] = ()

@@ -52,7 +52,7 @@ class Ratings:
 
     def learn(self, record: Record) -> None:
         """Know an answer: the sink of Records. Who failed got nothing that could be rated."""
-        if record.succeeded:
+        if record.status_code < 400:  # whoever got a picture, destroyed or not
             self.know(record.id, record.owner, record.instruction_type, self._clock())
 
     def know(

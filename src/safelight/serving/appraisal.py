@@ -51,6 +51,8 @@ class _Item:
     work: Work
     pixels: Any
     error: str
+    drawn: bool
+    """By chance: figures of others would tell of failures alone."""
 
 
 class Appraisal:
@@ -78,19 +80,20 @@ class Appraisal:
         self._thread: threading.Thread | None = None
 
     def offer(self, job: Prepared, pixels: Any, error: str = NO_ERROR) -> None:
-        """Take an output for a closer look, by chance; one that failed is always wanted.
+        """Take an output for a closer look, by chance; one that failed for its thumbnails too.
 
         Returns at once, whatever comes of it.
         """
         ratio = self._sampling.ratio
-        wanted = ratio > 0 and (error != NO_ERROR or self._chance.random() < ratio)
+        drawn = self._chance.random() < ratio
+        wanted = drawn or (ratio > 0 and error != NO_ERROR and self._sampling.thumbnails)
         if not wanted or job.work is None:
             return
         if self._busy() and self._clock() < self._rests_until:
             self._drop()
             return
         try:
-            self._items.put_nowait(_Item(job, job.work, pixels, error))
+            self._items.put_nowait(_Item(job, job.work, pixels, error, drawn))
         except queue.Full:
             self._drop()
             return
@@ -128,7 +131,8 @@ class Appraisal:
             began = self._clock()
             message = Message(Kind.ASSESSED, {"failed": True})
             with self._guard:
-                found = asdict(assess(item.job, item.work, item.pixels, item.error, self._sampling))
+                seen = assess(item.job, item.work, item.pixels, item.error, self._sampling)
+                found = asdict(seen if item.drawn else unscored(seen))
                 pictures = [found.pop("before"), found.pop("after")]
                 message = Message(Kind.ASSESSED, found, pictures)
             with suppress(OSError):  # the parent is gone, and with it whoever wanted to know
@@ -160,6 +164,14 @@ def assess(job: Prepared, work: Work, pixels: Any, error: str, sampling: Samplin
         before = thumbnail(work.image) if isinstance(work, Edit) else b""
         found = replace(found, before=before, after=thumbnail(Image.fromarray(pixels)))
     return replace(found, seconds=perf_counter() - began)
+
+
+def unscored(found: Assessment) -> Assessment:
+    """Return an assessment without its figures: of an output that was not drawn by chance."""
+    return Assessment(
+        found.request_id, found.instruction_type, found.error, before=found.before,
+        after=found.after, seconds=found.seconds,
+    )  # fmt: skip
 
 
 def thumbnail(picture: Image.Image) -> bytes:

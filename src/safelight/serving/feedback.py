@@ -79,7 +79,7 @@ class Feedback:
         if self._store is None or request_id in self._ratings:
             return
         found = await _answer(self._store.ask(lambda base: base.find(request_id, owner)))
-        if found is not None and found.succeeded:
+        if found is not None and found.answered:
             self._ratings.know(request_id, owner, found.instruction_type, found.at, found.rating)
 
 

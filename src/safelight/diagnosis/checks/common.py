@@ -36,14 +36,14 @@ def grown(evidence: Evidence, figure: Figure) -> float | None:
 
 
 def busy(reading: Reading, part: str = "") -> float | None:
-    """Return the share of the devices' time that is at work, by what we measure the better.
+    """Return the share of its time that the busiest instance's device is at work.
 
     `part` may be facts.LATELY: over the end of the window alone.
     """
-    spent, ready = reading.sum(DEVICE_SECONDS, part), reading.sum(WORKERS_READY)
-    if spent is not None and ready:
-        return min(1.0, spent / ready)
-    return reading.level(GPU_UTILIZATION)
+    spent = reading.by("instance", DEVICE_SECONDS, part)
+    ready = reading.by("instance", WORKERS_READY)
+    shares = [min(1.0, spent[each] / ready[each]) for each in spent if ready.get(each)]
+    return max(shares) if shares else reading.most(GPU_UTILIZATION)
 
 
 def waiting(reading: Reading) -> float | None:

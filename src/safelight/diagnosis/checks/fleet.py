@@ -176,6 +176,13 @@ def _unseen(evidence: Evidence) -> Iterator[Sign]:
             ),
             subject=instance,
         )
+    if gone and seen:
+        names = ", ".join(sorted(gone))[:200]
+        yield Sign(
+            Severity.INFO, 0.6, f"{names} was scraped before and is not any more",
+            (Exhibit("taken away on purpose, or lost from discovery",
+                     evidence.asking.queries.foreign(UP)),),
+        )  # fmt: skip
     if gone and not seen:
         yield Sign(
             Severity.CRITICAL, 0.8, f"{', '.join(sorted(gone))[:200]} is not scraped any more",

@@ -33,19 +33,19 @@ def _cpu(evidence: Evidence) -> Iterator[Sign]:
     for instance, used in sorted(evidence.now.by("instance", HOST_CPU, LATELY).items()):
         past = usually_most(evidence, lambda r, i=instance: r.sum(HOST_CPU, instance=i))  # type: ignore[misc]
         slower = grown(evidence, latency)
-        rose = past is None or used >= past + _CPU_MORE / 2
+        rose = past is not None and used >= past + _CPU_MORE / 2
         hurts = (rose and (slower or 1.0) >= _HURTS) or _own_work(evidence) >= 2
         if used < _CPU or (past is not None and used < past + _CPU_MORE and not hurts):
             continue
         says = f", and requests take {slower:.1f} times as long" if slower and hurts else ""
-        odd = past is None or used >= past + 0.5
+        odd = past is not None and used >= past + 0.5
         yield Sign(
             Severity.WARNING if hurts or odd else Severity.INFO,
             surely(used, _CPU, _CPU_SURE),
             f"the processor of {instance} is {share(used)} in use{says}",
             (
                 Exhibit(
-                    f"{share(used)}, usually {share(past or 0.0)}",
+                    share(used) + ("" if past is None else f", usually {share(past)}"),
                     evidence.asking.queries.select(HOST_CPU),
                 ),
             ),
@@ -109,7 +109,7 @@ def _disk(evidence: Evidence) -> Iterator[Sign]:
             f"{share(at_work)} of the time{says}",
             (
                 Exhibit(
-                    f"{share(at_work)}, usually {share(past or 0.0)}",
+                    share(at_work) + ("" if past is None else f", usually {share(past)}"),
                     evidence.asking.queries.rate(HOST_DISK_BUSY),
                 ),
             ),

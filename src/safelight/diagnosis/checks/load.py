@@ -126,18 +126,18 @@ def _shift(evidence: Evidence) -> Iterator[Sign]:
     if events(evidence, _rate(evidence.now) or 0.0) < FEW:
         return
     factor = grown(evidence, _rate)
-    moved = max(_moved(evidence, INSTRUCTION), _moved(evidence, SIZE))
+    other = max(moved(evidence, INSTRUCTION), moved(evidence, SIZE))
     lately = _lately(evidence)
     more = (factor or 0) >= _MORE or lately >= _MORE_LATELY
     factor = max(factor or 0.0, lately)
-    if not more and moved < _MIXED:
+    if not more and other < _MIXED:
         return
     slower = grown(evidence, latency) or 1.0
     hurts = slower >= 1.5 or _waits(evidence, _WAITS) or refused(evidence.now) >= _REFUSES
     says = f"{factor:.1f} times the usual requests come" if more else _of_another_kind(evidence)
     yield Sign(
         Severity.WARNING if hurts else Severity.INFO,
-        max(surely(factor, _MORE, _MUCH_MORE), surely(moved, _MIXED, 0.8)),
+        max(surely(factor, _MORE, _MUCH_MORE), surely(other, _MIXED, 0.8)),
         says + (f", and requests take {slower:.1f} times as long" if hurts else ""),
         (
             Exhibit(
@@ -145,7 +145,7 @@ def _shift(evidence: Evidence) -> Iterator[Sign]:
                 f"{usual(evidence, _rate) or 0:.2f}",
                 evidence.asking.queries.rate(REQUESTS),
             ),
-            Exhibit(f"{share(moved)} of the requests are of another type or size than usual"),
+            Exhibit(f"{share(other)} of the requests are of another type or size than usual"),
         ),
     )
 
@@ -159,7 +159,7 @@ def _lately(evidence: Evidence) -> float:
 INSTRUCTION, SIZE = (REQUESTS, "instruction_type"), (IMAGES, "image_size")
 
 
-def _moved(evidence: Evidence, kind: tuple[object, str]) -> float:
+def moved(evidence: Evidence, kind: tuple[object, str]) -> float:
     """Return which share of the requests is of another kind than before (total variation)."""
     now, then = _shares(evidence.now, kind), _shares(evidence.before, kind)
     yesterday = _shares(evidence.yesterday, kind)
@@ -182,7 +182,7 @@ def _of_another_kind(evidence: Evidence) -> str:
     """Return what came more often than usual, by its name."""
     for kind, word in ((SIZE, "of size"), (INSTRUCTION, "of type")):
         now, then = _shares(evidence.now, kind), _shares(evidence.before, kind)
-        if now and _moved(evidence, kind) >= _MIXED:
+        if now and moved(evidence, kind) >= _MIXED:
             name = max(now, key=lambda each: now[each] - then.get(each, 0.0))
             return (
                 f"{share(now[name])} of the requests are {word} {name}, usually "

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from safelight.diagnosis.checks.common import events, usual
-from safelight.diagnosis.evidence import Evidence
+from safelight.diagnosis.evidence import Evidence, Reading
 from safelight.diagnosis.facts import LATELY, RESIDENT, STARTED
 from safelight.diagnosis.finding import Check, Exhibit, Severity, Sign
 from safelight.diagnosis.prometheus import Series
@@ -22,6 +22,7 @@ _SOON_SECONDS = 3600.0
 _SHARES = 1.5  # reserved over used
 _LEAST_GAP = 1e9
 _SAME = 1.02
+_OOM_SHARE = 0.005
 _PROCESS_PER_HOUR = 50e6
 
 
@@ -83,13 +84,16 @@ def _cache(evidence: Evidence) -> Iterator[Sign]:
 
 
 def _fragments(evidence: Evidence) -> Iterator[Sign]:
-    failed = events(evidence, evidence.now.rate(REQUESTS, error="cuda_oom"))
     for labels, reserved in evidence.now.found(VRAM_RESERVED, LATELY):
         where = {name: labels[name] for name in ("instance", "device") if name in labels}
         used = evidence.now.sum(VRAM_USED, "max", **where)
         if not used or reserved < _SHARES * used or reserved - used < _LEAST_GAP:
             continue
-        total = evidence.now.sum(GPU_MEMORY_TOTAL, instance=labels.get("instance", ""))
+        card = labels.get("device", "").removeprefix("cuda:")
+        instance = labels.get("instance", "")
+        total = evidence.now.sum(GPU_MEMORY_TOTAL, instance=instance, gpu=card)
+        ran_out = evidence.now.rate(REQUESTS, error="cuda_oom", instance=instance)
+        failed = events(evidence, ran_out)
         tight = bool(total) and reserved > 0.8 * (total or 0.0)
         if failed < 1 and not tight:
             continue
@@ -108,10 +112,11 @@ def _fragments(evidence: Evidence) -> Iterator[Sign]:
 
 def _out(evidence: Evidence) -> Iterator[Sign]:
     failed = events(evidence, evidence.now.rate(REQUESTS, error="cuda_oom"))
-    if failed < 2:
-        return
     asked = events(evidence, evidence.now.rate(REQUESTS))
-    past = events(evidence, usual(evidence, lambda r: r.rate(REQUESTS, error="cuda_oom")) or 0.0)
+    if failed < 2 or failed < _OOM_SHARE * asked:
+        return
+    then = usual(evidence, _oom_rate)
+    past = "" if then is None else f"usually {events(evidence, then):.0f} in such a time"
     used = evidence.now.sum(GPU_MEMORY_USED) or evidence.now.sum(VRAM_RESERVED) or 0.0
     total = evidence.now.sum(GPU_MEMORY_TOTAL)
     full = f"; the card holds {amount(used)} of {amount(total)}" if total else ""
@@ -121,11 +126,15 @@ def _out(evidence: Evidence) -> Iterator[Sign]:
         f"{failed:.0f} of {asked:.0f} requests ran out of the card's memory{full}",
         (
             Exhibit(
-                f"usually {past:.0f} in such a time",
+                past or f"{failed:.0f} within the window",
                 evidence.asking.queries.rate(REQUESTS, where={"error": "cuda_oom"}),
             ),
         ),
     )
+
+
+def _oom_rate(reading: Reading) -> float | None:
+    return reading.rate(REQUESTS, error="cuda_oom") if reading.found(REQUESTS) else None
 
 
 def _process(evidence: Evidence) -> Iterator[Sign]:
@@ -212,7 +221,7 @@ MEMORY_CHECKS = (
     ),
     Check(
         "out_of_memory", "Requests run out of card memory", _out,
-        "request_total{error=\"cuda_oom\"} >= 2 within the window",
+        "request_total{error=\"cuda_oom\"} >= 2 within the window and >= 0.5 % of the requests",
         ("Lower SAFELIGHT_BATCH_LIMIT or SAFELIGHT_IMAGE_SIDE_PIXELS.",
          "Use SAFELIGHT_VAE_TILING=true, or a lower precision."),
         "Send one request of the largest size alone: if it fails too, it is the size.",

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from safelight.diagnosis.checks.common import FEW, events, usually_most
+from safelight.diagnosis.checks.common import FEW, events, usual, usually_most
 from safelight.diagnosis.evidence import Evidence, Reading
 from safelight.diagnosis.finding import Check, Exhibit, Severity, Sign
 from safelight.diagnosis.weigh import share, surely, wilson
@@ -12,7 +12,8 @@ from safelight.reasons import NO_ERROR
 _FAILS, _WORSE = 0.9, 0.1
 _ERRORS, _MORE_ERRORS = 0.05, 3.0
 _LEAST_ERRORS = 5
-_INVALID = 0.02
+_OUTAGE, _RISE = 0.5, 0.15
+_INVALID, _GREW = 0.02, 2.0
 # Whom a reason points at; all others are the service's own.
 _CALLERS = frozenset({
     "bad_request", "unsupported_media_type", "body_too_large", "not_an_image", "image_damaged",
@@ -43,7 +44,7 @@ def _failing(evidence: Evidence) -> Iterator[Sign]:
         if best > _FAILS or reference is None or best > reference - _WORSE:
             continue
         ratio = 1 - lost / tries
-        reason, part = _reason(now, kind)
+        reason, part = _reason(evidence, kind)
         compared = (
             f"the others succeed in {share(rest)}" if rest is not None else "there is no other"
         )
@@ -63,15 +64,13 @@ def _failing(evidence: Evidence) -> Iterator[Sign]:
 
 
 def _errors(evidence: Evidence) -> Iterator[Sign]:
-    now, counts = evidence.now, _reasons(evidence.now)
-    asked = now.rate(REQUESTS)
-    reason = max(counts, key=lambda each: counts[each], default="")
-    lost, tries = events(evidence, counts.get(reason, 0.0)), events(evidence, asked)
-    if lost < _LEAST_ERRORS or tries < FEW or lost / tries < _ERRORS:
+    counts, tries = _reasons(evidence.now), events(evidence, evidence.now.rate(REQUESTS))
+    rose = {reason: _rose(evidence, reason, rate, tries) for reason, rate in counts.items()}
+    reason = max(rose, key=lambda each: rose[each], default="")
+    if tries < FEW or rose.get(reason, 0.0) <= 0:
         return
-    past = usually_most(evidence, lambda r: _part(r, reason))
-    if past is not None and lost / tries < _MORE_ERRORS * past:
-        return
+    lost = events(evidence, counts[reason])
+    past = usual(evidence, lambda r: _part(r, reason))
     whose = "their callers'" if reason in _CALLERS else "the service's"
     yield Sign(
         Severity.CRITICAL if lost > 0.5 * tries and reason not in _CALLERS else Severity.WARNING,
@@ -79,12 +78,29 @@ def _errors(evidence: Evidence) -> Iterator[Sign]:
         f"{share(lost / tries)} of the requests end with {reason}, a fault of {whose}",
         (
             Exhibit(
-                f"{lost:.0f} of {tries:.0f} within the window; usually {share(past or 0.0)}",
+                f"{lost:.0f} of {tries:.0f} within the window"
+                + ("" if past is None else f"; usually {share(past)}"),
                 evidence.asking.queries.rate(REQUESTS, where={"error": reason}),
             ),
         ),
         subject=reason,
     )
+
+
+def _rose(evidence: Evidence, reason: str, rate: float, tries: float) -> float:
+    """Return by how much a reason's share rose; 0 where it is few, or as ever.
+
+    What ends half of the requests is said however long it lasts, unless it is the callers' doing:
+    an outage of an hour is its own past.
+    """
+    lost = events(evidence, rate)
+    if lost < _LEAST_ERRORS or lost < _ERRORS * tries:
+        return 0.0
+    if lost >= _OUTAGE * tries and reason not in _CALLERS:
+        return lost / tries
+    past = usual(evidence, lambda r: _part(r, reason))
+    grew = past is None or lost >= _MORE_ERRORS * past * tries or lost / tries >= past + _RISE
+    return lost / tries - (past or 0.0) if grew else 0.0
 
 
 def _invalid(evidence: Evidence) -> Iterator[Sign]:
@@ -94,8 +110,10 @@ def _invalid(evidence: Evidence) -> Iterator[Sign]:
     broken, asked = sum(reasons.values()), now.rate(REQUESTS)
     if not asked or broken / asked < _INVALID or events(evidence, broken) < _LEAST_ERRORS:
         return
+    past = usual(evidence, _broken)
+    as_ever = past is not None and broken / asked < _GREW * past
     yield Sign(
-        Severity.WARNING,
+        Severity.INFO if as_ever else Severity.WARNING,
         surely(broken / asked, _INVALID, 0.1),
         f"{share(broken / asked)} of the pictures are not fit to be sent, most of them {reason}",
         (
@@ -106,6 +124,11 @@ def _invalid(evidence: Evidence) -> Iterator[Sign]:
         ),
         subject=reason,
     )
+
+
+def _broken(reading: Reading) -> float | None:
+    asked = reading.sum(REQUESTS)
+    return reading.rate(OUTPUT_INVALID) / asked if asked else None
 
 
 def _failures(reading: Reading) -> dict[str, float]:
@@ -123,10 +146,11 @@ def _success(reading: Reading, kind: str) -> float | None:
     return 1 - _failures(reading).get(kind, 0.0) / asked if asked else None
 
 
-def _reason(reading: Reading, kind: str) -> tuple[str, float]:
-    """Return what most failures of a type end with, and their share of its failures."""
-    counts = _reasons(reading, instruction_type=kind)
-    worst = max(counts, key=lambda each: counts[each])
+def _reason(evidence: Evidence, kind: str) -> tuple[str, float]:
+    """Return the reason whose failures of a type rose most, and their share of its failures."""
+    counts = _reasons(evidence.now, instruction_type=kind)
+    then = _reasons(evidence.before, instruction_type=kind)
+    worst = max(counts, key=lambda each: counts[each] - then.get(each, 0.0))
     return worst, counts[worst] / sum(counts.values())
 
 
@@ -163,7 +187,8 @@ OUTPUT_CHECKS = (
     ),
     Check(
         "errors_rise", "More requests fail than usual", _errors,
-        f"one reason ends >= {_ERRORS:.0%} of the requests, >= {_MORE_ERRORS:g} times the usual",
+        f"one reason ends >= {_ERRORS:.0%} of the requests, >= {_MORE_ERRORS:g} times the usual or "
+        f"{_RISE:.0%} more; or >= {_OUTAGE:.0%} of them and no caller's fault, however long",
         ("The page of errors says what each reason means and what to do.",),
         "Find one such request by its reason in the log, and send it again.",
         ("a new client", "a new version of the model"),

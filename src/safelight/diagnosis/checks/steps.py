@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from safelight.diagnosis.checks.common import FEW, events, usual, usually_most
+from safelight.diagnosis.checks.load import SIZE, moved
 from safelight.diagnosis.evidence import Evidence, Reading
 from safelight.diagnosis.finding import Check, Exhibit, Judge, Severity, Sign
 from safelight.diagnosis.weigh import seconds, share, surely
@@ -16,10 +17,12 @@ from safelight.metrics.catalog import (
     STEP_PLACES,
     STEP_SECONDS,
 )
+from safelight.metrics.spec import Metric
 
 _SLOWER, _SURELY_SLOWER = 1.3, 2.5
 _SLOWER_THAN_USUAL = 1.25
 _OVERRIDDEN = 0.05
+_RESIZED = 0.15  # of the pictures are of another size
 _MIXED = 0.05
 _EARLY, _LATE = STEP_PLACES[:1], STEP_PLACES[2:]
 
@@ -62,21 +65,32 @@ def _apart(places: tuple[str, ...], word: str) -> Judge:
 def _slow(evidence: Evidence) -> Iterator[Sign]:
     """Find that the model itself is slower than it was, wherever in its loop."""
 
-    def per_step(reading: Reading) -> float | None:
-        return reading.mean(STEP_SECONDS) or reading.mean(INFERENCE_SECONDS)
+    for metric, what in ((STEP_SECONDS, "a step"), (INFERENCE_SECONDS, "a call")):
+        now = evidence.now.mean(metric)
+        past = usually_most(evidence, lambda reading, m=metric: reading.mean(m))  # type: ignore[misc]
+        if now and past:
+            yield from _slower(evidence, now / past, now, (metric, what))
+            return
 
-    now, past = per_step(evidence.now), usual(evidence, per_step)
+
+def _slower(
+    evidence: Evidence, factor: float, now: float, measured: tuple[Metric, str]
+) -> Iterator[Sign]:
+    metric, what = measured
     calls = events(evidence, evidence.now.rate(INFERENCE_SECONDS, "count"))
-    if not now or not past or calls < FEW / 2 or now < _SLOWER * past * _larger(evidence):
+    if calls < FEW / 2 or factor < _SLOWER * _larger(evidence):
         return
+    # Larger pictures take longer: that is no fault of the model's.
+    grown = moved(evidence, SIZE) >= _RESIZED
     yield Sign(
-        Severity.WARNING,
-        surely(now / past, _SLOWER, _SURELY_SLOWER),
-        f"the model takes {now / past:.1f} times as long as it did: {seconds(now)} a step",
+        Severity.INFO if grown else Severity.WARNING,
+        surely(factor, _SLOWER, _SURELY_SLOWER),
+        f"the model takes {factor:.1f} times as long as it did: {seconds(now)} {what}"
+        + (", and pictures are of other sizes" if grown else ""),
         (
             Exhibit(
-                f"{seconds(now)} a step, usually {seconds(past)}",
-                evidence.asking.queries.mean(STEP_SECONDS),
+                f"{seconds(now)} {what}, usually {seconds(now / factor)}",
+                evidence.asking.queries.mean(metric),
             ),
         ),
     )

@@ -1,0 +1,105 @@
+"""What checks say of evidence made by hand: the cases that a first version of them got wrong."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from safelight.diagnosis.evidence import Evidence, Reading, Service, Spans
+from safelight.diagnosis.finding import Finding, Severity
+from safelight.diagnosis.judge import judge
+from safelight.metrics import catalog as c
+from safelight.metrics.spec import Metric
+
+HERE = "a:1"
+Facts = Mapping[tuple[Metric, str], list[tuple[dict[str, str], float]]]
+
+
+def reading(facts: Facts) -> Reading:
+    rows: dict[str, Any] = {}
+    for (metric, part), found in facts.items():
+        name = f"{metric.name}.{part}" if part else metric.name
+        rows[name] = [({"instance": HERE, **labels}, value) for labels, value in found]
+    return Reading(rows)
+
+
+def said(now: Facts, before: Facts | None = None) -> list[Finding]:
+    past = reading(before or {})
+    evidence = Evidence(Service("zimage", "job"), 1e9, Spans(), reading(now), past)
+    return judge(evidence)
+
+
+def warned(findings: list[Finding]) -> list[str]:
+    return [f.check.name for f in findings if f.sign.severity >= Severity.WARNING]
+
+
+def ended(**rates: float) -> Facts:
+    rows = [
+        ({"instruction_type": kind, "error": reason}, rate / 2)
+        for reason, rate in rates.items()
+        for kind in ("make_him_old", "other")
+    ]
+    whole = sum(rates.values())
+    return {
+        (c.REQUESTS, ""): rows,
+        (c.REQUEST_SECONDS, "count"): [({}, whole)],
+        (c.REQUEST_SECONDS, "sum"): [({}, whole)],
+    }
+
+
+def test_an_outage_that_lasts_an_hour_is_still_one() -> None:
+    down = ended(model_error=1.0)
+    found = said(down, down)
+    assert "errors_rise" in warned(found)
+    assert found[0].sign.severity is Severity.CRITICAL
+
+
+def test_a_new_reason_is_seen_beside_one_that_was_always_there() -> None:
+    now = ended(none=0.45, not_an_image=0.3, timeout=0.25)
+    [found] = [f for f in said(now, ended(none=0.7, not_an_image=0.3)) if f.sign.severity]
+    assert (found.check.name, found.sign.subject) == ("errors_rise", "timeout")
+
+
+def test_what_callers_always_did_wrong_is_no_news() -> None:
+    usual = ended(none=0.7, not_an_image=0.3)
+    assert warned(said(usual, usual)) == []
+
+
+def test_steps_are_compared_with_steps_and_calls_with_calls() -> None:
+    calls: dict[Any, Any] = {
+        (c.INFERENCE_SECONDS, "count"): [({"precision": "float16"}, 1.0)],
+        (c.INFERENCE_SECONDS, "sum"): [({"precision": "float16"}, 2.0)],
+    }
+    steps: dict[Any, Any] = {
+        (c.STEP_SECONDS, "count"): [({"step": "1-5"}, 20.0)],
+        (c.STEP_SECONDS, "sum"): [({"step": "1-5"}, 2.0)],
+    }
+    assert warned(said(calls, {**calls, **steps})) == []
+
+
+def test_a_full_processor_without_a_past_and_without_harm_is_no_warning() -> None:
+    assert warned(said({(c.HOST_CPU, "lately"): [({}, 0.97)]})) == []
+
+
+def test_a_full_instance_is_not_hidden_by_idle_ones() -> None:
+    rows = [({"instance": f"{name}:1"}, share) for name, share in (("a", 1.0), ("b", 0.05))]
+    now: dict[Any, Any] = {
+        **ended(none=1.0),
+        (c.QUEUED_SECONDS, "sum"): [({}, 0.8)],
+        (c.DEVICE_SECONDS, ""): rows,
+        (c.DEVICE_SECONDS, "lately"): rows,
+        (c.WORKERS_READY, ""): [({"instance": f"{name}:1"}, 1.0) for name in "ab"],
+    }
+    assert warned(said(now))[0] == "device_saturated"
+
+
+def test_fragments_are_seen_on_one_card_of_four() -> None:
+    now: dict[Any, Any] = {
+        (c.VRAM_RESERVED, "lately"): [({"device": "cuda:2"}, 22e9)],
+        (c.VRAM_USED, "max"): [({"device": "cuda:2"}, 10e9)],
+        (c.GPU_MEMORY_TOTAL, ""): [({"gpu": str(n)}, 24e9) for n in range(4)],
+    }
+    assert warned(said(now)) == ["fragmentation"]
+
+
+def test_two_failures_in_thirty_thousand_are_no_trend() -> None:
+    rare = ended(none=100.0, cuda_oom=2 / 300)
+    assert warned(said(rare, rare)) == []
