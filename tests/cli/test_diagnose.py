@@ -115,7 +115,7 @@ def test_the_page_is_one_file_without_scripts(call: Call, url: str, tmp_path: Pa
         (("--at", "yesterday"), "'yesterday' is no time; write 2h (ago)"),
         (("--window", "5 minutes"), "'5 minutes' is no span of time"),
         (("--window", "9d"), "10 s to 7 days"),
-        (("--watch", "5", *AT), "--watch looks at now"),
+        (("--watch", "5", *AT), "--watch shows what is now"),
         (("--html", "/nowhere/page.html", *AT), "/nowhere/page.html cannot be written"),
     ],
 )
