@@ -25,9 +25,11 @@ def played(kind: str) -> list[Verdict]:
 
 
 def record(seeds: list[int]) -> list[Verdict]:
-    """Play the sets of seeds, and write what they show for the page."""
-    sets = {seed: played(str(seed)) for seed in seeds}
-    FILE.write_text(json.dumps(recorded(sets), indent=2) + "\n")
+    """Play the sets of seeds, and write what they show for the page, after each anew."""
+    sets: dict[int, list[Verdict]] = {}
+    for seed in seeds:
+        sets[seed] = played(str(seed))
+        FILE.write_text(json.dumps(recorded(sets), indent=2) + "\n")
     return [verdict for verdicts in sets.values() for verdict in verdicts]
 
 

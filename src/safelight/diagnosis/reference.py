@@ -115,7 +115,7 @@ def _accuracy(truth: Mapping[str, Any]) -> Iterator[str]:
     yield (
         "`make truth` plays simulated services into a real Prometheus, has each diagnosed, and "
         "compares with what was done to them. What is wrong, how badly, where and in which service "
-        "is drawn by chance, by seeds that nobody looked at while limits were chosen: "
+        "is drawn by chance, by seeds: "
         f"{', '.join(map(str, seeds))}. The services are simulated: real ones have faults that "
         "nobody thought of."
     )
