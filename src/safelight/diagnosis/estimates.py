@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import atanh, fsum, sqrt, tanh
 
+from safelight.diagnosis.weigh import wilson
+
 LEAST_COUNT = 20  # no figure rests on fewer
 _Z = 1.959964  # of the normal distribution: 95 % lie within
 
@@ -26,10 +28,8 @@ def share(hits: int, count: int, least: int = LEAST_COUNT) -> Estimate | None:
     """Return the share of hits with Wilson's interval, or None of too few."""
     if count < max(1, least):
         return None
-    p, z2 = hits / count, _Z * _Z
-    middle = (p + z2 / (2 * count)) / (1 + z2 / count)
-    half = _Z / (1 + z2 / count) * sqrt(p * (1 - p) / count + z2 / (4 * count * count))
-    return Estimate(p, max(0.0, min(p, middle - half)), min(1.0, max(p, middle + half)), count)
+    p, (low, high) = hits / count, wilson(hits, count)
+    return Estimate(p, min(p, low), max(p, high), count)
 
 
 def mean(values: Sequence[float], least: int = LEAST_COUNT) -> Estimate | None:

@@ -8,7 +8,6 @@ from safelight.metrics.promql import JOB, Queries
 from safelight.metrics.spec import Kind, Label, Metric
 
 FACT = "fact"  # the label that tells one answer of an expression from another
-P95 = "p95"
 QUICK = "quick"  # stages that took no longer than the edge below
 SLOW_EDGE = "0.1"  # seconds, as Prometheus writes the bucket
 
@@ -41,37 +40,30 @@ FACTS: tuple[Fact, ...] = (
     fact(c.IMAGES, c.IMAGE_SIZE),
     fact(c.INFERENCE_SECONDS, c.PRECISION),
     fact(c.STEP_SECONDS, c.STEP),
-    fact(c.STEPS),
     fact(c.GUIDANCE_OVERRIDDEN, c.PARAMETER),
-    fact(c.PROMPTS_TRUNCATED),
     fact(c.WARM_UPS),
     fact(c.BATCH_SIZE, c.STOP),
     fact(c.REJECTED, c.REJECTION),
     fact(c.WORKER_RESTARTS, c.RESTART),
     fact(c.DEVICE_SECONDS, c.USE, parts=("", "lately")),
-    fact(c.DEGRADED, c.ACTION),
     fact(c.OUTPUT_INVALID, c.INVALIDITY),
     fact(c.BACKGROUNDS, c.BACKGROUND, c.OUTCOME),
     fact(c.QUALITY_SCORE, c.INSTRUCTION_TYPE),
     fact(c.USER_RATING, c.INSTRUCTION_TYPE),
     fact(c.RECORDS, c.KEPT),
     fact(c.LOG_LINES_LOST),
-    fact(c.PROBE_FAILURES, c.PROBE),
     fact(c.QUEUE_DEPTH, parts=("", "max")),
     fact(c.BATCH_LIMIT, parts=("", "last")),
     fact(c.BATCH_SPEEDUP),
     fact(c.WORKERS_READY, parts=("", "min")),
-    fact(c.DEGRADATION_LEVEL, parts=("", "max")),
     fact(c.CIRCUIT_OPEN, parts=("max",)),
     fact(c.VRAM_USED, c.DEVICE, parts=("", "max")),
     fact(c.VRAM_RESERVED, c.DEVICE, parts=("", "lately")),
     fact(c.MODEL_INFO, c.PRECISION, c.DEVICE),
-    fact(c.MODEL_LOAD_SECONDS),
     fact(c.GPU_UTILIZATION, c.GPU, parts=("", "lately")),
     fact(c.GPU_MEMORY_USED, c.GPU, parts=("", "lately")),
     fact(c.GPU_MEMORY_TOTAL, c.GPU),
     fact(c.GPU_TEMPERATURE, c.GPU, parts=("lately",)),
-    fact(c.GPU_POWER, c.GPU),
     fact(c.GPU_CLOCK, c.GPU, c.CLOCK),
     fact(c.GPU_THROTTLED, c.GPU, c.THROTTLE, parts=("", "lately")),
     fact(c.HOST_CPU, parts=("", "lately")),
@@ -151,21 +143,15 @@ class Asking:
 
     def _own(self, span: str) -> Iterator[str]:
         up, started = self.queries.foreign(UP), self.queries.foreign(STARTED)
-        buckets = f"rate({self.queries.select(c.REQUEST_SECONDS, suffix='_bucket')}{span})"
         quick = self.queries.select(c.STAGE_SECONDS, {"le": SLOW_EDGE}, "_bucket")
         stages = f"sum by (instance, {c.STAGE.name}) (rate({quick}{span}))"
         yield _told(f"{c.STAGE_SECONDS.name}.{QUICK}", stages)
-        yield _told(f"{c.REQUEST_SECONDS.name}.{P95}", _quantile(buckets))
         yield _told(UP, f"sum by (instance) (avg_over_time({up}{span}))")
         yield _told(f"{UP}.count", f"sum by (instance) (count_over_time({up}{span}))")
         yield _told(f"{UP}.last", f"sum by (instance) (last_over_time({up}{span}))")
         yield _told(STARTED, f"sum by (instance) (last_over_time({started}{span}))")
         resident = self.queries.foreign(RESIDENT)
         yield _told(RESIDENT, f"sum by (instance) (avg_over_time({resident}{span}))")
-
-
-def _quantile(buckets: str) -> str:
-    return f"histogram_quantile(0.95, sum by (le) ({buckets}))"
 
 
 def _told(name: str, inner: str) -> str:
@@ -180,5 +166,4 @@ def names_asked(namespace: str) -> set[str]:
         for row in (*FACTS, *CURVES)
         for suffix in suffixes.get(row.metric.kind, ("",))
     }
-    buckets = {f"{m.full_name(namespace)}_bucket" for m in (c.REQUEST_SECONDS, c.STAGE_SECONDS)}
-    return names | buckets | {UP, STARTED, RESIDENT}
+    return names | {f"{c.STAGE_SECONDS.full_name(namespace)}_bucket", UP, STARTED, RESIDENT}

@@ -2,7 +2,7 @@
 
 from math import sqrt
 
-_Z = 1.96  # of a normal distribution, for 95 %
+_Z = 1.959964  # of a normal distribution, for 95 %
 _LEAST, _MOST = 0.5, 0.95
 
 

@@ -18,6 +18,7 @@ from safelight.metrics.catalog import (
     HOST_MEMORY_USED,
     STAGE_SECONDS,
 )
+from safelight.metrics.spec import Metric
 
 _CPU, _CPU_SURE = 0.9, 0.99
 _CPU_MORE = 0.2
@@ -64,29 +65,53 @@ def _own_work(evidence: Evidence) -> float:
 
 
 def _memory(evidence: Evidence) -> Iterator[Sign]:
-    for instance, used in sorted(evidence.now.by("instance", HOST_MEMORY_USED, "last").items()):
-        whole = evidence.now.sum(HOST_MEMORY_TOTAL, instance=instance)
-        if not whole:
-            continue
-        curves = evidence.curve(HOST_MEMORY_USED, "min", instance=instance)
-        rises = steady(evidence, curves[0]) if curves else None
-        ends = rises.seconds_to(whole) if rises and used > whole / 2 else None
-        soon = rises is not None and ends is not None and _soon(rises, ends[0])
-        if used < _FULL * whole and not soon:
-            continue
-        when = f", full in {until(ends)}" if ends else ""
-        yield Sign(
-            Severity.CRITICAL if used > _CRITICAL * whole else Severity.WARNING,
-            max(surely(used / whole, _FULL, _SURE_FULL), 0.75 if soon else 0.0),
-            f"the memory of {instance} is {share(used / whole)} in use{when}",
-            (
-                Exhibit(
-                    f"{amount(used)} of {amount(whole)}",
-                    evidence.asking.queries.fraction(HOST_MEMORY_USED, HOST_MEMORY_TOTAL),
-                ),
-            ),
-            subject=instance,
+    for instance in sorted(evidence.now.by("instance", HOST_MEMORY_USED, "last")):
+        # Below a half it is a program that starts, or the kernel that keeps files.
+        store = (HOST_MEMORY_USED, HOST_MEMORY_TOTAL, 0.5)
+        yield from _filling(
+            evidence, store, {"instance": instance}, f"the memory of {instance}", "in use"
         )
+
+
+def _filesystem(evidence: Evidence) -> Iterator[Sign]:
+    for labels, _ in evidence.now.found(HOST_FILESYSTEM_USED, "last"):
+        where = {name: labels[name] for name in ("instance", "mountpoint") if name in labels}
+        what = f"{labels.get('mountpoint', '')} of {labels.get('instance', '')}"
+        store = (HOST_FILESYSTEM_USED, HOST_FILESYSTEM_SIZE, 0.0)
+        yield from _filling(evidence, store, where, what, "full")
+
+
+def _filling(
+    evidence: Evidence, store: tuple[Metric, Metric, float], where: dict[str, str], *words: str
+) -> Iterator[Sign]:
+    """Find that something is all but full, or soon will be.
+
+    `store` is its level, its size, and the share from which on its rise is looked at.
+    """
+    level, size, least = store
+    used = evidence.now.sum(level, "last", **where)
+    whole = evidence.now.sum(size, **where)
+    if used is None or not whole:
+        return
+    curves = evidence.curve(level, "min", **where)
+    rises = steady(evidence, curves[0]) if curves else None
+    ends = rises.seconds_to(whole) if rises and used > least * whole else None
+    soon = rises is not None and ends is not None and _soon(rises, ends[0])
+    if used < _FULL * whole and not soon:
+        return
+    what, state = words
+    when = f", full in {until(ends)}" if ends else ""
+    yield Sign(
+        Severity.CRITICAL if used > _CRITICAL * whole else Severity.WARNING,
+        max(surely(used / whole, _FULL, _SURE_FULL), 0.75 if soon else 0.0),
+        f"{what} is {share(used / whole)} {state}{when}",
+        (
+            Exhibit(
+                f"{amount(used)} of {amount(whole)}", evidence.asking.queries.fraction(level, size)
+            ),
+        ),
+        subject=where.get("instance", ""),
+    )
 
 
 def _soon(line: Trend, seconds: float) -> bool:
@@ -111,34 +136,6 @@ def _disk(evidence: Evidence) -> Iterator[Sign]:
                 Exhibit(
                     share(at_work) + ("" if past is None else f", usually {share(past)}"),
                     evidence.asking.queries.rate(HOST_DISK_BUSY),
-                ),
-            ),
-            subject=labels.get("instance", ""),
-        )
-
-
-def _filesystem(evidence: Evidence) -> Iterator[Sign]:
-    for labels, used in evidence.now.found(HOST_FILESYSTEM_USED, "last"):
-        where = {name: labels[name] for name in ("instance", "mountpoint") if name in labels}
-        whole = evidence.now.sum(HOST_FILESYSTEM_SIZE, **where)
-        if not whole:
-            continue
-        curves = evidence.curve(HOST_FILESYSTEM_USED, "min", **where)
-        rises = steady(evidence, curves[0]) if curves else None
-        ends = rises.seconds_to(whole) if rises else None
-        soon = rises is not None and ends is not None and _soon(rises, ends[0])
-        if used < _FULL * whole and not soon:
-            continue
-        when = f", full in {until(ends)}" if ends else ""
-        yield Sign(
-            Severity.CRITICAL if used > _CRITICAL * whole else Severity.WARNING,
-            max(surely(used / whole, _FULL, _SURE_FULL), 0.75 if soon else 0.0),
-            f"{labels.get('mountpoint', '')} of {labels.get('instance', '')} is "
-            f"{share(used / whole)} full{when}",
-            (
-                Exhibit(
-                    f"{amount(used)} of {amount(whole)}",
-                    evidence.asking.queries.fraction(HOST_FILESYSTEM_USED, HOST_FILESYSTEM_SIZE),
                 ),
             ),
             subject=labels.get("instance", ""),
