@@ -166,4 +166,6 @@ def names_asked(namespace: str) -> set[str]:
         for row in (*FACTS, *CURVES)
         for suffix in suffixes.get(row.metric.kind, ("",))
     }
-    return names | {f"{c.STAGE_SECONDS.full_name(namespace)}_bucket", UP, STARTED, RESIDENT}
+    # Of a request's, trends ask: the P95 of a week.
+    buckets = {f"{m.full_name(namespace)}_bucket" for m in (c.REQUEST_SECONDS, c.STAGE_SECONDS)}
+    return names | buckets | {UP, STARTED, RESIDENT}
