@@ -166,6 +166,4 @@ def names_asked(namespace: str) -> set[str]:
         for row in (*FACTS, *CURVES)
         for suffix in suffixes.get(row.metric.kind, ("",))
     }
-    # Of a request's, trends ask: the P95 of a week.
-    buckets = {f"{m.full_name(namespace)}_bucket" for m in (c.REQUEST_SECONDS, c.STAGE_SECONDS)}
-    return names | buckets | {UP, STARTED, RESIDENT}
+    return names | {f"{c.STAGE_SECONDS.full_name(namespace)}_bucket", UP, STARTED, RESIDENT}
