@@ -49,7 +49,19 @@ def test_the_target_shows_up(job: str, real: Real) -> None:
 
 
 def test_the_query_of_row_p2_is_answered(real: Real) -> None:
-    assert real.query(ROW_P2) == [1]
+    """With a share, not with 1: an edit that destroyed what it should have kept counts too."""
+    [share] = real.query(ROW_P2)
+    assert 0 < share <= 1
+
+
+@pytest.mark.parametrize("name", ["request_success_total", "request_total"])
+def test_prometheus_counts_the_edits_of_row_p2_as_the_service_does(name: str, real: Real) -> None:
+    counted = real.counted(name, instruction_type="make_him_old")
+    assert counted >= 1
+    old = f'{NAMESPACE}_{name}{{instruction_type="make_him_old"}}'
+    eventually(
+        lambda: sum(real.query(old)) == counted, within=15, what=f"Prometheus' {name} as counted"
+    )
 
 
 @pytest.mark.parametrize(
