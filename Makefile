@@ -34,9 +34,8 @@ test: setup check  ## run every test
 check: setup  ## lint, types, layers, laws
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
-	.venv/bin/mypy
 	.venv/bin/lint-imports
-	$(PYTHON) -m pytest -q -n 2 tests/laws
+	@.venv/bin/mypy & types=$$!; $(PYTHON) -m pytest -q -n 2 tests/laws; laws=$$?; wait $$types && exit $$laws
 
 fmt: setup  ## format and mend what can be mended
 	.venv/bin/ruff format .
