@@ -13,7 +13,7 @@ import httpx
 import psutil
 import pytest
 
-from safelight.metrics.catalog import LOG_LINES_LOST
+from safelight.metrics.catalog import LOG_LINES_LOST, QUEUE_DEPTH
 from safelight.settings import program_environment
 from tests.faults.conftest import QUICK, Answer, Victim, ask, survived, told
 from tests.serving.conftest import answers, free_port, until
@@ -29,7 +29,7 @@ def test_a_stop_with_a_full_queue_answers_everybody(own: Callable[..., Any]) -> 
                 asyncio.create_task(ask(speaking, "slowly", steps=25, guidance_scale=2 + n / 100))
                 for n in range(40)
             ]
-            await asyncio.sleep(0.8)
+            assert await asyncio.to_thread(until, lambda: victim.value(QUEUE_DEPTH) >= 30, 10)
             os.kill(service.pid, signal.SIGTERM)
             return list(await asyncio.gather(*sent))
 

@@ -86,6 +86,7 @@ def test_a_workers_readings_travel_as_plain_values(meter: Meter) -> None:
 def test_a_torch_that_another_thread_has_only_begun_to_load_is_left_alone(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.delitem(sys.modules, "torch._dynamo.utils", raising=False)  # an earlier test's
     monkeypatch.setitem(sys.modules, name, ModuleType(name))
     assert read_vram() == []
     assert compilations() == 0
