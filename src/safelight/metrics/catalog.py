@@ -96,7 +96,7 @@ RATING_REASON = Label(
         "none", "wrong_edit", "not_followed", "artefacts", "identity_lost", "slow", OTHER,
     ),
 )  # fmt: skip
-KEPT = Label("outcome", "What became of the record.", values=("written", "lost"))
+KEPT = Label("outcome", "What became of the record.", values=("written", "lost", "refused"))
 
 HANDLER = Label("handler", "Route template, or `none` where no route matched.")
 METHOD = Label(

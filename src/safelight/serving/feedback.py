@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from safelight.errors import BodyTooLarge, InvalidParameter, Overloaded, UnknownRequest
 from safelight.metrics.catalog import RATING_REASON
-from safelight.records.ratings import Ratings
+from safelight.records.ratings import Ratings, in_memory
 from safelight.records.store import Store
 from safelight.serving.body import read_body
 from safelight.serving.front import Front
@@ -48,13 +48,12 @@ class Feedback:
         self._buckets = buckets
 
     async def rate(self, request_id: str, owner: str, body: bytes) -> dict[str, Any]:
-        """Rate an answer. Raises InvalidParameter, UnknownRequest, RateLimited."""
+        """Rate an answer. Raises InvalidParameter, UnknownRequest, RateLimited, Overloaded."""
         self._buckets.take(owner)
         asked = _parsed(body)
         await self._recall(request_id, owner)
-        rating, changed = self._ratings.rate(request_id, owner, asked.rating, asked.reason)
-        if self._store is not None:
-            self._store.rate(rating)
+        keep = self._store.rate if self._store is not None else in_memory
+        _, changed = self._ratings.rate(request_id, owner, asked.rating, asked.reason, keep=keep)
         return {
             "request_id": request_id, "rating": asked.rating, "reason": asked.reason,
             "changed": changed,
