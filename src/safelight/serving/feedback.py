@@ -8,15 +8,24 @@ import orjson
 from fastapi import FastAPI, Request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from safelight.errors import BodyTooLarge, InvalidParameter, Overloaded, UnknownRequest
+from safelight.errors import (
+    BodyTooLarge,
+    InvalidParameter,
+    Overloaded,
+    RateLimited,
+    Unauthorized,
+    UnknownRequest,
+)
 from safelight.metrics.catalog import RATING_REASON
 from safelight.records.ratings import Ratings, in_memory
 from safelight.records.store import Store
 from safelight.serving.body import read_body
 from safelight.serving.front import Front
 from safelight.serving.rates import Buckets
+from safelight.serving.responses import failures
 
 REASONS = RATING_REASON.values or ()
+_FORGETTING = (Unauthorized, UnknownRequest, RateLimited, Overloaded)
 _LIMIT_BYTES = 4096
 _PATIENCE_SECONDS = 5.0
 Answer = TypeVar("Answer")
@@ -90,6 +99,7 @@ def add_feedback(api: FastAPI, front: Front, feedback: Feedback) -> None:
         "/v1/requests/{request_id}/rating", tags=["requests"],
         summary="Rate an answer, 1 (bad) to 5 (good); a second rating replaces the first.",
         openapi_extra={"requestBody": {"required": True, "content": shape}},
+        responses=failures(*_FORGETTING, InvalidParameter),
     )  # fmt: skip
     async def rate(request_id: str, request: Request) -> dict[str, Any]:
         owner = front.owner(request)
@@ -98,6 +108,7 @@ def add_feedback(api: FastAPI, front: Front, feedback: Feedback) -> None:
     @api.delete(
         "/v1/requests/{request_id}/record", tags=["requests"],
         summary="Forget a request: its record, rating and samples are deleted.",
+        responses=failures(*_FORGETTING),
     )  # fmt: skip
     async def forget(request_id: str, request: Request) -> dict[str, Any]:
         return await feedback.forget(request_id.lower(), front.owner(request))
