@@ -5,10 +5,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import httpx
 import pytest
 
-from safelight.cli.diagnose import moment_of
 from safelight.diagnosis.checks.table import CHECKS
 from safelight.diagnosis.prometheus import Prometheus
 from safelight.stories.conditions import Conditions
@@ -141,15 +139,6 @@ def test_a_prometheus_that_is_away_is_one_line(call: Call, command: str) -> None
 
     assert done.code == 3
     assert "cannot be asked" in done.line
-
-
-def test_now_is_told_by_prometheus_clock_though_ours_is_another() -> None:
-    date = {"date": "Mon, 02 Mar 2026 12:20:00 GMT"}
-    transport = httpx.MockTransport(lambda _: httpx.Response(200, headers=date))
-    with Prometheus("http://far", transport=transport) as client:
-        assert moment_of(None, client) == NOW
-        assert moment_of("2h", client) == NOW - 7200
-        assert moment_of("2026-03-02T12:20:00+01:00", client) == NOW - 3600
 
 
 def test_p16_a_forecast_is_a_table_or_json(call: Call, url: str) -> None:

@@ -8,8 +8,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from safelight.cli.diagnose import URL, At, PrometheusUrl, ServiceName, moment_of
+from safelight.cli.diagnose import URL, At, PrometheusUrl, ServiceName
 from safelight.cli.options import address, console
+from safelight.cli.times import moment_of
 from safelight.diagnosis.evidence import gather, only, services
 from safelight.diagnosis.forecast import Forecast, budgets, forecasts
 from safelight.diagnosis.prometheus import Prometheus
