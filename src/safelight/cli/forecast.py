@@ -59,7 +59,8 @@ def show(job: str, told: list[Forecast], out: Console) -> None:
         ends = until(each.ends) if each.ends else "not in sight"
         trial = each.trial
         past = f"off by {share(trial.error)} in the median of {trial.number}" if trial else ""
-        words = _value(each, each.level), _value(each, each.limit)
+        limit = f"{_value(each, each.limit)}{' (default)' if each.assumed else ''}"
+        words = _value(each, each.level), limit
         table.add_row(each.what, each.subject, *words, ends, past, style="" if each.ends else "dim")
     out.print(table)
     out.print()

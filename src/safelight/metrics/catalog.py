@@ -295,6 +295,11 @@ QUEUED_WORK = Metric(
     "Predicted time until all that waits or runs now is done.",
     Kind.GAUGE, Family.QUEUE,
 )  # fmt: skip
+REQUEST_TIMEOUT = Metric(
+    "request_timeout_seconds",
+    "Time from arrival after which a request fails, unless its caller asked for another.",
+    Kind.GAUGE, Family.QUEUE,
+)  # fmt: skip
 BATCH_SIZE = Metric(
     "batch_size",
     "Requests that one call of the model served.",
