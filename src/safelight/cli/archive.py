@@ -1,14 +1,16 @@
 """How commands open the records: read only, since when, of which service."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
 from safelight.cli.options import knob
 from safelight.cli.times import SPANS, ago
+from safelight.diagnosis.radar import Radar
+from safelight.diagnosis.tradeoff import Tradeoff
 from safelight.errors import BadSetting
 from safelight.records.plan import records_url
 from safelight.records.rows import Remembered
@@ -17,6 +19,7 @@ from safelight.settings import load
 if TYPE_CHECKING:  # heavy: loaded by the commands that need it
     from safelight.records.database import Database
 
+Found = TypeVar("Found", Radar, Tradeoff)
 Url = Annotated[str | None, knob("records_url")]
 State = Annotated[Path | None, knob("state_folder")]
 Since = Annotated[str, typer.Option(help=f"How far back, such as {SPANS}.")]
@@ -51,6 +54,19 @@ def read(url: str | None, state: Path | None, since: str, service: str | None) -
         from safelight.records.reading import remembered
 
         return remembered(database, begun, service)
+
+
+def handed_over(
+    found: Found, svg: Path | None, drawn: Callable[[Found], str], *, as_json: bool
+) -> bool:
+    """Draw what was found into a file and print it as JSON, where asked; tell if it is told."""
+    if svg is not None:
+        write(svg, drawn(found))
+    if as_json:
+        import orjson
+
+        typer.echo(orjson.dumps(found.as_dict(), option=orjson.OPT_INDENT_2).decode())
+    return as_json
 
 
 def write(file: Path, text: str) -> None:
