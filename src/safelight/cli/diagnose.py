@@ -27,6 +27,8 @@ from safelight.errors import BadSetting, MonitoringFailed
 
 URL = "http://127.0.0.1:9090"
 _COLOURS = {Severity.INFO: "cyan", Severity.WARNING: "yellow", Severity.CRITICAL: "bold red"}
+# None is a code that a failure has: 1 and 2 are Python's and typer's, 3 is MonitoringFailed's.
+CODES = {Severity.INFO: 0, Severity.WARNING: 10, Severity.CRITICAL: 20}
 _MARGIN = (0, 0, 0, 4)
 
 PrometheusUrl = Annotated[str, typer.Option("--prometheus", help="Address of Prometheus.")]
@@ -51,8 +53,8 @@ def diagnose(
 ) -> None:
     """Say what is wrong, why, on what evidence, and what to do.
 
-    Ends with 0 where all is well, 1 after warnings, 2 where it is critical, 3 where Prometheus
-    cannot be asked.
+    Ends with 0 where all is well, 10 after warnings, 20 where it is critical;
+    a wrong option is 2, and 3 a Prometheus that cannot be asked.
 
     Examples:
 
@@ -82,7 +84,7 @@ def diagnose(
     if html:
         write(html, page(reports))
         typer.echo(f"{html}: open it in a browser", err=True)
-    raise typer.Exit(int(max((worst(each.findings) for each in found), default=Severity.INFO)))
+    raise typer.Exit(CODES[max((worst(each.findings) for each in found), default=Severity.INFO)])
 
 
 def diagnoses(

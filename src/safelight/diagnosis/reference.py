@@ -32,8 +32,9 @@ safelight diagnose --watch 30             # again every 30 s; prints what change
 | exit code | means |
 |---|---|
 | 0 | all is well, or only something to know |
-| 1 | a warning |
-| 2 | something critical, or a wrong option |
+| 10 | a warning |
+| 20 | something critical |
+| 2 | a wrong option: nothing was looked at |
 | 3 | Prometheus cannot be asked, or knows no such service |
 
 ## How to read a finding
