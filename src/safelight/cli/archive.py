@@ -1,4 +1,4 @@
-"""How commands open the records: read only, since when, of which service."""
+"""How commands open the records, read only, and hand over what they conclude from them."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

@@ -25,7 +25,7 @@ from safelight.serving.rates import Buckets
 from safelight.serving.responses import failures
 
 REASONS = RATING_REASON.values or ()
-_FORGETTING = (Unauthorized, UnknownRequest, RateLimited, Overloaded)
+_FAILURES = (Unauthorized, UnknownRequest, RateLimited, Overloaded)
 _LIMIT_BYTES = 4096
 _PATIENCE_SECONDS = 5.0
 Answer = TypeVar("Answer")
@@ -99,7 +99,7 @@ def add_feedback(api: FastAPI, front: Front, feedback: Feedback) -> None:
         "/v1/requests/{request_id}/rating", tags=["requests"],
         summary="Rate an answer, 1 (bad) to 5 (good); a second rating replaces the first.",
         openapi_extra={"requestBody": {"required": True, "content": shape}},
-        responses=failures(*_FORGETTING, InvalidParameter),
+        responses=failures(*_FAILURES, InvalidParameter),
     )  # fmt: skip
     async def rate(request_id: str, request: Request) -> dict[str, Any]:
         owner = front.owner(request)
@@ -108,7 +108,7 @@ def add_feedback(api: FastAPI, front: Front, feedback: Feedback) -> None:
     @api.delete(
         "/v1/requests/{request_id}/record", tags=["requests"],
         summary="Forget a request: its record, rating and samples are deleted.",
-        responses=failures(*_FORGETTING),
+        responses=failures(*_FAILURES),
     )  # fmt: skip
     async def forget(request_id: str, request: Request) -> dict[str, Any]:
         return await feedback.forget(request_id.lower(), front.owner(request))
