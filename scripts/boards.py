@@ -1,6 +1,7 @@
 """Draws the Live board from a running demo, and counts what every panel of every board returned.
 
-Writes docs/images/live.png and docs/panels.md: `python scripts/boards.py`, five minutes.
+Writes docs/images/live.png and docs/panels.md in five minutes. Look at more pictures than usual, or
+the panels of quality stay empty: `SAFELIGHT_QUALITY_SAMPLE_RATIO=0.5 python scripts/boards.py`.
 """
 
 import asyncio
@@ -74,14 +75,16 @@ async def _good(url: str) -> None:
 
 
 async def _bad(url: str) -> None:
-    """Send what cannot be served, now and then; and edits whose guidance is ignored."""
+    """Send what cannot be served, now and then; and edits whose guidance is ignored, rated."""
     async with httpx.AsyncClient(base_url=url, timeout=60) as client:
         path = PATHS[task_told(await client.get("/v1/models"))]
         for turn in range(int(SECONDS / 15)):
             await client.post(path, data={"instruction": "make him old"}, files={"image": b"no"})
             odd = {"instruction": "add a beard", "steps": "4", "image_guidance_scale": "0.5"}
             if path == PATHS["edit"] and turn % 3 == 0:
-                await client.post(path, data=odd, files={"image": photo(64, 64)})
+                made = await client.post(path, data=odd, files={"image": photo(64, 64)})
+                name = made.headers["x-request-id"]
+                await client.post(f"/v1/requests/{name}/rating", json={"rating": 1 + turn % 5})
             await asyncio.sleep(15)
 
 
@@ -115,7 +118,8 @@ def table(asked: Asked) -> str:
     lines = [
         "# Panels",
         "",
-        f"What every panel returned on the demo: made by `python scripts/boards.py` on "
+        "What every panel returned on the demo: made by "
+        "`SAFELIGHT_QUALITY_SAMPLE_RATIO=0.5 python scripts/boards.py` on "
         f"{datetime.now(UTC):%Y-%m-%d} ({machine}), from {SECONDS / 60:g} minutes of traffic to "
         "the three demo services.",
         "",

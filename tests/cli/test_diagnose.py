@@ -5,16 +5,17 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import httpx
 import pytest
 
-from safelight.cli.diagnose import moment_of
+from safelight.cli.diagnose import CODES
 from safelight.diagnosis.checks.table import CHECKS
+from safelight.diagnosis.finding import Severity
 from safelight.diagnosis.prometheus import Prometheus
 from safelight.stories.conditions import Conditions
 from safelight.stories.replay import free_port
 from tests.cli.conftest import Call
 from tests.diagnosis.past import SINCE, WELL, prometheus, shown, turns_slow, well
+from tests.test_errors import CLASSES
 from tests.truth.scene import NOW
 
 AT = ("--at", "2026-03-02T12:20:00")
@@ -35,8 +36,8 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     ("service", "code", "headline"),
     [
         ("fine", 0, "fine (instructpix2pix): all is well, by "),
-        ("slow", 1, "slow (instructpix2pix): warning, decoding pictures is slow"),
-        ("down", 2, "down (instructpix2pix): critical, part of it is not seen"),
+        ("slow", 10, "slow (instructpix2pix): warning, decoding pictures is slow"),
+        ("down", 20, "down (instructpix2pix): critical, part of it is not seen"),
     ],
 )
 def test_p13_the_exit_code_is_how_bad_it_is(
@@ -64,7 +65,7 @@ def test_of_all_services_the_worst_decides_and_comes_first(call: Call, url: str)
     done = call("diagnose", "--prometheus", url, "--json", *AT)
     reports = json.loads(done.out)
 
-    assert done.code == 2
+    assert done.code == 20
     assert [report["service"] for report in reports] == ["down", "slow", "fine"]
     assert [report["severity"] for report in reports] == ["critical", "warning", "info"]
 
@@ -102,7 +103,7 @@ def test_the_page_is_one_file_without_scripts(call: Call, url: str, tmp_path: Pa
     done = call("diagnose", "slow", "--prometheus", url, "--html", str(file), *AT)
     text = file.read_text()
 
-    assert done.code == 1
+    assert done.code == 10
     assert "Decoding pictures is slow" in text
     assert "<script" not in text
     assert "src=" not in text
@@ -115,6 +116,8 @@ def test_the_page_is_one_file_without_scripts(call: Call, url: str, tmp_path: Pa
         (("--at", "yesterday"), "'yesterday' is no time; write 2h (ago)"),
         (("--window", "5 minutes"), "'5 minutes' is no span of time"),
         (("--window", "9d"), "10 s to 7 days"),
+        (("--windw", "5m"), "No such option: --windw"),
+        (("--watch", "no"), "Invalid value for '--watch'"),
         (("--watch", "5", *AT), "--watch shows what is now"),
         (("--html", "/nowhere/page.html", *AT), "/nowhere/page.html cannot be written"),
     ],
@@ -126,6 +129,25 @@ def test_an_option_that_makes_no_sense_is_one_line(
 
     assert done.code == 2
     assert line in done.line
+
+
+def test_the_codes_of_a_diagnosis_are_none_of_a_failure_and_stand_where_users_look(
+    call: Call,
+) -> None:
+    failures = {1, 2, *(kind.exit_code for kind in CLASSES)}
+    told = " ".join(call("diagnose", "--help").out.split())
+    pages = [
+        (Path(__file__).parents[2] / name).read_text() for name in ("README.md", "docs/cli.md")
+    ]
+
+    assert not {*CODES.values()} & failures
+    assert len({*CODES.values()}) == len(Severity)
+    for text in (told, *(" ".join(page.split()) for page in pages)):
+        for severity, words in (
+            (Severity.WARNING, "after warnings"),
+            (Severity.CRITICAL, "where it"),
+        ):
+            assert f"{CODES[severity]} {words}" in text
 
 
 def test_an_unknown_service_is_one_line_with_those_there_are(call: Call, url: str) -> None:
@@ -141,15 +163,6 @@ def test_a_prometheus_that_is_away_is_one_line(call: Call, command: str) -> None
 
     assert done.code == 3
     assert "cannot be asked" in done.line
-
-
-def test_now_is_told_by_prometheus_clock_though_ours_is_another() -> None:
-    date = {"date": "Mon, 02 Mar 2026 12:20:00 GMT"}
-    transport = httpx.MockTransport(lambda _: httpx.Response(200, headers=date))
-    with Prometheus("http://far", transport=transport) as client:
-        assert moment_of(None, client) == NOW
-        assert moment_of("2h", client) == NOW - 7200
-        assert moment_of("2026-03-02T12:20:00+01:00", client) == NOW - 3600
 
 
 def test_p16_a_forecast_is_a_table_or_json(call: Call, url: str) -> None:

@@ -131,8 +131,8 @@ def test_records_of_a_newer_version_are_one_clear_line(
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("radar", "--since", "yesterday"), "90m, 24h"),
-        (("radar", "--since", "0d"), "90m, 24h"),
+        (("radar", "--since", "yesterday"), "90s, 5m, 24h or 7d (1 s to 10 years)"),
+        (("radar", "--since", "0d"), "'0d' is no span of time"),
         (("radar", "--records-url", ""), "SAFELIGHT_RECORDS_URL is empty"),
         (("radar", "--records-url", "mysql://x"), "SAFELIGHT_RECORDS_URL"),
         (("tradeoff", "--records-url", "sqlite:///nowhere.db"), "no records at nowhere.db"),

@@ -10,7 +10,7 @@ from safelight.diagnosis.evidence import Evidence, Reading, Service, Spans, key
 from safelight.diagnosis.facts import Asking
 from safelight.diagnosis.forecast import Forecast, budgets, forecasts, tried
 from safelight.diagnosis.prometheus import Series
-from safelight.metrics.catalog import GPU_MEMORY_TOTAL, VRAM_USED
+from safelight.metrics.catalog import GPU_MEMORY_TOTAL, QUEUED_WORK, REQUEST_TIMEOUT, VRAM_USED
 from safelight.rules.objectives import DAYS, OBJECTIVES, burn_name, missed_name
 from safelight.stories.history import Texts
 from tests.diagnosis.past import prometheus
@@ -124,6 +124,24 @@ def test_a_level_without_a_limit_has_no_forecast() -> None:
     bare = Evidence(whole.service, whole.at, whole.spans, Reading({}), curves=whole.curves)
 
     assert forecasts(bare) == []
+
+
+@pytest.mark.parametrize(("told", "limit", "assumed"), [(30.0, 30.0, False), (None, 120.0, True)])
+def test_a_queue_is_full_at_the_timeout_of_its_service_or_at_the_default_which_is_told(
+    told: float | None, limit: float, *, assumed: bool
+) -> None:
+    own = {"instance": "a:8000"}
+    waiting = Series(own, tuple(curve(lambda m: m / 3, minutes=60, noise=0.01)))
+    others = ({"instance": "b:8000"}, 300.0)
+    rows = [others, *([(own, told)] if told else [])]
+    now = Reading({key(REQUEST_TIMEOUT, "last"): rows})
+    curves = {key(QUEUED_WORK, "min"): [waiting]}
+    service = Service("instructpix2pix", "a")
+    [found] = forecasts(Evidence(service, waiting.points[-1][0], Spans(), now, curves=curves))
+
+    assert (found.what, found.limit, found.assumed) == ("queue", limit, assumed)
+    assert found.ends is not None
+    assert found.ends[0] == pytest.approx((limit - 20) * 180, rel=0.1)
 
 
 def burning(spent: float, burn: float, missed: float) -> Texts:

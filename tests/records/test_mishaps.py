@@ -12,14 +12,16 @@ from time import time
 import pytest
 from sqlalchemy import Engine
 
-from safelight.errors import RecordsUnusable
-from safelight.metrics.catalog import RECORDS_WAITING
+from safelight.errors import Overloaded, RecordsUnusable
+from safelight.metrics.catalog import RECORDS_WAITING, USER_RATING
 from safelight.metrics.registry import Meter, parse
 from safelight.records.buffer import MOST_SAMPLE_BYTES, Buffer
 from safelight.records.database import open_database
+from safelight.records.ratings import Ratings
 from safelight.records.rows import Rating
 from safelight.records.store import Store
 from tests.records.making import (
+    OWNER,
     FakeClock,
     a_record,
     a_store,
@@ -149,7 +151,9 @@ def newer(url: str) -> None:
     database.close()
 
 
-def test_with_a_newer_schema_the_service_goes_on_and_its_records_are_lost(url: str) -> None:
+def test_with_a_newer_schema_the_service_goes_on_and_its_records_but_no_rating_are_lost(
+    url: str,
+) -> None:
     newer(url)
     clock = FakeClock()
     store, meter = a_store(url, clock)
@@ -158,11 +162,11 @@ def test_with_a_newer_schema_the_service_goes_on_and_its_records_are_lost(url: s
     store.rate(Rating("0", "make_him_old", 4, "none"))
 
     assert store.step() == 30
-    assert (counted(meter, "lost"), counted(meter, "written"), store.waiting) == (4, 0, 0)
+    assert (counted(meter, "lost"), counted(meter, "written"), store.waiting) == (3, 0, 1)
     store.write(a_record())
     clock.now += 30
     assert store.step() == 30
-    assert counted(meter, "lost") == 5
+    assert (counted(meter, "lost"), store.waiting) == (4, 1)
     with pytest.raises(RecordsUnusable, match=r"newer Safelight \(schema 9999"):
         open_database(url)
 
@@ -270,6 +274,31 @@ def test_a_full_buffer_takes_no_more_of_either_kind() -> None:
     assert fill(buffer, lambda n: buffer.rate(0, Rating(str(n), "t", 3, "none"))) == 10
     assert buffer.rate(0, Rating("3", "t", 5, "none")), "a change needs no room"
     assert len(buffer) == 20
+
+
+def test_a_rating_that_finds_no_room_is_refused_and_all_others_are_written_in_the_end(
+    file: str,
+) -> None:
+    store, meter = a_store(file, FakeClock(), most=3)
+    ratings = Ratings(meter, kept_seconds=60, clock=FakeClock())
+    for name in "abcd":
+        ratings.learn(a_record(name))
+    for name in "abc":
+        ratings.rate(name, OWNER, 4, keep=store.rate)
+    with pytest.raises(Overloaded, match=r"^3 ratings wait .* again in 30 seconds") as told:
+        ratings.rate("d", OWNER, 4, keep=store.rate)
+    assert told.value.retry_after_seconds == 30
+    assert (counted(meter, "refused"), counted(meter, "lost")) == (1, 0)
+    assert f'{USER_RATING.full_name("tests")}_count{{instruction_type="make_him_old"}} 3.0' in (
+        meter.expose().body.decode()
+    )
+
+    assert ratings.rate("a", OWNER, 5, keep=store.rate)[1], "a change needs no room"
+    store.step()
+    assert not ratings.rate("d", OWNER, 1, keep=store.rate)[1], "what was refused was never given"
+    store.step()
+    found = {row["request_id"]: row["rating"] for row in rows(file, "ratings")}
+    assert found == {"a": 5, "b": 4, "c": 4, "d": 1}
 
 
 def test_thumbnails_that_wait_are_bounded_in_bytes() -> None:

@@ -59,7 +59,9 @@ def _picture(edit: Edit, mishap: str) -> Picture:
     slope = ((row + column) * 127 // (height + width)).astype("uint8")
     unlucky = mishap == "unlucky" and edit.seed % 2 == 0
     return Picture(
-        (slope[..., None] + colour) * (mishap != "black"), finite=mishap != "nan" and not unlucky
+        (slope[..., None] + colour) * (mishap != "black"),
+        finite=mishap != "nan" and not unlucky,
+        truncated=mishap == "long",
     )
 
 

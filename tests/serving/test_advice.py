@@ -4,6 +4,7 @@ from io import BytesIO
 from typing import Any
 
 import numpy
+import openai
 from PIL import Image
 
 from safelight.metrics.catalog import (
@@ -95,14 +96,25 @@ def test_a_floor_of_nothing_looks_for_no_corruption() -> None:
     with_engine(scenario, structure_floor=0)
 
 
-def test_openais_form_tells_the_same_in_its_headers() -> None:
+def test_openais_client_finds_the_same_in_headers_and_in_fields_that_it_does_not_know() -> None:
     async def scenario(service: Service) -> None:
-        async with client(service) as speaking:
-            fields = {"prompt": "make him old", "n": "2", "steps": "2"}
-            made = await speaking.post("/v1/images/edits", data=fields, files={"image": BUSY})
-        assert made.status_code == 200, made.text
-        assert made.headers["x-safelight-warning"] == "structure_corruption"
-        assert made.headers["x-safelight-advice"].startswith("busy-background;")
+        async with client(service) as http:
+            carrier: Any = http  # newer clients type it as another library's
+            speaking = openai.AsyncOpenAI(
+                base_url="http://test/v1", api_key="none", max_retries=0, http_client=carrier
+            )
+            raw = await speaking.images.with_raw_response.edit(
+                image=("p.png", BUSY, "image/png"), prompt="make him old", n=2
+            )
+        made = raw.parse()
+        assert len(made.data or ()) == 2
+        assert raw.headers["x-safelight-warning"] == "structure_corruption"
+        assert raw.headers["x-safelight-advice"].startswith("busy-background;")
+        assert made.model_extra == {
+            "warnings": ["structure_corruption"],
+            "advice": [{"because": "busy-background", "try": "remove background"}],
+            "degraded": [], "prompt_truncated": False,
+        }  # fmt: skip
         assert value(service.meter, BACKGROUNDS) == 1, "one request, though two pictures"
 
     with_engine(scenario, structure_floor=0.1)

@@ -178,12 +178,18 @@ def test_a_request_is_forgotten_by_its_owner_alone(tmp_path: Path) -> None:
         assert b"make_him_old" not in file.read_bytes(), f"{file.name} still has what was deleted"
 
 
-def test_without_the_database_requests_and_ratings_go_on_and_old_ones_are_503() -> None:
+def test_without_the_database_ratings_go_on_while_there_is_room_and_old_ones_are_503() -> None:
     async def scenario(service: Service) -> None:
         assert service.store is not None
         async with client(service) as speaking:
             made = await edited(speaking)
             assert (await rate(speaking, made, {"rating": 4})).status_code == 200
+            another = await edited(speaking)
+            service.store._buffer._most = 1
+            refused = await rate(speaking, another, {"rating": 5})
+            assert (refused.status_code, refused.json()["reason"]) == (503, "overloaded")
+            assert refused.headers["retry-after"] == "30"
+            assert value(service, f"{USER_RATING.name}_count") == 1
             unknown = await rate(speaking, uuid4().hex, {"rating": 4})
             assert (unknown.status_code, unknown.json()["reason"]) == (503, "overloaded")
             assert int(unknown.headers["retry-after"]) >= 1

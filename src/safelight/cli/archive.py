@@ -1,15 +1,16 @@
-"""How commands open the records: read only, since when, of which service."""
+"""How commands open the records, read only, and hand over what they conclude from them."""
 
-import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from time import time
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
 from safelight.cli.options import knob
+from safelight.cli.times import SPANS, ago
+from safelight.diagnosis.radar import Radar
+from safelight.diagnosis.tradeoff import Tradeoff
 from safelight.errors import BadSetting
 from safelight.records.plan import records_url
 from safelight.records.rows import Remembered
@@ -18,11 +19,10 @@ from safelight.settings import load
 if TYPE_CHECKING:  # heavy: loaded by the commands that need it
     from safelight.records.database import Database
 
-_UNITS = {"m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
-
+Found = TypeVar("Found", Radar, Tradeoff)
 Url = Annotated[str | None, knob("records_url")]
 State = Annotated[Path | None, knob("state_folder")]
-Since = Annotated[str, typer.Option(help="How far back: such as 90m, 24h, 7d or 4w.")]
+Since = Annotated[str, typer.Option(help=f"How far back, such as {SPANS}.")]
 Service = Annotated[str | None, typer.Option(help="Only the service of this namespace.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Svg = Annotated[Path | None, typer.Option(help="Also draw it into this SVG file.")]
@@ -47,21 +47,26 @@ def archive(url: str | None, state: Path | None, *, migrate: bool = False) -> It
             database.close()
 
 
-def moment(since: str) -> float:
-    """Return when the time began that a user means by `7d`. Raises BadSetting."""
-    found = re.fullmatch(r"([1-9]\d{0,4})([mhdw])", since)
-    if not found:
-        raise BadSetting(f"{since[:20]!r} is no time; write it like 90m, 24h, 7d or 4w.")
-    return time() - int(found[1]) * _UNITS[found[2]]
-
-
 def read(url: str | None, state: Path | None, since: str, service: str | None) -> list[Remembered]:
     """Return the requests of that time and service."""
-    begun = moment(since)
+    begun = ago(since)
     with archive(url, state) as database:
         from safelight.records.reading import remembered
 
         return remembered(database, begun, service)
+
+
+def handed_over(
+    found: Found, svg: Path | None, drawn: Callable[[Found], str], *, as_json: bool
+) -> bool:
+    """Draw what was found into a file and print it as JSON, where asked; tell if it is told."""
+    if svg is not None:
+        write(svg, drawn(found))
+    if as_json:
+        import orjson
+
+        typer.echo(orjson.dumps(found.as_dict(), option=orjson.OPT_INDENT_2).decode())
+    return as_json
 
 
 def write(file: Path, text: str) -> None:

@@ -1,11 +1,9 @@
 """`safelight diagnose`: what is wrong with a service, why we believe so, and what to do."""
 
 import json
-import re
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,7 +14,9 @@ from rich.progress import Progress, SpinnerColumn, TextColumn
 from rich.table import Table
 from rich.text import Text
 
+from safelight.cli.archive import write
 from safelight.cli.options import address, console
+from safelight.cli.times import SPANS, WINDOW, moment_of, span_of
 from safelight.diagnosis.evidence import Spans, gather, only, services
 from safelight.diagnosis.finding import Finding, Severity
 from safelight.diagnosis.judge import judge, worst
@@ -27,7 +27,8 @@ from safelight.errors import BadSetting, MonitoringFailed
 
 URL = "http://127.0.0.1:9090"
 _COLOURS = {Severity.INFO: "cyan", Severity.WARNING: "yellow", Severity.CRITICAL: "bold red"}
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+# None is a code that a failure has: 1 and 2 are Python's and typer's, 3 is MonitoringFailed's.
+CODES = {Severity.INFO: 0, Severity.WARNING: 10, Severity.CRITICAL: 20}
 _MARGIN = (0, 0, 0, 4)
 
 PrometheusUrl = Annotated[str, typer.Option("--prometheus", help="Address of Prometheus.")]
@@ -43,7 +44,7 @@ def diagnose(
     service: ServiceName = None,
     prometheus: PrometheusUrl = URL,
     at: At = None,
-    window: Annotated[str, typer.Option(help="The time that is judged, such as 5m.")] = "5m",
+    window: Annotated[str, typer.Option(help=f"The time that is judged, such as {SPANS}.")] = "5m",
     as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
     html: Annotated[Path | None, typer.Option(help="Write it as an HTML page too.")] = None,
     watch: Annotated[
@@ -52,8 +53,8 @@ def diagnose(
 ) -> None:
     """Say what is wrong, why, on what evidence, and what to do.
 
-    Ends with 0 where all is well, 1 after warnings, 2 where it is critical, 3 where Prometheus
-    cannot be asked.
+    Ends with 0 where all is well, 10 after warnings, 20 where it is critical;
+    a wrong option is 2, and 3 a Prometheus that cannot be asked.
 
     Examples:
 
@@ -67,7 +68,7 @@ def diagnose(
     """
     if watch and (at or html or as_json):
         raise BadSetting("--watch shows what is now, as text; leave out --at, --html and --json.")
-    spans = Spans(window_seconds=span_of(window))
+    spans = Spans(window_seconds=span_of(window, WINDOW))
     out = console()
     with Prometheus(address(prometheus)) as asked:
         if watch:
@@ -81,8 +82,9 @@ def diagnose(
     else:
         show(found, out)
     if html:
-        _write(html, page(reports))
-    raise typer.Exit(int(max((worst(each.findings) for each in found), default=Severity.INFO)))
+        write(html, page(reports))
+        typer.echo(f"{html}: open it in a browser", err=True)
+    raise typer.Exit(CODES[max((worst(each.findings) for each in found), default=Severity.INFO)])
 
 
 def diagnoses(
@@ -163,45 +165,3 @@ def _follow(
 
 def _said(finding: Finding) -> tuple[str, Severity, str, str]:
     return finding.check.name, finding.sign.severity, finding.sign.subject, finding.because
-
-
-def span_of(text: str) -> int:
-    """Return a span of time such as `5m` in seconds. Raises BadSetting."""
-    found = re.fullmatch(r"(\d{1,6})([smhd])", text.strip())
-    seconds = int(found[1]) * _UNITS[found[2]] if found else 0
-    if not 10 <= seconds <= 7 * 86_400:
-        raise BadSetting(
-            f"{text[:20]!r} is no span of time; write 30s, 5m, 2h or 1d (10 s to 7 days)."
-        )
-    return seconds
-
-
-def moment_of(text: str | None, asked: Prometheus) -> float:
-    """Return the time that is meant: now by Prometheus' clock, so long ago, or an ISO time.
-
-    Raises BadSetting or MonitoringFailed.
-    """
-    if text is None:
-        return asked.now()
-    ago = re.fullmatch(r"(\d{1,6})([smhdw])", text.strip())
-    if ago:
-        return asked.now() - int(ago[1]) * _UNITS[ago[2]]
-    try:
-        moment = datetime.fromisoformat(text.strip())
-    except ValueError:
-        raise BadSetting(
-            f"{text[:40]!r} is no time; write 2h (ago), or 2026-03-01T12:00 (UTC)."
-        ) from None
-    now = asked.now()
-    at = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-    if at > now + 1:
-        raise BadSetting(f"{text[:40]} lies in the future; by Prometheus it is {when(now)}.")
-    return at
-
-
-def _write(file: Path, text: str) -> None:
-    try:
-        file.write_text(text)
-    except OSError as wrong:
-        raise BadSetting(f"{file} cannot be written: {wrong.strerror}.") from None
-    typer.echo(f"{file}: open it in a browser", err=True)

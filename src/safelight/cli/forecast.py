@@ -8,8 +8,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from safelight.cli.diagnose import URL, At, PrometheusUrl, ServiceName, moment_of
+from safelight.cli.diagnose import URL, At, PrometheusUrl, ServiceName
 from safelight.cli.options import address, console
+from safelight.cli.times import moment_of
 from safelight.diagnosis.evidence import gather, only, services
 from safelight.diagnosis.forecast import Forecast, budgets, forecasts
 from safelight.diagnosis.prometheus import Prometheus
@@ -58,7 +59,8 @@ def show(job: str, told: list[Forecast], out: Console) -> None:
         ends = until(each.ends) if each.ends else "not in sight"
         trial = each.trial
         past = f"off by {share(trial.error)} in the median of {trial.number}" if trial else ""
-        words = _value(each, each.level), _value(each, each.limit)
+        limit = f"{_value(each, each.limit)}{' (default)' if each.assumed else ''}"
+        words = _value(each, each.level), limit
         table.add_row(each.what, each.subject, *words, ends, past, style="" if each.ends else "dim")
     out.print(table)
     out.print()

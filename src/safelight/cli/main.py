@@ -19,13 +19,14 @@ from safelight.cli.radar import radar
 from safelight.cli.records import records
 from safelight.cli.relay import alert_relay
 from safelight.cli.serve import serve
+from safelight.cli.spelling import misspelt
 from safelight.cli.top import top
 from safelight.cli.tradeoff import tradeoff
 from safelight.cli.traffic import traffic
 from safelight.cli.trends import trends
 from safelight.cli.up import up
 from safelight.errors import SafelightError
-from safelight.settings import plain_output
+from safelight.settings import plain_output, program_environment
 
 _INTERRUPTED = 130
 
@@ -64,6 +65,8 @@ def root(
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
         raise typer.Exit(2)
+    for sentence in misspelt(program_environment()):
+        _tell(sentence, "yellow")
 
 
 def main() -> None:
@@ -89,7 +92,11 @@ def _usage(error: Any) -> str:
     return f"{said}. See: {context.command_path} --help" if context else f"{said}."
 
 
+def _tell(message: str, colour: str) -> None:
+    coloured = False if plain_output() else None  # None: where it is a terminal
+    typer.secho(f"safelight: {message}", err=True, fg=colour, color=coloured)
+
+
 def _end(message: str, code: int) -> NoReturn:
-    colour = False if plain_output() else None  # None: where it is a terminal
-    typer.secho(f"safelight: {message}", err=True, fg="red", color=colour)
+    _tell(message, "red")
     sys.exit(code)

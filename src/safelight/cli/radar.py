@@ -7,8 +7,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from safelight.cli.archive import AsJson, Service, Since, State, Svg, Url, read, write
+from safelight.cli.archive import AsJson, Service, Since, State, Svg, Url, handed_over, read
 from safelight.cli.options import console
+from safelight.diagnosis.drawing import radar_svg
 from safelight.diagnosis.estimates import LEAST_COUNT, Estimate
 from safelight.diagnosis.radar import AXES, TARGET_SECONDS, Radar, Type
 from safelight.diagnosis.radar import radar as judged
@@ -39,16 +40,8 @@ def radar(
         safelight radar --since 24h --service instructpix2pix --svg radar.svg
     """
     found = judged(read(records_url, state_folder, since, service), target_seconds)
-    if svg is not None:
-        from safelight.diagnosis.drawing import radar_svg
-
-        write(svg, radar_svg(found))
-    if as_json:
-        import orjson
-
-        typer.echo(orjson.dumps(found.as_dict(), option=orjson.OPT_INDENT_2).decode())
-        return
-    show(found, since, console())
+    if not handed_over(found, svg, radar_svg, as_json=as_json):
+        show(found, since, console())
 
 
 def show(found: Radar, since: str, out: Console) -> None:

@@ -7,8 +7,9 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from safelight.cli.archive import AsJson, Service, Since, State, Url, archive, moment
+from safelight.cli.archive import AsJson, Service, Since, State, Url, archive
 from safelight.cli.options import console
+from safelight.cli.times import SPANS, ago
 
 records = typer.Typer(help="The database of finished requests, their ratings and samples.")
 
@@ -76,7 +77,7 @@ def export(
 
         safelight records export --since 7d > week.jsonl
     """
-    begun = moment(since)
+    begun = ago(since)
     with archive(records_url, state_folder) as database:
         import orjson
 
@@ -89,7 +90,7 @@ def export(
 
 @records.command()
 def purge(
-    older_than: Annotated[str, typer.Option(help="Age from which on: such as 24h, 7d or 4w.")],
+    older_than: Annotated[str, typer.Option(help=f"Age from which on, such as {SPANS}.")],
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     records_url: Url = None,
     state_folder: State = None,
@@ -100,7 +101,7 @@ def purge(
 
         safelight records purge --older-than 7d
     """
-    before = moment(older_than)
+    before = ago(older_than)
     if not yes:
         typer.confirm(f"Delete all records from before {_when(before)}?", abort=True)
     with archive(records_url, state_folder):

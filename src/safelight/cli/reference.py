@@ -17,7 +17,9 @@ def settings_page() -> str:
     lines = [
         "# Settings", "", _MADE, "",
         "A value comes from the command line, else from the environment, else from the TOML file",
-        "that `SAFELIGHT_CONFIG` names (keys as in the first column), else it is the default.", "",
+        "that `SAFELIGHT_CONFIG` names (keys as in the first column), else it is the default.",
+        "A `SAFELIGHT_` variable that is none of these has no effect; commands say so on standard",
+        "error, with the setting that it resembles.", "",
         "| setting | environment | default | allowed | what it does |", "|---|---|---|---|---|",
     ]  # fmt: skip
     properties = Settings.model_json_schema(by_alias=False)["properties"]

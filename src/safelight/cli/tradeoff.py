@@ -6,8 +6,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from safelight.cli.archive import AsJson, Service, Since, State, Svg, Url, read, write
+from safelight.cli.archive import AsJson, Service, Since, State, Svg, Url, handed_over, read
 from safelight.cli.options import console
+from safelight.diagnosis.drawing import tradeoff_svg
 from safelight.diagnosis.estimates import LEAST_COUNT, Estimate
 from safelight.diagnosis.tradeoff import Choice, Tradeoff
 from safelight.diagnosis.tradeoff import tradeoff as weighed
@@ -34,16 +35,8 @@ def tradeoff(
         safelight tradeoff --by adherence --svg tradeoff.svg
     """
     found = weighed(read(records_url, state_folder, since, service), by)
-    if svg is not None:
-        from safelight.diagnosis.drawing import tradeoff_svg
-
-        write(svg, tradeoff_svg(found))
-    if as_json:
-        import orjson
-
-        typer.echo(orjson.dumps(found.as_dict(), option=orjson.OPT_INDENT_2).decode())
-        return
-    show(found, since, console())
+    if not handed_over(found, svg, tradeoff_svg, as_json=as_json):
+        show(found, since, console())
 
 
 def show(found: Tradeoff, since: str, out: Console) -> None:

@@ -9,8 +9,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from safelight.cli.diagnose import URL, At, PrometheusUrl, ServiceName, moment_of
+from safelight.cli.diagnose import URL, At, PrometheusUrl, ServiceName
 from safelight.cli.options import address, console, knob
+from safelight.cli.times import moment_of
 from safelight.diagnosis.evidence import Spans, only, services
 from safelight.diagnosis.prometheus import Prometheus
 from safelight.diagnosis.trends import Change, Trends

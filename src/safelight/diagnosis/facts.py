@@ -53,6 +53,7 @@ FACTS: tuple[Fact, ...] = (
     fact(c.RECORDS, c.KEPT),
     fact(c.LOG_LINES_LOST),
     fact(c.QUEUE_DEPTH, parts=("", "max")),
+    fact(c.REQUEST_TIMEOUT, parts=("last",)),
     fact(c.BATCH_LIMIT, parts=("", "last")),
     fact(c.BATCH_SPEEDUP),
     fact(c.WORKERS_READY, parts=("", "min")),

@@ -8,7 +8,7 @@ from safelight.diagnosis.evidence import Evidence
 
 
 class Severity(IntEnum):
-    """How bad it is; the exit code of `safelight diagnose` is the worst."""
+    """How bad it is; the exit code of `safelight diagnose` is that of the worst."""
 
     INFO = 0
     WARNING = 1

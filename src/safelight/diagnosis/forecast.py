@@ -13,6 +13,7 @@ from safelight.metrics import catalog as c
 from safelight.metrics.promql import JOB, Queries
 from safelight.metrics.spec import Metric
 from safelight.rules.objectives import DAYS, OBJECTIVES, burn_name, missed_name
+from safelight.settings import Settings
 
 _DAY = 86_400.0
 _FEWEST_MISSED = 5
@@ -36,7 +37,10 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """When a level comes to its limit: expected, soonest, latest, in seconds; None if unknown."""
+    """When a level comes to its limit: expected, soonest, latest, in seconds; None if unknown.
+
+    A limit is assumed where the service does not tell its own and the default is taken.
+    """
 
     what: str
     subject: str
@@ -45,16 +49,18 @@ class Forecast:
     unit: str
     ends: Ends | None
     trial: Trial | None = None
+    assumed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class _Store:
-    """Something that can be used up: its level's curve, and where its limit is read."""
+    """Something that can be used up: its level's curve, where its limit is read, or a default."""
 
     what: str
     level: Metric
     limit: Callable[[Evidence, Series], float | None]
     unit: str = "bytes"
+    default: float | None = None
 
 
 def _of_card(evidence: Evidence, curve: Series) -> float | None:
@@ -71,13 +77,20 @@ def _of_mount(evidence: Evidence, curve: Series) -> float | None:
     return evidence.now.sum(c.HOST_FILESYSTEM_SIZE, **where)
 
 
-_TIMEOUT_SECONDS = 120.0  # the default of SAFELIGHT_REQUEST_TIMEOUT_SECONDS: then requests fail
+def _of_queue(evidence: Evidence, curve: Series) -> float | None:
+    """Return what may wait at most: then requests run out of time."""
+    instance = curve.labels.get("instance", "")
+    return evidence.now.sum(c.REQUEST_TIMEOUT, "last", instance=instance)
+
+
+# The metric has its setting's name.
+_TIMEOUT_SECONDS: float = Settings.model_fields[c.REQUEST_TIMEOUT.name].default
 _STORES = (
     _Store("card memory of PyTorch", c.VRAM_USED, _of_card),
     _Store("card memory in all", c.GPU_MEMORY_USED, _of_card),
     _Store("host memory", c.HOST_MEMORY_USED, _of_host),
     _Store("file system", c.HOST_FILESYSTEM_USED, _of_mount),
-    _Store("queue", c.QUEUED_WORK, lambda _e, _s: _TIMEOUT_SECONDS, "seconds"),
+    _Store("queue", c.QUEUED_WORK, _of_queue, "seconds", default=_TIMEOUT_SECONDS),
 )
 
 
@@ -133,7 +146,8 @@ def tried(points: Sequence[Point]) -> Trial | None:
 
 def _of_store(evidence: Evidence, store: _Store) -> Iterator[Forecast]:
     for curve in evidence.curve(store.level, "min"):
-        limit = store.limit(evidence, curve)
+        told = store.limit(evidence, curve)
+        limit = told or store.default
         if not limit:
             continue
         line = steady(evidence, curve)
@@ -143,7 +157,7 @@ def _of_store(evidence: Evidence, store: _Store) -> Iterator[Forecast]:
         names = (curve.labels.get(name, "") for name in ("instance", "gpu", "device", "mountpoint"))
         subject = " ".join(name for name in names if name)
         trial = tried(curve.points) if ends else None
-        yield Forecast(store.what, subject, curve.value, limit, store.unit, ends, trial)
+        yield Forecast(store.what, subject, curve.value, limit, store.unit, ends, trial, not told)
 
 
 def _budget(name: str, spent: float, burn: float, missed: float) -> Forecast:

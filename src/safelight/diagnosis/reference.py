@@ -32,8 +32,9 @@ safelight diagnose --watch 30             # again every 30 s; prints what change
 | exit code | means |
 |---|---|
 | 0 | all is well, or only something to know |
-| 1 | a warning |
-| 2 | something critical, or a wrong option |
+| 10 | a warning |
+| 20 | something critical |
+| 2 | a wrong option: nothing was looked at |
 | 3 | Prometheus cannot be asked, or knows no such service |
 
 ## How to read a finding
@@ -70,6 +71,8 @@ budgets will be used up; or that no end is in sight.
   that does not rise for certain, through its end, so that a leak of an hour is seen in four hours.
 - **Whether there is one.** Mann and Kendall's sum of signs, at 3.5 standard deviations; its
   variance is widened by (1 + r) / (1 - r) for noise that remembers, r being what is left at lag 1.
+- **Limits.** A card's, host's or file system's size; of the queue the service's own request timeout
+  (or, where it does not tell that, 120 s, marked as the default); of a budget its whole.
 - **Interval.** The slopes at the ranks that lie 1.96 of those deviations around the middle.
 - **Silence.** Nothing is told where the rise is uncertain, where the last third of the curve rises
   less than a third as fast as the whole (a plateau), where the level is only back where it was

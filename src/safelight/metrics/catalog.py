@@ -96,7 +96,7 @@ RATING_REASON = Label(
         "none", "wrong_edit", "not_followed", "artefacts", "identity_lost", "slow", OTHER,
     ),
 )  # fmt: skip
-KEPT = Label("outcome", "What became of the record.", values=("written", "lost"))
+KEPT = Label("outcome", "What became of the record.", values=("written", "lost", "refused"))
 
 HANDLER = Label("handler", "Route template, or `none` where no route matched.")
 METHOD = Label(
@@ -293,6 +293,11 @@ QUEUE_DEPTH = Metric(
 QUEUED_WORK = Metric(
     "queued_work_seconds",
     "Predicted time until all that waits or runs now is done.",
+    Kind.GAUGE, Family.QUEUE,
+)  # fmt: skip
+REQUEST_TIMEOUT = Metric(
+    "request_timeout_seconds",
+    "Time from arrival after which a request fails, unless its caller asked for another.",
     Kind.GAUGE, Family.QUEUE,
 )  # fmt: skip
 BATCH_SIZE = Metric(

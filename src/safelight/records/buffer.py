@@ -91,12 +91,12 @@ class Buffer:
             count, self._hand = len(self._hand), []
         return count
 
-    def clear(self) -> int:
-        """Let go of everything; return how many entries that were."""
+    def drop(self) -> int:
+        """Let go of all but the ratings, which callers were promised; return how much it was."""
         with self._lock:
-            count = len(self)
+            count = len(self._queue) + len(self._hand)
             self._queue.clear()
-            self._hand, self._ratings, self._sample_bytes = [], {}, 0
+            self._hand, self._sample_bytes = [], 0
         return count
 
 

@@ -26,6 +26,10 @@ class _Answered:
     rating: int | None = None
 
 
+def in_memory(_rating: Rating) -> None:
+    """Keep a rating nowhere but in memory."""
+
+
 class Ratings:
     """The answers that may be rated now, by request; the oldest are forgotten first."""
 
@@ -77,14 +81,18 @@ class Ratings:
         return True
 
     def rate(
-        self, request_id: str, owner: str, rating: int, reason: str = "none"
-    ) -> tuple[Rating, bool]:
+        self, request_id: str, owner: str, rating: int, reason: str = "none",
+        *, keep: Callable[[Rating], None] = in_memory,
+    ) -> tuple[Rating, bool]:  # fmt: skip
         """Rate an answer; return the rating, and whether it replaces another.
 
-        The histogram has the first rating of each request, for a count cannot be taken back.
-        Raises UnknownRequest, for somebody else's and for one that is too old too.
+        The histogram has the first rating of each request, for a count cannot be taken back. What
+        `keep` refuses was never given. Raises UnknownRequest, for somebody else's and for one that
+        is too old too, and what `keep` raises.
         """
         found = self._find(request_id, owner)
+        given = Rating(request_id, found.instruction_type, rating, reason)
+        keep(given)
         changed = found.rating is not None
         if changed:
             self._meter.add(RATINGS_CHANGED)
@@ -92,7 +100,7 @@ class Ratings:
             self._meter.observe(USER_RATING, found.instruction_type, value=rating)
             self._meter.add(USER_RATINGS, reason)
         found.rating = rating
-        return Rating(request_id, found.instruction_type, rating, reason), changed
+        return given, changed
 
     def forget(self, request_id: str) -> None:
         """Know nothing of a request any more."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import structlog
 
-from safelight.errors import Unusable
+from safelight.errors import Overloaded, Unusable
 from safelight.metrics.catalog import RECORDS, RECORDS_WAITING
 from safelight.metrics.registry import Meter
 from safelight.records.buffer import Buffer, Taken
@@ -68,8 +68,17 @@ class Store:
         self._count_unless(kept=self._buffer.assess(self._clock(), assessment))
 
     def rate(self, rating: Rating) -> None:
-        """Remember a rating; of several of one request, the last."""
-        self._count_unless(kept=self._buffer.rate(self._clock(), rating))
+        """Remember a rating; of several of one request, the last.
+
+        Raises Overloaded where there is no room: its caller waits to hear what becomes of it.
+        """
+        if not self._buffer.rate(self._clock(), rating):
+            self._meter.add(RECORDS, "refused")
+            raise Overloaded(
+                f"{self._plan.most} ratings wait to be written, and no more may. Send yours again "
+                f"in {_MOST_PAUSE_SECONDS:.0f} seconds; the service's log says why they wait.",
+                _MOST_PAUSE_SECONDS,
+            )
 
     def ask(self, errand: Callable[["Database"], Answer]) -> "Future[Answer]":
         """Have the thread do something with the database soon; the future tells what came of it."""
@@ -192,7 +201,7 @@ class Store:
         return more
 
     def _on_failure(self, error: Exception, now: float) -> float:
-        """Leave the database alone for a while; where it is of no use, what waits is lost."""
+        """Leave the database alone for a while; where it is of no use, all but ratings is lost."""
         from safelight.records.engines import why
 
         if not self._failures:
@@ -200,7 +209,7 @@ class Store:
         self._failures += 1
         pause = min(_MOST_PAUSE_SECONDS, 2.0 ** min(self._failures - 1, 10))
         if isinstance(error, Unusable):  # of a newer schema, without its driver
-            self._meter.add(RECORDS, "lost", amount=self._buffer.clear())
+            self._meter.add(RECORDS, "lost", amount=self._buffer.drop())
             pause = _MOST_PAUSE_SECONDS
         self._errands.refuse("the database is out of reach")
         self._again = now + pause

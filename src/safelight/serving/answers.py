@@ -30,8 +30,7 @@ def image_answer(request: Request, _fields: object) -> Answer:
         content = {
             "request_id": job.id, "image": pybase64.b64encode(made.image).decode(),
             "media_type": made.media_type, "width": width, "height": height, "seed": made.seed,
-            "degraded": made.degraded, "prompt_truncated": made.truncated,
-            "warnings": warnings(job.exchange), "advice": advice(job.exchange),
+            **notes(job, made),
         }  # fmt: skip
         return json_answer(content, headers)
 
@@ -53,6 +52,14 @@ def labels_answer(_request: Request, _fields: object) -> Answer:
 def json_answer(content: Any, headers: dict[str, str]) -> Response:
     """Return a JSON document."""
     return Response(orjson.dumps(content), media_type=JSON, headers=headers)
+
+
+def notes(job: Job, made: Outcome) -> dict[str, Any]:
+    """Return what the headers tell of an image, for those who read JSON."""
+    return {
+        "degraded": made.degraded, "prompt_truncated": made.truncated,
+        "warnings": warnings(job.exchange), "advice": advice(job.exchange),
+    }  # fmt: skip
 
 
 def common_headers(job: Job, made: Outcome) -> dict[str, str]:

@@ -19,6 +19,7 @@ from safelight.serving.job import EditParameters, GenerateParameters, PredictPar
 from safelight.serving.openai import OPENAI_PATHS, add_openai
 from safelight.serving.openapi import with_image, without_image
 from safelight.serving.problems import on_any_error, on_http_error, on_safelight_error
+from safelight.serving.responses import OF_MODEL, OF_PICTURES, failures, of_images, of_labels
 
 ROUTES = (
     Route(EditParameters, parse_image, image_answer, lambda f: (dict(f), 1), "edit", PATHS["edit"]),
@@ -31,6 +32,11 @@ ROUTES = (
         PATHS["predict"],
     ),
 )  # fmt: skip
+_EXTRA = {
+    "edit": with_image(EditParameters, of_images(*OF_MODEL, *OF_PICTURES)),
+    "generate": without_image(GenerateParameters, of_images(*OF_MODEL)),
+    "predict": with_image(PredictParameters, of_labels(*OF_MODEL, *OF_PICTURES)),
+}
 _SUMMARIES = {
     "edit": "Edit an image by an instruction.",
     "generate": "Make an image from a prompt.",
@@ -70,7 +76,10 @@ def _add_health(api: FastAPI, front: Front, ready: Callable[[], bool]) -> None:
     async def healthz() -> dict[str, str]:
         return {"status": "alive"}
 
-    @api.get("/readyz", tags=["health"], summary="Whether the model is loaded.")
+    @api.get(
+        "/readyz", tags=["health"], summary="Whether the model is loaded.",
+        responses=failures(NotReady, Stopping),
+    )  # fmt: skip
     async def readyz() -> dict[str, str]:
         if front.requests.stopping:
             raise Stopping
@@ -80,15 +89,13 @@ def _add_health(api: FastAPI, front: Front, ready: Callable[[], bool]) -> None:
 
 
 def _add_model(api: FastAPI, front: Front, route: Route) -> None:
-    describe = without_image if route.task == "generate" else with_image
-
     @api.post(
         route.path,
         name=route.task,
         tags=["model"],
         summary=_SUMMARIES[route.task],
         response_class=Response,
-        openapi_extra=describe(route.kind),
+        openapi_extra=_EXTRA[route.task],
     )
     async def serve(request: Request) -> Response:
         return await front.serve(request, route)

@@ -14,7 +14,7 @@ import structlog
 import uvicorn
 
 from safelight.errors import BadSetting, cannot_listen
-from safelight.metrics.catalog import BUILD_INFO, LOG_LINES_LOST
+from safelight.metrics.catalog import BUILD_INFO, LOG_LINES_LOST, REQUEST_TIMEOUT
 from safelight.metrics.registry import Meter
 from safelight.probes.asgi import AsgiProbe
 from safelight.probes.guard import Guard
@@ -76,6 +76,7 @@ class Service:
         self.meter.before_expose(
             lambda: self.meter.set_total(LOG_LINES_LOST, value=float(lines_lost()))
         )
+        self.meter.set(REQUEST_TIMEOUT, value=settings.request_timeout_seconds)
         plan = plan_of(settings)
         self.store = Store(plan, self.meter) if plan else None
         kept = (self.store.assess,) if self.store is not None else ()

@@ -12,9 +12,12 @@ import pybase64
 from fastapi import FastAPI, Request
 from fastapi.responses import StreamingResponse
 
+from safelight.errors import Unauthorized, UnknownRequest
 from safelight.serving.front import Front
 from safelight.serving.job import Job
+from safelight.serving.responses import failures
 
+_FAILURES = failures(Unauthorized, UnknownRequest)
 _PULSE_SECONDS = 1.0  # a place in the queue moves without being told
 
 
@@ -24,6 +27,7 @@ def add_requests(api: FastAPI, front: Front) -> None:
     @api.get(
         "/v1/requests/{request_id}/events", tags=["requests"], response_class=StreamingResponse,
         summary="Follow a request: its place in the queue, steps, previews (server-sent events).",
+        responses={200: {"content": {"text/event-stream": {}}}, **_FAILURES},
     )  # fmt: skip
     async def events(request_id: str, request: Request) -> StreamingResponse:
         jobs = await front.requests.expect(request_id, front.owner(request))
@@ -32,7 +36,7 @@ def add_requests(api: FastAPI, front: Front) -> None:
 
     @api.delete(
         "/v1/requests/{request_id}", tags=["requests"], status_code=202,
-        summary="Cancel a request: it stops at its next step.",
+        summary="Cancel a request: it stops at its next step.", responses=_FAILURES,
     )  # fmt: skip
     async def cancel(request_id: str, request: Request) -> dict[str, str]:
         front.requests.cancel(request_id, front.owner(request))

@@ -8,15 +8,24 @@ import orjson
 from fastapi import FastAPI, Request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from safelight.errors import BodyTooLarge, InvalidParameter, Overloaded, UnknownRequest
+from safelight.errors import (
+    BodyTooLarge,
+    InvalidParameter,
+    Overloaded,
+    RateLimited,
+    Unauthorized,
+    UnknownRequest,
+)
 from safelight.metrics.catalog import RATING_REASON
-from safelight.records.ratings import Ratings
+from safelight.records.ratings import Ratings, in_memory
 from safelight.records.store import Store
 from safelight.serving.body import read_body
 from safelight.serving.front import Front
 from safelight.serving.rates import Buckets
+from safelight.serving.responses import failures
 
 REASONS = RATING_REASON.values or ()
+_FAILURES = (Unauthorized, UnknownRequest, RateLimited, Overloaded)
 _LIMIT_BYTES = 4096
 _PATIENCE_SECONDS = 5.0
 Answer = TypeVar("Answer")
@@ -48,13 +57,12 @@ class Feedback:
         self._buckets = buckets
 
     async def rate(self, request_id: str, owner: str, body: bytes) -> dict[str, Any]:
-        """Rate an answer. Raises InvalidParameter, UnknownRequest, RateLimited."""
+        """Rate an answer. Raises InvalidParameter, UnknownRequest, RateLimited, Overloaded."""
         self._buckets.take(owner)
         asked = _parsed(body)
         await self._recall(request_id, owner)
-        rating, changed = self._ratings.rate(request_id, owner, asked.rating, asked.reason)
-        if self._store is not None:
-            self._store.rate(rating)
+        keep = self._store.rate if self._store is not None else in_memory
+        _, changed = self._ratings.rate(request_id, owner, asked.rating, asked.reason, keep=keep)
         return {
             "request_id": request_id, "rating": asked.rating, "reason": asked.reason,
             "changed": changed,
@@ -91,6 +99,7 @@ def add_feedback(api: FastAPI, front: Front, feedback: Feedback) -> None:
         "/v1/requests/{request_id}/rating", tags=["requests"],
         summary="Rate an answer, 1 (bad) to 5 (good); a second rating replaces the first.",
         openapi_extra={"requestBody": {"required": True, "content": shape}},
+        responses=failures(*_FAILURES, InvalidParameter),
     )  # fmt: skip
     async def rate(request_id: str, request: Request) -> dict[str, Any]:
         owner = front.owner(request)
@@ -99,6 +108,7 @@ def add_feedback(api: FastAPI, front: Front, feedback: Feedback) -> None:
     @api.delete(
         "/v1/requests/{request_id}/record", tags=["requests"],
         summary="Forget a request: its record, rating and samples are deleted.",
+        responses=failures(*_FAILURES),
     )  # fmt: skip
     async def forget(request_id: str, request: Request) -> dict[str, Any]:
         return await feedback.forget(request_id.lower(), front.owner(request))

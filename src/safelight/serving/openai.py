@@ -14,12 +14,13 @@ from fastapi.responses import JSONResponse, Response
 
 from safelight.errors import BadInput, InvalidParameter, SafelightError, UnknownRequest
 from safelight.models.backend import shown_name
-from safelight.serving.answers import common_headers, json_answer
+from safelight.serving.answers import common_headers, json_answer, notes
 from safelight.serving.body import parse_fields, parse_image
 from safelight.serving.front import PATHS, Answer, Front, Route
 from safelight.serving.job import EditParameters, GenerateParameters, Job, Outcome
 from safelight.serving.openapi import with_image, without_image
 from safelight.serving.problems import note
+from safelight.serving.responses import OF_MODEL, OF_PICTURES, failures, of_openai
 from safelight.serving.shelf import Shelf
 
 EDITS, GENERATIONS = "/v1/images/edits", "/v1/images/generations"
@@ -45,7 +46,10 @@ def add_openai(api: FastAPI, front: Front) -> None:
     made = Route(
         GenerateParameters, parse_fields, answer, _split_generation, "generate", GENERATIONS
     )
-    extra = {EDITS: with_image(EditParameters, "prompt"), GENERATIONS: without_image(made.kind)}
+    extra = {
+        EDITS: with_image(edits.kind, of_openai(_status, *OF_MODEL, *OF_PICTURES), "prompt"),
+        GENERATIONS: without_image(made.kind, of_openai(_status, *OF_MODEL)),
+    }
     for route, summary in ((edits, "Edit an image."), (made, "Make images.")):
         api.post(
             route.path, tags=["openai"], summary=f"{summary} OpenAI's form.",
@@ -58,7 +62,10 @@ def add_openai(api: FastAPI, front: Front) -> None:
         own = {"task": served.task, "path": PATHS.get(served.task), "defaults": served.defaults}
         return {"object": "list", "data": [{**model, **own}]}
 
-    @api.get("/v1/images/{name}", tags=["openai"], response_class=Response, summary="A kept image.")
+    @api.get(
+        "/v1/images/{name}", tags=["openai"], response_class=Response, summary="A kept image.",
+        responses={200: {"content": {"image/png": {}}}, **failures(UnknownRequest)},
+    )  # fmt: skip
     async def kept(name: str) -> Response:
         image = shelf.get(name)
         if image is None:
@@ -78,12 +85,16 @@ def _served(front: Front, route: Route) -> Callable[[Request], Awaitable[Respons
 
 def as_openai(error: SafelightError) -> Response:
     """Return a failure in OpenAI's shape; `code` is our reason."""
-    status = _STATUS.get(error.status, error.status)
+    status = _status(error.status)
     kind = "rate_limit_error" if status == 429 else "server_error"
     if isinstance(error, BadInput):
         kind = "authentication_error" if status == 401 else "invalid_request_error"
     content = {"message": str(error), "type": kind, "param": None, "code": error.reason}
     return JSONResponse({"error": content}, status, note(error.reason, error.retry_after_seconds))
+
+
+def _status(status: int) -> int:
+    return _STATUS.get(status, status)
 
 
 def _split_edit(fields: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
@@ -145,7 +156,8 @@ def _answers(shelf: Shelf) -> Callable[[Request, Mapping[str, Any]], Answer]:
             return {"b64_json": pybase64.b64encode(made.image).decode()}
 
         def respond(jobs: Sequence[Job], outcomes: Sequence[Outcome]) -> Response:
-            content = {"created": int(time()), "data": [as_item(made) for made in outcomes]}
+            items = [as_item(made) for made in outcomes]
+            content = {"created": int(time()), "data": items, **notes(jobs[0], outcomes[0])}
             return json_answer(content, common_headers(jobs[0], outcomes[0]))
 
         return respond

@@ -3,6 +3,7 @@
 from typing import Any
 
 from safelight.serving.job import PRIORITIES, Parameters
+from safelight.serving.responses import Responses
 
 _IMAGE_TYPES = ("image/jpeg", "image/png", "image/webp")
 _BINARY = {"type": "string", "format": "binary"}
@@ -25,7 +26,7 @@ _HEADERS: list[dict[str, Any]] = [
 ]  # fmt: skip
 
 
-def with_image(kind: type[Parameters], text: str = "") -> dict[str, Any]:
+def with_image(kind: type[Parameters], responses: Responses, text: str = "") -> dict[str, Any]:
     """Return the OpenAPI of a route that takes an image and these parameters.
 
     `text` is how the route calls the instruction, where it has another name for it.
@@ -36,11 +37,11 @@ def with_image(kind: type[Parameters], text: str = "") -> dict[str, Any]:
     return {
         "parameters": [*_in_query(properties), *_HEADERS],
         "requestBody": {"required": True, "content": _bodies(properties, named)},
-        "responses": _responses("The image, or what it shows."),
+        "responses": responses,
     }
 
 
-def without_image(kind: type[Parameters]) -> dict[str, Any]:
+def without_image(kind: type[Parameters], responses: Responses) -> dict[str, Any]:
     """Return the OpenAPI of a route that takes parameters alone, as JSON."""
     schema = kind.model_json_schema()
     shape = {
@@ -51,7 +52,7 @@ def without_image(kind: type[Parameters]) -> dict[str, Any]:
     return {
         "parameters": _HEADERS,
         "requestBody": {"required": True, "content": {"application/json": {"schema": shape}}},
-        "responses": _responses("The image made."),
+        "responses": responses,
     }
 
 
@@ -73,17 +74,6 @@ def _in_query(properties: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _responses(good: str) -> dict[str, Any]:
-    return {
-        "200": {
-            "description": good,
-            "content": {"image/png": {"schema": _BINARY}, "application/json": {}},
-        },
-        "4XX": _problem("The request cannot be served as it is."),
-        "5XX": _problem("The service or its model failed, or is too busy."),
-    }
-
-
 def _bodies(properties: dict[str, Any], required: list[str]) -> dict[str, Any]:
     def shaped(image: dict[str, Any]) -> dict[str, Any]:
         fields = {"image": image, **properties}
@@ -94,11 +84,3 @@ def _bodies(properties: dict[str, Any], required: list[str]) -> dict[str, Any]:
         "application/json": shaped({"type": "string", "format": "byte", "description": "Base64."}),
         **{media_type: {"schema": _BINARY} for media_type in _IMAGE_TYPES},
     }
-
-
-def _problem(description: str) -> dict[str, Any]:
-    fields = {
-        name: {"type": "string"} for name in ("type", "title", "reason", "detail", "request_id")
-    }
-    schema = {"type": "object", "properties": {"status": {"type": "integer"}, **fields}}
-    return {"description": description, "content": {"application/problem+json": {"schema": schema}}}

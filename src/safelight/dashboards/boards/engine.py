@@ -27,6 +27,7 @@ from safelight.metrics.catalog import (
     QUEUED_WORK,
     REJECTED,
     REJECTION,
+    REQUEST_TIMEOUT,
     REQUESTS,
     RESTART,
     STOP,
@@ -97,9 +98,10 @@ def _queue(limits: Thresholds) -> tuple[Panel, ...]:
         lines(
             "Work that waits",
             "Predicted time until all that waits or runs is done; the line is where WorkPilesUp "
-            "begins.",
+            "begins. At the timeout, requests fail.",
             QUEUED_WORK.unit,
             Query(NOW.select(QUEUED_WORK), by(INSTANCE)),
+            Query(f"min({NOW.select(REQUEST_TIMEOUT)})", "timeout"),
             limit=limits.queued_work_seconds,
         ),
         panel(

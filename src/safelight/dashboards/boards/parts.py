@@ -8,6 +8,7 @@ from safelight.metrics.catalog import (
     DEGRADATION_LEVEL,
     IN_FLIGHT,
     MODEL_INFO,
+    QUALITY_SCORE,
     USER_RATING,
 )
 from safelight.metrics.promql import INSTANCE, JOB, Matchers, Queries
@@ -98,6 +99,17 @@ def ratings() -> Panel:
         COUNT,
         Query(WHOLE.bucket_counts(USER_RATING), "{{le}}"),
         needs="callers who rate",
+    )
+
+
+def scores() -> Panel:
+    """Return the panel of how pictures look, which stands on more than one board."""
+    return lines(
+        "Score",
+        "Looks of the pictures that were looked at closer: half of them, and the worst tenth.",
+        QUALITY_SCORE.unit,
+        Query(NOW.quantile(0.5, QUALITY_SCORE), "median"),
+        Query(NOW.quantile(0.1, QUALITY_SCORE), "worst tenth"),
     )
 
 

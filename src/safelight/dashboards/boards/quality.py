@@ -14,6 +14,7 @@ from safelight.dashboards.boards.parts import (
     quantiles,
     ratings,
     row,
+    scores,
 )
 from safelight.dashboards.spec import Board, Panel, Query, Shape
 from safelight.metrics.catalog import (
@@ -34,7 +35,6 @@ from safelight.metrics.catalog import (
     OUTCOME,
     OUTPUT_INVALID,
     PRECISION,
-    QUALITY_SCORE,
     RATING_REASON,
     RATINGS_CHANGED,
     REQUESTS,
@@ -122,13 +122,7 @@ def _thought() -> tuple[Panel, ...]:
 
 def _looks() -> tuple[Panel, ...]:
     return (
-        lines(
-            "Score",
-            "Looks of the pictures that were looked at closer: half of them, and the worst tenth.",
-            QUALITY_SCORE.unit,
-            Query(NOW.quantile(0.5, QUALITY_SCORE), "median"),
-            Query(NOW.quantile(0.1, QUALITY_SCORE), "worst tenth"),
-        ),
+        scores(),
         lines(
             "Structure kept",
             "Mean structural similarity of input and output; an edit that keeps less than its type "

@@ -169,7 +169,8 @@ def _records() -> tuple[Panel, ...]:
     return (
         lines(
             "Records",
-            "Entries for the database of records: written, and lost because it was away for long.",
+            "Entries for the database of records: written, lost because it was away for long, or "
+            "refused: ratings whose callers were told to send them again.",
             TIMES,
             Query(NOW.rate(RECORDS, (KEPT,)), by(KEPT)),
         ),

@@ -15,6 +15,7 @@ from safelight.dashboards.boards.parts import (
     quantiles,
     ratings,
     row,
+    scores,
 )
 from safelight.dashboards.spec import Board, Panel, Query, Shape
 from safelight.metrics.catalog import (
@@ -84,13 +85,7 @@ def _resources(limits: Thresholds) -> tuple[Panel, ...]:
 
 def _looks() -> tuple[Panel, ...]:
     return (
-        lines(
-            "Score",
-            "Looks of the pictures that were looked at closer: half of them, and the worst tenth.",
-            QUALITY_SCORE.unit,
-            Query(NOW.quantile(0.5, QUALITY_SCORE), "median"),
-            Query(NOW.quantile(0.1, QUALITY_SCORE), "worst tenth"),
-        ),
+        scores(),
         panel(
             Shape.BUCKETS,
             "Score, distribution",
