@@ -15,7 +15,7 @@ from safelight.diagnosis.prometheus import Prometheus
 from safelight.stories.history import SCRAPE_SECONDS, Texts, named, play, write
 from safelight.stories.replay import replayed
 from tests.truth.figures import COUNTED
-from tests.truth.judging import draw
+from tests.truth.judging import SEED, draw
 from tests.truth.scene import NOW, Scene
 
 _PROCESSES = 2
@@ -77,7 +77,10 @@ def said(scene: Scene, prometheus: Prometheus, at: float = NOW) -> list[Finding]
 
 def _played(kind: str, place: int) -> Texts:
     scene = scenes_of(kind)[place]
-    return play(scene.play(place + 1), scene.times(), named(names_asked(scene.namespace)))
+    seed = int(kind) if kind.isdigit() else SEED if kind == "judging" else 0
+    return play(
+        scene.play(seed * 1000 + place + 1), scene.times(), named(names_asked(scene.namespace))
+    )
 
 
 def _judged(scene: Scene, prometheus: Prometheus) -> Verdict:
