@@ -129,6 +129,29 @@ def test_a_type_that_always_failed_so_often_is_no_news_by_few_failures() -> None
     assert warned(said(usual, usual)) == []
 
 
+def _spread(at_work: Mapping[str, float], got: Mapping[str, float], workers: int = 1) -> Facts:
+    """Return instances at work for a share of the time, and what they get in the last 100 s."""
+    ready = [({"instance": each}, float(workers if each == "a" else 1)) for each in got]
+    return {
+        (c.WORKERS_READY, ""): ready,
+        (c.DEVICE_SECONDS, "lately"): [({"instance": i}, share) for i, share in at_work.items()],
+        (c.REQUESTS, "lately"): [({"instance": i}, number / 100) for i, number in got.items()],
+    }
+
+
+def test_an_instance_that_is_full_beside_an_idle_one_gets_more_than_its_share() -> None:
+    [found] = said(_spread({"a": 1.0, "b": 0.1}, {"a": 90, "b": 10}))
+    assert (found.check.name, found.sign.subject) == ("uneven_load", "a")
+
+
+def test_unequal_instances_that_are_fine_share_as_they_should() -> None:
+    idle, busy = {"a": 0.6, "b": 0.1}, {"a": 2.0, "b": 0.9}
+    assert said(_spread(idle, {"a": 90, "b": 10})) == []
+    assert said(_spread({**busy, "b": 0.4}, {"a": 66, "b": 34}, workers=2)) == []
+    assert said(_spread(busy, {"a": 90, "b": 10})) == []
+    assert said(_spread({"a": 1.0, "b": 0.1}, {"a": 18, "b": 1})) == []
+
+
 def _scores(mean: float, number: float, seconds: float, below: Mapping[str, float]) -> Facts:
     kind, rate = {"instruction_type": "other"}, number / seconds
     return {

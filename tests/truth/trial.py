@@ -109,8 +109,8 @@ def _warned(findings: Sequence[Finding]) -> tuple[str, ...]:
 def _visible(scene: Scene, prometheus: Prometheus) -> float | None:
     """Return when the scene's figure had come half of its way, by five minutes' means.
 
-    Where it counts events, five of them must have come, or all that there are: before, nobody could
-    tell them from chance.
+    Where it counts events, five of them must have come, or the most that ever come together: with
+    fewer, nobody could tell them from chance.
     """
     if not scene.figure:
         return None
@@ -122,6 +122,7 @@ def _visible(scene: Scene, prometheus: Prometheus) -> float | None:
     first, last = points[0][1], points[-1][1]
     half = first + (last - first) / 2
     if scene.figure.endswith(COUNTED):
-        half = max(half, min(last, _EVENTS / _MEAN_SECONDS))
-    reached = (at for at, value in points if (value >= half) == (last >= half))
-    return next(reached)
+        most = max(value for _, value in points)
+        half = max(half, min(most, _EVENTS / _MEAN_SECONDS))
+    rises = last >= first
+    return next(at for at, value in points if (value >= half) == rises)

@@ -135,7 +135,7 @@ def _accuracy(truth: Mapping[str, Any]) -> Iterator[str]:
     yield ""
     yield (
         "A fault is *visible* once what shows it on a board, a mean over five minutes, has come "
-        "half of its way; where that counts events, once five have come, or all that there are."
+        "half of its way; where that counts events, once five have come, or the most that do."
     )
 
 
