@@ -158,7 +158,7 @@ def _scores(mean: float, number: float, seconds: float, below: Mapping[str, floa
         (c.QUALITY_SCORE, "count"): [(kind, rate)],
         (c.QUALITY_SCORE, "sum"): [(kind, mean * rate)],
         (c.QUALITY_SCORE, "below"): [
-            ({**kind, "le": edge}, share * rate) for edge, share in below.items()
+            ({**kind, "le": edge}, share * number) for edge, share in below.items()
         ],
     }
 

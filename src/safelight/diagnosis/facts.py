@@ -10,7 +10,7 @@ from safelight.metrics.spec import Kind, Label, Metric
 FACT = "fact"  # the label that tells one answer of an expression from another
 QUICK = "quick"  # stages that took no longer than the edge below
 SLOW_EDGE = "0.1"  # seconds, as Prometheus writes the bucket
-BELOW = "below"  # scores up to each edge of their histogram
+BELOW = "below"  # how many scores there ever were up to each edge of their histogram
 LATELY, HALF = "lately", "half"  # over the last third of the window alone, or its later half
 LATELY_PARTS, HALVES = 3, 2
 
@@ -124,8 +124,9 @@ class Asking:
             )
             for row in FACTS
             for part in row.parts
+            if not (offset_seconds and part.endswith(HALF))
         ]
-        return " or ".join((*parts, *self._own(spans[""])))
+        return " or ".join((*parts, *self._own(spans[""]), *self._below(back)))
 
     def curves(self, step_seconds: int) -> str:
         """Return the expression of all that is drawn over hours, each point over its own step."""
@@ -155,15 +156,19 @@ class Asking:
         quick = self.queries.select(c.STAGE_SECONDS, {"le": SLOW_EDGE}, "_bucket")
         stages = f"sum by (instance, {c.STAGE.name}) (rate({quick}{span}))"
         yield _told(f"{c.STAGE_SECONDS.name}.{QUICK}", stages)
-        scores = self.queries.select(c.QUALITY_SCORE, suffix="_bucket")
-        below = f"sum by ({c.INSTRUCTION_TYPE.name}, le) (rate({scores}{span}))"
-        yield _told(f"{c.QUALITY_SCORE.name}.{BELOW}", below)
         yield _told(UP, f"sum by (instance) (avg_over_time({up}{span}))")
         yield _told(f"{UP}.count", f"sum by (instance) (count_over_time({up}{span}))")
         yield _told(f"{UP}.last", f"sum by (instance) (last_over_time({up}{span}))")
         yield _told(STARTED, f"sum by (instance) (last_over_time({started}{span}))")
         resident = self.queries.foreign(RESIDENT)
         yield _told(RESIDENT, f"sum by (instance) (avg_over_time({resident}{span}))")
+
+    def _below(self, back: str) -> Iterator[str]:
+        """Yield the past's histogram of scores as it stood: a rate of it would cost far more."""
+        scores = self.queries.select(c.QUALITY_SCORE, suffix="_bucket")
+        below = f"sum by ({c.INSTRUCTION_TYPE.name}, le) ({scores}{back})"
+        if back:
+            yield _told(f"{c.QUALITY_SCORE.name}.{BELOW}", below)
 
 
 def _told(name: str, inner: str) -> str:

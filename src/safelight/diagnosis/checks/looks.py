@@ -135,16 +135,14 @@ def _fall(evidence: Evidence, part: str, parts: int, spread: float) -> _Fall | N
 
 
 def _spread(evidence: Evidence) -> float:
-    """Return how far scores of a type lie off their mean, from the past's histograms."""
+    """Return how far scores of a type lie off their mean, from their histograms before."""
     squares, number = _FEW_SCORES * _SPREAD**2, float(_FEW_SCORES)
-    for reading in (evidence.before, evidence.yesterday):
-        below: dict[str, dict[float, float]] = defaultdict(dict)
-        for labels, rate in reading.found(QUALITY_SCORE, BELOW):
-            edge = min(float(labels["le"]), 1.0)
-            below[labels["instruction_type"]][edge] = rate * evidence.spans.before_seconds
-        for counts in below.values():
-            squares += max(counts.values()) * variance(counts)
-            number += max(counts.values())
+    below: dict[str, dict[float, float]] = defaultdict(dict)
+    for labels, count in evidence.before.found(QUALITY_SCORE, BELOW):
+        below[labels["instruction_type"]][min(float(labels["le"]), 1.0)] = count
+    for counts in below.values():
+        squares += max(counts.values()) * variance(counts)
+        number += max(counts.values())
     return sqrt(squares / number)
 
 
