@@ -103,3 +103,82 @@ def test_fragments_are_seen_on_one_card_of_four() -> None:
 def test_two_failures_in_thirty_thousand_are_no_trend() -> None:
     rare = ended(none=100.0, cuda_oom=2 / 300)
     assert warned(said(rare, rare)) == []
+
+
+def _by_type(**counts: tuple[float, float]) -> Facts:
+    """Return the rates of good and of failed requests, by type, that give these counts in 300 s."""
+    rows = [
+        ({"instruction_type": kind, "error": reason}, number / 300)
+        for kind, told in counts.items()
+        for reason, number in zip(("none", "timeout"), told, strict=True)
+    ]
+    return {(c.REQUESTS, ""): rows}
+
+
+def test_six_failures_of_one_type_among_many_requests_of_others_are_the_types() -> None:
+    usual = _by_type(make_him_old=(37, 0), other=(48, 0))
+    one = said(_by_type(make_him_old=(31, 6), other=(48, 0)), usual)
+    all_alike = said(_by_type(make_him_old=(30, 7), other=(44, 4)), usual)
+
+    assert warned(one)[0] == "failing_instruction"
+    assert warned(all_alike) == ["errors_rise"]
+
+
+def test_a_type_that_always_failed_so_often_is_no_news_by_few_failures() -> None:
+    usual = _by_type(make_him_old=(31, 6), other=(48, 0))
+    assert warned(said(usual, usual)) == []
+
+
+def _spread(at_work: Mapping[str, float], got: Mapping[str, float], workers: int = 1) -> Facts:
+    """Return instances at work for a share of the time, and what they get in the last 100 s."""
+    ready = [({"instance": each}, float(workers if each == "a" else 1)) for each in got]
+    return {
+        (c.WORKERS_READY, ""): ready,
+        (c.DEVICE_SECONDS, "lately"): [({"instance": i}, share) for i, share in at_work.items()],
+        (c.REQUESTS, "lately"): [({"instance": i}, number / 100) for i, number in got.items()],
+    }
+
+
+def test_an_instance_that_is_full_beside_an_idle_one_gets_more_than_its_share() -> None:
+    [found] = said(_spread({"a": 1.0, "b": 0.1}, {"a": 90, "b": 10}))
+    assert (found.check.name, found.sign.subject) == ("uneven_load", "a")
+
+
+def test_unequal_instances_that_are_fine_share_as_they_should() -> None:
+    idle, busy = {"a": 0.6, "b": 0.1}, {"a": 2.0, "b": 0.9}
+    assert said(_spread(idle, {"a": 90, "b": 10})) == []
+    assert said(_spread({**busy, "b": 0.4}, {"a": 66, "b": 34}, workers=2)) == []
+    assert said(_spread(busy, {"a": 90, "b": 10})) == []
+    assert said(_spread({"a": 1.0, "b": 0.1}, {"a": 18, "b": 1})) == []
+
+
+def _scores(mean: float, number: float, seconds: float, below: Mapping[str, float]) -> Facts:
+    kind, rate = {"instruction_type": "other"}, number / seconds
+    return {
+        (c.QUALITY_SCORE, "count"): [(kind, rate)],
+        (c.QUALITY_SCORE, "sum"): [(kind, mean * rate)],
+        (c.QUALITY_SCORE, "below"): [
+            ({**kind, "le": edge}, share * number) for edge, share in below.items()
+        ],
+    }
+
+
+def test_scores_that_lie_close_tell_a_fall_that_scattered_ones_do_not() -> None:
+    close = {"0.6": 0.0, "0.7": 0.05, "0.75": 0.45, "0.8": 0.9, "+Inf": 1.0}
+    wide = {"0.5": 0.2, "0.7": 0.5, "0.9": 0.8, "+Inf": 1.0}
+    fell = _scores(0.68, 18, 300, {})
+
+    assert warned(said(fell, _scores(0.76, 216, 3600, close))) == ["quality_drift"]
+    assert warned(said(fell, _scores(0.76, 216, 3600, wide))) == []
+
+
+def test_a_fall_of_the_windows_later_half_is_told_before_the_whole_shows_it() -> None:
+    kind = {"instruction_type": "other"}
+    half: dict[Any, Any] = {
+        (c.QUALITY_SCORE, "count.half"): [(kind, 9 / 150)],
+        (c.QUALITY_SCORE, "sum.half"): [(kind, 9 / 150 * 0.6)],
+    }
+    past = _scores(0.76, 216, 3600, {})
+
+    assert warned(said(_scores(0.73, 18, 300, {}), past)) == []
+    assert warned(said({**_scores(0.73, 18, 300, {}), **half}, past)) == ["quality_drift"]

@@ -71,5 +71,17 @@ def test_what_lies_before_a_fall_is_left_out_and_its_height_kept() -> None:
     assert height == 49.0
 
 
+def test_noise_is_no_fall() -> None:
+    fell = [seed for seed in range(100) if since_last_fall(flat(seed, 0.0)[:134])[1] > 0]
+
+    assert len(fell) <= 2
+
+
+def test_what_was_given_back_just_now_is_a_fall() -> None:
+    points = [(float(m), 4e9 + 1e7 * m) for m in range(60)]
+
+    assert since_last_fall([*points, (60.0, 4e9)]) == ([(60.0, 4e9)], points[-1][1])
+
+
 def test_curves_are_summed_where_all_have_a_point() -> None:
     assert joined([[(0.0, 1.0), (1.0, 2.0)], [(1.0, 3.0)]]) == [(1.0, 5.0)]

@@ -13,7 +13,7 @@ from tests.truth.report import complaints, recorded, summary, table
 from tests.truth.trial import Verdict, tried
 
 FILE = Path(__file__).parents[2] / "docs" / "truth.json"
-SEEDS = (20261131, 20261132, 20261133, 20261134, 20261135)
+SEEDS = (20261141, 20261142, 20261143, 20261144, 20261145)
 
 
 def played(kind: str) -> list[Verdict]:

@@ -161,6 +161,24 @@ def _circuit(d: Drawn) -> dict[str, Any]:
     return told | {"figure": f.level("circuit_open", d.ns)}
 
 
+def _uneven(d: Drawn) -> dict[str, Any]:
+    """Return instances that can do all that comes together, of which one gets nearly all."""
+    instances = d.chance.choice((2, 3))
+    which = d.chance.randrange(instances)
+    whole = d.capacity() * (1.2 if instances == 2 else 1.35)
+    part = d.between(0.88, 0.95) if instances == 2 else d.between(0.8, 0.9)
+    even = replace(d.base, rate=whole / instances)
+    full = replace(d.base, rate=whole * part)
+    idle = replace(d.base, rate=whole * (1 - part) / (instances - 1))
+
+    def weather(instance: int, t: float) -> Conditions:
+        if t < 0:
+            return even
+        return full if instance == which else idle
+
+    return {"weather": weather, "instances": instances, "figure": f.most("request_total", d.ns)}
+
+
 _REASONS = ("model_error", "not_an_image", "timeout")
 
 KINDS: tuple[tuple[str, Draw], ...] = (
@@ -215,4 +233,5 @@ KINDS: tuple[tuple[str, Draw], ...] = (
     ("device_starved", lambda d: d.then(held=d.between(3, 6) * d.base.call_seconds)
      | {"figure": f.waiting(d.ns)}),
     ("circuit_open", _circuit),
+    ("uneven_load", _uneven),
 )  # fmt: skip

@@ -46,6 +46,12 @@ def unseen() -> str:
     return 'max(1 - avg_over_time(up{job="@"}[5m]))'
 
 
+def most(name: str, ns: str = _NS) -> str:
+    """Return the share of events that the instance with the most of them has."""
+    counted = f'rate({ns}_{name}{{job="@"}}[5m])'
+    return f"max(sum by (instance) ({counted})) / scalar(sum({counted}))"
+
+
 def mean(name: str, ns: str = _NS) -> str:
     return _mean(f"{ns}_{name}", "")
 

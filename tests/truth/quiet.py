@@ -68,6 +68,15 @@ def _missed(d: Drawn) -> Weather:
     return lambda _, t: replace(d.base, up=not gap <= t < gap + _STEP)
 
 
+def _unequal(d: Drawn) -> Weather:
+    """Return two instances that get unequal shares: of one with two workers, or of idle ones."""
+    workers = d.chance.choice((1, 2))
+    more, less = d.between(1.4, 1.7), d.between(0.2, 0.5)
+    return lambda instance, _: replace(
+        d.base, rate=d.base.rate * (less if instance else more), ready=1 if instance else workers
+    )
+
+
 KINDS: tuple[tuple[str, Draw], ...] = (
     ("steady", _always),
     ("a burst", _burst),
@@ -86,5 +95,6 @@ KINDS: tuple[tuple[str, Draw], ...] = (
     ("a card at its power limit", lambda d: _always(
         d, throttled={"power_cap": d.between(0.4, 0.9)}, celsius=d.between(65, 72)
     )),
+    ("unequal instances", lambda d: {"weather": _unequal(d), "instances": 2}),
     ("a few bad files", lambda d: _always(d, failures={"*": ("not_an_image", 0.03)})),
 )  # fmt: skip

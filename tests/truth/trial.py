@@ -15,7 +15,7 @@ from safelight.diagnosis.prometheus import Prometheus
 from safelight.stories.history import SCRAPE_SECONDS, Texts, named, play, write
 from safelight.stories.replay import replayed
 from tests.truth.figures import COUNTED
-from tests.truth.judging import draw
+from tests.truth.judging import SEED, draw
 from tests.truth.scene import NOW, Scene
 
 _PROCESSES = 2
@@ -77,7 +77,10 @@ def said(scene: Scene, prometheus: Prometheus, at: float = NOW) -> list[Finding]
 
 def _played(kind: str, place: int) -> Texts:
     scene = scenes_of(kind)[place]
-    return play(scene.play(place + 1), scene.times(), named(names_asked(scene.namespace)))
+    seed = int(kind) if kind.isdigit() else SEED if kind == "judging" else 0
+    return play(
+        scene.play(seed * 1000 + place + 1), scene.times(), named(names_asked(scene.namespace))
+    )
 
 
 def _judged(scene: Scene, prometheus: Prometheus) -> Verdict:
@@ -106,8 +109,8 @@ def _warned(findings: Sequence[Finding]) -> tuple[str, ...]:
 def _visible(scene: Scene, prometheus: Prometheus) -> float | None:
     """Return when the scene's figure had come half of its way, by five minutes' means.
 
-    Where it counts events, five of them must have come, or all that there are: before, nobody could
-    tell them from chance.
+    Where it counts events, five of them must have come, or the most that ever come together: with
+    fewer, nobody could tell them from chance.
     """
     if not scene.figure:
         return None
@@ -119,6 +122,7 @@ def _visible(scene: Scene, prometheus: Prometheus) -> float | None:
     first, last = points[0][1], points[-1][1]
     half = first + (last - first) / 2
     if scene.figure.endswith(COUNTED):
-        half = max(half, min(last, _EVENTS / _MEAN_SECONDS))
-    reached = (at for at, value in points if (value >= half) == (last >= half))
-    return next(reached)
+        most = max(value for _, value in points)
+        half = max(half, min(most, _EVENTS / _MEAN_SECONDS))
+    rises = last >= first
+    return next(at for at, value in points if (value >= half) == rises)

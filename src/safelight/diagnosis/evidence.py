@@ -69,10 +69,10 @@ class Reading:
             sums[labels.get(label, "")] += value
         return dict(sums)
 
-    def mean(self, histogram: Metric, **where: str) -> float | None:
+    def mean(self, histogram: Metric, part: str = "", **where: str) -> float | None:
         """Return the mean of a histogram's observations, or None where there was none."""
-        count = self.rate(histogram, "count", **where)
-        return self.rate(histogram, "sum", **where) / count if count > 0 else None
+        total, count = (self.rate(histogram, key(each, part), **where) for each in ("sum", "count"))
+        return total / count if count > 0 else None
 
     def means(self, label: str, histogram: Metric, **where: str) -> dict[str, float]:
         """Return the means of a histogram's observations by the values of one label."""

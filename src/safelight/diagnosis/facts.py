@@ -10,6 +10,9 @@ from safelight.metrics.spec import Kind, Label, Metric
 FACT = "fact"  # the label that tells one answer of an expression from another
 QUICK = "quick"  # stages that took no longer than the edge below
 SLOW_EDGE = "0.1"  # seconds, as Prometheus writes the bucket
+BELOW = "below"  # how many scores there ever were up to each edge of their histogram
+LATELY, HALF = "lately", "half"  # over the last third of the window alone, or its later half
+LATELY_PARTS, HALVES = 3, 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +30,9 @@ class Fact:
 
 def fact(metric: Metric, *by: Label, parts: tuple[str, ...] = ("",)) -> Fact:
     """Return the row of a metric."""
-    return Fact(metric, by, ("sum", "count") if metric.kind is Kind.HISTOGRAM else parts)
+    if metric.kind is Kind.HISTOGRAM:
+        parts = tuple(f"{of}.{part}".rstrip(".") for part in parts for of in ("sum", "count"))
+    return Fact(metric, by, parts)
 
 
 # Every metric that a check looks at. Counters and histograms are asked as rates.
@@ -48,7 +53,7 @@ FACTS: tuple[Fact, ...] = (
     fact(c.DEVICE_SECONDS, c.USE, parts=("", "lately")),
     fact(c.OUTPUT_INVALID, c.INVALIDITY),
     fact(c.BACKGROUNDS, c.BACKGROUND, c.OUTCOME),
-    fact(c.QUALITY_SCORE, c.INSTRUCTION_TYPE),
+    fact(c.QUALITY_SCORE, c.INSTRUCTION_TYPE, parts=("", HALF)),
     fact(c.USER_RATING, c.INSTRUCTION_TYPE),
     fact(c.RECORDS, c.KEPT),
     fact(c.LOG_LINES_LOST),
@@ -88,8 +93,6 @@ CURVES: tuple[Fact, ...] = (
     fact(c.QUEUED_WORK, parts=("min",)),
 )
 UP, STARTED, RESIDENT = "up", "process_start_time_seconds", "process_resident_memory_bytes"
-LATELY = "lately"  # over the end of the window alone
-LATELY_PARTS = 3  # that is: over one of so many parts
 _OVER_TIME = {
     "": "avg_over_time", LATELY: "avg_over_time", "last": "last_over_time",
     "min": "min_over_time", "max": "max_over_time",
@@ -110,15 +113,21 @@ class Asking:
     def moment(self, window_seconds: int, offset_seconds: int = 0) -> str:
         """Return the expression of all facts over a window that ended `offset_seconds` ago."""
         back = f" offset {offset_seconds}s" if offset_seconds else ""
-        span, end = f"[{window_seconds}s]{back}", f"[{window_seconds // LATELY_PARTS}s]{back}"
+        spans = {
+            part: f"[{window_seconds // parts}s]{back}"
+            for part, parts in (("", 1), (LATELY, LATELY_PARTS), (HALF, HALVES))
+        }
         parts = [
             self._named(
-                row.key(part), self._over(row, part, end if part == LATELY else span), row.by
+                row.key(part),
+                self._over(row, part, spans.get(part.rpartition(".")[2], spans[""])),
+                row.by,
             )
             for row in FACTS
             for part in row.parts
+            if not (offset_seconds and part.endswith(HALF))
         ]
-        return " or ".join((*parts, *self._own(span)))
+        return " or ".join((*parts, *self._own(spans[""]), *self._below(back)))
 
     def curves(self, step_seconds: int) -> str:
         """Return the expression of all that is drawn over hours, each point over its own step."""
@@ -134,7 +143,8 @@ class Asking:
 
     def _over(self, row: Fact, part: str, span: str) -> str:
         if row.metric.kind is Kind.HISTOGRAM:
-            return f"rate({self.queries.select(row.metric, suffix=f'_{part}')}{span})"
+            suffix = f"_{part.partition('.')[0]}"
+            return f"rate({self.queries.select(row.metric, suffix=suffix)}{span})"
         how = "rate" if row.metric.kind is Kind.COUNTER else _OVER_TIME[part]
         return f"{how}({self.queries.select(row.metric)}{span})"
 
@@ -154,6 +164,13 @@ class Asking:
         resident = self.queries.foreign(RESIDENT)
         yield _told(RESIDENT, f"sum by (instance) (avg_over_time({resident}{span}))")
 
+    def _below(self, back: str) -> Iterator[str]:
+        """Yield the past's histogram of scores as it stood: a rate of it would cost far more."""
+        scores = self.queries.select(c.QUALITY_SCORE, suffix="_bucket")
+        below = f"sum by ({c.INSTRUCTION_TYPE.name}, le) ({scores}{back})"
+        if back:
+            yield _told(f"{c.QUALITY_SCORE.name}.{BELOW}", below)
+
 
 def _told(name: str, inner: str) -> str:
     return f'label_replace({inner}, "{FACT}", "{name}", "", "")'
@@ -167,4 +184,5 @@ def names_asked(namespace: str) -> set[str]:
         for row in (*FACTS, *CURVES)
         for suffix in suffixes.get(row.metric.kind, ("",))
     }
-    return names | {f"{c.STAGE_SECONDS.full_name(namespace)}_bucket", UP, STARTED, RESIDENT}
+    buckets = {f"{m.full_name(namespace)}_bucket" for m in (c.STAGE_SECONDS, c.QUALITY_SCORE)}
+    return names | buckets | {UP, STARTED, RESIDENT}

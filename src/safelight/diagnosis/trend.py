@@ -16,7 +16,9 @@ _Z_INTERVAL = 1.96
 _FEWEST_BLOCKS = 10
 _BLOCKS = 40
 _FARTHEST = 24  # spans of its own ahead; further a line says nothing
-_FELL = 0.4  # of all that a curve moves over, at once: something was given back
+_FELL = 0.4  # of all that a curve moves over, at once and to stay: something was given back
+_STAYS = 5  # points on either side of a fall: their medians tell it from noise
+_CLEARLY = 4  # times the usual move from point to point: no noise falls so far
 
 Point = tuple[float, float]
 
@@ -105,10 +107,24 @@ def since_last_fall(points: Sequence[Point]) -> tuple[Sequence[Point], float]:
     """
     values = [value for _, value in points]
     reach = max(values, default=0.0) - min(values, default=0.0)
-    falls = [p for p in range(1, len(values)) if values[p - 1] - values[p] > _FELL * reach]
+    moves = [before - after for before, after in pairwise(values)]
+    least = max(_FELL * reach, _CLEARLY * median(map(abs, moves))) if moves else 0.0
+    falls = [
+        place
+        for place, move in enumerate(moves, 1)
+        if move > least and _before(values, place) - _after(values, place) > least
+    ]
     if not falls:
         return points, 0.0
     return points[falls[-1] :], max(values[: falls[-1]])
+
+
+def _before(values: Sequence[float], place: int) -> float:
+    return median(values[max(0, place - _STAYS) : place])
+
+
+def _after(values: Sequence[float], place: int) -> float:
+    return median(values[place : place + _STAYS])
 
 
 def since(points: Sequence[Point], begin: float) -> Sequence[Point]:

@@ -1,6 +1,8 @@
 """How much figures weigh: confidence from a distance, an interval from a count, words."""
 
-from math import sqrt
+from collections.abc import Mapping
+from itertools import pairwise
+from math import exp, lgamma, sqrt
 
 _Z = 1.959964  # of a normal distribution, for 95 %
 _LEAST, _MOST = 0.5, 0.95
@@ -22,6 +24,50 @@ def wilson(hits: float, tries: float) -> tuple[float, float]:
     return (
         max(0.0, (middle - reach) / (1 + z2 / tries)),
         min(1.0, (middle + reach) / (1 + z2 / tries)),
+    )
+
+
+def apart(hits: float, tries: float, other_hits: float, other_tries: float) -> float:
+    """Return by how much a share lies above another at least, at 95 % (Newcombe 1998)."""
+    if tries <= 0 or other_tries <= 0:
+        return -1.0
+    share, other = min(1.0, hits / tries), min(1.0, other_hits / other_tries)
+    low, high = wilson(hits, tries)[0], wilson(other_hits, other_tries)[1]
+    return share - other - sqrt((share - low) ** 2 + (high - other) ** 2)
+
+
+def by_chance(hits: float, tries: float, other_hits: float, other_tries: float) -> float:
+    """Return how likely so many of all hits fall to the first, were both alike (Fisher 1935).
+
+    That is: so many or more. Counts are rounded, for rates stand for them.
+    """
+    mine, first, others, second = (round(n) for n in (hits, tries, other_hits, other_tries))
+    both = mine + others
+    ways = _ways(first + second, both)
+    return sum(
+        exp(_ways(first, n) + _ways(second, both - n) - ways)
+        for n in range(max(mine, both - second), min(first, both) + 1)
+    )
+
+
+def _ways(many: int, taken: int) -> float:
+    """Return the logarithm of how many ways there are to take so many of many."""
+    return lgamma(many + 1) - lgamma(taken + 1) - lgamma(many - taken + 1)
+
+
+def variance(below: Mapping[float, float]) -> float:
+    """Return the variance of what lies between 0 and the last edge, from how many lie below each.
+
+    Each stands for the middle of its bucket; what that adds is taken off again (Sheppard 1898).
+    """
+    whole = max(below.values(), default=0.0)
+    if whole <= 0:
+        return 0.0
+    edges = sorted({0.0: 0.0, **below}.items())
+    parts = [((a + b) / 2, b - a, (n - m) / whole) for (a, m), (b, n) in pairwise(edges)]
+    mean = sum(middle * part for middle, _, part in parts)
+    return max(
+        0.0, sum(part * ((middle - mean) ** 2 - width**2 / 12) for middle, width, part in parts)
     )
 
 

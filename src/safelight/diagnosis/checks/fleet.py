@@ -1,15 +1,16 @@
-"""Instances and workers: one that is slower than its like, one that keeps dying, one not seen."""
+"""Instances and workers: one that is slower than its like, gets more, keeps dying, is not seen."""
 
 from collections.abc import Iterator
 from statistics import median
 
-from safelight.diagnosis.checks.common import events
+from safelight.diagnosis.checks.common import FEW, events
 from safelight.diagnosis.evidence import Evidence
-from safelight.diagnosis.facts import STARTED, UP
+from safelight.diagnosis.facts import LATELY, LATELY_PARTS, STARTED, UP
 from safelight.diagnosis.finding import Check, Exhibit, Severity, Sign
-from safelight.diagnosis.weigh import seconds, share, surely
+from safelight.diagnosis.weigh import seconds, share, surely, wilson
 from safelight.metrics.catalog import (
     CIRCUIT_OPEN,
+    DEVICE_SECONDS,
     INFERENCE_SECONDS,
     LOG_LINES_LOST,
     PROBE_TIMESTAMP,
@@ -24,6 +25,7 @@ from safelight.metrics.promql import INSTANCE
 
 _SLOWER, _SLOWER_OF_TWO = 1.4, 1.8
 _FEW = 10
+_MORE, _FULL, _IDLE = 1.5, 0.9, 0.5  # times a fair share; shares of time at work
 _RESTARTS, _RESTARTS_AN_HOUR = 2, 4
 _UNSEEN, _SURELY_UNSEEN = 0.15, 0.6
 _SILENT_SECONDS = 120.0
@@ -72,6 +74,47 @@ def _new(evidence: Evidence, instance: str) -> bool:
     """Tell whether an instance was started within the window: its first requests are slow."""
     started = evidence.now.most(STARTED, instance=instance) or 0.0
     return evidence.at - started < evidence.spans.window_seconds
+
+
+def _uneven(evidence: Evidence) -> Iterator[Sign]:
+    """Find that one instance gets more than it can do, while another could do it."""
+    now = evidence.now
+    ready = {i: n for i, n in now.by("instance", WORKERS_READY).items() if n > 0}
+    got = {
+        instance: events(evidence, rate) / LATELY_PARTS
+        for instance, rate in now.by("instance", REQUESTS, LATELY).items()
+        if instance in ready and not _new(evidence, instance)
+    }
+    spent = now.by("instance", DEVICE_SECONDS, LATELY)
+    at_work = {i: min(1.0, spent[i] / ready[i]) for i in got if i in spent}
+    whole = sum(got.values())
+    if len(at_work) < 2 or whole < FEW:
+        return
+    most = max(at_work, key=lambda each: got[each] / ready[each])
+    least = min(at_work, key=lambda each: at_work[each])
+    fair = ready[most] / sum(ready[each] for each in got)
+    low, _ = wilson(got[most], whole)
+    if low < _MORE * fair or at_work[most] < _FULL or at_work[least] > _IDLE:
+        return
+    yield Sign(
+        Severity.WARNING,
+        surely(low / fair, _MORE - 0.5, _MORE + 0.5),
+        f"{most} gets {share(got[most] / whole)} of the requests, {low / fair:.1f} times its share "
+        "or more, and is full, while another idles",
+        (
+            Exhibit(
+                f"{got[most]:.0f} of {whole:.0f} requests to {len(got)} instances lately; its fair "
+                f"share, by its workers, is {share(fair)}",
+                evidence.asking.queries.rate(REQUESTS, (INSTANCE,)),
+            ),
+            Exhibit(
+                f"its device is at work {share(at_work[most])} of the time, that of {least} "
+                f"{share(at_work[least])}",
+                evidence.asking.queries.rate(DEVICE_SECONDS, (INSTANCE,)),
+            ),
+        ),
+        subject=most,
+    )
 
 
 def _crashes(evidence: Evidence) -> Iterator[Sign]:
@@ -222,6 +265,21 @@ FLEET_CHECKS = (
         "Send the same request to it and to another: `safelight traffic URL`.",
         ("it gets other requests than the others",),
         frozenset({"slow_steps", "queue_saturated"}),
+    ),
+    Check(
+        "uneven_load", "One instance gets more than its share", _uneven,
+        f"of the window's last third, an instance gets >= {_MORE:g} times the share of its workers "
+        f"by the Wilson interval, is at work >= {_FULL:.0%} of the time and another "
+        f"<= {_IDLE:.0%}",
+        ("Have the balancer choose the instance with the fewest open requests.",
+         "Turn sticky sessions off; end connections that are kept open after some requests."),
+        "Send a hundred requests, each over a new connection, through the balancer: if they are "
+        "spread evenly, connections that are kept open are it.",
+        ("one caller sends most, over one connection", "the others refuse what they get"),
+        frozenset({
+            "device_saturated", "queue_saturated", "errors_rise", "slow_node", "slow_steps",
+            "wrong_batch_cap", "traffic_shift", "input_output_bottleneck", "device_starved",
+        }),
     ),
     Check(
         "monitoring_gap", "Part of it is not seen", _gaps,

@@ -1,12 +1,15 @@
 """What pictures look like: destroyed where they should have been kept, or worse than they were."""
 
+from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import dataclass
 from math import sqrt
 
 from safelight.diagnosis.checks.common import FEW, events
-from safelight.diagnosis.evidence import Evidence, Reading
+from safelight.diagnosis.evidence import Evidence, Reading, key
+from safelight.diagnosis.facts import BELOW, HALF, HALVES
 from safelight.diagnosis.finding import Check, Exhibit, Severity, Sign
-from safelight.diagnosis.weigh import seconds, share, surely, wilson
+from safelight.diagnosis.weigh import seconds, share, surely, variance, wilson
 from safelight.errors import StructureCorruption
 from safelight.metrics.catalog import (
     BACKGROUND,
@@ -20,7 +23,7 @@ from safelight.metrics.catalog import (
 _CORRUPTED = 0.05
 _LEAST = 5
 _WORSE, _CERTAIN = 0.05, 4.0  # of the score; standard errors
-_SPREAD = 0.1  # of scores within a type: what pictures differ by anyway
+_SPREAD = 0.1  # of scores within a type, where the past tells of few: it weighs as ten of them
 _FEW_SCORES = 10
 _RATED_WORSE = 0.7  # of five
 
@@ -81,36 +84,66 @@ def _both(evidence: Evidence) -> float:
     return evidence.spans.window_seconds + evidence.spans.before_seconds
 
 
+@dataclass(frozen=True, slots=True)
+class _Fall:
+    """By how much scores fell, by how many, and by how many standard errors."""
+
+    by: float
+    number: float
+    certain: float
+
+
 def _drift(evidence: Evidence) -> Iterator[Sign]:
-    """Find that pictures look worse than before, type by type: another mixture is no drift."""
-    spans = evidence.spans
-    fell = error = weight = 0.0
-    for kind, rate in evidence.now.by("instruction_type", QUALITY_SCORE, "count").items():
-        number = events(evidence, rate)
-        now = evidence.now.mean(QUALITY_SCORE, instruction_type=kind)
-        past, seen = _past(evidence, kind)
-        if now is None or past is None or number < 1 or seen * spans.before_seconds < _FEW_SCORES:
-            continue
-        fell += number * (past - now)
-        error += number**2 * (1 / number + 1 / (seen * spans.before_seconds))
-        weight += number
-    if weight < _FEW_SCORES or fell / weight < _WORSE:
+    """Find that pictures look worse than before: over the window, or over its later half alone."""
+    spread = _spread(evidence)
+    falls = (_fall(evidence, part, parts, spread) for part, parts in (("", 1), (HALF, HALVES)))
+    told = [fall for fall in falls if fall and fall.by >= _WORSE and fall.certain >= _CERTAIN]
+    if not told:
         return
-    certain = fell / (_SPREAD * sqrt(error))
-    if certain < _CERTAIN:
-        return
+    fell = max(told, key=lambda fall: fall.certain)
     yield Sign(
         Severity.WARNING,
-        surely(fell / weight, _WORSE / 2, 0.15),
-        f"pictures score {fell / weight:.2f} less than they did, by {weight:.0f} looked at",
+        surely(fell.by, _WORSE / 2, 0.15),
+        f"pictures score {fell.by:.2f} less than they did, by {fell.number:.0f} looked at",
         (
             Exhibit(
-                f"{certain:.1f} standard errors, compared within each type of instruction",
+                f"{fell.certain:.1f} standard errors, compared within each type of instruction",
                 evidence.asking.queries.mean(QUALITY_SCORE, (INSTRUCTION_TYPE,)),
             ),
             *_rated(evidence),
         ),
     )
+
+
+def _fall(evidence: Evidence, part: str, parts: int, spread: float) -> _Fall | None:
+    """Return how far scores fell, type by type: another mixture is no drift. None of too few."""
+    before, window = evidence.spans.before_seconds, evidence.spans.window_seconds / parts
+    fell = error = weight = 0.0
+    counts = evidence.now.by("instruction_type", QUALITY_SCORE, key("count", part))
+    for kind, rate in counts.items():
+        number = rate * window
+        now = evidence.now.mean(QUALITY_SCORE, part, instruction_type=kind)
+        past, seen = _past(evidence, kind)
+        if now is None or past is None or number < 1 or seen * before < _FEW_SCORES:
+            continue
+        fell += number * (past - now)
+        error += number**2 * (1 / number + 1 / (seen * before))
+        weight += number
+    if weight < _FEW_SCORES / parts:
+        return None
+    return _Fall(fell / weight, weight, fell / (spread * sqrt(error)))
+
+
+def _spread(evidence: Evidence) -> float:
+    """Return how far scores of a type lie off their mean, from their histograms before."""
+    squares, number = _FEW_SCORES * _SPREAD**2, float(_FEW_SCORES)
+    below: dict[str, dict[float, float]] = defaultdict(dict)
+    for labels, count in evidence.before.found(QUALITY_SCORE, BELOW):
+        below[labels["instruction_type"]][min(float(labels["le"]), 1.0)] = count
+    for counts in below.values():
+        squares += max(counts.values()) * variance(counts)
+        number += max(counts.values())
+    return sqrt(squares / number)
 
 
 def _past(evidence: Evidence, kind: str) -> tuple[float | None, float]:
@@ -148,8 +181,9 @@ LOOK_CHECKS = (
     ),
     Check(
         "quality_drift", "Pictures look worse than they did", _drift,
-        f"mean image_quality_score, type by type, >= {_WORSE:g} below the hour before, and "
-        f">= {_CERTAIN:g} standard errors",
+        f"mean image_quality_score, type by type, >= {_WORSE:g} below the hour before and "
+        f">= {_CERTAIN:g} standard errors, over the window or its later half; the spread of scores "
+        "is that of their histogram before, by buckets' middles with Sheppard's correction",
         ("Compare the last deployment's model, scheduler, steps and precision with the one before.",
          "See whether the ladder of degradation took steps or size (degradation_level)."),
         "Run one fixed seed and prompt on the version before and on this one, and look.",

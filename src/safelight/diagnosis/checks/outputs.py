@@ -5,13 +5,15 @@ from collections.abc import Iterator
 from safelight.diagnosis.checks.common import FEW, events, usual, usually_most
 from safelight.diagnosis.evidence import Evidence, Reading
 from safelight.diagnosis.finding import Check, Exhibit, Severity, Sign
-from safelight.diagnosis.weigh import share, surely, wilson
+from safelight.diagnosis.weigh import apart, by_chance, share, surely, wilson
 from safelight.metrics.catalog import INSTRUCTION_TYPE, OUTPUT_INVALID, REQUESTS, SUCCESSES
 from safelight.reasons import NO_ERROR
 
 _FAILS, _WORSE = 0.9, 0.1
+_BY_CHANCE = 0.02  # that failures which all types share fall upon one of them
 _ERRORS, _MORE_ERRORS = 0.05, 3.0
 _LEAST_ERRORS = 5
+_FEW_OF_A_TYPE = 10  # fewer may well be one caller's
 _OUTAGE, _RISE = 0.5, 0.15
 _INVALID, _GREW = 0.02, 2.0
 # Whom a reason points at; all others are the service's own.
@@ -26,31 +28,31 @@ _OF_NO_TYPE = frozenset({
     "unauthorized", "cancelled",
 })  # fmt: skip
 
+_Counted = tuple[float, float]  # what went well, of how many
+
 
 def _failing(evidence: Evidence) -> Iterator[Sign]:
     now = evidence.now
-    asked, failed = now.by("instruction_type", REQUESTS), _failures(now)
-    total, total_failed = sum(asked.values()), sum(failed.values())
-    for kind, rate in sorted(asked.items()):
-        tries, lost = events(evidence, rate), events(evidence, failed.get(kind, 0.0))
-        if tries < FEW or lost < _LEAST_ERRORS or kind == "none":
+    for kind in sorted(now.by("instruction_type", REQUESTS)):
+        mine, rest = (
+            (events(evidence, good), events(evidence, tries)) for good, tries in _split(now, kind)
+        )
+        tries, lost = mine[1], mine[1] - mine[0]
+        if tries < _FEW_OF_A_TYPE or lost < _LEAST_ERRORS or kind == "none":
             continue
-        _, best = wilson(tries - lost, tries)
-        others = total - rate
-        rest = 1 - (total_failed - failed.get(kind, 0.0)) / others if others > 0 else None
+        _, best = wilson(*mine)
         then = usually_most(evidence, lambda r, k=kind: _success(r, k))  # type: ignore[misc]
-        alone = rest is None or events(evidence, others) < FEW
-        reference = then if alone else rest
-        if best > _FAILS or reference is None or best > reference - _WORSE:
+        worse = (then or 0.0) - best if rest[1] < FEW else apart(*rest, *mine)
+        if (best > _FAILS or worse < _WORSE) and not _alone(evidence, kind, mine, rest):
             continue
         ratio = 1 - lost / tries
         reason, part = _reason(evidence, kind)
         compared = (
-            f"the others succeed in {share(rest)}" if rest is not None else "there is no other"
+            f"the others succeed in {share(rest[0] / rest[1])}" if rest[1] else "there is no other"
         )
         yield Sign(
             Severity.WARNING,
-            surely(reference - best, _WORSE, 0.3),
+            surely(worse, _WORSE, 0.3),
             f"{kind} succeeds in {share(ratio)} of {tries:.0f} requests; {compared}",
             (
                 Exhibit(
@@ -61,6 +63,34 @@ def _failing(evidence: Evidence) -> Iterator[Sign]:
             ),
             subject=kind,
         )
+
+
+def _alone(evidence: Evidence, kind: str, mine: _Counted, rest: _Counted) -> bool:
+    """Tell whether a type fails more than it did for certain, and the others do not.
+
+    That tells it early: what the others and the past show makes up for few failures.
+    """
+    if mine[0] > _FAILS * mine[1]:
+        return False
+    past = [_split(reading, kind) for reading in (evidence.before, evidence.yesterday)]
+    span = evidence.spans.before_seconds
+    for then, others in past:
+        if then[1] * span < FEW:
+            continue
+        if apart(then[0] * span, then[1] * span, *mine) < _WORSE / 2:
+            return False
+        if apart(others[0] * span, others[1] * span, *rest) > 0:
+            return False
+    known = any(then[1] * span >= FEW for then, _ in past)
+    return known and by_chance(mine[1] - mine[0], mine[1], rest[1] - rest[0], rest[1]) <= _BY_CHANCE
+
+
+def _split(reading: Reading, kind: str) -> tuple[_Counted, _Counted]:
+    """Return what went well, of how many, a second: of a type, and of all others."""
+    asked, failed = reading.by("instruction_type", REQUESTS), _failures(reading)
+    mine, lost = asked.pop(kind, 0.0), failed.pop(kind, 0.0)
+    others = sum(asked.values())
+    return (mine - lost, mine), (others - sum(failed.values()), others)
 
 
 def _errors(evidence: Evidence) -> Iterator[Sign]:
@@ -167,8 +197,11 @@ def _part(reading: Reading, reason: str) -> float | None:
 OUTPUT_CHECKS = (
     Check(
         "failing_instruction", "One type of instruction fails", _failing,
-        f"the Wilson interval of a type's success lies below {_FAILS:.0%} and {_WORSE:.0%} below "
-        "the others' or its own usual",
+        f"the Wilson interval of a type's success lies below {_FAILS:.0%}, and its success "
+        f"{_WORSE:.0%} below the others' by Newcombe's interval of the difference; where these are "
+        f"few, below its own usual. Or it fails >= {_WORSE / 2:.0%} more than it did by "
+        "Newcombe's, the others do not, and by Fisher's exact test so many failures would be "
+        f"its own in <= {_BY_CHANCE:.0%} of cases, did all types fail alike",
         ("Compare failed with good samples of this type (SAFELIGHT_SAMPLES=true keeps them).",
          "Look at the reason that most failures have."),
         "Send twenty requests of this type with one known good picture: "
