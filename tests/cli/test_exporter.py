@@ -6,6 +6,7 @@ import httpx
 import pytest
 
 from safelight.metrics.registry import parse, where
+from tests.asking import HTTP
 from tests.cli.conftest import Call
 from tests.cli.running import started
 from tests.stack.waiting import eventually, free_ports
@@ -20,7 +21,7 @@ def test_r4_scrapes_are_answered_until_it_is_told_to_end(tmp_path: Path) -> None
 
         def cards_or_failures() -> bool:
             try:
-                samples = parse(httpx.get(f"{url}/metrics", timeout=5).text)
+                samples = parse(HTTP.get(f"{url}/metrics", timeout=5).text)
             except httpx.TransportError:
                 return False
             failures = where(samples, "safelight_probe_failures_total", probe="nvml")
@@ -28,7 +29,7 @@ def test_r4_scrapes_are_answered_until_it_is_told_to_end(tmp_path: Path) -> None
             return any(value > 0 for _, value in [*failures, *cards])
 
         eventually(cards_or_failures, within=20, what="cards, or that there are none")
-        assert httpx.get(f"{url}/healthz", timeout=5).text == "alive\n"
+        assert HTTP.get(f"{url}/healthz", timeout=5).text == "alive\n"
         assert command.send(signal.SIGTERM) in (0, -signal.SIGTERM)
     assert "Traceback" not in command.err
 

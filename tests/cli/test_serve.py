@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from safelight.settings import Settings
+from tests.asking import HTTP
 from tests.cli.conftest import Call
 from tests.cli.running import started
 from tests.serving.engine import PAINTER
@@ -87,6 +88,6 @@ def test_a_signal_ends_the_service_and_its_worker(number: signal.Signals, tmp_pa
 
 def _ready(url: str) -> bool:
     try:
-        return httpx.get(f"{url}/readyz").is_success
+        return HTTP.get(f"{url}/readyz").is_success
     except httpx.HTTPError:
         return False

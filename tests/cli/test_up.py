@@ -2,7 +2,6 @@ import signal
 import socket
 from pathlib import Path
 
-import httpx
 import pytest
 from rich.console import Console
 
@@ -10,6 +9,7 @@ from safelight.cli.up import _addresses, _answers
 from safelight.settings import load
 from safelight.stack.check import Answer, Question
 from safelight.stack.local import plan
+from tests.asking import HTTP
 from tests.cli.conftest import Call
 from tests.cli.running import started
 from tests.serving.engine import PAINTER
@@ -137,7 +137,7 @@ def test_ctrl_c_ends_everything_that_up_started(tmp_path: Path) -> None:
     options = elsewhere(tmp_path)
     with started(tmp_path, "up", PAINTER, *options) as command:
         command.until_it_says("Ctrl-C stops everything.")
-        assert httpx.get(f"http://127.0.0.1:{options[1]}/readyz").is_success
+        assert HTTP.get(f"http://127.0.0.1:{options[1]}/readyz").is_success
         assert command.send(signal.SIGINT) == 0
         assert len(command.seen) == 6  # itself, the service with its worker, and three watchers
         assert command.left_behind() == []

@@ -17,6 +17,7 @@ from safelight.stack.cluster import cluster_files
 from safelight.stack.export import PARTS
 from safelight.stack.grafana import board_files
 from safelight.stack.remote import read_boards
+from tests.asking import HTTP
 from tests.stack.grafanas import TOKEN, grafana
 from tests.stack.waiting import eventually, free_ports
 
@@ -29,13 +30,13 @@ YAML = re.findall(r"```yaml\n(.*?)```", PAGE, flags=re.DOTALL)
 
 def answers(url: str) -> bool:
     try:
-        return httpx.get(f"{url}/-/ready", timeout=2).is_success
+        return HTTP.get(f"{url}/-/ready", timeout=2).is_success
     except httpx.TransportError:
         return False
 
 
 def jobs(url: str) -> set[str]:
-    targets = httpx.get(f"{url}/api/v1/targets", timeout=5).json()["data"]["activeTargets"]
+    targets = HTTP.get(f"{url}/api/v1/targets", timeout=5).json()["data"]["activeTargets"]
     return {target["labels"]["job"] for target in targets}
 
 

@@ -18,6 +18,7 @@ from PIL import Image
 
 from safelight.metrics.registry import parse, where
 from safelight.settings import program_environment
+from tests.asking import HTTP
 from tests.pipelines import picture
 from tests.untrained import build_edit
 
@@ -33,7 +34,7 @@ class Running:
     url: str
 
     def edit(self, image: bytes, instruction: str = "make him old") -> httpx.Response:
-        return httpx.post(
+        return HTTP.post(
             f"{self.url}/edit",
             files={"image": ("photo.png", image, "image/png")},
             data={"instruction": instruction, "steps": str(STEPS)},
@@ -41,7 +42,7 @@ class Running:
         )
 
     def metric(self, name: str, **labels: str) -> float:
-        text = httpx.get(f"{self.url}/metrics").text
+        text = HTTP.get(f"{self.url}/metrics").text
         return sum(number for _, number in where(parse(text), name, **labels))
 
 
@@ -120,7 +121,7 @@ def test_callers_at_once_are_each_answered(service: Running) -> None:
 
 def test_the_metrics_of_an_example_please_promtool(service: Running) -> None:
     service.edit(png())
-    text = httpx.get(f"{service.url}/metrics").text
+    text = HTTP.get(f"{service.url}/metrics").text
     done = subprocess.run(
         ["promtool", "check", "metrics"], input=text, capture_output=True, text=True
     )

@@ -18,6 +18,7 @@ import pytest
 from safelight.metrics.registry import Samples, parse
 from safelight.settings import program_environment
 from safelight.stack.samples import photo
+from tests.asking import HTTP
 
 READY_SECONDS = 120.0  # a model is loaded, beside those of other tests
 
@@ -67,7 +68,7 @@ def until(condition: Callable[[], bool], seconds: float) -> bool:
 def answers(url: str) -> bool:
     """Tell whether a URL answers 200 now."""
     try:
-        return httpx.get(url, timeout=2).status_code == 200
+        return HTTP.get(url, timeout=2).status_code == 200
     except httpx.HTTPError:
         return False
 

@@ -6,10 +6,10 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from PIL import Image
 
+from tests.asking import HTTP
 from tests.pipelines import classifier, z_image_pipeline
 from tests.serving.conftest import RealService, serving
 from tests.serving.jobs import PICTURE
@@ -28,7 +28,7 @@ def painting(
 
 
 def test_a_text_to_image_folder_generates(painting: RealService) -> None:
-    answer = httpx.post(f"{painting.url}/generate", json=ASKED)
+    answer = HTTP.post(f"{painting.url}/generate", json=ASKED)
     assert answer.status_code == 200, answer.text
     assert Image.open(BytesIO(answer.content)).size == (64, 48)
     counted = [
@@ -40,7 +40,7 @@ def test_a_text_to_image_folder_generates(painting: RealService) -> None:
 
 def test_it_generates_in_openais_form_too(painting: RealService) -> None:
     sent = {"prompt": "a red hat", "size": "64x48", "n": 2, "steps": 2}
-    answer = httpx.post(f"{painting.url}/v1/images/generations", json=sent)
+    answer = HTTP.post(f"{painting.url}/v1/images/generations", json=sent)
     assert answer.status_code == 200, answer.text
     made = [base64.b64decode(image["b64_json"]) for image in answer.json()["data"]]
     assert [Image.open(BytesIO(image)).size for image in made] == [(64, 48)] * 2
@@ -49,7 +49,7 @@ def test_it_generates_in_openais_form_too(painting: RealService) -> None:
 
 def test_it_says_that_it_edits_nothing(painting: RealService) -> None:
     headers = {"content-type": "image/jpeg"}
-    answer = httpx.post(f"{painting.url}/api/edit?instruction=x", content=PICTURE, headers=headers)
+    answer = HTTP.post(f"{painting.url}/api/edit?instruction=x", content=PICTURE, headers=headers)
     assert (answer.status_code, answer.json()["reason"]) == (404, "unsupported_task")
 
 
@@ -57,7 +57,7 @@ def test_a_classifiers_folder_recognises(tmp_path: Path) -> None:
     (tmp_path / "model").mkdir()
     folder = classifier(tmp_path / "model", several=True)
     with serving(tmp_path, str(folder)) as service:
-        answer = httpx.post(
+        answer = HTTP.post(
             f"{service.url}/predict?top=2", content=PICTURE, headers={"content-type": "image/jpeg"}
         )
         assert answer.status_code == 200, answer.text

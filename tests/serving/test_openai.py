@@ -14,6 +14,7 @@ from PIL import Image
 
 from safelight.metrics.catalog import DEVICE_SECONDS
 from safelight.stack.samples import photo
+from tests.asking import HTTP
 from tests.serving.conftest import RealService, until
 from tests.serving.jobs import PICTURE
 
@@ -56,8 +57,8 @@ def test_an_image_can_be_had_by_its_address(speaking: openai.OpenAI) -> None:
     assert answer.data is not None
     url = answer.data[0].url
     assert url is not None
-    assert Image.open(BytesIO(httpx.get(url).content)).size == (64, 64)
-    assert httpx.get(url + "x").status_code == 404
+    assert Image.open(BytesIO(HTTP.get(url).content)).size == (64, 64)
+    assert HTTP.get(url + "x").status_code == 404
 
 
 @pytest.mark.parametrize(
@@ -106,7 +107,7 @@ def test_what_is_null_is_as_if_it_were_not_sent(service: RealService) -> None:
         "image": base64.b64encode(PICTURE).decode(), "prompt": "make him old", "n": None,
         "response_format": None, "size": None, "stream": None,
     }  # fmt: skip
-    answer = httpx.post(f"{service.url}/v1/images/edits", json=sent)
+    answer = HTTP.post(f"{service.url}/v1/images/edits", json=sent)
     assert answer.status_code == 200, answer.text
 
 

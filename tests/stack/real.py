@@ -16,6 +16,7 @@ from safelight.settings import Settings, load
 from safelight.stack.check import TIMEOUT_SECONDS, Answer, Checker, prove
 from safelight.stack.local import PROMETHEUS, Stack, plan
 from safelight.stack.samples import photo, task_told
+from tests.asking import HTTP
 from tests.stack.waiting import all_gone, eventually, family, free_ports, ports_in_a_row
 
 NAMESPACE = "instructpix2pix"
@@ -34,14 +35,14 @@ class Real:
     answers: dict[str, list[Answer]]
 
     def get(self, path: str, **params: str) -> Any:
-        answer = httpx.get(f"{self.prometheus}/api/v1/{path}", params=params, timeout=10)
+        answer = HTTP.get(f"{self.prometheus}/api/v1/{path}", params=params, timeout=10)
         return answer.raise_for_status().json()["data"]
 
     def query(self, query: str) -> list[float]:
         return [float(sample["value"][1]) for sample in self.get("query", query=query)["result"]]
 
     def metrics(self, accept: str = "text/plain") -> httpx.Response:
-        return httpx.get(f"{self.service}/metrics", headers={"accept": accept}, timeout=10)
+        return HTTP.get(f"{self.service}/metrics", headers={"accept": accept}, timeout=10)
 
     def counted(self, name: str, **labels: str) -> float:
         """Return a metric of the service, its series summed."""
@@ -49,7 +50,7 @@ class Real:
         return sum(value for _, value in found)
 
     def edit(self, steps: int = 2, size: int = 128) -> httpx.Response:
-        return httpx.post(
+        return HTTP.post(
             f"{self.service}/api/edit",
             params={"instruction": "make him old", "steps": steps},
             content=photo(size, size),
@@ -58,7 +59,7 @@ class Real:
         )
 
     def is_ready(self) -> bool:
-        return httpx.get(f"{self.service}/readyz", timeout=5).status_code == httpx.codes.OK
+        return HTTP.get(f"{self.service}/readyz", timeout=5).status_code == httpx.codes.OK
 
 
 def _settings(folder: Any) -> Settings:

@@ -17,6 +17,7 @@ import httpx
 
 from safelight.stack.alerting import alertmanager_yml
 from safelight.stack.monitoring import read
+from tests.asking import HTTP
 from tests.stack.waiting import free_ports
 
 PROGRAM = shutil.which("prometheus-alertmanager") or "alertmanager"
@@ -127,16 +128,16 @@ class Alertmanager:
             "startsAt": (now - timedelta(seconds=10)).isoformat(),
             "endsAt": (now + timedelta(seconds=ends_in_seconds)).isoformat(),
         }
-        httpx.post(f"{self.url}/api/v2/alerts", json=[alert], timeout=10).raise_for_status()
+        HTTP.post(f"{self.url}/api/v2/alerts", json=[alert], timeout=10).raise_for_status()
 
     def states(self) -> dict[str, str]:
         """Return the state of each alert by its name."""
-        answer = httpx.get(f"{self.url}/api/v2/alerts", timeout=10).raise_for_status()
+        answer = HTTP.get(f"{self.url}/api/v2/alerts", timeout=10).raise_for_status()
         return {each["labels"]["alertname"]: each["status"]["state"] for each in answer.json()}
 
     def count(self, name: str) -> float:
         """Return one of its own counts, of all integrations."""
-        lines = httpx.get(f"{self.url}/metrics", timeout=10).text.splitlines()
+        lines = HTTP.get(f"{self.url}/metrics", timeout=10).text.splitlines()
         found = [line for line in lines if re.match(rf"alertmanager_{name}[ {{]", line)]
         return sum(float(line.rpartition(" ")[2]) for line in found)
 

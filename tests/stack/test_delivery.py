@@ -15,6 +15,7 @@ import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
+from tests.asking import HTTP
 from tests.cli.running import started
 from tests.stack.receivers import (
     IN_TIME_SECONDS,
@@ -106,7 +107,7 @@ def test_what_tells_the_same_story_less_urgently_is_silent(
     told.tell(quieter, **{**here, label: "elsewhere"})
     post = heard.next()
     assert [each["labels"][label] for each in post.json["alerts"]] == ["elsewhere"]
-    answer = httpx.get(f"{told.url}/api/v2/alerts", params={"filter": f"{label}=here"}).json()
+    answer = HTTP.get(f"{told.url}/api/v2/alerts", params={"filter": f"{label}=here"}).json()
     states = {each["labels"]["alertname"]: each["status"]["state"] for each in answer}
     assert states == {louder: "active", quieter: "suppressed"}
 
@@ -243,14 +244,14 @@ def relayed(folder: Path, robots: dict[str, str]) -> Iterator[tuple[Alertmanager
 
 def answers(relay: str) -> bool:
     try:
-        return httpx.get(f"{relay}/healthz").is_success
+        return HTTP.get(f"{relay}/healthz").is_success
     except httpx.HTTPError:
         return False
 
 
 def counted(relay: str, channel: str, outcome: str) -> float:
     name = f'safelight_notifications_total{{channel="{channel}",outcome="{outcome}"}} '
-    [line] = re.findall(re.escape(name) + r"([\d.]+)", httpx.get(f"{relay}/metrics").text)
+    [line] = re.findall(re.escape(name) + r"([\d.]+)", HTTP.get(f"{relay}/metrics").text)
     return float(line)
 
 
@@ -324,8 +325,8 @@ def test_the_relay_ends_when_it_is_asked_and_its_log_holds_no_secret(
         with started(tmp_path / "relay", "alert-relay", *options) as command:
             relay = f"http://127.0.0.1:{port}"
             eventually(lambda: answers(relay), within=30, what="the relay answers")
-            assert httpx.post(f"{relay}/wecom", content=webhook()).is_success
-            assert httpx.post(f"{relay}/nobody", content=webhook()).status_code == 404
+            assert HTTP.post(f"{relay}/wecom", content=webhook()).is_success
+            assert HTTP.post(f"{relay}/nobody", content=webhook()).status_code == 404
             assert command.send(number) == 0
         assert "the limit is 15 s" in TEXT["wecom"](robot.next().json)
     said = command.err + command.out

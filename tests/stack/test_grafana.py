@@ -14,6 +14,7 @@ from safelight.settings import load
 from safelight.stack import grafana
 from safelight.stack.grafana import GRAFANA, Planned, board_files, planned
 from safelight.stack.local import PROMETHEUS, Plan, Stack, plan
+from tests.asking import HTTP
 from tests.stack.waiting import free_ports, stub_programs
 
 WATCHERS = ("prometheus", "prometheus-alertmanager")
@@ -163,6 +164,6 @@ def test_r3_a_found_grafana_is_started_and_answers(
     stack = Stack(alone, load(), lambda _: None, pause)
     try:
         assert stack.start(), "and it ended at once if its configuration was not there"
-        assert httpx.get(f"{found.program.url}/api/health").status_code == httpx.codes.OK
+        assert HTTP.get(f"{found.program.url}/api/health").status_code == httpx.codes.OK
     finally:
         stack.stop()

@@ -11,6 +11,7 @@ from safelight.dashboards.fill import Chosen, first_choice
 from safelight.dashboards.spec import Board, Panel
 from safelight.stack.samples import photo, task_told
 from safelight.stack.traffic import Traffic, drive
+from tests.asking import HTTP
 from tests.stack.real import EDITOR, Real
 from tests.stack.waiting import eventually
 
@@ -45,7 +46,7 @@ def sent_badly(url: str) -> None:
 def sent_oddly(url: str) -> None:
     """Send an edit whose guidance, and whose many words, the pipeline does not take."""
     odd = {"instruction": LONG, "steps": "2", "image_guidance_scale": "0.5"}
-    made = httpx.post(f"{url}/api/edit", data=odd, files={"image": photo(64, 64)}, timeout=60)
+    made = HTTP.post(f"{url}/api/edit", data=odd, files={"image": photo(64, 64)}, timeout=60)
     assert made.status_code == 200, made.text
 
 
