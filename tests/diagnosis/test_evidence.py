@@ -64,20 +64,32 @@ def named(texts: Texts, job: str) -> Texts:
     }
 
 
-def of_a_web_server(texts: Texts) -> Texts:
-    """Return the texts with the durations that a web server of any kind shows."""
+def among_others(texts: Texts) -> Texts:
+    """Return the texts with the durations that web servers of any kind show."""
     for families in texts.values():
         _, lines = families["up"]
-        shown = [line.replace("up{", "http_request_duration_seconds_count{") for line in lines]
-        families["http_request_duration_seconds"] = "histogram", shown
+        for prefix in ("http", "prometheus_http", "apiserver"):
+            name = f"{prefix}_request_duration_seconds"
+            shown = [line.replace("up{", f"{name}_count{{") for line in lines]
+            families[name] = "histogram", shown
     return texts
+
+
+def unasked(texts: Texts) -> Texts:
+    """Return the texts of a service that nobody has sent a request to."""
+    quiet = ("up", f"{NAMESPACE}_guidance_overridden")
+    return {
+        block: {name: family for name, family in families.items() if name.startswith(quiet)}
+        for block, families in texts.items()
+    }
 
 
 @pytest.fixture(scope="module")
 def past(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
     with prometheus(
         tmp_path_factory.mktemp("past"),
-        of_a_web_server(shown("well", steady)),
+        among_others(shown("well", steady)),
+        unasked(shown("unasked", steady)),
         shown("slow", slow),
         shown("restarts", restarts),
         shown("few", few),
@@ -96,9 +108,16 @@ def test_the_services_are_those_that_showed_our_metrics_lately(past: Prometheus)
 
     assert jobs == {
         "well", "slow", "restarts", "few", "young", "young-and-slow", "old-name", "new-name",
-        "odd", WICKED,
+        "odd", "unasked", WICKED,
     }  # fmt: skip
     assert {service.namespace for service in services(past, NOW)} == {NAMESPACE}
+
+
+def test_a_service_that_nobody_has_asked_yet_is_well(past: Prometheus) -> None:
+    evidence = seen(past, "unasked")
+
+    assert judge(evidence) == []
+    assert "nobody asked anything" in Diagnosis(evidence, []).headline
 
 
 def test_all_evidence_of_a_service_takes_four_questions(past: Prometheus) -> None:
