@@ -138,7 +138,7 @@ class UnsupportedTask(BadInput):
 
 
 class UnknownRequest(BadInput):
-    """No request of that id is under way, or it is somebody else's."""
+    """There is no request of that id (any more), or it is somebody else's."""
 
     status = 404
     reason = "not_found"

@@ -107,6 +107,27 @@ def test_unknown_foreign_and_failed_requests_are_all_not_found() -> None:
     with_engine(scenario, api_keys=KEYS)
 
 
+def test_a_request_of_another_service_is_not_found_though_they_share_their_records(
+    tmp_path: Path,
+) -> None:
+    url = f"sqlite:///{tmp_path / 'records.db'}"
+    made: list[str] = []
+
+    async def make(service: Service) -> None:
+        async with client(service) as speaking:
+            made.append(await edited(speaking))
+
+    async def meddle(service: Service) -> None:
+        async with client(service) as speaking:
+            assert (await rate(speaking, made[0], {"rating": 5})).status_code == 404
+            assert (await speaking.delete(f"/v1/requests/{made[0]}/record")).status_code == 404
+
+    with_engine(make, records_url=url)
+    with_engine(meddle, records_url=url, namespace="others")
+    assert len(rows(url, "requests")) == 1
+    assert rows(url, "ratings") == []
+
+
 def test_a_request_that_is_too_old_is_not_found() -> None:
     async def scenario(service: Service) -> None:
         service.ratings.know("old", "127.0.0.1", "add_hat", 0.0)

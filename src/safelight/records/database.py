@@ -102,8 +102,8 @@ class Database:
             for kind, failed in {(r["instruction_type"], r["failed"]) for r in batch.samples}:
                 _keep_newest(connection, kind, samples_per_type, failed=failed)
 
-    def find(self, request_id: str, owner: str) -> Found | None:
-        """Return a request that was this owner's; of nobody else's is anything told."""
+    def find(self, request_id: str, owner: str, namespace: str) -> Found | None:
+        """Return a service's request that was this owner's; of nobody else's is anything told."""
         good = REQUESTS.c.status_code < 400  # whoever got a picture may rate it
         columns = (REQUESTS.c.instruction_type, REQUESTS.c.at, good, RATINGS.c.rating)
         joined = REQUESTS.outerjoin(RATINGS, RATINGS.c.request_id == REQUESTS.c.request_id)
@@ -113,6 +113,7 @@ class Database:
             .where(
                 REQUESTS.c.request_id == request_id,
                 REQUESTS.c.owner_hash == owner_hash(owner, self.salt),
+                REQUESTS.c.namespace == namespace,
             )
         )
         with self.engine.connect() as connection:

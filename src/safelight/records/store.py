@@ -24,7 +24,7 @@ from safelight.telemetry.assessment import Assessment
 from safelight.telemetry.record import Record
 
 if TYPE_CHECKING:  # heavy: loaded by the thread that writes
-    from safelight.records.database import Batch, Database
+    from safelight.records.database import Batch, Database, Found
 
 BATCH = 500
 _PAUSE_SECONDS = 1.0  # between two batches: what a crash of this process can cost at most
@@ -85,6 +85,10 @@ class Store:
         answer = self._errands.ask(errand)
         self._wake.set()
         return answer
+
+    def find(self, request_id: str, owner: str) -> "Future[Found | None]":
+        """Return a request of this service that was this owner's, or None."""
+        return self.ask(lambda base: base.find(request_id, owner, self._plan.origin.namespace))
 
     def forget(self, request_id: str) -> "Future[None]":
         """Delete all that is known of a request, what waits to be written too."""

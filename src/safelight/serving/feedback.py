@@ -2,7 +2,7 @@
 
 import asyncio
 from concurrent.futures import Future
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import orjson
 from fastapi import FastAPI, Request
@@ -48,6 +48,22 @@ class RatingBody(BaseModel):
         return reason
 
 
+class Rated(BaseModel):
+    """What a caller is told of a rating; `changed` where it replaced another."""
+
+    request_id: str
+    rating: int
+    reason: str
+    changed: bool
+
+
+class Forgotten(BaseModel):
+    """What a caller is told of a record that was deleted."""
+
+    request_id: str
+    status: str = "deleted"
+
+
 class Feedback:
     """Takes what callers say; it works without a database, as far back as memory reaches."""
 
@@ -56,37 +72,35 @@ class Feedback:
         self._store = store
         self._buckets = buckets
 
-    async def rate(self, request_id: str, owner: str, body: bytes) -> dict[str, Any]:
+    async def rate(self, request_id: str, owner: str, body: bytes) -> Rated:
         """Rate an answer. Raises InvalidParameter, UnknownRequest, RateLimited, Overloaded."""
         self._buckets.take(owner)
         asked = _parsed(body)
         await self._recall(request_id, owner)
         keep = self._store.rate if self._store is not None else in_memory
         _, changed = self._ratings.rate(request_id, owner, asked.rating, asked.reason, keep=keep)
-        return {
-            "request_id": request_id, "rating": asked.rating, "reason": asked.reason,
-            "changed": changed,
-        }  # fmt: skip
+        return Rated(
+            request_id=request_id, rating=asked.rating, reason=asked.reason, changed=changed
+        )
 
-    async def forget(self, request_id: str, owner: str) -> dict[str, Any]:
+    async def forget(self, request_id: str, owner: str) -> Forgotten:
         """Delete what is known of a request. Raises UnknownRequest, RateLimited, Overloaded."""
         self._buckets.take(owner)
         store = self._store
         if not self._ratings.is_known(request_id, owner) and (
-            store is None
-            or await _answer(store.ask(lambda base: base.find(request_id, owner))) is None
+            store is None or await _answer(store.find(request_id, owner)) is None
         ):
             raise UnknownRequest
         if store is not None:
             await _answer(store.forget(request_id))
         self._ratings.forget(request_id)
-        return {"request_id": request_id, "status": "deleted"}
+        return Forgotten(request_id=request_id)
 
     async def _recall(self, request_id: str, owner: str) -> None:
         """Have the records say what memory does not hold any more."""
         if self._store is None or request_id in self._ratings:
             return
-        found = await _answer(self._store.ask(lambda base: base.find(request_id, owner)))
+        found = await _answer(self._store.find(request_id, owner))
         if found is not None and found.answered:
             self._ratings.know(request_id, owner, found.instruction_type, found.at, found.rating)
 
@@ -101,7 +115,7 @@ def add_feedback(api: FastAPI, front: Front, feedback: Feedback) -> None:
         openapi_extra={"requestBody": {"required": True, "content": shape}},
         responses=failures(*_FAILURES, InvalidParameter),
     )  # fmt: skip
-    async def rate(request_id: str, request: Request) -> dict[str, Any]:
+    async def rate(request_id: str, request: Request) -> Rated:
         owner = front.owner(request)
         return await feedback.rate(request_id.lower(), owner, await _body(request))
 
@@ -110,7 +124,7 @@ def add_feedback(api: FastAPI, front: Front, feedback: Feedback) -> None:
         summary="Forget a request: its record, rating and samples are deleted.",
         responses=failures(*_FAILURES),
     )  # fmt: skip
-    async def forget(request_id: str, request: Request) -> dict[str, Any]:
+    async def forget(request_id: str, request: Request) -> Forgotten:
         return await feedback.forget(request_id.lower(), front.owner(request))
 
 
