@@ -29,7 +29,7 @@ INSTRUCTIONS = (
 
 
 _GRAIN = 0.02
-_SIZES = ((256, 256), (512, 384))
+_SIZES = ((256, 256), (512, 512))  # square, as all that the demos have learned
 
 
 @dataclass(frozen=True, slots=True)
