@@ -182,3 +182,18 @@ def test_a_fall_of_the_windows_later_half_is_told_before_the_whole_shows_it() ->
 
     assert warned(said(_scores(0.73, 18, 300, {}), past)) == []
     assert warned(said({**_scores(0.73, 18, 300, {}), **half}, past)) == ["quality_drift"]
+
+
+def test_a_disk_that_is_busy_all_the_window_is_told_whatever_its_end_happens_to_show() -> None:
+    disk = {"disk": "sda"}
+    usual: Facts = {(c.HOST_DISK_BUSY, ""): [(disk, 0.1)]}
+
+    def at_work(whole: float, lately: float) -> list[str]:
+        now: Facts = {
+            (c.HOST_DISK_BUSY, ""): [(disk, whole)],
+            (c.HOST_DISK_BUSY, "lately"): [(disk, lately)],
+        }
+        return warned(said(now, usual))
+
+    assert at_work(0.9, 0.7) == at_work(0.5, 0.95) == ["disk_busy"]
+    assert at_work(0.6, 0.7) == []
