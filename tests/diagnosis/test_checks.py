@@ -197,3 +197,42 @@ def test_a_disk_that_is_busy_all_the_window_is_told_whatever_its_end_happens_to_
 
     assert at_work(0.9, 0.7) == at_work(0.5, 0.95) == ["disk_busy"]
     assert at_work(0.6, 0.7) == []
+
+
+def _steps(mean: float, part: str = "", late: float = 1.0) -> dict[Any, Any]:
+    """Return a service's steps and calls, a call a second of twenty steps, of a part's means."""
+    places = {"1-5": 5 * mean, "6-10": 5 * mean, "11-20": 10 * mean * late}
+    count, total = (f"{each}.{part}".rstrip(".") for each in ("count", "sum"))
+    return {
+        (c.STEP_SECONDS, count): [
+            ({"step": place}, number)
+            for place, number in {"1-5": 5.0, "6-10": 5.0, "11-20": 10.0}.items()
+        ],
+        (c.STEP_SECONDS, total): [({"step": place}, spent) for place, spent in places.items()],
+        (c.INFERENCE_SECONDS, count): [({"precision": "float16"}, 1.0)],
+        (c.INFERENCE_SECONDS, total): [({"precision": "float16"}, sum(places.values()))],
+    }
+
+
+def test_a_slower_model_is_told_by_the_windows_later_half_before_the_whole_shows_it() -> None:
+    usual, whole = _steps(0.1), _steps(0.125)
+    assert warned(said({**whole, **_steps(0.15, "half")}, usual)) == ["slow_steps"]
+    assert warned(said({**whole, **_steps(0.135, "half")}, usual)) == []
+
+
+def test_what_explains_slower_steps_is_looked_for_in_the_same_half() -> None:
+    usual, whole = _steps(0.1), _steps(0.1, late=1.25)
+    late = {**whole, **_steps(0.1, "half", late=2.0)}
+    larger = {
+        **_steps(0.125), **_steps(0.15, "half"),
+        (c.BATCH_SIZE, "count.half"): [({}, 1.0)], (c.BATCH_SIZE, "sum.half"): [({}, 4.0)],
+    }  # fmt: skip
+    alone: Facts = {(c.BATCH_SIZE, "count"): [({}, 1.0)], (c.BATCH_SIZE, "sum"): [({}, 2.0)]}
+    others: Facts = {(c.IMAGES, "half"): [({"image_size": "1024x1024"}, 1.0)]}
+    small: Facts = {(c.IMAGES, ""): [({"image_size": "512x512"}, 1.0)]}
+
+    assert warned(said(late, usual))[0] == "slow_late_steps"
+    assert warned(said(larger, {**usual, **alone})) == []
+    sized = said({**_steps(0.125), **_steps(0.15, "half"), **others}, {**usual, **small})
+    assert warned(sized) == []
+    assert [found.check.name for found in sized] == ["slow_steps"]
