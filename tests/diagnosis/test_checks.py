@@ -21,10 +21,9 @@ def reading(facts: Facts) -> Reading:
     return Reading(rows)
 
 
-def said(now: Facts, before: Facts | None = None) -> list[Finding]:
-    past = reading(before or {})
-    evidence = Evidence(Service("zimage", "job"), 1e9, Spans(), reading(now), past)
-    return judge(evidence)
+def said(now: Facts, before: Facts | None = None, yesterday: Facts | None = None) -> list[Finding]:
+    past = (reading(before or {}), reading(yesterday or {}))
+    return judge(Evidence(Service("zimage", "job"), 1e9, Spans(), reading(now), *past))
 
 
 def warned(findings: list[Finding]) -> list[str]:
@@ -236,3 +235,45 @@ def test_what_explains_slower_steps_is_looked_for_in_the_same_half() -> None:
     sized = said({**_steps(0.125), **_steps(0.15, "half"), **others}, {**usual, **small})
     assert warned(sized) == []
     assert [found.check.name for found in sized] == ["slow_steps"]
+
+
+def _destroyed(lost: float, of: float, seconds: float = 300) -> Facts:
+    return ended(none=(of - lost) / seconds, structure_corruption=lost / seconds)
+
+
+HURT = ["structure_corruption", "errors_rise"]
+
+
+def test_five_edits_of_fifty_where_one_in_eighty_always_was_destroyed_may_be_chance() -> None:
+    usual = _destroyed(43, 3600, 3600)
+
+    assert warned(said(_destroyed(5, 51), usual, usual)) == []
+    assert warned(said(_destroyed(9, 51), usual, usual)) == HURT
+    assert warned(said(_destroyed(30, 300), usual, usual)) == HURT
+
+
+def test_nothing_is_chance_without_a_past_or_where_the_past_was_not_well() -> None:
+    five, long_ago = _destroyed(5, 51), _destroyed(43, 3600, 3600)
+    lasts = _destroyed(360, 3600, 3600)
+
+    assert warned(said(five)) == HURT
+    assert warned(said(five, _destroyed(0, 40, 3600))) == HURT
+    assert warned(said(five, lasts)) == ["structure_corruption"]
+    assert warned(said(five, lasts, long_ago)) == HURT
+
+
+def test_an_outage_that_began_ten_minutes_ago_is_not_hidden_by_its_own_beginning() -> None:
+    """Of the hour before, five minutes are of the outage."""
+    usual = _destroyed(13, 1080, 3600)
+    assert warned(said(_destroyed(9, 90), _destroyed(21, 1080, 3600), usual)) == HURT
+
+
+def test_black_pictures_that_may_be_chance_are_only_to_know() -> None:
+    def broken(number: float, of: float, seconds: float) -> Facts:
+        rows = [({"reason": "black"}, number / seconds)]
+        return {**ended(none=of / seconds), (c.OUTPUT_INVALID, ""): rows}
+
+    usual = broken(36, 3600, 3600)
+    [found] = said(broken(5, 51, 300), usual)
+    assert (found.check.name, found.sign.severity) == ("invalid_outputs", Severity.INFO)
+    assert warned(said(broken(12, 51, 300), usual)) == ["invalid_outputs"]
