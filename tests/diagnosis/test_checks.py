@@ -21,10 +21,9 @@ def reading(facts: Facts) -> Reading:
     return Reading(rows)
 
 
-def said(now: Facts, before: Facts | None = None) -> list[Finding]:
-    past = reading(before or {})
-    evidence = Evidence(Service("zimage", "job"), 1e9, Spans(), reading(now), past)
-    return judge(evidence)
+def said(now: Facts, before: Facts | None = None, yesterday: Facts | None = None) -> list[Finding]:
+    past = (reading(before or {}), reading(yesterday or {}))
+    return judge(Evidence(Service("zimage", "job"), 1e9, Spans(), reading(now), *past))
 
 
 def warned(findings: list[Finding]) -> list[str]:
@@ -182,3 +181,99 @@ def test_a_fall_of_the_windows_later_half_is_told_before_the_whole_shows_it() ->
 
     assert warned(said(_scores(0.73, 18, 300, {}), past)) == []
     assert warned(said({**_scores(0.73, 18, 300, {}), **half}, past)) == ["quality_drift"]
+
+
+def test_a_disk_that_is_busy_all_the_window_is_told_whatever_its_end_happens_to_show() -> None:
+    disk = {"disk": "sda"}
+    usual: Facts = {(c.HOST_DISK_BUSY, ""): [(disk, 0.1)]}
+
+    def at_work(whole: float, lately: float) -> list[str]:
+        now: Facts = {
+            (c.HOST_DISK_BUSY, ""): [(disk, whole)],
+            (c.HOST_DISK_BUSY, "lately"): [(disk, lately)],
+        }
+        return warned(said(now, usual))
+
+    assert at_work(0.9, 0.7) == at_work(0.5, 0.95) == ["disk_busy"]
+    assert at_work(0.6, 0.7) == []
+
+
+def _steps(mean: float, part: str = "", late: float = 1.0) -> dict[Any, Any]:
+    """Return a service's steps and calls, a call a second of twenty steps, of a part's means."""
+    places = {"1-5": 5 * mean, "6-10": 5 * mean, "11-20": 10 * mean * late}
+    count, total = (f"{each}.{part}".rstrip(".") for each in ("count", "sum"))
+    return {
+        (c.STEP_SECONDS, count): [
+            ({"step": place}, number)
+            for place, number in {"1-5": 5.0, "6-10": 5.0, "11-20": 10.0}.items()
+        ],
+        (c.STEP_SECONDS, total): [({"step": place}, spent) for place, spent in places.items()],
+        (c.INFERENCE_SECONDS, count): [({"precision": "float16"}, 1.0)],
+        (c.INFERENCE_SECONDS, total): [({"precision": "float16"}, sum(places.values()))],
+    }
+
+
+def test_a_slower_model_is_told_by_the_windows_later_half_before_the_whole_shows_it() -> None:
+    usual, whole = _steps(0.1), _steps(0.125)
+    assert warned(said({**whole, **_steps(0.15, "half")}, usual)) == ["slow_steps"]
+    assert warned(said({**whole, **_steps(0.135, "half")}, usual)) == []
+
+
+def test_what_explains_slower_steps_is_looked_for_in_the_same_half() -> None:
+    usual, whole = _steps(0.1), _steps(0.1, late=1.25)
+    late = {**whole, **_steps(0.1, "half", late=2.0)}
+    larger = {
+        **_steps(0.125), **_steps(0.15, "half"),
+        (c.BATCH_SIZE, "count.half"): [({}, 1.0)], (c.BATCH_SIZE, "sum.half"): [({}, 4.0)],
+    }  # fmt: skip
+    alone: Facts = {(c.BATCH_SIZE, "count"): [({}, 1.0)], (c.BATCH_SIZE, "sum"): [({}, 2.0)]}
+    others: Facts = {(c.IMAGES, "half"): [({"image_size": "1024x1024"}, 1.0)]}
+    small: Facts = {(c.IMAGES, ""): [({"image_size": "512x512"}, 1.0)]}
+
+    assert warned(said(late, usual))[0] == "slow_late_steps"
+    assert warned(said(larger, {**usual, **alone})) == []
+    sized = said({**_steps(0.125), **_steps(0.15, "half"), **others}, {**usual, **small})
+    assert warned(sized) == []
+    assert [found.check.name for found in sized] == ["slow_steps"]
+
+
+def _destroyed(lost: float, of: float, seconds: float = 300) -> Facts:
+    return ended(none=(of - lost) / seconds, structure_corruption=lost / seconds)
+
+
+HURT = ["structure_corruption", "errors_rise"]
+
+
+def test_five_edits_of_fifty_where_one_in_eighty_always_was_destroyed_may_be_chance() -> None:
+    usual = _destroyed(43, 3600, 3600)
+
+    assert warned(said(_destroyed(5, 51), usual, usual)) == []
+    assert warned(said(_destroyed(9, 51), usual, usual)) == HURT
+    assert warned(said(_destroyed(30, 300), usual, usual)) == HURT
+
+
+def test_nothing_is_chance_without_a_past_or_where_the_past_was_not_well() -> None:
+    five, long_ago = _destroyed(5, 51), _destroyed(43, 3600, 3600)
+    lasts = _destroyed(360, 3600, 3600)
+
+    assert warned(said(five)) == HURT
+    assert warned(said(five, _destroyed(0, 40, 3600))) == HURT
+    assert warned(said(five, lasts)) == ["structure_corruption"]
+    assert warned(said(five, lasts, long_ago)) == HURT
+
+
+def test_an_outage_that_began_ten_minutes_ago_is_not_hidden_by_its_own_beginning() -> None:
+    """Of the hour before, five minutes are of the outage."""
+    usual = _destroyed(13, 1080, 3600)
+    assert warned(said(_destroyed(9, 90), _destroyed(21, 1080, 3600), usual)) == HURT
+
+
+def test_black_pictures_that_may_be_chance_are_only_to_know() -> None:
+    def broken(number: float, of: float, seconds: float) -> Facts:
+        rows = [({"reason": "black"}, number / seconds)]
+        return {**ended(none=of / seconds), (c.OUTPUT_INVALID, ""): rows}
+
+    usual = broken(36, 3600, 3600)
+    [found] = said(broken(5, 51, 300), usual)
+    assert (found.check.name, found.sign.severity) == ("invalid_outputs", Severity.INFO)
+    assert warned(said(broken(12, 51, 300), usual)) == ["invalid_outputs"]

@@ -13,7 +13,7 @@ from tests.truth.report import complaints, recorded, summary, table
 from tests.truth.trial import Verdict, tried
 
 FILE = Path(__file__).parents[2] / "docs" / "truth.json"
-SEEDS = (20261141, 20261142, 20261143, 20261144, 20261145)
+SEEDS = (20261151, 20261152, 20261153, 20261154, 20261155)
 
 
 def played(kind: str) -> list[Verdict]:

@@ -74,10 +74,13 @@ class Reading:
         total, count = (self.rate(histogram, key(each, part), **where) for each in ("sum", "count"))
         return total / count if count > 0 else None
 
-    def means(self, label: str, histogram: Metric, **where: str) -> dict[str, float]:
+    def means(
+        self, label: str, histogram: Metric, part: str = "", **where: str
+    ) -> dict[str, float]:
         """Return the means of a histogram's observations by the values of one label."""
-        counts = self.by(label, histogram, "count", **where)
-        sums = self.by(label, histogram, "sum", **where)
+        sums, counts = (
+            self.by(label, histogram, key(each, part), **where) for each in ("sum", "count")
+        )
         return {name: sums.get(name, 0.0) / n for name, n in counts.items() if n > 0}
 
     def level(self, gauge: Metric | str, part: str = "", **where: str) -> float | None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from safelight.diagnosis.evidence import Evidence, Reading
+from safelight.diagnosis.weigh import by_chance, wilson
 from safelight.metrics.catalog import (
     DEVICE_SECONDS,
     GPU_UTILIZATION,
@@ -16,7 +17,10 @@ from safelight.metrics.catalog import (
 
 FEW = 20  # requests within the window; fewer tell nothing
 
+BY_CHANCE = 1e-4  # a week has two thousand windows
+
 Figure = Callable[[Reading], float | None]
+Counted = tuple[float, float]  # how many, of how many; or both a second
 
 
 def usual(evidence: Evidence, figure: Figure) -> float | None:
@@ -63,6 +67,11 @@ def refused(reading: Reading) -> float:
     return min(1.0, turned / asked) if asked > 0 else 0.0
 
 
+def ended(reading: Reading, reason: str) -> Counted:
+    """Return how many requests a second ended with a reason, of how many."""
+    return reading.rate(REQUESTS, error=reason), reading.rate(REQUESTS)
+
+
 def latency(reading: Reading) -> float | None:
     """Return the mean time of a request."""
     return reading.mean(REQUEST_SECONDS)
@@ -71,6 +80,23 @@ def latency(reading: Reading) -> float | None:
 def events(evidence: Evidence, rate: float) -> float:
     """Return how many events within the window a rate stands for."""
     return rate * evidence.spans.window_seconds
+
+
+def chance(
+    evidence: Evidence, now: Counted, past: Callable[[Reading], Counted], limit: float
+) -> bool:
+    """Tell whether so many may well be chance, by Fisher's test against before and yesterday.
+
+    Only where the hour before was well for certain: its share lies below the limit by Wilson's
+    interval. An outage that lasts is no chance, nor is anything in a service without a past.
+    """
+    span = evidence.spans.before_seconds
+    before, yesterday = (
+        (many * span, of * span) for many, of in map(past, (evidence.before, evidence.yesterday))
+    )
+    if wilson(*before)[1] >= limit:
+        return False
+    return all(by_chance(*now, *then) > BY_CHANCE for then in (before, yesterday))
 
 
 def times(value: float | None) -> str:

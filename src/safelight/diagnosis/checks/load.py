@@ -159,21 +159,19 @@ def _lately(evidence: Evidence) -> float:
 INSTRUCTION, SIZE = (REQUESTS, "instruction_type"), (IMAGES, "image_size")
 
 
-def moved(evidence: Evidence, kind: tuple[object, str]) -> float:
+def moved(evidence: Evidence, kind: tuple[object, str], part: str = "") -> float:
     """Return which share of the requests is of another kind than before (total variation)."""
-    now, then = _shares(evidence.now, kind), _shares(evidence.before, kind)
+    now, then = _shares(evidence.now, kind, part), _shares(evidence.before, kind)
     yesterday = _shares(evidence.yesterday, kind)
     past = [mix for mix in (then, yesterday) if mix]
     if not now or not past:
         return 0.0
-    return min(
-        sum(max(0.0, part - mix.get(name, 0.0)) for name, part in now.items()) for mix in past
-    )
+    return min(sum(max(0.0, own - mix.get(name, 0.0)) for name, own in now.items()) for mix in past)
 
 
-def _shares(reading: Reading, kind: tuple[object, str]) -> Mapping[str, float]:
+def _shares(reading: Reading, kind: tuple[object, str], part: str = "") -> Mapping[str, float]:
     metric, label = kind
-    counts = reading.by(label, metric)  # type: ignore[arg-type]
+    counts = reading.by(label, metric, part)  # type: ignore[arg-type]
     total = sum(counts.values())
     return {name: value / total for name, value in counts.items()} if total > 0 else {}
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from math import sqrt
 
-from safelight.diagnosis.checks.common import FEW, events
+from safelight.diagnosis.checks.common import FEW, chance, ended, events
 from safelight.diagnosis.evidence import Evidence, Reading, key
 from safelight.diagnosis.facts import BELOW, HALF, HALVES
 from safelight.diagnosis.finding import Check, Exhibit, Severity, Sign
@@ -35,6 +35,8 @@ def _structure(evidence: Evidence) -> Iterator[Sign]:
     lost = events(evidence, sum(counts.values()))
     tries = events(evidence, now.rate(REQUESTS))
     if lost < _LEAST or tries < FEW or lost / tries < _CORRUPTED:
+        return
+    if chance(evidence, (lost, tries), lambda r: ended(r, reason), _CORRUPTED):
         return
     calm, busy = (_success(evidence, which) for which in ("calm", "busy"))
     apart = calm and busy and busy[2] < calm[1]
@@ -169,8 +171,9 @@ def _rating(reading: Reading) -> float | None:
 LOOK_CHECKS = (
     Check(
         "structure_corruption", "Edits destroy what they should have kept", _structure,
-        f"request_total{{error=\"{StructureCorruption.reason}\"}} >= {_CORRUPTED:.0%}; busy and "
-        "calm backgrounds are held apart by the Wilson intervals of their success",
+        f"request_total{{error=\"{StructureCorruption.reason}\"}} >= {_CORRUPTED:.0%}, and no "
+        "chance, as with errors_rise; busy and calm backgrounds are held apart by the Wilson "
+        "intervals of their success",
         ("Where busy backgrounds fail: have callers remove the background first; the advice is in "
          "X-Safelight-Advice.",
          "Raise image_guidance_scale: more of the input is kept.",

@@ -2,7 +2,16 @@
 
 from collections.abc import Iterator
 
-from safelight.diagnosis.checks.common import FEW, events, usual, usually_most
+from safelight.diagnosis.checks.common import (
+    BY_CHANCE,
+    FEW,
+    Counted,
+    chance,
+    ended,
+    events,
+    usual,
+    usually_most,
+)
 from safelight.diagnosis.evidence import Evidence, Reading
 from safelight.diagnosis.finding import Check, Exhibit, Severity, Sign
 from safelight.diagnosis.weigh import apart, by_chance, share, surely, wilson
@@ -10,7 +19,7 @@ from safelight.metrics.catalog import INSTRUCTION_TYPE, OUTPUT_INVALID, REQUESTS
 from safelight.reasons import NO_ERROR
 
 _FAILS, _WORSE = 0.9, 0.1
-_BY_CHANCE = 0.02  # that failures which all types share fall upon one of them
+_SHARED = 0.02  # that failures which all types share fall upon one of them
 _ERRORS, _MORE_ERRORS = 0.05, 3.0
 _LEAST_ERRORS = 5
 _FEW_OF_A_TYPE = 10  # fewer may well be one caller's
@@ -27,8 +36,6 @@ _OF_NO_TYPE = frozenset({
     NO_ERROR, "overloaded", "not_ready", "stopping", "rate_limited", "circuit_open", "worker_lost",
     "unauthorized", "cancelled",
 })  # fmt: skip
-
-_Counted = tuple[float, float]  # what went well, of how many
 
 
 def _failing(evidence: Evidence) -> Iterator[Sign]:
@@ -65,7 +72,7 @@ def _failing(evidence: Evidence) -> Iterator[Sign]:
         )
 
 
-def _alone(evidence: Evidence, kind: str, mine: _Counted, rest: _Counted) -> bool:
+def _alone(evidence: Evidence, kind: str, mine: Counted, rest: Counted) -> bool:
     """Tell whether a type fails more than it did for certain, and the others do not.
 
     That tells it early: what the others and the past show makes up for few failures.
@@ -82,10 +89,10 @@ def _alone(evidence: Evidence, kind: str, mine: _Counted, rest: _Counted) -> boo
         if apart(others[0] * span, others[1] * span, *rest) > 0:
             return False
     known = any(then[1] * span >= FEW for then, _ in past)
-    return known and by_chance(mine[1] - mine[0], mine[1], rest[1] - rest[0], rest[1]) <= _BY_CHANCE
+    return known and by_chance(mine[1] - mine[0], mine[1], rest[1] - rest[0], rest[1]) <= _SHARED
 
 
-def _split(reading: Reading, kind: str) -> tuple[_Counted, _Counted]:
+def _split(reading: Reading, kind: str) -> tuple[Counted, Counted]:
     """Return what went well, of how many, a second: of a type, and of all others."""
     asked, failed = reading.by("instruction_type", REQUESTS), _failures(reading)
     mine, lost = asked.pop(kind, 0.0), failed.pop(kind, 0.0)
@@ -121,7 +128,7 @@ def _rose(evidence: Evidence, reason: str, rate: float, tries: float) -> float:
     """Return by how much a reason's share rose; 0 where it is few, or as ever.
 
     What ends half of the requests is said however long it lasts, unless it is the callers' doing:
-    an outage of an hour is its own past.
+    an outage of an hour is its own past. What may be chance is as ever too.
     """
     lost = events(evidence, rate)
     if lost < _LEAST_ERRORS or lost < _ERRORS * tries:
@@ -130,7 +137,9 @@ def _rose(evidence: Evidence, reason: str, rate: float, tries: float) -> float:
         return lost / tries
     past = usual(evidence, lambda r: _part(r, reason))
     grew = past is None or lost >= _MORE_ERRORS * past * tries or lost / tries >= past + _RISE
-    return lost / tries - (past or 0.0) if grew else 0.0
+    if not grew or chance(evidence, (lost, tries), lambda r: ended(r, reason), _ERRORS):
+        return 0.0
+    return lost / tries - (past or 0.0)
 
 
 def _invalid(evidence: Evidence) -> Iterator[Sign]:
@@ -141,7 +150,9 @@ def _invalid(evidence: Evidence) -> Iterator[Sign]:
     if not asked or broken / asked < _INVALID or events(evidence, broken) < _LEAST_ERRORS:
         return
     past = usual(evidence, _broken)
+    counted = (events(evidence, broken), events(evidence, asked))
     as_ever = past is not None and broken / asked < _GREW * past
+    as_ever = as_ever or chance(evidence, counted, _unfit, _INVALID)
     yield Sign(
         Severity.INFO if as_ever else Severity.WARNING,
         surely(broken / asked, _INVALID, 0.1),
@@ -157,8 +168,12 @@ def _invalid(evidence: Evidence) -> Iterator[Sign]:
 
 
 def _broken(reading: Reading) -> float | None:
-    asked = reading.sum(REQUESTS)
-    return reading.rate(OUTPUT_INVALID) / asked if asked else None
+    broken, asked = _unfit(reading)
+    return broken / asked if asked else None
+
+
+def _unfit(reading: Reading) -> Counted:
+    return reading.rate(OUTPUT_INVALID), reading.rate(REQUESTS)
 
 
 def _failures(reading: Reading) -> dict[str, float]:
@@ -190,8 +205,8 @@ def _reasons(reading: Reading, **where: str) -> dict[str, float]:
 
 
 def _part(reading: Reading, reason: str) -> float | None:
-    asked = reading.sum(REQUESTS)
-    return reading.rate(REQUESTS, error=reason) / asked if asked else None
+    many, asked = ended(reading, reason)
+    return many / asked if asked else None
 
 
 OUTPUT_CHECKS = (
@@ -201,7 +216,7 @@ OUTPUT_CHECKS = (
         f"{_WORSE:.0%} below the others' by Newcombe's interval of the difference; where these are "
         f"few, below its own usual. Or it fails >= {_WORSE / 2:.0%} more than it did by "
         "Newcombe's, the others do not, and by Fisher's exact test so many failures would be "
-        f"its own in <= {_BY_CHANCE:.0%} of cases, did all types fail alike",
+        f"its own in <= {_SHARED:.0%} of cases, did all types fail alike",
         ("Compare failed with good samples of this type (SAFELIGHT_SAMPLES=true keeps them).",
          "Look at the reason that most failures have."),
         "Send twenty requests of this type with one known good picture: "
@@ -211,7 +226,8 @@ OUTPUT_CHECKS = (
     ),
     Check(
         "invalid_outputs", "Pictures are broken", _invalid,
-        f"output_invalid_total over requests >= {_INVALID:.0%}",
+        f"output_invalid_total over requests >= {_INVALID:.0%}; to know only where it is less than "
+        f"{_GREW:g} times the usual, or may be chance as with errors_rise",
         ("not_finite: use bfloat16, or float32 for the VAE.", "black or flat: look for a safety "
          "filter, or an empty prompt.", "noise: too few steps, or a wrong scheduler."),
         "Run one such request with SAFELIGHT_PRECISION=float32: if it is good, that was it.",
@@ -221,7 +237,9 @@ OUTPUT_CHECKS = (
     Check(
         "errors_rise", "More requests fail than usual", _errors,
         f"one reason ends >= {_ERRORS:.0%} of the requests, >= {_MORE_ERRORS:g} times the usual or "
-        f"{_RISE:.0%} more; or >= {_OUTAGE:.0%} of them and no caller's fault, however long",
+        f"{_RISE:.0%} more; or >= {_OUTAGE:.0%} of them and no caller's fault, however long. Where "
+        "the hour before was well for certain, by Wilson's interval, it must be chance in <= "
+        f"{BY_CHANCE:.2%} of cases by Fisher's exact test, against that hour or yesterday",
         ("The page of errors says what each reason means and what to do.",),
         "Find one such request by its reason in the log, and send it again.",
         ("a new client", "a new version of the model"),

@@ -1,10 +1,12 @@
 """What the denoising loop tells: slow at its beginning, at its end, everywhere, or misled."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from safelight.diagnosis.checks.common import FEW, events, usual, usually_most
 from safelight.diagnosis.checks.load import SIZE, moved
-from safelight.diagnosis.evidence import Evidence, Reading
+from safelight.diagnosis.evidence import Evidence, Reading, key
+from safelight.diagnosis.facts import HALF, HALVES
 from safelight.diagnosis.finding import Check, Exhibit, Judge, Severity, Sign
 from safelight.diagnosis.weigh import seconds, share, surely
 from safelight.metrics.catalog import (
@@ -19,7 +21,7 @@ from safelight.metrics.catalog import (
 )
 from safelight.metrics.spec import Metric
 
-_SLOWER, _SURELY_SLOWER = 1.3, 2.5
+_SLOWER, _SLOWER_IN_HALF, _SURELY_SLOWER = 1.3, 1.4, 2.5
 _SLOWER_THAN_USUAL = 1.25
 _OVERRIDDEN = 0.05
 _RESIZED = 0.15  # of the pictures are of another size
@@ -27,33 +29,55 @@ _MIXED = 0.05
 _EARLY, _LATE = STEP_PLACES[:1], STEP_PLACES[2:]
 
 
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A part of the window, and from how many times the usual on steps are slow in it."""
+
+    name: str
+    parts: int
+    slower: float
+
+    def count(self, evidence: Evidence, histogram: Metric) -> float:
+        """Return how many observations there are within it."""
+        return events(evidence, evidence.now.rate(histogram, key("count", self.name))) / self.parts
+
+
+# A half holds half as many calls, and what chance adds weighs the square root of two more.
+_PARTS = (_Part("", 1, _SLOWER), _Part(HALF, HALVES, _SLOWER_IN_HALF))
+
+
 def _apart(places: tuple[str, ...], word: str) -> Judge:
     """Return the judge of the steps at these places, against the others."""
 
-    def ratio(reading: Reading) -> float | None:
-        means = reading.means("step", STEP_SECONDS)
+    def ratio(reading: Reading, part: str = "") -> float | None:
+        means = reading.means("step", STEP_SECONDS, part)
         own = [means[place] for place in places if place in means]
         rest = [mean for place, mean in means.items() if place not in places]
         return max(own) / min(rest) if own and rest and min(rest) > 0 else None
 
     def judge(evidence: Evidence) -> Iterator[Sign]:
-        now = ratio(evidence.now)
-        steps = events(evidence, evidence.now.rate(STEP_SECONDS, "count"))
-        if now is None or steps < FEW or now < _SLOWER:
-            return
         past = usually_most(evidence, ratio)
-        if past is not None and now < _SLOWER_THAN_USUAL * past and now < 2:
+        told = [
+            (surely(now, part.slower, _SURELY_SLOWER), now, part)
+            for part in _PARTS
+            if (now := ratio(evidence.now, part.name)) is not None
+            and now >= part.slower
+            and (past is None or now >= _SLOWER_THAN_USUAL * past or now >= 2)
+            and part.count(evidence, STEP_SECONDS) >= FEW
+        ]
+        if not told:
             return
-        means = evidence.now.means("step", STEP_SECONDS)
-        told = ", ".join(f"{place}: {seconds(mean)}" for place, mean in sorted(means.items()))
+        confidence, now, part = max(told, key=lambda each: each[0])
+        means = evidence.now.means("step", STEP_SECONDS, part.name)
+        seen = ", ".join(f"{place}: {seconds(mean)}" for place, mean in sorted(means.items()))
         was = f"; usually {past:.1f} times" if past else ""
         yield Sign(
             Severity.WARNING,
-            surely(now, _SLOWER, _SURELY_SLOWER),
+            confidence,
             f"the {word} steps take {now:.1f} times as long as the others{was}",
             (
                 Exhibit(
-                    f"mean by place of the step: {told}",
+                    f"mean by place of the step: {seen}",
                     evidence.asking.queries.mean(STEP_SECONDS, (STEP,)),
                 ),
             ),
@@ -64,41 +88,44 @@ def _apart(places: tuple[str, ...], word: str) -> Judge:
 
 def _slow(evidence: Evidence) -> Iterator[Sign]:
     """Find that the model itself is slower than it was, wherever in its loop."""
-
     for metric, what in ((STEP_SECONDS, "a step"), (INFERENCE_SECONDS, "a call")):
-        now = evidence.now.mean(metric)
         past = usually_most(evidence, lambda reading, m=metric: reading.mean(m))  # type: ignore[misc]
-        if now and past:
-            yield from _slower(evidence, now / past, now, (metric, what))
+        if evidence.now.mean(metric) and past:
+            signs = [
+                sign for part in _PARTS for sign in _slower(evidence, part, past, (metric, what))
+            ]
+            yield from sorted(signs, key=lambda sign: (-sign.severity, -sign.confidence))[:1]
             return
 
 
 def _slower(
-    evidence: Evidence, factor: float, now: float, measured: tuple[Metric, str]
+    evidence: Evidence, part: _Part, past: float, measured: tuple[Metric, str]
 ) -> Iterator[Sign]:
     metric, what = measured
-    calls = events(evidence, evidence.now.rate(INFERENCE_SECONDS, "count"))
-    if calls < FEW / 2 or factor < _SLOWER * _larger(evidence):
+    now = evidence.now.mean(metric, part.name)
+    calls = part.count(evidence, INFERENCE_SECONDS)
+    if not now or calls < FEW / 2 or now / past < part.slower * _larger(evidence, part):
         return
     # Larger pictures take longer: that is no fault of the model's.
-    grown = moved(evidence, SIZE) >= _RESIZED
+    grown = moved(evidence, SIZE, part.name) >= _RESIZED
     yield Sign(
         Severity.INFO if grown else Severity.WARNING,
-        surely(factor, _SLOWER, _SURELY_SLOWER),
-        f"the model takes {factor:.1f} times as long as it did: {seconds(now)} {what}"
+        surely(now / past, part.slower, _SURELY_SLOWER),
+        f"the model takes {now / past:.1f} times as long as it did: {seconds(now)} {what}"
         + (", and pictures are of other sizes" if grown else ""),
         (
             Exhibit(
-                f"{seconds(now)} {what}, usually {seconds(now / factor)}",
+                f"{seconds(now)} {what}, usually {seconds(past)}",
                 evidence.asking.queries.mean(metric),
             ),
         ),
     )
 
 
-def _larger(evidence: Evidence) -> float:
+def _larger(evidence: Evidence, part: _Part) -> float:
     """Return by how much larger batches alone may lengthen a call."""
-    now, past = evidence.now.mean(BATCH_SIZE), usual(evidence, lambda r: r.mean(BATCH_SIZE))
+    now = evidence.now.mean(BATCH_SIZE, part.name)
+    past = usual(evidence, lambda r: r.mean(BATCH_SIZE))
     return max(1.0, now / past) if now and past else 1.0
 
 
@@ -165,8 +192,9 @@ _AFTER = frozenset({"device_saturated", "queue_saturated", "slow_steps"})
 STEP_CHECKS = (
     Check(
         "slow_early_steps", "The first steps are slow", _apart(_EARLY, "first"),
-        f"mean of steps 1-5 over the least of the later places >= {_SLOWER:g}, and >= "
-        f"{_SLOWER_THAN_USUAL:g} times the usual ratio (or >= 2)",
+        f"mean of steps 1-5 over the least of the later places >= {_SLOWER:g} (of the window's "
+        f"later half {_SLOWER_IN_HALF:g}), and >= {_SLOWER_THAN_USUAL:g} times the usual ratio "
+        "(or >= 2)",
         ("Warm the pipeline up with the sizes that callers send (kernels are chosen in the first "
          "steps).", "Set torch.backends.cudnn.benchmark = False where sizes vary."),
         "Run two calls of the same size in a row: if the second's first steps are fast, it is the "
@@ -176,8 +204,9 @@ STEP_CHECKS = (
     ),
     Check(
         "slow_late_steps", "The last steps are slow", _apart(_LATE, "last"),
-        f"mean of steps 11 and later over the least of the earlier places >= {_SLOWER:g}, and >= "
-        f"{_SLOWER_THAN_USUAL:g} times the usual ratio (or >= 2)",
+        f"mean of steps 11 and later over the least of the earlier places >= {_SLOWER:g} (of the "
+        f"window's later half {_SLOWER_IN_HALF:g}), and >= {_SLOWER_THAN_USUAL:g} times the usual "
+        "ratio (or >= 2)",
         ("Look for a callback or preview that grows with the steps "
          "(SAFELIGHT_PREVIEW_EVERY_STEPS=0).", "Look for memory that is kept over the loop."),
         "Run one call with half the steps: if its last steps are fast, something grows.",
@@ -186,7 +215,8 @@ STEP_CHECKS = (
     ),
     Check(
         "slow_steps", "The model is slower than it was", _slow,
-        f"mean step (or call) >= {_SLOWER:g} times the least usual",
+        f"mean step (or call) >= {_SLOWER:g} times the most usual, or of the window's later half "
+        f">= {_SLOWER_IN_HALF:g} times; times as many as batches are larger",
         ("Compare the last deployment's model, precision and libraries with the one before.",
          "Look at the card: clock, heat, who else uses it."),
         "Run `safelight traffic` with one fixed size on this instance and on another.",
