@@ -90,6 +90,29 @@ def test_a_full_instance_is_not_hidden_by_idle_ones() -> None:
     assert warned(said(now))[0] == "device_saturated"
 
 
+def test_a_device_that_began_to_work_late_in_the_window_is_full_and_does_not_idle() -> None:
+    """As in a newcomer's first minutes: the window reaches back before there was any traffic."""
+    now: dict[Any, Any] = {
+        **ended(none=1.0),
+        (c.QUEUED_SECONDS, "sum"): [({}, 0.8)],
+        (c.QUEUE_DEPTH, ""): [({}, 2.0)],
+        (c.QUEUE_DEPTH, "max"): [({}, 8.0)],
+        (c.DEVICE_SECONDS, ""): [({}, 0.3)],
+        (c.DEVICE_SECONDS, "lately"): [({}, 0.95)],
+        (c.WORKERS_READY, ""): [({}, 1.0)],
+    }
+    found = said(now)
+    assert warned(found) == ["device_saturated", "queue_saturated"]
+    assert "bursts" not in found[1].sign.verdict
+
+
+def test_a_cause_is_as_severe_as_the_worst_that_follows_from_it() -> None:
+    found = said(ended(none=0.4, structure_corruption=0.6))
+    assert warned(found)[:2] == ["structure_corruption", "errors_rise"]
+    assert found[1].because == "structure_corruption"
+    assert {each.sign.severity for each in found[:2]} == {Severity.CRITICAL}
+
+
 def test_fragments_are_seen_on_one_card_of_four() -> None:
     now: dict[Any, Any] = {
         (c.VRAM_RESERVED, "lately"): [({"device": "cuda:2"}, 22e9)],

@@ -13,7 +13,7 @@ from tests.truth.report import complaints, recorded, summary, table
 from tests.truth.trial import Verdict, tried
 
 FILE = Path(__file__).parents[2] / "docs" / "truth.json"
-SEEDS = (20261151, 20261152, 20261153, 20261154, 20261155)
+SEEDS = (20261161, 20261162, 20261163, 20261164, 20261165)
 
 
 def played(kind: str) -> list[Verdict]:

@@ -14,7 +14,7 @@ def judge(evidence: Evidence, checks: Sequence[Check] = CHECKS) -> list[Finding]
     """Return what is wrong, the most likely cause first; nothing where all is well."""
     found = [Finding(check, sign) for check in checks for sign in check.judge(evidence)]
     explained = [replace(finding, because=_cause(finding, found)) for finding in found]
-    return sorted(explained, key=_place)
+    return sorted((_as_bad_as_its_effects(f, explained) for f in explained), key=_place)
 
 
 def worst(findings: Sequence[Finding]) -> Severity:
@@ -35,6 +35,13 @@ def _cause(finding: Finding, found: Sequence[Finding]) -> str:
     ]
     best = max(causes, key=lambda other: other.sign.confidence, default=None)
     return best.check.name if best else ""
+
+
+def _as_bad_as_its_effects(cause: Finding, found: Sequence[Finding]) -> Finding:
+    """Return a finding as severe as the worst that follows from it."""
+    effects = (f.sign.severity for f in found if f.because == cause.check.name)
+    severity = max(cause.sign.severity, *effects, Severity.INFO)
+    return replace(cause, sign=replace(cause.sign, severity=severity))
 
 
 def _together(one: Finding, other: Finding) -> bool:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from safelight.diagnosis.evidence import Evidence, Reading
+from safelight.diagnosis.facts import LATELY
 from safelight.diagnosis.weigh import by_chance, wilson
 from safelight.metrics.catalog import (
     DEVICE_SECONDS,
@@ -48,6 +49,12 @@ def busy(reading: Reading, part: str = "") -> float | None:
     ready = reading.by("instance", WORKERS_READY)
     shares = [min(1.0, spent[each] / ready[each]) for each in spent if ready.get(each)]
     return max(shares) if shares else reading.most(GPU_UTILIZATION)
+
+
+def at_most_busy(evidence: Evidence) -> float | None:
+    """Return how busy the device is at most: over the window, or where work began late, its end."""
+    shares = (busy(evidence.now), busy(evidence.now, LATELY))
+    return max((share for share in shares if share is not None), default=None)
 
 
 def waiting(reading: Reading) -> float | None:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from safelight.diagnosis.checks.common import (
     FEW,
+    at_most_busy,
     busy,
     events,
     grown,
@@ -76,7 +77,7 @@ def _queue(evidence: Evidence) -> Iterator[Sign]:
     if not _waits(evidence, _LONG_WAIT) and turned < _REFUSES:
         return
     longest = evidence.now.sum(QUEUE_DEPTH, "max") or 0.0
-    at_work = busy(evidence.now)
+    at_work = at_most_busy(evidence)
     bursts = at_work is not None and at_work < _BUSY - 0.1
     yield Sign(
         Severity.WARNING,

@@ -57,8 +57,8 @@ def _structure(evidence: Evidence) -> Iterator[Sign]:
     yield Sign(
         Severity.WARNING,
         surely(lost / tries, _CORRUPTED / 2, 0.2) if not apart else 0.93,
-        f"edits destroy {share(lost / tries)} of the pictures{where}, most often {kind}: "
-        f"{share(counts[kind] / now.rate(REQUESTS, instruction_type=kind))} of those",
+        f"edits destroy {share(lost / tries)} of the pictures{where}, {kind} most often: "
+        f"{share(counts[kind] / now.rate(REQUESTS, instruction_type=kind))} of its pictures",
         tuple(told),
         subject=kind,
     )

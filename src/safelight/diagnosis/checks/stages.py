@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from safelight.diagnosis.checks.common import (
     FEW,
-    busy,
+    at_most_busy,
     events,
     latency,
     refused,
@@ -74,7 +74,7 @@ def _many(evidence: Evidence, stage: str, mean: float) -> bool:
 
 
 def _idle(evidence: Evidence) -> Iterator[Exhibit]:
-    at_work = busy(evidence.now)
+    at_work = at_most_busy(evidence)
     if at_work is not None:
         says = f"the device is at work {share(at_work)} of the time"
         yield Exhibit(says + (": it waits for its input" if at_work < _IDLE else ""))
@@ -83,7 +83,7 @@ def _idle(evidence: Evidence) -> Iterator[Exhibit]:
 def _outside(evidence: Evidence) -> Iterator[Sign]:
     """Find that requests wait on everything but the model, though no one stage stands out."""
     now, whole = evidence.now, latency(evidence.now)
-    at_work = busy(now)
+    at_work = at_most_busy(evidence)
     if not whole or at_work is None or at_work > _IDLE or evidence.requests < FEW:
         return
     parts = now.by("stage", STAGE_SECONDS, "sum")
@@ -109,7 +109,7 @@ def _outside(evidence: Evidence) -> Iterator[Sign]:
 
 def _unserved(evidence: Evidence) -> Iterator[Sign]:
     """Find that requests wait for the model while it idles."""
-    part, at_work = waiting(evidence.now), busy(evidence.now)
+    part, at_work = waiting(evidence.now), at_most_busy(evidence)
     whole = latency(evidence.now)
     if part is None or at_work is None or not whole or evidence.requests < FEW:
         return
