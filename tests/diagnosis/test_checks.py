@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from safelight.diagnosis.evidence import Evidence, Reading, Service, Spans
-from safelight.diagnosis.finding import Finding, Severity
+from safelight.diagnosis.finding import Check, Finding, Severity, Sign
 from safelight.diagnosis.judge import judge
 from safelight.metrics import catalog as c
 from safelight.metrics.spec import Metric
@@ -104,6 +104,21 @@ def test_a_device_that_began_to_work_late_in_the_window_is_full_and_does_not_idl
     found = said(now)
     assert warned(found) == ["device_saturated", "queue_saturated"]
     assert "bursts" not in found[1].sign.verdict
+
+
+def test_a_cause_is_as_severe_as_the_worst_that_follows_from_what_follows() -> None:
+    def made(name: str, severity: Severity, *explains: str) -> Check:
+        sign = Sign(severity, 0.9, "it is so", ())
+        return Check(name, name, lambda _: iter([sign]), "", (), "", (), frozenset(explains))
+
+    chain = (
+        made("cause", Severity.WARNING, "effect"), made("effect", Severity.WARNING, "last"),
+        made("last", Severity.CRITICAL),
+    )  # fmt: skip
+    found = judge(Evidence(Service("zimage", "job"), 1e9, Spans(), Reading()), chain)
+    assert [(f.check.name, f.sign.severity) for f in found] == [
+        (name, Severity.CRITICAL) for name in ("cause", "effect", "last")
+    ]
 
 
 def test_a_cause_is_as_severe_as_the_worst_that_follows_from_it() -> None:

@@ -14,7 +14,9 @@ def judge(evidence: Evidence, checks: Sequence[Check] = CHECKS) -> list[Finding]
     """Return what is wrong, the most likely cause first; nothing where all is well."""
     found = [Finding(check, sign) for check in checks for sign in check.judge(evidence)]
     explained = [replace(finding, because=_cause(finding, found)) for finding in found]
-    return sorted((_as_bad_as_its_effects(f, explained) for f in explained), key=_place)
+    for _ in explained:  # a chain of causes is no longer than this
+        explained = [_as_bad_as_its_effects(finding, explained) for finding in explained]
+    return sorted(explained, key=_place)
 
 
 def worst(findings: Sequence[Finding]) -> Severity:
