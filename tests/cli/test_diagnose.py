@@ -183,6 +183,23 @@ def test_z11_trends_are_a_table_or_json(call: Call, url: str) -> None:
     assert {"what": "requests a second", "unit": ""}.items() <= told["changes"][0].items()
 
 
+@pytest.mark.parametrize(
+    ("at", "seconds", "said"),
+    [
+        ("2026-03-02T12:20:00", 4500, "too little to compare with last week: 75 min of data"),
+        ("2026-03-02T11:07:30", 150, "too little to compare with last week: 2.5 min of data"),
+    ],
+)
+def test_a_service_that_is_minutes_old_is_not_said_to_fit_every_limit(
+    at: str, seconds: float, said: str, call: Call, url: str
+) -> None:
+    young = call("trends", "fine", "--prometheus", url, "--at", at)
+    [told] = json.loads(call("trends", "fine", "--prometheus", url, "--json", "--at", at).out)
+
+    assert (young.code, said in young.out, "every limit fits" in young.out) == (0, True, False)
+    assert told["data_seconds"] == seconds
+
+
 def test_every_check_has_its_place_on_the_page_that_findings_name() -> None:
     text = (Path(__file__).parents[2] / "docs" / "diagnosis.md").read_text()
 
