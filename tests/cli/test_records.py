@@ -62,7 +62,6 @@ def test_the_radar_is_json_and_svg(call: Call, kept: str, tmp_path: Path) -> Non
     assert told["agreement"]["value"] > 0.2
     assert told["leaders"] == ["make_him_old", "add_hat"]
     ElementTree.fromstring(file.read_text())
-    assert json.loads(call("radar", "--json", "--service", "other").out)["types"] == []
 
 
 def test_z7_the_tradeoff_is_shown_as_a_table_json_and_svg(
@@ -75,7 +74,26 @@ def test_z7_the_tradeoff_is_shown_as_a_table_json_and_svg(
     ElementTree.fromstring(file.read_text())
     told = json.loads(call("tradeoff", "--json", "--by", "rating").out)
     assert (told["by"], len(told["choices"])) == ("rating", 2)
-    assert "No setting has 20 requests" in call("tradeoff", "--by", "adherence").out
+    assert call("tradeoff", "--by", "adherence").out.startswith("No setting has 20 requests")
+
+
+def test_a_setting_that_was_used_too_little_is_one_setting(kept: str, call: Call) -> None:
+    with opened(kept) as database, database.engine.begin() as connection:
+        connection.exec_driver_sql("DELETE FROM safelight_requests WHERE steps = 10 AND at > "
+                                   "(SELECT min(at) + 20 FROM safelight_requests)")  # fmt: skip
+    out = call("tradeoff").out
+    assert "20 steps, 64x48, float16" in out
+    assert "Left out for fewer than 20 requests: 1 setting." in out
+
+
+@pytest.mark.parametrize("command", ["radar", "tradeoff"])
+def test_a_service_that_the_records_do_not_know_is_one_line_with_those_there_are(
+    command: str, call: Call, kept: str
+) -> None:
+    done = call(command, "--service", "nosuch")
+    assert (done.code, done.out) == (3, "")
+    assert done.line == "safelight: The records know no service 'nosuch'; they have tests."
+    assert call(command, "--service", "tests", "--since", "1s").code == 0
 
 
 def test_records_are_described_exported_and_purged(call: Call, kept: str) -> None:

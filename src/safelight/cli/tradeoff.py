@@ -49,11 +49,13 @@ def show(found: Tradeoff, since: str, out: Console) -> None:
             "[green]●[/]" if choice.on_front else "", str(choice.setting),
             _shown(choice.seconds), _shown(choice.quality), str(choice.count), _verdict(choice),
         )  # fmt: skip
-    out.print(table)
-    if not found.choices:
+    if found.choices:
+        out.print(table)
+    else:
         out.print(f"No setting has {LEAST_COUNT} requests whose {found.by} is known.")
     if found.too_few:
-        out.print(f"Left out for fewer than {LEAST_COUNT} requests: {found.too_few} settings.")
+        noun = "setting" if found.too_few == 1 else "settings"
+        out.print(f"Left out for fewer than {LEAST_COUNT} requests: {found.too_few} {noun}.")
 
 
 def _verdict(choice: Choice) -> str:
