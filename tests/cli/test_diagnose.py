@@ -119,7 +119,6 @@ def test_the_page_is_one_file_without_scripts(call: Call, url: str, tmp_path: Pa
         (("--windw", "5m"), "No such option: --windw"),
         (("--watch", "no"), "Invalid value for '--watch'"),
         (("--watch", "5", *AT), "--watch shows what is now"),
-        (("--html", "/nowhere/page.html", *AT), "/nowhere/page.html cannot be written"),
     ],
 )
 def test_an_option_that_makes_no_sense_is_one_line(
@@ -129,6 +128,27 @@ def test_an_option_that_makes_no_sense_is_one_line(
 
     assert done.code == 2
     assert line in done.line
+
+
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [(("diagnose",), "--html"), (("radar",), "--svg"), (("tradeoff",), "--svg"),
+     (("demo", "story", "vram-leak"), "--html")],
+)  # fmt: skip
+@pytest.mark.parametrize(
+    ("place", "why"),
+    [("no/page", "No such file or directory"), ("file/page", "Not a directory"),
+     ("", "Is a directory")],
+)  # fmt: skip
+def test_a_file_that_cannot_be_written_is_refused_before_anything_is_asked(
+    call: Call, tmp_path: Path, command: tuple[str, ...], option: str, place: str, why: str
+) -> None:
+    (tmp_path / "file").touch()
+    nobody = ("--prometheus", f"http://127.0.0.1:{free_port()}") if command == ("diagnose",) else ()
+    done = call(*command, option, str(tmp_path / place), *nobody)
+
+    assert (done.code, done.out) == (2, "")
+    assert done.line == f"safelight: {tmp_path / place} cannot be written: {why}."
 
 
 def test_the_codes_of_a_diagnosis_are_none_of_a_failure_and_stand_where_users_look(

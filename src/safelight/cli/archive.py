@@ -1,5 +1,7 @@
 """How commands open the records, read only, and hand over what they conclude from them."""
 
+import errno
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -87,6 +89,22 @@ def handed_over(
 
         typer.echo(orjson.dumps(found.as_dict(), option=orjson.OPT_INDENT_2).decode())
     return as_json
+
+
+def refuse_unwritable(file: Path | None) -> None:
+    """Raise BadSetting where a file could not be written: before the work, not after it."""
+    if file is None:
+        return
+    place = file if file.exists() else file.parent
+    wrongs = (
+        (errno.ENOENT, not place.exists()),
+        (errno.ENOTDIR, place != file and not place.is_dir()),
+        (errno.EISDIR, file.is_dir()),
+        (errno.EACCES, not os.access(place, os.W_OK)),
+    )
+    for number, wrong in wrongs:
+        if wrong:
+            raise BadSetting(f"{file} cannot be written: {os.strerror(number)}.")
 
 
 def write(file: Path, text: str) -> None:

@@ -8,6 +8,7 @@ import typer
 from PIL import Image
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from safelight.cli.archive import refuse_unwritable
 from safelight.cli.options import console
 from safelight.errors import BadSetting
 
@@ -111,6 +112,7 @@ def story(
 
     if name not in STORIES:
         raise BadSetting(f"{name[:40]!r} is no story; they are {', '.join(STORIES)}.")
+    refuse_unwritable(html)
     told(name, html)
 
 

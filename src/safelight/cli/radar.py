@@ -7,7 +7,17 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from safelight.cli.archive import AsJson, Service, Since, State, Svg, Url, handed_over, read
+from safelight.cli.archive import (
+    AsJson,
+    Service,
+    Since,
+    State,
+    Svg,
+    Url,
+    handed_over,
+    read,
+    refuse_unwritable,
+)
 from safelight.cli.options import console
 from safelight.diagnosis.drawing import radar_svg
 from safelight.diagnosis.estimates import LEAST_COUNT, Estimate
@@ -39,6 +49,7 @@ def radar(
 
         safelight radar --since 24h --service instructpix2pix --svg radar.svg
     """
+    refuse_unwritable(svg)
     found = judged(read(records_url, state_folder, since, service), target_seconds)
     if not handed_over(found, svg, radar_svg, as_json=as_json):
         show(found, since, console())

@@ -6,7 +6,17 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from safelight.cli.archive import AsJson, Service, Since, State, Svg, Url, handed_over, read
+from safelight.cli.archive import (
+    AsJson,
+    Service,
+    Since,
+    State,
+    Svg,
+    Url,
+    handed_over,
+    read,
+    refuse_unwritable,
+)
 from safelight.cli.options import console
 from safelight.diagnosis.drawing import tradeoff_svg
 from safelight.diagnosis.estimates import LEAST_COUNT, Estimate
@@ -34,6 +44,7 @@ def tradeoff(
 
         safelight tradeoff --by adherence --svg tradeoff.svg
     """
+    refuse_unwritable(svg)
     found = weighed(read(records_url, state_folder, since, service), by)
     if not handed_over(found, svg, tradeoff_svg, as_json=as_json):
         show(found, since, console())
