@@ -1,8 +1,9 @@
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from safelight.cli.options import address, console, knob, model_argument
+from safelight.cli.options import address, console, knob, model_argument, own_name
 from safelight.errors import BadSetting
 from safelight.settings import Settings, environment_name
 
@@ -43,6 +44,31 @@ def test_an_address_is_made_whole(text: str, url: str) -> None:
 def test_what_is_no_address_is_told_with_an_example(text: str) -> None:
     with pytest.raises(BadSetting, match=r"is no address; write it like http://127\.0\.0\.1:8000"):
         address(text)
+
+
+@pytest.mark.parametrize(
+    ("inside", "there", "said"),
+    [
+        ("", True, ".venv/bin/safelight"),
+        (".venv/bin", True, "./safelight"),
+        ("", False, ".venv/bin/python -m safelight"),
+        ("a folder", True, "../.venv/bin/safelight"),
+    ],
+)
+def test_hints_name_the_program_by_its_path_only_where_its_name_is_not_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inside: str, there: bool, said: str
+) -> None:
+    own = tmp_path / ".venv" / "bin"
+    for folder in (own, tmp_path / "a folder"):
+        folder.mkdir(parents=True)
+    if there:
+        (own / "safelight").touch(0o755)
+    monkeypatch.setattr("sys.executable", str(own / "python"))
+    monkeypatch.chdir(tmp_path / inside)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert own_name() == said
+    monkeypatch.setenv("PATH", str(own))
+    assert own_name() == ("safelight" if there else said)
 
 
 def test_output_to_a_file_is_wide_and_plain() -> None:

@@ -9,7 +9,7 @@ from PIL import Image
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from safelight.cli.archive import refuse_unwritable
-from safelight.cli.options import console
+from safelight.cli.options import console, own_name
 from safelight.errors import BadSetting
 
 _UNSEEN = 90_000_000  # portraits from here on were in nobody's training
@@ -91,7 +91,7 @@ def save(
         written(name, folder)
     except OSError as wrong:
         raise BadSetting(f"{folder} cannot be written: {wrong.strerror}.") from None
-    typer.echo(f"{folder}: load it with from_pretrained, or: safelight serve {folder}")
+    typer.echo(f"{folder}: load it with from_pretrained, or: {own_name()} serve {folder}")
 
 
 @demo.command()

@@ -1,5 +1,10 @@
 """Options read off the settings: no name, default or sentence is written twice."""
 
+import os
+import sys
+from pathlib import Path
+from shlex import quote
+from shutil import which
 from typing import Any
 
 import httpx
@@ -52,6 +57,21 @@ def console() -> Console:
     """Return where output goes: with colours only on a terminal, and wide enough in a file."""
     out = Console(highlight=False)
     return out if out.is_terminal else Console(highlight=False, width=_FILE_COLUMNS)
+
+
+def own_name() -> str:
+    """Return how a shell calls this program here: by its path where its name is not found."""
+    if which("safelight"):
+        return "safelight"
+    program = Path(sys.executable).with_name("safelight")
+    words = [program] if program.exists() else [Path(sys.executable), "-m", "safelight"]
+    return " ".join(quote(_short(word) if isinstance(word, Path) else word) for word in words)
+
+
+def _short(program: Path) -> str:
+    """Return a program's path, from the working folder where that is shorter."""
+    near = os.path.relpath(program)
+    return min(str(program), near if os.sep in near else f"./{near}", key=len)
 
 
 def _default(field: str) -> str:
