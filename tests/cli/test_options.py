@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from safelight.cli.options import address, console, knob, model_argument, own_name
+from safelight.cli.options import address, console, knob, laid_out, model_argument, own_name
 from safelight.errors import BadSetting
 from safelight.settings import Settings, environment_name
 
@@ -17,7 +17,7 @@ def test_an_option_has_the_setting_s_sentence_variable_and_default(field: str) -
     assert environment_name(field) in option.help
     assert "None" not in option.help
     if info.default is not None:
-        assert f"={info.default}]" in option.help
+        assert f"={info.default}]" in option.help.replace("= ", "=")
 
 
 def test_the_model_argument_names_its_variable_and_default() -> None:
@@ -44,6 +44,17 @@ def test_an_address_is_made_whole(text: str, url: str) -> None:
 def test_what_is_no_address_is_told_with_an_example(text: str) -> None:
     with pytest.raises(BadSetting, match=r"is no address; write it like http://127\.0\.0\.1:8000"):
         address(text)
+
+
+def test_a_help_wraps_its_prose_and_indents_its_examples_alike() -> None:
+    short = laid_out("Do it,\n    well.\n\n    Example: safelight do\n    ")
+    longer = laid_out("Do it.\n\nBut not\nalways.\n\nExamples:\n\nsafelight a\n\n   safelight b")
+
+    assert short == "Do it, well.\n\n\nExample:\n\n    safelight do"
+    assert longer == (
+        "Do it.\n\nBut not always.\n\nExamples:\n\n    safelight a\n\n    safelight b"
+    )
+    assert laid_out("Only\nprose.") == "Only prose."
 
 
 @pytest.mark.parametrize(

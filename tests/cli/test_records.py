@@ -151,6 +151,8 @@ def test_records_of_a_newer_version_are_one_clear_line(
     [
         (("radar", "--since", "yesterday"), "90s, 5m, 24h or 7d (1 s to 10 years)"),
         (("radar", "--since", "0d"), "'0d' is no span of time"),
+        (("radar", "--target-seconds", "nan"), "--target-seconds nan is not within 0.001 to 3600"),
+        (("tradeoff", "--by", "beauty"), "'beauty' is not one of"),
         (("radar", "--records-url", ""), "SAFELIGHT_RECORDS_URL is empty"),
         (("radar", "--records-url", "mysql://x"), "SAFELIGHT_RECORDS_URL"),
         (("tradeoff", "--records-url", "sqlite:///nowhere.db"), "no records at nowhere.db"),

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from inspect import cleandoc
 from pathlib import Path
 from shlex import quote
 from shutil import which
@@ -16,6 +17,7 @@ from safelight.settings import Settings, environment_name
 from safelight.stack.programs import without_password
 
 _FILE_COLUMNS = 140
+_HELP_COLUMNS = 35
 _LAST_PORT = 65535
 
 
@@ -59,6 +61,19 @@ def console() -> Console:
     return out if out.is_terminal else Console(highlight=False, width=_FILE_COLUMNS)
 
 
+def laid_out(doc: str) -> str:
+    """Return a docstring as a help: prose that wraps by itself, and examples indented alike."""
+    prose, _, examples = cleandoc(doc).partition("\n\nExample")
+    paragraphs = [" ".join(each.split()) for each in prose.split("\n\n")]
+    if examples:
+        plural, _, lines = examples.partition(":")
+        commands = [f"    {line.strip()}" for line in lines.splitlines() if line.strip()]
+        # A line break before what follows the first keeps typer from cutting off indentation.
+        first = "" if paragraphs[1:] else "\n"
+        paragraphs += [f"{first}Example{plural}:", *commands]
+    return "\n\n".join(paragraphs)
+
+
 def own_name() -> str:
     """Return how a shell calls this program here: by its path where its name is not found."""
     if which("safelight"):
@@ -77,4 +92,7 @@ def _short(program: Path) -> str:
 def _default(field: str) -> str:
     default = Settings.model_fields[field].default
     shown = "" if default is None else default
-    return f"[dim]\\[{environment_name(field)}={shown}][/dim]"
+    told = f"{environment_name(field)}={shown}"
+    # A long one may break after the sign: on 80 columns rich would cut it off.
+    told = told.replace("=", "= ") if len(told) > _HELP_COLUMNS - len("[]") else told
+    return f"[dim]\\[{told}][/dim]"

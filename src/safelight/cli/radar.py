@@ -23,7 +23,9 @@ from safelight.diagnosis.drawing import radar_svg
 from safelight.diagnosis.estimates import LEAST_COUNT, Estimate
 from safelight.diagnosis.radar import AXES, TARGET_SECONDS, Radar, Type
 from safelight.diagnosis.radar import radar as judged
+from safelight.errors import BadSetting
 
+_TARGETS = (0.001, 3600.0)
 _BAR = 10
 _TOP = 10.0
 _WIDE_COLUMNS = 104
@@ -34,7 +36,7 @@ def radar(
     since: Since = "7d",
     service: Service = None,
     target_seconds: Annotated[
-        float, typer.Option(min=0.001, max=3600, help="Time that counts as 5 of 10 in speed.")
+        float, typer.Option(help="Time that counts as 5 of 10 in speed; 0.001 to 3600.")
     ] = TARGET_SECONDS,
     as_json: AsJson = False,
     svg: Svg = None,
@@ -49,6 +51,9 @@ def radar(
 
         safelight radar --since 24h --service instructpix2pix --svg radar.svg
     """
+    if not _TARGETS[0] <= target_seconds <= _TARGETS[1]:
+        low, high = _TARGETS
+        raise BadSetting(f"--target-seconds {target_seconds:g} is not within {low:g} to {high:g}.")
     refuse_unwritable(svg)
     found = judged(read(records_url, state_folder, since, service), target_seconds)
     if not handed_over(found, svg, radar_svg, as_json=as_json):

@@ -29,7 +29,10 @@ def tradeoff(
     service: Service = None,
     by: Annotated[
         Literal["score", "adherence", "structure", "rating"],
-        typer.Option(help="What is taken for quality."),
+        typer.Option(
+            help="What is taken for quality: score, adherence, structure or rating.",
+            metavar="<word>",
+        ),
     ] = "score",
     as_json: AsJson = False,
     svg: Svg = None,
