@@ -1,6 +1,7 @@
 """`safelight diagnose`, `forecast` and `trends` as users call them, against a real Prometheus."""
 
 import json
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from safelight.cli.diagnose import CODES
 from safelight.diagnosis.checks.table import CHECKS
 from safelight.diagnosis.finding import Severity
 from safelight.diagnosis.prometheus import Prometheus
+from safelight.errors import MonitoringFailed
 from safelight.stories.conditions import Conditions
 from safelight.stories.replay import free_port
 from tests.cli.conftest import Call
@@ -47,6 +49,7 @@ def test_p13_the_exit_code_is_how_bad_it_is(
 
     assert (done.code, done.err) == (code, "")
     assert done.out.startswith(headline)
+    assert [line for line in done.out.splitlines() if line != line.rstrip()] == []
 
 
 def test_p13_a_finding_is_shown_with_its_evidence_remedy_and_experiment(
@@ -168,6 +171,26 @@ def test_the_codes_of_a_diagnosis_are_none_of_a_failure_and_stand_where_users_lo
             (Severity.CRITICAL, "where it"),
         ):
             assert f"{CODES[severity]} {words}" in text
+
+
+def test_watching_says_so_and_how_it_ends(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Interrupted(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            raise KeyboardInterrupt
+
+    address = f"http://127.0.0.1:{free_port()}"
+    monkeypatch.setattr("safelight.cli.diagnose.threading.Event", Interrupted)
+    monkeypatch.setattr(Prometheus, "now", _away)
+    done = call("diagnose", "--watch", "30", "--prometheus", address)
+
+    assert done.code == 0
+    assert done.out.splitlines() == [
+        "looking every 30 s, and telling what changes; Ctrl-C ends it", "it is away"
+    ]  # fmt: skip
+
+
+def _away(_: Prometheus) -> float:
+    raise MonitoringFailed("it is away")
 
 
 def test_an_unknown_service_is_one_line_with_those_there_are(call: Call, url: str) -> None:

@@ -2,6 +2,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.padding import Padding
 
 from safelight.cli.options import address, console, knob, laid_out, model_argument, own_name
 from safelight.errors import BadSetting
@@ -82,6 +83,12 @@ def test_hints_name_the_program_by_its_path_only_where_its_name_is_not_found(
     assert own_name() == ("safelight" if there else said)
 
 
-def test_output_to_a_file_is_wide_and_plain() -> None:
+def test_output_to_a_file_is_wide_and_plain_and_not_filled_up_with_blanks(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     out = console()
     assert (out.width, out.is_terminal, out.color_system) == (140, False, None)
+    out.print(Padding("a  b", (0, 0, 0, 4)))
+    out.print("c ", end="")
+    out.print("d")
+    assert capsys.readouterr().out == "    a  b\nc d\n"

@@ -149,6 +149,8 @@ def _follow(
 ) -> None:
     """Print a diagnosis whenever it is another than the last, until Ctrl-C."""
     pause, last = threading.Event(), None
+    told = f"looking every {seconds:g} s, and telling what changes; Ctrl-C ends it"
+    out.print(Text(told, style="dim"))
     with suppress(KeyboardInterrupt):
         while True:
             try:

@@ -1,12 +1,13 @@
 """Options read off the settings: no name, default or sentence is written twice."""
 
 import os
+import re
 import sys
 from inspect import cleandoc
 from pathlib import Path
 from shlex import quote
 from shutil import which
-from typing import Any
+from typing import Any, TextIO, cast
 
 import httpx
 import typer
@@ -17,6 +18,7 @@ from safelight.settings import Settings, environment_name
 from safelight.stack.programs import without_password
 
 _FILE_COLUMNS = 140
+_FILLING = re.compile(r"[ \t]+(?=\n)")
 _HELP_COLUMNS = 35
 _LAST_PORT = 65535
 
@@ -58,7 +60,20 @@ def address(text: str) -> str:
 def console() -> Console:
     """Return where output goes: with colours only on a terminal, and wide enough in a file."""
     out = Console(highlight=False)
-    return out if out.is_terminal else Console(highlight=False, width=_FILE_COLUMNS)
+    if out.is_terminal:
+        return out
+    return Console(highlight=False, width=_FILE_COLUMNS, file=cast("TextIO", _Trimmed()))
+
+
+class _Trimmed:
+    """Standard output without the blanks that rich fills lines up with."""
+
+    def write(self, text: str) -> int:
+        sys.stdout.write(_FILLING.sub("", text))
+        return len(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(sys.stdout, name)
 
 
 def laid_out(doc: str) -> str:

@@ -23,6 +23,7 @@ from safelight.diagnosis.drawing import radar_svg
 from safelight.diagnosis.estimates import LEAST_COUNT, Estimate
 from safelight.diagnosis.radar import AXES, TARGET_SECONDS, Radar, Type
 from safelight.diagnosis.radar import radar as judged
+from safelight.diagnosis.weigh import counted
 from safelight.errors import BadSetting
 
 _TARGETS = (0.001, 3600.0)
@@ -63,7 +64,8 @@ def radar(
 def show(found: Radar, since: str, out: Console) -> None:
     """Print the radar: bars, the best and the worst, and whether ratings and scores agree."""
     table = Table(
-        title=f"Radar of the last {since}: {found.requests} requests", title_justify="left"
+        title=f"Radar of the last {since}: {counted(found.requests, 'request')}",
+        title_justify="left",
     )
     table.add_column("instruction type", no_wrap=True)
     for axis in AXES:
@@ -114,7 +116,9 @@ def _board(title: str, types: tuple[Type, ...]) -> Table:
 
 def _agreement(found: Radar) -> str:
     if found.agreement is None:
-        return f"Ratings and scores: {found.rated} requests have both, too few to compare."
+        return (
+            f"Ratings and scores: {counted(found.rated, 'request')} with both, too few to compare."
+        )
     a = found.agreement
     return (
         f"Ratings and scores agree by {a.value:+.2f} ({a.low:+.2f} to {a.high:+.2f}, Spearman, "

@@ -22,6 +22,7 @@ from safelight.diagnosis.drawing import tradeoff_svg
 from safelight.diagnosis.estimates import LEAST_COUNT, Estimate
 from safelight.diagnosis.tradeoff import Choice, Tradeoff
 from safelight.diagnosis.tradeoff import tradeoff as weighed
+from safelight.diagnosis.weigh import counted
 
 
 def tradeoff(
@@ -68,8 +69,9 @@ def show(found: Tradeoff, since: str, out: Console) -> None:
     else:
         out.print(f"No setting has {LEAST_COUNT} requests whose {found.by} is known.")
     if found.too_few:
-        noun = "setting" if found.too_few == 1 else "settings"
-        out.print(f"Left out for fewer than {LEAST_COUNT} requests: {found.too_few} {noun}.")
+        out.print(
+            f"Left out for fewer than {LEAST_COUNT} requests: {counted(found.too_few, 'setting')}."
+        )
 
 
 def _verdict(choice: Choice) -> str:
