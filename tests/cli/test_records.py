@@ -4,6 +4,7 @@ import json
 import sqlite3
 import subprocess
 import sys
+from io import StringIO
 from pathlib import Path
 from time import time
 from xml.etree import ElementTree
@@ -115,6 +116,21 @@ def test_records_are_described_exported_and_purged(call: Call, kept: str) -> Non
     assert "0 rows deleted" in call("records", "purge", "--older-than", "2h", "--yes").out
     assert "270 rows deleted" in call("records", "purge", "--older-than", "30m", "--yes").out
     assert json.loads(call("records", "info", "--json").out)["rows"]["requests"] == 0
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "said", "left"),
+    [("n\n", 0, "Nothing deleted.", 90), ("y\n", 0, "270 rows deleted.", 0), ("", 130, "", 90)],
+)
+def test_what_a_purge_asks_is_what_it_does(
+    answer: str, code: int, said: str, left: int, call: Call, kept: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr("sys.stdin", StringIO(answer))
+    done = call("records", "purge", "--older-than", "30m")
+
+    assert (done.code, said in done.out) == (code, True)
+    assert json.loads(call("records", "info", "--json").out)["rows"]["requests"] == left
 
 
 def test_a_reader_who_leaves_is_not_the_databases_fault(kept: str) -> None:
