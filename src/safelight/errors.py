@@ -366,7 +366,7 @@ class PortTaken(Unusable):
 
 
 class RecordsUnusable(Unusable):
-    """The database of the records cannot be opened, or is none of ours."""
+    """The database of the records cannot be opened, is none of ours, or has no such service."""
 
     exit_code = 3
 

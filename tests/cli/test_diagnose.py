@@ -1,6 +1,7 @@
 """`safelight diagnose`, `forecast` and `trends` as users call them, against a real Prometheus."""
 
 import json
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from safelight.cli.diagnose import CODES
 from safelight.diagnosis.checks.table import CHECKS
 from safelight.diagnosis.finding import Severity
 from safelight.diagnosis.prometheus import Prometheus
+from safelight.errors import MonitoringFailed
 from safelight.stories.conditions import Conditions
 from safelight.stories.replay import free_port
 from tests.cli.conftest import Call
@@ -47,6 +49,7 @@ def test_p13_the_exit_code_is_how_bad_it_is(
 
     assert (done.code, done.err) == (code, "")
     assert done.out.startswith(headline)
+    assert [line for line in done.out.splitlines() if line != line.rstrip()] == []
 
 
 def test_p13_a_finding_is_shown_with_its_evidence_remedy_and_experiment(
@@ -119,7 +122,6 @@ def test_the_page_is_one_file_without_scripts(call: Call, url: str, tmp_path: Pa
         (("--windw", "5m"), "No such option: --windw"),
         (("--watch", "no"), "Invalid value for '--watch'"),
         (("--watch", "5", *AT), "--watch shows what is now"),
-        (("--html", "/nowhere/page.html", *AT), "/nowhere/page.html cannot be written"),
     ],
 )
 def test_an_option_that_makes_no_sense_is_one_line(
@@ -129,6 +131,27 @@ def test_an_option_that_makes_no_sense_is_one_line(
 
     assert done.code == 2
     assert line in done.line
+
+
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [(("diagnose",), "--html"), (("radar",), "--svg"), (("tradeoff",), "--svg"),
+     (("demo", "story", "vram-leak"), "--html")],
+)  # fmt: skip
+@pytest.mark.parametrize(
+    ("place", "why"),
+    [("no/page", "No such file or directory"), ("file/page", "Not a directory"),
+     ("", "Is a directory")],
+)  # fmt: skip
+def test_a_file_that_cannot_be_written_is_refused_before_anything_is_asked(
+    call: Call, tmp_path: Path, command: tuple[str, ...], option: str, place: str, why: str
+) -> None:
+    (tmp_path / "file").touch()
+    nobody = ("--prometheus", f"http://127.0.0.1:{free_port()}") if command == ("diagnose",) else ()
+    done = call(*command, option, str(tmp_path / place), *nobody)
+
+    assert (done.code, done.out) == (2, "")
+    assert done.line == f"safelight: {tmp_path / place} cannot be written: {why}."
 
 
 def test_the_codes_of_a_diagnosis_are_none_of_a_failure_and_stand_where_users_look(
@@ -148,6 +171,26 @@ def test_the_codes_of_a_diagnosis_are_none_of_a_failure_and_stand_where_users_lo
             (Severity.CRITICAL, "where it"),
         ):
             assert f"{CODES[severity]} {words}" in text
+
+
+def test_watching_says_so_and_how_it_ends(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Interrupted(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            raise KeyboardInterrupt
+
+    address = f"http://127.0.0.1:{free_port()}"
+    monkeypatch.setattr("safelight.cli.diagnose.threading.Event", Interrupted)
+    monkeypatch.setattr(Prometheus, "now", _away)
+    done = call("diagnose", "--watch", "30", "--prometheus", address)
+
+    assert done.code == 0
+    assert done.out.splitlines() == [
+        "looking every 30 s, and telling what changes; Ctrl-C ends it", "it is away"
+    ]  # fmt: skip
+
+
+def _away(_: Prometheus) -> float:
+    raise MonitoringFailed("it is away")
 
 
 def test_an_unknown_service_is_one_line_with_those_there_are(call: Call, url: str) -> None:
@@ -181,6 +224,23 @@ def test_z11_trends_are_a_table_or_json(call: Call, url: str) -> None:
     assert table.code == 0
     assert "requests a second" in table.out
     assert {"what": "requests a second", "unit": ""}.items() <= told["changes"][0].items()
+
+
+@pytest.mark.parametrize(
+    ("at", "seconds", "said"),
+    [
+        ("2026-03-02T12:20:00", 4500, "too little to compare with last week: 75 min of data"),
+        ("2026-03-02T11:07:30", 150, "too little to compare with last week: 2.5 min of data"),
+    ],
+)
+def test_a_service_that_is_minutes_old_is_not_said_to_fit_every_limit(
+    at: str, seconds: float, said: str, call: Call, url: str
+) -> None:
+    young = call("trends", "fine", "--prometheus", url, "--at", at)
+    [told] = json.loads(call("trends", "fine", "--prometheus", url, "--json", "--at", at).out)
+
+    assert (young.code, said in young.out, "every limit fits" in young.out) == (0, True, False)
+    assert told["data_seconds"] == seconds
 
 
 def test_every_check_has_its_place_on_the_page_that_findings_name() -> None:

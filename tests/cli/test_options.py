@@ -1,8 +1,10 @@
+from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.padding import Padding
 
-from safelight.cli.options import address, console, knob, model_argument
+from safelight.cli.options import address, console, knob, laid_out, model_argument, own_name
 from safelight.errors import BadSetting
 from safelight.settings import Settings, environment_name
 
@@ -16,7 +18,7 @@ def test_an_option_has_the_setting_s_sentence_variable_and_default(field: str) -
     assert environment_name(field) in option.help
     assert "None" not in option.help
     if info.default is not None:
-        assert f"={info.default}]" in option.help
+        assert f"={info.default}]" in option.help.replace("= ", "=")
 
 
 def test_the_model_argument_names_its_variable_and_default() -> None:
@@ -45,6 +47,48 @@ def test_what_is_no_address_is_told_with_an_example(text: str) -> None:
         address(text)
 
 
-def test_output_to_a_file_is_wide_and_plain() -> None:
+def test_a_help_wraps_its_prose_and_indents_its_examples_alike() -> None:
+    short = laid_out("Do it,\n    well.\n\n    Example: safelight do\n    ")
+    longer = laid_out("Do it.\n\nBut not\nalways.\n\nExamples:\n\nsafelight a\n\n   safelight b")
+
+    assert short == "Do it, well.\n\n\nExample:\n\n    safelight do"
+    assert longer == (
+        "Do it.\n\nBut not always.\n\nExamples:\n\n    safelight a\n\n    safelight b"
+    )
+    assert laid_out("Only\nprose.") == "Only prose."
+
+
+@pytest.mark.parametrize(
+    ("inside", "there", "said"),
+    [
+        ("", True, ".venv/bin/safelight"),
+        (".venv/bin", True, "./safelight"),
+        ("", False, ".venv/bin/python -m safelight"),
+        ("a folder", True, "../.venv/bin/safelight"),
+    ],
+)
+def test_hints_name_the_program_by_its_path_only_where_its_name_is_not_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inside: str, there: bool, said: str
+) -> None:
+    own = tmp_path / ".venv" / "bin"
+    for folder in (own, tmp_path / "a folder"):
+        folder.mkdir(parents=True)
+    if there:
+        (own / "safelight").touch(0o755)
+    monkeypatch.setattr("sys.executable", str(own / "python"))
+    monkeypatch.chdir(tmp_path / inside)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert own_name() == said
+    monkeypatch.setenv("PATH", str(own))
+    assert own_name() == ("safelight" if there else said)
+
+
+def test_output_to_a_file_is_wide_and_plain_and_not_filled_up_with_blanks(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     out = console()
     assert (out.width, out.is_terminal, out.color_system) == (140, False, None)
+    out.print(Padding("a  b", (0, 0, 0, 4)))
+    out.print("c ", end="")
+    out.print("d")
+    assert capsys.readouterr().out == "    a  b\nc d\n"

@@ -4,6 +4,7 @@ import json
 import sqlite3
 import subprocess
 import sys
+from io import StringIO
 from pathlib import Path
 from time import time
 from xml.etree import ElementTree
@@ -62,7 +63,6 @@ def test_the_radar_is_json_and_svg(call: Call, kept: str, tmp_path: Path) -> Non
     assert told["agreement"]["value"] > 0.2
     assert told["leaders"] == ["make_him_old", "add_hat"]
     ElementTree.fromstring(file.read_text())
-    assert json.loads(call("radar", "--json", "--service", "other").out)["types"] == []
 
 
 def test_z7_the_tradeoff_is_shown_as_a_table_json_and_svg(
@@ -75,7 +75,26 @@ def test_z7_the_tradeoff_is_shown_as_a_table_json_and_svg(
     ElementTree.fromstring(file.read_text())
     told = json.loads(call("tradeoff", "--json", "--by", "rating").out)
     assert (told["by"], len(told["choices"])) == ("rating", 2)
-    assert "No setting has 20 requests" in call("tradeoff", "--by", "adherence").out
+    assert call("tradeoff", "--by", "adherence").out.startswith("No setting has 20 requests")
+
+
+def test_a_setting_that_was_used_too_little_is_one_setting(kept: str, call: Call) -> None:
+    with opened(kept) as database, database.engine.begin() as connection:
+        connection.exec_driver_sql("DELETE FROM safelight_requests WHERE steps = 10 AND at > "
+                                   "(SELECT min(at) + 20 FROM safelight_requests)")  # fmt: skip
+    out = call("tradeoff").out
+    assert "20 steps, 64x48, float16" in out
+    assert "Left out for fewer than 20 requests: 1 setting." in out
+
+
+@pytest.mark.parametrize("command", ["radar", "tradeoff"])
+def test_a_service_that_the_records_do_not_know_is_one_line_with_those_there_are(
+    command: str, call: Call, kept: str
+) -> None:
+    done = call(command, "--service", "nosuch")
+    assert (done.code, done.out) == (3, "")
+    assert done.line == "safelight: The records know no service 'nosuch'; they have tests."
+    assert call(command, "--service", "tests", "--since", "1s").code == 0
 
 
 def test_records_are_described_exported_and_purged(call: Call, kept: str) -> None:
@@ -97,6 +116,21 @@ def test_records_are_described_exported_and_purged(call: Call, kept: str) -> Non
     assert "0 rows deleted" in call("records", "purge", "--older-than", "2h", "--yes").out
     assert "270 rows deleted" in call("records", "purge", "--older-than", "30m", "--yes").out
     assert json.loads(call("records", "info", "--json").out)["rows"]["requests"] == 0
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "said", "left"),
+    [("n\n", 0, "Nothing deleted.", 90), ("y\n", 0, "270 rows deleted.", 0), ("", 130, "", 90)],
+)
+def test_what_a_purge_asks_is_what_it_does(
+    answer: str, code: int, said: str, left: int, call: Call, kept: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr("sys.stdin", StringIO(answer))
+    done = call("records", "purge", "--older-than", "30m")
+
+    assert (done.code, said in done.out) == (code, True)
+    assert json.loads(call("records", "info", "--json").out)["rows"]["requests"] == left
 
 
 def test_a_reader_who_leaves_is_not_the_databases_fault(kept: str) -> None:
@@ -133,6 +167,8 @@ def test_records_of_a_newer_version_are_one_clear_line(
     [
         (("radar", "--since", "yesterday"), "90s, 5m, 24h or 7d (1 s to 10 years)"),
         (("radar", "--since", "0d"), "'0d' is no span of time"),
+        (("radar", "--target-seconds", "nan"), "--target-seconds nan is not within 0.001 to 3600"),
+        (("tradeoff", "--by", "beauty"), "'beauty' is not one of"),
         (("radar", "--records-url", ""), "SAFELIGHT_RECORDS_URL is empty"),
         (("radar", "--records-url", "mysql://x"), "SAFELIGHT_RECORDS_URL"),
         (("tradeoff", "--records-url", "sqlite:///nowhere.db"), "no records at nowhere.db"),

@@ -11,7 +11,7 @@ from tests.stack.waiting import free_ports
 
 
 @contextmanager
-def service(*statuses: int) -> Iterator[tuple[str, list[str]]]:
+def service(*statuses: int, warning: str = "") -> Iterator[tuple[str, list[str]]]:
     """Yield the address of a service that answers edits with these, the last ones for ever."""
     asked, left = list[str](), list(statuses)
 
@@ -23,6 +23,8 @@ def service(*statuses: int) -> Iterator[tuple[str, list[str]]]:
             body = b"" if status == 200 else json.dumps({"reason": "overloaded"}).encode()
             self.send_response(status)
             self.send_header("content-length", str(len(body)))
+            if warning:
+                self.send_header("x-safelight-warning", warning)
             self.end_headers()
             self.wfile.write(body)
 
@@ -52,6 +54,14 @@ def test_traffic_says_what_became_of_it(call: Call) -> None:
     assert "ok: P50 0." in answer.out
     assert all("steps=3" in path and "make" in path for path in asked)
     assert len(asked) == 6
+
+
+def test_answers_that_came_with_a_warning_are_told_with_its_reason(call: Call) -> None:
+    with service(503, 200, warning="structure_corruption") as (url, _):
+        answer = call("traffic", url, *QUICK)
+    assert answer.code == 0
+    assert "5 ok (5 with a warning), 1 failed" in answer.out
+    assert "of them with a warning: structure_corruption │        5 │ 83.3%" in answer.out
 
 
 def test_a_service_that_answers_nothing_well_is_code_1(call: Call) -> None:

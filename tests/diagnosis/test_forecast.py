@@ -6,6 +6,8 @@ from random import Random
 
 import pytest
 
+from safelight.cli.forecast import show
+from safelight.cli.options import console
 from safelight.diagnosis.evidence import Evidence, Reading, Service, Spans, key
 from safelight.diagnosis.facts import Asking
 from safelight.diagnosis.forecast import Forecast, budgets, forecasts, tried
@@ -119,6 +121,14 @@ def test_the_error_of_forecasts_that_went_wrong_is_told() -> None:
     assert bent.error > 5 * straight.error
 
 
+@pytest.mark.parametrize("level", [TOTAL, 1.5 * TOTAL])
+def test_what_is_at_its_limit_or_over_it_is_used_up_already(level: float) -> None:
+    found = told(curve(lambda _: level, noise=0.0))
+
+    assert (found.used_up, found.ends, found.trial) == (True, (0.0, 0.0, 0.0), None)
+    assert not told(curve(leak)).used_up
+
+
 def test_a_level_without_a_limit_has_no_forecast() -> None:
     whole = evidence(curve(leak))
     bare = Evidence(whole.service, whole.at, whole.spans, Reading({}), curves=whole.curves)
@@ -161,6 +171,18 @@ def burning(spent: float, burn: float, missed: float) -> Texts:
             lines = texts.setdefault(at // 7200, {}).setdefault(name, ("gauge", []))[1]
             lines.append(f"{name}{{{inside}}} {value} {at}\n")
     return texts
+
+
+def test_a_budget_that_is_overspent_is_used_up_and_said_to_be(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    service = Service("instructpix2pix", WICKED)
+    with prometheus(tmp_path, burning(20.0, 2.0, 0.001)) as client:
+        found = budgets(client, Evidence(service, NOW, Spans(), Reading({})))
+    show("fine", found, console())
+
+    assert [each.used_up for each in found] == [True]
+    assert "2000 %  100 %  used up already" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("missed", "expected"), [(0.001, 0.5 * DAYS * 86_400 / 2), (0.0001, None)])

@@ -63,6 +63,11 @@ def test_z11_this_week_is_compared_with_the_last(found: Trends) -> None:
     assert changes["success"].this_week == pytest.approx(1.0, abs=0.05)
 
 
+def test_z11_how_far_back_the_data_goes_is_told(found: Trends) -> None:
+    assert found.data_seconds == pytest.approx(WEEK + 6 * HOUR, abs=EVERY)
+    assert (found.comparable, found.judged) == (True, True)
+
+
 def test_z11_an_alert_that_always_fires_is_told_and_one_of_a_day_is_not(found: Trends) -> None:
     assert [firing.alert for firing in found.firing] == [HEEDLESS]
     assert found.firing[0].share > 0.95

@@ -4,8 +4,16 @@ from random import Random
 
 import pytest
 
-from safelight.diagnosis.weigh import apart, by_chance, variance
+from safelight.diagnosis.weigh import apart, by_chance, counted, variance
 from safelight.metrics.catalog import QUALITY_SCORE
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [(0, "0 requests"), (1, "1 request"), (0.6, "1 request"), (1.6, "2 requests")],
+)
+def test_a_number_has_its_noun(number: float, said: str) -> None:
+    assert counted(number, "request") == said
 
 
 def test_two_shares_lie_apart_as_in_newcombes_example() -> None:

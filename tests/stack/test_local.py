@@ -1,4 +1,5 @@
 import os
+import re
 import signal
 import socket
 import threading
@@ -244,15 +245,21 @@ def test_the_user_may_stop_the_start(harness: Harness) -> None:
     assert not harness.build(made, lambda _seconds: True).start()
 
 
+@pytest.mark.parametrize(
+    ("loads", "said"),
+    [(False, r"slow is still starting after \d+ s; waiting on"),
+     (True, r"slow is still loading its model after \d+ s; waiting on, for a large one .*")],
+)  # fmt: skip
 def test_a_long_start_says_that_it_still_waits(
-    harness: Harness, monkeypatch: pytest.MonkeyPatch
+    harness: Harness, monkeypatch: pytest.MonkeyPatch, said: str, *, loads: bool
 ) -> None:
     monkeypatch.setattr(local, "_PATIENCE_SECONDS", 0.1)
     code = "import threading; threading.Event().wait(60)"
-    made = Plan((web("slow", harness.folder, code),), {}, harness.folder)
+    served = {"slow": load()} if loads else {}
+    made = Plan((web("slow", harness.folder, code),), {}, harness.folder, served)
     waited = until(lambda: len(harness.told) >= 3)
     assert not harness.build(made, waited).start()
-    assert "slow is not ready after" in harness.told[1]
+    assert re.fullmatch(said, harness.told[1])
 
 
 def test_a_killed_program_is_started_again_and_told(harness: Harness) -> None:

@@ -134,6 +134,19 @@ def test_failures_are_counted_by_their_reason() -> None:
     assert (summary.failed, len(summary.seconds)) == (7, 1)
 
 
+def test_good_answers_that_carry_a_warning_are_counted_by_what_it_says() -> None:
+    told = ["", "structure_corruption", "structure_corruption, too_dark", "too_dark"]
+    answers = [httpx.Response(200, headers={"x-safelight-warning": each}) for each in told]
+    answers[3] = httpx.Response(503, headers={"x-safelight-warning": "too_dark"})
+
+    async def each(_request: httpx.Request) -> httpx.Response:
+        return answers.pop(0)
+
+    summary = send(Traffic(rate=4, duration_seconds=1, sizes=SMALL), each, FakeTime())
+    assert (summary.outcomes["ok"], summary.warned) == (3, 2)
+    assert summary.warnings == {"structure_corruption": 2, "too_dark": 1}
+
+
 def test_progress_reaches_the_whole() -> None:
     seen = list[int]()
     traffic = Traffic(rate=4, duration_seconds=2, sizes=SMALL)

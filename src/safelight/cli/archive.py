@@ -1,5 +1,7 @@
 """How commands open the records, read only, and hand over what they conclude from them."""
 
+import errno
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,13 +13,15 @@ from safelight.cli.options import knob
 from safelight.cli.times import SPANS, ago
 from safelight.diagnosis.radar import Radar
 from safelight.diagnosis.tradeoff import Tradeoff
-from safelight.errors import BadSetting
+from safelight.errors import BadSetting, RecordsUnusable
 from safelight.records.plan import records_url
 from safelight.records.rows import Remembered
 from safelight.settings import load
 
 if TYPE_CHECKING:  # heavy: loaded by the commands that need it
     from safelight.records.database import Database
+
+_MOST_NAMES = 20
 
 Found = TypeVar("Found", Radar, Tradeoff)
 Url = Annotated[str | None, knob("records_url")]
@@ -48,12 +52,30 @@ def archive(url: str | None, state: Path | None, *, migrate: bool = False) -> It
 
 
 def read(url: str | None, state: Path | None, since: str, service: str | None) -> list[Remembered]:
-    """Return the requests of that time and service."""
+    """Return the requests of that time and service.
+
+    Raises RecordsUnusable, saying which services there are, where they know none of the name.
+    """
     begun = ago(since)
     with archive(url, state) as database:
         from safelight.records.reading import remembered
 
-        return remembered(database, begun, service)
+        found = remembered(database, begun, service)
+        if service is not None and not found:
+            _refuse_stranger(database, service)
+        return found
+
+
+def _refuse_stranger(database: "Database", service: str) -> None:
+    from sqlalchemy import select
+
+    from safelight.records.schema import REQUESTS
+
+    with database.engine.connect() as connection:
+        known = connection.execute(select(REQUESTS.c.namespace).distinct()).scalars().all()
+    if service not in known:
+        names = ", ".join(sorted(known)[:_MOST_NAMES]) or "no request yet"
+        raise RecordsUnusable(f"The records know no service {service[:60]!r}; they have {names}.")
 
 
 def handed_over(
@@ -67,6 +89,22 @@ def handed_over(
 
         typer.echo(orjson.dumps(found.as_dict(), option=orjson.OPT_INDENT_2).decode())
     return as_json
+
+
+def refuse_unwritable(file: Path | None) -> None:
+    """Raise BadSetting where a file could not be written: before the work, not after it."""
+    if file is None:
+        return
+    place = file if file.exists() else file.parent
+    wrongs = (
+        (errno.ENOENT, not place.exists()),
+        (errno.ENOTDIR, place != file and not place.is_dir()),
+        (errno.EISDIR, file.is_dir()),
+        (errno.EACCES, not os.access(place, os.W_OK)),
+    )
+    for number, wrong in wrongs:
+        if wrong:
+            raise BadSetting(f"{file} cannot be written: {os.strerror(number)}.")
 
 
 def write(file: Path, text: str) -> None:

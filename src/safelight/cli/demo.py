@@ -8,14 +8,17 @@ import typer
 from PIL import Image
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from safelight.cli.options import console
+from safelight.cli.archive import refuse_unwritable
+from safelight.cli.options import console, own_name
 from safelight.errors import BadSetting
 
 _UNSEEN = 90_000_000  # portraits from here on were in nobody's training
 _MOST_SEED = 2**32 - 1
 STORIES = ("io-bottleneck", "vram-leak", "bad-background")
 
-demo = typer.Typer(help="The demos' painted world: a portrait, a sheet of edits, weights.")
+demo = typer.Typer(
+    help="The demos' painted world: a portrait, a sheet of edits, weights, stories of what goes wrong."
+)
 
 Seed = Annotated[int, typer.Option(min=0, max=_MOST_SEED, help="Another seed, another person.")]
 
@@ -90,7 +93,7 @@ def save(
         written(name, folder)
     except OSError as wrong:
         raise BadSetting(f"{folder} cannot be written: {wrong.strerror}.") from None
-    typer.echo(f"{folder}: load it with from_pretrained, or: safelight serve {folder}")
+    typer.echo(f"{folder}: load it with from_pretrained, or: {own_name()} serve {folder}")
 
 
 @demo.command()
@@ -111,6 +114,7 @@ def story(
 
     if name not in STORIES:
         raise BadSetting(f"{name[:40]!r} is no story; they are {', '.join(STORIES)}.")
+    refuse_unwritable(html)
     told(name, html)
 
 

@@ -14,7 +14,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from safelight.cli.archive import write
+from safelight.cli.archive import refuse_unwritable, write
 from safelight.cli.options import address, console
 from safelight.cli.times import SPANS, WINDOW, moment_of, span_of
 from safelight.diagnosis.evidence import Spans, gather, only, services
@@ -68,6 +68,7 @@ def diagnose(
     """
     if watch and (at or html or as_json):
         raise BadSetting("--watch shows what is now, as text; leave out --at, --html and --json.")
+    refuse_unwritable(html)
     spans = Spans(window_seconds=span_of(window, WINDOW))
     out = console()
     with Prometheus(address(prometheus)) as asked:
@@ -148,6 +149,8 @@ def _follow(
 ) -> None:
     """Print a diagnosis whenever it is another than the last, until Ctrl-C."""
     pause, last = threading.Event(), None
+    told = f"looking every {seconds:g} s, and telling what changes; Ctrl-C ends it"
+    out.print(Text(told, style="dim"))
     with suppress(KeyboardInterrupt):
         while True:
             try:

@@ -25,7 +25,12 @@ Folder = Annotated[Path, typer.Argument(help="Folder to write to.")]
 Namespace = Annotated[str | None, knob("namespace")]
 Told = Annotated[Path | None, knob("monitoring")]
 Retention = Annotated[str | None, knob("retention")]
-How = Annotated[Discovery, typer.Option(help="How Prometheus finds what it scrapes.")]
+How = Annotated[
+    Discovery,
+    typer.Option(
+        help=f"How Prometheus finds what it scrapes: {', '.join(Discovery)}.", metavar="<word>"
+    ),
+]
 Copies = Annotated[
     list[str] | None,
     typer.Option(help="Where samples are sent on to: Thanos, Mimir, VictoriaMetrics; repeatable."),

@@ -57,6 +57,7 @@ def show(job: str, told: list[Forecast], out: Console) -> None:
         table.add_column(name, overflow="fold")
     for each in told:
         ends = until(each.ends) if each.ends else "not in sight"
+        ends = "used up already" if each.used_up else ends
         trial = each.trial
         past = f"off by {share(trial.error)} in the median of {trial.number}" if trial else ""
         limit = f"{_value(each, each.limit)}{' (default)' if each.assumed else ''}"

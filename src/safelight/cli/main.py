@@ -2,6 +2,7 @@
 
 import sys
 from importlib.metadata import version as installed_version
+from inspect import getdoc
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -15,6 +16,7 @@ from safelight.cli.forecast import forecast
 from safelight.cli.grafana import grafana
 from safelight.cli.key import key
 from safelight.cli.metrics import metrics
+from safelight.cli.options import laid_out
 from safelight.cli.radar import radar
 from safelight.cli.records import records
 from safelight.cli.relay import alert_relay
@@ -49,6 +51,9 @@ for group, name in (
     (records, "records"),
 ):
     app.add_typer(group, name=name)
+for each in (app, export, grafana, demo, records):
+    for known in each.registered_commands:
+        known.help = laid_out(getdoc(known.callback) or "")
 
 
 @app.callback(invoke_without_command=True)

@@ -7,13 +7,26 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from safelight.cli.archive import AsJson, Service, Since, State, Svg, Url, handed_over, read
+from safelight.cli.archive import (
+    AsJson,
+    Service,
+    Since,
+    State,
+    Svg,
+    Url,
+    handed_over,
+    read,
+    refuse_unwritable,
+)
 from safelight.cli.options import console
 from safelight.diagnosis.drawing import radar_svg
 from safelight.diagnosis.estimates import LEAST_COUNT, Estimate
 from safelight.diagnosis.radar import AXES, TARGET_SECONDS, Radar, Type
 from safelight.diagnosis.radar import radar as judged
+from safelight.diagnosis.weigh import counted
+from safelight.errors import BadSetting
 
+_TARGETS = (0.001, 3600.0)
 _BAR = 10
 _TOP = 10.0
 _WIDE_COLUMNS = 104
@@ -24,7 +37,7 @@ def radar(
     since: Since = "7d",
     service: Service = None,
     target_seconds: Annotated[
-        float, typer.Option(min=0.001, max=3600, help="Time that counts as 5 of 10 in speed.")
+        float, typer.Option(help="Time that counts as 5 of 10 in speed; 0.001 to 3600.")
     ] = TARGET_SECONDS,
     as_json: AsJson = False,
     svg: Svg = None,
@@ -39,6 +52,10 @@ def radar(
 
         safelight radar --since 24h --service instructpix2pix --svg radar.svg
     """
+    if not _TARGETS[0] <= target_seconds <= _TARGETS[1]:
+        low, high = _TARGETS
+        raise BadSetting(f"--target-seconds {target_seconds:g} is not within {low:g} to {high:g}.")
+    refuse_unwritable(svg)
     found = judged(read(records_url, state_folder, since, service), target_seconds)
     if not handed_over(found, svg, radar_svg, as_json=as_json):
         show(found, since, console())
@@ -47,7 +64,8 @@ def radar(
 def show(found: Radar, since: str, out: Console) -> None:
     """Print the radar: bars, the best and the worst, and whether ratings and scores agree."""
     table = Table(
-        title=f"Radar of the last {since}: {found.requests} requests", title_justify="left"
+        title=f"Radar of the last {since}: {counted(found.requests, 'request')}",
+        title_justify="left",
     )
     table.add_column("instruction type", no_wrap=True)
     for axis in AXES:
@@ -98,7 +116,9 @@ def _board(title: str, types: tuple[Type, ...]) -> Table:
 
 def _agreement(found: Radar) -> str:
     if found.agreement is None:
-        return f"Ratings and scores: {found.rated} requests have both, too few to compare."
+        return (
+            f"Ratings and scores: {counted(found.rated, 'request')} with both, too few to compare."
+        )
     a = found.agreement
     return (
         f"Ratings and scores agree by {a.value:+.2f} ({a.low:+.2f} to {a.high:+.2f}, Spearman, "

@@ -102,8 +102,9 @@ def purge(
         safelight records purge --older-than 7d
     """
     before = ago(older_than)
-    if not yes:
-        typer.confirm(f"Delete all records from before {_when(before)}?", abort=True)
+    if not yes and not typer.confirm(f"Delete all records from before {_when(before)}?"):
+        print("Nothing deleted.")
+        return
     with archive(records_url, state_folder):
         pass  # none is made where there is none
     with archive(records_url, state_folder, migrate=True) as database:

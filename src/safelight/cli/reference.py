@@ -106,5 +106,7 @@ def _option(parameter: Any) -> str:
 
 
 def _help(parameter: Any) -> str:
-    text = (parameter.help or "").replace("[dim]\\[", "(`").replace("][/dim]", "`)")
+    text = (
+        (parameter.help or "").replace("[dim]\\[", "(`").replace("][/dim]", "`)").replace("= ", "=")
+    )
     return text.replace("|", "\\|")

@@ -6,12 +6,23 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from safelight.cli.archive import AsJson, Service, Since, State, Svg, Url, handed_over, read
+from safelight.cli.archive import (
+    AsJson,
+    Service,
+    Since,
+    State,
+    Svg,
+    Url,
+    handed_over,
+    read,
+    refuse_unwritable,
+)
 from safelight.cli.options import console
 from safelight.diagnosis.drawing import tradeoff_svg
 from safelight.diagnosis.estimates import LEAST_COUNT, Estimate
 from safelight.diagnosis.tradeoff import Choice, Tradeoff
 from safelight.diagnosis.tradeoff import tradeoff as weighed
+from safelight.diagnosis.weigh import counted
 
 
 def tradeoff(
@@ -19,7 +30,10 @@ def tradeoff(
     service: Service = None,
     by: Annotated[
         Literal["score", "adherence", "structure", "rating"],
-        typer.Option(help="What is taken for quality."),
+        typer.Option(
+            help="What is taken for quality: score, adherence, structure or rating.",
+            metavar="<word>",
+        ),
     ] = "score",
     as_json: AsJson = False,
     svg: Svg = None,
@@ -34,6 +48,7 @@ def tradeoff(
 
         safelight tradeoff --by adherence --svg tradeoff.svg
     """
+    refuse_unwritable(svg)
     found = weighed(read(records_url, state_folder, since, service), by)
     if not handed_over(found, svg, tradeoff_svg, as_json=as_json):
         show(found, since, console())
@@ -49,11 +64,14 @@ def show(found: Tradeoff, since: str, out: Console) -> None:
             "[green]●[/]" if choice.on_front else "", str(choice.setting),
             _shown(choice.seconds), _shown(choice.quality), str(choice.count), _verdict(choice),
         )  # fmt: skip
-    out.print(table)
-    if not found.choices:
+    if found.choices:
+        out.print(table)
+    else:
         out.print(f"No setting has {LEAST_COUNT} requests whose {found.by} is known.")
     if found.too_few:
-        out.print(f"Left out for fewer than {LEAST_COUNT} requests: {found.too_few} settings.")
+        out.print(
+            f"Left out for fewer than {LEAST_COUNT} requests: {counted(found.too_few, 'setting')}."
+        )
 
 
 def _verdict(choice: Choice) -> str:

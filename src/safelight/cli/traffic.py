@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from safelight.cli.options import address, console
 from safelight.errors import BadSetting, ServiceFailed
@@ -78,7 +79,8 @@ async def _run(wanted: Traffic, target: str, out: Console) -> tuple[Summary, boo
         def show(summary: Summary) -> None:
             nonlocal seen
             seen = summary
-            text = f"{summary.outcomes['ok']} ok, {summary.failed} failed"
+            warned = f" ({summary.warned} with a warning)" if summary.warned else ""
+            text = f"{summary.outcomes['ok']} ok{warned}, {summary.failed} failed"
             progress.update(bar, completed=summary.sent + summary.skipped, description=text)
 
         limits = httpx.Limits(max_connections=wanted.in_flight_limit)
@@ -98,7 +100,10 @@ def _table(summary: Summary) -> Table:
     table.add_column("share", justify="right")
     for outcome, count in summary.outcomes.most_common():
         style = "green" if outcome == "ok" else "red"
-        table.add_row(f"[{style}]{outcome}[/]", str(count), f"{count / summary.sent:.1%}")
+        table.add_row(Text(outcome, style=style), str(count), f"{count / summary.sent:.1%}")
+        for reason, warned in summary.warnings.most_common() if outcome == "ok" else ():
+            words = Text(f"  of them with a warning: {reason}", style="yellow")
+            table.add_row(words, str(warned), f"{warned / summary.sent:.1%}")
     if summary.skipped:
         table.add_row("[red]not sent: too many unanswered[/]", str(summary.skipped), "")
     return table

@@ -63,7 +63,7 @@ def _show(row: Trends, out: Console) -> None:
         moved = f"{change.factor:.2f} times" if change.factor is not None else ""
         words = _value(change, change.last_week), _value(change, change.this_week)
         table.add_row(change.what, *words, moved, style="bold" if change.notable else "")
-    out.print(table)
+    out.print(table if table.row_count else Text(row.service.job, style="italic"))
     for firing in row.firing:
         out.print(Text(
             f"  {firing.alert} fired {share(firing.share)} of the week: nobody heeds an alert that "
@@ -76,7 +76,12 @@ def _show(row: Trends, out: Console) -> None:
         ))  # fmt: skip
     for name in row.missing[:20]:
         out.print(Text(f"  {name} was shown earlier this week and is not any more", style="red"))
-    if not (row.firing or row.proposals or row.missing):
+    if not row.comparable:
+        out.print(Text(
+            f"  too little to compare with last week: {seconds(row.data_seconds)} of data",
+            style="yellow",
+        ))  # fmt: skip
+    if row.judged and not (row.firing or row.proposals or row.missing):
         out.print(Text("  every limit fits, and no series is missing", style="green"))
     out.print()
 

@@ -12,7 +12,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
-from safelight.cli.options import console, knob, model_argument
+from safelight.cli.options import console, knob, model_argument, own_name
 from safelight.errors import ServiceFailed
 from safelight.settings import load
 from safelight.stack.check import TIMEOUT_SECONDS, Answer, Checker, prove
@@ -137,8 +137,8 @@ def _hints(started: Plan) -> Text:
     for what, *lines in (
         *((said, *(line.format(url=tasks[task]) for line in lines))
           for task, (said, *lines) in _CURL.items() if task in tasks),
-        ("Send traffic:", f"safelight traffic {url}"),
-        ("and watch:", f"safelight top {url}"),
+        ("Send traffic:", f"{own_name()} traffic {url}"),
+        ("and watch:", f"{own_name()} top {url}"),
     ):  # fmt: skip
         hints.append(f"{what}\n", style="dim").append("".join(f"  {line}\n" for line in lines))
     return hints.append("Ctrl-C stops everything.", style="dim")

@@ -7,6 +7,7 @@ from math import cos, pi, sin
 from safelight.diagnosis.estimates import Estimate
 from safelight.diagnosis.radar import AXES, Radar, Type
 from safelight.diagnosis.tradeoff import Choice, Tradeoff
+from safelight.diagnosis.weigh import counted
 
 _TOP = 10.0
 _SIDE, _COLUMNS, _RADIUS = 300, 3, 72
@@ -101,7 +102,7 @@ def _chart(each: Type) -> str:
     value = _shape("v", [f.value if f else 0.0 for f in found])
     names = "".join(_axis_name(*each) for each in zip(range(len(AXES)), AXES, found, strict=True))
     title = _text(middle, 18, each.name.replace("_", " "), "middle", "t")
-    count = _text(middle, 34, f"{each.requests} requests", "middle", "s")
+    count = _text(middle, 34, counted(each.requests, "request"), "middle", "s")
     return title + count + rings + value + ends + names
 
 

@@ -17,6 +17,7 @@ from safelight.settings import Settings
 
 _DAY = 86_400.0
 _FEWEST_MISSED = 5
+_USED_UP = (0.0, 0.0, 0.0)
 _HORIZON_SECONDS = 90 * _DAY  # further ahead nobody can see
 _TRIALS = 12
 
@@ -50,6 +51,11 @@ class Forecast:
     ends: Ends | None
     trial: Trial | None = None
     assumed: bool = False
+
+    @property
+    def used_up(self) -> bool:
+        """Tell whether the limit is reached already."""
+        return self.ends is not None and self.ends[2] <= 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,9 +160,11 @@ def _of_store(evidence: Evidence, store: _Store) -> Iterator[Forecast]:
         ends = line.seconds_to(limit) if line else None
         if ends and ends[0] > _HORIZON_SECONDS:
             ends = None
+        if curve.value >= limit:
+            ends = _USED_UP
         names = (curve.labels.get(name, "") for name in ("instance", "gpu", "device", "mountpoint"))
         subject = " ".join(name for name in names if name)
-        trial = tried(curve.points) if ends else None
+        trial = tried(curve.points) if ends not in (None, _USED_UP) else None
         yield Forecast(store.what, subject, curve.value, limit, store.unit, ends, trial, not told)
 
 
@@ -168,5 +176,5 @@ def _budget(name: str, spent: float, burn: float, missed: float) -> Forecast:
         ends = (expected, expected / (1 + reach), expected / max(1e-9, 1 - reach))
         ends = None if expected > _HORIZON_SECONDS else ends
     elif left <= 0:
-        ends = (0.0, 0.0, 0.0)
+        ends = _USED_UP
     return Forecast("error budget", name, spent, 1.0, "ratio", ends)

@@ -9,6 +9,7 @@ from safelight.diagnosis.evidence import Evidence
 from safelight.diagnosis.finding import Exhibit, Finding
 from safelight.diagnosis.judge import worst
 from safelight.diagnosis.prometheus import Prometheus
+from safelight.diagnosis.weigh import counted
 
 DOCS = "docs/diagnosis.md"
 
@@ -30,7 +31,7 @@ class Diagnosis:
             return f"{name}: {worst(self.findings).word}, {_small(causes[0].check.title)}"
         if self.evidence.requests == 0:
             return f"{name}: nothing is wrong that can be seen; nobody asked anything"
-        return f"{name}: all is well, by {self.evidence.requests:.0f} requests"
+        return f"{name}: all is well, by {counted(self.evidence.requests, 'request')}"
 
 
 def as_data(diagnosis: Diagnosis, prometheus: Prometheus | None) -> dict[str, Any]:

@@ -13,7 +13,8 @@ from safelight.metrics.promql import JOB, Queries
 from safelight.rules.alerts import alerts
 from safelight.rules.thresholds import Thresholds
 
-_WEEK = 7 * 86_400
+_DAY = 86_400
+_WEEK = 7 * _DAY
 _MOVED = 0.25
 _OFTEN = 0.5  # of the time
 _MARGIN = 1.2  # a proposed limit lies so far above what is usual
@@ -67,24 +68,46 @@ class Proposal:
 
 @dataclass(frozen=True, slots=True)
 class Trends:
-    """What a routine check finds of one service."""
+    """What a routine check finds of one service, and how far back its data goes at most."""
 
     service: Service
+    data_seconds: float
     changes: Sequence[Change]
     firing: Sequence[Firing]
     proposals: Sequence[Proposal]
     missing: Sequence[str]
+
+    @property
+    def comparable(self) -> bool:
+        """Tell whether there is a last week to compare with."""
+        return self.data_seconds > _WEEK
+
+    @property
+    def judged(self) -> bool:
+        """Tell whether there is a day of data: before, limits and series are not judged."""
+        return self.data_seconds >= _DAY
 
 
 def trends(prometheus: Prometheus, service: Service, at: float, limits: Thresholds) -> Trends:
     """Return the routine check of a service. Raises MonitoringFailed."""
     return Trends(
         service,
+        _data_seconds(prometheus, service, at),
         _changes(prometheus, service, at),
         _firing(prometheus, service, at),
         _proposals(prometheus, service, at, limits),
         _missing(prometheus, service, at),
     )
+
+
+def _data_seconds(prometheus: Prometheus, service: Service, at: float) -> float:
+    """Return how long ago the service was first seen, two weeks at most."""
+    queries = Queries(service.namespace, matchers={JOB: service.job})
+    seen = f"max(timestamp({queries.select(c.REQUEST_SECONDS, suffix='_count')}))"
+    # What is younger than the long step lies between two of them, perhaps.
+    asked = f"min_over_time(({seen})[14d:5m]) or min_over_time(({seen})[5m:5s])"
+    found = prometheus.instant(asked, at)
+    return max(0.0, at - found[0].value) if found else 0.0
 
 
 def _changes(prometheus: Prometheus, service: Service, at: float) -> list[Change]:
@@ -162,5 +185,5 @@ def _missing(prometheus: Prometheus, service: Service, at: float) -> list[str]:
     """Return the names that were shown a day or more ago, and are not any more."""
     match = Queries(service.namespace, matchers={JOB: service.job}).recorded("")
     now = {row["__name__"] for row in prometheus.shown(match, at - 3600, at)}
-    then = {row["__name__"] for row in prometheus.shown(match, at - _WEEK, at - 86_400)}
+    then = {row["__name__"] for row in prometheus.shown(match, at - _WEEK, at - _DAY)}
     return sorted(name for name in then - now if ":" not in name and name != "ALERTS")

@@ -98,6 +98,11 @@ def amount(value: float) -> str:
     return f"{value / 1e12:.3g} TB"
 
 
+def counted(number: float, noun: str) -> str:
+    """Return a number with its noun: `1 request`, `12 requests`."""
+    return f"{number:.0f} {noun}{'' if round(number) == 1 else 's'}"
+
+
 def share(value: float) -> str:
     """Return a share as people read it: 0.714 as `71 %`, 0.004 as `0.4 %`."""
     return f"{100 * value:.0f} %" if abs(value) >= 0.1 or value == 0 else f"{100 * value:.1f} %"

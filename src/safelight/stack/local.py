@@ -166,9 +166,18 @@ class Stack:
                 return False
             if monotonic() - told > _PATIENCE_SECONDS:
                 told = monotonic()
-                self._report(f"{name} is not ready after {told - self._since[name]:.0f} s")
+                self._report(self._still(name, told - self._since[name]))
         self._answering[name] = True
         return True
+
+    def _still(self, name: str, seconds: float) -> str:
+        """Return what is waited for, and that nothing went wrong."""
+        if name not in self.plan.services:
+            return f"{name} is still starting after {seconds:.0f} s; waiting on"
+        return (
+            f"{name} is still loading its model after {seconds:.0f} s; waiting on, "
+            "for a large one takes minutes"
+        )
 
     def _look_after(self, running: Running) -> None:
         name = running.program.name

@@ -41,11 +41,16 @@ class Traffic:
 
 @dataclass(slots=True)
 class Summary:
-    """What became of the traffic; `skipped` were due while too many others were unanswered."""
+    """What became of the traffic; `skipped` were due while too many others were unanswered.
+
+    `warned` are those of the good answers whose picture the service itself calls faulty.
+    """
 
     seconds: list[float] = field(default_factory=list)
     outcomes: Counter[str] = field(default_factory=Counter)
     skipped: int = 0
+    warned: int = 0
+    warnings: Counter[str] = field(default_factory=Counter)
 
     @property
     def sent(self) -> int:
@@ -116,6 +121,9 @@ async def _send(
     summary.outcomes[_outcome(answer)] += 1
     if answer.is_success:
         summary.seconds.append(perf_counter() - started)
+        warnings = _warnings(answer)
+        summary.warned += bool(warnings)
+        summary.warnings.update(warnings)
 
 
 async def task_of(url: str, client: httpx.AsyncClient) -> str:
@@ -124,6 +132,12 @@ async def task_of(url: str, client: httpx.AsyncClient) -> str:
         return task_told(await client.get(f"{url}/v1/models"))
     except httpx.HTTPError:
         return "edit"
+
+
+def _warnings(answer: httpx.Response) -> set[str]:
+    """Return what an answer says is wrong with the picture that it sends all the same."""
+    told = answer.headers.get("x-safelight-warning", "").split(",")
+    return {reason for each in told if (reason := each.strip())}
 
 
 def _outcome(answer: httpx.Response) -> str:
