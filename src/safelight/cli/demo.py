@@ -17,7 +17,7 @@ _MOST_SEED = 2**32 - 1
 STORIES = ("io-bottleneck", "vram-leak", "bad-background")
 
 demo = typer.Typer(
-    help="The demos' painted world: a portrait, a sheet of edits, weights, stories of what goes wrong."
+    help="The demos' painted world: a portrait, edits, weights, and stories of what goes wrong."
 )
 
 Seed = Annotated[int, typer.Option(min=0, max=_MOST_SEED, help="Another seed, another person.")]

@@ -94,8 +94,9 @@ def own_name() -> str:
     if which("safelight"):
         return "safelight"
     program = Path(sys.executable).with_name("safelight")
-    words = [program] if program.exists() else [Path(sys.executable), "-m", "safelight"]
-    return " ".join(quote(_short(word) if isinstance(word, Path) else word) for word in words)
+    if program.exists():
+        return quote(_short(program))
+    return f"{quote(_short(Path(sys.executable)))} -m safelight"
 
 
 def _short(program: Path) -> str:

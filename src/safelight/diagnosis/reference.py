@@ -95,7 +95,8 @@ AR(1) of 0.5, tells nothing in 99 of 100. Of so short curves the interval held t
 `safelight trends` is the routine look, once a week: this week's medians of the hours beside the
 last week's, alerts that fired half of the week or more, limits that the data never come near or
 always pass (with a better one: 1.2 times what 95 % of the hours stay below, rounded up to a
-bucket's edge), and series that were there a day ago and are not any more.
+bucket's edge), and series that were there a day ago and are not any more. Where there is no last
+week it says how much data there is; by less than a day it does not say that every limit fits.
 """
 
 
