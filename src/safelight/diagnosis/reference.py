@@ -123,7 +123,8 @@ def _accuracy(truth: Mapping[str, Any]) -> Iterator[str]:
         "compares with what was done to them. What is wrong, how badly, where and in which service "
         "is drawn by chance, by seeds: "
         f"{', '.join(map(str, seeds))}. The services are simulated: real ones have faults that "
-        "nobody thought of."
+        "nobody thought of. Seven faults are done to a real one too: "
+        "[live faults](benchmarks.md#live-faults)."
     )
     yield from ("", "| figure | measured | wanted |", "|---|---|---|")
     share = f"{first} of {faults} ({first / faults:.1%}; 95 %: {low:.0%} to {high:.0%})"
