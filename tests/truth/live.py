@@ -107,7 +107,7 @@ FAULTS = (
           Callers(rate=2, asked=_by_turns, picture=_every_other_damaged)),
     Fault("crowded backgrounds", ("structure_corruption",),
           Callers(asked=lambda _: {"instruction": "add sunglasses"}, picture=_cluttered)),
-    Fault("five times the callers", ("traffic_shift", "device_saturated"), Callers(rate=8)),
+    Fault("eight times the callers", ("traffic_shift", "device_saturated"), Callers(rate=8)),
     Fault("workers that are killed", ("crash_loop",), Callers(), _kill_workers),
     Fault("a service that is stopped", ("monitoring_gap",), Callers(), _stop_service),
 )  # fmt: skip
