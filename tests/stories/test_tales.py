@@ -3,8 +3,13 @@
 import pytest
 
 from safelight.cli.demo import STORIES
+from safelight.diagnosis.checks.hosts import HOST_CHECKS
 from safelight.stories import tales
 from safelight.stories.live import SPANS
+
+# Tests beside this one may fill the machine: to be told of that, too, is right.
+[FULL] = [check for check in HOST_CHECKS if check.name == "host_cpu"]
+OF_THE_MACHINE = {FULL.name, *FULL.explains}
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 
@@ -20,7 +25,7 @@ def test_p13_callers_on_a_slow_line_are_told_from_a_slow_model(
     monkeypatch.setattr(tales, "_BAD_SECONDS", 30.0)
     said: list[str] = []
     end = tales.bottleneck(said.append)
-    first = end.diagnosis.findings[0]
+    first = next(f for f in end.diagnosis.findings if f.check.name not in OF_THE_MACHINE)
     assert first.check.name == "slow_upload"
     assert first.check.remedy
     assert "slow line" in " ".join(said)
