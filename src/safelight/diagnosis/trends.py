@@ -103,7 +103,7 @@ def trends(prometheus: Prometheus, service: Service, at: float, limits: Threshol
 def _data_seconds(prometheus: Prometheus, service: Service, at: float) -> float:
     """Return how long ago the service was first seen, two weeks at most."""
     queries = Queries(service.namespace, matchers={JOB: service.job})
-    seen = f"max(timestamp({queries.select(c.REQUEST_SECONDS, suffix='_count')}))"
+    seen = f"max(timestamp({queries.select(c.GUIDANCE_OVERRIDDEN)}))"
     # What is younger than the long step lies between two of them, perhaps.
     asked = f"min_over_time(({seen})[14d:5m]) or min_over_time(({seen})[5m:5s])"
     found = prometheus.instant(asked, at)
