@@ -18,7 +18,7 @@ demo:  ## start the three demo models with Prometheus and Alertmanager, until Ct
 ALONE := tests/stack/test_real_stack.py tests/stack/test_whole_boards.py \
 	$(addprefix tests/serving/test_,batching.py pool.py)
 # All else shares the cores, a file at a time: what takes longest first, and what waits beside what computes.
-LONGEST := tests/truth/test_truth.py tests/stories/test_tales.py \
+LONGEST := tests/truth/test_truth.py tests/stories/test_scenarios.py \
 	tests/serving/test_conformance.py tests/faults/test_workers.py tests/rules/test_cases.py \
 	tests/serving/test_app.py tests/faults/test_callers.py tests/examples/test_services.py \
 	tests/serving/test_families.py tests/records/test_mishaps.py tests/training/test_training.py \

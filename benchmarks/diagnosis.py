@@ -12,10 +12,10 @@ from time import perf_counter, time
 from benchmarks.figures import Figure, as_markdown
 from benchmarks.monitoring.history import Service as Target
 from benchmarks.monitoring.history import Span, fill
+from safelight.diagnosis.diagnose import judge
 from safelight.diagnosis.evidence import Service, gather, services
-from safelight.diagnosis.facts import names_asked
-from safelight.diagnosis.judge import judge
 from safelight.diagnosis.prometheus import Prometheus
+from safelight.diagnosis.queries import names_asked
 from safelight.stories.replay import replayed
 
 _HOUR, _DAY = 3600, 86_400

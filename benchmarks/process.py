@@ -33,8 +33,9 @@ def _start() -> tuple[float, float]:
     started = time.perf_counter()
     child = subprocess.Popen(
         [sys.executable, "-m", "safelight", "serve", "--port", str(port)],
-        stderr=subprocess.DEVNULL, env={**os.environ, "HF_HUB_OFFLINE": "1"},
-    )  # fmt: skip
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "HF_HUB_OFFLINE": "1"},
+    )
     try:
         _await(f"http://127.0.0.1:{port}/healthz")
         ready = time.perf_counter() - started

@@ -12,13 +12,13 @@ from time import perf_counter, process_time, thread_time
 
 from benchmarks.figures import Figure
 from safelight.metrics.registry import Meter
-from safelight.records.plan import Plan
+from safelight.records.config import Plan
 from safelight.records.ratings import Ratings
 from safelight.records.rows import Origin
 from safelight.records.store import Store
 from safelight.serving.app import Service
 from tests.records.making import a_record
-from tests.serving.engine import client, edit, engine
+from tests.serving.running import client, edit, engine
 
 _RECORDS, _ROUNDS = 5000, 9
 _REQUESTS, _TURNS, _AT_ONCE = 100, 8, 8

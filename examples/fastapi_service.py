@@ -25,9 +25,7 @@ def create_app(model: str) -> FastAPI:
 
     @app.post("/edit")
     def edit(
-        image: UploadFile,
-        instruction: Annotated[str, Form()],
-        steps: Annotated[int, Form()] = 20,
+        image: UploadFile, instruction: Annotated[str, Form()], steps: Annotated[int, Form()] = 20
     ) -> Response:
         try:
             picture = Image.open(image.file).convert("RGB")

@@ -20,14 +20,14 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
+from safelight.dashboards.board import Board, Panel, Query, Shape
 from safelight.dashboards.catalog import boards
-from safelight.dashboards.fill import Chosen, first_choice
-from safelight.dashboards.spec import Board, Panel, Query, Shape
+from safelight.dashboards.variables import Chosen, first_choice
 from safelight.models.demo.bundle import DEMOS
 from safelight.settings import load
 from safelight.stack.local import PROMETHEUS, Stack, plan
-from safelight.stack.samples import photo, task_told
-from safelight.stack.traffic import Traffic, drive
+from safelight.stack.tools.samples import photo, task_told
+from safelight.stack.tools.traffic import Traffic, drive
 
 DOCS = Path(__file__).parent.parent / "docs"
 SECONDS = 240.0
@@ -35,9 +35,12 @@ STEP_SECONDS = 5
 RATES = {"edit": 0.6, "generate": 0.4, "predict": 2.0}
 PATHS = {"edit": "/api/edit", "generate": "/generate", "predict": "/predict"}
 PORTS = {
-    "port": 8700, "prometheus_port": 8790, "alertmanager_port": 8793, "node_exporter_port": 8791,
+    "port": 8700,
+    "prometheus_port": 8790,
+    "alertmanager_port": 8793,
+    "node_exporter_port": 8791,
     "grafana_port": 8792,
-}  # fmt: skip
+}
 MOST_LINES, LONGEST = 10, 34
 Series = tuple[str, list[float], list[float]]
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from safelight.cli.main import app
 from safelight.cli.reference import commands_page, errors_page, settings_page
-from safelight.dashboards.reference import as_markdown as boards_page
-from safelight.diagnosis.reference import as_markdown as diagnosis_page
-from safelight.metrics.reference import as_markdown as metrics_page
-from safelight.rules.reference import as_markdown as alerts_page
-from safelight.rules.reference import runbooks as runbooks_page
+from safelight.reference.alerts import as_markdown as alerts_page
+from safelight.reference.alerts import runbooks as runbooks_page
+from safelight.reference.checks import as_markdown as diagnosis_page
+from safelight.reference.dashboards import as_markdown as boards_page
+from safelight.reference.metrics import as_markdown as metrics_page
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"

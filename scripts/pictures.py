@@ -14,8 +14,8 @@ from rich.console import Console
 
 from safelight.cli.screen import screen
 from safelight.metrics.registry import parse
-from safelight.stack.top import Window
-from safelight.stack.traffic import Traffic, drive
+from safelight.stack.tools.top import Window
+from safelight.stack.tools.traffic import Traffic, drive
 
 IMAGES = Path(__file__).parent.parent / "docs" / "images"
 URL = "http://127.0.0.1:8700"

@@ -82,23 +82,38 @@ def z_image_pipeline(edit: Any) -> Any:
     )
     tokenizer.chat_template = "{{ messages[0].content }}"
     encoder = Qwen3Config(
-        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=32, num_hidden_layers=2,
-        num_attention_heads=2, num_key_value_heads=2, head_dim=16,
-    )  # fmt: skip
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        head_dim=16,
+    )
     pipe = ZImagePipeline(
         vae=AutoencoderKL(
-            block_out_channels=(8, 8, 8, 8), down_block_types=("DownEncoderBlock2D",) * 4,
-            up_block_types=("UpDecoderBlock2D",) * 4, latent_channels=16, norm_num_groups=4,
-            shift_factor=0.0, scaling_factor=1.0,
+            block_out_channels=(8, 8, 8, 8),
+            down_block_types=("DownEncoderBlock2D",) * 4,
+            up_block_types=("UpDecoderBlock2D",) * 4,
+            latent_channels=16,
+            norm_num_groups=4,
+            shift_factor=0.0,
+            scaling_factor=1.0,
         ),
         text_encoder=Qwen3Model(encoder),
         tokenizer=tokenizer,
         transformer=ZImageTransformer2DModel(
-            dim=32, n_layers=1, n_refiner_layers=1, n_heads=2, n_kv_heads=2, cap_feat_dim=32,
-            axes_dims=[4, 6, 6], axes_lens=[1024, 64, 64],
+            dim=32,
+            n_layers=1,
+            n_refiner_layers=1,
+            n_heads=2,
+            n_kv_heads=2,
+            cap_feat_dim=32,
+            axes_dims=[4, 6, 6],
+            axes_lens=[1024, 64, 64],
         ),
         scheduler=FlowMatchEulerDiscreteScheduler(),
-    )  # fmt: skip
+    )
     pipe.set_progress_bar_config(disable=True)
     return pipe
 
@@ -108,9 +123,14 @@ def classifier(folder: Path, *, several: bool) -> Path:
     kind = "multi_label_classification" if several else "single_label_classification"
     labels = dict(enumerate(("bird", "boat", "bridge")))
     config = ResNetConfig(
-        embedding_size=8, hidden_sizes=[8, 8], depths=[1, 1], layer_type="basic",
-        problem_type=kind, id2label=labels, label2id={name: n for n, name in labels.items()},
-    )  # fmt: skip
+        embedding_size=8,
+        hidden_sizes=[8, 8],
+        depths=[1, 1],
+        layer_type="basic",
+        problem_type=kind,
+        id2label=labels,
+        label2id={name: n for n, name in labels.items()},
+    )
     ResNetForImageClassification(config).save_pretrained(folder)
     ConvNextImageProcessorPil(size={"shortest_edge": 64}, crop_pct=1.0).save_pretrained(folder)
     return folder
@@ -120,17 +140,28 @@ def xl_edit_pipeline(edit: Any) -> Any:
     """Return InstructPix2Pix's XL sibling, tiny, with weights drawn by chance."""
     wide = {**edit.text_encoder.config.to_dict(), "projection_dim": 64}
     unet = UNet2DConditionModel(
-        in_channels=8, out_channels=4, sample_size=16, layers_per_block=1,
-        block_out_channels=(16, 32), down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
-        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"), cross_attention_dim=128,
-        attention_head_dim=8, norm_num_groups=8, addition_embed_type="text_time",
-        addition_time_embed_dim=8, projection_class_embeddings_input_dim=64 + 6 * 8,
-    )  # fmt: skip
+        in_channels=8,
+        out_channels=4,
+        sample_size=16,
+        layers_per_block=1,
+        block_out_channels=(16, 32),
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+        cross_attention_dim=128,
+        attention_head_dim=8,
+        norm_num_groups=8,
+        addition_embed_type="text_time",
+        addition_time_embed_dim=8,
+        projection_class_embeddings_input_dim=64 + 6 * 8,
+    )
     pipe = StableDiffusionXLInstructPix2PixPipeline(
-        vae=edit.vae, text_encoder=edit.text_encoder, tokenizer=edit.tokenizer, unet=unet,
+        vae=edit.vae,
+        text_encoder=edit.text_encoder,
+        tokenizer=edit.tokenizer,
+        unet=unet,
         text_encoder_2=CLIPTextModelWithProjection(CLIPTextConfig(**wide)),
         tokenizer_2=edit.tokenizer,
         scheduler=EulerAncestralDiscreteScheduler(beta_schedule="scaled_linear"),
-    )  # fmt: skip
+    )
     pipe.set_progress_bar_config(disable=True)
     return pipe

@@ -7,8 +7,8 @@ from typing import Any, Protocol
 
 from prometheus_client import CollectorRegistry, Counter, generate_latest
 
+from safelight.metrics.metric import Metric
 from safelight.metrics.registry import Exposition, parse, where
-from safelight.metrics.spec import Metric
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 

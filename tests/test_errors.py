@@ -118,10 +118,15 @@ def test_a_content_type_without_end_is_cut() -> None:
 @pytest.mark.parametrize(
     "reason",
     [
-        "not_an_image", "image_damaged", "image_too_large", "invalid_parameter", "cancelled",
-        "cuda_oom", "model_error",
+        "not_an_image",
+        "image_damaged",
+        "image_too_large",
+        "invalid_parameter",
+        "cancelled",
+        "cuda_oom",
+        "model_error",
     ],
-)  # fmt: skip
+)
 def test_an_error_of_another_process_comes_back_as_it_was(reason: str) -> None:
     error = by_reason(reason, "What the worker said.")
     assert error.reason == reason

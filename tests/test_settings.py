@@ -5,13 +5,7 @@ import pytest
 from pydantic import ValidationError
 
 from safelight.errors import BadSetting
-from safelight.settings import (
-    Settings,
-    environment_name,
-    load,
-    plain_output,
-    program_environment,
-)
+from safelight.settings import Settings, environment_name, load, plain_output, program_environment
 
 # Any text is a model or host until it is tried, and any path a path.
 FREE = {"model", "host", "taxonomy", "state_folder", "tags", "grafana_token_file", "monitoring"}

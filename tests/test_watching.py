@@ -110,8 +110,13 @@ def test_p1_p17_the_stages_of_a_request_sum_to_its_time(
         ask(app, "/edit", "POST", params={"instruction": "make him old"})
     (record,) = records
     assert set(record.stages) == {
-        "receive", "encode_prompt", "encode_image", "denoise", "decode_latents", "respond",
-    }  # fmt: skip
+        "receive",
+        "encode_prompt",
+        "encode_image",
+        "denoise",
+        "decode_latents",
+        "respond",
+    }
     assert sum(record.stages.values()) == pytest.approx(record.seconds)
     assert record.stages["denoise"] == pytest.approx(record.calls[0].phases["denoise"], abs=0.02)
     whole = value(watched, REQUEST_SECONDS, "_sum")
@@ -278,10 +283,7 @@ def test_z4_the_machine_is_read_from_the_start(edit_pipe: Any) -> None:
 
 
 def test_p4_no_word_of_the_user_is_in_metrics_log_or_record(
-    edit_pipe: Any,
-    records: list[Record],
-    capsys: pytest.CaptureFixture[str],
-    own_logging: None,
+    edit_pipe: Any, records: list[Record], capsys: pytest.CaptureFixture[str], own_logging: None
 ) -> None:
     configure("json")
     write = logging_sink()

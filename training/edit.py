@@ -20,9 +20,11 @@ PAIRS = 12_000
 STEPS = 4_500
 BATCH = 32
 NOISE = {
-    "beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012,
+    "beta_schedule": "scaled_linear",
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
     "prediction_type": "v_prediction",  # few steps suffice: at the noisiest it tells the picture
-}  # fmt: skip
+}
 _DROP = 0.05  # each of: both, the text, the picture; so that guidance has something to compare
 _MOST_SNR = 5.0  # Hang et al. 2023, "Efficient Diffusion Training via Min-SNR Weighting Strategy"
 

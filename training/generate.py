@@ -81,10 +81,12 @@ def tokens(tokenizer: Any, sentences: list[str]) -> tuple[torch.Tensor, torch.Te
     framed = [
         tokenizer.apply_chat_template(
             [{"role": "user", "content": sentence}],
-            tokenize=False, add_generation_prompt=True, enable_thinking=True,
+            tokenize=False,
+            add_generation_prompt=True,
+            enable_thinking=True,
         )
         for sentence in sentences
-    ]  # fmt: skip
+    ]
     told = tokenizer(framed, padding=True, padding_side="right", return_tensors="pt")
     return told.input_ids, told.attention_mask.bool()
 

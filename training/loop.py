@@ -25,12 +25,7 @@ class Training:
     """
 
     def __init__(
-        self,
-        modules: nn.ModuleDict,
-        checkpoint: Path,
-        *,
-        steps: int,
-        rate: float,
+        self, modules: nn.ModuleDict, checkpoint: Path, *, steps: int, rate: float
     ) -> None:
         self.modules = modules
         self.average = {
@@ -93,10 +88,13 @@ class Training:
 
     def _save(self) -> None:
         state: dict[str, Any] = {
-            "done": self.done, "steps": self._steps,
-            "modules": self.modules.state_dict(), "average": self.average,
-            "optimizer": self._optimizer.state_dict(), "schedule": self._schedule.state_dict(),
-        }  # fmt: skip
+            "done": self.done,
+            "steps": self._steps,
+            "modules": self.modules.state_dict(),
+            "average": self.average,
+            "optimizer": self._optimizer.state_dict(),
+            "schedule": self._schedule.state_dict(),
+        }
         draft = self._checkpoint.with_suffix(".part")
         torch.save(state, draft)
         draft.replace(self._checkpoint)

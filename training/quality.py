@@ -69,11 +69,15 @@ def judge_generation(
     chance, asked = random.Random(_GENERATED), generator.info.defaults
     works = [
         Generation(
-            (SIDE, SIDE), caption(person, chance), "", int(asked["steps"]),
-            asked["guidance_scale"], seed,
+            (SIDE, SIDE),
+            caption(person, chance),
+            "",
+            int(asked["steps"]),
+            asked["guidance_scale"],
+            seed,
         )
         for seed, person in enumerate(people)
-    ]  # fmt: skip
+    ]
     made = _made(generator, works)
     seen, asked_for = _scores(tagger, made) > 0.5, _true(people)
     return float(seen[asked_for].mean()), float((~seen[~asked_for]).mean()), made

@@ -14,7 +14,7 @@ from benchmarks.figures import Figure, as_markdown
 from benchmarks.monitoring import asking, faults
 from safelight.dashboards.catalog import boards
 from safelight.rules.alerts import alerts
-from safelight.stack.export import Choices, deployment
+from safelight.stack.files.export import Choices, deployment
 
 _NAMESPACE = "instructpix2pix"
 

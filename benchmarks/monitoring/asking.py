@@ -12,9 +12,9 @@ import yaml
 from benchmarks.figures import Figure
 from benchmarks.monitoring.history import Service, Span, fill
 from benchmarks.monitoring.prometheus import Prometheus, running
+from safelight.dashboards.board import Board
 from safelight.dashboards.catalog import boards
-from safelight.dashboards.fill import Chosen
-from safelight.dashboards.spec import Board
+from safelight.dashboards.variables import Chosen
 from safelight.rules.files import rule_file
 
 _HOUR, _DAY = 3600, 86_400

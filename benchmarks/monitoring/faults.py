@@ -60,11 +60,15 @@ def measure() -> Iterator[Figure]:
 
 def _config(address: str) -> str:
     often = f"{_INTERVAL_SECONDS}s"
-    return yaml.safe_dump({
-        "global": {"scrape_interval": often, "evaluation_interval": often},
-        "rule_files": ["rules.yml"],
-        "scrape_configs": [{"job_name": "safelight", "static_configs": [{"targets": [address]}]}],
-    })  # fmt: skip
+    return yaml.safe_dump(
+        {
+            "global": {"scrape_interval": often, "evaluation_interval": often},
+            "rule_files": ["rules.yml"],
+            "scrape_configs": [
+                {"job_name": "safelight", "static_configs": [{"targets": [address]}]}
+            ],
+        }
+    )
 
 
 def _firing(prometheus: Prometheus) -> dict[str, float]:

@@ -20,16 +20,21 @@ from safelight.metrics.catalog import (
     WORKERS_READY,
 )
 from safelight.metrics.foreign import FOREIGN
-from safelight.metrics.spec import Kind, Label, Metric
+from safelight.metrics.metric import Kind, Label, Metric
 
 Row = tuple[str, float, float]  # a series, its first value, its growth a second
 Families = dict[str, tuple[Kind, list[Row]]]
 
 # Gauges of a service that is well: all others are 0.
 _ONE = {
-    BUILD_INFO, GPU_INFO, GPU_MEMORY_TOTAL, HOST_FILESYSTEM_SIZE, HOST_MEMORY_TOTAL, MODEL_INFO,
+    BUILD_INFO,
+    GPU_INFO,
+    GPU_MEMORY_TOTAL,
+    HOST_FILESYSTEM_SIZE,
+    HOST_MEMORY_TOTAL,
+    MODEL_INFO,
     WORKERS_READY,
-}  # fmt: skip
+}
 _NOW = 1e10  # a reading that is never old
 _BLOCK_SECONDS = 7200
 _AT_ONCE = 2

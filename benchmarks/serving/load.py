@@ -41,8 +41,10 @@ def press(url: str, body: bytes, connections: int, seconds: int) -> Rate:
         script.write_text(_SCRIPT.replace("{body}", str(content)))
         told = subprocess.run(
             ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--script", str(script), url],
-            check=True, capture_output=True, text=True,
-        ).stdout  # fmt: skip
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
     return _read(told)
 
 

@@ -12,14 +12,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from benchmarks.serving.task import (
-    IMAGE_GUIDANCE,
-    INSTRUCTION,
-    LABELS,
-    SEED,
-    STEPS,
-    TEXT_GUIDANCE,
-)
+from benchmarks.serving.task import IMAGE_GUIDANCE, INSTRUCTION, LABELS, SEED, STEPS, TEXT_GUIDANCE
 
 Scores = tuple[tuple[str, float], ...]
 
@@ -59,9 +52,12 @@ class Editor:
     def edit(self, images: Sequence[Image.Image]) -> list[Image.Image]:
         """Return the edited pictures."""
         made: list[Image.Image] = self._pipeline(
-            prompt=[INSTRUCTION] * len(images), image=list(images), num_inference_steps=STEPS,
-            guidance_scale=TEXT_GUIDANCE, image_guidance_scale=IMAGE_GUIDANCE,
-        ).images  # fmt: skip
+            prompt=[INSTRUCTION] * len(images),
+            image=list(images),
+            num_inference_steps=STEPS,
+            guidance_scale=TEXT_GUIDANCE,
+            image_guidance_scale=IMAGE_GUIDANCE,
+        ).images
         return made
 
 

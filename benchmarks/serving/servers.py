@@ -71,9 +71,13 @@ def serving(system: System) -> Iterator[Server]:
         homes = {"BENTOML_HOME": home, "RAY_TMPDIR": home}
         started = time.perf_counter()
         child = subprocess.Popen(
-            command, cwd=ROOT, env={**environment(), **homes, **own},
-            stdout=log, stderr=log, start_new_session=True,
-        )  # fmt: skip
+            command,
+            cwd=ROOT,
+            env={**environment(), **homes, **own},
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
         process = psutil.Process(child.pid)
         try:
             ready = _await_answer(system, port, child)

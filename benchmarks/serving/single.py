@@ -14,8 +14,8 @@ from benchmarks.serving.flood import closed
 from benchmarks.serving.servers import Server, device_seconds, serving
 from benchmarks.serving.systems import System
 from benchmarks.serving.task import EDIT_BATCH, INSTRUCTION
-from safelight.quality.pictures import decode
-from safelight.stack.samples import photo
+from safelight.quality.images import decode
+from safelight.stack.tools.samples import photo
 
 _ROUNDS = 15
 _STEPS = 40

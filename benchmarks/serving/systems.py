@@ -61,12 +61,19 @@ RAY = _peer("Ray Serve, HAProxy", "rayserve", environment=_HAPROXY)
 BENTO = System(
     "BentoML, adaptive",
     (
-        _PYTHON, "-m", "bentoml", "serve", f"{_PEERS}.bento:TaggerService",
-        "--host", "127.0.0.1", "--port", "{port}",
+        _PYTHON,
+        "-m",
+        "bentoml",
+        "serve",
+        f"{_PEERS}.bento:TaggerService",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        "{port}",
     ),
     # BentoML batches along a list that the request brings; here it is of one.
     body=json.dumps({"image": [_TEXT]}).encode(),
-)  # fmt: skip
+)
 TAGGERS = (OURS, NAIVE, LITSERVE, RAY, BENTO)
 
 
@@ -79,9 +86,12 @@ def editors(folder: str) -> tuple[System, ...]:
     }
     return (
         _safelight(
-            "demo-edit", f"/api/edit?{query}", body=_PNG, media_type="image/png",
+            "demo-edit",
+            f"/api/edit?{query}",
+            body=_PNG,
+            media_type="image/png",
             environment=same_work,
         ),
         _peer("FastAPI, thread pool", "naive", "editor", folder, path="/edit", batches=False),
         _peer("LitServe", "lit", "editor", folder, path="/edit"),
-    )  # fmt: skip
+    )

@@ -8,15 +8,7 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.figures import Figure
-from benchmarks.serving.capacity import (
-    CONNECTIONS,
-    Capacity,
-    memory,
-    p50,
-    p99,
-    ready,
-    throughput,
-)
+from benchmarks.serving.capacity import CONNECTIONS, Capacity, memory, p50, p99, ready, throughput
 from benchmarks.serving.overload import LOADS, Strain, Turn
 from benchmarks.serving.systems import System
 from benchmarks.serving.targets import AtLeast

@@ -32,13 +32,16 @@ class Settings(BaseSettings):
 
     model: str = Field("demo-edit", description="Hub id, local folder, or bundled demo to serve.")
     namespace: str = Field(
-        "instructpix2pix", pattern=NAMESPACE, max_length=40,
+        "instructpix2pix",
+        pattern=NAMESPACE,
+        max_length=40,
         description="Prefix of the service's metrics.",
-    )  # fmt: skip
+    )
     devices: str = Field(
-        "auto", pattern=r"^(auto|(cpu|cuda(:\d+)?)(,(cpu|cuda(:\d+)?)){0,63})$",
+        "auto",
+        pattern=r"^(auto|(cpu|cuda(:\d+)?)(,(cpu|cuda(:\d+)?)){0,63})$",
         description="Where the model runs, one worker each: auto, or such as cuda:0,cuda:1.",
-    )  # fmt: skip
+    )
     isolation: Literal["process", "thread"] = Field(
         "process", description="What a worker is: a process, or a thread inside another server."
     )
@@ -75,9 +78,10 @@ class Settings(BaseSettings):
     grafana_port: int = Field(3000, ge=1, le=65535, description="Port of Grafana.")
     gpu_exporter_port: int = Field(9400, ge=1, le=65535, description="Port of the GPU exporter.")
     retention: str = Field(
-        "32d", pattern=r"^[1-9]\d{0,4}[hdwy]$",
+        "32d",
+        pattern=r"^[1-9]\d{0,4}[hdwy]$",
         description="How long Prometheus keeps data: 12h, 32d, 1y; objectives look back 30 days.",
-    )  # fmt: skip
+    )
     grafana_token_file: Path | None = Field(
         None, description="File with a service account's token, for `safelight grafana`."
     )
@@ -85,27 +89,35 @@ class Settings(BaseSettings):
     allow_anonymous: bool = Field(
         default=False,
         description="Serve callers without a key on other addresses than 127.0.0.1 too.",
-    )  # fmt: skip
+    )
     api_keys: str = Field(
-        "", pattern=r"^([\w.-]+=[0-9a-f]{64}(,[\w.-]+=[0-9a-f]{64})*)?$", repr=False,
+        "",
+        pattern=r"^([\w.-]+=[0-9a-f]{64}(,[\w.-]+=[0-9a-f]{64})*)?$",
+        repr=False,
         description="Who may call: name=hash, by commas (`safelight key` makes one); none is all.",
-    )  # fmt: skip
+    )
     rate_limit_per_minute: float = Field(
-        0.0, ge=0, le=1e6, allow_inf_nan=False,
+        0.0,
+        ge=0,
+        le=1e6,
+        allow_inf_nan=False,
         description="Requests a minute that one key or address may send; 0 is no limit.",
-    )  # fmt: skip
+    )
 
     queue_limit: int = Field(
         64, ge=1, le=100_000, description="Requests that may wait before one is refused."
     )
     max_concurrent_requests: int | None = Field(
-        None, ge=1, le=100_000,
+        None,
+        ge=1,
+        le=100_000,
         validation_alias=AliasChoices(
-            f"{_PREFIX}MAX_CONCURRENT_REQUESTS", "MAX_CONCURRENT_REQUESTS",
+            f"{_PREFIX}MAX_CONCURRENT_REQUESTS",
+            "MAX_CONCURRENT_REQUESTS",
             "max_concurrent_requests",
         ),
         description="Requests that may wait or run at once; MAX_CONCURRENT_REQUESTS sets it too.",
-    )  # fmt: skip
+    )
     request_timeout_seconds: float = Field(
         120.0, gt=0, le=3600, description="Longest time from arrival to answer."
     )
@@ -137,9 +149,11 @@ class Settings(BaseSettings):
         1.0, gt=0, le=3600, description="Time of a batch above which batches are halved."
     )
     backlog_limit_ratio: float = Field(
-        0.5, gt=0, le=1,
+        0.5,
+        gt=0,
+        le=1,
         description="Work waiting, as share of the request timeout, above which quality gives way.",
-    )  # fmt: skip
+    )
     preview_every_steps: int = Field(
         0, ge=0, le=1000, description="Steps between two previews in a request's events; 0 is none."
     )
@@ -150,37 +164,52 @@ class Settings(BaseSettings):
         40_000_000, ge=64 * 64, le=1_000_000_000, description="Most pixels of an input image."
     )
     image_side_pixels: int | None = Field(
-        None, ge=64, le=8192,
+        None,
+        ge=64,
+        le=8192,
         description="Longest side the model works at; larger images are reduced. Unset: its own.",
-    )  # fmt: skip
+    )
     black_level: int = Field(
-        8, ge=0, le=254,
+        8,
+        ge=0,
+        le=254,
         description="An image without a pixel brighter than this, of 255, is black.",
-    )  # fmt: skip
+    )
     flat_deviation: float = Field(
-        1.0, ge=0, le=100,
+        1.0,
+        ge=0,
+        le=100,
         description="An image whose grey levels deviate by less than this is flat.",
-    )  # fmt: skip
+    )
     noise_correlation: float = Field(
-        0.25, ge=0, le=0.9,
+        0.25,
+        ge=0,
+        le=0.9,
         description="An image whose neighbouring pixels correlate less is noise; 0 looks for none.",
-    )  # fmt: skip
+    )
     structure_floor: float = Field(
-        0.1, ge=0, le=1,
+        0.1,
+        ge=0,
+        le=1,
         description="Share that an edit must keep, where its type says nothing; 0 never looks.",
-    )  # fmt: skip
+    )
     background_entropy_limit_bits: float = Field(
-        6.5, ge=0, le=12,
+        6.5,
+        ge=0,
+        le=12,
         description="Entropy of a background above which its caller is advised to remove it.",
-    )  # fmt: skip
+    )
     quality_sample_ratio: float = Field(
-        0.05, ge=0, le=1,
+        0.05,
+        ge=0,
+        le=1,
         description="Share of the pictures made that are looked at closer once they were sent.",
-    )  # fmt: skip
+    )
     clip_model: str = Field(
-        "", max_length=1000,
+        "",
+        max_length=1000,
         description="CLIP, by hub id or folder, that tells how pictures fit; demos have their own.",
-    )  # fmt: skip
+    )
     instruction_limit: int = Field(
         1000, ge=1, le=10_000, description="Longest instruction, in characters."
     )
@@ -199,9 +228,11 @@ class Settings(BaseSettings):
         20.0, ge=0, le=600, description="Time that running requests get when the service stops."
     )
     hang_seconds: float = Field(
-        60.0, gt=0, le=3600,
+        60.0,
+        gt=0,
+        le=3600,
         description="Time without a step or an answer after which a worker is taken for hung.",
-    )  # fmt: skip
+    )
     restart_limit: int = Field(
         5, ge=0, le=1000, description="Restarts in a row of one worker or service before giving up."
     )
@@ -213,32 +244,41 @@ class Settings(BaseSettings):
     )
 
     records_url: str | None = Field(
-        None, pattern=r"^(|sqlite:///.+|postgresql://.+)$", repr=False,
+        None,
+        pattern=r"^(|sqlite:///.+|postgresql://.+)$",
+        repr=False,
         description="Database of the records, sqlite:///FILE or postgresql://USER@HOST/NAME; "
         "unset it is records.db in the state folder, empty keeps none.",
-    )  # fmt: skip
+    )
     records_retention_days: float = Field(
         30.0, gt=0, le=3650, allow_inf_nan=False, description="Age at which a record is deleted."
     )
     records_limit_bytes: int = Field(
-        1024**3, ge=1024**2, le=1 << 44,
+        1024**3,
+        ge=1024**2,
+        le=1 << 44,
         description="Size of the records above which the oldest are deleted.",
-    )  # fmt: skip
+    )
     store_prompts: bool = Field(
         default=False, description="Keep prompts with the records; else a salted hash is kept."
     )
     samples: bool = Field(
         default=False,
         description="Keep thumbnails of inputs and outputs, good and failed, with the records.",
-    )  # fmt: skip
+    )
     samples_per_type: int = Field(
-        20, ge=1, le=1000,
+        20,
+        ge=1,
+        le=1000,
         description="Samples kept of each instruction type, as many of good as of failed requests.",
-    )  # fmt: skip
+    )
     rating_retention_seconds: float = Field(
-        86_400.0, gt=0, le=30 * 86_400, allow_inf_nan=False,
+        86_400.0,
+        gt=0,
+        le=30 * 86_400,
+        allow_inf_nan=False,
         description="Time after its answer in which a request may be rated.",
-    )  # fmt: skip
+    )
 
     @classmethod
     def settings_customise_sources(

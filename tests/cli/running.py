@@ -22,9 +22,11 @@ class Command:
         with self._out.open("wb") as out, self._err.open("wb") as err:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "safelight", *arguments],
-                stdin=subprocess.DEVNULL, stdout=out, stderr=err,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
                 env={**os.environ, "NO_COLOR": "1"},
-            )  # fmt: skip
+            )
         self.seen: set[psutil.Process] = set()
 
     @property

@@ -80,9 +80,19 @@ def test_json_has_all_that_is_known(call: Call, url: str) -> None:
     assert report["at"] == "2026-03-02T12:20:00Z"
     assert (report["namespace"], report["window_seconds"]) == ("instructpix2pix", 300)
     assert set(finding) == {
-        "check", "title", "severity", "confidence", "subject", "verdict", "evidence",
-        "follows_from", "alternatives", "remedy", "next_experiment", "docs",
-    }  # fmt: skip
+        "check",
+        "title",
+        "severity",
+        "confidence",
+        "subject",
+        "verdict",
+        "evidence",
+        "follows_from",
+        "alternatives",
+        "remedy",
+        "next_experiment",
+        "docs",
+    }
     assert finding["check"] == "slow_decode"
     assert 0.5 <= finding["confidence"] <= 0.95
     assert finding["evidence"][0]["link"].startswith(f"{url}/graph?g0.expr=")
@@ -135,14 +145,21 @@ def test_an_option_that_makes_no_sense_is_one_line(
 
 @pytest.mark.parametrize(
     ("command", "option"),
-    [(("diagnose",), "--html"), (("radar",), "--svg"), (("tradeoff",), "--svg"),
-     (("demo", "story", "vram-leak"), "--html")],
-)  # fmt: skip
+    [
+        (("diagnose",), "--html"),
+        (("radar",), "--svg"),
+        (("tradeoff",), "--svg"),
+        (("demo", "story", "vram-leak"), "--html"),
+    ],
+)
 @pytest.mark.parametrize(
     ("place", "why"),
-    [("no/page", "No such file or directory"), ("file/page", "Not a directory"),
-     ("", "Is a directory")],
-)  # fmt: skip
+    [
+        ("no/page", "No such file or directory"),
+        ("file/page", "Not a directory"),
+        ("", "Is a directory"),
+    ],
+)
 def test_a_file_that_cannot_be_written_is_refused_before_anything_is_asked(
     call: Call, tmp_path: Path, command: tuple[str, ...], option: str, place: str, why: str
 ) -> None:
@@ -185,8 +202,9 @@ def test_watching_says_so_and_how_it_ends(call: Call, monkeypatch: pytest.Monkey
 
     assert done.code == 0
     assert done.out.splitlines() == [
-        "looking every 30 s, and telling what changes; Ctrl-C ends it", "it is away"
-    ]  # fmt: skip
+        "looking every 30 s, and telling what changes; Ctrl-C ends it",
+        "it is away",
+    ]
 
 
 def _away(_: Prometheus) -> float:

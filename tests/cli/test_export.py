@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from safelight.stack.export import PARTS
+from safelight.stack.files.export import PARTS
 from tests.cli.conftest import Call
 
 EVERY = ("all", *PARTS)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from safelight.stack.grafana import board_files
+from safelight.stack.files.grafana import board_files
 from tests.cli.conftest import Call
 from tests.stack.grafanas import TOKEN, FakeGrafana, grafana
 
@@ -91,9 +91,15 @@ def test_an_address_that_is_none_is_one_line(call: Call) -> None:
 
 @pytest.mark.parametrize("verb", [("push",), ("pull", "boards")])
 @pytest.mark.parametrize(
-    "url", ["http://me:hush@127.0.0.1:1", "ftp://me:hush@grafana", "me:hush@grafana:99999",
-            "http://me:hu/hush@grafana", "http://me:hu@hush@[::1"],
-)  # fmt: skip
+    "url",
+    [
+        "http://me:hush@127.0.0.1:1",
+        "ftp://me:hush@grafana",
+        "me:hush@grafana:99999",
+        "http://me:hu/hush@grafana",
+        "http://me:hu@hush@[::1",
+    ],
+)
 def test_a_password_in_the_address_is_in_no_message(
     verb: tuple[str, ...], url: str, call: Call
 ) -> None:

@@ -68,10 +68,15 @@ def test_a_wrong_command_line_is_one_line_and_code_2(
 @pytest.mark.parametrize(
     ("variable", "value"),
     [
-        ("PORT", "abc"), ("PORT", "-1"), ("PORT", "70000"), ("QUEUE_LIMIT", "-1"),
-        ("REQUEST_TIMEOUT_SECONDS", "-5"), ("DEVICES", "toaster"), ("LOG_FORMAT", "xml"),
+        ("PORT", "abc"),
+        ("PORT", "-1"),
+        ("PORT", "70000"),
+        ("QUEUE_LIMIT", "-1"),
+        ("REQUEST_TIMEOUT_SECONDS", "-5"),
+        ("DEVICES", "toaster"),
+        ("LOG_FORMAT", "xml"),
     ],
-)  # fmt: skip
+)
 @pytest.mark.parametrize("command", ["doctor", "up", "serve", "metrics"])
 def test_a_bad_variable_is_named(
     command: str, variable: str, value: str, call: Call, monkeypatch: pytest.MonkeyPatch
@@ -93,9 +98,14 @@ def test_several_bad_variables_are_all_named(call: Call, monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize(
     ("content", "said"),
-    [(None, "is no file"), (b"port = = 3", "cannot be read"), (b"\xff\xfe", "cannot be read"),
-     (b"prt = 3", "PRT"), (b"port = 'x'", "SAFELIGHT_PORT")],
-)  # fmt: skip
+    [
+        (None, "is no file"),
+        (b"port = = 3", "cannot be read"),
+        (b"\xff\xfe", "cannot be read"),
+        (b"prt = 3", "PRT"),
+        (b"port = 'x'", "SAFELIGHT_PORT"),
+    ],
+)
 def test_a_bad_configuration_file_is_one_line(
     content: bytes | None, said: str, call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -137,9 +147,11 @@ def on_a_terminal(*arguments: str, **environment: str) -> bytes:
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, "-m", "safelight", *arguments],
-        stdin=theirs, stdout=theirs, stderr=theirs,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
         env={**os.environ, "TERM": "xterm-256color", **environment},
-    )  # fmt: skip
+    )
     os.close(theirs)
     written = b""
     try:

@@ -2,8 +2,8 @@ import pytest
 from rich.console import Console
 
 from safelight.metrics.catalog import CATALOG
-from safelight.metrics.reference import as_markdown
-from safelight.metrics.spec import Metric
+from safelight.metrics.metric import Metric
+from safelight.reference.metrics import as_markdown
 from tests.cli.conftest import Call
 
 

@@ -80,8 +80,10 @@ def test_z7_the_tradeoff_is_shown_as_a_table_json_and_svg(
 
 def test_a_setting_that_was_used_too_little_is_one_setting(kept: str, call: Call) -> None:
     with opened(kept) as database, database.engine.begin() as connection:
-        connection.exec_driver_sql("DELETE FROM safelight_requests WHERE steps = 10 AND at > "
-                                   "(SELECT min(at) + 20 FROM safelight_requests)")  # fmt: skip
+        connection.exec_driver_sql(
+            "DELETE FROM safelight_requests WHERE steps = 10 AND at > "
+            "(SELECT min(at) + 20 FROM safelight_requests)"
+        )
     out = call("tradeoff").out
     assert "20 steps, 64x48, float16" in out
     assert "Left out for fewer than 20 requests: 1 setting." in out
@@ -123,9 +125,14 @@ def test_records_are_described_exported_and_purged(call: Call, kept: str) -> Non
     [("n\n", 0, "Nothing deleted.", 90), ("y\n", 0, "270 rows deleted.", 0), ("", 130, "", 90)],
 )
 def test_what_a_purge_asks_is_what_it_does(
-    answer: str, code: int, said: str, left: int, call: Call, kept: str,
+    answer: str,
+    code: int,
+    said: str,
+    left: int,
+    call: Call,
+    kept: str,
     monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+) -> None:
     monkeypatch.setattr("sys.stdin", StringIO(answer))
     done = call("records", "purge", "--older-than", "30m")
 
@@ -136,8 +143,10 @@ def test_what_a_purge_asks_is_what_it_does(
 def test_a_reader_who_leaves_is_not_the_databases_fault(kept: str) -> None:
     done = subprocess.run(
         f"{sys.executable} -m safelight records export | head -1",
-        shell=True, capture_output=True, text=True,
-    )  # fmt: skip
+        shell=True,
+        capture_output=True,
+        text=True,
+    )
     assert done.stdout.count("\n") == 1
     assert "cannot be used" not in done.stderr
 
@@ -172,16 +181,23 @@ def test_records_of_a_newer_version_are_one_clear_line(
         (("radar", "--records-url", ""), "SAFELIGHT_RECORDS_URL is empty"),
         (("radar", "--records-url", "mysql://x"), "SAFELIGHT_RECORDS_URL"),
         (("tradeoff", "--records-url", "sqlite:///nowhere.db"), "no records at nowhere.db"),
-        (("records", "purge", "--older-than", "1h", "--yes", "--records-url", "sqlite:///no.db"),
-         "no records at no.db"),
-        (("records", "info", "--records-url", "postgresql://me:secret@127.0.0.1:1/x"),
-         "me:***@127.0.0.1:1/x"),
+        (
+            ("records", "purge", "--older-than", "1h", "--yes", "--records-url", "sqlite:///no.db"),
+            "no records at no.db",
+        ),
+        (
+            ("records", "info", "--records-url", "postgresql://me:secret@127.0.0.1:1/x"),
+            "me:***@127.0.0.1:1/x",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_done_is_one_clear_line(
-    call: Call, arguments: tuple[str, ...], says: str, tmp_path: Path,
+    call: Call,
+    arguments: tuple[str, ...],
+    says: str,
+    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+) -> None:
     monkeypatch.chdir(tmp_path)
     done = call(*arguments)
     assert done.code in (2, 3)

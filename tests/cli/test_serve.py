@@ -10,7 +10,7 @@ from safelight.settings import Settings
 from tests.asking import HTTP
 from tests.cli.conftest import Call
 from tests.cli.running import started
-from tests.serving.engine import PAINTER
+from tests.serving.running import PAINTER
 from tests.stack.waiting import eventually, free_ports
 
 

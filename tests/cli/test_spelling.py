@@ -26,9 +26,12 @@ def test_a_variable_that_is_no_setting_is_named_with_the_one_it_resembles(
 
 def test_no_setting_and_nothing_of_kubernetes_is_named() -> None:
     kubernetes = (
-        "SAFELIGHT_SERVICE_HOST", "SAFELIGHT_SERVICE_PORT_HTTP", "SAFELIGHT_PORT_8000_TCP_ADDR",
-        "SAFELIGHT_DEMO_SERVICE_PORT", "SAFELIGHT_DEMO_PORT_8000_TCP",
-    )  # fmt: skip
+        "SAFELIGHT_SERVICE_HOST",
+        "SAFELIGHT_SERVICE_PORT_HTTP",
+        "SAFELIGHT_PORT_8000_TCP_ADDR",
+        "SAFELIGHT_DEMO_SERVICE_PORT",
+        "SAFELIGHT_DEMO_PORT_8000_TCP",
+    )
     ours = map(environment_name, Settings.model_fields)
     assert misspelt(["SAFELIGHT_CONFIG", "safelight_port", *ours, *kubernetes]) == []
 

@@ -22,10 +22,19 @@ def test_a_span_is_a_number_and_its_unit(text: str, seconds: int) -> None:
 @pytest.mark.parametrize(
     ("text", "bounds"),
     [
-        ("", PAST), ("0d", PAST), ("5", PAST), ("m", PAST), ("-1h", PAST), ("1.5h", PAST),
-        ("1h30m", PAST), ("yesterday", PAST), ("999999w", PAST), ("9s", WINDOW), ("8d", WINDOW),
+        ("", PAST),
+        ("0d", PAST),
+        ("5", PAST),
+        ("m", PAST),
+        ("-1h", PAST),
+        ("1.5h", PAST),
+        ("1h30m", PAST),
+        ("yesterday", PAST),
+        ("999999w", PAST),
+        ("9s", WINDOW),
+        ("8d", WINDOW),
     ],
-)  # fmt: skip
+)
 def test_what_is_no_span_is_told_with_examples_that_are_and_the_limits(
     text: str, bounds: Bounds
 ) -> None:

@@ -10,15 +10,9 @@ from rich.console import Console
 from rich.segment import Segment
 
 from safelight.cli.screen import screen
-from safelight.metrics.catalog import (
-    BUILD_INFO,
-    MODEL_INFO,
-    REQUEST_SECONDS,
-    REQUESTS,
-    STAGES,
-)
+from safelight.metrics.catalog import BUILD_INFO, MODEL_INFO, REQUEST_SECONDS, REQUESTS, STAGES
 from safelight.metrics.registry import Meter
-from safelight.stack.view import Card, Engine, View
+from safelight.stack.tools.view import Card, Engine, View
 from tests.cli.conftest import Call
 from tests.stack.waiting import free_ports
 
@@ -55,10 +49,23 @@ BUSY = View(
     memory=(1.2 * GIB, 23.5 * GIB),
 )
 IDLE = replace(
-    BUSY, engine=None, worker_restarts=0, recent_rates=(0.0,), requests_per_second=0, failures={},
-    latency_seconds=(None, None, None), queued_seconds=None, stage_shares={}, step_seconds={},
-    steps_per_second=0, vram={}, cards=(), cpu_ratio=None, memory=None, seconds=0.0,
-)  # fmt: skip
+    BUSY,
+    engine=None,
+    worker_restarts=0,
+    recent_rates=(0.0,),
+    requests_per_second=0,
+    failures={},
+    latency_seconds=(None, None, None),
+    queued_seconds=None,
+    stage_shares={},
+    step_seconds={},
+    steps_per_second=0,
+    vram={},
+    cards=(),
+    cpu_ratio=None,
+    memory=None,
+    seconds=0.0,
+)
 
 
 def drawn(view: View, width: int = 80) -> list[str]:

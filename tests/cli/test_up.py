@@ -7,16 +7,21 @@ from rich.console import Console
 
 from safelight.cli.up import _addresses, _answers
 from safelight.settings import load
-from safelight.stack.check import Answer, Question
 from safelight.stack.local import plan
+from safelight.stack.tools.check import Answer, Question
 from tests.asking import HTTP
 from tests.cli.conftest import Call
 from tests.cli.running import started
-from tests.serving.engine import PAINTER
+from tests.serving.running import PAINTER
 from tests.stack.waiting import free_ports, stub_programs
 
-PORTS = ("--port", "--prometheus-port", "--alertmanager-port", "--node-exporter-port",
-         "--grafana-port")  # fmt: skip
+PORTS = (
+    "--port",
+    "--prometheus-port",
+    "--alertmanager-port",
+    "--node-exporter-port",
+    "--grafana-port",
+)
 
 
 def elsewhere(tmp_path: Path) -> tuple[str, ...]:

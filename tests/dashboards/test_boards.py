@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from safelight.dashboards.board import Board, Panel, Shape
 from safelight.dashboards.catalog import boards
-from safelight.dashboards.grafana import as_json
-from safelight.dashboards.spec import Board, Panel, Shape
+from safelight.dashboards.grafana_json import as_json
 from safelight.errors import MissingExtra
 from safelight.rules.thresholds import Thresholds
 
@@ -71,8 +71,9 @@ def test_a_board_can_be_provisioned_anywhere(board: Board) -> None:
     assert {panel["datasource"]["uid"] for panel in drawn(board)} == {"${datasource}"}
     variables = [variable["name"] for variable in content["templating"]["list"]]
     assert variables in (
-        ["datasource", "namespace", "job", "instance"], ["datasource", "job", "instance"],
-    )  # fmt: skip
+        ["datasource", "namespace", "job", "instance"],
+        ["datasource", "job", "instance"],
+    )
 
 
 @pytest.mark.parametrize("board", BOARDS, ids=NAMES)
@@ -158,7 +159,7 @@ def test_windows_follow_the_time_shown(panel: Panel) -> None:
 
 
 def test_without_the_library_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "safelight.dashboards.grafana")
+    monkeypatch.delitem(sys.modules, "safelight.dashboards.grafana_json")
     monkeypatch.setitem(sys.modules, "grafana_foundation_sdk.builders", None)
     with pytest.raises(MissingExtra, match=r"safelight\[grafana\]"):
-        __import__("safelight.dashboards.grafana")
+        __import__("safelight.dashboards.grafana_json")

@@ -5,11 +5,11 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from safelight.diagnosis.diagnose import judge
 from safelight.diagnosis.evidence import Evidence, Service, gather
-from safelight.diagnosis.facts import names_asked
 from safelight.diagnosis.finding import Finding, Severity
-from safelight.diagnosis.judge import judge
 from safelight.diagnosis.prometheus import Prometheus
+from safelight.diagnosis.queries import names_asked
 from safelight.stories.conditions import Conditions
 from safelight.stories.history import Play, Texts, named, play, scrapes, write
 from safelight.stories.replay import replayed

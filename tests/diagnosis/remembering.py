@@ -8,10 +8,17 @@ from safelight.records.rows import Remembered
 
 def a_request(number: int = 0, **changed: Any) -> Remembered:
     told: dict[str, Any] = {
-        "namespace": "tests", "instruction_type": "make_him_old", "error": "none",
-        "status_code": 200, "service_seconds": 1.0, "steps": 20, "width": 512, "height": 512,
-        "precision": "float16", **changed,
-    }  # fmt: skip
+        "namespace": "tests",
+        "instruction_type": "make_him_old",
+        "error": "none",
+        "status_code": 200,
+        "service_seconds": 1.0,
+        "steps": 20,
+        "width": 512,
+        "height": 512,
+        "precision": "float16",
+        **changed,
+    }
     return Remembered(request_id=str(number), at=float(number), **told)
 
 

@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
+from safelight.diagnosis.diagnose import judge
 from safelight.diagnosis.evidence import Evidence, Reading, Service, Spans
 from safelight.diagnosis.finding import Check, Finding, Severity, Sign
-from safelight.diagnosis.judge import judge
 from safelight.metrics import catalog as c
-from safelight.metrics.spec import Metric
+from safelight.metrics.metric import Metric
 
 HERE = "a:1"
 Facts = Mapping[tuple[Metric, str], list[tuple[dict[str, str], float]]]
@@ -112,9 +112,10 @@ def test_a_cause_is_as_severe_as_the_worst_that_follows_from_what_follows() -> N
         return Check(name, name, lambda _: iter([sign]), "", (), "", (), frozenset(explains))
 
     chain = (
-        made("cause", Severity.WARNING, "effect"), made("effect", Severity.WARNING, "last"),
+        made("cause", Severity.WARNING, "effect"),
+        made("effect", Severity.WARNING, "last"),
         made("last", Severity.CRITICAL),
-    )  # fmt: skip
+    )
     found = judge(Evidence(Service("zimage", "job"), 1e9, Spans(), Reading()), chain)
     assert [(f.check.name, f.sign.severity) for f in found] == [
         (name, Severity.CRITICAL) for name in ("cause", "effect", "last")
@@ -261,9 +262,11 @@ def test_what_explains_slower_steps_is_looked_for_in_the_same_half() -> None:
     usual, whole = _steps(0.1), _steps(0.1, late=1.25)
     late = {**whole, **_steps(0.1, "half", late=2.0)}
     larger = {
-        **_steps(0.125), **_steps(0.15, "half"),
-        (c.BATCH_SIZE, "count.half"): [({}, 1.0)], (c.BATCH_SIZE, "sum.half"): [({}, 4.0)],
-    }  # fmt: skip
+        **_steps(0.125),
+        **_steps(0.15, "half"),
+        (c.BATCH_SIZE, "count.half"): [({}, 1.0)],
+        (c.BATCH_SIZE, "sum.half"): [({}, 4.0)],
+    }
     alone: Facts = {(c.BATCH_SIZE, "count"): [({}, 1.0)], (c.BATCH_SIZE, "sum"): [({}, 2.0)]}
     others: Facts = {(c.IMAGES, "half"): [({"image_size": "1024x1024"}, 1.0)]}
     small: Facts = {(c.IMAGES, ""): [({"image_size": "512x512"}, 1.0)]}

@@ -44,11 +44,7 @@ def test_a_means_interval_holds_the_truth(count: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("draw", "truth"),
-    [
-        (lambda c: c.gauss(0.5, 0.1), 0.1),
-        (lambda c: c.random(), 12**-0.5),
-    ],
+    ("draw", "truth"), [(lambda c: c.gauss(0.5, 0.1), 0.1), (lambda c: c.random(), 12**-0.5)]
 )
 def test_a_deviations_interval_holds_the_truth(
     draw: Callable[[random.Random], float], truth: float

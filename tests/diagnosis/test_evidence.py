@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
+from safelight.diagnosis.diagnose import judge
 from safelight.diagnosis.evidence import Reading, Service, Spans, gather, only, services
-from safelight.diagnosis.judge import judge
 from safelight.diagnosis.page import page
 from safelight.diagnosis.prometheus import Prometheus
 from safelight.diagnosis.report import Diagnosis, as_data
@@ -107,9 +107,18 @@ def test_the_services_are_those_that_showed_our_metrics_lately(past: Prometheus)
     jobs = {service.job for service in services(past, NOW)}
 
     assert jobs == {
-        "well", "slow", "restarts", "few", "young", "young-and-slow", "old-name", "new-name",
-        "odd", "unasked", WICKED,
-    }  # fmt: skip
+        "well",
+        "slow",
+        "restarts",
+        "few",
+        "young",
+        "young-and-slow",
+        "old-name",
+        "new-name",
+        "odd",
+        "unasked",
+        WICKED,
+    }
     assert {service.namespace for service in services(past, NOW)} == {NAMESPACE}
 
 
@@ -170,8 +179,9 @@ def test_samples_that_are_no_numbers_are_left_out_and_counted(past: Prometheus) 
     assert past.unusable_samples > before
     assert said(past, "odd")[0] == "slow_decode"
     assert {finding.check.name for finding in judge(evidence)} <= {
-        "slow_decode", "input_output_bottleneck"
-    }  # fmt: skip
+        "slow_decode",
+        "input_output_bottleneck",
+    }
 
 
 def test_a_name_that_somebody_chose_is_escaped_on_the_page(past: Prometheus) -> None:

@@ -9,9 +9,9 @@ import pytest
 from safelight.cli.forecast import show
 from safelight.cli.options import console
 from safelight.diagnosis.evidence import Evidence, Reading, Service, Spans, key
-from safelight.diagnosis.facts import Asking
 from safelight.diagnosis.forecast import Forecast, budgets, forecasts, tried
 from safelight.diagnosis.prometheus import Series
+from safelight.diagnosis.queries import Asking
 from safelight.metrics.catalog import GPU_MEMORY_TOTAL, QUEUED_WORK, REQUEST_TIMEOUT, VRAM_USED
 from safelight.rules.objectives import DAYS, OBJECTIVES, burn_name, missed_name
 from safelight.stories.history import Texts
@@ -25,9 +25,13 @@ Curve = Sequence[tuple[float, float]]
 
 
 def curve(
-    level: Callable[[float], float], *, minutes: int = 240, seed: int = 1, memory: float = 0.0,
+    level: Callable[[float], float],
+    *,
+    minutes: int = 240,
+    seed: int = 1,
+    memory: float = 0.0,
     noise: float = NOISE,
-) -> Curve:  # fmt: skip
+) -> Curve:
     """Return a level minute by minute, with normal noise that remembers its last value."""
     chance, off, points = Random(seed), 0.0, []
     for minute in range(minutes + 1):
@@ -58,8 +62,10 @@ def test_from_half_an_hour_the_end_of_a_leak_is_told_within_a_tenth(
     memory: float, noise: float
 ) -> None:
     true = (TOTAL - leak(30)) / LEAK * 3600
-    ends = [told(curve(leak, minutes=30, seed=seed, memory=memory, noise=noise)).ends
-            for seed in range(100)]  # fmt: skip
+    ends = [
+        told(curve(leak, minutes=30, seed=seed, memory=memory, noise=noise)).ends
+        for seed in range(100)
+    ]
     near = [each for each in ends if each and abs(each[0] / true - 1) <= 0.1]
     held = [each for each in ends if each and each[1] <= true <= each[2]]
 

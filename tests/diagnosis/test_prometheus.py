@@ -73,7 +73,7 @@ def test_one_that_does_not_answer_is_left_after_the_timeout() -> None:
         (asking(lambda _: vector("a word")), "not that of Prometheus' API"),
         (asking(lambda _: vector(None)), "not that of Prometheus' API"),
     ],
-)  # fmt: skip
+)
 def test_an_answer_that_is_no_answer_is_told(client: Prometheus, reason: str) -> None:
     with pytest.raises(MonitoringFailed, match=reason) as told:
         client.instant("up", AT)

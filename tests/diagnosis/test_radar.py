@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from safelight.diagnosis.drawing import radar_svg
+from safelight.diagnosis.charts import radar_svg
 from safelight.diagnosis.estimates import LEAST_COUNT
 from safelight.diagnosis.radar import AXES, Type, radar
 from tests.diagnosis.remembering import a_request, many, noisy

@@ -7,10 +7,10 @@ import pytest
 
 from safelight.diagnosis.checks.table import CHECKS
 from safelight.diagnosis.evidence import Evidence, Reading, Service, Spans
-from safelight.diagnosis.facts import CURVES, FACTS, Asking, names_asked
 from safelight.diagnosis.finding import Check
+from safelight.diagnosis.queries import CURVES, FACTS, Asking, names_asked
 from safelight.metrics.foreign import FOREIGN
-from safelight.metrics.reference import lookup
+from safelight.reference.metrics import lookup
 from tests.laws.test_expressions import selectors
 
 NAMES = [check.name for check in CHECKS]

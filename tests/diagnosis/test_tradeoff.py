@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from safelight.diagnosis.drawing import tradeoff_svg
+from safelight.diagnosis.charts import tradeoff_svg
 from safelight.diagnosis.estimates import LEAST_COUNT
 from safelight.diagnosis.tradeoff import tradeoff
 from safelight.records.rows import Remembered
@@ -22,10 +22,14 @@ def setting(steps: int, seconds: float, score: float, count: int = 40) -> list[R
 
 
 def test_z7_a_dominated_setting_is_not_on_the_front() -> None:
-    found = tradeoff([
-        *setting(10, 1.0, 0.60), *setting(20, 2.0, 0.80), *setting(30, 3.0, 0.70),
-        *setting(50, 5.0, 0.90),
-    ])  # fmt: skip
+    found = tradeoff(
+        [
+            *setting(10, 1.0, 0.60),
+            *setting(20, 2.0, 0.80),
+            *setting(30, 3.0, 0.70),
+            *setting(50, 5.0, 0.90),
+        ]
+    )
     assert [choice.setting.steps for choice in found.front] == [10, 20, 50]
     worse = next(choice for choice in found.choices if choice.setting.steps == 30)
     assert worse.surely_worse
@@ -41,9 +45,11 @@ def test_settings_differ_by_steps_size_and_precision() -> None:
         *noisy(30, 4, mean=0.5, spread=0.1, precision="int8"),
     ]
     assert {str(choice.setting) for choice in tradeoff(requests).choices} == {
-        "20 steps, 512x512, float16", "10 steps, 512x512, float16",
-        "20 steps, 256x512, float16", "20 steps, 512x512, int8",
-    }  # fmt: skip
+        "20 steps, 512x512, float16",
+        "10 steps, 512x512, float16",
+        "20 steps, 256x512, float16",
+        "20 steps, 512x512, int8",
+    }
 
 
 def test_what_was_used_too_little_is_left_out_and_counted() -> None:
@@ -105,8 +111,11 @@ def test_it_is_json_and_a_picture() -> None:
     found = tradeoff([*setting(10, 1.0, 0.6), *setting(20, 2.0, 0.8), *setting(30, 3.0, 0.7)])
     told = json.loads(json.dumps(found.as_dict()))
     assert told["choices"][0]["setting"] == {
-        "steps": 10, "width": 512, "height": 512, "precision": "float16",
-    }  # fmt: skip
+        "steps": 10,
+        "width": 512,
+        "height": 512,
+        "precision": "float16",
+    }
     drawn = ElementTree.fromstring(tradeoff_svg(found))
     circles = [each for each in drawn.iter() if each.tag.endswith("circle")]
     assert len(circles) == 3

@@ -36,9 +36,13 @@ def exported(tmp_path: Path) -> Path:
     environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
     [block] = [block for block in SHELL if block.startswith("safelight export")]
     done = subprocess.run(
-        ("bash", "-euo", "pipefail", "-c", block), cwd=tmp_path, env=environment,
-        capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
+        ("bash", "-euo", "pipefail", "-c", block),
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
     assert done.returncode == 0, done.stderr
     return tmp_path / "deploy"
 

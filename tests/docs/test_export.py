@@ -13,10 +13,10 @@ import pytest
 import yaml
 
 from safelight.rules.files import rule_file
-from safelight.stack.cluster import cluster_files
-from safelight.stack.export import PARTS
-from safelight.stack.grafana import board_files
-from safelight.stack.remote import read_boards
+from safelight.stack.files.cluster import cluster_files
+from safelight.stack.files.export import PARTS
+from safelight.stack.files.grafana import board_files
+from safelight.stack.tools.remote import read_boards
 from tests.asking import HTTP
 from tests.stack.grafanas import TOKEN, grafana
 from tests.stack.waiting import eventually, free_ports
@@ -49,10 +49,13 @@ def prometheus(tmp_path: Path) -> Iterator[tuple[Path, str]]:
     own = {"job_name": "prometheus", "static_configs": [{"targets": [f"127.0.0.1:{port}"]}]}
     (folder / "prometheus.yml").write_text(yaml.safe_dump({"scrape_configs": [own]}))
     command = (
-        shutil.which("prometheus") or "prometheus", f"--config.file={folder / 'prometheus.yml'}",
-        f"--storage.tsdb.path={tmp_path / 'data'}", f"--web.listen-address=127.0.0.1:{port}",
-        "--web.enable-lifecycle", "--log.level=warn",
-    )  # fmt: skip
+        shutil.which("prometheus") or "prometheus",
+        f"--config.file={folder / 'prometheus.yml'}",
+        f"--storage.tsdb.path={tmp_path / 'data'}",
+        f"--web.listen-address=127.0.0.1:{port}",
+        "--web.enable-lifecycle",
+        "--log.level=warn",
+    )
     with subprocess.Popen(command) as process:
         try:
             eventually(lambda: answers(url), within=30, what="Prometheus answers")
@@ -79,8 +82,10 @@ def test_the_page_works_as_it_stands(prometheus: tuple[Path, str], tmp_path: Pat
     (bin_folder / "safelight").write_text(f'#!/bin/sh\nexec {sys.executable} -m safelight "$@"\n')
     (bin_folder / "safelight").chmod(0o755)
     environment = {
-        **os.environ, "PATH": f"{bin_folder}:{os.environ['PATH']}", "PROMETHEUS": str(folder)
-    }  # fmt: skip
+        **os.environ,
+        "PATH": f"{bin_folder}:{os.environ['PATH']}",
+        "PROMETHEUS": str(folder),
+    }
     with grafana() as fake:
         for place, block in enumerate(SHELL):
             if "promtool" in block:
@@ -88,9 +93,13 @@ def test_the_page_works_as_it_stands(prometheus: tuple[Path, str], tmp_path: Pat
             here = block.replace("http://127.0.0.1:9090", url)
             here = here.replace("http://127.0.0.1:3000", fake.url)
             done = subprocess.run(
-                ("bash", "-euo", "pipefail", "-c", here), cwd=work, env=environment,
-                capture_output=True, text=True, timeout=60,
-            )  # fmt: skip
+                ("bash", "-euo", "pipefail", "-c", here),
+                cwd=work,
+                env=environment,
+                capture_output=True,
+                text=True,
+                timeout=60,
+            )
             assert done.returncode == 0, f"block {place}: {done.stdout}{done.stderr}"
         assert {f"{uid}.json" for uid in fake.boards} == set(board_files())
     assert set(read_boards(work / "boards")) == set(fake.boards)

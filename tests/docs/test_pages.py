@@ -59,9 +59,11 @@ TEST = re.compile(r"`(tests/[\w/]+\.py)(?:::(\w+))?`")
 def test_every_row_of_the_requirements_is_mapped_to_tests_that_exist_or_to_not_yet() -> None:
     rows = dict(ROW.findall((DOCS / "requirements.md").read_text()))
     wanted = {
-        *(f"P{n}" for n in range(1, 18)), *(f"D{n}" for n in range(1, 8)),
-        *(f"Z{n}" for n in range(1, 13)), *(f"R{n}" for n in range(1, 13)),
-    }  # fmt: skip
+        *(f"P{n}" for n in range(1, 18)),
+        *(f"D{n}" for n in range(1, 8)),
+        *(f"Z{n}" for n in range(1, 13)),
+        *(f"R{n}" for n in range(1, 13)),
+    }
 
     assert set(rows) == wanted
     for name, told in rows.items():

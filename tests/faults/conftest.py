@@ -12,10 +12,10 @@ import psutil
 import pytest
 
 from safelight.metrics.catalog import IN_FLIGHT, QUEUE_DEPTH, QUEUED_WORK
-from safelight.metrics.spec import Metric
+from safelight.metrics.metric import Metric
 from tests.serving.conftest import RealService, answers, serving, until
-from tests.serving.engine import PAINTER
 from tests.serving.jobs import PICTURE
+from tests.serving.running import PAINTER
 
 SURVIVED: list[tuple[str, str, str]] = []
 NAMESPACE = "instructpix2pix"
@@ -67,7 +67,7 @@ class Victim:
 
 def _is_worker(process: psutil.Process) -> bool:
     try:
-        return "safelight.serving.child" in process.cmdline()
+        return "safelight.serving.worker.child" in process.cmdline()
     except psutil.Error:  # it is a zombie, or gone
         return False
 
@@ -78,9 +78,11 @@ async def ask(
     """Send one edit; return its status and reason."""
     content, headers = more.pop("content", PICTURE), more.pop("headers", {})
     answer = await speaking.post(
-        "/api/edit", content=content, params={"instruction": instruction, "steps": 2, **more},
+        "/api/edit",
+        content=content,
+        params={"instruction": instruction, "steps": 2, **more},
         headers={"content-type": "image/jpeg", **headers},
-    )  # fmt: skip
+    )
     return answer.status_code, "none" if answer.is_success else answer.json()["reason"]
 
 

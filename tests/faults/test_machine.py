@@ -17,7 +17,7 @@ from safelight.metrics.catalog import LOG_LINES_LOST, QUEUE_DEPTH
 from safelight.settings import program_environment
 from tests.faults.conftest import QUICK, Answer, Victim, ask, survived, told
 from tests.serving.conftest import answers, free_port, until
-from tests.serving.engine import PAINTER, client, edit, with_engine
+from tests.serving.running import PAINTER, client, edit, with_engine
 
 
 def test_a_stop_with_a_full_queue_answers_everybody(own: Callable[..., Any]) -> None:
@@ -57,8 +57,10 @@ def test_a_full_disk_costs_log_lines_and_no_request() -> None:
     with open("/dev/full", "wb") as full:
         process = subprocess.Popen(
             [sys.executable, "-m", "safelight", "serve", PAINTER, "--port", str(port)],
-            env=environment, stdout=full, stderr=full,
-        )  # fmt: skip
+            env=environment,
+            stdout=full,
+            stderr=full,
+        )
     url = f"http://127.0.0.1:{port}"
     try:
         assert until(lambda: answers(f"{url}/readyz"), 30)

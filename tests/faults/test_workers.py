@@ -17,7 +17,7 @@ from safelight.metrics.catalog import (
     REQUESTS,
     WORKER_RESTARTS,
 )
-from safelight.stack.samples import photo
+from safelight.stack.tools.samples import photo
 from tests.faults.conftest import Answer, Victim, ask, survived, told
 from tests.serving.conftest import until
 

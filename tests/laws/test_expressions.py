@@ -11,10 +11,10 @@ import pytest
 from safelight.dashboards.catalog import boards
 from safelight.metrics.catalog import CATALOG
 from safelight.metrics.foreign import FOREIGN
-from safelight.metrics.reference import lookup
-from safelight.metrics.spec import UNITS, Kind, Metric
+from safelight.metrics.metric import UNITS, Kind, Metric
+from safelight.reference.metrics import lookup
 from safelight.rules.files import groups
-from safelight.rules.spec import Recording
+from safelight.rules.rule import Recording
 
 NAMESPACE = "instructpix2pix"
 BOARDS = boards()

@@ -22,7 +22,7 @@ from safelight.metrics.catalog import (
     step_place,
 )
 from safelight.metrics.foreign import FOREIGN
-from safelight.metrics.spec import OTHER, UNITS, Kind, Metric
+from safelight.metrics.metric import OTHER, UNITS, Kind, Metric
 from safelight.reasons import REASONS
 
 MOST_LINES = 5000
@@ -142,10 +142,18 @@ def test_errors_are_a_closed_set_with_every_reason() -> None:
 @pytest.mark.parametrize(
     ("step", "place"),
     [
-        (1, "1-5"), (5, "1-5"), (6, "6-10"), (10, "6-10"), (11, "11-20"), (20, "11-20"),
-        (21, "21-50"), (50, "21-50"), (51, "51+"), (1000, "51+"),
+        (1, "1-5"),
+        (5, "1-5"),
+        (6, "6-10"),
+        (10, "6-10"),
+        (11, "11-20"),
+        (20, "11-20"),
+        (21, "21-50"),
+        (50, "21-50"),
+        (51, "51+"),
+        (1000, "51+"),
     ],
-)  # fmt: skip
+)
 def test_a_step_has_a_place(step: int, place: str) -> None:
     assert step_place(step) == place
 

@@ -31,17 +31,9 @@ from safelight.metrics.catalog import (
     STEP_SECONDS,
     WORKERS_READY,
 )
+from safelight.metrics.metric import OTHER, Kind, Metric
 from safelight.metrics.registry import Meter, current, parse, parts, where
-from safelight.metrics.spec import OTHER, Kind, Metric
-from tests.reading import (
-    OPENMETRICS,
-    at_once,
-    processor_seconds,
-    series,
-    slowness,
-    text,
-    value,
-)
+from tests.reading import OPENMETRICS, at_once, processor_seconds, series, slowness, text, value
 
 every_metric = pytest.mark.parametrize("metric", CATALOG, ids=lambda metric: metric.name)
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -361,12 +353,16 @@ def test_what_children_are_now_is_what_an_exposition_says() -> None:
     told = {
         (
             metric.full_name("ns") + suffix,
-            frozenset({**dict(zip(metric.label_names, labels, strict=True)),
-                       **({"le": edge} if edge else {})}.items()),
+            frozenset(
+                {
+                    **dict(zip(metric.label_names, labels, strict=True)),
+                    **({"le": edge} if edge else {}),
+                }.items()
+            ),
         ): value
         for metric, labels, child in meter.children()
         for (suffix, edge), value in zip(parts(metric), current(metric, child), strict=True)
-    }  # fmt: skip
+    }
     shown = parse(meter.expose().body.decode())
 
     assert len(told) > 15

@@ -16,7 +16,7 @@ from safelight.models.backend import Backend, Edit, ModelOrder, Recognition
 from safelight.models.load import load_backend
 from safelight.probes.diffusers import DiffusersProbe
 from safelight.probes.torch import compilations
-from safelight.serving.reporter import Call
+from safelight.serving.worker.reporter import Call
 from safelight.telemetry.meter import metering
 from safelight.telemetry.record import direct_call
 from tests.pipelines import classifier, picture

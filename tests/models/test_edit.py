@@ -62,9 +62,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_bundled_demo_is_loaded(demo: Backend) -> None:
     info = demo.info
     assert (info.model, info.pipeline, info.scheduler, info.precision, info.device) == (
-        "demo-edit", "StableDiffusionInstructPix2PixPipeline", "EulerAncestralDiscreteScheduler",
-        "float32", "cpu",
-    )  # fmt: skip
+        "demo-edit",
+        "StableDiffusionInstructPix2PixPipeline",
+        "EulerAncestralDiscreteScheduler",
+        "float32",
+        "cpu",
+    )
     assert info.side == 64
     assert info.defaults["steps"] == 20
 
@@ -75,9 +78,7 @@ def test_any_local_folder_is_loaded_and_shown_without_its_path(folder: Path) -> 
     assert edited(backend, ORDER).shape == (64, 64, 3)
 
 
-def test_an_edit_has_the_size_of_what_came_in_down_to_the_next_multiple_of_8(
-    demo: Backend,
-) -> None:
+def test_an_edit_has_the_size_of_what_came_in_down_to_the_next_multiple_of_8(demo: Backend) -> None:
     pixels = edited(demo, replace(ORDER, image=picture(100, 70)))
     assert (pixels.shape, pixels.dtype) == ((64, 96, 3), "uint8")
 
@@ -142,8 +143,9 @@ def test_the_precision_asked_for_is_that_of_the_weights(folder: Path) -> None:
 def test_the_best_device_and_its_precision_are_chosen(folder: Path) -> None:
     info = load_backend(order(folder, device="auto", precision="auto")).info
     assert (info.device.partition(":")[0], info.precision) in {
-        ("cpu", "float32"), ("cuda", "float16"),
-    }  # fmt: skip
+        ("cpu", "float32"),
+        ("cuda", "float16"),
+    }
 
 
 # ── The XL sibling, which knows another callback and likes another size ──────────────────────────
@@ -203,8 +205,7 @@ def test_a_folder_without_an_index_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "index",
-    ["", "{", "[]", "{}", '{"_class_name": "NoSuchPipeline"}', '{"_class_name": 7}'],
+    "index", ["", "{", "[]", "{}", '{"_class_name": "NoSuchPipeline"}', '{"_class_name": 7}']
 )
 def test_a_folder_with_a_broken_index_is_refused(index: str, tmp_path: Path) -> None:
     (tmp_path / "model_index.json").write_text(index)
@@ -232,9 +233,12 @@ def test_defaults_are_read_from_the_folder(folder: Path, tmp_path: Path) -> None
     copied = shutil.copytree(folder, tmp_path / "model")
     (copied / "safelight.json").write_text('{"steps": 7, "guidance_scale": 2.5}')
     assert load_backend(order(copied)).info.defaults == {
-        "steps": 7, "guidance_scale": 2.5,
-        "image_guidance_scale": 1.5, "width": 512, "height": 512,  # the pipeline's own
-    }  # fmt: skip
+        "steps": 7,
+        "guidance_scale": 2.5,
+        "image_guidance_scale": 1.5,
+        "width": 512,
+        "height": 512,  # the pipeline's own
+    }
 
 
 def test_tags_for_a_model_that_names_nothing_are_refused(folder: Path) -> None:

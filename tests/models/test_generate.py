@@ -17,9 +17,11 @@ WORK = Generation(
 
 @pytest.fixture(scope="module", params=["Stable Diffusion", "Z-Image"])
 def backend(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory,
-    shared_edit_pipeline: Any, shared_text_pipeline: Any,
-) -> Backend:  # fmt: skip
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    shared_edit_pipeline: Any,
+    shared_text_pipeline: Any,
+) -> Backend:
     folder = tmp_path_factory.mktemp("model")
     made = (
         shared_text_pipeline

@@ -23,18 +23,24 @@ from tests.untrained import build_edit
 
 TAGS = ("an old man", "a hat", "sunglasses")
 _SIZES = {
-    "hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2,
-}  # fmt: skip
+    "hidden_size": 32,
+    "intermediate_size": 32,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+}
 
 
 def saved(kind: str, folder: Path) -> Path:
     """Save a tiny model of the kind with its tokenizer and processor; return the folder."""
     tokenizer = build_edit().tokenizer
     text = {
-        **_SIZES, "vocab_size": len(tokenizer), "max_position_embeddings": 77,
-        "bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id,
+        **_SIZES,
+        "vocab_size": len(tokenizer),
+        "max_position_embeddings": 77,
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
         "pad_token_id": tokenizer.pad_token_id,
-    }  # fmt: skip
+    }
     seen = {**_SIZES, "image_size": 32, "patch_size": 16}
     torch.manual_seed(0)
     size = {"height": 32, "width": 32}
@@ -84,9 +90,12 @@ def test_an_image_is_scored_against_the_tags_as_the_model_itself_scores_it(
     assert set(found) == set(TAGS)
     model: Any = backend._model  # type: ignore[attr-defined]
     tokens = build_edit().tokenizer(
-        [f"This is a photo of {tag}." for tag in TAGS], padding="max_length", max_length=77,
-        truncation=True, return_tensors="pt",
-    )  # fmt: skip
+        [f"This is a photo of {tag}." for tag in TAGS],
+        padding="max_length",
+        max_length=77,
+        truncation=True,
+        return_tensors="pt",
+    )
     pixels = backend._processor(images=[picture(50, 40)], return_tensors="pt")  # type: ignore[attr-defined]
     with torch.inference_mode():
         logits = model(**tokens, **pixels).logits_per_image[0]

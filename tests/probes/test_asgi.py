@@ -214,8 +214,10 @@ def test_a_websocket_passes_through(meter: Meter) -> None:
     messages = [{"type": "websocket.connect"}, {"type": "websocket.receive", "text": "you"}]
     sent = asyncio.run(drive(app, scope_of("/ws", kind="websocket"), *messages))
     assert [message["type"] for message in sent] == [
-        "websocket.accept", "websocket.send", "websocket.close",
-    ]  # fmt: skip
+        "websocket.accept",
+        "websocket.send",
+        "websocket.close",
+    ]
     assert sent[1]["text"] == "hello you"
     assert series(meter, HTTP_REQUESTS) == []
 
@@ -224,8 +226,9 @@ def test_lifespan_passes_through(app: FastAPI, meter: Meter) -> None:
     messages = [{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}]
     sent = asyncio.run(drive(app, {"type": "lifespan", "asgi": {}}, *messages))
     assert [message["type"] for message in sent] == [
-        "lifespan.startup.complete", "lifespan.shutdown.complete",
-    ]  # fmt: skip
+        "lifespan.startup.complete",
+        "lifespan.shutdown.complete",
+    ]
     assert series(meter, HTTP_REQUESTS) == []
 
 
@@ -306,8 +309,9 @@ def test_a_bad_request_on_a_route_seen_to_call_the_model_counts_with_its_reason(
     ask(app, "/edit", "POST", content=b"x")
     ask(app, "/edit", "POST")
     assert [(record.status_code, record.error) for record in records] == [
-        (200, "none"), (422, "invalid_parameter"),
-    ]  # fmt: skip
+        (200, "none"),
+        (422, "invalid_parameter"),
+    ]
     assert records[1].instruction_type == "none"
 
 

@@ -37,9 +37,7 @@ class Call:
 
 def test_the_phases_meet_end_to_end() -> None:
     call = Call().go("encoded", "loop", "step", "step", "step", "loop_end").end()
-    assert call.phases == {
-        "encode_prompt": 1, "encode_image": 1, "denoise": 4, "decode_latents": 1,
-    }  # fmt: skip
+    assert call.phases == {"encode_prompt": 1, "encode_image": 1, "denoise": 4, "decode_latents": 1}
     assert call.step_seconds == (1, 1, 1)
 
 
@@ -50,10 +48,7 @@ def test_the_phases_meet_end_to_end() -> None:
         (("encoded",), {"encode_prompt": 1}),
         (("loop", "step"), {"encode_prompt": 1, "denoise": 2}),
         (("encoded", "loop", "step"), {"encode_prompt": 1, "encode_image": 1, "denoise": 2}),
-        (
-            ("loop", "step", "loop_end"),
-            {"encode_prompt": 1, "denoise": 2, "decode_latents": 1},
-        ),
+        (("loop", "step", "loop_end"), {"encode_prompt": 1, "denoise": 2, "decode_latents": 1}),
     ],
 )
 def test_a_call_that_ends_early_has_the_phases_it_reached(

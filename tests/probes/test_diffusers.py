@@ -199,9 +199,13 @@ def test_p11_the_precision_is_that_of_the_weights(heard: Heard) -> None:
     ],
 )
 def test_p7_guidance_that_is_silently_switched_off_is_told(
-    editing: Any, heard: Heard, text: float, image: float,
-    in_force: tuple[float, float], overridden: tuple[str, ...],
-) -> None:  # fmt: skip
+    editing: Any,
+    heard: Heard,
+    text: float,
+    image: float,
+    in_force: tuple[float, float],
+    overridden: tuple[str, ...],
+) -> None:
     edit(editing, guidance_scale=text, image_guidance_scale=image, num_inference_steps=1)
     call = heard.call
     assert (call.guidance_asked, call.image_guidance_asked) == (text, image)

@@ -180,8 +180,9 @@ def test_requests_that_reach_a_model_become_records_and_their_route_is_known_fro
     ask(app, "/edit", "POST", data=b"x")
     ask(app, "/edit", "POST")
     assert [(record.endpoint, record.status_code, record.error) for record in records] == [
-        ("/edit", 200, "none"), ("/edit", 422, "invalid_parameter"),
-    ]  # fmt: skip
+        ("/edit", 200, "none"),
+        ("/edit", 422, "invalid_parameter"),
+    ]
     assert records[0].seconds == pytest.approx(sum(records[0].stages.values()))
 
 

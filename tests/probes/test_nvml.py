@@ -19,8 +19,8 @@ from safelight.metrics.catalog import (
     GPU_UTILIZATION,
     PROBE_FAILURES,
 )
+from safelight.metrics.metric import Family
 from safelight.metrics.registry import Meter
-from safelight.metrics.spec import Family
 from safelight.probes import nvml as room
 from safelight.probes.nvml import NvmlProbe
 from safelight.probes.sampler import Sampler

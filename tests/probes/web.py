@@ -31,11 +31,20 @@ def ask(app: Any, path: str = "/", method: str = "GET", **given: Any) -> httpx.R
 
 def scope_of(path: str, method: str = "GET", kind: str = "http") -> dict[str, Any]:
     return {
-        "type": kind, "asgi": {"version": "3.0"}, "http_version": "1.1", "method": method,
-        "path": path, "raw_path": path.encode(), "root_path": "", "scheme": "http",
-        "query_string": b"", "headers": [(b"host", b"test")],
-        "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 8000), "subprotocols": [],
-    }  # fmt: skip
+        "type": kind,
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": method,
+        "path": path,
+        "raw_path": path.encode(),
+        "root_path": "",
+        "scheme": "http",
+        "query_string": b"",
+        "headers": [(b"host", b"test")],
+        "client": ("127.0.0.1", 1),
+        "server": ("127.0.0.1", 8000),
+        "subprotocols": [],
+    }
 
 
 async def drive(app: Any, scope: dict[str, Any], *messages: Message) -> list[Message]:

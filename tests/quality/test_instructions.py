@@ -12,8 +12,13 @@ from tests.reading import processor_seconds, slowness
 BUILT_IN = load_taxonomy()
 WORDINGS = {
     "make_him_old": (
-        "make him old", "Make her look OLDER", "turn the man into an elderly person",
-        "what would he look like aged 80?", "add wrinkles", "让他变老", "老年人",
+        "make him old",
+        "Make her look OLDER",
+        "turn the man into an elderly person",
+        "what would he look like aged 80?",
+        "add wrinkles",
+        "让他变老",
+        "老年人",
     ),
     "make_him_young": ("make him younger", "turn her into a child", "让她变年轻一点"),
     "make_smile": ("make her smile", "he should be laughing", "让他微笑"),
@@ -26,7 +31,9 @@ WORDINGS = {
     "change_hair": ("make her hair blonde", "换个发型"),
     "change_clothes": ("put him in a suit", "she wears a red dress", "换一件衣服"),
     "change_background": (
-        "change the background to a beach", "put him on the moon", "把背景换成海滩",
+        "change the background to a beach",
+        "put him on the moon",
+        "把背景换成海滩",
     ),
     "remove_background": ("remove the background", "cut out the background", "去除背景", "抠图"),
     "change_season": ("make it winter", "at night", "换成冬天"),
@@ -36,7 +43,7 @@ WORDINGS = {
     "remove_object": ("remove the car", "删除路人"),
     "other": ("swap sunflowers for roses", "qwertz", "🙂", "1234"),
     "none": ("", "   ", "\n\t"),
-}  # fmt: skip
+}
 CASES = [(text, kind) for kind, texts in WORDINGS.items() for text in texts]
 
 
@@ -99,8 +106,11 @@ def test_a_type_may_say_what_its_edits_keep_and_the_others_keep_the_default(file
     own = load_taxonomy(file)
     assert own.classify("a bed without it") == "no_cat"
     assert [own.keeps(name, 0.1) for name in ("a_cat", "no_cat", "art", "other")] == [
-        0.1, 0.25, 0, 0.1,
-    ]  # fmt: skip
+        0.1,
+        0.25,
+        0,
+        0.1,
+    ]
 
 
 def test_every_built_in_type_says_what_its_edits_keep() -> None:

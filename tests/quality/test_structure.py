@@ -44,8 +44,11 @@ def another(_pixels: Pixels) -> Pixels:
 # What destroys a picture, and the least share that must be noticed, over all kinds of edits; the
 # bare wall, and another person of the painted world before it, have much in common with the first.
 DESTROYED: list[tuple[Callable[[Pixels], Pixels], float]] = [
-    (blended, 1.0), (shuffled, 0.99), (blank, 0.85), (another, 0.85),
-]  # fmt: skip
+    (blended, 1.0),
+    (shuffled, 0.99),
+    (blank, 0.85),
+    (another, 0.85),
+]
 
 
 def pixels_of(picture: Image.Image) -> Pixels:
@@ -70,8 +73,9 @@ def test_p2_a_destroyed_picture_is_noticed_whatever_was_asked(
     for kind in KINDS:
         for seed in range(12):
             pair = pair_of(kind, 63_000_000 + seed)
-            floor = TAXONOMY.keeps(TAXONOMY.classify(kind.wordings[0].format(
-                they="he", them="him", their="his")), 0.1)  # fmt: skip
+            floor = TAXONOMY.keeps(
+                TAXONOMY.classify(kind.wordings[0].format(they="he", them="him", their="his")), 0.1
+            )
             made = destroy(pixels_of(paint(pair.after)))
             noticed.append(kept(paint(pair.before), made) < floor)
     assert sum(noticed) / len(noticed) >= least

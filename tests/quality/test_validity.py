@@ -13,7 +13,7 @@ from safelight.metrics.catalog import INVALIDITY
 from safelight.models.demo.painter import paint
 from safelight.models.demo.portrait import draw
 from safelight.quality.validity import Limits, invalidity, kinship
-from safelight.stack.samples import photo
+from safelight.stack.tools.samples import photo
 
 WANTED = (64, 48)
 
@@ -133,11 +133,16 @@ def grains(size: tuple[int, int]) -> Any:
 @pytest.mark.parametrize(
     "pixels",
     [
-        noise(), noise(below=12), noise((512, 512)), grains(WANTED), grains((512, 384)),
-        noise()[..., :1].repeat(3, 2), (noise() > 127).astype("uint8") * 255,
+        noise(),
+        noise(below=12),
+        noise((512, 512)),
+        grains(WANTED),
+        grains((512, 384)),
+        noise()[..., :1].repeat(3, 2),
+        (noise() > 127).astype("uint8") * 255,
     ],
     ids=["even", "dim", "large", "normal", "normal, large", "grey", "black and white"],
-)  # fmt: skip
+)
 def test_pixels_that_have_nothing_to_do_with_each_other_are_noise(pixels: Any) -> None:
     assert judged(pixels, (pixels.shape[1], pixels.shape[0])) == "noise"
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from safelight.metrics.catalog import RECORDS
 from safelight.metrics.registry import Meter, parse
+from safelight.records.config import Limits, Plan
 from safelight.records.database import Database, open_database
-from safelight.records.plan import Limits, Plan
 from safelight.records.rows import Origin
 from safelight.records.store import Store
 from safelight.telemetry.assessment import Assessment
@@ -30,23 +30,40 @@ class FakeClock:
 
 def a_call(**changed: Any) -> PipelineCall:
     told: dict[str, Any] = {
-        "pipeline": "Pix", "instruction_type": "make_him_old", "precision": "float16",
-        "step_seconds": (0.1, 0.1), "steps_asked": 2, "guidance_asked": 7.5,
-        "guidance_in_force": 7.5, "image_guidance_asked": 0.5, "image_guidance_in_force": 1.0,
-        "overridden": ("image_guidance_scale",), "negative_prompt": True, "images": ((64, 48),),
+        "pipeline": "Pix",
+        "instruction_type": "make_him_old",
+        "precision": "float16",
+        "step_seconds": (0.1, 0.1),
+        "steps_asked": 2,
+        "guidance_asked": 7.5,
+        "guidance_in_force": 7.5,
+        "image_guidance_asked": 0.5,
+        "image_guidance_in_force": 1.0,
+        "overridden": ("image_guidance_scale",),
+        "negative_prompt": True,
+        "images": ((64, 48),),
         **changed,
-    }  # fmt: skip
+    }
     return PipelineCall(**told)
 
 
 def a_record(request_id: str = "one", **changed: Any) -> Record:
     told: dict[str, Any] = {
-        "endpoint": "/api/edit", "status_code": 200, "error": "none",
-        "instruction_type": "make_him_old", "seconds": 1.5,
-        "stages": {"queue": 0.5, "denoise": 1.0}, "queued": True, "calls": (a_call(),), "seed": 7,
-        "trace_id": "ab" * 16, "background_entropy": 5.5, "prompt": PROMPT, "owner": OWNER,
+        "endpoint": "/api/edit",
+        "status_code": 200,
+        "error": "none",
+        "instruction_type": "make_him_old",
+        "seconds": 1.5,
+        "stages": {"queue": 0.5, "denoise": 1.0},
+        "queued": True,
+        "calls": (a_call(),),
+        "seed": 7,
+        "trace_id": "ab" * 16,
+        "background_entropy": 5.5,
+        "prompt": PROMPT,
+        "owner": OWNER,
         **changed,
-    }  # fmt: skip
+    }
     return Record(id=request_id, **told)
 
 

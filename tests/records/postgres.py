@@ -32,9 +32,18 @@ class Postgres:
     def start(self) -> None:
         """Start it, and wait until it answers."""
         self._process = self._run(
-            "postgres", "-D", "data", "-p", str(self.port), "-k", str(self.folder),
-            "-c", "listen_addresses=127.0.0.1", "-c", "max_connections=20",
-        )  # fmt: skip
+            "postgres",
+            "-D",
+            "data",
+            "-p",
+            str(self.port),
+            "-k",
+            str(self.folder),
+            "-c",
+            "listen_addresses=127.0.0.1",
+            "-c",
+            "max_connections=20",
+        )
         eventually(self._answers, within=30, what="PostgreSQL answers")
 
     def kill(self) -> None:
@@ -76,9 +85,15 @@ class Postgres:
         user = _USER if _is_root() else None
         with (self.folder / "log").open("ab") as log:
             return subprocess.Popen(
-                [_program(name), *arguments], cwd=self.folder, stdin=subprocess.DEVNULL,
-                stdout=log, stderr=log, user=user, group=user, extra_groups=[] if user else None,
-            )  # fmt: skip
+                [_program(name), *arguments],
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                user=user,
+                group=user,
+                extra_groups=[] if user else None,
+            )
 
 
 @contextmanager

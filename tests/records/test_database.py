@@ -14,11 +14,11 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
 
 from safelight.errors import RecordsUnusable
+from safelight.records.config import plan_of, records_url
 from safelight.records.database import explained, open_database
 from safelight.records.engines import shown
-from safelight.records.plan import plan_of, records_url
+from safelight.records.migrate import alembic_config
 from safelight.records.schema import METADATA, VERSION, VERSIONS
-from safelight.records.upgrading import alembic_config
 from safelight.settings import load
 from tests.records.making import opened
 
@@ -34,8 +34,9 @@ def test_the_migrations_make_the_very_tables_that_are_made_at_once(url: str) -> 
             key = found.get_pk_constraint(VERSION.name)
             columns = [
                 (each["name"], str(each["type"]), each["nullable"])
-                for name in sorted(names) for each in found.get_columns(name)
-            ]  # fmt: skip
+                for name in sorted(names)
+                for each in found.get_columns(name)
+            ]
             return compare_metadata(context, METADATA), (names, key), sorted(columns)
 
     at_once = made()

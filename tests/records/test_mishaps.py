@@ -20,15 +20,7 @@ from safelight.records.database import open_database
 from safelight.records.ratings import Ratings
 from safelight.records.rows import Rating
 from safelight.records.store import Store
-from tests.records.making import (
-    OWNER,
-    FakeClock,
-    a_record,
-    a_store,
-    an_assessment,
-    counted,
-    rows,
-)
+from tests.records.making import OWNER, FakeClock, a_record, a_store, an_assessment, counted, rows
 from tests.records.postgres import Postgres, postgres
 from tests.stack.waiting import eventually
 
@@ -48,9 +40,7 @@ def tell(store: Store, *statements: str) -> None:
     connection.close()
 
 
-def test_a_server_that_is_away_costs_nothing_but_memory_and_then_records(
-    server: Postgres,
-) -> None:
+def test_a_server_that_is_away_costs_nothing_but_memory_and_then_records(server: Postgres) -> None:
     clock = FakeClock()
     store, meter = a_store(NOBODY, clock, most=10)
     pauses = []

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from safelight.errors import RecordsUnusable
-from safelight.records.errands import MOST_ERRANDS
-from safelight.records.plan import Limits
+from safelight.records.config import Limits
 from safelight.records.rows import Origin, Rating
 from safelight.records.store import BATCH
+from safelight.records.tasks import MOST_ERRANDS
 from safelight.telemetry.record import Exchange, Record, finish
 from safelight.telemetry.timeline import Timeline
 from tests.records.making import (
@@ -36,22 +36,64 @@ def test_p17_every_variable_that_changes_how_the_sentence_is_read_is_recorded(ur
     assert store.step() > 0
 
     [row] = rows(url, "requests")
-    assert {name: row[name] for name in (
-        "request_id", "at", "namespace", "model", "endpoint", "status_code", "error",
-        "instruction_type", "seconds", "queue_seconds", "pipeline", "precision", "steps_asked",
-        "steps", "width", "height", "guidance_asked", "guidance_in_force", "image_guidance_asked",
-        "image_guidance_in_force", "overridden", "degraded", "seed", "trace_id",
-        "background_entropy", "batch",
-    )} == {
-        "request_id": "one", "at": NOW, "namespace": "tests", "model": "demo-edit",
-        "endpoint": "/api/edit", "status_code": 200, "error": "none",
-        "instruction_type": "make_him_old", "seconds": 1.5, "queue_seconds": 0.5,
-        "pipeline": "Pix", "precision": "float16", "steps_asked": 2, "steps": 2, "width": 64,
-        "height": 48, "guidance_asked": 7.5, "guidance_in_force": 7.5,
-        "image_guidance_asked": 0.5, "image_guidance_in_force": 1.0,
-        "overridden": "image_guidance_scale", "degraded": "fewer_steps", "seed": 7,
-        "trace_id": "ab" * 16, "background_entropy": 5.5, "batch": 1,
-    }  # fmt: skip
+    assert {
+        name: row[name]
+        for name in (
+            "request_id",
+            "at",
+            "namespace",
+            "model",
+            "endpoint",
+            "status_code",
+            "error",
+            "instruction_type",
+            "seconds",
+            "queue_seconds",
+            "pipeline",
+            "precision",
+            "steps_asked",
+            "steps",
+            "width",
+            "height",
+            "guidance_asked",
+            "guidance_in_force",
+            "image_guidance_asked",
+            "image_guidance_in_force",
+            "overridden",
+            "degraded",
+            "seed",
+            "trace_id",
+            "background_entropy",
+            "batch",
+        )
+    } == {
+        "request_id": "one",
+        "at": NOW,
+        "namespace": "tests",
+        "model": "demo-edit",
+        "endpoint": "/api/edit",
+        "status_code": 200,
+        "error": "none",
+        "instruction_type": "make_him_old",
+        "seconds": 1.5,
+        "queue_seconds": 0.5,
+        "pipeline": "Pix",
+        "precision": "float16",
+        "steps_asked": 2,
+        "steps": 2,
+        "width": 64,
+        "height": 48,
+        "guidance_asked": 7.5,
+        "guidance_in_force": 7.5,
+        "image_guidance_asked": 0.5,
+        "image_guidance_in_force": 1.0,
+        "overridden": "image_guidance_scale",
+        "degraded": "fewer_steps",
+        "seed": 7,
+        "trace_id": "ab" * 16,
+        "background_entropy": 5.5,
+        "batch": 1,
+    }
     assert row["negative_prompt"]
     assert row["truncated"]
     stages = row["stages"] if isinstance(row["stages"], dict) else json.loads(row["stages"])
@@ -68,8 +110,10 @@ def test_a_prompt_is_a_salted_hash_unless_it_may_be_kept(url: str) -> None:
 
     found = {row["request_id"]: row for row in rows(url, "requests")}
     assert [found[name]["prompt"] for name in ("0", "1", "1 other")] == [
-        None, PROMPT, "something else",
-    ]  # fmt: skip
+        None,
+        PROMPT,
+        "something else",
+    ]
     assert found["0"]["prompt_hash"] == found["1"]["prompt_hash"]
     assert found["0"]["prompt_hash"] != found["0 other"]["prompt_hash"]
     assert PROMPT not in str(found["0"])
@@ -98,9 +142,7 @@ def test_no_prompt_and_no_owner_is_shown_with_a_record() -> None:
 def test_an_exchange_hands_on_all_that_its_record_has_too() -> None:
     shared = {field.name for field in fields(Exchange)} & {field.name for field in fields(Record)}
     assert {"background_entropy", "prompt", "owner", "truncated", "degraded"} <= shared
-    told = Exchange(
-        Timeline(), background_entropy=3.5, owner="a", truncated=True, degraded=("x",)
-    )  # fmt: skip
+    told = Exchange(Timeline(), background_entropy=3.5, owner="a", truncated=True, degraded=("x",))
     record = finish(told, "/", 200, "none")
     assert (record.background_entropy, record.owner, record.truncated) == (3.5, "a", True)
     assert record.degraded == ("x",)

@@ -6,7 +6,7 @@ from typing import Any
 
 from safelight.rules.files import as_yaml
 from safelight.rules.recording import recording_groups
-from safelight.rules.spec import Alert, Group, Recording
+from safelight.rules.rule import Alert, Group, Recording
 from tests.rules.promtool import NAMESPACE, Series, firing, never, part, then
 
 _WINDOW = re.compile(r"\[(\d+)([smhd])")

@@ -44,7 +44,7 @@ from safelight.metrics.catalog import (
     WORKER_RESTARTS,
     WORKERS_READY,
 )
-from safelight.metrics.spec import Metric
+from safelight.metrics.metric import Metric
 from safelight.rules.objectives import burn_name
 from tests.rules.case import Case
 from tests.rules.promtool import NAMESPACE, Series, histogram, mixture, series

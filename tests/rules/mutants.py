@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 
-from safelight.rules.spec import Alert
+from safelight.rules.rule import Alert
 
 # A comparison of a rule, not of a selector: there is no space before a matcher's value.
 _LITERAL = re.compile(r"(?<= )(?P<op>[<>=!]=?) (?P<number>-?\d[\d.e+]*)(?![\d.]*[smhd]\b)")

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from safelight.metrics.spec import Metric
+from safelight.metrics.metric import Metric
 from safelight.rules.files import rule_file
 
 NAMESPACE = "instructpix2pix"
@@ -140,8 +140,11 @@ def complaint(folder: Path, tests: Sequence[dict[str, Any]], rules: str) -> str:
     (folder / "tests.yml").write_text(json.dumps(content))  # YAML too, and written in no time
     done = subprocess.run(
         ("promtool", "test", "rules", str(folder / "tests.yml")),
-        capture_output=True, text=True, check=False, env={**os.environ, **_SPARING},
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **_SPARING},
+    )
     return "" if done.returncode == 0 else done.stdout + done.stderr
 
 

@@ -8,10 +8,10 @@ from pydantic import ValidationError
 from safelight.metrics.catalog import BUILD_INFO, CATALOG, HTTP_SECONDS, REQUEST_SECONDS
 from safelight.metrics.foreign import FOREIGN
 from safelight.reasons import REASONS
+from safelight.reference.alerts import as_markdown, runbooks
 from safelight.rules.alerts import alert_groups, alerts
 from safelight.rules.files import RUNBOOKS, groups, rule_file, runbook_url
-from safelight.rules.reference import as_markdown, runbooks
-from safelight.rules.spec import Alert
+from safelight.rules.rule import Alert
 from safelight.rules.thresholds import OF_MACHINES, Thresholds, percent
 from tests.rules.cases import CASES
 from tests.rules.promtool import NAMESPACE, firing, judge, run, series
@@ -52,11 +52,7 @@ def test_the_lost_target_is_named(tmp_path: Path) -> None:
         'ALERTS{alertname="TargetDown", alertstate="firing", instance="127.0.0.1:8000", '
         'job="safelight", severity="critical"}'
     )
-    check = {
-        "expr": expr,
-        "eval_time": "10m",
-        "exp_samples": [{"labels": labels, "value": 1}],
-    }
+    check = {"expr": expr, "eval_time": "10m", "exp_samples": [{"labels": labels, "value": 1}]}
     judge(tmp_path, down, promql_expr_test=[check])
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from safelight.rules.alerts import alerts
-from safelight.rules.spec import Alert
+from safelight.rules.rule import Alert
 from tests.rules.case import fires_and_resolves, rules_for, stays_quiet
 from tests.rules.cases import CASES
 from tests.rules.mutants import mutants

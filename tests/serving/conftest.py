@@ -17,7 +17,7 @@ import pytest
 
 from safelight.metrics.registry import Samples, parse
 from safelight.settings import program_environment
-from safelight.stack.samples import photo
+from safelight.stack.tools.samples import photo
 from tests.asking import HTTP
 
 READY_SECONDS = 120.0  # a model is loaded, beside those of other tests
@@ -83,13 +83,15 @@ def serving(
     """
     port, log = free_port(), folder / "log"
     environment = program_environment(
-        **{f"SAFELIGHT_{name.upper()}": value for name, value in settings.items()},
+        **{f"SAFELIGHT_{name.upper()}": value for name, value in settings.items()}
     )
     with log.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "safelight", "serve", model, "--port", str(port)],
-            env=environment, stdout=output, stderr=output,
-        )  # fmt: skip
+            env=environment,
+            stdout=output,
+            stderr=output,
+        )
     url = f"http://127.0.0.1:{port}"
     try:
         assert until(lambda: answers(f"{url}/readyz"), READY_SECONDS), log.read_text()
@@ -106,10 +108,11 @@ def serving(
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealService]:
     """Run `safelight serve` with small limits until the tests are over."""
     limits: dict[str, Any] = {
-        "body_limit_bytes": str(2 * 1024 * 1024), "image_limit_pixels": "4000000",
+        "body_limit_bytes": str(2 * 1024 * 1024),
+        "image_limit_pixels": "4000000",
         "image_side_pixels": "256",
         "structure_floor": "0",  # larger than it was trained at, the demo keeps little
-    }  # fmt: skip
+    }
     folder = tmp_path_factory.mktemp("service")
     limits["records_url"] = f"sqlite:///{folder / 'records.db'}"  # as by default, but apart
     with serving(folder, **limits) as running:

@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 from safelight.serving.job import EditParameters, Handler, Job, Outcome
-from safelight.stack.samples import photo
+from safelight.stack.tools.samples import photo
 from safelight.telemetry.record import Exchange
 from safelight.telemetry.timeline import Timeline
 

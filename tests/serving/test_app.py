@@ -14,7 +14,7 @@ from safelight.metrics.catalog import RECORDS
 from safelight.serving.app import Service
 from safelight.settings import load, program_environment
 from tests.serving.conftest import RealService, free_port, until
-from tests.serving.engine import PAINTER
+from tests.serving.running import PAINTER
 
 MEBIBYTE = 1024**2
 
@@ -22,8 +22,11 @@ MEBIBYTE = 1024**2
 def run_serve(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
         [sys.executable, "-m", "safelight", "serve", *arguments],
-        env=program_environment(**environment), capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
+        env=program_environment(**environment),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
 
 
 def only_line(stderr: str) -> str:
@@ -48,8 +51,9 @@ def test_the_worker_ends_when_the_api_is_gone() -> None:
     port = free_port()
     api = subprocess.Popen(
         [sys.executable, "-m", "safelight", "serve", PAINTER, "--port", str(port)],
-        stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     assert api.stderr is not None
     lines = iter(api.stderr.readline, "")
     assert any("model loaded" in line for line in lines)

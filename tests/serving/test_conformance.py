@@ -15,8 +15,8 @@ from PIL import Image
 from safelight.metrics.registry import parse
 from safelight.models.demo.portrait import TAGS
 from safelight.serving.app import Service
-from safelight.stack.samples import photo, sample
-from tests.serving.engine import client, engine
+from safelight.stack.tools.samples import photo, sample
+from tests.serving.running import client, engine
 
 SIDE = (64, 64)
 
@@ -35,15 +35,23 @@ class Family:
 
 FAMILIES = (
     Family(
-        "demo-edit", "edit", "/api/edit", "instructpix2pix", "/v1/images/edits",
+        "demo-edit",
+        "edit",
+        "/api/edit",
+        "instructpix2pix",
+        "/v1/images/edits",
         {"instruction": "make him old", "steps": 2},
     ),
     Family(
-        "demo-generate", "generate", "/generate", "zimage", "/v1/images/generations",
+        "demo-generate",
+        "generate",
+        "/generate",
+        "zimage",
+        "/v1/images/generations",
         {"prompt": "an old person with grey hair, in the city", "steps": 2},
     ),
     Family("demo-recognize", "predict", "/predict", "recognition", None, {"top": 3}),
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True)
@@ -196,9 +204,11 @@ async def sides_that_are_no_multiple_of_eight_are_told_or_rounded(running: Serve
             assert said in answer.json()["detail"]
     if running.family.task == "edit":
         answer = await running.speaking.post(
-            "/api/edit", params=running.family.body, content=photo(63, 45),
+            "/api/edit",
+            params=running.family.body,
+            content=photo(63, 45),
             headers={"content-type": "image/jpeg"},
-        )  # fmt: skip
+        )
         assert Image.open(BytesIO(answer.content)).size == (63, 45)
 
 
@@ -217,10 +227,18 @@ async def openais_form_is_understood(running: Served) -> None:
 
 
 LAWS = (
-    it_tells_what_it_is, it_answers, its_samples_are_answered, it_counts_under_its_own_namespace,
-    the_same_seed_is_the_same_answer, several_at_once_are_all_answered, what_it_cannot_do_is_told,
-    a_parameter_that_is_none_is_told, steps_are_bounded, a_caller_who_waits_too_short_is_told,
-    it_can_be_followed_and_cancelled_by_its_id, openais_form_is_understood,
+    it_tells_what_it_is,
+    it_answers,
+    its_samples_are_answered,
+    it_counts_under_its_own_namespace,
+    the_same_seed_is_the_same_answer,
+    several_at_once_are_all_answered,
+    what_it_cannot_do_is_told,
+    a_parameter_that_is_none_is_told,
+    steps_are_bounded,
+    a_caller_who_waits_too_short_is_told,
+    it_can_be_followed_and_cancelled_by_its_id,
+    openais_form_is_understood,
     a_prompt_that_is_cut_off_is_told_and_counted,
     sides_that_are_no_multiple_of_eight_are_told_or_rounded,
-)  # fmt: skip
+)

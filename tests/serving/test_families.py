@@ -32,9 +32,10 @@ def test_a_text_to_image_folder_generates(painting: RealService) -> None:
     assert answer.status_code == 200, answer.text
     assert Image.open(BytesIO(answer.content)).size == (64, 48)
     counted = [
-        number for (name, _), number in painting.samples().items()
+        number
+        for (name, _), number in painting.samples().items()
         if name.endswith("step_latency_seconds_count")
-    ]  # fmt: skip
+    ]
     assert sum(counted) >= 2
 
 

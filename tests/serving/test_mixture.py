@@ -8,14 +8,16 @@ import httpx
 
 from safelight.metrics.catalog import BATCH_SIZE
 from safelight.serving.app import Service
-from safelight.stack.samples import photo
-from tests.serving.engine import client, edit, eventually, with_engine
+from safelight.stack.tools.samples import photo
+from tests.serving.running import client, edit, eventually, with_engine
 
 KINDS: tuple[dict[str, Any], ...] = (
-    {"steps": 4}, {"steps": 4, "picture": photo(96, 64)}, {"steps": 8},
+    {"steps": 4},
+    {"steps": 4, "picture": photo(96, 64)},
+    {"steps": 8},
     {"steps": 4, "guidance_scale": 3},
     {"steps": 4, "image_guidance_scale": 2},
-)  # fmt: skip
+)
 
 
 def test_every_kind_of_a_mixture_is_answered_and_kinds_are_batched_apart() -> None:

@@ -93,8 +93,9 @@ class FakeGrafana:
         if path == "/api/search":
             wanted = set(query["tag"])
             found = [board for board in self.boards.values() if wanted <= set(board["tags"])]
-            return 200, [{"uid": one["uid"], "title": one["title"], "type": "dash-db"}
-                         for one in found]  # fmt: skip
+            return 200, [
+                {"uid": one["uid"], "title": one["title"], "type": "dash-db"} for one in found
+            ]
         if path.startswith("/api/dashboards/uid/") and name in self.boards:
             return 200, {"dashboard": self.boards[name], "meta": {"folderUid": "safelight"}}
         return 404, {"message": "Dashboard not found"}

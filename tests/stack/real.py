@@ -13,9 +13,9 @@ import pytest
 from safelight.metrics.registry import parse, where
 from safelight.models.demo.bundle import DEMOS
 from safelight.settings import Settings, load
-from safelight.stack.check import TIMEOUT_SECONDS, Answer, Checker, prove
 from safelight.stack.local import PROMETHEUS, Stack, plan
-from safelight.stack.samples import photo, task_told
+from safelight.stack.tools.check import TIMEOUT_SECONDS, Answer, Checker, prove
+from safelight.stack.tools.samples import photo, task_told
 from tests.asking import HTTP
 from tests.stack.waiting import all_gone, eventually, family, free_ports, ports_in_a_row
 
@@ -65,10 +65,14 @@ class Real:
 def _settings(folder: Any) -> Settings:
     api, prometheus, alertmanager, node = ports_in_a_row(3), *free_ports(3)
     return load(
-        port=api, prometheus_port=prometheus, alertmanager_port=alertmanager,
-        node_exporter_port=node, state_folder=folder, grace_seconds=5,
+        port=api,
+        prometheus_port=prometheus,
+        alertmanager_port=alertmanager,
+        node_exporter_port=node,
+        state_folder=folder,
+        grace_seconds=5,
         records_url=f"sqlite:///{folder}/records.db",
-    )  # fmt: skip
+    )
 
 
 @pytest.fixture(scope="package")

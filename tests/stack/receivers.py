@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx
 
-from safelight.stack.alerting import alertmanager_yml
+from safelight.stack.files.alerting import alertmanager_yml
 from safelight.stack.monitoring import read
 from tests.asking import HTTP
 from tests.stack.waiting import free_ports
@@ -150,9 +150,12 @@ def alertmanager(folder: Path, monitoring: str, **told: str) -> Iterator[Alertma
     config.write_text(alertmanager_yml(read(folder / "monitoring.toml"), **told))
     address = f"127.0.0.1:{free_ports(1)[0]}"
     command = (
-        PROGRAM, f"--config.file={config}", f"--storage.path={folder / 'data'}",
-        f"--web.listen-address={address}", "--cluster.listen-address=",
-    )  # fmt: skip
+        PROGRAM,
+        f"--config.file={config}",
+        f"--storage.path={folder / 'data'}",
+        f"--web.listen-address={address}",
+        "--cluster.listen-address=",
+    )
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         try:
             assert process.stderr is not None

@@ -144,8 +144,9 @@ def test_a_receiver_that_was_down_is_told_once_it_is_back(tmp_path: Path) -> Non
         told.tell("TargetDown", instance="here")
         eventually(
             lambda: told.count("notification_requests_failed_total"),
-            within=IN_TIME_SECONDS, what="a first try fails",
-        )  # fmt: skip
+            within=IN_TIME_SECONDS,
+            what="a first try fails",
+        )
         with receiver(port) as back:
             assert names(back.next()) == ["here"]
 
@@ -272,8 +273,11 @@ def test_every_robot_hears_of_the_alert_and_its_end_signed_as_it_asks(tmp_path: 
             for name, robot in robots.items():
                 assert "RESOLVED" in robot.next().body.decode(), name
             for name in robots:
-                eventually(lambda: counted(relay, name, "delivered") == 2,  # noqa: B023
-                           within=IN_TIME_SECONDS, what=f"{name} is counted")  # fmt: skip
+                eventually(
+                    lambda: counted(relay, name, "delivered") == 2,  # noqa: B023
+                    within=IN_TIME_SECONDS,
+                    what=f"{name} is counted",
+                )
 
 
 def test_a_wrong_secret_is_a_failed_notification_until_it_is_mended(tmp_path: Path) -> None:
@@ -283,16 +287,18 @@ def test_a_wrong_secret_is_a_failed_notification_until_it_is_mended(tmp_path: Pa
         assert not by_dingtalk(robot.next(), "SEC-right")
         eventually(
             lambda: told.count("notifications_failed_total"),
-            within=IN_TIME_SECONDS, what="Alertmanager knows that nobody was told",
-        )  # fmt: skip
+            within=IN_TIME_SECONDS,
+            what="Alertmanager knows that nobody was told",
+        )
         assert counted(relay, "dingtalk", "refused") >= 1
         assert counted(relay, "dingtalk", "delivered") == 0
 
         (tmp_path / "dingtalk_secret").write_text("SEC-right\n")
         eventually(
             lambda: counted(relay, "dingtalk", "delivered") == 1,
-            within=IN_TIME_SECONDS, what="it is told without a restart",
-        )  # fmt: skip
+            within=IN_TIME_SECONDS,
+            what="it is told without a restart",
+        )
 
 
 def test_a_robot_that_was_down_is_told_once_it_is_back(tmp_path: Path) -> None:
@@ -302,14 +308,16 @@ def test_a_robot_that_was_down_is_told_once_it_is_back(tmp_path: Path) -> None:
         told.tell("TargetDown", instance="here")
         eventually(
             lambda: counted(relay, "wecom", "unreachable"),
-            within=IN_TIME_SECONDS, what="the relay gives up for the first time",
-        )  # fmt: skip
+            within=IN_TIME_SECONDS,
+            what="the relay gives up for the first time",
+        )
         with receiver(port) as back:
             assert "TargetDown" in TEXT["wecom"](back.next().json)
             eventually(
                 lambda: counted(relay, "wecom", "delivered") == 1,
-                within=IN_TIME_SECONDS, what="it is counted",
-            )  # fmt: skip
+                within=IN_TIME_SECONDS,
+                what="it is counted",
+            )
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)

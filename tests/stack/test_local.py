@@ -50,8 +50,16 @@ def test_the_plan_starts_the_service_first_and_then_its_watchers(tmp_path: Path)
 
 @pytest.mark.usefixtures("programs")
 def test_every_program_listens_where_the_settings_say(tmp_path: Path) -> None:
-    made = plan(settings(tmp_path, host="127.0.0.9", port=1001, prometheus_port=1002,
-                         alertmanager_port=1003, node_exporter_port=1004))  # fmt: skip
+    made = plan(
+        settings(
+            tmp_path,
+            host="127.0.0.9",
+            port=1001,
+            prometheus_port=1002,
+            alertmanager_port=1003,
+            node_exporter_port=1004,
+        )
+    )
     for port, program in enumerate(made.programs, 1001):
         assert program.url == f"http://127.0.0.9:{port}"
         command = " ".join(program.command)
@@ -60,13 +68,24 @@ def test_every_program_listens_where_the_settings_say(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("programs")
 def test_the_service_is_told_the_choices(tmp_path: Path) -> None:
-    chosen = settings(tmp_path, model="a/b", namespace="zimage", devices="cuda:1",
-                      precision="bfloat16", queue_limit=7, taxonomy=Path("types.yaml"))  # fmt: skip
+    chosen = settings(
+        tmp_path,
+        model="a/b",
+        namespace="zimage",
+        devices="cuda:1",
+        precision="bfloat16",
+        queue_limit=7,
+        taxonomy=Path("types.yaml"),
+    )
     command = plan(chosen).find(SERVICE).command
     for flag, value in (
-        ("serve", "a/b"), ("--namespace", "zimage"), ("--devices", "cuda:1"),
-        ("--precision", "bfloat16"), ("--queue-limit", "7"), ("--taxonomy", "types.yaml"),
-    ):  # fmt: skip
+        ("serve", "a/b"),
+        ("--namespace", "zimage"),
+        ("--devices", "cuda:1"),
+        ("--precision", "bfloat16"),
+        ("--queue-limit", "7"),
+        ("--taxonomy", "types.yaml"),
+    ):
         assert command[command.index(flag) + 1] == value
 
 
@@ -247,9 +266,11 @@ def test_the_user_may_stop_the_start(harness: Harness) -> None:
 
 @pytest.mark.parametrize(
     ("loads", "said"),
-    [(False, r"slow is still starting after \d+ s; waiting on"),
-     (True, r"slow is still loading its model after \d+ s; waiting on, for a large one .*")],
-)  # fmt: skip
+    [
+        (False, r"slow is still starting after \d+ s; waiting on"),
+        (True, r"slow is still loading its model after \d+ s; waiting on, for a large one .*"),
+    ],
+)
 def test_a_long_start_says_that_it_still_waits(
     harness: Harness, monkeypatch: pytest.MonkeyPatch, said: str, *, loads: bool
 ) -> None:

@@ -54,7 +54,7 @@ MISTAKES = [
     ("[timing]\ncritical_repeat_seconds = 0.0001", "timing.critical_repeat_seconds: "),
     ("[timing]\ngroup_wait_seconds = nan", "timing.group_wait_seconds: "),
     ('relay_url = "relay"', "relay_url: is no address"),
-]  # fmt: skip
+]
 
 
 def refused(folder: Path, content: bytes) -> str:
@@ -95,11 +95,14 @@ def test_several_mistakes_are_all_in_the_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("held", "said"),
     [
-        (None, "is no file that can be read"), (b"", "is empty"), (b" \n", "is empty"),
-        (b"\xff\xfe", "is no file that can be read"), (b"hush words", "holds is no address"),
+        (None, "is no file that can be read"),
+        (b"", "is empty"),
+        (b" \n", "is empty"),
+        (b"\xff\xfe", "is no file that can be read"),
+        (b"hush words", "holds is no address"),
         (b"https://a/b\nhttps://c/d", "holds is no address"),
     ],
-)  # fmt: skip
+)
 def test_a_secret_that_is_not_there_is_named_and_not_shown(
     held: bytes | None, said: str, tmp_path: Path
 ) -> None:
@@ -176,7 +179,7 @@ def test_a_service_has_the_limits_of_all_but_for_its_own(tmp_path: Path) -> None
         ("[thresholds.alerts.Nobody]\nenabled = false", "there is no alert 'Nobody'"),
         ("[thresholds.alerts.TargetDown]\nfor_seconds = -5", "TargetDown.for_seconds"),
     ],
-)  # fmt: skip
+)
 def test_a_wrong_limit_is_one_line(tmp_path: Path, text: str, told: str) -> None:
     (tmp_path / "monitoring.toml").write_text(text)
     with pytest.raises(BadSetting) as wrong:

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from safelight.metrics.registry import parse
-from safelight.stack.top import QUANTILES, Reading, Window
+from safelight.stack.tools.top import QUANTILES, Reading, Window
 from tests.reading import OPENMETRICS
 from tests.stack.real import EDITOR, GENERATOR, NAMESPACE, RECOGNISER, Real
 from tests.stack.waiting import eventually
@@ -89,9 +89,14 @@ def test_steps_are_told_apart_by_their_place(real: Real) -> None:
 
 @pytest.mark.parametrize(
     "metric",
-    ["host_cpu_utilization_ratio", "host_memory_used_bytes", "host_disk_read_bytes_total",
-     "host_disk_written_bytes_total", "node_cpu_seconds_total"],
-)  # fmt: skip
+    [
+        "host_cpu_utilization_ratio",
+        "host_memory_used_bytes",
+        "host_disk_read_bytes_total",
+        "host_disk_written_bytes_total",
+        "node_cpu_seconds_total",
+    ],
+)
 def test_the_machine_is_measured(metric: str, real: Real) -> None:
     """Row Z4."""
     assert real.query(metric)
@@ -156,7 +161,9 @@ def test_a_worker_that_is_killed_in_the_middle_of_an_edit_is_seen_counted_and_he
     real: Real,
 ) -> None:
     api = psutil.Process(real.stack.pid(EDITOR))
-    [worker] = [each for each in api.children() if "safelight.serving.child" in each.cmdline()]
+    [worker] = [
+        each for each in api.children() if "safelight.serving.worker.child" in each.cmdline()
+    ]
     died = real.counted("worker_restarts_total", reason="died")
     with ThreadPoolExecutor(1) as pool:
         caller = pool.submit(real.edit, steps=100, size=256)
@@ -193,9 +200,13 @@ def _run(real: Real, folder: Path, *command: str) -> str:
     }
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     done = subprocess.run(
-        command, cwd=folder, env={**os.environ, **urls, "PATH": path}, capture_output=True,
-        text=True, check=False,
-    )  # fmt: skip
+        command,
+        cwd=folder,
+        env={**os.environ, **urls, "PATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

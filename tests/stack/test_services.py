@@ -22,9 +22,10 @@ def test_without_a_model_there_is_one_service_with_the_settings_own() -> None:
 def test_several_demos_have_their_families_names_and_ports_that_follow_each_other() -> None:
     started = told(*DEMOS, port=9000)
     assert [(name, own.namespace, own.port) for name, own in started.items()] == [
-        ("instructpix2pix", "instructpix2pix", 9000), ("zimage", "zimage", 9001),
+        ("instructpix2pix", "instructpix2pix", 9000),
+        ("zimage", "zimage", 9001),
         ("recognition", "recognition", 9002),
-    ]  # fmt: skip
+    ]
     for (name, own), model in zip(started.items(), DEMOS, strict=True):
         command = program_of(name, own).command
         assert command[command.index("serve") + 1] == model
@@ -34,10 +35,12 @@ def test_several_demos_have_their_families_names_and_ports_that_follow_each_othe
 @pytest.mark.parametrize(
     ("model", "namespace"),
     [
-        ("org/My-Model.v2", "my_model_v2"), ("./here/", "here"), ("org/7b", "model_7b"),
+        ("org/My-Model.v2", "my_model_v2"),
+        ("./here/", "here"),
+        ("org/7b", "model_7b"),
         ("a/" + "x" * 60, "x" * 40),
     ],
-)  # fmt: skip
+)
 def test_another_model_among_several_is_called_by_its_name(model: str, namespace: str) -> None:
     assert namespaces(told("demo-edit", model)) == ("instructpix2pix", namespace)
     load(namespace=namespace)  # and may be

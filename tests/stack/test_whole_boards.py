@@ -6,11 +6,11 @@ from time import time
 import httpx
 import pytest
 
+from safelight.dashboards.board import Board, Panel
 from safelight.dashboards.catalog import boards
-from safelight.dashboards.fill import Chosen, first_choice
-from safelight.dashboards.spec import Board, Panel
-from safelight.stack.samples import photo, task_told
-from safelight.stack.traffic import Traffic, drive
+from safelight.dashboards.variables import Chosen, first_choice
+from safelight.stack.tools.samples import photo, task_told
+from safelight.stack.tools.traffic import Traffic, drive
 from tests.asking import HTTP
 from tests.stack.real import EDITOR, Real
 from tests.stack.waiting import eventually

@@ -108,11 +108,22 @@ def test_a_record_has_no_other_place_for_what_users_say() -> None:
         if "str" in str(field.type)
     }
     assert texts == {
-        "Record.id", "Record.endpoint", "Record.error", "Record.instruction_type",
-        "Record.stages", "Record.trace_id", "Record.prompt", "Record.owner", "Record.degraded",
-        "PipelineCall.pipeline", "PipelineCall.instruction_type", "PipelineCall.precision",
-        "PipelineCall.phases", "PipelineCall.overridden", "PipelineCall.error",
-    }  # fmt: skip
+        "Record.id",
+        "Record.endpoint",
+        "Record.error",
+        "Record.instruction_type",
+        "Record.stages",
+        "Record.trace_id",
+        "Record.prompt",
+        "Record.owner",
+        "Record.degraded",
+        "PipelineCall.pipeline",
+        "PipelineCall.instruction_type",
+        "PipelineCall.precision",
+        "PipelineCall.phases",
+        "PipelineCall.overridden",
+        "PipelineCall.error",
+    }
 
 
 def test_on_a_terminal_the_line_is_text(

@@ -27,8 +27,10 @@ def test_a_finished_exchange_is_a_record_whose_stages_sum_to_its_seconds() -> No
     record = finish(under_way, "/edit", 200, NO_ERROR)
     assert (record.id, record.endpoint, record.status_code) == ("one", "/edit", 200)
     assert (record.instruction_type, record.queued, record.trace_id) == (
-        "make_him_old", True, "abc",
-    )  # fmt: skip
+        "make_him_old",
+        True,
+        "abc",
+    )
     assert record.seconds == sum(record.stages.values()) == 2
     assert record.calls == (GOOD,)
     assert record.succeeded

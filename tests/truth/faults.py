@@ -47,8 +47,12 @@ def _throttle(d: Drawn) -> dict[str, Any]:
         ("software_thermal", "hardware_thermal", "power_brake", "hardware_slowdown")
     )
     by = d.between(1.3, 2.2)
-    told = {"throttled": {reason: d.between(0.5, 1)}, "clock_hertz": d.base.clock_hertz / by,
-            "step_seconds": d.base.step_seconds * by, "celsius": d.between(70, 92)}  # fmt: skip
+    told = {
+        "throttled": {reason: d.between(0.5, 1)},
+        "clock_hertz": d.base.clock_hertz / by,
+        "step_seconds": d.base.step_seconds * by,
+        "celsius": d.between(70, 92),
+    }
     instances = d.chance.choice((1, 3))
     if instances == 1:
         return d.then(**told) | {"figure": f.level("gpu_throttled")}
@@ -128,8 +132,9 @@ def _memory(d: Drawn) -> dict[str, Any]:
 def _fragments(d: Drawn) -> dict[str, Any]:
     whole = d.base.vram_total
     used, reserved = whole * d.between(0.35, 0.5), whole * d.between(0.88, 0.93)
-    told = d.then(vram_used=used, vram_reserved=reserved,
-                  failures={"*": ("cuda_oom", d.between(0.07, 0.15))})  # fmt: skip
+    told = d.then(
+        vram_used=used, vram_reserved=reserved, failures={"*": ("cuda_oom", d.between(0.07, 0.15))}
+    )
     return told | {"figure": f.failed("cuda_oom", d.ns)}
 
 
@@ -139,8 +144,9 @@ def _down(d: Drawn) -> dict[str, Any]:
     down = replace(d.base, up=False)
     return {
         "weather": lambda i, t: down if t >= 0 and i == which else d.base,
-        "instances": instances, "figure": f.unseen(),
-    }  # fmt: skip
+        "instances": instances,
+        "figure": f.unseen(),
+    }
 
 
 _OUTSIDE = ("receive", "decode", "encode", "respond")
@@ -186,52 +192,109 @@ KINDS: tuple[tuple[str, Draw], ...] = (
     ("slow_upload", lambda d: d.slow_stage("receive", 0.8, 5)),
     ("slow_client", lambda d: d.slow_stage("respond", 0.8, 4)),
     ("slow_encode", lambda d: d.slow_stage("encode", 0.7, 2)),
-    ("cold_compile", lambda d: d.then(compiled=d.between(0.12, 0.4))
-     | {"figure": f.rate("warm_up_calls_total", d.ns)}),
+    (
+        "cold_compile",
+        lambda d: (
+            d.then(compiled=d.between(0.12, 0.4)) | {"figure": f.rate("warm_up_calls_total", d.ns)}
+        ),
+    ),
     ("queue_saturated", _bursts),
     ("device_saturated", _full),
     ("wrong_batch_cap", _cap),
     ("traffic_shift", _shift),
-    ("slow_early_steps", lambda d: d.then(places={"1-5": d.between(1.9, 4)})
-     | {"figure": f.step("1-5", d.ns)}),
-    ("slow_late_steps", lambda d: d.then(places={p: d.between(2, 3) for p in ("11-20", "21-50")})
-     | {"figure": f.step("11-20", d.ns)}),
-    ("slow_steps", lambda d: d.then(step_seconds=d.base.step_seconds * d.between(1.6, 2.5))
-     | {"figure": f.step("", d.ns)}),
-    ("silent_guidance", lambda d: d.then(overridden=d.between(0.12, 0.6))
-     | {"figure": f.rate("guidance_overridden_total", d.ns)}),
-    ("precision_mixup", lambda d: d.at_one(3, precision=d.chance.choice(("float32", "bfloat16")))
-     | {"figure": f.rate("inference_duration_seconds_count", d.ns, ',precision!="float16"')}),
+    (
+        "slow_early_steps",
+        lambda d: d.then(places={"1-5": d.between(1.9, 4)}) | {"figure": f.step("1-5", d.ns)},
+    ),
+    (
+        "slow_late_steps",
+        lambda d: (
+            d.then(places={p: d.between(2, 3) for p in ("11-20", "21-50")})
+            | {"figure": f.step("11-20", d.ns)}
+        ),
+    ),
+    (
+        "slow_steps",
+        lambda d: (
+            d.then(step_seconds=d.base.step_seconds * d.between(1.6, 2.5))
+            | {"figure": f.step("", d.ns)}
+        ),
+    ),
+    (
+        "silent_guidance",
+        lambda d: (
+            d.then(overridden=d.between(0.12, 0.6))
+            | {"figure": f.rate("guidance_overridden_total", d.ns)}
+        ),
+    ),
+    (
+        "precision_mixup",
+        lambda d: (
+            d.at_one(3, precision=d.chance.choice(("float32", "bfloat16")))
+            | {"figure": f.rate("inference_duration_seconds_count", d.ns, ',precision!="float16"')}
+        ),
+    ),
     ("throttled_card", _throttle),
     ("noisy_neighbour", _neighbour),
     ("vram_leak", _leak),
     ("vram_leak", _leak),
-    ("cache_growth", lambda d: d.grow("vram_reserved", 500e6, 1.5e9, d.between(2, 3.5))
-     | {"figure": f.level("vram_reserved_bytes", d.ns)}),
+    (
+        "cache_growth",
+        lambda d: (
+            d.grow("vram_reserved", 500e6, 1.5e9, d.between(2, 3.5))
+            | {"figure": f.level("vram_reserved_bytes", d.ns)}
+        ),
+    ),
     ("fragmentation", _fragments),
     ("out_of_memory", lambda d: _fails(d, "cuda_oom", 0.07, 0.15)),
-    ("process_growth", lambda d: d.grow("resident", 100e6, 500e6, d.between(2, 3.5))
-     | {"figure": f.level("process_resident_memory_bytes")}),
+    (
+        "process_growth",
+        lambda d: (
+            d.grow("resident", 100e6, 500e6, d.between(2, 3.5))
+            | {"figure": f.level("process_resident_memory_bytes")}
+        ),
+    ),
     ("failing_instruction", _type_fails),
     ("errors_rise", lambda d: _fails(d, d.chance.choice(_REASONS), 0.12, 0.4)),
-    ("invalid_outputs", lambda d: d.then(invalid=d.between(0.07, 0.2))
-     | {"figure": f.rate("output_invalid_total", d.ns)}),
+    (
+        "invalid_outputs",
+        lambda d: (
+            d.then(invalid=d.between(0.07, 0.2)) | {"figure": f.rate("output_invalid_total", d.ns)}
+        ),
+    ),
     ("structure_corruption", _destroyed),
-    ("quality_drift", lambda d: d.then(score=d.base.score - d.between(0.13, 0.25))
-     | {"figure": f.mean("image_quality_score", d.ns)}),
+    (
+        "quality_drift",
+        lambda d: (
+            d.then(score=d.base.score - d.between(0.13, 0.25))
+            | {"figure": f.mean("image_quality_score", d.ns)}
+        ),
+    ),
     ("host_cpu", _cpu),
     ("host_memory", _memory),
-    ("disk_busy", lambda d: d.then(disk_busy=d.between(0.95, 1))
-     | {"figure": 'max(rate(host_disk_busy_seconds_total{job="@"}[5m]))'}),
-    ("filesystem_full", lambda d: d.grow("filesystem_used", 25e9, 45e9, 2)
-     | {"figure": f.level("host_filesystem_used_bytes")}),
+    (
+        "disk_busy",
+        lambda d: (
+            d.then(disk_busy=d.between(0.95, 1))
+            | {"figure": 'max(rate(host_disk_busy_seconds_total{job="@"}[5m]))'}
+        ),
+    ),
+    (
+        "filesystem_full",
+        lambda d: (
+            d.grow("filesystem_used", 25e9, 45e9, 2)
+            | {"figure": f.level("host_filesystem_used_bytes")}
+        ),
+    ),
     ("slow_node", _node),
     ("crash_loop", _crash),
     ("monitoring_gap", _down),
     ("slow_transfer", lambda d: d.slow_stage("transfer", 0.6, 2)),
     ("input_output_bottleneck", _outside),
-    ("device_starved", lambda d: d.then(held=d.between(3, 6) * d.base.call_seconds)
-     | {"figure": f.waiting(d.ns)}),
+    (
+        "device_starved",
+        lambda d: d.then(held=d.between(3, 6) * d.base.call_seconds) | {"figure": f.waiting(d.ns)},
+    ),
     ("circuit_open", _circuit),
     ("uneven_load", _uneven),
-)  # fmt: skip
+)

@@ -22,7 +22,7 @@ import psutil
 from safelight.diagnosis.finding import Severity
 from safelight.models.demo.clutter import CLUTTER
 from safelight.stories.live import SPANS, Live, performed
-from safelight.stories.tales import portrait, slowly
+from safelight.stories.scenarios import portrait, slowly
 
 CALM_SECONDS, FAULT_SECONDS, SCRAPE_SECONDS = 45.0, 40.0, 5.0
 _RATE = 1.0
@@ -101,16 +101,25 @@ def _stop_service(live: Live) -> threading.Event:
 
 FAULTS = (
     Fault("uploads over a slow line", ("slow_upload",), Callers(upload_seconds=3.0)),
-    Fault("guidance that is silently off", ("silent_guidance",),
-          Callers(asked=lambda _: {"instruction": "make him old", "image_guidance_scale": "0.8"})),
-    Fault("sunglasses with damaged files", ("failing_instruction",),
-          Callers(rate=2, asked=_by_turns, picture=_every_other_damaged)),
-    Fault("crowded backgrounds", ("structure_corruption",),
-          Callers(asked=lambda _: {"instruction": "add sunglasses"}, picture=_cluttered)),
+    Fault(
+        "guidance that is silently off",
+        ("silent_guidance",),
+        Callers(asked=lambda _: {"instruction": "make him old", "image_guidance_scale": "0.8"}),
+    ),
+    Fault(
+        "sunglasses with damaged files",
+        ("failing_instruction",),
+        Callers(rate=2, asked=_by_turns, picture=_every_other_damaged),
+    ),
+    Fault(
+        "crowded backgrounds",
+        ("structure_corruption",),
+        Callers(asked=lambda _: {"instruction": "add sunglasses"}, picture=_cluttered),
+    ),
     Fault("eight times the callers", ("traffic_shift", "device_saturated"), Callers(rate=8)),
     Fault("workers that are killed", ("crash_loop",), Callers(), _kill_workers),
     Fault("a service that is stopped", ("monitoring_gap",), Callers(), _stop_service),
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True)

@@ -87,14 +87,20 @@ KINDS: tuple[tuple[str, Draw], ...] = (
     ("the morning rush", lambda d: {"weather": _rush(d), "lasted": 3000}),
     ("memory fills to a plateau", lambda d: {"weather": _plateau(d)} | _HOURS),
     ("a cache that is cleaned", lambda d: {"weather": _sawtooth(d)} | _HOURS),
-    ("a campaign", lambda d: {
-        "weather": then(d.base, types={"add_sunglasses": d.between(0.6, 0.9), "other": 0.1})
-    }),
+    (
+        "a campaign",
+        lambda d: {
+            "weather": then(d.base, types={"add_sunglasses": d.between(0.6, 0.9), "other": 0.1})
+        },
+    ),
     ("a missed scrape", lambda d: {"weather": _missed(d)}),
     ("a backup", lambda d: {"weather": then(d.base, cpu=0.8, disk_busy=0.6)}),
-    ("a card at its power limit", lambda d: _always(
-        d, throttled={"power_cap": d.between(0.4, 0.9)}, celsius=d.between(65, 72)
-    )),
+    (
+        "a card at its power limit",
+        lambda d: _always(
+            d, throttled={"power_cap": d.between(0.4, 0.9)}, celsius=d.between(65, 72)
+        ),
+    ),
     ("unequal instances", lambda d: {"weather": _unequal(d), "instances": 2}),
     ("a few bad files", lambda d: _always(d, failures={"*": ("not_an_image", 0.03)})),
-)  # fmt: skip
+)

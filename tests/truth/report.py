@@ -35,7 +35,7 @@ def summary(verdicts: Sequence[Verdict]) -> list[str]:
     return [
         f"found first {first} of {len(faults)} ({first / len(faults):.0%}), among three {three} "
         f"({three / len(faults):.0%}), missed {len(faults) - three}, false alarms {len(alarms)}, "
-        f"latest {max(late, default=0):.0f} intervals after being visible ({unfound} later than 3)",
+        f"latest {max(late, default=0):.0f} intervals after being visible ({unfound} later than 3)"
     ]
 
 
@@ -98,7 +98,8 @@ def _counts(faults: Sequence[Verdict]) -> dict[str, Any]:
         "first": sum(v.first for v in faults),
         "among_three": sum(v.among_three for v in faults),
         "median_seconds_late": median(late) * SCRAPE_SECONDS if late else None,
-        "within_two_scrapes": sum(v.late_intervals is not None and v.late_intervals <= LATE
-                                  for v in shown),
+        "within_two_scrapes": sum(
+            v.late_intervals is not None and v.late_intervals <= LATE for v in shown
+        ),
         "with_a_visible_moment": len(shown),
-    }  # fmt: skip
+    }

@@ -15,13 +15,28 @@ Weather = Callable[[int, float], Conditions]
 
 EDIT = Conditions(rate=1.0)
 TURBO = Conditions(
-    rate=0.9, steps=8, step_seconds=0.06, types={"other": 0.7, "make_him_old": 0.3},
-    vram_used=11e9, vram_reserved=12.5e9, vram_total=24e9, sizes={"1024x1024": 1.0}, celsius=55,
-)  # fmt: skip
+    rate=0.9,
+    steps=8,
+    step_seconds=0.06,
+    types={"other": 0.7, "make_him_old": 0.3},
+    vram_used=11e9,
+    vram_reserved=12.5e9,
+    vram_total=24e9,
+    sizes={"1024x1024": 1.0},
+    celsius=55,
+)
 PATIENT = Conditions(
-    rate=0.3, steps=30, step_seconds=0.03, noise=0.35, vram_used=6e9, vram_reserved=7e9,
-    cpu=0.55, host_used=20e9, batch_limit=4, sizes={"512x512": 0.6, "768x512": 0.4},
-)  # fmt: skip
+    rate=0.3,
+    steps=30,
+    step_seconds=0.03,
+    noise=0.35,
+    vram_used=6e9,
+    vram_reserved=7e9,
+    cpu=0.55,
+    host_used=20e9,
+    batch_limit=4,
+    sizes={"512x512": 0.6, "768x512": 0.4},
+)
 
 
 @dataclass(frozen=True)

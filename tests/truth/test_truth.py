@@ -46,8 +46,11 @@ def test_a_fault_is_found_within_two_scrapes_of_its_being_visible(verdicts: list
     shown = [v for v in hurt(verdicts) if v.visible_seconds is not None and v.first]
 
     assert len(shown) >= 24
-    assert [(v.scene.name, v.found_seconds, v.visible_seconds) for v in shown
-            if v.late_intervals is None or v.late_intervals > LATE] == []  # fmt: skip
+    assert [
+        (v.scene.name, v.found_seconds, v.visible_seconds)
+        for v in shown
+        if v.late_intervals is None or v.late_intervals > LATE
+    ] == []
 
 
 def test_the_figures_hold_as_make_truth_judges_them(verdicts: list[Verdict]) -> None:

@@ -7,11 +7,11 @@ from importlib import import_module
 from multiprocessing import get_context
 from pathlib import Path
 
+from safelight.diagnosis.diagnose import judge
 from safelight.diagnosis.evidence import Service, Spans, gather
-from safelight.diagnosis.facts import names_asked
 from safelight.diagnosis.finding import Finding, Severity
-from safelight.diagnosis.judge import judge
 from safelight.diagnosis.prometheus import Prometheus
+from safelight.diagnosis.queries import names_asked
 from safelight.stories.history import SCRAPE_SECONDS, Texts, named, play, write
 from safelight.stories.replay import replayed
 from tests.truth.figures import COUNTED

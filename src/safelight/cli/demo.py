@@ -8,8 +8,8 @@ import typer
 from PIL import Image
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from safelight.cli.archive import refuse_unwritable
 from safelight.cli.options import console, own_name
+from safelight.cli.records_access import refuse_unwritable
 from safelight.errors import BadSetting
 
 _UNSEEN = 90_000_000  # portraits from here on were in nobody's training
@@ -46,8 +46,7 @@ def portrait(
 
 @demo.command()
 def sheet(
-    file: Annotated[Path, typer.Argument(help="PNG to write.")] = Path("sheet.png"),
-    seed: Seed = 7,
+    file: Annotated[Path, typer.Argument(help="PNG to write.")] = Path("sheet.png"), seed: Seed = 7
 ) -> None:
     """Edit a portrait in every way that demo-edit knows, and lay before and after side by side.
 
@@ -65,11 +64,12 @@ def sheet(
         bar = progress.add_task("loading demo-edit", total=None)
         backend = load_backend(ModelOrder("demo-edit", warm_up=False))
         cells = edited(
-            backend, _UNSEEN + seed,
+            backend,
+            _UNSEEN + seed,
             lambda done, total: progress.update(
                 bar, completed=done, total=total, description="edits"
             ),
-        )  # fmt: skip
+        )
     _write(file, laid(cells))
 
 

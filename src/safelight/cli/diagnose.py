@@ -14,12 +14,12 @@ from rich.progress import Progress, SpinnerColumn, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from safelight.cli.archive import refuse_unwritable, write
 from safelight.cli.options import address, console
+from safelight.cli.records_access import refuse_unwritable, write
 from safelight.cli.times import SPANS, WINDOW, moment_of, span_of
+from safelight.diagnosis.diagnose import judge, worst
 from safelight.diagnosis.evidence import Spans, gather, only, services
 from safelight.diagnosis.finding import Finding, Severity
-from safelight.diagnosis.judge import judge, worst
 from safelight.diagnosis.page import page
 from safelight.diagnosis.prometheus import Prometheus
 from safelight.diagnosis.report import Diagnosis, as_data, sentence, when
@@ -121,9 +121,12 @@ def show(found: Sequence[Diagnosis], out: Console) -> None:
 def _print(finding: Finding, out: Console) -> None:
     check, sign = finding.check, finding.sign
     title = Text.assemble(
-        "\n  ", (sign.severity.word, _COLOURS[sign.severity]), "  ", (check.title, "bold"),
+        "\n  ",
+        (sign.severity.word, _COLOURS[sign.severity]),
+        "  ",
+        (check.title, "bold"),
         (f"  {check.name}, {sign.confidence:.0%} sure", "dim"),
-    )  # fmt: skip
+    )
     out.print(title)
     out.print(Padding(Text(sentence(sign.verdict)), _MARGIN))
     if finding.because:

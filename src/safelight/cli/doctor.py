@@ -5,7 +5,7 @@ from rich.table import Table
 
 from safelight.cli.options import console
 from safelight.settings import load
-from safelight.stack.doctor import Finding, examine
+from safelight.stack.tools.doctor import Finding, examine
 
 
 def doctor() -> None:

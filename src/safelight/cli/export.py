@@ -9,16 +9,16 @@ import typer
 from safelight.cli.options import knob
 from safelight.errors import BadSetting
 from safelight.settings import load
-from safelight.stack.discovery import Discovery
-from safelight.stack.export import Choices, deployment, keep_apart
-from safelight.stack.folder import drift, leftovers, write
+from safelight.stack.files.discovery import Discovery
+from safelight.stack.files.export import Choices, deployment, keep_apart
+from safelight.stack.files.folder import drift, leftovers, write
 from safelight.stack.monitoring import read
 from safelight.stack.programs import without_password
 
 _LONGEST_URL = 2000
 
 export = typer.Typer(
-    help="Write the monitoring as files: for Prometheus, Grafana, containers, Kubernetes.",
+    help="Write the monitoring as files: for Prometheus, Grafana, containers, Kubernetes."
 )
 
 Folder = Annotated[Path, typer.Argument(help="Folder to write to.")]

@@ -24,7 +24,7 @@ def gpu_exporter(
 
         safelight gpu-exporter --host 0.0.0.0 --port 9401
     """
-    from safelight.stack.exporter import serve
+    from safelight.stack.tools.exporter import serve
 
     serve(
         load(host=host, gpu_exporter_port=port, gpu_interval_seconds=gpu_interval_seconds),

@@ -11,10 +11,10 @@ from rich.table import Table
 from safelight.cli.diagnose import URL, At, PrometheusUrl, ServiceName
 from safelight.cli.options import address, console
 from safelight.cli.times import moment_of
+from safelight.diagnosis.confidence import amount, seconds, share, until
 from safelight.diagnosis.evidence import gather, only, services
 from safelight.diagnosis.forecast import Forecast, budgets, forecasts
 from safelight.diagnosis.prometheus import Prometheus
-from safelight.diagnosis.weigh import amount, seconds, share, until
 
 
 def forecast(

@@ -11,9 +11,9 @@ import typer
 
 from safelight.cli.options import address, knob
 from safelight.settings import load
-from safelight.stack.folder import write
-from safelight.stack.grafana import board_files
-from safelight.stack.remote import TIMEOUT_SECONDS, Board, Grafana, read_boards, read_token
+from safelight.stack.files.folder import write
+from safelight.stack.files.grafana import board_files
+from safelight.stack.tools.remote import TIMEOUT_SECONDS, Board, Grafana, read_boards, read_token
 
 grafana = typer.Typer(help="Boards into a running Grafana, and out of it, by its HTTP API.")
 

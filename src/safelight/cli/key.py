@@ -17,7 +17,7 @@ def key(
         safelight key anna
     """
     from safelight.errors import BadSetting
-    from safelight.serving.keys import hashed, is_name, new_key
+    from safelight.serving.http.keys import hashed, is_name, new_key
 
     if not is_name(name):
         raise BadSetting(f"{name[:40]!r} is no name for a key: use letters, digits, _ . and -.")

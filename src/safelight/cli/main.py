@@ -40,16 +40,23 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 for command in (
-    up, serve, top, traffic, diagnose, forecast, trends, radar, tradeoff, metrics, doctor,
-    gpu_exporter, alert_relay, key,
-):  # fmt: skip
-    app.command()(command)
-for group, name in (
-    (export, "export"),
-    (grafana, "grafana"),
-    (demo, "demo"),
-    (records, "records"),
+    up,
+    serve,
+    top,
+    traffic,
+    diagnose,
+    forecast,
+    trends,
+    radar,
+    tradeoff,
+    metrics,
+    doctor,
+    gpu_exporter,
+    alert_relay,
+    key,
 ):
+    app.command()(command)
+for group, name in ((export, "export"), (grafana, "grafana"), (demo, "demo"), (records, "records")):
     app.add_typer(group, name=name)
 for each in (app, export, grafana, demo, records):
     for known in each.registered_commands:

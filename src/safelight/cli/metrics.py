@@ -6,7 +6,7 @@ import typer
 from rich.table import Table
 
 from safelight.cli.options import console, knob
-from safelight.metrics.reference import as_markdown, rows
+from safelight.reference.metrics import as_markdown, rows
 from safelight.settings import load
 
 _WIDE_COLUMNS = 120

@@ -7,7 +7,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from safelight.cli.archive import (
+from safelight.cli.options import console
+from safelight.cli.records_access import (
     AsJson,
     Service,
     Since,
@@ -18,12 +19,11 @@ from safelight.cli.archive import (
     read,
     refuse_unwritable,
 )
-from safelight.cli.options import console
-from safelight.diagnosis.drawing import radar_svg
+from safelight.diagnosis.charts import radar_svg
+from safelight.diagnosis.confidence import counted
 from safelight.diagnosis.estimates import LEAST_COUNT, Estimate
 from safelight.diagnosis.radar import AXES, TARGET_SECONDS, Radar, Type
 from safelight.diagnosis.radar import radar as judged
-from safelight.diagnosis.weigh import counted
 from safelight.errors import BadSetting
 
 _TARGETS = (0.001, 3600.0)

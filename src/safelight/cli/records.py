@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from safelight.cli.archive import AsJson, Service, Since, State, Url, archive
 from safelight.cli.options import console
+from safelight.cli.records_access import AsJson, Service, Since, State, Url, archive
 from safelight.cli.times import SPANS, ago
 
 records = typer.Typer(help="The database of finished requests, their ratings and samples.")
@@ -37,8 +37,8 @@ def info(records_url: Url = None, state_folder: State = None, as_json: AsJson = 
     """
     with archive(records_url, state_folder) as database:
         from safelight.diagnosis.radar import radar
-        from safelight.records.reading import remembered
-        from safelight.records.upkeep import info as holds
+        from safelight.records.queries import remembered
+        from safelight.records.retention import info as holds
 
         held, found = holds(database), radar(remembered(database))
         place = database.engine.url.render_as_string(hide_password=True)
@@ -81,7 +81,7 @@ def export(
     with archive(records_url, state_folder) as database:
         import orjson
 
-        from safelight.records.reading import everything
+        from safelight.records.queries import everything
 
         for row in everything(database, begun, service):
             sys.stdout.buffer.write(orjson.dumps(row) + b"\n")
@@ -108,7 +108,7 @@ def purge(
     with archive(records_url, state_folder):
         pass  # none is made where there is none
     with archive(records_url, state_folder, migrate=True) as database:
-        from safelight.records.upkeep import purge as empty
+        from safelight.records.retention import purge as empty
 
         print(f"{empty(database, before)} rows deleted.")
 

@@ -21,6 +21,6 @@ def alert_relay(
 
         safelight alert-relay --monitoring monitoring.toml
     """
-    from safelight.stack.relay import serve
+    from safelight.stack.relay.relay import serve
 
     serve(load(monitoring=monitoring, host=host, alert_relay_port=port, log_format=log_format))

@@ -8,8 +8,8 @@ from rich.table import Table
 from rich.text import Text
 
 from safelight.metrics.catalog import LADDER, STAGES
-from safelight.stack.top import QUANTILES
-from safelight.stack.view import Card, Engine, View
+from safelight.stack.tools.top import QUANTILES
+from safelight.stack.tools.view import Card, Engine, View
 
 _NAME_COLUMNS = 9
 _BORDER_COLUMNS = 4
@@ -22,12 +22,23 @@ _COLOURS = dict(
     zip(
         STAGES,
         (
-            "bright_black", "white", "yellow", "bright_blue", "bright_cyan", "blue", "magenta",
-            "green", "cyan", "bright_yellow", "bright_magenta", "bright_green", "red",
+            "bright_black",
+            "white",
+            "yellow",
+            "bright_blue",
+            "bright_cyan",
+            "blue",
+            "magenta",
+            "green",
+            "cyan",
+            "bright_yellow",
+            "bright_magenta",
+            "bright_green",
+            "red",
         ),
         strict=True,
     )
-)  # fmt: skip
+)
 
 Row = tuple[str, RenderableType]
 

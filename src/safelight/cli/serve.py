@@ -41,10 +41,22 @@ def serve(
     from safelight.serving.app import serve as run
 
     run(
-        by_itself(load(
-            model=model, host=host, port=port, namespace=namespace, devices=devices,
-            precision=precision, queue_limit=queue_limit, batch_limit=batch_limit,
-            max_concurrent_requests=max_concurrent_requests, degradation_level=degradation_level,
-            allow_anonymous=allow_anonymous, taxonomy=taxonomy, tags=tags, log_format=log_format,
-        ))
-    )  # fmt: skip
+        by_itself(
+            load(
+                model=model,
+                host=host,
+                port=port,
+                namespace=namespace,
+                devices=devices,
+                precision=precision,
+                queue_limit=queue_limit,
+                batch_limit=batch_limit,
+                max_concurrent_requests=max_concurrent_requests,
+                degradation_level=degradation_level,
+                allow_anonymous=allow_anonymous,
+                taxonomy=taxonomy,
+                tags=tags,
+                log_format=log_format,
+            )
+        )
+    )

@@ -6,21 +6,21 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from safelight.cli.archive import write
 from safelight.cli.diagnose import show
 from safelight.cli.forecast import show as show_forecasts
 from safelight.cli.options import console
 from safelight.cli.radar import show as show_radar
+from safelight.cli.records_access import write
 from safelight.diagnosis.page import page
 from safelight.diagnosis.report import as_data
-from safelight.stories.tales import TALES, Tale, Told
+from safelight.stories.scenarios import SCENARIOS, Scenario, Told
 
 
 def told(name: str, html: Path | None) -> None:
-    """Tell a story of TALES, and show what the diagnosis says of it."""
+    """Tell a story of SCENARIOS, and show what the diagnosis says of it."""
     out = console()
-    tale = next(tale for tale in TALES if tale.name == name)
-    end = _listened(tale, out)
+    scenario = next(scenario for scenario in SCENARIOS if scenario.name == name)
+    end = _listened(scenario, out)
     out.print()
     for note in end.notes:
         out.print(Text(f"  {note}"))
@@ -35,9 +35,9 @@ def told(name: str, html: Path | None) -> None:
         write(html, page([as_data(end.diagnosis, None)]))
 
 
-def _listened(tale: Tale, out: Console) -> Told:
+def _listened(scenario: Scenario, out: Console) -> Told:
     """Return a story's end; on a terminal with the time that it takes."""
-    out.print(Text(f"{tale.name}: {tale.about}", style="bold"))
+    out.print(Text(f"{scenario.name}: {scenario.about}", style="bold"))
     columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
     with Progress(*columns, console=out, transient=True, disable=not out.is_terminal) as progress:
         task = progress.add_task("beginning", total=None)
@@ -46,4 +46,4 @@ def _listened(tale: Tale, out: Console) -> Told:
             progress.update(task, description=line)
             out.print(Text(f"  {line}", style="dim"))
 
-        return tale.tell(tell)
+        return scenario.tell(tell)

@@ -16,8 +16,8 @@ from safelight.cli.screen import screen
 from safelight.errors import ServiceFailed
 from safelight.metrics.registry import Samples, parse
 from safelight.stack.programs import why
-from safelight.stack.top import Window, is_ours
-from safelight.stack.view import View
+from safelight.stack.tools.top import Window, is_ours
+from safelight.stack.tools.view import View
 
 _TIMEOUT_SECONDS = 5.0
 

@@ -6,7 +6,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from safelight.cli.archive import (
+from safelight.cli.options import console
+from safelight.cli.records_access import (
     AsJson,
     Service,
     Since,
@@ -17,12 +18,11 @@ from safelight.cli.archive import (
     read,
     refuse_unwritable,
 )
-from safelight.cli.options import console
-from safelight.diagnosis.drawing import tradeoff_svg
+from safelight.diagnosis.charts import tradeoff_svg
+from safelight.diagnosis.confidence import counted
 from safelight.diagnosis.estimates import LEAST_COUNT, Estimate
 from safelight.diagnosis.tradeoff import Choice, Tradeoff
 from safelight.diagnosis.tradeoff import tradeoff as weighed
-from safelight.diagnosis.weigh import counted
 
 
 def tradeoff(
@@ -61,9 +61,13 @@ def show(found: Tradeoff, since: str, out: Console) -> None:
         table.add_column(name, justify="right" if name in ("seconds", found.by, "of") else "left")
     for choice in found.choices:
         table.add_row(
-            "[green]●[/]" if choice.on_front else "", str(choice.setting),
-            _shown(choice.seconds), _shown(choice.quality), str(choice.count), _verdict(choice),
-        )  # fmt: skip
+            "[green]●[/]" if choice.on_front else "",
+            str(choice.setting),
+            _shown(choice.seconds),
+            _shown(choice.quality),
+            str(choice.count),
+            _verdict(choice),
+        )
     if found.choices:
         out.print(table)
     else:

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from safelight.cli.options import address, console
 from safelight.errors import BadSetting, ServiceFailed
-from safelight.stack.traffic import MOST_REQUESTS, Summary, Traffic, drive, task_of
+from safelight.stack.tools.traffic import MOST_REQUESTS, Summary, Traffic, drive, task_of
 
 _TIMEOUT_SECONDS = 150.0  # longer than a service's own, so that its answer is what counts
 _QUANTILES = (0.5, 0.95, 0.99)
@@ -53,9 +53,13 @@ def traffic(
             "Lower --rate or --duration."
         )
     wanted = Traffic(
-        rate=rate, duration_seconds=duration, steps=steps, seed=seed,
-        instructions=tuple(instruction or ()), sizes=tuple(_size(text) for text in size or ()),
-    )  # fmt: skip
+        rate=rate,
+        duration_seconds=duration,
+        steps=steps,
+        seed=seed,
+        instructions=tuple(instruction or ()),
+        sizes=tuple(_size(text) for text in size or ()),
+    )
     out = console()
     summary, interrupted = asyncio.run(_run(wanted, target, out))
     out.print(_table(summary))

@@ -12,11 +12,11 @@ from rich.text import Text
 from safelight.cli.diagnose import URL, At, PrometheusUrl, ServiceName
 from safelight.cli.options import address, console, knob
 from safelight.cli.times import moment_of
+from safelight.diagnosis.confidence import amount, seconds, share
 from safelight.diagnosis.evidence import Spans, only, services
 from safelight.diagnosis.prometheus import Prometheus
-from safelight.diagnosis.trends import Change, Trends
-from safelight.diagnosis.trends import trends as checked
-from safelight.diagnosis.weigh import amount, seconds, share
+from safelight.diagnosis.routine import Change, Trends
+from safelight.diagnosis.routine import trends as checked
 from safelight.settings import load
 from safelight.stack.monitoring import read
 
@@ -65,22 +65,30 @@ def _show(row: Trends, out: Console) -> None:
         table.add_row(change.what, *words, moved, style="bold" if change.notable else "")
     out.print(table if table.row_count else Text(row.service.job, style="italic"))
     for firing in row.firing:
-        out.print(Text(
-            f"  {firing.alert} fired {share(firing.share)} of the week: nobody heeds an alert that "
-            "always fires. Mend its cause, or raise its limit.", style="yellow",
-        ))  # fmt: skip
+        out.print(
+            Text(
+                f"  {firing.alert} fired {share(firing.share)} of the week. People ignore an alert "
+                "that always fires. Fix its cause, or raise its limit.",
+                style="yellow",
+            )
+        )
     for proposal in row.proposals:
-        out.print(Text(
-            f"  {proposal.threshold} = {proposal.limit:g} is {proposal.why}: 95 % of hours stay "
-            f"below {seconds(proposal.usual)}. Try {proposal.proposed:g}.", style="yellow",
-        ))  # fmt: skip
+        out.print(
+            Text(
+                f"  {proposal.threshold} = {proposal.limit:g} is {proposal.why}: in 95 % of hours "
+                f"the value is below {seconds(proposal.usual)}. Try {proposal.proposed:g}.",
+                style="yellow",
+            )
+        )
     for name in row.missing[:20]:
         out.print(Text(f"  {name} was shown earlier this week and is not any more", style="red"))
     if not row.comparable:
-        out.print(Text(
-            f"  too little to compare with last week: {seconds(row.data_seconds)} of data",
-            style="yellow",
-        ))  # fmt: skip
+        out.print(
+            Text(
+                f"  too little to compare with last week: {seconds(row.data_seconds)} of data",
+                style="yellow",
+            )
+        )
     if row.judged and not (row.firing or row.proposals or row.missing):
         out.print(Text("  every limit fits, and no series is missing", style="green"))
     out.print()

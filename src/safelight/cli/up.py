@@ -15,10 +15,10 @@ from rich.text import Text
 from safelight.cli.options import console, knob, model_argument, own_name
 from safelight.errors import ServiceFailed
 from safelight.settings import load
-from safelight.stack.check import TIMEOUT_SECONDS, Answer, Checker, prove
 from safelight.stack.local import PROMETHEUS, Plan, Stack, plan
 from safelight.stack.programs import why
-from safelight.stack.samples import task_told
+from safelight.stack.tools.check import TIMEOUT_SECONDS, Answer, Checker, prove
+from safelight.stack.tools.samples import task_told
 
 _INTERRUPTED = 130
 _WIDE_COLUMNS = 120  # from here on there is room for the queries beside their answers
@@ -74,12 +74,20 @@ def up(
         safelight up --check
     """
     settings = load(
-        host=host, port=port, prometheus_port=prometheus_port,
-        alertmanager_port=alertmanager_port, node_exporter_port=node_exporter_port,
-        grafana_port=grafana_port, retention=retention,
-        namespace=namespace, devices=devices, precision=precision, state_folder=state_folder,
-        monitoring=monitoring, alert_relay_port=alert_relay_port,
-    )  # fmt: skip
+        host=host,
+        port=port,
+        prometheus_port=prometheus_port,
+        alertmanager_port=alertmanager_port,
+        node_exporter_port=node_exporter_port,
+        grafana_port=grafana_port,
+        retention=retention,
+        namespace=namespace,
+        devices=devices,
+        precision=precision,
+        state_folder=state_folder,
+        monitoring=monitoring,
+        alert_relay_port=alert_relay_port,
+    )
     out, stop = console(), _stop_on_signals()
     stack = Stack(
         plan(settings, models or ()), settings, lambda text: out.print(text, style="dim"), stop.wait
@@ -135,11 +143,14 @@ def _hints(started: Plan) -> Text:
     url = services[0]
     hints = Text()
     for what, *lines in (
-        *((said, *(line.format(url=tasks[task]) for line in lines))
-          for task, (said, *lines) in _CURL.items() if task in tasks),
+        *(
+            (said, *(line.format(url=tasks[task]) for line in lines))
+            for task, (said, *lines) in _CURL.items()
+            if task in tasks
+        ),
         ("Send traffic:", f"{own_name()} traffic {url}"),
         ("and watch:", f"{own_name()} top {url}"),
-    ):  # fmt: skip
+    ):
         hints.append(f"{what}\n", style="dim").append("".join(f"  {line}\n" for line in lines))
     return hints.append("Ctrl-C stops everything.", style="dim")
 

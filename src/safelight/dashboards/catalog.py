@@ -1,9 +1,10 @@
 """Every board, in the order in which a reader would open them. Adding one is adding a row."""
 
-from safelight.dashboards.boards.cards import cards
+from safelight.dashboards.board import Board
 from safelight.dashboards.boards.denoising import denoising
 from safelight.dashboards.boards.engine import engine
 from safelight.dashboards.boards.fleet import fleet
+from safelight.dashboards.boards.gpus import cards
 from safelight.dashboards.boards.hosts import hosts
 from safelight.dashboards.boards.instructions import instructions
 from safelight.dashboards.boards.live import live
@@ -14,7 +15,6 @@ from safelight.dashboards.boards.slo import slo
 from safelight.dashboards.boards.watcher import watcher
 from safelight.dashboards.boards.web import web
 from safelight.dashboards.boards.zimage import zimage
-from safelight.dashboards.spec import Board
 from safelight.rules.thresholds import Thresholds
 
 _BOARDS = (

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import atanh, fsum, sqrt, tanh
 
-from safelight.diagnosis.weigh import wilson
+from safelight.diagnosis.confidence import wilson
 
 LEAST_COUNT = 20  # no figure rests on fewer
 _Z = 1.959964  # of the normal distribution: 95 % lie within
@@ -64,9 +64,11 @@ def deviation(values: Sequence[float], least: int = LEAST_COUNT) -> Estimate | N
 def product(left: Estimate, right: Estimate) -> Estimate:
     """Return the product of two figures between 0 and 1; its interval is a wide one."""
     return Estimate(
-        left.value * right.value, left.low * right.low, left.high * right.high,
+        left.value * right.value,
+        left.low * right.low,
+        left.high * right.high,
         min(left.count, right.count),
-    )  # fmt: skip
+    )
 
 
 def agreement(pairs: Sequence[tuple[float, float]], least: int = LEAST_COUNT) -> Estimate | None:

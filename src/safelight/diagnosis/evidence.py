@@ -6,11 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import groupby
 
-from safelight.diagnosis.facts import FACT, Asking
 from safelight.diagnosis.prometheus import Prometheus, Series
+from safelight.diagnosis.queries import FACT, Asking
 from safelight.errors import MonitoringFailed
 from safelight.metrics.catalog import GUIDANCE_OVERRIDDEN, REQUEST_SECONDS
-from safelight.metrics.spec import Metric
+from safelight.metrics.metric import Metric
 
 # Nobody else's metric ends so, and each service of ours shows it from its first scrape on.
 _SUFFIX = f"_{GUIDANCE_OVERRIDDEN.name}"
@@ -131,9 +131,9 @@ def services(prometheus: Prometheus, at: float, spans: Spans | None = None) -> l
     """Return the services that showed metrics of ours lately. Raises MonitoringFailed."""
     back = (spans or Spans()).history_seconds
     rows = prometheus.shown(_SHOWN, at - back, at)
-    return sorted({
-        Service(row["__name__"].removesuffix(_SUFFIX), row["job"]) for row in rows if "job" in row
-    })  # fmt: skip
+    return sorted(
+        {Service(row["__name__"].removesuffix(_SUFFIX), row["job"]) for row in rows if "job" in row}
+    )
 
 
 def only(found: Iterable[Service], wanted: str | None) -> list[Service]:
@@ -172,10 +172,12 @@ def gather(
 
 def reading(answer: Sequence[Series]) -> Reading:
     """Return an answer as a reading."""
-    return Reading({
-        name: [(series.labels, series.value) for series in found]
-        for name, found in _by_fact(answer).items()
-    })  # fmt: skip
+    return Reading(
+        {
+            name: [(series.labels, series.value) for series in found]
+            for name, found in _by_fact(answer).items()
+        }
+    )
 
 
 def _by_fact(answer: Iterable[Series]) -> dict[str, list[Series]]:

@@ -8,10 +8,10 @@ from statistics import median
 from safelight.diagnosis.checks.memory import steady
 from safelight.diagnosis.evidence import Evidence
 from safelight.diagnosis.prometheus import Prometheus, Series
-from safelight.diagnosis.trend import Point, latest
+from safelight.diagnosis.slope import Point, latest
 from safelight.metrics import catalog as c
+from safelight.metrics.metric import Metric
 from safelight.metrics.promql import JOB, Queries
-from safelight.metrics.spec import Metric
 from safelight.rules.objectives import DAYS, OBJECTIVES, burn_name, missed_name
 from safelight.settings import Settings
 

@@ -122,9 +122,11 @@ def _stability(requests: Sequence[Remembered]) -> Estimate | None:
     if spread is None:
         return None
     return Estimate(
-        1 - spread.value / UNSTABLE_DEVIATION, 1 - spread.high / UNSTABLE_DEVIATION,
-        1 - spread.low / UNSTABLE_DEVIATION, spread.count,
-    )  # fmt: skip
+        1 - spread.value / UNSTABLE_DEVIATION,
+        1 - spread.high / UNSTABLE_DEVIATION,
+        1 - spread.low / UNSTABLE_DEVIATION,
+        spread.count,
+    )
 
 
 def _on_axis(found: Estimate | None) -> Estimate | None:

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from safelight.diagnosis.confidence import counted
+from safelight.diagnosis.diagnose import worst
 from safelight.diagnosis.evidence import Evidence
 from safelight.diagnosis.finding import Exhibit, Finding
-from safelight.diagnosis.judge import worst
 from safelight.diagnosis.prometheus import Prometheus
-from safelight.diagnosis.weigh import counted
 
 DOCS = "docs/diagnosis.md"
 
@@ -73,15 +73,13 @@ def _finding(finding: Finding, at: float, prometheus: Prometheus | None) -> dict
         "confidence": round(sign.confidence, 2),
         "subject": sign.subject,
         "verdict": sign.verdict,
-        "evidence": [
-            _exhibit(exhibit, at, prometheus) for exhibit in sign.exhibits
-        ],
+        "evidence": [_exhibit(exhibit, at, prometheus) for exhibit in sign.exhibits],
         "follows_from": finding.because or None,
         "alternatives": list(check.alternatives),
         "remedy": list(check.remedy),
         "next_experiment": check.experiment,
         "docs": f"{DOCS}#{check.name.replace('_', '-')}",
-    }  # fmt: skip
+    }
 
 
 def _exhibit(exhibit: Exhibit, at: float, prometheus: Prometheus | None) -> dict[str, str]:

@@ -96,15 +96,11 @@ def _choice(setting: Setting, measured: Sequence[tuple[float, float]]) -> Choice
 def _judged(choice: Choice, others: Sequence[Choice]) -> Choice:
     on_front = not any(_beats(other, choice) for other in others)
     surely = any(_surely_beats(other, choice) for other in others)
-    return Choice(
-        choice.setting, choice.count, choice.quality, choice.seconds, on_front, surely
-    )  # fmt: skip
+    return Choice(choice.setting, choice.count, choice.quality, choice.seconds, on_front, surely)
 
 
 def _beats(other: Choice, choice: Choice) -> bool:
-    mine, theirs = (
-        (each.quality.value, -each.seconds.value) for each in (choice, other)
-    )  # fmt: skip
+    mine, theirs = ((each.quality.value, -each.seconds.value) for each in (choice, other))
     return theirs != mine and all(a >= b for a, b in zip(theirs, mine, strict=True))
 
 

@@ -4,8 +4,11 @@ The sum of `lines` over the catalogue is the most that one process can ever expo
 to 5 000. Names in `FAMILIES` of a service are prefixed by its namespace when exposed.
 """
 
-from safelight.metrics.spec import OTHER, Family, Kind, Label, Metric
+from safelight.metrics.metric import OTHER, Family, Kind, Label, Metric
 from safelight.reasons import NO_ERROR, REASONS
+
+# The tables keep their own layout.
+# fmt: off
 
 # ── Labels ───────────────────────────────────────────────────────────────────────────────────────
 
@@ -15,14 +18,14 @@ STEP_PLACES = ("1-5", "6-10", "11-20", "21-50", "51+")
 STAGES = (
     "receive", "validate", "queue", "transfer", "decode", "encode_prompt", "encode_image",
     "denoise", "decode_latents", "predict", "check", "encode", "respond",
-)  # fmt: skip
+)
 IMAGE_SIZES = (
     "64x64", "128x128", "256x256", "384x384", "512x512", "640x640", "768x768", "1024x1024",
     "512x384", "384x512",
     "640x480", "480x640", "768x512", "512x768", "768x576", "576x768", "1024x576", "576x1024",
     "1024x680", "680x1024", "1024x768", "768x1024", "1216x832", "832x1216", "1280x720", "720x1280",
     "1920x1080", "1080x1920", "2048x2048",
-)  # fmt: skip
+)
 
 ENDPOINT = Label("endpoint", "Route template of the request, or `none` for a call outside any.")
 STATUS_CODE = Label("status_code", "HTTP status of the answer.")
@@ -57,7 +60,7 @@ REJECTION = Label(
         "queue_full", "too_late", "concurrency", "rate_limited", "shed", "circuit_open",
         "not_ready", "stopping", "unauthorized",
     ),
-)  # fmt: skip
+)
 RESTART = Label(
     "reason", "Why a worker was replaced.", values=("died", "hung", "poisoned", "load_failed")
 )
@@ -75,7 +78,7 @@ USE = Label(
         "useful", "cancelled", "deadline", "invalid", "failed", "retry", "shadow", "canary",
         "padding",
     ),
-)  # fmt: skip
+)
 INVALIDITY = Label(
     "reason",
     "What is wrong with the image made.",
@@ -95,7 +98,7 @@ RATING_REASON = Label(
     values=(
         "none", "wrong_edit", "not_followed", "artefacts", "identity_lost", "slow", OTHER,
     ),
-)  # fmt: skip
+)
 KEPT = Label("outcome", "What became of the record.", values=("written", "lost", "refused"))
 
 HANDLER = Label("handler", "Route template, or `none` where no route matched.")
@@ -105,7 +108,7 @@ METHOD = Label(
     values=(
         "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", OTHER,
     ),
-)  # fmt: skip
+)
 STATUS = Label("status", "HTTP status of the answer.")
 
 GPU = Label("gpu", "Index of the card; `card/instance` for a MIG instance.")
@@ -116,7 +119,7 @@ THROTTLE = Label(
     values=(
         "power_cap", "hardware_slowdown", "software_thermal", "hardware_thermal", "power_brake",
     ),
-)  # fmt: skip
+)
 ECC = Label("kind", "Whether the memory error was corrected.", values=("corrected", "uncorrected"))
 DISK = Label("disk", "Block device.")
 MOUNTPOINT = Label("mountpoint", "Where the file system is mounted.")
@@ -168,28 +171,28 @@ REQUEST_SECONDS = Metric(
     "From the request's arrival to the last byte of its answer.",
     Kind.HISTOGRAM, Family.REQUEST,
     (ENDPOINT, STATUS_CODE, INSTRUCTION_TYPE), _REQUEST, series=63,
-)  # fmt: skip
+)
 REQUESTS = Metric(
     "request_total",
     "Requests answered, with the reason where they failed.",
     Kind.COUNTER, Family.REQUEST,
     (ENDPOINT, STATUS_CODE, INSTRUCTION_TYPE, ERROR), series=240,
-)  # fmt: skip
+)
 SUCCESSES = Metric(
     "request_success_total",
     "Requests answered without an error.",
     Kind.COUNTER, Family.REQUEST, (ENDPOINT, INSTRUCTION_TYPE), series=100,
-)  # fmt: skip
+)
 QUEUED_SECONDS = Metric(
     "request_queued_duration_seconds",
     "Time that a request waited in the bounded queue.",
     Kind.HISTOGRAM, Family.REQUEST, buckets=_QUEUE,
-)  # fmt: skip
+)
 STAGE_SECONDS = Metric(
     "request_stage_duration_seconds",
     "Time of one stage of a request; the stages sum to the whole.",
     Kind.HISTOGRAM, Family.REQUEST, (STAGE,), _STAGE, series=len(STAGES),
-)  # fmt: skip
+)
 IN_FLIGHT = Metric(
     "requests_in_flight",
     "Requests to the model that are not answered yet.",
@@ -200,7 +203,7 @@ IMAGES = Metric(
     "request_images_total",
     "Images made, by size.",
     Kind.COUNTER, Family.REQUEST, (IMAGE_SIZE,), series=len(IMAGE_SIZES) + 1,
-)  # fmt: skip
+)
 
 # ── Model ────────────────────────────────────────────────────────────────────────────────────────
 
@@ -208,12 +211,12 @@ INFERENCE_SECONDS = Metric(
     "inference_duration_seconds",
     "Time of one call of the pipeline.",
     Kind.HISTOGRAM, Family.MODEL, (PRECISION,), _REQUEST, series=5,
-)  # fmt: skip
+)
 STEP_SECONDS = Metric(
     "step_latency_seconds",
     "Time of one denoising step, on the device that runs it.",
     Kind.HISTOGRAM, Family.MODEL, (STEP,), _STEP, series=len(STEP_PLACES),
-)  # fmt: skip
+)
 STEPS = Metric(
     "steps",
     "Denoising steps that a call really made.",
@@ -225,32 +228,32 @@ IMAGE_GUIDANCE = Metric(
     "image_guidance_ratio",
     "Image guidance of the last call: as asked, and as in force (1 is no guidance).",
     Kind.GAUGE, Family.MODEL, (GUIDANCE,), series=2,
-)  # fmt: skip
+)
 TEXT_GUIDANCE = Metric(
     "text_guidance_ratio",
     "Text guidance of the last call: as asked, and as in force (1 is no guidance).",
     Kind.GAUGE, Family.MODEL, (GUIDANCE,), series=2,
-)  # fmt: skip
+)
 GUIDANCE_OVERRIDDEN = Metric(
     "guidance_overridden_total",
     "Calls in which the pipeline silently did not apply a guidance that was asked.",
     Kind.COUNTER, Family.MODEL, (PARAMETER,), series=2,
-)  # fmt: skip
+)
 VRAM_USED = Metric(
     "vram_used_bytes",
     "Memory that PyTorch has allocated to tensors (not the card's total use).",
     Kind.GAUGE, Family.MODEL, (DEVICE,), series=16,
-)  # fmt: skip
+)
 VRAM_RESERVED = Metric(
     "vram_reserved_bytes",
     "Memory that PyTorch's allocator holds, used or cached.",
     Kind.GAUGE, Family.MODEL, (DEVICE,), series=16,
-)  # fmt: skip
+)
 VRAM_PEAK = Metric(
     "vram_peak_bytes",
     "Most memory that PyTorch ever had allocated at once.",
     Kind.GAUGE, Family.MODEL, (DEVICE,), series=16,
-)  # fmt: skip
+)
 MODEL_INFO = Metric(
     "model_info",
     "Always 1; its labels say which model is loaded, and how.",
@@ -262,7 +265,7 @@ MODEL_INFO = Metric(
         PRECISION,
         DEVICE,
     ), series=4,
-)  # fmt: skip
+)
 MODEL_LOAD_SECONDS = Metric(
     "model_load_seconds", "Time that the last load of the model took.", Kind.GAUGE, Family.MODEL
 )
@@ -270,7 +273,7 @@ MODEL_WARM_UP_SECONDS = Metric(
     "model_warm_up_seconds",
     "Part of the load that went into a first call, which served nobody.",
     Kind.GAUGE, Family.MODEL,
-)  # fmt: skip
+)
 MODEL_WEIGHTS = Metric(
     "model_weights_bytes", "Memory that the model's weights take up.", Kind.GAUGE, Family.MODEL
 )
@@ -278,48 +281,48 @@ WARM_UPS = Metric(
     "warm_up_calls_total",
     "Calls in which torch.compile was at work; they are in no other histogram of the model's time.",
     Kind.COUNTER, Family.MODEL,
-)  # fmt: skip
+)
 PROMPTS_TRUNCATED = Metric(
     "prompt_truncated_total",
     "Images made from a prompt that was longer than the text encoder reads.",
     Kind.COUNTER, Family.MODEL,
-)  # fmt: skip
+)
 
 # ── Queue, governance ────────────────────────────────────────────────────────────────────────────
 
 QUEUE_DEPTH = Metric(
     "queue_depth", "Requests that wait for the model.", Kind.GAUGE, Family.QUEUE
-)  # fmt: skip
+)
 QUEUED_WORK = Metric(
     "queued_work_seconds",
     "Predicted time until all that waits or runs now is done.",
     Kind.GAUGE, Family.QUEUE,
-)  # fmt: skip
+)
 REQUEST_TIMEOUT = Metric(
     "request_timeout_seconds",
     "Time from arrival after which a request fails, unless its caller asked for another.",
     Kind.GAUGE, Family.QUEUE,
-)  # fmt: skip
+)
 BATCH_SIZE = Metric(
     "batch_size",
     "Requests that one call of the model served.",
     Kind.HISTOGRAM, Family.QUEUE, (STOP,), _BATCH, series=len(STOP.values or ()),
-)  # fmt: skip
+)
 BATCH_LIMIT = Metric(
     "batch_size_limit",
     "Largest batch that still gains, as learned for the last batch's kind of request.",
     Kind.GAUGE, Family.QUEUE,
-)  # fmt: skip
+)
 BATCH_SPEEDUP = Metric(
     "batch_speedup_ratio",
     "Images a second at that limit, against one at a time.",
     Kind.GAUGE, Family.QUEUE,
-)  # fmt: skip
+)
 REJECTED = Metric(
     "rejected_total",
     "Requests refused before they cost the model anything.",
     Kind.COUNTER, Family.GOVERNANCE, (REJECTION,), series=len(REJECTION.values or ()),
-)  # fmt: skip
+)
 WORKERS_READY = Metric(
     "workers_ready", "Worker processes with the model loaded.", Kind.GAUGE, Family.GOVERNANCE
 )
@@ -327,7 +330,7 @@ WORKER_RESTARTS = Metric(
     "worker_restarts_total",
     "Worker processes replaced.",
     Kind.COUNTER, Family.GOVERNANCE, (RESTART,), series=len(RESTART.values or ()),
-)  # fmt: skip
+)
 DEGRADATION_LEVEL = Metric(
     "degradation_level",
     "Rungs of the ladder in force; 0 is full service.",
@@ -338,93 +341,93 @@ DEGRADED = Metric(
     "degraded_total",
     "Requests that the ladder changed or refused.",
     Kind.COUNTER, Family.GOVERNANCE, (ACTION,), series=len(ACTION.values or ()),
-)  # fmt: skip
+)
 CIRCUIT_OPEN = Metric(
     "circuit_open",
     "1 while the model is left alone after failures, 0.5 while one request tries it.",
     Kind.GAUGE, Family.GOVERNANCE,
-)  # fmt: skip
+)
 DEVICE_SECONDS = Metric(
     "device_seconds_total",
     "Time of the devices, by what came of it.",
     Kind.COUNTER, Family.GOVERNANCE, (USE,), series=len(USE.values or ()),
-)  # fmt: skip
+)
 OUTPUT_INVALID = Metric(
     "output_invalid_total",
     "Images made that were not fit to be sent.",
     Kind.COUNTER, Family.QUALITY, (INVALIDITY,), series=len(INVALIDITY.values or ()),
-)  # fmt: skip
+)
 
 USER_RATING = Metric(
     "user_rating",
     "First rating that a caller gave an answer, 1 (bad) to 5 (good).",
     Kind.HISTOGRAM, Family.QUALITY, (INSTRUCTION_TYPE,), _RATINGS, series=20,
-)  # fmt: skip
+)
 USER_RATINGS = Metric(
     "user_ratings_total",
     "First ratings that callers gave, by their reason.",
     Kind.COUNTER, Family.QUALITY, (RATING_REASON,), series=len(RATING_REASON.values or ()),
-)  # fmt: skip
+)
 RATINGS_CHANGED = Metric(
     "user_ratings_changed_total",
     "Ratings that replaced an earlier one; the records hold the last.",
     Kind.COUNTER, Family.QUALITY,
-)  # fmt: skip
+)
 QUALITY_SCORE = Metric(
     "image_quality_score",
     "Looks of the outputs that were looked at closer, 0 to 1; their spread is (in)stability.",
     Kind.HISTOGRAM, Family.QUALITY, (INSTRUCTION_TYPE,), _SCORE, series=20,
-)  # fmt: skip
+)
 STRUCTURE = Metric(
     "structure_similarity_ratio",
     "Structural similarity of input and output, of the edits that were looked at closer.",
     Kind.HISTOGRAM, Family.QUALITY, (INSTRUCTION_TYPE,), _KEPT, series=20,
-)  # fmt: skip
+)
 ADHERENCE = Metric(
     "prompt_adherence_ratio",
     "How well outputs fit what was asked, by CLIP or, of a demo, by its tagger.",
     Kind.SUMMARY, Family.QUALITY, (INSTRUCTION_TYPE,), series=20,
-)  # fmt: skip
+)
 BACKGROUND_ENTROPY = Metric(
     "background_entropy",
     "Entropy, in bits (0 to 12), of the colours around the middle of the pictures sent in.",
     Kind.HISTOGRAM, Family.QUALITY, buckets=_ENTROPY,
-)  # fmt: skip
+)
 BACKGROUNDS = Metric(
     "edits_by_background_total",
     "Requests to edit a picture, by its background and their outcome; busy ones were advised.",
     Kind.COUNTER, Family.QUALITY, (BACKGROUND, OUTCOME), series=4,
-)  # fmt: skip
+)
 ASSESSMENTS = Metric(
     "quality_assessments_total",
     "Outputs that were to be looked at closer once they were sent.",
     Kind.COUNTER, Family.QUALITY, (ASSESSMENT,), series=len(ASSESSMENT.values or ()),
-)  # fmt: skip
+)
 ASSESSMENT_SECONDS = Metric(
     "quality_assessment_seconds",
     "Time that it took to look at an output closer.",
     Kind.SUMMARY, Family.QUALITY,
-)  # fmt: skip
+)
 
 # ── HTTP: the names known from prometheus-fastapi-instrumentator ─────────────────────────────────
 
 HTTP_REQUESTS = Metric(
     "http_requests_total", "HTTP requests answered.",
     Kind.COUNTER, Family.HTTP, (HANDLER, METHOD, STATUS), series=200,
-)  # fmt: skip
+)
 HTTP_SECONDS = Metric(
     "http_request_duration_seconds",
     "From the request's arrival to the last byte of its answer.",
     Kind.HISTOGRAM, Family.HTTP, (HANDLER, METHOD), _HTTP, series=60,
-)  # fmt: skip
+)
 HTTP_REQUEST_BYTES = Metric(
     "http_request_size_bytes", "Body bytes that the application read.",
     Kind.SUMMARY, Family.HTTP, (HANDLER,), series=40,
-)  # fmt: skip
+)
 HTTP_RESPONSE_BYTES = Metric(
     "http_response_size_bytes", "Body bytes sent, streamed ones too.",
     Kind.SUMMARY, Family.HTTP, (HANDLER,), series=40,
-)  # fmt: skip
+)
 HTTP_IN_PROGRESS = Metric(
     "http_requests_inprogress", "HTTP requests not answered yet.", Kind.GAUGE, Family.HTTP
 )
@@ -465,7 +468,7 @@ GPU_INFO = _gpu(
     "gpu_info", "Always 1; its labels name the card.", Kind.GAUGE,
     Label("uuid", "The card's UUID."), Label("name", "The card's product name."),
     Label("driver", "The driver's version."),
-)  # fmt: skip
+)
 
 # ── The machine ──────────────────────────────────────────────────────────────────────────────────
 
@@ -509,22 +512,22 @@ def _own(name: str, help_text: str, kind: Kind, *labels: Label, series: int = 1)
 BUILD_INFO = _own(
     "safelight_build_info", "Always 1; its labels say what runs.", Kind.GAUGE,
     Label("version", "Version of Safelight."), Label("python", "Version of Python."),
-)  # fmt: skip
+)
 PROBE_FAILURES = _own(
     "safelight_probe_failures_total", "Times a probe failed; the request went on.",
     Kind.COUNTER, PROBE,
     series=len(PROBE.values or ()),
-)  # fmt: skip
+)
 PROBE_SECONDS = _own(
     "safelight_probe_seconds_total", "Time that the sampling probes have used.",
     Kind.COUNTER, PROBE,
     series=len(PROBE.values or ()),
-)  # fmt: skip
+)
 PROBE_TIMESTAMP = _own(
     "safelight_probe_last_success_timestamp_seconds", "When the probe last read its source.",
     Kind.GAUGE, PROBE,
     series=len(PROBE.values or ()),
-)  # fmt: skip
+)
 LOG_LINES_LOST = _own(
     "safelight_log_lines_lost_total",
     "Log lines that could not be written: a full disk, a closed pipe.",
@@ -535,7 +538,7 @@ RECORDS = _own(
     "Entries for the database of records: requests, assessments and ratings.",
     Kind.COUNTER, KEPT,
     series=len(KEPT.values or ()),
-)  # fmt: skip
+)
 RECORDS_WAITING = _own(
     "safelight_records_waiting", "Entries that wait to be written to the database.", Kind.GAUGE
 )
@@ -543,7 +546,7 @@ SERIES_FOLDED = _own(
     "safelight_series_folded_total",
     "Events entered as `other`, because their metric shows enough series already.",
     Kind.COUNTER, Label("metric", "The metric's name without its namespace."), series=30,
-)  # fmt: skip
+)
 EXPOSITION_SECONDS = _own(
     "safelight_exposition_seconds",
     "Time that the last answer to a scrape took to write.",
@@ -556,12 +559,12 @@ NOTIFICATIONS = _own(
     "safelight_notifications_total", "Notifications that the alert relay was given.",
     Kind.COUNTER, CHANNEL, DELIVERY,
     series=len(CHANNEL.values or ()) * len(DELIVERY.values or ()),
-)  # fmt: skip
+)
 NOTIFICATION_SECONDS = _own(
     "safelight_notification_seconds", "Time that the last notification took, tries and all.",
     Kind.GAUGE, CHANNEL,
     series=len(CHANNEL.values or ()),
-)  # fmt: skip
+)
 
 CATALOG: tuple[Metric, ...] = tuple(
     value for value in list(vars().values()) if isinstance(value, Metric)

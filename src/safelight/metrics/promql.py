@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from safelight.metrics.foreign import FOREIGN
-from safelight.metrics.spec import Kind, Label, Metric
+from safelight.metrics.metric import Kind, Label, Metric
 
 Matchers = Mapping[Label | str, str]
 

@@ -36,7 +36,7 @@ from safelight.metrics.catalog import (
     PROBE_FAILURES,
     SERIES_FOLDED,
 )
-from safelight.metrics.spec import OTHER, Kind, Metric
+from safelight.metrics.metric import OTHER, Kind, Metric
 
 Exemplar = dict[str, str]
 

@@ -39,9 +39,12 @@ def load_clip(place: str) -> Judge:
         text = work.instruction if isinstance(work, Edit) else work.prompt
         seen = processor(images=pictures, return_tensors="pt")["pixel_values"]
         words = tokenizer(
-            [text], padding="max_length", truncation=True, return_tensors="pt",
+            [text],
+            padding="max_length",
+            truncation=True,
+            return_tensors="pt",
             max_length=model.config.text_config.max_position_embeddings,
-        )  # fmt: skip
+        )
         images = features(model.get_image_features(pixel_values=seen))
         cosines = (images @ features(model.get_text_features(**words)).T).ravel()
         if edit:

@@ -9,13 +9,14 @@ import torch
 from safelight.errors import ModelNotFound
 from safelight.models.backend import ModelInfo, ModelOrder, OnStep, Picture, shown_name
 from safelight.models.precision import bytes_of, precision_of
-from safelight.models.words import Words
+from safelight.models.prompt_length import Words
 
 _PACKED = 2  # transformers read latents in patches of two by two
 _NAMES = {
-    "steps": "num_inference_steps", "guidance_scale": "guidance_scale",
+    "steps": "num_inference_steps",
+    "guidance_scale": "guidance_scale",
     "image_guidance_scale": "image_guidance_scale",
-}  # fmt: skip
+}
 # Of the pipelines whose signature's defaults are not what their checkpoints are served with.
 _KNOWN: dict[str, dict[str, float]] = {
     "ZImagePipeline": {"steps": 8, "guidance_scale": 0.0},  # Z-Image-Turbo's model card

@@ -9,7 +9,7 @@ from safelight.models.generate import GenerateBackend
 from safelight.models.pipelines import load_pipeline
 from safelight.models.recognize import load_recognizer
 from safelight.models.source import Source, defaults_of
-from safelight.models.warmth import warm_up
+from safelight.models.warmup import warm_up
 
 
 def load(order: ModelOrder, source: Source) -> Backend:

@@ -100,9 +100,10 @@ Loaded = tuple[Any, Any, Sequence[str], Score]
 def _loaded(order: ModelOrder, source: Source, load: Callable[..., Loaded]) -> Loaded:
     device = order.device if order.device != "auto" else best_device()
     options = {
-        "dtype": dtype_of(order.precision, device), "use_safetensors": source.safe,
+        "dtype": dtype_of(order.precision, device),
+        "use_safetensors": source.safe,
         "output_loading_info": True,
-    }  # fmt: skip
+    }
     try:
         return load(order, source.place, device, options)
     except Unusable:

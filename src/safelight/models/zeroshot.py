@@ -71,9 +71,12 @@ def _tokens(place: str, tags: Sequence[str], model: Any) -> Any:
     sentences = [_SENTENCE.format(tag) for tag in tags]
     # Always to the full length: SigLIP was trained so, and CLIP does not mind.
     return AutoTokenizer.from_pretrained(place)(
-        sentences, padding="max_length", truncation=True, return_tensors="pt",
+        sentences,
+        padding="max_length",
+        truncation=True,
+        return_tensors="pt",
         max_length=model.config.text_config.max_position_embeddings,
-    )  # fmt: skip
+    )
 
 
 @torch.inference_mode()

@@ -12,8 +12,8 @@ from safelight.errors import AlreadyWatched
 from safelight.metrics.catalog import HTTP_IN_PROGRESS
 from safelight.metrics.registry import Meter
 from safelight.probes.guard import Guard
+from safelight.probes.request_counts import Tallies
 from safelight.probes.routes import Routes
-from safelight.probes.tallies import Tallies
 from safelight.reasons import reason_of_exception, reason_of_status
 from safelight.telemetry.record import CURRENT_PASSAGE, Exchange, Sink, finish
 from safelight.telemetry.timeline import Timeline

@@ -11,7 +11,7 @@ from safelight.errors import AlreadyWatched
 from safelight.metrics.catalog import HTTP_IN_PROGRESS
 from safelight.metrics.registry import Meter
 from safelight.probes.guard import Guard
-from safelight.probes.tallies import Tallies
+from safelight.probes.request_counts import Tallies
 from safelight.reasons import reason_of_exception, reason_of_status
 from safelight.telemetry.record import CURRENT_PASSAGE, Exchange, Sink, finish
 from safelight.telemetry.timeline import Timeline
@@ -102,10 +102,7 @@ class FlaskProbe:
 
     def _expose(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         answer = self._meter.expose(environ.get("HTTP_ACCEPT", ""))
-        headers = [
-            ("Content-Type", answer.content_type),
-            ("Content-Length", str(len(answer.body))),
-        ]
+        headers = [("Content-Type", answer.content_type), ("Content-Length", str(len(answer.body)))]
         start_response("200 OK", headers)
         return [answer.body]
 

@@ -23,8 +23,8 @@ from safelight.metrics.catalog import (
     GPU_THROTTLED,
     GPU_UTILIZATION,
 )
+from safelight.metrics.metric import Family
 from safelight.metrics.registry import Meter
-from safelight.metrics.spec import Family
 
 # Bits of NVML's clocks event reasons (nvml.h, nvmlClocksEventReason*), under our label values.
 _THROTTLE_BITS = {

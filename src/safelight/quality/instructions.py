@@ -12,7 +12,7 @@ import yaml
 
 from safelight.errors import BadSetting
 from safelight.metrics.catalog import NO_INSTRUCTION
-from safelight.metrics.spec import OTHER
+from safelight.metrics.metric import OTHER
 
 MOST_TYPES = 40
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")

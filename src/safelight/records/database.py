@@ -11,13 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import Connection, Engine, delete, insert, inspect, select
-from sqlalchemy.exc import (
-    DataError,
-    DBAPIError,
-    IntegrityError,
-    SQLAlchemyError,
-    StatementError,
-)
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError, StatementError
 
 from safelight.errors import RecordsUnusable
 from safelight.records.engines import engine_of, shown, why
@@ -222,7 +216,7 @@ def _bring_up_to_date(connection: Connection, *, migrate: bool) -> None:
     if new:
         _make_tables(connection)
         return
-    from safelight.records.upgrading import upgrade  # 8 MB that few starts need
+    from safelight.records.migrate import upgrade  # 8 MB that few starts need
 
     upgrade(connection)
 

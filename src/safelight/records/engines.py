@@ -39,10 +39,13 @@ def engine_of(address: str, *, writing: bool) -> Engine:
     except ImportError as missing:
         raise MissingExtra("postgres", "psycopg") from missing
     engine = create_engine(
-        url.set(drivername="postgresql+psycopg"), pool_size=1, max_overflow=1, hide_parameters=True,
+        url.set(drivername="postgresql+psycopg"),
+        pool_size=1,
+        max_overflow=1,
+        hide_parameters=True,
         json_serializer=_json,
         connect_args={"connect_timeout": _WAIT_SECONDS, "application_name": "safelight"},
-    )  # fmt: skip
+    )
 
     @event.listens_for(engine, "connect")
     def limit(connection: Any, _record: object) -> None:

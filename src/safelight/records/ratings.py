@@ -60,9 +60,13 @@ class Ratings:
             self.know(record.id, record.owner, record.instruction_type, self._clock())
 
     def know(
-        self, request_id: str, owner: str, instruction_type: str, at: float,
+        self,
+        request_id: str,
+        owner: str,
+        instruction_type: str,
+        at: float,
         rating: int | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Know an answer that somebody got at a time, and its rating so far.
 
         The first to have an id keeps it: ids may be the callers' own.
@@ -81,9 +85,14 @@ class Ratings:
         return True
 
     def rate(
-        self, request_id: str, owner: str, rating: int, reason: str = "none",
-        *, keep: Callable[[Rating], None] = in_memory,
-    ) -> tuple[Rating, bool]:  # fmt: skip
+        self,
+        request_id: str,
+        owner: str,
+        rating: int,
+        reason: str = "none",
+        *,
+        keep: Callable[[Rating], None] = in_memory,
+    ) -> tuple[Rating, bool]:
         """Rate an answer; return the rating, and whether it replaces another.
 
         The histogram has the first rating of each request, for a count cannot be taken back. What

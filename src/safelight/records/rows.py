@@ -12,9 +12,16 @@ from safelight.telemetry.record import Record
 
 MOST_SAMPLE_BYTES = 64 * 1024  # of one thumbnail; what is larger is none
 RATIOS = (
-    "score", "sharpness", "exposure", "colourfulness", "cleanness", "structure", "edges",
-    "changed", "adherence",
-)  # fmt: skip
+    "score",
+    "sharpness",
+    "exposure",
+    "colourfulness",
+    "cleanness",
+    "structure",
+    "edges",
+    "changed",
+    "adherence",
+)
 _OWNER = "owner:"
 
 Row = dict[str, Any]

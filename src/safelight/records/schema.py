@@ -21,10 +21,11 @@ from safelight.records.rows import RATIOS
 METADATA = MetaData()
 VERSIONS = ("0001",)  # of the migrations, the newest last
 VERSION = Table(
-    "safelight_version", MetaData(),  # Alembic's own: as it would make it
+    "safelight_version",
+    MetaData(),  # Alembic's own: as it would make it
     Column("version_num", String(32), nullable=False),
     PrimaryKeyConstraint("version_num", name="safelight_version_pkc"),
-)  # fmt: skip
+)
 
 
 def _id() -> Column[str]:
@@ -37,7 +38,10 @@ def _at() -> Column[float]:
 
 
 REQUESTS = Table(
-    "safelight_requests", METADATA, _id(), _at(),
+    "safelight_requests",
+    METADATA,
+    _id(),
+    _at(),
     Column("namespace", String(40), nullable=False),
     Column("model", String(200), nullable=False),
     Column("endpoint", String(200), nullable=False),
@@ -69,35 +73,45 @@ REQUESTS = Table(
     Column("prompt_hash", String(64)),
     Column("owner_hash", String(64)),
     Index("safelight_requests_by_type", "instruction_type", "at"),
-)  # fmt: skip
+)
 
 ASSESSMENTS = Table(
-    "safelight_assessments", METADATA, _id(), _at(),
+    "safelight_assessments",
+    METADATA,
+    _id(),
+    _at(),
     Column("instruction_type", String(40), nullable=False),
     Column("error", String(40), nullable=False),
     *(Column(name, Double) for name in RATIOS),
-)  # fmt: skip
+)
 
 RATINGS = Table(
-    "safelight_ratings", METADATA, _id(), _at(),
+    "safelight_ratings",
+    METADATA,
+    _id(),
+    _at(),
     Column("instruction_type", String(40), nullable=False),
     Column("rating", Integer, nullable=False),
     Column("reason", String(40), nullable=False),
-)  # fmt: skip
+)
 
 SAMPLES = Table(
-    "safelight_samples", METADATA, _id(), _at(),
+    "safelight_samples",
+    METADATA,
+    _id(),
+    _at(),
     Column("instruction_type", String(40), nullable=False),
     Column("failed", Boolean, nullable=False),
     Column("before", LargeBinary, nullable=False),
     Column("after", LargeBinary, nullable=False),
     Index("safelight_samples_by_type", "instruction_type", "failed", "at"),
-)  # fmt: skip
+)
 
 INSTALLATION = Table(
-    "safelight_installation", METADATA,
+    "safelight_installation",
+    METADATA,
     Column("id", Integer, primary_key=True, autoincrement=False),
     Column("salt", String(64), nullable=False),
-)  # fmt: skip
+)
 
 ABOUT_REQUESTS = (SAMPLES, RATINGS, ASSESSMENTS, REQUESTS)

@@ -17,9 +17,9 @@ from safelight.errors import Overloaded, Unusable
 from safelight.metrics.catalog import RECORDS, RECORDS_WAITING
 from safelight.metrics.registry import Meter
 from safelight.records.buffer import Buffer, Taken
-from safelight.records.errands import Errands
-from safelight.records.plan import Plan
+from safelight.records.config import Plan
 from safelight.records.rows import Rating, assessment_row, rating_row, request_row, sample_row
+from safelight.records.tasks import Errands
 from safelight.telemetry.assessment import Assessment
 from safelight.telemetry.record import Record
 
@@ -198,7 +198,7 @@ class Store:
     def _tidy(self, database: "Database", now: float) -> bool:
         if now < self._tidy_at:
             return False
-        from safelight.records.upkeep import tidy
+        from safelight.records.retention import tidy
 
         more = tidy(database, self._plan.limits, now)
         self._tidy_at = now if more else now + _TIDY_SECONDS

@@ -5,15 +5,15 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from safelight.metrics.promql import Queries
-from safelight.rules.cards import CARD_ALERTS
 from safelight.rules.engine import ENGINE_ALERTS
+from safelight.rules.gpu import CARD_ALERTS
 from safelight.rules.host import HOST_ALERTS
-from safelight.rules.monitors import MONITOR_ALERTS
+from safelight.rules.monitoring import MONITOR_ALERTS
 from safelight.rules.objectives import OBJECTIVE_ALERTS
 from safelight.rules.outputs import OUTPUT_ALERTS
 from safelight.rules.process import PROCESS_ALERTS
+from safelight.rules.rule import Alert, Group
 from safelight.rules.service import SERVICE_ALERTS
-from safelight.rules.spec import Alert, Group
 from safelight.rules.thresholds import Change, Thresholds
 from safelight.rules.watcher import WATCHER_ALERTS
 from safelight.rules.workers import WORKER_ALERTS

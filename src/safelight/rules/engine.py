@@ -15,7 +15,7 @@ from safelight.metrics.catalog import (
     WARM_UPS,
 )
 from safelight.metrics.promql import JOB, Queries
-from safelight.rules.spec import (
+from safelight.rules.rule import (
     AS_INSTANCE,
     AS_JOB,
     AS_NUMBER,

@@ -8,7 +8,7 @@ import yaml
 
 from safelight.rules.alerts import alert_groups
 from safelight.rules.recording import recording_groups
-from safelight.rules.spec import Alert, Group, Recording
+from safelight.rules.rule import Alert, Group, Recording
 from safelight.rules.thresholds import Thresholds
 
 RUNBOOKS = "docs/runbooks.md"
@@ -21,9 +21,7 @@ def groups(namespace: str, thresholds: Thresholds | None = None) -> tuple[Group,
 
 
 def rule_file(
-    *namespaces: str,
-    thresholds: Mapping[str, Thresholds] | None = None,
-    runbooks: str = RUNBOOKS,
+    *namespaces: str, thresholds: Mapping[str, Thresholds] | None = None, runbooks: str = RUNBOOKS
 ) -> str:
     """Return the whole rule file of services with those namespaces, as YAML.
 
@@ -58,11 +56,7 @@ def _once(every: Sequence[Group]) -> Iterator[Group]:
 
 def _group(group: Group, runbooks: str) -> dict[str, Any]:
     often = {"interval": f"{group.interval_seconds}s"} if group.interval_seconds else {}
-    return {
-        "name": group.name,
-        **often,
-        "rules": [_rule(rule, runbooks) for rule in group.rules],
-    }
+    return {"name": group.name, **often, "rules": [_rule(rule, runbooks) for rule in group.rules]}
 
 
 def _rule(rule: Alert | Recording, runbooks: str) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from safelight.metrics.catalog import (
     HOST_MEMORY_USED,
 )
 from safelight.metrics.promql import Queries
-from safelight.rules.spec import AS_INSTANCE, AS_JOB, AS_SHARE, Alert, Runbook
+from safelight.rules.rule import AS_INSTANCE, AS_JOB, AS_SHARE, Alert, Runbook
 from safelight.rules.thresholds import Thresholds
 
 _ON = f"{AS_INSTANCE} ({AS_JOB})"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from safelight.metrics.catalog import IMAGES, OUTPUT_INVALID, REQUEST_SECONDS, REQUESTS, STATUS_CODE
 from safelight.metrics.promql import JOB, Matchers, Queries
-from safelight.rules.spec import AS_JOB, AS_NUMBER, Alert, Recording, Runbook, Severity
+from safelight.rules.rule import AS_JOB, AS_NUMBER, Alert, Recording, Runbook, Severity
 from safelight.rules.thresholds import Thresholds, minutes
 
 DAYS = 30

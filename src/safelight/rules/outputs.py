@@ -13,7 +13,7 @@ from safelight.metrics.catalog import (
 )
 from safelight.metrics.promql import JOB, Queries
 from safelight.reasons import NO_ERROR
-from safelight.rules.spec import AS_JOB, AS_SHARE, Alert, Runbook
+from safelight.rules.rule import AS_JOB, AS_SHARE, Alert, Runbook
 from safelight.rules.thresholds import Thresholds, percent
 
 

@@ -11,17 +11,9 @@ from safelight.metrics.catalog import (
     HOST_MEMORY_USED,
     LOG_LINES_LOST,
 )
+from safelight.metrics.metric import Metric
 from safelight.metrics.promql import JOB, Queries
-from safelight.metrics.spec import Metric
-from safelight.rules.spec import (
-    AS_BYTES,
-    AS_INSTANCE,
-    AS_JOB,
-    AS_NUMBER,
-    AS_SHARE,
-    Alert,
-    Runbook,
-)
+from safelight.rules.rule import AS_BYTES, AS_INSTANCE, AS_JOB, AS_NUMBER, AS_SHARE, Alert, Runbook
 from safelight.rules.thresholds import Thresholds, minutes
 
 _ON = f"{AS_INSTANCE} ({AS_JOB})"

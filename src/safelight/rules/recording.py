@@ -31,10 +31,10 @@ from safelight.metrics.catalog import (
     STEP_SECONDS,
     SUCCESSES,
 )
+from safelight.metrics.metric import Metric
 from safelight.metrics.promql import INSTANCE, JOB, Matchers, Queries, copied
-from safelight.metrics.spec import Metric
 from safelight.rules.objectives import INTERVAL_SECONDS, burns
-from safelight.rules.spec import Group, Recording
+from safelight.rules.rule import Group, Recording
 from safelight.rules.thresholds import Thresholds
 
 HTTP_P95 = "job_handler:http_request_duration_seconds:p95_rate5m"

@@ -15,13 +15,7 @@ from safelight.metrics.catalog import (
 from safelight.metrics.promql import JOB, Matchers, Queries
 from safelight.reasons import NO_ERROR
 from safelight.rules.recording import HTTP_ERRORS, HTTP_FAILED, HTTP_P95
-from safelight.rules.spec import (
-    AS_JOB,
-    AS_SECONDS,
-    AS_SHARE,
-    Alert,
-    Runbook,
-)
+from safelight.rules.rule import AS_JOB, AS_SECONDS, AS_SHARE, Alert, Runbook
 from safelight.rules.thresholds import Thresholds, percent
 
 

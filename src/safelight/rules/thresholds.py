@@ -6,7 +6,7 @@ from typing import Annotated, Self
 from pydantic import BaseModel, ConfigDict, Field
 
 from safelight.metrics.catalog import HTTP_SECONDS, REQUEST_SECONDS, STEP_SECONDS
-from safelight.rules.spec import Alert, Severity
+from safelight.rules.rule import Alert, Severity
 
 # Open bounds: an objective of 100 % leaves no budget, and a share of 0 alerts for ever.
 Count = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -111,12 +111,23 @@ class Thresholds(BaseModel):
 FAMILIES = {"zimage": Thresholds(request_p95_seconds=1.5)}
 
 # One machine has one card and one disk, whoever else is on it: no service has these of its own.
-OF_MACHINES = frozenset({
-    "gpu_memory_full_ratio", "gpu_memory_high_ratio", "gpu_busy_ratio", "gpu_celsius",
-    "host_ratio", "host_forecast_seconds", "descriptors_ratio", "service_restarts",
-    "process_growth_bytes_per_hour", "disk_forecast_seconds", "exposition_seconds",
-    "exposition_lines", "probe_silent_seconds",
-})  # fmt: skip
+OF_MACHINES = frozenset(
+    {
+        "gpu_memory_full_ratio",
+        "gpu_memory_high_ratio",
+        "gpu_busy_ratio",
+        "gpu_celsius",
+        "host_ratio",
+        "host_forecast_seconds",
+        "descriptors_ratio",
+        "service_restarts",
+        "process_growth_bytes_per_hour",
+        "disk_forecast_seconds",
+        "exposition_seconds",
+        "exposition_lines",
+        "probe_silent_seconds",
+    }
+)
 
 
 def percent(ratio: float) -> str:

@@ -15,7 +15,7 @@ from safelight.metrics.catalog import (
 )
 from safelight.metrics.promql import JOB, Queries
 from safelight.rules.recording import KNOWN
-from safelight.rules.spec import AS_INSTANCE, AS_JOB, AS_NUMBER, AS_SECONDS, Alert, Runbook
+from safelight.rules.rule import AS_INSTANCE, AS_JOB, AS_NUMBER, AS_SECONDS, Alert, Runbook
 from safelight.rules.thresholds import Thresholds
 
 

@@ -12,13 +12,7 @@ from safelight.metrics.catalog import (
     WORKERS_READY,
 )
 from safelight.metrics.promql import JOB, Matchers, Queries
-from safelight.rules.spec import (
-    AS_INSTANCE,
-    AS_JOB,
-    AS_NUMBER,
-    Alert,
-    Runbook,
-)
+from safelight.rules.rule import AS_INSTANCE, AS_JOB, AS_NUMBER, Alert, Runbook
 from safelight.rules.thresholds import Thresholds
 
 

@@ -21,25 +21,25 @@ from safelight.probes.guard import Guard
 from safelight.probes.host import HostProbe
 from safelight.probes.nvml import NvmlProbe
 from safelight.probes.sampler import Sampler
+from safelight.quality.images import trust_measured_images
 from safelight.quality.instructions import load_taxonomy
-from safelight.quality.pictures import trust_measured_images
-from safelight.records.plan import plan_of
+from safelight.records.config import plan_of
 from safelight.records.ratings import Ratings
 from safelight.records.store import Store
-from safelight.serving.admission import Bounds, Load, admission
-from safelight.serving.api import MODEL_ENDPOINTS, build_api
-from safelight.serving.batching import Batching
-from safelight.serving.breaker import breaker
-from safelight.serving.deadline import deadline
-from safelight.serving.degradation import Governor, degradation, signals
-from safelight.serving.feedback import Feedback
-from safelight.serving.front import Front
-from safelight.serving.garbage import spare_what_stands
+from safelight.serving.engine.batching import Batching
+from safelight.serving.engine.pool import Pool
+from safelight.serving.gc import spare_what_stands
+from safelight.serving.http.api import MODEL_ENDPOINTS, build_api
+from safelight.serving.http.feedback import Feedback
+from safelight.serving.http.front import Front
+from safelight.serving.http.middleware import Lane
 from safelight.serving.job import Handler
-from safelight.serving.lane import Lane
-from safelight.serving.pool import Pool
-from safelight.serving.rates import Buckets, rates
-from safelight.serving.retry import retry
+from safelight.serving.policies.admission import Bounds, Load, admission
+from safelight.serving.policies.breaker import breaker
+from safelight.serving.policies.deadline import deadline
+from safelight.serving.policies.degradation import Governor, degradation, signals
+from safelight.serving.policies.rates import Buckets, rates
+from safelight.serving.policies.retry import retry
 from safelight.settings import Settings
 from safelight.telemetry.logs import configure, lines_lost, logging_sink
 from safelight.telemetry.meter import assessing, metering
@@ -56,9 +56,11 @@ def assemble(
     """Return the way of a job. Read from the bottom: what comes last is met first."""
     handle = retry(run_model)
     handle = breaker(
-        handle, failures=settings.breaker_failures, rest_seconds=settings.breaker_rest_seconds,
+        handle,
+        failures=settings.breaker_failures,
+        rest_seconds=settings.breaker_rest_seconds,
         meter=meter,
-    )  # fmt: skip
+    )
     handle = deadline(handle)
     bounds = Bounds(settings.queue_limit, settings.max_concurrent_requests)
     handle = admission(handle, load, bounds, meter, less=governor.queue_share)
@@ -100,9 +102,11 @@ class Service:
         self.ratings = Ratings(self.meter, kept_seconds=settings.rating_retention_seconds)
         buckets = Buckets(settings.rate_limit_per_minute, self.meter)
         api = build_api(
-            self.front, Feedback(self.ratings, self.store, buckets),
-            ready=lambda: self.pool.ready, lifespan=lambda _api: self._lifespan(),
-        )  # fmt: skip
+            self.front,
+            Feedback(self.ratings, self.store, buckets),
+            ready=lambda: self.pool.ready,
+            lifespan=lambda _api: self._lifespan(),
+        )
         self.app = AsgiProbe(
             Lane(api, MODEL_ENDPOINTS),
             meter=self.meter,
@@ -210,9 +214,12 @@ def _governor(settings: Settings, meter: Meter) -> Governor:
         settings.vram_limit_ratio, settings.latency_limit_seconds, settings.backlog_limit_ratio
     )
     return Governor(
-        watched, meter, dwell_seconds=settings.degradation_dwell_seconds,
-        most=settings.degradation_limit, pinned=settings.degradation_level,
-    )  # fmt: skip
+        watched,
+        meter,
+        dwell_seconds=settings.degradation_dwell_seconds,
+        most=settings.degradation_limit,
+        pinned=settings.degradation_level,
+    )
 
 
 class _Server(uvicorn.Server):

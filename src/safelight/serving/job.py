@@ -24,9 +24,11 @@ def _guidance(default: float, most: float, description: str) -> Any:
 
 def _seed() -> Any:
     return Field(
-        None, ge=0, lt=2**32,
+        None,
+        ge=0,
+        lt=2**32,
         description="Seed of the noise; the answer tells the one that was used.",
-    )  # fmt: skip
+    )
 
 
 class EditParameters(BaseModel):

@@ -9,17 +9,11 @@ from time import monotonic
 from safelight.errors import BadSetting, ServiceFailed
 from safelight.rules.files import RUNBOOKS, rule_file
 from safelight.settings import Settings
-from safelight.stack.alerting import alertmanager_yml
-from safelight.stack.config import prometheus_yml
-from safelight.stack.grafana import planned
+from safelight.stack.files.alerting import alertmanager_yml
+from safelight.stack.files.config import prometheus_yml
+from safelight.stack.files.grafana import planned
 from safelight.stack.monitoring import read
-from safelight.stack.programs import (
-    Program,
-    Running,
-    find_program,
-    look_for,
-    require_free_port,
-)
+from safelight.stack.programs import Program, Running, find_program, look_for, require_free_port
 from safelight.stack.services import namespaces, program_of, services
 
 PROMETHEUS, ALERTMANAGER, NODE_EXPORTER = "prometheus", "alertmanager", "node-exporter"
@@ -241,9 +235,19 @@ def _alertmanager(settings: Settings, state: Path) -> Program:
 def _alert_relay(settings: Settings) -> Program:
     port = settings.alert_relay_port
     command = (
-        sys.executable, "-m", "safelight", "alert-relay", "--monitoring", str(settings.monitoring),
-        "--host", settings.host, "--port", str(port), "--log-format", "json",
-    )  # fmt: skip
+        sys.executable,
+        "-m",
+        "safelight",
+        "alert-relay",
+        "--monitoring",
+        str(settings.monitoring),
+        "--host",
+        settings.host,
+        "--port",
+        str(port),
+        "--log-format",
+        "json",
+    )
     return Program(ALERT_RELAY, command, settings.host, port, "/healthz", "alerts for group chats")
 
 

@@ -14,7 +14,7 @@ from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from safelight.errors import BadSetting
 from safelight.rules.alerts import alerts
-from safelight.rules.spec import Severity
+from safelight.rules.rule import Severity
 from safelight.rules.thresholds import FAMILIES, OF_MACHINES, Thresholds
 from safelight.settings import NAMESPACE
 from safelight.stack.receivers import (

@@ -47,9 +47,11 @@ class Running:
         # Made once: a client reads the world's certificates, 35 ms, and we ask every second. It
         # keeps no connection, so there is nothing to close.
         self._client = httpx.Client(
-            base_url=program.url, timeout=_ANSWER_SECONDS, trust_env=False,
+            base_url=program.url,
+            timeout=_ANSWER_SECONDS,
+            trust_env=False,
             limits=httpx.Limits(max_keepalive_connections=0),
-        )  # fmt: skip
+        )
         self._process = self._start()
 
     @property

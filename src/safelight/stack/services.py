@@ -6,15 +6,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 
 from safelight.errors import BadSetting
-from safelight.records.plan import records_url
+from safelight.records.config import records_url
 from safelight.settings import Settings, environment_name
 from safelight.stack.programs import Program
 
 SERVICE = "safelight"
 # What the demos' metrics are called, as the families' are everywhere.
 _NAMESPACES = {
-    "demo-edit": "instructpix2pix", "demo-generate": "zimage", "demo-recognize": "recognition",
-}  # fmt: skip
+    "demo-edit": "instructpix2pix",
+    "demo-generate": "zimage",
+    "demo-recognize": "recognition",
+}
 _LONGEST = 40
 _LAST_PORT = 65535
 
@@ -47,15 +49,24 @@ def services(settings: Settings, models: Sequence[str] = ()) -> dict[str, Settin
 def program_of(name: str, settings: Settings) -> Program:
     """Return how a service is started; by flags, not the environment, so that `ps` shows it."""
     flags = {
-        "--host": settings.host, "--port": settings.port, "--namespace": settings.namespace,
-        "--devices": settings.devices, "--precision": settings.precision, "--log-format": "json",
+        "--host": settings.host,
+        "--port": settings.port,
+        "--namespace": settings.namespace,
+        "--devices": settings.devices,
+        "--precision": settings.precision,
+        "--log-format": "json",
         "--queue-limit": settings.queue_limit,
-    }  # fmt: skip
+    }
     taxonomy = ("--taxonomy", str(settings.taxonomy)) if settings.taxonomy else ()
     command = (
-        sys.executable, "-m", "safelight", "serve", settings.model,
-        *(str(part) for pair in flags.items() for part in pair), *taxonomy,
-    )  # fmt: skip
+        sys.executable,
+        "-m",
+        "safelight",
+        "serve",
+        settings.model,
+        *(str(part) for pair in flags.items() for part in pair),
+        *taxonomy,
+    )
     shows = f"{settings.model}, its page at /docs, its metrics at /metrics"
     # By the environment: flags are seen by everybody, and the address may hold a password.
     records = {environment_name("records_url"): records_url(settings)}

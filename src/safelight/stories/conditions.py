@@ -7,9 +7,17 @@ from safelight.metrics.catalog import step_place
 
 TYPES = {"make_him_old": 0.4, "add_sunglasses": 0.3, "change_background": 0.2, "other": 0.1}
 STAGES = {
-    "receive": 0.02, "validate": 0.002, "transfer": 0.003, "decode": 0.012, "encode_prompt": 0.01,
-    "encode_image": 0.02, "decode_latents": 0.03, "check": 0.003, "encode": 0.015, "respond": 0.004,
-}  # fmt: skip
+    "receive": 0.02,
+    "validate": 0.002,
+    "transfer": 0.003,
+    "decode": 0.012,
+    "encode_prompt": 0.01,
+    "encode_image": 0.02,
+    "decode_latents": 0.03,
+    "check": 0.003,
+    "encode": 0.015,
+    "respond": 0.004,
+}
 MODEL = ("encode_prompt", "encode_image", "decode_latents")  # stages that are the pipeline's
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from safelight.errors import ServiceFailed
 from safelight.stack.programs import find_program
 from safelight.stories.conditions import Conditions
-from safelight.stories.world import Instance
+from safelight.stories.simulation import Instance
 
 SCRAPE_SECONDS = 15
 _BLOCK_SECONDS = 7200

@@ -11,13 +11,13 @@ from typing import Any
 
 import httpx
 
+from safelight.diagnosis.diagnose import judge
 from safelight.diagnosis.evidence import Service, Spans, gather
-from safelight.diagnosis.judge import judge
 from safelight.diagnosis.prometheus import Prometheus
 from safelight.diagnosis.report import Diagnosis
 from safelight.settings import Settings, load
 from safelight.stack.local import PROMETHEUS, Plan, Stack, plan
-from safelight.stack.traffic import Summary, Traffic, drive
+from safelight.stack.tools.traffic import Summary, Traffic, drive
 from safelight.stories.replay import free_port
 
 # Prometheus looks every 5 s here: shorter windows would hold too few points.

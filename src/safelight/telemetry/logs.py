@@ -16,10 +16,7 @@ from safelight.telemetry.record import Record, Sink
 LogFormat = Literal["auto", "text", "json"]
 
 _ECS_VERSION = "1.6.0"
-_TEXT = (
-    structlog.processors.add_log_level,
-    structlog.processors.TimeStamper(fmt="%H:%M:%S"),
-)
+_TEXT = (structlog.processors.add_log_level, structlog.processors.TimeStamper(fmt="%H:%M:%S"))
 
 
 class _Lines:

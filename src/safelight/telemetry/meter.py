@@ -24,8 +24,8 @@ from safelight.metrics.catalog import (
     image_size,
     step_place,
 )
+from safelight.metrics.metric import Metric
 from safelight.metrics.registry import Exemplar, Meter
-from safelight.metrics.spec import Metric
 from safelight.telemetry.assessment import Assessment, Assessor
 from safelight.telemetry.record import PipelineCall, Record, Sink
 

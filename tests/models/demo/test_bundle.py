@@ -14,8 +14,9 @@ from safelight.models.demo.bundle import AUTOENCODER, DEMOS, WEIGHTS, save, seal
 MB = 1_000_000
 PARTS = (*DEMOS, AUTOENCODER)
 PIPELINES = {
-    "demo-edit": "StableDiffusionInstructPix2PixPipeline", "demo-generate": "ZImagePipeline",
-}  # fmt: skip
+    "demo-edit": "StableDiffusionInstructPix2PixPipeline",
+    "demo-generate": "ZImagePipeline",
+}
 
 
 @pytest.fixture

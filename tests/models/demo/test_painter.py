@@ -30,17 +30,29 @@ def test_a_portrait_is_painted_the_same_each_time(seed: int) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"old": True}, {"eyewear": "glasses"}, {"eyewear": "sunglasses"}, {"beard": True},
-        {"hat": True}, {"smile": True}, {"long_hair": True}, {"hair": "red"},
+        {"old": True},
+        {"eyewear": "glasses"},
+        {"eyewear": "sunglasses"},
+        {"beard": True},
+        {"hat": True},
+        {"smile": True},
+        {"long_hair": True},
+        {"hair": "red"},
         *({"background": place} for place in BACKGROUNDS if place != "plain"),
     ],
     ids=str,
-)  # fmt: skip
+)
 def test_each_attribute_is_seen_in_the_picture(change: dict[str, object]) -> None:
     plain = {
-        "old": False, "eyewear": "none", "beard": False, "hat": False, "smile": False,
-        "long_hair": False, "hair": "brown", "background": "plain",
-    }  # fmt: skip
+        "old": False,
+        "eyewear": "none",
+        "beard": False,
+        "hat": False,
+        "smile": False,
+        "long_hair": False,
+        "hair": "brown",
+        "background": "plain",
+    }
     for seed in range(20):
         person = draw(seed).with_(**plain)
         assert differing(person, person.with_(**change)).sum() >= 12, seed

@@ -12,12 +12,19 @@ from safelight.quality.instructions import load_taxonomy
 
 SEEDS = st.integers(0, 2**32 - 1)
 OF_TYPE = {
-    "old": "make_him_old", "young": "make_him_young", "sunglasses": "add_sunglasses",
-    "glasses": "add_glasses", "no glasses": "remove_glasses", "beard": "add_beard",
-    "no beard": "remove_beard", "hat": "add_hat", "smile": "make_smile",
-    "black hair": "change_hair", "beach background": "change_background",
+    "old": "make_him_old",
+    "young": "make_him_young",
+    "sunglasses": "add_sunglasses",
+    "glasses": "add_glasses",
+    "no glasses": "remove_glasses",
+    "beard": "add_beard",
+    "no beard": "remove_beard",
+    "hat": "add_hat",
+    "smile": "make_smile",
+    "black hair": "change_hair",
+    "beach background": "change_background",
     "plain background": "remove_background",
-}  # fmt: skip
+}
 
 
 @given(SEEDS)

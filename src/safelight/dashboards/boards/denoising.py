@@ -1,6 +1,7 @@
 """The board of the denoising loop: its steps, its phases, the guidance that it really applied."""
 
-from safelight.dashboards.boards.parts import (
+from safelight.dashboards.board import Board, Panel, Query, Shape
+from safelight.dashboards.boards.common import (
     COUNT,
     NOW,
     PER_SECOND,
@@ -14,7 +15,6 @@ from safelight.dashboards.boards.parts import (
     quantiles,
     row,
 )
-from safelight.dashboards.spec import Board, Panel, Query, Shape
 from safelight.metrics.catalog import (
     GUIDANCE,
     GUIDANCE_OVERRIDDEN,
@@ -32,8 +32,8 @@ from safelight.metrics.catalog import (
     TEXT_GUIDANCE,
     WARM_UPS,
 )
+from safelight.metrics.metric import Metric
 from safelight.metrics.promql import Matchers
-from safelight.metrics.spec import Metric
 from safelight.rules.thresholds import Thresholds
 
 _PHASES: Matchers = {STAGE: "~encode_prompt|encode_image|denoise|decode_latents"}

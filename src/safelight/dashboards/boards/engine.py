@@ -1,6 +1,7 @@
 """The board of the engine: batches, the queue, what is refused, what the devices' time is for."""
 
-from safelight.dashboards.boards.parts import (
+from safelight.dashboards.board import Board, Panel, Query, Shape
+from safelight.dashboards.boards.common import (
     COUNT,
     NOW,
     PER_SECOND,
@@ -12,7 +13,6 @@ from safelight.dashboards.boards.parts import (
     panel,
     row,
 )
-from safelight.dashboards.spec import Board, Panel, Query, Shape
 from safelight.metrics.catalog import (
     ACTION,
     BATCH_LIMIT,

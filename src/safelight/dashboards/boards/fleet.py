@@ -2,7 +2,8 @@
 
 from dataclasses import replace
 
-from safelight.dashboards.boards.parts import (
+from safelight.dashboards.board import Board, Panel, Query, Shape
+from safelight.dashboards.boards.common import (
     CARD,
     COUNT,
     NOW,
@@ -14,7 +15,6 @@ from safelight.dashboards.boards.parts import (
     panel,
     row,
 )
-from safelight.dashboards.spec import Board, Panel, Query, Shape
 from safelight.metrics.catalog import (
     BUILD_INFO,
     DEVICE,

@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from safelight.dashboards.boards.parts import COUNT, NOW, SHARE, by, lines, machines, row
-from safelight.dashboards.spec import Board, Panel, Query
+from safelight.dashboards.board import Board, Panel, Query
+from safelight.dashboards.boards.common import COUNT, NOW, SHARE, by, lines, machines, row
 from safelight.metrics.catalog import (
     DISK,
     HOST_CPU,
@@ -18,8 +18,8 @@ from safelight.metrics.catalog import (
     HOST_SENT,
     MOUNTPOINT,
 )
+from safelight.metrics.metric import Metric
 from safelight.metrics.promql import INSTANCE
-from safelight.metrics.spec import Metric
 from safelight.rules.thresholds import Thresholds
 
 _BYTES, _FLOW = "bytes", "Bps"

@@ -1,6 +1,7 @@
 """The board of the instructions: which of them serve people well, and which do not."""
 
-from safelight.dashboards.boards.parts import (
+from safelight.dashboards.board import Board, Panel, Query, Shape
+from safelight.dashboards.boards.common import (
     COUNT,
     NOW,
     PER_SECOND,
@@ -13,7 +14,6 @@ from safelight.dashboards.boards.parts import (
     quantiles,
     row,
 )
-from safelight.dashboards.spec import Board, Panel, Query, Shape
 from safelight.errors import StructureCorruption
 from safelight.metrics.catalog import (
     ADHERENCE,

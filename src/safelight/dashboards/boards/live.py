@@ -1,7 +1,7 @@
 """The board to open first: twelve panels from live traffic to the alerts that matter."""
 
-from safelight.dashboards.boards.parts import CARD, NOW, PER_SECOND, SHARE, WHOLE, board, row
-from safelight.dashboards.spec import Board, Panel, Query, Shape
+from safelight.dashboards.board import Board, Panel, Query, Shape
+from safelight.dashboards.boards.common import CARD, NOW, PER_SECOND, SHARE, WHOLE, board, row
 from safelight.metrics.catalog import (
     DEVICE,
     ERROR,
@@ -21,8 +21,8 @@ from safelight.metrics.catalog import (
     VRAM_RESERVED,
     VRAM_USED,
 )
+from safelight.metrics.metric import Label
 from safelight.metrics.promql import INSTANCE, JOB, Queries
-from safelight.metrics.spec import Label
 from safelight.reasons import NO_ERROR
 from safelight.rules.thresholds import Thresholds, percent
 

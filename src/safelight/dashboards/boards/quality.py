@@ -1,6 +1,7 @@
 """The board of the quality of service: fit pictures, and what speed costs them."""
 
-from safelight.dashboards.boards.parts import (
+from safelight.dashboards.board import Board, Panel, Query, Shape
+from safelight.dashboards.boards.common import (
     COUNT,
     NOW,
     PER_SECOND,
@@ -16,7 +17,6 @@ from safelight.dashboards.boards.parts import (
     row,
     scores,
 )
-from safelight.dashboards.spec import Board, Panel, Query, Shape
 from safelight.metrics.catalog import (
     ADHERENCE,
     ASSESSMENT,

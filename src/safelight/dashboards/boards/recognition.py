@@ -1,6 +1,7 @@
 """The board of a recogniser: answers, latency, and the names that its users know."""
 
-from safelight.dashboards.boards.parts import (
+from safelight.dashboards.board import Board, Panel, Query, Shape
+from safelight.dashboards.boards.common import (
     COUNT,
     NOW,
     PER_SECOND,
@@ -12,7 +13,6 @@ from safelight.dashboards.boards.parts import (
     quantiles,
     row,
 )
-from safelight.dashboards.spec import Board, Panel, Query, Shape
 from safelight.metrics.catalog import (
     BATCH_SIZE,
     ERROR,

@@ -1,7 +1,7 @@
 """The board of the objectives: what is left of each error budget, and how fast it burns."""
 
-from safelight.dashboards.boards.parts import CHOSEN, NOW, SHARE, board, lines, panel, row
-from safelight.dashboards.spec import Board, Panel, Query, Shape
+from safelight.dashboards.board import Board, Panel, Query, Shape
+from safelight.dashboards.boards.common import CHOSEN, NOW, SHARE, board, lines, panel, row
 from safelight.metrics.catalog import REQUEST_SECONDS
 from safelight.metrics.promql import JOB
 from safelight.rules.objectives import DAYS, burn_name, events_name, missed_name
@@ -97,12 +97,7 @@ def _events() -> tuple[Panel, ...]:
     return (
         lines("Events", "What each objective counts.", "ops", Query(total, _OF)),
         lines("Missed", "What was not as promised.", "ops", Query(missed, _OF)),
-        lines(
-            "Share missed",
-            "Over five minutes.",
-            SHARE,
-            Query(f"{missed} / {total}", _OF),
-        ),
+        lines("Share missed", "Over five minutes.", SHARE, Query(f"{missed} / {total}", _OF)),
         panel(
             Shape.STATES,
             "Alerts on the budgets",

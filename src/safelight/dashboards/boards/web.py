@@ -2,7 +2,8 @@
 
 from dataclasses import replace
 
-from safelight.dashboards.boards.parts import (
+from safelight.dashboards.board import Board, Panel, Query, Shape
+from safelight.dashboards.boards.common import (
     CHOSEN,
     COUNT,
     NOW,
@@ -15,7 +16,6 @@ from safelight.dashboards.boards.parts import (
     panel,
     row,
 )
-from safelight.dashboards.spec import Board, Panel, Query, Shape
 from safelight.metrics.catalog import (
     GPU_UTILIZATION,
     HANDLER,
@@ -113,8 +113,7 @@ def _routes() -> tuple[Panel, ...]:
             "Answers with a 4xx or 5xx status.",
             PER_SECOND,
             Query(
-                NOW.rate(HTTP_REQUESTS, (HANDLER, STATUS), {STATUS: "~[45].."}),
-                by(STATUS, HANDLER),
+                NOW.rate(HTTP_REQUESTS, (HANDLER, STATUS), {STATUS: "~[45].."}), by(STATUS, HANDLER)
             ),
         ),
     )

@@ -1,6 +1,7 @@
 """The board of Z-Image and its like: resources, speed and success of a few-step generator."""
 
-from safelight.dashboards.boards.parts import (
+from safelight.dashboards.board import Board, Panel, Query, Shape
+from safelight.dashboards.boards.common import (
     CARD,
     COUNT,
     NOW,
@@ -17,7 +18,6 @@ from safelight.dashboards.boards.parts import (
     row,
     scores,
 )
-from safelight.dashboards.spec import Board, Panel, Query, Shape
 from safelight.metrics.catalog import (
     ADHERENCE,
     ERROR,
@@ -156,12 +156,7 @@ def _success(limits: Thresholds) -> tuple[Panel, ...]:
             Query(NOW.success_ratio(SUCCESSES, REQUESTS), "succeeds"),
             limit=limits.success_ratio,
         ),
-        lines(
-            "Images per second",
-            "Images made.",
-            TIMES,
-            Query(NOW.rate(IMAGES), "images"),
-        ),
+        lines("Images per second", "Images made.", TIMES, Query(NOW.rate(IMAGES), "images")),
         panel(
             Shape.BARS,
             "Images by size",

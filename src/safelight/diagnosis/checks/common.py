@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 
+from safelight.diagnosis.confidence import by_chance, wilson
 from safelight.diagnosis.evidence import Evidence, Reading
-from safelight.diagnosis.facts import LATELY
-from safelight.diagnosis.weigh import by_chance, wilson
+from safelight.diagnosis.queries import LATELY
 from safelight.metrics.catalog import (
     DEVICE_SECONDS,
     GPU_UTILIZATION,

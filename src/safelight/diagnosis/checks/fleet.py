@@ -4,17 +4,14 @@ from collections.abc import Iterator
 from statistics import median
 
 from safelight.diagnosis.checks.common import FEW, events
+from safelight.diagnosis.confidence import seconds, share, surely, wilson
 from safelight.diagnosis.evidence import Evidence
-from safelight.diagnosis.facts import LATELY, LATELY_PARTS, STARTED, UP
 from safelight.diagnosis.finding import Check, Exhibit, Severity, Sign
-from safelight.diagnosis.weigh import seconds, share, surely, wilson
+from safelight.diagnosis.queries import LATELY, LATELY_PARTS, STARTED
 from safelight.metrics.catalog import (
     CIRCUIT_OPEN,
     DEVICE_SECONDS,
     INFERENCE_SECONDS,
-    LOG_LINES_LOST,
-    PROBE_TIMESTAMP,
-    RECORDS,
     REQUEST_SECONDS,
     REQUESTS,
     STAGE_SECONDS,
@@ -164,93 +161,37 @@ def _circuit(evidence: Evidence) -> Iterator[Sign]:
     )
 
 
-def _gaps(evidence: Evidence) -> Iterator[Sign]:
-    yield from _unseen(evidence)
-    late = [
-        (evidence.at - when, labels)
-        for labels, when in evidence.now.found(PROBE_TIMESTAMP, "last")
-        if evidence.at - when > _SILENT_SECONDS
-    ]
-    if late:
-        age, labels = max(late, key=lambda each: each[0])
-        yield Sign(
-            Severity.WARNING,
-            surely(age, _SILENT_SECONDS, 4 * _SILENT_SECONDS),
-            f"the probe {labels.get('probe', '')} of {labels.get('instance', '')} has read nothing "
-            f"for {seconds(age)}",
-            (Exhibit("its figures stand still", evidence.asking.queries.age(PROBE_TIMESTAMP)),),
-            subject=labels.get("instance", ""),
-        )
-    lines = events(evidence, evidence.now.rate(LOG_LINES_LOST))
-    if lines >= 1:
-        yield Sign(
-            Severity.WARNING, 0.6, f"{lines:.0f} log lines could not be written",
-            (Exhibit("the disk is full, or nobody reads the pipe",
-                     evidence.asking.queries.rate(LOG_LINES_LOST)),),
-        )  # fmt: skip
-    lost = events(evidence, evidence.now.rate(RECORDS, outcome="lost"))
-    if lost >= 1:
-        yield Sign(
-            Severity.WARNING, 0.6, f"{lost:.0f} records could not be written to the database",
-            (Exhibit("requests went on; their records are gone",
-                     evidence.asking.queries.rate(RECORDS)),),
-        )  # fmt: skip
-
-
-def _unseen(evidence: Evidence) -> Iterator[Sign]:
-    """Find targets that do not answer, or that were there and are not asked any more."""
-    seen = evidence.now.by("instance", UP)
-    last = evidence.now.by("instance", f"{UP}.last")
-    back = {instance for instance, value in last.items() if value == 1}
-    down = {i: 1 - part for i, part in seen.items() if 1 - part >= _UNSEEN and i not in back}
-    flaps = {i: 1 - part for i, part in seen.items() if 1 - part >= 0.3 and i in back}
-    gone = {i for i in evidence.before.by("instance", UP) if i not in seen}
-    for instance, part in sorted({**flaps, **down}.items()):
-        whole = len(seen) == 1
-        yield Sign(
-            Severity.CRITICAL if whole and instance in down else Severity.WARNING,
-            surely(part, _UNSEEN, _SURELY_UNSEEN),
-            f"{instance} did not answer {share(part)} of Prometheus' scrapes",
-            (
-                Exhibit(
-                    "what it did then nobody knows: every other figure lacks it",
-                    evidence.asking.queries.foreign(UP),
-                ),
-            ),
-            subject=instance,
-        )
-    if gone and seen:
-        names = ", ".join(sorted(gone))[:200]
-        yield Sign(
-            Severity.INFO, 0.6, f"{names} was scraped before and is not any more",
-            (Exhibit("taken away on purpose, or lost from discovery",
-                     evidence.asking.queries.foreign(UP)),),
-        )  # fmt: skip
-    if gone and not seen:
-        yield Sign(
-            Severity.CRITICAL, 0.8, f"{', '.join(sorted(gone))[:200]} is not scraped any more",
-            (Exhibit("there was a target an hour ago; now there is none",
-                     evidence.asking.queries.foreign(UP)),),
-        )  # fmt: skip
-
-
 FLEET_CHECKS = (
     Check(
-        "crash_loop", "Workers keep dying", _crashes,
+        "crash_loop",
+        "Workers keep dying",
+        _crashes,
         f"worker_restarts_total >= {_RESTARTS} within the window, or >= {_RESTARTS_AN_HOUR} within "
         "the hour",
-        ("Read the worker's last words in the service's log.",
-         "died: the kernel's log for the out-of-memory killer. hung: the driver (dmesg, Xid). "
-         "poisoned: the model's own kernels. load_failed: the weights and the disk."),
+        (
+            "Read the worker's last words in the service's log.",
+            "died: the kernel's log for the out-of-memory killer. hung: the driver (dmesg, Xid). "
+            "poisoned: the model's own kernels. load_failed: the weights and the disk.",
+        ),
         "Serve the same model alone with one request at a time: does it still die?",
         ("somebody ends them by hand",),
-        frozenset({
-            "errors_rise", "device_starved", "queue_saturated", "device_saturated",
-            "failing_instruction", "circuit_open", "slow_transfer", "input_output_bottleneck",
-        }),
+        frozenset(
+            {
+                "errors_rise",
+                "device_starved",
+                "queue_saturated",
+                "device_saturated",
+                "failing_instruction",
+                "circuit_open",
+                "slow_transfer",
+                "input_output_bottleneck",
+            }
+        ),
     ),
     Check(
-        "circuit_open", "The model is left alone after failures", _circuit,
+        "circuit_open",
+        "The model is left alone after failures",
+        _circuit,
         "circuit_open was 1 within the window",
         ("Look at the reason that requests failed with before.",),
         "Send one request by itself once it has rested.",
@@ -258,7 +199,9 @@ FLEET_CHECKS = (
         frozenset({"errors_rise"}),
     ),
     Check(
-        "slow_node", "One instance is slower than its like", _slow_node,
+        "slow_node",
+        "One instance is slower than its like",
+        _slow_node,
         f"an instance's mean call >= {_SLOWER:g} times the others' median "
         f"(>= {_SLOWER_OF_TWO:g} with two)",
         ("Take it out of the balancer; compare its card, clock, driver, precision and host.",),
@@ -267,27 +210,31 @@ FLEET_CHECKS = (
         frozenset({"slow_steps", "queue_saturated"}),
     ),
     Check(
-        "uneven_load", "One instance gets more than its share", _uneven,
+        "uneven_load",
+        "One instance gets more than its share",
+        _uneven,
         f"of the window's last third, an instance gets >= {_MORE:g} times the share of its workers "
         f"by the Wilson interval, is at work >= {_FULL:.0%} of the time and another "
         f"<= {_IDLE:.0%}",
-        ("Have the balancer choose the instance with the fewest open requests.",
-         "Turn sticky sessions off; end connections that are kept open after some requests."),
+        (
+            "Have the balancer choose the instance with the fewest open requests.",
+            "Turn sticky sessions off; end connections that are kept open after some requests.",
+        ),
         "Send a hundred requests, each over a new connection, through the balancer: if they are "
         "spread evenly, connections that are kept open are it.",
         ("one caller sends most, over one connection", "the others refuse what they get"),
-        frozenset({
-            "device_saturated", "queue_saturated", "errors_rise", "slow_node", "slow_steps",
-            "wrong_batch_cap", "traffic_shift", "input_output_bottleneck", "device_starved",
-        }),
+        frozenset(
+            {
+                "device_saturated",
+                "queue_saturated",
+                "errors_rise",
+                "slow_node",
+                "slow_steps",
+                "wrong_batch_cap",
+                "traffic_shift",
+                "input_output_bottleneck",
+                "device_starved",
+            }
+        ),
     ),
-    Check(
-        "monitoring_gap", "Part of it is not seen", _gaps,
-        f"a target that does not answer, >= {_UNSEEN:.0%} of the scrapes, a probe older than "
-        f"{_SILENT_SECONDS:g} s, log lines or records lost, a target that is gone",
-        ("See Prometheus' page Status > Targets for the reason.",
-         "Restart the probe's process; mend the disk or pipe of the log."),
-        "curl the target's /metrics from Prometheus' host.",
-        ("the service is down, not only unseen",),
-    ),
-)  # fmt: skip
+)

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 
 from safelight.diagnosis.checks.common import grown, latency, usually_most
 from safelight.diagnosis.checks.memory import steady
+from safelight.diagnosis.confidence import amount, share, surely, until
 from safelight.diagnosis.evidence import Evidence, Reading
-from safelight.diagnosis.facts import LATELY
 from safelight.diagnosis.finding import Check, Exhibit, Severity, Sign
-from safelight.diagnosis.trend import Trend
-from safelight.diagnosis.weigh import amount, share, surely, until
+from safelight.diagnosis.queries import LATELY
+from safelight.diagnosis.slope import Trend
 from safelight.metrics.catalog import (
     HOST_CPU,
     HOST_DISK_BUSY,
@@ -18,7 +18,7 @@ from safelight.metrics.catalog import (
     HOST_MEMORY_USED,
     STAGE_SECONDS,
 )
-from safelight.metrics.spec import Metric
+from safelight.metrics.metric import Metric
 
 _CPU, _CPU_SURE = 0.9, 0.99
 _CPU_MORE = 0.2
@@ -145,14 +145,25 @@ def _disk(evidence: Evidence) -> Iterator[Sign]:
         )
 
 
-_STAGES = frozenset({
-    "slow_decode", "slow_encode", "slow_transfer", "input_output_bottleneck",
-    "slow_steps", "slow_node", "device_starved", "queue_saturated", "device_saturated",
-})  # fmt: skip
+_STAGES = frozenset(
+    {
+        "slow_decode",
+        "slow_encode",
+        "slow_transfer",
+        "input_output_bottleneck",
+        "slow_steps",
+        "slow_node",
+        "device_starved",
+        "queue_saturated",
+        "device_saturated",
+    }
+)
 
 HOST_CHECKS = (
     Check(
-        "host_cpu", "The machine's processor is full", _cpu,
+        "host_cpu",
+        "The machine's processor is full",
+        _cpu,
         f"host_cpu_utilization_ratio >= {_CPU:.0%}, of the window or its last third, and >= "
         f"{_CPU_MORE:.0%} above the usual, or requests >= 1.25 times as slow",
         ("See who uses it (top); move what is not the service's away.", "Give it more cores."),
@@ -161,7 +172,9 @@ HOST_CHECKS = (
         _STAGES,
     ),
     Check(
-        "host_memory", "The machine's memory runs out", _memory,
+        "host_memory",
+        "The machine's memory runs out",
+        _memory,
         f"host_memory_used_bytes >= {_FULL:.0%}, or full within 4 hours by its line",
         ("Stop what is not needed; restart what grows.", "Give it more memory."),
         "ps --sort -rss: does the largest grow?",
@@ -169,21 +182,27 @@ HOST_CHECKS = (
         _STAGES | {"crash_loop", "disk_busy"},
     ),
     Check(
-        "disk_busy", "The disk is the bottleneck", _disk,
+        "disk_busy",
+        "The disk is the bottleneck",
+        _disk,
         f"host_disk_busy_seconds_total's rate >= {_DISK:.0%}, of the window or its last third, and "
         f">= {_CPU_MORE:.0%} above the usual",
-        ("See who reads or writes (iotop): swapping, logs, a model that is loaded again.",
-         "Put models, logs and Prometheus on disks of their own."),
+        (
+            "See who reads or writes (iotop): swapping, logs, a model that is loaded again.",
+            "Put models, logs and Prometheus on disks of their own.",
+        ),
         "Stop that program for a minute and watch the rate.",
         ("memory is short, and the machine swaps",),
         frozenset({"slow_transfer", "input_output_bottleneck", "device_starved", "slow_upload"}),
     ),
     Check(
-        "filesystem_full", "A file system runs full", _filesystem,
+        "filesystem_full",
+        "A file system runs full",
+        _filesystem,
         f"used >= {_FULL:.0%}, or full within 4 hours by its line",
         ("Remove what is not needed: old models, logs, Prometheus' data (--retention).",),
         "du -x --max-depth=2 on it, twice, ten minutes apart.",
         ("a file that was deleted but is still open",),
         frozenset({"monitoring_gap"}),
     ),
-)  # fmt: skip
+)

@@ -14,10 +14,10 @@ from safelight.diagnosis.checks.common import (
     usually_most,
     waiting,
 )
+from safelight.diagnosis.confidence import seconds, share, surely
 from safelight.diagnosis.evidence import Evidence, Reading
-from safelight.diagnosis.facts import LATELY, LATELY_PARTS
 from safelight.diagnosis.finding import Check, Exhibit, Severity, Sign
-from safelight.diagnosis.weigh import seconds, share, surely
+from safelight.diagnosis.queries import LATELY, LATELY_PARTS
 from safelight.metrics.catalog import (
     BATCH_LIMIT,
     BATCH_SIZE,
@@ -215,55 +215,76 @@ _AFTER = frozenset({"device_saturated", "queue_saturated", "input_output_bottlen
 
 LOAD_CHECKS = (
     Check(
-        "traffic_shift", "The traffic is not what it was", _shift,
+        "traffic_shift",
+        "The traffic is not what it was",
+        _shift,
         f"requests a second >= {_MORE:g} times the most usual (>= {_MORE_LATELY:g} over the "
         f"window's last third), or >= {_MIXED:.0%} of them of another type or size; a warning only "
         "where requests suffer from it",
-        ("Add an instance, or limit each caller (SAFELIGHT_RATE_LIMIT_PER_MINUTE).",
-         "Find who sends it: the access log has the callers' keys."),
+        (
+            "Add an instance, or limit each caller (SAFELIGHT_RATE_LIMIT_PER_MINUTE).",
+            "Find who sends it: the access log has the callers' keys.",
+        ),
         "Limit the caller who sends most for five minutes; waiting must fall to what it was.",
         ("callers retry because answers are slow",),
         _AFTER | {"slow_steps", "slow_decode", "slow_encode", "errors_rise", "wrong_batch_cap"},
     ),
     Check(
-        "device_saturated", "The device is full", _saturated,
+        "device_saturated",
+        "The device is full",
+        _saturated,
         f"device seconds a second and worker >= {_BUSY:.0%}, with waiting >= {_WAITS:.0%} or "
         f">= {_REFUSES:.0%} refused",
-        ("Add an instance or a card.", "Use fewer steps, smaller pictures or a lower precision.",
-         "Shed what matters least: X-Priority: low, SAFELIGHT_QUEUE_LIMIT."),
+        (
+            "Add an instance or a card.",
+            "Use fewer steps, smaller pictures or a lower precision.",
+            "Shed what matters least: X-Priority: low, SAFELIGHT_QUEUE_LIMIT.",
+        ),
         "Halve the traffic with a rate limit for five minutes: waiting must vanish.",
         ("the device became slower than it was (see slow_steps)",),
         frozenset({"queue_saturated", "errors_rise"}),
     ),
     Check(
-        "queue_saturated", "The queue is too long or too short", _queue,
+        "queue_saturated",
+        "The queue is too long or too short",
+        _queue,
         f"waiting >= {_LONG_WAIT:.0%} of requests' time, or >= {_REFUSES:.0%} refused for want of "
         "capacity",
-        ("If the device has time in between: raise SAFELIGHT_QUEUE_LIMIT, or smooth the bursts.",
-         "If it has none: see device_saturated."),
+        (
+            "If the device has time in between: raise SAFELIGHT_QUEUE_LIMIT, or smooth the bursts.",
+            "If it has none: see device_saturated.",
+        ),
         "Send the same number of requests evenly: `safelight traffic --rate`; if none is refused, "
         "it was the bursts.",
         ("a worker is missing", "the device became slower"),
         frozenset({"errors_rise"}),
     ),
     Check(
-        "wrong_batch_cap", "Batches have the wrong size", _batches,
+        "wrong_batch_cap",
+        "Batches have the wrong size",
+        _batches,
         "batches that end at the cap >= 50 % with waiting >= 40 %, and a cap of 1 or half of what "
         "it was; or batches of >= 4 that gain < 10 %",
-        ("Raise SAFELIGHT_BATCH_LIMIT, or free the memory that keeps batches small.",
-         "Where larger batches gain nothing, lower it: each caller then waits less."),
+        (
+            "Raise SAFELIGHT_BATCH_LIMIT, or free the memory that keeps batches small.",
+            "Where larger batches gain nothing, lower it: each caller then waits less.",
+        ),
         "Set SAFELIGHT_BATCH_LIMIT to twice its value for five minutes and compare pictures a "
         "second.",
         ("the ladder of degradation made batches smaller (degradation_level)",),
         _AFTER,
     ),
     Check(
-        "cold_compile", "Requests wait for torch.compile", _compiles,
+        "cold_compile",
+        "Requests wait for torch.compile",
+        _compiles,
         f">= {_COMPILES} calls that compiled within the window, >= {_COMPILING:.0%} of the calls",
-        ("Warm up every size that callers send, or round sizes to a few.",
-         "Compile with dynamic shapes, or not at all."),
+        (
+            "Warm up every size that callers send, or round sizes to a few.",
+            "Compile with dynamic shapes, or not at all.",
+        ),
         "Send two requests of the same new size: only the first may be slow.",
         ("the process was started just now",),
         _AFTER | {"slow_steps", "slow_early_steps", "device_starved"},
     ),
-)  # fmt: skip
+)

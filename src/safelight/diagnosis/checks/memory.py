@@ -3,12 +3,12 @@
 from collections.abc import Iterator, Sequence
 
 from safelight.diagnosis.checks.common import events, usual
+from safelight.diagnosis.confidence import amount, seconds, surely, until
 from safelight.diagnosis.evidence import Evidence, Reading
-from safelight.diagnosis.facts import LATELY, RESIDENT, STARTED
 from safelight.diagnosis.finding import Check, Exhibit, Severity, Sign
 from safelight.diagnosis.prometheus import Series
-from safelight.diagnosis.trend import Point, Trend, latest, since, since_last_fall, trend
-from safelight.diagnosis.weigh import amount, seconds, surely, until
+from safelight.diagnosis.queries import LATELY, RESIDENT, STARTED
+from safelight.diagnosis.slope import Point, Trend, latest, since, since_last_fall, trend
 from safelight.metrics.catalog import (
     GPU_MEMORY_TOTAL,
     GPU_MEMORY_USED,
@@ -44,8 +44,7 @@ def _leak(evidence: Evidence) -> Iterator[Sign]:
             )
         ]
         if ends:
-            told.append(Exhibit(
-                f"the card is full in {until(ends)}"))  # fmt: skip
+            told.append(Exhibit(f"the card is full in {until(ends)}"))
         yield Sign(
             Severity.CRITICAL if ends and ends[0] < _SOON_SECONDS else Severity.WARNING,
             surely(found.rise / max(found.noise, 1.0), 4, 20),
@@ -188,54 +187,74 @@ _OOM = frozenset({"out_of_memory", "errors_rise", "failing_instruction"})
 
 MEMORY_CHECKS = (
     Check(
-        "vram_leak", "Card memory leaks", _leak,
+        "vram_leak",
+        "Card memory leaks",
+        _leak,
         "Theil-Sen line through vram_used_bytes' floor since the last start or fall, certain by "
         f"Mann-Kendall (z > 3.5), >= {amount(_LEAK_PER_HOUR)} an hour, its last third rising like "
         "the whole",
-        ("Look for tensors that outlive their request: results kept in a list, a cache without a "
-         "bound, a graph kept by autograd (use torch.inference_mode()).",
-         "Until it is found: restart the worker in a quiet hour."),
+        (
+            "Look for tensors that outlive their request: results kept in a list, an unbounded "
+            "cache, a graph kept by autograd (use torch.inference_mode()).",
+            "Until the leak is found, restart the worker at a quiet time.",
+        ),
         "torch.cuda.memory._record_memory_history(), ten equal requests, then _dump_snapshot(): "
         "what is there ten times is it.",
         ("a cache that fills up to its bound (then it will flatten)",),
         _OOM | {"cache_growth", "fragmentation"},
     ),
     Check(
-        "cache_growth", "PyTorch's cache grows", _cache,
+        "cache_growth",
+        "PyTorch's cache grows",
+        _cache,
         "the same line through vram_reserved_bytes rises while that of vram_used_bytes does not",
-        ("Round sizes to a few: each new shape is cached anew.",
-         "Set PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True."),
+        (
+            "Round sizes to a few: each new shape is cached anew.",
+            "Set PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True.",
+        ),
         "Send one fixed size for ten minutes: the cache must stop growing.",
         ("another library that allocates through PyTorch",),
         _OOM | {"fragmentation"},
     ),
     Check(
-        "fragmentation", "Card memory is in fragments", _fragments,
+        "fragmentation",
+        "Card memory is in fragments",
+        _fragments,
         f"reserved >= {_SHARES:g} times the most used, and >= {amount(_LEAST_GAP)} more, with "
         "requests out of memory or the card over 80 % reserved",
-        ("Set PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True.",
-         "Let fewer sizes in; restart the worker to begin anew."),
+        (
+            "Set PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True.",
+            "Let fewer sizes in; restart the worker to begin anew.",
+        ),
         "torch.cuda.memory_summary(): large 'inactive split' says that it is fragments.",
         ("one rare request that needed much more",),
         _OOM,
     ),
     Check(
-        "out_of_memory", "Requests run out of card memory", _out,
-        "request_total{error=\"cuda_oom\"} >= 2 within the window and >= 0.5 % of the requests",
-        ("Lower SAFELIGHT_BATCH_LIMIT or SAFELIGHT_IMAGE_SIDE_PIXELS.",
-         "Use SAFELIGHT_VAE_TILING=true, or a lower precision."),
+        "out_of_memory",
+        "Requests run out of card memory",
+        _out,
+        'request_total{error="cuda_oom"} >= 2 within the window and >= 0.5 % of the requests',
+        (
+            "Lower SAFELIGHT_BATCH_LIMIT or SAFELIGHT_IMAGE_SIDE_PIXELS.",
+            "Use SAFELIGHT_VAE_TILING=true, or a lower precision.",
+        ),
         "Send one request of the largest size alone: if it fails too, it is the size.",
         ("larger pictures than usual", "another program on the card"),
         frozenset({"errors_rise", "failing_instruction"}),
     ),
     Check(
-        "process_growth", "The service's own process grows", _process,
+        "process_growth",
+        "The service's own process grows",
+        _process,
         f"the same line through process_resident_memory_bytes, >= {amount(_PROCESS_PER_HOUR)} an "
         "hour",
-        ("Look at what waits (queue_depth): waiting pictures are kept in memory.",
-         "Restart it outside the rush, and report it."),
+        (
+            "Look at what waits (queue_depth): waiting pictures are kept in memory.",
+            "Restart it outside the rush, and report it.",
+        ),
         "Stop the traffic for ten minutes: what does not go back was kept.",
         ("a cache of your own application (with `watch`)",),
         frozenset({"host_memory"}),
     ),
-)  # fmt: skip
+)

@@ -12,9 +12,9 @@ from safelight.diagnosis.checks.common import (
     usual,
     usually_most,
 )
+from safelight.diagnosis.confidence import apart, by_chance, share, surely, wilson
 from safelight.diagnosis.evidence import Evidence, Reading
 from safelight.diagnosis.finding import Check, Exhibit, Severity, Sign
-from safelight.diagnosis.weigh import apart, by_chance, share, surely, wilson
 from safelight.metrics.catalog import INSTRUCTION_TYPE, OUTPUT_INVALID, REQUESTS, SUCCESSES
 from safelight.reasons import NO_ERROR
 
@@ -26,16 +26,36 @@ _FEW_OF_A_TYPE = 10  # fewer may well be one caller's
 _OUTAGE, _RISE = 0.5, 0.15
 _INVALID, _GREW = 0.02, 2.0
 # Whom a reason points at; all others are the service's own.
-_CALLERS = frozenset({
-    "bad_request", "unsupported_media_type", "body_too_large", "not_an_image", "image_damaged",
-    "image_too_large", "invalid_parameter", "unsupported_task", "not_found", "unauthorized",
-    "rate_limited", "cancelled",
-})  # fmt: skip
+_CALLERS = frozenset(
+    {
+        "bad_request",
+        "unsupported_media_type",
+        "body_too_large",
+        "not_an_image",
+        "image_damaged",
+        "image_too_large",
+        "invalid_parameter",
+        "unsupported_task",
+        "not_found",
+        "unauthorized",
+        "rate_limited",
+        "cancelled",
+    }
+)
 # Ends that have nothing to do with what was asked for.
-_OF_NO_TYPE = frozenset({
-    NO_ERROR, "overloaded", "not_ready", "stopping", "rate_limited", "circuit_open", "worker_lost",
-    "unauthorized", "cancelled",
-})  # fmt: skip
+_OF_NO_TYPE = frozenset(
+    {
+        NO_ERROR,
+        "overloaded",
+        "not_ready",
+        "stopping",
+        "rate_limited",
+        "circuit_open",
+        "worker_lost",
+        "unauthorized",
+        "cancelled",
+    }
+)
 
 
 def _failing(evidence: Evidence) -> Iterator[Sign]:
@@ -211,31 +231,42 @@ def _part(reading: Reading, reason: str) -> float | None:
 
 OUTPUT_CHECKS = (
     Check(
-        "failing_instruction", "One type of instruction fails", _failing,
+        "failing_instruction",
+        "One type of instruction fails",
+        _failing,
         f"the Wilson interval of a type's success lies below {_FAILS:.0%}, and its success "
         f"{_WORSE:.0%} below the others' by Newcombe's interval of the difference; where these are "
         f"few, below its own usual. Or it fails >= {_WORSE / 2:.0%} more than it did by "
         "Newcombe's, the others do not, and by Fisher's exact test so many failures would be "
         f"its own in <= {_SHARED:.0%} of cases, did all types fail alike",
-        ("Compare failed with good samples of this type (SAFELIGHT_SAMPLES=true keeps them).",
-         "Look at the reason that most failures have."),
+        (
+            "Compare failed with good samples of this type (SAFELIGHT_SAMPLES=true keeps them).",
+            "Look at the reason that most failures have.",
+        ),
         "Send twenty requests of this type with one known good picture: "
         "`safelight traffic --instruction`.",
         ("one caller who sends what cannot work",),
         frozenset({"errors_rise"}),
     ),
     Check(
-        "invalid_outputs", "Pictures are broken", _invalid,
+        "invalid_outputs",
+        "Pictures are broken",
+        _invalid,
         f"output_invalid_total over requests >= {_INVALID:.0%}; to know only where it is less than "
         f"{_GREW:g} times the usual, or may be chance as with errors_rise",
-        ("not_finite: use bfloat16, or float32 for the VAE.", "black or flat: look for a safety "
-         "filter, or an empty prompt.", "noise: too few steps, or a wrong scheduler."),
+        (
+            "not_finite: use bfloat16, or float32 for the VAE.",
+            "black or flat: look for a safety filter, or an empty prompt.",
+            "noise: too few steps, or a wrong scheduler.",
+        ),
         "Run one such request with SAFELIGHT_PRECISION=float32: if it is good, that was it.",
         ("a broken download of the weights",),
         frozenset({"errors_rise", "failing_instruction"}),
     ),
     Check(
-        "errors_rise", "More requests fail than usual", _errors,
+        "errors_rise",
+        "More requests fail than usual",
+        _errors,
         f"one reason ends >= {_ERRORS:.0%} of the requests, >= {_MORE_ERRORS:g} times the usual or "
         f"{_RISE:.0%} more; or >= {_OUTAGE:.0%} of them and no caller's fault, however long. Where "
         "the hour before was well for certain, by Wilson's interval, it must be chance in <= "
@@ -244,4 +275,4 @@ OUTPUT_CHECKS = (
         "Find one such request by its reason in the log, and send it again.",
         ("a new client", "a new version of the model"),
     ),
-)  # fmt: skip
+)

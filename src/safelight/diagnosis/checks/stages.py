@@ -12,10 +12,10 @@ from safelight.diagnosis.checks.common import (
     usually_most,
     waiting,
 )
+from safelight.diagnosis.confidence import seconds, share, surely
 from safelight.diagnosis.evidence import Evidence, Reading
-from safelight.diagnosis.facts import QUICK
 from safelight.diagnosis.finding import Check, Exhibit, Judge, Severity, Sign
-from safelight.diagnosis.weigh import seconds, share, surely
+from safelight.diagnosis.queries import QUICK
 from safelight.metrics.catalog import QUEUE_DEPTH, REQUEST_SECONDS, STAGE, STAGE_SECONDS
 
 _SHARE, _SURE_SHARE = 0.4, 0.7  # of a request's time: too much for anything but the model
@@ -137,30 +137,38 @@ _INPUT = ("queue_saturated", "device_starved", "input_output_bottleneck")
 
 STAGE_CHECKS = (
     Check(
-        "slow_decode", "Decoding pictures is slow",
+        "slow_decode",
+        "Decoding pictures is slow",
         _slow_stage("decode", "decoding the picture"),
         f"mean of stage decode; share of a request's time >= {_SHARE:.0%}, or >= {_GROWN:g} times "
         f"the usual and >= {_GROWN_SHARE:.0%}; in >= {_SLOW_ONES:.0%} of the requests",
-        ("Have callers send JPEG no larger than the model works at (SAFELIGHT_IMAGE_SIDE_PIXELS "
-         "tells its side).", "Give the host more or faster cores."),
+        (
+            "Have callers send JPEG no larger than the model works at (SAFELIGHT_IMAGE_SIDE_PIXELS "
+            "tells its side).",
+            "Give the host more or faster cores.",
+        ),
         "Send the same picture as a JPEG of 512 x 512: `safelight traffic --size 512x512`; the "
         "decode stage must fall.",
         ("the host's cores are busy with something else", "pictures became larger"),
         frozenset({*_INPUT, "slow_encode"}),
     ),
     Check(
-        "slow_upload", "Callers send their pictures slowly",
+        "slow_upload",
+        "Callers send their pictures slowly",
         _slow_stage("receive", "receiving the body"),
         "mean of stage receive, by the same limits as slow_decode",
-        ("Look at the callers' network and at the proxy in front (buffer request bodies there).",
-         "Have callers send smaller JPEGs: the model works at its own size."),
+        (
+            "Look at the callers' network and at the proxy in front (buffer request bodies there).",
+            "Have callers send smaller JPEGs: the model works at its own size.",
+        ),
         "Send the same request from the service's own host: `safelight traffic`; if it is fast, it "
         "is the way to the service.",
         ("callers send larger bodies", "a proxy that throttles"),
         frozenset(_INPUT),
     ),
     Check(
-        "slow_client", "Callers read their answers slowly",
+        "slow_client",
+        "Callers read their answers slowly",
         _slow_stage("respond", "sending the answer"),
         "mean of stage respond, by the same limits as slow_decode",
         ("Put a proxy that buffers answers in front.", "Ask callers whether they read at once."),
@@ -170,27 +178,35 @@ STAGE_CHECKS = (
         frozenset(_INPUT),
     ),
     Check(
-        "slow_encode", "Encoding answers is slow",
+        "slow_encode",
+        "Encoding answers is slow",
         _slow_stage("encode", "encoding the answer"),
         "mean of stage encode, by the same limits as slow_decode",
-        ("Give the host more cores: answers are encoded beside the model.",
-         "Let callers ask for smaller pictures."),
+        (
+            "Give the host more cores: answers are encoded beside the model.",
+            "Let callers ask for smaller pictures.",
+        ),
         "Ask for a picture of half the side; the encode stage must fall to a quarter.",
         ("the host's cores are busy with something else",),
         frozenset({"device_starved", "input_output_bottleneck"}),
     ),
     Check(
-        "slow_transfer", "Pictures reach the worker slowly",
+        "slow_transfer",
+        "Pictures reach the worker slowly",
         _slow_stage("transfer", "the way between the API and its worker"),
         "mean of stage transfer, by the same limits as slow_decode",
-        ("See whether the host swaps or its cores are all busy.",
-         "Run fewer services on this host."),
+        (
+            "See whether the host swaps or its cores are all busy.",
+            "Run fewer services on this host.",
+        ),
         "Watch host_cpu_utilization_ratio while one request runs alone.",
         ("the host's cores are busy with something else",),
         frozenset({"device_starved", "input_output_bottleneck"}),
     ),
     Check(
-        "input_output_bottleneck", "Requests wait on input and output, not on the model", _outside,
+        "input_output_bottleneck",
+        "Requests wait on input and output, not on the model",
+        _outside,
         "stages outside the model >= 60 % of the time, device at work <= 60 %, the mean request >= "
         f"{_SLOWER:g} times the usual",
         ("Look at the stages named, the largest first.",),
@@ -198,13 +214,17 @@ STAGE_CHECKS = (
         ("the host's cores are busy with something else",),
     ),
     Check(
-        "device_starved", "Requests wait though the device idles", _unserved,
+        "device_starved",
+        "Requests wait though the device idles",
+        _unserved,
         f"share of waiting >= {_HELD:.0%} with the device at work <= 50 %, none refused, and the "
         f"longest queue <= {_BURST} times the mean one",
-        ("Look for a worker that is loading, hung or lost (workers_ready, worker_restarts_total).",
-         "See whether a limit of your own holds requests back (MAX_CONCURRENT_REQUESTS)."),
+        (
+            "Look for a loading, hung or lost worker (workers_ready, worker_restarts_total).",
+            "Check whether one of your own limits holds requests back (MAX_CONCURRENT_REQUESTS).",
+        ),
         "`safelight top`: does queue_depth stand while the device is idle?",
         ("requests come in bursts, and the mean hides it",),
         frozenset({"queue_saturated"}),
     ),
-)  # fmt: skip
+)

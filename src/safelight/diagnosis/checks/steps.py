@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 from safelight.diagnosis.checks.common import FEW, events, usual, usually_most
 from safelight.diagnosis.checks.load import SIZE, moved
+from safelight.diagnosis.confidence import seconds, share, surely
 from safelight.diagnosis.evidence import Evidence, Reading, key
-from safelight.diagnosis.facts import HALF, HALVES
 from safelight.diagnosis.finding import Check, Exhibit, Judge, Severity, Sign
-from safelight.diagnosis.weigh import seconds, share, surely
+from safelight.diagnosis.queries import HALF, HALVES
 from safelight.metrics.catalog import (
     BATCH_SIZE,
     GUIDANCE_OVERRIDDEN,
@@ -19,7 +19,7 @@ from safelight.metrics.catalog import (
     STEP_PLACES,
     STEP_SECONDS,
 )
-from safelight.metrics.spec import Metric
+from safelight.metrics.metric import Metric
 
 _SLOWER, _SLOWER_IN_HALF, _SURELY_SLOWER = 1.3, 1.4, 2.5
 _SLOWER_THAN_USUAL = 1.25
@@ -191,50 +191,71 @@ _AFTER = frozenset({"device_saturated", "queue_saturated", "slow_steps"})
 
 STEP_CHECKS = (
     Check(
-        "slow_early_steps", "The first steps are slow", _apart(_EARLY, "first"),
+        "slow_early_steps",
+        "The first steps are slow",
+        _apart(_EARLY, "first"),
         f"mean of steps 1-5 over the least of the later places >= {_SLOWER:g} (of the window's "
         f"later half {_SLOWER_IN_HALF:g}), and >= {_SLOWER_THAN_USUAL:g} times the usual ratio "
         "(or >= 2)",
-        ("Warm the pipeline up with the sizes that callers send (kernels are chosen in the first "
-         "steps).", "Set torch.backends.cudnn.benchmark = False where sizes vary."),
+        (
+            "Warm up the pipeline with the sizes that callers send (the first steps choose the "
+            "kernels).",
+            "Set torch.backends.cudnn.benchmark = False where sizes vary.",
+        ),
         "Run two calls of the same size in a row: if the second's first steps are fast, it is the "
         "warm-up.",
         ("callers send many different sizes", "memory is fetched back from the host"),
         _AFTER,
     ),
     Check(
-        "slow_late_steps", "The last steps are slow", _apart(_LATE, "last"),
+        "slow_late_steps",
+        "The last steps are slow",
+        _apart(_LATE, "last"),
         f"mean of steps 11 and later over the least of the earlier places >= {_SLOWER:g} (of the "
         f"window's later half {_SLOWER_IN_HALF:g}), and >= {_SLOWER_THAN_USUAL:g} times the usual "
         "ratio (or >= 2)",
-        ("Look for a callback or preview that grows with the steps "
-         "(SAFELIGHT_PREVIEW_EVERY_STEPS=0).", "Look for memory that is kept over the loop."),
+        (
+            "Look for a callback or preview that grows with the steps "
+            "(SAFELIGHT_PREVIEW_EVERY_STEPS=0).",
+            "Look for memory that is kept over the loop.",
+        ),
         "Run one call with half the steps: if its last steps are fast, something grows.",
         ("the card throttles when it gets hot in a long call",),
         _AFTER,
     ),
     Check(
-        "slow_steps", "The model is slower than it was", _slow,
+        "slow_steps",
+        "The model is slower than it was",
+        _slow,
         f"mean step (or call) >= {_SLOWER:g} times the most usual, or of the window's later half "
         f">= {_SLOWER_IN_HALF:g} times; times as many as batches are larger",
-        ("Compare the last deployment's model, precision and libraries with the one before.",
-         "Look at the card: clock, heat, who else uses it."),
+        (
+            "Compare the last deployment's model, precision and libraries with the one before.",
+            "Look at the card: clock, heat, who else uses it.",
+        ),
         "Run `safelight traffic` with one fixed size on this instance and on another.",
         ("larger pictures or batches", "a card that throttles, or is shared"),
         frozenset({"device_saturated", "queue_saturated"}),
     ),
     Check(
-        "silent_guidance", "Guidance that is asked for is not applied", _guidance,
+        "silent_guidance",
+        "Guidance that is asked for is not applied",
+        _guidance,
         f"guidance_overridden_total over the pipeline's calls >= {_OVERRIDDEN:.0%}, at least 3 "
         "calls",
-        ("Ask for guidance_scale > 1 and image_guidance_scale >= 1; below, diffusers switches "
-         "guidance off.", "Refuse such requests at your own door, or tell their callers."),
+        (
+            "Ask for guidance_scale > 1 and image_guidance_scale >= 1; below, diffusers switches "
+            "guidance off.",
+            "Refuse such requests at your own door, or tell their callers.",
+        ),
         "Send the same request with image_guidance_scale 1.0 and 0.9 and compare the pictures.",
         ("a client with wrong defaults",),
         frozenset({"failing_instruction"}),
     ),
     Check(
-        "precision_mixup", "The precision is not what it should be", _precisions,
+        "precision_mixup",
+        "The precision is not what it should be",
+        _precisions,
         f">= 2 precisions with >= {_MIXED:.0%} of the calls each on different instances, or "
         "float32 on a card where it was not",
         ("Set SAFELIGHT_PRECISION alike on every instance (float16 or bfloat16 on a card).",),
@@ -242,4 +263,4 @@ STEP_CHECKS = (
         ("a deployment that is half done",),
         _AFTER | {"slow_node"},
     ),
-)  # fmt: skip
+)

@@ -1,14 +1,15 @@
 """Every check there is: the table that a diagnosis goes through, and that its page is made from."""
 
-from safelight.diagnosis.checks.cards import CARD_CHECKS
 from safelight.diagnosis.checks.fleet import FLEET_CHECKS
+from safelight.diagnosis.checks.gpus import CARD_CHECKS
 from safelight.diagnosis.checks.hosts import HOST_CHECKS
+from safelight.diagnosis.checks.image_quality import LOOK_CHECKS
 from safelight.diagnosis.checks.load import LOAD_CHECKS
-from safelight.diagnosis.checks.looks import LOOK_CHECKS
 from safelight.diagnosis.checks.memory import MEMORY_CHECKS
 from safelight.diagnosis.checks.outputs import OUTPUT_CHECKS
 from safelight.diagnosis.checks.stages import STAGE_CHECKS
 from safelight.diagnosis.checks.steps import STEP_CHECKS
+from safelight.diagnosis.checks.targets import TARGET_CHECKS
 from safelight.diagnosis.finding import Check
 
 CHECKS: tuple[Check, ...] = (
@@ -21,4 +22,5 @@ CHECKS: tuple[Check, ...] = (
     *LOOK_CHECKS,
     *HOST_CHECKS,
     *FLEET_CHECKS,
+    *TARGET_CHECKS,
 )

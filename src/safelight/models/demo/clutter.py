@@ -46,5 +46,8 @@ def _crowd(brush: Brush, chance: random.Random, shade: Colour) -> None:
 
 
 CLUTTER: dict[str, Behind] = {
-    "confetti": _confetti, "shelf": _shelf, "mosaic": _mosaic, "crowd": _crowd,
-}  # fmt: skip
+    "confetti": _confetti,
+    "shelf": _shelf,
+    "mosaic": _mosaic,
+    "crowd": _crowd,
+}

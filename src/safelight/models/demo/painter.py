@@ -18,20 +18,38 @@ Colour = tuple[int, int, int]
 Box = tuple[float, float, float, float]
 
 _HAIR: dict[str, Colour] = {
-    "black": (35, 30, 32), "brown": (110, 66, 36), "blond": (232, 196, 96), "red": (196, 72, 32),
+    "black": (35, 30, 32),
+    "brown": (110, 66, 36),
+    "blond": (232, 196, 96),
+    "red": (196, 72, 32),
     "grey": (196, 198, 202),
-}  # fmt: skip
+}
 _SKIN: tuple[Colour, ...] = (
-    (255, 224, 196), (241, 194, 160), (224, 172, 128), (198, 134, 92), (141, 85, 50), (100, 62, 40),
-)  # fmt: skip
+    (255, 224, 196),
+    (241, 194, 160),
+    (224, 172, 128),
+    (198, 134, 92),
+    (141, 85, 50),
+    (100, 62, 40),
+)
 _CLOTHES: tuple[Colour, ...] = (
-    (200, 48, 48), (48, 96, 200), (48, 150, 80), (240, 180, 40), (130, 70, 170), (60, 60, 70),
-    (235, 235, 235), (230, 120, 160),
-)  # fmt: skip
+    (200, 48, 48),
+    (48, 96, 200),
+    (48, 150, 80),
+    (240, 180, 40),
+    (130, 70, 170),
+    (60, 60, 70),
+    (235, 235, 235),
+    (230, 120, 160),
+)
 _SHADES: tuple[Colour, ...] = (
-    (168, 200, 224), (224, 208, 176), (188, 216, 188), (220, 190, 206), (206, 206, 214),
+    (168, 200, 224),
+    (224, 208, 176),
+    (188, 216, 188),
+    (220, 190, 206),
+    (206, 206, 214),
     (240, 226, 200),
-)  # fmt: skip
+)
 _HAT: Colour = (36, 52, 104)
 _BAND: Colour = (220, 180, 60)
 _DARK: Colour = (24, 22, 26)
@@ -211,8 +229,12 @@ def _city(brush: Brush, chance: random.Random, _shade: Colour) -> None:
 
 
 _BACKGROUNDS: dict[str, Behind] = {
-    "plain": _plain, "beach": _beach, "office": _office, "forest": _forest, "city": _city,
-}  # fmt: skip
+    "plain": _plain,
+    "beach": _beach,
+    "office": _office,
+    "forest": _forest,
+    "city": _city,
+}
 
 
 def _shade(colour: Colour, factor: float) -> Colour:

@@ -42,10 +42,14 @@ class Portrait:
     def tags(self) -> frozenset[str]:
         """Return what a picture of this person shows."""
         person = {
-            "long hair": self.long_hair, "old": self.old, "glasses": self.eyewear == "glasses",
-            "sunglasses": self.eyewear == "sunglasses", "beard": self.beard, "hat": self.hat,
+            "long hair": self.long_hair,
+            "old": self.old,
+            "glasses": self.eyewear == "glasses",
+            "sunglasses": self.eyewear == "sunglasses",
+            "beard": self.beard,
+            "hat": self.hat,
             "smile": self.smile,
-        }  # fmt: skip
+        }
         shown = {tag for tag, is_shown in person.items() if is_shown}
         return frozenset(shown | {f"{self.hair_shown} hair", f"{self.background} background"})
 
@@ -60,10 +64,16 @@ class Portrait:
 
 
 TAGS = (
-    "long hair", "old", "glasses", "sunglasses", "beard", "hat", "smile",
+    "long hair",
+    "old",
+    "glasses",
+    "sunglasses",
+    "beard",
+    "hat",
+    "smile",
     *(f"{colour} hair" for colour in (*HAIR_COLOURS, "grey")),
     *(f"{place} background" for place in BACKGROUNDS),
-)  # fmt: skip
+)
 
 
 def draw(seed: int) -> Portrait:

@@ -59,6 +59,11 @@ def as_edit(backend: Backend, pair: Pair, seed: int) -> Edit:
     """Return the edit that a pair asks for, with the model's own defaults."""
     asked = backend.info.defaults
     return Edit(
-        paint(pair.before), pair.instruction, "", int(asked["steps"]), asked["guidance_scale"],
-        asked["image_guidance_scale"], seed,
-    )  # fmt: skip
+        paint(pair.before),
+        pair.instruction,
+        "",
+        int(asked["steps"]),
+        asked["guidance_scale"],
+        asked["image_guidance_scale"],
+        seed,
+    )

@@ -53,69 +53,137 @@ class Pair:
 
 def _hair(colour: str) -> EditKind:
     wordings = (
-        f"turn {{their}} hair {colour}", f"make {{their}} hair {colour}",
-        f"give {{them}} {colour} hair", f"change the hair to {colour}", f"{colour} hair",
+        f"turn {{their}} hair {colour}",
+        f"make {{their}} hair {colour}",
+        f"give {{them}} {colour} hair",
+        f"change the hair to {colour}",
+        f"{colour} hair",
         f"dye {{their}} hair {colour}",
-    )  # fmt: skip
+    )
     return EditKind(f"{colour} hair", {"hair": colour}, wordings, {"old": False})
 
 
 def _background(place: str) -> EditKind:
     article = "an" if place[0] in "aeiou" else "a"
     wordings = (
-        f"change background to {place}", f"change the background to {article} {place}",
-        f"put {{them}} in {article} {place}", f"make the background {article} {place}",
-        f"move {{them}} to the {place}", f"{place} in the background",
-    )  # fmt: skip
+        f"change background to {place}",
+        f"change the background to {article} {place}",
+        f"put {{them}} in {article} {place}",
+        f"make the background {article} {place}",
+        f"move {{them}} to the {place}",
+        f"{place} in the background",
+    )
     return EditKind(f"{place} background", {"background": place}, wordings)
 
 
 KINDS: tuple[EditKind, ...] = (
-    EditKind("old", {"old": True}, (
-        "make {them} old", "make {them} look old", "make {them} older", "turn {them} old",
-        "what would {they} look like in fifty years", "add wrinkles and grey hair",
-    )),
-    EditKind("young", {"old": False, "hair": _YOUTH}, (
-        "make {them} young", "make {them} look younger", "make {them} younger",
-        "turn {them} young again", "remove the wrinkles",
-    )),
-    EditKind("sunglasses", {"eyewear": "sunglasses"}, (
-        "add sunglasses", "put sunglasses on {them}", "give {them} sunglasses",
-        "make {them} wear sunglasses", "add dark sunglasses",
-    )),
-    EditKind("glasses", {"eyewear": "glasses"}, (
-        "add glasses", "put glasses on {them}", "give {them} glasses",
-        "make {them} wear glasses", "add reading glasses",
-    ), where={"eyewear": "none"}),
-    EditKind("no glasses", {"eyewear": "none"}, (
-        "remove the glasses", "take off {their} glasses", "remove {their} glasses",
-        "no glasses", "make {them} without glasses",
-    )),
-    EditKind("beard", {"beard": True}, (
-        "add a beard", "give {them} a beard", "make {them} grow a beard",
-        "put a beard on {them}",
-    )),
-    EditKind("no beard", {"beard": False}, (
-        "remove the beard", "shave {their} beard", "shave off the beard", "no beard",
-    )),
-    EditKind("hat", {"hat": True}, (
-        "add a hat", "put a hat on {them}", "give {them} a hat", "make {them} wear a hat",
-        "add a blue hat",
-    )),
-    EditKind("no hat", {"hat": False}, (
-        "remove the hat", "take off {their} hat", "remove {their} hat", "no hat",
-    )),
-    EditKind("smile", {"smile": True}, (
-        "make {them} smile", "add a smile", "make {them} happy", "make {them} laugh",
-        "give {them} a smile",
-    )),
+    EditKind(
+        "old",
+        {"old": True},
+        (
+            "make {them} old",
+            "make {them} look old",
+            "make {them} older",
+            "turn {them} old",
+            "what would {they} look like in fifty years",
+            "add wrinkles and grey hair",
+        ),
+    ),
+    EditKind(
+        "young",
+        {"old": False, "hair": _YOUTH},
+        (
+            "make {them} young",
+            "make {them} look younger",
+            "make {them} younger",
+            "turn {them} young again",
+            "remove the wrinkles",
+        ),
+    ),
+    EditKind(
+        "sunglasses",
+        {"eyewear": "sunglasses"},
+        (
+            "add sunglasses",
+            "put sunglasses on {them}",
+            "give {them} sunglasses",
+            "make {them} wear sunglasses",
+            "add dark sunglasses",
+        ),
+    ),
+    EditKind(
+        "glasses",
+        {"eyewear": "glasses"},
+        (
+            "add glasses",
+            "put glasses on {them}",
+            "give {them} glasses",
+            "make {them} wear glasses",
+            "add reading glasses",
+        ),
+        where={"eyewear": "none"},
+    ),
+    EditKind(
+        "no glasses",
+        {"eyewear": "none"},
+        (
+            "remove the glasses",
+            "take off {their} glasses",
+            "remove {their} glasses",
+            "no glasses",
+            "make {them} without glasses",
+        ),
+    ),
+    EditKind(
+        "beard",
+        {"beard": True},
+        ("add a beard", "give {them} a beard", "make {them} grow a beard", "put a beard on {them}"),
+    ),
+    EditKind(
+        "no beard",
+        {"beard": False},
+        ("remove the beard", "shave {their} beard", "shave off the beard", "no beard"),
+    ),
+    EditKind(
+        "hat",
+        {"hat": True},
+        (
+            "add a hat",
+            "put a hat on {them}",
+            "give {them} a hat",
+            "make {them} wear a hat",
+            "add a blue hat",
+        ),
+    ),
+    EditKind(
+        "no hat",
+        {"hat": False},
+        ("remove the hat", "take off {their} hat", "remove {their} hat", "no hat"),
+    ),
+    EditKind(
+        "smile",
+        {"smile": True},
+        (
+            "make {them} smile",
+            "add a smile",
+            "make {them} happy",
+            "make {them} laugh",
+            "give {them} a smile",
+        ),
+    ),
     *(_hair(colour) for colour in HAIR_COLOURS),
     *(_background(place) for place in BACKGROUNDS if place != "plain"),
-    EditKind("plain background", {"background": "plain", "shade": _NEUTRAL}, (
-        "remove the background", "remove background", "make the background plain",
-        "erase the background",
-    )),
-)  # fmt: skip
+    EditKind(
+        "plain background",
+        {"background": "plain", "shade": _NEUTRAL},
+        (
+            "remove the background",
+            "remove background",
+            "make the background plain",
+            "erase the background",
+        ),
+    ),
+)
 
 
 def pair(seed: int) -> Pair:

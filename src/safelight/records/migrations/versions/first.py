@@ -12,10 +12,12 @@ down_revision = None
 def upgrade() -> None:
     """Make the tables."""
     op.create_table(
-        "safelight_requests", _id(), _at(),
+        "safelight_requests",
+        _id(),
+        _at(),
         *(sa.Column(name, kind, nullable=False) for name, kind in _ALWAYS.items()),
         *(sa.Column(name, kind) for name, kind in _PERHAPS.items()),
-    )  # fmt: skip
+    )
     op.create_index("ix_safelight_requests_at", "safelight_requests", ["at"])
     op.create_index("safelight_requests_by_type", "safelight_requests", ["instruction_type", "at"])
     ratios = (sa.Column(name, sa.Double) for name in _RATIOS)
@@ -63,21 +65,47 @@ def _at() -> sa.Column[float]:
 
 
 _RATIOS = (
-    "score", "sharpness", "exposure", "colourfulness", "cleanness", "structure", "edges",
-    "changed", "adherence",
-)  # fmt: skip
+    "score",
+    "sharpness",
+    "exposure",
+    "colourfulness",
+    "cleanness",
+    "structure",
+    "edges",
+    "changed",
+    "adherence",
+)
 _ALWAYS: dict[str, sa.types.TypeEngine[Any]] = {
-    "namespace": sa.String(40), "model": sa.String(200), "endpoint": sa.String(200),
-    "status_code": sa.Integer(), "error": sa.String(40), "instruction_type": sa.String(40),
-    "seconds": sa.Double(), "queue_seconds": sa.Double(), "stages": sa.JSON(),
-    "overridden": sa.String(100), "truncated": sa.Boolean(), "degraded": sa.String(200),
-}  # fmt: skip
+    "namespace": sa.String(40),
+    "model": sa.String(200),
+    "endpoint": sa.String(200),
+    "status_code": sa.Integer(),
+    "error": sa.String(40),
+    "instruction_type": sa.String(40),
+    "seconds": sa.Double(),
+    "queue_seconds": sa.Double(),
+    "stages": sa.JSON(),
+    "overridden": sa.String(100),
+    "truncated": sa.Boolean(),
+    "degraded": sa.String(200),
+}
 _PERHAPS: dict[str, sa.types.TypeEngine[Any]] = {
-    "pipeline": sa.String(100), "precision": sa.String(20), "steps_asked": sa.Integer(),
-    "steps": sa.Integer(), "width": sa.Integer(), "height": sa.Integer(),
-    "guidance_asked": sa.Double(), "guidance_in_force": sa.Double(),
-    "image_guidance_asked": sa.Double(), "image_guidance_in_force": sa.Double(),
-    "negative_prompt": sa.Boolean(), "batch": sa.Integer(), "seed": sa.BigInteger(),
-    "trace_id": sa.String(64), "background_entropy": sa.Double(), "prompt": sa.Text(),
-    "prompt_hash": sa.String(64), "owner_hash": sa.String(64),
-}  # fmt: skip
+    "pipeline": sa.String(100),
+    "precision": sa.String(20),
+    "steps_asked": sa.Integer(),
+    "steps": sa.Integer(),
+    "width": sa.Integer(),
+    "height": sa.Integer(),
+    "guidance_asked": sa.Double(),
+    "guidance_in_force": sa.Double(),
+    "image_guidance_asked": sa.Double(),
+    "image_guidance_in_force": sa.Double(),
+    "negative_prompt": sa.Boolean(),
+    "batch": sa.Integer(),
+    "seed": sa.BigInteger(),
+    "trace_id": sa.String(64),
+    "background_entropy": sa.Double(),
+    "prompt": sa.Text(),
+    "prompt_hash": sa.String(64),
+    "owner_hash": sa.String(64),
+}

@@ -1,0 +1,1 @@
+"""Reference pages: Markdown that is generated from the code."""

@@ -1,0 +1,1 @@
+"""The engine: queues jobs, forms batches and keeps the workers alive."""

@@ -1,0 +1,111 @@
+"""The HTTP surface: which path is served by what. How, stands in `front`, `openai` and `events`."""
+
+from collections.abc import Callable
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.responses import Response
+from fastapi_swagger import patch_fastapi
+from starlette.exceptions import HTTPException
+
+from safelight.errors import NotReady, SafelightError, Stopping
+from safelight.serving.http.answers import image_answer, labels_answer
+from safelight.serving.http.body import parse_fields, parse_image
+from safelight.serving.http.events import add_requests
+from safelight.serving.http.feedback import Feedback, add_feedback
+from safelight.serving.http.front import PATHS, Front, Route
+from safelight.serving.http.openai import OPENAI_PATHS, add_openai
+from safelight.serving.http.openapi import with_image, without_image
+from safelight.serving.http.problems import on_any_error, on_http_error, on_safelight_error
+from safelight.serving.http.responses import OF_MODEL, OF_PICTURES, failures, of_images, of_labels
+from safelight.serving.job import EditParameters, GenerateParameters, PredictParameters
+
+ROUTES = (
+    Route(EditParameters, parse_image, image_answer, lambda f: (dict(f), 1), "edit", PATHS["edit"]),
+    Route(
+        GenerateParameters,
+        parse_fields,
+        image_answer,
+        lambda f: (dict(f), 1),
+        "generate",
+        PATHS["generate"],
+    ),
+    Route(
+        PredictParameters,
+        parse_image,
+        labels_answer,
+        lambda f: (dict(f), 1),
+        "predict",
+        PATHS["predict"],
+    ),
+)
+_EXTRA = {
+    "edit": with_image(EditParameters, of_images(*OF_MODEL, *OF_PICTURES)),
+    "generate": without_image(GenerateParameters, of_images(*OF_MODEL)),
+    "predict": with_image(PredictParameters, of_labels(*OF_MODEL, *OF_PICTURES)),
+}
+_SUMMARIES = {
+    "edit": "Edit an image by an instruction.",
+    "generate": "Make an image from a prompt.",
+    "predict": "Tell what an image shows.",
+}
+MODEL_ENDPOINTS = (*PATHS.values(), *OPENAI_PATHS)
+
+
+def build_api(
+    front: Front, feedback: Feedback, *, ready: Callable[[], bool], **options: Any
+) -> FastAPI:
+    """Return the application; `options` go to FastAPI."""
+    api = FastAPI(
+        title="Safelight",
+        version=version("safelight"),
+        description=f"Serves {front.settings.model}.",
+        docs_url=None,
+        redoc_url=None,
+        swagger_ui_oauth2_redirect_url=None,
+        **options,
+    )
+    patch_fastapi(api, docs_url="/docs")  # the page's scripts come from here, not from a CDN
+    api.add_exception_handler(SafelightError, on_safelight_error)
+    api.add_exception_handler(HTTPException, on_http_error)
+    api.add_exception_handler(Exception, on_any_error)
+    _add_health(api, front, ready)
+    for route in ROUTES:
+        _add_model(api, front, route)
+    add_openai(api, front)
+    add_requests(api, front)
+    add_feedback(api, front, feedback)
+    return api
+
+
+def _add_health(api: FastAPI, front: Front, ready: Callable[[], bool]) -> None:
+    @api.get("/healthz", tags=["health"], summary="Whether the process is alive.")
+    async def healthz() -> dict[str, str]:
+        return {"status": "alive"}
+
+    @api.get(
+        "/readyz",
+        tags=["health"],
+        summary="Whether the model is loaded.",
+        responses=failures(NotReady, Stopping),
+    )
+    async def readyz() -> dict[str, str]:
+        if front.requests.stopping:
+            raise Stopping
+        if not ready():
+            raise NotReady
+        return {"status": "ready"}
+
+
+def _add_model(api: FastAPI, front: Front, route: Route) -> None:
+    @api.post(
+        route.path,
+        name=route.task,
+        tags=["model"],
+        summary=_SUMMARIES[route.task],
+        response_class=Response,
+        openapi_extra=_EXTRA[route.task],
+    )
+    async def serve(request: Request) -> Response:
+        return await front.serve(request, route)

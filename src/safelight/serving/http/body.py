@@ -1,0 +1,231 @@
+"""Reads a request to the model: a raw image, a multipart form, or JSON with base64.
+
+Parameters may always stand in the query; what the body says of one goes before it.
+
+Reading is bounded as it goes. What takes long (a big form or base64 text) runs in a thread, never
+on the event loop.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import orjson
+import pybase64
+from fastapi import Request
+from pydantic import ValidationError
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import create_form_parser
+from starlette.requests import ClientDisconnect
+
+from safelight.errors import (
+    BodyTooLarge,
+    Cancelled,
+    ImageTooLarge,
+    InvalidParameter,
+    MalformedBody,
+    UnsupportedMediaType,
+)
+from safelight.quality.images import measure
+from safelight.serving.job import GenerateParameters, Parameters, PredictParameters
+from safelight.settings import Settings
+
+ACCEPTED = ("image/jpeg", "image/png", "image/webp", "multipart/form-data", "application/json")
+_RAW = ("image/jpeg", "image/jpg", "image/png", "image/webp", "application/octet-stream")
+_SMALL_BYTES = 64 * 1024  # below this, a thread costs more than the parsing
+_SMALLEST_SIDE = 32
+_MOST_FIELDS = 32
+_MOST_SENTENCES = 5
+
+
+Fields = tuple[bytes, Mapping[str, Any]]
+
+
+async def read_body(request: Request, limit_bytes: int) -> bytes:
+    """Return the body. Raises BodyTooLarge once it is known to be, Cancelled if it breaks off."""
+    if int(request.headers.get("content-length") or 0) > limit_bytes:
+        raise BodyTooLarge(limit_bytes)
+    body = bytearray()
+    try:
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > limit_bytes:
+                raise BodyTooLarge(limit_bytes)
+    except ClientDisconnect:
+        raise Cancelled from None
+    return bytes(body)
+
+
+async def parse_image(request: Request, body: bytes) -> Fields:
+    """Return the image's bytes and the parameters. Raises BadInput, saying what is wrong."""
+    return await _parsed(request, body, _parser(request.headers.get("content-type", "")))
+
+
+async def parse_fields(request: Request, body: bytes) -> Fields:
+    """Return the parameters of a request that carries no image. Raises BadInput."""
+    media_type = _media_type(request.headers.get("content-type", "application/json"))
+    if body and media_type != "application/json":
+        raise UnsupportedMediaType(media_type, ("application/json",))
+    return await _parsed(request, body, _parse_json if body else lambda _body: (b"", {}))
+
+
+async def _parsed(request: Request, body: bytes, parse: Callable[[bytes], Fields]) -> Fields:
+    image, fields = (
+        parse(body) if len(body) < _SMALL_BYTES else await asyncio.to_thread(parse, body)
+    )
+    if request.query_params:
+        fields = {**request.query_params, **fields}
+    if len(fields) > _MOST_FIELDS:
+        raise MalformedBody(f"The request has {len(fields)} fields; the limit is {_MOST_FIELDS}.")
+    return image, fields
+
+
+def measure_image(image: bytes, side: int, settings: Settings) -> tuple[int, int]:
+    """Return the size to work at, no side longer than `side`. Raises BadInput."""
+    if not image:
+        raise MalformedBody("The image is missing or empty. Send it as the body, or as `image`.")
+    return working_size(*image_size(image, settings), side)
+
+
+def check(
+    kind: type[Parameters], fields: Mapping[str, Any], settings: Settings, sides: tuple[int, int]
+) -> Parameters:
+    """Return the parameters. Raises InvalidParameter with a sentence per wrong one.
+
+    `sides` are the longest that may be asked for, in pixels, and what it must be a multiple of.
+    """
+    try:
+        parameters: Parameters = kind.model_validate(fields)
+    except ValidationError as wrong:
+        raise InvalidParameter(
+            " ".join(_sentence(error, kind) for error in wrong.errors()[:_MOST_SENTENCES])
+        ) from None
+    if isinstance(parameters, PredictParameters):
+        return parameters
+    if isinstance(parameters, GenerateParameters):
+        _check_sides(parameters, *sides)
+    for name in ("instruction", "prompt", "negative_prompt"):
+        length = len(getattr(parameters, name, ""))
+        if length > settings.instruction_limit:
+            raise InvalidParameter(
+                f"{name} has {length} characters and the limit is {settings.instruction_limit}. "
+                "Shorten it, or raise SAFELIGHT_INSTRUCTION_LIMIT."
+            )
+    if parameters.steps > settings.step_limit:
+        raise InvalidParameter(
+            f"steps is {parameters.steps} and the limit is {settings.step_limit}. "
+            "Ask for fewer, or raise SAFELIGHT_STEP_LIMIT."
+        )
+    return parameters
+
+
+def _check_sides(parameters: GenerateParameters, most: int, multiple: int) -> None:
+    for name in ("width", "height"):
+        side = getattr(parameters, name)
+        if side % multiple:
+            raise InvalidParameter(
+                f"{name} is {side}; this model makes multiples of {multiple}. "
+                f"Ask for {side // multiple * multiple or multiple}."
+            )
+    longest = max(parameters.width, parameters.height)
+    if longest > most:
+        raise InvalidParameter(
+            f"A side of {longest} pixels is asked and the limit is {most}. "
+            "Ask for less, or raise SAFELIGHT_IMAGE_SIDE_PIXELS."
+        )
+
+
+def image_size(image: bytes, settings: Settings) -> tuple[int, int]:
+    """Return the image's width and height. Raises ImageTooLarge beyond the limit of pixels."""
+    width, height = measure(image)
+    if width * height > settings.image_limit_pixels:
+        raise ImageTooLarge(width, height, settings.image_limit_pixels)
+    return width, height
+
+
+def working_size(width: int, height: int, side: int) -> tuple[int, int]:
+    """Return the size the model works at: the image's own, reduced where a side is too long."""
+    scale = min(1.0, side / max(width, height))
+    size = (round(width * scale), round(height * scale))
+    if min(size) < _SMALLEST_SIDE:
+        raise InvalidParameter(
+            f"The image of {width} x {height} pixels would be edited at {size[0]} x {size[1]}; "
+            f"the shortest side must be at least {_SMALLEST_SIDE}. Send a larger or wider one."
+        )
+    return size
+
+
+def _parser(content_type: str) -> Callable[[bytes], Fields]:
+    media_type = _media_type(content_type)
+    if media_type in _RAW:
+        return lambda body: (body, {})
+    if media_type == "application/json":
+        return _parse_json
+    if media_type == "multipart/form-data":
+        return lambda body: _parse_form(content_type, body)
+    raise UnsupportedMediaType(media_type, ACCEPTED)
+
+
+def _media_type(content_type: str) -> str:
+    return content_type.partition(";")[0].strip().lower()
+
+
+def _parse_json(body: bytes) -> Fields:
+    try:
+        fields = orjson.loads(body)
+    except orjson.JSONDecodeError as wrong:
+        raise MalformedBody(f"The body is not valid JSON: {wrong}.") from None
+    if not isinstance(fields, dict):
+        raise MalformedBody("The JSON body must be an object of named fields.")
+    encoded = fields.pop("image", "")
+    if not isinstance(encoded, str):
+        raise MalformedBody("The field `image` must be a base64 string.")
+    try:  # a data URL is base64 after its comma
+        return pybase64.b64decode(encoded.rpartition(",")[2].encode(), validate=True), fields
+    except ValueError:
+        raise MalformedBody("The field `image` is not valid base64.") from None
+
+
+def _parse_form(content_type: str, body: bytes) -> Fields:
+    fields: dict[str, Any] = {}
+    images: list[bytes] = []
+
+    def on_field(field: Any) -> None:
+        fields[field.field_name.decode(errors="replace")] = (field.value or b"").decode(
+            errors="replace"
+        )
+
+    def on_file(file: Any) -> None:
+        if file.field_name not in (b"image", b"image[]"):
+            name = file.field_name.decode(errors="replace")[:40]
+            raise MalformedBody(
+                f"The form has the file {name!r}; send one file, in the field `image`. (A mask is "
+                "not supported: describe the change in words.)"
+            )
+        file.file_object.seek(0)
+        images.append(file.file_object.read())
+
+    try:
+        parser = create_form_parser(
+            {"Content-Type": content_type.encode("latin-1")},
+            on_field,
+            on_file,
+            config={"MAX_MEMORY_FILE_SIZE": len(body) + 1, "MAX_FIELDS": _MOST_FIELDS},
+        )
+        parser.write(body)
+        parser.finalize()
+    except (FormParserError, ValueError) as wrong:
+        raise MalformedBody(f"The form cannot be read: {str(wrong)[:100]}.") from None
+    if len(images) > 1:
+        raise MalformedBody(f"The form has {len(images)} images; send one.")
+    return (images[0] if images else b""), fields
+
+
+def _sentence(error: Any, kind: type[Parameters]) -> str:
+    name = ".".join(str(part) for part in error["loc"])[:60]
+    if error["type"] == "missing":
+        return f"{name} is missing."
+    if error["type"] == "extra_forbidden":
+        return f"{name} is no parameter; known are {', '.join(kind.model_fields)}."
+    message = error["msg"][:1].lower() + error["msg"][1:]
+    return f"{name}: {message}, got {str(error['input'])[:40]!r}."

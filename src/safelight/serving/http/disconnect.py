@@ -1,0 +1,38 @@
+"""Stops the jobs of a request whose caller disconnects before the response."""
+
+import asyncio
+from collections.abc import Sequence
+
+from fastapi import Request
+
+from safelight.errors import Cancelled
+from safelight.serving.http.requests import stop
+from safelight.serving.job import Job
+
+# A response that comes sooner is not worth a task that watches the connection.
+_DELAY_SECONDS = 0.1
+
+
+class DisconnectWatch:
+    """Watches one request's connection, once the response takes more than a moment."""
+
+    def __init__(self, request: Request, jobs: Sequence[Job]) -> None:
+        self._request = request
+        self._jobs = jobs
+        self._task: asyncio.Task[None] | None = None
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(_DELAY_SECONDS, self._begin)
+
+    def end(self) -> None:
+        """Stop watching: the response is ready."""
+        self._timer.cancel()
+        if self._task is not None:
+            self._task.cancel()
+
+    def _begin(self) -> None:
+        self._task = asyncio.create_task(self._wait())
+
+    async def _wait(self) -> None:
+        while (await self._request.receive())["type"] != "http.disconnect":
+            pass
+        stop(self._jobs, Cancelled())

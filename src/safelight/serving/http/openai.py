@@ -1,0 +1,180 @@
+"""OpenAI's image routes over the same engine: its fields in, its answers and errors out.
+
+What the official client sends is understood; what only OpenAI's own models have (quality, style,
+moderation …) is taken and has no effect.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from time import time
+from typing import Any
+
+import pybase64
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse, Response
+
+from safelight.errors import BadInput, InvalidParameter, SafelightError, UnknownRequest
+from safelight.models.backend import shown_name
+from safelight.serving.http.answers import common_headers, json_answer, notes
+from safelight.serving.http.body import parse_fields, parse_image
+from safelight.serving.http.front import PATHS, Answer, Front, Route
+from safelight.serving.http.openapi import with_image, without_image
+from safelight.serving.http.problems import note
+from safelight.serving.http.responses import OF_MODEL, OF_PICTURES, failures, of_openai
+from safelight.serving.http.result_store import Shelf
+from safelight.serving.job import EditParameters, GenerateParameters, Job, Outcome
+
+EDITS, GENERATIONS = "/v1/images/edits", "/v1/images/generations"
+OPENAI_PATHS = (EDITS, GENERATIONS)
+_MOST_IMAGES = 10
+_WITHOUT_EFFECT = frozenset(
+    {
+        "model",
+        "user",
+        "quality",
+        "style",
+        "background",
+        "moderation",
+        "input_fidelity",
+        "output_compression",
+        "partial_images",
+    }
+)
+_TAKEN = ("prompt", "instruction", "n", "size", "response_format", "stream", "output_format")
+_TRUE = (True, "true", "True", "1")
+# Ours, from the client's extra_body.
+_OWN = ("steps", "guidance_scale", "image_guidance_scale", "negative_prompt", "seed")
+_STATUS = {413: 400, 415: 400, 422: 400}  # OpenAI says 400 of all that is wrong in a request
+
+
+def add_openai(api: FastAPI, front: Front) -> None:
+    """Add the OpenAI-compatible routes."""
+    shelf, name = Shelf(), shown_name(front.settings.model)
+    model = {"id": name, "object": "model", "created": int(time()), "owned_by": "safelight"}
+    answer = _answers(shelf)
+    edits = Route(EditParameters, parse_image, answer, _split_edit, "edit", EDITS, _size)
+    made = Route(
+        GenerateParameters, parse_fields, answer, _split_generation, "generate", GENERATIONS
+    )
+    extra = {
+        EDITS: with_image(edits.kind, of_openai(_status, *OF_MODEL, *OF_PICTURES), "prompt"),
+        GENERATIONS: without_image(made.kind, of_openai(_status, *OF_MODEL)),
+    }
+    for route, summary in ((edits, "Edit an image."), (made, "Make images.")):
+        api.post(
+            route.path,
+            tags=["openai"],
+            summary=f"{summary} OpenAI's form.",
+            response_class=Response,
+            openapi_extra=extra[route.path],
+        )(_served(front, route))
+
+    @api.get("/v1/models", tags=["openai"], summary="The model that is served, and what it does.")
+    async def models() -> dict[str, Any]:
+        served = front.served()
+        own = {"task": served.task, "path": PATHS.get(served.task), "defaults": served.defaults}
+        return {"object": "list", "data": [{**model, **own}]}
+
+    @api.get(
+        "/v1/images/{name}",
+        tags=["openai"],
+        response_class=Response,
+        summary="A kept image.",
+        responses={200: {"content": {"image/png": {}}}, **failures(UnknownRequest)},
+    )
+    async def kept(name: str) -> Response:
+        image = shelf.get(name)
+        if image is None:
+            raise UnknownRequest("image")
+        return Response(image, media_type="image/png")
+
+
+def _served(front: Front, route: Route) -> Callable[[Request], Awaitable[Response]]:
+    async def serve(request: Request) -> Response:
+        try:
+            return await front.serve(request, route)
+        except SafelightError as error:
+            return as_openai(error)
+
+    return serve
+
+
+def as_openai(error: SafelightError) -> Response:
+    """Return a failure in OpenAI's shape; `code` is our reason."""
+    status = _status(error.status)
+    kind = "rate_limit_error" if status == 429 else "server_error"
+    if isinstance(error, BadInput):
+        kind = "authentication_error" if status == 401 else "invalid_request_error"
+    content = {"message": str(error), "type": kind, "param": None, "code": error.reason}
+    return JSONResponse({"error": content}, status, note(error.reason, error.retry_after_seconds))
+
+
+def _status(status: int) -> int:
+    return _STATUS.get(status, status)
+
+
+def _split_edit(fields: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
+    own, number = _split(fields)
+    own["instruction"] = own.pop("prompt", fields.get("instruction", ""))
+    return own, number
+
+
+def _split_generation(fields: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
+    own, number = _split(fields)
+    if (size := _size(fields)) is not None:
+        own["width"], own["height"] = size
+    return own, number
+
+
+def _split(fields: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
+    """Return our own parameters, and how many images are wanted. Raises InvalidParameter."""
+    known = {*_TAKEN, *_OWN, *_WITHOUT_EFFECT}
+    fields = {name: value for name, value in fields.items() if value is not None}
+    if fields.get("stream") in _TRUE:
+        raise InvalidParameter("stream is not supported; follow GET /v1/requests/{id}/events.")
+    if fields.get("output_format", "png") != "png":
+        raise InvalidParameter("output_format must be png.")
+    strange = [name for name in fields if name not in known]
+    if strange:
+        raise InvalidParameter(f"{strange[0][:60]} is no parameter of this route.")
+    if fields.get("response_format", "b64_json") not in ("b64_json", "url"):
+        raise InvalidParameter("response_format must be b64_json or url.")
+    own = {name: fields[name] for name in ("prompt", *_OWN) if name in fields}
+    return own, _count(fields.get("n", 1))
+
+
+def _count(wanted: Any) -> int:
+    try:
+        number = int(wanted)
+    except (TypeError, ValueError):
+        number = 0
+    if not 1 <= number <= _MOST_IMAGES:
+        raise InvalidParameter(f"n must be a number from 1 to {_MOST_IMAGES}.")
+    return number
+
+
+def _size(fields: Mapping[str, Any]) -> tuple[int, int] | None:
+    size = str(fields.get("size") or "auto")
+    if size == "auto":
+        return None
+    width, _, height = size.partition("x")
+    sides = width.isdecimal() and height.isdecimal() and len(size) <= 11
+    if not sides or not int(width) or not int(height):
+        raise InvalidParameter("size must look like 1024x1024, or be auto.")
+    return int(width), int(height)
+
+
+def _answers(shelf: Shelf) -> Callable[[Request, Mapping[str, Any]], Answer]:
+    def answer(request: Request, fields: Mapping[str, Any]) -> Answer:
+        def as_item(made: Outcome) -> dict[str, str]:
+            if fields.get("response_format") == "url":
+                return {"url": f"{request.base_url}v1/images/{shelf.put(made.image)}"}
+            return {"b64_json": pybase64.b64encode(made.image).decode()}
+
+        def respond(jobs: Sequence[Job], outcomes: Sequence[Outcome]) -> Response:
+            items = [as_item(made) for made in outcomes]
+            content = {"created": int(time()), "data": items, **notes(jobs[0], outcomes[0])}
+            return json_answer(content, common_headers(jobs[0], outcomes[0]))
+
+        return respond
+
+    return answer

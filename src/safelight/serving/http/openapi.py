@@ -1,0 +1,92 @@
+"""What `/docs` says of a route that reads three kinds of body, which FastAPI cannot tell."""
+
+from typing import Any
+
+from safelight.serving.http.responses import Responses
+from safelight.serving.job import PRIORITIES, Parameters
+
+_IMAGE_TYPES = ("image/jpeg", "image/png", "image/webp")
+_BINARY = {"type": "string", "format": "binary"}
+_HEADERS: list[dict[str, Any]] = [
+    {
+        "name": "X-Request-Timeout",
+        "in": "header",
+        "required": False,
+        "schema": {"type": "number"},
+        "description": "Seconds after which nobody waits for the answer any more.",
+    },
+    {
+        "name": "X-Priority",
+        "in": "header",
+        "required": False,
+        "schema": {"type": "string", "enum": list(PRIORITIES)},
+        "description": "Who goes first where several wait.",
+    },
+    {
+        "name": "X-Request-Id",
+        "in": "header",
+        "required": False,
+        "schema": {"type": "string", "format": "uuid"},
+        "description": "An id to follow or cancel the request by, under /v1/requests/.",
+    },
+]
+
+
+def with_image(kind: type[Parameters], responses: Responses, text: str = "") -> dict[str, Any]:
+    """Return the OpenAPI of a route that takes an image and these parameters.
+
+    `text` is how the route calls the instruction, where it has another name for it.
+    """
+    properties = _properties(kind, text)
+    required = ["image", *kind.model_json_schema().get("required", [])]
+    named = [text if text and name == "instruction" else name for name in required]
+    return {
+        "parameters": [*_in_query(properties), *_HEADERS],
+        "requestBody": {"required": True, "content": _bodies(properties, named)},
+        "responses": responses,
+    }
+
+
+def without_image(kind: type[Parameters], responses: Responses) -> dict[str, Any]:
+    """Return the OpenAPI of a route that takes parameters alone, as JSON."""
+    schema = kind.model_json_schema()
+    shape = {
+        "type": "object",
+        "properties": _properties(kind, ""),
+        "required": schema.get("required", []),
+    }
+    return {
+        "parameters": _HEADERS,
+        "requestBody": {"required": True, "content": {"application/json": {"schema": shape}}},
+        "responses": responses,
+    }
+
+
+def _properties(kind: type[Parameters], text: str) -> dict[str, Any]:
+    properties: dict[str, Any] = kind.model_json_schema()["properties"]
+    return {text if text and name == "instruction" else name: p for name, p in properties.items()}
+
+
+def _in_query(properties: dict[str, Any]) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": name,
+            "in": "query",
+            "required": False,  # what the body says goes before the query
+            "description": shape.get("description", ""),
+            "schema": shape,
+        }
+        for name, shape in properties.items()
+    ]
+
+
+def _bodies(properties: dict[str, Any], required: list[str]) -> dict[str, Any]:
+    def shaped(image: dict[str, Any]) -> dict[str, Any]:
+        fields = {"image": image, **properties}
+        return {"schema": {"type": "object", "properties": fields, "required": required}}
+
+    return {
+        "multipart/form-data": shaped(_BINARY),
+        "application/json": shaped({"type": "string", "format": "byte", "description": "Base64."}),
+        **{media_type: {"schema": _BINARY} for media_type in _IMAGE_TYPES},
+    }

@@ -1,0 +1,1 @@
+"""Policies: each takes a handler and returns a handler."""

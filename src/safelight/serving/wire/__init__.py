@@ -1,0 +1,1 @@
+"""The wire: how the API process and a worker exchange messages."""

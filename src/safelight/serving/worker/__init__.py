@@ -1,0 +1,1 @@
+"""The worker: loads the model, runs batches, checks and encodes their outputs."""

@@ -1,0 +1,1 @@
+"""The files that `safelight export` and `safelight up` write."""

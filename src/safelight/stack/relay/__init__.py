@@ -1,0 +1,1 @@
+"""The alert relay: delivers Alertmanager's notifications to group chats."""

@@ -1,0 +1,335 @@
+"""The engine from its handler on: batches, memory, cancelling, lost workers (here in threads)."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from safelight.errors import (
+    Cancelled,
+    InvalidOutput,
+    ModelError,
+    NotReady,
+    OutOfMemory,
+    SafelightError,
+    Timeout,
+    WorkerLost,
+)
+from safelight.metrics.catalog import (
+    BATCH_LIMIT,
+    BATCH_SIZE,
+    DEVICE_SECONDS,
+    OUTPUT_INVALID,
+    QUEUE_DEPTH,
+    QUEUED_WORK,
+    WORKER_RESTARTS,
+)
+from safelight.serving.app import Service
+from safelight.serving.engine.batching import Batching
+from safelight.serving.engine.pool import Pool
+from safelight.serving.job import Job, Outcome
+from safelight.settings import load
+from tests.reading import value
+from tests.serving.jobs import a_job
+from tests.serving.running import eventually, with_engine
+
+
+async def gather(service: Service, *jobs: Any) -> list[Outcome | BaseException]:
+    return await asyncio.gather(*map(service.engine, jobs), return_exceptions=True)
+
+
+async def held(service: Service, steps: int = 15) -> "asyncio.Task[Outcome]":
+    """Keep the model busy, so that what comes next waits."""
+    task = asyncio.create_task(service.engine(a_job("held", instruction="slowly", steps=steps)))
+    slot = service.pool.slots[0]
+    await eventually(lambda: any(ticket.started for ticket in slot.outstanding.values()))
+    return task
+
+
+def taught(service: Service, job: Job) -> None:
+    """Have the engine know that batches of 8 pay: this model's take too short to tell."""
+    for n in (1, 2, 4, 8) * 5:
+        service.engine.curves.learn(job.key, n, 0.01 + n * 1e-4, job.units)
+
+
+async def at_rest(service: Service) -> None:
+    """No gauge has drifted."""
+    assert (service.engine.waiting, service.engine.under_way) == (0, 0)
+    assert value(service.meter, QUEUE_DEPTH) == 0
+    await eventually(lambda: value(service.meter, QUEUED_WORK) == 0, 1)
+
+
+def test_jobs_that_wait_are_made_in_one_batch_and_each_gets_its_own_image() -> None:
+    async def scenario(service: Service) -> None:
+        taught(service, a_job())
+        busy = await held(service)
+        jobs = [a_job(str(n)) for n in range(4)]
+        outcomes = await gather(service, *jobs)
+        await busy
+
+        assert all(isinstance(outcome, Outcome) for outcome in outcomes)
+        alone = value(service.meter, BATCH_SIZE, "_bucket", le="1.0")
+        assert value(service.meter, BATCH_SIZE, "_count") > alone
+        assert value(service.meter, BATCH_LIMIT) >= 1
+        await at_rest(service)
+
+    with_engine(scenario)
+
+
+def test_one_size_never_blocks_another() -> None:
+    async def scenario(service: Service) -> None:
+        busy = await held(service)
+        order: list[str] = []
+
+        async def serve(job: Any) -> None:
+            await service.engine(job)
+            order.append(job.id)
+
+        large = [a_job(f"large-{n}", size=(128, 128), deadline=1e9) for n in range(6)]
+        small = a_job("small", size=(64, 64), deadline=5e8)  # more urgent
+        await asyncio.gather(*map(serve, large), serve(small))
+        await busy
+        assert order.index("small") < 3
+        await at_rest(service)
+
+    with_engine(scenario, batch_limit=2)
+
+
+def test_the_urgent_go_first() -> None:
+    async def scenario(service: Service) -> None:
+        busy = await held(service)
+        order: list[str] = []
+
+        async def serve(job: Any) -> None:
+            await service.engine(job)
+            order.append(job.priority)
+
+        jobs = [a_job(f"{rank}-{n}", priority=rank) for n in range(2) for rank in ("low", "high")]
+        await asyncio.gather(*map(serve, jobs))
+        await busy
+        assert order[-1] == "low"
+        assert order[0] == "high" or order[1] == "high"
+
+    with_engine(scenario, batch_limit=1)
+
+
+def test_a_batch_that_does_not_fit_is_split_and_the_cap_stays_low() -> None:
+    async def scenario(service: Service) -> None:
+        taught(service, a_job())
+        busy = await held(service)
+        jobs = [a_job(str(n), instruction="fits 2") for n in range(6)]
+        outcomes = await gather(service, *jobs)
+        await busy
+
+        assert all(isinstance(outcome, Outcome) for outcome in outcomes)
+        assert value(service.meter, BATCH_SIZE, "_count", stop_reason="memory") >= 2
+        assert service.engine.curves.of(jobs[0].key).cap(32) <= 2
+        assert value(service.meter, DEVICE_SECONDS, use="retry") > 0
+        await at_rest(service)
+
+    with_engine(scenario)
+
+
+def test_one_job_that_does_not_fit_alone_fails_and_is_told_what_would() -> None:
+    async def scenario(service: Service) -> None:
+        await service.engine(a_job("small", size=(64, 64)))
+        with pytest.raises(OutOfMemory, match="128 x 128 did not fit alone; 64 x 64 has fitted"):
+            await service.engine(a_job("big", instruction="fits 0", size=(128, 128)))
+        assert isinstance(await service.engine(a_job("next")), Outcome)
+        await at_rest(service)
+
+    with_engine(scenario)
+
+
+@pytest.mark.parametrize("stop", [Cancelled(), Timeout(1)])
+def test_a_job_stopped_in_mid_work_frees_the_device_at_the_next_step(stop: SafelightError) -> None:
+    async def scenario(service: Service) -> None:
+        job = a_job("long", instruction="slowly", steps=100)
+        task = asyncio.create_task(service.engine(job))
+        slot = service.pool.slots[0]
+        await eventually(lambda: any(t.started for t in slot.outstanding.values()))
+        started = asyncio.get_running_loop().time()
+        job.control.stop(stop)
+        with pytest.raises(type(stop)):
+            await task
+        await service.engine(a_job("next"))
+        took = asyncio.get_running_loop().time() - started
+        assert took < 1.0  # a hundred steps of 20 ms are two seconds
+        use = "deadline" if isinstance(stop, Timeout) else "cancelled"
+        assert value(service.meter, DEVICE_SECONDS, use=use) > 0
+        await at_rest(service)
+
+    with_engine(scenario)
+
+
+def test_a_job_stopped_while_it_waits_costs_the_device_nothing() -> None:
+    async def scenario(service: Service) -> None:
+        busy = await held(service)
+        jobs = [a_job(str(n), instruction="slowly", steps=50) for n in range(3)]
+        tasks = [asyncio.create_task(service.engine(job)) for job in jobs]
+        await asyncio.sleep(0)
+        for job in jobs:
+            job.control.stop(Cancelled())
+        assert all(
+            isinstance(ended, Cancelled)
+            for ended in await asyncio.gather(*tasks, return_exceptions=True)
+        )
+        await busy
+        await eventually(lambda: service.engine.under_way == 0)
+        assert value(service.meter, DEVICE_SECONDS, use="cancelled") == 0
+        await at_rest(service)
+
+    with_engine(scenario)
+
+
+def test_a_batch_goes_on_for_those_who_still_wait() -> None:
+    async def scenario(service: Service) -> None:
+        taught(service, a_job(steps=20))
+        busy = await held(service)
+        leaves, stays = (a_job(name, instruction="slowly", steps=20) for name in ("a", "b"))
+        tasks = [asyncio.create_task(service.engine(job)) for job in (leaves, stays)]
+        await busy
+        slot = service.pool.slots[0]
+        await eventually(lambda: any(t.started for t in slot.outstanding.values()))
+        leaves.control.stop(Cancelled())
+        assert isinstance(await tasks[1], Outcome)
+        with pytest.raises(Cancelled):
+            await tasks[0]
+        await eventually(lambda: service.engine.under_way == 0)
+        await at_rest(service)
+
+    with_engine(scenario)
+
+
+def test_a_caller_task_that_is_cancelled_withdraws_its_job() -> None:
+    async def scenario(service: Service) -> None:
+        task = asyncio.create_task(service.engine(a_job("long", instruction="slowly", steps=100)))
+        await eventually(lambda: service.engine.under_way == 1)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await eventually(lambda: service.engine.under_way == 0, 1.5)
+        await at_rest(service)
+
+    with_engine(scenario)
+
+
+@pytest.mark.parametrize(
+    ("instruction", "error", "use"),
+    [
+        ("raise", ModelError, "failed"),
+        ("nan", InvalidOutput, "invalid"),
+        ("black", InvalidOutput, "invalid"),
+    ],
+)
+def test_a_failure_has_its_kind_and_its_device_time_is_entered(
+    instruction: str, error: type[SafelightError], use: str
+) -> None:
+    async def scenario(service: Service) -> None:
+        with pytest.raises(error) as failed:
+            await service.engine(a_job(instruction=instruction))
+        assert "secret" not in str(failed.value)
+        assert value(service.meter, DEVICE_SECONDS, use=use) > 0
+        if use == "invalid":
+            assert value(service.meter, OUTPUT_INVALID) == 1
+        assert isinstance(await service.engine(a_job("next")), Outcome)
+        await at_rest(service)
+
+    with_engine(scenario)
+
+
+def test_a_poisoned_worker_is_replaced_and_the_jobs_it_did_not_begin_are_served() -> None:
+    async def scenario(service: Service) -> None:
+        busy = await held(service)
+        poison = asyncio.create_task(
+            service.engine(a_job("poison", instruction="poison", priority="high"))
+        )
+        waits = asyncio.create_task(service.engine(a_job("waits", steps=3, priority="low")))
+        await busy
+        with pytest.raises(WorkerLost):
+            await poison
+        assert isinstance(await waits, Outcome)
+        assert value(service.meter, WORKER_RESTARTS, reason="poisoned") == 1
+        await at_rest(service)
+
+    with_engine(scenario, batch_limit=1)
+
+
+def test_a_worker_that_makes_no_progress_is_replaced() -> None:
+    async def scenario(service: Service) -> None:
+        with pytest.raises(WorkerLost):
+            await service.engine(a_job("hangs", instruction="hang"))
+        assert isinstance(await service.engine(a_job("next")), Outcome)
+        assert value(service.meter, WORKER_RESTARTS, reason="hung") == 1
+        await at_rest(service)
+
+    with_engine(scenario, hang_seconds=0.3)
+
+
+def test_a_slow_model_that_makes_its_steps_is_left_alone() -> None:
+    async def scenario(service: Service) -> None:
+        outcome = await service.engine(a_job(instruction="slowly", steps=60))
+        assert isinstance(outcome, Outcome)  # 1.2 s of work, a step every 20 ms
+        assert value(service.meter, WORKER_RESTARTS) == 0
+
+    with_engine(scenario, hang_seconds=0.6)
+
+
+def test_two_workers_share_the_work() -> None:
+    async def scenario(service: Service) -> None:
+        await eventually(lambda: service.pool.ready_now() == 2)
+        jobs = [a_job(str(n), instruction="slowly", steps=20) for n in range(2)]
+        tasks = [asyncio.create_task(service.engine(job)) for job in jobs]
+        await eventually(lambda: service.engine.under_way == 2)
+        await eventually(lambda: all(slot.outstanding for slot in service.pool.slots), 0.3)
+        await asyncio.gather(*tasks)
+        await at_rest(service)
+
+    with_engine(scenario, devices="cpu,cpu")
+
+
+def test_without_a_model_nothing_is_taken() -> None:
+    from safelight.metrics.registry import Meter
+
+    async def scenario() -> None:
+        meter = Meter("tests")
+        batching = Batching(Pool(load(), meter), meter, limit=lambda: 8)
+        with pytest.raises(NotReady):
+            await batching(a_job())
+
+    asyncio.run(scenario())
+
+
+def test_a_kind_that_waits_is_handed_over_though_much_of_another_is_still_being_sent() -> None:
+    """What the model is done with takes no room in a worker's hands."""
+
+    async def scenario(service: Service) -> None:
+        pool, engine = service.pool, service.engine
+        (slot,) = pool.slots
+        sent: list[str] = []
+        slot._carrier = type(
+            "Deaf",
+            (),
+            {
+                "send": lambda _self, m: sent.extend(job["id"] for job in m.fields["jobs"]),
+                "pid": None,
+                "kill": print,
+            },
+        )()
+        tasks = [asyncio.create_task(engine(a_job(f"made-{n}"))) for n in range(2)]
+        await eventually(lambda: len(sent) == 2)
+        for ticket in slot.outstanding.values():
+            ticket.made_at = 0.0
+        other: dict[str, Any] = {"size": (128, 128)}
+        tasks += [asyncio.create_task(engine(a_job(f"other-{n}", **other))) for n in range(2)]
+        await eventually(lambda: len(sent) == 4)
+        # The head's key has its batch; one behind it has not, and gets one.
+        tasks += [asyncio.create_task(engine(a_job(f"late-{n}", **other))) for n in range(2)]
+        tasks.append(asyncio.create_task(engine(a_job("third", size=(96, 96)))))
+        await eventually(lambda: "third" in sent)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        slot.outstanding.clear()
+
+    with_engine(scenario)

@@ -1,0 +1,116 @@
+"""Where the devices' time went."""
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+
+from safelight.errors import (
+    Cancelled,
+    InvalidOutput,
+    ModelError,
+    OutOfMemory,
+    SafelightError,
+    Stopping,
+    Timeout,
+)
+from safelight.metrics.catalog import DEVICE_SECONDS, USE
+from safelight.metrics.registry import Meter
+from safelight.serving.engine.ledger import Ledger, use_of
+from safelight.serving.engine.queue_entry import Ticket
+from safelight.serving.job import Outcome
+from tests.reading import series, value
+from tests.serving.jobs import a_job, an_outcome
+
+ENDS: list[tuple[Outcome | SafelightError, str]] = [
+    (an_outcome(), "useful"),
+    (InvalidOutput("black"), "invalid"),
+    (ModelError("ValueError"), "failed"),
+    (OutOfMemory(), "failed"),
+    (Cancelled(), "failed"),  # the worker's word alone: nobody here stopped it
+]
+
+
+@pytest.fixture
+def loop() -> Iterator[asyncio.AbstractEventLoop]:
+    loop = asyncio.new_event_loop()
+    yield loop
+    loop.close()
+
+
+@pytest.fixture
+def ticket(loop: asyncio.AbstractEventLoop) -> Ticket:
+    return Ticket(a_job(), 1, loop.create_future())
+
+
+@pytest.mark.parametrize("use", USE.values or ())
+def test_every_use_is_shown_from_the_start(use: str) -> None:
+    meter = Meter("tests")
+    Ledger(meter)
+
+    assert value(meter, DEVICE_SECONDS, use=use) == 0
+
+
+@pytest.mark.parametrize(("outcome", "use"), ENDS)
+def test_time_goes_where_the_outcome_says(
+    outcome: Outcome | SafelightError, use: str, ticket: Ticket
+) -> None:
+    meter = Meter("tests")
+    ticket.device_seconds = 2.5
+
+    Ledger(meter).settle(ticket, outcome)
+
+    assert value(meter, DEVICE_SECONDS, use=use) == value(meter, DEVICE_SECONDS) == 2.5
+
+
+@pytest.mark.parametrize(("outcome", "_use"), ENDS)
+@pytest.mark.parametrize(
+    ("why", "use"),
+    [(Timeout(1), "deadline"), (Cancelled(), "cancelled"), (Stopping(), "cancelled")],
+)
+def test_what_was_made_for_a_job_that_was_stopped_was_for_nobody(
+    outcome: Outcome | SafelightError, _use: str, why: SafelightError, use: str, ticket: Ticket
+) -> None:
+    ticket.job.control.stop(why)
+
+    assert use_of(ticket, outcome) == use
+
+
+@pytest.mark.parametrize(("outcome", "_use"), ENDS)
+def test_what_was_made_for_a_caller_who_left_was_for_nobody(
+    outcome: Outcome | SafelightError, _use: str, ticket: Ticket
+) -> None:
+    ticket.answer.cancel()
+
+    assert use_of(ticket, outcome) == "cancelled"
+
+
+def test_every_second_is_entered_once(ticket: Ticket) -> None:
+    meter = Meter("tests")
+    ledger = Ledger(meter)
+    ticket.device_seconds = 2.0
+
+    ledger.settle(ticket, an_outcome())
+    ledger.settle(ticket, an_outcome())
+
+    assert value(meter, DEVICE_SECONDS) == 2
+    assert ticket.device_seconds == 0
+
+
+@pytest.mark.parametrize("seconds", [0.0, -1.0])
+def test_no_time_is_no_entry(seconds: float) -> None:
+    meter = Meter("tests")
+
+    Ledger(meter).enter("retry", seconds)
+
+    assert value(meter, DEVICE_SECONDS) == 0
+
+
+def test_seconds_add_up_under_their_use_and_no_name_is_made_up() -> None:
+    meter = Meter("tests")
+    ledger = Ledger(meter)
+    ledger.enter("retry", 1.5)
+    ledger.enter("retry", 2.0)
+
+    assert value(meter, DEVICE_SECONDS, use="retry") == 3.5
+    assert {labels["use"] for labels in series(meter, DEVICE_SECONDS)} == set(USE.values or ())

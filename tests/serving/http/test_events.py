@@ -1,0 +1,129 @@
+"""A request followed and cancelled from outside."""
+
+import asyncio
+import base64
+import json
+from io import BytesIO
+from typing import Any
+from uuid import uuid4
+
+import httpx
+from PIL import Image
+
+from safelight.serving.app import Service
+from safelight.serving.http.events import follow
+from safelight.serving.http.keys import hashed
+from tests.serving.conftest import RealService
+from tests.serving.jobs import PICTURE, a_job
+from tests.serving.running import client, edit, eventually, with_engine
+
+Event = tuple[str, dict[str, Any]]
+
+
+def parsed(event: bytes) -> Event:
+    name, _, data = event.decode().partition("\ndata: ")
+    return name.removeprefix("event: "), json.loads(data)
+
+
+async def events_of(service: Service, job: Any) -> list[Event]:
+    return [parsed(event) async for event in follow(job, pulse_seconds=0.05) if event[:1] != b":"]
+
+
+def test_a_request_tells_its_place_each_step_and_its_end() -> None:
+    async def scenario(service: Service) -> None:
+        first = a_job("first", instruction="slowly", steps=10)
+        second = a_job("second", instruction="slowly", steps=5, size=(128, 128))
+        tasks = [asyncio.create_task(service.engine(job)) for job in (first, second)]
+        await asyncio.sleep(0)
+        listening = asyncio.create_task(events_of(service, second))
+        await asyncio.gather(*tasks)
+        second.progress.state = "done"
+        second.progress.tell()
+        told = await listening
+
+        assert told[0][0] == "queued"
+        steps = [data["step"] for name, data in told if name == "step"]
+        assert steps[-5:] == [1, 2, 3, 4, 5] or steps == sorted(steps)
+        assert max(steps) == 5
+        assert all(data["steps"] == 5 for name, data in told if name == "step")
+        assert told[-1][0] == "done"
+        assert second.progress.listeners == []
+
+    with_engine(scenario, batch_limit=1)
+
+
+def test_a_slow_reader_misses_steps_and_not_the_end() -> None:
+    async def scenario() -> None:
+        job = a_job()
+        told = follow(job, pulse_seconds=9)
+        assert parsed(await anext(told))[0] == "queued"
+        job.progress.state, job.progress.steps = "running", 50
+        for step in range(1, 50):
+            job.progress.step = step
+            job.progress.tell()
+        assert parsed(await anext(told)) == ("step", {"step": 49, "steps": 50})
+        job.progress.state = "done"
+        job.progress.tell()
+        assert parsed(await anext(told))[0] == "done"
+
+    asyncio.run(scenario())
+
+
+def test_a_request_is_cancelled_by_its_id() -> None:
+    async def scenario(service: Service) -> None:
+        name = str(uuid4())
+        async with client(service) as speaking:
+            sent = asyncio.create_task(
+                edit(speaking, "slowly", steps=100, headers={"x-request-id": name})
+            )
+            await eventually(lambda: service.engine.under_way == 1)
+            cancelled = await speaking.delete(f"/v1/requests/{name}")
+            answer = await sent
+            again = await speaking.delete(f"/v1/requests/{name}")
+        assert (cancelled.status_code, cancelled.json()["status"]) == (202, "cancelled")
+        assert (answer.status_code, answer.json()["reason"]) == (499, "cancelled")
+        assert (again.status_code, again.json()["reason"]) == (404, "not_found")
+
+    with_engine(scenario)
+
+
+def test_nobody_follows_or_cancels_somebody_elses_request() -> None:
+    async def scenario(service: Service) -> None:
+        name = str(uuid4())
+        mine, other = ({"authorization": f"Bearer {key}"} for key in ("mine", "other"))
+        async with client(service) as speaking:
+            sent = asyncio.create_task(
+                edit(speaking, "slowly", steps=20, headers={**mine, "x-request-id": name})
+            )
+            await eventually(lambda: service.engine.under_way == 1)
+            refused = await speaking.delete(f"/v1/requests/{name}", headers=other)
+            watched = await speaking.get(f"/v1/requests/{name}/events", headers=other)
+            assert (await sent).status_code == 200
+        assert refused.status_code == watched.status_code == 404
+
+    keys = f"a={hashed('mine')},b={hashed('other')}"
+    with_engine(scenario, api_keys=keys)
+
+
+def test_a_real_edit_is_followed_with_previews(previewing: RealService) -> None:
+    async def scenario() -> None:
+        name = str(uuid4())
+        async with httpx.AsyncClient(base_url=previewing.url, timeout=60) as speaking:
+            params: dict[str, str | int] = {"instruction": "make him old", "steps": 30}
+            head = {"x-request-id": name, "content-type": "image/jpeg"}
+            sent = asyncio.create_task(
+                speaking.post("/api/edit", params=params, content=PICTURE, headers=head)
+            )
+            await asyncio.sleep(0.1)
+            async with speaking.stream("GET", f"/v1/requests/{name}/events") as stream:
+                assert stream.headers["content-type"].startswith("text/event-stream")
+                text = (await stream.aread()).decode()
+            assert (await sent).status_code == 200
+        told = [parsed(part.encode()) for part in text.split("\n\n") if part[:1] not in ("", ":")]
+        previews = [data["image"] for kind, data in told if kind == "preview"]
+        assert len(previews) >= 3
+        picture = base64.b64decode(previews[0].removeprefix("data:image/jpeg;base64,"))
+        assert Image.open(BytesIO(picture)).size == (8, 8)
+        assert told[-1][0] == "done"
+
+    asyncio.run(scenario())

@@ -1,0 +1,141 @@
+"""The requests under way."""
+
+import asyncio
+
+import pytest
+
+from safelight.errors import Cancelled, InvalidParameter, SafelightError, Stopping, UnknownRequest
+from safelight.serving.http.requests import Requests, stop
+from safelight.serving.job import Job
+from tests.serving.jobs import a_job
+
+
+def jobs(*ids: str, owner: str = "me") -> list[Job]:
+    return [a_job(job_id, owner=owner) for job_id in ids]
+
+
+def stopped(asked: list[Job]) -> list[type[SafelightError] | None]:
+    reasons = [job.control.stopped for job in asked]
+    return [None if reason is None else type(reason) for reason in reasons]
+
+
+def test_a_request_is_known_until_its_block_ends() -> None:
+    requests, mine = Requests(), jobs("a", "a-1")
+
+    with requests.open("a", mine):
+        assert "a" in requests
+        assert len(requests) == 1
+        assert requests.find("a", "me") == mine
+
+    assert "a" not in requests
+    assert len(requests) == 0
+
+
+def test_a_request_that_fails_is_forgotten_too() -> None:
+    requests = Requests()
+
+    with pytest.raises(ZeroDivisionError), requests.open("a", jobs("a")):
+        raise ZeroDivisionError
+
+    assert "a" not in requests
+
+
+@pytest.mark.parametrize(
+    ("request_id", "owner"), [("b", "me"), ("a", "you"), ("a", ""), ("", "me")]
+)
+def test_what_is_unknown_and_what_is_somebody_elses_are_not_told_apart(
+    request_id: str, owner: str
+) -> None:
+    requests, mine = Requests(), jobs("a")
+
+    with requests.open("a", mine):
+        with pytest.raises(UnknownRequest) as found:
+            requests.find(request_id, owner)
+        with pytest.raises(UnknownRequest) as cancelled:
+            requests.cancel(request_id, owner)
+
+    assert str(found.value) == str(cancelled.value) == str(UnknownRequest())
+    assert stopped(mine) == [None]
+
+
+def test_a_request_that_is_over_can_no_longer_be_cancelled() -> None:
+    requests, mine = Requests(), jobs("a")
+    with requests.open("a", mine):
+        pass
+
+    with pytest.raises(UnknownRequest):
+        requests.cancel("a", "me")
+    assert stopped(mine) == [None]
+
+
+def test_cancelling_a_request_stops_all_its_jobs_and_no_others() -> None:
+    requests, mine, others = Requests(), jobs("a", "a-1"), jobs("b")
+
+    with requests.open("a", mine), requests.open("b", others):
+        requests.cancel("a", "me")
+
+    assert stopped(mine) == [Cancelled, Cancelled]
+    assert stopped(others) == [None]
+
+
+def test_draining_takes_no_more_and_leaves_what_is_under_way() -> None:
+    requests, mine = Requests(), jobs("a")
+    assert not requests.stopping
+
+    with requests.open("a", mine):
+        requests.drain()
+
+    assert requests.stopping
+    assert stopped(mine) == [None]
+
+
+def test_the_end_stops_all_that_are_left() -> None:
+    requests, mine, yours = Requests(), jobs("a", "a-1"), jobs("b", owner="you")
+    mine[0].control.on_stop = lambda _: None
+
+    with requests.open("a", mine), requests.open("b", yours):
+        requests.end()
+
+    assert stopped(mine + yours) == [Stopping] * 3
+
+
+def test_a_job_is_told_once_and_the_first_reason_stands() -> None:
+    mine, told = jobs("a"), list[SafelightError]()
+    mine[0].control.on_stop = told.append
+
+    stop(mine, Cancelled())
+    stop(mine, Stopping())
+
+    assert stopped(mine) == [Cancelled]
+    assert [type(error) for error in told] == [Cancelled]
+
+
+def test_an_id_in_use_is_not_given_twice() -> None:
+    requests = Requests()
+    with requests.open("one", [a_job("one")]):
+        with pytest.raises(InvalidParameter, match="under way"), requests.open("one", []):
+            raise AssertionError("it must not be opened")
+        assert "one" in requests
+    assert "one" not in requests
+
+
+def test_once_all_are_stopped_nothing_that_was_still_on_its_way_begins() -> None:
+    requests = Requests()
+    requests.end()
+
+    with pytest.raises(Stopping), requests.open("a", jobs("a")):
+        pytest.fail("it began")
+
+
+def test_a_request_that_is_still_on_its_way_is_waited_for() -> None:
+    requests, mine = Requests(), jobs("a")
+
+    async def scenario() -> None:
+        asked = asyncio.create_task(requests.expect("a", "me"))
+        await asyncio.sleep(0)
+        with requests.open("a", mine):
+            assert await asked == mine
+        with pytest.raises(UnknownRequest):
+            await requests.expect("never", "me")
+
+    asyncio.run(scenario())

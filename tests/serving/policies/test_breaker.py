@@ -1,0 +1,302 @@
+"""What leaves a model alone that fails."""
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from safelight.errors import (
+    BadInput,
+    Cancelled,
+    CircuitOpen,
+    InvalidOutput,
+    ModelError,
+    NotReady,
+    OutOfMemory,
+    Overloaded,
+    SafelightError,
+    Timeout,
+    WorkerLost,
+)
+from safelight.metrics.catalog import CIRCUIT_OPEN, REJECTED
+from safelight.metrics.registry import Meter
+from safelight.serving.job import Handler, Job, Outcome
+from safelight.serving.policies.breaker import breaker
+from tests.reading import FakeClock, value
+from tests.serving.jobs import a_job, an_outcome, run
+
+FAILURES: tuple[Callable[[], SafelightError], ...] = (
+    WorkerLost,
+    lambda: ModelError("ValueError"),
+    lambda: InvalidOutput("black"),
+)
+OWN_REASONS: tuple[Callable[[], BaseException], ...] = (
+    OutOfMemory,
+    NotReady,
+    Cancelled,
+    BadInput,
+    lambda: Timeout(1.0),
+    lambda: Overloaded("full", 1.0),
+    asyncio.CancelledError,
+)
+
+
+class Model:
+    """A handler that does what it is told: fail with `error`, or serve."""
+
+    def __init__(self) -> None:
+        self.error: BaseException | None = None
+        self.calls = 0
+
+    async def __call__(self, job: Job) -> Outcome:
+        self.calls += 1
+        if self.error is not None:
+            raise self.error
+        return an_outcome()
+
+
+class Guarded:
+    """A model behind a breaker that opens after three failures and rests for thirty seconds."""
+
+    def __init__(self, handle: Handler | None = None) -> None:
+        self.clock, self.meter, self.model = FakeClock(1000.0), Meter("tests"), Model()
+        self.handle = breaker(
+            handle or self.model, failures=3, rest_seconds=30.0, meter=self.meter, clock=self.clock
+        )
+
+    @property
+    def state(self) -> float:
+        return value(self.meter, CIRCUIT_OPEN)
+
+    def fail(self, times: int, error: BaseException | None = None) -> None:
+        self.model.error = error or WorkerLost()
+        for _ in range(times):
+            with pytest.raises(type(self.model.error)):
+                run(self.handle)
+        self.model.error = None
+
+    def refused(self) -> CircuitOpen:
+        with pytest.raises(CircuitOpen) as refused:
+            run(self.handle)
+        return refused.value
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+def test_after_so_many_failures_in_a_row_the_model_is_left_alone(
+    failure: Callable[[], SafelightError],
+) -> None:
+    guarded = Guarded()
+    guarded.fail(2, failure())
+    assert guarded.state == 0
+    guarded.fail(1, failure())
+    assert guarded.state == 1
+
+    error = guarded.refused()
+
+    assert guarded.model.calls == 3
+    assert "failed 3 times in a row" in str(error)
+    assert error.status == 503
+    assert value(guarded.meter, REJECTED, reason="circuit_open") == 1
+
+
+def test_a_success_between_failures_begins_the_count_anew() -> None:
+    guarded = Guarded()
+    for _ in range(3):
+        guarded.fail(2)
+        run(guarded.handle)
+
+    assert guarded.state == 0
+    assert guarded.model.calls == 9
+
+
+@pytest.mark.parametrize("error", OWN_REASONS)
+def test_what_is_not_the_models_failure_never_opens_it(error: Callable[[], BaseException]) -> None:
+    guarded = Guarded()
+    guarded.fail(10, error())
+
+    assert run(guarded.handle) == an_outcome()
+    assert guarded.state == 0
+
+
+@pytest.mark.parametrize("error", OWN_REASONS)
+def test_what_is_not_the_models_failure_is_no_success_either(
+    error: Callable[[], BaseException],
+) -> None:
+    guarded = Guarded()
+    guarded.fail(2)
+    guarded.fail(1, error())
+    guarded.fail(1)
+
+    assert guarded.state == 1
+
+
+def test_callers_are_told_how_long_the_rest_still_lasts() -> None:
+    guarded = Guarded()
+    guarded.fail(3)
+
+    assert guarded.refused().retry_after_seconds == 30
+    guarded.clock.now += 20
+    assert guarded.refused().retry_after_seconds == 10
+    guarded.clock.now += 9.9
+    assert guarded.refused().retry_after_seconds == 1
+
+
+def test_after_its_rest_a_model_that_serves_again_is_trusted_again() -> None:
+    guarded = Guarded()
+    guarded.fail(3)
+    guarded.clock.now += 30
+
+    assert run(guarded.handle) == an_outcome()
+    assert guarded.state == 0
+
+    guarded.fail(2)
+    assert guarded.state == 0
+
+
+def test_a_try_that_fails_brings_another_rest_at_once() -> None:
+    guarded = Guarded()
+    guarded.fail(3)
+    guarded.clock.now += 30
+    guarded.fail(1)
+    assert guarded.state == 1
+
+    guarded.clock.now += 29
+    error = guarded.refused()
+    assert "failed 4 times in a row" in str(error)
+    assert guarded.model.calls == 4
+
+    guarded.clock.now += 1
+    assert run(guarded.handle) == an_outcome()
+
+
+@pytest.mark.parametrize("error", OWN_REASONS)
+def test_a_try_that_ended_for_a_reason_of_its_own_leaves_it_open_to_the_next(
+    error: Callable[[], BaseException],
+) -> None:
+    guarded = Guarded()
+    guarded.fail(3)
+    guarded.clock.now += 30
+
+    guarded.fail(1, error())
+
+    assert guarded.state == 1
+    assert run(guarded.handle) == an_outcome()
+    assert guarded.state == 0
+
+
+class Gates:
+    """A handler whose jobs end when told, and how."""
+
+    def __init__(self) -> None:
+        self.answers: dict[str, asyncio.Future[Outcome]] = {}
+
+    async def __call__(self, job: Job) -> Outcome:
+        self.answers[job.id] = asyncio.get_running_loop().create_future()
+        return await self.answers[job.id]
+
+
+async def begun(guarded: Guarded, job_id: str) -> "asyncio.Task[Outcome]":
+    async def served() -> Outcome:
+        return await guarded.handle(a_job(job_id))
+
+    task = asyncio.create_task(served())
+    await asyncio.sleep(0)
+    return task
+
+
+async def refused(guarded: Guarded) -> CircuitOpen:
+    task = await begun(guarded, "another")
+    assert task.done(), "the job was let in"
+    with pytest.raises(CircuitOpen) as refused:
+        await task
+    return refused.value
+
+
+async def failed(gates: Gates, task: "asyncio.Task[Outcome]", job_id: str) -> None:
+    gates.answers[job_id].set_exception(WorkerLost())
+    with pytest.raises(WorkerLost):
+        await task
+
+
+async def opened(guarded: Guarded, gates: Gates) -> None:
+    for turn in range(3):
+        await failed(gates, await begun(guarded, str(turn)), str(turn))
+
+
+def test_exactly_one_job_tries_the_model_and_the_others_are_refused_meanwhile() -> None:
+    gates = Gates()
+    guarded = Guarded(gates)
+
+    async def scene() -> None:
+        await opened(guarded, gates)
+        guarded.clock.now += 31
+        tries = await begun(guarded, "try")
+        assert guarded.state == 0.5
+        for _ in range(5):
+            assert (await refused(guarded)).retry_after_seconds == 1
+
+        gates.answers["try"].set_result(an_outcome())
+        await tries
+        assert guarded.state == 0
+        late = await begun(guarded, "welcome")
+        gates.answers["welcome"].set_result(an_outcome())
+        await late
+
+    asyncio.run(scene())
+
+
+def test_a_cancelled_try_leaves_it_open_and_lets_the_next_one_try() -> None:
+    gates = Gates()
+    guarded = Guarded(gates)
+
+    async def scene() -> None:
+        await opened(guarded, gates)
+        guarded.clock.now += 31
+        tries = await begun(guarded, "try")
+        tries.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await tries
+        assert guarded.state == 1
+
+        again = await begun(guarded, "again")
+        assert guarded.state == 0.5
+        await refused(guarded)
+        gates.answers["again"].set_result(an_outcome())
+        await again
+
+    asyncio.run(scene())
+    assert guarded.state == 0
+
+
+def test_a_success_that_began_before_it_opened_does_not_close_it() -> None:
+    gates = Gates()
+    guarded = Guarded(gates)
+
+    async def scene() -> None:
+        early = await begun(guarded, "early")
+        await opened(guarded, gates)
+        gates.answers["early"].set_result(an_outcome())
+        await early
+
+    asyncio.run(scene())
+    assert guarded.state == 1
+    guarded.refused()
+
+
+def test_a_failure_that_began_before_it_opened_does_not_end_a_try_under_way() -> None:
+    gates = Gates()
+    guarded = Guarded(gates)
+
+    async def scene() -> None:
+        early = await begun(guarded, "early")
+        await opened(guarded, gates)
+        guarded.clock.now += 31
+        tries = await begun(guarded, "try")
+        await failed(gates, early, "early")
+        guarded.clock.now += 31
+        await refused(guarded)
+        gates.answers["try"].set_result(an_outcome())
+        await tries
+
+    asyncio.run(scene())
+    assert guarded.state == 0

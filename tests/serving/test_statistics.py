@@ -1,0 +1,27 @@
+"""A mean for what must not be underestimated."""
+
+from functools import reduce
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from safelight.serving.statistics import wary
+
+
+def test_what_is_worse_is_believed_soon() -> None:
+    assert reduce(wary, [1.0] * 5, 0.0) > 0.8
+
+
+def test_what_is_better_is_believed_slowly() -> None:
+    assert 0.8 < reduce(wary, [0.0] * 5, 1.0) < 1
+    assert reduce(wary, [0.0] * 200, 1.0) < 0.01
+
+
+@given(st.floats(0, 9), st.floats(0, 9))
+def test_it_stays_between_what_it_was_and_what_was_seen(mean: float, value: float) -> None:
+    low, high = sorted((mean, value))
+    assert low <= wary(mean, value) <= high
+
+
+def test_of_what_changes_all_the_time_it_is_nearly_the_worst() -> None:
+    assert 0.85 < reduce(wary, [0.0, 1.0] * 100, 0.5) < 1

@@ -1,0 +1,30 @@
+"""A worker process, from its parent's side."""
+
+import asyncio
+import socket
+
+from safelight.serving.wire.process import Line, write_now
+from safelight.serving.wire.protocol import Kind, Message, encode
+
+MANY = 3000  # more pieces than the kernel takes in one call
+
+
+def test_a_message_of_any_number_of_pieces_arrives_whole() -> None:
+    heard: list[Message | None] = []
+
+    async def scenario() -> None:
+        loop = asyncio.get_running_loop()
+        ours, theirs = socket.socketpair()
+        transport, _ = await loop.create_connection(asyncio.Protocol, sock=ours)
+        hearing, _ = await loop.create_connection(lambda: Line(heard.append), sock=theirs)
+        payloads = [b"%d" % number for number in range(MANY)]
+        write_now(ours, transport, encode(Message(Kind.JOBS, {"jobs": []}, payloads)))
+        transport.close()
+        while not heard or heard[-1] is not None:  # noqa: ASYNC110 - a socket has no condition
+            await asyncio.sleep(0.001)
+        hearing.close()
+
+        assert heard[0] is not None
+        assert list(heard[0].payloads) == payloads
+
+    asyncio.run(asyncio.wait_for(scenario(), 10))

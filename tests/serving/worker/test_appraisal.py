@@ -1,0 +1,248 @@
+"""A closer look at outputs: of a sample, bounded, and never at a request's cost."""
+
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from io import BytesIO
+from typing import Any
+
+import numpy
+import pytest
+from PIL import Image
+
+from safelight.models.backend import Edit, Generation
+from safelight.models.demo.painter import paint
+from safelight.models.demo.portrait import draw
+from safelight.serving.wire.protocol import Channel, Kind, Message
+from safelight.serving.worker.appraisal import Appraisal, Sampling, assess, give_way, thumbnail
+from safelight.serving.worker.choice import About, Prepared
+from tests.serving.prepared import ready
+
+PORTRAIT = paint(draw(1))
+PIXELS = numpy.asarray(PORTRAIT)
+EVERY = Sampling(ratio=1.0)
+LONG_SECONDS = 20.0
+
+
+def job(name: str = "one", work: Any = None) -> Prepared:
+    edit = Edit(PORTRAIT, "make him old", "", 2, 7.5, 1.5, 0)
+    about = About(f"request {name}", "make_him_old", 0.35)
+    return ready(name, work=work or edit, about=about)
+
+
+@dataclass
+class Bench:
+    """An appraisal whose messages can be read, and whose circumstances can be chosen."""
+
+    sampling: Sampling = EVERY
+    busy: bool = False
+    now: float = 0.0
+    failures: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        ours, theirs = socket.socketpair()
+        ours.settimeout(LONG_SECONDS)
+        self.parent, self.worker = Channel(ours), Channel(theirs)
+        self.appraisal = Appraisal(
+            self.worker,
+            self.sampling,
+            lambda: self.busy,
+            self.failures.append,
+            clock=lambda: self.now,
+        )
+
+    def offer(self, name: str = "one", error: str = "none", pixels: Any = PIXELS) -> None:
+        self.appraisal.offer(job(name), pixels, error)
+
+    def told(self) -> Message:
+        message = self.parent.receive()
+        assert message is not None
+        assert message.kind is Kind.ASSESSED
+        return message
+
+    def close(self) -> None:
+        self.appraisal.close()
+        self.parent.close()
+        self.worker.close()
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    bench = Bench()
+    yield bench
+    bench.close()
+
+
+class Gate:
+    """A judge who waits until he is let through."""
+
+    def __init__(self) -> None:
+        self.entered, self.opened = threading.Semaphore(0), threading.Event()
+
+    def __call__(self, _work: Edit | Generation, _pixels: Any) -> float:
+        self.entered.release()
+        assert self.opened.wait(LONG_SECONDS)
+        return 0.5
+
+
+def test_what_is_found_is_told_with_the_request_that_it_belongs_to(bench: Bench) -> None:
+    bench.offer()
+    told = bench.told()
+    assert told.fields["request_id"] == "request one"
+    assert told.fields["instruction_type"] == "make_him_old"
+    assert told.fields["structure"] == pytest.approx(1)
+    assert told.fields["changed"] == 0
+    assert 0.5 < told.fields["score"] <= 1
+    assert told.fields["seconds"] > 0
+    assert list(told.payloads) == [b"", b""]
+
+
+def test_only_the_share_asked_for_is_looked_at() -> None:
+    gate = Gate()
+    bench = Bench(Sampling(ratio=0.2, judge=gate))
+    bench.appraisal._chance.seed(0)
+    for number in range(200):
+        bench.offer(str(number))
+    assert gate.entered.acquire(timeout=LONG_SECONDS)
+    looked_at = bench.appraisal.dropped() + bench.appraisal._items.qsize() + 1
+    assert 20 <= looked_at <= 60
+    gate.opened.set()
+    bench.close()
+
+
+def test_none_is_looked_at_where_none_is_wanted_failed_ones_neither() -> None:
+    bench = Bench(Sampling(ratio=0.0))
+    bench.offer(error="invalid_output")
+    assert bench.appraisal._thread is None
+    assert bench.appraisal.dropped() == 0
+    bench.close()
+
+
+def test_an_output_that_failed_is_kept_as_a_sample_but_its_figures_would_mislead() -> None:
+    bench = Bench(Sampling(ratio=1e-9, thumbnails=True))
+    bench.offer("good")
+    bench.offer("bad", error="structure_corruption")
+    told = bench.told()
+    assert (told.fields["request_id"], told.fields["error"]) == (
+        "request bad",
+        "structure_corruption",
+    )
+    assert told.payloads[1], "its thumbnail"
+    assert (told.fields["score"], told.fields["structure"]) == (None, None)
+    bench.close()
+
+
+def test_few_wait_and_what_is_more_is_dropped_and_counted_once() -> None:
+    gate = Gate()
+    bench = Bench(Sampling(ratio=1.0, judge=gate))
+    bench.offer("first")
+    assert gate.entered.acquire(timeout=LONG_SECONDS), "the first is being looked at"
+    for number in range(10):
+        bench.offer(str(number))
+    assert bench.appraisal.dropped() == 6, "four wait"
+    assert bench.appraisal.dropped() == 0
+    gate.opened.set()
+    bench.close()
+
+
+def test_while_requests_wait_the_thread_rests_a_hundred_times_as_long_as_it_worked() -> None:
+    bench = Bench()
+
+    def slow(_work: Edit | Generation, _pixels: Any) -> float:
+        bench.now += 0.1
+        return 0.5
+
+    bench.appraisal._sampling = replace(EVERY, judge=slow)
+    bench.busy = True
+    bench.offer("first")
+    assert bench.told().fields["request_id"] == "request first"
+    while not bench.appraisal._rests_until:  # told a moment before it rests
+        os.sched_yield()
+    bench.now += 9.9
+    bench.offer("too soon")
+    assert bench.appraisal.dropped() == 1
+    bench.now += 0.2
+    bench.offer("later")
+    assert bench.told().fields["request_id"] == "request later"
+    bench.close()
+
+
+def test_at_rest_nothing_is_dropped(bench: Bench) -> None:
+    for number in range(3):
+        bench.offer(str(number))
+        bench.told()
+    assert bench.appraisal.dropped() == 0
+
+
+def test_a_look_that_fails_is_told_counted_and_does_not_stop_the_next(bench: Bench) -> None:
+    bench.offer(pixels="no pixels")
+    assert bench.told().fields == {"failed": True}
+    bench.offer("next")
+    assert bench.told().fields["request_id"] == "request next"
+    assert bench.failures == ["assessment"]
+
+
+def test_a_parent_that_is_gone_meanwhile_is_no_failure_of_the_look() -> None:
+    gate = Gate()
+    bench = Bench(Sampling(ratio=1.0, judge=gate))
+    bench.offer()
+    assert gate.entered.acquire(timeout=LONG_SECONDS)
+    bench.parent.close()
+    gate.opened.set()
+    thread = bench.appraisal._thread
+    assert thread is not None
+    bench.close()
+    thread.join(LONG_SECONDS)
+    assert (thread.is_alive(), bench.failures) == (False, [])
+
+
+def test_nobody_is_waited_for_at_the_end() -> None:
+    bench = Bench()
+    bench.offer()
+    bench.told()
+    thread = bench.appraisal._thread
+    assert thread is not None
+    bench.close()
+    thread.join(LONG_SECONDS)
+    assert not thread.is_alive()
+
+
+@pytest.mark.skipif(not hasattr(os, "setpriority"), reason="only Linux has it by thread")
+def test_the_thread_gives_way_and_the_others_keep_their_place() -> None:
+    found: list[int] = []
+
+    def work() -> None:
+        give_way()
+        found.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+
+    before = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join(LONG_SECONDS)
+    assert found == [19]
+    assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == before
+
+
+def test_thumbnails_are_kept_only_where_samples_are_wanted() -> None:
+    large = Image.new("RGB", (900, 600), "teal")
+    work = Edit(large, "make him old", "", 2, 7.5, 1.5, 0)
+    none = assess(job(), work, numpy.asarray(large), "none", EVERY)
+    assert (none.before, none.after) == (b"", b"")
+    both = assess(job(), work, numpy.asarray(large), "none", replace(EVERY, thumbnails=True))
+    for picture in (both.before, both.after):
+        with Image.open(BytesIO(picture)) as opened:
+            assert (opened.format, opened.size) == ("JPEG", (128, 85))
+
+
+def test_a_picture_made_from_words_has_looks_and_no_structure_to_keep() -> None:
+    work = Generation((64, 64), "somebody old", "", 2, 0.0, 0)
+    found = assess(job(work=work), work, PIXELS, "none", EVERY)
+    assert found.score is not None
+    assert (found.structure, found.edges, found.changed, found.before) == (None, None, None, b"")
+
+
+def test_a_small_picture_is_not_made_larger() -> None:
+    with Image.open(BytesIO(thumbnail(PORTRAIT))) as opened:
+        assert opened.size == (64, 64)

@@ -1,0 +1,113 @@
+"""Between a message's bytes, a model's picture, and the PNG that is sent."""
+
+from io import BytesIO
+from typing import Any
+
+import numpy
+import pytest
+from PIL import Image
+
+from safelight.errors import ImageDamaged, ImageTooLarge, NotAnImage
+from safelight.models.backend import Edit, Generation, Recognition
+from safelight.serving.worker.images import as_work, encoded
+from safelight.stack.tools.samples import photo
+
+EDIT: dict[str, Any] = {
+    "instruction": "make him old",
+    "negative_prompt": "",
+    "steps": 2,
+    "guidance_scale": 7.5,
+    "image_guidance_scale": 1.5,
+    "seed": 1,
+}
+GENERATE: dict[str, Any] = {
+    "prompt": "a cat",
+    "negative_prompt": "",
+    "steps": 2,
+    "guidance_scale": 0.0,
+    "seed": 1,
+}
+LIMIT_PIXELS = 1_000_000
+
+
+def fields(task: str, size: tuple[int, int], work: dict[str, Any]) -> dict[str, Any]:
+    return {"task": task, "size": list(size), "work": work}
+
+
+def noise(width: int, height: int) -> Any:
+    return numpy.random.default_rng(0).integers(0, 256, (height, width, 3), "uint8")
+
+
+def opened(png: bytes) -> Image.Image:
+    image = Image.open(BytesIO(png))
+    assert image.format == "PNG"
+    return image
+
+
+@pytest.mark.parametrize("size", [(64, 48), (160, 120), (200, 64)])
+def test_an_edit_is_read_with_its_picture_at_the_size_to_work_at(size: tuple[int, int]) -> None:
+    work = as_work(fields("edit", size, EDIT), photo(160, 120), LIMIT_PIXELS)
+
+    assert isinstance(work, Edit)
+    assert (work.image.size, work.image.mode) == (size, "RGB")
+    assert (work.instruction, work.steps, work.seed) == ("make him old", 2, 1)
+    assert (work.guidance_scale, work.image_guidance_scale) == (7.5, 1.5)
+
+
+def test_a_generation_is_read_without_any_picture() -> None:
+    work = as_work(fields("generate", (64, 32), GENERATE), b"", LIMIT_PIXELS)
+
+    assert work == Generation(size=(64, 32), **GENERATE)
+
+
+@pytest.mark.parametrize(
+    ("sent", "seen"), [((160, 120), (80, 60)), ((60, 160), (30, 80)), ((40, 20), (40, 20))]
+)
+def test_a_picture_to_be_named_is_made_no_larger_than_the_side(
+    sent: tuple[int, int], seen: tuple[int, int]
+) -> None:
+    work = as_work(fields("predict", (80, 80), {"top": 3}), photo(*sent), LIMIT_PIXELS)
+
+    assert isinstance(work, Recognition)
+    assert (work.image.size, work.image.mode, work.top) == (seen, "RGB", 3)
+
+
+def test_a_picture_to_be_named_is_measured_before_it_is_decoded() -> None:
+    asked = fields("predict", (80, 80), {"top": 3})
+
+    as_work(asked, photo(160, 120), 160 * 120)
+    with pytest.raises(ImageTooLarge, match="160 x 120"):
+        as_work(asked, photo(160, 120), 160 * 120 - 1)
+
+
+@pytest.mark.parametrize(("task", "work"), [("edit", EDIT), ("predict", {"top": 1})])
+def test_what_is_no_picture_is_told_from_what_is_damaged(task: str, work: dict[str, Any]) -> None:
+    asked = fields(task, (64, 64), work)
+
+    with pytest.raises(NotAnImage):
+        as_work(asked, b"text", LIMIT_PIXELS)
+    with pytest.raises(NotAnImage):
+        as_work(asked, b"", LIMIT_PIXELS)
+    with pytest.raises(ImageDamaged):
+        as_work(asked, photo(160, 120)[:1500], LIMIT_PIXELS)
+
+
+@pytest.mark.parametrize("size", [(64, 48), (1, 1), (9, 200)])
+def test_not_a_pixel_changes_on_its_way_into_the_png(size: tuple[int, int]) -> None:
+    pixels = noise(*size)
+
+    image = opened(encoded(pixels, size))
+
+    assert (image.size, image.mode) == (size, "RGB")
+    assert numpy.array_equal(numpy.asarray(image), pixels)
+
+
+def test_a_picture_that_was_rounded_down_is_sent_at_the_size_that_was_asked() -> None:
+    pixels = numpy.zeros((48, 64, 3), "uint8")
+    pixels[:, 32:] = 255
+
+    image = opened(encoded(pixels, (70, 50)))
+
+    assert image.size == (70, 50)
+    assert image.getpixel((2, 25)) == (0, 0, 0)
+    assert image.getpixel((67, 25)) == (255, 255, 255)

@@ -1,0 +1,95 @@
+"""What a worker knows of its device's memory."""
+
+import sys
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from safelight.errors import OutOfMemory
+from safelight.serving.worker.memory import Memory, is_poisoned
+from tests.serving.models import AcceleratorError, OutOfMemoryError
+
+
+def sized(*sizes: tuple[int, int]) -> list[Any]:
+    return [SimpleNamespace(size=size) for size in sizes]
+
+
+def said(memory: Memory, size: tuple[int, int]) -> str:
+    [job] = sized(size)
+    failure = memory.too_large(job)
+    assert isinstance(failure, OutOfMemory)
+    return str(failure)
+
+
+def test_before_anything_fitted_half_is_advised() -> None:
+    told = said(Memory(), (512, 256))
+
+    assert "512 x 256 did not fit now; retry, or send half that." in told
+
+
+def test_a_job_too_large_is_told_the_largest_that_has_fitted() -> None:
+    memory = Memory()
+    memory.fitted(sized((64, 64), (512, 256), (128, 128)))
+    memory.fitted(sized((256, 256)))
+
+    assert "1024 x 512 did not fit alone; 512 x 256 has fitted before." in said(memory, (1024, 512))
+
+
+def test_the_largest_is_what_has_most_pixels_not_the_longest_side() -> None:
+    memory = Memory()
+    memory.fitted(sized((1000, 10)))
+    memory.fitted(sized((200, 200)))
+
+    assert "200 x 200 has fitted" in said(memory, (999, 999))
+
+
+@pytest.mark.parametrize("size", [(512, 512), (256, 1024), (64, 64)])
+def test_a_job_no_larger_than_what_fitted_is_told_to_retry(size: tuple[int, int]) -> None:
+    memory = Memory()
+    memory.fitted(sized((512, 512)))
+
+    assert "did not fit now; retry" in said(memory, size)
+
+
+@pytest.mark.parametrize(
+    ("error", "poisoned"),
+    [
+        (AcceleratorError("whatever it says"), True),
+        (RuntimeError("CUDA error: an illegal memory access was encountered"), True),
+        (RuntimeError("CUDA error: device-side assert triggered"), True),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"), True),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `create`"), True),
+        (OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), False),
+        (OutOfMemoryError("CUDA error: out of memory"), False),
+        (RuntimeError("shapes (2, 3) and (4, 5) cannot be multiplied"), False),
+        (ValueError("a prompt"), False),
+        (KeyError(), False),
+    ],
+    ids=repr,
+)
+def test_only_what_loses_the_device_is_poison(error: BaseException, poisoned: bool) -> None:
+    assert is_poisoned(error) is poisoned
+
+
+@pytest.mark.parametrize(("initialized", "emptied"), [(True, 1), (False, 0)])
+def test_freeing_gives_back_what_the_allocator_holds_and_never_opens_the_device(
+    initialized: bool, emptied: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+    cuda = SimpleNamespace(
+        is_initialized=lambda: initialized, empty_cache=lambda: calls.append("empty_cache")
+    )
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda))
+
+    Memory().free()
+
+    assert len(calls) == emptied
+
+
+def test_freeing_loads_no_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+
+    Memory().free()
+
+    assert "torch" not in sys.modules

@@ -1,0 +1,157 @@
+"""How far a batch is, as the parent is told."""
+
+from io import BytesIO
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+from safelight.errors import Cancelled
+from safelight.models.backend import OnStep
+from safelight.serving.wire.protocol import Channel, Kind, Message
+from safelight.serving.worker.choice import Prepared
+from safelight.serving.worker.steps import Steps
+from safelight.telemetry.timeline import Timeline
+from tests.reading import FakeClock
+
+
+class Told(Channel):
+    """A channel that keeps what is sent."""
+
+    def __init__(self) -> None:
+        self.messages: list[Message] = []
+
+    def send(self, message: Message) -> None:
+        self.messages.append(message)
+
+
+class Scene:
+    """A batch of three, of whom a test may cancel some."""
+
+    def __init__(self) -> None:
+        self.told, self.clock = Told(), FakeClock(100.0)
+        self.cancelled = set[str]()
+        self.failures: list[str] = []
+        self.steps = Steps(self.told, self.failures.append, clock=self.clock)
+        jobs = [
+            Prepared(
+                name, "key", 1, 1, 1e9, 3, (0, 0), alone=False, size=(8, 8), timeline=Timeline()
+            )
+            for name in "abc"
+        ]
+        self.on_step: OnStep = self.steps.of(jobs, self.cancelled.__contains__)
+
+    def reported(self, step: int, latents: Any = None) -> list[Message]:
+        """Return what is told at a step."""
+        self.told.messages.clear()
+        self.on_step(step, latents)
+        return list(self.told.messages)
+
+
+def greys(latents: int) -> Any:
+    """Return latents of so many images, each brighter than the one before."""
+    return torch.linspace(-2, 2, latents).view(-1, 1, 1, 1) * torch.ones(latents, 4, 8, 8)
+
+
+def brightness(preview: bytes) -> int:
+    pixel = Image.open(BytesIO(preview)).convert("L").getpixel((4, 4))
+    assert isinstance(pixel, int)
+    return pixel
+
+
+def test_a_sign_of_life_is_given_now_and_then_and_no_oftener() -> None:
+    scene = Scene()
+
+    assert scene.reported(1) == [Message(Kind.STEP, {"ids": [], "step": 1}, [])]
+    assert scene.reported(2) == []
+    scene.clock.now += 0.24
+    assert scene.reported(3) == []
+    scene.clock.now += 0.02
+    assert scene.reported(4) == [Message(Kind.STEP, {"ids": [], "step": 4}, [])]
+    assert scene.reported(5) == []
+
+
+def test_whoever_follows_a_job_hears_of_its_every_step() -> None:
+    scene = Scene()
+    scene.steps.follow("b", 0)
+
+    assert [scene.reported(step) for step in (1, 2)] == [
+        [Message(Kind.STEP, {"ids": ["b"], "step": step}, [b""])] for step in (1, 2)
+    ]
+
+
+def test_a_job_may_be_followed_while_it_is_made_and_forgotten_again() -> None:
+    scene = Scene()
+    scene.reported(1)
+    assert scene.reported(2) == []
+
+    scene.steps.follow("c", 0)
+    assert scene.reported(3)[0].fields["ids"] == ["c"]
+
+    scene.steps.forget("c")
+    scene.steps.forget("never followed")
+    assert scene.reported(4) == []
+
+
+def test_a_job_of_another_batch_may_be_followed_without_a_word_here() -> None:
+    scene = Scene()
+    scene.steps.follow("z", 1)
+    scene.reported(1)
+
+    assert scene.reported(2, greys(3)) == []
+
+
+def test_each_follower_is_shown_its_own_image() -> None:
+    scene = Scene()
+    for name in "cab":
+        scene.steps.follow(name, 1)
+
+    [message] = scene.reported(1, greys(3))
+
+    assert message.fields["ids"] == ["a", "b", "c"]
+    dark, middle, bright = (brightness(preview) for preview in message.payloads)
+    assert dark < middle < bright
+
+
+def test_a_preview_is_made_every_so_many_steps_and_of_those_only_who_asked() -> None:
+    scene = Scene()
+    scene.steps.follow("a", 2)
+    scene.steps.follow("b", 3)
+    scene.steps.follow("c", 0)
+
+    shown = [
+        [bool(preview) for preview in scene.reported(step, greys(3))[0].payloads]
+        for step in range(1, 7)
+    ]
+
+    assert [a for a, _, _ in shown] == [False, True, False, True, False, True]
+    assert [b for _, b, _ in shown] == [False, False, True, False, False, True]
+    assert not any(c for _, _, c in shown)
+
+
+def test_a_model_without_latents_has_no_previews() -> None:
+    scene = Scene()
+    scene.steps.follow("a", 1)
+
+    assert scene.reported(1)[0].payloads == [b""]
+
+
+def test_a_batch_goes_on_while_anybody_waits_for_any_of_it() -> None:
+    scene = Scene()
+    scene.cancelled |= {"a", "b"}
+    scene.on_step(1, None)
+
+    scene.cancelled.add("c")
+    with pytest.raises(Cancelled):
+        scene.on_step(2, None)
+
+
+def test_a_batch_that_is_stopped_tells_nothing_more() -> None:
+    scene = Scene()
+    scene.steps.follow("a", 1)
+    scene.cancelled |= {"a", "b", "c"}
+
+    with pytest.raises(Cancelled):
+        scene.on_step(1, greys(3))
+    assert scene.told.messages == []

@@ -1,0 +1,243 @@
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from safelight.errors import BadSetting
+from safelight.stack.files.alerting import alertmanager_yml, duration
+from safelight.stack.monitoring import Monitoring, Timing, read
+
+EVERYONE = """
+[receivers.phone]
+kind = "slack"
+url_file = "slack"
+[receivers.ding]
+kind = "dingtalk"
+url_file = "ding"
+secret_file = "ding_secret"
+[receivers.lark]
+kind = "feishu"
+url_file = "lark"
+[receivers.work]
+kind = "wecom"
+url_file = "work"
+[receivers.hook]
+kind = "webhook"
+url = "http://127.0.0.1:1/hook"
+[receivers.hidden]
+kind = "webhook"
+url_file = "hidden"
+[receivers.mail]
+kind = "email"
+to = ["a@example.org", "b@example.org"]
+sender = "safelight@example.org"
+smarthost = "smtp.example.org:587"
+username = "safelight"
+password_file = "password"
+[routes]
+critical = ["phone", "ding", "lark", "work", "mail"]
+warning = ["hook", "hidden"]
+[[mute]]
+name = "nights"
+times = ["22:00-24:00", "00:00-07:00"]
+zone = "Asia/Shanghai"
+[[mute]]
+name = "weekend"
+weekdays = ["saturday", "sunday"]
+severities = ["warning", "info", "critical"]
+"""
+
+
+def monitoring(folder: Path, text: str = EVERYONE) -> Monitoring:
+    (folder / "monitoring.toml").write_text(text)
+    return read(folder / "monitoring.toml", secrets_here=False)
+
+
+def loaded(made: Monitoring | None, **told: str) -> dict[str, Any]:
+    content: dict[str, Any] = yaml.safe_load(alertmanager_yml(made, **told))
+    return content
+
+
+def config_of(content: dict[str, Any], name: str, key: str) -> dict[str, Any]:
+    [found] = [each for each in content["receivers"] if each["name"] == name]
+    [config] = found[key]
+    return dict(config)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    (tmp_path / "alertmanager.yml").write_text(alertmanager_yml(monitoring(tmp_path)))
+    return tmp_path / "alertmanager.yml"
+
+
+def run(*command: str) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout.strip()
+
+
+def test_amtool_has_no_complaint_though_no_secret_is_there(file: Path) -> None:
+    assert "8 receivers" in run("amtool", "check-config", str(file))
+
+
+@pytest.mark.parametrize(
+    ("severity", "receivers"),
+    [("critical", "phone,ding,lark,work,mail"), ("warning", "hook,hidden"), ("info", "quiet")],
+)
+def test_severity_decides_who_is_told(severity: str, receivers: str, file: Path) -> None:
+    route = ("amtool", "config", "routes", "test", f"--config.file={file}")
+    assert run(*route, f"severity={severity}") == receivers
+
+
+def test_without_a_file_nothing_is_sent_and_no_address_is_written(tmp_path: Path) -> None:
+    text = alertmanager_yml()
+    (tmp_path / "alertmanager.yml").write_text(text)
+    run("amtool", "check-config", str(tmp_path / "alertmanager.yml"))
+    assert yaml.safe_load(text)["receivers"] == [{"name": "quiet"}]
+    assert {route["receiver"] for route in yaml.safe_load(text)["route"]["routes"]} == {"quiet"}
+    assert not re.search("https?://", text)
+
+
+def test_no_secret_is_written_only_the_files_that_hold_them(tmp_path: Path) -> None:
+    content = loaded(monitoring(tmp_path))
+    assert config_of(content, "phone", "slack_configs")["api_url_file"] == str(tmp_path / "slack")
+    mail = config_of(content, "mail", "email_configs")
+    assert mail["auth_password_file"] == str(tmp_path / "password")
+    assert "auth_password" not in mail
+
+
+def test_slack_hears_the_value_the_job_and_the_end(tmp_path: Path) -> None:
+    slack = config_of(loaded(monitoring(tmp_path)), "phone", "slack_configs")
+    assert slack["channel"] == "#safelight"
+    assert slack["send_resolved"] is True
+    assert ".Annotations.description" in slack["text"], "the description holds the value"
+    assert ".CommonLabels.job" in slack["title"]
+
+
+@pytest.mark.parametrize("name", ["ding", "lark", "work", "hidden"])
+def test_robots_and_secret_webhooks_are_told_through_the_relay(name: str, tmp_path: Path) -> None:
+    content = loaded(monitoring(tmp_path), relay_url="http://127.0.0.9:1234")
+    hook = config_of(content, name, "webhook_configs")
+    assert hook["url"] == f"http://127.0.0.9:1234/{name}"
+    assert hook["send_resolved"] is True
+
+
+def test_the_file_may_say_where_the_relay_is(tmp_path: Path) -> None:
+    content = loaded(monitoring(tmp_path, 'relay_url = "http://relay:9094/"\n' + EVERYONE))
+    assert config_of(content, "work", "webhook_configs")["url"] == "http://relay:9094/work"
+
+
+def test_hours_of_silence_hold_for_the_severities_they_name(tmp_path: Path) -> None:
+    content = loaded(monitoring(tmp_path))
+    muted = {
+        route["matchers"][0]: route.get("mute_time_intervals")
+        for route in content["route"]["routes"]
+    }
+    assert muted['severity="critical"'] == ["weekend"]
+    assert muted['severity="warning"'] == ["nights", "weekend"]
+    nights, weekend = content["time_intervals"]
+    assert nights["time_intervals"][0]["times"][1] == {"start_time": "00:00", "end_time": "07:00"}
+    assert nights["time_intervals"][0]["location"] == "Asia/Shanghai"
+    assert weekend["time_intervals"] == [{"weekdays": ["saturday", "sunday"], "location": "UTC"}]
+
+
+def test_a_lost_target_silences_what_it_made_blind() -> None:
+    rules = loaded(None)["inhibit_rules"]
+    lost = next(rule for rule in rules if rule["source_matchers"] == ['alertname="TargetDown"'])
+    assert lost["target_matchers"] == ['alertname!="TargetDown"'], "or it would silence itself"
+    assert lost["equal"] == ["job", "instance"]
+
+
+def test_no_alert_silences_itself() -> None:
+    for rule in loaded(None)["inhibit_rules"]:
+        [source], [target] = rule["source_matchers"], rule["target_matchers"]
+        name = source.split('"')[1]
+        operator, pattern = re.fullmatch(r'alertname(=~|!=|=)"(.*)"', target).groups()  # type: ignore[union-attr]
+        caught = re.fullmatch(pattern, name) is not None
+        assert caught == (operator == "!="), rule
+
+
+def test_the_faster_a_budget_burns_the_more_it_silences() -> None:
+    rules = loaded(None)["inhibit_rules"]
+    ladder = {
+        rule["source_matchers"][0]: rule["target_matchers"][0]
+        for rule in rules
+        if rule["equal"] == ["job", "service", "objective"]
+    }
+    assert list(ladder) == [
+        'alertname="ErrorBudgetBurnFast"',
+        'alertname="ErrorBudgetBurn"',
+        'alertname="ErrorBudgetBurnSlow"',
+    ]
+    assert all("ErrorBudgetLeaking" in target for target in ladder.values())
+
+
+@pytest.mark.parametrize(
+    ("seconds", "written"),
+    [(0, "0s"), (10, "10s"), (60, "1m"), (90, "90s"), (14400, "4h"), (0.25, "250ms")],
+)
+def test_times_are_written_as_alertmanager_reads_them(seconds: float, written: str) -> None:
+    assert duration(seconds) == written
+
+
+def test_alertmanager_takes_the_shortest_times_that_the_file_may_say(tmp_path: Path) -> None:
+    timing = "".join(
+        f"{name} = {field.metadata[0].ge or 0.0001}\n"
+        for name, field in Timing.model_fields.items()
+    )
+    text = alertmanager_yml(monitoring(tmp_path, f"[timing]\n{timing}"))
+    assert "group_interval: 100ms" in text
+    (tmp_path / "alertmanager.yml").write_text(text)
+    run("amtool", "check-config", str(tmp_path / "alertmanager.yml"))
+
+
+@given(name=st.text(min_size=1, max_size=60))
+def test_any_name_is_refused_in_one_line_or_comes_out_as_it_went_in(name: str) -> None:
+    hook = {"kind": "webhook", "url": "http://127.0.0.1:1"}
+    try:
+        made = Monitoring.model_validate(
+            {"receivers": {name: hook}, "routes": {"critical": [name]}}
+        )
+    except ValueError:
+        assert not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}", name) or name == "quiet"
+    else:
+        assert loaded(made)["receivers"][1]["name"] == name
+
+
+def test_a_name_that_yaml_reads_as_something_else_stays_a_name(tmp_path: Path) -> None:
+    for name in ("yes", "0x10", "123", "null", "1e3"):
+        text = f'[receivers.{name}]\nkind = "wecom"\nurl_file = "x"\n[routes]\ninfo = ["{name}"]\n'
+        config = tmp_path / "alertmanager.yml"
+        config.write_text(alertmanager_yml(monitoring(tmp_path, text)))
+        assert loaded(monitoring(tmp_path, text))["receivers"][1]["name"] == name
+        run("amtool", "check-config", str(config))
+
+
+PAGE = (Path(__file__).parents[3] / "docs" / "delivery.md").read_text()
+
+
+@pytest.mark.parametrize("example", re.findall(r"```toml\n(.*?)```", PAGE, flags=re.DOTALL))
+def test_every_example_of_the_page_makes_what_alertmanager_loads(
+    example: str, tmp_path: Path
+) -> None:
+    (tmp_path / "alertmanager.yml").write_text(alertmanager_yml(monitoring(tmp_path, example)))
+    run("amtool", "check-config", str(tmp_path / "alertmanager.yml"))
+
+
+def test_the_page_shows_every_kind_and_the_timings_as_they_are() -> None:
+    kinds = set(re.findall(r'^kind = "(\w+)"', PAGE, flags=re.MULTILINE))
+    assert kinds == {"slack", "webhook", "email", "dingtalk", "feishu", "wecom"}
+    for name, value in Timing():
+        assert f"{name} = {value:g}" in PAGE
+
+
+def test_a_name_that_would_break_yaml_is_one_line(tmp_path: Path) -> None:
+    text = '[receivers."a: b\\n- c"]\nkind = "wecom"\nurl_file = "x"\n'
+    with pytest.raises(BadSetting) as raised:
+        monitoring(tmp_path, text)
+    assert "\n" not in str(raised.value)

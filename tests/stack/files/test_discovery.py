@@ -1,0 +1,187 @@
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from safelight.rules.files import rule_file
+from safelight.stack.files.cluster import cluster_files
+from safelight.stack.files.config import configuration
+from safelight.stack.files.discovery import GPU_JOB, by_file, kubernetes, static, target_files
+
+JOBS = {"safelight": "127.0.0.1:8000", "node": "127.0.0.1:9100"}
+ALERTMANAGER = "127.0.0.1:9093"
+_POD = "__meta_kubernetes_pod_"
+
+
+def run(*command: str) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def scraped(config: Path, job: str) -> dict[str, str]:
+    """Return the labels that Prometheus gives the one target it finds; none if it drops it."""
+    look = ("promtool", "check", "service-discovery", "--timeout=1s")
+    [found] = json.loads(run(*look, str(config), job))
+    labels: dict[str, str] = found["labels"] or {}
+    return labels
+
+
+def by_name(jobs: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    return {job["job_name"]: job for job in jobs}
+
+
+# ── Static, and by file ──────────────────────────────────────────────────────────────────────────
+
+
+def test_a_job_without_a_target_is_left_out() -> None:
+    assert list(by_name(static({**JOBS, "node": None}, ALERTMANAGER).jobs)) == ["safelight"]
+
+
+def test_a_job_by_file_reads_the_file_that_is_written(tmp_path: Path) -> None:
+    files = target_files(JOBS)
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(yaml.safe_dump(content))
+    config = tmp_path / "prometheus.yml"
+    config.write_text(configuration(by_file(JOBS, ALERTMANAGER), rule_files=[]))
+    run("promtool", "check", "config", "--lint=all", str(config))
+    assert scraped(config, "safelight") == {
+        "__address__": "127.0.0.1:8000",
+        "__metrics_path__": "/metrics",
+        "__scheme__": "http",
+        "__scrape_interval__": "5s",
+        "__scrape_timeout__": "5s",
+        "instance": "127.0.0.1:8000",
+        "job": "safelight",
+    }
+
+
+def test_a_second_file_adds_a_service_with_a_job_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "targets").mkdir()
+    more = [{"targets": ["127.0.0.1:8001"], "labels": {"job": "zimage"}}]
+    (tmp_path / "targets/safelight-more.yml").write_text(yaml.safe_dump(more))
+    config = tmp_path / "prometheus.yml"
+    config.write_text(configuration(by_file(JOBS, ALERTMANAGER), rule_files=[]))
+    assert scraped(config, "safelight")["job"] == "zimage"
+
+
+def test_an_exporter_of_cards_names_the_pod_that_uses_a_card() -> None:
+    jobs = by_name(static({**JOBS, GPU_JOB: "dcgm-exporter:9400"}, ALERTMANAGER).jobs)
+    assert jobs[GPU_JOB]["honor_labels"] is True
+    assert "honor_labels" not in jobs["safelight"]
+
+
+# ── Kubernetes ───────────────────────────────────────────────────────────────────────────────────
+# Debian's Prometheus is built without Kubernetes' discovery. What it would discover is given to the
+# real promtool as the labels of static targets, and everything after that is Prometheus' own.
+
+DEPLOYED = yaml.safe_load(
+    cluster_files("zimage_turbo", rule_file("zimage_turbo"), {})["deployment.yaml"]
+)["spec"]["template"]
+
+
+def discovered(
+    labels: dict[str, str],
+    *,
+    port: str = "http",
+    annotations: dict[str, str] | None = None,
+    phase: str = "Running",
+) -> dict[str, str]:
+    """Return the labels that Prometheus' pod role gives a pod, named as its documentation says."""
+
+    def name(key: str) -> str:
+        return "".join(letter if letter.isalnum() else "_" for letter in key)
+
+    return {
+        "__meta_kubernetes_namespace": "images",
+        f"{_POD}name": "pod-7c9",
+        f"{_POD}node_name": "node-a",
+        f"{_POD}phase": phase,
+        f"{_POD}container_name": "main",
+        f"{_POD}container_port_name": port,
+        **{f"{_POD}label_{name(key)}": value for key, value in labels.items()},
+        **{f"{_POD}annotation_{name(key)}": value for key, value in (annotations or {}).items()},
+    }
+
+
+OURS = {
+    "labels": DEPLOYED["metadata"]["labels"],
+    "annotations": DEPLOYED["metadata"]["annotations"],
+    "port": DEPLOYED["spec"]["containers"][0]["ports"][0]["name"],
+}
+
+
+def relabelled(job: str, pod: dict[str, str], folder: Path) -> dict[str, str]:
+    """Return the labels with which Prometheus scrapes a pod; none where it does not."""
+    told = by_name(kubernetes().jobs)[job]
+    assert told.pop("kubernetes_sd_configs") == [{"role": "pod"}]
+    told["static_configs"] = [{"targets": ["10.0.0.7:8000"], "labels": pod}]
+    config = folder / "prometheus.yml"
+    config.write_text(yaml.safe_dump({"scrape_configs": [told]}))
+    run("promtool", "check", "config", "--lint=all", str(config))
+    found = scraped(config, job)
+    return {name: value for name, value in found.items() if not name.startswith("__")}
+
+
+def test_d4_our_pod_is_scraped_under_the_operators_names(tmp_path: Path) -> None:
+    assert relabelled("safelight", discovered(**OURS), tmp_path) == {
+        "job": "zimage-turbo",
+        "instance": "10.0.0.7:8000",
+        "namespace": "images",
+        "pod": "pod-7c9",
+        "container": "main",
+        "endpoint": "http",
+        "node": "node-a",
+    }
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"annotations": {}},
+        {"annotations": {"safelight/scrape": "false"}},
+        {"port": "grpc"},
+        {"phase": "Succeeded"},
+        {"phase": "Failed"},
+    ],
+    ids=str,
+)
+def test_other_pods_and_ports_are_left_alone(changed: dict[str, Any], tmp_path: Path) -> None:
+    assert relabelled("safelight", discovered(**{**OURS, **changed}), tmp_path) == {}
+
+
+def test_a_pod_without_the_label_is_in_the_job_safelight(tmp_path: Path) -> None:
+    assert relabelled("safelight", discovered(**{**OURS, "labels": {}}), tmp_path)["job"] == (
+        "safelight"
+    )
+
+
+@pytest.mark.parametrize(
+    ("job", "name", "port"),
+    [
+        ("node", "node-exporter", "metrics"),
+        ("node", "prometheus-node-exporter", "http-metrics"),
+        ("gpu", "dcgm-exporter", "metrics"),
+        ("gpu", "nvidia-dcgm-exporter", "metrics"),
+        ("gpu", "safelight-gpu-exporter", "metrics"),
+    ],
+)
+def test_exporters_are_found_by_the_names_their_charts_give(
+    job: str, name: str, port: str, tmp_path: Path
+) -> None:
+    pod = discovered({"app.kubernetes.io/name": name}, port=port)
+    found = relabelled(job, pod, tmp_path)
+    assert (found["job"], found["node"]) == (job, "node-a")
+    assert found["instance"] == ("node-a" if job == "node" else "10.0.0.7:8000")
+    other = discovered({"app.kubernetes.io/name": "other"}, port=port)
+    assert relabelled(job, other, tmp_path) == {}
+
+
+def test_alertmanager_is_found_as_a_pod_too() -> None:
+    [told] = kubernetes().alertmanagers
+    assert told["kubernetes_sd_configs"] == [{"role": "pod"}]
+    assert {rule["action"] for rule in told["relabel_configs"]} == {"keep"}

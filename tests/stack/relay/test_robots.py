@@ -1,0 +1,141 @@
+import base64
+import hashlib
+import hmac
+import json
+
+import pytest
+
+from safelight.metrics.catalog import CHANNEL, DELIVERY
+from safelight.stack.relay.notice import Notice, parse
+from safelight.stack.relay.robots import ROBOTS, Outcome, dingtalk, feishu, wecom
+from tests.stack.telling import alert, webhook
+
+SECRET, NOW = "SEC-of-the-test", 1_700_000_000.25
+
+
+def notice(count: int = 1) -> Notice:
+    return parse(webhook(*[alert(description="长" * 290) for _ in range(count)]))
+
+
+# ── Signing, by the formula in each robot's documentation ────────────────────────────────────────
+
+
+def test_dingtalk_is_signed_in_the_address_by_milliseconds() -> None:
+    letter = dingtalk(notice(), SECRET, NOW)
+    whole = hmac.new(SECRET.encode(), b"1700000000250\n" + SECRET.encode(), hashlib.sha256)
+    assert letter.params == {
+        "timestamp": "1700000000250",
+        "sign": base64.b64encode(whole.digest()).decode(),
+    }
+
+
+def test_feishu_is_signed_in_the_body_by_seconds_with_the_text_as_the_key() -> None:
+    letter = feishu(notice(), SECRET, NOW)
+    body = json.loads(letter.content)
+    key = f"1700000000\n{SECRET}".encode()
+    assert body["timestamp"] == "1700000000"
+    assert body["sign"] == base64.b64encode(hmac.digest(key, b"", "sha256")).decode()
+    assert letter.params == {}
+
+
+def test_signatures_are_those_that_were_worked_out_elsewhere() -> None:
+    # openssl dgst -sha256 -hmac …, once, by hand
+    assert (
+        dingtalk(notice(), SECRET, NOW).params["sign"]
+        == "WxWK//A2JaJyOsDBbj4mziDdTTMbBKYBTtXbLjUotnc="
+    )
+    assert (
+        json.loads(feishu(notice(), SECRET, NOW).content)["sign"]
+        == "34MqKdRZU1/0eO/Pvpdfaci9KVaJNsr1k7/GaV1yCUs="
+    )
+
+
+def test_without_a_secret_nothing_is_signed() -> None:
+    assert dingtalk(notice(), "", NOW).params == {}
+    assert "sign" not in json.loads(feishu(notice(), "", NOW).content)
+
+
+# ── Messages ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_dingtalk_gets_markdown_and_calls_nobody() -> None:
+    body = json.loads(dingtalk(notice(), SECRET, NOW).content)
+    assert body["msgtype"] == "markdown"
+    assert body["markdown"]["title"] == "[FIRING] HighP95Latency (safelight)"
+    assert body["markdown"]["text"].startswith("### [FIRING] HighP95Latency (safelight)\n\n**")
+    assert body["at"] == {"isAtAll": False}
+
+
+@pytest.mark.parametrize(("over", "colour"), [(False, "red"), (True, "green")])
+def test_feishu_gets_a_card_of_plain_text_with_a_colour(over: bool, colour: str) -> None:
+    told = parse(webhook(alert(over=over)))
+    body = json.loads(feishu(told, SECRET, NOW).content)
+    assert body["msg_type"] == "interactive"
+    assert body["card"]["header"]["template"] == colour
+    [text] = [element["text"] for element in body["card"]["elements"]]
+    assert text["tag"] == "plain_text"
+    assert "**" not in text["content"]
+    assert "the limit is 15 s" in text["content"]
+
+
+@pytest.mark.parametrize("count", [1, 3, 100])
+def test_messages_are_as_large_as_robots_take_them(count: int) -> None:
+    content = json.loads(wecom(notice(count), "", NOW).content)["markdown"]["content"]
+    assert len(content.encode()) <= 4096
+    assert "**safelight" in content
+    assert len(dingtalk(notice(count), SECRET, NOW).content) <= 20_000
+    assert len(feishu(notice(count), SECRET, NOW).content) <= 20_000
+
+
+def test_a_webhook_gets_what_alertmanager_sent() -> None:
+    body = webhook()
+    assert ROBOTS["webhook"].write(parse(body), "", NOW).content == body
+
+
+# ── Answers ──────────────────────────────────────────────────────────────────────────────────────
+
+ANSWERS: list[tuple[str, int, bytes, Outcome]] = [
+    ("dingtalk", 200, b'{"errcode":0,"errmsg":"ok"}', "delivered"),
+    ("dingtalk", 200, b'{"errcode":310000,"errmsg":"sign not match"}', "refused"),
+    ("dingtalk", 200, b'{"errcode":130101,"errmsg":"send too fast"}', "rate_limited"),
+    ("dingtalk", 200, b'{"errcode":-1,"errmsg":"busy"}', "unreachable"),
+    ("feishu", 200, b'{"code":0,"msg":"success"}', "delivered"),
+    ("feishu", 200, b'{"code":19021,"msg":"sign match fail"}', "refused"),
+    ("feishu", 200, b'{"code":11232,"msg":"limited"}', "rate_limited"),
+    ("wecom", 200, b'{"errcode":0,"errmsg":"ok"}', "delivered"),
+    ("wecom", 200, b'{"errcode":93000,"errmsg":"invalid webhook url"}', "refused"),
+    ("wecom", 200, b'{"errcode":45009,"errmsg":"api freq out of limit"}', "rate_limited"),
+    ("wecom", 200, b"<html>log in first</html>", "refused"),
+    ("wecom", 200, b"{}", "refused"),
+    ("wecom", 200, b'{"errcode":"many"}', "refused"),
+    ("wecom", 200, b"[]", "refused"),
+    ("wecom", 302, b"", "refused"),
+    ("wecom", 404, b"", "refused"),
+    ("wecom", 429, b"", "rate_limited"),
+    ("wecom", 502, b"", "unreachable"),
+    ("webhook", 200, b"anything", "delivered"),
+    ("webhook", 204, b"", "delivered"),
+    ("webhook", 401, b"", "refused"),
+]
+
+
+@pytest.mark.parametrize(("channel", "status", "body", "outcome"), ANSWERS)
+def test_the_robots_own_code_decides_what_its_answer_means(
+    channel: str, status: int, body: bytes, outcome: Outcome
+) -> None:
+    robot = next(robot for name, robot in ROBOTS.items() if name == channel)
+    verdict = robot.judge(status, body)
+    assert verdict.outcome == outcome
+    assert bool(verdict.why) == (outcome != "delivered")
+
+
+def test_why_holds_the_code_and_what_the_robot_said_on_one_short_line() -> None:
+    said = json.dumps({"errcode": 310000, "errmsg": "not\nin whitelist " + "x" * 1000}).encode()
+    why = ROBOTS["dingtalk"].judge(200, said).why
+    assert why.startswith("it answered errcode 310000: not in whitelist")
+    assert len(why) < 250
+
+
+def test_channels_and_outcomes_are_those_of_the_catalogue() -> None:
+    assert set(ROBOTS) == set(CHANNEL.values or ())
+    assert {outcome for *_, outcome in ANSWERS} == set(DELIVERY.values or ())
