@@ -161,11 +161,11 @@ def test_requests_under_way_are_shown_and_go_back_to_none(meter: Meter) -> None:
 
     async def both() -> tuple[float, float]:
         async with client(app) as web:
-            under_way = asyncio.create_task(web.get("/wait"))
+            in_progress = asyncio.create_task(web.get("/wait"))
             await arrived.wait()
             during = value(meter, HTTP_IN_PROGRESS)
             go.set()
-            await under_way
+            await in_progress
         return during, value(meter, HTTP_IN_PROGRESS)
 
     AppProbe(app, meter=meter, sink=lambda record: None)
@@ -181,10 +181,10 @@ def test_a_caller_who_leaves_is_counted_as_499(meter: Meter, records: list[Recor
         await asyncio.Event().wait()
 
     async def leave() -> None:
-        under_way = asyncio.create_task(drive(app, scope_of("/wait"), EMPTY_BODY))
+        in_progress = asyncio.create_task(drive(app, scope_of("/wait"), EMPTY_BODY))
         await arrived.wait()
-        under_way.cancel()
-        await asyncio.gather(under_way, return_exceptions=True)
+        in_progress.cancel()
+        await asyncio.gather(in_progress, return_exceptions=True)
 
     AppProbe(app, meter=meter, sink=records.append, model_endpoints=["/wait"])
     asyncio.run(leave())
@@ -421,13 +421,13 @@ def test_an_application_is_watched_after_it_served_and_unwatched_while_it_serves
         async with client(app) as web:
             assert (await web.get("/hello")).status_code == 200
             probe = AppProbe(app, meter=meter, sink=lambda record: None)
-            under_way = asyncio.create_task(web.get("/wait"))
+            in_progress = asyncio.create_task(web.get("/wait"))
             await arrived.wait()
             probe.unwatch()
             assert (await web.get("/hello")).status_code == 200
             assert (await web.get("/metrics")).status_code == 404
             go.set()
-            return (await under_way).json()
+            return (await in_progress).json()
 
     assert asyncio.run(story()) == "done"
     assert [found["handler"] for found in series(meter, HTTP_REQUESTS)] == ["/wait"]

@@ -19,20 +19,20 @@ class Call:
 
     def __init__(self, pipeline: Any = PIPE, **arguments: Any) -> None:
         self.clock = FakeClock()
-        self.under_way = CallInProgress(pipeline, arguments, "add_hat", HostTimer(self.clock))
+        self.in_progress = CallInProgress(pipeline, arguments, "add_hat", HostTimer(self.clock))
 
     def go(self, *marks: str) -> "Call":
         for mark in marks:
             self.clock.now += 1
             arguments = (PIPE,) if mark == "loop" else ()
-            getattr(self.under_way, f"mark_{mark}")(*arguments)
+            getattr(self.in_progress, f"mark_{mark}")(*arguments)
         return self
 
     def end(self, output: Any = None, error: BaseException | None = None) -> PipelineCall:
         self.clock.now += 1
-        self.under_way.mark_end(output, error)
-        assert self.under_way.finished
-        return self.under_way.result(finished=True)
+        self.in_progress.mark_end(output, error)
+        assert self.in_progress.finished
+        return self.in_progress.result(finished=True)
 
 
 def test_the_phases_meet_end_to_end() -> None:
@@ -71,7 +71,7 @@ def test_a_second_bar_does_not_begin_the_loop_anew() -> None:
 def test_a_call_that_the_device_has_not_finished_has_neither_phases_nor_steps() -> None:
     call = Call().go("encoded", "loop", "step", "loop_end")
     call.end()
-    told = call.under_way.result(finished=False)
+    told = call.in_progress.result(finished=False)
     assert (dict(told.phases), told.step_seconds) == ({}, ())
 
 
@@ -107,7 +107,7 @@ def test_odd_parameters_are_passed_over(odd: Any) -> None:
 def test_guidance_in_force_is_read_where_the_loop_begins() -> None:
     quiet = SimpleNamespace(do_classifier_free_guidance=False, guidance_scale=5.0)
     call = Call(quiet, guidance_scale=5.0)
-    call.under_way.mark_loop(quiet)
+    call.in_progress.mark_loop(quiet)
     told = call.end()
     assert (told.guidance_asked, told.guidance_in_force) == (5.0, 1.0)
     assert told.overridden == ("guidance_scale",)

@@ -9,7 +9,7 @@ import pytest
 from safelight.metrics.catalog import VRAM_PEAK, VRAM_RESERVED, VRAM_USED
 from safelight.metrics.registry import Meter
 from safelight.probes.sampler import Sampler
-from safelight.probes.torch import TorchProbe, Vram, compilations, read_vram, write_vram
+from safelight.probes.torch import TorchProbe, compilations, read_vram
 from tests.probes.cuda import FakeMemory
 from tests.reading import FakeClock, series, value
 
@@ -74,12 +74,6 @@ def test_without_torch_nothing_is_read_and_torch_is_not_loaded() -> None:
         "assert read_vram() == []; assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
-
-
-def test_a_workers_readings_travel_as_plain_values(meter: Meter) -> None:
-    told = Vram("cuda:0", 1, 2, 3).as_dict()
-    write_vram(meter, [Vram(**told)])
-    assert value(meter, VRAM_RESERVED, device="cuda:0") == 2
 
 
 @pytest.mark.parametrize("name", ["torch", "torch._dynamo.utils"])

@@ -116,6 +116,6 @@ def test_however_short_the_grace_time_the_stop_is_bounded(
             listener.close()
 
     monkeypatch.setattr(uvicorn.Server, "run", run)
-    monkeypatch.setattr("safelight.serving.app.spare_what_stands", lambda: None)
+    monkeypatch.setattr("safelight.serving.app.freeze_startup_objects", lambda: None)
     Service(load(model="tests.serving.models:painter", port=free_port(), grace_seconds=grace)).run()
     assert bounds == [bound]

@@ -9,7 +9,7 @@ import pytest
 import uvicorn
 
 from safelight.serving.app import Service
-from safelight.serving.gc import spare_what_stands
+from safelight.serving.gc import freeze_startup_objects
 from safelight.settings import Settings
 from tests.serving.conftest import free_port
 
@@ -30,14 +30,14 @@ def thawed() -> Iterator[None]:
 
 def test_what_stands_is_not_looked_through_any_more() -> None:
     stands = [Knot() for _ in range(1000)]
-    spare_what_stands()
+    freeze_startup_objects()
     assert gc.get_freeze_count() > 1000
     assert not any(isinstance(each, Knot) for each in gc.get_objects())
     assert len(stands) == 1000
 
 
 def test_what_comes_later_is_still_freed() -> None:
-    spare_what_stands()
+    freeze_startup_objects()
     knot = Knot()
     gone = weakref.ref(knot)
     del knot
@@ -47,7 +47,7 @@ def test_what_comes_later_is_still_freed() -> None:
 
 def test_what_was_garbage_before_is_freed_not_kept() -> None:
     gone = weakref.ref(Knot())
-    spare_what_stands()
+    freeze_startup_objects()
     assert gone() is None
 
 

@@ -50,7 +50,7 @@ def test_one_in_a_hurry_overtakes_long_ones_of_other_kinds() -> None:
                 )
                 for number in range(5)
             ]
-            await eventually(lambda: service.engine.under_way >= 5)
+            await eventually(lambda: service.engine.in_progress >= 5)
             soon = {"x-request-timeout": "20"}
             quick = await noted("quick", edit(speaking, "slowly", steps=2, headers=soon))
             assert quick.status_code == 200

@@ -22,9 +22,9 @@ def exchange(**given: object) -> Exchange:
 
 
 def test_a_finished_exchange_is_a_record_whose_stages_sum_to_its_seconds() -> None:
-    under_way = exchange(id="one", queued=True, trace_id="abc")
-    under_way.add(GOOD)
-    record = finish(under_way, "/edit", 200, NO_ERROR)
+    in_progress = exchange(id="one", queued=True, trace_id="abc")
+    in_progress.add(GOOD)
+    record = finish(in_progress, "/edit", 200, NO_ERROR)
     assert (record.id, record.endpoint, record.status_code) == ("one", "/edit", 200)
     assert (record.instruction_type, record.queued, record.trace_id) == (
         "make_him_old",
@@ -37,9 +37,9 @@ def test_a_finished_exchange_is_a_record_whose_stages_sum_to_its_seconds() -> No
 
 
 def test_a_pipelines_failure_becomes_the_requests() -> None:
-    under_way = exchange()
-    under_way.add(FAILED)
-    record = finish(under_way, "/edit", 500, "internal_error")
+    in_progress = exchange()
+    in_progress.add(FAILED)
+    record = finish(in_progress, "/edit", 500, "internal_error")
     assert (record.error, record.instruction_type) == ("cuda_oom", "add_hat")
     assert not record.succeeded
 

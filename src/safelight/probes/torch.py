@@ -1,31 +1,11 @@
 """Reads what PyTorch tells of itself: memory on each CUDA device, and what it has compiled."""
 
 import sys
-from dataclasses import asdict, dataclass
 from typing import Any
 
 from safelight.metrics.catalog import VRAM_PEAK, VRAM_RESERVED, VRAM_USED
 from safelight.metrics.registry import Meter
-
-
-@dataclass(frozen=True, slots=True)
-class Vram:
-    """One device's memory in bytes, as the allocator of this process sees it."""
-
-    device: str
-    used_bytes: int
-    reserved_bytes: int
-    peak_bytes: int
-    total_bytes: int = 0
-
-    @property
-    def used_ratio(self) -> float:
-        """Return the share of the device's memory that is reserved; 0 where its size is unknown."""
-        return self.reserved_bytes / self.total_bytes if self.total_bytes else 0.0
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the reading as plain values, to be sent from a worker to its parent."""
-        return asdict(self)
+from safelight.telemetry.vram import Vram
 
 
 def read_vram(cuda: Any = None) -> list[Vram]:

@@ -28,11 +28,11 @@ from safelight.records.ratings import Ratings
 from safelight.records.store import Store
 from safelight.serving.engine.batching import Batching
 from safelight.serving.engine.pool import Pool
-from safelight.serving.gc import spare_what_stands
+from safelight.serving.gc import freeze_startup_objects
 from safelight.serving.http.api import MODEL_ENDPOINTS, build_api
 from safelight.serving.http.feedback import Feedback
 from safelight.serving.http.front import Front
-from safelight.serving.http.middleware import Lane
+from safelight.serving.http.middleware import ModelRoutes
 from safelight.serving.job import Handler
 from safelight.serving.policies.admission import Bounds, Load, admission
 from safelight.serving.policies.breaker import breaker
@@ -63,7 +63,7 @@ def assemble(
     )
     handle = deadline(handle)
     bounds = Bounds(settings.queue_limit, settings.max_concurrent_requests)
-    handle = admission(handle, load, bounds, meter, less=governor.queue_share)
+    handle = admission(handle, load, bounds, meter, queue_share=governor.queue_share)
     handle = degradation(handle, governor, meter)
     return rates(handle, per_minute=settings.rate_limit_per_minute, meter=meter)
 
@@ -108,7 +108,7 @@ class Service:
             lifespan=lambda _api: self._lifespan(),
         )
         self.app = AsgiProbe(
-            Lane(api, MODEL_ENDPOINTS),
+            ModelRoutes(api, MODEL_ENDPOINTS),
             meter=self.meter,
             sink=self._sink(),
             model_endpoints=MODEL_ENDPOINTS,
@@ -140,7 +140,7 @@ class Service:
                 "safelight.model": settings.model,
             },
         )
-        spare_what_stands()
+        freeze_startup_objects()
         self._server.run(sockets=[listener])
         if self.failure is not None:
             raise self.failure
@@ -156,7 +156,7 @@ class Service:
         self._sampler.start()
         if self.store is not None:
             self.store.start()
-        self.pool.start().add_done_callback(self._on_pool_end)
+        self.pool.start(self.engine.receive).add_done_callback(self._on_pool_end)
         governing = asyncio.create_task(self._govern(), name="safelight-governor")
         try:
             yield
@@ -177,7 +177,8 @@ class Service:
                 self.governor.update(self._readings())
 
     def _readings(self) -> dict[str, float]:
-        busy = self.engine.under_way > 0
+        self.engine.update_metrics()
+        busy = self.engine.in_progress > 0
         return {
             "latency": self.engine.batch_seconds if busy else 0.0,
             "vram": self.pool.vram_ratio,
@@ -217,7 +218,7 @@ def _governor(settings: Settings, meter: Meter) -> Governor:
         watched,
         meter,
         dwell_seconds=settings.degradation_dwell_seconds,
-        most=settings.degradation_limit,
+        max_level=settings.degradation_limit,
         pinned=settings.degradation_level,
     )
 

@@ -1,13 +1,13 @@
-"""Keeps Python's garbage collector from halting a process that answers."""
+"""Keep Python's garbage collector from pausing a process that serves requests."""
 
 import gc
 
 
-def spare_what_stands() -> None:
-    """Have the collector leave alone, from now on, all that exists now.
+def freeze_startup_objects() -> None:
+    """Exclude all objects that exist now from garbage collection.
 
-    A full collection looks through every object of every library: some 60 ms, every two seconds
-    under load, in which nothing is answered. What start-up made stays until the end anyway.
+    A full collection visits every object of every library. That takes about 60 ms, every two
+    seconds under load, and stops all responses. Objects made at start-up live until the end anyway.
     """
     gc.collect()
     gc.freeze()

@@ -1,11 +1,11 @@
-"""The nouns of serving: a Job goes in, an Outcome comes out, a Handler turns one into the other.
+"""The types of serving: a Handler turns a Job into an Outcome.
 
-A policy takes a Handler and gives one back; failures are raised as SafelightError.
+A policy takes a Handler and returns a Handler. Failures are raised as SafelightError.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -18,8 +18,8 @@ PRIORITIES: tuple[Priority, ...] = ("high", "normal", "low")
 _STRICT = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
 
 
-def _guidance(default: float, most: float, description: str) -> Any:
-    return Field(default, ge=0, le=most, allow_inf_nan=False, description=description)
+def _guidance(default: float, limit: float, description: str) -> Any:
+    return Field(default, ge=0, le=limit, allow_inf_nan=False, description=description)
 
 
 def _seed() -> Any:
@@ -27,17 +27,17 @@ def _seed() -> Any:
         None,
         ge=0,
         lt=2**32,
-        description="Seed of the noise; the answer tells the one that was used.",
+        description="Seed of the noise; the response contains the seed that was used.",
     )
 
 
 class EditParameters(BaseModel):
-    """What a caller may ask of an edit; other fields are refused."""
+    """Parameters of an edit; other fields are rejected."""
 
     model_config = _STRICT
 
     instruction: str = Field(min_length=1, description="What to change, such as: make him old.")
-    negative_prompt: str = Field("", description="What the result should not show.")
+    negative_prompt: str = Field("", description="What the result must not show.")
     steps: int = Field(20, ge=1, description="Denoising steps.")
     guidance_scale: float = _guidance(
         7.5, 30, "Weight of the instruction; 1 or less switches guidance off."
@@ -49,23 +49,23 @@ class EditParameters(BaseModel):
 
 
 class GenerateParameters(BaseModel):
-    """What a caller may ask of a new image; other fields are refused."""
+    """Parameters of a new image; other fields are rejected."""
 
     model_config = _STRICT
 
     prompt: str = Field(min_length=1, description="What to show.")
-    negative_prompt: str = Field("", description="What the result should not show.")
+    negative_prompt: str = Field("", description="What the result must not show.")
     width: int = Field(512, ge=32, multiple_of=8, description="Width in pixels.")
     height: int = Field(512, ge=32, multiple_of=8, description="Height in pixels.")
     steps: int = Field(8, ge=1, description="Denoising steps.")
     guidance_scale: float = _guidance(
-        0.0, 30, "Weight of the prompt; 0 is none, as distilled models want it."
+        0.0, 30, "Weight of the prompt; 0 switches guidance off, as distilled models need it."
     )
     seed: int | None = _seed()
 
 
 class PredictParameters(BaseModel):
-    """What a caller may ask of a recognition; other fields are refused."""
+    """Parameters of a recognition; other fields are rejected."""
 
     model_config = _STRICT
 
@@ -77,10 +77,10 @@ Parameters = EditParameters | GenerateParameters | PredictParameters
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """What the model tells of itself; before one is loaded, `task` is empty.
+    """The loaded model; `task` is empty before a model is loaded.
 
-    `side` is the longest side in pixels that it works best at, 0 where it does not tell; sides must
-    be a `multiple`; `defaults` are its parameters for those who ask for none.
+    `side` is the longest side in pixels that the model works best at, 0 if unknown. Sides must be a
+    multiple of `multiple`. `defaults` are the parameters for requests that set none.
     """
 
     task: str = ""
@@ -91,7 +91,7 @@ class Served:
 
 @dataclass(slots=True)
 class Progress:
-    """How far a job is, for whoever follows it; `tell` wakes them."""
+    """The progress of a job, for callers who follow it."""
 
     state: Literal["queued", "running", "done"] = "queued"
     step: int = 0
@@ -99,36 +99,57 @@ class Progress:
     preview: bytes = b""
     listeners: list[Callable[[], None]] = field(default_factory=list)
 
-    def tell(self) -> None:
-        """Wake whoever follows."""
+    def notify(self) -> None:
+        """Call every listener."""
         for listener in self.listeners:
             listener()
 
 
-@dataclass(slots=True)
-class Control:
-    """Where a job is stopped from outside: by its caller, its deadline, the service's end."""
-
-    stopped: SafelightError | None = None
-    on_stop: Callable[[SafelightError], None] | None = None
-    on_follow: Callable[[], None] | None = None
-    place: Callable[[], int] = lambda: 0
+class Execution(Protocol):
+    """The engine's view of one job in progress."""
 
     def stop(self, error: SafelightError) -> None:
-        """Have the job fail with `error`, wherever it is; only the first call counts."""
+        """Make the job fail with `error`."""
+
+    def follow(self) -> None:
+        """Report every step of the job from now on."""
+
+    def position(self) -> int:
+        """Return how many waiting jobs are more urgent than this one."""
+
+
+@dataclass(slots=True)
+class Control:
+    """Stops a job from outside: its caller, its deadline, or the end of the service."""
+
+    stopped: SafelightError | None = None
+    execution: Execution | None = None
+
+    def stop(self, error: SafelightError) -> None:
+        """Make the job fail with `error`, in whatever state it is. Only the first call counts."""
         if self.stopped is None:
             self.stopped = error
-            if self.on_stop is not None:
-                self.on_stop(error)
+            if self.execution is not None:
+                self.execution.stop(error)
+
+    def follow(self) -> None:
+        """Report every step of the job from now on."""
+        if self.execution is not None:
+            self.execution.follow()
+
+    def position(self) -> int:
+        """Return the job's position in the queue; 0 if it does not wait."""
+        return self.execution.position() if self.execution is not None else 0
 
 
-# Not frozen, though nobody changes one: a frozen one takes three times as long to make.
+# Not frozen, although no code changes it: a frozen dataclass takes three times as long to create.
 @dataclass(slots=True, eq=False)
 class Job:
-    """One request to the model; `deadline` is on the event loop's clock, in seconds.
+    """One image to make or read. `deadline` is in seconds on the event loop's clock.
 
-    Of a request for several images, `place` counts its jobs. `keeps` is the least share of the
-    picture that the edit must keep; 0 looks for none.
+    A request for several images has several jobs, numbered by `place`. `min_kept_ratio` is the
+    share of the input image that an edit must keep; 0 switches this check off. `expected` is set by
+    admission: (when it was predicted, predicted seconds).
     """
 
     id: str
@@ -147,39 +168,42 @@ class Job:
     progress: Progress = field(default_factory=Progress)
     control: Control = field(default_factory=Control)
     expected: tuple[float, float] | None = None
-    keeps: float = 0.0
+    min_kept_ratio: float = 0.0
 
     @property
     def request_id(self) -> str:
-        """Return the id of the request that the job is part of."""
+        """Return the id of the request that the job belongs to."""
         return self.id.removesuffix(f"-{self.place}") if self.place else self.id
 
     @property
     def task(self) -> Literal["edit", "generate", "predict"]:
-        """Return what the model is asked to do."""
+        """Return the task of the model."""
         return TASKS[type(self.parameters)]
 
     @property
     def steps(self) -> int:
-        """Return the denoising steps asked for; 0 where there are none."""
-        asked = self.parameters
-        # Not by getattr: pydantic's way to say that there is none takes longer than a small batch.
-        return 0 if isinstance(asked, PredictParameters) else asked.steps
+        """Return the number of denoising steps; 0 if the task has none."""
+        parameters = self.parameters
+        # Not with getattr: pydantic's missing attribute costs more than a small batch.
+        return 0 if isinstance(parameters, PredictParameters) else parameters.steps
 
     @property
     def key(self) -> tuple[Any, ...]:
-        """Return what jobs of one batch must agree in."""
-        asked = self.parameters
-        if isinstance(asked, PredictParameters):
+        """Return the batch key: jobs may share a batch only if their keys are equal."""
+        parameters = self.parameters
+        if isinstance(parameters, PredictParameters):
             return ("predict",)
-        image_guidance = asked.image_guidance_scale if isinstance(asked, EditParameters) else None
-        # An empty negative prompt beside a real one is not to every pipeline as if it were none.
-        negative = bool(asked.negative_prompt)
-        return (self.task, *self.size, asked.steps, asked.guidance_scale, image_guidance, negative)
+        image_guidance = (
+            parameters.image_guidance_scale if isinstance(parameters, EditParameters) else None
+        )
+        # Some pipelines treat an empty negative prompt beside a real one differently from none.
+        negative = bool(parameters.negative_prompt)
+        guidance = parameters.guidance_scale
+        return (self.task, *self.size, parameters.steps, guidance, image_guidance, negative)
 
     @property
     def units(self) -> float:
-        """Return the work in pixel steps, by which jobs of unknown cost are compared."""
+        """Return the work in pixel steps, to compare jobs of unknown cost."""
         return float(max(1, self.steps) * self.size[0] * self.size[1])
 
 
@@ -192,10 +216,10 @@ TASKS: dict[type[BaseModel], Literal["edit", "generate", "predict"]] = {
 
 @dataclass(slots=True)
 class Outcome:
-    """What was made: an image, encoded, with its width and height; or labels with scores.
+    """The result of a job: an encoded image with its size (width, height), or labels with scores.
 
-    `truncated` tells that the prompt was longer than the model's text encoder reads; `corrupted`,
-    that the edit destroyed what it should have kept.
+    `truncated`: the prompt was longer than the text encoder reads. `corrupted`: the edit destroyed
+    parts of the image that it had to keep.
     """
 
     image: bytes = b""

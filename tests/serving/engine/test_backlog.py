@@ -7,19 +7,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from safelight.serving.engine.backlog import Backlog
-from safelight.serving.engine.queue_entry import Ticket
+from safelight.serving.engine.queue_entry import QueueEntry
 from tests.serving.jobs import a_job
 
 NOBODY: Any = None  # no one awaits these answers
 
 
-def ticket(number: int = 1, *, steps: int = 2, **more: Any) -> Ticket:
-    return Ticket(a_job(str(number), steps=steps, **more), number, NOBODY)
+def entry(number: int = 1, *, steps: int = 2, **more: Any) -> QueueEntry:
+    return QueueEntry(a_job(str(number), steps=steps, **more), number, NOBODY)
 
 
-def filled(*tickets: Ticket) -> Backlog:
+def filled(*entries: QueueEntry) -> Backlog:
     backlog = Backlog()
-    for waiting in tickets:
+    for waiting in entries:
         backlog.push(waiting)
     return backlog
 
@@ -34,9 +34,9 @@ def test_an_empty_backlog_has_no_head() -> None:
 
 
 def test_the_head_is_the_most_urgent_of_all_keys() -> None:
-    low = ticket(1, priority="low", deadline=1.0)
-    later, sooner = ticket(2, deadline=9.0), ticket(3, deadline=8.0, steps=50)
-    high = ticket(4, priority="high", steps=9)
+    low = entry(1, priority="low", deadline=1.0)
+    later, sooner = entry(2, deadline=9.0), entry(3, deadline=8.0, steps=50)
+    high = entry(4, priority="high", steps=9)
     backlog = filled(low, later, sooner, high)
 
     order = []
@@ -52,14 +52,14 @@ def test_the_head_is_the_most_urgent_of_all_keys() -> None:
 
 
 def test_jobs_alike_are_taken_in_the_order_they_came() -> None:
-    tickets = [ticket(number) for number in (3, 1, 2)]
+    entries = [entry(number) for number in (3, 1, 2)]
 
-    assert [t.number for t in filled(*tickets).take(tickets[0].key, 9)] == [1, 2, 3]
+    assert [t.number for t in filled(*entries).take(entries[0].key, 9)] == [1, 2, 3]
 
 
 def test_one_key_never_blocks_another() -> None:
-    slow = [ticket(number, steps=50, priority="high") for number in range(5)]
-    quick = ticket(9)
+    slow = [entry(number, steps=50, priority="high") for number in range(5)]
+    quick = entry(9)
     backlog = filled(*slow, quick)
 
     assert backlog.take(quick.key, 4) == [quick]
@@ -67,16 +67,16 @@ def test_one_key_never_blocks_another() -> None:
 
 
 def test_no_more_are_taken_than_were_asked_for() -> None:
-    tickets = [ticket(number) for number in range(5)]
-    backlog = filled(*tickets)
+    entries = [entry(number) for number in range(5)]
+    backlog = filled(*entries)
 
-    assert backlog.take(tickets[0].key, 0) == []
-    assert backlog.take(tickets[0].key, 2) == tickets[:2]
-    assert backlog.waiting(tickets[0].key) == len(backlog) == 3
+    assert backlog.take(entries[0].key, 0) == []
+    assert backlog.take(entries[0].key, 2) == entries[:2]
+    assert backlog.waiting(entries[0].key) == len(backlog) == 3
 
 
 def test_a_ticket_taken_out_is_passed_over_at_its_turn() -> None:
-    gone, stays = ticket(1), ticket(2)
+    gone, stays = entry(1), entry(2)
     backlog = filled(gone, stays)
 
     backlog.remove(gone)
@@ -88,7 +88,7 @@ def test_a_ticket_taken_out_is_passed_over_at_its_turn() -> None:
 
 
 def test_a_ticket_may_come_back_after_it_was_taken() -> None:
-    first, second = ticket(1), ticket(2)
+    first, second = entry(1), entry(2)
     backlog = filled(first, second)
     assert backlog.take(first.key, 1) == [first]
 
@@ -99,7 +99,7 @@ def test_a_ticket_may_come_back_after_it_was_taken() -> None:
 
 
 def test_a_job_that_must_be_alone_is_of_a_key_of_its_own() -> None:
-    alone, other, third = ticket(1, alone=True), ticket(2), ticket(3, alone=True)
+    alone, other, third = entry(1, alone=True), entry(2), entry(3, alone=True)
     backlog = filled(alone, other, third)
 
     assert backlog.take(alone.key, 5) == [alone]
@@ -108,28 +108,28 @@ def test_a_job_that_must_be_alone_is_of_a_key_of_its_own() -> None:
 
 
 def test_a_place_is_how_many_are_more_urgent() -> None:
-    first, second = ticket(1), ticket(2, steps=50)
-    low, high = ticket(3, priority="low"), ticket(4, priority="high")
+    first, second = entry(1), entry(2, steps=50)
+    low, high = entry(3, priority="low"), entry(4, priority="high")
     backlog = filled(first, second, low, high)
 
-    assert [backlog.place(t) for t in (high, first, second, low)] == [0, 1, 2, 3]
+    assert [backlog.position(t) for t in (high, first, second, low)] == [0, 1, 2, 3]
 
     backlog.remove(high)
-    assert backlog.place(low) == 2
+    assert backlog.position(low) == 2
 
 
 def test_who_is_in_a_workers_hands_waits_behind_nobody() -> None:
     held: Any = object()
-    mine = ticket(9, priority="low")
-    backlog = filled(ticket(1))
+    mine = entry(9, priority="low")
+    backlog = filled(entry(1))
     mine.holder = held
 
-    assert backlog.place(mine) == 0
+    assert backlog.position(mine) == 0
 
 
 def test_what_is_ahead_is_told_by_key_and_up_to_a_rank() -> None:
-    normal, same, low = ticket(1), ticket(2), ticket(3, priority="low", steps=5)
-    high = ticket(4, priority="high")
+    normal, same, low = entry(1), entry(2), entry(3, priority="low", steps=5)
+    high = entry(4, priority="high")
     backlog = filled(normal, same, low, high)
     units = normal.job.units
 
@@ -141,7 +141,7 @@ def test_what_is_ahead_is_told_by_key_and_up_to_a_rank() -> None:
 
 @pytest.mark.parametrize("leave", ["taken", "removed"])
 def test_what_left_is_no_longer_ahead_of_anybody(leave: str) -> None:
-    gone = ticket(1)
+    gone = entry(1)
     backlog = filled(gone)
     if leave == "taken":
         backlog.take(gone.key, 1)
@@ -164,7 +164,7 @@ def test_it_does_as_a_sorted_list_would(
     drawn: list[tuple[str, int, float]], moves: list[tuple[bool, int]]
 ) -> None:
     model = [
-        ticket(number, priority=priority, steps=steps, deadline=deadline)
+        entry(number, priority=priority, steps=steps, deadline=deadline)
         for number, (priority, steps, deadline) in enumerate(drawn)
     ]
     backlog = filled(*model)
@@ -183,26 +183,26 @@ def test_it_does_as_a_sorted_list_would(
             model = [t for t in model if t not in expected]
         assert backlog.heads()[:1] == model[:1]
         assert len(backlog) == sum(number for _, number, _ in backlog.ahead()) == len(model)
-        assert all(backlog.place(t) == place for place, t in enumerate(model))
+        assert all(backlog.position(t) == place for place, t in enumerate(model))
 
 
 def test_a_ticket_that_was_taken_is_gone_for_whoever_would_remove_it() -> None:
     backlog = Backlog()
-    one = ticket()
+    one = entry()
     backlog.push(one)
     backlog.take(one.key, 1)
-    assert one.gone
+    assert one.removed
     backlog.push(one)  # its worker was lost
-    assert not one.gone
+    assert not one.removed
     assert len(backlog) == 1
 
 
 def test_what_was_withdrawn_is_not_kept_until_its_turn() -> None:
     backlog = Backlog()
-    first = ticket(0)
+    first = entry(0)
     backlog.push(first)
     for number in range(1, 1000):
-        late = ticket(number, priority="low")
+        late = entry(number, priority="low")
         backlog.push(late)
         backlog.remove(late)
 

@@ -41,8 +41,8 @@ async def gather(service: Service, *jobs: Any) -> list[Outcome | BaseException]:
 async def held(service: Service, steps: int = 15) -> "asyncio.Task[Outcome]":
     """Keep the model busy, so that what comes next waits."""
     task = asyncio.create_task(service.engine(a_job("held", instruction="slowly", steps=steps)))
-    slot = service.pool.slots[0]
-    await eventually(lambda: any(ticket.started for ticket in slot.outstanding.values()))
+    slot = service.pool.workers[0]
+    await eventually(lambda: any(entry.started for entry in slot.outstanding.values()))
     return task
 
 
@@ -54,7 +54,7 @@ def taught(service: Service, job: Job) -> None:
 
 async def at_rest(service: Service) -> None:
     """No gauge has drifted."""
-    assert (service.engine.waiting, service.engine.under_way) == (0, 0)
+    assert (service.engine.waiting, service.engine.in_progress) == (0, 0)
     assert value(service.meter, QUEUE_DEPTH) == 0
     await eventually(lambda: value(service.meter, QUEUED_WORK) == 0, 1)
 
@@ -146,7 +146,7 @@ def test_a_job_stopped_in_mid_work_frees_the_device_at_the_next_step(stop: Safel
     async def scenario(service: Service) -> None:
         job = a_job("long", instruction="slowly", steps=100)
         task = asyncio.create_task(service.engine(job))
-        slot = service.pool.slots[0]
+        slot = service.pool.workers[0]
         await eventually(lambda: any(t.started for t in slot.outstanding.values()))
         started = asyncio.get_running_loop().time()
         job.control.stop(stop)
@@ -175,7 +175,7 @@ def test_a_job_stopped_while_it_waits_costs_the_device_nothing() -> None:
             for ended in await asyncio.gather(*tasks, return_exceptions=True)
         )
         await busy
-        await eventually(lambda: service.engine.under_way == 0)
+        await eventually(lambda: service.engine.in_progress == 0)
         assert value(service.meter, DEVICE_SECONDS, use="cancelled") == 0
         await at_rest(service)
 
@@ -189,13 +189,13 @@ def test_a_batch_goes_on_for_those_who_still_wait() -> None:
         leaves, stays = (a_job(name, instruction="slowly", steps=20) for name in ("a", "b"))
         tasks = [asyncio.create_task(service.engine(job)) for job in (leaves, stays)]
         await busy
-        slot = service.pool.slots[0]
+        slot = service.pool.workers[0]
         await eventually(lambda: any(t.started for t in slot.outstanding.values()))
         leaves.control.stop(Cancelled())
         assert isinstance(await tasks[1], Outcome)
         with pytest.raises(Cancelled):
             await tasks[0]
-        await eventually(lambda: service.engine.under_way == 0)
+        await eventually(lambda: service.engine.in_progress == 0)
         await at_rest(service)
 
     with_engine(scenario)
@@ -204,11 +204,11 @@ def test_a_batch_goes_on_for_those_who_still_wait() -> None:
 def test_a_caller_task_that_is_cancelled_withdraws_its_job() -> None:
     async def scenario(service: Service) -> None:
         task = asyncio.create_task(service.engine(a_job("long", instruction="slowly", steps=100)))
-        await eventually(lambda: service.engine.under_way == 1)
+        await eventually(lambda: service.engine.in_progress == 1)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        await eventually(lambda: service.engine.under_way == 0, 1.5)
+        await eventually(lambda: service.engine.in_progress == 0, 1.5)
         await at_rest(service)
 
     with_engine(scenario)
@@ -277,11 +277,11 @@ def test_a_slow_model_that_makes_its_steps_is_left_alone() -> None:
 
 def test_two_workers_share_the_work() -> None:
     async def scenario(service: Service) -> None:
-        await eventually(lambda: service.pool.ready_now() == 2)
+        await eventually(lambda: service.pool.ready_count() == 2)
         jobs = [a_job(str(n), instruction="slowly", steps=20) for n in range(2)]
         tasks = [asyncio.create_task(service.engine(job)) for job in jobs]
-        await eventually(lambda: service.engine.under_way == 2)
-        await eventually(lambda: all(slot.outstanding for slot in service.pool.slots), 0.3)
+        await eventually(lambda: service.engine.in_progress == 2)
+        await eventually(lambda: all(slot.outstanding for slot in service.pool.workers), 0.3)
         await asyncio.gather(*tasks)
         await at_rest(service)
 
@@ -305,21 +305,21 @@ def test_a_kind_that_waits_is_handed_over_though_much_of_another_is_still_being_
 
     async def scenario(service: Service) -> None:
         pool, engine = service.pool, service.engine
-        (slot,) = pool.slots
+        (slot,) = pool.workers
         sent: list[str] = []
-        slot._carrier = type(
+        slot._connection = type(
             "Deaf",
             (),
             {
-                "send": lambda _self, m: sent.extend(job["id"] for job in m.fields["jobs"]),
+                "send": lambda _self, m: sent.extend(job.id for job in m.content.jobs),
                 "pid": None,
                 "kill": print,
             },
         )()
         tasks = [asyncio.create_task(engine(a_job(f"made-{n}"))) for n in range(2)]
         await eventually(lambda: len(sent) == 2)
-        for ticket in slot.outstanding.values():
-            ticket.made_at = 0.0
+        for entry in slot.outstanding.values():
+            entry.finished_at = 0.0
         other: dict[str, Any] = {"size": (128, 128)}
         tasks += [asyncio.create_task(engine(a_job(f"other-{n}", **other))) for n in range(2)]
         await eventually(lambda: len(sent) == 4)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from safelight.serving.engine.curve import _FORGET, _MOST_KEYS, Curve, Curves
+from safelight.serving.engine.curve import _FORGET, _KEY_LIMIT, Curve, Curves
 
 SECONDS = st.floats(0.01, 10)
 
@@ -271,7 +271,7 @@ def test_each_kind_has_a_curve_of_its_own() -> None:
 
 def test_the_kinds_least_used_are_forgotten() -> None:
     curves = Curves()
-    for key in range(_MOST_KEYS):
+    for key in range(_KEY_LIMIT):
         curves.learn(key, 2, 1.0, 1.0)
     curves.learn(0, 2, 1.0, 1.0)
 
@@ -320,10 +320,10 @@ def test_a_slow_first_batch_is_not_believed_for_ever() -> None:
 def test_a_kind_that_was_only_asked_about_is_bounded_by_what_its_units_cost() -> None:
     curves = Curves()
     curves.learn("small", 1, 0.01, 1.0)
-    before = curves.at_most("large", 6400.0)
+    before = curves.max_seconds("large", 6400.0)
     curves.of("large")
 
-    assert before == curves.at_most("large", 6400.0) == pytest.approx(64)
+    assert before == curves.max_seconds("large", 6400.0) == pytest.approx(64)
 
 
 def test_what_batches_take_at_times_is_learned_soon_and_forgotten_slowly() -> None:

@@ -17,7 +17,7 @@ from safelight.errors import (
 from safelight.metrics.catalog import DEVICE_SECONDS, USE
 from safelight.metrics.registry import Meter
 from safelight.serving.engine.ledger import Ledger, use_of
-from safelight.serving.engine.queue_entry import Ticket
+from safelight.serving.engine.queue_entry import QueueEntry
 from safelight.serving.job import Outcome
 from tests.reading import series, value
 from tests.serving.jobs import a_job, an_outcome
@@ -39,8 +39,8 @@ def loop() -> Iterator[asyncio.AbstractEventLoop]:
 
 
 @pytest.fixture
-def ticket(loop: asyncio.AbstractEventLoop) -> Ticket:
-    return Ticket(a_job(), 1, loop.create_future())
+def entry(loop: asyncio.AbstractEventLoop) -> QueueEntry:
+    return QueueEntry(a_job(), 1, loop.create_future())
 
 
 @pytest.mark.parametrize("use", USE.values or ())
@@ -53,12 +53,12 @@ def test_every_use_is_shown_from_the_start(use: str) -> None:
 
 @pytest.mark.parametrize(("outcome", "use"), ENDS)
 def test_time_goes_where_the_outcome_says(
-    outcome: Outcome | SafelightError, use: str, ticket: Ticket
+    outcome: Outcome | SafelightError, use: str, entry: QueueEntry
 ) -> None:
     meter = Meter("tests")
-    ticket.device_seconds = 2.5
+    entry.device_seconds = 2.5
 
-    Ledger(meter).settle(ticket, outcome)
+    Ledger(meter).settle(entry, outcome)
 
     assert value(meter, DEVICE_SECONDS, use=use) == value(meter, DEVICE_SECONDS) == 2.5
 
@@ -69,39 +69,39 @@ def test_time_goes_where_the_outcome_says(
     [(Timeout(1), "deadline"), (Cancelled(), "cancelled"), (Stopping(), "cancelled")],
 )
 def test_what_was_made_for_a_job_that_was_stopped_was_for_nobody(
-    outcome: Outcome | SafelightError, _use: str, why: SafelightError, use: str, ticket: Ticket
+    outcome: Outcome | SafelightError, _use: str, why: SafelightError, use: str, entry: QueueEntry
 ) -> None:
-    ticket.job.control.stop(why)
+    entry.job.control.stop(why)
 
-    assert use_of(ticket, outcome) == use
+    assert use_of(entry, outcome) == use
 
 
 @pytest.mark.parametrize(("outcome", "_use"), ENDS)
 def test_what_was_made_for_a_caller_who_left_was_for_nobody(
-    outcome: Outcome | SafelightError, _use: str, ticket: Ticket
+    outcome: Outcome | SafelightError, _use: str, entry: QueueEntry
 ) -> None:
-    ticket.answer.cancel()
+    entry.result.cancel()
 
-    assert use_of(ticket, outcome) == "cancelled"
+    assert use_of(entry, outcome) == "cancelled"
 
 
-def test_every_second_is_entered_once(ticket: Ticket) -> None:
+def test_every_second_is_entered_once(entry: QueueEntry) -> None:
     meter = Meter("tests")
     ledger = Ledger(meter)
-    ticket.device_seconds = 2.0
+    entry.device_seconds = 2.0
 
-    ledger.settle(ticket, an_outcome())
-    ledger.settle(ticket, an_outcome())
+    ledger.settle(entry, an_outcome())
+    ledger.settle(entry, an_outcome())
 
     assert value(meter, DEVICE_SECONDS) == 2
-    assert ticket.device_seconds == 0
+    assert entry.device_seconds == 0
 
 
 @pytest.mark.parametrize("seconds", [0.0, -1.0])
 def test_no_time_is_no_entry(seconds: float) -> None:
     meter = Meter("tests")
 
-    Ledger(meter).enter("retry", seconds)
+    Ledger(meter).add("retry", seconds)
 
     assert value(meter, DEVICE_SECONDS) == 0
 
@@ -109,8 +109,8 @@ def test_no_time_is_no_entry(seconds: float) -> None:
 def test_seconds_add_up_under_their_use_and_no_name_is_made_up() -> None:
     meter = Meter("tests")
     ledger = Ledger(meter)
-    ledger.enter("retry", 1.5)
-    ledger.enter("retry", 2.0)
+    ledger.add("retry", 1.5)
+    ledger.add("retry", 2.0)
 
     assert value(meter, DEVICE_SECONDS, use="retry") == 3.5
     assert {labels["use"] for labels in series(meter, DEVICE_SECONDS)} == set(USE.values or ())

@@ -22,24 +22,35 @@ from safelight.metrics.catalog import (
     WORKERS_READY,
 )
 from safelight.metrics.registry import Meter
+from safelight.models.backend import ModelInfo, ModelOrder
 from safelight.serving.app import Service
 from safelight.serving.engine.batching import Batching
+from safelight.serving.engine.events import OutputAssessed, ProbesFailed
 from safelight.serving.engine.pool import Pool
 from safelight.serving.job import Outcome
 from safelight.serving.wire.process import WorkerProcess
-from safelight.serving.wire.protocol import Kind, Message
+from safelight.serving.wire.protocol import Message
+from safelight.serving.wire.schema import (
+    Load,
+    MemoryReport,
+    OutputLimits,
+    Ready,
+    Results,
+    SamplingPlan,
+)
 from safelight.settings import load
+from safelight.telemetry.vram import Vram
 from tests.reading import series, value
 from tests.serving.jobs import a_job
 from tests.serving.running import eventually, with_engine
 
 INFO = {"model": "m", "pipeline": "P", "scheduler": "S", "precision": "float16", "device": "cuda:0"}
-LOADED = Message(Kind.READY, {"model": INFO, "task": "edit", "load_seconds": 2.5})
+LOADED = Message(Ready(ModelInfo("m", "P", "S", "float16", "cuda:0"), "edit", 2.5))
 
 
 async def started(service: Service) -> None:
     await eventually(
-        lambda: any(t.started for slot in service.pool.slots for t in slot.outstanding.values())
+        lambda: any(t.started for slot in service.pool.workers for t in slot.outstanding.values())
     )
 
 
@@ -88,15 +99,15 @@ def test_a_worker_frozen_at_work_loses_its_job() -> None:
 
 def test_the_other_workers_requests_are_not_delayed_by_a_restart() -> None:
     async def scenario(service: Service) -> None:
-        await eventually(lambda: service.pool.ready_now() == 2)
+        await eventually(lambda: service.pool.ready_count() == 2)
         loop = asyncio.get_running_loop()
         os.kill(service.pool.pids[0], signal.SIGKILL)
-        await eventually(lambda: service.pool.ready_now() == 1)
+        await eventually(lambda: service.pool.ready_count() == 1)
         began = loop.time()
         for number in range(10):
             await service.engine(a_job(str(number)))
         assert loop.time() - began < 0.5
-        await eventually(lambda: service.pool.ready_now() == 2)
+        await eventually(lambda: service.pool.ready_count() == 2)
 
     with_engine(scenario, isolation="process", devices="cpu,cpu")
 
@@ -164,8 +175,7 @@ def with_pool(scenario: Callable[[Pool, Meter], Awaitable[None]], **settings: An
     async def running() -> None:
         meter = Meter("tests")
         pool = Pool(load(**settings), meter)
-        Batching(pool, meter, limit=lambda: 8)
-        pool.start()
+        pool.start(Batching(pool, meter, limit=lambda: 8).receive)
         try:
             await scenario(pool, meter)
         finally:
@@ -199,7 +209,7 @@ def test_a_worker_that_never_loads_ends_no_service_that_another_serves(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def start(order: Any, hear: Callable[[Message | None], None], _threads: int) -> Scripted:
-        healthy = order["model"]["device"] == "cpu"
+        healthy = order.model.device == "cpu"
         asyncio.get_running_loop().call_soon(hear, LOADED if healthy else None)
         return Scripted(hear)
 
@@ -247,14 +257,8 @@ def test_a_worker_that_dies_young_again_and_again_rests_ever_longer(
 def test_p6_what_a_worker_tells_of_its_memory_is_shown_and_goes_with_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    reading = {
-        "device": "cuda:0",
-        "used_bytes": 3,
-        "reserved_bytes": 5,
-        "peak_bytes": 4,
-        "total_bytes": 10,
-    }
-    workers = script(monkeypatch, LOADED, Message(Kind.VRAM, {"readings": [reading]}))
+    reading = Vram("cuda:0", used_bytes=3, reserved_bytes=5, peak_bytes=4, total_bytes=10)
+    workers = script(monkeypatch, LOADED, Message(MemoryReport([reading])))
 
     async def scenario(pool: Pool, meter: Meter) -> None:
         await eventually(lambda: pool.vram_ratio > 0)
@@ -278,8 +282,7 @@ def test_p6_what_a_worker_tells_of_its_memory_is_shown_and_goes_with_it(
 
 
 def test_a_probe_that_failed_in_a_worker_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    told: dict[str, Any] = {"results": [], "ran": None, "probe_failures": ["diffusers"]}
-    script(monkeypatch, LOADED, Message(Kind.RESULTS, told))
+    script(monkeypatch, LOADED, Message(Results([], probe_failures=["diffusers"])))
 
     async def scenario(pool: Pool, meter: Meter) -> None:
         await eventually(lambda: value(meter, PROBE_FAILURES, probe="diffusers") == 1, 1)
@@ -289,9 +292,11 @@ def test_a_probe_that_failed_in_a_worker_is_counted(monkeypatch: pytest.MonkeyPa
 
 def test_a_message_nobody_knows_ends_the_worker_and_not_the_service() -> None:
     async def scenario(service: Service) -> None:
-        slot = service.pool.slots[0]
-        assert slot._carrier is not None
-        slot._carrier.send(Message(Kind.LOAD))  # not what a worker at work expects
+        slot = service.pool.workers[0]
+        plan = SamplingPlan(0.0, False, "")
+        load_order = Load(ModelOrder("m"), 5.0, 10**6, OutputLimits(8, 1.0, 0.25), plan)
+        assert slot._connection is not None
+        slot._connection.send(Message(load_order))  # a busy worker does not expect it
         await eventually(lambda: value(service.meter, WORKER_RESTARTS, reason="died") == 1)
         assert isinstance(await service.engine(a_job("next")), Outcome)
 
@@ -300,8 +305,7 @@ def test_a_message_nobody_knows_ends_the_worker_and_not_the_service() -> None:
 
 def test_looks_that_gave_way_or_failed_are_counted() -> None:
     pool = Pool(load(), meter := Meter("tests"))
-    told: dict[str, Any] = {"results": [], "ran": None, "probe_failures": [], "dropped": 3}
-    pool.results(pool.slots[0], Message(Kind.RESULTS, told))
-    pool.assessed(Message(Kind.ASSESSED, {"failed": True}))
+    pool.receive(ProbesFailed([], dropped_assessments=3))
+    pool.receive(OutputAssessed(None))
     assert value(meter, ASSESSMENTS, outcome="dropped") == 3
     assert value(meter, ASSESSMENTS, outcome="failed") == 1

@@ -38,7 +38,7 @@ def test_a_request_tells_its_place_each_step_and_its_end() -> None:
         listening = asyncio.create_task(events_of(service, second))
         await asyncio.gather(*tasks)
         second.progress.state = "done"
-        second.progress.tell()
+        second.progress.notify()
         told = await listening
 
         assert told[0][0] == "queued"
@@ -60,10 +60,10 @@ def test_a_slow_reader_misses_steps_and_not_the_end() -> None:
         job.progress.state, job.progress.steps = "running", 50
         for step in range(1, 50):
             job.progress.step = step
-            job.progress.tell()
+            job.progress.notify()
         assert parsed(await anext(told)) == ("step", {"step": 49, "steps": 50})
         job.progress.state = "done"
-        job.progress.tell()
+        job.progress.notify()
         assert parsed(await anext(told))[0] == "done"
 
     asyncio.run(scenario())
@@ -76,7 +76,7 @@ def test_a_request_is_cancelled_by_its_id() -> None:
             sent = asyncio.create_task(
                 edit(speaking, "slowly", steps=100, headers={"x-request-id": name})
             )
-            await eventually(lambda: service.engine.under_way == 1)
+            await eventually(lambda: service.engine.in_progress == 1)
             cancelled = await speaking.delete(f"/v1/requests/{name}")
             answer = await sent
             again = await speaking.delete(f"/v1/requests/{name}")
@@ -95,7 +95,7 @@ def test_nobody_follows_or_cancels_somebody_elses_request() -> None:
             sent = asyncio.create_task(
                 edit(speaking, "slowly", steps=20, headers={**mine, "x-request-id": name})
             )
-            await eventually(lambda: service.engine.under_way == 1)
+            await eventually(lambda: service.engine.in_progress == 1)
             refused = await speaking.delete(f"/v1/requests/{name}", headers=other)
             watched = await speaking.get(f"/v1/requests/{name}/events", headers=other)
             assert (await sent).status_code == 200

@@ -70,7 +70,7 @@ def test_what_cannot_be_ready_in_time_is_refused_at_once() -> None:
             for _ in range(3):
                 await edit(speaking, "slowly", steps=30)  # learns: 0.6 s each
             busy = asyncio.create_task(edit(speaking, "slowly", steps=30))
-            await eventually(lambda: service.engine.under_way == 1)
+            await eventually(lambda: service.engine.in_progress == 1)
             late = await edit(speaking, "slowly", steps=30, headers={"x-request-timeout": "0.7"})
             await busy
         assert (late.status_code, late.json()["reason"]) == (503, "overloaded")
@@ -168,7 +168,7 @@ def test_a_stopping_service_takes_nothing_new_and_gives_back_what_it_cannot_fini
         async with client(service) as speaking:
             running = asyncio.create_task(edit(speaking, "slowly", steps=20))
             endless = asyncio.create_task(edit(speaking, "slowly", steps=100, guidance_scale=2))
-            await eventually(lambda: service.engine.under_way == 2)
+            await eventually(lambda: service.engine.in_progress == 2)
             service.drain()
             refused = await edit(speaking)
             ready = await speaking.get("/readyz")
@@ -228,7 +228,7 @@ def test_every_moment_of_thousands_of_requests_is_in_exactly_one_stage() -> None
         async with client(service) as speaking:
             for _ in range(60):
                 await asyncio.gather(*(one(speaking, chance.choice(KINDS), n) for n in range(50)))
-        await eventually(lambda: service.engine.under_way == 0)
+        await eventually(lambda: service.engine.in_progress == 0)
 
         assert len(records) == 3000
         off = [r for r in records if abs(sum(r.stages.values()) - r.seconds) > 0.001]

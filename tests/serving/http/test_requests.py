@@ -10,6 +10,22 @@ from safelight.serving.job import Job
 from tests.serving.jobs import a_job
 
 
+class Running:
+    """A job in progress, which keeps the errors that it is stopped with."""
+
+    def __init__(self, errors: list[SafelightError]) -> None:
+        self._errors = errors
+
+    def stop(self, error: SafelightError) -> None:
+        self._errors.append(error)
+
+    def follow(self) -> None:
+        raise NotImplementedError
+
+    def position(self) -> int:
+        raise NotImplementedError
+
+
 def jobs(*ids: str, owner: str = "me") -> list[Job]:
     return [a_job(job_id, owner=owner) for job_id in ids]
 
@@ -91,7 +107,7 @@ def test_draining_takes_no_more_and_leaves_what_is_under_way() -> None:
 
 def test_the_end_stops_all_that_are_left() -> None:
     requests, mine, yours = Requests(), jobs("a", "a-1"), jobs("b", owner="you")
-    mine[0].control.on_stop = lambda _: None
+    mine[0].control.execution = Running([])
 
     with requests.open("a", mine), requests.open("b", yours):
         requests.end()
@@ -101,7 +117,7 @@ def test_the_end_stops_all_that_are_left() -> None:
 
 def test_a_job_is_told_once_and_the_first_reason_stands() -> None:
     mine, told = jobs("a"), list[SafelightError]()
-    mine[0].control.on_stop = told.append
+    mine[0].control.execution = Running(told)
 
     stop(mine, Cancelled())
     stop(mine, Stopping())

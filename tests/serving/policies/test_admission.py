@@ -19,17 +19,20 @@ class Busy:
     """A load: something is under way, and all else is as a test wants it."""
 
     waiting: int = 0
-    under_way: int = 1
+    in_progress: int = 1
     work_seconds: float = 0.0
     needed_seconds: float = 0.0
     ranks: list[int] = field(default_factory=list)
 
-    def at_most_seconds(self, job: Job) -> float:
+    def max_seconds(self, job: Job) -> float:
         return float("inf")  # never so sure that the prediction need not be asked
 
     def predicted_seconds(self, job: Job, rank: int) -> float:
         self.ranks.append(rank)
         return self.needed_seconds
+
+    def caution(self, job: Job) -> float:
+        return 1.0
 
 
 async def serve(job: Job) -> Outcome:
@@ -62,7 +65,7 @@ def test_a_refused_job_costs_the_model_nothing() -> None:
 
 @pytest.mark.parametrize("needed_seconds", [0, 1e12])
 def test_a_service_at_rest_takes_whatever_comes(needed_seconds: float) -> None:
-    load = Busy(waiting=99, under_way=0, needed_seconds=needed_seconds)
+    load = Busy(waiting=99, in_progress=0, needed_seconds=needed_seconds)
 
     assert run(admitted(load, Bounds(1, concurrent=1)), a_job(deadline=-5)) == an_outcome()
 
@@ -97,7 +100,7 @@ def test_one_may_always_wait(priority: Priority, queue: int, less: float) -> Non
 
 def test_less_of_the_queue_may_be_used_while_the_service_is_pressed() -> None:
     share = [0.5]
-    handle = admitted(Busy(waiting=5), Bounds(10), less=lambda: share[0])
+    handle = admitted(Busy(waiting=5), Bounds(10), queue_share=lambda: share[0])
     high = a_job(priority="high")
 
     assert "the limit is 5" in str(refusal(handle, high))
@@ -109,16 +112,16 @@ def test_less_of_the_queue_may_be_used_while_the_service_is_pressed() -> None:
 def test_so_many_wait_or_run_and_no_more() -> None:
     meter = Meter("tests")
 
-    assert run(admitted(Busy(under_way=2), Bounds(10, concurrent=3), meter)) == an_outcome()
+    assert run(admitted(Busy(in_progress=2), Bounds(10, concurrent=3), meter)) == an_outcome()
 
-    error = refusal(admitted(Busy(under_way=3), Bounds(10, concurrent=3), meter))
+    error = refusal(admitted(Busy(in_progress=3), Bounds(10, concurrent=3), meter))
     assert "3 requests wait or run and the limit is 3" in str(error)
     assert "MAX_CONCURRENT_REQUESTS" in str(error)
     assert value(meter, REJECTED, reason="concurrency") == value(meter, REJECTED) == 1
 
 
 def test_without_a_bound_any_number_may_run() -> None:
-    assert run(admitted(Busy(under_way=1_000_000), Bounds(10))) == an_outcome()
+    assert run(admitted(Busy(in_progress=1_000_000), Bounds(10))) == an_outcome()
 
 
 @pytest.mark.parametrize("bounds", [Bounds(1), Bounds(99, concurrent=1)])
@@ -139,7 +142,7 @@ def test_what_could_not_be_done_by_its_deadline_is_refused_at_once() -> None:
     assert run(handle, a_job(deadline=130.0)) == an_outcome()
 
     error = refusal(handle, a_job(deadline=120.0))
-    assert "ready in 30.0 seconds and you wait for 20.0" in str(error)
+    assert "ready in 30.0 seconds and your timeout is in 20.0" in str(error)
     assert error.retry_after_seconds == pytest.approx(10)
     assert value(meter, REJECTED, reason="too_late") == value(meter, REJECTED) == 1
 

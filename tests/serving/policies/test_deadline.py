@@ -37,15 +37,22 @@ def serving(clock: FakeClock, seconds: float, stopped: list[SafelightError]) -> 
     async def handle(job: Job) -> Outcome:
         answer: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
 
-        def on_stop(error: SafelightError) -> None:
-            stopped.append(error)
-            answer.set_exception(error)
+        class Stoppable:
+            def stop(self, error: SafelightError) -> None:
+                stopped.append(error)
+                answer.set_exception(error)
+
+            def follow(self) -> None:
+                raise NotImplementedError
+
+            def position(self) -> int:
+                raise NotImplementedError
 
         def finish() -> None:
             if not answer.done():
                 answer.set_result(an_outcome())
 
-        job.control.on_stop = on_stop
+        job.control.execution = Stoppable()
         asyncio.get_running_loop().call_later(seconds, finish)
         clock.now += seconds
         return await answer

@@ -57,7 +57,7 @@ def test_at_first_nothing_gives_way() -> None:
     scene = Scene()
 
     assert scene.update(5) == 0
-    assert not any(scene.governor.in_force(rung) for rung in LADDER)
+    assert not any(scene.governor.active(rung) for rung in LADDER)
     assert value(scene.meter, DEGRADATION_LEVEL) == 0
 
 
@@ -73,8 +73,8 @@ def test_a_signal_brings_the_ladder_rung_by_rung_to_its_own_ceiling(
     most = LADDER.index(ceiling) + 1
 
     assert levels == [min(n, most) for n in range(1, 8)]
-    assert scene.governor.in_force(ceiling)
-    assert not any(scene.governor.in_force(rung) for rung in LADDER[most:])
+    assert scene.governor.active(ceiling)
+    assert not any(scene.governor.active(rung) for rung in LADDER[most:])
     assert value(scene.meter, DEGRADATION_LEVEL) == most
 
 
@@ -139,8 +139,8 @@ def test_the_first_move_waits_for_nothing() -> None:
 
 
 def test_the_ladder_ends_where_the_operator_says() -> None:
-    assert Scene(most=2).update(9, backlog=9) == 2
-    assert Scene(most=0).update(9, backlog=9) == 0
+    assert Scene(max_level=2).update(9, backlog=9) == 2
+    assert Scene(max_level=0).update(9, backlog=9) == 0
 
 
 def test_a_pinned_level_stands_whatever_is_read() -> None:
@@ -296,7 +296,7 @@ def test_a_job_that_has_nothing_to_give_is_not_counted() -> None:
 def test_on_the_last_rung_low_priority_is_refused() -> None:
     scene = Scene(pinned=5)
 
-    with pytest.raises(Overloaded, match="Low priority") as refused:
+    with pytest.raises(Overloaded, match="Low-priority") as refused:
         served(scene, a_job(priority="low"))
 
     assert refused.value.retry_after_seconds == 30

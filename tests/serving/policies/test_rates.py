@@ -10,7 +10,7 @@ from safelight.errors import RateLimited
 from safelight.metrics.catalog import REJECTED
 from safelight.metrics.registry import Meter
 from safelight.serving.job import Handler, Job, Outcome
-from safelight.serving.policies.rates import _MOST_OWNERS, rates
+from safelight.serving.policies.rates import _OWNER_LIMIT, rates
 from tests.reading import FakeClock, value
 from tests.serving.jobs import a_job, an_outcome, run
 
@@ -134,7 +134,7 @@ def test_of_very_many_callers_the_one_longest_away_is_forgotten() -> None:
     async def crowd() -> None:
         await handle(a_job(owner="first"))
         await handle(a_job(owner="second"))
-        for number in range(_MOST_OWNERS - 2):
+        for number in range(_OWNER_LIMIT - 2):
             await handle(a_job(owner=f"{number}"))
         with pytest.raises(RateLimited):  # and so it is no longer the one longest away
             await handle(a_job(owner="first"))

@@ -1,10 +1,11 @@
-"""A worker process, from its parent's side."""
+"""Writing messages to a worker."""
 
 import asyncio
 import socket
 
-from safelight.serving.wire.process import Line, write_now
-from safelight.serving.wire.protocol import Kind, Message, encode
+from safelight.serving.wire.process import Receiver, write_now
+from safelight.serving.wire.protocol import Message, encode
+from safelight.serving.wire.schema import Jobs
 
 MANY = 3000  # more pieces than the kernel takes in one call
 
@@ -16,9 +17,9 @@ def test_a_message_of_any_number_of_pieces_arrives_whole() -> None:
         loop = asyncio.get_running_loop()
         ours, theirs = socket.socketpair()
         transport, _ = await loop.create_connection(asyncio.Protocol, sock=ours)
-        hearing, _ = await loop.create_connection(lambda: Line(heard.append), sock=theirs)
+        hearing, _ = await loop.create_connection(lambda: Receiver(heard.append), sock=theirs)
         payloads = [b"%d" % number for number in range(MANY)]
-        write_now(ours, transport, encode(Message(Kind.JOBS, {"jobs": []}, payloads)))
+        write_now(ours, transport, encode(Message(Jobs([]), payloads)))
         transport.close()
         while not heard or heard[-1] is not None:  # noqa: ASYNC110 - a socket has no condition
             await asyncio.sleep(0.001)

@@ -1,32 +1,110 @@
-"""Messages between parent and worker."""
+"""Messages between the API process and a worker."""
 
 import socket
 import struct
 import threading
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import msgpack
 
-from safelight.serving.wire.protocol import Channel, Frames, Kind, Message, ProtocolError, encode
+from safelight.models.backend import ModelInfo, ModelOrder
+from safelight.serving.wire.protocol import Channel, Frames, Message, ProtocolError, encode
+from safelight.serving.wire.schema import (
+    Assessed,
+    AssessmentFailed,
+    BatchReport,
+    Cancel,
+    Content,
+    FailedResult,
+    Follow,
+    GenerateTask,
+    ImageResult,
+    Jobs,
+    LabelsResult,
+    Load,
+    MemoryReport,
+    OutputLimits,
+    Poisoned,
+    PredictTask,
+    Ready,
+    Results,
+    SamplingPlan,
+    Started,
+    Step,
+    Unusable,
+)
+from safelight.telemetry.assessment import Assessment
+from safelight.telemetry.record import PipelineCall
+from safelight.telemetry.vram import Vram
 from tests.reading import at_once
+from tests.serving.prepared import an_order
 
 WAIT_SECONDS = 30.0
-NAMES = st.text(min_size=1).filter(lambda name: name not in ("kind", "payloads"))
-VALUES = st.recursive(
-    st.integers(-(2**53), 2**53) | st.text() | st.booleans() | st.none(),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
-    max_leaves=5,
+CONTENTS = st.one_of(
+    st.builds(Cancel, id=st.text()),
+    st.builds(Follow, id=st.text(), preview_every=st.integers(0, 2**31)),
+    st.builds(Started, ids=st.lists(st.text(), max_size=3)),
+    st.builds(Step, ids=st.lists(st.text(), max_size=3), step=st.integers(0, 1000)),
+    st.builds(Unusable, detail=st.text(), exit_code=st.integers(0, 255)),
+    st.builds(
+        Results,
+        results=st.lists(
+            st.builds(
+                FailedResult,
+                id=st.text(),
+                stages=st.dictionaries(st.text(), st.floats(allow_nan=False), max_size=3),
+                call=st.none(),
+                entropy_bits=st.none(),
+                reason=st.text(),
+                detail=st.text(),
+                invalidity=st.none() | st.text(),
+            ),
+            max_size=2,
+        ),
+    ),
 )
 MESSAGES = st.builds(
-    Message,
-    kind=st.sampled_from(Kind),
-    fields=st.dictionaries(NAMES, VALUES, max_size=4),
-    payloads=st.lists(st.binary(max_size=40), max_size=4).map(tuple),
+    Message, content=CONTENTS, payloads=st.lists(st.binary(max_size=40), max_size=4).map(tuple)
 )
-A_MESSAGE = Message(Kind.RESULTS, {"id": "1"}, (b"image", b"", b"more"))
+CALL = PipelineCall(
+    "StableDiffusionPipeline", phases={"denoise": 1.5}, step_seconds=(0.1, 0.2), images=((64, 64),)
+)
+ORDER = an_order("1")
+LOAD = Load(
+    ModelOrder("demo-edit"), 5.0, 10**6, OutputLimits(8, 1.0, 0.25), SamplingPlan(0.1, True, "")
+)
+IMAGE = ImageResult("1", {"decode": 0.1}, CALL, 7.25, (64, 32), truncated=False, corrupted=True)
+EVERY_CONTENT: list[Content] = [
+    LOAD,
+    Jobs(
+        [ORDER, an_order("2", GenerateTask("a cat", "", 8, 0.0, 7)), an_order("3", PredictTask(5))]
+    ),
+    Cancel("1"),
+    Follow("1", 5),
+    Ready(ModelInfo("m", "P", "S", "float16", "cuda:0", defaults={"steps": 8}), "edit", 2.5),
+    Unusable("no such folder", 4),
+    Started(["1", "2"]),
+    Step(["1"], 3),
+    Results(
+        [
+            IMAGE,
+            LabelsResult("2", {}, None, None, [("cat", 0.5)]),
+            FailedResult("3", {}, None, None, "cuda_oom", "too large", None),
+        ],
+        BatchReport(["1", "2"], 0.5, "cap", complete=True, fits=None),
+        ["diffusers"],
+        2,
+    ),
+    Assessed(Assessment("r", "make_him_old", score=0.5)),
+    AssessmentFailed(),
+    Poisoned(),
+    MemoryReport([Vram("cuda:0", 3, 5, 4, 10)]),
+]
+A_MESSAGE = Message(Started(["1"]), (b"image", b"", b"more"))
 
 
 def framed(*messages: Message) -> bytes:
@@ -65,23 +143,27 @@ def test_byte_by_byte_a_message_comes_with_its_last_byte_and_not_before() -> Non
     assert out == [[]] * (len(stream) - 1) + [[A_MESSAGE]]
 
 
-@pytest.mark.parametrize("kind", Kind)
-def test_every_kind_of_message_arrives_as_what_it_is(kind: Kind) -> None:
-    [message] = read(framed(Message(kind)))
+@pytest.mark.parametrize("content", EVERY_CONTENT, ids=lambda content: type(content).__name__)
+def test_every_message_arrives_with_its_type_and_all_its_values(content: Content) -> None:
+    [message] = read(framed(Message(content)))
 
-    assert message == Message(kind, {}, ())
-    assert message.kind is kind
+    assert message == Message(content, ())
+    assert type(message.content) is type(content)
 
 
-def test_payloads_are_told_apart_empty_ones_too() -> None:
-    [message] = read(framed(Message(Kind.JOBS, {}, [b"", b"ab", b"", b"c"])))
+def test_every_type_of_message_is_tested_here() -> None:
+    assert {type(content) for content in EVERY_CONTENT} == set(get_args(Content))
+
+
+def test_empty_payloads_keep_their_place() -> None:
+    [message] = read(framed(Message(Jobs([]), [b"", b"ab", b"", b"c"])))
 
     assert message.payloads == (b"", b"ab", b"", b"c")
 
 
 def test_an_image_of_megabytes_is_neither_copied_nor_changed() -> None:
     image = bytes(range(256)) * 20_000
-    pieces = encode(Message(Kind.JOBS, {}, [image]))
+    pieces = encode(Message(Jobs([]), [image]))
 
     assert pieces[1] is image
     assert read(b"".join(pieces))[0].payloads == (image,)
@@ -90,7 +172,7 @@ def test_an_image_of_megabytes_is_neither_copied_nor_changed() -> None:
 def test_what_was_read_does_not_change_with_what_comes_after() -> None:
     frames = Frames()
     [first] = frames.feed(framed(A_MESSAGE))
-    list(frames.feed(framed(Message(Kind.JOBS, {}, [b"x" * 100]))))
+    list(frames.feed(framed(Message(Jobs([]), [b"x" * 100]))))
 
     assert first == A_MESSAGE
 
@@ -107,32 +189,39 @@ def test_a_frame_as_large_as_allowed_is_waited_for() -> None:
     assert read(struct.pack(">IQ", 1 << 24, 1 << 32)) == []
 
 
+def packed(*values: object) -> bytes:
+    return msgpack.encode(values)
+
+
 @pytest.mark.parametrize(
-    ("fields", "payload"),
+    ("header", "payload"),
     [
         (b"", b""),
         (b"{x", b""),
         (b"\xff\xfe", b""),
-        (b"[1, 2]", b""),
-        (b"{}", b""),
-        (b'{"kind": "load"}', b""),
-        (b'{"payloads": []}', b""),
-        (b'{"kind": "mail", "payloads": []}', b""),
-        (b'{"kind": 1, "payloads": []}', b""),
-        (b'{"kind": ["load"], "payloads": []}', b""),
-        (b'{"kind": "load", "payloads": 3}', b"abc"),
-        (b'{"kind": "load", "payloads": null}', b""),
-        (b'{"kind": "load", "payloads": ["3"]}', b"abc"),
-        (b'{"kind": "load", "payloads": [1.5, 1.5]}', b"abc"),
-        (b'{"kind": "load", "payloads": []}', b"abc"),
-        (b'{"kind": "load", "payloads": [2]}', b"abc"),
-        (b'{"kind": "load", "payloads": [4]}', b"abc"),
-        (b"[" * 5000, b""),
+        (msgpack.encode({}), b""),
+        (packed(), b""),
+        (packed({"type": "poisoned"}), b""),
+        (packed({}, []), b""),
+        (packed({"type": "mail"}, []), b""),
+        (packed({"type": 1}, []), b""),
+        (packed({"type": ["load"]}, []), b""),
+        (packed({"type": "load"}, []), b""),
+        (packed({"type": "cancel", "id": 7}, []), b""),
+        (packed({"type": "poisoned"}, 3), b"abc"),
+        (packed({"type": "poisoned"}, None), b""),
+        (packed({"type": "poisoned"}, ["3"]), b"abc"),
+        (packed({"type": "poisoned"}, [1.5, 1.5]), b"abc"),
+        (packed({"type": "poisoned"}, []), b"abc"),
+        (packed({"type": "poisoned"}, [2]), b"abc"),
+        (packed({"type": "poisoned"}, [4]), b"abc"),
+        (packed({"type": "poisoned"}, [-1, 4]), b"abc"),
+        (b"\x91" * 5000, b""),
     ],
 )
-def test_what_is_no_message_is_refused(fields: bytes, payload: bytes) -> None:
+def test_bytes_that_are_not_a_message_are_refused(header: bytes, payload: bytes) -> None:
     with pytest.raises(ProtocolError, match="cannot be read"):
-        read(raw(fields, payload))
+        read(raw(header, payload))
 
 
 def test_messages_before_one_that_is_none_are_delivered() -> None:
@@ -172,10 +261,10 @@ def test_what_one_end_sends_the_other_receives(messages: list[Message]) -> None:
 def test_it_speaks_both_ways(ends: tuple[Channel, Channel]) -> None:
     near, far = ends
     near.send(A_MESSAGE)
-    far.send(Message(Kind.READY))
+    far.send(Message(Poisoned()))
 
     assert far.receive() == A_MESSAGE
-    assert near.receive() == Message(Kind.READY)
+    assert near.receive() == Message(Poisoned())
 
 
 @pytest.mark.parametrize("kept", [0, 3, 12, 20, 40])
@@ -218,7 +307,7 @@ def test_threads_that_send_at_once_do_not_cut_into_each_others_messages(
     def send(number: int) -> None:
         for turn in range(20):
             payload = bytes([number]) * 100_000
-            near.send(Message(Kind.RESULTS, {"from": number, "turn": turn}, (payload,)))
+            near.send(Message(Step([str(number)], turn), (payload,)))
 
     at_once(send)
     reading.join(WAIT_SECONDS)
@@ -227,8 +316,9 @@ def test_threads_that_send_at_once_do_not_cut_into_each_others_messages(
     seen: dict[int, list[int]] = {number: [] for number in range(8)}
     for message in received:
         assert message is not None
-        number = message.fields["from"]
-        seen[number].append(message.fields["turn"])
+        assert isinstance(message.content, Step)
+        number = int(message.content.ids[0])
+        seen[number].append(message.content.step)
         assert message.payloads == (bytes([number]) * 100_000,)
     assert all(turns == list(range(20)) for turns in seen.values())
 

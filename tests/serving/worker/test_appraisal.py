@@ -15,9 +15,17 @@ from PIL import Image
 from safelight.models.backend import Edit, Generation
 from safelight.models.demo.painter import paint
 from safelight.models.demo.portrait import draw
-from safelight.serving.wire.protocol import Channel, Kind, Message
-from safelight.serving.worker.appraisal import Appraisal, Sampling, assess, give_way, thumbnail
-from safelight.serving.worker.choice import About, Prepared
+from safelight.serving.wire.protocol import Channel, Message
+from safelight.serving.wire.schema import Assessed, AssessmentFailed
+from safelight.serving.worker.appraisal import (
+    Appraisal,
+    Sampling,
+    assess,
+    lower_priority,
+    thumbnail,
+)
+from safelight.serving.worker.choice import Prepared
+from safelight.telemetry.assessment import Assessment
 from tests.serving.prepared import ready
 
 PORTRAIT = paint(draw(1))
@@ -28,8 +36,13 @@ LONG_SECONDS = 20.0
 
 def job(name: str = "one", work: Any = None) -> Prepared:
     edit = Edit(PORTRAIT, "make him old", "", 2, 7.5, 1.5, 0)
-    about = About(f"request {name}", "make_him_old", 0.35)
-    return ready(name, work=work or edit, about=about)
+    return ready(
+        name,
+        work=work or edit,
+        request_id=f"request {name}",
+        instruction_type="make_him_old",
+        min_kept_ratio=0.35,
+    )
 
 
 @dataclass
@@ -56,11 +69,17 @@ class Bench:
     def offer(self, name: str = "one", error: str = "none", pixels: Any = PIXELS) -> None:
         self.appraisal.offer(job(name), pixels, error)
 
-    def told(self) -> Message:
+    def message(self) -> Message:
         message = self.parent.receive()
         assert message is not None
-        assert message.kind is Kind.ASSESSED
         return message
+
+    def assessment(self) -> Assessment:
+        """Return the next assessment, with its thumbnails."""
+        message = self.message()
+        assert isinstance(message.content, Assessed)
+        before, after = message.payloads
+        return replace(message.content.assessment, before=before, after=after)
 
     def close(self) -> None:
         self.appraisal.close()
@@ -89,20 +108,21 @@ class Gate:
 
 def test_what_is_found_is_told_with_the_request_that_it_belongs_to(bench: Bench) -> None:
     bench.offer()
-    told = bench.told()
-    assert told.fields["request_id"] == "request one"
-    assert told.fields["instruction_type"] == "make_him_old"
-    assert told.fields["structure"] == pytest.approx(1)
-    assert told.fields["changed"] == 0
-    assert 0.5 < told.fields["score"] <= 1
-    assert told.fields["seconds"] > 0
-    assert list(told.payloads) == [b"", b""]
+    assessment = bench.assessment()
+    assert assessment.request_id == "request one"
+    assert assessment.instruction_type == "make_him_old"
+    assert assessment.structure == pytest.approx(1)
+    assert assessment.changed == 0
+    assert assessment.score is not None
+    assert 0.5 < assessment.score <= 1
+    assert assessment.seconds > 0
+    assert (assessment.before, assessment.after) == (b"", b"")
 
 
 def test_only_the_share_asked_for_is_looked_at() -> None:
     gate = Gate()
     bench = Bench(Sampling(ratio=0.2, judge=gate))
-    bench.appraisal._chance.seed(0)
+    bench.appraisal._random.seed(0)
     for number in range(200):
         bench.offer(str(number))
     assert gate.entered.acquire(timeout=LONG_SECONDS)
@@ -124,13 +144,10 @@ def test_an_output_that_failed_is_kept_as_a_sample_but_its_figures_would_mislead
     bench = Bench(Sampling(ratio=1e-9, thumbnails=True))
     bench.offer("good")
     bench.offer("bad", error="structure_corruption")
-    told = bench.told()
-    assert (told.fields["request_id"], told.fields["error"]) == (
-        "request bad",
-        "structure_corruption",
-    )
-    assert told.payloads[1], "its thumbnail"
-    assert (told.fields["score"], told.fields["structure"]) == (None, None)
+    assessment = bench.assessment()
+    assert (assessment.request_id, assessment.error) == ("request bad", "structure_corruption")
+    assert assessment.after, "its thumbnail"
+    assert (assessment.score, assessment.structure) == (None, None)
     bench.close()
 
 
@@ -157,30 +174,30 @@ def test_while_requests_wait_the_thread_rests_a_hundred_times_as_long_as_it_work
     bench.appraisal._sampling = replace(EVERY, judge=slow)
     bench.busy = True
     bench.offer("first")
-    assert bench.told().fields["request_id"] == "request first"
-    while not bench.appraisal._rests_until:  # told a moment before it rests
+    assert bench.assessment().request_id == "request first"
+    while not bench.appraisal._paused_until:  # told a moment before it rests
         os.sched_yield()
     bench.now += 9.9
     bench.offer("too soon")
     assert bench.appraisal.dropped() == 1
     bench.now += 0.2
     bench.offer("later")
-    assert bench.told().fields["request_id"] == "request later"
+    assert bench.assessment().request_id == "request later"
     bench.close()
 
 
 def test_at_rest_nothing_is_dropped(bench: Bench) -> None:
     for number in range(3):
         bench.offer(str(number))
-        bench.told()
+        bench.assessment()
     assert bench.appraisal.dropped() == 0
 
 
 def test_a_look_that_fails_is_told_counted_and_does_not_stop_the_next(bench: Bench) -> None:
     bench.offer(pixels="no pixels")
-    assert bench.told().fields == {"failed": True}
+    assert bench.message().content == AssessmentFailed()
     bench.offer("next")
-    assert bench.told().fields["request_id"] == "request next"
+    assert bench.assessment().request_id == "request next"
     assert bench.failures == ["assessment"]
 
 
@@ -201,7 +218,7 @@ def test_a_parent_that_is_gone_meanwhile_is_no_failure_of_the_look() -> None:
 def test_nobody_is_waited_for_at_the_end() -> None:
     bench = Bench()
     bench.offer()
-    bench.told()
+    bench.assessment()
     thread = bench.appraisal._thread
     assert thread is not None
     bench.close()
@@ -214,7 +231,7 @@ def test_the_thread_gives_way_and_the_others_keep_their_place() -> None:
     found: list[int] = []
 
     def work() -> None:
-        give_way()
+        lower_priority()
         found.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
 
     before = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())

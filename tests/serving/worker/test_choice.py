@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from safelight.serving.worker.choice import Batch, Prepared, choose, prepared
 from tests.reading import FakeClock
-from tests.serving.prepared import ids, ready
+from tests.serving.prepared import an_order, ids, ready
 
 
 def chosen(*jobs: Prepared, now: float = 0.0) -> tuple[list[str], str]:
@@ -208,20 +208,19 @@ def test_whatever_waits_the_choice_keeps_its_rules(jobs: list[Prepared], now: fl
     assert not any(now + a + b <= job.due < done for job in batch.jobs)
 
 
-def test_a_message_tells_a_job_and_its_deadline_is_set_on_this_sides_clock() -> None:
-    fields = {
-        "id": "a",
-        "key": "k",
-        "rank": 2,
-        "left_seconds": 7.5,
-        "cap": 4,
-        "cost": [1.0, 0.5],
-        "alone": True,
-        "size": [64, 32],
-        "about": {},
-    }
+def test_the_deadline_of_an_order_is_set_on_the_workers_clock() -> None:
+    order = an_order(
+        "a",
+        key="k",
+        rank=2,
+        remaining_seconds=7.5,
+        cap=4,
+        cost=(1.0, 0.5),
+        alone=True,
+        size=(64, 32),
+    )
 
-    job = prepared(fields, 3, FakeClock(100.0))
+    job = prepared(order, 3, FakeClock(100.0))
 
     assert (job.id, job.key, job.cap, job.alone, job.work) == ("a", "k", 4, True, None)
     assert job.urgency == (2, 107.5, 3)

@@ -9,29 +9,14 @@ from PIL import Image
 
 from safelight.errors import ImageDamaged, ImageTooLarge, NotAnImage
 from safelight.models.backend import Edit, Generation, Recognition
+from safelight.serving.wire.schema import EditTask, GenerateTask, PredictTask
 from safelight.serving.worker.images import as_work, encoded
 from safelight.stack.tools.samples import photo
+from tests.serving.prepared import an_order, edit_task
 
-EDIT: dict[str, Any] = {
-    "instruction": "make him old",
-    "negative_prompt": "",
-    "steps": 2,
-    "guidance_scale": 7.5,
-    "image_guidance_scale": 1.5,
-    "seed": 1,
-}
-GENERATE: dict[str, Any] = {
-    "prompt": "a cat",
-    "negative_prompt": "",
-    "steps": 2,
-    "guidance_scale": 0.0,
-    "seed": 1,
-}
+EDIT = edit_task(steps=2)
+GENERATE = GenerateTask("a cat", "", 2, 0.0, 1)
 LIMIT_PIXELS = 1_000_000
-
-
-def fields(task: str, size: tuple[int, int], work: dict[str, Any]) -> dict[str, Any]:
-    return {"task": task, "size": list(size), "work": work}
 
 
 def noise(width: int, height: int) -> Any:
@@ -46,7 +31,7 @@ def opened(png: bytes) -> Image.Image:
 
 @pytest.mark.parametrize("size", [(64, 48), (160, 120), (200, 64)])
 def test_an_edit_is_read_with_its_picture_at_the_size_to_work_at(size: tuple[int, int]) -> None:
-    work = as_work(fields("edit", size, EDIT), photo(160, 120), LIMIT_PIXELS)
+    work = as_work(an_order(task=EDIT, size=size), photo(160, 120), LIMIT_PIXELS)
 
     assert isinstance(work, Edit)
     assert (work.image.size, work.image.mode) == (size, "RGB")
@@ -55,9 +40,9 @@ def test_an_edit_is_read_with_its_picture_at_the_size_to_work_at(size: tuple[int
 
 
 def test_a_generation_is_read_without_any_picture() -> None:
-    work = as_work(fields("generate", (64, 32), GENERATE), b"", LIMIT_PIXELS)
+    work = as_work(an_order(task=GENERATE, size=(64, 32)), b"", LIMIT_PIXELS)
 
-    assert work == Generation(size=(64, 32), **GENERATE)
+    assert work == Generation((64, 32), "a cat", "", 2, 0.0, 1)
 
 
 @pytest.mark.parametrize(
@@ -66,30 +51,32 @@ def test_a_generation_is_read_without_any_picture() -> None:
 def test_a_picture_to_be_named_is_made_no_larger_than_the_side(
     sent: tuple[int, int], seen: tuple[int, int]
 ) -> None:
-    work = as_work(fields("predict", (80, 80), {"top": 3}), photo(*sent), LIMIT_PIXELS)
+    work = as_work(an_order(task=PredictTask(3), size=(80, 80)), photo(*sent), LIMIT_PIXELS)
 
     assert isinstance(work, Recognition)
     assert (work.image.size, work.image.mode, work.top) == (seen, "RGB", 3)
 
 
 def test_a_picture_to_be_named_is_measured_before_it_is_decoded() -> None:
-    asked = fields("predict", (80, 80), {"top": 3})
+    order = an_order(task=PredictTask(3), size=(80, 80))
 
-    as_work(asked, photo(160, 120), 160 * 120)
+    as_work(order, photo(160, 120), 160 * 120)
     with pytest.raises(ImageTooLarge, match="160 x 120"):
-        as_work(asked, photo(160, 120), 160 * 120 - 1)
+        as_work(order, photo(160, 120), 160 * 120 - 1)
 
 
-@pytest.mark.parametrize(("task", "work"), [("edit", EDIT), ("predict", {"top": 1})])
-def test_what_is_no_picture_is_told_from_what_is_damaged(task: str, work: dict[str, Any]) -> None:
-    asked = fields(task, (64, 64), work)
+@pytest.mark.parametrize("task", [EDIT, PredictTask(1)])
+def test_bytes_that_are_not_an_image_and_damaged_images_have_different_errors(
+    task: EditTask | PredictTask,
+) -> None:
+    order = an_order(task=task)
 
     with pytest.raises(NotAnImage):
-        as_work(asked, b"text", LIMIT_PIXELS)
+        as_work(order, b"text", LIMIT_PIXELS)
     with pytest.raises(NotAnImage):
-        as_work(asked, b"", LIMIT_PIXELS)
+        as_work(order, b"", LIMIT_PIXELS)
     with pytest.raises(ImageDamaged):
-        as_work(asked, photo(160, 120)[:1500], LIMIT_PIXELS)
+        as_work(order, photo(160, 120)[:1500], LIMIT_PIXELS)
 
 
 @pytest.mark.parametrize("size", [(64, 48), (1, 1), (9, 200)])

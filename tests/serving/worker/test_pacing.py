@@ -2,15 +2,15 @@
 
 import pytest
 
-from safelight.serving.worker.pacing import Pace
+from safelight.serving.worker.pacing import Pacing
 
 
-def after(*gaps: float, number: int = 16, seconds: float = 1.0) -> Pace:
+def after(*gaps: float, number: int = 16, seconds: float = 1.0) -> Pacing:
     """Return the pace after batches with such gaps before them."""
-    pace = Pace()
+    pace = Pacing()
     for gap in gaps:
         pace.idled(gap)
-        pace.made(number, seconds)
+        pace.finished(number, seconds)
     return pace
 
 
@@ -54,23 +54,23 @@ def test_the_halving_ends_once_nothing_idles_for_long() -> None:
 def test_callers_are_waited_for_where_a_batch_costs_much_whatever_its_size(
     cost: float, waits: bool
 ) -> None:
-    seconds = Pace().linger_seconds(cost)
+    seconds = Pacing().linger_seconds(cost)
     assert (seconds > 0) is waits
     assert seconds <= 0.15 * cost
 
 
 def test_one_wait_in_vain_is_forgiven() -> None:
-    pace = Pace()
-    pace.lingered(came=3)
-    pace.lingered(came=0)
+    pace = Pacing()
+    pace.lingered(arrivals=3)
+    pace.lingered(arrivals=0)
     assert pace.linger_seconds(1.0) > 0
 
 
 def test_where_waiting_does_not_pay_it_is_only_tried_again_now_and_then() -> None:
-    pace = Pace()
+    pace = Pacing()
     for _ in range(20):
-        pace.lingered(came=0)
+        pace.lingered(arrivals=0)
     waits = [pace.linger_seconds(1.0) > 0 for _ in range(16)]
     assert waits.count(True) == 2
-    pace.lingered(came=3)
+    pace.lingered(arrivals=3)
     assert pace.linger_seconds(1.0) > 0

@@ -147,13 +147,13 @@ def test_a_cancel_that_comes_after_the_answer_leaves_nothing_behind() -> None:
     stage.forget("a")
     stage.cancel("a")
     assert not stage.cancelled("a")
-    assert not stage.knows("a")
+    assert not stage.expects("a")
 
 
 def test_while_the_model_waits_for_callers_somebody_listens_to_them() -> None:
     stage = Stage()
     stage.lead(reader=False)
-    stage.pace.made(2, 0.1)
+    stage.pacing.finished(2, 0.1)
     stage.put([ready("a", due=1e9, cost=(2.0, 0.0), cap=8)])
     heard: list[str] = []
 
@@ -177,7 +177,7 @@ def test_while_a_job_is_prepared_elsewhere_the_reader_keeps_listening() -> None:
     taking = threading.Thread(target=lambda: batches.append(taken(stage)))
     stage.prepare()
     taking.start()
-    while not stage._waited_for:
+    while not stage._model_waits:
         threading.Event().wait(0.001)
 
     stage.put([ready("small")], by_reader=True)  # it would give the lead to a model that waits
@@ -204,12 +204,12 @@ def test_a_job_that_cannot_be_prepared_holds_nobody_up() -> None:
     ("head", "seconds"),
     [({"due": 1e9}, 0.3), ({"due": 2.05}, 0.05), ({"due": 1e9, "alone": True}, 0.0)],
 )
-def test_nobody_is_waited_for_at_the_cost_of_one_who_is_here(
+def test_lingering_never_makes_a_waiting_job_late(
     head: dict[str, Any], seconds: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = FakeClock(0.0)
     stage = Stage(clock=clock)
-    stage.pace.made(2, 2.0)
+    stage.pacing.finished(2, 2.0)
 
     def wait(timeout: float) -> None:
         clock.now += timeout

@@ -9,7 +9,8 @@ from PIL import Image
 
 from safelight.errors import Cancelled
 from safelight.models.backend import OnStep
-from safelight.serving.wire.protocol import Channel, Kind, Message
+from safelight.serving.wire.protocol import Channel, Message
+from safelight.serving.wire.schema import Step
 from safelight.serving.worker.choice import Prepared
 from safelight.serving.worker.steps import Steps
 from safelight.telemetry.timeline import Timeline
@@ -49,6 +50,11 @@ class Scene:
         return list(self.told.messages)
 
 
+def step_of(message: Message) -> Step:
+    assert isinstance(message.content, Step)
+    return message.content
+
+
 def greys(latents: int) -> Any:
     """Return latents of so many images, each brighter than the one before."""
     return torch.linspace(-2, 2, latents).view(-1, 1, 1, 1) * torch.ones(latents, 4, 8, 8)
@@ -63,12 +69,12 @@ def brightness(preview: bytes) -> int:
 def test_a_sign_of_life_is_given_now_and_then_and_no_oftener() -> None:
     scene = Scene()
 
-    assert scene.reported(1) == [Message(Kind.STEP, {"ids": [], "step": 1}, [])]
+    assert scene.reported(1) == [Message(Step([], 1), [])]
     assert scene.reported(2) == []
     scene.clock.now += 0.24
     assert scene.reported(3) == []
     scene.clock.now += 0.02
-    assert scene.reported(4) == [Message(Kind.STEP, {"ids": [], "step": 4}, [])]
+    assert scene.reported(4) == [Message(Step([], 4), [])]
     assert scene.reported(5) == []
 
 
@@ -77,7 +83,7 @@ def test_whoever_follows_a_job_hears_of_its_every_step() -> None:
     scene.steps.follow("b", 0)
 
     assert [scene.reported(step) for step in (1, 2)] == [
-        [Message(Kind.STEP, {"ids": ["b"], "step": step}, [b""])] for step in (1, 2)
+        [Message(Step(["b"], step), [b""])] for step in (1, 2)
     ]
 
 
@@ -87,7 +93,7 @@ def test_a_job_may_be_followed_while_it_is_made_and_forgotten_again() -> None:
     assert scene.reported(2) == []
 
     scene.steps.follow("c", 0)
-    assert scene.reported(3)[0].fields["ids"] == ["c"]
+    assert step_of(scene.reported(3)[0]).ids == ["c"]
 
     scene.steps.forget("c")
     scene.steps.forget("never followed")
@@ -109,7 +115,7 @@ def test_each_follower_is_shown_its_own_image() -> None:
 
     [message] = scene.reported(1, greys(3))
 
-    assert message.fields["ids"] == ["a", "b", "c"]
+    assert step_of(message).ids == ["a", "b", "c"]
     dark, middle, bright = (brightness(preview) for preview in message.payloads)
     assert dark < middle < bright
 

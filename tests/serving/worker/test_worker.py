@@ -1,4 +1,4 @@
-"""The worker's own side of the socket, with the real pipeline and with the model that is told."""
+"""The worker's side of the socket, with a real pipeline and with a model that obeys its prompt."""
 
 import socket
 from collections.abc import Iterator, Sequence
@@ -12,11 +12,26 @@ from safelight.models.backend import Backend, Edit, ModelOrder, OnStep, Picture
 from safelight.models.diffusion import Diffusion
 from safelight.models.edit import EditBackend
 from safelight.quality.validity import Limits
-from safelight.serving.wire.protocol import Channel, Kind, Message
+from safelight.serving.wire.protocol import Channel, Message
+from safelight.serving.wire.schema import (
+    Cancel,
+    Content,
+    FailedResult,
+    Follow,
+    ImageResult,
+    Jobs,
+    Poisoned,
+    Result,
+    Results,
+    Started,
+    Step,
+)
 from safelight.serving.worker.choice import prepared
 from safelight.serving.worker.worker import Worker
 from safelight.stack.tools.samples import photo
+from safelight.telemetry.record import PipelineCall
 from tests.serving.models import painter
+from tests.serving.prepared import an_order, edit_task
 
 LIMIT_PIXELS = 1_000_000
 
@@ -33,7 +48,7 @@ class Failing(EditBackend):
 
 
 class Desk:
-    """A worker whose answers can be read."""
+    """A worker whose messages can be read."""
 
     def __init__(self, backend: Backend) -> None:
         ours, theirs = socket.socketpair()
@@ -44,62 +59,52 @@ class Desk:
         self.worker.close()
         self.parent.close()
 
-    def give(self, *pictures: bytes, **edit: Any) -> None:
-        """Hand jobs in, as the parent does."""
-        jobs = [job(str(number), **edit) for number in range(len(pictures))]
-        self.worker.hear(Message(Kind.JOBS, {"jobs": jobs}, pictures))
+    def give(self, *images: bytes, **edit: Any) -> None:
+        """Send jobs, as the API process does."""
+        orders = [an_order(str(number), edit_task(**edit)) for number in range(len(images))]
+        self.worker.receive(Message(Jobs(orders), images))
 
     def batch(self) -> None:
-        """Have the model make the next batch."""
-        taken = self.worker._stage.take()
-        assert taken is not None
-        self.worker.make(taken)
+        """Run the next batch."""
+        batch = self.worker._stage.take()
+        assert batch is not None
+        self.worker.run(batch)
 
-    def told(self, kind: Kind) -> Message:
-        """Return the next message of a kind."""
+    def message(self, kind: type[Content]) -> Message:
+        """Return the next message of a kind; of results, the next that has some."""
         while (message := self.parent.receive()) is not None:
-            if message.kind is kind and (kind is not Kind.RESULTS or message.fields["results"]):
+            content = message.content
+            if isinstance(content, kind) and not (
+                isinstance(content, Results) and not content.results
+            ):
                 return message
         raise AssertionError("the worker is gone")
 
-    def results(self, number: int = 1) -> list[tuple[dict[str, Any], bytes]]:
-        """Return what came of so many jobs."""
-        found: list[tuple[dict[str, Any], bytes]] = []
-        while len(found) < number:
-            message = self.told(Kind.RESULTS)
-            found += zip(message.fields["results"], message.payloads, strict=True)
-        return found
+    def results(self, number: int = 1) -> list[tuple[Result, bytes]]:
+        """Return the results of so many jobs."""
+        results: list[tuple[Result, bytes]] = []
+        while len(results) < number:
+            message = self.message(Results)
+            assert isinstance(message.content, Results)
+            results += zip(message.content.results, message.payloads, strict=True)
+        return results
 
-    def make(self, picture: bytes, **edit: Any) -> tuple[dict[str, Any], bytes]:
-        """Have one edit made."""
-        self.give(picture, **edit)
+    def make(self, image: bytes, **edit: Any) -> tuple[Result, bytes]:
+        """Run one edit."""
+        self.give(image, **edit)
         self.batch()
         return self.results()[0]
 
+    def failure(self) -> FailedResult:
+        """Return the next result, which is a failure."""
+        result, _ = self.results()[0]
+        assert isinstance(result, FailedResult)
+        return result
 
-def job(name: str, **edit: Any) -> dict[str, Any]:
-    asked = {
-        "instruction": "make him old",
-        "negative_prompt": "",
-        "steps": 3,
-        "seed": 1,
-        "guidance_scale": 7.5,
-        "image_guidance_scale": 1.5,
-        **edit,
-    }
-    return {
-        "id": name,
-        "task": "edit",
-        "size": [64, 64],
-        "work": asked,
-        "key": "key",
-        "rank": 1,
-        "left_seconds": 60.0,
-        "cap": 8,
-        "cost": [0.0, 0.0],
-        "alone": False,
-        "about": {"request_id": name, "instruction_type": "make_him_old", "keeps": 0.0},
-    }
+
+def call_of(result: Result) -> PipelineCall:
+    assert result.call is not None
+    return result.call
 
 
 @pytest.fixture
@@ -122,11 +127,12 @@ def told() -> Iterator[Desk]:
 
 
 def test_an_edit_comes_back_as_a_png_with_all_its_time_accounted_for(desk: Desk) -> None:
-    fields, image = desk.make(photo(64, 64))
+    result, image = desk.make(photo(64, 64))
 
     assert Image.open(BytesIO(image)).size == (64, 64)
-    assert fields["size"] == [64, 64]
-    assert len(fields["call"]["step_seconds"]) == 3
+    assert isinstance(result, ImageResult)
+    assert result.size == (64, 64)
+    assert len(call_of(result).step_seconds) == 3
     assert {
         "decode",
         "encode_prompt",
@@ -135,18 +141,18 @@ def test_an_edit_comes_back_as_a_png_with_all_its_time_accounted_for(desk: Desk)
         "decode_latents",
         "check",
         "encode",
-    } <= set(fields["stages"])
+    } <= set(result.stages)
 
 
 def test_a_batch_is_one_call_whose_time_one_of_its_jobs_enters(desk: Desk) -> None:
     desk.give(photo(64, 64), photo(64, 64), photo(64, 64))
     desk.batch()
-    found = desk.results(3)
+    results = desk.results(3)
 
-    calls = sorted((fields["call"] for fields, _ in found), key=lambda call: not call["leads"])
-    assert [call["leads"] for call in calls] == [True, False, False]
-    assert [call["batch"] for call in calls] == [3, 3, 3]
-    assert [call["images"] for call in calls] == [[[64, 64]]] * 3
+    calls = sorted((call_of(result) for result, _ in results), key=lambda call: not call.leads)
+    assert [call.leads for call in calls] == [True, False, False]
+    assert [call.batch for call in calls] == [3, 3, 3]
+    assert [call.images for call in calls] == [((64, 64),)] * 3
 
 
 def test_a_seed_makes_the_same_image_again_alone_and_in_a_batch(desk: Desk) -> None:
@@ -169,10 +175,10 @@ def test_a_seed_makes_the_same_image_again_alone_and_in_a_batch(desk: Desk) -> N
 @pytest.mark.parametrize("picture", [photo(200, 200)[:-4000], photo(900, 900)[:-40000]])
 def test_a_damaged_picture_fails_before_the_model(desk: Desk, picture: bytes) -> None:
     desk.give(picture)
-    fields, _ = desk.results()[0]
+    result = desk.failure()
 
-    assert fields["reason"] == "image_damaged"
-    assert fields["call"] is None
+    assert result.reason == "image_damaged"
+    assert result.call is None
 
 
 @pytest.mark.parametrize(
@@ -188,36 +194,37 @@ def test_a_failing_model_is_told_by_its_reason_and_not_by_its_words(
 ) -> None:
     backend.fails = error
 
-    fields, _ = desk.make(photo(64, 64))
+    result, _ = desk.make(photo(64, 64))
 
-    assert fields["reason"] == reason
-    assert str(error) not in fields["detail"]
+    assert isinstance(result, FailedResult)
+    assert result.reason == reason
+    assert str(error) not in result.detail
 
 
 def test_a_worker_goes_on_after_a_failure(desk: Desk) -> None:
     desk.give(b"no picture")
-    assert desk.results()[0][0]["reason"] == "not_an_image"
+    assert desk.failure().reason == "not_an_image"
 
-    assert "reason" not in desk.make(photo(64, 64))[0]
+    assert isinstance(desk.make(photo(64, 64))[0], ImageResult)
 
 
 def test_a_job_cancelled_at_work_stops_at_the_next_step_with_the_steps_it_made(desk: Desk) -> None:
     desk.give(photo(64, 64), steps=20)
     batch = desk.worker._stage.take()
     assert batch is not None
-    desk.worker.hear(Message(Kind.CANCEL, {"id": "0"}))
-    desk.worker.make(batch)
-    fields, _ = desk.results()[0]
+    desk.worker.receive(Message(Cancel("0")))
+    desk.worker.run(batch)
+    result = desk.failure()
 
-    assert fields["reason"] == "cancelled"
-    assert len(fields["call"]["step_seconds"]) < 2
+    assert result.reason == "cancelled"
+    assert len(call_of(result).step_seconds) < 2
 
 
 def test_a_job_cancelled_before_its_turn_is_answered_at_once(told: Desk) -> None:
     told.give(photo(64, 64), photo(64, 64))
-    told.worker.hear(Message(Kind.CANCEL, {"id": "1"}))
+    told.worker.receive(Message(Cancel("1")))
 
-    assert told.results()[0][0]["reason"] == "cancelled"
+    assert told.failure().reason == "cancelled"
     taken = told.worker._stage.take()
     assert taken is not None
     assert [job.id for job in taken.jobs] == ["0"]
@@ -231,9 +238,10 @@ def test_a_batch_too_large_is_made_in_halves(told: Desk) -> None:
     while len(done) < 5:
         message = told.parent.receive()
         assert message is not None
-        if message.kind is Kind.STARTED:
-            sizes.append(len(message.fields["ids"]))
-        done |= {r["id"] for r in message.fields.get("results", []) if "reason" not in r}
+        if isinstance(message.content, Started):
+            sizes.append(len(message.content.ids))
+        if isinstance(message.content, Results):
+            done |= {r.id for r in message.content.results if isinstance(r, ImageResult)}
 
     assert sizes == [5, 2, 3, 1, 2]
 
@@ -242,18 +250,21 @@ def test_a_lost_device_ends_the_worker(told: Desk) -> None:
     told.give(photo(64, 64), instruction="poison")
     told.batch()
 
-    told.told(Kind.POISONED)
+    told.message(Poisoned)
     assert told.worker._stage.take() is None
 
 
 def test_a_model_that_makes_too_few_images_has_failed(told: Desk) -> None:
     told.worker._backend.run = lambda batch, on_step: []  # type: ignore[method-assign]
 
-    assert told.make(photo(64, 64))[0]["reason"] == "model_error"
+    told.give(photo(64, 64))
+    told.batch()
+    assert told.failure().reason == "model_error"
 
 
 def test_late_jobs_are_told_so_and_cost_nothing(told: Desk) -> None:
-    late = prepared({**job("late"), "left_seconds": -1.0}, 1, told.worker._stage.clock)
+    order = an_order("late", remaining_seconds=-1.0)
+    late = prepared(order, 1, told.worker._stage.clock)
     told.worker._stage.put([late])
     batch = told.worker._stage.take()
 
@@ -263,24 +274,24 @@ def test_late_jobs_are_told_so_and_cost_nothing(told: Desk) -> None:
 
 def test_a_step_is_a_sign_of_life_and_a_followed_one_is_told_with_its_preview(desk: Desk) -> None:
     desk.give(photo(64, 64), steps=4)
-    desk.worker.hear(Message(Kind.FOLLOW, {"id": "0", "preview_every": 2}))
+    desk.worker.receive(Message(Follow("0", 2)))
     desk.batch()
-    steps = [desk.told(Kind.STEP) for _ in range(4)]
+    steps = [desk.message(Step) for _ in range(4)]
 
-    assert [step.fields["step"] for step in steps] == [1, 2, 3, 4]
+    assert [step.content for step in steps] == [Step(["0"], number) for number in (1, 2, 3, 4)]
     assert [bool(step.payloads[0]) for step in steps] == [False, True, False, True]
 
 
-@pytest.mark.parametrize(("instruction", "whole"), [("make him old", True), ("raise", False)])
+@pytest.mark.parametrize(("instruction", "complete"), [("make him old", True), ("raise", False)])
 def test_only_a_whole_batch_teaches_what_a_batch_costs(
-    told: Desk, instruction: str, whole: bool
+    told: Desk, instruction: str, complete: bool
 ) -> None:
     told.give(photo(64, 64), instruction=instruction)
     told.batch()
-    while (message := told.parent.receive()) is not None:
-        if message.fields.get("ran"):
-            break
+    report = None
+    while report is None and (message := told.parent.receive()) is not None:
+        report = message.content.batch if isinstance(message.content, Results) else None
 
-    assert message is not None
-    assert message.fields["ran"]["whole"] is whole
-    assert message.fields["ran"]["ids"] == ["0"]
+    assert report is not None
+    assert report.complete is complete
+    assert report.ids == ["0"]

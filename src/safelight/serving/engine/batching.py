@@ -1,14 +1,13 @@
-"""Gives jobs to workers: the most urgent first, as many at once as pays, and never too early.
+"""The engine: send jobs to workers, the most urgent first, in batches that are worth their size.
 
-A worker is given as many jobs of one key as its next batch may hold, while it makes the one before;
-it puts its batch together when its model is free (`stage.py`). So no timer waits for a batch to
-fill, and no job waits in a worker's hands behind more than one batch.
+While a worker runs a batch, it already has the jobs for its next batch, all of one key. The worker
+forms that batch when its model is free (`worker/stage.py`). So no timer waits for a batch to fill,
+and no job at a worker waits behind more than one batch.
 """
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Callable
 
 from safelight.errors import NotReady, SafelightError, WorkerLost
 from safelight.metrics.catalog import (
@@ -20,25 +19,26 @@ from safelight.metrics.catalog import (
     QUEUED_WORK,
 )
 from safelight.metrics.registry import Meter
+from safelight.serving.engine import events
 from safelight.serving.engine.backlog import Backlog
 from safelight.serving.engine.curve import Curves
 from safelight.serving.engine.ledger import Ledger
-from safelight.serving.engine.messages import as_call, as_message, as_result
+from safelight.serving.engine.messages import call_of, jobs_message, outcome_of
 from safelight.serving.engine.pool import Pool
-from safelight.serving.engine.queue_entry import Ticket
-from safelight.serving.engine.worker_handle import Slot
+from safelight.serving.engine.queue_entry import QueueEntry
+from safelight.serving.engine.worker_handle import WorkerHandle
 from safelight.serving.job import Job, Outcome
-from safelight.serving.statistics import wary
-from safelight.serving.wire.protocol import Message
+from safelight.serving.statistics import conservative_mean
+from safelight.serving.wire.schema import BatchReport, FailedResult, Result
 
-_MOST_OPTIMISM = 3.0
-_MOST_LOSSES = 1  # a job that was only near when workers died is tried again this often
+_DELAY_FACTOR_LIMIT = 3.0
+_LOSS_LIMIT = 1  # a job that only waited at workers that died is sent again this often
 
 
 class Batching:
-    """The handler that all policies are wrapped around. Belongs to one event loop.
+    """The innermost handler; all policies wrap it. Belongs to one event loop.
 
-    `limit` tells the largest batch allowed at the moment.
+    `limit` returns the largest batch that is allowed now.
     """
 
     def __init__(self, pool: Pool, meter: Meter, *, limit: Callable[[], int]) -> None:
@@ -51,168 +51,169 @@ class Batching:
         self._scheduled = False
         self.curves = Curves()
         self.batch_seconds = 0.0
-        self._predicted = 0.0
-        self._optimism = 1.0
+        self._queued_work_seconds = 0.0
+        self._delay_factor = 1.0  # how much longer than predicted jobs take
         self._delivery_seconds = 0.0
-        pool.hand_to(self)
         meter.child(QUEUE_DEPTH).set_function(lambda: self.waiting)
-        # As last predicted: a scrape is written by another thread, which must not walk our tickets.
-        meter.child(QUEUED_WORK).set_function(lambda: self._predicted if self.under_way else 0.0)
+        # As of the last `update_metrics`: a scrape's thread must not walk the entries.
+        meter.child(QUEUED_WORK).set_function(
+            lambda: self._queued_work_seconds if self.in_progress else 0.0
+        )
 
     @property
     def waiting(self) -> int:
-        """Return how many jobs wait: for a worker, or in its hands for its model."""
-        return len(self._backlog) + sum(slot.staged for slot in self._pool.slots)
+        """Return how many jobs wait for the model, in the queue or at a worker."""
+        return len(self._backlog) + sum(worker.staged for worker in self._pool.workers)
 
     @property
-    def under_way(self) -> int:
+    def in_progress(self) -> int:
         """Return how many jobs wait or run."""
-        return len(self._backlog) + sum(len(slot.outstanding) for slot in self._pool.slots)
+        return len(self._backlog) + sum(len(worker.outstanding) for worker in self._pool.workers)
 
     @property
     def work_seconds(self) -> float:
-        """Return the predicted time until all that waits or runs now is done."""
-        self._predicted = self._ahead(None)
-        return self._predicted
+        """Return the predicted time until all jobs that wait or run now are done."""
+        return self._seconds_ahead(None)
+
+    def update_metrics(self) -> None:
+        """Update the gauge of queued work; called once a second."""
+        self._queued_work_seconds = self.work_seconds
 
     async def __call__(self, job: Job) -> Outcome:
-        """Have a worker do the job.
+        """Run the job on a worker.
 
-        Raises NotReady before the first model is loaded, WorkerLost where the worker ended with the
-        job, and whatever the worker says went wrong.
+        Raises NotReady before the first model is loaded, WorkerLost if the worker ended while its
+        model ran the job, and the error that the worker reports.
         """
         if not self._pool.was_ready:
             raise NotReady
         if job.control.stopped is not None:
             raise job.control.stopped
         self._number += 1
-        ticket = Ticket(job, self._number, asyncio.get_running_loop().create_future())
+        entry = QueueEntry(job, self._number, asyncio.get_running_loop().create_future())
         job.exchange.queued = True
-        job.control.on_stop = partial(self._stop, ticket)
-        job.control.on_follow = partial(self._follow, ticket)
-        job.control.place = partial(self._backlog.place, ticket)
-        self._backlog.push(ticket)
-        if self._pool.at_rest():
-            self._give()  # a device idles: not even those that arrive with it are waited for
+        job.control.execution = _Execution(self, entry)
+        self._backlog.push(entry)
+        if self._pool.has_idle_worker():
+            self._dispatch()  # a device is idle: do not wait for jobs that arrive with this one
         else:
-            self.room()
+            self.schedule_dispatch()
         try:
-            return await ticket.answer
+            return await entry.result
         except asyncio.CancelledError:
-            self._withdraw(ticket)
+            self._withdraw(entry)
             raise
         finally:
-            job.control.on_stop = job.control.on_follow = None
-            job.progress.tell()
+            job.control.execution = None
+            job.progress.notify()
 
-    def at_most_seconds(self, job: Job) -> float:
-        """Return a bound of the time until the job would be done: everything, one by one."""
-        return self.curves.at_most(job.key, job.units) * (self.under_way + 1)
+    def max_seconds(self, job: Job) -> float:
+        """Return an upper bound of the time until the job is done: all jobs, one after another."""
+        return self.curves.max_seconds(job.key, job.units) * (self.in_progress + 1)
 
     def predicted_seconds(self, job: Job, rank: int) -> float:
-        """Return the time from now until the job would be done, behind all at least as urgent."""
-        now = asyncio.get_running_loop().time()
-        seconds = self._ahead(rank) + self.curves.seconds(job.key, 1, job.units, self._limit())
-        job.expected = now, seconds
-        return seconds * max(self._optimism, 1 + self.curves.of(job.key).doubt)
+        """Return the predicted time until the job is done, behind all jobs up to this rank."""
+        own = self.curves.seconds(job.key, 1, job.units, self._limit())
+        return self._seconds_ahead(rank) + own
 
-    # ── Giving jobs out ──────────────────────────────────────────────────────────────────────────
+    def caution(self, job: Job) -> float:
+        """Return the factor, at least 1, by which predictions for such a job were too short."""
+        return max(self._delay_factor, 1 + self.curves.of(job.key).doubt)
 
-    def room(self) -> None:
-        """Give jobs out once all that arrives now is here."""
+    # ── Sending jobs ─────────────────────────────────────────────────────────────────────────────
+
+    def schedule_dispatch(self) -> None:
+        """Send jobs once all events that are due now have been handled."""
         if not self._scheduled:
             self._scheduled = True
-            asyncio.get_running_loop().call_soon(self._give)
+            asyncio.get_running_loop().call_soon(self._dispatch)
 
-    def _give(self) -> None:
+    def _dispatch(self) -> None:
         self._scheduled = False
-        while (slot := self._pool.freest()) and (given := self._next(slot)):
-            head, cap, room = given
-            tickets = self._backlog.take(head.key, self._fair(head, room))
+        while (worker := self._pool.least_busy()) and (choice := self._next(worker)):
+            head, cap, room = choice
+            entries = self._backlog.take(head.key, self._fair_share(head, room))
             now = asyncio.get_running_loop().time()
-            for ticket in tickets:
-                ticket.job.exchange.timeline.mark("queue")
+            for entry in entries:
+                entry.job.exchange.timeline.mark("queue")
             cost = self.curves.of(head.key).cautious()
-            slot.send(tickets, as_message(tickets, cap, cost, now + self._delivery_seconds))
-            for ticket in tickets:
-                if ticket.job.progress.listeners:
-                    slot.follow(ticket)
+            worker.send(entries, jobs_message(entries, cap, cost, now + self._delivery_seconds))
+            for entry in entries:
+                if entry.job.progress.listeners:
+                    worker.follow(entry)
 
-    def _next(self, slot: Slot) -> tuple[Ticket, int, int] | None:
-        """Return the most urgent ticket of which a worker can have more, its key's cap, and room.
+    def _next(self, worker: WorkerHandle) -> tuple[QueueEntry, int, int] | None:
+        """Return the most urgent entry that the worker has room for, its batch cap, and the room.
 
-        A worker has a batch in its model and the next, and of any key the next, so that none is
-        kept from being chosen; what is made already takes no room.
+        A worker may have its running batch and the next one, and for each key its next batch, so
+        that every key can be chosen. Finished jobs take no room.
         """
-        hands = Counter(t.key for t in slot.outstanding.values() if t.made_at is None)
+        counts = Counter(e.key for e in worker.outstanding.values() if e.finished_at is None)
         for head in self._backlog.heads():
             cap = self.curves.of(head.key).cap(self._limit())
-            room = max(2 * cap - hands.total(), cap - hands[head.key])
+            room = max(2 * cap - counts.total(), cap - counts[head.key])
             if room > 0:
                 return head, cap, room
         return None
 
-    def _fair(self, head: Ticket, room: int) -> int:
-        """Return how many of a key one worker gets, so that none is left idle."""
-        idle = sum(slot.ready and not slot.outstanding for slot in self._pool.slots)
+    def _fair_share(self, head: QueueEntry, room: int) -> int:
+        """Return how many jobs of a key one worker gets, so that no idle worker is left out."""
+        idle = sum(worker.ready and not worker.outstanding for worker in self._pool.workers)
         return min(room, -(-self._backlog.waiting(head.key) // idle)) if idle > 1 else room
 
-    # ── Hearing what becomes of them ─────────────────────────────────────────────────────────────
+    # ── Events of the workers ────────────────────────────────────────────────────────────────────
 
-    def started(self, tickets: Sequence[Ticket]) -> None:
-        """Hear that the model has these jobs now: there is room for the next."""
-        for ticket in tickets:
-            progress = ticket.job.progress
-            progress.state, progress.steps = "running", ticket.job.steps
-            progress.tell()
-        self.room()
+    def receive(self, event: events.JobEvent) -> None:
+        """Handle an event about jobs, then use the room that it made."""
+        match event:
+            case events.JobsStarted():
+                for entry in event.entries:
+                    progress = entry.job.progress
+                    progress.state, progress.steps = "running", entry.job.steps
+                    progress.notify()
+            case events.BatchFinished():
+                if event.entries:
+                    self._learn(list(event.entries), event.report)
+            case events.JobsFinished():
+                for entry, result, payload in event.results:
+                    self._settle(entry, result, payload)
+            case events.WorkerLost():
+                self._lost(event)
+            case events.WorkerReady():
+                pass  # there is room now
+        self.schedule_dispatch()
 
-    def results(self, slot: Slot, message: Message) -> None:
-        """Hear what came of jobs, and what their batch cost."""
-        ran = message.fields["ran"]
-        if ran is not None:
-            self._learn(slot, ran)
-        for fields, payload in zip(message.fields["results"], message.payloads, strict=True):
-            ticket = slot.release(fields["id"])
-            if ticket is not None:
-                self._settle(ticket, fields, payload)
-        self.room()
-
-    def lost(self, slot: Slot, tickets: Sequence[Ticket]) -> None:
-        """Hear that a worker is gone: jobs that its model had are lost, the others wait again."""
+    def _lost(self, event: events.WorkerLost) -> None:
+        """Fail the jobs that the lost worker's model had; the others wait again."""
         now = asyncio.get_running_loop().time()
-        running = [ticket for ticket in tickets if ticket.started and ticket.made_at is None]
-        for ticket in tickets:  # made, and lost on the way
-            self._ledger.enter("retry", ticket.device_seconds)
-            ticket.device_seconds = 0.0
+        running = [e for e in event.entries if e.started and e.finished_at is None]
+        for entry in event.entries:  # finished, but the result was lost with the worker
+            self._ledger.add("retry", entry.device_seconds)
+            entry.device_seconds = 0.0
         for _ in running:
-            self._ledger.enter("retry", (now - slot.started_at) / len(running))
-        for ticket in tickets:
-            ticket.holder, ticket.losses = None, ticket.losses + 1
-            if ticket.answer.done():
+            self._ledger.add("retry", (now - event.started_at) / len(running))
+        for entry in event.entries:
+            entry.holder, entry.losses = None, entry.losses + 1
+            if entry.result.done():
                 continue
-            ticket.job.exchange.timeline.mark("denoise" if ticket.started else "queue")
-            if ticket in running or ticket.losses > _MOST_LOSSES:
-                ticket.answer.set_exception(WorkerLost())
+            entry.job.exchange.timeline.mark("denoise" if entry.started else "queue")
+            if entry in running or entry.losses > _LOSS_LIMIT:
+                entry.result.set_exception(WorkerLost())
             else:
-                self._backlog.push(ticket)
-        self.room()
+                self._backlog.push(entry)
 
-    def _learn(self, slot: Slot, ran: dict[str, object]) -> None:
-        tickets = [t for i in ran["ids"] if (t := slot.outstanding.get(i)) is not None]  # type: ignore[attr-defined]
-        n, seconds = len(tickets), float(ran["seconds"])  # type: ignore[arg-type]
-        if not tickets:
-            return
-        key, units = tickets[0].key, tickets[0].job.units
-        self._meter.observe(BATCH_SIZE, str(ran["stop_reason"]), value=n)
-        if ran.get("fits"):
-            self.curves.lower(key, int(ran["fits"]))  # type: ignore[call-overload]
-            self._ledger.enter("retry", seconds)
+    def _learn(self, entries: list[QueueEntry], report: BatchReport) -> None:
+        n, seconds = len(entries), report.seconds
+        key, units = entries[0].key, entries[0].job.units
+        self._meter.observe(BATCH_SIZE, report.stop_reason, value=n)
+        if report.fits:
+            self.curves.lower(key, report.fits)
+            self._ledger.add("retry", seconds)
         else:
-            for ticket in tickets:
-                ticket.made_at = asyncio.get_running_loop().time()
-                ticket.device_seconds += seconds / n
-        if ran["whole"]:
+            for entry in entries:
+                entry.finished_at = asyncio.get_running_loop().time()
+                entry.device_seconds += seconds / n
+        if report.complete:
             self.curves.learn(key, n, seconds, units)
             self.batch_seconds += 0.2 * (seconds - self.batch_seconds)
         curve = self.curves.of(key)
@@ -220,69 +221,91 @@ class Batching:
         self._meter.set(BATCH_LIMIT, value=cap)
         self._meter.set(BATCH_SPEEDUP, value=curve.speedup(cap))
 
-    def _settle(self, ticket: Ticket, fields: dict[str, object], payload: bytes) -> None:
-        """Give a job its answer, if anybody still waits for it."""
-        outcome = as_result(ticket.job, fields, payload)
-        self._ledger.settle(ticket, outcome)
-        if ticket.made_at is not None:
-            taken = asyncio.get_running_loop().time() - ticket.made_at
-            self._delivery_seconds = wary(self._delivery_seconds, taken)
-        if "invalidity" in fields:
-            self._meter.add(OUTPUT_INVALID, str(fields["invalidity"]))
-        if ticket.answer.done():
+    def _settle(self, entry: QueueEntry, result: Result, payload: bytes) -> None:
+        """Complete a job with its result, if its caller still waits."""
+        outcome = outcome_of(entry.job, result, payload)
+        self._ledger.settle(entry, outcome)
+        if entry.finished_at is not None:
+            seconds = asyncio.get_running_loop().time() - entry.finished_at
+            self._delivery_seconds = conservative_mean(self._delivery_seconds, seconds)
+        if isinstance(result, FailedResult) and result.invalidity is not None:
+            self._meter.add(OUTPUT_INVALID, result.invalidity)
+        if entry.result.done():
             return
-        exchange = ticket.job.exchange
-        exchange.timeline.share(fields["stages"], rest="transfer")  # type: ignore[arg-type]
-        exchange.background_entropy = fields["entropy"]  # type: ignore[assignment]
-        if fields["call"] is not None:
-            exchange.calls.append(as_call(fields["call"], exchange.instruction_type))  # type: ignore[arg-type]
-        self._compare(ticket.job)
+        exchange = entry.job.exchange
+        exchange.timeline.share(result.stages, rest="transfer")
+        exchange.background_entropy = result.entropy_bits
+        call = call_of(result, exchange.instruction_type)
+        if call is not None:
+            exchange.calls.append(call)
+        self._compare(entry.job)
         if isinstance(outcome, SafelightError):
-            ticket.answer.set_exception(outcome)
+            entry.result.set_exception(outcome)
         else:
-            ticket.answer.set_result(outcome)
+            entry.result.set_result(outcome)
 
     def _compare(self, job: Job) -> None:
-        """Learn from a job that took longer than was predicted when it was let in."""
+        """Learn how much longer a job took than admission predicted."""
         if job.expected is None:
             return
-        then, seconds = job.expected
-        ratio = (asyncio.get_running_loop().time() - then) / max(seconds, 1e-3)
-        ratio = min(max(ratio, 1.0), _MOST_OPTIMISM)
-        self._optimism = wary(self._optimism, ratio)
+        admitted_at, seconds = job.expected
+        ratio = (asyncio.get_running_loop().time() - admitted_at) / max(seconds, 1e-3)
+        ratio = min(max(ratio, 1.0), _DELAY_FACTOR_LIMIT)
+        self._delay_factor = conservative_mean(self._delay_factor, ratio)
 
     # ── Stopping and following ───────────────────────────────────────────────────────────────────
 
-    def _stop(self, ticket: Ticket, error: SafelightError) -> None:
-        if not ticket.answer.done():
-            self._compare(ticket.job)
-            ticket.answer.set_exception(error)
-            self._withdraw(ticket)
+    def stop(self, entry: QueueEntry, error: SafelightError) -> None:
+        """Make a job fail with `error`, and free what it holds."""
+        if not entry.result.done():
+            self._compare(entry.job)
+            entry.result.set_exception(error)
+            self._withdraw(entry)
 
-    def _withdraw(self, ticket: Ticket) -> None:
-        """Take a job back that nobody waits for any more."""
-        ticket.job.exchange.timeline.mark("denoise" if ticket.started else "queue")
-        if ticket.holder is not None:
-            ticket.holder.withdraw(ticket)
-        elif not ticket.gone:
-            self._backlog.remove(ticket)
+    def position(self, entry: QueueEntry) -> int:
+        """Return how many waiting jobs are more urgent."""
+        return self._backlog.position(entry)
 
-    def _follow(self, ticket: Ticket) -> None:
-        if ticket.holder is not None:
-            ticket.holder.follow(ticket)
+    def _withdraw(self, entry: QueueEntry) -> None:
+        """Remove a job that no caller waits for."""
+        entry.job.exchange.timeline.mark("denoise" if entry.started else "queue")
+        if entry.holder is not None:
+            entry.holder.cancel(entry)
+        elif not entry.removed:
+            self._backlog.remove(entry)
 
     # ── Predicting ───────────────────────────────────────────────────────────────────────────────
 
-    def _ahead(self, rank: int | None) -> float:
-        """Return the time until what is in the workers' hands is done, and what waits up to a rank.
+    def _seconds_ahead(self, rank: int | None) -> float:
+        """Return the time until all jobs at the workers, and those waiting up to a rank, are done.
 
-        Of what a model has now, what it had time for already is taken off.
+        The time that a model has already spent on its batch is subtracted.
         """
-        now, seconds, most = asyncio.get_running_loop().time(), self.curves.seconds, self._limit()
-        total = sum(seconds(key, n, units, most) for key, n, units in self._backlog.ahead(rank))
-        for slot in self._pool.slots:
-            kinds = Counter((t.key, t.job.units, t.started) for t in slot.outstanding.values())
-            for (key, units, started), number in kinds.items():
-                needed = seconds(key, number, units, most)
-                total += max(0.0, needed - (now - slot.started_at)) if started else needed
-        return total / max(1, self._pool.ready_now())
+        now, seconds, limit = asyncio.get_running_loop().time(), self.curves.seconds, self._limit()
+        total = sum(seconds(key, n, units, limit) for key, n, units in self._backlog.ahead(rank))
+        for worker in self._pool.workers:
+            groups = Counter((e.key, e.job.units, e.started) for e in worker.outstanding.values())
+            for (key, units, started), number in groups.items():
+                needed = seconds(key, number, units, limit)
+                total += max(0.0, needed - (now - worker.started_at)) if started else needed
+        return total / max(1, self._pool.ready_count())
+
+
+class _Execution:
+    """One job in progress, as its Control sees it."""
+
+    __slots__ = ("_engine", "_entry")
+
+    def __init__(self, engine: Batching, entry: QueueEntry) -> None:
+        self._engine = engine
+        self._entry = entry
+
+    def stop(self, error: SafelightError) -> None:
+        self._engine.stop(self._entry, error)
+
+    def follow(self) -> None:
+        if self._entry.holder is not None:
+            self._entry.holder.follow(self._entry)
+
+    def position(self) -> int:
+        return self._engine.position(self._entry)

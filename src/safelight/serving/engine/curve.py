@@ -1,25 +1,24 @@
-"""What a batch costs: seconds ≈ a + b·n, learned for each kind of request. Arithmetic only.
+"""The cost of a batch: seconds ≈ a + b·n, learned for each batch key. Arithmetic only.
 
-Least squares over what was observed, where each new observation makes the older ones count a little
-less (recursive least squares with exponential forgetting), so that a device that slows down is
-noticed.
+Recursive least squares with exponential forgetting: older observations lose weight, so that the
+curve follows a device that becomes slower.
 """
 
 from collections import OrderedDict
 from collections.abc import Hashable
 
-from safelight.serving.statistics import wary
+from safelight.serving.statistics import conservative_mean
 
-_FORGET = 0.97  # an observation's weight after each later one: about 30 count
-_LEAST_GAIN = 1.05  # of images a second, by doubling the batch
-_MOST_KEYS = 64
-_LEAST_SPREAD = 1e-3  # of the sizes seen: with less, how the cost divides is not known any more
-_MOST_DOUBT = 1.0
-_LOOK_AGAIN = 8  # each eighth batch grows regardless: what was learned may be wrong by now
+_FORGET = 0.97  # weight of an observation after each later one; about 30 observations count
+_MIN_GAIN = 1.05  # in images per second, when the batch size doubles
+_KEY_LIMIT = 64
+_MIN_SPREAD = 1e-3  # variance of the batch sizes; with less, a and b cannot be separated
+_DOUBT_LIMIT = 1.0
+_EXPLORE_EVERY = 8  # every eighth batch may grow: what was learned may be wrong by now
 
 
 class Curve:
-    """The cost of one kind of request."""
+    """The cost of the batches of one key."""
 
     __slots__ = (
         "_n",
@@ -36,15 +35,15 @@ class Curve:
 
     def __init__(self) -> None:
         self._weight = self._n = self._t = self._nn = self._nt = 0.0
-        self._share = 0.0  # of a in a + b, as last known
+        self._share = 0.0  # a / (a + b), when it was last known
         self._seen = 0
-        self.doubt = 0.0  # how much longer than predicted batches take at times, of the prediction
+        self.doubt = 0.0  # by which share batches sometimes take longer than predicted
         self.largest = 0
         self.limit: int | None = None
 
     def add(self, n: int, seconds: float) -> None:
-        """Learn that a batch of n took so long."""
-        self._wonder(seconds / predicted if (predicted := self.seconds(n)) > 0 else 1.0)
+        """Learn from a batch of n that took `seconds`."""
+        self._update_doubt(seconds / predicted if (predicted := self.seconds(n)) > 0 else 1.0)
         self._weight = self._weight * _FORGET + 1
         self._n = self._n * _FORGET + n
         self._t = self._t * _FORGET + seconds
@@ -52,30 +51,30 @@ class Curve:
         self._nt = self._nt * _FORGET + n * seconds
         self.largest = max(self.largest, n)
         self._seen += 1
-        if self._spread() >= _LEAST_SPREAD:
+        if self._spread() >= _MIN_SPREAD:
             a, b = self._fitted()
             self._share = a / (a + b) if a + b > 0 else 0.0
 
-    def _wonder(self, ratio: float) -> None:
-        self.doubt = wary(self.doubt, min(max(ratio - 1, 0.0), _MOST_DOUBT))
+    def _update_doubt(self, ratio: float) -> None:
+        self.doubt = conservative_mean(self.doubt, min(max(ratio - 1, 0.0), _DOUBT_LIMIT))
 
     def cautious(self) -> tuple[float, float]:
-        """Return (a, b) as they are at times: by them, few batches take longer."""
+        """Return (a, b) with a margin, so that few batches take longer."""
         a, b = self.coefficients()
         return a * (1 + self.doubt), b * (1 + self.doubt)
 
     def coefficients(self) -> tuple[float, float]:
-        """Return (a, b): seconds of any batch, and of each image in it; neither below 0."""
+        """Return (a, b): the fixed seconds of a batch, and the seconds per image; both >= 0."""
         if self._weight == 0:
             return 0.0, 0.0
-        if self._spread() >= _LEAST_SPREAD:
+        if self._spread() >= _MIN_SPREAD:
             return self._fitted()
-        # One size only: the cost divides as it last did.
+        # Only one batch size was observed: split its cost in the last known ratio.
         one = self._t / self._weight / (self._share + (1 - self._share) * self._n / self._weight)
         return self._share * one, (1 - self._share) * one
 
     def _spread(self) -> float:
-        """Return the variance of the sizes seen."""
+        """Return the variance of the observed batch sizes."""
         return self._nn / self._weight - (self._n / self._weight) ** 2
 
     def _fitted(self) -> tuple[float, float]:
@@ -89,31 +88,32 @@ class Curve:
         a, b = self.coefficients()
         return a + b * n
 
-    def cap(self, most: int) -> int:
-        """Return the largest batch that pays: doubling stops once it gains less than 5 %.
+    def cap(self, limit: int) -> int:
+        """Return the largest batch that pays, at most `limit`.
 
-        Never more than twice what was tried, so that growth is watched as it happens.
+        The size doubles until that gains less than 5 % throughput. It is never more than twice the
+        largest size that was tried, so that each increase is measured.
         """
-        most = min(most, self.limit or most, 2 * max(1, self.largest))
+        limit = min(limit, self.limit or limit, 2 * max(1, self.largest))
         a, b = self.coefficients()
-        if self.largest <= 1 or b <= 0 or self._seen % _LOOK_AGAIN == 0:
-            return max(1, most)
+        if self.largest <= 1 or b <= 0 or self._seen % _EXPLORE_EVERY == 0:
+            return max(1, limit)
         cap = 1
-        while cap < most and 2 * (a + b * cap) / (a + b * 2 * cap) >= _LEAST_GAIN:
+        while cap < limit and 2 * (a + b * cap) / (a + b * 2 * cap) >= _MIN_GAIN:
             cap *= 2
-        return max(1, min(most, cap))
+        return max(1, min(limit, cap))
 
     def speedup(self, n: int) -> float:
-        """Return images a second in batches of n, against one at a time."""
+        """Return the throughput in batches of n, relative to batches of one."""
         return n * self.seconds(1) / self.seconds(n) if self.seconds(n) > 0 else 1.0
 
     def lower(self, limit: int) -> None:
-        """Never again make more than `limit` at once: more did not fit into memory."""
+        """Never use more than `limit` again: a larger batch did not fit into memory."""
         self.limit = max(1, min(limit, self.limit or limit))
 
 
 class Curves:
-    """The curves of all kinds of request; the kinds least used are forgotten."""
+    """The curves of all batch keys; the least recently used are dropped."""
 
     def __init__(self) -> None:
         self._curves: OrderedDict[Hashable, Curve] = OrderedDict()
@@ -121,12 +121,12 @@ class Curves:
         self._slowest = 0.0
 
     def of(self, key: Hashable) -> Curve:
-        """Return a kind's curve; that of a kind never seen is kept once something is learned."""
+        """Return the curve of a key; an empty one for an unknown key."""
         return self._curves.get(key) or Curve()
 
     def learn(self, key: Hashable, n: int, seconds: float, units: float) -> None:
-        """Learn that n jobs of a kind, each of so many units, took so long."""
-        self._kept(key).add(n, seconds)
+        """Learn from a batch of n jobs, each of `units` pixel steps."""
+        self._curve(key).add(n, seconds)
         self._curves.move_to_end(key)
         self._slowest = max(curve.seconds(1) for curve in self._curves.values() if curve.largest)
         rate = seconds / (n * units)
@@ -134,24 +134,24 @@ class Curves:
         self._seconds_per_unit = rate if last == 0 else last + 0.2 * (rate - last)
 
     def lower(self, key: Hashable, limit: int) -> None:
-        """Learn that more than `limit` jobs of a kind did not fit into memory at once."""
-        self._kept(key).lower(limit)
+        """Learn that more than `limit` jobs of a key did not fit into memory at once."""
+        self._curve(key).lower(limit)
 
-    def _kept(self, key: Hashable) -> Curve:
-        if key not in self._curves and len(self._curves) >= _MOST_KEYS:
+    def _curve(self, key: Hashable) -> Curve:
+        if key not in self._curves and len(self._curves) >= _KEY_LIMIT:
             self._curves.popitem(last=False)
         return self._curves.setdefault(key, Curve())
 
-    def at_most(self, key: Hashable, units: float) -> float:
-        """Return the time of the slowest kind of request, made alone."""
+    def max_seconds(self, key: Hashable, units: float) -> float:
+        """Return the time of a single job of the slowest key."""
         curve = self._curves.get(key)
         known = curve is not None and curve.largest > 0
         return self._slowest if known else max(self._slowest, units * self._seconds_per_unit)
 
-    def seconds(self, key: Hashable, n: int, units: float, most: int) -> float:
-        """Return the predicted time of n jobs of a kind, in batches as large as pays.
+    def seconds(self, key: Hashable, n: int, units: float, limit: int) -> float:
+        """Return the predicted time of n jobs of a key, in batches as large as pays.
 
-        A kind never seen costs what its units cost elsewhere; before the first job, nothing.
+        The cost of an unknown key is estimated from its units; before the first job it is 0.
         """
         if n <= 0:
             return 0.0
@@ -159,4 +159,4 @@ class Curves:
         if curve is None or curve.largest == 0:
             return n * units * self._seconds_per_unit
         a, b = curve.coefficients()
-        return -(-n // curve.cap(most)) * a + n * b
+        return -(-n // curve.cap(limit)) * a + n * b

@@ -1,81 +1,115 @@
-"""Jobs as they travel to a worker, and results as they come back."""
+"""Convert jobs into messages to a worker, and a worker's results into outcomes."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import replace
 
 from safelight.errors import SafelightError
 from safelight.reasons import by_reason
-from safelight.serving.engine.queue_entry import Ticket
-from safelight.serving.job import Job, Outcome, PredictParameters
-from safelight.serving.wire.protocol import Kind, Message
+from safelight.serving.engine.queue_entry import QueueEntry
+from safelight.serving.job import (
+    EditParameters,
+    GenerateParameters,
+    Job,
+    Outcome,
+    Parameters,
+    PredictParameters,
+)
+from safelight.serving.wire.protocol import Message
+from safelight.serving.wire.schema import (
+    EditTask,
+    FailedResult,
+    GenerateTask,
+    JobOrder,
+    Jobs,
+    LabelsResult,
+    OutputLimits,
+    PredictTask,
+    Result,
+    SamplingPlan,
+)
+from safelight.settings import Settings
 from safelight.telemetry.record import PipelineCall
 
-_ASKED_OF_US = {"seed", "width", "height"}
 
-
-def as_message(
-    tickets: Sequence[Ticket], cap: int, cost: tuple[float, float], now: float
+def jobs_message(
+    entries: Sequence[QueueEntry], cap: int, cost: tuple[float, float], now: float
 ) -> Message:
-    """Return jobs of one key as a message; a deadline travels as the seconds that are left."""
-    key = str(tickets[0].key)
-    jobs = [
-        {
-            "id": ticket.job.id,
-            "task": ticket.job.task,
-            "size": ticket.job.size,
-            "work": _work(ticket.job),
-            "key": key,
-            "rank": ticket.urgency[0],
-            "left_seconds": ticket.job.deadline - now,
-            "cap": cap,
-            "cost": cost,
-            "alone": ticket.job.alone,
-            "about": _about(ticket.job),
-        }
-        for ticket in tickets
+    """Return jobs of one key as a message.
+
+    A deadline travels as the remaining seconds, because the two processes' clocks may differ.
+    """
+    key = str(entries[0].key)
+    orders = [
+        JobOrder(
+            id=entry.job.id,
+            request_id=entry.job.request_id,
+            task=_task(entry.job.parameters, entry.job.seed),
+            size=entry.job.size,
+            key=key,
+            rank=entry.urgency[0],
+            remaining_seconds=entry.job.deadline - now,
+            cap=cap,
+            cost=cost,
+            alone=entry.job.alone,
+            instruction_type=entry.job.exchange.instruction_type,
+            min_kept_ratio=entry.job.min_kept_ratio,
+        )
+        for entry in entries
     ]
-    return Message(Kind.JOBS, {"jobs": jobs}, [ticket.job.image for ticket in tickets])
+    return Message(Jobs(orders), [entry.job.image for entry in entries])
 
 
-def as_result(job: Job, fields: Mapping[str, Any], payload: bytes) -> Outcome | SafelightError:
-    """Return what a worker says came of a job."""
-    if "reason" in fields:
-        return by_reason(fields["reason"], fields["detail"])
-    if "labels" in fields:
-        labels = tuple((label, score) for label, score in fields["labels"])
-        return Outcome(labels=labels, degraded=job.degraded)
+def outcome_of(job: Job, result: Result, payload: bytes) -> Outcome | SafelightError:
+    """Return a worker's result as an outcome, or as the error that the job failed with."""
+    if isinstance(result, FailedResult):
+        return by_reason(result.reason, result.detail)
+    if isinstance(result, LabelsResult):
+        return Outcome(labels=tuple(result.labels), degraded=job.degraded)
     return Outcome(
         image=payload,
-        size=tuple(fields["size"]),
+        size=result.size,
         seed=job.seed,
         degraded=job.degraded,
-        truncated=fields["truncated"],
-        corrupted=fields["corrupted"],
+        truncated=result.truncated,
+        corrupted=result.corrupted,
     )
 
 
-def as_call(fields: Mapping[str, Any], instruction_type: str) -> PipelineCall:
-    """Return a worker's account of the pipeline's call; the type is known only on this side."""
-    return PipelineCall(
-        **{
-            **fields,
-            "instruction_type": instruction_type,
-            "step_seconds": tuple(fields["step_seconds"]),
-            "overridden": tuple(fields["overridden"]),
-            "images": tuple((width, height) for width, height in fields["images"]),
-        }
-    )
+def call_of(result: Result, instruction_type: str) -> PipelineCall | None:
+    """Return the pipeline call of a result. Only the API process has the instruction type."""
+    if result.call is None:
+        return None
+    return replace(result.call, instruction_type=instruction_type)
 
 
-def _about(job: Job) -> dict[str, Any]:
-    """Return what a job's picture is judged by."""
-    return {
-        "request_id": job.request_id,
-        "instruction_type": job.exchange.instruction_type,
-        "keeps": job.keeps,
-    }
+def output_limits(settings: Settings) -> OutputLimits:
+    """Return when an image counts as broken."""
+    return OutputLimits(settings.black_level, settings.flat_deviation, settings.noise_correlation)
 
 
-def _work(job: Job) -> dict[str, Any]:
-    asked = job.parameters.model_dump(exclude=_ASKED_OF_US)
-    return asked if isinstance(job.parameters, PredictParameters) else {**asked, "seed": job.seed}
+def sampling_plan(settings: Settings) -> SamplingPlan:
+    """Return which outputs are assessed."""
+    return SamplingPlan(settings.quality_sample_ratio, settings.samples, settings.clip_model)
+
+
+def _task(parameters: Parameters, seed: int) -> EditTask | GenerateTask | PredictTask:
+    match parameters:
+        case EditParameters():
+            return EditTask(
+                parameters.instruction,
+                parameters.negative_prompt,
+                parameters.steps,
+                parameters.guidance_scale,
+                parameters.image_guidance_scale,
+                seed,
+            )
+        case GenerateParameters():
+            return GenerateTask(
+                parameters.prompt,
+                parameters.negative_prompt,
+                parameters.steps,
+                parameters.guidance_scale,
+                seed,
+            )
+        case PredictParameters():
+            return PredictTask(parameters.top)

@@ -1,14 +1,14 @@
-"""The workers, one per device: kept alive together, counted, and asked who is free.
+"""The workers, one per device: keep them alive, count them, find a free one.
 
-What a worker says of jobs goes on to whoever gives the jobs out (`hand_to`).
+Events about jobs go on to the engine.
 """
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from os import cpu_count
 from time import time
-from typing import Protocol
 
 import structlog
 
@@ -28,31 +28,23 @@ from safelight.metrics.catalog import (
 )
 from safelight.metrics.registry import Meter
 from safelight.probes.guard import Guard
-from safelight.probes.torch import Vram, write_vram
-from safelight.serving.engine.queue_entry import Ticket
-from safelight.serving.engine.worker_handle import Place, Slot
+from safelight.probes.torch import write_vram
+from safelight.serving.engine.events import (
+    JobSink,
+    MemoryRead,
+    OutputAssessed,
+    ProbesFailed,
+    WorkerEvent,
+    WorkerGaveUp,
+    WorkerLost,
+    WorkerReady,
+)
+from safelight.serving.engine.worker_handle import Place, WorkerHandle
 from safelight.serving.job import Served
-from safelight.serving.wire.protocol import Message
 from safelight.settings import Settings
 from safelight.telemetry.assessment import Assessment, Assessor
 
 log = structlog.get_logger("safelight")
-
-
-class Desk(Protocol):
-    """Who gives the jobs out, and hears what becomes of them."""
-
-    def room(self) -> None:
-        """Hear that a worker can take more."""
-
-    def started(self, tickets: Sequence[Ticket]) -> None:
-        """Hear that the model has these jobs now."""
-
-    def results(self, slot: Slot, message: Message) -> None:
-        """Hear what came of jobs."""
-
-    def lost(self, slot: Slot, tickets: Sequence[Ticket]) -> None:
-        """Hear which jobs a worker had that is gone."""
 
 
 class Pool:
@@ -69,10 +61,14 @@ class Pool:
         self._meter = meter
         self._assessors = assessors
         self._guard = Guard("assessment", meter.probe_failed)
-        self._desk: Desk | None = None
+        self._job_sink: JobSink = lambda _event: None
         self._keeper: asyncio.Task[None] | None = None
         self._stopping = False
-        self.slots = [Slot(place, settings, self, sleep=sleep) for place in _places(settings)]
+        self.workers = [
+            WorkerHandle(place, settings, self.receive, sleep=sleep) for place in _places(settings)
+        ]
+        self._devices: defaultdict[int, set[str]] = defaultdict(set)
+        self._given_up: set[int] = set()
         self.was_ready = False
         self.served = Served()
         self.vram_ratio = 0.0
@@ -81,34 +77,39 @@ class Pool:
 
     @property
     def ready(self) -> bool:
-        """Tell whether a worker can serve now."""
-        return any(slot.ready for slot in self.slots)
+        """Return whether a worker can serve now."""
+        return any(worker.ready for worker in self.workers)
 
     @property
     def pids(self) -> list[int]:
-        """Return the process ids of the workers that there are now."""
-        return [slot.pid for slot in self.slots if slot.pid is not None]
+        """Return the process ids of the workers that run now."""
+        return [worker.pid for worker in self.workers if worker.pid is not None]
 
-    def hand_to(self, desk: Desk) -> None:
-        """Have `desk` hear what becomes of jobs."""
-        self._desk = desk
+    def ready_count(self) -> int:
+        """Return how many workers can serve now."""
+        return sum(worker.ready for worker in self.workers)
 
-    def freest(self) -> Slot | None:
-        """Return the ready worker with the least to do; one at rest goes before all others."""
-        ready = [slot for slot in self.slots if slot.ready]
-        return min(ready, key=lambda slot: (slot.staged, len(slot.outstanding)), default=None)
+    def least_busy(self) -> WorkerHandle | None:
+        """Return the ready worker with the fewest jobs; None if no worker is ready."""
+        ready = [worker for worker in self.workers if worker.ready]
+        return min(ready, key=lambda worker: (worker.staged, len(worker.outstanding)), default=None)
 
-    def at_rest(self) -> bool:
-        """Tell whether a ready worker has nothing to do."""
-        return any(slot.ready and not slot.outstanding for slot in self.slots)
+    def has_idle_worker(self) -> bool:
+        """Return whether a ready worker has no jobs."""
+        return any(worker.ready and not worker.outstanding for worker in self.workers)
 
-    def start(self) -> "asyncio.Task[None]":
-        """Start all workers at once; the task ends with Unusable where one can never serve."""
+    def start(self, job_sink: JobSink | None = None) -> "asyncio.Task[None]":
+        """Start all workers. The task fails with Unusable if none of them can ever serve.
+
+        `job_sink` receives the events about jobs.
+        """
+        if job_sink is not None:
+            self._job_sink = job_sink
         self._keeper = asyncio.create_task(self._keep(), name="safelight-pool")
         return self._keeper
 
     async def stop(self) -> None:
-        """End the workers and stop keeping them."""
+        """End the workers and do not replace them."""
         self._stopping = True
         if self._keeper is not None:
             self._keeper.cancel()
@@ -116,98 +117,97 @@ class Pool:
                 await self._keeper
 
     async def _keep(self) -> None:
-        tasks = [asyncio.create_task(slot.keep()) for slot in self.slots]
+        tasks = [asyncio.create_task(worker.keep()) for worker in self.workers]
         try:
-            # Not gather: it would cancel them too, and a second time hurts who is cleaning up.
+            # Not gather: it would cancel the tasks too, and a second cancel interrupts cleaning up.
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
             for task in done:
                 task.result()
         finally:
-            self._stopping = True  # those that are ended now are not lost
+            self._stopping = True  # workers that end now are not lost
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    # ── What the slots tell ──────────────────────────────────────────────────────────────────────
+    # ── Events of the workers ────────────────────────────────────────────────────────────────────
 
-    def ready_now(self) -> int:
-        """Return how many workers can serve now."""
-        return sum(slot.ready for slot in self.slots)
+    def receive(self, event: WorkerEvent) -> None:
+        """Handle an event of a worker. Raises Unusable if the last worker gave up."""
+        match event:
+            case MemoryRead():
+                self._memory_read(event)
+            case OutputAssessed():
+                self._assessed(event.assessment)
+            case ProbesFailed():
+                self._probes_failed(event)
+            case WorkerGaveUp():
+                self._gave_up(event)
+            case _:
+                if isinstance(event, WorkerReady):
+                    self._loaded(event)
+                elif isinstance(event, WorkerLost):
+                    self._lost(event)
+                self._job_sink(event)
 
-    def none_left(self) -> bool:
-        """Tell whether every worker was tried in vain too often: then the service is of no use."""
-        return all(slot.given_up for slot in self.slots)
-
-    def loaded(self, slot: Slot, message: Message) -> None:
-        """Hear that a worker has loaded the model."""
-        info, seconds = message.fields["model"], message.fields["load_seconds"]
-        slot.devices.add(info["device"])
-        self._meter.set(MODEL_INFO, *(info[label] for label in MODEL_INFO.label_names), value=1)
+    def _loaded(self, event: WorkerReady) -> None:
+        info, seconds = event.ready.model, event.ready.load_seconds
+        self._devices[event.worker].add(info.device)
+        self._given_up.discard(event.worker)
+        labels = (getattr(info, label) for label in MODEL_INFO.label_names)
+        self._meter.set(MODEL_INFO, *labels, value=1)
         self._meter.set(MODEL_LOAD_SECONDS, value=seconds)
-        self._meter.set(MODEL_WARM_UP_SECONDS, value=info["warm_up_seconds"])
-        self._meter.set(MODEL_WEIGHTS, value=info["weights_bytes"])
-        self._meter.set(WORKERS_READY, value=self.ready_now())
+        self._meter.set(MODEL_WARM_UP_SECONDS, value=info.warm_up_seconds)
+        self._meter.set(MODEL_WEIGHTS, value=info.weights_bytes)
+        self._meter.set(WORKERS_READY, value=self.ready_count())
         self.was_ready = True
-        self.served = Served(
-            message.fields["task"], info["side"], info["multiple"], info["defaults"]
-        )
-        log.info("model loaded", **{"safelight.model": info, "safelight.load_seconds": seconds})
-        if self._desk is not None:
-            self._desk.room()
+        self.served = Served(event.ready.task, info.side, info.multiple, info.defaults)
+        fields = {"safelight.model": info.as_dict(), "safelight.load_seconds": seconds}
+        log.info("model loaded", **fields)
 
-    def started(self, tickets: Sequence[Ticket]) -> None:
-        """Hear that a model has these jobs now."""
-        if self._desk is not None:
-            self._desk.started(tickets)
+    def _lost(self, event: WorkerLost) -> None:
+        """Remove the worker's memory metrics and count its restart."""
+        self._meter.set(WORKERS_READY, value=self.ready_count())
+        for device in self._devices.pop(event.worker, ()):
+            for metric in (VRAM_USED, VRAM_RESERVED, VRAM_PEAK):
+                self._meter.forget(metric, device)
+        self.vram_ratio = 0.0
+        if not self._stopping:
+            self._meter.add(WORKER_RESTARTS, event.reason)
+            fields = {"safelight.worker": event.worker, "safelight.reason": event.reason}
+            log.warning("worker lost", **fields)
 
-    def results(self, slot: Slot, message: Message) -> None:
-        """Hear what came of jobs."""
-        for probe in message.fields["probe_failures"]:
+    def _gave_up(self, event: WorkerGaveUp) -> None:
+        self._given_up.add(event.worker)
+        if len(self._given_up) == len(self.workers):
+            raise Unusable(
+                f"The worker ended {event.attempts} times in a row while it loaded the model."
+            )
+
+    def _probes_failed(self, event: ProbesFailed) -> None:
+        for probe in event.probes:
             self._meter.probe_failed(probe)
-        if dropped := message.fields["dropped"]:
-            self._meter.add(ASSESSMENTS, "dropped", amount=dropped)
-        if self._desk is not None:
-            self._desk.results(slot, message)
+        if event.dropped_assessments:
+            self._meter.add(ASSESSMENTS, "dropped", amount=event.dropped_assessments)
 
-    def assessed(self, message: Message) -> None:
-        """Hear what a closer look at an output found, and tell the assessors."""
-        if message.fields.get("failed"):
+    def _assessed(self, assessment: Assessment | None) -> None:
+        if assessment is None:
             self._meter.add(ASSESSMENTS, "failed")
             return
-        before, after = message.payloads
-        found = Assessment(**message.fields, before=before, after=after)
         for assess in self._assessors:
             with self._guard:
-                assess(found)
+                assess(assessment)
 
-    def vram(self, slot: Slot, message: Message) -> None:
-        """Hear what a worker's allocator holds."""
-        readings = [Vram(**reading) for reading in message.fields["readings"]]
+    def _memory_read(self, event: MemoryRead) -> None:
+        readings = list(event.readings)
         write_vram(self._meter, readings)
-        slot.devices.update(reading.device for reading in readings)
+        self._devices[event.worker].update(reading.device for reading in readings)
         if readings:
             self.vram_ratio = max(reading.used_ratio for reading in readings)
             self._meter.set(PROBE_TIMESTAMP, "torch", value=time())
 
-    def lost(self, slot: Slot, tickets: Sequence[Ticket], reason: str) -> None:
-        """Hear that a worker is gone: its memory is forgotten, its jobs are told of."""
-        self._meter.set(WORKERS_READY, value=self.ready_now())
-        for device in slot.devices:
-            for metric in (VRAM_USED, VRAM_RESERVED, VRAM_PEAK):
-                self._meter.forget(metric, device)
-        slot.devices.clear()
-        self.vram_ratio = 0.0
-        if not self._stopping:
-            self._meter.add(WORKER_RESTARTS, reason)
-            log.warning(
-                "worker lost", **{"safelight.worker": slot.place.index, "safelight.reason": reason}
-            )
-        if self._desk is not None:
-            self._desk.lost(slot, tickets)
-
 
 def _places(settings: Settings) -> list[Place]:
-    """Return where the workers run; several on the processor share its cores."""
+    """Return where the workers run. Several workers on the CPU share its cores."""
     devices = settings.devices.split(",")
     on_cpu = sum(device == "cpu" for device in devices)
     threads = max(1, (cpu_count() or 1) // on_cpu) if on_cpu > 1 else 0

@@ -1,4 +1,4 @@
-"""A job's place in the queue and in the hands of a worker, until it has its answer."""
+"""A job's entry in the queue, from its arrival until its result."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -7,43 +7,47 @@ from typing import Any, Protocol
 
 from safelight.serving.job import PRIORITIES, Job, Outcome
 
+Key = tuple[Any, ...]
+
 
 class Holder(Protocol):
-    """Who has a job in hand."""
+    """The worker that has a job."""
 
-    def withdraw(self, ticket: "Ticket") -> None:
+    def cancel(self, entry: "QueueEntry") -> None:
         """Drop the job, or stop it at its next step."""
 
-    def follow(self, ticket: "Ticket") -> None:
-        """Have every step of the job told."""
+    def follow(self, entry: "QueueEntry") -> None:
+        """Report every step of the job."""
 
 
 @dataclass(eq=False)
-class Ticket:
-    """One job under way; `holder` is who has it.
+class QueueEntry:
+    """One job in progress. `holder` is the worker that has it; None while it waits.
 
-    `started` tells whether the model has it or had it, `made_at` when the model was done with it.
+    `started`: the model has begun with it. `finished_at`: when the model was done with it, on the
+    event loop's clock. `losses` counts workers that were lost while they had the job. `removed`:
+    the entry is in the heap but does not wait any more.
     """
 
     job: Job
     number: int
-    answer: "asyncio.Future[Outcome]"
+    result: "asyncio.Future[Outcome]"
     holder: Holder | None = None
     started: bool = False
-    made_at: float | None = None
+    finished_at: float | None = None
     losses: int = 0
     device_seconds: float = 0.0
-    gone: bool = False
+    removed: bool = False
     urgency: tuple[int, float, int] = field(init=False)
 
     def __post_init__(self) -> None:
         self.urgency = (PRIORITIES.index(self.job.priority), self.job.deadline, self.number)
 
     @cached_property
-    def key(self) -> tuple[Any, ...]:
-        """Return what its batch must agree in; a job that must be alone agrees with none."""
+    def key(self) -> Key:
+        """Return the batch key; the key of a job that must run alone is unique."""
         return (*self.job.key, self.number) if self.job.alone else self.job.key
 
-    def __lt__(self, other: "Ticket") -> bool:
-        """Tell whether this one is more urgent."""
+    def __lt__(self, other: "QueueEntry") -> bool:
+        """Return whether this entry is more urgent."""
         return self.urgency < other.urgency

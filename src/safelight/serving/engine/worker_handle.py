@@ -1,221 +1,226 @@
-"""A place for one worker: starts one, gives it jobs, hears from it, and replaces it when lost.
+"""The API process's handle on one worker: start it, send it jobs, watch it, replace it when lost.
 
-A worker is lost when it ends, when it makes no progress for too long, and when it says that its
-device is of no more use to it.
+A worker is lost when its process ends, when it makes no progress for too long, or when it reports
+that its device is poisoned.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
-from typing import Any, Protocol
 
 import structlog
 
 from safelight.errors import Unusable
 from safelight.models.backend import ModelOrder
-from safelight.serving.engine.queue_entry import Ticket
-from safelight.serving.wire.process import Carrier, Hear, WorkerProcess
-from safelight.serving.wire.protocol import Kind, Message
+from safelight.serving.engine.events import (
+    BatchFinished,
+    JobsFinished,
+    JobsStarted,
+    MemoryRead,
+    OutputAssessed,
+    ProbesFailed,
+    WorkerGaveUp,
+    WorkerLost,
+    WorkerReady,
+    WorkerSink,
+)
+from safelight.serving.engine.messages import output_limits, sampling_plan
+from safelight.serving.engine.queue_entry import QueueEntry
+from safelight.serving.wire import schema
+from safelight.serving.wire.process import OnMessage, WorkerConnection, WorkerProcess
+from safelight.serving.wire.protocol import Message
 from safelight.settings import Settings
+from safelight.telemetry.assessment import Assessment
 
-_FIRST_REST_SECONDS = 0.5
-_LONGEST_REST_SECONDS = 30.0
-_COMPILING = 10
-_LONG_LIFE_SECONDS = 30.0
-_SIGNS_OF_PROGRESS = frozenset({Kind.STARTED, Kind.STEP, Kind.RESULTS})
+_FIRST_PAUSE_SECONDS = 0.5
+_PAUSE_LIMIT_SECONDS = 30.0
+_COMPILING_FACTOR = 10  # times the hang limit: a model that compiles reports no steps
+_STABLE_SECONDS = 30.0  # a worker that lived this long did not fail at start-up
 log = structlog.get_logger("safelight")
-
-
-class Listener(Protocol):
-    """Who hears of a slot's worker."""
-
-    def loaded(self, slot: "Slot", message: Message) -> None:
-        """Hear that the model is loaded."""
-
-    def lost(self, slot: "Slot", tickets: Sequence[Ticket], reason: str) -> None:
-        """Hear that the worker is gone, and which jobs it had."""
-
-    def none_left(self) -> bool:
-        """Tell whether every worker was tried in vain too often."""
-
-    def vram(self, slot: "Slot", message: Message) -> None:
-        """Hear what the worker's allocator holds."""
-
-    def started(self, tickets: Sequence[Ticket]) -> None:
-        """Hear that the model has these jobs now."""
-
-    def results(self, slot: "Slot", message: Message) -> None:
-        """Hear what came of jobs."""
-
-    def assessed(self, message: Message) -> None:
-        """Hear what a closer look at an output found."""
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a slot's worker runs, and how many of the processor's threads are its own."""
+    """Where a worker runs: its index, its device, its CPU threads (0: no limit)."""
 
     index: int
     device: str
     threads: int = 0
 
 
-class Slot:
+class WorkerHandle:
     """One worker at a time. Belongs to one event loop."""
 
     def __init__(
         self,
         place: Place,
         settings: Settings,
-        listener: Listener,
+        sink: WorkerSink,
         *,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.place = place
         self._settings = settings
-        self._listener = listener
+        self._sink = sink
         self._sleep = sleep
-        self._carrier: Carrier | None = None
+        self._connection: WorkerConnection | None = None
         self._ended: asyncio.Future[None] | None = None
-        self._why = "died"
-        self._was_ready = self._served = False
-        self._heard_at = self._moved_at = 0.0
-        self.devices: set[str] = set()
+        self._loss_reason = "died"
+        self._was_ready = self._has_served = False
+        self._last_message_at = self._last_progress_at = 0.0
         self.ready = False
-        self.given_up = False
-        self.outstanding: dict[str, Ticket] = {}
-        self.staged = 0
+        self.outstanding: dict[str, QueueEntry] = {}
+        self.staged = 0  # jobs that were sent and that the model has not begun
         self.started_at = 0.0
-        self._ways: dict[Kind, Callable[[Message], None]] = {
-            Kind.READY: self._load,
-            Kind.UNUSABLE: self._refuse,
-            Kind.STARTED: self._start,
-            Kind.STEP: self._step,
-            Kind.RESULTS: self._result,
-            Kind.ASSESSED: listener.assessed,
-            Kind.VRAM: lambda message: listener.vram(self, message),
-            Kind.POISONED: lambda _message: self._end("poisoned"),
-        }
 
     @property
     def pid(self) -> int | None:
-        """Return the worker's process id, if there is one now."""
-        return self._carrier.pid if self._carrier else None
+        """Return the worker's process id; None if it runs in a thread, or not now."""
+        return self._connection.pid if self._connection else None
 
-    # ── Giving ───────────────────────────────────────────────────────────────────────────────────
+    # ── Sending ──────────────────────────────────────────────────────────────────────────────────
 
-    def send(self, tickets: Sequence[Ticket], message: Message) -> None:
-        """Give the worker jobs."""
-        assert self._carrier is not None
+    def send(self, entries: Sequence[QueueEntry], message: Message) -> None:
+        """Send jobs to the worker."""
+        assert self._connection is not None
         if not self.outstanding:
-            self._moved_at = _now()
-        for ticket in tickets:
-            ticket.holder, ticket.started, ticket.made_at = self, False, None
-            self.outstanding[ticket.job.id] = ticket
-        self.staged += len(tickets)
-        self._carrier.send(message)
+            self._last_progress_at = _now()
+        for entry in entries:
+            entry.holder, entry.started, entry.finished_at = self, False, None
+            self.outstanding[entry.job.id] = entry
+        self.staged += len(entries)
+        self._connection.send(message)
 
-    def withdraw(self, ticket: Ticket) -> None:
-        """Have the worker drop a job, or stop at its next step; it answers all the same."""
-        self._tell(Message(Kind.CANCEL, {"id": ticket.job.id}))
+    def cancel(self, entry: QueueEntry) -> None:
+        """Tell the worker to drop a job or stop it at its next step; a result still comes."""
+        self._send(schema.Cancel(entry.job.id))
 
-    def follow(self, ticket: Ticket) -> None:
-        """Have every step of a job told."""
-        every = self._settings.preview_every_steps
-        self._tell(Message(Kind.FOLLOW, {"id": ticket.job.id, "preview_every": every}))
+    def follow(self, entry: QueueEntry) -> None:
+        """Tell the worker to report every step of a job."""
+        self._send(schema.Follow(entry.job.id, self._settings.preview_every_steps))
 
-    def _tell(self, message: Message) -> None:
-        if self._carrier is not None:
-            self._carrier.send(message)
+    def _send(self, content: schema.ToWorker) -> None:
+        if self._connection is not None:
+            self._connection.send(Message(content))
 
-    # ── Hearing ──────────────────────────────────────────────────────────────────────────────────
+    # ── Receiving ────────────────────────────────────────────────────────────────────────────────
 
-    def _hear(self, message: Message | None) -> None:
+    def _receive(self, message: Message | None) -> None:
+        """Handle a message; None means that the connection is closed."""
         if message is None:
             if self._ended is not None and not self._ended.done():
                 self._ended.set_result(None)
             return
-        self._heard_at = _now()
-        if message.kind in _SIGNS_OF_PROGRESS:
-            self._moved_at = self._heard_at
-        self._ways[message.kind](message)
+        self._last_message_at = _now()
+        content = message.content
+        if isinstance(content, schema.Started | schema.Step | schema.Results):
+            self._last_progress_at = self._last_message_at
+        match content:
+            case schema.Results():
+                self._results(content, message.payloads)
+            case schema.Started():
+                self._started(content)
+            case schema.Step():
+                self._step(content, message.payloads)
+            case _:
+                self._other(message)
 
-    def _load(self, message: Message) -> None:
-        self.ready = self._was_ready = True
-        self.given_up = False
-        self._listener.loaded(self, message)
+    def _other(self, message: Message) -> None:
+        """Handle the rarer messages."""
+        match message.content:
+            case schema.MemoryReport(readings):
+                self._sink(MemoryRead(self.place.index, readings))
+            case schema.Assessed() | schema.AssessmentFailed():
+                self._sink(OutputAssessed(_assessment(message)))
+            case schema.Ready() as ready:
+                self.ready = self._was_ready = True
+                self._sink(WorkerReady(self.place.index, ready))
+            case schema.Unusable() as refusal:
+                self._refused(refusal)
+            case schema.Poisoned():
+                self._end("poisoned")
 
-    def _result(self, message: Message) -> None:
-        self._served |= any("reason" not in result for result in message.fields["results"])
-        self._listener.results(self, message)
+    def _results(self, content: schema.Results, payloads: Sequence[bytes]) -> None:
+        failed = schema.FailedResult
+        self._has_served |= any(not isinstance(result, failed) for result in content.results)
+        if content.probe_failures or content.dropped_assessments:
+            self._sink(ProbesFailed(content.probe_failures, content.dropped_assessments))
+        if content.batch is not None:
+            self._sink(BatchFinished(self._entries(content.batch.ids), content.batch))
+        results = [
+            (entry, result, payload)
+            for result, payload in zip(content.results, payloads, strict=True)
+            if (entry := self._release(result.id)) is not None
+        ]
+        self._sink(JobsFinished(results))
 
-    def _start(self, message: Message) -> None:
-        tickets = [t for i in message.fields["ids"] if (t := self.outstanding.get(i)) is not None]
-        for ticket in tickets:
-            if not ticket.started:
+    def _started(self, content: schema.Started) -> None:
+        entries = self._entries(content.ids)
+        for entry in entries:
+            if not entry.started:
                 self.staged -= 1
-            ticket.started = True
-        self.started_at = self._heard_at
-        self._listener.started(tickets)
+            entry.started = True
+        self.started_at = self._last_message_at
+        self._sink(JobsStarted(entries))
 
-    def _step(self, message: Message) -> None:
-        for job_id, preview in zip(message.fields["ids"], message.payloads, strict=True):
-            ticket = self.outstanding.get(job_id)
-            if ticket is not None:
-                progress = ticket.job.progress
-                progress.step, progress.preview = message.fields["step"], preview
-                progress.tell()
+    def _step(self, content: schema.Step, payloads: Sequence[bytes]) -> None:
+        for job_id, preview in zip(content.ids, payloads, strict=True):
+            entry = self.outstanding.get(job_id)
+            if entry is not None:
+                progress = entry.job.progress
+                progress.step, progress.preview = content.step, preview
+                progress.notify()
 
-    def release(self, job_id: str) -> Ticket | None:
-        """Take a job that was answered from the worker's account."""
-        ticket = self.outstanding.pop(job_id, None)
-        if ticket is not None and not ticket.started:
+    def _entries(self, ids: Sequence[str]) -> list[QueueEntry]:
+        return [entry for i in ids if (entry := self.outstanding.get(i)) is not None]
+
+    def _release(self, job_id: str) -> QueueEntry | None:
+        """Remove and return a job that has a result."""
+        entry = self.outstanding.pop(job_id, None)
+        if entry is not None and not entry.started:
             self.staged -= 1
-        return ticket
+        return entry
 
-    def _refuse(self, message: Message) -> None:
-        """Take it that the model cannot be loaded; before it ever was, that is the end."""
+    def _refused(self, content: schema.Unusable) -> None:
+        """End the handle if the model cannot be loaded and never was."""
         if self._was_ready or self._ended is None or self._ended.done():
             return
-        error = Unusable(message.fields["detail"])
-        error.exit_code = message.fields["exit_code"]
+        error = Unusable(content.detail)
+        error.exit_code = content.exit_code
         self._ended.set_exception(error)
 
-    # ── Keeping ──────────────────────────────────────────────────────────────────────────────────
+    # ── Keeping the worker alive ─────────────────────────────────────────────────────────────────
 
     async def keep(self) -> None:
-        """Start worker after worker, each once the last is gone, resting longer each time in vain.
+        """Start a worker again each time it is lost, with longer pauses after each failure.
 
-        Raises Unusable where the model cannot be loaded.
+        Raises Unusable if the model cannot be loaded.
         """
-        strikes = 0
+        failures = 0
         while True:
-            began, self._why, was = _now(), "died", False
-            carrier = None
+            began, self._loss_reason, was_ready = _now(), "died", False
+            connection = None
             try:
-                carrier = await self._begin()
-                await self._watch(carrier)
+                connection = await self._start()
+                await self._watch(connection)
             finally:
-                was = self.ready
-                self._lost("load_failed" if not was and self._why == "died" else self._why)
-                if carrier is not None:
-                    await carrier.stop()
-            proven = self._served or _now() - began > _LONG_LIFE_SECONDS
-            strikes = 1 if was and proven else strikes + 1
-            self.given_up = not was and strikes > self._settings.restart_limit
-            if self.given_up and self._listener.none_left():
-                raise Unusable(
-                    f"The worker ended {strikes} times in a row while it loaded the model."
-                )
-            await self._rest(
-                0.0 if was and strikes <= 1 else _FIRST_REST_SECONDS * 2 ** min(strikes, 9)
-            )
+                was_ready = self.ready
+                died_loading = not was_ready and self._loss_reason == "died"
+                self._lost("load_failed" if died_loading else self._loss_reason)
+                if connection is not None:
+                    await connection.stop()
+            stable = self._has_served or _now() - began > _STABLE_SECONDS
+            failures = 1 if was_ready and stable else failures + 1
+            if not was_ready and failures > self._settings.restart_limit:
+                self._sink(WorkerGaveUp(self.place.index, failures))
+            immediate = was_ready and failures <= 1
+            await self._pause(0.0 if immediate else _FIRST_PAUSE_SECONDS * 2 ** min(failures, 9))
 
-    async def _begin(self) -> Carrier:
+    async def _start(self) -> WorkerConnection:
         self._ended = asyncio.get_running_loop().create_future()
-        self._served = False
-        self._heard_at = self._moved_at = _now()
+        self._has_served = False
+        self._last_message_at = self._last_progress_at = _now()
         settings = self._settings
         model = ModelOrder(
             settings.model,
@@ -228,71 +233,71 @@ class Slot:
             settings.warm_up,
             str(settings.tags or ""),
         )
-        order = {
-            "model": model.as_dict(),
-            "report_seconds": settings.gpu_interval_seconds,
-            "limit_pixels": settings.image_limit_pixels,
-            "limits": {
-                "black_level": settings.black_level,
-                "flat_deviation": settings.flat_deviation,
-                "noise_correlation": settings.noise_correlation,
-            },
-            "sampling": {
-                "ratio": settings.quality_sample_ratio,
-                "thumbnails": settings.samples,
-                "clip_model": settings.clip_model,
-            },
-        }
-        self._carrier = await _starter(settings)(order, self._hear, self.place.threads)
-        return self._carrier
+        order = schema.Load(
+            model,
+            settings.gpu_interval_seconds,
+            settings.image_limit_pixels,
+            output_limits(settings),
+            sampling_plan(settings),
+        )
+        start = _starter(settings)
+        self._connection = await start(order, self._receive, self.place.threads)
+        return self._connection
 
-    async def _watch(self, carrier: Carrier) -> None:
-        """Wait for the worker's end; bring it about if it does nothing for too long."""
+    async def _watch(self, connection: WorkerConnection) -> None:
+        """Wait for the worker's end; kill it if it makes no progress for too long."""
         assert self._ended is not None
         while not self._ended.done():
             await asyncio.wait([self._ended], timeout=self._settings.hang_seconds / 4)
-            if not self._ended.done() and self._frozen():
+            if not self._ended.done() and self._hangs():
                 self._end("hung")
-                carrier.kill()
+                connection.kill()
         await self._ended
 
-    def _frozen(self) -> bool:
+    def _hangs(self) -> bool:
         limit, now = self._settings.hang_seconds, _now()
         if self._settings.compile:
-            limit *= _COMPILING  # no step is told of while one compiles
-        if self.outstanding and now - self._moved_at > limit:
+            limit *= _COMPILING_FACTOR
+        if self.outstanding and now - self._last_progress_at > limit:
             return True
-        return now - self._heard_at > limit + 2 * self._settings.gpu_interval_seconds
+        return now - self._last_message_at > limit + 2 * self._settings.gpu_interval_seconds
 
-    def _end(self, why: str) -> None:
-        """Take the worker for lost."""
-        self._why = why
+    def _end(self, reason: str) -> None:
+        """Treat the worker as lost."""
+        self._loss_reason = reason
         if self._ended is not None and not self._ended.done():
             self._ended.set_result(None)
 
     def _lost(self, reason: str) -> None:
-        tickets = list(self.outstanding.values())
+        entries = list(self.outstanding.values())
         self.outstanding.clear()
         self.staged = 0
-        self._carrier, self.ready = None, False
-        self._listener.lost(self, tickets, reason)
+        self._connection, self.ready = None, False
+        self._sink(WorkerLost(self.place.index, entries, reason, self.started_at))
 
-    async def _rest(self, seconds: float) -> None:
-        rest = min(seconds, _LONGEST_REST_SECONDS)
-        log.warning(
-            "worker replaced",
-            **{"safelight.worker": self.place.index, "safelight.rest_seconds": rest},
-        )
-        await self._sleep(rest)
+    async def _pause(self, seconds: float) -> None:
+        pause = min(seconds, _PAUSE_LIMIT_SECONDS)
+        fields = {"safelight.worker": self.place.index, "safelight.rest_seconds": pause}
+        log.warning("worker replaced", **fields)
+        await self._sleep(pause)
 
 
-def _starter(settings: Settings) -> Callable[[dict[str, Any], Hear, int], Awaitable[Carrier]]:
+def _assessment(message: Message) -> Assessment | None:
+    """Return an assessment with its thumbnails; None if it failed."""
+    if not isinstance(message.content, schema.Assessed):
+        return None
+    before, after = message.payloads
+    return replace(message.content.assessment, before=before, after=after)
+
+
+Start = Callable[[schema.Load, OnMessage, int], Awaitable[WorkerConnection]]
+
+
+def _starter(settings: Settings) -> Start:
     if settings.isolation == "process":
         return WorkerProcess.start
     # By name: an API process whose workers are processes must never import torch.
-    start: Callable[..., Awaitable[Carrier]] = import_module(
-        "safelight.serving.worker.inline"
-    ).InlineWorker.start
+    start: Start = import_module("safelight.serving.worker.inline").InlineWorker.start
     return start
 
 

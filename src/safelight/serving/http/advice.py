@@ -11,7 +11,9 @@ from safelight.telemetry.record import Exchange
 _BUSY = {"because": "busy-background", "try": "remove background"}
 
 
-def least_kept(parameters: Parameters, kind: str, taxonomy: Taxonomy, settings: Settings) -> float:
+def min_kept_ratio(
+    parameters: Parameters, kind: str, taxonomy: Taxonomy, settings: Settings
+) -> float:
     """Return the least share of its picture that an edit of a type must keep; 0 looks for none."""
     if not settings.structure_floor or not isinstance(parameters, EditParameters):
         return 0.0

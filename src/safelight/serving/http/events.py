@@ -52,8 +52,7 @@ async def follow(job: Job, *, pulse_seconds: float = _PULSE_SECONDS) -> AsyncIte
     """Yield a job's events until it is done."""
     changed = asyncio.Event()
     job.progress.listeners.append(changed.set)
-    if job.control.on_follow is not None:
-        job.control.on_follow()
+    job.control.follow()
     told: bytes = b""
     try:
         while job.progress.state != "done":
@@ -74,7 +73,7 @@ async def follow(job: Job, *, pulse_seconds: float = _PULSE_SECONDS) -> AsyncIte
 def _event(job: Job) -> bytes:
     progress = job.progress
     if progress.state == "queued":
-        return _as_event("queued", {"place": job.control.place()})
+        return _as_event("queued", {"place": job.control.position()})
     steps = {"step": progress.step, "steps": progress.steps}
     if not progress.preview:
         return _as_event("step", steps)

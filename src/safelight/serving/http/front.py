@@ -24,7 +24,7 @@ from safelight.errors import (
 from safelight.metrics.catalog import IN_FLIGHT, OUTPUT_INVALID, PROMPTS_TRUNCATED, REJECTED
 from safelight.metrics.registry import Meter
 from safelight.quality.instructions import Taxonomy
-from safelight.serving.http.advice import least_kept, note_background, note_made
+from safelight.serving.http.advice import min_kept_ratio, note_background, note_made
 from safelight.serving.http.body import Fields, check, measure_image, read_body
 from safelight.serving.http.disconnect import DisconnectWatch
 from safelight.serving.http.keys import Keys
@@ -120,7 +120,7 @@ class Front:
                 timeout,
                 priority,
                 owner,
-                keeps=least_kept(
+                min_kept_ratio=min_kept_ratio(
                     parameters, exchange.instruction_type, self._taxonomy, self.settings
                 ),
             )
@@ -238,7 +238,7 @@ class Front:
                 note_background(jobs, self.settings.background_entropy_limit_bits)
                 for job in jobs:
                     job.progress.state = "done"
-                    job.progress.tell()
+                    job.progress.notify()
         first = jobs[0].exchange
         first.timeline.mark("queue")  # the first of several waited for the others
         for job in jobs[1:]:

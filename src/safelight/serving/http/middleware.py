@@ -18,7 +18,7 @@ Scope = MutableMapping[str, Any]
 App = Callable[[Scope, Any, Any], Awaitable[None]]
 
 
-class Lane:
+class ModelRoutes:
     """Wraps an application: `paths` are served directly, by the endpoints that it has for them."""
 
     def __init__(self, api: FastAPI, paths: tuple[str, ...]) -> None:

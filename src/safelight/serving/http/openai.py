@@ -20,7 +20,7 @@ from safelight.serving.http.front import PATHS, Answer, Front, Route
 from safelight.serving.http.openapi import with_image, without_image
 from safelight.serving.http.problems import note
 from safelight.serving.http.responses import OF_MODEL, OF_PICTURES, failures, of_openai
-from safelight.serving.http.result_store import Shelf
+from safelight.serving.http.result_store import ResultStore
 from safelight.serving.job import EditParameters, GenerateParameters, Job, Outcome
 
 EDITS, GENERATIONS = "/v1/images/edits", "/v1/images/generations"
@@ -48,9 +48,9 @@ _STATUS = {413: 400, 415: 400, 422: 400}  # OpenAI says 400 of all that is wrong
 
 def add_openai(api: FastAPI, front: Front) -> None:
     """Add the OpenAI-compatible routes."""
-    shelf, name = Shelf(), shown_name(front.settings.model)
+    images, name = ResultStore(), shown_name(front.settings.model)
     model = {"id": name, "object": "model", "created": int(time()), "owned_by": "safelight"}
-    answer = _answers(shelf)
+    answer = _answers(images)
     edits = Route(EditParameters, parse_image, answer, _split_edit, "edit", EDITS, _size)
     made = Route(
         GenerateParameters, parse_fields, answer, _split_generation, "generate", GENERATIONS
@@ -82,7 +82,7 @@ def add_openai(api: FastAPI, front: Front) -> None:
         responses={200: {"content": {"image/png": {}}}, **failures(UnknownRequest)},
     )
     async def kept(name: str) -> Response:
-        image = shelf.get(name)
+        image = images.get(name)
         if image is None:
             raise UnknownRequest("image")
         return Response(image, media_type="image/png")
@@ -163,11 +163,11 @@ def _size(fields: Mapping[str, Any]) -> tuple[int, int] | None:
     return int(width), int(height)
 
 
-def _answers(shelf: Shelf) -> Callable[[Request, Mapping[str, Any]], Answer]:
+def _answers(images: ResultStore) -> Callable[[Request, Mapping[str, Any]], Answer]:
     def answer(request: Request, fields: Mapping[str, Any]) -> Answer:
         def as_item(made: Outcome) -> dict[str, str]:
             if fields.get("response_format") == "url":
-                return {"url": f"{request.base_url}v1/images/{shelf.put(made.image)}"}
+                return {"url": f"{request.base_url}v1/images/{images.put(made.image)}"}
             return {"b64_json": pybase64.b64encode(made.image).decode()}
 
         def respond(jobs: Sequence[Job], outcomes: Sequence[Outcome]) -> Response:

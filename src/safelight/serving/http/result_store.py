@@ -9,7 +9,7 @@ _KEPT_SECONDS = 3600.0
 _KEPT_BYTES = 64 * 1024 * 1024
 
 
-class Shelf:
+class ResultStore:
     """Holds images under names that nobody can guess; the oldest make room."""
 
     def __init__(

@@ -1,6 +1,6 @@
-"""Bounds the work taken on: by number, by kind of caller, and by what can still be done in time.
+"""Admission: refuse requests that are too many, or that cannot be finished in time.
 
-A refusal costs the model nothing, comes at once, and says when to come back.
+A refusal is immediate, costs the model nothing, and says when to retry.
 """
 
 import asyncio
@@ -13,42 +13,45 @@ from safelight.metrics.catalog import REJECTED
 from safelight.metrics.registry import Meter
 from safelight.serving.job import PRIORITIES, Handler, Job, Outcome, Priority
 
-# How much of the queue callers may fill: the last of it is kept for who is in a hurry.
+# The share of the queue that each priority may fill: the rest is kept for higher priorities.
 SHARE: dict[Priority, float] = {"high": 1.0, "normal": 0.9, "low": 0.5}
 
 
 class Load(Protocol):
-    """What is known of the work at hand."""
+    """The engine's present load."""
 
     @property
     def waiting(self) -> int:
         """Return how many jobs wait."""
 
     @property
-    def under_way(self) -> int:
+    def in_progress(self) -> int:
         """Return how many jobs wait or run."""
 
     @property
     def work_seconds(self) -> float:
         """Return the predicted time until all of them are done."""
 
-    def at_most_seconds(self, job: Job) -> float:
-        """Return a bound of the time until the job would be done: everything, one by one."""
+    def max_seconds(self, job: Job) -> float:
+        """Return an upper bound of the time until the job is done: all jobs, one after another."""
 
     def predicted_seconds(self, job: Job, rank: int) -> float:
-        """Return the time until the job would be done, behind all of at most that rank."""
+        """Return the predicted time until the job is done, behind all jobs up to this rank."""
+
+    def caution(self, job: Job) -> float:
+        """Return the factor, at least 1, by which predictions for such a job were too short."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """How many requests may wait, and how many may wait or run; None is any number."""
+    """How many requests may wait (`queue`), and how many may wait or run (None: no limit)."""
 
     queue: int
     concurrent: int | None = None
 
-    def of(self, priority: Priority, less: float) -> int:
-        """Return how many may wait before one of this priority is refused."""
-        return max(1, int(self.queue * SHARE[priority] * less))
+    def of(self, priority: Priority, share: float) -> int:
+        """Return how many may wait before a request of this priority is refused."""
+        return max(1, int(self.queue * SHARE[priority] * share))
 
 
 def admission(
@@ -57,56 +60,63 @@ def admission(
     bounds: Bounds,
     meter: Meter,
     *,
-    less: Callable[[], float] = lambda: 1.0,
+    queue_share: Callable[[], float] = lambda: 1.0,
     clock: Callable[[], float] | None = None,
 ) -> Handler:
-    """Refuse a job that would wait behind too many, or that could not be done by its deadline.
+    """Refuse a job if too many wait, or if it cannot be finished by its deadline.
 
-    `less` is the share of the queue that may be used now.
+    `queue_share` returns the share of the queue that may be used now, 0 to 1.
     """
     meter.start_at_zero(REJECTED)
 
     async def admitted(job: Job) -> Outcome:
-        if load.under_way:  # a service at rest takes whatever comes, and learns what it costs
+        if load.in_progress:  # an idle service accepts every job, and learns what it costs
             now = (clock or asyncio.get_running_loop().time)()
-            refusal = _refusal(job, load, bounds, less(), now)
+            refusal = _refusal(job, load, bounds, queue_share(), now)
             if refusal is not None:
                 reason, error = refusal
                 meter.add(REJECTED, reason)
                 raise error
         try:
             return await handle(job)
-        except (NotReady, Stopping) as refused:
-            meter.add(REJECTED, refused.reason)
+        except (NotReady, Stopping) as error:
+            meter.add(REJECTED, error.reason)
             raise
 
     return admitted
 
 
 def _refusal(
-    job: Job, load: Load, bounds: Bounds, less: float, now: float
+    job: Job, load: Load, bounds: Bounds, share: float, now: float
 ) -> tuple[str, Overloaded] | None:
-    if bounds.concurrent is not None and load.under_way >= bounds.concurrent:
+    if bounds.concurrent is not None and load.in_progress >= bounds.concurrent:
         return "concurrency", Overloaded(
-            f"{load.under_way} requests wait or run and the limit is {bounds.concurrent}. "
+            f"{load.in_progress} requests wait or run and the limit is {bounds.concurrent}. "
             "Retry later, or raise MAX_CONCURRENT_REQUESTS.",
             max(1.0, load.work_seconds),
         )
-    limit = bounds.of(job.priority, less)
+    limit = bounds.of(job.priority, share)
     if load.waiting >= limit:
         return "queue_full", Overloaded(
             f"{load.waiting} requests are waiting and the limit is {limit}. "
             "Retry later, or raise SAFELIGHT_QUEUE_LIMIT.",
             max(1.0, load.work_seconds),
         )
-    left = job.deadline - now
-    if load.at_most_seconds(job) <= left:
-        return None  # the common case: no matter in which batches, it will be done
-    needed = load.predicted_seconds(job, PRIORITIES.index(job.priority))
-    if needed > left:
+    return _too_late(job, load, now)
+
+
+def _too_late(job: Job, load: Load, now: float) -> tuple[str, Overloaded] | None:
+    """Refuse a job that would miss its deadline; record the prediction in an accepted one."""
+    remaining = job.deadline - now
+    if load.max_seconds(job) <= remaining:
+        return None  # the common case: whatever the batches are, it will be in time
+    predicted = load.predicted_seconds(job, PRIORITIES.index(job.priority))
+    needed = predicted * load.caution(job)
+    if needed > remaining:
         return "too_late", Overloaded(
-            f"The answer would be ready in {needed:.1f} seconds and you wait for "
-            f"{max(0, left):.1f}. Retry later, or wait longer (X-Request-Timeout).",
-            max(1.0, needed - left),
+            f"The response would be ready in {needed:.1f} seconds and your timeout is in "
+            f"{max(0, remaining):.1f}. Retry later, or wait longer (X-Request-Timeout).",
+            max(1.0, needed - remaining),
         )
+    job.expected = now, predicted
     return None

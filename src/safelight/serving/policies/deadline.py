@@ -1,4 +1,4 @@
-"""Ends a job whose deadline passed: nobody waits for it any more."""
+"""Deadlines: stop a job when its deadline has passed, because its caller has given up."""
 
 import asyncio
 
@@ -7,17 +7,17 @@ from safelight.serving.job import Handler, Job, Outcome
 
 
 def deadline(handle: Handler) -> Handler:
-    """Stop a job with Timeout when its deadline passes; one that is late already costs nothing."""
+    """Stop a job with Timeout at its deadline. A job that is already late does not run."""
 
     async def within(job: Job) -> Outcome:
         loop = asyncio.get_running_loop()
-        left = job.deadline - loop.time()
-        if left <= 0:
+        remaining = job.deadline - loop.time()
+        if remaining <= 0:
             raise Timeout(job.timeout_seconds)
-        alarm = loop.call_later(left, lambda: job.control.stop(Timeout(job.timeout_seconds)))
+        timer = loop.call_later(remaining, lambda: job.control.stop(Timeout(job.timeout_seconds)))
         try:
             return await handle(job)
         finally:
-            alarm.cancel()
+            timer.cancel()
 
     return within

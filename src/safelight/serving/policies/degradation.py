@@ -1,8 +1,8 @@
-"""The declared ladder: what gives way, in which order, when the service is pressed.
+"""The degradation ladder: what the service gives up under load, and in which order.
 
-Level n means that the first n rungs are in force. A signal above its limit brings the next rung
-into force, one well below takes the last one back; between two moves lies the dwell time. Each
-signal brings the ladder only so far: slow batches never cost a caller steps or size.
+Level n means that the first n rungs are active. A signal above its limit activates the next rung; a
+signal well below it takes the last one back. Between two moves lies the dwell time. Each signal can
+raise the level only so far: slow batches never cost a caller steps or size.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,25 +14,25 @@ from safelight.metrics.catalog import DEGRADATION_LEVEL, DEGRADED, LADDER, REJEC
 from safelight.metrics.registry import Meter
 from safelight.serving.job import EditParameters, GenerateParameters, Handler, Job, Outcome
 
-_LEVELS = {rung: place for place, rung in enumerate(LADDER, start=1)}
-_CALM = 0.8  # of its limit: below this a signal no longer presses
+_LEVELS = {rung: level for level, rung in enumerate(LADDER, start=1)}
+_RELEASE_SHARE = 0.8  # of its limit: below this, a signal no longer keeps the level
 _STEPS_SHARE = 0.6
-_FEWEST_STEPS = 4
+_MIN_STEPS = 4
 _SIDE_SHARE = 0.75
-_SMALLEST_SIDE = 64
+_MIN_SIDE = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Signal:
-    """One thing that presses: its limit, and the highest level that it brings about."""
+    """A measure of load: its limit, and the highest level that it may cause."""
 
     name: str
     limit: float
-    most: int
+    max_level: int
 
 
 def signals(vram_ratio: float, latency_seconds: float, backlog_ratio: float) -> tuple[Signal, ...]:
-    """Return the signals, with these limits."""
+    """Return the signals with these limits."""
     return (
         Signal("latency", latency_seconds, _LEVELS["smaller_batches"]),
         Signal("vram", vram_ratio, _LEVELS["admit_less"]),
@@ -41,7 +41,7 @@ def signals(vram_ratio: float, latency_seconds: float, backlog_ratio: float) -> 
 
 
 class Governor:
-    """Knows how many rungs are in force. `pinned` is an operator's word, and stands."""
+    """Holds the current level. A `pinned` level is set by the operator and does not change."""
 
     def __init__(
         self,
@@ -49,14 +49,14 @@ class Governor:
         meter: Meter,
         *,
         dwell_seconds: float,
-        most: int = len(LADDER),
+        max_level: int = len(LADDER),
         pinned: int | None = None,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self._signals = watched
         self._meter = meter
         self._dwell_seconds = dwell_seconds
-        self._most = most
+        self._max_level = max_level
         self._clock = clock
         self._moved_at = float("-inf")
         self.pinned = pinned
@@ -64,26 +64,27 @@ class Governor:
         meter.start_at_zero(DEGRADED)
         meter.set(DEGRADATION_LEVEL, value=self.level)
 
-    def in_force(self, rung: str) -> bool:
-        """Tell whether a rung is in force."""
+    def active(self, rung: str) -> bool:
+        """Return whether a rung is active."""
         return self.level >= _LEVELS[rung]
 
     def update(self, readings: Mapping[str, float]) -> None:
-        """Move one rung, if the readings ask for it and the dwell time has passed."""
+        """Move by one rung, if the readings require it and the dwell time has passed."""
         now = self._clock()
         if self.pinned is not None:
             self._move(self.pinned, now)
         elif now - self._moved_at >= self._dwell_seconds:
-            wanted = self._wanted(readings)
-            if wanted != self.level:
-                self._move(self.level + (1 if wanted > self.level else -1), now)
+            target = self._target(readings)
+            if target != self.level:
+                self._move(self.level + (1 if target > self.level else -1), now)
 
-    def _wanted(self, readings: Mapping[str, float]) -> int:
-        pressed = [s.most for s in self._signals if readings[s.name] > s.limit]
-        uneasy = [s.most for s in self._signals if readings[s.name] > s.limit * _CALM]
-        up = max(pressed, default=0)
-        stay = min(self.level, max(uneasy, default=0))
-        return min(self._most, max(up, stay))
+    def _target(self, readings: Mapping[str, float]) -> int:
+        raising = [s.max_level for s in self._signals if readings[s.name] > s.limit]
+        keeping = [
+            s.max_level for s in self._signals if readings[s.name] > s.limit * _RELEASE_SHARE
+        ]
+        kept = min(self.level, max(keeping, default=0))
+        return min(self._max_level, max(max(raising, default=0), kept))
 
     def _move(self, level: int, now: float) -> None:
         if level != self.level:
@@ -91,44 +92,46 @@ class Governor:
             self._meter.set(DEGRADATION_LEVEL, value=level)
 
     def batch_limit(self, limit: int) -> int:
-        """Return the largest batch allowed now."""
-        return max(1, limit // 2) if self.in_force("smaller_batches") else limit
+        """Return the largest batch that is allowed now."""
+        return max(1, limit // 2) if self.active("smaller_batches") else limit
 
     def queue_share(self) -> float:
         """Return the share of the queue that may be used now."""
-        return 0.5 if self.in_force("admit_less") else 1.0
+        return 0.5 if self.active("admit_less") else 1.0
 
 
 def degradation(handle: Handler, governor: Governor, meter: Meter) -> Handler:
-    """Change or refuse a job as the rungs in force say; what was done stands in its outcome."""
+    """Change or refuse a job as the active rungs require; its outcome lists the changes."""
 
     async def degraded(job: Job) -> Outcome:
-        if governor.in_force("shed_low_priority") and job.priority == "low":
+        if governor.active("shed_low_priority") and job.priority == "low":
             meter.add(DEGRADED, "shed_low_priority")
             meter.add(REJECTED, "shed")
-            raise Overloaded("Low priority is not served for the moment. Retry later.", 30.0)
-        changed = lighten(job, governor)
-        for action in changed.degraded:
+            raise Overloaded("Low-priority requests are refused at present. Retry later.", 30.0)
+        lighter = lighten(job, governor)
+        for action in lighter.degraded:
             meter.add(DEGRADED, action)
-        return await handle(changed)
+        return await handle(lighter)
 
     return degraded
 
 
 def lighten(job: Job, governor: Governor) -> Job:
-    """Return the job with fewer steps or a smaller size, where a rung in force asks for it."""
+    """Return the job with fewer steps or a smaller size, if an active rung requires it."""
     if governor.level < _LEVELS["fewer_steps"]:
         return job
-    asked, size = job.parameters, job.size
-    done: list[str] = []
-    if not isinstance(asked, EditParameters | GenerateParameters):
+    parameters, size = job.parameters, job.size
+    actions: list[str] = []
+    if not isinstance(parameters, EditParameters | GenerateParameters):
         return job
-    if governor.in_force("fewer_steps") and asked.steps > _FEWEST_STEPS:
-        steps = max(_FEWEST_STEPS, round(asked.steps * _STEPS_SHARE))
-        asked = asked.model_copy(update={"steps": steps})
-        done.append("fewer_steps")
-    if governor.in_force("smaller_size") and min(size) * _SIDE_SHARE >= _SMALLEST_SIDE:
+    if governor.active("fewer_steps") and parameters.steps > _MIN_STEPS:
+        steps = max(_MIN_STEPS, round(parameters.steps * _STEPS_SHARE))
+        parameters = parameters.model_copy(update={"steps": steps})
+        actions.append("fewer_steps")
+    if governor.active("smaller_size") and min(size) * _SIDE_SHARE >= _MIN_SIDE:
         width, height = (int(side * _SIDE_SHARE) // 8 * 8 for side in size)
         size = (width, height)
-        done.append("smaller_size")
-    return replace(job, parameters=asked, size=size, degraded=tuple(done)) if done else job
+        actions.append("smaller_size")
+    if not actions:
+        return job
+    return replace(job, parameters=parameters, size=size, degraded=tuple(actions))

@@ -1,4 +1,4 @@
-"""Keeps one caller from taking everybody's share: a token bucket for each."""
+"""Rate limits: one token bucket per caller."""
 
 from collections import OrderedDict
 from collections.abc import Callable
@@ -9,32 +9,32 @@ from safelight.metrics.catalog import REJECTED
 from safelight.metrics.registry import Meter
 from safelight.serving.job import Handler, Job, Outcome
 
-_MOST_OWNERS = 10_000
+_OWNER_LIMIT = 10_000
 _BURST_SECONDS = 10.0
 
 
 class Buckets:
-    """So many a minute for each caller, ten seconds' worth of them at once; 0 is no limit."""
+    """A rate per minute for each caller, with bursts of ten seconds' worth; 0 is no limit."""
 
     def __init__(
         self, per_minute: float, meter: Meter, clock: Callable[[], float] = monotonic
     ) -> None:
         self._per_minute = per_minute
-        self._most = max(1.0, per_minute * _BURST_SECONDS / 60)
+        self._capacity = max(1.0, per_minute * _BURST_SECONDS / 60)
         self._meter = meter
         self._clock = clock
-        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()  # tokens, and when
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()  # tokens, updated at
 
     def take(self, owner: str) -> None:
-        """Take a token of this caller's. Raises RateLimited where there is none."""
+        """Take one of the caller's tokens. Raises RateLimited if there is none."""
         if not self._per_minute:
             return
         now = self._clock()
-        tokens, then = self._buckets.get(owner, (self._most, now))
-        tokens = min(self._most, tokens + (now - then) * self._per_minute / 60)
+        tokens, updated_at = self._buckets.get(owner, (self._capacity, now))
+        tokens = min(self._capacity, tokens + (now - updated_at) * self._per_minute / 60)
         self._buckets[owner] = (tokens - 1 if tokens >= 1 else tokens, now)
         self._buckets.move_to_end(owner)
-        if len(self._buckets) > _MOST_OWNERS:
+        if len(self._buckets) > _OWNER_LIMIT:
             self._buckets.popitem(last=False)
         if tokens < 1:
             self._meter.add(REJECTED, "rate_limited")
@@ -44,11 +44,11 @@ class Buckets:
 def rates(
     handle: Handler, *, per_minute: float, meter: Meter, clock: Callable[[], float] = monotonic
 ) -> Handler:
-    """Refuse a caller's requests beyond so many a minute; ten seconds' worth may come at once."""
+    """Limit each caller's requests per minute; ten seconds' worth may come at once."""
     buckets = Buckets(per_minute, meter, clock)
 
     async def limited(job: Job) -> Outcome:
-        if not job.place:  # the others count with the first; if that is refused, they are stopped
+        if not job.place:  # a request counts once, with its first job
             buckets.take(job.owner)
         return await handle(job)
 

@@ -1,4 +1,4 @@
-"""Tries a job once more where another try may well succeed, and its deadline allows it."""
+"""Retry: run a job a second time if another attempt may succeed and its deadline allows it."""
 
 import asyncio
 from collections.abc import Callable
@@ -11,24 +11,24 @@ _SEEDS = 2**32
 
 
 def retry(handle: Handler, *, clock: Callable[[], float] | None = None) -> Handler:
-    """Try a job again whose worker was lost, or whose image was not usable; once in all.
+    """Retry a job once if its worker was lost or its image was invalid.
 
-    A job that may have cost its worker the life is tried alone, so that it takes no others with it;
-    an unusable image is made from another seed.
+    A job whose worker died is retried alone, so that it cannot take other jobs down with it. A job
+    whose image was invalid is retried with another seed.
     """
 
-    async def tried(job: Job) -> Outcome:
+    async def retried(job: Job) -> Outcome:
         try:
             return await handle(job)
-        except (WorkerLost, InvalidOutput) as failed:
+        except (WorkerLost, InvalidOutput) as error:
             now = (clock or asyncio.get_running_loop().time)()
             if job.control.stopped is not None or job.deadline <= now:
                 raise
-            again = (
+            second = (
                 replace(job, alone=True)
-                if isinstance(failed, WorkerLost)
+                if isinstance(error, WorkerLost)
                 else replace(job, seed=(job.seed + 1) % _SEEDS)
             )
-            return await handle(again)
+            return await handle(second)
 
-    return tried
+    return retried

@@ -1,7 +1,7 @@
-"""Looks closer at a sample of what was made, once it was sent, on a thread that gives way to all.
+"""Measure the quality of a sample of outputs after their response, on a low-priority thread.
 
-Never at a request's cost: few wait here, while requests wait most are dropped, and what is dropped
-is counted. Whatever goes wrong ends here.
+Requests never wait for it. Few outputs are queued; while requests wait, most are dropped, and drops
+are counted. No failure leaves this module.
 """
 
 import os
@@ -9,12 +9,13 @@ import queue
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from io import BytesIO
 from random import Random
 from time import monotonic, perf_counter
-from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from safelight.models.adherence import Judge
@@ -23,19 +24,21 @@ from safelight.probes.guard import Guard
 from safelight.quality.scores import score
 from safelight.quality.structure import compare
 from safelight.reasons import NO_ERROR
-from safelight.serving.wire.protocol import Channel, Kind, Message
+from safelight.serving.wire.protocol import Channel, Message
+from safelight.serving.wire.schema import Assessed, AssessmentFailed
 from safelight.serving.worker.choice import Prepared
 from safelight.telemetry.assessment import Assessment
 
-_MOST_WAITING = 4
-_LEAST_PRIORITY = 19  # nice's: of two cores' worth of work, this thread gets what nobody wants
-_BUSY_REST = 100  # while requests wait, it rests a hundred times as long as it worked
+_QUEUE_LIMIT = 4
+_NICE = 19  # the lowest priority
+_PAUSE_FACTOR = 100  # while requests wait, it pauses a hundred times as long as it worked
+Pixels = NDArray[np.uint8]
 _THUMBNAIL_SIDE = 128
 
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How many are looked at, 0 to 1, whether thumbnails are kept, and who judges adherence."""
+    """The share of outputs to assess (0 to 1), whether to keep thumbnails, the adherence judge."""
 
     ratio: float = 0.0
     thumbnails: bool = False
@@ -49,14 +52,14 @@ NO_SAMPLING = Sampling()
 class _Item:
     job: Prepared
     work: Work
-    pixels: Any
+    pixels: Pixels
     error: str
-    drawn: bool
-    """By chance: figures of others would tell of failures alone."""
+    sampled: bool
+    """Drawn at random. Scores of other outputs would describe failures only."""
 
 
 class Appraisal:
-    """One thread and the few outputs that wait for it. `busy` tells whether requests wait."""
+    """One thread with a short queue. `busy` returns whether requests wait."""
 
     def __init__(
         self,
@@ -71,42 +74,42 @@ class Appraisal:
         self._sampling = sampling
         self._busy = busy
         self._clock = clock
-        self._chance = Random()
-        self._items: queue.Queue[_Item | None] = queue.Queue(_MOST_WAITING)
+        self._random = Random()
+        self._items: queue.Queue[_Item | None] = queue.Queue(_QUEUE_LIMIT)
         self._guard = Guard("assessment", failed)
         self._lock = threading.Lock()
         self._dropped = 0
-        self._rests_until = 0.0
+        self._paused_until = 0.0
         self._thread: threading.Thread | None = None
 
-    def offer(self, job: Prepared, pixels: Any, error: str = NO_ERROR) -> None:
-        """Take an output for a closer look, by chance; one that failed for its thumbnails too.
+    def offer(self, job: Prepared, pixels: Pixels, error: str = NO_ERROR) -> None:
+        """Queue a random sample of the outputs, and failed ones for their thumbnails.
 
-        Returns at once, whatever comes of it.
+        Returns at once in every case.
         """
         ratio = self._sampling.ratio
-        drawn = self._chance.random() < ratio
-        wanted = drawn or (ratio > 0 and error != NO_ERROR and self._sampling.thumbnails)
-        if not wanted or job.work is None:
+        sampled = self._random.random() < ratio
+        selected = sampled or (ratio > 0 and error != NO_ERROR and self._sampling.thumbnails)
+        if not selected or job.work is None:
             return
-        if self._busy() and self._clock() < self._rests_until:
+        if self._busy() and self._clock() < self._paused_until:
             self._drop()
             return
         try:
-            self._items.put_nowait(_Item(job, job.work, pixels, error, drawn))
+            self._items.put_nowait(_Item(job, job.work, pixels, error, sampled))
         except queue.Full:
             self._drop()
             return
         self._start()
 
     def dropped(self) -> int:
-        """Return how many gave way since this was asked last."""
+        """Return how many outputs were dropped since the last call."""
         with self._lock:
             dropped, self._dropped = self._dropped, 0
         return dropped
 
     def close(self) -> None:
-        """Take no more; what waits is forgotten."""
+        """Stop, and discard the queue."""
         self._sampling = replace(self._sampling, ratio=0.0)
         while not self._items.empty():
             self._items.get_nowait()
@@ -126,67 +129,70 @@ class Appraisal:
                 self._thread.start()
 
     def _work(self) -> None:
-        give_way()
+        lower_priority()
         while (item := self._items.get()) is not None:
-            began = self._clock()
-            message = Message(Kind.ASSESSED, {"failed": True})
+            started_at = self._clock()
+            message = Message(AssessmentFailed())
             with self._guard:
-                seen = assess(item.job, item.work, item.pixels, item.error, self._sampling)
-                found = asdict(seen if item.drawn else unscored(seen))
-                pictures = [found.pop("before"), found.pop("after")]
-                message = Message(Kind.ASSESSED, found, pictures)
-            with suppress(OSError):  # the parent is gone, and with it whoever wanted to know
+                scored = assess(item.job, item.work, item.pixels, item.error, self._sampling)
+                assessment = scored if item.sampled else unscored(scored)
+                thumbnails = (assessment.before, assessment.after)
+                message = Message(Assessed(replace(assessment, before=b"", after=b"")), thumbnails)
+            with suppress(OSError):  # the API process is gone
                 self._channel.send(message)
             now = self._clock()
-            self._rests_until = now + _BUSY_REST * (now - began)
+            self._paused_until = now + _PAUSE_FACTOR * (now - started_at)
 
 
-def give_way() -> None:
-    """Let every other thread of the machine go before this one, where the system can (Linux)."""
+def lower_priority() -> None:
+    """Give this thread the lowest CPU priority, if the system can (Linux)."""
     if hasattr(os, "setpriority") and os.uname().sysname == "Linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LEAST_PRIORITY)
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
 
 
-def assess(job: Prepared, work: Work, pixels: Any, error: str, sampling: Sampling) -> Assessment:
-    """Return what a closer look at one output finds."""
-    began = perf_counter()
-    looks = score(pixels)
-    found = Assessment(
-        job.about.request_id,
-        job.about.instruction_type,
+def assess(job: Prepared, work: Work, pixels: Pixels, error: str, sampling: Sampling) -> Assessment:
+    """Return the quality of one output; `pixels` is (height, width, 3)."""
+    started = perf_counter()
+    scores = score(pixels)
+    assessment = Assessment(
+        job.request_id,
+        job.instruction_type,
         error,
-        looks.score,
-        looks.sharpness,
-        looks.exposure,
-        looks.colourfulness,
-        looks.cleanness,
+        scores.score,
+        scores.sharpness,
+        scores.exposure,
+        scores.colourfulness,
+        scores.cleanness,
     )
     if isinstance(work, Edit):
         kept = compare(work.image, pixels)
-        found = replace(found, structure=kept.structure, edges=kept.edges, changed=kept.changed)
+        assessment = replace(
+            assessment, structure=kept.structure, edges=kept.edges, changed=kept.changed
+        )
     if sampling.judge is not None and isinstance(work, Edit | Generation):
-        found = replace(found, adherence=sampling.judge(work, pixels))
+        assessment = replace(assessment, adherence=sampling.judge(work, pixels))
     if sampling.thumbnails:
         before = thumbnail(work.image) if isinstance(work, Edit) else b""
-        found = replace(found, before=before, after=thumbnail(Image.fromarray(pixels)))
-    return replace(found, seconds=perf_counter() - began)
+        after = thumbnail(Image.fromarray(pixels))
+        assessment = replace(assessment, before=before, after=after)
+    return replace(assessment, seconds=perf_counter() - started)
 
 
-def unscored(found: Assessment) -> Assessment:
-    """Return an assessment without its figures: of an output that was not drawn by chance."""
+def unscored(assessment: Assessment) -> Assessment:
+    """Return an assessment without scores, for an output that was not drawn at random."""
     return Assessment(
-        found.request_id,
-        found.instruction_type,
-        found.error,
-        before=found.before,
-        after=found.after,
-        seconds=found.seconds,
+        assessment.request_id,
+        assessment.instruction_type,
+        assessment.error,
+        before=assessment.before,
+        after=assessment.after,
+        seconds=assessment.seconds,
     )
 
 
-def thumbnail(picture: Image.Image) -> bytes:
-    """Return a picture as a small JPEG, no side longer than 128 pixels."""
-    small = picture.copy()
+def thumbnail(image: Image.Image) -> bytes:
+    """Return an image as a small JPEG, no side longer than 128 pixels."""
+    small = image.copy()
     small.thumbnail((_THUMBNAIL_SIDE, _THUMBNAIL_SIDE))
     buffer = BytesIO()
     small.save(buffer, "JPEG", quality=80)

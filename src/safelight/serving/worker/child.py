@@ -1,4 +1,4 @@
-"""The worker process: loads the model, then works until its parent is gone."""
+"""The worker process: load the model, then run jobs until the API process is gone."""
 
 import os
 import signal
@@ -11,14 +11,14 @@ from time import perf_counter
 
 from safelight.errors import Unusable
 from safelight.models.adherence import judge_for
-from safelight.models.backend import ModelOrder
 from safelight.models.load import load_backend
 from safelight.probes.guard import Guard
 from safelight.probes.torch import read_vram
 from safelight.quality.images import trust_measured_images
 from safelight.quality.validity import Limits
-from safelight.serving.gc import spare_what_stands
-from safelight.serving.wire.protocol import Channel, Kind, Message
+from safelight.serving.gc import freeze_startup_objects
+from safelight.serving.wire import schema
+from safelight.serving.wire.protocol import Channel, Message
 from safelight.serving.worker.appraisal import Sampling
 from safelight.serving.worker.worker import Worker
 
@@ -26,35 +26,29 @@ from safelight.serving.worker.worker import Worker
 def run(
     channel: Channel, on_gone: Callable[[], None], on_loaded: Callable[[], None] = lambda: None
 ) -> None:
-    """Load what the first message orders and work until the channel closes.
+    """Load the model that the first message names, and run jobs until the channel closes.
 
-    Only the thread that calls this touches the model. `on_gone` is called, by another thread, once
-    the parent is gone; `on_loaded` before the first job.
+    Only the calling thread touches the model. Another thread calls `on_gone` when the API process
+    is gone. `on_loaded` is called before the first job.
     """
-    with suppress(OSError):  # the parent is gone, in the middle of what we told it
+    with suppress(OSError):  # the API process ended while a message was being sent
         _run(channel, on_gone, on_loaded)
 
 
 def _run(channel: Channel, on_gone: Callable[[], None], on_loaded: Callable[[], None]) -> None:
-    order = channel.receive()
-    if order is None:
+    message = channel.receive()
+    if message is None:
         return
+    order = message.content
+    if not isinstance(order, schema.Load):
+        raise TypeError(f"The first message is {type(order).__name__}. This is a bug.")
     closed = threading.Event()
-    interval = order.fields["report_seconds"]
-    _in_background("report", lambda: _report(channel, interval, closed, on_gone))
+    _in_background("report", lambda: _report(channel, order.report_seconds, closed, on_gone))
     try:
         worker = _load(channel, order, on_loaded)
         if worker is None:
             return
-
-        def listen() -> None:
-            try:
-                worker.listen()
-            except Exception as bug:  # noqa: BLE001 - a worker that hears nothing must end
-                sys.excepthook(type(bug), bug, bug.__traceback__)
-            on_gone()
-
-        _in_background("reader", listen)
+        _in_background("reader", lambda: _listen(worker, on_gone))
         try:
             worker.work()
         finally:
@@ -64,45 +58,52 @@ def _run(channel: Channel, on_gone: Callable[[], None], on_loaded: Callable[[], 
         channel.close()
 
 
+def _listen(worker: Worker, on_gone: Callable[[], None]) -> None:
+    try:
+        worker.listen()
+    except Exception as bug:  # noqa: BLE001 - a worker that receives nothing must end
+        sys.excepthook(type(bug), bug, bug.__traceback__)
+    on_gone()
+
+
 def _in_background(name: str, target: Callable[[], None]) -> None:
     threading.Thread(target=target, name=f"safelight-{name}", daemon=True).start()
 
 
-def _load(channel: Channel, order: Message, on_loaded: Callable[[], None]) -> Worker | None:
+def _load(channel: Channel, order: schema.Load, on_loaded: Callable[[], None]) -> Worker | None:
     started = perf_counter()
     try:
-        backend = load_backend(ModelOrder(**order.fields["model"]))
+        backend = load_backend(order.model)
     except Unusable as error:
-        channel.send(Message(Kind.UNUSABLE, {"detail": str(error), "exit_code": error.exit_code}))
+        channel.send(Message(schema.Unusable(str(error), error.exit_code)))
         return None
-    limits = Limits(**order.fields["limits"], rounding_pixels=backend.info.multiple - 1)
-    sampling = _sampling(backend.info.model, **order.fields["sampling"])
-    worker = Worker(channel, backend, order.fields["limit_pixels"], limits, sampling)
+    limits = Limits(
+        order.limits.black_level,
+        order.limits.flat_deviation,
+        order.limits.noise_correlation,
+        rounding_pixels=backend.info.multiple - 1,
+    )
+    plan = order.sampling
+    judge = judge_for(backend.info.model, plan.clip_model)
+    sampling = Sampling(plan.ratio, plan.thumbnails, judge)
+    worker = Worker(channel, backend, order.limit_pixels, limits, sampling)
     on_loaded()
-    told = {
-        "model": backend.info.as_dict(),
-        "task": backend.task,
-        "load_seconds": perf_counter() - started,
-    }
-    channel.send(Message(Kind.READY, told))
+    seconds = perf_counter() - started
+    channel.send(Message(schema.Ready(backend.info, backend.task, seconds)))
     return worker
-
-
-def _sampling(model: str, ratio: float, thumbnails: bool, clip_model: str) -> Sampling:  # noqa: FBT001 - as the order has it
-    return Sampling(ratio, thumbnails, judge_for(model, clip_model))
 
 
 def _report(
     channel: Channel, interval_seconds: float, closed: threading.Event, on_gone: Callable[[], None]
 ) -> None:
-    """Tell of the memory every now and then: also the sign that this process is not frozen."""
-    unheard: list[str] = []  # a failure is logged; that the readings stay away is the alert
-    guard = Guard("torch", unheard.append)
+    """Report the device memory at an interval; also the sign that this process is alive."""
+    failures: list[str] = []  # not sent: a failure is logged, and missing readings raise an alert
+    guard = Guard("torch", failures.append)
     while not closed.wait(interval_seconds):
         with guard:
-            readings = [vram.as_dict() for vram in read_vram()]
+            readings = read_vram()
             try:
-                channel.send(Message(Kind.VRAM, {"readings": readings}))
+                channel.send(Message(schema.MemoryReport(readings)))
             except OSError:
                 on_gone()
                 return
@@ -110,16 +111,16 @@ def _report(
 
 def main() -> None:
     """Run `python -m safelight.serving.worker.child FD`; FD is this end of the socket pair."""
-    for number in (signal.SIGINT, signal.SIGTERM):  # the parent's to handle: it ends us in order
+    for number in (signal.SIGINT, signal.SIGTERM):  # the API process handles them and ends this one
         signal.signal(number, signal.SIG_IGN)
     trust_measured_images()
     channel = Channel(socket.socket(fileno=int(sys.argv[1])))
-    run(channel, _end, spare_what_stands)
+    run(channel, _end, freeze_startup_objects)
     _end()
 
 
 def _end() -> None:
-    """End at once, in the middle of a step too: there is nobody left to answer."""
+    """End at once, even in the middle of a step: no process waits for a result."""
     sys.stderr.flush()
     os._exit(0)
 

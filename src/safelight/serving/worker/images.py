@@ -1,34 +1,52 @@
-"""Turns what a job's message carries into what a model reads, and what it made into a PNG."""
+"""Decode a job's image into the model's input, and encode the model's output as a PNG."""
 
 from io import BytesIO
-from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from safelight.models.backend import Edit, Generation, Recognition, Work
 from safelight.quality.images import decode, decode_within
+from safelight.serving.wire.schema import EditTask, GenerateTask, JobOrder
 
 _PNG_COMPRESSION = 1  # three times as fast as the default, for a fifth more bytes
 
 
-def as_work(fields: dict[str, Any], picture: bytes, limit_pixels: int) -> Work:
-    """Return a job's work, its picture decoded at the size that the model works at.
+def as_work(order: JobOrder, image: bytes, limit_pixels: int) -> Work:
+    """Return the model's input for a job; its image is decoded at the size the model works at.
 
     Raises NotAnImage, ImageDamaged or ImageTooLarge.
     """
-    width, height = fields["size"]
-    match fields["task"]:
-        case "edit":
-            return Edit(image=decode(picture, (width, height)), **fields["work"])
-        case "generate":
-            return Generation(size=(width, height), **fields["work"])
-        case _:
-            image = decode_within(picture, width, limit_pixels)
-            return Recognition(image=image, **fields["work"])
+    width, height = order.size
+    task = order.task
+    if isinstance(task, EditTask):
+        return Edit(
+            decode(image, (width, height)),
+            task.instruction,
+            task.negative_prompt,
+            task.steps,
+            task.guidance_scale,
+            task.image_guidance_scale,
+            task.seed,
+        )
+    if isinstance(task, GenerateTask):
+        return Generation(
+            (width, height),
+            task.prompt,
+            task.negative_prompt,
+            task.steps,
+            task.guidance_scale,
+            task.seed,
+        )
+    return Recognition(decode_within(image, width, limit_pixels), task.top)
 
 
-def encoded(pixels: Any, size: tuple[int, int]) -> bytes:
-    """Return pixels as a PNG of `size`: pipelines round a side down to a multiple of 8."""
+def encoded(pixels: NDArray[np.uint8], size: tuple[int, int]) -> bytes:
+    """Return pixels, (height, width, 3), as a PNG of `size` (width, height).
+
+    Pipelines round a side down to a multiple of 8, so the pixels may have to be enlarged.
+    """
     image = Image.fromarray(pixels)
     if image.size != size:
         image = image.resize(size, Image.Resampling.LANCZOS)

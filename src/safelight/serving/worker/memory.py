@@ -1,4 +1,4 @@
-"""What a worker knows of its device's memory: what fitted, how to free it, when it is lost."""
+"""A worker's device memory: which sizes fitted, how to free memory, when the device is lost."""
 
 import gc
 import sys
@@ -7,7 +7,7 @@ from typing import Protocol
 
 from safelight.errors import OutOfMemory
 
-# What a CUDA context says once it is of no more use to its process.
+# Parts of the error messages of a CUDA context that its process cannot use any more.
 _POISON = (
     "CUDA error",
     "illegal memory access",
@@ -18,31 +18,31 @@ _POISON = (
 
 
 class Sized(Protocol):
-    """Whatever has a width and a height."""
+    """An object with a size (width, height) in pixels."""
 
     size: tuple[int, int]
 
 
 class Memory:
-    """Remembers the largest image that was made, so that one too large can be told so."""
+    """Remembers the largest size that fitted, to report it when a larger one does not fit."""
 
     def __init__(self) -> None:
         self._largest = (0, 0)
 
     def fitted(self, jobs: Sequence[Sized]) -> None:
-        """Remember that these sizes fitted."""
+        """Record that these sizes fitted."""
         self._largest = max((self._largest, *(job.size for job in jobs)), key=_pixels)
 
     def too_large(self, job: Sized) -> OutOfMemory:
-        """Return the failure of a job that does not fit alone, saying what would."""
+        """Return the error for a job that does not fit even alone; it says which size fits."""
         width, height = job.size
         if not 0 < _pixels(self._largest) < _pixels(job.size):
             return OutOfMemory(f"{width} x {height} did not fit now; retry, or send half that.")
-        known = "{} x {}".format(*self._largest)
-        return OutOfMemory(f"{width} x {height} did not fit alone; {known} has fitted before.")
+        largest = "{} x {}".format(*self._largest)
+        return OutOfMemory(f"{width} x {height} did not fit alone; {largest} has fitted before.")
 
     def free(self) -> None:
-        """Give back what the allocator holds without need."""
+        """Release the memory that the allocator caches."""
         gc.collect()
         torch = sys.modules.get("torch")
         if torch is not None and torch.cuda.is_initialized():
@@ -50,10 +50,10 @@ class Memory:
 
 
 def is_poisoned(error: BaseException) -> bool:
-    """Tell whether the error leaves the device unusable for this process."""
+    """Return whether the error leaves the device unusable for this process."""
     if type(error).__name__ == "OutOfMemoryError":
         return False
-    return type(error).__name__ == "AcceleratorError" or any(sign in str(error) for sign in _POISON)
+    return type(error).__name__ == "AcceleratorError" or any(text in str(error) for text in _POISON)
 
 
 def _pixels(size: tuple[int, int]) -> int:

@@ -1,65 +1,65 @@
-"""Keeps the device at work while answers are sent and the next requests are read.
+"""Keep the device busy while responses are sent and the next requests are read. Arithmetic only.
 
-Where callers send their next request once they have an answer, a batch of all that waits empties
-the queue: the model idles while the answers are handled, and nothing is handled while it works. Two
-groups that take turns overlap. So a model that was seen to idle shortly between batches, and only
-such a one, takes half of the jobs at hand.
+If callers send their next request only after a response, a batch of all waiting jobs empties the
+queue: the model is then idle while the responses are handled. Two groups of callers that take turns
+overlap. So if the model was idle briefly between batches, a batch takes only half of the jobs.
 
-Where a batch costs much whatever its size, one that starts with the first of those callers costs
-the others a whole one. There a share of that cost is waited for them, as long as they come often
-enough to pay for it: the only wait in the engine while a device idles. Arithmetic only.
+If a batch has a high fixed cost, starting it for one caller makes the others wait for a whole extra
+batch. Then the model waits for them, for a share of that cost, as long as they come often enough.
+This is the only wait in the engine while a device is idle.
 """
 
-from safelight.serving.statistics import wary
+from safelight.serving.statistics import conservative_mean
 
-_STARVING = 0.1  # of a batch's time spent idling, as a mean, from which batches are halved
-_LINGER = 0.15  # of what a batch costs whatever its size, and how often it must save that cost
-_SHORTEST_LINGER_SECONDS = 0.001
-_LEARN = 0.3  # how much the last wait counts: one in vain is forgiven, six in a row are not
-_LOOK_AGAIN = 8  # batches, where they did not come
-_PAUSE = 3.0  # times a batch's own: one longer means that nobody asked
+_IDLE_SHARE_LIMIT = 0.1  # mean idle share of a batch's time; above it, batches are halved
+_LINGER_SHARE = 0.15  # of the fixed cost of a batch; also how often lingering must succeed
+_MIN_LINGER_SECONDS = 0.001
+_LEARN = 0.3  # weight of the last wait: one failed wait is tolerated, six in a row are not
+_RETRY_EVERY = 8  # batches, if lingering rarely succeeds
+_PAUSE_FACTOR = 3.0  # an idle time longer than this many batches means that there were no requests
 
 
-class Pace:
-    """What is known of how a model's batches follow each other."""
+class Pacing:
+    """What was observed of how a model's batches follow each other."""
 
     def __init__(self) -> None:
-        self._starving = 0.0
-        self._idled = False
-        self.last_number = 0
+        self._mean_idle_share = 0.0
+        self._was_idle = False
+        self.last_size = 0
         self._last_seconds = 0.0
-        self._returning = 1.0  # how often somebody came
-        self._hurried = 0
+        self._arrival_ratio = 1.0  # how often a job arrived while the model lingered
+        self._skipped = 0
 
-    def linger_seconds(self, cost: float) -> float:
-        """Return how long to wait for callers who were just answered; `cost` is of any batch."""
-        seconds = _LINGER * cost
-        if seconds < _SHORTEST_LINGER_SECONDS:
+    def linger_seconds(self, fixed_cost: float) -> float:
+        """Return how long to wait for more jobs; `fixed_cost` is that of any batch, in seconds."""
+        seconds = _LINGER_SHARE * fixed_cost
+        if seconds < _MIN_LINGER_SECONDS:
             return 0.0
-        if self._returning < _LINGER:
-            self._hurried = (self._hurried + 1) % _LOOK_AGAIN
-            return 0.0 if self._hurried else seconds
+        if self._arrival_ratio < _LINGER_SHARE:
+            self._skipped = (self._skipped + 1) % _RETRY_EVERY
+            return 0.0 if self._skipped else seconds
         return seconds
 
-    def lingered(self, *, came: int) -> None:
-        """Note how many came while we waited."""
-        self._returning += _LEARN * ((came > 0) - self._returning)
+    def lingered(self, *, arrivals: int) -> None:
+        """Record how many jobs arrived during a wait."""
+        self._arrival_ratio += _LEARN * ((arrivals > 0) - self._arrival_ratio)
 
     def idled(self, seconds: float) -> None:
-        """Note how long the model had nothing to do before the batch that comes now."""
+        """Record how long the model was idle before the next batch."""
         last = self._last_seconds
-        share = min(1.0, seconds / last) if 0 < seconds < _PAUSE * last else 0.0
-        self._idled = share > _STARVING
-        self._starving = wary(self._starving, share)  # two groups that overlap idle no more
+        share = min(1.0, seconds / last) if 0 < seconds < _PAUSE_FACTOR * last else 0.0
+        self._was_idle = share > _IDLE_SHARE_LIMIT
+        # Falls slowly: two groups that overlap leave no idle time to observe.
+        self._mean_idle_share = conservative_mean(self._mean_idle_share, share)
 
     def limit(self, waiting: int) -> int:
-        """Return how many of the jobs that wait the next batch may take."""
-        if self._starving <= _STARVING:
+        """Return how many of the waiting jobs the next batch may take."""
+        if self._mean_idle_share <= _IDLE_SHARE_LIMIT:
             return waiting
-        # Those answered last are about to ask again, unless they are what waits here already.
-        at_hand = waiting if self._idled else waiting + self.last_number
-        return max(1, -(-at_hand // 2))
+        # The last batch's callers will soon send again, unless their requests already wait here.
+        expected = waiting if self._was_idle else waiting + self.last_size
+        return max(1, -(-expected // 2))
 
-    def made(self, number: int, seconds: float) -> None:
-        """Note a batch."""
-        self.last_number, self._last_seconds = number, seconds
+    def finished(self, size: int, seconds: float) -> None:
+        """Record a batch."""
+        self.last_size, self._last_seconds = size, seconds

@@ -1,7 +1,10 @@
-"""Sends the parent what came of jobs: what a batch cost at once, each picture when it is ready."""
+"""Check and encode outputs, and send the results.
 
+A batch's cost is sent at once, each image when it is ready.
+"""
+
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 from safelight.errors import InvalidOutput, SafelightError, StructureCorruption
 from safelight.models.backend import Edit, Labels, Made, Picture
@@ -9,11 +12,12 @@ from safelight.probes.guard import Guard
 from safelight.quality.structure import kept
 from safelight.quality.validity import Limits, invalidity
 from safelight.reasons import NO_ERROR
-from safelight.serving.wire.protocol import Channel, Kind, Message
+from safelight.serving.wire.protocol import Channel, Message
+from safelight.serving.wire.schema import BatchReport, ImageResult, LabelsResult, Result, Results
 from safelight.serving.worker.appraisal import Appraisal
 from safelight.serving.worker.choice import Batch, Prepared
 from safelight.serving.worker.images import encoded
-from safelight.serving.worker.results import as_failure, calls_of, failure_fields, result
+from safelight.serving.worker.results import as_failure, calls_of, failed_result
 from safelight.serving.worker.stage import Stage
 from safelight.serving.worker.steps import Steps
 from safelight.telemetry.record import PipelineCall
@@ -22,7 +26,7 @@ _THREADS = 2
 
 
 class Call:
-    """Listens to the pipeline's probe: keeps the last call for the batch that made it."""
+    """Receives the pipeline probe's events; keeps the last call and the probe's failures."""
 
     def __init__(self) -> None:
         self.last: PipelineCall | None = None
@@ -37,10 +41,10 @@ class Call:
         self.last = call
 
     def late(self, call: PipelineCall) -> None:
-        """Do nothing: our images are fetched from the device, so no call is ever late."""
+        """Do nothing: the worker fetches its images from the device, so no call is ever late."""
 
     def failed(self, probe: str) -> None:
-        """Keep a failure of the probe's own, to be counted by the parent."""
+        """Keep the name of a probe that failed, for the API process to count."""
         self.failures.append(probe)
 
 
@@ -66,101 +70,97 @@ class Reporter:
         self._encoders = ThreadPoolExecutor(_THREADS, "safelight-encode")
 
     def close(self, *, wait: bool) -> None:
-        """Take no more; wait for what is being encoded, or not."""
+        """Accept no more outputs. With `wait`, send those that are being encoded."""
         self._encoders.shutdown(wait=wait, cancel_futures=not wait)
         self._appraisal.close()
 
-    def report(
-        self,
-        batch: Batch,
-        made: list[Made],
-        failure: SafelightError | None,
-        seconds: float,
-        *,
-        typical: bool,
-    ) -> None:
-        """Send what became of a batch; one whose time is `typical` teaches what batches cost."""
-        jobs = batch.jobs
-        ran = self.ran(batch, seconds, whole=failure is None and typical)
-        calls = calls_of(jobs, self._call.last)
-        if failure is not None:
-            self.fail(jobs, failure, ran, calls)
-        elif isinstance(made[0], Labels):
+    def report(self, batch: Batch, outputs: Sequence[Made], report: BatchReport) -> None:
+        """Send a batch's cost, and the result of each job when it is ready."""
+        jobs, calls = batch.jobs, calls_of(batch.jobs, self._call.last)
+        if isinstance(outputs[0], Labels):
             results = [
-                {**result(job, call), "labels": labels.scores}
-                for job, call, labels in zip(jobs, calls, made, strict=True)
+                LabelsResult(
+                    job.id, dict(job.timeline.seconds), call, job.entropy_bits, list(labels.scores)
+                )
+                for job, call, labels in zip(jobs, calls, outputs, strict=True)
                 if isinstance(labels, Labels)
             ]
-            self.send(results, [b""] * len(results), ran)
-        else:
-            self.send([], [], ran)  # at once: the device is free
-            for job, call, picture in zip(jobs, calls, made, strict=True):
-                self._encoders.submit(self._finish, job, call, picture)
+            self.send(results, [b""] * len(results), report)
+            return
+        self.send([], [], report)  # at once: the device is free
+        for job, call, image in zip(jobs, calls, outputs, strict=True):
+            self._encoders.submit(self._finish, job, call, image)
 
-    def _finish(self, job: Prepared, call: dict[str, Any] | None, picture: Made) -> None:
-        """Check and encode one picture, and send it."""
+    def _finish(self, job: Prepared, call: PipelineCall | None, image: Made) -> None:
+        """Check and encode one image, and send it."""
         job.timeline.mark("queue")
         try:
-            assert isinstance(picture, Picture)
-            wrong = invalidity(picture.pixels, job.size, self._limits, finite=picture.finite)
-            corrupted = wrong is None and self._corrupted(job, picture)
+            assert isinstance(image, Picture)
+            fault = invalidity(image.pixels, job.size, self._limits, finite=image.finite)
+            corrupted = fault is None and self._corrupted(job, image)
             job.timeline.mark("check")
-            if wrong is not None:
-                failed = {**failure_fields(InvalidOutput(wrong)), "invalidity": wrong}
-                self.send([{**result(job, call), **failed}], [b""])
-                self._appraisal.offer(job, picture.pixels, InvalidOutput.reason)
+            if fault is not None:
+                self.send([failed_result(job, InvalidOutput(fault), call, fault)], [b""])
+                self._appraisal.offer(job, image.pixels, InvalidOutput.reason)
                 return
-            image = encoded(picture.pixels, job.size)
+            png = encoded(image.pixels, job.size)
             job.timeline.mark("encode")
-            told = {"size": job.size, "truncated": picture.truncated, "corrupted": corrupted}
-            self.send([{**result(job, call), **told}], [image])
+            stages = dict(job.timeline.seconds)
+            result = ImageResult(
+                job.id, stages, call, job.entropy_bits, job.size, image.truncated, corrupted
+            )
+            self.send([result], [png])
             error = StructureCorruption.reason if corrupted else NO_ERROR
-            self._appraisal.offer(job, picture.pixels, error)
+            self._appraisal.offer(job, image.pixels, error)
         except OSError:
-            return  # the parent is gone, and with it whoever waited
-        except Exception as error:  # noqa: BLE001 - whatever it is, the parent must hear of it
+            return  # the API process is gone
+        except Exception as error:  # noqa: BLE001 - every failure must reach the API process
             self.fail([job], as_failure(error), None, [call])
 
-    def _corrupted(self, job: Prepared, picture: Picture) -> bool:
-        """Tell whether an edit kept less of its picture than it must."""
-        if job.about.keeps <= 0 or not isinstance(job.work, Edit):
+    def _corrupted(self, job: Prepared, image: Picture) -> bool:
+        """Return whether an edit kept less of its input image than it must."""
+        if job.min_kept_ratio <= 0 or not isinstance(job.work, Edit):
             return False
         with self._guard:
-            return kept(job.work.image, picture.pixels) < job.about.keeps
+            return kept(job.work.image, image.pixels) < job.min_kept_ratio
         return False
 
     def fail(
         self,
-        jobs: list[Prepared],
+        jobs: Sequence[Prepared],
         failure: SafelightError,
-        ran: dict[str, Any] | None = None,
-        calls: list[dict[str, Any] | None] | None = None,
+        report: BatchReport | None = None,
+        calls: Sequence[PipelineCall | None] | None = None,
     ) -> None:
-        told = failure_fields(failure)
+        """Send the failure of jobs."""
         results = [
-            {**result(job, call), **told}
+            failed_result(job, failure, call)
             for job, call in zip(jobs, calls or [None] * len(jobs), strict=True)
         ]
-        self.send(results, [b""] * len(results), ran)
+        self.send(results, [b""] * len(results), report)
+
+    def fail_batch(self, batch: Batch, failure: SafelightError, report: BatchReport) -> None:
+        """Send the failure of a batch, with the steps that it did."""
+        self.fail(batch.jobs, failure, report, calls_of(batch.jobs, self._call.last))
 
     def send(
         self,
-        results: list[dict[str, Any]],
-        payloads: list[bytes],
-        ran: dict[str, Any] | None = None,
+        results: Sequence[Result],
+        payloads: Sequence[bytes],
+        report: BatchReport | None = None,
     ) -> None:
-        for told in results:
-            self._stage.forget(told["id"])
-            self._steps.forget(told["id"])
+        """Send results with their payloads, and what a batch cost."""
+        for result in results:
+            self._stage.forget(result.id)
+            self._steps.forget(result.id)
         failures, self._call.failures = self._call.failures, []
-        fields = {
-            "results": results,
-            "ran": ran,
-            "probe_failures": failures,
-            "dropped": self._appraisal.dropped(),
-        }
-        self._channel.send(Message(Kind.RESULTS, fields, payloads))
+        content = Results(list(results), report, failures, self._appraisal.dropped())
+        self._channel.send(Message(content, payloads))
 
-    def ran(self, batch: Batch, seconds: float, *, whole: bool) -> dict[str, Any]:
-        ids = [job.id for job in batch.jobs]
-        return {"ids": ids, "seconds": seconds, "stop_reason": batch.stop_reason, "whole": whole}
+
+def report_of(
+    batch: Batch, seconds: float, *, complete: bool, fits: int | None = None
+) -> BatchReport:
+    """Return what a batch cost."""
+    ids = [job.id for job in batch.jobs]
+    return BatchReport(ids, seconds, batch.stop_reason, complete, fits)

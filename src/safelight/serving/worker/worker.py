@@ -1,15 +1,15 @@
-"""The worker: three stages that overlap, and a report of each to the parent.
+"""The worker: three overlapping stages, and the results of each job for the API process.
 
-Jobs are decoded as they arrive, the model thread makes one batch after the other, and others check
-and encode what it made. Only the model thread touches the model.
+Jobs are decoded as they arrive, the model thread runs one batch after another, and other threads
+check and encode the outputs. Only the model thread touches the model.
 """
 
 import os
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from time import perf_counter
-from typing import Any
 
 from safelight.errors import Cancelled, OutOfMemory, SafelightError, Timeout
 from safelight.models.backend import Backend, Edit, Made, OnStep
@@ -19,27 +19,26 @@ from safelight.probes.torch import compilations
 from safelight.quality.entropy import background_entropy
 from safelight.quality.validity import Limits
 from safelight.reasons import by_reason
-from safelight.serving.wire.protocol import Channel, Kind, Message
+from safelight.serving.wire import schema
+from safelight.serving.wire.protocol import Channel, Message
 from safelight.serving.worker.appraisal import NO_SAMPLING, Appraisal, Sampling
 from safelight.serving.worker.choice import Batch, Prepared, prepared
 from safelight.serving.worker.images import as_work
 from safelight.serving.worker.memory import Memory, is_poisoned
-from safelight.serving.worker.reporter import Call, Reporter
+from safelight.serving.worker.reporter import Call, Reporter, report_of
 from safelight.serving.worker.results import as_failure
 from safelight.serving.worker.stage import Stage
 from safelight.serving.worker.steps import Steps
 
-_SMALL_BYTES = 48 * 1024  # handing a smaller image to another thread costs more than decoding it
+_SMALL_BYTES = 48 * 1024  # a smaller image is decoded faster than it is passed to another thread
 _THREADS = 2
-_SHORT_SECONDS = (
-    0.005  # a batch that is done before anybody could make use of knowing that it began
-)
-_WAKEFUL_SECONDS = 0.002
-_LATE = "It could not have been made before its deadline."
+_SHORT_SECONDS = 0.005  # the start of a shorter batch is not announced: it would be over too soon
+_SPIN_SECONDS = 0.002
+_LATE = "It could not be finished before its deadline."
 
 
 class Worker:
-    """Makes what arrives on a channel, until that closes or the device is poisoned."""
+    """Runs the jobs that arrive on a channel, until it closes or the device is poisoned."""
 
     def __init__(
         self,
@@ -56,7 +55,7 @@ class Worker:
         self._probe = (
             DiffusersProbe(backend.pipeline, self._call) if backend.pipeline is not None else None
         )
-        # A backend of somebody's own is taken for warm: it may have seen to that itself.
+        # A user's own backend counts as warm: it may have warmed up itself.
         info = backend.info
         self._warm = info.warm_up_seconds > 0 or not info.weights_bytes
         self._stage = Stage()
@@ -68,34 +67,36 @@ class Worker:
         appraisal = Appraisal(channel, sampling, self._stage.has_work, self._call.failed)
         self._reporter = Reporter(channel, self._stage, self._steps, self._call, limits, appraisal)
 
-    # ── Hearing ──────────────────────────────────────────────────────────────────────────────────
+    # ── Receiving ────────────────────────────────────────────────────────────────────────────────
 
     def listen(self) -> None:
-        """Take messages, whenever it is the reader's turn, until the parent is gone."""
+        """Handle messages while the reader leads, until the API process is gone."""
         while self._stage.reader_may_listen():
             message = self._channel.receive()
             if message is None:
                 self._stage.close()
                 return
-            self.hear(message, by_reader=True)
+            self.receive(message, by_reader=True)
 
-    def hear(self, message: Message, *, by_reader: bool = False) -> None:
-        """Take one message."""
-        match message.kind:
-            case Kind.JOBS:
-                self._prepare(message, by_reader=by_reader)
-            case Kind.CANCEL:
-                gone = self._stage.cancel(message.fields["id"])
-                if gone is not None:
-                    self._reporter.fail([gone], Cancelled())
-            case Kind.FOLLOW:
-                if self._stage.knows(message.fields["id"]):
-                    self._steps.follow(message.fields["id"], message.fields["preview_every"])
-            case _:
-                raise ValueError(f"A worker does not know {message.kind}. This is a bug.")
+    def receive(self, message: Message, *, by_reader: bool = False) -> None:
+        """Handle one message."""
+        match message.content:
+            case schema.Jobs(orders):
+                jobs = list(zip(orders, message.payloads, strict=True))
+                self._prepare(jobs, by_reader=by_reader)
+            case schema.Cancel(job_id):
+                job = self._stage.cancel(job_id)
+                if job is not None:
+                    self._reporter.fail([job], Cancelled())
+            case schema.Follow(job_id, preview_every):
+                if self._stage.expects(job_id):
+                    self._steps.follow(job_id, preview_every)
+            case other:
+                name = type(other).__name__
+                raise ValueError(f"A worker cannot handle the message {name}. This is a bug.")
 
     def close(self) -> None:
-        """Give the pipeline back as it was, and close the channel."""
+        """Remove the probe from the pipeline, and close the channel."""
         self._stage.close()
         self._decoders.shutdown(wait=False, cancel_futures=True)
         self._reporter.close(wait=False)
@@ -105,35 +106,35 @@ class Worker:
 
     # ── Decoding ─────────────────────────────────────────────────────────────────────────────────
 
-    def _prepare(self, message: Message, *, by_reader: bool) -> None:
+    def _prepare(self, jobs: list[tuple[schema.JobOrder, bytes]], *, by_reader: bool) -> None:
         small: list[Prepared] = []
-        for fields, payload in zip(message.fields["jobs"], message.payloads, strict=True):
+        for order, image in jobs:
             self._number += 1
-            job = prepared(fields, self._number, self._stage.clock)
+            job = prepared(order, self._number, self._stage.clock)
             self._stage.expect(job.id)
-            if len(payload) >= _SMALL_BYTES:
+            if len(image) >= _SMALL_BYTES:
                 self._stage.prepare()
-                self._decoders.submit(self._decode_large, job, fields, payload)
-            elif self._decode(job, fields, payload):
+                self._decoders.submit(self._decode_large, job, order, image)
+            elif self._decode(job, order, image):
                 small.append(job)
         if small:
             self._stage.put(small, by_reader=by_reader)
 
-    def _decode_large(self, job: Prepared, fields: dict[str, Any], payload: bytes) -> None:
+    def _decode_large(self, job: Prepared, order: schema.JobOrder, image: bytes) -> None:
         with self._stage.preparing():
-            if self._decode(job, fields, payload):
+            if self._decode(job, order, image):
                 self._stage.put([job])
 
-    def _decode(self, job: Prepared, fields: dict[str, Any], payload: bytes) -> bool:
+    def _decode(self, job: Prepared, order: schema.JobOrder, image: bytes) -> bool:
         job.timeline.mark("queue")
         try:
             if self._stage.cancelled(job.id):
-                raise Cancelled  # noqa: TRY301 - one place tells the parent of every failure
-            job.work = as_work(fields, payload, self._limit_pixels)
+                raise Cancelled  # noqa: TRY301 - one place reports every failure
+            job.work = as_work(order, image, self._limit_pixels)
             if isinstance(job.work, Edit):
                 with self._entropy:
-                    job.entropy = background_entropy(job.work.image)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the parent must hear of it
+                    job.entropy_bits = background_entropy(job.work.image)
+        except Exception as error:  # noqa: BLE001 - every failure must reach the API process
             self._reporter.fail([job], as_failure(error))
             return False
         finally:
@@ -143,10 +144,10 @@ class Worker:
     # ── The model ────────────────────────────────────────────────────────────────────────────────
 
     def work(self) -> None:
-        """Make one batch after the other, until closed.
+        """Run one batch after another, until closed.
 
-        Between batches so short that waking another thread would cost as much, this thread listens
-        itself; while a longer one is made, the reader does.
+        Between short batches this thread reads the channel itself, because waking another thread
+        would take as long as a batch. During a longer batch the reader thread reads it.
         """
         while True:
             while self._stage.model_leads():
@@ -157,17 +158,17 @@ class Worker:
             if batch.late:
                 self._reporter.fail(batch.late, by_reason(Timeout.reason, _LATE))
             if batch.jobs:
-                self.make(batch)
+                self.run(batch)
 
     def _listen_briefly(self) -> None:
-        """Hear what has arrived, or what comes next.
+        """Read the messages that have arrived, or wait for the next one.
 
-        Right after a batch the next job is probably near: it is looked for awhile before this
-        thread sleeps, for to be woken takes as long as a small picture.
+        Right after a batch the next job comes soon. This thread polls briefly before it sleeps,
+        because waking up takes as long as a small image.
         """
-        began = perf_counter()
+        started = perf_counter()
         messages = list(self._channel.arrived())
-        while not messages and perf_counter() - began < _WAKEFUL_SECONDS:
+        while not messages and perf_counter() - started < _SPIN_SECONDS:
             os.sched_yield()
             messages = list(self._channel.arrived())
         if not messages:
@@ -176,89 +177,101 @@ class Worker:
                 self._stage.close()
                 return
             messages = [message]
-        self._stage.idle(perf_counter() - began)
+        self._stage.idle(perf_counter() - started)
         for message in messages:
-            self.hear(message)
+            self.receive(message)
 
-    def make(self, batch: Batch) -> None:
-        """Make one batch, and send what became of it; one too large for the memory is split."""
+    def run(self, batch: Batch) -> None:
+        """Run one batch and send its results. A batch too large for the memory is split."""
         jobs = batch.jobs
         on_step = self._begin(jobs)
+        graphs = compilations()
         started = perf_counter()
+        outputs: list[Made] = []
         failure: SafelightError | None = None
-        made: list[Made] = []
-        compiled = compilations()
         try:
-            made = list(self._backend.run([job.work for job in jobs], on_step))
-            if len(made) != len(jobs):
-                raise RuntimeError(f"{len(jobs)} works gave {len(made)} results")  # noqa: TRY301
-        except Exception as error:  # noqa: BLE001 - whatever it is, the parent must hear of it
+            outputs = self._outputs(jobs, on_step)
+        except Exception as error:  # noqa: BLE001 - every failure must reach the API process
             if is_poisoned(error):
                 self._give_up(error, jobs)
                 return
+            # The error's traceback holds tensors. It is gone before a batch is split.
             failure = as_failure(error)
         seconds = perf_counter() - started
-        self._stage.pace.made(len(jobs), seconds)
-        self._charge(jobs)
-        if failure is not None and failure.reason == OutOfMemory.reason:
-            del made
+        self._charge(jobs, seconds)
+        if failure is not None:
+            self._failed(batch, failure, seconds, graphs)
+            return
+        self._memory.fitted(jobs)
+        report = report_of(batch, seconds, complete=self._typical(graphs))
+        self._reporter.report(batch, outputs, report)
+
+    def _outputs(self, jobs: list[Prepared], on_step: OnStep) -> list[Made]:
+        outputs = list(self._backend.run([job.work for job in jobs], on_step))
+        if len(outputs) != len(jobs):
+            raise RuntimeError(f"The model made {len(outputs)} outputs for {len(jobs)} jobs.")
+        return outputs
+
+    def _failed(self, batch: Batch, failure: SafelightError, seconds: float, graphs: int) -> None:
+        """Report a batch that failed; split it if it did not fit into memory."""
+        if failure.reason == OutOfMemory.reason:
             self._split(batch, seconds)
             return
-        if failure is None:
-            self._memory.fitted(jobs)
-        typical = self._typical(compiled)
-        self._reporter.report(batch, made, failure, seconds, typical=typical)
+        self._typical(graphs)
+        self._reporter.fail_batch(batch, failure, report_of(batch, seconds, complete=False))
 
-    def _typical(self, compiled: int) -> bool:
-        """Tell whether a batch's time is as those after it; if not, its call is a warm-up."""
-        typical, self._warm = self._warm and compilations() == compiled, True
+    def _typical(self, graphs: int) -> bool:
+        """Return whether a batch's time is like later ones; if not, mark its call as a warm-up."""
+        typical, self._warm = self._warm and compilations() == graphs, True
         if not typical and self._call.last is not None:
             self._call.last = replace(self._call.last, warm_up=True)
         return typical
 
     def _begin(self, jobs: list[Prepared]) -> OnStep:
-        """Return what the model calls after each step; tell that it begins, if that is of use."""
+        """Return the callback for the model's steps; announce the start if the batch is long."""
 
         def announce() -> None:
             self._stage.lead(reader=True)
-            self._channel.send(Message(Kind.STARTED, {"ids": [job.id for job in jobs]}))
+            self._channel.send(Message(schema.Started([job.id for job in jobs])))
 
         a, b = jobs[0].cost
-        # A job that is tried again alone may be what ends workers: it is announced in any case.
+        # A job that is retried alone may be the one that ends workers: it is always announced.
         short = 0 < a + b * len(jobs) < _SHORT_SECONDS and not jobs[0].alone
         if not short:
             announce()
         self._call.last = None
         for job in jobs:
             job.timeline.mark("queue")
-        # One that takes longer than was predicted is announced as soon as that is known.
-        late = (_SHORT_SECONDS, announce) if short else None
-        return self._steps.of(jobs, self._stage.cancelled, late)
+        slow: tuple[float, Callable[[], None]] | None = (
+            (_SHORT_SECONDS, announce) if short else None
+        )
+        return self._steps.of(jobs, self._stage.cancelled, slow)
 
-    def _charge(self, jobs: list[Prepared]) -> None:
-        """Charge the model's time to each job's stages, as the pipeline's probe measured it."""
+    def _charge(self, jobs: list[Prepared], seconds: float) -> None:
+        """Add the model's time to the stages of each job, as the pipeline's probe measured it."""
+        self._stage.pacing.finished(len(jobs), seconds)
         phases = self._call.last.phases if self._call.last else {}
         rest = "predict" if self._backend.task == "predict" else "denoise"
         for job in jobs:
             job.timeline.share(phases, rest=rest)
 
     def _split(self, batch: Batch, seconds: float) -> None:
-        """Try the halves of a batch that did not fit; one job that does not fit alone fails."""
+        """Run the halves of a batch that did not fit. A single job that does not fit fails."""
         jobs = batch.jobs
         self._memory.free()
         half = len(jobs) // 2
-        ran = self._reporter.ran(batch, seconds, whole=False)
         if not half:
-            self._reporter.fail(jobs, self._memory.too_large(jobs[0]), ran)
+            report = report_of(batch, seconds, complete=False)
+            self._reporter.fail(jobs, self._memory.too_large(jobs[0]), report)
             return
-        self._reporter.send([], [], {**ran, "fits": half})
-        self.make(Batch(jobs[:half], "memory", []))
-        self.make(Batch(jobs[half:], "memory", []))
+        self._reporter.send([], [], report_of(batch, seconds, complete=False, fits=half))
+        self.run(Batch(jobs[:half], "memory", []))
+        self.run(Batch(jobs[half:], "memory", []))
 
     def _give_up(self, error: Exception, jobs: list[Prepared]) -> None:
-        """Tell that the device is lost to this process, and end: its successor will have it."""
+        """Report that this process has lost the device, and end, so that a new one can use it."""
         sys.excepthook(type(error), error, error.__traceback__)
-        self._reporter.close(wait=True)  # what was made before has left the device, and is sent
-        self._channel.send(Message(Kind.STARTED, {"ids": [job.id for job in jobs]}))
-        self._channel.send(Message(Kind.POISONED))
+        self._reporter.close(wait=True)  # earlier outputs have left the device and can be sent
+        self._channel.send(Message(schema.Started([job.id for job in jobs])))
+        self._channel.send(Message(schema.Poisoned()))
         self._stage.close()
