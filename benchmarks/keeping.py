@@ -44,7 +44,7 @@ _KINDS: dict[str, tuple[str, Mapping[str, str]]] = {
 
 def unmeasured(order: ModelOrder) -> Backend:
     """Load the model into a worker that takes no entropy: of the three only this has no setting."""
-    from safelight.serving import worker
+    from safelight.serving.worker import worker
 
     worker.background_entropy = lambda _picture: 0.0
     return load_backend(replace(order, model=_MODEL))

@@ -5,11 +5,17 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 from diffusers import DiffusionPipeline
+from transformers import AutoImageProcessor, AutoModelForImageClassification
 
 from safelight.errors import ModelNotFound
+from safelight.models.backend import Edit, ModelOrder, Picture
 from safelight.models.demo import bundle
 from safelight.models.demo.bundle import AUTOENCODER, DEMOS, WEIGHTS, save, seal, verified
+from safelight.models.demo.painter import paint
+from safelight.models.demo.portrait import draw
+from safelight.models.load import load_backend
 
 MB = 1_000_000
 PARTS = (*DEMOS, AUTOENCODER)
@@ -58,7 +64,7 @@ def test_a_damaged_file_is_told(name: str, copied: Path) -> None:
     content = bytearray(weights.read_bytes())
     content[-1] ^= 1
     weights.write_bytes(content)
-    with pytest.raises(ModelNotFound, match=r"is damaged or missing[.] Install Safelight anew"):
+    with pytest.raises(ModelNotFound, match=r"is damaged or missing[.] Reinstall Safelight"):
         verified(name)
 
 
@@ -75,10 +81,46 @@ def test_sealing_again_changes_nothing(copied: Path) -> None:
 
 
 @pytest.mark.parametrize("name", PIPELINES)
-def test_a_demo_is_saved_as_a_folder_that_the_library_loads(name: str, tmp_path: Path) -> None:
+def test_a_saved_pipeline_loads_and_runs_with_the_defaults_of_diffusers(
+    name: str, tmp_path: Path
+) -> None:
     save(name, tmp_path / "model")
     pipeline = DiffusionPipeline.from_pretrained(tmp_path / "model")
+    pipeline.set_progress_bar_config(disable=True)
+    inputs = {"image": paint(draw(1))} if name == "demo-edit" else {"width": 64, "height": 64}
+
+    [image] = pipeline(prompt="make him old", num_inference_steps=2, **inputs).images
+
     assert type(pipeline).__name__ == PIPELINES[name]
+    assert image.size == (64, 64)
+    assert {pipeline.text_encoder.dtype, pipeline.vae.dtype} == {torch.float32}
+
+
+def test_a_saved_recogniser_runs_in_the_default_pipeline_of_transformers(tmp_path: Path) -> None:
+    save("demo-recognize", tmp_path / "model")
+    model = AutoModelForImageClassification.from_pretrained(tmp_path / "model")
+    processor = AutoImageProcessor.from_pretrained(tmp_path / "model")
+
+    logits = model(**processor(paint(draw(1)), return_tensors="pt")).logits
+
+    assert model.dtype == torch.float32
+    assert logits.isfinite().all()
+
+
+def test_a_users_folder_of_float16_weights_is_served_with_the_default_settings(
+    tmp_path: Path,
+) -> None:
+    save("demo-edit", tmp_path / "demo")
+    half = DiffusionPipeline.from_pretrained(tmp_path / "demo", dtype=torch.float16)
+    half.save_pretrained(tmp_path / "half")
+    backend = load_backend(ModelOrder(str(tmp_path / "half"), "cpu", warm_up=False))
+    edit = Edit(paint(draw(1)), "make him old", "", 2, 1.5, 1.0, 1)
+
+    [output] = backend.run([edit], lambda _step, _latents: None)
+
+    assert isinstance(output, Picture)
+    assert output.finite
+    assert output.pixels.std() > 1
 
 
 def test_a_folder_that_is_there_is_not_written_over(tmp_path: Path) -> None:
