@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 
 from benchmarks import exposition, http, keeping, process, quality, records, steps
-from benchmarks.figures import Figure, as_markdown
+from benchmarks.figures import Figure, as_markdown, verdict
 
 PARTS: dict[str, Callable[[], Iterator[Figure]]] = {
     "http": http.measure,
@@ -30,9 +30,7 @@ def main(names: list[str]) -> int:
         print(f"measuring {name} …", file=sys.stderr)
         figures += PARTS[name]()
     print("\n".join(as_markdown(figures)))
-    missed = [figure.name for figure in figures if not figure.holds]
-    print(f"\n{'All targets hold.' if not missed else 'Missed: ' + ', '.join(missed) + '.'}")
-    return 1 if missed else 0
+    return verdict(figures)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from statistics import median
 from time import perf_counter
 
-from benchmarks.figures import Figure
+from benchmarks.figures import Figure, rounds
 
 _FLOOD = 10_000
 _ROUNDS = 9
@@ -18,7 +18,7 @@ def measure() -> Iterator[Figure]:
     meter = Meter("bench")
     app = _flooded(meter)
     times = []
-    for _ in range(_ROUNDS):
+    for _ in range(rounds(_ROUNDS)):
         started = perf_counter()
         body = meter.expose().body
         times.append(perf_counter() - started)
@@ -87,5 +87,7 @@ def _delay(probe: "object") -> float:
             await scrape
         return worst
 
-    rounds = [(asyncio.run(slowest(False)), asyncio.run(slowest(True))) for _ in range(_ROUNDS)]
-    return max(0.0, median(busy - idle for idle, busy in rounds))
+    delays = [
+        (asyncio.run(slowest(False)), asyncio.run(slowest(True))) for _ in range(rounds(_ROUNDS))
+    ]
+    return max(0.0, median(busy - idle for idle, busy in delays))

@@ -17,7 +17,7 @@ from statistics import median
 
 import psutil
 
-from benchmarks.figures import Figure
+from benchmarks.figures import Figure, rounds
 
 WAYS = ("plain", "safelight", "instrumentator")
 _CONNECTIONS = 16
@@ -33,7 +33,7 @@ _REQUEST = (
 
 def measure() -> Iterator[Figure]:
     """Yield the CPU that each way of watching adds to a request, in microseconds."""
-    launches = [_launch() for _ in range(_LAUNCHES)]
+    launches = [_launch() for _ in range(rounds(_LAUNCHES))]
     plain, ours, peer = (median(launch[way] for launch in launches) * 1e6 for way in WAYS)
     yield Figure("plain FastAPI echo, CPU of a request", plain, "µs")
     yield Figure("`watch` adds to it", ours, "µs", 12)
@@ -44,16 +44,16 @@ def measure() -> Iterator[Figure]:
 
 def _launch() -> dict[str, float]:
     """Return, for three new servers, a plain request's CPU and what each way of watching adds."""
-    rounds: dict[str, list[float]] = {way: [] for way in WAYS}
+    costs: dict[str, list[float]] = {way: [] for way in WAYS}
     with ExitStack() as servers:
         started = {way: servers.enter_context(serving(way)) for way in WAYS}
         for port, _ in started.values():
             asyncio.run(load(port, _REQUESTS))
-        for _ in range(_ROUNDS):
+        for _ in range(rounds(_ROUNDS)):
             for way, (port, process) in started.items():
-                rounds[way].append(_cpu_per_request(port, process))
-    plain = rounds["plain"]
-    added = {way: median(map(sub, rounds[way], plain)) for way in WAYS[1:]}
+                costs[way].append(_cpu_per_request(port, process))
+    plain = costs["plain"]
+    added = {way: median(map(sub, costs[way], plain)) for way in WAYS[1:]}
     return {"plain": median(plain), **added}
 
 

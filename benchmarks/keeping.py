@@ -16,7 +16,7 @@ from urllib.parse import urlencode
 
 import psutil
 
-from benchmarks.figures import Figure
+from benchmarks.figures import SHORT, Figure
 from benchmarks.serving.flood import answered
 from benchmarks.serving.servers import Server, serving
 from benchmarks.serving.systems import System
@@ -25,7 +25,7 @@ from safelight.models.demo.painter import paint
 from safelight.models.demo.portrait import draw
 from safelight.models.load import load_backend
 
-_ROUNDS, _EDITS, _CALLERS = 24, 20, 4  # one of twenty edits is looked at closer
+_ROUNDS, _EDITS, _CALLERS = 3 if SHORT else 24, 20, 4  # one of twenty edits is looked at closer
 _PUT_OFF_SECONDS = 1.5  # within which what was put off is done: it counts too
 _DRAWS, _SEED = 2000, 20261122
 _MODEL = "demo-edit"

@@ -12,18 +12,18 @@ from statistics import median
 
 import psutil
 
-from benchmarks.figures import Figure
+from benchmarks.figures import Figure, rounds
 
 _ROUNDS = 5
 
 
 def measure() -> Iterator[Figure]:
     """Yield the seconds until `/healthz` answers, and the memory once the model is loaded."""
-    rounds = [_start() for _ in range(_ROUNDS)]
+    starts = [_start() for _ in range(rounds(_ROUNDS))]
     yield Figure(
-        "API process ready, before its model", median(ready for ready, _ in rounds), "s", 1.5
+        "API process ready, before its model", median(ready for ready, _ in starts), "s", 1.5
     )
-    yield Figure("API process, resident", median(rss for _, rss in rounds) / 1e6, "MB", 100)
+    yield Figure("API process, resident", median(rss for _, rss in starts) / 1e6, "MB", 100)
 
 
 def _start() -> tuple[float, float]:

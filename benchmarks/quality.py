@@ -8,7 +8,7 @@ from typing import Any
 import numpy
 from PIL import Image
 
-from benchmarks.figures import Figure
+from benchmarks.figures import Figure, rounds
 from safelight.models.demo.painter import paint
 from safelight.models.demo.portrait import draw
 from safelight.quality.entropy import background_entropy
@@ -39,4 +39,4 @@ def _seconds(look: Callable[[Image.Image, Any], object], picture: Image.Image) -
         look(picture, pixels)
         return thread_time() - began
 
-    return median(once() for _ in range(30))
+    return median(once() for _ in range(rounds(30)))

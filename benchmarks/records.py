@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from time import perf_counter, process_time, thread_time
 
-from benchmarks.figures import Figure
+from benchmarks.figures import Figure, rounds
 from safelight.metrics.registry import Meter
 from safelight.records.config import Plan
 from safelight.records.ratings import Ratings
@@ -37,8 +37,8 @@ def measure() -> Iterator[Figure]:
 
 
 def _sink_seconds(name: str) -> float:
-    record, rounds = a_record(), []
-    for _ in range(_ROUNDS):
+    record, times = a_record(), []
+    for _ in range(rounds(_ROUNDS)):
         meter = Meter("benchmark")
         store = Store(Plan("sqlite://", Origin("b", "b"), most=_RECORDS), meter)
         sink = store.write if name == "store" else Ratings(meter, kept_seconds=60).learn
@@ -46,26 +46,26 @@ def _sink_seconds(name: str) -> float:
         started = thread_time()
         for _ in range(_RECORDS):
             sink(record)
-        rounds.append((thread_time() - started) / _RECORDS)
-    return min(rounds)
+        times.append((thread_time() - started) / _RECORDS)
+    return min(times)
 
 
 def _written() -> tuple[float, float]:
     """Return the processor's seconds for a record, and records a second."""
-    rounds = []
+    times = []
     with tempfile.TemporaryDirectory() as folder:
         plan = Plan(f"sqlite:///{folder}/records.db", Origin("b", "b"))
         store = Store(plan, Meter("benchmark"))
         store.step()
-        for turn in range(_ROUNDS):
+        for turn in range(rounds(_ROUNDS)):
             for number in range(_RECORDS):
                 store.write(a_record(f"{turn} {number}"))
             wall, started = perf_counter(), thread_time()
             while not store.step():
                 pass
-            rounds.append((thread_time() - started, perf_counter() - wall))
+            times.append((thread_time() - started, perf_counter() - wall))
         store.close()
-    processor, wall = (min(each) for each in zip(*rounds, strict=True))
+    processor, wall = (min(each) for each in zip(*times, strict=True))
     return processor / _RECORDS, _RECORDS / wall
 
 
@@ -73,7 +73,7 @@ async def _request_seconds() -> float:
     """Return the processor's seconds for a small request, in both its threads."""
     async with engine() as service:
         await _send(service)
-        return min([await _send(service) for _ in range(_TURNS)]) / _REQUESTS
+        return min([await _send(service) for _ in range(rounds(_TURNS))]) / _REQUESTS
 
 
 async def _send(service: Service) -> float:

@@ -9,7 +9,7 @@ from statistics import median
 from time import perf_counter
 from typing import Any
 
-from benchmarks.figures import Figure
+from benchmarks.figures import Figure, rounds
 
 _STEPS = 5000
 _ROUNDS = 15
@@ -54,7 +54,7 @@ def measure() -> Iterator[Figure]:
 
     plain, watched = NullPipeline(), NullPipeline()
     with safelight.watch(pipeline=watched):
-        pairs = [(_per_step(plain), _per_step(watched)) for _ in range(_ROUNDS)]
+        pairs = [(_per_step(plain), _per_step(watched)) for _ in range(rounds(_ROUNDS))]
     added = median(after - before for before, after in pairs)
     yield Figure("the step probe adds to a step", added * 1e6, "µs", 20)
     yield Figure("its share of a step of 5 ms", added / _STEP_SECONDS * 100, "%", 1)
@@ -84,7 +84,7 @@ def _real() -> Iterator[Figure]:
 
     run()
     pairs = []
-    for _ in range(_REAL_ROUNDS):
+    for _ in range(rounds(_REAL_ROUNDS)):
         before = run()
         with safelight.watch(pipeline=pipeline):
             pairs.append((before, run()))

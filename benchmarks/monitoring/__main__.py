@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks.figures import Figure, as_markdown
+from benchmarks.figures import Figure, as_markdown, verdict
 from benchmarks.monitoring import asking, faults
 from safelight.dashboards.catalog import boards
 from safelight.rules.alerts import alerts
@@ -59,9 +59,7 @@ def main(arguments: list[str]) -> int:
         ]
         figures += [*_told("hurting a service, beside it", hurt.result), *asked]
     print("\n".join(as_markdown(figures)))
-    missed = [figure.name for figure in figures if not figure.holds]
-    print(f"\n{'All targets hold.' if not missed else 'Missed: ' + ', '.join(missed) + '.'}")
-    return 1 if missed else 0
+    return verdict(figures)
 
 
 def _told(name: str, part: Callable[[], Iterable[Figure]]) -> Iterable[Figure]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from statistics import median
 
-from benchmarks.figures import Figure
+from benchmarks.figures import Figure, rounds
 from benchmarks.serving.flood import closed
 from benchmarks.serving.servers import Server, device_seconds, serving
 from benchmarks.serving.systems import System
@@ -46,7 +46,7 @@ def _decoding_seconds() -> float:
         decode(picture, (512, 512))
         return time.thread_time() - started
 
-    return median(once() for _ in range(_ROUNDS))
+    return median(once() for _ in range(rounds(_ROUNDS)))
 
 
 def _large_bodies(server: Server) -> tuple[float, float]:
@@ -58,7 +58,7 @@ def _large_bodies(server: Server) -> tuple[float, float]:
     picture = photo(*_LARGE)
     picture += bytes(_FIVE_MIB - len(picture))  # what follows a JPEG's end is ignored
     handed, waits, usual = [], [], []
-    for _ in range(_ROUNDS):
+    for _ in range(rounds(_ROUNDS)):
         usual.append(_slowest_ping(server, partial(time.sleep, 0.2)))
         waits.append(_slowest_ping(server, lambda: handed.append(_handed(server, picture))))
     return median(handed), max(0.0, median(waits) - median(usual))
@@ -128,7 +128,7 @@ def _steps_after_leaving(server: Server) -> float:
             time.sleep(step_seconds)
         return (spent - stayed) / step_seconds
 
-    return max(0.0, median(leave() for _ in range(_ROUNDS)))
+    return max(0.0, median(leave() for _ in range(rounds(_ROUNDS))))
 
 
 def _idle_ratio(server: Server) -> float:

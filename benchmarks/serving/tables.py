@@ -1,17 +1,15 @@
 """The results as Markdown."""
 
 import platform
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from os import cpu_count
 from pathlib import Path
 from statistics import median
 
-from benchmarks.figures import Figure
 from benchmarks.serving.capacity import CONNECTIONS, Capacity, memory, p50, p99, ready, throughput
 from benchmarks.serving.overload import LOADS, Strain, Turn
 from benchmarks.serving.systems import System
-from benchmarks.serving.targets import AtLeast
 
 _PINS = Path(__file__).with_name("peers.txt")
 _TOLD = ("fastapi", "uvicorn", "litserve", "ray", "bentoml", "torch", "diffusers", "pillow")
@@ -77,16 +75,3 @@ def _strain(turns: list[Turn], load: float) -> str:
         typical(lambda each: each.late_ratio),
     )
     return f"{goodput:.2f} · {late:.0%}"
-
-
-def of_figures(figures: Iterable[Figure]) -> Iterator[str]:
-    """Yield the table of targets."""
-    yield "| figure | measured | target | |"
-    yield "|---|---|---|---|"
-    for figure in figures:
-        sign = "≥" if isinstance(figure, AtLeast) else "≤"
-        verdict = "holds" if figure.holds else "**missed**"
-        yield (
-            f"| {figure.name} | {figure.value:.3g} {figure.unit} "
-            f"| {sign} {figure.limit:g} {figure.unit} | {verdict} |"
-        )

@@ -1,0 +1,104 @@
+"""Run the longer checks of CI, each within its budget, and print the time that each one took.
+
+`python scripts/ci.py` runs all; `python scripts/ci.py wheels benchmarks` runs those two.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+
+ROOT = Path(__file__).parent.parent
+PYTHON = ROOT / ".venv" / "bin" / "python"
+
+
+@dataclass(frozen=True)
+class Part:
+    """One check: a shell command and its budget in minutes. A part over its budget fails."""
+
+    name: str
+    command: str
+    budget_minutes: float
+
+
+# To add a check, add a row. The budgets may add up to 40 minutes.
+PARTS = (
+    Part("wheels in clean environments", "python scripts/wheels.py", 5),
+    Part("boards", "python -m pytest -q tests/stack/test_whole_boards.py", 2),
+    Part("fuzz", "python scripts/fuzz.py 45", 4),
+    Part("truth", "python -m tests.truth", 5),
+    Part("benchmarks", "SHORT=1 python -m benchmarks", 5),
+    Part("benchmarks of the diagnosis", "SHORT=1 python -m benchmarks.diagnosis", 3),
+    Part("benchmarks of the monitoring", "SHORT=1 python -m benchmarks.monitoring", 4),
+    Part("benchmarks beside peers", "SHORT=1 python -m benchmarks.serving", 9),
+)
+BUDGET_MINUTES = 40.0
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a part ended."""
+
+    part: Part
+    seconds: float
+    verdict: str
+
+
+def run(part: Part) -> Result:
+    """Run one part. All its processes are ended when its budget is used up."""
+    print(f"\n── {part.name}: {part.command}", flush=True)
+    environment = {**os.environ, "PATH": f"{PYTHON.parent}{os.pathsep}{os.environ['PATH']}"}
+    started = monotonic()
+    process = subprocess.Popen(
+        part.command, shell=True, cwd=ROOT, env=environment, start_new_session=True
+    )
+    try:
+        code = process.wait(part.budget_minutes * 60)
+        verdict = "passed" if code == 0 else f"failed ({code})"
+    except subprocess.TimeoutExpired:
+        verdict = "over its budget"
+    finally:
+        _end(process)
+    return Result(part, monotonic() - started, verdict)
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    """End a part's processes, if any are left."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        if process.poll() is not None:
+            return
+        os.killpg(process.pid, number)
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            continue
+
+
+def table(results: list[Result]) -> str:
+    """Return the parts with their budgets and times."""
+    lines = [f"{'part':<32}{'budget':>8}{'took':>8}  verdict"]
+    for result in results:
+        minutes, seconds = divmod(round(result.seconds), 60)
+        took, budget = f"{minutes}:{seconds:02d}", f"{result.part.budget_minutes:g} min"
+        lines.append(f"{result.part.name:<32}{budget:>8}{took:>8}  {result.verdict}")
+    return "\n".join(lines)
+
+
+def main(names: list[str]) -> int:
+    """Run the named parts, or all; return the exit code."""
+    unknown = set(names) - {part.name for part in PARTS}
+    if unknown:
+        print(f"Unknown: {', '.join(sorted(unknown))}. The parts are:", file=sys.stderr)
+        print("\n".join(f"  {part.name}" for part in PARTS), file=sys.stderr)
+        return 2
+    results = [run(part) for part in PARTS if not names or part.name in names]
+    print(f"\n{table(results)}")
+    return 0 if all(result.verdict == "passed" for result in results) else 1
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    sys.exit(main(sys.argv[1:]))
