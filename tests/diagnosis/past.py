@@ -9,28 +9,28 @@ from safelight.diagnosis.diagnose import judge
 from safelight.diagnosis.evidence import Evidence, Service, gather
 from safelight.diagnosis.finding import Finding, Severity
 from safelight.diagnosis.prometheus import Prometheus
-from safelight.diagnosis.queries import names_asked
+from safelight.diagnosis.queries import series_names
 from safelight.stories.conditions import Conditions
-from safelight.stories.history import Play, Texts, named, play, scrapes, write
-from safelight.stories.replay import replayed
+from safelight.stories.history import Samples, Simulation, named, scrapes, simulate, write_blocks
+from safelight.stories.replay import replay
 from tests.truth.scene import NOW, stages
 
 NAMESPACE = "instructpix2pix"
 WELL = Conditions(rate=1.0)
 SLOW = replace(WELL, stages=stages(WELL, decode=1.0))
 SINCE = -600  # the seconds, from the diagnosis, at which faults begin
-Weather = Callable[[float], Conditions]
+Timeline = Callable[[float], Conditions]
 
 
-def shown(job: str, weather: Weather, *, past: int = 4500, until: int = 0) -> Texts:
+def shown(job: str, conditions: Timeline, *, past: int = 4500, until: int = 0) -> Samples:
     """Return what a service showed; times are told from the diagnosis, those before are negative.
 
     It was scraped from `past` seconds before on, once a minute and lately every 15 s.
     """
-    show = Play(NAMESPACE, job, lambda _, at: weather(at - NOW), seed=len(job))
+    show = Simulation(NAMESPACE, job, lambda _, at: conditions(at - NOW), seed=len(job))
     lately = NOW - min(past, 960)
     times = scrapes((NOW - past, lately, 60), (lately, NOW + until + 1, 15))
-    return play(show, times, named(names_asked(NAMESPACE)))
+    return simulate(show, times, named(series_names(NAMESPACE)))
 
 
 def well(_: float) -> Conditions:
@@ -42,10 +42,10 @@ def turns_slow(t: float) -> Conditions:
 
 
 @contextmanager
-def prometheus(folder: Path, *services: Texts) -> Iterator[Prometheus]:
+def prometheus(folder: Path, *services: Samples) -> Iterator[Prometheus]:
     """Start a Prometheus that holds the services' pasts."""
-    write(services, folder)
-    with replayed(folder) as client:
+    write_blocks(services, folder)
+    with replay(folder) as client:
         yield client
 
 

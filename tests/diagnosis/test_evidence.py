@@ -14,7 +14,7 @@ from safelight.diagnosis.report import Diagnosis, as_data
 from safelight.errors import MonitoringFailed
 from safelight.metrics.catalog import REQUEST_SECONDS, REQUESTS, STAGE_SECONDS
 from safelight.stories.conditions import Conditions
-from safelight.stories.history import Texts
+from safelight.stories.history import Samples
 from tests.diagnosis.past import NAMESPACE, SINCE, SLOW, WELL, prometheus, said, seen, shown
 from tests.diagnosis.past import turns_slow as slow
 from tests.diagnosis.past import well as steady
@@ -33,7 +33,7 @@ def few(_: float) -> Conditions:
     return replace(WELL, rate=0.01, failures={"*": ("model_error", 0.7)})
 
 
-def odd(texts: Texts) -> Texts:
+def odd(texts: Samples) -> Samples:
     """Return the texts with every third value of a gauge NaN or infinite."""
     return {
         block: {
@@ -52,7 +52,7 @@ def _odd(line: str, place: int) -> str:
     return re.sub(r"} \S+ ", f"}} {('NaN', '+Inf', '-Inf')[place // 3 % 3]} ", line)
 
 
-def named(texts: Texts, job: str) -> Texts:
+def named(texts: Samples, job: str) -> Samples:
     """Return the texts of the job `x` under a name that has to be escaped."""
     escaped = job.replace('"', r"\"")
     return {
@@ -64,7 +64,7 @@ def named(texts: Texts, job: str) -> Texts:
     }
 
 
-def among_others(texts: Texts) -> Texts:
+def among_others(texts: Samples) -> Samples:
     """Return the texts with the durations that web servers of any kind show."""
     for families in texts.values():
         _, lines = families["up"]
@@ -75,7 +75,7 @@ def among_others(texts: Texts) -> Texts:
     return texts
 
 
-def unasked(texts: Texts) -> Texts:
+def unasked(texts: Samples) -> Samples:
     """Return the texts of a service that nobody has sent a request to."""
     quiet = ("up", f"{NAMESPACE}_guidance_overridden")
     return {

@@ -14,7 +14,7 @@ from safelight.diagnosis.prometheus import Series
 from safelight.diagnosis.queries import Asking
 from safelight.metrics.catalog import GPU_MEMORY_TOTAL, QUEUED_WORK, REQUEST_TIMEOUT, VRAM_USED
 from safelight.rules.objectives import DAYS, OBJECTIVES, burn_name, missed_name
-from safelight.stories.history import Texts
+from safelight.stories.history import Samples
 from tests.diagnosis.past import prometheus
 from tests.truth.scene import NOW
 
@@ -160,7 +160,7 @@ def test_a_queue_is_full_at_the_timeout_of_its_service_or_at_the_default_which_i
     assert found.ends[0] == pytest.approx((limit - 20) * 180, rel=0.1)
 
 
-def burning(spent: float, burn: float, missed: float) -> Texts:
+def burning(spent: float, burn: float, missed: float) -> Samples:
     """Return what the recording rules left: how much is spent, its rate, and missed a second."""
     queries = Asking("instructpix2pix", WICKED).queries
     levels = {
@@ -171,7 +171,7 @@ def burning(spent: float, burn: float, missed: float) -> Texts:
     inside = f'job="{WICKED}",objective="{OBJECTIVES[0].name}"'.replace(
         WICKED, WICKED.replace('"', r"\"")
     )
-    texts: Texts = {}
+    texts: Samples = {}
     for at in range(NOW - 21_600, NOW + 1, 60):
         for name, value in levels.items():
             lines = texts.setdefault(at // 7200, {}).setdefault(name, ("gauge", []))[1]

@@ -6,12 +6,12 @@ from dataclasses import replace
 import pytest
 
 from safelight.diagnosis.evidence import Service
-from safelight.diagnosis.queries import names_asked
+from safelight.diagnosis.queries import series_names
 from safelight.diagnosis.routine import Change, Trends, trends
 from safelight.metrics.catalog import QUEUED_SECONDS, REQUESTS, STEP_SECONDS, SUCCESSES
 from safelight.rules.thresholds import Thresholds
 from safelight.stories.conditions import Conditions
-from safelight.stories.history import Play, Texts, named, play, scrapes
+from safelight.stories.history import Samples, Simulation, named, scrapes, simulate
 from tests.diagnosis.past import NAMESPACE, WELL, prometheus
 from tests.truth.scene import NOW
 
@@ -22,20 +22,20 @@ JOB = 'the "weekly" one'
 HEEDLESS, HEEDED = "RequestP95High", "NoWorkerReady"
 
 
-def weather(_: int, at: float) -> Conditions:
+def conditions(_: int, at: float) -> Conditions:
     slower = 1 if at < NOW - WEEK else 3
     return replace(WELL, rate=0.3, step_seconds=WELL.step_seconds * slower)
 
 
-def two_weeks() -> Texts:
+def two_weeks() -> Samples:
     """Return parts of two weeks: slower in the second, and at last without one of the gauges."""
     metrics = (REQUESTS, SUCCESSES, QUEUED_SECONDS, STEP_SECONDS)
     more = {m.full_name(NAMESPACE) + s for m in metrics for s in ("", "_sum", "_count", "_bucket")}
     buckets = f"{NAMESPACE}_request_duration_seconds_bucket"  # of the P95, which trends alone ask
-    wanted = named({*names_asked(NAMESPACE), buckets, *more})
+    wanted = named({*series_names(NAMESPACE), buckets, *more})
     job = JOB.replace('"', r"\"")
-    show = Play(NAMESPACE, job, weather)
-    texts = play(show, scrapes((NOW - WEEK - 6 * HOUR, NOW - WEEK, EVERY), THIS_WEEK), wanted)
+    show = Simulation(NAMESPACE, job, conditions)
+    texts = simulate(show, scrapes((NOW - WEEK - 6 * HOUR, NOW - WEEK, EVERY), THIS_WEEK), wanted)
     for families in texts.values():
         kind, lines = families[GONE]
         families[GONE] = kind, [line for line in lines if int(line.split()[-1]) < NOW - 28 * HOUR]

@@ -8,7 +8,7 @@ import pytest
 from safelight.diagnosis.checks.table import CHECKS
 from safelight.diagnosis.evidence import Evidence, Reading, Service, Spans
 from safelight.diagnosis.finding import Check
-from safelight.diagnosis.queries import CURVES, FACTS, Asking, names_asked
+from safelight.diagnosis.queries import CURVES, FACTS, Asking, series_names
 from safelight.metrics.foreign import FOREIGN
 from safelight.reference.metrics import lookup
 from tests.laws.test_expressions import selectors
@@ -65,7 +65,7 @@ def test_an_expression_parses_and_names_only_the_catalogue(expression: str) -> N
 def test_all_that_is_asked_for_is_named() -> None:
     asked = {name for expression in EXPRESSIONS for name in names(expression)}
 
-    assert asked == names_asked("instructpix2pix")
+    assert asked == series_names("instructpix2pix")
 
 
 def test_a_fact_is_asked_for_once() -> None:

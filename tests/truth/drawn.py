@@ -24,19 +24,19 @@ class Drawn:
 
     def then(self, **changes: Any) -> dict[str, Any]:
         changed = replace(self.base, **changes)
-        return {"weather": lambda _, t: changed if t >= 0 else self.base}
+        return {"conditions": lambda _, t: changed if t >= 0 else self.base}
 
     def at_one(self, instances: int, **changes: Any) -> dict[str, Any]:
         """Return that one instance of several is started anew, and is other from then on."""
         which = self.chance.randrange(instances)
         changed = replace(self.base, **changes)
 
-        def weather(instance: int, t: float) -> Conditions:
+        def conditions(instance: int, t: float) -> Conditions:
             if t < 0 or instance != which:
                 return self.base
             return replace(changed, starts=t < _STARTING_SECONDS)
 
-        return {"weather": weather, "instances": instances, "which": which}
+        return {"conditions": conditions, "instances": instances, "which": which}
 
     def capacity(self, limit: int | None = None) -> float:
         """Return the pictures a second that the service can make, with a cap of batches."""
@@ -50,5 +50,5 @@ class Drawn:
     def grow(
         self, name: str, low: float, high: float, hours: float, stair: float = 0
     ) -> dict[str, Any]:
-        weather = growing(self.base, name, self.between(low, high), stair)
-        return {"weather": weather, "lasted": int(hours * 3600), "hours": 4}
+        conditions = growing(self.base, name, self.between(low, high), stair)
+        return {"conditions": conditions, "lasted": int(hours * 3600), "hours": 4}

@@ -20,18 +20,18 @@ def _bursts(d: Drawn) -> dict[str, Any]:
     burst = replace(smooth, rate=smooth.rate * period / 15)
     quiet = replace(smooth, rate=0.0)
 
-    def weather(_: int, t: float) -> Conditions:
+    def conditions(_: int, t: float) -> Conditions:
         if t < 0:
             return smooth
         return burst if int(t) % period < 15 else quiet
 
-    return {"weather": weather, "figure": f.rate("rejected_total", d.ns)}
+    return {"conditions": conditions, "figure": f.rate("rejected_total", d.ns)}
 
 
 def _full(d: Drawn) -> dict[str, Any]:
     capacity = d.capacity()
     before, after = (replace(d.base, rate=capacity * x) for x in (0.75, d.between(1.15, 1.4)))
-    return {"weather": lambda _, t: after if t >= 0 else before, "figure": f.waiting(d.ns)}
+    return {"conditions": lambda _, t: after if t >= 0 else before, "figure": f.waiting(d.ns)}
 
 
 def _cap(d: Drawn) -> dict[str, Any]:
@@ -39,7 +39,7 @@ def _cap(d: Drawn) -> dict[str, Any]:
     capacity = d.capacity(capped)
     before = replace(d.base, rate=capacity * d.between(1.1, 1.3), batch_limit=8)
     after = replace(before, batch_limit=capped)
-    return {"weather": lambda _, t: after if t >= 0 else before, "figure": f.waiting(d.ns)}
+    return {"conditions": lambda _, t: after if t >= 0 else before, "figure": f.waiting(d.ns)}
 
 
 def _throttle(d: Drawn) -> dict[str, Any]:
@@ -79,7 +79,7 @@ def _shift(d: Drawn) -> dict[str, Any]:
     before = replace(d.base, rate=capacity * 0.35)
     after = replace(d.base, rate=capacity * d.between(1.1, 1.5))
     return {
-        "weather": lambda _, t: after if t >= 0 else before,
+        "conditions": lambda _, t: after if t >= 0 else before,
         "figure": f.rate("request_total", d.ns),
     }
 
@@ -143,7 +143,7 @@ def _down(d: Drawn) -> dict[str, Any]:
     which = d.chance.randrange(instances)
     down = replace(d.base, up=False)
     return {
-        "weather": lambda i, t: down if t >= 0 and i == which else d.base,
+        "conditions": lambda i, t: down if t >= 0 and i == which else d.base,
         "instances": instances,
         "figure": f.unseen(),
     }
@@ -159,7 +159,7 @@ def _outside(d: Drawn) -> dict[str, Any]:
         replace(d.base, stages=stages(d.base, **dict.fromkeys(_OUTSIDE, each * factor)))
         for factor in (1, by)
     )
-    return {"weather": lambda _, t: after if t >= 0 else before, "figure": f.latency(d.ns)}
+    return {"conditions": lambda _, t: after if t >= 0 else before, "figure": f.latency(d.ns)}
 
 
 def _circuit(d: Drawn) -> dict[str, Any]:
@@ -177,12 +177,12 @@ def _uneven(d: Drawn) -> dict[str, Any]:
     full = replace(d.base, rate=whole * part)
     idle = replace(d.base, rate=whole * (1 - part) / (instances - 1))
 
-    def weather(instance: int, t: float) -> Conditions:
+    def conditions(instance: int, t: float) -> Conditions:
         if t < 0:
             return even
         return full if instance == which else idle
 
-    return {"weather": weather, "instances": instances, "figure": f.most("request_total", d.ns)}
+    return {"conditions": conditions, "instances": instances, "figure": f.most("request_total", d.ns)}
 
 
 _REASONS = ("model_error", "not_an_image", "timeout")

@@ -21,7 +21,7 @@ import psutil
 
 from safelight.diagnosis.finding import Severity
 from safelight.models.demo.clutter import CLUTTER
-from safelight.stories.live import SPANS, Live, performed
+from safelight.stories.live import SPANS, Live, running_stack
 from safelight.stories.scenarios import portrait, slowly
 
 CALM_SECONDS, FAULT_SECONDS, SCRAPE_SECONDS = 45.0, 40.0, 5.0
@@ -157,7 +157,7 @@ def tried(live: Live, fault: Fault) -> Outcome:
 
 def _said(live: Live) -> tuple[str, ...]:
     spans = replace(SPANS, window_seconds=30, before_seconds=40)
-    findings = live.diagnosed(spans).findings
+    findings = live.diagnose(spans).findings
     return tuple(f.check.name for f in findings if f.sign.severity >= Severity.WARNING)
 
 
@@ -200,7 +200,7 @@ async def _call(live: Live, callers: Callers, stop: threading.Event) -> None:
 
 def main() -> int:
     environment = {"SAFELIGHT_BREAKER_FAILURES": "1000"}
-    with performed(["demo-edit"], print, environment) as live:
+    with running_stack(["demo-edit"], print, environment) as live:
         outcomes = []
         for fault in FAULTS:
             outcome = tried(live, fault)

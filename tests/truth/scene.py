@@ -6,12 +6,12 @@ from math import sin
 from typing import Any
 
 from safelight.stories.conditions import Conditions
-from safelight.stories.history import Play
+from safelight.stories.history import Simulation
 
 NOW = 1_772_454_000  # the moment of the diagnosis; when it is makes no difference
 LASTED = 600  # seconds that a fault has lasted by then, unless said otherwise
 
-Weather = Callable[[int, float], Conditions]
+Timeline = Callable[[int, float], Conditions]
 
 EDIT = Conditions(rate=1.0)
 TURBO = Conditions(
@@ -49,7 +49,7 @@ class Scene:
 
     name: str
     cause: str
-    weather: Weather
+    conditions: Timeline
     figure: str = ""
     instances: int = 1
     namespace: str = "instructpix2pix"
@@ -65,12 +65,12 @@ class Scene:
     def begin(self) -> int:
         return NOW - self.lasted
 
-    def play(self, seed: int) -> Play:
-        def weather(instance: int, at: float) -> Conditions:
-            now = self.weather(instance, at - self.begin)
+    def play(self, seed: int) -> Simulation:
+        def conditions(instance: int, at: float) -> Conditions:
+            now = self.conditions(instance, at - self.begin)
             return replace(now, rate=now.rate * (1 + 0.1 * sin(at / 900)))
 
-        return Play(self.namespace, self.job, weather, self.instances, seed)
+        return Simulation(self.namespace, self.job, conditions, self.instances, seed)
 
     def times(self) -> list[int]:
         """Return when it was scraped: yesterday and long ago seldom, lately every 15 s."""
@@ -82,28 +82,28 @@ class Scene:
         )
 
 
-def then(base: Conditions, **changes: Any) -> Weather:
+def then(base: Conditions, **changes: Any) -> Timeline:
     """Return that things are as `base` until the fault begins, and changed from then on."""
     changed = replace(base, **changes)
     return lambda _, t: changed if t >= 0 else base
 
 
-def at_one(which: int, base: Conditions, **changes: Any) -> Weather:
+def at_one(which: int, base: Conditions, **changes: Any) -> Timeline:
     """Return that one instance changes."""
     changed = replace(base, **changes)
     return lambda instance, t: changed if t >= 0 and instance == which else base
 
 
-def growing(base: Conditions, name: str, per_hour: float, stair_seconds: float = 0) -> Weather:
+def growing(base: Conditions, name: str, per_hour: float, stair_seconds: float = 0) -> Timeline:
     """Return that a level grows from the fault's begin on: in a line, or by stairs."""
 
-    def weather(_: int, t: float) -> Conditions:
+    def conditions(_: int, t: float) -> Conditions:
         since = max(0.0, t)
         if stair_seconds:
             since = since // stair_seconds * stair_seconds
         return replace(base, **{name: getattr(base, name) + per_hour * since / 3600})
 
-    return weather
+    return conditions
 
 
 def stages(base: Conditions, **seconds: float) -> dict[str, float]:

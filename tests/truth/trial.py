@@ -11,9 +11,9 @@ from safelight.diagnosis.diagnose import judge
 from safelight.diagnosis.evidence import Service, Spans, gather
 from safelight.diagnosis.finding import Finding, Severity
 from safelight.diagnosis.prometheus import Prometheus
-from safelight.diagnosis.queries import names_asked
-from safelight.stories.history import SCRAPE_SECONDS, Texts, named, play, write
-from safelight.stories.replay import replayed
+from safelight.diagnosis.queries import series_names
+from safelight.stories.history import SCRAPE_SECONDS, Samples, named, simulate, write_blocks
+from safelight.stories.replay import replay
 from tests.truth.figures import COUNTED
 from tests.truth.judging import SEED, draw
 from tests.truth.scene import NOW, Scene
@@ -64,8 +64,8 @@ def tried(kind: str, folder: Path) -> list[Verdict]:
     scenes = scenes_of(kind)
     with ProcessPoolExecutor(_PROCESSES, get_context("forkserver")) as pool:
         texts = list(pool.map(_played, [kind] * len(scenes), range(len(scenes))))
-    write(texts, folder)
-    with replayed(folder) as prometheus, ThreadPoolExecutor(_PROCESSES) as threads:
+    write_blocks(texts, folder)
+    with replay(folder) as prometheus, ThreadPoolExecutor(_PROCESSES) as threads:
         return list(threads.map(lambda scene: _judged(scene, prometheus), scenes))
 
 
@@ -75,11 +75,11 @@ def said(scene: Scene, prometheus: Prometheus, at: float = NOW) -> list[Finding]
     return judge(evidence)
 
 
-def _played(kind: str, place: int) -> Texts:
+def _played(kind: str, place: int) -> Samples:
     scene = scenes_of(kind)[place]
     seed = int(kind) if kind.isdigit() else SEED if kind == "judging" else 0
-    return play(
-        scene.play(seed * 1000 + place + 1), scene.times(), named(names_asked(scene.namespace))
+    return simulate(
+        scene.play(seed * 1000 + place + 1), scene.times(), named(series_names(scene.namespace))
     )
 
 

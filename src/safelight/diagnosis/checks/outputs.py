@@ -128,7 +128,7 @@ def _only_this(evidence: Evidence, kind: str, own: Counts, rest: Counts) -> bool
 
 
 def _split(reading: Reading, kind: str) -> tuple[Counts, Counts]:
-    """Return the rates of successes and of requests, of a type and of all other types."""
+    """Return the rates of successes and of requests: of a type, and of all other types."""
     requests, failures = reading.sums_by(INSTRUCTION_TYPE, REQUESTS), _failures(reading)
     own, lost = requests.pop(kind, 0.0), failures.pop(kind, 0.0)
     others = sum(requests.values())
@@ -186,7 +186,7 @@ def _invalid_outputs(evidence: Evidence) -> Iterator[Sign]:
     broken, requests = sum(reasons.values()), now.rate(REQUESTS)
     if not requests or broken / requests < _INVALID or events(evidence, broken) < _MIN_ERRORS:
         return
-    usual = usual_low(evidence, _invalid_share)
+    usual = usual_low(evidence, lambda reading: _ratio(_invalid_counts(reading)))
     counts = (events(evidence, broken), events(evidence, requests))
     normal = usual is not None and broken / requests < _MORE_INVALID * usual
     normal = normal or may_be_chance(evidence, counts, _invalid_counts, _INVALID)
@@ -202,11 +202,6 @@ def _invalid_outputs(evidence: Evidence) -> Iterator[Sign]:
         ),
         subject=reason,
     )
-
-
-def _invalid_share(reading: Reading) -> float | None:
-    broken, requests = _invalid_counts(reading)
-    return broken / requests if requests else None
 
 
 def _invalid_counts(reading: Reading) -> Counts:
@@ -242,8 +237,11 @@ def _reasons(reading: Reading, where: Where | None = None) -> dict[str, float]:
 
 
 def _part(reading: Reading, reason: str) -> float | None:
-    ended, requests = ended_with(reading, reason)
-    return ended / requests if requests else None
+    return _ratio(ended_with(reading, reason))
+
+
+def _ratio(counts: Counts) -> float | None:
+    return counts[0] / counts[1] if counts[1] else None
 
 
 OUTPUT_CHECKS = (
@@ -254,8 +252,8 @@ OUTPUT_CHECKS = (
         f"a type has >= {_MIN_OF_TYPE} requests and >= {_MIN_ERRORS} failures, and one of two "
         f"conditions holds. (a) The Wilson interval of its success ratio is <= {_SUCCEEDS:.0%}, "
         f"and its success ratio is lower than that of the other types by >= {_WORSE:.0%} (lower "
-        f"bound of Newcombe's interval), or, if the others have < {MIN_REQUESTS} requests, than its "
-        f"usual one. (b) Its success ratio is <= {_SUCCEEDS:.0%} and lower than in the past by "
+        f"bound of Newcombe's interval), or, if the others have < {MIN_REQUESTS} requests, than "
+        f"usual. (b) Its success ratio is <= {_SUCCEEDS:.0%} and lower than in the past by "
         f">= {_WORSE_THAN_BEFORE:.0%} (Newcombe), the other types are not worse than in the past, "
         f"and its failures are significant against the other types (Fisher's exact test, "
         f"p <= {_TYPE_P_VALUE:g})",

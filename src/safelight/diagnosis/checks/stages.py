@@ -235,7 +235,8 @@ STAGE_CHECKS = (
         f"requests spend >= {_HELD:.0%} of their latency in the queue, the device is busy "
         f"<= {_STARVED_IDLE:.0%} of the time, the mean latency is "
         f">= {seconds(_MIN_LATENCY_SECONDS)}, no request is refused, and the longest queue is "
-        f"<= {_BURST} times the mean one (at least {_MIN_QUEUE:g}). Needs >= {MIN_REQUESTS} requests",
+        f"<= {_BURST} times the mean one (at least {_MIN_QUEUE:g}). Needs "
+        f">= {MIN_REQUESTS} requests",
         (
             "Look for a worker that loads, hangs or died (workers_ready, worker_restarts_total).",
             "Check whether your own limit holds requests back (MAX_CONCURRENT_REQUESTS).",

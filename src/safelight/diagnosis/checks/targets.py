@@ -101,8 +101,8 @@ TARGET_CHECKS = (
         _gaps,
         f"a target did not respond to >= {_DOWN:.0%} of the scrapes and is still down, or to "
         f">= {_FLAPPING:.0%} and is up again; a target of the hour before is not scraped; a "
-        f"probe's last success is older than {_STALE_SECONDS:g} s; or >= {_LOST} log lines or records "
-        "are lost",
+        f"probe's last success is older than {_STALE_SECONDS:g} s; or >= {_LOST} log lines or "
+        "records are lost",
         (
             "See the page Status > Targets in Prometheus for the reason.",
             "Restart the probe's process. Repair the log's disk or pipe.",
