@@ -90,8 +90,8 @@ def trend(points: Sequence[Point]) -> Trend | None:
     score = sum(copysign(1, s) if s else 0 for s in slopes)
     return Trend(
         slope=slope,
-        low=_at(slopes, (len(slopes) - half_width) / 2),
-        high=_at(slopes, (len(slopes) + half_width) / 2),
+        low=_at(slopes, round((len(slopes) - half_width) / 2) - 1),
+        high=_at(slopes, round((len(slopes) + half_width) / 2)),
         level=start + slope * points[-1][0],
         noise=median(abs(value) for value in residuals),
         span_seconds=blocks[-1][0] - blocks[0][0],
@@ -165,5 +165,5 @@ def _goes_on(blocks: Sequence[Point], slope: float) -> bool:
     return max(median(slopes), mean) > slope / 3 if slope > 0 else False
 
 
-def _at(ordered: Sequence[float], place: float) -> float:
-    return ordered[min(len(ordered) - 1, max(0, round(place)))]
+def _at(ordered: Sequence[float], place: int) -> float:
+    return ordered[min(len(ordered) - 1, max(0, place))]
