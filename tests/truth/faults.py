@@ -182,7 +182,11 @@ def _uneven(d: Drawn) -> dict[str, Any]:
             return even
         return full if instance == which else idle
 
-    return {"conditions": conditions, "instances": instances, "figure": f.most("request_total", d.ns)}
+    return {
+        "conditions": conditions,
+        "instances": instances,
+        "figure": f.most("request_total", d.ns),
+    }
 
 
 _REASONS = ("model_error", "not_an_image", "timeout")
