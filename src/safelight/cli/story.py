@@ -13,7 +13,7 @@ from safelight.cli.radar import show as show_radar
 from safelight.cli.records_access import write
 from safelight.diagnosis.page import page
 from safelight.diagnosis.report import as_data
-from safelight.stories.scenarios import SCENARIOS, Scenario, Outcome
+from safelight.stories.scenarios import SCENARIOS, Outcome, Scenario
 
 
 def told(name: str, html: Path | None) -> None:

@@ -287,7 +287,7 @@ OUTPUT_CHECKS = (
         "errors_rise",
         "More requests fail than usual",
         _errors_rise,
-        f"one reason ends >= {_ERRORS:.0%} of the requests and >= {_MIN_ERRORS}, with "
+        f"one reason ends >= {_ERRORS:.0%} of the requests and >= {_MIN_ERRORS} requests, with "
         f">= {MIN_REQUESTS} requests. It is >= {_MORE_ERRORS:g} times the usual share or "
         f">= {_RISE:.0%} of the requests more; or it is a fault of the service and ends "
         f">= {_OUTAGE:.0%} of the requests, however long it lasts. If the hour before was healthy "

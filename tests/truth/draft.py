@@ -1,4 +1,4 @@
-"""What chance chose for one scene, and the changes that scenes are made of."""
+"""Random parameters of one scene, and the changes that scenes consist of."""
 
 from dataclasses import dataclass, replace
 from random import Random
@@ -12,23 +12,23 @@ _STARTING_SECONDS = 15
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """What chance chose for one scene: the service, its namespace, and how bad things are."""
+class Draft:
+    """Random parameters of one scene: the service and its namespace."""
 
-    chance: Random
+    random: Random
     base: Conditions
     ns: str
 
     def between(self, low: float, high: float) -> float:
-        return self.chance.uniform(low, high)
+        return self.random.uniform(low, high)
 
     def then(self, **changes: Any) -> dict[str, Any]:
         changed = replace(self.base, **changes)
         return {"conditions": lambda _, t: changed if t >= 0 else self.base}
 
     def at_one(self, instances: int, **changes: Any) -> dict[str, Any]:
-        """Return that one instance of several is started anew, and is other from then on."""
-        which = self.chance.randrange(instances)
+        """Restart one random instance with changed conditions."""
+        which = self.random.randrange(instances)
         changed = replace(self.base, **changes)
 
         def conditions(instance: int, t: float) -> Conditions:
@@ -39,13 +39,13 @@ class Drawn:
         return {"conditions": conditions, "instances": instances, "which": which}
 
     def capacity(self, limit: int | None = None) -> float:
-        """Return the pictures a second that the service can make, with a cap of batches."""
+        """Return the images per second that the service can make with a batch size limit."""
         return 1 / (self.base.call_seconds * (0.55 / (limit or self.base.batch_limit) + 0.45))
 
     def slow_stage(self, name: str, low: float, high: float) -> dict[str, Any]:
         value = self.between(low, high)
-        told = self.then(stages=stages(self.base, **{name: value}))
-        return told | {"figure": f.stage(name, self.ns)}
+        scene = self.then(stages=stages(self.base, **{name: value}))
+        return scene | {"figure": f.stage(name, self.ns)}
 
     def grow(
         self, name: str, low: float, high: float, hours: float, stair: float = 0
