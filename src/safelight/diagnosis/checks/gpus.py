@@ -84,7 +84,7 @@ class _Crowding:
     """How busy a GPU is, how busy the service keeps it, and the slowdown of the service's calls."""
 
     utilization: float
-    own: float
+    own_busy: float
     slower: float
 
 
@@ -109,7 +109,7 @@ def _neighbour(evidence: Evidence) -> Iterator[Sign]:
             exhibits.append(
                 Exhibit(
                     f"the GPU is busy {share(crowding.utilization)} of the time, "
-                    f"{share(crowding.own)} for this service; an inference call takes "
+                    f"{share(crowding.own_busy)} for this service; an inference call takes "
                     f"{crowding.slower:.1f} times the usual time"
                 )
             )
@@ -127,15 +127,21 @@ def _crowding(evidence: Evidence, instance: str, gpu: str) -> _Crowding | None:
     """Return the load by other programs, or None if it did not rise or does not hurt."""
     where = {INSTANCE: instance, GPU: gpu}
     utilization = evidence.now.level(GPU_UTILIZATION, window=_NOW, where=where)
-    own = _own_busy(evidence.now, instance, _NOW)
+    own_busy = _own_busy(evidence.now, instance, _NOW)
     slower = growth(evidence, partial(_call_seconds, instance=instance))
     usual = usual_low(evidence, lambda reading: reading.level(GPU_UTILIZATION, where=where))
     own_usual = usual_low(evidence, lambda reading: _own_busy(reading, instance))
-    if utilization is None or own is None or slower is None or usual is None or own_usual is None:
+    if (
+        utilization is None
+        or own_busy is None
+        or slower is None
+        or usual is None
+        or own_usual is None
+    ):
         return None
-    rise = (utilization - own) - (usual - own_usual)
+    rise = (utilization - own_busy) - (usual - own_usual)
     hurts = rise >= _FOREIGN_BUSY and slower >= _CROWDED_SLOWER
-    return _Crowding(utilization, own, slower) if hurts else None
+    return _Crowding(utilization, own_busy, slower) if hurts else None
 
 
 def _own_busy(reading: Reading, instance: str, window: Window = Window.WHOLE) -> float | None:
@@ -148,8 +154,8 @@ def _foreign_bytes(reading: Reading, instance: str, gpu: str) -> float | None:
     """Return the GPU memory that other programs use, in bytes."""
     used = reading.sum(GPU_MEMORY_USED, window=_NOW, where={INSTANCE: instance, GPU: gpu})
     device = {INSTANCE: instance, DEVICE: f"cuda:{gpu}"}
-    own = reading.sum(VRAM_RESERVED, window=_NOW, where=device)
-    return used - own - _CONTEXT_BYTES if used is not None and own is not None else None
+    reserved = reading.sum(VRAM_RESERVED, window=_NOW, where=device)
+    return used - reserved - _CONTEXT_BYTES if used is not None and reserved is not None else None
 
 
 def _call_seconds(reading: Reading, instance: str) -> float | None:

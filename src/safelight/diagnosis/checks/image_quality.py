@@ -211,7 +211,7 @@ QUALITY_CHECKS = (
         f"the mean image_quality_score within instruction types is >= {_WORSE:g} and "
         f">= {_STANDARD_ERRORS:g} standard errors lower than before, over the window or its second "
         f"half, with >= {_MIN_SCORES} scores before and in the window (half in its half). The "
-        "standard deviation comes from the earlier histogram (middles of buckets, Sheppard's correction)",
+        "standard deviation comes from the histogram before (Sheppard's correction)",
         (
             "Compare model, scheduler, steps and precision of the last two deployments.",
             "Check whether the degradation ladder reduced steps or size (degradation_level).",

@@ -77,17 +77,17 @@ _INDEPENDENT = frozenset(
 def _failing_instruction(evidence: Evidence) -> Iterator[Sign]:
     now = evidence.now
     for kind in sorted(now.sums_by(INSTRUCTION_TYPE, REQUESTS)):
-        own, rest = (
+        counts, rest = (
             (events(evidence, good), events(evidence, tries)) for good, tries in _split(now, kind)
         )
-        tries, lost = own[1], own[1] - own[0]
+        tries, lost = counts[1], counts[1] - counts[0]
         if tries < _MIN_OF_TYPE or lost < _MIN_ERRORS or kind == NO_INSTRUCTION:
             continue
-        _, best = wilson(*own)
+        _, best = wilson(*counts)
         usual = usual_high(evidence, partial(_success, kind=kind))
         few = rest[1] < MIN_REQUESTS
-        worse = (usual or 0.0) - best if few else least_difference(*rest, *own)
-        if (best > _SUCCEEDS or worse < _WORSE) and not _only_this(evidence, kind, own, rest):
+        worse = (usual or 0.0) - best if few else least_difference(*rest, *counts)
+        if (best > _SUCCEEDS or worse < _WORSE) and not _only_this(evidence, kind, counts, rest):
             continue
         reason, part = _main_reason(evidence, kind)
         others = f"; other types succeed in {share(rest[0] / rest[1])}" if rest[1] else ""
@@ -106,33 +106,33 @@ def _failing_instruction(evidence: Evidence) -> Iterator[Sign]:
         )
 
 
-def _only_this(evidence: Evidence, kind: str, own: Counts, rest: Counts) -> bool:
+def _only_this(evidence: Evidence, kind: str, counts: Counts, rest: Counts) -> bool:
     """Return True if a type fails significantly more than before and the others do not.
 
     Comparing with the other types and with the past finds a failing type from few failures.
     """
-    if own[0] > _SUCCEEDS * own[1]:
+    if counts[0] > _SUCCEEDS * counts[1]:
         return False
     past = [_split(reading, kind) for reading in (evidence.before, evidence.yesterday)]
     span = evidence.spans.before_seconds
     for then, others in past:
         if then[1] * span < MIN_REQUESTS:
             continue
-        if least_difference(then[0] * span, then[1] * span, *own) < _WORSE_THAN_BEFORE:
+        if least_difference(then[0] * span, then[1] * span, *counts) < _WORSE_THAN_BEFORE:
             return False
         if least_difference(others[0] * span, others[1] * span, *rest) > 0:
             return False
     has_past = any(then[1] * span >= MIN_REQUESTS for then, _ in past)
-    p_value = fisher_p_value(own[1] - own[0], own[1], rest[1] - rest[0], rest[1])
+    p_value = fisher_p_value(counts[1] - counts[0], counts[1], rest[1] - rest[0], rest[1])
     return has_past and p_value <= _TYPE_P_VALUE
 
 
 def _split(reading: Reading, kind: str) -> tuple[Counts, Counts]:
     """Return the rates of successes and of requests: of a type, and of all other types."""
     requests, failures = reading.sums_by(INSTRUCTION_TYPE, REQUESTS), _failures(reading)
-    own, lost = requests.pop(kind, 0.0), failures.pop(kind, 0.0)
+    tries, lost = requests.pop(kind, 0.0), failures.pop(kind, 0.0)
     others = sum(requests.values())
-    return (own - lost, own), (others - sum(failures.values()), others)
+    return (tries - lost, tries), (others - sum(failures.values()), others)
 
 
 def _errors_rise(evidence: Evidence) -> Iterator[Sign]:

@@ -61,9 +61,9 @@ def _slow_places(places: tuple[str, ...], word: str) -> Judge:
 
     def ratio(reading: Reading, window: Window = Window.WHOLE) -> float | None:
         means = reading.means_by(STEP, STEP_SECONDS, window)
-        own = [means[place] for place in places if place in means]
+        selected = [means[place] for place in places if place in means]
         rest = [mean for place, mean in means.items() if place not in places]
-        return max(own) / min(rest) if own and rest and min(rest) > 0 else None
+        return max(selected) / min(rest) if selected and rest and min(rest) > 0 else None
 
     def judge(evidence: Evidence) -> Iterator[Sign]:
         usual = usual_high(evidence, ratio)
