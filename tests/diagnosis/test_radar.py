@@ -130,7 +130,7 @@ def test_the_radar_is_json_and_an_svg_with_escaped_names() -> None:
     scores = radar(requests)
     data = json.loads(json.dumps(scores.as_dict()))
     assert data["types"][0]["axes"]["structure"]["count"] == 40
-    drawn = ElementTree.fromstring(radar_svg(scores))
-    polygons = [each for each in drawn.iter() if each.tag.endswith("polygon")]
+    chart = ElementTree.fromstring(radar_svg(scores))
+    polygons = [each for each in chart.iter() if each.tag.endswith("polygon")]
     assert len(polygons) == 2 * (4 + 3)
     assert "<script>" not in radar_svg(scores)

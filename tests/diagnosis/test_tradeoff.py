@@ -116,9 +116,9 @@ def test_the_trade_off_is_json_and_an_svg() -> None:
         "height": 512,
         "precision": "float16",
     }
-    drawn = ElementTree.fromstring(tradeoff_svg(result))
-    circles = [each for each in drawn.iter() if each.tag.endswith("circle")]
+    chart = ElementTree.fromstring(tradeoff_svg(result))
+    circles = [each for each in chart.iter() if each.tag.endswith("circle")]
     assert len(circles) == 3
-    [line] = [each for each in drawn.iter() if each.tag.endswith("polyline")]
+    [line] = [each for each in chart.iter() if each.tag.endswith("polyline")]
     assert len(line.attrib["points"].split()) == 2
     assert "enough requests" in tradeoff_svg(tradeoff([]))

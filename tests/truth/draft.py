@@ -5,7 +5,7 @@ from random import Random
 from typing import Any
 
 from safelight.stories.conditions import Conditions
-from tests.truth import figures as f
+from tests.truth import expressions as f
 from tests.truth.scene import growing, stages
 
 _STARTING_SECONDS = 15
@@ -45,7 +45,7 @@ class Draft:
     def slow_stage(self, name: str, low: float, high: float) -> dict[str, Any]:
         value = self.between(low, high)
         scene = self.then(stages=stages(self.base, **{name: value}))
-        return scene | {"figure": f.stage(name, self.ns)}
+        return scene | {"expression": f.stage(name, self.ns)}
 
     def grow(
         self, name: str, low: float, high: float, hours: float, stair: float = 0

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from safelight.stories.conditions import Conditions
-from tests.truth import figures as f
+from tests.truth import expressions as f
 from tests.truth.scene import EDIT, PATIENT, TURBO, Scene, at_one, growing, stages, then
 
 Z = "zimage"
@@ -133,7 +133,7 @@ FAULTS = (
         namespace=Z,
     ),
     Scene(
-        "too large for the card",
+        "too large for the GPU",
         "out_of_memory",
         then(TURBO, failures={"*": ("cuda_oom", 0.07)}),
         f.failed("cuda_oom", Z),

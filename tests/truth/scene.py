@@ -40,14 +40,14 @@ PATIENT = Conditions(
 class Scene:
     """A simulated service with a fault, or a healthy one.
 
-    `cause` is the check that must come first, empty if no check may warn. `figure` is the
+    `cause` is the check that must come first, empty if no check may warn. `expression` is the
     expression that shows the fault: when it made half of its change, the fault is visible.
     """
 
     name: str
     cause: str
     conditions: Timeline
-    figure: str = ""
+    expression: str = ""
     instances: int = 1
     namespace: str = "instructpix2pix"
     lasted: int = LASTED

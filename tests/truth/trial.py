@@ -14,7 +14,7 @@ from safelight.diagnosis.prometheus import Prometheus
 from safelight.diagnosis.queries import series_names
 from safelight.stories.history import SCRAPE_SECONDS, Samples, named, simulate, write_blocks
 from safelight.stories.replay import replay
-from tests.truth.figures import COUNTED
+from tests.truth.expressions import COUNTED
 from tests.truth.judging import SEED, draw
 from tests.truth.scene import NOW, Scene
 
@@ -109,20 +109,20 @@ def _warnings(findings: Sequence[Finding]) -> tuple[str, ...]:
 
 
 def _visible(scene: Scene, prometheus: Prometheus) -> float | None:
-    """Return when the mean over five minutes of the scene's figure made half of its change.
+    """Return when the mean over five minutes of the scene's expression made half of its change.
 
     If it counts events, it must also have reached five events, or its maximum: fewer can be chance.
     """
-    if not scene.figure:
+    if not scene.expression:
         return None
-    query = scene.figure.replace("@", scene.job)
+    query = scene.expression.replace("@", scene.job)
     series = prometheus.curve(query, scene.begin - SCRAPE_SECONDS, NOW, SCRAPE_SECONDS)
     if not series:
         raise AssertionError(f"{scene.name} has no data: {query}")
     points = series[0].points
     first, last = points[0][1], points[-1][1]
     half = first + (last - first) / 2
-    if scene.figure.endswith(COUNTED):
+    if scene.expression.endswith(COUNTED):
         peak = max(value for _, value in points)
         half = max(half, min(peak, _EVENTS / _MEAN_SECONDS))
     rises = last >= first

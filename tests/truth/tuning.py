@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from safelight.stories.conditions import Conditions
-from tests.truth import figures as f
+from tests.truth import expressions as f
 from tests.truth.scene import EDIT, PATIENT, TURBO, Scene, at_one, growing, stages, then
 
 _HEAT = {"software_thermal": 0.8}

@@ -141,10 +141,10 @@ def _accuracy(truth: Mapping[str, Any]) -> Iterator[str]:
     yield f"| right cause among the first three | {text} | ≥ 98 % |"
     alarms = truth["false_alarms"]
     yield f"| false alarms | {alarms} in {truth['healthy']} healthy services | 0 |"
-    soon, shown = truth["within_two_scrapes"], truth["with_a_visible_moment"]
+    soon, visible = truth["within_two_scrapes"], truth["with_a_visible_moment"]
     yield (
-        f"| found within two scrapes (30 s) after it is visible | {soon} of {shown} "
-        f"({soon / shown:.1%}) | all |"
+        f"| found within two scrapes (30 s) after it is visible | {soon} of {visible} "
+        f"({soon / visible:.1%}) | all |"
     )
     yield ""
     yield (
