@@ -15,8 +15,8 @@ from benchmarks.monitoring.history import Span, fill
 from safelight.diagnosis.diagnose import judge
 from safelight.diagnosis.evidence import Service, gather, services
 from safelight.diagnosis.prometheus import Prometheus
-from safelight.diagnosis.queries import names_asked
-from safelight.stories.replay import replayed
+from safelight.diagnosis.queries import series_names
+from safelight.stories.replay import replay
 
 _HOUR, _DAY = 3600, 86_400
 _SCRAPE_SECONDS = 15
@@ -32,7 +32,7 @@ def one() -> Iterator[Figure]:
         folder = Path(name)
         samples = fill([Target("instructpix2pix", "edit", "10.0.0.1:8000")], spans, folder)
         yield Figure("samples of a service's day", samples, "samples")
-        with replayed(folder) as prometheus:
+        with replay(folder) as prometheus:
             first = _whole(prometheus, now)
             took = sorted(_whole(prometheus, now) for _ in range(rounds(_SEVERAL)))
     yield Figure("diagnosis of one service, the first time", first, "s", 1)
@@ -51,12 +51,12 @@ def many() -> Iterator[Figure]:
         Span(now - 1200, now, _SCRAPE_SECONDS),
     ]
     targets = [Target(f"model_{n % 10}", f"service-{n}", f"10.0.{n}.1:8000") for n in range(_MANY)]
-    wanted = {name for target in targets for name in names_asked(target.namespace)}
+    wanted = {name for target in targets for name in series_names(target.namespace)}
     with TemporaryDirectory() as name:
         folder = Path(name)
         samples = fill(targets, spans, folder, wanted.__contains__)
         yield Figure("samples of a hundred services' five hours", samples, "samples")
-        with replayed(folder) as prometheus:
+        with replay(folder) as prometheus:
             took = _whole(prometheus, now, expected=_MANY)
     yield Figure("diagnosis of a hundred services", took, "s", 20)
 

@@ -1,4 +1,4 @@
-"""How tests read a meter: by metric, never by a name written out."""
+"""Helpers for tests: read metrics of a meter, fake clock, threads and timing."""
 
 import threading
 from collections.abc import Callable
@@ -27,11 +27,11 @@ def series(
     source: Source, metric: Metric, suffix: str = "", /, **labels: str
 ) -> list[dict[str, str]]:
     """Return the labels of every exposed series of the metric that has these labels."""
-    return [found for found, _ in _samples(source, metric, suffix, labels)]
+    return [row for row, _ in _samples(source, metric, suffix, labels)]
 
 
 def value(source: Source, metric: Metric, suffix: str = "", /, **labels: str) -> float:
-    """Return the sum of the metric's series that have these labels; there must be one."""
+    """Return the sum of the metric's series that have these labels. At least one must exist."""
     values = [number for _, number in _samples(source, metric, suffix, labels)]
     assert values, f"{metric.name}{suffix} has no series with {labels}"
     return sum(values)
@@ -46,7 +46,7 @@ def _samples(
 
 
 class FakeClock:
-    """A clock that moves when told."""
+    """A clock whose time the test sets."""
 
     def __init__(self, now: float = 0.0) -> None:
         self.now = now
@@ -56,7 +56,7 @@ class FakeClock:
 
 
 def at_once(work: Callable[[int], object], threads: int = 8) -> None:
-    """Run `work(n)` in so many threads that all begin together; a failure of one is the test's."""
+    """Run `work(n)` in threads that start together. Raise the first failure."""
     failures: list[BaseException] = []
     gate = threading.Barrier(threads)
 
@@ -67,26 +67,26 @@ def at_once(work: Callable[[int], object], threads: int = 8) -> None:
         except BaseException as failure:
             failures.append(failure)
 
-    started = [threading.Thread(target=run, args=(number,)) for number in range(threads)]
-    for thread in started:
+    running = [threading.Thread(target=run, args=(number,)) for number in range(threads)]
+    for thread in running:
         thread.start()
-    for thread in started:
+    for thread in running:
         thread.join()
     if failures:
         raise failures[0]
 
 
 def processor_seconds(work: Callable[[], object]) -> float:
-    """Return the processor time of one call: what else the machine does is not ours."""
+    """Return the processor time of one call, without the time of other processes."""
     started = thread_time()
     work()
     return thread_time() - started
 
 
 def slowness() -> float:
-    """Return how much slower than the machine that the targets were set on this one is, now.
+    """Return how many times slower this machine is than the reference machine, at least 1.
 
-    There, prometheus_client wrote a line in 5.2 µs. A faster machine counts as that one.
+    On the reference machine, prometheus_client writes a line in 5.2 µs.
     """
     registry = CollectorRegistry()
     counter = Counter("yardstick", "A yardstick.", ["place"], registry=registry)

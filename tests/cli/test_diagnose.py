@@ -16,7 +16,7 @@ from safelight.errors import MonitoringFailed
 from safelight.stories.conditions import Conditions
 from safelight.stories.replay import free_port
 from tests.cli.conftest import Call
-from tests.diagnosis.past import SINCE, WELL, prometheus, shown, turns_slow, well
+from tests.diagnosis.past import FAULT_BEGIN, HEALTHY, becomes_slow, healthy, prometheus, samples_of
 from tests.test_errors import CLASSES
 from tests.truth.scene import NOW
 
@@ -24,12 +24,12 @@ AT = ("--at", "2026-03-02T12:20:00")
 
 
 def down(t: float) -> Conditions:
-    return replace(WELL, up=t < SINCE)
+    return replace(HEALTHY, up=t < FAULT_BEGIN)
 
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    past = shown("fine", well), shown("slow", turns_slow), shown("down", down)
+    past = (samples_of("fine", healthy), samples_of("slow", becomes_slow), samples_of("down", down))
     with prometheus(tmp_path_factory.mktemp("past"), *past) as client:
         yield client.url
 
@@ -37,9 +37,9 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.mark.parametrize(
     ("service", "code", "headline"),
     [
-        ("fine", 0, "fine (instructpix2pix): all is well, by "),
-        ("slow", 10, "slow (instructpix2pix): warning, decoding pictures is slow"),
-        ("down", 20, "down (instructpix2pix): critical, part of it is not seen"),
+        ("fine", 0, "fine (instructpix2pix): healthy, "),
+        ("slow", 10, "slow (instructpix2pix): warning, decoding images is slow"),
+        ("down", 20, "down (instructpix2pix): critical, part of the service is not monitored"),
     ],
 )
 def test_p13_the_exit_code_is_how_bad_it_is(
@@ -57,11 +57,11 @@ def test_p13_a_finding_is_shown_with_its_evidence_remedy_and_experiment(
 ) -> None:
     out = " ".join(call("diagnose", "slow", "--prometheus", url, *AT).out.split())
 
-    assert "warning Decoding pictures is slow slow_decode, 95 % sure" in out.replace("95%", "95 %")
+    assert "warning Decoding images is slow slow_decode, 95 % sure" in out.replace("95%", "95 %")
     assert "seen stage decode: 9" in out
-    assert "it waits for its input do Have callers send JPEG" in out
-    assert "try Send the same picture" in out
-    assert "or the host's cores are busy" in out
+    assert "it waits for its input do Ask callers to send JPEG" in out
+    assert "try Send the same image" in out
+    assert "or other programs use the host's cores" in out
 
 
 def test_of_all_services_the_worst_decides_and_comes_first(call: Call, url: str) -> None:
@@ -117,7 +117,7 @@ def test_the_page_is_one_file_without_scripts(call: Call, url: str, tmp_path: Pa
     text = file.read_text()
 
     assert done.code == 10
-    assert "Decoding pictures is slow" in text
+    assert "Decoding images is slow" in text
     assert "<script" not in text
     assert "src=" not in text
 
@@ -215,7 +215,7 @@ def test_an_unknown_service_is_one_line_with_those_there_are(call: Call, url: st
     done = call("diagnose", "nobody", "--prometheus", url, *AT)
 
     assert done.code == 3
-    assert "knows no service 'nobody'; it has down, fine, slow" in done.line
+    assert "has no service 'nobody'; it has down, fine, slow" in done.line
 
 
 @pytest.mark.parametrize("command", ["diagnose", "forecast", "trends"])
@@ -223,7 +223,7 @@ def test_a_prometheus_that_is_away_is_one_line(call: Call, command: str) -> None
     done = call(command, "--prometheus", f"http://127.0.0.1:{free_port()}")
 
     assert done.code == 3
-    assert "cannot be asked" in done.line
+    assert "cannot be queried" in done.line
 
 
 def test_p16_a_forecast_is_a_table_or_json(call: Call, url: str) -> None:
@@ -231,7 +231,7 @@ def test_p16_a_forecast_is_a_table_or_json(call: Call, url: str) -> None:
     told = json.loads(call("forecast", "fine", "--prometheus", url, "--json", *AT).out)
 
     assert (table.code, "not in sight" in table.out) == (0, True)
-    assert {each["what"] for each in told["fine"]} >= {"card memory of PyTorch", "file system"}
+    assert {each["what"] for each in told["fine"]} >= {"GPU memory of PyTorch", "file system"}
     assert all(each["ends"] is None for each in told["fine"])
 
 
@@ -240,8 +240,8 @@ def test_z11_trends_are_a_table_or_json(call: Call, url: str) -> None:
     [told] = json.loads(call("trends", "fine", "--prometheus", url, "--json", *AT).out)
 
     assert table.code == 0
-    assert "requests a second" in table.out
-    assert {"what": "requests a second", "unit": ""}.items() <= told["changes"][0].items()
+    assert "requests per second" in table.out
+    assert {"what": "requests per second", "unit": ""}.items() <= told["changes"][0].items()
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Small pasts of simulated services, in a real Prometheus, for tests that ask it."""
+"""Past data of simulated services in a real Prometheus, for tests that query it."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,54 +9,54 @@ from safelight.diagnosis.diagnose import judge
 from safelight.diagnosis.evidence import Evidence, Service, gather
 from safelight.diagnosis.finding import Finding, Severity
 from safelight.diagnosis.prometheus import Prometheus
-from safelight.diagnosis.queries import names_asked
+from safelight.diagnosis.queries import series_names
 from safelight.stories.conditions import Conditions
-from safelight.stories.history import Play, Texts, named, play, scrapes, write
-from safelight.stories.replay import replayed
+from safelight.stories.history import Samples, Simulation, named, scrapes, simulate, write_blocks
+from safelight.stories.replay import replay
 from tests.truth.scene import NOW, stages
 
 NAMESPACE = "instructpix2pix"
-WELL = Conditions(rate=1.0)
-SLOW = replace(WELL, stages=stages(WELL, decode=1.0))
-SINCE = -600  # the seconds, from the diagnosis, at which faults begin
-Weather = Callable[[float], Conditions]
+HEALTHY = Conditions(rate=1.0)
+SLOW = replace(HEALTHY, stages=stages(HEALTHY, decode=1.0))
+FAULT_BEGIN = -600  # seconds, relative to the diagnosis
+At = Callable[[float], Conditions]
 
 
-def shown(job: str, weather: Weather, *, past: int = 4500, until: int = 0) -> Texts:
-    """Return what a service showed; times are told from the diagnosis, those before are negative.
+def samples_of(job: str, conditions: At, *, past: int = 4500, until: int = 0) -> Samples:
+    """Return the samples of a service. Times are relative to the diagnosis, in seconds.
 
-    It was scraped from `past` seconds before on, once a minute and lately every 15 s.
+    It is scraped from `past` seconds before on, once a minute and at last every 15 s.
     """
-    show = Play(NAMESPACE, job, lambda _, at: weather(at - NOW), seed=len(job))
-    lately = NOW - min(past, 960)
-    times = scrapes((NOW - past, lately, 60), (lately, NOW + until + 1, 15))
-    return play(show, times, named(names_asked(NAMESPACE)))
+    service = Simulation(NAMESPACE, job, lambda _, at: conditions(at - NOW), seed=len(job))
+    dense = NOW - min(past, 960)
+    times = scrapes((NOW - past, dense, 60), (dense, NOW + until + 1, 15))
+    return simulate(service, times, named(series_names(NAMESPACE)))
 
 
-def well(_: float) -> Conditions:
-    return WELL
+def healthy(_: float) -> Conditions:
+    return HEALTHY
 
 
-def turns_slow(t: float) -> Conditions:
-    return SLOW if t >= SINCE else WELL
+def becomes_slow(t: float) -> Conditions:
+    return SLOW if t >= FAULT_BEGIN else HEALTHY
 
 
 @contextmanager
-def prometheus(folder: Path, *services: Texts) -> Iterator[Prometheus]:
-    """Start a Prometheus that holds the services' pasts."""
-    write(services, folder)
-    with replayed(folder) as client:
+def prometheus(folder: Path, *services: Samples) -> Iterator[Prometheus]:
+    """Start a Prometheus with the samples of the services."""
+    write_blocks(services, folder)
+    with replay(folder) as client:
         yield client
 
 
-def seen(client: Prometheus, job: str, at: float = NOW) -> Evidence:
+def evidence_of(client: Prometheus, job: str, at: float = NOW) -> Evidence:
     return gather(client, Service(NAMESPACE, job), at)
 
 
-def warned(client: Prometheus, job: str, at: float = NOW) -> list[Finding]:
-    """Return what is found at severity warning or above."""
-    return [f for f in judge(seen(client, job, at)) if f.sign.severity >= Severity.WARNING]
+def warnings(client: Prometheus, job: str, at: float = NOW) -> list[Finding]:
+    """Return the findings of severity warning or above."""
+    return [f for f in judge(evidence_of(client, job, at)) if f.sign.severity >= Severity.WARNING]
 
 
-def said(client: Prometheus, job: str, at: float = NOW) -> list[str]:
-    return [finding.check.name for finding in warned(client, job, at)]
+def warning_names(client: Prometheus, job: str, at: float = NOW) -> list[str]:
+    return [finding.check.name for finding in warnings(client, job, at)]

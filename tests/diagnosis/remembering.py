@@ -1,4 +1,4 @@
-"""Requests as the records remember them, made up."""
+"""Invented requests as the records return them."""
 
 import random
 from typing import Any
@@ -6,8 +6,8 @@ from typing import Any
 from safelight.records.rows import Remembered
 
 
-def a_request(number: int = 0, **changed: Any) -> Remembered:
-    told: dict[str, Any] = {
+def a_request(number: int = 0, **changes: Any) -> Remembered:
+    fields: dict[str, Any] = {
         "namespace": "tests",
         "instruction_type": "make_him_old",
         "error": "none",
@@ -17,17 +17,17 @@ def a_request(number: int = 0, **changed: Any) -> Remembered:
         "width": 512,
         "height": 512,
         "precision": "float16",
-        **changed,
+        **changes,
     }
-    return Remembered(request_id=str(number), at=float(number), **told)
+    return Remembered(request_id=str(number), at=float(number), **fields)
 
 
-def many(count: int, **changed: Any) -> list[Remembered]:
-    return [a_request(number, **changed) for number in range(count)]
+def many(count: int, **changes: Any) -> list[Remembered]:
+    return [a_request(number, **changes) for number in range(count)]
 
 
-def noisy(count: int, seed: int, *, mean: float, spread: float, **changed: Any) -> list[Remembered]:
-    """Return requests whose scores scatter about a mean, within 0 and 1."""
-    chance = random.Random(seed)
-    scores = (min(1.0, max(0.0, chance.gauss(mean, spread))) for _ in range(count))
-    return [a_request(number, score=score, **changed) for number, score in enumerate(scores)]
+def noisy(count: int, seed: int, *, mean: float, spread: float, **changes: Any) -> list[Remembered]:
+    """Return requests with normally distributed scores, cut to 0 to 1."""
+    generator = random.Random(seed)
+    scores = (min(1.0, max(0.0, generator.gauss(mean, spread))) for _ in range(count))
+    return [a_request(number, score=score, **changes) for number, score in enumerate(scores)]

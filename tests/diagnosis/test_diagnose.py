@@ -1,4 +1,4 @@
-"""Causes come before what follows from them."""
+"""The order of findings: causes come before their effects."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from safelight.diagnosis.diagnose import judge, worst
 from safelight.diagnosis.evidence import Evidence, Reading, Service, Spans
 from safelight.diagnosis.finding import Check, Finding, Severity, Sign
 
-NOTHING = Evidence(Service("a", "b"), 0.0, Spans(), Reading())
+EMPTY = Evidence(Service("a", "b"), 0.0, Spans(), Reading())
 
 
 def check(
@@ -21,16 +21,16 @@ def check(
 
 
 def order(*checks: Check) -> list[tuple[str, str]]:
-    return [(found.check.name, found.because) for found in judge(NOTHING, checks)]
+    return [(finding.check.name, finding.because) for finding in judge(EMPTY, checks)]
 
 
-def test_a_symptom_comes_after_its_cause_however_sure_it_is() -> None:
+def test_a_symptom_comes_after_its_cause_even_with_higher_confidence() -> None:
     cause, symptom = check("cause", 0.6, explains=("symptom",)), check("symptom", 0.95)
 
     assert order(symptom, cause) == [("cause", ""), ("symptom", "cause")]
 
 
-def test_of_two_causes_the_surer_comes_first() -> None:
+def test_the_cause_with_higher_confidence_comes_first() -> None:
     assert order(check("a", 0.6), check("b", 0.8)) == [("b", ""), ("a", "")]
 
 
@@ -41,22 +41,22 @@ def test_of_two_causes_the_surer_comes_first() -> None:
         check("cause", 0.9, explains=("symptom",), severity=Severity.INFO),
     ],
 )
-def test_what_is_not_believed_or_only_to_know_explains_nothing(cause: Check) -> None:
+def test_a_finding_of_low_confidence_or_severity_explains_no_other(cause: Check) -> None:
     assert ("symptom", "") in order(cause, check("symptom", 0.7))
 
 
-def test_two_that_explain_each_other_stand_by_themselves() -> None:
+def test_two_findings_that_explain_each_other_are_both_causes() -> None:
     both = check("a", 0.7, explains=("b",)), check("b", 0.8, explains=("a",))
 
     assert order(*both) == [("b", ""), ("a", "")]
 
 
-def test_what_is_only_to_know_comes_last() -> None:
+def test_information_comes_last() -> None:
     assert order(check("a", 0.95, severity=Severity.INFO), check("b", 0.5))[-1][0] == "a"
 
 
-def test_the_worst_of_nothing_is_to_know_only() -> None:
-    found = [Finding(each, sign) for each in (check("a", 0.5),) for sign in each.judge(NOTHING)]
+def test_the_worst_severity_of_no_findings_is_information() -> None:
+    findings = [Finding(each, sign) for each in (check("a", 0.5),) for sign in each.judge(EMPTY)]
 
     assert worst([]) is Severity.INFO
-    assert worst(found) is Severity.WARNING
+    assert worst(findings) is Severity.WARNING

@@ -1,4 +1,4 @@
-"""Intervals hold the truth as often as they say, and no figure rests on too little."""
+"""Estimates: intervals cover the true value in 95 % of cases; few observations give none."""
 
 import random
 from collections.abc import Callable
@@ -20,62 +20,64 @@ from safelight.diagnosis.estimates import (
 )
 
 SEEDS = 400
-LEAST_COVERAGE = 0.91  # of 95 %: what chance leaves of it in so many seeds
+MIN_COVERAGE = 0.91  # of 95 %, with the random variation of 400 seeds
 
 
 def coverage(truth: float, draw: Callable[[random.Random], Estimate | None]) -> float:
-    found = [draw(random.Random(seed)) for seed in range(SEEDS)]
-    return sum(1 for each in found if each and each.low <= truth <= each.high) / SEEDS
+    estimates = [draw(random.Random(seed)) for seed in range(SEEDS)]
+    return sum(1 for each in estimates if each and each.low <= truth <= each.high) / SEEDS
 
 
 @pytest.mark.parametrize("truth", [0.03, 0.5, 0.9, 0.99])
 @pytest.mark.parametrize("count", [20, 200])
-def test_a_shares_interval_holds_the_truth(truth: float, count: int) -> None:
+def test_the_interval_of_a_share_covers_the_true_value(truth: float, count: int) -> None:
     assert (
         coverage(truth, lambda c: share(sum(c.random() < truth for _ in range(count)), count))
-        >= LEAST_COVERAGE
+        >= MIN_COVERAGE
     )
 
 
 @pytest.mark.parametrize("count", [20, 200])
-def test_a_means_interval_holds_the_truth(count: int) -> None:
-    drawn = lambda c: mean([c.gauss(0.7, 0.1) for _ in range(count)])  # noqa: E731
-    assert coverage(0.7, drawn) >= LEAST_COVERAGE
+def test_the_interval_of_a_mean_covers_the_true_value(count: int) -> None:
+    def draw(c: random.Random) -> Estimate | None:
+        return mean([c.gauss(0.7, 0.1) for _ in range(count)])
+
+    assert coverage(0.7, draw) >= MIN_COVERAGE
 
 
 @pytest.mark.parametrize(
     ("draw", "truth"), [(lambda c: c.gauss(0.5, 0.1), 0.1), (lambda c: c.random(), 12**-0.5)]
 )
-def test_a_deviations_interval_holds_the_truth(
+def test_the_interval_of_a_deviation_covers_the_true_value(
     draw: Callable[[random.Random], float], truth: float
 ) -> None:
-    assert coverage(truth, lambda c: deviation([draw(c) for _ in range(200)])) >= LEAST_COVERAGE
+    assert coverage(truth, lambda c: deviation([draw(c) for _ in range(200)])) >= MIN_COVERAGE
 
 
-def test_the_figures_are_those_of_the_text_books() -> None:
-    found = share(90, 100)  # Wilson's interval: 0.8256 to 0.9448
-    assert found is not None
-    assert (round(found.low, 4), round(found.high, 4)) == (0.8256, 0.9448)
+def test_estimates_agree_with_textbook_values() -> None:
+    estimate = share(90, 100)  # Wilson's interval: 0.8256 to 0.9448
+    assert estimate is not None
+    assert (round(estimate.low, 4), round(estimate.high, 4)) == (0.8256, 0.9448)
     spread = deviation([float(n) for n in range(30)])
     assert spread is not None
     assert spread.value == pytest.approx(stdev(range(30)))
 
 
 @given(st.lists(st.tuples(st.integers(1, 5), st.floats(0, 1)), min_size=20, max_size=60))
-def test_agreement_is_spearmans(pairs: list[tuple[int, float]]) -> None:
+def test_agreement_is_spearmans_correlation(pairs: list[tuple[int, float]]) -> None:
     left, right = [float(a) for a, _ in pairs], [b for _, b in pairs]
-    found = agreement(list(zip(left, right, strict=True)))
+    estimate = agreement(list(zip(left, right, strict=True)))
     if len(set(left)) == 1 or len(set(right)) == 1:
-        assert found is None
+        assert estimate is None
         return
-    assert found is not None
-    assert found.value == pytest.approx(float(spearmanr(left, right).statistic), abs=1e-9)
-    assert -1 <= found.low <= found.value + 1e-12
-    assert found.value - 1e-12 <= found.high <= 1
+    assert estimate is not None
+    assert estimate.value == pytest.approx(float(spearmanr(left, right).statistic), abs=1e-9)
+    assert -1 <= estimate.low <= estimate.value + 1e-12
+    assert estimate.value - 1e-12 <= estimate.high <= 1
 
 
 @pytest.mark.parametrize("count", [0, 1, 5, LEAST_COUNT - 1])
-def test_nothing_is_said_of_too_few(count: int) -> None:
+def test_too_few_observations_give_no_estimate(count: int) -> None:
     values = [float(number) for number in range(count)]
     assert share(count, count) is None
     assert mean(values) is None
@@ -84,15 +86,15 @@ def test_nothing_is_said_of_too_few(count: int) -> None:
 
 
 @given(st.integers(LEAST_COUNT, 10_000), st.data())
-def test_a_share_lies_within_its_interval_and_that_within_0_and_1(
+def test_a_share_is_inside_its_interval_and_the_interval_inside_0_and_1(
     count: int, data: st.DataObject
 ) -> None:
-    found = share(data.draw(st.integers(0, count)), count)
-    assert found is not None
-    assert 0 <= found.low <= found.value <= found.high <= 1
+    estimate = share(data.draw(st.integers(0, count)), count)
+    assert estimate is not None
+    assert 0 <= estimate.low <= estimate.value <= estimate.high <= 1
 
 
-def test_a_product_rests_on_the_smaller_count() -> None:
-    made = product(Estimate(0.5, 0.4, 0.6, 100), Estimate(0.5, 0.3, 0.7, 30))
-    assert (made.value, made.count) == (0.25, 30)
-    assert (round(made.low, 3), round(made.high, 3)) == (0.12, 0.42)
+def test_a_product_has_the_smaller_count() -> None:
+    result = product(Estimate(0.5, 0.4, 0.6, 100), Estimate(0.5, 0.3, 0.7, 30))
+    assert (result.value, result.count) == (0.25, 30)
+    assert (round(result.low, 3), round(result.high, 3)) == (0.12, 0.42)

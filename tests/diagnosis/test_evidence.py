@@ -1,4 +1,4 @@
-"""Evidence out of a real Prometheus, and what is said where that evidence is odd."""
+"""Evidence from a real Prometheus, and findings if that evidence is unusual."""
 
 import re
 from collections.abc import Iterator
@@ -12,75 +12,84 @@ from safelight.diagnosis.page import page
 from safelight.diagnosis.prometheus import Prometheus
 from safelight.diagnosis.report import Diagnosis, as_data
 from safelight.errors import MonitoringFailed
-from safelight.metrics.catalog import REQUEST_SECONDS, REQUESTS, STAGE_SECONDS
+from safelight.metrics.catalog import REQUEST_SECONDS, REQUESTS, STAGE, STAGE_SECONDS
 from safelight.stories.conditions import Conditions
-from safelight.stories.history import Texts
-from tests.diagnosis.past import NAMESPACE, SINCE, SLOW, WELL, prometheus, said, seen, shown
-from tests.diagnosis.past import turns_slow as slow
-from tests.diagnosis.past import well as steady
+from safelight.stories.history import Samples
+from tests.diagnosis.past import (
+    FAULT_BEGIN,
+    HEALTHY,
+    NAMESPACE,
+    SLOW,
+    becomes_slow,
+    evidence_of,
+    healthy,
+    prometheus,
+    samples_of,
+    warning_names,
+)
 from tests.truth.scene import NOW
 
-WICKED = '<script>alert(1)</script> "&'
+MALICIOUS = '<script>alert(1)</script> "&'
 LONG_AGO = NOW - 30 * 86_400
 
 
 def restarts(t: float) -> Conditions:
-    """Return a service whose counters begin anew thrice within the window."""
-    return replace(WELL, starts=t in (-240, -150, -60))
+    """Restart three times in the window."""
+    return replace(HEALTHY, starts=t in (-240, -150, -60))
 
 
 def few(_: float) -> Conditions:
-    return replace(WELL, rate=0.01, failures={"*": ("model_error", 0.7)})
+    return replace(HEALTHY, rate=0.01, failures={"*": ("model_error", 0.7)})
 
 
-def odd(texts: Texts) -> Texts:
-    """Return the texts with every third value of a gauge NaN or infinite."""
+def invalid(samples: Samples) -> Samples:
+    """Return the samples with every third value of a gauge NaN or infinite."""
     return {
         block: {
-            name: (kind, [_odd(line, place) for place, line in enumerate(lines)])
+            name: (kind, [_invalid(line, place) for place, line in enumerate(lines)])
             if kind == "gauge" and name != "up"
             else (kind, lines)
             for name, (kind, lines) in families.items()
         }
-        for block, families in texts.items()
+        for block, families in samples.items()
     }
 
 
-def _odd(line: str, place: int) -> str:
+def _invalid(line: str, place: int) -> str:
     if place % 3:
         return line
     return re.sub(r"} \S+ ", f"}} {('NaN', '+Inf', '-Inf')[place // 3 % 3]} ", line)
 
 
-def named(texts: Texts, job: str) -> Texts:
-    """Return the texts of the job `x` under a name that has to be escaped."""
+def named(samples: Samples, job: str) -> Samples:
+    """Return the samples of the job `x` with a job name that needs escaping."""
     escaped = job.replace('"', r"\"")
     return {
         block: {
             name: (kind, [line.replace('job="x"', f'job="{escaped}"') for line in lines])
             for name, (kind, lines) in families.items()
         }
-        for block, families in texts.items()
+        for block, families in samples.items()
     }
 
 
-def among_others(texts: Texts) -> Texts:
-    """Return the texts with the durations that web servers of any kind show."""
-    for families in texts.values():
+def with_other_servers(samples: Samples) -> Samples:
+    """Return the samples, with duration histograms of other web servers."""
+    for families in samples.values():
         _, lines = families["up"]
         for prefix in ("http", "prometheus_http", "apiserver"):
             name = f"{prefix}_request_duration_seconds"
-            shown = [line.replace("up{", f"{name}_count{{") for line in lines]
-            families[name] = "histogram", shown
-    return texts
+            counts = [line.replace("up{", f"{name}_count{{") for line in lines]
+            families[name] = "histogram", counts
+    return samples
 
 
-def unasked(texts: Texts) -> Texts:
-    """Return the texts of a service that nobody has sent a request to."""
-    quiet = ("up", f"{NAMESPACE}_guidance_overridden")
+def without_requests(samples: Samples) -> Samples:
+    """Return the samples of a service that got no request yet."""
+    prefixes = ("up", f"{NAMESPACE}_guidance_overridden")
     return {
-        block: {name: family for name, family in families.items() if name.startswith(quiet)}
-        for block, families in texts.items()
+        block: {name: family for name, family in families.items() if name.startswith(prefixes)}
+        for block, families in samples.items()
     }
 
 
@@ -88,26 +97,26 @@ def unasked(texts: Texts) -> Texts:
 def past(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
     with prometheus(
         tmp_path_factory.mktemp("past"),
-        among_others(shown("well", steady)),
-        unasked(shown("unasked", steady)),
-        shown("slow", slow),
-        shown("restarts", restarts),
-        shown("few", few),
-        shown("young", steady, past=480),
-        shown("young-and-slow", lambda _: SLOW, past=480),
-        shown("old-name", steady, until=SINCE),
-        shown("new-name", steady, past=-SINCE),
-        odd(shown("odd", slow)),
-        named(shown("x", slow), WICKED),
+        with_other_servers(samples_of("healthy", healthy)),
+        without_requests(samples_of("idle", healthy)),
+        samples_of("slow", becomes_slow),
+        samples_of("restarts", restarts),
+        samples_of("few", few),
+        samples_of("young", healthy, past=480),
+        samples_of("young-and-slow", lambda _: SLOW, past=480),
+        samples_of("old-name", healthy, until=FAULT_BEGIN),
+        samples_of("new-name", healthy, past=-FAULT_BEGIN),
+        invalid(samples_of("invalid", becomes_slow)),
+        named(samples_of("x", becomes_slow), MALICIOUS),
     ) as client:
         yield client
 
 
-def test_the_services_are_those_that_showed_our_metrics_lately(past: Prometheus) -> None:
+def test_services_are_found_by_their_recent_metrics(past: Prometheus) -> None:
     jobs = {service.job for service in services(past, NOW)}
 
     assert jobs == {
-        "well",
+        "healthy",
         "slow",
         "restarts",
         "few",
@@ -115,105 +124,103 @@ def test_the_services_are_those_that_showed_our_metrics_lately(past: Prometheus)
         "young-and-slow",
         "old-name",
         "new-name",
-        "odd",
-        "unasked",
-        WICKED,
+        "invalid",
+        "idle",
+        MALICIOUS,
     }
     assert {service.namespace for service in services(past, NOW)} == {NAMESPACE}
 
 
-def test_a_service_that_nobody_has_asked_yet_is_well(past: Prometheus) -> None:
-    evidence = seen(past, "unasked")
+def test_a_service_without_requests_has_no_findings(past: Prometheus) -> None:
+    evidence = evidence_of(past, "idle")
 
     assert judge(evidence) == []
-    assert "nobody asked anything" in Diagnosis(evidence, []).headline
+    assert "no requests in the window" in Diagnosis(evidence, []).headline
 
 
-def test_all_evidence_of_a_service_takes_four_questions(past: Prometheus) -> None:
-    before = past.asked
-    evidence = seen(past, "well")
+def test_the_evidence_of_a_service_takes_four_requests(past: Prometheus) -> None:
+    before = past.requests
+    evidence = evidence_of(past, "healthy")
 
-    assert past.asked - before == 4
+    assert past.requests - before == 4
     assert evidence.requests == pytest.approx(300, rel=0.3)
     assert evidence.now.mean(REQUEST_SECONDS) == pytest.approx(0.8, rel=0.4)
-    assert set(evidence.now.means("stage", STAGE_SECONDS)) >= {"decode", "denoise", "queue"}
+    assert set(evidence.now.means_by(STAGE, STAGE_SECONDS)) >= {"decode", "denoise", "queue"}
 
 
-def test_nothing_is_said_of_a_service_that_is_well(past: Prometheus) -> None:
-    assert judge(seen(past, "well")) == []
+def test_a_healthy_service_has_no_findings(past: Prometheus) -> None:
+    assert judge(evidence_of(past, "healthy")) == []
 
 
-def test_the_past_can_be_asked_for(past: Prometheus) -> None:
-    assert said(past, "slow")[0] == "slow_decode"
-    assert said(past, "slow", NOW + SINCE - 15) == []
+def test_a_past_time_can_be_diagnosed(past: Prometheus) -> None:
+    assert warning_names(past, "slow")[0] == "slow_decode"
+    assert warning_names(past, "slow", NOW + FAULT_BEGIN - 15) == []
 
 
-def test_counters_that_begin_anew_are_no_fault(past: Prometheus) -> None:
-    evidence = seen(past, "restarts")
+def test_counters_that_restart_are_no_fault(past: Prometheus) -> None:
+    evidence = evidence_of(past, "restarts")
 
-    assert all(value >= 0 for _, value in evidence.now.found(REQUESTS))
-    assert said(past, "restarts") == []
-
-
-def test_a_few_requests_tell_nothing(past: Prometheus) -> None:
-    assert 0 < seen(past, "few").requests < 20
-    assert said(past, "few") == []
+    assert all(value >= 0 for _, value in evidence.now.select(REQUESTS))
+    assert warning_names(past, "restarts") == []
 
 
-def test_a_service_without_a_past_is_held_to_fixed_limits_only(past: Prometheus) -> None:
-    assert said(past, "young") == []
-    assert said(past, "young-and-slow")[0] == "slow_decode"
+def test_a_few_requests_give_no_finding(past: Prometheus) -> None:
+    assert 0 < evidence_of(past, "few").requests < 20
+    assert warning_names(past, "few") == []
 
 
-def test_a_service_renamed_is_missed_by_its_old_name_and_well_by_its_new_one(
-    past: Prometheus,
-) -> None:
-    assert said(past, "new-name") == []
-    assert said(past, "old-name") == ["monitoring_gap"]
+def test_a_service_without_past_data_has_fixed_limits_only(past: Prometheus) -> None:
+    assert warning_names(past, "young") == []
+    assert warning_names(past, "young-and-slow")[0] == "slow_decode"
 
 
-def test_samples_that_are_no_numbers_are_left_out_and_counted(past: Prometheus) -> None:
+def test_a_renamed_service_is_healthy_and_its_old_name_has_a_gap(past: Prometheus) -> None:
+    assert warning_names(past, "new-name") == []
+    assert warning_names(past, "old-name") == ["monitoring_gap"]
+
+
+def test_invalid_samples_are_dropped_and_counted(past: Prometheus) -> None:
     before = past.unusable_samples
-    evidence = seen(past, "odd")
+    evidence = evidence_of(past, "invalid")
 
     assert past.unusable_samples > before
-    assert said(past, "odd")[0] == "slow_decode"
+    assert warning_names(past, "invalid")[0] == "slow_decode"
     assert {finding.check.name for finding in judge(evidence)} <= {
         "slow_decode",
         "input_output_bottleneck",
     }
 
 
-def test_a_name_that_somebody_chose_is_escaped_on_the_page(past: Prometheus) -> None:
-    evidence = gather(past, Service(NAMESPACE, WICKED), NOW)
-    found = judge(evidence)
-    text = page([as_data(Diagnosis(evidence, found), past)])
+def test_the_page_escapes_the_name_of_a_service(past: Prometheus) -> None:
+    evidence = gather(past, Service(NAMESPACE, MALICIOUS), NOW)
+    findings = judge(evidence)
+    text = page([as_data(Diagnosis(evidence, findings), past)])
 
-    assert found[0].check.name == "slow_decode"
+    assert findings[0].check.name == "slow_decode"
     assert "&lt;script&gt;alert(1)" in text
     assert "<script" not in text
 
 
-def test_an_unknown_service_is_told_with_those_there_are(past: Prometheus) -> None:
-    with pytest.raises(MonitoringFailed, match=r"knows no service 'nobody'; it has .*young"):
-        only(services(past, NOW), "nobody")
+def test_the_error_for_an_unknown_service_lists_the_known_ones(past: Prometheus) -> None:
+    with pytest.raises(MonitoringFailed, match=r"has no service 'unknown'; it has .*young"):
+        only(services(past, NOW), "unknown")
 
 
-def test_a_service_is_known_by_its_job_and_by_its_namespace() -> None:
+def test_a_service_is_selected_by_its_job_or_its_namespace() -> None:
     known = [Service("zimage", "a"), Service("instructpix2pix", "b")]
 
     assert only(known, "b") == only(known, "instructpix2pix") == known[1:]
     assert only(known, None) == known
 
 
-def test_an_empty_prometheus_is_told_as_such(past: Prometheus) -> None:
+def test_an_empty_prometheus_is_an_error(past: Prometheus) -> None:
     assert services(past, LONG_AGO) == []
-    with pytest.raises(MonitoringFailed, match="no service with metrics of Safelight"):
+    with pytest.raises(MonitoringFailed, match="has no Safelight metrics"):
         only([], None)
 
 
-def test_where_there_is_no_data_nothing_is_found(past: Prometheus) -> None:
-    evidence = gather(past, Service(NAMESPACE, "well"), LONG_AGO, Spans())
+def test_without_data_there_are_no_findings(past: Prometheus) -> None:
+    evidence = gather(past, Service(NAMESPACE, "healthy"), LONG_AGO, Spans())
 
     assert (evidence.now, evidence.before, evidence.curves) == (Reading({}), Reading({}), {})
     assert judge(evidence) == []

@@ -1,4 +1,4 @@
-"""When something will be used up: near the truth where it rises, silent where it does not."""
+"""Forecasts: accurate for steady growth, none for everything else."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -8,19 +8,19 @@ import pytest
 
 from safelight.cli.forecast import show
 from safelight.cli.options import console
-from safelight.diagnosis.evidence import Evidence, Reading, Service, Spans, key
-from safelight.diagnosis.forecast import Forecast, budgets, forecasts, tried
+from safelight.diagnosis.evidence import Evidence, Reading, Service, Spans
+from safelight.diagnosis.forecast import Forecast, back_test, budgets, forecasts
 from safelight.diagnosis.prometheus import Series
-from safelight.diagnosis.queries import Asking
+from safelight.diagnosis.queries import FactQueries, Statistic, key
 from safelight.metrics.catalog import GPU_MEMORY_TOTAL, QUEUED_WORK, REQUEST_TIMEOUT, VRAM_USED
 from safelight.rules.objectives import DAYS, OBJECTIVES, burn_name, missed_name
-from safelight.stories.history import Texts
+from safelight.stories.history import Samples
 from tests.diagnosis.past import prometheus
 from tests.truth.scene import NOW
 
-LEVEL, TOTAL, LEAK = 4e9, 16e9, 1.5e9  # bytes; bytes an hour
+LEVEL, TOTAL, LEAK = 4e9, 16e9, 1.5e9  # bytes; bytes per hour
 NOISE = 0.01 * LEVEL
-WICKED = 'a "job" {of} ours'
+ESCAPED_JOB = 'a "job" {of} ours'
 Curve = Sequence[tuple[float, float]]
 
 
@@ -32,11 +32,11 @@ def curve(
     memory: float = 0.0,
     noise: float = NOISE,
 ) -> Curve:
-    """Return a level minute by minute, with normal noise that remembers its last value."""
-    chance, off, points = Random(seed), 0.0, []
+    """Return a level minute by minute, with AR(1) noise of coefficient `memory`."""
+    random, error, points = Random(seed), 0.0, []
     for minute in range(minutes + 1):
-        off = memory * off + chance.gauss(0, noise * (1 - memory * memory) ** 0.5)
-        points.append((60.0 * minute, level(minute) + off))
+        error = memory * error + random.gauss(0, noise * (1 - memory * memory) ** 0.5)
+        points.append((60.0 * minute, level(minute) + error))
     return points
 
 
@@ -49,39 +49,41 @@ def evidence(points: Curve) -> Evidence:
     used = Series({**own, "device": "cuda:0"}, tuple(points))
     now = Reading({key(GPU_MEMORY_TOTAL): [({**own, "gpu": "0"}, TOTAL)]})
     service = Service("instructpix2pix", "a")
-    return Evidence(service, points[-1][0], Spans(), now, curves={key(VRAM_USED, "min"): [used]})
+    return Evidence(
+        service, points[-1][0], Spans(), now, curves={key(VRAM_USED, Statistic.MIN): [used]}
+    )
 
 
-def told(points: Curve) -> Forecast:
-    [found] = forecasts(evidence(points))
-    return found
+def forecast(points: Curve) -> Forecast:
+    [result] = forecasts(evidence(points))
+    return result
 
 
 @pytest.mark.parametrize(("memory", "noise"), [(0.0, NOISE), (0.5, NOISE / 2)])
-def test_from_half_an_hour_the_end_of_a_leak_is_told_within_a_tenth(
+def test_the_end_of_a_leak_is_forecast_within_ten_percent_from_half_an_hour(
     memory: float, noise: float
 ) -> None:
-    true = (TOTAL - leak(30)) / LEAK * 3600
+    expected_end = (TOTAL - leak(30)) / LEAK * 3600
     ends = [
-        told(curve(leak, minutes=30, seed=seed, memory=memory, noise=noise)).ends
+        forecast(curve(leak, minutes=30, seed=seed, memory=memory, noise=noise)).ends
         for seed in range(100)
     ]
-    near = [each for each in ends if each and abs(each[0] / true - 1) <= 0.1]
-    held = [each for each in ends if each and each[1] <= true <= each[2]]
+    near = [each for each in ends if each and abs(each[0] / expected_end - 1) <= 0.1]
+    covered = [each for each in ends if each and each[1] <= expected_end <= each[2]]
 
     assert len(near) >= 97
-    assert len(held) >= 85
+    assert len(covered) >= 85
 
 
 @pytest.mark.parametrize("memory", [0.0, 0.5], ids=["white", "AR(1) of 0.5"])
 @pytest.mark.parametrize("minutes", [30, 240])
-def test_nothing_is_told_of_a_flat_level(memory: float, minutes: int) -> None:
-    silent = [
-        told(curve(lambda _: LEVEL, minutes=minutes, seed=seed, memory=memory)).ends is None
+def test_a_flat_level_has_no_forecast(memory: float, minutes: int) -> None:
+    without = [
+        forecast(curve(lambda _: LEVEL, minutes=minutes, seed=seed, memory=memory)).ends is None
         for seed in range(100)
     ]
 
-    assert sum(silent) >= 99
+    assert sum(without) >= 99
 
 
 @pytest.mark.parametrize(
@@ -94,33 +96,35 @@ def test_nothing_is_told_of_a_flat_level(memory: float, minutes: int) -> None:
     ],
     ids=["a plateau", "a sawtooth", "a fall", "a spike"],
 )
-def test_nothing_is_told_of_what_will_not_be_used_up(level: Callable[[float], float]) -> None:
-    assert [told(curve(level, seed=seed)).ends for seed in range(20)] == [None] * 20
+def test_a_level_that_does_not_grow_steadily_has_no_forecast(
+    level: Callable[[float], float],
+) -> None:
+    assert [forecast(curve(level, seed=seed)).ends for seed in range(20)] == [None] * 20
 
 
-def test_a_staircase_goes_on() -> None:
-    found = told(curve(lambda m: LEVEL + LEAK / 4 * (m // 15)))
+def test_a_staircase_is_forecast_as_a_line() -> None:
+    result = forecast(curve(lambda m: LEVEL + LEAK / 4 * (m // 15)))
 
-    assert found.ends is not None
-    assert found.ends[0] == pytest.approx((TOTAL - LEVEL - 4 * LEAK) / LEAK * 3600, rel=0.1)
-
-
-def test_what_lies_further_ahead_than_three_months_is_not_told() -> None:
-    assert told(curve(lambda m: LEVEL + 1e4 * m, noise=1.0)).ends is None
+    assert result.ends is not None
+    assert result.ends[0] == pytest.approx((TOTAL - LEVEL - 4 * LEAK) / LEAK * 3600, rel=0.1)
 
 
-def test_how_earlier_forecasts_did_is_told() -> None:
-    found = told(curve(leak))
-
-    assert found.trial is not None
-    assert found.trial.number >= 10
-    assert found.trial.error < 0.05
-    assert found.trial.covered >= 0.8
+def test_an_end_beyond_ninety_days_is_no_forecast() -> None:
+    assert forecast(curve(lambda m: LEVEL + 1e4 * m, noise=1.0)).ends is None
 
 
-def test_the_error_of_forecasts_that_went_wrong_is_told() -> None:
-    bent = tried(curve(lambda m: LEVEL + LEAK * min(m, 130) / 60, noise=1e6))
-    straight = tried(curve(leak, noise=1e6))
+def test_a_forecast_has_a_back_test() -> None:
+    result = forecast(curve(leak))
+
+    assert result.trial is not None
+    assert result.trial.number >= 10
+    assert result.trial.error < 0.05
+    assert result.trial.covered >= 0.8
+
+
+def test_the_back_test_shows_large_errors() -> None:
+    bent = back_test(curve(lambda m: LEVEL + LEAK * min(m, 130) / 60, noise=1e6))
+    straight = back_test(curve(leak, noise=1e6))
 
     assert bent is not None
     assert straight is not None
@@ -128,80 +132,82 @@ def test_the_error_of_forecasts_that_went_wrong_is_told() -> None:
 
 
 @pytest.mark.parametrize("level", [TOTAL, 1.5 * TOTAL])
-def test_what_is_at_its_limit_or_over_it_is_used_up_already(level: float) -> None:
-    found = told(curve(lambda _: level, noise=0.0))
+def test_a_level_at_its_limit_or_above_is_used_up(level: float) -> None:
+    result = forecast(curve(lambda _: level, noise=0.0))
 
-    assert (found.used_up, found.ends, found.trial) == (True, (0.0, 0.0, 0.0), None)
-    assert not told(curve(leak)).used_up
+    assert (result.used_up, result.ends, result.trial) == (True, (0.0, 0.0, 0.0), None)
+    assert not forecast(curve(leak)).used_up
 
 
 def test_a_level_without_a_limit_has_no_forecast() -> None:
-    whole = evidence(curve(leak))
-    bare = Evidence(whole.service, whole.at, whole.spans, Reading({}), curves=whole.curves)
+    full = evidence(curve(leak))
+    bare = Evidence(full.service, full.at, full.spans, Reading({}), curves=full.curves)
 
     assert forecasts(bare) == []
 
 
-@pytest.mark.parametrize(("told", "limit", "assumed"), [(30.0, 30.0, False), (None, 120.0, True)])
-def test_a_queue_is_full_at_the_timeout_of_its_service_or_at_the_default_which_is_told(
-    told: float | None, limit: float, *, assumed: bool
+@pytest.mark.parametrize(
+    ("timeout", "limit", "assumed"), [(30.0, 30.0, False), (None, 120.0, True)]
+)
+def test_the_limit_of_a_queue_is_the_request_timeout_or_the_default(
+    timeout: float | None, limit: float, *, assumed: bool
 ) -> None:
     own = {"instance": "a:8000"}
     waiting = Series(own, tuple(curve(lambda m: m / 3, minutes=60, noise=0.01)))
     others = ({"instance": "b:8000"}, 300.0)
-    rows = [others, *([(own, told)] if told else [])]
-    now = Reading({key(REQUEST_TIMEOUT, "last"): rows})
-    curves = {key(QUEUED_WORK, "min"): [waiting]}
+    rows = [others, *([(own, timeout)] if timeout else [])]
+    now = Reading({key(REQUEST_TIMEOUT, Statistic.LAST): rows})
+    curves = {key(QUEUED_WORK, Statistic.MIN): [waiting]}
     service = Service("instructpix2pix", "a")
-    [found] = forecasts(Evidence(service, waiting.points[-1][0], Spans(), now, curves=curves))
+    [result] = forecasts(Evidence(service, waiting.points[-1][0], Spans(), now, curves=curves))
 
-    assert (found.what, found.limit, found.assumed) == ("queue", limit, assumed)
-    assert found.ends is not None
-    assert found.ends[0] == pytest.approx((limit - 20) * 180, rel=0.1)
+    assert (result.what, result.limit, result.assumed) == ("queue", limit, assumed)
+    assert result.ends is not None
+    assert result.ends[0] == pytest.approx((limit - 20) * 180, rel=0.1)
 
 
-def burning(spent: float, burn: float, missed: float) -> Texts:
-    """Return what the recording rules left: how much is spent, its rate, and missed a second."""
-    queries = Asking("instructpix2pix", WICKED).queries
+def burning(spent: float, burn: float, missed: float) -> Samples:
+    """Return series of the recording rules: spent budget, burn rate, missed events."""
+    queries = FactQueries("instructpix2pix", ESCAPED_JOB).queries
     levels = {
         burn_name("instructpix2pix", f"{DAYS}d"): spent,
         burn_name("instructpix2pix", "6h"): burn,
         missed_name(queries): missed,
     }
-    inside = f'job="{WICKED}",objective="{OBJECTIVES[0].name}"'.replace(
-        WICKED, WICKED.replace('"', r"\"")
+    inside = f'job="{ESCAPED_JOB}",objective="{OBJECTIVES[0].name}"'.replace(
+        ESCAPED_JOB, ESCAPED_JOB.replace('"', r"\"")
     )
-    texts: Texts = {}
+    samples: Samples = {}
     for at in range(NOW - 21_600, NOW + 1, 60):
         for name, value in levels.items():
-            lines = texts.setdefault(at // 7200, {}).setdefault(name, ("gauge", []))[1]
+            lines = samples.setdefault(at // 7200, {}).setdefault(name, ("gauge", []))[1]
             lines.append(f"{name}{{{inside}}} {value} {at}\n")
-    return texts
+    return samples
 
 
-def test_a_budget_that_is_overspent_is_used_up_and_said_to_be(
+def test_an_overspent_budget_is_shown_as_used_up(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    service = Service("instructpix2pix", WICKED)
+    service = Service("instructpix2pix", ESCAPED_JOB)
     with prometheus(tmp_path, burning(20.0, 2.0, 0.001)) as client:
-        found = budgets(client, Evidence(service, NOW, Spans(), Reading({})))
-    show("fine", found, console())
+        result = budgets(client, Evidence(service, NOW, Spans(), Reading({})))
+    show("fine", result, console())
 
-    assert [each.used_up for each in found] == [True]
+    assert [each.used_up for each in result] == [True]
     assert "2000 %  100 %  used up already" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("missed", "expected"), [(0.001, 0.5 * DAYS * 86_400 / 2), (0.0001, None)])
-def test_a_budget_ends_as_it_burned_in_six_hours_unless_hardly_anything_was_missed(
+def test_a_budget_is_forecast_from_six_hours_if_enough_events_were_missed(
     tmp_path: Path, missed: float, expected: float | None
 ) -> None:
-    service = Service("instructpix2pix", WICKED)
+    service = Service("instructpix2pix", ESCAPED_JOB)
     with prometheus(tmp_path, burning(0.5, 2.0, missed)) as client:
-        [found] = budgets(client, Evidence(service, NOW, Spans(), Reading({})))
+        [result] = budgets(client, Evidence(service, NOW, Spans(), Reading({})))
 
     if expected is None:
-        assert found.ends is None
+        assert result.ends is None
         return
-    assert found.ends is not None
-    assert found.ends[0] == pytest.approx(expected)
-    assert found.ends[1] < expected < found.ends[2]
+    assert result.ends is not None
+    assert result.ends[0] == pytest.approx(expected)
+    assert result.ends[1] < expected < result.ends[2]

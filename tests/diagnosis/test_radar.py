@@ -1,4 +1,4 @@
-"""The radar says what the records hold, no more and no less."""
+"""Radar scores computed from the records."""
 
 import json
 from xml.etree import ElementTree
@@ -11,19 +11,19 @@ from safelight.diagnosis.radar import AXES, Type, radar
 from tests.diagnosis.remembering import a_request, many, noisy
 
 
-def only(found: tuple[Type, ...]) -> Type:
-    [each] = found
+def only(types: tuple[Type, ...]) -> Type:
+    [each] = types
     return each
 
 
-def test_p15_four_axes_from_0_to_10_with_what_they_rest_on() -> None:
+def test_p15_the_radar_has_four_axes_from_0_to_10_with_their_counts() -> None:
     requests = [
         *noisy(90, 1, mean=0.7, spread=0.05, structure=0.8, adherence=0.9, service_seconds=3.0),
         *many(10, error="cuda_oom", status_code=503),
     ]
     each = only(radar(requests, target_seconds=3.0).types)
 
-    axes = {name: found for name, found in each.axes.items() if found}
+    axes = {name: scores for name, scores in each.axes.items() if scores}
     assert tuple(axes) == AXES
     assert axes["accuracy"].value == pytest.approx(10 * 0.9 * 0.9)
     assert axes["speed"].value == pytest.approx(5.0)
@@ -36,27 +36,27 @@ def test_p15_four_axes_from_0_to_10_with_what_they_rest_on() -> None:
 
 
 @pytest.mark.parametrize("count", [1, 5, LEAST_COUNT - 1])
-def test_there_is_never_a_score_from_five_requests(count: int) -> None:
+def test_too_few_requests_give_no_score(count: int) -> None:
     requests = many(count, score=0.5, structure=0.5, adherence=0.5, rating=3)
-    found = radar(requests)
-    each = only(found.types)
+    scores = radar(requests)
+    each = only(scores.types)
     assert set(each.axes.values()) == {None}
-    assert (each.success, each.rating, found.agreement, found.leaders) == (None, None, None, ())
+    assert (each.success, each.rating, scores.agreement, scores.leaders) == (None, None, None, ())
     assert each.requests == count
-    assert "too few" not in radar_svg(found)
-    assert "often enough" in radar_svg(found)
+    assert "too few" not in radar_svg(scores)
+    assert "enough requests" in radar_svg(scores)
 
 
-def test_an_axis_rests_on_those_that_were_assessed_not_on_all() -> None:
+def test_an_axis_counts_assessed_requests_only() -> None:
     each = only(radar([*many(100), *many(5, structure=0.9)]).types)
     assert each.axes["structure"] is None
     assert each.axes["accuracy"] is not None
     assert each.axes["accuracy"].count == 105
 
 
-def test_an_output_found_broken_later_is_an_error_of_its_type() -> None:
-    found = radar([*many(50), *many(50, found_error="structure_corruption")])
-    success = only(found.types).success
+def test_an_output_assessed_as_broken_counts_as_an_error() -> None:
+    scores = radar([*many(50), *many(50, found_error="structure_corruption")])
+    success = only(scores.types).success
     assert success is not None
     assert success.value == 0.5
 
@@ -64,21 +64,21 @@ def test_an_output_found_broken_later_is_an_error_of_its_type() -> None:
 @pytest.mark.parametrize(
     "reason", ["not_an_image", "rate_limited", "cancelled", "overloaded", "not_ready", "stopping"]
 )
-def test_what_the_caller_did_wrong_is_not_the_instructions_fault(reason: str) -> None:
-    found = radar([*many(40), *many(40, error=reason, status_code=422)])
-    success = only(found.types).success
+def test_errors_of_callers_and_refusals_do_not_count(reason: str) -> None:
+    scores = radar([*many(40), *many(40, error=reason, status_code=422)])
+    success = only(scores.types).success
     assert success is not None
     assert (success.value, success.count) == (1.0, 40)
 
 
 @pytest.mark.parametrize("reason", ["cuda_oom", "invalid_output", "model_error", "timeout"])
-def test_what_the_model_could_not_do_is(reason: str) -> None:
+def test_errors_of_the_model_count(reason: str) -> None:
     success = only(radar([*many(40), *many(40, error=reason, status_code=500)]).types).success
     assert success is not None
     assert success.value == 0.5
 
 
-def test_faster_is_faster_and_steadier_is_steadier() -> None:
+def test_fast_and_stable_types_score_higher() -> None:
     fast, slow = (
         only(radar(many(30, service_seconds=seconds)).types).axes["speed"] for seconds in (1, 6)
     )
@@ -94,7 +94,7 @@ def test_faster_is_faster_and_steadier_is_steadier() -> None:
     assert steady.low > wild.high
 
 
-def test_the_best_are_those_that_surely_succeed() -> None:
+def test_types_are_ranked_by_the_lower_bound_of_their_success() -> None:
     requests = [
         *many(20, instruction_type="lucky"),
         *many(995, instruction_type="proven"),
@@ -106,31 +106,31 @@ def test_the_best_are_those_that_surely_succeed() -> None:
     assert [each.name for each in radar(requests).leaders] == ["proven", "lucky", "bad"]
 
 
-def test_ratings_and_scores_are_compared_where_both_are_known() -> None:
+def test_agreement_uses_requests_with_a_rating_and_a_score() -> None:
     requests = [
         *(a_request(n, rating=1 + n % 5, score=(n % 5) / 5) for n in range(40)),
         *many(100, score=0.5),
         *many(100, rating=3),
     ]
-    found = radar(requests)
-    assert found.agreement is not None
-    assert found.agreement.value == pytest.approx(1.0)
-    assert (found.agreement.count, found.rated) == (40, 40)
+    scores = radar(requests)
+    assert scores.agreement is not None
+    assert scores.agreement.value == pytest.approx(1.0)
+    assert (scores.agreement.count, scores.rated) == (40, 40)
 
 
-def test_a_recogniser_has_no_instructions_to_be_judged() -> None:
+def test_requests_without_an_instruction_have_no_type() -> None:
     assert radar(many(100, instruction_type="none")).types == ()
 
 
-def test_it_is_json_and_a_picture_without_any_text_of_users() -> None:
+def test_the_radar_is_json_and_an_svg_with_escaped_names() -> None:
     requests = [
         *noisy(40, 3, mean=0.7, spread=0.1, structure=0.8),
         *many(30, instruction_type="<script>"),
     ]
-    found = radar(requests)
-    told = json.loads(json.dumps(found.as_dict()))
-    assert told["types"][0]["axes"]["structure"]["count"] == 40
-    drawn = ElementTree.fromstring(radar_svg(found))
-    polygons = [each for each in drawn.iter() if each.tag.endswith("polygon")]
+    scores = radar(requests)
+    data = json.loads(json.dumps(scores.as_dict()))
+    assert data["types"][0]["axes"]["structure"]["count"] == 40
+    chart = ElementTree.fromstring(radar_svg(scores))
+    polygons = [each for each in chart.iter() if each.tag.endswith("polygon")]
     assert len(polygons) == 2 * (4 + 3)
-    assert "<script>" not in radar_svg(found)
+    assert "<script>" not in radar_svg(scores)

@@ -1,7 +1,7 @@
-"""Live faults: real demos, real Prometheus, real harm; `python -m tests.truth.live`.
+"""Live faults in a running demo with a real Prometheus: `python -m tests.truth.live`.
 
-Each fault is done to one running stack for half a minute, after a calm time of its own. What a
-diagnosis says every five seconds is held to what was done.
+Each fault lasts about half a minute, after a healthy time. The stack is diagnosed every five
+seconds, and the first finding is compared with the fault.
 """
 
 import asyncio
@@ -21,32 +21,32 @@ import psutil
 
 from safelight.diagnosis.finding import Severity
 from safelight.models.demo.clutter import CLUTTER
-from safelight.stories.live import SPANS, Live, performed
+from safelight.stories.live import SPANS, Live, running_stack
 from safelight.stories.scenarios import portrait, slowly
 
-CALM_SECONDS, FAULT_SECONDS, SCRAPE_SECONDS = 45.0, 40.0, 5.0
+HEALTHY_SECONDS, FAULT_SECONDS, SCRAPE_SECONDS = 45.0, 40.0, 5.0
 _RATE = 1.0
 _SIZE = {"steps": "8"}
 
 
 @dataclass(frozen=True)
 class Callers:
-    """How requests are sent: how many a second, which, and how fast their bodies come."""
+    """How requests are sent: their rate, parameters, images and upload time."""
 
     rate: float = _RATE
-    asked: Callable[[int], dict[str, str]] = lambda _: {"instruction": "make him old"}
-    picture: Callable[[int], bytes] = lambda number: portrait(96_000_000 + number)
+    parameters: Callable[[int], dict[str, str]] = lambda _: {"instruction": "make him old"}
+    image: Callable[[int], bytes] = lambda number: portrait(96_000_000 + number)
     upload_seconds: float = 0.0
 
 
 @dataclass(frozen=True)
 class Fault:
-    """Something done to a running stack: who calls then, and what else is done meanwhile."""
+    """A fault in a running stack: its callers, and an action during it."""
 
     name: str
     causes: tuple[str, ...]
     callers: Callers = field(default_factory=Callers)
-    harm: Callable[[Live], "threading.Event | None"] | None = None
+    action: Callable[[Live], "threading.Event | None"] | None = None
 
 
 def _by_turns(number: int) -> dict[str, str]:
@@ -54,23 +54,23 @@ def _by_turns(number: int) -> dict[str, str]:
 
 
 def _every_other_damaged(number: int) -> bytes:
-    whole = portrait(96_000_000 + number)
-    return whole if number % 2 else whole[: len(whole) // 2]
+    image = portrait(96_000_000 + number)
+    return image if number % 2 else image[: len(image) // 2]
 
 
 def _cluttered(number: int) -> bytes:
     return portrait(96_000_000 + number, random.Random(number).choice(list(CLUTTER)))
 
 
-def _every(seconds: float, what: Callable[[], None]) -> threading.Event:
+def _every(seconds: float, action: Callable[[], None]) -> threading.Event:
     stop = threading.Event()
 
-    def again() -> None:
+    def repeat() -> None:
         while not stop.is_set():
-            what()
+            action()
             stop.wait(seconds)
 
-    threading.Thread(target=again, daemon=True).start()
+    threading.Thread(target=repeat, daemon=True).start()
     return stop
 
 
@@ -91,73 +91,75 @@ def _stop_service(live: Live) -> threading.Event:
     pid, stop = live.stack.pid(live.service.job), threading.Event()
     os.kill(pid, signal.SIGSTOP)
 
-    def go_on() -> None:
+    def resume() -> None:
         stop.wait()
         os.kill(pid, signal.SIGCONT)
 
-    threading.Thread(target=go_on, daemon=True).start()
+    threading.Thread(target=resume, daemon=True).start()
     return stop
 
 
 FAULTS = (
-    Fault("uploads over a slow line", ("slow_upload",), Callers(upload_seconds=3.0)),
+    Fault("slow uploads", ("slow_upload",), Callers(upload_seconds=3.0)),
     Fault(
-        "guidance that is silently off",
+        "guidance that is ignored",
         ("silent_guidance",),
-        Callers(asked=lambda _: {"instruction": "make him old", "image_guidance_scale": "0.8"}),
+        Callers(
+            parameters=lambda _: {"instruction": "make him old", "image_guidance_scale": "0.8"}
+        ),
     ),
     Fault(
         "sunglasses with damaged files",
         ("failing_instruction",),
-        Callers(rate=2, asked=_by_turns, picture=_every_other_damaged),
+        Callers(rate=2, parameters=_by_turns, image=_every_other_damaged),
     ),
     Fault(
-        "crowded backgrounds",
+        "busy backgrounds",
         ("structure_corruption",),
-        Callers(asked=lambda _: {"instruction": "add sunglasses"}, picture=_cluttered),
+        Callers(parameters=lambda _: {"instruction": "add sunglasses"}, image=_cluttered),
     ),
     Fault("eight times the callers", ("traffic_shift", "device_saturated"), Callers(rate=8)),
-    Fault("workers that are killed", ("crash_loop",), Callers(), _kill_workers),
-    Fault("a service that is stopped", ("monitoring_gap",), Callers(), _stop_service),
+    Fault("killed workers", ("crash_loop",), Callers(), _kill_workers),
+    Fault("a stopped service", ("monitoring_gap",), Callers(), _stop_service),
 )
 
 
 @dataclass(frozen=True)
 class Outcome:
     fault: Fault
-    first_said: float | None
-    """Seconds from the fault's begin until its cause came first."""
+    first_found: float | None
+    """Seconds from the fault's begin until its cause is the first finding."""
     last: tuple[str, ...]
-    calm: tuple[str, ...]
-    """What was said of the calm time before it."""
+    healthy: tuple[str, ...]
+    """Warnings in the healthy time before it."""
 
 
-def tried(live: Live, fault: Fault) -> Outcome:
-    """Live through a calm time and a fault, and return what was said."""
+def run_fault(live: Live, fault: Fault) -> Outcome:
+    """Run a healthy time and a fault, and return the findings."""
     pause = threading.Event()
     with _calling(live, Callers()):
-        pause.wait(CALM_SECONDS)
-        calm = _said(live)
-    harm = fault.harm(live) if fault.harm else None
+        pause.wait(HEALTHY_SECONDS)
+        healthy = _warnings(live)
+    stop = fault.action(live) if fault.action else None
     began = monotonic()
     first: float | None = None
     last: tuple[str, ...] = ()
     try:
         with _calling(live, fault.callers):
-            while (since := monotonic() - began) < FAULT_SECONDS:
+            while (elapsed := monotonic() - began) < FAULT_SECONDS:
                 pause.wait(SCRAPE_SECONDS)
-                last = _said(live)
+                last = _warnings(live)
                 if first is None and last[:1] and last[0] in fault.causes:
-                    first = since + SCRAPE_SECONDS
+                    first = elapsed + SCRAPE_SECONDS
     finally:
-        if harm is not None:
-            harm.set()
-    return Outcome(fault, first, last, calm)
+        if stop is not None:
+            stop.set()
+    return Outcome(fault, first, last, healthy)
 
 
-def _said(live: Live) -> tuple[str, ...]:
+def _warnings(live: Live) -> tuple[str, ...]:
     spans = replace(SPANS, window_seconds=30, before_seconds=40)
-    findings = live.diagnosed(spans).findings
+    findings = live.diagnose(spans).findings
     return tuple(f.check.name for f in findings if f.sign.severity >= Severity.WARNING)
 
 
@@ -178,11 +180,14 @@ async def _call(live: Live, callers: Callers, stop: threading.Event) -> None:
     began, number = loop.time(), 0
 
     async def one(client: httpx.AsyncClient, number: int) -> None:
-        body = slowly(callers.picture(number), callers.upload_seconds)
-        told = {"content-type": "image/png", "x-request-timeout": "20"}
+        body = slowly(callers.image(number), callers.upload_seconds)
+        headers = {"content-type": "image/png", "x-request-timeout": "20"}
         try:
             await client.post(
-                "/api/edit", params={**_SIZE, **callers.asked(number)}, content=body, headers=told
+                "/api/edit",
+                params={**_SIZE, **callers.parameters(number)},
+                content=body,
+                headers=headers,
             )
         except httpx.HTTPError:
             return
@@ -200,17 +205,16 @@ async def _call(live: Live, callers: Callers, stop: threading.Event) -> None:
 
 def main() -> int:
     environment = {"SAFELIGHT_BREAKER_FAILURES": "1000"}
-    with performed(["demo-edit"], print, environment) as live:
+    with running_stack(["demo-edit"], print, environment) as live:
         outcomes = []
         for fault in FAULTS:
-            outcome = tried(live, fault)
+            outcome = run_fault(live, fault)
             outcomes.append(outcome)
-            found = "missed" if outcome.first_said is None else f"{outcome.first_said:.0f} s"
+            found = "missed" if outcome.first_found is None else f"{outcome.first_found:.0f} s"
             cells = (fault.name, " or ".join(fault.causes), found, ", ".join(outcome.last))
-            print(
-                f"| {' | '.join(cells)} | calm: {', '.join(outcome.calm) or 'well'} |", flush=True
-            )
-    return int(any(outcome.first_said is None for outcome in outcomes))
+            before = ", ".join(outcome.healthy) or "no warnings"
+            print(f"| {' | '.join(cells)} | healthy time: {before} |", flush=True)
+    return int(any(outcome.first_found is None for outcome in outcomes))
 
 
 if __name__ == "__main__":

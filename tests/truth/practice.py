@@ -1,9 +1,9 @@
-"""The faults and quiet times that judge the checks: none was looked at while limits were chosen."""
+"""Faults and healthy services that were not used to choose the checks' limits."""
 
 from dataclasses import replace
 
 from safelight.stories.conditions import Conditions
-from tests.truth import figures as f
+from tests.truth import expressions as f
 from tests.truth.scene import EDIT, PATIENT, TURBO, Scene, at_one, growing, stages, then
 
 Z = "zimage"
@@ -66,9 +66,9 @@ FAULTS = (
     Scene(
         "crowds every 90 s", "queue_saturated", _bursts, f.rate("rejected_total", Z), namespace=Z
     ),
-    Scene("half as much again", "device_saturated", _filling, f.waiting()),
+    Scene("half more traffic", "device_saturated", _filling, f.waiting()),
     Scene(
-        "cap of batches 8 to 2",
+        "batch limit from 8 to 2",
         "wrong_batch_cap",
         lambda _, t: replace(EDIT, rate=2.6, batch_limit=8 if t < 0 else 2),
         f.waiting(),
@@ -95,13 +95,13 @@ FAULTS = (
         namespace=Z,
     ),
     Scene(
-        "a card of 92 degrees",
+        "a GPU of 91 degrees",
         "throttled_card",
         then(PATIENT, celsius=91.0),
         f.level("gpu_temperature_celsius"),
     ),
     Scene(
-        "staircase of 200 MB an hour",
+        "steps of 200 MB per hour",
         "vram_leak",
         growing(PATIENT, "vram_used", 200e6, 900),
         f.level("vram_used_bytes", "instructpix2pix"),
@@ -109,7 +109,7 @@ FAULTS = (
         hours=4,
     ),
     Scene(
-        "leak of 4 GB an hour",
+        "leak of 4 GB per hour",
         "vram_leak",
         growing(TURBO, "vram_used", 4e9),
         f.level("vram_used_bytes", Z),
@@ -124,7 +124,7 @@ FAULTS = (
         f.failed("cuda_oom"),
     ),
     Scene(
-        "cache grows 900 MB an hour",
+        "cache grows 900 MB per hour",
         "cache_growth",
         growing(TURBO, "vram_reserved", 900e6),
         f.level("vram_reserved_bytes", Z),
@@ -133,14 +133,14 @@ FAULTS = (
         namespace=Z,
     ),
     Scene(
-        "too large for the card",
+        "too large for the GPU",
         "out_of_memory",
         then(TURBO, failures={"*": ("cuda_oom", 0.07)}),
         f.failed("cuda_oom", Z),
         namespace=Z,
     ),
     Scene(
-        "the process keeps 120 MB an hour",
+        "process grows 120 MB per hour",
         "process_growth",
         growing(PATIENT, "resident", 120e6),
         f.level("process_resident_memory_bytes"),
@@ -148,13 +148,13 @@ FAULTS = (
         hours=4,
     ),
     Scene(
-        "old men fail by half",
+        "half of make_him_old fail",
         "failing_instruction",
         then(EDIT, failures={"make_him_old": ("timeout", 0.5)}),
         f.failed("timeout"),
     ),
     Scene(
-        "files that are no pictures",
+        "files that are no images",
         "errors_rise",
         then(EDIT, failures={"*": ("not_an_image", 0.3)}),
         f.failed("not_an_image"),
@@ -214,7 +214,7 @@ FAULTS = (
         namespace=Z,
     ),
     Scene(
-        "memory gone within hours",
+        "memory full within hours",
         "host_memory",
         growing(PATIENT, "host_used", 3.5e9),
         f.level("host_memory_used_bytes"),
@@ -236,7 +236,7 @@ FAULTS = (
         hours=4,
     ),
     Scene(
-        "a notebook on the card",
+        "a notebook on the GPU",
         "noisy_neighbour",
         then(TURBO, foreign_bytes=4e9),
         f.level("gpu_memory_used_bytes"),
@@ -252,14 +252,14 @@ FAULTS = (
         "three times the traffic", "traffic_shift", then(PATIENT, rate=1.9), f.rate("request_total")
     ),
     Scene(
-        "larger pictures are asked",
+        "larger images",
         "traffic_shift",
         _larger,
         f.rate("request_images_total", where=',image_size="1024x1024"'),
     ),
-    Scene("the only one is down", "monitoring_gap", then(TURBO, up=False), f.unseen(), namespace=Z),
+    Scene("the only one is down", "monitoring_gap", then(TURBO, up=False), f.down(), namespace=Z),
     Scene(
-        "a probe stands still",
+        "a probe stops",
         "monitoring_gap",
         then(PATIENT, probe_age=900.0),
         'time() - max(safelight_probe_last_success_timestamp_seconds{job="@"})',
@@ -315,11 +315,11 @@ def _warm(_: int, t: float) -> Conditions:
     return replace(TURBO, celsius=70, throttled={"power_cap": 0.6})
 
 
-WELL = (
-    Scene("bursts that it bears", "", _bursty),
-    Scene("a deployment that rolls", "", _rolling, instances=3),
+HEALTHY = (
+    Scene("bursts within the capacity", "", _bursty),
+    Scene("a rolling deployment", "", _rolling, instances=3),
     Scene(
-        "one instance starts anew",
+        "one instance restarts",
         "",
         lambda i, t: replace(TURBO, starts=i == 1 and 0 <= t < 15),
         instances=2,
@@ -329,15 +329,15 @@ WELL = (
     Scene("a holiday", "", then(EDIT, rate=0.1)),
     Scene("the morning rush", "", _rush, namespace=Z, lasted=3600),
     Scene("memory fills to its plateau", "", _plateau, lasted=3 * 3600, hours=4),
-    Scene("what grows is cleaned up", "", _sawtooth, lasted=3 * 3600, hours=4),
+    Scene("growing stores are cleaned up", "", _sawtooth, lasted=3 * 3600, hours=4),
     Scene("a campaign for sunglasses", "", _campaign),
     Scene("a stray scrape and few bad files", "", _stray),
     Scene("the backup runs", "", _backup),
-    Scene("a card at its power limit", "", _warm, namespace=Z),
+    Scene("a GPU at its power limit", "", _warm, namespace=Z),
     Scene(
         "clients near and far",
         "",
         lambda i, t: replace(PATIENT, noise=0.7, stages=stages(PATIENT, receive=0.12)),
     ),
-    Scene("nobody came", "", then(EDIT, rate=0.0), lasted=1800),
+    Scene("no requests", "", then(EDIT, rate=0.0), lasted=1800),
 )

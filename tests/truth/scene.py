@@ -1,17 +1,14 @@
-"""What a scene of the truth test is: a service, what befalls it, and what a diagnosis must say."""
+"""Scenes of the truth test: a simulated service, its fault, and the expected finding."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from math import sin
 from typing import Any
 
-from safelight.stories.conditions import Conditions
-from safelight.stories.history import Play
+from safelight.stories.conditions import Conditions, Timeline
+from safelight.stories.history import Simulation, scrapes
 
-NOW = 1_772_454_000  # the moment of the diagnosis; when it is makes no difference
-LASTED = 600  # seconds that a fault has lasted by then, unless said otherwise
-
-Weather = Callable[[int, float], Conditions]
+NOW = 1_772_454_000  # time of the diagnosis, arbitrary
+LASTED = 600  # default duration of a fault until then, in seconds
 
 EDIT = Conditions(rate=1.0)
 TURBO = Conditions(
@@ -41,21 +38,20 @@ PATIENT = Conditions(
 
 @dataclass(frozen=True)
 class Scene:
-    """A service in which something is wrong, or in which all is well.
+    """A simulated service with a fault, or a healthy one.
 
-    `cause` is the check that must come first, empty where nothing may be said. `figure` is what
-    shows the fault on a board: once it has come half of its way, the fault is visible.
+    `cause` is the check that must come first, empty if no check may warn. `expression` is the
+    expression that shows the fault: when it made half of its change, the fault is visible.
     """
 
     name: str
     cause: str
-    weather: Weather
-    figure: str = ""
+    conditions: Timeline
+    expression: str = ""
     instances: int = 1
     namespace: str = "instructpix2pix"
     lasted: int = LASTED
     hours: float = 1.25
-    tags: tuple[str, ...] = field(default=())
 
     @property
     def job(self) -> str:
@@ -65,47 +61,45 @@ class Scene:
     def begin(self) -> int:
         return NOW - self.lasted
 
-    def play(self, seed: int) -> Play:
-        def weather(instance: int, at: float) -> Conditions:
-            now = self.weather(instance, at - self.begin)
+    def simulation(self, seed: int) -> Simulation:
+        def conditions(instance: int, at: float) -> Conditions:
+            now = self.conditions(instance, at - self.begin)
             return replace(now, rate=now.rate * (1 + 0.1 * sin(at / 900)))
 
-        return Play(self.namespace, self.job, weather, self.instances, seed)
+        return Simulation(self.namespace, self.job, conditions, self.instances, seed)
 
     def times(self) -> list[int]:
-        """Return when it was scraped: yesterday and long ago seldom, lately every 15 s."""
-        from safelight.stories.history import scrapes
-
-        day, long_ago = 86_400, NOW - int(self.hours * 3600)
+        """Return the scrape times: every 15 s at last, less often before and yesterday."""
+        day, begin = 86_400, NOW - int(self.hours * 3600)
         return scrapes(
-            (NOW - day - 3600, NOW - day, 180), (long_ago, NOW - 960, 60), (NOW - 960, NOW + 1, 15)
+            (NOW - day - 3600, NOW - day, 180), (begin, NOW - 960, 60), (NOW - 960, NOW + 1, 15)
         )
 
 
-def then(base: Conditions, **changes: Any) -> Weather:
-    """Return that things are as `base` until the fault begins, and changed from then on."""
+def then(base: Conditions, **changes: Any) -> Timeline:
+    """Return conditions that change when the fault begins."""
     changed = replace(base, **changes)
     return lambda _, t: changed if t >= 0 else base
 
 
-def at_one(which: int, base: Conditions, **changes: Any) -> Weather:
-    """Return that one instance changes."""
+def at_one(which: int, base: Conditions, **changes: Any) -> Timeline:
+    """Return conditions that change for one instance when the fault begins."""
     changed = replace(base, **changes)
     return lambda instance, t: changed if t >= 0 and instance == which else base
 
 
-def growing(base: Conditions, name: str, per_hour: float, stair_seconds: float = 0) -> Weather:
-    """Return that a level grows from the fault's begin on: in a line, or by stairs."""
+def growing(base: Conditions, name: str, per_hour: float, stair_seconds: float = 0) -> Timeline:
+    """Return a level that grows from the fault's begin on, linearly or in steps."""
 
-    def weather(_: int, t: float) -> Conditions:
-        since = max(0.0, t)
+    def conditions(_: int, t: float) -> Conditions:
+        elapsed = max(0.0, t)
         if stair_seconds:
-            since = since // stair_seconds * stair_seconds
-        return replace(base, **{name: getattr(base, name) + per_hour * since / 3600})
+            elapsed = elapsed // stair_seconds * stair_seconds
+        return replace(base, **{name: getattr(base, name) + per_hour * elapsed / 3600})
 
-    return weather
+    return conditions
 
 
 def stages(base: Conditions, **seconds: float) -> dict[str, float]:
-    """Return a service's stages, some of them changed."""
+    """Return a service's stages with changed times."""
     return {**base.stages, **seconds}

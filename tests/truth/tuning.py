@@ -1,9 +1,9 @@
-"""The faults and quiet times by which the checks' limits were chosen; others judge them."""
+"""Faults and healthy services that were used to choose the checks' limits."""
 
 from dataclasses import replace
 
 from safelight.stories.conditions import Conditions
-from tests.truth import figures as f
+from tests.truth import expressions as f
 from tests.truth.scene import EDIT, PATIENT, TURBO, Scene, at_one, growing, stages, then
 
 _HEAT = {"software_thermal": 0.8}
@@ -46,9 +46,9 @@ FAULTS = (
         f.rate("warm_up_calls_total"),
     ),
     Scene("bursts and a queue of 6", "queue_saturated", _bursts, f.rate("rejected_total")),
-    Scene("asked for more than it can", "device_saturated", _ramp, f.waiting()),
+    Scene("more requests than the capacity", "device_saturated", _ramp, f.waiting()),
     Scene(
-        "cap of batches 8 to 1",
+        "batch limit from 8 to 1",
         "wrong_batch_cap",
         lambda _, t: replace(EDIT, rate=2.2, batch_limit=8 if t < 0 else 1),
         f.waiting(),
@@ -67,13 +67,13 @@ FAULTS = (
     ),
     Scene("every step 1.8 times slower", "slow_steps", then(EDIT, step_seconds=0.045), f.step()),
     Scene(
-        "card throttled by heat",
+        "GPU throttled by heat",
         "throttled_card",
         then(EDIT, throttled=_HEAT, celsius=88, clock_hertz=0.95e9, step_seconds=0.045),
         f.level("gpu_throttled"),
     ),
     Scene(
-        "staircase of 600 MB an hour",
+        "steps of 600 MB per hour",
         "vram_leak",
         growing(EDIT, "vram_used", 600e6, 600),
         f.level("vram_used_bytes", "instructpix2pix"),
@@ -87,7 +87,7 @@ FAULTS = (
         f.failed("cuda_oom"),
     ),
     Scene(
-        "cache grows 1.5 GB an hour",
+        "cache grows 1.5 GB per hour",
         "cache_growth",
         growing(EDIT, "vram_reserved", 1.5e9),
         f.level("vram_reserved_bytes", "instructpix2pix"),
@@ -101,7 +101,7 @@ FAULTS = (
         f.failed("cuda_oom"),
     ),
     Scene(
-        "own process grows 300 MB an hour",
+        "process grows 300 MB per hour",
         "process_growth",
         growing(EDIT, "resident", 300e6),
         f.level("process_resident_memory_bytes"),
@@ -153,13 +153,13 @@ FAULTS = (
         f.rate("worker_restarts_total"),
     ),
     Scene(
-        "cores taken by another",
+        "cores used by another program",
         "host_cpu",
         then(EDIT, cpu=0.98, stages=stages(EDIT, decode=0.08, encode=0.1, transfer=0.05)),
         f.level("host_cpu_utilization_ratio"),
     ),
     Scene(
-        "memory all but gone",
+        "memory almost full",
         "host_memory",
         then(EDIT, host_used=30.5e9),
         f.level("host_memory_used_bytes"),
@@ -196,7 +196,7 @@ FAULTS = (
         f.mean("image_quality_score"),
     ),
     Scene(
-        "one of three is down", "monitoring_gap", at_one(1, EDIT, up=False), f.unseen(), instances=3
+        "one of three is down", "monitoring_gap", at_one(1, EDIT, up=False), f.down(), instances=3
     ),
 )
 
@@ -209,7 +209,7 @@ def _spike(_: int, t: float) -> Conditions:
     return replace(EDIT, rate=2.5 if 60 <= t < 150 else 1.0)
 
 
-WELL = (
+HEALTHY = (
     Scene("steady", "", then(EDIT)),
     Scene("steady turbo", "", then(TURBO), namespace="zimage"),
     Scene("steady but noisy", "", then(replace(PATIENT, noise=0.8))),

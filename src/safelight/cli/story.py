@@ -13,7 +13,7 @@ from safelight.cli.radar import show as show_radar
 from safelight.cli.records_access import write
 from safelight.diagnosis.page import page
 from safelight.diagnosis.report import as_data
-from safelight.stories.scenarios import SCENARIOS, Scenario, Told
+from safelight.stories.scenarios import SCENARIOS, Outcome, Scenario
 
 
 def told(name: str, html: Path | None) -> None:
@@ -35,7 +35,7 @@ def told(name: str, html: Path | None) -> None:
         write(html, page([as_data(end.diagnosis, None)]))
 
 
-def _listened(scenario: Scenario, out: Console) -> Told:
+def _listened(scenario: Scenario, out: Console) -> Outcome:
     """Return a story's end; on a terminal with the time that it takes."""
     out.print(Text(f"{scenario.name}: {scenario.about}", style="bold"))
     columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
@@ -46,4 +46,4 @@ def _listened(scenario: Scenario, out: Console) -> Told:
             progress.update(task, description=line)
             out.print(Text(f"  {line}", style="dim"))
 
-        return scenario.tell(tell)
+        return scenario.run(tell)

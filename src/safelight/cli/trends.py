@@ -75,8 +75,8 @@ def _show(row: Trends, out: Console) -> None:
     for proposal in row.proposals:
         out.print(
             Text(
-                f"  {proposal.threshold} = {proposal.limit:g} is {proposal.why}: in 95 % of hours "
-                f"the value is below {seconds(proposal.usual)}. Try {proposal.proposed:g}.",
+                f"  {proposal.threshold} = {proposal.limit:g} is {proposal.problem}: in 95 % of "
+                f"hours the value is below {seconds(proposal.usual)}. Try {proposal.proposed:g}.",
                 style="yellow",
             )
         )

@@ -1,1 +1,1 @@
-"""Explains: what is wrong, why we believe so and what to do, by Prometheus and the records."""
+"""Diagnosis of a service: find faults from Prometheus and the records, with evidence and remedy."""

@@ -1,4 +1,4 @@
-"""The radar and the trade-off as pictures: SVG made of nothing but figures and names we gave."""
+"""SVG charts of the radar and of the trade-off. Every text is escaped."""
 
 from collections.abc import Iterable, Sequence
 from html import escape
@@ -20,61 +20,61 @@ _STYLE = (
 )
 
 
-def radar_svg(found: Radar, most: int = 12) -> str:
-    """Return a chart for each of the most frequent types that can be judged on some axis.
+def radar_svg(scores: Radar, limit: int = 12) -> str:
+    """Return one chart for each of the most frequent types with a score on some axis.
 
-    The dots are the ends of the interval of 95 %; an axis without a figure has a grey name.
+    Dotted lines show the 95 % intervals. An axis without a score has a grey name.
     """
-    shown = [each for each in found.types if any(each.axes.values())][:most]
+    shown = [each for each in scores.types if any(each.axes.values())][:limit]
     rows = max(1, -(-len(shown) // _COLUMNS))
     charts = (
         f'<g transform="translate({place % _COLUMNS * _SIDE},{place // _COLUMNS * _SIDE})">'
         f"{_chart(each)}</g>"
         for place, each in enumerate(shown)
     )
-    nothing = _text(20, 40, "No type has been asked for often enough yet.")
-    inside = "".join(charts) if shown else nothing
-    return _svg(_COLUMNS * _SIDE, rows * _SIDE, "How each type of instruction is served", inside)
+    empty = _text(20, 40, "No instruction type has enough requests yet.")
+    inside = "".join(charts) if shown else empty
+    return _svg(_COLUMNS * _SIDE, rows * _SIDE, "Scores per instruction type", inside)
 
 
-def tradeoff_svg(found: Tradeoff) -> str:
-    """Return quality against time: a cross for each setting, its arms the intervals of 95 %."""
-    choices = found.choices
+def tradeoff_svg(tradeoff: Tradeoff) -> str:
+    """Return quality over time, one point per setting with its 95 % intervals."""
+    choices = tradeoff.choices
     if not choices:
-        nothing = _text(20, 40, "No setting has been used often enough yet.")
-        return _svg(_WIDTH, _HEIGHT, "Quality against time", nothing)
+        empty = _text(20, 40, "No setting has enough requests yet.")
+        return _svg(_WIDTH, _HEIGHT, "Quality over time", empty)
     across = _Scale([end for c in choices for end in (c.seconds.low, c.seconds.high)], _LEFT, 700)
     up = _Scale([end for c in choices for end in (c.quality.low, c.quality.high)], 400, 30)
     front = " ".join(
-        f"{across(c.seconds.value):.1f},{up(c.quality.value):.1f}" for c in found.front
+        f"{across(c.seconds.value):.1f},{up(c.quality.value):.1f}" for c in tradeoff.front
     )
     marks = "".join(_mark(choice, across, up) for choice in choices)
     axes = (
         f'<path class="w" fill="none" d="M{_LEFT},20V400H720"/>'
         + "".join(_text(across(tick), 420, f"{tick:.3g} s", "middle") for tick in across.ticks)
         + "".join(_text(_LEFT - 8, up(tick) + 4, f"{tick:.3g}", "end") for tick in up.ticks)
-        + _text(_LEFT, 14, found.by)
+        + _text(_LEFT, 14, tradeoff.by)
     )
     line = f'<polyline class="f" points="{front}"/>'
-    return _svg(_WIDTH, _HEIGHT, "Quality against time", axes + line + marks)
+    return _svg(_WIDTH, _HEIGHT, "Quality over time", axes + line + marks)
 
 
 class _Scale:
-    """Maps figures onto pixels."""
+    """Linear scale from values to pixels."""
 
     def __init__(self, values: Sequence[float], start: float, end: float) -> None:
         low, high = min(values), max(values)
-        room = (high - low) * 0.05 or abs(high) * 0.05 or 1.0
-        self._low, self._high = low - room if low < 0 else max(0.0, low - room), high + room
+        margin = (high - low) * 0.05 or abs(high) * 0.05 or 1.0
+        self._low, self._high = low - margin if low < 0 else max(0.0, low - margin), high + margin
         self._start, self._end = start, end
 
     def __call__(self, value: float) -> float:
-        along = (value - self._low) / (self._high - self._low)
-        return self._start + along * (self._end - self._start)
+        position = (value - self._low) / (self._high - self._low)
+        return self._start + position * (self._end - self._start)
 
     @property
     def ticks(self) -> list[float]:
-        """Return figures for marks along the axis."""
+        """Return five values for the labels of the axis."""
         return [self._low + (self._high - self._low) * part / 4 for part in range(5)]
 
 
@@ -95,23 +95,23 @@ def _mark(choice: Choice, across: _Scale, up: _Scale) -> str:
 def _chart(each: Type) -> str:
     middle = _SIDE / 2
     rings = "".join(_shape("g", [level] * len(AXES)) for level in (2.5, 5.0, 7.5, _TOP))
-    found = [each.axes[axis] for axis in AXES]
+    scores = [each.axes[axis] for axis in AXES]
     ends = "".join(
-        _shape("b", [getattr(f, end) if f else 0.0 for f in found]) for end in ("low", "high")
+        _shape("b", [getattr(f, end) if f else 0.0 for f in scores]) for end in ("low", "high")
     )
-    value = _shape("v", [f.value if f else 0.0 for f in found])
-    names = "".join(_axis_name(*each) for each in zip(range(len(AXES)), AXES, found, strict=True))
+    value = _shape("v", [f.value if f else 0.0 for f in scores])
+    names = "".join(_axis_name(*row) for row in zip(range(len(AXES)), AXES, scores, strict=True))
     title = _text(middle, 18, each.name.replace("_", " "), "middle", "t")
     count = _text(middle, 34, counted(each.requests, "request"), "middle", "s")
     return title + count + rings + value + ends + names
 
 
-def _axis_name(place: int, axis: str, found: Estimate | None) -> str:
+def _axis_name(place: int, axis: str, score: Estimate | None) -> str:
     x, y = _point(place, _TOP * 1.08)
     anchor = ("middle", "start", "middle", "end")[place]
     down = (-4, 4, 12, 4)[place]
-    value = f"{found.value:.1f}" if found else "?"
-    return _text(x, y + down, f"{axis} {value}", anchor, "" if found else "s")
+    value = f"{score.value:.1f}" if score else "?"
+    return _text(x, y + down, f"{axis} {value}", anchor, "" if score else "s")
 
 
 def _shape(style: str, levels: Iterable[float]) -> str:
@@ -121,13 +121,13 @@ def _shape(style: str, levels: Iterable[float]) -> str:
 
 def _point(place: int, level: float) -> tuple[float, float]:
     angle = 2 * pi * place / len(AXES) - pi / 2
-    reach = _RADIUS * level / _TOP
-    return _SIDE / 2 + reach * cos(angle), _SIDE / 2 + 20 + reach * sin(angle)
+    radius = _RADIUS * level / _TOP
+    return _SIDE / 2 + radius * cos(angle), _SIDE / 2 + 20 + radius * sin(angle)
 
 
-def _text(x: float, y: float, said: str, anchor: str = "start", style: str = "") -> str:
+def _text(x: float, y: float, text: str, anchor: str = "start", style: str = "") -> str:
     kind = f' class="{style}"' if style else ""
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{kind}>{escape(said)}</text>'
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{kind}>{escape(text)}</text>'
 
 
 def _svg(width: int, height: int, title: str, inside: str) -> str:

@@ -1,34 +1,38 @@
-"""How much figures weigh: confidence from a distance, an interval from a count, words."""
+"""Confidence of findings, intervals and tests for shares, and texts for numbers with units."""
 
 from collections.abc import Mapping
 from itertools import pairwise
 from math import exp, lgamma, sqrt
 
-_Z = 1.959964  # of a normal distribution, for 95 %
-_LEAST, _MOST = 0.5, 0.95
+_Z = 1.959964  # 97.5 % quantile of the normal distribution: a two-sided 95 % interval
+_MIN_CONFIDENCE, _MAX_CONFIDENCE = 0.5, 0.95
 
 
-def surely(value: float, limit: float, sure: float) -> float:
-    """Return a confidence: 0.5 where a value is at its limit, 0.95 where it has come to `sure`."""
-    way = (value - limit) / (sure - limit) if sure != limit else 1.0
-    return _LEAST + (_MOST - _LEAST) * min(1.0, max(0.0, way))
+def confidence_of(value: float, limit: float, certain: float) -> float:
+    """Return a confidence: 0.5 at the limit, 0.95 at `certain` or beyond, linear in between."""
+    progress = (value - limit) / (certain - limit) if certain != limit else 1.0
+    width = _MAX_CONFIDENCE - _MIN_CONFIDENCE
+    return _MIN_CONFIDENCE + width * min(1.0, max(0.0, progress))
 
 
 def wilson(hits: float, tries: float) -> tuple[float, float]:
-    """Return the 95 % interval of a share (Wilson 1927), which holds for few tries too."""
+    """Return the 95 % interval of a share (Wilson 1927). It is valid for few tries too."""
     if tries <= 0:
         return 0.0, 1.0
     share, z2 = min(1.0, hits / tries), _Z * _Z
     middle = share + z2 / (2 * tries)
-    reach = _Z * sqrt(share * (1 - share) / tries + z2 / (4 * tries * tries))
+    half_width = _Z * sqrt(share * (1 - share) / tries + z2 / (4 * tries * tries))
     return (
-        max(0.0, (middle - reach) / (1 + z2 / tries)),
-        min(1.0, (middle + reach) / (1 + z2 / tries)),
+        max(0.0, (middle - half_width) / (1 + z2 / tries)),
+        min(1.0, (middle + half_width) / (1 + z2 / tries)),
     )
 
 
-def apart(hits: float, tries: float, other_hits: float, other_tries: float) -> float:
-    """Return by how much a share lies above another at least, at 95 % (Newcombe 1998)."""
+def least_difference(hits: float, tries: float, other_hits: float, other_tries: float) -> float:
+    """Return the lower 95 % bound of the first share minus the second (Newcombe 1998).
+
+    Returns -1 if either has no tries.
+    """
     if tries <= 0 or other_tries <= 0:
         return -1.0
     share, other = min(1.0, hits / tries), min(1.0, other_hits / other_tries)
@@ -36,35 +40,35 @@ def apart(hits: float, tries: float, other_hits: float, other_tries: float) -> f
     return share - other - sqrt((share - low) ** 2 + (high - other) ** 2)
 
 
-def by_chance(hits: float, tries: float, other_hits: float, other_tries: float) -> float:
-    """Return how likely so many of all hits fall to the first, were both alike (Fisher 1935).
+def fisher_p_value(hits: float, tries: float, other_hits: float, other_tries: float) -> float:
+    """Return the one-sided p-value of Fisher's exact test: the first share is higher.
 
-    That is: so many or more. Counts are rounded, for rates stand for them.
+    Rounds the counts, because callers compute them from rates.
     """
-    mine, first, others, second = (round(n) for n in (hits, tries, other_hits, other_tries))
-    both = mine + others
-    ways = _ways(first + second, both)
+    first_hits, first, other, second = (round(n) for n in (hits, tries, other_hits, other_tries))
+    total_hits = first_hits + other
+    total = _log_binomial(first + second, total_hits)
     return sum(
-        exp(_ways(first, n) + _ways(second, both - n) - ways)
-        for n in range(max(mine, both - second), min(first, both) + 1)
+        exp(_log_binomial(first, n) + _log_binomial(second, total_hits - n) - total)
+        for n in range(max(first_hits, total_hits - second), min(first, total_hits) + 1)
     )
 
 
-def _ways(many: int, taken: int) -> float:
-    """Return the logarithm of how many ways there are to take so many of many."""
-    return lgamma(many + 1) - lgamma(taken + 1) - lgamma(many - taken + 1)
+def _log_binomial(n: int, k: int) -> float:
+    """Return the logarithm of the binomial coefficient n over k."""
+    return lgamma(n + 1) - lgamma(k + 1) - lgamma(n - k + 1)
 
 
-def variance(below: Mapping[float, float]) -> float:
-    """Return the variance of what lies between 0 and the last edge, from how many lie below each.
+def bucket_variance(cumulative: Mapping[float, float]) -> float:
+    """Return the variance of non-negative values from cumulative bucket counts, by upper edge.
 
-    Each stands for the middle of its bucket; what that adds is taken off again (Sheppard 1898).
+    Every value counts as the middle of its bucket, with Sheppard's correction (1898).
     """
-    whole = max(below.values(), default=0.0)
-    if whole <= 0:
+    total = max(cumulative.values(), default=0.0)
+    if total <= 0:
         return 0.0
-    edges = sorted({0.0: 0.0, **below}.items())
-    parts = [((a + b) / 2, b - a, (n - m) / whole) for (a, m), (b, n) in pairwise(edges)]
+    edges = sorted({0.0: 0.0, **cumulative}.items())
+    parts = [((a + b) / 2, b - a, (n - m) / total) for (a, m), (b, n) in pairwise(edges)]
     mean = sum(middle * part for middle, _, part in parts)
     return max(
         0.0, sum(part * ((middle - mean) ** 2 - width**2 / 12) for middle, width, part in parts)
@@ -72,7 +76,7 @@ def variance(below: Mapping[float, float]) -> float:
 
 
 def seconds(value: float) -> str:
-    """Return a time as people read it: `38 ms`, `1.24 s`, `12 min`, `3.5 h`, `2.1 days`."""
+    """Return a duration as text: `38 ms`, `1.24 s`, `12 min`, `3.5 h`, `2.1 days`."""
     for limit, size, unit in (
         (1, 1e-3, "ms"),
         (120, 1, "s"),
@@ -85,13 +89,13 @@ def seconds(value: float) -> str:
 
 
 def until(ends: tuple[float, float, float]) -> str:
-    """Return a time to come with its interval: `3.2 h (95 %: 2.9 h to 3.6 h)`."""
+    """Return a remaining time with its interval: `3.2 h (95 %: 2.9 h to 3.6 h)`."""
     expected, soonest, latest = (seconds(value) for value in ends)
     return f"{expected} (95 %: {soonest} to {latest})"
 
 
 def amount(value: float) -> str:
-    """Return bytes as people read them: `215 MB`, `11.8 GB`."""
+    """Return bytes as text: `215 MB`, `11.8 GB`."""
     for limit, size, unit in ((1e6, 1e3, "kB"), (1e9, 1e6, "MB"), (1e12, 1e9, "GB")):
         if abs(value) < limit:
             return f"{value / size:.3g} {unit}"
@@ -99,10 +103,10 @@ def amount(value: float) -> str:
 
 
 def counted(number: float, noun: str) -> str:
-    """Return a number with its noun: `1 request`, `12 requests`."""
+    """Return a number with its noun, singular or plural: `1 request`, `12 requests`."""
     return f"{number:.0f} {noun}{'' if round(number) == 1 else 's'}"
 
 
 def share(value: float) -> str:
-    """Return a share as people read it: 0.714 as `71 %`, 0.004 as `0.4 %`."""
+    """Return a share as text: 0.714 as `71 %`, 0.004 as `0.4 %`."""
     return f"{100 * value:.0f} %" if abs(value) >= 0.1 or value == 0 else f"{100 * value:.1f} %"

@@ -1,4 +1,4 @@
-"""What is known of one service at one time: gathered once, in four questions, then only read."""
+"""Evidence of a diagnosis: read from Prometheus once, in four requests."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -7,22 +7,25 @@ from dataclasses import dataclass, field
 from itertools import groupby
 
 from safelight.diagnosis.prometheus import Prometheus, Series
-from safelight.diagnosis.queries import FACT, Asking
+from safelight.diagnosis.queries import FACT, FactQueries, Statistic, Window, key
 from safelight.errors import MonitoringFailed
 from safelight.metrics.catalog import GUIDANCE_OVERRIDDEN, REQUEST_SECONDS
-from safelight.metrics.metric import Metric
+from safelight.metrics.metric import Label, Metric
+from safelight.metrics.promql import Queries
 
-# Nobody else's metric ends so, and each service of ours shows it from its first scrape on.
+# No other program exposes this suffix, and Safelight exposes it from the first scrape on.
 _SUFFIX = f"_{GUIDANCE_OVERRIDDEN.name}"
-_SHOWN = f'{{__name__=~".+{_SUFFIX}"}}'
+_EXPOSED = f'{{__name__=~".+{_SUFFIX}"}}'
 _DAY = 86_400
-_AT_ONCE = 4  # questions: Prometheus answers each on one core
+_PARALLEL_REQUESTS = 4  # Prometheus evaluates each on one core
+_MOST_NAMES = 20
 Row = tuple[Mapping[str, str], float]
+Where = Mapping[Label, str]
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Service:
-    """One service: the namespace of its metrics, and the scrape job that shows them."""
+    """One service: the namespace of its metrics and its scrape job."""
 
     namespace: str
     job: str
@@ -30,10 +33,10 @@ class Service:
 
 @dataclass(frozen=True, slots=True)
 class Spans:
-    """Which times are compared, in seconds: the last window, what came before it, and yesterday.
+    """Lengths, in seconds, of the time ranges that a diagnosis compares.
 
-    `before_seconds` lie right before the window, and as long the same time yesterday; memory is
-    followed over `history_seconds`.
+    `before_seconds` is the time right before the window, and the same time of day yesterday.
+    `history_seconds` is the length of the curves.
     """
 
     window_seconds: int = 300
@@ -44,58 +47,99 @@ class Spans:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One window's figures: rates per second of what is counted, means of what is measured."""
+    """Facts of one time range: rates per second of counters and histograms, means of gauges."""
 
     rows: Mapping[str, Sequence[Row]] = field(default_factory=dict)
 
-    def found(self, name: Metric | str, part: str = "", **where: str) -> list[Row]:
-        """Return the rows of a fact whose labels are as said."""
-        wanted = where.items()
-        return [row for row in self.rows.get(key(name, part), ()) if wanted <= row[0].items()]
+    def select(
+        self,
+        name: Metric | str,
+        statistic: Statistic = Statistic.VALUE,
+        window: Window = Window.WHOLE,
+        where: Where | None = None,
+    ) -> list[Row]:
+        """Return the rows of a fact that have these labels."""
+        labels = _names(where)
+        rows = self.rows.get(key(name, statistic, window), ())
+        return [row for row in rows if labels <= row[0].items()]
 
-    def sum(self, name: Metric | str, part: str = "", **where: str) -> float | None:
-        """Return the sum of a fact's rows, or None where there is none."""
-        found = self.found(name, part, **where)
-        return sum(value for _, value in found) if found else None
+    def sum(
+        self,
+        name: Metric | str,
+        statistic: Statistic = Statistic.VALUE,
+        window: Window = Window.WHOLE,
+        where: Where | None = None,
+    ) -> float | None:
+        """Return the sum of a fact's rows, or None if there are no rows."""
+        rows = self.select(name, statistic, window, where)
+        return sum(value for _, value in rows) if rows else None
 
-    def rate(self, name: Metric | str, part: str = "", **where: str) -> float:
-        """Return events per second, 0 where none was ever counted."""
-        return self.sum(name, part, **where) or 0.0
+    def rate(
+        self,
+        name: Metric | str,
+        statistic: Statistic = Statistic.VALUE,
+        window: Window = Window.WHOLE,
+        where: Where | None = None,
+    ) -> float:
+        """Return events per second, 0 if there are no rows."""
+        return self.sum(name, statistic, window, where) or 0.0
 
-    def by(self, label: str, name: Metric | str, part: str = "", **where: str) -> dict[str, float]:
-        """Return a fact's sums by the values of one label."""
+    def sums_by(
+        self,
+        label: Label,
+        name: Metric | str,
+        statistic: Statistic = Statistic.VALUE,
+        window: Window = Window.WHOLE,
+        where: Where | None = None,
+    ) -> dict[str, float]:
+        """Return the sums of a fact by the values of one label."""
         sums: dict[str, float] = defaultdict(float)
-        for labels, value in self.found(name, part, **where):
-            sums[labels.get(label, "")] += value
+        for labels, value in self.select(name, statistic, window, where):
+            sums[labels.get(label.name, "")] += value
         return dict(sums)
 
-    def mean(self, histogram: Metric, part: str = "", **where: str) -> float | None:
-        """Return the mean of a histogram's observations, or None where there was none."""
-        total, count = (self.rate(histogram, key(each, part), **where) for each in ("sum", "count"))
+    def mean(
+        self, histogram: Metric, window: Window = Window.WHOLE, where: Where | None = None
+    ) -> float | None:
+        """Return the mean of a histogram's observations, or None if there are none."""
+        total = self.rate(histogram, Statistic.SUM, window, where)
+        count = self.rate(histogram, Statistic.COUNT, window, where)
         return total / count if count > 0 else None
 
-    def means(
-        self, label: str, histogram: Metric, part: str = "", **where: str
+    def means_by(
+        self, label: Label, histogram: Metric, window: Window = Window.WHOLE
     ) -> dict[str, float]:
         """Return the means of a histogram's observations by the values of one label."""
-        sums, counts = (
-            self.by(label, histogram, key(each, part), **where) for each in ("sum", "count")
-        )
+        sums = self.sums_by(label, histogram, Statistic.SUM, window)
+        counts = self.sums_by(label, histogram, Statistic.COUNT, window)
         return {name: sums.get(name, 0.0) / n for name, n in counts.items() if n > 0}
 
-    def level(self, gauge: Metric | str, part: str = "", **where: str) -> float | None:
-        """Return the mean of a gauge's series, or None where there is none."""
-        found = self.found(gauge, part, **where)
-        return sum(value for _, value in found) / len(found) if found else None
+    def level(
+        self,
+        gauge: Metric | str,
+        statistic: Statistic = Statistic.VALUE,
+        window: Window = Window.WHOLE,
+        where: Where | None = None,
+    ) -> float | None:
+        """Return the mean over a gauge's series, or None if there are none."""
+        rows = self.select(gauge, statistic, window, where)
+        return sum(value for _, value in rows) / len(rows) if rows else None
 
-    def most(self, gauge: Metric | str, part: str = "", **where: str) -> float | None:
-        """Return the largest of a gauge's series."""
-        return max((value for _, value in self.found(gauge, part, **where)), default=None)
+    def maximum(
+        self,
+        gauge: Metric | str,
+        statistic: Statistic = Statistic.VALUE,
+        window: Window = Window.WHOLE,
+        where: Where | None = None,
+    ) -> float | None:
+        """Return the largest value of a gauge's series, or None if there are none."""
+        rows = self.select(gauge, statistic, window, where)
+        return max((value for _, value in rows), default=None)
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """All that the checks may look at."""
+    """All data that the checks read."""
 
     service: Service
     at: float
@@ -106,82 +150,91 @@ class Evidence:
     curves: Mapping[str, Sequence[Series]] = field(default_factory=dict)
 
     @property
-    def asking(self) -> Asking:
-        """Return what writes expressions for this service."""
-        return Asking(self.service.namespace, self.service.job)
+    def queries(self) -> Queries:
+        """Return the expressions for this service, to link from findings."""
+        return FactQueries(self.service.namespace, self.service.job).queries
 
     @property
     def requests(self) -> float:
-        """Return how many requests ended within the window."""
-        return self.now.rate(REQUEST_SECONDS, "count") * self.spans.window_seconds
+        """Return the number of requests that ended within the window."""
+        return self.now.rate(REQUEST_SECONDS, Statistic.COUNT) * self.spans.window_seconds
 
-    def curve(self, name: Metric | str, part: str = "", **where: str) -> list[Series]:
-        """Return the curves of a fact whose labels are as said."""
-        wanted = where.items()
-        return [s for s in self.curves.get(key(name, part), ()) if wanted <= s.labels.items()]
+    def curve(
+        self, name: Metric | str, statistic: Statistic = Statistic.VALUE, where: Where | None = None
+    ) -> list[Series]:
+        """Return the curves of a fact that have these labels."""
+        labels = _names(where)
+        curves = self.curves.get(key(name, statistic), ())
+        return [series for series in curves if labels <= series.labels.items()]
 
 
-def key(name: Metric | str, part: str = "") -> str:
-    """Return what a fact is called among the answers."""
-    whole = name.name if isinstance(name, Metric) else name
-    return f"{whole}.{part}" if part else whole
+def labels_of(labels: Mapping[str, str], *names: Label) -> dict[Label, str]:
+    """Return those of a series' labels that it has, to select other facts of the same object."""
+    return {label: labels[label.name] for label in names if label.name in labels}
 
 
 def services(prometheus: Prometheus, at: float, spans: Spans | None = None) -> list[Service]:
-    """Return the services that showed metrics of ours lately. Raises MonitoringFailed."""
-    back = (spans or Spans()).history_seconds
-    rows = prometheus.shown(_SHOWN, at - back, at)
+    """Return the services with recent Safelight metrics. Raises MonitoringFailed."""
+    begin = at - (spans or Spans()).history_seconds
+    rows = prometheus.series(_EXPOSED, begin, at)
     return sorted(
         {Service(row["__name__"].removesuffix(_SUFFIX), row["job"]) for row in rows if "job" in row}
     )
 
 
-def only(found: Iterable[Service], wanted: str | None) -> list[Service]:
-    """Return the services of a name, which is a job or a namespace; all without one.
+def only(candidates: Iterable[Service], name: str | None) -> list[Service]:
+    """Return the services with this job or namespace, or all services if the name is None.
 
-    Raises MonitoringFailed, saying which there are, where none has the name.
+    Raises MonitoringFailed, with the names of the known services, if no service matches.
     """
-    known = list(found)
-    chosen = [s for s in known if wanted in (None, s.job, s.namespace)]
-    if chosen:
-        return chosen
+    known = list(candidates)
+    matches = [s for s in known if name in (None, s.job, s.namespace)]
+    if matches:
+        return matches
     if not known:
         raise MonitoringFailed(
-            "Prometheus knows no service with metrics of Safelight at that time. Is it scraped? "
-            "See the page Status > Targets; and that a first request was answered."
+            "Prometheus has no Safelight metrics for that time. Check that the service is scraped: "
+            "see the page Status > Targets in Prometheus."
         )
-    names = ", ".join(sorted({s.job for s in known})[:20])
-    raise MonitoringFailed(f"Prometheus knows no service {str(wanted)[:60]!r}; it has {names}.")
+    names = ", ".join(sorted({s.job for s in known})[:_MOST_NAMES])
+    raise MonitoringFailed(f"Prometheus has no service {str(name)[:60]!r}; it has {names}.")
 
 
 def gather(
     prometheus: Prometheus, service: Service, at: float, spans: Spans | None = None
 ) -> Evidence:
-    """Ask all that a diagnosis needs of one service, all at once. Raises MonitoringFailed."""
+    """Return the evidence of one service; the requests run in parallel. Raises MonitoringFailed."""
     spans = spans or Spans()
-    asking = Asking(service.namespace, service.job)
+    facts = FactQueries(service.namespace, service.job)
     window, before = spans.window_seconds, spans.before_seconds
     step, begin = spans.step_seconds, at - spans.history_seconds
-    asked = (asking.moment(window), asking.moment(before, window), asking.moment(before, _DAY))
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        curves = pool.submit(prometheus.curve, asking.curves(step), begin, at, step)
-        readings = [pool.submit(prometheus.instant, query, at) for query in asked]
-        now, then, yesterday = (reading(each.result()) for each in readings)
+    expressions = (
+        facts.instant(window),
+        facts.instant(before, window),
+        facts.instant(before, _DAY),
+    )
+    with ThreadPoolExecutor(_PARALLEL_REQUESTS) as pool:
+        curves = pool.submit(prometheus.curve, facts.curves(step), begin, at, step)
+        results = [pool.submit(prometheus.instant, query, at) for query in expressions]
+        now, then, yesterday = (_reading(result.result()) for result in results)
         return Evidence(service, at, spans, now, then, yesterday, _by_fact(curves.result()))
 
 
-def reading(answer: Sequence[Series]) -> Reading:
-    """Return an answer as a reading."""
+def _reading(response: Sequence[Series]) -> Reading:
     return Reading(
         {
-            name: [(series.labels, series.value) for series in found]
-            for name, found in _by_fact(answer).items()
+            name: [(series.labels, series.value) for series in group]
+            for name, group in _by_fact(response).items()
         }
     )
 
 
-def _by_fact(answer: Iterable[Series]) -> dict[str, list[Series]]:
+def _by_fact(response: Iterable[Series]) -> dict[str, list[Series]]:
     def fact(series: Series) -> str:
         return series.labels.get(FACT, "")
 
-    return {name: list(found) for name, found in groupby(sorted(answer, key=fact), key=fact)}
+    return {name: list(group) for name, group in groupby(sorted(response, key=fact), key=fact)}
+
+
+def _names(where: Where | None) -> set[tuple[str, str]]:
+    return {(label.name, value) for label, value in (where or {}).items()}

@@ -1,14 +1,14 @@
-"""What a diagnosis says: what is wrong, why we believe so, what else it could be, what to do."""
+"""Data types of checks and findings: severity, evidence, confidence, remedy."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import IntEnum
 
 from safelight.diagnosis.evidence import Evidence
 
 
 class Severity(IntEnum):
-    """How bad it is; the exit code of `safelight diagnose` is that of the worst."""
+    """Severity of a finding. The worst one sets the exit code of `safelight diagnose`."""
 
     INFO = 0
     WARNING = 1
@@ -16,13 +16,13 @@ class Severity(IntEnum):
 
     @property
     def word(self) -> str:
-        """Return the name as texts write it."""
+        """Return the name in lower case, as texts use it."""
         return self.name.lower()
 
 
 @dataclass(frozen=True, slots=True)
 class Exhibit:
-    """A piece of evidence: what it says, with its numbers, and the expression that shows it."""
+    """One piece of evidence: a text with numbers, and the PromQL expression that shows it."""
 
     says: str
     query: str = ""
@@ -30,9 +30,9 @@ class Exhibit:
 
 @dataclass(frozen=True, slots=True)
 class Sign:
-    """That a check's fault is there: how surely, from 0 to 1, and what shows it.
+    """Result of a check that found its fault, with a confidence from 0 to 1.
 
-    `subject` is what it is about, if not the whole service: an instance, a type, a card.
+    `subject` names the affected part, if it is not the whole service: an instance or a type.
     """
 
     severity: Severity
@@ -47,9 +47,9 @@ Judge = Callable[[Evidence], Iterator[Sign]]
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that can be wrong, and how it is recognised.
+    """One possible fault, the function that finds it, and the texts that explain it.
 
-    `explains` names the checks whose findings follow from this one's: they come after it.
+    `explains` names the checks whose findings are effects of this fault. They are listed after it.
     """
 
     name: str
@@ -64,9 +64,8 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A check that found its fault; `because` is the check that explains it, if one does."""
+    """A check that found its fault. `because` names the check that explains it, if there is one."""
 
     check: Check
     sign: Sign
     because: str = ""
-    links: tuple[str, ...] = field(default=())

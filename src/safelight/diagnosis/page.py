@@ -1,10 +1,9 @@
-"""A diagnosis as one HTML page, by itself: no script, nothing fetched, every text escaped."""
+"""Diagnosis as one HTML page without scripts and external files. Every text is escaped."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from html import escape
-from typing import Any
 
-from safelight.diagnosis.report import sentence
+from safelight.diagnosis.report import ExhibitData, FindingData, ReportData, sentence
 
 _STYLE = """
 :root { color-scheme: light dark; --line: #8884; --critical: #c62828; --warning: #b26a00;
@@ -21,8 +20,8 @@ dt { font-weight: 600; font-size: .85rem } dd { margin: 0 0 .4rem } details { ma
 """
 
 
-def page(reports: Sequence[Mapping[str, Any]]) -> str:
-    """Return reports as a page."""
+def page(reports: Sequence[ReportData]) -> str:
+    """Return reports as an HTML page."""
     body = "\n".join(line for report in reports for line in _service(report))
     at = escape(str(reports[0]["at"])) if reports else ""
     return (
@@ -33,13 +32,13 @@ def page(reports: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
-def _service(report: Mapping[str, Any]) -> Iterator[str]:
+def _service(report: ReportData) -> Iterator[str]:
     yield f"<h2>{escape(report['headline'])}</h2>"
     for finding in report["findings"]:
         yield from _finding(finding)
 
 
-def _finding(finding: Mapping[str, Any]) -> Iterator[str]:
+def _finding(finding: FindingData) -> Iterator[str]:
     follows = finding["follows_from"]
     after = f" · follows from {escape(follows)}" if follows else ""
     yield f'<article class="{escape(finding["severity"])}"><h3>{escape(finding["title"])}</h3>'
@@ -53,17 +52,17 @@ def _finding(finding: Mapping[str, Any]) -> Iterator[str]:
         f"<dt>{title}</dt><dd>{'<br>'.join(escape(text) for text in texts)}</dd>"
         for title, texts in (
             ("What to do", finding["remedy"]),
-            ("What would confirm it", [finding["next_experiment"]]),
-            ("What else it could be", finding["alternatives"]),
+            ("Next experiment", [finding["next_experiment"]]),
+            ("Other possible causes", finding["alternatives"]),
         )
         if texts
     )
-    opened = "" if follows else " open"
-    more = f"<summary>Remedy, proof, alternatives</summary><dl>{rest}</dl>"
-    yield f"<details{opened}>{more}</details></article>"
+    attribute = "" if follows else " open"
+    details = f"<summary>Remedy, experiment, alternatives</summary><dl>{rest}</dl>"
+    yield f"<details{attribute}>{details}</details></article>"
 
 
-def _exhibit(exhibit: Mapping[str, str]) -> str:
-    says = escape(exhibit["says"])
+def _exhibit(exhibit: ExhibitData) -> str:
+    text = escape(exhibit["says"])
     link = exhibit.get("link")
-    return f'<a href="{escape(link)}">{says}</a>' if link else says
+    return f'<a href="{escape(link)}">{text}</a>' if link else text

@@ -1,110 +1,138 @@
-"""What a diagnosis asks of Prometheus: a table of metrics, made into one expression a time."""
+"""PromQL expressions of a diagnosis, made from one table of metrics.
+
+One expression asks for all facts of one time range, so a diagnosis needs four requests.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from safelight.metrics import catalog as c
 from safelight.metrics.metric import Kind, Label, Metric
-from safelight.metrics.promql import JOB, Queries
+from safelight.metrics.promql import INSTANCE, JOB, Queries
 
-FACT = "fact"  # the label that tells one answer of an expression from another
-QUICK = "quick"  # stages that took no longer than the edge below
-SLOW_EDGE = "0.1"  # seconds, as Prometheus writes the bucket
-BELOW = "below"  # how many scores there ever were up to each edge of their histogram
-LATELY, HALF = "lately", "half"  # over the last third of the window alone, or its later half
-LATELY_PARTS, HALVES = 3, 2
+FACT = "fact"  # label that names the fact in a response
+FAST_EDGE = "0.1"  # seconds; a bucket edge of the stages' histogram, as Prometheus writes it
+UP, STARTED, RESIDENT = "up", "process_start_time_seconds", "process_resident_memory_bytes"
+
+
+class Statistic(StrEnum):
+    """How the samples of a series become one number."""
+
+    VALUE = ""  # the rate of a counter, the mean of a gauge
+    SUM = "sum"  # rate of a histogram's sum
+    COUNT = "count"  # rate of a histogram's count
+    MIN = "min"
+    MAX = "max"
+    LAST = "last"
+    FAST = "fast"  # rate of the observations up to FAST_EDGE
+    BUCKETS = "buckets"  # cumulative bucket counts since the process started
+
+
+class Window(StrEnum):
+    """Part of the diagnosed time range."""
+
+    WHOLE = ""
+    LAST_THIRD = "last_third"
+    SECOND_HALF = "second_half"
+
+    @property
+    def divisor(self) -> int:
+        """Return how many such parts make the whole window."""
+        return {Window.WHOLE: 1, Window.LAST_THIRD: 3, Window.SECOND_HALF: 2}[self]
 
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """A metric to ask for, by which of its labels; `parts` say over what: mean, last, least."""
+    """A metric to query: its labels, its statistics and its windows."""
 
     metric: Metric
     by: tuple[Label, ...] = ()
-    parts: tuple[str, ...] = ("",)
+    statistics: tuple[Statistic, ...] = (Statistic.VALUE,)
+    windows: tuple[Window, ...] = (Window.WHOLE,)
 
-    def key(self, part: str = "") -> str:
-        """Return what the fact is called among the answers."""
-        return f"{self.metric.name}.{part}" if part else self.metric.name
-
-
-def fact(metric: Metric, *by: Label, parts: tuple[str, ...] = ("",)) -> Fact:
-    """Return the row of a metric."""
-    if metric.kind is Kind.HISTOGRAM:
-        parts = tuple(f"{of}.{part}".rstrip(".") for part in parts for of in ("sum", "count"))
-    return Fact(metric, by, parts)
+    def parts(self) -> Iterator[tuple[Statistic, Window]]:
+        """Yield each statistic of each window."""
+        return ((statistic, window) for window in self.windows for statistic in self.statistics)
 
 
-# Every metric that a check looks at. Counters and histograms are asked as rates.
+def key(
+    name: Metric | str, statistic: Statistic = Statistic.VALUE, window: Window = Window.WHOLE
+) -> str:
+    """Return the name of a fact in a response: `batch_size.count.second_half`."""
+    metric = name.name if isinstance(name, Metric) else name
+    return ".".join(part for part in (metric, statistic, window) if part)
+
+
+_MEAN = (Statistic.SUM, Statistic.COUNT)
+_BOTH = (Window.WHOLE, Window.LAST_THIRD)
+_HALVES = (Window.WHOLE, Window.SECOND_HALF)
+
+# Every metric that a check reads. Counters and histograms are queried as rates.
 FACTS: tuple[Fact, ...] = (
-    fact(c.REQUESTS, c.INSTRUCTION_TYPE, c.ERROR),
-    fact(c.REQUESTS, parts=("lately",)),
-    fact(c.REQUEST_SECONDS),
-    fact(c.STAGE_SECONDS, c.STAGE),
-    fact(c.QUEUED_SECONDS),
-    fact(c.IMAGES, c.IMAGE_SIZE, parts=("", HALF)),
-    fact(c.INFERENCE_SECONDS, c.PRECISION, parts=("", HALF)),
-    fact(c.STEP_SECONDS, c.STEP, parts=("", HALF)),
-    fact(c.GUIDANCE_OVERRIDDEN, c.PARAMETER),
-    fact(c.WARM_UPS),
-    fact(c.BATCH_SIZE, c.STOP, parts=("", HALF)),
-    fact(c.REJECTED, c.REJECTION),
-    fact(c.WORKER_RESTARTS, c.RESTART),
-    fact(c.DEVICE_SECONDS, c.USE, parts=("", "lately")),
-    fact(c.OUTPUT_INVALID, c.INVALIDITY),
-    fact(c.BACKGROUNDS, c.BACKGROUND, c.OUTCOME),
-    fact(c.QUALITY_SCORE, c.INSTRUCTION_TYPE, parts=("", HALF)),
-    fact(c.USER_RATING, c.INSTRUCTION_TYPE),
-    fact(c.RECORDS, c.KEPT),
-    fact(c.LOG_LINES_LOST),
-    fact(c.QUEUE_DEPTH, parts=("", "max")),
-    fact(c.REQUEST_TIMEOUT, parts=("last",)),
-    fact(c.BATCH_LIMIT, parts=("", "last")),
-    fact(c.BATCH_SPEEDUP),
-    fact(c.WORKERS_READY, parts=("", "min")),
-    fact(c.CIRCUIT_OPEN, parts=("max",)),
-    fact(c.VRAM_USED, c.DEVICE, parts=("", "max")),
-    fact(c.VRAM_RESERVED, c.DEVICE, parts=("", "lately")),
-    fact(c.MODEL_INFO, c.PRECISION, c.DEVICE),
-    fact(c.GPU_UTILIZATION, c.GPU, parts=("", "lately")),
-    fact(c.GPU_MEMORY_USED, c.GPU, parts=("", "lately")),
-    fact(c.GPU_MEMORY_TOTAL, c.GPU),
-    fact(c.GPU_TEMPERATURE, c.GPU, parts=("lately",)),
-    fact(c.GPU_CLOCK, c.GPU, c.CLOCK),
-    fact(c.GPU_THROTTLED, c.GPU, c.THROTTLE, parts=("", "lately")),
-    fact(c.HOST_CPU, parts=("", "lately")),
-    fact(c.HOST_MEMORY_USED, parts=("last",)),
-    fact(c.HOST_MEMORY_TOTAL),
-    fact(c.HOST_DISK_BUSY, c.DISK, parts=("", "lately")),
-    fact(c.HOST_FILESYSTEM_USED, c.MOUNTPOINT, parts=("last",)),
-    fact(c.HOST_FILESYSTEM_SIZE, c.MOUNTPOINT),
-    fact(c.PROBE_TIMESTAMP, c.PROBE, parts=("last",)),
+    Fact(c.REQUESTS, (c.INSTRUCTION_TYPE, c.ERROR)),
+    Fact(c.REQUESTS, windows=(Window.LAST_THIRD,)),
+    Fact(c.REQUEST_SECONDS, (), _MEAN),
+    Fact(c.STAGE_SECONDS, (c.STAGE,), _MEAN),
+    Fact(c.QUEUED_SECONDS, (), _MEAN),
+    Fact(c.IMAGES, (c.IMAGE_SIZE,), windows=_HALVES),
+    Fact(c.INFERENCE_SECONDS, (c.PRECISION,), _MEAN, _HALVES),
+    Fact(c.STEP_SECONDS, (c.STEP,), _MEAN, _HALVES),
+    Fact(c.GUIDANCE_OVERRIDDEN, (c.PARAMETER,)),
+    Fact(c.WARM_UPS),
+    Fact(c.BATCH_SIZE, (c.STOP,), _MEAN, _HALVES),
+    Fact(c.REJECTED, (c.REJECTION,)),
+    Fact(c.WORKER_RESTARTS, (c.RESTART,)),
+    Fact(c.DEVICE_SECONDS, (c.USE,), windows=_BOTH),
+    Fact(c.OUTPUT_INVALID, (c.INVALIDITY,)),
+    Fact(c.BACKGROUNDS, (c.BACKGROUND, c.OUTCOME)),
+    Fact(c.QUALITY_SCORE, (c.INSTRUCTION_TYPE,), _MEAN, _HALVES),
+    Fact(c.USER_RATING, (c.INSTRUCTION_TYPE,), _MEAN),
+    Fact(c.RECORDS, (c.KEPT,)),
+    Fact(c.LOG_LINES_LOST),
+    Fact(c.QUEUE_DEPTH, (), (Statistic.VALUE, Statistic.MAX)),
+    Fact(c.REQUEST_TIMEOUT, (), (Statistic.LAST,)),
+    Fact(c.BATCH_LIMIT, (), (Statistic.VALUE, Statistic.LAST)),
+    Fact(c.BATCH_SPEEDUP),
+    Fact(c.WORKERS_READY, (), (Statistic.VALUE, Statistic.MIN)),
+    Fact(c.CIRCUIT_OPEN, (), (Statistic.MAX,)),
+    Fact(c.VRAM_USED, (c.DEVICE,), (Statistic.MAX,)),
+    Fact(c.VRAM_RESERVED, (c.DEVICE,), windows=_BOTH),
+    Fact(c.MODEL_INFO, (c.PRECISION, c.DEVICE)),
+    Fact(c.GPU_UTILIZATION, (c.GPU,), windows=_BOTH),
+    Fact(c.GPU_MEMORY_USED, (c.GPU,), windows=_BOTH),
+    Fact(c.GPU_MEMORY_TOTAL, (c.GPU,)),
+    Fact(c.GPU_TEMPERATURE, (c.GPU,), windows=(Window.LAST_THIRD,)),
+    Fact(c.GPU_CLOCK, (c.GPU, c.CLOCK)),
+    Fact(c.GPU_THROTTLED, (c.GPU, c.THROTTLE), windows=_BOTH),
+    Fact(c.HOST_CPU, windows=_BOTH),
+    Fact(c.HOST_MEMORY_USED, (), (Statistic.LAST,)),
+    Fact(c.HOST_MEMORY_TOTAL),
+    Fact(c.HOST_DISK_BUSY, (c.DISK,), windows=_BOTH),
+    Fact(c.HOST_FILESYSTEM_USED, (c.MOUNTPOINT,), (Statistic.LAST,)),
+    Fact(c.HOST_FILESYSTEM_SIZE, (c.MOUNTPOINT,)),
+    Fact(c.PROBE_TIMESTAMP, (c.PROBE,), (Statistic.LAST,)),
 )
-# What is drawn over hours: where memory goes.
+# Levels over hours, for leaks and forecasts. The minimum of each step removes short peaks.
 CURVES: tuple[Fact, ...] = (
-    fact(c.VRAM_USED, c.DEVICE, parts=("min",)),
-    fact(c.VRAM_RESERVED, c.DEVICE, parts=("min",)),
-    fact(c.GPU_MEMORY_USED, c.GPU, parts=("min",)),
-    fact(c.GPU_MEMORY_TOTAL, c.GPU, parts=("max",)),
-    fact(c.HOST_MEMORY_USED, parts=("min",)),
-    fact(c.HOST_MEMORY_TOTAL, parts=("max",)),
-    fact(c.HOST_FILESYSTEM_USED, c.MOUNTPOINT, parts=("min",)),
-    fact(c.HOST_FILESYSTEM_SIZE, c.MOUNTPOINT, parts=("max",)),
-    fact(c.QUEUED_WORK, parts=("min",)),
+    Fact(c.VRAM_USED, (c.DEVICE,), (Statistic.MIN,)),
+    Fact(c.VRAM_RESERVED, (c.DEVICE,), (Statistic.MIN,)),
+    Fact(c.GPU_MEMORY_USED, (c.GPU,), (Statistic.MIN,)),
+    Fact(c.HOST_MEMORY_USED, (), (Statistic.MIN,)),
+    Fact(c.HOST_FILESYSTEM_USED, (c.MOUNTPOINT,), (Statistic.MIN,)),
+    Fact(c.QUEUED_WORK, (), (Statistic.MIN,)),
 )
-UP, STARTED, RESIDENT = "up", "process_start_time_seconds", "process_resident_memory_bytes"
 _OVER_TIME = {
-    "": "avg_over_time",
-    LATELY: "avg_over_time",
-    "last": "last_over_time",
-    "min": "min_over_time",
-    "max": "max_over_time",
+    Statistic.VALUE: "avg_over_time",
+    Statistic.LAST: "last_over_time",
+    Statistic.MIN: "min_over_time",
+    Statistic.MAX: "max_over_time",
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Asking:
-    """Writes the expressions for one service: a namespace, as one job shows it."""
+class FactQueries:
+    """Expressions for one service: a namespace and a scrape job."""
 
     namespace: str
     job: str
@@ -113,79 +141,77 @@ class Asking:
     def __post_init__(self) -> None:
         object.__setattr__(self, "queries", Queries(self.namespace, matchers={JOB: self.job}))
 
-    def moment(self, window_seconds: int, offset_seconds: int = 0) -> str:
+    def instant(self, window_seconds: int, offset_seconds: int = 0) -> str:
         """Return the expression of all facts over a window that ended `offset_seconds` ago."""
-        back = f" offset {offset_seconds}s" if offset_seconds else ""
-        spans = {
-            part: f"[{window_seconds // parts}s]{back}"
-            for part, parts in (("", 1), (LATELY, LATELY_PARTS), (HALF, HALVES))
-        }
+        offset = f" offset {offset_seconds}s" if offset_seconds else ""
         parts = [
-            self._named(
-                row.key(part),
-                self._over(row, part, spans.get(part.rpartition(".")[2], spans[""])),
-                row.by,
+            _labelled(
+                key(fact.metric, statistic, window),
+                self._over(
+                    fact.metric, statistic, f"[{window_seconds // window.divisor}s]{offset}"
+                ),
+                fact.by,
             )
-            for row in FACTS
-            for part in row.parts
-            if not (offset_seconds and part.endswith(HALF))
+            for fact in FACTS
+            for statistic, window in fact.parts()
+            if not (offset_seconds and window is Window.SECOND_HALF)
         ]
-        return " or ".join((*parts, *self._own(spans[""]), *self._below(back)))
+        span = f"[{window_seconds}s]{offset}"
+        return " or ".join((*parts, *self._extra(span), *self._buckets(offset)))
 
     def curves(self, step_seconds: int) -> str:
-        """Return the expression of all that is drawn over hours, each point over its own step."""
+        """Return the expression of all curves; each point covers its own step."""
         span = f"[{step_seconds}s]"
         rows = [
-            self._named(row.key(part), self._over(row, part, span), row.by)
-            for row in CURVES
-            for part in row.parts
+            _labelled(
+                key(fact.metric, statistic), self._over(fact.metric, statistic, span), fact.by
+            )
+            for fact in CURVES
+            for statistic, _ in fact.parts()
         ]
         resident = f"min_over_time({self.queries.foreign(RESIDENT)}{span})"
         started = f"max_over_time({self.queries.foreign(STARTED)}{span})"
-        return " or ".join((*rows, _told(RESIDENT, resident), _told(STARTED, started)))
+        return " or ".join((*rows, _named(RESIDENT, resident), _named(STARTED, started)))
 
-    def _over(self, row: Fact, part: str, span: str) -> str:
-        if row.metric.kind is Kind.HISTOGRAM:
-            suffix = f"_{part.partition('.')[0]}"
-            return f"rate({self.queries.select(row.metric, suffix=suffix)}{span})"
-        how = "rate" if row.metric.kind is Kind.COUNTER else _OVER_TIME[part]
-        return f"{how}({self.queries.select(row.metric)}{span})"
+    def _over(self, metric: Metric, statistic: Statistic, span: str) -> str:
+        if metric.kind is Kind.HISTOGRAM:
+            return f"rate({self.queries.select(metric, suffix=f'_{statistic}')}{span})"
+        function = "rate" if metric.kind is Kind.COUNTER else _OVER_TIME[statistic]
+        return f"{function}({self.queries.select(metric)}{span})"
 
-    def _named(self, name: str, inner: str, by: tuple[Label, ...]) -> str:
-        kept = ", ".join(("instance", *(label.name for label in by)))
-        return _told(name, f"sum by ({kept}) ({inner})")
-
-    def _own(self, span: str) -> Iterator[str]:
+    def _extra(self, span: str) -> Iterator[str]:
+        """Yield the facts that are no row of the table: fast stages and Prometheus' own series."""
         up, started = self.queries.foreign(UP), self.queries.foreign(STARTED)
-        quick = self.queries.select(c.STAGE_SECONDS, {"le": SLOW_EDGE}, "_bucket")
-        stages = f"sum by (instance, {c.STAGE.name}) (rate({quick}{span}))"
-        yield _told(f"{c.STAGE_SECONDS.name}.{QUICK}", stages)
-        yield _told(UP, f"sum by (instance) (avg_over_time({up}{span}))")
-        yield _told(f"{UP}.count", f"sum by (instance) (count_over_time({up}{span}))")
-        yield _told(f"{UP}.last", f"sum by (instance) (last_over_time({up}{span}))")
-        yield _told(STARTED, f"sum by (instance) (last_over_time({started}{span}))")
-        resident = self.queries.foreign(RESIDENT)
-        yield _told(RESIDENT, f"sum by (instance) (avg_over_time({resident}{span}))")
+        fast = self.queries.select(c.STAGE_SECONDS, {"le": FAST_EDGE}, "_bucket")
+        yield _labelled(key(c.STAGE_SECONDS, Statistic.FAST), f"rate({fast}{span})", (c.STAGE,))
+        yield _labelled(UP, f"avg_over_time({up}{span})")
+        yield _labelled(key(UP, Statistic.LAST), f"last_over_time({up}{span})")
+        yield _labelled(STARTED, f"last_over_time({started}{span})")
 
-    def _below(self, back: str) -> Iterator[str]:
-        """Yield the past's histogram of scores as it stood: a rate of it would cost far more."""
-        scores = self.queries.select(c.QUALITY_SCORE, suffix="_bucket")
-        below = f"sum by ({c.INSTRUCTION_TYPE.name}, le) ({scores}{back})"
-        if back:
-            yield _told(f"{c.QUALITY_SCORE.name}.{BELOW}", below)
+    def _buckets(self, offset: str) -> Iterator[str]:
+        """Yield the buckets of past scores as counts: their rate would cost far more to compute."""
+        if offset:
+            scores = self.queries.select(c.QUALITY_SCORE, suffix="_bucket")
+            counts = f"sum by ({c.INSTRUCTION_TYPE.name}, le) ({scores}{offset})"
+            yield _named(key(c.QUALITY_SCORE, Statistic.BUCKETS), counts)
 
 
-def _told(name: str, inner: str) -> str:
+def _labelled(name: str, inner: str, by: tuple[Label, ...] = ()) -> str:
+    labels = ", ".join(label.name for label in (INSTANCE, *by))
+    return _named(name, f"sum by ({labels}) ({inner})")
+
+
+def _named(name: str, inner: str) -> str:
     return f'label_replace({inner}, "{FACT}", "{name}", "", "")'
 
 
-def names_asked(namespace: str) -> set[str]:
-    """Return the names of all series that a diagnosis of a namespace may ask for."""
+def series_names(namespace: str) -> set[str]:
+    """Return the names of all series that a diagnosis of a namespace can query."""
     suffixes = {Kind.HISTOGRAM: ("_sum", "_count")}
     names = {
-        row.metric.full_name(namespace) + suffix
-        for row in (*FACTS, *CURVES)
-        for suffix in suffixes.get(row.metric.kind, ("",))
+        fact.metric.full_name(namespace) + suffix
+        for fact in (*FACTS, *CURVES)
+        for suffix in suffixes.get(fact.metric.kind, ("",))
     }
     buckets = {f"{m.full_name(namespace)}_bucket" for m in (c.STAGE_SECONDS, c.QUALITY_SCORE)}
     return names | buckets | {UP, STARTED, RESIDENT}

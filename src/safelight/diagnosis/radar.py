@@ -1,6 +1,6 @@
-"""How well each type of instruction is served: four axes from 0 to 10, from records. Pure.
+"""Radar scores per instruction type, from records: four axes from 0 to 10.
 
-Every axis rests on at least LEAST_COUNT requests, and tells its interval; else it is silent.
+Each score has an interval and needs at least LEAST_COUNT requests. Otherwise it is None.
 """
 
 from collections import defaultdict
@@ -24,16 +24,16 @@ from safelight.records.rows import Remembered
 
 AXES = ("accuracy", "speed", "structure", "stability")
 TARGET_SECONDS = 3.0
-UNSTABLE_DEVIATION = 0.25  # of a score from 0 to 1: evenly spread ones deviate by 0.29
+UNSTABLE_DEVIATION = 0.25  # of a score from 0 to 1; uniformly distributed scores have 0.29
 _TOP = 10.0
-# The caller's own doing, or refused before the model saw it: neither tells of the instruction.
-_ASIDE = (BadInput, Cancelled, CircuitOpen, NotReady, Overloaded, RateLimited, Stopping)
-_NOT_COUNTED = frozenset(reason for reason, kind in KINDS.items() if issubclass(kind, _ASIDE))
+# Errors of callers and refusals: they say nothing about the instruction type.
+_UNRELATED = (BadInput, Cancelled, CircuitOpen, NotReady, Overloaded, RateLimited, Stopping)
+_NOT_COUNTED = frozenset(reason for reason, kind in KINDS.items() if issubclass(kind, _UNRELATED))
 
 
 @dataclass(frozen=True, slots=True)
 class Type:
-    """One type of instruction: its axes, its share of good answers, and how it is rated."""
+    """One instruction type: its axes, its success ratio and its mean rating."""
 
     name: str
     requests: int
@@ -44,7 +44,10 @@ class Type:
 
 @dataclass(frozen=True, slots=True)
 class Radar:
-    """All types, the most frequent first; `agreement` is Spearman's, of ratings and scores."""
+    """All types, the most frequent first.
+
+    `agreement` is Spearman's rank correlation of user ratings and quality scores.
+    """
 
     types: tuple[Type, ...]
     requests: int
@@ -53,16 +56,16 @@ class Radar:
 
     @property
     def leaders(self) -> tuple[Type, ...]:
-        """Return the types by their success, the best first, those that have too few left out.
+        """Return the types by the lower bound of their success ratio, the best first.
 
-        By the lower end of the interval: few good answers do not yet beat many.
+        Types with too few requests are left out.
         """
         ranked = [(each.success.low, each) for each in self.types if each.success is not None]
         ranked.sort(key=lambda pair: (-pair[0], pair[1].name))
         return tuple(each for _, each in ranked)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it as JSON can hold it."""
+        """Return the radar as JSON data."""
         return {
             **asdict(self),
             "types": [{**asdict(each), "axes": _axes_dict(each)} for each in self.types],
@@ -71,19 +74,19 @@ class Radar:
 
 
 def radar(requests: Iterable[Remembered], target_seconds: float = TARGET_SECONDS) -> Radar:
-    """Return how each type is served; at `target_seconds` speed is in the middle of its axis."""
-    counted = [each for each in requests if _counts(each)]
+    """Return the scores of each type. A request of `target_seconds` has a speed of 5."""
+    related = [each for each in requests if _counts(each)]
     by_type: dict[str, list[Remembered]] = defaultdict(list)
-    for each in counted:
+    for each in related:
         by_type[each.instruction_type].append(each)
     rated = [
         (float(each.rating), each.score)
-        for each in counted
+        for each in related
         if each.rating is not None and each.score is not None
     ]
     types = [_type(name, own, target_seconds) for name, own in by_type.items()]
     types.sort(key=lambda each: (-each.requests, each.name))
-    return Radar(tuple(types), len(counted), agreement(rated), len(rated))
+    return Radar(tuple(types), len(related), agreement(rated), len(rated))
 
 
 def _counts(request: Remembered) -> bool:
@@ -99,25 +102,27 @@ def _type(name: str, requests: Sequence[Remembered], target_seconds: float) -> T
         "stability": _stability(requests),
     }
     rating = mean([float(each.rating) for each in requests if each.rating is not None])
-    on_axes = {axis: _on_axis(found) for axis, found in axes.items()}
+    on_axes = {axis: _on_axis(score) for axis, score in axes.items()}
     return Type(name, len(requests), on_axes, success, rating)
 
 
 def _accuracy(requests: Sequence[Remembered], success: Estimate | None) -> Estimate | None:
-    """Return the share that succeeded, times how well what was made fits, where that is known."""
-    good = (each.adherence for each in requests if each.succeeded)
-    fits = mean([fit for fit in good if fit is not None])
-    return product(success, fits) if success is not None and fits is not None else success
+    """Return the success ratio, times the mean adherence of the outputs if it is known."""
+    values = (each.adherence for each in requests if each.succeeded)
+    adherence = mean([value for value in values if value is not None])
+    if success is None or adherence is None:
+        return success
+    return product(success, adherence)
 
 
 def _speed(requests: Sequence[Remembered], target_seconds: float) -> Estimate | None:
-    """Return the mean of target / (target + time): 1 at once, a half at the target, 0 for ever."""
-    answered = (each.service_seconds for each in requests if each.succeeded)
-    return mean([target_seconds / (target_seconds + max(0.0, taken)) for taken in answered])
+    """Return the mean of target / (target + time): 1 for no time, 0.5 at the target."""
+    times = (each.service_seconds for each in requests if each.succeeded)
+    return mean([target_seconds / (target_seconds + max(0.0, time)) for time in times])
 
 
 def _stability(requests: Sequence[Remembered]) -> Estimate | None:
-    """Return 1 for scores that are all alike, 0 for those that deviate by UNSTABLE_DEVIATION."""
+    """Return 1 for equal scores, 0 for a standard deviation of UNSTABLE_DEVIATION."""
     spread = deviation([each.score for each in requests if each.score is not None])
     if spread is None:
         return None
@@ -129,14 +134,15 @@ def _stability(requests: Sequence[Remembered]) -> Estimate | None:
     )
 
 
-def _on_axis(found: Estimate | None) -> Estimate | None:
-    if found is None:
+def _on_axis(score: Estimate | None) -> Estimate | None:
+    """Return an estimate between 0 and 1 in the unit of the axis."""
+    if score is None:
         return None
     ends = {
-        name: max(0.0, min(1.0, getattr(found, name))) * _TOP for name in ("value", "low", "high")
+        name: max(0.0, min(1.0, getattr(score, name))) * _TOP for name in ("value", "low", "high")
     }
-    return replace(found, **ends)
+    return replace(score, **ends)
 
 
 def _axes_dict(each: Type) -> dict[str, Any]:
-    return {axis: asdict(found) if found else None for axis, found in each.axes.items()}
+    return {axis: asdict(score) if score else None for axis, score in each.axes.items()}

@@ -1,9 +1,9 @@
-"""A diagnosis as data: what `--json` prints, and what the page and the terminal are made from."""
+"""Diagnosis as JSON data, for `--json` and for the HTML page."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import NotRequired, TypedDict
 
 from safelight.diagnosis.confidence import counted
 from safelight.diagnosis.diagnose import worst
@@ -16,26 +16,64 @@ DOCS = "docs/diagnosis.md"
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """What is said of one service."""
+    """The evidence and the findings of one service."""
 
     evidence: Evidence
     findings: Sequence[Finding]
 
     @property
     def headline(self) -> str:
-        """Return the whole in one line."""
+        """Return a summary in one line."""
         service = self.evidence.service
         name = f"{service.job} ({service.namespace})"
         causes = [f for f in self.findings if f.sign.severity and not f.because]
         if causes:
-            return f"{name}: {worst(self.findings).word}, {_small(causes[0].check.title)}"
+            return f"{name}: {worst(self.findings).word}, {_lower(causes[0].check.title)}"
         if self.evidence.requests == 0:
-            return f"{name}: nothing is wrong that can be seen; nobody asked anything"
-        return f"{name}: all is well, by {counted(self.evidence.requests, 'request')}"
+            return f"{name}: no findings; no requests in the window"
+        return f"{name}: healthy, {counted(self.evidence.requests, 'request')} in the window"
 
 
-def as_data(diagnosis: Diagnosis, prometheus: Prometheus | None) -> dict[str, Any]:
-    """Return a diagnosis as plain data; links open Prometheus, if it still runs, with the curve."""
+class ExhibitData(TypedDict):
+    """One piece of evidence as JSON."""
+
+    says: str
+    query: NotRequired[str]
+    link: NotRequired[str]
+
+
+class FindingData(TypedDict):
+    """One finding as JSON."""
+
+    check: str
+    title: str
+    severity: str
+    confidence: float
+    subject: str
+    verdict: str
+    evidence: list[ExhibitData]
+    follows_from: str | None
+    alternatives: list[str]
+    remedy: list[str]
+    next_experiment: str
+    docs: str
+
+
+class ReportData(TypedDict):
+    """The diagnosis of one service as JSON."""
+
+    service: str
+    namespace: str
+    at: str
+    window_seconds: int
+    requests: int
+    headline: str
+    severity: str
+    findings: list[FindingData]
+
+
+def as_data(diagnosis: Diagnosis, prometheus: Prometheus | None) -> ReportData:
+    """Return a diagnosis as plain data, with links to Prometheus unless it is None."""
     evidence = diagnosis.evidence
     return {
         "service": evidence.service.job,
@@ -50,21 +88,21 @@ def as_data(diagnosis: Diagnosis, prometheus: Prometheus | None) -> dict[str, An
 
 
 def sentence(text: str) -> str:
-    """Return a verdict as a sentence; a name at its beginning stays as it is."""
+    """Return a verdict as a sentence. A name at its beginning keeps its case."""
     first = text.partition(" ")[0]
     return (text[:1].upper() + text[1:] if first.isalpha() else text) + "."
 
 
-def _small(title: str) -> str:
-    return title if title.startswith("PyTorch") else title[:1].lower() + title[1:]
+def _lower(title: str) -> str:
+    return title if title.startswith(("PyTorch", "GPU")) else title[:1].lower() + title[1:]
 
 
 def when(at: float) -> str:
-    """Return a time as ISO 8601, in UTC."""
+    """Return a time in ISO 8601 format, in UTC."""
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _finding(finding: Finding, at: float, prometheus: Prometheus | None) -> dict[str, Any]:
+def _finding(finding: Finding, at: float, prometheus: Prometheus | None) -> FindingData:
     check, sign = finding.check, finding.sign
     return {
         "check": check.name,
@@ -82,10 +120,10 @@ def _finding(finding: Finding, at: float, prometheus: Prometheus | None) -> dict
     }
 
 
-def _exhibit(exhibit: Exhibit, at: float, prometheus: Prometheus | None) -> dict[str, str]:
-    told = {"says": exhibit.says}
+def _exhibit(exhibit: Exhibit, at: float, prometheus: Prometheus | None) -> ExhibitData:
+    data: ExhibitData = {"says": exhibit.says}
     if exhibit.query:
-        told["query"] = exhibit.query
+        data["query"] = exhibit.query
     if exhibit.query and prometheus is not None:
-        told["link"] = prometheus.link(exhibit.query, at)
-    return told
+        data["link"] = prometheus.link(exhibit.query, at)
+    return data

@@ -1,6 +1,6 @@
-"""Routine checks: this week against the last, limits that never or always fire, what is missing.
+"""Weekly routine check: changes, alerts that always fire, unsuitable limits, missing series.
 
-Limits proposed for an alert come from the service's own data, not from anybody's guess.
+Proposed limits are computed from the service's own data.
 """
 
 from collections.abc import Sequence
@@ -15,14 +15,15 @@ from safelight.rules.thresholds import Thresholds
 
 _DAY = 86_400
 _WEEK = 7 * _DAY
-_MOVED = 0.25
+_NOTABLE = 0.25  # change of a value
 _OFTEN = 0.5  # of the time
-_MARGIN = 1.2  # a proposed limit lies so far above what is usual
+_MARGIN = 1.2  # a proposed limit, over the usual value
+_MIN_SLOTS = 288  # of 5 min: one day
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A figure of this week beside the last week's; None where a week has no data."""
+    """A value of this week and of last week, None if a week has no data."""
 
     what: str
     unit: str
@@ -31,21 +32,21 @@ class Change:
 
     @property
     def factor(self) -> float | None:
-        """Return this week's over the last's, where both are known."""
+        """Return this week's value over last week's, or None if either is unknown."""
         if self.this_week is None or not self.last_week:
             return None
         return self.this_week / self.last_week
 
     @property
     def notable(self) -> bool:
-        """Tell whether it moved by a quarter or more."""
+        """Return True if the value changed by a quarter or more."""
         factor = self.factor
-        return factor is not None and abs(factor - 1) >= _MOVED
+        return factor is not None and abs(factor - 1) >= _NOTABLE
 
 
 @dataclass(frozen=True, slots=True)
 class Firing:
-    """An alert that fired for half of the week or more: nobody heeds it."""
+    """An alert that fired for at least half of the week. People ignore such alerts."""
 
     alert: str
     share: float
@@ -53,7 +54,7 @@ class Firing:
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """A better limit by the data: nineteen of twenty hours stay below what is `usual`."""
+    """A better limit: in 95 % of the hours the value is below `usual`."""
 
     threshold: str
     limit: float
@@ -61,14 +62,14 @@ class Proposal:
     proposed: float
 
     @property
-    def why(self) -> str:
-        """Return what is wrong with the limit."""
-        return "always passed" if self.usual > self.limit else "out of reach"
+    def problem(self) -> str:
+        """Return why the limit does not fit."""
+        return "always exceeded" if self.usual > self.limit else "out of reach"
 
 
 @dataclass(frozen=True, slots=True)
 class Trends:
-    """What a routine check finds of one service, and how far back its data goes at most."""
+    """Result of a routine check of one service, and the age of its oldest data."""
 
     service: Service
     data_seconds: float
@@ -79,17 +80,17 @@ class Trends:
 
     @property
     def comparable(self) -> bool:
-        """Tell whether there is a last week to compare with."""
+        """Return True if there is data of last week."""
         return self.data_seconds > _WEEK
 
     @property
     def judged(self) -> bool:
-        """Tell whether there is a day of data: before, limits and series are not judged."""
+        """Return True if there is a day of data. Otherwise limits and series are not judged."""
         return self.data_seconds >= _DAY
 
 
 def trends(prometheus: Prometheus, service: Service, at: float, limits: Thresholds) -> Trends:
-    """Return the routine check of a service. Raises MonitoringFailed."""
+    """Run the routine check of a service. Raises MonitoringFailed."""
     return Trends(
         service,
         _data_seconds(prometheus, service, at),
@@ -101,26 +102,26 @@ def trends(prometheus: Prometheus, service: Service, at: float, limits: Threshol
 
 
 def _data_seconds(prometheus: Prometheus, service: Service, at: float) -> float:
-    """Return how long ago the service was first seen, two weeks at most."""
+    """Return the age of the oldest data, at most two weeks, in seconds."""
     queries = Queries(service.namespace, matchers={JOB: service.job})
-    seen = f"max(timestamp({queries.select(c.GUIDANCE_OVERRIDDEN)}))"
-    # What is younger than the long step lies between two of them, perhaps.
-    asked = f"min_over_time(({seen})[14d:5m]) or min_over_time(({seen})[5m:5s])"
-    found = prometheus.instant(asked, at)
-    return max(0.0, at - found[0].value) if found else 0.0
+    scraped = f"max(timestamp({queries.select(c.GUIDANCE_OVERRIDDEN)}))"
+    # A service younger than the long step can lie between two of its points.
+    first = f"min_over_time(({scraped})[14d:5m]) or min_over_time(({scraped})[5m:5s])"
+    series = prometheus.instant(first, at)
+    return max(0.0, at - series[0].value) if series else 0.0
 
 
 def _changes(prometheus: Prometheus, service: Service, at: float) -> list[Change]:
     queries = Queries(service.namespace, window="1h", matchers={JOB: service.job})
     rows = (
-        ("requests a second", "", queries.rate(c.REQUESTS)),
+        ("requests per second", "", queries.rate(c.REQUESTS)),
         ("success", "ratio", queries.success_ratio(c.SUCCESSES, c.REQUESTS)),
         ("P95 of a request", "seconds", queries.quantile(0.95, c.REQUEST_SECONDS)),
-        ("mean wait", "seconds", queries.mean(c.QUEUED_SECONDS)),
+        ("mean queue time", "seconds", queries.mean(c.QUEUED_SECONDS)),
         ("mean step", "seconds", queries.mean(c.STEP_SECONDS)),
         ("mean batch", "", queries.mean(c.BATCH_SIZE)),
         ("memory allocated", "bytes", f"max({queries.select(c.VRAM_USED)})"),
-        ("broken pictures a second", "", queries.rate(c.OUTPUT_INVALID)),
+        ("invalid images per second", "", queries.rate(c.OUTPUT_INVALID)),
     )
     return [
         Change(
@@ -134,56 +135,55 @@ def _changes(prometheus: Prometheus, service: Service, at: float) -> list[Change
 
 
 def _median(prometheus: Prometheus, expression: str, at: float) -> float | None:
-    """Return an expression's median over the hours of the week that ends at a time."""
-    found = prometheus.instant(f"quantile_over_time(0.5, ({expression})[7d:1h])", at)
-    return found[0].value if found else None
+    """Return the median of an expression over the hours of the week that ends at a time."""
+    series = prometheus.instant(f"quantile_over_time(0.5, ({expression})[7d:1h])", at)
+    return series[0].value if series else None
 
 
 def _firing(prometheus: Prometheus, service: Service, at: float) -> list[Firing]:
     queries = Queries(service.namespace, matchers={JOB: service.job})
     where = queries.recorded("ALERTS", {"alertstate": "firing"})
-    counted = f"count_over_time((max by (alertname) ({where}))[7d:5m])"
-    found = {
-        series.labels.get("alertname", ""): series.value
-        for series in prometheus.instant(counted, at)
+    fired = f"count_over_time((max by (alertname) ({where}))[7d:5m])"
+    counts = {
+        series.labels.get("alertname", ""): series.value for series in prometheus.instant(fired, at)
     }
-    judged = prometheus.instant(f"max(count_over_time(({queries.foreign('up')})[7d:5m]))", at)
-    slots = judged[0].value if judged else 0.0
-    if slots < 288:
+    scrapes = prometheus.instant(f"max(count_over_time(({queries.foreign('up')})[7d:5m]))", at)
+    slots = scrapes[0].value if scrapes else 0.0
+    if slots < _MIN_SLOTS:
         return []
-    told = []
+    firing = []
     for alert in alerts(service.namespace):
-        part = min(1.0, found.get(alert.name, 0.0) / slots)
+        part = min(1.0, counts.get(alert.name, 0.0) / slots)
         if part >= _OFTEN:
-            told.append(Firing(alert.name, part))
-    return sorted(told, key=lambda each: -each.share)
+            firing.append(Firing(alert.name, part))
+    return sorted(firing, key=lambda each: -each.share)
 
 
-# Thresholds that the data can speak of, and the histogram whose P95 they are held to.
+# Thresholds of a P95, and the histograms of these.
 _LIMITS = (("request_p95_seconds", c.REQUEST_SECONDS), ("step_p95_seconds", c.STEP_SECONDS))
 
 
 def _proposals(
     prometheus: Prometheus, service: Service, at: float, limits: Thresholds
 ) -> list[Proposal]:
-    """Return limits that lie far from what the service does: out of reach, or always passed."""
+    """Return better limits for those that are always exceeded or far out of reach."""
     queries = Queries(service.namespace, window="1h", matchers={JOB: service.job})
-    made = []
+    proposals = []
     for name, metric in _LIMITS:
         expression = queries.quantile(0.95, metric)
-        found = prometheus.instant(f"quantile_over_time(0.95, ({expression})[7d:1h])", at)
-        if not found or found[0].value <= 0:
+        series = prometheus.instant(f"quantile_over_time(0.95, ({expression})[7d:1h])", at)
+        if not series or series[0].value <= 0:
             continue
-        usual, limit = found[0].value, float(getattr(limits, name))
+        usual, limit = series[0].value, float(getattr(limits, name))
         edge = metric.edge(_MARGIN * usual)
         if usual > limit or edge * 2 < limit:
-            made.append(Proposal(name, limit, usual, edge))
-    return made
+            proposals.append(Proposal(name, limit, usual, edge))
+    return proposals
 
 
 def _missing(prometheus: Prometheus, service: Service, at: float) -> list[str]:
-    """Return the names that were shown a day or more ago, and are not any more."""
+    """Return the names of series that existed a day ago or earlier and do not exist now."""
     match = Queries(service.namespace, matchers={JOB: service.job}).recorded("")
-    now = {row["__name__"] for row in prometheus.shown(match, at - 3600, at)}
-    then = {row["__name__"] for row in prometheus.shown(match, at - _WEEK, at - _DAY)}
+    now = {row["__name__"] for row in prometheus.series(match, at - 3600, at)}
+    then = {row["__name__"] for row in prometheus.series(match, at - _WEEK, at - _DAY)}
     return sorted(name for name in then - now if ":" not in name and name != "ALERTS")

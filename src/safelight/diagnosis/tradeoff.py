@@ -1,4 +1,4 @@
-"""What speed costs in quality: each setting that was served, and which are worth choosing. Pure."""
+"""Trade-off of quality and time between settings, with the Pareto front."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -14,12 +14,12 @@ QUALITIES: dict[str, Callable[[Remembered], float | None]] = {
     "structure": lambda request: request.structure,
     "rating": lambda request: None if request.rating is None else float(request.rating),
 }
-MOST_SETTINGS = 200
+_MAX_SETTINGS = 200
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Setting:
-    """How pictures were made."""
+    """How images were made."""
 
     steps: int
     width: int
@@ -32,10 +32,10 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A setting, its quality and its time; `count` requests were measured.
+    """A setting, its quality and its time, from `count` requests.
 
-    `on_front`: no other is as fast and as good, and better in one. `surely_worse`: another is both
-    faster and better, and the intervals do not meet.
+    `on_front`: no other setting is at least as fast and as good, and better in one of the two.
+    `surely_worse`: another setting is faster and better, and their intervals do not overlap.
     """
 
     setting: Setting
@@ -48,7 +48,7 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Tradeoff:
-    """Settings from fast to slow, and how many were left out for having been used too little."""
+    """Settings from fast to slow. `too_few` counts the settings with too few requests."""
 
     by: str
     choices: tuple[Choice, ...]
@@ -56,26 +56,26 @@ class Tradeoff:
 
     @property
     def front(self) -> tuple[Choice, ...]:
-        """Return the settings worth choosing, from fast to good."""
+        """Return the settings of the Pareto front, the fastest first."""
         return tuple(choice for choice in self.choices if choice.on_front)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it as JSON can hold it."""
+        """Return the trade-off as JSON data."""
         return asdict(self)
 
 
 def tradeoff(requests: Iterable[Remembered], by: str = "score") -> Tradeoff:
-    """Return how quality, one of QUALITIES, stands against time in the settings that were used."""
+    """Return quality (one of QUALITIES) and time of the settings that were used."""
     measured: dict[Setting, list[tuple[float, float]]] = defaultdict(list)
     for request in requests:
         setting, quality = _setting(request), QUALITIES[by](request)
         if setting is not None and quality is not None and request.succeeded:
             measured[setting].append((quality, request.service_seconds))
-    often = sorted(measured.items(), key=lambda item: -len(item[1]))[:MOST_SETTINGS]
-    choices = [found for item in often if (found := _choice(*item)) is not None]
+    frequent = sorted(measured.items(), key=lambda item: -len(item[1]))[:_MAX_SETTINGS]
+    choices = [choice for item in frequent if (choice := _choice(*item)) is not None]
     choices.sort(key=lambda choice: (choice.seconds.value, choice.setting))
-    judged = tuple(_judged(choice, choices) for choice in choices)
-    return Tradeoff(by, judged, len(measured) - len(choices))
+    compared = tuple(_compared(choice, choices) for choice in choices)
+    return Tradeoff(by, compared, len(measured) - len(choices))
 
 
 def _setting(request: Remembered) -> Setting | None:
@@ -93,15 +93,17 @@ def _choice(setting: Setting, measured: Sequence[tuple[float, float]]) -> Choice
     return Choice(setting, len(measured), quality, seconds)
 
 
-def _judged(choice: Choice, others: Sequence[Choice]) -> Choice:
+def _compared(choice: Choice, others: Sequence[Choice]) -> Choice:
     on_front = not any(_beats(other, choice) for other in others)
-    surely = any(_surely_beats(other, choice) for other in others)
-    return Choice(choice.setting, choice.count, choice.quality, choice.seconds, on_front, surely)
+    surely_worse = any(_surely_beats(other, choice) for other in others)
+    return Choice(
+        choice.setting, choice.count, choice.quality, choice.seconds, on_front, surely_worse
+    )
 
 
 def _beats(other: Choice, choice: Choice) -> bool:
-    mine, theirs = ((each.quality.value, -each.seconds.value) for each in (choice, other))
-    return theirs != mine and all(a >= b for a, b in zip(theirs, mine, strict=True))
+    first, second = ((each.quality.value, -each.seconds.value) for each in (other, choice))
+    return first != second and all(a >= b for a, b in zip(first, second, strict=True))
 
 
 def _surely_beats(other: Choice, choice: Choice) -> bool:

@@ -1,1 +1,1 @@
-"""Stories of services: a simulated one, its past in a real Prometheus, and what is said of it."""
+"""Demonstrations with their diagnosis: simulated and real services in a real Prometheus."""

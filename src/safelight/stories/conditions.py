@@ -1,6 +1,6 @@
-"""How things are with a simulated service at one time: its traffic, its speed, what it lacks."""
+"""Conditions of a simulated service at one time: traffic, speed, faults and resources."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from safelight.metrics.catalog import step_place
@@ -18,12 +18,12 @@ STAGES = {
     "encode": 0.015,
     "respond": 0.004,
 }
-MODEL = ("encode_prompt", "encode_image", "decode_latents")  # stages that are the pipeline's
+MODEL = ("encode_prompt", "encode_image", "decode_latents")  # stages of the pipeline
 
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """How things are with one instance at one time. Times in seconds, memory in bytes."""
+    """Conditions of one instance at one time. Times are in seconds, memory is in bytes."""
 
     rate: float = 0.8
     types: Mapping[str, float] = field(default_factory=lambda: TYPES)
@@ -32,22 +32,22 @@ class Conditions:
     steps: int = 20
     step_seconds: float = 0.025
     places: Mapping[str, float] = field(default_factory=dict)
-    """By how much the steps of a place take longer."""
+    """Factor on the time of the steps at a place."""
     noise: float = 0.2
     batch_limit: int = 8
     speedup: float | None = None
     held: float = 0.0
-    """Seconds that a request waits though the device is free."""
+    """Time that a request waits although the device is free."""
     circuit: float = 0.0
-    """The share of requests that find the circuit open."""
+    """Share of requests that the open circuit refuses."""
     queue_limit: int = 64
     failures: Mapping[str, tuple[str, float]] = field(default_factory=dict)
-    """By type, or `*`: the reason, and the share of requests that end with it."""
+    """By type, or `*`: the reason, and the share of requests that fail with it."""
     invalid: float = 0.0
     busy: float = 0.2
     corrupted: float = 0.01
     corrupted_busy: float = 0.02
-    """Shares of the edits: with a busy background, and destroyed on calm and on busy ones."""
+    """Shares of the edits: with a busy background, destroyed on calm ones, and on busy ones."""
     score: float = 0.78
     scored: float = 0.2
     precision: str = "float16"
@@ -75,11 +75,11 @@ class Conditions:
     log_lost: float = 0.0
     up: bool = True
     starts: bool = False
-    """Whether the process is started anew in this step: its counters begin at 0."""
+    """True if the process restarts in this step, so its counters start at 0."""
 
     @property
     def call_seconds(self) -> float:
-        """Return the time of one call for a single picture."""
+        """Return the time of one call for a single image."""
         return self.denoise_seconds + sum(self.stages[stage] for stage in MODEL)
 
     @property
@@ -90,3 +90,6 @@ class Conditions:
     def step(self, number: int) -> float:
         """Return the mean time of one step, counted from 1."""
         return self.step_seconds * self.places.get(step_place(number), 1.0)
+
+
+Timeline = Callable[[int, float], Conditions]  # of an instance, at a time

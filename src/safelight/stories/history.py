@@ -1,4 +1,4 @@
-"""A past for simulated services: their series as OpenMetrics, made into blocks by promtool."""
+"""Past data of simulated services, written as Prometheus blocks by promtool."""
 
 import re
 import subprocess
@@ -10,72 +10,75 @@ from pathlib import Path
 
 from safelight.errors import ServiceFailed
 from safelight.stack.programs import find_program
-from safelight.stories.conditions import Conditions
+from safelight.stories.conditions import Timeline
 from safelight.stories.simulation import Instance
 
 SCRAPE_SECONDS = 15
 _BLOCK_SECONDS = 7200
-_AT_ONCE = 2
+_PARALLEL = 2
 _HISTOGRAM = re.compile(r"_(bucket|sum|count)$")
 
 
 @dataclass(frozen=True, slots=True)
-class Play:
-    """A service over a time: its names, and how it is with each instance at each moment.
+class Simulation:
+    """A simulated service: its names, and the conditions of each instance at each time.
 
-    `weather(instance, at)` gives the conditions; `seed` makes chance repeat itself.
+    Simulations with the same `seed` are equal.
     """
 
     namespace: str
     job: str
-    weather: Callable[[int, float], Conditions]
+    conditions: Timeline
     instances: int = 1
     seed: int = 0
 
 
-# For each block of two hours and each family: its kind, and its lines.
-Texts = dict[int, dict[str, tuple[str, list[str]]]]
+# By two-hour block and by metric family: the kind and the sample lines.
+Samples = dict[int, dict[str, tuple[str, list[str]]]]
 
 
-def play(show: Play, times: Sequence[int], wanted: Callable[[str], bool] = bool) -> Texts:
-    """Return what Prometheus would have scraped of a service at these times.
+def simulate(
+    service: Simulation, times: Sequence[int], keep: Callable[[str], bool] = bool
+) -> Samples:
+    """Return the samples that Prometheus would scrape from a service at these times.
 
-    `wanted` says which names are kept; a step lasts as long as the gap before it, a minute at most.
+    `keep` selects series by name. A step is as long as the time since the scrape before it, at
+    most a minute.
     """
-    texts: Texts = {}
+    samples: Samples = {}
     rows: dict[str, tuple[str, dict[int, list[str]]]] = {}
-    for number in range(show.instances):
-        target = f'job="{show.job}",instance="{show.job}-{number}:8000"'
-        instance = Instance(show.namespace, target, show.seed * 100 + number, wanted)
+    for number in range(service.instances):
+        target = f'job="{service.job}",instance="{service.job}-{number}:8000"'
+        instance = Instance(service.namespace, target, service.seed * 100 + number, keep)
         before = times[0] - SCRAPE_SECONDS
         for at in times:
-            now = show.weather(number, at)
+            now = service.conditions(number, at)
             for kind, key, value in instance.step(at, min(at - before, 60), now):
-                found = rows.get(key)
-                if found is None:
-                    found = rows[key] = (kind, defaultdict(list))
-                found[1][at // _BLOCK_SECONDS].append(f"{key} {value:.10g} {at}\n")
+                row = rows.get(key)
+                if row is None:
+                    row = rows[key] = (kind, defaultdict(list))
+                row[1][at // _BLOCK_SECONDS].append(f"{key} {value:.10g} {at}\n")
             before = at
     for key, (kind, blocks) in rows.items():
         name = _family(key, kind)
         for block, lines in blocks.items():
-            texts.setdefault(block, {}).setdefault(name, (kind, []))[1].extend(lines)
-    return texts
+            samples.setdefault(block, {}).setdefault(name, (kind, []))[1].extend(lines)
+    return samples
 
 
-def write(plays: Iterable[Texts], folder: Path) -> int:
-    """Make blocks of what services showed, in `folder/data`; return how many samples that are.
+def write_blocks(services: Iterable[Samples], folder: Path) -> int:
+    """Write the samples of services as blocks into `folder/data`. Return the number of samples.
 
-    Raises MissingProgram without promtool, or ServiceFailed.
+    Raises MissingProgram if promtool is missing, or ServiceFailed.
     """
     promtool = find_program(("promtool",), "prometheus")
-    merged: Texts = {}
-    for texts in plays:
-        for block, families in texts.items():
+    merged: Samples = {}
+    for samples in services:
+        for block, families in samples.items():
             for name, (kind, lines) in families.items():
                 merged.setdefault(block, {}).setdefault(name, (kind, []))[1].extend(lines)
     folder.mkdir(parents=True, exist_ok=True)
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
+    with ThreadPoolExecutor(_PARALLEL) as pool:
         jobs = [
             pool.submit(_block, promtool, folder, block, families)
             for block, families in sorted(merged.items())
@@ -101,10 +104,10 @@ def _block(
         str(file),
         str(folder / "data"),
     )
-    made = subprocess.run(command, capture_output=True, text=True, check=False)
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
     file.unlink()
-    if made.returncode:
-        raise ServiceFailed(f"promtool could not make a past: {made.stderr.strip()[:300]}")
+    if result.returncode:
+        raise ServiceFailed(f"promtool could not write blocks: {result.stderr.strip()[:300]}")
     return sum(len(lines) for _, lines in families.values())
 
 
@@ -116,11 +119,10 @@ def _family(key: str, kind: str) -> str:
 
 
 def scrapes(*spans: tuple[int, int, int]) -> list[int]:
-    """Return the times of scrapes in spans of (begin, end, step)."""
+    """Return the scrape times of spans given as (begin, end, step)."""
     return [at for begin, end, step in spans for at in range(begin, end, step)]
 
 
 def named(names: Iterable[str]) -> Callable[[str], bool]:
-    """Return what tells whether a series' name is among those given."""
-    known = frozenset(names)
-    return known.__contains__
+    """Return a predicate that is True for these names."""
+    return frozenset(names).__contains__

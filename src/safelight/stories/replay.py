@@ -1,4 +1,4 @@
-"""A real Prometheus over a past that was made for it, on a free port, ended whatever happens."""
+"""Start a Prometheus server with written past data on a free port, and stop it."""
 
 import socket
 from collections.abc import Iterator
@@ -13,13 +13,13 @@ from safelight.stack.programs import Program, Running, find_program
 
 _HOST = "127.0.0.1"
 _POLL_SECONDS = 0.1
-_PATIENCE_SECONDS = 60.0
+_START_SECONDS = 60.0
 _GRACE_SECONDS = 5.0
 
 
 @contextmanager
-def replayed(folder: Path) -> Iterator[Prometheus]:
-    """Start Prometheus over `folder/data`, which holds blocks; end it at last.
+def replay(folder: Path) -> Iterator[Prometheus]:
+    """Start Prometheus with the blocks in `folder/data`, and stop it at the end.
 
     Raises MissingProgram, or ServiceFailed.
     """
@@ -35,7 +35,7 @@ def replayed(folder: Path) -> Iterator[Prometheus]:
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on now."""
+    """Return a port that no process listens on now."""
     with socket.socket() as probe:
         probe.bind((_HOST, 0))
         return int(probe.getsockname()[1])
@@ -50,15 +50,15 @@ def _program(folder: Path, port: int) -> Program:
         f"--web.listen-address={_HOST}:{port}",
         "--log.level=error",
     )
-    return Program(PROMETHEUS, command, _HOST, port, "/-/ready", "a story's past")
+    return Program(PROMETHEUS, command, _HOST, port, "/-/ready", "past data of a story")
 
 
 def _until_ready(running: Running) -> None:
     pause = Event()
-    for _ in range(int(_PATIENCE_SECONDS / _POLL_SECONDS)):
+    for _ in range(int(_START_SECONDS / _POLL_SECONDS)):
         if running.ended is not None:
             raise running.failure()
         if running.is_ready():
             return
         pause.wait(_POLL_SECONDS)
-    raise ServiceFailed(f"Prometheus was not ready within {_PATIENCE_SECONDS:g} s.")
+    raise ServiceFailed(f"Prometheus was not ready within {_START_SECONDS:g} s.")

@@ -1,8 +1,7 @@
-"""A simulated service: requests arrive, wait, are batched and answered, and are counted for real.
+"""Simulate an instance of a service, scrape by scrape, for stories and tests of the diagnosis.
 
-A fluid queue in steps of one scrape: what arrives beyond what the device can do waits for the next.
-Each request becomes a Record and goes through the meter that real services use, so that what is
-shown are the catalogue's own series. Made for stories, and to judge the diagnosis by.
+The queue is a fluid model: requests that the device cannot serve in one step wait for the next.
+Each request becomes a Record and passes through the real meter, so the series are the real ones.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,36 +17,34 @@ from safelight.stories.conditions import MODEL, Conditions
 from safelight.telemetry.meter import metering
 from safelight.telemetry.record import PipelineCall, Record
 
-_FIXED = 0.55  # of a call's time, whatever the batch: what batching saves
+_FIXED = 0.55  # share of a call's time that does not depend on the batch size
 
-
-Weather = Callable[[float], Conditions]
 Sample = tuple[str, str, float]  # kind of the family, series, value
 
 
 class Instance:
-    """One instance of a service, as Prometheus would see it; `wanted` says which names it shows."""
+    """One instance of a service, as Prometheus scrapes it. `keep` selects series by name."""
 
     def __init__(
-        self, namespace: str, target: str, seed: int, wanted: Callable[[str], bool] = bool
+        self, namespace: str, target: str, seed: int, keep: Callable[[str], bool] = bool
     ) -> None:
         self._namespace = namespace
         self._target = target
-        self._wanted = wanted
-        self._chance = Random(seed)
+        self._keep = keep
+        self._random = Random(seed)
         self._keys: dict[tuple[str, tuple[str, ...]], list[tuple[int, str]]] = {}
         self._totals: dict[str, float] = {}
         self._start(0.0)
 
     def step(self, at: float, seconds: float, now: Conditions) -> list[Sample]:
-        """Live through a step that ends at a time; return what a scrape then shows."""
+        """Simulate the step that ends at a time, and return the samples of a scrape then."""
         if now.starts:
             self._start(at)
         self._serve(seconds, now)
         if not now.up:
             return [("gauge", f"up{{{self._target}}}", 0.0)]
         self._measure(at, seconds, now)
-        return [*self._scrape(), *self._own(now)]
+        return [*self._scrape(), *self._process(now)]
 
     # ── Serving ──────────────────────────────────────────────────────────────────────────────────
 
@@ -57,27 +54,26 @@ class Instance:
         self._backlog, self._busy, self._number = 0.0, 0.0, 0
         self._started = at
         self._totals.clear()
-        self._owed: dict[str, float] = {}
         self._meter.start_at_zero(c.REJECTED, c.WORKER_RESTARTS, c.OUTPUT_INVALID, c.DEVICE_SECONDS)
         self._meter.start_at_zero(c.WARM_UPS, c.GUIDANCE_OVERRIDDEN, c.LOG_LINES_LOST)
 
     def _serve(self, seconds: float, now: Conditions) -> None:
-        came = self._poisson(now.rate * seconds)
-        room = max(0.0, now.queue_limit - self._backlog)
-        can = self._capacity(now) * seconds
-        taken = min(came, int(can + room))
-        self._refuse(came - taken, now)
-        self._backlog += taken
-        done = min(self._backlog, can)
-        self._backlog -= done
-        self._busy = done / can if can > 0 else 0.0
+        arrivals = self._poisson(now.rate * seconds)
+        free_places = max(0.0, now.queue_limit - self._backlog)
+        capacity = self._capacity(now) * seconds
+        accepted = min(arrivals, int(capacity + free_places))
+        self._refuse(arrivals - accepted, now)
+        self._backlog += accepted
+        served = min(self._backlog, capacity)
+        self._backlog -= served
+        self._busy = served / capacity if capacity > 0 else 0.0
         batch = self._batch(now)
         wait = self._backlog / max(1e-9, self._capacity(now))
         wait += now.call_seconds * 0.5 * self._busy / max(0.08, 1.08 - self._busy)
         steps = tuple(now.step(number) for number in range(1, now.steps + 1))
         wait += now.held
-        for _ in range(taken):
-            self._answer(now, wait, batch, steps)
+        for _ in range(accepted):
+            self._respond(now, wait, batch, steps)
         self._meter.add(c.DEVICE_SECONDS, "useful", amount=self._busy * seconds * now.ready)
         self._meter.set(c.QUEUE_DEPTH, value=round(self._backlog + now.rate * now.held))
         self._meter.set(c.CIRCUIT_OPEN, value=float(now.circuit > 0))
@@ -87,9 +83,9 @@ class Instance:
         self._meter.set(c.BATCH_SPEEDUP, value=gain)
 
     def _capacity(self, now: Conditions) -> float:
-        """Return the pictures a second that the device can make."""
+        """Return the images per second that the device can make."""
         each = now.call_seconds * (_FIXED / now.batch_limit + 1 - _FIXED)
-        return max(now.ready, 0.2) / each  # one that loads will be there soon
+        return max(now.ready, 0.2) / each  # a worker that loads is ready soon
 
     def _batch(self, now: Conditions) -> int:
         full = self._backlog >= now.batch_limit
@@ -101,14 +97,14 @@ class Instance:
             self._meter.add(c.REJECTED, "queue_full")
             self._record(self._pick(now.types), 503, "overloaded", {"receive": 0.01}, ())
 
-    def _answer(self, now: Conditions, wait: float, batch: int, means: Sequence[float]) -> None:
+    def _respond(self, now: Conditions, wait: float, batch: int, means: Sequence[float]) -> None:
         kind = self._pick(now.types)
-        if now.circuit and self._chance.random() < now.circuit:
+        if now.circuit and self._random.random() < now.circuit:
             self._record(kind, 503, "circuit_open", {"receive": 0.01}, ())
             return
         reason, part = now.failures.get(kind) or now.failures.get("*") or (NO_ERROR, 0.0)
-        error = reason if self._chance.random() < part else NO_ERROR
-        compiles = self._chance.random() < now.compiled
+        error = reason if self._random.random() < part else NO_ERROR
+        compiles = self._random.random() < now.compiled
         slower = _FIXED + (1 - _FIXED) * batch
         stages = {name: self._about(mean, now.noise) for name, mean in now.stages.items()}
         steps = tuple(self._about(mean * slower, now.noise) for mean in means)
@@ -127,26 +123,26 @@ class Instance:
             leads=leads,
             batch=batch,
             warm_up=compiles and leads,
-            overridden=("image_guidance_scale",) if self._chance.random() < now.overridden else (),
+            overridden=("image_guidance_scale",) if self._random.random() < now.overridden else (),
         )
         if leads:
             cause = "cap" if batch >= now.batch_limit else "queue_empty"
             self._meter.observe(c.BATCH_SIZE, cause, value=batch)
-        busy = self._chance.random() < now.busy
-        error = self._look(now, kind, error, busy=busy)
-        if self._chance.random() < now.invalid:
+        busy = self._random.random() < now.busy
+        error = self._assess(now, kind, error, busy=busy)
+        if self._random.random() < now.invalid:
             error = "invalid_output"
             self._meter.add(c.OUTPUT_INVALID, "black")
         status = 200 if error in (NO_ERROR, StructureCorruption.reason) else 500
         self._record(kind, status, error, stages, (call,), busy=busy)
 
-    def _look(self, now: Conditions, kind: str, error: str, *, busy: bool) -> str:
-        """Look at what was made, as the service does; return how the request ends."""
+    def _assess(self, now: Conditions, kind: str, error: str, *, busy: bool) -> str:
+        """Assess the output as the service does, and return the reason of the request."""
         destroyed = now.corrupted_busy if busy else now.corrupted
-        if error == NO_ERROR and self._chance.random() < destroyed:
+        if error == NO_ERROR and self._random.random() < destroyed:
             error = StructureCorruption.reason
-        if self._chance.random() < now.scored:
-            score = min(1.0, max(0.0, self._chance.gauss(now.score, 0.07)))
+        if self._random.random() < now.scored:
+            score = min(1.0, max(0.0, self._random.gauss(now.score, 0.07)))
             self._meter.observe(c.QUALITY_SCORE, kind, value=score)
         return error
 
@@ -160,7 +156,7 @@ class Instance:
         *,
         busy: bool = False,
     ) -> None:
-        whole, bits = sum(stages.values()), 7.5 if busy else 3.0
+        total, bits = sum(stages.values()), 7.5 if busy else 3.0
         self._write(
             Record(
                 "",
@@ -168,7 +164,7 @@ class Instance:
                 status,
                 error,
                 kind,
-                whole,
+                total,
                 stages,
                 bool(calls),
                 calls,
@@ -186,19 +182,19 @@ class Instance:
             (c.VRAM_RESERVED, self._about(now.vram_reserved, 0.003)),
         ):
             meter.set(metric, "cuda:0", value=level)
-        whole = min(now.vram_total, now.vram_reserved + 6e8 + now.foreign_bytes)
+        used = min(now.vram_total, now.vram_reserved + 6e8 + now.foreign_bytes)
         util = min(1.0, 0.96 * self._busy + now.foreign_busy)
         for metric, level in (
             (c.GPU_UTILIZATION, min(1.0, self._about(util, 0.05))),
-            (c.GPU_MEMORY_USED, self._about(whole, 0.003)),
+            (c.GPU_MEMORY_USED, self._about(used, 0.003)),
             (c.GPU_MEMORY_TOTAL, now.vram_total),
-            (c.GPU_TEMPERATURE, now.celsius + 6 * util + self._chance.gauss(0, 1)),
+            (c.GPU_TEMPERATURE, now.celsius + 6 * util + self._random.gauss(0, 1)),
             (c.GPU_POWER, 70 + 200 * util),
         ):
             meter.set(metric, gpu, value=level)
         meter.set(c.GPU_CLOCK, gpu, "sm", value=self._about(now.clock_hertz, 0.01))
         for reason in c.THROTTLE.values or ():
-            hit = self._chance.random() < now.throttled.get(reason, 0.0)
+            hit = self._random.random() < now.throttled.get(reason, 0.0)
             meter.set(c.GPU_THROTTLED, gpu, reason, value=float(hit))
         for metric, level in (
             (c.HOST_CPU, min(1.0, self._about(now.cpu, 0.08))),
@@ -221,51 +217,51 @@ class Instance:
         self._totals[metric.name] = self._totals.get(metric.name, 0.0) + by
         self._meter.set_total(metric, label, value=self._totals[metric.name])
 
-    def _own(self, now: Conditions) -> Iterator[Sample]:
-        own = {
+    def _process(self, now: Conditions) -> Iterator[Sample]:
+        values = {
             "up": 1.0,
             "process_start_time_seconds": self._started,
             "process_resident_memory_bytes": self._about(now.resident, 0.01),
         }
-        for name, value in own.items():
+        for name, value in values.items():
             yield "gauge", f"{name}{{{self._target}}}", value
 
     def _scrape(self) -> Iterator[Sample]:
-        """Yield what the meter shows, each series with the target's labels."""
+        """Yield the meter's series with the target's labels."""
         for metric, labels, child in self._meter.children():
-            wanted = self._keys.get((metric.name, labels))
-            if wanted is None:
-                wanted = self._keys[metric.name, labels] = self._keyed(metric, labels)
-            if wanted:
-                told = current(metric, child)
-                for place, key in wanted:
-                    yield metric.kind.value, key, told[place]
+            keys = self._keys.get((metric.name, labels))
+            if keys is None:
+                keys = self._keys[metric.name, labels] = self._series_keys(metric, labels)
+            if keys:
+                values = current(metric, child)
+                for place, key in keys:
+                    yield metric.kind.value, key, values[place]
 
-    def _keyed(self, metric: Metric, labels: tuple[str, ...]) -> list[tuple[int, str]]:
-        """Return the wanted parts of a series: their places, and how they are written."""
+    def _series_keys(self, metric: Metric, labels: tuple[str, ...]) -> list[tuple[int, str]]:
+        """Return the kept parts of a series: their places and their text."""
         name = metric.full_name(self._namespace)
-        named = [f'{key}="{value}"' for key, value in zip(metric.label_names, labels, strict=True)]
-        told = []
+        pairs = [f'{key}="{value}"' for key, value in zip(metric.label_names, labels, strict=True)]
+        keys = []
         for place, (suffix, edge) in enumerate(parts(metric)):
-            inside = ",".join((self._target, *named, *([f'le="{edge}"'] if edge else [])))
-            if self._wanted(name + suffix):
-                told.append((place, f"{name}{suffix}{{{inside}}}"))
-        return told
+            inside = ",".join((self._target, *pairs, *([f'le="{edge}"'] if edge else [])))
+            if self._keep(name + suffix):
+                keys.append((place, f"{name}{suffix}{{{inside}}}"))
+        return keys
 
-    # ── Chance ───────────────────────────────────────────────────────────────────────────────────
+    # ── Random ───────────────────────────────────────────────────────────────────────────────────
 
     def _about(self, mean: float, spread: float) -> float:
-        """Return a value near a mean, spread as a logarithmic normal distribution is."""
-        return mean * exp(self._chance.gauss(0, spread) - spread * spread / 2)
+        """Return a random value with this mean, from a log-normal distribution."""
+        return mean * exp(self._random.gauss(0, spread) - spread * spread / 2)
 
     def _pick(self, weights: Mapping[str, float]) -> str:
-        return self._chance.choices(tuple(weights), tuple(weights.values()))[0]
+        return self._random.choices(tuple(weights), tuple(weights.values()))[0]
 
     def _poisson(self, mean: float) -> int:
-        """Return how many events there were where so many are expected (Knuth, in halves)."""
+        """Return a Poisson number (Knuth's method; a large mean is halved)."""
         if mean > 30:
             return self._poisson(mean / 2) + self._poisson(mean / 2)
-        count, product, limit = 0, self._chance.random(), exp(-mean)
+        count, product, limit = 0, self._random.random(), exp(-mean)
         while product > limit:
-            count, product = count + 1, product * self._chance.random()
+            count, product = count + 1, product * self._random.random()
         return count

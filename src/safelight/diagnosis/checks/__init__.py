@@ -1,1 +1,1 @@
-"""What can be wrong: each check is a row of a table, and a pure function of the evidence."""
+"""Checks: each is a row of a table with a pure function of the evidence."""

@@ -1,116 +1,186 @@
-"""What several checks ask of the evidence: what was usual, how busy the device is, who waits."""
+"""Measures that several checks share: usual values, device load, waiting and steady growth."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
-from safelight.diagnosis.confidence import by_chance, wilson
+from safelight.diagnosis.confidence import fisher_p_value, wilson
 from safelight.diagnosis.evidence import Evidence, Reading
-from safelight.diagnosis.queries import LATELY
+from safelight.diagnosis.prometheus import Series
+from safelight.diagnosis.queries import STARTED, Statistic, Window
+from safelight.diagnosis.slope import Point, Trend, latest, since, since_last_fall
 from safelight.metrics.catalog import (
+    DEVICE,
     DEVICE_SECONDS,
+    ERROR,
+    GPU,
+    GPU_MEMORY_TOTAL,
     GPU_UTILIZATION,
+    IMAGE_SIZE,
+    IMAGES,
+    INSTRUCTION_TYPE,
     QUEUED_SECONDS,
     REJECTED,
+    REJECTION,
     REQUEST_SECONDS,
     REQUESTS,
+    STAGE,
     STAGE_SECONDS,
     WORKERS_READY,
 )
+from safelight.metrics.metric import Label, Metric
+from safelight.metrics.promql import INSTANCE
 
-FEW = 20  # requests within the window; fewer tell nothing
+MIN_REQUESTS = 20  # in the window; no check judges fewer
+MAX_P_VALUE = 1e-4  # one week has about 2 000 windows
+_NOISE_FACTOR = 3  # a rise is this many times the noise
+_SAME_LEVEL = 1.02  # times the level before the last fall
 
-BY_CHANCE = 1e-4  # a week has two thousand windows
+Measure = Callable[[Reading], float | None]
+Counts = tuple[float, float]  # hits and tries, as numbers or as rates
+Mix = tuple[Metric, Label]  # a counter, and the label whose values make up the mix
 
-Figure = Callable[[Reading], float | None]
-Counted = tuple[float, float]  # how many, of how many; or both a second
-
-
-def usual(evidence: Evidence, figure: Figure) -> float | None:
-    """Return the lower of what a figure was before and yesterday, or None without a past."""
-    return min(_past(evidence, figure), default=None)
-
-
-def usually_most(evidence: Evidence, figure: Figure) -> float | None:
-    """Return the higher of what a figure was before and yesterday, or None without a past."""
-    return max(_past(evidence, figure), default=None)
+TYPE_MIX: Mix = (REQUESTS, INSTRUCTION_TYPE)
+SIZE_MIX: Mix = (IMAGES, IMAGE_SIZE)
 
 
-def grown(evidence: Evidence, figure: Figure) -> float | None:
-    """Return how many times its usual value a figure is now, or None where either is unknown."""
-    now, then = figure(evidence.now), usually_most(evidence, figure)
+def usual_low(evidence: Evidence, measure: Measure) -> float | None:
+    """Return the lower of the hour before and yesterday, or None without past data."""
+    return min(_past(evidence, measure), default=None)
+
+
+def usual_high(evidence: Evidence, measure: Measure) -> float | None:
+    """Return the higher of the hour before and yesterday, or None without past data."""
+    return max(_past(evidence, measure), default=None)
+
+
+def growth(evidence: Evidence, measure: Measure) -> float | None:
+    """Return the value now divided by the usual high value, or None if either is unknown."""
+    now, then = measure(evidence.now), usual_high(evidence, measure)
     return now / then if now is not None and then else None
 
 
-def busy(reading: Reading, part: str = "") -> float | None:
-    """Return the share of its time that the busiest instance's device is at work.
-
-    `part` may be facts.LATELY: over the end of the window alone.
-    """
-    spent = reading.by("instance", DEVICE_SECONDS, part)
-    ready = reading.by("instance", WORKERS_READY)
+def device_busy(reading: Reading, window: Window = Window.WHOLE) -> float | None:
+    """Return the busy share of the busiest instance's device, from 0 to 1."""
+    spent = reading.sums_by(INSTANCE, DEVICE_SECONDS, window=window)
+    ready = reading.sums_by(INSTANCE, WORKERS_READY)
     shares = [min(1.0, spent[each] / ready[each]) for each in spent if ready.get(each)]
-    return max(shares) if shares else reading.most(GPU_UTILIZATION)
+    return max(shares) if shares else reading.maximum(GPU_UTILIZATION)
 
 
-def at_most_busy(evidence: Evidence) -> float | None:
-    """Return how busy the device is at most: over the window, or where work began late, its end."""
-    shares = (busy(evidence.now), busy(evidence.now, LATELY))
+def peak_device_busy(evidence: Evidence) -> float | None:
+    """Return the busy share of the window or of its last third, whichever is higher."""
+    shares = (device_busy(evidence.now), device_busy(evidence.now, Window.LAST_THIRD))
     return max((share for share in shares if share is not None), default=None)
 
 
-def waiting(reading: Reading) -> float | None:
-    """Return the share of requests' time that they wait for the model."""
-    whole = reading.rate(REQUEST_SECONDS, "sum")
+def queue_share(reading: Reading) -> float | None:
+    """Return the share of the requests' latency that they spend in the queue."""
+    total = reading.rate(REQUEST_SECONDS, Statistic.SUM)
     queued = max(
-        reading.rate(QUEUED_SECONDS, "sum"), reading.rate(STAGE_SECONDS, "sum", stage="queue")
+        reading.rate(QUEUED_SECONDS, Statistic.SUM),
+        reading.rate(STAGE_SECONDS, Statistic.SUM, where={STAGE: "queue"}),
     )
-    return min(1.0, queued / whole) if whole > 0 else None
+    return min(1.0, queued / total) if total > 0 else None
 
 
-def refused(reading: Reading) -> float:
-    """Return the share of requests that were refused for want of capacity."""
-    asked = reading.rate(REQUESTS)
+def refused_share(reading: Reading) -> float:
+    """Return the share of requests that were refused because capacity was missing."""
+    requests = reading.rate(REQUESTS)
     reasons = ("queue_full", "too_late", "concurrency", "shed")
-    turned = sum(reading.rate(REJECTED, reason=reason) for reason in reasons)
-    return min(1.0, turned / asked) if asked > 0 else 0.0
+    refusals = sum(reading.rate(REJECTED, where={REJECTION: reason}) for reason in reasons)
+    return min(1.0, refusals / requests) if requests > 0 else 0.0
 
 
-def ended(reading: Reading, reason: str) -> Counted:
-    """Return how many requests a second ended with a reason, of how many."""
-    return reading.rate(REQUESTS, error=reason), reading.rate(REQUESTS)
+def ended_with(reading: Reading, reason: str) -> Counts:
+    """Return the rate of requests that ended with an error, and of all requests."""
+    return reading.rate(REQUESTS, where={ERROR: reason}), reading.rate(REQUESTS)
 
 
-def latency(reading: Reading) -> float | None:
-    """Return the mean time of a request."""
+def mean_latency(reading: Reading) -> float | None:
+    """Return the mean latency of a request, in seconds."""
     return reading.mean(REQUEST_SECONDS)
 
 
 def events(evidence: Evidence, rate: float) -> float:
-    """Return how many events within the window a rate stands for."""
+    """Return the number of events in the window at this rate."""
     return rate * evidence.spans.window_seconds
 
 
-def chance(
-    evidence: Evidence, now: Counted, past: Callable[[Reading], Counted], limit: float
+def may_be_chance(
+    evidence: Evidence, now: Counts, past: Callable[[Reading], Counts], limit: float
 ) -> bool:
-    """Tell whether so many may well be chance, by Fisher's test against before and yesterday.
+    """Return True if a share is not significantly higher than before and than yesterday.
 
-    Only where the hour before was well for certain: its share lies below the limit by Wilson's
-    interval. An outage that lasts is no chance, nor is anything in a service without a past.
+    Uses Fisher's exact test. Returns False if the past itself may have exceeded the limit (by
+    Wilson's interval of the hour before): a long outage, or a service without past data.
     """
     span = evidence.spans.before_seconds
     before, yesterday = (
-        (many * span, of * span) for many, of in map(past, (evidence.before, evidence.yesterday))
+        (hits * span, tries * span)
+        for hits, tries in map(past, (evidence.before, evidence.yesterday))
     )
     if wilson(*before)[1] >= limit:
         return False
-    return all(by_chance(*now, *then) > BY_CHANCE for then in (before, yesterday))
+    return all(fisher_p_value(*now, *then) > MAX_P_VALUE for then in (before, yesterday))
 
 
-def times(value: float | None) -> str:
-    """Return a factor as people read it, or nothing where it is unknown."""
-    return "" if value is None else f", {value:.1f} times what is usual"
+def mix_change(evidence: Evidence, mix: Mix, window: Window = Window.WHOLE) -> float:
+    """Return the share of requests that moved to other label values (total variation distance)."""
+    now = mix_shares(evidence.now, mix, window)
+    past = [shares for r in (evidence.before, evidence.yesterday) if (shares := mix_shares(r, mix))]
+    if not now or not past:
+        return 0.0
+    return min(
+        sum(max(0.0, part - then.get(name, 0.0)) for name, part in now.items()) for then in past
+    )
 
 
-def _past(evidence: Evidence, figure: Figure) -> list[float]:
-    past = (evidence.before, evidence.yesterday)
-    return [value for reading in past if (value := figure(reading)) is not None]
+def mix_shares(reading: Reading, mix: Mix, window: Window = Window.WHOLE) -> Mapping[str, float]:
+    """Return the share of each label value."""
+    metric, label = mix
+    counts = reading.sums_by(label, metric, window=window)
+    total = sum(counts.values())
+    return {name: value / total for name, value in counts.items()} if total > 0 else {}
+
+
+def steady_growth(evidence: Evidence, curve: Series) -> Trend | None:
+    """Return the trend of a curve that rises significantly and still rises, or None.
+
+    Ignores points before the process started and before the last large fall.
+    """
+    points, height = since_last_fall(since_start(evidence, curve))
+    line = latest(points)
+    if line is None or not line.certain or not line.goes_on:
+        return None
+    if line.level <= _SAME_LEVEL * height:
+        return None  # the level already was this high before it fell: it will fall again
+    return line if line.slope > 0 and line.rise > _NOISE_FACTOR * line.noise else None
+
+
+def since_start(evidence: Evidence, curve: Series) -> Sequence[Point]:
+    """Return a curve from two steps after its process started: loading the model is no leak."""
+    instance = curve.labels.get(INSTANCE.name, "")
+    starts = evidence.curve(STARTED, where={INSTANCE: instance})
+    started = max((series.value for series in starts), default=0.0)
+    return since(curve.points, started + 2 * evidence.spans.step_seconds)
+
+
+def gpu_memory_total(evidence: Evidence, labels: Mapping[str, str]) -> float | None:
+    """Return the memory of the GPU that a series' `gpu` or `device` label names, in bytes."""
+    gpu = labels.get(GPU.name) or labels.get(DEVICE.name, "").removeprefix("cuda:")
+    where = {INSTANCE: labels.get(INSTANCE.name, ""), GPU: gpu}
+    return evidence.now.sum(GPU_MEMORY_TOTAL, where=where)
+
+
+def factor_text(value: float | None) -> str:
+    """Return `, 2.5 times the usual value`, or an empty text if the factor is unknown."""
+    return "" if value is None else f", {value:.1f} times the usual value"
+
+
+def usual_text(value: str | None) -> str:
+    """Return `, usually 12 %`, or an empty text if the usual value is unknown."""
+    return "" if value is None else f", usually {value}"
+
+
+def _past(evidence: Evidence, measure: Measure) -> list[float]:
+    readings = (evidence.before, evidence.yesterday)
+    return [value for reading in readings if (value := measure(reading)) is not None]

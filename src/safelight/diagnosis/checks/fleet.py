@@ -1,60 +1,63 @@
-"""Instances and workers: one that is slower than its like, gets more, keeps dying, is not seen."""
+"""Checks of instances and workers: a slow instance, uneven load, crashes, an open circuit."""
 
 from collections.abc import Iterator
 from statistics import median
 
-from safelight.diagnosis.checks.common import FEW, events
-from safelight.diagnosis.confidence import seconds, share, surely, wilson
+from safelight.diagnosis.checks.common import MIN_REQUESTS, events
+from safelight.diagnosis.confidence import confidence_of, seconds, share, wilson
 from safelight.diagnosis.evidence import Evidence
 from safelight.diagnosis.finding import Check, Exhibit, Severity, Sign
-from safelight.diagnosis.queries import LATELY, LATELY_PARTS, STARTED
+from safelight.diagnosis.queries import STARTED, Statistic, Window
 from safelight.metrics.catalog import (
     CIRCUIT_OPEN,
     DEVICE_SECONDS,
+    ERROR,
     INFERENCE_SECONDS,
     REQUEST_SECONDS,
     REQUESTS,
+    RESTART,
+    STAGE,
     STAGE_SECONDS,
     WORKER_RESTARTS,
     WORKERS_READY,
 )
 from safelight.metrics.promql import INSTANCE
 
-_SLOWER, _SLOWER_OF_TWO = 1.4, 1.8
-_FEW = 10
-_MORE, _FULL, _IDLE = 1.5, 0.9, 0.5  # times a fair share; shares of time at work
-_RESTARTS, _RESTARTS_AN_HOUR = 2, 4
-_UNSEEN, _SURELY_UNSEEN = 0.15, 0.6
-_SILENT_SECONDS = 120.0
+_SLOW, _SLOW_OF_TWO, _CERTAINLY_SLOW = 1.4, 1.8, 2.5  # times the median of the others
+_MIN_CALLS = 10
+_FAIR_SHARES, _FULL, _IDLE = 1.5, 0.9, 0.5  # times a fair share; busy shares of two instances
+_RESTARTS, _ONE_RESTART, _RESTARTS_PER_HOUR = 2, 1, 4
+_TOLERANCE = 0.2  # a rate over a window extrapolates: two restarts can read as 1.8
+_OPEN, _MIN_REFUSED = 1, 10
 
 
 def _slow_node(evidence: Evidence) -> Iterator[Sign]:
     for metric in (INFERENCE_SECONDS, REQUEST_SECONDS):
-        counts = evidence.now.by("instance", metric, "count")
-        waits = _waits(evidence) if metric is REQUEST_SECONDS else {}
+        counts = evidence.now.sums_by(INSTANCE, metric, Statistic.COUNT)
+        queued = _queued(evidence) if metric is REQUEST_SECONDS else {}
         means = {
-            instance: mean - waits.get(instance, 0.0) / counts[instance]
-            for instance, mean in evidence.now.means("instance", metric).items()
-            if events(evidence, counts[instance]) >= _FEW
-            and not (metric is REQUEST_SECONDS and _new(evidence, instance))
+            instance: mean - queued.get(instance, 0.0) / counts[instance]
+            for instance, mean in evidence.now.means_by(INSTANCE, metric).items()
+            if events(evidence, counts[instance]) >= _MIN_CALLS
+            and not (metric is REQUEST_SECONDS and _is_new(evidence, instance))
         }
         if len(means) < 2:
             continue
         worst = max(means, key=lambda each: means[each])
         others = median(mean for instance, mean in means.items() if instance != worst)
-        limit = _SLOWER if len(means) > 2 else _SLOWER_OF_TWO
+        limit = _SLOW if len(means) > 2 else _SLOW_OF_TWO
         if means[worst] < limit * others:
             continue
-        what = "a call of the model" if metric is INFERENCE_SECONDS else "a request"
+        unit = "an inference call" if metric is INFERENCE_SECONDS else "a request"
         yield Sign(
             Severity.WARNING,
-            surely(means[worst] / others, limit, 2.5 * limit / _SLOWER),
+            confidence_of(means[worst] / others, limit, limit * _CERTAINLY_SLOW / _SLOW),
             f"{worst} is {means[worst] / others:.1f} times slower than the other "
             f"{len(means) - 1} instances",
             (
                 Exhibit(
-                    f"{what} takes {seconds(means[worst])} there, elsewhere {seconds(others)}",
-                    evidence.asking.queries.mean(metric, (INSTANCE,)),
+                    f"{unit} takes {seconds(means[worst])} on it and {seconds(others)} elsewhere",
+                    evidence.queries.mean(metric, (INSTANCE,)),
                 ),
             ),
             subject=worst,
@@ -62,100 +65,101 @@ def _slow_node(evidence: Evidence) -> Iterator[Sign]:
         return
 
 
-def _waits(evidence: Evidence) -> dict[str, float]:
-    """Return the time that requests waited, by instance: a long queue is no slow machine."""
-    return evidence.now.by("instance", STAGE_SECONDS, "sum", stage="queue")
+def _queued(evidence: Evidence) -> dict[str, float]:
+    """Return the queue time by instance: a long queue does not make the machine slow."""
+    return evidence.now.sums_by(INSTANCE, STAGE_SECONDS, Statistic.SUM, where={STAGE: "queue"})
 
 
-def _new(evidence: Evidence, instance: str) -> bool:
-    """Tell whether an instance was started within the window: its first requests are slow."""
-    started = evidence.now.most(STARTED, instance=instance) or 0.0
+def _is_new(evidence: Evidence, instance: str) -> bool:
+    """Return True if the instance started within the window: first requests are slow."""
+    started = evidence.now.maximum(STARTED, where={INSTANCE: instance}) or 0.0
     return evidence.at - started < evidence.spans.window_seconds
 
 
-def _uneven(evidence: Evidence) -> Iterator[Sign]:
-    """Find that one instance gets more than it can do, while another could do it."""
-    now = evidence.now
-    ready = {i: n for i, n in now.by("instance", WORKERS_READY).items() if n > 0}
-    got = {
-        instance: events(evidence, rate) / LATELY_PARTS
-        for instance, rate in now.by("instance", REQUESTS, LATELY).items()
-        if instance in ready and not _new(evidence, instance)
+def _uneven_load(evidence: Evidence) -> Iterator[Sign]:
+    """Find an instance that is overloaded while another is idle."""
+    now, window = evidence.now, Window.LAST_THIRD
+    ready = {i: n for i, n in now.sums_by(INSTANCE, WORKERS_READY).items() if n > 0}
+    requests = {
+        instance: events(evidence, rate) / window.divisor
+        for instance, rate in now.sums_by(INSTANCE, REQUESTS, window=window).items()
+        if instance in ready and not _is_new(evidence, instance)
     }
-    spent = now.by("instance", DEVICE_SECONDS, LATELY)
-    at_work = {i: min(1.0, spent[i] / ready[i]) for i in got if i in spent}
-    whole = sum(got.values())
-    if len(at_work) < 2 or whole < FEW:
+    spent = now.sums_by(INSTANCE, DEVICE_SECONDS, window=window)
+    busy = {i: min(1.0, spent[i] / ready[i]) for i in requests if i in spent}
+    total = sum(requests.values())
+    if len(busy) < 2 or total < MIN_REQUESTS:
         return
-    most = max(at_work, key=lambda each: got[each] / ready[each])
-    least = min(at_work, key=lambda each: at_work[each])
-    fair = ready[most] / sum(ready[each] for each in got)
-    low, _ = wilson(got[most], whole)
-    if low < _MORE * fair or at_work[most] < _FULL or at_work[least] > _IDLE:
+    most = max(busy, key=lambda each: requests[each] / ready[each])
+    least = min(busy, key=lambda each: busy[each])
+    fair = ready[most] / sum(ready[each] for each in requests)
+    low, _ = wilson(requests[most], total)
+    if low < _FAIR_SHARES * fair or busy[most] < _FULL or busy[least] > _IDLE:
         return
     yield Sign(
         Severity.WARNING,
-        surely(low / fair, _MORE - 0.5, _MORE + 0.5),
-        f"{most} gets {share(got[most] / whole)} of the requests, {low / fair:.1f} times its share "
-        "or more, and is full, while another idles",
+        confidence_of(low / fair, _FAIR_SHARES - 0.5, _FAIR_SHARES + 0.5),
+        f"{most} gets {share(requests[most] / total)} of the requests, at least {low / fair:.1f} "
+        "times its fair share, and is full while another instance is idle",
         (
             Exhibit(
-                f"{got[most]:.0f} of {whole:.0f} requests to {len(got)} instances lately; its fair "
-                f"share, by its workers, is {share(fair)}",
-                evidence.asking.queries.rate(REQUESTS, (INSTANCE,)),
+                f"{requests[most]:.0f} of the last {total:.0f} requests to {len(requests)} "
+                f"instances; its fair share by workers is {share(fair)}",
+                evidence.queries.rate(REQUESTS, (INSTANCE,)),
             ),
             Exhibit(
-                f"its device is at work {share(at_work[most])} of the time, that of {least} "
-                f"{share(at_work[least])}",
-                evidence.asking.queries.rate(DEVICE_SECONDS, (INSTANCE,)),
+                f"its device is busy {share(busy[most])} of the time, the device of {least} "
+                f"{share(busy[least])}",
+                evidence.queries.rate(DEVICE_SECONDS, (INSTANCE,)),
             ),
         ),
         subject=most,
     )
 
 
-def _crashes(evidence: Evidence) -> Iterator[Sign]:
+def _crash_loop(evidence: Evidence) -> Iterator[Sign]:
     now = events(evidence, evidence.now.rate(WORKER_RESTARTS))
-    hour = evidence.before.rate(WORKER_RESTARTS) * evidence.spans.before_seconds
-    reasons = evidence.now.by("reason", WORKER_RESTARTS)
-    if now < _RESTARTS - 0.2 and not (now >= 0.8 and now + hour >= _RESTARTS_AN_HOUR):
+    before = evidence.before.rate(WORKER_RESTARTS) * evidence.spans.before_seconds
+    reasons = evidence.now.sums_by(RESTART, WORKER_RESTARTS)
+    again = now >= _ONE_RESTART - _TOLERANCE and now + before >= _RESTARTS_PER_HOUR
+    if now < _RESTARTS - _TOLERANCE and not again:
         return
     reason = max(reasons, key=lambda each: reasons[each])
-    ready = evidence.now.sum(WORKERS_READY, "min")
-    lost = events(evidence, evidence.now.rate(REQUESTS, error="worker_lost"))
-    where = evidence.now.by("instance", WORKER_RESTARTS)
-    instance = max(where, key=lambda each: where[each], default="")
+    ready = evidence.now.sum(WORKERS_READY, Statistic.MIN)
+    lost = events(evidence, evidence.now.rate(REQUESTS, where={ERROR: "worker_lost"}))
+    instances = evidence.now.sums_by(INSTANCE, WORKER_RESTARTS)
+    instance = max(instances, key=lambda each: instances[each], default="")
     yield Sign(
         Severity.CRITICAL if ready == 0 else Severity.WARNING,
-        surely(now + hour, 1, _RESTARTS_AN_HOUR),
-        f"workers of {instance} keep being replaced, {now:.0f} times lately: {reason}",
+        confidence_of(now + before, _ONE_RESTART, _RESTARTS_PER_HOUR),
+        f"workers of {instance} were replaced {now:.0f} times in the window: {reason}",
         (
             Exhibit(
-                f"{now:.0f} within the window, {hour:.0f} in the hour before",
-                evidence.asking.queries.rate(WORKER_RESTARTS),
+                f"{now:.0f} restarts in the window, {before:.0f} in the hour before",
+                evidence.queries.rate(WORKER_RESTARTS),
             ),
-            Exhibit(f"{lost:.0f} requests were lost with them"),
+            Exhibit(f"{lost:.0f} requests failed because their worker died"),
         ),
         subject=instance,
     )
 
 
-def _circuit(evidence: Evidence) -> Iterator[Sign]:
-    opened = evidence.now.most(CIRCUIT_OPEN, "max") or 0.0
-    failed = events(evidence, evidence.now.rate(REQUESTS, error="circuit_open"))
-    if opened < 1 and failed < _FEW:
+def _circuit_open(evidence: Evidence) -> Iterator[Sign]:
+    state = evidence.now.maximum(CIRCUIT_OPEN, Statistic.MAX) or 0.0
+    refused = events(evidence, evidence.now.rate(REQUESTS, where={ERROR: "circuit_open"}))
+    if state < _OPEN and refused < _MIN_REFUSED:
         return
-    why = evidence.now.by("error", REQUESTS)
-    model = {r: why.get(r, 0.0) for r in ("model_error", "cuda_oom", "invalid_output")}
-    reason = max(model, key=lambda each: model[each])
+    errors = evidence.now.sums_by(ERROR, REQUESTS)
+    causes = {r: errors.get(r, 0.0) for r in ("model_error", "cuda_oom", "invalid_output")}
+    reason = max(causes, key=lambda each: causes[each])
     yield Sign(
         Severity.CRITICAL,
         0.8,
-        "the model failed so often in a row that it is left alone",
+        "the model failed repeatedly, so the circuit breaker refuses requests",
         (
             Exhibit(
-                f"{failed:.0f} requests were refused; before, most failed with {reason}",
-                evidence.asking.queries.select(CIRCUIT_OPEN),
+                f"{refused:.0f} requests were refused; the most frequent failure is {reason}",
+                evidence.queries.select(CIRCUIT_OPEN),
             ),
         ),
     )
@@ -164,17 +168,19 @@ def _circuit(evidence: Evidence) -> Iterator[Sign]:
 FLEET_CHECKS = (
     Check(
         "crash_loop",
-        "Workers keep dying",
-        _crashes,
-        f"worker_restarts_total >= {_RESTARTS} within the window, or >= {_RESTARTS_AN_HOUR} within "
-        "the hour",
+        "Workers restart again and again",
+        _crash_loop,
+        f"worker_restarts_total grows by >= {_RESTARTS} in the window; or by >= {_ONE_RESTART} in "
+        f"the window and by >= {_RESTARTS_PER_HOUR} in the window and the hour before. Counts may "
+        f"be {_TOLERANCE:g} lower, because rates are extrapolated",
         (
-            "Read the worker's last words in the service's log.",
-            "died: the kernel's log for the out-of-memory killer. hung: the driver (dmesg, Xid). "
-            "poisoned: the model's own kernels. load_failed: the weights and the disk.",
+            "Read the worker's last lines in the service's log.",
+            "died: look for the out-of-memory killer in the kernel log. hung: check the driver "
+            "(dmesg, Xid). poisoned: check the model's CUDA kernels. load_failed: check the "
+            "weights and the disk.",
         ),
-        "Serve the same model alone with one request at a time: does it still die?",
-        ("somebody ends them by hand",),
+        "Serve the same model alone, with one request at a time. Check whether workers still die.",
+        ("a person or a script ends the workers",),
         frozenset(
             {
                 "errors_rise",
@@ -190,39 +196,42 @@ FLEET_CHECKS = (
     ),
     Check(
         "circuit_open",
-        "The model is left alone after failures",
-        _circuit,
-        "circuit_open was 1 within the window",
-        ("Look at the reason that requests failed with before.",),
-        "Send one request by itself once it has rested.",
-        ("bad input that the model chokes on",),
+        "The circuit breaker is open",
+        _circuit_open,
+        f"circuit_open was {_OPEN} in the window, or it refused >= {_MIN_REFUSED} requests",
+        ("Check the reason of the failures before the circuit opened.",),
+        "Send one request when the breaker lets one through.",
+        ("inputs that the model cannot process",),
         frozenset({"errors_rise"}),
     ),
     Check(
         "slow_node",
-        "One instance is slower than its like",
+        "One instance is slower than the others",
         _slow_node,
-        f"an instance's mean call >= {_SLOWER:g} times the others' median "
-        f"(>= {_SLOWER_OF_TWO:g} with two)",
-        ("Take it out of the balancer; compare its card, clock, driver, precision and host.",),
-        "Send the same request to it and to another: `safelight traffic URL`.",
-        ("it gets other requests than the others",),
+        f"an instance's mean inference time is >= {_SLOW:g} times the median of the others "
+        f"(>= {_SLOW_OF_TWO:g} times with two instances), or, if that is not so, its mean latency "
+        "without queueing. Instances that started in the window are left out of the latency. "
+        f"Every instance needs >= {_MIN_CALLS} calls",
+        ("Remove it from the load balancer. Compare its GPU, clock, driver, precision and host.",),
+        "Send the same request to it and to another instance: `safelight traffic URL`.",
+        ("it gets more expensive requests than the others",),
         frozenset({"slow_steps", "queue_saturated"}),
     ),
     Check(
         "uneven_load",
-        "One instance gets more than its share",
-        _uneven,
-        f"of the window's last third, an instance gets >= {_MORE:g} times the share of its workers "
-        f"by the Wilson interval, is at work >= {_FULL:.0%} of the time and another "
-        f"<= {_IDLE:.0%}",
+        "One instance gets too many requests",
+        _uneven_load,
+        "in the window's last third, the lower Wilson bound of an instance's share of the requests "
+        f"is >= {_FAIR_SHARES:g} times the share of its workers, its device is busy "
+        f">= {_FULL:.0%} of the time and another device <= {_IDLE:.0%}, with "
+        f">= {MIN_REQUESTS} requests",
         (
-            "Have the balancer choose the instance with the fewest open requests.",
-            "Turn sticky sessions off; end connections that are kept open after some requests.",
+            "Configure the load balancer to choose the instance with the fewest open requests.",
+            "Turn off sticky sessions. Close keep-alive connections after some requests.",
         ),
-        "Send a hundred requests, each over a new connection, through the balancer: if they are "
-        "spread evenly, connections that are kept open are it.",
-        ("one caller sends most, over one connection", "the others refuse what they get"),
+        "Send a hundred requests through the load balancer, each over a new connection. If they "
+        "spread evenly, keep-alive connections are the cause.",
+        ("one caller sends most requests over one connection", "the others refuse requests"),
         frozenset(
             {
                 "device_saturated",

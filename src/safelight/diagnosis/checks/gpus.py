@@ -1,14 +1,19 @@
-"""What the card tells: throttled, too hot, or somebody else's too."""
+"""Checks of the GPU: throttling, heat, and use by other programs."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
 
-from safelight.diagnosis.checks.common import grown, usual, usually_most
-from safelight.diagnosis.confidence import amount, share, surely
-from safelight.diagnosis.evidence import Evidence, Reading
+from safelight.diagnosis.checks.common import growth, usual_high, usual_low
+from safelight.diagnosis.confidence import amount, confidence_of, share
+from safelight.diagnosis.evidence import Evidence, Reading, Where
 from safelight.diagnosis.finding import Check, Exhibit, Severity, Sign
-from safelight.diagnosis.queries import LATELY
+from safelight.diagnosis.queries import Window
 from safelight.metrics.catalog import (
+    CLOCK,
+    DEVICE,
     DEVICE_SECONDS,
+    GPU,
     GPU_CLOCK,
     GPU_MEMORY_TOTAL,
     GPU_MEMORY_USED,
@@ -16,157 +21,196 @@ from safelight.metrics.catalog import (
     GPU_THROTTLED,
     GPU_UTILIZATION,
     INFERENCE_SECONDS,
+    THROTTLE,
     VRAM_RESERVED,
     WORKERS_READY,
 )
+from safelight.metrics.promql import INSTANCE
 
-_THROTTLED, _THROTTLED_LATELY = 0.2, 0.4  # of the time: of the window, of its end
-_HOT_CELSIUS = 85.0
-_FOREIGN_BYTES, _FOREIGN_SHARE = 1e9, 0.07
-_CONTEXT_BYTES = 1e9  # what CUDA itself takes for a process, generously
+_THROTTLED, _THROTTLED_NOW, _CERTAINLY_THROTTLED = 0.2, 0.4, 0.8  # of the time
+_HOT, _CERTAINLY_HOT = 85.0, 95.0  # degrees Celsius
+_POWER_CAP_SLOWER = 1.2  # times the usual call; below, a power cap is normal operation
+_NOTABLY_SLOWER = 1.1
+_FOREIGN_BYTES, _FOREIGN_SHARE, _CERTAINLY_FOREIGN = 1e9, 0.07, 0.3
+_FOREIGN_BUSY, _CROWDED_SLOWER = 0.15, 1.15
+_CONTEXT_BYTES = 1e9  # CUDA context of a process, a generous estimate
+_NOW = Window.LAST_THIRD
 
 
 def _throttled(evidence: Evidence) -> Iterator[Sign]:
-    for instance, gpu in _cards(evidence):
-        where = {"instance": instance, "gpu": gpu}
-        reasons = evidence.now.by("reason", GPU_THROTTLED, **where)
+    for instance, gpu in _gpus(evidence):
+        where = {INSTANCE: instance, GPU: gpu}
+        reasons = evidence.now.sums_by(THROTTLE, GPU_THROTTLED, where=where)
         reason = max(reasons, key=lambda each: reasons[each], default="")
         part = reasons.get(reason, 0.0)
-        lately = evidence.now.rate(GPU_THROTTLED, LATELY, reason=reason, **where)
-        part = max(part, lately if lately >= _THROTTLED_LATELY else 0.0)
-        hottest = evidence.now.most(GPU_TEMPERATURE, LATELY, **where) or 0.0
-        # A card at its power limit is at work as it was built to be; what it costs decides.
-        slower = grown(evidence, lambda r, w=where: _call(r, w["instance"])) or 1.0  # type: ignore[misc]
-        harmless = reason == "power_cap" and slower < 1.2
+        recent = evidence.now.rate(GPU_THROTTLED, window=_NOW, where={**where, THROTTLE: reason})
+        part = max(part, recent if recent >= _THROTTLED_NOW else 0.0)
+        hottest = evidence.now.maximum(GPU_TEMPERATURE, window=_NOW, where=where) or 0.0
+        slower = growth(evidence, partial(_call_seconds, instance=instance)) or 1.0
+        # A GPU at its power limit works as designed. It is a fault only if calls became slower.
+        harmless = reason == "power_cap" and slower < _POWER_CAP_SLOWER
         if part < _THROTTLED or harmless:
-            if hottest < _HOT_CELSIUS:
+            if hottest < _HOT:
                 continue
             reason = ""
-        clock = evidence.now.level(GPU_CLOCK, clock="sm", **where)
-        was = usually_most(evidence, lambda r, w=where: r.level(GPU_CLOCK, clock="sm", **w))  # type: ignore[misc]
-        told = [
-            Exhibit(
-                f"{hottest:.0f} degrees Celsius", evidence.asking.queries.select(GPU_TEMPERATURE)
-            )
-        ]
-        if clock and was:
-            told.append(Exhibit(f"clock {clock / 1e6:.0f} MHz, usually {was / 1e6:.0f} MHz"))
-        if slower > 1.1:
-            told.append(Exhibit(f"a call of the model takes {slower:.1f} times as long as usual"))
-        heat = f"card {gpu} of {instance} is {hottest:.0f} degrees hot"
-        slow = f"card {gpu} of {instance} runs below its clock {share(part)} of the time ({reason})"
+        heat = f"GPU {gpu} of {instance} has {hottest:.0f} degrees Celsius"
+        slow = f"GPU {gpu} of {instance} is throttled {share(part)} of the time ({reason})"
         yield Sign(
             Severity.WARNING,
-            surely(part, _THROTTLED, 0.8) if reason else surely(hottest, _HOT_CELSIUS, 95),
+            confidence_of(part, _THROTTLED, _CERTAINLY_THROTTLED)
+            if reason
+            else confidence_of(hottest, _HOT, _CERTAINLY_HOT),
             slow if reason else heat,
-            tuple(told),
+            tuple(_throttle_exhibits(evidence, where, hottest, slower)),
             subject=instance,
         )
+
+
+def _throttle_exhibits(
+    evidence: Evidence, where: Where, hottest: float, slower: float
+) -> Iterator[Exhibit]:
+    query = evidence.queries.select(GPU_TEMPERATURE)
+    yield Exhibit(f"temperature {hottest:.0f} degrees Celsius", query)
+    clock = _clock_hertz(evidence.now, where)
+    usual = usual_high(evidence, partial(_clock_hertz, where=where))
+    if clock and usual:
+        yield Exhibit(f"clock {clock / 1e6:.0f} MHz, usually {usual / 1e6:.0f} MHz")
+    if slower > _NOTABLY_SLOWER:
+        yield Exhibit(f"an inference call takes {slower:.1f} times the usual time")
+
+
+@dataclass(frozen=True, slots=True)
+class _Crowding:
+    """How busy a GPU is, how busy the service keeps it, and the slowdown of the service's calls."""
+
+    utilization: float
+    own_busy: float
+    slower: float
 
 
 def _neighbour(evidence: Evidence) -> Iterator[Sign]:
-    for instance, gpu in _cards(evidence):
-        used, then = _foreign(evidence.now, instance, gpu), None
-        past = [_foreign(r, instance, gpu) for r in (evidence.before, evidence.yesterday)]
-        then = min((value for value in past if value is not None), default=None)
-        total = evidence.now.sum(GPU_MEMORY_TOTAL, instance=instance, gpu=gpu)
-        grew = used - then if used is not None and then is not None else 0.0
-        takes = bool(total) and grew >= max(_FOREIGN_BYTES, _FOREIGN_SHARE * (total or 0))
-        crowded = _crowded(evidence, instance, gpu)
-        if not takes and crowded is None:
+    for instance, gpu in _gpus(evidence):
+        foreign = partial(_foreign_bytes, instance=instance, gpu=gpu)
+        used, usual = foreign(evidence.now), usual_low(evidence, foreign)
+        total = evidence.now.sum(GPU_MEMORY_TOTAL, where={INSTANCE: instance, GPU: gpu}) or 0.0
+        grew = used - usual if used is not None and usual is not None else 0.0
+        takes = total > 0 and grew >= max(_FOREIGN_BYTES, _FOREIGN_SHARE * total)
+        crowding = _crowding(evidence, instance, gpu)
+        if not takes and crowding is None:
             continue
-        told = []
-        if used is not None and then is not None:
-            here, usually = amount(max(0.0, used)), amount(max(0.0, then))
-            says = f"{here} of the card are not ours, usually {usually}"
-            told.append(Exhibit(says, evidence.asking.queries.select(GPU_MEMORY_USED)))
-        if crowded is not None:
-            util, own, slower = crowded
-            told.append(
+        exhibits = []
+        if used is not None and usual is not None:
+            text = (
+                f"other programs use {amount(max(0.0, used))} of GPU memory, usually "
+                f"{amount(max(0.0, usual))}"
+            )
+            exhibits.append(Exhibit(text, evidence.queries.select(GPU_MEMORY_USED)))
+        if crowding is not None:
+            exhibits.append(
                 Exhibit(
-                    f"the GPU is busy {share(util)} of the time, {share(own)} for this service; "
-                    f"a model call takes {slower:.1f} times as long as usual"
+                    f"the GPU is busy {share(crowding.utilization)} of the time, "
+                    f"{share(crowding.own_busy)} for this service; an inference call takes "
+                    f"{crowding.slower:.1f} times the usual time"
                 )
             )
+        confidence = confidence_of(grew / (total or 1), _FOREIGN_SHARE, _CERTAINLY_FOREIGN)
         yield Sign(
             Severity.WARNING,
-            max(surely(grew / (total or 1), _FOREIGN_SHARE, 0.3), 0.85 if crowded else 0.0),
-            f"another program uses card {gpu} of {instance}",
-            tuple(told),
+            max(confidence, 0.85 if crowding else 0.0),
+            f"another program uses GPU {gpu} of {instance}",
+            tuple(exhibits),
             subject=instance,
         )
 
 
-def _crowded(evidence: Evidence, instance: str, gpu: str) -> tuple[float, float, float] | None:
-    """Return that the card works for others: its utilisation, our share, and what it costs us."""
-    util = evidence.now.level(GPU_UTILIZATION, LATELY, instance=instance, gpu=gpu)
-    own = _own(evidence.now, instance, LATELY)
-    slower = grown(evidence, lambda reading: _call(reading, instance))
-    was = usual(evidence, lambda r: r.level(GPU_UTILIZATION, instance=instance, gpu=gpu))
-    own_was = usual(evidence, lambda reading: _own(reading, instance))
-    if None in (util, own, slower, was, own_was):
+def _crowding(evidence: Evidence, instance: str, gpu: str) -> _Crowding | None:
+    """Return the load by other programs, or None if it did not rise or does not hurt."""
+    where = {INSTANCE: instance, GPU: gpu}
+    utilization = evidence.now.level(GPU_UTILIZATION, window=_NOW, where=where)
+    own_busy = _own_busy(evidence.now, instance, _NOW)
+    slower = growth(evidence, partial(_call_seconds, instance=instance))
+    usual = usual_low(evidence, lambda reading: reading.level(GPU_UTILIZATION, where=where))
+    own_usual = usual_low(evidence, lambda reading: _own_busy(reading, instance))
+    if (
+        utilization is None
+        or own_busy is None
+        or slower is None
+        or usual is None
+        or own_usual is None
+    ):
         return None
-    assert util is not None and own is not None and slower is not None  # noqa: PT018
-    assert was is not None and own_was is not None  # noqa: PT018
-    others, others_were = util - own, was - own_was
-    found = others - others_were >= 0.15 and slower >= 1.15
-    return (util, own, slower) if found else None
+    rise = (utilization - own_busy) - (usual - own_usual)
+    hurts = rise >= _FOREIGN_BUSY and slower >= _CROWDED_SLOWER
+    return _Crowding(utilization, own_busy, slower) if hurts else None
 
 
-def _own(reading: Reading, instance: str, part: str = "") -> float | None:
-    spent = reading.sum(DEVICE_SECONDS, part, instance=instance)
-    ready = reading.sum(WORKERS_READY, instance=instance)
+def _own_busy(reading: Reading, instance: str, window: Window = Window.WHOLE) -> float | None:
+    spent = reading.sum(DEVICE_SECONDS, window=window, where={INSTANCE: instance})
+    ready = reading.sum(WORKERS_READY, where={INSTANCE: instance})
     return min(1.0, spent / ready) if spent is not None and ready else None
 
 
-def _foreign(reading: Reading, instance: str, gpu: str) -> float | None:
-    """Return the card's memory that is in use but not ours."""
-    whole = reading.sum(GPU_MEMORY_USED, LATELY, instance=instance, gpu=gpu)
-    own = reading.sum(VRAM_RESERVED, LATELY, instance=instance, device=f"cuda:{gpu}")
-    return whole - own - _CONTEXT_BYTES if whole is not None and own is not None else None
+def _foreign_bytes(reading: Reading, instance: str, gpu: str) -> float | None:
+    """Return the GPU memory that other programs use, in bytes."""
+    used = reading.sum(GPU_MEMORY_USED, window=_NOW, where={INSTANCE: instance, GPU: gpu})
+    device = {INSTANCE: instance, DEVICE: f"cuda:{gpu}"}
+    reserved = reading.sum(VRAM_RESERVED, window=_NOW, where=device)
+    return used - reserved - _CONTEXT_BYTES if used is not None and reserved is not None else None
 
 
-def _call(reading: Reading, instance: str) -> float | None:
-    return reading.mean(INFERENCE_SECONDS, instance=instance)
+def _call_seconds(reading: Reading, instance: str) -> float | None:
+    return reading.mean(INFERENCE_SECONDS, where={INSTANCE: instance})
 
 
-def _cards(evidence: Evidence) -> list[tuple[str, str]]:
-    rows = evidence.now.found(GPU_TEMPERATURE, LATELY) + evidence.now.found(GPU_MEMORY_TOTAL)
-    return sorted({(labels.get("instance", ""), labels.get("gpu", "")) for labels, _ in rows})
+def _clock_hertz(reading: Reading, where: Where) -> float | None:
+    return reading.level(GPU_CLOCK, where={**where, CLOCK: "sm"})
 
 
-_AFTER = frozenset(
+def _gpus(evidence: Evidence) -> list[tuple[str, str]]:
+    """Return the instance and the index of every GPU."""
+    rows = [
+        *evidence.now.select(GPU_TEMPERATURE, window=_NOW),
+        *evidence.now.select(GPU_MEMORY_TOTAL),
+    ]
+    return sorted({(labels.get(INSTANCE.name, ""), labels.get(GPU.name, "")) for labels, _ in rows})
+
+
+_EFFECTS = frozenset(
     {"slow_steps", "slow_node", "slow_late_steps", "device_saturated", "queue_saturated"}
 )
 
-CARD_CHECKS = (
+GPU_CHECKS = (
     Check(
         "throttled_card",
-        "A card is throttled or hot",
+        "A GPU is throttled or hot",
         _throttled,
-        f"gpu_throttled >= {_THROTTLED:.0%} of the time, or >= {_THROTTLED_LATELY:.0%} of the "
-        "window's last third (power_cap only where calls are slower), or >= "
-        f"{_HOT_CELSIUS:g} degrees Celsius",
+        f"gpu_throttled is >= {_THROTTLED:.0%} over the window or >= {_THROTTLED_NOW:.0%} over its "
+        "last third (for the reason power_cap only if calls take "
+        f">= {_POWER_CAP_SLOWER:g} times the usual time); or the GPU has >= {_HOT:g} degrees "
+        "Celsius in the last third",
         (
-            "Look at fans, air and the machines beside it; lower the power limit a little.",
-            "Take the instance out of the balancer until it is cool.",
+            "Check fans, airflow and neighbouring machines. Lower the power limit a little.",
+            "Remove the instance from the load balancer until the GPU is cool.",
         ),
-        "Stop its traffic for ten minutes: clock and step time must come back together.",
+        "Stop its traffic for ten minutes. The clock and the step time must recover together.",
         ("a power supply at its limit",),
-        _AFTER,
+        _EFFECTS,
     ),
     Check(
         "noisy_neighbour",
-        "Somebody else uses the card",
+        "Another program uses the GPU",
         _neighbour,
-        f"card memory that is not ours grew by >= {_FOREIGN_SHARE:.0%} of the card; or the card is "
-        "at work >= 15 points more than for us, and calls take >= 1.15 times as long",
+        "GPU memory of other programs is higher than usual by "
+        f">= {_FOREIGN_SHARE:.0%} of the GPU's memory and >= {amount(_FOREIGN_BYTES)}; or the "
+        "share of time in which the GPU is busy for other programs is higher than usual by "
+        f">= {_FOREIGN_BUSY:.0%} of the time, and calls take >= {_CROWDED_SLOWER:g} times the "
+        "usual time",
         (
-            "List who is on the card: nvidia-smi.",
-            "Give the service a card or a MIG instance of its own.",
+            "List the programs on the GPU with nvidia-smi.",
+            "Give the service its own GPU or MIG instance.",
         ),
-        "Ask the other to pause for five minutes; step time must come back.",
-        ("a second worker of our own on the same card",),
-        _AFTER | {"fragmentation", "out_of_memory"},
+        "Pause the other program for five minutes. The step time must recover.",
+        ("a second worker of this service on the same GPU",),
+        _EFFECTS | {"fragmentation", "out_of_memory"},
     ),
 )

@@ -1,151 +1,168 @@
-"""What the machine lacks: processor, memory, a fast disk, room on it."""
+"""Checks of the host: processor, memory, disk load and file systems."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
 
-from safelight.diagnosis.checks.common import grown, latency, usually_most
-from safelight.diagnosis.checks.memory import steady
-from safelight.diagnosis.confidence import amount, share, surely, until
-from safelight.diagnosis.evidence import Evidence, Reading
+from safelight.diagnosis.checks.common import (
+    growth,
+    mean_latency,
+    steady_growth,
+    usual_high,
+    usual_text,
+)
+from safelight.diagnosis.confidence import amount, confidence_of, seconds, share, until
+from safelight.diagnosis.evidence import Evidence, Reading, Where, labels_of
 from safelight.diagnosis.finding import Check, Exhibit, Severity, Sign
-from safelight.diagnosis.queries import LATELY
+from safelight.diagnosis.queries import Statistic, Window
 from safelight.diagnosis.slope import Trend
 from safelight.metrics.catalog import (
+    DISK,
     HOST_CPU,
     HOST_DISK_BUSY,
     HOST_FILESYSTEM_SIZE,
     HOST_FILESYSTEM_USED,
     HOST_MEMORY_TOTAL,
     HOST_MEMORY_USED,
+    MOUNTPOINT,
+    STAGE,
     STAGE_SECONDS,
 )
 from safelight.metrics.metric import Metric
+from safelight.metrics.promql import INSTANCE
 
-_CPU, _CPU_SURE = 0.9, 0.99
-_CPU_MORE = 0.2
-_FULL, _SURE_FULL, _CRITICAL = 0.92, 0.98, 0.97
-_DISK = 0.8  # by then what asks it waits for as long as four others take
-_SOON = 4 * 3600.0
-_LEAST_SPAN_SECONDS = 900
-_HURTS = 1.25
-_PROCESSOR = ("validate", "transfer", "decode", "check", "encode")
+_CPU, _CERTAINLY_CPU = 0.9, 0.99
+_ABOVE_USUAL, _HALF_ABOVE, _FAR_ABOVE = 0.2, 0.1, 0.5
+_SLOWER, _STAGES_SLOWER = 1.25, 2  # times the usual time
+_FULL, _CERTAINLY_FULL, _CRITICAL = 0.92, 0.98, 0.97
+_DISK = 0.8  # at this load, a request waits for the disk as long as four others take
+_SOON_SECONDS = 4 * 3600.0
+_MIN_SPAN_SECONDS = 900  # of a rise: shorter rises are bursts
+_MIN_MEMORY = 0.5  # below, memory grows because programs start or the kernel caches files
+_CPU_STAGES = ("validate", "transfer", "decode", "check", "encode")
 
 
 def _cpu(evidence: Evidence) -> Iterator[Sign]:
-    whole = evidence.now.by("instance", HOST_CPU)
-    for instance, lately in sorted(evidence.now.by("instance", HOST_CPU, LATELY).items()):
-        used = max(lately, whole.get(instance, 0.0))
-        past = usually_most(evidence, lambda r, i=instance: r.sum(HOST_CPU, instance=i))  # type: ignore[misc]
-        slower = grown(evidence, latency)
-        rose = past is not None and used >= past + _CPU_MORE / 2
-        hurts = (rose and (slower or 1.0) >= _HURTS) or _own_work(evidence) >= 2
-        if used < _CPU or (past is not None and used < past + _CPU_MORE and not hurts):
+    window = evidence.now.sums_by(INSTANCE, HOST_CPU)
+    recent = evidence.now.sums_by(INSTANCE, HOST_CPU, window=Window.LAST_THIRD)
+    for instance, load in sorted(recent.items()):
+        used = max(load, window.get(instance, 0.0))
+        usual = usual_high(evidence, partial(_sum, metric=HOST_CPU, where={INSTANCE: instance}))
+        slower = growth(evidence, mean_latency)
+        rose = usual is not None and used >= usual + _HALF_ABOVE
+        slow_stages = (growth(evidence, _cpu_stage_seconds) or 1.0) >= _STAGES_SLOWER
+        hurts = (rose and (slower or 1.0) >= _SLOWER) or slow_stages
+        if used < _CPU or (usual is not None and used < usual + _ABOVE_USUAL and not hurts):
             continue
-        says = f", and requests take {slower:.1f} times as long" if slower and hurts else ""
-        odd = past is not None and used >= past + 0.5
+        effect = f", and requests take {slower:.1f} times as long" if slower and hurts else ""
+        unusual = usual is not None and used >= usual + _FAR_ABOVE
         yield Sign(
-            Severity.WARNING if hurts or odd else Severity.INFO,
-            surely(used, _CPU, _CPU_SURE),
-            f"the processor of {instance} is {share(used)} in use{says}",
+            Severity.WARNING if hurts or unusual else Severity.INFO,
+            confidence_of(used, _CPU, _CERTAINLY_CPU),
+            f"the processor of {instance} is {share(used)} in use{effect}",
             (
                 Exhibit(
-                    share(used) + ("" if past is None else f", usually {share(past)}"),
-                    evidence.asking.queries.select(HOST_CPU),
+                    share(used) + usual_text(None if usual is None else share(usual)),
+                    evidence.queries.select(HOST_CPU),
                 ),
             ),
             subject=instance,
         )
 
 
-def _own_work(evidence: Evidence) -> float:
-    """Return how many times its usual time the service's own work on the processor takes."""
-
-    def figure(reading: Reading) -> float | None:
-        means = [reading.mean(STAGE_SECONDS, stage=stage) for stage in _PROCESSOR]
-        return sum(mean for mean in means if mean is not None) or None
-
-    return grown(evidence, figure) or 1.0
+def _cpu_stage_seconds(reading: Reading) -> float | None:
+    """Return the mean time of all stages that need the processor, in seconds."""
+    means = [reading.mean(STAGE_SECONDS, where={STAGE: stage}) for stage in _CPU_STAGES]
+    return sum(mean for mean in means if mean is not None) or None
 
 
-def _memory(evidence: Evidence) -> Iterator[Sign]:
-    for instance in sorted(evidence.now.by("instance", HOST_MEMORY_USED, "last")):
-        # Below a half it is a program that starts, or the kernel that keeps files.
-        store = (HOST_MEMORY_USED, HOST_MEMORY_TOTAL, 0.5)
-        yield from _filling(
-            evidence, store, {"instance": instance}, f"the memory of {instance}", "in use"
-        )
+def _sum(reading: Reading, metric: Metric, where: Where) -> float | None:
+    return reading.sum(metric, where=where)
 
 
-def _filesystem(evidence: Evidence) -> Iterator[Sign]:
-    for labels, _ in evidence.now.found(HOST_FILESYSTEM_USED, "last"):
-        where = {name: labels[name] for name in ("instance", "mountpoint") if name in labels}
-        what = f"{labels.get('mountpoint', '')} of {labels.get('instance', '')}"
-        store = (HOST_FILESYSTEM_USED, HOST_FILESYSTEM_SIZE, 0.0)
-        yield from _filling(evidence, store, where, what, "full")
+@dataclass(frozen=True, slots=True)
+class _Store:
+    """Storage that can fill up; below `min_share` its growth is ignored."""
+
+    used: Metric
+    size: Metric
+    state: str
+    min_share: float = 0.0
 
 
-def _filling(
-    evidence: Evidence, store: tuple[Metric, Metric, float], where: dict[str, str], *words: str
-) -> Iterator[Sign]:
-    """Find that something is all but full, or soon will be.
+_MEMORY = _Store(HOST_MEMORY_USED, HOST_MEMORY_TOTAL, "in use", _MIN_MEMORY)
+_FILESYSTEM = _Store(HOST_FILESYSTEM_USED, HOST_FILESYSTEM_SIZE, "full")
 
-    `store` is its level, its size, and the share from which on its rise is looked at.
-    """
-    level, size, least = store
-    used = evidence.now.sum(level, "last", **where)
-    whole = evidence.now.sum(size, **where)
-    if used is None or not whole:
+
+def _host_memory(evidence: Evidence) -> Iterator[Sign]:
+    for instance in sorted(evidence.now.sums_by(INSTANCE, HOST_MEMORY_USED, Statistic.LAST)):
+        where = {INSTANCE: instance}
+        yield from _filling(evidence, _MEMORY, where, f"the memory of {instance}")
+
+
+def _filesystem_full(evidence: Evidence) -> Iterator[Sign]:
+    for labels, _ in evidence.now.select(HOST_FILESYSTEM_USED, Statistic.LAST):
+        where = labels_of(labels, INSTANCE, MOUNTPOINT)
+        name = f"{where.get(MOUNTPOINT, '')} of {where.get(INSTANCE, '')}"
+        yield from _filling(evidence, _FILESYSTEM, where, name)
+
+
+def _filling(evidence: Evidence, store: _Store, where: Where, name: str) -> Iterator[Sign]:
+    """Find storage that is almost full, or will be soon."""
+    used = evidence.now.sum(store.used, Statistic.LAST, where=where)
+    size = evidence.now.sum(store.size, where=where)
+    if used is None or not size:
         return
-    curves = evidence.curve(level, "min", **where)
-    rises = steady(evidence, curves[0]) if curves else None
-    ends = rises.seconds_to(whole) if rises and used > least * whole else None
-    soon = rises is not None and ends is not None and _soon(rises, ends[0])
-    if used < _FULL * whole and not soon:
+    curves = evidence.curve(store.used, Statistic.MIN, where)
+    rise = steady_growth(evidence, curves[0]) if curves else None
+    ends = rise.seconds_to(size) if rise and used > store.min_share * size else None
+    soon = rise is not None and ends is not None and _is_soon(rise, ends[0])
+    if used < _FULL * size and not soon:
         return
-    what, state = words
-    when = f", full in {until(ends)}" if ends else ""
+    forecast = f", full in {until(ends)}" if ends else ""
     yield Sign(
-        Severity.CRITICAL if used > _CRITICAL * whole else Severity.WARNING,
-        max(surely(used / whole, _FULL, _SURE_FULL), 0.75 if soon else 0.0),
-        f"{what} is {share(used / whole)} {state}{when}",
+        Severity.CRITICAL if used > _CRITICAL * size else Severity.WARNING,
+        max(confidence_of(used / size, _FULL, _CERTAINLY_FULL), 0.75 if soon else 0.0),
+        f"{name} is {share(used / size)} {store.state}{forecast}",
         (
             Exhibit(
-                f"{amount(used)} of {amount(whole)}", evidence.asking.queries.fraction(level, size)
+                f"{amount(used)} of {amount(size)}",
+                evidence.queries.fraction(store.used, store.size),
             ),
         ),
-        subject=where.get("instance", ""),
+        subject=where.get(INSTANCE, ""),
     )
 
 
-def _soon(line: Trend, seconds: float) -> bool:
-    """Tell whether an end is near, and seen for long enough not to be a burst."""
-    return seconds < _SOON and line.span_seconds >= _LEAST_SPAN_SECONDS
+def _is_soon(line: Trend, seconds_left: float) -> bool:
+    return seconds_left < _SOON_SECONDS and line.span_seconds >= _MIN_SPAN_SECONDS
 
 
-def _disk(evidence: Evidence) -> Iterator[Sign]:
-    for labels, lately in evidence.now.found(HOST_DISK_BUSY, LATELY):
-        where = {name: labels[name] for name in ("instance", "disk") if name in labels}
-        at_work = max(lately, evidence.now.rate(HOST_DISK_BUSY, **where))
-        past = usually_most(evidence, lambda r, w=where: r.sum(HOST_DISK_BUSY, **w))  # type: ignore[misc]
-        if at_work < _DISK or (past is not None and at_work < past + _CPU_MORE):
+def _disk_busy(evidence: Evidence) -> Iterator[Sign]:
+    for labels, recent in evidence.now.select(HOST_DISK_BUSY, window=Window.LAST_THIRD):
+        where = labels_of(labels, INSTANCE, DISK)
+        busy = max(recent, evidence.now.rate(HOST_DISK_BUSY, where=where))
+        usual = usual_high(evidence, partial(_sum, metric=HOST_DISK_BUSY, where=where))
+        if busy < _DISK or (usual is not None and busy < usual + _ABOVE_USUAL):
             continue
-        slower = grown(evidence, latency)
-        says = f", and requests take {slower:.1f} times as long" if (slower or 1) > 1.25 else ""
+        slower = growth(evidence, mean_latency) or 1.0
+        effect = f", and requests take {slower:.1f} times as long" if slower > _SLOWER else ""
         yield Sign(
             Severity.WARNING,
-            surely(at_work, _DISK - 0.1, 1.0),
-            f"the disk {labels.get('disk', '')} of {labels.get('instance', '')} is at work "
-            f"{share(at_work)} of the time{says}",
+            confidence_of(busy, _DISK - 0.1, 1.0),
+            f"the disk {where.get(DISK, '')} of {where.get(INSTANCE, '')} is busy "
+            f"{share(busy)} of the time{effect}",
             (
                 Exhibit(
-                    share(at_work) + ("" if past is None else f", usually {share(past)}"),
-                    evidence.asking.queries.rate(HOST_DISK_BUSY),
+                    share(busy) + usual_text(None if usual is None else share(usual)),
+                    evidence.queries.rate(HOST_DISK_BUSY),
                 ),
             ),
-            subject=labels.get("instance", ""),
+            subject=where.get(INSTANCE, ""),
         )
 
 
-_STAGES = frozenset(
+_SLOW_WORK = frozenset(
     {
         "slow_decode",
         "slow_encode",
@@ -158,51 +175,65 @@ _STAGES = frozenset(
         "device_saturated",
     }
 )
+_FILLS = (
+    f"or growth that fills it within {seconds(_SOON_SECONDS)}, steady for "
+    f">= {seconds(_MIN_SPAN_SECONDS)}"
+)
 
 HOST_CHECKS = (
     Check(
         "host_cpu",
-        "The machine's processor is full",
+        "The host's processor is full",
         _cpu,
-        f"host_cpu_utilization_ratio >= {_CPU:.0%}, of the window or its last third, and >= "
-        f"{_CPU_MORE:.0%} above the usual, or requests >= 1.25 times as slow",
-        ("See who uses it (top); move what is not the service's away.", "Give it more cores."),
-        "Stop the other program for a minute: decode and encode must become fast again.",
-        ("more or larger pictures to decode",),
-        _STAGES,
+        f"host_cpu_utilization_ratio is >= {_CPU:.0%} over the window or its last third, and it is "
+        f"higher than usual by >= {_ABOVE_USUAL:.0%}, or higher by >= {_HALF_ABOVE:.0%} while "
+        f"requests take >= {_SLOWER:g} times the usual time, or the service's own processor stages "
+        f"take >= {_STAGES_SLOWER:g} times the usual time. Without past data only the first "
+        "condition holds",
+        (
+            "Find the programs that use it (top). Move other programs to another host.",
+            "Give the host more cores.",
+        ),
+        "Stop the other program for a minute. Decoding and encoding must become fast again.",
+        ("more or larger images to decode",),
+        _SLOW_WORK,
     ),
     Check(
         "host_memory",
-        "The machine's memory runs out",
-        _memory,
-        f"host_memory_used_bytes >= {_FULL:.0%}, or full within 4 hours by its line",
-        ("Stop what is not needed; restart what grows.", "Give it more memory."),
-        "ps --sort -rss: does the largest grow?",
-        ("files cached by the kernel do not count here",),
-        _STAGES | {"crash_loop", "disk_busy"},
+        "The host's memory is almost full",
+        _host_memory,
+        f"host_memory_used_bytes is >= {_FULL:.0%} of the total; {_FILLS}, once "
+        f"> {_MIN_MEMORY:.0%} is in use",
+        (
+            "Stop programs that are not needed. Restart the program that grows.",
+            "Give the host more memory.",
+        ),
+        "Run ps --sort -rss twice. Check whether the largest process grows.",
+        ("many small programs; files that the kernel caches do not count",),
+        _SLOW_WORK | {"crash_loop", "disk_busy"},
     ),
     Check(
         "disk_busy",
         "The disk is the bottleneck",
-        _disk,
-        f"host_disk_busy_seconds_total's rate >= {_DISK:.0%}, of the window or its last third, and "
-        f">= {_CPU_MORE:.0%} above the usual",
+        _disk_busy,
+        f"host_disk_busy_seconds_total grows by >= {_DISK:.0%} of the time, over the window or its "
+        f"last third, and by >= {_ABOVE_USUAL:.0%} of the time more than usual",
         (
-            "See who reads or writes (iotop): swapping, logs, a model that is loaded again.",
-            "Put models, logs and Prometheus on disks of their own.",
+            "Find the programs that read or write (iotop): swapping, logs, a model that reloads.",
+            "Put models, logs and the data of Prometheus on separate disks.",
         ),
         "Stop that program for a minute and watch the rate.",
-        ("memory is short, and the machine swaps",),
+        ("memory is short, so the host swaps",),
         frozenset({"slow_transfer", "input_output_bottleneck", "device_starved", "slow_upload"}),
     ),
     Check(
         "filesystem_full",
-        "A file system runs full",
-        _filesystem,
-        f"used >= {_FULL:.0%}, or full within 4 hours by its line",
-        ("Remove what is not needed: old models, logs, Prometheus' data (--retention).",),
-        "du -x --max-depth=2 on it, twice, ten minutes apart.",
-        ("a file that was deleted but is still open",),
+        "A file system is almost full",
+        _filesystem_full,
+        f"host_filesystem_used_bytes is >= {_FULL:.0%} of the size; {_FILLS}",
+        ("Delete old models and old logs. Shorten the retention of Prometheus (--retention).",),
+        "Run du -x --max-depth=2 on it twice, ten minutes apart.",
+        ("a deleted file that a process still has open",),
         frozenset({"monitoring_gap"}),
     ),
 )

@@ -1,206 +1,223 @@
-"""What pictures look like: destroyed where they should have been kept, or worse than they were."""
+"""Checks of the images: edits that destroy the input, and a lower quality score than before."""
 
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import sqrt
 
-from safelight.diagnosis.checks.common import FEW, chance, ended, events
-from safelight.diagnosis.confidence import seconds, share, surely, variance, wilson
-from safelight.diagnosis.evidence import Evidence, Reading, key
+from safelight.diagnosis.checks.common import MIN_REQUESTS, ended_with, events, may_be_chance
+from safelight.diagnosis.confidence import bucket_variance, confidence_of, seconds, share, wilson
+from safelight.diagnosis.evidence import Evidence, Where
 from safelight.diagnosis.finding import Check, Exhibit, Severity, Sign
-from safelight.diagnosis.queries import BELOW, HALF, HALVES
+from safelight.diagnosis.queries import Statistic, Window
 from safelight.errors import StructureCorruption
 from safelight.metrics.catalog import (
     BACKGROUND,
     BACKGROUNDS,
+    ERROR,
     INSTRUCTION_TYPE,
+    OUTCOME,
     QUALITY_SCORE,
     REQUESTS,
     USER_RATING,
 )
 
-_CORRUPTED = 0.05
-_LEAST = 5
-_WORSE, _CERTAIN = 0.05, 4.0  # of the score; standard errors
-_SPREAD = 0.1  # of scores within a type, where the past tells of few: it weighs as ten of them
-_FEW_SCORES = 10
+_CORRUPTED, _CERTAINLY_CORRUPTED = 0.05, 0.2  # of the requests
+_MIN_CORRUPTED = 5
+_WORSE, _CERTAINLY_WORSE = 0.05, 0.15  # of the score, from 0 to 1
+_STANDARD_ERRORS = 4.0
+_PRIOR_DEVIATION = 0.1  # of scores within a type; weighs as much as _MIN_SCORES scores
+_MIN_SCORES = 10
 _RATED_WORSE = 0.7  # of five
 
 
 def _structure(evidence: Evidence) -> Iterator[Sign]:
     now, reason = evidence.now, StructureCorruption.reason
-    counts = now.by("instruction_type", REQUESTS, error=reason)
+    counts = now.sums_by(INSTRUCTION_TYPE, REQUESTS, where={ERROR: reason})
     kind = max(counts, key=lambda each: counts[each], default="")
     lost = events(evidence, sum(counts.values()))
     tries = events(evidence, now.rate(REQUESTS))
-    if lost < _LEAST or tries < FEW or lost / tries < _CORRUPTED:
+    if lost < _MIN_CORRUPTED or tries < MIN_REQUESTS or lost / tries < _CORRUPTED:
         return
-    if chance(evidence, (lost, tries), lambda r: ended(r, reason), _CORRUPTED):
+    if may_be_chance(evidence, (lost, tries), lambda r: ended_with(r, reason), _CORRUPTED):
         return
-    calm, busy = (_success(evidence, which) for which in ("calm", "busy"))
-    apart = calm and busy and busy[2] < calm[1]
+    calm, busy = (_success(evidence, background) for background in ("calm", "busy"))
+    differ = calm is not None and busy is not None and busy.high < calm.low
     part = counts[kind] / sum(counts.values())
-    where = " where the background is busy" if apart else ""
-    told = [
+    exhibits = [
         Exhibit(
-            f"{lost:.0f} edits kept too little of their picture, {share(part)} of them {kind}",
-            evidence.asking.queries.rate(REQUESTS, (INSTRUCTION_TYPE,), {"error": reason}),
+            f"{lost:.0f} edits kept too little of their input; {share(part)} of them are {kind}",
+            evidence.queries.rate(REQUESTS, (INSTRUCTION_TYPE,), {ERROR: reason}),
         )
     ]
     if calm and busy:
-        told.append(
+        span = evidence.spans.window_seconds + evidence.spans.before_seconds
+        exhibits.append(
             Exhibit(
-                f"on calm backgrounds {share(calm[0])} of the edits succeed, on busy ones "
-                f"{share(busy[0])}, in the last {seconds(_both(evidence))}",
-                evidence.asking.queries.rate(BACKGROUNDS, (BACKGROUND,)),
+                f"in the last {seconds(span)}, {share(calm.ratio)} of the edits on calm "
+                f"backgrounds succeeded and {share(busy.ratio)} on busy ones",
+                evidence.queries.rate(BACKGROUNDS, (BACKGROUND,)),
             )
         )
+    of_kind = counts[kind] / now.rate(REQUESTS, where={INSTRUCTION_TYPE: kind})
+    background = " on busy backgrounds" if differ else ""
     yield Sign(
         Severity.WARNING,
-        surely(lost / tries, _CORRUPTED / 2, 0.2) if not apart else 0.93,
-        f"edits destroy {share(lost / tries)} of the pictures{where}, {kind} most often: "
-        f"{share(counts[kind] / now.rate(REQUESTS, instruction_type=kind))} of its pictures",
-        tuple(told),
+        0.93 if differ else confidence_of(lost / tries, _CORRUPTED / 2, _CERTAINLY_CORRUPTED),
+        f"edits destroy {share(lost / tries)} of the images, most often edits of type {kind}"
+        f"{background}: {share(of_kind)} of this type",
+        tuple(exhibits),
         subject=kind,
     )
 
 
-def _success(evidence: Evidence, which: str) -> tuple[float, float, float] | None:
-    """Return the share of edits that succeed on such backgrounds, with its interval.
+@dataclass(frozen=True, slots=True)
+class _Success:
+    """A success ratio with its Wilson interval."""
 
-    Of the window and of the time before it: calm and busy ones may come one after the other.
+    ratio: float
+    low: float
+    high: float
+
+
+def _success(evidence: Evidence, background: str) -> _Success | None:
+    """Return the success ratio on such backgrounds, over the window and the hour before it.
+
+    Calm and busy backgrounds can come one after the other, so the window alone is too short.
     """
 
-    def number(**where: str) -> float:
-        now, then = (r.rate(BACKGROUNDS, background=which, **where) for r in _readings(evidence))
+    def number(where: Where) -> float:
+        now, then = (r.rate(BACKGROUNDS, where=where) for r in (evidence.now, evidence.before))
         return now * evidence.spans.window_seconds + then * evidence.spans.before_seconds
 
-    good, tries = number(outcome="succeeded"), number()
-    return (good / tries, *wilson(good, tries)) if tries >= _LEAST else None
-
-
-def _readings(evidence: Evidence) -> tuple[Reading, Reading]:
-    return evidence.now, evidence.before
-
-
-def _both(evidence: Evidence) -> float:
-    return evidence.spans.window_seconds + evidence.spans.before_seconds
+    where = {BACKGROUND: background}
+    good, tries = number({**where, OUTCOME: "succeeded"}), number(where)
+    return _Success(good / tries, *wilson(good, tries)) if tries >= _MIN_CORRUPTED else None
 
 
 @dataclass(frozen=True, slots=True)
 class _Fall:
-    """By how much scores fell, by how many, and by how many standard errors."""
+    """Fall of the mean score: its size, the number of scores, and its size in standard errors."""
 
-    by: float
+    size: float
     number: float
-    certain: float
+    standard_errors: float
 
 
 def _drift(evidence: Evidence) -> Iterator[Sign]:
-    """Find that pictures look worse than before: over the window, or over its later half alone."""
-    spread = _spread(evidence)
-    falls = (_fall(evidence, part, parts, spread) for part, parts in (("", 1), (HALF, HALVES)))
-    told = [fall for fall in falls if fall and fall.by >= _WORSE and fall.certain >= _CERTAIN]
-    if not told:
+    """Find lower scores than before, over the window or over its second half."""
+    deviation = _deviation(evidence)
+    windows = (Window.WHOLE, Window.SECOND_HALF)
+    falls = [
+        fall
+        for window in windows
+        if (fall := _fall(evidence, window, deviation)) is not None
+        and fall.size >= _WORSE
+        and fall.standard_errors >= _STANDARD_ERRORS
+    ]
+    if not falls:
         return
-    fell = max(told, key=lambda fall: fall.certain)
+    fall = max(falls, key=lambda each: each.standard_errors)
     yield Sign(
         Severity.WARNING,
-        surely(fell.by, _WORSE / 2, 0.15),
-        f"pictures score {fell.by:.2f} less than they did, by {fell.number:.0f} looked at",
+        confidence_of(fall.size, _WORSE / 2, _CERTAINLY_WORSE),
+        f"the mean score of {fall.number:.0f} assessed images is {fall.size:.2f} lower than before",
         (
             Exhibit(
-                f"{fell.certain:.1f} standard errors, compared within each type of instruction",
-                evidence.asking.queries.mean(QUALITY_SCORE, (INSTRUCTION_TYPE,)),
+                f"{fall.standard_errors:.1f} standard errors, compared within each instruction "
+                "type",
+                evidence.queries.mean(QUALITY_SCORE, (INSTRUCTION_TYPE,)),
             ),
-            *_rated(evidence),
+            *_ratings(evidence),
         ),
     )
 
 
-def _fall(evidence: Evidence, part: str, parts: int, spread: float) -> _Fall | None:
-    """Return how far scores fell, type by type: another mixture is no drift. None of too few."""
-    before, window = evidence.spans.before_seconds, evidence.spans.window_seconds / parts
-    fell = error = weight = 0.0
-    counts = evidence.now.by("instruction_type", QUALITY_SCORE, key("count", part))
+def _fall(evidence: Evidence, window: Window, deviation: float) -> _Fall | None:
+    """Return the fall of the score within types, or None if there are too few scores.
+
+    Comparing type by type ignores a change of the mix of types.
+    """
+    before = evidence.spans.before_seconds
+    span = evidence.spans.window_seconds / window.divisor
+    fall = error = weight = 0.0
+    counts = evidence.now.sums_by(INSTRUCTION_TYPE, QUALITY_SCORE, Statistic.COUNT, window)
     for kind, rate in counts.items():
-        number = rate * window
-        now = evidence.now.mean(QUALITY_SCORE, part, instruction_type=kind)
-        past, seen = _past(evidence, kind)
-        if now is None or past is None or number < 1 or seen * before < _FEW_SCORES:
+        number = rate * span
+        now = evidence.now.mean(QUALITY_SCORE, window, {INSTRUCTION_TYPE: kind})
+        past, past_rate = _past_score(evidence, kind)
+        if now is None or past is None or number < 1 or past_rate * before < _MIN_SCORES:
             continue
-        fell += number * (past - now)
-        error += number**2 * (1 / number + 1 / (seen * before))
+        fall += number * (past - now)
+        error += number**2 * (1 / number + 1 / (past_rate * before))
         weight += number
-    if weight < _FEW_SCORES / parts:
+    if weight < _MIN_SCORES / window.divisor:
         return None
-    return _Fall(fell / weight, weight, fell / (spread * sqrt(error)))
+    return _Fall(fall / weight, weight, fall / (deviation * sqrt(error)))
 
 
-def _spread(evidence: Evidence) -> float:
-    """Return how far scores of a type lie off their mean, from their histograms before."""
-    squares, number = _FEW_SCORES * _SPREAD**2, float(_FEW_SCORES)
-    below: dict[str, dict[float, float]] = defaultdict(dict)
-    for labels, count in evidence.before.found(QUALITY_SCORE, BELOW):
-        below[labels["instruction_type"]][min(float(labels["le"]), 1.0)] = count
-    for counts in below.values():
-        squares += max(counts.values()) * variance(counts)
-        number += max(counts.values())
+def _deviation(evidence: Evidence) -> float:
+    """Return the standard deviation of scores within a type, from the histograms before."""
+    squares, number = _MIN_SCORES * _PRIOR_DEVIATION**2, float(_MIN_SCORES)
+    histograms: dict[str, dict[float, float]] = defaultdict(dict)
+    for labels, count in evidence.before.select(QUALITY_SCORE, Statistic.BUCKETS):
+        histograms[labels[INSTRUCTION_TYPE.name]][min(float(labels["le"]), 1.0)] = count
+    for cumulative in histograms.values():
+        squares += max(cumulative.values()) * bucket_variance(cumulative)
+        number += max(cumulative.values())
     return sqrt(squares / number)
 
 
-def _past(evidence: Evidence, kind: str) -> tuple[float | None, float]:
-    """Return a type's mean score before, or else yesterday, and how many a second there were."""
+def _past_score(evidence: Evidence, kind: str) -> tuple[float | None, float]:
+    """Return a type's mean score before, else yesterday, and the rate of its scores."""
+    where = {INSTRUCTION_TYPE: kind}
     for reading in (evidence.before, evidence.yesterday):
-        mean = reading.mean(QUALITY_SCORE, instruction_type=kind)
+        mean = reading.mean(QUALITY_SCORE, where=where)
         if mean is not None:
-            return mean, reading.rate(QUALITY_SCORE, "count", instruction_type=kind)
+            return mean, reading.rate(QUALITY_SCORE, Statistic.COUNT, where=where)
     return None, 0.0
 
 
-def _rated(evidence: Evidence) -> Iterator[Exhibit]:
-    now, then = evidence.now.mean(USER_RATING), _rating(evidence.before)
+def _ratings(evidence: Evidence) -> Iterator[Exhibit]:
+    now, then = evidence.now.mean(USER_RATING), evidence.before.mean(USER_RATING)
     if now is not None and then is not None and now < then - _RATED_WORSE:
-        says = f"callers rate {now:.1f} of 5, before {then:.1f}"
-        yield Exhibit(says, evidence.asking.queries.mean(USER_RATING))
+        text = f"users rate {now:.1f} of 5, before {then:.1f}"
+        yield Exhibit(text, evidence.queries.mean(USER_RATING))
 
 
-def _rating(reading: Reading) -> float | None:
-    return reading.mean(USER_RATING)
-
-
-LOOK_CHECKS = (
+QUALITY_CHECKS = (
     Check(
         "structure_corruption",
-        "Edits destroy what they should have kept",
+        "Edits destroy parts that they should keep",
         _structure,
-        f'request_total{{error="{StructureCorruption.reason}"}} >= {_CORRUPTED:.0%}, and no '
-        "chance, as with errors_rise; busy and calm backgrounds are held apart by the Wilson "
-        "intervals of their success",
+        f'request_total{{error="{StructureCorruption.reason}"}} is >= {_CORRUPTED:.0%} of the '
+        f"requests and >= {_MIN_CORRUPTED} in the window, with >= {MIN_REQUESTS} requests, and it "
+        "is significant as described for errors_rise. Busy backgrounds are named if the Wilson "
+        "intervals of the success on busy and on calm backgrounds do not overlap",
         (
             "If images with busy backgrounds fail, ask callers to remove the background first. "
             "The response header X-Safelight-Advice says so.",
-            "Raise image_guidance_scale: more of the input is kept.",
+            "Raise image_guidance_scale to keep more of the input.",
             "Compare failed with good samples of this type (SAFELIGHT_SAMPLES=true keeps them).",
         ),
-        "Send ten failed pictures again after `remove background`; count how many succeed.",
-        ("one caller's kind of picture", "a new version of the model"),
+        "Send ten failed images again after `remove background`. Count the successes.",
+        ("unusual images of one caller", "a new version of the model"),
         frozenset({"failing_instruction", "errors_rise", "quality_drift"}),
     ),
     Check(
         "quality_drift",
-        "Pictures look worse than they did",
+        "Images score lower than before",
         _drift,
-        f"mean image_quality_score, type by type, >= {_WORSE:g} below the hour before and "
-        f">= {_CERTAIN:g} standard errors, over the window or its later half; the spread of scores "
-        "is that of their histogram before, by buckets' middles with Sheppard's correction",
+        f"the mean image_quality_score within instruction types is >= {_WORSE:g} and "
+        f">= {_STANDARD_ERRORS:g} standard errors lower than before, over the window or its second "
+        f"half, with >= {_MIN_SCORES} scores before and in the window (half in its half). The "
+        "standard deviation comes from the histogram before (Sheppard's correction)",
         (
             "Compare model, scheduler, steps and precision of the last two deployments.",
-            "See whether the ladder of degradation took steps or size (degradation_level).",
+            "Check whether the degradation ladder reduced steps or size (degradation_level).",
         ),
-        "Run one fixed seed and prompt on the version before and on this one, and look.",
-        ("callers send worse pictures than before",),
+        "Run one fixed seed and prompt on the earlier version and on this one. Compare the images.",
+        ("callers send images of lower quality than before",),
         frozenset(),
     ),
 )

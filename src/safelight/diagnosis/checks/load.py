@@ -1,290 +1,299 @@
-"""Whether more is asked than can be done: traffic, queue, device, batches, compilation."""
+"""Checks of the load: traffic, device, queue, batches and compilation."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from safelight.diagnosis.checks.common import (
-    FEW,
-    at_most_busy,
-    busy,
+    MIN_REQUESTS,
+    SIZE_MIX,
+    TYPE_MIX,
+    device_busy,
     events,
-    grown,
-    latency,
-    refused,
-    usual,
-    usually_most,
-    waiting,
+    growth,
+    mean_latency,
+    mix_change,
+    mix_shares,
+    peak_device_busy,
+    queue_share,
+    refused_share,
+    usual_high,
+    usual_low,
 )
-from safelight.diagnosis.confidence import seconds, share, surely
+from safelight.diagnosis.confidence import confidence_of, seconds, share
 from safelight.diagnosis.evidence import Evidence, Reading
 from safelight.diagnosis.finding import Check, Exhibit, Severity, Sign
-from safelight.diagnosis.queries import LATELY, LATELY_PARTS
+from safelight.diagnosis.queries import Statistic, Window
 from safelight.metrics.catalog import (
     BATCH_LIMIT,
     BATCH_SIZE,
     BATCH_SPEEDUP,
-    IMAGES,
     INFERENCE_SECONDS,
     QUEUE_DEPTH,
     REQUESTS,
+    STOP,
     WARM_UPS,
 )
 
-_BUSY, _WAITS, _REFUSES = 0.9, 0.4, 0.02
-_LONG_WAIT = 0.6
-_MORE, _MUCH_MORE = 2.0, 4.0  # times the usual traffic
-_MORE_LATELY = 2.5  # over the end of the window, where chance weighs more
-_MIXED = 0.4  # of the requests are of another kind than usual
-_COMPILES, _COMPILING = 3, 0.05
-_CAP_HALVED = 0.5
+_BUSY = 0.9
+_WAITS, _LONG_WAIT, _MIN_WAIT_SECONDS = 0.4, 0.6, 0.1  # shares of the latency
+_REFUSED, _CERTAINLY_REFUSED = 0.02, 0.2
+_MORE, _MUCH_MORE, _MORE_RECENTLY = 2.0, 4.0, 2.5  # times the usual traffic
+_SLOWER = 1.5  # times the usual latency
+_MIXED, _CERTAINLY_MIXED = 0.4, 0.8  # of the requests
+_MIN_COMPILED, _COMPILED, _CERTAINLY_COMPILED = 3, 0.05, 0.3
+_CAPPED, _CAPPED_HALVED, _CERTAINLY_CAPPED = 0.5, 0.2, 0.4  # of the batches
+_CAP, _HALVED = 1, 0.5  # requests; times the usual cap
+_LARGE_BATCH, _MIN_GAIN = 4, 1.1
 
 
-def _rate(reading: Reading) -> float | None:
+def _request_rate(reading: Reading) -> float | None:
     return reading.sum(REQUESTS)
 
 
-def _waits(evidence: Evidence, limit: float) -> bool:
-    """Tell whether requests wait much, and long enough for a caller to notice."""
-    part, whole = waiting(evidence.now), latency(evidence.now)
-    return bool(part and whole and part >= limit and part * whole >= 0.1)
+def _queue_hurts(evidence: Evidence, limit: float) -> bool:
+    """Return True if the share of queueing reaches the limit and callers can notice the wait."""
+    part, latency = queue_share(evidence.now), mean_latency(evidence.now)
+    return bool(part and latency and part >= limit and part * latency >= _MIN_WAIT_SECONDS)
 
 
-def _saturated(evidence: Evidence) -> Iterator[Sign]:
-    at_work = busy(evidence.now, LATELY)
-    if at_work is None or at_work < _BUSY or evidence.requests < FEW:
+def _device_saturated(evidence: Evidence) -> Iterator[Sign]:
+    busy = device_busy(evidence.now, Window.LAST_THIRD)
+    if busy is None or busy < _BUSY or evidence.requests < MIN_REQUESTS:
         return
-    turned = refused(evidence.now)
-    if not _waits(evidence, _WAITS) and turned < _REFUSES:
+    refused = refused_share(evidence.now)
+    if not _queue_hurts(evidence, _WAITS) and refused < _REFUSED:
         return
-    part = waiting(evidence.now) or 0.0
+    part = queue_share(evidence.now) or 0.0
     yield Sign(
         Severity.WARNING,
-        surely(at_work, _BUSY - 0.1, 1.0),
-        f"the device is at work {share(at_work)} of the time, and more is asked than it can do",
+        confidence_of(busy, _BUSY - 0.1, 1.0),
+        f"the device is busy {share(busy)} of the time and cannot serve all requests",
         (
-            Exhibit(f"requests wait {share(part)} of their time, {share(turned)} are refused"),
             Exhibit(
-                f"{_rate(evidence.now) or 0:.2f} requests a second",
-                evidence.asking.queries.rate(REQUESTS),
+                f"requests spend {share(part)} of their latency in the queue; {share(refused)} are "
+                "refused"
+            ),
+            Exhibit(
+                f"{_request_rate(evidence.now) or 0:.2f} requests per second",
+                evidence.queries.rate(REQUESTS),
             ),
         ),
     )
 
 
-def _queue(evidence: Evidence) -> Iterator[Sign]:
-    if evidence.requests < FEW:
+def _queue_saturated(evidence: Evidence) -> Iterator[Sign]:
+    if evidence.requests < MIN_REQUESTS:
         return
-    turned, part = refused(evidence.now), waiting(evidence.now) or 0.0
-    if not _waits(evidence, _LONG_WAIT) and turned < _REFUSES:
+    refused, part = refused_share(evidence.now), queue_share(evidence.now) or 0.0
+    if not _queue_hurts(evidence, _LONG_WAIT) and refused < _REFUSED:
         return
-    longest = evidence.now.sum(QUEUE_DEPTH, "max") or 0.0
-    at_work = at_most_busy(evidence)
-    bursts = at_work is not None and at_work < _BUSY - 0.1
+    longest = evidence.now.sum(QUEUE_DEPTH, Statistic.MAX) or 0.0
+    busy = peak_device_busy(evidence)
+    bursts = busy is not None and busy < _BUSY - 0.1
     yield Sign(
         Severity.WARNING,
-        max(surely(part, _LONG_WAIT, 0.9), surely(turned, _REFUSES, 0.2)),
-        f"requests wait {share(part)} of their time and {share(turned)} are refused"
-        + (": they come in bursts, for the device has time in between" if bursts else ""),
+        max(
+            confidence_of(part, _LONG_WAIT, 0.9),
+            confidence_of(refused, _REFUSED, _CERTAINLY_REFUSED),
+        ),
+        f"requests spend {share(part)} of their latency in the queue and {share(refused)} are "
+        "refused"
+        + ("; they come in bursts, because the device is idle in between" if bursts else ""),
         (
             Exhibit(
-                f"up to {longest:.0f} requests waited at once",
-                evidence.asking.queries.select(QUEUE_DEPTH),
+                f"up to {longest:.0f} requests waited at once", evidence.queries.select(QUEUE_DEPTH)
             ),
-            *([] if at_work is None else [Exhibit(f"the device is at work {share(at_work)}")]),
+            *([] if busy is None else [Exhibit(f"the device is busy {share(busy)} of the time")]),
         ),
     )
 
 
 def _batches(evidence: Evidence) -> Iterator[Sign]:
     now = evidence.now
-    limit, mean = now.level(BATCH_LIMIT, "last"), now.mean(BATCH_SIZE)
-    batches = now.by("stop_reason", BATCH_SIZE, "count")
-    whole = sum(batches.values())
-    if not limit or not mean or not whole or evidence.requests < FEW:
+    limit, mean = now.level(BATCH_LIMIT, Statistic.LAST), now.mean(BATCH_SIZE)
+    batches = now.sums_by(STOP, BATCH_SIZE, Statistic.COUNT)
+    total = sum(batches.values())
+    if not limit or not mean or not total or evidence.requests < MIN_REQUESTS:
         return
-    capped = batches.get("cap", 0.0) / whole
-    past = usually_most(evidence, lambda reading: reading.level(BATCH_LIMIT))
-    halved = past is not None and limit <= _CAP_HALVED * past
-    if _waits(evidence, _WAITS) and capped >= (0.2 if halved else 0.5) and (halved or limit < 1.5):
-        was = f", where it was {past:.0f}" if halved else ""
-        says = f"batches end at {limit:.0f}{was}, while {share(waiting(now) or 0)} of the time is"
-        says += " waiting"
-    elif (gain := now.level(BATCH_SPEEDUP)) and mean >= 4 and gain < 1.1:
-        says = f"batches of {mean:.1f} bring only {gain:.2f} times the pictures, and take longer"
+    capped = batches.get("cap", 0.0) / total
+    usual = usual_high(evidence, lambda reading: reading.level(BATCH_LIMIT))
+    halved = usual is not None and limit <= _HALVED * usual
+    enough = capped >= (_CAPPED_HALVED if halved else _CAPPED)
+    if _queue_hurts(evidence, _WAITS) and enough and (halved or limit < _CAP + 0.5):
+        before = f" (before: {usual:.0f})" if halved else ""
+        verdict = (
+            f"batches are capped at {limit:.0f}{before}, while requests spend "
+            f"{share(queue_share(now) or 0)} of their latency in the queue"
+        )
+    elif (gain := now.level(BATCH_SPEEDUP)) and mean >= _LARGE_BATCH and gain < _MIN_GAIN:
+        verdict = (
+            f"batches of {mean:.1f} requests only make {gain:.2f} times as many images per second, "
+            "and each caller waits longer"
+        )
     else:
         return
     yield Sign(
         Severity.WARNING,
-        surely(capped, 0.0, 0.4) if halved else 0.7,
-        says,
+        confidence_of(capped, 0.0, _CERTAINLY_CAPPED) if halved else 0.7,
+        verdict,
         (
-            Exhibit(f"{share(capped)} of the batches ended at the cap"),
-            Exhibit(f"a batch holds {mean:.1f} requests", evidence.asking.queries.mean(BATCH_SIZE)),
+            Exhibit(f"{share(capped)} of the batches reached the cap"),
+            Exhibit(f"a batch has {mean:.1f} requests", evidence.queries.mean(BATCH_SIZE)),
         ),
     )
 
 
-def _shift(evidence: Evidence) -> Iterator[Sign]:
-    if events(evidence, _rate(evidence.now) or 0.0) < FEW:
+def _traffic_shift(evidence: Evidence) -> Iterator[Sign]:
+    if events(evidence, _request_rate(evidence.now) or 0.0) < MIN_REQUESTS:
         return
-    factor = grown(evidence, _rate)
-    other = max(moved(evidence, INSTRUCTION), moved(evidence, SIZE))
-    lately = _lately(evidence)
-    more = (factor or 0) >= _MORE or lately >= _MORE_LATELY
-    factor = max(factor or 0.0, lately)
-    if not more and other < _MIXED:
+    recent = _recent_growth(evidence)
+    moved = max(mix_change(evidence, TYPE_MIX), mix_change(evidence, SIZE_MIX))
+    factor = growth(evidence, _request_rate) or 0.0
+    more = factor >= _MORE or recent >= _MORE_RECENTLY
+    factor = max(factor, recent)
+    if not more and moved < _MIXED:
         return
-    slower = grown(evidence, latency) or 1.0
-    hurts = slower >= 1.5 or _waits(evidence, _WAITS) or refused(evidence.now) >= _REFUSES
-    says = f"{factor:.1f} times the usual requests come" if more else _of_another_kind(evidence)
+    slower = growth(evidence, mean_latency) or 1.0
+    overload = _queue_hurts(evidence, _WAITS) or refused_share(evidence.now) >= _REFUSED
+    hurts = slower >= _SLOWER or overload
+    verdict = f"traffic is {factor:.1f} times the usual rate" if more else _mix_text(evidence)
     yield Sign(
         Severity.WARNING if hurts else Severity.INFO,
-        max(surely(factor, _MORE, _MUCH_MORE), surely(other, _MIXED, 0.8)),
-        says + (f", and requests take {slower:.1f} times as long" if hurts else ""),
+        max(
+            confidence_of(factor, _MORE, _MUCH_MORE), confidence_of(moved, _MIXED, _CERTAINLY_MIXED)
+        ),
+        verdict + (f", and requests take {slower:.1f} times as long" if hurts else ""),
         (
             Exhibit(
-                f"{_rate(evidence.now) or 0:.2f} requests a second, usually "
-                f"{usual(evidence, _rate) or 0:.2f}",
-                evidence.asking.queries.rate(REQUESTS),
+                f"{_request_rate(evidence.now) or 0:.2f} requests per second, usually "
+                f"{usual_low(evidence, _request_rate) or 0:.2f}",
+                evidence.queries.rate(REQUESTS),
             ),
-            Exhibit(f"{share(other)} of the requests are of another type or size than usual"),
+            Exhibit(f"{share(moved)} of the requests have another type or size than usual"),
         ),
     )
 
 
-def _lately(evidence: Evidence) -> float:
-    """Return how many times the usual traffic comes at the window's end, 0 of too few requests."""
-    rate, past = evidence.now.rate(REQUESTS, LATELY), usually_most(evidence, _rate)
-    return rate / past if past and events(evidence, rate) / LATELY_PARTS >= FEW else 0.0
+def _recent_growth(evidence: Evidence) -> float:
+    """Return the rate in the last third over the usual rate, 0 if it has too few requests."""
+    window = Window.LAST_THIRD
+    rate, usual = evidence.now.rate(REQUESTS, window=window), usual_high(evidence, _request_rate)
+    return (
+        rate / usual if usual and events(evidence, rate) / window.divisor >= MIN_REQUESTS else 0.0
+    )
 
 
-INSTRUCTION, SIZE = (REQUESTS, "instruction_type"), (IMAGES, "image_size")
-
-
-def moved(evidence: Evidence, kind: tuple[object, str], part: str = "") -> float:
-    """Return which share of the requests is of another kind than before (total variation)."""
-    now, then = _shares(evidence.now, kind, part), _shares(evidence.before, kind)
-    yesterday = _shares(evidence.yesterday, kind)
-    past = [mix for mix in (then, yesterday) if mix]
-    if not now or not past:
-        return 0.0
-    return min(sum(max(0.0, own - mix.get(name, 0.0)) for name, own in now.items()) for mix in past)
-
-
-def _shares(reading: Reading, kind: tuple[object, str], part: str = "") -> Mapping[str, float]:
-    metric, label = kind
-    counts = reading.by(label, metric, part)  # type: ignore[arg-type]
-    total = sum(counts.values())
-    return {name: value / total for name, value in counts.items()} if total > 0 else {}
-
-
-def _of_another_kind(evidence: Evidence) -> str:
-    """Return what came more often than usual, by its name."""
-    for kind, word in ((SIZE, "of size"), (INSTRUCTION, "of type")):
-        now, then = _shares(evidence.now, kind), _shares(evidence.before, kind)
-        if now and moved(evidence, kind) >= _MIXED:
+def _mix_text(evidence: Evidence) -> str:
+    """Return the name of the size or type whose share rose most."""
+    for mix, word in ((SIZE_MIX, "size"), (TYPE_MIX, "type")):
+        now, then = mix_shares(evidence.now, mix), mix_shares(evidence.before, mix)
+        if now and mix_change(evidence, mix) >= _MIXED:
             name = max(now, key=lambda each: now[each] - then.get(each, 0.0))
             return (
-                f"{share(now[name])} of the requests are {word} {name}, usually "
+                f"{share(now[name])} of the requests have {word} {name}, usually "
                 f"{share(then.get(name, 0.0))}"
             )
-    return "other requests come than usual"
+    return "the mix of requests is not the usual one"
 
 
-def _compiles(evidence: Evidence) -> Iterator[Sign]:
-    calls = events(evidence, evidence.now.rate(INFERENCE_SECONDS, "count"))
+def _cold_compile(evidence: Evidence) -> Iterator[Sign]:
+    calls = events(evidence, evidence.now.rate(INFERENCE_SECONDS, Statistic.COUNT))
     compiled = events(evidence, evidence.now.rate(WARM_UPS))
     part = compiled / (compiled + calls) if compiled else 0.0
-    if compiled < _COMPILES or part < _COMPILING:
+    if compiled < _MIN_COMPILED or part < _COMPILED:
         return
     mean = evidence.now.mean(INFERENCE_SECONDS)
-    typical = f"; others take {seconds(mean)}" if mean else ""
+    others = f"; other calls take {seconds(mean)}" if mean else ""
     yield Sign(
         Severity.WARNING,
-        surely(part, _COMPILING, 0.3),
-        f"torch.compile was at work in {compiled:.0f} calls of the last {compiled + calls:.0f}: "
-        "their callers waited for it",
-        (
-            Exhibit(
-                f"{compiled:.0f} calls compiled{typical}", evidence.asking.queries.rate(WARM_UPS)
-            ),
-        ),
+        confidence_of(part, _COMPILED, _CERTAINLY_COMPILED),
+        f"torch.compile ran in {compiled:.0f} of {compiled + calls:.0f} calls, and their callers "
+        "waited for it",
+        (Exhibit(f"{compiled:.0f} calls compiled{others}", evidence.queries.rate(WARM_UPS)),),
     )
 
 
-_AFTER = frozenset({"device_saturated", "queue_saturated", "input_output_bottleneck"})
+_EFFECTS = frozenset({"device_saturated", "queue_saturated", "input_output_bottleneck"})
+_QUEUEING = (
+    f"requests spend >= {_WAITS:.0%} of their latency, and >= {seconds(_MIN_WAIT_SECONDS)}, in the "
+    "queue"
+)
 
 LOAD_CHECKS = (
     Check(
         "traffic_shift",
-        "The traffic is not what it was",
-        _shift,
-        f"requests a second >= {_MORE:g} times the most usual (>= {_MORE_LATELY:g} over the "
-        f"window's last third), or >= {_MIXED:.0%} of them of another type or size; a warning only "
-        "where requests suffer from it",
+        "The traffic changed",
+        _traffic_shift,
+        f"the request rate is >= {_MORE:g} times the usual rate (>= {_MORE_RECENTLY:g} times in "
+        f"the window's last third), or >= {_MIXED:.0%} of the requests have another type or size "
+        f"than usual, with >= {MIN_REQUESTS} requests. It is a warning only if the latency is "
+        f">= {_SLOWER:g} times the usual, {_QUEUEING}, or >= {_REFUSED:.0%} are refused",
         (
             "Add an instance, or limit each caller (SAFELIGHT_RATE_LIMIT_PER_MINUTE).",
-            "Find who sends it: the access log has the callers' keys.",
+            "Find the callers of the new traffic: the access log has their keys.",
         ),
-        "Limit the caller who sends most for five minutes; waiting must fall to what it was.",
-        ("callers retry because answers are slow",),
-        _AFTER | {"slow_steps", "slow_decode", "slow_encode", "errors_rise", "wrong_batch_cap"},
+        "Limit the caller who sends most for five minutes. The queue time must become normal.",
+        ("callers retry because responses are slow",),
+        _EFFECTS | {"slow_steps", "slow_decode", "slow_encode", "errors_rise", "wrong_batch_cap"},
     ),
     Check(
         "device_saturated",
         "The device is full",
-        _saturated,
-        f"device seconds a second and worker >= {_BUSY:.0%}, with waiting >= {_WAITS:.0%} or "
-        f">= {_REFUSES:.0%} refused",
+        _device_saturated,
+        f"the device is busy >= {_BUSY:.0%} of the window's last third (device seconds per second "
+        f"and worker), with >= {MIN_REQUESTS} requests; and {_QUEUEING}, or >= {_REFUSED:.0%} are "
+        "refused",
         (
-            "Add an instance or a card.",
-            "Use fewer steps, smaller pictures or a lower precision.",
-            "Shed what matters least: X-Priority: low, SAFELIGHT_QUEUE_LIMIT.",
+            "Add an instance or a GPU.",
+            "Use fewer steps, smaller images or a lower precision.",
+            "Refuse less important requests first: X-Priority: low, SAFELIGHT_QUEUE_LIMIT.",
         ),
-        "Halve the traffic with a rate limit for five minutes: waiting must vanish.",
-        ("the device became slower than it was (see slow_steps)",),
+        "Halve the traffic with a rate limit for five minutes. The queue must become empty.",
+        ("the device became slower (see slow_steps)",),
         frozenset({"queue_saturated", "errors_rise"}),
     ),
     Check(
         "queue_saturated",
-        "The queue is too long or too short",
-        _queue,
-        f"waiting >= {_LONG_WAIT:.0%} of requests' time, or >= {_REFUSES:.0%} refused for want of "
-        "capacity",
+        "The queue is full",
+        _queue_saturated,
+        f"requests spend >= {_LONG_WAIT:.0%} of their latency, and "
+        f">= {seconds(_MIN_WAIT_SECONDS)}, in the queue, or >= {_REFUSED:.0%} are refused because "
+        f"capacity is missing, with >= {MIN_REQUESTS} requests",
         (
-            "If the device has time in between: raise SAFELIGHT_QUEUE_LIMIT, or smooth the bursts.",
-            "If it has none: see device_saturated.",
+            "If the device has idle time, raise SAFELIGHT_QUEUE_LIMIT or smooth the bursts.",
+            "If it has none, see device_saturated.",
         ),
-        "Send the same number of requests evenly: `safelight traffic --rate`; if none is refused, "
-        "it was the bursts.",
+        "Send the same number of requests evenly with `safelight traffic --rate`. If none is "
+        "refused, bursts are the cause.",
         ("a worker is missing", "the device became slower"),
         frozenset({"errors_rise"}),
     ),
     Check(
         "wrong_batch_cap",
-        "Batches have the wrong size",
+        "The batch size limit is wrong",
         _batches,
-        "batches that end at the cap >= 50 % with waiting >= 40 %, and a cap of 1 or half of what "
-        "it was; or batches of >= 4 that gain < 10 %",
+        f"{_QUEUEING}, and batches reach the cap: >= {_CAPPED:.0%} of them with a cap of {_CAP}, "
+        f"or >= {_CAPPED_HALVED:.0%} of them if the cap is <= {_HALVED:.0%} of the usual cap. Or "
+        f"batches of >= {_LARGE_BATCH} requests in the mean make < {_MIN_GAIN:g} times as many "
+        f"images per second as single requests. Needs >= {MIN_REQUESTS} requests",
         (
-            "Raise SAFELIGHT_BATCH_LIMIT, or free the memory that keeps batches small.",
-            "Where larger batches gain nothing, lower it: each caller then waits less.",
+            "Raise SAFELIGHT_BATCH_LIMIT, or free GPU memory so that batches can grow.",
+            "If larger batches gain nothing, lower it. Each caller then waits less.",
         ),
-        "Set SAFELIGHT_BATCH_LIMIT to twice its value for five minutes and compare pictures a "
-        "second.",
-        ("the ladder of degradation made batches smaller (degradation_level)",),
-        _AFTER,
+        "Double SAFELIGHT_BATCH_LIMIT for five minutes and compare images per second.",
+        ("the degradation ladder made batches smaller (degradation_level)",),
+        _EFFECTS,
     ),
     Check(
         "cold_compile",
         "Requests wait for torch.compile",
-        _compiles,
-        f">= {_COMPILES} calls that compiled within the window, >= {_COMPILING:.0%} of the calls",
+        _cold_compile,
+        f">= {_MIN_COMPILED} calls in the window compiled, and >= {_COMPILED:.0%} of all calls",
         (
             "Warm up every size that callers send, or round sizes to a few.",
-            "Compile with dynamic shapes, or not at all.",
+            "Compile with dynamic shapes, or do not compile.",
         ),
-        "Send two requests of the same new size: only the first may be slow.",
-        ("the process was started just now",),
-        _AFTER | {"slow_steps", "slow_early_steps", "device_starved"},
+        "Send two requests of the same new size. Only the first must be slow.",
+        ("the process started a moment ago",),
+        _EFFECTS | {"slow_steps", "slow_early_steps", "device_starved"},
     ),
 )

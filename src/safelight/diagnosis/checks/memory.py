@@ -1,259 +1,243 @@
-"""Where memory goes: leaks against plateaus, fragments, caches that grow, and what is full."""
+"""Checks of memory: leaks, growing caches, fragmentation, and requests that run out of it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
-from safelight.diagnosis.checks.common import events, usual
-from safelight.diagnosis.confidence import amount, seconds, surely, until
-from safelight.diagnosis.evidence import Evidence, Reading
+from safelight.diagnosis.checks.common import (
+    events,
+    gpu_memory_total,
+    since_start,
+    steady_growth,
+    usual_low,
+)
+from safelight.diagnosis.confidence import amount, confidence_of, seconds, share, until
+from safelight.diagnosis.evidence import Evidence, Reading, labels_of
 from safelight.diagnosis.finding import Check, Exhibit, Severity, Sign
-from safelight.diagnosis.prometheus import Series
-from safelight.diagnosis.queries import LATELY, RESIDENT, STARTED
-from safelight.diagnosis.slope import Point, Trend, latest, since, since_last_fall, trend
+from safelight.diagnosis.queries import RESIDENT, Statistic, Window
+from safelight.diagnosis.slope import TREND_SIGMAS, Trend, trend
 from safelight.metrics.catalog import (
+    DEVICE,
+    ERROR,
     GPU_MEMORY_TOTAL,
     GPU_MEMORY_USED,
     REQUESTS,
     VRAM_RESERVED,
     VRAM_USED,
 )
+from safelight.metrics.promql import INSTANCE
 
-_LEAK_PER_HOUR = 100e6
-_SOON_SECONDS = 3600.0
-_SHARES = 1.5  # reserved over used
-_LEAST_GAP = 1e9
-_SAME = 1.02
-_OOM_SHARE = 0.005
-_PROCESS_PER_HOUR = 50e6
+_LEAK_PER_HOUR, _LEAK_LOW_PER_HOUR, _PROCESS_PER_HOUR = 100e6, 25e6, 50e6  # bytes
+_CRITICAL_SECONDS = 3600.0
+_IN_USE = 1 / 3  # of the cache's growth: if used memory grows this fast, it is a leak
+_RESERVED, _UNUSED_BYTES, _TIGHT = 1.5, 1e9, 0.8  # times the used; bytes; of the GPU's memory
+_MIN_OUT, _OUT, _CRITICAL_OUT = 2, 0.005, 0.2  # requests; shares of the requests
 
 
-def _leak(evidence: Evidence) -> Iterator[Sign]:
-    for curve in evidence.curve(VRAM_USED, "min"):
-        found = steady(evidence, curve)
-        if found is None or found.low * 3600 < _LEAK_PER_HOUR / 4:
+def _confidence(line: Trend) -> float:
+    return confidence_of(line.rise / max(line.noise, 1.0), 4, 20)
+
+
+def _vram_leak(evidence: Evidence) -> Iterator[Sign]:
+    for curve in evidence.curve(VRAM_USED, Statistic.MIN):
+        line = steady_growth(evidence, curve)
+        if line is None or line.low * 3600 < _LEAK_LOW_PER_HOUR:
             continue
-        if found.slope * 3600 < _LEAK_PER_HOUR:
+        if line.slope * 3600 < _LEAK_PER_HOUR:
             continue
-        total = _total(evidence, curve)
-        ends = found.seconds_to(total) if total else None
-        told = [
+        total = gpu_memory_total(evidence, curve.labels)
+        ends = line.seconds_to(total) if total else None
+        exhibits = [
             Exhibit(
-                f"{amount(found.level)} allocated, {amount(found.slope * 3600)} more an hour "
-                f"(95 %: {amount(found.low * 3600)} to {amount(found.high * 3600)}), for "
-                f"{seconds(found.span_seconds)} and without a plateau",
-                evidence.asking.queries.select(VRAM_USED),
+                f"{amount(line.level)} allocated, growing by {amount(line.slope * 3600)} per hour "
+                f"(95 %: {amount(line.low * 3600)} to {amount(line.high * 3600)}) for "
+                f"{seconds(line.span_seconds)} without a plateau",
+                evidence.queries.select(VRAM_USED),
             )
         ]
         if ends:
-            told.append(Exhibit(f"the card is full in {until(ends)}"))
+            exhibits.append(Exhibit(f"the GPU memory is full in {until(ends)}"))
         yield Sign(
-            Severity.CRITICAL if ends and ends[0] < _SOON_SECONDS else Severity.WARNING,
-            surely(found.rise / max(found.noise, 1.0), 4, 20),
-            f"memory that PyTorch has allocated climbs like a staircase: "
-            f"{amount(found.slope * 3600)} an hour",
-            tuple(told),
-            subject=curve.labels.get("instance", ""),
+            Severity.CRITICAL if ends and ends[0] < _CRITICAL_SECONDS else Severity.WARNING,
+            _confidence(line),
+            f"memory allocated by PyTorch grows steadily: {amount(line.slope * 3600)} per hour",
+            tuple(exhibits),
+            subject=curve.labels.get(INSTANCE.name, ""),
         )
 
 
-def _cache(evidence: Evidence) -> Iterator[Sign]:
-    """Find that the allocator keeps more and more, though no more is used."""
-    for curve in evidence.curve(VRAM_RESERVED, "min"):
-        found = steady(evidence, curve)
-        where = {
-            name: curve.labels[name] for name in ("instance", "device") if name in curve.labels
-        }
-        used = evidence.curve(VRAM_USED, "min", **where)
-        if found is None or found.slope * 3600 < _LEAK_PER_HOUR or found.low <= 0 or not used:
+def _cache_growth(evidence: Evidence) -> Iterator[Sign]:
+    """Find an allocator that reserves more and more memory without using it."""
+    for curve in evidence.curve(VRAM_RESERVED, Statistic.MIN):
+        line = steady_growth(evidence, curve)
+        used = evidence.curve(VRAM_USED, Statistic.MIN, labels_of(curve.labels, INSTANCE, DEVICE))
+        if line is None or line.slope * 3600 < _LEAK_PER_HOUR or line.low <= 0 or not used:
             continue
-        inside = trend(_running(evidence, used[0]))
-        if inside is None or (inside.certain and inside.slope > found.slope / 3):
-            continue  # what is kept is in use: that is a leak
+        inside = trend(since_start(evidence, used[0]))
+        if inside is None or (inside.certain and inside.slope > line.slope * _IN_USE):
+            continue
         yield Sign(
             Severity.WARNING,
-            surely(found.rise / max(found.noise, 1.0), 4, 20),
-            f"PyTorch's cache grows by {amount(found.slope * 3600)} an hour, but no more is used",
+            _confidence(line),
+            f"PyTorch's cache grows by {amount(line.slope * 3600)} per hour, but the used memory "
+            "does not",
             (
                 Exhibit(
-                    f"{amount(found.level)} reserved, {amount(inside.level)} of it used",
-                    evidence.asking.queries.select(VRAM_RESERVED),
+                    f"{amount(line.level)} reserved, {amount(inside.level)} of it used",
+                    evidence.queries.select(VRAM_RESERVED),
                 ),
             ),
-            subject=curve.labels.get("instance", ""),
+            subject=curve.labels.get(INSTANCE.name, ""),
         )
 
 
-def _fragments(evidence: Evidence) -> Iterator[Sign]:
-    for labels, reserved in evidence.now.found(VRAM_RESERVED, LATELY):
-        where = {name: labels[name] for name in ("instance", "device") if name in labels}
-        used = evidence.now.sum(VRAM_USED, "max", **where)
-        if not used or reserved < _SHARES * used or reserved - used < _LEAST_GAP:
+def _fragmentation(evidence: Evidence) -> Iterator[Sign]:
+    for labels, reserved in evidence.now.select(VRAM_RESERVED, window=Window.LAST_THIRD):
+        where = labels_of(labels, INSTANCE, DEVICE)
+        used = evidence.now.sum(VRAM_USED, Statistic.MAX, where=where)
+        if not used or reserved < _RESERVED * used or reserved - used < _UNUSED_BYTES:
             continue
-        card = labels.get("device", "").removeprefix("cuda:")
-        instance = labels.get("instance", "")
-        total = evidence.now.sum(GPU_MEMORY_TOTAL, instance=instance, gpu=card)
-        ran_out = evidence.now.rate(REQUESTS, error="cuda_oom", instance=instance)
-        failed = events(evidence, ran_out)
-        tight = bool(total) and reserved > 0.8 * (total or 0.0)
+        instance = labels.get(INSTANCE.name, "")
+        total = gpu_memory_total(evidence, labels)
+        errors = {ERROR: "cuda_oom", INSTANCE: instance}
+        failed = events(evidence, evidence.now.rate(REQUESTS, where=errors))
+        tight = bool(total) and reserved > _TIGHT * (total or 0.0)
         if failed < 1 and not tight:
             continue
-        says = f"{amount(reserved - used)} of {amount(reserved)} reserved are in no use"
+        unused = f"{amount(reserved - used)} of {amount(reserved)} reserved memory are not used"
         yield Sign(
             Severity.WARNING,
-            surely(reserved / used, 1.2, 2.5) if failed >= 1 else 0.6,
-            f"the card's memory is in fragments: {says}",
+            confidence_of(reserved / used, 1.2, 2.5) if failed >= 1 else 0.6,
+            f"the GPU memory is fragmented: {unused}",
             (
-                Exhibit(says, evidence.asking.queries.select(VRAM_RESERVED)),
-                Exhibit(f"{failed:.0f} requests ran out of memory within the window"),
+                Exhibit(unused, evidence.queries.select(VRAM_RESERVED)),
+                Exhibit(f"{failed:.0f} requests ran out of memory in the window"),
             ),
-            subject=labels.get("instance", ""),
+            subject=instance,
         )
 
 
-def _out(evidence: Evidence) -> Iterator[Sign]:
-    failed = events(evidence, evidence.now.rate(REQUESTS, error="cuda_oom"))
-    asked = events(evidence, evidence.now.rate(REQUESTS))
-    if failed < 2 or failed < _OOM_SHARE * asked:
+def _out_of_memory(evidence: Evidence) -> Iterator[Sign]:
+    failed = events(evidence, evidence.now.rate(REQUESTS, where={ERROR: "cuda_oom"}))
+    requests = events(evidence, evidence.now.rate(REQUESTS))
+    if failed < _MIN_OUT or failed < _OUT * requests:
         return
-    then = usual(evidence, _oom_rate)
-    past = "" if then is None else f"usually {events(evidence, then):.0f} in such a time"
+    usual = usual_low(evidence, _out_rate)
+    past = "" if usual is None else f", usually {events(evidence, usual):.0f}"
     used = evidence.now.sum(GPU_MEMORY_USED) or evidence.now.sum(VRAM_RESERVED) or 0.0
     total = evidence.now.sum(GPU_MEMORY_TOTAL)
-    full = f"; the card holds {amount(used)} of {amount(total)}" if total else ""
+    full = f"; {amount(used)} of {amount(total)} are in use" if total else ""
     yield Sign(
-        Severity.CRITICAL if failed > 0.2 * asked else Severity.WARNING,
-        surely(failed / asked, 0.01, 0.1),
-        f"{failed:.0f} of {asked:.0f} requests ran out of the card's memory{full}",
+        Severity.CRITICAL if failed > _CRITICAL_OUT * requests else Severity.WARNING,
+        confidence_of(failed / requests, 0.01, 0.1),
+        f"{failed:.0f} of {requests:.0f} requests ran out of GPU memory{full}",
         (
             Exhibit(
-                past or f"{failed:.0f} within the window",
-                evidence.asking.queries.rate(REQUESTS, where={"error": "cuda_oom"}),
+                f"{failed:.0f} requests in the window{past}",
+                evidence.queries.rate(REQUESTS, where={ERROR: "cuda_oom"}),
             ),
         ),
     )
 
 
-def _oom_rate(reading: Reading) -> float | None:
-    return reading.rate(REQUESTS, error="cuda_oom") if reading.found(REQUESTS) else None
+def _out_rate(reading: Reading) -> float | None:
+    return reading.rate(REQUESTS, where={ERROR: "cuda_oom"}) if reading.select(REQUESTS) else None
 
 
-def _process(evidence: Evidence) -> Iterator[Sign]:
+def _process_growth(evidence: Evidence) -> Iterator[Sign]:
     for curve in evidence.curve(RESIDENT):
-        found = steady(evidence, curve)
-        if found is None or found.slope * 3600 < _PROCESS_PER_HOUR or found.low <= 0:
+        line = steady_growth(evidence, curve)
+        if line is None or line.slope * 3600 < _PROCESS_PER_HOUR or line.low <= 0:
             continue
         yield Sign(
             Severity.WARNING,
-            surely(found.rise / max(found.noise, 1.0), 4, 20),
-            f"the service's own process grows by {amount(found.slope * 3600)} an hour",
+            _confidence(line),
+            f"the service's own process grows by {amount(line.slope * 3600)} per hour",
             (
                 Exhibit(
-                    f"{amount(found.level)} resident (95 %: {amount(found.low * 3600)} to "
-                    f"{amount(found.high * 3600)} more an hour)",
-                    evidence.asking.queries.foreign(RESIDENT),
+                    f"{amount(line.level)} resident, growing by {amount(line.low * 3600)} to "
+                    f"{amount(line.high * 3600)} per hour (95 %)",
+                    evidence.queries.foreign(RESIDENT),
                 ),
             ),
-            subject=curve.labels.get("instance", ""),
+            subject=curve.labels.get(INSTANCE.name, ""),
         )
 
 
-def steady(evidence: Evidence, curve: Series) -> Trend | None:
-    """Return the trend of a curve that rises for certain and goes on rising, or None.
-
-    What lies before the process' last start, or before memory was last given back, is over.
-    """
-    points, height = since_last_fall(_running(evidence, curve))
-    found = latest(points)
-    if found is None or not found.certain or not found.goes_on:
-        return None
-    if found.level <= _SAME * height:
-        return None  # as high as it was before it came down by itself: it will come down again
-    return found if found.slope > 0 and found.rise > 3 * found.noise else None
-
-
-def _running(evidence: Evidence, curve: Series) -> Sequence[Point]:
-    """Return a curve since its process was started; by then the model is loaded, or is loading."""
-    starts = evidence.curve(STARTED, instance=curve.labels.get("instance", ""))
-    began = max((series.value for series in starts), default=0.0)
-    return since(curve.points, began + 2 * evidence.spans.step_seconds)
-
-
-def _total(evidence: Evidence, curve: Series) -> float | None:
-    gpu = curve.labels.get("device", "").removeprefix("cuda:")
-    where = {"instance": curve.labels.get("instance", ""), "gpu": gpu}
-    return evidence.now.sum(GPU_MEMORY_TOTAL, **where)
-
-
-_OOM = frozenset({"out_of_memory", "errors_rise", "failing_instruction"})
+_OUT_CHECKS = frozenset({"out_of_memory", "errors_rise", "failing_instruction"})
 
 MEMORY_CHECKS = (
     Check(
         "vram_leak",
-        "Card memory leaks",
-        _leak,
-        "Theil-Sen line through vram_used_bytes' floor since the last start or fall, certain by "
-        f"Mann-Kendall (z > 3.5), >= {amount(_LEAK_PER_HOUR)} an hour, its last third rising like "
-        "the whole",
+        "GPU memory leaks",
+        _vram_leak,
+        "the Theil-Sen line through the minima of vram_used_bytes, since the last start or large "
+        f"fall, rises by >= {amount(_LEAK_PER_HOUR)} per hour (lower bound of the interval "
+        f">= {amount(_LEAK_LOW_PER_HOUR)}), significant by the Mann-Kendall test "
+        f"(z > {TREND_SIGMAS:g}), and its last third still rises",
         (
             "Look for tensors that outlive their request: results kept in a list, an unbounded "
             "cache, a graph kept by autograd (use torch.inference_mode()).",
             "Until the leak is found, restart the worker at a quiet time.",
         ),
-        "torch.cuda.memory._record_memory_history(), ten equal requests, then _dump_snapshot(): "
-        "what is there ten times is it.",
-        ("a cache that fills up to its bound (then it will flatten)",),
-        _OOM | {"cache_growth", "fragmentation"},
+        "Call torch.cuda.memory._record_memory_history(), send ten equal requests, then call "
+        "_dump_snapshot(). Objects that exist ten times are the leak.",
+        ("a bounded cache that still fills up; it will flatten",),
+        _OUT_CHECKS | {"cache_growth", "fragmentation"},
     ),
     Check(
         "cache_growth",
         "PyTorch's cache grows",
-        _cache,
-        "the same line through vram_reserved_bytes rises while that of vram_used_bytes does not",
+        _cache_growth,
+        "the same line through vram_reserved_bytes rises by "
+        f">= {amount(_LEAK_PER_HOUR)} per hour, and vram_used_bytes does not rise significantly or "
+        f"rises by <= {share(_IN_USE)} of that",
         (
-            "Round sizes to a few: each new shape is cached anew.",
+            "Round sizes to a few: PyTorch caches each new shape separately.",
             "Set PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True.",
         ),
-        "Send one fixed size for ten minutes: the cache must stop growing.",
+        "Send one fixed size for ten minutes. The cache must stop growing.",
         ("another library that allocates through PyTorch",),
-        _OOM | {"fragmentation"},
+        _OUT_CHECKS | {"fragmentation"},
     ),
     Check(
         "fragmentation",
-        "Card memory is in fragments",
-        _fragments,
-        f"reserved >= {_SHARES:g} times the most used, and >= {amount(_LEAST_GAP)} more, with "
-        "requests out of memory or the card over 80 % reserved",
+        "GPU memory is fragmented",
+        _fragmentation,
+        f"reserved memory is >= {_RESERVED:g} times the highest used memory and "
+        f">= {amount(_UNUSED_BYTES)} more; and requests ran out of memory, or > {_TIGHT:.0%} of "
+        "the GPU's memory is reserved",
         (
             "Set PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True.",
-            "Let fewer sizes in; restart the worker to begin anew.",
+            "Accept fewer sizes. Restart the worker to clear the fragments.",
         ),
-        "torch.cuda.memory_summary(): large 'inactive split' says that it is fragments.",
-        ("one rare request that needed much more",),
-        _OOM,
+        "Call torch.cuda.memory_summary(). A large 'inactive split' confirms fragmentation.",
+        ("one rare request that needed much more memory",),
+        _OUT_CHECKS,
     ),
     Check(
         "out_of_memory",
-        "Requests run out of card memory",
-        _out,
-        'request_total{error="cuda_oom"} >= 2 within the window and >= 0.5 % of the requests',
+        "Requests run out of GPU memory",
+        _out_of_memory,
+        f'request_total{{error="cuda_oom"}} is >= {_MIN_OUT} in the window and >= {_OUT:.1%} of '
+        f"the requests; critical if it is > {_CRITICAL_OUT:.0%}",
         (
             "Lower SAFELIGHT_BATCH_LIMIT or SAFELIGHT_IMAGE_SIDE_PIXELS.",
-            "Use SAFELIGHT_VAE_TILING=true, or a lower precision.",
+            "Set SAFELIGHT_VAE_TILING=true, or use a lower precision.",
         ),
-        "Send one request of the largest size alone: if it fails too, it is the size.",
-        ("larger pictures than usual", "another program on the card"),
+        "Send one request of the largest size alone. If it fails too, the size is the cause.",
+        ("larger images than usual", "another program on the GPU"),
         frozenset({"errors_rise", "failing_instruction"}),
     ),
     Check(
         "process_growth",
-        "The service's own process grows",
-        _process,
-        f"the same line through process_resident_memory_bytes, >= {amount(_PROCESS_PER_HOUR)} an "
-        "hour",
+        "The service's process grows",
+        _process_growth,
+        "the same line through process_resident_memory_bytes rises by "
+        f">= {amount(_PROCESS_PER_HOUR)} per hour",
         (
-            "Look at what waits (queue_depth): waiting pictures are kept in memory.",
-            "Restart it outside the rush, and report it.",
+            "Check queue_depth: images in the queue stay in memory.",
+            "Restart it at a quiet time, and report the bug.",
         ),
-        "Stop the traffic for ten minutes: what does not go back was kept.",
+        "Stop the traffic for ten minutes. Memory that is not released then is leaked.",
         ("a cache of your own application (with `watch`)",),
         frozenset({"host_memory"}),
     ),

@@ -1,31 +1,47 @@
-"""What comes out: which requests fail, of which type, and whether pictures are what they were."""
+"""Checks of the outputs: failing instruction types, failing requests, and invalid images."""
 
 from collections.abc import Iterator
+from functools import partial
 
 from safelight.diagnosis.checks.common import (
-    BY_CHANCE,
-    FEW,
-    Counted,
-    chance,
-    ended,
+    MAX_P_VALUE,
+    MIN_REQUESTS,
+    Counts,
+    ended_with,
     events,
-    usual,
-    usually_most,
+    may_be_chance,
+    usual_high,
+    usual_low,
+    usual_text,
 )
-from safelight.diagnosis.confidence import apart, by_chance, share, surely, wilson
-from safelight.diagnosis.evidence import Evidence, Reading
+from safelight.diagnosis.confidence import (
+    confidence_of,
+    fisher_p_value,
+    least_difference,
+    share,
+    wilson,
+)
+from safelight.diagnosis.evidence import Evidence, Reading, Where
 from safelight.diagnosis.finding import Check, Exhibit, Severity, Sign
-from safelight.metrics.catalog import INSTRUCTION_TYPE, OUTPUT_INVALID, REQUESTS, SUCCESSES
+from safelight.metrics.catalog import (
+    ERROR,
+    INSTRUCTION_TYPE,
+    INVALIDITY,
+    NO_INSTRUCTION,
+    OUTPUT_INVALID,
+    REQUESTS,
+    SUCCESSES,
+)
 from safelight.reasons import NO_ERROR
 
-_FAILS, _WORSE = 0.9, 0.1
-_SHARED = 0.02  # that failures which all types share fall upon one of them
-_ERRORS, _MORE_ERRORS = 0.05, 3.0
-_LEAST_ERRORS = 5
-_FEW_OF_A_TYPE = 10  # fewer may well be one caller's
-_OUTAGE, _RISE = 0.5, 0.15
-_INVALID, _GREW = 0.02, 2.0
-# Whom a reason points at; all others are the service's own.
+_SUCCEEDS, _WORSE, _CERTAINLY_WORSE = 0.9, 0.1, 0.3
+_WORSE_THAN_BEFORE, _TYPE_P_VALUE = 0.05, 0.02
+_ERRORS, _CERTAINLY_ERRORS = 0.05, 0.3
+_MORE_ERRORS, _RISE, _OUTAGE = 3.0, 0.15, 0.5
+_MIN_ERRORS = 5
+_MIN_OF_TYPE = 10  # requests; fewer can come from one caller
+_INVALID, _CERTAINLY_INVALID, _MORE_INVALID = 0.02, 0.1, 2.0
+# Reasons caused by callers. All other reasons are faults of the service.
 _CALLERS = frozenset(
     {
         "bad_request",
@@ -42,8 +58,8 @@ _CALLERS = frozenset(
         "cancelled",
     }
 )
-# Ends that have nothing to do with what was asked for.
-_OF_NO_TYPE = frozenset(
+# Reasons that do not depend on the instruction.
+_INDEPENDENT = frozenset(
     {
         NO_ERROR,
         "overloaded",
@@ -58,220 +74,226 @@ _OF_NO_TYPE = frozenset(
 )
 
 
-def _failing(evidence: Evidence) -> Iterator[Sign]:
+def _failing_instruction(evidence: Evidence) -> Iterator[Sign]:
     now = evidence.now
-    for kind in sorted(now.by("instruction_type", REQUESTS)):
-        mine, rest = (
+    for kind in sorted(now.sums_by(INSTRUCTION_TYPE, REQUESTS)):
+        counts, rest = (
             (events(evidence, good), events(evidence, tries)) for good, tries in _split(now, kind)
         )
-        tries, lost = mine[1], mine[1] - mine[0]
-        if tries < _FEW_OF_A_TYPE or lost < _LEAST_ERRORS or kind == "none":
+        tries, lost = counts[1], counts[1] - counts[0]
+        if tries < _MIN_OF_TYPE or lost < _MIN_ERRORS or kind == NO_INSTRUCTION:
             continue
-        _, best = wilson(*mine)
-        then = usually_most(evidence, lambda r, k=kind: _success(r, k))  # type: ignore[misc]
-        worse = (then or 0.0) - best if rest[1] < FEW else apart(*rest, *mine)
-        if (best > _FAILS or worse < _WORSE) and not _alone(evidence, kind, mine, rest):
+        _, best = wilson(*counts)
+        usual = usual_high(evidence, partial(_success, kind=kind))
+        few = rest[1] < MIN_REQUESTS
+        worse = (usual or 0.0) - best if few else least_difference(*rest, *counts)
+        if (best > _SUCCEEDS or worse < _WORSE) and not _only_this(evidence, kind, counts, rest):
             continue
-        ratio = 1 - lost / tries
-        reason, part = _reason(evidence, kind)
-        compared = (
-            f"the others succeed in {share(rest[0] / rest[1])}" if rest[1] else "there is no other"
-        )
+        reason, part = _main_reason(evidence, kind)
+        others = f"; other types succeed in {share(rest[0] / rest[1])}" if rest[1] else ""
         yield Sign(
             Severity.WARNING,
-            surely(worse, _WORSE, 0.3),
-            f"{kind} succeeds in {share(ratio)} of {tries:.0f} requests; {compared}",
+            confidence_of(worse, _WORSE, _CERTAINLY_WORSE),
+            f"{kind} succeeds in {share(1 - lost / tries)} of {tries:.0f} requests{others}",
             (
                 Exhibit(
-                    f"{share(part)} of its failures are {reason}",
-                    evidence.asking.queries.success_ratio(SUCCESSES, REQUESTS, (INSTRUCTION_TYPE,)),
+                    f"{share(part)} of its failures have the reason {reason}",
+                    evidence.queries.success_ratio(SUCCESSES, REQUESTS, (INSTRUCTION_TYPE,)),
                 ),
-                *([Exhibit(f"usually {share(then)} of them succeed")] if then is not None else []),
+                *([] if usual is None else [Exhibit(f"usually {share(usual)} succeed")]),
             ),
             subject=kind,
         )
 
 
-def _alone(evidence: Evidence, kind: str, mine: Counted, rest: Counted) -> bool:
-    """Tell whether a type fails more than it did for certain, and the others do not.
+def _only_this(evidence: Evidence, kind: str, counts: Counts, rest: Counts) -> bool:
+    """Return True if a type fails significantly more than before and the others do not.
 
-    That tells it early: what the others and the past show makes up for few failures.
+    Comparing with the other types and with the past finds a failing type from few failures.
     """
-    if mine[0] > _FAILS * mine[1]:
+    if counts[0] > _SUCCEEDS * counts[1]:
         return False
     past = [_split(reading, kind) for reading in (evidence.before, evidence.yesterday)]
     span = evidence.spans.before_seconds
     for then, others in past:
-        if then[1] * span < FEW:
+        if then[1] * span < MIN_REQUESTS:
             continue
-        if apart(then[0] * span, then[1] * span, *mine) < _WORSE / 2:
+        if least_difference(then[0] * span, then[1] * span, *counts) < _WORSE_THAN_BEFORE:
             return False
-        if apart(others[0] * span, others[1] * span, *rest) > 0:
+        if least_difference(others[0] * span, others[1] * span, *rest) > 0:
             return False
-    known = any(then[1] * span >= FEW for then, _ in past)
-    return known and by_chance(mine[1] - mine[0], mine[1], rest[1] - rest[0], rest[1]) <= _SHARED
+    has_past = any(then[1] * span >= MIN_REQUESTS for then, _ in past)
+    p_value = fisher_p_value(counts[1] - counts[0], counts[1], rest[1] - rest[0], rest[1])
+    return has_past and p_value <= _TYPE_P_VALUE
 
 
-def _split(reading: Reading, kind: str) -> tuple[Counted, Counted]:
-    """Return what went well, of how many, a second: of a type, and of all others."""
-    asked, failed = reading.by("instruction_type", REQUESTS), _failures(reading)
-    mine, lost = asked.pop(kind, 0.0), failed.pop(kind, 0.0)
-    others = sum(asked.values())
-    return (mine - lost, mine), (others - sum(failed.values()), others)
+def _split(reading: Reading, kind: str) -> tuple[Counts, Counts]:
+    """Return the rates of successes and of requests: of a type, and of all other types."""
+    requests, failures = reading.sums_by(INSTRUCTION_TYPE, REQUESTS), _failures(reading)
+    tries, lost = requests.pop(kind, 0.0), failures.pop(kind, 0.0)
+    others = sum(requests.values())
+    return (tries - lost, tries), (others - sum(failures.values()), others)
 
 
-def _errors(evidence: Evidence) -> Iterator[Sign]:
+def _errors_rise(evidence: Evidence) -> Iterator[Sign]:
     counts, tries = _reasons(evidence.now), events(evidence, evidence.now.rate(REQUESTS))
-    rose = {reason: _rose(evidence, reason, rate, tries) for reason, rate in counts.items()}
-    reason = max(rose, key=lambda each: rose[each], default="")
-    if tries < FEW or rose.get(reason, 0.0) <= 0:
+    rises = {reason: _rise(evidence, reason, rate, tries) for reason, rate in counts.items()}
+    reason = max(rises, key=lambda each: rises[each], default="")
+    if tries < MIN_REQUESTS or rises.get(reason, 0.0) <= 0:
         return
     lost = events(evidence, counts[reason])
-    past = usual(evidence, lambda r: _part(r, reason))
-    whose = "their callers'" if reason in _CALLERS else "the service's"
+    usual = usual_low(evidence, partial(_part, reason=reason))
+    side = "callers" if reason in _CALLERS else "the service"
+    outage = lost > _OUTAGE * tries and reason not in _CALLERS
     yield Sign(
-        Severity.CRITICAL if lost > 0.5 * tries and reason not in _CALLERS else Severity.WARNING,
-        surely(lost / tries, _ERRORS, 0.3) - 0.05,
-        f"{share(lost / tries)} of the requests end with {reason}, a fault of {whose}",
+        Severity.CRITICAL if outage else Severity.WARNING,
+        # A little less certain than a check that knows the cause.
+        confidence_of(lost / tries, _ERRORS, _CERTAINLY_ERRORS) - 0.05,
+        f"{share(lost / tries)} of the requests fail with {reason}, caused by {side}",
         (
             Exhibit(
-                f"{lost:.0f} of {tries:.0f} within the window"
-                + ("" if past is None else f"; usually {share(past)}"),
-                evidence.asking.queries.rate(REQUESTS, where={"error": reason}),
+                f"{lost:.0f} of {tries:.0f} requests in the window"
+                + usual_text(None if usual is None else share(usual)),
+                evidence.queries.rate(REQUESTS, where={ERROR: reason}),
             ),
         ),
         subject=reason,
     )
 
 
-def _rose(evidence: Evidence, reason: str, rate: float, tries: float) -> float:
-    """Return by how much a reason's share rose; 0 where it is few, or as ever.
+def _rise(evidence: Evidence, reason: str, rate: float, tries: float) -> float:
+    """Return the rise of a reason's share of the requests, 0 if it is small, usual or chance.
 
-    What ends half of the requests is said however long it lasts, unless it is the callers' doing:
-    an outage of an hour is its own past. What may be chance is as ever too.
+    An outage counts in full however long it lasts: after an hour its past is the outage itself.
     """
     lost = events(evidence, rate)
-    if lost < _LEAST_ERRORS or lost < _ERRORS * tries:
+    if lost < _MIN_ERRORS or lost < _ERRORS * tries:
         return 0.0
     if lost >= _OUTAGE * tries and reason not in _CALLERS:
         return lost / tries
-    past = usual(evidence, lambda r: _part(r, reason))
-    grew = past is None or lost >= _MORE_ERRORS * past * tries or lost / tries >= past + _RISE
-    if not grew or chance(evidence, (lost, tries), lambda r: ended(r, reason), _ERRORS):
+    usual = usual_low(evidence, partial(_part, reason=reason))
+    rose = usual is None or lost >= _MORE_ERRORS * usual * tries or lost / tries >= usual + _RISE
+    past = partial(ended_with, reason=reason)
+    if not rose or may_be_chance(evidence, (lost, tries), past, _ERRORS):
         return 0.0
-    return lost / tries - (past or 0.0)
+    return lost / tries - (usual or 0.0)
 
 
-def _invalid(evidence: Evidence) -> Iterator[Sign]:
+def _invalid_outputs(evidence: Evidence) -> Iterator[Sign]:
     now = evidence.now
-    reasons = now.by("reason", OUTPUT_INVALID)
+    reasons = now.sums_by(INVALIDITY, OUTPUT_INVALID)
     reason = max(reasons, key=lambda each: reasons[each], default="")
-    broken, asked = sum(reasons.values()), now.rate(REQUESTS)
-    if not asked or broken / asked < _INVALID or events(evidence, broken) < _LEAST_ERRORS:
+    broken, requests = sum(reasons.values()), now.rate(REQUESTS)
+    if not requests or broken / requests < _INVALID or events(evidence, broken) < _MIN_ERRORS:
         return
-    past = usual(evidence, _broken)
-    counted = (events(evidence, broken), events(evidence, asked))
-    as_ever = past is not None and broken / asked < _GREW * past
-    as_ever = as_ever or chance(evidence, counted, _unfit, _INVALID)
+    usual = usual_low(evidence, lambda reading: _ratio(_invalid_counts(reading)))
+    counts = (events(evidence, broken), events(evidence, requests))
+    normal = usual is not None and broken / requests < _MORE_INVALID * usual
+    normal = normal or may_be_chance(evidence, counts, _invalid_counts, _INVALID)
     yield Sign(
-        Severity.INFO if as_ever else Severity.WARNING,
-        surely(broken / asked, _INVALID, 0.1),
-        f"{share(broken / asked)} of the pictures are not fit to be sent, most of them {reason}",
+        Severity.INFO if normal else Severity.WARNING,
+        confidence_of(broken / requests, _INVALID, _CERTAINLY_INVALID),
+        f"{share(broken / requests)} of the images are invalid, most often {reason}",
         (
             Exhibit(
-                f"{events(evidence, reasons[reason]):.0f} were {reason} within the window",
-                evidence.asking.queries.rate(OUTPUT_INVALID),
+                f"{events(evidence, reasons[reason]):.0f} images in the window are {reason}",
+                evidence.queries.rate(OUTPUT_INVALID),
             ),
         ),
         subject=reason,
     )
 
 
-def _broken(reading: Reading) -> float | None:
-    broken, asked = _unfit(reading)
-    return broken / asked if asked else None
-
-
-def _unfit(reading: Reading) -> Counted:
+def _invalid_counts(reading: Reading) -> Counts:
     return reading.rate(OUTPUT_INVALID), reading.rate(REQUESTS)
 
 
 def _failures(reading: Reading) -> dict[str, float]:
-    """Return failures by type of instruction, as far as what was asked for can be the cause."""
+    """Return the rate of failures by type, without reasons that do not depend on the type."""
     lost: dict[str, float] = {}
-    for labels, rate in reading.found(REQUESTS):
-        if labels.get("error") not in _OF_NO_TYPE:
-            kind = labels.get("instruction_type", "")
+    for labels, rate in reading.select(REQUESTS):
+        if labels.get(ERROR.name) not in _INDEPENDENT:
+            kind = labels.get(INSTRUCTION_TYPE.name, "")
             lost[kind] = lost.get(kind, 0.0) + rate
     return lost
 
 
 def _success(reading: Reading, kind: str) -> float | None:
-    asked = reading.sum(REQUESTS, instruction_type=kind)
-    return 1 - _failures(reading).get(kind, 0.0) / asked if asked else None
+    requests = reading.sum(REQUESTS, where={INSTRUCTION_TYPE: kind})
+    return 1 - _failures(reading).get(kind, 0.0) / requests if requests else None
 
 
-def _reason(evidence: Evidence, kind: str) -> tuple[str, float]:
-    """Return the reason whose failures of a type rose most, and their share of its failures."""
-    counts = _reasons(evidence.now, instruction_type=kind)
-    then = _reasons(evidence.before, instruction_type=kind)
+def _main_reason(evidence: Evidence, kind: str) -> tuple[str, float]:
+    """Return the reason that rose most for a type, and its share of the type's failures."""
+    where = {INSTRUCTION_TYPE: kind}
+    counts, then = _reasons(evidence.now, where), _reasons(evidence.before, where)
     worst = max(counts, key=lambda each: counts[each] - then.get(each, 0.0))
     return worst, counts[worst] / sum(counts.values())
 
 
-def _reasons(reading: Reading, **where: str) -> dict[str, float]:
-    counts = reading.by("error", REQUESTS, **where)
+def _reasons(reading: Reading, where: Where | None = None) -> dict[str, float]:
+    counts = reading.sums_by(ERROR, REQUESTS, where=where)
     return {reason: rate for reason, rate in counts.items() if reason != NO_ERROR and rate > 0}
 
 
 def _part(reading: Reading, reason: str) -> float | None:
-    many, asked = ended(reading, reason)
-    return many / asked if asked else None
+    return _ratio(ended_with(reading, reason))
+
+
+def _ratio(counts: Counts) -> float | None:
+    return counts[0] / counts[1] if counts[1] else None
 
 
 OUTPUT_CHECKS = (
     Check(
         "failing_instruction",
-        "One type of instruction fails",
-        _failing,
-        f"the Wilson interval of a type's success lies below {_FAILS:.0%}, and its success "
-        f"{_WORSE:.0%} below the others' by Newcombe's interval of the difference; where these are "
-        f"few, below its own usual. Or it fails >= {_WORSE / 2:.0%} more than it did by "
-        "Newcombe's, the others do not, and by Fisher's exact test so many failures would be "
-        f"its own in <= {_SHARED:.0%} of cases, did all types fail alike",
+        "One instruction type fails",
+        _failing_instruction,
+        f"a type has >= {_MIN_OF_TYPE} requests and >= {_MIN_ERRORS} failures, and one of two "
+        f"conditions holds. (a) The Wilson interval of its success ratio is <= {_SUCCEEDS:.0%}, "
+        f"and its success ratio is lower than that of the other types by >= {_WORSE:.0%} (lower "
+        f"bound of Newcombe's interval), or, if the others have < {MIN_REQUESTS} requests, than "
+        f"usual. (b) Its success ratio is <= {_SUCCEEDS:.0%} and lower than in the past by "
+        f">= {_WORSE_THAN_BEFORE:.0%} (Newcombe), the other types are not worse than in the past, "
+        f"and its failures are significant against the other types (Fisher's exact test, "
+        f"p <= {_TYPE_P_VALUE:g})",
         (
             "Compare failed with good samples of this type (SAFELIGHT_SAMPLES=true keeps them).",
-            "Look at the reason that most failures have.",
+            "Look up the reason that most failures have.",
         ),
-        "Send twenty requests of this type with one known good picture: "
+        "Send twenty requests of this type with one image that works: "
         "`safelight traffic --instruction`.",
-        ("one caller who sends what cannot work",),
+        ("one caller sends requests that cannot succeed",),
         frozenset({"errors_rise"}),
     ),
     Check(
         "invalid_outputs",
-        "Pictures are broken",
-        _invalid,
-        f"output_invalid_total over requests >= {_INVALID:.0%}; to know only where it is less than "
-        f"{_GREW:g} times the usual, or may be chance as with errors_rise",
+        "Images are invalid",
+        _invalid_outputs,
+        f"output_invalid_total is >= {_INVALID:.0%} of the requests and >= {_MIN_ERRORS} in the "
+        f"window; only information if it is < {_MORE_INVALID:g} times the usual share, or not "
+        "significant as described for errors_rise",
         (
             "not_finite: use bfloat16, or float32 for the VAE.",
-            "black or flat: look for a safety filter, or an empty prompt.",
+            "black or flat: check for a safety filter or an empty prompt.",
             "noise: too few steps, or a wrong scheduler.",
         ),
-        "Run one such request with SAFELIGHT_PRECISION=float32: if it is good, that was it.",
+        "Run one such request with SAFELIGHT_PRECISION=float32. If it is good, the precision is "
+        "the cause.",
         ("a broken download of the weights",),
         frozenset({"errors_rise", "failing_instruction"}),
     ),
     Check(
         "errors_rise",
         "More requests fail than usual",
-        _errors,
-        f"one reason ends >= {_ERRORS:.0%} of the requests, >= {_MORE_ERRORS:g} times the usual or "
-        f"{_RISE:.0%} more; or >= {_OUTAGE:.0%} of them and no caller's fault, however long. Where "
-        "the hour before was well for certain, by Wilson's interval, it must be chance in <= "
-        f"{BY_CHANCE:.2%} of cases by Fisher's exact test, against that hour or yesterday",
-        ("The page of errors says what each reason means and what to do.",),
+        _errors_rise,
+        f"one reason ends >= {_ERRORS:.0%} of the requests and >= {_MIN_ERRORS} requests, with "
+        f">= {MIN_REQUESTS} requests. It is >= {_MORE_ERRORS:g} times the usual share or "
+        f">= {_RISE:.0%} of the requests more; or it is a fault of the service and ends "
+        f">= {_OUTAGE:.0%} of the requests, however long it lasts. If the hour before was healthy "
+        "(its Wilson interval is below the limit), the rise must be significant against that hour "
+        f"or yesterday (Fisher's exact test, p <= {MAX_P_VALUE:g})",
+        ("Look up the reason in the documentation of errors: it says what to do.",),
         "Find one such request by its reason in the log, and send it again.",
         ("a new client", "a new version of the model"),
     ),

@@ -1,230 +1,248 @@
-"""Where a request's time goes when it is not the model's: upload, decoding, a slow reader."""
+"""Checks of the stages outside the model: upload, decoding, encoding, transfer and download."""
 
 from collections.abc import Iterator
 
 from safelight.diagnosis.checks.common import (
-    FEW,
-    at_most_busy,
+    MIN_REQUESTS,
     events,
-    latency,
-    refused,
-    times,
-    usually_most,
-    waiting,
+    factor_text,
+    mean_latency,
+    peak_device_busy,
+    queue_share,
+    refused_share,
+    usual_high,
 )
-from safelight.diagnosis.confidence import seconds, share, surely
+from safelight.diagnosis.confidence import confidence_of, seconds, share
 from safelight.diagnosis.evidence import Evidence, Reading
 from safelight.diagnosis.finding import Check, Exhibit, Judge, Severity, Sign
-from safelight.diagnosis.queries import QUICK
+from safelight.diagnosis.queries import FAST_EDGE, Statistic
 from safelight.metrics.catalog import QUEUE_DEPTH, REQUEST_SECONDS, STAGE, STAGE_SECONDS
 
-_SHARE, _SURE_SHARE = 0.4, 0.7  # of a request's time: too much for anything but the model
-_GROWN_SHARE, _GROWN = 0.15, 3.0  # less is enough where it is so many times the usual
-_LEAST_SECONDS = 0.05
-_GROWN_SECONDS = 0.01
-_SLOW_ONES = 0.2  # of the requests: a single slow client is nobody's fault
-_IDLE = 0.6  # of the device's time
-_SLOWER = 1.3  # times the usual time of a request
-_HELD = 0.5  # of a request's time, by a device that is free
-_BURST = 5  # times the mean queue: they came at once
-_MODEL = ("encode_prompt", "encode_image", "denoise", "decode_latents", "predict", "queue")
+_SHARE, _CERTAIN_SHARE = 0.4, 0.7  # of the latency
+_GROWN_SHARE, _GROWN = 0.15, 3.0  # a smaller share is enough if the stage became slower
+_MIN_SECONDS, _MIN_GROWN_SECONDS = 0.05, 0.01
+_SLOW_REQUESTS, _SHORT_SECONDS = 0.2, 0.1  # one slow client is no fault of the service
+_OUTSIDE, _CERTAINLY_OUTSIDE = 0.6, 0.9  # of the time of all stages
+_IDLE, _STARVED_IDLE = 0.6, 0.5  # the device is busy at most this share of the time
+_SLOWER, _MIN_LATENCY_SECONDS = 1.3, 0.1  # times the usual latency
+_HELD, _CERTAINLY_HELD = 0.5, 0.9  # of the latency
+_BURST, _MIN_QUEUE = 5, 1.0  # times the mean queue length; requests
+_MODEL_STAGES = ("encode_prompt", "encode_image", "denoise", "decode_latents", "predict", "queue")
 
 
-def _slow_stage(stage: str, does: str) -> Judge:
-    """Return the judge of one stage."""
+def _slow_stage(stage: str, action: str) -> Judge:
+    """Return the judge of one stage; `action` names the stage's work in a verdict."""
 
     def judge(evidence: Evidence) -> Iterator[Sign]:
-        now, whole = evidence.now, latency(evidence.now)
-        mean = now.mean(STAGE_SECONDS, stage=stage)
-        number = events(evidence, now.rate(STAGE_SECONDS, "count", stage=stage))
-        if mean is None or not whole or number < FEW:
+        now, latency, where = evidence.now, mean_latency(evidence.now), {STAGE: stage}
+        mean = now.mean(STAGE_SECONDS, where=where)
+        number = events(evidence, now.rate(STAGE_SECONDS, Statistic.COUNT, where=where))
+        if mean is None or not latency or number < MIN_REQUESTS:
             return
-        part = now.rate(STAGE_SECONDS, "sum", stage=stage) / now.rate(REQUEST_SECONDS, "sum")
-        past = usually_most(evidence, lambda reading: reading.mean(STAGE_SECONDS, stage=stage))
-        factor = mean / past if past else None
-        large = part >= _SHARE and mean >= _LEAST_SECONDS
-        rose = part >= _GROWN_SHARE and (factor or 0) >= _GROWN and mean >= _GROWN_SECONDS
-        if not (large or rose) or not _many(evidence, stage, mean):
+        total = now.rate(REQUEST_SECONDS, Statistic.SUM)
+        part = now.rate(STAGE_SECONDS, Statistic.SUM, where=where) / total
+        usual = usual_high(evidence, lambda reading: reading.mean(STAGE_SECONDS, where=where))
+        factor = mean / usual if usual else None
+        large = part >= _SHARE and mean >= _MIN_SECONDS
+        grown = part >= _GROWN_SHARE and (factor or 0) >= _GROWN and mean >= _MIN_GROWN_SECONDS
+        if not (large or grown) or not _affects_many(evidence, stage, mean):
             return
-        asking = evidence.asking.queries
         yield Sign(
             Severity.WARNING,
-            max(surely(part, _SHARE, _SURE_SHARE), surely(factor or 0, _GROWN, 3 * _GROWN)),
-            f"{does} takes {seconds(mean)} of a request's {seconds(whole)} ({share(part)})"
-            f"{times(factor)}",
+            max(
+                confidence_of(part, _SHARE, _CERTAIN_SHARE),
+                confidence_of(factor or 0, _GROWN, 3 * _GROWN),
+            ),
+            f"{action} takes {seconds(mean)} of a request's {seconds(latency)} ({share(part)})"
+            f"{factor_text(factor)}",
             (
                 Exhibit(
-                    f"stage {stage}: {seconds(mean)} a request, over {number:.0f} requests",
-                    asking.mean(STAGE_SECONDS, (STAGE,)),
+                    f"stage {stage}: {seconds(mean)} per request, over {number:.0f} requests",
+                    evidence.queries.mean(STAGE_SECONDS, (STAGE,)),
                 ),
-                *_idle(evidence),
+                *_device_exhibit(evidence),
             ),
         )
 
     return judge
 
 
-def _many(evidence: Evidence, stage: str, mean: float) -> bool:
-    """Tell whether more than a few requests are slow there; short stages are all alike."""
-    if mean < _LEAST_SECONDS * 2:
+def _affects_many(evidence: Evidence, stage: str, mean: float) -> bool:
+    """Return True if the stage is slow in many requests, or too short in the mean to tell."""
+    if mean < _SHORT_SECONDS:
         return True
-    count = evidence.now.rate(STAGE_SECONDS, "count", stage=stage)
-    quick = evidence.now.rate(STAGE_SECONDS, QUICK, stage=stage)
-    return 1 - quick / count >= _SLOW_ONES
+    count = evidence.now.rate(STAGE_SECONDS, Statistic.COUNT, where={STAGE: stage})
+    fast = evidence.now.rate(STAGE_SECONDS, Statistic.FAST, where={STAGE: stage})
+    return 1 - fast / count >= _SLOW_REQUESTS
 
 
-def _idle(evidence: Evidence) -> Iterator[Exhibit]:
-    at_work = at_most_busy(evidence)
-    if at_work is not None:
-        says = f"the device is at work {share(at_work)} of the time"
-        yield Exhibit(says + (": it waits for its input" if at_work < _IDLE else ""))
+def _device_exhibit(evidence: Evidence) -> Iterator[Exhibit]:
+    busy = peak_device_busy(evidence)
+    if busy is not None:
+        text = f"the device is busy {share(busy)} of the time"
+        yield Exhibit(text + (": it waits for its input" if busy < _IDLE else ""))
 
 
-def _outside(evidence: Evidence) -> Iterator[Sign]:
-    """Find that requests wait on everything but the model, though no one stage stands out."""
-    now, whole = evidence.now, latency(evidence.now)
-    at_work = at_most_busy(evidence)
-    if not whole or at_work is None or at_work > _IDLE or evidence.requests < FEW:
+def _outside_model(evidence: Evidence) -> Iterator[Sign]:
+    """Find requests that wait outside the model, although no single stage stands out."""
+    latency, busy = mean_latency(evidence.now), peak_device_busy(evidence)
+    if not latency or busy is None or busy > _IDLE or evidence.requests < MIN_REQUESTS:
         return
-    parts = now.by("stage", STAGE_SECONDS, "sum")
+    parts = evidence.now.sums_by(STAGE, STAGE_SECONDS, Statistic.SUM)
     total = sum(parts.values())
-    outside = {stage: value / total for stage, value in parts.items() if stage not in _MODEL}
-    part, mean = sum(outside.values()), whole
-    rose = evidence.before.rows and (usually_most(evidence, latency) or mean) * _SLOWER <= mean
-    if part < 0.6 or mean * part < 2 * _LEAST_SECONDS or not rose:
+    outside = {stage: value / total for stage, value in parts.items() if stage not in _MODEL_STAGES}
+    part = sum(outside.values())
+    usual = usual_high(evidence, mean_latency) or latency
+    slower = evidence.before.rows and usual * _SLOWER <= latency
+    if part < _OUTSIDE or latency * part < _MIN_LATENCY_SECONDS or not slower:
         return
-    worst = sorted(outside, key=lambda stage: -outside[stage])[:3]
-    named = ", ".join(f"{stage} {share(outside[stage])}" for stage in worst)
+    longest = sorted(outside, key=lambda stage: -outside[stage])[:3]
+    names = ", ".join(f"{stage} {share(outside[stage])}" for stage in longest)
     yield Sign(
         Severity.WARNING,
-        surely(part, 0.6, 0.9),
-        f"requests spend {share(part)} of their time outside the model, "
-        f"while the device is at work {share(at_work)} of the time",
+        confidence_of(part, _OUTSIDE, _CERTAINLY_OUTSIDE),
+        f"requests spend {share(part)} of their time outside the model, while the device is busy "
+        f"only {share(busy)} of the time",
         (
-            Exhibit(f"the most of it: {named}", evidence.asking.queries.mean(STAGE_SECONDS)),
-            Exhibit(f"a request takes {seconds(mean)} in the mean"),
+            Exhibit(f"longest stages: {names}", evidence.queries.mean(STAGE_SECONDS)),
+            Exhibit(f"the mean latency is {seconds(latency)}"),
         ),
     )
 
 
-def _unserved(evidence: Evidence) -> Iterator[Sign]:
-    """Find that requests wait for the model while it idles."""
-    part, at_work = waiting(evidence.now), at_most_busy(evidence)
-    whole = latency(evidence.now)
-    if part is None or at_work is None or not whole or evidence.requests < FEW:
+def _device_starved(evidence: Evidence) -> Iterator[Sign]:
+    """Find requests that wait for the model while it is idle."""
+    part, busy = queue_share(evidence.now), peak_device_busy(evidence)
+    latency = mean_latency(evidence.now)
+    if part is None or busy is None or not latency or evidence.requests < MIN_REQUESTS:
         return
-    if part < _HELD or at_work > 0.5 or whole < 2 * _LEAST_SECONDS or _bursts(evidence.now):
+    short = latency < _MIN_LATENCY_SECONDS
+    if part < _HELD or busy > _STARVED_IDLE or short or _is_bursty(evidence.now):
         return
     yield Sign(
         Severity.WARNING,
-        surely(part, _HELD, 0.9),
-        f"requests wait {share(part)} of their time, though the device is at work only "
-        f"{share(at_work)} of the time",
+        confidence_of(part, _HELD, _CERTAINLY_HELD),
+        f"requests spend {share(part)} of their latency in the queue, although the device is busy "
+        f"only {share(busy)} of the time",
         (
-            Exhibit(f"waiting for the model: {seconds(part * whole)} of {seconds(whole)}"),
-            *_idle(evidence),
+            Exhibit(f"queue time {seconds(part * latency)} of {seconds(latency)}"),
+            *_device_exhibit(evidence),
         ),
     )
 
 
-def _bursts(reading: Reading) -> bool:
-    """Tell whether requests wait because they come at once: the device idles before and after."""
-    longest, mean = reading.sum(QUEUE_DEPTH, "max") or 0.0, reading.sum(QUEUE_DEPTH) or 0.0
-    return refused(reading) > 0 or longest > _BURST * max(mean, 1.0)
+def _is_bursty(reading: Reading) -> bool:
+    """Return True if requests queue because they come at once."""
+    longest = reading.sum(QUEUE_DEPTH, Statistic.MAX) or 0.0
+    mean = reading.sum(QUEUE_DEPTH) or 0.0
+    return refused_share(reading) > 0 or longest > _BURST * max(mean, _MIN_QUEUE)
 
 
-_INPUT = ("queue_saturated", "device_starved", "input_output_bottleneck")
+_EFFECTS = ("queue_saturated", "device_starved", "input_output_bottleneck")
+_LIMITS = (
+    f"takes >= {_SHARE:.0%} of the latency and >= {seconds(_MIN_SECONDS)}; or "
+    f">= {_GROWN_SHARE:.0%} of the latency, >= {_GROWN:g} times the usual time and "
+    f">= {seconds(_MIN_GROWN_SECONDS)}. If the mean is >= {seconds(_SHORT_SECONDS)}, the stage "
+    f"must take longer than {FAST_EDGE} s in >= {_SLOW_REQUESTS:.0%} of the requests. Needs "
+    f">= {MIN_REQUESTS} requests"
+)
 
 STAGE_CHECKS = (
     Check(
         "slow_decode",
-        "Decoding pictures is slow",
-        _slow_stage("decode", "decoding the picture"),
-        f"mean of stage decode; share of a request's time >= {_SHARE:.0%}, or >= {_GROWN:g} times "
-        f"the usual and >= {_GROWN_SHARE:.0%}; in >= {_SLOW_ONES:.0%} of the requests",
+        "Decoding images is slow",
+        _slow_stage("decode", "decoding the image"),
+        f"the stage decode {_LIMITS}",
         (
-            "Have callers send JPEG no larger than the model works at (SAFELIGHT_IMAGE_SIDE_PIXELS "
-            "tells its side).",
+            "Ask callers to send JPEG no larger than the model's input "
+            "(SAFELIGHT_IMAGE_SIDE_PIXELS).",
             "Give the host more or faster cores.",
         ),
-        "Send the same picture as a JPEG of 512 x 512: `safelight traffic --size 512x512`; the "
-        "decode stage must fall.",
-        ("the host's cores are busy with something else", "pictures became larger"),
-        frozenset({*_INPUT, "slow_encode"}),
+        "Send the same image as a JPEG of 512 x 512: `safelight traffic --size 512x512`. The "
+        "decode stage must become shorter.",
+        ("other programs use the host's cores", "images became larger"),
+        frozenset({*_EFFECTS, "slow_encode"}),
     ),
     Check(
         "slow_upload",
-        "Callers send their pictures slowly",
+        "Callers upload their images slowly",
         _slow_stage("receive", "receiving the body"),
-        "mean of stage receive, by the same limits as slow_decode",
+        f"the stage receive {_LIMITS}",
         (
-            "Look at the callers' network and at the proxy in front (buffer request bodies there).",
-            "Have callers send smaller JPEGs: the model works at its own size.",
+            "Check the callers' network. Buffer request bodies in the proxy in front.",
+            "Ask callers to send smaller JPEGs: the model scales them to its own size.",
         ),
-        "Send the same request from the service's own host: `safelight traffic`; if it is fast, it "
-        "is the way to the service.",
-        ("callers send larger bodies", "a proxy that throttles"),
-        frozenset(_INPUT),
+        "Send the same request from the service's own host: `safelight traffic`. If it is fast, "
+        "the network is the cause.",
+        ("callers send larger bodies", "a proxy that limits the bandwidth"),
+        frozenset(_EFFECTS),
     ),
     Check(
         "slow_client",
-        "Callers read their answers slowly",
-        _slow_stage("respond", "sending the answer"),
-        "mean of stage respond, by the same limits as slow_decode",
-        ("Put a proxy that buffers answers in front.", "Ask callers whether they read at once."),
-        "Fetch one answer from the service's own host and compare its respond stage "
-        "(Server-Timing tells).",
-        ("a slow network back to the caller",),
-        frozenset(_INPUT),
+        "Callers read responses slowly",
+        _slow_stage("respond", "sending the response"),
+        f"the stage respond {_LIMITS}",
+        (
+            "Put a proxy that buffers responses in front.",
+            "Check whether callers read the response immediately.",
+        ),
+        "Request one image from the service's own host and compare its respond stage in the header "
+        "Server-Timing.",
+        ("a slow network to the caller",),
+        frozenset(_EFFECTS),
     ),
     Check(
         "slow_encode",
-        "Encoding answers is slow",
-        _slow_stage("encode", "encoding the answer"),
-        "mean of stage encode, by the same limits as slow_decode",
+        "Encoding images is slow",
+        _slow_stage("encode", "encoding the image"),
+        f"the stage encode {_LIMITS}",
         (
-            "Give the host more cores: answers are encoded beside the model.",
-            "Let callers ask for smaller pictures.",
+            "Give the host more cores: encoding runs beside the model.",
+            "Offer smaller images to callers.",
         ),
-        "Ask for a picture of half the side; the encode stage must fall to a quarter.",
-        ("the host's cores are busy with something else",),
+        "Request an image with half the side length. The encode stage must take a quarter.",
+        ("other programs use the host's cores",),
         frozenset({"device_starved", "input_output_bottleneck"}),
     ),
     Check(
         "slow_transfer",
-        "Pictures reach the worker slowly",
-        _slow_stage("transfer", "the way between the API and its worker"),
-        "mean of stage transfer, by the same limits as slow_decode",
+        "Images reach the worker slowly",
+        _slow_stage("transfer", "the transfer between the API and its worker"),
+        f"the stage transfer {_LIMITS}",
         (
-            "See whether the host swaps or its cores are all busy.",
+            "Check whether the host swaps, and whether all its cores are busy.",
             "Run fewer services on this host.",
         ),
         "Watch host_cpu_utilization_ratio while one request runs alone.",
-        ("the host's cores are busy with something else",),
+        ("other programs use the host's cores",),
         frozenset({"device_starved", "input_output_bottleneck"}),
     ),
     Check(
         "input_output_bottleneck",
-        "Requests wait on input and output, not on the model",
-        _outside,
-        "stages outside the model >= 60 % of the time, device at work <= 60 %, the mean request >= "
-        f"{_SLOWER:g} times the usual",
-        ("Look at the stages named, the largest first.",),
-        "`safelight top` while one request runs: the stage that stays is it.",
-        ("the host's cores are busy with something else",),
+        "Requests wait for input and output, not for the model",
+        _outside_model,
+        f"stages outside the model and the queue take >= {_OUTSIDE:.0%} of the time and "
+        f">= {seconds(_MIN_LATENCY_SECONDS)}, the device is busy <= {_IDLE:.0%} of the time, and "
+        f"the mean latency is >= {_SLOWER:g} times the usual. Needs >= {MIN_REQUESTS} requests",
+        ("Look at the named stages, the longest first.",),
+        "Run `safelight top` while one request runs. The stage that stays is the cause.",
+        ("other programs use the host's cores",),
     ),
     Check(
         "device_starved",
-        "Requests wait though the device idles",
-        _unserved,
-        f"share of waiting >= {_HELD:.0%} with the device at work <= 50 %, none refused, and the "
-        f"longest queue <= {_BURST} times the mean one",
+        "Requests wait although the device is idle",
+        _device_starved,
+        f"requests spend >= {_HELD:.0%} of their latency in the queue, the device is busy "
+        f"<= {_STARVED_IDLE:.0%} of the time, the mean latency is "
+        f">= {seconds(_MIN_LATENCY_SECONDS)}, no request is refused, and the longest queue is "
+        f"<= {_BURST} times the mean one (at least {_MIN_QUEUE:g}). Needs "
+        f">= {MIN_REQUESTS} requests",
         (
-            "Look for a loading, hung or lost worker (workers_ready, worker_restarts_total).",
-            "Check whether one of your own limits holds requests back (MAX_CONCURRENT_REQUESTS).",
+            "Look for a worker that loads, hangs or died (workers_ready, worker_restarts_total).",
+            "Check whether your own limit holds requests back (MAX_CONCURRENT_REQUESTS).",
         ),
-        "`safelight top`: does queue_depth stand while the device is idle?",
-        ("requests come in bursts, and the mean hides it",),
+        "Run `safelight top`. Check whether queue_depth stays high while the device is idle.",
+        ("requests come in bursts that the mean hides",),
         frozenset({"queue_saturated"}),
     ),
 )

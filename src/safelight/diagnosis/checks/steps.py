@@ -1,84 +1,94 @@
-"""What the denoising loop tells: slow at its beginning, at its end, everywhere, or misled."""
+"""Checks of the denoising loop: slow steps, overridden guidance, and mixed precisions."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from safelight.diagnosis.checks.common import FEW, events, usual, usually_most
-from safelight.diagnosis.checks.load import SIZE, moved
-from safelight.diagnosis.confidence import seconds, share, surely
-from safelight.diagnosis.evidence import Evidence, Reading, key
+from safelight.diagnosis.checks.common import (
+    MIN_REQUESTS,
+    SIZE_MIX,
+    events,
+    mix_change,
+    usual_high,
+    usual_low,
+)
+from safelight.diagnosis.confidence import confidence_of, seconds, share
+from safelight.diagnosis.evidence import Evidence, Reading
 from safelight.diagnosis.finding import Check, Exhibit, Judge, Severity, Sign
-from safelight.diagnosis.queries import HALF, HALVES
+from safelight.diagnosis.queries import Statistic, Window
 from safelight.metrics.catalog import (
     BATCH_SIZE,
+    DEVICE,
     GUIDANCE_OVERRIDDEN,
     INFERENCE_SECONDS,
     MODEL_INFO,
+    PARAMETER,
     PRECISION,
     STEP,
     STEP_PLACES,
     STEP_SECONDS,
 )
 from safelight.metrics.metric import Metric
+from safelight.metrics.promql import INSTANCE
 
-_SLOWER, _SLOWER_IN_HALF, _SURELY_SLOWER = 1.3, 1.4, 2.5
-_SLOWER_THAN_USUAL = 1.25
-_OVERRIDDEN = 0.05
-_RESIZED = 0.15  # of the pictures are of another size
-_MIXED = 0.05
+# A half window has half as many calls, so its noise is larger by the square root of two.
+_SLOWER, _SLOWER_IN_HALF, _CERTAINLY_SLOWER = 1.3, 1.4, 2.5
+_RATIO_GROWN, _LARGE_RATIO = 1.25, 2  # times the usual ratio of steps; the ratio itself
+_MIN_CALLS = 10
+_RESIZED = 0.15  # of the images
+_OVERRIDDEN, _CERTAINLY_OVERRIDDEN, _MIN_OVERRIDDEN = 0.05, 0.3, 3
+_MIXED, _PRECISIONS, _SINGLE = 0.05, 2, "float32"
 _EARLY, _LATE = STEP_PLACES[:1], STEP_PLACES[2:]
 
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """A part of the window, and from how many times the usual on steps are slow in it."""
+    """A part of the window, and the factor from which steps are slow in it."""
 
-    name: str
-    parts: int
+    window: Window
     slower: float
 
     def count(self, evidence: Evidence, histogram: Metric) -> float:
-        """Return how many observations there are within it."""
-        return events(evidence, evidence.now.rate(histogram, key("count", self.name))) / self.parts
+        """Return the number of observations in it."""
+        rate = evidence.now.rate(histogram, Statistic.COUNT, self.window)
+        return events(evidence, rate) / self.window.divisor
 
 
-# A half holds half as many calls, and what chance adds weighs the square root of two more.
-_PARTS = (_Part("", 1, _SLOWER), _Part(HALF, HALVES, _SLOWER_IN_HALF))
+_PARTS = (_Part(Window.WHOLE, _SLOWER), _Part(Window.SECOND_HALF, _SLOWER_IN_HALF))
 
 
-def _apart(places: tuple[str, ...], word: str) -> Judge:
-    """Return the judge of the steps at these places, against the others."""
+def _slow_places(places: tuple[str, ...], word: str) -> Judge:
+    """Return the judge of the steps at these places against the other steps."""
 
-    def ratio(reading: Reading, part: str = "") -> float | None:
-        means = reading.means("step", STEP_SECONDS, part)
-        own = [means[place] for place in places if place in means]
+    def ratio(reading: Reading, window: Window = Window.WHOLE) -> float | None:
+        means = reading.means_by(STEP, STEP_SECONDS, window)
+        selected = [means[place] for place in places if place in means]
         rest = [mean for place, mean in means.items() if place not in places]
-        return max(own) / min(rest) if own and rest and min(rest) > 0 else None
+        return max(selected) / min(rest) if selected and rest and min(rest) > 0 else None
 
     def judge(evidence: Evidence) -> Iterator[Sign]:
-        past = usually_most(evidence, ratio)
-        told = [
-            (surely(now, part.slower, _SURELY_SLOWER), now, part)
+        usual = usual_high(evidence, ratio)
+        slow = [
+            (confidence_of(now, part.slower, _CERTAINLY_SLOWER), now, part)
             for part in _PARTS
-            if (now := ratio(evidence.now, part.name)) is not None
+            if (now := ratio(evidence.now, part.window)) is not None
             and now >= part.slower
-            and (past is None or now >= _SLOWER_THAN_USUAL * past or now >= 2)
-            and part.count(evidence, STEP_SECONDS) >= FEW
+            and (usual is None or now >= _RATIO_GROWN * usual or now >= _LARGE_RATIO)
+            and part.count(evidence, STEP_SECONDS) >= MIN_REQUESTS
         ]
-        if not told:
+        if not slow:
             return
-        confidence, now, part = max(told, key=lambda each: each[0])
-        means = evidence.now.means("step", STEP_SECONDS, part.name)
-        seen = ", ".join(f"{place}: {seconds(mean)}" for place, mean in sorted(means.items()))
-        was = f"; usually {past:.1f} times" if past else ""
+        confidence, now, part = max(slow, key=lambda each: each[0])
+        means = evidence.now.means_by(STEP, STEP_SECONDS, part.window)
+        texts = ", ".join(f"{place}: {seconds(mean)}" for place, mean in sorted(means.items()))
+        past = f", usually {usual:.1f} times" if usual else ""
         yield Sign(
             Severity.WARNING,
             confidence,
-            f"the {word} steps take {now:.1f} times as long as the others{was}",
+            f"the {word} steps take {now:.1f} times as long as the others{past}",
             (
                 Exhibit(
-                    f"mean by place of the step: {seen}",
-                    evidence.asking.queries.mean(STEP_SECONDS, (STEP,)),
+                    f"mean step time by place: {texts}",
+                    evidence.queries.mean(STEP_SECONDS, (STEP,)),
                 ),
             ),
         )
@@ -86,181 +96,191 @@ def _apart(places: tuple[str, ...], word: str) -> Judge:
     return judge
 
 
-def _slow(evidence: Evidence) -> Iterator[Sign]:
-    """Find that the model itself is slower than it was, wherever in its loop."""
-    for metric, what in ((STEP_SECONDS, "a step"), (INFERENCE_SECONDS, "a call")):
-        past = usually_most(evidence, lambda reading, m=metric: reading.mean(m))  # type: ignore[misc]
-        if evidence.now.mean(metric) and past:
+def _slow_steps(evidence: Evidence) -> Iterator[Sign]:
+    """Find a model that became slower in its whole loop."""
+    for metric, unit in ((STEP_SECONDS, "step"), (INFERENCE_SECONDS, "call")):
+        means = (reading.mean(metric) for reading in (evidence.before, evidence.yesterday))
+        usual = max((mean for mean in means if mean is not None), default=None)
+        if evidence.now.mean(metric) and usual:
             signs = [
-                sign for part in _PARTS for sign in _slower(evidence, part, past, (metric, what))
+                sign for part in _PARTS for sign in _slower(evidence, part, usual, (metric, unit))
             ]
             yield from sorted(signs, key=lambda sign: (-sign.severity, -sign.confidence))[:1]
             return
 
 
 def _slower(
-    evidence: Evidence, part: _Part, past: float, measured: tuple[Metric, str]
+    evidence: Evidence, part: _Part, usual: float, measured: tuple[Metric, str]
 ) -> Iterator[Sign]:
-    metric, what = measured
-    now = evidence.now.mean(metric, part.name)
+    metric, unit = measured
+    now = evidence.now.mean(metric, part.window)
     calls = part.count(evidence, INFERENCE_SECONDS)
-    if not now or calls < FEW / 2 or now / past < part.slower * _larger(evidence, part):
+    limit = part.slower * _batch_growth(evidence, part)
+    if not now or calls < _MIN_CALLS or now / usual < limit:
         return
-    # Larger pictures take longer: that is no fault of the model's.
-    grown = moved(evidence, SIZE, part.name) >= _RESIZED
+    # Larger images take longer, which is no fault of the model.
+    resized = mix_change(evidence, SIZE_MIX, part.window) >= _RESIZED
     yield Sign(
-        Severity.INFO if grown else Severity.WARNING,
-        surely(now / past, part.slower, _SURELY_SLOWER),
-        f"the model takes {now / past:.1f} times as long as it did: {seconds(now)} {what}"
-        + (", and pictures are of other sizes" if grown else ""),
+        Severity.INFO if resized else Severity.WARNING,
+        confidence_of(now / usual, part.slower, _CERTAINLY_SLOWER),
+        f"the model takes {now / usual:.1f} times as long as before: {seconds(now)} per {unit}"
+        + (", and images have other sizes" if resized else ""),
         (
             Exhibit(
-                f"{seconds(now)} {what}, usually {seconds(past)}",
-                evidence.asking.queries.mean(metric),
+                f"{seconds(now)} per {unit}, usually {seconds(usual)}",
+                evidence.queries.mean(metric),
             ),
         ),
     )
 
 
-def _larger(evidence: Evidence, part: _Part) -> float:
-    """Return by how much larger batches alone may lengthen a call."""
-    now = evidence.now.mean(BATCH_SIZE, part.name)
-    past = usual(evidence, lambda r: r.mean(BATCH_SIZE))
-    return max(1.0, now / past) if now and past else 1.0
+def _batch_growth(evidence: Evidence, part: _Part) -> float:
+    """Return how many times larger batches are than usual, at least 1."""
+    now = evidence.now.mean(BATCH_SIZE, part.window)
+    usual = usual_low(evidence, lambda reading: reading.mean(BATCH_SIZE))
+    return max(1.0, now / usual) if now and usual else 1.0
 
 
-def _guidance(evidence: Evidence) -> Iterator[Sign]:
-    calls = evidence.now.rate(INFERENCE_SECONDS, "count")
-    worst = evidence.now.by("parameter", GUIDANCE_OVERRIDDEN)
-    name = max(worst, key=lambda each: worst[each], default="")
-    if not name or not calls or events(evidence, worst[name]) < 3:
+def _silent_guidance(evidence: Evidence) -> Iterator[Sign]:
+    calls = evidence.now.rate(INFERENCE_SECONDS, Statistic.COUNT)
+    counts = evidence.now.sums_by(PARAMETER, GUIDANCE_OVERRIDDEN)
+    name = max(counts, key=lambda each: counts[each], default="")
+    if not name or not calls or events(evidence, counts[name]) < _MIN_OVERRIDDEN:
         return
-    part = min(1.0, worst[name] / calls)
+    part = min(1.0, counts[name] / calls)
     if part < _OVERRIDDEN:
         return
     yield Sign(
         Severity.WARNING,
-        surely(part, _OVERRIDDEN / 2, 0.3),
-        f"{share(part)} of the calls ask for a {name} that the pipeline silently does not apply",
+        confidence_of(part, _OVERRIDDEN / 2, _CERTAINLY_OVERRIDDEN),
+        f"{share(part)} of the calls set a {name} that the pipeline ignores without an error",
         (
             Exhibit(
-                f"{events(evidence, worst[name]):.0f} calls within the window",
-                evidence.asking.queries.rate(GUIDANCE_OVERRIDDEN),
+                f"{events(evidence, counts[name]):.0f} calls in the window",
+                evidence.queries.rate(GUIDANCE_OVERRIDDEN),
             ),
         ),
     )
 
 
-def _precisions(evidence: Evidence) -> Iterator[Sign]:
+def _precision_mixup(evidence: Evidence) -> Iterator[Sign]:
     now = evidence.now
-    counts = now.by("precision", INFERENCE_SECONDS, "count")
+    counts = now.sums_by(PRECISION, INFERENCE_SECONDS, Statistic.COUNT)
     total = sum(counts.values())
-    if total * evidence.spans.window_seconds < FEW / 2:
+    if events(evidence, total) < _MIN_CALLS:
         return
     used = sorted(name for name, rate in counts.items() if rate / total >= _MIXED)
-    odd = min(used, key=lambda name: counts[name])
-    where = sorted(now.by("instance", INFERENCE_SECONDS, "count", precision=odd))
-    everywhere = set(now.by("instance", INFERENCE_SECONDS, "count"))
-    if len(used) > 1 and set(where) != everywhere:
+    rarest = min(used, key=lambda name: counts[name])
+    instances = sorted(
+        now.sums_by(INSTANCE, INFERENCE_SECONDS, Statistic.COUNT, where={PRECISION: rarest})
+    )
+    everywhere = set(now.sums_by(INSTANCE, INFERENCE_SECONDS, Statistic.COUNT))
+    on_gpu = {PRECISION: _SINGLE, DEVICE: "cuda:0"}
+    if len(used) >= _PRECISIONS and set(instances) != everywhere:
         severity, confidence = Severity.WARNING, 0.9
-        says = f"instances serve in different precisions: {', '.join(used)}"
-    elif now.found(MODEL_INFO, precision="float32", device="cuda:0") and "float32" in used:
-        fell = bool(evidence.before.by("precision", MODEL_INFO).keys() - {"float32"})
-        severity, confidence = (Severity.WARNING, 0.8) if fell else (Severity.INFO, 0.6)
-        says = "a model on a card is served in float32: twice the memory, half the speed"
+        verdict = f"instances use different precisions: {', '.join(used)}"
+    elif now.select(MODEL_INFO, where=on_gpu) and _SINGLE in used:
+        changed = bool(evidence.before.sums_by(PRECISION, MODEL_INFO).keys() - {_SINGLE})
+        severity, confidence = (Severity.WARNING, 0.8) if changed else (Severity.INFO, 0.6)
+        verdict = f"a model on a GPU runs in {_SINGLE}: twice the memory, half the speed"
     else:
         return
-    means = now.means("precision", INFERENCE_SECONDS)
-    told = ", ".join(f"{name} {seconds(means[name])}" for name in used)
+    means = now.means_by(PRECISION, INFERENCE_SECONDS)
+    texts = ", ".join(f"{name} {seconds(means[name])}" for name in used)
     yield Sign(
         severity,
         confidence,
-        says,
+        verdict,
         (
             Exhibit(
-                f"a call takes: {told}",
-                evidence.asking.queries.mean(INFERENCE_SECONDS, (PRECISION,)),
+                f"mean call time: {texts}", evidence.queries.mean(INFERENCE_SECONDS, (PRECISION,))
             ),
-            Exhibit(f"in {odd}: {', '.join(where)[:200]}"),
+            Exhibit(f"instances with {rarest}: {', '.join(instances)[:200]}"),
         ),
-        subject=where[0],
+        subject=instances[0],
     )
 
 
-_AFTER = frozenset({"device_saturated", "queue_saturated", "slow_steps"})
+_EFFECTS = frozenset({"device_saturated", "queue_saturated", "slow_steps"})
+_PLACE_LIMITS = (
+    f"is >= {_SLOWER:g} over the window or >= {_SLOWER_IN_HALF:g} over its second half, and "
+    f">= {_RATIO_GROWN:g} times the usual ratio (or >= {_LARGE_RATIO}). Needs >= {MIN_REQUESTS} "
+    "steps"
+)
 
 STEP_CHECKS = (
     Check(
         "slow_early_steps",
         "The first steps are slow",
-        _apart(_EARLY, "first"),
-        f"mean of steps 1-5 over the least of the later places >= {_SLOWER:g} (of the window's "
-        f"later half {_SLOWER_IN_HALF:g}), and >= {_SLOWER_THAN_USUAL:g} times the usual ratio "
-        "(or >= 2)",
+        _slow_places(_EARLY, "first"),
+        f"the mean time of steps {', '.join(_EARLY)}, divided by the shortest mean of the other "
+        f"places, {_PLACE_LIMITS}",
         (
-            "Warm up the pipeline with the sizes that callers send (the first steps choose the "
-            "kernels).",
-            "Set torch.backends.cudnn.benchmark = False where sizes vary.",
+            "Warm up the pipeline with the sizes that callers send: the first steps select the "
+            "kernels.",
+            "Set torch.backends.cudnn.benchmark = False if sizes vary.",
         ),
-        "Run two calls of the same size in a row: if the second's first steps are fast, it is the "
-        "warm-up.",
-        ("callers send many different sizes", "memory is fetched back from the host"),
-        _AFTER,
+        "Run two calls of the same size. If the second call's first steps are fast, warm-up is the "
+        "cause.",
+        ("callers send many different sizes", "memory returns from the host to the GPU"),
+        _EFFECTS,
     ),
     Check(
         "slow_late_steps",
         "The last steps are slow",
-        _apart(_LATE, "last"),
-        f"mean of steps 11 and later over the least of the earlier places >= {_SLOWER:g} (of the "
-        f"window's later half {_SLOWER_IN_HALF:g}), and >= {_SLOWER_THAN_USUAL:g} times the usual "
-        "ratio (or >= 2)",
+        _slow_places(_LATE, "last"),
+        f"the longest mean time of steps {', '.join(_LATE)}, divided by the shortest mean of the "
+        f"other places, {_PLACE_LIMITS}",
         (
-            "Look for a callback or preview that grows with the steps "
+            "Look for a callback or a preview whose cost grows with the steps "
             "(SAFELIGHT_PREVIEW_EVERY_STEPS=0).",
-            "Look for memory that is kept over the loop.",
+            "Look for memory that is kept during the loop.",
         ),
-        "Run one call with half the steps: if its last steps are fast, something grows.",
-        ("the card throttles when it gets hot in a long call",),
-        _AFTER,
+        "Run one call with half the steps. If its last steps are fast, a cost grows per step.",
+        ("the GPU throttles because a long call heats it",),
+        _EFFECTS,
     ),
     Check(
         "slow_steps",
-        "The model is slower than it was",
-        _slow,
-        f"mean step (or call) >= {_SLOWER:g} times the most usual, or of the window's later half "
-        f">= {_SLOWER_IN_HALF:g} times; times as many as batches are larger",
+        "The model is slower than before",
+        _slow_steps,
+        f"the mean step time (or call time, without steps) is >= {_SLOWER:g} times the usual over "
+        f"the window or >= {_SLOWER_IN_HALF:g} times over its second half, multiplied by the "
+        f"growth of batches, with >= {_MIN_CALLS} calls; only information if >= {_RESIZED:.0%} of "
+        "the images have another size than usual",
         (
-            "Compare the last deployment's model, precision and libraries with the one before.",
-            "Look at the card: clock, heat, who else uses it.",
+            "Compare model, precision and libraries with the previous deployment.",
+            "Check the GPU: clock, temperature, other programs.",
         ),
         "Run `safelight traffic` with one fixed size on this instance and on another.",
-        ("larger pictures or batches", "a card that throttles, or is shared"),
+        ("larger images or batches", "a GPU that throttles or is shared"),
         frozenset({"device_saturated", "queue_saturated"}),
     ),
     Check(
         "silent_guidance",
-        "Guidance that is asked for is not applied",
-        _guidance,
-        f"guidance_overridden_total over the pipeline's calls >= {_OVERRIDDEN:.0%}, at least 3 "
-        "calls",
+        "The pipeline ignores guidance",
+        _silent_guidance,
+        f"guidance_overridden_total is >= {_OVERRIDDEN:.0%} of the pipeline's calls and "
+        f">= {_MIN_OVERRIDDEN} in the window",
         (
-            "Ask for guidance_scale > 1 and image_guidance_scale >= 1; below, diffusers switches "
-            "guidance off.",
-            "Refuse such requests at your own door, or tell their callers.",
+            "Use guidance_scale > 1 and image_guidance_scale >= 1. Below, diffusers turns guidance "
+            "off.",
+            "Reject such requests in your API, or inform the callers.",
         ),
-        "Send the same request with image_guidance_scale 1.0 and 0.9 and compare the pictures.",
+        "Send the same request with image_guidance_scale 1.0 and 0.9 and compare the images.",
         ("a client with wrong defaults",),
         frozenset({"failing_instruction"}),
     ),
     Check(
         "precision_mixup",
-        "The precision is not what it should be",
-        _precisions,
-        f">= 2 precisions with >= {_MIXED:.0%} of the calls each on different instances, or "
-        "float32 on a card where it was not",
-        ("Set SAFELIGHT_PRECISION alike on every instance (float16 or bfloat16 on a card).",),
-        "Restart the odd instance with the others' precision; its calls must take what theirs do.",
-        ("a deployment that is half done",),
-        _AFTER | {"slow_node"},
+        "Instances run in a wrong precision",
+        _precision_mixup,
+        f">= {_PRECISIONS} precisions have >= {_MIXED:.0%} of the calls each, on different "
+        f"instances; or a model on a GPU runs in {_SINGLE}, which is a warning if it was another "
+        f"precision before. Needs >= {_MIN_CALLS} calls",
+        ("Set the same SAFELIGHT_PRECISION on every instance (float16 or bfloat16 on a GPU).",),
+        "Restart the odd instance with the others' precision. Its calls must take the same time.",
+        ("an unfinished deployment",),
+        _EFFECTS | {"slow_node"},
     ),
 )

@@ -1,9 +1,9 @@
-"""Every check there is: the table that a diagnosis goes through, and that its page is made from."""
+"""Table of all checks, used by the diagnosis and by the documentation."""
 
 from safelight.diagnosis.checks.fleet import FLEET_CHECKS
-from safelight.diagnosis.checks.gpus import CARD_CHECKS
+from safelight.diagnosis.checks.gpus import GPU_CHECKS
 from safelight.diagnosis.checks.hosts import HOST_CHECKS
-from safelight.diagnosis.checks.image_quality import LOOK_CHECKS
+from safelight.diagnosis.checks.image_quality import QUALITY_CHECKS
 from safelight.diagnosis.checks.load import LOAD_CHECKS
 from safelight.diagnosis.checks.memory import MEMORY_CHECKS
 from safelight.diagnosis.checks.outputs import OUTPUT_CHECKS
@@ -16,10 +16,10 @@ CHECKS: tuple[Check, ...] = (
     *STAGE_CHECKS,
     *LOAD_CHECKS,
     *STEP_CHECKS,
-    *CARD_CHECKS,
+    *GPU_CHECKS,
     *MEMORY_CHECKS,
     *OUTPUT_CHECKS,
-    *LOOK_CHECKS,
+    *QUALITY_CHECKS,
     *HOST_CHECKS,
     *FLEET_CHECKS,
     *TARGET_CHECKS,

@@ -1,16 +1,18 @@
-"""Gaps in the monitoring: silent targets, stopped probes, lost log lines and records."""
+"""Check of the monitoring itself: unreachable targets, stopped probes, lost lines and records."""
 
 from collections.abc import Iterator
 
 from safelight.diagnosis.checks.common import events
-from safelight.diagnosis.confidence import seconds, share, surely
+from safelight.diagnosis.confidence import confidence_of, seconds, share
 from safelight.diagnosis.evidence import Evidence
 from safelight.diagnosis.finding import Check, Exhibit, Severity, Sign
-from safelight.diagnosis.queries import UP
-from safelight.metrics.catalog import LOG_LINES_LOST, PROBE_TIMESTAMP, RECORDS
+from safelight.diagnosis.queries import UP, Statistic
+from safelight.metrics.catalog import KEPT, LOG_LINES_LOST, PROBE, PROBE_TIMESTAMP, RECORDS
+from safelight.metrics.promql import INSTANCE
 
-_UNSEEN, _SURELY_UNSEEN = 0.15, 0.6
-_SILENT_SECONDS = 120.0
+_DOWN, _FLAPPING, _CERTAINLY_DOWN = 0.15, 0.3, 0.6  # of the scrapes
+_STALE_SECONDS = 120.0
+_LOST = 1
 
 
 def _gaps(evidence: Evidence) -> Iterator[Sign]:
@@ -22,21 +24,21 @@ def _gaps(evidence: Evidence) -> Iterator[Sign]:
 
 def _down(evidence: Evidence) -> Iterator[Sign]:
     """Find targets that did not respond to some scrapes."""
-    seen = evidence.now.by("instance", UP)
-    last = evidence.now.by("instance", f"{UP}.last")
+    up = evidence.now.sums_by(INSTANCE, UP)
+    last = evidence.now.sums_by(INSTANCE, UP, Statistic.LAST)
     back = {instance for instance, value in last.items() if value == 1}
-    down = {i: 1 - part for i, part in seen.items() if 1 - part >= _UNSEEN and i not in back}
-    flaps = {i: 1 - part for i, part in seen.items() if 1 - part >= 0.3 and i in back}
+    down = {i: 1 - part for i, part in up.items() if 1 - part >= _DOWN and i not in back}
+    flaps = {i: 1 - part for i, part in up.items() if 1 - part >= _FLAPPING and i in back}
     for instance, part in sorted({**flaps, **down}.items()):
-        whole = len(seen) == 1
+        alone = len(up) == 1
         yield Sign(
-            Severity.CRITICAL if whole and instance in down else Severity.WARNING,
-            surely(part, _UNSEEN, _SURELY_UNSEEN),
+            Severity.CRITICAL if alone and instance in down else Severity.WARNING,
+            confidence_of(part, _DOWN, _CERTAINLY_DOWN),
             f"{instance} did not respond to {share(part)} of Prometheus' scrapes",
             (
                 Exhibit(
-                    "what it did then is unknown: every other figure lacks it",
-                    evidence.asking.queries.foreign(UP),
+                    "all other metrics of this target have a gap for that time",
+                    evidence.queries.foreign(UP),
                 ),
             ),
             subject=instance,
@@ -45,15 +47,15 @@ def _down(evidence: Evidence) -> Iterator[Sign]:
 
 def _gone(evidence: Evidence) -> Iterator[Sign]:
     """Find targets that were scraped an hour ago and are not scraped now."""
-    seen = evidence.now.by("instance", UP)
-    gone = {i for i in evidence.before.by("instance", UP) if i not in seen}
+    targets = evidence.now.sums_by(INSTANCE, UP)
+    gone = {i for i in evidence.before.sums_by(INSTANCE, UP) if i not in targets}
     names = ", ".join(sorted(gone))[:200]
-    query = evidence.asking.queries.foreign(UP)
-    if gone and seen:
+    query = evidence.queries.foreign(UP)
+    if gone and targets:
         exhibit = Exhibit("removed on purpose, or lost from service discovery", query)
         text = f"{names} was scraped before and is not scraped now"
         yield Sign(Severity.INFO, 0.6, text, (exhibit,))
-    if gone and not seen:
+    if gone and not targets:
         exhibit = Exhibit("there was a target an hour ago; now there is none", query)
         yield Sign(Severity.CRITICAL, 0.8, f"{names} is not scraped any more", (exhibit,))
 
@@ -61,32 +63,32 @@ def _gone(evidence: Evidence) -> Iterator[Sign]:
 def _stopped_probe(evidence: Evidence) -> Iterator[Sign]:
     late = [
         (evidence.at - when, labels)
-        for labels, when in evidence.now.found(PROBE_TIMESTAMP, "last")
-        if evidence.at - when > _SILENT_SECONDS
+        for labels, when in evidence.now.select(PROBE_TIMESTAMP, Statistic.LAST)
+        if evidence.at - when > _STALE_SECONDS
     ]
     if not late:
         return
     age, labels = max(late, key=lambda each: each[0])
+    instance = labels.get(INSTANCE.name, "")
     yield Sign(
         Severity.WARNING,
-        surely(age, _SILENT_SECONDS, 4 * _SILENT_SECONDS),
-        f"the probe {labels.get('probe', '')} of {labels.get('instance', '')} has read nothing "
-        f"for {seconds(age)}",
-        (Exhibit("its metrics do not change", evidence.asking.queries.age(PROBE_TIMESTAMP)),),
-        subject=labels.get("instance", ""),
+        confidence_of(age, _STALE_SECONDS, 4 * _STALE_SECONDS),
+        f"the probe {labels.get(PROBE.name, '')} of {instance} has read nothing for {seconds(age)}",
+        (Exhibit("its metrics do not change", evidence.queries.age(PROBE_TIMESTAMP)),),
+        subject=instance,
     )
 
 
 def _lost(evidence: Evidence) -> Iterator[Sign]:
     """Find log lines and records that were not written."""
-    rate = evidence.asking.queries.rate
+    rate = evidence.queries.rate
     lines = events(evidence, evidence.now.rate(LOG_LINES_LOST))
-    if lines >= 1:
+    if lines >= _LOST:
         exhibit = Exhibit("the disk is full, or no process reads the pipe", rate(LOG_LINES_LOST))
         text = f"{lines:.0f} log lines could not be written"
         yield Sign(Severity.WARNING, 0.6, text, (exhibit,))
-    records = events(evidence, evidence.now.rate(RECORDS, outcome="lost"))
-    if records >= 1:
+    records = events(evidence, evidence.now.rate(RECORDS, where={KEPT: "lost"}))
+    if records >= _LOST:
         exhibit = Exhibit("the requests were served; their records are lost", rate(RECORDS))
         text = f"{records:.0f} records could not be written to the database"
         yield Sign(Severity.WARNING, 0.6, text, (exhibit,))
@@ -95,15 +97,17 @@ def _lost(evidence: Evidence) -> Iterator[Sign]:
 TARGET_CHECKS = (
     Check(
         "monitoring_gap",
-        "Part of it is not seen",
+        "Part of the service is not monitored",
         _gaps,
-        f"a target that does not answer, >= {_UNSEEN:.0%} of the scrapes, a probe older than "
-        f"{_SILENT_SECONDS:g} s, log lines or records lost, a target that is gone",
+        f"a target did not respond to >= {_DOWN:.0%} of the scrapes and is still down, or to "
+        f">= {_FLAPPING:.0%} and is up again; a target of the hour before is not scraped; a "
+        f"probe's last success is older than {_STALE_SECONDS:g} s; or >= {_LOST} log lines or "
+        "records are lost",
         (
-            "See Prometheus' page Status > Targets for the reason.",
-            "Restart the probe's process; mend the disk or pipe of the log.",
+            "See the page Status > Targets in Prometheus for the reason.",
+            "Restart the probe's process. Repair the log's disk or pipe.",
         ),
-        "curl the target's /metrics from Prometheus' host.",
-        ("the service is down, not only unseen",),
+        "From the host of Prometheus, run curl on the target's /metrics.",
+        ("the service itself is down",),
     ),
 )

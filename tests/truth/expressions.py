@@ -1,7 +1,7 @@
-"""What shows a fault on a board, as PromQL over five minutes; `@` stands for the service's job."""
+"""PromQL expressions that show a fault on a dashboard. `@` is replaced by the service's job."""
 
 _NS = "instructpix2pix"
-COUNTED = "or vector(0)"  # the end of those that count events
+COUNTED = "or vector(0)"  # suffix of expressions that count events
 
 
 def stage(name: str, ns: str = _NS) -> str:
@@ -38,18 +38,18 @@ def failed(reason: str, ns: str = _NS) -> str:
 
 
 def level(name: str, ns: str = "", where: str = "") -> str:
-    whole = f"{ns}_{name}" if ns else name
-    return f'max(avg_over_time({whole}{{job="@"{where}}}[5m]))'
+    full_name = f"{ns}_{name}" if ns else name
+    return f'max(avg_over_time({full_name}{{job="@"{where}}}[5m]))'
 
 
-def unseen() -> str:
+def down() -> str:
     return 'max(1 - avg_over_time(up{job="@"}[5m]))'
 
 
-def most(name: str, ns: str = _NS) -> str:
-    """Return the share of events that the instance with the most of them has."""
-    counted = f'rate({ns}_{name}{{job="@"}}[5m])'
-    return f"max(sum by (instance) ({counted})) / scalar(sum({counted}))"
+def largest_share(name: str, ns: str = _NS) -> str:
+    """Return the share of events of the instance with the most events."""
+    rates = f'rate({ns}_{name}{{job="@"}}[5m])'
+    return f"max(sum by (instance) ({rates})) / scalar(sum({rates}))"
 
 
 def mean(name: str, ns: str = _NS) -> str:
