@@ -176,7 +176,7 @@ CASES = [
         "an unknown field",
         422,
         "invalid_parameter",
-        "known are instruction",
+        "the parameters are instruction",
         params=asking(sharpness=3),
     ),
 ]

@@ -159,7 +159,7 @@ async def what_it_cannot_do_is_told(running: Served) -> None:
 async def a_parameter_that_is_none_is_told(running: Served) -> None:
     answer = await running.ask(colour="blue")
     assert (answer.status_code, answer.json()["reason"]) == (422, "invalid_parameter")
-    assert "colour is no parameter" in answer.json()["detail"]
+    assert "colour is not a parameter" in answer.json()["detail"]
 
 
 async def steps_are_bounded(running: Served) -> None:
@@ -198,7 +198,7 @@ async def a_prompt_that_is_cut_off_is_told_and_counted(running: Served) -> None:
 
 async def sides_that_are_no_multiple_of_eight_are_told_or_rounded(running: Served) -> None:
     if running.family.task == "generate":
-        for width, said in ((60, "multiple of 8"), (72, "makes multiples of 16. Ask for 64")):
+        for width, said in ((60, "multiple of 8"), (72, "needs multiples of 16. Use 64")):
             answer = await running.ask(width=width)
             assert (answer.status_code, answer.json()["reason"]) == (422, "invalid_parameter")
             assert said in answer.json()["detail"]

@@ -1,4 +1,4 @@
-"""Puts the service together and runs it. `assemble`, read inside out, is the way of a request."""
+"""Assemble the service and run it. `assemble` shows the path of a request, from the inside out."""
 
 import asyncio
 import signal
@@ -46,14 +46,14 @@ from safelight.telemetry.meter import assessing, metering
 from safelight.telemetry.record import Record, Sink
 
 _GOVERN_SECONDS = 1.0
-_GIVE_BACK_SECONDS = 1.0  # of the grace time, to tell those that cannot be served any more
+_ABORT_SECONDS = 1.0  # before the end of the grace time, running requests fail
 log = structlog.get_logger("safelight")
 
 
 def assemble(
     run_model: Handler, load: Load, governor: Governor, settings: Settings, meter: Meter
 ) -> Handler:
-    """Return the way of a job. Read from the bottom: what comes last is met first."""
+    """Return the handler of a job. The last policy wraps the others: a job meets it first."""
     handle = retry(run_model)
     handle = breaker(
         handle,
@@ -69,7 +69,7 @@ def assemble(
 
 
 class Service:
-    """The whole service in one process, but for the model, which has a process of its own."""
+    """The whole service in one process, except the model, which has its own."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -81,8 +81,8 @@ class Service:
         self.meter.set(REQUEST_TIMEOUT, value=settings.request_timeout_seconds)
         plan = plan_of(settings)
         self.store = Store(plan, self.meter) if plan else None
-        kept = (self.store.assess,) if self.store is not None else ()
-        self.pool = Pool(settings, self.meter, assessors=(assessing(self.meter), *kept))
+        storing = (self.store.assess,) if self.store is not None else ()
+        self.pool = Pool(settings, self.meter, assessors=(assessing(self.meter), *storing))
         self.governor = _governor(settings, self.meter)
         self.engine = Batching(
             self.pool, self.meter, limit=lambda: self.governor.batch_limit(settings.batch_limit)
@@ -115,9 +115,9 @@ class Service:
         )
 
     def run(self) -> None:
-        """Serve until SIGTERM or Ctrl-C; running requests are finished first.
+        """Serve until SIGTERM or Ctrl-C; then finish the running requests.
 
-        Raises PortTaken, or why no worker could load the model.
+        Raises PortTaken, or the reason why no worker could load the model.
         """
         trust_measured_images()
         settings = self.settings
@@ -128,7 +128,7 @@ class Service:
             log_config=None,
             access_log=False,
             proxy_headers=False,
-            # Not uvloop: it gathers writes until all else that is due is done; workers would wait.
+            # Not uvloop: it delays writes until other events are handled; workers would wait.
             loop="asyncio",
             timeout_graceful_shutdown=max(1, ceil(settings.grace_seconds)),
         )
@@ -146,10 +146,10 @@ class Service:
             raise self.failure
 
     def drain(self) -> None:
-        """Take no more requests; what cannot be done within the grace time is given back."""
+        """Accept no more requests; fail those that are not finished within the grace time."""
         loop, grace = asyncio.get_running_loop(), self.settings.grace_seconds
         self.front.requests.drain()
-        loop.call_later(max(0.0, grace - _GIVE_BACK_SECONDS), self.front.requests.end)
+        loop.call_later(max(0.0, grace - _ABORT_SECONDS), self.front.requests.end)
 
     @asynccontextmanager
     async def _lifespan(self) -> AsyncIterator[None]:
@@ -169,7 +169,7 @@ class Service:
             self._nvml.close()
 
     async def _govern(self) -> None:
-        """Read the signals and move the ladder, once a second."""
+        """Update the degradation ladder from the signals, once a second."""
         guard = Guard("governor", self.meter.probe_failed)
         while True:
             await asyncio.sleep(_GOVERN_SECONDS)
@@ -186,15 +186,15 @@ class Service:
         }
 
     def _on_pool_end(self, keeper: "asyncio.Task[None]") -> None:
-        """Stop the service where no worker can ever serve; say why once the port is closed."""
+        """Stop the service if no worker can ever serve; `run` raises the reason."""
         if not keeper.cancelled() and keeper.exception() is not None:
             self.failure = keeper.exception()
             self._server.should_exit = True
 
     def _sink(self) -> Sink:
         guard = Guard("record", self.meter.probe_failed)
-        remember = (self.store.write,) if self.store is not None else ()
-        sinks = (metering(self.meter), logging_sink(), self.ratings.learn, *remember)
+        storing = (self.store.write,) if self.store is not None else ()
+        sinks = (metering(self.meter), logging_sink(), self.ratings.learn, *storing)
 
         def write(record: Record) -> None:
             for sink in sinks:
@@ -205,7 +205,7 @@ class Service:
 
 
 def serve(settings: Settings) -> None:
-    """Run the service until it is told to stop. Raises Unusable, saying what to do."""
+    """Run the service until SIGTERM or Ctrl-C. Raises Unusable."""
     configure(settings.log_format)
     Service(settings).run()
 
@@ -224,14 +224,14 @@ def _governor(settings: Settings, meter: Meter) -> Governor:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's server, ending with exit code 0 when asked to stop, instead of by the signal."""
+    """uvicorn's server, which ends with exit code 0 after SIGTERM instead of by the signal."""
 
     def __init__(self, config: uvicorn.Config, on_stop: Callable[[], None]) -> None:
         super().__init__(config)
         self._on_stop = on_stop
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Begin to stop: the service is told first."""
+        """Stop the service first, then the server."""
         self._on_stop()
         super().handle_exit(sig, frame)
 
@@ -244,12 +244,12 @@ class _Server(uvicorn.Server):
 
 
 def _check_exposure(settings: Settings) -> None:
-    """Raise BadSetting where strangers could use the model without anybody having wanted it."""
+    """Raise BadSetting if the service is exposed without keys or `allow_anonymous`."""
     local = settings.host in ("localhost", "::1") or settings.host.startswith("127.")
     if not (local or settings.api_keys or settings.allow_anonymous):
         raise BadSetting(
-            f"Everybody who reaches {settings.host} could use the model. Set SAFELIGHT_API_KEYS "
-            "(safelight key makes one), or allow it: --allow-anonymous."
+            f"Anyone who reaches {settings.host} could use the model. Set SAFELIGHT_API_KEYS "
+            "(`safelight key` makes one), or allow it with --allow-anonymous."
         )
 
 
@@ -258,7 +258,7 @@ def _listen(host: str, port: int) -> socket.socket:
         listener = socket.create_server((host, port), family=_family(host), backlog=2048)
     except OSError as error:
         raise cannot_listen("the API", host, port, error) from error
-    # Those it accepts inherit it: an answer in two pieces would wait 40 ms for the first's receipt.
+    # Accepted connections inherit it. Without it, a response in two packets is delayed by 40 ms.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener
 

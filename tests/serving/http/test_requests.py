@@ -129,7 +129,7 @@ def test_a_job_is_told_once_and_the_first_reason_stands() -> None:
 def test_an_id_in_use_is_not_given_twice() -> None:
     requests = Requests()
     with requests.open("one", [a_job("one")]):
-        with pytest.raises(InvalidParameter, match="under way"), requests.open("one", []):
+        with pytest.raises(InvalidParameter, match="running request"), requests.open("one", []):
             raise AssertionError("it must not be opened")
         assert "one" in requests
     assert "one" not in requests

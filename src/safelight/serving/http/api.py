@@ -1,4 +1,4 @@
-"""The HTTP surface: which path is served by what. How, stands in `front`, `openai` and `events`."""
+"""The table of routes: which function serves which path."""
 
 from collections.abc import Callable
 from importlib.metadata import version
@@ -10,7 +10,7 @@ from fastapi_swagger import patch_fastapi
 from starlette.exceptions import HTTPException
 
 from safelight.errors import NotReady, SafelightError, Stopping
-from safelight.serving.http.answers import image_answer, labels_answer
+from safelight.serving.http.answers import image_response, labels_response
 from safelight.serving.http.body import parse_fields, parse_image
 from safelight.serving.http.events import add_requests
 from safelight.serving.http.feedback import Feedback, add_feedback
@@ -18,15 +18,23 @@ from safelight.serving.http.front import PATHS, Front, Route
 from safelight.serving.http.openai import OPENAI_PATHS, add_openai
 from safelight.serving.http.openapi import with_image, without_image
 from safelight.serving.http.problems import on_any_error, on_http_error, on_safelight_error
-from safelight.serving.http.responses import OF_MODEL, OF_PICTURES, failures, of_images, of_labels
+from safelight.serving.http.responses import (
+    IMAGE_ERRORS,
+    MODEL_ERRORS,
+    errors_of,
+    of_images,
+    of_labels,
+)
 from safelight.serving.job import EditParameters, GenerateParameters, PredictParameters
 
 ROUTES = (
-    Route(EditParameters, parse_image, image_answer, lambda f: (dict(f), 1), "edit", PATHS["edit"]),
+    Route(
+        EditParameters, parse_image, image_response, lambda f: (dict(f), 1), "edit", PATHS["edit"]
+    ),
     Route(
         GenerateParameters,
         parse_fields,
-        image_answer,
+        image_response,
         lambda f: (dict(f), 1),
         "generate",
         PATHS["generate"],
@@ -34,21 +42,21 @@ ROUTES = (
     Route(
         PredictParameters,
         parse_image,
-        labels_answer,
+        labels_response,
         lambda f: (dict(f), 1),
         "predict",
         PATHS["predict"],
     ),
 )
 _EXTRA = {
-    "edit": with_image(EditParameters, of_images(*OF_MODEL, *OF_PICTURES)),
-    "generate": without_image(GenerateParameters, of_images(*OF_MODEL)),
-    "predict": with_image(PredictParameters, of_labels(*OF_MODEL, *OF_PICTURES)),
+    "edit": with_image(EditParameters, of_images(*MODEL_ERRORS, *IMAGE_ERRORS)),
+    "generate": without_image(GenerateParameters, of_images(*MODEL_ERRORS)),
+    "predict": with_image(PredictParameters, of_labels(*MODEL_ERRORS, *IMAGE_ERRORS)),
 }
 _SUMMARIES = {
     "edit": "Edit an image by an instruction.",
-    "generate": "Make an image from a prompt.",
-    "predict": "Tell what an image shows.",
+    "generate": "Generate an image from a prompt.",
+    "predict": "Label an image.",
 }
 MODEL_ENDPOINTS = (*PATHS.values(), *OPENAI_PATHS)
 
@@ -66,7 +74,7 @@ def build_api(
         swagger_ui_oauth2_redirect_url=None,
         **options,
     )
-    patch_fastapi(api, docs_url="/docs")  # the page's scripts come from here, not from a CDN
+    patch_fastapi(api, docs_url="/docs")  # the page's scripts are served from here, not from a CDN
     api.add_exception_handler(SafelightError, on_safelight_error)
     api.add_exception_handler(HTTPException, on_http_error)
     api.add_exception_handler(Exception, on_any_error)
@@ -88,7 +96,7 @@ def _add_health(api: FastAPI, front: Front, ready: Callable[[], bool]) -> None:
         "/readyz",
         tags=["health"],
         summary="Whether the model is loaded.",
-        responses=failures(NotReady, Stopping),
+        responses=errors_of(NotReady, Stopping),
     )
     async def readyz() -> dict[str, str]:
         if front.requests.stopping:

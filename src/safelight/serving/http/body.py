@@ -1,9 +1,7 @@
-"""Reads a request to the model: a raw image, a multipart form, or JSON with base64.
+"""Parse the body of a model request: a raw image, a multipart form, or JSON with base64.
 
-Parameters may always stand in the query; what the body says of one goes before it.
-
-Reading is bounded as it goes. What takes long (a big form or base64 text) runs in a thread, never
-on the event loop.
+Parameters may also be in the query; those in the body win. The size of the body is limited while it
+is read. Large forms and base64 texts are parsed in a thread, never on the event loop.
 """
 
 import asyncio
@@ -33,16 +31,16 @@ from safelight.settings import Settings
 ACCEPTED = ("image/jpeg", "image/png", "image/webp", "multipart/form-data", "application/json")
 _RAW = ("image/jpeg", "image/jpg", "image/png", "image/webp", "application/octet-stream")
 _SMALL_BYTES = 64 * 1024  # below this, a thread costs more than the parsing
-_SMALLEST_SIDE = 32
-_MOST_FIELDS = 32
-_MOST_SENTENCES = 5
+_MIN_SIDE = 32
+_FIELD_LIMIT = 32
+_SENTENCE_LIMIT = 5
 
 
 Fields = tuple[bytes, Mapping[str, Any]]
 
 
 async def read_body(request: Request, limit_bytes: int) -> bytes:
-    """Return the body. Raises BodyTooLarge once it is known to be, Cancelled if it breaks off."""
+    """Return the body. Raises BodyTooLarge as early as possible, Cancelled if the caller leaves."""
     if int(request.headers.get("content-length") or 0) > limit_bytes:
         raise BodyTooLarge(limit_bytes)
     body = bytearray()
@@ -57,12 +55,12 @@ async def read_body(request: Request, limit_bytes: int) -> bytes:
 
 
 async def parse_image(request: Request, body: bytes) -> Fields:
-    """Return the image's bytes and the parameters. Raises BadInput, saying what is wrong."""
+    """Return the image's bytes and the parameters. Raises BadInput."""
     return await _parsed(request, body, _parser(request.headers.get("content-type", "")))
 
 
 async def parse_fields(request: Request, body: bytes) -> Fields:
-    """Return the parameters of a request that carries no image. Raises BadInput."""
+    """Return the parameters of a request without an image. Raises BadInput."""
     media_type = _media_type(request.headers.get("content-type", "application/json"))
     if body and media_type != "application/json":
         raise UnsupportedMediaType(media_type, ("application/json",))
@@ -75,13 +73,13 @@ async def _parsed(request: Request, body: bytes, parse: Callable[[bytes], Fields
     )
     if request.query_params:
         fields = {**request.query_params, **fields}
-    if len(fields) > _MOST_FIELDS:
-        raise MalformedBody(f"The request has {len(fields)} fields; the limit is {_MOST_FIELDS}.")
+    if len(fields) > _FIELD_LIMIT:
+        raise MalformedBody(f"The request has {len(fields)} fields; the limit is {_FIELD_LIMIT}.")
     return image, fields
 
 
 def measure_image(image: bytes, side: int, settings: Settings) -> tuple[int, int]:
-    """Return the size to work at, no side longer than `side`. Raises BadInput."""
+    """Return the size at which the model works, no side longer than `side`. Raises BadInput."""
     if not image:
         raise MalformedBody("The image is missing or empty. Send it as the body, or as `image`.")
     return working_size(*image_size(image, settings), side)
@@ -90,15 +88,15 @@ def measure_image(image: bytes, side: int, settings: Settings) -> tuple[int, int
 def check(
     kind: type[Parameters], fields: Mapping[str, Any], settings: Settings, sides: tuple[int, int]
 ) -> Parameters:
-    """Return the parameters. Raises InvalidParameter with a sentence per wrong one.
+    """Return the parameters. Raises InvalidParameter with a sentence per invalid parameter.
 
-    `sides` are the longest that may be asked for, in pixels, and what it must be a multiple of.
+    `sides` is (the longest side allowed, the number that sides must be a multiple of), in pixels.
     """
     try:
         parameters: Parameters = kind.model_validate(fields)
-    except ValidationError as wrong:
+    except ValidationError as failure:
         raise InvalidParameter(
-            " ".join(_sentence(error, kind) for error in wrong.errors()[:_MOST_SENTENCES])
+            " ".join(_sentence(error, kind) for error in failure.errors()[:_SENTENCE_LIMIT])
         ) from None
     if isinstance(parameters, PredictParameters):
         return parameters
@@ -114,29 +112,29 @@ def check(
     if parameters.steps > settings.step_limit:
         raise InvalidParameter(
             f"steps is {parameters.steps} and the limit is {settings.step_limit}. "
-            "Ask for fewer, or raise SAFELIGHT_STEP_LIMIT."
+            "Request fewer, or raise SAFELIGHT_STEP_LIMIT."
         )
     return parameters
 
 
-def _check_sides(parameters: GenerateParameters, most: int, multiple: int) -> None:
+def _check_sides(parameters: GenerateParameters, limit: int, multiple: int) -> None:
     for name in ("width", "height"):
         side = getattr(parameters, name)
         if side % multiple:
             raise InvalidParameter(
-                f"{name} is {side}; this model makes multiples of {multiple}. "
-                f"Ask for {side // multiple * multiple or multiple}."
+                f"{name} is {side}; this model needs multiples of {multiple}. "
+                f"Use {side // multiple * multiple or multiple}."
             )
     longest = max(parameters.width, parameters.height)
-    if longest > most:
+    if longest > limit:
         raise InvalidParameter(
-            f"A side of {longest} pixels is asked and the limit is {most}. "
-            "Ask for less, or raise SAFELIGHT_IMAGE_SIDE_PIXELS."
+            f"A side has {longest} pixels and the limit is {limit}. "
+            "Request less, or raise SAFELIGHT_IMAGE_SIDE_PIXELS."
         )
 
 
 def image_size(image: bytes, settings: Settings) -> tuple[int, int]:
-    """Return the image's width and height. Raises ImageTooLarge beyond the limit of pixels."""
+    """Return the image's width and height. Raises ImageTooLarge above the pixel limit."""
     width, height = measure(image)
     if width * height > settings.image_limit_pixels:
         raise ImageTooLarge(width, height, settings.image_limit_pixels)
@@ -144,13 +142,13 @@ def image_size(image: bytes, settings: Settings) -> tuple[int, int]:
 
 
 def working_size(width: int, height: int, side: int) -> tuple[int, int]:
-    """Return the size the model works at: the image's own, reduced where a side is too long."""
+    """Return the size at which the model works: the image's, reduced if a side is too long."""
     scale = min(1.0, side / max(width, height))
     size = (round(width * scale), round(height * scale))
-    if min(size) < _SMALLEST_SIDE:
+    if min(size) < _MIN_SIDE:
         raise InvalidParameter(
             f"The image of {width} x {height} pixels would be edited at {size[0]} x {size[1]}; "
-            f"the shortest side must be at least {_SMALLEST_SIDE}. Send a larger or wider one."
+            f"the shortest side must be at least {_MIN_SIDE}. Send a larger or wider one."
         )
     return size
 
@@ -173,14 +171,14 @@ def _media_type(content_type: str) -> str:
 def _parse_json(body: bytes) -> Fields:
     try:
         fields = orjson.loads(body)
-    except orjson.JSONDecodeError as wrong:
-        raise MalformedBody(f"The body is not valid JSON: {wrong}.") from None
+    except orjson.JSONDecodeError as error:
+        raise MalformedBody(f"The body is not valid JSON: {error}.") from None
     if not isinstance(fields, dict):
         raise MalformedBody("The JSON body must be an object of named fields.")
     encoded = fields.pop("image", "")
     if not isinstance(encoded, str):
         raise MalformedBody("The field `image` must be a base64 string.")
-    try:  # a data URL is base64 after its comma
+    try:  # a data URL has base64 after its comma
         return pybase64.b64decode(encoded.rpartition(",")[2].encode(), validate=True), fields
     except ValueError:
         raise MalformedBody("The field `image` is not valid base64.") from None
@@ -210,12 +208,12 @@ def _parse_form(content_type: str, body: bytes) -> Fields:
             {"Content-Type": content_type.encode("latin-1")},
             on_field,
             on_file,
-            config={"MAX_MEMORY_FILE_SIZE": len(body) + 1, "MAX_FIELDS": _MOST_FIELDS},
+            config={"MAX_MEMORY_FILE_SIZE": len(body) + 1, "MAX_FIELDS": _FIELD_LIMIT},
         )
         parser.write(body)
         parser.finalize()
-    except (FormParserError, ValueError) as wrong:
-        raise MalformedBody(f"The form cannot be read: {str(wrong)[:100]}.") from None
+    except (FormParserError, ValueError) as error:
+        raise MalformedBody(f"The form cannot be read: {str(error)[:100]}.") from None
     if len(images) > 1:
         raise MalformedBody(f"The form has {len(images)} images; send one.")
     return (images[0] if images else b""), fields
@@ -226,6 +224,6 @@ def _sentence(error: Any, kind: type[Parameters]) -> str:
     if error["type"] == "missing":
         return f"{name} is missing."
     if error["type"] == "extra_forbidden":
-        return f"{name} is no parameter; known are {', '.join(kind.model_fields)}."
+        return f"{name} is not a parameter; the parameters are {', '.join(kind.model_fields)}."
     message = error["msg"][:1].lower() + error["msg"][1:]
     return f"{name}: {message}, got {str(error['input'])[:40]!r}."

@@ -1,11 +1,10 @@
-"""A request under way, seen from outside: its progress as server-sent events, and its cancellation.
+"""Routes for running requests: follow the progress (server-sent events), cancel.
 
-A reader who is slow misses steps, never the end: what is told is always the latest state.
+A slow reader misses steps, never the end: each event contains the latest state.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
-from typing import Any
+from collections.abc import AsyncIterator, Mapping
 
 import orjson
 import pybase64
@@ -14,21 +13,21 @@ from fastapi.responses import StreamingResponse
 
 from safelight.errors import Unauthorized, UnknownRequest
 from safelight.serving.http.front import Front
-from safelight.serving.http.responses import failures
+from safelight.serving.http.responses import errors_of
 from safelight.serving.job import Job
 
-_FAILURES = failures(Unauthorized, UnknownRequest)
-_PULSE_SECONDS = 1.0  # a place in the queue moves without being told
+_FAILURES = errors_of(Unauthorized, UnknownRequest)
+_PULSE_SECONDS = 1.0  # no event reports that the position in the queue changes
 
 
 def add_requests(api: FastAPI, front: Front) -> None:
-    """Add the routes of requests under way."""
+    """Add the routes for running requests."""
 
     @api.get(
         "/v1/requests/{request_id}/events",
         tags=["requests"],
         response_class=StreamingResponse,
-        summary="Follow a request: its place in the queue, steps, previews (server-sent events).",
+        summary="Follow a request: position in the queue, steps, previews (server-sent events).",
         responses={200: {"content": {"text/event-stream": {}}}, **_FAILURES},
     )
     async def events(request_id: str, request: Request) -> StreamingResponse:
@@ -53,18 +52,18 @@ async def follow(job: Job, *, pulse_seconds: float = _PULSE_SECONDS) -> AsyncIte
     changed = asyncio.Event()
     job.progress.listeners.append(changed.set)
     job.control.follow()
-    told: bytes = b""
+    last_event = b""
     try:
         while job.progress.state != "done":
-            changed.clear()  # before it is read: what changes while the reader is slow must wake us
+            changed.clear()  # before the state is read, so that no later change is missed
             event = _event(job)
-            if event != told:
-                told = event
+            if event != last_event:
+                last_event = event
                 yield event
             try:
                 await asyncio.wait_for(changed.wait(), pulse_seconds)
             except TimeoutError:
-                yield b": still here\n\n"  # a comment: keeps proxies from closing the line
+                yield b": still here\n\n"  # a comment, so that proxies keep the connection open
         yield _as_event("done", {"step": job.progress.step, "steps": job.progress.steps})
     finally:
         job.progress.listeners.remove(changed.set)
@@ -77,9 +76,9 @@ def _event(job: Job) -> bytes:
     steps = {"step": progress.step, "steps": progress.steps}
     if not progress.preview:
         return _as_event("step", steps)
-    picture = pybase64.b64encode(progress.preview).decode()
-    return _as_event("preview", {**steps, "image": f"data:image/jpeg;base64,{picture}"})
+    image = pybase64.b64encode(progress.preview).decode()
+    return _as_event("preview", {**steps, "image": f"data:image/jpeg;base64,{image}"})
 
 
-def _as_event(name: str, data: dict[str, Any]) -> bytes:
+def _as_event(name: str, data: Mapping[str, object]) -> bytes:
     return b"event: %s\ndata: %s\n\n" % (name.encode(), orjson.dumps(data))

@@ -1,4 +1,4 @@
-"""What callers say of their answers: a rating, or the wish that a request be forgotten."""
+"""Routes for finished requests: rate a response, delete a request's record."""
 
 import asyncio
 from concurrent.futures import Future
@@ -21,18 +21,18 @@ from safelight.records.ratings import Ratings, in_memory
 from safelight.records.store import Store
 from safelight.serving.http.body import read_body
 from safelight.serving.http.front import Front
-from safelight.serving.http.responses import failures
+from safelight.serving.http.responses import errors_of
 from safelight.serving.policies.rates import Buckets
 
 REASONS = RATING_REASON.values or ()
 _FAILURES = (Unauthorized, UnknownRequest, RateLimited, Overloaded)
 _LIMIT_BYTES = 4096
-_PATIENCE_SECONDS = 5.0
-Answer = TypeVar("Answer")
+_WAIT_SECONDS = 5.0
+Value = TypeVar("Value")
 
 
 class RatingBody(BaseModel):
-    """What a caller sends to rate an answer; other fields are refused."""
+    """A rating as a caller sends it; other fields are rejected."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -42,14 +42,14 @@ class RatingBody(BaseModel):
     @field_validator("reason")
     @classmethod
     def is_known(cls, reason: str) -> str:
-        """Refuse a reason outside the closed set."""
+        """Reject a reason outside the closed set."""
         if reason not in REASONS:
             raise ValueError("not in the closed set")
         return reason
 
 
 class Rated(BaseModel):
-    """What a caller is told of a rating; `changed` where it replaced another."""
+    """The response to a rating; `changed`: it replaced an earlier one."""
 
     request_id: str
     rating: int
@@ -58,14 +58,14 @@ class Rated(BaseModel):
 
 
 class Forgotten(BaseModel):
-    """What a caller is told of a record that was deleted."""
+    """The response to a deleted record."""
 
     request_id: str
     status: str = "deleted"
 
 
 class Feedback:
-    """Takes what callers say; it works without a database, as far back as memory reaches."""
+    """Stores ratings. Without a database it knows only recent requests."""
 
     def __init__(self, ratings: Ratings, store: Store | None, buckets: Buckets) -> None:
         self._ratings = ratings
@@ -73,48 +73,51 @@ class Feedback:
         self._buckets = buckets
 
     async def rate(self, request_id: str, owner: str, body: bytes) -> Rated:
-        """Rate an answer. Raises InvalidParameter, UnknownRequest, RateLimited, Overloaded."""
+        """Rate a response. Raises InvalidParameter, UnknownRequest, RateLimited, Overloaded."""
         self._buckets.take(owner)
-        asked = _parsed(body)
+        rating = _parsed(body)
         await self._recall(request_id, owner)
         keep = self._store.rate if self._store is not None else in_memory
-        _, changed = self._ratings.rate(request_id, owner, asked.rating, asked.reason, keep=keep)
+        _, changed = self._ratings.rate(request_id, owner, rating.rating, rating.reason, keep=keep)
         return Rated(
-            request_id=request_id, rating=asked.rating, reason=asked.reason, changed=changed
+            request_id=request_id, rating=rating.rating, reason=rating.reason, changed=changed
         )
 
     async def forget(self, request_id: str, owner: str) -> Forgotten:
-        """Delete what is known of a request. Raises UnknownRequest, RateLimited, Overloaded."""
+        """Delete everything stored about a request.
+
+        Raises UnknownRequest, RateLimited, Overloaded.
+        """
         self._buckets.take(owner)
         store = self._store
         if not self._ratings.is_known(request_id, owner) and (
-            store is None or await _answer(store.find(request_id, owner)) is None
+            store is None or await _result(store.find(request_id, owner)) is None
         ):
             raise UnknownRequest
         if store is not None:
-            await _answer(store.forget(request_id))
+            await _result(store.forget(request_id))
         self._ratings.forget(request_id)
         return Forgotten(request_id=request_id)
 
     async def _recall(self, request_id: str, owner: str) -> None:
-        """Have the records say what memory does not hold any more."""
+        """Load a request from the records if memory does not have it any more."""
         if self._store is None or request_id in self._ratings:
             return
-        found = await _answer(self._store.find(request_id, owner))
-        if found is not None and found.answered:
-            self._ratings.know(request_id, owner, found.instruction_type, found.at, found.rating)
+        record = await _result(self._store.find(request_id, owner))
+        if record is not None and record.answered:
+            self._ratings.know(request_id, owner, record.instruction_type, record.at, record.rating)
 
 
 def add_feedback(api: FastAPI, front: Front, feedback: Feedback) -> None:
-    """Add the routes by which callers speak of requests that are over."""
+    """Add the routes for finished requests."""
     shape = {"application/json": {"schema": RatingBody.model_json_schema()}}
 
     @api.post(
         "/v1/requests/{request_id}/rating",
         tags=["requests"],
-        summary="Rate an answer, 1 (bad) to 5 (good); a second rating replaces the first.",
+        summary="Rate a response, 1 (bad) to 5 (good); a second rating replaces the first.",
         openapi_extra={"requestBody": {"required": True, "content": shape}},
-        responses=failures(*_FAILURES, InvalidParameter),
+        responses=errors_of(*_FAILURES, InvalidParameter),
     )
     async def rate(request_id: str, request: Request) -> Rated:
         owner = front.owner(request)
@@ -123,8 +126,8 @@ def add_feedback(api: FastAPI, front: Front, feedback: Feedback) -> None:
     @api.delete(
         "/v1/requests/{request_id}/record",
         tags=["requests"],
-        summary="Forget a request: its record, rating and samples are deleted.",
-        responses=failures(*_FAILURES),
+        summary="Delete a request's record, rating and samples.",
+        responses=errors_of(*_FAILURES),
     )
     async def forget(request_id: str, request: Request) -> Forgotten:
         return await feedback.forget(request_id.lower(), front.owner(request))
@@ -144,18 +147,17 @@ def _parsed(body: bytes) -> RatingBody:
         return RatingBody.model_validate(orjson.loads(body))
     except (orjson.JSONDecodeError, ValidationError):
         raise InvalidParameter(
-            'Send JSON such as {"rating": 4}: a whole number from 1 to 5, and, if you like, a '
+            'Send JSON such as {"rating": 4}: a whole number from 1 to 5, and optionally a '
             f"reason: {', '.join(REASONS)}."
         ) from None
 
 
-async def _answer(future: "Future[Answer]") -> Answer:
-    """Wait a while for the records. Raises Overloaded where they do not answer."""
+async def _result(future: "Future[Value]") -> Value:
+    """Wait for a result from the records. Raises Overloaded if none comes in time."""
     try:
-        return await asyncio.wait_for(asyncio.wrap_future(future), _PATIENCE_SECONDS)
-    except Exception as away:
+        return await asyncio.wait_for(asyncio.wrap_future(future), _WAIT_SECONDS)
+    except Exception as error:
         raise Overloaded(
-            "What was longer ago stands in the records, which cannot be asked now. "
-            f"Retry in {_PATIENCE_SECONDS:.0f} seconds.",
-            _PATIENCE_SECONDS,
-        ) from away
+            f"The database of records does not respond now. Retry in {_WAIT_SECONDS:.0f} seconds.",
+            _WAIT_SECONDS,
+        ) from error

@@ -1,4 +1,4 @@
-"""From a request to its Jobs and from Outcomes to an answer: what all routes to the model share."""
+"""From a request to its jobs, and from outcomes to a response: shared by all model routes."""
 
 import asyncio
 import re
@@ -24,7 +24,7 @@ from safelight.errors import (
 from safelight.metrics.catalog import IN_FLIGHT, OUTPUT_INVALID, PROMPTS_TRUNCATED, REJECTED
 from safelight.metrics.registry import Meter
 from safelight.quality.instructions import Taxonomy
-from safelight.serving.http.advice import min_kept_ratio, note_background, note_made
+from safelight.serving.http.advice import min_kept_ratio, note_background, note_corruption
 from safelight.serving.http.body import Fields, check, measure_image, read_body
 from safelight.serving.http.disconnect import DisconnectWatch
 from safelight.serving.http.keys import Keys
@@ -38,6 +38,7 @@ from safelight.serving.job import (
     Outcome,
     Parameters,
     PredictParameters,
+    Priority,
     Served,
 )
 from safelight.settings import Settings
@@ -45,28 +46,28 @@ from safelight.telemetry.record import Exchange, current_exchange
 from safelight.telemetry.timeline import Timeline
 
 _UUID = re.compile(r"[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}")
-_SIDE = 1024  # pixels, where neither the operator nor the model says
+_SIDE = 1024  # pixels; if neither the settings nor the model set a limit
 
 Parse = Callable[[Request, bytes], Awaitable[Fields]]
-Answer = Callable[[Sequence[Job], Sequence[Outcome]], Response]
+Respond = Callable[[Sequence[Job], Sequence[Outcome]], Response]
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """How one route reads its body, which parameters it takes, and how it answers."""
+    """How one route parses its body, which parameters it takes, and how it responds."""
 
     kind: type[Parameters]
     parse: Parse
-    answer: Callable[[Request, Mapping[str, Any]], Answer]
+    respond: Callable[[Request, Mapping[str, Any]], Respond]
     split: Callable[[Mapping[str, Any]], tuple[dict[str, Any], int]]
     task: str
     path: str
     box: Callable[[Mapping[str, Any]], tuple[int, int] | None] = lambda _fields: None
-    """What a result must fit into, where that is asked for."""
+    """The size that an edited image must fit into, if the caller requests one."""
 
 
 class Front:
-    """Takes requests in for one service."""
+    """Handles the model requests of one service."""
 
     def __init__(
         self,
@@ -88,12 +89,12 @@ class Front:
         meter.start_at_zero(PROMPTS_TRUNCATED, OUTPUT_INVALID)
 
     def owner(self, request: Request) -> str:
-        """Return who calls. Raises Unauthorized."""
+        """Return the caller's name or address. Raises Unauthorized."""
         address = request.client.host if request.client else ""
         return self.keys.owner(request.headers.get("authorization"), address)
 
     async def serve(self, request: Request, route: Route) -> Response:
-        """Read a request to the model, have it done, and answer."""
+        """Read a model request, run it, and return the response."""
         started = asyncio.get_running_loop().time()
         exchange = self._begin(request)
         self._in_flight.inc()
@@ -106,8 +107,8 @@ class Front:
                 image, fields = await route.parse(request, body)
                 own, number = route.split(fields)
                 parameters = self._check(route, own)
-                # Before the image is looked at: a bad one counts as a failure of its type.
-                self._note_sentence(exchange, parameters)
+                # Before the image is measured, so that a bad image counts for its instruction type.
+                self._note_prompt(exchange, parameters)
                 size = self._size(parameters, image, route.box(fields))
             job = Job(
                 exchange.id,
@@ -128,20 +129,20 @@ class Front:
             jobs = [job, *(_sibling(job, place) for place in range(1, number))]
             outcomes = await self._run(request, jobs)
             self._note_outcomes(exchange, outcomes)
-            note_made(exchange, outcomes)
-            return route.answer(request, fields)(jobs, outcomes)
+            note_corruption(exchange, outcomes)
+            return route.respond(request, fields)(jobs, outcomes)
         finally:
             self._in_flight.inc(-1)
 
     def _begin(self, request: Request) -> Exchange:
-        """Return the request's exchange; without a probe in front, one of our own.
+        """Return the request's exchange; a new one if no probe made one.
 
-        Its id may be the caller's, who can then follow or cancel it, if it is a UUID: free text
-        would find its way into the logs.
+        The caller may choose the id, to follow or cancel the request. It must be a UUID, because
+        free text would get into the logs.
         """
         exchange = current_exchange() or Exchange(Timeline(perf_counter()))
-        wanted = request.headers.get("x-request-id", "").lower()
-        exchange.id = wanted if wanted and _UUID.fullmatch(wanted) else uuid4().hex
+        own_id = request.headers.get("x-request-id", "").lower()
+        exchange.id = own_id if _UUID.fullmatch(own_id) else uuid4().hex
         exchange.is_model_request = True
         return exchange
 
@@ -156,17 +157,17 @@ class Front:
             raise
 
     def _timeout(self, request: Request) -> float:
-        asked = request.headers.get("x-request-timeout")
-        if asked is None:
+        header = request.headers.get("x-request-timeout")
+        if header is None:
             return self.settings.request_timeout_seconds
-        most = self.settings.request_timeout_limit_seconds
+        limit = self.settings.request_timeout_limit_seconds
         try:
-            seconds = float(asked)
+            seconds = float(header)
         except ValueError:
             seconds = 0.0
-        if not 0 < seconds <= most:
+        if not 0 < seconds <= limit:
             raise InvalidParameter(
-                f"X-Request-Timeout is {asked[:20]!r}; send seconds, above 0 and up to {most:g}."
+                f"X-Request-Timeout is {header[:20]!r}; send seconds, above 0 and up to {limit:g}."
             )
         return seconds
 
@@ -184,31 +185,32 @@ class Front:
             raise NotReady
         if served.task != route.task:
             raise UnsupportedTask(route.task, served.task, PATHS[served.task])
-        own = {n: v for n, v in self._defaults(served).items() if n in route.kind.model_fields}
-        sides = self._most(served), served.multiple
-        return check(route.kind, {**own, **fields}, self.settings, sides)
+        names = route.kind.model_fields
+        defaults = {n: v for n, v in self._defaults(served).items() if n in names}
+        sides = self._side_limit(served), served.multiple
+        return check(route.kind, {**defaults, **fields}, self.settings, sides)
 
     def _defaults(self, served: Served) -> dict[str, float]:
-        """Return the model's own parameters, as far as the operator allows them."""
-        side = self._most(served) // served.multiple * served.multiple
-        most = {"steps": self.settings.step_limit, "width": side, "height": side}
-        return {name: min(v, most.get(name, v)) for name, v in served.defaults.items()}
+        """Return the model's default parameters, within the limits of the settings."""
+        side = self._side_limit(served) // served.multiple * served.multiple
+        limits = {"steps": self.settings.step_limit, "width": side, "height": side}
+        return {name: min(v, limits.get(name, v)) for name, v in served.defaults.items()}
 
-    def _most(self, served: Served) -> int:
-        """Return the longest side that may be asked for."""
+    def _side_limit(self, served: Served) -> int:
+        """Return the longest side that a caller may request."""
         return self.settings.image_side_pixels or max(_SIDE, served.side)
 
-    def _note_sentence(self, exchange: Exchange, parameters: Parameters) -> None:
-        """Enter what the model is to read."""
-        exchange.prompt = _asked(parameters)
+    def _note_prompt(self, exchange: Exchange, parameters: Parameters) -> None:
+        """Record the prompt and its instruction type."""
+        exchange.prompt = _prompt(parameters)
         exchange.instruction_type = self._taxonomy.classify(exchange.prompt or "")
 
     def _note_outcomes(self, exchange: Exchange, outcomes: Sequence[Outcome]) -> None:
-        """Enter what was made of it: how much of the sentence was read, what the ladder took."""
-        cut = sum(made.truncated for made in outcomes)
-        exchange.truncated, exchange.degraded = cut > 0, outcomes[0].degraded
-        if cut:
-            self._meter.add(PROMPTS_TRUNCATED, amount=cut)
+        """Record whether the prompt was truncated, and what the degradation ladder changed."""
+        truncated = sum(outcome.truncated for outcome in outcomes)
+        exchange.truncated, exchange.degraded = truncated > 0, outcomes[0].degraded
+        if truncated:
+            self._meter.add(PROMPTS_TRUNCATED, amount=truncated)
 
     def _size(
         self, parameters: Parameters, image: bytes, box: tuple[int, int] | None
@@ -216,14 +218,14 @@ class Front:
         if isinstance(parameters, GenerateParameters):
             return parameters.width, parameters.height
         if isinstance(parameters, PredictParameters):
-            most = self._most(self.served())
-            return most, most  # the worker measures: the size decides nothing here
+            side = self._side_limit(self.served())
+            return side, side  # the worker measures the image
         side = self.settings.image_side_pixels or self.served().side or _SIDE
         size = measure_image(image, side, self.settings)
         return _fit(size, box, (side, side)) if box else size
 
     async def _run(self, request: Request, jobs: Sequence[Job]) -> list[Outcome]:
-        """Have the jobs done; they are stopped if their caller leaves."""
+        """Run the jobs; stop them if their caller disconnects."""
         watch = DisconnectWatch(request, jobs)
         with self.requests.open(jobs[0].id, jobs):
             try:
@@ -231,7 +233,7 @@ class Front:
                     return [await self._handle(jobs[0])]
                 outcomes = await asyncio.gather(*(self._handle(job) for job in jobs))
             except BaseException:
-                stop(jobs, Cancelled())  # of several, one failed: the others are for nobody
+                stop(jobs, Cancelled())  # one of several failed: the others are useless
                 raise
             finally:
                 watch.end()
@@ -240,7 +242,7 @@ class Front:
                     job.progress.state = "done"
                     job.progress.notify()
         first = jobs[0].exchange
-        first.timeline.mark("queue")  # the first of several waited for the others
+        first.timeline.mark("queue")  # the first job waited for the others
         for job in jobs[1:]:
             first.calls.extend(job.exchange.calls)
         return outcomes
@@ -250,33 +252,34 @@ PATHS = {"edit": "/api/edit", "generate": "/generate", "predict": "/predict"}
 
 
 def _fit(size: tuple[int, int], *boxes: tuple[int, int]) -> tuple[int, int]:
-    """Return the largest size of the same shape that fits into all boxes."""
+    """Return the largest size with the same aspect ratio that fits into all boxes."""
     width, height = size
     scale = min(side / own for box in boxes for side, own in zip(box, size, strict=True))
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
-def _asked(parameters: Parameters) -> str | None:
-    """Return the sentence that the model is to read, if any."""
+def _prompt(parameters: Parameters) -> str | None:
+    """Return the prompt or instruction, if the task has one."""
     if isinstance(parameters, PredictParameters):
         return None
     return parameters.instruction if isinstance(parameters, EditParameters) else parameters.prompt
 
 
 def _seed(parameters: Parameters) -> int:
-    asked = None if isinstance(parameters, PredictParameters) else parameters.seed
-    return secrets.randbelow(2**32) if asked is None else asked
+    seed = None if isinstance(parameters, PredictParameters) else parameters.seed
+    return secrets.randbelow(2**32) if seed is None else seed
 
 
-def _priority(request: Request) -> Any:
-    asked = request.headers.get("x-priority", "normal").lower()
-    if asked not in PRIORITIES:
-        raise InvalidParameter(f"X-Priority must be one of {', '.join(PRIORITIES)}.")
-    return asked
+def _priority(request: Request) -> Priority:
+    header = request.headers.get("x-priority", "normal").lower()
+    for priority in PRIORITIES:
+        if priority == header:
+            return priority
+    raise InvalidParameter(f"X-Priority must be one of {', '.join(PRIORITIES)}.")
 
 
 def _sibling(job: Job, place: int) -> Job:
-    """Return another job of the same request, with a seed and an account of its own."""
+    """Return another job of the same request, with its own seed and exchange."""
     exchange = Exchange(Timeline(), instruction_type=job.exchange.instruction_type)
     return replace(
         job,

@@ -1,4 +1,4 @@
-"""Who may call: API keys, of which only the hashes are known."""
+"""API keys: only their hashes are stored."""
 
 import hashlib
 import hmac
@@ -11,7 +11,7 @@ _PREFIX = "sl-"
 
 
 class Keys:
-    """The keys that are known; without any, everybody may call."""
+    """The valid keys. Without keys, every caller is accepted."""
 
     def __init__(self, setting: str) -> None:
         pairs = (entry.partition("=") for entry in setting.split(",") if entry)
@@ -21,31 +21,31 @@ class Keys:
         return bool(self._hashes)
 
     def owner(self, authorization: str | None, address: str) -> str:
-        """Return the name of the key shown, or the caller's address where no key is needed.
+        """Return the name of the caller's key, or the caller's address if no keys are set.
 
-        Raises Unauthorized. Every hash is compared, in constant time: how long it takes tells
+        Raises Unauthorized. Every hash is compared in constant time, so that the time reveals
         nothing.
         """
         if not self._hashes:
             return address
         scheme, _, key = (authorization or "").partition(" ")
-        shown = hashed(key.strip()) if scheme.lower() == "bearer" else ""
-        found = [name for name, known in self._hashes.items() if hmac.compare_digest(known, shown)]
-        if not (shown and found):
+        digest = hashed(key.strip()) if scheme.lower() == "bearer" else ""
+        names = [name for name, own in self._hashes.items() if hmac.compare_digest(own, digest)]
+        if not (digest and names):
             raise Unauthorized
-        return found[0]
+        return names[0]
 
 
 def is_name(text: str) -> bool:
-    """Tell whether a key can be called so."""
+    """Return whether the text is a valid name for a key."""
     return re.fullmatch(r"[\w.-]{1,64}", text) is not None
 
 
 def new_key() -> str:
-    """Return a new key: 32 random bytes, so that a plain hash of it is safe to keep."""
+    """Return a new key of 32 random bytes; a plain hash of so much randomness is safe to store."""
     return _PREFIX + secrets.token_urlsafe(32)
 
 
 def hashed(key: str) -> str:
-    """Return what the settings keep of a key: its SHA-256, as hexadecimal."""
+    """Return the SHA-256 of a key as hexadecimal digits."""
     return hashlib.sha256(key.encode()).hexdigest()

@@ -1,8 +1,8 @@
-"""The short way to the model: its routes are served before the framework's long chain is walked.
+"""Serve the model's routes directly, in front of FastAPI.
 
-FastAPI's middlewares, its search for the route and its handling of dependencies cost a request more
-than all that Safelight does with it. The routes stand in FastAPI all the same, for its OpenAPI, and
-everything that is not the model's goes to it.
+FastAPI's middlewares, its route search and its dependencies cost a request more than everything
+that Safelight does with it. The routes are registered with FastAPI nevertheless, for its OpenAPI
+page, and FastAPI serves all other routes.
 """
 
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -19,7 +19,7 @@ App = Callable[[Scope, Any, Any], Awaitable[None]]
 
 
 class ModelRoutes:
-    """Wraps an application: `paths` are served directly, by the endpoints that it has for them."""
+    """Wraps an application: POST requests to `paths` go directly to their endpoint functions."""
 
     def __init__(self, api: FastAPI, paths: tuple[str, ...]) -> None:
         self._api = api
@@ -38,11 +38,11 @@ class ModelRoutes:
         scope["app"], scope["route"] = self._api, route
         request = Request(scope, receive)
         try:
-            answer = await route.endpoint(request)
+            response = await route.endpoint(request)
         except SafelightError as error:
-            answer = await on_safelight_error(request, error)
+            response = await on_safelight_error(request, error)
         except Exception as error:
-            answer = await on_any_error(request, error)
-            await answer(scope, receive, send)
+            response = await on_any_error(request, error)
+            await response(scope, receive, send)
             raise  # for the log
-        await answer(scope, receive, send)
+        await response(scope, receive, send)

@@ -1,7 +1,7 @@
-"""OpenAI's image routes over the same engine: its fields in, its answers and errors out.
+"""OpenAI-compatible image routes: OpenAI's fields, responses and errors over the same engine.
 
-What the official client sends is understood; what only OpenAI's own models have (quality, style,
-moderation …) is taken and has no effect.
+The official client works. Fields that only OpenAI's own models have (quality, style, moderation …)
+are accepted and have no effect.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -14,19 +14,19 @@ from fastapi.responses import JSONResponse, Response
 
 from safelight.errors import BadInput, InvalidParameter, SafelightError, UnknownRequest
 from safelight.models.backend import shown_name
-from safelight.serving.http.answers import common_headers, json_answer, notes
+from safelight.serving.http.answers import common_headers, json_response, notes
 from safelight.serving.http.body import parse_fields, parse_image
-from safelight.serving.http.front import PATHS, Answer, Front, Route
+from safelight.serving.http.front import PATHS, Front, Respond, Route
 from safelight.serving.http.openapi import with_image, without_image
-from safelight.serving.http.problems import note
-from safelight.serving.http.responses import OF_MODEL, OF_PICTURES, failures, of_openai
+from safelight.serving.http.problems import record_failure
+from safelight.serving.http.responses import IMAGE_ERRORS, MODEL_ERRORS, errors_of, of_openai
 from safelight.serving.http.result_store import ResultStore
 from safelight.serving.job import EditParameters, GenerateParameters, Job, Outcome
 
 EDITS, GENERATIONS = "/v1/images/edits", "/v1/images/generations"
 OPENAI_PATHS = (EDITS, GENERATIONS)
-_MOST_IMAGES = 10
-_WITHOUT_EFFECT = frozenset(
+_IMAGE_LIMIT = 10
+_IGNORED = frozenset(
     {
         "model",
         "user",
@@ -39,36 +39,44 @@ _WITHOUT_EFFECT = frozenset(
         "partial_images",
     }
 )
-_TAKEN = ("prompt", "instruction", "n", "size", "response_format", "stream", "output_format")
+_OPENAI_FIELDS = (
+    "prompt",
+    "instruction",
+    "n",
+    "size",
+    "response_format",
+    "stream",
+    "output_format",
+)
 _TRUE = (True, "true", "True", "1")
-# Ours, from the client's extra_body.
-_OWN = ("steps", "guidance_scale", "image_guidance_scale", "negative_prompt", "seed")
-_STATUS = {413: 400, 415: 400, 422: 400}  # OpenAI says 400 of all that is wrong in a request
+# Safelight's own fields, from the client's extra_body.
+_OWN_FIELDS = ("steps", "guidance_scale", "image_guidance_scale", "negative_prompt", "seed")
+_STATUS = {413: 400, 415: 400, 422: 400}  # OpenAI answers every invalid request with 400
 
 
 def add_openai(api: FastAPI, front: Front) -> None:
     """Add the OpenAI-compatible routes."""
     images, name = ResultStore(), shown_name(front.settings.model)
     model = {"id": name, "object": "model", "created": int(time()), "owned_by": "safelight"}
-    answer = _answers(images)
-    edits = Route(EditParameters, parse_image, answer, _split_edit, "edit", EDITS, _size)
-    made = Route(
-        GenerateParameters, parse_fields, answer, _split_generation, "generate", GENERATIONS
+    respond = _responses(images)
+    edits = Route(EditParameters, parse_image, respond, _split_edit, "edit", EDITS, _size)
+    generations = Route(
+        GenerateParameters, parse_fields, respond, _split_generation, "generate", GENERATIONS
     )
     extra = {
-        EDITS: with_image(edits.kind, of_openai(_status, *OF_MODEL, *OF_PICTURES), "prompt"),
-        GENERATIONS: without_image(made.kind, of_openai(_status, *OF_MODEL)),
+        EDITS: with_image(edits.kind, of_openai(_status, *MODEL_ERRORS, *IMAGE_ERRORS), "prompt"),
+        GENERATIONS: without_image(generations.kind, of_openai(_status, *MODEL_ERRORS)),
     }
-    for route, summary in ((edits, "Edit an image."), (made, "Make images.")):
+    for route, summary in ((edits, "Edit an image."), (generations, "Generate images.")):
         api.post(
             route.path,
             tags=["openai"],
-            summary=f"{summary} OpenAI's form.",
+            summary=f"{summary} OpenAI-compatible.",
             response_class=Response,
             openapi_extra=extra[route.path],
         )(_served(front, route))
 
-    @api.get("/v1/models", tags=["openai"], summary="The model that is served, and what it does.")
+    @api.get("/v1/models", tags=["openai"], summary="The served model and its task.")
     async def models() -> dict[str, Any]:
         served = front.served()
         own = {"task": served.task, "path": PATHS.get(served.task), "defaults": served.defaults}
@@ -78,10 +86,10 @@ def add_openai(api: FastAPI, front: Front) -> None:
         "/v1/images/{name}",
         tags=["openai"],
         response_class=Response,
-        summary="A kept image.",
-        responses={200: {"content": {"image/png": {}}}, **failures(UnknownRequest)},
+        summary="A stored image.",
+        responses={200: {"content": {"image/png": {}}}, **errors_of(UnknownRequest)},
     )
-    async def kept(name: str) -> Response:
+    async def stored_image(name: str) -> Response:
         image = images.get(name)
         if image is None:
             raise UnknownRequest("image")
@@ -99,13 +107,15 @@ def _served(front: Front, route: Route) -> Callable[[Request], Awaitable[Respons
 
 
 def as_openai(error: SafelightError) -> Response:
-    """Return a failure in OpenAI's shape; `code` is our reason."""
+    """Return an error in OpenAI's format; `code` is Safelight's reason."""
     status = _status(error.status)
     kind = "rate_limit_error" if status == 429 else "server_error"
     if isinstance(error, BadInput):
         kind = "authentication_error" if status == 401 else "invalid_request_error"
     content = {"message": str(error), "type": kind, "param": None, "code": error.reason}
-    return JSONResponse({"error": content}, status, note(error.reason, error.retry_after_seconds))
+    return JSONResponse(
+        {"error": content}, status, record_failure(error.reason, error.retry_after_seconds)
+    )
 
 
 def _status(status: int) -> int:
@@ -126,29 +136,29 @@ def _split_generation(fields: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
 
 
 def _split(fields: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
-    """Return our own parameters, and how many images are wanted. Raises InvalidParameter."""
-    known = {*_TAKEN, *_OWN, *_WITHOUT_EFFECT}
+    """Return the parameters, and the number of images. Raises InvalidParameter."""
+    known = {*_OPENAI_FIELDS, *_OWN_FIELDS, *_IGNORED}
     fields = {name: value for name, value in fields.items() if value is not None}
     if fields.get("stream") in _TRUE:
         raise InvalidParameter("stream is not supported; follow GET /v1/requests/{id}/events.")
     if fields.get("output_format", "png") != "png":
         raise InvalidParameter("output_format must be png.")
-    strange = [name for name in fields if name not in known]
-    if strange:
-        raise InvalidParameter(f"{strange[0][:60]} is no parameter of this route.")
+    unknown = [name for name in fields if name not in known]
+    if unknown:
+        raise InvalidParameter(f"{unknown[0][:60]} is not a parameter of this route.")
     if fields.get("response_format", "b64_json") not in ("b64_json", "url"):
         raise InvalidParameter("response_format must be b64_json or url.")
-    own = {name: fields[name] for name in ("prompt", *_OWN) if name in fields}
+    own = {name: fields[name] for name in ("prompt", *_OWN_FIELDS) if name in fields}
     return own, _count(fields.get("n", 1))
 
 
-def _count(wanted: Any) -> int:
+def _count(value: Any) -> int:
     try:
-        number = int(wanted)
+        number = int(value)
     except (TypeError, ValueError):
         number = 0
-    if not 1 <= number <= _MOST_IMAGES:
-        raise InvalidParameter(f"n must be a number from 1 to {_MOST_IMAGES}.")
+    if not 1 <= number <= _IMAGE_LIMIT:
+        raise InvalidParameter(f"n must be a number from 1 to {_IMAGE_LIMIT}.")
     return number
 
 
@@ -163,18 +173,18 @@ def _size(fields: Mapping[str, Any]) -> tuple[int, int] | None:
     return int(width), int(height)
 
 
-def _answers(images: ResultStore) -> Callable[[Request, Mapping[str, Any]], Answer]:
-    def answer(request: Request, fields: Mapping[str, Any]) -> Answer:
-        def as_item(made: Outcome) -> dict[str, str]:
+def _responses(images: ResultStore) -> Callable[[Request, Mapping[str, Any]], Respond]:
+    def respond_to(request: Request, fields: Mapping[str, Any]) -> Respond:
+        def as_item(outcome: Outcome) -> dict[str, str]:
             if fields.get("response_format") == "url":
-                return {"url": f"{request.base_url}v1/images/{images.put(made.image)}"}
-            return {"b64_json": pybase64.b64encode(made.image).decode()}
+                return {"url": f"{request.base_url}v1/images/{images.put(outcome.image)}"}
+            return {"b64_json": pybase64.b64encode(outcome.image).decode()}
 
         def respond(jobs: Sequence[Job], outcomes: Sequence[Outcome]) -> Response:
-            items = [as_item(made) for made in outcomes]
+            items = [as_item(outcome) for outcome in outcomes]
             content = {"created": int(time()), "data": items, **notes(jobs[0], outcomes[0])}
-            return json_answer(content, common_headers(jobs[0], outcomes[0]))
+            return json_response(content, common_headers(jobs[0], outcomes[0]))
 
         return respond
 
-    return answer
+    return respond_to

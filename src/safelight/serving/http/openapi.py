@@ -1,4 +1,4 @@
-"""What `/docs` says of a route that reads three kinds of body, which FastAPI cannot tell."""
+"""OpenAPI request schemas for routes with three kinds of body, which FastAPI cannot derive."""
 
 from typing import Any
 
@@ -13,29 +13,29 @@ _HEADERS: list[dict[str, Any]] = [
         "in": "header",
         "required": False,
         "schema": {"type": "number"},
-        "description": "Seconds after which nobody waits for the answer any more.",
+        "description": "Timeout in seconds: after it, the request fails.",
     },
     {
         "name": "X-Priority",
         "in": "header",
         "required": False,
         "schema": {"type": "string", "enum": list(PRIORITIES)},
-        "description": "Who goes first where several wait.",
+        "description": "Requests of a higher priority are served first.",
     },
     {
         "name": "X-Request-Id",
         "in": "header",
         "required": False,
         "schema": {"type": "string", "format": "uuid"},
-        "description": "An id to follow or cancel the request by, under /v1/requests/.",
+        "description": "A UUID, to follow or cancel the request under /v1/requests/.",
     },
 ]
 
 
 def with_image(kind: type[Parameters], responses: Responses, text: str = "") -> dict[str, Any]:
-    """Return the OpenAPI of a route that takes an image and these parameters.
+    """Return the OpenAPI schema of a route that takes an image and these parameters.
 
-    `text` is how the route calls the instruction, where it has another name for it.
+    `text` is the route's name for the field `instruction`, if it differs.
     """
     properties = _properties(kind, text)
     required = ["image", *kind.model_json_schema().get("required", [])]
@@ -48,7 +48,7 @@ def with_image(kind: type[Parameters], responses: Responses, text: str = "") -> 
 
 
 def without_image(kind: type[Parameters], responses: Responses) -> dict[str, Any]:
-    """Return the OpenAPI of a route that takes parameters alone, as JSON."""
+    """Return the OpenAPI schema of a route that takes only parameters, as JSON."""
     schema = kind.model_json_schema()
     shape = {
         "type": "object",
@@ -72,7 +72,7 @@ def _in_query(properties: dict[str, Any]) -> list[dict[str, Any]]:
         {
             "name": name,
             "in": "query",
-            "required": False,  # what the body says goes before the query
+            "required": False,  # it may be in the body instead
             "description": shape.get("description", ""),
             "schema": shape,
         }

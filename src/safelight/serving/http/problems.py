@@ -1,4 +1,4 @@
-"""Turns failures into RFC 9457 problem documents, whose `reason` is from the closed set."""
+"""Error responses: RFC 9457 problem documents with a `reason` from the closed set."""
 
 from math import ceil
 
@@ -15,32 +15,32 @@ REQUEST_ID = "x-request-id"
 
 
 async def on_safelight_error(_request: Request, error: Exception) -> Response:
-    """Answer a failure of ours: its status, its reason, its sentence."""
+    """Return the response for an error of Safelight's."""
     assert isinstance(error, SafelightError)
     return problem(error.status, error.reason, str(error), error.retry_after_seconds)
 
 
 async def on_http_error(_request: Request, error: Exception) -> Response:
-    """Answer what the router refuses: unknown paths and methods."""
+    """Return the response for an error of the router: an unknown path or method."""
     assert isinstance(error, HTTPException)
-    answer = problem(
+    response = problem(
         error.status_code, reason_of_status(error.status_code), f"{error.detail}. See /docs."
     )
-    answer.headers.update(error.headers or {})
-    return answer
+    response.headers.update(error.headers or {})
+    return response
 
 
 async def on_any_error(_request: Request, _error: Exception) -> Response:
-    """Answer what nobody foresaw; the log has the trace, the caller has none of it."""
-    unforeseen = InternalError()
-    return problem(unforeseen.status, unforeseen.reason, str(unforeseen))
+    """Return the response for an unexpected error. Only the log gets its traceback."""
+    failure = InternalError()
+    return problem(failure.status, failure.reason, str(failure))
 
 
 def problem(
     status: int, reason: str, detail: str, retry_after_seconds: float | None = None
 ) -> Response:
-    """Return a problem document, and enter its reason in the request's exchange."""
-    headers = note(reason, retry_after_seconds)
+    """Return a problem document, and record its reason in the request's exchange."""
+    headers = record_failure(reason, retry_after_seconds)
     content = {
         "type": f"urn:safelight:problem:{reason}",
         "title": reason.replace("_", " ").capitalize(),
@@ -53,8 +53,8 @@ def problem(
     return JSONResponse(content, status, headers, MEDIA_TYPE)
 
 
-def note(reason: str, retry_after_seconds: float | None) -> dict[str, str]:
-    """Enter a failure in the request's exchange; return the headers that tell of it."""
+def record_failure(reason: str, retry_after_seconds: float | None) -> dict[str, str]:
+    """Record a failure in the request's exchange; return the headers for its response."""
     headers = {"retry-after": str(ceil(retry_after_seconds))} if retry_after_seconds else {}
     if reason == Unauthorized.reason:
         headers["www-authenticate"] = "Bearer"

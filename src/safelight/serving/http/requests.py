@@ -1,4 +1,4 @@
-"""The requests under way, by id: where they are followed and cancelled from outside."""
+"""The running requests by id, to follow and cancel them."""
 
 import asyncio
 from collections.abc import Iterator, Sequence
@@ -7,11 +7,11 @@ from contextlib import contextmanager, suppress
 from safelight.errors import Cancelled, InvalidParameter, SafelightError, Stopping, UnknownRequest
 from safelight.serving.job import Job
 
-_PATIENCE_SECONDS = 1.0
+_WAIT_SECONDS = 1.0
 
 
 class Requests:
-    """Every request that has jobs with the engine."""
+    """Every request that has jobs in the engine."""
 
     def __init__(self) -> None:
         self._jobs: dict[str, Sequence[Job]] = {}
@@ -25,14 +25,14 @@ class Requests:
 
     @contextmanager
     def open(self, request_id: str, jobs: Sequence[Job]) -> Iterator[None]:
-        """Know a request by its id until the block ends.
+        """Register a request by its id until the block ends.
 
-        Raises InvalidParameter for an id in use, Stopping where all are stopped.
+        Raises InvalidParameter if the id is in use, Stopping if the service has stopped.
         """
         if self.ended:
             raise Stopping
         if request_id in self._jobs:
-            raise InvalidParameter("X-Request-Id is that of a request under way. Send another.")
+            raise InvalidParameter("X-Request-Id is the id of a running request. Send another one.")
         self._jobs[request_id] = jobs
         try:
             yield
@@ -40,22 +40,22 @@ class Requests:
             del self._jobs[request_id]
 
     def find(self, request_id: str, owner: str) -> Sequence[Job]:
-        """Return a request's jobs. Raises UnknownRequest, for somebody else's too."""
+        """Return a request's jobs. Raises UnknownRequest, also for another caller's request."""
         jobs = self._jobs.get(request_id, ())
         if not jobs or jobs[0].owner != owner:
             raise UnknownRequest
         return jobs
 
     async def expect(self, request_id: str, owner: str) -> Sequence[Job]:
-        """Return a request's jobs; one that is still on its way is waited for, a moment.
+        """Return a request's jobs; wait briefly for a request that is still being received.
 
         Raises UnknownRequest.
         """
-        end = asyncio.get_running_loop().time() + _PATIENCE_SECONDS
+        end = asyncio.get_running_loop().time() + _WAIT_SECONDS
         while asyncio.get_running_loop().time() < end:
             with suppress(UnknownRequest):
                 return self.find(request_id, owner)
-            await asyncio.sleep(_PATIENCE_SECONDS / 50)
+            await asyncio.sleep(_WAIT_SECONDS / 50)
         return self.find(request_id, owner)
 
     def cancel(self, request_id: str, owner: str) -> None:
@@ -63,11 +63,11 @@ class Requests:
         stop(self.find(request_id, owner), Cancelled())
 
     def drain(self) -> None:
-        """Take no more requests."""
+        """Accept no more requests."""
         self.stopping = True
 
     def end(self) -> None:
-        """Stop all that are left, and those that are still being uploaded once they are here."""
+        """Stop all running requests, and each later one when its upload is complete."""
         self.ended = True
         for jobs in list(self._jobs.values()):
             stop(jobs, Stopping())

@@ -1,19 +1,19 @@
-"""Images that callers wanted as an address: kept in memory for an hour, within a bound."""
+"""Images for callers that want a URL: kept in memory for an hour, up to a size limit."""
 
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable
 from time import monotonic
 
-_KEPT_SECONDS = 3600.0
-_KEPT_BYTES = 64 * 1024 * 1024
+_TTL_SECONDS = 3600.0
+_LIMIT_BYTES = 64 * 1024 * 1024
 
 
 class ResultStore:
-    """Holds images under names that nobody can guess; the oldest make room."""
+    """Stores images under random names. The oldest are dropped when the store is full."""
 
     def __init__(
-        self, *, limit_bytes: int = _KEPT_BYTES, clock: Callable[[], float] = monotonic
+        self, *, limit_bytes: int = _LIMIT_BYTES, clock: Callable[[], float] = monotonic
     ) -> None:
         self._limit_bytes = limit_bytes
         self._clock = clock
@@ -21,19 +21,19 @@ class ResultStore:
         self._bytes = 0
 
     def put(self, image: bytes) -> str:
-        """Keep an image; return its name."""
+        """Store an image; return its name."""
         name = secrets.token_urlsafe(24)
-        self._images[name] = (self._clock() + _KEPT_SECONDS, image)
+        self._images[name] = (self._clock() + _TTL_SECONDS, image)
         self._bytes += len(image)
-        while self._bytes > self._limit_bytes or self._oldest_is_over():
-            _, (_, gone) = self._images.popitem(last=False)
-            self._bytes -= len(gone)
+        while self._bytes > self._limit_bytes or self._oldest_has_expired():
+            _, (_, dropped) = self._images.popitem(last=False)
+            self._bytes -= len(dropped)
         return name
 
     def get(self, name: str) -> bytes | None:
-        """Return an image that is still kept."""
-        until, image = self._images.get(name, (0.0, b""))
-        return image if until > self._clock() else None
+        """Return an image; None if it is unknown or expired."""
+        expires_at, image = self._images.get(name, (0.0, b""))
+        return image if expires_at > self._clock() else None
 
-    def _oldest_is_over(self) -> bool:
+    def _oldest_has_expired(self) -> bool:
         return bool(self._images) and next(iter(self._images.values()))[0] <= self._clock()

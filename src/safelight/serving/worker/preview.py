@@ -1,25 +1,25 @@
-"""A small picture of an image in the making: latents to RGB by one matrix, no decoder."""
+"""Previews of images during denoising: latents to RGB by one matrix, without the decoder."""
 
 from io import BytesIO
 from typing import Any
 
 from PIL import Image
 
-# Red, green and blue by latent channel, for Stable Diffusion 1 and 2 (found by regression of images
-# on their latents; the values that the community has long used).
+# Red, green and blue per latent channel for Stable Diffusion 1 and 2: the usual linear
+# approximation, from a regression of images on their latents.
 _SD = (
     (0.3512, 0.2297, 0.3227),
     (0.3250, 0.4974, 0.2350),
     (-0.2829, 0.1762, 0.2721),
     (-0.2120, -0.2616, -0.7177),
 )
-_LONGEST_SIDE = 128
+_SIDE_LIMIT = 128
 
 
 def preview(latents: Any) -> bytes:
-    """Return a JPEG of latents of shape (channels, height, width), one pixel a place.
+    """Return a JPEG of latents, (channels, height, width), with one pixel per latent position.
 
-    Latents with more than four channels are shown by the mean of their thirds: shapes, not colours.
+    If there are not four channels, the colours show the means of three groups of channels.
     """
     import numpy
 
@@ -31,7 +31,7 @@ def preview(latents: Any) -> bytes:
         rgb = _by_thirds(values)
     pixels = (rgb.clip(0, 1) * 255).astype("uint8")
     image = Image.fromarray(pixels)
-    image.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE))
+    image.thumbnail((_SIDE_LIMIT, _SIDE_LIMIT))
     buffer = BytesIO()
     image.save(buffer, "JPEG", quality=80)
     return buffer.getvalue()
