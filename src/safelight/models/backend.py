@@ -114,7 +114,9 @@ class Labels:
 
 Made = Picture | Labels
 
-OnStep = Callable[[int, Any], None]
+Latents = Any
+"""A torch tensor (channels, height, width) or a batch of them; None if there are none."""
+OnStep = Callable[[int, Latents], None]
 
 
 class Backend(Protocol):

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from safelight.errors import SafelightError
 from safelight.telemetry.record import Exchange
 
+Key = tuple[object, ...]
 Priority = Literal["high", "normal", "low"]
 PRIORITIES: tuple[Priority, ...] = ("high", "normal", "low")
 
@@ -188,7 +189,7 @@ class Job:
         return 0 if isinstance(parameters, PredictParameters) else parameters.steps
 
     @property
-    def key(self) -> tuple[Any, ...]:
+    def key(self) -> Key:
         """Return the batch key: jobs may share a batch only if their keys are equal."""
         parameters = self.parameters
         if isinstance(parameters, PredictParameters):

@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Iterator
 from heapq import heapify, heappop, heappush
 
-from safelight.serving.engine.queue_entry import Key, QueueEntry
+from safelight.serving.engine.queue_entry import QueueEntry
+from safelight.serving.job import Key
 
 _REMOVED_LIMIT = 16  # removed entries that may stay in a heap beside as many as wait
 

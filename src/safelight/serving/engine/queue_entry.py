@@ -3,11 +3,9 @@
 import asyncio
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Protocol
 
-from safelight.serving.job import PRIORITIES, Job, Outcome
-
-Key = tuple[Any, ...]
+from safelight.serving.job import PRIORITIES, Job, Key, Outcome
 
 
 class Holder(Protocol):

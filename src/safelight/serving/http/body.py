@@ -6,13 +6,15 @@ is read. Large forms and base64 texts are parsed in a thread, never on the event
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import orjson
 import pybase64
 from fastapi import Request
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import Field as FormField
+from python_multipart.multipart import File as FormFile
 from python_multipart.multipart import create_form_parser
 from starlette.requests import ClientDisconnect
 
@@ -36,7 +38,9 @@ _FIELD_LIMIT = 32
 _SENTENCE_LIMIT = 5
 
 
-Fields = tuple[bytes, Mapping[str, Any]]
+Fields = Mapping[str, object]
+Body = tuple[bytes, Fields]
+"""The image, and the parameters of a request, not validated."""
 
 
 async def read_body(request: Request, limit_bytes: int) -> bytes:
@@ -54,12 +58,12 @@ async def read_body(request: Request, limit_bytes: int) -> bytes:
     return bytes(body)
 
 
-async def parse_image(request: Request, body: bytes) -> Fields:
+async def parse_image(request: Request, body: bytes) -> Body:
     """Return the image's bytes and the parameters. Raises BadInput."""
     return await _parsed(request, body, _parser(request.headers.get("content-type", "")))
 
 
-async def parse_fields(request: Request, body: bytes) -> Fields:
+async def parse_fields(request: Request, body: bytes) -> Body:
     """Return the parameters of a request without an image. Raises BadInput."""
     media_type = _media_type(request.headers.get("content-type", "application/json"))
     if body and media_type != "application/json":
@@ -67,7 +71,7 @@ async def parse_fields(request: Request, body: bytes) -> Fields:
     return await _parsed(request, body, _parse_json if body else lambda _body: (b"", {}))
 
 
-async def _parsed(request: Request, body: bytes, parse: Callable[[bytes], Fields]) -> Fields:
+async def _parsed(request: Request, body: bytes, parse: Callable[[bytes], Body]) -> Body:
     image, fields = (
         parse(body) if len(body) < _SMALL_BYTES else await asyncio.to_thread(parse, body)
     )
@@ -86,7 +90,7 @@ def measure_image(image: bytes, side: int, settings: Settings) -> tuple[int, int
 
 
 def check(
-    kind: type[Parameters], fields: Mapping[str, Any], settings: Settings, sides: tuple[int, int]
+    kind: type[Parameters], fields: Fields, settings: Settings, sides: tuple[int, int]
 ) -> Parameters:
     """Return the parameters. Raises InvalidParameter with a sentence per invalid parameter.
 
@@ -153,7 +157,7 @@ def working_size(width: int, height: int, side: int) -> tuple[int, int]:
     return size
 
 
-def _parser(content_type: str) -> Callable[[bytes], Fields]:
+def _parser(content_type: str) -> Callable[[bytes], Body]:
     media_type = _media_type(content_type)
     if media_type in _RAW:
         return lambda body: (body, {})
@@ -168,7 +172,7 @@ def _media_type(content_type: str) -> str:
     return content_type.partition(";")[0].strip().lower()
 
 
-def _parse_json(body: bytes) -> Fields:
+def _parse_json(body: bytes) -> Body:
     try:
         fields = orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -184,18 +188,17 @@ def _parse_json(body: bytes) -> Fields:
         raise MalformedBody("The field `image` is not valid base64.") from None
 
 
-def _parse_form(content_type: str, body: bytes) -> Fields:
-    fields: dict[str, Any] = {}
+def _parse_form(content_type: str, body: bytes) -> Body:
+    fields: dict[str, object] = {}
     images: list[bytes] = []
 
-    def on_field(field: Any) -> None:
-        fields[field.field_name.decode(errors="replace")] = (field.value or b"").decode(
-            errors="replace"
-        )
+    def on_field(field: FormField) -> None:
+        name = (field.field_name or b"").decode(errors="replace")
+        fields[name] = (field.value or b"").decode(errors="replace")
 
-    def on_file(file: Any) -> None:
+    def on_file(file: FormFile) -> None:
         if file.field_name not in (b"image", b"image[]"):
-            name = file.field_name.decode(errors="replace")[:40]
+            name = (file.field_name or b"").decode(errors="replace")[:40]
             raise MalformedBody(
                 f"The form has the file {name!r}; send one file, in the field `image`. (A mask is "
                 "not supported: describe the change in words.)"
@@ -219,7 +222,7 @@ def _parse_form(content_type: str, body: bytes) -> Fields:
     return (images[0] if images else b""), fields
 
 
-def _sentence(error: Any, kind: type[Parameters]) -> str:
+def _sentence(error: ErrorDetails, kind: type[Parameters]) -> str:
     name = ".".join(str(part) for part in error["loc"])[:60]
     if error["type"] == "missing":
         return f"{name} is missing."

@@ -3,10 +3,9 @@
 import asyncio
 import re
 import secrets
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from time import perf_counter
-from typing import Any
 from uuid import uuid4
 
 from fastapi import Request
@@ -25,7 +24,7 @@ from safelight.metrics.catalog import IN_FLIGHT, OUTPUT_INVALID, PROMPTS_TRUNCAT
 from safelight.metrics.registry import Meter
 from safelight.quality.instructions import Taxonomy
 from safelight.serving.http.advice import min_kept_ratio, note_background, note_corruption
-from safelight.serving.http.body import Fields, check, measure_image, read_body
+from safelight.serving.http.body import Body, Fields, check, measure_image, read_body
 from safelight.serving.http.disconnect import DisconnectWatch
 from safelight.serving.http.keys import Keys
 from safelight.serving.http.requests import Requests, stop
@@ -48,7 +47,7 @@ from safelight.telemetry.timeline import Timeline
 _UUID = re.compile(r"[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}")
 _SIDE = 1024  # pixels; if neither the settings nor the model set a limit
 
-Parse = Callable[[Request, bytes], Awaitable[Fields]]
+Parse = Callable[[Request, bytes], Awaitable[Body]]
 Respond = Callable[[Sequence[Job], Sequence[Outcome]], Response]
 
 
@@ -58,11 +57,11 @@ class Route:
 
     kind: type[Parameters]
     parse: Parse
-    respond: Callable[[Request, Mapping[str, Any]], Respond]
-    split: Callable[[Mapping[str, Any]], tuple[dict[str, Any], int]]
+    respond: Callable[[Request, Fields], Respond]
+    split: Callable[[Fields], tuple[dict[str, object], int]]
     task: str
     path: str
-    box: Callable[[Mapping[str, Any]], tuple[int, int] | None] = lambda _fields: None
+    box: Callable[[Fields], tuple[int, int] | None] = lambda _fields: None
     """The size that an edited image must fit into, if the caller requests one."""
 
 
@@ -178,7 +177,7 @@ class Front:
         except TimeoutError:
             raise Timeout(seconds) from None
 
-    def _check(self, route: Route, fields: Mapping[str, Any]) -> Parameters:
+    def _check(self, route: Route, fields: Fields) -> Parameters:
         served = self.served()
         if not served.task:
             self._meter.add(REJECTED, "not_ready")

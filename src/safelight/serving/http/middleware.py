@@ -5,17 +5,12 @@ that Safelight does with it. The routes are registered with FastAPI nevertheless
 page, and FastAPI serves all other routes.
 """
 
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
-
 from fastapi import FastAPI, Request
 from fastapi.routing import APIRoute
+from starlette.types import Receive, Scope, Send
 
 from safelight.errors import SafelightError
 from safelight.serving.http.problems import on_any_error, on_safelight_error
-
-Scope = MutableMapping[str, Any]
-App = Callable[[Scope, Any, Any], Awaitable[None]]
 
 
 class ModelRoutes:
@@ -29,7 +24,7 @@ class ModelRoutes:
             if isinstance(route, APIRoute) and route.path in paths
         }
 
-    async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
         route = self._routes.get(scope.get("path", ""))
         if route is None or scope["type"] != "http" or scope["method"] != "POST":

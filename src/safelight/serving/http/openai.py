@@ -4,9 +4,8 @@ The official client works. Fields that only OpenAI's own models have (quality, s
 are accepted and have no effect.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from time import time
-from typing import Any
 
 import pybase64
 from fastapi import FastAPI, Request
@@ -15,7 +14,7 @@ from fastapi.responses import JSONResponse, Response
 from safelight.errors import BadInput, InvalidParameter, SafelightError, UnknownRequest
 from safelight.models.backend import shown_name
 from safelight.serving.http.answers import common_headers, json_response, notes
-from safelight.serving.http.body import parse_fields, parse_image
+from safelight.serving.http.body import Fields, parse_fields, parse_image
 from safelight.serving.http.front import PATHS, Front, Respond, Route
 from safelight.serving.http.openapi import with_image, without_image
 from safelight.serving.http.problems import record_failure
@@ -77,7 +76,7 @@ def add_openai(api: FastAPI, front: Front) -> None:
         )(_served(front, route))
 
     @api.get("/v1/models", tags=["openai"], summary="The served model and its task.")
-    async def models() -> dict[str, Any]:
+    async def models() -> dict[str, object]:
         served = front.served()
         own = {"task": served.task, "path": PATHS.get(served.task), "defaults": served.defaults}
         return {"object": "list", "data": [{**model, **own}]}
@@ -122,20 +121,20 @@ def _status(status: int) -> int:
     return _STATUS.get(status, status)
 
 
-def _split_edit(fields: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
+def _split_edit(fields: Fields) -> tuple[dict[str, object], int]:
     own, number = _split(fields)
     own["instruction"] = own.pop("prompt", fields.get("instruction", ""))
     return own, number
 
 
-def _split_generation(fields: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
+def _split_generation(fields: Fields) -> tuple[dict[str, object], int]:
     own, number = _split(fields)
     if (size := _size(fields)) is not None:
         own["width"], own["height"] = size
     return own, number
 
 
-def _split(fields: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
+def _split(fields: Fields) -> tuple[dict[str, object], int]:
     """Return the parameters, and the number of images. Raises InvalidParameter."""
     known = {*_OPENAI_FIELDS, *_OWN_FIELDS, *_IGNORED}
     fields = {name: value for name, value in fields.items() if value is not None}
@@ -152,9 +151,9 @@ def _split(fields: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
     return own, _count(fields.get("n", 1))
 
 
-def _count(value: Any) -> int:
+def _count(value: object) -> int:
     try:
-        number = int(value)
+        number = int(value) if isinstance(value, int | float | str) else 0
     except (TypeError, ValueError):
         number = 0
     if not 1 <= number <= _IMAGE_LIMIT:
@@ -162,7 +161,7 @@ def _count(value: Any) -> int:
     return number
 
 
-def _size(fields: Mapping[str, Any]) -> tuple[int, int] | None:
+def _size(fields: Fields) -> tuple[int, int] | None:
     size = str(fields.get("size") or "auto")
     if size == "auto":
         return None
@@ -173,8 +172,8 @@ def _size(fields: Mapping[str, Any]) -> tuple[int, int] | None:
     return int(width), int(height)
 
 
-def _responses(images: ResultStore) -> Callable[[Request, Mapping[str, Any]], Respond]:
-    def respond_to(request: Request, fields: Mapping[str, Any]) -> Respond:
+def _responses(images: ResultStore) -> Callable[[Request, Fields], Respond]:
+    def respond_to(request: Request, fields: Fields) -> Respond:
         def as_item(outcome: Outcome) -> dict[str, str]:
             if fields.get("response_format") == "url":
                 return {"url": f"{request.base_url}v1/images/{images.put(outcome.image)}"}

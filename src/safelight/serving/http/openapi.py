@@ -1,13 +1,11 @@
 """OpenAPI request schemas for routes with three kinds of body, which FastAPI cannot derive."""
 
-from typing import Any
-
-from safelight.serving.http.responses import Responses
+from safelight.serving.http.responses import Responses, Shape
 from safelight.serving.job import PRIORITIES, Parameters
 
 _IMAGE_TYPES = ("image/jpeg", "image/png", "image/webp")
 _BINARY = {"type": "string", "format": "binary"}
-_HEADERS: list[dict[str, Any]] = [
+_HEADERS: list[Shape] = [
     {
         "name": "X-Request-Timeout",
         "in": "header",
@@ -32,7 +30,7 @@ _HEADERS: list[dict[str, Any]] = [
 ]
 
 
-def with_image(kind: type[Parameters], responses: Responses, text: str = "") -> dict[str, Any]:
+def with_image(kind: type[Parameters], responses: Responses, text: str = "") -> Shape:
     """Return the OpenAPI schema of a route that takes an image and these parameters.
 
     `text` is the route's name for the field `instruction`, if it differs.
@@ -47,7 +45,7 @@ def with_image(kind: type[Parameters], responses: Responses, text: str = "") -> 
     }
 
 
-def without_image(kind: type[Parameters], responses: Responses) -> dict[str, Any]:
+def without_image(kind: type[Parameters], responses: Responses) -> Shape:
     """Return the OpenAPI schema of a route that takes only parameters, as JSON."""
     schema = kind.model_json_schema()
     shape = {
@@ -62,12 +60,12 @@ def without_image(kind: type[Parameters], responses: Responses) -> dict[str, Any
     }
 
 
-def _properties(kind: type[Parameters], text: str) -> dict[str, Any]:
-    properties: dict[str, Any] = kind.model_json_schema()["properties"]
+def _properties(kind: type[Parameters], text: str) -> Shape:
+    properties: Shape = kind.model_json_schema()["properties"]
     return {text if text and name == "instruction" else name: p for name, p in properties.items()}
 
 
-def _in_query(properties: dict[str, Any]) -> list[dict[str, Any]]:
+def _in_query(properties: Shape) -> list[Shape]:
     return [
         {
             "name": name,
@@ -80,8 +78,8 @@ def _in_query(properties: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _bodies(properties: dict[str, Any], required: list[str]) -> dict[str, Any]:
-    def shaped(image: dict[str, Any]) -> dict[str, Any]:
+def _bodies(properties: Shape, required: list[str]) -> Shape:
+    def shaped(image: Shape) -> Shape:
         fields = {"image": image, **properties}
         return {"schema": {"type": "object", "properties": fields, "required": required}}
 

@@ -28,8 +28,9 @@ from safelight.errors import (
     WorkerLost,
 )
 
-Responses = dict[int | str, dict[str, Any]]
 Shape = dict[str, Any]
+"""A part of an OpenAPI document."""
+Responses = dict[int | str, Shape]
 
 MODEL_ERRORS = (
     MalformedBody,
@@ -151,7 +152,7 @@ def errors_of(
     return {**responses, "default": _response("An unexpected error.", problem, _ID)}
 
 
-def _response(description: str, shapes: dict[str, Shape], headers: Shape) -> dict[str, Any]:
+def _response(description: str, shapes: dict[str, Shape], headers: Shape) -> Shape:
     content = {media_type: {"schema": shape} for media_type, shape in shapes.items()}
     return {"description": description, "headers": headers, "content": content}
 

@@ -6,10 +6,9 @@ step by step, with previews if the caller asked for them.
 
 from collections.abc import Callable, Sequence
 from time import monotonic
-from typing import Any
 
 from safelight.errors import Cancelled
-from safelight.models.backend import OnStep
+from safelight.models.backend import Latents, OnStep
 from safelight.probes.guard import Guard
 from safelight.serving.wire.protocol import Channel, Message
 from safelight.serving.wire.schema import Step
@@ -55,7 +54,7 @@ class Steps:
         """
         started_at = self._clock()
 
-        def on_step(step: int, latents: Any) -> None:
+        def on_step(step: int, latents: Latents) -> None:
             nonlocal slow
             if slow is not None and self._clock() - started_at > slow[0]:
                 slow[1]()
@@ -70,12 +69,12 @@ class Steps:
 
         return on_step
 
-    def _report(self, step: int, latents: Any, followed: list[tuple[int, Prepared]]) -> None:
+    def _report(self, step: int, latents: Latents, followed: list[tuple[int, Prepared]]) -> None:
         self._last_report_at = self._clock()
         previews = [self._preview(latents, place, job, step) for place, job in followed]
         self._channel.send(Message(Step([job.id for _, job in followed], step), previews))
 
-    def _preview(self, latents: Any, place: int, job: Prepared, step: int) -> bytes:
+    def _preview(self, latents: Latents, place: int, job: Prepared, step: int) -> bytes:
         """Return a preview; empty if none is due or none can be drawn."""
         image = b""
         if latents is not None and self._due(job, step):
