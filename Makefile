@@ -21,7 +21,7 @@ ALONE := tests/stack/test_real_stack.py tests/stack/test_whole_boards.py \
 LONGEST := tests/truth/test_truth.py tests/stories/test_scenarios.py \
 	tests/serving/test_conformance.py tests/faults/test_workers.py tests/rules/test_cases.py \
 	tests/serving/test_app.py tests/faults/test_callers.py tests/examples/test_services.py \
-	tests/serving/test_families.py tests/records/test_mishaps.py tests/training/test_training.py \
+	tests/serving/test_families.py tests/records/test_failures.py tests/training/test_training.py \
 	tests/faults/test_machine.py $(addprefix tests/serving/test_,bad_input.py events.py openai.py api.py front.py) \
 	$(addprefix tests/cli/test_,demo.py up.py export.py) tests/docs/test_export.py tests/models/test_compile.py
 SHARING := $(LONGEST) $(filter-out $(LONGEST) $(ALONE) tests/laws/%,$(sort $(shell find tests -name 'test_*.py')))

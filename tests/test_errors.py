@@ -23,7 +23,13 @@ from safelight.errors import (
     UnsupportedMediaType,
     Unusable,
 )
-from safelight.reasons import NO_ERROR, REASONS, by_reason, reason_of_exception, reason_of_status
+from safelight.reasons import (
+    NO_ERROR,
+    REASONS,
+    error_from_reason,
+    reason_of_exception,
+    reason_of_status,
+)
 
 BRANCH = re.compile(r"([│ ]*)[├└]── (\w+)(?: +(.*))?")
 
@@ -128,14 +134,14 @@ def test_a_content_type_without_end_is_cut() -> None:
     ],
 )
 def test_an_error_of_another_process_comes_back_as_it_was(reason: str) -> None:
-    error = by_reason(reason, "What the worker said.")
+    error = error_from_reason(reason, "What the worker said.")
     assert error.reason == reason
     assert str(error) == "What the worker said."
     assert type(error) in CLASSES
 
 
 def test_a_reason_from_nowhere_becomes_an_internal_error() -> None:
-    error = by_reason("made_up", "Something.")
+    error = error_from_reason("made_up", "Something.")
     assert (error.reason, error.status) == ("internal_error", 500)
 
 

@@ -2,13 +2,11 @@ import asyncio
 import json
 import socket
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-import structlog
 from fastapi import FastAPI, HTTPException
 from flask import Flask
 
@@ -33,7 +31,7 @@ from safelight.metrics.catalog import (
     STEPS,
     SUCCESSES,
 )
-from safelight.telemetry.logs import configure, logging_sink
+from safelight.telemetry.logs import configure_logging, log_sink
 from tests.pipelines import STEPS as MADE
 from tests.pipelines import draw, edit
 from tests.probes.web import ask, client
@@ -45,12 +43,6 @@ SECRET = "make Rumpelstiltskin old"
 @pytest.fixture
 def records() -> list[Record]:
     return []
-
-
-@pytest.fixture
-def own_logging() -> Iterator[None]:
-    yield
-    structlog.reset_defaults()
 
 
 def service(pipe: Any) -> FastAPI:
@@ -99,7 +91,7 @@ def test_p8_p9_one_call_joins_requests_and_steps(
     assert value(watched, IN_FLIGHT) == 0
     (record,) = records
     assert record.endpoint == path
-    assert len(record.calls) == 1
+    assert len(record.facts.calls) == 1
 
 
 def test_p1_p17_the_stages_of_a_request_sum_to_its_time(
@@ -118,10 +110,12 @@ def test_p1_p17_the_stages_of_a_request_sum_to_its_time(
         "respond",
     }
     assert sum(record.stages.values()) == pytest.approx(record.seconds)
-    assert record.stages["denoise"] == pytest.approx(record.calls[0].phases["denoise"], abs=0.02)
+    assert record.stages["denoise"] == pytest.approx(
+        record.facts.calls[0].phases["denoise"], abs=0.02
+    )
     whole = value(watched, REQUEST_SECONDS, "_sum")
     assert value(watched, STAGE_SECONDS, "_sum") == pytest.approx(whole)
-    assert record.calls[0].seconds <= record.seconds
+    assert record.facts.calls[0].seconds <= record.seconds
 
 
 def test_a_bad_request_counts_with_its_reason_once_the_route_is_known(edit_pipe: Any) -> None:
@@ -185,8 +179,10 @@ def test_many_requests_at_once_are_each_joined_to_their_own_call(
 
     with watch(app=app, pipeline=edit_pipe, on_record=records.append):
         asyncio.run(all_at_once())
-    assert sorted(record.instruction_type for record in records) == sorted([*words.values()] * 2)
-    assert all(len(record.calls) == 1 for record in records)
+    assert sorted(record.facts.instruction_type for record in records) == sorted(
+        [*words.values()] * 2
+    )
+    assert all(len(record.facts.calls) == 1 for record in records)
 
 
 def test_p9_flask_is_watched_in_the_same_line(edit_pipe: Any, records: list[Record]) -> None:
@@ -283,10 +279,10 @@ def test_z4_the_machine_is_read_from_the_start(edit_pipe: Any) -> None:
 
 
 def test_p4_no_word_of_the_user_is_in_metrics_log_or_record(
-    edit_pipe: Any, records: list[Record], capsys: pytest.CaptureFixture[str], own_logging: None
+    edit_pipe: Any, records: list[Record], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    configure("json")
-    write = logging_sink()
+    configure_logging("json")
+    write = log_sink()
 
     def keep(record: Record) -> None:
         records.append(record)
@@ -375,6 +371,6 @@ def test_a_listener_of_the_users_that_fails_does_not_fail_the_request(edit_pipe:
 def test_a_record_tells_its_calls(edit_pipe: Any, records: list[Record]) -> None:
     with watch(pipeline=edit_pipe, on_record=records.append):
         edit(edit_pipe)
-    (call,) = records[0].calls
+    (call,) = records[0].facts.calls
     assert isinstance(call, PipelineCall)
     assert len(call.step_seconds) == MADE

@@ -118,7 +118,7 @@ def test_a_bad_configuration_file_is_one_line(
     assert said in answer.line
 
 
-def test_an_error_of_ours_is_a_line_and_its_code(
+def test_an_expected_error_is_one_line_and_its_exit_code(
     call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(**_options: object) -> None:
@@ -131,7 +131,7 @@ def test_an_error_of_ours_is_a_line_and_its_code(
 
 
 @pytest.mark.parametrize("interruption", [KeyboardInterrupt, typer.Abort])
-def test_ctrl_c_is_code_130_and_no_word(
+def test_ctrl_c_is_exit_code_130_without_output(
     interruption: type[BaseException], call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupted(**_options: object) -> None:
@@ -143,36 +143,36 @@ def test_ctrl_c_is_code_130_and_no_word(
 
 
 def on_a_terminal(*arguments: str, **environment: str) -> bytes:
-    """Return what `safelight` writes where all its output is a terminal."""
-    ours, theirs = pty.openpty()
+    """Return the output of `safelight` on a terminal."""
+    reading_end, terminal = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, "-m", "safelight", *arguments],
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
         env={**os.environ, "TERM": "xterm-256color", **environment},
     )
-    os.close(theirs)
-    written = b""
+    os.close(terminal)
+    output = b""
     try:
-        while chunk := os.read(ours, 65536):
-            written += chunk
-    except OSError:  # how a terminal says that nobody writes to it any more
+        while chunk := os.read(reading_end, 65536):
+            output += chunk
+    except OSError:  # raised when the last writer has closed the terminal
         pass
     finally:
-        os.close(ours)
+        os.close(reading_end)
         process.wait(30)
-    return written
+    return output
 
 
-def test_an_error_is_red_on_a_terminal_and_plain_where_colours_are_unwanted() -> None:
+def test_an_error_is_red_on_a_terminal_unless_no_color_is_set() -> None:
     assert b"\x1b[31m" in on_a_terminal("nope")
     plain = on_a_terminal("nope", NO_COLOR="1")
     assert b"\x1b[" not in plain
     assert b"No such command" in plain
 
 
-def test_python_m_safelight_is_the_command_and_a_reader_that_leaves_is_no_traceback() -> None:
+def test_a_closed_pipe_is_not_a_traceback() -> None:
     command = f"{sys.executable} -m safelight metrics --markdown | head -c 9"
     done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
     assert (done.stdout, done.stderr) == ("# Metrics", "")

@@ -12,7 +12,7 @@ from tests.stack.waiting import free_ports
 
 @contextmanager
 def service(*statuses: int, warning: str = "") -> Iterator[tuple[str, list[str]]]:
-    """Yield the address of a service that answers edits with these, the last ones for ever."""
+    """Yield the address of a service that returns these statuses, then the last one."""
     asked, left = list[str](), list(statuses)
 
     class Handler(BaseHTTPRequestHandler):
@@ -43,7 +43,7 @@ def service(*statuses: int, warning: str = "") -> Iterator[tuple[str, list[str]]
 QUICK = ("--rate", "20", "--duration", "0.3", "--size", "64x64")
 
 
-def test_traffic_says_what_became_of_it(call: Call) -> None:
+def test_traffic_prints_a_summary(call: Call) -> None:
     with service(200, 503, 200) as (url, asked):
         answer = call("traffic", url, *QUICK, "--instruction", "make him old", "--steps", "3")
     assert (answer.code, answer.err) == (0, "")
@@ -56,7 +56,7 @@ def test_traffic_says_what_became_of_it(call: Call) -> None:
     assert len(asked) == 6
 
 
-def test_answers_that_came_with_a_warning_are_told_with_its_reason(call: Call) -> None:
+def test_responses_with_a_warning_are_counted_by_reason(call: Call) -> None:
     with service(503, 200, warning="structure_corruption") as (url, _):
         answer = call("traffic", url, *QUICK)
     assert answer.code == 0
@@ -64,14 +64,14 @@ def test_answers_that_came_with_a_warning_are_told_with_its_reason(call: Call) -
     assert "of them with a warning: structure_corruption │        5 │ 83.3%" in answer.out
 
 
-def test_a_service_that_answers_nothing_well_is_code_1(call: Call) -> None:
+def test_traffic_without_a_success_is_code_1(call: Call) -> None:
     with service(503) as (url, _):
         answer = call("traffic", url, *QUICK)
     assert answer.code == 1
-    assert answer.line == f"safelight: Not one request was answered by {url}: overloaded."
+    assert answer.line == f"safelight: No request to {url} succeeded: overloaded."
 
 
-def test_an_address_where_nobody_listens_is_code_1(call: Call) -> None:
+def test_a_refused_connection_is_code_1(call: Call) -> None:
     answer = call("traffic", f"127.0.0.1:{free_ports(1)[0]}", *QUICK)
     assert answer.code == 1
     assert "ConnectError" in answer.line
@@ -80,15 +80,15 @@ def test_an_address_where_nobody_listens_is_code_1(call: Call) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("ftp://host",), "is no address"),
-        (("--size", "10x10"), "'10x10' is no size"),
-        (("--size", "axb"), "'axb' is no size"),
-        (("--size", "512"), "'512' is no size"),
+        (("ftp://host",), "is not a valid address"),
+        (("--size", "10x10"), "'10x10' is not a valid size"),
+        (("--size", "axb"), "'axb' is not a valid size"),
+        (("--size", "512"), "'512' is not a valid size"),
         (("--size", "5000x64"), "each side 32 to 4096"),
         (("--rate", "1000", "--duration", "86400"), "86400000 requests are too many"),
     ],
 )
-def test_what_cannot_be_sent_is_refused_first(
+def test_invalid_traffic_options_are_refused(
     arguments: tuple[str, ...], said: str, call: Call
 ) -> None:
     answer = call("traffic", *arguments)

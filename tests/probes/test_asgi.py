@@ -283,7 +283,7 @@ def test_without_a_trace_there_is_no_exemplar(app: FastAPI, meter: Meter) -> Non
 
 def test_the_record_of_a_model_request_has_the_trace(app: FastAPI, records: list[Record]) -> None:
     ask(app, "/edit", "POST", content=b"x", headers={"traceparent": TRACEPARENT})
-    assert records[0].trace_id == TRACE
+    assert records[0].facts.trace_id == TRACE
 
 
 # ── Records ──────────────────────────────────────────────────────────────────────────────────────
@@ -297,7 +297,7 @@ def test_only_requests_that_reach_a_model_become_records(
     ask(app, "/edit", "POST", content=b"x")
     (record,) = records
     assert (record.endpoint, record.status_code, record.error) == ("/edit", 200, "none")
-    assert record.instruction_type == "make_him_old"
+    assert record.facts.instruction_type == "make_him_old"
     assert record.seconds == pytest.approx(sum(record.stages.values()))
 
 
@@ -312,7 +312,7 @@ def test_a_bad_request_on_a_route_seen_to_call_the_model_counts_with_its_reason(
         (200, "none"),
         (422, "invalid_parameter"),
     ]
-    assert records[1].instruction_type == "none"
+    assert records[1].facts.instruction_type == "none"
 
 
 def test_a_route_named_as_the_models_counts_from_the_start(

@@ -39,7 +39,7 @@ def test_every_failure_is_counted_and_only_the_first_is_logged(
             fail(guard, ValueError("no"))
     assert counted == ["nvml"] * 3
     assert [record.message for record in caplog.records] == [
-        "The nvml probe failed; the request goes on."
+        "The nvml probe failed; the request continues."
     ]
     assert caplog.records[0].exc_info is not None
 
@@ -54,5 +54,5 @@ def test_what_ends_a_program_is_let_through(
 
 
 def test_a_hot_path_may_note_what_it_caught_itself(guard: Guard, counted: list[str]) -> None:
-    guard.note(ValueError("no"))
+    guard.report(ValueError("no"))
     assert counted == ["nvml"]

@@ -1,4 +1,4 @@
-"""How the tables come to be, and that they are what the code thinks they are."""
+"""Creation and migration of the tables."""
 
 import subprocess
 import sys
@@ -14,9 +14,9 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
 
 from safelight.errors import RecordsUnusable
-from safelight.records.config import plan_of, records_url
-from safelight.records.database import explained, open_database
-from safelight.records.engines import shown
+from safelight.records.config import records_url, store_config
+from safelight.records.database import open_database, translate_errors
+from safelight.records.engines import safe_url
 from safelight.records.migrate import alembic_config
 from safelight.records.schema import METADATA, VERSION, VERSIONS
 from safelight.settings import load
@@ -124,23 +124,23 @@ def test_what_was_deleted_is_not_left_in_the_file(file: str) -> None:
 def test_an_address_is_shown_without_its_password() -> None:
     with (
         pytest.raises(RecordsUnusable) as refused,
-        explained("postgresql://me:secret@127.0.0.1:1/x"),
+        translate_errors("postgresql://me:secret@127.0.0.1:1/x"),
     ):
         open_database("postgresql://me:secret@127.0.0.1:1/x", migrate=False)
     assert "me:***@127.0.0.1:1/x" in str(refused.value)
     assert "secret" not in str(refused.value)
     assert "\n" not in str(refused.value)
-    assert shown("sqlite:///x.db") == "sqlite:///x.db"
+    assert safe_url("sqlite:///x.db") == "sqlite:///x.db"
 
 
 def test_records_are_in_the_state_folder_unless_told_otherwise(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert plan_of(load()) is None
+    assert store_config(load()) is None
     monkeypatch.delenv("SAFELIGHT_RECORDS_URL")
     assert records_url(load(state_folder=tmp_path)) == f"sqlite:///{tmp_path}/records.db"
-    plan = plan_of(load(records_retention_days=2, samples=True, samples_per_type=5))
-    assert plan is not None
-    assert (plan.limits.retention_seconds, plan.limits.samples_per_type) == (172_800, 5)
-    assert plan.samples
-    assert not plan.origin.store_prompts
+    config = store_config(load(records_retention_days=2, samples=True, samples_per_type=5))
+    assert config is not None
+    assert (config.limits.retention_seconds, config.limits.samples_per_type) == (172_800, 5)
+    assert config.samples
+    assert not config.origin.store_prompts

@@ -1,4 +1,4 @@
-"""Who may rate what, for how long, and how it is counted."""
+"""Which requests can be rated by whom, for how long, and how ratings are counted."""
 
 import pytest
 
@@ -11,9 +11,9 @@ from tests.records.making import NOW, OWNER, FakeClock, a_record
 DAY = 86_400.0
 
 
-def made(most: int = 100) -> tuple[Ratings, Meter, FakeClock]:
+def made(capacity: int = 100) -> tuple[Ratings, Meter, FakeClock]:
     meter, clock = Meter("tests"), FakeClock()
-    return Ratings(meter, kept_seconds=DAY, most=most, clock=clock), meter, clock
+    return Ratings(meter, kept_seconds=DAY, capacity=capacity, clock=clock), meter, clock
 
 
 def value(meter: Meter, name: str, **labels: str) -> float:
@@ -22,7 +22,7 @@ def value(meter: Meter, name: str, **labels: str) -> float:
 
 def test_an_answer_is_rated_once_and_can_be_changed() -> None:
     ratings, meter, _ = made()
-    ratings.learn(a_record())
+    ratings.add_record(a_record())
 
     first, changed = ratings.rate("one", OWNER, 2, "artefacts")
     assert (first.rating, first.instruction_type, changed) == (2, "make_him_old", False)
@@ -48,46 +48,46 @@ def test_every_rating_has_a_bucket_of_its_own(rating: int) -> None:
 @pytest.mark.parametrize(("request_id", "owner"), [("two", OWNER), ("one", "bob"), ("one", "")])
 def test_unknown_and_foreign_requests_are_the_same_to_a_caller(request_id: str, owner: str) -> None:
     ratings, meter, _ = made()
-    ratings.learn(a_record())
+    ratings.add_record(a_record())
     with pytest.raises(UnknownRequest) as refused:
         ratings.rate(request_id, owner, 5)
     assert str(refused.value) == str(UnknownRequest())
-    assert not ratings.is_known(request_id, owner)
+    assert not ratings.can_rate(request_id, owner)
     assert value(meter, USER_RATINGS.full_name("tests")) == 0
 
 
 def test_a_request_can_be_rated_until_its_time_is_over() -> None:
     ratings, _, clock = made()
-    ratings.learn(a_record())
+    ratings.add_record(a_record())
     clock.now += DAY - 1
     ratings.rate("one", OWNER, 4)
     clock.now += 1
     with pytest.raises(UnknownRequest):
         ratings.rate("one", OWNER, 4)
-    ratings.learn(a_record("next"))
+    ratings.add_record(a_record("next"))
     assert "one" not in ratings
 
 
 def test_who_failed_got_nothing_that_could_be_rated() -> None:
     ratings, _, _ = made()
-    ratings.learn(a_record("failed", error="cuda_oom", status_code=503))
+    ratings.add_record(a_record("failed", error="cuda_oom", status_code=503))
     with pytest.raises(UnknownRequest):
         ratings.rate("failed", OWNER, 1)
 
 
 def test_an_id_stays_the_first_owners_though_another_uses_it_again() -> None:
     ratings, _, _ = made()
-    ratings.learn(a_record())
-    ratings.learn(a_record(owner="thief"))
+    ratings.add_record(a_record())
+    ratings.add_record(a_record(owner="thief"))
     ratings.rate("one", OWNER, 4)
     with pytest.raises(UnknownRequest):
         ratings.rate("one", "thief", 1)
 
 
 def test_a_flood_of_requests_is_remembered_within_bounds() -> None:
-    ratings, _, _ = made(most=50)
+    ratings, _, _ = made(capacity=50)
     for number in range(1000):
-        ratings.learn(a_record(str(number)))
+        ratings.add_record(a_record(str(number)))
     assert len(ratings) == 50
     assert ratings.rate("999", OWNER, 5)
     with pytest.raises(UnknownRequest):
@@ -96,7 +96,7 @@ def test_a_flood_of_requests_is_remembered_within_bounds() -> None:
 
 def test_what_the_records_recall_is_rated_as_a_change_if_it_was_rated() -> None:
     ratings, meter, clock = made()
-    ratings.know("old", OWNER, "add_hat", NOW - DAY / 2, rating=3)
+    ratings.add("old", OWNER, "add_hat", NOW - DAY / 2, rating=3)
     assert ratings.rate("old", OWNER, 4)[1]
     assert value(meter, f"{USER_RATING.full_name('tests')}_count") == 0
     clock.now += DAY / 2
@@ -106,8 +106,8 @@ def test_what_the_records_recall_is_rated_as_a_change_if_it_was_rated() -> None:
 
 def test_what_is_forgotten_cannot_be_rated() -> None:
     ratings, _, _ = made()
-    ratings.learn(a_record())
+    ratings.add_record(a_record())
     ratings.forget("one")
-    ratings.forget("never there")
+    ratings.forget("unknown")
     with pytest.raises(UnknownRequest):
         ratings.rate("one", OWNER, 4)

@@ -27,36 +27,10 @@ from safelight.metrics.catalog import (
 )
 from safelight.metrics.registry import Meter
 from safelight.telemetry.assessment import Assessment
-from safelight.telemetry.meter import assessing, late_steps, metering
-from safelight.telemetry.record import PipelineCall, Record
+from safelight.telemetry.meter import assessment_sink, metrics_sink, observe_steps
 from tests.reading import OPENMETRICS, series, text, value
+from tests.telemetry.making import CALL, RECORD, TRACE, changed
 
-TRACE = "0af7651916cd43dd8448eb211c80319c"
-CALL = PipelineCall(
-    pipeline="StableDiffusionInstructPix2PixPipeline",
-    instruction_type="make_him_old",
-    precision="float16",
-    seconds=1.5,
-    phases={"encode_prompt": 0.1, "denoise": 1.2, "decode_latents": 0.2},
-    step_seconds=(0.4,) * 5 + (0.02,) * 7,
-    steps_asked=12,
-    guidance_asked=7.5,
-    guidance_in_force=7.5,
-    image_guidance_asked=1.5,
-    image_guidance_in_force=1.5,
-    images=((1024, 768),),
-)
-RECORD = Record(
-    id="one",
-    endpoint="/edit",
-    status_code=200,
-    error="none",
-    instruction_type="make_him_old",
-    seconds=2.0,
-    stages={"receive": 0.1, "queue": 0.3, "denoise": 1.2, "respond": 0.4},
-    queued=True,
-    calls=(CALL,),
-)
 Write = Callable[..., None]
 
 
@@ -67,10 +41,10 @@ def meter() -> Meter:
 
 @pytest.fixture
 def write(meter: Meter) -> Write:
-    sink = metering(meter)
+    sink = metrics_sink(meter)
 
-    def written(**changed: Any) -> None:
-        sink(replace(RECORD, **changed))
+    def written(**changes: Any) -> None:
+        sink(changed(RECORD, **changes))
 
     return written
 
@@ -146,7 +120,7 @@ def _places(meter: Meter) -> list[str]:
 def test_p5_steps_known_only_later_are_entered_by_themselves(meter: Meter, write: Write) -> None:
     write(calls=(replace(CALL, step_seconds=()),))
     assert series(meter, STEPS, "_count") == []
-    late_steps(meter, CALL)
+    observe_steps(meter, CALL)
     assert value(meter, STEPS, "_count") == 1
     assert value(meter, STEP_SECONDS, "_count") == 12
     assert value(meter, REQUESTS) == 1
@@ -218,7 +192,7 @@ def test_p14_backgrounds_are_counted_with_their_outcome_where_they_are_known(
 def test_z5_what_was_found_of_an_output_is_observed_by_its_type_and_what_was_not_is_not(
     meter: Meter,
 ) -> None:
-    assess = assessing(meter)
+    assess = assessment_sink(meter)
     assess(Assessment("one", "add_hat", score=0.8, structure=0.9, adherence=0.7, seconds=0.02))
     assess(Assessment("two", "change_style", score=0.6, seconds=0.03))
     assert value(meter, QUALITY_SCORE, "_sum", instruction_type="add_hat") == 0.8
@@ -230,7 +204,7 @@ def test_z5_what_was_found_of_an_output_is_observed_by_its_type_and_what_was_not
 
 
 def test_stability_can_be_read_from_the_scores_buckets(meter: Meter) -> None:
-    assess = assessing(meter)
+    assess = assessment_sink(meter)
     for number in range(50):
         assess(Assessment("id", "steady", score=0.72 + 0.01 * (number % 3)))
         assess(Assessment("id", "unsteady", score=0.4 + 0.5 * (number % 2)))

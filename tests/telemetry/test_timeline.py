@@ -26,7 +26,7 @@ def test_the_stages_always_sum_to_the_whole(
         if kind == "mark":
             timeline.mark(str(what))
         elif isinstance(what, Mapping):
-            timeline.share(what, rest="denoise")
+            timeline.split(what, rest="denoise")
     assert isclose(timeline.total_seconds, clock.now - start, rel_tol=1e-9, abs_tol=1e-6)
     assert all(value >= 0 for value in timeline.seconds.values())
 
@@ -64,7 +64,7 @@ def test_what_others_measured_is_shared_out_and_the_rest_named() -> None:
     clock = FakeClock()
     timeline = Timeline(clock=clock)
     clock.now = 10
-    timeline.share({"encode_prompt": 2, "decode_latents": 3}, rest="denoise")
+    timeline.split({"encode_prompt": 2, "decode_latents": 3}, rest="denoise")
     assert timeline.seconds == {"encode_prompt": 2, "decode_latents": 3, "denoise": 5}
 
 
@@ -72,5 +72,5 @@ def test_parts_that_come_to_more_than_has_passed_are_scaled_down() -> None:
     clock = FakeClock()
     timeline = Timeline(clock=clock)
     clock.now = 5
-    timeline.share({"encode_prompt": 4, "decode_latents": 6}, rest="denoise")
+    timeline.split({"encode_prompt": 4, "decode_latents": 6}, rest="denoise")
     assert timeline.seconds == {"encode_prompt": 2, "decode_latents": 3, "denoise": 0}

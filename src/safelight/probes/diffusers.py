@@ -1,9 +1,8 @@
-"""Watches one diffusers pipeline: its calls, phases and every denoising step.
+"""Watch one diffusers pipeline: its calls, phases and every denoising step.
 
-The pipeline's class is swapped for a subclass of the same name, which knows nothing but when a call
-begins and ends, when the prompt is encoded, and when the loop's own progress bar moves: every
-pipeline's loop moves it once per step, whatever its scheduler and callbacks. No module of the model
-is hooked and no callback is taken.
+The probe replaces the pipeline's class by a subclass of the same name. The subclass reports the
+start and end of a call, the end of prompt encoding, and each update of the progress bar: every
+pipeline updates the bar once per step. The probe needs no hook on a module and no callback.
 """
 
 import functools
@@ -25,19 +24,19 @@ _PROMPT_ENCODERS = ("encode_prompt", "_encode_prompt")
 
 
 class Listener(Protocol):
-    """Who is told of a pipeline's calls, in the thread that makes them."""
+    """Receives a pipeline's calls, in the thread that makes them."""
 
     def begin(self) -> None:
-        """Hear that a call begins."""
+        """Handle the start of a call."""
 
     def end(self, call: PipelineCall) -> None:
-        """Hear that a call has ended, well or not."""
+        """Handle the end of a call, successful or not."""
 
     def late(self, call: PipelineCall) -> None:
-        """Hear the times of an ended call, whose device had not finished at its end."""
+        """Handle the times of an ended call that the device finished later."""
 
     def failed(self, probe: str) -> None:
-        """Hear that the probe itself failed."""
+        """Handle a failure of the probe itself."""
 
 
 class DiffusersProbe:
@@ -67,26 +66,26 @@ class DiffusersProbe:
         self._original = type(pipeline)
         self._signature = inspect.signature(self._original.__call__)
         self._watched = _subclass(self._original, self)
-        # Past the pipeline's own __setattr__, which writes into its configuration.
+        # Not setattr: the pipeline's own __setattr__ writes into its configuration.
         object.__setattr__(pipeline, "__class__", self._watched)
 
     def unwatch(self) -> None:
-        """Give the pipeline its own class back; a second call does nothing."""
+        """Restore the pipeline's class; a second call does nothing."""
         if type(self._pipeline) is self._watched:
             object.__setattr__(self._pipeline, "__class__", self._original)
 
     def drain(self) -> bool:
-        """Report calls whose device has finished by now, without waiting; tell that it looked."""
-        with self._draining:  # the sampler and the pipeline's callers come here
-            done = []
+        """Report late calls that the device has finished by now. Return True (a reading)."""
+        with self._draining:  # called by the sampler and by the pipeline's callers
+            finished = []
             while self._late and self._late[0].finished:
-                done.append(self._late.popleft())
-        for call in done:
+                finished.append(self._late.popleft())
+        for call in finished:
             self._listener.late(call.result(finished=True))
         return True
 
     def around(self, original: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-        """Make one call of the pipeline, watched."""
+        """Run one call of the pipeline and report it."""
         call: CallInProgress | None = None
         with self._guard:
             call = self._begin(args, kwargs)
@@ -108,14 +107,14 @@ class DiffusersProbe:
                 self._end(call, output, error)
 
     def encoded(self) -> None:
-        """Mark the end of the prompt's encoding."""
+        """Mark the end of prompt encoding."""
         call = self._current.get()
         if call is not None:
             with self._guard:
                 call.mark_encoded()
 
     def bar(self, bar: Any) -> Any:
-        """Return the loop's progress bar, with its moves watched."""
+        """Return the loop's progress bar in a wrapper that reports its updates."""
         call = self._current.get()
         if call is None:
             return bar
@@ -137,7 +136,7 @@ class DiffusersProbe:
     def _arguments(self, args: Any, kwargs: Any) -> dict[str, Any]:
         try:
             bound = self._signature.bind(self._pipeline, *args, **kwargs)
-        except TypeError:  # the pipeline is about to say the same to its caller
+        except TypeError:  # the pipeline will raise the same error to its caller
             return dict(kwargs)
         bound.apply_defaults()
         return dict(bound.arguments)
@@ -147,7 +146,7 @@ class DiffusersProbe:
             call.mark_end(output, error)
         finished = False
         with self._guard:
-            finished = call.finished  # asked once: it may become true at any moment
+            finished = call.finished  # read once: it may change at any time
         self._listener.end(call.result(finished=finished))
         if call.ended and not finished:
             self._late.append(call)
@@ -161,7 +160,7 @@ class DiffusersProbe:
 
 
 class _Bar:
-    """A progress bar that tells of its moves; everything else goes to the bar it wraps."""
+    """Wraps a progress bar and reports its updates."""
 
     def __init__(
         self, bar: Any, on_step: Callable[[], None], on_end: Callable[[], None], guard: Guard
@@ -201,7 +200,7 @@ class _Bar:
 
 
 def _subclass(original: type, probe: DiffusersProbe) -> type:
-    """Return a subclass of the pipeline's class, alike in name, that tells `probe` what happens."""
+    """Return a subclass of the pipeline's class, with the same name, that reports to `probe`."""
 
     @functools.wraps(original.__call__)
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:

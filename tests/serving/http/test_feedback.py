@@ -91,7 +91,7 @@ def test_what_is_no_json_is_refused_with_422(content: bytes) -> None:
 
 def refuse(sent: dict[str, Any]) -> None:
     async def scenario(service: Service) -> None:
-        service.ratings.know("one", "127.0.0.1", "add_hat", 4e9)
+        service.ratings.add("one", "127.0.0.1", "add_hat", 4e9)
         async with client(service) as speaking:
             answer = await speaking.post("/v1/requests/one/rating", **sent)
         assert answer.status_code == 422, answer.text
@@ -147,7 +147,7 @@ def test_a_request_of_another_service_is_not_found_though_they_share_their_recor
 
 def test_a_request_that_is_too_old_is_not_found() -> None:
     async def scenario(service: Service) -> None:
-        service.ratings.know("old", "127.0.0.1", "add_hat", 0.0)
+        service.ratings.add("old", "127.0.0.1", "add_hat", 0.0)
         async with client(service) as speaking:
             assert (await rate(speaking, "old", {"rating": 5})).status_code == 404
 
@@ -223,7 +223,7 @@ def test_without_the_database_ratings_go_on_while_there_is_room_and_old_ones_are
             made = await edited(speaking)
             assert (await rate(speaking, made, {"rating": 4})).status_code == 200
             another = await edited(speaking)
-            service.store._buffer._most = 1
+            service.store._buffer._capacity = 1
             refused = await rate(speaking, another, {"rating": 5})
             assert (refused.status_code, refused.json()["reason"]) == (503, "overloaded")
             assert refused.headers["retry-after"] == "30"

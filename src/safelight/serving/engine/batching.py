@@ -232,10 +232,10 @@ class Batching:
         if ticket.answer.done():
             return
         exchange = ticket.job.exchange
-        exchange.timeline.share(fields["stages"], rest="transfer")  # type: ignore[arg-type]
+        exchange.timeline.split(fields["stages"], rest="transfer")  # type: ignore[arg-type]
         exchange.background_entropy = fields["entropy"]  # type: ignore[assignment]
         if fields["call"] is not None:
-            exchange.calls.append(as_call(fields["call"], exchange.instruction_type))  # type: ignore[arg-type]
+            exchange.calls += (as_call(fields["call"], exchange.instruction_type),)  # type: ignore[arg-type]
         self._compare(ticket.job)
         if isinstance(outcome, SafelightError):
             ticket.answer.set_exception(outcome)

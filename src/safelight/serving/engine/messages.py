@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from safelight.errors import SafelightError
-from safelight.reasons import by_reason
+from safelight.reasons import error_from_reason
 from safelight.serving.engine.queue_entry import Ticket
 from safelight.serving.job import Job, Outcome, PredictParameters
 from safelight.serving.wire.protocol import Kind, Message
@@ -40,7 +40,7 @@ def as_message(
 def as_result(job: Job, fields: Mapping[str, Any], payload: bytes) -> Outcome | SafelightError:
     """Return what a worker says came of a job."""
     if "reason" in fields:
-        return by_reason(fields["reason"], fields["detail"])
+        return error_from_reason(fields["reason"], fields["detail"])
     if "labels" in fields:
         labels = tuple((label, score) for label, score in fields["labels"])
         return Outcome(labels=labels, degraded=job.degraded)

@@ -87,7 +87,7 @@ class Feedback:
         """Delete what is known of a request. Raises UnknownRequest, RateLimited, Overloaded."""
         self._buckets.take(owner)
         store = self._store
-        if not self._ratings.is_known(request_id, owner) and (
+        if not self._ratings.can_rate(request_id, owner) and (
             store is None or await _answer(store.find(request_id, owner)) is None
         ):
             raise UnknownRequest
@@ -102,7 +102,7 @@ class Feedback:
             return
         found = await _answer(self._store.find(request_id, owner))
         if found is not None and found.answered:
-            self._ratings.know(request_id, owner, found.instruction_type, found.at, found.rating)
+            self._ratings.add(request_id, owner, found.instruction_type, found.at, found.rating)
 
 
 def add_feedback(api: FastAPI, front: Front, feedback: Feedback) -> None:
@@ -124,7 +124,7 @@ def add_feedback(api: FastAPI, front: Front, feedback: Feedback) -> None:
         "/v1/requests/{request_id}/record",
         tags=["requests"],
         summary="Forget a request: its record, rating and samples are deleted.",
-        responses=failures(*_FAILURES),
+        responses=failures(*_FAILURES, InvalidParameter),
     )
     async def forget(request_id: str, request: Request) -> Forgotten:
         return await feedback.forget(request_id.lower(), front.owner(request))

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from safelight.serving.wire.protocol import Frames, Kind, Message, ProtocolError, encode
 from safelight.settings import program_environment
+from safelight.telemetry.logs import log_environment
 
 _MOST_PIECES = 1000  # what one call to the kernel takes, nearly (IOV_MAX)
 Hear = Callable[[Message | None], None]
@@ -102,7 +103,7 @@ class WorkerProcess:
                 "safelight.serving.worker.child",
                 str(theirs.fileno()),
                 pass_fds=[theirs.fileno()],
-                env=program_environment({**_DEFAULTS, **limits}),
+                env=program_environment({**_DEFAULTS, **limits}, **log_environment()),
             )
         try:
             transport, _ = await asyncio.get_running_loop().create_connection(

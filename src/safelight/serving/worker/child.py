@@ -21,6 +21,8 @@ from safelight.serving.gc import spare_what_stands
 from safelight.serving.wire.protocol import Channel, Kind, Message
 from safelight.serving.worker.appraisal import Sampling
 from safelight.serving.worker.worker import Worker
+from safelight.settings import load
+from safelight.telemetry.logs import configure_logging, route_library_loggers
 
 
 def run(
@@ -72,6 +74,7 @@ def _load(channel: Channel, order: Message, on_loaded: Callable[[], None]) -> Wo
     started = perf_counter()
     try:
         backend = load_backend(ModelOrder(**order.fields["model"]))
+        route_library_loggers()
     except Unusable as error:
         channel.send(Message(Kind.UNUSABLE, {"detail": str(error), "exit_code": error.exit_code}))
         return None
@@ -112,6 +115,7 @@ def main() -> None:
     """Run `python -m safelight.serving.worker.child FD`; FD is this end of the socket pair."""
     for number in (signal.SIGINT, signal.SIGTERM):  # the parent's to handle: it ends us in order
         signal.signal(number, signal.SIG_IGN)
+    configure_logging(load().log_format)
     trust_measured_images()
     channel = Channel(socket.socket(fileno=int(sys.argv[1])))
     run(channel, _end, spare_what_stands)

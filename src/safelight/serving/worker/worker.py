@@ -18,7 +18,7 @@ from safelight.probes.guard import Guard
 from safelight.probes.torch import compilations
 from safelight.quality.entropy import background_entropy
 from safelight.quality.validity import Limits
-from safelight.reasons import by_reason
+from safelight.reasons import error_from_reason
 from safelight.serving.wire.protocol import Channel, Kind, Message
 from safelight.serving.worker.appraisal import NO_SAMPLING, Appraisal, Sampling
 from safelight.serving.worker.choice import Batch, Prepared, prepared
@@ -155,7 +155,7 @@ class Worker:
             if batch is None:
                 return
             if batch.late:
-                self._reporter.fail(batch.late, by_reason(Timeout.reason, _LATE))
+                self._reporter.fail(batch.late, error_from_reason(Timeout.reason, _LATE))
             if batch.jobs:
                 self.make(batch)
 
@@ -240,7 +240,7 @@ class Worker:
         phases = self._call.last.phases if self._call.last else {}
         rest = "predict" if self._backend.task == "predict" else "denoise"
         for job in jobs:
-            job.timeline.share(phases, rest=rest)
+            job.timeline.split(phases, rest=rest)
 
     def _split(self, batch: Batch, seconds: float) -> None:
         """Try the halves of a batch that did not fit; one job that does not fit alone fails."""
