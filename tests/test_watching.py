@@ -46,7 +46,7 @@ def records() -> list[Record]:
 
 
 def service(pipe: Any) -> FastAPI:
-    """Return an ordinary service, as somebody would write it."""
+    """Return an ordinary service."""
     app = FastAPI()
 
     @app.get("/hello")
@@ -71,7 +71,7 @@ def service(pipe: Any) -> FastAPI:
 
 
 @pytest.mark.parametrize("path", ["/edit", "/threaded"])
-def test_p8_p9_one_call_joins_requests_and_steps(
+def test_p8_p9_one_watch_joins_requests_and_steps(
     path: str, edit_pipe: Any, records: list[Record]
 ) -> None:
     app = service(edit_pipe)
@@ -113,12 +113,12 @@ def test_p1_p17_the_stages_of_a_request_sum_to_its_time(
     assert record.stages["denoise"] == pytest.approx(
         record.facts.calls[0].phases["denoise"], abs=0.02
     )
-    whole = value(watched, REQUEST_SECONDS, "_sum")
-    assert value(watched, STAGE_SECONDS, "_sum") == pytest.approx(whole)
+    total = value(watched, REQUEST_SECONDS, "_sum")
+    assert value(watched, STAGE_SECONDS, "_sum") == pytest.approx(total)
     assert record.facts.calls[0].seconds <= record.seconds
 
 
-def test_a_bad_request_counts_with_its_reason_once_the_route_is_known(edit_pipe: Any) -> None:
+def test_a_bad_request_counts_once_its_route_is_known(edit_pipe: Any) -> None:
     app = service(edit_pipe)
     with watch(app=app, pipeline=edit_pipe) as watched:
         ask(app, "/edit", "POST", params={"instruction": "make him old"})
@@ -135,7 +135,7 @@ def test_model_endpoints_count_before_the_first_call(edit_pipe: Any) -> None:
     assert value(watched, REQUESTS, endpoint="/edit", status_code="422") == 1
 
 
-def test_a_failing_pipeline_is_a_failed_request_with_the_models_reason(edit_pipe: Any) -> None:
+def test_a_failing_pipeline_is_a_failed_request_with_its_reason(edit_pipe: Any) -> None:
     app = service(edit_pipe)
     with watch(app=app, pipeline=edit_pipe) as watched:
         answer = ask(app, "/edit", "POST", params={"instruction": "make him old", "steps": "-1"})
@@ -155,7 +155,7 @@ def test_p7_a_silently_overridden_guidance_is_counted(edit_pipe: Any) -> None:
     assert value(watched, IMAGE_GUIDANCE, guidance="in_force") == 1.0
 
 
-def test_many_requests_at_once_are_each_joined_to_their_own_call(
+def test_concurrent_requests_are_joined_to_their_own_calls(
     edit_pipe: Any, records: list[Record]
 ) -> None:
     lock = asyncio.Lock()
@@ -185,7 +185,7 @@ def test_many_requests_at_once_are_each_joined_to_their_own_call(
     assert all(len(record.facts.calls) == 1 for record in records)
 
 
-def test_p9_flask_is_watched_in_the_same_line(edit_pipe: Any, records: list[Record]) -> None:
+def test_p9_flask_is_watched_with_the_same_call(edit_pipe: Any, records: list[Record]) -> None:
     app = Flask("service")
 
     @app.post("/edit")
@@ -247,10 +247,10 @@ def test_an_application_alone_is_watched() -> None:
     assert series(watched, MODEL_INFO) == []
 
 
-# ── What it is called, and what else it tells ────────────────────────────────────────────────────
+# ── Namespace and other metrics ──────────────────────────────────────────────────────────────────
 
 
-def test_the_namespace_is_that_of_the_pipelines_family_unless_one_is_given(
+def test_the_namespace_comes_from_the_pipeline_unless_it_is_given(
     edit_pipe: Any, text_pipe: Any
 ) -> None:
     for pipe, given, expected in (
@@ -262,7 +262,7 @@ def test_the_namespace_is_that_of_the_pipelines_family_unless_one_is_given(
             assert watched.meter.namespace == expected
 
 
-def test_the_model_and_the_build_are_told(edit_pipe: Any) -> None:
+def test_the_model_and_the_build_have_info_metrics(edit_pipe: Any) -> None:
     with watch(pipeline=edit_pipe) as watched:
         (model,) = series(watched, MODEL_INFO)
     assert model["pipeline"] == "StableDiffusionInstructPix2PixPipeline"
@@ -273,12 +273,12 @@ def test_the_model_and_the_build_are_told(edit_pipe: Any) -> None:
 
 def test_z4_the_machine_is_read_from_the_start(edit_pipe: Any) -> None:
     with watch(pipeline=edit_pipe) as watched:
-        pass  # the sampler reads before it first waits
+        pass  # the sampler reads before its first pause
     assert value(watched, PROBE_TIMESTAMP, probe="host") > 0
     assert value(watched, HOST_MEMORY_TOTAL) > 0
 
 
-def test_p4_no_word_of_the_user_is_in_metrics_log_or_record(
+def test_p4_no_prompt_is_in_metrics_log_or_record(
     edit_pipe: Any, records: list[Record], capsys: pytest.CaptureFixture[str]
 ) -> None:
     configure_logging("json")
@@ -295,12 +295,12 @@ def test_p4_no_word_of_the_user_is_in_metrics_log_or_record(
         scraped = text(watched)
     line = capsys.readouterr().err
     assert json.loads(line.splitlines()[0])["url"]["path"] == "/edit"
-    for told in (scraped, line, repr(records)):
-        assert "rumpel" not in told.lower()
-        assert "make_him_old" in told
+    for output in (scraped, line, repr(records)):
+        assert "rumpel" not in output.lower()
+        assert "make_him_old" in output
 
 
-def test_an_own_taxonomy_replaces_the_built_in_one(
+def test_a_configured_taxonomy_replaces_the_built_in_one(
     edit_pipe: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "own.yaml").write_text("make_goblin: [rumpelstiltskin]\n")
@@ -313,7 +313,7 @@ def test_an_own_taxonomy_replaces_the_built_in_one(
 # ── Undoing ──────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_p8_unwatching_puts_everything_back(edit_pipe: Any) -> None:
+def test_p8_unwatch_restores_everything(edit_pipe: Any) -> None:
     app, before = service(edit_pipe), threading.active_count()
     own, middleware = type(edit_pipe), list(app.user_middleware)
     watched = watch(app=app, pipeline=edit_pipe)
@@ -326,7 +326,7 @@ def test_p8_unwatching_puts_everything_back(edit_pipe: Any) -> None:
     assert ask(app, "/metrics").status_code == 404
 
 
-def test_watching_twice_is_refused_and_leaves_the_first_watch_as_it_was(edit_pipe: Any) -> None:
+def test_a_second_watch_is_refused_and_does_not_change_the_first(edit_pipe: Any) -> None:
     app = service(edit_pipe)
     with watch(app=app, pipeline=edit_pipe) as watched:
         for again in ({"app": app}, {"pipeline": edit_pipe}, {"app": app, "pipeline": edit_pipe}):
@@ -336,7 +336,7 @@ def test_watching_twice_is_refused_and_leaves_the_first_watch_as_it_was(edit_pip
         assert value(watched, REQUESTS) == 1
 
 
-def test_a_watch_that_fails_half_way_is_undone(edit_pipe: Any) -> None:
+def test_a_partly_failed_watch_is_undone(edit_pipe: Any) -> None:
     app = service(edit_pipe)
     with watch(pipeline=edit_pipe):
         with pytest.raises(AlreadyWatched, match="pipeline"):
@@ -344,7 +344,7 @@ def test_a_watch_that_fails_half_way_is_undone(edit_pipe: Any) -> None:
         assert app.user_middleware == []
 
 
-def test_what_is_no_application_is_refused_in_one_line(edit_pipe: Any) -> None:
+def test_an_unsupported_application_is_refused_in_one_line(edit_pipe: Any) -> None:
     with pytest.raises(BadSetting, match="FastAPI, Starlette and Flask") as raised:
         watch(app=object(), pipeline=edit_pipe)
     assert "\n" not in str(raised.value)
@@ -356,7 +356,7 @@ def test_a_wrong_namespace_is_refused(namespace: str, edit_pipe: Any) -> None:
         watch(pipeline=edit_pipe, namespace=namespace)
 
 
-def test_a_listener_of_the_users_that_fails_does_not_fail_the_request(edit_pipe: Any) -> None:
+def test_a_failing_on_record_does_not_fail_the_request(edit_pipe: Any) -> None:
     def fail(record: Record) -> None:
         raise OSError("disk full")
 
@@ -368,7 +368,7 @@ def test_a_listener_of_the_users_that_fails_does_not_fail_the_request(edit_pipe:
     assert value(watched, PROBE_FAILURES, probe="record") == 1
 
 
-def test_a_record_tells_its_calls(edit_pipe: Any, records: list[Record]) -> None:
+def test_a_record_contains_its_calls(edit_pipe: Any, records: list[Record]) -> None:
     with watch(pipeline=edit_pipe, on_record=records.append):
         edit(edit_pipe)
     (call,) = records[0].facts.calls

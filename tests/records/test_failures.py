@@ -40,7 +40,7 @@ def execute(store: Store, *statements: str) -> None:
     connection.close()
 
 
-def test_a_server_that_is_away_costs_nothing_but_memory_and_then_records(server: Postgres) -> None:
+def test_without_a_server_records_wait_in_memory_and_are_then_lost(server: Postgres) -> None:
     clock = FakeClock()
     store, meter = a_store(UNREACHABLE, clock, capacity=10)
     pauses = []
@@ -56,7 +56,7 @@ def test_a_server_that_is_away_costs_nothing_but_memory_and_then_records(server:
     assert waiting == 10
 
 
-def test_while_it_is_away_questions_are_answered_at_once(file: str) -> None:
+def test_without_a_server_tasks_fail_at_once(file: str) -> None:
     clock = FakeClock()
     store, _ = a_store(UNREACHABLE, clock)
     for _ in range(2):
@@ -73,7 +73,7 @@ def test_while_it_is_away_questions_are_answered_at_once(file: str) -> None:
         (["PRAGMA query_only = ON"], ["PRAGMA query_only = OFF"], "readonly"),
     ],
 )
-def test_a_database_that_is_full_or_read_only_gets_all_once_it_is_well(
+def test_a_full_or_read_only_database_gets_all_records_later(
     hurt: list[str], heal: list[str], says: str, file: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     clock = FakeClock()
@@ -97,7 +97,7 @@ def test_a_database_that_is_full_or_read_only_gets_all_once_it_is_well(
     assert (counted(meter, "written"), counted(meter, "lost")) == (301, 0)
 
 
-def test_a_file_that_another_program_locks_gets_all_once_it_is_free(file: str) -> None:
+def test_a_locked_file_gets_all_records_later(file: str) -> None:
     clock = FakeClock()
     store, meter = a_store(file, clock)
     store.step()
@@ -115,7 +115,7 @@ def test_a_file_that_another_program_locks_gets_all_once_it_is_free(file: str) -
     assert counted(meter, "written") == 1
 
 
-def test_a_folder_that_is_missing_is_made(tmp_path: Path) -> None:
+def test_a_missing_folder_is_created(tmp_path: Path) -> None:
     store, meter = a_store(f"sqlite:///{tmp_path / 'a' / 'b' / 'records.db'}")
     store.write(a_record())
     store.step()
@@ -123,7 +123,7 @@ def test_a_folder_that_is_missing_is_made(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["file/records.db", "noise"])
-def test_a_place_that_can_hold_no_database_fails_nobody(name: str, tmp_path: Path) -> None:
+def test_an_unusable_path_fails_no_request(name: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
     (tmp_path / "noise").write_bytes(b"no database, but long enough to be read as one " * 100)
     store, meter = a_store(f"sqlite:///{tmp_path / name}")
@@ -141,9 +141,7 @@ def newer(url: str) -> None:
     database.close()
 
 
-def test_with_a_newer_schema_the_service_goes_on_and_its_records_but_no_rating_are_lost(
-    url: str,
-) -> None:
+def test_with_a_newer_schema_records_are_lost_but_ratings_wait(url: str) -> None:
     newer(url)
     clock = FakeClock()
     store, meter = a_store(url, clock)
@@ -161,7 +159,7 @@ def test_with_a_newer_schema_the_service_goes_on_and_its_records_but_no_rating_a
         open_database(url)
 
 
-def test_without_its_driver_postgresql_is_named_with_the_extra(
+def test_a_missing_postgresql_driver_is_named_with_its_extra(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "psycopg", None)
@@ -196,7 +194,7 @@ while True:
 """
 
 
-def test_a_service_killed_in_mid_write_leaves_all_that_was_acknowledged(file: str) -> None:
+def test_a_killed_service_loses_no_confirmed_record(file: str) -> None:
     for _ in range(2):
         with subprocess.Popen(
             [sys.executable, "-c", WRITER, file], stdout=subprocess.PIPE, text=True
@@ -218,7 +216,7 @@ def _has_written(meter: Meter, count: float) -> bool:
     return counted(meter, "written") >= count
 
 
-def test_a_server_killed_in_mid_write_loses_nothing_and_doubles_nothing() -> None:
+def test_a_killed_server_loses_and_duplicates_no_record() -> None:
     with postgres() as server:
         store, meter = a_store(server.new_database(), time)
         url, sent, kills = store._config.url, 0, 0
@@ -257,7 +255,7 @@ def fill(buffer: Buffer, put: Callable[[int], bool]) -> int:
     return sum(put(number) for number in range(30))
 
 
-def test_a_full_buffer_takes_no_more_of_either_kind() -> None:
+def test_a_full_buffer_refuses_records_and_ratings() -> None:
     buffer = Buffer(10)
     assert fill(buffer, lambda n: buffer.put(0, a_record(str(n)))) == 10
     assert not buffer.assess(0, an_assessment())
@@ -266,9 +264,7 @@ def test_a_full_buffer_takes_no_more_of_either_kind() -> None:
     assert len(buffer) == 20
 
 
-def test_a_rating_that_finds_no_room_is_refused_and_all_others_are_written_in_the_end(
-    file: str,
-) -> None:
+def test_a_rating_is_refused_if_the_buffer_is_full_and_the_others_are_written(file: str) -> None:
     store, meter = a_store(file, FakeClock(), capacity=3)
     ratings = Ratings(meter, kept_seconds=60, clock=FakeClock())
     for name in "abcd":
@@ -291,7 +287,7 @@ def test_a_rating_that_finds_no_room_is_refused_and_all_others_are_written_in_th
     assert found == {"a": 5, "b": 4, "c": 4, "d": 1}
 
 
-def test_thumbnails_that_wait_are_bounded_in_bytes() -> None:
+def test_the_bytes_of_waiting_thumbnails_are_bounded() -> None:
     buffer, size = Buffer(10_000), 64 * 1024
     for number in range(400):
         assert buffer.assess(0, an_assessment(str(number), after=b"x" * size))

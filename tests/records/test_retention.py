@@ -26,7 +26,7 @@ def fill(url: str, requests: int, **changed: object) -> None:
     store.close()
 
 
-def test_what_is_too_old_is_deleted_with_all_that_is_about_it(url: str) -> None:
+def test_expired_requests_are_deleted_with_all_their_rows(url: str) -> None:
     fill(url, 10)
     with opened(url) as database:
         assert not enforce_limits(database, Limits(retention_seconds=DAY), NOW + DAY + 5)
@@ -39,7 +39,7 @@ def test_what_is_too_old_is_deleted_with_all_that_is_about_it(url: str) -> None:
     }
 
 
-def test_what_is_too_much_is_deleted_from_the_oldest_on(url: str) -> None:
+def test_above_the_size_limit_the_oldest_requests_are_deleted(url: str) -> None:
     fill(url, 3 * ROWS_PER_DELETE)
     with opened(url) as database:
         before = used_bytes(database)
@@ -51,7 +51,7 @@ def test_what_is_too_much_is_deleted_from_the_oldest_on(url: str) -> None:
     assert remaining[-1] == f"{3 * ROWS_PER_DELETE - 1:05}"
 
 
-def test_a_file_gives_its_room_back(file: str) -> None:
+def test_a_purge_makes_the_file_smaller(file: str) -> None:
     fill(file, 2 * ROWS_PER_DELETE)
     path = Path(file.removeprefix("sqlite:///"))
     before = path.stat().st_size
@@ -60,7 +60,7 @@ def test_a_file_gives_its_room_back(file: str) -> None:
     assert path.stat().st_size < before / 2
 
 
-def test_a_large_surplus_is_brought_down_in_several_turns(
+def test_many_expired_requests_are_deleted_in_several_calls(
     file: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("safelight.records.retention.ROWS_PER_DELETE", 10)
@@ -74,7 +74,7 @@ def test_a_large_surplus_is_brought_down_in_several_turns(
     assert (contents.oldest, contents.newest) == (None, None)
 
 
-def test_a_store_tidies_by_itself_once_a_minute(file: str) -> None:
+def test_a_store_deletes_expired_requests_once_a_minute(file: str) -> None:
     fill(file, 3)
     clock = FakeClock(NOW + DAY + 0.5)
     store, _ = a_store(file, clock, limits=Limits(retention_seconds=DAY))

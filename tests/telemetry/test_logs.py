@@ -66,7 +66,7 @@ def test_a_failure_is_a_warning_with_its_reason(capsys: pytest.CaptureFixture[st
     assert line["error.type"] == "cuda_oom"
 
 
-def test_p14_the_entropy_of_the_background_is_told_where_it_is_known() -> None:
+def test_p14_the_background_entropy_is_logged_if_it_is_known() -> None:
     fields = as_fields(changed(RECORD, background_entropy=7.123))
     assert fields["safelight.background_entropy"] == 7.12
     assert "safelight.background_entropy" not in as_fields(RECORD)
@@ -80,9 +80,7 @@ def test_a_request_without_a_trace_has_no_trace_field() -> None:
     assert "trace.id" not in as_fields(RECORD)
 
 
-def test_p17_what_changed_how_the_model_read_the_sentence_is_in_the_line(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_p17_the_effective_parameters_are_in_the_line(capsys: pytest.CaptureFixture[str]) -> None:
     call = replace(CALL, image_guidance_asked=0.8, image_guidance_in_force=1.0)
     line = flat(written(capsys, changed(RECORD, calls=(call,))))
     assert line["safelight.model.image_guidance_asked"] == 0.8
@@ -95,7 +93,7 @@ def test_p17_what_changed_how_the_model_read_the_sentence_is_in_the_line(
     assert line["safelight.stages_ms.queue"] == 300.0
 
 
-def test_a_request_that_reached_no_model_has_no_model_fields() -> None:
+def test_a_request_without_a_call_has_no_model_fields() -> None:
     assert "safelight.model" not in as_fields(changed(RECORD, calls=()))
 
 
@@ -110,7 +108,7 @@ def test_prompt_and_owner_are_in_no_log_line_metric_or_repr(
     assert RECORD.endpoint in output
 
 
-def test_a_record_has_no_other_place_for_what_users_say() -> None:
+def test_a_record_has_no_other_text_fields() -> None:
     texts = {
         f"{kind.__name__}.{field.name}"
         for kind in (Record, Facts, PipelineCall)
@@ -147,7 +145,7 @@ def test_on_a_terminal_the_line_is_text(
     assert not output.startswith("{")
 
 
-def test_elsewhere_the_line_is_json(capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_a_terminal_the_line_is_json(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging("auto")
     log_sink()(RECORD)
     assert json.loads(capsys.readouterr().err)["message"] == "request"

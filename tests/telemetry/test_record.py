@@ -36,7 +36,7 @@ def test_a_finished_exchange_is_a_record_whose_stages_sum_to_its_seconds() -> No
     assert record.succeeded
 
 
-def test_a_pipelines_failure_becomes_the_requests() -> None:
+def test_a_failed_call_fails_its_request() -> None:
     under_way = exchange()
     under_way.add(FAILED)
     record = finish(under_way, "/edit", 500, "internal_error")
@@ -44,31 +44,31 @@ def test_a_pipelines_failure_becomes_the_requests() -> None:
     assert not record.succeeded
 
 
-def test_a_request_that_failed_before_the_pipeline_has_the_callers_reason() -> None:
+def test_a_request_that_failed_before_the_pipeline_has_the_given_reason() -> None:
     record = finish(exchange(), "/edit", 422, "invalid_parameter")
     assert (record.error, record.facts.instruction_type) == ("invalid_parameter", NO_INSTRUCTION)
     assert not record.succeeded
 
 
-def test_a_bad_status_is_no_success_even_without_a_reason() -> None:
+def test_a_bad_status_is_a_failure_without_a_reason() -> None:
     assert not finish(exchange(), "/edit", 404, NO_ERROR).succeeded
 
 
-def test_records_without_an_id_get_one_each() -> None:
+def test_a_record_without_an_id_gets_a_unique_one() -> None:
     assert (
         finish(exchange(), "/", 200, NO_ERROR).facts.id
         != finish(exchange(), "/", 200, NO_ERROR).facts.id
     )
 
 
-def test_a_call_outside_any_request_is_a_record_by_itself() -> None:
+def test_a_call_outside_a_request_becomes_a_record() -> None:
     record = record_of_call(GOOD)
     assert (record.endpoint, record.status_code, record.error) == ("none", 200, NO_ERROR)
     assert record.stages == {"encode_prompt": 0.25, "denoise": 0.5, "respond": 0.25}
     assert record.seconds == 1.0
 
 
-def test_a_failed_call_outside_any_request_is_a_failed_record() -> None:
+def test_a_failed_call_outside_a_request_becomes_a_failed_record() -> None:
     record = record_of_call(FAILED)
     assert (record.status_code, record.error, record.succeeded) == (500, "cuda_oom", False)
 
@@ -77,7 +77,7 @@ def test_outside_any_request_there_is_no_exchange() -> None:
     assert current_exchange() is None
 
 
-def test_inside_a_request_its_exchange_is_found() -> None:
+def test_inside_a_request_its_exchange_is_current() -> None:
     class Passing:
         exchange = exchange()
 
