@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 import structlog
 
+from safelight.telemetry import logs
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--reliability", help="Page into which tests/faults write what was survived.")
@@ -44,6 +46,7 @@ def restored_logging() -> Iterator[None]:
     sys.excepthook, sys.unraisablehook, threading.excepthook = hooks
     logging.captureWarnings(capture=False)
     structlog.reset_defaults()
+    logs._LINES.as_json = False
 
 
 @pytest.fixture(scope="session")

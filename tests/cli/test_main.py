@@ -5,18 +5,16 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import pytest
 import typer
 
 from safelight.cli import main as module
-from safelight.cli.reference import _commands
+from safelight.cli.reference import command_list
 from safelight.errors import ModelNotFound
 from tests.cli.conftest import Call
 
-GROUP: Any = typer.main.get_command(module.app)
-COMMANDS = [name.removeprefix("safelight ") for name, _ in _commands("safelight", GROUP)]
+COMMANDS = [name.removeprefix("safelight ") for name, _ in command_list(module.app)]
 
 
 def test_the_version_is_the_installed_one(call: Call) -> None:
@@ -99,7 +97,7 @@ def test_several_bad_variables_are_all_named(call: Call, monkeypatch: pytest.Mon
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (None, "is no file"),
+        (None, "is not a file"),
         (b"port = = 3", "cannot be read"),
         (b"\xff\xfe", "cannot be read"),
         (b"prt = 3", "PRT"),

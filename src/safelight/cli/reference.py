@@ -1,9 +1,10 @@
 """Generate docs/settings.md, docs/errors.md and docs/cli.md from the code."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TypedDict
 
 import typer
+from typer.core import TyperCommand, TyperGroup, TyperOption
 
 from safelight.errors import Unusable
 from safelight.reasons import ERROR_CLASSES, subclasses_of
@@ -65,29 +66,44 @@ def errors_page() -> str:
 
 def commands_page(app: typer.Typer) -> str:
     """Return docs/cli.md: every command with its options, as in `--help`."""
-    group: Any = typer.main.get_command(app)
     lines = ["# Commands", "", _GENERATED]
-    for name, command in _commands("safelight", group):
+    for name, command in command_list(app):
         lines += ["", f"## {name}", "", *_paragraphs(command.help or "")]
         lines += ["", "| option | what it does |", "|---|---|"]
         lines += [f"| {_option(parameter)} | {_help(parameter)} |" for parameter in command.params]
     return "\n".join(lines) + "\n"
 
 
-def _commands(name: str, group: Any) -> Iterator[tuple[str, Any]]:
-    """Yield every command of a group and of its subgroups, with its full name."""
-    for word, command in group.commands.items():
-        if hasattr(command, "commands"):
-            yield from _commands(f"{name} {word}", command)
-        else:
-            yield f"{name} {word}", command
+def command_list(app: typer.Typer) -> list[tuple[str, TyperCommand]]:
+    """Return every command of the command line with its full name."""
+    return list(_commands("safelight", typer.main.get_command(app)))
+
+
+def _commands(name: str, command: object) -> Iterator[tuple[str, TyperCommand]]:
+    """Yield a command, or all commands of a group, with their full names."""
+    if isinstance(command, TyperGroup):
+        for word, child in command.commands.items():
+            yield from _commands(f"{name} {word}", child)
+    elif isinstance(command, TyperCommand):
+        yield name, command
 
 
 def _sentence(kind: type) -> str:
     return (kind.__doc__ or "").splitlines()[0]
 
 
-def _allowed(schema: dict[str, Any]) -> str:
+class _Schema(TypedDict, total=False):
+    """The parts of a field's JSON schema that limit its value."""
+
+    enum: list[str]
+    pattern: str
+    minimum: float
+    maximum: float
+    exclusiveMinimum: float
+    exclusiveMaximum: float
+
+
+def _allowed(schema: _Schema) -> str:
     """Return the limits of a setting from its JSON schema."""
     if "enum" in schema:
         return ", ".join(f"`{value}`" for value in schema["enum"])
@@ -110,13 +126,14 @@ def _paragraphs(text: str) -> list[str]:
     return lines
 
 
-def _option(parameter: Any) -> str:
-    names = parameter.opts if parameter.param_type_name == "option" else [parameter.name.upper()]
-    return ", ".join(f"`{name}`" for name in names)
+def _option(parameter: object) -> str:
+    if isinstance(parameter, TyperOption):
+        return ", ".join(f"`{name}`" for name in parameter.opts)
+    return f"`{str(getattr(parameter, 'name', '')).upper()}`"
 
 
-def _help(parameter: Any) -> str:
-    text = (
-        (parameter.help or "").replace("[dim]\\[", "(`").replace("][/dim]", "`)").replace("= ", "=")
-    )
-    return text.replace("|", "\\|")
+def _help(parameter: object) -> str:
+    text = str(getattr(parameter, "help", None) or "")
+    for old, new in (("[dim]\\[", "(`"), ("][/dim]", "`)"), ("= ", "="), ("|", "\\|")):
+        text = text.replace(old, new)
+    return text

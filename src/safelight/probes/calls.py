@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from itertools import pairwise
 from time import perf_counter
-from typing import Any
+from typing import Any, Generic
 
-from safelight.probes.timers import Timer
+from safelight.probes.timers import Mark, Timer
 from safelight.probes.torch import compilations
 from safelight.reasons import NO_ERROR, reason_of_exception
 from safelight.telemetry.record import PipelineCall
@@ -13,15 +13,15 @@ from safelight.telemetry.record import PipelineCall
 NO_GUIDANCE = 1.0  # uncond + 1 * (cond - uncond) = cond: guidance has no effect
 
 
-class CallInProgress:
+class CallInProgress(Generic[Mark]):
     """Collects the time marks of one call and turns them into a PipelineCall."""
 
     def __init__(
         self,
         pipeline: Any,
-        arguments: Mapping[str, Any],
+        arguments: Mapping[str, object],
         instruction_type: str,
-        timer: Timer,
+        timer: Timer[Mark],
         *,
         int8: bool = False,
     ) -> None:
@@ -43,11 +43,11 @@ class CallInProgress:
         self._compiled = compilations()
         self._host_started = perf_counter()
         self._host_seconds = 0.0
-        self._encoded_at: Any = None
-        self._loop_at: Any = None
-        self._loop_ended_at: Any = None
-        self._ended_at: Any = None
-        self._steps_at: list[Any] = []
+        self._encoded_at: Mark | None = None
+        self._loop_at: Mark | None = None
+        self._loop_ended_at: Mark | None = None
+        self._ended_at: Mark | None = None
+        self._steps_at: list[Mark] = []
         self._started_at = timer.mark()
 
     @property
@@ -135,6 +135,8 @@ class CallInProgress:
         return phases
 
     def _step_seconds(self) -> tuple[float, ...]:
+        if self._loop_at is None:
+            return ()
         marks = [self._loop_at, *self._steps_at]
         return tuple(self._timer.seconds(earlier, later) for earlier, later in pairwise(marks))
 

@@ -39,6 +39,14 @@ class Listener(Protocol):
         """Handle a failure of the probe itself."""
 
 
+class _Pipeline(Protocol):
+    """The methods of a diffusers pipeline that the probe replaces."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
+
+    def progress_bar(self, *args: Any, **kwargs: Any) -> Any: ...
+
+
 class DiffusersProbe:
     """Watches a pipeline from its creation until `unwatch`."""
 
@@ -57,10 +65,10 @@ class DiffusersProbe:
         self._classify = classify
         self._cuda = cuda
         self._guard = Guard("diffusers", listener.failed)
-        self._current: ContextVar[CallInProgress | None] = ContextVar(
+        self._current: ContextVar[CallInProgress[Any] | None] = ContextVar(
             "safelight_call", default=None
         )
-        self._late: deque[CallInProgress] = deque(maxlen=256)
+        self._late: deque[CallInProgress[Any]] = deque(maxlen=256)
         self._draining = threading.Lock()
         self._int8 = is_int8(pipeline)
         self._original = type(pipeline)
@@ -86,7 +94,7 @@ class DiffusersProbe:
 
     def around(self, original: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         """Run one call of the pipeline and report it."""
-        call: CallInProgress | None = None
+        call: CallInProgress[Any] | None = None
         with self._guard:
             call = self._begin(args, kwargs)
         if call is None:
@@ -122,7 +130,7 @@ class DiffusersProbe:
             call.mark_loop(self._pipeline)
         return _Bar(bar, call.mark_step, call.mark_loop_end, self._guard)
 
-    def _begin(self, args: Any, kwargs: Any) -> CallInProgress:
+    def _begin(self, args: Any, kwargs: Any) -> CallInProgress[Any]:
         arguments = self._arguments(args, kwargs)
         prompt = arguments.get("prompt") or arguments.get("instruction") or ""
         text = prompt[0] if isinstance(prompt, list | tuple) and prompt else prompt
@@ -133,7 +141,7 @@ class DiffusersProbe:
         self._listener.begin()
         return call
 
-    def _arguments(self, args: Any, kwargs: Any) -> dict[str, Any]:
+    def _arguments(self, args: Any, kwargs: Any) -> dict[str, object]:
         try:
             bound = self._signature.bind(self._pipeline, *args, **kwargs)
         except TypeError:  # the pipeline will raise the same error to its caller
@@ -141,7 +149,7 @@ class DiffusersProbe:
         bound.apply_defaults()
         return dict(bound.arguments)
 
-    def _end(self, call: CallInProgress, output: Any, error: BaseException | None) -> None:
+    def _end(self, call: CallInProgress[Any], output: Any, error: BaseException | None) -> None:
         with self._guard:
             call.mark_end(output, error)
         finished = False
@@ -152,7 +160,7 @@ class DiffusersProbe:
             self._late.append(call)
         self.drain()
 
-    def _timer(self) -> Timer:
+    def _timer(self) -> Timer[Any]:
         device = getattr(self._pipeline, "_execution_device", None)
         if getattr(device, "type", "cpu") != "cuda":
             return HostTimer()
@@ -199,18 +207,18 @@ class _Bar:
         return getattr(self._bar, name)
 
 
-def _subclass(original: type, probe: DiffusersProbe) -> type:
+def _subclass(original: type[_Pipeline], probe: DiffusersProbe) -> type:
     """Return a subclass of the pipeline's class, with the same name, that reports to `probe`."""
 
     @functools.wraps(original.__call__)
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
         return probe.around(functools.partial(original.__call__, self), args, kwargs)
 
-    @functools.wraps(original.progress_bar)  # type: ignore[attr-defined]
+    @functools.wraps(original.progress_bar)
     def progress_bar(self: Any, *args: Any, **kwargs: Any) -> Any:
-        return probe.bar(original.progress_bar(self, *args, **kwargs))  # type: ignore[attr-defined]
+        return probe.bar(original.progress_bar(self, *args, **kwargs))
 
-    members: dict[str, Any] = {
+    members: dict[str, object] = {
         "__call__": call,
         "progress_bar": progress_bar,
         "__module__": original.__module__,

@@ -5,7 +5,8 @@ The probe wraps the WSGI callable. It reads no body: it counts the bytes that pa
 
 from collections.abc import Callable, Collection, Iterable, Iterator
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from wsgiref.types import StartResponse, WSGIEnvironment
 
 from safelight.errors import AlreadyWatched
 from safelight.metrics.catalog import HTTP_IN_PROGRESS
@@ -17,8 +18,8 @@ from safelight.telemetry.record import CURRENT_REQUEST, Exchange, Sink, finish
 from safelight.telemetry.timeline import Timeline
 from safelight.telemetry.traces import current_trace_id, trace_id_of
 
-Environ = dict[str, Any]
-StartResponse = Callable[..., Any]
+if TYPE_CHECKING:
+    from _typeshed import OptExcInfo
 
 METRICS_PATH = "/metrics"
 _HANDLER = "safelight.handler"
@@ -59,12 +60,12 @@ class FlaskProbe:
 
         request.environ[_HANDLER] = request.url_rule.rule if request.url_rule else "none"
 
-    def _serve(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    def _serve(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if environ.get("PATH_INFO") == METRICS_PATH:
             return self._expose(environ, start_response)
         return self._measure(environ, start_response)
 
-    def _measure(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    def _measure(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         request = _Request(environ, start_response, self._close)
         token = CURRENT_REQUEST.set(request)
         self._meter.add(HTTP_IN_PROGRESS)
@@ -100,7 +101,7 @@ class FlaskProbe:
             error = request.error or reason_of_status(request.status)
             self._sink(finish(exchange, handler, request.status, error))
 
-    def _expose(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    def _expose(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         exposition = self._meter.expose(environ.get("HTTP_ACCEPT", ""))
         headers = [
             ("Content-Type", exposition.content_type),
@@ -115,7 +116,7 @@ class _Request:
 
     def __init__(
         self,
-        environ: Environ,
+        environ: WSGIEnvironment,
         start_response: StartResponse,
         on_close: Callable[["_Request"], None],
     ) -> None:
@@ -134,10 +135,12 @@ class _Request:
         self._on_close = on_close
         self._closed = False
 
-    def start_response(self, status: str, headers: Any, *more: Any) -> Any:
+    def start_response(
+        self, status: str, headers: list[tuple[str, str]], exc_info: "OptExcInfo | None" = None
+    ) -> Callable[[bytes], object]:
         self.status = int(status[:3])
         self.trace_id = current_trace_id() or self.trace_id
-        return self._start_response(status, headers, *more)
+        return self._start_response(status, headers, exc_info)
 
     def __iter__(self) -> Iterator[bytes]:
         chunks = iter(self.chunks)

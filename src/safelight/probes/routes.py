@@ -70,7 +70,7 @@ def _prefix(scope: Scope, app: Any, root_path: str) -> str:
 def _search(scope: Scope, app: Any, root_path: str) -> str | None:
     """Match the request again, mount by mount, and return its template."""
     template, routes = "", getattr(app, "routes", ())
-    child_scope: dict[str, Any] = {**scope, "root_path": root_path}
+    child_scope: Scope = {**scope, "root_path": root_path}
     for _ in range(_MAX_DEPTH):
         route, updates = _best(routes, child_scope)
         if route is None:

@@ -2,19 +2,21 @@
 
 from collections.abc import Callable
 from time import perf_counter
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
+
+Mark = TypeVar("Mark")
 
 
-class Timer(Protocol):
+class Timer(Protocol[Mark]):
     """Takes time marks, and returns the time between two that the device has passed."""
 
-    def mark(self) -> Any:
+    def mark(self) -> Mark:
         """Take a mark now."""
 
-    def passed(self, mark: Any) -> bool:
+    def passed(self, mark: Mark) -> bool:
         """Return True if the device has reached the mark."""
 
-    def seconds(self, earlier: Any, later: Any) -> float:
+    def seconds(self, earlier: Mark, later: Mark) -> float:
         """Return the time between two passed marks."""
 
 

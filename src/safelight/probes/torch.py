@@ -2,10 +2,20 @@
 
 import sys
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypedDict, cast
 
 from safelight.metrics.catalog import VRAM_PEAK, VRAM_RESERVED, VRAM_USED
 from safelight.metrics.registry import Meter
+
+
+class VramFields(TypedDict):
+    """The fields of Vram as plain values."""
+
+    device: str
+    used_bytes: int
+    reserved_bytes: int
+    peak_bytes: int
+    total_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +33,9 @@ class Vram:
         """Return the reserved share of the device's memory; 0 if its size is unknown."""
         return self.reserved_bytes / self.total_bytes if self.total_bytes else 0.0
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> VramFields:
         """Return the reading as plain values, to send it from a worker to its parent."""
-        return asdict(self)
+        return cast("VramFields", asdict(self))
 
 
 def read_vram(cuda: Any = None) -> list[Vram]:

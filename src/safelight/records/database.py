@@ -90,7 +90,7 @@ class Database:
             self._add(connection, SAMPLES, batch.samples)
             self._add(connection, RATINGS, batch.ratings, replacing=("at", "rating", "reason"))
             for kind, failed in {(r["instruction_type"], r["failed"]) for r in batch.samples}:
-                _keep_newest(connection, kind, samples_per_type, failed=failed)
+                _keep_newest(connection, str(kind), samples_per_type, failed=bool(failed))
 
     def find(self, request_id: str, owner: str, namespace: str) -> StoredRequest | None:
         """Return a request of this service and owner, or None. Raises InvalidParameter."""

@@ -1,8 +1,9 @@
 """Create SQLAlchemy engines: SQLite in WAL mode, PostgreSQL with timeouts."""
 
+import sqlite3
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import orjson
 from sqlalchemy import Connection, Engine, create_engine, event
@@ -10,6 +11,9 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError, StatementError
 
 from safelight.errors import MissingExtra, RecordsUnusable
+
+if TYPE_CHECKING:  # an optional extra
+    import psycopg
 
 _WAIT_SECONDS = 5  # for a lock, and for the connection to a server
 _PRAGMAS = (
@@ -48,7 +52,7 @@ def open_engine(address: str, *, writing: bool) -> Engine:
     )
 
     @event.listens_for(engine, "connect")
-    def limit(connection: Any, _record: object) -> None:
+    def limit(connection: "psycopg.Connection[tuple[object, ...]]", _record: object) -> None:
         connection.autocommit = True
         for statement in _LIMITS:
             connection.execute(statement)
@@ -69,7 +73,7 @@ def _sqlite(url: URL, *, writing: bool) -> Engine:
     engine = create_engine(url, hide_parameters=True, json_serializer=_json)
 
     @event.listens_for(engine, "connect")
-    def prepare(connection: Any, _record: object) -> None:
+    def prepare(connection: sqlite3.Connection, _record: object) -> None:
         connection.isolation_level = None  # our BEGIN starts transactions, also of CREATE TABLE
         for pragma in _PRAGMAS if writing else _PRAGMAS[:1]:
             connection.execute(f"PRAGMA {pragma}")

@@ -4,7 +4,6 @@ import hmac
 from dataclasses import dataclass
 from functools import lru_cache
 from math import isfinite
-from typing import Any
 
 from safelight.errors import InvalidParameter
 from safelight.reasons import NO_ERROR
@@ -25,7 +24,8 @@ RATIOS = (
 )
 _OWNER = "owner:"
 
-Row = dict[str, Any]
+Value = str | int | float | bytes | dict[str, float] | None
+Row = dict[str, Value]
 
 
 class BadRow(Exception):

@@ -7,21 +7,21 @@ not logged.
 import logging
 import sys
 import threading
-from collections.abc import MutableMapping
 from datetime import UTC, datetime
 from functools import cache
 from traceback import format_exception
 from types import TracebackType
-from typing import Any, Literal
+from typing import Literal
 
 import orjson
 import structlog
+from structlog.typing import EventDict, Processor
 
 from safelight.settings import plain_output
 from safelight.telemetry.record import Record, Sink
 
 LogFormat = Literal["auto", "text", "json"]
-Event = MutableMapping[str, Any]
+
 
 _ECS_VERSION = "1.6.0"
 _LOGGER = "safelight"
@@ -66,7 +66,7 @@ def configure_logging(log_format: LogFormat) -> None:
     Also logs warnings and uncaught exceptions of all threads.
     """
     _LINES.as_json = log_format == "json" or (log_format == "auto" and not sys.stderr.isatty())
-    shared: list[structlog.typing.Processor] = [
+    shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
@@ -144,7 +144,7 @@ def _log_thread_failure(failure: threading.ExceptHookArgs) -> None:
     )
 
 
-def as_ecs(_logger: object, level: str, event: Event) -> str:
+def as_ecs(_logger: object, level: str, event: EventDict) -> str:
     """Return an event as a line of ECS JSON (a structlog processor).
 
     Dotted names become nested objects. ecs_logging's StructlogFormatter writes the same, but needs
