@@ -98,7 +98,7 @@ def test_an_error_has_a_status_that_fits_its_branch(error: type[SafelightError])
 
 
 @pytest.mark.parametrize(
-    ("error", "said"),
+    ("error", "part"),
     [
         (UnsupportedMediaType("text/html", ["image/png", "application/json"]), "text/html"),
         (UnsupportedMediaType("", ["image/png"]), "none"),
@@ -112,8 +112,8 @@ def test_an_error_has_a_status_that_fits_its_branch(error: type[SafelightError])
     ],
     ids=lambda given: type(given).__name__ if isinstance(given, SafelightError) else "",
 )
-def test_an_error_names_its_limit_in_one_line(error: SafelightError, said: str) -> None:
-    assert said in str(error)
+def test_an_error_names_its_limit_in_one_line(error: SafelightError, part: str) -> None:
+    assert part in str(error)
     assert "\n" not in str(error)
 
 
@@ -134,9 +134,9 @@ def test_a_long_content_type_is_shortened() -> None:
     ],
 )
 def test_an_error_of_another_process_is_restored(reason: str) -> None:
-    error = error_from_reason(reason, "What the worker said.")
+    error = error_from_reason(reason, "What the worker part.")
     assert error.reason == reason
-    assert str(error) == "What the worker said."
+    assert str(error) == "What the worker part."
     assert type(error) in CLASSES
 
 

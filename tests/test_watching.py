@@ -253,12 +253,12 @@ def test_an_application_alone_is_watched() -> None:
 def test_the_namespace_comes_from_the_pipeline_unless_it_is_given(
     edit_pipe: Any, text_pipe: Any
 ) -> None:
-    for pipe, given, expected in (
+    for pipe, namespace_option, expected in (
         (edit_pipe, None, "instructpix2pix"),
         (text_pipe, None, "diffusion"),
         (text_pipe, "atelier", "atelier"),
     ):
-        with watch(pipeline=pipe, namespace=given) as watched:
+        with watch(pipeline=pipe, namespace=namespace_option) as watched:
             assert watched.meter.namespace == expected
 
 

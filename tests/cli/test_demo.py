@@ -39,7 +39,7 @@ def test_a_demo_is_saved_as_a_folder(call: Call, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (
             ("save", "demo-paint", "x"),
@@ -49,7 +49,7 @@ def test_a_demo_is_saved_as_a_folder(call: Call, tmp_path: Path) -> None:
         (("portrait", "/"), "/ cannot be written: Is a directory."),
     ],
 )
-def test_an_invalid_command_is_one_line(words: tuple[str, ...], said: str, call: Call) -> None:
+def test_an_invalid_command_is_one_line(words: tuple[str, ...], message: str, call: Call) -> None:
     answer = call("demo", *words)
     assert answer.code != 0
-    assert answer.line == f"safelight: {said}"
+    assert answer.line == f"safelight: {message}"

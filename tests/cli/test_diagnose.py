@@ -246,19 +246,19 @@ def test_z11_trends_are_a_table_or_json(call: Call, url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("at", "seconds", "said"),
+    ("at", "seconds", "message"),
     [
         ("2026-03-02T12:20:00", 4500, "too little data to compare with last week: 75 min"),
         ("2026-03-02T11:07:30", 150, "too little data to compare with last week: 2.5 min"),
     ],
 )
 def test_a_new_service_has_too_little_data_for_trends(
-    at: str, seconds: float, said: str, call: Call, url: str
+    at: str, seconds: float, message: str, call: Call, url: str
 ) -> None:
     young = call("trends", "fine", "--prometheus", url, "--at", at)
     [report] = json.loads(call("trends", "fine", "--prometheus", url, "--json", "--at", at).out)
 
-    assert (young.code, said in young.out, "every limit fits" in young.out) == (0, True, False)
+    assert (young.code, message in young.out, "every limit fits" in young.out) == (0, True, False)
     assert report["data_seconds"] == seconds
 
 

@@ -116,7 +116,7 @@ def test_another_programs_file_is_only_overwritten_with_force(call: Call, tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         (("--namespace", "Not-A-Name"), "SAFELIGHT_NAMESPACE"),
         (("--namespace", "a b; rm"), "SAFELIGHT_NAMESPACE"),
@@ -136,11 +136,11 @@ def test_another_programs_file_is_only_overwritten_with_force(call: Call, tmp_pa
     ],
 )
 def test_an_invalid_option_is_one_line_and_nothing_is_written(
-    options: tuple[str, ...], said: str, call: Call, tmp_path: Path
+    options: tuple[str, ...], message: str, call: Call, tmp_path: Path
 ) -> None:
     refused = call("export", "all", str(tmp_path), *options)
     assert refused.code == 2
-    assert said in refused.line
+    assert message in refused.line
     assert "secret" not in refused.line
     assert not list(tmp_path.iterdir())
 
@@ -161,14 +161,15 @@ def test_help_shows_an_example_and_every_option(part: str, words: str, call: Cal
 
 
 @pytest.mark.parametrize(
-    ("words", "said"), [((), "Missing command"), (("monitoring",), "No such command 'monitoring'")]
+    ("words", "message"),
+    [((), "Missing command"), (("monitoring",), "No such command 'monitoring'")],
 )
 def test_without_a_part_one_line_names_the_help(
-    words: tuple[str, ...], said: str, call: Call
+    words: tuple[str, ...], message: str, call: Call
 ) -> None:
     answer = call("export", *words)
     assert (answer.code, answer.out) == (2, "")
-    assert answer.line == f"safelight: {said}. See: safelight export --help"
+    assert answer.line == f"safelight: {message}. See: safelight export --help"
     assert all(part in call("export", "--help").out for part in EVERY)
 
 

@@ -43,17 +43,17 @@ def test_a_taken_port_is_one_line(call: Call) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         (("--port", "0"), "SAFELIGHT_GPU_EXPORTER_PORT"),
         (("--gpu-interval-seconds", "0"), "SAFELIGHT_GPU_INTERVAL_SECONDS"),
         (("--host", "192.0.2.1"), "cannot listen on 192.0.2.1"),
     ],
 )
-def test_an_invalid_command_is_one_line(options: tuple[str, ...], said: str, call: Call) -> None:
+def test_an_invalid_command_is_one_line(options: tuple[str, ...], message: str, call: Call) -> None:
     answer = call("gpu-exporter", *options)
     assert answer.code == 2
-    assert said in answer.line
+    assert message in answer.line
 
 
 def test_help_shows_an_example(call: Call) -> None:

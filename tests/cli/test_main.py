@@ -41,7 +41,7 @@ def test_every_command_has_a_help_with_an_example_that_fits_80_columns(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (("nope",), "No such command 'nope'. See: safelight --help"),
         (("up", "--nope"), "No such option: --nope. See: safelight up --help"),
@@ -54,12 +54,12 @@ def test_every_command_has_a_help_with_an_example_that_fits_80_columns(
     ],
 )
 def test_a_wrong_command_line_is_one_line_and_code_2(
-    arguments: Sequence[str], said: str, call: Call
+    arguments: Sequence[str], message: str, call: Call
 ) -> None:
     answer = call(*arguments)
     assert answer.code == 2
     assert answer.line.startswith("safelight: ")
-    assert said in answer.line
+    assert message in answer.line
     assert answer.out == ""
 
 
@@ -95,7 +95,7 @@ def test_several_bad_variables_are_all_named(call: Call, monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (None, "is not a file"),
         (b"port = = 3", "cannot be read"),
@@ -105,7 +105,7 @@ def test_several_bad_variables_are_all_named(call: Call, monkeypatch: pytest.Mon
     ],
 )
 def test_a_bad_configuration_file_is_one_line(
-    content: bytes | None, said: str, call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    content: bytes | None, message: str, call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "safelight.toml"
     if content is not None:
@@ -113,7 +113,7 @@ def test_a_bad_configuration_file_is_one_line(
     monkeypatch.setenv("SAFELIGHT_CONFIG", str(file))
     answer = call("doctor")
     assert answer.code == 2
-    assert said in answer.line
+    assert message in answer.line
 
 
 def test_an_expected_error_is_one_line_and_its_exit_code(

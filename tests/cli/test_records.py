@@ -172,7 +172,7 @@ def test_records_of_a_newer_version_are_one_clear_line(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "message"),
     [
         (("radar", "--since", "yesterday"), "90s, 5m, 24h or 7d (1 s to 10 years)"),
         (("radar", "--since", "0d"), "'0d' is not a valid duration"),
@@ -194,14 +194,14 @@ def test_records_of_a_newer_version_are_one_clear_line(
 def test_an_invalid_command_is_one_clear_line(
     call: Call,
     arguments: tuple[str, ...],
-    says: str,
+    message: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     done = call(*arguments)
     assert done.code in (2, 3)
-    assert says in done.line
+    assert message in done.line
     assert "secret" not in done.line
     assert list(tmp_path.iterdir()) == []
 

@@ -8,7 +8,7 @@ from tests.cli.conftest import Call
 
 
 @pytest.mark.parametrize(
-    ("name", "says"),
+    ("name", "hint"),
     [
         ("SAFELIGHT_QUALTY_RATIO", " Did you mean SAFELIGHT_QUALITY_SAMPLE_RATIO?"),
         ("SAFELIGHT_QUEUELIMIT", " Did you mean SAFELIGHT_QUEUE_LIMIT?"),
@@ -19,10 +19,10 @@ from tests.cli.conftest import Call
     ],
 )
 def test_an_unknown_variable_is_reported_with_the_most_similar_setting(
-    name: str, says: str
+    name: str, hint: str
 ) -> None:
     assert unknown_settings([name, "PATH", "OTHER_QUEUE_LIMIT"]) == [
-        f"{name} is not a setting.{says}"
+        f"{name} is not a setting.{hint}"
     ]
 
 

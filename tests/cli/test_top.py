@@ -248,7 +248,7 @@ def test_without_a_terminal_each_reading_is_printed_until_the_service_fails(call
 
 
 @pytest.mark.parametrize(
-    ("page", "said"),
+    ("page", "message"),
     [
         (404, "it answered 404 Not Found."),
         (b"<html>\n<body>a page</body>\n</html>\n", "it is not in Prometheus' text format."),
@@ -257,12 +257,12 @@ def test_without_a_terminal_each_reading_is_printed_until_the_service_fails(call
     ],
 )
 def test_a_page_without_safelight_metrics_is_one_line(
-    page: bytes | int, said: str, call: Call
+    page: bytes | int, message: str, call: Call
 ) -> None:
     with pages(page) as url:
         answer = call("top", url, "--once", *QUICK)
     assert (answer.code, answer.out) == (1, "")
-    assert said in answer.line
+    assert message in answer.line
 
 
 def test_a_refused_connection_is_one_line(call: Call) -> None:

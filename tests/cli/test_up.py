@@ -111,8 +111,8 @@ ANSWERS = [
 
 def test_results_have_readable_units() -> None:
     text = printed(140, _results("demo-edit", ANSWERS, with_queries=True))
-    for told in ("41.2 ms", "4.25 s", "23.5 GiB", " 5 ", "absent: no CUDA", "no data", "[5m]"):
-        assert told in text
+    for value in ("41.2 ms", "4.25 s", "23.5 GiB", " 5 ", "absent: no CUDA", "no data", "[5m]"):
+        assert value in text
     assert [line[2:4] for line in text.splitlines() if "│" in line] == [*["ok"] * 5, "no"]
 
 

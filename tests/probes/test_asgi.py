@@ -428,10 +428,10 @@ def test_a_running_application_can_be_watched_and_unwatched(meter: Meter) -> Non
 
 def test_a_second_watch_is_refused_until_the_first_ends(meter: Meter) -> None:
     app = service()
-    wanted: dict[str, Any] = {"meter": meter, "sink": lambda record: None}
-    first = AppProbe(app, **wanted)
+    options: dict[str, Any] = {"meter": meter, "sink": lambda record: None}
+    first = AppProbe(app, **options)
     with pytest.raises(AlreadyWatched, match="application"):
-        AppProbe(app, **wanted)
+        AppProbe(app, **options)
     first.unwatch()
     first.unwatch()
     AppProbe(app, meter=Meter("pix"), sink=lambda record: None)

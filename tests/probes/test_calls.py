@@ -71,8 +71,8 @@ def test_a_second_progress_bar_does_not_restart_the_loop() -> None:
 def test_an_unfinished_call_has_neither_phases_nor_steps() -> None:
     call = Call().go("encoded", "loop", "step", "loop_end")
     call.end()
-    told = call.under_way.result(finished=False)
-    assert (dict(told.phases), told.step_seconds) == ({}, ())
+    result = call.under_way.result(finished=False)
+    assert (dict(result.phases), result.step_seconds) == ({}, ())
 
 
 @pytest.mark.parametrize(
@@ -108,9 +108,9 @@ def test_effective_guidance_is_read_at_the_start_of_the_loop() -> None:
     quiet = SimpleNamespace(do_classifier_free_guidance=False, guidance_scale=5.0)
     call = Call(quiet, guidance_scale=5.0)
     call.under_way.mark_loop(quiet)
-    told = call.end()
-    assert (told.guidance_asked, told.guidance_in_force) == (5.0, 1.0)
-    assert told.overridden == ("guidance_scale",)
+    result = call.end()
+    assert (result.guidance_asked, result.guidance_in_force) == (5.0, 1.0)
+    assert result.overridden == ("guidance_scale",)
 
 
 def test_the_error_is_reported_if_the_device_takes_no_more_marks() -> None:
@@ -135,5 +135,9 @@ def test_the_error_is_reported_if_the_device_takes_no_more_marks() -> None:
     with pytest.raises(RuntimeError):
         call.mark_end(None, RuntimeError("CUDA error"))
 
-    told = call.result(finished=False)
-    assert (call.ended, told.error, told.instruction_type) == (False, "model_error", "make_him_old")
+    result = call.result(finished=False)
+    assert (call.ended, result.error, result.instruction_type) == (
+        False,
+        "model_error",
+        "make_him_old",
+    )

@@ -375,8 +375,8 @@ def test_two_concurrent_calls_on_one_pipeline_are_reported_separately(
 
     at_once(work, threads=2)
     assert listener.failures == []
-    told = {call.steps_asked: len(call.step_seconds) for call in listener.calls}
-    assert told == {3 + 3 * number: made[number] for number in (0, 1)}
+    steps_by_call = {call.steps_asked: len(call.step_seconds) for call in listener.calls}
+    assert steps_by_call == {3 + 3 * number: made[number] for number in (0, 1)}
     assert Counter(call.error == "none" for call in listener.calls) == Counter(ended)
 
 
@@ -453,11 +453,11 @@ def test_progress_bars_and_prompts_outside_a_call_are_ignored(
     editing: Any, listener: RecordingListener
 ) -> None:
     edit(editing)
-    told = listener.call
+    call = listener.call
     bar = editing.progress_bar(total=3)
     assert type(bar).__module__.startswith("tqdm")
     editing._encode_prompt("add a hat", "cpu", 1, False)
-    assert listener.calls == [told]
+    assert listener.calls == [call]
 
 
 def test_unwatch_during_a_call_lets_the_call_finish(
@@ -562,8 +562,8 @@ def test_no_step_is_lost_if_the_device_finishes_during_the_check(
     probe = DiffusersProbe(pipe, listener, cuda=cuda)
     pipe("a hat")
     probe.drain()
-    told = [call.step_seconds for call in (*listener.calls, *listener.late_calls)]
-    assert [len(steps) for steps in told if steps] == [3]
+    steps_by_call = [call.step_seconds for call in (*listener.calls, *listener.late_calls)]
+    assert [len(steps) for steps in steps_by_call if steps] == [3]
 
 
 def test_a_loop_over_the_progress_bar_is_timed(listener: RecordingListener) -> None:

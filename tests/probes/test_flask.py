@@ -82,9 +82,9 @@ def service() -> Flask:
     return app
 
 
-def ask(app: Flask, path: str, method: str = "GET", **given: Any) -> TestResponse:
+def ask(app: Flask, path: str, method: str = "GET", **options: Any) -> TestResponse:
     """Make one request and close its response, as a server does."""
-    return app.test_client().open(path, method=method, buffered=True, **given)
+    return app.test_client().open(path, method=method, buffered=True, **options)
 
 
 def test_a_request_is_counted_and_timed_by_its_rule(app: Flask, meter: Meter) -> None:

@@ -33,7 +33,7 @@ class FakeMachine:
             "loop0": SimpleNamespace(read_bytes=1, write_bytes=0, busy_time=0),
             "ram0": SimpleNamespace(read_bytes=1, write_bytes=0, busy_time=0),
         }
-        self.cards: dict[str, Any] | None = {
+        self.interfaces: dict[str, Any] | None = {
             "eth0": SimpleNamespace(bytes_recv=1000, bytes_sent=500),
             "lo": SimpleNamespace(bytes_recv=9, bytes_sent=9),
         }
@@ -51,7 +51,7 @@ class FakeMachine:
         return self.disks
 
     def net_io_counters(self, *, pernic: bool) -> Any:
-        return self.cards
+        return self.interfaces
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def test_the_file_system_is_read(meter: Meter, machine: FakeMachine) -> None:
 
 def test_a_machine_without_disks_has_no_disk_series(meter: Meter, machine: FakeMachine) -> None:
     machine.disks = None
-    machine.cards = None
+    machine.interfaces = None
     assert HostProbe(meter, source=machine).read()
     assert series(meter, HOST_DISK_READ) == []
     assert value(meter, HOST_RECEIVED) == 0

@@ -44,17 +44,17 @@ def run(sampler: Sampler, clock: FakeClock, until: float) -> None:
 
 
 def fail() -> bool:
-    raise OSError("the card fell off the bus")
+    raise OSError("the GPU fell off the bus")
 
 
 def test_p6_z4_gpus_are_read_every_5_s_and_the_machine_every_10_s(
     sampler: Sampler, clock: FakeClock
 ) -> None:
-    settings, cards, machine = load(), Source(clock), Source(clock)
-    sampler.every(settings.gpu_interval_seconds, "nvml", cards.read)
+    settings, gpus, machine = load(), Source(clock), Source(clock)
+    sampler.every(settings.gpu_interval_seconds, "nvml", gpus.read)
     sampler.every(settings.host_interval_seconds, "host", machine.read)
     run(sampler, clock, until=30)
-    assert cards.read_at == [0, 5, 10, 15, 20, 25]
+    assert gpus.read_at == [0, 5, 10, 15, 20, 25]
     assert machine.read_at == [0, 10, 20]
 
 

@@ -77,8 +77,8 @@ def test_without_torch_nothing_is_read_and_torch_is_not_loaded() -> None:
 
 
 def test_readings_can_be_sent_as_plain_values(meter: Meter) -> None:
-    told = Vram("cuda:0", 1, 2, 3).as_dict()
-    write_vram(meter, [Vram(**told)])
+    fields = Vram("cuda:0", 1, 2, 3).as_dict()
+    write_vram(meter, [Vram(**fields)])
     assert value(meter, VRAM_RESERVED, device="cuda:0") == 2
 
 

@@ -19,12 +19,12 @@ def client(app: Any) -> httpx.AsyncClient:
     return httpx.AsyncClient(transport=transport, base_url="http://test")
 
 
-def ask(app: Any, path: str = "/", method: str = "GET", **given: Any) -> httpx.Response:
+def ask(app: Any, path: str = "/", method: str = "GET", **options: Any) -> httpx.Response:
     """Send one request to an ASGI application; an exception becomes a 500, as in a server."""
 
     async def once() -> httpx.Response:
         async with client(app) as web:
-            return await web.request(method, path, **given)
+            return await web.request(method, path, **options)
 
     return asyncio.run(once())
 
@@ -65,8 +65,8 @@ async def drive(app: Any, scope: dict[str, Any], *messages: Message) -> list[Mes
 EMPTY_BODY: Message = {"type": "http.request", "body": b"", "more_body": False}
 
 
-def call_model(instruction_type: str = "make_him_old", error: str = "none", **given: Any) -> None:
+def call_model(instruction_type: str = "make_him_old", error: str = "none", **options: Any) -> None:
     """Add a call to the current request, as the pipeline's probe does."""
     exchange = current_exchange()
     assert exchange is not None
-    exchange.add(PipelineCall("Pix", instruction_type, seconds=0.1, error=error, **given))
+    exchange.add(PipelineCall("Pix", instruction_type, seconds=0.1, error=error, **options))

@@ -67,19 +67,23 @@ def test_without_a_server_tasks_fail_at_once(file: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("hurt", "heal", "says"),
+    ("break_it", "repair", "message"),
     [
         (["PRAGMA max_page_count = 1"], ["PRAGMA max_page_count = 100000"], "full"),
         (["PRAGMA query_only = ON"], ["PRAGMA query_only = OFF"], "readonly"),
     ],
 )
 def test_a_full_or_read_only_database_gets_all_records_later(
-    hurt: list[str], heal: list[str], says: str, file: str, capsys: pytest.CaptureFixture[str]
+    break_it: list[str],
+    repair: list[str],
+    message: str,
+    file: str,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     clock = FakeClock()
     store, meter = a_store(file, clock)
     store.step()
-    execute(store, *hurt)
+    execute(store, *break_it)
     names = [f"{number:03}" for number in range(300)]
     for name in names:
         store.write(a_record(name, prompt="x" * 500))
@@ -87,10 +91,10 @@ def test_a_full_or_read_only_database_gets_all_records_later(
     store.rate(Rating("000", "make_him_old", 4, "none"))
     clock.now += 1
     assert store.step() == 2.0
-    assert says in capsys.readouterr().out
+    assert message in capsys.readouterr().out
     assert (counted(meter, "written"), store.waiting) == (0, 301)
 
-    execute(store, *heal)
+    execute(store, *repair)
     clock.now += 2
     store.step()
     assert [row["request_id"] for row in rows(file, "requests")] == names

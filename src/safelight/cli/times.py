@@ -38,7 +38,7 @@ def parse_span(text: str, bounds: Bounds = PAST) -> int:
 
 
 def parse_age(text: str) -> float:
-    """Return the Unix time that lies a duration such as `7d` ago. Raises BadSetting."""
+    """Return the Unix time of an age such as `7d`. Raises BadSetting."""
     return time() - parse_span(text)
 
 

@@ -160,9 +160,9 @@ def _check(plan: Plan, out: Console, stop: threading.Event) -> bool:
         url, prometheus = plan.find(name).url, plan.find(PROMETHEUS).url
         with httpx.Client(timeout=TIMEOUT_SECONDS) as client, out.status("sending") as status:
             checker = Checker(url, prometheus, client, _task(url))
-            answers = prove(checker, settings.namespace, name, wait=stop.wait, report=status.update)
-        out.print(_results(settings.model, answers, with_queries=out.width >= _WIDE_COLUMNS))
-        passed = passed and bool(answers) and all(answer.good for answer in answers)
+            results = prove(checker, settings.namespace, name, wait=stop.wait, report=status.update)
+        out.print(_results(settings.model, results, with_queries=out.width >= _WIDE_COLUMNS))
+        passed = passed and bool(results) and all(result.good for result in results)
     return passed
 
 
@@ -173,24 +173,24 @@ def _task(url: str) -> str:
         raise ServiceFailed(f"{url}/v1/models cannot be read: {why(error)}.") from None
 
 
-def _results(model: str, answers: list[Answer], *, with_queries: bool) -> Table:
+def _results(model: str, results: list[Answer], *, with_queries: bool) -> Table:
     table = Table(title=f"Metrics of {model} in Prometheus", title_justify="left")
     for column in ("", "metric", "value", *(["query"] if with_queries else [])):
         table.add_column(column, overflow="fold")
-    for answer in answers:
-        mark = "[green]ok[/green]" if answer.good else "[red]no[/red]"
-        row = (Text(answer.question.title), Text(_value(answer)), Text(answer.question.query))
+    for result in results:
+        mark = "[green]ok[/green]" if result.good else "[red]no[/red]"
+        row = (Text(result.question.title), Text(_value(result)), Text(result.question.query))
         table.add_row(mark, *(row if with_queries else row[:2]))
     return table
 
 
-def _value(answer: Answer) -> str:
-    if answer.value is None:
-        return answer.note or "no data"
-    match answer.question.unit:
+def _value(result: Answer) -> str:
+    if result.value is None:
+        return result.note or "no data"
+    match result.question.unit:
         case "s":
-            return f"{answer.value * 1e3:.4g} ms" if answer.value < 1 else f"{answer.value:.4g} s"
+            return f"{result.value * 1e3:.4g} ms" if result.value < 1 else f"{result.value:.4g} s"
         case "B":
-            return f"{answer.value / 1024**3:.1f} GiB"
+            return f"{result.value / 1024**3:.1f} GiB"
         case _:
-            return f"{answer.value:.4g}"
+            return f"{result.value:.4g}"

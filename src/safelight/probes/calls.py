@@ -145,12 +145,19 @@ class CallInProgress(Generic[Mark]):
             "guidance_scale": (self._guidance_asked, self._guidance),
             "image_guidance_scale": (self._image_guidance_asked, self._image_guidance),
         }
-        return tuple(name for name, (asked, used) in pairs.items() if _differs(asked, used))
+        return tuple(
+            name for name, (requested, effective) in pairs.items() if _differs(requested, effective)
+        )
 
 
-def _differs(asked: float | None, used: float | None) -> bool:
+def _differs(requested: float | None, effective: float | None) -> bool:
     # 0 also requests no guidance, so an effective value of 1 is not a difference.
-    return asked is not None and used is not None and asked != used and asked != 0
+    return (
+        requested is not None
+        and effective is not None
+        and requested != effective
+        and requested != 0
+    )
 
 
 def _guides(pipeline: Any) -> bool:
@@ -158,10 +165,10 @@ def _guides(pipeline: Any) -> bool:
     return bool(getattr(pipeline, "do_classifier_free_guidance", True))
 
 
-def _in_force(pipeline: Any, name: str, asked: float | None, *, guides: bool) -> float | None:
-    if asked is None:
+def _in_force(pipeline: Any, name: str, requested: float | None, *, guides: bool) -> float | None:
+    if requested is None:
         return None
-    return _number(getattr(pipeline, name, asked)) if guides else NO_GUIDANCE
+    return _number(getattr(pipeline, name, requested)) if guides else NO_GUIDANCE
 
 
 def precision_of(pipeline: Any, *, int8: bool = False) -> str:

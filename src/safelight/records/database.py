@@ -55,7 +55,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class StoredRequest:
-    """A stored request with its present rating; `answered` is True if it returned a result."""
+    """A stored request with its current rating; `answered` is True if it returned a result."""
 
     instruction_type: str
     at: float

@@ -68,7 +68,7 @@ class Ratings:
         at: float,
         rating: int | None = None,
     ) -> None:
-        """Add a request that finished at a Unix time, with its present rating.
+        """Add a request that finished at a Unix time, with its current rating.
 
         An id belongs to its first owner, because callers may choose ids.
         """

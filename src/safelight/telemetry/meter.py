@@ -110,9 +110,9 @@ def observe_steps(meter: Meter, call: PipelineCall, exemplar: Exemplar | None = 
 
 
 def _write_guidance(
-    meter: Meter, metric: Metric, asked: float | None, in_force: float | None
+    meter: Meter, metric: Metric, requested: float | None, in_force: float | None
 ) -> None:
-    if asked is not None:
-        meter.set(metric, "asked", value=asked)
+    if requested is not None:
+        meter.set(metric, "asked", value=requested)
     if in_force is not None:
         meter.set(metric, "in_force", value=in_force)

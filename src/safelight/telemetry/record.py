@@ -100,7 +100,7 @@ class Exchange:
         self.error = call.error
 
     def facts(self) -> Facts:
-        """Return the present facts."""
+        """Return a frozen copy of the facts."""
         return Facts(*_facts_of(self))
 
 
