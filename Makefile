@@ -22,7 +22,7 @@ LATER := tests/stack/test_whole_boards.py
 LONGEST := tests/truth/test_truth.py tests/stories/test_scenarios.py \
 	tests/serving/test_conformance.py tests/faults/test_workers.py tests/rules/test_cases.py \
 	tests/serving/test_app.py tests/faults/test_callers.py tests/examples/test_services.py \
-	tests/serving/test_families.py tests/records/test_mishaps.py tests/training/test_training.py \
+	tests/serving/test_families.py tests/records/test_failures.py tests/training/test_training.py \
 	tests/faults/test_machine.py tests/serving/test_bad_input.py \
 	$(addprefix tests/serving/http/test_,events.py openai.py api.py front.py) \
 	$(addprefix tests/cli/test_,demo.py up.py export.py) tests/docs/test_export.py tests/models/test_compile.py

@@ -31,7 +31,7 @@ def _flooded(meter: "object") -> "object":
     from safelight.metrics.catalog import CATALOG
     from safelight.probes.asgi import AsgiProbe
     from safelight.quality.instructions import load_taxonomy
-    from safelight.telemetry.meter import metering
+    from safelight.telemetry.meter import metrics_sink
     from safelight.telemetry.record import PipelineCall, current_exchange
 
     classify = load_taxonomy().classify
@@ -46,7 +46,7 @@ def _flooded(meter: "object") -> "object":
         await send({"type": "http.response.start", "status": 200 + number % 400, "headers": []})
         await send({"type": "http.response.body", "body": b""})
 
-    probe = AsgiProbe(app, meter=meter, sink=metering(meter))
+    probe = AsgiProbe(app, meter=meter, sink=metrics_sink(meter))
 
     async def flood() -> None:
         for number in range(_FLOOD):

@@ -12,7 +12,7 @@ from time import perf_counter, process_time, thread_time
 
 from benchmarks.figures import Figure, rounds
 from safelight.metrics.registry import Meter
-from safelight.records.config import Plan
+from safelight.records.config import StoreConfig
 from safelight.records.ratings import Ratings
 from safelight.records.rows import Origin
 from safelight.records.store import Store
@@ -40,8 +40,8 @@ def _sink_seconds(name: str) -> float:
     record, times = a_record(), []
     for _ in range(rounds(_ROUNDS)):
         meter = Meter("benchmark")
-        store = Store(Plan("sqlite://", Origin("b", "b"), most=_RECORDS), meter)
-        sink = store.write if name == "store" else Ratings(meter, kept_seconds=60).learn
+        store = Store(StoreConfig("sqlite://", Origin("b", "b"), capacity=_RECORDS), meter)
+        sink = store.write if name == "store" else Ratings(meter, kept_seconds=60).add_record
         gc.collect()
         started = thread_time()
         for _ in range(_RECORDS):
@@ -54,7 +54,7 @@ def _written() -> tuple[float, float]:
     """Return the processor's seconds for a record, and records a second."""
     times = []
     with tempfile.TemporaryDirectory() as folder:
-        plan = Plan(f"sqlite:///{folder}/records.db", Origin("b", "b"))
+        plan = StoreConfig(f"sqlite:///{folder}/records.db", Origin("b", "b"))
         store = Store(plan, Meter("benchmark"))
         store.step()
         for turn in range(rounds(_ROUNDS)):

@@ -1,14 +1,20 @@
-"""What every test may use: no network, no settings from outside, and tiny real pipelines."""
+"""Fixtures of all tests: no network, no outside settings, restored logging, tiny pipelines."""
 
 import os
 
-os.environ["HF_HUB_OFFLINE"] = "1"  # before anything imports huggingface_hub, which reads it once
-os.environ["SAFELIGHT_RECORDS_URL"] = ""  # services of tests keep no records, unless they ask
+os.environ["HF_HUB_OFFLINE"] = "1"  # huggingface_hub reads it when it is imported
+os.environ["SAFELIGHT_RECORDS_URL"] = ""  # services of tests have no records by default
 
+import logging
+import sys
+import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import structlog
+
+from safelight.telemetry import logs
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -28,6 +34,19 @@ def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith("SAFELIGHT_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("SAFELIGHT_RECORDS_URL", "")
+
+
+@pytest.fixture(autouse=True)
+def restored_logging() -> Iterator[None]:
+    root, package = logging.getLogger(), logging.getLogger("safelight")
+    state = list(root.handlers), root.level, package.level
+    hooks = sys.excepthook, sys.unraisablehook, threading.excepthook
+    yield
+    root.handlers[:], root.level, package.level = state
+    sys.excepthook, sys.unraisablehook, threading.excepthook = hooks
+    logging.captureWarnings(capture=False)
+    structlog.reset_defaults()
+    logs._LINES.as_json = False
 
 
 @pytest.fixture(scope="session")

@@ -23,7 +23,13 @@ from safelight.errors import (
     UnsupportedMediaType,
     Unusable,
 )
-from safelight.reasons import NO_ERROR, REASONS, by_reason, reason_of_exception, reason_of_status
+from safelight.reasons import (
+    NO_ERROR,
+    REASONS,
+    error_from_reason,
+    reason_of_exception,
+    reason_of_status,
+)
 
 BRANCH = re.compile(r"([│ ]*)[├└]── (\w+)(?: +(.*))?")
 
@@ -39,7 +45,7 @@ CLASSES = [child for _, child in descend(SafelightError)]
 
 
 def drawn() -> Iterator[tuple[str, str, str]]:
-    """Yield parent, name and the rest of every line of the tree in the docstring."""
+    """Yield parent, name and rest of every line of the tree in the docstring."""
     path = ["SafelightError"]
     for line in (errors.__doc__ or "").splitlines():
         found = BRANCH.fullmatch(line)
@@ -49,30 +55,30 @@ def drawn() -> Iterator[tuple[str, str, str]]:
             yield path[depth], found[2], found[3] or ""
 
 
-def test_the_drawn_tree_is_the_tree_of_classes() -> None:
+def test_the_tree_in_the_docstring_is_the_class_tree() -> None:
     assert {(parent, name) for parent, name, _ in drawn()} == {
         (parent, child.__name__) for parent, child in descend(SafelightError)
     }
 
 
-def test_the_drawn_reasons_and_statuses_are_those_of_the_classes() -> None:
-    told = {
-        name: (found[1], int(found[2]))
+def test_the_reasons_and_statuses_in_the_docstring_are_those_of_the_classes() -> None:
+    documented = {
+        name: (match[1], int(match[2]))
         for _, name, rest in drawn()
-        if (found := re.fullmatch(r"(\w+) +(\d{3})", rest))
+        if (match := re.fullmatch(r"(\w+) +(\d{3})", rest))
     }
     leaves = [error for error in CLASSES if not error.__subclasses__()]
     to_callers = [error for error in leaves if not issubclass(error, Unusable)]
-    assert told == {error.__name__: (error.reason, error.status) for error in to_callers}
+    assert documented == {error.__name__: (error.reason, error.status) for error in to_callers}
 
 
-def test_every_reason_has_an_error_or_a_status_behind_it() -> None:
-    behind = {error.reason for error in CLASSES} | {SafelightError.reason}
-    behind |= {reason_of_status(status) for status in range(400, 600)}
-    assert behind == set(REASONS)
+def test_every_reason_has_an_error_or_a_status() -> None:
+    used = {error.reason for error in CLASSES} | {SafelightError.reason}
+    used |= {reason_of_status(status) for status in range(400, 600)}
+    assert used == set(REASONS)
 
 
-def test_reasons_are_unique_and_none_is_no_reason() -> None:
+def test_reasons_are_unique_and_do_not_contain_none() -> None:
     assert len(set(REASONS)) == len(REASONS)
     assert NO_ERROR not in REASONS
 
@@ -84,7 +90,7 @@ def test_an_error_has_a_status_that_fits_its_branch(error: type[SafelightError])
     if issubclass(error, Unavailable):
         assert error.status in {429, 499, 503, 504}
     if issubclass(error, StructureCorruption):
-        assert error.status == 200, "the picture is sent all the same"
+        assert error.status == 200, "the image is still sent"
     elif issubclass(error, ModelFailure):
         assert error.status in {500, 502, 503}
     if issubclass(error, Unusable):
@@ -92,7 +98,7 @@ def test_an_error_has_a_status_that_fits_its_branch(error: type[SafelightError])
 
 
 @pytest.mark.parametrize(
-    ("error", "said"),
+    ("error", "part"),
     [
         (UnsupportedMediaType("text/html", ["image/png", "application/json"]), "text/html"),
         (UnsupportedMediaType("", ["image/png"]), "none"),
@@ -106,12 +112,12 @@ def test_an_error_has_a_status_that_fits_its_branch(error: type[SafelightError])
     ],
     ids=lambda given: type(given).__name__ if isinstance(given, SafelightError) else "",
 )
-def test_an_error_says_what_the_limit_was_in_one_line(error: SafelightError, said: str) -> None:
-    assert said in str(error)
+def test_an_error_names_its_limit_in_one_line(error: SafelightError, part: str) -> None:
+    assert part in str(error)
     assert "\n" not in str(error)
 
 
-def test_a_content_type_without_end_is_cut() -> None:
+def test_a_long_content_type_is_shortened() -> None:
     assert len(str(UnsupportedMediaType("x" * 10_000, ["image/png"]))) < 200
 
 
@@ -127,15 +133,15 @@ def test_a_content_type_without_end_is_cut() -> None:
         "model_error",
     ],
 )
-def test_an_error_of_another_process_comes_back_as_it_was(reason: str) -> None:
-    error = by_reason(reason, "What the worker said.")
+def test_an_error_of_another_process_is_restored(reason: str) -> None:
+    error = error_from_reason(reason, "What the worker part.")
     assert error.reason == reason
-    assert str(error) == "What the worker said."
+    assert str(error) == "What the worker part."
     assert type(error) in CLASSES
 
 
-def test_a_reason_from_nowhere_becomes_an_internal_error() -> None:
-    error = by_reason("made_up", "Something.")
+def test_an_unknown_reason_becomes_an_internal_error() -> None:
+    error = error_from_reason("made_up", "Something.")
     assert (error.reason, error.status) == ("internal_error", 500)
 
 
@@ -155,12 +161,12 @@ def test_a_reason_from_nowhere_becomes_an_internal_error() -> None:
         (504, "timeout"),
     ],
 )
-def test_a_bare_status_stands_for_a_reason(status: int, reason: str) -> None:
+def test_a_status_has_a_reason(status: int, reason: str) -> None:
     assert reason_of_status(status) == reason
 
 
 class OutOfMemoryError(RuntimeError):
-    """Named as torch's."""
+    """An error with the same name as torch's."""
 
 
 @pytest.mark.parametrize(
@@ -177,15 +183,15 @@ class OutOfMemoryError(RuntimeError):
     ],
     ids=lambda given: type(given).__name__,
 )
-def test_somebody_elses_exception_has_a_reason(error: BaseException, reason: str) -> None:
+def test_an_exception_of_a_library_has_a_reason(error: BaseException, reason: str) -> None:
     assert reason_of_exception(error) == reason
 
 
-def test_torchs_own_out_of_memory_error_is_known() -> None:
+def test_the_out_of_memory_error_of_torch_has_a_reason() -> None:
     import torch
 
     assert reason_of_exception(torch.cuda.OutOfMemoryError("no")) == "cuda_oom"
 
 
-def test_an_unknown_exception_of_the_model_is_the_models() -> None:
+def test_an_unknown_exception_has_the_default_reason() -> None:
     assert reason_of_exception(ValueError(), default="model_error") == "model_error"

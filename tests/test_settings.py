@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from safelight.errors import BadSetting
 from safelight.settings import Settings, environment_name, load, plain_output, program_environment
 
-# Any text is a model or host until it is tried, and any path a path.
+# Any text is a valid model, host or path until it is used.
 FREE = {"model", "host", "taxonomy", "state_folder", "tags", "grafana_token_file", "monitoring"}
 WRONG: dict[str, tuple[str, ...]] = {
     "namespace": ("", "Pix", "9lives", "a-b", "a__b", "a_", "x" * 41, "编辑"),
@@ -94,7 +94,7 @@ def line_of(wrong: pytest.ExceptionInfo[BadSetting]) -> str:
     return line
 
 
-def test_without_anything_chosen_the_defaults_hold() -> None:
+def test_without_settings_the_defaults_apply() -> None:
     settings = load()
     assert (settings.model, settings.namespace) == ("demo-edit", "instructpix2pix")
     assert (settings.host, settings.port) == ("127.0.0.1", 8000)
@@ -115,11 +115,11 @@ def test_the_command_line_wins_over_all(config: Path, monkeypatch: pytest.Monkey
     assert load(port=8300).port == 8300
 
 
-def test_a_flag_not_given_leaves_the_choice_to_the_rest(config: Path) -> None:
+def test_an_omitted_flag_does_not_override_the_file(config: Path) -> None:
     assert load(port=None, model=None).model == "from-file"
 
 
-def test_z8_the_number_of_requests_is_also_set_by_the_name_without_our_prefix(
+def test_z8_the_number_of_requests_can_be_set_without_the_prefix(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert load().max_concurrent_requests is None
@@ -130,7 +130,7 @@ def test_z8_the_number_of_requests_is_also_set_by_the_name_without_our_prefix(
     assert load(max_concurrent_requests=3).max_concurrent_requests == 3
 
 
-def test_an_unrelated_variable_of_our_prefix_does_no_harm(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_variable_with_the_prefix_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     before = load()
     monkeypatch.setenv("SAFELIGHT_SOMETHING_ELSE", "1")
     assert load() == before
@@ -166,7 +166,7 @@ def test_several_wrong_values_are_all_named() -> None:
     assert "SAFELIGHT_QUEUE_LIMIT" in line
 
 
-def test_a_value_without_end_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_value_is_shortened(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SAFELIGHT_PORT", "x" * 5000)
     with pytest.raises(BadSetting) as raised:
         load()
@@ -188,7 +188,7 @@ def test_a_file_that_cannot_be_used_is_one_line(config: Path, content: bytes) ->
 
 
 @pytest.mark.parametrize("name", ["missing.toml", "."])
-def test_a_file_that_is_none_is_one_line(
+def test_a_missing_file_is_one_line(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SAFELIGHT_CONFIG", str(tmp_path / name))
@@ -197,25 +197,27 @@ def test_a_file_that_is_none_is_one_line(
     assert "SAFELIGHT_CONFIG" in line_of(raised)
 
 
-def test_a_setting_once_read_does_not_change() -> None:
+def test_settings_are_frozen() -> None:
     settings = load()
     with pytest.raises(ValidationError, match="frozen"):
         setattr(settings, "port", 1)  # noqa: B010 - a type checker refuses it too
 
 
-def test_every_setting_says_what_it_is() -> None:
+def test_every_setting_has_a_description() -> None:
     for name, field in Settings.model_fields.items():
         assert field.description, name
         assert field.description.endswith("."), name
 
 
-def test_a_child_process_gets_our_environment_and_more(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_child_process_gets_the_environment_and_extra_variables(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("SAFELIGHT_PORT", "8200")
-    given = program_environment(EXTRA="1")
-    assert (given["SAFELIGHT_PORT"], given["EXTRA"]) == ("8200", "1")
+    environment = program_environment(EXTRA="1")
+    assert (environment["SAFELIGHT_PORT"], environment["EXTRA"]) == ("8200", "1")
 
 
-def test_no_color_asks_for_plain_output(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_color_disables_colours(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
     assert plain_output()
     monkeypatch.setenv("NO_COLOR", "")

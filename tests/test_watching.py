@@ -2,13 +2,11 @@ import asyncio
 import json
 import socket
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-import structlog
 from fastapi import FastAPI, HTTPException
 from flask import Flask
 
@@ -33,7 +31,7 @@ from safelight.metrics.catalog import (
     STEPS,
     SUCCESSES,
 )
-from safelight.telemetry.logs import configure, logging_sink
+from safelight.telemetry.logs import configure_logging, log_sink
 from tests.pipelines import STEPS as MADE
 from tests.pipelines import draw, edit
 from tests.probes.web import ask, client
@@ -47,14 +45,8 @@ def records() -> list[Record]:
     return []
 
 
-@pytest.fixture
-def own_logging() -> Iterator[None]:
-    yield
-    structlog.reset_defaults()
-
-
 def service(pipe: Any) -> FastAPI:
-    """Return an ordinary service, as somebody would write it."""
+    """Return an ordinary service."""
     app = FastAPI()
 
     @app.get("/hello")
@@ -79,7 +71,7 @@ def service(pipe: Any) -> FastAPI:
 
 
 @pytest.mark.parametrize("path", ["/edit", "/threaded"])
-def test_p8_p9_one_call_joins_requests_and_steps(
+def test_p8_p9_one_watch_joins_requests_and_steps(
     path: str, edit_pipe: Any, records: list[Record]
 ) -> None:
     app = service(edit_pipe)
@@ -99,7 +91,7 @@ def test_p8_p9_one_call_joins_requests_and_steps(
     assert value(watched, IN_FLIGHT) == 0
     (record,) = records
     assert record.endpoint == path
-    assert len(record.calls) == 1
+    assert len(record.facts.calls) == 1
 
 
 def test_p1_p17_the_stages_of_a_request_sum_to_its_time(
@@ -118,13 +110,15 @@ def test_p1_p17_the_stages_of_a_request_sum_to_its_time(
         "respond",
     }
     assert sum(record.stages.values()) == pytest.approx(record.seconds)
-    assert record.stages["denoise"] == pytest.approx(record.calls[0].phases["denoise"], abs=0.02)
-    whole = value(watched, REQUEST_SECONDS, "_sum")
-    assert value(watched, STAGE_SECONDS, "_sum") == pytest.approx(whole)
-    assert record.calls[0].seconds <= record.seconds
+    assert record.stages["denoise"] == pytest.approx(
+        record.facts.calls[0].phases["denoise"], abs=0.02
+    )
+    total = value(watched, REQUEST_SECONDS, "_sum")
+    assert value(watched, STAGE_SECONDS, "_sum") == pytest.approx(total)
+    assert record.facts.calls[0].seconds <= record.seconds
 
 
-def test_a_bad_request_counts_with_its_reason_once_the_route_is_known(edit_pipe: Any) -> None:
+def test_a_bad_request_counts_once_its_route_is_known(edit_pipe: Any) -> None:
     app = service(edit_pipe)
     with watch(app=app, pipeline=edit_pipe) as watched:
         ask(app, "/edit", "POST", params={"instruction": "make him old"})
@@ -141,7 +135,7 @@ def test_model_endpoints_count_before_the_first_call(edit_pipe: Any) -> None:
     assert value(watched, REQUESTS, endpoint="/edit", status_code="422") == 1
 
 
-def test_a_failing_pipeline_is_a_failed_request_with_the_models_reason(edit_pipe: Any) -> None:
+def test_a_failing_pipeline_is_a_failed_request_with_its_reason(edit_pipe: Any) -> None:
     app = service(edit_pipe)
     with watch(app=app, pipeline=edit_pipe) as watched:
         answer = ask(app, "/edit", "POST", params={"instruction": "make him old", "steps": "-1"})
@@ -161,7 +155,7 @@ def test_p7_a_silently_overridden_guidance_is_counted(edit_pipe: Any) -> None:
     assert value(watched, IMAGE_GUIDANCE, guidance="in_force") == 1.0
 
 
-def test_many_requests_at_once_are_each_joined_to_their_own_call(
+def test_concurrent_requests_are_joined_to_their_own_calls(
     edit_pipe: Any, records: list[Record]
 ) -> None:
     lock = asyncio.Lock()
@@ -185,11 +179,13 @@ def test_many_requests_at_once_are_each_joined_to_their_own_call(
 
     with watch(app=app, pipeline=edit_pipe, on_record=records.append):
         asyncio.run(all_at_once())
-    assert sorted(record.instruction_type for record in records) == sorted([*words.values()] * 2)
-    assert all(len(record.calls) == 1 for record in records)
+    assert sorted(record.facts.instruction_type for record in records) == sorted(
+        [*words.values()] * 2
+    )
+    assert all(len(record.facts.calls) == 1 for record in records)
 
 
-def test_p9_flask_is_watched_in_the_same_line(edit_pipe: Any, records: list[Record]) -> None:
+def test_p9_flask_is_watched_with_the_same_call(edit_pipe: Any, records: list[Record]) -> None:
     app = Flask("service")
 
     @app.post("/edit")
@@ -251,22 +247,22 @@ def test_an_application_alone_is_watched() -> None:
     assert series(watched, MODEL_INFO) == []
 
 
-# ── What it is called, and what else it tells ────────────────────────────────────────────────────
+# ── Namespace and other metrics ──────────────────────────────────────────────────────────────────
 
 
-def test_the_namespace_is_that_of_the_pipelines_family_unless_one_is_given(
+def test_the_namespace_comes_from_the_pipeline_unless_it_is_given(
     edit_pipe: Any, text_pipe: Any
 ) -> None:
-    for pipe, given, expected in (
+    for pipe, namespace_option, expected in (
         (edit_pipe, None, "instructpix2pix"),
         (text_pipe, None, "diffusion"),
         (text_pipe, "atelier", "atelier"),
     ):
-        with watch(pipeline=pipe, namespace=given) as watched:
+        with watch(pipeline=pipe, namespace=namespace_option) as watched:
             assert watched.meter.namespace == expected
 
 
-def test_the_model_and_the_build_are_told(edit_pipe: Any) -> None:
+def test_the_model_and_the_build_have_info_metrics(edit_pipe: Any) -> None:
     with watch(pipeline=edit_pipe) as watched:
         (model,) = series(watched, MODEL_INFO)
     assert model["pipeline"] == "StableDiffusionInstructPix2PixPipeline"
@@ -277,16 +273,16 @@ def test_the_model_and_the_build_are_told(edit_pipe: Any) -> None:
 
 def test_z4_the_machine_is_read_from_the_start(edit_pipe: Any) -> None:
     with watch(pipeline=edit_pipe) as watched:
-        pass  # the sampler reads before it first waits
+        pass  # the sampler reads before its first pause
     assert value(watched, PROBE_TIMESTAMP, probe="host") > 0
     assert value(watched, HOST_MEMORY_TOTAL) > 0
 
 
-def test_p4_no_word_of_the_user_is_in_metrics_log_or_record(
-    edit_pipe: Any, records: list[Record], capsys: pytest.CaptureFixture[str], own_logging: None
+def test_p4_no_prompt_is_in_metrics_log_or_record(
+    edit_pipe: Any, records: list[Record], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    configure("json")
-    write = logging_sink()
+    configure_logging("json")
+    write = log_sink()
 
     def keep(record: Record) -> None:
         records.append(record)
@@ -299,12 +295,12 @@ def test_p4_no_word_of_the_user_is_in_metrics_log_or_record(
         scraped = text(watched)
     line = capsys.readouterr().err
     assert json.loads(line.splitlines()[0])["url"]["path"] == "/edit"
-    for told in (scraped, line, repr(records)):
-        assert "rumpel" not in told.lower()
-        assert "make_him_old" in told
+    for output in (scraped, line, repr(records)):
+        assert "rumpel" not in output.lower()
+        assert "make_him_old" in output
 
 
-def test_an_own_taxonomy_replaces_the_built_in_one(
+def test_a_configured_taxonomy_replaces_the_built_in_one(
     edit_pipe: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "own.yaml").write_text("make_goblin: [rumpelstiltskin]\n")
@@ -317,7 +313,7 @@ def test_an_own_taxonomy_replaces_the_built_in_one(
 # ── Undoing ──────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_p8_unwatching_puts_everything_back(edit_pipe: Any) -> None:
+def test_p8_unwatch_restores_everything(edit_pipe: Any) -> None:
     app, before = service(edit_pipe), threading.active_count()
     own, middleware = type(edit_pipe), list(app.user_middleware)
     watched = watch(app=app, pipeline=edit_pipe)
@@ -330,7 +326,7 @@ def test_p8_unwatching_puts_everything_back(edit_pipe: Any) -> None:
     assert ask(app, "/metrics").status_code == 404
 
 
-def test_watching_twice_is_refused_and_leaves_the_first_watch_as_it_was(edit_pipe: Any) -> None:
+def test_a_second_watch_is_refused_and_does_not_change_the_first(edit_pipe: Any) -> None:
     app = service(edit_pipe)
     with watch(app=app, pipeline=edit_pipe) as watched:
         for again in ({"app": app}, {"pipeline": edit_pipe}, {"app": app, "pipeline": edit_pipe}):
@@ -340,7 +336,7 @@ def test_watching_twice_is_refused_and_leaves_the_first_watch_as_it_was(edit_pip
         assert value(watched, REQUESTS) == 1
 
 
-def test_a_watch_that_fails_half_way_is_undone(edit_pipe: Any) -> None:
+def test_a_partly_failed_watch_is_undone(edit_pipe: Any) -> None:
     app = service(edit_pipe)
     with watch(pipeline=edit_pipe):
         with pytest.raises(AlreadyWatched, match="pipeline"):
@@ -348,7 +344,7 @@ def test_a_watch_that_fails_half_way_is_undone(edit_pipe: Any) -> None:
         assert app.user_middleware == []
 
 
-def test_what_is_no_application_is_refused_in_one_line(edit_pipe: Any) -> None:
+def test_an_unsupported_application_is_refused_in_one_line(edit_pipe: Any) -> None:
     with pytest.raises(BadSetting, match="FastAPI, Starlette and Flask") as raised:
         watch(app=object(), pipeline=edit_pipe)
     assert "\n" not in str(raised.value)
@@ -360,7 +356,7 @@ def test_a_wrong_namespace_is_refused(namespace: str, edit_pipe: Any) -> None:
         watch(pipeline=edit_pipe, namespace=namespace)
 
 
-def test_a_listener_of_the_users_that_fails_does_not_fail_the_request(edit_pipe: Any) -> None:
+def test_a_failing_on_record_does_not_fail_the_request(edit_pipe: Any) -> None:
     def fail(record: Record) -> None:
         raise OSError("disk full")
 
@@ -372,9 +368,9 @@ def test_a_listener_of_the_users_that_fails_does_not_fail_the_request(edit_pipe:
     assert value(watched, PROBE_FAILURES, probe="record") == 1
 
 
-def test_a_record_tells_its_calls(edit_pipe: Any, records: list[Record]) -> None:
+def test_a_record_contains_its_calls(edit_pipe: Any, records: list[Record]) -> None:
     with watch(pipeline=edit_pipe, on_record=records.append):
         edit(edit_pipe)
-    (call,) = records[0].calls
+    (call,) = records[0].facts.calls
     assert isinstance(call, PipelineCall)
     assert len(call.step_seconds) == MADE

@@ -1,4 +1,4 @@
-"""`python -m safelight` is the command `safelight`."""
+"""Run the command `safelight` with `python -m safelight`."""
 
 from safelight.cli.main import main
 

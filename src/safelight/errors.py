@@ -1,7 +1,7 @@
-"""Every way Safelight fails: one tree, and each branch knows its HTTP status, reason and exit code.
+"""All exceptions of Safelight, with their HTTP status, reason and exit code.
 
 SafelightError
-├── BadInput                     the caller's to mend (4xx)
+├── BadInput                     the caller must change the request (4xx)
 │   ├── MalformedBody            bad_request             400
 │   ├── UnsupportedMediaType     unsupported_media_type  415
 │   ├── BodyTooLarge             body_too_large          413
@@ -12,7 +12,7 @@ SafelightError
 │   ├── UnsupportedTask          unsupported_task        404
 │   ├── UnknownRequest           not_found               404
 │   └── Unauthorized             unauthorized            401
-├── Unavailable                  come back later (429, 503, 504)
+├── Unavailable                  the caller may retry later (429, 499, 503, 504)
 │   ├── NotReady                 not_ready               503
 │   ├── Stopping                 stopping                503
 │   ├── Overloaded               overloaded              503
@@ -21,13 +21,13 @@ SafelightError
 │   ├── WorkerLost               worker_lost             503
 │   ├── Timeout                  timeout                 504
 │   └── Cancelled                cancelled               499
-├── ModelFailure                 the model could not (5xx)
+├── ModelFailure                 the model failed (5xx)
 │   ├── OutOfMemory              cuda_oom                503
 │   ├── InvalidOutput            invalid_output          502
 │   ├── StructureCorruption      structure_corruption    200
 │   └── ModelError               model_error             500
 ├── InternalError                internal_error          500
-└── Unusable                     the operator's to mend: nothing starts (exit code 2 or 3)
+└── Unusable                     the operator must fix it: nothing starts (exit code 1 to 3)
     ├── BadSetting
     ├── MissingExtra
     ├── MissingProgram
@@ -44,7 +44,7 @@ from collections.abc import Sequence
 
 
 class SafelightError(Exception):
-    """Whatever Safelight raises on purpose; its text is safe to show to the caller."""
+    """Base class. The message is safe to show to the caller."""
 
     status = 500
     reason = "internal_error"
@@ -53,29 +53,29 @@ class SafelightError(Exception):
 
 
 class BadInput(SafelightError):
-    """The request cannot be served as it is, now or later."""
+    """The request is invalid; the same request will fail again."""
 
     status = 400
     reason = "bad_request"
 
 
 class MalformedBody(BadInput):
-    """The body is not what its content type says."""
+    """The body does not match its content type."""
 
 
 class UnsupportedMediaType(BadInput):
-    """The body's content type is none that the route reads."""
+    """The route does not accept the body's content type."""
 
     status = 415
     reason = "unsupported_media_type"
 
     def __init__(self, content_type: str, accepted: Sequence[str]) -> None:
-        shown = content_type[:60] or "none"
-        super().__init__(f"The content type is {shown!r}; send one of {', '.join(accepted)}.")
+        received = content_type[:60] or "none"
+        super().__init__(f"The content type is {received!r}. Send one of {', '.join(accepted)}.")
 
 
 class BodyTooLarge(BadInput):
-    """The body has more bytes than one request may send."""
+    """The body is larger than the limit."""
 
     status = 413
     reason = "body_too_large"
@@ -88,7 +88,7 @@ class BodyTooLarge(BadInput):
 
 
 class NotAnImage(BadInput):
-    """The bytes are no picture that Pillow knows."""
+    """Pillow does not recognise the image format."""
 
     status = 422
     reason = "not_an_image"
@@ -98,7 +98,7 @@ class NotAnImage(BadInput):
 
 
 class ImageDamaged(BadInput):
-    """The picture starts well and cannot be read to its end."""
+    """The image file is truncated or damaged."""
 
     status = 422
     reason = "image_damaged"
@@ -108,7 +108,7 @@ class ImageDamaged(BadInput):
 
 
 class ImageTooLarge(BadInput):
-    """The picture has more pixels than one request may send."""
+    """The image has more pixels than the limit."""
 
     status = 413
     reason = "image_too_large"
@@ -121,79 +121,81 @@ class ImageTooLarge(BadInput):
 
 
 class InvalidParameter(BadInput):
-    """A parameter is missing, unknown, or out of its bounds."""
+    """A parameter is missing, unknown or out of range."""
 
     status = 422
     reason = "invalid_parameter"
 
 
 class UnsupportedTask(BadInput):
-    """The model that is served does something else."""
+    """The served model does another task."""
 
     status = 404
     reason = "unsupported_task"
 
-    def __init__(self, asked: str, served: str, path: str) -> None:
-        super().__init__(f"The model served here does not {asked}, it does {served}: POST {path}.")
+    def __init__(self, requested: str, served: str, path: str) -> None:
+        super().__init__(
+            f"The model served here does not {requested}, it does {served}: POST {path}."
+        )
 
 
 class UnknownRequest(BadInput):
-    """There is no request of that id (any more), or it is somebody else's."""
+    """No request has this id, it has expired, or it belongs to another caller."""
 
     status = 404
     reason = "not_found"
 
     def __init__(self, what: str = "request") -> None:
-        super().__init__(f"There is no such {what} (any more), or it is not yours.")
+        super().__init__(f"The {what} does not exist, has expired, or is not yours.")
 
 
 class Unauthorized(BadInput):
-    """The caller showed no key, or one that is not known."""
+    """The API key is missing or unknown."""
 
     status = 401
     reason = "unauthorized"
 
     def __init__(self) -> None:
-        super().__init__("A known API key is needed. Send `Authorization: Bearer <key>`.")
+        super().__init__("A valid API key is required. Send `Authorization: Bearer <key>`.")
 
 
 class Unavailable(SafelightError):
-    """The request was good and could not be served this time."""
+    """The request is valid but cannot be served now."""
 
     status = 503
     reason = "overloaded"
 
 
 class NotReady(Unavailable):
-    """The model is not loaded, or not loaded again yet."""
+    """The model is still loading."""
 
     reason = "not_ready"
     retry_after_seconds = 5.0
 
     def __init__(self) -> None:
-        super().__init__("The model is still loading. Retry shortly; /readyz tells when.")
+        super().__init__("The model is still loading. Retry when /readyz returns 200.")
 
 
 class Stopping(Unavailable):
-    """The service was told to stop, and takes no more work."""
+    """The service is stopping and accepts no more requests."""
 
     reason = "stopping"
     retry_after_seconds = 1.0
 
     def __init__(self) -> None:
-        super().__init__("The service is stopping. Send the request again, to another instance.")
+        super().__init__("The service is stopping. Send the request to another instance.")
 
 
 class Overloaded(Unavailable):
-    """There is more work than can be done in time; `why` says which limit was met."""
+    """There is more work than the service can do in time; the message names the limit."""
 
-    def __init__(self, why: str, retry_after_seconds: float) -> None:
+    def __init__(self, message: str, retry_after_seconds: float) -> None:
         self.retry_after_seconds = retry_after_seconds
-        super().__init__(why)
+        super().__init__(message)
 
 
 class RateLimited(Unavailable):
-    """The caller sends more requests than its share."""
+    """The caller exceeds its rate limit."""
 
     status = 429
     reason = "rate_limited"
@@ -201,76 +203,77 @@ class RateLimited(Unavailable):
     def __init__(self, per_minute: float, retry_after_seconds: float) -> None:
         self.retry_after_seconds = retry_after_seconds
         super().__init__(
-            f"You may send {per_minute:g} requests a minute. Send fewer, or have "
-            "SAFELIGHT_RATE_LIMIT_PER_MINUTE raised."
+            f"The limit is {per_minute:g} requests per minute. Send fewer, or ask the operator to "
+            "raise SAFELIGHT_RATE_LIMIT_PER_MINUTE."
         )
 
 
 class CircuitOpen(Unavailable):
-    """The model failed again and again and is left alone for a while."""
+    """The model failed repeatedly, so the circuit breaker stops its requests for a while."""
 
     reason = "circuit_open"
 
     def __init__(self, failures: int, retry_after_seconds: float) -> None:
         self.retry_after_seconds = retry_after_seconds
         super().__init__(
-            f"The model failed {failures} times in a row and rests. Retry in "
-            f"{max(1.0, retry_after_seconds):.0f} seconds; the service's log has the failures."
+            f"The model failed {failures} times in a row, so its requests are stopped for a while. "
+            f"Retry in {max(1.0, retry_after_seconds):.0f} seconds. The service's log has the "
+            "failures."
         )
 
 
 class WorkerLost(Unavailable):
-    """The worker process ended while it had the job."""
+    """The worker process ended during the request."""
 
     reason = "worker_lost"
     retry_after_seconds = 10.0
 
     def __init__(self) -> None:
-        super().__init__("The worker process ended while it had this request. Send it again.")
+        super().__init__("The worker process ended during this request. Send it again.")
 
 
 class Timeout(Unavailable):
-    """The deadline passed before the answer was there."""
+    """The deadline passed before the response was ready."""
 
     status = 504
     reason = "timeout"
 
     def __init__(self, limit_seconds: float) -> None:
         super().__init__(
-            f"The answer was not ready within {limit_seconds:g} seconds. "
-            "Ask for fewer steps or a smaller image, or allow more time: the X-Request-Timeout "
-            "header, or SAFELIGHT_REQUEST_TIMEOUT_SECONDS."
+            f"The response was not ready within {limit_seconds:g} seconds. "
+            "Use fewer steps or a smaller image, or allow more time with the X-Request-Timeout "
+            "header or SAFELIGHT_REQUEST_TIMEOUT_SECONDS."
         )
 
 
 class Cancelled(Unavailable):
-    """The caller left before the answer was there."""
+    """The caller disconnected or cancelled before the response was ready."""
 
     status = 499
     reason = "cancelled"
 
     def __init__(self) -> None:
-        super().__init__("The request was cancelled before its answer was ready.")
+        super().__init__("The request was cancelled before the response was ready.")
 
 
 class ModelFailure(SafelightError):
-    """The model had the job and did not finish it."""
+    """The model failed during the request."""
 
     reason = "model_error"
 
 
 class OutOfMemory(ModelFailure):
-    """The device's memory did not suffice."""
+    """The device ran out of memory."""
 
     status = 503
     reason = "cuda_oom"
 
-    def __init__(self, fits: str = "Send a smaller image, or fewer at once.") -> None:
-        super().__init__(f"The device ran out of memory. {fits}")
+    def __init__(self, advice: str = "Send a smaller image, or fewer at once.") -> None:
+        super().__init__(f"The device ran out of memory. {advice}")
 
 
 class InvalidOutput(ModelFailure):
-    """The model made something that is no picture worth sending."""
+    """The model's output is not a usable image."""
 
     status = 502
     reason = "invalid_output"
@@ -283,40 +286,40 @@ class InvalidOutput(ModelFailure):
 
 
 class StructureCorruption(ModelFailure):
-    """The edit destroyed what it should have kept; the picture is sent, with a warning."""
+    """The edit destroyed what it should have kept; the image is sent with a warning."""
 
     status = 200
     reason = "structure_corruption"
 
     def __init__(self, kept: float, floor: float) -> None:
         super().__init__(
-            f"The edit kept {kept:.0%} of the picture; of its kind {floor:.0%} are the least. "
-            "Try another seed, or a higher image_guidance_scale."
+            f"The edit kept {kept:.0%} of the image; the minimum for this instruction type is "
+            f"{floor:.0%}. Try another seed, or a higher image_guidance_scale."
         )
 
 
 class ModelError(ModelFailure):
-    """The model raised an error of its own."""
+    """The model raised an exception."""
 
     def __init__(self, kind: str) -> None:
         super().__init__(f"The model failed with {kind}. The service's log has the details.")
 
 
 class InternalError(SafelightError):
-    """The service itself failed in a way that nobody foresaw; its log has the details."""
+    """The service failed unexpectedly; its log has the details."""
 
     def __init__(self) -> None:
         super().__init__("The service failed unexpectedly. Its log has the details.")
 
 
 class Unusable(SafelightError):
-    """Something needed is missing or wrong: the command stops before it starts."""
+    """A requirement is missing or wrong, so the command cannot work."""
 
     exit_code = 2
 
 
 class BadSetting(Unusable):
-    """A setting, or a file that a setting names, cannot be used."""
+    """A setting, or a file that a setting names, is invalid."""
 
 
 class MissingExtra(Unusable):
@@ -341,57 +344,57 @@ class MissingProgram(Unusable):
 
 
 class ModelNotFound(Unusable):
-    """The model is no folder, no bundled demo and no hub id within reach."""
+    """The model is neither a folder, a bundled demo nor a reachable hub id."""
 
     exit_code = 3
 
-    def __init__(self, model: str, why: str) -> None:
+    def __init__(self, model: str, cause: str) -> None:
         super().__init__(
-            f"The model {model[:100]!r} could not be loaded: {why} "
-            "Name a hub id, a demo such as demo-edit, or a folder with model_index.json or "
+            f"The model {model[:100]!r} could not be loaded: {cause} "
+            "Give a hub id, a demo such as demo-edit, or a folder with model_index.json or "
             "config.json."
         )
 
 
 class PortTaken(Unusable):
-    """Another program listens where a service of ours should."""
+    """Another program uses the port of a service."""
 
     exit_code = 3
 
     def __init__(self, service: str, host: str, port: int) -> None:
         super().__init__(
-            f"Port {port} on {host}, wanted by {service}, is taken. "
-            f"Stop the program that holds it, or choose another port (safelight up --help)."
+            f"Port {port} on {host} for {service} is already in use. "
+            "Stop the program that uses it, or choose another port (safelight up --help)."
         )
 
 
 class RecordsUnusable(Unusable):
-    """The database of the records cannot be opened, is none of ours, or has no such service."""
+    """The records database cannot be used, or has no such service."""
 
     exit_code = 3
 
 
 class ServiceFailed(Unusable):
-    """A service that we started did not come up, or did not stay up."""
+    """A service did not start, stopped, or does not respond as expected."""
 
     exit_code = 1
 
 
 class MonitoringFailed(Unusable):
-    """Prometheus could not be asked, or what it answered is of no use: nothing can be said."""
+    """Prometheus cannot be queried, or its response cannot be used."""
 
     exit_code = 3
 
 
 class AlreadyWatched(Unusable):
-    """The object has a probe already."""
+    """The object already has a probe."""
 
     def __init__(self, what: str) -> None:
         super().__init__(f"This {what} is already watched. Call .unwatch() on the first watch.")
 
 
-def cannot_listen(service: str, host: str, port: int, error: OSError) -> Unusable:
-    """Return why a service cannot listen: the port is taken, or the address is not ours."""
+def listen_error(service: str, host: str, port: int, error: OSError) -> Unusable:
+    """Return the error of a failed bind: PortTaken, or BadSetting for a wrong address."""
     if error.errno == errno.EADDRINUSE:
         return PortTaken(service, host, port)
     return BadSetting(

@@ -1,4 +1,4 @@
-"""The closed set of reasons that a request fails for, and how each failure finds its own."""
+"""The closed set of failure reasons, and the reason of an exception or HTTP status."""
 
 from collections.abc import Iterator
 
@@ -7,19 +7,19 @@ from safelight.errors import SafelightError, Unusable
 NO_ERROR = "none"
 
 
-def kinds_below(kind: type[SafelightError]) -> Iterator[type[SafelightError]]:
-    """Yield every error class below one, in the order of the drawn tree."""
-    for below in kind.__subclasses__():
-        yield below
-        yield from kinds_below(below)
+def subclasses_of(kind: type[SafelightError]) -> Iterator[type[SafelightError]]:
+    """Yield all subclasses of an error class, depth first."""
+    for subclass in kind.__subclasses__():
+        yield subclass
+        yield from subclasses_of(subclass)
 
 
-# Behind every `error` label and every `reason` of a problem document. Where a branch and a leaf
-# have the same reason, the leaf says it best.
-KINDS: dict[str, type[SafelightError]] = {
-    kind.reason: kind for kind in kinds_below(SafelightError) if not issubclass(kind, Unusable)
+# The values of the `error` label and of `reason` in a problem document. If a branch and a leaf
+# have the same reason, the leaf comes later and wins.
+ERROR_CLASSES: dict[str, type[SafelightError]] = {
+    kind.reason: kind for kind in subclasses_of(SafelightError) if not issubclass(kind, Unusable)
 }
-REASONS = tuple(KINDS)
+REASONS = tuple(ERROR_CLASSES)
 
 _REASON_BY_STATUS = {
     401: "unauthorized",
@@ -45,16 +45,16 @@ _REASON_BY_EXCEPTION = {
 
 
 def reason_of_status(status: int) -> str:
-    """Return the reason that a bare HTTP status stands for; `none` below 400."""
+    """Return the reason for an HTTP status without a known error; `none` below 400."""
     if status < 400:
         return NO_ERROR
     return _REASON_BY_STATUS.get(status, "bad_request" if status < 500 else "internal_error")
 
 
 def reason_of_exception(error: BaseException, default: str = "internal_error") -> str:
-    """Return the reason of an exception raised by somebody else's code.
+    """Return the reason of any exception.
 
-    Classes are told by name, so that no library need be imported to know its errors.
+    Compares class names, so that no library has to be imported.
     """
     if isinstance(error, SafelightError):
         return error.reason
@@ -64,9 +64,9 @@ def reason_of_exception(error: BaseException, default: str = "internal_error") -
     )
 
 
-def by_reason(reason: str, detail: str) -> SafelightError:
-    """Return the error that another process raised, as it told of it."""
-    kind = KINDS.get(reason, SafelightError)
+def error_from_reason(reason: str, detail: str) -> SafelightError:
+    """Return the error that another process raised, from its reason and message."""
+    kind = ERROR_CLASSES.get(reason, SafelightError)
     error = kind.__new__(kind)
     Exception.__init__(error, detail)
     return error

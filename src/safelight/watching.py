@@ -1,4 +1,4 @@
-"""`watch`: puts the probes around somebody else's service, and takes them off, in one call."""
+"""`watch`: attach probes to an existing application and pipeline, and detach them."""
 
 from collections.abc import Callable, Collection
 from importlib.metadata import version
@@ -20,41 +20,41 @@ from safelight.probes.sampler import Sampler
 from safelight.probes.torch import TorchProbe
 from safelight.quality.instructions import load_taxonomy
 from safelight.settings import Settings, load
-from safelight.telemetry.meter import late_steps, metering
-from safelight.telemetry.record import PipelineCall, Record, Sink, current_exchange, direct_call
+from safelight.telemetry.meter import metrics_sink, observe_steps
+from safelight.telemetry.record import PipelineCall, Record, Sink, current_exchange, record_of_call
 
 _NAMESPACES = {"InstructPix2Pix": "instructpix2pix", "ZImage": "zimage"}
 _DEFAULT_NAMESPACE = "diffusion"
 
 
 class Watch:
-    """What `watch` returns: the metrics of the service, until `unwatch`."""
+    """The result of `watch`: the metrics of the watched objects, until `unwatch`."""
 
     def __init__(self, meter: Meter, undo: list[Callable[[], None]]) -> None:
         self.meter = meter
         self._undo = undo
 
     def __enter__(self) -> "Watch":
-        """Watch inside a block."""
+        """Return this watch."""
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Take every probe off at the block's end."""
+        """Detach all probes."""
         self.unwatch()
 
     def expose(self, accept: str = "") -> Exposition:
-        """Return the metrics as text, or as OpenMetrics where `accept` names it."""
+        """Return the metrics as text, or as OpenMetrics if `accept` names it."""
         return self.meter.expose(accept)
 
     def serve(self, port: int, host: str = "127.0.0.1") -> None:
-        """Answer scrapes on a port, for a program without a web application; `unwatch` ends it.
+        """Serve `/metrics` on a port until `unwatch`, for programs without a web application.
 
-        Raises OSError where the port is taken.
+        Raises OSError if the port is in use.
         """
         self._undo.append(self.meter.serve(port, host))
 
     def unwatch(self) -> None:
-        """Take every probe off and put everything back; a second call does nothing."""
+        """Detach all probes and restore the watched objects; a second call does nothing."""
         while self._undo:
             self._undo.pop()()
 
@@ -67,25 +67,25 @@ def watch(
     model_endpoints: Collection[str] = (),
     on_record: Sink | None = None,
 ) -> Watch:
-    """Watch an application, a pipeline, or both; with both, requests and steps are joined.
+    """Watch an application, a pipeline, or both; with both, each request has its steps.
 
     Args:
         app: FastAPI, Starlette or Flask application; it gets `/metrics`.
         pipeline: any diffusers `DiffusionPipeline`.
         namespace: prefix of the metrics; by default that of the pipeline's family
             (`instructpix2pix`, `zimage`, else `diffusion`).
-        model_endpoints: route templates whose requests count as the model's even before the first
-            reached it. Other routes join when a request of theirs first calls the pipeline.
-        on_record: called with the `Record` of every finished request of the model.
+        model_endpoints: route templates whose requests always count as model requests. Other
+            routes are added when one of their requests first calls the pipeline.
+        on_record: called with the `Record` of every finished model request.
 
     Raises:
-        AlreadyWatched: the application or the pipeline has a probe already.
-        BadSetting: `app` is no application that Safelight knows, or a setting is wrong.
+        AlreadyWatched: the application or the pipeline already has a probe.
+        BadSetting: `app` has an unsupported type, or a setting is wrong.
     """
-    chosen = load(namespace=namespace or _namespace_of(pipeline))
-    meter = Meter(chosen.namespace)
+    settings = load(namespace=namespace or _namespace_of(pipeline))
+    meter = Meter(settings.namespace)
     meter.set(BUILD_INFO, version("safelight"), python_version(), value=1)
-    sink = _both(metering(meter), on_record, meter)
+    sink = _both(metrics_sink(meter), on_record, meter)
     sampler = Sampler(meter)
     undo: list[Callable[[], None]] = []
     watched = Watch(meter, undo)
@@ -93,11 +93,11 @@ def watch(
         if app is not None:
             undo.append(_watch_app(app, meter, sink, model_endpoints))
         if pipeline is not None:
-            undo.append(_watch_pipeline(pipeline, chosen, meter, sink, sampler))
+            undo.append(_watch_pipeline(pipeline, settings, meter, sink, sampler))
     except BaseException:
         watched.unwatch()
         raise
-    undo.append(_sample(meter, sampler, chosen))
+    undo.append(_sample(meter, sampler, settings))
     return watched
 
 
@@ -111,8 +111,9 @@ def _watch_app(
         probe = FlaskProbe(app, meter=meter, sink=sink, model_endpoints=model_endpoints)
     else:
         raise BadSetting(
-            f"watch() knows FastAPI, Starlette and Flask applications, not {type(app).__name__}. "
-            "Wrap any other ASGI application in safelight.probes.asgi.AsgiProbe."
+            f"watch() supports FastAPI, Starlette and Flask applications, not "
+            f"{type(app).__name__}. Wrap any other ASGI application in "
+            "safelight.probes.asgi.AsgiProbe."
         )
     return probe.unwatch
 
@@ -121,7 +122,7 @@ def _watch_pipeline(
     pipeline: Any, settings: Settings, meter: Meter, sink: Sink, sampler: Sampler
 ) -> Callable[[], None]:
     taxonomy = load_taxonomy(settings.taxonomy)
-    probe = DiffusersProbe(pipeline, _Joining(meter, sink), classify=taxonomy.classify)
+    probe = DiffusersProbe(pipeline, _CallListener(meter, sink), classify=taxonomy.classify)
     _describe(meter, pipeline)
     sampler.every(settings.gpu_interval_seconds, "diffusers", probe.drain)
     return probe.unwatch
@@ -141,8 +142,8 @@ def _sample(meter: Meter, sampler: Sampler, settings: Settings) -> Callable[[], 
     return stop
 
 
-class _Joining:
-    """Joins a pipeline's calls to the request they are made for; without one they stand alone."""
+class _CallListener:
+    """Adds a pipeline's calls to the current request; without one, each becomes a Record."""
 
     def __init__(self, meter: Meter, sink: Sink) -> None:
         self._meter = meter
@@ -150,29 +151,29 @@ class _Joining:
         self.failed = meter.probe_failed
 
     def begin(self) -> None:
-        """Charge the request's time so far to its receiving."""
+        """Charge the request's time so far to the stage `receive`."""
         self._meter.add(IN_FLIGHT)
         exchange = current_exchange()
         if exchange is not None:
             exchange.timeline.mark("receive")
 
     def end(self, call: PipelineCall) -> None:
-        """Hand the call to its request, or write its own Record."""
+        """Add the call to its request, or write a Record of its own."""
         self._meter.add(IN_FLIGHT, amount=-1)
         exchange = current_exchange()
         if exchange is None:
-            self._sink(direct_call(call))
+            self._sink(record_of_call(call))
             return
-        exchange.timeline.share(call.phases, rest="denoise")
+        exchange.timeline.split(call.phases, rest="denoise")
         exchange.add(call)
 
     def late(self, call: PipelineCall) -> None:
-        """Count the steps of a call whose Record is written already."""
-        late_steps(self._meter, call)
+        """Observe the steps of a call whose Record is already written."""
+        observe_steps(self._meter, call)
 
 
 def _both(first: Sink, second: Sink | None, meter: Meter) -> Sink:
-    """Return a sink that writes to both; neither's failure reaches the request or the other."""
+    """Return a sink that writes to both; a failure in one affects neither request nor other."""
     guard = Guard("record", meter.probe_failed)
 
     def write(record: Record) -> None:
@@ -187,7 +188,8 @@ def _both(first: Sink, second: Sink | None, meter: Meter) -> Sink:
 
 def _namespace_of(pipeline: Any) -> str:
     name = type(pipeline).__name__
-    return next((found for part, found in _NAMESPACES.items() if part in name), _DEFAULT_NAMESPACE)
+    matches = (namespace for part, namespace in _NAMESPACES.items() if part in name)
+    return next(matches, _DEFAULT_NAMESPACE)
 
 
 def _describe(meter: Meter, pipeline: Any) -> None:

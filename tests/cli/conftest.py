@@ -1,4 +1,4 @@
-"""How the tests of the command line call it: in this process, as a user would."""
+"""Fixture that calls the command line in this process."""
 
 import signal
 from collections.abc import Callable, Iterator
@@ -10,8 +10,8 @@ from safelight.cli.main import main
 
 
 @dataclass(frozen=True)
-class Called:
-    """What a command left behind."""
+class Result:
+    """Exit code and output of a command."""
 
     code: int
     out: str
@@ -19,28 +19,29 @@ class Called:
 
     @property
     def line(self) -> str:
-        """Return the one line on standard error."""
+        """Return standard error, which must be one line."""
         [line] = self.err.splitlines()
         return line
 
 
-Call = Callable[..., Called]
+Call = Callable[..., Result]
 
 
 @pytest.fixture
 def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Call]:
-    """Return a call of `safelight` with arguments; signals are as before afterwards."""
+    """Return a function that runs `safelight` with arguments; signal handlers are restored."""
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.getsignal(number) for number in numbers}
+    handlers = {number: signal.getsignal(number) for number in numbers}
     monkeypatch.setenv("COLUMNS", "80")
 
-    def run(*arguments: str) -> Called:
+    def run(*arguments: str) -> Result:
         monkeypatch.setattr("sys.argv", ["safelight", *arguments])
-        with pytest.raises(SystemExit) as end:
+        with pytest.raises(SystemExit) as exit_info:
             main()
         out, err = capsys.readouterr()
-        return Called(end.value.code if isinstance(end.value.code, int) else 0, out, err)
+        code = exit_info.value.code
+        return Result(code if isinstance(code, int) else 0, out, err)
 
     yield run
-    for number, handler in before.items():
+    for number, handler in handlers.items():
         signal.signal(number, handler)

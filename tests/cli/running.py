@@ -1,4 +1,4 @@
-"""A `safelight` that runs as a process of its own, watched and always ended."""
+"""Run `safelight` as a process that always ends with the test."""
 
 import os
 import signal
@@ -14,7 +14,7 @@ from tests.stack.waiting import all_gone, eventually, family
 
 
 class Command:
-    """A started `safelight` with its output in files."""
+    """A running `safelight` whose output goes to files."""
 
     def __init__(self, folder: Path, arguments: tuple[str, ...]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -27,7 +27,7 @@ class Command:
                 stderr=err,
                 env={**os.environ, "NO_COLOR": "1"},
             )
-        self.seen: set[psutil.Process] = set()
+        self.processes: set[psutil.Process] = set()
 
     @property
     def out(self) -> str:
@@ -37,33 +37,33 @@ class Command:
     def err(self) -> str:
         return self._err.read_text()
 
-    def until_it_says(self, text: str, within: float = 60) -> None:
-        def said() -> bool:
-            assert self.process.poll() is None, f"it ended: {self.err}"
+    def wait_for_output(self, text: str, within: float = 60) -> None:
+        def printed() -> bool:
+            assert self.process.poll() is None, f"the process ended: {self.err}"
             return text in self.out + self.err
 
-        eventually(said, within=within, what=f"it says {text!r}")
+        eventually(printed, within=within, what=f"output contains {text!r}")
 
     def send(self, number: signal.Signals, within: float = 40) -> int:
-        """Note everything it started, send it the signal, and return its exit code."""
-        self.seen.update(family(self.process.pid))
+        """Collect the process tree, send the signal, and return the exit code."""
+        self.processes.update(family(self.process.pid))
         self.process.send_signal(number)
         return self.process.wait(within)
 
-    def left_behind(self) -> list[psutil.Process]:
-        return [each for each in self.seen if not all_gone([each])]
+    def still_running(self) -> list[psutil.Process]:
+        return [each for each in self.processes if not all_gone([each])]
 
 
 @contextmanager
 def started(folder: Path, *arguments: str) -> Iterator[Command]:
-    """Start `safelight` with arguments; whatever it started is gone afterwards."""
+    """Start `safelight` with arguments; kill it and its child processes at the end."""
     command = Command(folder, arguments)
     try:
         yield command
     finally:
         if command.process.poll() is None:
-            command.seen.update(family(command.process.pid))
+            command.processes.update(family(command.process.pid))
             command.process.kill()
             command.process.wait()
-        for each in command.left_behind():
+        for each in command.still_running():
             each.kill()

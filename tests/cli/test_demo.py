@@ -1,4 +1,4 @@
-"""`safelight demo`: a portrait, a sheet of edits, a folder of weights."""
+"""`safelight demo`: portrait, sheet of edits, folder of weights."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from safelight.models.demo.wording import KINDS
 from tests.cli.conftest import Call
 
 
-def test_a_portrait_is_painted_another_for_another_seed(call: Call, tmp_path: Path) -> None:
+def test_another_seed_paints_another_portrait(call: Call, tmp_path: Path) -> None:
     for name, seed in (("one", 1), ("again", 1), ("two", 2)):
         answer = call("demo", "portrait", str(tmp_path / name), "--seed", str(seed))
         assert answer.code == 0
@@ -39,14 +39,17 @@ def test_a_demo_is_saved_as_a_folder(call: Call, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
-        (("save", "demo-paint", "x"), f"'demo-paint' is no demo; they are {', '.join(DEMOS)}."),
+        (
+            ("save", "demo-paint", "x"),
+            f"'demo-paint' is not a demo. Choose one of {', '.join(DEMOS)}.",
+        ),
         (("save", "demo-edit", "/"), "/ cannot be written: File exists."),
         (("portrait", "/"), "/ cannot be written: Is a directory."),
     ],
 )
-def test_what_cannot_be_is_one_line(words: tuple[str, ...], said: str, call: Call) -> None:
+def test_an_invalid_command_is_one_line(words: tuple[str, ...], message: str, call: Call) -> None:
     answer = call("demo", *words)
     assert answer.code != 0
-    assert answer.line == f"safelight: {said}"
+    assert answer.line == f"safelight: {message}"

@@ -1,4 +1,4 @@
-"""`safelight diagnose`, `forecast` and `trends` as users call them, against a real Prometheus."""
+"""`safelight diagnose`, `forecast` and `trends`, against a real Prometheus."""
 
 import json
 import threading
@@ -42,7 +42,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         ("down", 20, "down (instructpix2pix): critical, part of the service is not monitored"),
     ],
 )
-def test_p13_the_exit_code_is_how_bad_it_is(
+def test_p13_the_exit_code_is_the_severity(
     call: Call, url: str, service: str, code: int, headline: str
 ) -> None:
     done = call("diagnose", service, "--prometheus", url, *AT)
@@ -64,7 +64,7 @@ def test_p13_a_finding_is_shown_with_its_evidence_remedy_and_experiment(
     assert "or other programs use the host's cores" in out
 
 
-def test_of_all_services_the_worst_decides_and_comes_first(call: Call, url: str) -> None:
+def test_the_worst_service_sets_the_exit_code_and_comes_first(call: Call, url: str) -> None:
     done = call("diagnose", "--prometheus", url, "--json", *AT)
     reports = json.loads(done.out)
 
@@ -73,7 +73,7 @@ def test_of_all_services_the_worst_decides_and_comes_first(call: Call, url: str)
     assert [report["severity"] for report in reports] == ["critical", "warning", "info"]
 
 
-def test_json_has_all_that_is_known(call: Call, url: str) -> None:
+def test_json_has_every_field_of_a_finding(call: Call, url: str) -> None:
     [report] = json.loads(call("diagnose", "slow", "--prometheus", url, "--json", *AT).out)
     finding = report["findings"][0]
 
@@ -100,9 +100,7 @@ def test_json_has_all_that_is_known(call: Call, url: str) -> None:
     assert f'id="{finding["docs"].partition("#")[2]}"' in page.read_text()
 
 
-def test_a_link_of_the_evidence_is_an_expression_that_prometheus_answers(
-    call: Call, url: str
-) -> None:
+def test_every_query_of_the_evidence_runs_in_prometheus(call: Call, url: str) -> None:
     [report] = json.loads(call("diagnose", "slow", "--prometheus", url, "--json", *AT).out)
     queries = [e["query"] for f in report["findings"] for e in f["evidence"] if "query" in e]
 
@@ -125,16 +123,16 @@ def test_the_page_is_one_file_without_scripts(call: Call, url: str, tmp_path: Pa
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (("--at", "2126-01-01"), "2126-01-01 lies in the future; by Prometheus it is "),
-        (("--at", "yesterday"), "'yesterday' is no time; write 2h (ago)"),
-        (("--window", "5 minutes"), "'5 minutes' is no span of time"),
+        (("--at", "2126-01-01"), "2126-01-01 is in the future; Prometheus' time is "),
+        (("--at", "yesterday"), "'yesterday' is not a valid time. Write 2h (ago)"),
+        (("--window", "5 minutes"), "'5 minutes' is not a valid duration"),
         (("--window", "9d"), "10 s to 7 days"),
         (("--windw", "5m"), "No such option: --windw"),
         (("--watch", "no"), "Invalid value for '--watch'"),
-        (("--watch", "5", *AT), "--watch shows what is now"),
+        (("--watch", "5", *AT), "--watch cannot be combined with --at"),
     ],
 )
-def test_an_option_that_makes_no_sense_is_one_line(
+def test_an_invalid_option_is_one_line(
     call: Call, url: str, arguments: tuple[str, ...], line: str
 ) -> None:
     done = call("diagnose", "fine", "--prometheus", url, *arguments)
@@ -160,58 +158,61 @@ def test_an_option_that_makes_no_sense_is_one_line(
         ("", "Is a directory"),
     ],
 )
-def test_a_file_that_cannot_be_written_is_refused_before_anything_is_asked(
+def test_an_unwritable_file_is_refused_before_the_work_starts(
     call: Call, tmp_path: Path, command: tuple[str, ...], option: str, place: str, why: str
 ) -> None:
     (tmp_path / "file").touch()
-    nobody = ("--prometheus", f"http://127.0.0.1:{free_port()}") if command == ("diagnose",) else ()
-    done = call(*command, option, str(tmp_path / place), *nobody)
+    unreachable = f"http://127.0.0.1:{free_port()}"
+    more = ("--prometheus", unreachable) if command == ("diagnose",) else ()
+    done = call(*command, option, str(tmp_path / place), *more)
 
     assert (done.code, done.out) == (2, "")
     assert done.line == f"safelight: {tmp_path / place} cannot be written: {why}."
 
 
-def test_the_codes_of_a_diagnosis_are_none_of_a_failure_and_stand_where_users_look(
+def test_exit_codes_of_a_diagnosis_differ_from_those_of_failures_and_are_documented(
     call: Call,
 ) -> None:
     failures = {1, 2, *(kind.exit_code for kind in CLASSES)}
-    told = " ".join(call("diagnose", "--help").out.split())
+    help_text = " ".join(call("diagnose", "--help").out.split())
     pages = [
         (Path(__file__).parents[2] / name).read_text() for name in ("README.md", "docs/cli.md")
     ]
 
     assert not {*CODES.values()} & failures
     assert len({*CODES.values()}) == len(Severity)
-    for text in (told, *(" ".join(page.split()) for page in pages)):
+    for text in (help_text, *(" ".join(page.split()) for page in pages)):
         for severity, words in (
-            (Severity.WARNING, "after warnings"),
-            (Severity.CRITICAL, "where it"),
+            (Severity.WARNING, "warning"),
+            (Severity.CRITICAL, "critical finding"),
         ):
             assert f"{CODES[severity]} {words}" in text
 
 
-def test_watching_says_so_and_how_it_ends(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_watch_prints_its_interval_and_how_to_stop(
+    call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Interrupted(threading.Event):
         def wait(self, timeout: float | None = None) -> bool:
             raise KeyboardInterrupt
 
     address = f"http://127.0.0.1:{free_port()}"
     monkeypatch.setattr("safelight.cli.diagnose.threading.Event", Interrupted)
-    monkeypatch.setattr(Prometheus, "now", _away)
+    monkeypatch.setattr(Prometheus, "now", _unreachable)
     done = call("diagnose", "--watch", "30", "--prometheus", address)
 
     assert done.code == 0
     assert done.out.splitlines() == [
-        "looking every 30 s, and telling what changes; Ctrl-C ends it",
-        "it is away",
+        "Diagnosing every 30 s. Only changes are printed. Press Ctrl-C to stop.",
+        "unreachable",
     ]
 
 
-def _away(_: Prometheus) -> float:
-    raise MonitoringFailed("it is away")
+def _unreachable(_: Prometheus) -> float:
+    raise MonitoringFailed("unreachable")
 
 
-def test_an_unknown_service_is_one_line_with_those_there_are(call: Call, url: str) -> None:
+def test_an_unknown_service_is_one_line_with_the_known_ones(call: Call, url: str) -> None:
     done = call("diagnose", "nobody", "--prometheus", url, *AT)
 
     assert done.code == 3
@@ -219,7 +220,7 @@ def test_an_unknown_service_is_one_line_with_those_there_are(call: Call, url: st
 
 
 @pytest.mark.parametrize("command", ["diagnose", "forecast", "trends"])
-def test_a_prometheus_that_is_away_is_one_line(call: Call, command: str) -> None:
+def test_an_unreachable_prometheus_is_one_line(call: Call, command: str) -> None:
     done = call(command, "--prometheus", f"http://127.0.0.1:{free_port()}")
 
     assert done.code == 3
@@ -228,40 +229,40 @@ def test_a_prometheus_that_is_away_is_one_line(call: Call, command: str) -> None
 
 def test_p16_a_forecast_is_a_table_or_json(call: Call, url: str) -> None:
     table = call("forecast", "fine", "--prometheus", url, *AT)
-    told = json.loads(call("forecast", "fine", "--prometheus", url, "--json", *AT).out)
+    document = json.loads(call("forecast", "fine", "--prometheus", url, "--json", *AT).out)
 
     assert (table.code, "not in sight" in table.out) == (0, True)
-    assert {each["what"] for each in told["fine"]} >= {"GPU memory of PyTorch", "file system"}
-    assert all(each["ends"] is None for each in told["fine"])
+    assert {each["what"] for each in document["fine"]} >= {"GPU memory of PyTorch", "file system"}
+    assert all(each["ends"] is None for each in document["fine"])
 
 
 def test_z11_trends_are_a_table_or_json(call: Call, url: str) -> None:
     table = call("trends", "fine", "--prometheus", url, *AT)
-    [told] = json.loads(call("trends", "fine", "--prometheus", url, "--json", *AT).out)
+    [report] = json.loads(call("trends", "fine", "--prometheus", url, "--json", *AT).out)
 
     assert table.code == 0
     assert "requests per second" in table.out
-    assert {"what": "requests per second", "unit": ""}.items() <= told["changes"][0].items()
+    assert {"what": "requests per second", "unit": ""}.items() <= report["changes"][0].items()
 
 
 @pytest.mark.parametrize(
-    ("at", "seconds", "said"),
+    ("at", "seconds", "message"),
     [
-        ("2026-03-02T12:20:00", 4500, "too little to compare with last week: 75 min of data"),
-        ("2026-03-02T11:07:30", 150, "too little to compare with last week: 2.5 min of data"),
+        ("2026-03-02T12:20:00", 4500, "too little data to compare with last week: 75 min"),
+        ("2026-03-02T11:07:30", 150, "too little data to compare with last week: 2.5 min"),
     ],
 )
-def test_a_service_that_is_minutes_old_is_not_said_to_fit_every_limit(
-    at: str, seconds: float, said: str, call: Call, url: str
+def test_a_new_service_has_too_little_data_for_trends(
+    at: str, seconds: float, message: str, call: Call, url: str
 ) -> None:
     young = call("trends", "fine", "--prometheus", url, "--at", at)
-    [told] = json.loads(call("trends", "fine", "--prometheus", url, "--json", "--at", at).out)
+    [report] = json.loads(call("trends", "fine", "--prometheus", url, "--json", "--at", at).out)
 
-    assert (young.code, said in young.out, "every limit fits" in young.out) == (0, True, False)
-    assert told["data_seconds"] == seconds
+    assert (young.code, message in young.out, "every limit fits" in young.out) == (0, True, False)
+    assert report["data_seconds"] == seconds
 
 
-def test_every_check_has_its_place_on_the_page_that_findings_name() -> None:
+def test_every_check_has_an_anchor_in_the_documentation() -> None:
     text = (Path(__file__).parents[2] / "docs" / "diagnosis.md").read_text()
 
     assert [c.name for c in CHECKS if f'<a id="{c.name.replace("_", "-")}"></a>' not in text] == []

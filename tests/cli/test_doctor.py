@@ -14,19 +14,19 @@ def free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SAFELIGHT_STATE_FOLDER", str(tmp_path / "state"))
 
 
-def test_a_machine_that_has_what_is_needed_is_told_so(call: Call) -> None:
+def test_a_complete_machine_passes(call: Call) -> None:
     answer = call("doctor")
     assert answer.code == 0
-    assert "safelight up has what it needs." in answer.out
+    assert "Everything that safelight up needs is there." in answer.out
     for area in ("machine", "library", "program", "card", "port"):
         assert f" {area} " in answer.out
 
 
-def test_a_machine_that_lacks_something_is_told_what_and_what_to_do(
+def test_a_missing_program_is_named_with_its_remedy(
     call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", stub_programs(tmp_path / "bin", "prometheus-alertmanager"))
     answer = call("doctor")
     assert answer.code == 1
-    assert "safelight up would fail for want of: prometheus." in answer.out
+    assert "safelight up would fail. Missing: prometheus." in answer.out
     assert "apt-get install prometheus," in answer.out

@@ -33,7 +33,7 @@ def test_a_namespace_reaches_the_files(part: str, call: Call, tmp_path: Path) ->
     [(part, part) for part in BY_NAMESPACE]
     + [("prometheus", "all"), ("compose", "kubernetes"), ("kubernetes", "compose")],
 )
-def test_another_services_export_is_not_overwritten_but_by_force(
+def test_another_services_export_is_only_overwritten_with_force(
     before: str, part: str, call: Call, tmp_path: Path
 ) -> None:
     call("export", before, str(tmp_path), "--namespace", "zimage")
@@ -48,7 +48,7 @@ def test_another_services_export_is_not_overwritten_but_by_force(
 
 
 @pytest.mark.parametrize("part", [part for part in EVERY if part not in BY_NAMESPACE])
-def test_what_is_the_same_for_every_service_may_lie_beside_any(
+def test_files_without_a_namespace_fit_into_any_folder(
     part: str, call: Call, tmp_path: Path
 ) -> None:
     call("export", "kubernetes", str(tmp_path), "--namespace", "zimage")
@@ -71,13 +71,13 @@ def test_check_names_what_differs_and_writes_nothing(call: Call, tmp_path: Path)
     assert (tmp_path / "compose.yaml").read_text() == "mine\n"
 
 
-def test_check_names_a_board_that_is_no_longer_made(call: Call, tmp_path: Path) -> None:
+def test_check_names_a_dashboard_that_is_no_longer_exported(call: Call, tmp_path: Path) -> None:
     call("export", "grafana", str(tmp_path))
     old = tmp_path / "grafana/dashboards/safelight-old.json"
     old.write_text('{"uid": "safelight-old", "tags": ["safelight"]}')
     checked = call("export", "grafana", str(tmp_path), "--check")
     assert checked.code == 1
-    assert checked.line == "No longer made, so delete: grafana/dashboards/safelight-old.json."
+    assert checked.line == "No longer exported, so delete: grafana/dashboards/safelight-old.json."
 
 
 @pytest.mark.parametrize("part", EVERY)
@@ -94,7 +94,7 @@ def test_a_folder_that_is_a_file_is_one_clear_line(call: Call, tmp_path: Path) -
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_folder_that_may_not_be_written_is_one_clear_line(call: Call, tmp_path: Path) -> None:
+def test_a_folder_without_permission_is_one_clear_line(call: Call, tmp_path: Path) -> None:
     tmp_path.chmod(0o555)
     refused = call("export", "all", str(tmp_path / "out"))
     tmp_path.chmod(0o755)
@@ -102,45 +102,45 @@ def test_a_folder_that_may_not_be_written_is_one_clear_line(call: Call, tmp_path
     assert "cannot be written: Permission denied." in refused.line
 
 
-def test_somebody_elses_file_is_not_overwritten_but_by_force(call: Call, tmp_path: Path) -> None:
+def test_another_programs_file_is_only_overwritten_with_force(call: Call, tmp_path: Path) -> None:
     (tmp_path / "prometheus").mkdir()
-    theirs = tmp_path / "prometheus/prometheus.yml"
-    theirs.write_text("scrape_configs: []\n")
+    existing = tmp_path / "prometheus/prometheus.yml"
+    existing.write_text("scrape_configs: []\n")
     refused = call("export", "prometheus", str(tmp_path))
     assert refused.code == 2
     assert "prometheus/prometheus.yml" in refused.line
-    assert theirs.read_text() == "scrape_configs: []\n"
+    assert existing.read_text() == "scrape_configs: []\n"
     assert not (tmp_path / "prometheus/rules").exists()
     assert call("export", "prometheus", str(tmp_path), "--force").code == 0
-    assert "job_name: safelight" in theirs.read_text()
+    assert "job_name: safelight" in existing.read_text()
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         (("--namespace", "Not-A-Name"), "SAFELIGHT_NAMESPACE"),
         (("--namespace", "a b; rm"), "SAFELIGHT_NAMESPACE"),
         (("--namespace", "编辑"), "SAFELIGHT_NAMESPACE"),
         (("--retention", "two weeks"), "SAFELIGHT_RETENTION"),
         (("--discovery", "consul"), "consul"),
-        (("--remote-write", "mimir"), "is no address to write to"),
-        (("--remote-write", "ftp://mimir.example/push"), "is no address to write to"),
-        (("--remote-write", "http://[::1"), "is no address to write to"),
-        (("--remote-write", "https://mimir.example/" + "x" * 2000), "is no address to write to"),
+        (("--remote-write", "mimir"), "is not a remote-write URL"),
+        (("--remote-write", "ftp://mimir.example/push"), "is not a remote-write URL"),
+        (("--remote-write", "http://[::1"), "is not a remote-write URL"),
+        (("--remote-write", "https://mimir.example/" + "x" * 2000), "is not a remote-write URL"),
         (("--remote-write", "https://me:secret@mimir.example/push"), "basic_auth.password_file"),
-        (("--remote-write", "ftp://me:secret@mimir.example/"), "is no address to write to"),
-        (("--remote-write", "ftp://mimir.example/?token=secret"), "is no address to write to"),
+        (("--remote-write", "ftp://me:secret@mimir.example/"), "is not a remote-write URL"),
+        (("--remote-write", "ftp://mimir.example/?token=secret"), "is not a remote-write URL"),
         (("--remote-write", "http://h/x?token=secret"), "authorization.credentials_file"),
         (("--remote-write", "http://h/x?secret"), "authorization.credentials_file"),
         (("--remote-write", "http://h/x#secret"), "authorization.credentials_file"),
     ],
 )
-def test_what_cannot_be_is_one_line_and_nothing_is_written(
-    options: tuple[str, ...], said: str, call: Call, tmp_path: Path
+def test_an_invalid_option_is_one_line_and_nothing_is_written(
+    options: tuple[str, ...], message: str, call: Call, tmp_path: Path
 ) -> None:
     refused = call("export", "all", str(tmp_path), *options)
     assert refused.code == 2
-    assert said in refused.line
+    assert message in refused.line
     assert "secret" not in refused.line
     assert not list(tmp_path.iterdir())
 
@@ -161,25 +161,24 @@ def test_help_shows_an_example_and_every_option(part: str, words: str, call: Cal
 
 
 @pytest.mark.parametrize(
-    ("words", "said"), [((), "Missing command"), (("monitoring",), "No such command 'monitoring'")]
+    ("words", "message"),
+    [((), "Missing command"), (("monitoring",), "No such command 'monitoring'")],
 )
-def test_without_a_part_one_line_says_where_they_are(
-    words: tuple[str, ...], said: str, call: Call
+def test_without_a_part_one_line_names_the_help(
+    words: tuple[str, ...], message: str, call: Call
 ) -> None:
     answer = call("export", *words)
     assert (answer.code, answer.out) == (2, "")
-    assert answer.line == f"safelight: {said}. See: safelight export --help"
+    assert answer.line == f"safelight: {message}. See: safelight export --help"
     assert all(part in call("export", "--help").out for part in EVERY)
 
 
-def test_a_monitoring_file_says_who_is_told_and_its_secrets_may_be_elsewhere(
-    call: Call, tmp_path: Path
-) -> None:
+def test_export_reads_the_monitoring_file_but_not_its_secrets(call: Call, tmp_path: Path) -> None:
     text = '[receivers.group]\nkind = "wecom"\nurl_file = "/run/secrets/group"\n'
     text += '[routes]\ncritical = ["group"]\n[thresholds]\nrequest_p95_seconds = 7.5\n'
     (tmp_path / "monitoring.toml").write_text(text)
-    out, told = tmp_path / "out", ("--monitoring", str(tmp_path / "monitoring.toml"))
-    assert call("export", "all", str(out), *told).code == 0
+    out, options = tmp_path / "out", ("--monitoring", str(tmp_path / "monitoring.toml"))
+    assert call("export", "all", str(out), *options).code == 0
     assert "url: http://127.0.0.1:9094/group" in (out / "alertmanager/alertmanager.yml").read_text()
     assert "> 7.5\n" in (out / "prometheus/rules/safelight.yml").read_text()
     assert "> 7.5\n" in (out / "kubernetes/monitoring/prometheusrule.yaml").read_text()

@@ -21,13 +21,13 @@ def to_fake(fake: FakeGrafana, tmp_path: Path) -> tuple[str, ...]:
     return ("--url", fake.url, "--token-file", str(tmp_path / "token"))
 
 
-def test_z10_push_and_pull_bring_back_what_export_writes(
+def test_z10_push_and_pull_return_the_exported_dashboards(
     call: Call, fake: FakeGrafana, to_fake: tuple[str, ...], tmp_path: Path
 ) -> None:
     pushed = call("grafana", "push", *to_fake)
     assert (pushed.code, pushed.err) == (0, "")
     assert {f"{uid}.json" for uid in fake.boards} == set(board_files())
-    assert pushed.out.splitlines()[-1].startswith(f"{len(fake.boards)} boards are in Grafana")
+    assert pushed.out.splitlines()[-1].startswith(f"{len(fake.boards)} dashboards are in Grafana")
     pulled = call("grafana", "pull", str(tmp_path / "boards"), *to_fake)
     assert (pulled.code, pulled.err) == (0, "")
     for name, text in board_files().items():
@@ -37,7 +37,7 @@ def test_z10_push_and_pull_bring_back_what_export_writes(
     assert "; 0 changed." in call("grafana", "pull", str(tmp_path / "boards"), *to_fake).out
 
 
-def test_what_was_changed_in_grafana_can_be_pushed_to_another(
+def test_a_changed_dashboard_can_be_pushed_to_another_grafana(
     call: Call, fake: FakeGrafana, to_fake: tuple[str, ...], tmp_path: Path
 ) -> None:
     call("grafana", "push", *to_fake)
@@ -57,7 +57,7 @@ def test_the_token_file_may_be_named_by_the_environment(
     assert call("grafana", "push", "--url", fake.url).code == 0
 
 
-def test_a_grafana_that_asks_nobody_needs_no_token(call: Call, fake: FakeGrafana) -> None:
+def test_a_grafana_without_authentication_needs_no_token(call: Call, fake: FakeGrafana) -> None:
     fake.token = None
     assert call("grafana", "push", "--url", fake.url).code == 0
 
@@ -83,10 +83,10 @@ def test_a_pull_that_is_refused_writes_nothing(
     assert not (tmp_path / "boards").exists()
 
 
-def test_an_address_that_is_none_is_one_line(call: Call) -> None:
+def test_an_invalid_address_is_one_line(call: Call) -> None:
     answer = call("grafana", "push", "--url", "ftp://grafana")
     assert answer.code == 2
-    assert "is no address" in answer.line
+    assert "is not a valid address" in answer.line
 
 
 @pytest.mark.parametrize("verb", [("push",), ("pull", "boards")])
@@ -119,7 +119,7 @@ def test_a_password_in_the_address_is_used_and_not_shown(call: Call, fake: FakeG
 
 @pytest.mark.parametrize("verb", ["push", "pull"])
 def test_no_option_takes_the_token_itself(verb: str, call: Call) -> None:
-    told = call("grafana", verb, "--help").out
-    assert "Example" in told
-    assert "--token-file" in told
-    assert "--token " not in told
+    help_text = call("grafana", verb, "--help").out
+    assert "Example" in help_text
+    assert "--token-file" in help_text
+    assert "--token " not in help_text

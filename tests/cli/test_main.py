@@ -5,18 +5,16 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import pytest
 import typer
 
 from safelight.cli import main as module
-from safelight.cli.reference import _commands
+from safelight.cli.reference import command_list
 from safelight.errors import ModelNotFound
 from tests.cli.conftest import Call
 
-GROUP: Any = typer.main.get_command(module.app)
-COMMANDS = [name.removeprefix("safelight ") for name, _ in _commands("safelight", GROUP)]
+COMMANDS = [name.removeprefix("safelight ") for name, _ in command_list(module.app)]
 
 
 def test_the_version_is_the_installed_one(call: Call) -> None:
@@ -43,7 +41,7 @@ def test_every_command_has_a_help_with_an_example_that_fits_80_columns(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (("nope",), "No such command 'nope'. See: safelight --help"),
         (("up", "--nope"), "No such option: --nope. See: safelight up --help"),
@@ -56,12 +54,12 @@ def test_every_command_has_a_help_with_an_example_that_fits_80_columns(
     ],
 )
 def test_a_wrong_command_line_is_one_line_and_code_2(
-    arguments: Sequence[str], said: str, call: Call
+    arguments: Sequence[str], message: str, call: Call
 ) -> None:
     answer = call(*arguments)
     assert answer.code == 2
     assert answer.line.startswith("safelight: ")
-    assert said in answer.line
+    assert message in answer.line
     assert answer.out == ""
 
 
@@ -97,9 +95,9 @@ def test_several_bad_variables_are_all_named(call: Call, monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
-        (None, "is no file"),
+        (None, "is not a file"),
         (b"port = = 3", "cannot be read"),
         (b"\xff\xfe", "cannot be read"),
         (b"prt = 3", "PRT"),
@@ -107,7 +105,7 @@ def test_several_bad_variables_are_all_named(call: Call, monkeypatch: pytest.Mon
     ],
 )
 def test_a_bad_configuration_file_is_one_line(
-    content: bytes | None, said: str, call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    content: bytes | None, message: str, call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "safelight.toml"
     if content is not None:
@@ -115,10 +113,10 @@ def test_a_bad_configuration_file_is_one_line(
     monkeypatch.setenv("SAFELIGHT_CONFIG", str(file))
     answer = call("doctor")
     assert answer.code == 2
-    assert said in answer.line
+    assert message in answer.line
 
 
-def test_an_error_of_ours_is_a_line_and_its_code(
+def test_an_expected_error_is_one_line_and_its_exit_code(
     call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(**_options: object) -> None:
@@ -131,7 +129,7 @@ def test_an_error_of_ours_is_a_line_and_its_code(
 
 
 @pytest.mark.parametrize("interruption", [KeyboardInterrupt, typer.Abort])
-def test_ctrl_c_is_code_130_and_no_word(
+def test_ctrl_c_is_exit_code_130_without_output(
     interruption: type[BaseException], call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupted(**_options: object) -> None:
@@ -143,36 +141,36 @@ def test_ctrl_c_is_code_130_and_no_word(
 
 
 def on_a_terminal(*arguments: str, **environment: str) -> bytes:
-    """Return what `safelight` writes where all its output is a terminal."""
-    ours, theirs = pty.openpty()
+    """Return the output of `safelight` on a terminal."""
+    reading_end, terminal = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, "-m", "safelight", *arguments],
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
         env={**os.environ, "TERM": "xterm-256color", **environment},
     )
-    os.close(theirs)
-    written = b""
+    os.close(terminal)
+    output = b""
     try:
-        while chunk := os.read(ours, 65536):
-            written += chunk
-    except OSError:  # how a terminal says that nobody writes to it any more
+        while chunk := os.read(reading_end, 65536):
+            output += chunk
+    except OSError:  # raised when the last writer has closed the terminal
         pass
     finally:
-        os.close(ours)
+        os.close(reading_end)
         process.wait(30)
-    return written
+    return output
 
 
-def test_an_error_is_red_on_a_terminal_and_plain_where_colours_are_unwanted() -> None:
+def test_an_error_is_red_on_a_terminal_unless_no_color_is_set() -> None:
     assert b"\x1b[31m" in on_a_terminal("nope")
     plain = on_a_terminal("nope", NO_COLOR="1")
     assert b"\x1b[" not in plain
     assert b"No such command" in plain
 
 
-def test_python_m_safelight_is_the_command_and_a_reader_that_leaves_is_no_traceback() -> None:
+def test_a_closed_pipe_is_not_a_traceback() -> None:
     command = f"{sys.executable} -m safelight metrics --markdown | head -c 9"
     done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
     assert (done.stdout, done.stderr) == ("# Metrics", "")

@@ -22,14 +22,16 @@ def test_markdown_is_the_documentation_page(call: Call) -> None:
     assert (answer.code, answer.out) == (0, as_markdown("instructpix2pix"))
 
 
-def test_the_namespace_of_the_environment_counts(
+def test_the_namespace_comes_from_the_environment(
     call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SAFELIGHT_NAMESPACE", "recognition")
     assert "recognition_request_total" in call("metrics").out
 
 
-def test_on_a_narrow_terminal_names_stay_whole(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_narrow_terminal_shows_full_metric_names(
+    call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(
         "safelight.cli.metrics.console", lambda: Console(width=80, color_system=None)
     )

@@ -1,4 +1,4 @@
-"""`safelight records`, `radar` and `tradeoff`, as a user calls them, on real files."""
+"""`safelight records`, `radar` and `tradeoff`, on real database files."""
 
 import json
 import sqlite3
@@ -17,8 +17,8 @@ from tests.records.making import FakeClock, a_call, a_record, a_store, an_assess
 
 
 @pytest.fixture
-def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Return the URL of records of a morning, which the settings name too."""
+def records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Return the URL of records with 90 requests; the settings contain it too."""
     url = f"sqlite:///{tmp_path / 'records.db'}"
     monkeypatch.setenv("SAFELIGHT_RECORDS_URL", url)
     clock = FakeClock(time() - 3600)
@@ -28,10 +28,10 @@ def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
         kind = ("make_him_old", "add_hat", "rare")[min(2, number % 44 // 20)]
         steps = 10 if number % 2 else 20
         good = kind != "add_hat" or number % 4
-        told = {"error": "none" if good else "model_error", "status_code": 200 if good else 500}
+        result = {"error": "none" if good else "model_error", "status_code": 200 if good else 500}
         call = a_call(step_seconds=(0.1,) * steps)
         name, seconds = f"{number:03}", steps / 10
-        store.write(a_record(name, instruction_type=kind, seconds=seconds, calls=(call,), **told))
+        store.write(a_record(name, instruction_type=kind, seconds=seconds, calls=(call,), **result))
         store.assess(
             an_assessment(name, instruction_type=kind, score=0.4 + steps / 100 + number / 1e3)
         )
@@ -41,7 +41,7 @@ def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return url
 
 
-def test_the_radar_is_shown_with_counts_intervals_best_and_worst(call: Call, kept: str) -> None:
+def test_the_radar_is_shown_with_counts_intervals_best_and_worst(call: Call, records: str) -> None:
     done = call("radar", "--since", "1d")
     assert done.code == 0
     assert "make_him_old" in done.out
@@ -54,58 +54,58 @@ def test_the_radar_is_shown_with_counts_intervals_best_and_worst(call: Call, kep
     assert "add_hat" in worst
 
 
-def test_the_radar_is_json_and_svg(call: Call, kept: str, tmp_path: Path) -> None:
+def test_the_radar_is_json_and_svg(call: Call, records: str, tmp_path: Path) -> None:
     file = tmp_path / "radar.svg"
     done = call("radar", "--json", "--svg", str(file), "--service", "tests")
-    told = json.loads(done.out)
-    assert told["requests"] == 90
-    assert told["agreement"]["count"] == told["rated"] == 90
-    assert told["agreement"]["value"] > 0.2
-    assert told["leaders"] == ["make_him_old", "add_hat"]
+    document = json.loads(done.out)
+    assert document["requests"] == 90
+    assert document["agreement"]["count"] == document["rated"] == 90
+    assert document["agreement"]["value"] > 0.2
+    assert document["leaders"] == ["make_him_old", "add_hat"]
     ElementTree.fromstring(file.read_text())
 
 
 def test_z7_the_tradeoff_is_shown_as_a_table_json_and_svg(
-    call: Call, kept: str, tmp_path: Path
+    call: Call, records: str, tmp_path: Path
 ) -> None:
     file = tmp_path / "tradeoff.svg"
     done = call("tradeoff", "--svg", str(file))
     assert done.out.count("worth choosing") == 2
     assert "10 steps, 64x48, float16" in done.out
     ElementTree.fromstring(file.read_text())
-    told = json.loads(call("tradeoff", "--json", "--by", "rating").out)
-    assert (told["by"], len(told["choices"])) == ("rating", 2)
+    document = json.loads(call("tradeoff", "--json", "--by", "rating").out)
+    assert (document["by"], len(document["choices"])) == ("rating", 2)
     assert call("tradeoff", "--by", "adherence").out.startswith("No setting has 20 requests")
 
 
-def test_a_setting_that_was_used_too_little_is_one_setting(kept: str, call: Call) -> None:
-    with opened(kept) as database, database.engine.begin() as connection:
+def test_a_setting_with_too_few_requests_is_counted_as_omitted(records: str, call: Call) -> None:
+    with opened(records) as database, database.engine.begin() as connection:
         connection.exec_driver_sql(
             "DELETE FROM safelight_requests WHERE steps = 10 AND at > "
             "(SELECT min(at) + 20 FROM safelight_requests)"
         )
     out = call("tradeoff").out
     assert "20 steps, 64x48, float16" in out
-    assert "Left out for fewer than 20 requests: 1 setting." in out
+    assert "Omitted because of fewer than 20 requests: 1 setting." in out
 
 
 @pytest.mark.parametrize("command", ["radar", "tradeoff"])
-def test_a_service_that_the_records_do_not_know_is_one_line_with_those_there_are(
-    command: str, call: Call, kept: str
+def test_an_unknown_service_in_the_records_is_one_line_with_the_known_ones(
+    command: str, call: Call, records: str
 ) -> None:
     done = call(command, "--service", "nosuch")
     assert (done.code, done.out) == (3, "")
-    assert done.line == "safelight: The records know no service 'nosuch'; they have tests."
+    assert done.line == "safelight: The records have no service 'nosuch'; they have tests."
     assert call(command, "--service", "tests", "--since", "1s").code == 0
 
 
-def test_records_are_described_exported_and_purged(call: Call, kept: str) -> None:
-    told = json.loads(call("records", "info", "--json").out)
-    assert told["rows"] == {"requests": 90, "assessments": 90, "ratings": 90, "samples": 0}
-    assert told["agreement"]["count"] == 90
-    shown = call("records", "info").out
-    assert "MiB" in shown
-    assert "rating and score agree, of 90" in shown
+def test_records_are_described_exported_and_purged(call: Call, records: str) -> None:
+    document = json.loads(call("records", "info", "--json").out)
+    assert document["rows"] == {"requests": 90, "assessments": 90, "ratings": 90, "samples": 0}
+    assert document["agreement"]["count"] == 90
+    table = call("records", "info").out
+    assert "MiB" in table
+    assert "correlation of rating and score, of 90" in table
 
     lines = [json.loads(line) for line in call("records", "export").out.splitlines()]
     assert len(lines) == 90
@@ -121,26 +121,26 @@ def test_records_are_described_exported_and_purged(call: Call, kept: str) -> Non
 
 
 @pytest.mark.parametrize(
-    ("answer", "code", "said", "left"),
+    ("answer", "code", "message", "remaining"),
     [("n\n", 0, "Nothing deleted.", 90), ("y\n", 0, "270 rows deleted.", 0), ("", 130, "", 90)],
 )
-def test_what_a_purge_asks_is_what_it_does(
+def test_a_purge_deletes_only_after_confirmation(
     answer: str,
     code: int,
-    said: str,
-    left: int,
+    message: str,
+    remaining: int,
     call: Call,
-    kept: str,
+    records: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("sys.stdin", StringIO(answer))
     done = call("records", "purge", "--older-than", "30m")
 
-    assert (done.code, said in done.out) == (code, True)
-    assert json.loads(call("records", "info", "--json").out)["rows"]["requests"] == left
+    assert (done.code, message in done.out) == (code, True)
+    assert json.loads(call("records", "info", "--json").out)["rows"]["requests"] == remaining
 
 
-def test_a_reader_who_leaves_is_not_the_databases_fault(kept: str) -> None:
+def test_a_closed_pipe_is_not_reported_as_a_database_error(records: str) -> None:
     done = subprocess.run(
         f"{sys.executable} -m safelight records export | head -1",
         shell=True,
@@ -151,7 +151,7 @@ def test_a_reader_who_leaves_is_not_the_databases_fault(kept: str) -> None:
     assert "cannot be used" not in done.stderr
 
 
-def test_an_upgrade_makes_the_tables_and_says_where(call: Call, tmp_path: Path) -> None:
+def test_an_upgrade_creates_the_tables_and_prints_the_address(call: Call, tmp_path: Path) -> None:
     file = tmp_path / "new" / "records.db"
     done = call("records", "upgrade", "--records-url", f"sqlite:///{file}")
     assert (done.code, str(file) in done.out) == (0, True)
@@ -162,9 +162,9 @@ def test_an_upgrade_makes_the_tables_and_says_where(call: Call, tmp_path: Path) 
     "command", [("records", "info"), ("radar",), ("tradeoff",), ("records", "export")]
 )
 def test_records_of_a_newer_version_are_one_clear_line(
-    call: Call, kept: str, command: tuple[str, ...]
+    call: Call, records: str, command: tuple[str, ...]
 ) -> None:
-    with opened(kept) as database, database.engine.begin() as connection:
+    with opened(records) as database, database.engine.begin() as connection:
         connection.exec_driver_sql("UPDATE safelight_version SET version_num = '9999'")
     done = call(*command)
     assert (done.code, done.out) == (3, "")
@@ -172,11 +172,11 @@ def test_records_of_a_newer_version_are_one_clear_line(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "message"),
     [
         (("radar", "--since", "yesterday"), "90s, 5m, 24h or 7d (1 s to 10 years)"),
-        (("radar", "--since", "0d"), "'0d' is no span of time"),
-        (("radar", "--target-seconds", "nan"), "--target-seconds nan is not within 0.001 to 3600"),
+        (("radar", "--since", "0d"), "'0d' is not a valid duration"),
+        (("radar", "--target-seconds", "nan"), "is nan; allowed: 0.001 to 3600"),
         (("tradeoff", "--by", "beauty"), "'beauty' is not one of"),
         (("radar", "--records-url", ""), "SAFELIGHT_RECORDS_URL is empty"),
         (("radar", "--records-url", "mysql://x"), "SAFELIGHT_RECORDS_URL"),
@@ -191,38 +191,36 @@ def test_records_of_a_newer_version_are_one_clear_line(
         ),
     ],
 )
-def test_what_cannot_be_done_is_one_clear_line(
+def test_an_invalid_command_is_one_clear_line(
     call: Call,
     arguments: tuple[str, ...],
-    says: str,
+    message: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     done = call(*arguments)
     assert done.code in (2, 3)
-    assert says in done.line
+    assert message in done.line
     assert "secret" not in done.line
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_that_is_no_database_is_one_clear_line(call: Call, tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_database_is_one_clear_line(call: Call, tmp_path: Path) -> None:
     (tmp_path / "noise").write_bytes(b"no database " * 500)
     done = call("records", "info", "--records-url", f"sqlite:///{tmp_path / 'noise'}")
     assert done.code == 3
     assert "not a database" in done.line
 
 
-def test_a_picture_that_cannot_be_written_is_one_clear_line(
-    call: Call, kept: str, tmp_path: Path
-) -> None:
+def test_an_unwritable_svg_is_one_clear_line(call: Call, records: str, tmp_path: Path) -> None:
     done = call("radar", "--svg", str(tmp_path / "no" / "radar.svg"))
     assert (done.code, done.out) == (2, "")
     assert "cannot be written" in done.line
 
 
-def test_reading_does_not_disturb_who_writes(call: Call, kept: str) -> None:
-    writing = sqlite3.connect(kept.removeprefix("sqlite:///"), isolation_level=None)
+def test_reading_works_while_another_process_writes(call: Call, records: str) -> None:
+    writing = sqlite3.connect(records.removeprefix("sqlite:///"), isolation_level=None)
     writing.execute("BEGIN IMMEDIATE")
     try:
         assert call("radar").code == 0

@@ -12,7 +12,7 @@ def test_without_a_file_the_relay_says_which_option_is_missing(call: Call) -> No
 
 
 @pytest.mark.parametrize("command", ["alert-relay", "up", "export all"])
-def test_a_wrong_monitoring_file_is_one_line_whoever_reads_it(
+def test_a_wrong_monitoring_file_is_one_line_in_every_command(
     command: str, call: Call, tmp_path: Path
 ) -> None:
     file = tmp_path / "monitoring.toml"

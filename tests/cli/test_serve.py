@@ -16,7 +16,7 @@ from tests.stack.waiting import eventually, free_ports
 
 @pytest.fixture
 def served(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
-    """Return where the settings that would be served go."""
+    """Return the list that receives the settings instead of a service."""
     settings: list[Settings] = []
     monkeypatch.setattr("safelight.serving.app.serve", settings.append)
     return settings
@@ -65,7 +65,7 @@ def test_a_taken_port_is_one_line_and_code_3(tmp_path: Path) -> None:
     assert f"Port {port} on 127.0.0.1" in line
 
 
-def test_a_model_that_is_nowhere_is_a_line_and_code_3(tmp_path: Path) -> None:
+def test_an_unknown_model_is_one_line_and_code_3(tmp_path: Path) -> None:
     port = str(free_ports(1)[0])
     with started(tmp_path, "serve", "no-such/model", "--port", port) as command:
         assert command.process.wait(60) == 3
@@ -78,11 +78,11 @@ def test_a_model_that_is_nowhere_is_a_line_and_code_3(tmp_path: Path) -> None:
 def test_a_signal_ends_the_service_and_its_worker(number: signal.Signals, tmp_path: Path) -> None:
     url = f"http://127.0.0.1:{free_ports(1)[0]}"
     with started(tmp_path, "serve", PAINTER, "--port", url.rpartition(":")[2]) as command:
-        command.until_it_says("listening")
+        command.wait_for_output("listening")
         eventually(lambda: _ready(url), within=60, what="the model is loaded")
         assert command.send(number) == 0
-        assert len(command.seen) == 2
-        assert command.left_behind() == []
+        assert len(command.processes) == 2
+        assert command.still_running() == []
     assert "Traceback" not in command.err
 
 

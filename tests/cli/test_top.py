@@ -76,7 +76,7 @@ def drawn(view: View, width: int = 80) -> list[str]:
 
 
 def row(view: View, name: str) -> str:
-    """Return what stands beside a name."""
+    """Return the content of the row with this name."""
     [line] = [line for line in drawn(view) if line[2:].startswith(name)]
     return line.strip("│ ").removeprefix(name).strip()
 
@@ -97,23 +97,23 @@ def test_a_busy_screen_fits_a_terminal_of_24_lines() -> None:
 @pytest.mark.parametrize(
     ("name", "shown"),
     [
-        ("model", "demo-edit · float32 on cpu · ● 1 worker ready · 2 replaced"),
+        ("model", "demo-edit · float32 on cpu · ● 1 worker ready · 2 restarted"),
         ("requests", "2.40/s    ▁▃▅█"),
         ("failed", "overloaded 0.25/s   timeout 0.10/s"),
         ("latency", "P50 412.0 ms   P95 1.20 s   P99 -"),
-        ("queue", "3 waiting   4 in flight   waited P95 120.0 ms"),
+        ("queue", "3 waiting   4 in flight   wait P95 120.0 ms"),
         ("batches", "mean 6.5   limit 16   1\u00a025%   5-6\u00a050%   7-8\u00a025%"),
-        ("device", "1.50 s of work ahead   useful 90%   cancelled 10%"),
-        ("governs", "level 2: smaller_batches, admit_less   circuit open"),
+        ("device", "1.50 s of work waiting   useful 90%   cancelled 10%"),
+        ("level", "level 2: smaller_batches, admit_less   circuit open"),
         ("refused", "too_late 0.50/s"),
         ("steps", "18.3/s"),
         ("CPU", "━━━━━━━━━━━━━━━━━━━━━━━━  37%"),
         ("memory", "━━━━━━━━━━━━━━━━━━━━━━━━  1.2 of 23.5 GiB"),
         ("VRAM cuda", "9.1 GiB used, peak 11.2"),
-        ("card 0", "━━━━━━━━━━━━━━━━━━━━━━━━  70%  10.2 of 78.0 GiB  61 °C"),
+        ("GPU 0", "━━━━━━━━━━━━━━━━━━━━━━━━  70%  10.2 of 78.0 GiB  61 °C"),
     ],
 )
-def test_each_row_says_what_it_measures(name: str, shown: str) -> None:
+def test_each_row_shows_its_values(name: str, shown: str) -> None:
     assert row(BUSY, name) == shown
 
 
@@ -125,16 +125,16 @@ def test_each_row_says_what_it_measures(name: str, shown: str) -> None:
         ("stages", "no request ended in this time"),
     ],
 )
-def test_an_idle_service_is_shown_as_such(name: str, shown: str) -> None:
+def test_an_idle_service_has_empty_rows(name: str, shown: str) -> None:
     assert row(IDLE, name) == shown
 
 
-def test_what_is_not_measured_has_no_row() -> None:
+def test_a_missing_measurement_has_no_row() -> None:
     text = "\n".join(drawn(IDLE))
-    assert not [name for name in ("failed", "CPU", "memory", "VRAM", "card") if name in text]
+    assert not [name for name in ("failed", "CPU", "memory", "VRAM", "GPU") if name in text]
 
 
-def test_a_service_that_loads_is_told_from_one_that_serves() -> None:
+def test_a_loading_service_shows_no_ready_workers() -> None:
     assert "○ 0 workers ready" in row(replace(IDLE, workers_ready=0), "model")
     assert "worker" not in row(replace(IDLE, workers_ready=None), "model")
 
@@ -165,10 +165,10 @@ def _has(line: list[Segment], word: str) -> bool:
     return any(word in segment.text for segment in line)
 
 
-def test_the_legend_names_the_greatest_first_and_keeps_names_with_numbers() -> None:
+def test_the_legend_lists_the_largest_stage_first() -> None:
     text = "\n".join(drawn(BUSY))
     assert "■\u00a0denoise\u00a050%  ■\u00a0queue\u00a044%  ■\u00a0encode\u00a05%" in text
-    assert "respond" not in text  # half a percent is not worth a name
+    assert "respond" not in text  # below the smallest share of the legend
 
 
 def test_steps_are_bars_against_the_slowest() -> None:
@@ -179,11 +179,11 @@ def test_steps_are_bars_against_the_slowest() -> None:
     assert 12 in filled
 
 
-def test_a_model_s_name_is_text_and_no_markup() -> None:
+def test_a_model_name_is_not_markup() -> None:
     assert "[red]x[/red]" in row(replace(BUSY, model="[red]x[/red]"), "model")
 
 
-def test_the_screen_says_over_how_long_it_measured() -> None:
+def test_the_screen_shows_the_measured_period() -> None:
     assert "last 20 s" in drawn(BUSY)[-1]
     assert "first reading" in drawn(IDLE)[-1]
 
@@ -193,7 +193,7 @@ def test_the_screen_says_over_how_long_it_measured() -> None:
 
 @contextmanager
 def pages(*bodies: bytes | int) -> Iterator[str]:
-    """Yield the address of a server that answers /metrics with these, then with the last."""
+    """Yield the address of a server whose /metrics returns these bodies in order."""
     answers = chain(bodies, repeat(bodies[-1]))
 
     class Handler(BaseHTTPRequestHandler):
@@ -237,7 +237,7 @@ def test_once_shows_one_interval_and_ends(call: Call) -> None:
     assert "\x1b" not in answer.out
 
 
-def test_off_a_terminal_each_reading_is_printed_until_the_service_dies(call: Call) -> None:
+def test_without_a_terminal_each_reading_is_printed_until_the_service_fails(call: Call) -> None:
     with pages(exposition(0), exposition(1), exposition(2), 500) as url:
         answer = call("top", url, *QUICK)
     assert answer.out.count("tiny · float16") == 2
@@ -248,28 +248,30 @@ def test_off_a_terminal_each_reading_is_printed_until_the_service_dies(call: Cal
 
 
 @pytest.mark.parametrize(
-    ("page", "said"),
+    ("page", "message"),
     [
         (404, "it answered 404 Not Found."),
-        (b"<html>\n<body>a page</body>\n</html>\n", "it is not Prometheus' text format."),
-        (b"# TYPE go_goroutines gauge\ngo_goroutines 7\n", "it has no metrics of Safelight."),
-        (b"", "it has no metrics of Safelight."),
+        (b"<html>\n<body>a page</body>\n</html>\n", "it is not in Prometheus' text format."),
+        (b"# TYPE go_goroutines gauge\ngo_goroutines 7\n", "it has no Safelight metrics."),
+        (b"", "it has no Safelight metrics."),
     ],
 )
-def test_what_is_no_service_of_ours_is_one_line(page: bytes | int, said: str, call: Call) -> None:
+def test_a_page_without_safelight_metrics_is_one_line(
+    page: bytes | int, message: str, call: Call
+) -> None:
     with pages(page) as url:
         answer = call("top", url, "--once", *QUICK)
     assert (answer.code, answer.out) == (1, "")
-    assert said in answer.line
+    assert message in answer.line
 
 
-def test_an_address_where_nobody_listens_is_one_line(call: Call) -> None:
+def test_a_refused_connection_is_one_line(call: Call) -> None:
     answer = call("top", f"127.0.0.1:{free_ports(1)[0]}")
     assert (answer.code, answer.out) == (1, "")
     assert "Connection refused" in answer.line
 
 
-def test_an_address_that_is_none_is_a_bad_setting(call: Call) -> None:
+def test_an_invalid_address_is_a_bad_setting(call: Call) -> None:
     answer = call("top", "http://[::bad")
     assert answer.code == 2
-    assert "is no address" in answer.line
+    assert "is not a valid address" in answer.line

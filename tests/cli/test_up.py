@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from safelight.cli.up import _addresses, _answers
+from safelight.cli.up import _addresses, _results
 from safelight.settings import load
 from safelight.stack.local import plan
 from safelight.stack.tools.check import Answer, Question
@@ -25,7 +25,7 @@ PORTS = (
 
 
 def elsewhere(tmp_path: Path) -> tuple[str, ...]:
-    """Return options for ports that are free and a state folder of the test's own."""
+    """Return options with free ports and a state folder for this test."""
     ports = (str(part) for pair in zip(PORTS, free_ports(5), strict=True) for part in pair)
     return (*ports, "--state-folder", str(tmp_path / "state"))
 
@@ -39,7 +39,7 @@ def test_a_taken_port_is_one_line_and_nothing_is_started(call: Call, tmp_path: P
         port = str(listener.getsockname()[1])
         answer = call("up", *options, "--alertmanager-port", port)
     assert (answer.code, answer.out) == (3, "")
-    assert f"Port {port} on 127.0.0.1, wanted by alertmanager, is taken." in answer.line
+    assert f"Port {port} on 127.0.0.1 for alertmanager is already in use." in answer.line
 
 
 def test_two_programs_on_one_port_are_one_line(call: Call, tmp_path: Path) -> None:
@@ -66,13 +66,13 @@ def test_a_state_folder_that_cannot_be_written_is_one_line(call: Call, tmp_path:
     assert "cannot be written: Not a directory. Choose another" in answer.line
 
 
-def test_an_address_that_is_not_ours_is_one_line(call: Call, tmp_path: Path) -> None:
+def test_an_address_of_another_machine_is_one_line(call: Call, tmp_path: Path) -> None:
     answer = call("up", *elsewhere(tmp_path), "--host", "192.0.2.1")
     assert (answer.code, answer.out) == (2, "")
     assert "safelight cannot listen on 192.0.2.1:" in answer.line
 
 
-def test_a_model_that_is_nowhere_ends_everything_with_one_line(call: Call, tmp_path: Path) -> None:
+def test_an_unknown_model_stops_everything_with_one_line(call: Call, tmp_path: Path) -> None:
     answer = call("up", "no-such/model", *elsewhere(tmp_path))
     assert answer.code == 1
     assert "The model 'no-such/model' could not be loaded" in answer.line
@@ -90,7 +90,7 @@ def printed(width: int, table: object) -> str:
     return captured.get()
 
 
-def test_addresses_are_whole_on_80_columns() -> None:
+def test_addresses_fit_80_columns() -> None:
     made = plan(load())
     text = printed(80, _addresses(made))
     assert max(map(len, text.splitlines())) <= 80
@@ -109,15 +109,15 @@ ANSWERS = [
 ]
 
 
-def test_answers_are_told_in_units_that_people_read() -> None:
-    text = printed(140, _answers("demo-edit", ANSWERS, with_queries=True))
-    for told in ("41.2 ms", "4.25 s", "23.5 GiB", " 5 ", "absent: no CUDA", "no data", "[5m]"):
-        assert told in text
+def test_results_have_readable_units() -> None:
+    text = printed(140, _results("demo-edit", ANSWERS, with_queries=True))
+    for value in ("41.2 ms", "4.25 s", "23.5 GiB", " 5 ", "absent: no CUDA", "no data", "[5m]"):
+        assert value in text
     assert [line[2:4] for line in text.splitlines() if "│" in line] == [*["ok"] * 5, "no"]
 
 
-def test_on_a_narrow_terminal_the_queries_are_left_out() -> None:
-    text = printed(80, _answers("demo-edit", ANSWERS, with_queries=False))
+def test_a_narrow_terminal_shows_no_queries() -> None:
+    text = printed(80, _results("demo-edit", ANSWERS, with_queries=False))
     assert "histogram_quantile" not in text
     assert max(map(len, text.splitlines())) <= 80
 
@@ -125,12 +125,12 @@ def test_on_a_narrow_terminal_the_queries_are_left_out() -> None:
 # ── The real thing ───────────────────────────────────────────────────────────────────────────────
 
 
-def test_up_check_proves_the_stack_and_ends_it(tmp_path: Path) -> None:
+def test_up_check_checks_the_stack_and_stops_it(tmp_path: Path) -> None:
     with started(tmp_path, "up", "--check", *elsewhere(tmp_path)) as command:
-        command.until_it_says("Safelight is up")
+        command.wait_for_output("Safelight is up")
         assert command.process.wait(120) == 0, command.out + command.err
     assert command.err == ""
-    assert "What Prometheus knows" in command.out
+    assert "in Prometheus" in command.out
     assert "success of make.*old|age.*" in command.out
     assert " no │" not in command.out
     assert command.out.count("│ ok │") >= 14
@@ -138,22 +138,22 @@ def test_up_check_proves_the_stack_and_ends_it(tmp_path: Path) -> None:
     assert "\x1b" not in command.out
 
 
-def test_ctrl_c_ends_everything_that_up_started(tmp_path: Path) -> None:
+def test_ctrl_c_stops_everything_that_up_started(tmp_path: Path) -> None:
     options = elsewhere(tmp_path)
     with started(tmp_path, "up", PAINTER, *options) as command:
-        command.until_it_says("Ctrl-C stops everything.")
+        command.wait_for_output("Ctrl-C stops everything.")
         assert HTTP.get(f"http://127.0.0.1:{options[1]}/readyz").is_success
         assert command.send(signal.SIGINT) == 0
-        assert len(command.seen) == 6  # itself, the service with its worker, and three watchers
-        assert command.left_behind() == []
+        assert len(command.processes) == 6  # itself, service, worker, three monitoring programs
+        assert command.still_running() == []
     assert command.err == ""
     assert "Traceback" not in "".join(log.read_text() for log in tmp_path.glob("state/logs/*"))
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
-def test_a_signal_while_it_starts_ends_it_too(number: signal.Signals, tmp_path: Path) -> None:
+def test_a_signal_during_the_start_stops_up(number: signal.Signals, tmp_path: Path) -> None:
     with started(tmp_path, "up", *elsewhere(tmp_path)) as command:
-        command.until_it_says("starting safelight")
+        command.wait_for_output("starting safelight")
         assert command.send(number) == 130
-        assert command.left_behind() == []
+        assert command.still_running() == []
     assert command.err == ""

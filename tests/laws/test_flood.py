@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 
-from safelight import Record, Watch, watch
+from safelight import Facts, Record, Watch, watch
 from safelight.metrics.catalog import HTTP_REQUESTS, HTTP_SECONDS, IMAGES, REQUESTS, SERIES_FOLDED
 from safelight.quality.instructions import load_taxonomy
-from safelight.telemetry.meter import metering
+from safelight.telemetry.meter import metrics_sink
 from tests.probes.web import EMPTY_BODY, call_model, drive, scope_of
 from tests.reading import OPENMETRICS, processor_seconds, series, slowness, text, value
 
@@ -46,15 +46,12 @@ async def flood(app: Any) -> None:
 def stranger(number: int) -> Record:
     """Return the record of a request that is like no other."""
     return Record(
-        id=str(number),
+        Facts(id=str(number), instruction_type=f"type {number}", queued=True),
         endpoint=f"/{number}",
         status_code=number,
         error=f"error {number}",
-        instruction_type=f"type {number}",
         seconds=number / 100,
         stages={f"stage {number}": number / 100},
-        queued=True,
-        calls=(),
     )
 
 
@@ -63,7 +60,7 @@ def flooded() -> Watch:
     app = service()
     watched = watch(app=app)
     asyncio.run(flood(app))
-    write = metering(watched.meter)
+    write = metrics_sink(watched.meter)
     for number in range(REQUESTS_SENT):  # and what no route of this application could bring about
         write(stranger(number))
         watched.meter.add(HTTP_REQUESTS, f"/{number}", f"METHOD{number}", f"{number}")

@@ -17,8 +17,8 @@ from safelight.models.load import load_backend
 from safelight.probes.diffusers import DiffusersProbe
 from safelight.probes.torch import compilations
 from safelight.serving.worker.reporter import Call
-from safelight.telemetry.meter import metering
-from safelight.telemetry.record import direct_call
+from safelight.telemetry.meter import metrics_sink
+from safelight.telemetry.record import record_of_call
 from tests.pipelines import classifier, picture
 from tests.reading import value
 from tests.untrained import build_edit
@@ -54,7 +54,7 @@ def test_an_edit_that_compiled_is_a_warm_up_and_in_no_histogram_of_the_models_ti
     build_edit().save_pretrained(tmp_path)
     backend = load(tmp_path)
     heard, meter = Call(), Meter("tests")
-    write = metering(meter)
+    write = metrics_sink(meter)
     probe = DiffusersProbe(backend.pipeline, heard)
     edit = Edit(picture(), "make him old", "", 2, 7.5, 1.5, seed=1)
     marks = []
@@ -62,7 +62,7 @@ def test_an_edit_that_compiled_is_a_warm_up_and_in_no_histogram_of_the_models_ti
         backend.run([edit], silent)
         assert heard.last is not None
         marks.append(heard.last.warm_up)
-        write(direct_call(heard.last))
+        write(record_of_call(heard.last))
     probe.unwatch()
 
     assert marks == [True, False, False]

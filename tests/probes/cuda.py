@@ -1,4 +1,4 @@
-"""Stand-ins for torch.cuda at its boundary: a device that is late, and an allocator that leaks."""
+"""Fakes of torch.cuda: a device that works late, and an allocator."""
 
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -7,7 +7,7 @@ from typing import Any
 
 @dataclass
 class FakeEvent:
-    """An event that is reached once the device has caught up with its recording."""
+    """An event that is reached when the device has processed it."""
 
     cuda: "FakeCuda"
     recorded_at: int = 0
@@ -34,7 +34,7 @@ class FakeEvent:
 
 @dataclass
 class FakeCuda:
-    """A device that works off its queue only when told; 10 ms lie between two events."""
+    """A device that processes its queue only in `catch_up`; events are 10 ms apart."""
 
     stream: str = "the current stream"
     queued: int = 0
@@ -59,7 +59,7 @@ class FakeCuda:
 
 @dataclass
 class FakeMemory:
-    """torch.cuda's allocators: one entry of bytes per device."""
+    """The allocators of torch.cuda: bytes per device."""
 
     used: list[int]
     initialized: bool = True

@@ -1,4 +1,4 @@
-"""A stand-in for NVML at its own boundary, the module pynvml: same functions, same error."""
+"""A fake of pynvml with the same functions and the same error."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -9,12 +9,12 @@ GB = 1 << 30
 
 
 class NVMLError(Exception):
-    """What every function of NVML raises."""
+    """The error that every NVML function raises."""
 
 
 @dataclass
-class FakeCard:
-    """One card, or one MIG instance of a card."""
+class FakeGpu:
+    """One GPU, or one MIG instance of a GPU."""
 
     uuid: str = "GPU-1"
     name: str = "NVIDIA H100"
@@ -25,13 +25,13 @@ class FakeCard:
     millijoules: int = 5_000
     event_reasons: int = 0
     ecc: dict[int, int] = field(default_factory=lambda: {0: 3, 1: 0})
-    instances: list["FakeCard | None"] = field(default_factory=list)
+    instances: list["FakeGpu | None"] = field(default_factory=list)
     lost: bool = False
     unsupported: frozenset[str] = frozenset()
 
 
 class FakeNvml:
-    """The library on a machine with these cards."""
+    """The library on a machine with these GPUs."""
 
     NVMLError = NVMLError
     NVML_CLOCK_SM = 1
@@ -41,39 +41,39 @@ class FakeNvml:
     NVML_MEMORY_ERROR_TYPE_UNCORRECTED = 1
     NVML_VOLATILE_ECC = 0
 
-    def __init__(self, *cards: FakeCard, driver: bool = True) -> None:
-        self.cards = list(cards)
+    def __init__(self, *gpus: FakeGpu, driver: bool = True) -> None:
+        self.gpus = list(gpus)
         self.driver = driver
         self.sessions = 0
         self._answers: dict[str, Callable[..., Any]] = {
-            "nvmlDeviceGetMemoryInfo": lambda card: SimpleNamespace(used=card.used, total=80 * GB),
-            "nvmlDeviceGetUtilizationRates": lambda card: SimpleNamespace(
-                gpu=card.busy_percent, memory=10
+            "nvmlDeviceGetMemoryInfo": lambda gpu: SimpleNamespace(used=gpu.used, total=80 * GB),
+            "nvmlDeviceGetUtilizationRates": lambda gpu: SimpleNamespace(
+                gpu=gpu.busy_percent, memory=10
             ),
-            "nvmlDeviceGetClockInfo": lambda card, clock: {1: 1980, 2: 2619}[clock],
-            "nvmlDeviceGetPowerUsage": lambda card: card.milliwatts,
-            "nvmlDeviceGetEnforcedPowerLimit": lambda card: 700_000,
-            "nvmlDeviceGetTotalEnergyConsumption": lambda card: card.millijoules,
-            "nvmlDeviceGetTemperature": lambda card, sensor: card.celsius,
-            "nvmlDeviceGetCurrentClocksEventReasons": lambda card: card.event_reasons,
-            "nvmlDeviceGetTotalEccErrors": lambda card, kind, counter: card.ecc[kind],
-            "nvmlDeviceGetUUID": lambda card: card.uuid,
-            "nvmlDeviceGetName": lambda card: card.name,
-            "nvmlDeviceGetMigMode": lambda card: [int(bool(card.instances))] * 2,
-            "nvmlDeviceGetMaxMigDeviceCount": lambda card: 7,
+            "nvmlDeviceGetClockInfo": lambda gpu, clock: {1: 1980, 2: 2619}[clock],
+            "nvmlDeviceGetPowerUsage": lambda gpu: gpu.milliwatts,
+            "nvmlDeviceGetEnforcedPowerLimit": lambda gpu: 700_000,
+            "nvmlDeviceGetTotalEnergyConsumption": lambda gpu: gpu.millijoules,
+            "nvmlDeviceGetTemperature": lambda gpu, sensor: gpu.celsius,
+            "nvmlDeviceGetCurrentClocksEventReasons": lambda gpu: gpu.event_reasons,
+            "nvmlDeviceGetTotalEccErrors": lambda gpu, kind, counter: gpu.ecc[kind],
+            "nvmlDeviceGetUUID": lambda gpu: gpu.uuid,
+            "nvmlDeviceGetName": lambda gpu: gpu.name,
+            "nvmlDeviceGetMigMode": lambda gpu: [int(bool(gpu.instances))] * 2,
+            "nvmlDeviceGetMaxMigDeviceCount": lambda gpu: 7,
             "nvmlDeviceGetMigDeviceHandleByIndex": self._instance,
         }
 
     def __getattr__(self, function: str) -> Callable[..., Any]:
-        answer = self._answers[function]
+        function_value = self._answers[function]
 
-        def ask(card: FakeCard, *arguments: Any) -> Any:
+        def query(gpu: FakeGpu, *arguments: Any) -> Any:
             self._check()
-            if card.lost or function in card.unsupported:
+            if gpu.lost or function in gpu.unsupported:
                 raise NVMLError(function)
-            return answer(card, *arguments)
+            return function_value(gpu, *arguments)
 
-        return ask
+        return query
 
     def nvmlInit(self) -> None:  # noqa: N802 - NVML's names
         if not self.driver:
@@ -90,16 +90,16 @@ class FakeNvml:
 
     def nvmlDeviceGetCount(self) -> int:  # noqa: N802
         self._check()
-        return len(self.cards)
+        return len(self.gpus)
 
-    def nvmlDeviceGetHandleByIndex(self, index: int) -> FakeCard:  # noqa: N802
+    def nvmlDeviceGetHandleByIndex(self, index: int) -> FakeGpu:  # noqa: N802
         self._check()
-        if self.cards[index].lost:
+        if self.gpus[index].lost:
             raise NVMLError("GPU is lost")
-        return self.cards[index]
+        return self.gpus[index]
 
-    def _instance(self, card: FakeCard, slot: int) -> FakeCard:
-        instance = card.instances[slot] if slot < len(card.instances) else None
+    def _instance(self, gpu: FakeGpu, slot: int) -> FakeGpu:
+        instance = gpu.instances[slot] if slot < len(gpu.instances) else None
         if instance is None:
             raise NVMLError("not found")
         return instance

@@ -101,7 +101,7 @@ def service() -> FastAPI:
 # ── What is counted ──────────────────────────────────────────────────────────────────────────────
 
 
-def test_d1_a_request_is_counted_and_timed_under_the_names_people_know(
+def test_d1_a_request_is_counted_and_timed_under_common_metric_names(
     app: FastAPI, meter: Meter
 ) -> None:
     assert ask(app, "/hello").json() == "hello"
@@ -111,7 +111,7 @@ def test_d1_a_request_is_counted_and_timed_under_the_names_people_know(
     assert 'http_requests_total{handler="/hello",method="GET",status="200"} 1.0' in text(meter)
 
 
-def test_p1_the_body_is_left_to_the_application(app: FastAPI) -> None:
+def test_p1_the_probe_does_not_read_the_body(app: FastAPI) -> None:
     body = {"instruction": "make him old", "image": "x" * 100_000}
     assert ask(app, "/json", "POST", json=body).json() == body
 
@@ -127,21 +127,17 @@ def test_an_upload_in_chunks_is_counted(app: FastAPI, meter: Meter) -> None:
     assert value(meter, HTTP_REQUEST_BYTES, "_sum") == 7000
 
 
-def test_a_body_that_the_application_did_not_read_is_not_read_by_us(
-    app: FastAPI, meter: Meter
-) -> None:
+def test_an_unread_body_is_not_counted(app: FastAPI, meter: Meter) -> None:
     ask(app, "/unread", "POST", content=b"x" * 1000)
     assert value(meter, HTTP_REQUEST_BYTES, "_sum", handler="/unread") == 0
 
 
-def test_a_streamed_answer_is_counted_to_its_last_byte(app: FastAPI, meter: Meter) -> None:
+def test_a_streamed_response_is_counted_to_its_last_byte(app: FastAPI, meter: Meter) -> None:
     assert len(ask(app, "/stream").content) == 10_000
     assert value(meter, HTTP_RESPONSE_BYTES, "_sum", handler="/stream") == 10_000
 
 
-def test_an_exception_counts_as_500_and_reaches_whoever_is_outside(
-    app: FastAPI, meter: Meter
-) -> None:
+def test_an_exception_counts_as_500_and_is_raised(app: FastAPI, meter: Meter) -> None:
     with pytest.raises(RuntimeError, match="no"):
         asyncio.run(drive(app, scope_of("/fail"), EMPTY_BODY))
     assert value(meter, HTTP_REQUESTS, handler="/fail", status="500") == 1
@@ -151,7 +147,7 @@ def test_an_exception_counts_as_500_and_reaches_whoever_is_outside(
     assert value(meter, PROBE_FAILURES) == 0
 
 
-def test_requests_under_way_are_shown_and_go_back_to_none(meter: Meter) -> None:
+def test_the_gauge_of_running_requests_rises_and_falls(meter: Meter) -> None:
     app, arrived, go = FastAPI(), asyncio.Event(), asyncio.Event()
 
     @app.get("/wait")
@@ -172,7 +168,7 @@ def test_requests_under_way_are_shown_and_go_back_to_none(meter: Meter) -> None:
     assert asyncio.run(both()) == (1, 0)
 
 
-def test_a_caller_who_leaves_is_counted_as_499(meter: Meter, records: list[Record]) -> None:
+def test_a_disconnected_caller_counts_as_499(meter: Meter, records: list[Record]) -> None:
     app, arrived = FastAPI(), asyncio.Event()
 
     @app.get("/wait")
@@ -236,7 +232,7 @@ def test_lifespan_passes_through(app: FastAPI, meter: Meter) -> None:
 
 
 class Tracing:
-    """A tracing middleware, as OpenTelemetry's own: its span is over when it returns."""
+    """A tracing middleware like OpenTelemetry's: its span ends when it returns."""
 
     opened: str = ""
 
@@ -250,18 +246,18 @@ class Tracing:
 
 
 def exemplars(meter: Meter) -> set[str]:
-    """Return the traces that the exposition's exemplars lead to."""
+    """Return the trace ids of the exposition's exemplars."""
     lines = [line for line in text(meter, OPENMETRICS).splitlines() if "trace_id=" in line]
     return {line.split('trace_id="')[1][:32] for line in lines}
 
 
-def test_a_span_around_the_application_is_the_exemplar(app: FastAPI, meter: Meter) -> None:
+def test_an_outer_span_is_the_exemplar(app: FastAPI, meter: Meter) -> None:
     with TRACER.start_as_current_span("server") as span:
         ask(app, "/hello")
     assert exemplars(meter) == {format(span.get_span_context().trace_id, "032x")}
 
 
-def test_a_span_of_a_middleware_inside_is_the_exemplar(meter: Meter) -> None:
+def test_a_span_of_an_inner_middleware_is_the_exemplar(meter: Meter) -> None:
     app = service()
     app.add_middleware(Tracing)
     AppProbe(app, meter=meter, sink=lambda record: None)
@@ -269,9 +265,7 @@ def test_a_span_of_a_middleware_inside_is_the_exemplar(meter: Meter) -> None:
     assert exemplars(meter) == {Tracing.opened}
 
 
-def test_a_traceparent_header_is_the_exemplar_where_there_is_no_span(
-    app: FastAPI, meter: Meter
-) -> None:
+def test_without_a_span_the_traceparent_header_is_the_exemplar(app: FastAPI, meter: Meter) -> None:
     ask(app, "/hello", headers={"traceparent": TRACEPARENT})
     assert exemplars(meter) == {TRACE}
 
@@ -283,7 +277,7 @@ def test_without_a_trace_there_is_no_exemplar(app: FastAPI, meter: Meter) -> Non
 
 def test_the_record_of_a_model_request_has_the_trace(app: FastAPI, records: list[Record]) -> None:
     ask(app, "/edit", "POST", content=b"x", headers={"traceparent": TRACEPARENT})
-    assert records[0].trace_id == TRACE
+    assert records[0].facts.trace_id == TRACE
 
 
 # ── Records ──────────────────────────────────────────────────────────────────────────────────────
@@ -297,27 +291,25 @@ def test_only_requests_that_reach_a_model_become_records(
     ask(app, "/edit", "POST", content=b"x")
     (record,) = records
     assert (record.endpoint, record.status_code, record.error) == ("/edit", 200, "none")
-    assert record.instruction_type == "make_him_old"
+    assert record.facts.instruction_type == "make_him_old"
     assert record.seconds == pytest.approx(sum(record.stages.values()))
 
 
-def test_a_bad_request_on_a_route_seen_to_call_the_model_counts_with_its_reason(
+def test_a_bad_request_counts_once_its_route_has_called_the_model(
     app: FastAPI, records: list[Record]
 ) -> None:
     ask(app, "/edit", "POST")
-    assert records == []  # nobody knows yet that this route has a model behind it
+    assert records == []  # the route has not called a model yet
     ask(app, "/edit", "POST", content=b"x")
     ask(app, "/edit", "POST")
     assert [(record.status_code, record.error) for record in records] == [
         (200, "none"),
         (422, "invalid_parameter"),
     ]
-    assert records[1].instruction_type == "none"
+    assert records[1].facts.instruction_type == "none"
 
 
-def test_a_route_named_as_the_models_counts_from_the_start(
-    meter: Meter, records: list[Record]
-) -> None:
+def test_a_named_model_endpoint_counts_from_the_start(meter: Meter, records: list[Record]) -> None:
     app = service()
     AppProbe(app, meter=meter, sink=records.append, model_endpoints=["/edit"])
     ask(app, "/edit", "POST")
@@ -337,7 +329,9 @@ def test_a_model_failure_keeps_its_own_reason(meter: Meter, records: list[Record
     assert (records[0].status_code, records[0].error) == (500, "cuda_oom")
 
 
-def test_a_model_called_in_a_background_task_is_joined(meter: Meter, records: list[Record]) -> None:
+def test_a_call_in_a_background_task_belongs_to_its_request(
+    meter: Meter, records: list[Record]
+) -> None:
     app = FastAPI()
 
     @app.post("/later")
@@ -363,7 +357,7 @@ def test_a_sink_that_fails_does_not_fail_the_request_and_is_counted(meter: Meter
     assert value(meter, PROBE_FAILURES, probe="asgi") == 1
 
 
-def test_a_route_that_we_do_not_understand_is_counted_as_our_failure(meter: Meter) -> None:
+def test_an_unsupported_route_counts_as_a_probe_failure(meter: Meter) -> None:
     async def strange(scope: Any, receive: Any, send: Any) -> None:
         scope["endpoint"] = scope["route"] = object()
         await send({"type": "http.response.start", "status": 200, "headers": []})
@@ -395,20 +389,18 @@ def test_p9_metrics_are_served_in_front_of_the_application(app: FastAPI) -> None
     assert 'http_requests_total{handler="/hello"' in answer.text
 
 
-def test_openmetrics_are_served_to_who_accepts_them(app: FastAPI) -> None:
+def test_openmetrics_are_served_if_accepted(app: FastAPI) -> None:
     answer = ask(app, "/metrics", headers={"accept": OPENMETRICS})
     assert answer.headers["content-type"].startswith("application/openmetrics-text")
     assert answer.text.endswith("# EOF\n")
 
 
-def test_a_scrape_is_no_request_of_the_services(app: FastAPI, meter: Meter) -> None:
+def test_a_scrape_is_not_counted_as_a_request(app: FastAPI, meter: Meter) -> None:
     ask(app, "/metrics")
     assert series(meter, HTTP_REQUESTS) == []
 
 
-def test_an_application_is_watched_after_it_served_and_unwatched_while_it_serves(
-    meter: Meter,
-) -> None:
+def test_a_running_application_can_be_watched_and_unwatched(meter: Meter) -> None:
     app, arrived, go = service(), asyncio.Event(), asyncio.Event()
 
     @app.get("/wait")
@@ -434,19 +426,19 @@ def test_an_application_is_watched_after_it_served_and_unwatched_while_it_serves
     assert value(meter, HTTP_IN_PROGRESS) == 0
 
 
-def test_watching_twice_is_refused_and_watching_anew_is_not(meter: Meter) -> None:
+def test_a_second_watch_is_refused_until_the_first_ends(meter: Meter) -> None:
     app = service()
-    wanted: dict[str, Any] = {"meter": meter, "sink": lambda record: None}
-    first = AppProbe(app, **wanted)
+    options: dict[str, Any] = {"meter": meter, "sink": lambda record: None}
+    first = AppProbe(app, **options)
     with pytest.raises(AlreadyWatched, match="application"):
-        AppProbe(app, **wanted)
+        AppProbe(app, **options)
     first.unwatch()
     first.unwatch()
     AppProbe(app, meter=Meter("pix"), sink=lambda record: None)
     assert ask(app, "/hello").status_code == 200
 
 
-def test_unwatching_leaves_the_middleware_of_others_alone(meter: Meter) -> None:
+def test_unwatch_keeps_other_middleware(meter: Meter) -> None:
     app = service()
     app.add_middleware(Tracing)
     before = list(app.user_middleware)
@@ -454,14 +446,14 @@ def test_unwatching_leaves_the_middleware_of_others_alone(meter: Meter) -> None:
     assert app.user_middleware == before
 
 
-def test_a_request_with_a_broken_body_is_answered_as_without_us(app: FastAPI) -> None:
+def test_a_broken_body_has_the_same_response_as_without_the_probe(app: FastAPI) -> None:
     answer = ask(app, "/json", "POST", content=b"{")
     assert answer.status_code == 500
     with pytest.raises(json.JSONDecodeError):
         asyncio.run(drive(app, scope_of("/json", "POST"), {**EMPTY_BODY, "body": b"{"}))
 
 
-def test_what_runs_after_the_answer_is_no_part_of_the_request(meter: Meter) -> None:
+def test_background_tasks_do_not_count_as_request_time(meter: Meter) -> None:
     app, seen = FastAPI(), list[Record]()
 
     @app.get("/")

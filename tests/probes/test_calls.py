@@ -15,27 +15,27 @@ PIPE = SimpleNamespace(unet=SimpleNamespace(dtype=torch.float16))
 
 
 class Call:
-    """One call on a fake clock, that moves a second from mark to mark."""
+    """One call on a fake clock that advances one second per mark."""
 
     def __init__(self, pipeline: Any = PIPE, **arguments: Any) -> None:
         self.clock = FakeClock()
-        self.in_progress = CallInProgress(pipeline, arguments, "add_hat", HostTimer(self.clock))
+        self.under_way = CallInProgress(pipeline, arguments, "add_hat", HostTimer(self.clock))
 
     def go(self, *marks: str) -> "Call":
         for mark in marks:
             self.clock.now += 1
             arguments = (PIPE,) if mark == "loop" else ()
-            getattr(self.in_progress, f"mark_{mark}")(*arguments)
+            getattr(self.under_way, f"mark_{mark}")(*arguments)
         return self
 
     def end(self, output: Any = None, error: BaseException | None = None) -> PipelineCall:
         self.clock.now += 1
-        self.in_progress.mark_end(output, error)
-        assert self.in_progress.finished
-        return self.in_progress.result(finished=True)
+        self.under_way.mark_end(output, error)
+        assert self.under_way.finished
+        return self.under_way.result(finished=True)
 
 
-def test_the_phases_meet_end_to_end() -> None:
+def test_the_phases_are_adjacent() -> None:
     call = Call().go("encoded", "loop", "step", "step", "step", "loop_end").end()
     assert call.phases == {"encode_prompt": 1, "encode_image": 1, "denoise": 4, "decode_latents": 1}
     assert call.step_seconds == (1, 1, 1)
@@ -63,16 +63,16 @@ def test_a_prompt_encoded_inside_the_loop_is_part_of_a_step() -> None:
     assert call.step_seconds == (2,)
 
 
-def test_a_second_bar_does_not_begin_the_loop_anew() -> None:
+def test_a_second_progress_bar_does_not_restart_the_loop() -> None:
     call = Call().go("loop", "step", "loop", "step", "loop_end").end()
     assert call.step_seconds == (1, 2)
 
 
-def test_a_call_that_the_device_has_not_finished_has_neither_phases_nor_steps() -> None:
+def test_an_unfinished_call_has_neither_phases_nor_steps() -> None:
     call = Call().go("encoded", "loop", "step", "loop_end")
     call.end()
-    told = call.in_progress.result(finished=False)
-    assert (dict(told.phases), told.step_seconds) == ({}, ())
+    result = call.under_way.result(finished=False)
+    assert (dict(result.phases), result.step_seconds) == ({}, ())
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_a_call_that_the_device_has_not_finished_has_neither_phases_nor_steps() 
         (["a", b"b", 3], ()),
     ],
 )
-def test_sizes_are_read_from_whatever_a_pipeline_returns(images: Any, sizes: Any) -> None:
+def test_image_sizes_are_read_from_every_output_type(images: Any, sizes: Any) -> None:
     assert Call().end(SimpleNamespace(images=images)).images == sizes
     assert Call().end((images,)).images == sizes
 
@@ -99,21 +99,21 @@ def test_an_output_without_images_has_no_sizes(output: Any) -> None:
 
 
 @pytest.mark.parametrize("odd", ["many", None, [7.5], 1j])
-def test_odd_parameters_are_passed_over(odd: Any) -> None:
+def test_invalid_parameters_are_ignored(odd: Any) -> None:
     call = Call(num_inference_steps=odd, guidance_scale=odd).go("loop", "loop_end").end()
     assert (call.steps_asked, call.guidance_asked, call.guidance_in_force) == (None, None, None)
 
 
-def test_guidance_in_force_is_read_where_the_loop_begins() -> None:
+def test_effective_guidance_is_read_at_the_start_of_the_loop() -> None:
     quiet = SimpleNamespace(do_classifier_free_guidance=False, guidance_scale=5.0)
     call = Call(quiet, guidance_scale=5.0)
-    call.in_progress.mark_loop(quiet)
-    told = call.end()
-    assert (told.guidance_asked, told.guidance_in_force) == (5.0, 1.0)
-    assert told.overridden == ("guidance_scale",)
+    call.under_way.mark_loop(quiet)
+    result = call.end()
+    assert (result.guidance_asked, result.guidance_in_force) == (5.0, 1.0)
+    assert result.overridden == ("guidance_scale",)
 
 
-def test_a_device_on_which_no_mark_can_be_made_any_more_still_leaves_the_failure() -> None:
+def test_the_error_is_reported_if_the_device_takes_no_more_marks() -> None:
     class Broken:
         def __init__(self) -> None:
             self.breaks = False
@@ -135,5 +135,9 @@ def test_a_device_on_which_no_mark_can_be_made_any_more_still_leaves_the_failure
     with pytest.raises(RuntimeError):
         call.mark_end(None, RuntimeError("CUDA error"))
 
-    told = call.result(finished=False)
-    assert (call.ended, told.error, told.instruction_type) == (False, "model_error", "make_him_old")
+    result = call.result(finished=False)
+    assert (call.ended, result.error, result.instruction_type) == (
+        False,
+        "model_error",
+        "make_him_old",
+    )

@@ -28,57 +28,57 @@ from tests.reading import at_once
 CLASSIFY = load_taxonomy().classify
 
 
-class Heard:
-    """A listener that remembers what it heard."""
+class RecordingListener:
+    """A listener that stores all calls."""
 
     def __init__(self, *, fails_at: str = "") -> None:
         self.begun = 0
         self.calls: list[PipelineCall] = []
-        self.came_late: list[PipelineCall] = []
+        self.late_calls: list[PipelineCall] = []
         self.failures: list[str] = []
         self._fails_at = fails_at
 
     def begin(self) -> None:
         self.begun += 1
-        self._perhaps_fail("begin")
+        self._fail_if("begin")
 
     def end(self, call: PipelineCall) -> None:
         self.calls.append(call)
-        self._perhaps_fail("end")
+        self._fail_if("end")
 
     def late(self, call: PipelineCall) -> None:
-        self.came_late.append(call)
+        self.late_calls.append(call)
 
     def failed(self, probe: str) -> None:
         self.failures.append(probe)
 
-    def _perhaps_fail(self, where: str) -> None:
+    def _fail_if(self, where: str) -> None:
         if where == self._fails_at:
             raise OSError("disk full")
 
     @property
     def call(self) -> PipelineCall:
-        """Return the one call that was heard of."""
+        """Return the only call."""
         assert self.failures == []
         (call,) = self.calls
         return call
 
 
 @pytest.fixture
-def heard() -> Heard:
-    return Heard()
+def listener() -> RecordingListener:
+    return RecordingListener()
 
 
 @pytest.fixture
-def editing(edit_pipe: Any, heard: Heard) -> Iterator[Any]:
-    probe = DiffusersProbe(edit_pipe, heard, classify=CLASSIFY)
+def editing(edit_pipe: Any, listener: RecordingListener) -> Iterator[Any]:
+    probe = DiffusersProbe(edit_pipe, listener, classify=CLASSIFY)
     yield edit_pipe
     probe.unwatch()
 
 
 @pytest.fixture
-def drawing(text_pipe: Any, heard: Heard) -> Iterator[Any]:
-    probe = DiffusersProbe(text_pipe, heard, classify=CLASSIFY)
+def drawing(text_pipe: Any, listener: RecordingListener) -> Iterator[Any]:
+    probe = DiffusersProbe(text_pipe, listener, classify=CLASSIFY)
     yield text_pipe
     probe.unwatch()
 
@@ -86,12 +86,12 @@ def drawing(text_pipe: Any, heard: Heard) -> Iterator[Any]:
 # ── A call ───────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_p8_a_call_of_instructpix2pix_is_heard_of_without_touching_its_code(
-    editing: Any, heard: Heard
+def test_p8_a_call_of_instructpix2pix_is_reported_without_changing_its_code(
+    editing: Any, listener: RecordingListener
 ) -> None:
     image = edit(editing).images[0]
     assert image.size == (64, 64)
-    call = heard.call
+    call = listener.call
     assert call.pipeline == "StableDiffusionInstructPix2PixPipeline"
     assert call.instruction_type == "make_him_old"
     assert call.precision == "float32"
@@ -101,9 +101,9 @@ def test_p8_a_call_of_instructpix2pix_is_heard_of_without_touching_its_code(
     assert call.negative_prompt is False
 
 
-def test_a_call_of_stable_diffusion_is_heard_of_too(drawing: Any, heard: Heard) -> None:
+def test_a_call_of_stable_diffusion_is_reported(drawing: Any, listener: RecordingListener) -> None:
     draw(drawing, negative_prompt="blurred")
-    call = heard.call
+    call = listener.call
     assert (call.pipeline, call.instruction_type) == ("StableDiffusionPipeline", "add_hat")
     assert (call.image_guidance_asked, call.image_guidance_in_force) == (None, None)
     assert (call.guidance_asked, call.guidance_in_force) == (7.5, 7.5)
@@ -111,72 +111,76 @@ def test_a_call_of_stable_diffusion_is_heard_of_too(drawing: Any, heard: Heard) 
 
 
 @pytest.mark.parametrize("steps", [1, 2, 6])
-def test_p5_every_denoising_step_is_timed(editing: Any, heard: Heard, steps: int) -> None:
+def test_p5_every_denoising_step_is_timed(
+    editing: Any, listener: RecordingListener, steps: int
+) -> None:
     edit(editing, num_inference_steps=steps)
-    assert len(heard.call.step_seconds) == steps
-    assert all(seconds > 0 for seconds in heard.call.step_seconds)
-    assert sum(heard.call.step_seconds) <= heard.call.phases["denoise"] + 1e-3
+    assert len(listener.call.step_seconds) == steps
+    assert all(seconds > 0 for seconds in listener.call.step_seconds)
+    assert sum(listener.call.step_seconds) <= listener.call.phases["denoise"] + 1e-3
 
 
-def test_a_scheduler_of_the_second_order_makes_the_steps_that_were_asked(
-    text_pipe: Any, heard: Heard
+def test_a_second_order_scheduler_makes_the_requested_steps(
+    text_pipe: Any, listener: RecordingListener
 ) -> None:
     own = text_pipe.scheduler
     text_pipe.scheduler = HeunDiscreteScheduler.from_config(own.config)
-    probe = DiffusersProbe(text_pipe, heard)
+    probe = DiffusersProbe(text_pipe, listener)
     draw(text_pipe, num_inference_steps=4)
     probe.unwatch()
     text_pipe.scheduler = own
-    assert len(heard.call.step_seconds) == 4
+    assert len(listener.call.step_seconds) == 4
 
 
-def test_the_phases_sum_to_the_call(editing: Any, heard: Heard) -> None:
+def test_the_phases_sum_to_the_call(editing: Any, listener: RecordingListener) -> None:
     edit(editing)
-    phases = heard.call.phases
+    phases = listener.call.phases
     assert list(phases) == ["encode_prompt", "encode_image", "denoise", "decode_latents"]
     assert all(seconds > 0 for seconds in phases.values())
-    assert sum(phases.values()) == pytest.approx(heard.call.seconds, abs=1e-3)
+    assert sum(phases.values()) == pytest.approx(listener.call.seconds, abs=1e-3)
 
 
 @pytest.mark.parametrize(
     ("output_type", "sizes"), [("pil", 1), ("np", 1), ("pt", 1), ("latent", 0)]
 )
 @pytest.mark.parametrize("return_dict", [True, False])
-def test_the_size_of_an_image_is_read_from_any_output_that_is_one(
-    drawing: Any, heard: Heard, output_type: str, sizes: int, return_dict: bool
+def test_the_image_size_is_read_from_every_output_type(
+    drawing: Any, listener: RecordingListener, output_type: str, sizes: int, return_dict: bool
 ) -> None:
     draw(drawing, width=128, output_type=output_type, return_dict=return_dict)
-    assert heard.call.images == ((128, 64),) * sizes
+    assert listener.call.images == ((128, 64),) * sizes
 
 
-def test_several_prompts_make_several_images(editing: Any, heard: Heard) -> None:
+def test_several_prompts_make_several_images(editing: Any, listener: RecordingListener) -> None:
     edit(editing, ["make him old", "add a hat"], image=[picture(), picture()])
-    assert heard.call.images == ((64, 64), (64, 64))
-    assert heard.call.instruction_type == "make_him_old"
+    assert listener.call.images == ((64, 64), (64, 64))
+    assert listener.call.instruction_type == "make_him_old"
 
 
-def test_arguments_may_be_given_by_position(editing: Any, heard: Heard) -> None:
+def test_positional_arguments_are_read(editing: Any, listener: RecordingListener) -> None:
     editing("add a hat", picture(), 2)
-    assert (heard.call.instruction_type, heard.call.steps_asked) == ("add_hat", 2)
+    assert (listener.call.instruction_type, listener.call.steps_asked) == ("add_hat", 2)
 
 
-def test_defaults_count_as_asked(drawing: Any, heard: Heard) -> None:
+def test_defaults_count_as_requested(drawing: Any, listener: RecordingListener) -> None:
     drawing("a hat", height=64, width=64, num_inference_steps=1)
-    assert heard.call.guidance_asked == 7.5
+    assert listener.call.guidance_asked == 7.5
 
 
-def test_a_call_without_words_has_no_instruction(editing: Any, heard: Heard) -> None:
+def test_a_call_without_a_prompt_has_no_instruction_type(
+    editing: Any, listener: RecordingListener
+) -> None:
     embedded = torch.zeros(1, 77, 64)
     edit(editing, None, prompt_embeds=embedded, negative_prompt_embeds=embedded)
-    assert heard.call.instruction_type == "none"
+    assert listener.call.instruction_type == "none"
 
 
-def test_p11_the_precision_is_that_of_the_weights(heard: Heard) -> None:
+def test_p11_the_precision_is_read_from_the_weights(listener: RecordingListener) -> None:
     pipe = edit_pipeline().to(torch.bfloat16)
-    with_probe = DiffusersProbe(pipe, heard)
+    with_probe = DiffusersProbe(pipe, listener)
     edit(pipe, output_type="latent")
     with_probe.unwatch()
-    assert heard.call.precision == "bfloat16"
+    assert listener.call.precision == "bfloat16"
     assert precision_of(SimpleNamespace(transformer=SimpleNamespace(dtype=torch.float16))) == (
         "float16"
     )
@@ -198,16 +202,16 @@ def test_p11_the_precision_is_that_of_the_weights(heard: Heard) -> None:
         (0, 1.0, (1.0, 1.0), ()),
     ],
 )
-def test_p7_guidance_that_is_silently_switched_off_is_told(
+def test_p7_silently_disabled_guidance_is_reported(
     editing: Any,
-    heard: Heard,
+    listener: RecordingListener,
     text: float,
     image: float,
     in_force: tuple[float, float],
     overridden: tuple[str, ...],
 ) -> None:
     edit(editing, guidance_scale=text, image_guidance_scale=image, num_inference_steps=1)
-    call = heard.call
+    call = listener.call
     assert (call.guidance_asked, call.image_guidance_asked) == (text, image)
     assert (call.guidance_in_force, call.image_guidance_in_force) == in_force
     assert call.overridden == overridden
@@ -218,11 +222,15 @@ def test_p7_guidance_that_is_silently_switched_off_is_told(
     [(7.5, 7.5, ()), (1.0, 1.0, ()), (0.5, 1.0, ("guidance_scale",)), (0, 1.0, ())],
 )
 def test_p7_text_guidance_of_a_plain_pipeline(
-    drawing: Any, heard: Heard, asked: float, in_force: float, overridden: tuple[str, ...]
+    drawing: Any,
+    listener: RecordingListener,
+    asked: float,
+    in_force: float,
+    overridden: tuple[str, ...],
 ) -> None:
     draw(drawing, guidance_scale=asked, num_inference_steps=1)
-    assert heard.call.guidance_in_force == in_force
-    assert heard.call.overridden == overridden
+    assert listener.call.guidance_in_force == in_force
+    assert listener.call.overridden == overridden
 
 
 # ── The watched is not hurt ──────────────────────────────────────────────────────────────────────
@@ -234,16 +242,18 @@ def seeded(pipe: Any, **changed: Any) -> Any:
     return np.asarray(edit(pipe, generator=generator, **changed).images[0])
 
 
-def test_a_watched_pipeline_makes_the_very_same_image(edit_pipe: Any, heard: Heard) -> None:
+def test_a_watched_pipeline_makes_the_same_image(
+    edit_pipe: Any, listener: RecordingListener
+) -> None:
     before = seeded(edit_pipe)
-    probe = DiffusersProbe(edit_pipe, heard)
+    probe = DiffusersProbe(edit_pipe, listener)
     during = seeded(edit_pipe)
     probe.unwatch()
     assert np.array_equal(before, during)
     assert np.array_equal(before, seeded(edit_pipe))
 
 
-def test_a_users_own_callback_is_called_and_heeded(edit_pipe: Any, heard: Heard) -> None:
+def test_the_users_callback_still_works(edit_pipe: Any, listener: RecordingListener) -> None:
     steps: list[int] = []
 
     def halve(pipe: Any, step: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
@@ -252,20 +262,20 @@ def test_a_users_own_callback_is_called_and_heeded(edit_pipe: Any, heard: Heard)
         return {"latents": tensors["latents"] / 2}
 
     before = seeded(edit_pipe, callback_on_step_end=halve)
-    probe = DiffusersProbe(edit_pipe, heard)
+    probe = DiffusersProbe(edit_pipe, listener)
     during = seeded(edit_pipe, callback_on_step_end=halve)
     probe.unwatch()
     assert steps == [*range(STEPS), *range(STEPS)]
     assert np.array_equal(before, during)
-    assert len(heard.call.step_seconds) == STEPS
+    assert len(listener.call.step_seconds) == STEPS
 
 
 class Stop(Exception):
-    """A caller who left."""
+    """The caller disconnected."""
 
 
-def test_a_call_that_is_stopped_midway_is_heard_of_with_its_steps_so_far(
-    editing: Any, heard: Heard
+def test_an_interrupted_call_is_reported_with_its_steps_so_far(
+    editing: Any, listener: RecordingListener
 ) -> None:
     def stop(pipe: Any, step: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
         if step == 3:
@@ -274,58 +284,64 @@ def test_a_call_that_is_stopped_midway_is_heard_of_with_its_steps_so_far(
 
     with pytest.raises(Stop):
         edit(editing, num_inference_steps=6, callback_on_step_end=stop)
-    call = heard.call
+    call = listener.call
     assert call.error == "model_error"
     assert (call.steps_asked, len(call.step_seconds)) == (6, 3)
     assert call.images == ()
     assert sum(call.phases.values()) == pytest.approx(call.seconds, abs=1e-3)
 
 
-def test_the_device_running_out_of_memory_has_its_own_reason(editing: Any, heard: Heard) -> None:
+def test_out_of_memory_has_its_own_reason(editing: Any, listener: RecordingListener) -> None:
     def exhaust(*_: Any) -> Any:
         raise torch.cuda.OutOfMemoryError("CUDA out of memory")
 
     with pytest.raises(torch.cuda.OutOfMemoryError):
         edit(editing, callback_on_step_end=exhaust)
-    assert heard.call.error == "cuda_oom"
+    assert listener.call.error == "cuda_oom"
 
 
-def test_the_call_after_a_failed_one_is_heard_of_as_any_other(editing: Any, heard: Heard) -> None:
+def test_the_call_after_a_failed_one_is_reported(editing: Any, listener: RecordingListener) -> None:
     with pytest.raises(ValueError, match="prompt"):
         edit(editing, 123)
     edit(editing)
-    assert [call.error for call in heard.calls] == ["model_error", "none"]
+    assert [call.error for call in listener.calls] == ["model_error", "none"]
 
 
-def test_wrong_arguments_are_the_pipelines_to_refuse(editing: Any, heard: Heard) -> None:
+def test_wrong_arguments_are_refused_by_the_pipeline(
+    editing: Any, listener: RecordingListener
+) -> None:
     with pytest.raises(TypeError, match="positional arguments"):
         editing(*range(60))
-    assert (heard.call.error, heard.call.step_seconds) == ("model_error", ())
+    assert (listener.call.error, listener.call.step_seconds) == ("model_error", ())
 
 
 @pytest.mark.parametrize("where", ["begin", "end"])
 def test_a_listener_that_fails_does_not_fail_the_call(where: str, edit_pipe: Any) -> None:
-    heard = Heard(fails_at=where)
-    probe = DiffusersProbe(edit_pipe, heard)
+    listener = RecordingListener(fails_at=where)
+    probe = DiffusersProbe(edit_pipe, listener)
     assert edit(edit_pipe).images
     probe.unwatch()
-    assert heard.failures == ["diffusers"]
+    assert listener.failures == ["diffusers"]
 
 
-def test_a_taxonomy_that_fails_does_not_fail_the_call(edit_pipe: Any, heard: Heard) -> None:
+def test_a_taxonomy_that_fails_does_not_fail_the_call(
+    edit_pipe: Any, listener: RecordingListener
+) -> None:
     def classify(text: str) -> str:
         raise RuntimeError("no")
 
-    probe = DiffusersProbe(edit_pipe, heard, classify=classify)
+    probe = DiffusersProbe(edit_pipe, listener, classify=classify)
     assert edit(edit_pipe).images
     probe.unwatch()
-    assert heard.failures == ["diffusers"]
+    assert listener.failures == ["diffusers"]
 
 
 # ── Threads ──────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_two_pipelines_at_once_do_not_meet(editing: Any, drawing: Any, heard: Heard) -> None:
+def test_two_concurrent_pipelines_are_reported_separately(
+    editing: Any, drawing: Any, listener: RecordingListener
+) -> None:
     def work(number: int) -> None:
         if number:
             edit(editing, num_inference_steps=5)
@@ -333,14 +349,16 @@ def test_two_pipelines_at_once_do_not_meet(editing: Any, drawing: Any, heard: He
             draw(drawing, num_inference_steps=4)
 
     at_once(work, threads=2)
-    assert {call.pipeline: len(call.step_seconds) for call in heard.calls} == {
+    assert {call.pipeline: len(call.step_seconds) for call in listener.calls} == {
         "StableDiffusionInstructPix2PixPipeline": 5,
         "StableDiffusionPipeline": 4,
     }
 
 
-def test_two_calls_at_once_on_one_pipeline_are_told_apart(editing: Any, heard: Heard) -> None:
-    """Diffusers' scheduler is not made for this and may raise; what is told must still be true."""
+def test_two_concurrent_calls_on_one_pipeline_are_reported_separately(
+    editing: Any, listener: RecordingListener
+) -> None:
+    """The scheduler is not thread-safe and may raise; the reported calls must still be correct."""
     made: Counter[int] = Counter()
     ended: list[bool] = []
 
@@ -356,16 +374,16 @@ def test_two_calls_at_once_on_one_pipeline_are_told_apart(editing: Any, heard: H
             ended.append(False)
 
     at_once(work, threads=2)
-    assert heard.failures == []
-    told = {call.steps_asked: len(call.step_seconds) for call in heard.calls}
-    assert told == {3 + 3 * number: made[number] for number in (0, 1)}
-    assert Counter(call.error == "none" for call in heard.calls) == Counter(ended)
+    assert listener.failures == []
+    steps_by_call = {call.steps_asked: len(call.step_seconds) for call in listener.calls}
+    assert steps_by_call == {3 + 3 * number: made[number] for number in (0, 1)}
+    assert Counter(call.error == "none" for call in listener.calls) == Counter(ended)
 
 
-def test_a_call_in_another_thread_is_heard_of_in_that_thread(edit_pipe: Any) -> None:
+def test_a_call_in_another_thread_is_reported_in_that_thread(edit_pipe: Any) -> None:
     threads: list[int] = []
 
-    class Where(Heard):
+    class Where(RecordingListener):
         def end(self, call: PipelineCall) -> None:
             threads.append(threading.get_ident())
 
@@ -380,7 +398,7 @@ def test_a_call_in_another_thread_is_heard_of_in_that_thread(edit_pipe: Any) -> 
 # ── The pipeline stays what it was ───────────────────────────────────────────────────────────────
 
 
-def test_a_watched_pipeline_is_still_of_its_class(editing: Any) -> None:
+def test_a_watched_pipeline_is_still_an_instance_of_its_class(editing: Any) -> None:
     own = StableDiffusionInstructPix2PixPipeline
     assert isinstance(editing, own)
     assert type(editing).__name__ == own.__name__
@@ -390,29 +408,31 @@ def test_a_watched_pipeline_is_still_of_its_class(editing: Any) -> None:
     assert repr(editing).startswith("StableDiffusionInstructPix2PixPipeline {")
 
 
-def test_unwatching_gives_the_very_class_back(edit_pipe: Any, heard: Heard) -> None:
-    probe = DiffusersProbe(edit_pipe, heard)
+def test_unwatch_restores_the_class(edit_pipe: Any, listener: RecordingListener) -> None:
+    probe = DiffusersProbe(edit_pipe, listener)
     assert type(edit_pipe) is not StableDiffusionInstructPix2PixPipeline
     probe.unwatch()
     probe.unwatch()
     assert type(edit_pipe) is StableDiffusionInstructPix2PixPipeline
     edit(edit_pipe)
-    assert heard.calls == []
+    assert listener.calls == []
 
 
-def test_watching_twice_is_refused_and_watching_anew_is_not(edit_pipe: Any, heard: Heard) -> None:
-    first = DiffusersProbe(edit_pipe, heard)
+def test_a_second_watch_is_refused_until_the_first_ends(
+    edit_pipe: Any, listener: RecordingListener
+) -> None:
+    first = DiffusersProbe(edit_pipe, listener)
     with pytest.raises(AlreadyWatched, match="pipeline"):
-        DiffusersProbe(edit_pipe, heard)
+        DiffusersProbe(edit_pipe, listener)
     first.unwatch()
-    DiffusersProbe(edit_pipe, heard).unwatch()
+    DiffusersProbe(edit_pipe, listener).unwatch()
 
 
 def test_another_pipeline_of_the_class_is_not_watched(
-    drawing: Any, edit_pipe: Any, heard: Heard
+    drawing: Any, edit_pipe: Any, listener: RecordingListener
 ) -> None:
     draw(text_pipeline(edit_pipe))
-    assert heard.calls == []
+    assert listener.calls == []
 
 
 def test_a_watched_pipeline_can_be_saved_and_loaded(editing: Any, tmp_path: Path) -> None:
@@ -421,36 +441,42 @@ def test_a_watched_pipeline_can_be_saved_and_loaded(editing: Any, tmp_path: Path
     assert type(again) is StableDiffusionInstructPix2PixPipeline
 
 
-def test_a_watched_pipeline_can_be_moved_and_lend_its_parts(editing: Any, heard: Heard) -> None:
+def test_a_watched_pipeline_can_be_moved_and_its_components_reused(
+    editing: Any, listener: RecordingListener
+) -> None:
     assert editing.to("cpu") is editing
     assert set(editing.components) >= {"vae", "unet", "scheduler"}
     assert StableDiffusionPipeline is not type(editing)
 
 
-def test_outside_a_call_bars_and_prompts_are_nobodys(editing: Any, heard: Heard) -> None:
+def test_progress_bars_and_prompts_outside_a_call_are_ignored(
+    editing: Any, listener: RecordingListener
+) -> None:
     edit(editing)
-    told = heard.call
+    call = listener.call
     bar = editing.progress_bar(total=3)
     assert type(bar).__module__.startswith("tqdm")
     editing._encode_prompt("add a hat", "cpu", 1, False)
-    assert heard.calls == [told]
+    assert listener.calls == [call]
 
 
-def test_unwatching_in_the_middle_of_a_call_lets_it_end(edit_pipe: Any, heard: Heard) -> None:
+def test_unwatch_during_a_call_lets_the_call_finish(
+    edit_pipe: Any, listener: RecordingListener
+) -> None:
     def leave(pipe: Any, step: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
         probe.unwatch()
         return tensors
 
-    probe = DiffusersProbe(edit_pipe, heard)
+    probe = DiffusersProbe(edit_pipe, listener)
     assert edit(edit_pipe, callback_on_step_end=leave).images
-    assert len(heard.call.step_seconds) == STEPS
+    assert len(listener.call.step_seconds) == STEPS
 
 
 # ── A device that is late ────────────────────────────────────────────────────────────────────────
 
 
 class Bar:
-    """A progress bar, as tqdm's."""
+    """A progress bar like tqdm's."""
 
     total = 0
 
@@ -476,7 +502,7 @@ class Bar:
 
 
 class OnCuda:
-    """The least of a pipeline, on a device that works later than it is asked to."""
+    """A minimal pipeline on a device that works late."""
 
     _execution_device = torch.device("cuda")
     unet = SimpleNamespace(dtype=torch.float16)
@@ -487,10 +513,10 @@ class OnCuda:
     def progress_bar(self, iterable: Any = None, total: int = 0) -> Any:
         return Bar(iterable, total)
 
-    def __call__(self, prompt: str, num_inference_steps: int = 3, *, walks: bool = False) -> Any:
+    def __call__(self, prompt: str, num_inference_steps: int = 3, *, iterates: bool = False) -> Any:
         self.encode_prompt(prompt)
         steps = range(num_inference_steps)
-        if walks:
+        if iterates:
             bar = self.progress_bar(steps)
             assert len(bar) == num_inference_steps
             for _ in bar:
@@ -503,44 +529,48 @@ class OnCuda:
         return SimpleNamespace(images=[])
 
 
-def test_p5_steps_on_cuda_are_told_when_the_device_has_made_them(heard: Heard) -> None:
+def test_p5_cuda_steps_are_reported_when_the_device_has_finished_them(
+    listener: RecordingListener,
+) -> None:
     cuda, pipe = FakeCuda(), OnCuda()
-    probe = DiffusersProbe(pipe, heard, cuda=cuda)
+    probe = DiffusersProbe(pipe, listener, cuda=cuda)
     pipe("a hat")
-    assert (heard.call.step_seconds, dict(heard.call.phases)) == ((), {})
-    assert heard.call.precision == "float16"
+    assert (listener.call.step_seconds, dict(listener.call.phases)) == ((), {})
+    assert listener.call.precision == "float16"
     probe.drain()
-    assert heard.came_late == []
+    assert listener.late_calls == []
     cuda.catch_up()
     assert probe.drain()
-    assert [call.step_seconds for call in heard.came_late] == [(0.01, 0.01, 0.01)]
+    assert [call.step_seconds for call in listener.late_calls] == [(0.01, 0.01, 0.01)]
     probe.drain()
-    assert len(heard.came_late) == 1
+    assert len(listener.late_calls) == 1
 
 
-def test_late_steps_are_told_at_the_next_call_too(heard: Heard) -> None:
+def test_late_steps_are_also_reported_at_the_next_call(listener: RecordingListener) -> None:
     cuda, pipe = FakeCuda(), OnCuda()
-    DiffusersProbe(pipe, heard, cuda=cuda)
+    DiffusersProbe(pipe, listener, cuda=cuda)
     pipe("a hat")
     cuda.catch_up()
     pipe("a hat")
-    assert len(heard.came_late) == 1
+    assert len(listener.late_calls) == 1
 
 
-def test_a_device_that_finishes_while_it_is_asked_loses_no_steps(heard: Heard) -> None:
+def test_no_step_is_lost_if_the_device_finishes_during_the_check(
+    listener: RecordingListener,
+) -> None:
     cuda, pipe = FakeCuda(catches_up_when_asked=True), OnCuda()
-    probe = DiffusersProbe(pipe, heard, cuda=cuda)
+    probe = DiffusersProbe(pipe, listener, cuda=cuda)
     pipe("a hat")
     probe.drain()
-    told = [call.step_seconds for call in (*heard.calls, *heard.came_late)]
-    assert [len(steps) for steps in told if steps] == [3]
+    steps_by_call = [call.step_seconds for call in (*listener.calls, *listener.late_calls)]
+    assert [len(steps) for steps in steps_by_call if steps] == [3]
 
 
-def test_a_loop_that_walks_its_bar_is_timed_as_well(heard: Heard) -> None:
+def test_a_loop_over_the_progress_bar_is_timed(listener: RecordingListener) -> None:
     cuda, pipe = FakeCuda(), OnCuda()
-    probe = DiffusersProbe(pipe, heard, cuda=cuda)
-    pipe("a hat", 4, walks=True)
+    probe = DiffusersProbe(pipe, listener, cuda=cuda)
+    pipe("a hat", 4, iterates=True)
     cuda.catch_up()
     probe.drain()
-    assert [len(call.step_seconds) for call in heard.came_late] == [4]
-    assert heard.failures == []
+    assert [len(call.step_seconds) for call in listener.late_calls] == [4]
+    assert listener.failures == []

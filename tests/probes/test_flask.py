@@ -82,9 +82,9 @@ def service() -> Flask:
     return app
 
 
-def ask(app: Flask, path: str, method: str = "GET", **given: Any) -> TestResponse:
-    """Make one request, and close its answer at its end, as a server does."""
-    return app.test_client().open(path, method=method, buffered=True, **given)
+def ask(app: Flask, path: str, method: str = "GET", **options: Any) -> TestResponse:
+    """Make one request and close its response, as a server does."""
+    return app.test_client().open(path, method=method, buffered=True, **options)
 
 
 def test_a_request_is_counted_and_timed_by_its_rule(app: Flask, meter: Meter) -> None:
@@ -101,7 +101,7 @@ def test_a_request_is_counted_and_timed_by_its_rule(app: Flask, meter: Meter) ->
         ("/shops/mine/orders/x", "GET", 404, "none"),
         ("/nothing", "GET", 404, "none"),
         ("/hello", "HEAD", 200, "/hello"),
-        ("/hello", "DELETE", 405, "none"),  # Flask tells no rule where the method is wrong
+        ("/hello", "DELETE", 405, "none"),  # Flask has no rule for a wrong method
         ("/static/nothing.png", "GET", 404, "/static/<path:filename>"),
     ],
 )
@@ -114,7 +114,7 @@ def test_a_path_never_becomes_a_label(
     ]
 
 
-def test_the_bytes_of_both_directions_are_counted_and_the_body_left(
+def test_the_bytes_of_both_directions_are_counted_without_reading_the_body(
     app: Flask, meter: Meter
 ) -> None:
     assert ask(app, "/echo/1", "POST", data=b"x" * 12_345).data == b"x" * 12_345
@@ -122,12 +122,12 @@ def test_the_bytes_of_both_directions_are_counted_and_the_body_left(
     assert value(meter, HTTP_RESPONSE_BYTES, "_sum", handler="/echo/<int:number>") == 12_345
 
 
-def test_a_streamed_answer_is_counted_to_its_last_byte(app: Flask, meter: Meter) -> None:
+def test_a_streamed_response_is_counted_to_its_last_byte(app: Flask, meter: Meter) -> None:
     assert len(ask(app, "/stream").data) == 10_000
     assert value(meter, HTTP_RESPONSE_BYTES, "_sum", handler="/stream") == 10_000
 
 
-def test_a_streamed_answer_is_under_way_until_it_is_closed(app: Flask, meter: Meter) -> None:
+def test_a_streamed_response_runs_until_it_is_closed(app: Flask, meter: Meter) -> None:
     answer = app.test_client().get("/stream")
     assert value(meter, HTTP_IN_PROGRESS) == 1
     answer.close()
@@ -136,7 +136,7 @@ def test_a_streamed_answer_is_under_way_until_it_is_closed(app: Flask, meter: Me
     assert value(meter, HTTP_REQUESTS) == 1
 
 
-def test_an_answer_that_breaks_off_is_a_failure(
+def test_an_interrupted_response_is_a_failure(
     app: Flask, meter: Meter, records: list[Record]
 ) -> None:
     with pytest.raises(RuntimeError, match="no"):
@@ -146,14 +146,12 @@ def test_an_answer_that_breaks_off_is_a_failure(
     assert [(record.endpoint, record.error) for record in records] == [("/break", "internal_error")]
 
 
-def test_an_exception_that_flask_answers_counts_as_500(app: Flask, meter: Meter) -> None:
+def test_an_exception_that_flask_handles_counts_as_500(app: Flask, meter: Meter) -> None:
     assert ask(app, "/fail").status_code == 500
     assert value(meter, HTTP_REQUESTS, handler="/fail", status="500") == 1
 
 
-def test_an_exception_that_flask_lets_through_counts_as_500_and_goes_on(
-    app: Flask, meter: Meter
-) -> None:
+def test_an_exception_that_flask_raises_counts_as_500(app: Flask, meter: Meter) -> None:
     app.testing = True
     with pytest.raises(RuntimeError, match="no"):
         ask(app, "/fail")
@@ -171,7 +169,7 @@ def test_metrics_are_served_in_front_of_the_application(app: Flask, meter: Meter
     assert [found["handler"] for found in series(meter, HTTP_REQUESTS)] == ["/hello"]
 
 
-def test_requests_that_reach_a_model_become_records_and_their_route_is_known_from_then_on(
+def test_requests_that_reach_a_model_become_records_and_mark_their_route(
     app: Flask, records: list[Record]
 ) -> None:
     ask(app, "/hello")
@@ -186,9 +184,7 @@ def test_requests_that_reach_a_model_become_records_and_their_route_is_known_fro
     assert records[0].seconds == pytest.approx(sum(records[0].stages.values()))
 
 
-def test_a_route_named_as_the_models_counts_from_the_start(
-    meter: Meter, records: list[Record]
-) -> None:
+def test_a_named_model_endpoint_counts_from_the_start(meter: Meter, records: list[Record]) -> None:
     app = service()
     FlaskProbe(app, meter=meter, sink=records.append, model_endpoints=["/edit"])
     ask(app, "/edit", "POST")
@@ -216,12 +212,12 @@ def test_a_sink_that_fails_does_not_fail_the_request_and_is_counted(meter: Meter
     assert value(meter, PROBE_FAILURES, probe="flask") == 1
 
 
-def test_after_the_request_nothing_of_it_is_current(app: Flask) -> None:
+def test_after_a_request_no_exchange_is_current(app: Flask) -> None:
     ask(app, "/hello")
     assert current_exchange() is None
 
 
-def test_an_application_is_watched_and_unwatched_after_it_served(meter: Meter) -> None:
+def test_an_application_can_be_watched_and_unwatched_after_its_first_request(meter: Meter) -> None:
     app = service()
     original: Any = app.wsgi_app
     app.before_request(lambda: None)
@@ -243,18 +239,20 @@ def test_watching_twice_is_refused(app: Flask, meter: Meter) -> None:
         FlaskProbe(app, meter=meter, sink=lambda record: None)
 
 
-def test_threads_do_not_meet(app: Flask, meter: Meter, records: list[Record]) -> None:
+def test_concurrent_threads_are_counted_separately(
+    app: Flask, meter: Meter, records: list[Record]
+) -> None:
     def work(_: int) -> None:
         for _ in range(10):
             ask(app, "/edit", "POST", data=b"x")
 
     at_once(work, threads=4)
     assert value(meter, HTTP_REQUESTS, handler="/edit", status="200") == 40
-    assert len({record.id for record in records}) == 40
+    assert len({record.facts.id for record in records}) == 40
     assert value(meter, HTTP_IN_PROGRESS) == 0
 
 
-def test_a_length_that_is_no_number_is_left_to_the_application(meter: Meter) -> None:
+def test_an_invalid_content_length_reaches_the_application(meter: Meter) -> None:
     app = Flask("tests")
 
     @app.post("/")

@@ -20,12 +20,12 @@ def fail(guard: Guard, error: BaseException) -> None:
         raise error
 
 
-def test_a_failure_goes_no_further_and_is_counted(guard: Guard, counted: list[str]) -> None:
+def test_a_failure_is_suppressed_and_counted(guard: Guard, counted: list[str]) -> None:
     fail(guard, ValueError("no"))
     assert counted == ["nvml"]
 
 
-def test_a_good_block_counts_nothing(guard: Guard, counted: list[str]) -> None:
+def test_a_block_without_a_failure_counts_nothing(guard: Guard, counted: list[str]) -> None:
     with guard:
         pass
     assert counted == []
@@ -39,13 +39,13 @@ def test_every_failure_is_counted_and_only_the_first_is_logged(
             fail(guard, ValueError("no"))
     assert counted == ["nvml"] * 3
     assert [record.message for record in caplog.records] == [
-        "The nvml probe failed; the request goes on."
+        "The nvml probe failed; the request continues."
     ]
     assert caplog.records[0].exc_info is not None
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(), GeneratorExit()])
-def test_what_ends_a_program_is_let_through(
+def test_exceptions_that_end_a_program_are_raised(
     error: BaseException, guard: Guard, counted: list[str]
 ) -> None:
     with pytest.raises(type(error)):
@@ -53,6 +53,6 @@ def test_what_ends_a_program_is_let_through(
     assert counted == []
 
 
-def test_a_hot_path_may_note_what_it_caught_itself(guard: Guard, counted: list[str]) -> None:
-    guard.note(ValueError("no"))
+def test_a_caught_exception_can_be_reported(guard: Guard, counted: list[str]) -> None:
+    guard.report(ValueError("no"))
     assert counted == ["nvml"]

@@ -22,7 +22,7 @@ from tests.reading import series, value
 
 
 class FakeMachine:
-    """psutil at its boundary."""
+    """A fake of psutil."""
 
     def __init__(self) -> None:
         self.disks: dict[str, Any] | None = {
@@ -33,7 +33,7 @@ class FakeMachine:
             "loop0": SimpleNamespace(read_bytes=1, write_bytes=0, busy_time=0),
             "ram0": SimpleNamespace(read_bytes=1, write_bytes=0, busy_time=0),
         }
-        self.cards: dict[str, Any] | None = {
+        self.interfaces: dict[str, Any] | None = {
             "eth0": SimpleNamespace(bytes_recv=1000, bytes_sent=500),
             "lo": SimpleNamespace(bytes_recv=9, bytes_sent=9),
         }
@@ -51,7 +51,7 @@ class FakeMachine:
         return self.disks
 
     def net_io_counters(self, *, pernic: bool) -> Any:
-        return self.cards
+        return self.interfaces
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def test_processors_and_memory_are_read(meter: Meter, machine: FakeMachine) -> N
     assert value(meter, HOST_MEMORY_TOTAL) == 16_000
 
 
-def test_whole_disks_are_read_once_and_nothing_else_is(meter: Meter, machine: FakeMachine) -> None:
+def test_only_whole_disks_are_read(meter: Meter, machine: FakeMachine) -> None:
     HostProbe(meter, source=machine).read()
     assert {found["disk"] for found in series(meter, HOST_DISK_READ)} == {"sda", "nvme0n1"}
     assert value(meter, HOST_DISK_READ, disk="sda") == 100
@@ -79,7 +79,7 @@ def test_whole_disks_are_read_once_and_nothing_else_is(meter: Meter, machine: Fa
     assert value(meter, HOST_DISK_BUSY, disk="sda") == 2.5
 
 
-def test_totals_follow_the_machines(meter: Meter, machine: FakeMachine) -> None:
+def test_totals_follow_the_counters_of_the_machine(meter: Meter, machine: FakeMachine) -> None:
     probe = HostProbe(meter, source=machine)
     probe.read()
     machine.disks = {"sda": SimpleNamespace(read_bytes=160, write_bytes=50, busy_time=2500)}
@@ -87,7 +87,7 @@ def test_totals_follow_the_machines(meter: Meter, machine: FakeMachine) -> None:
     assert value(meter, HOST_DISK_READ, disk="sda") == 160
 
 
-def test_the_machines_own_loop_is_no_network(meter: Meter, machine: FakeMachine) -> None:
+def test_the_loopback_interface_is_not_counted(meter: Meter, machine: FakeMachine) -> None:
     HostProbe(meter, source=machine).read()
     assert (value(meter, HOST_RECEIVED), value(meter, HOST_SENT)) == (1000, 500)
 
@@ -100,13 +100,13 @@ def test_the_file_system_is_read(meter: Meter, machine: FakeMachine) -> None:
 
 def test_a_machine_without_disks_has_no_disk_series(meter: Meter, machine: FakeMachine) -> None:
     machine.disks = None
-    machine.cards = None
+    machine.interfaces = None
     assert HostProbe(meter, source=machine).read()
     assert series(meter, HOST_DISK_READ) == []
     assert value(meter, HOST_RECEIVED) == 0
 
 
-def test_a_system_that_does_not_tell_a_disks_busy_time_has_none(
+def test_a_system_without_disk_busy_time_has_no_such_series(
     meter: Meter, machine: FakeMachine
 ) -> None:
     machine.disks = {"disk0": SimpleNamespace(read_bytes=1, write_bytes=1)}
@@ -115,7 +115,7 @@ def test_a_system_that_does_not_tell_a_disks_busy_time_has_none(
     assert series(meter, HOST_DISK_BUSY) == []
 
 
-def test_this_very_machine_is_read(meter: Meter) -> None:
+def test_this_machine_is_read(meter: Meter) -> None:
     assert HostProbe(meter).read()
     assert 0 <= value(meter, HOST_CPU) <= 1
     assert 0 < value(meter, HOST_MEMORY_USED) < value(meter, HOST_MEMORY_TOTAL)

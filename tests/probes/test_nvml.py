@@ -21,13 +21,13 @@ from safelight.metrics.catalog import (
 )
 from safelight.metrics.metric import Family
 from safelight.metrics.registry import Meter
-from safelight.probes import nvml as room
+from safelight.probes import nvml as module
 from safelight.probes.nvml import NvmlProbe
 from safelight.probes.sampler import Sampler
-from tests.probes.nvidia import GB, FakeCard, FakeNvml
+from tests.probes.nvidia import GB, FakeGpu, FakeNvml
 from tests.reading import FakeClock, series, value
 
-OF_THE_CARD = [metric for metric in CATALOG if metric.family is Family.GPU]
+GPU_METRICS = [metric for metric in CATALOG if metric.family is Family.GPU]
 
 
 @pytest.fixture
@@ -36,13 +36,13 @@ def meter() -> Meter:
 
 
 def labels(meter: Meter) -> set[str]:
-    """Return the cards that any metric shows."""
-    return {found["gpu"] for metric in OF_THE_CARD for found in series(meter, metric)}
+    """Return the GPU labels of all metrics."""
+    return {each["gpu"] for metric in GPU_METRICS for each in series(meter, metric)}
 
 
-def test_a_card_is_read_in_base_units(meter: Meter) -> None:
-    card = FakeCard(event_reasons=0x4 | 0x40)
-    assert NvmlProbe(meter, nvml=FakeNvml(card)).read()
+def test_a_gpu_is_read_in_base_units(meter: Meter) -> None:
+    gpu = FakeGpu(event_reasons=0x4 | 0x40)
+    assert NvmlProbe(meter, nvml=FakeNvml(gpu)).read()
     assert value(meter, GPU_UTILIZATION, gpu="0") == 0.4
     assert value(meter, GPU_MEMORY_USED) == 12 * GB
     assert value(meter, GPU_MEMORY_TOTAL) == 80 * GB
@@ -52,8 +52,7 @@ def test_a_card_is_read_in_base_units(meter: Meter) -> None:
     assert value(meter, GPU_CLOCK, clock="sm") == 1.98e9
     assert value(meter, GPU_ECC_ERRORS, kind="corrected") == 3
     reasons = {
-        found["reason"]: value(meter, GPU_THROTTLED, **found)
-        for found in series(meter, GPU_THROTTLED)
+        each["reason"]: value(meter, GPU_THROTTLED, **each) for each in series(meter, GPU_THROTTLED)
     }
     assert {reason for reason, on in reasons.items() if on} == {"power_cap", "hardware_thermal"}
     assert series(meter, GPU_INFO) == [
@@ -61,52 +60,52 @@ def test_a_card_is_read_in_base_units(meter: Meter) -> None:
     ]
 
 
-def test_a_whole_card_fills_every_metric_of_the_family(meter: Meter) -> None:
-    NvmlProbe(meter, nvml=FakeNvml(FakeCard())).read()
-    assert [metric.name for metric in OF_THE_CARD if not series(meter, metric)] == []
+def test_a_whole_gpu_has_every_metric_of_the_family(meter: Meter) -> None:
+    NvmlProbe(meter, nvml=FakeNvml(FakeGpu())).read()
+    assert [metric.name for metric in GPU_METRICS if not series(meter, metric)] == []
 
 
-def test_several_cards_are_told_apart(meter: Meter) -> None:
-    nvml = FakeNvml(FakeCard(busy_percent=10), FakeCard(uuid="GPU-2", busy_percent=90))
+def test_each_gpu_has_its_own_series(meter: Meter) -> None:
+    nvml = FakeNvml(FakeGpu(busy_percent=10), FakeGpu(uuid="GPU-2", busy_percent=90))
     NvmlProbe(meter, nvml=nvml).read()
     assert value(meter, GPU_UTILIZATION, gpu="0") == 0.1
     assert value(meter, GPU_UTILIZATION, gpu="1") == 0.9
 
 
 @pytest.mark.parametrize("how", ["lost", "gone"])
-def test_a_card_that_vanishes_takes_its_series_with_it(how: str, meter: Meter) -> None:
-    nvml = FakeNvml(FakeCard(), FakeCard(uuid="GPU-2"))
+def test_the_series_of_a_missing_gpu_are_removed(how: str, meter: Meter) -> None:
+    nvml = FakeNvml(FakeGpu(), FakeGpu(uuid="GPU-2"))
     probe = NvmlProbe(meter, nvml=nvml)
     probe.read()
     if how == "gone":
-        nvml.cards.pop()
+        nvml.gpus.pop()
     else:
-        nvml.cards[1].lost = True
+        nvml.gpus[1].lost = True
     assert probe.read()
     assert labels(meter) == {"0"}
 
 
-def test_a_lost_card_is_counted_as_a_failure(meter: Meter) -> None:
-    nvml = FakeNvml(FakeCard())
+def test_a_lost_gpu_counts_as_a_failure(meter: Meter) -> None:
+    nvml = FakeNvml(FakeGpu())
     probe = NvmlProbe(meter, nvml=nvml)
     probe.read()
-    nvml.cards[0].lost = True
+    nvml.gpus[0].lost = True
     assert not probe.read()
     assert value(meter, PROBE_FAILURES, probe="nvml") == 1
 
 
-def test_a_card_that_comes_back_is_shown_again(meter: Meter) -> None:
-    nvml = FakeNvml(FakeCard())
+def test_a_returned_gpu_has_series_again(meter: Meter) -> None:
+    nvml = FakeNvml(FakeGpu())
     probe = NvmlProbe(meter, nvml=nvml)
     for lost in (False, True, False):
-        nvml.cards[0].lost = lost
+        nvml.gpus[0].lost = lost
         probe.read()
     assert value(meter, GPU_MEMORY_USED, gpu="0") == 12 * GB
     assert len(series(meter, GPU_INFO)) == 1
 
 
-def test_a_driver_that_goes_takes_every_series_with_it_and_may_return(meter: Meter) -> None:
-    nvml, clock = FakeNvml(FakeCard()), FakeClock()
+def test_the_series_follow_a_driver_that_stops_and_restarts(meter: Meter) -> None:
+    nvml, clock = FakeNvml(FakeGpu()), FakeClock()
     sampler = Sampler(meter, clock=clock)
     sampler.every(5, "nvml", NvmlProbe(meter, nvml=nvml).read)
     sampler.tick()
@@ -115,7 +114,7 @@ def test_a_driver_that_goes_takes_every_series_with_it_and_may_return(meter: Met
     clock.now = 5
     sampler.tick()
     assert labels(meter) == set()
-    nvml.driver, nvml.sessions = True, 0  # the driver was loaded anew and knows no session of ours
+    nvml.driver, nvml.sessions = True, 0  # a reloaded driver has no sessions
     for clock.now in (10, 15):
         sampler.tick()
     assert labels(meter) == {"0"}
@@ -134,67 +133,67 @@ FUNCTIONS = [
 
 
 @pytest.mark.parametrize(("function", "metric"), FUNCTIONS, ids=lambda given: str(given)[:40])
-def test_what_a_card_does_not_support_is_absent_and_the_rest_is_there(
+def test_unsupported_values_are_absent_and_the_others_present(
     function: str, metric: object, meter: Meter
 ) -> None:
-    card = FakeCard(unsupported=frozenset({function, "nvmlDeviceGetMigMode"}))
-    assert NvmlProbe(meter, nvml=FakeNvml(card)).read()
-    absent = {found.name for found in OF_THE_CARD if not series(meter, found)}
+    gpu = FakeGpu(unsupported=frozenset({function, "nvmlDeviceGetMigMode"}))
+    assert NvmlProbe(meter, nvml=FakeNvml(gpu)).read()
+    absent = {found.name for found in GPU_METRICS if not series(meter, found)}
     assert getattr(metric, "name", "") in absent
     assert len(absent) <= 2
     assert value(meter, PROBE_FAILURES) == 0
 
 
-def test_a_card_without_a_name_is_called_unknown(meter: Meter) -> None:
-    card = FakeCard(unsupported=frozenset({"nvmlDeviceGetName", "nvmlDeviceGetUUID"}))
-    NvmlProbe(meter, nvml=FakeNvml(card)).read()
+def test_a_gpu_without_a_name_is_called_unknown(meter: Meter) -> None:
+    gpu = FakeGpu(unsupported=frozenset({"nvmlDeviceGetName", "nvmlDeviceGetUUID"}))
+    NvmlProbe(meter, nvml=FakeNvml(gpu)).read()
     assert series(meter, GPU_INFO)[0]["name"] == "unknown"
 
 
-def test_a_divided_card_shows_its_instances_memory(meter: Meter) -> None:
-    card = FakeCard(instances=[FakeCard(uuid="MIG-1", used=GB), None, FakeCard(used=2 * GB)])
-    NvmlProbe(meter, nvml=FakeNvml(card)).read()
+def test_a_partitioned_gpu_shows_the_memory_of_its_instances(meter: Meter) -> None:
+    gpu = FakeGpu(instances=[FakeGpu(uuid="MIG-1", used=GB), None, FakeGpu(used=2 * GB)])
+    NvmlProbe(meter, nvml=FakeNvml(gpu)).read()
     assert value(meter, GPU_MEMORY_USED, gpu="0/0") == GB
     assert value(meter, GPU_MEMORY_USED, gpu="0/2") == 2 * GB
     assert {found["gpu"] for found in series(meter, GPU_UTILIZATION)} == {"0"}
     assert {found["gpu"] for found in series(meter, GPU_INFO)} == {"0", "0/0", "0/2"}
 
 
-def test_an_instance_that_is_destroyed_takes_its_series_with_it(meter: Meter) -> None:
-    card = FakeCard(instances=[FakeCard(uuid="MIG-1"), FakeCard(uuid="MIG-2")])
-    probe = NvmlProbe(meter, nvml=FakeNvml(card))
+def test_the_series_of_a_destroyed_instance_are_removed(meter: Meter) -> None:
+    gpu = FakeGpu(instances=[FakeGpu(uuid="MIG-1"), FakeGpu(uuid="MIG-2")])
+    probe = NvmlProbe(meter, nvml=FakeNvml(gpu))
     probe.read()
-    card.instances[1] = None
+    gpu.instances[1] = None
     probe.read()
     assert labels(meter) == {"0", "0/0"}
 
 
-def test_energy_follows_the_card_also_when_it_starts_anew(meter: Meter) -> None:
-    card = FakeCard(millijoules=5_000)
-    probe = NvmlProbe(meter, nvml=FakeNvml(card))
+def test_the_energy_counter_survives_a_reset_of_the_gpu(meter: Meter) -> None:
+    gpu = FakeGpu(millijoules=5_000)
+    probe = NvmlProbe(meter, nvml=FakeNvml(gpu))
     for millijoules in (5_000, 9_000, 1_000):
-        card.millijoules = millijoules
+        gpu.millijoules = millijoules
         probe.read()
     assert value(meter, GPU_ENERGY) == 10
 
 
-def test_a_machine_without_a_driver_is_silently_without_cards(meter: Meter) -> None:
-    probe = NvmlProbe(meter, nvml=FakeNvml(FakeCard(), driver=False))
+def test_a_machine_without_a_driver_has_no_gpu_series(meter: Meter) -> None:
+    probe = NvmlProbe(meter, nvml=FakeNvml(FakeGpu(), driver=False))
     assert not probe.read()
     probe.close()
     assert labels(meter) == set()
     assert value(meter, PROBE_FAILURES) == 0
 
 
-def test_the_real_library_on_this_machine_does_no_harm(meter: Meter) -> None:
+def test_the_real_library_works_on_this_machine(meter: Meter) -> None:
     probe = NvmlProbe(meter)
     assert probe.read() == bool(labels(meter))
     probe.close()
     assert value(meter, PROBE_FAILURES) == 0
 
 
-def test_the_library_is_let_go_once(meter: Meter) -> None:
-    nvml = FakeNvml(FakeCard())
+def test_the_library_is_shut_down_once(meter: Meter) -> None:
+    nvml = FakeNvml(FakeGpu())
     probe = NvmlProbe(meter, nvml=nvml)
     probe.read()
     assert nvml.sessions == 1
@@ -203,8 +202,8 @@ def test_the_library_is_let_go_once(meter: Meter) -> None:
     assert nvml.sessions == 0
 
 
-def test_every_name_that_the_probe_uses_is_in_the_real_library_and_in_the_fake() -> None:
-    names = set(re.findall(r"_?nvml\.((?:nvml|NVML)\w+)", getsource(room)))
+def test_every_used_name_is_in_the_real_library_and_in_the_fake() -> None:
+    names = set(re.findall(r"_?nvml\.((?:nvml|NVML)\w+)", getsource(module)))
     assert len(names) > 15
     fake = FakeNvml()
     for name in names:

@@ -79,7 +79,7 @@ def plain() -> Starlette:
 
 
 class Forgetful:
-    """An older Starlette, which leaves no route in the scope."""
+    """An older Starlette, which stores no route in the scope."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -96,7 +96,7 @@ def forgetful() -> Starlette:
 
 
 def handler(app: Any, path: str, method: str = "GET", *, status: int = 200) -> str:
-    """Return the label of one request of a watched application."""
+    """Return the route label of one request to a watched application."""
     meter = Meter("pix")
     probe = AppProbe(app, meter=meter, sink=lambda record: None)
     assert ask(app, path, method).status_code == status
@@ -121,7 +121,7 @@ def handler(app: Any, path: str, method: str = "GET", *, status: int = 200) -> s
         ("/redoc", "/redoc"),
     ],
 )
-def test_fastapi_routes_are_told_by_their_template(path: str, template: str) -> None:
+def test_fastapi_routes_have_their_template_as_label(path: str, template: str) -> None:
     assert handler(fast(), path) == template
 
 
@@ -136,7 +136,7 @@ def test_fastapi_routes_are_told_by_their_template(path: str, template: str) -> 
         ("/tenants/acme/deep/2/", "/tenants/{tenant}/deep/{level}/"),
     ],
 )
-def test_starlette_routes_are_told_by_their_template(make: Any, path: str, template: str) -> None:
+def test_starlette_routes_have_their_template_as_label(make: Any, path: str, template: str) -> None:
     assert handler(make(), path) == template
 
 
@@ -156,27 +156,27 @@ def test_mounted_static_files_are_one_label(at: str, tmp_path: Path) -> None:
     assert handler(app, path + "x", status=404) == at
 
 
-def test_a_route_that_does_not_take_the_method_is_still_the_route() -> None:
+def test_a_route_with_another_method_is_still_the_label() -> None:
     assert handler(fast(), "/items/7", "DELETE", status=405) == "/items/{item}"
     assert handler(plain(), "/items/7", "DELETE", status=405) == "/items/{item:int}"
 
 
 @pytest.mark.parametrize("make", [plain, forgetful])
-def test_a_route_that_takes_the_method_wins_over_one_before_it_that_does_not(make: Any) -> None:
+def test_a_route_with_the_method_wins_over_an_earlier_route_without(make: Any) -> None:
     assert handler(make(), "/both/special", "POST") == "/both/special"
     assert handler(make(), "/both/special", "GET") == "/both/{name}"
 
 
-def test_a_route_of_fastapi_that_takes_the_method_wins_too() -> None:
+def test_a_fastapi_route_with_the_method_wins() -> None:
     assert handler(fast(), "/items/special", "POST") == "/items/special"
 
 
-def test_head_is_told_apart_from_get() -> None:
+def test_head_and_get_are_counted_separately() -> None:
     assert handler(fast(), "/any", "HEAD") == "/any"
     assert handler(plain(), "/items/7", "HEAD") == "/items/{item:int}"
 
 
-def test_two_tenants_of_one_mount_are_one_label() -> None:
+def test_a_mount_with_a_parameter_is_one_label() -> None:
     app, meter = fast(), Meter("pix")
     AppProbe(app, meter=meter, sink=lambda record: None)
     for tenant in range(20):
@@ -186,13 +186,13 @@ def test_two_tenants_of_one_mount_are_one_label() -> None:
     ]
 
 
-def test_an_application_behind_a_prefix_shows_its_own_templates() -> None:
+def test_an_application_behind_a_prefix_has_its_own_templates() -> None:
     app = fast()
     app.root_path = "/behind"
     assert handler(app, "/items/7") == "/items/{item}"
 
 
-def test_a_middleware_of_the_users_does_not_hide_the_route() -> None:
+def test_user_middleware_does_not_hide_the_route() -> None:
     app = fast()
 
     @app.middleware("http")
@@ -202,7 +202,7 @@ def test_a_middleware_of_the_users_does_not_hide_the_route() -> None:
     assert handler(app, "/items/7") == "/items/{item}"
 
 
-def test_a_router_that_is_included_twice_is_told_by_its_place() -> None:
+def test_a_router_that_is_included_twice_has_two_labels() -> None:
     app, inner = FastAPI(), APIRouter()
 
     @inner.get("/items/{item}")

@@ -25,7 +25,7 @@ def sampler(meter: Meter, clock: FakeClock) -> Sampler:
 
 
 class Source:
-    """A source that notes when it was read."""
+    """A source that records its reading times."""
 
     def __init__(self, clock: FakeClock, *, answer: bool = True) -> None:
         self.read_at: list[float] = []
@@ -44,21 +44,21 @@ def run(sampler: Sampler, clock: FakeClock, until: float) -> None:
 
 
 def fail() -> bool:
-    raise OSError("the card fell off the bus")
+    raise OSError("the GPU fell off the bus")
 
 
-def test_p6_z4_cards_are_read_every_5_s_and_the_machine_every_10_s_also_while_idle(
+def test_p6_z4_gpus_are_read_every_5_s_and_the_machine_every_10_s(
     sampler: Sampler, clock: FakeClock
 ) -> None:
-    settings, cards, machine = load(), Source(clock), Source(clock)
-    sampler.every(settings.gpu_interval_seconds, "nvml", cards.read)
+    settings, gpus, machine = load(), Source(clock), Source(clock)
+    sampler.every(settings.gpu_interval_seconds, "nvml", gpus.read)
     sampler.every(settings.host_interval_seconds, "host", machine.read)
     run(sampler, clock, until=30)
-    assert cards.read_at == [0, 5, 10, 15, 20, 25]
+    assert gpus.read_at == [0, 5, 10, 15, 20, 25]
     assert machine.read_at == [0, 10, 20]
 
 
-def test_a_tick_too_early_reads_nothing(sampler: Sampler, clock: FakeClock) -> None:
+def test_an_early_tick_reads_nothing(sampler: Sampler, clock: FakeClock) -> None:
     source = Source(clock)
     sampler.every(5, "nvml", source.read)
     sampler.tick()
@@ -67,7 +67,7 @@ def test_a_tick_too_early_reads_nothing(sampler: Sampler, clock: FakeClock) -> N
     assert source.read_at == [0]
 
 
-def test_a_reading_that_fails_is_counted_and_the_others_go_on(
+def test_a_failed_reading_is_counted_and_the_others_continue(
     sampler: Sampler, clock: FakeClock, meter: Meter
 ) -> None:
     after = Source(clock)
@@ -79,7 +79,7 @@ def test_a_reading_that_fails_is_counted_and_the_others_go_on(
     assert series(meter, PROBE_TIMESTAMP) == [{"probe": "host"}]
 
 
-def test_a_source_that_had_something_to_read_gets_a_timestamp(
+def test_a_successful_reading_sets_the_timestamp(
     sampler: Sampler, clock: FakeClock, meter: Meter
 ) -> None:
     sampler.every(5, "host", Source(clock).read)
@@ -89,9 +89,7 @@ def test_a_source_that_had_something_to_read_gets_a_timestamp(
     assert series(meter, PROBE_TIMESTAMP, probe="nvml") == []
 
 
-def test_what_the_reading_costs_is_counted(
-    sampler: Sampler, clock: FakeClock, meter: Meter
-) -> None:
+def test_the_cost_of_a_reading_is_counted(sampler: Sampler, clock: FakeClock, meter: Meter) -> None:
     sampler.every(5, "host", Source(clock).read)
     sampler.tick()
     assert 0 < value(meter, PROBE_SECONDS, probe="host") < 1

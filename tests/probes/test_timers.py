@@ -3,7 +3,7 @@ from tests.probes.cuda import FakeCuda
 from tests.reading import FakeClock
 
 
-def test_the_host_is_always_there() -> None:
+def test_the_host_has_passed_every_mark() -> None:
     clock = FakeClock(5)
     timer = HostTimer(clock)
     first: float = timer.mark()
@@ -13,7 +13,7 @@ def test_the_host_is_always_there() -> None:
     assert timer.seconds(first, second) == 2
 
 
-def test_a_device_passes_a_mark_in_its_own_time() -> None:
+def test_a_device_passes_a_mark_later() -> None:
     cuda = FakeCuda()
     timer = CudaTimer(cuda, "cuda:0")
     mark = timer.mark()
@@ -22,7 +22,7 @@ def test_a_device_passes_a_mark_in_its_own_time() -> None:
     assert timer.passed(mark)
 
 
-def test_the_devices_time_is_in_seconds() -> None:
+def test_device_time_is_in_seconds() -> None:
     cuda = FakeCuda()
     timer = CudaTimer(cuda, "cuda:0")
     first, second = timer.mark(), timer.mark()
@@ -30,7 +30,7 @@ def test_the_devices_time_is_in_seconds() -> None:
     assert timer.seconds(first, second) == 0.01
 
 
-def test_marks_are_taken_on_the_stream_that_is_current_on_the_device() -> None:
+def test_marks_are_recorded_on_the_current_stream_of_the_device() -> None:
     cuda = FakeCuda()
     CudaTimer(cuda, "cuda:1").mark()
     assert cuda.asked_for == ["cuda:1"]

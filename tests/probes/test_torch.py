@@ -45,22 +45,22 @@ def test_p6_a_leak_of_200_mb_an_hour_is_visible_in_samples_of_5_s(meter: Meter) 
     assert all(later > earlier for earlier, later in pairwise(seen))
 
 
-def test_a_cuda_that_nobody_initialized_is_left_alone(meter: Meter) -> None:
+def test_cuda_is_not_initialised_by_the_probe(meter: Meter) -> None:
     assert not TorchProbe(meter, cuda=FakeMemory([4 * GB], initialized=False)).read()
     assert series(meter, VRAM_USED) == []
 
 
-def test_a_device_that_this_process_never_used_is_absent(meter: Meter) -> None:
+def test_an_unused_device_is_absent(meter: Meter) -> None:
     TorchProbe(meter, cuda=FakeMemory([0, 2 * GB])).read()
     assert series(meter, VRAM_USED) == [{"device": "cuda:1"}]
 
 
-def test_a_used_device_whose_memory_was_all_freed_shows_zero(meter: Meter) -> None:
+def test_a_device_with_freed_memory_shows_zero(meter: Meter) -> None:
     TorchProbe(meter, cuda=FakeMemory([0], peak=[GB])).read()
     assert value(meter, VRAM_USED, device="cuda:0") == 0
 
 
-def test_real_torch_without_cuda_gives_nothing() -> None:
+def test_torch_without_cuda_has_no_readings() -> None:
     import torch
 
     cuda: Any = torch.cuda
@@ -77,9 +77,7 @@ def test_without_torch_nothing_is_read_and_torch_is_not_loaded() -> None:
 
 
 @pytest.mark.parametrize("name", ["torch", "torch._dynamo.utils"])
-def test_a_torch_that_another_thread_has_only_begun_to_load_is_left_alone(
-    name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_partly_imported_torch_is_ignored(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "torch._dynamo.utils", raising=False)  # an earlier test's
     monkeypatch.setitem(sys.modules, name, ModuleType(name))
     assert read_vram() == []

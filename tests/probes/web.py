@@ -1,4 +1,4 @@
-"""How tests call web applications: in this process, without a port."""
+"""Call web applications in this process, without a port."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -19,12 +19,12 @@ def client(app: Any) -> httpx.AsyncClient:
     return httpx.AsyncClient(transport=transport, base_url="http://test")
 
 
-def ask(app: Any, path: str = "/", method: str = "GET", **given: Any) -> httpx.Response:
-    """Make one request of an ASGI application; a failure of it is a 500, as behind a server."""
+def ask(app: Any, path: str = "/", method: str = "GET", **options: Any) -> httpx.Response:
+    """Send one request to an ASGI application; an exception becomes a 500, as in a server."""
 
     async def once() -> httpx.Response:
         async with client(app) as web:
-            return await web.request(method, path, **given)
+            return await web.request(method, path, **options)
 
     return asyncio.run(once())
 
@@ -48,7 +48,7 @@ def scope_of(path: str, method: str = "GET", kind: str = "http") -> dict[str, An
 
 
 async def drive(app: Any, scope: dict[str, Any], *messages: Message) -> list[Message]:
-    """Run one ASGI connection by hand, with these messages to receive; return what it sent."""
+    """Run one ASGI connection with these messages to receive; return the sent messages."""
     waiting, sent = list(messages), list[Message]()
 
     async def receive() -> Message:
@@ -65,8 +65,8 @@ async def drive(app: Any, scope: dict[str, Any], *messages: Message) -> list[Mes
 EMPTY_BODY: Message = {"type": "http.request", "body": b"", "more_body": False}
 
 
-def call_model(instruction_type: str = "make_him_old", error: str = "none", **given: Any) -> None:
-    """Do what the pipeline's probe does at the end of a call."""
+def call_model(instruction_type: str = "make_him_old", error: str = "none", **options: Any) -> None:
+    """Add a call to the current request, as the pipeline's probe does."""
     exchange = current_exchange()
     assert exchange is not None
-    exchange.add(PipelineCall("Pix", instruction_type, seconds=0.1, error=error, **given))
+    exchange.add(PipelineCall("Pix", instruction_type, seconds=0.1, error=error, **options))

@@ -1,19 +1,19 @@
-"""Both databases: a file of SQLite, and a real PostgreSQL that the tests share."""
+"""Fixtures for both databases: a SQLite file, and a real PostgreSQL server."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.records.making import MADE
+from tests.records.making import OPEN_STORES
 from tests.records.postgres import Postgres, postgres
 
 
 @pytest.fixture(autouse=True)
 def no_database_left_open() -> Iterator[None]:
     yield
-    while MADE:
-        MADE.pop().close()
+    while OPEN_STORES:
+        OPEN_STORES.pop().close()
 
 
 @pytest.fixture(scope="session")
@@ -24,13 +24,13 @@ def server() -> Iterator[Postgres]:
 
 @pytest.fixture
 def file(tmp_path: Path) -> str:
-    """Return the URL of a file that is not there yet."""
+    """Return the URL of a file that does not exist yet."""
     return f"sqlite:///{tmp_path / 'state' / 'records.db'}"
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def url(request: pytest.FixtureRequest) -> str:
-    """Return the URL of a new database, of either kind."""
+    """Return the URL of a new database; the test runs with SQLite and with PostgreSQL."""
     if request.param == "sqlite":
         return str(request.getfixturevalue("file"))
     running: Postgres = request.getfixturevalue("server")

@@ -7,16 +7,17 @@ from typing import Any
 
 from safelight.metrics.catalog import RECORDS
 from safelight.metrics.registry import Meter, parse
-from safelight.records.config import Limits, Plan
+from safelight.records.config import Limits, StoreConfig
 from safelight.records.database import Database, open_database
 from safelight.records.rows import Origin
 from safelight.records.store import Store
 from safelight.telemetry.assessment import Assessment
-from safelight.telemetry.record import PipelineCall, Record
+from safelight.telemetry.record import Facts, PipelineCall, Record
+from tests.telemetry.making import changed
 
 ORIGIN = Origin("tests", "demo-edit")
 NOW = 1_800_000_000.0
-MADE: list[Store] = []  # closed after each test
+OPEN_STORES: list[Store] = []  # closed after each test
 OWNER, PROMPT = "anna", "make him look like a secret"
 
 
@@ -28,8 +29,8 @@ class FakeClock:
         return self.now
 
 
-def a_call(**changed: Any) -> PipelineCall:
-    told: dict[str, Any] = {
+def a_call(**changes: Any) -> PipelineCall:
+    values: dict[str, Any] = {
         "pipeline": "Pix",
         "instruction_type": "make_him_old",
         "precision": "float16",
@@ -42,34 +43,37 @@ def a_call(**changed: Any) -> PipelineCall:
         "overridden": ("image_guidance_scale",),
         "negative_prompt": True,
         "images": ((64, 48),),
-        **changed,
+        **changes,
     }
-    return PipelineCall(**told)
+    return PipelineCall(**values)
 
 
-def a_record(request_id: str = "one", **changed: Any) -> Record:
-    told: dict[str, Any] = {
-        "endpoint": "/api/edit",
-        "status_code": 200,
-        "error": "none",
-        "instruction_type": "make_him_old",
-        "seconds": 1.5,
-        "stages": {"queue": 0.5, "denoise": 1.0},
-        "queued": True,
-        "calls": (a_call(),),
-        "seed": 7,
-        "trace_id": "ab" * 16,
-        "background_entropy": 5.5,
-        "prompt": PROMPT,
-        "owner": OWNER,
-        **changed,
-    }
-    return Record(id=request_id, **told)
+def a_record(request_id: str = "one", **changes: Any) -> Record:
+    facts = Facts(
+        id=request_id,
+        instruction_type="make_him_old",
+        queued=True,
+        calls=(a_call(),),
+        seed=7,
+        trace_id="ab" * 16,
+        background_entropy=5.5,
+        prompt=PROMPT,
+        owner=OWNER,
+    )
+    record = Record(
+        facts,
+        endpoint="/api/edit",
+        status_code=200,
+        error="none",
+        seconds=1.5,
+        stages={"queue": 0.5, "denoise": 1.0},
+    )
+    return changed(record, **changes)
 
 
-def an_assessment(request_id: str = "one", **changed: Any) -> Assessment:
-    told: dict[str, Any] = {"instruction_type": "make_him_old", "score": 0.75, **changed}
-    return Assessment(request_id=request_id, **told)
+def an_assessment(request_id: str = "one", **changes: Any) -> Assessment:
+    values: dict[str, Any] = {"instruction_type": "make_him_old", "score": 0.75, **changes}
+    return Assessment(request_id=request_id, **values)
 
 
 def a_store(
@@ -78,28 +82,28 @@ def a_store(
     *,
     limits: Limits | None = None,
     samples: bool = False,
-    most: int = 10_000,
+    capacity: int = 10_000,
     origin: Origin = ORIGIN,
 ) -> tuple[Store, Meter]:
-    """Return a store that nobody has started: a test calls `step` itself."""
+    """Return a store without its thread: the test calls `step`."""
     meter = Meter("tests")
-    plan = Plan(url, origin, limits or Limits(), samples=samples, most=most)
-    store = Store(plan, meter, clock=clock or FakeClock())
-    MADE.append(store)
+    config = StoreConfig(url, origin, limits or Limits(), samples=samples, capacity=capacity)
+    store = Store(config, meter, clock=clock or FakeClock())
+    OPEN_STORES.append(store)
     return store, meter
 
 
 def counted(meter: Meter, outcome: str) -> float:
-    """Return how many entries were written, or lost."""
+    """Return the number of entries with this outcome."""
     samples = parse(meter.expose().body.decode())
     return samples.get((RECORDS.name, frozenset({("outcome", outcome)})), 0.0)
 
 
 def rows(url: str, table: str, columns: str = "*") -> list[Any]:
-    """Return what stands in a table."""
+    """Return the rows of a table."""
     with opened(url) as database, database.engine.connect() as connection:
-        asked = f"SELECT {columns} FROM safelight_{table} ORDER BY at, request_id"
-        return [row._mapping for row in connection.exec_driver_sql(asked)]
+        query = f"SELECT {columns} FROM safelight_{table} ORDER BY at, request_id"
+        return [row._mapping for row in connection.exec_driver_sql(query)]
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""A real PostgreSQL, in a folder of its own, on a free port, ended whatever happens."""
+"""Run a real PostgreSQL server in a temporary folder on a free port."""
 
 import os
 import shutil
@@ -16,12 +16,12 @@ import psycopg
 
 from tests.stack.waiting import eventually, family, free_ports
 
-_USER = "postgres"  # root may not run it
+_USER = "postgres"  # PostgreSQL refuses to run as root
 _NUMBERS = count(1)
 
 
 class Postgres:
-    """A server that can be killed and started again."""
+    """A server that can be killed and restarted."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -30,7 +30,7 @@ class Postgres:
         self._run("initdb", "-D", "data", "-U", _USER, "-A", "trust", "-N", "-E", "UTF8").wait(60)
 
     def start(self) -> None:
-        """Start it, and wait until it answers."""
+        """Start the server and wait until it accepts connections."""
         self._process = self._run(
             "postgres",
             "-D",
@@ -44,10 +44,10 @@ class Postgres:
             "-c",
             "max_connections=20",
         )
-        eventually(self._answers, within=30, what="PostgreSQL answers")
+        eventually(self._accepts, within=30, what="PostgreSQL accepts connections")
 
     def kill(self) -> None:
-        """Kill it and all its processes, in the middle of whatever they do."""
+        """Kill all processes of the server at once."""
         if self._process is None:
             return
         processes = family(self._process.pid) if self._process.poll() is None else []
@@ -58,13 +58,13 @@ class Postgres:
         self._process = None
 
     def new_database(self) -> str:
-        """Make an empty database; return its URL."""
+        """Create an empty database and return its URL."""
         name = f"records{next(_NUMBERS)}"
         self.run_sql(f"CREATE DATABASE {name}")
         return f"postgresql://{_USER}@127.0.0.1:{self.port}/{name}"
 
     def run_sql(self, statement: Any) -> None:
-        """Run a statement as the server's owner."""
+        """Run a statement as superuser."""
         with psycopg.connect(self._address, autocommit=True) as connection:
             connection.execute(statement)
 
@@ -72,7 +72,7 @@ class Postgres:
     def _address(self) -> str:
         return f"host=127.0.0.1 port={self.port} user={_USER} dbname=postgres connect_timeout=2"
 
-    def _answers(self) -> bool:
+    def _accepts(self) -> bool:
         assert self._process is not None
         assert self._process.poll() is None, (self.folder / "log").read_text()
         try:

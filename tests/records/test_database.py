@@ -1,4 +1,4 @@
-"""How the tables come to be, and that they are what the code thinks they are."""
+"""Creation and migration of the tables."""
 
 import subprocess
 import sys
@@ -14,16 +14,16 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
 
 from safelight.errors import RecordsUnusable
-from safelight.records.config import plan_of, records_url
-from safelight.records.database import explained, open_database
-from safelight.records.engines import shown
+from safelight.records.config import records_url, store_config
+from safelight.records.database import open_database, translate_errors
+from safelight.records.engines import safe_url
 from safelight.records.migrate import alembic_config
 from safelight.records.schema import METADATA, VERSION, VERSIONS
 from safelight.settings import load
 from tests.records.making import opened
 
 
-def test_the_migrations_make_the_very_tables_that_are_made_at_once(url: str) -> None:
+def test_migrations_create_the_same_tables_as_a_new_database(url: str) -> None:
     def made() -> tuple[list[Any], Any, Any]:
         with opened(url) as database, database.engine.connect() as connection:
             context = MigrationContext.configure(
@@ -48,15 +48,13 @@ def test_the_migrations_make_the_very_tables_that_are_made_at_once(url: str) -> 
     assert at_once[0] == []
 
 
-def test_the_versions_that_the_code_knows_are_those_of_the_migrations() -> None:
+def test_the_known_versions_are_those_of_the_migrations() -> None:
     steps = ScriptDirectory.from_config(alembic_config()).walk_revisions()
     assert tuple(reversed([step.revision for step in steps])) == VERSIONS
 
 
 @pytest.mark.parametrize("is_there", [False, True])
-def test_a_database_that_is_new_or_up_to_date_is_opened_without_alembic(
-    file: str, *, is_there: bool
-) -> None:
+def test_a_new_or_current_database_is_opened_without_alembic(file: str, *, is_there: bool) -> None:
     if is_there:
         with opened(file):
             pass
@@ -68,7 +66,7 @@ def test_a_database_that_is_new_or_up_to_date_is_opened_without_alembic(
     assert done.stdout == "set()\n", done.stderr
 
 
-def test_the_first_migration_can_be_taken_back(url: str) -> None:
+def test_the_first_migration_can_be_reverted(url: str) -> None:
     with opened(url) as database:
         with database.engine.begin() as connection:
             command.downgrade(alembic_config(connection), "base")
@@ -79,7 +77,7 @@ def test_the_first_migration_can_be_taken_back(url: str) -> None:
         assert database.salt
 
 
-def test_services_that_start_at_once_migrate_once(url: str) -> None:
+def test_services_that_start_together_migrate_once(url: str) -> None:
     salts, failures = [], []
     together = threading.Barrier(4)
 
@@ -101,20 +99,20 @@ def test_services_that_start_at_once_migrate_once(url: str) -> None:
     assert len(salts) == 4
 
 
-def test_whoever_only_reads_makes_nothing(file: str, tmp_path: Path) -> None:
+def test_a_reader_creates_no_database(file: str, tmp_path: Path) -> None:
     with pytest.raises(RecordsUnusable, match="no records at"):
         open_database(file, migrate=False)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_whoever_only_reads_does_not_migrate(file: str) -> None:
+def test_a_reader_does_not_migrate(file: str) -> None:
     with opened(file) as database, database.engine.begin() as connection:
         connection.exec_driver_sql("DELETE FROM safelight_version")
     with pytest.raises(RecordsUnusable, match="safelight records upgrade"):
         open_database(file, migrate=False)
 
 
-def test_what_was_deleted_is_not_left_in_the_file(file: str) -> None:
+def test_deleted_rows_are_overwritten(file: str) -> None:
     with opened(file) as database, database.engine.connect() as connection:
         pragmas = ("secure_delete", "journal_mode", "synchronous", "auto_vacuum")
         found = [connection.exec_driver_sql(f"PRAGMA {name}").scalar_one() for name in pragmas]
@@ -124,23 +122,23 @@ def test_what_was_deleted_is_not_left_in_the_file(file: str) -> None:
 def test_an_address_is_shown_without_its_password() -> None:
     with (
         pytest.raises(RecordsUnusable) as refused,
-        explained("postgresql://me:secret@127.0.0.1:1/x"),
+        translate_errors("postgresql://me:secret@127.0.0.1:1/x"),
     ):
         open_database("postgresql://me:secret@127.0.0.1:1/x", migrate=False)
     assert "me:***@127.0.0.1:1/x" in str(refused.value)
     assert "secret" not in str(refused.value)
     assert "\n" not in str(refused.value)
-    assert shown("sqlite:///x.db") == "sqlite:///x.db"
+    assert safe_url("sqlite:///x.db") == "sqlite:///x.db"
 
 
-def test_records_are_in_the_state_folder_unless_told_otherwise(
+def test_records_are_in_the_state_folder_by_default(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert plan_of(load()) is None
+    assert store_config(load()) is None
     monkeypatch.delenv("SAFELIGHT_RECORDS_URL")
     assert records_url(load(state_folder=tmp_path)) == f"sqlite:///{tmp_path}/records.db"
-    plan = plan_of(load(records_retention_days=2, samples=True, samples_per_type=5))
-    assert plan is not None
-    assert (plan.limits.retention_seconds, plan.limits.samples_per_type) == (172_800, 5)
-    assert plan.samples
-    assert not plan.origin.store_prompts
+    config = store_config(load(records_retention_days=2, samples=True, samples_per_type=5))
+    assert config is not None
+    assert (config.limits.retention_seconds, config.limits.samples_per_type) == (172_800, 5)
+    assert config.samples
+    assert not config.origin.store_prompts

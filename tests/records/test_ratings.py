@@ -1,4 +1,4 @@
-"""Who may rate what, for how long, and how it is counted."""
+"""Which requests can be rated by whom, for how long, and how ratings are counted."""
 
 import pytest
 
@@ -11,18 +11,18 @@ from tests.records.making import NOW, OWNER, FakeClock, a_record
 DAY = 86_400.0
 
 
-def made(most: int = 100) -> tuple[Ratings, Meter, FakeClock]:
+def made(capacity: int = 100) -> tuple[Ratings, Meter, FakeClock]:
     meter, clock = Meter("tests"), FakeClock()
-    return Ratings(meter, kept_seconds=DAY, most=most, clock=clock), meter, clock
+    return Ratings(meter, kept_seconds=DAY, capacity=capacity, clock=clock), meter, clock
 
 
 def value(meter: Meter, name: str, **labels: str) -> float:
     return sum(found for _, found in where(parse(meter.expose().body.decode()), name, **labels))
 
 
-def test_an_answer_is_rated_once_and_can_be_changed() -> None:
+def test_a_request_is_rated_once_and_the_rating_can_be_changed() -> None:
     ratings, meter, _ = made()
-    ratings.learn(a_record())
+    ratings.add_record(a_record())
 
     first, changed = ratings.rate("one", OWNER, 2, "artefacts")
     assert (first.rating, first.instruction_type, changed) == (2, "make_him_old", False)
@@ -39,64 +39,64 @@ def test_an_answer_is_rated_once_and_can_be_changed() -> None:
 
 
 @pytest.mark.parametrize("rating", [1, 2, 3, 4, 5])
-def test_every_rating_has_a_bucket_of_its_own(rating: int) -> None:
+def test_every_rating_has_its_own_bucket(rating: int) -> None:
     assert USER_RATING.edge(rating) == rating
     assert len(USER_RATING.buckets) == 5
     assert USER_RATING.series <= 20
 
 
 @pytest.mark.parametrize(("request_id", "owner"), [("two", OWNER), ("one", "bob"), ("one", "")])
-def test_unknown_and_foreign_requests_are_the_same_to_a_caller(request_id: str, owner: str) -> None:
+def test_unknown_and_foreign_requests_have_the_same_error(request_id: str, owner: str) -> None:
     ratings, meter, _ = made()
-    ratings.learn(a_record())
+    ratings.add_record(a_record())
     with pytest.raises(UnknownRequest) as refused:
         ratings.rate(request_id, owner, 5)
     assert str(refused.value) == str(UnknownRequest())
-    assert not ratings.is_known(request_id, owner)
+    assert not ratings.can_rate(request_id, owner)
     assert value(meter, USER_RATINGS.full_name("tests")) == 0
 
 
-def test_a_request_can_be_rated_until_its_time_is_over() -> None:
+def test_a_request_can_be_rated_until_it_expires() -> None:
     ratings, _, clock = made()
-    ratings.learn(a_record())
+    ratings.add_record(a_record())
     clock.now += DAY - 1
     ratings.rate("one", OWNER, 4)
     clock.now += 1
     with pytest.raises(UnknownRequest):
         ratings.rate("one", OWNER, 4)
-    ratings.learn(a_record("next"))
+    ratings.add_record(a_record("next"))
     assert "one" not in ratings
 
 
-def test_who_failed_got_nothing_that_could_be_rated() -> None:
+def test_a_failed_request_cannot_be_rated() -> None:
     ratings, _, _ = made()
-    ratings.learn(a_record("failed", error="cuda_oom", status_code=503))
+    ratings.add_record(a_record("failed", error="cuda_oom", status_code=503))
     with pytest.raises(UnknownRequest):
         ratings.rate("failed", OWNER, 1)
 
 
-def test_an_id_stays_the_first_owners_though_another_uses_it_again() -> None:
+def test_an_id_belongs_to_its_first_owner() -> None:
     ratings, _, _ = made()
-    ratings.learn(a_record())
-    ratings.learn(a_record(owner="thief"))
+    ratings.add_record(a_record())
+    ratings.add_record(a_record(owner="thief"))
     ratings.rate("one", OWNER, 4)
     with pytest.raises(UnknownRequest):
         ratings.rate("one", "thief", 1)
 
 
-def test_a_flood_of_requests_is_remembered_within_bounds() -> None:
-    ratings, _, _ = made(most=50)
+def test_the_number_of_rateable_requests_is_bounded() -> None:
+    ratings, _, _ = made(capacity=50)
     for number in range(1000):
-        ratings.learn(a_record(str(number)))
+        ratings.add_record(a_record(str(number)))
     assert len(ratings) == 50
     assert ratings.rate("999", OWNER, 5)
     with pytest.raises(UnknownRequest):
         ratings.rate("949", OWNER, 5)
 
 
-def test_what_the_records_recall_is_rated_as_a_change_if_it_was_rated() -> None:
+def test_a_request_from_the_records_keeps_its_rating() -> None:
     ratings, meter, clock = made()
-    ratings.know("old", OWNER, "add_hat", NOW - DAY / 2, rating=3)
+    ratings.add("old", OWNER, "add_hat", NOW - DAY / 2, rating=3)
     assert ratings.rate("old", OWNER, 4)[1]
     assert value(meter, f"{USER_RATING.full_name('tests')}_count") == 0
     clock.now += DAY / 2
@@ -104,10 +104,10 @@ def test_what_the_records_recall_is_rated_as_a_change_if_it_was_rated() -> None:
         ratings.rate("old", OWNER, 4)
 
 
-def test_what_is_forgotten_cannot_be_rated() -> None:
+def test_a_forgotten_request_cannot_be_rated() -> None:
     ratings, _, _ = made()
-    ratings.learn(a_record())
+    ratings.add_record(a_record())
     ratings.forget("one")
-    ratings.forget("never there")
+    ratings.forget("unknown")
     with pytest.raises(UnknownRequest):
         ratings.rate("one", OWNER, 4)

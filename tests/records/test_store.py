@@ -1,18 +1,19 @@
-"""What is remembered, on a real SQLite and a real PostgreSQL."""
+"""The store with a real SQLite and a real PostgreSQL."""
 
 import asyncio
 import json
-from dataclasses import fields
+from dataclasses import astuple, fields
 from pathlib import Path
 
 import pytest
 
-from safelight.errors import RecordsUnusable
+from safelight.errors import InvalidParameter, RecordsUnusable
 from safelight.records.config import Limits
+from safelight.records.queries import export_rows, read_requests
 from safelight.records.rows import Origin, Rating
 from safelight.records.store import BATCH
-from safelight.records.tasks import MOST_ERRANDS
-from safelight.telemetry.record import Exchange, Record, finish
+from safelight.records.tasks import MAX_TASKS
+from safelight.telemetry.record import Exchange, finish
 from safelight.telemetry.timeline import Timeline
 from tests.records.making import (
     NOW,
@@ -24,12 +25,13 @@ from tests.records.making import (
     a_store,
     an_assessment,
     counted,
+    opened,
     rows,
 )
 from tests.stack.waiting import eventually
 
 
-def test_p17_every_variable_that_changes_how_the_sentence_is_read_is_recorded(url: str) -> None:
+def test_p17_every_effective_parameter_is_stored(url: str) -> None:
     store, meter = a_store(url)
     store.write(a_record(truncated=True, degraded=("fewer_steps",)))
 
@@ -101,7 +103,7 @@ def test_p17_every_variable_that_changes_how_the_sentence_is_read_is_recorded(ur
     assert (counted(meter, "written"), counted(meter, "lost"), store.waiting) == (1, 0, 0)
 
 
-def test_a_prompt_is_a_salted_hash_unless_it_may_be_kept(url: str) -> None:
+def test_a_prompt_is_hashed_unless_it_may_be_stored(url: str) -> None:
     for number, allowed in enumerate((False, True)):
         store, _ = a_store(url, origin=Origin("tests", "demo", store_prompts=allowed))
         store.write(a_record(str(number)))
@@ -131,24 +133,23 @@ def test_two_installations_hash_the_same_prompt_differently(tmp_path: Path) -> N
     assert len(hashes) == 2
 
 
-def test_no_prompt_and_no_owner_is_shown_with_a_record() -> None:
+def test_the_repr_of_a_record_has_no_prompt_or_owner() -> None:
     exchange = Exchange(Timeline(), prompt=PROMPT, owner=OWNER)
-    shown = f"{exchange!r} {finish(exchange, '/api/edit', 200, 'none')!r}"
-    assert PROMPT not in shown
-    assert OWNER not in shown
-    assert finish(exchange, "/", 200, "none").prompt == PROMPT
+    text = f"{exchange!r} {finish(exchange, '/api/edit', 200, 'none')!r}"
+    assert PROMPT not in text
+    assert OWNER not in text
+    assert finish(exchange, "/", 200, "none").facts.prompt == PROMPT
 
 
-def test_an_exchange_hands_on_all_that_its_record_has_too() -> None:
-    shared = {field.name for field in fields(Exchange)} & {field.name for field in fields(Record)}
-    assert {"background_entropy", "prompt", "owner", "truncated", "degraded"} <= shared
-    told = Exchange(Timeline(), background_entropy=3.5, owner="a", truncated=True, degraded=("x",))
-    record = finish(told, "/", 200, "none")
-    assert (record.background_entropy, record.owner, record.truncated) == (3.5, "a", True)
-    assert record.degraded == ("x",)
+def test_a_record_has_all_facts_of_its_exchange() -> None:
+    facts = a_record().facts
+    exchange = Exchange(
+        Timeline(), **{each.name: getattr(facts, each.name) for each in fields(facts)}
+    )
+    assert astuple(finish(exchange, "/", 200, "none").facts) == astuple(facts)
 
 
-def test_what_is_written_twice_is_there_once(url: str) -> None:
+def test_a_record_that_is_written_twice_is_stored_once(url: str) -> None:
     store, _ = a_store(url)
     for _ in range(2):
         store.write(a_record())
@@ -170,7 +171,7 @@ def test_of_several_ratings_the_last_is_kept(url: str) -> None:
     assert (row["rating"], row["reason"]) == (5, "none")
 
 
-def test_a_number_that_is_none_is_no_figure(url: str) -> None:
+def test_nan_and_infinity_are_stored_as_null(url: str) -> None:
     store, meter = a_store(url)
     store.assess(an_assessment(score=float("nan"), structure=float("inf"), adherence=0.5))
     store.step()
@@ -179,9 +180,9 @@ def test_a_number_that_is_none_is_no_figure(url: str) -> None:
     assert counted(meter, "lost") == 0
 
 
-def test_thumbnails_are_kept_only_where_samples_are_wanted_and_small(url: str) -> None:
-    for name, wanted, size in (("no", False, 10), ("yes", True, 10), ("large", True, 70_000)):
-        store, _ = a_store(url, samples=wanted)
+def test_only_small_thumbnails_are_stored_and_only_if_samples_are_enabled(url: str) -> None:
+    for name, enabled, size in (("no", False, 10), ("yes", True, 10), ("large", True, 70_000)):
+        store, _ = a_store(url, samples=enabled)
         store.assess(an_assessment(name, before=b"b" * size, after=b"a" * size))
         store.step()
     [row] = rows(url, "samples")
@@ -189,7 +190,7 @@ def test_thumbnails_are_kept_only_where_samples_are_wanted_and_small(url: str) -
     assert len(rows(url, "assessments")) == 3
 
 
-def test_samples_are_bounded_per_type_and_good_and_failed_ones_are_both_kept(url: str) -> None:
+def test_samples_are_bounded_per_type_and_outcome(url: str) -> None:
     clock = FakeClock()
     store, _ = a_store(url, clock, samples=True, limits=Limits(samples_per_type=3))
     for number in range(20):
@@ -212,7 +213,7 @@ def test_samples_are_bounded_per_type_and_good_and_failed_ones_are_both_kept(url
     }
 
 
-def test_what_is_forgotten_is_gone_and_does_not_come_back(url: str) -> None:
+def test_a_forgotten_request_is_deleted_and_not_written_again(url: str) -> None:
     store, _ = a_store(url, samples=True)
     for name in ("one", "other"):
         store.write(a_record(name))
@@ -228,7 +229,7 @@ def test_what_is_forgotten_is_gone_and_does_not_come_back(url: str) -> None:
         assert [row["request_id"] for row in rows(url, table)] == ["other"], table
 
 
-def test_a_request_that_waits_to_be_written_is_forgotten_too(url: str) -> None:
+def test_a_waiting_request_can_be_forgotten(url: str) -> None:
     store, _ = a_store(url)
     store.write(a_record())
     store.forget("one")
@@ -236,15 +237,15 @@ def test_a_request_that_waits_to_be_written_is_forgotten_too(url: str) -> None:
     assert rows(url, "requests") == []
 
 
-def test_a_request_is_found_by_its_owner_alone(url: str) -> None:
+def test_only_the_owner_finds_a_request(url: str) -> None:
     store, _ = a_store(url)
     store.write(a_record())
     store.write(a_record("failed", status_code=500, error="model_error"))
     store.rate(Rating("one", "make_him_old", 2, "none"))
-    asked = (("one", OWNER), ("one", "bob"), ("one", ""), ("none", OWNER), ("failed", OWNER))
-    answers = [store.find(*each) for each in asked]
+    queries = (("one", OWNER), ("one", "bob"), ("one", ""), ("none", OWNER), ("failed", OWNER))
+    futures = [store.find(*query) for query in queries]
     store.step()
-    mine, *others, failed = (answer.result(0) for answer in answers)
+    mine, *others, failed = (future.result(0) for future in futures)
     assert mine
     assert failed
     assert (mine.instruction_type, mine.rating, mine.answered) == ("make_him_old", 2, True)
@@ -252,16 +253,45 @@ def test_a_request_is_found_by_its_owner_alone(url: str) -> None:
     assert not failed.answered
 
 
-def test_too_many_questions_are_refused_at_once(file: str) -> None:
+def test_too_many_tasks_are_refused_at_once(file: str) -> None:
     store, _ = a_store(file)
-    answers = [store.ask(lambda base: base.salt) for _ in range(MOST_ERRANDS + 1)]
+    futures = [store.submit(lambda database: database.salt) for _ in range(MAX_TASKS + 1)]
     with pytest.raises(RecordsUnusable, match="too many"):
-        answers[-1].result(0)
+        futures[-1].result(0)
     store.step()
-    assert answers[0].result(0)
+    assert futures[0].result(0)
 
 
-def test_much_is_written_in_batches_in_the_order_it_came(file: str) -> None:
+@pytest.mark.parametrize("request_id", ["a\0b", "a\ud800b"])
+def test_an_unusable_request_id_is_the_callers_error_and_the_store_keeps_writing(
+    request_id: str, url: str
+) -> None:
+    store, meter = a_store(url)
+    for query in (lambda: store.find(request_id, OWNER), lambda: store.forget(request_id)):
+        with pytest.raises(InvalidParameter, match="request id"):
+            query()
+    directly = store.submit(lambda database: database.find(request_id, OWNER, "tests"))
+    deleted = store.submit(lambda database: database.forget(request_id))
+    store.write(a_record())
+    store.write(a_record(request_id))
+    assert store.step() == 1.0, "no pause as after a database failure"
+    for future in (directly, deleted):
+        with pytest.raises(InvalidParameter, match="request id"):
+            future.result(0)
+    assert (counted(meter, "written"), counted(meter, "lost")) == (2, 0)
+
+
+def test_an_unusable_service_name_is_the_callers_error(url: str) -> None:
+    with opened(url) as database:
+        for name in ("a\0b", "a\ud800b"):
+            with pytest.raises(InvalidParameter, match="service"):
+                read_requests(database, namespace=name)
+            with pytest.raises(InvalidParameter, match="service"):
+                list(export_rows(database, namespace=name))
+        assert read_requests(database, namespace="unknown") == []
+
+
+def test_records_are_written_in_batches_in_order(file: str) -> None:
     store, meter = a_store(file)
     for number in range(2 * BATCH + 1):
         store.write(a_record(str(number)))
@@ -271,7 +301,7 @@ def test_much_is_written_in_batches_in_the_order_it_came(file: str) -> None:
     assert counted(meter, "written") == 2 * BATCH + 1
 
 
-def test_a_row_at_fault_does_not_take_the_others_along(server: object, url: str) -> None:
+def test_an_invalid_row_does_not_stop_the_others(server: object, url: str) -> None:
     store, meter = a_store(url)
     store.write(a_record("good"))
     store.write(a_record("bad", status_code="no number" * 2**8 if "sqlite" not in url else {}))
@@ -282,12 +312,12 @@ def test_a_row_at_fault_does_not_take_the_others_along(server: object, url: str)
     assert (counted(meter, "written"), counted(meter, "lost"), store.waiting) == (2, 2, 0)
 
 
-def test_a_started_store_writes_by_itself_and_all_at_its_end(url: str) -> None:
+def test_a_started_store_writes_everything_when_it_stops(url: str) -> None:
     store, meter = a_store(url)
     store.start()
     try:
         store.write(a_record("one"))
-        eventually(lambda: counted(meter, "written") == 1, within=20, what="it is written")
+        eventually(lambda: counted(meter, "written") == 1, within=20, what="the record is written")
         for number in range(BATCH + 10):
             store.write(a_record(str(number)))
     finally:
@@ -296,18 +326,18 @@ def test_a_started_store_writes_by_itself_and_all_at_its_end(url: str) -> None:
     assert counted(meter, "lost") == 0
 
 
-def test_an_answer_never_waits_for_the_database(file: str) -> None:
+def test_a_future_of_the_store_can_be_awaited(file: str) -> None:
     store, _ = a_store(file)
 
-    async def asked() -> str:
-        answer = asyncio.wrap_future(store.ask(lambda base: base.salt))
+    async def salt() -> str:
+        future = asyncio.wrap_future(store.submit(lambda database: database.salt))
         store.step()
-        return await answer
+        return await future
 
-    assert len(asyncio.run(asked())) == 64
+    assert len(asyncio.run(salt())) == 64
 
 
-def test_a_call_without_pictures_and_a_request_without_a_call_are_recorded(url: str) -> None:
+def test_a_call_without_images_and_a_request_without_a_call_are_stored(url: str) -> None:
     store, meter = a_store(url)
     store.write(a_record("call", calls=(a_call(images=(), step_seconds=()),)))
     store.write(a_record("none", calls=(), prompt=None, trace_id=None, seed=None, owner=""))

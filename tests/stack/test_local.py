@@ -237,7 +237,7 @@ def test_nothing_is_started_where_one_port_is_taken(harness: Harness) -> None:
     stack = harness.build(Plan(programs, {}, harness.folder), pause)
     with (
         socket.create_server(("127.0.0.1", programs[1].port)),
-        pytest.raises(PortTaken, match="wanted by two"),
+        pytest.raises(PortTaken, match="for two is already in use"),
     ):
         stack.start()
     stack.stop()

@@ -82,7 +82,7 @@ def test_a_file_that_is_no_text_is_one_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["missing.toml", "."])
-def test_a_file_that_is_none_is_one_line(name: str, tmp_path: Path) -> None:
+def test_a_missing_file_is_one_line(name: str, tmp_path: Path) -> None:
     with pytest.raises(BadSetting, match=r"cannot be read: (No such|Is a dir)"):
         read(tmp_path / name)
 

@@ -1,28 +1,37 @@
 import json
-from collections.abc import Iterator
+import logging
+import signal
+import subprocess
+import sys
 from dataclasses import fields, replace
+from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import structlog
 
 from safelight.metrics.registry import Meter
-from safelight.telemetry.logs import as_fields, configure, logging_sink
-from safelight.telemetry.meter import metering
-from safelight.telemetry.record import PipelineCall, Record
+from safelight.telemetry.logs import (
+    LogFormat,
+    as_fields,
+    configure_logging,
+    lines_lost,
+    log_environment,
+    log_sink,
+)
+from safelight.telemetry.meter import metrics_sink
+from safelight.telemetry.record import Facts, PipelineCall, Record
+from tests.asking import HTTP
+from tests.cli.running import started
 from tests.reading import OPENMETRICS
-from tests.telemetry.test_meter import CALL, RECORD, TRACE
-
-
-@pytest.fixture(autouse=True)
-def own_logging() -> Iterator[None]:
-    yield
-    structlog.reset_defaults()
+from tests.stack.waiting import eventually, free_ports
+from tests.telemetry.making import CALL, RECORD, TRACE, changed
 
 
 def written(capsys: pytest.CaptureFixture[str], record: Record) -> dict[str, Any]:
-    configure("json")
-    logging_sink()(record)
+    configure_logging("json")
+    log_sink()(record)
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1
     line: dict[str, Any] = json.loads(lines[0])
@@ -40,7 +49,7 @@ def flat(line: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def test_a_request_is_one_line_under_ecs_names(capsys: pytest.CaptureFixture[str]) -> None:
-    line = flat(written(capsys, replace(RECORD, trace_id=TRACE)))
+    line = flat(written(capsys, changed(RECORD, trace_id=TRACE)))
     assert line["http.request.id"] == "one"
     assert line["http.response.status_code"] == 200
     assert line["url.path"] == "/edit"
@@ -52,14 +61,14 @@ def test_a_request_is_one_line_under_ecs_names(capsys: pytest.CaptureFixture[str
 
 
 def test_a_failure_is_a_warning_with_its_reason(capsys: pytest.CaptureFixture[str]) -> None:
-    line = flat(written(capsys, replace(RECORD, status_code=503, error="cuda_oom")))
+    line = flat(written(capsys, changed(RECORD, status_code=503, error="cuda_oom")))
     assert (line["log.level"], line["event.outcome"]) == ("warning", "failure")
     assert line["error.type"] == "cuda_oom"
 
 
-def test_p14_the_entropy_of_the_background_is_told_where_it_is_known() -> None:
-    told = as_fields(replace(RECORD, background_entropy=7.123))
-    assert told["safelight.background_entropy"] == 7.12
+def test_p14_the_background_entropy_is_logged_if_it_is_known() -> None:
+    fields = as_fields(changed(RECORD, background_entropy=7.123))
+    assert fields["safelight.background_entropy"] == 7.12
     assert "safelight.background_entropy" not in as_fields(RECORD)
 
 
@@ -71,11 +80,9 @@ def test_a_request_without_a_trace_has_no_trace_field() -> None:
     assert "trace.id" not in as_fields(RECORD)
 
 
-def test_p17_what_changed_how_the_model_read_the_sentence_is_in_the_line(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_p17_the_effective_parameters_are_in_the_line(capsys: pytest.CaptureFixture[str]) -> None:
     call = replace(CALL, image_guidance_asked=0.8, image_guidance_in_force=1.0)
-    line = flat(written(capsys, replace(RECORD, calls=(call,))))
+    line = flat(written(capsys, changed(RECORD, calls=(call,))))
     assert line["safelight.model.image_guidance_asked"] == 0.8
     assert line["safelight.model.image_guidance_in_force"] == 1.0
     assert line["safelight.model.guidance_asked"] == 7.5
@@ -86,37 +93,38 @@ def test_p17_what_changed_how_the_model_read_the_sentence_is_in_the_line(
     assert line["safelight.stages_ms.queue"] == 300.0
 
 
-def test_a_request_that_reached_no_model_has_no_model_fields() -> None:
-    assert "safelight.model" not in as_fields(replace(RECORD, calls=()))
+def test_a_request_without_a_call_has_no_model_fields() -> None:
+    assert "safelight.model" not in as_fields(changed(RECORD, calls=()))
 
 
-def test_prompt_and_owner_are_the_stores_alone(capsys: pytest.CaptureFixture[str]) -> None:
-    """The only places for what users say or are: neither is shown, logged or made a label."""
-    record = replace(RECORD, prompt="secret-words", owner="secret-name")
+def test_prompt_and_owner_are_in_no_log_line_metric_or_repr(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    record = changed(RECORD, prompt="secret-words", owner="secret-name")
     meter = Meter("tests")
-    metering(meter)(record)
-    said = f"{written(capsys, record)} {record!r} {meter.expose(OPENMETRICS).body.decode()}"
-    assert "secret" not in said
-    assert RECORD.endpoint in said
+    metrics_sink(meter)(record)
+    output = f"{written(capsys, record)} {record!r} {meter.expose(OPENMETRICS).body.decode()}"
+    assert "secret" not in output
+    assert RECORD.endpoint in output
 
 
-def test_a_record_has_no_other_place_for_what_users_say() -> None:
+def test_a_record_has_no_other_text_fields() -> None:
     texts = {
         f"{kind.__name__}.{field.name}"
-        for kind in (Record, PipelineCall)
+        for kind in (Record, Facts, PipelineCall)
         for field in fields(kind)
         if "str" in str(field.type)
     }
     assert texts == {
-        "Record.id",
         "Record.endpoint",
         "Record.error",
-        "Record.instruction_type",
         "Record.stages",
-        "Record.trace_id",
-        "Record.prompt",
-        "Record.owner",
-        "Record.degraded",
+        "Facts.id",
+        "Facts.instruction_type",
+        "Facts.trace_id",
+        "Facts.prompt",
+        "Facts.owner",
+        "Facts.degraded",
         "PipelineCall.pipeline",
         "PipelineCall.instruction_type",
         "PipelineCall.precision",
@@ -130,14 +138,116 @@ def test_on_a_terminal_the_line_is_text(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
-    configure("auto")
-    logging_sink()(RECORD)
-    said = capsys.readouterr().err
-    assert "request" in said
-    assert not said.startswith("{")
+    configure_logging("auto")
+    log_sink()(RECORD)
+    output = capsys.readouterr().err
+    assert "request" in output
+    assert not output.startswith("{")
 
 
-def test_elsewhere_the_line_is_json(capsys: pytest.CaptureFixture[str]) -> None:
-    configure("auto")
-    logging_sink()(RECORD)
+def test_without_a_terminal_the_line_is_json(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging("auto")
+    log_sink()(RECORD)
     assert json.loads(capsys.readouterr().err)["message"] == "request"
+
+
+# ── Lines of libraries, warnings and failures ────────────────────────────────────────────────────
+
+NOISE = """
+from safelight.telemetry.logs import configure_logging, log, route_library_loggers
+configure_logging({format!r})
+from tests.telemetry.noisy import make_noise
+make_noise()
+route_library_loggers()
+import logging
+logging.getLogger("own_handler").error("own handler")
+log.error("own failure", exc_info=ValueError("x"), error="plain")
+raise OSError("the end")
+"""
+
+
+def noise(log_format: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", NOISE.format(format=log_format)], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    return done.stderr
+
+
+def test_every_line_of_a_process_is_json_with_ecs_fields() -> None:
+    lines = [json.loads(line) for line in noise("json").splitlines()]
+    assert all({"@timestamp", "log.level", "log.logger", "message"} <= set(line) for line in lines)
+    by_message = {line["message"]: line for line in lines}
+    assert "not shown" not in by_message
+    assert by_message["library line"]["log.logger"] == "library"
+    assert by_message["own handler"]["log.level"] == "error"
+    assert [line["log.logger"] for line in lines if "a warning" in line["message"]] == [
+        "py.warnings"
+    ]
+    errors = {
+        "library failure": ("RuntimeError", "two\nlines", "error"),
+        "The nvml probe failed; the request continues.": ("ValueError", "guard failure", "error"),
+        "uncaught exception in a thread": ("RuntimeError", "two\nlines", "critical"),
+        "exception ignored": ("KeyError", "'finalizer'", "error"),
+        "uncaught exception": ("OSError", "the end", "critical"),
+        "own failure": ("ValueError", "x", "error"),
+    }
+    for message, (kind, text, level) in errors.items():
+        line = by_message[message]
+        assert line["log.level"] == level, message
+        error = line.get("error")
+        if message == "own failure":
+            error = {key.removeprefix("error."): line[key] for key in line if "error." in key}
+        assert (error["type"], error["message"]) == (kind, text), message
+        assert error["stack_trace"].endswith(f"{kind}: {text}\n"), message
+    assert by_message["uncaught exception in a thread"]["process"]["thread"]["name"] == "noisy"
+
+
+def test_in_text_format_a_traceback_is_readable() -> None:
+    text = noise("text")
+    assert "library line" in text
+    assert "\nTraceback (most recent call last):\n" in text
+    assert "\nOSError: the end" in text
+    assert '{"' not in text
+
+
+def test_the_fast_path_of_the_request_line_has_the_same_fields(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    fast = written(capsys, RECORD)
+    structlog.get_logger("safelight").info("request", **as_fields(RECORD))
+    slow = json.loads(capsys.readouterr().err)
+    assert {**fast, "@timestamp": ""} == {**slow, "@timestamp": ""}
+    assert list(fast) == list(slow)
+
+
+def test_a_wrong_log_call_is_counted_as_lost(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging("json")
+    before = lines_lost()
+    logging.getLogger("library").error("wrong %d", "text")
+    assert (lines_lost() - before, capsys.readouterr().err) == (1, "")
+
+
+@pytest.mark.parametrize("log_format", ["json", "text"])
+def test_a_child_process_gets_the_format(log_format: LogFormat) -> None:
+    assert log_environment() == {}
+    configure_logging(log_format)
+    assert log_environment() == {"SAFELIGHT_LOG_FORMAT": log_format}
+
+
+def test_every_line_of_a_service_and_its_worker_is_json(tmp_path: Path) -> None:
+    url = f"http://127.0.0.1:{free_ports(1)[0]}"
+    options = ("--port", url.rpartition(":")[2], "--log-format", "json")
+    with started(tmp_path, "serve", "tests.telemetry.noisy:load_noisy", *options) as command:
+        command.wait_for_output("uncaught exception in a thread")
+        eventually(lambda: _is_ready(url), within=60, what="the model is loaded")
+        assert command.send(signal.SIGTERM) == 0
+    messages = {json.loads(line)["message"] for line in command.err.splitlines()}
+    assert {"listening", "library failure", "exception ignored"} <= messages
+
+
+def _is_ready(url: str) -> bool:
+    try:
+        return HTTP.get(f"{url}/readyz").is_success
+    except httpx.HTTPError:
+        return False

@@ -27,36 +27,10 @@ from safelight.metrics.catalog import (
 )
 from safelight.metrics.registry import Meter
 from safelight.telemetry.assessment import Assessment
-from safelight.telemetry.meter import assessing, late_steps, metering
-from safelight.telemetry.record import PipelineCall, Record
+from safelight.telemetry.meter import assessment_sink, metrics_sink, observe_steps
 from tests.reading import OPENMETRICS, series, text, value
+from tests.telemetry.making import CALL, RECORD, TRACE, changed
 
-TRACE = "0af7651916cd43dd8448eb211c80319c"
-CALL = PipelineCall(
-    pipeline="StableDiffusionInstructPix2PixPipeline",
-    instruction_type="make_him_old",
-    precision="float16",
-    seconds=1.5,
-    phases={"encode_prompt": 0.1, "denoise": 1.2, "decode_latents": 0.2},
-    step_seconds=(0.4,) * 5 + (0.02,) * 7,
-    steps_asked=12,
-    guidance_asked=7.5,
-    guidance_in_force=7.5,
-    image_guidance_asked=1.5,
-    image_guidance_in_force=1.5,
-    images=((1024, 768),),
-)
-RECORD = Record(
-    id="one",
-    endpoint="/edit",
-    status_code=200,
-    error="none",
-    instruction_type="make_him_old",
-    seconds=2.0,
-    stages={"receive": 0.1, "queue": 0.3, "denoise": 1.2, "respond": 0.4},
-    queued=True,
-    calls=(CALL,),
-)
 Write = Callable[..., None]
 
 
@@ -67,10 +41,10 @@ def meter() -> Meter:
 
 @pytest.fixture
 def write(meter: Meter) -> Write:
-    sink = metering(meter)
+    sink = metrics_sink(meter)
 
-    def written(**changed: Any) -> None:
-        sink(replace(RECORD, **changed))
+    def written(**changes: Any) -> None:
+        sink(changed(RECORD, **changes))
 
     return written
 
@@ -102,28 +76,24 @@ def test_p2_requests_and_successes_are_counted_with_the_reason(meter: Meter, wri
     assert "instructpix2pix_request_success_total{" in text(meter)
 
 
-def test_p2_a_type_that_only_failed_has_no_successes_rather_than_none_known(
-    meter: Meter, write: Write
-) -> None:
+def test_p2_a_type_that_only_failed_has_zero_successes(meter: Meter, write: Write) -> None:
     write(status_code=500, error="model_error", instruction_type="change_background")
     assert value(meter, SUCCESSES, instruction_type="change_background") == 0
 
 
-def test_p2_a_reason_from_nowhere_never_becomes_a_label(meter: Meter, write: Write) -> None:
+def test_p2_an_unknown_reason_never_becomes_a_label(meter: Meter, write: Write) -> None:
     write(status_code=500, error="RuntimeError: CUDA error at 0x7f")
     assert series(meter, REQUESTS)[0]["error"] == "other"
 
 
-def test_p3_the_time_in_the_queue_is_observed_where_there_is_one(
-    meter: Meter, write: Write
-) -> None:
+def test_p3_the_queue_wait_is_observed_if_there_is_one(meter: Meter, write: Write) -> None:
     write()
     write(queued=False, stages={"respond": 1.0})
     assert value(meter, QUEUED_SECONDS, "_count") == 1
     assert value(meter, QUEUED_SECONDS, "_sum") == 0.3
 
 
-def test_p4_images_are_counted_by_size_and_strange_sizes_as_other(
+def test_p4_images_are_counted_by_size_and_unusual_sizes_as_other(
     meter: Meter, write: Write
 ) -> None:
     write(calls=(replace(CALL, images=((1024, 768), (1024, 768), (1023, 767))),))
@@ -131,7 +101,7 @@ def test_p4_images_are_counted_by_size_and_strange_sizes_as_other(
     assert value(meter, IMAGES, image_size="other") == 1
 
 
-def test_p5_every_step_is_observed_at_its_place(meter: Meter, write: Write) -> None:
+def test_p5_every_step_is_observed_with_its_position(meter: Meter, write: Write) -> None:
     write()
     counts = {place: value(meter, STEP_SECONDS, "_count", step=place) for place in _places(meter)}
     assert counts == {"1-5": 5, "6-10": 5, "11-20": 2}
@@ -143,16 +113,16 @@ def _places(meter: Meter) -> list[str]:
     return [found["step"] for found in series(meter, STEP_SECONDS, "_count")]
 
 
-def test_p5_steps_known_only_later_are_entered_by_themselves(meter: Meter, write: Write) -> None:
+def test_p5_late_steps_are_observed_without_a_record(meter: Meter, write: Write) -> None:
     write(calls=(replace(CALL, step_seconds=()),))
     assert series(meter, STEPS, "_count") == []
-    late_steps(meter, CALL)
+    observe_steps(meter, CALL)
     assert value(meter, STEPS, "_count") == 1
     assert value(meter, STEP_SECONDS, "_count") == 12
     assert value(meter, REQUESTS) == 1
 
 
-def test_p7_guidance_in_force_stands_beside_what_was_asked(meter: Meter, write: Write) -> None:
+def test_p7_requested_and_effective_guidance_are_both_shown(meter: Meter, write: Write) -> None:
     write(
         calls=(
             replace(
@@ -172,19 +142,17 @@ def test_p7_guidance_in_force_stands_beside_what_was_asked(meter: Meter, write: 
     assert value(meter, GUIDANCE_OVERRIDDEN, parameter="guidance_scale") == 1
 
 
-def test_p7_overrides_are_there_at_zero_so_that_the_first_is_a_rise(
-    meter: Meter, write: Write
-) -> None:
+def test_p7_the_override_counter_starts_at_zero(meter: Meter, write: Write) -> None:
     assert value(meter, GUIDANCE_OVERRIDDEN) == 0
 
 
-def test_p7_a_pipeline_without_image_guidance_shows_none(meter: Meter, write: Write) -> None:
+def test_p7_a_pipeline_without_image_guidance_has_no_series(meter: Meter, write: Write) -> None:
     write(calls=(replace(CALL, image_guidance_asked=None, image_guidance_in_force=None),))
     assert series(meter, IMAGE_GUIDANCE) == []
     assert value(meter, TEXT_GUIDANCE, guidance="asked") == 7.5
 
 
-def test_p11_inference_is_told_apart_by_precision(meter: Meter, write: Write) -> None:
+def test_p11_inference_time_has_a_precision_label(meter: Meter, write: Write) -> None:
     write()
     write(calls=(replace(CALL, precision="float32", seconds=4.0),))
     write(calls=(replace(CALL, precision="nf4"),))
@@ -193,7 +161,7 @@ def test_p11_inference_is_told_apart_by_precision(meter: Meter, write: Write) ->
     assert value(meter, INFERENCE_SECONDS, "_count", precision="other") == 1
 
 
-def test_a_trace_is_tied_to_the_requests_and_the_steps_buckets(meter: Meter, write: Write) -> None:
+def test_a_trace_is_the_exemplar_of_requests_and_steps(meter: Meter, write: Write) -> None:
     write(trace_id=TRACE)
     carrying = {
         line.split("{")[0] for line in text(meter, OPENMETRICS).splitlines() if TRACE in line
@@ -202,9 +170,7 @@ def test_a_trace_is_tied_to_the_requests_and_the_steps_buckets(meter: Meter, wri
     assert {f"{name}_bucket" for name in names} <= carrying
 
 
-def test_p14_backgrounds_are_counted_with_their_outcome_where_they_are_known(
-    meter: Meter, write: Write
-) -> None:
+def test_p14_backgrounds_are_counted_by_outcome(meter: Meter, write: Write) -> None:
     write(background_entropy=3.0)
     write(background_entropy=7.5, busy_background=True)
     write(background_entropy=7.5, busy_background=True, error="structure_corruption")
@@ -215,10 +181,8 @@ def test_p14_backgrounds_are_counted_with_their_outcome_where_they_are_known(
     assert value(meter, BACKGROUNDS, background="busy", outcome="failed") == 1
 
 
-def test_z5_what_was_found_of_an_output_is_observed_by_its_type_and_what_was_not_is_not(
-    meter: Meter,
-) -> None:
-    assess = assessing(meter)
+def test_z5_an_assessment_is_observed_by_instruction_type(meter: Meter) -> None:
+    assess = assessment_sink(meter)
     assess(Assessment("one", "add_hat", score=0.8, structure=0.9, adherence=0.7, seconds=0.02))
     assess(Assessment("two", "change_style", score=0.6, seconds=0.03))
     assert value(meter, QUALITY_SCORE, "_sum", instruction_type="add_hat") == 0.8
@@ -229,8 +193,8 @@ def test_z5_what_was_found_of_an_output_is_observed_by_its_type_and_what_was_not
     assert value(meter, ASSESSMENT_SECONDS, "_sum") == pytest.approx(0.05)
 
 
-def test_stability_can_be_read_from_the_scores_buckets(meter: Meter) -> None:
-    assess = assessing(meter)
+def test_stability_can_be_computed_from_the_buckets_of_the_score(meter: Meter) -> None:
+    assess = assessment_sink(meter)
     for number in range(50):
         assess(Assessment("id", "steady", score=0.72 + 0.01 * (number % 3)))
         assess(Assessment("id", "unsteady", score=0.4 + 0.5 * (number % 2)))

@@ -1,12 +1,12 @@
 from safelight.metrics.catalog import NO_INSTRUCTION
 from safelight.reasons import NO_ERROR
 from safelight.telemetry.record import (
-    CURRENT_PASSAGE,
+    CURRENT_REQUEST,
     Exchange,
     PipelineCall,
     current_exchange,
-    direct_call,
     finish,
+    record_of_call,
 )
 from safelight.telemetry.timeline import Timeline
 from tests.reading import FakeClock
@@ -22,51 +22,54 @@ def exchange(**given: object) -> Exchange:
 
 
 def test_a_finished_exchange_is_a_record_whose_stages_sum_to_its_seconds() -> None:
-    in_progress = exchange(id="one", queued=True, trace_id="abc")
-    in_progress.add(GOOD)
-    record = finish(in_progress, "/edit", 200, NO_ERROR)
-    assert (record.id, record.endpoint, record.status_code) == ("one", "/edit", 200)
-    assert (record.instruction_type, record.queued, record.trace_id) == (
+    under_way = exchange(id="one", queued=True, trace_id="abc")
+    under_way.add(GOOD)
+    record = finish(under_way, "/edit", 200, NO_ERROR)
+    assert (record.facts.id, record.endpoint, record.status_code) == ("one", "/edit", 200)
+    assert (record.facts.instruction_type, record.facts.queued, record.facts.trace_id) == (
         "make_him_old",
         True,
         "abc",
     )
     assert record.seconds == sum(record.stages.values()) == 2
-    assert record.calls == (GOOD,)
+    assert record.facts.calls == (GOOD,)
     assert record.succeeded
 
 
-def test_a_pipelines_failure_becomes_the_requests() -> None:
-    in_progress = exchange()
-    in_progress.add(FAILED)
-    record = finish(in_progress, "/edit", 500, "internal_error")
-    assert (record.error, record.instruction_type) == ("cuda_oom", "add_hat")
+def test_a_failed_call_fails_its_request() -> None:
+    under_way = exchange()
+    under_way.add(FAILED)
+    record = finish(under_way, "/edit", 500, "internal_error")
+    assert (record.error, record.facts.instruction_type) == ("cuda_oom", "add_hat")
     assert not record.succeeded
 
 
-def test_a_request_that_failed_before_the_pipeline_has_the_callers_reason() -> None:
+def test_a_request_that_failed_before_the_pipeline_has_the_given_reason() -> None:
     record = finish(exchange(), "/edit", 422, "invalid_parameter")
-    assert (record.error, record.instruction_type) == ("invalid_parameter", NO_INSTRUCTION)
+    assert (record.error, record.facts.instruction_type) == ("invalid_parameter", NO_INSTRUCTION)
     assert not record.succeeded
 
 
-def test_a_bad_status_is_no_success_even_without_a_reason() -> None:
+def test_a_bad_status_is_a_failure_without_a_reason() -> None:
     assert not finish(exchange(), "/edit", 404, NO_ERROR).succeeded
 
 
-def test_records_without_an_id_get_one_each() -> None:
-    assert finish(exchange(), "/", 200, NO_ERROR).id != finish(exchange(), "/", 200, NO_ERROR).id
+def test_a_record_without_an_id_gets_a_unique_one() -> None:
+    assert (
+        finish(exchange(), "/", 200, NO_ERROR).facts.id
+        != finish(exchange(), "/", 200, NO_ERROR).facts.id
+    )
 
 
-def test_a_call_outside_any_request_is_a_record_by_itself() -> None:
-    record = direct_call(GOOD)
+def test_a_call_outside_a_request_becomes_a_record() -> None:
+    record = record_of_call(GOOD)
     assert (record.endpoint, record.status_code, record.error) == ("none", 200, NO_ERROR)
     assert record.stages == {"encode_prompt": 0.25, "denoise": 0.5, "respond": 0.25}
     assert record.seconds == 1.0
 
 
-def test_a_failed_call_outside_any_request_is_a_failed_record() -> None:
-    record = direct_call(FAILED)
+def test_a_failed_call_outside_a_request_becomes_a_failed_record() -> None:
+    record = record_of_call(FAILED)
     assert (record.status_code, record.error, record.succeeded) == (500, "cuda_oom", False)
 
 
@@ -74,12 +77,12 @@ def test_outside_any_request_there_is_no_exchange() -> None:
     assert current_exchange() is None
 
 
-def test_inside_a_request_its_exchange_is_found() -> None:
+def test_inside_a_request_its_exchange_is_current() -> None:
     class Passing:
         exchange = exchange()
 
-    token = CURRENT_PASSAGE.set(Passing())
+    token = CURRENT_REQUEST.set(Passing())
     try:
         assert current_exchange() is Passing.exchange
     finally:
-        CURRENT_PASSAGE.reset(token)
+        CURRENT_REQUEST.reset(token)

@@ -16,7 +16,7 @@ shares = st.tuples(st.just("share"), seconds, st.dictionaries(stages, seconds, m
 
 
 @given(st.lists(st.one_of(marks, shares), max_size=20), seconds)
-def test_the_stages_always_sum_to_the_whole(
+def test_the_stages_sum_to_the_total_time(
     events: list[tuple[str, float, object]], start: float
 ) -> None:
     clock = FakeClock(start)
@@ -26,7 +26,7 @@ def test_the_stages_always_sum_to_the_whole(
         if kind == "mark":
             timeline.mark(str(what))
         elif isinstance(what, Mapping):
-            timeline.share(what, rest="denoise")
+            timeline.split(what, rest="denoise")
     assert isclose(timeline.total_seconds, clock.now - start, rel_tol=1e-9, abs_tol=1e-6)
     assert all(value >= 0 for value in timeline.seconds.values())
 
@@ -40,13 +40,13 @@ def test_a_mark_charges_the_time_since_the_last_one() -> None:
     assert timeline.seconds == {"receive": 1.5, "queue": 3.0}
 
 
-def test_a_timeline_may_begin_before_it_was_made() -> None:
+def test_a_timeline_can_start_in_the_past() -> None:
     timeline = Timeline(started=90, clock=FakeClock(100))
     timeline.mark("receive")
     assert timeline.total_seconds == 10
 
 
-def test_a_stage_is_charged_also_where_its_block_raises() -> None:
+def test_a_stage_is_charged_if_its_block_raises() -> None:
     clock = FakeClock()
     timeline = Timeline(clock=clock)
 
@@ -60,17 +60,17 @@ def test_a_stage_is_charged_also_where_its_block_raises() -> None:
     assert timeline.seconds == {"decode": 2}
 
 
-def test_what_others_measured_is_shared_out_and_the_rest_named() -> None:
+def test_measured_parts_are_charged_and_the_remainder_goes_to_the_rest() -> None:
     clock = FakeClock()
     timeline = Timeline(clock=clock)
     clock.now = 10
-    timeline.share({"encode_prompt": 2, "decode_latents": 3}, rest="denoise")
+    timeline.split({"encode_prompt": 2, "decode_latents": 3}, rest="denoise")
     assert timeline.seconds == {"encode_prompt": 2, "decode_latents": 3, "denoise": 5}
 
 
-def test_parts_that_come_to_more_than_has_passed_are_scaled_down() -> None:
+def test_parts_above_the_elapsed_time_are_scaled_down() -> None:
     clock = FakeClock()
     timeline = Timeline(clock=clock)
     clock.now = 5
-    timeline.share({"encode_prompt": 4, "decode_latents": 6}, rest="denoise")
+    timeline.split({"encode_prompt": 4, "decode_latents": 6}, rest="denoise")
     assert timeline.seconds == {"encode_prompt": 2, "decode_latents": 3, "denoise": 0}

@@ -1,1 +1,1 @@
-"""The command line: parses, prints, and leaves the work to the rooms below."""
+"""The command line: parse options, call the packages below, print the result."""

@@ -1,4 +1,4 @@
-"""`safelight demo`: a portrait to try an edit on, a sheet of edits, a demo's weights."""
+"""`safelight demo`: write test images and demo weights, and run the demo stories."""
 
 from io import BytesIO
 from pathlib import Path
@@ -8,28 +8,30 @@ import typer
 from PIL import Image
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from safelight.cli.options import console, own_name
-from safelight.cli.records_access import refuse_unwritable
+from safelight.cli.options import console, program_name
+from safelight.cli.records_access import check_writable
 from safelight.errors import BadSetting
 
-_UNSEEN = 90_000_000  # portraits from here on were in nobody's training
-_MOST_SEED = 2**32 - 1
+_FIRST_UNSEEN_PORTRAIT = 90_000_000  # no demo was trained on portraits from this number on
+_LARGEST_SEED = 2**32 - 1
 STORIES = ("io-bottleneck", "vram-leak", "bad-background")
 
 demo = typer.Typer(
-    help="The demos' painted world: a portrait, edits, weights, and stories of what goes wrong."
+    help="Write test images and the demos' weights, and run stories that show a fault."
 )
 
-Seed = Annotated[int, typer.Option(min=0, max=_MOST_SEED, help="Another seed, another person.")]
+Seed = Annotated[
+    int, typer.Option(min=0, max=_LARGEST_SEED, help="Each seed draws another person.")
+]
 
 
 @demo.command()
 def portrait(
     file: Annotated[Path, typer.Argument(help="PNG to write.")] = Path("portrait.png"),
     seed: Seed = 7,
-    side: Annotated[int, typer.Option(min=32, max=4096, help="Its width and height.")] = 256,
+    side: Annotated[int, typer.Option(min=32, max=4096, help="Width and height in pixels.")] = 256,
 ) -> None:
-    """Paint a portrait to try an edit on.
+    """Write a portrait that you can edit.
 
     Examples:
 
@@ -40,15 +42,15 @@ def portrait(
     from safelight.models.demo.painter import paint
     from safelight.models.demo.portrait import draw
 
-    picture = paint(draw(_UNSEEN + seed)).resize((side, side), Image.Resampling.BICUBIC)
-    _write(file, picture)
+    image = paint(draw(_FIRST_UNSEEN_PORTRAIT + seed))
+    _write(file, image.resize((side, side), Image.Resampling.BICUBIC))
 
 
 @demo.command()
 def sheet(
     file: Annotated[Path, typer.Argument(help="PNG to write.")] = Path("sheet.png"), seed: Seed = 7
 ) -> None:
-    """Edit a portrait in every way that demo-edit knows, and lay before and after side by side.
+    """Apply every edit of demo-edit to a portrait and write before and after side by side.
 
     Example:
 
@@ -56,7 +58,7 @@ def sheet(
     """
     from safelight.models.backend import ModelOrder
     from safelight.models.demo.sheet import edited
-    from safelight.models.demo.sheet import sheet as laid
+    from safelight.models.demo.sheet import sheet as contact_sheet
     from safelight.models.load import load_backend
 
     columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
@@ -65,64 +67,66 @@ def sheet(
         backend = load_backend(ModelOrder("demo-edit", warm_up=False))
         cells = edited(
             backend,
-            _UNSEEN + seed,
+            _FIRST_UNSEEN_PORTRAIT + seed,
             lambda done, total: progress.update(
                 bar, completed=done, total=total, description="edits"
             ),
         )
-    _write(file, laid(cells))
+    _write(file, contact_sheet(cells))
 
 
 @demo.command()
 def save(
     name: Annotated[str, typer.Argument(help="demo-edit, demo-generate or demo-recognize.")],
-    folder: Annotated[Path, typer.Argument(help="Folder to write; it must not be there yet.")],
+    folder: Annotated[Path, typer.Argument(help="Folder to write; it must not exist yet.")],
 ) -> None:
-    """Write a demo's weights as a folder that any program loads with `from_pretrained`.
+    """Write a demo's weights to a folder that `from_pretrained` can load.
 
     Example:
 
         safelight demo save demo-edit ./my-editor
     """
     from safelight.models.demo.bundle import DEMOS
-    from safelight.models.demo.bundle import save as written
+    from safelight.models.demo.bundle import save as save_demo
 
     if name not in DEMOS:
-        raise BadSetting(f"{name[:40]!r} is no demo; they are {', '.join(DEMOS)}.")
+        raise BadSetting(f"{name[:40]!r} is not a demo. Choose one of {', '.join(DEMOS)}.")
     try:
-        written(name, folder)
-    except OSError as wrong:
-        raise BadSetting(f"{folder} cannot be written: {wrong.strerror}.") from None
-    typer.echo(f"{folder}: load it with from_pretrained, or: {own_name()} serve {folder}")
+        save_demo(name, folder)
+    except OSError as error:
+        raise BadSetting(f"{folder} cannot be written: {error.strerror}.") from None
+    typer.echo(f"{folder}: load it with from_pretrained, or run: {program_name()} serve {folder}")
 
 
 @demo.command()
 def story(
     name: Annotated[str, typer.Argument(help=f"One of {', '.join(STORIES)}.")],
-    html: Annotated[Path | None, typer.Option(help="Write the diagnosis as a page too.")] = None,
+    html: Annotated[
+        Path | None, typer.Option(help="Also write the diagnosis as an HTML page.")
+    ] = None,
 ) -> None:
-    """Make something go wrong, or replay it, and have it explained: half a minute to three.
+    """Run or replay a fault and print its diagnosis. It takes 30 seconds to 3 minutes.
 
-    io-bottleneck: latency climbs while the device waits. vram-leak: card memory climbs like a
-    staircase. bad-background: edits fail where the background is busy; advice, leaderboard, radar.
+    io-bottleneck: latency rises while the GPU waits for input. vram-leak: GPU memory grows in
+    steps. bad-background: edits of images with a busy background fail.
 
     Example:
 
         safelight demo story io-bottleneck
     """
-    from safelight.cli.story import told
+    from safelight.cli.story import run_story
 
     if name not in STORIES:
-        raise BadSetting(f"{name[:40]!r} is no story; they are {', '.join(STORIES)}.")
-    refuse_unwritable(html)
-    told(name, html)
+        raise BadSetting(f"{name[:40]!r} is not a story. Choose one of {', '.join(STORIES)}.")
+    check_writable(html)
+    run_story(name, html)
 
 
-def _write(file: Path, picture: Image.Image) -> None:
+def _write(file: Path, image: Image.Image) -> None:
     content = BytesIO()
-    picture.save(content, "PNG")
+    image.save(content, "PNG")
     try:
         file.write_bytes(content.getvalue())
-    except OSError as wrong:
-        raise BadSetting(f"{file} cannot be written: {wrong.strerror}.") from None
-    typer.echo(f"{file}, {picture.width} x {picture.height} pixels")
+    except OSError as error:
+        raise BadSetting(f"{file} cannot be written: {error.strerror}.") from None
+    typer.echo(f"{file}, {image.width} x {image.height} pixels")

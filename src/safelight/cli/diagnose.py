@@ -1,11 +1,11 @@
-"""`safelight diagnose`: what is wrong with a service, why we believe so, and what to do."""
+"""`safelight diagnose`: print what is wrong with a service, the evidence, and what to do."""
 
 import json
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -14,9 +14,9 @@ from rich.progress import Progress, SpinnerColumn, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from safelight.cli.options import address, console
-from safelight.cli.records_access import refuse_unwritable, write
-from safelight.cli.times import SPANS, WINDOW, moment_of, span_of
+from safelight.cli.options import console, parse_address
+from safelight.cli.records_access import check_writable, write_file
+from safelight.cli.times import SPANS, WINDOW, parse_span, parse_time
 from safelight.diagnosis.diagnose import judge, worst
 from safelight.diagnosis.evidence import Spans, gather, only, services
 from safelight.diagnosis.finding import Finding, Severity
@@ -27,34 +27,37 @@ from safelight.errors import BadSetting, MonitoringFailed
 
 URL = "http://127.0.0.1:9090"
 _COLOURS = {Severity.INFO: "cyan", Severity.WARNING: "yellow", Severity.CRITICAL: "bold red"}
-# None is a code that a failure has: 1 and 2 are Python's and typer's, 3 is MonitoringFailed's.
+# Distinct from the codes of failures: 1 (Python), 2 (typer), 3 (MonitoringFailed).
 CODES = {Severity.INFO: 0, Severity.WARNING: 10, Severity.CRITICAL: 20}
 _MARGIN = (0, 0, 0, 4)
 
 PrometheusUrl = Annotated[str, typer.Option("--prometheus", help="Address of Prometheus.")]
 ServiceName = Annotated[
-    str | None, typer.Argument(help="Job or namespace of the service; all without it.")
+    str | None, typer.Argument(help="Job or namespace of the service. Default: all services.")
 ]
 At = Annotated[
-    str | None, typer.Option(help="A time in the past: 2h (ago), or 2026-03-01T12:00 (UTC).")
+    str | None, typer.Option(help="Time in the past: 2h (ago) or 2026-03-01T12:00 (UTC).")
 ]
+_Identity = tuple[str, Severity, str, str]
 
 
 def diagnose(
     service: ServiceName = None,
     prometheus: PrometheusUrl = URL,
     at: At = None,
-    window: Annotated[str, typer.Option(help=f"The time that is judged, such as {SPANS}.")] = "5m",
-    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
-    html: Annotated[Path | None, typer.Option(help="Write it as an HTML page too.")] = None,
+    window: Annotated[
+        str, typer.Option(help=f"Length of the diagnosed time, such as {SPANS}.")
+    ] = "5m",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    html: Annotated[Path | None, typer.Option(help="Also write an HTML page.")] = None,
     watch: Annotated[
-        float | None, typer.Option(min=1, max=3600, help="Ask again every so many seconds.")
+        float | None, typer.Option(min=1, max=3600, help="Repeat after this many seconds.")
     ] = None,
 ) -> None:
-    """Say what is wrong, why, on what evidence, and what to do.
+    """Find what is wrong with a service, and print the evidence and what to do.
 
-    Ends with 0 where all is well, 10 after warnings, 20 where it is critical;
-    a wrong option is 2, and 3 a Prometheus that cannot be asked.
+    Exit codes: 0 no problem, 10 warning, 20 critical finding,
+    2 wrong option, 3 Prometheus cannot be queried.
 
     Examples:
 
@@ -67,52 +70,53 @@ def diagnose(
         safelight diagnose --watch 30
     """
     if watch and (at or html or as_json):
-        raise BadSetting("--watch shows what is now, as text; leave out --at, --html and --json.")
-    refuse_unwritable(html)
-    spans = Spans(window_seconds=span_of(window, WINDOW))
+        raise BadSetting("--watch cannot be combined with --at, --html or --json.")
+    check_writable(html)
+    spans = Spans(window_seconds=parse_span(window, WINDOW))
     out = console()
-    with Prometheus(address(prometheus)) as asked:
+    with Prometheus(parse_address(prometheus)) as client:
         if watch:
-            _follow(asked, service, spans, watch, out)
+            _follow(client, service, spans, watch, out)
             return
-        moment = moment_of(at, asked)
-        found = diagnoses(asked, service, moment, spans, out)
-        reports = [as_data(each, asked) for each in found]
+        moment = parse_time(at, client)
+        diagnoses = diagnose_services(client, service, moment, spans, out)
+        reports = [as_data(each, client) for each in diagnoses]
     if as_json:
         typer.echo(json.dumps(reports, indent=2))
     else:
-        show(found, out)
+        show(diagnoses, out)
     if html:
-        write(html, page(reports))
+        write_file(html, page(reports))
         typer.echo(f"{html}: open it in a browser", err=True)
-    raise typer.Exit(CODES[max((worst(each.findings) for each in found), default=Severity.INFO)])
+    worst_severity = max((worst(each.findings) for each in diagnoses), default=Severity.INFO)
+    raise typer.Exit(CODES[worst_severity])
 
 
-def diagnoses(
-    asked: Prometheus, name: str | None, at: float, spans: Spans, out: Console
+def diagnose_services(
+    client: Prometheus, name: str | None, at: float, spans: Spans, out: Console
 ) -> list[Diagnosis]:
-    """Return what is said of each service of a name. Raises MonitoringFailed."""
-    known = only(services(asked, at, spans), name)
+    """Diagnose every service of this name, or all services. Raises MonitoringFailed."""
+    matches = only(services(client, at, spans), name)
     columns = SpinnerColumn(), TextColumn("{task.description}")
     with Progress(*columns, console=out, transient=True, disable=not out.is_terminal) as progress:
-        task = progress.add_task("asking Prometheus", total=None)
-        made = []
-        for service in known:
-            progress.update(task, description=f"looking at {service.job}")
-            evidence = gather(asked, service, at, spans)
-            made.append(Diagnosis(evidence, judge(evidence)))
-    return sorted(made, key=lambda each: -worst(each.findings))
+        task = progress.add_task("querying Prometheus", total=None)
+        diagnoses = []
+        for service in matches:
+            progress.update(task, description=f"checking {service.job}")
+            evidence = gather(client, service, at, spans)
+            diagnoses.append(Diagnosis(evidence, judge(evidence)))
+    return sorted(diagnoses, key=lambda each: -worst(each.findings))
 
 
-def show(found: Sequence[Diagnosis], out: Console) -> None:
-    """Print diagnoses, as people read them."""
-    for diagnosis in found:
+def show(diagnoses: Sequence[Diagnosis], out: Console) -> None:
+    """Print diagnoses as text."""
+    for diagnosis in diagnoses:
         level = worst(diagnosis.findings)
         colour = _COLOURS[level] if level else "bold green"
         out.print(Text(diagnosis.headline, style=colour))
         evidence = diagnosis.evidence
-        told = f"at {when(evidence.at)}, by the last {evidence.spans.window_seconds} s"
-        out.print(Text(told, style="dim"))
+        period = f"at {when(evidence.at)}, from the last {evidence.spans.window_seconds} s"
+        out.print(Text(period, style="dim"))
         for finding in diagnosis.findings:
             _print(finding, out)
         out.print()
@@ -142,32 +146,33 @@ def _print(finding: Finding, out: Console) -> None:
     grid.add_column(justify="right", style="dim", width=4)
     grid.add_column(overflow="fold")
     for name, texts in rows:
-        for place, text in enumerate(texts):
-            grid.add_row("" if place else name, Text(text))
+        for number, text in enumerate(texts):
+            grid.add_row("" if number else name, Text(text))
     out.print(Padding(grid, _MARGIN))
 
 
 def _follow(
-    asked: Prometheus, name: str | None, spans: Spans, seconds: float, out: Console
+    client: Prometheus, name: str | None, spans: Spans, seconds: float, out: Console
 ) -> None:
-    """Print a diagnosis whenever it is another than the last, until Ctrl-C."""
-    pause, last = threading.Event(), None
-    told = f"looking every {seconds:g} s, and telling what changes; Ctrl-C ends it"
-    out.print(Text(told, style="dim"))
+    """Print a diagnosis whenever it differs from the previous one, until Ctrl-C."""
+    pause = threading.Event()
+    previous: list[list[_Identity]] | str | None = None
+    intro = f"Diagnosing every {seconds:g} s. Only changes are printed. Press Ctrl-C to stop."
+    out.print(Text(intro, style="dim"))
     with suppress(KeyboardInterrupt):
         while True:
             try:
-                found = diagnoses(asked, name, asked.now(), spans, out)
-                said: Any = [[_said(f) for f in each.findings] for each in found]
-                if said != last:
-                    show(found, out)
-                last = said
-            except MonitoringFailed as wrong:
-                if last != str(wrong):
-                    out.print(Text(str(wrong), style="red"))
-                last = str(wrong)
+                diagnoses = diagnose_services(client, name, client.now(), spans, out)
+                current = [[_identity(f) for f in each.findings] for each in diagnoses]
+                if current != previous:
+                    show(diagnoses, out)
+                previous = current
+            except MonitoringFailed as error:
+                if previous != str(error):
+                    out.print(Text(str(error), style="red"))
+                previous = str(error)
             pause.wait(seconds)
 
 
-def _said(finding: Finding) -> tuple[str, Severity, str, str]:
+def _identity(finding: Finding) -> _Identity:
     return finding.check.name, finding.sign.severity, finding.sign.subject, finding.because

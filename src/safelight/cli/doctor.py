@@ -1,4 +1,4 @@
-"""`safelight doctor`: what this machine has and lacks."""
+"""`safelight doctor`: check that this machine has what Safelight needs."""
 
 import typer
 from rich.table import Table
@@ -9,13 +9,15 @@ from safelight.stack.tools.doctor import Finding, examine
 
 
 def doctor() -> None:
-    """Say what this machine has and lacks; exit 1 where `safelight up` would fail for it.
+    """Check that this machine has what Safelight needs.
+
+    The exit code is 1 if something is missing that `safelight up` needs.
 
     Example: safelight doctor
     """
     findings = examine(load())
     table = Table(title="This machine", title_justify="left")
-    for column in ("", "area", "what", "found", "what to do"):
+    for column in ("", "area", "item", "found", "what to do"):
         table.add_column(column, overflow="fold")
     for finding in findings:
         remedy = "" if finding.found else finding.remedy
@@ -24,9 +26,9 @@ def doctor() -> None:
     out.print(table)
     blocking = [finding.name for finding in findings if finding.blocks]
     if blocking:
-        out.print(f"[red]safelight up would fail for want of: {', '.join(blocking)}.[/red]")
+        out.print(f"[red]safelight up would fail. Missing: {', '.join(blocking)}.[/red]")
         raise typer.Exit(1)
-    out.print("[green]safelight up has what it needs.[/green]")
+    out.print("[green]Everything that safelight up needs is there.[/green]")
 
 
 def _mark(finding: Finding) -> str:

@@ -1,4 +1,4 @@
-"""`safelight export`: rules, dashboards and containers for those who run them themselves."""
+"""`safelight export`: write rules, dashboards, containers and manifests as files."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,7 +6,7 @@ from typing import Annotated
 import httpx
 import typer
 
-from safelight.cli.options import knob
+from safelight.cli.options import setting_option
 from safelight.errors import BadSetting
 from safelight.settings import load
 from safelight.stack.files.discovery import Discovery
@@ -18,26 +18,32 @@ from safelight.stack.programs import without_password
 _LONGEST_URL = 2000
 
 export = typer.Typer(
-    help="Write the monitoring as files: for Prometheus, Grafana, containers, Kubernetes."
+    help="Write the monitoring as files for Prometheus, Grafana, containers or Kubernetes."
 )
 
 Folder = Annotated[Path, typer.Argument(help="Folder to write to.")]
-Namespace = Annotated[str | None, knob("namespace")]
-Told = Annotated[Path | None, knob("monitoring")]
-Retention = Annotated[str | None, knob("retention")]
-How = Annotated[
+Namespace = Annotated[str | None, setting_option("namespace")]
+Monitoring = Annotated[Path | None, setting_option("monitoring")]
+Retention = Annotated[str | None, setting_option("retention")]
+DiscoveryMode = Annotated[
     Discovery,
     typer.Option(
-        help=f"How Prometheus finds what it scrapes: {', '.join(Discovery)}.", metavar="<word>"
+        help=f"DiscoveryMode Prometheus finds its targets: {', '.join(Discovery)}.",
+        metavar="<word>",
     ),
 ]
-Copies = Annotated[
+RemoteWrite = Annotated[
     list[str] | None,
-    typer.Option(help="Where samples are sent on to: Thanos, Mimir, VictoriaMetrics; repeatable."),
+    typer.Option(
+        help="URL that Prometheus also sends samples to (Thanos, Mimir, VictoriaMetrics). "
+        "Repeatable."
+    ),
 ]
-Check = Annotated[bool, typer.Option("--check", help="Write nothing; exit 1 where a file differs.")]
+Check = Annotated[
+    bool, typer.Option("--check", help="Write nothing. Exit 1 if a file would change.")
+]
 Force = Annotated[
-    bool, typer.Option("--force", help="Overwrite what is not ours, or another service's.")
+    bool, typer.Option("--force", help="Overwrite files of other programs and services.")
 ]
 
 _DEPLOY = Path("deploy")
@@ -47,14 +53,14 @@ _DEPLOY = Path("deploy")
 def everything(
     folder: Folder = _DEPLOY,
     namespace: Namespace = None,
-    discovery: How = Discovery.STATIC,
-    remote_write: Copies = None,
+    discovery: DiscoveryMode = Discovery.STATIC,
+    remote_write: RemoteWrite = None,
     retention: Retention = None,
-    monitoring: Told = None,
+    monitoring: Monitoring = None,
     check: Check = False,
     force: Force = False,
 ) -> None:
-    """Write all that the other commands write.
+    """Write the files of all other export commands.
 
     Example: safelight export all monitoring --namespace zimage
     """
@@ -66,10 +72,10 @@ def everything(
 def prometheus(
     folder: Folder = _DEPLOY,
     namespace: Namespace = None,
-    discovery: How = Discovery.STATIC,
-    remote_write: Copies = None,
+    discovery: DiscoveryMode = Discovery.STATIC,
+    remote_write: RemoteWrite = None,
     retention: Retention = None,
-    monitoring: Told = None,
+    monitoring: Monitoring = None,
     check: Check = False,
     force: Force = False,
 ) -> None:
@@ -83,9 +89,12 @@ def prometheus(
 
 @export.command()
 def alertmanager(
-    folder: Folder = _DEPLOY, monitoring: Told = None, check: Check = False, force: Force = False
+    folder: Folder = _DEPLOY,
+    monitoring: Monitoring = None,
+    check: Check = False,
+    force: Force = False,
 ) -> None:
-    """Write Alertmanager's configurations.
+    """Write Alertmanager's configuration files.
 
     Example: safelight export alertmanager monitoring
     """
@@ -94,9 +103,12 @@ def alertmanager(
 
 @export.command()
 def grafana(
-    folder: Folder = _DEPLOY, monitoring: Told = None, check: Check = False, force: Force = False
+    folder: Folder = _DEPLOY,
+    monitoring: Monitoring = None,
+    check: Check = False,
+    force: Force = False,
 ) -> None:
-    """Write the boards, and the files by which Grafana provisions itself with them.
+    """Write the dashboards and Grafana's provisioning files.
 
     Example: safelight export grafana monitoring --check
     """
@@ -107,13 +119,13 @@ def grafana(
 def compose(
     folder: Folder = _DEPLOY,
     namespace: Namespace = None,
-    remote_write: Copies = None,
+    remote_write: RemoteWrite = None,
     retention: Retention = None,
-    monitoring: Told = None,
+    monitoring: Monitoring = None,
     check: Check = False,
     force: Force = False,
 ) -> None:
-    """Write the whole stack in containers, and all that they mount.
+    """Write a Compose file for the whole stack, with all files that it mounts.
 
     Example: safelight export compose deploy --retention 90d
     """
@@ -125,11 +137,11 @@ def compose(
 def kubernetes(
     folder: Folder = _DEPLOY,
     namespace: Namespace = None,
-    monitoring: Told = None,
+    monitoring: Monitoring = None,
     check: Check = False,
     force: Force = False,
 ) -> None:
-    """Write the service's manifests, and those by which the Prometheus Operator watches it.
+    """Write the service's manifests and the Prometheus Operator's resources for it.
 
     Example: safelight export kubernetes deploy --namespace zimage
     """
@@ -146,50 +158,52 @@ def _choices(
     remote_write: list[str] | None = None,
 ) -> Choices:
     settings = load(namespace=namespace, retention=retention, monitoring=monitoring)
-    copies = tuple(_receiver(url) for url in remote_write or ())
-    told = read(settings.monitoring, secrets_here=False)  # they are where Alertmanager will run
-    return Choices(settings.namespace, settings.retention, discovery, copies, told)
+    urls = tuple(_remote_write_url(url) for url in remote_write or ())
+    # The secrets are on the machine where Alertmanager will run.
+    monitored = read(settings.monitoring, secrets_here=False)
+    return Choices(settings.namespace, settings.retention, discovery, urls, monitored)
 
 
-def _receiver(text: str) -> str:
-    """Return where samples are sent to. Raises BadSetting, also where the address has a secret."""
+def _remote_write_url(text: str) -> str:
+    """Return a valid remote-write URL. Raises BadSetting, also if the URL contains a secret."""
     try:
         url = httpx.URL(text)
     except httpx.InvalidURL:
         url = httpx.URL("")
     if url.scheme not in ("http", "https") or not url.host or len(text) > _LONGEST_URL:
         raise BadSetting(
-            f"{without_password(text).partition('?')[0][:80]!r} is no address to write to; such as "
-            "https://mimir.example/api/v1/push."
+            f"{without_password(text).partition('?')[0][:80]!r} is not a remote-write URL. Write "
+            "it like https://mimir.example/api/v1/push."
         )
     if url.userinfo:
         raise BadSetting(
-            f"The address of {url.host} holds a password, and files are read by many. Leave it "
-            "out, and name a file with it: basic_auth.password_file in prometheus.yml."
+            f"The URL of {url.host} contains a password, and many people can read the exported "
+            "files. Remove it, and put it into a file that basic_auth.password_file in "
+            "prometheus.yml names."
         )
     if url.query or "#" in text:
         raise BadSetting(
-            f"The address of {url.host} has something after its path, which may be a token, and "
-            "files are read by many. Leave it out, and name a file with it: "
-            "authorization.credentials_file in prometheus.yml."
+            f"The URL of {url.host} has a query or fragment, which may be a token, and many people "
+            "can read the exported files. Remove it, and put the token into a file that "
+            "authorization.credentials_file in prometheus.yml names."
         )
     return text
 
 
 def _act(folder: Path, files: dict[str, str], *, check: bool, force: bool) -> None:
-    """Write the files, or compare them; exit 1 where they differ."""
+    """Write the files, or compare them and exit 1 if they differ."""
     if not check:
         if not force:
             keep_apart(folder, files)
         changed = write(folder, files, force=force)
         typer.echo(f"{len(files)} files are in {folder}; {len(changed)} changed.")
         return
-    differing, left = drift(folder, files), leftovers(folder, files)
+    differing, obsolete = drift(folder, files), leftovers(folder, files)
     if differing:
-        typer.echo(f"Not as the source makes it: {', '.join(differing)}.", err=True)
+        typer.echo(f"Out of date: {', '.join(differing)}.", err=True)
         typer.echo("Run the same command without --check.", err=True)
-    if left:
-        typer.echo(f"No longer made, so delete: {', '.join(left)}.", err=True)
-    if differing or left:
+    if obsolete:
+        typer.echo(f"No longer exported, so delete: {', '.join(obsolete)}.", err=True)
+    if differing or obsolete:
         raise typer.Exit(1)
-    typer.echo(f"All {len(files)} files in {folder} are as the source makes them.")
+    typer.echo(f"All {len(files)} files in {folder} are up to date.")

@@ -1,22 +1,22 @@
-"""`safelight gpu-exporter`: the cards' metrics of this machine, for Prometheus."""
+"""`safelight gpu-exporter`: expose this machine's GPU metrics to Prometheus."""
 
 from typing import Annotated
 
 import typer
 
-from safelight.cli.options import knob
+from safelight.cli.options import setting_option
 from safelight.settings import load
 
 
 def gpu_exporter(
-    host: Annotated[str | None, knob("host")] = None,
-    port: Annotated[int | None, knob("gpu_exporter_port", "--port")] = None,
-    gpu_interval_seconds: Annotated[float | None, knob("gpu_interval_seconds")] = None,
+    host: Annotated[str | None, setting_option("host")] = None,
+    port: Annotated[int | None, setting_option("gpu_exporter_port", "--port")] = None,
+    gpu_interval_seconds: Annotated[float | None, setting_option("gpu_interval_seconds")] = None,
 ) -> None:
-    """Expose the NVIDIA cards of this machine to Prometheus, until Ctrl-C.
+    """Expose the NVIDIA GPUs of this machine to Prometheus, until Ctrl-C.
 
-    Without a card or driver it answers all the same, says so, and counts
-    safelight_probe_failures_total until there is one.
+    It also runs without a GPU or driver. It then increases
+    safelight_probe_failures_total until a GPU appears.
 
     Examples:
 

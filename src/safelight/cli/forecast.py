@@ -1,4 +1,4 @@
-"""`safelight forecast`: what will be used up, and when."""
+"""`safelight forecast`: forecast when resources and error budgets will be used up."""
 
 import json
 from dataclasses import asdict
@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.table import Table
 
 from safelight.cli.diagnose import URL, At, PrometheusUrl, ServiceName
-from safelight.cli.options import address, console
-from safelight.cli.times import moment_of
+from safelight.cli.options import console, parse_address
+from safelight.cli.times import parse_time
 from safelight.diagnosis.confidence import amount, seconds, share, until
 from safelight.diagnosis.evidence import gather, only, services
 from safelight.diagnosis.forecast import Forecast, budgets, forecasts
@@ -21,12 +21,12 @@ def forecast(
     service: ServiceName = None,
     prometheus: PrometheusUrl = URL,
     at: At = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Say when memory, disks, the queue and error budgets will be used up; or that none will.
+    """Forecast when memory, disks, the queue and error budgets will be used up.
 
-    A time is told where a curve rises for certain, with the interval that holds it 95 times of
-    100, and with how earlier forecasts of the same curve did.
+    A time is printed only for a significant rise, with its 95 % interval and with the error of
+    earlier forecasts of the same series.
 
     Examples:
 
@@ -35,38 +35,38 @@ def forecast(
         safelight forecast instructpix2pix --at 2h --json
     """
     out = console()
-    with Prometheus(address(prometheus)) as asked:
-        moment = moment_of(at, asked)
-        told = {}
-        for found in only(services(asked, moment), service):
-            evidence = gather(asked, found, moment)
-            told[found.job] = [*forecasts(evidence), *budgets(asked, evidence)]
+    with Prometheus(parse_address(prometheus)) as client:
+        moment = parse_time(at, client)
+        by_job = {}
+        for match in only(services(client, moment), service):
+            evidence = gather(client, match, moment)
+            by_job[match.job] = [*forecasts(evidence), *budgets(client, evidence)]
     if as_json:
         typer.echo(
-            json.dumps({job: [asdict(f) for f in all_] for job, all_ in told.items()}, indent=2)
+            json.dumps({job: [asdict(f) for f in rows] for job, rows in by_job.items()}, indent=2)
         )
         return
-    for job, all_ in told.items():
-        show(job, all_, out)
+    for job, rows in by_job.items():
+        show(job, rows, out)
 
 
-def show(job: str, told: list[Forecast], out: Console) -> None:
+def show(job: str, rows: list[Forecast], out: Console) -> None:
     """Print forecasts as a table."""
     table = Table(title=job, title_justify="left", box=None, pad_edge=False, header_style="dim")
     for name in ("", "of", "now", "limit", "used up in", "earlier forecasts"):
         table.add_column(name, overflow="fold")
-    for each in told:
-        ends = until(each.ends) if each.ends else "not in sight"
-        ends = "used up already" if each.used_up else ends
+    for each in rows:
+        ends = until(each.ends) if each.ends else "no end in sight"
+        ends = "already used up" if each.used_up else ends
         trial = each.trial
-        past = f"off by {share(trial.error)} in the median of {trial.number}" if trial else ""
+        past = f"median error {share(trial.error)} of {trial.number}" if trial else ""
         limit = f"{_value(each, each.limit)}{' (default)' if each.assumed else ''}"
-        words = _value(each, each.level), limit
-        table.add_row(each.what, each.subject, *words, ends, past, style="" if each.ends else "dim")
+        cells = _value(each, each.level), limit
+        table.add_row(each.what, each.subject, *cells, ends, past, style="" if each.ends else "dim")
     out.print(table)
     out.print()
 
 
 def _value(each: Forecast, value: float) -> str:
-    words = {"bytes": amount, "seconds": seconds, "ratio": share}
-    return words[each.unit](value)
+    formats = {"bytes": amount, "seconds": seconds, "ratio": share}
+    return formats[each.unit](value)

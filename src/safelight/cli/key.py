@@ -1,4 +1,4 @@
-"""`safelight key`: a new API key, and what the settings keep of it."""
+"""`safelight key`: make an API key, and print the hash that goes into the settings."""
 
 from typing import Annotated
 
@@ -8,9 +8,9 @@ from safelight.settings import environment_name
 
 
 def key(
-    name: Annotated[str, typer.Argument(help="Whose key it is; letters, digits, _ . and -.")],
+    name: Annotated[str, typer.Argument(help="Name of the key: letters, digits, _ . and -.")],
 ) -> None:
-    """Make an API key. It is shown once; the service knows only its hash.
+    """Make an API key. It is shown once; the service stores only its hash.
 
     Example:
 
@@ -20,8 +20,8 @@ def key(
     from safelight.serving.http.keys import hashed, is_name, new_key
 
     if not is_name(name):
-        raise BadSetting(f"{name[:40]!r} is no name for a key: use letters, digits, _ . and -.")
-    made = new_key()
-    print(f"key for {name} (shown once):   {made}")
-    print(f"to be added to {environment_name('api_keys')}:   {name}={hashed(made)}")
+        raise BadSetting(f"{name[:40]!r} is not a valid key name. Use letters, digits, _ . and -.")
+    secret = new_key()
+    print(f"key for {name} (shown once):   {secret}")
+    print(f"add to {environment_name('api_keys')}:   {name}={hashed(secret)}")
     print("callers send:   Authorization: Bearer <key>")

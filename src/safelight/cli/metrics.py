@@ -1,11 +1,11 @@
-"""`safelight metrics`: the vocabulary, as a table."""
+"""`safelight metrics`: list every metric with its meaning."""
 
 from typing import Annotated
 
 import typer
 from rich.table import Table
 
-from safelight.cli.options import console, knob
+from safelight.cli.options import console, setting_option
 from safelight.reference.metrics import as_markdown, rows
 from safelight.settings import load
 
@@ -13,10 +13,12 @@ _WIDE_COLUMNS = 120
 
 
 def metrics(
-    namespace: Annotated[str | None, knob("namespace")] = None,
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print docs/metrics.md.")] = False,
+    namespace: Annotated[str | None, setting_option("namespace")] = None,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print Markdown (docs/metrics.md).")
+    ] = False,
 ) -> None:
-    """Print every metric that a service of the namespace exposes.
+    """List every metric that a service of the namespace exposes.
 
     Example: safelight metrics --namespace zimage
     """
@@ -28,11 +30,11 @@ def metrics(
     table = Table(title=f"Metrics of the namespace {chosen}", title_justify="left")
     table.add_column("metric", no_wrap=True)
     wide = out.width >= _WIDE_COLUMNS
-    for column in ("kind", "labels", "what it says") if wide else ("what it says",):
+    for column in ("kind", "labels", "meaning") if wide else ("meaning",):
         table.add_column(column)
-    for name, kind, labels, says in rows(chosen):
+    for name, kind, labels, meaning in rows(chosen):
         if wide:
-            table.add_row(name, kind, labels, says)
+            table.add_row(name, kind, labels, meaning)
         else:
-            table.add_row(name, f"{says}\n[dim]{kind} {labels}[/dim]")
+            table.add_row(name, f"{meaning}\n[dim]{kind} {labels}[/dim]")
     out.print(table)

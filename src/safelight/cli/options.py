@@ -1,4 +1,4 @@
-"""Options read off the settings: no name, default or sentence is written twice."""
+"""Command line options, derived from the settings."""
 
 import os
 import re
@@ -18,15 +18,15 @@ from safelight.settings import Settings, environment_name
 from safelight.stack.programs import without_password
 
 _FILE_COLUMNS = 140
-_FILLING = re.compile(r"[ \t]+(?=\n)")
+_TRAILING_BLANKS = re.compile(r"[ \t]+(?=\n)")
 _HELP_COLUMNS = 35
 _LAST_PORT = 65535
 
 
-def knob(field: str, flag: str | None = None) -> Any:
-    """Return the option for a setting; not given, it leaves the environment's or the default.
+def setting_option(field: str, flag: str | None = None) -> Any:
+    """Return the option for a setting. By default the flag is the setting's name.
 
-    The flag is the setting's name, unless another is clear where the option stands.
+    Without the option, the value comes from the environment, the file or the default.
     """
     info = Settings.model_fields[field]
     return typer.Option(
@@ -42,8 +42,8 @@ def model_argument() -> Any:
     return typer.Argument(help=f"{description} {_default('model')}", show_default=False)
 
 
-def address(text: str) -> str:
-    """Return a service's address as a URL without a slash at its end; `http://` may be left out.
+def parse_address(text: str) -> str:
+    """Return an address as a URL without a trailing slash; `http://` may be omitted.
 
     Raises BadSetting.
     """
@@ -52,13 +52,15 @@ def address(text: str) -> str:
     except httpx.InvalidURL:
         url = httpx.URL("")
     if url.scheme not in ("http", "https") or not url.host or (url.port or 0) > _LAST_PORT:
-        shown = without_password(text)[:80]
-        raise BadSetting(f"{shown!r} is no address; write it like http://127.0.0.1:8000.")
+        safe_text = without_password(text)[:80]
+        raise BadSetting(
+            f"{safe_text!r} is not a valid address. Write it like http://127.0.0.1:8000."
+        )
     return str(url).rstrip("/")
 
 
 def console() -> Console:
-    """Return where output goes: with colours only on a terminal, and wide enough in a file."""
+    """Return the console for output: colours only on a terminal, a fixed width in a file."""
     out = Console(highlight=False)
     if out.is_terminal:
         return out
@@ -66,31 +68,31 @@ def console() -> Console:
 
 
 class _Trimmed:
-    """Standard output without the blanks that rich fills lines up with."""
+    """Standard output without the blanks that rich adds at the end of lines."""
 
     def write(self, text: str) -> int:
-        sys.stdout.write(_FILLING.sub("", text))
+        sys.stdout.write(_TRAILING_BLANKS.sub("", text))
         return len(text)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(sys.stdout, name)
 
 
-def laid_out(doc: str) -> str:
-    """Return a docstring as a help: prose that wraps by itself, and examples indented alike."""
+def format_help(doc: str) -> str:
+    """Return a docstring as help text: prose as paragraphs, examples with the same indent."""
     prose, _, examples = cleandoc(doc).partition("\n\nExample")
     paragraphs = [" ".join(each.split()) for each in prose.split("\n\n")]
     if examples:
         plural, _, lines = examples.partition(":")
         commands = [f"    {line.strip()}" for line in lines.splitlines() if line.strip()]
-        # A line break before what follows the first keeps typer from cutting off indentation.
+        # Without this line break typer removes the indent of the examples.
         first = "" if paragraphs[1:] else "\n"
         paragraphs += [f"{first}Example{plural}:", *commands]
     return "\n\n".join(paragraphs)
 
 
-def own_name() -> str:
-    """Return how a shell calls this program here: by its path where its name is not found."""
+def program_name() -> str:
+    """Return the shell command that runs this program: its name, or its path if not on PATH."""
     if which("safelight"):
         return "safelight"
     program = Path(sys.executable).with_name("safelight")
@@ -100,15 +102,14 @@ def own_name() -> str:
 
 
 def _short(program: Path) -> str:
-    """Return a program's path, from the working folder where that is shorter."""
-    near = os.path.relpath(program)
-    return min(str(program), near if os.sep in near else f"./{near}", key=len)
+    """Return the shorter of a program's absolute and relative path."""
+    relative = os.path.relpath(program)
+    return min(str(program), relative if os.sep in relative else f"./{relative}", key=len)
 
 
 def _default(field: str) -> str:
     default = Settings.model_fields[field].default
-    shown = "" if default is None else default
-    told = f"{environment_name(field)}={shown}"
-    # A long one may break after the sign: on 80 columns rich would cut it off.
-    told = told.replace("=", "= ") if len(told) > _HELP_COLUMNS - len("[]") else told
-    return f"[dim]\\[{told}][/dim]"
+    text = f"{environment_name(field)}={'' if default is None else default}"
+    # The blank allows a line break: on 80 columns rich would cut a long text off.
+    text = text.replace("=", "= ") if len(text) > _HELP_COLUMNS - len("[]") else text
+    return f"[dim]\\[{text}][/dim]"

@@ -1,6 +1,7 @@
-"""`safelight records`: the database of finished requests: brought up to date, shown, emptied."""
+"""`safelight records`: upgrade, describe, export and purge the database of requests."""
 
 import sys
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -8,59 +9,57 @@ import typer
 from rich.table import Table
 
 from safelight.cli.options import console
-from safelight.cli.records_access import AsJson, Service, Since, State, Url, archive
-from safelight.cli.times import SPANS, ago
+from safelight.cli.records_access import AsJson, Service, Since, State, Url, open_records
+from safelight.cli.times import SPANS, parse_age
 
-records = typer.Typer(help="The database of finished requests, their ratings and samples.")
+records = typer.Typer(help="Manage the database of finished requests, their ratings and samples.")
 
 
 @records.command()
 def upgrade(records_url: Url = None, state_folder: State = None) -> None:
-    """Make the tables, or bring them up to date. A service does so by itself when it starts.
+    """Create or upgrade the tables. A service also does this when it starts.
 
     Example:
 
         safelight records upgrade --records-url postgresql://safelight@db/safelight
     """
-    with archive(records_url, state_folder, migrate=True) as database:
-        place = database.engine.url.render_as_string(hide_password=True)
-        print(f"The records at {place} are up to date.")
+    with open_records(records_url, state_folder, migrate=True) as database:
+        address = database.engine.url.render_as_string(hide_password=True)
+        print(f"The records at {address} are up to date.")
 
 
 @records.command()
 def info(records_url: Url = None, state_folder: State = None, as_json: AsJson = False) -> None:
-    """Say what the records hold, and how well ratings and scores agree.
+    """Print what the records contain, and the correlation of ratings and scores.
 
     Example:
 
         safelight records info
     """
-    with archive(records_url, state_folder) as database:
+    with open_records(records_url, state_folder) as database:
         from safelight.diagnosis.radar import radar
-        from safelight.records.queries import remembered
-        from safelight.records.retention import info as holds
+        from safelight.records.queries import read_requests
+        from safelight.records.retention import info as database_info
 
-        held, found = holds(database), radar(remembered(database))
-        place = database.engine.url.render_as_string(hide_password=True)
+        contents, ratings = database_info(database), radar(read_requests(database))
+        address = database.engine.url.render_as_string(hide_password=True)
     if as_json:
         import orjson
 
-        told = {"place": place, **held.as_dict(), "agreement": found.as_dict()["agreement"]}
-        typer.echo(orjson.dumps(told, option=orjson.OPT_INDENT_2).decode())
+        document = {"place": address, **asdict(contents), "agreement": ratings.agreement}
+        typer.echo(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())
         return
-    table = Table(title=f"Records at {place}", title_justify="left")
-    table.add_column("what")
-    table.add_column("how much", justify="right")
-    for name, count in held.rows.items():
+    table = Table(title=f"Records at {address}", title_justify="left")
+    table.add_column("item")
+    table.add_column("value", justify="right")
+    for name, count in contents.rows.items():
         table.add_row(name, str(count))
-    table.add_row("size", f"{held.bytes / 1024**2:.1f} MiB")
-    table.add_row("oldest", _when(held.oldest))
-    table.add_row("newest", _when(held.newest))
-    agreed = found.agreement
-    shown = (
-        f"{agreed.value:+.2f} ({agreed.low:+.2f} to {agreed.high:+.2f})" if agreed else "too few"
-    )
-    table.add_row(f"rating and score agree, of {found.rated}", shown)
+    table.add_row("size", f"{contents.bytes / 1024**2:.1f} MiB")
+    table.add_row("oldest", _date(contents.oldest))
+    table.add_row("newest", _date(contents.newest))
+    r = ratings.agreement
+    correlation = f"{r.value:+.2f} ({r.low:+.2f} to {r.high:+.2f})" if r else "too few"
+    table.add_row(f"correlation of rating and score, of {ratings.rated}", correlation)
     console().print(table)
 
 
@@ -71,47 +70,47 @@ def export(
     records_url: Url = None,
     state_folder: State = None,
 ) -> None:
-    """Print every request as a line of JSON, with what was found of it and its rating.
+    """Print every request as a line of JSON, with its assessment and rating.
 
     Example:
 
         safelight records export --since 7d > week.jsonl
     """
-    begun = ago(since)
-    with archive(records_url, state_folder) as database:
+    start = parse_age(since)
+    with open_records(records_url, state_folder) as database:
         import orjson
 
-        from safelight.records.queries import everything
+        from safelight.records.queries import export_rows
 
-        for row in everything(database, begun, service):
+        for row in export_rows(database, start, service):
             sys.stdout.buffer.write(orjson.dumps(row) + b"\n")
         sys.stdout.buffer.flush()
 
 
 @records.command()
 def purge(
-    older_than: Annotated[str, typer.Option(help=f"Age from which on, such as {SPANS}.")],
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    older_than: Annotated[str, typer.Option(help=f"Smallest age to delete, such as {SPANS}.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
     records_url: Url = None,
     state_folder: State = None,
 ) -> None:
-    """Delete records that are older than this, with their ratings and samples.
+    """Delete records above an age, with their ratings and samples.
 
     Example:
 
         safelight records purge --older-than 7d
     """
-    before = ago(older_than)
-    if not yes and not typer.confirm(f"Delete all records from before {_when(before)}?"):
+    before = parse_age(older_than)
+    if not yes and not typer.confirm(f"Delete all records from before {_date(before)}?"):
         print("Nothing deleted.")
         return
-    with archive(records_url, state_folder):
-        pass  # none is made where there is none
-    with archive(records_url, state_folder, migrate=True) as database:
-        from safelight.records.retention import purge as empty
+    with open_records(records_url, state_folder):
+        pass  # fails if there is no database: `migrate` would create one
+    with open_records(records_url, state_folder, migrate=True) as database:
+        from safelight.records.retention import purge as purge_database
 
-        print(f"{empty(database, before)} rows deleted.")
+        print(f"{purge_database(database, before)} rows deleted.")
 
 
-def _when(seconds: float | None) -> str:
+def _date(seconds: float | None) -> str:
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M} UTC" if seconds else "none"

@@ -1,4 +1,4 @@
-"""How commands open the records, read only, and hand over what they conclude from them."""
+"""Shared by commands that read the records: options, opening, reading, output files."""
 
 import errno
 import os
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from safelight.cli.options import knob
-from safelight.cli.times import SPANS, ago
+from safelight.cli.options import setting_option
+from safelight.cli.times import SPANS, parse_age
 from safelight.diagnosis.radar import Radar
 from safelight.diagnosis.tradeoff import Tradeoff
 from safelight.errors import BadSetting, RecordsUnusable
@@ -18,32 +18,34 @@ from safelight.records.config import records_url
 from safelight.records.rows import Remembered
 from safelight.settings import load
 
-if TYPE_CHECKING:  # heavy: loaded by the commands that need it
+if TYPE_CHECKING:  # slow to import: only the commands that need it do so
     from safelight.records.database import Database
 
-_MOST_NAMES = 20
+_MAX_NAMES = 20
 
-Found = TypeVar("Found", Radar, Tradeoff)
-Url = Annotated[str | None, knob("records_url")]
-State = Annotated[Path | None, knob("state_folder")]
+Result = TypeVar("Result", Radar, Tradeoff)
+Url = Annotated[str | None, setting_option("records_url")]
+State = Annotated[Path | None, setting_option("state_folder")]
 Since = Annotated[str, typer.Option(help=f"How far back, such as {SPANS}.")]
 Service = Annotated[str | None, typer.Option(help="Only the service of this namespace.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Svg = Annotated[Path | None, typer.Option(help="Also draw it into this SVG file.")]
+Svg = Annotated[Path | None, typer.Option(help="Also write a chart to this SVG file.")]
 
 
 @contextmanager
-def archive(url: str | None, state: Path | None, *, migrate: bool = False) -> Iterator["Database"]:
+def open_records(
+    url: str | None, state: Path | None, *, migrate: bool = False
+) -> Iterator["Database"]:
     """Open the records until the block ends.
 
-    Raises RecordsUnusable, or BadSetting where none are kept.
+    Raises RecordsUnusable, or BadSetting if records are disabled.
     """
     address = records_url(load(records_url=url, state_folder=state))
     if not address:
-        raise BadSetting("No records are kept: SAFELIGHT_RECORDS_URL is empty.")
-    from safelight.records.database import explained, open_database
+        raise BadSetting("Records are disabled: SAFELIGHT_RECORDS_URL is empty.")
+    from safelight.records.database import open_database, translate_errors
 
-    with explained(address):
+    with translate_errors(address):
         database = open_database(address, migrate=migrate)
         try:
             yield database
@@ -51,64 +53,64 @@ def archive(url: str | None, state: Path | None, *, migrate: bool = False) -> It
             database.close()
 
 
-def read(url: str | None, state: Path | None, since: str, service: str | None) -> list[Remembered]:
-    """Return the requests of that time and service.
+def read_requests(
+    url: str | None, state: Path | None, since: str, service: str | None
+) -> list[Remembered]:
+    """Return the requests of a service since a time. Raises RecordsUnusable, BadSetting."""
+    start = parse_age(since)
+    with open_records(url, state) as database:
+        from safelight.records.queries import read_requests as query_requests
 
-    Raises RecordsUnusable, saying which services there are, where they know none of the name.
-    """
-    begun = ago(since)
-    with archive(url, state) as database:
-        from safelight.records.queries import remembered
-
-        found = remembered(database, begun, service)
-        if service is not None and not found:
-            _refuse_stranger(database, service)
-        return found
+        requests = query_requests(database, start, service)
+        if service is not None and not requests:
+            _check_service(database, service)
+        return requests
 
 
-def _refuse_stranger(database: "Database", service: str) -> None:
+def _check_service(database: "Database", service: str) -> None:
+    """Raise RecordsUnusable with the known names if the records have no such service."""
     from sqlalchemy import select
 
     from safelight.records.schema import REQUESTS
 
     with database.engine.connect() as connection:
-        known = connection.execute(select(REQUESTS.c.namespace).distinct()).scalars().all()
-    if service not in known:
-        names = ", ".join(sorted(known)[:_MOST_NAMES]) or "no request yet"
-        raise RecordsUnusable(f"The records know no service {service[:60]!r}; they have {names}.")
+        names = connection.execute(select(REQUESTS.c.namespace).distinct()).scalars().all()
+    if service not in names:
+        listed = ", ".join(sorted(names)[:_MAX_NAMES]) or "no requests yet"
+        raise RecordsUnusable(f"The records have no service {service[:60]!r}; they have {listed}.")
 
 
-def handed_over(
-    found: Found, svg: Path | None, drawn: Callable[[Found], str], *, as_json: bool
+def write_outputs(
+    result: Result, svg: Path | None, to_svg: Callable[[Result], str], *, as_json: bool
 ) -> bool:
-    """Draw what was found into a file and print it as JSON, where asked; tell if it is told."""
+    """Write the SVG file and print JSON if requested. Return True if JSON was printed."""
     if svg is not None:
-        write(svg, drawn(found))
+        write_file(svg, to_svg(result))
     if as_json:
         import orjson
 
-        typer.echo(orjson.dumps(found.as_dict(), option=orjson.OPT_INDENT_2).decode())
+        typer.echo(orjson.dumps(result.as_dict(), option=orjson.OPT_INDENT_2).decode())
     return as_json
 
 
-def refuse_unwritable(file: Path | None) -> None:
-    """Raise BadSetting where a file could not be written: before the work, not after it."""
+def check_writable(file: Path | None) -> None:
+    """Raise BadSetting if a file cannot be written. Call it before the long work."""
     if file is None:
         return
-    place = file if file.exists() else file.parent
-    wrongs = (
-        (errno.ENOENT, not place.exists()),
-        (errno.ENOTDIR, place != file and not place.is_dir()),
+    target = file if file.exists() else file.parent
+    problems = (
+        (errno.ENOENT, not target.exists()),
+        (errno.ENOTDIR, target != file and not target.is_dir()),
         (errno.EISDIR, file.is_dir()),
-        (errno.EACCES, not os.access(place, os.W_OK)),
+        (errno.EACCES, not os.access(target, os.W_OK)),
     )
-    for number, wrong in wrongs:
-        if wrong:
+    for number, applies in problems:
+        if applies:
             raise BadSetting(f"{file} cannot be written: {os.strerror(number)}.")
 
 
-def write(file: Path, text: str) -> None:
-    """Write a file. Raises BadSetting, saying why it cannot be."""
+def write_file(file: Path, text: str) -> None:
+    """Write a text file. Raises BadSetting with the reason."""
     try:
         file.write_text(text)
     except OSError as error:

@@ -1,21 +1,21 @@
-"""`safelight alert-relay`: Alertmanager's notifications, signed for the robots of group chats."""
+"""`safelight alert-relay`: forward Alertmanager's notifications to group chats."""
 
 from pathlib import Path
 from typing import Annotated
 
-from safelight.cli.options import knob
+from safelight.cli.options import setting_option
 from safelight.settings import load
 
 
 def alert_relay(
-    monitoring: Annotated[Path | None, knob("monitoring")] = None,
-    host: Annotated[str | None, knob("host")] = None,
-    port: Annotated[int | None, knob("alert_relay_port", "--port")] = None,
-    log_format: Annotated[str | None, knob("log_format")] = None,
+    monitoring: Annotated[Path | None, setting_option("monitoring")] = None,
+    host: Annotated[str | None, setting_option("host")] = None,
+    port: Annotated[int | None, setting_option("alert_relay_port", "--port")] = None,
+    log_format: Annotated[str | None, setting_option("log_format")] = None,
 ) -> None:
-    """Bring alerts to DingTalk, Feishu and WeCom, and to webhooks whose address is secret.
+    """Forward alerts to DingTalk, Feishu, WeCom and to webhooks with a secret address.
 
-    `safelight up --monitoring FILE` starts it by itself.
+    `safelight up --monitoring FILE` starts the relay automatically.
 
     Example:
 

@@ -1,4 +1,4 @@
-"""How `safelight top` looks: a View goes in, something that Rich can print comes out."""
+"""Turn a View into the screen of `safelight top`, as a Rich panel."""
 
 from collections.abc import Iterable, Iterator
 
@@ -14,10 +14,10 @@ from safelight.stack.tools.view import Card, Engine, View
 _NAME_COLUMNS = 9
 _BORDER_COLUMNS = 4
 _GAP = 2
-_LONGEST_BAR = 100
-_METER = 24
+_MAX_BAR_COLUMNS = 100
+_METER_COLUMNS = 24
 _SPARKS = "▁▂▃▄▅▆▇█"
-_WORTH_NAMING = 0.01
+_MIN_LEGEND_SHARE = 0.01
 _COLOURS = dict(
     zip(
         STAGES,
@@ -44,19 +44,19 @@ Row = tuple[str, RenderableType]
 
 
 def screen(view: View, url: str, width: int) -> Panel:
-    """Return everything worth knowing now, for a terminal of `width` columns."""
-    inner = min(width - _BORDER_COLUMNS - _NAME_COLUMNS - _GAP, _LONGEST_BAR)
+    """Return the whole screen for a terminal of `width` columns."""
+    inner = min(width - _BORDER_COLUMNS - _NAME_COLUMNS - _GAP, _MAX_BAR_COLUMNS)
     table = Table.grid(padding=(0, _GAP, 0, 0))
     table.add_column(style="dim", width=_NAME_COLUMNS, no_wrap=True)
     table.add_column()
-    for name, shown in (*_service(view), *_model(view, inner), *_machine(view)):
-        table.add_row(name, shown)
-    measured = f"last {view.seconds:.0f} s" if view.seconds >= 1 else "first reading"
+    for name, content in (*_service(view), *_model(view, inner), *_machine(view)):
+        table.add_row(name, content)
+    period = f"last {view.seconds:.0f} s" if view.seconds >= 1 else "first reading"
     return Panel(
         table,
         title=Text.assemble((f" {url} ", "bold")),
         title_align="left",
-        subtitle=Text(f" {measured} · Ctrl-C ends ", style="dim"),
+        subtitle=Text(f" {period} · Ctrl-C to stop ", style="dim"),
         subtitle_align="right",
     )
 
@@ -67,34 +67,34 @@ def _service(view: View) -> Iterator[Row]:
     yield "requests", rate.append(_sparkline(view.recent_rates), style="cyan")
     if view.failures:
         each = (f"{reason} {rate:.2f}/s" for reason, rate in view.failures.items())
-        yield "failed", Text(_apart(each), style="red")
+        yield "failed", Text(_joined(each), style="red")
     pairs = zip(QUANTILES, view.latency_seconds, strict=True)
-    yield "latency", Text(_apart(f"P{q * 100:g} {_seconds(value)}" for q, value in pairs))
+    yield "latency", Text(_joined(f"P{q * 100:g} {_seconds(value)}" for q, value in pairs))
     queue = [f"{view.queue_depth:.0f} waiting", f"{view.in_flight:.0f} in flight"]
-    yield "queue", Text(_apart([*queue, f"waited P95 {_seconds(view.queued_seconds)}"]))
+    yield "queue", Text(_joined([*queue, f"wait P95 {_seconds(view.queued_seconds)}"]))
     if view.engine is not None:
         yield from _engine(view.engine)
 
 
 def _engine(engine: Engine) -> Iterator[Row]:
-    """Return how the service governs itself."""
+    """Yield the rows about batches, GPU use and degradation."""
     text = Text(f"mean {engine.batch_mean:.1f}" if engine.batch_mean else "none in this time")
     if engine.batch_limit is not None:
         text.append(f"   limit {engine.batch_limit:.0f}", style="dim")
-    whole = sum(engine.batch_sizes.values())
+    total = sum(engine.batch_sizes.values())
     for size, number in engine.batch_sizes.items():
-        text.append(f"   {size}\u00a0", style="dim").append(f"{number / whole:.0%}", style="cyan")
+        text.append(f"   {size}\u00a0", style="dim").append(f"{number / total:.0%}", style="cyan")
     yield "batches", text
-    ahead = f"{_seconds(engine.work_seconds)} of work ahead"
+    backlog = f"{_seconds(engine.work_seconds)} of work waiting"
     shares = (f"{use} {share:.0%}" for use, share in engine.device_shares.items())
-    yield "device", Text(_apart([ahead, *shares]))
-    yield "governs", _governance(engine)
+    yield "device", Text(_joined([backlog, *shares]))
+    yield "level", _degradation(engine)
     if engine.refused:
         each = (f"{reason} {rate:.2f}/s" for reason, rate in engine.refused.items())
-        yield "refused", Text(_apart(each), style="red")
+        yield "refused", Text(_joined(each), style="red")
 
 
-def _governance(engine: Engine) -> Text:
+def _degradation(engine: Engine) -> Text:
     level = int(engine.degradation_level)
     text = Text("full service", style="green")
     if level:
@@ -111,7 +111,7 @@ def _workers(view: View) -> Text:
         number = f"{view.workers_ready:.0f} worker{'' if view.workers_ready == 1 else 's'} ready"
         text.append(f" · {mark} ", style=colour).append(number)
     if view.worker_restarts:
-        text.append(f" · {view.worker_restarts:.0f} replaced", style="red")
+        text.append(f" · {view.worker_restarts:.0f} restarted", style="red")
     return text
 
 
@@ -120,7 +120,7 @@ def _model(view: View, width: int) -> Iterator[Row]:
     if not view.stage_shares:
         yield "stages", Text("no request ended in this time", style="dim")
     else:
-        yield "stages", _stacked(view.stage_shares, width)
+        yield "stages", _stacked_bar(view.stage_shares, width)
         yield "", _legend(view.stage_shares)
     yield "steps", Text(f"{view.steps_per_second:.1f}/s", style="bold")
     slowest = max(view.step_seconds.values(), default=0.0)
@@ -138,36 +138,36 @@ def _machine(view: View) -> Iterator[Row]:
     for device, (used, peak) in view.vram.items():
         yield f"VRAM {device}"[:_NAME_COLUMNS], Text(f"{_gib(used)} GiB used, peak {_gib(peak)}")
     for card in view.cards:
-        yield f"card {card.name}"[:_NAME_COLUMNS], _card(card)
+        yield f"GPU {card.name}"[:_NAME_COLUMNS], _gpu(card)
 
 
-def _card(card: Card) -> Text:
+def _gpu(gpu: Card) -> Text:
     text = Text()
-    if card.utilization_ratio is not None:
-        text.append(_load(card.utilization_ratio)).append(f"{card.utilization_ratio:.0%}  ")
-    if card.used_bytes is not None and card.total_bytes:
-        text.append(f"{_gib(card.used_bytes)} of {_gib(card.total_bytes)} GiB  ")
-    if card.celsius is not None:
-        text.append(f"{card.celsius:.0f} °C")
+    if gpu.utilization_ratio is not None:
+        text.append(_load(gpu.utilization_ratio)).append(f"{gpu.utilization_ratio:.0%}  ")
+    if gpu.used_bytes is not None and gpu.total_bytes:
+        text.append(f"{_gib(gpu.used_bytes)} of {_gib(gpu.total_bytes)} GiB  ")
+    if gpu.celsius is not None:
+        text.append(f"{gpu.celsius:.0f} °C")
     return text
 
 
-def _stacked(shares: dict[str, float], width: int) -> Text:
+def _stacked_bar(shares: dict[str, float], width: int) -> Text:
     """Return one bar of exactly `width` cells, divided by the shares."""
-    bar, reached, whole = Text(no_wrap=True), 0, 0.0
+    bar, drawn_cells, total_share = Text(no_wrap=True), 0, 0.0
     for stage, share in shares.items():
-        whole += share
-        cells = round(whole * width) - reached
+        total_share += share
+        cells = round(total_share * width) - drawn_cells
         bar.append("█" * cells, style=_COLOURS[stage])
-        reached += cells
+        drawn_cells += cells
     return bar
 
 
 def _legend(shares: dict[str, float]) -> Text:
     legend = Text()
     for stage, share in sorted(shares.items(), key=lambda pair: -pair[1]):
-        if share >= _WORTH_NAMING:
-            # No-break spaces, so that a name stays with its number.
+        if share >= _MIN_LEGEND_SHARE:
+            # No-break spaces keep a name and its number on one line.
             legend.append("■\u00a0", style=_COLOURS[stage]).append(f"{stage}\u00a0{share:.0%}  ")
     return legend
 
@@ -177,19 +177,21 @@ def _load(ratio: float) -> Text:
 
 
 def _meter(ratio: float, colour: str) -> Text:
-    filled = round(min(max(ratio, 0.0), 1.0) * _METER)
-    bar = Text("━" * filled, style=colour, end="").append("━" * (_METER - filled), style="grey23")
+    filled = round(min(max(ratio, 0.0), 1.0) * _METER_COLUMNS)
+    bar = Text("━" * filled, style=colour, end="").append(
+        "━" * (_METER_COLUMNS - filled), style="grey23"
+    )
     return bar.append("  ", style="default")
 
 
 def _sparkline(values: tuple[float, ...]) -> str:
-    top = max(values, default=0.0)
-    if not top:
+    highest = max(values, default=0.0)
+    if not highest:
         return ""
-    return "".join(_SPARKS[round(value / top * (len(_SPARKS) - 1))] for value in values)
+    return "".join(_SPARKS[round(value / highest * (len(_SPARKS) - 1))] for value in values)
 
 
-def _apart(texts: Iterable[str]) -> str:
+def _joined(texts: Iterable[str]) -> str:
     return "   ".join(texts)
 
 

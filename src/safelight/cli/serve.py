@@ -1,28 +1,30 @@
-"""`safelight serve`: one model, served."""
+"""`safelight serve`: serve one model."""
 
 from pathlib import Path
 from typing import Annotated
 
-from safelight.cli.options import knob, model_argument
+from safelight.cli.options import model_argument, setting_option
 from safelight.settings import load
 from safelight.stack.services import by_itself
 
 
 def serve(
     model: Annotated[str | None, model_argument()] = None,
-    host: Annotated[str | None, knob("host")] = None,
-    port: Annotated[int | None, knob("port")] = None,
-    namespace: Annotated[str | None, knob("namespace")] = None,
-    devices: Annotated[str | None, knob("devices")] = None,
-    precision: Annotated[str | None, knob("precision")] = None,
-    queue_limit: Annotated[int | None, knob("queue_limit")] = None,
-    batch_limit: Annotated[int | None, knob("batch_limit")] = None,
-    max_concurrent_requests: Annotated[int | None, knob("max_concurrent_requests")] = None,
-    degradation_level: Annotated[int | None, knob("degradation_level")] = None,
-    allow_anonymous: Annotated[bool | None, knob("allow_anonymous")] = None,
-    taxonomy: Annotated[Path | None, knob("taxonomy")] = None,
-    tags: Annotated[Path | None, knob("tags")] = None,
-    log_format: Annotated[str | None, knob("log_format")] = None,
+    host: Annotated[str | None, setting_option("host")] = None,
+    port: Annotated[int | None, setting_option("port")] = None,
+    namespace: Annotated[str | None, setting_option("namespace")] = None,
+    devices: Annotated[str | None, setting_option("devices")] = None,
+    precision: Annotated[str | None, setting_option("precision")] = None,
+    queue_limit: Annotated[int | None, setting_option("queue_limit")] = None,
+    batch_limit: Annotated[int | None, setting_option("batch_limit")] = None,
+    max_concurrent_requests: Annotated[
+        int | None, setting_option("max_concurrent_requests")
+    ] = None,
+    degradation_level: Annotated[int | None, setting_option("degradation_level")] = None,
+    allow_anonymous: Annotated[bool | None, setting_option("allow_anonymous")] = None,
+    taxonomy: Annotated[Path | None, setting_option("taxonomy")] = None,
+    tags: Annotated[Path | None, setting_option("tags")] = None,
+    log_format: Annotated[str | None, setting_option("log_format")] = None,
 ) -> None:
     """Serve a model over HTTP, measured down to each denoising step.
 

@@ -1,4 +1,4 @@
-"""Finds variables that look like settings and are none: misspelt, they would have no effect."""
+"""Find SAFELIGHT_ variables that are not settings, such as misspelt ones."""
 
 import re
 from collections.abc import Iterable
@@ -8,24 +8,25 @@ from safelight.settings import Settings, environment_name
 
 _PREFIX = environment_name("")
 _KNOWN = ("CONFIG", *(field.upper() for field in Settings.model_fields))
-_LIKE_ENOUGH = 0.7  # of difflib's ratio: a letter in three wrong
-_KUBERNETES = re.compile(r"(\w+_)?(SERVICE_(HOST|PORT\w*)|PORT_\d+_\w+)")  # of a Service's links
-_MOST = 10
+_MIN_SIMILARITY = 0.7  # difflib's ratio; about one wrong letter in three
+# Kubernetes sets these variables for each Service.
+_KUBERNETES = re.compile(r"(\w+_)?(SERVICE_(HOST|PORT\w*)|PORT_\d+_\w+)")
+_MAX_SENTENCES = 10
 
 
-def misspelt(names: Iterable[str]) -> list[str]:
-    """Return a sentence for each variable of our prefix that is no setting, ten at most."""
-    wanted = (n for n in sorted(names) if n.upper().startswith(_PREFIX) and n.isidentifier())
-    rests = ((name, name.upper().removeprefix(_PREFIX)) for name in wanted)
-    strange = [(name, rest) for name, rest in rests if not _is_known(rest)]
-    return [_sentence(name, rest) for name, rest in strange[:_MOST]]
+def unknown_settings(names: Iterable[str]) -> list[str]:
+    """Return a sentence for each SAFELIGHT_ variable that is not a setting, at most ten."""
+    prefixed = (n for n in sorted(names) if n.upper().startswith(_PREFIX) and n.isidentifier())
+    pairs = ((name, name.upper().removeprefix(_PREFIX)) for name in prefixed)
+    unknown = [(name, suffix) for name, suffix in pairs if not _is_known(suffix)]
+    return [_sentence(name, suffix) for name, suffix in unknown[:_MAX_SENTENCES]]
 
 
-def _is_known(rest: str) -> bool:
-    return rest in _KNOWN or _KUBERNETES.fullmatch(rest) is not None
+def _is_known(suffix: str) -> bool:
+    return suffix in _KNOWN or _KUBERNETES.fullmatch(suffix) is not None
 
 
-def _sentence(name: str, rest: str) -> str:
-    near = get_close_matches(rest, _KNOWN, 1, _LIKE_ENOUGH)
-    hint = f"; did you mean {_PREFIX}{near[0]}?" if near else " and has no effect."
-    return f"{name[:80]} is no setting{hint}"
+def _sentence(name: str, suffix: str) -> str:
+    matches = get_close_matches(suffix, _KNOWN, 1, _MIN_SIMILARITY)
+    hint = f" Did you mean {_PREFIX}{matches[0]}?" if matches else " It has no effect."
+    return f"{name[:80]} is not a setting.{hint}"

@@ -1,4 +1,4 @@
-"""How commands read a time: a span such as `5m`, so long ago, or a moment of the calendar."""
+"""Parse times on the command line: durations such as `5m`, ages, and ISO dates."""
 
 import re
 from datetime import UTC, datetime
@@ -15,10 +15,10 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
 class Bounds(NamedTuple):
-    """The shortest and longest span that makes sense somewhere, in seconds and in words."""
+    """The shortest and longest allowed duration, in seconds and in words."""
 
-    least: int
-    most: int
+    minimum: int
+    maximum: int
     words: str
 
 
@@ -26,39 +26,39 @@ WINDOW = Bounds(10, 7 * _UNITS["d"], "10 s to 7 days")
 PAST = Bounds(1, 3650 * _UNITS["d"], "1 s to 10 years")
 
 
-def span_of(text: str, bounds: Bounds = PAST) -> int:
-    """Return a span of time such as `5m` in seconds. Raises BadSetting."""
-    found = _SPAN.fullmatch(text.strip())
-    seconds = int(found[1]) * _UNITS[found[2]] if found else 0
-    if not bounds.least <= seconds <= bounds.most:
+def parse_span(text: str, bounds: Bounds = PAST) -> int:
+    """Return a duration such as `5m` in seconds. Raises BadSetting."""
+    match = _SPAN.fullmatch(text.strip())
+    seconds = int(match[1]) * _UNITS[match[2]] if match else 0
+    if not bounds.minimum <= seconds <= bounds.maximum:
         raise BadSetting(
-            f"{text[:20]!r} is no span of time; write it like {SPANS} ({bounds.words})."
+            f"{text[:20]!r} is not a valid duration. Write it like {SPANS} ({bounds.words})."
         )
     return seconds
 
 
-def ago(text: str) -> float:
-    """Return when the time began that is meant by `7d`, by our clock. Raises BadSetting."""
-    return time() - span_of(text)
+def parse_age(text: str) -> float:
+    """Return the Unix time of an age such as `7d`. Raises BadSetting."""
+    return time() - parse_span(text)
 
 
-def moment_of(text: str | None, asked: Prometheus) -> float:
-    """Return the time that is meant: now by Prometheus' clock, so long ago, or an ISO time.
+def parse_time(text: str | None, prometheus: Prometheus) -> float:
+    """Return a Unix time: now by Prometheus' clock (None), an age, or an ISO date.
 
     Raises BadSetting or MonitoringFailed.
     """
     if text is None:
-        return asked.now()
+        return prometheus.now()
     if _SPAN.fullmatch(text.strip()):
-        return asked.now() - span_of(text)
+        return prometheus.now() - parse_span(text)
     try:
         moment = datetime.fromisoformat(text.strip())
     except ValueError:
         raise BadSetting(
-            f"{text[:40]!r} is no time; write 2h (ago), or 2026-03-01T12:00 (UTC)."
+            f"{text[:40]!r} is not a valid time. Write 2h (ago) or 2026-03-01T12:00 (UTC)."
         ) from None
-    now = asked.now()
+    now = prometheus.now()
     at = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     if at > now + 1:
-        raise BadSetting(f"{text[:40]} lies in the future; by Prometheus it is {when(now)}.")
+        raise BadSetting(f"{text[:40]} is in the future; Prometheus' time is {when(now)}.")
     return at

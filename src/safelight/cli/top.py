@@ -1,4 +1,4 @@
-"""`safelight top`: a live view of a service in the terminal, from its `/metrics` alone."""
+"""`safelight top`: show a service live in the terminal, from its `/metrics`."""
 
 import threading
 from contextlib import suppress
@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.panel import Panel
 
-from safelight.cli.options import address, console
+from safelight.cli.options import console, parse_address
 from safelight.cli.screen import screen
 from safelight.errors import ServiceFailed
 from safelight.metrics.registry import Samples, parse
@@ -28,11 +28,13 @@ def top(
         float, typer.Option(min=0.2, max=60, help="Seconds between readings.")
     ] = 2.0,
     window: Annotated[
-        float, typer.Option(min=0.2, max=3600, help="Seconds that rates and quantiles are of.")
+        float, typer.Option(min=0.2, max=3600, help="Seconds for rates and quantiles.")
     ] = 20.0,
-    once: Annotated[bool, typer.Option("--once", help="Show one interval, and end.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Show one interval and exit.")] = False,
 ) -> None:
-    """Watch a service live: requests, latency, stages, steps, queue, memory, cards. Ctrl-C ends it.
+    """Show a service live: requests, latency, stages, steps, queue, memory and GPUs.
+
+    Press Ctrl-C to stop.
 
     Examples:
 
@@ -41,7 +43,7 @@ def top(
         safelight top http://127.0.0.1:8000 --once
     """
     with httpx.Client(timeout=_TIMEOUT_SECONDS) as client, suppress(KeyboardInterrupt):
-        _show(_Source(address(url), window, client), interval, once=once)
+        _show(_Source(parse_address(url), window, client), interval, once=once)
 
 
 def _show(source: "_Source", interval: float, *, once: bool) -> None:
@@ -59,7 +61,7 @@ def _show(source: "_Source", interval: float, *, once: bool) -> None:
 
 
 class _Source:
-    """Reads `/metrics` again and again, and compares each reading with those before."""
+    """Reads `/metrics` repeatedly and computes rates from the readings."""
 
     def __init__(self, url: str, window_seconds: float, client: httpx.Client) -> None:
         self.url = url
@@ -67,26 +69,26 @@ class _Source:
         self._window = Window(window_seconds)
 
     def read(self) -> View:
-        """Return the view with a new reading. Raises ServiceFailed where there is none."""
+        """Return the view after a new reading. Raises ServiceFailed."""
         return self._window.add(self._samples(), monotonic())
 
     def _samples(self) -> Samples:
         try:
-            answer = self._client.get(f"{self.url}/metrics")
-            answer.raise_for_status()
-            samples = parse(answer.text)
+            response = self._client.get(f"{self.url}/metrics")
+            response.raise_for_status()
+            samples = parse(response.text)
         except httpx.HTTPError as error:
             raise self._failure(why(error)) from None
         except ValueError:
-            raise self._failure("it is not Prometheus' text format") from None
+            raise self._failure("it is not in Prometheus' text format") from None
         if not is_ours(samples):
-            raise self._failure("it has no metrics of Safelight")
+            raise self._failure("it has no Safelight metrics")
         return samples
 
     def _failure(self, reason: str) -> ServiceFailed:
         return ServiceFailed(
             f"{self.url}/metrics cannot be shown: {reason}. "
-            "Name the address of a running service: safelight top http://HOST:PORT"
+            "Give the address of a running service: safelight top http://HOST:PORT"
         )
 
 

@@ -1,4 +1,4 @@
-"""`safelight tradeoff`: what speed costs in quality, and which settings are worth choosing."""
+"""`safelight tradeoff`: compare quality and latency of the settings that were served."""
 
 from typing import Annotated, Literal
 
@@ -14,15 +14,15 @@ from safelight.cli.records_access import (
     State,
     Svg,
     Url,
-    handed_over,
-    read,
-    refuse_unwritable,
+    check_writable,
+    read_requests,
+    write_outputs,
 )
 from safelight.diagnosis.charts import tradeoff_svg
 from safelight.diagnosis.confidence import counted
 from safelight.diagnosis.estimates import LEAST_COUNT, Estimate
 from safelight.diagnosis.tradeoff import Choice, Tradeoff
-from safelight.diagnosis.tradeoff import tradeoff as weighed
+from safelight.diagnosis.tradeoff import tradeoff as compute_tradeoff
 
 
 def tradeoff(
@@ -31,8 +31,7 @@ def tradeoff(
     by: Annotated[
         Literal["score", "adherence", "structure", "rating"],
         typer.Option(
-            help="What is taken for quality: score, adherence, structure or rating.",
-            metavar="<word>",
+            help="Measure of quality: score, adherence, structure or rating.", metavar="<word>"
         ),
     ] = "score",
     as_json: AsJson = False,
@@ -40,7 +39,7 @@ def tradeoff(
     records_url: Url = None,
     state_folder: State = None,
 ) -> None:
-    """Weigh quality against time for the steps, sizes and precisions that were served.
+    """Compare quality and latency of the steps, sizes and precisions that were served.
 
     Examples:
 
@@ -48,41 +47,42 @@ def tradeoff(
 
         safelight tradeoff --by adherence --svg tradeoff.svg
     """
-    refuse_unwritable(svg)
-    found = weighed(read(records_url, state_folder, since, service), by)
-    if not handed_over(found, svg, tradeoff_svg, as_json=as_json):
-        show(found, since, console())
+    check_writable(svg)
+    result = compute_tradeoff(read_requests(records_url, state_folder, since, service), by)
+    if not write_outputs(result, svg, tradeoff_svg, as_json=as_json):
+        show(result, since, console())
 
 
-def show(found: Tradeoff, since: str, out: Console) -> None:
-    """Print the settings from fast to slow; those worth choosing are marked."""
-    table = Table(title=f"Quality ({found.by}) against time, last {since}", title_justify="left")
-    for name in ("", "setting", "seconds", found.by, "of", ""):
-        table.add_column(name, justify="right" if name in ("seconds", found.by, "of") else "left")
-    for choice in found.choices:
+def show(result: Tradeoff, since: str, out: Console) -> None:
+    """Print the settings from fast to slow, with the Pareto-optimal ones marked."""
+    table = Table(title=f"Quality ({result.by}) and latency, last {since}", title_justify="left")
+    for name in ("", "setting", "seconds", result.by, "of", ""):
+        table.add_column(name, justify="right" if name in ("seconds", result.by, "of") else "left")
+    for choice in result.choices:
         table.add_row(
             "[green]●[/]" if choice.on_front else "",
             str(choice.setting),
-            _shown(choice.seconds),
-            _shown(choice.quality),
+            _interval(choice.seconds),
+            _interval(choice.quality),
             str(choice.count),
             _verdict(choice),
         )
-    if found.choices:
+    if result.choices:
         out.print(table)
     else:
-        out.print(f"No setting has {LEAST_COUNT} requests whose {found.by} is known.")
-    if found.too_few:
+        out.print(f"No setting has {LEAST_COUNT} requests with a known {result.by}.")
+    if result.too_few:
         out.print(
-            f"Left out for fewer than {LEAST_COUNT} requests: {counted(found.too_few, 'setting')}."
+            f"Omitted because of fewer than {LEAST_COUNT} requests: "
+            f"{counted(result.too_few, 'setting')}."
         )
 
 
 def _verdict(choice: Choice) -> str:
     if choice.on_front:
         return "[green]worth choosing[/]"
-    return "[red]slower and worse[/]" if choice.surely_worse else "no better, within the intervals"
+    return "[red]slower and worse[/]" if choice.surely_worse else "not significantly worse"
 
 
-def _shown(figure: Estimate) -> str:
-    return f"{figure.value:.3g} ({figure.low:.3g} to {figure.high:.3g})"
+def _interval(value: Estimate) -> str:
+    return f"{value.value:.3g} ({value.low:.3g} to {value.high:.3g})"

@@ -1,4 +1,4 @@
-"""`safelight traffic`: sends requests to a service, at a rate, for a while, and sums up."""
+"""`safelight traffic`: send requests to a service at a fixed rate, and print a summary."""
 
 import asyncio
 from dataclasses import replace
@@ -11,11 +11,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from safelight.cli.options import address, console
+from safelight.cli.options import console, parse_address
 from safelight.errors import BadSetting, ServiceFailed
 from safelight.stack.tools.traffic import MOST_REQUESTS, Summary, Traffic, drive, task_of
 
-_TIMEOUT_SECONDS = 150.0  # longer than a service's own, so that its answer is what counts
+_TIMEOUT_SECONDS = 150.0  # longer than the service's own, so that the service's timeout applies
 _QUANTILES = (0.5, 0.95, 0.99)
 
 
@@ -25,20 +25,19 @@ def traffic(
     duration: Annotated[float, typer.Option(min=0.1, max=86400, help="Seconds.")] = 60.0,
     instruction: Annotated[
         list[str] | None,
-        typer.Option(help="Instruction or prompt to send; may be repeated for a mixture."),
+        typer.Option(help="Instruction or prompt to send. Repeat it to send a mixture."),
     ] = None,
     size: Annotated[
-        list[str] | None, typer.Option(help="Size of the images, such as 512x384; may be repeated.")
+        list[str] | None, typer.Option(help="Size of the images, such as 512x384. Repeatable.")
     ] = None,
     steps: Annotated[
-        int | None,
-        typer.Option(min=1, max=1000, help="Denoising steps; without, as the model's own."),
+        int | None, typer.Option(min=1, max=1000, help="Denoising steps. Default: the model's own.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the mixture.")] = 0,
 ) -> None:
-    """Send requests at a rate, whether or not the last was answered; say what became of them.
+    """Send requests at a fixed rate without waiting for responses, and print a summary.
 
-    An editor gets edits, a generator prompts, a recogniser pictures.
+    The requests match the model: edits, prompts or images to recognise.
 
     Examples:
 
@@ -46,13 +45,13 @@ def traffic(
 
         safelight traffic http://127.0.0.1:8000 --instruction "make him old" --size 512x512
     """
-    target = address(url)
+    target = parse_address(url)
     if rate * duration > MOST_REQUESTS:
         raise BadSetting(
-            f"{rate * duration:.0f} requests are too many; the most is {MOST_REQUESTS}. "
+            f"{rate * duration:.0f} requests are too many; the limit is {MOST_REQUESTS}. "
             "Lower --rate or --duration."
         )
-    wanted = Traffic(
+    plan = Traffic(
         rate=rate,
         duration_seconds=duration,
         steps=steps,
@@ -61,7 +60,7 @@ def traffic(
         sizes=tuple(_size(text) for text in size or ()),
     )
     out = console()
-    summary, interrupted = asyncio.run(_run(wanted, target, out))
+    summary, interrupted = asyncio.run(_run(plan, target, out))
     out.print(_table(summary))
     if summary.seconds:
         pairs = ((q, summary.quantile(q)) for q in _QUANTILES)
@@ -70,30 +69,30 @@ def traffic(
         raise typer.Exit(130)
     if not summary.outcomes["ok"]:
         reason = next((outcome for outcome, _ in summary.outcomes.most_common(1)), "none was sent")
-        raise ServiceFailed(f"Not one request was answered by {target}: {reason}.")
+        raise ServiceFailed(f"No request to {target} succeeded: {reason}.")
 
 
-async def _run(wanted: Traffic, target: str, out: Console) -> tuple[Summary, bool]:
-    """Return what became of the traffic, and whether Ctrl-C cut it short."""
-    seen = Summary()
+async def _run(plan: Traffic, target: str, out: Console) -> tuple[Summary, bool]:
+    """Return the summary, and whether Ctrl-C interrupted the traffic."""
+    latest = Summary()
     columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, TextColumn("{task.description}"), console=out) as progress:
-        bar = progress.add_task("sending", total=wanted.requests)
+        bar = progress.add_task("sending", total=plan.requests)
 
         def show(summary: Summary) -> None:
-            nonlocal seen
-            seen = summary
+            nonlocal latest
+            latest = summary
             warned = f" ({summary.warned} with a warning)" if summary.warned else ""
             text = f"{summary.outcomes['ok']} ok{warned}, {summary.failed} failed"
             progress.update(bar, completed=summary.sent + summary.skipped, description=text)
 
-        limits = httpx.Limits(max_connections=wanted.in_flight_limit)
+        limits = httpx.Limits(max_connections=plan.in_flight_limit)
         async with httpx.AsyncClient(timeout=_TIMEOUT_SECONDS, limits=limits) as client:
             try:
-                asked = replace(wanted, task=await task_of(target, client))
-                return await drive(asked, target, client=client, on_progress=show), False
+                traffic = replace(plan, task=await task_of(target, client))
+                return await drive(traffic, target, client=client, on_progress=show), False
             except asyncio.CancelledError:
-                return seen, True
+                return latest, True
 
 
 def _table(summary: Summary) -> Table:
@@ -106,10 +105,10 @@ def _table(summary: Summary) -> Table:
         style = "green" if outcome == "ok" else "red"
         table.add_row(Text(outcome, style=style), str(count), f"{count / summary.sent:.1%}")
         for reason, warned in summary.warnings.most_common() if outcome == "ok" else ():
-            words = Text(f"  of them with a warning: {reason}", style="yellow")
-            table.add_row(words, str(warned), f"{warned / summary.sent:.1%}")
+            label = Text(f"  of them with a warning: {reason}", style="yellow")
+            table.add_row(label, str(warned), f"{warned / summary.sent:.1%}")
     if summary.skipped:
-        table.add_row("[red]not sent: too many unanswered[/]", str(summary.skipped), "")
+        table.add_row("[red]not sent: too many in flight[/]", str(summary.skipped), "")
     return table
 
 
@@ -117,5 +116,7 @@ def _size(text: str) -> tuple[int, int]:
     width, _, height = text.partition("x")
     sides = (width, height)
     if not all(side.isascii() and side.isdigit() and 32 <= int(side) <= 4096 for side in sides):
-        raise BadSetting(f"{text[:40]!r} is no size; write it like 512x384, each side 32 to 4096.")
+        raise BadSetting(
+            f"{text[:40]!r} is not a valid size. Write it like 512x384, each side 32 to 4096."
+        )
     return int(width), int(height)

@@ -1,4 +1,4 @@
-"""`safelight trends`: the weekly look at a service and at its own monitoring."""
+"""`safelight trends`: the weekly check of a service, its limits and its monitoring."""
 
 import json
 from dataclasses import asdict
@@ -10,13 +10,13 @@ from rich.table import Table
 from rich.text import Text
 
 from safelight.cli.diagnose import URL, At, PrometheusUrl, ServiceName
-from safelight.cli.options import address, console, knob
-from safelight.cli.times import moment_of
+from safelight.cli.options import console, parse_address, setting_option
+from safelight.cli.times import parse_time
 from safelight.diagnosis.confidence import amount, seconds, share
 from safelight.diagnosis.evidence import Spans, only, services
 from safelight.diagnosis.prometheus import Prometheus
 from safelight.diagnosis.routine import Change, Trends
-from safelight.diagnosis.routine import trends as checked
+from safelight.diagnosis.routine import trends as compute_trends
 from safelight.settings import load
 from safelight.stack.monitoring import read
 
@@ -27,10 +27,10 @@ def trends(
     service: ServiceName = None,
     prometheus: PrometheusUrl = URL,
     at: At = None,
-    monitoring: Annotated[str | None, knob("monitoring")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
+    monitoring: Annotated[str | None, setting_option("monitoring")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Compare this week with the last, and say which limits no longer fit and what is missing.
+    """Compare this week with last week, and list unsuitable limits and missing series.
 
     Examples:
 
@@ -39,12 +39,12 @@ def trends(
         safelight trends instructpix2pix --monitoring monitoring.toml
     """
     settings = load(monitoring=monitoring)
-    told = read(settings.monitoring)
-    with Prometheus(address(prometheus)) as asked:
-        moment = moment_of(at, asked)
-        found = only(services(asked, moment, Spans(history_seconds=_DAY)), service)
-        limits = told.limits(*(each.namespace for each in found))
-        rows = [checked(asked, each, moment, limits[each.namespace]) for each in found]
+    configuration = read(settings.monitoring)
+    with Prometheus(parse_address(prometheus)) as client:
+        moment = parse_time(at, client)
+        matches = only(services(client, moment, Spans(history_seconds=_DAY)), service)
+        limits = configuration.limits(*(each.namespace for each in matches))
+        rows = [compute_trends(client, each, moment, limits[each.namespace]) for each in matches]
     if as_json:
         typer.echo(json.dumps([asdict(row) for row in rows], indent=2))
         return
@@ -55,14 +55,14 @@ def trends(
 
 def _show(row: Trends, out: Console) -> None:
     table = Table(title=row.service.job, title_justify="left", box=None, header_style="dim")
-    for name in ("in the median of the hours", "last week", "this week", ""):
+    for name in ("median of the hours", "last week", "this week", ""):
         table.add_column(name)
     for change in row.changes:
         if change.this_week is None and change.last_week is None:
             continue
-        moved = f"{change.factor:.2f} times" if change.factor is not None else ""
-        words = _value(change, change.last_week), _value(change, change.this_week)
-        table.add_row(change.what, *words, moved, style="bold" if change.notable else "")
+        factor = f"{change.factor:.2f} times" if change.factor is not None else ""
+        cells = _value(change, change.last_week), _value(change, change.this_week)
+        table.add_row(change.what, *cells, factor, style="bold" if change.notable else "")
     out.print(table if table.row_count else Text(row.service.job, style="italic"))
     for firing in row.firing:
         out.print(
@@ -81,11 +81,11 @@ def _show(row: Trends, out: Console) -> None:
             )
         )
     for name in row.missing[:20]:
-        out.print(Text(f"  {name} was shown earlier this week and is not any more", style="red"))
+        out.print(Text(f"  {name} existed earlier this week and is missing now", style="red"))
     if not row.comparable:
         out.print(
             Text(
-                f"  too little to compare with last week: {seconds(row.data_seconds)} of data",
+                f"  too little data to compare with last week: {seconds(row.data_seconds)}",
                 style="yellow",
             )
         )
@@ -97,5 +97,5 @@ def _show(row: Trends, out: Console) -> None:
 def _value(change: Change, value: float | None) -> str:
     if value is None:
         return "no data"
-    words = {"ratio": share, "seconds": seconds, "bytes": amount}
-    return words[change.unit](value) if change.unit else f"{value:.3g}"
+    formats = {"ratio": share, "seconds": seconds, "bytes": amount}
+    return formats[change.unit](value) if change.unit else f"{value:.3g}"

@@ -1,4 +1,4 @@
-"""`safelight up`: the service and its watchers, on this machine, in one command."""
+"""`safelight up`: start services and their monitoring on this machine."""
 
 import signal
 import threading
@@ -12,7 +12,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
-from safelight.cli.options import console, knob, model_argument, own_name
+from safelight.cli.options import console, model_argument, program_name, setting_option
 from safelight.errors import ServiceFailed
 from safelight.settings import load
 from safelight.stack.local import PROMETHEUS, Plan, Stack, plan
@@ -21,18 +21,18 @@ from safelight.stack.tools.check import TIMEOUT_SECONDS, Answer, Checker, prove
 from safelight.stack.tools.samples import task_told
 
 _INTERRUPTED = 130
-_WIDE_COLUMNS = 120  # from here on there is room for the queries beside their answers
+_WIDE_COLUMNS = 120  # enough to show the queries beside their results
 _CURL = {
     "edit": (
-        "Send it a picture:",
+        "Edit an image:",
         'curl -F image=@photo.jpg -F "instruction=make him old" {url}/api/edit -o edited.png',
     ),
     "generate": (
-        "Ask for a picture:",
+        "Generate an image:",
         "curl -H 'content-type: application/json' {url}/generate -o made.png \\",
         '  -d \'{{"prompt": "an old person with a beard, in the city"}}\'',
     ),
-    "predict": ("Ask what is on a picture:", "curl -F image=@photo.jpg {url}/predict"),
+    "predict": ("Recognise an image:", "curl -F image=@photo.jpg {url}/predict"),
 }
 
 
@@ -40,26 +40,26 @@ def up(
     models: Annotated[list[str] | None, model_argument()] = None,
     check: Annotated[
         bool,
-        typer.Option("--check", help="Send real requests, show what Prometheus knows, and end."),
+        typer.Option("--check", help="Send requests, show the metrics in Prometheus, and exit."),
     ] = False,
-    host: Annotated[str | None, knob("host")] = None,
-    port: Annotated[int | None, knob("port")] = None,
-    prometheus_port: Annotated[int | None, knob("prometheus_port")] = None,
-    alertmanager_port: Annotated[int | None, knob("alertmanager_port")] = None,
-    node_exporter_port: Annotated[int | None, knob("node_exporter_port")] = None,
-    grafana_port: Annotated[int | None, knob("grafana_port")] = None,
-    namespace: Annotated[str | None, knob("namespace")] = None,
-    devices: Annotated[str | None, knob("devices")] = None,
-    precision: Annotated[str | None, knob("precision")] = None,
-    monitoring: Annotated[Path | None, knob("monitoring")] = None,
-    alert_relay_port: Annotated[int | None, knob("alert_relay_port")] = None,
-    retention: Annotated[str | None, knob("retention")] = None,
-    state_folder: Annotated[Path | None, knob("state_folder")] = None,
+    host: Annotated[str | None, setting_option("host")] = None,
+    port: Annotated[int | None, setting_option("port")] = None,
+    prometheus_port: Annotated[int | None, setting_option("prometheus_port")] = None,
+    alertmanager_port: Annotated[int | None, setting_option("alertmanager_port")] = None,
+    node_exporter_port: Annotated[int | None, setting_option("node_exporter_port")] = None,
+    grafana_port: Annotated[int | None, setting_option("grafana_port")] = None,
+    namespace: Annotated[str | None, setting_option("namespace")] = None,
+    devices: Annotated[str | None, setting_option("devices")] = None,
+    precision: Annotated[str | None, setting_option("precision")] = None,
+    monitoring: Annotated[Path | None, setting_option("monitoring")] = None,
+    alert_relay_port: Annotated[int | None, setting_option("alert_relay_port")] = None,
+    retention: Annotated[str | None, setting_option("retention")] = None,
+    state_folder: Annotated[Path | None, setting_option("state_folder")] = None,
 ) -> None:
     """Start services, Prometheus, Alertmanager and node-exporter, and stop them on Ctrl-C.
 
-    Grafana is started too where its program is found, with the boards in it. Several models are
-    several services, each with its namespace, on ports that follow each other.
+    Grafana is started too if it is installed, with all dashboards. Each model is a service with
+    its own namespace and the next free port number.
 
     Examples:
 
@@ -97,8 +97,8 @@ def up(
             raise typer.Exit(_INTERRUPTED)
         out.print(_addresses(stack.plan))
         if check:
-            good = _check(stack.plan, out, stop)
-            raise typer.Exit(_INTERRUPTED if stop.is_set() else 0 if good else 1)
+            passed = _check(stack.plan, out, stop)
+            raise typer.Exit(_INTERRUPTED if stop.is_set() else 0 if passed else 1)
         out.print(_hints(stack.plan), soft_wrap=True)
         stack.follow()
     finally:
@@ -106,7 +106,7 @@ def up(
 
 
 def _start(stack: Stack, out: Console) -> bool:
-    """Start the stack; on a terminal a line shows meanwhile that time passes, and how much."""
+    """Start the stack; on a terminal show the elapsed time."""
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=out, transient=True, disable=not out.is_terminal) as progress:
         progress.add_task("loading; a large model takes minutes", total=None)
@@ -114,11 +114,11 @@ def _start(stack: Stack, out: Console) -> bool:
 
 
 def _stop_on_signals() -> threading.Event:
-    """Return an event that Ctrl-C, SIGTERM and a closed terminal set: all is ended in order."""
+    """Return an event that SIGINT, SIGTERM and SIGHUP set."""
     stop = threading.Event()
 
     def on_signal(*_: object) -> None:
-        # By another thread: this one may hold the event's lock at this very moment.
+        # In another thread: this thread may hold the event's lock.
         threading.Thread(target=stop.set, daemon=True).start()
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -126,73 +126,71 @@ def _stop_on_signals() -> threading.Event:
     return stop
 
 
-def _addresses(started: Plan) -> Table:
-    table = Table(
-        title=f"Safelight is up (state and logs in {started.state})", title_justify="left"
-    )
-    for column in ("service", "address", "what is there"):
+def _addresses(plan: Plan) -> Table:
+    table = Table(title=f"Safelight is up (state and logs in {plan.state})", title_justify="left")
+    for column in ("service", "address", "content"):
         table.add_column(column, overflow="fold")
-    for program in started.programs:
+    for program in plan.programs:
         table.add_row(program.name, program.url, program.shows)
     return table
 
 
-def _hints(started: Plan) -> Text:
-    services = [started.find(name).url for name in started.services]
+def _hints(plan: Plan) -> Text:
+    services = [plan.find(name).url for name in plan.services]
     tasks = {_task(url): url for url in reversed(services)}
     url = services[0]
     hints = Text()
-    for what, *lines in (
+    for title, *lines in (
         *(
-            (said, *(line.format(url=tasks[task]) for line in lines))
-            for task, (said, *lines) in _CURL.items()
+            (title, *(line.format(url=tasks[task]) for line in lines))
+            for task, (title, *lines) in _CURL.items()
             if task in tasks
         ),
-        ("Send traffic:", f"{own_name()} traffic {url}"),
-        ("and watch:", f"{own_name()} top {url}"),
+        ("Send traffic:", f"{program_name()} traffic {url}"),
+        ("Show it live:", f"{program_name()} top {url}"),
     ):
-        hints.append(f"{what}\n", style="dim").append("".join(f"  {line}\n" for line in lines))
+        hints.append(f"{title}\n", style="dim").append("".join(f"  {line}\n" for line in lines))
     return hints.append("Ctrl-C stops everything.", style="dim")
 
 
-def _check(started: Plan, out: Console, stop: threading.Event) -> bool:
-    """Prove every service, and show what is known of each; tell whether all is."""
-    good = True
-    for name, settings in started.services.items():
-        url, prometheus = started.find(name).url, started.find(PROMETHEUS).url
+def _check(plan: Plan, out: Console, stop: threading.Event) -> bool:
+    """Check every service and print the results. Return True if all checks passed."""
+    passed = True
+    for name, settings in plan.services.items():
+        url, prometheus = plan.find(name).url, plan.find(PROMETHEUS).url
         with httpx.Client(timeout=TIMEOUT_SECONDS) as client, out.status("sending") as status:
             checker = Checker(url, prometheus, client, _task(url))
-            answers = prove(checker, settings.namespace, name, wait=stop.wait, report=status.update)
-        out.print(_answers(settings.model, answers, with_queries=out.width >= _WIDE_COLUMNS))
-        good = good and bool(answers) and all(answer.good for answer in answers)
-    return good
+            results = prove(checker, settings.namespace, name, wait=stop.wait, report=status.update)
+        out.print(_results(settings.model, results, with_queries=out.width >= _WIDE_COLUMNS))
+        passed = passed and bool(results) and all(result.good for result in results)
+    return passed
 
 
 def _task(url: str) -> str:
     try:
         return task_told(httpx.get(f"{url}/v1/models", timeout=TIMEOUT_SECONDS))
     except httpx.HTTPError as error:
-        raise ServiceFailed(f"{url} does not say what it serves: {why(error)}.") from None
+        raise ServiceFailed(f"{url}/v1/models cannot be read: {why(error)}.") from None
 
 
-def _answers(model: str, answers: list[Answer], *, with_queries: bool) -> Table:
-    table = Table(title=f"What Prometheus knows of {model}", title_justify="left")
-    for column in ("", "question", "answer", *(["query"] if with_queries else [])):
+def _results(model: str, results: list[Answer], *, with_queries: bool) -> Table:
+    table = Table(title=f"Metrics of {model} in Prometheus", title_justify="left")
+    for column in ("", "metric", "value", *(["query"] if with_queries else [])):
         table.add_column(column, overflow="fold")
-    for answer in answers:
-        mark = "[green]ok[/green]" if answer.good else "[red]no[/red]"
-        row = (Text(answer.question.title), Text(_value(answer)), Text(answer.question.query))
+    for result in results:
+        mark = "[green]ok[/green]" if result.good else "[red]no[/red]"
+        row = (Text(result.question.title), Text(_value(result)), Text(result.question.query))
         table.add_row(mark, *(row if with_queries else row[:2]))
     return table
 
 
-def _value(answer: Answer) -> str:
-    if answer.value is None:
-        return answer.note or "no data"
-    match answer.question.unit:
+def _value(result: Answer) -> str:
+    if result.value is None:
+        return result.note or "no data"
+    match result.question.unit:
         case "s":
-            return f"{answer.value * 1e3:.4g} ms" if answer.value < 1 else f"{answer.value:.4g} s"
+            return f"{result.value * 1e3:.4g} ms" if result.value < 1 else f"{result.value:.4g} s"
         case "B":
-            return f"{answer.value / 1024**3:.1f} GiB"
+            return f"{result.value / 1024**3:.1f} GiB"
         case _:
-            return f"{answer.value:.4g}"
+            return f"{result.value:.4g}"

@@ -19,7 +19,7 @@ from safelight.errors import (
     Stopping,
 )
 from safelight.metrics.catalog import NO_INSTRUCTION
-from safelight.reasons import KINDS
+from safelight.reasons import ERROR_CLASSES
 from safelight.records.rows import Remembered
 
 AXES = ("accuracy", "speed", "structure", "stability")
@@ -28,7 +28,9 @@ UNSTABLE_DEVIATION = 0.25  # of a score from 0 to 1; uniformly distributed score
 _TOP = 10.0
 # Errors of callers and refusals: they say nothing about the instruction type.
 _UNRELATED = (BadInput, Cancelled, CircuitOpen, NotReady, Overloaded, RateLimited, Stopping)
-_NOT_COUNTED = frozenset(reason for reason, kind in KINDS.items() if issubclass(kind, _UNRELATED))
+_NOT_COUNTED = frozenset(
+    reason for reason, kind in ERROR_CLASSES.items() if issubclass(kind, _UNRELATED)
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from math import inf
 from time import perf_counter
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 from prometheus_client import (
     CollectorRegistry,
@@ -39,19 +39,6 @@ from safelight.metrics.catalog import (
 from safelight.metrics.metric import OTHER, Kind, Metric
 
 Exemplar = dict[str, str]
-
-
-class Child(Protocol):
-    """One series: what `Meter.child` returns, to be kept where a loop is hot."""
-
-    def inc(self, amount: float = ..., exemplar: Exemplar | None = ...) -> None:
-        """Add to a counter or gauge."""
-
-    def set(self, value: float) -> None:
-        """Set a gauge."""
-
-    def observe(self, amount: float, exemplar: Exemplar | None = ...) -> None:
-        """Enter an observation into a histogram or summary."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,1 +1,1 @@
-"""Probes watch somebody else's code: each wraps an object, keeps the original and puts it back."""
+"""Probes: wrap an object to measure it, and restore the original."""

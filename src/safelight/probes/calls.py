@@ -1,26 +1,27 @@
-"""One pipeline call under way: its marks in time, what was asked, and what is in force."""
+"""A running pipeline call: its time marks, requested and effective parameters."""
 
+from collections.abc import Mapping
 from itertools import pairwise
 from time import perf_counter
-from typing import Any
+from typing import Any, Generic
 
-from safelight.probes.timers import Timer
+from safelight.probes.timers import Mark, Timer
 from safelight.probes.torch import compilations
 from safelight.reasons import NO_ERROR, reason_of_exception
 from safelight.telemetry.record import PipelineCall
 
-NO_GUIDANCE = 1.0  # the weight at which guidance changes nothing: uncond + 1 * (cond - uncond)
+NO_GUIDANCE = 1.0  # uncond + 1 * (cond - uncond) = cond: guidance has no effect
 
 
-class CallInProgress:
-    """Collects the marks of one call, and turns them into a PipelineCall."""
+class CallInProgress(Generic[Mark]):
+    """Collects the time marks of one call and turns them into a PipelineCall."""
 
     def __init__(
         self,
         pipeline: Any,
-        arguments: dict[str, Any],
+        arguments: Mapping[str, object],
         instruction_type: str,
-        timer: Timer,
+        timer: Timer[Mark],
         *,
         int8: bool = False,
     ) -> None:
@@ -29,7 +30,7 @@ class CallInProgress:
         self._pipeline_name = type(pipeline).__name__
         self._precision = precision_of(pipeline, int8=int8)
         self._instruction_type = instruction_type
-        self._steps_asked = _whole(arguments.get("num_inference_steps"))
+        self._steps_asked = _integer(arguments.get("num_inference_steps"))
         self._guidance_asked = _number(arguments.get("guidance_scale"))
         self._image_guidance_asked = _number(arguments.get("image_guidance_scale"))
         self._negative_prompt = bool(arguments.get("negative_prompt"))
@@ -42,50 +43,50 @@ class CallInProgress:
         self._compiled = compilations()
         self._host_started = perf_counter()
         self._host_seconds = 0.0
-        self._encoded_at: Any = None
-        self._loop_at: Any = None
-        self._loop_ended_at: Any = None
-        self._ended_at: Any = None
-        self._steps_at: list[Any] = []
+        self._encoded_at: Mark | None = None
+        self._loop_at: Mark | None = None
+        self._loop_ended_at: Mark | None = None
+        self._ended_at: Mark | None = None
+        self._steps_at: list[Mark] = []
         self._started_at = timer.mark()
 
     @property
     def ended(self) -> bool:
-        """Tell whether the call's end could be marked."""
+        """Return True if the call's end is marked."""
         return self._ended_at is not None
 
     @property
     def finished(self) -> bool:
-        """Tell whether the device has done all the call's work."""
+        """Return True if the device has finished all work of the call."""
         return self._ended_at is not None and self._timer.passed(self._ended_at)
 
     def mark_encoded(self) -> None:
-        """Mark that the prompt is encoded; inside the loop that is part of a step."""
+        """Mark the end of prompt encoding. Inside the loop it is part of a step."""
         if self._loop_at is None:
             self._encoded_at = self._mark()
 
     def mark_loop(self, pipeline: Any) -> None:
-        """Mark that the denoising loop begins, and read the guidance that it will apply."""
+        """Mark the start of the denoising loop, and read the effective guidance."""
         if self._loop_at is not None:
             return
         self._loop_at = self._mark()
-        in_force = _guides(pipeline)
-        self._guidance = _in_force(pipeline, "guidance_scale", self._guidance_asked, in_force)
+        guides = _guides(pipeline)
+        self._guidance = _in_force(pipeline, "guidance_scale", self._guidance_asked, guides=guides)
         self._image_guidance = _in_force(
-            pipeline, "image_guidance_scale", self._image_guidance_asked, in_force
+            pipeline, "image_guidance_scale", self._image_guidance_asked, guides=guides
         )
 
     def mark_step(self) -> None:
-        """Mark that a denoising step ends."""
+        """Mark the end of a denoising step."""
         self._steps_at.append(self._mark())
 
     def mark_loop_end(self) -> None:
-        """Mark that the denoising loop ends."""
+        """Mark the end of the denoising loop."""
         self._loop_ended_at = self._mark()
 
     def mark_end(self, output: Any, error: BaseException | None) -> None:
-        """Mark that the call ends, with its output or its error."""
-        # First what cannot fail: after a CUDA error no mark can be made, and the rest must be told.
+        """Mark the end of the call, with its output or its error."""
+        # First what cannot fail: after a CUDA error no mark can be made.
         self._host_seconds = perf_counter() - self._host_started
         if error is not None:
             self._error = reason_of_exception(error, default="model_error")
@@ -95,7 +96,7 @@ class CallInProgress:
             self._images = _sizes(output)
 
     def result(self, *, finished: bool) -> PipelineCall:
-        """Return what is known; without phases and steps while the device is still at work."""
+        """Return the call; without phases and steps if the device has not finished."""
         return PipelineCall(
             pipeline=self._pipeline_name,
             instruction_type=self._instruction_type,
@@ -116,7 +117,7 @@ class CallInProgress:
         )
 
     def _phases(self) -> dict[str, float]:
-        """Return seconds by phase; the phases meet end to end and sum to the call."""
+        """Return seconds by phase; the phases are adjacent and sum to the call."""
         marks = {
             "encode_prompt": self._encoded_at or self._loop_at or self._ended_at,
             "encode_image": self._loop_at if self._encoded_at is not None else None,
@@ -134,31 +135,40 @@ class CallInProgress:
         return phases
 
     def _step_seconds(self) -> tuple[float, ...]:
+        if self._loop_at is None:
+            return ()
         marks = [self._loop_at, *self._steps_at]
         return tuple(self._timer.seconds(earlier, later) for earlier, later in pairwise(marks))
 
     def _overridden(self) -> tuple[str, ...]:
-        compared = {
+        pairs = {
             "guidance_scale": (self._guidance_asked, self._guidance),
             "image_guidance_scale": (self._image_guidance_asked, self._image_guidance),
         }
-        return tuple(name for name, (asked, used) in compared.items() if _differs(asked, used))
+        return tuple(
+            name for name, (requested, effective) in pairs.items() if _differs(requested, effective)
+        )
 
 
-def _differs(asked: float | None, used: float | None) -> bool:
-    # 0 is the other common way to ask for no guidance, so it is honoured by having none.
-    return asked is not None and used is not None and asked != used and asked != 0
+def _differs(requested: float | None, effective: float | None) -> bool:
+    # 0 also requests no guidance, so an effective value of 1 is not a difference.
+    return (
+        requested is not None
+        and effective is not None
+        and requested != effective
+        and requested != 0
+    )
 
 
 def _guides(pipeline: Any) -> bool:
-    """Tell whether the loop applies classifier-free guidance; pipelines that do not say, do."""
+    """Return True if the loop applies classifier-free guidance, or if that is unknown."""
     return bool(getattr(pipeline, "do_classifier_free_guidance", True))
 
 
-def _in_force(pipeline: Any, name: str, asked: float | None, guides: bool) -> float | None:  # noqa: FBT001
-    if asked is None:
+def _in_force(pipeline: Any, name: str, requested: float | None, *, guides: bool) -> float | None:
+    if requested is None:
         return None
-    return _number(getattr(pipeline, name, asked)) if guides else NO_GUIDANCE
+    return _number(getattr(pipeline, name, requested)) if guides else NO_GUIDANCE
 
 
 def precision_of(pipeline: Any, *, int8: bool = False) -> str:
@@ -168,7 +178,7 @@ def precision_of(pipeline: Any, *, int8: bool = False) -> str:
 
 
 def is_int8(pipeline: Any) -> bool:
-    """Tell whether the denoiser's weights are torchao's. It looks at each: do so once."""
+    """Return True if the denoiser's weights are torchao's. Slow: it checks every weight."""
     weights: Any = getattr(_denoiser(pipeline), "parameters", tuple)()
     return any(type(weight).__module__.startswith("torchao") for weight in weights)
 
@@ -178,7 +188,7 @@ def _denoiser(pipeline: Any) -> Any:
 
 
 def _sizes(output: Any) -> tuple[tuple[int, int], ...]:
-    """Return (width, height) of the images in a pipeline's output: PIL, arrays or tensors."""
+    """Return (width, height) of each image in the output: PIL images, arrays or tensors."""
     images = getattr(output, "images", None)
     if images is None and isinstance(output, tuple) and output:
         images = output[0]
@@ -191,13 +201,13 @@ def _size(image: Any) -> tuple[int, int] | None:
     shape = tuple(getattr(image, "shape", ()))
     if len(shape) != 3:
         return None
-    height, width = shape[:2] if shape[2] <= 4 else shape[1:]  # (H, W, C), or torch's (C, H, W)
+    height, width = shape[:2] if shape[2] <= 4 else shape[1:]  # (H, W, C), or (C, H, W) of torch
     return int(width), int(height)
 
 
-def _number(value: Any) -> float | None:
+def _number(value: object) -> float | None:
     return float(value) if isinstance(value, int | float) else None
 
 
-def _whole(value: Any) -> int | None:
+def _integer(value: object) -> int | None:
     return value if isinstance(value, int) else None

@@ -1,9 +1,8 @@
-"""Watches one diffusers pipeline: its calls, phases and every denoising step.
+"""Watch one diffusers pipeline: its calls, phases and every denoising step.
 
-The pipeline's class is swapped for a subclass of the same name, which knows nothing but when a call
-begins and ends, when the prompt is encoded, and when the loop's own progress bar moves: every
-pipeline's loop moves it once per step, whatever its scheduler and callbacks. No module of the model
-is hooked and no callback is taken.
+The probe replaces the pipeline's class by a subclass of the same name. The subclass reports the
+start and end of a call, the end of prompt encoding, and each update of the progress bar: every
+pipeline updates the bar once per step. The probe needs no hook on a module and no callback.
 """
 
 import functools
@@ -25,19 +24,27 @@ _PROMPT_ENCODERS = ("encode_prompt", "_encode_prompt")
 
 
 class Listener(Protocol):
-    """Who is told of a pipeline's calls, in the thread that makes them."""
+    """Receives a pipeline's calls, in the thread that makes them."""
 
     def begin(self) -> None:
-        """Hear that a call begins."""
+        """Handle the start of a call."""
 
     def end(self, call: PipelineCall) -> None:
-        """Hear that a call has ended, well or not."""
+        """Handle the end of a call, successful or not."""
 
     def late(self, call: PipelineCall) -> None:
-        """Hear the times of an ended call, whose device had not finished at its end."""
+        """Handle the times of an ended call that the device finished later."""
 
     def failed(self, probe: str) -> None:
-        """Hear that the probe itself failed."""
+        """Handle a failure of the probe itself."""
+
+
+class _Pipeline(Protocol):
+    """The methods of a diffusers pipeline that the probe replaces."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
+
+    def progress_bar(self, *args: Any, **kwargs: Any) -> Any: ...
 
 
 class DiffusersProbe:
@@ -58,36 +65,36 @@ class DiffusersProbe:
         self._classify = classify
         self._cuda = cuda
         self._guard = Guard("diffusers", listener.failed)
-        self._current: ContextVar[CallInProgress | None] = ContextVar(
+        self._current: ContextVar[CallInProgress[Any] | None] = ContextVar(
             "safelight_call", default=None
         )
-        self._late: deque[CallInProgress] = deque(maxlen=256)
+        self._late: deque[CallInProgress[Any]] = deque(maxlen=256)
         self._draining = threading.Lock()
         self._int8 = is_int8(pipeline)
         self._original = type(pipeline)
         self._signature = inspect.signature(self._original.__call__)
         self._watched = _subclass(self._original, self)
-        # Past the pipeline's own __setattr__, which writes into its configuration.
+        # Not setattr: the pipeline's own __setattr__ writes into its configuration.
         object.__setattr__(pipeline, "__class__", self._watched)
 
     def unwatch(self) -> None:
-        """Give the pipeline its own class back; a second call does nothing."""
+        """Restore the pipeline's class; a second call does nothing."""
         if type(self._pipeline) is self._watched:
             object.__setattr__(self._pipeline, "__class__", self._original)
 
     def drain(self) -> bool:
-        """Report calls whose device has finished by now, without waiting; tell that it looked."""
-        with self._draining:  # the sampler and the pipeline's callers come here
-            done = []
+        """Report late calls that the device has finished by now. Return True (a reading)."""
+        with self._draining:  # called by the sampler and by the pipeline's callers
+            finished = []
             while self._late and self._late[0].finished:
-                done.append(self._late.popleft())
-        for call in done:
+                finished.append(self._late.popleft())
+        for call in finished:
             self._listener.late(call.result(finished=True))
         return True
 
     def around(self, original: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-        """Make one call of the pipeline, watched."""
-        call: CallInProgress | None = None
+        """Run one call of the pipeline and report it."""
+        call: CallInProgress[Any] | None = None
         with self._guard:
             call = self._begin(args, kwargs)
         if call is None:
@@ -108,14 +115,14 @@ class DiffusersProbe:
                 self._end(call, output, error)
 
     def encoded(self) -> None:
-        """Mark the end of the prompt's encoding."""
+        """Mark the end of prompt encoding."""
         call = self._current.get()
         if call is not None:
             with self._guard:
                 call.mark_encoded()
 
     def bar(self, bar: Any) -> Any:
-        """Return the loop's progress bar, with its moves watched."""
+        """Return the loop's progress bar in a wrapper that reports its updates."""
         call = self._current.get()
         if call is None:
             return bar
@@ -123,7 +130,7 @@ class DiffusersProbe:
             call.mark_loop(self._pipeline)
         return _Bar(bar, call.mark_step, call.mark_loop_end, self._guard)
 
-    def _begin(self, args: Any, kwargs: Any) -> CallInProgress:
+    def _begin(self, args: Any, kwargs: Any) -> CallInProgress[Any]:
         arguments = self._arguments(args, kwargs)
         prompt = arguments.get("prompt") or arguments.get("instruction") or ""
         text = prompt[0] if isinstance(prompt, list | tuple) and prompt else prompt
@@ -134,26 +141,26 @@ class DiffusersProbe:
         self._listener.begin()
         return call
 
-    def _arguments(self, args: Any, kwargs: Any) -> dict[str, Any]:
+    def _arguments(self, args: Any, kwargs: Any) -> dict[str, object]:
         try:
             bound = self._signature.bind(self._pipeline, *args, **kwargs)
-        except TypeError:  # the pipeline is about to say the same to its caller
+        except TypeError:  # the pipeline will raise the same error to its caller
             return dict(kwargs)
         bound.apply_defaults()
         return dict(bound.arguments)
 
-    def _end(self, call: CallInProgress, output: Any, error: BaseException | None) -> None:
+    def _end(self, call: CallInProgress[Any], output: Any, error: BaseException | None) -> None:
         with self._guard:
             call.mark_end(output, error)
         finished = False
         with self._guard:
-            finished = call.finished  # asked once: it may become true at any moment
+            finished = call.finished  # read once: it may change at any time
         self._listener.end(call.result(finished=finished))
         if call.ended and not finished:
             self._late.append(call)
         self.drain()
 
-    def _timer(self) -> Timer:
+    def _timer(self) -> Timer[Any]:
         device = getattr(self._pipeline, "_execution_device", None)
         if getattr(device, "type", "cpu") != "cuda":
             return HostTimer()
@@ -161,7 +168,7 @@ class DiffusersProbe:
 
 
 class _Bar:
-    """A progress bar that tells of its moves; everything else goes to the bar it wraps."""
+    """Wraps a progress bar and reports its updates."""
 
     def __init__(
         self, bar: Any, on_step: Callable[[], None], on_end: Callable[[], None], guard: Guard
@@ -200,18 +207,18 @@ class _Bar:
         return getattr(self._bar, name)
 
 
-def _subclass(original: type, probe: DiffusersProbe) -> type:
-    """Return a subclass of the pipeline's class, alike in name, that tells `probe` what happens."""
+def _subclass(original: type[_Pipeline], probe: DiffusersProbe) -> type:
+    """Return a subclass of the pipeline's class, with the same name, that reports to `probe`."""
 
     @functools.wraps(original.__call__)
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
         return probe.around(functools.partial(original.__call__, self), args, kwargs)
 
-    @functools.wraps(original.progress_bar)  # type: ignore[attr-defined]
+    @functools.wraps(original.progress_bar)
     def progress_bar(self: Any, *args: Any, **kwargs: Any) -> Any:
-        return probe.bar(original.progress_bar(self, *args, **kwargs))  # type: ignore[attr-defined]
+        return probe.bar(original.progress_bar(self, *args, **kwargs))
 
-    members: dict[str, Any] = {
+    members: dict[str, object] = {
         "__call__": call,
         "progress_bar": progress_bar,
         "__module__": original.__module__,

@@ -1,34 +1,35 @@
-"""Measures a Flask application, and answers `/metrics` in front of it.
+"""Measure a Flask application and serve `/metrics` in front of it.
 
-Wraps the application's WSGI callable: it reads no body; it counts what passes by.
+The probe wraps the WSGI callable. It reads no body: it counts the bytes that pass through.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from wsgiref.types import StartResponse, WSGIEnvironment
 
 from safelight.errors import AlreadyWatched
 from safelight.metrics.catalog import HTTP_IN_PROGRESS
 from safelight.metrics.registry import Meter
 from safelight.probes.guard import Guard
-from safelight.probes.request_counts import Tallies
+from safelight.probes.request_counts import RequestCounts
 from safelight.reasons import reason_of_exception, reason_of_status
-from safelight.telemetry.record import CURRENT_PASSAGE, Exchange, Sink, finish
+from safelight.telemetry.record import CURRENT_REQUEST, Exchange, Sink, finish
 from safelight.telemetry.timeline import Timeline
 from safelight.telemetry.traces import current_trace_id, trace_id_of
 
-Environ = dict[str, Any]
-StartResponse = Callable[..., Any]
+if TYPE_CHECKING:
+    from _typeshed import OptExcInfo
 
 METRICS_PATH = "/metrics"
 _HANDLER = "safelight.handler"
 
 
 class FlaskProbe:
-    """Wraps a Flask application in place; `unwatch` takes the wrapper off.
+    """Wraps the WSGI callable of a Flask application; `unwatch` removes the wrapper.
 
-    `model_endpoints` are routes whose failures before the model count as the model's requests from
-    the start; every route seen to call a pipeline joins them by itself.
+    `model_endpoints` are routes whose requests always count as model requests, also if they fail
+    before the model. A route that calls a pipeline is added automatically.
     """
 
     def __init__(
@@ -40,15 +41,15 @@ class FlaskProbe:
         self._meter = meter
         self._sink = sink
         self._model_endpoints = set(model_endpoints)
-        self._tallies = Tallies(meter)
+        self._counts = RequestCounts(meter)
         self._guard = Guard("flask", meter.probe_failed)
         self._original = app.wsgi_app
         app.wsgi_app = self._serve
-        # Not app.before_request: Flask refuses it once the first request was served.
+        # Not app.before_request: Flask refuses it after the first request.
         app.before_request_funcs.setdefault(None, []).insert(0, self._note_route)
 
     def unwatch(self) -> None:
-        """Take the probe off; a second call does nothing."""
+        """Remove the probe; a second call does nothing."""
         hooks = self._app.before_request_funcs.get(None, [])
         if self._note_route in hooks:
             hooks.remove(self._note_route)
@@ -59,62 +60,65 @@ class FlaskProbe:
 
         request.environ[_HANDLER] = request.url_rule.rule if request.url_rule else "none"
 
-    def _serve(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    def _serve(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if environ.get("PATH_INFO") == METRICS_PATH:
             return self._expose(environ, start_response)
         return self._measure(environ, start_response)
 
-    def _measure(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        passage = _Passage(environ, start_response, self._close)
-        token = CURRENT_PASSAGE.set(passage)
+    def _measure(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        request = _Request(environ, start_response, self._close)
+        token = CURRENT_REQUEST.set(request)
         self._meter.add(HTTP_IN_PROGRESS)
         try:
-            passage.chunks = self._original(environ, passage.start_response)
+            request.chunks = self._original(environ, request.start_response)
         except BaseException as error:
-            passage.error = reason_of_exception(error)
-            passage.close()
+            request.error = reason_of_exception(error)
+            request.close()
             raise
         finally:
-            CURRENT_PASSAGE.reset(token)
-        return passage
+            CURRENT_REQUEST.reset(token)
+        return request
 
-    def _close(self, passage: "_Passage") -> None:
+    def _close(self, request: "_Request") -> None:
         self._meter.add(HTTP_IN_PROGRESS, amount=-1)
         with self._guard:
-            self._count(passage)
+            self._count(request)
 
-    def _count(self, passage: "_Passage") -> None:
-        seconds = perf_counter() - passage.started
-        handler, method = passage.environ.get(_HANDLER, "none"), passage.environ["REQUEST_METHOD"]
-        self._tallies.count(
-            (handler, method, passage.status),
+    def _count(self, request: "_Request") -> None:
+        seconds = perf_counter() - request.started
+        handler, method = request.environ.get(_HANDLER, "none"), request.environ["REQUEST_METHOD"]
+        self._counts.count(
+            (handler, method, request.status),
             seconds,
-            passage.received_bytes,
-            passage.sent_bytes,
-            passage.trace_id,
+            request.received_bytes,
+            request.sent_bytes,
+            request.trace_id,
         )
-        exchange = passage.exchange
+        exchange = request.exchange
         if exchange.is_model_request or handler in self._model_endpoints:
             self._model_endpoints.add(handler)
-            exchange.trace_id = passage.trace_id
-            error = passage.error or reason_of_status(passage.status)
-            self._sink(finish(exchange, handler, passage.status, error))
+            exchange.trace_id = request.trace_id
+            error = request.error or reason_of_status(request.status)
+            self._sink(finish(exchange, handler, request.status, error))
 
-    def _expose(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        answer = self._meter.expose(environ.get("HTTP_ACCEPT", ""))
-        headers = [("Content-Type", answer.content_type), ("Content-Length", str(len(answer.body)))]
+    def _expose(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        exposition = self._meter.expose(environ.get("HTTP_ACCEPT", ""))
+        headers = [
+            ("Content-Type", exposition.content_type),
+            ("Content-Length", str(len(exposition.body))),
+        ]
         start_response("200 OK", headers)
-        return [answer.body]
+        return [exposition.body]
 
 
-class _Passage:
-    """One request on its way through: the answer's chunks, counted as the server takes them."""
+class _Request:
+    """One running request: an iterable of the response's chunks that counts their bytes."""
 
     def __init__(
         self,
-        environ: Environ,
+        environ: WSGIEnvironment,
         start_response: StartResponse,
-        on_close: Callable[["_Passage"], None],
+        on_close: Callable[["_Request"], None],
     ) -> None:
         self.started = perf_counter()
         self.exchange = Exchange(Timeline(self.started))
@@ -131,10 +135,12 @@ class _Passage:
         self._on_close = on_close
         self._closed = False
 
-    def start_response(self, status: str, headers: Any, *more: Any) -> Any:
+    def start_response(
+        self, status: str, headers: list[tuple[str, str]], exc_info: "OptExcInfo | None" = None
+    ) -> Callable[[bytes], object]:
         self.status = int(status[:3])
         self.trace_id = current_trace_id() or self.trace_id
-        return self._start_response(status, headers, *more)
+        return self._start_response(status, headers, exc_info)
 
     def __iter__(self) -> Iterator[bytes]:
         chunks = iter(self.chunks)
@@ -143,18 +149,18 @@ class _Passage:
             yield chunk
 
     def _next(self, chunks: Iterator[bytes]) -> bytes | None:
-        # An answer made while it is sent may call the pipeline, and may break off.
-        token = CURRENT_PASSAGE.set(self)
+        # A streamed response may call the pipeline, and may fail.
+        token = CURRENT_REQUEST.set(self)
         try:
             return next(chunks, None)
         except BaseException as error:
             self.error = reason_of_exception(error)
             raise
         finally:
-            CURRENT_PASSAGE.reset(token)
+            CURRENT_REQUEST.reset(token)
 
     def close(self) -> None:
-        """Finish the request; WSGI servers call this once, also when the client left."""
+        """Finish the request; WSGI servers also call this if the client disconnects."""
         if self._closed:
             return
         self._closed = True
@@ -167,18 +173,18 @@ class _Passage:
 
 
 class _Counted:
-    """A request's body: counts what the application reads of it."""
+    """A request's body that counts the bytes that the application reads."""
 
-    def __init__(self, body: Any, passage: _Passage) -> None:
+    def __init__(self, body: Any, request: _Request) -> None:
         self._body = body
-        self._passage = passage
+        self._request = request
 
     def read(self, *size: int) -> bytes:
         return self._count(self._body.read(*size))
 
     def readinto(self, buffer: Any) -> int | None:
         read: int | None = self._body.readinto(buffer)
-        self._passage.received_bytes += read or 0
+        self._request.received_bytes += read or 0
         return read
 
     def readline(self, *size: int) -> bytes:
@@ -193,6 +199,6 @@ class _Counted:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._body, name)
 
-    def _count(self, piece: bytes) -> bytes:
-        self._passage.received_bytes += len(piece)
-        return piece
+    def _count(self, chunk: bytes) -> bytes:
+        self._request.received_bytes += len(chunk)
+        return chunk

@@ -1,4 +1,4 @@
-"""Keeps a probe's own failure from becoming the request's: logged once, counted every time."""
+"""Prevent that a probe's failure fails the request: count each failure, log the first."""
 
 import logging
 from collections.abc import Callable
@@ -8,7 +8,7 @@ log = logging.getLogger(__name__)
 
 
 class Guard:
-    """A context manager that lets no Exception of its block out."""
+    """A context manager that suppresses every Exception of its block."""
 
     __slots__ = ("_count", "_logged", "_probe")
 
@@ -26,15 +26,15 @@ class Guard:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> bool:
-        """Swallow an Exception; let KeyboardInterrupt and the like through."""
+        """Suppress and report an Exception; let KeyboardInterrupt and SystemExit pass."""
         if isinstance(error, Exception):
-            self.note(error)
+            self.report(error)
             return True
         return False
 
-    def note(self, error: Exception) -> None:
-        """Log and count a failure; for hot paths, which catch for themselves."""
+    def report(self, error: Exception) -> None:
+        """Count a failure and log the first. Called directly by code that catches by itself."""
         self._count(self._probe)
         if not self._logged:
             self._logged = True
-            log.error("The %s probe failed; the request goes on.", self._probe, exc_info=error)
+            log.error("The %s probe failed; the request continues.", self._probe, exc_info=error)

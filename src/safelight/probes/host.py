@@ -1,4 +1,4 @@
-"""Reads the machine: processors, memory, disks, network. Through psutil, which is cheap to ask."""
+"""Read CPU, memory, disks and network of the machine with psutil."""
 
 import re
 from typing import Any
@@ -19,18 +19,18 @@ from safelight.metrics.catalog import (
 )
 from safelight.metrics.registry import Meter
 
-# Whole disks, not their partitions (whose bytes would count twice), loop devices or RAM disks.
+# Whole disks; not partitions (their bytes would count twice), loop devices or RAM disks.
 _WHOLE_DISK = re.compile(r"(sd|vd|xvd|hd)[a-z]+|nvme\d+n\d+|mmcblk\d+|disk\d+|md\d+")
 
 
 class HostProbe:
-    """Reads the machine into a meter, whenever asked."""
+    """Reads the machine into a meter."""
 
     def __init__(self, meter: Meter, *, source: Any = psutil, mountpoint: str = "/") -> None:
         self._meter = meter
         self._source = source
         self._mountpoint = mountpoint
-        source.cpu_percent()  # the first answer means nothing: it compares with an earlier one
+        source.cpu_percent()  # the first value is meaningless: it needs an earlier reading
 
     def read(self) -> bool:
         """Read everything once."""
@@ -46,17 +46,17 @@ class HostProbe:
         usage = self._source.disk_usage(self._mountpoint)
         self._meter.set(HOST_FILESYSTEM_USED, self._mountpoint, value=usage.used)
         self._meter.set(HOST_FILESYSTEM_SIZE, self._mountpoint, value=usage.total)
-        # psutil answers None on a machine without disks, as some containers are.
-        for disk, seen in (self._source.disk_io_counters(perdisk=True) or {}).items():
+        # psutil returns None on a machine without disks, such as some containers.
+        for disk, counters in (self._source.disk_io_counters(perdisk=True) or {}).items():
             if not _WHOLE_DISK.fullmatch(disk):
                 continue
-            self._meter.set_total(HOST_DISK_READ, disk, value=seen.read_bytes)
-            self._meter.set_total(HOST_DISK_WRITTEN, disk, value=seen.write_bytes)
-            if hasattr(seen, "busy_time"):  # milliseconds; Linux and FreeBSD only
-                self._meter.set_total(HOST_DISK_BUSY, disk, value=seen.busy_time / 1000)
+            self._meter.set_total(HOST_DISK_READ, disk, value=counters.read_bytes)
+            self._meter.set_total(HOST_DISK_WRITTEN, disk, value=counters.write_bytes)
+            if hasattr(counters, "busy_time"):  # milliseconds; Linux and FreeBSD only
+                self._meter.set_total(HOST_DISK_BUSY, disk, value=counters.busy_time / 1000)
 
     def _read_network(self) -> None:
-        cards = self._source.net_io_counters(pernic=True) or {}
-        outside = [seen for name, seen in cards.items() if name != "lo"]
-        self._meter.set_total(HOST_RECEIVED, value=sum(seen.bytes_recv for seen in outside))
-        self._meter.set_total(HOST_SENT, value=sum(seen.bytes_sent for seen in outside))
+        interfaces = self._source.net_io_counters(pernic=True) or {}
+        external = [counters for name, counters in interfaces.items() if name != "lo"]
+        self._meter.set_total(HOST_RECEIVED, value=sum(each.bytes_recv for each in external))
+        self._meter.set_total(HOST_SENT, value=sum(each.bytes_sent for each in external))

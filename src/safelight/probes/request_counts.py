@@ -1,7 +1,7 @@
-"""HTTP requests counted cheaply: kept as plain numbers, entered into the meter when it is read.
+"""Count HTTP requests in plain numbers, and add them to the meter before each scrape.
 
-Four metrics a request cost several microseconds one by one; here they cost half of one. Requests
-that belong to a trace are entered at once, since each may be an exemplar.
+Four metrics per request cost several microseconds in the meter; here they cost half of one.
+Requests with a trace id are added at once, since each may become an exemplar.
 """
 
 import threading
@@ -18,11 +18,11 @@ from safelight.metrics.registry import Exemplar, Meter
 Key = tuple[str, str, int]  # handler, method, status
 
 _EDGES = HTTP_SECONDS.buckets
-_MOST = 512  # a caller may invent methods without end: then the tallies are entered early
+_MAX_KEYS = 512  # bounds memory: callers can send any number of methods
 
 
-class _Tally:
-    """What came together since the last reading, for one handler, method and status."""
+class _Counts:
+    """The requests since the last scrape of one handler, method and status."""
 
     __slots__ = ("buckets", "received_bytes", "requests", "seconds", "sent_bytes")
 
@@ -34,47 +34,47 @@ class _Tally:
         self.buckets = [0] * (len(_EDGES) + 1)
 
 
-class Tallies:
-    """The tallies of one application. Safe to use from any thread."""
+class RequestCounts:
+    """The request counts of one application. Thread-safe."""
 
     def __init__(self, meter: Meter) -> None:
         self._meter = meter
         self._lock = threading.Lock()
-        self._tallies: dict[Key, _Tally] = {}
-        meter.before_expose(self.enter_all)
+        self._by_key: dict[Key, _Counts] = {}
+        meter.before_expose(self.flush)
 
     def count(
         self, key: Key, seconds: float, received: int, sent: int, trace_id: str | None
     ) -> None:
-        """Count a request, with the bytes of its body and of its answer's."""
+        """Count a request, with the bytes of its body and of its response."""
         if trace_id is not None:
-            self._enter_one(key, seconds, (received, sent), {"trace_id": trace_id})
+            self._observe(key, seconds, (received, sent), {"trace_id": trace_id})
             return
-        place = bisect_left(_EDGES, seconds)
+        bucket = bisect_left(_EDGES, seconds)
         with self._lock:
-            tally = self._tallies.get(key)
-            if tally is None:
-                tally = self._tallies[key] = _Tally()
-            tally.requests += 1
-            tally.seconds += seconds
-            tally.buckets[place] += 1
-            tally.received_bytes += received
-            tally.sent_bytes += sent
-        if len(self._tallies) > _MOST:
-            self.enter_all()
+            counts = self._by_key.get(key)
+            if counts is None:
+                counts = self._by_key[key] = _Counts()
+            counts.requests += 1
+            counts.seconds += seconds
+            counts.buckets[bucket] += 1
+            counts.received_bytes += received
+            counts.sent_bytes += sent
+        if len(self._by_key) > _MAX_KEYS:
+            self.flush()
 
-    def enter_all(self) -> None:
-        """Enter everything that was counted into the meter, and begin anew."""
+    def flush(self) -> None:
+        """Add all counts to the meter and reset them."""
         with self._lock:
-            tallies, self._tallies = self._tallies, {}
-        for (handler, method, status), tally in tallies.items():
-            meter, requests = self._meter, tally.requests
+            by_key, self._by_key = self._by_key, {}
+        for (handler, method, status), counts in by_key.items():
+            meter, requests = self._meter, counts.requests
             meter.add(HTTP_REQUESTS, handler, method, str(status), amount=requests)
-            meter.merge(HTTP_SECONDS, handler, method, counts=tally.buckets, total=tally.seconds)
-            meter.merge(HTTP_REQUEST_BYTES, handler, counts=[requests], total=tally.received_bytes)
-            meter.merge(HTTP_RESPONSE_BYTES, handler, counts=[requests], total=tally.sent_bytes)
+            meter.merge(HTTP_SECONDS, handler, method, counts=counts.buckets, total=counts.seconds)
+            meter.merge(HTTP_REQUEST_BYTES, handler, counts=[requests], total=counts.received_bytes)
+            meter.merge(HTTP_RESPONSE_BYTES, handler, counts=[requests], total=counts.sent_bytes)
 
-    def _enter_one(
+    def _observe(
         self, key: Key, seconds: float, sizes: tuple[int, int], exemplar: Exemplar
     ) -> None:
         handler, method, status = key

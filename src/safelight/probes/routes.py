@@ -1,53 +1,55 @@
-"""Which route template a request matched: `/items/{id}`, never `/items/7`.
+"""Find the route template of a request: `/items/{id}`, not `/items/7`.
 
-Reads what FastAPI and Starlette leave in the scope and their routers; `none` where none matched.
+Reads the scope and the routers of FastAPI and Starlette; `none` if no route matched.
 """
 
 from collections.abc import Iterable, MutableMapping
 from typing import Any
 
 NO_ROUTE = "none"
-_MOST_CACHED = 1000
+_MAX_CACHED = 1000
+_MAX_DEPTH = 10  # of nested mounts
 
 Scope = MutableMapping[str, Any]
 
 
 class Routes:
-    """Finds templates, and remembers those of FastAPI's routes."""
+    """Finds templates, and caches those of FastAPI's routes."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[int, str], str] = {}
+        self._cache: dict[tuple[int, str], str] = {}
 
     def template(self, scope: Scope, app: Any, root_path: str) -> str:
         """Return the template of the route that the finished request matched.
 
-        `app` and `root_path` are the scope's from before the application ran: mounts change both.
+        `app` and `root_path` are the scope's values before the application ran, since mounts
+        change both.
         """
         route = scope.get("route")
-        if route is None:  # plain Starlette keeps no route, so we look again
+        if route is None:  # plain Starlette does not store the route
             searched = _search(scope, app, root_path) if "endpoint" in scope else None
             return NO_ROUTE if searched is None else searched or "/"
-        # A router that is included twice has one route, and a context for each place.
+        # A router that is included twice has one route object with two contexts.
         context = scope["fastapi"].get("effective_route_context") if "fastapi" in scope else None
         key = (id(context or route), scope.get("root_path", ""))
-        found = self._known.get(key)
-        if found is None:
+        template = self._cache.get(key)
+        if template is None:
             mounts = _prefix(scope, app, root_path)
-            # Of a mounted application without routes (static files) the mount is the route.
-            found = mounts or "/" if _is_mount(route) else mounts + _path_of(scope, route)
-            if len(self._known) < _MOST_CACHED:  # a mount may have parameters of its own
-                self._known[key] = found
-        return found
+            # For a mounted application without routes (static files) the mount is the route.
+            template = mounts or "/" if _is_mount(route) else mounts + _path_of(scope, route)
+            if len(self._cache) < _MAX_CACHED:  # a mount may have parameters
+                self._cache[key] = template
+        return template
 
 
 def _path_of(scope: Scope, route: Any) -> str:
-    """Return a route's whole path: included FastAPI routers keep it in a context of their own."""
+    """Return a route's full path. For included FastAPI routers it is in the context."""
     context = scope.get("fastapi", {}).get("effective_route_context")
     return str(getattr(context, "path", None) or route.path)
 
 
 def _prefix(scope: Scope, app: Any, root_path: str) -> str:
-    """Return the templates of the mounts that the request went through."""
+    """Return the templates of the mounts that the request passed."""
     if scope.get("root_path", "") == root_path:
         return ""
     template, routes, rest = (
@@ -55,8 +57,8 @@ def _prefix(scope: Scope, app: Any, root_path: str) -> str:
         getattr(app, "routes", ()),
         str(scope["path"]).removeprefix(root_path),
     )
-    for _ in range(10):
-        mount = next((found for found in _mounts(routes) if found.path_regex.match(rest)), None)
+    for _ in range(_MAX_DEPTH):
+        mount = next((each for each in _mounts(routes) if each.path_regex.match(rest)), None)
         if mount is None:
             break
         template += mount.path
@@ -66,23 +68,23 @@ def _prefix(scope: Scope, app: Any, root_path: str) -> str:
 
 
 def _search(scope: Scope, app: Any, root_path: str) -> str | None:
-    """Match the request once more, mount by mount, for its template."""
+    """Match the request again, mount by mount, and return its template."""
     template, routes = "", getattr(app, "routes", ())
-    trial: dict[str, Any] = {**scope, "root_path": root_path}
-    for _ in range(10):
-        route, child = _best(routes, trial)
+    child_scope: Scope = {**scope, "root_path": root_path}
+    for _ in range(_MAX_DEPTH):
+        route, updates = _best(routes, child_scope)
         if route is None:
             return None
         template += getattr(route, "path", "")
         routes = getattr(route, "routes", None) or ()
         if not routes:
             return template
-        trial.update(child)
+        child_scope.update(updates)
     return template
 
 
 def _best(routes: Iterable[Any], scope: Scope) -> tuple[Any, Any]:
-    """Return the route that Starlette would take: the first that fits but for its method, last."""
+    """Return the route that Starlette chooses: a full match, else the first partial match."""
     from starlette.routing import Match
 
     partial: tuple[Any, Any] = (None, {})

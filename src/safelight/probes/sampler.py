@@ -1,4 +1,4 @@
-"""Reads slow sources at their own pace in one thread, and counts what the reading costs."""
+"""Read sources such as NVML at fixed intervals in one thread, and measure the cost."""
 
 import threading
 from collections.abc import Callable
@@ -22,7 +22,7 @@ class _Reading:
 
 
 class Sampler:
-    """Calls each reading whenever its interval has passed; a reading tells whether it read."""
+    """Calls each reading at its interval. A reading returns True if it had something to read."""
 
     def __init__(
         self, meter: Meter, *, clock: Clock = perf_counter, wall_clock: Clock = time
@@ -35,12 +35,12 @@ class Sampler:
         self._thread: threading.Thread | None = None
 
     def every(self, interval_seconds: float, probe: str, read: Callable[[], bool]) -> None:
-        """Have `read` called every `interval_seconds`, from the next tick on."""
+        """Call `read` every `interval_seconds`, from the next tick on."""
         guard = Guard(probe, self._meter.probe_failed)
         self._readings.append(_Reading(probe, interval_seconds, read, guard))
 
     def tick(self) -> float:
-        """Call what is due; return the seconds until something is due again."""
+        """Call the readings that are due. Return the seconds until the next one."""
         now = self._clock()
         for reading in self._readings:
             if now >= reading.due:
@@ -50,12 +50,12 @@ class Sampler:
         return max(0.0, min((r.due for r in self._readings), default=now + 60) - self._clock())
 
     def start(self) -> None:
-        """Tick in a daemon thread until `stop`."""
+        """Call the readings in a daemon thread until `stop`."""
         self._thread = threading.Thread(target=self._run, name="safelight-sampler", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
-        """End the thread; a second call does nothing."""
+        """Stop the thread; a second call does nothing."""
         self._stop.set()
         if self._thread is not None:
             self._thread.join(timeout=5)

@@ -1,31 +1,33 @@
-"""Marks in time: on the host's clock, or on a CUDA stream without ever synchronising it."""
+"""Time marks: on the host's clock, or on a CUDA stream without synchronising it."""
 
 from collections.abc import Callable
 from time import perf_counter
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
+
+Mark = TypeVar("Mark")
 
 
-class Timer(Protocol):
-    """Takes marks, and tells the time between two once the device has passed the later one."""
+class Timer(Protocol[Mark]):
+    """Takes time marks, and returns the time between two that the device has passed."""
 
-    def mark(self) -> Any:
-        """Take a mark here."""
+    def mark(self) -> Mark:
+        """Take a mark now."""
 
-    def passed(self, mark: Any) -> bool:
-        """Tell whether the device has reached the mark."""
+    def passed(self, mark: Mark) -> bool:
+        """Return True if the device has reached the mark."""
 
-    def seconds(self, earlier: Any, later: Any) -> float:
-        """Return the time from one mark to another; both must have been passed."""
+    def seconds(self, earlier: Mark, later: Mark) -> float:
+        """Return the time between two passed marks."""
 
 
 class HostTimer:
-    """Marks on the host's clock: right where the work is done by the time a call returns."""
+    """Marks on the host's clock; correct if the work is done when a call returns."""
 
     def __init__(self, clock: Callable[[], float] = perf_counter) -> None:
         self.mark = clock
 
-    def passed(self, mark: float) -> bool:  # noqa: ARG002 - the host is always there
-        """Tell that the mark has been reached."""
+    def passed(self, mark: float) -> bool:  # noqa: ARG002 - the host has passed every mark
+        """Return True."""
         return True
 
     def seconds(self, earlier: float, later: float) -> float:
@@ -36,7 +38,8 @@ class HostTimer:
 class CudaTimer:
     """Marks as `torch.cuda.Event`s on the device's current stream, read after the last step.
 
-    Recording an event is asynchronous; `query` and `elapsed_time` of a reached event do not wait.
+    Recording an event is asynchronous. `query` never waits, and `elapsed_time` does not wait for
+    a passed event.
     """
 
     def __init__(self, cuda: Any, device: Any) -> None:
@@ -44,13 +47,13 @@ class CudaTimer:
         self._stream = cuda.current_stream(device)
 
     def mark(self) -> Any:
-        """Record an event at the end of what is queued on the stream."""
+        """Record an event at the end of the stream."""
         event = self._cuda.Event(enable_timing=True)
         event.record(self._stream)
         return event
 
     def passed(self, mark: Any) -> bool:
-        """Tell whether the stream has reached the event."""
+        """Return True if the stream has reached the event."""
         return bool(mark.query())
 
     def seconds(self, earlier: Any, later: Any) -> float:

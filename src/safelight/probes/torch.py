@@ -1,4 +1,4 @@
-"""Reads what PyTorch tells of itself: memory on each CUDA device, and what it has compiled."""
+"""Read PyTorch's CUDA memory and the number of compiled graphs."""
 
 import sys
 from typing import Any
@@ -9,13 +9,13 @@ from safelight.telemetry.vram import Vram
 
 
 def read_vram(cuda: Any = None) -> list[Vram]:
-    """Return a reading per CUDA device that this process uses; none where it uses none.
+    """Return a reading for each CUDA device that this process uses.
 
-    Reads the allocator's own counters: no synchronisation, and no context is made on a device.
+    Reads the allocator's counters: it does not synchronise, and creates no context on a device.
     """
     if cuda is None:
         cuda = getattr(sys.modules.get("torch"), "cuda", None)
-        if cuda is None:  # torch is not loaded, or not to its end: another thread may be at it
+        if cuda is None:  # torch is not loaded, or another thread is just importing it
             return []
     if not cuda.is_initialized():
         return []
@@ -23,13 +23,13 @@ def read_vram(cuda: Any = None) -> list[Vram]:
 
 
 def compilations() -> int:
-    """Return how many graphs torch.compile has made in this process; 0 where it was never used."""
+    """Return how many graphs torch.compile has compiled in this process."""
     counters = getattr(sys.modules.get("torch._dynamo.utils"), "counters", None)
     return int(counters["stats"]["unique_graphs"]) if counters is not None else 0
 
 
 def write_vram(meter: Meter, readings: list[Vram]) -> None:
-    """Enter readings into the metrics of the namespace."""
+    """Write readings to the metrics."""
     for vram in readings:
         meter.set(VRAM_USED, vram.device, value=vram.used_bytes)
         meter.set(VRAM_RESERVED, vram.device, value=vram.reserved_bytes)
@@ -37,14 +37,14 @@ def write_vram(meter: Meter, readings: list[Vram]) -> None:
 
 
 class TorchProbe:
-    """Reads this process's allocators into a meter, whenever asked."""
+    """Reads this process's allocators into a meter."""
 
     def __init__(self, meter: Meter, *, cuda: Any = None) -> None:
         self._meter = meter
         self._cuda = cuda
 
     def read(self) -> bool:
-        """Read every device once; tell whether there was one."""
+        """Read every device once. Return True if there is one."""
         readings = read_vram(self._cuda)
         write_vram(self._meter, readings)
         return bool(readings)

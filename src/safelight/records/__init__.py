@@ -1,1 +1,1 @@
-"""Remembers: finished requests, what was found of their outputs, ratings and samples."""
+"""The database of finished requests, assessments, ratings and samples."""

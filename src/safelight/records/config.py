@@ -1,17 +1,17 @@
-"""Where the records are kept and how much of them: what the settings say, without any database."""
+"""Configuration of the records store, from the settings."""
 
 from dataclasses import dataclass
 
 from safelight.records.rows import Origin
 from safelight.settings import Settings
 
-MOST_WAITING = 10_000
+MAX_WAITING = 10_000
 _DAY_SECONDS = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much is kept, and of samples how many of each type, good and failed."""
+    """Largest age and size of the records, and the number of samples per type and outcome."""
 
     retention_seconds: float = 30 * _DAY_SECONDS
     bytes: int = 1024**3
@@ -19,29 +19,29 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """What a store is to do; at `most` so many entries wait for the database."""
+class StoreConfig:
+    """Database address, origin and limits of a store; `capacity` is the size of its buffer."""
 
     url: str
     origin: Origin
     limits: Limits = Limits()
     samples: bool = False
-    most: int = MOST_WAITING
+    capacity: int = MAX_WAITING
 
 
 def records_url(settings: Settings) -> str:
-    """Return the address of the database: by default a file in the state folder; empty is none."""
+    """Return the database URL, by default a file in the state folder; empty means no records."""
     if settings.records_url is not None:
         return settings.records_url
     return f"sqlite:///{settings.state_folder.expanduser().absolute() / 'records.db'}"
 
 
-def plan_of(settings: Settings) -> Plan | None:
-    """Return what a service is to remember, or None where it keeps no records."""
+def store_config(settings: Settings) -> StoreConfig | None:
+    """Return the store configuration of a service, or None if records are disabled."""
     url = records_url(settings)
     if not url:
         return None
-    return Plan(
+    return StoreConfig(
         url,
         Origin(settings.namespace, settings.model, settings.store_prompts),
         Limits(

@@ -1,6 +1,6 @@
-"""A database of records: opens it, brings its tables up to date, writes, finds and deletes.
+"""The records database: open, migrate, write, find and delete.
 
-Only the thread that writes records and the command line come here: it loads heavy libraries.
+Only the writer thread and the command line import this module: SQLAlchemy is slow to import.
 """
 
 import secrets
@@ -10,12 +10,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Engine, delete, insert, inspect, select
+from sqlalchemy import Connection, Engine, Table, delete, insert, inspect, select
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError, StatementError
 
 from safelight.errors import RecordsUnusable
-from safelight.records.engines import engine_of, shown, why
-from safelight.records.rows import Row, owner_hash
+from safelight.records.engines import error_text, open_engine, safe_url
+from safelight.records.rows import BadRow, Row, check_text, owner_hash
 from safelight.records.schema import (
     ABOUT_REQUESTS,
     ASSESSMENTS,
@@ -28,14 +28,14 @@ from safelight.records.schema import (
     VERSIONS,
 )
 
-_OF_VALUES = (DataError, IntegrityError)
-_SQLITES = (sqlite3.InterfaceError, sqlite3.ProgrammingError)  # a value that it cannot bind
-_MIGRATION_LOCK = 0x5AFE_1167  # any number, the same for all services of one server
+_DATA_ERRORS = (DataError, IntegrityError)
+_SQLITE_DATA_ERRORS = (sqlite3.InterfaceError, sqlite3.ProgrammingError)  # value cannot be bound
+_MIGRATION_LOCK = 0x5AFE_1167  # arbitrary, but the same for all services of one server
 
 
 @dataclass(slots=True)
 class Batch:
-    """Rows to be written together, or not at all."""
+    """Rows that are written in one transaction."""
 
     requests: list[Row] = field(default_factory=list)
     assessments: list[Row] = field(default_factory=list)
@@ -46,7 +46,7 @@ class Batch:
         return len(self.requests) + len(self.assessments) + len(self.ratings)
 
     def singles(self) -> Iterator["Batch"]:
-        """Yield each row as a batch of its own."""
+        """Yield each row as its own batch."""
         yield from (Batch(requests=[row]) for row in self.requests)
         yield from (Batch(assessments=[row]) for row in self.assessments)
         yield from (Batch(samples=[row]) for row in self.samples)
@@ -54,8 +54,8 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """A request that the records know: of which type it was, and how it is rated so far."""
+class StoredRequest:
+    """A stored request with its current rating; `answered` is True if it returned a result."""
 
     instruction_type: str
     at: float
@@ -63,12 +63,8 @@ class Found:
     rating: int | None
 
 
-class BadData(Exception):
-    """A row is at fault, not the database: to try again would be in vain."""
-
-
 class Database:
-    """An open database whose tables are those of this version."""
+    """An open database with the tables of this version."""
 
     def __init__(self, engine: Engine, salt: str) -> None:
         self.engine = engine
@@ -76,99 +72,104 @@ class Database:
 
     @property
     def is_sqlite(self) -> bool:
-        """Tell which of the two databases it is."""
+        """Return True for SQLite, False for PostgreSQL."""
         return self.engine.dialect.name == "sqlite"
 
     def close(self) -> None:
-        """Let go of all connections."""
+        """Close all connections."""
         self.engine.dispose()
 
     def write(self, batch: Batch, samples_per_type: int) -> None:
-        """Write a batch; what was written before is left, so that a second try does no harm.
+        """Write a batch. Existing rows are kept, so that a batch can be written twice.
 
-        Raises BadData where a row is at fault, else what SQLAlchemy raises.
+        Raises BadRow if a row is invalid, else SQLAlchemyError.
         """
-        with _blaming_data(), self.engine.begin() as connection:
+        with _detect_bad_rows(), self.engine.begin() as connection:
             self._add(connection, REQUESTS, batch.requests)
             self._add(connection, ASSESSMENTS, batch.assessments)
             self._add(connection, SAMPLES, batch.samples)
             self._add(connection, RATINGS, batch.ratings, replacing=("at", "rating", "reason"))
             for kind, failed in {(r["instruction_type"], r["failed"]) for r in batch.samples}:
-                _keep_newest(connection, kind, samples_per_type, failed=failed)
+                _keep_newest(connection, str(kind), samples_per_type, failed=bool(failed))
 
-    def find(self, request_id: str, owner: str, namespace: str) -> Found | None:
-        """Return a service's request that was this owner's; of nobody else's is anything told."""
-        good = REQUESTS.c.status_code < 400  # whoever got a picture may rate it
-        columns = (REQUESTS.c.instruction_type, REQUESTS.c.at, good, RATINGS.c.rating)
+    def find(self, request_id: str, owner: str, namespace: str) -> StoredRequest | None:
+        """Return a request of this service and owner, or None. Raises InvalidParameter."""
+        answered = REQUESTS.c.status_code < 400
+        columns = (REQUESTS.c.instruction_type, REQUESTS.c.at, answered, RATINGS.c.rating)
         joined = REQUESTS.outerjoin(RATINGS, RATINGS.c.request_id == REQUESTS.c.request_id)
-        wanted = (
+        query = (
             select(*columns)
             .select_from(joined)
             .where(
-                REQUESTS.c.request_id == request_id,
+                REQUESTS.c.request_id == check_text("request id", request_id),
                 REQUESTS.c.owner_hash == owner_hash(owner, self.salt),
                 REQUESTS.c.namespace == namespace,
             )
         )
         with self.engine.connect() as connection:
-            row = connection.execute(wanted).first()
-        return Found(*row) if row else None
+            row = connection.execute(query).first()
+        return StoredRequest(*row) if row else None
 
     def forget(self, request_id: str) -> None:
-        """Delete all that is known of a request."""
+        """Delete all rows of a request. Raises InvalidParameter."""
+        check_text("request id", request_id)
         with self.engine.begin() as connection:
-            for about in ABOUT_REQUESTS:
-                connection.execute(delete(about).where(about.c.request_id == request_id))
-        self._overwrite_log()
+            for table in ABOUT_REQUESTS:
+                connection.execute(delete(table).where(table.c.request_id == request_id))
+        self._truncate_log()
 
-    def _overwrite_log(self) -> None:
-        """Leave nothing that was deleted in SQLite's write-ahead log."""
+    def _truncate_log(self) -> None:
+        """Remove deleted rows also from SQLite's write-ahead log."""
         if not self.is_sqlite:
             return
-        raw = self.engine.raw_connection()  # outside any transaction, as SQLite wants it
+        raw = self.engine.raw_connection()  # SQLite requires that no transaction is open
         try:
             raw.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         finally:
             raw.close()
 
     def _add(
-        self, connection: Connection, into: Any, rows: Sequence[Row], replacing: Iterable[str] = ()
+        self,
+        connection: Connection,
+        table: Table,
+        rows: Sequence[Row],
+        replacing: Iterable[str] = (),
     ) -> None:
         if not rows:
             return
-        added = self._insert(into)
-        new = {name: added.excluded[name] for name in replacing}
-        key = [into.c.request_id]
-        kept = (
-            added.on_conflict_do_update(index_elements=key, set_=new)
-            if new
-            else added.on_conflict_do_nothing(index_elements=key)
+        statement = self._insert(table)
+        updates = {name: statement.excluded[name] for name in replacing}
+        key = [table.c.request_id]
+        upsert = (
+            statement.on_conflict_do_update(index_elements=key, set_=updates)
+            if updates
+            else statement.on_conflict_do_nothing(index_elements=key)
         )
-        connection.execute(kept, rows)
+        connection.execute(upsert, rows)
 
-    def _insert(self, into: Any) -> Any:
-        """Return an INSERT in the database's own words; the other's are not even loaded: 2 MB."""
+    def _insert(self, table: Table) -> Any:
+        """Return an INSERT of the database's dialect. Each dialect takes 2 MB when imported."""
         if self.is_sqlite:
             from sqlalchemy.dialects import sqlite
 
-            return sqlite.insert(into)
+            return sqlite.insert(table)
         from sqlalchemy.dialects import postgresql
 
-        return postgresql.insert(into)
+        return postgresql.insert(table)
 
 
 def open_database(url: str, *, migrate: bool = True) -> Database:
-    """Open a database; its tables are made, or brought up to date, if they may be.
+    """Open a database; with `migrate` create or upgrade its tables.
 
-    Raises RecordsUnusable for one of a newer version, or one that is not there or not up to date
-    where it must not be touched; MissingExtra; what SQLAlchemy raises.
+    Raises RecordsUnusable if the schema is newer, or if the database is missing or outdated and
+    `migrate` is False; MissingExtra; SQLAlchemyError.
     """
-    engine = engine_of(url, writing=migrate)
+    engine = open_engine(url, writing=migrate)
     try:
         with engine.begin() as connection:
             if engine.dialect.name == "postgresql" and migrate:
                 connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})")
-            _bring_up_to_date(connection, migrate=migrate)
+            _upgrade_tables(connection, migrate=migrate)
             return Database(engine, _salt(connection))
     except BaseException:
         engine.dispose()
@@ -176,70 +177,74 @@ def open_database(url: str, *, migrate: bool = True) -> Database:
 
 
 @contextmanager
-def explained(url: str) -> Iterator[None]:
-    """Turn what a database raises into RecordsUnusable, in one line and without a password."""
+def translate_errors(url: str) -> Iterator[None]:
+    """Turn database errors into RecordsUnusable, with one line and without the password."""
     try:
         yield
-    except BrokenPipeError:  # who reads what we print has gone: not the database's fault
+    except BrokenPipeError:  # the reader of our output has ended: no database error
         raise
     except (SQLAlchemyError, OSError) as error:
         raise RecordsUnusable(
-            f"The records at {shown(url)} cannot be used: {why(error)}. "
-            "Mend the database, or name another: SAFELIGHT_RECORDS_URL."
+            f"The records at {safe_url(url)} cannot be used: {error_text(error)}. "
+            "Repair the database, or set another: SAFELIGHT_RECORDS_URL."
         ) from None
 
 
 @contextmanager
-def _blaming_data() -> Iterator[None]:
+def _detect_bad_rows() -> Iterator[None]:
+    """Raise BadRow if a value is the cause of a database error."""
     try:
         yield
+    except UnicodeEncodeError as error:
+        raise BadRow(type(error).__name__) from None
     except SQLAlchemyError as error:
-        of_values = isinstance(error, StatementError) and not isinstance(error, DBAPIError)
-        if of_values or isinstance(error, _OF_VALUES) or isinstance(error.__cause__, _SQLITES):
-            raise BadData(why(error)) from None
+        is_value = isinstance(error, StatementError) and not isinstance(error, DBAPIError)
+        is_data = isinstance(error, _DATA_ERRORS)
+        if is_value or is_data or isinstance(error.__cause__, _SQLITE_DATA_ERRORS):
+            raise BadRow(error_text(error)) from None
         raise
 
 
-def _bring_up_to_date(connection: Connection, *, migrate: bool) -> None:
+def _upgrade_tables(connection: Connection, *, migrate: bool) -> None:
     new = not inspect(connection).has_table(VERSION.name)
-    there = set() if new else set(connection.execute(select(VERSION.c.version_num)).scalars())
-    if unknown := sorted(there - set(VERSIONS)):
+    versions = set() if new else set(connection.execute(select(VERSION.c.version_num)).scalars())
+    if unknown := sorted(versions - set(VERSIONS)):
         raise RecordsUnusable(
-            f"The records are of a newer Safelight (schema {', '.join(unknown)[:60]}; the newest "
-            f"known here is {VERSIONS[-1]}). Upgrade Safelight, or name other records: "
+            f"The records are of a newer Safelight (schema {', '.join(unknown)[:60]}; this version "
+            f"supports {VERSIONS[-1]}). Upgrade Safelight, or set another database: "
             "SAFELIGHT_RECORDS_URL."
         )
-    if there == {VERSIONS[-1]}:
+    if versions == {VERSIONS[-1]}:
         return
     if not migrate:
-        raise RecordsUnusable("The records are of an older schema. Run: safelight records upgrade")
+        raise RecordsUnusable("The records have an older schema. Run: safelight records upgrade")
     if new:
-        _make_tables(connection)
+        _create_tables(connection)
         return
-    from safelight.records.migrate import upgrade  # 8 MB that few starts need
+    from safelight.records.migrate import upgrade  # Alembic takes 8 MB and is rarely needed
 
     upgrade(connection)
 
 
-def _make_tables(connection: Connection) -> None:
-    """Make the newest tables at once, as all the migrations together would."""
+def _create_tables(connection: Connection) -> None:
+    """Create the newest tables directly, with the same result as all migrations."""
     METADATA.create_all(connection, checkfirst=False)
     VERSION.create(connection)
     connection.execute(insert(VERSION).values(version_num=VERSIONS[-1]))
 
 
 def _salt(connection: Connection) -> str:
-    """Return the installation's salt; the first to open the database draws it."""
-    found = connection.execute(select(INSTALLATION.c.salt)).scalar()
-    if found is None:
-        found = secrets.token_hex(32)
-        connection.execute(insert(INSTALLATION).values(id=1, salt=found))
-    return str(found)
+    """Return the installation's salt; create it when the database is first opened."""
+    salt = connection.execute(select(INSTALLATION.c.salt)).scalar()
+    if salt is None:
+        salt = secrets.token_hex(32)
+        connection.execute(insert(INSTALLATION).values(id=1, salt=salt))
+    return str(salt)
 
 
-def _keep_newest(connection: Connection, kind: str, most: int, *, failed: bool) -> None:
-    of_kind = (SAMPLES.c.instruction_type == kind, SAMPLES.c.failed == failed)
-    newest = select(SAMPLES.c.request_id).where(*of_kind).order_by(SAMPLES.c.at.desc()).limit(most)
+def _keep_newest(connection: Connection, kind: str, limit: int, *, failed: bool) -> None:
+    matches = (SAMPLES.c.instruction_type == kind, SAMPLES.c.failed == failed)
+    newest = select(SAMPLES.c.request_id).where(*matches).order_by(SAMPLES.c.at.desc()).limit(limit)
     connection.execute(
-        delete(SAMPLES).where(*of_kind, SAMPLES.c.request_id.not_in(newest.scalar_subquery()))
+        delete(SAMPLES).where(*matches, SAMPLES.c.request_id.not_in(newest.scalar_subquery()))
     )

@@ -1,8 +1,9 @@
-"""How each of the two databases is spoken to: SQLite in WAL mode, PostgreSQL within time limits."""
+"""Create SQLAlchemy engines: SQLite in WAL mode, PostgreSQL with timeouts."""
 
+import sqlite3
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import orjson
 from sqlalchemy import Connection, Engine, create_engine, event
@@ -11,14 +12,17 @@ from sqlalchemy.exc import DBAPIError, StatementError
 
 from safelight.errors import MissingExtra, RecordsUnusable
 
-_WAIT_SECONDS = 5  # for a lock that another process holds, and for a server to answer
+if TYPE_CHECKING:  # an optional extra
+    import psycopg
+
+_WAIT_SECONDS = 5  # for a lock, and for the connection to a server
 _PRAGMAS = (
     f"busy_timeout = {_WAIT_SECONDS * 1000}",
     "auto_vacuum = INCREMENTAL",
     "journal_mode = WAL",
-    "synchronous = FULL",  # what was acknowledged survives a power cut too
+    "synchronous = FULL",  # a confirmed write survives a power failure
     "journal_size_limit = 16777216",
-    "secure_delete = ON",  # what was deleted on request is not left in the file
+    "secure_delete = ON",  # deleted rows are overwritten in the file
 )
 _LIMITS = (
     f"SET statement_timeout = {3 * _WAIT_SECONDS * 1000}",
@@ -26,10 +30,10 @@ _LIMITS = (
 )
 
 
-def engine_of(address: str, *, writing: bool) -> Engine:
-    """Return the engine of a database; one that only reads makes no file.
+def open_engine(address: str, *, writing: bool) -> Engine:
+    """Return the engine of a database. Without `writing` no file is created.
 
-    Raises RecordsUnusable where there is none to read, MissingExtra, OSError.
+    Raises RecordsUnusable if there is no database to read, MissingExtra, OSError.
     """
     url = make_url(address)
     if url.get_backend_name() == "sqlite":
@@ -48,7 +52,7 @@ def engine_of(address: str, *, writing: bool) -> Engine:
     )
 
     @event.listens_for(engine, "connect")
-    def limit(connection: Any, _record: object) -> None:
+    def limit(connection: "psycopg.Connection[tuple[object, ...]]", _record: object) -> None:
         connection.autocommit = True
         for statement in _LIMITS:
             connection.execute(statement)
@@ -63,14 +67,14 @@ def _sqlite(url: URL, *, writing: bool) -> Engine:
         file.parent.mkdir(parents=True, exist_ok=True)
     elif not file.is_file():
         raise RecordsUnusable(
-            f"There are no records at {file} yet. Serve with them, or name others: "
-            "SAFELIGHT_RECORDS_URL."
+            f"There are no records at {file} yet. Start a service with records, or set another "
+            "database: SAFELIGHT_RECORDS_URL."
         )
     engine = create_engine(url, hide_parameters=True, json_serializer=_json)
 
     @event.listens_for(engine, "connect")
-    def prepare(connection: Any, _record: object) -> None:
-        connection.isolation_level = None  # transactions begin where we say so, tables' too
+    def prepare(connection: sqlite3.Connection, _record: object) -> None:
+        connection.isolation_level = None  # our BEGIN starts transactions, also of CREATE TABLE
         for pragma in _PRAGMAS if writing else _PRAGMAS[:1]:
             connection.execute(f"PRAGMA {pragma}")
 
@@ -81,17 +85,17 @@ def _sqlite(url: URL, *, writing: bool) -> Engine:
     return engine
 
 
-def _json(value: Any) -> str:
+def _json(value: object) -> str:
     return orjson.dumps(value).decode()
 
 
-def shown(url: str) -> str:
-    """Return a database's address without its password."""
+def safe_url(url: str) -> str:
+    """Return a database URL without its password."""
     return make_url(url).render_as_string(hide_password=True)
 
 
-def why(error: BaseException) -> str:
-    """Return the first line of what a database says; never the values that were to be written."""
-    said = error.orig if isinstance(error, DBAPIError) and error.orig else error
-    lines = str(said).strip().splitlines() if not isinstance(said, StatementError) else []
-    return (lines[0] if lines else type(said).__name__)[:200].rstrip(".")
+def error_text(error: BaseException) -> str:
+    """Return the first line of a database error, without the values of the statement."""
+    cause = error.orig if isinstance(error, DBAPIError) and error.orig else error
+    lines = str(cause).strip().splitlines() if not isinstance(cause, StatementError) else []
+    return (lines[0] if lines else type(cause).__name__)[:200].rstrip(".")

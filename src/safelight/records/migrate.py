@@ -1,4 +1,4 @@
-"""The one door to Alembic: loaded only where older tables have to be changed."""
+"""Run Alembic's migrations. Imported only if older tables must be upgraded."""
 
 from pathlib import Path
 
@@ -8,12 +8,12 @@ from sqlalchemy import Connection
 
 
 def upgrade(connection: Connection) -> None:
-    """Bring the tables up to date, in the connection's transaction."""
+    """Upgrade the tables in the connection's transaction."""
     command.upgrade(alembic_config(connection), "head")
 
 
 def alembic_config(connection: Connection | None = None) -> Config:
-    """Return what Alembic needs to know of our migrations."""
+    """Return Alembic's configuration for our migrations."""
     config = Config()
     folder = Path(__file__).parent / "migrations"
     config.set_main_option("script_location", str(folder).replace("%", "%%"))

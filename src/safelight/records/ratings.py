@@ -1,7 +1,7 @@
-"""What callers think of their answers: one rating a request, changeable, for a while.
+"""Ratings by callers: one per request, which can be changed for a limited time.
 
-It knows by heart to whom the last answers went, so that rating needs no database; what it has
-forgotten the records may still know.
+The latest requests are kept in memory, so that a rating needs no database. Older requests may
+still be in the records.
 """
 
 from collections import OrderedDict
@@ -15,51 +15,52 @@ from safelight.metrics.registry import Meter
 from safelight.records.rows import Rating
 from safelight.telemetry.record import Record
 
-MOST_KNOWN = 20_000
+MAX_RATEABLE = 20_000
 
 
 @dataclass(slots=True)
-class _Answered:
+class _RateableRequest:
     owner: str
     instruction_type: str
-    until: float
+    expires: float
     rating: int | None = None
 
 
 def in_memory(_rating: Rating) -> None:
-    """Keep a rating nowhere but in memory."""
+    """Store a rating only in memory."""
 
 
 class Ratings:
-    """The answers that may be rated now, by request; the oldest are forgotten first."""
+    """The requests that can be rated now; the oldest are removed first."""
 
     def __init__(
         self,
         meter: Meter,
         *,
         kept_seconds: float,
-        most: int = MOST_KNOWN,
+        capacity: int = MAX_RATEABLE,
         clock: Callable[[], float] = time,
     ) -> None:
         self._meter = meter
         self._kept_seconds = kept_seconds
-        self._most = most
+        self._capacity = capacity
         self._clock = clock
-        self._known: OrderedDict[str, _Answered] = OrderedDict()
+        self._requests: OrderedDict[str, _RateableRequest] = OrderedDict()
         meter.start_at_zero(USER_RATINGS, RATINGS_CHANGED)
 
     def __len__(self) -> int:
-        return len(self._known)
+        return len(self._requests)
 
     def __contains__(self, request_id: str) -> bool:
-        return request_id in self._known
+        return request_id in self._requests
 
-    def learn(self, record: Record) -> None:
-        """Know an answer: the sink of Records. Who failed got nothing that could be rated."""
-        if record.status_code < 400:  # whoever got a picture, destroyed or not
-            self.know(record.id, record.owner, record.instruction_type, self._clock())
+    def add_record(self, record: Record) -> None:
+        """Add a finished request (a sink of Records). A request without an output has no rating."""
+        if record.status_code < 400:  # with an output, also a destroyed one
+            facts = record.facts
+            self.add(facts.id, facts.owner, facts.instruction_type, self._clock())
 
-    def know(
+    def add(
         self,
         request_id: str,
         owner: str,
@@ -67,17 +68,18 @@ class Ratings:
         at: float,
         rating: int | None = None,
     ) -> None:
-        """Know an answer that somebody got at a time, and its rating so far.
+        """Add a request that finished at a Unix time, with its current rating.
 
-        The first to have an id keeps it: ids may be the callers' own.
+        An id belongs to its first owner, because callers may choose ids.
         """
-        until = at + self._kept_seconds
-        self._known.setdefault(request_id, _Answered(owner, instruction_type, until, rating))
-        while len(self._known) > self._most or self._oldest_is_over():
-            self._known.popitem(last=False)
+        expires = at + self._kept_seconds
+        request = _RateableRequest(owner, instruction_type, expires, rating)
+        self._requests.setdefault(request_id, request)
+        while len(self._requests) > self._capacity or self._oldest_has_expired():
+            self._requests.popitem(last=False)
 
-    def is_known(self, request_id: str, owner: str) -> bool:
-        """Tell whether this owner may rate this request now."""
+    def can_rate(self, request_id: str, owner: str) -> bool:
+        """Return True if this owner can rate this request now."""
         try:
             self._find(request_id, owner)
         except UnknownRequest:
@@ -93,33 +95,34 @@ class Ratings:
         *,
         keep: Callable[[Rating], None] = in_memory,
     ) -> tuple[Rating, bool]:
-        """Rate an answer; return the rating, and whether it replaces another.
+        """Rate a request. Return the rating, and True if it replaces another.
 
-        The histogram has the first rating of each request, for a count cannot be taken back. What
-        `keep` refuses was never given. Raises UnknownRequest, for somebody else's and for one that
-        is too old too, and what `keep` raises.
+        `keep` stores the rating; if it raises, the rating does not count. The histogram counts
+        only the first rating of a request. Raises UnknownRequest also for requests of other
+        callers and for expired ones.
         """
-        found = self._find(request_id, owner)
-        given = Rating(request_id, found.instruction_type, rating, reason)
-        keep(given)
-        changed = found.rating is not None
+        request = self._find(request_id, owner)
+        new = Rating(request_id, request.instruction_type, rating, reason)
+        keep(new)
+        changed = request.rating is not None
         if changed:
             self._meter.add(RATINGS_CHANGED)
         else:
-            self._meter.observe(USER_RATING, found.instruction_type, value=rating)
+            self._meter.observe(USER_RATING, request.instruction_type, value=rating)
             self._meter.add(USER_RATINGS, reason)
-        found.rating = rating
-        return given, changed
+        request.rating = rating
+        return new, changed
 
     def forget(self, request_id: str) -> None:
-        """Know nothing of a request any more."""
-        self._known.pop(request_id, None)
+        """Remove a request."""
+        self._requests.pop(request_id, None)
 
-    def _find(self, request_id: str, owner: str) -> _Answered:
-        found = self._known.get(request_id)
-        if found is None or found.owner != owner or found.until <= self._clock():
+    def _find(self, request_id: str, owner: str) -> _RateableRequest:
+        request = self._requests.get(request_id)
+        if request is None or request.owner != owner or request.expires <= self._clock():
             raise UnknownRequest
-        return found
+        return request
 
-    def _oldest_is_over(self) -> bool:
-        return bool(self._known) and next(iter(self._known.values())).until <= self._clock()
+    def _oldest_has_expired(self) -> bool:
+        oldest = next(iter(self._requests.values()), None)
+        return oldest is not None and oldest.expires <= self._clock()

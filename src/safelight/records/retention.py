@@ -1,7 +1,6 @@
-"""Keeps the records within their age and size, in small deletes that nobody has to wait for."""
+"""Delete records above the age and size limits, in small steps."""
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from sqlalchemy import Connection, Table, delete, func, literal_column, select
 
@@ -9,55 +8,51 @@ from safelight.records.config import Limits
 from safelight.records.database import Database
 from safelight.records.schema import ABOUT_REQUESTS, REQUESTS
 
-ROWS_AT_ONCE = 500
-_ROUNDS = 20  # small deletes in a row, before records that wait have their turn
-_PAGES_AT_ONCE = 5000
+ROWS_PER_DELETE = 500
+_DELETES_PER_CALL = 20  # then waiting records are written first
+_PAGES_PER_VACUUM = 5000
 _MEASURED_ROWS = 1000
-_INDEX_FACTOR = 1.5  # what indexes and page heads add to the rows of PostgreSQL
+_INDEX_FACTOR = 1.5  # size with indexes and page headers, relative to the rows of PostgreSQL
 
 
 @dataclass(frozen=True, slots=True)
 class Info:
-    """What a database holds: rows by table, bytes in use, and the time between first and last."""
+    """Content of a database: rows by table, used bytes, Unix times of oldest and newest request."""
 
     rows: dict[str, int]
     bytes: int
     oldest: float | None
     newest: float | None
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return it as JSON can hold it."""
-        return asdict(self)
 
+def enforce_limits(database: Database, limits: Limits, now: float) -> bool:
+    """Delete expired rows, then the oldest ones above the size limit.
 
-def tidy(database: Database, limits: Limits, now: float) -> bool:
-    """Delete what is too old, then the oldest of what is too much; tell whether more is left to do.
-
-    Bounded: a database that is far over its limit is brought down in several calls.
+    Return True if more rows must be deleted: one call deletes a limited number.
     """
     deleted = 0
-    for _ in range(_ROUNDS):
-        gone = delete_before(database, now - limits.retention_seconds)
-        if not gone and used_bytes(database) > limits.bytes:
-            gone = delete_before(database, _age_of_oldest(database))
-        deleted += gone
-        if not gone:
+    for _ in range(_DELETES_PER_CALL):
+        count = delete_before(database, now - limits.retention_seconds)
+        if not count and used_bytes(database) > limits.bytes:
+            count = delete_before(database, _time_of_oldest(database))
+        deleted += count
+        if not count:
             break
     else:
         return True
     if deleted:
-        _give_back(database, _PAGES_AT_ONCE)
+        _vacuum(database, _PAGES_PER_VACUUM)
     return False
 
 
-def delete_before(database: Database, moment: float) -> int:
-    """Delete a few of the rows that are older than a moment; return how many."""
+def delete_before(database: Database, time: float) -> int:
+    """Delete at most ROWS_PER_DELETE rows of each table before a Unix time. Return the number."""
     with database.engine.begin() as connection:
-        return sum(_delete_few(connection, table, moment) for table in ABOUT_REQUESTS)
+        return sum(_delete_some(connection, table, time) for table in ABOUT_REQUESTS)
 
 
 def used_bytes(database: Database) -> int:
-    """Return how much the records take up: of a file its pages in use, of a server an estimate."""
+    """Return the size of the records: used pages of SQLite, an estimate for PostgreSQL."""
     with database.engine.connect() as connection:
         if not database.is_sqlite:
             return int(sum(_estimated(connection, table) for table in ABOUT_REQUESTS))
@@ -69,7 +64,7 @@ def used_bytes(database: Database) -> int:
 
 
 def info(database: Database) -> Info:
-    """Return what the database holds."""
+    """Return the content of the database."""
     with database.engine.connect() as connection:
         rows = {
             table.name.removeprefix("safelight_"): int(
@@ -84,31 +79,31 @@ def info(database: Database) -> Info:
 
 
 def purge(database: Database, before: float) -> int:
-    """Delete all that is older than a moment; return how many rows that were."""
+    """Delete all rows before a Unix time. Return the number."""
     deleted = 0
-    while gone := delete_before(database, before):
-        deleted += gone
-    _give_back(database)
+    while count := delete_before(database, before):
+        deleted += count
+    _vacuum(database)
     return deleted
 
 
-def _delete_few(connection: Connection, table: Table, moment: float) -> int:
+def _delete_some(connection: Connection, table: Table, time: float) -> int:
     oldest = (
         select(table.c.request_id)
-        .where(table.c.at < moment)
+        .where(table.c.at < time)
         .order_by(table.c.at)
-        .limit(ROWS_AT_ONCE)
+        .limit(ROWS_PER_DELETE)
     )
-    done = connection.execute(delete(table).where(table.c.request_id.in_(oldest)))
-    return int(done.rowcount)
+    result = connection.execute(delete(table).where(table.c.request_id.in_(oldest)))
+    return int(result.rowcount)
 
 
-def _age_of_oldest(database: Database) -> float:
-    """Return the moment before which a few of the oldest requests lie, and what is about them."""
-    later = select(REQUESTS.c.at).order_by(REQUESTS.c.at).offset(ROWS_AT_ONCE).limit(1)
+def _time_of_oldest(database: Database) -> float:
+    """Return a Unix time before which there are ROWS_PER_DELETE requests; infinity if fewer."""
+    query = select(REQUESTS.c.at).order_by(REQUESTS.c.at).offset(ROWS_PER_DELETE).limit(1)
     with database.engine.connect() as connection:
-        found = connection.execute(later).scalar()
-    return float("inf") if found is None else float(found)
+        time = connection.execute(query).scalar()
+    return float("inf") if time is None else float(time)
 
 
 def _estimated(connection: Connection, table: Table) -> float:
@@ -119,16 +114,13 @@ def _estimated(connection: Connection, table: Table) -> float:
     return float(rows) * float(mean or 0) * _INDEX_FACTOR
 
 
-def _give_back(database: Database, pages: int = 0) -> None:
-    """Give so many of a file's free pages back to the file system, or all (0).
-
-    A server does so by itself.
-    """
+def _vacuum(database: Database, pages: int = 0) -> None:
+    """Return free pages of a SQLite file to the file system; 0 returns all."""
     if not database.is_sqlite:
         return
     connection = database.engine.raw_connection()
     try:
-        # Not `execute`: this pragma frees a page each time it is stepped, and that steps once.
+        # Not `execute`: it steps once, and this pragma frees one page per step.
         connection.cursor().executescript(f"PRAGMA incremental_vacuum({pages});")
     finally:
         connection.close()

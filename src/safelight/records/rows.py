@@ -1,16 +1,16 @@
-"""What is kept of a request, as rows: pure, and of no database yet."""
+"""Turn records, assessments and ratings into database rows, without any database."""
 
 import hmac
 from dataclasses import dataclass
 from functools import lru_cache
 from math import isfinite
-from typing import Any
 
+from safelight.errors import InvalidParameter
 from safelight.reasons import NO_ERROR
 from safelight.telemetry.assessment import Assessment
-from safelight.telemetry.record import Record
+from safelight.telemetry.record import PipelineCall, Record
 
-MOST_SAMPLE_BYTES = 64 * 1024  # of one thumbnail; what is larger is none
+MAX_SAMPLE_BYTES = 64 * 1024  # of one thumbnail; larger ones are not stored
 RATIOS = (
     "score",
     "sharpness",
@@ -24,12 +24,17 @@ RATIOS = (
 )
 _OWNER = "owner:"
 
-Row = dict[str, Any]
+Value = str | int | float | bytes | dict[str, float] | None
+Row = dict[str, Value]
+
+
+class BadRow(Exception):
+    """A row is invalid, so writing it again would fail again. The database is not at fault."""
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where records come from, and what may be kept of them."""
+    """The service and model of records, and whether prompts may be stored."""
 
     namespace: str
     model: str
@@ -38,7 +43,7 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Rating:
-    """How a caller found an answer, 1 (bad) to 5 (good), and why."""
+    """A caller's rating of a request from 1 (bad) to 5 (good), with a reason."""
 
     request_id: str
     instruction_type: str
@@ -48,9 +53,9 @@ class Rating:
 
 @dataclass(frozen=True, slots=True)
 class Remembered:
-    """A finished request, what was found of its output, and how it was rated; None is unknown.
+    """A stored request with its assessment and rating; None is unknown.
 
-    `service_seconds` is its time without the wait in the queue.
+    `service_seconds` is the time without the queue wait.
     """
 
     request_id: str
@@ -73,52 +78,64 @@ class Remembered:
 
     @property
     def succeeded(self) -> bool:
-        """Tell whether the answer was good, by all that was found of it later too."""
-        answered = self.error == NO_ERROR and self.status_code < 400
-        return answered and self.found_error in (None, NO_ERROR)
+        """Return True if the request succeeded and its assessment found no error."""
+        succeeded = self.error == NO_ERROR and self.status_code < 400
+        return succeeded and self.found_error in (None, NO_ERROR)
+
+
+def check_text(name: str, text: str) -> str:
+    """Return a text that both databases accept in a query. Raises InvalidParameter.
+
+    PostgreSQL refuses the NUL character; neither accepts an unpaired surrogate.
+    """
+    if text == _plain(text, len(text)):
+        return text
+    raise InvalidParameter(
+        f"The {name} {text[:40]!a} has a character that is not allowed. Check the {name}."
+    )
 
 
 def salted(text: str, salt: str) -> str:
-    """Return a hash that tells equal texts, of this installation, and nothing else of them."""
+    """Return a hash by which equal texts of one installation can be recognised."""
     return hmac.digest(salt.encode(), text.encode("utf-8", "replace"), "sha256").hex()
 
 
 @lru_cache(maxsize=1024)
 def owner_hash(owner: str, salt: str) -> str | None:
-    """Return what is kept of a caller: enough to know them again."""
+    """Return the hash of a caller, or None without one."""
     return salted(_OWNER + owner, salt) if owner else None
 
 
 def request_row(record: Record, at: float, origin: Origin, salt: str) -> Row:
-    """Return the row of a finished request; its prompt is a hash unless it may be kept."""
-    prompt = record.prompt
+    """Return the row of a finished request; its prompt is hashed unless it may be stored."""
+    facts = record.facts
+    prompt = facts.prompt
     return {
-        "request_id": record.id[:80],
+        "request_id": _plain(facts.id, 80),
         "at": at,
         "namespace": origin.namespace,
         "model": _plain(origin.model, 200),
         "endpoint": _plain(record.endpoint, 200),
         "status_code": record.status_code,
         "error": record.error[:40],
-        "instruction_type": record.instruction_type[:40],
+        "instruction_type": facts.instruction_type[:40],
         "seconds": record.seconds,
         "queue_seconds": record.stages.get("queue", 0.0),
         "stages": {stage: round(seconds, 6) for stage, seconds in record.stages.items()},
-        "truncated": record.truncated,
-        "degraded": ",".join(record.degraded)[:200],
-        "seed": record.seed,
-        "trace_id": _plain(record.trace_id, 64) if record.trace_id else None,
-        "background_entropy": record.background_entropy,
+        "truncated": facts.truncated,
+        "degraded": ",".join(facts.degraded)[:200],
+        "seed": facts.seed,
+        "trace_id": _plain(facts.trace_id, 64) if facts.trace_id else None,
+        "background_entropy": facts.background_entropy,
         "prompt": _plain(prompt, 10_000) if prompt and origin.store_prompts else None,
         "prompt_hash": salted(prompt, salt) if prompt else None,
-        "owner_hash": owner_hash(record.owner, salt),
-        **_call_columns(record),
+        "owner_hash": owner_hash(facts.owner, salt),
+        **_call_columns(facts.calls[-1] if facts.calls else None),
     }
 
 
-def _call_columns(record: Record) -> Row:
-    """Return what changed how the model read the sentence (requirement P17), of the last call."""
-    call = record.calls[-1] if record.calls else None
+def _call_columns(call: PipelineCall | None) -> Row:
+    """Return how the call read the prompt (requirement P17)."""
     width, height = call.images[0] if call and call.images else (None, None)
     return {
         "pipeline": call.pipeline[:100] if call else None,
@@ -137,49 +154,49 @@ def _call_columns(record: Record) -> Row:
     }
 
 
-def assessment_row(found: Assessment, at: float) -> Row:
-    """Return the row of what was found of an output."""
+def assessment_row(assessment: Assessment, at: float) -> Row:
+    """Return the row of an assessment."""
     return {
-        "request_id": found.request_id[:80],
+        "request_id": _plain(assessment.request_id, 80),
         "at": at,
-        "instruction_type": found.instruction_type[:40],
-        "error": found.error[:40],
-        **{name: _finite(getattr(found, name)) for name in RATIOS},
+        "instruction_type": assessment.instruction_type[:40],
+        "error": assessment.error[:40],
+        **{name: _finite(getattr(assessment, name)) for name in RATIOS},
     }
 
 
-def sample_row(found: Assessment, at: float) -> Row | None:
-    """Return the row of an assessment's thumbnails, if it has any that are as small as agreed."""
-    if not (found.before or found.after):
+def sample_row(assessment: Assessment, at: float) -> Row | None:
+    """Return the row of an assessment's thumbnails, or None if there are none or too large ones."""
+    if not (assessment.before or assessment.after):
         return None
-    if max(len(found.before), len(found.after)) > MOST_SAMPLE_BYTES:
+    if max(len(assessment.before), len(assessment.after)) > MAX_SAMPLE_BYTES:
         return None
     return {
-        "request_id": found.request_id[:80],
+        "request_id": _plain(assessment.request_id, 80),
         "at": at,
-        "instruction_type": found.instruction_type[:40],
-        "failed": found.error != NO_ERROR,
-        "before": found.before,
-        "after": found.after,
+        "instruction_type": assessment.instruction_type[:40],
+        "failed": assessment.error != NO_ERROR,
+        "before": assessment.before,
+        "after": assessment.after,
     }
 
 
-def rating_row(rated: Rating, at: float) -> Row:
+def rating_row(rating: Rating, at: float) -> Row:
     """Return the row of a rating."""
     return {
-        "request_id": rated.request_id[:80],
+        "request_id": _plain(rating.request_id, 80),
         "at": at,
-        "instruction_type": rated.instruction_type[:40],
-        "rating": rated.rating,
-        "reason": rated.reason,
+        "instruction_type": rating.instruction_type[:40],
+        "rating": rating.rating,
+        "reason": rating.reason,
     }
 
 
 def _finite(value: float | None) -> float | None:
-    """Return a number, or None for one that is none: it would spoil every mean."""
+    """Return the number, or None for NaN and infinity, which would make every mean invalid."""
     return value if value is not None and isfinite(value) else None
 
 
-def _plain(text: str, most: int) -> str:
-    """Return a text that any database takes: PostgreSQL refuses the character 0."""
-    return text[:most].replace("\0", "").encode("utf-8", "replace").decode()
+def _plain(text: str, length: int) -> str:
+    """Return a shortened text without characters that a database refuses."""
+    return text[:length].replace("\0", "").encode("utf-8", "replace").decode()

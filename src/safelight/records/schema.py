@@ -1,4 +1,4 @@
-"""The tables of the records, as SQLAlchemy knows them; `migrations` changes older ones."""
+"""The tables of the records; `migrations` upgrades older ones."""
 
 from sqlalchemy import (
     JSON,
@@ -19,10 +19,10 @@ from sqlalchemy import (
 from safelight.records.rows import RATIOS
 
 METADATA = MetaData()
-VERSIONS = ("0001",)  # of the migrations, the newest last
+VERSIONS = ("0001",)  # of the migrations, newest last
 VERSION = Table(
     "safelight_version",
-    MetaData(),  # Alembic's own: as it would make it
+    MetaData(),  # not in METADATA: Alembic creates this table itself
     Column("version_num", String(32), nullable=False),
     PrimaryKeyConstraint("version_num", name="safelight_version_pkc"),
 )
@@ -33,7 +33,7 @@ def _id() -> Column[str]:
 
 
 def _at() -> Column[float]:
-    """Seconds since 1970, as Prometheus counts them."""
+    """Unix time in seconds."""
     return Column("at", Double, nullable=False, index=True)
 
 

@@ -1,7 +1,6 @@
-"""Takes what is to be remembered off the answer's path: bounded, tried again, counted when lost.
+"""Write records to the database in one background thread, so that no request waits for it.
 
-One thread opens the database, writes in batches and deletes what is too old. Whatever happens to
-the database, a request never waits for it.
+The buffer is bounded, failed writes are repeated, and lost entries are counted.
 """
 
 import threading
@@ -16,37 +15,47 @@ import structlog
 from safelight.errors import Overloaded, Unusable
 from safelight.metrics.catalog import RECORDS, RECORDS_WAITING
 from safelight.metrics.registry import Meter
-from safelight.records.buffer import Buffer, Taken
-from safelight.records.config import Plan
-from safelight.records.rows import Rating, assessment_row, rating_row, request_row, sample_row
-from safelight.records.tasks import Errands
+from safelight.records.buffer import Buffer, Pending
+from safelight.records.config import StoreConfig
+from safelight.records.rows import (
+    BadRow,
+    Rating,
+    assessment_row,
+    check_text,
+    rating_row,
+    request_row,
+    sample_row,
+)
+from safelight.records.tasks import TaskQueue
 from safelight.telemetry.assessment import Assessment
 from safelight.telemetry.record import Record
 
-if TYPE_CHECKING:  # heavy: loaded by the thread that writes
-    from safelight.records.database import Batch, Database, Found
+if TYPE_CHECKING:  # slow to import: only the writer thread does so
+    from safelight.records.database import Batch, Database, StoredRequest
 
 BATCH = 500
-_PAUSE_SECONDS = 1.0  # between two batches: what a crash of this process can cost at most
-_TIDY_SECONDS = 60.0
-_MOST_PAUSE_SECONDS = 30.0
+_PAUSE_SECONDS = 1.0  # between batches; a crash of the process loses at most this
+_DELETE_INTERVAL_SECONDS = 60.0
+_MAX_PAUSE_SECONDS = 30.0
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 log = structlog.get_logger("safelight")
 
 
 class Store:
-    """Remembers Records, Assessments and Ratings in the database of a plan."""
+    """Stores Records, Assessments and Ratings in a database."""
 
-    def __init__(self, plan: Plan, meter: Meter, *, clock: Callable[[], float] = time) -> None:
-        self._plan = plan
+    def __init__(
+        self, config: StoreConfig, meter: Meter, *, clock: Callable[[], float] = time
+    ) -> None:
+        self._config = config
         self._meter = meter
         self._clock = clock
-        self._buffer = Buffer(plan.most)
-        self._errands = Errands()
+        self._buffer = Buffer(config.capacity)
+        self._tasks = TaskQueue()
         self._database: Database | None = None
         self._failures = 0
-        self._again = self._tidy_at = 0.0
+        self._retry_at = self._delete_at = 0.0
         self._wake, self._stopping = threading.Event(), False
         self._thread = threading.Thread(target=self._run, name="safelight-records", daemon=True)
         meter.start_at_zero(RECORDS)
@@ -54,78 +63,79 @@ class Store:
 
     @property
     def waiting(self) -> int:
-        """Return how many entries are not written yet."""
+        """Return the number of entries that are not written yet."""
         return len(self._buffer)
 
     def write(self, record: Record) -> None:
-        """Remember a finished request: the sink of Records."""
+        """Add a finished request (a sink of Records)."""
         self._count_unless(kept=self._buffer.put(self._clock(), record))
 
     def assess(self, assessment: Assessment) -> None:
-        """Remember what was found of an output; its thumbnails only where samples are kept."""
-        if not self._plan.samples and (assessment.before or assessment.after):
+        """Add an assessment; without its thumbnails if samples are not stored."""
+        if not self._config.samples and (assessment.before or assessment.after):
             assessment = replace(assessment, before=b"", after=b"")
         self._count_unless(kept=self._buffer.assess(self._clock(), assessment))
 
     def rate(self, rating: Rating) -> None:
-        """Remember a rating; of several of one request, the last.
-
-        Raises Overloaded where there is no room: its caller waits to hear what becomes of it.
-        """
+        """Add a rating; it replaces earlier ones of the request. Raises Overloaded if full."""
         if not self._buffer.rate(self._clock(), rating):
             self._meter.add(RECORDS, "refused")
             raise Overloaded(
-                f"{self._plan.most} ratings wait to be written, and no more may. Send yours again "
-                f"in {_MOST_PAUSE_SECONDS:.0f} seconds; the service's log says why they wait.",
-                _MOST_PAUSE_SECONDS,
+                f"{self._config.capacity} ratings already wait to be written, which is the limit. "
+                f"Send yours again in {_MAX_PAUSE_SECONDS:.0f} seconds. The service's log has the "
+                "reason.",
+                _MAX_PAUSE_SECONDS,
             )
 
-    def ask(self, errand: Callable[["Database"], Answer]) -> "Future[Answer]":
-        """Have the thread do something with the database soon; the future tells what came of it."""
-        answer = self._errands.ask(errand)
+    def submit(self, task: Callable[["Database"], Result]) -> "Future[Result]":
+        """Run a task with the database in the writer thread; return its future result."""
+        future = self._tasks.submit(task)
         self._wake.set()
-        return answer
+        return future
 
-    def find(self, request_id: str, owner: str) -> "Future[Found | None]":
-        """Return a request of this service that was this owner's, or None."""
-        return self.ask(lambda base: base.find(request_id, owner, self._plan.origin.namespace))
+    def find(self, request_id: str, owner: str) -> "Future[StoredRequest | None]":
+        """Return this owner's request of this service, or None. Raises InvalidParameter."""
+        check_text("request id", request_id)
+        namespace = self._config.origin.namespace
+        return self.submit(lambda database: database.find(request_id, owner, namespace))
 
     def forget(self, request_id: str) -> "Future[None]":
-        """Delete all that is known of a request, what waits to be written too."""
+        """Delete all data about a request, also from the buffer. Raises InvalidParameter."""
+        check_text("request id", request_id)
         self._buffer.forget(request_id)
-        return self.ask(lambda database: database.forget(request_id))
+        return self.submit(lambda database: database.forget(request_id))
 
     def start(self) -> None:
-        """Begin to write."""
+        """Start the writer thread."""
         self._thread.start()
 
     def stop(self, seconds: float = 5.0) -> None:
-        """Write what waits, if that can be done in time; the rest is lost, and the log says so."""
+        """Write the buffer within the time; log and count entries that are lost."""
         self._stopping = True
         self._wake.set()
         self._thread.join(seconds)
-        if left := self.waiting:
-            self._meter.add(RECORDS, "lost", amount=left)
-            log.warning("records lost at the end", **{"safelight.records": left})
+        if lost := self.waiting:
+            self._meter.add(RECORDS, "lost", amount=lost)
+            log.warning("records lost at shutdown", **{"safelight.records": lost})
 
     def close(self) -> None:
-        """Let go of the database; the next step would open it anew."""
+        """Close the database; the next step opens it again."""
         database, self._database = self._database, None
         if database is not None:
             database.close()
 
     def step(self) -> float:
-        """Do what is due; return the seconds until there may be more to do."""
+        """Write a batch, run tasks and delete old rows. Return the seconds until the next step."""
         now = self._clock()
-        if now < self._again:
-            self._errands.refuse("the database is out of reach")
-            return self._again - now
+        if now < self._retry_at:
+            self._tasks.refuse("the database is unavailable")
+            return self._retry_at - now
         try:
-            database = self._opened()
+            database = self._open()
             more = self._write(database) >= BATCH
-            self._errands.run(database)
-            more = self._tidy(database, now) or more
-        except Exception as error:  # noqa: BLE001 - whatever a database raises, requests go on
+            self._tasks.run(database)
+            more = self._delete_old(database, now) or more
+        except Exception as error:  # noqa: BLE001 - no database error may end the thread
             return self._on_failure(error, now)
         if self._failures:
             log.info("records are written again")
@@ -140,81 +150,79 @@ class Store:
         while not self._stopping:
             self._wake.wait(self.step())
             self._wake.clear()
-        self._again = 0.0
+        self._retry_at = 0.0
         while self.waiting and not self.step():
             pass
-        self._errands.refuse("the service is stopping")
+        self._tasks.refuse("the service is stopping")
         self.close()
 
-    def _opened(self) -> "Database":
+    def _open(self) -> "Database":
         if self._database is None:
             from safelight.records.database import open_database
 
-            self._database = open_database(self._plan.url)
+            self._database = open_database(self._config.url)
         return self._database
 
     def _write(self, database: "Database") -> int:
-        """Write a batch; what could not be written stays in hand, for the next try."""
-        taken = self._buffer.take(BATCH)
-        rows, unreadable = self._rows(database, taken)
-        lost = self._written(database, rows) if rows else 0
+        """Write a batch. Return the number of entries; after an error they stay in the buffer."""
+        pending = self._buffer.take(BATCH)
+        rows, invalid = self._rows(database, pending)
+        lost = self._write_rows(database, rows) if rows else 0
         self._meter.add(RECORDS, "written", amount=len(rows) - lost)
-        self._meter.add(RECORDS, "lost", amount=lost + unreadable)
-        return self._buffer.done(taken)
+        self._meter.add(RECORDS, "lost", amount=lost + invalid)
+        return self._buffer.done(pending)
 
-    def _rows(self, database: "Database", taken: Taken) -> "tuple[Batch, int]":
-        """Return what was taken as rows, and how much of it could not be made one."""
+    def _rows(self, database: "Database", pending: Pending) -> "tuple[Batch, int]":
+        """Return the pending entries as rows, and the number of invalid entries."""
         from safelight.records.database import Batch
 
-        rows, unreadable = Batch(), 0
-        for at, what in taken.entries:
+        rows, invalid = Batch(), 0
+        for at, content in pending.entries:
             try:
-                if isinstance(what, Record):
-                    row = request_row(what, at, self._plan.origin, database.salt)
+                if isinstance(content, Record):
+                    row = request_row(content, at, self._config.origin, database.salt)
                     rows.requests.append(row)
                     continue
-                rows.assessments.append(assessment_row(what, at))
-                rows.samples += [sample] if (sample := sample_row(what, at)) else []
-            except Exception:  # noqa: BLE001 - somebody else's sink gave us what is no Record
-                unreadable += 1
-        rows.ratings = [rating_row(rating, at) for at, rating in taken.ratings.values()]
-        return rows, unreadable
+                rows.assessments.append(assessment_row(content, at))
+                rows.samples += [sample] if (sample := sample_row(content, at)) else []
+            except Exception:  # noqa: BLE001 - an object that is not a valid Record
+                invalid += 1
+        rows.ratings = [rating_row(rating, at) for at, rating in pending.ratings.values()]
+        return rows, invalid
 
-    def _written(self, database: "Database", rows: "Batch") -> int:
-        """Write rows, one by one where one of them is at fault; return how many could not be."""
-        from safelight.records.database import BadData
-
-        most, lost = self._plan.limits.samples_per_type, 0
+    def _write_rows(self, database: "Database", rows: "Batch") -> int:
+        """Write rows, one by one if one is invalid. Return the number of invalid rows."""
+        samples, lost = self._config.limits.samples_per_type, 0
         try:
-            database.write(rows, most)
-        except BadData:
+            database.write(rows, samples)
+        except BadRow:
             for single in rows.singles():
                 try:
-                    database.write(single, most)
-                except BadData:
+                    database.write(single, samples)
+                except BadRow:
                     lost += len(single)
         return lost
 
-    def _tidy(self, database: "Database", now: float) -> bool:
-        if now < self._tidy_at:
+    def _delete_old(self, database: "Database", now: float) -> bool:
+        if now < self._delete_at:
             return False
-        from safelight.records.retention import tidy
+        from safelight.records.retention import enforce_limits
 
-        more = tidy(database, self._plan.limits, now)
-        self._tidy_at = now if more else now + _TIDY_SECONDS
+        more = enforce_limits(database, self._config.limits, now)
+        self._delete_at = now if more else now + _DELETE_INTERVAL_SECONDS
         return more
 
     def _on_failure(self, error: Exception, now: float) -> float:
-        """Leave the database alone for a while; where it is of no use, all but ratings is lost."""
-        from safelight.records.engines import why
+        """Return the pause after a failure. If the database is unusable, drop all but ratings."""
+        from safelight.records.engines import error_text
 
         if not self._failures:
-            log.warning("records cannot be written", **{"error.message": why(error)})
+            log.warning("records cannot be written", **{"error.message": error_text(error)})
         self._failures += 1
-        pause = min(_MOST_PAUSE_SECONDS, 2.0 ** min(self._failures - 1, 10))
-        if isinstance(error, Unusable):  # of a newer schema, without its driver
+        pause = min(_MAX_PAUSE_SECONDS, 2.0 ** min(self._failures - 1, 10))
+        if isinstance(error, Unusable):  # newer schema, or missing driver
             self._meter.add(RECORDS, "lost", amount=self._buffer.drop())
-            pause = _MOST_PAUSE_SECONDS
-        self._errands.refuse("the database is out of reach")
-        self._again = now + pause
+            pause = _MAX_PAUSE_SECONDS
+        self._tasks.refuse("the database is unavailable")
+        self._retry_at = now + pause
         return pause

@@ -1,53 +1,55 @@
-"""What others want of the database: done by the thread that holds it, answered by a future."""
+"""Queue of tasks for the database, which the writer thread runs."""
 
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from safelight.errors import RecordsUnusable
+from safelight.errors import BadInput, RecordsUnusable
 
-if TYPE_CHECKING:  # heavy: loaded by the thread that writes
+if TYPE_CHECKING:  # slow to import: only the writer thread does so
     from safelight.records.database import Database
 
-MOST_ERRANDS = 100
-Answer = TypeVar("Answer")
+MAX_TASKS = 100
+Result = TypeVar("Result")
 
 
-class Errands:
-    """A bounded queue of questions to the database."""
+class TaskQueue:
+    """A bounded queue of functions that receive the database."""
 
     def __init__(self) -> None:
         self._waiting: deque[tuple[Callable[[Database], Any], Future[Any]]] = deque()
 
-    def ask(self, errand: Callable[["Database"], Answer]) -> "Future[Answer]":
-        """Have something done soon. What it raises is the future's; too many are refused."""
-        answer: Future[Answer] = Future()
-        if len(self._waiting) >= MOST_ERRANDS:
-            answer.set_exception(_refused("too many ask at once"))
+    def submit(self, task: Callable[["Database"], Result]) -> "Future[Result]":
+        """Add a task and return its future, which fails if the queue is full."""
+        future: Future[Result] = Future()
+        if len(self._waiting) >= MAX_TASKS:
+            future.set_exception(_refusal("too many tasks are waiting"))
         else:
-            self._waiting.append((errand, answer))
-        return answer
+            self._waiting.append((task, future))
+        return future
 
     def run(self, database: "Database") -> None:
-        """Do all that was asked. Raises what the database raised; the rest waits."""
+        """Run all tasks. Raises the first database error; the other tasks stay in the queue."""
         while self._waiting:
-            errand, answer = self._waiting.popleft()
-            if not answer.set_running_or_notify_cancel():
-                continue  # nobody waits for it any more
+            task, future = self._waiting.popleft()
+            if not future.set_running_or_notify_cancel():
+                continue
             try:
-                answer.set_result(errand(database))
+                future.set_result(task(database))
+            except BadInput as error:  # the caller's error: the database works
+                future.set_exception(error)
             except Exception as error:
-                answer.set_exception(error)
+                future.set_exception(error)
                 raise
 
     def refuse(self, reason: str) -> None:
-        """Answer all that was asked with RecordsUnusable."""
+        """Fail all waiting tasks with RecordsUnusable."""
         while self._waiting:
-            _, answer = self._waiting.popleft()
-            if answer.set_running_or_notify_cancel():
-                answer.set_exception(_refused(reason))
+            _, future = self._waiting.popleft()
+            if future.set_running_or_notify_cancel():
+                future.set_exception(_refusal(reason))
 
 
-def _refused(reason: str) -> RecordsUnusable:
-    return RecordsUnusable(f"The records cannot be asked now: {reason}. Try again shortly.")
+def _refusal(reason: str) -> RecordsUnusable:
+    return RecordsUnusable(f"The records cannot be queried now: {reason}. Try again shortly.")

@@ -13,7 +13,7 @@ from types import FrameType
 import structlog
 import uvicorn
 
-from safelight.errors import BadSetting, cannot_listen
+from safelight.errors import BadSetting
 from safelight.metrics.catalog import BUILD_INFO, LOG_LINES_LOST, REQUEST_TIMEOUT
 from safelight.metrics.registry import Meter
 from safelight.probes.asgi import AsgiProbe
@@ -23,7 +23,7 @@ from safelight.probes.nvml import NvmlProbe
 from safelight.probes.sampler import Sampler
 from safelight.quality.images import trust_measured_images
 from safelight.quality.instructions import load_taxonomy
-from safelight.records.config import plan_of
+from safelight.records.config import store_config
 from safelight.records.ratings import Ratings
 from safelight.records.store import Store
 from safelight.serving.engine.batching import Batching
@@ -41,8 +41,8 @@ from safelight.serving.policies.degradation import Governor, degradation, signal
 from safelight.serving.policies.rates import Buckets, rates
 from safelight.serving.policies.retry import retry
 from safelight.settings import Settings
-from safelight.telemetry.logs import configure, lines_lost, logging_sink
-from safelight.telemetry.meter import assessing, metering
+from safelight.telemetry.logs import configure_logging, lines_lost, log_sink
+from safelight.telemetry.meter import assessment_sink, metrics_sink
 from safelight.telemetry.record import Record, Sink
 
 _GOVERN_SECONDS = 1.0
@@ -79,10 +79,10 @@ class Service:
             lambda: self.meter.set_total(LOG_LINES_LOST, value=float(lines_lost()))
         )
         self.meter.set(REQUEST_TIMEOUT, value=settings.request_timeout_seconds)
-        plan = plan_of(settings)
+        plan = store_config(settings)
         self.store = Store(plan, self.meter) if plan else None
         storing = (self.store.assess,) if self.store is not None else ()
-        self.pool = Pool(settings, self.meter, assessors=(assessing(self.meter), *storing))
+        self.pool = Pool(settings, self.meter, assessors=(assessment_sink(self.meter), *storing))
         self.governor = _governor(settings, self.meter)
         self.engine = Batching(
             self.pool, self.meter, limit=lambda: self.governor.batch_limit(settings.batch_limit)
@@ -194,7 +194,7 @@ class Service:
     def _sink(self) -> Sink:
         guard = Guard("record", self.meter.probe_failed)
         storing = (self.store.write,) if self.store is not None else ()
-        sinks = (metering(self.meter), logging_sink(), self.ratings.learn, *storing)
+        sinks = (metrics_sink(self.meter), log_sink(), self.ratings.add_record, *storing)
 
         def write(record: Record) -> None:
             for sink in sinks:
@@ -206,7 +206,7 @@ class Service:
 
 def serve(settings: Settings) -> None:
     """Run the service until SIGTERM or Ctrl-C. Raises Unusable."""
-    configure(settings.log_format)
+    configure_logging(settings.log_format)
     Service(settings).run()
 
 
@@ -257,7 +257,7 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         listener = socket.create_server((host, port), family=_family(host), backlog=2048)
     except OSError as error:
-        raise cannot_listen("the API", host, port, error) from error
+        raise listen_error("the API", host, port, error) from error
     # Accepted connections inherit it. Without it, a response in two packets is delayed by 40 ms.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import httpx
 
-from safelight.errors import MissingProgram, ServiceFailed, cannot_listen
+from safelight.errors import MissingProgram, ServiceFailed, listen_error
 from safelight.settings import program_environment
 
 _ANSWER_SECONDS = 2.0
@@ -138,7 +138,7 @@ def require_free_port(program: Program) -> None:
         try:
             probe.bind((program.host, program.port))
         except OSError as wrong:
-            raise cannot_listen(program.name, program.host, program.port, wrong) from None
+            raise listen_error(program.name, program.host, program.port, wrong) from None
 
 
 def why(error: httpx.HTTPError) -> str:

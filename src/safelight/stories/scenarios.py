@@ -185,10 +185,10 @@ def _kept(responses: Sequence[httpx.Response]) -> int:
 
 def _records(live: Live) -> list[Remembered]:
     from safelight.records.database import open_database
-    from safelight.records.queries import remembered
+    from safelight.records.queries import read_requests
 
     database = open_database(records_url(live.settings), migrate=False)
     try:
-        return remembered(database, 0.0, live.service.namespace)
+        return read_requests(database, 0.0, live.service.namespace)
     finally:
         database.close()

@@ -14,8 +14,8 @@ from safelight.metrics.metric import Metric
 from safelight.metrics.registry import Meter, current, parts
 from safelight.reasons import NO_ERROR
 from safelight.stories.conditions import MODEL, Conditions
-from safelight.telemetry.meter import metering
-from safelight.telemetry.record import PipelineCall, Record
+from safelight.telemetry.meter import metrics_sink
+from safelight.telemetry.record import Facts, PipelineCall, Record
 
 _FIXED = 0.55  # share of a call's time that does not depend on the batch size
 
@@ -50,7 +50,7 @@ class Instance:
 
     def _start(self, at: float) -> None:
         self._meter = Meter(self._namespace)
-        self._write = metering(self._meter)
+        self._write = metrics_sink(self._meter)
         self._backlog, self._busy, self._number = 0.0, 0.0, 0
         self._started = at
         self._totals.clear()
@@ -159,17 +159,18 @@ class Instance:
         total, bits = sum(stages.values()), 7.5 if busy else 3.0
         self._write(
             Record(
-                "",
+                Facts(
+                    instruction_type=kind,
+                    queued=bool(calls),
+                    calls=calls,
+                    background_entropy=bits if calls else None,
+                    busy_background=busy,
+                ),
                 "/api/edit",
                 status,
                 error,
-                kind,
                 total,
                 stages,
-                bool(calls),
-                calls,
-                background_entropy=bits if calls else None,
-                busy_background=busy,
             )
         )
 

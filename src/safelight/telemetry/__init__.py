@@ -1,1 +1,1 @@
-"""One finished request, and who writes it down."""
+"""The record of a finished request, and the metrics and log lines written from it."""

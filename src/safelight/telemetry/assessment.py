@@ -1,4 +1,4 @@
-"""What was found of an output after its request was answered: a sample, off the answer's path."""
+"""The quality assessment of an output image, made after the response for a sample of requests."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,14 +6,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Assessment:
-    """How good one output is: ratios, 0 (bad) to 1 (good), or None if unknown.
+    """Quality of one output: ratios from 0 (bad) to 1 (good), or None if unknown.
 
-    `sharpness`, `exposure`, `colourfulness` and `cleanness` (of noise) make up `score`, without any
-    reference; `structure` and `edges` tell how much of the input was kept, `changed` is the share
-    of the picture that changed; `adherence` is how well the picture fits what was asked. `before`
-    and `after` are thumbnails (JPEG), empty unless samples are kept. `error` is the request's
-    reason of failure where what was made was not as it should be, or `none`. `seconds` is what it
-    cost to find this out.
+    `score` combines `sharpness`, `exposure`, `colourfulness` and `cleanness` (no noise) without a
+    reference image. `structure` and `edges` are the shares of the input that were kept. `changed`
+    is the share of the image that changed. `adherence` is how well the image fits the prompt.
+    `before` and `after` are JPEG thumbnails, empty unless samples are stored. `error` is the
+    failure reason if the output is not usable, or `none`. `seconds` is the cost of the assessment.
     """
 
     request_id: str

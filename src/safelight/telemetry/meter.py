@@ -1,4 +1,4 @@
-"""Writes a Record into the metrics. The request and model families have no other writer."""
+"""Write Records and Assessments into the metrics of the request and model families."""
 
 from safelight.metrics.catalog import (
     ADHERENCE,
@@ -30,31 +30,32 @@ from safelight.telemetry.assessment import Assessment, Assessor
 from safelight.telemetry.record import PipelineCall, Record, Sink
 
 
-def metering(meter: Meter) -> Sink:
-    """Return the sink that counts Records with `meter`."""
+def metrics_sink(meter: Meter) -> Sink:
+    """Return a sink that counts Records with `meter`."""
     meter.start_at_zero(GUIDANCE_OVERRIDDEN)
     meter.start_at_zero(WARM_UPS)
 
     def write(record: Record) -> None:
-        exemplar = {"trace_id": record.trace_id} if record.trace_id else None
+        facts = record.facts
+        exemplar = {"trace_id": facts.trace_id} if facts.trace_id else None
         _write_request(meter, record, exemplar)
-        if record.background_entropy is not None:
-            _write_background(meter, record, record.background_entropy)
-        for call in record.calls:
+        if facts.background_entropy is not None:
+            _write_background(meter, record, facts.background_entropy)
+        for call in facts.calls:
             _write_call(meter, call, exemplar)
 
     return write
 
 
 def _write_request(meter: Meter, record: Record, exemplar: Exemplar | None) -> None:
-    status, kind = str(record.status_code), record.instruction_type
+    status, kind = str(record.status_code), record.facts.instruction_type
     meter.child(REQUESTS, record.endpoint, status, kind, record.error).inc(1, exemplar)
-    # A type that only ever failed must show a ratio of 0, not none: its successes exist, at 0.
+    # Also at 0: a type that only failed must have a success ratio of 0, not none.
     meter.add(SUCCESSES, record.endpoint, kind, amount=int(record.succeeded))
     meter.observe(
         REQUEST_SECONDS, record.endpoint, status, kind, value=record.seconds, exemplar=exemplar
     )
-    if record.queued:
+    if record.facts.queued:
         meter.observe(QUEUED_SECONDS, value=record.stages.get("queue", 0.0), exemplar=exemplar)
     for stage, seconds in record.stages.items():
         meter.observe(STAGE_SECONDS, stage, value=seconds, exemplar=exemplar)
@@ -62,24 +63,24 @@ def _write_request(meter: Meter, record: Record, exemplar: Exemplar | None) -> N
 
 def _write_background(meter: Meter, record: Record, bits: float) -> None:
     meter.observe(BACKGROUND_ENTROPY, value=bits)
-    background = "busy" if record.busy_background else "calm"
+    background = "busy" if record.facts.busy_background else "calm"
     meter.add(BACKGROUNDS, background, "succeeded" if record.succeeded else "failed")
 
 
-def assessing(meter: Meter) -> Assessor:
-    """Return the assessor that counts Assessments with `meter`."""
+def assessment_sink(meter: Meter) -> Assessor:
+    """Return a function that counts Assessments with `meter`."""
     meter.start_at_zero(ASSESSMENTS)
 
-    def write(found: Assessment) -> None:
+    def write(assessment: Assessment) -> None:
         meter.add(ASSESSMENTS, "assessed")
-        meter.observe(ASSESSMENT_SECONDS, value=found.seconds)
+        meter.observe(ASSESSMENT_SECONDS, value=assessment.seconds)
         for metric, value in (
-            (QUALITY_SCORE, found.score),
-            (STRUCTURE, found.structure),
-            (ADHERENCE, found.adherence),
+            (QUALITY_SCORE, assessment.score),
+            (STRUCTURE, assessment.structure),
+            (ADHERENCE, assessment.adherence),
         ):
             if value is not None:
-                meter.observe(metric, found.instruction_type, value=value)
+                meter.observe(metric, assessment.instruction_type, value=value)
 
     return write
 
@@ -90,7 +91,7 @@ def _write_call(meter: Meter, call: PipelineCall, exemplar: Exemplar | None) -> 
     elif call.leads:
         meter.observe(INFERENCE_SECONDS, call.precision, value=call.seconds, exemplar=exemplar)
     if call.leads:
-        late_steps(meter, call, exemplar)
+        observe_steps(meter, call, exemplar)
     for parameter in call.overridden:
         meter.add(GUIDANCE_OVERRIDDEN, parameter)
     _write_guidance(meter, TEXT_GUIDANCE, call.guidance_asked, call.guidance_in_force)
@@ -99,8 +100,8 @@ def _write_call(meter: Meter, call: PipelineCall, exemplar: Exemplar | None) -> 
         meter.add(IMAGES, image_size(width, height))
 
 
-def late_steps(meter: Meter, call: PipelineCall, exemplar: Exemplar | None = None) -> None:
-    """Enter the steps of a call; by themselves where they became known after its Record."""
+def observe_steps(meter: Meter, call: PipelineCall, exemplar: Exemplar | None = None) -> None:
+    """Observe the steps of a call; also called for steps that became known after the Record."""
     if call.warm_up or not call.step_seconds:
         return
     meter.observe(STEPS, value=len(call.step_seconds))
@@ -109,9 +110,9 @@ def late_steps(meter: Meter, call: PipelineCall, exemplar: Exemplar | None = Non
 
 
 def _write_guidance(
-    meter: Meter, metric: Metric, asked: float | None, in_force: float | None
+    meter: Meter, metric: Metric, requested: float | None, in_force: float | None
 ) -> None:
-    if asked is not None:
-        meter.set(metric, "asked", value=asked)
+    if requested is not None:
+        meter.set(metric, "asked", value=requested)
     if in_force is not None:
         meter.set(metric, "in_force", value=in_force)

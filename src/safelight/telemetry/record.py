@@ -1,12 +1,13 @@
-"""What is known of a request: an Exchange while it runs, a Record once it is over.
+"""Data about a request: an Exchange while it runs, a Record once it is finished.
 
-The web probe opens the Exchange and puts it where the pipeline's probe finds it: in a context
-variable, which threads started by the web framework inherit. So nobody re-reads a body.
+The web probe opens the Exchange and stores it in a context variable, which threads of the web
+framework inherit. There the pipeline's probe and the service add what they learn.
 """
 
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from operator import attrgetter
 from typing import Protocol
 from uuid import uuid4
 
@@ -19,10 +20,10 @@ from safelight.telemetry.timeline import Timeline
 class PipelineCall:
     """One call of a diffusion pipeline. Times are seconds on the device that did the work.
 
-    A `warm_up` is a call that compiled: its time says nothing of those that follow.
+    `warm_up` marks a call that compiled the model: its time is not representative.
 
-    Where one call served a batch, each of its requests has it, with its own image; one of them
-    `leads`, and enters the times.
+    If one call served a batch, each of its requests has the call with its own image. Only the
+    request whose call `leads` counts the times.
     """
 
     pipeline: str
@@ -45,130 +46,126 @@ class PipelineCall:
     warm_up: bool = False
 
 
-@dataclass(slots=True)
-class Exchange:
-    """One request under way: what the probes and the service learn of it.
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known of a request, apart from its result and its times.
 
-    `background_entropy` is that of the picture sent in, in bits; `busy_background`, whether it is
-    above the service's limit.
+    `background_entropy` is the entropy of the input image's background in bits; `busy_background`
+    is True if it is above the service's limit. `prompt` and `owner` are for the records store
+    only: no metric, log line or trace may contain them.
     """
 
-    timeline: Timeline
     id: str = ""
-    is_model_request: bool = False
     instruction_type: str = NO_INSTRUCTION
-    error: str = NO_ERROR
     queued: bool = False
+    calls: tuple[PipelineCall, ...] = ()
+    trace_id: str | None = None
     seed: int | None = None
     background_entropy: float | None = None
     busy_background: bool = False
-    trace_id: str | None = None
-    calls: list[PipelineCall] = field(default_factory=list)
-    prompt: str | None = field(default=None, repr=False)
-    owner: str = field(default="", repr=False)
     truncated: bool = False
     degraded: tuple[str, ...] = ()
+    prompt: str | None = field(default=None, repr=False)
+    owner: str = field(default="", repr=False)
+
+
+_facts_of = attrgetter(*(each.name for each in fields(Facts)))
+
+
+@dataclass(slots=True)
+class Exchange:
+    """A running request, with the same attributes as Facts, to be set as they become known."""
+
+    timeline: Timeline
+    id: str = ""
+    instruction_type: str = NO_INSTRUCTION
+    queued: bool = False
+    calls: tuple[PipelineCall, ...] = ()
+    trace_id: str | None = None
+    seed: int | None = None
+    background_entropy: float | None = None
+    busy_background: bool = False
+    truncated: bool = False
+    degraded: tuple[str, ...] = ()
+    prompt: str | None = field(default=None, repr=False)
+    owner: str = field(default="", repr=False)
+    error: str = NO_ERROR
+    is_model_request: bool = False
 
     def add(self, call: PipelineCall) -> None:
-        """Enter a pipeline's call; the last one decides whether the request failed."""
-        self.calls.append(call)
+        """Add a pipeline's call. The last call decides whether the request failed."""
+        self.calls += (call,)
         self.is_model_request = True
         self.instruction_type = call.instruction_type
         self.error = call.error
 
+    def facts(self) -> Facts:
+        """Return a frozen copy of the facts."""
+        return Facts(*_facts_of(self))
+
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One finished request: the one fact that metrics, log, trace and store are written from.
+    """One finished request. Metrics, log line, and stored row are written from it."""
 
-    `prompt` and `owner` are for the store alone: no metric, log or trace may carry them.
-    """
-
-    id: str
+    facts: Facts
     endpoint: str
     status_code: int
     error: str
-    instruction_type: str
     seconds: float
     stages: Mapping[str, float]
-    queued: bool
-    calls: tuple[PipelineCall, ...]
-    trace_id: str | None = None
-    seed: int | None = None
-    background_entropy: float | None = None
-    prompt: str | None = field(default=None, repr=False)
-    owner: str = field(default="", repr=False)
-    truncated: bool = False
-    degraded: tuple[str, ...] = ()
-    busy_background: bool = False
 
     @property
     def succeeded(self) -> bool:
-        """Tell whether the caller got what was asked."""
+        """Return True if the caller received the requested result."""
         return self.error == NO_ERROR and self.status_code < 400
 
 
 Sink = Callable[[Record], None]
 
 
-class Passage(Protocol):
-    """A request on its way through a web probe; most never need an Exchange, so it is made late."""
+class RequestScope(Protocol):
+    """A request inside a web probe. Its Exchange is made late, since most requests need none."""
 
     @property
     def exchange(self) -> Exchange:
-        """Return the request's Exchange, begun when the request arrived."""
+        """Return the request's Exchange, whose timeline started when the request arrived."""
 
 
-CURRENT_PASSAGE: ContextVar[Passage | None] = ContextVar("safelight_passage", default=None)
+CURRENT_REQUEST: ContextVar[RequestScope | None] = ContextVar("safelight_request", default=None)
 
 
 def current_exchange() -> Exchange | None:
-    """Return the request that this thread or task works for, if any."""
-    passage = CURRENT_PASSAGE.get()
-    return None if passage is None else passage.exchange
+    """Return the Exchange of the request that this thread or task serves, if any."""
+    request = CURRENT_REQUEST.get()
+    return None if request is None else request.exchange
 
 
 def finish(
     exchange: Exchange, endpoint: str, status_code: int, error: str, *, ended: float | None = None
 ) -> Record:
-    """Return the Record of an exchange; `error` counts if it has none of its own.
+    """Return the Record of an Exchange; `error` is used if the Exchange has no error.
 
-    `ended` is when the last byte was sent, on the timeline's clock; by default that is now.
+    `ended` is the time of the last sent byte on the timeline's clock; by default now.
     """
-    exchange.timeline.mark("respond", at=ended)
-    return Record(
-        id=exchange.id or uuid4().hex,
-        endpoint=endpoint,
-        status_code=status_code,
-        error=exchange.error if exchange.error != NO_ERROR else error,
-        instruction_type=exchange.instruction_type,
-        seconds=exchange.timeline.total_seconds,
-        stages=dict(exchange.timeline.seconds),
-        queued=exchange.queued,
-        calls=tuple(exchange.calls),
-        trace_id=exchange.trace_id,
-        seed=exchange.seed,
-        background_entropy=exchange.background_entropy,
-        prompt=exchange.prompt,
-        owner=exchange.owner,
-        truncated=exchange.truncated,
-        degraded=exchange.degraded,
-        busy_background=exchange.busy_background,
-    )
+    timeline = exchange.timeline
+    timeline.mark("respond", at=ended)
+    if not exchange.id:
+        exchange.id = uuid4().hex
+    if exchange.error != NO_ERROR:
+        error = exchange.error
+    stages = dict(timeline.seconds)
+    return Record(exchange.facts(), endpoint, status_code, error, timeline.total_seconds, stages)
 
 
-def direct_call(call: PipelineCall) -> Record:
-    """Return the Record of a pipeline that was called outside any request, as a script does."""
-    failed = call.error != NO_ERROR
+def record_of_call(call: PipelineCall) -> Record:
+    """Return the Record of a pipeline call outside any request, for example in a script."""
     inside = sum(call.phases.values())
     return Record(
-        id=uuid4().hex,
+        facts=Facts(id=uuid4().hex, instruction_type=call.instruction_type, calls=(call,)),
         endpoint="none",
-        status_code=500 if failed else 200,
+        status_code=200 if call.error == NO_ERROR else 500,
         error=call.error,
-        instruction_type=call.instruction_type,
         seconds=call.seconds,
         stages={**call.phases, "respond": max(0.0, call.seconds - inside)},
-        queued=False,
-        calls=(call,),
     )

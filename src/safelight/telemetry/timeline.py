@@ -1,4 +1,4 @@
-"""Where a request's time goes: every moment belongs to exactly one stage."""
+"""Split a request's time into stages: every moment belongs to exactly one stage."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
@@ -7,7 +7,7 @@ from time import perf_counter
 
 
 class Timeline:
-    """Charges the time since the last mark to a stage; the stages always sum to the whole."""
+    """Charges the time since the last mark to a stage; the stages sum to the total time."""
 
     __slots__ = ("_clock", "_last", "seconds")
 
@@ -20,28 +20,28 @@ class Timeline:
 
     @property
     def total_seconds(self) -> float:
-        """Return the time that has been charged so far."""
+        """Return the time charged so far."""
         return sum(self.seconds.values())
 
     def mark(self, stage: str, *, at: float | None = None) -> None:
-        """Charge the time since the last mark to `stage`, until now or an earlier moment."""
+        """Charge the time since the last mark to `stage`, until now or until `at`."""
         now = self._clock() if at is None else max(at, self._last)
         self.seconds[stage] += now - self._last
         self._last = now
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Charge the block's time to a stage, also where the block raises."""
+        """Charge the block's time to a stage, also if the block raises."""
         try:
             yield
         finally:
             self.mark(name)
 
-    def share(self, measured: Mapping[str, float], rest: str) -> None:
-        """Charge the time since the last mark as somebody else measured it, what is left to `rest`.
+    def split(self, measured: Mapping[str, float], rest: str) -> None:
+        """Split the time since the last mark by measured seconds; the remainder goes to `rest`.
 
-        Where the parts come to more than has passed here (another clock, or two at once), they are
-        scaled down, so that the sum still holds.
+        If the measured parts exceed the elapsed time (another clock, or overlapping parts), they
+        are scaled down so that the sum stays correct.
         """
         now = self._clock()
         elapsed, parts = now - self._last, sum(measured.values())

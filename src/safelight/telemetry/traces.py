@@ -1,4 +1,4 @@
-"""Which trace a request belongs to. Reads OpenTelemetry where it is used; never starts it."""
+"""Find the trace id of a request, in OpenTelemetry's context or in a traceparent header."""
 
 import re
 import sys
@@ -10,8 +10,8 @@ _NO_TRACE = b"0" * 32
 
 
 def current_trace_id() -> str | None:
-    """Return the id of the sampled OpenTelemetry span that is current here, if any."""
-    # Without its SDK, OpenTelemetry's API (which some libraries import) samples nothing.
+    """Return the trace id of the current sampled OpenTelemetry span, if any."""
+    # Some libraries import OpenTelemetry's API without its SDK; then nothing is sampled.
     if "opentelemetry.sdk.trace" not in sys.modules:
         return None
     context = sys.modules["opentelemetry.trace"].get_current_span().get_span_context()
@@ -19,10 +19,10 @@ def current_trace_id() -> str | None:
 
 
 def trace_id_of(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
-    """Return the trace id of a sampled `traceparent` header, if there is one."""
+    """Return the trace id of a sampled `traceparent` header, if any."""
     for name, value in headers:
         if name == b"traceparent":
-            found = _TRACEPARENT.fullmatch(value)
-            sampled = found is not None and int(found[2], 16) & 1 and found[1] != _NO_TRACE
-            return found[1].decode() if found and sampled else None
+            match = _TRACEPARENT.fullmatch(value)
+            sampled = match is not None and int(match[2], 16) & 1 and match[1] != _NO_TRACE
+            return match[1].decode() if match and sampled else None
     return None

@@ -91,7 +91,7 @@ def test_what_is_no_json_is_refused_with_422(content: bytes) -> None:
 
 def refuse(sent: dict[str, Any]) -> None:
     async def scenario(service: Service) -> None:
-        service.ratings.know("one", "127.0.0.1", "add_hat", 4e9)
+        service.ratings.add("one", "127.0.0.1", "add_hat", 4e9)
         async with client(service) as speaking:
             answer = await speaking.post("/v1/requests/one/rating", **sent)
         assert answer.status_code == 422, answer.text
@@ -117,7 +117,7 @@ def test_unknown_foreign_and_failed_requests_are_all_not_found() -> None:
             answers = [await rate(speaking, name, {"rating": 5}, headers=h) for name, h in asked]
             assert [answer.status_code for answer in answers] == [404] * len(answers)
             details = {a.json()["detail"] for a in answers if a.json()["reason"] == "not_found"}
-            assert "There is no such request (any more), or it is not yours." in details
+            assert "The request does not exist, has expired, or is not yours." in details
             assert (await rate(speaking, made, {"rating": 5})).status_code == 401
             assert (await rate(speaking, made, {"rating": 5}, headers=ALICE)).status_code == 200
 
@@ -145,9 +145,29 @@ def test_a_request_of_another_service_is_not_found_though_they_share_their_recor
     assert rows(url, "ratings") == []
 
 
+def test_an_id_with_a_nul_byte_is_refused_with_422_and_records_are_still_written(
+    tmp_path: Path,
+) -> None:
+    url = f"sqlite:///{tmp_path / 'records.db'}"
+
+    async def scenario(service: Service) -> None:
+        async with client(service) as web:
+            answers = [
+                await rate(web, "a%00b", {"rating": 5}),
+                await web.delete("/v1/requests/a%00b/record"),
+            ]
+            for answer in answers:
+                assert (answer.status_code, answer.json()["reason"]) == (422, "invalid_parameter")
+                assert "request id" in answer.json()["detail"]
+            await edited(web)
+
+    with_engine(scenario, records_url=url)
+    assert len(rows(url, "requests")) == 1
+
+
 def test_a_request_that_is_too_old_is_not_found() -> None:
     async def scenario(service: Service) -> None:
-        service.ratings.know("old", "127.0.0.1", "add_hat", 0.0)
+        service.ratings.add("old", "127.0.0.1", "add_hat", 0.0)
         async with client(service) as speaking:
             assert (await rate(speaking, "old", {"rating": 5})).status_code == 404
 
@@ -223,7 +243,7 @@ def test_without_the_database_ratings_go_on_while_there_is_room_and_old_ones_are
             made = await edited(speaking)
             assert (await rate(speaking, made, {"rating": 4})).status_code == 200
             another = await edited(speaking)
-            service.store._buffer._most = 1
+            service.store._buffer._capacity = 1
             refused = await rate(speaking, another, {"rating": 5})
             assert (refused.status_code, refused.json()["reason"]) == (503, "overloaded")
             assert refused.headers["retry-after"] == "30"

@@ -103,5 +103,5 @@ def test_a_taken_port_is_said_at_once(tmp_path: Path) -> None:
     (tmp_path / "url").write_text("https://example.org/hook")
     file = tmp_path / "monitoring.toml"
     file.write_text('[receivers.a]\nkind = "wecom"\nurl_file = "url"\n[routes]\ninfo = ["a"]\n')
-    with receiver() as other, pytest.raises(PortTaken, match="wanted by alert-relay"):
+    with receiver() as other, pytest.raises(PortTaken, match="for alert-relay is already in use"):
         serve(load(monitoring=file, alert_relay_port=other.port))

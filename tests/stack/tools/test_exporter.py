@@ -8,7 +8,7 @@ from safelight.metrics.registry import Meter, parse, where
 from safelight.probes.nvml import NvmlProbe
 from safelight.probes.sampler import Sampler
 from safelight.stack.tools.exporter import Cards, application
-from tests.probes.nvidia import FakeCard, FakeNvml
+from tests.probes.nvidia import FakeGpu, FakeNvml
 
 AGE = "safelight_probe_last_success_timestamp_seconds"
 
@@ -16,7 +16,7 @@ AGE = "safelight_probe_last_success_timestamp_seconds"
 class Machine:
     """An exporter on a machine with these cards, and what it told."""
 
-    def __init__(self, *cards: FakeCard, driver: bool = True) -> None:
+    def __init__(self, *cards: FakeGpu, driver: bool = True) -> None:
         self.nvml = FakeNvml(*cards, driver=driver)
         self.meter = Meter("zimage")
         self.told: list[str] = []
@@ -34,7 +34,7 @@ class Machine:
 
 
 def test_r4_the_cards_are_exposed_under_our_names() -> None:
-    machine = Machine(FakeCard(busy_percent=40), FakeCard(busy_percent=90))
+    machine = Machine(FakeGpu(busy_percent=40), FakeGpu(busy_percent=90))
     assert machine.cards.read()
     assert machine.values("gpu_utilization_ratio") == [0.4, 0.9]
     assert machine.failures() == 0
@@ -54,7 +54,7 @@ def test_without_a_driver_it_answers_and_says_why_there_are_no_cards() -> None:
 
 
 def test_a_driver_that_comes_later_is_found() -> None:
-    machine = Machine(FakeCard(), driver=False)
+    machine = Machine(FakeGpu(), driver=False)
     machine.cards.read()
     machine.nvml.driver = True
     assert machine.cards.read()
@@ -63,7 +63,7 @@ def test_a_driver_that_comes_later_is_found() -> None:
 
 
 def test_a_driver_that_goes_takes_the_series_with_it() -> None:
-    machine = Machine(FakeCard())
+    machine = Machine(FakeGpu())
     machine.cards.read()
     machine.nvml.driver = False
     assert not machine.cards.read()
@@ -78,7 +78,7 @@ def test_a_driver_without_a_card_counts_as_none() -> None:
 
 
 def test_the_age_of_a_reading_is_told_only_where_there_was_one() -> None:
-    machine = Machine(FakeCard(), driver=False)
+    machine = Machine(FakeGpu(), driver=False)
     sampler = Sampler(machine.meter, clock=iter(range(1000)).__next__, wall_clock=lambda: 123.0)
     sampler.every(0.5, "nvml", machine.cards.read)
     sampler.tick()

@@ -1,1 +1,1 @@
-"""How the tables of the records came to be what they are, step by step (Alembic)."""
+"""Alembic migrations of the records' tables."""

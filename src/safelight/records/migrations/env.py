@@ -1,4 +1,4 @@
-"""What Alembic runs to migrate: on the connection that it is handed, in that one's transaction."""
+"""Alembic's environment: migrate on the given connection, in its transaction."""
 
 from alembic import context
 

@@ -233,11 +233,11 @@ class Batching:
         if entry.result.done():
             return
         exchange = entry.job.exchange
-        exchange.timeline.share(result.stages, rest="transfer")
+        exchange.timeline.split(result.stages, rest="transfer")
         exchange.background_entropy = result.entropy_bits
         call = call_of(result, exchange.instruction_type)
         if call is not None:
-            exchange.calls.append(call)
+            exchange.calls += (call,)
         self._compare(entry.job)
         if isinstance(outcome, SafelightError):
             entry.result.set_exception(outcome)

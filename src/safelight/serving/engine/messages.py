@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from safelight.errors import SafelightError
-from safelight.reasons import by_reason
+from safelight.reasons import error_from_reason
 from safelight.serving.engine.queue_entry import QueueEntry
 from safelight.serving.job import (
     EditParameters,
@@ -62,7 +62,7 @@ def jobs_message(
 def outcome_of(job: Job, result: Result, payload: bytes) -> Outcome | SafelightError:
     """Return a worker's result as an outcome, or as the error that the job failed with."""
     if isinstance(result, FailedResult):
-        return by_reason(result.reason, result.detail)
+        return error_from_reason(result.reason, result.detail)
     if isinstance(result, LabelsResult):
         return Outcome(labels=tuple(result.labels), degraded=job.degraded)
     return Outcome(

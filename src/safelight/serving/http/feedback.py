@@ -90,7 +90,7 @@ class Feedback:
         """
         self._buckets.take(owner)
         store = self._store
-        if not self._ratings.is_known(request_id, owner) and (
+        if not self._ratings.can_rate(request_id, owner) and (
             store is None or await _result(store.find(request_id, owner)) is None
         ):
             raise UnknownRequest
@@ -105,7 +105,7 @@ class Feedback:
             return
         record = await _result(self._store.find(request_id, owner))
         if record is not None and record.answered:
-            self._ratings.know(request_id, owner, record.instruction_type, record.at, record.rating)
+            self._ratings.add(request_id, owner, record.instruction_type, record.at, record.rating)
 
 
 def add_feedback(api: FastAPI, front: Front, feedback: Feedback) -> None:
@@ -127,7 +127,7 @@ def add_feedback(api: FastAPI, front: Front, feedback: Feedback) -> None:
         "/v1/requests/{request_id}/record",
         tags=["requests"],
         summary="Delete a request's record, rating and samples.",
-        responses=errors_of(*_FAILURES),
+        responses=errors_of(*_FAILURES, InvalidParameter),
     )
     async def forget(request_id: str, request: Request) -> Forgotten:
         return await feedback.forget(request_id.lower(), front.owner(request))

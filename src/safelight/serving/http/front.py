@@ -243,7 +243,7 @@ class Front:
         first = jobs[0].exchange
         first.timeline.mark("queue")  # the first job waited for the others
         for job in jobs[1:]:
-            first.calls.extend(job.exchange.calls)
+            first.calls += job.exchange.calls
         return outcomes
 
 

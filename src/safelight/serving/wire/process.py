@@ -9,6 +9,7 @@ from typing import Protocol, cast
 from safelight.serving.wire.protocol import Frames, Message, ProtocolError, encode
 from safelight.serving.wire.schema import Load
 from safelight.settings import program_environment
+from safelight.telemetry.logs import log_environment
 
 _BUFFERS_PER_CALL = 1000  # just below the kernel's limit, IOV_MAX
 OnMessage = Callable[[Message | None], None]
@@ -127,7 +128,7 @@ class WorkerProcess:
                 "safelight.serving.worker.child",
                 str(worker_end.fileno()),
                 pass_fds=[worker_end.fileno()],
-                env=program_environment({**_DEFAULTS, **limits}),
+                env=program_environment({**_DEFAULTS, **limits}, **log_environment()),
             )
         try:
             connection = await Connection.open(own_end, on_message)

@@ -21,6 +21,8 @@ from safelight.serving.wire import schema
 from safelight.serving.wire.protocol import Channel, Message
 from safelight.serving.worker.appraisal import Sampling
 from safelight.serving.worker.worker import Worker
+from safelight.settings import load
+from safelight.telemetry.logs import configure_logging, route_library_loggers
 
 
 def run(
@@ -74,6 +76,7 @@ def _load(channel: Channel, order: schema.Load, on_loaded: Callable[[], None]) -
     started = perf_counter()
     try:
         backend = load_backend(order.model)
+        route_library_loggers()
     except Unusable as error:
         channel.send(Message(schema.Unusable(str(error), error.exit_code)))
         return None
@@ -113,6 +116,7 @@ def main() -> None:
     """Run `python -m safelight.serving.worker.child FD`; FD is this end of the socket pair."""
     for number in (signal.SIGINT, signal.SIGTERM):  # the API process handles them and ends this one
         signal.signal(number, signal.SIG_IGN)
+    configure_logging(load().log_format)
     trust_measured_images()
     channel = Channel(socket.socket(fileno=int(sys.argv[1])))
     run(channel, _end, freeze_startup_objects)

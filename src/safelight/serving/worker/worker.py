@@ -18,7 +18,7 @@ from safelight.probes.guard import Guard
 from safelight.probes.torch import compilations
 from safelight.quality.entropy import background_entropy
 from safelight.quality.validity import Limits
-from safelight.reasons import by_reason
+from safelight.reasons import error_from_reason
 from safelight.serving.wire import schema
 from safelight.serving.wire.protocol import Channel, Message
 from safelight.serving.worker.appraisal import NO_SAMPLING, Appraisal, Sampling
@@ -156,7 +156,7 @@ class Worker:
             if batch is None:
                 return
             if batch.late:
-                self._reporter.fail(batch.late, by_reason(Timeout.reason, _LATE))
+                self._reporter.fail(batch.late, error_from_reason(Timeout.reason, _LATE))
             if batch.jobs:
                 self.run(batch)
 
@@ -253,7 +253,7 @@ class Worker:
         phases = self._call.last.phases if self._call.last else {}
         rest = "predict" if self._backend.task == "predict" else "denoise"
         for job in jobs:
-            job.timeline.share(phases, rest=rest)
+            job.timeline.split(phases, rest=rest)
 
     def _split(self, batch: Batch, seconds: float) -> None:
         """Run the halves of a batch that did not fit. A single job that does not fit fails."""

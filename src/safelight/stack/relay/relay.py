@@ -18,7 +18,7 @@ from safelight.stack.programs import Program, require_free_port
 from safelight.stack.relay.courier import TRY_SECONDS, Courier
 from safelight.stack.relay.notice import Notice, parse
 from safelight.stack.relay.robots import Outcome
-from safelight.telemetry.logs import configure
+from safelight.telemetry.logs import configure_logging
 
 RELAY = "alert-relay"
 READY_PATH = "/healthz"
@@ -44,7 +44,7 @@ def serve(settings: Settings) -> None:
         )
     host, port = settings.host, settings.alert_relay_port
     require_free_port(Program(RELAY, (), host, port, READY_PATH))
-    configure(settings.log_format)
+    configure_logging(settings.log_format)
     meter, client = Meter("safelight"), httpx.AsyncClient(timeout=TRY_SECONDS)
     app = application(Courier(receivers, meter, client), meter, client)
     config = uvicorn.Config(app, host, port, log_config=None, access_log=False, proxy_headers=False)

@@ -1,1 +1,1 @@
-"""The steps, each of which follows another."""
+"""The migration steps."""

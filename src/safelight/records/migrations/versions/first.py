@@ -1,4 +1,4 @@
-"""The first tables: requests, assessments, ratings, samples, and the salt of the installation."""
+"""Migration 0001: tables for requests, assessments, ratings, samples and the salt."""
 
 from typing import Any
 
@@ -10,13 +10,13 @@ down_revision = None
 
 
 def upgrade() -> None:
-    """Make the tables."""
+    """Create the tables."""
     op.create_table(
         "safelight_requests",
         _id(),
         _at(),
-        *(sa.Column(name, kind, nullable=False) for name, kind in _ALWAYS.items()),
-        *(sa.Column(name, kind) for name, kind in _PERHAPS.items()),
+        *(sa.Column(name, kind, nullable=False) for name, kind in _REQUIRED.items()),
+        *(sa.Column(name, kind) for name, kind in _OPTIONAL.items()),
     )
     op.create_index("ix_safelight_requests_at", "safelight_requests", ["at"])
     op.create_index("safelight_requests_by_type", "safelight_requests", ["instruction_type", "at"])
@@ -44,13 +44,13 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drop the tables, and all that is in them."""
+    """Drop the tables."""
     for name in ("installation", "samples", "ratings", "assessments", "requests"):
         op.drop_table(f"safelight_{name}")
 
 
 def _about(name: str, *columns: sa.Column[Any]) -> None:
-    """Make a table of something that is known of a request."""
+    """Create a table with data about requests."""
     kind = sa.Column("instruction_type", sa.String(40), nullable=False)
     op.create_table(f"safelight_{name}", _id(), _at(), kind, *columns)
     op.create_index(f"ix_safelight_{name}_at", f"safelight_{name}", ["at"])
@@ -75,7 +75,7 @@ _RATIOS = (
     "changed",
     "adherence",
 )
-_ALWAYS: dict[str, sa.types.TypeEngine[Any]] = {
+_REQUIRED: dict[str, sa.types.TypeEngine[Any]] = {
     "namespace": sa.String(40),
     "model": sa.String(200),
     "endpoint": sa.String(200),
@@ -89,7 +89,7 @@ _ALWAYS: dict[str, sa.types.TypeEngine[Any]] = {
     "truncated": sa.Boolean(),
     "degraded": sa.String(200),
 }
-_PERHAPS: dict[str, sa.types.TypeEngine[Any]] = {
+_OPTIONAL: dict[str, sa.types.TypeEngine[Any]] = {
     "pipeline": sa.String(100),
     "precision": sa.String(20),
     "steps_asked": sa.Integer(),

@@ -1,4 +1,4 @@
-"""What a database can do to us: nothing acknowledged is lost, and nobody's request fails."""
+"""Database failures: no confirmed entry is lost, and no request fails."""
 
 import signal
 import sqlite3
@@ -15,7 +15,7 @@ from sqlalchemy import Engine
 from safelight.errors import Overloaded, RecordsUnusable
 from safelight.metrics.catalog import RECORDS_WAITING, USER_RATING
 from safelight.metrics.registry import Meter, parse
-from safelight.records.buffer import MOST_SAMPLE_BYTES, Buffer
+from safelight.records.buffer import MAX_SAMPLE_BYTES, Buffer
 from safelight.records.database import open_database
 from safelight.records.ratings import Ratings
 from safelight.records.rows import Rating
@@ -24,7 +24,7 @@ from tests.records.making import OWNER, FakeClock, a_record, a_store, an_assessm
 from tests.records.postgres import Postgres, postgres
 from tests.stack.waiting import eventually
 
-NOBODY = "postgresql://postgres@127.0.0.1:1/nobody"
+UNREACHABLE = "postgresql://postgres@127.0.0.1:1/nobody"
 
 
 def engine_of(store: Store) -> Engine:
@@ -32,17 +32,17 @@ def engine_of(store: Store) -> Engine:
     return store._database.engine
 
 
-def tell(store: Store, *statements: str) -> None:
-    """Say something on the one connection that the store has."""
+def execute(store: Store, *statements: str) -> None:
+    """Run statements on the store's connection."""
     connection = engine_of(store).raw_connection()
     for statement in statements:
         connection.cursor().execute(statement)
     connection.close()
 
 
-def test_a_server_that_is_away_costs_nothing_but_memory_and_then_records(server: Postgres) -> None:
+def test_without_a_server_records_wait_in_memory_and_are_then_lost(server: Postgres) -> None:
     clock = FakeClock()
-    store, meter = a_store(NOBODY, clock, most=10)
+    store, meter = a_store(UNREACHABLE, clock, capacity=10)
     pauses = []
     for _ in range(8):
         pauses.append(store.step())
@@ -56,30 +56,34 @@ def test_a_server_that_is_away_costs_nothing_but_memory_and_then_records(server:
     assert waiting == 10
 
 
-def test_while_it_is_away_questions_are_answered_at_once(file: str) -> None:
+def test_without_a_server_tasks_fail_at_once(file: str) -> None:
     clock = FakeClock()
-    store, _ = a_store(NOBODY, clock)
+    store, _ = a_store(UNREACHABLE, clock)
     for _ in range(2):
-        answer = store.ask(lambda base: base.salt)
+        future = store.submit(lambda database: database.salt)
         store.step()
-        with pytest.raises(RecordsUnusable, match="out of reach"):
-            answer.result(0)
+        with pytest.raises(RecordsUnusable, match="unavailable"):
+            future.result(0)
 
 
 @pytest.mark.parametrize(
-    ("hurt", "heal", "says"),
+    ("break_it", "repair", "message"),
     [
         (["PRAGMA max_page_count = 1"], ["PRAGMA max_page_count = 100000"], "full"),
         (["PRAGMA query_only = ON"], ["PRAGMA query_only = OFF"], "readonly"),
     ],
 )
-def test_a_database_that_is_full_or_read_only_gets_all_once_it_is_well(
-    hurt: list[str], heal: list[str], says: str, file: str, capsys: pytest.CaptureFixture[str]
+def test_a_full_or_read_only_database_gets_all_records_later(
+    break_it: list[str],
+    repair: list[str],
+    message: str,
+    file: str,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     clock = FakeClock()
     store, meter = a_store(file, clock)
     store.step()
-    tell(store, *hurt)
+    execute(store, *break_it)
     names = [f"{number:03}" for number in range(300)]
     for name in names:
         store.write(a_record(name, prompt="x" * 500))
@@ -87,21 +91,21 @@ def test_a_database_that_is_full_or_read_only_gets_all_once_it_is_well(
     store.rate(Rating("000", "make_him_old", 4, "none"))
     clock.now += 1
     assert store.step() == 2.0
-    assert says in capsys.readouterr().out
+    assert message in capsys.readouterr().out
     assert (counted(meter, "written"), store.waiting) == (0, 301)
 
-    tell(store, *heal)
+    execute(store, *repair)
     clock.now += 2
     store.step()
     assert [row["request_id"] for row in rows(file, "requests")] == names
     assert (counted(meter, "written"), counted(meter, "lost")) == (301, 0)
 
 
-def test_a_file_that_another_program_locks_gets_all_once_it_is_free(file: str) -> None:
+def test_a_locked_file_gets_all_records_later(file: str) -> None:
     clock = FakeClock()
     store, meter = a_store(file, clock)
     store.step()
-    tell(store, "PRAGMA busy_timeout = 20")
+    execute(store, "PRAGMA busy_timeout = 20")
     other = sqlite3.connect(file.removeprefix("sqlite:///"), isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     try:
@@ -115,7 +119,7 @@ def test_a_file_that_another_program_locks_gets_all_once_it_is_free(file: str) -
     assert counted(meter, "written") == 1
 
 
-def test_a_folder_that_is_missing_is_made(tmp_path: Path) -> None:
+def test_a_missing_folder_is_created(tmp_path: Path) -> None:
     store, meter = a_store(f"sqlite:///{tmp_path / 'a' / 'b' / 'records.db'}")
     store.write(a_record())
     store.step()
@@ -123,8 +127,8 @@ def test_a_folder_that_is_missing_is_made(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["file/records.db", "noise"])
-def test_a_place_that_can_hold_no_database_fails_nobody(name: str, tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("I am no folder")
+def test_an_unusable_path_fails_no_request(name: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
     (tmp_path / "noise").write_bytes(b"no database, but long enough to be read as one " * 100)
     store, meter = a_store(f"sqlite:///{tmp_path / name}")
     store.write(a_record())
@@ -134,16 +138,14 @@ def test_a_place_that_can_hold_no_database_fails_nobody(name: str, tmp_path: Pat
 
 
 def newer(url: str) -> None:
-    """Make it a database of a version to come."""
+    """Give the database a schema version of the future."""
     database = open_database(url)
     with database.engine.begin() as connection:
         connection.exec_driver_sql("UPDATE safelight_version SET version_num = '9999'")
     database.close()
 
 
-def test_with_a_newer_schema_the_service_goes_on_and_its_records_but_no_rating_are_lost(
-    url: str,
-) -> None:
+def test_with_a_newer_schema_records_are_lost_but_ratings_wait(url: str) -> None:
     newer(url)
     clock = FakeClock()
     store, meter = a_store(url, clock)
@@ -161,11 +163,11 @@ def test_with_a_newer_schema_the_service_goes_on_and_its_records_but_no_rating_a
         open_database(url)
 
 
-def test_without_its_driver_postgresql_is_named_with_the_extra(
+def test_a_missing_postgresql_driver_is_named_with_its_extra(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "psycopg", None)
-    store, meter = a_store(NOBODY)
+    store, meter = a_store(UNREACHABLE)
     store.write(a_record())
     store.step()
     assert "safelight[postgres]" in capsys.readouterr().out
@@ -173,12 +175,12 @@ def test_without_its_driver_postgresql_is_named_with_the_extra(
 
 
 def test_no_password_and_no_prompt_is_in_the_log(capsys: pytest.CaptureFixture[str]) -> None:
-    store, _ = a_store(NOBODY.replace("postgres@", "postgres:secret-word@"))
+    store, _ = a_store(UNREACHABLE.replace("postgres@", "postgres:secret-word@"))
     store.write(a_record(prompt="secret-prompt"))
     store.step()
-    said = capsys.readouterr().out
-    assert "records cannot be written" in said
-    assert "secret" not in said
+    output = capsys.readouterr().out
+    assert "records cannot be written" in output
+    assert "secret" not in output
 
 
 WRITER = """
@@ -196,7 +198,7 @@ while True:
 """
 
 
-def test_a_service_killed_in_mid_write_leaves_all_that_was_acknowledged(file: str) -> None:
+def test_a_killed_service_loses_no_confirmed_record(file: str) -> None:
     for _ in range(2):
         with subprocess.Popen(
             [sys.executable, "-c", WRITER, file], stdout=subprocess.PIPE, text=True
@@ -218,10 +220,10 @@ def _has_written(meter: Meter, count: float) -> bool:
     return counted(meter, "written") >= count
 
 
-def test_a_server_killed_in_mid_write_loses_nothing_and_doubles_nothing() -> None:
+def test_a_killed_server_loses_and_duplicates_no_record() -> None:
     with postgres() as server:
         store, meter = a_store(server.new_database(), time)
-        url, sent, kills = store._plan.url, 0, 0
+        url, sent, kills = store._config.url, 0, 0
         store.start()
         try:
             while kills < 2:
@@ -236,14 +238,14 @@ def test_a_server_killed_in_mid_write_loses_nothing_and_doubles_nothing() -> Non
                 acknowledged = counted(meter, "written")
                 server.kill()
                 kills += 1
-                for _ in range(100):  # while it is away
+                for _ in range(100):  # while the server is down
                     store.write(a_record(f"{sent:06}"))
                     sent += 1
                 server.start()
                 tables = ("requests", "assessments")
-                there = sum(len(rows(url, table, "request_id, at")) for table in tables)
-                assert there >= acknowledged
-                store._again = 0.0
+                stored = sum(len(rows(url, table, "request_id, at")) for table in tables)
+                assert stored >= acknowledged
+                store._retry_at = 0.0
                 store._wake.set()
                 eventually(lambda: not store.waiting, within=40, what="all is written")
         finally:
@@ -257,47 +259,45 @@ def fill(buffer: Buffer, put: Callable[[int], bool]) -> int:
     return sum(put(number) for number in range(30))
 
 
-def test_a_full_buffer_takes_no_more_of_either_kind() -> None:
+def test_a_full_buffer_refuses_records_and_ratings() -> None:
     buffer = Buffer(10)
     assert fill(buffer, lambda n: buffer.put(0, a_record(str(n)))) == 10
     assert not buffer.assess(0, an_assessment())
     assert fill(buffer, lambda n: buffer.rate(0, Rating(str(n), "t", 3, "none"))) == 10
-    assert buffer.rate(0, Rating("3", "t", 5, "none")), "a change needs no room"
+    assert buffer.rate(0, Rating("3", "t", 5, "none")), "a change needs no free place"
     assert len(buffer) == 20
 
 
-def test_a_rating_that_finds_no_room_is_refused_and_all_others_are_written_in_the_end(
-    file: str,
-) -> None:
-    store, meter = a_store(file, FakeClock(), most=3)
+def test_a_rating_is_refused_if_the_buffer_is_full_and_the_others_are_written(file: str) -> None:
+    store, meter = a_store(file, FakeClock(), capacity=3)
     ratings = Ratings(meter, kept_seconds=60, clock=FakeClock())
     for name in "abcd":
-        ratings.learn(a_record(name))
+        ratings.add_record(a_record(name))
     for name in "abc":
         ratings.rate(name, OWNER, 4, keep=store.rate)
-    with pytest.raises(Overloaded, match=r"^3 ratings wait .* again in 30 seconds") as told:
+    with pytest.raises(Overloaded, match=r"^3 ratings already wait .* in 30 seconds") as refused:
         ratings.rate("d", OWNER, 4, keep=store.rate)
-    assert told.value.retry_after_seconds == 30
+    assert refused.value.retry_after_seconds == 30
     assert (counted(meter, "refused"), counted(meter, "lost")) == (1, 0)
     assert f'{USER_RATING.full_name("tests")}_count{{instruction_type="make_him_old"}} 3.0' in (
         meter.expose().body.decode()
     )
 
-    assert ratings.rate("a", OWNER, 5, keep=store.rate)[1], "a change needs no room"
+    assert ratings.rate("a", OWNER, 5, keep=store.rate)[1], "a change needs no free place"
     store.step()
-    assert not ratings.rate("d", OWNER, 1, keep=store.rate)[1], "what was refused was never given"
+    assert not ratings.rate("d", OWNER, 1, keep=store.rate)[1], "a refused rating does not count"
     store.step()
     found = {row["request_id"]: row["rating"] for row in rows(file, "ratings")}
     assert found == {"a": 5, "b": 4, "c": 4, "d": 1}
 
 
-def test_thumbnails_that_wait_are_bounded_in_bytes() -> None:
+def test_the_bytes_of_waiting_thumbnails_are_bounded() -> None:
     buffer, size = Buffer(10_000), 64 * 1024
     for number in range(400):
         assert buffer.assess(0, an_assessment(str(number), after=b"x" * size))
     entries = buffer.take(10_000).entries
-    held = sum(len(getattr(what, "after", b"")) for _, what in entries)
-    assert held == MOST_SAMPLE_BYTES
+    size = sum(len(getattr(content, "after", b"")) for _, content in entries)
+    assert size == MAX_SAMPLE_BYTES
     buffer.done(buffer.take(10_000))
     buffer.assess(0, an_assessment("later", after=b"x"))
     [(_, later)] = buffer.take(1).entries
@@ -307,8 +307,8 @@ def test_thumbnails_that_wait_are_bounded_in_bytes() -> None:
 def test_a_rating_changed_while_it_is_written_is_written_again() -> None:
     buffer = Buffer(10)
     buffer.rate(0, Rating("one", "t", 1, "none"))
-    taken = buffer.take(5)
+    pending = buffer.take(5)
     buffer.rate(1, Rating("one", "t", 2, "none"))
-    buffer.done(taken)
+    buffer.done(pending)
     [(_, again)] = buffer.take(5).ratings.values()
     assert again.rating == 2
