@@ -13,7 +13,7 @@ from types import FrameType
 import structlog
 import uvicorn
 
-from safelight.errors import BadSetting
+from safelight.errors import BadSetting, listen_error
 from safelight.metrics.catalog import BUILD_INFO, LOG_LINES_LOST, REQUEST_TIMEOUT
 from safelight.metrics.registry import Meter
 from safelight.probes.asgi import AsgiProbe

@@ -22,6 +22,7 @@ from safelight.metrics.registry import Meter
 from safelight.serving.engine import events
 from safelight.serving.engine.backlog import Backlog
 from safelight.serving.engine.curve import Curves
+from safelight.serving.engine.execution import Execution
 from safelight.serving.engine.ledger import Ledger
 from safelight.serving.engine.messages import call_of, jobs_message, outcome_of
 from safelight.serving.engine.pool import Pool
@@ -92,7 +93,7 @@ class Batching:
         self._number += 1
         entry = QueueEntry(job, self._number, asyncio.get_running_loop().create_future())
         job.exchange.queued = True
-        job.control.execution = _Execution(self, entry)
+        job.control.execution = Execution(self, entry)
         self._backlog.push(entry)
         if self._pool.has_idle_worker():
             self._dispatch()  # a device is idle: do not wait for jobs that arrive with this one
@@ -289,23 +290,3 @@ class Batching:
                 needed = seconds(key, number, units, limit)
                 total += max(0.0, needed - (now - worker.started_at)) if started else needed
         return total / max(1, self._pool.ready_count())
-
-
-class _Execution:
-    """One job in progress, as its Control sees it."""
-
-    __slots__ = ("_engine", "_entry")
-
-    def __init__(self, engine: Batching, entry: QueueEntry) -> None:
-        self._engine = engine
-        self._entry = entry
-
-    def stop(self, error: SafelightError) -> None:
-        self._engine.stop(self._entry, error)
-
-    def follow(self) -> None:
-        if self._entry.holder is not None:
-            self._entry.holder.follow(self._entry)
-
-    def position(self) -> int:
-        return self._engine.position(self._entry)

@@ -22,12 +22,9 @@ from safelight.serving.wire.schema import (
     JobOrder,
     Jobs,
     LabelsResult,
-    OutputLimits,
     PredictTask,
     Result,
-    SamplingPlan,
 )
-from safelight.settings import Settings
 from safelight.telemetry.record import PipelineCall
 
 
@@ -80,16 +77,6 @@ def call_of(result: Result, instruction_type: str) -> PipelineCall | None:
     if result.call is None:
         return None
     return replace(result.call, instruction_type=instruction_type)
-
-
-def output_limits(settings: Settings) -> OutputLimits:
-    """Return when an image counts as broken."""
-    return OutputLimits(settings.black_level, settings.flat_deviation, settings.noise_correlation)
-
-
-def sampling_plan(settings: Settings) -> SamplingPlan:
-    """Return which outputs are assessed."""
-    return SamplingPlan(settings.quality_sample_ratio, settings.samples, settings.clip_model)
 
 
 def _task(parameters: Parameters, seed: int) -> EditTask | GenerateTask | PredictTask:

@@ -39,7 +39,8 @@ from safelight.serving.engine.events import (
     WorkerLost,
     WorkerReady,
 )
-from safelight.serving.engine.worker_handle import Place, WorkerHandle
+from safelight.serving.engine.launch import Place
+from safelight.serving.engine.worker_handle import WorkerHandle
 from safelight.serving.job import Served
 from safelight.settings import Settings
 from safelight.telemetry.assessment import Assessment, Assessor

@@ -6,13 +6,11 @@ that its device is poisoned.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
-from importlib import import_module
+from dataclasses import replace
 
 import structlog
 
 from safelight.errors import Unusable
-from safelight.models.backend import ModelOrder
 from safelight.serving.engine.events import (
     BatchFinished,
     JobsFinished,
@@ -25,10 +23,10 @@ from safelight.serving.engine.events import (
     WorkerReady,
     WorkerSink,
 )
-from safelight.serving.engine.messages import output_limits, sampling_plan
+from safelight.serving.engine.launch import Place, launch
 from safelight.serving.engine.queue_entry import QueueEntry
 from safelight.serving.wire import schema
-from safelight.serving.wire.process import OnMessage, WorkerConnection, WorkerProcess
+from safelight.serving.wire.process import WorkerConnection
 from safelight.serving.wire.protocol import Message
 from safelight.settings import Settings
 from safelight.telemetry.assessment import Assessment
@@ -38,15 +36,6 @@ _PAUSE_LIMIT_SECONDS = 30.0
 _COMPILING_FACTOR = 10  # times the hang limit: a model that compiles reports no steps
 _STABLE_SECONDS = 30.0  # a worker that lived this long did not fail at start-up
 log = structlog.get_logger("safelight")
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a worker runs: its index, its device, its CPU threads (0: no limit)."""
-
-    index: int
-    device: str
-    threads: int = 0
 
 
 class WorkerHandle:
@@ -221,27 +210,7 @@ class WorkerHandle:
         self._ended = asyncio.get_running_loop().create_future()
         self._has_served = False
         self._last_message_at = self._last_progress_at = _now()
-        settings = self._settings
-        model = ModelOrder(
-            settings.model,
-            self.place.device,
-            settings.precision,
-            settings.compile,
-            settings.attention_slicing,
-            settings.vae_tiling,
-            settings.allow_pickle,
-            settings.warm_up,
-            str(settings.tags or ""),
-        )
-        order = schema.Load(
-            model,
-            settings.gpu_interval_seconds,
-            settings.image_limit_pixels,
-            output_limits(settings),
-            sampling_plan(settings),
-        )
-        start = _starter(settings)
-        self._connection = await start(order, self._receive, self.place.threads)
+        self._connection = await launch(self._settings, self.place, self._receive)
         return self._connection
 
     async def _watch(self, connection: WorkerConnection) -> None:
@@ -288,17 +257,6 @@ def _assessment(message: Message) -> Assessment | None:
         return None
     before, after = message.payloads
     return replace(message.content.assessment, before=before, after=after)
-
-
-Start = Callable[[schema.Load, OnMessage, int], Awaitable[WorkerConnection]]
-
-
-def _starter(settings: Settings) -> Start:
-    if settings.isolation == "process":
-        return WorkerProcess.start
-    # By name: an API process whose workers are processes must never import torch.
-    start: Start = import_module("safelight.serving.worker.inline").InlineWorker.start
-    return start
 
 
 def _now() -> float:
