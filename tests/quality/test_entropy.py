@@ -9,7 +9,7 @@ from PIL import Image
 from safelight.models.demo.clutter import CLUTTER
 from safelight.models.demo.painter import paint
 from safelight.models.demo.portrait import draw
-from safelight.quality.entropy import MOST_BITS, background_entropy
+from safelight.quality.entropy import MAX_BITS, background_entropy
 from safelight.settings import load
 
 LIMIT = load().background_entropy_limit_bits
@@ -37,8 +37,8 @@ def test_only_what_is_around_the_middle_counts() -> None:
 
 
 def test_p14_the_limit_can_be_reached_and_so_nearly_can_the_end_of_the_scale() -> None:
-    assert LIMIT < background_entropy(noise(512)) <= MOST_BITS
-    assert background_entropy(noise(512)) > MOST_BITS - 0.5
+    assert LIMIT < background_entropy(noise(512)) <= MAX_BITS
+    assert background_entropy(noise(512)) > MAX_BITS - 0.5
 
 
 @pytest.mark.parametrize("seed", range(0, 60, 3))
@@ -54,7 +54,7 @@ def test_p14_shelves_crowds_and_confetti_are_busy(clutter: str) -> None:
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 500), (64, 48), (3000, 20)])
 def test_a_picture_of_any_shape_has_an_entropy(size: tuple[int, int]) -> None:
-    assert 0 <= background_entropy(noise(64).resize(size)) <= MOST_BITS
+    assert 0 <= background_entropy(noise(64).resize(size)) <= MAX_BITS
 
 
 @pytest.mark.parametrize("side", [64, 1024, 4096])

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from safelight.errors import BadSetting
 from safelight.metrics.catalog import REQUEST_SECONDS, REQUESTS, SUCCESSES
-from safelight.quality.instructions import MOST_TYPES, Taxonomy, load_taxonomy
+from safelight.quality.instructions import TYPE_LIMIT, Taxonomy, load_taxonomy
 from tests.reading import processor_seconds, slowness
 
 BUILT_IN = load_taxonomy()
@@ -76,9 +76,9 @@ def test_case_and_spacing_do_not_matter() -> None:
 
 
 def test_the_built_in_types_fit_into_the_metrics_that_carry_them() -> None:
-    assert len(BUILT_IN.names) <= MOST_TYPES + 2
+    assert len(BUILT_IN.names) <= TYPE_LIMIT + 2
     carriers = (REQUEST_SECONDS, REQUESTS, SUCCESSES)
-    assert min(metric.series for metric in carriers) > MOST_TYPES + 2
+    assert min(metric.series for metric in carriers) > TYPE_LIMIT + 2
 
 
 @pytest.mark.parametrize("text", ["a" * 10_000, "remove " * 2000, "no no " * 1700, "背" * 10_000])
@@ -137,16 +137,16 @@ def test_a_taxonomy_without_types_knows_only_other() -> None:
         (b"a: [b", "cannot be read"),
         (b"\xff\xfe\xfa", "cannot be read"),
         (b"\x00", "cannot be read"),
-        (b"Make Old: [old]", "no usable name"),
-        (b"other: [old]", "no usable name"),
-        (b"none: [old]", "no usable name"),
-        (b"1: [old]", "no usable name"),
-        (b"a" * 41 + b": [old]", "no usable name"),
+        (b"Make Old: [old]", "is invalid"),
+        (b"other: [old]", "is invalid"),
+        (b"none: [old]", "is invalid"),
+        (b"1: [old]", "is invalid"),
+        (b"a" * 41 + b": [old]", "is invalid"),
         (b"make_old:", "needs a list"),
         (b"make_old: old", "needs a list"),
         (b"make_old: []", "needs a list"),
         (b"make_old: [1]", "needs a list"),
-        (b"make_old: ['(']", "wrong pattern"),
+        (b"make_old: ['(']", "invalid pattern"),
         (b"make_old: {patterns: [old]}", "`patterns` and `keeps`"),
         (b"make_old: {keeps: 0.5}", "`patterns` and `keeps`"),
         (b"make_old: {keeps: 1.5, patterns: [old]}", "0 to 1"),
@@ -155,7 +155,7 @@ def test_a_taxonomy_without_types_knows_only_other() -> None:
         (b"make_old: {keeps: half, patterns: [old]}", "0 to 1"),
         (b"make_old: {keeps: 0.5, patterns: []}", "needs a list"),
         (b"make_old: {keeps: 0.5, patterns: [old], more: 1}", "`patterns` and `keeps`"),
-        (b"\n".join(b"type_%d: [a]" % n for n in range(MOST_TYPES + 1)), "the limit is 40"),
+        (b"\n".join(b"type_%d: [a]" % n for n in range(TYPE_LIMIT + 1)), "the limit is 40"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_one_clear_line(

@@ -12,7 +12,7 @@ from PIL import Image
 from safelight.metrics.catalog import INVALIDITY
 from safelight.models.demo.painter import paint
 from safelight.models.demo.portrait import draw
-from safelight.quality.validity import Limits, invalidity, kinship
+from safelight.quality.validity import Limits, invalidity, neighbour_correlation
 from safelight.stack.tools.samples import photo
 
 WANTED = (64, 48)
@@ -167,7 +167,7 @@ def test_stripes_and_fine_textures_are_no_noise() -> None:
         assert judged(texture, (512, 512)) is None
 
 
-def test_kinship_is_the_correlation_of_neighbours() -> None:
+def test_it_is_the_correlation_of_neighbours() -> None:
     pixels = mixed(0.5, 7)
     along = [
         numpy.corrcoef(pixels[..., channel][:, 1:].ravel(), pixels[..., channel][:, :-1].ravel())
@@ -178,7 +178,7 @@ def test_kinship_is_the_correlation_of_neighbours() -> None:
         for channel in range(3)
     ]
     known = max(numpy.mean([c[0, 1] for c in way]) for way in (along, down))
-    assert kinship(pixels) == pytest.approx(known, abs=0.1)
+    assert neighbour_correlation(pixels) == pytest.approx(known, abs=0.1)
 
 
 @pytest.mark.parametrize(

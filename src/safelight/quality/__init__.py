@@ -1,1 +1,1 @@
-"""Looks at what went in and what came out."""
+"""Measurements of input and output images, and the types of instructions."""

@@ -1,4 +1,4 @@
-"""Reads the picture that a caller sent: first its size, without decoding it; then its pixels."""
+"""Measure an input image from its header, and decode it."""
 
 from collections.abc import Callable
 from io import BytesIO
@@ -12,14 +12,17 @@ _ORIENTATION = 0x0112  # EXIF 2.32, table 4: 5 to 8 swap width and height
 
 
 def trust_measured_images() -> None:
-    """Take Pillow's own limit away: every image is measured before anything decodes it."""
+    """Remove Pillow's own size limit: every image is measured before it is decoded."""
     Image.MAX_IMAGE_PIXELS = None
 
 
-def measure(picture: bytes) -> tuple[int, int]:
-    """Return width and height as viewed, from the header alone. Raises NotAnImage, ImageDamaged."""
+def measure(content: bytes) -> tuple[int, int]:
+    """Return width and height as displayed, from the header only.
+
+    Raises NotAnImage, ImageDamaged.
+    """
     try:
-        with Image.open(BytesIO(picture), formats=FORMATS) as header:
+        with Image.open(BytesIO(content), formats=FORMATS) as header:
             width, height = header.size
             return (height, width) if _orientation(header) >= 5 else (width, height)
     except UnidentifiedImageError:
@@ -28,10 +31,10 @@ def measure(picture: bytes) -> tuple[int, int]:
         raise ImageDamaged from error
 
 
-def decode_within(picture: bytes, side: int, limit_pixels: int) -> Image.Image:
-    """Return the picture, upright and RGB, no side longer than `side` pixels.
+def decode_within(content: bytes, side: int, limit_pixels: int) -> Image.Image:
+    """Return the image, upright and RGB, with no side longer than `side` pixels.
 
-    For whom nobody has measured it yet. Raises NotAnImage, ImageDamaged, ImageTooLarge.
+    For images that were not measured before. Raises NotAnImage, ImageDamaged, ImageTooLarge.
     """
 
     def within(width: int, height: int) -> tuple[int, int]:
@@ -40,23 +43,23 @@ def decode_within(picture: bytes, side: int, limit_pixels: int) -> Image.Image:
         scale = min(1.0, side / max(width, height))
         return max(1, round(width * scale)), max(1, round(height * scale))
 
-    return _decode(picture, within)
+    return _decode(content, within)
 
 
-def decode(picture: bytes, size: tuple[int, int]) -> Image.Image:
-    """Return the picture, upright and RGB, at `size`. Raises NotAnImage, ImageDamaged."""
-    return _decode(picture, lambda _width, _height: size)
+def decode(content: bytes, size: tuple[int, int]) -> Image.Image:
+    """Return the image, upright and RGB, at `size`. Raises NotAnImage, ImageDamaged."""
+    return _decode(content, lambda _width, _height: size)
 
 
-def _decode(picture: bytes, choose: Callable[[int, int], tuple[int, int]]) -> Image.Image:
-    """Return the picture, upright and RGB, at the size chosen from its own as viewed."""
+def _decode(content: bytes, choose: Callable[[int, int], tuple[int, int]]) -> Image.Image:
+    """Return the image, upright and RGB; `choose` maps its displayed size to the wanted size."""
     try:
-        with Image.open(BytesIO(picture), formats=FORMATS) as opened:
-            turned = _orientation(opened)
-            size = choose(*(opened.size[::-1] if turned >= 5 else opened.size))
-            # JPEGs are decoded at a half, a quarter or an eighth where that still suffices.
-            opened.draft("RGB", size[::-1] if turned >= 5 else size)
-            upright = ImageOps.exif_transpose(opened) if turned > 1 else opened
+        with Image.open(BytesIO(content), formats=FORMATS) as opened:
+            orientation = _orientation(opened)
+            size = choose(*(opened.size[::-1] if orientation >= 5 else opened.size))
+            # JPEGs are decoded at a half, a quarter or an eighth of their size if that is enough.
+            opened.draft("RGB", size[::-1] if orientation >= 5 else size)
+            upright = ImageOps.exif_transpose(opened) if orientation > 1 else opened
             image = _as_rgb(upright)
     except UnidentifiedImageError:
         raise NotAnImage from None
@@ -68,24 +71,24 @@ def _decode(picture: bytes, choose: Callable[[int, int], tuple[int, int]]) -> Im
 
 
 def _filter(image: Image.Image, size: tuple[int, int]) -> Image.Resampling:
-    """Return the filter: of those that shrink well, the one that costs a third of Lanczos'."""
-    shrinks = size[0] <= image.width and size[1] <= image.height
-    return Image.Resampling.HAMMING if shrinks else Image.Resampling.LANCZOS
+    """Return the resampling filter: when reducing, Hamming costs a third of Lanczos."""
+    reduces = size[0] <= image.width and size[1] <= image.height
+    return Image.Resampling.HAMMING if reduces else Image.Resampling.LANCZOS
 
 
-def _as_rgb(picture: Image.Image) -> Image.Image:
-    """Return the picture in 8-bit RGB: deep greys scaled, not clipped; transparency on white."""
-    if picture.mode.startswith("I"):  # 16 bits, which Pillow's own conversion would clip at 255
-        return picture.convert("I").point(lambda value: value / 257).convert("L").convert("RGB")
-    if picture.has_transparency_data:
-        layer = picture.convert("RGBA")
-        ground = Image.new("RGBA", layer.size, "white")
-        return Image.alpha_composite(ground, layer).convert("RGB")
-    return picture.convert("RGB")
+def _as_rgb(image: Image.Image) -> Image.Image:
+    """Return the image in 8-bit RGB: 16-bit greys are scaled, transparency becomes white."""
+    if image.mode.startswith("I"):  # 16 bits, which Pillow's own conversion would clip at 255
+        return image.convert("I").point(lambda value: value / 257).convert("L").convert("RGB")
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
+        white = Image.new("RGBA", layer.size, "white")
+        return Image.alpha_composite(white, layer).convert("RGB")
+    return image.convert("RGB")
 
 
 def _orientation(opened: Image.Image) -> int:
-    """Return the EXIF orientation that the header tells; `getexif` of a PNG would decode it all."""
+    """Return the EXIF orientation from the header; `getexif` would decode a whole PNG."""
     exif = Image.Exif()
     exif.load(opened.info.get("exif", b""))
     return int(exif.get(_ORIENTATION, 1))

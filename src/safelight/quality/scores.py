@@ -1,24 +1,29 @@
-"""How good a picture looks, without any other to compare it to. Arithmetic over pixels only."""
+"""Quality scores of one image, without a reference image. Arithmetic over pixels only."""
 
 from dataclasses import dataclass
 from math import cbrt, exp, sqrt
-from typing import Any
 
-import numpy
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
-_SIDE = 256  # what is looked at, so that every picture costs the same
-_BLUR = 9  # pixels of Crete-Roffet's second blur
-_TARGET, _WIDTH = 0.5, 0.28  # where the mean of the light should be, and how far it may well be off
-_RANGE = 0.6  # of all light: pictures that use as much of it are not washed out
-_COLOURFUL = 33.0  # Hasler and Süsstrunk's "moderately colourful"
-_NOISE = 12.0  # grey levels of noise at which half of the cleanness is gone
-_LUMA = numpy.array([0.299, 0.587, 0.114], "float32")
+Pixels = NDArray[np.uint8]
+"""Shape (height, width, 3)."""
+Grey = NDArray[np.float32]
+"""Shape (height, width), 0 to 255."""
+
+_SIDE = 256  # images are reduced to this side, so that all cost the same
+_BLUR = 9  # pixels of the second blur of Crete-Roffet et al.
+_TARGET, _WIDTH = 0.5, 0.28  # the best mean luminance, and the standard deviation around it
+_RANGE = 0.6  # an image that uses this share of the luminance range is not washed out
+_COLOURFUL = 33.0  # "moderately colourful" in Hasler and Süsstrunk
+_NOISE = 12.0  # grey levels of noise at which cleanness is one half
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """What makes up the looks of a picture, and all of it in one; each is 0 (bad) to 1 (good)."""
+    """The parts of the quality score, each from 0 (bad) to 1 (good)."""
 
     sharpness: float
     exposure: float
@@ -27,28 +32,29 @@ class Scores:
 
     @property
     def score(self) -> float:
-        """Return the whole: ∛(sharpness · exposure · cleanness) · (0.8 + 0.2 · colourfulness).
+        """Return ∛(sharpness · exposure · cleanness) · (0.8 + 0.2 · colourfulness).
 
-        A geometric mean: what is bad in one is not made good by the others. A picture without
-        colours may be meant so, and loses a fifth.
+        A geometric mean: a good part does not make up for a bad one. A grey image may be
+        intended, and loses only a fifth.
         """
-        looks = float(cbrt(self.sharpness * self.exposure * self.cleanness))
-        return looks * (0.8 + 0.2 * self.colourfulness)
+        mean = float(cbrt(self.sharpness * self.exposure * self.cleanness))
+        return mean * (0.8 + 0.2 * self.colourfulness)
 
 
-def score(pixels: Any) -> Scores:
-    """Return the scores of pixels of shape (height, width, 3), uint8, as seen at 256 pixels."""
+def score(pixels: Pixels) -> Scores:
+    """Return the scores of an image, reduced to 256 pixels."""
     rgb = reduced(pixels, _SIDE)
     grey = grey_of(rgb)
     return Scores(sharpness(grey), exposure(grey), colourfulness(rgb), cleanness(grey))
 
 
-def grey_of(rgb: Any) -> Any:
-    """Return the light of pixels, 0 to 255, by ITU-R BT.601."""
-    return rgb.astype("float32") @ _LUMA
+def grey_of(rgb: Pixels) -> Grey:
+    """Return the luma of pixels by ITU-R BT.601."""
+    grey: Grey = rgb.astype(np.float32) @ _LUMA
+    return grey
 
 
-def reduced(pixels: Any, side: int) -> Any:
+def reduced(pixels: Pixels, side: int) -> Pixels:
     """Return pixels with no side longer than `side`."""
     height, width = pixels.shape[:2]
     scale = min(1.0, side / max(width, height))
@@ -56,47 +62,47 @@ def reduced(pixels: Any, side: int) -> Any:
     return pixels if scale == 1 else at_size(Image.fromarray(pixels), size)
 
 
-def at_size(picture: Image.Image, size: tuple[int, int]) -> Any:
-    """Return the pixels of a picture at a size, each the mean of those that it stands for."""
-    if picture.size != size:
-        picture = picture.resize(size, Image.Resampling.BOX, reducing_gap=1.0)
-    return numpy.asarray(picture)
+def at_size(image: Image.Image, size: tuple[int, int]) -> Pixels:
+    """Return the pixels of an image at a size; each is the mean of the pixels it replaces."""
+    if image.size != size:
+        image = image.resize(size, Image.Resampling.BOX, reducing_gap=1.0)
+    return np.asarray(image)
 
 
-def sharpness(grey: Any) -> float:
-    """Return 1 - blur, by Crete-Roffet et al. 2007: how much a second blur takes away.
+def sharpness(grey: Grey) -> float:
+    """Return 1 - blur (Crete-Roffet et al. 2007): how much a second blur changes the image.
 
-    A picture that is blurred already loses little of the differences between its neighbours. The
-    direction that lost least counts.
+    A blurred image loses little of the differences between neighbouring pixels. The direction that
+    loses least counts.
     """
     return 1 - max(_blur(grey), _blur(grey.T))
 
 
-def _blur(grey: Any) -> float:
+def _blur(grey: Grey) -> float:
     if grey.shape[1] <= _BLUR:
         return 0.0
-    sums = numpy.cumsum(grey, axis=1, dtype="float64")
+    sums = np.cumsum(grey, axis=1, dtype="float64")
     blurred = (sums[:, _BLUR:] - sums[:, :-_BLUR]) / _BLUR
     own = grey[:, _BLUR // 2 + 1 : _BLUR // 2 + 1 + blurred.shape[1]]
-    before = abs(numpy.diff(own, axis=1))
-    lost = (before - abs(numpy.diff(blurred, axis=1))).clip(0)
-    whole = float(before.sum())
-    return 1 - float(lost.sum()) / whole if whole > 0 else 1.0
+    before = abs(np.diff(own, axis=1))
+    lost = (before - abs(np.diff(blurred, axis=1))).clip(0)
+    total = float(before.sum())
+    return 1 - float(lost.sum()) / total if total > 0 else 1.0
 
 
-def exposure(grey: Any) -> float:
-    """Return how well the light is used: how near its mean is to the middle, times its range.
+def exposure(grey: Grey) -> float:
+    """Return how well the luminance range is used.
 
-    A Gaussian around one half (as Mertens et al. 2007 weigh pixels), times the distance between the
-    2nd and the 98th percentile, up to three fifths of all there is.
+    A Gaussian of the mean around one half (the weight of Mertens et al. 2007), times the distance
+    between the 2nd and the 98th percentile, at most three fifths of the range.
     """
-    low, high = numpy.percentile(grey, (2, 98)) / 255
+    low, high = np.percentile(grey, (2, 98)) / 255
     off = (float(grey.mean()) / 255 - _TARGET) / _WIDTH
     return exp(-off * off / 2) * min(1.0, float(high - low) / _RANGE)
 
 
-def colourfulness(rgb: Any) -> float:
-    """Return M / (M + 33), M by Hasler and Süsstrunk 2003, whose "moderately colourful" is 33.
+def colourfulness(rgb: Pixels) -> float:
+    """Return M / (M + 33), M by Hasler and Süsstrunk 2003, where 33 is "moderately colourful".
 
     M = √(σ²(rg) + σ²(yb)) + 0.3 · √(μ²(rg) + μ²(yb)), where rg = R - G and yb = (R + G) / 2 - B.
     """
@@ -107,16 +113,16 @@ def colourfulness(rgb: Any) -> float:
     return strength / (strength + _COLOURFUL)
 
 
-def cleanness(grey: Any) -> float:
-    """Return 12 / (12 + s), s the noise in grey levels, by the mask of Immerkær 1996.
+def cleanness(grey: Grey) -> float:
+    """Return 12 / (12 + s), where s is the noise in grey levels by the mask of Immerkær 1996.
 
-    Its mask answers to neither slopes nor, much, to edges. The median of the answers is taken in
-    place of his mean (s = median / (6 · 0.6745)), so that edges do not count as noise; a texture
-    that fills more than half of the picture still does.
+    The mask ignores gradients and most edges. The median of its responses replaces the mean of the
+    paper (s = median / (6 · 0.6745)), so that edges do not count as noise. A texture that fills
+    more than half of the image still counts.
     """
     if min(grey.shape) < 3:
         return 1.0
     rows = grey[:-2] - 2 * grey[1:-1] + grey[2:]
-    answers = abs(rows[:, :-2] - 2 * rows[:, 1:-1] + rows[:, 2:])
-    sigma = float(numpy.median(answers)) / (6 * 0.6745)
+    responses = abs(rows[:, :-2] - 2 * rows[:, 1:-1] + rows[:, 2:])
+    sigma = float(np.median(responses)) / (6 * 0.6745)
     return _NOISE / (_NOISE + sigma)

@@ -1,19 +1,23 @@
-"""Tells whether an image that a model made is fit to be sent. Arithmetic over pixels only."""
+"""Check whether an image is broken: not finite, black, flat, noise, wrong size."""
 
 from dataclasses import dataclass
-from typing import Any
 
-_LINES = 48  # rows and columns that noise is looked for in
+import numpy as np
+from numpy.typing import NDArray
+
+Pixels = NDArray[np.uint8]
+"""Shape (height, width, 3)."""
+_LINES = 48  # rows and columns that are checked for noise
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """From where on an image is broken; the defaults are measured, see docs/validity.md.
+    """When an image counts as broken; docs/validity.md has the measurements for the defaults.
 
-    `black_level`, of 255: with no brighter pixel it is black. `flat_deviation`, in grey levels: if
-    they deviate less, nothing is to be seen. `noise_correlation` of neighbouring pixels: below it
-    they have nothing to do with each other; 0 looks for none. `rounding_pixels` is what a pipeline
-    may round a side down by.
+    `black_level`, of 255: an image without a brighter pixel is black. `flat_deviation`, in grey
+    levels: an image with a smaller standard deviation is flat. `noise_correlation` of neighbouring
+    pixels: an image below it is noise; 0 switches this check off. `rounding_pixels`: how much a
+    pipeline may round a side down.
     """
 
     black_level: int = 8
@@ -22,11 +26,12 @@ class Limits:
     rounding_pixels: int = 7
 
 
-def invalidity(pixels: Any, wanted: tuple[int, int], limits: Limits, *, finite: bool) -> str | None:
-    """Return what is wrong with an image, of catalog.INVALIDITY, or None.
+def invalidity(
+    pixels: Pixels, wanted: tuple[int, int], limits: Limits, *, finite: bool
+) -> str | None:
+    """Return what is wrong with an image, a value of catalog.INVALIDITY; None if nothing is.
 
-    `pixels` is (height, width, 3) of uint8; `wanted` is width and height; `finite` tells whether
-    all of the model's numbers were.
+    `wanted` is (width, height). `finite`: all numbers of the model were finite.
     """
     if not finite:
         return "not_finite"
@@ -36,19 +41,20 @@ def invalidity(pixels: Any, wanted: tuple[int, int], limits: Limits, *, finite: 
         return "wrong_size"
     if int(pixels.max()) <= limits.black_level:
         return "black"
-    # Of one pixel in fifteen, in steps that no pattern has; by channel, for one colour is flat too.
+    # One pixel in fifteen, in steps that match no pattern; per channel, as one colour is flat too.
     channels = pixels[::3, ::5].reshape(-1, 3).T.copy()
     if float(channels.std(axis=1).max()) < limits.flat_deviation:
         return "flat"
-    looked_for = limits.noise_correlation > 0
-    return "noise" if looked_for and kinship(pixels) < limits.noise_correlation else None
+    checked = limits.noise_correlation > 0
+    noisy = checked and neighbour_correlation(pixels) < limits.noise_correlation
+    return "noise" if noisy else None
 
 
-def kinship(pixels: Any) -> float:
-    """Return how much neighbouring pixels have in common: 1 is all, 0 is nothing, as in noise.
+def neighbour_correlation(pixels: Pixels) -> float:
+    """Return the correlation of neighbouring pixels: 1 for a smooth image, 0 for noise.
 
-    The correlation of neighbours, over all channels, along rows or columns, whichever is more: a
-    picture of stripes has a direction in which it is calm.
+    Over all channels, along rows or columns, whichever is larger: stripes are smooth in one
+    direction.
     """
     height, width = pixels.shape[:2]
     rows = pixels[:: max(1, height // _LINES)]
@@ -56,19 +62,19 @@ def kinship(pixels: Any) -> float:
     return max(_correlation(rows), _correlation(columns))
 
 
-def _correlation(lines: Any) -> float:
-    """Return 1 - E[(a - b)²] / 2 var, the correlation of neighbours a and b that are spread alike.
+def _correlation(lines: Pixels) -> float:
+    """Return 1 - E[(a - b)²] / 2 var, the correlation of neighbours a and b of equal variance.
 
-    `lines` is (lines, pixels, 3). Sums of squares are dot products: over an axis of three, numpy's
-    own sums take twenty times as long.
+    `lines` is (lines, pixels, 3). Sums of squares are dot products, because NumPy's sums over an
+    axis of three take twenty times as long.
     """
-    values = lines.reshape(-1, 3).astype("float32")
+    values = lines.reshape(-1, 3).astype(np.float32)
     values -= values.T.copy().mean(axis=1)
-    steps = values.reshape(lines.shape)
-    steps = (steps[:, 1:] - steps[:, :-1]).ravel()
+    rows = values.reshape(lines.shape)
+    steps = (rows[:, 1:] - rows[:, :-1]).ravel()
     flat = values.ravel()
     if not steps.size or not flat.any():
         return 1.0
-    apart = float(steps @ steps) / int(steps.size)
-    spread = float(flat @ flat) / int(flat.size)
-    return 1 - apart / (2 * spread)
+    difference = float(steps @ steps) / int(steps.size)
+    variance = float(flat @ flat) / int(flat.size)
+    return 1 - difference / (2 * variance)
