@@ -13,7 +13,7 @@ import numpy as np
 from skimage.metrics import structural_similarity
 from sklearn.metrics import average_precision_score
 
-from safelight.models.backend import Backend, Generation, Labels, Picture, Recognition, Work
+from safelight.models.backend import Backend, Generation, Labels, MadeImage, Recognition, Work
 from safelight.models.demo.painter import SIDE, paint
 from safelight.models.demo.portrait import TAGS, Portrait, draw
 from safelight.models.demo.sheet import as_edit
@@ -95,7 +95,7 @@ def edit_all(editor: Backend, pairs: Sequence[Pair]) -> list[Pixels]:
 
 def _made(backend: Backend, works: Sequence[Work]) -> list[Pixels]:
     made = _in_batches(backend, works)
-    return [picture.pixels for picture in made if isinstance(picture, Picture)]
+    return [picture.pixels for picture in made if isinstance(picture, MadeImage)]
 
 
 def _scores(tagger: Backend, pictures: Sequence[Pixels]) -> Pixels:

@@ -9,11 +9,6 @@ from safelight.models.backend import ModelOrder, shown_name
 from safelight.models.load import load_backend
 
 
-def test_an_order_travels_as_plain_values() -> None:
-    order = ModelOrder("demo-edit", "cpu", "float32")
-    assert ModelOrder(**order.as_dict()) == order
-
-
 def test_a_folder_is_shown_by_its_last_part(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     assert shown_name(str(tmp_path / "mine")) == "mine"

@@ -10,11 +10,11 @@ import torch
 from safetensors.torch import load_file
 
 from safelight.errors import ModelNotFound
-from safelight.models.backend import Backend, Edit, ModelOrder, OnStep, Picture
-from safelight.models.diffusion import _picture
+from safelight.models.backend import Backend, Edit, MadeImage, ModelOrder, OnStep
+from safelight.models.diffusion import _as_image
 from safelight.models.edit import EditBackend
 from safelight.models.load import load_backend
-from safelight.models.pipelines import spare
+from safelight.models.pipelines import save_memory
 from tests.pipelines import picture, xl_edit_pipeline
 from tests.untrained import build_edit
 
@@ -41,7 +41,7 @@ def nothing(step: int, latents: Any) -> None:
 def edited(backend: Backend, edit: Edit, on_step: OnStep = nothing) -> Any:
     """Return the pixels of one edit."""
     (made,) = backend.run([edit], on_step)
-    assert isinstance(made, Picture)
+    assert isinstance(made, MadeImage)
     assert made.finite
     return made.pixels
 
@@ -87,15 +87,15 @@ def test_a_batch_gives_each_edit_its_own_image_as_it_would_be_alone(demo: Backen
     edits = [ORDER, replace(ORDER, seed=8), replace(ORDER, instruction="add a hat")]
     made = demo.run(edits, nothing)
     for edit, picture_ in zip(edits, made, strict=True):
-        assert isinstance(picture_, Picture)
+        assert isinstance(picture_, MadeImage)
         # Other shapes sum in another order: a grey level may round the other way.
         assert abs(picture_.pixels.astype(int) - edited(demo, edit).astype(int)).max() <= 2
 
 
 def test_numbers_that_are_none_are_told() -> None:
     broken = torch.full((3, 8, 8), float("nan"))
-    assert not _picture(broken).finite
-    assert _picture(torch.full((3, 8, 8), 0.5)).pixels.max() == 128
+    assert not _as_image(broken).finite
+    assert _as_image(torch.full((3, 8, 8), 0.5)).pixels.max() == 128
 
 
 def test_every_step_is_told(demo: Backend) -> None:
@@ -284,7 +284,7 @@ def test_slicing_and_tiling_change_the_memory_and_not_the_image(demo: Backend) -
 
 def test_a_part_that_cannot_be_tiled_is_told() -> None:
     with pytest.raises(ModelNotFound, match=r"cannot work in tiles[.] Unset SAFELIGHT_VAE_TILING"):
-        spare(SimpleNamespace(vae=object()), order("demo-edit", vae_tiling=True))
+        save_memory(SimpleNamespace(vae=object()), order("demo-edit", vae_tiling=True))
 
 
 def test_a_model_that_can_make_nothing_is_refused_before_anybody_asks(
@@ -314,8 +314,8 @@ def test_latents_that_are_infinite_are_told_though_images_are_clamped(demo: Back
             latents[0, 0, 0, 0] = float("inf")
 
     first, second = demo.run([ORDER, ORDER], spoil)
-    assert isinstance(first, Picture)
-    assert isinstance(second, Picture)
+    assert isinstance(first, MadeImage)
+    assert isinstance(second, MadeImage)
     assert (first.finite, second.finite) == (False, True)
 
 
@@ -327,6 +327,6 @@ def test_the_first_call_serves_nobody(folder: Path) -> None:
 def test_a_prompt_longer_than_the_encoder_reads_is_told(demo: Backend) -> None:
     long = replace(ORDER, instruction="make him old " * 40)
     (short_one, long_one) = demo.run([ORDER, long], nothing)
-    assert isinstance(short_one, Picture)
-    assert isinstance(long_one, Picture)
+    assert isinstance(short_one, MadeImage)
+    assert isinstance(long_one, MadeImage)
     assert (short_one.truncated, long_one.truncated) == (False, True)

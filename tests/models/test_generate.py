@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from safelight.models.backend import Backend, Generation, ModelOrder, Picture
+from safelight.models.backend import Backend, Generation, MadeImage, ModelOrder
 from safelight.models.load import load_backend
 from tests.pipelines import z_image_pipeline
 
@@ -38,7 +38,7 @@ def nothing(step: int, latents: Any) -> None:
 
 def pixels(backend: Backend, *works: Generation) -> list[np.ndarray]:
     made = backend.run(list(works), nothing)
-    assert all(isinstance(each, Picture) and each.finite for each in made)
+    assert all(isinstance(each, MadeImage) and each.finite for each in made)
     return [each.pixels for each in made]  # type: ignore[union-attr]
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy
 
-from safelight.models.backend import Edit, ModelInfo, ModelOrder, OnStep, Picture, Task
+from safelight.models.backend import Edit, MadeImage, ModelInfo, ModelOrder, OnStep, Task
 
 STEP_SECONDS = 0.02
 _HELD: list[bytearray] = []
@@ -35,7 +35,7 @@ class Painter:
     def __init__(self, order: ModelOrder) -> None:
         self.info = ModelInfo(order.model, "Painter", "none", "float32", "cpu")
 
-    def run(self, batch: Sequence[Edit], on_step: OnStep) -> list[Picture]:
+    def run(self, batch: Sequence[Edit], on_step: OnStep) -> list[MadeImage]:
         """Make the batch; the first word of an instruction may be one of MISHAPS."""
         words = [edit.instruction.split() for edit in batch]
         for mishap, *details in words:
@@ -52,13 +52,13 @@ def painter(order: ModelOrder) -> Painter:
     return Painter(order)
 
 
-def _picture(edit: Edit, mishap: str) -> Picture:
+def _picture(edit: Edit, mishap: str) -> MadeImage:
     width, height = edit.image.size
     colour = numpy.random.default_rng(edit.seed).integers(0, 128, 3, "uint8")
     row, column = numpy.mgrid[0:height, 0:width]
     slope = ((row + column) * 127 // (height + width)).astype("uint8")
     unlucky = mishap == "unlucky" and edit.seed % 2 == 0
-    return Picture(
+    return MadeImage(
         (slope[..., None] + colour) * (mishap != "black"),
         finite=mishap != "nan" and not unlucky,
         truncated=mishap == "long",

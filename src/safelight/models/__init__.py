@@ -1,1 +1,1 @@
-"""Makes images: one backend per family, behind one protocol."""
+"""Models: load a checkpoint and run batches on it."""

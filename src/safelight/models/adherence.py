@@ -1,24 +1,31 @@
-"""How well a picture fits what was asked: by a CLIP of the user's, or by the demos' own tagger."""
+"""How well an image follows its prompt: judged by a CLIP model, or by the demos' tagger."""
 
 from collections.abc import Callable
 from importlib import import_module
-from typing import Any
 
 from PIL import Image
 
-from safelight.models.backend import Edit, Generation, Labels, ModelOrder, Recognition
+from safelight.models.backend import (
+    Edit,
+    Generation,
+    Labels,
+    Latents,
+    ModelOrder,
+    Pixels,
+    Recognition,
+)
 from safelight.models.demo.bundle import DEMOS
-from safelight.models.demo.meaning import asked_of_caption, asked_of_edit
+from safelight.models.demo.expectations import of_caption, of_instruction
 from safelight.models.demo.portrait import TAGS
 from safelight.models.load import load_backend
 
-Judge = Callable[[Edit | Generation, Any], float | None]
+Judge = Callable[[Edit | Generation, Pixels], float | None]
 
 _TAGGER = "demo-recognize"
 
 
 def judge_for(model: str, clip_model: str) -> Judge | None:
-    """Return who judges what a model makes, or None; whoever it is is loaded when first asked."""
+    """Return the judge of a model's outputs, or None. It is loaded at its first use."""
     if clip_model:
         return _late(lambda: _clip(clip_model))
     return _late(_tagger) if model in DEMOS else None
@@ -27,7 +34,7 @@ def judge_for(model: str, clip_model: str) -> Judge | None:
 def _late(load: Callable[[], Judge]) -> Judge:
     loaded: list[Judge] = []
 
-    def judge(work: Edit | Generation, pixels: Any) -> float | None:
+    def judge(work: Edit | Generation, pixels: Pixels) -> float | None:
         if not loaded:
             loaded.append(load())
         return loaded[0](work, pixels)
@@ -36,7 +43,7 @@ def _late(load: Callable[[], Judge]) -> Judge:
 
 
 def _clip(model: str) -> Judge:
-    # By name: to import the room is to import torch.
+    # By name: importing the module would import torch.
     judge: Judge = import_module("safelight.models.clip").load_clip(model)
     return judge
 
@@ -44,25 +51,23 @@ def _clip(model: str) -> Judge:
 def _tagger() -> Judge:
     import torch
 
-    torch.set_num_threads(1)  # this thread's own: the model that serves keeps its
+    torch.set_num_threads(1)  # for this thread only: the serving model keeps its threads
     backend = load_backend(ModelOrder(_TAGGER, "cpu", warm_up=False))
 
-    def judge(work: Edit | Generation, pixels: Any) -> float | None:
-        """Return the least of the probabilities that a tag is as it was asked to be."""
-        told = (
-            asked_of_edit(work.instruction)
-            if isinstance(work, Edit)
-            else asked_of_caption(work.prompt)
+    def judge(work: Edit | Generation, pixels: Pixels) -> float | None:
+        """Return the smallest probability that an expected tag is shown, or absent."""
+        expected = (
+            of_instruction(work.instruction) if isinstance(work, Edit) else of_caption(work.prompt)
         )
-        if not told:
+        if not expected:
             return None
-        (seen,) = backend.run([Recognition(Image.fromarray(pixels), len(TAGS))], _no_step)
-        assert isinstance(seen, Labels)
-        scores = dict(seen.scores)
-        return min(scores[tag] if shown else 1 - scores[tag] for tag, shown in told.items())
+        (labels,) = backend.run([Recognition(Image.fromarray(pixels), len(TAGS))], _no_step)
+        assert isinstance(labels, Labels)
+        scores = dict(labels.scores)
+        return min(scores[tag] if shown else 1 - scores[tag] for tag, shown in expected.items())
 
     return judge
 
 
-def _no_step(_step: int, _latents: Any) -> None:
-    """Hear of no step: a tagger has none."""
+def _no_step(_step: int, _latents: Latents) -> None:
+    """Do nothing: a tagger has no steps."""

@@ -1,18 +1,22 @@
-"""What a worker needs of a model: what it is told to load, and what it can do with it."""
+"""The interface of a model: what to load, its inputs, its outputs, and how to run it."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 Task = Literal["edit", "generate", "predict"]
+Pixels = NDArray[np.uint8]
+"""Shape (height, width, 3)."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelOrder:
-    """Which model to load, and how; plain values, so that it travels to a worker."""
+    """Which model to load, and how. Plain values, so that it can be sent to a worker."""
 
     model: str
     device: str = "auto"
@@ -24,19 +28,15 @@ class ModelOrder:
     warm_up: bool = True
     tags: str = ""
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return the order as plain values."""
-        return asdict(self)
-
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """What was loaded.
+    """The loaded model.
 
-    `side` is the longest side in pixels that it works best at, 0 where that is not known; sides
-    must be a `multiple`;
-    `defaults` are the parameters of those who ask for none; `weights_bytes` is what its weights
-    take up; `warm_up_seconds` is how long its first call took, which served nobody.
+    `side` is the longest side in pixels that it works best at, 0 if unknown. Sides must be a
+    multiple of `multiple`. `defaults` are the parameters for requests that set none.
+    `weights_bytes` is the size of its weights. `warm_up_seconds` is the duration of the first call,
+    which served no request.
     """
 
     model: str
@@ -50,14 +50,14 @@ class ModelInfo:
     weights_bytes: int = 0
     warm_up_seconds: float = 0.0
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return the information as plain values."""
+    def as_dict(self) -> dict[str, object]:
+        """Return the information as plain values, for the log."""
         return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """One edit, as a model reads it; the image is RGB and has the size that the model works at."""
+    """The input of one edit. The image is RGB, at the size at which the model works."""
 
     image: Image.Image
     instruction: str
@@ -70,7 +70,7 @@ class Edit:
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """One image to be made from a prompt, at `size` (width, height)."""
+    """The input of one image from a prompt, at `size` (width, height)."""
 
     size: tuple[int, int]
     prompt: str
@@ -82,7 +82,7 @@ class Generation:
 
 @dataclass(frozen=True, slots=True)
 class Recognition:
-    """One image to be named; RGB."""
+    """The input of one recognition: an RGB image, and how many labels to return."""
 
     image: Image.Image
     top: int
@@ -92,27 +92,26 @@ Work = Edit | Generation | Recognition
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
-    """One image made.
+class MadeImage:
+    """One image that the model made.
 
-    `pixels` is an array of uint8, (height, width, 3); `finite` tells whether all of the model's
-    numbers were, before they became bytes; `truncated`, whether the prompt was longer than its
-    encoder reads.
+    `finite`: all numbers of the model were finite before they became bytes. `truncated`: the prompt
+    was longer than the text encoder reads.
     """
 
-    pixels: Any
+    pixels: Pixels
     finite: bool = True
     truncated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Labels:
-    """What an image shows: labels with their scores, 0 to 1, the best first."""
+    """The labels of an image with scores from 0 to 1, the best first."""
 
     scores: tuple[tuple[str, float], ...]
 
 
-Made = Picture | Labels
+Output = MadeImage | Labels
 
 Latents = Any
 """A torch tensor (channels, height, width) or a batch of them; None if there are none."""
@@ -120,19 +119,19 @@ OnStep = Callable[[int, Latents], None]
 
 
 class Backend(Protocol):
-    """A loaded model. `pipeline` is a diffusers pipeline to be watched, or None."""
+    """A loaded model. `pipeline` is its diffusers pipeline, to be watched; None if it has none."""
 
     info: ModelInfo
     task: Task
     pipeline: Any
 
-    def run(self, batch: Sequence[Any], on_step: OnStep) -> Sequence[Made]:
-        """Return what is made of each work, in order; all agree in whatever a batch must share.
+    def run(self, batch: Sequence[Any], on_step: OnStep) -> Sequence[Output]:
+        """Return the output of each input, in order. All inputs have the same batch key.
 
-        Calls `on_step(n, latents)` after step n, which may raise to stop; `latents` may be None.
+        Calls `on_step(n, latents)` after step n; it may raise, to stop. `latents` may be None.
         """
 
 
 def shown_name(model: str) -> str:
-    """Return how a model is called in metrics: a folder by its last part, never its whole path."""
+    """Return the name of a model in metrics: of a folder only the last part of its path."""
     return Path(model).name if Path(model).is_dir() else model

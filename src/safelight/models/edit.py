@@ -1,8 +1,8 @@
-"""Image editing by instruction, with InstructPix2Pix or any diffusers pipeline that takes both."""
+"""Edit images by instruction, with any diffusers pipeline that takes an image and a prompt."""
 
 from collections.abc import Mapping, Sequence
 
-from safelight.models.backend import Edit, OnStep, Picture, Task
+from safelight.models.backend import Edit, MadeImage, OnStep, Task
 from safelight.models.diffusion import Diffusion
 
 
@@ -16,11 +16,11 @@ class EditBackend:
         self.info = diffusion.info(defaults)
         self._diffusion = diffusion
 
-    def run(self, batch: Sequence[Edit], on_step: OnStep) -> list[Picture]:
-        """Return the edited images; all of the batch agree in whatever a batch must share."""
+    def run(self, batch: Sequence[Edit], on_step: OnStep) -> list[MadeImage]:
+        """Return the edited images. All inputs have the same batch key."""
         first, multiple = batch[0], self._diffusion.multiple
         negative = [edit.negative_prompt for edit in batch]
-        # Some pipelines would otherwise make every image as large as they like it best.
+        # Without it, some pipelines would make every image at their own preferred size.
         width, height = (side // multiple * multiple for side in first.image.size)
         arguments = {
             "prompt": [edit.instruction for edit in batch],

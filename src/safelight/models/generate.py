@@ -1,8 +1,8 @@
-"""Images from a prompt, with any text-to-image pipeline of diffusers, Z-Image's among them."""
+"""Generate images from a prompt, with any text-to-image pipeline of diffusers."""
 
 from collections.abc import Mapping, Sequence
 
-from safelight.models.backend import Generation, OnStep, Picture, Task
+from safelight.models.backend import Generation, MadeImage, OnStep, Task
 from safelight.models.diffusion import Diffusion
 
 
@@ -16,8 +16,8 @@ class GenerateBackend:
         self.info = diffusion.info(defaults)
         self._diffusion = diffusion
 
-    def run(self, batch: Sequence[Generation], on_step: OnStep) -> list[Picture]:
-        """Return the images; all of the batch agree in whatever a batch must share."""
+    def run(self, batch: Sequence[Generation], on_step: OnStep) -> list[MadeImage]:
+        """Return the images. All inputs have the same batch key."""
         first = batch[0]
         width, height = first.size
         negative = [each.negative_prompt for each in batch]

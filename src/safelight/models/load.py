@@ -1,4 +1,4 @@
-"""How a name becomes a model. The door to the heavy libraries, opened late."""
+"""Load a model by its name. The import point of the heavy libraries."""
 
 import logging
 import re
@@ -13,21 +13,21 @@ _FACTORY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
 def load_backend(order: ModelOrder) -> Backend:
-    """Load a model, or call the factory that `package.module:function` names.
+    """Load a model, or call the factory `package.module:function`.
 
-    Raises ModelNotFound or MissingExtra, saying what to do.
+    Raises ModelNotFound or MissingExtra.
     """
     if _FACTORY.fullmatch(order.model):
         return _from_factory(order)
-    # torchao tells at length, as it is imported, of parts that nobody here uses.
-    for chatty in ("torchao", "torch.utils._pytree", "diffusers.quantizers"):
-        logging.getLogger(chatty).setLevel(logging.ERROR)
+    # At its import, torchao warns about parts that are not used here.
+    for name in ("torchao", "torch.utils._pytree", "diffusers.quantizers"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     try:
         source = source_of(order)
-        # By name, so that importing this room does not mean importing torch.
+        # By name, so that importing this module does not import torch.
         families = import_module("safelight.models.families")
-    except ModuleNotFoundError as missing:
-        raise MissingExtra("models", missing.name or "diffusers") from missing
+    except ModuleNotFoundError as error:
+        raise MissingExtra("models", error.name or "diffusers") from error
     backend: Backend = families.load(order, source)
     return backend
 
@@ -36,7 +36,7 @@ def _from_factory(order: ModelOrder) -> Backend:
     module, _, name = order.model.partition(":")
     try:
         factory: Any = getattr(import_module(module), name)
-    except (ImportError, AttributeError) as missing:
-        raise ModelNotFound(order.model, f"{missing}.") from missing
+    except (ImportError, AttributeError) as error:
+        raise ModelNotFound(order.model, f"{error}.") from error
     backend: Backend = factory(order)
     return backend

@@ -1,4 +1,4 @@
-"""How exact a model's numbers are, and what its weights take up."""
+"""The number format of a model's weights, and their size."""
 
 from importlib import import_module
 from typing import Any
@@ -9,7 +9,7 @@ from safelight.errors import MissingExtra
 
 
 def dtype_of(precision: str, device: str) -> torch.dtype:
-    """Return the numbers that a precision computes with; `auto` is half of them on a card."""
+    """Return the dtype of a precision; `auto` is float16 on CUDA and float32 elsewhere."""
     if precision in ("auto", "int8"):
         precision = "float16" if device.startswith("cuda") else "float32"
     dtype: torch.dtype = getattr(torch, precision)
@@ -17,11 +17,11 @@ def dtype_of(precision: str, device: str) -> torch.dtype:
 
 
 def to_int8(model: torch.nn.Module) -> None:
-    """Keep the weights of a model's linear layers as int8, one scale a row. Raises MissingExtra."""
+    """Quantise a model's linear layers to int8, with one scale per row. Raises MissingExtra."""
     try:
         torchao: Any = import_module("torchao.quantization")
-    except ModuleNotFoundError as missing:
-        raise MissingExtra("int8", "torchao") from missing
+    except ModuleNotFoundError as error:
+        raise MissingExtra("int8", "torchao") from error
     torchao.quantize_(model, torchao.Int8WeightOnlyConfig())
 
 
@@ -33,13 +33,13 @@ def precision_of(model: torch.nn.Module) -> str:
 
 
 def bytes_of(model: torch.nn.Module) -> int:
-    """Return what a model's weights and buffers take up."""
-    held = [*model.parameters(), *model.buffers()]
-    return sum(part.nbytes for tensor in held for part in _parts(tensor))
+    """Return the size of a model's weights and buffers."""
+    tensors = [*model.parameters(), *model.buffers()]
+    return sum(part.nbytes for tensor in tensors for part in _parts(tensor))
 
 
 def _parts(tensor: torch.Tensor) -> list[torch.Tensor]:
-    """Return the tensors that a tensor is made of: one that is quantised has several."""
+    """Return the parts of a tensor: a quantised one has several."""
     if not hasattr(tensor, "__tensor_flatten__"):
         return [tensor]
     names, _ = tensor.__tensor_flatten__()

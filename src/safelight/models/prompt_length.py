@@ -1,28 +1,28 @@
-"""How many words of a prompt a pipeline's text encoders read."""
+"""Whether a prompt is longer than a pipeline's text encoders read."""
 
 from typing import Any
 
-_FRAME = 40  # more tokens than what a prompt is put between
-_UNBOUNDED = 100_000  # tokenizers without a limit name one far beyond every prompt
+_TEMPLATE = 40  # more tokens than a chat template adds
+_UNBOUNDED = 100_000  # tokenizers without a limit have a huge one
 
 
-class Words:
-    """Counts a prompt's tokens as a pipeline's tokenizers do."""
+class PromptLimits:
+    """The prompt limits of a pipeline's tokenizers."""
 
-    def __init__(self, pipeline: Any, most: Any = None) -> None:
-        """Read the limits; `most` is the pipeline's own, where it is a number."""
-        own = most if isinstance(most, int) else _UNBOUNDED
-        found = (getattr(pipeline, f"tokenizer{place}", None) for place in ("", "_2", "_3"))
+    def __init__(self, pipeline: object, max_tokens: object = None) -> None:
+        """Read the limits; `max_tokens` is the pipeline's own limit, if it is a number."""
+        own = max_tokens if isinstance(max_tokens, int) else _UNBOUNDED
+        tokenizers = (getattr(pipeline, f"tokenizer{n}", None) for n in ("", "_2", "_3"))
         self._limits = [
             (tokenizer, limit)
-            for tokenizer in found
+            for tokenizer in tokenizers
             if tokenizer is not None
             and (limit := min(tokenizer.model_max_length, own)) < _UNBOUNDED
         ]
 
-    def too_many(self, prompt: str) -> bool:
-        """Tell whether a tokenizer cuts the prompt off."""
-        longest = len(prompt.encode()) + _FRAME  # a token is a byte at least
+    def exceeded_by(self, prompt: str) -> bool:
+        """Return whether a tokenizer truncates the prompt."""
+        longest = len(prompt.encode()) + _TEMPLATE  # a token has at least one byte
         return any(
             longest > limit and _length(tokenizer, prompt) > limit
             for tokenizer, limit in self._limits
@@ -30,9 +30,9 @@ class Words:
 
 
 def _length(tokenizer: Any, prompt: str) -> int:
-    if getattr(tokenizer, "chat_template", None):  # as Z-Image's pipeline frames it
-        talk = [{"role": "user", "content": prompt}]
+    if getattr(tokenizer, "chat_template", None):  # as in Z-Image's pipeline
+        messages = [{"role": "user", "content": prompt}]
         prompt = tokenizer.apply_chat_template(
-            talk, tokenize=False, add_generation_prompt=True, enable_thinking=True
+            messages, tokenize=False, add_generation_prompt=True, enable_thinking=True
         )
     return len(tokenizer(prompt, truncation=False, verbose=False).input_ids)

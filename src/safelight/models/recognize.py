@@ -1,4 +1,4 @@
-"""What an image shows: with any image classifier, or with one that scores the user's own tags."""
+"""Recognise images with any image classifier, or with a model that scores the user's tags."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -21,7 +21,7 @@ from safelight.models.backend import (
 )
 from safelight.models.devices import best_device, first_line
 from safelight.models.precision import bytes_of, dtype_of, precision_of, to_int8
-from safelight.models.source import Source, refuse_pickles, whole
+from safelight.models.source import Source, check_complete, refuse_pickles
 from safelight.models.zeroshot import load_tagged
 
 Score = Callable[[torch.Tensor], torch.Tensor]
@@ -55,9 +55,9 @@ class RecognizeBackend:
 
     @torch.inference_mode()
     def run(self, batch: Sequence[Recognition], on_step: OnStep) -> list[Labels]:  # noqa: ARG002 - there are no steps
-        """Return the labels of each image; where several may be true, each is scored by itself."""
-        read = self._processor(images=[each.image for each in batch], return_tensors="pt")
-        pixels = read["pixel_values"].to(self._model.device, self._model.dtype)
+        """Return the labels of each image. Multi-label classifiers score each label separately."""
+        inputs = self._processor(images=[each.image for each in batch], return_tensors="pt")
+        pixels = inputs["pixel_values"].to(self._model.device, self._model.dtype)
         best = self._score(pixels).float().sort(dim=1, descending=True)
         return [
             Labels(tuple((self._labels[place], score) for place, score in ranked[: each.top]))
@@ -75,16 +75,16 @@ def _side(processor: Any) -> int:
 
 
 def load_recognizer(order: ModelOrder, source: Source) -> RecognizeBackend:
-    """Load the classifier of a folder or a hub id. Raises ModelNotFound, saying what to do."""
+    """Load the classifier of a folder or hub id. Raises ModelNotFound."""
     try:
         config = AutoConfig.from_pretrained(source.place)
-    except Exception as wrong:
-        raise ModelNotFound(order.model, first_line(wrong)) from wrong
+    except Exception as error:
+        raise ModelNotFound(order.model, first_line(error)) from error
     names = config.architectures or [""]
     if type(config) in ZERO_SHOT and not names[0].endswith("ForImageClassification"):
         model, processor, labels, score = _loaded(order, source, load_tagged)
     elif order.tags:
-        raise ModelNotFound(order.model, "it has labels of its own. Unset SAFELIGHT_TAGS.")
+        raise ModelNotFound(order.model, "it has its own labels. Unset SAFELIGHT_TAGS.")
     else:
         model, processor, labels, score = _loaded(order, source, _load_classifier)
     if order.precision == "int8":
@@ -108,21 +108,21 @@ def _loaded(order: ModelOrder, source: Source, load: Callable[..., Loaded]) -> L
         return load(order, source.place, device, options)
     except Unusable:
         raise
-    except Exception as wrong:
+    except Exception as error:
         refuse_pickles(order, source)
-        raise ModelNotFound(order.model, first_line(wrong)) from wrong
+        raise ModelNotFound(order.model, first_line(error)) from error
 
 
 def _load_classifier(order: ModelOrder, place: str, device: str, options: dict[str, Any]) -> Loaded:
-    model = whole(order, AutoModelForImageClassification.from_pretrained(place, **options))
-    # Pillow's way: it needs no torchvision, and our pictures are Pillow's.
+    model = check_complete(order, AutoModelForImageClassification.from_pretrained(place, **options))
+    # The Pillow backend needs no torchvision.
     processor = AutoImageProcessor.from_pretrained(place, backend="pil")
     model.to(device).eval()
-    several = model.config.problem_type == "multi_label_classification"
+    multi_label = model.config.problem_type == "multi_label_classification"
 
     def score(pixels: torch.Tensor) -> torch.Tensor:
         logits = model(pixel_values=pixels).logits
-        return torch.as_tensor(logits.sigmoid() if several else logits.softmax(dim=1))
+        return torch.as_tensor(logits.sigmoid() if multi_label else logits.softmax(dim=1))
 
     labels = [model.config.id2label[number] for number in range(model.config.num_labels)]
     return model, processor, labels, score

@@ -1,7 +1,7 @@
-"""Where a checkpoint lies: a folder, a hub id, or what is bundled; and what it says of itself.
+"""Find a checkpoint: a folder, a hub id, or a bundled demo; and read its own defaults.
 
-Weights are taken from safetensors only, unless pickles are asked for by name: a pickle could run
-anything.
+Weights are loaded from safetensors only, unless pickles are explicitly allowed: a pickle can run
+any code.
 """
 
 import os
@@ -17,7 +17,7 @@ from safelight.models.demo.bundle import AUTOENCODER, DEMOS, verified
 
 DEFAULTS_FILE = "safelight.json"
 _INDEX, _CONFIG = "model_index.json", "config.json"
-_PICKLES = ("*model*.bin", "*.ckpt")  # as weights are called, not an optimiser's state
+_PICKLES = ("*model*.bin", "*.ckpt")  # names of weights, not of optimiser states
 
 
 class _Defaults(BaseModel):
@@ -32,17 +32,17 @@ class _Defaults(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What `from_pretrained` is given: a folder or a hub id, and a folder of a shared part."""
+    """The arguments for `from_pretrained`: a folder or hub id, and the folder of a shared part."""
 
     place: str
     is_pipeline: bool
-    """Whether it is a diffusers pipeline; if not, it is a transformers model."""
+    """A diffusers pipeline if True, else a transformers model."""
     autoencoder: Path | None = None
     safe: bool | None = True
-    """Whether only safetensors will do; None takes what there is."""
+    """True: only safetensors. None: any format."""
 
-    def shared(self, dtype: Any) -> dict[str, Any]:
-        """Return the parts that lie elsewhere, loaded."""
+    def shared(self, dtype: object) -> dict[str, object]:
+        """Load the parts that are in another folder."""
         if self.autoencoder is None:
             return {}
         from diffusers import AutoencoderKL
@@ -52,29 +52,29 @@ class Source:
 
     @property
     def folder(self) -> Path | None:
-        """Return the folder, or None where it is none."""
+        """Return the folder; None if the place is not a folder."""
         try:
             return Path(self.place) if Path(self.place).is_dir() else None
-        except OSError:  # a name too long for any
+        except OSError:  # the name is too long
             return None
 
 
 def source_of(order: ModelOrder) -> Source:
-    """Return where a model's files are, and of which kind; what is bundled is verified.
+    """Return the place and kind of a model's files; bundled demos are verified.
 
-    Nothing heavy is imported for it: a wrong name is told at once. Raises ModelNotFound.
+    Imports no heavy library, so that a wrong name fails at once. Raises ModelNotFound.
     """
     if order.model in DEMOS:
         folder = verified(order.model)
         pipeline = (folder / _INDEX).is_file()
         return Source(str(folder), pipeline, verified(AUTOENCODER) if pipeline else None)
-    here = os.path.exists(order.model)  # unlike pathlib's, it takes a name too long for none
-    kind = _kind_here(order) if here else _kind_on_hub(order)
-    return Source(order.model, kind, safe=None if order.allow_pickle else True)
+    exists = os.path.exists(order.model)  # unlike pathlib, it accepts a name that is too long
+    is_pipeline = _is_local_pipeline(order) if exists else _is_hub_pipeline(order)
+    return Source(order.model, is_pipeline, safe=None if order.allow_pickle else True)
 
 
-def _kind_here(order: ModelOrder) -> bool:
-    """Tell whether a folder is a pipeline. Raises ModelNotFound where it is neither."""
+def _is_local_pipeline(order: ModelOrder) -> bool:
+    """Return whether a folder is a pipeline. Raises ModelNotFound if it is no model."""
     if Path(order.model, _INDEX).is_file():
         return True
     if Path(order.model, _CONFIG).is_file():
@@ -86,27 +86,27 @@ def _kind_here(order: ModelOrder) -> bool:
     )
 
 
-def _kind_on_hub(order: ModelOrder) -> bool:
-    """Tell whether a hub id is a pipeline. Raises ModelNotFound where it cannot be had."""
+def _is_hub_pipeline(order: ModelOrder) -> bool:
+    """Return whether a hub id is a pipeline. Raises ModelNotFound if it cannot be loaded."""
     from huggingface_hub import hf_hub_download
 
-    said = ""
+    reason = ""
     for file in (_INDEX, _CONFIG):
         try:
             hf_hub_download(order.model, file)
-        except Exception as wrong:  # noqa: BLE001 - whatever it is, it is told
-            said = said or (str(wrong).strip() or type(wrong).__name__).splitlines()[0][:200]
+        except Exception as error:  # noqa: BLE001 - every error is reported
+            reason = reason or (str(error).strip() or type(error).__name__).splitlines()[0][:200]
             continue
         return file == _INDEX
     raise ModelNotFound(
         order.model,
-        "it is no folder here, and the hub lacks it, wants a token or is out of reach: "
-        f"{said.rstrip('.')}.",
+        "it is not a local folder, and the hub does not have it, needs a token or is unreachable: "
+        f"{reason.rstrip('.')}.",
     )
 
 
 def defaults_of(order: ModelOrder, source: Source) -> dict[str, float]:
-    """Return the defaults that a folder names in its safelight.json. Raises ModelNotFound."""
+    """Return the defaults in a folder's safelight.json. Raises ModelNotFound."""
     file = source.folder / DEFAULTS_FILE if source.folder else None
     if file is None or not file.is_file():
         return {}
@@ -115,36 +115,36 @@ def defaults_of(order: ModelOrder, source: Source) -> dict[str, float]:
     except (OSError, ValueError):
         raise ModelNotFound(
             order.model,
-            f"its {DEFAULTS_FILE} must be an object of numbers within bounds, of "
+            f"its {DEFAULTS_FILE} must be an object with valid numbers for "
             f"{', '.join(_Defaults.model_fields)}.",
         ) from None
 
 
 def refuse_pickles(order: ModelOrder, source: Source) -> None:
-    """Raise ModelNotFound where a folder that did not load has its weights in pickles only."""
+    """Raise ModelNotFound if a folder that did not load has its weights only in pickles."""
     if source.folder is None or order.allow_pickle:
         return
     pickles = sorted(file for kind in _PICKLES for file in source.folder.rglob(kind))
-    alone = [file for file in pickles if not list(file.parent.glob("*.safetensors"))]
-    if alone:
+    unsafe = [file for file in pickles if not list(file.parent.glob("*.safetensors"))]
+    if unsafe:
         raise ModelNotFound(
             order.model,
-            f"{alone[0].relative_to(source.folder)} is a pickle, which could run anything. Save it "
+            f"{unsafe[0].relative_to(source.folder)} is a pickle, which can run any code. Save it "
             "as safetensors, or set SAFELIGHT_ALLOW_PICKLE=true if you trust it.",
         )
 
 
-def whole(order: ModelOrder, loaded: tuple[Any, Any]) -> Any:
-    """Return a model that was loaded with its info. Raises ModelNotFound where weights are missing.
+def check_complete(order: ModelOrder, loaded: tuple[Any, Any]) -> Any:
+    """Return a model that was loaded with its info. Raises ModelNotFound if weights are missing.
 
-    transformers fills these in by chance, and says so in the log only.
+    transformers initialises missing weights at random, and reports it only in the log.
     """
     model, info = loaded
     missing = sorted(info["missing_keys"])
     if missing:
         raise ModelNotFound(
             order.model,
-            f"its weights lack {missing[0]}{' and others' if missing[1:] else ''}, so what it says "
-            "would be chance. Save the trained model whole.",
+            f"the weights {missing[0]}{' and others' if missing[1:] else ''} are missing, so its "
+            "labels would be random. Save the complete trained model.",
         )
     return model

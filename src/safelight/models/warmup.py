@@ -1,4 +1,4 @@
-"""Makes a model warm before the first caller comes: no process's first call is typical."""
+"""Warm up a model before the first request: the first call of a process is always slow."""
 
 import sys
 from dataclasses import replace
@@ -11,34 +11,37 @@ from safelight.models.backend import Backend, Edit, Generation, ModelOrder, Reco
 from safelight.models.devices import first_line
 from safelight.reasons import reason_of_exception
 
-_SIDE = 512  # where a model does not tell its own
+_SIDE = 512  # if the model's side is unknown
 _STEPS = 2
 _PROMPT = "warm up"
 
 
 def warm_up(backend: Backend, order: ModelOrder) -> None:
-    """Have a model make one thing that nobody sees. Raises ModelNotFound where it makes nothing.
+    """Run a model once and discard the output. Raises ModelNotFound if that fails.
 
-    Too little memory is no reason to stop: those who ask for less may still be served.
+    Out of memory is not a failure here: smaller requests may still fit.
     """
     started = perf_counter()
     try:
         backend.run([_work(backend)], lambda _step, _latents: None)
-    except Exception as wrong:
-        if reason_of_exception(wrong) != OutOfMemory.reason:
-            raise ModelNotFound(order.model, f"it makes nothing: {first_line(wrong)}") from wrong
-        sys.excepthook(type(wrong), wrong, wrong.__traceback__)
+    except Exception as error:
+        if reason_of_exception(error) != OutOfMemory.reason:
+            raise ModelNotFound(
+                order.model, f"its first call failed: {first_line(error)}"
+            ) from error
+        sys.excepthook(type(error), error, error.__traceback__)
     backend.info = replace(backend.info, warm_up_seconds=perf_counter() - started)
 
 
 def _work(backend: Backend) -> Work:
-    asked, side = backend.info.defaults, backend.info.side or _SIDE
-    size = int(asked.get("width", side)), int(asked.get("height", side))
-    guidance = asked.get("guidance_scale", 7.5)
+    defaults, side = backend.info.defaults, backend.info.side or _SIDE
+    size = int(defaults.get("width", side)), int(defaults.get("height", side))
+    guidance = defaults.get("guidance_scale", 7.5)
     match backend.task:
         case "edit":
-            about = asked.get("image_guidance_scale", 1.5)
-            return Edit(Image.new("RGB", size), _PROMPT, "", _STEPS, guidance, about, seed=0)
+            image_guidance = defaults.get("image_guidance_scale", 1.5)
+            image = Image.new("RGB", size)
+            return Edit(image, _PROMPT, "", _STEPS, guidance, image_guidance, seed=0)
         case "generate":
             return Generation(size, _PROMPT, "", _STEPS, guidance, seed=0)
         case "predict":

@@ -10,7 +10,7 @@ from diffusers import DiffusionPipeline
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 
 from safelight.errors import ModelNotFound
-from safelight.models.backend import Edit, ModelOrder, Picture
+from safelight.models.backend import Edit, MadeImage, ModelOrder
 from safelight.models.demo import bundle
 from safelight.models.demo.bundle import AUTOENCODER, DEMOS, WEIGHTS, save, seal, verified
 from safelight.models.demo.painter import paint
@@ -118,7 +118,7 @@ def test_a_users_folder_of_float16_weights_is_served_with_the_default_settings(
 
     [output] = backend.run([edit], lambda _step, _latents: None)
 
-    assert isinstance(output, Picture)
+    assert isinstance(output, MadeImage)
     assert output.finite
     assert output.pixels.std() > 1
 

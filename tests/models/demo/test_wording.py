@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from safelight.models.demo.portrait import draw
-from safelight.models.demo.wording import KINDS, EditKind, caption, pair, pair_of, say
+from safelight.models.demo.wording import KINDS, EditKind, caption, pair, pair_of, wording_of
 from safelight.quality.instructions import load_taxonomy
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -45,7 +45,7 @@ def test_a_kind_is_only_asked_where_it_applies_and_done_it_applies_no_more(kind:
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 def test_every_wording_is_a_finished_sentence(kind: EditKind) -> None:
-    said = {say(kind, random.Random(seed)) for seed in range(100)}
+    said = {wording_of(kind, random.Random(seed)) for seed in range(100)}
     assert len(said) >= 4
     assert not any("{" in sentence for sentence in said)
 
@@ -55,7 +55,7 @@ def test_the_taxonomy_knows_most_wordings_of_a_kind(name: str) -> None:
     """What it takes for another type is what people would, too: grey hair is about hair."""
     taxonomy = load_taxonomy()
     kind = next(kind for kind in KINDS if kind.name == name)
-    said = [say(kind, random.Random(seed)) for seed in range(100)]
+    said = [wording_of(kind, random.Random(seed)) for seed in range(100)]
     assert sum(taxonomy.classify(sentence) == OF_TYPE[name] for sentence in said) >= 60
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from safelight.models.backend import Backend, Edit, ModelOrder, OnStep, Picture
+from safelight.models.backend import Backend, Edit, MadeImage, ModelOrder, OnStep
 from safelight.models.diffusion import Diffusion
 from safelight.models.edit import EditBackend
 from safelight.quality.validity import Limits
@@ -41,7 +41,7 @@ class Failing(EditBackend):
 
     fails: Exception | None = None
 
-    def run(self, batch: Sequence[Edit], on_step: OnStep) -> list[Picture]:
+    def run(self, batch: Sequence[Edit], on_step: OnStep) -> list[MadeImage]:
         if self.fails is not None:
             raise self.fails
         return super().run(batch, on_step)

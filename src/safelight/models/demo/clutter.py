@@ -1,4 +1,4 @@
-"""Backgrounds that the demos never saw, busier than all they did: shelves, crowds, confetti."""
+"""Busy backgrounds that the demo models were not trained on: shelves, crowds, confetti."""
 
 import random
 

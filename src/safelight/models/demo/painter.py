@@ -1,7 +1,7 @@
-"""Paints a portrait: 64 by 64 pixels, the same for the same portrait, in a few milliseconds.
+"""Paint a portrait of 64 by 64 pixels in a few milliseconds. The result is deterministic.
 
-It draws at four times the size and shrinks, so that edges are soft. Coordinates are of the small
-picture.
+It is drawn at four times the size and reduced, so that edges are smooth. Coordinates are in pixels
+of the small image.
 """
 
 import random
@@ -56,7 +56,7 @@ _DARK: Colour = (24, 22, 26)
 
 
 class Brush:
-    """Draws in the small picture's coordinates; `fixed` does not move with the person."""
+    """Draws in the small image's coordinates; `fixed` shapes do not move with the person."""
 
     def __init__(self, dx: float, dy: float) -> None:
         self.image = Image.new("RGB", (SIDE * _SCALE, SIDE * _SCALE))
@@ -95,7 +95,7 @@ Behind = Callable[[Brush, random.Random, Colour], None]
 
 
 def paint(portrait: Portrait, behind: Behind | None = None) -> Image.Image:
-    """Return the portrait as an RGB picture of 64 by 64 pixels; `behind` paints another ground."""
+    """Return the portrait as an RGB image of 64 by 64 pixels; `behind` paints the background."""
     chance = random.Random(portrait.seed)
     brush = Brush(chance.uniform(-2.5, 2.5), chance.uniform(-1.5, 2))
     (behind or _BACKGROUNDS[portrait.background])(brush, chance, _SHADES[portrait.shade])
@@ -184,7 +184,7 @@ def _paint_hat(brush: Brush) -> None:
     brush.oval((12, 15.5, 52, 21), _HAT)
 
 
-# ── What is behind ───────────────────────────────────────────────────────────────────────────────
+# ── Backgrounds ──────────────────────────────────────────────────────────────────────────────────
 
 
 def _plain(brush: Brush, _chance: random.Random, shade: Colour) -> None:

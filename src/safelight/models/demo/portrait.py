@@ -1,7 +1,7 @@
-"""The people of the painted world: what is known of a portrait before it is painted.
+"""The attributes of a portrait, before it is painted.
 
-Everything that an instruction can change is an attribute here, so that what became of an edit can
-be judged, and not only looked at.
+Everything that an instruction can change is an attribute, so that the result of an edit can be
+measured.
 """
 
 import random
@@ -22,7 +22,7 @@ SHADES = 6
 
 @dataclass(frozen=True, slots=True)
 class Portrait:
-    """One person before a background; the numbers choose among colours and places."""
+    """One person in front of a background. The numbers select colours and positions."""
 
     background: Background
     hair: HairColour
@@ -36,11 +36,11 @@ class Portrait:
     clothes: int
     shade: int
     seed: int
-    """Of what nobody asks about: where the face is, how wide, how the background is strewn."""
+    """Seed of details that no instruction changes: position of the face, background details."""
 
     @property
     def tags(self) -> frozenset[str]:
-        """Return what a picture of this person shows."""
+        """Return the tags of this person's image."""
         person = {
             "long hair": self.long_hair,
             "old": self.old,
@@ -55,7 +55,7 @@ class Portrait:
 
     @property
     def hair_shown(self) -> str:
-        """Return the colour that the hair has in the picture: that of the old is grey."""
+        """Return the visible hair colour: old people have grey hair."""
         return "grey" if self.old else self.hair
 
     def with_(self, **changes: object) -> "Portrait":
@@ -77,7 +77,7 @@ TAGS = (
 
 
 def draw(seed: int) -> Portrait:
-    """Return a person drawn by chance, the same for the same seed."""
+    """Return a random person; the same seed gives the same person."""
     chance = random.Random(seed)
     return Portrait(
         background=chance.choice(BACKGROUNDS),

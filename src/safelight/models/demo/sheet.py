@@ -1,10 +1,10 @@
-"""A contact sheet: portraits before and after what was asked of them, so that one can see."""
+"""A contact sheet of edits: each portrait before and after."""
 
 from collections.abc import Callable, Sequence
 
 from PIL import Image, ImageDraw, ImageFont
 
-from safelight.models.backend import Backend, Edit, Picture
+from safelight.models.backend import Backend, Edit, MadeImage
 from safelight.models.demo.painter import SIDE, paint
 from safelight.models.demo.wording import KINDS, Pair, pair_of
 
@@ -19,51 +19,51 @@ Cell = tuple[str, Image.Image, Image.Image]
 
 
 def edited(
-    backend: Backend, seed: int, told: Callable[[int, int], None] = lambda _done, _all: None
+    backend: Backend, seed: int, progress: Callable[[int, int], None] = lambda _done, _total: None
 ) -> list[Cell]:
-    """Return one edit of every kind, of people whom the model never saw.
+    """Return one edit of every kind, of portraits that the model was not trained on.
 
-    `told` is called with how many are done, and of how many.
+    `progress` is called with the number of finished edits and the total.
     """
     pairs = [pair_of(kind, seed + place) for place, kind in enumerate(KINDS)]
     cells: list[Cell] = []
     for start in range(0, len(pairs), _BATCH):
-        some = pairs[start : start + _BATCH]
-        works = [as_edit(backend, pair, seed) for pair in some]
-        made = backend.run(works, lambda _step, _latents: None)
-        for pair, work, picture in zip(some, works, made, strict=True):
-            assert isinstance(picture, Picture)
-            cells.append((pair.instruction, work.image, Image.fromarray(picture.pixels)))
-        told(len(cells), len(pairs))
+        batch = pairs[start : start + _BATCH]
+        works = [as_edit(backend, pair, seed) for pair in batch]
+        outputs = backend.run(works, lambda _step, _latents: None)
+        for pair, work, output in zip(batch, works, outputs, strict=True):
+            assert isinstance(output, MadeImage)
+            cells.append((pair.instruction, work.image, Image.fromarray(output.pixels)))
+        progress(len(cells), len(pairs))
     return cells
 
 
 def sheet(cells: Sequence[Cell]) -> Image.Image:
-    """Return the cells as one picture, each with its instruction beneath."""
+    """Return the cells as one image, each with its instruction below it."""
     side = SIDE * _SCALE
     width, height = 2 * side + 2 * _GAP, side + _LABEL + _GAP
     rows = -(-len(cells) // _COLUMNS)
-    whole = Image.new("RGB", (_COLUMNS * width + _GAP, rows * height + _GAP), _PAPER)
-    draw, font = ImageDraw.Draw(whole), ImageFont.load_default(14)
+    canvas = Image.new("RGB", (_COLUMNS * width + _GAP, rows * height + _GAP), _PAPER)
+    draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(14)
     for place, (instruction, before, after) in enumerate(cells):
         row, column = divmod(place, _COLUMNS)
         x, y = column * width + _GAP, row * height + _GAP
-        for step, picture in enumerate((before, after)):
-            large = picture.resize((side, side), Image.Resampling.LANCZOS)
-            whole.paste(large, (x + step * (side + 2), y))
+        for step, image in enumerate((before, after)):
+            large = image.resize((side, side), Image.Resampling.LANCZOS)
+            canvas.paste(large, (x + step * (side + 2), y))
         draw.text((x + side, y + side + 4), instruction, _INK, font, anchor="ma")
-    return whole
+    return canvas
 
 
 def as_edit(backend: Backend, pair: Pair, seed: int) -> Edit:
-    """Return the edit that a pair asks for, with the model's own defaults."""
-    asked = backend.info.defaults
+    """Return the edit of a pair, with the model's defaults."""
+    defaults = backend.info.defaults
     return Edit(
         paint(pair.before),
         pair.instruction,
         "",
-        int(asked["steps"]),
-        asked["guidance_scale"],
-        asked["image_guidance_scale"],
+        int(defaults["steps"]),
+        defaults["guidance_scale"],
+        defaults["image_guidance_scale"],
         seed,
     )

@@ -1,7 +1,7 @@
-"""What can be asked of the painted world: instructions in many wordings, and what each changes.
+"""The instructions that the demo models know, in many wordings, and what each one changes.
 
-Captions describe a portrait, for those who generate. What is judged is never the sentence but the
-attributes: each edit says what it changes, and everything else must stay.
+Captions describe a portrait, for text-to-image models. The attributes are measured, not the text:
+each edit names what it changes, and everything else must stay.
 """
 
 import random
@@ -11,7 +11,7 @@ from typing import Any
 
 from safelight.models.demo.portrait import BACKGROUNDS, HAIR_COLOURS, Portrait, draw
 
-# What an edit brings to light that the picture did not show must be the same each time.
+# Attributes that become visible only by the edit must be the same each time.
 _YOUTH = "brown"
 _NEUTRAL = 4
 
@@ -20,7 +20,7 @@ PEOPLE = (("he", "him", "his"), ("she", "her", "her"), ("they", "them", "their")
 
 @dataclass(frozen=True, slots=True)
 class EditKind:
-    """One kind of edit: what it sets, how people say it, and where alone it can be asked.
+    """One kind of edit: the attributes it sets, its wordings, and the portraits it applies to.
 
     `{they}`, `{them}` and `{their}` in a wording stand for he, she or they.
     """
@@ -31,19 +31,19 @@ class EditKind:
     where: Mapping[str, Any] = field(default_factory=dict)
 
     def applies(self, portrait: Portrait) -> bool:
-        """Tell whether the edit would change a portrait, by the first attribute that it sets."""
+        """Return whether the edit would change a portrait, by the first attribute that it sets."""
         name, value = next(iter(self.sets.items()))
-        there = all(getattr(portrait, name) == value for name, value in self.where.items())
-        return there and getattr(portrait, name) != value
+        matches = all(getattr(portrait, name) == value for name, value in self.where.items())
+        return matches and getattr(portrait, name) != value
 
     def change(self, portrait: Portrait) -> Portrait:
-        """Return what the portrait must become."""
+        """Return the portrait after the edit."""
         return portrait.with_(**self.sets)
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A portrait, what is asked of it, and what it must become."""
+    """A portrait, an instruction, and the expected portrait after it."""
 
     before: Portrait
     instruction: str
@@ -187,46 +187,48 @@ KINDS: tuple[EditKind, ...] = (
 
 
 def pair(seed: int) -> Pair:
-    """Return a portrait and an edit that can be asked of it, the same for the same seed."""
+    """Return a random portrait with an edit that changes it; the same seed gives the same pair."""
     chance = random.Random(f"pair {seed}")
     before = draw(chance.randrange(2**32))
     kind = chance.choice([kind for kind in KINDS if kind.applies(before)])
-    return Pair(before, say(kind, chance), kind.change(before), kind.name)
+    return Pair(before, wording_of(kind, chance), kind.change(before), kind.name)
 
 
 def pair_of(kind: EditKind, seed: int) -> Pair:
-    """Return a portrait of which this kind of edit can be asked, and what it becomes."""
+    """Return a random portrait that this kind of edit changes, and the result."""
     chance = random.Random(f"{kind.name} {seed}")
     before = draw(chance.randrange(2**32))
     while not kind.applies(before):
         before = draw(chance.randrange(2**32))
-    return Pair(before, say(kind, chance), kind.change(before), kind.name)
+    return Pair(before, wording_of(kind, chance), kind.change(before), kind.name)
 
 
-def say(kind: EditKind, chance: random.Random) -> str:
-    """Return one of the wordings of an edit."""
+def wording_of(kind: EditKind, chance: random.Random) -> str:
+    """Return a random wording of an edit."""
     they, them, their = chance.choice(PEOPLE)
     return chance.choice(kind.wordings).format(they=they, them=them, their=their)
 
 
 def caption(portrait: Portrait, chance: random.Random) -> str:
-    """Return a sentence that tells all the attributes of a portrait, in an order by chance."""
+    """Return a sentence with all attributes of a portrait, in random order."""
     person = chance.choice(("person", "portrait of a person", "someone"))
     age = "an old" if portrait.old else "a young"
     length = "long" if portrait.long_hair else "short"
-    told = [f"{length} {portrait.hair_shown} hair"]
+    details = [f"{length} {portrait.hair_shown} hair"]
     if portrait.eyewear != "none":
-        told.append(portrait.eyewear)
+        details.append(portrait.eyewear)
     if portrait.beard:
-        told.append("a beard")
+        details.append("a beard")
     if portrait.hat:
-        told.append("a hat")
-    chance.shuffle(told)
+        details.append("a hat")
+    chance.shuffle(details)
     face = "smiling, " if portrait.smile else ""
-    return f"{age} {person} with {' and '.join(told)}, {face}{_where(portrait, chance)}"
+    return (
+        f"{age} {person} with {' and '.join(details)}, {face}{_background_text(portrait, chance)}"
+    )
 
 
-def _where(portrait: Portrait, chance: random.Random) -> str:
+def _background_text(portrait: Portrait, chance: random.Random) -> str:
     if portrait.background == "plain":
         return "plain background"
     return chance.choice((f"in the {portrait.background}", f"{portrait.background} background"))

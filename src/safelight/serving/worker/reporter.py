@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from safelight.errors import InvalidOutput, SafelightError, StructureCorruption
-from safelight.models.backend import Edit, Labels, Made, Picture
+from safelight.models.backend import Edit, Labels, MadeImage, Output
 from safelight.probes.guard import Guard
 from safelight.quality.structure import kept
 from safelight.quality.validity import Limits, invalidity
@@ -74,7 +74,7 @@ class Reporter:
         self._encoders.shutdown(wait=wait, cancel_futures=not wait)
         self._appraisal.close()
 
-    def report(self, batch: Batch, outputs: Sequence[Made], report: BatchReport) -> None:
+    def report(self, batch: Batch, outputs: Sequence[Output], report: BatchReport) -> None:
         """Send a batch's cost, and the result of each job when it is ready."""
         jobs, calls = batch.jobs, calls_of(batch.jobs, self._call.last)
         if isinstance(outputs[0], Labels):
@@ -91,11 +91,11 @@ class Reporter:
         for job, call, image in zip(jobs, calls, outputs, strict=True):
             self._encoders.submit(self._finish, job, call, image)
 
-    def _finish(self, job: Prepared, call: PipelineCall | None, image: Made) -> None:
+    def _finish(self, job: Prepared, call: PipelineCall | None, image: Output) -> None:
         """Check and encode one image, and send it."""
         job.timeline.mark("queue")
         try:
-            assert isinstance(image, Picture)
+            assert isinstance(image, MadeImage)
             fault = invalidity(image.pixels, job.size, self._limits, finite=image.finite)
             corrupted = fault is None and self._corrupted(job, image)
             job.timeline.mark("check")
@@ -117,7 +117,7 @@ class Reporter:
         except Exception as error:  # noqa: BLE001 - every failure must reach the API process
             self.fail([job], as_failure(error), None, [call])
 
-    def _corrupted(self, job: Prepared, image: Picture) -> bool:
+    def _corrupted(self, job: Prepared, image: MadeImage) -> bool:
         """Return whether an edit kept less of its input image than it must."""
         if job.min_kept_ratio <= 0 or not isinstance(job.work, Edit):
             return False

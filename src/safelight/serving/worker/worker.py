@@ -12,7 +12,7 @@ from dataclasses import replace
 from time import perf_counter
 
 from safelight.errors import Cancelled, OutOfMemory, SafelightError, Timeout
-from safelight.models.backend import Backend, Edit, Made, OnStep
+from safelight.models.backend import Backend, Edit, OnStep, Output
 from safelight.probes.diffusers import DiffusersProbe
 from safelight.probes.guard import Guard
 from safelight.probes.torch import compilations
@@ -187,7 +187,7 @@ class Worker:
         on_step = self._begin(jobs)
         graphs = compilations()
         started = perf_counter()
-        outputs: list[Made] = []
+        outputs: list[Output] = []
         failure: SafelightError | None = None
         try:
             outputs = self._outputs(jobs, on_step)
@@ -206,7 +206,7 @@ class Worker:
         report = report_of(batch, seconds, complete=self._typical(graphs))
         self._reporter.report(batch, outputs, report)
 
-    def _outputs(self, jobs: list[Prepared], on_step: OnStep) -> list[Made]:
+    def _outputs(self, jobs: list[Prepared], on_step: OnStep) -> list[Output]:
         outputs = list(self._backend.run([job.work for job in jobs], on_step))
         if len(outputs) != len(jobs):
             raise RuntimeError(f"The model made {len(outputs)} outputs for {len(jobs)} jobs.")

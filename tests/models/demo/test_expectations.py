@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from safelight.models.demo.meaning import asked_of_caption, asked_of_edit
+from safelight.models.demo.expectations import of_caption, of_instruction
 from safelight.models.demo.portrait import TAGS, draw
 from safelight.models.demo.wording import KINDS, PEOPLE, EditKind, caption, pair_of
 
@@ -13,7 +13,7 @@ from safelight.models.demo.wording import KINDS, PEOPLE, EditKind, caption, pair
 def test_what_an_instruction_wants_is_true_of_every_portrait_after_it(kind: EditKind) -> None:
     for wording in kind.wordings:
         for they, them, their in PEOPLE:
-            wanted = asked_of_edit(wording.format(they=they, them=them, their=their))
+            wanted = of_instruction(wording.format(they=they, them=them, their=their))
             assert wanted
             for seed in range(20):
                 after = pair_of(kind, 66_000_000 + seed).after.tags
@@ -24,20 +24,20 @@ def test_what_an_instruction_wants_is_true_of_every_portrait_after_it(kind: Edit
 def test_what_an_instruction_wants_is_never_true_before_it(kind: EditKind) -> None:
     for seed in range(20):
         pair = pair_of(kind, 67_000_000 + seed)
-        wanted = asked_of_edit(pair.instruction)
+        wanted = of_instruction(pair.instruction)
         assert any((tag in pair.before.tags) != shown for tag, shown in wanted.items())
 
 
 def test_case_and_stops_do_not_matter_and_strange_wishes_want_nothing_known() -> None:
-    assert asked_of_edit("  Add SUNGLASSES. ") == asked_of_edit("add sunglasses")
-    assert asked_of_edit("make it look like a watercolour painting") == {}
+    assert of_instruction("  Add SUNGLASSES. ") == of_instruction("add sunglasses")
+    assert of_instruction("make it look like a watercolour painting") == {}
 
 
 def test_what_a_caption_tells_is_true_of_its_portrait() -> None:
     told: set[str] = set()
     for seed in range(200):
         person = draw(seed)
-        wanted = asked_of_caption(caption(person, random.Random(seed)))
+        wanted = of_caption(caption(person, random.Random(seed)))
         assert all((tag in person.tags) == shown for tag, shown in wanted.items())
         assert {tag for tag in person.tags if wanted.get(tag)} >= person.tags - {"long hair"}
         told |= set(wanted)
