@@ -179,18 +179,18 @@ def refusal(wanted: ModelOrder) -> str:
     assert "\n" not in said
     assert len(said) < 700
     assert said.endswith(
-        "Name a hub id, a demo such as demo-edit, or a folder with model_index.json or config.json."
+        "Give a hub id, a demo such as demo-edit, or a folder with model_index.json or config.json."
     )
     assert raised.value.exit_code == 3
     return said
 
 
 def test_a_folder_that_is_missing_is_refused(tmp_path: Path) -> None:
-    assert "is no folder here" in refusal(order(tmp_path / "missing"))
+    assert "is not a local folder" in refusal(order(tmp_path / "missing"))
 
 
 def test_a_hub_id_out_of_reach_is_refused() -> None:
-    assert "the hub lacks it, wants a token or is out of reach" in refusal(
+    assert "the hub does not have it, needs a token or is unreachable" in refusal(
         order("nobody/no-such-model")
     )
 
@@ -226,7 +226,7 @@ def test_a_device_that_is_not_there_is_refused(folder: Path) -> None:
 def test_defaults_that_are_none_are_refused(text: str, folder: Path, tmp_path: Path) -> None:
     copied = shutil.copytree(folder, tmp_path / "model")
     (copied / "safelight.json").write_bytes(text.encode("latin-1"))
-    assert "its safelight.json must be an object of numbers" in refusal(order(copied))
+    assert "its safelight.json must be an object with valid numbers" in refusal(order(copied))
 
 
 def test_defaults_are_read_from_the_folder(folder: Path, tmp_path: Path) -> None:
@@ -241,11 +241,11 @@ def test_defaults_are_read_from_the_folder(folder: Path, tmp_path: Path) -> None
     }
 
 
-def test_tags_for_a_model_that_names_nothing_are_refused(folder: Path) -> None:
-    assert "it names nothing. Unset SAFELIGHT_TAGS" in refusal(order(folder, tags="tags.txt"))
+def test_tags_for_a_model_that_labels_nothing_are_refused(folder: Path) -> None:
+    assert "it does not label images. Unset SAFELIGHT_TAGS" in refusal(order(folder, tags="tags.txt"))
 
 
-def test_pickles_are_loaded_only_where_they_are_asked_for(folder: Path, tmp_path: Path) -> None:
+def test_pickles_are_loaded_only_if_they_are_allowed(folder: Path, tmp_path: Path) -> None:
     copied = shutil.copytree(folder, tmp_path / "model")
     weights = copied / "unet" / "diffusion_pytorch_model.safetensors"
     torch.save(load_file(weights), weights.with_suffix(".bin"))
@@ -282,22 +282,22 @@ def test_slicing_and_tiling_change_the_memory_and_not_the_image(demo: Backend) -
     assert abs(edited(spared, ORDER).astype(int) - edited(demo, ORDER)).max() <= 2
 
 
-def test_a_part_that_cannot_be_tiled_is_told() -> None:
-    with pytest.raises(ModelNotFound, match=r"cannot work in tiles[.] Unset SAFELIGHT_VAE_TILING"):
+def test_a_pipeline_without_tiling_is_refused() -> None:
+    with pytest.raises(ModelNotFound, match=r"does not support tiling[.] Unset SAFELIGHT_VAE_TILING"):
         save_memory(SimpleNamespace(vae=object()), order("demo-edit", vae_tiling=True))
 
 
-def test_a_model_that_can_make_nothing_is_refused_before_anybody_asks(
+def test_a_model_whose_first_call_fails_is_refused(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: Any, **__: Any) -> None:
         raise ValueError("mask_image is missing")
 
     monkeypatch.setattr(EditBackend, "run", broken)
-    assert "it makes nothing: mask_image is missing" in refusal(order(folder, warm_up=True))
+    assert "its first call failed: mask_image is missing" in refusal(order(folder, warm_up=True))
 
 
-def test_too_little_memory_to_warm_up_is_no_reason_to_stop(
+def test_out_of_memory_during_the_warm_up_is_not_a_failure(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def full(*_: Any, **__: Any) -> None:
@@ -308,7 +308,7 @@ def test_too_little_memory_to_warm_up_is_no_reason_to_stop(
     assert "out of memory" in capsys.readouterr().err
 
 
-def test_latents_that_are_infinite_are_told_though_images_are_clamped(demo: Backend) -> None:
+def test_infinite_latents_are_reported_although_pixels_are_clamped(demo: Backend) -> None:
     def spoil(step: int, latents: Any) -> None:
         if step == ORDER.steps:
             latents[0, 0, 0, 0] = float("inf")
@@ -319,12 +319,12 @@ def test_latents_that_are_infinite_are_told_though_images_are_clamped(demo: Back
     assert (first.finite, second.finite) == (False, True)
 
 
-def test_the_first_call_serves_nobody(folder: Path) -> None:
+def test_the_warm_up_is_measured(folder: Path) -> None:
     assert load_backend(order(folder)).info.warm_up_seconds == 0
     assert load_backend(order(folder, warm_up=True)).info.warm_up_seconds > 0
 
 
-def test_a_prompt_longer_than_the_encoder_reads_is_told(demo: Backend) -> None:
+def test_a_truncated_prompt_is_reported(demo: Backend) -> None:
     long = replace(ORDER, instruction="make him old " * 40)
     (short_one, long_one) = demo.run([ORDER, long], nothing)
     assert isinstance(short_one, MadeImage)

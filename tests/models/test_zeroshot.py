@@ -111,10 +111,10 @@ def test_the_first_line_of_blanks_and_empty_lines_are_no_tags(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("tags", "said"),
     [
-        ((), "are none. Write one a line"),
-        ((" ", ""), "are none. Write one a line"),
-        (("hat", "glasses", "Hat"), "name 'hat' twice"),
-        (tuple(map(str, range(1001))), "are 1001; the limit is 1000"),
+        ((), "is empty. Write one tag per line"),
+        ((" ", ""), "is empty. Write one tag per line"),
+        (("hat", "glasses", "Hat"), "has the tag 'hat' twice"),
+        (tuple(map(str, range(1001))), "has 1001 tags; the limit is 1000"),
         (("x" * 101,), "has 101 characters; the limit is 100"),
     ],
     ids=["none", "blanks", "twice", "too many", "too long"],
@@ -135,13 +135,13 @@ def test_a_file_of_tags_that_cannot_be_read_is_told(folder: Path, tmp_path: Path
 
 
 def test_without_tags_it_says_how_to_name_them(folder: Path) -> None:
-    with pytest.raises(ModelNotFound, match="set SAFELIGHT_TAGS to a file, one tag a line"):
+    with pytest.raises(ModelNotFound, match="set SAFELIGHT_TAGS to a file with one tag per line"):
         load(folder, "")
 
 
 def test_tags_for_a_classifier_with_its_own_labels_are_refused(tags: Path, tmp_path: Path) -> None:
     (tmp_path / "model").mkdir()
-    with pytest.raises(ModelNotFound, match=r"labels of its own[.] Unset SAFELIGHT_TAGS"):
+    with pytest.raises(ModelNotFound, match=r"its own labels[.] Unset SAFELIGHT_TAGS"):
         load(classifier(tmp_path / "model", several=False), tags)
 
 
