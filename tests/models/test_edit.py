@@ -242,7 +242,9 @@ def test_defaults_are_read_from_the_folder(folder: Path, tmp_path: Path) -> None
 
 
 def test_tags_for_a_model_that_labels_nothing_are_refused(folder: Path) -> None:
-    assert "it does not label images. Unset SAFELIGHT_TAGS" in refusal(order(folder, tags="tags.txt"))
+    assert "it does not label images. Unset SAFELIGHT_TAGS" in refusal(
+        order(folder, tags="tags.txt")
+    )
 
 
 def test_pickles_are_loaded_only_if_they_are_allowed(folder: Path, tmp_path: Path) -> None:
@@ -283,7 +285,9 @@ def test_slicing_and_tiling_change_the_memory_and_not_the_image(demo: Backend) -
 
 
 def test_a_pipeline_without_tiling_is_refused() -> None:
-    with pytest.raises(ModelNotFound, match=r"does not support tiling[.] Unset SAFELIGHT_VAE_TILING"):
+    with pytest.raises(
+        ModelNotFound, match=r"does not support tiling[.] Unset SAFELIGHT_VAE_TILING"
+    ):
         save_memory(SimpleNamespace(vae=object()), order("demo-edit", vae_tiling=True))
 
 

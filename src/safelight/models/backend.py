@@ -3,14 +3,16 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
+if TYPE_CHECKING:  # the API process never imports NumPy: 12 MB
+    import numpy as np
+    from numpy.typing import NDArray
+
 Task = Literal["edit", "generate", "predict"]
-Pixels = NDArray[np.uint8]
+Pixels: TypeAlias = "NDArray[np.uint8]"
 """Shape (height, width, 3)."""
 
 
