@@ -4,9 +4,9 @@ from collections.abc import Callable, Collection
 from importlib.metadata import version
 from pathlib import Path
 from platform import python_version
-from typing import Any
 
 from safelight.errors import BadSetting
+from safelight.libraries import Pipeline, WebApp
 from safelight.metrics.catalog import BUILD_INFO, IN_FLIGHT, MODEL_INFO
 from safelight.metrics.registry import Exposition, Meter
 from safelight.probes.asgi import AppProbe
@@ -61,8 +61,8 @@ class Watch:
 
 def watch(
     *,
-    app: Any = None,
-    pipeline: Any = None,
+    app: WebApp = None,
+    pipeline: Pipeline = None,
     namespace: str | None = None,
     model_endpoints: Collection[str] = (),
     on_record: Sink | None = None,
@@ -102,7 +102,7 @@ def watch(
 
 
 def _watch_app(
-    app: Any, meter: Meter, sink: Sink, model_endpoints: Collection[str]
+    app: WebApp, meter: Meter, sink: Sink, model_endpoints: Collection[str]
 ) -> Callable[[], None]:
     probe: AppProbe | FlaskProbe
     if hasattr(app, "user_middleware"):
@@ -119,7 +119,7 @@ def _watch_app(
 
 
 def _watch_pipeline(
-    pipeline: Any, settings: Settings, meter: Meter, sink: Sink, sampler: Sampler
+    pipeline: Pipeline, settings: Settings, meter: Meter, sink: Sink, sampler: Sampler
 ) -> Callable[[], None]:
     taxonomy = load_taxonomy(settings.taxonomy)
     probe = DiffusersProbe(pipeline, _CallListener(meter, sink), classify=taxonomy.classify)
@@ -186,13 +186,13 @@ def _both(first: Sink, second: Sink | None, meter: Meter) -> Sink:
     return write
 
 
-def _namespace_of(pipeline: Any) -> str:
+def _namespace_of(pipeline: Pipeline) -> str:
     name = type(pipeline).__name__
     matches = (namespace for part, namespace in _NAMESPACES.items() if part in name)
     return next(matches, _DEFAULT_NAMESPACE)
 
 
-def _describe(meter: Meter, pipeline: Any) -> None:
+def _describe(meter: Meter, pipeline: Pipeline) -> None:
     name = str(getattr(pipeline, "name_or_path", None) or "unnamed")
     meter.set(
         MODEL_INFO,

@@ -118,6 +118,24 @@ def test_no_function_is_over_its_budget(file: Path) -> None:
     assert {name: lines for name, lines in over.items() if lines > MOST_LINES_OF_A_BODY} == {}
 
 
+def test_nine_of_ten_functions_have_at_most_twenty_lines() -> None:
+    lines = sorted(body_lines(function) for file in FILES for function in functions(file))
+    assert lines[int(0.9 * len(lines))] <= 20
+
+
+@pytest.mark.parametrize(
+    ("pattern", "limit"),
+    [
+        (r"dict\[str, Any\]", 10),
+        (r"(?<!import )\bAny\b(?!,| *$)", 200),
+        (r"fmt: skip", 20),
+        (r"type: ignore", 5),
+    ],
+)
+def test_shortcuts_around_types_and_layout_are_rare(pattern: str, limit: int) -> None:
+    assert sum(len(re.findall(pattern, file.read_text(), re.MULTILINE)) for file in FILES) <= limit
+
+
 @pytest.mark.parametrize("file", [file for file in FILES if not file.is_relative_to(COMMANDS)])
 def test_no_function_takes_too_many_arguments(file: Path) -> None:
     counts = {

@@ -6,7 +6,6 @@ Each score has an interval and needs at least LEAST_COUNT requests. Otherwise it
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
 
 from safelight.diagnosis.estimates import Estimate, agreement, deviation, mean, product, share
 from safelight.errors import (
@@ -66,7 +65,7 @@ class Radar:
         ranked.sort(key=lambda pair: (-pair[0], pair[1].name))
         return tuple(each for _, each in ranked)
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """Return the radar as JSON data."""
         return {
             **asdict(self),
@@ -146,5 +145,5 @@ def _on_axis(score: Estimate | None) -> Estimate | None:
     return replace(score, **ends)
 
 
-def _axes_dict(each: Type) -> dict[str, Any]:
+def _axes_dict(each: Type) -> dict[str, object]:
     return {axis: asdict(score) if score else None for axis, score in each.axes.items()}

@@ -3,7 +3,6 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from safelight.diagnosis.estimates import Estimate, mean
 from safelight.records.rows import Remembered
@@ -59,7 +58,7 @@ class Tradeoff:
         """Return the settings of the Pareto front, the fastest first."""
         return tuple(choice for choice in self.choices if choice.on_front)
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """Return the trade-off as JSON data."""
         return asdict(self)
 

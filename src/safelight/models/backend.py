@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 from PIL import Image
 
+from safelight.libraries import Tensor
+
 if TYPE_CHECKING:  # the API process never imports NumPy: 12 MB
     import numpy as np
     from numpy.typing import NDArray
@@ -115,7 +117,7 @@ class Labels:
 
 Output = MadeImage | Labels
 
-Latents = Any
+Latents = Tensor
 """A torch tensor (channels, height, width) or a batch of them; None if there are none."""
 OnStep = Callable[[int, Latents], None]
 

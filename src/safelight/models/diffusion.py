@@ -7,12 +7,11 @@ from typing import Any
 import torch
 
 from safelight.errors import ModelNotFound
+from safelight.libraries import Pipeline
 from safelight.models.backend import Latents, MadeImage, ModelInfo, ModelOrder, OnStep, shown_name
 from safelight.models.precision import bytes_of, precision_of
 from safelight.models.prompt_length import PromptLimits
 
-Pipeline = Any
-"""A diffusers pipeline; the library is untyped."""
 _PACKED = 2  # transformers read latents in patches of two by two
 _NAMES = {
     "steps": "num_inference_steps",

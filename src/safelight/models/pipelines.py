@@ -1,13 +1,12 @@
 """Load a diffusers pipeline: precision, device, memory-saving options."""
 
-from typing import Any
-
 from diffusers import DiffusionPipeline
 
 from safelight.errors import ModelNotFound
+from safelight.libraries import Pipeline
 from safelight.models.backend import ModelOrder
 from safelight.models.devices import best_device, first_line
-from safelight.models.diffusion import Pipeline, denoiser_of
+from safelight.models.diffusion import denoiser_of
 from safelight.models.precision import dtype_of, to_int8
 from safelight.models.source import Source, refuse_pickles
 
@@ -40,7 +39,7 @@ def save_memory(pipeline: Pipeline, order: ModelOrder) -> None:
     if order.attention_slicing:
         pipeline.enable_attention_slicing()
     if order.vae_tiling:
-        vae: Any = getattr(pipeline, "vae", None)
+        vae: Pipeline = getattr(pipeline, "vae", None)
         if not hasattr(vae, "enable_tiling"):
             raise ModelNotFound(
                 order.model,

@@ -113,7 +113,9 @@ def _loaded(order: ModelOrder, source: Source, load: Callable[..., Loaded]) -> L
         raise ModelNotFound(order.model, first_line(error)) from error
 
 
-def _load_classifier(order: ModelOrder, place: str, device: str, options: dict[str, Any]) -> Loaded:
+def _load_classifier(
+    order: ModelOrder, place: str, device: str, options: dict[str, object]
+) -> Loaded:
     model = check_complete(order, AutoModelForImageClassification.from_pretrained(place, **options))
     # The Pillow backend needs no torchvision.
     processor = AutoImageProcessor.from_pretrained(place, backend="pil")

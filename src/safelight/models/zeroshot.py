@@ -19,7 +19,7 @@ _TAG_CHARACTER_LIMIT = 100
 
 
 def load_tagged(
-    order: ModelOrder, place: str, device: str, options: dict[str, Any]
+    order: ModelOrder, place: str, device: str, options: dict[str, object]
 ) -> tuple[Any, Any, Sequence[str], Callable[[torch.Tensor], torch.Tensor]]:
     """Return the model, its image processor, the tags, and the function that scores pixels.
 

@@ -4,11 +4,11 @@ The probe reads no body and starts no task: it counts the messages that pass thr
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, MutableMapping
+from collections.abc import Awaitable, Callable, Collection
 from time import perf_counter
-from typing import Any
 
 from safelight.errors import AlreadyWatched
+from safelight.libraries import Message, Scope, WebApp
 from safelight.metrics.catalog import HTTP_IN_PROGRESS
 from safelight.metrics.registry import Meter
 from safelight.probes.guard import Guard
@@ -19,8 +19,6 @@ from safelight.telemetry.record import CURRENT_REQUEST, Exchange, Sink, finish
 from safelight.telemetry.timeline import Timeline
 from safelight.telemetry.traces import current_trace_id, trace_id_of
 
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
@@ -79,7 +77,7 @@ class AsgiProbe:
             except Exception as error:  # noqa: BLE001 - a failure here must not fail the request
                 self._guard.report(error)
 
-    def _count(self, scope: Scope, app: Any, root_path: str, request: "_Request") -> None:
+    def _count(self, scope: Scope, app: WebApp, root_path: str, request: "_Request") -> None:
         seconds = (request.ended or perf_counter()) - request.started
         handler = self._routes.template(scope, app, root_path)
         trace_id = request.trace_id or trace_id_of(scope["headers"])
@@ -160,7 +158,7 @@ class _Request:
 class AppProbe:
     """Adds an AsgiProbe to a FastAPI or Starlette application, and removes it."""
 
-    def __init__(self, app: Any, **options: Any) -> None:
+    def __init__(self, app: WebApp, **options: WebApp) -> None:
         if any(_is_probe(middleware) for middleware in app.user_middleware):
             raise AlreadyWatched("application")
         from starlette.middleware import Middleware
@@ -177,5 +175,5 @@ class AppProbe:
             self._app.middleware_stack = None
 
 
-def _is_probe(middleware: Any) -> bool:
+def _is_probe(middleware: WebApp) -> bool:
     return getattr(middleware, "cls", None) is AsgiProbe

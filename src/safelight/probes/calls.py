@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from itertools import pairwise
 from time import perf_counter
-from typing import Any, Generic
+from typing import Generic
 
+from safelight.libraries import Pipeline, Tensor
 from safelight.probes.timers import Mark, Timer
 from safelight.probes.torch import compilations
 from safelight.reasons import NO_ERROR, reason_of_exception
@@ -18,7 +19,7 @@ class CallInProgress(Generic[Mark]):
 
     def __init__(
         self,
-        pipeline: Any,
+        pipeline: Pipeline,
         arguments: Mapping[str, object],
         instruction_type: str,
         timer: Timer[Mark],
@@ -65,7 +66,7 @@ class CallInProgress(Generic[Mark]):
         if self._loop_at is None:
             self._encoded_at = self._mark()
 
-    def mark_loop(self, pipeline: Any) -> None:
+    def mark_loop(self, pipeline: Pipeline) -> None:
         """Mark the start of the denoising loop, and read the effective guidance."""
         if self._loop_at is not None:
             return
@@ -84,7 +85,7 @@ class CallInProgress(Generic[Mark]):
         """Mark the end of the denoising loop."""
         self._loop_ended_at = self._mark()
 
-    def mark_end(self, output: Any, error: BaseException | None) -> None:
+    def mark_end(self, output: object, error: BaseException | None) -> None:
         """Mark the end of the call, with its output or its error."""
         # First what cannot fail: after a CUDA error no mark can be made.
         self._host_seconds = perf_counter() - self._host_started
@@ -160,34 +161,36 @@ def _differs(requested: float | None, effective: float | None) -> bool:
     )
 
 
-def _guides(pipeline: Any) -> bool:
+def _guides(pipeline: Pipeline) -> bool:
     """Return True if the loop applies classifier-free guidance, or if that is unknown."""
     return bool(getattr(pipeline, "do_classifier_free_guidance", True))
 
 
-def _in_force(pipeline: Any, name: str, requested: float | None, *, guides: bool) -> float | None:
+def _in_force(
+    pipeline: Pipeline, name: str, requested: float | None, *, guides: bool
+) -> float | None:
     if requested is None:
         return None
     return _number(getattr(pipeline, name, requested)) if guides else NO_GUIDANCE
 
 
-def precision_of(pipeline: Any, *, int8: bool = False) -> str:
+def precision_of(pipeline: Pipeline, *, int8: bool = False) -> str:
     """Return the number format of the denoiser's weights, such as `float16`."""
     denoiser = _denoiser(pipeline)
     return "int8" if int8 else str(getattr(denoiser, "dtype", "other")).removeprefix("torch.")
 
 
-def is_int8(pipeline: Any) -> bool:
+def is_int8(pipeline: Pipeline) -> bool:
     """Return True if the denoiser's weights are torchao's. Slow: it checks every weight."""
-    weights: Any = getattr(_denoiser(pipeline), "parameters", tuple)()
+    weights: Pipeline = getattr(_denoiser(pipeline), "parameters", tuple)()
     return any(type(weight).__module__.startswith("torchao") for weight in weights)
 
 
-def _denoiser(pipeline: Any) -> Any:
+def _denoiser(pipeline: Pipeline) -> Pipeline:
     return getattr(pipeline, "unet", None) or getattr(pipeline, "transformer", None)
 
 
-def _sizes(output: Any) -> tuple[tuple[int, int], ...]:
+def _sizes(output: object) -> tuple[tuple[int, int], ...]:
     """Return (width, height) of each image in the output: PIL images, arrays or tensors."""
     images = getattr(output, "images", None)
     if images is None and isinstance(output, tuple) and output:
@@ -195,7 +198,7 @@ def _sizes(output: Any) -> tuple[tuple[int, int], ...]:
     return tuple(size for image in (images if images is not None else ()) if (size := _size(image)))
 
 
-def _size(image: Any) -> tuple[int, int] | None:
+def _size(image: Tensor) -> tuple[int, int] | None:
     if hasattr(image, "size") and isinstance(image.size, tuple):
         return image.size  # PIL
     shape = tuple(getattr(image, "shape", ()))

@@ -11,9 +11,10 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from contextvars import ContextVar
-from typing import Any, Protocol
+from typing import Protocol
 
 from safelight.errors import AlreadyWatched
+from safelight.libraries import Cuda, Pipeline, TimeMark
 from safelight.metrics.catalog import NO_INSTRUCTION
 from safelight.probes.calls import CallInProgress, is_int8
 from safelight.probes.guard import Guard
@@ -42,9 +43,9 @@ class Listener(Protocol):
 class _Pipeline(Protocol):
     """The methods of a diffusers pipeline that the probe replaces."""
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
+    def __call__(self, *args: object, **kwargs: object) -> object: ...
 
-    def progress_bar(self, *args: Any, **kwargs: Any) -> Any: ...
+    def progress_bar(self, *args: object, **kwargs: object) -> object: ...
 
 
 class DiffusersProbe:
@@ -52,11 +53,11 @@ class DiffusersProbe:
 
     def __init__(
         self,
-        pipeline: Any,
+        pipeline: Pipeline,
         listener: Listener,
         *,
         classify: Callable[[str], str] = lambda text: NO_INSTRUCTION,  # noqa: ARG005
-        cuda: Any = None,
+        cuda: Cuda = None,
     ) -> None:
         if getattr(type(pipeline), "_safelight_probe", None) is not None:
             raise AlreadyWatched("pipeline")
@@ -65,10 +66,10 @@ class DiffusersProbe:
         self._classify = classify
         self._cuda = cuda
         self._guard = Guard("diffusers", listener.failed)
-        self._current: ContextVar[CallInProgress[Any] | None] = ContextVar(
+        self._current: ContextVar[CallInProgress[TimeMark] | None] = ContextVar(
             "safelight_call", default=None
         )
-        self._late: deque[CallInProgress[Any]] = deque(maxlen=256)
+        self._late: deque[CallInProgress[TimeMark]] = deque(maxlen=256)
         self._draining = threading.Lock()
         self._int8 = is_int8(pipeline)
         self._original = type(pipeline)
@@ -92,15 +93,17 @@ class DiffusersProbe:
             self._listener.late(call.result(finished=True))
         return True
 
-    def around(self, original: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    def around(
+        self, original: Callable[..., object], args: tuple[object, ...], kwargs: dict[str, object]
+    ) -> object:
         """Run one call of the pipeline and report it."""
-        call: CallInProgress[Any] | None = None
+        call: CallInProgress[TimeMark] | None = None
         with self._guard:
             call = self._begin(args, kwargs)
         if call is None:
             return original(*args, **kwargs)
         token = self._current.set(call)
-        output: Any = None
+        output: object = None
         error: BaseException | None = None
         try:
             output = original(*args, **kwargs)
@@ -121,7 +124,7 @@ class DiffusersProbe:
             with self._guard:
                 call.mark_encoded()
 
-    def bar(self, bar: Any) -> Any:
+    def bar(self, bar: Pipeline) -> object:
         """Return the loop's progress bar in a wrapper that reports its updates."""
         call = self._current.get()
         if call is None:
@@ -130,7 +133,9 @@ class DiffusersProbe:
             call.mark_loop(self._pipeline)
         return _Bar(bar, call.mark_step, call.mark_loop_end, self._guard)
 
-    def _begin(self, args: Any, kwargs: Any) -> CallInProgress[Any]:
+    def _begin(
+        self, args: tuple[object, ...], kwargs: dict[str, object]
+    ) -> CallInProgress[TimeMark]:
         arguments = self._arguments(args, kwargs)
         prompt = arguments.get("prompt") or arguments.get("instruction") or ""
         text = prompt[0] if isinstance(prompt, list | tuple) and prompt else prompt
@@ -141,7 +146,7 @@ class DiffusersProbe:
         self._listener.begin()
         return call
 
-    def _arguments(self, args: Any, kwargs: Any) -> dict[str, object]:
+    def _arguments(self, args: tuple[object, ...], kwargs: dict[str, object]) -> dict[str, object]:
         try:
             bound = self._signature.bind(self._pipeline, *args, **kwargs)
         except TypeError:  # the pipeline will raise the same error to its caller
@@ -149,7 +154,9 @@ class DiffusersProbe:
         bound.apply_defaults()
         return dict(bound.arguments)
 
-    def _end(self, call: CallInProgress[Any], output: Any, error: BaseException | None) -> None:
+    def _end(
+        self, call: CallInProgress[TimeMark], output: object, error: BaseException | None
+    ) -> None:
         with self._guard:
             call.mark_end(output, error)
         finished = False
@@ -160,7 +167,7 @@ class DiffusersProbe:
             self._late.append(call)
         self.drain()
 
-    def _timer(self) -> Timer[Any]:
+    def _timer(self) -> Timer[TimeMark]:
         device = getattr(self._pipeline, "_execution_device", None)
         if getattr(device, "type", "cpu") != "cuda":
             return HostTimer()
@@ -171,7 +178,7 @@ class _Bar:
     """Wraps a progress bar and reports its updates."""
 
     def __init__(
-        self, bar: Any, on_step: Callable[[], None], on_end: Callable[[], None], guard: Guard
+        self, bar: Pipeline, on_step: Callable[[], None], on_end: Callable[[], None], guard: Guard
     ) -> None:
         self._bar = bar
         self._on_step = on_step
@@ -182,12 +189,12 @@ class _Bar:
         self._bar.__enter__()
         return self
 
-    def __exit__(self, *error: Any) -> Any:
+    def __exit__(self, *error: object) -> object:
         with self._guard:
             self._on_end()
         return self._bar.__exit__(*error)
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> object:
         for item in self._bar:
             yield item
             with self._guard:
@@ -198,12 +205,12 @@ class _Bar:
     def __len__(self) -> int:
         return len(self._bar)
 
-    def update(self, n: float = 1) -> Any:
+    def update(self, n: float = 1) -> object:
         with self._guard:
             self._on_step()
         return self._bar.update(n)
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> object:
         return getattr(self._bar, name)
 
 
@@ -211,11 +218,11 @@ def _subclass(original: type[_Pipeline], probe: DiffusersProbe) -> type:
     """Return a subclass of the pipeline's class, with the same name, that reports to `probe`."""
 
     @functools.wraps(original.__call__)
-    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+    def call(self: Pipeline, *args: object, **kwargs: object) -> object:
         return probe.around(functools.partial(original.__call__, self), args, kwargs)
 
     @functools.wraps(original.progress_bar)
-    def progress_bar(self: Any, *args: Any, **kwargs: Any) -> Any:
+    def progress_bar(self: Pipeline, *args: object, **kwargs: object) -> object:
         return probe.bar(original.progress_bar(self, *args, **kwargs))
 
     members: dict[str, object] = {
@@ -232,9 +239,9 @@ def _subclass(original: type[_Pipeline], probe: DiffusersProbe) -> type:
     return type(original.__name__, (original,), members)
 
 
-def _encoder(encode: Callable[..., Any], probe: DiffusersProbe) -> Callable[..., Any]:
+def _encoder(encode: Callable[..., object], probe: DiffusersProbe) -> Callable[..., object]:
     @functools.wraps(encode)
-    def encoded(self: Any, *args: Any, **kwargs: Any) -> Any:
+    def encoded(self: Pipeline, *args: object, **kwargs: object) -> object:
         result = encode(self, *args, **kwargs)
         probe.encoded()
         return result
@@ -242,7 +249,7 @@ def _encoder(encode: Callable[..., Any], probe: DiffusersProbe) -> Callable[...,
     return encoded
 
 
-def _torch_cuda() -> Any:
+def _torch_cuda() -> object:
     import torch
 
     return torch.cuda

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from wsgiref.types import StartResponse, WSGIEnvironment
 
 from safelight.errors import AlreadyWatched
+from safelight.libraries import WebApp
 from safelight.metrics.catalog import HTTP_IN_PROGRESS
 from safelight.metrics.registry import Meter
 from safelight.probes.guard import Guard
@@ -33,7 +34,7 @@ class FlaskProbe:
     """
 
     def __init__(
-        self, app: Any, *, meter: Meter, sink: Sink, model_endpoints: Collection[str] = ()
+        self, app: WebApp, *, meter: Meter, sink: Sink, model_endpoints: Collection[str] = ()
     ) -> None:
         if isinstance(getattr(app.wsgi_app, "__self__", None), FlaskProbe):
             raise AlreadyWatched("application")
@@ -196,7 +197,7 @@ class _Counted:
     def __iter__(self) -> Iterator[bytes]:
         return map(self._count, self._body)
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> object:
         return getattr(self._body, name)
 
     def _count(self, chunk: bytes) -> bytes:

@@ -6,8 +6,8 @@ because a constant value would look like a healthy GPU.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
+from safelight.libraries import Nvml
 from safelight.metrics.catalog import (
     CATALOG,
     GPU_CLOCK,
@@ -39,14 +39,14 @@ _THROTTLE_BITS = {
 @dataclass(frozen=True, slots=True)
 class _Gpu:
     label: str
-    handle: Any
+    handle: Nvml
     is_mig: bool = False
 
 
 class NvmlProbe:
     """Reads every GPU into a meter. `nvml` is the module pynvml, or a fake of it."""
 
-    def __init__(self, meter: Meter, *, nvml: Any = None) -> None:
+    def __init__(self, meter: Meter, *, nvml: Nvml = None) -> None:
         self._meter = meter
         self._nvml = nvml
         self._started = False
@@ -95,7 +95,7 @@ class NvmlProbe:
             yield _Gpu(str(index), handle)
             yield from self._instances(index, handle)
 
-    def _instances(self, index: int, handle: Any) -> Iterator[_Gpu]:
+    def _instances(self, index: int, handle: Nvml) -> Iterator[_Gpu]:
         """Yield the MIG instances of a GPU, if it is partitioned."""
         if not (self._query(self._nvml.nvmlDeviceGetMigMode, handle) or [0])[0]:
             return
@@ -173,7 +173,7 @@ class NvmlProbe:
             if errors is not None:
                 self._meter.set_total(GPU_ECC_ERRORS, gpu.label, kind, value=errors)
 
-    def _query(self, query: Callable[..., Any], *arguments: Any) -> Any:
+    def _query(self, query: Callable[..., Nvml], *arguments: Nvml) -> Nvml:
         """Return NVML's value, or None if there is none (not supported, GPU lost)."""
         try:
             return query(*arguments)

@@ -3,14 +3,13 @@
 Reads the scope and the routers of FastAPI and Starlette; `none` if no route matched.
 """
 
-from collections.abc import Iterable, MutableMapping
-from typing import Any
+from collections.abc import Iterable
+
+from safelight.libraries import Scope, WebApp
 
 NO_ROUTE = "none"
 _MAX_CACHED = 1000
 _MAX_DEPTH = 10  # of nested mounts
-
-Scope = MutableMapping[str, Any]
 
 
 class Routes:
@@ -19,7 +18,7 @@ class Routes:
     def __init__(self) -> None:
         self._cache: dict[tuple[int, str], str] = {}
 
-    def template(self, scope: Scope, app: Any, root_path: str) -> str:
+    def template(self, scope: Scope, app: WebApp, root_path: str) -> str:
         """Return the template of the route that the finished request matched.
 
         `app` and `root_path` are the scope's values before the application ran, since mounts
@@ -42,13 +41,13 @@ class Routes:
         return template
 
 
-def _path_of(scope: Scope, route: Any) -> str:
+def _path_of(scope: Scope, route: WebApp) -> str:
     """Return a route's full path. For included FastAPI routers it is in the context."""
     context = scope.get("fastapi", {}).get("effective_route_context")
     return str(getattr(context, "path", None) or route.path)
 
 
-def _prefix(scope: Scope, app: Any, root_path: str) -> str:
+def _prefix(scope: Scope, app: WebApp, root_path: str) -> str:
     """Return the templates of the mounts that the request passed."""
     if scope.get("root_path", "") == root_path:
         return ""
@@ -67,7 +66,7 @@ def _prefix(scope: Scope, app: Any, root_path: str) -> str:
     return template
 
 
-def _search(scope: Scope, app: Any, root_path: str) -> str | None:
+def _search(scope: Scope, app: WebApp, root_path: str) -> str | None:
     """Match the request again, mount by mount, and return its template."""
     template, routes = "", getattr(app, "routes", ())
     child_scope: Scope = {**scope, "root_path": root_path}
@@ -83,11 +82,11 @@ def _search(scope: Scope, app: Any, root_path: str) -> str | None:
     return template
 
 
-def _best(routes: Iterable[Any], scope: Scope) -> tuple[Any, Any]:
+def _best(routes: Iterable[WebApp], scope: Scope) -> tuple[WebApp, Scope]:
     """Return the route that Starlette chooses: a full match, else the first partial match."""
     from starlette.routing import Match
 
-    partial: tuple[Any, Any] = (None, {})
+    partial: tuple[WebApp, Scope] = (None, {})
     for route in routes:
         match, child = route.matches(scope)
         if match is Match.FULL:
@@ -97,9 +96,9 @@ def _best(routes: Iterable[Any], scope: Scope) -> tuple[Any, Any]:
     return partial
 
 
-def _mounts(routes: Iterable[Any]) -> list[Any]:
+def _mounts(routes: Iterable[WebApp]) -> list[WebApp]:
     return [route for route in routes if _is_mount(route)]
 
 
-def _is_mount(route: Any) -> bool:
+def _is_mount(route: WebApp) -> bool:
     return all(hasattr(route, part) for part in ("path_regex", "app", "routes"))

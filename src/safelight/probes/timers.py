@@ -2,7 +2,9 @@
 
 from collections.abc import Callable
 from time import perf_counter
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
+
+from safelight.libraries import Cuda, TimeMark
 
 Mark = TypeVar("Mark")
 
@@ -42,20 +44,20 @@ class CudaTimer:
     a passed event.
     """
 
-    def __init__(self, cuda: Any, device: Any) -> None:
+    def __init__(self, cuda: Cuda, device: object) -> None:
         self._cuda = cuda
         self._stream = cuda.current_stream(device)
 
-    def mark(self) -> Any:
+    def mark(self) -> TimeMark:
         """Record an event at the end of the stream."""
         event = self._cuda.Event(enable_timing=True)
         event.record(self._stream)
         return event
 
-    def passed(self, mark: Any) -> bool:
+    def passed(self, mark: TimeMark) -> bool:
         """Return True if the stream has reached the event."""
         return bool(mark.query())
 
-    def seconds(self, earlier: Any, later: Any) -> float:
+    def seconds(self, earlier: TimeMark, later: TimeMark) -> float:
         """Return the device's time between two events (`elapsed_time` is in milliseconds)."""
         return float(earlier.elapsed_time(later)) / 1000

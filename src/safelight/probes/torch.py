@@ -1,14 +1,14 @@
 """Read PyTorch's CUDA memory and the number of compiled graphs."""
 
 import sys
-from typing import Any
 
+from safelight.libraries import Cuda
 from safelight.metrics.catalog import VRAM_PEAK, VRAM_RESERVED, VRAM_USED
 from safelight.metrics.registry import Meter
 from safelight.telemetry.vram import Vram
 
 
-def read_vram(cuda: Any = None) -> list[Vram]:
+def read_vram(cuda: Cuda = None) -> list[Vram]:
     """Return a reading for each CUDA device that this process uses.
 
     Reads the allocator's counters: it does not synchronise, and creates no context on a device.
@@ -39,7 +39,7 @@ def write_vram(meter: Meter, readings: list[Vram]) -> None:
 class TorchProbe:
     """Reads this process's allocators into a meter."""
 
-    def __init__(self, meter: Meter, *, cuda: Any = None) -> None:
+    def __init__(self, meter: Meter, *, cuda: Cuda = None) -> None:
         self._meter = meter
         self._cuda = cuda
 
@@ -50,7 +50,7 @@ class TorchProbe:
         return bool(readings)
 
 
-def _read(cuda: Any, index: int) -> Vram:
+def _read(cuda: Cuda, index: int) -> Vram:
     return Vram(
         device=f"cuda:{index}",
         used_bytes=cuda.memory_allocated(index),

@@ -5,7 +5,6 @@ import json
 import shutil
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from safelight.errors import ModelNotFound
 
@@ -75,7 +74,7 @@ def seal(folder: Path = WEIGHTS) -> None:
 
 
 @cache
-def _checksums() -> dict[str, Any]:
+def _checksums() -> dict[str, object]:
     try:
         return dict(json.loads((WEIGHTS / _CHECKSUMS).read_text()))
     except (OSError, ValueError):
