@@ -29,6 +29,12 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         terminalreporter.write_line(f"{caught} mutants of alerts, all caught")
 
 
+@pytest.fixture
+def anyio_backend() -> str:
+    """Async tests run on asyncio: the engine uses its subprocesses and transports."""
+    return "asyncio"
+
+
 @pytest.fixture(autouse=True)
 def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith("SAFELIGHT_")]:

@@ -67,7 +67,7 @@ def test_the_worker_ends_when_the_api_is_gone() -> None:
     assert not worker.is_running()
 
 
-def test_a_port_that_is_taken_is_told_in_one_line() -> None:
+def test_a_port_in_use_is_reported_in_one_line() -> None:
     with socket.create_server(("127.0.0.1", 0)) as holder:
         port = holder.getsockname()[1]
         ended = run_serve("--port", str(port))
@@ -77,7 +77,7 @@ def test_a_port_that_is_taken_is_told_in_one_line() -> None:
 
 
 @pytest.mark.parametrize("model", ["nobody/has-this-model", os.fspath(Path(__file__).parent)])
-def test_a_model_that_is_not_there_is_told_in_one_line(model: str) -> None:
+def test_a_missing_model_is_reported_in_one_line(model: str) -> None:
     ended = run_serve(model, "--port", str(free_port()), HF_HUB_OFFLINE="1")
 
     assert ended.returncode == 3
@@ -90,7 +90,7 @@ def test_a_model_that_is_not_there_is_told_in_one_line(model: str) -> None:
     ("variable", "value"),
     [("SAFELIGHT_PORT", "abc"), ("SAFELIGHT_QUEUE_LIMIT", "0"), ("SAFELIGHT_TAXONOMY", "/none")],
 )
-def test_a_wrong_setting_is_told_in_one_line(variable: str, value: str) -> None:
+def test_a_wrong_setting_is_reported_in_one_line(variable: str, value: str) -> None:
     ended = run_serve(**{variable: value})
 
     assert ended.returncode == 2

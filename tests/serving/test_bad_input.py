@@ -183,9 +183,7 @@ CASES = [
 
 
 @pytest.mark.parametrize("bad", CASES, ids=lambda bad: bad.name)
-def test_a_bad_request_is_answered_with_its_reason_and_counted(
-    service: RealService, bad: Bad
-) -> None:
+def test_a_bad_request_gets_its_reason_and_is_counted(service: RealService, bad: Bad) -> None:
     counted = {"error": bad.reason, "status_code": str(bad.status)}
     before = service.value("instructpix2pix_request_total", **counted)
 

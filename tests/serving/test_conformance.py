@@ -82,14 +82,18 @@ class Served:
 
 @asynccontextmanager
 async def served(family: Family, isolation: str) -> AsyncIterator[Served]:
-    chosen = {"model": family.model, "namespace": family.namespace, "isolation": isolation}
+    chosen: dict[str, Any] = {
+        "model": family.model,
+        "namespace": family.namespace,
+        "isolation": isolation,
+    }
     async with engine(**chosen, devices="cpu") as service, client(service) as speaking:
         yield Served(family, service, speaking)
 
 
 @pytest.mark.parametrize("isolation", ["process", "thread"])
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.task)
-def test_a_family_keeps_to_what_all_do(family: Family, isolation: str) -> None:
+def test_every_family_follows_the_common_rules(family: Family, isolation: str) -> None:
     async def scenario() -> None:
         async with served(family, isolation) as running:
             for law in LAWS:

@@ -39,7 +39,7 @@ def test_a_text_to_image_folder_generates(painting: RealService) -> None:
     assert sum(counted) >= 2
 
 
-def test_it_generates_in_openais_form_too(painting: RealService) -> None:
+def test_it_generates_through_the_openai_route(painting: RealService) -> None:
     sent = {"prompt": "a red hat", "size": "64x48", "n": 2, "steps": 2}
     answer = HTTP.post(f"{painting.url}/v1/images/generations", json=sent)
     assert answer.status_code == 200, answer.text
@@ -48,7 +48,7 @@ def test_it_generates_in_openais_form_too(painting: RealService) -> None:
     assert made[0] != made[1]
 
 
-def test_it_says_that_it_edits_nothing(painting: RealService) -> None:
+def test_it_refuses_an_edit(painting: RealService) -> None:
     headers = {"content-type": "image/jpeg"}
     answer = HTTP.post(f"{painting.url}/api/edit?instruction=x", content=PICTURE, headers=headers)
     assert (answer.status_code, answer.json()["reason"]) == (404, "unsupported_task")

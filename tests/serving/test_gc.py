@@ -28,7 +28,7 @@ def thawed() -> Iterator[None]:
     gc.unfreeze()
 
 
-def test_what_stands_is_not_looked_through_any_more() -> None:
+def test_frozen_objects_are_not_collected() -> None:
     stands = [Knot() for _ in range(1000)]
     freeze_startup_objects()
     assert gc.get_freeze_count() > 1000
@@ -36,7 +36,7 @@ def test_what_stands_is_not_looked_through_any_more() -> None:
     assert len(stands) == 1000
 
 
-def test_what_comes_later_is_still_freed() -> None:
+def test_later_garbage_is_still_freed() -> None:
     freeze_startup_objects()
     knot = Knot()
     gone = weakref.ref(knot)
@@ -45,13 +45,13 @@ def test_what_comes_later_is_still_freed() -> None:
     assert gone() is None
 
 
-def test_what_was_garbage_before_is_freed_not_kept() -> None:
+def test_earlier_garbage_is_freed_first() -> None:
     gone = weakref.ref(Knot())
     freeze_startup_objects()
     assert gone() is None
 
 
-def test_a_service_spares_what_stands_before_it_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_service_freezes_its_startup_objects(monkeypatch: pytest.MonkeyPatch) -> None:
     frozen: list[int] = []
 
     def run(_server: uvicorn.Server, sockets: list[socket.socket]) -> None:

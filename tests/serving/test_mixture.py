@@ -7,9 +7,8 @@ from typing import Any
 import httpx
 
 from safelight.metrics.catalog import BATCH_SIZE
-from safelight.serving.app import Service
 from safelight.stack.tools.samples import photo
-from tests.serving.running import client, edit, eventually, with_engine
+from tests.serving.running import client, edit, engine, eventually
 
 KINDS: tuple[dict[str, Any], ...] = (
     {"steps": 4},
@@ -20,8 +19,8 @@ KINDS: tuple[dict[str, Any], ...] = (
 )
 
 
-def test_every_kind_of_a_mixture_is_answered_and_kinds_are_batched_apart() -> None:
-    async def scenario(service: Service) -> None:
+async def test_mixed_requests_are_served_in_separate_batches_per_key() -> None:
+    async with engine() as service:
         async with client(service) as speaking:
             asked = [edit(speaking, "slowly", **kind) for _ in range(3) for kind in KINDS]
             answers = await asyncio.gather(*asked)
@@ -31,11 +30,9 @@ def test_every_kind_of_a_mixture_is_answered_and_kinds_are_batched_apart() -> No
         batches = sum(float(line.split()[-1]) for line in text.splitlines() if name in line[:40])
         assert len(KINDS) <= batches < len(answers)
 
-    with_engine(scenario)
 
-
-def test_one_in_a_hurry_overtakes_long_ones_of_other_kinds() -> None:
-    async def scenario(service: Service) -> None:
+async def test_one_in_a_hurry_overtakes_long_ones_of_other_kinds() -> None:
+    async with engine() as service:
         order: list[str] = []
 
         async def noted(name: str, asked: Awaitable[httpx.Response]) -> Any:
@@ -57,5 +54,3 @@ def test_one_in_a_hurry_overtakes_long_ones_of_other_kinds() -> None:
             await asyncio.gather(*longs)
         # It waits for the batch at work, and for one that the worker may have taken already.
         assert order.index("quick") <= 2
-
-    with_engine(scenario)

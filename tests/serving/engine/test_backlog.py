@@ -66,7 +66,7 @@ def test_one_key_never_blocks_another() -> None:
     assert len(backlog) == 5
 
 
-def test_no_more_are_taken_than_were_asked_for() -> None:
+def test_take_respects_its_limit() -> None:
     entries = [entry(number) for number in range(5)]
     backlog = filled(*entries)
 
@@ -118,7 +118,7 @@ def test_a_place_is_how_many_are_more_urgent() -> None:
     assert backlog.position(low) == 2
 
 
-def test_who_is_in_a_workers_hands_waits_behind_nobody() -> None:
+def test_a_job_at_a_worker_has_position_zero() -> None:
     held: Any = object()
     mine = entry(9, priority="low")
     backlog = filled(entry(1))
@@ -127,7 +127,7 @@ def test_who_is_in_a_workers_hands_waits_behind_nobody() -> None:
     assert backlog.position(mine) == 0
 
 
-def test_what_is_ahead_is_told_by_key_and_up_to_a_rank() -> None:
+def test_jobs_ahead_are_counted_by_key_up_to_a_rank() -> None:
     normal, same, low = entry(1), entry(2), entry(3, priority="low", steps=5)
     high = entry(4, priority="high")
     backlog = filled(normal, same, low, high)
@@ -140,7 +140,7 @@ def test_what_is_ahead_is_told_by_key_and_up_to_a_rank() -> None:
 
 
 @pytest.mark.parametrize("leave", ["taken", "removed"])
-def test_what_left_is_no_longer_ahead_of_anybody(leave: str) -> None:
+def test_removed_jobs_are_not_ahead_of_others(leave: str) -> None:
     gone = entry(1)
     backlog = filled(gone)
     if leave == "taken":
@@ -186,7 +186,7 @@ def test_it_does_as_a_sorted_list_would(
         assert all(backlog.position(t) == place for place, t in enumerate(model))
 
 
-def test_a_ticket_that_was_taken_is_gone_for_whoever_would_remove_it() -> None:
+def test_a_taken_entry_is_marked_as_removed() -> None:
     backlog = Backlog()
     one = entry()
     backlog.push(one)
@@ -197,7 +197,7 @@ def test_a_ticket_that_was_taken_is_gone_for_whoever_would_remove_it() -> None:
     assert len(backlog) == 1
 
 
-def test_what_was_withdrawn_is_not_kept_until_its_turn() -> None:
+def test_heaps_with_many_removed_entries_are_compacted() -> None:
     backlog = Backlog()
     first = entry(0)
     backlog.push(first)

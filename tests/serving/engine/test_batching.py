@@ -31,7 +31,7 @@ from safelight.serving.job import Job, Outcome
 from safelight.settings import load
 from tests.reading import value
 from tests.serving.jobs import a_job
-from tests.serving.running import eventually, with_engine
+from tests.serving.running import engine, eventually
 
 
 async def gather(service: Service, *jobs: Any) -> list[Outcome | BaseException]:
@@ -41,8 +41,8 @@ async def gather(service: Service, *jobs: Any) -> list[Outcome | BaseException]:
 async def held(service: Service, steps: int = 15) -> "asyncio.Task[Outcome]":
     """Keep the model busy, so that what comes next waits."""
     task = asyncio.create_task(service.engine(a_job("held", instruction="slowly", steps=steps)))
-    slot = service.pool.workers[0]
-    await eventually(lambda: any(entry.started for entry in slot.outstanding.values()))
+    worker = service.pool.workers[0]
+    await eventually(lambda: any(entry.started for entry in worker.outstanding.values()))
     return task
 
 
@@ -59,8 +59,8 @@ async def at_rest(service: Service) -> None:
     await eventually(lambda: value(service.meter, QUEUED_WORK) == 0, 1)
 
 
-def test_jobs_that_wait_are_made_in_one_batch_and_each_gets_its_own_image() -> None:
-    async def scenario(service: Service) -> None:
+async def test_jobs_that_wait_are_made_in_one_batch_and_each_gets_its_own_image() -> None:
+    async with engine() as service:
         taught(service, a_job())
         busy = await held(service)
         jobs = [a_job(str(n)) for n in range(4)]
@@ -73,11 +73,9 @@ def test_jobs_that_wait_are_made_in_one_batch_and_each_gets_its_own_image() -> N
         assert value(service.meter, BATCH_LIMIT) >= 1
         await at_rest(service)
 
-    with_engine(scenario)
 
-
-def test_one_size_never_blocks_another() -> None:
-    async def scenario(service: Service) -> None:
+async def test_one_size_never_blocks_another() -> None:
+    async with engine(batch_limit=2) as service:
         busy = await held(service)
         order: list[str] = []
 
@@ -92,11 +90,9 @@ def test_one_size_never_blocks_another() -> None:
         assert order.index("small") < 3
         await at_rest(service)
 
-    with_engine(scenario, batch_limit=2)
 
-
-def test_the_urgent_go_first() -> None:
-    async def scenario(service: Service) -> None:
+async def test_the_urgent_go_first() -> None:
+    async with engine(batch_limit=1) as service:
         busy = await held(service)
         order: list[str] = []
 
@@ -110,11 +106,9 @@ def test_the_urgent_go_first() -> None:
         assert order[-1] == "low"
         assert order[0] == "high" or order[1] == "high"
 
-    with_engine(scenario, batch_limit=1)
 
-
-def test_a_batch_that_does_not_fit_is_split_and_the_cap_stays_low() -> None:
-    async def scenario(service: Service) -> None:
+async def test_a_batch_that_does_not_fit_is_split_and_the_cap_stays_low() -> None:
+    async with engine() as service:
         taught(service, a_job())
         busy = await held(service)
         jobs = [a_job(str(n), instruction="fits 2") for n in range(6)]
@@ -127,27 +121,25 @@ def test_a_batch_that_does_not_fit_is_split_and_the_cap_stays_low() -> None:
         assert value(service.meter, DEVICE_SECONDS, use="retry") > 0
         await at_rest(service)
 
-    with_engine(scenario)
 
-
-def test_one_job_that_does_not_fit_alone_fails_and_is_told_what_would() -> None:
-    async def scenario(service: Service) -> None:
+async def test_a_job_that_does_not_fit_alone_fails_with_the_size_that_fits() -> None:
+    async with engine() as service:
         await service.engine(a_job("small", size=(64, 64)))
         with pytest.raises(OutOfMemory, match="128 x 128 did not fit alone; 64 x 64 has fitted"):
             await service.engine(a_job("big", instruction="fits 0", size=(128, 128)))
         assert isinstance(await service.engine(a_job("next")), Outcome)
         await at_rest(service)
 
-    with_engine(scenario)
-
 
 @pytest.mark.parametrize("stop", [Cancelled(), Timeout(1)])
-def test_a_job_stopped_in_mid_work_frees_the_device_at_the_next_step(stop: SafelightError) -> None:
-    async def scenario(service: Service) -> None:
+async def test_a_job_stopped_in_mid_work_frees_the_device_at_the_next_step(
+    stop: SafelightError,
+) -> None:
+    async with engine() as service:
         job = a_job("long", instruction="slowly", steps=100)
         task = asyncio.create_task(service.engine(job))
-        slot = service.pool.workers[0]
-        await eventually(lambda: any(t.started for t in slot.outstanding.values()))
+        worker = service.pool.workers[0]
+        await eventually(lambda: any(t.started for t in worker.outstanding.values()))
         started = asyncio.get_running_loop().time()
         job.control.stop(stop)
         with pytest.raises(type(stop)):
@@ -159,11 +151,9 @@ def test_a_job_stopped_in_mid_work_frees_the_device_at_the_next_step(stop: Safel
         assert value(service.meter, DEVICE_SECONDS, use=use) > 0
         await at_rest(service)
 
-    with_engine(scenario)
 
-
-def test_a_job_stopped_while_it_waits_costs_the_device_nothing() -> None:
-    async def scenario(service: Service) -> None:
+async def test_a_job_stopped_while_it_waits_costs_the_device_nothing() -> None:
+    async with engine() as service:
         busy = await held(service)
         jobs = [a_job(str(n), instruction="slowly", steps=50) for n in range(3)]
         tasks = [asyncio.create_task(service.engine(job)) for job in jobs]
@@ -179,18 +169,16 @@ def test_a_job_stopped_while_it_waits_costs_the_device_nothing() -> None:
         assert value(service.meter, DEVICE_SECONDS, use="cancelled") == 0
         await at_rest(service)
 
-    with_engine(scenario)
 
-
-def test_a_batch_goes_on_for_those_who_still_wait() -> None:
-    async def scenario(service: Service) -> None:
+async def test_a_batch_goes_on_for_those_who_still_wait() -> None:
+    async with engine() as service:
         taught(service, a_job(steps=20))
         busy = await held(service)
         leaves, stays = (a_job(name, instruction="slowly", steps=20) for name in ("a", "b"))
         tasks = [asyncio.create_task(service.engine(job)) for job in (leaves, stays)]
         await busy
-        slot = service.pool.workers[0]
-        await eventually(lambda: any(t.started for t in slot.outstanding.values()))
+        worker = service.pool.workers[0]
+        await eventually(lambda: any(t.started for t in worker.outstanding.values()))
         leaves.control.stop(Cancelled())
         assert isinstance(await tasks[1], Outcome)
         with pytest.raises(Cancelled):
@@ -198,11 +186,9 @@ def test_a_batch_goes_on_for_those_who_still_wait() -> None:
         await eventually(lambda: service.engine.in_progress == 0)
         await at_rest(service)
 
-    with_engine(scenario)
 
-
-def test_a_caller_task_that_is_cancelled_withdraws_its_job() -> None:
-    async def scenario(service: Service) -> None:
+async def test_a_caller_task_that_is_cancelled_withdraws_its_job() -> None:
+    async with engine() as service:
         task = asyncio.create_task(service.engine(a_job("long", instruction="slowly", steps=100)))
         await eventually(lambda: service.engine.in_progress == 1)
         task.cancel()
@@ -210,8 +196,6 @@ def test_a_caller_task_that_is_cancelled_withdraws_its_job() -> None:
             await task
         await eventually(lambda: service.engine.in_progress == 0, 1.5)
         await at_rest(service)
-
-    with_engine(scenario)
 
 
 @pytest.mark.parametrize(
@@ -222,10 +206,10 @@ def test_a_caller_task_that_is_cancelled_withdraws_its_job() -> None:
         ("black", InvalidOutput, "invalid"),
     ],
 )
-def test_a_failure_has_its_kind_and_its_device_time_is_entered(
+async def test_a_failure_has_its_kind_and_its_device_time_is_entered(
     instruction: str, error: type[SafelightError], use: str
 ) -> None:
-    async def scenario(service: Service) -> None:
+    async with engine() as service:
         with pytest.raises(error) as failed:
             await service.engine(a_job(instruction=instruction))
         assert "secret" not in str(failed.value)
@@ -235,11 +219,9 @@ def test_a_failure_has_its_kind_and_its_device_time_is_entered(
         assert isinstance(await service.engine(a_job("next")), Outcome)
         await at_rest(service)
 
-    with_engine(scenario)
 
-
-def test_a_poisoned_worker_is_replaced_and_the_jobs_it_did_not_begin_are_served() -> None:
-    async def scenario(service: Service) -> None:
+async def test_a_poisoned_worker_is_replaced_and_the_jobs_it_did_not_begin_are_served() -> None:
+    async with engine(batch_limit=1) as service:
         busy = await held(service)
         poison = asyncio.create_task(
             service.engine(a_job("poison", instruction="poison", priority="high"))
@@ -252,40 +234,32 @@ def test_a_poisoned_worker_is_replaced_and_the_jobs_it_did_not_begin_are_served(
         assert value(service.meter, WORKER_RESTARTS, reason="poisoned") == 1
         await at_rest(service)
 
-    with_engine(scenario, batch_limit=1)
 
-
-def test_a_worker_that_makes_no_progress_is_replaced() -> None:
-    async def scenario(service: Service) -> None:
+async def test_a_worker_that_makes_no_progress_is_replaced() -> None:
+    async with engine(hang_seconds=0.3) as service:
         with pytest.raises(WorkerLost):
             await service.engine(a_job("hangs", instruction="hang"))
         assert isinstance(await service.engine(a_job("next")), Outcome)
         assert value(service.meter, WORKER_RESTARTS, reason="hung") == 1
         await at_rest(service)
 
-    with_engine(scenario, hang_seconds=0.3)
 
-
-def test_a_slow_model_that_makes_its_steps_is_left_alone() -> None:
-    async def scenario(service: Service) -> None:
+async def test_a_slow_model_that_makes_its_steps_is_left_alone() -> None:
+    async with engine(hang_seconds=0.6) as service:
         outcome = await service.engine(a_job(instruction="slowly", steps=60))
         assert isinstance(outcome, Outcome)  # 1.2 s of work, a step every 20 ms
         assert value(service.meter, WORKER_RESTARTS) == 0
 
-    with_engine(scenario, hang_seconds=0.6)
 
-
-def test_two_workers_share_the_work() -> None:
-    async def scenario(service: Service) -> None:
+async def test_two_workers_share_the_work() -> None:
+    async with engine(devices="cpu,cpu") as service:
         await eventually(lambda: service.pool.ready_count() == 2)
         jobs = [a_job(str(n), instruction="slowly", steps=20) for n in range(2)]
         tasks = [asyncio.create_task(service.engine(job)) for job in jobs]
         await eventually(lambda: service.engine.in_progress == 2)
-        await eventually(lambda: all(slot.outstanding for slot in service.pool.workers), 0.3)
+        await eventually(lambda: all(worker.outstanding for worker in service.pool.workers), 0.3)
         await asyncio.gather(*tasks)
         await at_rest(service)
-
-    with_engine(scenario, devices="cpu,cpu")
 
 
 def test_without_a_model_nothing_is_taken() -> None:
@@ -300,14 +274,12 @@ def test_without_a_model_nothing_is_taken() -> None:
     asyncio.run(scenario())
 
 
-def test_a_kind_that_waits_is_handed_over_though_much_of_another_is_still_being_sent() -> None:
-    """What the model is done with takes no room in a worker's hands."""
-
-    async def scenario(service: Service) -> None:
-        pool, engine = service.pool, service.engine
-        (slot,) = pool.workers
+async def test_finished_jobs_take_no_room_at_a_worker() -> None:
+    async with engine() as service:
+        pool, run = service.pool, service.engine
+        (worker,) = pool.workers
         sent: list[str] = []
-        slot._connection = type(
+        worker._connection = type(
             "Deaf",
             (),
             {
@@ -316,20 +288,18 @@ def test_a_kind_that_waits_is_handed_over_though_much_of_another_is_still_being_
                 "kill": print,
             },
         )()
-        tasks = [asyncio.create_task(engine(a_job(f"made-{n}"))) for n in range(2)]
+        tasks = [asyncio.create_task(run(a_job(f"made-{n}"))) for n in range(2)]
         await eventually(lambda: len(sent) == 2)
-        for entry in slot.outstanding.values():
+        for entry in worker.outstanding.values():
             entry.finished_at = 0.0
         other: dict[str, Any] = {"size": (128, 128)}
-        tasks += [asyncio.create_task(engine(a_job(f"other-{n}", **other))) for n in range(2)]
+        tasks += [asyncio.create_task(run(a_job(f"other-{n}", **other))) for n in range(2)]
         await eventually(lambda: len(sent) == 4)
         # The head's key has its batch; one behind it has not, and gets one.
-        tasks += [asyncio.create_task(engine(a_job(f"late-{n}", **other))) for n in range(2)]
-        tasks.append(asyncio.create_task(engine(a_job("third", size=(96, 96)))))
+        tasks += [asyncio.create_task(run(a_job(f"late-{n}", **other))) for n in range(2)]
+        tasks.append(asyncio.create_task(run(a_job("third", size=(96, 96)))))
         await eventually(lambda: "third" in sent)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        slot.outstanding.clear()
-
-    with_engine(scenario)
+        worker.outstanding.clear()

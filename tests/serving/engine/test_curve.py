@@ -32,7 +32,7 @@ def test_a_curve_that_saw_nothing_predicts_nothing() -> None:
 
 
 @given(a=SECONDS, b=SECONDS)
-def test_a_line_is_learned_as_it_is(a: float, b: float) -> None:
+def test_an_exact_line_is_learned_exactly(a: float, b: float) -> None:
     assert line(a, b).coefficients() == pytest.approx((a, b), rel=1e-6)
 
 
@@ -169,7 +169,7 @@ def test_growth_is_tried_by_doubling_and_no_further() -> None:
     assert caps == [2, 4, 8, 16, 20, 20]
 
 
-def test_one_image_alone_tells_nothing_of_batches_so_two_are_tried() -> None:
+def test_after_one_image_a_batch_of_two_is_tried() -> None:
     assert line(1, 1, sizes=(1, 1, 1)).cap(16) == 2
 
 
@@ -178,7 +178,7 @@ def test_where_no_batch_is_allowed_one_is_made_at_a_time(most: int) -> None:
     assert line(10, 1).cap(most) == 1
 
 
-def test_what_did_not_fit_into_memory_is_not_tried_again() -> None:
+def test_a_size_that_did_not_fit_is_not_tried_again() -> None:
     curve = line(10, 1)
     assert curve.cap(16) == 16
 
@@ -193,7 +193,7 @@ def test_what_did_not_fit_into_memory_is_not_tried_again() -> None:
     assert curve.cap(16) == 1
 
 
-def test_a_limit_stands_however_well_larger_batches_would_pay() -> None:
+def test_a_memory_limit_holds_even_if_larger_batches_would_pay() -> None:
     curve = Curve()
     curve.lower(2)
     for _ in range(100):
@@ -226,7 +226,7 @@ def test_no_jobs_cost_nothing(number: int) -> None:
     assert curves.seconds("other", number, 100.0, 8) == 0
 
 
-def test_a_kind_never_seen_costs_what_its_units_cost_elsewhere() -> None:
+def test_the_cost_of_an_unknown_key_is_estimated_from_its_units() -> None:
     curves = Curves()
     curves.learn("small", 2, 4.0, 100.0)
 
@@ -285,7 +285,7 @@ def test_the_kinds_least_used_are_forgotten() -> None:
     assert curves.of(1).largest == 0
 
 
-def test_light_load_does_not_unlearn_what_a_batch_gains() -> None:
+def test_light_load_keeps_the_learned_gain_of_batches() -> None:
     curve = Curve()
     for n in (1, 2, 4, 8):
         for _ in range(10):
@@ -317,7 +317,7 @@ def test_a_slow_first_batch_is_not_believed_for_ever() -> None:
     assert caps[-1] >= 8
 
 
-def test_a_kind_that_was_only_asked_about_is_bounded_by_what_its_units_cost() -> None:
+def test_the_bound_of_an_unknown_key_is_estimated_from_its_units() -> None:
     curves = Curves()
     curves.learn("small", 1, 0.01, 1.0)
     before = curves.max_seconds("large", 6400.0)
@@ -326,7 +326,7 @@ def test_a_kind_that_was_only_asked_about_is_bounded_by_what_its_units_cost() ->
     assert before == curves.max_seconds("large", 6400.0) == pytest.approx(64)
 
 
-def test_what_batches_take_at_times_is_learned_soon_and_forgotten_slowly() -> None:
+def test_doubt_rises_fast_and_falls_slowly() -> None:
     curve = line(1.0, 0.1)
     assert curve.cautious() == pytest.approx(curve.coefficients())
     for _ in range(5):

@@ -68,7 +68,7 @@ def test_time_goes_where_the_outcome_says(
     ("why", "use"),
     [(Timeout(1), "deadline"), (Cancelled(), "cancelled"), (Stopping(), "cancelled")],
 )
-def test_what_was_made_for_a_job_that_was_stopped_was_for_nobody(
+def test_the_device_time_of_a_stopped_job_counts_as_cancelled_or_deadline(
     outcome: Outcome | SafelightError, _use: str, why: SafelightError, use: str, entry: QueueEntry
 ) -> None:
     entry.job.control.stop(why)
@@ -77,7 +77,7 @@ def test_what_was_made_for_a_job_that_was_stopped_was_for_nobody(
 
 
 @pytest.mark.parametrize(("outcome", "_use"), ENDS)
-def test_what_was_made_for_a_caller_who_left_was_for_nobody(
+def test_the_device_time_of_a_disconnected_caller_counts_as_cancelled(
     outcome: Outcome | SafelightError, _use: str, entry: QueueEntry
 ) -> None:
     entry.result.cancel()

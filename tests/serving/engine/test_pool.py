@@ -42,7 +42,7 @@ from safelight.settings import load
 from safelight.telemetry.vram import Vram
 from tests.reading import series, value
 from tests.serving.jobs import a_job
-from tests.serving.running import eventually, with_engine
+from tests.serving.running import engine, eventually
 
 INFO = {"model": "m", "pipeline": "P", "scheduler": "S", "precision": "float16", "device": "cuda:0"}
 LOADED = Message(Ready(ModelInfo("m", "P", "S", "float16", "cuda:0"), "edit", 2.5))
@@ -50,12 +50,14 @@ LOADED = Message(Ready(ModelInfo("m", "P", "S", "float16", "cuda:0"), "edit", 2.
 
 async def started(service: Service) -> None:
     await eventually(
-        lambda: any(t.started for slot in service.pool.workers for t in slot.outstanding.values())
+        lambda: any(
+            t.started for worker in service.pool.workers for t in worker.outstanding.values()
+        )
     )
 
 
-def test_p3_a_killed_worker_is_replaced_and_only_the_job_it_had_is_lost() -> None:
-    async def scenario(service: Service) -> None:
+async def test_p3_a_killed_worker_is_replaced_and_only_the_job_it_had_is_lost() -> None:
+    async with engine(isolation="process") as service:
         (first,) = service.pool.pids
         struck = asyncio.create_task(
             service.engine(a_job("struck", instruction="slowly", steps=500))
@@ -71,22 +73,18 @@ def test_p3_a_killed_worker_is_replaced_and_only_the_job_it_had_is_lost() -> Non
         assert service.pool.pids != [first]
         assert value(service.meter, WORKER_RESTARTS, reason="died") == 1
 
-    with_engine(scenario, isolation="process")
 
-
-def test_a_frozen_worker_is_ended_and_its_job_served_by_the_next() -> None:
-    async def scenario(service: Service) -> None:
+async def test_a_frozen_worker_is_ended_and_its_job_served_by_the_next() -> None:
+    async with engine(isolation="process", hang_seconds=0.5) as service:
         (frozen,) = service.pool.pids
         os.kill(frozen, signal.SIGSTOP)
         assert isinstance(await service.engine(a_job("not begun")), Outcome)
         assert value(service.meter, WORKER_RESTARTS, reason="hung") == 1
         assert service.pool.pids != [frozen]
 
-    with_engine(scenario, isolation="process", hang_seconds=0.5)
 
-
-def test_a_worker_frozen_at_work_loses_its_job() -> None:
-    async def scenario(service: Service) -> None:
+async def test_a_worker_frozen_at_work_loses_its_job() -> None:
+    async with engine(isolation="process", hang_seconds=0.5) as service:
         task = asyncio.create_task(service.engine(a_job("begun", instruction="slowly", steps=500)))
         await started(service)
         os.kill(service.pool.pids[0], signal.SIGSTOP)
@@ -94,11 +92,9 @@ def test_a_worker_frozen_at_work_loses_its_job() -> None:
             await task
         assert isinstance(await service.engine(a_job("next")), Outcome)
 
-    with_engine(scenario, isolation="process", hang_seconds=0.5)
 
-
-def test_the_other_workers_requests_are_not_delayed_by_a_restart() -> None:
-    async def scenario(service: Service) -> None:
+async def test_the_other_workers_requests_are_not_delayed_by_a_restart() -> None:
+    async with engine(isolation="process", devices="cpu,cpu") as service:
         await eventually(lambda: service.pool.ready_count() == 2)
         loop = asyncio.get_running_loop()
         os.kill(service.pool.pids[0], signal.SIGKILL)
@@ -108,8 +104,6 @@ def test_the_other_workers_requests_are_not_delayed_by_a_restart() -> None:
             await service.engine(a_job(str(number)))
         assert loop.time() - began < 0.5
         await eventually(lambda: service.pool.ready_count() == 2)
-
-    with_engine(scenario, isolation="process", devices="cpu,cpu")
 
 
 def test_a_model_that_cannot_be_loaded_ends_the_pool_with_the_reason(tmp_path: Path) -> None:
@@ -185,7 +179,7 @@ def with_pool(scenario: Callable[[Pool, Meter], Awaitable[None]], **settings: An
     asyncio.run(asyncio.wait_for(running(), 30))
 
 
-def test_a_worker_that_never_loads_is_given_up_after_ever_longer_rests(
+def test_a_worker_that_never_loads_is_given_up_after_increasing_pauses(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     workers = script(monkeypatch, None)
@@ -254,7 +248,7 @@ def test_a_worker_that_dies_young_again_and_again_rests_ever_longer(
     assert rests == [0.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0]
 
 
-def test_p6_what_a_worker_tells_of_its_memory_is_shown_and_goes_with_it(
+def test_p6_the_memory_of_a_worker_is_exposed_until_the_worker_is_lost(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     reading = Vram("cuda:0", used_bytes=3, reserved_bytes=5, peak_bytes=4, total_bytes=10)
@@ -290,17 +284,15 @@ def test_a_probe_that_failed_in_a_worker_is_counted(monkeypatch: pytest.MonkeyPa
     with_pool(scenario)
 
 
-def test_a_message_nobody_knows_ends_the_worker_and_not_the_service() -> None:
-    async def scenario(service: Service) -> None:
-        slot = service.pool.workers[0]
+async def test_an_unexpected_message_ends_the_worker_but_not_the_service() -> None:
+    async with engine(isolation="process") as service:
+        worker = service.pool.workers[0]
         plan = SamplingPlan(0.0, False, "")
         load_order = Load(ModelOrder("m"), 5.0, 10**6, OutputLimits(8, 1.0, 0.25), plan)
-        assert slot._connection is not None
-        slot._connection.send(Message(load_order))  # a busy worker does not expect it
+        assert worker._connection is not None
+        worker._connection.send(Message(load_order))  # a busy worker does not expect it
         await eventually(lambda: value(service.meter, WORKER_RESTARTS, reason="died") == 1)
         assert isinstance(await service.engine(a_job("next")), Outcome)
-
-    with_engine(scenario, isolation="process")
 
 
 def test_looks_that_gave_way_or_failed_are_counted() -> None:

@@ -15,10 +15,9 @@ from safelight.metrics.catalog import (
     STRUCTURE,
     SUCCESSES,
 )
-from safelight.serving.app import Service
 from safelight.telemetry.assessment import Assessment
 from tests.reading import series, value
-from tests.serving.running import client, edit, eventually, with_engine
+from tests.serving.running import client, edit, engine, eventually
 
 JSON = {"accept": "application/json"}
 
@@ -33,8 +32,8 @@ BUSY = png(Image.fromarray(numpy.random.default_rng(0).integers(0, 256, (64, 64,
 CALM = png(Image.new("RGB", (64, 64), "teal"))
 
 
-def test_p14_a_busy_background_is_advised_about_in_header_and_json() -> None:
-    async def scenario(service: Service) -> None:
+async def test_p14_a_busy_background_is_advised_about_in_header_and_json() -> None:
+    async with engine() as service:
         async with client(service) as speaking:
             busy = await edit(speaking, picture=BUSY)
             as_json = (await edit(speaking, picture=BUSY, headers=JSON)).json()
@@ -46,11 +45,9 @@ def test_p14_a_busy_background_is_advised_about_in_header_and_json() -> None:
         assert value(service.meter, BACKGROUNDS, background="busy", outcome="succeeded") == 2
         assert value(service.meter, BACKGROUNDS, background="calm", outcome="succeeded") == 1
 
-    with_engine(scenario)
 
-
-def test_p14_success_on_busy_backgrounds_counts_what_failed_after_it_was_read() -> None:
-    async def scenario(service: Service) -> None:
+async def test_p14_success_by_background_counts_failures_after_decoding() -> None:
+    async with engine() as service:
         async with client(service) as speaking:
             failed = await edit(speaking, "nan", picture=BUSY)
             unread = await edit(speaking, picture=b"no picture")
@@ -58,13 +55,9 @@ def test_p14_success_on_busy_backgrounds_counts_what_failed_after_it_was_read() 
         assert value(service.meter, BACKGROUNDS, background="busy", outcome="failed") == 1
         assert value(service.meter, BACKGROUNDS) == 1, "what was never read has no background"
 
-    with_engine(scenario)
 
-
-def test_p2_an_edit_that_destroyed_its_picture_is_sent_with_a_warning_and_counted_as_failed() -> (
-    None
-):
-    async def scenario(service: Service) -> None:
+async def test_p2_a_corrupted_edit_is_sent_with_a_warning_and_counted_as_failed() -> None:
+    async with engine(structure_floor=0.1) as service:
         async with client(service) as speaking:
             destroyed = await edit(speaking, "make him old", picture=BUSY)
             as_json = (await edit(speaking, "make him old", picture=BUSY, headers=JSON)).json()
@@ -82,20 +75,18 @@ def test_p2_an_edit_that_destroyed_its_picture_is_sent_with_a_warning_and_counte
         assert value(service.meter, SUCCESSES, **old) == 0
         assert value(service.meter, SUCCESSES, instruction_type="change_style") == 1
 
-    with_engine(scenario, structure_floor=0.1)
 
-
-def test_a_floor_of_nothing_looks_for_no_corruption() -> None:
-    async def scenario(service: Service) -> None:
+async def test_a_floor_of_nothing_looks_for_no_corruption() -> None:
+    async with engine(structure_floor=0) as service:
         async with client(service) as speaking:
             made = await edit(speaking, picture=BUSY)
         assert "x-safelight-warning" not in made.headers
 
-    with_engine(scenario, structure_floor=0)
 
-
-def test_openais_client_finds_the_same_in_headers_and_in_fields_that_it_does_not_know() -> None:
-    async def scenario(service: Service) -> None:
+async def test_openais_client_finds_the_same_in_headers_and_in_fields_that_it_does_not_know() -> (
+    None
+):
+    async with engine(structure_floor=0.1) as service:
         async with client(service) as http:
             carrier: Any = http  # newer clients type it as another library's
             speaking = openai.AsyncOpenAI(
@@ -116,16 +107,14 @@ def test_openais_client_finds_the_same_in_headers_and_in_fields_that_it_does_not
         }
         assert value(service.meter, BACKGROUNDS) == 1, "one request, though two pictures"
 
-    with_engine(scenario, structure_floor=0.1)
 
-
-def test_z5_every_sampled_output_is_scored_and_told_to_all_who_want_to_know() -> None:
+async def test_z5_every_sampled_output_is_scored_and_passed_to_all_assessors() -> None:
     found: list[Assessment] = []
 
     def fails(_found: Assessment) -> None:
         raise RuntimeError("an assessor's own trouble")
 
-    async def scenario(service: Service) -> None:
+    async with engine(quality_sample_ratio=1, samples=True) as service:
         service.pool._assessors = (fails, *service.pool._assessors, found.append)
         async with client(service) as speaking:
             identity = "0" * 32
@@ -149,5 +138,3 @@ def test_z5_every_sampled_output_is_scored_and_told_to_all_who_want_to_know() ->
         assert value(service.meter, QUALITY_SCORE, "_count") == len(found)
         assert {"instruction_type": "make_him_old"} in series(service.meter, STRUCTURE, "_count")
         assert value(service.meter, ASSESSMENTS, outcome="assessed") == len(found)
-
-    with_engine(scenario, quality_sample_ratio=1, samples=True)

@@ -71,7 +71,7 @@ def test_a_form_and_json_do_the_same_as_a_raw_body(service: RealService) -> None
         (picture((1000, 500), "JPEG"), (256, 128)),
     ],
 )
-def test_pictures_of_every_kind_come_back_upright_and_no_larger_than_the_limit(
+def test_images_of_every_format_return_upright_and_within_the_side_limit(
     service: RealService, image: bytes, size: tuple[int, int]
 ) -> None:
     answer = service.edit(image)
@@ -124,7 +124,7 @@ def test_guidance_that_is_silently_switched_off_is_counted_and_shown(service: Re
     assert service.value("instructpix2pix_image_guidance_ratio", guidance="in_force") == 1.0
 
 
-def test_the_answer_tells_its_stages_in_a_server_timing_header(service: RealService) -> None:
+def test_the_response_has_a_server_timing_header_with_its_stages(service: RealService) -> None:
     timing = service.edit().headers["server-timing"]
 
     assert [part.partition(";dur=")[0] for part in timing.split(", ")] == [
@@ -142,7 +142,7 @@ def test_the_answer_tells_its_stages_in_a_server_timing_header(service: RealServ
     ]
 
 
-def test_health_readiness_and_the_page_of_the_api_answer(service: RealService) -> None:
+def test_health_readiness_and_the_api_page_respond(service: RealService) -> None:
     assert service.client.get("/healthz").json() == {"status": "alive"}
     assert service.client.get("/readyz").json() == {"status": "ready"}
     page = service.client.get("/docs").text

@@ -15,7 +15,7 @@ from safelight.serving.http.events import follow
 from safelight.serving.http.keys import hashed
 from tests.serving.conftest import RealService
 from tests.serving.jobs import PICTURE, a_job
-from tests.serving.running import client, edit, eventually, with_engine
+from tests.serving.running import client, edit, engine, eventually
 
 Event = tuple[str, dict[str, Any]]
 
@@ -29,8 +29,8 @@ async def events_of(service: Service, job: Any) -> list[Event]:
     return [parsed(event) async for event in follow(job, pulse_seconds=0.05) if event[:1] != b":"]
 
 
-def test_a_request_tells_its_place_each_step_and_its_end() -> None:
-    async def scenario(service: Service) -> None:
+async def test_events_report_the_position_each_step_and_the_end() -> None:
+    async with engine(batch_limit=1) as service:
         first = a_job("first", instruction="slowly", steps=10)
         second = a_job("second", instruction="slowly", steps=5, size=(128, 128))
         tasks = [asyncio.create_task(service.engine(job)) for job in (first, second)]
@@ -48,8 +48,6 @@ def test_a_request_tells_its_place_each_step_and_its_end() -> None:
         assert all(data["steps"] == 5 for name, data in told if name == "step")
         assert told[-1][0] == "done"
         assert second.progress.listeners == []
-
-    with_engine(scenario, batch_limit=1)
 
 
 def test_a_slow_reader_misses_steps_and_not_the_end() -> None:
@@ -69,8 +67,8 @@ def test_a_slow_reader_misses_steps_and_not_the_end() -> None:
     asyncio.run(scenario())
 
 
-def test_a_request_is_cancelled_by_its_id() -> None:
-    async def scenario(service: Service) -> None:
+async def test_a_request_is_cancelled_by_its_id() -> None:
+    async with engine() as service:
         name = str(uuid4())
         async with client(service) as speaking:
             sent = asyncio.create_task(
@@ -84,11 +82,10 @@ def test_a_request_is_cancelled_by_its_id() -> None:
         assert (answer.status_code, answer.json()["reason"]) == (499, "cancelled")
         assert (again.status_code, again.json()["reason"]) == (404, "not_found")
 
-    with_engine(scenario)
 
-
-def test_nobody_follows_or_cancels_somebody_elses_request() -> None:
-    async def scenario(service: Service) -> None:
+async def test_only_the_owner_follows_or_cancels_a_request() -> None:
+    keys = f"a={hashed('mine')},b={hashed('other')}"
+    async with engine(api_keys=keys) as service:
         name = str(uuid4())
         mine, other = ({"authorization": f"Bearer {key}"} for key in ("mine", "other"))
         async with client(service) as speaking:
@@ -100,9 +97,6 @@ def test_nobody_follows_or_cancels_somebody_elses_request() -> None:
             watched = await speaking.get(f"/v1/requests/{name}/events", headers=other)
             assert (await sent).status_code == 200
         assert refused.status_code == watched.status_code == 404
-
-    keys = f"a={hashed('mine')},b={hashed('other')}"
-    with_engine(scenario, api_keys=keys)
 
 
 def test_a_real_edit_is_followed_with_previews(previewing: RealService) -> None:

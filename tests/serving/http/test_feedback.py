@@ -80,12 +80,12 @@ def test_z6_users_rate_an_image_once_and_change_their_mind(tmp_path: Path) -> No
         {"rating": 4, "owner": "me"},
     ],
 )
-def test_what_is_no_rating_is_refused_with_422(body: Any) -> None:
+def test_an_invalid_rating_is_refused_with_422(body: Any) -> None:
     refuse({"json": body})
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b'{"rating": NaN}', b"x" * 5000])
-def test_what_is_no_json_is_refused_with_422(content: bytes) -> None:
+def test_invalid_json_is_refused_with_422(content: bytes) -> None:
     refuse({"content": content})
 
 
@@ -258,7 +258,7 @@ def test_without_the_database_ratings_go_on_while_there_is_room_and_old_ones_are
     with_engine(scenario, records_url="postgresql://postgres@127.0.0.1:1/nobody")
 
 
-def test_without_records_what_is_forgotten_is_forgotten_from_memory() -> None:
+def test_without_records_a_request_is_deleted_from_memory() -> None:
     async def scenario(service: Service) -> None:
         assert service.store is None
         async with client(service) as speaking:

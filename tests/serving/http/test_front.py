@@ -27,11 +27,11 @@ from safelight.settings import load
 from safelight.telemetry.record import Record
 from tests.reading import series, value
 from tests.serving.jobs import PICTURE, a_job
-from tests.serving.running import PAINTER, client, edit, eventually, with_engine
+from tests.serving.running import PAINTER, client, edit, engine, eventually
 
 
-def test_the_caller_may_choose_the_id_if_it_is_a_uuid() -> None:
-    async def scenario(service: Service) -> None:
+async def test_the_caller_may_choose_the_id_if_it_is_a_uuid() -> None:
+    async with engine() as service:
         async with client(service) as speaking:
             wanted = str(uuid4())
             chosen = await edit(speaking, headers={"x-request-id": wanted})
@@ -40,32 +40,26 @@ def test_the_caller_may_choose_the_id_if_it_is_a_uuid() -> None:
         assert "Anna" not in text.headers["x-request-id"]
         assert text.status_code == 200
 
-    with_engine(scenario)
-
 
 @pytest.mark.parametrize("asked", ["soon", "0", "-1", "nan", "inf", "601"])
-def test_a_deadline_that_is_none_is_refused(asked: str) -> None:
-    async def scenario(service: Service) -> None:
+async def test_an_invalid_timeout_header_is_refused(asked: str) -> None:
+    async with engine() as service:
         async with client(service) as speaking:
             answer = await edit(speaking, headers={"x-request-timeout": asked})
         assert (answer.status_code, answer.json()["reason"]) == (422, "invalid_parameter")
 
-    with_engine(scenario)
 
-
-def test_a_callers_deadline_is_kept() -> None:
-    async def scenario(service: Service) -> None:
+async def test_a_callers_deadline_is_kept() -> None:
+    async with engine() as service:
         async with client(service) as speaking:
             late = await edit(speaking, "slowly", steps=100, headers={"x-request-timeout": "0.3"})
             fine = await edit(speaking, headers={"x-request-timeout": "5"})
         assert (late.status_code, late.json()["reason"]) == (504, "timeout")
         assert fine.status_code == 200
 
-    with_engine(scenario)
 
-
-def test_what_cannot_be_ready_in_time_is_refused_at_once() -> None:
-    async def scenario(service: Service) -> None:
+async def test_a_request_that_cannot_be_ready_in_time_is_refused_at_once() -> None:
+    async with engine(batch_limit=1) as service:
         async with client(service) as speaking:
             for _ in range(3):
                 await edit(speaking, "slowly", steps=30)  # learns: 0.6 s each
@@ -77,26 +71,22 @@ def test_what_cannot_be_ready_in_time_is_refused_at_once() -> None:
         assert int(late.headers["retry-after"]) >= 1
         assert value(service.meter, REJECTED, reason="too_late") == 1
 
-    with_engine(scenario, batch_limit=1)
 
-
-def test_z8_no_more_than_so_many_requests_are_taken_at_once() -> None:
-    async def scenario(service: Service) -> None:
+async def test_z8_no_more_than_so_many_requests_are_taken_at_once() -> None:
+    async with engine(max_concurrent_requests=3) as service:
         async with client(service) as speaking:
             answers = await asyncio.gather(*(edit(speaking, "slowly", steps=10) for _ in range(8)))
         statuses = sorted(answer.status_code for answer in answers)
         assert statuses == [200] * 3 + [503] * 5
         assert value(service.meter, REJECTED, reason="concurrency") == 5
 
-    with_engine(scenario, max_concurrent_requests=3)
-
 
 @pytest.mark.parametrize(
     ("shown", "status"),
     [(None, 401), ("Bearer wrong", 401), ("Basic sl-key", 401), ("Bearer sl-key", 200)],
 )
-def test_with_keys_only_those_who_have_one_may_call(shown: str | None, status: int) -> None:
-    async def scenario(service: Service) -> None:
+async def test_with_keys_only_those_who_have_one_may_call(shown: str | None, status: int) -> None:
+    async with engine(api_keys=f"anna={hashed('sl-key')}") as service:
         headers = {"authorization": shown} if shown else {}
         async with client(service) as speaking:
             answer = await edit(speaking, headers=headers)
@@ -108,31 +98,25 @@ def test_with_keys_only_those_who_have_one_may_call(shown: str | None, status: i
             assert answer.json()["reason"] == "unauthorized"
             assert value(service.meter, REJECTED, reason="unauthorized") == 1
 
-    with_engine(scenario, api_keys=f"anna={hashed('sl-key')}")
 
-
-def test_a_key_has_its_rate() -> None:
-    async def scenario(service: Service) -> None:
+async def test_a_key_has_its_rate() -> None:
+    async with engine(rate_limit_per_minute=6) as service:
         async with client(service) as speaking:
             answers = [await edit(speaking) for _ in range(4)]
         assert [answer.status_code for answer in answers] == [200, 429, 429, 429]
         assert answers[1].json()["reason"] == "rate_limited"
         assert int(answers[1].headers["retry-after"]) > 1
 
-    with_engine(scenario, rate_limit_per_minute=6)
 
-
-def test_an_unknown_priority_is_refused() -> None:
-    async def scenario(service: Service) -> None:
+async def test_an_unknown_priority_is_refused() -> None:
+    async with engine() as service:
         async with client(service) as speaking:
             answer = await edit(speaking, headers={"x-priority": "vip"})
         assert (answer.status_code, answer.json()["reason"]) == (422, "invalid_parameter")
 
-    with_engine(scenario)
 
-
-def test_a_model_is_asked_only_for_what_it_does() -> None:
-    async def scenario(service: Service) -> None:
+async def test_a_request_for_another_task_is_refused() -> None:
+    async with engine() as service:
         async with client(service) as speaking:
             head = {"content-type": "image/jpeg"}
             predicted = await speaking.post("/predict", content=PICTURE, headers=head)
@@ -141,30 +125,24 @@ def test_a_model_is_asked_only_for_what_it_does() -> None:
             assert (answer.status_code, answer.json()["reason"]) == (404, "unsupported_task")
             assert "/api/edit" in answer.json()["detail"]
 
-    with_engine(scenario)
 
-
-def test_degraded_answers_say_so() -> None:
-    async def scenario(service: Service) -> None:
+async def test_degraded_responses_have_a_header() -> None:
+    async with engine(degradation_level=3) as service:
         async with client(service) as speaking:
             answer = await edit(speaking, steps=20)
         assert answer.headers["x-safelight-degraded"] == "fewer_steps"
 
-    with_engine(scenario, degradation_level=3)
 
-
-def test_an_unlucky_seed_is_tried_again_with_another() -> None:
-    async def scenario(service: Service) -> None:
+async def test_an_unlucky_seed_is_tried_again_with_another() -> None:
+    async with engine() as service:
         async with client(service) as speaking:
             answer = await edit(speaking, "unlucky", seed=2)
         assert answer.status_code == 200
         assert answer.headers["x-safelight-seed"] == "3"
 
-    with_engine(scenario)
 
-
-def test_a_stopping_service_takes_nothing_new_and_gives_back_what_it_cannot_finish() -> None:
-    async def scenario(service: Service) -> None:
+async def test_a_stopping_service_refuses_new_requests_and_fails_unfinished_ones() -> None:
+    async with engine(grace_seconds=2.0) as service:
         async with client(service) as speaking:
             running = asyncio.create_task(edit(speaking, "slowly", steps=20))
             endless = asyncio.create_task(edit(speaking, "slowly", steps=100, guidance_scale=2))
@@ -176,8 +154,6 @@ def test_a_stopping_service_takes_nothing_new_and_gives_back_what_it_cannot_fini
             given_back = await endless
         for answer in (refused, ready, given_back):
             assert (answer.status_code, answer.json()["reason"]) == (503, "stopping")
-
-    with_engine(scenario, grace_seconds=2.0)
 
 
 # ── The Record and its law ───────────────────────────────────────────────────────────────────────
@@ -219,10 +195,10 @@ async def one(speaking: httpx.AsyncClient, kind: str, seed: int) -> None:
         return
 
 
-def test_every_moment_of_thousands_of_requests_is_in_exactly_one_stage() -> None:
+async def test_every_moment_of_thousands_of_requests_is_in_exactly_one_stage() -> None:
     records: list[Record] = []
 
-    async def scenario(service: Service) -> None:
+    async with engine(seconds=120, breaker_failures=1000) as service:
         watch(service, records)
         chance = random.Random(20261121)
         async with client(service) as speaking:
@@ -250,8 +226,6 @@ def test_every_moment_of_thousands_of_requests_is_in_exactly_one_stage() -> None
             await eventually(partial(at_zero, service, gauge), 2)
         assert len(service.front.requests) == 0
         assert "slowly" not in str(series(service.meter, REQUESTS))
-
-    with_engine(scenario, seconds=120, breaker_failures=1000)
 
 
 def at_zero(service: Service, gauge: Metric) -> bool:

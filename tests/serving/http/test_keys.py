@@ -14,7 +14,7 @@ SETTING = f"alice={hashed(ALICES)},bob={hashed(BOBS)}"
 ADDRESS = "192.0.2.1"
 
 
-def test_without_keys_everybody_may_call_and_is_told_by_address() -> None:
+def test_without_keys_the_owner_is_the_address() -> None:
     keys = Keys("")
 
     assert not keys
@@ -56,14 +56,14 @@ def test_who_shows_a_key_is_known_by_its_name(authorization: str, owner: str) ->
         "Bearer schlüssel\x00",
     ],
 )
-def test_without_a_known_key_nobody_gets_in(authorization: str | None) -> None:
+def test_an_unknown_key_is_refused(authorization: str | None) -> None:
     with pytest.raises(Unauthorized) as refused:
         Keys(SETTING).owner(authorization, ADDRESS)
     assert refused.value.status == 401
 
 
 @pytest.mark.parametrize("authorization", [f"Bearer {ALICES}", f"Bearer {BOBS}", "Bearer no", None])
-def test_every_hash_is_compared_in_constant_time_whoever_calls(
+def test_every_hash_is_compared_in_constant_time(
     authorization: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     compared, compare = [], hmac.compare_digest
@@ -92,7 +92,7 @@ def test_the_hash_is_the_sha_256_that_other_tools_make() -> None:
     assert hashed("abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 
 
-def test_the_setting_takes_what_is_made_here() -> None:
+def test_the_setting_accepts_a_new_key() -> None:
     settings = Settings(api_keys=SETTING)
 
     assert Keys(settings.api_keys).owner(f"Bearer {ALICES}", ADDRESS) == "alice"

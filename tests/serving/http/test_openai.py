@@ -33,7 +33,7 @@ def pictured(encoded: str | None) -> Image.Image:
 FAST: dict[str, Any] = {"extra_body": {"steps": 2}}
 
 
-def test_the_client_edits_a_picture(speaking: openai.OpenAI) -> None:
+def test_the_client_edits_an_image(speaking: openai.OpenAI) -> None:
     answer = speaking.images.edit(
         model="demo-edit", image=("p.jpg", PICTURE, "image/jpeg"), prompt="make him old", **FAST
     )
@@ -42,7 +42,7 @@ def test_the_client_edits_a_picture(speaking: openai.OpenAI) -> None:
     assert answer.created > 1_700_000_000
 
 
-def test_several_images_differ_and_come_in_one_answer(speaking: openai.OpenAI) -> None:
+def test_several_images_differ_and_come_in_one_response(speaking: openai.OpenAI) -> None:
     answer = speaking.images.edit(
         image=("p.jpg", PICTURE, "image/jpeg"), prompt="make him old", n=3, **FAST
     )
@@ -92,7 +92,7 @@ def test_bad_input_is_a_bad_request_error(speaking: openai.OpenAI, wrong: dict[s
     ("size", "expected"),
     [("auto", (64, 48)), ("32x32", (32, 24)), ("128x48", (64, 48)), ("96x4096", (96, 72))],
 )
-def test_an_edit_fits_into_the_size_that_was_asked_and_keeps_its_shape(
+def test_an_edit_fits_into_the_requested_size_and_keeps_its_aspect_ratio(
     speaking: openai.OpenAI, size: Any, expected: tuple[int, int]
 ) -> None:
     answer = speaking.images.edit(
@@ -102,7 +102,7 @@ def test_an_edit_fits_into_the_size_that_was_asked_and_keeps_its_shape(
     assert pictured(answer.data[0].b64_json).size == expected
 
 
-def test_what_is_null_is_as_if_it_were_not_sent(service: RealService) -> None:
+def test_null_fields_are_ignored(service: RealService) -> None:
     sent = {
         "image": base64.b64encode(PICTURE).decode(),
         "prompt": "make him old",

@@ -59,7 +59,7 @@ def test_a_request_that_fails_is_forgotten_too() -> None:
 @pytest.mark.parametrize(
     ("request_id", "owner"), [("b", "me"), ("a", "you"), ("a", ""), ("", "me")]
 )
-def test_what_is_unknown_and_what_is_somebody_elses_are_not_told_apart(
+def test_an_unknown_request_and_another_callers_request_give_the_same_error(
     request_id: str, owner: str
 ) -> None:
     requests, mine = Requests(), jobs("a")
@@ -94,7 +94,7 @@ def test_cancelling_a_request_stops_all_its_jobs_and_no_others() -> None:
     assert stopped(others) == [None]
 
 
-def test_draining_takes_no_more_and_leaves_what_is_under_way() -> None:
+def test_draining_refuses_new_requests_and_keeps_running_ones() -> None:
     requests, mine = Requests(), jobs("a")
     assert not requests.stopping
 
@@ -115,7 +115,7 @@ def test_the_end_stops_all_that_are_left() -> None:
     assert stopped(mine + yours) == [Stopping] * 3
 
 
-def test_a_job_is_told_once_and_the_first_reason_stands() -> None:
+def test_a_job_is_stopped_once_with_the_first_reason() -> None:
     mine, told = jobs("a"), list[SafelightError]()
     mine[0].control.execution = Running(told)
 
@@ -126,7 +126,7 @@ def test_a_job_is_told_once_and_the_first_reason_stands() -> None:
     assert [type(error) for error in told] == [Cancelled]
 
 
-def test_an_id_in_use_is_not_given_twice() -> None:
+def test_an_id_in_use_is_refused() -> None:
     requests = Requests()
     with requests.open("one", [a_job("one")]):
         with pytest.raises(InvalidParameter, match="running request"), requests.open("one", []):

@@ -87,7 +87,7 @@ async def around(speaking: httpx.AsyncClient, made: str) -> list[httpx.Response]
     ]
 
 
-def test_every_answer_is_as_the_description_says_and_no_header_is_only_described() -> None:
+def test_every_response_matches_openapi_and_every_documented_header_is_sent() -> None:
     async def scenario(service: Service) -> None:
         async with client(service) as speaking:
             spec = (await speaking.get("/openapi.json")).json()

@@ -10,7 +10,7 @@ from tests.reading import FakeClock
 HOUR = 3600.0
 
 
-def test_an_image_is_found_under_its_name_as_often_as_it_is_wanted() -> None:
+def test_a_stored_image_can_be_read_many_times() -> None:
     images = ResultStore(clock=FakeClock())
     name = images.put(b"image")
 
@@ -62,7 +62,7 @@ def test_as_many_bytes_as_allowed_are_kept() -> None:
     assert images.get(first) == images.get(second) == bytes(5)
 
 
-def test_what_is_over_gives_its_bytes_back() -> None:
+def test_an_expired_image_frees_its_bytes() -> None:
     clock = FakeClock()
     images = ResultStore(limit_bytes=10, clock=clock)
     images.put(bytes(6))
@@ -74,7 +74,7 @@ def test_what_is_over_gives_its_bytes_back() -> None:
     ]
 
 
-def test_what_is_over_leaves_the_memory_even_where_there_is_room() -> None:
+def test_an_expired_image_is_dropped_even_if_there_is_room() -> None:
     clock, gone = FakeClock(), list[str]()
 
     class Watched(bytes):

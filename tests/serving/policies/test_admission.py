@@ -134,7 +134,7 @@ def test_a_caller_comes_back_once_the_work_at_hand_is_done(
     assert error.retry_after_seconds == retry_seconds
 
 
-def test_what_could_not_be_done_by_its_deadline_is_refused_at_once() -> None:
+def test_a_job_that_would_miss_its_deadline_is_refused_at_once() -> None:
     meter, clock = Meter("tests"), FakeClock(100.0)
     load = Busy(needed_seconds=30.0)
     handle = admission(serve, load, Bounds(10), meter, clock=clock)
@@ -147,14 +147,16 @@ def test_what_could_not_be_done_by_its_deadline_is_refused_at_once() -> None:
     assert value(meter, REJECTED, reason="too_late") == value(meter, REJECTED) == 1
 
 
-def test_nobody_is_told_to_come_back_in_less_than_a_second() -> None:
+def test_retry_after_is_at_least_a_second() -> None:
     error = refusal(admitted(Busy(needed_seconds=10.0), Bounds(10)), a_job(deadline=9.9))
 
     assert error.retry_after_seconds == 1
 
 
 @pytest.mark.parametrize(("priority", "rank"), [("high", 0), ("normal", 1), ("low", 2)])
-def test_only_what_is_at_least_as_urgent_is_waited_for(priority: Priority, rank: int) -> None:
+def test_the_prediction_counts_jobs_of_at_least_the_same_priority(
+    priority: Priority, rank: int
+) -> None:
     load = Busy()
 
     run(admitted(load, Bounds(10)), a_job(priority=priority))
@@ -173,9 +175,7 @@ def test_the_bounds_are_looked_at_anew_for_each_job() -> None:
 
 
 @pytest.mark.parametrize(("error", "reason"), [(NotReady, "not_ready"), (Stopping, "stopping")])
-def test_what_is_refused_further_in_is_counted_too(
-    error: type[SafelightError], reason: str
-) -> None:
+def test_refusals_of_inner_handlers_are_counted(error: type[SafelightError], reason: str) -> None:
     meter = Meter("tests")
 
     async def refuse(job: Job) -> Outcome:

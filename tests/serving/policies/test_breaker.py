@@ -110,7 +110,7 @@ def test_a_success_between_failures_begins_the_count_anew() -> None:
 
 
 @pytest.mark.parametrize("error", OWN_REASONS)
-def test_what_is_not_the_models_failure_never_opens_it(error: Callable[[], BaseException]) -> None:
+def test_other_errors_never_open_the_circuit(error: Callable[[], BaseException]) -> None:
     guarded = Guarded()
     guarded.fail(10, error())
 
@@ -119,9 +119,7 @@ def test_what_is_not_the_models_failure_never_opens_it(error: Callable[[], BaseE
 
 
 @pytest.mark.parametrize("error", OWN_REASONS)
-def test_what_is_not_the_models_failure_is_no_success_either(
-    error: Callable[[], BaseException],
-) -> None:
+def test_other_errors_do_not_close_the_circuit(error: Callable[[], BaseException]) -> None:
     guarded = Guarded()
     guarded.fail(2)
     guarded.fail(1, error())
@@ -130,7 +128,7 @@ def test_what_is_not_the_models_failure_is_no_success_either(
     assert guarded.state == 1
 
 
-def test_callers_are_told_how_long_the_rest_still_lasts() -> None:
+def test_retry_after_is_the_remaining_rest() -> None:
     guarded = Guarded()
     guarded.fail(3)
 

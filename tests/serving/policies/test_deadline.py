@@ -68,7 +68,7 @@ def test_a_job_in_time_is_left_alone() -> None:
     assert stopped == []
 
 
-def test_a_job_is_stopped_when_its_deadline_passes_and_told_how_long_it_had() -> None:
+def test_a_job_is_stopped_at_its_deadline_with_its_timeout_in_the_message() -> None:
     clock, stopped = FakeClock(100.0), list[SafelightError]()
     job = a_job(deadline=105.0, timeout_seconds=5.5)
 

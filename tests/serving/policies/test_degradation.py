@@ -53,7 +53,7 @@ def at(level: int) -> Governor:
 # ── The governor ─────────────────────────────────────────────────────────────────────────────────
 
 
-def test_at_first_nothing_gives_way() -> None:
+def test_the_first_level_is_zero() -> None:
     scene = Scene()
 
     assert scene.update(5) == 0
@@ -114,7 +114,7 @@ def test_the_signal_that_presses_most_decides() -> None:
     assert Scene().update(9, latency=2, vram=2, backlog=2) == 5
 
 
-def test_between_two_moves_lies_the_dwell_time() -> None:
+def test_the_dwell_time_separates_two_moves() -> None:
     scene = Scene()
     pressed = {**CALM, "backlog": 1.0}
     assert scene.update(backlog=2) == 1
@@ -143,7 +143,7 @@ def test_the_ladder_ends_where_the_operator_says() -> None:
     assert Scene(max_level=0).update(9, backlog=9) == 0
 
 
-def test_a_pinned_level_stands_whatever_is_read() -> None:
+def test_a_pinned_level_does_not_change() -> None:
     scene = Scene(pinned=3)
 
     assert scene.governor.level == 3
@@ -305,5 +305,5 @@ def test_on_the_last_rung_low_priority_is_refused() -> None:
 
 
 @pytest.mark.parametrize(("priority", "level"), [("low", 4), ("normal", 5), ("high", 5)])
-def test_nobody_else_is_refused(priority: str, level: int) -> None:
+def test_other_priorities_are_not_refused(priority: str, level: int) -> None:
     assert len(served(Scene(pinned=level), a_job(priority=priority))) == 1

@@ -45,7 +45,7 @@ def test_ten_seconds_worth_may_come_at_once_and_no_more() -> None:
     assert value(meter, REJECTED, reason="rate_limited") == 2
 
 
-def test_whoever_may_send_little_may_send_one_at_least() -> None:
+def test_a_small_limit_allows_at_least_one_request() -> None:
     handle = limited(2, FakeClock())
 
     assert [passes(handle) for _ in range(2)] == [True, False]
@@ -64,7 +64,7 @@ def test_a_share_comes_back_with_time_and_never_to_more_than_the_burst() -> None
     assert [passes(handle) for _ in range(11)] == [True] * 10 + [False]
 
 
-def test_a_refused_caller_is_told_when_its_next_one_is_due_and_then_it_is() -> None:
+def test_retry_after_is_when_the_next_token_is_due() -> None:
     clock = FakeClock()
     handle = limited(2, clock)
     assert passes(handle)
@@ -79,7 +79,7 @@ def test_a_refused_caller_is_told_when_its_next_one_is_due_and_then_it_is() -> N
     assert passes(handle)
 
 
-def test_nobody_is_told_to_come_back_in_less_than_a_second() -> None:
+def test_retry_after_is_at_least_a_second() -> None:
     clock = FakeClock()
     handle = limited(6000, clock)
     while passes(handle):
@@ -124,7 +124,7 @@ def test_a_refused_job_costs_the_model_nothing() -> None:
     assert len(served) == 1
 
 
-def test_without_a_limit_nothing_stands_in_between() -> None:
+def test_without_a_limit_the_handler_is_unchanged() -> None:
     assert limited(0, FakeClock()) is serve
 
 
@@ -147,7 +147,7 @@ def test_of_very_many_callers_the_one_longest_away_is_forgotten() -> None:
 
 
 @given(per_minute=st.floats(1, 600), pauses=st.lists(st.floats(0, 30), min_size=1, max_size=40))
-def test_over_any_time_no_more_pass_than_the_burst_and_what_came_since(
+def test_no_more_requests_pass_than_the_burst_and_the_rate_allow(
     per_minute: float, pauses: list[float]
 ) -> None:
     clock = FakeClock()

@@ -88,7 +88,7 @@ def test_a_job_is_tried_once_more_and_never_twice(
     [OutOfMemory(), ModelError("ValueError"), NotReady(), Timeout(1), Cancelled()],
     ids=lambda error: error.reason,
 )
-def test_what_would_fail_again_is_not_tried_again(error: SafelightError) -> None:
+def test_other_failures_are_not_retried(error: SafelightError) -> None:
     model = Model(error)
 
     with pytest.raises(type(error)):
@@ -97,7 +97,7 @@ def test_what_would_fail_again_is_not_tried_again(error: SafelightError) -> None
 
 
 @pytest.mark.parametrize("error", MENDABLE, ids=lambda error: error.reason)
-def test_a_job_that_nobody_waits_for_is_not_tried_again(error: SafelightError) -> None:
+def test_a_stopped_job_is_not_retried(error: SafelightError) -> None:
     model = Model(error, first=lambda job: job.control.stop(Cancelled()))
 
     with pytest.raises(type(error)):

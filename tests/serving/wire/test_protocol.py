@@ -169,7 +169,7 @@ def test_an_image_of_megabytes_is_neither_copied_nor_changed() -> None:
     assert read(b"".join(pieces))[0].payloads == (image,)
 
 
-def test_what_was_read_does_not_change_with_what_comes_after() -> None:
+def test_a_message_does_not_change_when_later_data_arrives() -> None:
     frames = Frames()
     [first] = frames.feed(framed(A_MESSAGE))
     list(frames.feed(framed(Message(Jobs([]), [b"x" * 100]))))
@@ -224,7 +224,7 @@ def test_bytes_that_are_not_a_message_are_refused(header: bytes, payload: bytes)
         read(raw(header, payload))
 
 
-def test_messages_before_one_that_is_none_are_delivered() -> None:
+def test_messages_before_an_invalid_one_are_delivered() -> None:
     arriving = Frames().feed(framed(A_MESSAGE) + raw(b"{x"))
 
     assert next(arriving) == A_MESSAGE
@@ -245,7 +245,7 @@ def ends() -> Iterator[tuple[Channel, Channel]]:
 
 
 @given(messages=st.lists(MESSAGES, max_size=4))
-def test_what_one_end_sends_the_other_receives(messages: list[Message]) -> None:
+def test_a_channel_receives_what_the_other_end_sends(messages: list[Message]) -> None:
     ours, theirs = socket.socketpair()
     near, far = Channel(ours), Channel(theirs)
     for message in messages:
@@ -278,7 +278,7 @@ def test_a_message_cut_short_is_the_end(kept: int) -> None:
     far.close()
 
 
-def test_what_is_no_message_is_refused_here_too() -> None:
+def test_a_channel_refuses_invalid_data() -> None:
     ours, theirs = socket.socketpair()
     far = Channel(theirs)
     with ours:

@@ -106,7 +106,7 @@ class Gate:
         return 0.5
 
 
-def test_what_is_found_is_told_with_the_request_that_it_belongs_to(bench: Bench) -> None:
+def test_an_assessment_names_its_request(bench: Bench) -> None:
     bench.offer()
     assessment = bench.assessment()
     assert assessment.request_id == "request one"
@@ -119,7 +119,7 @@ def test_what_is_found_is_told_with_the_request_that_it_belongs_to(bench: Bench)
     assert (assessment.before, assessment.after) == (b"", b"")
 
 
-def test_only_the_share_asked_for_is_looked_at() -> None:
+def test_only_the_sampled_share_is_assessed() -> None:
     gate = Gate()
     bench = Bench(Sampling(ratio=0.2, judge=gate))
     bench.appraisal._random.seed(0)
@@ -132,7 +132,7 @@ def test_only_the_share_asked_for_is_looked_at() -> None:
     bench.close()
 
 
-def test_none_is_looked_at_where_none_is_wanted_failed_ones_neither() -> None:
+def test_with_ratio_zero_nothing_is_assessed() -> None:
     bench = Bench(Sampling(ratio=0.0))
     bench.offer(error="invalid_output")
     assert bench.appraisal._thread is None
@@ -151,7 +151,7 @@ def test_an_output_that_failed_is_kept_as_a_sample_but_its_figures_would_mislead
     bench.close()
 
 
-def test_few_wait_and_what_is_more_is_dropped_and_counted_once() -> None:
+def test_the_queue_is_short_and_dropped_outputs_are_counted_once() -> None:
     gate = Gate()
     bench = Bench(Sampling(ratio=1.0, judge=gate))
     bench.offer("first")
@@ -193,7 +193,7 @@ def test_at_rest_nothing_is_dropped(bench: Bench) -> None:
     assert bench.appraisal.dropped() == 0
 
 
-def test_a_look_that_fails_is_told_counted_and_does_not_stop_the_next(bench: Bench) -> None:
+def test_a_failed_assessment_is_reported_and_the_next_one_runs(bench: Bench) -> None:
     bench.offer(pixels="no pixels")
     assert bench.message().content == AssessmentFailed()
     bench.offer("next")
@@ -215,7 +215,7 @@ def test_a_parent_that_is_gone_meanwhile_is_no_failure_of_the_look() -> None:
     assert (thread.is_alive(), bench.failures) == (False, [])
 
 
-def test_nobody_is_waited_for_at_the_end() -> None:
+def test_close_does_not_wait() -> None:
     bench = Bench()
     bench.offer()
     bench.assessment()
@@ -227,7 +227,7 @@ def test_nobody_is_waited_for_at_the_end() -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "setpriority"), reason="only Linux has it by thread")
-def test_the_thread_gives_way_and_the_others_keep_their_place() -> None:
+def test_only_the_assessing_thread_gets_the_lowest_priority() -> None:
     found: list[int] = []
 
     def work() -> None:
@@ -253,13 +253,13 @@ def test_thumbnails_are_kept_only_where_samples_are_wanted() -> None:
             assert (opened.format, opened.size) == ("JPEG", (128, 85))
 
 
-def test_a_picture_made_from_words_has_looks_and_no_structure_to_keep() -> None:
+def test_a_generated_image_has_scores_but_no_structure() -> None:
     work = Generation((64, 64), "somebody old", "", 2, 0.0, 0)
     found = assess(job(work=work), work, PIXELS, "none", EVERY)
     assert found.score is not None
     assert (found.structure, found.edges, found.changed, found.before) == (None, None, None, b"")
 
 
-def test_a_small_picture_is_not_made_larger() -> None:
+def test_a_small_image_is_not_enlarged() -> None:
     with Image.open(BytesIO(thumbnail(PORTRAIT))) as opened:
         assert opened.size == (64, 64)

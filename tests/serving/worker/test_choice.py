@@ -61,13 +61,13 @@ def test_a_job_that_must_be_alone_is() -> None:
     assert chosen(ready("a", alone=True), ready("b", number=2)) == (["a"], "alone")
 
 
-def test_nobody_joins_a_batch_who_must_be_alone() -> None:
+def test_a_job_that_must_be_alone_joins_no_batch() -> None:
     jobs = [ready("a"), ready("b", number=2, alone=True), ready("c", number=3)]
 
     assert chosen(*jobs) == (["a", "c"], "queue_empty")
 
 
-def test_a_batch_grows_only_as_far_as_none_of_its_jobs_comes_late() -> None:
+def test_a_batch_grows_only_while_all_its_jobs_are_in_time() -> None:
     jobs = [ready("hurried", due=2.5, cost=(1, 1)), ready("b", number=2), ready("c", number=3)]
 
     assert chosen(*jobs) == (["hurried"], "deadline")
@@ -85,7 +85,7 @@ def test_a_job_that_would_itself_come_late_in_the_batch_waits_for_the_next() -> 
     assert chosen(*jobs) == (["a"], "deadline")
 
 
-def test_a_job_that_would_be_late_even_alone_gives_way_to_others() -> None:
+def test_a_job_that_would_be_late_even_alone_is_dropped_if_others_wait() -> None:
     jobs = [ready("hopeless", due=1.5, cost=(1, 1)), ready("b", number=2), ready("c", number=3)]
 
     assert chosen(*jobs) == (["b", "c"], "queue_empty")
@@ -98,14 +98,14 @@ def test_one_in_a_hurry_is_made_first_where_the_others_can_wait() -> None:
     assert chosen(*jobs) == (["hurried"], "deadline")
 
 
-def test_where_more_would_be_late_behind_it_one_in_a_hurry_gives_way() -> None:
+def test_an_urgent_job_is_given_up_if_more_jobs_behind_it_would_be_late() -> None:
     jobs = [ready("hurried", due=2.15, cost=(2, 0.1)), *line(7, first_due=3.0)]
 
     assert chosen(*jobs) == ([f"{n}" for n in range(7)], "deadline")
     assert choose(jobs, 0.0).late == []
 
 
-def test_none_gives_way_to_one_that_is_less_urgent_by_priority() -> None:
+def test_a_higher_priority_is_never_given_up_for_a_lower_one() -> None:
     jobs = [ready("hurried", rank=0, due=2.15, cost=(2, 0.1)), *line(7, first_due=3.0)]
 
     assert chosen(*jobs) == (["hurried"], "deadline")
@@ -116,7 +116,7 @@ def test_none_gives_way_to_one_that_is_less_urgent_by_priority() -> None:
     cap=st.integers(1, 8),
     cost=st.tuples(st.floats(0.1, 2), st.floats(0.01, 0.2)),
 )
-def test_who_gives_way_never_makes_fewer_be_in_time(
+def test_giving_up_jobs_never_reduces_the_number_in_time(
     dues: list[float], cap: int, cost: tuple[float, float]
 ) -> None:
     """The greedy rival never lets anybody give way."""
@@ -134,7 +134,7 @@ def test_who_gives_way_never_makes_fewer_be_in_time(
     assert in_time(rival=False) >= in_time(rival=True)
 
 
-def test_where_all_would_be_late_they_are_tried_for_what_was_predicted_may_be_wrong() -> None:
+def test_if_all_jobs_would_be_late_they_are_run_because_the_prediction_may_be_wrong() -> None:
     jobs = [ready("a", due=1.5, cost=(1, 1)), ready("b", due=1.6, cost=(1, 1), number=2)]
 
     assert chosen(*jobs) == (["a", "b"], "queue_empty")

@@ -30,7 +30,7 @@ def opened(png: bytes) -> Image.Image:
 
 
 @pytest.mark.parametrize("size", [(64, 48), (160, 120), (200, 64)])
-def test_an_edit_is_read_with_its_picture_at_the_size_to_work_at(size: tuple[int, int]) -> None:
+def test_the_image_of_an_edit_is_decoded_at_the_working_size(size: tuple[int, int]) -> None:
     work = as_work(an_order(task=EDIT, size=size), photo(160, 120), LIMIT_PIXELS)
 
     assert isinstance(work, Edit)
@@ -39,7 +39,7 @@ def test_an_edit_is_read_with_its_picture_at_the_size_to_work_at(size: tuple[int
     assert (work.guidance_scale, work.image_guidance_scale) == (7.5, 1.5)
 
 
-def test_a_generation_is_read_without_any_picture() -> None:
+def test_a_generation_needs_no_image() -> None:
     work = as_work(an_order(task=GENERATE, size=(64, 32)), b"", LIMIT_PIXELS)
 
     assert work == Generation((64, 32), "a cat", "", 2, 0.0, 1)
@@ -48,7 +48,7 @@ def test_a_generation_is_read_without_any_picture() -> None:
 @pytest.mark.parametrize(
     ("sent", "seen"), [((160, 120), (80, 60)), ((60, 160), (30, 80)), ((40, 20), (40, 20))]
 )
-def test_a_picture_to_be_named_is_made_no_larger_than_the_side(
+def test_the_image_of_a_recognition_is_reduced_to_the_side(
     sent: tuple[int, int], seen: tuple[int, int]
 ) -> None:
     work = as_work(an_order(task=PredictTask(3), size=(80, 80)), photo(*sent), LIMIT_PIXELS)
@@ -57,7 +57,7 @@ def test_a_picture_to_be_named_is_made_no_larger_than_the_side(
     assert (work.image.size, work.image.mode, work.top) == (seen, "RGB", 3)
 
 
-def test_a_picture_to_be_named_is_measured_before_it_is_decoded() -> None:
+def test_the_image_of_a_recognition_is_measured_before_it_is_decoded() -> None:
     order = an_order(task=PredictTask(3), size=(80, 80))
 
     as_work(order, photo(160, 120), 160 * 120)
@@ -89,7 +89,7 @@ def test_not_a_pixel_changes_on_its_way_into_the_png(size: tuple[int, int]) -> N
     assert numpy.array_equal(numpy.asarray(image), pixels)
 
 
-def test_a_picture_that_was_rounded_down_is_sent_at_the_size_that_was_asked() -> None:
+def test_an_image_that_was_rounded_down_is_enlarged_to_the_requested_size() -> None:
     pixels = numpy.zeros((48, 64, 3), "uint8")
     pixels[:, 32:] = 255
 

@@ -28,7 +28,7 @@ def test_before_anything_fitted_half_is_advised() -> None:
     assert "512 x 256 did not fit now; retry, or send half that." in told
 
 
-def test_a_job_too_large_is_told_the_largest_that_has_fitted() -> None:
+def test_the_error_names_the_largest_size_that_fitted() -> None:
     memory = Memory()
     memory.fitted(sized((64, 64), (512, 256), (128, 128)))
     memory.fitted(sized((256, 256)))
@@ -36,7 +36,7 @@ def test_a_job_too_large_is_told_the_largest_that_has_fitted() -> None:
     assert "1024 x 512 did not fit alone; 512 x 256 has fitted before." in said(memory, (1024, 512))
 
 
-def test_the_largest_is_what_has_most_pixels_not_the_longest_side() -> None:
+def test_the_largest_size_has_the_most_pixels() -> None:
     memory = Memory()
     memory.fitted(sized((1000, 10)))
     memory.fitted(sized((200, 200)))
@@ -45,7 +45,7 @@ def test_the_largest_is_what_has_most_pixels_not_the_longest_side() -> None:
 
 
 @pytest.mark.parametrize("size", [(512, 512), (256, 1024), (64, 64)])
-def test_a_job_no_larger_than_what_fitted_is_told_to_retry(size: tuple[int, int]) -> None:
+def test_a_job_not_larger_than_the_largest_is_asked_to_retry(size: tuple[int, int]) -> None:
     memory = Memory()
     memory.fitted(sized((512, 512)))
 
@@ -68,12 +68,12 @@ def test_a_job_no_larger_than_what_fitted_is_told_to_retry(size: tuple[int, int]
     ],
     ids=repr,
 )
-def test_only_what_loses_the_device_is_poison(error: BaseException, poisoned: bool) -> None:
+def test_only_errors_that_lose_the_device_are_poison(error: BaseException, poisoned: bool) -> None:
     assert is_poisoned(error) is poisoned
 
 
 @pytest.mark.parametrize(("initialized", "emptied"), [(True, 1), (False, 0)])
-def test_freeing_gives_back_what_the_allocator_holds_and_never_opens_the_device(
+def test_freeing_releases_the_cache_and_never_initialises_cuda(
     initialized: bool, emptied: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = []

@@ -32,7 +32,7 @@ def test_where_two_groups_take_turns_each_is_taken_whole() -> None:
     assert pace.limit(16) == 16
 
 
-def test_a_long_pause_means_that_nobody_asked() -> None:
+def test_a_long_pause_means_that_there_were_no_requests() -> None:
     pace = after(*[50.0] * 20)
     pace.idled(50.0)
     assert pace.limit(8) == 8
@@ -59,7 +59,7 @@ def test_callers_are_waited_for_where_a_batch_costs_much_whatever_its_size(
     assert seconds <= 0.15 * cost
 
 
-def test_one_wait_in_vain_is_forgiven() -> None:
+def test_one_failed_wait_is_tolerated() -> None:
     pace = Pacing()
     pace.lingered(arrivals=3)
     pace.lingered(arrivals=0)

@@ -62,7 +62,7 @@ def test_a_place_is_a_pixel_up_to_the_longest_side(
 
 
 @pytest.mark.parametrize("channels", [3, 4, 5, 16, 32])
-def test_what_is_brighter_in_all_channels_is_brighter_to_see(channels: int) -> None:
+def test_brighter_latents_give_a_brighter_preview(channels: int) -> None:
     latents = torch.ones(channels, 8, 32) * torch.linspace(-1, 1, 32)
 
     left, right = (sum(colour(latents, (x, 4))) for x in (2, 29))

@@ -17,7 +17,7 @@ def taken(stage: Stage) -> list[str] | None:
     return None if batch is None else ids(batch.jobs)
 
 
-def test_what_was_put_is_taken_once() -> None:
+def test_a_job_is_taken_once() -> None:
     stage = Stage(clock=FakeClock())
     stage.put([ready("a", cap=1), ready("b", cap=1, number=2)])
 
@@ -50,7 +50,7 @@ def test_a_batch_is_put_together_when_it_is_taken_and_not_before() -> None:
     assert taken(stage) == ["urgent", "a", "b"]
 
 
-def test_a_job_cancelled_before_it_was_taken_is_given_back_and_never_made() -> None:
+def test_cancel_returns_a_waiting_job() -> None:
     stage = Stage(clock=FakeClock())
     job = ready("a")
     stage.expect("a")
@@ -62,7 +62,7 @@ def test_a_job_cancelled_before_it_was_taken_is_given_back_and_never_made() -> N
     assert not stage.cancelled("b")
 
 
-def test_a_job_cancelled_after_it_was_taken_is_told_to_whoever_makes_it() -> None:
+def test_cancel_marks_a_running_job() -> None:
     stage = Stage(clock=FakeClock())
     stage.expect("a")
     stage.put([ready("a")])
@@ -89,7 +89,7 @@ def test_a_job_that_comes_again_under_its_id_starts_uncancelled() -> None:
     assert not stage.cancelled("a")
 
 
-def test_a_job_that_was_answered_is_forgotten() -> None:
+def test_a_job_with_a_result_is_forgotten() -> None:
     stage = Stage(clock=FakeClock())
     stage.cancel("a")
 
@@ -99,7 +99,7 @@ def test_a_job_that_was_answered_is_forgotten() -> None:
     assert not stage.cancelled("a")
 
 
-def test_a_closed_stage_gives_nothing_out_and_stops_what_is_being_made() -> None:
+def test_a_closed_stage_gives_no_batch_and_cancels_running_jobs() -> None:
     stage = Stage(clock=FakeClock())
     stage.put([ready("a")])
 
@@ -114,7 +114,7 @@ def test_a_closed_stage_gives_nothing_out_and_stops_what_is_being_made() -> None
     [(lambda stage: stage.put([ready("a")]), ["a"]), (lambda stage: stage.close(), None)],
     ids=["put", "close"],
 )
-def test_whoever_waits_for_a_batch_is_woken(wake: Any, expected: list[str] | None) -> None:
+def test_a_waiting_take_is_woken(wake: Any, expected: list[str] | None) -> None:
     stage, got = Stage(clock=FakeClock()), list[list[str] | None]()
     thread = threading.Thread(target=lambda: got.append(taken(stage)), daemon=True)
     thread.start()
@@ -141,7 +141,7 @@ def test_threads_that_put_and_cancel_at_once_lose_no_job() -> None:
     assert sorted(made + withdrawn) == sorted(f"{n}-{turn}" for n in range(8) for turn in range(50))
 
 
-def test_a_cancel_that_comes_after_the_answer_leaves_nothing_behind() -> None:
+def test_a_cancel_after_the_result_has_no_effect() -> None:
     stage = Stage(clock=FakeClock())
     stage.expect("a")
     stage.forget("a")
@@ -150,7 +150,7 @@ def test_a_cancel_that_comes_after_the_answer_leaves_nothing_behind() -> None:
     assert not stage.expects("a")
 
 
-def test_while_the_model_waits_for_callers_somebody_listens_to_them() -> None:
+def test_the_reader_reads_while_the_model_lingers() -> None:
     stage = Stage()
     stage.lead(reader=False)
     stage.pacing.finished(2, 0.1)
@@ -191,7 +191,7 @@ def test_while_a_job_is_prepared_elsewhere_the_reader_keeps_listening() -> None:
     assert not stage.model_leads()  # the reader has the lead, until it finds the model waiting
 
 
-def test_a_job_that_cannot_be_prepared_holds_nobody_up() -> None:
+def test_a_failed_preparation_frees_the_reader() -> None:
     stage = Stage()
     stage.prepare()
     with pytest.raises(ValueError, match="damaged"), stage.preparing():

@@ -66,7 +66,7 @@ def brightness(preview: bytes) -> int:
     return pixel
 
 
-def test_a_sign_of_life_is_given_now_and_then_and_no_oftener() -> None:
+def test_a_report_is_sent_every_quarter_of_a_second() -> None:
     scene = Scene()
 
     assert scene.reported(1) == [Message(Step([], 1), [])]
@@ -78,7 +78,7 @@ def test_a_sign_of_life_is_given_now_and_then_and_no_oftener() -> None:
     assert scene.reported(5) == []
 
 
-def test_whoever_follows_a_job_hears_of_its_every_step() -> None:
+def test_a_followed_job_reports_every_step() -> None:
     scene = Scene()
     scene.steps.follow("b", 0)
 
@@ -120,7 +120,7 @@ def test_each_follower_is_shown_its_own_image() -> None:
     assert dark < middle < bright
 
 
-def test_a_preview_is_made_every_so_many_steps_and_of_those_only_who_asked() -> None:
+def test_previews_follow_each_jobs_interval() -> None:
     scene = Scene()
     scene.steps.follow("a", 2)
     scene.steps.follow("b", 3)
@@ -143,7 +143,7 @@ def test_a_model_without_latents_has_no_previews() -> None:
     assert scene.reported(1)[0].payloads == [b""]
 
 
-def test_a_batch_goes_on_while_anybody_waits_for_any_of_it() -> None:
+def test_a_batch_runs_while_a_caller_waits_for_one_of_its_jobs() -> None:
     scene = Scene()
     scene.cancelled |= {"a", "b"}
     scene.on_step(1, None)
@@ -153,7 +153,7 @@ def test_a_batch_goes_on_while_anybody_waits_for_any_of_it() -> None:
         scene.on_step(2, None)
 
 
-def test_a_batch_that_is_stopped_tells_nothing_more() -> None:
+def test_a_stopped_batch_sends_no_more_reports() -> None:
     scene = Scene()
     scene.steps.follow("a", 1)
     scene.cancelled |= {"a", "b", "c"}

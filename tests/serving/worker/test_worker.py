@@ -173,7 +173,7 @@ def test_a_seed_makes_the_same_image_again_alone_and_in_a_batch(desk: Desk) -> N
 
 
 @pytest.mark.parametrize("picture", [photo(200, 200)[:-4000], photo(900, 900)[:-40000]])
-def test_a_damaged_picture_fails_before_the_model(desk: Desk, picture: bytes) -> None:
+def test_a_damaged_image_fails_before_the_model_runs(desk: Desk, picture: bytes) -> None:
     desk.give(picture)
     result = desk.failure()
 
@@ -189,7 +189,7 @@ def test_a_damaged_picture_fails_before_the_model(desk: Desk, picture: bytes) ->
         (ValueError("a secret prompt"), "model_error"),
     ],
 )
-def test_a_failing_model_is_told_by_its_reason_and_not_by_its_words(
+def test_a_model_failure_has_its_reason_but_not_its_message(
     desk: Desk, backend: Failing, error: Exception, reason: str
 ) -> None:
     backend.fails = error
@@ -220,7 +220,7 @@ def test_a_job_cancelled_at_work_stops_at_the_next_step_with_the_steps_it_made(d
     assert len(call_of(result).step_seconds) < 2
 
 
-def test_a_job_cancelled_before_its_turn_is_answered_at_once(told: Desk) -> None:
+def test_a_job_cancelled_while_it_waits_fails_at_once(told: Desk) -> None:
     told.give(photo(64, 64), photo(64, 64))
     told.worker.receive(Message(Cancel("1")))
 
@@ -262,7 +262,7 @@ def test_a_model_that_makes_too_few_images_has_failed(told: Desk) -> None:
     assert told.failure().reason == "model_error"
 
 
-def test_late_jobs_are_told_so_and_cost_nothing(told: Desk) -> None:
+def test_late_jobs_fail_without_running(told: Desk) -> None:
     order = an_order("late", remaining_seconds=-1.0)
     late = prepared(order, 1, told.worker._stage.clock)
     told.worker._stage.put([late])
@@ -272,7 +272,7 @@ def test_late_jobs_are_told_so_and_cost_nothing(told: Desk) -> None:
     assert (batch.jobs, [job.id for job in batch.late]) == ([], ["late"])
 
 
-def test_a_step_is_a_sign_of_life_and_a_followed_one_is_told_with_its_preview(desk: Desk) -> None:
+def test_followed_jobs_report_every_step_with_previews(desk: Desk) -> None:
     desk.give(photo(64, 64), steps=4)
     desk.worker.receive(Message(Follow("0", 2)))
     desk.batch()
@@ -283,7 +283,7 @@ def test_a_step_is_a_sign_of_life_and_a_followed_one_is_told_with_its_preview(de
 
 
 @pytest.mark.parametrize(("instruction", "complete"), [("make him old", True), ("raise", False)])
-def test_only_a_whole_batch_teaches_what_a_batch_costs(
+def test_only_a_complete_batch_is_used_to_learn_its_cost(
     told: Desk, instruction: str, complete: bool
 ) -> None:
     told.give(photo(64, 64), instruction=instruction)
