@@ -12,7 +12,8 @@ from safelight.reference.alerts import as_markdown, runbooks
 from safelight.rules.alerts import alert_groups, alerts
 from safelight.rules.files import RUNBOOKS, groups, rule_file, runbook_url
 from safelight.rules.rule import Alert
-from safelight.rules.thresholds import OF_MACHINES, Thresholds, percent
+from safelight.rules.thresholds import OF_MACHINES, Thresholds
+from safelight.units import percent
 from tests.rules.cases import CASES
 from tests.rules.promtool import NAMESPACE, firing, judge, run, series
 
@@ -96,7 +97,7 @@ def test_the_pages_are_the_ones_the_source_makes() -> None:
 
 def test_a_service_has_limits_of_its_own_and_the_machine_has_one() -> None:
     shared = Thresholds(gpu_celsius=80, request_p95_seconds=5)
-    limits = {"one": shared, "two": shared.with_own(Thresholds(request_p95_seconds=1.5))}
+    limits = {"one": shared, "two": shared.overridden_by(Thresholds(request_p95_seconds=1.5))}
     text = rule_file("one", "two", thresholds=limits)
     assert text.count("alert: GpuTemperatureHigh") == 1
     assert "gpu_temperature_celsius > 80" in text

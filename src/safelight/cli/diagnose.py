@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,7 +14,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from safelight.cli.options import address, console
+from safelight.cli.options import address, console, knob
 from safelight.cli.records_access import refuse_unwritable, write
 from safelight.cli.times import SPANS, WINDOW, moment_of, span_of
 from safelight.diagnosis.diagnose import judge, worst
@@ -24,6 +24,8 @@ from safelight.diagnosis.page import page
 from safelight.diagnosis.prometheus import Prometheus
 from safelight.diagnosis.report import Diagnosis, as_data, sentence, when
 from safelight.errors import BadSetting, MonitoringFailed
+from safelight.settings import load
+from safelight.stack.monitoring import Monitoring, read
 
 URL = "http://127.0.0.1:9090"
 _COLOURS = {Severity.INFO: "cyan", Severity.WARNING: "yellow", Severity.CRITICAL: "bold red"}
@@ -50,6 +52,7 @@ def diagnose(
     watch: Annotated[
         float | None, typer.Option(min=1, max=3600, help="Ask again every so many seconds.")
     ] = None,
+    monitoring: Annotated[Path | None, knob("monitoring")] = None,
 ) -> None:
     """Say what is wrong, why, on what evidence, and what to do.
 
@@ -65,18 +68,22 @@ def diagnose(
         safelight diagnose --json | jq '.[].headline'
 
         safelight diagnose --watch 30
+
+        safelight diagnose --monitoring monitoring.toml
     """
     if watch and (at or html or as_json):
         raise BadSetting("--watch shows what is now, as text; leave out --at, --html and --json.")
     refuse_unwritable(html)
+    file = load(monitoring=monitoring).monitoring
+    rules = read(file, secrets_here=False)  # the secrets are on Alertmanager's host
     spans = Spans(window_seconds=span_of(window, WINDOW))
     out = console()
     with Prometheus(address(prometheus)) as asked:
         if watch:
-            _follow(asked, service, spans, watch, out)
+            _follow(lambda at: diagnoses(asked, service, at, spans, out, rules), asked, watch, out)
             return
         moment = moment_of(at, asked)
-        found = diagnoses(asked, service, moment, spans, out)
+        found = diagnoses(asked, service, moment, spans, out, rules)
         reports = [as_data(each, asked) for each in found]
     if as_json:
         typer.echo(json.dumps(reports, indent=2))
@@ -89,7 +96,12 @@ def diagnose(
 
 
 def diagnoses(
-    asked: Prometheus, name: str | None, at: float, spans: Spans, out: Console
+    asked: Prometheus,
+    name: str | None,
+    at: float,
+    spans: Spans,
+    out: Console,
+    monitoring: Monitoring | None = None,
 ) -> list[Diagnosis]:
     """Return what is said of each service of a name. Raises MonitoringFailed."""
     known = only(services(asked, at, spans), name)
@@ -99,7 +111,8 @@ def diagnoses(
         made = []
         for service in known:
             progress.update(task, description=f"looking at {service.job}")
-            evidence = gather(asked, service, at, spans)
+            limits = (monitoring or Monitoring()).limits(service.namespace)[service.namespace]
+            evidence = gather(asked, service, at, spans, limits)
             made.append(Diagnosis(evidence, judge(evidence)))
     return sorted(made, key=lambda each: -worst(each.findings))
 
@@ -148,7 +161,7 @@ def _print(finding: Finding, out: Console) -> None:
 
 
 def _follow(
-    asked: Prometheus, name: str | None, spans: Spans, seconds: float, out: Console
+    diagnose_at: Callable[[float], list[Diagnosis]], asked: Prometheus, seconds: float, out: Console
 ) -> None:
     """Print a diagnosis whenever it is another than the last, until Ctrl-C."""
     pause, last = threading.Event(), None
@@ -157,7 +170,7 @@ def _follow(
     with suppress(KeyboardInterrupt):
         while True:
             try:
-                found = diagnoses(asked, name, asked.now(), spans, out)
+                found = diagnose_at(asked.now())
                 said: Any = [[_said(f) for f in each.findings] for each in found]
                 if said != last:
                     show(found, out)

@@ -11,10 +11,11 @@ from rich.table import Table
 from safelight.cli.diagnose import URL, At, PrometheusUrl, ServiceName
 from safelight.cli.options import address, console
 from safelight.cli.times import moment_of
-from safelight.diagnosis.confidence import amount, seconds, share, until
+from safelight.diagnosis.confidence import until
 from safelight.diagnosis.evidence import gather, only, services
 from safelight.diagnosis.forecast import Forecast, budgets, forecasts
 from safelight.diagnosis.prometheus import Prometheus
+from safelight.units import duration, share, size
 
 
 def forecast(
@@ -68,5 +69,5 @@ def show(job: str, told: list[Forecast], out: Console) -> None:
 
 
 def _value(each: Forecast, value: float) -> str:
-    words = {"bytes": amount, "seconds": seconds, "ratio": share}
+    words = {"bytes": size, "seconds": duration, "ratio": share}
     return words[each.unit](value)

@@ -20,11 +20,11 @@ from safelight.cli.records_access import (
     refuse_unwritable,
 )
 from safelight.diagnosis.charts import radar_svg
-from safelight.diagnosis.confidence import counted
 from safelight.diagnosis.estimates import LEAST_COUNT, Estimate
 from safelight.diagnosis.radar import AXES, TARGET_SECONDS, Radar, Type
 from safelight.diagnosis.radar import radar as judged
 from safelight.errors import BadSetting
+from safelight.units import counted
 
 _TARGETS = (0.001, 3600.0)
 _BAR = 10
