@@ -104,7 +104,7 @@ def test_records_are_described_exported_and_purged(call: Call, kept: str) -> Non
     assert told["rows"] == {"requests": 90, "assessments": 90, "ratings": 90, "samples": 0}
     assert told["agreement"]["count"] == 90
     shown = call("records", "info").out
-    assert "MiB" in shown
+    assert "KiB" in shown
     assert "rating and score agree, of 90" in shown
 
     lines = [json.loads(line) for line in call("records", "export").out.splitlines()]

@@ -1,4 +1,4 @@
-"""For every alert the series that make it fire and those that leave it quiet, close to its line."""
+"""Cases of all alerts: series that make each fire, and series just below its limit."""
 
 from safelight.metrics.catalog import (
     BUILD_INFO,

@@ -10,6 +10,7 @@ from rich.table import Table
 from safelight.cli.options import console
 from safelight.cli.records_access import AsJson, Service, Since, State, Url, archive
 from safelight.cli.times import SPANS, ago
+from safelight.units import size
 
 records = typer.Typer(help="The database of finished requests, their ratings and samples.")
 
@@ -53,7 +54,7 @@ def info(records_url: Url = None, state_folder: State = None, as_json: AsJson = 
     table.add_column("how much", justify="right")
     for name, count in held.rows.items():
         table.add_row(name, str(count))
-    table.add_row("size", f"{held.bytes / 1024**2:.1f} MiB")
+    table.add_row("size", size(held.bytes))
     table.add_row("oldest", _when(held.oldest))
     table.add_row("newest", _when(held.newest))
     agreed = found.agreement

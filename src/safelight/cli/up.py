@@ -19,6 +19,7 @@ from safelight.stack.local import PROMETHEUS, Plan, Stack, plan
 from safelight.stack.programs import why
 from safelight.stack.tools.check import TIMEOUT_SECONDS, Answer, Checker, prove
 from safelight.stack.tools.samples import task_told
+from safelight.units import duration, size
 
 _INTERRUPTED = 130
 _WIDE_COLUMNS = 120  # from here on there is room for the queries beside their answers
@@ -191,8 +192,8 @@ def _value(answer: Answer) -> str:
         return answer.note or "no data"
     match answer.question.unit:
         case "s":
-            return f"{answer.value * 1e3:.4g} ms" if answer.value < 1 else f"{answer.value:.4g} s"
+            return duration(answer.value)
         case "B":
-            return f"{answer.value / 1024**3:.1f} GiB"
+            return size(answer.value)
         case _:
             return f"{answer.value:.4g}"
