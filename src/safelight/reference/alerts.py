@@ -91,7 +91,7 @@ def _limits() -> Iterator[str]:
     yield from (
         "## Limits",
         "",
-        "| limit | default | what it limits | scope |",
+        "| limit | default | of what | scope |",
         "|---|---|---|---|",
     )
     for name, field in Thresholds.model_fields.items():
