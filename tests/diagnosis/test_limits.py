@@ -12,7 +12,7 @@ from safelight.diagnosis.queries import RESIDENT, Statistic, Window, key
 from safelight.metrics import catalog as c
 from safelight.metrics.metric import Metric
 from safelight.rules.alerts import alerts
-from safelight.rules.thresholds import DEFAULTS, Thresholds
+from safelight.rules.thresholds import DEFAULTS, Thresholds, default_limits
 from safelight.units import duration, percent, size
 
 NOW = 1e9
@@ -93,7 +93,7 @@ CACHE = {
     key(c.VRAM_USED, Statistic.MIN): [curve(0.0)],
     key(c.VRAM_RESERVED, Statistic.MIN): [curve(300e6)],
 }
-GPU_FULL: Facts = {key(c.GPU_MEMORY_TOTAL): [({"gpu": "0"}, 5.5e9)]}
+GPU_FULL: Facts = {key(c.GPU_MEMORY_TOTAL): [({"gpu": "0"}, 5.4e9)]}
 FRAGMENTS: Facts = {
     key(c.VRAM_RESERVED, window=THIRD): [({"device": "cuda:0"}, 8.5e9)],
     key(c.VRAM_USED, Statistic.MAX): [({"device": "cuda:0"}, 4e9)],
@@ -213,6 +213,6 @@ def test_the_formula_of_a_check_has_its_default_limits(name: str, limit: str) ->
     assert any(text in BY_NAME[name].formula for text in texts)
 
 
-def test_without_limits_a_service_has_those_of_its_family() -> None:
-    evidence = Evidence(Service("zimage", "job"), NOW, Spans(), Reading())
-    assert evidence.limits == DEFAULTS
+def test_the_default_limits_of_a_service_are_those_of_its_family() -> None:
+    assert default_limits("zimage").request_p95_seconds == 1.5
+    assert default_limits("other") == DEFAULTS

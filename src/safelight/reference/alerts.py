@@ -88,12 +88,7 @@ def _objectives() -> Iterator[str]:
 
 
 def _limits() -> Iterator[str]:
-    yield from (
-        "## Limits",
-        "",
-        "| limit | default | of what | scope |",
-        "|---|---|---|---|",
-    )
+    yield from ("## Limits", "", "| limit | default | of what | scope |", "|---|---|---|---|")
     for name, field in Thresholds.model_fields.items():
         if name != "alerts":
             scope = "host" if name in OF_MACHINES else "service"

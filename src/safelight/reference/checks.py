@@ -30,6 +30,7 @@ safelight diagnose --at 2h                # as it was two hours ago, or --at 202
 safelight diagnose --json                 # for programs
 safelight diagnose --html page.html       # a page without scripts, for a ticket
 safelight diagnose --watch 30             # again every 30 s; prints changes
+safelight diagnose --monitoring FILE      # with the limits of your alerts
 ```
 
 | exit code | meaning |
@@ -59,6 +60,12 @@ disks cover the last {duration(_SPANS.history_seconds)}. Without past data only 
 Most checks need at least {MIN_REQUESTS} requests in the window. All times are those of Prometheus'
 clock. Samples that are NaN or infinite are dropped. A restarted counter is no fault, because only
 rates are read.
+
+## Limits
+
+Checks and alerts read their common limits from one table: [limits](alerts.md#limits). If you change
+a limit in the file of `--monitoring`, both change. The formulas below have the default limits, and
+each check lists the names of its limits.
 
 ## Causes and effects
 
@@ -170,6 +177,8 @@ def _section(check: Check, truth: Mapping[str, Any]) -> Iterator[str]:
     if check.explains:
         names = ", ".join(f"[`{n}`](#{n.replace('_', '-')})" for n in sorted(check.explains))
         yield f"- **Explains:** {names}"
+    if check.limits:
+        yield f"- **Limits:** {', '.join(f'`{name}`' for name in check.limits)}"
     yield f"- **Measured:** {_measured(truth['checks'].get(check.name))}"
 
 
