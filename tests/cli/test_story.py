@@ -3,10 +3,10 @@
 from tests.cli.conftest import Call
 
 
-def test_p13_a_leak_is_told_as_a_staircase_with_where_to_look_and_when_it_ends(call: Call) -> None:
+def test_p13_the_story_of_a_leak_has_its_rate_remedy_and_forecast(call: Call) -> None:
     told = call("demo", "story", "vram-leak")
     assert told.code == 0, told.err
-    for words in ("vram_leak", "climbs like a staircase", "MB an hour", "torch.inference_mode"):
+    for words in ("vram_leak", "grows steadily", "MiB per hour", "torch.inference_mode"):
         assert words in told.out
     assert "95 %:" in told.out
 

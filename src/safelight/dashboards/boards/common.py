@@ -19,7 +19,7 @@ NVIDIA_GPU = "an NVIDIA GPU"
 # Grafana replaces these variables with the chosen namespace and the time range.
 CHOSEN: Matchers = {JOB: "~$job", INSTANCE: "~$instance"}
 NOW = Queries("${namespace}", "$__rate_interval", CHOSEN)
-WHOLE = replace(NOW, window="$__range")
+RANGE = replace(NOW, window="$__range")
 _ANY_SERVICE = f'{{__name__=~".+_{IN_FLIGHT.name}"}}'
 
 
@@ -103,7 +103,7 @@ def ratings() -> Panel:
         "User ratings, distribution",
         "First ratings in the time range, 1 (bad) to 5 (good).",
         COUNT,
-        Query(WHOLE.bucket_counts(USER_RATING), "{{le}}"),
+        Query(RANGE.bucket_counts(USER_RATING), "{{le}}"),
         needs="callers who rate responses",
     )
 

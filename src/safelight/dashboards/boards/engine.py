@@ -5,8 +5,8 @@ from safelight.dashboards.boards.common import (
     COUNT,
     NOW,
     PER_SECOND,
+    RANGE,
     SHARE,
-    WHOLE,
     board,
     by,
     lines,
@@ -66,7 +66,7 @@ def _batches() -> tuple[Panel, ...]:
             "Batch size, distribution",
             "Inference calls by their number of requests, in the time range.",
             COUNT,
-            Query(WHOLE.bucket_counts(BATCH_SIZE), "{{le}}"),
+            Query(RANGE.bucket_counts(BATCH_SIZE), "{{le}}"),
         ),
         panel(
             Shape.STACK,
@@ -163,7 +163,7 @@ def _protection() -> tuple[Panel, ...]:
             "Replaced workers",
             "Number in the time range, by reason.",
             COUNT,
-            Query(WHOLE.increase(WORKER_RESTARTS, (RESTART,)), by(RESTART)),
+            Query(RANGE.increase(WORKER_RESTARTS, (RESTART,)), by(RESTART)),
         ),
         lines(
             "Degradation ladder",

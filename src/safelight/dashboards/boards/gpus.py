@@ -64,7 +64,7 @@ def _use(limits: Thresholds) -> tuple[Panel, ...]:
     return (
         _gpu_panel(
             "Utilization",
-            "Share of the time in which a kernel ran. At 100 % capacity can still be left.",
+            "Share of the time in which a kernel ran. At 100 %, spare capacity is possible.",
             SHARE,
             Query(NOW.select(GPU_UTILIZATION), _ON),
             limit=limits.gpu_busy_ratio,

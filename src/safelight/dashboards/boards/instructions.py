@@ -5,8 +5,8 @@ from safelight.dashboards.boards.common import (
     COUNT,
     NOW,
     PER_SECOND,
+    RANGE,
     SHARE,
-    WHOLE,
     board,
     by,
     lines,
@@ -62,7 +62,7 @@ def _success(limits: Thresholds) -> tuple[Panel, ...]:
             "In the time range. Red is below the limit of SuccessRatioLow.",
             Shape.BARS,
             SHARE,
-            (Query(f"sort({WHOLE.success_ratio(SUCCESSES, REQUESTS, _TYPE)})", by(*_TYPE)),),
+            (Query(f"sort({RANGE.success_ratio(SUCCESSES, REQUESTS, _TYPE)})", by(*_TYPE)),),
             limit=limits.success_ratio,
         ),
         panel(
@@ -70,7 +70,7 @@ def _success(limits: Thresholds) -> tuple[Panel, ...]:
             "Most requested",
             "Requests by type, in the time range. `other`: no type of the taxonomy fits.",
             COUNT,
-            Query(f"sort_desc({WHOLE.increase(REQUESTS, _TYPE)} > 0)", by(*_TYPE)),
+            Query(f"sort_desc({RANGE.increase(REQUESTS, _TYPE)} > 0)", by(*_TYPE)),
         ),
         panel(
             Shape.STACK,
@@ -84,7 +84,7 @@ def _success(limits: Thresholds) -> tuple[Panel, ...]:
 
 def _image_quality() -> tuple[Panel, ...]:
     spread = "({} - {}) / 2".format(
-        *(WHOLE.quantile(q, QUALITY_SCORE, _TYPE) for q in (0.84, 0.16))
+        *(RANGE.quantile(q, QUALITY_SCORE, _TYPE) for q in (0.84, 0.16))
     )
     return (
         panel(
@@ -92,7 +92,7 @@ def _image_quality() -> tuple[Panel, ...]:
             "Score, worst first",
             "Mean quality score of each type, in the time range.",
             QUALITY_SCORE.unit,
-            Query(f"sort({WHOLE.mean(QUALITY_SCORE, _TYPE)} >= 0)", by(*_TYPE)),
+            Query(f"sort({RANGE.mean(QUALITY_SCORE, _TYPE)} >= 0)", by(*_TYPE)),
         ),
         panel(
             Shape.BARS,
@@ -106,7 +106,7 @@ def _image_quality() -> tuple[Panel, ...]:
             "Prompt adherence, worst first",
             "Mean similarity of image and prompt, by CLIP or by the tagger of the demos.",
             SHARE,
-            Query(f"sort({WHOLE.mean(ADHERENCE, _TYPE)} >= 0)", by(*_TYPE)),
+            Query(f"sort({RANGE.mean(ADHERENCE, _TYPE)} >= 0)", by(*_TYPE)),
             needs="a CLIP model, or a demo",
         ),
     )
@@ -114,15 +114,15 @@ def _image_quality() -> tuple[Panel, ...]:
 
 def _structure() -> tuple[Panel, ...]:
     reason: Matchers = {ERROR: StructureCorruption.reason}
-    requests = WHOLE.rate(REQUESTS, _TYPE)
-    destroyed = WHOLE.rate(REQUESTS, _TYPE, reason)
+    requests = RANGE.rate(REQUESTS, _TYPE)
+    destroyed = RANGE.rate(REQUESTS, _TYPE, reason)
     return (
         panel(
             Shape.BARS,
             "Structural similarity, lowest first",
             "Mean similarity of input and output. It is normally lower for a new background.",
             SHARE,
-            Query(f"sort({WHOLE.mean(STRUCTURE, _TYPE)} >= 0)", by(*_TYPE)),
+            Query(f"sort({RANGE.mean(STRUCTURE, _TYPE)} >= 0)", by(*_TYPE)),
         ),
         panel(
             Shape.BARS,
@@ -154,7 +154,7 @@ def _speed() -> tuple[Panel, ...]:
             "Mean time",
             "In the time range, slowest first.",
             seconds,
-            Query(f"sort_desc({WHOLE.mean(REQUEST_SECONDS, _TYPE)} >= 0)", by(*_TYPE)),
+            Query(f"sort_desc({RANGE.mean(REQUEST_SECONDS, _TYPE)} >= 0)", by(*_TYPE)),
         ),
     )
 
@@ -166,7 +166,7 @@ def _ratings() -> tuple[Panel, ...]:
             "Mean rating",
             "First ratings in the time range, 1 to 5, worst first.",
             COUNT,
-            Query(f"sort({WHOLE.mean(USER_RATING, _TYPE)} >= 0)", by(*_TYPE)),
+            Query(f"sort({RANGE.mean(USER_RATING, _TYPE)} >= 0)", by(*_TYPE)),
             needs="callers who rate responses",
         ),
         lines(
@@ -201,7 +201,7 @@ def _errors() -> tuple[Panel, ...]:
             "Failed requests in the time range, the most frequent pairs first.",
             COUNT,
             Query(
-                f"topk(15, {WHOLE.increase(REQUESTS, (INSTRUCTION_TYPE, ERROR), _FAILED)} > 0)",
+                f"topk(15, {RANGE.increase(REQUESTS, (INSTRUCTION_TYPE, ERROR), _FAILED)} > 0)",
                 by(INSTRUCTION_TYPE, ERROR),
             ),
         ),

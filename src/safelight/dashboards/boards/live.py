@@ -1,7 +1,7 @@
 """Overview dashboard: twelve panels of traffic, model, instructions and alerts."""
 
 from safelight.dashboards.board import Board, Panel, Query, Shape
-from safelight.dashboards.boards.common import NOW, NVIDIA_GPU, PER_SECOND, SHARE, WHOLE, board, row
+from safelight.dashboards.boards.common import NOW, NVIDIA_GPU, PER_SECOND, RANGE, SHARE, board, row
 from safelight.metrics.catalog import (
     DEVICE,
     ERROR,
@@ -38,8 +38,8 @@ def live(limits: Thresholds) -> Board:
         "Are callers served well now? If not, is the cause the traffic, the model, the GPU or the "
         "instruction?",
         row("Live", _rate(NOW), _latency(NOW, limits), _success(NOW)),
-        row("Model", _vram(NOW), _inference(WHOLE), _precision(NOW)),
-        row("Instructions", _leaders(WHOLE, limits), _slowest(WHOLE, limits), _errors(NOW)),
+        row("Model", _vram(NOW), _inference(RANGE), _precision(NOW)),
+        row("Instructions", _leaders(RANGE, limits), _slowest(RANGE, limits), _errors(NOW)),
         row("Alerts", _slow(NOW, limits), _full(NOW, limits), _waiting(NOW)),
     )
 

@@ -5,9 +5,9 @@ from safelight.dashboards.boards.common import (
     COUNT,
     NOW,
     PER_SECOND,
+    RANGE,
     SHARE,
     TIMES,
-    WHOLE,
     board,
     by,
     lines,
@@ -87,7 +87,7 @@ def _validity(limits: Thresholds) -> tuple[Panel, ...]:
             "Invalid images, by reason",
             "In the time range. If `not_finite` or `black` occur with float16, use bfloat16.",
             COUNT,
-            Query(WHOLE.increase(OUTPUT_INVALID, (INVALIDITY,)), by(INVALIDITY)),
+            Query(RANGE.increase(OUTPUT_INVALID, (INVALIDITY,)), by(INVALIDITY)),
         ),
         panel(
             Shape.STACK,
@@ -108,7 +108,7 @@ def _ratings() -> tuple[Panel, ...]:
             "Reasons of the callers' ratings, in the time range.",
             COUNT,
             Query(
-                f"sort_desc({WHOLE.increase(USER_RATINGS, (RATING_REASON,))})", by(RATING_REASON)
+                f"sort_desc({RANGE.increase(USER_RATINGS, (RATING_REASON,))})", by(RATING_REASON)
             ),
         ),
         lines(

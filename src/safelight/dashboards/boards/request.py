@@ -5,8 +5,8 @@ from safelight.dashboards.boards.common import (
     COUNT,
     NOW,
     PER_SECOND,
+    RANGE,
     SHARE,
-    WHOLE,
     board,
     by,
     lines,
@@ -92,8 +92,8 @@ def _stages() -> tuple[Panel, ...]:
             "Share of each stage in the time of all requests, in the time range.",
             SHARE,
             Query(
-                f"sort_desc({WHOLE.seconds_per_second(STAGE_SECONDS, (STAGE,))} / on () "
-                f"group_left () {WHOLE.seconds_per_second(REQUEST_SECONDS)})",
+                f"sort_desc({RANGE.seconds_per_second(STAGE_SECONDS, (STAGE,))} / on () "
+                f"group_left () {RANGE.seconds_per_second(REQUEST_SECONDS)})",
                 by(STAGE),
             ),
         ),
@@ -103,8 +103,8 @@ def _stages() -> tuple[Panel, ...]:
             "Time of all stages divided by the time of all requests. It should be 100 %.",
             SHARE,
             Query(
-                f"{WHOLE.seconds_per_second(STAGE_SECONDS)} / "
-                f"{WHOLE.seconds_per_second(REQUEST_SECONDS)}",
+                f"{RANGE.seconds_per_second(STAGE_SECONDS)} / "
+                f"{RANGE.seconds_per_second(REQUEST_SECONDS)}",
                 "measured",
             ),
         ),
@@ -155,6 +155,6 @@ def _traffic() -> tuple[Panel, ...]:
             "Images by size",
             "Output images in the time range, by width and height.",
             COUNT,
-            Query(f"sort_desc({WHOLE.increase(IMAGES, (IMAGE_SIZE,))} > 0)", by(IMAGE_SIZE)),
+            Query(f"sort_desc({RANGE.increase(IMAGES, (IMAGE_SIZE,))} > 0)", by(IMAGE_SIZE)),
         ),
     )

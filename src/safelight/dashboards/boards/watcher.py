@@ -6,9 +6,9 @@ from safelight.dashboards.board import Board, Panel, Query, Shape
 from safelight.dashboards.boards.common import (
     COUNT,
     NOW,
+    RANGE,
     SHARE,
     TIMES,
-    WHOLE,
     by,
     lines,
     panel,
@@ -129,7 +129,7 @@ def _probes(limits: Thresholds) -> tuple[Panel, ...]:
             "Failures of the probes",
             "In the time range. Requests were not affected.",
             COUNT,
-            Query(WHOLE.increase(PROBE_FAILURES, (PROBE,)), by(PROBE)),
+            Query(RANGE.increase(PROBE_FAILURES, (PROBE,)), by(PROBE)),
         ),
     )
 

@@ -9,8 +9,8 @@ from safelight.dashboards.boards.common import (
     NOW,
     NVIDIA_GPU,
     PER_SECOND,
+    RANGE,
     SHARE,
-    WHOLE,
     by,
     lines,
     panel,
@@ -102,7 +102,7 @@ def _routes() -> tuple[Panel, ...]:
             "Slowest routes",
             "Mean time in the time range, slowest first.",
             HTTP_SECONDS.unit,
-            Query(f"topk(10, {WHOLE.mean(HTTP_SECONDS, _ROUTE)} >= 0)", by(HANDLER)),
+            Query(f"topk(10, {RANGE.mean(HTTP_SECONDS, _ROUTE)} >= 0)", by(HANDLER)),
         ),
         panel(
             Shape.STACK,

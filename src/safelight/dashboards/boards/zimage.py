@@ -6,9 +6,9 @@ from safelight.dashboards.boards.common import (
     NOW,
     NVIDIA_GPU,
     PER_SECOND,
+    RANGE,
     SHARE,
     TIMES,
-    WHOLE,
     board,
     by,
     lines,
@@ -91,7 +91,7 @@ def _image_quality() -> tuple[Panel, ...]:
             "Score, distribution",
             "Assessed images in the time range, by their quality score.",
             COUNT,
-            Query(WHOLE.bucket_counts(QUALITY_SCORE), "{{le}}"),
+            Query(RANGE.bucket_counts(QUALITY_SCORE), "{{le}}"),
         ),
         lines(
             "Prompt adherence",
@@ -162,7 +162,7 @@ def _success(limits: Thresholds) -> tuple[Panel, ...]:
             "Images by size",
             "Output images in the time range.",
             COUNT,
-            Query(f"sort_desc({WHOLE.increase(IMAGES, (IMAGE_SIZE,))} > 0)", by(IMAGE_SIZE)),
+            Query(f"sort_desc({RANGE.increase(IMAGES, (IMAGE_SIZE,))} > 0)", by(IMAGE_SIZE)),
         ),
         ratings(),
     )
