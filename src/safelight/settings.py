@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import AliasChoices, Field, ValidationError
+from pydantic import AliasChoices, Field, ValidationError, field_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
@@ -19,9 +19,9 @@ from pydantic_settings import (
 )
 
 from safelight.errors import BadSetting
+from safelight.namespace import MAX_LENGTH, PATTERN, checked
 
 _PREFIX = "SAFELIGHT_"
-NAMESPACE = r"^[a-z][a-z0-9]*(_[a-z0-9]+)*$"
 
 
 class Settings(BaseSettings):
@@ -34,8 +34,8 @@ class Settings(BaseSettings):
     model: str = Field("demo-edit", description="Hub id, local folder or bundled demo to serve.")
     namespace: str = Field(
         "instructpix2pix",
-        pattern=NAMESPACE,
-        max_length=40,
+        pattern=PATTERN,
+        max_length=MAX_LENGTH,
         description="Prefix of the service's metrics.",
     )
     devices: str = Field(
@@ -280,6 +280,11 @@ class Settings(BaseSettings):
         description="Time after the response during which a request can be rated.",
     )
 
+    @field_validator("namespace")
+    @classmethod
+    def _namespace_is_free(cls, value: str) -> str:
+        return checked(value)
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -337,4 +342,5 @@ def _check_config_file() -> None:
 
 def _message(error: ErrorDetails) -> str:
     name = ".".join(str(part) for part in error["loc"])
-    return f"{environment_name(name)}: {error['msg']}, got {str(error['input'])[:60]!r}"
+    message = error["msg"].removeprefix("Value error, ")
+    return f"{environment_name(name)}: {message}, got {str(error['input'])[:60]!r}"

@@ -64,6 +64,17 @@ def test_p13_a_finding_is_shown_with_its_evidence_remedy_and_experiment(
     assert "or other programs use the host's cores" in out
 
 
+def test_the_limits_of_a_monitoring_file_change_the_findings(
+    call: Call, url: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "monitoring.toml"
+    file.write_text("[thresholds]\nhost_ratio = 0.05\n")
+    done = call("diagnose", "fine", "--prometheus", url, "--monitoring", str(file), *AT)
+
+    assert done.code in (10, 20)
+    assert "host_memory" in done.out
+
+
 def test_the_worst_service_sets_the_exit_code_and_comes_first(call: Call, url: str) -> None:
     done = call("diagnose", "--prometheus", url, "--json", *AT)
     reports = json.loads(done.out)

@@ -104,7 +104,7 @@ def test_records_are_described_exported_and_purged(call: Call, records: str) -> 
     assert document["rows"] == {"requests": 90, "assessments": 90, "ratings": 90, "samples": 0}
     assert document["agreement"]["count"] == 90
     table = call("records", "info").out
-    assert "MiB" in table
+    assert "KiB" in table
     assert "correlation of rating and score, of 90" in table
 
     lines = [json.loads(line) for line in call("records", "export").out.splitlines()]

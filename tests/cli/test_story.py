@@ -6,7 +6,7 @@ from tests.cli.conftest import Call
 def test_p13_a_memory_leak_is_explained_with_its_cause_and_forecast(call: Call) -> None:
     result = call("demo", "story", "vram-leak")
     assert result.code == 0, result.err
-    for words in ("vram_leak", "climbs like a staircase", "MB an hour", "torch.inference_mode"):
+    for words in ("vram_leak", "grows steadily", "MiB per hour", "torch.inference_mode"):
         assert words in result.out
     assert "95 %:" in result.out
 

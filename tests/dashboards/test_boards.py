@@ -16,8 +16,8 @@ BOARD = BOARDS[0]
 NAMES = [board.uid for board in BOARDS]
 
 
-def drawn(board: Board) -> list[dict[str, Any]]:
-    """Return the panels that Grafana is to draw, without headings and the opening sentence."""
+def panels_of(board: Board) -> list[dict[str, Any]]:
+    """Return the panels of Grafana's JSON, without row headings and the question."""
     return [each for each in read(board)["panels"] if each["type"] not in ("row", "text")]
 
 
@@ -26,11 +26,11 @@ def read(board: Board) -> dict[str, Any]:
     return content
 
 
-DRAWN = drawn(BOARD)
-EVERY = [(board, panel) for board in BOARDS for panel in drawn(board)]
+PANELS = panels_of(BOARD)
+ALL_PANELS = [(board, panel) for board in BOARDS for panel in panels_of(board)]
 
 
-def test_there_are_the_boards_and_panels_that_an_operator_needs() -> None:
+def test_there_are_at_least_fourteen_dashboards_and_110_panels() -> None:
     assert len(BOARDS) >= 14
     assert sum(len(board.panels) for board in BOARDS) >= 110
     assert len(set(NAMES)) == len(BOARDS)
@@ -39,36 +39,36 @@ def test_there_are_the_boards_and_panels_that_an_operator_needs() -> None:
 def test_the_first_board_has_the_twelve_core_panels_in_four_rows() -> None:
     assert [(row.title, len(row.panels)) for row in BOARD.rows] == [
         ("Live", 3),
-        ("Deep", 3),
+        ("Model", 3),
         ("Instructions", 3),
         ("Alerts", 3),
     ]
-    assert len(DRAWN) == 12
+    assert len(PANELS) == 12
 
 
-def test_each_core_panel_is_drawn_as_its_question_asks() -> None:
-    assert {panel["title"]: panel["type"] for panel in DRAWN} == {
+def test_each_core_panel_has_its_type_of_visualization() -> None:
+    assert {panel["title"]: panel["type"] for panel in PANELS} == {
         "Requests per second": "timeseries",
         "P95 latency": "timeseries",
         "Success by instruction": "heatmap",
         "VRAM": "timeseries",
         "Inference time, distribution": "bargauge",
-        "float16 against float32": "timeseries",
+        "Inference time by precision": "timeseries",
         "Success of frequent instructions": "bargauge",
         "Slowest instructions": "bargauge",
         "Errors by reason": "timeseries",
         "P95 over 3 s for 5 minutes": "state-timeline",
         "VRAM over 95 %": "state-timeline",
-        "Queue against inference": "timeseries",
+        "Queue wait and inference time": "timeseries",
     }
 
 
 @pytest.mark.parametrize("board", BOARDS, ids=NAMES)
-def test_a_board_can_be_provisioned_anywhere(board: Board) -> None:
+def test_a_dashboard_depends_on_no_data_source_or_id_of_one_grafana(board: Board) -> None:
     content = read(board)
     assert "id" not in content
     assert len(content["uid"]) <= 40, "Grafana's limit"
-    assert {panel["datasource"]["uid"] for panel in drawn(board)} == {"${datasource}"}
+    assert {panel["datasource"]["uid"] for panel in panels_of(board)} == {"${datasource}"}
     variables = [variable["name"] for variable in content["templating"]["list"]]
     assert variables in (
         ["datasource", "namespace", "job", "instance"],
@@ -77,14 +77,14 @@ def test_a_board_can_be_provisioned_anywhere(board: Board) -> None:
 
 
 @pytest.mark.parametrize("board", BOARDS, ids=NAMES)
-def test_a_board_opens_with_the_question_that_it_answers(board: Board) -> None:
+def test_a_dashboard_starts_with_the_question_that_it_answers(board: Board) -> None:
     first = read(board)["panels"][0]
     assert (first["type"], first["options"]["content"]) == ("text", board.question)
     assert board.question.endswith("?")
 
 
 @pytest.mark.parametrize("board", BOARDS, ids=NAMES)
-def test_a_board_leads_to_the_others_and_marks_what_happened(board: Board) -> None:
+def test_a_dashboard_links_to_the_others_and_marks_events(board: Board) -> None:
     content = read(board)
     (link,) = content["links"]
     assert (link["type"], link["tags"], link["keepTime"]) == ("dashboards", ["safelight"], True)
@@ -95,31 +95,31 @@ def test_a_board_leads_to_the_others_and_marks_what_happened(board: Board) -> No
 
 
 @pytest.mark.parametrize("board", BOARDS, ids=NAMES)
-def test_the_same_board_gives_the_same_text(board: Board) -> None:
+def test_the_same_dashboard_gives_the_same_text(board: Board) -> None:
     again = next(other for other in boards() if other.uid == board.uid)
     assert as_json(again) == as_json(board)
 
 
 @pytest.mark.parametrize("board", BOARDS, ids=NAMES)
-def test_whole_boards_fill_the_width_and_do_not_overlap(board: Board) -> None:
-    for y in {panel["gridPos"]["y"] for panel in drawn(board)}:
-        places = [panel["gridPos"] for panel in drawn(board) if panel["gridPos"]["y"] == y]
+def test_panels_fill_the_width_and_do_not_overlap(board: Board) -> None:
+    for y in {panel["gridPos"]["y"] for panel in panels_of(board)}:
+        places = [panel["gridPos"] for panel in panels_of(board) if panel["gridPos"]["y"] == y]
         width = 24 // len(places)
         assert [place["x"] for place in places] == [width * n for n in range(len(places))]
 
 
 @pytest.mark.parametrize("board", BOARDS, ids=NAMES)
-def test_titles_are_told_apart(board: Board) -> None:
+def test_titles_of_a_dashboard_are_unique(board: Board) -> None:
     titles = [panel.title for panel in board.panels]
     assert len(titles) == len(set(titles))
 
 
 @pytest.mark.parametrize(
-    "panel", [p for _, p in EVERY], ids=[f"{board.uid}/{p['title']}" for board, p in EVERY]
+    "panel",
+    [p for _, p in ALL_PANELS],
+    ids=[f"{board.uid}/{p['title']}" for board, p in ALL_PANELS],
 )
-def test_every_drawn_panel_has_a_title_a_description_a_unit_and_queries(
-    panel: dict[str, Any],
-) -> None:
+def test_every_panel_has_a_title_a_description_a_unit_and_queries(panel: dict[str, Any]) -> None:
     assert panel["title"]
     assert panel["description"].endswith(".")
     assert panel["fieldConfig"]["defaults"]["unit"]
@@ -127,14 +127,14 @@ def test_every_drawn_panel_has_a_title_a_description_a_unit_and_queries(
     assert refs == sorted(set(refs))
 
 
-def test_latency_shows_traces_and_the_line_of_its_alert() -> None:
-    latency = next(panel for panel in DRAWN if panel["title"] == "P95 latency")
+def test_latency_shows_traces_and_the_limit_of_its_alert() -> None:
+    latency = next(panel for panel in PANELS if panel["title"] == "P95 latency")
     assert all(target["exemplar"] for target in latency["targets"])
     steps = latency["fieldConfig"]["defaults"]["thresholds"]["steps"]
     assert [step["value"] for step in steps] == [None, 3]
 
 
-def test_a_threshold_moves_the_line_and_the_title_together() -> None:
+def test_a_threshold_changes_the_line_and_the_title() -> None:
     moved = boards(Thresholds(request_p95_seconds=1.5))[0]
     titles = [panel.title for panel in moved.panels]
     assert "P95 over 1.5 s for 5 minutes" in titles
@@ -142,8 +142,8 @@ def test_a_threshold_moves_the_line_and_the_title_together() -> None:
     assert latency.limit == 1.5
 
 
-def test_an_instruction_that_never_succeeds_is_red_and_not_hidden() -> None:
-    grid = next(panel for panel in DRAWN if panel["type"] == "heatmap")
+def test_an_instruction_that_never_succeeds_is_red_and_visible() -> None:
+    grid = next(panel for panel in PANELS if panel["type"] == "heatmap")
     assert grid["options"]["filterValues"]["le"] < 0
     assert " or 0 * " in grid["targets"][0]["expr"]
 
@@ -151,14 +151,16 @@ def test_an_instruction_that_never_succeeds_is_red_and_not_hidden() -> None:
 @pytest.mark.parametrize(
     "panel", [p for board in BOARDS for p in board.panels], ids=lambda panel: panel.title
 )
-def test_windows_follow_the_time_shown(panel: Panel) -> None:
+def test_windows_depend_on_the_time_range(panel: Panel) -> None:
     windows = dict.fromkeys((Shape.BARS, Shape.BUCKETS, Shape.NUMBER), "[$__range]")
     for query in panel.queries:
         if re.search(r"\b(rate|increase)\(", query.expr) and panel.shape is not Shape.STATES:
             assert windows.get(panel.shape, "[$__rate_interval]") in query.expr
 
 
-def test_without_the_library_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_names_the_extra_if_the_library_is_missing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.delitem(sys.modules, "safelight.dashboards.grafana_json")
     monkeypatch.setitem(sys.modules, "grafana_foundation_sdk.builders", None)
     with pytest.raises(MissingExtra, match=r"safelight\[grafana\]"):

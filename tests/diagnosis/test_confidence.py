@@ -10,7 +10,6 @@ from scipy.stats import binomtest, fisher_exact  # type: ignore[import-untyped]
 from safelight.diagnosis.confidence import (
     bucket_variance,
     confidence_of,
-    counted,
     fisher_p_value,
     least_difference,
     wilson,
@@ -18,14 +17,6 @@ from safelight.diagnosis.confidence import (
 from safelight.metrics.catalog import QUALITY_SCORE
 
 share_counts = st.integers(1, 200).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
-
-
-@pytest.mark.parametrize(
-    ("number", "text"),
-    [(0, "0 requests"), (1, "1 request"), (0.6, "1 request"), (1.6, "2 requests")],
-)
-def test_a_noun_is_singular_or_plural(number: float, text: str) -> None:
-    assert counted(number, "request") == text
 
 
 @pytest.mark.parametrize(

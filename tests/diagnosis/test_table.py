@@ -28,6 +28,7 @@ from safelight.diagnosis.finding import Check
 from safelight.diagnosis.queries import CURVES, FACTS, FactQueries, key, series_names
 from safelight.metrics.foreign import FOREIGN
 from safelight.reference.metrics import lookup
+from safelight.rules.thresholds import Thresholds
 from tests.laws.test_expressions import selectors
 
 MODULES = (fleet, gpus, hosts, image_quality, load, memory, outputs, stages, steps, targets)
@@ -153,6 +154,20 @@ def test_a_check_uses_the_constants_of_its_formula(module: ModuleType) -> None:
 
     assert named
     assert {name for name in local if loads[name] <= printed[name]} == set()
+
+
+@each_module
+def test_checks_declare_the_limits_that_they_read(module: ModuleType) -> None:
+    read = {
+        node.attr
+        for node in ast.walk(tree(module))
+        if isinstance(node, ast.Attribute) and node.attr in Thresholds.model_fields
+    }
+    tables = [value for value in vars(module).values() if isinstance(value, tuple)]
+    checks = [check for table in tables for check in table if isinstance(check, Check)]
+    declared = {limit for check in checks for limit in check.limits}
+    # The helper `error_limit` reads these.
+    assert declared - {"success_ratio", "timeout_ratio", "refused_ratio"} <= read <= declared
 
 
 @each_module

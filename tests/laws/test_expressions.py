@@ -1,4 +1,4 @@
-"""Every expression of every rule and panel: it parses, and names only what exists."""
+"""Every expression of rules and panels parses, and uses only existing metrics and labels."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -27,14 +27,14 @@ FROM_PROMETHEUS = {"job", "instance", "le", "quantile", "alertname", "alertstate
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where an expression stands."""
+    """An expression and the name of its rule or panel."""
 
     name: str
     expr: str
 
     @property
     def tree(self) -> promql.Expr:
-        """Return it parsed, with Grafana's variables as Grafana would fill them in."""
+        """Return the parsed expression, with Grafana's variables filled in."""
         filled = self.expr.replace("$__rate_interval", "1m").replace("$__range", "1h")
         filled = filled.replace("${namespace}", NAMESPACE)
         return promql.parse(filled)
@@ -71,7 +71,7 @@ def selectors(tree: Any) -> Iterator[Any]:
 
 
 def labels_of(name: str) -> set[str] | None:
-    """Return the labels that a name may carry; None where others decide."""
+    """Return the labels that a metric can have, or None for a recording."""
     if name in FOREIGN:
         return {*FOREIGN[name], *FROM_PROMETHEUS}
     metric = lookup(name, NAMESPACE)
@@ -106,15 +106,15 @@ def grouped_labels(tree: Any) -> set[str]:
 
 
 @pytest.mark.parametrize("place", PLACES, ids=lambda place: place.name)
-def test_an_expression_parses_and_names_only_metrics_that_exist(place: Place) -> None:
-    found = list(selectors(place.tree))
-    assert found, "an expression that asks for nothing"
-    for selector in found:
+def test_an_expression_parses_and_uses_only_existing_metrics(place: Place) -> None:
+    queried = list(selectors(place.tree))
+    assert queried, "an expression without a selector"
+    for selector in queried:
         labels_of(selector.name)
 
 
 @pytest.mark.parametrize("place", PLACES, ids=lambda place: place.name)
-def test_an_expression_uses_only_labels_that_its_metrics_have(place: Place) -> None:
+def test_an_expression_uses_only_labels_of_its_metrics(place: Place) -> None:
     known: set[str] = added_labels(place.tree) | FROM_PROMETHEUS
     for selector in selectors(place.tree):
         allowed = labels_of(selector.name)
@@ -127,7 +127,7 @@ def test_an_expression_uses_only_labels_that_its_metrics_have(place: Place) -> N
 
 
 def dimension(node: Any) -> Counter[str]:
-    """Return the powers of the units in what an expression returns: seconds, bytes, events."""
+    """Return the unit of an expression's result, as powers of base units."""
     if isinstance(node, promql.VectorSelector):
         return dimension_of(str(node.name))
     if isinstance(node, promql.NumberLiteral):
@@ -148,7 +148,7 @@ def dimension(node: Any) -> Counter[str]:
 
 
 def dimension_of(name: str) -> Counter[str]:
-    """Return the unit that the last word of a name says."""
+    """Return the unit of a metric, by the last word of its name."""
     if name.endswith(("_bucket", "_count")):
         return Counter()
     if ":" in name:
@@ -174,7 +174,7 @@ def minus(left: Counter[str], right: Counter[str]) -> Counter[str]:
     return Counter({unit: power for unit, power in out.items() if power})
 
 
-DRAWN_IN = {
+UNIT_OF = {
     **{unit: Counter({unit: 1}) for unit in ("s", "bytes", "celsius", "watt", "joule", "hertz")},
     "reqps": Counter({"s": -1}),
     "ops": Counter({"s": -1}),
@@ -194,41 +194,41 @@ DRAWN_IN = {
         for query in panel.queries
     ],
 )
-def test_a_panel_draws_in_the_unit_of_its_expression(unit: str, expr: str) -> None:
-    assert dimension(Place("", expr).tree) == DRAWN_IN[unit]
+def test_a_panel_has_the_unit_of_its_expression(unit: str, expr: str) -> None:
+    assert dimension(Place("", expr).tree) == UNIT_OF[unit]
 
 
-def test_the_law_sees_a_name_that_does_not_exist() -> None:
+def test_the_law_finds_an_unknown_metric() -> None:
     with pytest.raises(AssertionError, match="is in no catalogue"):
-        test_an_expression_parses_and_names_only_metrics_that_exist(Place("", "rate(nobody[5m])"))
+        test_an_expression_parses_and_uses_only_existing_metrics(Place("", "rate(unknown[5m])"))
 
 
-def test_the_law_sees_a_label_that_the_metric_lacks() -> None:
+def test_the_law_finds_an_unknown_label() -> None:
     wrong = Place("", f'{NAMESPACE}_queue_depth{{colour="red"}}')
     with pytest.raises(AssertionError):
-        test_an_expression_uses_only_labels_that_its_metrics_have(wrong)
+        test_an_expression_uses_only_labels_of_its_metrics(wrong)
 
 
-def test_the_law_sees_a_unit_that_does_not_fit() -> None:
+def test_the_law_finds_a_wrong_unit() -> None:
     with pytest.raises(AssertionError):
-        test_a_panel_draws_in_the_unit_of_its_expression("s", f"{NAMESPACE}_vram_used_bytes")
+        test_a_panel_has_the_unit_of_its_expression("s", f"{NAMESPACE}_vram_used_bytes")
 
 
 @pytest.mark.parametrize(
     "panel", [panel for board in BOARDS for panel in board.panels], ids=lambda panel: panel.title
 )
-def test_every_panel_says_what_it_shows(panel: Any) -> None:
+def test_every_panel_has_a_description_and_queries(panel: Any) -> None:
     assert panel.description.endswith(".")
     assert panel.queries
 
 
 @pytest.mark.parametrize("metric", CATALOG, ids=lambda metric: metric.name)
-def test_every_metric_is_drawn_somewhere(metric: Metric) -> None:
-    drawn = {
-        found.name
+def test_every_metric_is_in_a_dashboard(metric: Metric) -> None:
+    queried = {
+        selector.name
         for place in PLACES
         if place.name.startswith("safelight-")
-        for found in selectors(place.tree)
+        for selector in selectors(place.tree)
     }
     parts = {metric.full_name(NAMESPACE) + end for end in ("", "_bucket", "_sum", "_count")}
-    assert drawn & parts
+    assert queried & parts

@@ -1,4 +1,4 @@
-"""What the whole package keeps to, so that nobody has to remember it."""
+"""Laws of the package: imports, sizes of files and functions, and use of the catalogue."""
 
 import ast
 import re
@@ -19,14 +19,14 @@ from safelight.metrics.metric import Metric
 ROOT = Path(safelight.__file__).parent
 PROJECT = ROOT.parent.parent
 FILES = sorted(ROOT.rglob("*.py"))
-MOST_LINES, MOST_LINES_OF_DATA, MOST_LINES_OF_A_BODY, MOST_ARGUMENTS = 300, 600, 40, 6
+MAX_LINES, MAX_LINES_OF_DATA, MAX_LINES_OF_A_BODY, MAX_ARGUMENTS = 300, 600, 40, 6
 DATA = {
     ROOT / "metrics" / "catalog.py",
     *(ROOT / "dashboards" / "boards").glob("*.py"),
     ROOT / "settings.py",
-    ROOT / "errors.py",  # one tree, drawn and written out: splitting it would hide its shape
+    ROOT / "errors.py",  # one class hierarchy
 }
-COMMANDS = ROOT / "cli"  # a command has as many options as it has
+COMMANDS = ROOT / "cli"  # a command can have any number of options
 HEAVY = (
     "torch",
     "diffusers",
@@ -67,55 +67,55 @@ def body_lines(function: Function) -> int:
 # ── Imports ──────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_importing_safelight_loads_nothing_heavy() -> None:
+def test_importing_safelight_loads_no_large_library() -> None:
     program = f"import safelight, sys; print([m for m in {HEAVY!r} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.stdout.strip() == "[]", done.stdout + done.stderr
 
 
 @pytest.mark.parametrize(
-    "room", ["serving.app", "serving.http.api", "serving.engine.pool", "cli.main"]
+    "module", ["serving.app", "serving.http.api", "serving.engine.pool", "cli.main"]
 )
-def test_the_api_process_imports_neither_torch_nor_numpy(room: str) -> None:
+def test_the_api_process_imports_neither_torch_nor_numpy(module: str) -> None:
     program = (
-        f"import safelight.{room}, sys; "
+        f"import safelight.{module}, sys; "
         "print([m for m in ('torch', 'diffusers', 'transformers', 'numpy') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.stdout.strip() == "[]", done.stdout + done.stderr
 
 
-def test_imports_only_look_down() -> None:
+def test_packages_import_only_from_lower_layers() -> None:
     lint = Path(sys.executable).with_name("lint-imports")
     done = subprocess.run([lint, "--no-cache"], cwd=PROJECT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_the_public_names_are_sorted_and_there() -> None:
+def test_the_public_names_are_sorted_and_exist() -> None:
     assert safelight.__all__ == sorted(safelight.__all__)
     assert all(hasattr(safelight, name) for name in safelight.__all__)
 
 
-def test_only_the_settings_see_the_environment() -> None:
-    seeing = {
+def test_only_the_settings_read_the_environment() -> None:
+    readers = {
         file.name for file in FILES if re.search(r"os\.(environ|getenv|putenv)", file.read_text())
     }
-    assert seeing == {"settings.py"}
+    assert readers == {"settings.py"}
 
 
-# ── Budgets ──────────────────────────────────────────────────────────────────────────────────────
-
-
-@every_file
-def test_no_file_is_over_its_budget(file: Path) -> None:
-    most = MOST_LINES_OF_DATA if file in DATA else MOST_LINES
-    assert len(file.read_text().splitlines()) <= most
+# ── Sizes ────────────────────────────────────────────────────────────────────────────────────────
 
 
 @every_file
-def test_no_function_is_over_its_budget(file: Path) -> None:
-    over = {found.name: body_lines(found) for found in functions(file)}
-    assert {name: lines for name, lines in over.items() if lines > MOST_LINES_OF_A_BODY} == {}
+def test_no_file_is_too_long(file: Path) -> None:
+    maximum = MAX_LINES_OF_DATA if file in DATA else MAX_LINES
+    assert len(file.read_text().splitlines()) <= maximum
+
+
+@every_file
+def test_no_function_is_too_long(file: Path) -> None:
+    lengths = {function.name: body_lines(function) for function in functions(file)}
+    assert {name: lines for name, lines in lengths.items() if lines > MAX_LINES_OF_A_BODY} == {}
 
 
 def test_nine_of_ten_functions_have_at_most_twenty_lines() -> None:
@@ -136,19 +136,21 @@ def test_shortcuts_around_types_and_layout_are_rare(pattern: str, limit: int) ->
 @pytest.mark.parametrize("file", [file for file in FILES if not file.is_relative_to(COMMANDS)])
 def test_no_function_takes_too_many_arguments(file: Path) -> None:
     counts = {
-        found.name: len(found.args.posonlyargs + found.args.args + found.args.kwonlyargs)
-        for found in functions(file)
+        function.name: len(
+            function.args.posonlyargs + function.args.args + function.args.kwonlyargs
+        )
+        for function in functions(file)
     }
-    assert {name: count for name, count in counts.items() if count > MOST_ARGUMENTS + 1} == {}
+    assert {name: count for name, count in counts.items() if count > MAX_ARGUMENTS + 1} == {}
 
 
 @every_file
-def test_every_function_is_typed(file: Path) -> None:
-    assert [found.name for found in functions(file) if found.returns is None] == []
+def test_every_function_has_a_return_type(file: Path) -> None:
+    assert [function.name for function in functions(file) if function.returns is None] == []
 
 
 @every_file
-def test_every_module_opens_with_a_sentence(file: Path) -> None:
+def test_every_module_starts_with_a_sentence(file: Path) -> None:
     sentence = (ast.get_docstring(tree(file)) or "").split("\n\n")[0]
     assert sentence.endswith((".", ":")), file
 
@@ -163,19 +165,19 @@ def test_no_module_name_is_used_in_more_than_two_folders() -> None:
     assert {name: count for name, count in counts.items() if count > 2} == {}
 
 
-# ── The vocabulary is used ───────────────────────────────────────────────────────────────────────
+# ── Use of the catalogue ─────────────────────────────────────────────────────────────────────────
 
 NAMES = {value: name for name, value in vars(catalog).items() if isinstance(value, Metric)}
 
 
 @cache
 def names_used() -> frozenset[str]:
-    """Return every name that the rooms which count (not those which judge or draw) read."""
-    judging = (ROOT / "rules", ROOT / "dashboards", ROOT / "metrics" / "catalog.py")
+    """Return the names that modules read, without rules and dashboards."""
+    readers = (ROOT / "rules", ROOT / "dashboards", ROOT / "metrics" / "catalog.py")
     return frozenset(
         node.id
         for file in FILES
-        if not any(file.is_relative_to(place) for place in judging)
+        if not any(file.is_relative_to(place) for place in readers)
         for node in ast.walk(tree(file))
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
     )

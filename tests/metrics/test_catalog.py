@@ -26,8 +26,14 @@ from safelight.metrics.metric import OTHER, UNITS, Kind, Metric
 from safelight.reasons import REASONS
 
 MOST_LINES = 5000
-OF_THE_PROCESS = 30  # lines that prometheus_client's ProcessCollector adds
-BARE = {"steps", "batch_size", "image_quality_score", "user_rating", "background_entropy"}  # bits
+PROCESS_LINES = 30  # of prometheus_client's ProcessCollector
+WITHOUT_UNIT = {
+    "steps",
+    "batch_size",
+    "image_quality_score",
+    "user_rating",
+    "background_entropy",
+}  # bits
 HISTOGRAMS = [metric for metric in CATALOG if metric.kind is Kind.HISTOGRAM]
 DERIVED_UNITS = re.compile(
     r"_(ms|milliseconds|us|micros|minutes|hours|kb|mb|gb|mib|gib|percent|fahrenheit|mhz|ghz|mw)(_|$)"
@@ -37,17 +43,17 @@ every_histogram = pytest.mark.parametrize("metric", HISTOGRAMS, ids=lambda metri
 
 
 def test_a_process_never_exposes_more_than_five_thousand_lines() -> None:
-    assert sum(metric.lines for metric in CATALOG) + OF_THE_PROCESS <= MOST_LINES
+    assert sum(metric.lines for metric in CATALOG) + PROCESS_LINES <= MOST_LINES
 
 
-def test_no_name_is_given_twice() -> None:
+def test_names_are_unique() -> None:
     names = Counter(metric.full_name("pix") for metric in CATALOG)
     assert names.most_common(1)[0][1] == 1
     assert not set(names) & set(FOREIGN)
 
 
 @every_metric
-def test_names_are_prometheus_own_way_of_writing(metric: Metric) -> None:
+def test_names_follow_prometheus_conventions(metric: Metric) -> None:
     assert re.fullmatch(r"[a-z][a-z0-9_]*[a-z0-9]", metric.name)
     assert "__" not in metric.name
     assert not metric.name.endswith(("_count", "_sum", "_bucket", "_created"))
@@ -66,11 +72,11 @@ def test_units_are_base_units(metric: Metric) -> None:
 @every_histogram
 def test_times_and_sizes_end_in_their_unit(metric: Metric) -> None:
     last = metric.name.rpartition("_")[2]
-    assert last in UNITS or metric.name in BARE
+    assert last in UNITS or metric.name in WITHOUT_UNIT
 
 
 @every_metric
-def test_every_metric_and_label_says_what_it_is(metric: Metric) -> None:
+def test_every_metric_and_label_has_a_help_text(metric: Metric) -> None:
     assert metric.help.endswith(".")
     assert all(label.help.endswith((".", "none`.")) for label in metric.labels)
 
@@ -81,13 +87,13 @@ def test_a_histogram_has_at_most_three_labels(metric: Metric) -> None:
 
 
 @every_histogram
-def test_the_edges_of_a_histogram_rise(metric: Metric) -> None:
+def test_bucket_edges_are_sorted(metric: Metric) -> None:
     assert metric.buckets
     assert all(lower < upper for lower, upper in pairwise(metric.buckets))
 
 
 @every_metric
-def test_only_histograms_have_edges(metric: Metric) -> None:
+def test_only_histograms_have_buckets(metric: Metric) -> None:
     assert bool(metric.buckets) == (metric.kind is Kind.HISTOGRAM)
 
 
@@ -95,12 +101,12 @@ def test_only_histograms_have_edges(metric: Metric) -> None:
 @pytest.mark.parametrize(
     "metric", [REQUEST_SECONDS, HTTP_SECONDS, INFERENCE_SECONDS], ids=lambda metric: metric.name
 )
-def test_an_edge_lies_at_every_alert_threshold(metric: Metric, threshold_seconds: float) -> None:
+def test_every_alert_threshold_is_a_bucket_edge(metric: Metric, threshold_seconds: float) -> None:
     assert threshold_seconds in metric.buckets
 
 
 @every_metric
-def test_no_label_stands_twice_and_none_is_prometheus_own(metric: Metric) -> None:
+def test_labels_are_unique_and_none_is_reserved_by_prometheus(metric: Metric) -> None:
     assert len(set(metric.label_names)) == len(metric.labels)
     assert not {"le", "quantile", "job", "instance", "__name__"} & set(metric.label_names)
 
@@ -112,25 +118,25 @@ def test_the_values_of_a_label_are_unique(metric: Metric) -> None:
 
 
 @every_metric
-def test_a_metric_with_labels_has_room_for_more_than_one_series(metric: Metric) -> None:
+def test_a_metric_with_labels_can_have_more_than_one_series(metric: Metric) -> None:
     about_itself = metric.name.endswith("_info")  # one series, whose labels never change
     assert metric.series >= (2 if metric.labels and not about_itself else 1)
     assert bool(metric.labels) or metric.series == 1
 
 
 @every_metric
-def test_closed_labels_alone_have_room_for_all_their_values(metric: Metric) -> None:
+def test_closed_labels_can_have_all_their_values(metric: Metric) -> None:
     if metric.labels and all(label.closed for label in metric.labels):
         assert prod(len(label.values or ()) for label in metric.labels) <= metric.series
 
 
-def test_the_request_metrics_carry_the_labels_that_were_asked_for() -> None:
+def test_the_request_metrics_have_the_required_labels() -> None:
     assert REQUEST_SECONDS.label_names == ("endpoint", "status_code", "instruction_type")
     assert REQUESTS.label_names == ("endpoint", "status_code", "instruction_type", "error")
     assert STAGE_SECONDS.label_names == ("stage",)
 
 
-def test_the_http_metrics_carry_the_labels_people_know() -> None:
+def test_the_http_metrics_have_the_usual_labels() -> None:
     assert HTTP_REQUESTS.label_names == ("handler", "method", "status")
     assert HTTP_SECONDS.label_names == ("handler", "method")
 
@@ -154,20 +160,20 @@ def test_errors_are_a_closed_set_with_every_reason() -> None:
         (1000, "51+"),
     ],
 )
-def test_a_step_has_a_place(step: int, place: str) -> None:
+def test_the_label_value_of_a_step(step: int, place: str) -> None:
     assert step_place(step) == place
 
 
 @given(st.integers(min_value=1))
-def test_every_step_has_a_place_of_the_closed_set(step: int) -> None:
+def test_every_step_has_a_value_of_the_closed_set(step: int) -> None:
     assert step_place(step) in STEP_PLACES
 
 
 @given(st.integers(), st.integers())
-def test_every_size_falls_into_the_closed_set(width: int, height: int) -> None:
+def test_every_size_has_a_value_of_the_closed_set(width: int, height: int) -> None:
     assert image_size(width, height) in (*IMAGE_SIZES, OTHER)
 
 
-def test_a_known_size_keeps_its_name_and_a_strange_one_does_not() -> None:
+def test_an_unlisted_size_is_other() -> None:
     assert image_size(1024, 768) == "1024x768"
     assert image_size(1023, 768) == OTHER

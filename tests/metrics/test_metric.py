@@ -12,7 +12,7 @@ def metric(name: str = "work_seconds", **changed: object) -> Metric:
 
 
 @pytest.mark.parametrize("family", Family)
-def test_only_the_services_own_families_carry_its_namespace(family: Family) -> None:
+def test_only_metrics_of_the_service_have_its_namespace(family: Family) -> None:
     expected = "pix_work_seconds" if family in NAMESPACED else "work_seconds"
     assert metric(family=family).full_name("pix") == expected
 
@@ -28,7 +28,7 @@ def test_only_the_services_own_families_carry_its_namespace(family: Family) -> N
         ("steps", "short"),
     ],
 )
-def test_the_unit_is_read_off_the_name(name: str, unit: str) -> None:
+def test_the_unit_follows_from_the_name(name: str, unit: str) -> None:
     assert metric(name).unit == unit
 
 
@@ -41,18 +41,18 @@ def test_the_unit_is_read_off_the_name(name: str, unit: str) -> None:
         (Kind.HISTOGRAM, (1.0, 2.0), 2 + 3 * 5),  # two edges, +Inf, sum and count
     ],
 )
-def test_a_metric_knows_the_most_lines_it_can_add(
+def test_a_metric_has_a_maximum_number_of_lines(
     kind: Kind, buckets: tuple[float, ...], lines: int
 ) -> None:
     assert metric(kind=kind, buckets=buckets, labels=(COLOUR,), series=3).lines == lines
 
 
-def test_a_label_is_closed_where_its_values_are_known() -> None:
+def test_a_label_with_listed_values_is_closed() -> None:
     assert COLOUR.closed
     assert not ROUTE.closed
 
 
-def test_closed_labels_bound_a_metric_and_learnt_ones_do_not() -> None:
+def test_closed_labels_bound_a_metric_and_open_ones_do_not() -> None:
     assert metric(labels=(COLOUR,), series=3).bounded
     assert not metric(labels=(COLOUR,), series=2).bounded
     assert not metric(labels=(ROUTE,), series=1000).bounded

@@ -54,7 +54,7 @@ def test_every_expression_parses(expression: str) -> None:
 
 
 @given(st.text().filter(lambda text: not text.startswith(("~", "!"))))
-def test_any_text_comes_out_of_a_matcher_as_it_went_in(text: str) -> None:
+def test_a_matcher_escapes_any_text(text: str) -> None:
     assert matchers(PIX.select(REQUESTS, {ENDPOINT: text})) == [
         ("endpoint", text, promql.MatchOp.Equal)
     ]
@@ -73,13 +73,13 @@ def test_a_sign_before_the_value_chooses_the_operator(value: str, operator: Any)
     assert matchers(PIX.select(REQUESTS, {ENDPOINT: value})) == [("endpoint", "none", operator)]
 
 
-def test_the_matchers_of_the_service_go_into_every_selector() -> None:
+def test_every_selector_has_the_matchers_of_the_builder() -> None:
     queries = Queries("pix", matchers={JOB: "one"})
     assert queries.success_ratio(SUCCESSES, REQUESTS).count('job="one"') == 3
     assert queries.foreign("up") == 'up{job="one"}'
 
 
-def test_a_selector_carries_the_namespace() -> None:
+def test_a_selector_has_the_namespace() -> None:
     assert PIX.select(REQUESTS) == "instructpix2pix_request_total"
     assert PIX.select(GPU_MEMORY_USED) == "gpu_memory_used_bytes"
 
@@ -90,13 +90,13 @@ def test_the_rate_of_a_histogram_or_summary_counts_its_observations() -> None:
     assert "request_total[5m]" in PIX.rate(REQUESTS)
 
 
-def test_the_quantile_keeps_le_and_the_labels_asked_for() -> None:
+def test_a_quantile_is_grouped_by_le_and_the_labels() -> None:
     assert PIX.quantile(0.95, REQUEST_SECONDS, (ENDPOINT,)) == (
         "histogram_quantile(0.95, sum by (le, endpoint) "
         "(rate(instructpix2pix_request_duration_seconds_bucket[5m])))"
     )
 
 
-def test_a_foreign_name_must_be_a_known_one() -> None:
+def test_an_unknown_foreign_name_is_rejected() -> None:
     with pytest.raises(ValueError, match=r"FOREIGN"):
         PIX.foreign("node_load1")

@@ -45,7 +45,7 @@ def meter() -> Meter:
 
 
 def enter(meter: Meter, metric: Metric, values: tuple[str, ...]) -> None:
-    """Use a metric once, whatever its kind."""
+    """Add one event or observation to a metric."""
     child = meter.child(metric, *values)
     if metric.kind in (Kind.HISTOGRAM, Kind.SUMMARY):
         child.observe(0.3)
@@ -54,7 +54,7 @@ def enter(meter: Meter, metric: Metric, values: tuple[str, ...]) -> None:
 
 
 def populated(meter: Meter) -> Meter:
-    """Fill every metric of the catalogue with as many series as it takes, and more."""
+    """Fill every metric with more series than its maximum."""
     for metric in CATALOG:
         for number in range(metric.series + 3):
             values = tuple(
@@ -68,7 +68,7 @@ def populated(meter: Meter) -> Meter:
 # ── Counting ─────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_what_was_never_measured_is_absent(meter: Meter) -> None:
+def test_a_metric_that_was_never_measured_is_absent(meter: Meter) -> None:
     assert series(meter, WORKERS_READY) == []
 
 
@@ -104,12 +104,12 @@ def test_the_same_values_are_the_same_child(meter: Meter) -> None:
     )
 
 
-def test_a_wrong_number_of_values_is_a_mistake(meter: Meter) -> None:
+def test_a_wrong_number_of_values_is_an_error(meter: Meter) -> None:
     with pytest.raises(ValueError, match="zip"):
         meter.add(HTTP_REQUESTS, "/")
 
 
-def test_two_meters_in_one_process_do_not_meet() -> None:
+def test_two_meters_in_one_process_are_independent() -> None:
     one, two = Meter("one"), Meter("two")
     one.set(QUEUE_DEPTH, value=1)
     two.set(QUEUE_DEPTH, value=2)
@@ -117,7 +117,7 @@ def test_two_meters_in_one_process_do_not_meet() -> None:
     assert "two_" not in text(one)
 
 
-def test_two_meters_of_one_namespace_do_not_meet_either() -> None:
+def test_two_meters_of_one_namespace_are_independent() -> None:
     one, two = Meter("pix"), Meter("pix")
     one.set(QUEUE_DEPTH, value=1)
     assert series(two, QUEUE_DEPTH) == []
@@ -126,12 +126,12 @@ def test_two_meters_of_one_namespace_do_not_meet_either() -> None:
 # ── Folding ──────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_stranger_to_a_closed_label_becomes_other(meter: Meter) -> None:
+def test_an_unlisted_value_of_a_closed_label_becomes_other(meter: Meter) -> None:
     meter.add(HTTP_REQUESTS, "/", "BREW", "200")
     assert series(meter, HTTP_REQUESTS) == [{"handler": "/", "method": OTHER, "status": "200"}]
 
 
-def test_what_is_too_many_becomes_other_and_is_counted(meter: Meter) -> None:
+def test_excess_series_become_other_and_are_counted(meter: Meter) -> None:
     for number in range(HTTP_REQUESTS.series + 50):
         meter.add(HTTP_REQUESTS, f"/{number}", "GET", "200")
     assert len(series(meter, HTTP_REQUESTS)) == HTTP_REQUESTS.series
@@ -140,7 +140,7 @@ def test_what_is_too_many_becomes_other_and_is_counted(meter: Meter) -> None:
     assert value(meter, SERIES_FOLDED, metric=HTTP_REQUESTS.name) == 51
 
 
-def test_a_known_series_goes_on_counting_when_the_metric_is_full(meter: Meter) -> None:
+def test_an_existing_series_counts_on_when_the_metric_is_full(meter: Meter) -> None:
     for number in range(HTTP_REQUESTS.series + 5):
         meter.add(HTTP_REQUESTS, f"/{number}", "GET", "200")
     meter.add(HTTP_REQUESTS, "/0", "GET", "200")
@@ -156,7 +156,7 @@ def test_a_closed_set_is_never_folded(meter: Meter) -> None:
 
 
 @every_metric
-def test_no_metric_shows_more_lines_than_it_says(metric: Metric) -> None:
+def test_no_metric_exposes_more_lines_than_its_maximum(metric: Metric) -> None:
     meter = Meter("pix")
     for number in range(metric.series + 20):
         values = [
@@ -164,7 +164,7 @@ def test_no_metric_shows_more_lines_than_it_says(metric: Metric) -> None:
             for label in metric.labels
         ]
         enter(meter, metric, tuple(values))
-    enter(meter, metric, tuple("a stranger" for _ in metric.labels))
+    enter(meter, metric, tuple("unlisted" for _ in metric.labels))
     assert lines_of(meter, metric) <= metric.lines
 
 
@@ -189,20 +189,20 @@ def test_the_whole_catalogue_stays_under_five_thousand_lines(meter: Meter) -> No
 
 def test_the_whole_catalogue_is_written_in_sixty_milliseconds(meter: Meter) -> None:
     populated(meter)
-    # The machine's mood changes within a second: each reading is held beside one of its own speed.
+    # The speed of the host changes, so each time is divided by its slowness at that moment.
     assert min(processor_seconds(meter.expose) / slowness() for _ in range(10)) <= 0.060
 
 
-# ── Totals kept elsewhere, zeros, forgetting ─────────────────────────────────────────────────────
+# ── External totals, zeros, forgetting ───────────────────────────────────────────────────────────
 
 
-def test_a_total_kept_elsewhere_is_followed(meter: Meter) -> None:
+def test_a_counter_follows_an_external_total(meter: Meter) -> None:
     for total in (10.0, 25.0, 25.0):
         meter.set_total(HOST_SENT, value=total)
     assert value(meter, HOST_SENT) == 25
 
 
-def test_a_total_that_fell_has_started_anew(meter: Meter) -> None:
+def test_a_total_that_fell_restarted_from_0(meter: Meter) -> None:
     for total in (10.0, 25.0, 4.0, 6.0):
         meter.set_total(HOST_SENT, value=total)
     assert value(meter, HOST_SENT) == 31
@@ -215,13 +215,13 @@ def test_a_counter_can_start_at_zero(meter: Meter) -> None:
     assert value(meter, HOST_SENT) == 0
 
 
-def test_probe_failures_are_there_from_the_start(meter: Meter) -> None:
+def test_probe_failures_are_exposed_from_the_start(meter: Meter) -> None:
     assert value(meter, PROBE_FAILURES) == 0
     meter.probe_failed("nvml")
     assert value(meter, PROBE_FAILURES, probe="nvml") == 1
 
 
-def test_what_is_forgotten_is_exposed_no_more(meter: Meter) -> None:
+def test_a_forgotten_series_is_not_exposed(meter: Meter) -> None:
     meter.set(GPU_CLOCK, "0", "sm", value=1)
     meter.set(GPU_CLOCK, "0", "memory", value=2)
     meter.set(GPU_CLOCK, "1", "sm", value=3)
@@ -229,14 +229,14 @@ def test_what_is_forgotten_is_exposed_no_more(meter: Meter) -> None:
     assert series(meter, GPU_CLOCK) == [{"gpu": "1", "clock": "sm"}]
 
 
-def test_what_comes_back_after_being_forgotten_starts_anew(meter: Meter) -> None:
+def test_a_forgotten_total_restarts_from_0(meter: Meter) -> None:
     meter.set_total(GPU_ENERGY, "0", value=100)
     meter.forget(GPU_ENERGY, "0")
     meter.set_total(GPU_ENERGY, "0", value=130)
     assert value(meter, GPU_ENERGY) == 130
 
 
-def test_forgetting_makes_room(meter: Meter) -> None:
+def test_forgetting_frees_a_series(meter: Meter) -> None:
     for number in range(GPU_TEMPERATURE.series):
         meter.set(GPU_TEMPERATURE, str(number), value=1)
     meter.forget(GPU_TEMPERATURE, "3")
@@ -244,7 +244,7 @@ def test_forgetting_makes_room(meter: Meter) -> None:
     assert value(meter, GPU_TEMPERATURE, gpu="new") == 2
 
 
-def test_forgetting_what_was_never_there_does_nothing(meter: Meter) -> None:
+def test_forgetting_an_unknown_series_does_nothing(meter: Meter) -> None:
     meter.forget(GPU_CLOCK, "0")
     assert series(meter, GPU_CLOCK) == []
 
@@ -280,16 +280,16 @@ def test_no_created_lines_are_exposed(meter: Meter, accept: str) -> None:
     assert "_created" not in text(populated(meter), accept)
 
 
-def test_the_exposition_tells_its_own_cost() -> None:
+def test_the_exposition_contains_its_own_cost() -> None:
     ticks = iter((0.0, 0.25, 1.0, 1.0))
     meter = Meter("pix", clock=lambda: next(ticks))
     first = meter.expose().body
-    told = parse(text(meter))
-    assert list(where(told, EXPOSITION_SECONDS.name)) == [({}, 0.25)]
-    assert list(where(told, EXPOSITION_LINES.name)) == [({}, first.count(b"\n"))]
+    samples = parse(text(meter))
+    assert list(where(samples, EXPOSITION_SECONDS.name)) == [({}, 0.25)]
+    assert list(where(samples, EXPOSITION_LINES.name)) == [({}, first.count(b"\n"))]
 
 
-def test_promtool_has_no_complaint_about_the_fully_populated_catalogue(meter: Meter) -> None:
+def test_promtool_accepts_the_full_catalogue(meter: Meter) -> None:
     exposition = text(populated(meter))
     for metric in CATALOG:
         assert f"# TYPE {metric.full_name('pix')} {metric.kind}\n" in exposition
@@ -328,7 +328,7 @@ def test_no_observation_of_a_summary_is_lost_between_threads(meter: Meter) -> No
     assert value(meter, HTTP_REQUEST_BYTES, "_sum") == 32_000
 
 
-def test_no_count_is_lost_while_series_are_made_forgotten_and_exposed(meter: Meter) -> None:
+def test_no_count_is_lost_while_series_are_created_forgotten_and_exposed(meter: Meter) -> None:
     def work(thread: int) -> None:
         for number in range(300):
             meter.add(HTTP_REQUESTS, f"/{number}", "GET", "200")
@@ -343,14 +343,14 @@ def test_no_count_is_lost_while_series_are_made_forgotten_and_exposed(meter: Met
     assert len(series(meter, HTTP_REQUESTS)) <= HTTP_REQUESTS.series
 
 
-def test_what_children_are_now_is_what_an_exposition_says() -> None:
+def test_the_values_of_children_are_those_of_the_exposition() -> None:
     meter = Meter("ns")
     meter.add(REQUESTS, "/api/edit", "200", "other", "none")
     meter.observe(STEP_SECONDS, "1-5", value=0.03)
     meter.observe(HTTP_REQUEST_BYTES, "/api/edit", value=5.0)
     meter.set(QUEUE_DEPTH, value=3)
 
-    told = {
+    values = {
         (
             metric.full_name("ns") + suffix,
             frozenset(
@@ -365,8 +365,8 @@ def test_what_children_are_now_is_what_an_exposition_says() -> None:
     }
     shown = parse(meter.expose().body.decode())
 
-    assert len(told) > 15
-    assert told.items() <= shown.items()
-    assert {name for name, _ in shown} - {name for name, _ in told} <= {
+    assert len(values) > 15
+    assert values.items() <= shown.items()
+    assert {name for name, _ in shown} - {name for name, _ in values} <= {
         name for name, _ in shown if name.startswith(("process_", "safelight_exposition"))
     }

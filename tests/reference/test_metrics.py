@@ -23,19 +23,19 @@ def test_the_closed_values_of_a_label_are_on_the_page() -> None:
     assert "`1-5`, `6-10`, `11-20`, `21-50`, `51+`" in PAGE
 
 
-def test_the_page_says_how_many_lines_there_can_be() -> None:
+def test_the_page_has_the_maximum_number_of_lines() -> None:
     assert f"{sum(metric.lines for metric in CATALOG):,}" in PAGE
 
 
-def test_the_rows_follow_the_catalogue() -> None:
+def test_the_rows_are_in_the_order_of_the_catalogue() -> None:
     assert [name for name, *_ in rows("pix")] == [metric.full_name("pix") for metric in CATALOG]
 
 
 @pytest.mark.parametrize("suffix", ["", "_bucket", "_sum", "_count"])
-def test_an_exposed_name_leads_back_to_its_metric(suffix: str) -> None:
+def test_the_metric_of_an_exposed_name_is_found(suffix: str) -> None:
     assert lookup(REQUEST_SECONDS.full_name("pix") + suffix, "pix") is REQUEST_SECONDS
 
 
-def test_a_name_of_nobody_leads_nowhere() -> None:
+def test_an_unknown_name_has_no_metric() -> None:
     assert lookup("pix_made_up", "pix") is None
     assert lookup(REQUEST_SECONDS.name, "pix") is None

@@ -1,4 +1,4 @@
-"""For every alert the series that make it fire and those that leave it quiet, close to its line."""
+"""Cases of all alerts: series that make each fire, and series just below its limit."""
 
 from safelight.metrics.catalog import (
     BUILD_INFO,
@@ -65,41 +65,41 @@ def _gauge(metric: Metric | str, fires: str, quiet: str, /, at: int, **labels: s
 
 
 def _of(
-    part: Metric | str, whole: Metric | str, values: tuple[str, str], at: int, **labels: str
+    part: Metric | str, total_metric: Metric | str, values: tuple[str, str], at: int, **labels: str
 ) -> Case:
-    all_of_it = series(whole, "100x900", **labels)
+    total = series(total_metric, "100x900", **labels)
     fires, quiet = (series(part, each, **labels) for each in values)
-    return Case((fires, all_of_it), (quiet, all_of_it), at)
+    return Case((fires, total), (quiet, total), at)
 
 
 def _probes(status: str = "200") -> tuple[Series, ...]:
-    """Return many requests to the probes of readiness, which say nothing of callers."""
+    """Return many readiness probes, which the alerts must ignore."""
     probe = {"handler": "/readyz", "method": "GET", "status": status}
     return (series(HTTP_REQUESTS, "0+1000x900", **probe),)
 
 
-def _failing(error: str, fires: float, quiet: float, at: int, a_minute: float = 100) -> Case:
-    """Return a case in which so many per cent of the requests fail."""
+def _failing(error: str, fires: float, quiet: float, at: int, per_minute: float = 100) -> Case:
+    """Return a case in which these percentages of the requests fail."""
 
     def share(percent: float) -> tuple[Series, ...]:
-        bad = a_minute * percent / 100
-        return _request("none", f"0+{a_minute - bad:g}x900"), _request(error, f"0+{bad:g}x900")
+        bad = per_minute * percent / 100
+        return _request("none", f"0+{per_minute - bad:g}x900"), _request(error, f"0+{bad:g}x900")
 
     return Case(share(fires), share(quiet), at)
 
 
 def _burning(
-    fires: float, quiet: float, a_minute: float, at: int, resolves: int | None = None
+    fires: float, quiet: float, per_minute: float, at: int, resolves: int | None = None
 ) -> Case:
-    """Return a case with so few requests that five must fail first, where five are asked."""
-    case = _failing("worker_lost", fires, quiet, at, a_minute)
+    """Return a case with few requests, so that least_missed decides when it fires."""
+    case = _failing("worker_lost", fires, quiet, at, per_minute)
     return Case(case.fires, case.quiet, at, resolves)
 
 
 def _per_image(metric: Metric, fires: str, quiet: str, at: int, **labels: str) -> Case:
-    made = series(IMAGES, "0+100x900", image_size="512x512")
+    images = series(IMAGES, "0+100x900", image_size="512x512")
     return Case(
-        (series(metric, fires, **labels), made), (series(metric, quiet, **labels), made), at
+        (series(metric, fires, **labels), images), (series(metric, quiet, **labels), images), at
     )
 
 
@@ -109,9 +109,9 @@ def _wasted(percent: int) -> tuple[Series, ...]:
 
 
 def _vram(*values: str) -> tuple[Series, ...]:
-    used = tuple(series(VRAM_USED, each, device=f"cuda:{card}") for card, each in enumerate(values))
-    whole = (series(GPU_MEMORY_TOTAL, "12e9x900", gpu=f"{card}") for card in range(len(values)))
-    return *used, *whole
+    used = tuple(series(VRAM_USED, each, device=f"cuda:{gpu}") for gpu, each in enumerate(values))
+    total = (series(GPU_MEMORY_TOTAL, "12e9x900", gpu=f"{gpu}") for gpu in range(len(values)))
+    return *used, *total
 
 
 def _waiting(seconds: float) -> tuple[Series, ...]:
@@ -124,7 +124,7 @@ def _waiting(seconds: float) -> tuple[Series, ...]:
 _EDIT = {"endpoint": "/api/edit", "status_code": "200", "instruction_type": "other"}
 _ROUTE = {"handler": "/api/edit", "method": "POST"}
 _RISING, _FLAT = "0x5 0+1x900", "4x900"
-_BORN = "_x5 1+1x900"  # as a counter is that nobody entered anything into before
+_BORN = "_x5 1+1x900"  # a counter whose first sample already has an event
 _RUNS = series(IN_FLIGHT, "1x900")
 _VERSION = {"version": "0.1.0", "python": "3.11"}
 _BUILT = series(BUILD_INFO, "1x900", **_VERSION)
@@ -153,7 +153,7 @@ CASES: dict[str, tuple[Case, ...]] = {
             ),
             at=15,
         ),
-        "SuccessRatioLow": _failing("timeout", 6, 4.5, a_minute=8, at=16),
+        "SuccessRatioLow": _failing("timeout", 6, 4.5, per_minute=8, at=16),
         "RequestsRefused": Case(
             (series(REJECTED, "0+5.5x900", reason="queue_full"), _request("none", "0+94.5x900")),
             (series(REJECTED, "0+4.5x900", reason="queue_full"), _request("none", "0+95.5x900")),
@@ -164,14 +164,14 @@ CASES: dict[str, tuple[Case, ...]] = {
         "ErrorBudgetBurn": _burning(6.6, 5.4, 3, at=43, resolves=60),
         "ErrorBudgetBurnSlow": _burning(3.3, 2.7, 5, at=93, resolves=150),
         "ErrorBudgetLeaking": _burning(1.1, 0.9, 10, at=228, resolves=400),
-        # Well for 400 minutes, then every hundredth fails; or every 200th from the start.
+        # Healthy for 400 minutes, then 1 % fail; quiet: 0.5 % fail from the start.
         "ErrorBudgetExhaustionAhead": (
             Case(
                 (_request("none", "0+100x900"), _request("worker_lost", "0x400 0+1x500")),
                 (_request("none", "0+100x900"), _request("worker_lost", "0+0.5x900")),
                 at=561,
             ),
-            # So few requests that it is only not believed before five of them have failed.
+            # So few requests that least_missed decides when it fires.
             Case(
                 (_request("none", "0+2x900"), _request("worker_lost", "0x400 0+0.0213x500")),
                 (_request("none", "0+2x900"),),
@@ -181,7 +181,7 @@ CASES: dict[str, tuple[Case, ...]] = {
         "OutputsInvalid": _per_image(
             OUTPUT_INVALID, "0+2.2x900", "0+1.8x900", at=6, reason="black"
         ),
-        "InstructionFailing": _failing("model_error", 55, 45, at=25, a_minute=1),
+        "InstructionFailing": _failing("model_error", 55, 45, at=25, per_minute=1),
         "PromptsTruncated": _per_image(PROMPTS_TRUNCATED, "0+11x900", "0+9x900", at=11),
         "WorkPilesUp": _gauge(QUEUED_WORK, "61x900", "60x900", at=2),
         "DeadlinesMissed": _failing("timeout", 5.5, 4.5, at=6),
@@ -210,14 +210,14 @@ CASES: dict[str, tuple[Case, ...]] = {
         "GpuMemoryHigh": _of(
             GPU_MEMORY_USED, GPU_MEMORY_TOTAL, ("91x900", "90x900"), at=1, gpu="0"
         ),
-        # 220 MB an hour; the quiet ones: 180 MB an hour, and a jump as a model loads, and stays.
+        # 220 MB per hour; quiet: 180 MB per hour, and a jump when a model loads.
         "VramLeak": Case(_vram("4e9+3666666x900"), _vram("4e9+3e6x900", "0x3 4e9x900"), at=150),
         "VramExhaustionAhead": Case(_vram("2e9+5e7x900"), _vram("2e9+4e6x900"), at=146),
         "GpuUtilizationHigh": _gauge(GPU_UTILIZATION, "0.87x900", "0.85x900", at=5, gpu="0"),
         "GpuTemperatureHigh": _gauge(GPU_TEMPERATURE, "86x900", "85x900", at=1, gpu="0"),
         "GpuThrottled": Case(
             (series(GPU_THROTTLED, "1x900", gpu="0", reason="hardware_thermal"),),
-            (series(GPU_THROTTLED, "1x900", gpu="0", reason="power_cap"),),  # as it is meant to be
+            (series(GPU_THROTTLED, "1x900", gpu="0", reason="power_cap"),),  # normal operation
             at=5,
             resolves=10,
         ),
@@ -230,7 +230,7 @@ CASES: dict[str, tuple[Case, ...]] = {
         "HostMemoryHigh": _of(HOST_MEMORY_USED, HOST_MEMORY_TOTAL, ("87x900", "83x900"), at=2),
         "HostDiskBusy": _gauge(
             HOST_DISK_BUSY, "0+52x900", "0+50x900", at=4, disk="nvme0n1"
-        ),  # seconds a minute
+        ),  # seconds per minute
         "HostFilesystemFull": _of(
             HOST_FILESYSTEM_USED, HOST_FILESYSTEM_SIZE, ("87x900", "83x900"), at=2, mountpoint="/"
         ),
@@ -246,7 +246,7 @@ CASES: dict[str, tuple[Case, ...]] = {
                 (series("process_resident_memory_bytes", "1e9+1.5e6x900"), _BUILT),
                 at=31,
             ),
-            # A model is loaded, which is a jump that ends; and who is none of ours may grow.
+            # Quiet: a model loads, which is a jump that ends; other programs may grow.
             Case(
                 (series("process_resident_memory_bytes", "1e9+1.833e6x900"), _BUILT),
                 (
@@ -266,13 +266,13 @@ CASES: dict[str, tuple[Case, ...]] = {
         ),
         "HostMemoryExhaustionAhead": (
             _of(HOST_MEMORY_USED, HOST_MEMORY_TOTAL, ("30+0.25x280", "25x20 66x900"), at=236),
-            # So fast that it is only not believed before half of the memory is in use.
+            # So fast that the condition of half the memory decides when it fires.
             _of(HOST_MEMORY_USED, HOST_MEMORY_TOTAL, ("0+2x60", "40x900"), at=41),
         ),
         "LogLinesLost": _gauge(LOG_LINES_LOST, _RISING, _FLAT, at=7),
         "TargetDown": Case(
             (series("up", "1x5 0x900"), series(BUILD_INFO, "1x5 _x900", **_VERSION)),
-            # Whoever else is scraped is none of our business.
+            # Other scraped targets must not fire.
             (series("up", "1x900"), Series("up", "0x900", {"job": "mysql", "instance": "db:9104"})),
             at=7,
         ),

@@ -12,7 +12,7 @@ from safelight.reference.alerts import as_markdown, runbooks
 from safelight.rules.alerts import alert_groups, alerts
 from safelight.rules.files import RUNBOOKS, groups, rule_file, runbook_url
 from safelight.rules.rule import Alert
-from safelight.rules.thresholds import OF_MACHINES, Thresholds, percent
+from safelight.rules.thresholds import OF_MACHINES, Thresholds
 from tests.rules.cases import CASES
 from tests.rules.promtool import NAMESPACE, firing, judge, run, series
 
@@ -24,11 +24,11 @@ def named(alert: Alert) -> str:
     return alert.name
 
 
-def test_the_error_rate_alert_says_the_value_and_the_job(tmp_path: Path) -> None:
+def test_the_text_of_an_alert_has_the_value_and_the_job(tmp_path: Path) -> None:
     alert = next(alert for alert in ALERTS if alert.name == "HighAPIErrorRate")
     text = {
-        "summary": "safelight: more than 2 % of answers are errors of ours",
-        "description": "2.203% of the answers of safelight have a 5xx status.",
+        "summary": "safelight: more than 2 % of the responses have a 5xx status",
+        "description": "2.203% of the responses of safelight have a 5xx status.",
         "runbook_url": "docs/runbooks.md#highapierrorrate",
     }
     expected = {
@@ -44,7 +44,7 @@ def test_a_p95_alert_waits_its_five_minutes(tmp_path: Path) -> None:
     judge(tmp_path, CASES["RequestP95High"][0].fires, promql_expr_test=checks)
 
 
-def test_the_lost_target_is_named(tmp_path: Path) -> None:
+def test_the_unreachable_target_is_named(tmp_path: Path) -> None:
     built = series(BUILD_INFO, "1x5 _x30", version="0.1.0", python="3.11")
     down = [series("up", "0x30"), built]
     expr = 'ALERTS{alertname="TargetDown", alertstate="firing", instance="127.0.0.1:8000"}'
@@ -56,7 +56,7 @@ def test_the_lost_target_is_named(tmp_path: Path) -> None:
     judge(tmp_path, down, promql_expr_test=[check])
 
 
-def test_promtool_has_no_complaint_about_the_rules(tmp_path: Path) -> None:
+def test_promtool_accepts_the_rules(tmp_path: Path) -> None:
     (tmp_path / "rules.yml").write_text(rule_file(NAMESPACE))
     run("promtool", "check", "rules", "--lint=all", "--lint-fatal", str(tmp_path / "rules.yml"))
 
@@ -68,13 +68,13 @@ def test_thresholds_change_the_rules_and_their_texts() -> None:
     assert changed["HighP95Latency"] in ALERTS
 
 
-def test_latency_limits_lie_on_an_edge_of_their_histogram() -> None:
+def test_latency_limits_are_bucket_edges() -> None:
     limits = Thresholds()
     assert limits.request_p95_seconds in REQUEST_SECONDS.buckets
     assert limits.http_p95_seconds in HTTP_SECONDS.buckets
 
 
-def test_the_rules_follow_the_namespace() -> None:
+def test_the_rules_use_the_namespace() -> None:
     text = rule_file("zimage")
     assert "zimage_request_duration_seconds_bucket" in text
     assert NAMESPACE not in text
@@ -89,14 +89,14 @@ def test_a_runbook_has_its_anchor_in_the_page_of_alerts(alert: Alert) -> None:
     assert anchor == alert.name.lower()
 
 
-def test_the_pages_are_the_ones_the_source_makes() -> None:
+def test_the_pages_are_up_to_date() -> None:
     assert (ROOT / "docs/alerts.md").read_text() == as_markdown(NAMESPACE)
     assert (ROOT / RUNBOOKS).read_text() == runbooks(NAMESPACE)
 
 
-def test_a_service_has_limits_of_its_own_and_the_machine_has_one() -> None:
+def test_services_have_their_own_limits_and_the_host_has_one() -> None:
     shared = Thresholds(gpu_celsius=80, request_p95_seconds=5)
-    limits = {"one": shared, "two": shared.with_own(Thresholds(request_p95_seconds=1.5))}
+    limits = {"one": shared, "two": shared.overridden_by(Thresholds(request_p95_seconds=1.5))}
     text = rule_file("one", "two", thresholds=limits)
     assert text.count("alert: GpuTemperatureHigh") == 1
     assert "gpu_temperature_celsius > 80" in text
@@ -105,7 +105,7 @@ def test_a_service_has_limits_of_its_own_and_the_machine_has_one() -> None:
     assert any("two_request" in line and line.endswith("> 1.5") for line in slow)
 
 
-def test_one_alert_can_be_changed_or_left_out() -> None:
+def test_one_alert_can_be_changed_or_disabled() -> None:
     change = {"RequestP95High": {"for_seconds": 60, "severity": "critical"}}
     off = {"GuidanceOverridden": {"enabled": False}}
     limits = Thresholds.model_validate({"alerts": {**change, **off}})
@@ -116,13 +116,13 @@ def test_one_alert_can_be_changed_or_left_out() -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in Thresholds.model_fields if name != "alerts"])
-def test_every_limit_moves_some_rule_and_is_a_services_or_the_machines(name: str) -> None:
-    moved = _moved(name)
-    assert moved, "a limit that nothing reads"
-    assert (name in OF_MACHINES) == (not any("one_" in expr or "one:" in expr for expr in moved))
+def test_every_limit_changes_a_rule_of_a_service_or_of_the_host(name: str) -> None:
+    changed = _changed(name)
+    assert changed, "no rule reads this limit"
+    assert (name in OF_MACHINES) == (not any("one_" in expr or "one:" in expr for expr in changed))
 
 
-def _moved(name: str) -> set[str]:
+def _changed(name: str) -> set[str]:
     """Return the expressions that a limit of one service changes."""
     before: int | float = getattr(Thresholds(), name)
     share = isinstance(before, float) and 0.9 < before < 1
@@ -147,7 +147,7 @@ def _moved(name: str) -> set[str]:
     ],
     ids=str,
 )
-def test_a_limit_out_of_bounds_is_refused(wrong: dict[str, Any]) -> None:
+def test_a_limit_out_of_bounds_is_rejected(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         Thresholds.model_validate(wrong)
 
@@ -164,11 +164,6 @@ def test_a_runbook_names_only_metrics_that_exist(alert: Alert) -> None:
     assert words <= known | settings
 
 
-def test_groups_have_names_of_their_own() -> None:
+def test_groups_have_unique_names() -> None:
     names = [group.name for group in alert_groups(NAMESPACE)]
     assert len(names) == len(set(names))
-
-
-def test_a_ratio_reads_as_a_percentage() -> None:
-    assert percent(0.95) == "95 %"
-    assert percent(1 - 0.95) == "5 %"

@@ -1,4 +1,4 @@
-"""Every alert fires, stays quiet and resolves; and no change of its limits goes unseen."""
+"""Every alert fires, stays quiet and resolves, and every mutant of its expression is found."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -19,33 +19,33 @@ def named(alert: Alert) -> str:
     return alert.name
 
 
-def judged(alert: Alert, rules: Alert, folder: Path) -> str:
-    """Return what promtool finds wrong first when an alert's cases meet these rules."""
+def complaint_about(alert: Alert, rules: Alert, folder: Path) -> str:
+    """Return promtool's first complaint about an alert's cases, or an empty text."""
     proofs = (
         proof(alert, case)
         for case in CASES[alert.name]
         for proof in (fires_and_resolves, stays_quiet)
     )
-    made = rules_for(rules)
-    return next((said for proof in proofs if (said := complaint(folder, [proof], made))), "")
+    text = rules_for(rules)
+    return next((error for proof in proofs if (error := complaint(folder, [proof], text))), "")
 
 
-def test_every_alert_has_its_cases_and_a_name_of_its_own() -> None:
+def test_every_alert_has_cases_and_a_unique_name() -> None:
     assert [alert.name for alert in ALERTS] == list(dict.fromkeys(named(a) for a in ALERTS))
     assert {alert.name for alert in ALERTS} == set(CASES)
 
 
 @pytest.mark.parametrize("alert", ALERTS, ids=named)
 def test_an_alert_fires_at_its_time_stays_quiet_and_resolves(alert: Alert, tmp_path: Path) -> None:
-    assert not judged(alert, alert, tmp_path)
+    assert not complaint_about(alert, alert, tmp_path)
 
 
 @pytest.mark.parametrize("alert", ALERTS, ids=named)
 def test_no_mutant_of_an_alert_survives(
     alert: Alert, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
-    found = list(mutants(alert))
-    record_property("mutants", len(found))
-    survivors = [what for what, mutant in found if not judged(alert, mutant, tmp_path)]
-    assert found
+    changed = list(mutants(alert))
+    record_property("mutants", len(changed))
+    survivors = [what for what, mutant in changed if not complaint_about(alert, mutant, tmp_path)]
+    assert changed
     assert not survivors

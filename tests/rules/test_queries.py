@@ -15,26 +15,26 @@ from safelight.metrics.promql import JOB, Queries, copied
 QUERIES = Queries("ns", matchers={JOB: "~$job"})
 
 
-def test_a_share_is_some_events_over_all() -> None:
+def test_a_share_is_the_selected_events_divided_by_all() -> None:
     assert Queries("ns").share(REQUESTS, {ERROR: "!none"}, (JOB,)) == (
         'sum by (job) (rate(ns_request_total{error!="none"}[5m]))'
         " / sum by (job) (rate(ns_request_total[5m]))"
     )
 
 
-def test_a_fraction_is_one_gauge_over_another() -> None:
+def test_a_fraction_is_one_gauge_divided_by_another() -> None:
     assert QUERIES.fraction(GPU_MEMORY_USED, GPU_MEMORY_TOTAL) == (
         'gpu_memory_used_bytes{job=~"$job"} / gpu_memory_total_bytes{job=~"$job"}'
     )
 
 
-def test_the_future_is_a_straight_line_through_the_window() -> None:
+def test_a_forecast_is_a_linear_regression_over_the_window() -> None:
     hours = Queries("ns", window="2h")
     assert hours.trend(VRAM_USED) == "deriv(ns_vram_used_bytes[2h])"
     assert hours.forecast(VRAM_USED, 3600) == "predict_linear(ns_vram_used_bytes[2h], 3600)"
 
 
-def test_an_age_counts_from_the_timestamp() -> None:
+def test_an_age_is_the_time_since_a_timestamp() -> None:
     age = "time() - safelight_probe_last_success_timestamp_seconds"
     assert Queries("ns").age(PROBE_TIMESTAMP) == age
 

@@ -38,32 +38,35 @@ def served() -> tuple[Series, ...]:
 
 def test_a_level_is_recorded_for_each_job(tmp_path: Path) -> None:
     ratio = f"{NAMESPACE}:request_success:ratio_rate5m"
-    given = (
+    samples = (
         series(REQUESTS, "0+4x300", **_EDIT, error="none"),
         series(SUCCESSES, "0+3x300", endpoint="/api/edit", instruction_type="add_hat"),
     )
     check = value(ratio, 0.75, f'{ratio}{{job="safelight"}}')
-    judge(tmp_path, given, promql_expr_test=[check])
+    judge(tmp_path, samples, promql_expr_test=[check])
 
 
-def test_a_job_that_never_succeeded_has_a_ratio_of_0_and_not_none(tmp_path: Path) -> None:
+def test_a_job_that_never_succeeded_has_a_ratio_of_0(tmp_path: Path) -> None:
     ratio = f"{NAMESPACE}:request_success:ratio_rate5m"
     failed = series(REQUESTS, "0+4x300", **_EDIT, error="model_error")
     judge(tmp_path, [failed], promql_expr_test=[value(ratio, 0, f'{ratio}{{job="safelight"}}')])
 
 
-def test_the_card_is_known_by_the_names_of_the_articles(tmp_path: Path) -> None:
-    given = (series(GPU_UTILIZATION, "0.4x300", gpu="0"), series(GPU_MEMORY_USED, "7x300", gpu="0"))
+def test_gpu_metrics_exist_under_their_usual_names(tmp_path: Path) -> None:
+    samples = (
+        series(GPU_UTILIZATION, "0.4x300", gpu="0"),
+        series(GPU_MEMORY_USED, "7x300", gpu="0"),
+    )
     on = '{gpu="0", instance="127.0.0.1:8000", job="safelight"}'
     checks = [
         value("gpu_utilization_percent", 40, f"gpu_utilization_percent{on}"),
         value("gpu_utilization", 40, f"gpu_utilization{on}"),
         value("gpu_memory_used", 7, f"gpu_memory_used{on}"),
     ]
-    judge(tmp_path, given, promql_expr_test=checks)
+    judge(tmp_path, samples, promql_expr_test=checks)
 
 
-def test_requests_are_known_by_the_model_that_served_them(tmp_path: Path) -> None:
+def test_requests_are_counted_by_model_name(tmp_path: Path) -> None:
     target = 'instance="127.0.0.1:8000", job="safelight", model_name="demo-edit"'
     total = f'model_request_total{{{target}, status="200"}}'
     p95 = (
@@ -76,20 +79,20 @@ def test_requests_are_known_by_the_model_that_served_them(tmp_path: Path) -> Non
     judge(tmp_path, served(), promql_expr_test=checks)
 
 
-def test_two_models_in_one_process_do_not_break_the_rule(tmp_path: Path) -> None:
+def test_two_models_in_one_process_are_counted_once(tmp_path: Path) -> None:
     other = series(MODEL_INFO, "1x300", **{**_MODEL, "model": "another"})
     check = value("count(model_request_total)", 1, "{}")
     judge(tmp_path, (*served(), other), promql_expr_test=[check])
 
 
-def test_the_mean_inference_goes_by_its_old_name(tmp_path: Path) -> None:
+def test_the_mean_inference_time_exists_under_its_usual_name(tmp_path: Path) -> None:
     name = f"{NAMESPACE}_inference_latency"
-    given = histogram(INFERENCE_SECONDS, 1.5, precision="float16")
+    samples = histogram(INFERENCE_SECONDS, 1.5, precision="float16")
     check = value(f"round({name}, 0.01)", 1.5, '{instance="127.0.0.1:8000", job="safelight"}')
-    judge(tmp_path, given, promql_expr_test=[check])
+    judge(tmp_path, samples, promql_expr_test=[check])
 
 
-def test_names_of_our_own_say_level_metric_and_operation() -> None:
+def test_recorded_names_have_level_metric_and_operation() -> None:
     levels = recording_groups(NAMESPACE)[0].recordings
     assert all(rule.record.count(":") == 2 for rule in levels if "request:rate" not in rule.record)
     assert all(rule.record.startswith(f"{NAMESPACE}:") for rule in levels)

@@ -173,7 +173,7 @@ def test_a_service_has_the_limits_of_all_but_for_its_own(tmp_path: Path) -> None
     [
         ("[thresholds]\navailability_ratio = 1.0", "availability_ratio: Input should be less"),
         ("[thresholds]\nnobody = 1", "thresholds.nobody: is not known here"),
-        ('[services."a b".thresholds]', "is no namespace"),
+        ('[services."a b".thresholds]', "is not a namespace"),
         ("[services.zimage.thresholds]\ngpu_celsius = 70", "gpu_celsius is the machine's"),
         ("[services.z.thresholds.alerts.HostCpuBusy]", "HostCpuBusy is the machine's"),
         ("[thresholds.alerts.Nobody]\nenabled = false", "there is no alert 'Nobody'"),

@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
@@ -14,7 +14,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from safelight.cli.options import console, parse_address
+from safelight.cli.options import console, parse_address, setting_option
 from safelight.cli.records_access import check_writable, write_file
 from safelight.cli.times import SPANS, WINDOW, parse_span, parse_time
 from safelight.diagnosis.diagnose import judge, worst
@@ -24,6 +24,8 @@ from safelight.diagnosis.page import page
 from safelight.diagnosis.prometheus import Prometheus
 from safelight.diagnosis.report import Diagnosis, as_data, sentence, when
 from safelight.errors import BadSetting, MonitoringFailed
+from safelight.settings import load
+from safelight.stack.monitoring import Monitoring, read
 
 URL = "http://127.0.0.1:9090"
 _COLOURS = {Severity.INFO: "cyan", Severity.WARNING: "yellow", Severity.CRITICAL: "bold red"}
@@ -53,6 +55,7 @@ def diagnose(
     watch: Annotated[
         float | None, typer.Option(min=1, max=3600, help="Repeat after this many seconds.")
     ] = None,
+    monitoring: Annotated[Path | None, setting_option("monitoring")] = None,
 ) -> None:
     """Find what is wrong with a service, and print the evidence and what to do.
 
@@ -68,18 +71,27 @@ def diagnose(
         safelight diagnose --json | jq '.[].headline'
 
         safelight diagnose --watch 30
+
+        safelight diagnose --monitoring monitoring.toml
     """
     if watch and (at or html or as_json):
         raise BadSetting("--watch cannot be combined with --at, --html or --json.")
     check_writable(html)
+    file = load(monitoring=monitoring).monitoring
+    rules = read(file, secrets_here=False)  # the secrets are on Alertmanager's host
     spans = Spans(window_seconds=parse_span(window, WINDOW))
     out = console()
     with Prometheus(parse_address(prometheus)) as client:
         if watch:
-            _follow(client, service, spans, watch, out)
+            _follow(
+                lambda moment: diagnose_services(client, service, moment, spans, out, rules),
+                client,
+                watch,
+                out,
+            )
             return
         moment = parse_time(at, client)
-        diagnoses = diagnose_services(client, service, moment, spans, out)
+        diagnoses = diagnose_services(client, service, moment, spans, out, rules)
         reports = [as_data(each, client) for each in diagnoses]
     if as_json:
         typer.echo(json.dumps(reports, indent=2))
@@ -93,7 +105,12 @@ def diagnose(
 
 
 def diagnose_services(
-    client: Prometheus, name: str | None, at: float, spans: Spans, out: Console
+    client: Prometheus,
+    name: str | None,
+    at: float,
+    spans: Spans,
+    out: Console,
+    monitoring: Monitoring | None = None,
 ) -> list[Diagnosis]:
     """Diagnose every service of this name, or all services. Raises MonitoringFailed."""
     matches = only(services(client, at, spans), name)
@@ -103,7 +120,8 @@ def diagnose_services(
         diagnoses = []
         for service in matches:
             progress.update(task, description=f"checking {service.job}")
-            evidence = gather(client, service, at, spans)
+            limits = (monitoring or Monitoring()).limits(service.namespace)[service.namespace]
+            evidence = gather(client, service, at, spans, limits)
             diagnoses.append(Diagnosis(evidence, judge(evidence)))
     return sorted(diagnoses, key=lambda each: -worst(each.findings))
 
@@ -152,7 +170,10 @@ def _print(finding: Finding, out: Console) -> None:
 
 
 def _follow(
-    client: Prometheus, name: str | None, spans: Spans, seconds: float, out: Console
+    diagnose_at: Callable[[float], list[Diagnosis]],
+    client: Prometheus,
+    seconds: float,
+    out: Console,
 ) -> None:
     """Print a diagnosis whenever it differs from the previous one, until Ctrl-C."""
     pause = threading.Event()
@@ -162,7 +183,7 @@ def _follow(
     with suppress(KeyboardInterrupt):
         while True:
             try:
-                diagnoses = diagnose_services(client, name, client.now(), spans, out)
+                diagnoses = diagnose_at(client.now())
                 current = [[_identity(f) for f in each.findings] for each in diagnoses]
                 if current != previous:
                     show(diagnoses, out)

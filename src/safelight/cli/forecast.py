@@ -11,10 +11,11 @@ from rich.table import Table
 from safelight.cli.diagnose import URL, At, PrometheusUrl, ServiceName
 from safelight.cli.options import console, parse_address
 from safelight.cli.times import parse_time
-from safelight.diagnosis.confidence import amount, seconds, share, until
+from safelight.diagnosis.confidence import until
 from safelight.diagnosis.evidence import gather, only, services
 from safelight.diagnosis.forecast import Forecast, budgets, forecasts
 from safelight.diagnosis.prometheus import Prometheus
+from safelight.units import duration, share, size
 
 
 def forecast(
@@ -68,5 +69,5 @@ def show(job: str, rows: list[Forecast], out: Console) -> None:
 
 
 def _value(each: Forecast, value: float) -> str:
-    formats = {"bytes": amount, "seconds": seconds, "ratio": share}
+    formats = {"bytes": size, "seconds": duration, "ratio": share}
     return formats[each.unit](value)

@@ -11,6 +11,7 @@ from rich.table import Table
 from safelight.cli.options import console
 from safelight.cli.records_access import AsJson, Service, Since, State, Url, open_records
 from safelight.cli.times import SPANS, parse_age
+from safelight.units import size
 
 records = typer.Typer(help="Manage the database of finished requests, their ratings and samples.")
 
@@ -54,7 +55,7 @@ def info(records_url: Url = None, state_folder: State = None, as_json: AsJson = 
     table.add_column("value", justify="right")
     for name, count in contents.rows.items():
         table.add_row(name, str(count))
-    table.add_row("size", f"{contents.bytes / 1024**2:.1f} MiB")
+    table.add_row("size", size(contents.bytes))
     table.add_row("oldest", _date(contents.oldest))
     table.add_row("newest", _date(contents.newest))
     r = ratings.agreement

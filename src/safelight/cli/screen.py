@@ -10,6 +10,7 @@ from rich.text import Text
 from safelight.metrics.catalog import LADDER, STAGES
 from safelight.stack.tools.top import QUANTILES
 from safelight.stack.tools.view import Card, Engine, View
+from safelight.units import duration, size, sizes
 
 _NAME_COLUMNS = 9
 _BORDER_COLUMNS = 4
@@ -82,8 +83,9 @@ def _engine(engine: Engine) -> Iterator[Row]:
     if engine.batch_limit is not None:
         text.append(f"   limit {engine.batch_limit:.0f}", style="dim")
     total = sum(engine.batch_sizes.values())
-    for size, number in engine.batch_sizes.items():
-        text.append(f"   {size}\u00a0", style="dim").append(f"{number / total:.0%}", style="cyan")
+    for requests, number in engine.batch_sizes.items():
+        text.append(f"   {requests}\u00a0", style="dim")
+        text.append(f"{number / total:.0%}", style="cyan")
     yield "batches", text
     backlog = f"{_seconds(engine.work_seconds)} of work waiting"
     shares = (f"{use} {share:.0%}" for use, share in engine.device_shares.items())
@@ -134,9 +136,9 @@ def _machine(view: View) -> Iterator[Row]:
         yield "CPU", _load(view.cpu_ratio).append(f"{view.cpu_ratio:.0%}")
     if view.memory is not None:
         used, total = view.memory
-        yield "memory", _load(used / total).append(f"{_gib(used)} of {_gib(total)} GiB")
+        yield "memory", _load(used / total).append(sizes((used, total)))
     for device, (used, peak) in view.vram.items():
-        yield f"VRAM {device}"[:_NAME_COLUMNS], Text(f"{_gib(used)} GiB used, peak {_gib(peak)}")
+        yield f"VRAM {device}"[:_NAME_COLUMNS], Text(f"{size(used)} used, peak {size(peak)}")
     for card in view.cards:
         yield f"GPU {card.name}"[:_NAME_COLUMNS], _gpu(card)
 
@@ -146,7 +148,7 @@ def _gpu(gpu: Card) -> Text:
     if gpu.utilization_ratio is not None:
         text.append(_load(gpu.utilization_ratio)).append(f"{gpu.utilization_ratio:.0%}  ")
     if gpu.used_bytes is not None and gpu.total_bytes:
-        text.append(f"{_gib(gpu.used_bytes)} of {_gib(gpu.total_bytes)} GiB  ")
+        text.append(f"{sizes((gpu.used_bytes, gpu.total_bytes))}  ")
     if gpu.celsius is not None:
         text.append(f"{gpu.celsius:.0f} °C")
     return text
@@ -196,10 +198,4 @@ def _joined(texts: Iterable[str]) -> str:
 
 
 def _seconds(value: float | None) -> str:
-    if value is None:
-        return "-"
-    return f"{value * 1e3:.1f} ms" if value < 1 else f"{value:.2f} s"
-
-
-def _gib(value: float) -> str:
-    return f"{value / 1024**3:.1f}"
+    return "-" if value is None else duration(value)

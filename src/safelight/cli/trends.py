@@ -12,13 +12,13 @@ from rich.text import Text
 from safelight.cli.diagnose import URL, At, PrometheusUrl, ServiceName
 from safelight.cli.options import console, parse_address, setting_option
 from safelight.cli.times import parse_time
-from safelight.diagnosis.confidence import amount, seconds, share
 from safelight.diagnosis.evidence import Spans, only, services
 from safelight.diagnosis.prometheus import Prometheus
 from safelight.diagnosis.routine import Change, Trends
 from safelight.diagnosis.routine import trends as compute_trends
 from safelight.settings import load
 from safelight.stack.monitoring import read
+from safelight.units import duration, share, size
 
 _DAY = 86_400
 
@@ -76,7 +76,7 @@ def _show(row: Trends, out: Console) -> None:
         out.print(
             Text(
                 f"  {proposal.threshold} = {proposal.limit:g} is {proposal.problem}: in 95 % of "
-                f"hours the value is below {seconds(proposal.usual)}. Try {proposal.proposed:g}.",
+                f"hours the value is below {duration(proposal.usual)}. Try {proposal.proposed:g}.",
                 style="yellow",
             )
         )
@@ -85,7 +85,7 @@ def _show(row: Trends, out: Console) -> None:
     if not row.comparable:
         out.print(
             Text(
-                f"  too little data to compare with last week: {seconds(row.data_seconds)}",
+                f"  too little data to compare with last week: {duration(row.data_seconds)}",
                 style="yellow",
             )
         )
@@ -97,5 +97,5 @@ def _show(row: Trends, out: Console) -> None:
 def _value(change: Change, value: float | None) -> str:
     if value is None:
         return "no data"
-    formats = {"ratio": share, "seconds": seconds, "bytes": amount}
+    formats = {"ratio": share, "seconds": duration, "bytes": size}
     return formats[change.unit](value) if change.unit else f"{value:.3g}"

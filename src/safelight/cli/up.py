@@ -19,6 +19,7 @@ from safelight.stack.local import PROMETHEUS, Plan, Stack, plan
 from safelight.stack.programs import why
 from safelight.stack.tools.check import TIMEOUT_SECONDS, Answer, Checker, prove
 from safelight.stack.tools.samples import task_told
+from safelight.units import duration, size
 
 _INTERRUPTED = 130
 _WIDE_COLUMNS = 120  # enough to show the queries beside their results
@@ -189,8 +190,8 @@ def _value(result: Answer) -> str:
         return result.note or "no data"
     match result.question.unit:
         case "s":
-            return f"{result.value * 1e3:.4g} ms" if result.value < 1 else f"{result.value:.4g} s"
+            return duration(result.value)
         case "B":
-            return f"{result.value / 1024**3:.1f} GiB"
+            return size(result.value)
         case _:
             return f"{result.value:.4g}"

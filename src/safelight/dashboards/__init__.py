@@ -1,1 +1,1 @@
-"""Metrics drawn: Grafana boards, as code."""
+"""Grafana dashboards, as data."""

@@ -1,18 +1,18 @@
-"""What a board is made of: rows of panels, each with its queries. Data only; no Grafana here."""
+"""Data types of dashboards: rows of panels, and their queries."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
 
 class Shape(StrEnum):
-    """How a panel draws what its queries return."""
+    """How a panel draws the results of its queries."""
 
     LINES = "a line per series, over time"
     STACK = "series stacked over time"
     GRID = "a row of coloured cells per series, over time"
     STATES = "a bar per series, coloured where the value is 1"
-    BARS = "a bar per series, of the whole time shown"
-    BUCKETS = "a bar per bucket of a histogram, of the whole time shown"
+    BARS = "a bar per series, over the whole time range"
+    BUCKETS = "a bar per bucket of a histogram, over the whole time range"
     HEAT = "coloured cells: the buckets of a histogram over time"
     NUMBER = "the last value of each series, large"
     TABLE = "a line of text per series: its labels"
@@ -20,7 +20,7 @@ class Shape(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """One expression, and how its series are called."""
+    """An expression and the legend of its series."""
 
     expr: str
     legend: str
@@ -29,9 +29,9 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One picture; `limit` draws a line, or colours, where an alert draws its own.
+    """One panel. `limit` draws the limit of an alert as a line or as colours.
 
-    `needs` says what there must be for it to show anything, where a demo on a processor lacks it.
+    `needs` names what the panel needs to show data, if a demo on a CPU does not have it.
     """
 
     title: str
@@ -44,7 +44,7 @@ class Panel:
 
     @property
     def text(self) -> str:
-        """Return the description, and what the panel needs."""
+        """Return the description, with what the panel needs."""
         return f"{self.description} Needs {self.needs}." if self.needs else self.description
 
 
@@ -58,9 +58,9 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Variable:
-    """A choice at the top of the board: the values of a label, by a `label_values` query.
+    """A variable at the top of the dashboard, with the values of a `label_values` query.
 
-    `pattern` keeps of each value what its group finds; a choice is of one, or of `several`.
+    `pattern` keeps the first group of its match in each value. `several` allows multiple values.
     """
 
     name: str
@@ -72,7 +72,7 @@ class Variable:
 
 @dataclass(frozen=True, slots=True)
 class Annotation:
-    """A mark across all panels, at each time at which the expression has a result."""
+    """A mark across all panels, at the times at which the expression has a result."""
 
     name: str
     expr: str
@@ -82,7 +82,7 @@ class Annotation:
 
 @dataclass(frozen=True, slots=True)
 class Board:
-    """One dashboard; its uid never changes, so that links and imports keep working."""
+    """One dashboard. Its uid never changes, because links and imports use it."""
 
     uid: str
     title: str

@@ -1,10 +1,10 @@
-"""Every board, in the order in which a reader would open them. Adding one is adding a row."""
+"""All dashboards, in the order of the documentation."""
 
 from safelight.dashboards.board import Board
 from safelight.dashboards.boards.denoising import denoising
 from safelight.dashboards.boards.engine import engine
 from safelight.dashboards.boards.fleet import fleet
-from safelight.dashboards.boards.gpus import cards
+from safelight.dashboards.boards.gpus import gpus
 from safelight.dashboards.boards.hosts import hosts
 from safelight.dashboards.boards.instructions import instructions
 from safelight.dashboards.boards.live import live
@@ -24,7 +24,7 @@ _BOARDS = (
     engine,
     instructions,
     quality,
-    cards,
+    gpus,
     hosts,
     recognition,
     zimage,
@@ -36,5 +36,5 @@ _BOARDS = (
 
 
 def boards(limits: Thresholds | None = None) -> tuple[Board, ...]:
-    """Return every board; which service it shows is chosen on the board itself."""
+    """Return all dashboards. The service is chosen on the dashboard."""
     return tuple(board(limits or Thresholds()) for board in _BOARDS)

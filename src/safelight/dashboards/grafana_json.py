@@ -1,7 +1,7 @@
-"""The one door to grafana_foundation_sdk: turns a board into the JSON that Grafana imports.
+"""Convert dashboards into the JSON that Grafana imports.
 
-Importing this module raises MissingExtra where the extra `grafana` is not installed. It writes the
-v1 model: Grafana's file provisioning rejects v2.
+Importing this module raises MissingExtra if the extra `grafana` is not installed. It writes the v1
+model, because Grafana's file provisioning rejects v2.
 """
 
 from collections.abc import Callable
@@ -37,7 +37,7 @@ _GREEN, _RED = "green", "red"
 
 
 def as_json(board: Board) -> str:
-    """Return the board as Grafana imports it; the same board gives the same text."""
+    """Return a dashboard as JSON. The same dashboard gives the same text."""
     built = (
         dashboard.Dashboard(board.title)
         .uid(board.uid)
@@ -46,7 +46,7 @@ def as_json(board: Board) -> str:
         .time("now-1h", "now")
         .refresh("10s")
         .tooltip(model.DashboardCursorSync.CROSSHAIR)
-        .link(_others())
+        .link(_links())
         .with_variable(
             dashboard.DatasourceVariable("datasource").label("Source").type("prometheus")
         )
@@ -55,7 +55,7 @@ def as_json(board: Board) -> str:
         built.with_variable(_variable(variable))
     for annotation in board.annotations:
         built.annotation(_annotation(annotation))
-    built.with_panel(_opening(board.question))
+    built.with_panel(_question(board.question))
     for row in board.rows:
         _add_row(built, row)
     return (
@@ -63,8 +63,8 @@ def as_json(board: Board) -> str:
     )
 
 
-def _others() -> Any:
-    """Return the list of the other boards, which keep the time and the service that is chosen."""
+def _links() -> Any:
+    """Return the links to the other dashboards, which keep the time range and the variables."""
     link = dashboard.DashboardLink("Safelight").type(model.DashboardLinkType.DASHBOARDS)
     return link.tags(["safelight"]).as_dropdown(True).keep_time(True).include_vars(True)  # noqa: FBT003
 
@@ -82,8 +82,8 @@ def _variable(variable: Variable) -> Any:
         .include_all(variable.several)
     )
     if variable.several:
-        every = model.VariableOption(selected=True, text="All", value="$__all")
-        return built.all_value(".*").current(every)
+        all_values = model.VariableOption(selected=True, text="All", value="$__all")
+        return built.all_value(".*").current(all_values)
     first = model.VariableOption(selected=True, text=variable.first, value=variable.first)
     return built.current(first)
 
@@ -94,7 +94,7 @@ def _annotation(annotation: Annotation) -> Any:
     return built.expr(annotation.expr).icon_color(annotation.colour)
 
 
-def _opening(question: str) -> Any:
+def _question(question: str) -> Any:
     return text.Panel().content(question).transparent(True).span(_WIDTH).height(2)  # noqa: FBT003
 
 
@@ -105,12 +105,12 @@ def _add_row(built: Any, row: Row) -> None:
 
 
 def _panel(panel: Panel, width: int) -> Any:
-    drawn = _SHAPES[panel.shape](panel)
-    drawn.title(panel.title).description(panel.text).datasource(_SOURCE)
-    drawn.unit(panel.unit).span(width).height(_HEIGHT)
+    built = _SHAPES[panel.shape](panel)
+    built.title(panel.title).description(panel.text).datasource(_SOURCE)
+    built.unit(panel.unit).span(width).height(_HEIGHT)
     for place, query in enumerate(panel.queries):
-        drawn.with_target(_query(query, chr(ord("A") + place), panel.shape))
-    return drawn
+        built.with_target(_query(query, chr(ord("A") + place), panel.shape))
+    return built
 
 
 def _query(query: Query, ref: str, shape: Shape) -> Any:
@@ -125,12 +125,12 @@ def _query(query: Query, ref: str, shape: Shape) -> Any:
 
 
 def _lines(panel: Panel) -> Any:
-    drawn = timeseries.Panel().axis_soft_min(0).line_width(1).fill_opacity(10)
-    drawn.show_points(choices.VisibilityMode.NEVER)
+    built = timeseries.Panel().axis_soft_min(0).line_width(1).fill_opacity(10)
+    built.show_points(choices.VisibilityMode.NEVER)
     if panel.limit is None:
-        return drawn
+        return built
     style = common.GraphThresholdsStyleConfig().mode(choices.GraphThresholdsStyleMode.DASHED)
-    return drawn.thresholds(_thresholds(panel.limit)).thresholds_style(style)
+    return built.thresholds(_thresholds(panel.limit)).thresholds_style(style)
 
 
 def _stack(_: Panel) -> Any:
@@ -142,7 +142,7 @@ def _stack(_: Panel) -> Any:
 def _grid(_: Panel) -> Any:
     colour = heatmap.HeatmapColorOptions().mode(HeatmapColorMode.SCHEME).scheme("RdYlGn")
     cells = heatmap.Panel().calculate(False).color(colour.min(0).max(1).steps(64).reverse(False))  # noqa: FBT003
-    # By default Grafana hides cells of 0, which here are the worst.
+    # By default Grafana hides cells with the value 0, which here are the worst.
     cells.filter_values(heatmap.FilterValueRange().le(-1))
     return cells.cell_values(heatmap.CellValues().unit("percentunit")).cell_gap(1)
 
@@ -154,11 +154,11 @@ def _heat(_: Panel) -> Any:
 
 def _number(panel: Panel) -> Any:
     last = common.ReduceDataOptions().calcs(["lastNotNull"]).values(False)  # noqa: FBT003
-    drawn = stat.Panel().reduce_options(last).graph_mode(choices.BigValueGraphMode.NONE)
+    built = stat.Panel().reduce_options(last).graph_mode(choices.BigValueGraphMode.NONE)
     if panel.limit is None:
-        return drawn
+        return built
     better_above = panel.unit == "percentunit"
-    return drawn.thresholds(_thresholds(panel.limit, better_above=better_above))
+    return built.thresholds(_thresholds(panel.limit, better_above=better_above))
 
 
 def _table(_: Panel) -> Any:
@@ -166,27 +166,27 @@ def _table(_: Panel) -> Any:
 
 
 def _states(_: Panel) -> Any:
-    words = {
-        "0": model.ValueMappingResult(text="within", color=_GREEN),
-        "1": model.ValueMappingResult(text="over", color=_RED),
+    texts = {
+        "0": model.ValueMappingResult(text="ok", color=_GREEN),
+        "1": model.ValueMappingResult(text="above limit", color=_RED),
     }
-    drawn = statetimeline.Panel().mappings([model.ValueMap(options=words)])
-    drawn.color_scheme(dashboard.FieldColor().mode(model.FieldColorModeId.THRESHOLDS))
-    return drawn.thresholds(_thresholds(1)).show_value(choices.VisibilityMode.NEVER)
+    built = statetimeline.Panel().mappings([model.ValueMap(options=texts)])
+    built.color_scheme(dashboard.FieldColor().mode(model.FieldColorModeId.THRESHOLDS))
+    return built.thresholds(_thresholds(1)).show_value(choices.VisibilityMode.NEVER)
 
 
 def _bars(panel: Panel) -> Any:
     last = common.ReduceDataOptions().calcs(["lastNotNull"]).values(False)  # noqa: FBT003
-    drawn = bargauge.Panel().reduce_options(last).min(0)
-    drawn.orientation(choices.VizOrientation.HORIZONTAL)
+    built = bargauge.Panel().reduce_options(last).min(0)
+    built.orientation(choices.VizOrientation.HORIZONTAL)
     if panel.unit == "percentunit":
-        drawn.max(1)
+        built.max(1)
     if panel.limit is None:
-        return drawn.color_scheme(
+        return built.color_scheme(
             dashboard.FieldColor().mode(model.FieldColorModeId.PALETTE_CLASSIC)
         )
     better_above = panel.unit == "percentunit"
-    return drawn.thresholds(_thresholds(panel.limit, better_above=better_above))
+    return built.thresholds(_thresholds(panel.limit, better_above=better_above))
 
 
 def _thresholds(limit: float, *, better_above: bool = False) -> Any:

@@ -1,4 +1,4 @@
-"""Grafana's variables filled in, for whoever asks a board's queries without Grafana."""
+"""Fill Grafana's variables in, to run a dashboard's queries without Grafana."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ ANY = ".*"
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """What is chosen at the top of a board, and the time that it shows."""
+    """Values of a dashboard's variables, and its time range."""
 
     namespace: str
     job: str = ANY
@@ -18,7 +18,7 @@ class Chosen:
     range: str = "1h"
 
     def fill(self, expr: str) -> str:
-        """Return a query as Grafana would send it."""
+        """Return the expression as Grafana sends it."""
         for name, value in (
             ("${namespace}", self.namespace),
             ("$job", self.job),
@@ -31,5 +31,5 @@ class Chosen:
 
 
 def first_choice(board: Board) -> str:
-    """Return the namespace that a board shows before anybody chooses; empty where it has none."""
-    return next((each.first for each in board.variables if each.first), "")
+    """Return the namespace that a dashboard shows first, or an empty text if it has none."""
+    return next((variable.first for variable in board.variables if variable.first), "")

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from math import cos, pi, sin
 
-from safelight.diagnosis.confidence import counted
 from safelight.diagnosis.estimates import Estimate
 from safelight.diagnosis.radar import AXES, Radar, Type
 from safelight.diagnosis.tradeoff import Choice, Tradeoff
+from safelight.units import counted
 
 _TOP = 10.0
 _SIDE, _COLUMNS, _RADIUS = 300, 3, 72

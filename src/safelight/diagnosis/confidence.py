@@ -1,8 +1,10 @@
-"""Confidence of findings, intervals and tests for shares, and texts for numbers with units."""
+"""Confidence of findings, and intervals and tests for shares."""
 
 from collections.abc import Mapping
 from itertools import pairwise
 from math import exp, lgamma, sqrt
+
+from safelight.units import duration
 
 _Z = 1.959964  # 97.5 % quantile of the normal distribution: a two-sided 95 % interval
 _MIN_CONFIDENCE, _MAX_CONFIDENCE = 0.5, 0.95
@@ -75,38 +77,7 @@ def bucket_variance(cumulative: Mapping[float, float]) -> float:
     )
 
 
-def seconds(value: float) -> str:
-    """Return a duration as text: `38 ms`, `1.24 s`, `12 min`, `3.5 h`, `2.1 days`."""
-    for limit, size, unit in (
-        (1, 1e-3, "ms"),
-        (120, 1, "s"),
-        (7200, 60, "min"),
-        (172_800, 3600, "h"),
-    ):
-        if abs(value) < limit:
-            return f"{value / size:.3g} {unit}"
-    return f"{value / 86_400:.3g} days"
-
-
 def until(ends: tuple[float, float, float]) -> str:
     """Return a remaining time with its interval: `3.2 h (95 %: 2.9 h to 3.6 h)`."""
-    expected, soonest, latest = (seconds(value) for value in ends)
+    expected, soonest, latest = (duration(value) for value in ends)
     return f"{expected} (95 %: {soonest} to {latest})"
-
-
-def amount(value: float) -> str:
-    """Return bytes as text: `215 MB`, `11.8 GB`."""
-    for limit, size, unit in ((1e6, 1e3, "kB"), (1e9, 1e6, "MB"), (1e12, 1e9, "GB")):
-        if abs(value) < limit:
-            return f"{value / size:.3g} {unit}"
-    return f"{value / 1e12:.3g} TB"
-
-
-def counted(number: float, noun: str) -> str:
-    """Return a number with its noun, singular or plural: `1 request`, `12 requests`."""
-    return f"{number:.0f} {noun}{'' if round(number) == 1 else 's'}"
-
-
-def share(value: float) -> str:
-    """Return a share as text: 0.714 as `71 %`, 0.004 as `0.4 %`."""
-    return f"{100 * value:.0f} %" if abs(value) >= 0.1 or value == 0 else f"{100 * value:.1f} %"

@@ -12,6 +12,7 @@ from safelight.errors import MonitoringFailed
 from safelight.metrics.catalog import GUIDANCE_OVERRIDDEN, REQUEST_SECONDS
 from safelight.metrics.metric import Label, Metric
 from safelight.metrics.promql import Queries
+from safelight.rules.thresholds import Thresholds, default_limits
 
 # No other program exposes this suffix, and Safelight exposes it from the first scrape on.
 _SUFFIX = f"_{GUIDANCE_OVERRIDDEN.name}"
@@ -139,7 +140,7 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """All data that the checks read."""
+    """All data that the checks read, and the limits of the service's alerts."""
 
     service: Service
     at: float
@@ -148,6 +149,7 @@ class Evidence:
     before: Reading = field(default_factory=Reading)
     yesterday: Reading = field(default_factory=Reading)
     curves: Mapping[str, Sequence[Series]] = field(default_factory=dict)
+    limits: Thresholds = field(default_factory=Thresholds)
 
     @property
     def queries(self) -> Queries:
@@ -201,10 +203,17 @@ def only(candidates: Iterable[Service], name: str | None) -> list[Service]:
 
 
 def gather(
-    prometheus: Prometheus, service: Service, at: float, spans: Spans | None = None
+    prometheus: Prometheus,
+    service: Service,
+    at: float,
+    spans: Spans | None = None,
+    limits: Thresholds | None = None,
 ) -> Evidence:
-    """Return the evidence of one service; the requests run in parallel. Raises MonitoringFailed."""
-    spans = spans or Spans()
+    """Return the evidence of one service; the requests run in parallel. Raises MonitoringFailed.
+
+    Without limits, the checks use the defaults of the service's model family.
+    """
+    spans, limits = spans or Spans(), limits or default_limits(service.namespace)
     facts = FactQueries(service.namespace, service.job)
     window, before = spans.window_seconds, spans.before_seconds
     step, begin = spans.step_seconds, at - spans.history_seconds
@@ -217,7 +226,8 @@ def gather(
         curves = pool.submit(prometheus.curve, facts.curves(step), begin, at, step)
         results = [pool.submit(prometheus.instant, query, at) for query in expressions]
         now, then, yesterday = (_reading(result.result()) for result in results)
-        return Evidence(service, at, spans, now, then, yesterday, _by_fact(curves.result()))
+        by_fact = _by_fact(curves.result())
+        return Evidence(service, at, spans, now, then, yesterday, by_fact, limits)
 
 
 def _reading(response: Sequence[Series]) -> Reading:

@@ -50,6 +50,7 @@ class Check:
     """One possible fault, the function that finds it, and the texts that explain it.
 
     `explains` names the checks whose findings are effects of this fault. They are listed after it.
+    `limits` names the limits that the check shares with alerts. The formula prints their defaults.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Check:
     experiment: str
     alternatives: tuple[str, ...] = ()
     explains: frozenset[str] = frozenset()
+    limits: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import NotRequired, TypedDict
 
-from safelight.diagnosis.confidence import counted
 from safelight.diagnosis.diagnose import worst
 from safelight.diagnosis.evidence import Evidence
 from safelight.diagnosis.finding import Exhibit, Finding
 from safelight.diagnosis.prometheus import Prometheus
+from safelight.units import counted
 
 DOCS = "docs/diagnosis.md"
 

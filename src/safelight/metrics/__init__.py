@@ -1,1 +1,1 @@
-"""The vocabulary: what can be counted, and the one door to prometheus_client."""
+"""Catalogue of metrics, PromQL expressions, and the registry that counts."""

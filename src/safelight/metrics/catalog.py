@@ -1,13 +1,12 @@
-"""Every metric: the only place where its name, help, labels, values and buckets are written.
+"""Catalogue of all metrics: names, help texts, labels, label values and buckets.
 
-The sum of `lines` over the catalogue is the most that one process can ever expose; a law holds it
-to 5 000. Names in `FAMILIES` of a service are prefixed by its namespace when exposed.
+The sum of `lines` over the catalogue is the maximum that one process exposes. A test keeps it below
+5 000. Metrics of the families in `NAMESPACED` are exposed with the service's namespace in front.
 """
 
 from safelight.metrics.metric import OTHER, Family, Kind, Label, Metric
 from safelight.reasons import NO_ERROR, REASONS
 
-# The tables keep their own layout.
 # fmt: off
 
 # ── Labels ───────────────────────────────────────────────────────────────────────────────────────
@@ -27,81 +26,82 @@ IMAGE_SIZES = (
     "1920x1080", "1080x1920", "2048x2048",
 )
 
-ENDPOINT = Label("endpoint", "Route template of the request, or `none` for a call outside any.")
-STATUS_CODE = Label("status_code", "HTTP status of the answer.")
+ENDPOINT = Label("endpoint", "Route template of the request, or `none` outside a request.")
+STATUS_CODE = Label("status_code", "HTTP status of the response.")
 INSTRUCTION_TYPE = Label(
     "instruction_type",
-    "Type of the instruction by the taxonomy; `other` fits no type, `none` was never read.",
+    "Type of the instruction by the taxonomy; `other`: no type fits; `none`: not read.",
 )
-ERROR = Label("error", "Why the request failed, or `none`.", values=(NO_ERROR, *REASONS, OTHER))
-STAGE = Label("stage", "Part of the request's time; the parts leave no remainder.", values=STAGES)
+ERROR = Label("error", "Reason of the failure, or `none`.", values=(NO_ERROR, *REASONS, OTHER))
+STAGE = Label("stage", "Stage of the request; all stages make up the request.", values=STAGES)
 IMAGE_SIZE = Label(
-    "image_size", "Width x height of the image made, in pixels.", values=(*IMAGE_SIZES, OTHER)
+    "image_size", "Width x height of the output image, in pixels.", values=(*IMAGE_SIZES, OTHER)
 )
 PRECISION = Label(
     "precision",
     "Number format of the denoiser's weights.",
     values=("float32", "float16", "bfloat16", "int8", OTHER),
 )
-STEP = Label("step", "Place of the denoising step, counted from 1.", values=STEP_PLACES)
+STEP = Label("step", "Position of the denoising step, counted from 1.", values=STEP_PLACES)
 GUIDANCE = Label(
-    "guidance", "What the caller asked, or what the pipeline applies.", values=("asked", "in_force")
+    "guidance",
+    "`asked`: the requested value; `in_force`: the value that the pipeline applies.",
+    values=("asked", "in_force"),
 )
 PARAMETER = Label(
     "parameter",
-    "Parameter that the pipeline silently did not apply.",
+    "Parameter that the pipeline ignores without an error.",
     values=("guidance_scale", "image_guidance_scale"),
 )
 DEVICE = Label("device", "Torch device, such as cuda:0.")
 REJECTION = Label(
     "reason",
-    "Why a request was refused.",
+    "Reason of the refusal.",
     values=(
         "queue_full", "too_late", "concurrency", "rate_limited", "shed", "circuit_open",
         "not_ready", "stopping", "unauthorized",
     ),
 )
 RESTART = Label(
-    "reason", "Why a worker was replaced.", values=("died", "hung", "poisoned", "load_failed")
+    "reason", "Reason of the replacement.", values=("died", "hung", "poisoned", "load_failed")
 )
 STOP = Label(
     "stop_reason",
-    "Why the batch was not larger.",
+    "Reason why the batch was not larger.",
     values=("queue_empty", "cap", "overlap", "deadline", "alone", "memory"),
 )
 LADDER = ("smaller_batches", "admit_less", "fewer_steps", "smaller_size", "shed_low_priority")
-ACTION = Label("action", "What the ladder of degradation did.", values=LADDER)
+ACTION = Label("action", "Action of the degradation ladder.", values=LADDER)
 USE = Label(
     "use",
-    "What the device's time went into.",
-    values=(
-        "useful", "cancelled", "deadline", "invalid", "failed", "retry", "shadow", "canary",
-        "padding",
-    ),
+    "Result of the device time: a useful response, or the reason why there was none.",
+    values=("useful", "cancelled", "deadline", "invalid", "failed", "retry"),
 )
 INVALIDITY = Label(
     "reason",
-    "What is wrong with the image made.",
+    "What is wrong with the output image.",
     values=("not_finite", "black", "flat", "noise", "wrong_size"),
 )
-BACKGROUND = Label("background", "Whether its entropy is above the limit.", values=("calm", "busy"))
+BACKGROUND = Label(
+    "background", "`busy`: entropy above the limit; `calm`: below it.", values=("calm", "busy")
+)
 OUTCOME = Label("outcome", "Whether the request succeeded.", values=("succeeded", "failed"))
 ASSESSMENT = Label(
     "outcome",
-    "What became of an output that was to be looked at; `dropped` gave way to requests.",
+    "Result of the assessment; `dropped`: not done because requests had priority.",
     values=("assessed", "dropped", "failed"),
 )
 
 RATING_REASON = Label(
     "reason",
-    "Why the caller rated so, or `none`.",
+    "Reason of the rating, or `none`.",
     values=(
         "none", "wrong_edit", "not_followed", "artefacts", "identity_lost", "slow", OTHER,
     ),
 )
-KEPT = Label("outcome", "What became of the record.", values=("written", "lost", "refused"))
+KEPT = Label("outcome", "Result of writing the record.", values=("written", "lost", "refused"))
 
-HANDLER = Label("handler", "Route template, or `none` where no route matched.")
+HANDLER = Label("handler", "Route template, or `none` if no route matched.")
 METHOD = Label(
     "method",
     "HTTP method.",
@@ -109,24 +109,24 @@ METHOD = Label(
         "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", OTHER,
     ),
 )
-STATUS = Label("status", "HTTP status of the answer.")
+STATUS = Label("status", "HTTP status of the response.")
 
-GPU = Label("gpu", "Index of the card; `card/instance` for a MIG instance.")
-CLOCK = Label("clock", "Which clock of the card.", values=("sm", "memory"))
+GPU = Label("gpu", "Index of the GPU, or `GPU/instance` for a MIG instance.")
+CLOCK = Label("clock", "Clock of the GPU.", values=("sm", "memory"))
 THROTTLE = Label(
     "reason",
-    "Why the card runs below its clock.",
+    "Reason why the GPU lowers its clock.",
     values=(
         "power_cap", "hardware_slowdown", "software_thermal", "hardware_thermal", "power_brake",
     ),
 )
 ECC = Label("kind", "Whether the memory error was corrected.", values=("corrected", "uncorrected"))
 DISK = Label("disk", "Block device.")
-MOUNTPOINT = Label("mountpoint", "Where the file system is mounted.")
+MOUNTPOINT = Label("mountpoint", "Mount point of the file system.")
 
 PROBE = Label(
     "probe",
-    "Which probe.",
+    "Name of the probe.",
     values=(
         "asgi",
         "flask",
@@ -142,15 +142,15 @@ PROBE = Label(
 )
 
 CHANNEL = Label(
-    "channel", "How the receiver is reached.", values=("dingtalk", "feishu", "wecom", "webhook")
+    "channel", "Type of the receiver.", values=("dingtalk", "feishu", "wecom", "webhook")
 )
 DELIVERY = Label(
     "outcome",
-    "What became of the notification; all but `delivered` are sent again by Alertmanager.",
+    "Result of the notification; Alertmanager retries all but `delivered`.",
     values=("delivered", "refused", "unreachable", "rate_limited"),
 )
 
-# ── Buckets: an edge at every threshold that an alert or objective uses ──────────────────────────
+# ── Buckets: every limit of an alert or objective is an edge ─────────────────────────────────────
 
 _REQUEST = (0.05, 0.1, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 5.0, 7.5, 10.0, 15.0, 20.0, 30.0, 60.0, 120.0)
 _QUEUE = (0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0)
@@ -160,7 +160,7 @@ _HTTP = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 1.5, 3.0, 5.0, 15
 _BATCH = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64, 128)
 _RATINGS = (1, 2, 3, 4, 5)
 _SCORE = (0.3, 0.5, 0.6, 0.7, 0.75, 0.8, 0.9)
-_KEPT = (0.25, 0.5, 0.75, 0.9)
+_SIMILARITY = (0.25, 0.5, 0.75, 0.9)
 _ENTROPY = (1, 2, 3, 4, 5, 6, 6.5, 7, 8, 10)
 _STEPS = (1, 2, 4, 8, 10, 15, 20, 25, 30, 50, 75, 100)
 
@@ -168,40 +168,40 @@ _STEPS = (1, 2, 4, 8, 10, 15, 20, 25, 30, 50, 75, 100)
 
 REQUEST_SECONDS = Metric(
     "request_duration_seconds",
-    "From the request's arrival to the last byte of its answer.",
+    "Time from the arrival of a request to the last byte of its response.",
     Kind.HISTOGRAM, Family.REQUEST,
     (ENDPOINT, STATUS_CODE, INSTRUCTION_TYPE), _REQUEST, series=63,
 )
 REQUESTS = Metric(
     "request_total",
-    "Requests answered, with the reason where they failed.",
+    "Requests to the model that ended, with the reason if they failed.",
     Kind.COUNTER, Family.REQUEST,
     (ENDPOINT, STATUS_CODE, INSTRUCTION_TYPE, ERROR), series=240,
 )
 SUCCESSES = Metric(
     "request_success_total",
-    "Requests answered without an error.",
+    "Requests to the model that ended without an error.",
     Kind.COUNTER, Family.REQUEST, (ENDPOINT, INSTRUCTION_TYPE), series=100,
 )
 QUEUED_SECONDS = Metric(
     "request_queued_duration_seconds",
-    "Time that a request waited in the bounded queue.",
+    "Queue wait of a request.",
     Kind.HISTOGRAM, Family.REQUEST, buckets=_QUEUE,
 )
 STAGE_SECONDS = Metric(
     "request_stage_duration_seconds",
-    "Time of one stage of a request; the stages sum to the whole.",
+    "Time of one stage of a request; the sum of all stages is the whole request.",
     Kind.HISTOGRAM, Family.REQUEST, (STAGE,), _STAGE, series=len(STAGES),
 )
 IN_FLIGHT = Metric(
     "requests_in_flight",
-    "Requests to the model that are not answered yet.",
+    "Requests to the model that have not ended yet.",
     Kind.GAUGE,
     Family.REQUEST,
 )
 IMAGES = Metric(
     "request_images_total",
-    "Images made, by size.",
+    "Output images, by size.",
     Kind.COUNTER, Family.REQUEST, (IMAGE_SIZE,), series=len(IMAGE_SIZES) + 1,
 )
 
@@ -209,54 +209,54 @@ IMAGES = Metric(
 
 INFERENCE_SECONDS = Metric(
     "inference_duration_seconds",
-    "Time of one call of the pipeline.",
+    "Time of one inference call of the pipeline.",
     Kind.HISTOGRAM, Family.MODEL, (PRECISION,), _REQUEST, series=5,
 )
 STEP_SECONDS = Metric(
     "step_latency_seconds",
-    "Time of one denoising step, on the device that runs it.",
+    "Time of one denoising step on its device.",
     Kind.HISTOGRAM, Family.MODEL, (STEP,), _STEP, series=len(STEP_PLACES),
 )
 STEPS = Metric(
     "steps",
-    "Denoising steps that a call really made.",
+    "Denoising steps that an inference call ran.",
     Kind.HISTOGRAM,
     Family.MODEL,
     buckets=_STEPS,
 )
 IMAGE_GUIDANCE = Metric(
     "image_guidance_ratio",
-    "Image guidance of the last call: as asked, and as in force (1 is no guidance).",
+    "Image guidance of the last call: requested and applied (1 is no guidance).",
     Kind.GAUGE, Family.MODEL, (GUIDANCE,), series=2,
 )
 TEXT_GUIDANCE = Metric(
     "text_guidance_ratio",
-    "Text guidance of the last call: as asked, and as in force (1 is no guidance).",
+    "Text guidance of the last call: requested and applied (1 is no guidance).",
     Kind.GAUGE, Family.MODEL, (GUIDANCE,), series=2,
 )
 GUIDANCE_OVERRIDDEN = Metric(
     "guidance_overridden_total",
-    "Calls in which the pipeline silently did not apply a guidance that was asked.",
+    "Calls in which the pipeline ignored the requested guidance without an error.",
     Kind.COUNTER, Family.MODEL, (PARAMETER,), series=2,
 )
 VRAM_USED = Metric(
     "vram_used_bytes",
-    "Memory that PyTorch has allocated to tensors (not the card's total use).",
+    "GPU memory that PyTorch has allocated to tensors (not the GPU's total use).",
     Kind.GAUGE, Family.MODEL, (DEVICE,), series=16,
 )
 VRAM_RESERVED = Metric(
     "vram_reserved_bytes",
-    "Memory that PyTorch's allocator holds, used or cached.",
+    "GPU memory that PyTorch's allocator has reserved, used or cached.",
     Kind.GAUGE, Family.MODEL, (DEVICE,), series=16,
 )
 VRAM_PEAK = Metric(
     "vram_peak_bytes",
-    "Most memory that PyTorch ever had allocated at once.",
+    "Maximum of the GPU memory that PyTorch has allocated since the start.",
     Kind.GAUGE, Family.MODEL, (DEVICE,), series=16,
 )
 MODEL_INFO = Metric(
     "model_info",
-    "Always 1; its labels say which model is loaded, and how.",
+    "Always 1; its labels describe the loaded model.",
     Kind.GAUGE, Family.MODEL,
     (
         Label("model", "Hub id, folder name or demo."),
@@ -267,24 +267,24 @@ MODEL_INFO = Metric(
     ), series=4,
 )
 MODEL_LOAD_SECONDS = Metric(
-    "model_load_seconds", "Time that the last load of the model took.", Kind.GAUGE, Family.MODEL
+    "model_load_seconds", "Time of the last load of the model.", Kind.GAUGE, Family.MODEL
 )
 MODEL_WARM_UP_SECONDS = Metric(
     "model_warm_up_seconds",
-    "Part of the load that went into a first call, which served nobody.",
+    "Time of the warm-up call, which is part of the load.",
     Kind.GAUGE, Family.MODEL,
 )
 MODEL_WEIGHTS = Metric(
-    "model_weights_bytes", "Memory that the model's weights take up.", Kind.GAUGE, Family.MODEL
+    "model_weights_bytes", "Memory of the model's weights.", Kind.GAUGE, Family.MODEL
 )
 WARM_UPS = Metric(
     "warm_up_calls_total",
-    "Calls in which torch.compile was at work; they are in no other histogram of the model's time.",
+    "Calls during which torch.compile ran; the histograms of the model's time exclude them.",
     Kind.COUNTER, Family.MODEL,
 )
 PROMPTS_TRUNCATED = Metric(
     "prompt_truncated_total",
-    "Images made from a prompt that was longer than the text encoder reads.",
+    "Output images whose prompt was too long for the text encoder.",
     Kind.COUNTER, Family.MODEL,
 )
 
@@ -295,36 +295,36 @@ QUEUE_DEPTH = Metric(
 )
 QUEUED_WORK = Metric(
     "queued_work_seconds",
-    "Predicted time until all that waits or runs now is done.",
+    "Estimated time until all queued and running requests are done.",
     Kind.GAUGE, Family.QUEUE,
 )
 REQUEST_TIMEOUT = Metric(
     "request_timeout_seconds",
-    "Time from arrival after which a request fails, unless its caller asked for another.",
+    "Default timeout of a request, from its arrival.",
     Kind.GAUGE, Family.QUEUE,
 )
 BATCH_SIZE = Metric(
     "batch_size",
-    "Requests that one call of the model served.",
+    "Requests in one call of the model.",
     Kind.HISTOGRAM, Family.QUEUE, (STOP,), _BATCH, series=len(STOP.values or ()),
 )
 BATCH_LIMIT = Metric(
     "batch_size_limit",
-    "Largest batch that still gains, as learned for the last batch's kind of request.",
+    "Largest useful batch, as measured for the last batch's kind of request.",
     Kind.GAUGE, Family.QUEUE,
 )
 BATCH_SPEEDUP = Metric(
     "batch_speedup_ratio",
-    "Images a second at that limit, against one at a time.",
+    "Images per second at that batch size, relative to batches of one.",
     Kind.GAUGE, Family.QUEUE,
 )
 REJECTED = Metric(
     "rejected_total",
-    "Requests refused before they cost the model anything.",
+    "Requests refused before they reached the model.",
     Kind.COUNTER, Family.GOVERNANCE, (REJECTION,), series=len(REJECTION.values or ()),
 )
 WORKERS_READY = Metric(
-    "workers_ready", "Worker processes with the model loaded.", Kind.GAUGE, Family.GOVERNANCE
+    "workers_ready", "Worker processes that have loaded the model.", Kind.GAUGE, Family.GOVERNANCE
 )
 WORKER_RESTARTS = Metric(
     "worker_restarts_total",
@@ -333,106 +333,106 @@ WORKER_RESTARTS = Metric(
 )
 DEGRADATION_LEVEL = Metric(
     "degradation_level",
-    "Rungs of the ladder in force; 0 is full service.",
+    "Active steps of the degradation ladder; 0 is full quality.",
     Kind.GAUGE,
     Family.GOVERNANCE,
 )
 DEGRADED = Metric(
     "degraded_total",
-    "Requests that the ladder changed or refused.",
+    "Requests that the degradation ladder changed or refused.",
     Kind.COUNTER, Family.GOVERNANCE, (ACTION,), series=len(ACTION.values or ()),
 )
 CIRCUIT_OPEN = Metric(
     "circuit_open",
-    "1 while the model is left alone after failures, 0.5 while one request tries it.",
+    "State of the circuit breaker: 1 open, 0.5 half open (one request is tried), 0 closed.",
     Kind.GAUGE, Family.GOVERNANCE,
 )
 DEVICE_SECONDS = Metric(
     "device_seconds_total",
-    "Time of the devices, by what came of it.",
+    "Device time, by its result.",
     Kind.COUNTER, Family.GOVERNANCE, (USE,), series=len(USE.values or ()),
 )
 OUTPUT_INVALID = Metric(
     "output_invalid_total",
-    "Images made that were not fit to be sent.",
+    "Output images that were invalid and not sent.",
     Kind.COUNTER, Family.QUALITY, (INVALIDITY,), series=len(INVALIDITY.values or ()),
 )
 
 USER_RATING = Metric(
     "user_rating",
-    "First rating that a caller gave an answer, 1 (bad) to 5 (good).",
+    "First rating of a response by its caller, 1 (bad) to 5 (good).",
     Kind.HISTOGRAM, Family.QUALITY, (INSTRUCTION_TYPE,), _RATINGS, series=20,
 )
 USER_RATINGS = Metric(
     "user_ratings_total",
-    "First ratings that callers gave, by their reason.",
+    "First ratings by callers, by reason.",
     Kind.COUNTER, Family.QUALITY, (RATING_REASON,), series=len(RATING_REASON.values or ()),
 )
 RATINGS_CHANGED = Metric(
     "user_ratings_changed_total",
-    "Ratings that replaced an earlier one; the records hold the last.",
+    "Ratings that replaced an earlier one; the records contain the last.",
     Kind.COUNTER, Family.QUALITY,
 )
 QUALITY_SCORE = Metric(
     "image_quality_score",
-    "Looks of the outputs that were looked at closer, 0 to 1; their spread is (in)stability.",
+    "Quality score of the assessed output images, 0 to 1.",
     Kind.HISTOGRAM, Family.QUALITY, (INSTRUCTION_TYPE,), _SCORE, series=20,
 )
 STRUCTURE = Metric(
     "structure_similarity_ratio",
-    "Structural similarity of input and output, of the edits that were looked at closer.",
-    Kind.HISTOGRAM, Family.QUALITY, (INSTRUCTION_TYPE,), _KEPT, series=20,
+    "Structural similarity of input and output image, of the assessed edits.",
+    Kind.HISTOGRAM, Family.QUALITY, (INSTRUCTION_TYPE,), _SIMILARITY, series=20,
 )
 ADHERENCE = Metric(
     "prompt_adherence_ratio",
-    "How well outputs fit what was asked, by CLIP or, of a demo, by its tagger.",
+    "Similarity of output image and prompt, by CLIP or by the tagger of a demo.",
     Kind.SUMMARY, Family.QUALITY, (INSTRUCTION_TYPE,), series=20,
 )
 BACKGROUND_ENTROPY = Metric(
     "background_entropy",
-    "Entropy, in bits (0 to 12), of the colours around the middle of the pictures sent in.",
+    "Entropy of the background colours of input images, in bits (0 to 12).",
     Kind.HISTOGRAM, Family.QUALITY, buckets=_ENTROPY,
 )
 BACKGROUNDS = Metric(
     "edits_by_background_total",
-    "Requests to edit a picture, by its background and their outcome; busy ones were advised.",
+    "Requests to edit an image, by the image's background and the outcome.",
     Kind.COUNTER, Family.QUALITY, (BACKGROUND, OUTCOME), series=4,
 )
 ASSESSMENTS = Metric(
     "quality_assessments_total",
-    "Outputs that were to be looked at closer once they were sent.",
+    "Output images chosen for an assessment after they were sent.",
     Kind.COUNTER, Family.QUALITY, (ASSESSMENT,), series=len(ASSESSMENT.values or ()),
 )
 ASSESSMENT_SECONDS = Metric(
     "quality_assessment_seconds",
-    "Time that it took to look at an output closer.",
+    "Time of an assessment.",
     Kind.SUMMARY, Family.QUALITY,
 )
 
-# ── HTTP: the names known from prometheus-fastapi-instrumentator ─────────────────────────────────
+# ── HTTP: the names of prometheus-fastapi-instrumentator ─────────────────────────────────────────
 
 HTTP_REQUESTS = Metric(
-    "http_requests_total", "HTTP requests answered.",
+    "http_requests_total", "HTTP requests that ended.",
     Kind.COUNTER, Family.HTTP, (HANDLER, METHOD, STATUS), series=200,
 )
 HTTP_SECONDS = Metric(
     "http_request_duration_seconds",
-    "From the request's arrival to the last byte of its answer.",
+    "Time from the arrival of a request to the last byte of its response.",
     Kind.HISTOGRAM, Family.HTTP, (HANDLER, METHOD), _HTTP, series=60,
 )
 HTTP_REQUEST_BYTES = Metric(
-    "http_request_size_bytes", "Body bytes that the application read.",
+    "http_request_size_bytes", "Bytes of request bodies that the application read.",
     Kind.SUMMARY, Family.HTTP, (HANDLER,), series=40,
 )
 HTTP_RESPONSE_BYTES = Metric(
-    "http_response_size_bytes", "Body bytes sent, streamed ones too.",
+    "http_response_size_bytes", "Bytes of response bodies, including streamed ones.",
     Kind.SUMMARY, Family.HTTP, (HANDLER,), series=40,
 )
 HTTP_IN_PROGRESS = Metric(
-    "http_requests_inprogress", "HTTP requests not answered yet.", Kind.GAUGE, Family.HTTP
+    "http_requests_inprogress", "HTTP requests that have not ended yet.", Kind.GAUGE, Family.HTTP
 )
 
-# ── The card ─────────────────────────────────────────────────────────────────────────────────────
+# ── GPU ──────────────────────────────────────────────────────────────────────────────────────────
 
 
 def _gpu(
@@ -441,36 +441,36 @@ def _gpu(
     return Metric(name, help_text, kind, Family.GPU, (GPU, *labels), series=16 * each)
 
 
-GPU_UTILIZATION = _gpu("gpu_utilization_ratio", "Share of time in which a kernel ran on the card.")
+GPU_UTILIZATION = _gpu("gpu_utilization_ratio", "Share of time in which a kernel ran on the GPU.")
 GPU_MEMORY_BUSY = _gpu(
-    "gpu_memory_busy_ratio", "Share of time in which the card's memory was read or written."
+    "gpu_memory_busy_ratio", "Share of time in which the GPU's memory was read or written."
 )
-GPU_MEMORY_USED = _gpu("gpu_memory_used_bytes", "Memory in use on the card, by all processes.")
-GPU_MEMORY_TOTAL = _gpu("gpu_memory_total_bytes", "Memory of the card.")
-GPU_TEMPERATURE = _gpu("gpu_temperature_celsius", "Temperature of the card.")
-GPU_POWER = _gpu("gpu_power_watts", "Power that the card draws.")
-GPU_POWER_LIMIT = _gpu("gpu_power_limit_watts", "Power that the card may draw.")
+GPU_MEMORY_USED = _gpu("gpu_memory_used_bytes", "GPU memory used by all processes.")
+GPU_MEMORY_TOTAL = _gpu("gpu_memory_total_bytes", "Size of the GPU's memory.")
+GPU_TEMPERATURE = _gpu("gpu_temperature_celsius", "Temperature of the GPU.")
+GPU_POWER = _gpu("gpu_power_watts", "Power draw of the GPU.")
+GPU_POWER_LIMIT = _gpu("gpu_power_limit_watts", "Power limit of the GPU.")
 GPU_ENERGY = _gpu(
-    "gpu_energy_joules_total", "Energy the card has used since its driver loaded.", Kind.COUNTER
+    "gpu_energy_joules_total", "Energy used by the GPU since its driver was loaded.", Kind.COUNTER
 )
-GPU_CLOCK = _gpu("gpu_clock_hertz", "Clock of the card.", Kind.GAUGE, CLOCK, each=2)
+GPU_CLOCK = _gpu("gpu_clock_hertz", "Clock frequency of the GPU.", Kind.GAUGE, CLOCK, each=2)
 GPU_THROTTLED = _gpu(
     "gpu_throttled",
-    "1 while the card runs below its clock for this reason.",
+    "1 while the GPU lowers its clock for this reason.",
     Kind.GAUGE,
     THROTTLE,
     each=5,
 )
 GPU_ECC_ERRORS = _gpu(
-    "gpu_ecc_errors_total", "Memory errors since the driver loaded.", Kind.COUNTER, ECC, each=2
+    "gpu_ecc_errors_total", "Memory errors since the driver was loaded.", Kind.COUNTER, ECC, each=2
 )
 GPU_INFO = _gpu(
-    "gpu_info", "Always 1; its labels name the card.", Kind.GAUGE,
-    Label("uuid", "The card's UUID."), Label("name", "The card's product name."),
-    Label("driver", "The driver's version."),
+    "gpu_info", "Always 1; its labels describe the GPU.", Kind.GAUGE,
+    Label("uuid", "UUID of the GPU."), Label("name", "Product name of the GPU."),
+    Label("driver", "Version of the driver."),
 )
 
-# ── The machine ──────────────────────────────────────────────────────────────────────────────────
+# ── Host ─────────────────────────────────────────────────────────────────────────────────────────
 
 
 def _host(name: str, help_text: str, kind: Kind = Kind.GAUGE, *labels: Label) -> Metric:
@@ -478,10 +478,10 @@ def _host(name: str, help_text: str, kind: Kind = Kind.GAUGE, *labels: Label) ->
 
 
 HOST_CPU = _host(
-    "host_cpu_utilization_ratio", "Share of all cores' time in use since the last reading."
+    "host_cpu_utilization_ratio", "Share of the time of all CPU cores that is used."
 )
-HOST_MEMORY_USED = _host("host_memory_used_bytes", "Memory that cannot be given to a program now.")
-HOST_MEMORY_TOTAL = _host("host_memory_total_bytes", "Memory of the machine.")
+HOST_MEMORY_USED = _host("host_memory_used_bytes", "Host memory that is not available to programs.")
+HOST_MEMORY_TOTAL = _host("host_memory_total_bytes", "Size of the host's memory.")
 HOST_DISK_READ = _host(
     "host_disk_read_bytes_total", "Bytes read from the disk.", Kind.COUNTER, DISK
 )
@@ -489,7 +489,7 @@ HOST_DISK_WRITTEN = _host(
     "host_disk_written_bytes_total", "Bytes written to the disk.", Kind.COUNTER, DISK
 )
 HOST_DISK_BUSY = _host(
-    "host_disk_busy_seconds_total", "Time in which the disk was at work.", Kind.COUNTER, DISK
+    "host_disk_busy_seconds_total", "Time in which the disk was busy.", Kind.COUNTER, DISK
 )
 HOST_FILESYSTEM_USED = _host(
     "host_filesystem_used_bytes", "Bytes used on the file system.", Kind.GAUGE, MOUNTPOINT
@@ -502,66 +502,66 @@ HOST_RECEIVED = _host(
 )
 HOST_SENT = _host("host_network_sent_bytes_total", "Bytes sent to the network.", Kind.COUNTER)
 
-# ── The watcher itself ───────────────────────────────────────────────────────────────────────────
+# ── Safelight itself ─────────────────────────────────────────────────────────────────────────────
 
 
-def _own(name: str, help_text: str, kind: Kind, *labels: Label, series: int = 1) -> Metric:
+def _safelight(name: str, help_text: str, kind: Kind, *labels: Label, series: int = 1) -> Metric:
     return Metric(name, help_text, kind, Family.SAFELIGHT, labels, series=series)
 
 
-BUILD_INFO = _own(
-    "safelight_build_info", "Always 1; its labels say what runs.", Kind.GAUGE,
+BUILD_INFO = _safelight(
+    "safelight_build_info", "Always 1; its labels are the running versions.", Kind.GAUGE,
     Label("version", "Version of Safelight."), Label("python", "Version of Python."),
 )
-PROBE_FAILURES = _own(
-    "safelight_probe_failures_total", "Times a probe failed; the request went on.",
+PROBE_FAILURES = _safelight(
+    "safelight_probe_failures_total", "Failures of a probe; requests were not affected.",
     Kind.COUNTER, PROBE,
     series=len(PROBE.values or ()),
 )
-PROBE_SECONDS = _own(
-    "safelight_probe_seconds_total", "Time that the sampling probes have used.",
+PROBE_SECONDS = _safelight(
+    "safelight_probe_seconds_total", "CPU time of the sampling probes.",
     Kind.COUNTER, PROBE,
     series=len(PROBE.values or ()),
 )
-PROBE_TIMESTAMP = _own(
-    "safelight_probe_last_success_timestamp_seconds", "When the probe last read its source.",
+PROBE_TIMESTAMP = _safelight(
+    "safelight_probe_last_success_timestamp_seconds", "Time of the last success of the probe.",
     Kind.GAUGE, PROBE,
     series=len(PROBE.values or ()),
 )
-LOG_LINES_LOST = _own(
+LOG_LINES_LOST = _safelight(
     "safelight_log_lines_lost_total",
-    "Log lines that could not be written: a full disk, a closed pipe.",
+    "Log lines that were not written, because of a full disk or a closed pipe.",
     Kind.COUNTER,
 )
-RECORDS = _own(
+RECORDS = _safelight(
     "safelight_records_total",
-    "Entries for the database of records: requests, assessments and ratings.",
+    "Records for the database: requests, assessments and ratings.",
     Kind.COUNTER, KEPT,
     series=len(KEPT.values or ()),
 )
-RECORDS_WAITING = _own(
-    "safelight_records_waiting", "Entries that wait to be written to the database.", Kind.GAUGE
+RECORDS_WAITING = _safelight(
+    "safelight_records_waiting", "Records that are not written to the database yet.", Kind.GAUGE
 )
-SERIES_FOLDED = _own(
+SERIES_FOLDED = _safelight(
     "safelight_series_folded_total",
-    "Events entered as `other`, because their metric shows enough series already.",
-    Kind.COUNTER, Label("metric", "The metric's name without its namespace."), series=30,
+    "Events counted as `other`, because their metric has its maximum of series.",
+    Kind.COUNTER, Label("metric", "Name of the metric without its namespace."), series=30,
 )
-EXPOSITION_SECONDS = _own(
+EXPOSITION_SECONDS = _safelight(
     "safelight_exposition_seconds",
-    "Time that the last answer to a scrape took to write.",
+    "Time to write the last response to a scrape.",
     Kind.GAUGE,
 )
-EXPOSITION_LINES = _own(
-    "safelight_exposition_lines", "Lines of the last answer to a scrape.", Kind.GAUGE
+EXPOSITION_LINES = _safelight(
+    "safelight_exposition_lines", "Lines of the last response to a scrape.", Kind.GAUGE
 )
-NOTIFICATIONS = _own(
-    "safelight_notifications_total", "Notifications that the alert relay was given.",
+NOTIFICATIONS = _safelight(
+    "safelight_notifications_total", "Notifications that the relay received from Alertmanager.",
     Kind.COUNTER, CHANNEL, DELIVERY,
     series=len(CHANNEL.values or ()) * len(DELIVERY.values or ()),
 )
-NOTIFICATION_SECONDS = _own(
-    "safelight_notification_seconds", "Time that the last notification took, tries and all.",
+NOTIFICATION_SECONDS = _safelight(
+    "safelight_notification_seconds", "Time to deliver the last notification, including retries.",
     Kind.GAUGE, CHANNEL,
     series=len(CHANNEL.values or ()),
 )
@@ -572,11 +572,11 @@ CATALOG: tuple[Metric, ...] = tuple(
 
 
 def step_place(step: int) -> str:
-    """Return the place of a denoising step, counted from 1 (P5: 1-5, 6-10, 11-20, 21-50, 51+)."""
+    """Return the label value for the position of a denoising step, counted from 1: `6-10`."""
     return STEP_PLACES[(step > 5) + (step > 10) + (step > 20) + (step > 50)]
 
 
 def image_size(width: int, height: int) -> str:
-    """Return the size's label value: `1024x768`, or `other` for a size outside the closed set."""
+    """Return the label value for an image size: `1024x768`, or `other` if it is not in the set."""
     size = f"{width}x{height}"
     return size if size in IMAGE_SIZES else OTHER

@@ -1,4 +1,4 @@
-"""Names that others expose: those that our rules and boards may use, with their labels."""
+"""Metrics of other programs that rules and dashboards use, with their labels."""
 
 FOREIGN: dict[str, tuple[str, ...]] = {
     "up": (),

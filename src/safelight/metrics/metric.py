@@ -1,4 +1,4 @@
-"""What a metric is made of. Data only: nothing here counts anything."""
+"""Data types of the catalogue: metrics, labels, kinds and families."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -6,7 +6,7 @@ from math import prod
 
 OTHER = "other"
 
-# The last word of a name, and the unit that Grafana draws it in.
+# Last word of a metric's name, and its unit in Grafana.
 UNITS = {
     "seconds": "s",
     "bytes": "bytes",
@@ -20,7 +20,7 @@ UNITS = {
 
 
 class Kind(StrEnum):
-    """How a metric counts."""
+    """Type of a metric in Prometheus."""
 
     COUNTER = "counter"
     GAUGE = "gauge"
@@ -29,7 +29,7 @@ class Kind(StrEnum):
 
 
 class Family(StrEnum):
-    """Which part of the picture a metric belongs to."""
+    """Part of the system that a metric belongs to."""
 
     REQUEST = "request"
     MODEL = "model"
@@ -47,13 +47,13 @@ NAMESPACED = frozenset(
 )
 
 
-# Compared and hashed by identity: there is one object for each, and the hot path looks them up.
+# Compared and hashed by identity, because the hot path looks them up.
 @dataclass(frozen=True, slots=True, eq=False)
 class Label:
-    """One dimension of a metric.
+    """A label of a metric.
 
-    `values` lists all it can be. Where it is None the values are learnt while running (a route, a
-    card) and the registry folds what is too many into `other`.
+    `values` lists all values of a closed label. If it is None, the label is open: its values are
+    only known at run time (a route, a GPU), and the registry counts excess ones as `other`.
     """
 
     name: str
@@ -62,13 +62,13 @@ class Label:
 
     @property
     def closed(self) -> bool:
-        """Tell whether all values are known before anything runs."""
+        """Return True if the catalogue lists all values."""
         return self.values is not None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Metric:
-    """One fact that can be counted; `series` is the most label combinations it may ever show."""
+    """A metric. `series` is the maximum number of its label combinations."""
 
     name: str
     help: str
@@ -85,28 +85,36 @@ class Metric:
 
     @property
     def bounded(self) -> bool:
-        """Tell whether the labels' closed values alone keep the series within their number."""
+        """Return True if the closed labels alone keep the number of series within the maximum."""
         return (
             prod(len(label.values or ()) or self.series + 1 for label in self.labels) <= self.series
         )
 
     @property
     def unit(self) -> str:
-        """Return Grafana's unit for the metric: the last word of its name, else a plain count."""
+        """Return the metric's unit in Grafana, by the last word of its name."""
         return UNITS.get(self.name.removesuffix("_total").rpartition("_")[2], "short")
 
     @property
     def lines(self) -> int:
-        """Return the most lines that the metric can add to an exposition in text format."""
+        """Return the maximum number of lines of the metric in the text format."""
         per_series = {Kind.HISTOGRAM: len(self.buckets) + 3, Kind.SUMMARY: 2}.get(self.kind, 1)
-        # A stranger to labels that do not list `other` becomes it all the same.
-        stranger = self.bounded and any(OTHER not in (label.values or ()) for label in self.labels)
-        return 2 + (self.series + stranger) * per_series
+        # Unknown values of a closed label become `other`, even if the label does not list it.
+        unlisted = self.bounded and any(OTHER not in (label.values or ()) for label in self.labels)
+        return 2 + (self.series + (unlisted or self.reserves_extra)) * per_series
+
+    @property
+    def reserves_extra(self) -> bool:
+        """Return True if `other` is an extra series, because one series is the maximum.
+
+        Otherwise the only series of an open label would be `other`.
+        """
+        return not self.bounded and self.series == 1
 
     def edge(self, value: float) -> float:
-        """Return the least edge of the buckets that is not below a value, or the last of all."""
+        """Return the smallest bucket edge that is at least this value, or the last edge."""
         return next((edge for edge in self.buckets if edge >= value), self.buckets[-1])
 
     def full_name(self, namespace: str) -> str:
-        """Return the name as exposed by a service of that namespace."""
+        """Return the exposed name for a service with this namespace."""
         return f"{namespace}_{self.name}" if self.family in NAMESPACED else self.name

@@ -1,4 +1,4 @@
-"""PromQL from metrics, not from text. Strings only: nothing here asks Prometheus anything."""
+"""Build PromQL expressions from metrics of the catalogue."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,17 +8,17 @@ from safelight.metrics.metric import Kind, Label, Metric
 
 Matchers = Mapping[Label | str, str]
 
-# Labels that Prometheus itself puts on every series it scrapes.
+# Labels that Prometheus adds to every scraped series.
 JOB = Label("job", "Scrape job of the target.")
 INSTANCE = Label("instance", "Address of the target.")
 
 
 @dataclass(frozen=True, slots=True)
 class Queries:
-    """Expressions for the service of one namespace.
+    """Builder of expressions for the service of one namespace.
 
-    `matchers` go into every selector (a job, an instance); a value that starts with `~` is a
-    regular expression, one that starts with `!` excludes.
+    Every selector contains `matchers`, such as a job. A value that starts with `~` is a regular
+    expression, and one that starts with `!` is excluded.
     """
 
     namespace: str
@@ -26,7 +26,7 @@ class Queries:
     matchers: Matchers = field(default_factory=dict)
 
     def select(self, metric: Metric, where: Matchers | None = None, suffix: str = "") -> str:
-        """Return the metric's selector, with the matchers of this object and those given."""
+        """Return the metric's selector, with these matchers and those of the builder."""
         return metric.full_name(self.namespace) + suffix + self._braces(where)
 
     def rate(
@@ -43,7 +43,7 @@ class Queries:
     def increase(
         self, metric: Metric, by: tuple[Label, ...] = (), where: Matchers | None = None
     ) -> str:
-        """Return the events of a counter within the window."""
+        """Return the number of events of a counter within the window."""
         return _sum(f"increase({self.select(metric, where)}[{self.window}])", by)
 
     def quantile(
@@ -55,12 +55,12 @@ class Queries:
     def buckets(
         self, metric: Metric, by: tuple[Label, ...] = (), where: Matchers | None = None
     ) -> str:
-        """Return the rates of a histogram's buckets, summed but for `le` and `by`."""
+        """Return the rates of a histogram's buckets, summed by `le` and by these labels."""
         names = ", ".join(("le", *(label.name for label in by)))
         return f"sum by ({names}) (rate({self.select(metric, where, '_bucket')}[{self.window}]))"
 
     def bucket_counts(self, metric: Metric) -> str:
-        """Return the observations of a histogram within the window, by bucket."""
+        """Return the number of observations of a histogram within the window, by bucket."""
         return f"sum by (le) (increase({self.select(metric, suffix='_bucket')}[{self.window}]))"
 
     def mean(
@@ -73,59 +73,60 @@ class Queries:
     def seconds_per_second(
         self, metric: Metric, by: tuple[Label, ...] = (), where: Matchers | None = None
     ) -> str:
-        """Return how much of what a histogram adds up accrues per second."""
+        """Return the increase per second of a histogram's or summary's sum."""
         return _sum(f"rate({self.select(metric, where, '_sum')}[{self.window}])", by)
 
     def success_ratio(self, successes: Metric, total: Metric, by: tuple[Label, ...] = ()) -> str:
-        """Return the share of `total` that are `successes`, 0 to 1; 0 where none ever succeeded."""
-        everything = self.rate(total, by)
-        return f"({self.rate(successes, by)} or 0 * {everything}) / {everything}"
+        """Return `successes` divided by `total`, 0 to 1; 0 if none ever succeeded."""
+        total_rate = self.rate(total, by)
+        return f"({self.rate(successes, by)} or 0 * {total_rate}) / {total_rate}"
 
     def share(self, metric: Metric, where: Matchers, by: tuple[Label, ...] = ()) -> str:
         """Return the share of a counter's events that have these labels, 0 to 1."""
         return f"{self.rate(metric, by, where)} / {self.rate(metric, by)}"
 
-    def fraction(self, part: Metric, whole: Metric) -> str:
-        """Return one gauge over another that has the same labels, 0 to 1."""
-        return f"{self.select(part)} / {self.select(whole)}"
+    def fraction(self, part: Metric, total: Metric) -> str:
+        """Return one gauge divided by another with the same labels."""
+        return f"{self.select(part)} / {self.select(total)}"
 
     def age(self, metric: Metric) -> str:
-        """Return the seconds since the timestamp that a gauge holds."""
+        """Return the seconds since the timestamp in a gauge."""
         return f"time() - {self.select(metric)}"
 
     def trend(self, metric: Metric) -> str:
-        """Return a gauge's change per second, by a straight line through the window."""
+        """Return a gauge's change per second, by a linear regression over the window."""
         return f"deriv({self.select(metric)}[{self.window}])"
 
     def forecast(self, metric: Metric, ahead_seconds: int) -> str:
-        """Return the gauge's value so far ahead, by a straight line through the window."""
+        """Return the forecast of a gauge, by a linear regression over the window."""
         return f"predict_linear({self.select(metric)}[{self.window}], {ahead_seconds})"
 
     def foreign(self, name: str, where: Matchers | None = None) -> str:
-        """Return the selector of a name that others expose; one of foreign.FOREIGN."""
+        """Return the selector of another program's metric. Raises ValueError if it is unknown."""
         if name not in FOREIGN:
             raise ValueError(f"{name!r} is not in foreign.FOREIGN. Add it there first.")
         return name + self._braces(where)
 
     def recorded(self, name: str, where: Matchers | None = None) -> str:
-        """Return the selector of what a rule recorded or an alert says; any name, if empty."""
+        """Return the selector of a recorded name or of `ALERTS`; an empty name selects any."""
         return name + self._braces(where)
 
     def _braces(self, where: Matchers | None) -> str:
         matchers = {
             _name(label): value for label, value in {**self.matchers, **(where or {})}.items()
         }
-        inside = ", ".join(_matcher(name, value) for name, value in matchers.items())
-        return f"{{{inside}}}" if inside else ""
+        text = ", ".join(_matcher(name, value) for name, value in matchers.items())
+        return f"{{{text}}}" if text else ""
 
 
 def copied(expression: str, source: Label, target: str, pattern: str = "(.*)") -> str:
-    """Return the expression with a label added: what the pattern's group finds in another label."""
+    """Return the expression with a new label: the first group of a pattern in another label."""
     return f'label_replace({expression}, "{target}", "$1", "{source.name}", "{pattern}")'
 
 
-def _sum(inner: str, by: tuple[Label, ...]) -> str:
-    return f"sum by ({', '.join(label.name for label in by)}) ({inner})" if by else f"sum({inner})"
+def _sum(expression: str, by: tuple[Label, ...]) -> str:
+    names = ", ".join(label.name for label in by)
+    return f"sum by ({names}) ({expression})" if by else f"sum({expression})"
 
 
 def _name(label: Label | str) -> str:

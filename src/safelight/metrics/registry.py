@@ -1,7 +1,8 @@
-"""The only door to prometheus_client: one Meter counts for one service and writes the exposition.
+"""Registry of one service's metrics: count them and write the exposition for Prometheus.
 
-A Meter has a registry of its own, so two services fit in one process and tests do not meet. It
-never exposes more series than the catalogue allows: what is too many becomes `other`.
+This is the only module that imports prometheus_client. Each Meter has its own registry, so one
+process can have several. It never exposes more series than the catalogue allows: excess series
+become `other`.
 """
 
 import threading
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from math import inf
 from time import perf_counter
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 from prometheus_client import (
     CollectorRegistry,
@@ -37,47 +38,65 @@ from safelight.metrics.catalog import (
     SERIES_FOLDED,
 )
 from safelight.metrics.metric import OTHER, Kind, Metric
+from safelight.namespace import checked
 
 Exemplar = dict[str, str]
 
 
+class Child(Protocol):
+    """One series of a metric. Keep it instead of looking it up in a hot loop."""
+
+    def inc(self, amount: float = ..., exemplar: Exemplar | None = ...) -> None:
+        """Add to a counter or gauge."""
+
+    def set(self, value: float) -> None:
+        """Set a gauge."""
+
+    def set_function(self, function: Callable[[], float]) -> None:
+        """Read a gauge's value from a function at each scrape."""
+
+    def observe(self, amount: float, exemplar: Exemplar | None = ...) -> None:
+        """Add an observation to a histogram or summary."""
+
+
 @dataclass(frozen=True, slots=True)
 class Exposition:
-    """One answer to a scrape."""
+    """Response to a scrape."""
 
     body: bytes
     content_type: str
 
 
 class Meter:
-    """Counts the metrics of the catalogue for one namespace. Safe to use from any thread.
+    """Metrics of the catalogue for one namespace. Thread-safe.
 
-    A metric is exposed from its first use on: what was never measured is absent, not 0.
+    A metric is exposed after its first use: a metric that was never measured is absent, not 0.
+    Raises ValueError if the namespace is malformed or reserved.
     """
 
     def __init__(self, namespace: str, *, clock: Callable[[], float] = perf_counter) -> None:
-        self.namespace = namespace
+        self.namespace = checked(namespace)
         self._clock = clock
         self._lock = threading.Lock()
         self._registry = CollectorRegistry()
         self._exposed: dict[Metric, MetricWrapperBase] = {}
-        # Made here, not at first use: two threads that miss at once would each make one.
-        self._children: dict[Metric, dict[tuple[str, ...], Any]] = defaultdict(
+        # Created here: at first use, two threads could each create one.
+        self._children: dict[Metric, dict[tuple[str, ...], Child]] = defaultdict(
             dict, {metric: {} for metric in CATALOG}
         )
         self._totals: dict[tuple[Metric, tuple[str, ...]], float] = {}
         self._before_expose: list[Callable[[], None]] = []
-        self._as_read = _AsRead(self._registry, self._before_expose)
+        self._collector = _ScrapeView(self._registry, self._before_expose)
         ProcessCollector(registry=self._registry)
         self.start_at_zero(PROBE_FAILURES)
 
-    def child(self, metric: Metric, *values: str) -> Any:
-        """Return the series of these label values, in the order of the metric's labels.
+    def child(self, metric: Metric, *values: str) -> Child:
+        """Return the series with these label values, in the order of the metric's labels.
 
-        Values outside a closed set, and series beyond the metric's limit, become `other`.
+        Unknown values of closed labels, and series beyond the metric's maximum, become `other`.
         """
-        found = self._children[metric].get(values)
-        return found if found is not None else self._admit(metric, values)
+        child = self._children[metric].get(values)
+        return child if child is not None else self._admit(metric, values)
 
     def add(self, metric: Metric, *values: str, amount: float = 1) -> None:
         """Add to a counter or gauge."""
@@ -90,17 +109,17 @@ class Meter:
     def observe(
         self, metric: Metric, *values: str, value: float, exemplar: Exemplar | None = None
     ) -> None:
-        """Enter an observation; the exemplar ties its bucket to a trace."""
+        """Add an observation. The exemplar links its bucket to a trace."""
         child = self.child(metric, *values)
         child.observe(value, exemplar) if exemplar else child.observe(value)
 
     def merge(self, metric: Metric, *values: str, counts: Sequence[int], total: float) -> None:
-        """Enter many observations at once: how many fell into each bucket, and their sum.
+        """Add many observations at once, by the count of each bucket and their sum.
 
-        A summary has one bucket. prometheus_client offers this for no price we could pay in a hot
-        path, so this is the one place that reaches into it.
+        A summary has one bucket. prometheus_client has no such function, and observing one by one
+        is too slow in a hot path, so this uses its private fields.
         """
-        child = self.child(metric, *values)
+        child: Any = self.child(metric, *values)
         buckets = [child._count] if metric.kind is Kind.SUMMARY else child._buckets  # noqa: SLF001
         for bucket, count in zip(buckets, counts, strict=True):
             if count:
@@ -108,63 +127,66 @@ class Meter:
         child._sum.inc(total)  # noqa: SLF001
 
     def set_total(self, metric: Metric, *values: str, value: float) -> None:
-        """Bring a counter to a total that is kept elsewhere; a total that fell has started anew."""
+        """Advance a counter to an external total. If the total fell, it restarted from 0."""
         with self._lock:
             last = self._totals.get((metric, values), 0.0)
             self._totals[metric, values] = value
         self.add(metric, *values, amount=value - last if value >= last else value)
 
     def start_at_zero(self, *counters: Metric) -> None:
-        """Show counters of one closed label now, so that their first event is a rise."""
+        """Expose counters with one closed label at 0, so that `increase` sees their first event."""
         for metric in counters:
             values = metric.labels[0].values or () if metric.labels else ()
-            for known in ((value,) for value in values) if metric.labels else ((),):
-                self.child(metric, *known)
+            for labels in ((value,) for value in values) if metric.labels else ((),):
+                self.child(metric, *labels)
 
     def forget(self, metric: Metric, *values: str) -> None:
-        """Stop exposing the metric's series whose first labels have these values."""
+        """Remove the metric's series whose first labels have these values."""
         with self._lock:
             children = self._children[metric]
-            for gone in [key for key in children if key[: len(values)] == values]:
-                del children[gone]
-                self._totals.pop((metric, gone), None)
-                if gone:
-                    self._exposed[metric].remove(*gone)
+            for labels in [key for key in children if key[: len(values)] == values]:
+                del children[labels]
+                self._totals.pop((metric, labels), None)
+                if labels:
+                    self._exposed[metric].remove(*labels)
 
     def probe_failed(self, probe: str) -> None:
-        """Count a failure of our own, which must not become the request's."""
+        """Count a failure of a probe."""
         self.add(PROBE_FAILURES, probe)
 
-    def before_expose(self, enter: Callable[[], None]) -> None:
-        """Have `enter` called before every exposition, to count what it has put off."""
-        self._before_expose.append(enter)
+    def before_expose(self, callback: Callable[[], None]) -> None:
+        """Call this function before every exposition, to add delayed counts."""
+        self._before_expose.append(callback)
 
     def expose(self, accept: str = "") -> Exposition:
-        """Return the exposition in the format that an Accept header asks for.
+        """Return the exposition in the format of an Accept header.
 
-        OpenMetrics, with exemplars, where the header names it; else Prometheus' text format. Takes
-        milliseconds and holds the GIL in slices: call it from a thread, not from an event loop.
+        This is OpenMetrics with exemplars if the header names it, else Prometheus' text format.
+        Takes milliseconds: call it from a thread, not from an event loop.
         """
         started = self._clock()
         encode, content_type = choose_encoder(accept)
-        # Our names need no escaping: the scheme that leaves them alone writes the same, faster.
+        # Names of the catalogue need no escaping, and this scheme is faster.
         write = cast("Callable[..., bytes]", encode)
-        body = write(self._as_read, escaping=ALLOWUTF8)
+        body = write(self._collector, escaping=ALLOWUTF8)
         self.set(EXPOSITION_SECONDS, value=self._clock() - started)
         self.set(EXPOSITION_LINES, value=body.count(b"\n"))
         return Exposition(body, content_type)
 
-    def children(self) -> Iterator[tuple[Metric, tuple[str, ...], Any]]:
-        """Yield each series that is exposed: its metric, its label values, and what counts it."""
-        for enter in self._before_expose:
-            enter()
+    def children(self) -> Iterator[tuple[Metric, tuple[str, ...], Child]]:
+        """Yield each exposed series: its metric, its label values and its child object."""
+        for callback in self._before_expose:
+            callback()
         for metric, children in list(self._children.items()):
             for values, child in list(children.items()):
                 yield metric, values, child
 
     def serve(self, port: int, host: str = "127.0.0.1") -> Callable[[], None]:
-        """Answer scrapes on an own port, for programs without a web server; return a stop."""
-        server, thread = start_http_server(port, host, registry=self._as_read)
+        """Serve /metrics on its own port, for programs without a web server.
+
+        Returns the function that stops it.
+        """
+        server, thread = start_http_server(port, host, registry=self._collector)
 
         def stop() -> None:
             server.shutdown()
@@ -188,31 +210,30 @@ class Meter:
         kind = Counter if metric.kind is Kind.COUNTER else Gauge
         return kind(name, metric.help, metric.label_names, registry=self._registry)
 
-    def _admit(self, metric: Metric, values: tuple[str, ...]) -> Any:
-        known = tuple(
+    def _admit(self, metric: Metric, values: tuple[str, ...]) -> Child:
+        labels = tuple(
             value if label.values is None or value in label.values else OTHER
             for label, value in zip(metric.labels, values, strict=True)
         )
+        others = (OTHER,) * len(labels)
         with self._lock:
             children = self._children[metric]
-            others = (OTHER,) * len(known)
-            # One place is kept for `other`, until it is there.
-            room = metric.series - (not metric.bounded and others not in children)
-            folded = known not in children and len(children) >= room
+            reserved = not (metric.bounded or metric.reserves_extra or others in children)
+            folded = labels not in children and len(children) >= metric.series - reserved
             if folded:
-                known = others
-            if known not in children:
+                labels = others
+            if labels not in children:
                 exposed = self._exposed.get(metric) or self._register(metric)
                 self._exposed[metric] = exposed
-                children[known] = exposed.labels(*known) if known else exposed
-            child = children[known]
+                children[labels] = cast("Child", exposed.labels(*labels) if labels else exposed)
+            child = children[labels]
         if folded and metric is not SERIES_FOLDED:
             self.add(SERIES_FOLDED, metric.name)
         return child
 
 
 def parts(metric: Metric) -> list[tuple[str, str]]:
-    """Return what a series is exposed as: suffixes of its name, and the edges of buckets."""
+    """Return the samples of a series: suffixes of its name, and bucket edges."""
     if metric.kind is Kind.SUMMARY:
         return [("_count", ""), ("_sum", "")]
     if metric.kind is not Kind.HISTOGRAM:
@@ -221,8 +242,9 @@ def parts(metric: Metric) -> list[tuple[str, str]]:
     return [*(("_bucket", edge) for edge in edges), ("_count", ""), ("_sum", "")]
 
 
-def current(metric: Metric, child: Any) -> list[float]:
-    """Return what a series' parts are now; the other place that reaches into prometheus_client."""
+def current(metric: Metric, series: Child) -> list[float]:
+    """Return the values of a series' samples, from private fields of prometheus_client."""
+    child: Any = series
     if metric.kind is Kind.HISTOGRAM:
         counts = list(accumulate(bucket.get() for bucket in child._buckets))  # noqa: SLF001
         return [*counts, counts[-1], child._sum.get()]  # noqa: SLF001
@@ -231,10 +253,10 @@ def current(metric: Metric, child: Any) -> list[float]:
     return [child._value.get()]  # noqa: SLF001
 
 
-class _AsRead(Collector):
-    """The registry as scrapes see it: everything put off is entered first.
+class _ScrapeView(Collector):
+    """The registry as scrapes read it: with all delayed counts.
 
-    Without the `_created` samples, which double the lines and which nobody draws.
+    Drops the `_created` samples, which double the number of lines and have no use here.
     """
 
     def __init__(self, registry: CollectorRegistry, before: list[Callable[[], None]]) -> None:
@@ -242,8 +264,8 @@ class _AsRead(Collector):
         self._before = before
 
     def collect(self) -> Iterator[Exposed]:
-        for enter in self._before:
-            enter()
+        for callback in self._before:
+            callback()
         for family in self._registry.collect():
             family.samples = [s for s in family.samples if not s.name.endswith("_created")]
             yield family
@@ -262,10 +284,10 @@ def parse(exposition: str) -> Samples:
 
 
 def where(samples: Samples, name: str, **labels: str) -> Iterable[tuple[dict[str, str], float]]:
-    """Return the samples of a name whose labels include those given."""
-    wanted = set(labels.items())
+    """Return the samples with this name and these labels."""
+    matchers = set(labels.items())
     return (
-        (dict(found), value)
-        for (sample, found), value in samples.items()
-        if sample == name and wanted <= found
+        (dict(pairs), value)
+        for (sample, pairs), value in samples.items()
+        if sample == name and matchers <= pairs
     )

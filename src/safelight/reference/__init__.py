@@ -1,1 +1,1 @@
-"""Reference pages: Markdown that is generated from the code."""
+"""Documentation pages that are generated from metrics, alerts, checks and dashboards."""

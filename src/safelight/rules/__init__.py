@@ -1,1 +1,1 @@
-"""Metrics judged: recording rules and alerts, as data."""
+"""Recording rules and alerts of Prometheus, as data."""

@@ -1,4 +1,4 @@
-"""Alerts on the engine: what waits, what is given up, what the devices' time is good for."""
+"""Alerts on the engine: queue, deadlines, degradation, circuit breaker and use of the devices."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -23,41 +23,46 @@ from safelight.rules.rule import (
     AS_SHARE,
     Alert,
     Runbook,
+    Scope,
 )
-from safelight.rules.thresholds import Thresholds, percent
+from safelight.rules.thresholds import Thresholds
+from safelight.units import duration, percent
 
 _ON = f"{AS_INSTANCE} ({AS_JOB})"
 
 
-def _work_waits(queries: Queries, limits: Thresholds) -> Alert:
+def _queued_work(queries: Queries, limits: Thresholds) -> Alert:
+    limit = duration(limits.queued_work_seconds)
     return Alert(
         "WorkPilesUp",
         f"{queries.select(QUEUED_WORK)} > {limits.queued_work_seconds:g}",
         for_seconds=120,
         severity="warning",
-        summary=f"{_ON}: a new request would wait longer than {limits.queued_work_seconds:g} s",
-        description=f"All that waits or runs on {_ON} will take {AS_SECONDS}, by what was learned.",
+        scope=Scope.SERVICE,
+        summary=f"{_ON}: a new request would wait longer than {limit}",
+        description=f"The queued and running requests of {_ON} will take {AS_SECONDS} (estimate).",
         runbook=Runbook(
-            means="More work has been let in than is done soon; deadlines begin to be missed.",
-            look="queue_depth, batch_size beside batch_size_limit, workers_ready.",
-            do="Add a worker or a replica; lower the queue's limit if nobody waits that long.",
+            means="More requests are queued than the model can serve soon. Deadlines are at risk.",
+            look="queue_depth, batch_size compared with batch_size_limit, workers_ready.",
+            do="Add a worker or a replica. If callers cannot wait so long, lower the queue limit.",
         ),
     )
 
 
-def _too_late(queries: Queries, limits: Thresholds) -> Alert:
-    share = queries.share(REQUESTS, {ERROR: "~timeout|too_late"}, (JOB,))
+def _deadlines_missed(queries: Queries, limits: Thresholds) -> Alert:
+    limit = percent(limits.timeout_ratio)
     return Alert(
         "DeadlinesMissed",
-        f"{share} > {limits.timeout_ratio:g}",
+        f"{queries.share(REQUESTS, {ERROR: 'timeout'}, (JOB,))} > {limits.timeout_ratio:g}",
         for_seconds=300,
         severity="warning",
-        summary=f"{AS_JOB}: more than {percent(limits.timeout_ratio)} of requests are too late",
-        description=f"{AS_SHARE} of the requests of {AS_JOB} ended at their deadline.",
+        scope=Scope.SERVICE,
+        summary=f"{AS_JOB}: more than {limit} of the requests miss their deadline",
+        description=f"{AS_SHARE} of the requests of {AS_JOB} ended with a timeout.",
         runbook=Runbook(
-            means="Callers give up, or are told at once that it cannot be done in their time.",
-            look="queued_work_seconds, and the time of a step: is the model slower than it was?",
-            do="Add a worker; allow fewer steps or smaller sides; ask for longer deadlines.",
+            means="Requests reach their deadline before the model finishes them.",
+            look="queued_work_seconds and step_latency_seconds: is the model slower than before?",
+            do="Add a worker, allow fewer steps or smaller images, or use longer deadlines.",
         ),
     )
 
@@ -68,12 +73,13 @@ def _degraded(queries: Queries, _: Thresholds) -> Alert:
         f"{queries.select(DEGRADATION_LEVEL)} > 0",
         for_seconds=600,
         severity="info",
-        summary=f"{_ON}: quality has given way to load for ten minutes",
-        description=f"{AS_NUMBER} rungs of the ladder are in force on {_ON}.",
+        scope=Scope.SERVICE,
+        summary=f"{_ON}: quality has been reduced for ten minutes because of load",
+        description=f"{AS_NUMBER} steps of the degradation ladder are active on {_ON}.",
         runbook=Runbook(
-            means="The service makes less of each request, so that it can serve them all.",
-            look="degraded_total by action; which signal is over its limit: latency, memory, work.",
-            do="If it is so every day, the service is too small for its traffic.",
+            means="The service reduces the quality of each request, so that it can serve all.",
+            look="degraded_total by action, and the signal that is above its limit.",
+            do="If this happens every day, the service is too small for its traffic: add capacity.",
         ),
     )
 
@@ -84,32 +90,38 @@ def _circuit_open(queries: Queries, _: Thresholds) -> Alert:
         f"{queries.select(CIRCUIT_OPEN)} > 0",
         for_seconds=60,
         severity="critical",
-        summary=f"{_ON}: the model is left alone after failures",
-        description=f"The breaker of {_ON} has been open (or half, {AS_NUMBER}) for a minute.",
+        scope=Scope.SERVICE,
+        summary=f"{_ON}: the circuit breaker refuses requests after repeated failures",
+        description=(
+            f"The circuit breaker of {_ON} has been open for a minute (state {AS_NUMBER}: 1 is "
+            "open, 0.5 is half open)."
+        ),
         runbook=Runbook(
-            means="The model failed again and again; requests are refused without trying it.",
-            look="The first error in the log; request_total by error just before.",
-            do="Mend or roll back the model. The breaker closes by itself at the first success.",
+            means="The model failed repeatedly. Requests are refused without running the model.",
+            look="The first error in the log, and request_total by error just before.",
+            do="Repair or roll back the model. The breaker closes at the first success.",
         ),
     )
 
 
 def _wasted(queries: Queries, limits: Thresholds) -> Alert:
-    patient = replace(queries, window="15m")
-    wasted = patient.share(DEVICE_SECONDS, {USE: "!useful"}, (JOB,))
+    longer = replace(queries, window="15m")
     return Alert(
         "DeviceTimeWasted",
-        f"{wasted} > {limits.wasted_ratio:g}",
+        f"{longer.share(DEVICE_SECONDS, {USE: '!useful'}, (JOB,))} > {limits.wasted_ratio:g}",
         for_seconds=600,
         severity="warning",
-        summary=f"{AS_JOB}: much of the devices' time is for nobody",
-        description=f"{AS_SHARE} of the device seconds of {AS_JOB} gave no answer.",
+        scope=Scope.SERVICE,
+        summary=(
+            f"{AS_JOB}: more than {percent(limits.wasted_ratio)} of the device time is wasted"
+        ),
+        description=f"{AS_SHARE} of the device time of {AS_JOB} led to no response.",
         runbook=Runbook(
-            means="The device works, and what it makes is thrown away.",
-            look="device_seconds_total by use: cancelled, deadline, invalid, failed, retry.",
+            means="The device works, but its results are discarded.",
+            look="device_seconds_total by use.",
             do=(
-                "deadline: admit less. cancelled: clients give up too early. invalid: see "
-                "OutputsInvalid. retry: see WorkersRestarting."
+                "`deadline`: admit fewer requests. `cancelled`: clients disconnect too early. "
+                "`invalid`: see OutputsInvalid. `retry`: see WorkersRestarting."
             ),
         ),
     )
@@ -117,41 +129,47 @@ def _wasted(queries: Queries, limits: Thresholds) -> Alert:
 
 def _steps_slow(queries: Queries, limits: Thresholds) -> Alert:
     p95 = queries.quantile(0.95, STEP_SECONDS, (JOB,))
+    limit = duration(limits.step_p95_seconds)
     return Alert(
         "StepsSlow",
         f"{p95} > {limits.step_p95_seconds:g}",
         for_seconds=600,
         severity="warning",
-        summary=f"{AS_JOB}: a denoising step takes long",
-        description=f"P95 of a step of {AS_JOB} is {AS_SECONDS}.",
+        scope=Scope.SERVICE,
+        summary=f"{AS_JOB}: P95 of denoising steps is above {limit}",
+        description=f"P95 of a denoising step of {AS_JOB} is {AS_SECONDS}. The limit is {limit}.",
         runbook=Runbook(
-            means="The device itself is slower than this service is meant to be.",
-            look="GpuThrottled; the card's clock; whether the model runs on the processor.",
-            do="Cool the card, give it its power; set the limit to what your model needs.",
+            means="The device is slower than this service requires.",
+            look="GpuThrottled, the GPU's clock, and whether the model runs on the CPU.",
+            do="Cool the GPU or raise its power limit. Set the alert's limit for your model.",
         ),
     )
 
 
 def _recompiling(queries: Queries, limits: Thresholds) -> Alert:
-    patient = replace(queries, window="30m")
+    longer = replace(queries, window="30m")
     return Alert(
         "ModelRecompiles",
-        f"{patient.increase(WARM_UPS, (JOB,))} > {limits.warm_ups:g}",
+        f"{longer.increase(WARM_UPS, (JOB,))} > {limits.warm_ups:g}",
         for_seconds=0,
         severity="warning",
-        summary=f"{AS_JOB}: torch.compile is at work again and again",
-        description=f"{AS_NUMBER} calls of {AS_JOB} compiled in {patient.window}.",
+        scope=Scope.SERVICE,
+        summary=f"{AS_JOB}: torch.compile runs repeatedly",
+        description=(
+            f"torch.compile ran in {AS_NUMBER} calls of {AS_JOB} in {longer.window}. The limit is "
+            f"{limits.warm_ups:g}."
+        ),
         runbook=Runbook(
-            means="Each new size or batch is compiled anew; callers wait for it.",
-            look="request_images_total by image_size: how many sizes are asked for?",
-            do="Fix the sizes that clients may ask for, or serve without compilation.",
+            means="Each new image or batch size is compiled, and callers wait for it.",
+            look="request_images_total by image_size: how many sizes do callers request?",
+            do="Restrict the image sizes, or serve without compilation.",
         ),
     )
 
 
 ENGINE_ALERTS: tuple[Callable[[Queries, Thresholds], Alert], ...] = (
-    _work_waits,
-    _too_late,
+    _queued_work,
+    _deadlines_missed,
     _degraded,
     _circuit_open,
     _wasted,

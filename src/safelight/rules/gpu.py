@@ -1,4 +1,4 @@
-"""Alerts on the cards: their memory and its trend, load, heat, damage."""
+"""Alerts on the GPUs: memory and its growth, load, temperature and memory errors."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,56 +17,69 @@ from safelight.metrics.catalog import (
     VRAM_USED,
 )
 from safelight.metrics.promql import INSTANCE, JOB, Matchers, Queries, copied
-from safelight.rules.rule import AS_BYTES, AS_INSTANCE, AS_JOB, AS_NUMBER, AS_SHARE, Alert, Runbook
-from safelight.rules.thresholds import Thresholds, percent
+from safelight.rules.rule import (
+    AS_BYTES,
+    AS_INSTANCE,
+    AS_JOB,
+    AS_NUMBER,
+    AS_SHARE,
+    Alert,
+    Runbook,
+    Scope,
+)
+from safelight.rules.thresholds import Thresholds
+from safelight.units import duration, percent, size
 
-_CARD = "card {{ $labels.gpu }}"
+_GPU = "GPU {{ $labels.gpu }}"
+_DEVICE = "{{ $labels.device }}"
 _ON = f"{AS_INSTANCE} ({AS_JOB})"
 
 
-def _vram_full(queries: Queries, limits: Thresholds) -> Alert:
+def _memory_full(queries: Queries, limits: Thresholds) -> Alert:
     limit = limits.gpu_memory_full_ratio
     return Alert(
         "VramNearlyFull",
         f"{queries.fraction(GPU_MEMORY_USED, GPU_MEMORY_TOTAL)} > {limit:g}",
         for_seconds=60,
         severity="critical",
-        summary=f"{_ON}: {_CARD} has under {percent(1 - limit)} of its memory left",
+        scope=Scope.GPU,
+        summary=f"{_ON}: more than {percent(limit)} of the memory of {_GPU} is used",
         description=(
-            f"{AS_SHARE} of the memory of {_CARD} is in use, by the card's own count over all "
-            "processes (gpu_memory_used_bytes, not PyTorch's vram_used_bytes): the next large "
-            "picture may fail."
+            f"{AS_SHARE} of the memory of {_GPU} is used by all processes together "
+            "(gpu_memory_used_bytes; vram_used_bytes counts only PyTorch). The next large image "
+            "can fail."
         ),
         runbook=Runbook(
-            means="The next allocation may fail with CUDA out of memory.",
+            means="The next allocation can fail with CUDA out of memory.",
             look=(
-                "Is it ours (vram_reserved_bytes near the card's use) or another process on the "
-                "card? Is it growing (VramLeak)?"
+                "Is it this service (vram_reserved_bytes near gpu_memory_used_bytes) or another "
+                "process on the GPU? Does it grow (VramLeak)?"
             ),
             do=(
-                "Lower the largest size or the number served at once, move the other process, or "
-                "restart the worker to give back."
+                "Lower the largest image size or the batch limit, move the other process, or "
+                "restart the worker to free memory."
             ),
         ),
     )
 
 
-def _vram_high(queries: Queries, limits: Thresholds) -> Alert:
+def _memory_high(queries: Queries, limits: Thresholds) -> Alert:
     limit = limits.gpu_memory_high_ratio
     return Alert(
         "GpuMemoryHigh",
         f"{queries.fraction(GPU_MEMORY_USED, GPU_MEMORY_TOTAL)} > {limit:g}",
         for_seconds=60,
         severity="warning",
-        summary=f"{_ON}: {_CARD} uses more than {percent(limit)} of its memory",
-        description=f"{AS_SHARE} of the memory of {_CARD} is in use, by the card's own count.",
+        scope=Scope.GPU,
+        summary=f"{_ON}: more than {percent(limit)} of the memory of {_GPU} is used",
+        description=f"{AS_SHARE} of the memory of {_GPU} is used by all processes together.",
         runbook=Runbook(
-            means="Little memory is left for a larger picture than usual.",
+            means="Little memory is left for an image that is larger than usual.",
             look=(
-                "vram_peak_bytes against vram_used_bytes: a high peak is one large request, a high "
-                "level the model itself."
+                "vram_peak_bytes compared with vram_used_bytes: if only the peak is high, it was "
+                "one large request; if both are high, it is the model."
             ),
-            do="Use float16, smaller sizes or fewer at once before it becomes VramNearlyFull.",
+            do="Before it becomes VramNearlyFull, use float16, smaller images or smaller batches.",
         ),
     )
 
@@ -79,73 +92,75 @@ def _vram_leak(queries: Queries, limits: Thresholds) -> Alert:
         f"3600 * {hours.trend(VRAM_USED)} > {limit:g} and {_as_old_as_window(hours)}",
         for_seconds=1800,
         severity="warning",
-        summary=f"{_ON}: the memory of {{{{ $labels.device }}}} climbs and does not come back",
+        scope=Scope.SERVICE,
+        summary=f"{_ON}: GPU memory on {_DEVICE} grows by more than {size(limit)} per hour",
         description=(
-            f"PyTorch's memory on {{{{ $labels.device }}}} grows by {AS_BYTES} an hour over "
-            f"{hours.window}."
+            f"PyTorch's memory on {_DEVICE} grew by {AS_BYTES} per hour in the last {hours.window}."
         ),
         runbook=Runbook(
-            means="Something keeps tensors alive from one request to the next.",
+            means="The process keeps tensors from one request to the next.",
             look=(
-                "Does it step up with every request of one type or size? Tensors kept in lists, "
-                "callbacks, caches or exceptions are the usual places; a rising "
-                "vram_reserved_bytes alone is fragmentation."
+                "Does it grow with each request of one type or size? Tensors are often kept in "
+                "lists, callbacks, caches or exceptions. If only vram_reserved_bytes grows, the "
+                "memory is fragmented."
             ),
-            do="Restart the worker at a quiet time; find the reference that is kept.",
+            do="Restart the worker at a quiet time. Find the reference that keeps the tensors.",
         ),
     )
 
 
 def _vram_forecast(queries: Queries, limits: Thresholds) -> Alert:
     hours = replace(queries, window="2h")
-    minutes = limits.forecast_seconds // 60
     ahead = hours.forecast(VRAM_USED, limits.forecast_seconds)
-    aged = copied(f"({ahead} and {_as_old_as_window(hours)})", DEVICE, GPU.name, "cuda:(.+)")
-    on = ", ".join(label.name for label in (JOB, INSTANCE, GPU))
+    by_gpu = copied(f"({ahead} and {_as_old_as_window(hours)})", DEVICE, GPU.name, "cuda:(.+)")
+    labels = ", ".join(label.name for label in (JOB, INSTANCE, GPU))
     return Alert(
         "VramExhaustionAhead",
-        f"{aged} > on ({on}) {queries.select(GPU_MEMORY_TOTAL)}",
+        f"{by_gpu} > on ({labels}) {queries.select(GPU_MEMORY_TOTAL)}",
         for_seconds=300,
         severity="critical",
-        summary=f"{_ON}: {_CARD} will be out of memory within {minutes} minutes",
+        scope=Scope.SERVICE,
+        summary=(
+            f"{_ON}: the memory of {_GPU} will be full within {duration(limits.forecast_seconds)}"
+        ),
         description=(
-            f"At the pace of the last {hours.window}, PyTorch will want {AS_BYTES} on {_CARD}, "
-            "more than the card has (vram_used_bytes of cuda:N against gpu_memory_total_bytes of "
-            "card N). Scale out or limit what is admitted."
+            f"If the growth of the last {hours.window} continues, PyTorch will need {AS_BYTES} on "
+            f"{_GPU}, more than it has (vram_used_bytes of cuda:N compared with "
+            "gpu_memory_total_bytes of GPU N)."
         ),
         runbook=Runbook(
-            means="The trend crosses the card's memory within the hour.",
+            means="At the present growth, the memory of the GPU will soon be full.",
             look=(
-                "VramLeak's runbook. Where CUDA_VISIBLE_DEVICES renumbers the cards, check which "
-                "card is meant."
+                "The runbook of VramLeak. CUDA_VISIBLE_DEVICES renumbers the GPUs: check which GPU "
+                "it is."
             ),
             do=(
-                "Scale out, limit the sizes admitted, or restart the worker before it fails in the "
-                "middle of a request."
+                "Add a replica, admit smaller images, or restart the worker before it fails during "
+                "a request."
             ),
         ),
     )
 
 
 def _as_old_as_window(queries: Queries) -> str:
-    """Hold only for a series that spans the window: a model that has just loaded is no leak."""
+    """Return the condition that a series covers the window: loading a model is no leak."""
     return f"{queries.select(VRAM_USED)} offset {queries.window}"
 
 
 def _gpu_busy(queries: Queries, limits: Thresholds) -> Alert:
+    limit = percent(limits.gpu_busy_ratio)
     return Alert(
         "GpuUtilizationHigh",
         f"{queries.select(GPU_UTILIZATION)} > {limits.gpu_busy_ratio:g}",
         for_seconds=300,
         severity="info",
-        summary=f"{_ON}: {_CARD} is busy nearly all the time",
-        description=(
-            f"{_CARD} has been at work {AS_SHARE} of the time: there is no room for more traffic."
-        ),
+        scope=Scope.GPU,
+        summary=f"{_ON}: {_GPU} is busy more than {limit} of the time",
+        description=f"{_GPU} was busy {AS_SHARE} of the time. It has no capacity for more traffic.",
         runbook=Runbook(
-            means="The card is used to the full: good value, and no reserve.",
-            look="Is waiting rising (QueueLongerThanInference)? Then the reserve is gone already.",
-            do="Plan another card or replica before traffic grows.",
+            means="The GPU is fully used. There is no reserve.",
+            look="Does the queue wait grow (QueueLongerThanInference)?",
+            do="Plan another GPU or replica before traffic grows.",
         ),
     )
 
@@ -156,35 +171,36 @@ def _gpu_hot(queries: Queries, limits: Thresholds) -> Alert:
         f"{queries.select(GPU_TEMPERATURE)} > {limits.gpu_celsius:g}",
         for_seconds=60,
         severity="warning",
-        summary=f"{_ON}: {_CARD} is hotter than {limits.gpu_celsius:g} °C",
-        description=f"{_CARD} has {AS_NUMBER} °C; it will soon slow itself down.",
+        scope=Scope.GPU,
+        summary=f"{_ON}: {_GPU} is hotter than {limits.gpu_celsius:g} °C",
+        description=f"{_GPU} has a temperature of {AS_NUMBER} °C. It will soon lower its clock.",
         runbook=Runbook(
-            means="The card nears the temperature at which it lowers its clock.",
-            look="gpu_throttled by reason, the fan, the room, its neighbours in the case.",
-            do=(
-                "Improve cooling or lower the card's power limit; both cost less than its own "
-                "throttling."
-            ),
+            means="The GPU is close to the temperature at which it lowers its clock.",
+            look="gpu_throttled by reason, the fans, the air temperature, neighbouring GPUs.",
+            do="Improve the cooling, or lower the GPU's power limit a little.",
         ),
     )
 
 
 def _gpu_throttled(queries: Queries, _: Thresholds) -> Alert:
-    heat: Matchers = {THROTTLE: "~software_thermal|hardware_thermal|hardware_slowdown|power_brake"}
+    reasons: Matchers = {
+        THROTTLE: "~software_thermal|hardware_thermal|hardware_slowdown|power_brake"
+    }
     return Alert(
         "GpuThrottled",
-        f"{queries.select(GPU_THROTTLED, heat)} > 0",
+        f"{queries.select(GPU_THROTTLED, reasons)} > 0",
         for_seconds=300,
         severity="warning",
-        summary=f"{_ON}: {_CARD} runs below its clock",
-        description=(
-            f"{_CARD} slows itself down because of {{{{ $labels.reason }}}}; every step takes "
-            "longer."
-        ),
+        scope=Scope.GPU,
+        summary=f"{_ON}: {_GPU} is throttled",
+        description=f"{_GPU} lowers its clock ({{{{ $labels.reason }}}}). Every step takes longer.",
         runbook=Runbook(
-            means="The card protects itself from heat or from a power supply that is too weak.",
-            look="gpu_temperature_celsius and gpu_power_watts beside step_latency_seconds.",
-            do="Heat: cool. Power brake or hardware slowdown: check the supply and its cables.",
+            means="The GPU protects itself from heat or from a weak power supply.",
+            look="gpu_temperature_celsius and gpu_power_watts, compared with step_latency_seconds.",
+            do=(
+                "`software_thermal`, `hardware_thermal`: improve the cooling. `power_brake`, "
+                "`hardware_slowdown`: check the power supply and its cables."
+            ),
         ),
     )
 
@@ -195,21 +211,20 @@ def _gpu_memory_errors(queries: Queries, _: Thresholds) -> Alert:
         f"{queries.increase(GPU_ECC_ERRORS, (JOB, INSTANCE, GPU), {ECC: 'uncorrected'})} > 0",
         for_seconds=0,
         severity="critical",
-        summary=f"{_ON}: the memory of {_CARD} is damaged",
-        description=(
-            f"{_CARD} had {AS_NUMBER} memory errors in {queries.window} that it could not correct."
-        ),
+        scope=Scope.GPU,
+        summary=f"{_ON}: the memory of {_GPU} has uncorrected errors",
+        description=f"{_GPU} had {AS_NUMBER} uncorrected memory errors in {queries.window}.",
         runbook=Runbook(
-            means="Pictures and weights in this card's memory can no longer be trusted.",
-            look="nvidia-smi -q -d ECC,ROW_REMAPPER, and the kernel's log for Xid messages.",
-            do="Take the card out of service, reset it, and replace it if the errors return.",
+            means="Images and weights in this GPU's memory can be wrong.",
+            look="nvidia-smi -q -d ECC,ROW_REMAPPER, and Xid messages in the kernel log.",
+            do="Take the GPU out of service and reset it. Replace it if the errors return.",
         ),
     )
 
 
-CARD_ALERTS: tuple[Callable[[Queries, Thresholds], Alert], ...] = (
-    _vram_full,
-    _vram_high,
+GPU_ALERTS: tuple[Callable[[Queries, Thresholds], Alert], ...] = (
+    _memory_full,
+    _memory_high,
     _vram_leak,
     _vram_forecast,
     _gpu_busy,

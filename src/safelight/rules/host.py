@@ -1,4 +1,4 @@
-"""Alerts on the machine: processors, memory, disks."""
+"""Alerts on the host: processors, memory, disks and file systems."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,8 +12,9 @@ from safelight.metrics.catalog import (
     HOST_MEMORY_USED,
 )
 from safelight.metrics.promql import Queries
-from safelight.rules.rule import AS_INSTANCE, AS_JOB, AS_SHARE, Alert, Runbook
+from safelight.rules.rule import AS_INSTANCE, AS_JOB, AS_SHARE, Alert, Runbook, Scope
 from safelight.rules.thresholds import Thresholds
+from safelight.units import percent
 
 _ON = f"{AS_INSTANCE} ({AS_JOB})"
 
@@ -21,13 +22,14 @@ _ON = f"{AS_INSTANCE} ({AS_JOB})"
 def _cpu_busy(queries: Queries, limits: Thresholds) -> Alert:
     return _host_alert(
         "HostCpuBusy",
-        f"{queries.select(HOST_CPU)} > {limits.host_ratio:g}",
-        "processors",
+        queries.select(HOST_CPU),
+        limits,
+        "of the CPU time is used",
         Runbook(
-            means="Decoding, encoding and the API share these cores with the rest of the machine.",
+            means="Decoding, encoding and the API compete for CPU time with other programs.",
             look=(
-                "Which process? If it is the worker on a machine with a card, work meant for the "
-                "card runs on the processor."
+                "Which process? If it is the worker on a host with a GPU, the model runs on the "
+                "CPU."
             ),
             do="Move the other program, or give the service more cores.",
         ),
@@ -37,16 +39,14 @@ def _cpu_busy(queries: Queries, limits: Thresholds) -> Alert:
 def _memory_full(queries: Queries, limits: Thresholds) -> Alert:
     return _host_alert(
         "HostMemoryHigh",
-        f"{queries.fraction(HOST_MEMORY_USED, HOST_MEMORY_TOTAL)} > {limits.host_ratio:g}",
-        "memory",
+        queries.fraction(HOST_MEMORY_USED, HOST_MEMORY_TOTAL),
+        limits,
+        "of the memory is used",
         Runbook(
-            means="When memory ends the kernel kills a process, most likely the worker.",
-            look=(
-                "process_resident_memory_bytes of the service over time; other programs on the "
-                "machine."
-            ),
+            means="If memory runs out, the kernel kills a process, most likely the worker.",
+            look="process_resident_memory_bytes over time, and other programs on the host.",
             do=(
-                "Stop what is not needed, lower the queue's limit (waiting pictures are kept in "
+                "Stop programs that are not needed, lower the queue limit (queued images are in "
                 "memory), or add memory."
             ),
         ),
@@ -54,15 +54,16 @@ def _memory_full(queries: Queries, limits: Thresholds) -> Alert:
 
 
 def _disk_busy(queries: Queries, limits: Thresholds) -> Alert:
-    brisk = replace(queries, window="2m")
+    shorter = replace(queries, window="2m")
     return _host_alert(
         "HostDiskBusy",
-        f"rate({brisk.select(HOST_DISK_BUSY)}[{brisk.window}]) > {limits.host_ratio:g}",
-        "time of disk {{ $labels.disk }}",
+        f"rate({shorter.select(HOST_DISK_BUSY)}[{shorter.window}])",
+        limits,
+        "of the time disk {{ $labels.disk }} is busy",
         Runbook(
-            means="Whoever loads a model or writes a log waits for this disk.",
-            look="Bytes read and written (host_disk_*_bytes_total), and whether memory is swapped.",
-            do="Find the writer; keep models on a faster disk.",
+            means="Loading a model and writing logs must wait for this disk.",
+            look="Bytes read and written (host_disk_*_bytes_total), and whether the host swaps.",
+            do="Find the program that reads or writes. Keep models on a faster disk.",
         ),
     )
 
@@ -70,24 +71,26 @@ def _disk_busy(queries: Queries, limits: Thresholds) -> Alert:
 def _filesystem_full(queries: Queries, limits: Thresholds) -> Alert:
     return _host_alert(
         "HostFilesystemFull",
-        f"{queries.fraction(HOST_FILESYSTEM_USED, HOST_FILESYSTEM_SIZE)} > {limits.host_ratio:g}",
-        "space on {{ $labels.mountpoint }}",
+        queries.fraction(HOST_FILESYSTEM_USED, HOST_FILESYSTEM_SIZE),
+        limits,
+        "of the space on {{ $labels.mountpoint }} is used",
         Runbook(
-            means="When it is full, logs, Prometheus' data and downloads stop.",
+            means="If it is full, logs, Prometheus' data and downloads cannot be written.",
             look="The model cache, Prometheus' data folder, logs.",
-            do="Remove models no longer served, or shorten Prometheus' retention.",
+            do="Delete models that are no longer served, or shorten Prometheus' retention.",
         ),
     )
 
 
-def _host_alert(name: str, expr: str, what: str, runbook: Runbook) -> Alert:
+def _host_alert(name: str, ratio: str, limits: Thresholds, state: str, runbook: Runbook) -> Alert:
     return Alert(
         name,
-        expr,
+        f"{ratio} > {limits.host_ratio:g}",
         for_seconds=120,
         severity="warning",
-        summary=f"{_ON}: little of the machine's {what} is left",
-        description=f"{AS_SHARE} of the {what} is in use on {_ON}.",
+        scope=Scope.HOST,
+        summary=f"{_ON}: more than {percent(limits.host_ratio)} {state}",
+        description=f"{AS_SHARE} {state} on {_ON}. The limit is {percent(limits.host_ratio)}.",
         runbook=runbook,
     )
 

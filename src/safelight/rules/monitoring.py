@@ -1,4 +1,4 @@
-"""Alerts on the monitoring that judges all others: series, rules and messages that went missing."""
+"""Alerts on Prometheus, Alertmanager and the relay: missing series, failing rules and messages."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -6,7 +6,7 @@ from dataclasses import replace
 from safelight.metrics.catalog import CHANNEL, DELIVERY, IN_FLIGHT, NOTIFICATIONS, REQUESTS
 from safelight.metrics.promql import JOB, Queries
 from safelight.rules.objectives import burn_name
-from safelight.rules.rule import AS_INSTANCE, AS_JOB, AS_NUMBER, Alert, Runbook
+from safelight.rules.rule import AS_INSTANCE, AS_JOB, AS_NUMBER, Alert, Runbook, Scope
 from safelight.rules.thresholds import Thresholds
 
 _ON = f"{AS_INSTANCE} ({AS_JOB})"
@@ -18,12 +18,15 @@ def _missing(queries: Queries, _: Thresholds) -> Alert:
         f"absent({queries.select(IN_FLIGHT)})",
         for_seconds=300,
         severity="critical",
-        summary=f"No service of {queries.namespace} is measured",
-        description=f"No target has shown a metric of {queries.namespace} for five minutes.",
+        scope=Scope.SERVICE,
+        summary=f"No service with the namespace {queries.namespace} is scraped",
+        description=(
+            f"No target has exposed a metric of the namespace {queries.namespace} for five minutes."
+        ),
         runbook=Runbook(
-            means="Its alerts cannot fire: there is nothing that they could judge.",
-            look="Prometheus' page of targets: is the service listed, and is it UP?",
-            do="Start the service, or add its address to the scrape job; or leave out its rules.",
+            means="The alerts of this service have no data and cannot fire.",
+            look="The page Status > Targets in Prometheus: is the service listed and UP?",
+            do="Start the service, add its address to the scrape job, or remove its rules.",
         ),
     )
 
@@ -35,75 +38,83 @@ def _stale(queries: Queries, _: Thresholds) -> Alert:
         f"absent_over_time({burn}[10m]) and on () {queries.select(REQUESTS)} >= 0",
         for_seconds=900,
         severity="warning",
-        summary=f"The error budgets of {queries.namespace} are not worked out",
+        scope=Scope.SERVICE,
+        summary=f"The error budgets of {queries.namespace} are not computed",
         description=(
-            f"Services of {queries.namespace} are measured, but no burn rate was kept for ten "
-            "minutes; what is forecast from it is stale."
+            f"Services of the namespace {queries.namespace} are scraped, but no burn rate was "
+            "recorded for ten minutes. Forecasts of the error budget are stale."
         ),
         runbook=Runbook(
-            means="The rules that keep the objectives do not run.",
-            look="Prometheus' page of rules: the group of budgets, its error and its duration.",
-            do="Load the rule file as it was exported, all of its groups.",
+            means="The recording rules of the objectives do not run.",
+            look="The page Status > Rules in Prometheus: error and duration of the budget group.",
+            do="Load all groups of the exported rule file.",
         ),
     )
 
 
 def _rules_fail(queries: Queries, _: Thresholds) -> Alert:
-    patient = replace(queries, window="10m")
-    failures = patient.foreign("prometheus_rule_evaluation_failures_total")
+    longer = replace(queries, window="10m")
+    failures = longer.foreign("prometheus_rule_evaluation_failures_total")
+    group = "{{ $labels.rule_group }}"
     return Alert(
         "RulesFailing",
-        f"sum by (job, instance, rule_group) (increase({failures}[{patient.window}])) > 0",
+        f"sum by (job, instance, rule_group) (increase({failures}[{longer.window}])) > 0",
         for_seconds=0,
         severity="critical",
-        summary=f"{_ON}: Prometheus cannot work out {{{{ $labels.rule_group }}}}",
-        description=f"{AS_NUMBER} evaluations of {{{{ $labels.rule_group }}}} failed on {_ON}.",
+        scope=Scope.MONITORING,
+        summary=f"{_ON}: Prometheus cannot evaluate the rule group {group}",
+        description=f"{AS_NUMBER} evaluations of {group} failed on {_ON}.",
         runbook=Runbook(
-            means="Alerts of this group are blind while their rules fail.",
-            look="Prometheus' page of rules shows the error beside the rule.",
-            do="Most often two series where one is expected: two jobs that scrape one target.",
+            means="Alerts of this group cannot fire while their rules fail.",
+            look="The page Status > Rules in Prometheus shows the error beside the rule.",
+            do="The usual cause is a duplicate series: two jobs that scrape the same target.",
         ),
     )
 
 
-def _unsent(queries: Queries, _: Thresholds) -> Alert:
-    patient = replace(queries, window="10m")
-    failed = patient.foreign("alertmanager_notifications_failed_total")
+def _notifications_fail(queries: Queries, _: Thresholds) -> Alert:
+    longer = replace(queries, window="10m")
+    failures = longer.foreign("alertmanager_notifications_failed_total")
+    integration = "{{ $labels.integration }}"
     return Alert(
         "NotificationsFailing",
-        f"sum by (job, instance, integration) (increase({failed}[{patient.window}])) > 0",
+        f"sum by (job, instance, integration) (increase({failures}[{longer.window}])) > 0",
         for_seconds=0,
         severity="critical",
-        summary=f"{_ON}: alerts do not reach {{{{ $labels.integration }}}}",
+        scope=Scope.MONITORING,
+        summary=f"{_ON}: alerts do not reach {integration}",
         description=(
-            f"{AS_NUMBER} messages to {{{{ $labels.integration }}}} failed on {_ON}; "
-            "Alertmanager tries again."
+            f"{AS_NUMBER} notifications to {integration} failed on {_ON}. Alertmanager retries."
         ),
         runbook=Runbook(
-            means="Somebody who should be told is not.",
-            look="Alertmanager's log: the receiver's address, its answer, its secret.",
-            do="Mend the receiver; send a test with amtool alert add.",
+            means="A receiver does not get its alerts.",
+            look="Alertmanager's log: the receiver's address, its response and its secret.",
+            do="Repair the receiver. Send a test with amtool alert add.",
         ),
     )
 
 
 def _relay_fails(queries: Queries, _: Thresholds) -> Alert:
-    patient = replace(queries, window="10m")
+    longer = replace(queries, window="10m")
     by = (JOB, CHANNEL, DELIVERY)
+    channel, outcome = "{{ $labels.channel }}", "{{ $labels.outcome }}"
     return Alert(
         "RelayFailing",
-        f"{patient.increase(NOTIFICATIONS, by, {DELIVERY: '!delivered'})} > 0",
+        f"{longer.increase(NOTIFICATIONS, by, {DELIVERY: '!delivered'})} > 0",
         for_seconds=0,
         severity="warning",
-        summary=f"{AS_JOB}: messages to {{{{ $labels.channel }}}} are {{{{ $labels.outcome }}}}",
+        scope=Scope.MONITORING,
+        summary=f"{AS_JOB}: messages to {channel} are not delivered ({outcome})",
         description=(
-            f"{AS_NUMBER} messages to {{{{ $labels.channel }}}} were {{{{ $labels.outcome }}}} in "
-            f"{patient.window}."
+            f"{AS_NUMBER} messages to {channel} were not delivered in {longer.window} ({outcome})."
         ),
         runbook=Runbook(
-            means="A group chat is told late, or not at all; Alertmanager asks again meanwhile.",
-            look="The relay's log says why: refused is a secret or an address, the rest passes.",
-            do="Mend the secret's file (no restart is needed); group alerts more coarsely.",
+            means="A group chat gets its alerts late or not at all. Alertmanager retries.",
+            look=(
+                "The reason in the relay's log. `refused`: a wrong secret or address. "
+                "`unreachable` and `rate_limited` are often temporary."
+            ),
+            do="Correct the secret's file (no restart is needed), or send fewer, larger groups.",
         ),
     )
 
@@ -112,6 +123,6 @@ MONITOR_ALERTS: tuple[Callable[[Queries, Thresholds], Alert], ...] = (
     _missing,
     _stale,
     _rules_fail,
-    _unsent,
+    _notifications_fail,
     _relay_fails,
 )

@@ -1,4 +1,4 @@
-"""Objectives as data, and how fast their error budgets burn: several windows, many speeds.
+"""Service level objectives, and alerts on how fast their error budgets are used up.
 
 Source: Google, "The Site Reliability Workbook", chapter 5, "Multiwindow, Multi-Burn-Rate Alerts".
 """
@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 
 from safelight.metrics.catalog import IMAGES, OUTPUT_INVALID, REQUEST_SECONDS, REQUESTS, STATUS_CODE
 from safelight.metrics.promql import JOB, Matchers, Queries
-from safelight.rules.rule import AS_JOB, AS_NUMBER, Alert, Recording, Runbook, Severity
-from safelight.rules.thresholds import Thresholds, minutes
+from safelight.rules.rule import AS_JOB, AS_NUMBER, Alert, Recording, Runbook, Scope, Severity
+from safelight.rules.thresholds import Thresholds
+from safelight.units import duration
 
 DAYS = 30
 INTERVAL_SECONDS = 60
@@ -20,7 +21,7 @@ _OBJECTIVE = "{{ $labels.objective }}"
 
 @dataclass(frozen=True, slots=True)
 class Objective:
-    """What share of which events must be good, over thirty days; both rates are per second."""
+    """The share of events that must be good over thirty days. Both rates are per second."""
 
     name: str
     target: Callable[[Thresholds], float]
@@ -28,12 +29,13 @@ class Objective:
     missed: Callable[[Queries, Thresholds], str]
 
 
-def _answers(queries: Queries) -> str:
+def _responses(queries: Queries) -> str:
     return queries.rate(REQUESTS, (JOB,))
 
 
 def _unavailable(queries: Queries, _: Thresholds) -> str:
-    return f"{queries.rate(REQUESTS, (JOB,), {STATUS_CODE: '~5..'})} or 0 * {_answers(queries)}"
+    errors = queries.rate(REQUESTS, (JOB,), {STATUS_CODE: "~5.."})
+    return f"{errors} or 0 * {_responses(queries)}"
 
 
 def _served(queries: Queries) -> str:
@@ -42,44 +44,43 @@ def _served(queries: Queries) -> str:
 
 def _slow(queries: Queries, limits: Thresholds) -> str:
     edge = REQUEST_SECONDS.edge(limits.request_p95_seconds)
-    within: Matchers = {"le": f"{float(edge)}", STATUS_CODE: "200"}
-    soon = queries.select(REQUEST_SECONDS, within, "_bucket")
-    return f"{_served(queries)} - sum by (job) (rate({soon}[{queries.window}]))"
+    matchers: Matchers = {"le": f"{float(edge)}", STATUS_CODE: "200"}
+    in_time = queries.select(REQUEST_SECONDS, matchers, "_bucket")
+    return f"{_served(queries)} - sum by (job) (rate({in_time}[{queries.window}]))"
 
 
-def _made(queries: Queries) -> str:
-    good, broken = queries.rate(IMAGES, (JOB,)), queries.rate(OUTPUT_INVALID, (JOB,))
-    return f"({good} or 0 * {broken}) + ({broken} or 0 * {good})"
+def _all_images(queries: Queries) -> str:
+    valid, invalid = queries.rate(IMAGES, (JOB,)), queries.rate(OUTPUT_INVALID, (JOB,))
+    return f"({valid} or 0 * {invalid}) + ({invalid} or 0 * {valid})"
 
 
-def _broken(queries: Queries, _: Thresholds) -> str:
+def _invalid_images(queries: Queries, _: Thresholds) -> str:
     return f"{queries.rate(OUTPUT_INVALID, (JOB,))} or 0 * {queries.rate(IMAGES, (JOB,))}"
 
 
 OBJECTIVES = (
-    Objective("availability", lambda limits: limits.availability_ratio, _answers, _unavailable),
+    Objective("availability", lambda limits: limits.availability_ratio, _responses, _unavailable),
     Objective("latency", lambda limits: limits.latency_ratio, _served, _slow),
-    Objective("validity", lambda limits: limits.validity_ratio, _made, _broken),
+    Objective("validity", lambda limits: limits.validity_ratio, _all_images, _invalid_images),
 )
 
 
 def burn_name(namespace: str, window: str) -> str:
-    """Return the name under which the burn rate over a window is kept."""
+    """Return the name of the recorded burn rate over a window."""
     return f"{namespace}:error_budget_burn:ratio_rate{window}"
 
 
 def budget_left(namespace: str) -> str:
-    """Return the expression of what is left of each budget: 1 is all, below 0 it is overdrawn."""
+    """Return the expression of the remaining error budgets: 1 is all, below 0 is overspent."""
     return f"1 - {burn_name(namespace, _PERIOD)}"
 
 
 def burns(queries: Queries, limits: Thresholds) -> tuple[Recording, ...]:
-    """Return the burn rates: 1 uses up the budget in exactly thirty days.
+    """Return the recordings of the burn rates. A rate of 1 uses the budget up in thirty days.
 
-    Events are kept by the minute, so that thirty days are read from a handful of series.
+    Events are recorded once a minute, so that thirty days need only a few series.
     """
-    rows = (row for objective in OBJECTIVES for row in _burns(objective, queries, limits))
-    return tuple(rows)
+    return tuple(row for objective in OBJECTIVES for row in _burns(objective, queries, limits))
 
 
 def _burns(objective: Objective, queries: Queries, limits: Thresholds) -> Iterator[Recording]:
@@ -88,52 +89,62 @@ def _burns(objective: Objective, queries: Queries, limits: Thresholds) -> Iterat
     yield Recording(missed_name(queries), objective.missed(now, limits), labels)
     for window in _WINDOWS:
         missed, events = (
-            _within(name(queries), objective, window) for name in (missed_name, events_name)
+            _over(name(queries), objective, window) for name in (missed_name, events_name)
         )
-        share = f"{missed} / {events} / {1 - objective.target(limits):.6g}"
-        yield Recording(burn_name(queries.namespace, window), share, labels)
+        burn = f"{missed} / {events} / {1 - objective.target(limits):.6g}"
+        yield Recording(burn_name(queries.namespace, window), burn, labels)
 
 
-def _within(record: str, objective: Objective, window: str) -> str:
-    selected = f'{record}{{objective="{objective.name}"}}'
-    return selected if window == _NOW else f"sum_over_time({selected}[{window}])"
+def _over(record: str, objective: Objective, window: str) -> str:
+    selector = f'{record}{{objective="{objective.name}"}}'
+    return selector if window == _NOW else f"sum_over_time({selector}[{window}])"
 
 
 def events_name(queries: Queries) -> str:
-    """Return the name under which an objective's events per second are kept."""
+    """Return the name of the recorded events per second of the objectives."""
     return f"{queries.namespace}:objective_events:rate{_NOW}"
 
 
 def missed_name(queries: Queries) -> str:
-    """Return the name under which those that were not as promised are kept."""
+    """Return the name of the recorded bad events per second of the objectives."""
     return f"{queries.namespace}:objective_missed:rate{_NOW}"
+
+
+def _missed_enough(queries: Queries, limits: Thresholds, window: str) -> str:
+    """Return the condition that a window has enough bad events."""
+    number = f"{INTERVAL_SECONDS} * sum_over_time({missed_name(queries)}[{window}])"
+    return f"{number} >= {limits.least_missed:g}"
 
 
 def _burning(
     name: str, factor: float, long: str, short: str, severity: Severity, for_seconds: int
 ) -> Callable[[Queries, Thresholds], Alert]:
+    """Return the alert that fires if two windows burn more than `factor` times too fast."""
+
     def alert(queries: Queries, limits: Thresholds) -> Alert:
         fast, slow = (burn_name(queries.namespace, window) for window in (short, long))
-        enough = f"{INTERVAL_SECONDS} * sum_over_time({missed_name(queries)}[{long}])"
         return Alert(
             name,
-            f"{slow} > {factor:g} and {fast} > {factor:g} and {enough} >= {limits.least_missed:g}",
+            f"{slow} > {factor:g} and {fast} > {factor:g}"
+            f" and {_missed_enough(queries, limits, long)}",
             for_seconds=for_seconds,
             severity=severity,
+            scope=Scope.SERVICE,
             summary=f"{AS_JOB}: the error budget of {_OBJECTIVE} burns too fast",
             description=(
-                f"{AS_JOB} uses up its budget of {_OBJECTIVE} {AS_NUMBER} times as fast as "
-                f"{DAYS} days allow, over {long} and over {short} still."
+                f"{AS_JOB} uses its {_OBJECTIVE} budget {AS_NUMBER} times faster than {DAYS} days "
+                f"allow, over the last {long} and the last {short}."
             ),
             runbook=Runbook(
                 means=(
-                    f"At this speed the budget of {DAYS} days is gone in {DAYS / factor:.2g} days."
+                    f"At this rate the budget of {DAYS} days is used up in "
+                    f"{DAYS / factor:.2g} days."
                 ),
                 look=(
-                    "availability: errors by reason (request_total). latency: which stage grew "
+                    "availability: errors by reason (request_total). latency: the stage that grew "
                     "(request_stage_duration_seconds). validity: output_invalid_total by reason."
                 ),
-                do="Undo the last change first; then follow the alert of the cause.",
+                do="Undo the last change first. Then follow the alert of the cause.",
             ),
         )
 
@@ -141,24 +152,26 @@ def _burning(
 
 
 def _exhaustion_ahead(queries: Queries, limits: Thresholds) -> Alert:
-    left = budget_left(queries.namespace)
+    remaining = budget_left(queries.namespace)
     ahead = limits.budget_forecast_seconds
     return Alert(
         "ErrorBudgetExhaustionAhead",
-        f"predict_linear(({left})[6h:5m], {ahead}) < 0 and ({left}) > 0"
-        f" and {INTERVAL_SECONDS} * sum_over_time({missed_name(queries)}[6h])"
-        f" >= {limits.least_missed:g}",
+        f"predict_linear(({remaining})[6h:5m], {ahead}) < 0 and ({remaining}) > 0"
+        f" and {_missed_enough(queries, limits, '6h')}",
         for_seconds=1800,
         severity="warning",
-        summary=f"{AS_JOB}: the error budget of {_OBJECTIVE} will be used up",
+        scope=Scope.SERVICE,
+        summary=(
+            f"{AS_JOB}: the error budget of {_OBJECTIVE} will be used up within {duration(ahead)}"
+        ),
         description=(
-            f"As it went in the last 6 hours, {AS_JOB} will have overdrawn its budget of "
-            f"{_OBJECTIVE} in {minutes(ahead)}."
+            f"If the last 6 hours continue, {AS_JOB} uses up its {_OBJECTIVE} budget within "
+            f"{duration(ahead)}."
         ),
         runbook=Runbook(
-            means="No single burn is alarming, and yet it does not end.",
-            look="The SLO board: since when does the budget fall, and with what did it begin?",
-            do="Plan the mend now; hold back risky changes until the budget recovers.",
+            means="No single burn rate is alarming, but the budget falls steadily.",
+            look="The SLO dashboard: when did the budget start to fall, and what changed then?",
+            do="Plan the repair now. Delay risky changes until the budget recovers.",
         ),
     )
 

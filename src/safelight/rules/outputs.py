@@ -1,4 +1,4 @@
-"""Alerts on what comes out: broken pictures, failing instructions, prompts that were cut off."""
+"""Alerts on the outputs: invalid images, failing instruction types, truncated prompts."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,74 +13,85 @@ from safelight.metrics.catalog import (
 )
 from safelight.metrics.promql import JOB, Queries
 from safelight.reasons import NO_ERROR
-from safelight.rules.rule import AS_JOB, AS_SHARE, Alert, Runbook
-from safelight.rules.thresholds import Thresholds, percent
+from safelight.rules.rule import AS_JOB, AS_SHARE, Alert, Runbook, Scope
+from safelight.rules.thresholds import Thresholds
+from safelight.units import percent
+
+_TYPE = "{{ $labels.instruction_type }}"
 
 
 def _invalid(queries: Queries, limits: Thresholds) -> Alert:
-    broken, good = queries.rate(OUTPUT_INVALID, (JOB,)), queries.rate(IMAGES, (JOB,))
+    invalid, valid = queries.rate(OUTPUT_INVALID, (JOB,)), queries.rate(IMAGES, (JOB,))
+    ratio = f"{invalid} / ({invalid} + ({valid} or 0 * {invalid}))"
     return Alert(
         "OutputsInvalid",
-        f"{broken} / ({broken} + ({good} or 0 * {broken})) > {limits.output_invalid_ratio:g}",
+        f"{ratio} > {limits.output_invalid_ratio:g}",
         for_seconds=300,
         severity="critical",
-        summary=f"{AS_JOB}: the model makes broken pictures",
-        description=f"{AS_SHARE} of the pictures of {AS_JOB} are black, flat, noise or not finite.",
+        scope=Scope.SERVICE,
+        summary=f"{AS_JOB}: more than {percent(limits.output_invalid_ratio)} of images are invalid",
+        description=(
+            f"{AS_SHARE} of the images of {AS_JOB} are black, flat, noise, not finite or of a "
+            "wrong size."
+        ),
         runbook=Runbook(
-            means="The model runs without an error, and what it makes is no picture.",
-            look="output_invalid_total by reason; model_info: the precision, the scheduler.",
+            means="The model runs without an error, but its results are not usable images.",
+            look="output_invalid_total by reason; precision and scheduler in model_info.",
             do=(
-                "not_finite or black in float16: serve in bfloat16 or float32. noise: check the "
-                "scheduler and the weights. Otherwise roll the model back."
+                "`not_finite` or `black` with float16: use bfloat16 or float32. `noise`: check the "
+                "scheduler and the weights. Otherwise roll back the model."
             ),
         ),
     )
 
 
-def _type_fails(queries: Queries, limits: Thresholds) -> Alert:
-    patient = replace(queries, window="30m")
+def _instruction_failing(queries: Queries, limits: Thresholds) -> Alert:
+    longer = replace(queries, window="30m")
     by = (JOB, INSTRUCTION_TYPE)
-    failed = patient.share(REQUESTS, {ERROR: f"!{NO_ERROR}"}, by)
-    enough = patient.increase(REQUESTS, by)
+    failed = longer.share(REQUESTS, {ERROR: f"!{NO_ERROR}"}, by)
+    success = percent(limits.instruction_success_ratio)
     return Alert(
         "InstructionFailing",
         f"{failed} > {1 - limits.instruction_success_ratio:g}"
-        f" and {enough} >= {limits.least_requests:g}",
+        f" and {longer.increase(REQUESTS, by)} >= {limits.least_requests:g}",
         for_seconds=300,
         severity="warning",
-        summary=f"{AS_JOB}: {{{{ $labels.instruction_type }}}} mostly fails",
-        description=(
-            f"{AS_SHARE} of the requests of {AS_JOB} of the type "
-            "{{ $labels.instruction_type }} fail."
-        ),
+        scope=Scope.SERVICE,
+        summary=f"{AS_JOB}: fewer than {success} of the requests of type {_TYPE} succeed",
+        description=f"{AS_SHARE} of the requests of {AS_JOB} of the type {_TYPE} fail.",
         runbook=Runbook(
-            means="One kind of instruction fails where the others do not.",
-            look="request_total of this type by error; the log's lines of this type.",
-            do="Take the type out of the product until it is mended; look at its inputs.",
+            means="One instruction type fails and the others do not.",
+            look="request_total of this type by error, and the log lines of this type.",
+            do="Disable the type in your product until it is repaired. Check its inputs.",
         ),
     )
 
 
 def _truncated(queries: Queries, limits: Thresholds) -> Alert:
-    patient = replace(queries, window="1h")
-    cut, made = patient.rate(PROMPTS_TRUNCATED, (JOB,)), patient.rate(IMAGES, (JOB,))
+    longer = replace(queries, window="1h")
+    truncated, images = longer.rate(PROMPTS_TRUNCATED, (JOB,)), longer.rate(IMAGES, (JOB,))
+    limit = percent(limits.truncated_ratio)
     return Alert(
         "PromptsTruncated",
-        f"{cut} / {made} > {limits.truncated_ratio:g}",
+        f"{truncated} / {images} > {limits.truncated_ratio:g}",
         for_seconds=600,
         severity="info",
-        summary=f"{AS_JOB}: over {percent(limits.truncated_ratio)} of prompts are cut off",
-        description=f"{AS_SHARE} of the prompts of {AS_JOB} are longer than the encoder reads.",
+        scope=Scope.SERVICE,
+        summary=f"{AS_JOB}: more than {limit} of the prompts are truncated",
+        description=f"{AS_SHARE} of the prompts of {AS_JOB} are too long for the text encoder.",
         runbook=Runbook(
-            means="What stands at the end of these prompts has no effect, and nobody is told.",
-            look="Which client sends them; the answer's X-Safelight-Prompt-Truncated.",
-            do="Shorten the prompts, or serve a model whose encoder reads more.",
+            means="The end of these prompts has no effect.",
+            look=(
+                "Which client sends them? The response header X-Safelight-Prompt-Truncated marks "
+                "them."
+            ),
+            do="Shorten the prompts, or use a model whose text encoder accepts longer ones.",
         ),
     )
 
 
 OUTPUT_ALERTS: tuple[Callable[[Queries, Thresholds], Alert], ...] = (
     _invalid,
-    _type_fails,
+    _instruction_failing,
     _truncated,
 )

@@ -1,4 +1,4 @@
-"""Alerts on the service's process and on what its machine runs out of."""
+"""Alerts on the service's process, and forecasts of the host's memory and file systems."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,26 +13,40 @@ from safelight.metrics.catalog import (
 )
 from safelight.metrics.metric import Metric
 from safelight.metrics.promql import JOB, Queries
-from safelight.rules.rule import AS_BYTES, AS_INSTANCE, AS_JOB, AS_NUMBER, AS_SHARE, Alert, Runbook
-from safelight.rules.thresholds import Thresholds, minutes
+from safelight.rules.rule import (
+    AS_BYTES,
+    AS_INSTANCE,
+    AS_JOB,
+    AS_NUMBER,
+    AS_SHARE,
+    Alert,
+    Runbook,
+    Scope,
+)
+from safelight.rules.thresholds import Thresholds
+from safelight.units import duration, percent, size
 
 _ON = f"{AS_INSTANCE} ({AS_JOB})"
 _HOUR = 3600
+_RECENT_WINDOW = "10m"
 
 
 def _descriptors(queries: Queries, limits: Thresholds) -> Alert:
-    held, most = queries.foreign("process_open_fds"), queries.foreign("process_max_fds")
+    used, limit = queries.foreign("process_open_fds"), queries.foreign("process_max_fds")
     return Alert(
         "FileDescriptorsNearlyGone",
-        f"{held} / {most} > {limits.descriptors_ratio:g}",
+        f"{used} / {limit} > {limits.descriptors_ratio:g}",
         for_seconds=120,
         severity="warning",
-        summary=f"{_ON}: few file descriptors are left",
-        description=f"{AS_SHARE} of the file descriptors of {_ON} are in use.",
+        scope=Scope.PROCESS,
+        summary=(
+            f"{_ON}: more than {percent(limits.descriptors_ratio)} of the file descriptors are used"
+        ),
+        description=f"{AS_SHARE} of the file descriptors of {_ON} are used.",
         runbook=Runbook(
-            means="Without one no connection can be taken: callers will be refused by the kernel.",
-            look="http_requests_inprogress; connections that stay open (ss -tp).",
-            do="Raise the limit (ulimit -n), or close idle connections earlier at the proxy.",
+            means="Without a free file descriptor, the kernel refuses new connections.",
+            look="http_requests_inprogress, and connections that stay open (ss -tp).",
+            do="Raise the limit (ulimit -n), or close idle connections earlier in the proxy.",
         ),
     )
 
@@ -44,101 +58,109 @@ def _restarted(queries: Queries, limits: Thresholds) -> Alert:
         f"changes({started}[30m]) > {limits.service_restarts:g}",
         for_seconds=0,
         severity="warning",
-        summary=f"{_ON}: the service keeps being started anew",
-        description=f"{_ON} was started {AS_NUMBER} times in 30 minutes.",
+        scope=Scope.PROCESS,
+        summary=f"{_ON}: the service restarts again and again",
+        description=f"{_ON} started {AS_NUMBER} times in 30 minutes.",
         runbook=Runbook(
-            means="The API process itself ends; each time all that waited is lost.",
-            look="Its log's last lines; the kernel's log for the out-of-memory killer.",
-            do="Roll back the last change; give it the memory that it asks for.",
+            means="The API process ends. All queued requests are lost each time.",
+            look="The last lines of its log, and the out-of-memory killer in the kernel log.",
+            do="Roll back the last change, or give the process more memory.",
         ),
     )
 
 
-def _grows(queries: Queries, limits: Thresholds) -> Alert:
-    held = queries.foreign("process_resident_memory_bytes")
+def _memory_grows(queries: Queries, limits: Thresholds) -> Alert:
+    used = queries.foreign("process_resident_memory_bytes")
     limit = limits.process_growth_bytes_per_hour
     return Alert(
         "ServiceMemoryGrows",
-        f"{_HOUR} * deriv({held}[2h]) > {limit:g} and {_HOUR} * deriv({held}[20m]) > {limit:g}"
+        f"{_HOUR} * deriv({used}[2h]) > {limit:g} and {_HOUR} * deriv({used}[20m]) > {limit:g}"
         f" and on (job, instance) {queries.select(BUILD_INFO)}",
         for_seconds=1800,
         severity="warning",
-        summary=f"{_ON}: the service's own memory grows and grows",
-        description=f"The process of {_ON} grows by {AS_BYTES} an hour.",
+        scope=Scope.PROCESS,
+        summary=f"{_ON}: the API process grows by more than {size(limit)} per hour",
+        description=f"The memory of the API process of {_ON} grows by {AS_BYTES} per hour.",
         runbook=Runbook(
-            means="Something is kept that should not be: the API process needs a constant amount.",
-            look="queue_depth (waiting pictures are kept), safelight_exposition_lines.",
-            do="Restart it outside the rush, and report it with the time at which it began.",
+            means="The API process needs a constant amount of memory. It keeps objects too long.",
+            look="queue_depth (queued images are in memory) and safelight_exposition_lines.",
+            do="Restart it at a quiet time. Report the bug, with the time at which it began.",
         ),
     )
 
 
-def _goes_on(queries: Queries, used: Metric, whole: Metric, window: str, ahead: int) -> str:
-    """Return that it will be full by the long window, and by the last minutes still.
+def _will_be_full(queries: Queries, used: Metric, size_of: Metric, window: str, ahead: int) -> str:
+    """Return the condition that the forecasts of the window and of its last minutes exceed a size.
 
-    A jump that has ended, as of a model that was loaded, is in the long window alone.
+    A rise that has ended, such as loading a model, is only in the long window.
     """
-    limit = queries.select(whole)
-    long, short = (replace(queries, window=each).forecast(used, ahead) for each in (window, "10m"))
-    return f"{long} > {limit} and {short} > {limit}"
+    limit = queries.select(size_of)
+    long, recent = (
+        replace(queries, window=each).forecast(used, ahead) for each in (window, _RECENT_WINDOW)
+    )
+    return f"{long} > {limit} and {recent} > {limit}"
 
 
 def _filesystem_ahead(queries: Queries, limits: Thresholds) -> Alert:
     seconds = limits.disk_forecast_seconds
-    ahead = _goes_on(queries, HOST_FILESYSTEM_USED, HOST_FILESYSTEM_SIZE, "6h", seconds)
     return Alert(
         "FilesystemExhaustionAhead",
-        ahead,
+        _will_be_full(queries, HOST_FILESYSTEM_USED, HOST_FILESYSTEM_SIZE, "6h", seconds),
         for_seconds=1800,
         severity="warning",
-        summary=f"{_ON}: {{{{ $labels.mountpoint }}}} will be full",
+        scope=Scope.HOST,
+        summary=f"{_ON}: {{{{ $labels.mountpoint }}}} will be full within {duration(seconds)}",
         description=(
-            f"As it went in the last 6 hours, {{{{ $labels.mountpoint }}}} of {_ON} is full in "
-            f"{minutes(limits.disk_forecast_seconds)}."
+            f"If the growth of the last 6 hours continues, {{{{ $labels.mountpoint }}}} of {_ON} "
+            f"will be full within {duration(seconds)}."
         ),
         runbook=Runbook(
-            means="It is not full yet; at this speed it soon is.",
+            means="The file system is not full yet, but will be soon.",
             look="Prometheus' data folder, the model cache, logs.",
-            do="Remove what is not needed while there is time.",
+            do="Delete files that are not needed.",
         ),
     )
 
 
 def _memory_ahead(queries: Queries, limits: Thresholds) -> Alert:
     seconds = limits.host_forecast_seconds
-    ahead = _goes_on(queries, HOST_MEMORY_USED, HOST_MEMORY_TOTAL, "2h", seconds)
+    ahead = _will_be_full(queries, HOST_MEMORY_USED, HOST_MEMORY_TOTAL, "2h", seconds)
     half = f"0.5 * {queries.select(HOST_MEMORY_TOTAL)}"
     return Alert(
         "HostMemoryExhaustionAhead",
         f"{ahead} and {queries.select(HOST_MEMORY_USED)} > {half}",
         for_seconds=900,
         severity="warning",
-        summary=f"{_ON}: the machine's memory will be used up",
+        scope=Scope.HOST,
+        summary=f"{_ON}: the host's memory will be full within {duration(seconds)}",
         description=(
-            f"As it went in the last 2 hours, the memory of {_ON} ends within "
-            f"{minutes(limits.host_forecast_seconds)}."
+            f"If the growth of the last 2 hours continues, the memory of {_ON} will be full within "
+            f"{duration(seconds)}."
         ),
         runbook=Runbook(
-            means="When memory ends the kernel kills a process, most likely the worker.",
-            look="ServiceMemoryGrows; other programs on the machine.",
-            do="Stop what is not needed; restart what grows.",
+            means="If memory runs out, the kernel kills a process, most likely the worker.",
+            look="ServiceMemoryGrows, and other programs on the host.",
+            do="Stop programs that are not needed. Restart the program that grows.",
         ),
     )
 
 
 def _log_lost(queries: Queries, _: Thresholds) -> Alert:
-    patient = replace(queries, window="15m")
+    longer = replace(queries, window="15m")
     return Alert(
         "LogLinesLost",
-        f"{patient.increase(LOG_LINES_LOST, (JOB,))} > 0",
+        f"{longer.increase(LOG_LINES_LOST, (JOB,))} > 0",
         for_seconds=0,
         severity="warning",
-        summary=f"{AS_JOB}: log lines could not be written",
-        description=f"{AS_JOB} lost {AS_NUMBER} log lines in {patient.window}; requests went on.",
+        scope=Scope.PROCESS,
+        summary=f"{AS_JOB}: log lines were not written",
+        description=(
+            f"{AS_JOB} lost {AS_NUMBER} log lines in {longer.window}. Requests were not affected."
+        ),
         runbook=Runbook(
-            means="The disk is full, or who reads the log has gone.",
-            look="HostFilesystemFull; the process at the other end of the pipe.",
-            do="Make room, or restart the log's reader.",
+            means="The disk is full, or no process reads the log pipe.",
+            look="HostFilesystemFull, and the process at the other end of the pipe.",
+            do="Free disk space, or restart the process that reads the log.",
         ),
     )
 
@@ -146,7 +168,7 @@ def _log_lost(queries: Queries, _: Thresholds) -> Alert:
 PROCESS_ALERTS: tuple[Callable[[Queries, Thresholds], Alert], ...] = (
     _descriptors,
     _restarted,
-    _grows,
+    _memory_grows,
     _filesystem_ahead,
     _memory_ahead,
     _log_lost,

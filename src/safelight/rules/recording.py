@@ -1,6 +1,6 @@
-"""Recording rules: what is drawn often, and the names of the articles that break conventions.
+"""Recording rules: values that dashboards query often, and metric names used by other tools.
 
-Old panels that ask for `gpu_utilization_percent` or `model_latency_seconds` keep working.
+Panels that query `gpu_utilization_percent` or `model_latency_seconds` work with these names.
 """
 
 from dataclasses import replace
@@ -41,8 +41,8 @@ HTTP_P95 = "job_handler:http_request_duration_seconds:p95_rate5m"
 HTTP_ERRORS = "job:http_requests_errors:ratio_rate5m"
 HTTP_FAILED = "job:http_requests_errors:increase15m"
 KNOWN = "job:safelight_targets:known"
-NO_PROBES = "!~/(healthz|readyz|metrics)"  # a model that loads answers its probes with 503
-_DRAWN_SECONDS = 15  # for what is only looked at
+NO_PROBES = "!~/(healthz|readyz|metrics)"  # while a model loads, /readyz returns 503
+_DASHBOARD_SECONDS = 15  # interval of recordings that only dashboards read
 _TARGET = (JOB, INSTANCE)
 _MODEL = next(label for label in MODEL_INFO.labels if label.name == "model")
 MODEL_NAME = "model_name"
@@ -50,35 +50,34 @@ MODEL_REQUESTS, MODEL_LATENCY = "model_request_total", "model_latency_seconds"
 
 
 def recording_groups(namespace: str, limits: Thresholds | None = None) -> tuple[Group, ...]:
-    """Return the recordings for a service of that namespace."""
+    """Return the recordings of a service with this namespace."""
     queries = Queries(namespace)
-    burned = burns(queries, limits or Thresholds())
     return (
-        Group(f"{namespace}-budgets", burned, INTERVAL_SECONDS),
+        Group(f"{namespace}-budgets", burns(queries, limits or Thresholds()), INTERVAL_SECONDS),
         Group(f"{namespace}-routes", _routes(queries)),
-        Group(f"{namespace}-levels", _levels(queries), _DRAWN_SECONDS),
+        Group(f"{namespace}-levels", _levels(queries), _DASHBOARD_SECONDS),
         Group(f"{namespace}-dcgm", _dcgm_names(queries)),
         Group(
             f"{namespace}-old-names",
-            (*_card_names(queries), *_model_names(queries)),
-            _DRAWN_SECONDS,
+            (*_gpu_names(queries), *_model_names(queries)),
+            _DASHBOARD_SECONDS,
         ),
     )
 
 
 def _routes(queries: Queries) -> tuple[Recording, ...]:
-    """Keep once what the alerts of every service ask of the routes, which have no namespace."""
-    asked = replace(queries, matchers={HANDLER: NO_PROBES})
-    patient = replace(asked, window="15m")
-    ours: Matchers = {STATUS: "~5.."}
+    """Return the recordings of HTTP routes, whose metrics have no namespace."""
+    routes = replace(queries, matchers={HANDLER: NO_PROBES})
+    longer = replace(routes, window="15m")
+    errors: Matchers = {STATUS: "~5.."}
     rows = {
-        HTTP_P95: asked.quantile(0.95, HTTP_SECONDS, (JOB, HANDLER)),
-        HTTP_ERRORS: asked.share(HTTP_REQUESTS, ours, (JOB,)),
-        HTTP_FAILED: patient.increase(HTTP_REQUESTS, (JOB,), ours),
+        HTTP_P95: routes.quantile(0.95, HTTP_SECONDS, (JOB, HANDLER)),
+        HTTP_ERRORS: routes.share(HTTP_REQUESTS, errors, (JOB,)),
+        HTTP_FAILED: longer.increase(HTTP_REQUESTS, (JOB,), errors),
     }
-    shown = f"count by (job) ({queries.select(BUILD_INFO)})"
-    # Once known, always known: also when no target of the job answers any more.
-    known = Recording(KNOWN, f"{shown} or {KNOWN}")
+    exposed = f"count by (job) ({queries.select(BUILD_INFO)})"
+    # Refers to itself, so that a job stays known when none of its targets responds.
+    known = Recording(KNOWN, f"{exposed} or {KNOWN}")
     return (*(Recording(name, expr) for name, expr in rows.items()), known)
 
 
@@ -103,7 +102,7 @@ def _levels(queries: Queries) -> tuple[Recording, ...]:
     return tuple(Recording(f"{queries.namespace}:{name}", expr) for name, expr in rows)
 
 
-def _card_names(queries: Queries) -> tuple[Recording, ...]:
+def _gpu_names(queries: Queries) -> tuple[Recording, ...]:
     percent = f"100 * {queries.select(GPU_UTILIZATION)}"
     return (
         Recording("gpu_utilization_percent", percent),
@@ -115,7 +114,7 @@ def _card_names(queries: Queries) -> tuple[Recording, ...]:
 
 
 def _dcgm_names(queries: Queries) -> tuple[Recording, ...]:
-    """Give the readings of NVIDIA's dcgm-exporter our names and base units."""
+    """Return the metrics of NVIDIA's dcgm-exporter under Safelight's names, in base units."""
     mib, megahertz = 1_048_576, 1_000_000
     rows: tuple[tuple[Metric, str, str, dict[str, str]], ...] = (
         (GPU_UTILIZATION, "DCGM_FI_DEV_GPU_UTIL", "/ 100", {}),
@@ -127,26 +126,26 @@ def _dcgm_names(queries: Queries) -> tuple[Recording, ...]:
         (GPU_CLOCK, "DCGM_FI_DEV_SM_CLOCK", f"* {megahertz}", {CLOCK.name: "sm"}),
         (GPU_CLOCK, "DCGM_FI_DEV_MEM_CLOCK", f"* {megahertz}", {CLOCK.name: "memory"}),
     )
-    used, free, kept = (
-        _card(queries, f"DCGM_FI_DEV_FB_{part}") for part in ("USED", "FREE", "RESERVED")
+    used, free, reserved = (
+        _by_gpu(queries, f"DCGM_FI_DEV_FB_{part}") for part in ("USED", "FREE", "RESERVED")
     )
-    whole = f"({used} + {free} + ({kept} or 0 * {used})) * {mib}"
+    total = f"({used} + {free} + ({reserved} or 0 * {used})) * {mib}"
     return (
         *(
-            Recording(metric.name, f"{_card(queries, name)} {factor}".strip(), labels)
+            Recording(metric.name, f"{_by_gpu(queries, name)} {factor}".strip(), labels)
             for metric, name, factor, labels in rows
         ),
-        Recording(GPU_MEMORY_TOTAL.name, whole),
+        Recording(GPU_MEMORY_TOTAL.name, total),
     )
 
 
-def _card(queries: Queries, name: str) -> str:
-    """Return a reading by card; DCGM writes what it does not know as about 9.2e18."""
+def _by_gpu(queries: Queries, name: str) -> str:
+    """Return a metric of DCGM by GPU, without unknown values, which DCGM exposes as 9.2e18."""
     return f"max by (job, instance, {GPU.name}) ({queries.foreign(name)} < 1e18)"
 
 
 def _model_names(queries: Queries) -> tuple[Recording, ...]:
-    counted = copied(queries.select(REQUESTS), STATUS_CODE, "status")
+    requests = copied(queries.select(REQUESTS), STATUS_CODE, "status")
     latency = tuple(
         Recording(f"{MODEL_LATENCY}{suffix}", _by_model(queries, _series(queries, suffix), extra))
         for suffix, extra in (("_bucket", ("le",)), ("_sum", ()), ("_count", ()))
@@ -155,7 +154,7 @@ def _model_names(queries: Queries) -> tuple[Recording, ...]:
         Recording(
             f"{queries.namespace}_inference_latency", queries.mean(INFERENCE_SECONDS, _TARGET)
         ),
-        Recording(MODEL_REQUESTS, _by_model(queries, counted, ("status",))),
+        Recording(MODEL_REQUESTS, _by_model(queries, requests, ("status",))),
         *latency,
     )
 
@@ -165,9 +164,9 @@ def _series(queries: Queries, suffix: str, metric: Metric = REQUEST_SECONDS) -> 
 
 
 def _by_model(queries: Queries, expression: str, labels: tuple[str, ...]) -> str:
-    """Sum by the labels and by the model's name, which only model_info knows; 1 for each target."""
+    """Return the sum by labels and by model name, which comes from `model_info`: one per target."""
     target = ", ".join(label.name for label in _TARGET)
-    named = copied(queries.select(MODEL_INFO), _MODEL, MODEL_NAME)
-    one = f"topk by ({target}) (1, max by ({target}, {MODEL_NAME}) ({named}))"
-    kept = ", ".join((target, MODEL_NAME, *labels))
-    return f"sum by ({kept}) ({expression} * on ({target}) group_left ({MODEL_NAME}) {one})"
+    models = copied(queries.select(MODEL_INFO), _MODEL, MODEL_NAME)
+    model = f"topk by ({target}) (1, max by ({target}, {MODEL_NAME}) ({models}))"
+    names = ", ".join((target, MODEL_NAME, *labels))
+    return f"sum by ({names}) ({expression} * on ({target}) group_left ({MODEL_NAME}) {model})"

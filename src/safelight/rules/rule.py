@@ -1,12 +1,13 @@
-"""What a rule is made of: a name, an expression and what to say. Data only."""
+"""Data types of rules: alerts, recordings and groups."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import Enum, auto
 from typing import Literal
 
 Severity = Literal["critical", "warning", "info"]
 
-# What a text may hold; Alertmanager's reader sees the value at the time.
+# Placeholders in the texts of alerts. Prometheus fills them in when an alert fires.
 AS_JOB = "{{ $labels.job }}"
 AS_INSTANCE = "{{ $labels.instance }}"
 AS_SECONDS = "{{ $value | humanizeDuration }}"
@@ -15,9 +16,19 @@ AS_BYTES = "{{ $value | humanize1024 }}B"
 AS_NUMBER = "{{ $value | humanize }}"
 
 
+class Scope(Enum):
+    """What an alert judges. Only alerts of a service differ between services."""
+
+    SERVICE = auto()
+    GPU = auto()
+    HOST = auto()
+    PROCESS = auto()
+    MONITORING = auto()
+
+
 @dataclass(frozen=True, slots=True)
 class Runbook:
-    """One paragraph for whoever is woken: what it means, where to look, what to do."""
+    """What an alert means, where to look, and what to do."""
 
     means: str
     look: str
@@ -26,27 +37,28 @@ class Runbook:
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """Fires once its expression has had a result for so long."""
+    """An alert. It fires when its expression has had a result for `for_seconds`."""
 
     name: str
     expr: str
     for_seconds: int
     severity: Severity
+    scope: Scope
     summary: str
     description: str
     runbook: Runbook
-    service: str = ""  # the namespace that it judges; empty where it judges machines
+    service: str = ""  # the namespace; only with Scope.SERVICE
 
     @property
     def labels(self) -> dict[str, str]:
-        """Return the labels that it adds to what its expression keeps."""
-        own = {"service": self.service} if self.service else {}
-        return {"severity": self.severity, **own}
+        """Return the labels that the alert adds to those of its expression."""
+        service = {"service": self.service} if self.service else {}
+        return {"severity": self.severity, **service}
 
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """Keeps an expression's result under a name of its own."""
+    """A recording rule: it stores the result of an expression under a new name."""
 
     record: str
     expr: str
@@ -55,7 +67,7 @@ class Recording:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Rules evaluated together, in order; as often as targets are scraped, unless told."""
+    """Rules that are evaluated together and in order, by default at the scrape interval."""
 
     name: str
     rules: tuple[Alert | Recording, ...]

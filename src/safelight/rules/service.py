@@ -1,4 +1,4 @@
-"""Alerts on what callers feel: latency, errors, refusals, waiting."""
+"""Alerts on what callers notice: latency, errors, refusals and queueing."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,12 +15,13 @@ from safelight.metrics.catalog import (
 from safelight.metrics.promql import JOB, Matchers, Queries
 from safelight.reasons import NO_ERROR
 from safelight.rules.recording import HTTP_ERRORS, HTTP_FAILED, HTTP_P95
-from safelight.rules.rule import AS_JOB, AS_SECONDS, AS_SHARE, Alert, Runbook
-from safelight.rules.thresholds import Thresholds, percent
+from safelight.rules.rule import AS_JOB, AS_SECONDS, AS_SHARE, Alert, Runbook, Scope
+from safelight.rules.thresholds import Thresholds
+from safelight.units import duration, percent
 
 
-def _of(queries: Queries) -> str:
-    """Leave only the jobs of this namespace: names such as http_* are every service's."""
+def _of_service(queries: Queries) -> str:
+    """Return the condition that keeps only the jobs of this namespace, for shared metrics."""
     return f" and on (job) {queries.select(IN_FLIGHT)}"
 
 
@@ -31,21 +32,19 @@ def _request_p95_high(queries: Queries, limits: Thresholds) -> Alert:
         f"{queries.quantile(0.95, REQUEST_SECONDS, (JOB,))} > {limit:g}",
         for_seconds=300,
         severity="warning",
-        summary=f"{AS_JOB}: one request in twenty takes longer than {limit:g} s",
-        description=f"P95 of {AS_JOB} is {AS_SECONDS}; the limit is {limit:g} s.",
+        scope=Scope.SERVICE,
+        summary=f"{AS_JOB}: P95 of requests is above {duration(limit)}",
+        description=f"P95 of {AS_JOB} is {AS_SECONDS}. The limit is {duration(limit)}.",
         runbook=Runbook(
-            means=(
-                "Callers wait too long: the slowest twentieth of requests has been over the limit "
-                "for five minutes."
-            ),
+            means="Callers wait too long: 5 % of the requests take longer than the limit.",
             look=(
-                "Which stage grew (request_stage_duration_seconds)? If it is `queue`, traffic "
-                "exceeds what the model serves; if `denoise`, compare steps, size and the card's "
-                "clock; if neither, input and output."
+                "Which stage grew (request_stage_duration_seconds)? `queue`: traffic exceeds the "
+                "capacity. `denoise`: compare steps, image size and the GPU's clock. Other stages: "
+                "check input and output."
             ),
             do=(
-                "Admit less or add a worker where the queue grew; lower the step limit where "
-                "denoising grew."
+                "If the queue grew, add a worker or admit fewer requests. If denoising grew, lower "
+                "the maximum number of steps."
             ),
         ),
     )
@@ -55,49 +54,50 @@ def _http_p95_high(queries: Queries, limits: Thresholds) -> Alert:
     limit = limits.http_p95_seconds
     return Alert(
         "HighP95Latency",
-        f"{HTTP_P95} > {limit:g}{_of(queries)}",
+        f"{HTTP_P95} > {limit:g}{_of_service(queries)}",
         for_seconds=600,
         severity="critical",
+        scope=Scope.SERVICE,
         summary=f"{AS_JOB}: {{{{ $labels.handler }}}} has been slow for ten minutes",
         description=(
-            f"P95 of {{{{ $labels.handler }}}} in {AS_JOB} is {AS_SECONDS}; the limit is {limit:g} "
-            "s."
+            f"P95 of {{{{ $labels.handler }}}} in {AS_JOB} is {AS_SECONDS}. The limit is "
+            f"{duration(limit)}."
         ),
         runbook=Runbook(
-            means="A route answers so slowly that most clients have given up.",
+            means="A route is so slow that most clients have stopped waiting.",
             look=(
-                "Are requests of this route in progress for long (http_requests_inprogress), or is "
-                "the machine itself busy (host alerts)? A worker that hangs shows as workers_ready "
-                "falling."
+                "Do its requests stay in progress (http_requests_inprogress)? Is the host busy "
+                "(host alerts)? If a worker hangs, workers_ready falls."
             ),
             do=(
-                "Restart a worker that makes no progress; raise the limit where the model is meant "
-                "to be this slow."
+                "Restart a worker that makes no progress. If the model is meant to be this slow, "
+                "raise the limit."
             ),
         ),
     )
 
 
 def _http_errors(queries: Queries, limits: Thresholds) -> Alert:
+    limit = percent(limits.http_error_ratio)
     return Alert(
         "HighAPIErrorRate",
         f"{HTTP_ERRORS} > {limits.http_error_ratio:g}"
-        f" and {HTTP_FAILED} >= {limits.least_missed:g}{_of(queries)}",
+        f" and {HTTP_FAILED} >= {limits.least_missed:g}{_of_service(queries)}",
         for_seconds=300,
         severity="warning",
-        summary=(
-            f"{AS_JOB}: more than {percent(limits.http_error_ratio)} of answers are errors of ours"
-        ),
-        description=f"{AS_SHARE} of the answers of {AS_JOB} have a 5xx status.",
+        scope=Scope.SERVICE,
+        summary=f"{AS_JOB}: more than {limit} of the responses have a 5xx status",
+        description=f"{AS_SHARE} of the responses of {AS_JOB} have a 5xx status.",
         runbook=Runbook(
-            means="The service fails requests that were good.",
+            means="The service fails valid requests.",
             look=(
-                "Which reason leads (request_total by error)? Which route (http_requests_total by "
-                "handler)? The log has one line per failure, with the same reason."
+                "Which reason is most frequent (request_total by error)? Which route "
+                "(http_requests_total by handler)? The log has one line per failure, with the same "
+                "reason."
             ),
             do=(
-                "cuda_oom: lower sizes or batch. worker_lost: see NoWorkerReady. overloaded: admit "
-                "less or add a worker."
+                "`cuda_oom`: lower sizes or the batch limit. `worker_lost`: see NoWorkerReady. "
+                "`overloaded`: admit fewer requests or add a worker."
             ),
         ),
     )
@@ -105,81 +105,84 @@ def _http_errors(queries: Queries, limits: Thresholds) -> Alert:
 
 def _success_low(queries: Queries, limits: Thresholds) -> Alert:
     failed: Matchers = {ERROR: f"!{NO_ERROR}"}
-    patient = replace(queries, window="15m")
+    longer = replace(queries, window="15m")
     return Alert(
         "SuccessRatioLow",
-        # The failing share: with no success at all there is no success counter to divide.
+        # Uses failures: a service that never succeeded has no success counter.
         f"{queries.share(REQUESTS, failed, (JOB,))} > {1 - limits.success_ratio:g}"
-        f" and {patient.increase(REQUESTS, (JOB,), failed)} >= {limits.least_missed:g}",
+        f" and {longer.increase(REQUESTS, (JOB,), failed)} >= {limits.least_missed:g}",
         for_seconds=300,
         severity="warning",
-        summary=f"{AS_JOB}: fewer than {percent(limits.success_ratio)} of requests succeed",
-        description=f"{AS_SHARE} of the requests to the model of {AS_JOB} fail, bad input counted.",
+        scope=Scope.SERVICE,
+        summary=f"{AS_JOB}: fewer than {percent(limits.success_ratio)} of the requests succeed",
+        description=(
+            f"{AS_SHARE} of the requests to the model of {AS_JOB} fail, including invalid requests."
+        ),
         runbook=Runbook(
             means=(
-                "More requests than usual end without a picture; unlike HighAPIErrorRate this "
-                "counts the caller's mistakes."
+                "More requests than usual return no image. Unlike HighAPIErrorRate, this counts "
+                "callers' mistakes too."
             ),
             look=(
-                "Errors by reason, then success by instruction type: one type alone points at "
-                "prompts or the taxonomy, all types at the model or its machine."
+                "Errors by reason, then success by instruction type. If one type fails, check its "
+                "prompts and the taxonomy. If all types fail, check the model and its host."
             ),
             do=(
-                "Bad input rising: tell the client's owner which limit it meets. Failures rising: "
-                "see HighAPIErrorRate."
+                "If invalid requests increase, inform the client's owner of the limit. If the "
+                "service fails, see HighAPIErrorRate."
             ),
         ),
     )
 
 
 def _refused(queries: Queries, limits: Thresholds) -> Alert:
-    refused_of = queries.rate(REQUESTS, (JOB,))
+    ratio = f"{queries.rate(REJECTED, (JOB,))} / {queries.rate(REQUESTS, (JOB,))}"
     return Alert(
         "RequestsRefused",
-        f"{queries.rate(REJECTED, (JOB,))} / {refused_of} > {limits.refused_ratio:g}",
+        f"{ratio} > {limits.refused_ratio:g}",
         for_seconds=300,
         severity="warning",
-        summary=f"{AS_JOB}: callers are turned away",
+        scope=Scope.SERVICE,
+        summary=f"{AS_JOB}: more than {percent(limits.refused_ratio)} of the requests are refused",
         description=(
-            f"{AS_SHARE} of the requests to {AS_JOB} were refused before they cost the model "
-            "anything."
+            f"{AS_SHARE} of the requests to {AS_JOB} were refused before they reached the model."
         ),
         runbook=Runbook(
-            means=(
-                "More work arrives than the service takes on; it answers 503 with a time to retry."
-            ),
+            means="More requests arrive than the service accepts. Callers receive 429 or 503.",
             look=(
-                "The reason of rejected_total: `overloaded` is a full queue, `not_ready` a model "
-                "still loading."
+                'The reason: rejected_total{reason="queue_full"} is a full queue, '
+                'rejected_total{reason="too_late"} a deadline that cannot be met, '
+                'rejected_total{reason="not_ready"} a model that still loads.'
             ),
             do=(
-                "Add a worker or a replica, spread the traffic, or raise the queue's limit if "
-                "callers can wait."
+                "Add a worker or a replica, or distribute the traffic. If callers can wait, raise "
+                "the queue limit."
             ),
         ),
     )
 
 
 def _queue_longer(queries: Queries, _: Thresholds) -> Alert:
-    waiting = queries.mean(QUEUED_SECONDS, (JOB,))
+    queue_wait = queries.mean(QUEUED_SECONDS, (JOB,))
     return Alert(
         "QueueLongerThanInference",
-        f"{waiting} > {queries.mean(INFERENCE_SECONDS, (JOB,))}",
+        f"{queue_wait} > {queries.mean(INFERENCE_SECONDS, (JOB,))}",
         for_seconds=300,
         severity="warning",
-        summary=f"{AS_JOB}: requests wait longer than the model works on them",
+        scope=Scope.SERVICE,
+        summary=f"{AS_JOB}: requests wait longer than their inference takes",
         description=(
-            f"A request of {AS_JOB} waits {AS_SECONDS} on average, longer than its inference takes."
+            f"The mean queue wait of {AS_JOB} is {AS_SECONDS}, longer than the mean inference time."
         ),
         runbook=Runbook(
-            means="The model is the bottleneck and the line before it grows.",
+            means="The model is the bottleneck, and the queue grows.",
             look=(
-                "queue_depth over time, and requests per second against what one worker makes (1 / "
-                "inference time)."
+                "queue_depth over time, and requests per second compared with what one worker can "
+                "serve (1 / inference time)."
             ),
             do=(
-                "Add a worker, batch, or take fewer steps; refuse earlier where waiting helps "
-                "nobody."
+                "Add a worker, allow larger batches, or use fewer steps. If callers cannot wait "
+                "this long, lower the queue limit."
             ),
         ),
     )

@@ -1,4 +1,4 @@
-"""Alerts on the watching itself: targets gone, probes failing, /metrics too long."""
+"""Alerts on the measuring: unreachable targets, failing probes, large expositions, lost records."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,8 +15,12 @@ from safelight.metrics.catalog import (
 )
 from safelight.metrics.promql import JOB, Queries
 from safelight.rules.recording import KNOWN
-from safelight.rules.rule import AS_INSTANCE, AS_JOB, AS_NUMBER, AS_SECONDS, Alert, Runbook
+from safelight.rules.rule import AS_INSTANCE, AS_JOB, AS_NUMBER, AS_SECONDS, Alert, Runbook, Scope
 from safelight.rules.thresholds import Thresholds
+from safelight.units import duration
+
+_ON = f"{AS_INSTANCE} ({AS_JOB})"
+_PROBE = "{{ $labels.probe }}"
 
 
 def _target_down(queries: Queries, _: Thresholds) -> Alert:
@@ -25,82 +29,78 @@ def _target_down(queries: Queries, _: Thresholds) -> Alert:
         f"{queries.foreign('up')} == 0 and on (job) {KNOWN}",
         for_seconds=60,
         severity="critical",
-        summary=f"{AS_JOB}: {AS_INSTANCE} does not answer",
+        scope=Scope.MONITORING,
+        summary=f"{AS_JOB}: {AS_INSTANCE} does not respond",
         description=f"Prometheus cannot scrape {AS_INSTANCE} of {AS_JOB} (up is {AS_NUMBER}).",
         runbook=Runbook(
-            means=(
-                "The process is gone, hangs, or cannot be reached; every other alert on it is "
-                "blind now."
-            ),
+            means=("The process ended, hangs or is unreachable. Its other alerts have no data."),
             look=(
-                "Prometheus' page of targets for the error; the process' log; /healthz from the "
-                "same machine."
+                "The error on the page Status > Targets in Prometheus, the log of the process, and "
+                "`/healthz` from the same host."
             ),
-            do="Restart the process, or mend the address in prometheus.yml.",
+            do="Restart the process, or correct its address in prometheus.yml.",
         ),
     )
 
 
 def _probe_failing(queries: Queries, _: Thresholds) -> Alert:
-    patient = replace(queries, window="10m")
+    longer = replace(queries, window="10m")
     return Alert(
         "ProbeFailing",
-        f"{patient.increase(PROBE_FAILURES, (JOB, PROBE))} > 0",
+        f"{longer.increase(PROBE_FAILURES, (JOB, PROBE))} > 0",
         for_seconds=0,
         severity="warning",
-        summary=f"{AS_JOB}: the {{{{ $labels.probe }}}} probe fails",
+        scope=Scope.MONITORING,
+        summary=f"{AS_JOB}: the {_PROBE} probe fails",
         description=(
-            f"The {{{{ $labels.probe }}}} probe of {AS_JOB} failed {AS_NUMBER} times in "
-            f"{patient.window}; requests went on."
+            f"The {_PROBE} probe of {AS_JOB} failed {AS_NUMBER} times in {longer.window}. Requests "
+            "were not affected."
         ),
         runbook=Runbook(
-            means=(
-                "Safelight failed at its own work and let the request pass: figures of this probe "
-                "are incomplete."
-            ),
-            look="The service's log has the first failure in full.",
-            do=(
-                "Often a library that was upgraded. Pin it back, and report the failure with that "
-                "log line."
-            ),
+            means="Safelight failed to measure. The metrics of this probe are incomplete.",
+            look="The service's log has the first failure with its traceback.",
+            do="Often a library was upgraded. Pin the old version, and report the log line.",
         ),
     )
 
 
 def _probe_silent(queries: Queries, limits: Thresholds) -> Alert:
+    limit = duration(limits.probe_silent_seconds)
     return Alert(
         "ProbeSilent",
         f"{queries.age(PROBE_TIMESTAMP)} > {limits.probe_silent_seconds:g}",
         for_seconds=60,
         severity="warning",
-        summary=f"{AS_INSTANCE} ({AS_JOB}): the {{{{ $labels.probe }}}} probe has stopped reading",
+        scope=Scope.MONITORING,
+        summary=f"{_ON}: the {_PROBE} probe has read nothing for more than {limit}",
         description=(
-            f"The {{{{ $labels.probe }}}} probe last read its source {AS_SECONDS} ago; its gauges "
-            "show the past."
+            f"The last success of the {_PROBE} probe was {AS_SECONDS} ago. Its gauges are old."
         ),
         runbook=Runbook(
-            means="What this probe exposes is old, though it still looks like a reading.",
+            means="The metrics of this probe still exist, but their values are old.",
             look=(
-                "ProbeFailing for the same probe; a card that fell off the bus (kernel's log); a "
-                "clock that jumped."
+                "ProbeFailing for the same probe, a GPU that disappeared (kernel log), or a clock "
+                "that jumped."
             ),
-            do="Restart the service; if the card is gone, restart the machine.",
+            do="Restart the service. If the GPU has disappeared, restart the host.",
         ),
     )
 
 
 def _exposition_slow(queries: Queries, limits: Thresholds) -> Alert:
+    limit = duration(limits.exposition_seconds)
     return Alert(
         "ExpositionSlow",
         f"{queries.select(EXPOSITION_SECONDS)} > {limits.exposition_seconds:g}",
         for_seconds=300,
         severity="warning",
-        summary=f"{AS_INSTANCE} ({AS_JOB}): a scrape takes long to answer",
-        description=f"Writing /metrics took {AS_SECONDS}; requests share the processor with it.",
+        scope=Scope.MONITORING,
+        summary=f"{_ON}: a scrape takes longer than {limit}",
+        description=f"Writing /metrics took {AS_SECONDS} of CPU time that requests need.",
         runbook=Runbook(
-            means="Being watched begins to cost the service something.",
-            look="safelight_exposition_lines (too many?) and HostCpuBusy (too little processor?).",
-            do="Scrape less often, or give the process more processor.",
+            means="Monitoring uses a notable part of the service's CPU time.",
+            look="safelight_exposition_lines (too many lines?), HostCpuBusy (too little CPU?).",
+            do="Scrape less often, or give the process more CPU time.",
         ),
     )
 
@@ -111,65 +111,53 @@ def _exposition_large(queries: Queries, limits: Thresholds) -> Alert:
         f"{queries.select(EXPOSITION_LINES)} > {limits.exposition_lines}",
         for_seconds=300,
         severity="warning",
-        summary=f"{AS_INSTANCE} ({AS_JOB}): /metrics has become too long",
-        description=(
-            f"/metrics has {AS_NUMBER} lines; the catalogue allows {limits.exposition_lines}."
-        ),
+        scope=Scope.MONITORING,
+        summary=f"{_ON}: /metrics has more than {limits.exposition_lines} lines",
+        description=f"/metrics has {AS_NUMBER} lines. The limit is {limits.exposition_lines}.",
         runbook=Runbook(
-            means=(
-                "More series than the catalogue allows: somebody adds metrics of their own to the "
-                "registry."
-            ),
-            look="Count lines by name in /metrics; the longest family is the culprit.",
-            do="Bound its labels, or expose it elsewhere.",
+            means="Another library added metrics to the registry: Safelight's own stay below this.",
+            look="Count the lines of /metrics by metric name.",
+            do="Limit the labels of the largest metric, or expose it elsewhere.",
         ),
     )
 
 
 def _series_folded(queries: Queries, _: Thresholds) -> Alert:
-    patient = replace(queries, window="15m")
+    longer = replace(queries, window="15m")
+    metric = "{{ $labels.metric }}"
     return Alert(
         "SeriesFolded",
-        f"{patient.increase(SERIES_FOLDED, (JOB, *SERIES_FOLDED.labels))} > 0",
+        f"{longer.increase(SERIES_FOLDED, (JOB, *SERIES_FOLDED.labels))} > 0",
         for_seconds=0,
         severity="info",
-        summary=f"{AS_JOB}: {{{{ $labels.metric }}}} has more label values than it may show",
-        description=(
-            f"{AS_NUMBER} events of {{{{ $labels.metric }}}} went into `other` in {patient.window}."
-        ),
+        scope=Scope.MONITORING,
+        summary=f"{AS_JOB}: {metric} has more label values than it may expose",
+        description=f"{AS_NUMBER} events of {metric} were counted as `other` in {longer.window}.",
         runbook=Runbook(
-            means=(
-                "A label has more values than planned; the newest are counted together as `other`. "
-                "Totals stay right."
-            ),
+            means="A label has too many values. New ones are counted as `other`. Totals are right.",
             look="Which label? Often routes without a template, or a taxonomy with many types.",
-            do="Give the routes templates, or merge types in the taxonomy.",
+            do="Use route templates, or merge types in the taxonomy.",
         ),
     )
 
 
 def _records_lost(queries: Queries, _: Thresholds) -> Alert:
-    patient = replace(queries, window="15m")
+    longer = replace(queries, window="15m")
     return Alert(
         "RecordsLost",
-        f"{patient.increase(RECORDS, (JOB,), {KEPT: 'lost'})} > 0",
+        f"{longer.increase(RECORDS, (JOB,), {KEPT: 'lost'})} > 0",
         for_seconds=0,
         severity="warning",
-        summary=f"{AS_JOB}: records could not be written",
-        description=(
-            f"{AS_JOB} lost {AS_NUMBER} entries for its records in {patient.window}; requests "
-            "went on."
-        ),
+        scope=Scope.MONITORING,
+        summary=f"{AS_JOB}: records were not written to the database",
+        description=f"{AS_JOB} lost {AS_NUMBER} records in {longer.window}. Requests were served.",
         runbook=Runbook(
             means=(
-                "The database of the records was away for so long that what waited for it was too "
-                "much, or it is of no use: of a newer schema, without its driver."
+                "The database was unreachable until the buffer was full, or it cannot be used: its "
+                "schema is newer, or its driver is missing."
             ),
-            look=(
-                "The service's log says why they cannot be written, and so does "
-                "`safelight records info`."
-            ),
-            do="Bring the database back, make room, or switch records off (SAFELIGHT_RECORDS_URL).",
+            look="The reason in the service's log, or `safelight records info`.",
+            do="Repair the database, free disk space, or turn records off (SAFELIGHT_RECORDS_URL).",
         ),
     )
 

@@ -1,4 +1,4 @@
-"""Alerts on the model and the workers that hold it: gone, dying, out of memory, not obeyed."""
+"""Alerts on the workers: none ready, restarting, out of memory, or ignoring guidance."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,7 +12,7 @@ from safelight.metrics.catalog import (
     WORKERS_READY,
 )
 from safelight.metrics.promql import JOB, Matchers, Queries
-from safelight.rules.rule import AS_INSTANCE, AS_JOB, AS_NUMBER, Alert, Runbook
+from safelight.rules.rule import AS_INSTANCE, AS_JOB, AS_NUMBER, Alert, Runbook, Scope
 from safelight.rules.thresholds import Thresholds
 
 
@@ -22,18 +22,17 @@ def _no_worker(queries: Queries, _: Thresholds) -> Alert:
         f"{queries.select(WORKERS_READY)} == 0",
         for_seconds=60,
         severity="critical",
+        scope=Scope.SERVICE,
         summary=f"{AS_JOB}: no worker has a model loaded",
-        description=(
-            f"{AS_INSTANCE} of {AS_JOB} has {AS_NUMBER} ready workers: nothing is served."
-        ),
+        description=f"{AS_INSTANCE} of {AS_JOB} has {AS_NUMBER} ready workers. It serves nothing.",
         runbook=Runbook(
-            means="The API is up and nothing serves behind it.",
+            means="The API runs, but no worker can serve requests.",
             look=(
-                "The service's log for the worker's last words; worker_restarts_total by reason; "
-                "/readyz."
+                "The worker's last lines in the service's log, worker_restarts_total by reason, "
+                "and `/readyz`."
             ),
             do=(
-                "died: free memory or the device, then restart. load_failed: check the model's "
+                "`died`: free memory or the device, then restart. `load_failed`: check the model's "
                 "name, files and memory."
             ),
         ),
@@ -41,77 +40,75 @@ def _no_worker(queries: Queries, _: Thresholds) -> Alert:
 
 
 def _restarting(queries: Queries, limits: Thresholds) -> Alert:
-    patient = replace(queries, window="15m")
+    longer = replace(queries, window="15m")
     return Alert(
         "WorkersRestarting",
-        f"{patient.increase(WORKER_RESTARTS, (JOB,))} > {limits.worker_restarts}",
+        f"{longer.increase(WORKER_RESTARTS, (JOB,))} > {limits.worker_restarts}",
         for_seconds=0,
         severity="warning",
-        summary=f"{AS_JOB}: workers keep being replaced",
-        description=f"{AS_JOB} replaced {AS_NUMBER} workers in {patient.window}.",
+        scope=Scope.SERVICE,
+        summary=f"{AS_JOB}: workers restart again and again",
+        description=f"{AS_NUMBER} workers of {AS_JOB} were replaced in {longer.window}.",
         runbook=Runbook(
-            means="A worker dies again and again; each time the jobs it had are lost or repeated.",
+            means="A worker ends repeatedly. Its requests are lost or retried each time.",
             look=(
-                "The kernel's log for the out-of-memory killer, the service's log for a CUDA "
-                "error, VRAM before the fall."
+                "The out-of-memory killer in the kernel log, CUDA errors in the service's log, and "
+                "GPU memory before each restart."
             ),
-            do=(
-                "Give it memory, lower the load, or take the request that kills it out of the "
-                "traffic."
-            ),
+            do=("Free memory, lower the load, or stop the requests that end the worker."),
         ),
     )
 
 
 def _guidance_overridden(queries: Queries, _: Thresholds) -> Alert:
+    parameter = "{{ $labels.parameter }}"
     return Alert(
         "GuidanceOverridden",
         f"{queries.increase(GUIDANCE_OVERRIDDEN, (JOB, PARAMETER))} > 0",
         for_seconds=0,
         severity="warning",
-        summary=f"{AS_JOB}: the pipeline ignores {{{{ $labels.parameter }}}}",
-        description=(
-            f"In {AS_NUMBER} calls of {AS_JOB} the {{{{ $labels.parameter }}}} asked was not "
-            "applied."
-        ),
+        scope=Scope.SERVICE,
+        summary=f"{AS_JOB}: the pipeline ignores {parameter}",
+        description=f"In {AS_NUMBER} calls of {AS_JOB}, the requested {parameter} was not applied.",
         runbook=Runbook(
             means=(
-                "diffusers turns guidance off altogether when guidance_scale is at most 1 or "
-                "image_guidance_scale is below 1: pictures come out, but not those asked for."
+                "diffusers turns guidance off if guidance_scale is at most 1 or "
+                "image_guidance_scale is below 1. The images do not follow the request."
             ),
             look=(
-                "image_guidance_ratio and text_guidance_ratio, asked beside in force; which client "
-                "sends such values."
+                "image_guidance_ratio and text_guidance_ratio: `asked` compared with `in_force`. "
+                "Which client sends such values?"
             ),
             do=(
-                "Send image_guidance_scale of at least 1 and guidance_scale above 1, or ask for no "
-                "guidance knowingly."
+                "Send image_guidance_scale of at least 1 and guidance_scale above 1, or turn "
+                "guidance off on purpose."
             ),
         ),
     )
 
 
 def _out_of_memory(queries: Queries, _: Thresholds) -> Alert:
-    lost: Matchers = {ERROR: "cuda_oom"}
-    failed = queries.select(REQUESTS, lost)
+    errors: Matchers = {ERROR: "cuda_oom"}
+    failed = queries.select(REQUESTS, errors)
     new = f"{failed} unless {failed} offset {queries.window}"
     return Alert(
         "CudaOutOfMemory",
-        # The first of its labels is a series that was not there before: no increase sees it.
-        f"{queries.increase(REQUESTS, (JOB,), lost)} > 0 or sum by (job) ({new}) > 0",
+        # `increase` misses the first event of a new series, so new series are added.
+        f"{queries.increase(REQUESTS, (JOB,), errors)} > 0 or sum by (job) ({new}) > 0",
         for_seconds=0,
         severity="warning",
-        summary=f"{AS_JOB}: requests failed because the card's memory ran out",
+        scope=Scope.SERVICE,
+        summary=f"{AS_JOB}: requests fail because GPU memory is full",
         description=f"{AS_NUMBER} requests of {AS_JOB} ran out of memory in {queries.window}.",
         runbook=Runbook(
-            means="A picture was too large for what was left of the card's memory.",
+            means="An image needed more GPU memory than was free.",
             look=(
-                "Compare vram_peak_bytes with gpu_memory_total_bytes, and the sizes asked "
-                "(request_images_total)."
+                "Compare vram_peak_bytes with gpu_memory_total_bytes, and check the requested "
+                "sizes (request_images_total)."
             ),
             do=(
-                "Lower the largest side or the number served at once; if memory climbs by itself, "
-                "see VramLeak."
+                "Lower the largest image size or the batch limit. If memory grows steadily, see "
+                "VramLeak."
             ),
         ),
     )

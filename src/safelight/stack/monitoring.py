@@ -13,10 +13,10 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from safelight.errors import BadSetting
+from safelight.namespace import checked
 from safelight.rules.alerts import alerts
-from safelight.rules.rule import Severity
-from safelight.rules.thresholds import FAMILIES, OF_MACHINES, Thresholds
-from safelight.settings import NAMESPACE
+from safelight.rules.rule import Scope, Severity
+from safelight.rules.thresholds import OF_MACHINES, Thresholds, default_limits
 from safelight.stack.receivers import (
     Address,
     Name,
@@ -61,23 +61,16 @@ def _zone(text: str) -> str:
     return text
 
 
-def _namespace(text: str) -> str:
-    if not re.fullmatch(NAMESPACE, text) or len(text) > 40:
-        raise ValueError(f"{text[:60]!r} is no namespace; use up to 40 of a-z, 0-9 and _")
-    return text
-
-
 def _alerts() -> set[str]:
     return {alert.name for alert in alerts("any")}
 
 
 def _shared_alerts() -> set[str]:
-    """Return the alerts that are the same for every service: those of machines and watchers."""
-    one, other = (set(alerts(name)) for name in ("one", "other"))
-    return {alert.name for alert in one & other}
+    """Return the alerts that are the same for every service: those of hosts and of monitoring."""
+    return {alert.name for alert in alerts("any") if alert.scope is not Scope.SERVICE}
 
 
-Namespace = Annotated[str, AfterValidator(_namespace)]
+Namespace = Annotated[str, AfterValidator(checked)]
 Span = Annotated[str, AfterValidator(_span)]
 Zone = Annotated[str, AfterValidator(_zone)]
 
@@ -169,9 +162,9 @@ class Monitoring(Part):
     def limits(self, *namespaces: str) -> dict[str, Thresholds]:
         """Return the limits of each service: its own, else those of all, else its family's."""
         return {
-            name: FAMILIES.get(name, Thresholds())
-            .with_own(self.thresholds)
-            .with_own(self.services.get(name, Own()).thresholds)
+            name: default_limits(name)
+            .overridden_by(self.thresholds)
+            .overridden_by(self.services.get(name, Own()).thresholds)
             for name in namespaces
         }
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 
 from safelight.errors import BadSetting
+from safelight.namespace import MAX_LENGTH, RESERVED
 from safelight.records.config import records_url
 from safelight.settings import Settings, environment_name
 from safelight.stack.programs import Program
@@ -17,7 +18,6 @@ _NAMESPACES = {
     "demo-generate": "zimage",
     "demo-recognize": "recognition",
 }
-_LONGEST = 40
 _LAST_PORT = 65535
 
 
@@ -88,5 +88,5 @@ def by_itself(settings: Settings) -> Settings:
 def _slug(model: str) -> str:
     """Return a model's name as a namespace: its last part, of a-z, 0-9 and _."""
     words = re.sub(r"[^a-z0-9]+", "_", PurePath(model).name.lower()).strip("_")
-    whole = words if words[:1].isalpha() else f"model_{words}"
-    return whole[:_LONGEST].strip("_")
+    taken = words in RESERVED or not words[:1].isalpha()
+    return (f"model_{words}" if taken else words)[:MAX_LENGTH].strip("_")

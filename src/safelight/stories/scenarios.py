@@ -12,7 +12,6 @@ from tempfile import TemporaryDirectory
 import httpx
 from PIL import Image
 
-from safelight.diagnosis.confidence import seconds
 from safelight.diagnosis.diagnose import judge
 from safelight.diagnosis.evidence import Service, Spans, gather
 from safelight.diagnosis.forecast import Forecast, forecasts
@@ -27,6 +26,7 @@ from safelight.stories.conditions import Conditions
 from safelight.stories.history import Simulation, scrapes, simulate, write_blocks
 from safelight.stories.live import SPANS, Live, Notify, running_stack
 from safelight.stories.replay import replay
+from safelight.units import duration
 
 _UNSEEN_SEED = 95_000_000  # the demo models were not trained on portraits from here on
 _RATE, _HEALTHY_SECONDS, _FAULT_SECONDS = 1.0, 40.0, 40.0
@@ -66,20 +66,20 @@ def bottleneck(notify: Notify) -> Outcome:
         slow = asyncio.run(_trickle(live, _FAULT_SECONDS, upload_seconds=_UPLOAD_SECONDS))
         diagnosis = live.diagnose(_spans(changed - began, time.monotonic() - changed))
         waits = [sorted(each)[int(0.95 * (len(each) - 1))] for each in (calm, slow)]
-        note = f"P95 of the callers' latency: {seconds(waits[0])} before, {seconds(waits[1])} now"
+        note = f"P95 of the callers' latency: {duration(waits[0])} before, {duration(waits[1])} now"
         return Outcome(diagnosis, (note,))
 
 
 def leak(notify: Notify) -> Outcome:
-    """Replay four hours of a GPU whose memory grows in steps, 200 MB per hour."""
+    """Replay four hours of a GPU whose memory grows in steps, 300 MiB per hour."""
     now = int(time.time()) // 60 * 60
     begin = now - 4 * _HOUR
 
     def conditions(_: int, at: float) -> Conditions:
         stairs = (at - begin) // 900  # one step every 15 minutes
-        return Conditions(rate=0.5, vram_used=12.5e9 + 50e6 * stairs, vram_reserved=13.6e9)
+        return Conditions(rate=0.5, vram_used=12e9 + 75 * 2**20 * stairs, vram_reserved=13.6e9)
 
-    notify("replaying four hours of a simulated service with a simulated GPU of 16 GB")
+    notify("replaying four hours of a simulated service with a simulated GPU of 16 GiB")
     service = Service("instructpix2pix", "safelight")
     with TemporaryDirectory(prefix="safelight-story-") as folder:
         times = scrapes((begin, now + 1, 60))
@@ -122,7 +122,7 @@ def _spans(before_seconds: float, now_seconds: float) -> Spans:
 
 SCENARIOS = (
     Scenario("io-bottleneck", "P95 rises while the device waits for its input", bottleneck),
-    Scenario("vram-leak", "GPU memory grows in steps, 200 MB per hour", leak),
+    Scenario("vram-leak", "GPU memory grows in steps, 300 MiB per hour", leak),
     Scenario("bad-background", "edits fail on busy backgrounds; advice and radar", background),
 )
 

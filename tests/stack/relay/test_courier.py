@@ -54,7 +54,7 @@ class Bench:
         self.answers = list(answers) or [OK]
         self.asked: list[httpx.Request] = []
         self.time = FakeTime()
-        self.meter = Meter("safelight")
+        self.meter = Meter("relay")
         self.receiver = Relayed(channel, self.url_file, self.secret_file)
         self.seconds_each = 0.0
 

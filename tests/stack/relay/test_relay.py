@@ -26,7 +26,7 @@ def answering(tmp_path: Path) -> Answering:
 
     def make(answer: httpx.Response) -> TestClient:
         client = httpx.AsyncClient(transport=httpx.MockTransport(lambda _: answer))
-        meter = Meter("safelight")
+        meter = Meter("relay")
         receivers = {"group": Relayed("wecom", tmp_path / "url")}
         return TestClient(application(Courier(receivers, meter, client), meter, client))
 

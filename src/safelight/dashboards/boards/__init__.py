@@ -1,1 +1,1 @@
-"""The boards, one module each."""
+"""The dashboards, one module each."""

@@ -1,4 +1,4 @@
-"""What the boards share: the service chosen at their top, the marks across them, short forms."""
+"""Parts that several dashboards share: variables, annotations, panels and legends."""
 
 from dataclasses import replace
 
@@ -15,55 +15,65 @@ from safelight.metrics.metric import Label, Metric
 from safelight.metrics.promql import INSTANCE, JOB, Matchers, Queries
 
 PER_SECOND, SHARE, COUNT, TIMES = "reqps", "percentunit", "short", "ops"
-CARD = "an NVIDIA card"
-# Grafana fills these in: the namespace that is chosen, the time shown.
+NVIDIA_GPU = "an NVIDIA GPU"
+# Grafana replaces these variables with the chosen namespace and the time range.
 CHOSEN: Matchers = {JOB: "~$job", INSTANCE: "~$instance"}
 NOW = Queries("${namespace}", "$__rate_interval", CHOSEN)
-WHOLE = replace(NOW, window="$__range")
+RANGE = replace(NOW, window="$__range")
 _ANY_SERVICE = f'{{__name__=~".+_{IN_FLIGHT.name}"}}'
 
 
 def board(
-    name: str, question: str, *rows: Row, first: str = "instructpix2pix", of: Metric = IN_FLIGHT
+    name: str,
+    question: str,
+    *rows: Row,
+    first: str = "instructpix2pix",
+    of: Metric = IN_FLIGHT,
+    slug: str = "",
 ) -> Board:
-    """Return the board of one service, chosen at its top by its namespace; its jobs show `of`."""
-    chosen = Variable(
+    """Return the dashboard of one service, with variables for namespace, job and instance.
+
+    `of` is the metric whose jobs can be chosen. `slug` is the end of the uid, by default the name.
+    """
+    namespace = Variable(
         "namespace",
         f"label_values({_ANY_SERVICE}, __name__)",
         several=False,
         pattern=f"/(.+)_{IN_FLIGHT.name}/",
         first=first,
     )
-    return _board(name, question, rows, (chosen, *_targets(of)), (*_marks(), *_changes()))
+    variables = (namespace, *_targets(of))
+    return _board(slug or name, name, question, rows, variables, (*_marks(), *_changes()))
 
 
-def machines(name: str, question: str, *rows: Row, of: Metric) -> Board:
-    """Return a board of whatever shows a metric: machines, routes, Safelight itself."""
-    return _board(name, question, rows, _targets(of), _marks())
+def shared_board(name: str, question: str, *rows: Row, of: Metric) -> Board:
+    """Return a dashboard of metrics without a namespace: hosts, HTTP routes, Safelight itself."""
+    return _board(name, name, question, rows, _targets(of), _marks())
 
 
 def _board(
+    slug: str,
     name: str,
     question: str,
     rows: tuple[Row, ...],
     variables: tuple[Variable, ...],
     annotations: tuple[Annotation, ...],
 ) -> Board:
-    uid = f"safelight-{name.lower().replace(' ', '-')}"
+    uid = f"safelight-{slug.lower().replace(' ', '-')}"
     return Board(uid, f"Safelight / {name}", question, variables, rows, annotations)
 
 
 def _targets(metric: Metric) -> tuple[Variable, ...]:
     of_job = replace(NOW, matchers={JOB: CHOSEN[JOB]})
-    anything = replace(NOW, matchers={})
+    everything = replace(NOW, matchers={})
     return (
-        Variable("job", f"label_values({anything.select(metric)}, job)"),
+        Variable("job", f"label_values({everything.select(metric)}, job)"),
         Variable("instance", f"label_values({of_job.select(metric)}, instance)"),
     )
 
 
 def row(title: str, *panels: Panel) -> Row:
-    """Return panels side by side."""
+    """Return a row of panels."""
     return Row(title, panels)
 
 
@@ -75,49 +85,49 @@ def lines(
     limit: float | None = None,
     needs: str = "",
 ) -> Panel:
-    """Return a panel of a line per series."""
+    """Return a panel with a line per series."""
     return Panel(title, description, Shape.LINES, unit, queries, limit, needs)
 
 
 def panel(
     shape: Shape, title: str, description: str, unit: str, *queries: Query, needs: str = ""
 ) -> Panel:
-    """Return a panel of any shape."""
+    """Return a panel of any shape, without a limit."""
     return Panel(title, description, shape, unit, queries, needs=needs)
 
 
 def ratings() -> Panel:
-    """Return the panel of how callers rate, which stands on more than one board."""
+    """Return the panel of the callers' ratings."""
     return panel(
         Shape.BUCKETS,
         "User ratings, distribution",
-        "First ratings over the time shown, 1 (bad) to 5 (good).",
+        "First ratings in the time range, 1 (bad) to 5 (good).",
         COUNT,
-        Query(WHOLE.bucket_counts(USER_RATING), "{{le}}"),
-        needs="callers who rate",
+        Query(RANGE.bucket_counts(USER_RATING), "{{le}}"),
+        needs="callers who rate responses",
     )
 
 
 def scores() -> Panel:
-    """Return the panel of how pictures look, which stands on more than one board."""
+    """Return the panel of the quality scores."""
     return lines(
         "Score",
-        "Looks of the pictures that were looked at closer: half of them, and the worst tenth.",
+        "Quality score of the assessed images: median and worst 10 %.",
         QUALITY_SCORE.unit,
         Query(NOW.quantile(0.5, QUALITY_SCORE), "median"),
-        Query(NOW.quantile(0.1, QUALITY_SCORE), "worst tenth"),
+        Query(NOW.quantile(0.1, QUALITY_SCORE), "worst 10 %"),
     )
 
 
 def by(*labels: Label) -> str:
-    """Return the legend that names a series by its labels."""
+    """Return the legend made of these labels."""
     return " ".join(f"{{{{{label.name}}}}}" for label in labels)
 
 
 def quantiles(
     metric: Metric, *quantile: float, by_labels: tuple[Label, ...] = ()
 ) -> tuple[Query, ...]:
-    """Return a query for each quantile of a histogram; a dot on its line is a trace."""
+    """Return a query for each quantile of a histogram, with traces as exemplars."""
     return tuple(
         Query(
             NOW.quantile(q, metric, by_labels),
@@ -132,7 +142,7 @@ def _marks() -> tuple[Annotation, ...]:
     started = NOW.foreign("process_start_time_seconds")
     fires = NOW.foreign("ALERTS", {"alertstate": "firing"})
     return (
-        Annotation("Restarts", f"changes({started}[1m]) > 0", "{{job}} was started", "orange"),
+        Annotation("Restarts", f"changes({started}[1m]) > 0", "{{job}} started", "orange"),
         Annotation("Deployments", _new(BUILD_INFO, "version"), "{{job}} runs {{version}}", "blue"),
         Annotation("Alerts", f"max by (alertname, job) ({fires})", "{{alertname}}", "red"),
     )
@@ -142,11 +152,11 @@ def _changes() -> tuple[Annotation, ...]:
     level = f"max by (job) ({NOW.select(DEGRADATION_LEVEL)}) > 0"
     return (
         Annotation("Models", _new(MODEL_INFO, "model"), "{{job}} serves {{model}}", "purple"),
-        Annotation("Degradations", level, "{{job}} does less", "yellow"),
+        Annotation("Degradations", level, "{{job}} reduces quality", "yellow"),
     )
 
 
 def _new(metric: Metric, label: str) -> str:
-    """Return the targets that show a label's value now and did not five minutes ago."""
-    named = f"max by (job, {label}) ({NOW.select(metric)}"
-    return f"{named}) unless {named} offset 5m)"
+    """Return the targets that have a label value now and did not have it five minutes ago."""
+    values = f"max by (job, {label}) ({NOW.select(metric)}"
+    return f"{values}) unless {values} offset 5m)"

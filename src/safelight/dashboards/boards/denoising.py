@@ -1,13 +1,13 @@
-"""The board of the denoising loop: its steps, its phases, the guidance that it really applied."""
+"""Dashboard of the denoising loop: steps, phases and guidance."""
 
 from safelight.dashboards.board import Board, Panel, Query, Shape
 from safelight.dashboards.boards.common import (
     COUNT,
     NOW,
     PER_SECOND,
+    RANGE,
     SHARE,
     TIMES,
-    WHOLE,
     board,
     by,
     lines,
@@ -40,14 +40,14 @@ _PHASES: Matchers = {STAGE: "~encode_prompt|encode_image|denoise|decode_latents"
 
 
 def denoising(limits: Thresholds) -> Board:
-    """Return the board of the steps."""
+    """Return the dashboard of the denoising loop."""
     return board(
         "Denoising",
-        "What does the model do between the prompt and the picture, and how long is each step?",
+        "How long do the steps and phases of the model take, and is the guidance applied?",
         row("Steps", *_steps(limits)),
         row("Calls", *_calls()),
         row("Guidance", *_guidance()),
-        row("Around the steps", *_around()),
+        row("Outside the steps", *_outside()),
     )
 
 
@@ -55,14 +55,14 @@ def _steps(limits: Thresholds) -> tuple[Panel, ...]:
     seconds = STEP_SECONDS.unit
     return (
         lines(
-            "P50 of a step, by its place",
-            "A slow beginning (1-5) is a warm-up or a compilation; a slow end is the card's heat.",
+            "P50 of a step, by position",
+            "Slow first steps (1-5) mean warm-up or compilation. Slow last steps mean a hot GPU.",
             seconds,
             *quantiles(STEP_SECONDS, 0.5, by_labels=(STEP,)),
         ),
         lines(
-            "P95 of a step, by its place",
-            "The slow twentieth of the steps; the dashed line is where StepsSlow begins.",
+            "P95 of a step, by position",
+            "95 % of the steps are faster. The dashed line is the limit of StepsSlow.",
             seconds,
             *quantiles(STEP_SECONDS, 0.95, by_labels=(STEP,)),
             limit=limits.step_p95_seconds,
@@ -70,13 +70,13 @@ def _steps(limits: Thresholds) -> tuple[Panel, ...]:
         panel(
             Shape.HEAT,
             "All steps",
-            "How many steps took how long: a second band is a second size or batch.",
+            "Distribution of the step times. A second band means a second image or batch size.",
             TIMES,
             Query(NOW.buckets(STEP_SECONDS), "{{le}}"),
         ),
         lines(
             "Steps per second",
-            "Denoising steps that all workers make together.",
+            "Denoising steps of all workers together.",
             TIMES,
             Query(NOW.rate(STEP_SECONDS), "steps"),
         ),
@@ -87,27 +87,27 @@ def _calls() -> tuple[Panel, ...]:
     return (
         panel(
             Shape.BUCKETS,
-            "Steps of a call, distribution",
-            "How many calls made how many steps, over the time shown.",
+            "Steps per call, distribution",
+            "Inference calls by their number of steps, in the time range.",
             COUNT,
-            Query(WHOLE.bucket_counts(STEPS), "{{le}}"),
+            Query(RANGE.bucket_counts(STEPS), "{{le}}"),
         ),
         lines(
-            "Mean steps of a call",
-            "What callers ask for, less what the ladder of degradation takes.",
+            "Mean steps per call",
+            "Requested steps, or fewer if the degradation ladder reduces them.",
             COUNT,
             Query(NOW.mean(STEPS), "steps"),
         ),
         lines(
-            "Call of the pipeline, by precision",
-            "Half and 95 % of the calls, by the number format of the weights.",
+            "Inference time, by precision",
+            "P50 and P95 of inference calls, by the number format of the weights.",
             INFERENCE_SECONDS.unit,
             *quantiles(INFERENCE_SECONDS, 0.5, 0.95, by_labels=(PRECISION,)),
         ),
         panel(
             Shape.STACK,
-            "Phases of a call",
-            "Mean time of each phase: the text encoder, the image encoder, the steps, the decoder.",
+            "Phases of an inference call",
+            "Mean time of the text encoder, the image encoder, the steps and the decoder.",
             STAGE_SECONDS.unit,
             Query(NOW.mean(STAGE_SECONDS, (STAGE,), _PHASES), by(STAGE)),
         ),
@@ -116,37 +116,37 @@ def _calls() -> tuple[Panel, ...]:
 
 def _guidance() -> tuple[Panel, ...]:
     return (
-        _asked(
+        _guidance_panel(
             "Image guidance",
-            "As asked and as in force: under 1 the pipeline switches it off silently.",
+            "Requested and applied value. Below 1, the pipeline turns it off without an error.",
             IMAGE_GUIDANCE,
         ),
-        _asked(
+        _guidance_panel(
             "Text guidance",
-            "As asked and as in force: at 1 or less the pipeline switches all guidance off.",
+            "Requested and applied value. At 1 or below, the pipeline turns all guidance off.",
             TEXT_GUIDANCE,
         ),
         panel(
             Shape.STACK,
             "Guidance not applied",
-            "Calls whose guidance the pipeline silently ignored, by the parameter.",
+            "Calls whose guidance the pipeline ignored without an error, by parameter.",
             PER_SECOND,
             Query(NOW.rate(GUIDANCE_OVERRIDDEN, (PARAMETER,)), by(PARAMETER)),
-            needs="a caller who asks for a guidance that the pipeline ignores",
+            needs="requests whose guidance the pipeline ignores",
         ),
     )
 
 
-def _asked(title: str, description: str, metric: Metric) -> Panel:
+def _guidance_panel(title: str, description: str, metric: Metric) -> Panel:
     mean = f"avg by ({GUIDANCE.name}) ({NOW.select(metric)})"
     return lines(title, description, COUNT, Query(mean, by(GUIDANCE)))
 
 
-def _around() -> tuple[Panel, ...]:
+def _outside() -> tuple[Panel, ...]:
     return (
         lines(
-            "Denoising's share of a call",
-            "The rest is the encoders and the decoder: what fewer steps cannot save.",
+            "Share of denoising in a call",
+            "The rest is the time of encoders and decoder, which fewer steps do not reduce.",
             SHARE,
             Query(
                 f"{NOW.seconds_per_second(STAGE_SECONDS, where={STAGE: 'denoise'})} / "
@@ -155,14 +155,14 @@ def _around() -> tuple[Panel, ...]:
             ),
         ),
         lines(
-            "Prompts cut off",
-            "Share of images whose prompt was longer than the text encoder reads.",
+            "Truncated prompts",
+            "Share of images whose prompt was too long for the text encoder.",
             SHARE,
-            Query(f"{NOW.rate(PROMPTS_TRUNCATED)} / {NOW.rate(IMAGES)}", "cut off"),
+            Query(f"{NOW.rate(PROMPTS_TRUNCATED)} / {NOW.rate(IMAGES)}", "truncated"),
         ),
         lines(
             "Calls that compiled",
-            "Calls in which torch.compile was at work; they are in no histogram of the model's.",
+            "Calls during which torch.compile ran. Other histograms exclude them.",
             TIMES,
             Query(NOW.rate(WARM_UPS), "compiled"),
         ),

@@ -1,12 +1,12 @@
-"""The board of the engine: batches, the queue, what is refused, what the devices' time is for."""
+"""Dashboard of the engine: batches, queue, device time and protection."""
 
 from safelight.dashboards.board import Board, Panel, Query, Shape
 from safelight.dashboards.boards.common import (
     COUNT,
     NOW,
     PER_SECOND,
+    RANGE,
     SHARE,
-    WHOLE,
     board,
     by,
     lines,
@@ -38,51 +38,48 @@ from safelight.metrics.catalog import (
 from safelight.metrics.promql import INSTANCE
 from safelight.rules.thresholds import Thresholds
 
-_DEVICE_TIME = "the devices' time of the engine: one second per second is one device, all the time"
-
 
 def engine(limits: Thresholds) -> Board:
-    """Return the board of the engine."""
+    """Return the dashboard of the engine."""
     return board(
         "Engine",
-        "Does the engine use its devices well: are batches as large as they pay, and is nothing "
-        "wasted or needlessly refused?",
+        "Does the engine use its devices well, with large batches, little waste and few refusals?",
         row("Batches", *_batches()),
-        row("The queue", *_queue(limits)),
-        row("The devices' time", *_device(limits)),
+        row("Queue", *_queue(limits)),
+        row("Device time", *_device(limits)),
         row("Protection", *_protection()),
     )
 
 
 def _batches() -> tuple[Panel, ...]:
-    limit, gain = NOW.select(BATCH_LIMIT), NOW.select(BATCH_SPEEDUP)
+    limit, speedup = NOW.select(BATCH_LIMIT), NOW.select(BATCH_SPEEDUP)
     return (
         lines(
-            "Batch, and its learned limit",
-            "Mean requests of a call beside the largest batch that still gains.",
+            "Batch size and its measured limit",
+            "Mean requests per call, and the largest batch that increases throughput.",
             COUNT,
             Query(NOW.mean(BATCH_SIZE), "mean"),
             Query(f"max({limit})", "limit"),
         ),
         panel(
             Shape.BUCKETS,
-            "Batches, distribution",
-            "How many calls served how many requests, over the time shown.",
+            "Batch size, distribution",
+            "Inference calls by their number of requests, in the time range.",
             COUNT,
-            Query(WHOLE.bucket_counts(BATCH_SIZE), "{{le}}"),
+            Query(RANGE.bucket_counts(BATCH_SIZE), "{{le}}"),
         ),
         panel(
             Shape.STACK,
             "Why a batch was not larger",
-            "queue_empty and cap are as they should be; alone, deadline and memory ask for a look.",
+            "`queue_empty` and `cap` are normal. Check `alone`, `deadline` and `memory`.",
             "ops",
             Query(NOW.rate(BATCH_SIZE, (STOP,)), by(STOP)),
         ),
         lines(
-            "Gain from batches",
-            "Images a second at the limit, against one at a time: 1.5 is half as many again.",
+            "Speedup by batches",
+            "Images per second at the batch limit, relative to batches of one.",
             SHARE,
-            Query(f"max({gain})", "gain"),
+            Query(f"max({speedup})", "speedup"),
         ),
     )
 
@@ -90,15 +87,15 @@ def _batches() -> tuple[Panel, ...]:
 def _queue(limits: Thresholds) -> tuple[Panel, ...]:
     return (
         lines(
-            "Requests that wait",
-            "Depth of the bounded queue of each instance.",
+            "Queue length",
+            "Queued requests of each instance.",
             COUNT,
             Query(NOW.select(QUEUE_DEPTH), by(INSTANCE)),
         ),
         lines(
-            "Work that waits",
-            "Predicted time until all that waits or runs is done; the line is where WorkPilesUp "
-            "begins. At the timeout, requests fail.",
+            "Queued work",
+            "Estimated time until all queued and running requests are done. The dashed line is the "
+            "limit of WorkPilesUp. Requests that reach the timeout fail.",
             QUEUED_WORK.unit,
             Query(NOW.select(QUEUED_WORK), by(INSTANCE)),
             Query(f"min({NOW.select(REQUEST_TIMEOUT)})", "timeout"),
@@ -106,14 +103,14 @@ def _queue(limits: Thresholds) -> tuple[Panel, ...]:
         ),
         panel(
             Shape.STACK,
-            "Refused, by reason",
-            "Requests refused before they cost the model anything.",
+            "Refused requests, by reason",
+            "Requests refused before they reached the model.",
             PER_SECOND,
             Query(NOW.rate(REJECTED, (REJECTION,)), by(REJECTION)),
         ),
         lines(
-            "Share refused",
-            "Refused requests over all; the line is where RequestsRefused begins.",
+            "Share of refused requests",
+            "Refused requests divided by all requests. The line is the limit of RequestsRefused.",
             SHARE,
             Query(f"{NOW.rate(REJECTED)} / {NOW.rate(REQUESTS)}", "refused"),
             limit=limits.refused_ratio,
@@ -122,32 +119,31 @@ def _queue(limits: Thresholds) -> tuple[Panel, ...]:
 
 
 def _device(limits: Thresholds) -> tuple[Panel, ...]:
-    each = NOW.rate(DEVICE_SECONDS, (USE,))
     return (
         panel(
             Shape.STACK,
-            "Device seconds, by use",
-            f"What became of {_DEVICE_TIME}.",
+            "Device time, by result",
+            "Device seconds per second: 1 is one device that is always busy.",
             COUNT,
-            Query(each, by(USE)),
+            Query(NOW.rate(DEVICE_SECONDS, (USE,)), by(USE)),
         ),
         lines(
-            "Wasted",
-            "Share of the devices' time that gave no answer; the line is where DeviceTimeWasted "
-            "begins.",
+            "Wasted device time",
+            "Share of the device time that led to no response. The line is the limit of "
+            "DeviceTimeWasted.",
             SHARE,
             Query(NOW.share(DEVICE_SECONDS, {USE: "!useful"}), "wasted"),
             limit=limits.wasted_ratio,
         ),
         lines(
             "Images per device second",
-            "What a second of a device yields: the figure that pays for the card.",
+            "Output images per second of device time.",
             "ops",
             Query(f"{NOW.rate(IMAGES)} / {NOW.rate(DEVICE_SECONDS)}", "images"),
         ),
         lines(
             "Images per second",
-            "Images made by all workers together.",
+            "Output images of all workers together.",
             "ops",
             Query(NOW.rate(IMAGES), "images"),
         ),
@@ -158,34 +154,34 @@ def _protection() -> tuple[Panel, ...]:
     return (
         lines(
             "Workers ready",
-            "Worker processes with the model loaded, of each instance.",
+            "Worker processes of each instance that have loaded the model.",
             COUNT,
             Query(NOW.select(WORKERS_READY), by(INSTANCE)),
         ),
         panel(
             Shape.BARS,
-            "Workers replaced",
-            "How often, over the time shown, and why.",
+            "Replaced workers",
+            "Number in the time range, by reason.",
             COUNT,
-            Query(WHOLE.increase(WORKER_RESTARTS, (RESTART,)), by(RESTART)),
+            Query(RANGE.increase(WORKER_RESTARTS, (RESTART,)), by(RESTART)),
         ),
         lines(
-            "Ladder of degradation",
-            "Rungs in force; 0 is full service.",
+            "Degradation ladder",
+            "Active steps of the ladder. 0 is full quality.",
             COUNT,
             Query(NOW.select(DEGRADATION_LEVEL), by(INSTANCE)),
         ),
         panel(
             Shape.STACK,
-            "Requests that the ladder changed",
-            "By what it did to them.",
+            "Degraded requests",
+            "Requests that the degradation ladder changed or refused, by action.",
             PER_SECOND,
             Query(NOW.rate(DEGRADED, (ACTION,)), by(ACTION)),
         ),
         panel(
             Shape.STATES,
-            "Breaker",
-            "Red while the model is left alone after failures.",
+            "Circuit breaker",
+            "Red while the breaker refuses requests after failures.",
             COUNT,
             Query(f"ceil({NOW.select(CIRCUIT_OPEN)})", by(INSTANCE)),
         ),

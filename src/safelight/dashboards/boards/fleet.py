@@ -1,12 +1,12 @@
-"""The board of the fleet: the same figure of every node, side by side."""
+"""Dashboard that compares the instances of a service."""
 
 from dataclasses import replace
 
 from safelight.dashboards.board import Board, Panel, Query, Shape
 from safelight.dashboards.boards.common import (
-    CARD,
     COUNT,
     NOW,
+    NVIDIA_GPU,
     PER_SECOND,
     SHARE,
     board,
@@ -41,14 +41,14 @@ _P95 = NOW.quantile(0.95, REQUEST_SECONDS, _EACH)
 
 
 def fleet(limits: Thresholds) -> Board:
-    """Return the board that compares nodes."""
+    """Return the dashboard that compares instances."""
     return board(
         "Fleet",
-        "Which node is slower, fuller or emptier than its siblings, and does it run the same?",
+        "Does one instance differ from the others, in speed, load, resources or version?",
         row("Latency", *_latency(limits)),
         row("Load", *_load()),
         row("Resources", *_resources()),
-        row("What runs", *_runs()),
+        row("Versions", *_versions()),
     )
 
 
@@ -56,23 +56,23 @@ def _latency(limits: Thresholds) -> tuple[Panel, ...]:
     seconds = REQUEST_SECONDS.unit
     return (
         lines(
-            "P95 of each node",
-            "A node that stands apart has a slower card, a fuller queue, or other callers.",
+            "P95 by instance",
+            "If one differs, it has a slower GPU, a longer queue, or other callers.",
             seconds,
             Query(_P95, by(INSTANCE), exemplars=True),
             limit=limits.request_p95_seconds,
         ),
         lines(
-            "Step of each node",
-            "P95 of a denoising step: the card itself, without queue and network.",
+            "P95 of a step, by instance",
+            "Time of a denoising step, without queue and network.",
             seconds,
             Query(NOW.quantile(0.95, STEP_SECONDS, _EACH), by(INSTANCE)),
         ),
         lines(
-            "Slowest node against the fastest",
-            "P95 of one over P95 of the other: 100 % is a fleet of equals.",
+            "Slowest instance compared with the fastest",
+            "P95 of the slowest divided by P95 of the fastest. 100 % means that all are equal.",
             SHARE,
-            Query(f"max({_P95} >= 0) / min({_P95} > 0)", "spread"),
+            Query(f"max({_P95} >= 0) / min({_P95} > 0)", "ratio"),
         ),
     )
 
@@ -80,27 +80,27 @@ def _latency(limits: Thresholds) -> tuple[Panel, ...]:
 def _load() -> tuple[Panel, ...]:
     return (
         lines(
-            "Requests of each node",
-            "Lines that lie together are a load balancer that shares fairly.",
+            "Requests by instance",
+            "Equal lines mean that the load balancer distributes evenly.",
             PER_SECOND,
             Query(NOW.rate(REQUESTS, _EACH), by(INSTANCE)),
         ),
         lines(
-            "Failures of each node",
-            "Share of requests that failed, of each node.",
+            "Failures by instance",
+            "Share of failed requests.",
             SHARE,
             Query(NOW.share(REQUESTS, {ERROR: f"!{NO_ERROR}"}, _EACH), by(INSTANCE)),
         ),
         lines(
-            "Work that waits on each node",
-            "Predicted time until what each node has is done.",
+            "Queued work, by instance",
+            "Estimated time until all queued and running requests are done.",
             QUEUED_WORK.unit,
             Query(NOW.select(QUEUED_WORK), by(INSTANCE)),
         ),
         panel(
             Shape.BARS,
-            "Requests of each node, whole",
-            "Over the time shown.",
+            "Number of requests, by instance",
+            "In the time range.",
             COUNT,
             Query(
                 f"sort_desc({replace(NOW, window='$__range').increase(REQUESTS, _EACH)})",
@@ -113,48 +113,48 @@ def _load() -> tuple[Panel, ...]:
 def _resources() -> tuple[Panel, ...]:
     return (
         lines(
-            "Workers of each node",
-            "Worker processes with the model loaded.",
+            "Workers by instance",
+            "Worker processes that have loaded the model.",
             COUNT,
             Query(NOW.select(WORKERS_READY), by(INSTANCE)),
         ),
         lines(
-            "Compute of each node",
-            "The cards' share of time in use, and the processor's.",
+            "Utilization by instance",
+            "Share of the time in which GPU and CPU are used.",
             SHARE,
-            Query(NOW.select(GPU_UTILIZATION), f"{by(INSTANCE)} card {by(GPU)}"),
-            Query(NOW.select(HOST_CPU), f"{by(INSTANCE)} processor"),
+            Query(NOW.select(GPU_UTILIZATION), f"{by(INSTANCE)} GPU {by(GPU)}"),
+            Query(NOW.select(HOST_CPU), f"{by(INSTANCE)} CPU"),
         ),
         lines(
-            "Torch's memory of each node",
-            "Nodes of one model should hold alike; one that climbs alone leaks.",
+            "PyTorch memory by instance",
+            "If only one instance grows, it leaks memory.",
             VRAM_USED.unit,
             Query(NOW.select(VRAM_USED), f"{by(INSTANCE)} {by(DEVICE)}"),
-            needs=CARD,
+            needs=NVIDIA_GPU,
         ),
     )
 
 
-def _runs() -> tuple[Panel, ...]:
+def _versions() -> tuple[Panel, ...]:
     return (
         lines(
-            "Time to load",
-            "How long each node's model took to load, and of it the first call.",
+            "Load time",
+            "Time to load the model, and the part of its warm-up call.",
             MODEL_LOAD_SECONDS.unit,
             Query(NOW.select(MODEL_LOAD_SECONDS), f"{by(INSTANCE)} load"),
-            Query(NOW.select(MODEL_WARM_UP_SECONDS), f"{by(INSTANCE)} first call"),
+            Query(NOW.select(MODEL_WARM_UP_SECONDS), f"{by(INSTANCE)} warm-up"),
         ),
         panel(
             Shape.TABLE,
             "Models",
-            "What each node serves: two precisions in one fleet explain two speeds.",
+            "Model of each instance. Different precisions have different speeds.",
             COUNT,
             Query(NOW.select(MODEL_INFO), ""),
         ),
         panel(
             Shape.TABLE,
-            "Versions",
-            "Which version of Safelight each node runs.",
+            "Safelight",
+            "Versions of Safelight and Python of each instance.",
             COUNT,
             Query(NOW.select(BUILD_INFO), ""),
         ),

@@ -1,9 +1,9 @@
-"""The board of the cards: torch's view beside the card's, heat and power, what is ahead."""
+"""Dashboard of the GPUs: utilization, memory, forecasts, temperature, power and errors."""
 
 from dataclasses import replace
 
 from safelight.dashboards.board import Board, Panel, Query, Shape
-from safelight.dashboards.boards.common import CARD, COUNT, NOW, SHARE, board, by, row
+from safelight.dashboards.boards.common import COUNT, NOW, NVIDIA_GPU, SHARE, board, by, row
 from safelight.metrics.catalog import (
     CLOCK,
     DEVICE,
@@ -30,61 +30,63 @@ from safelight.metrics.catalog import (
 )
 from safelight.metrics.promql import INSTANCE
 from safelight.rules.thresholds import Thresholds
+from safelight.units import duration
 
-_ON = f"{by(INSTANCE)} card {by(GPU)}"
+_ON = f"{by(INSTANCE)} GPU {by(GPU)}"
 _OF = f"{by(INSTANCE)} {by(DEVICE)}"
-# Torch's figures are the service's; the card's may be another job's (dcgm-exporter).
+# PyTorch's metrics come from the service, those of the GPU possibly from dcgm-exporter.
 _TORCH = replace(NOW, matchers={})
 _HOURS = replace(_TORCH, window="2h")
 
 
-def cards(limits: Thresholds) -> Board:
-    """Return the board of the cards, whoever measures them: Safelight or dcgm-exporter."""
+def gpus(limits: Thresholds) -> Board:
+    """Return the dashboard of the GPUs, measured by Safelight or by dcgm-exporter."""
     return board(
-        "Cards and memory",
-        "Are the cards busy, cool and sound, and how long will their memory last?",
+        "GPUs and memory",
+        "Are the GPUs busy, cool and free of errors, and how long will their memory last?",
         row("Use", *_use(limits)),
-        row("What torch holds", *_torch()),
-        row("Ahead", *_ahead(limits)),
-        row("Heat and power", *_heat(limits)),
-        row("Soundness", *_sound()),
+        row("PyTorch's memory", *_torch()),
+        row("Forecast", *_ahead(limits)),
+        row("Temperature and power", *_heat(limits)),
+        row("Errors", *_errors()),
         of=GPU_UTILIZATION,
+        slug="cards-and-memory",
     )
 
 
-def _card(
+def _gpu_panel(
     title: str, description: str, unit: str, *queries: Query, limit: float | None = None
 ) -> Panel:
-    return Panel(title, description, Shape.LINES, unit, queries, limit, needs=CARD)
+    return Panel(title, description, Shape.LINES, unit, queries, limit, needs=NVIDIA_GPU)
 
 
 def _use(limits: Thresholds) -> tuple[Panel, ...]:
     return (
-        _card(
-            "Utilisation",
-            "Share of time in which a kernel ran; 100 % does not mean that all of it was used.",
+        _gpu_panel(
+            "Utilization",
+            "Share of the time in which a kernel ran. At 100 %, spare capacity is possible.",
             SHARE,
             Query(NOW.select(GPU_UTILIZATION), _ON),
             limit=limits.gpu_busy_ratio,
         ),
-        _card(
-            "Memory in use",
-            "By all processes on the card, beside what it has.",
+        _gpu_panel(
+            "Used memory",
+            "Memory used by all processes, and the size of the memory.",
             GPU_MEMORY_USED.unit,
             Query(NOW.select(GPU_MEMORY_USED), f"{_ON} used"),
-            Query(NOW.select(GPU_MEMORY_TOTAL), f"{_ON} has"),
+            Query(NOW.select(GPU_MEMORY_TOTAL), f"{_ON} total"),
         ),
-        _card(
-            "Share of memory in use",
-            "The line is where GpuMemoryHigh begins.",
+        _gpu_panel(
+            "Share of used memory",
+            "The line is the limit of GpuMemoryHigh.",
             SHARE,
             Query(NOW.fraction(GPU_MEMORY_USED, GPU_MEMORY_TOTAL), _ON),
             limit=limits.gpu_memory_high_ratio,
         ),
-        _card(
-            "Memory at work",
-            "Share of time in which the card's memory was read or written: high with low "
-            "utilisation is a model bound by its memory.",
+        _gpu_panel(
+            "Memory activity",
+            "Share of the time in which memory was read or written. If it is high and utilization "
+            "is low, the memory bandwidth limits the model.",
             SHARE,
             Query(NOW.select(GPU_MEMORY_BUSY), _ON),
         ),
@@ -92,38 +94,38 @@ def _use(limits: Thresholds) -> tuple[Panel, ...]:
 
 
 def _torch() -> tuple[Panel, ...]:
-    used, held = _TORCH.select(VRAM_USED), _TORCH.select(VRAM_RESERVED)
+    used, reserved = _TORCH.select(VRAM_USED), _TORCH.select(VRAM_RESERVED)
     return (
         Panel(
             "Allocated, reserved, peak",
-            "PyTorch's own count. Steps that never come down are a leak.",
+            "Memory as counted by PyTorch. Growth that never falls is a leak.",
             Shape.LINES,
             VRAM_USED.unit,
             (
                 Query(used, f"{_OF} allocated"),
-                Query(held, f"{_OF} reserved"),
+                Query(reserved, f"{_OF} reserved"),
                 Query(_TORCH.select(VRAM_PEAK), f"{_OF} peak"),
             ),
-            needs=CARD,
+            needs=NVIDIA_GPU,
         ),
         Panel(
             "Weights",
-            "Memory of the model itself; the rest is the requests'.",
+            "Memory of the model's weights. The rest belongs to requests.",
             Shape.LINES,
             MODEL_WEIGHTS.unit,
             (Query(_TORCH.select(MODEL_WEIGHTS), by(INSTANCE)),),
         ),
-        _card(
-            "Reserved and not used",
-            "What the allocator holds beyond what tensors need: fragmentation, where it grows.",
+        _gpu_panel(
+            "Reserved but not allocated",
+            "Memory that the allocator keeps in reserve. Growth means fragmentation.",
             VRAM_USED.unit,
-            Query(f"{held} - {used}", _OF),
+            Query(f"{reserved} - {used}", _OF),
         ),
-        _card(
-            "Others on the card",
-            "The card's count less torch's: other processes, the driver, other libraries.",
+        _gpu_panel(
+            "Other programs",
+            "Used memory without PyTorch's: other processes, the driver, other libraries.",
             VRAM_USED.unit,
-            Query(f"sum({NOW.select(GPU_MEMORY_USED)}) - sum({held})", "others"),
+            Query(f"sum({NOW.select(GPU_MEMORY_USED)}) - sum({reserved})", "other programs"),
         ),
     )
 
@@ -131,22 +133,21 @@ def _torch() -> tuple[Panel, ...]:
 def _ahead(limits: Thresholds) -> tuple[Panel, ...]:
     ahead = limits.forecast_seconds
     return (
-        _card(
+        _gpu_panel(
             "Forecast",
-            f"Torch's memory in {ahead // 60} minutes by the last two hours, beside what the card "
-            "has.",
+            f"PyTorch's memory in {duration(ahead)} by the last two hours, and the GPU's memory.",
             VRAM_USED.unit,
-            Query(_HOURS.forecast(VRAM_USED, ahead), f"{_OF} ahead"),
-            Query(NOW.select(GPU_MEMORY_TOTAL), f"{_ON} has"),
+            Query(_HOURS.forecast(VRAM_USED, ahead), f"{_OF} forecast"),
+            Query(NOW.select(GPU_MEMORY_TOTAL), f"{_ON} total"),
         ),
         Panel(
-            "Growth an hour",
-            "By a straight line through the last two hours; the line is where VramLeak begins.",
+            "Growth per hour",
+            "Linear regression over the last two hours. The line is the limit of VramLeak.",
             Shape.LINES,
             VRAM_USED.unit,
             (Query(f"3600 * {_HOURS.trend(VRAM_USED)}", _OF),),
             limit=limits.vram_growth_bytes_per_hour,
-            needs="a card, or figures of torch",
+            needs="a GPU, or metrics of PyTorch",
         ),
     )
 
@@ -154,58 +155,58 @@ def _ahead(limits: Thresholds) -> tuple[Panel, ...]:
 def _heat(limits: Thresholds) -> tuple[Panel, ...]:
     joules = f"sum(rate({NOW.select(GPU_ENERGY)}[{NOW.window}]))"
     return (
-        _card(
+        _gpu_panel(
             "Temperature",
-            "The line is where GpuTemperatureHigh begins.",
+            "The line is the limit of GpuTemperatureHigh.",
             GPU_TEMPERATURE.unit,
             Query(NOW.select(GPU_TEMPERATURE), _ON),
             limit=limits.gpu_celsius,
         ),
-        _card(
+        _gpu_panel(
             "Power",
-            "Drawn, beside what the card may draw.",
+            "Power draw and power limit.",
             GPU_POWER.unit,
-            Query(NOW.select(GPU_POWER), f"{_ON} draws"),
-            Query(NOW.select(GPU_POWER_LIMIT), f"{_ON} may"),
+            Query(NOW.select(GPU_POWER), f"{_ON} draw"),
+            Query(NOW.select(GPU_POWER_LIMIT), f"{_ON} limit"),
         ),
-        _card(
-            "Energy an image",
-            "Joules of all cards over the images made: what a picture costs to make.",
+        _gpu_panel(
+            "Energy per image",
+            "Energy of all GPUs divided by the number of output images.",
             GPU_ENERGY.unit,
-            Query(f"{joules} / {_TORCH.rate(IMAGES)}", "an image"),
+            Query(f"{joules} / {_TORCH.rate(IMAGES)}", "per image"),
         ),
-        _card(
+        _gpu_panel(
             "Clocks",
-            "Of the processors and of the memory: a clock that falls while the card is busy is "
-            "heat or power.",
+            "Clocks of processors and memory. If a clock falls while the GPU is busy, the GPU is "
+            "throttled.",
             GPU_CLOCK.unit,
             Query(NOW.select(GPU_CLOCK), f"{_ON} {by(CLOCK)}"),
         ),
     )
 
 
-def _sound() -> tuple[Panel, ...]:
+def _errors() -> tuple[Panel, ...]:
     return (
         Panel(
-            "Held back",
-            "Red while the card runs below its clock for this reason.",
+            "Throttling",
+            "Red while the GPU lowers its clock for this reason.",
             Shape.STATES,
             COUNT,
             (Query(NOW.select(GPU_THROTTLED), f"{_ON} {by(THROTTLE)}"),),
-            needs=CARD,
+            needs=NVIDIA_GPU,
         ),
-        _card(
+        _gpu_panel(
             "Memory errors",
-            "Since the driver loaded; uncorrected ones end what runs.",
+            "Errors since the driver was loaded. An uncorrected error ends the process.",
             COUNT,
             Query(NOW.select(GPU_ECC_ERRORS), f"{_ON} {by(ECC)}"),
         ),
         Panel(
-            "Which cards",
-            "Product, driver and identity of each.",
+            "GPU models",
+            "Product, driver and UUID of each GPU.",
             Shape.TABLE,
             COUNT,
             (Query(NOW.select(GPU_INFO), ""),),
-            needs=CARD,
+            needs=NVIDIA_GPU,
         ),
     )

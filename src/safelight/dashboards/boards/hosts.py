@@ -1,9 +1,9 @@
-"""The board of the machines: processor, memory, disks, network, and what the services take."""
+"""Dashboard of the hosts: CPU, memory, disks, network, and the services' processes."""
 
 from dataclasses import replace
 
 from safelight.dashboards.board import Board, Panel, Query
-from safelight.dashboards.boards.common import COUNT, NOW, SHARE, by, lines, machines, row
+from safelight.dashboards.boards.common import COUNT, NOW, SHARE, by, lines, row, shared_board
 from safelight.metrics.catalog import (
     DISK,
     HOST_CPU,
@@ -21,20 +21,21 @@ from safelight.metrics.catalog import (
 from safelight.metrics.metric import Metric
 from safelight.metrics.promql import INSTANCE
 from safelight.rules.thresholds import Thresholds
+from safelight.units import duration
 
 _BYTES, _FLOW = "bytes", "Bps"
 _ON = by(INSTANCE)
 
 
 def hosts(limits: Thresholds) -> Board:
-    """Return the board of the machines."""
-    return machines(
+    """Return the dashboard of the hosts."""
+    return shared_board(
         "Hosts",
-        "Has the machine room for the service: processor, memory, disk and network?",
-        row("Processor and memory", *_memory(limits)),
+        "Do the hosts have enough CPU, memory, disk and network capacity?",
+        row("CPU and memory", *_memory(limits)),
         row("Disks", *_disks(limits)),
         row("Network and file systems", *_network(limits)),
-        row("The services' own processes", *_processes(limits)),
+        row("Processes of the services", *_processes(limits)),
         of=HOST_CPU,
     )
 
@@ -47,26 +48,25 @@ def _memory(limits: Thresholds) -> tuple[Panel, ...]:
     ahead = replace(NOW, window="2h").forecast(HOST_MEMORY_USED, limits.host_forecast_seconds)
     return (
         lines(
-            "Processor",
-            "Share of all cores' time in use; the line is where HostCpuBusy begins.",
+            "CPU",
+            "Share of the time of all cores. The line is the limit of HostCpuBusy.",
             SHARE,
             Query(NOW.select(HOST_CPU), _ON),
             limit=limits.host_ratio,
         ),
         lines(
             "Memory",
-            "Share of the machine's memory that cannot be given to a program now.",
+            "Share of the memory that is not available to programs.",
             SHARE,
             Query(NOW.fraction(HOST_MEMORY_USED, HOST_MEMORY_TOTAL), _ON),
             limit=limits.host_ratio,
         ),
         lines(
-            "Memory ahead",
-            f"In {limits.host_forecast_seconds // 60} minutes by the last two hours, beside what "
-            "there is.",
+            "Memory forecast",
+            f"Used memory in {duration(limits.host_forecast_seconds)}, by the last two hours.",
             _BYTES,
-            Query(ahead, f"{_ON} ahead"),
-            Query(NOW.select(HOST_MEMORY_TOTAL), f"{_ON} has"),
+            Query(ahead, f"{_ON} forecast"),
+            Query(NOW.select(HOST_MEMORY_TOTAL), f"{_ON} total"),
         ),
     )
 
@@ -83,7 +83,7 @@ def _disks(limits: Thresholds) -> tuple[Panel, ...]:
         ),
         lines(
             "Busy",
-            "Share of time in which the disk was at work; the line is where HostDiskBusy begins.",
+            "Share of the time in which the disk is busy. The line is the limit of HostDiskBusy.",
             SHARE,
             Query(_per_second(HOST_DISK_BUSY), on),
             limit=limits.host_ratio,
@@ -98,21 +98,21 @@ def _network(limits: Thresholds) -> tuple[Panel, ...]:
     return (
         lines(
             "Network",
-            "Bytes of all interfaces, in and out.",
+            "Bytes received and sent on all interfaces.",
             _FLOW,
             Query(_per_second(HOST_RECEIVED), f"{_ON} in"),
             Query(_per_second(HOST_SENT), f"{_ON} out"),
         ),
         lines(
             "File systems",
-            "Share in use; the line is where HostFilesystemFull begins.",
+            "Share of used space. The line is the limit of HostFilesystemFull.",
             SHARE,
             Query(NOW.fraction(HOST_FILESYSTEM_USED, HOST_FILESYSTEM_SIZE), on),
             limit=limits.host_ratio,
         ),
         lines(
-            "File systems ahead",
-            f"Share in use in {ahead // 3600} hours, by the last six: 100 % is full.",
+            "File system forecast",
+            f"Share of used space in {duration(ahead)}, by the last six hours.",
             SHARE,
             Query(f"{forecast} / {NOW.select(HOST_FILESYSTEM_SIZE)}", on),
         ),
@@ -120,30 +120,30 @@ def _network(limits: Thresholds) -> tuple[Panel, ...]:
 
 
 def _processes(limits: Thresholds) -> tuple[Panel, ...]:
-    used, most = NOW.foreign("process_open_fds"), NOW.foreign("process_max_fds")
+    used, limit = NOW.foreign("process_open_fds"), NOW.foreign("process_max_fds")
     return (
         lines(
-            "Processor of a service",
-            "Cores that the API process uses; its workers are processes of their own.",
+            "CPU of a service",
+            "CPU cores that the API process uses. Workers are separate processes.",
             COUNT,
             Query(f"rate({NOW.foreign('process_cpu_seconds_total')}[{NOW.window}])", _ON),
         ),
         lines(
             "Memory of a service",
-            "What the API process holds: it should not grow.",
+            "Memory of the API process. It should not grow.",
             _BYTES,
             Query(NOW.foreign("process_resident_memory_bytes"), _ON),
         ),
         lines(
             "File descriptors",
-            "Share in use; the line is where FileDescriptorsNearlyGone begins.",
+            "Share of used descriptors. The line is the limit of FileDescriptorsNearlyGone.",
             SHARE,
-            Query(f"{used} / {most}", _ON),
+            Query(f"{used} / {limit}", _ON),
             limit=limits.descriptors_ratio,
         ),
         lines(
-            "Since the start",
-            "Time since the service was started; a saw is a service that keeps dying.",
+            "Uptime",
+            "Time since the service started. A sawtooth means repeated restarts.",
             "s",
             Query(f"time() - {NOW.foreign('process_start_time_seconds')}", _ON),
         ),

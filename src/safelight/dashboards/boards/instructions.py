@@ -1,12 +1,12 @@
-"""The board of the instructions: which of them serve people well, and which do not."""
+"""Dashboard of the instruction types: success, quality, speed, ratings and errors."""
 
 from safelight.dashboards.board import Board, Panel, Query, Shape
 from safelight.dashboards.boards.common import (
     COUNT,
     NOW,
     PER_SECOND,
+    RANGE,
     SHARE,
-    WHOLE,
     board,
     by,
     lines,
@@ -35,15 +35,15 @@ _FAILED: Matchers = {ERROR: f"!{NO_ERROR}"}
 
 
 def instructions(limits: Thresholds) -> Board:
-    """Return the board of the types of instruction."""
+    """Return the dashboard of the instruction types."""
     return board(
         "Instructions",
-        "Which instructions serve people well, which are slow, and which fail, and why?",
+        "Which instruction types succeed, which are slow, and which fail, and why?",
         row("Success", *_success(limits)),
-        row("Looks", *_looks()),
-        row("What edits keep", *_kept()),
+        row("Image quality", *_image_quality()),
+        row("Structure", *_structure()),
         row("Speed", *_speed()),
-        row("Ratings", *_rated()),
+        row("Ratings", *_ratings()),
         row("Errors", *_errors()),
     )
 
@@ -53,85 +53,83 @@ def _success(limits: Thresholds) -> tuple[Panel, ...]:
         panel(
             Shape.GRID,
             "Success over time",
-            "Share of requests that succeeded, a row for each type; red fails.",
+            "Share of successful requests, one row per type. Red means failures.",
             SHARE,
             Query(NOW.success_ratio(SUCCESSES, REQUESTS, _TYPE), by(*_TYPE)),
         ),
         Panel(
             "Success, worst first",
-            "Over the time shown; red is under what is promised.",
+            "In the time range. Red is below the limit of SuccessRatioLow.",
             Shape.BARS,
             SHARE,
-            (Query(f"sort({WHOLE.success_ratio(SUCCESSES, REQUESTS, _TYPE)})", by(*_TYPE)),),
+            (Query(f"sort({RANGE.success_ratio(SUCCESSES, REQUESTS, _TYPE)})", by(*_TYPE)),),
             limit=limits.success_ratio,
         ),
         panel(
             Shape.BARS,
-            "Asked most",
-            "Requests of each type over the time shown; `other` fits no type of the taxonomy.",
+            "Most requested",
+            "Requests by type, in the time range. `other`: no type of the taxonomy fits.",
             COUNT,
-            Query(f"sort_desc({WHOLE.increase(REQUESTS, _TYPE)} > 0)", by(*_TYPE)),
+            Query(f"sort_desc({RANGE.increase(REQUESTS, _TYPE)} > 0)", by(*_TYPE)),
         ),
         panel(
             Shape.STACK,
-            "Asked over time",
-            "Requests by their type: a new fashion shows here first.",
+            "Requests over time",
+            "Requests by type. A new kind of request appears here first.",
             PER_SECOND,
             Query(NOW.rate(REQUESTS, _TYPE), by(*_TYPE)),
         ),
     )
 
 
-def _looks() -> tuple[Panel, ...]:
+def _image_quality() -> tuple[Panel, ...]:
     spread = "({} - {}) / 2".format(
-        *(WHOLE.quantile(q, QUALITY_SCORE, _TYPE) for q in (0.84, 0.16))
+        *(RANGE.quantile(q, QUALITY_SCORE, _TYPE) for q in (0.84, 0.16))
     )
     return (
         panel(
             Shape.BARS,
             "Score, worst first",
-            "Mean looks of each type's pictures, over the time shown.",
+            "Mean quality score of each type, in the time range.",
             QUALITY_SCORE.unit,
-            Query(f"sort({WHOLE.mean(QUALITY_SCORE, _TYPE)} >= 0)", by(*_TYPE)),
+            Query(f"sort({RANGE.mean(QUALITY_SCORE, _TYPE)} >= 0)", by(*_TYPE)),
         ),
         panel(
             Shape.BARS,
-            "Unsteady first",
-            "How far the score of a type is spread: half the distance that two thirds lie within.",
+            "Score deviation, largest first",
+            "Standard deviation of the score of each type, estimated from its quantiles.",
             QUALITY_SCORE.unit,
             Query(f"sort_desc({spread} >= 0)", by(*_TYPE)),
         ),
         panel(
             Shape.BARS,
-            "Fits what was asked, least first",
-            "Mean adherence of each type, by CLIP or by the demos' tagger.",
+            "Prompt adherence, worst first",
+            "Mean similarity of image and prompt, by CLIP or by the tagger of the demos.",
             SHARE,
-            Query(f"sort({WHOLE.mean(ADHERENCE, _TYPE)} >= 0)", by(*_TYPE)),
+            Query(f"sort({RANGE.mean(ADHERENCE, _TYPE)} >= 0)", by(*_TYPE)),
             needs="a CLIP model, or a demo",
         ),
     )
 
 
-def _kept() -> tuple[Panel, ...]:
-    corrupted: Matchers = {ERROR: StructureCorruption.reason}
-    asked = WHOLE.rate(REQUESTS, _TYPE)
+def _structure() -> tuple[Panel, ...]:
+    reason: Matchers = {ERROR: StructureCorruption.reason}
+    requests = RANGE.rate(REQUESTS, _TYPE)
+    destroyed = RANGE.rate(REQUESTS, _TYPE, reason)
     return (
         panel(
             Shape.BARS,
-            "Structure kept, least first",
-            "Mean structural similarity of input and output; a new background keeps less by right.",
+            "Structural similarity, lowest first",
+            "Mean similarity of input and output. It is normally lower for a new background.",
             SHARE,
-            Query(f"sort({WHOLE.mean(STRUCTURE, _TYPE)} >= 0)", by(*_TYPE)),
+            Query(f"sort({RANGE.mean(STRUCTURE, _TYPE)} >= 0)", by(*_TYPE)),
         ),
         panel(
             Shape.BARS,
-            "Destroyed what it should keep",
-            "Share of each type's requests that ended as structure_corruption.",
+            "Destroyed images",
+            "Share of the requests of each type that ended with `structure_corruption`.",
             SHARE,
-            Query(
-                f"sort_desc(({WHOLE.rate(REQUESTS, _TYPE, corrupted)} or 0 * {asked}) / {asked})",
-                by(*_TYPE),
-            ),
+            Query(f"sort_desc(({destroyed} or 0 * {requests}) / {requests})", by(*_TYPE)),
         ),
     )
 
@@ -140,43 +138,43 @@ def _speed() -> tuple[Panel, ...]:
     seconds = REQUEST_SECONDS.unit
     return (
         lines(
-            "Half of the requests",
-            "Median time of a request, by its type.",
+            "P50",
+            "Median time of a request, by type.",
             seconds,
             *quantiles(REQUEST_SECONDS, 0.5, by_labels=_TYPE),
         ),
         lines(
             "P95",
-            "The slow twentieth of each type.",
+            "95 % of the requests of each type are faster.",
             seconds,
             *quantiles(REQUEST_SECONDS, 0.95, by_labels=_TYPE),
         ),
         panel(
             Shape.BARS,
             "Mean time",
-            "Over the time shown, slowest first.",
+            "In the time range, slowest first.",
             seconds,
-            Query(f"sort_desc({WHOLE.mean(REQUEST_SECONDS, _TYPE)} >= 0)", by(*_TYPE)),
+            Query(f"sort_desc({RANGE.mean(REQUEST_SECONDS, _TYPE)} >= 0)", by(*_TYPE)),
         ),
     )
 
 
-def _rated() -> tuple[Panel, ...]:
+def _ratings() -> tuple[Panel, ...]:
     return (
         panel(
             Shape.BARS,
             "Mean rating",
-            "Of the first ratings over the time shown, 1 to 5, worst first.",
+            "First ratings in the time range, 1 to 5, worst first.",
             COUNT,
-            Query(f"sort({WHOLE.mean(USER_RATING, _TYPE)} >= 0)", by(*_TYPE)),
-            needs="callers who rate",
+            Query(f"sort({RANGE.mean(USER_RATING, _TYPE)} >= 0)", by(*_TYPE)),
+            needs="callers who rate responses",
         ),
         lines(
             "Mean rating over time",
-            "A type whose pictures please less and less.",
+            "First ratings by type, 1 to 5.",
             COUNT,
             Query(NOW.mean(USER_RATING, _TYPE), by(*_TYPE)),
-            needs="callers who rate",
+            needs="callers who rate responses",
         ),
     )
 
@@ -185,25 +183,25 @@ def _errors() -> tuple[Panel, ...]:
     return (
         panel(
             Shape.STACK,
-            "Failed, by type",
-            "Requests that failed, by the type of their instruction.",
+            "Failures by type",
+            "Failed requests by instruction type.",
             PER_SECOND,
             Query(NOW.rate(REQUESTS, _TYPE, _FAILED), by(*_TYPE)),
         ),
         panel(
             Shape.STACK,
-            "Failed, by reason",
-            "The model's failures, bad input, timeouts and refusals apart.",
+            "Failures by reason",
+            "Failed requests by reason: model errors, invalid input, timeouts and refusals.",
             PER_SECOND,
             Query(NOW.rate(REQUESTS, (ERROR,), _FAILED), by(ERROR)),
         ),
         panel(
             Shape.BARS,
             "Type and reason",
-            "Failed requests over the time shown, the most frequent pairs first.",
+            "Failed requests in the time range, the most frequent pairs first.",
             COUNT,
             Query(
-                f"topk(15, {WHOLE.increase(REQUESTS, (INSTRUCTION_TYPE, ERROR), _FAILED)} > 0)",
+                f"topk(15, {RANGE.increase(REQUESTS, (INSTRUCTION_TYPE, ERROR), _FAILED)} > 0)",
                 by(INSTRUCTION_TYPE, ERROR),
             ),
         ),

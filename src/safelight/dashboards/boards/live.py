@@ -1,7 +1,7 @@
-"""The board to open first: twelve panels from live traffic to the alerts that matter."""
+"""Overview dashboard: twelve panels of traffic, model, instructions and alerts."""
 
 from safelight.dashboards.board import Board, Panel, Query, Shape
-from safelight.dashboards.boards.common import CARD, NOW, PER_SECOND, SHARE, WHOLE, board, row
+from safelight.dashboards.boards.common import NOW, NVIDIA_GPU, PER_SECOND, RANGE, SHARE, board, row
 from safelight.metrics.catalog import (
     DEVICE,
     ERROR,
@@ -24,21 +24,22 @@ from safelight.metrics.catalog import (
 from safelight.metrics.metric import Label
 from safelight.metrics.promql import INSTANCE, JOB, Queries
 from safelight.reasons import NO_ERROR
-from safelight.rules.thresholds import Thresholds, percent
+from safelight.rules.thresholds import Thresholds
+from safelight.units import percent
 
 _QUANTILES = (0.5, 0.95, 0.99)
-_SHOWN = 10
+_TOP = 10
 
 
 def live(limits: Thresholds) -> Board:
-    """Return the twelve core panels."""
+    """Return the dashboard of the twelve core panels."""
     return board(
         "Live",
-        "Are callers served well now, and if not: is it the traffic, the model, the card or the "
+        "Are callers served well now? If not, is the cause the traffic, the model, the GPU or the "
         "instruction?",
         row("Live", _rate(NOW), _latency(NOW, limits), _success(NOW)),
-        row("Deep", _vram(NOW), _inference(WHOLE), _precision(NOW)),
-        row("Instructions", _leaders(WHOLE, limits), _slowest(WHOLE, limits), _errors(NOW)),
+        row("Model", _vram(NOW), _inference(RANGE), _precision(NOW)),
+        row("Instructions", _leaders(RANGE, limits), _slowest(RANGE, limits), _errors(NOW)),
         row("Alerts", _slow(NOW, limits), _full(NOW, limits), _waiting(NOW)),
     )
 
@@ -50,7 +51,7 @@ def _legend(label: Label) -> str:
 def _rate(queries: Queries) -> Panel:
     return Panel(
         "Requests per second",
-        "Requests to the model that were answered, by the status of the answer.",
+        "Requests to the model, by the status of the response.",
         Shape.LINES,
         PER_SECOND,
         (
@@ -63,8 +64,8 @@ def _rate(queries: Queries) -> Panel:
 def _latency(queries: Queries, limits: Thresholds) -> Panel:
     return Panel(
         "P95 latency",
-        "From a request's arrival to the last byte of its answer: half, 95 % and 99 % of requests "
-        "are faster than these lines. The dashed line is where the alert begins; a dot is a trace.",
+        "Time from the arrival of a request to the last byte of its response: P50, P95 and P99. "
+        "The dashed line is the limit of RequestP95High. A dot is a trace.",
         Shape.LINES,
         REQUEST_SECONDS.unit,
         tuple(
@@ -78,7 +79,7 @@ def _latency(queries: Queries, limits: Thresholds) -> Panel:
 def _success(queries: Queries) -> Panel:
     return Panel(
         "Success by instruction",
-        "Share of requests that succeeded, a row for each type of instruction; red fails.",
+        "Share of successful requests, one row per instruction type. Red means failures.",
         Shape.GRID,
         SHARE,
         (
@@ -91,28 +92,28 @@ def _success(queries: Queries) -> Panel:
 
 
 def _vram(queries: Queries) -> Panel:
-    device, card = _legend(DEVICE), f"card {_legend(GPU)}"
+    device, gpu = _legend(DEVICE), f"GPU {_legend(GPU)}"
     return Panel(
         "VRAM",
-        "What PyTorch has allocated, holds in reserve and had at most, beside the card's whole "
-        "memory. Steps that never come down are a leak.",
+        "Memory that PyTorch has allocated and reserved, its peak, and the GPU's total. Growth "
+        "that never falls is a leak.",
         Shape.LINES,
         VRAM_USED.unit,
         (
             Query(queries.select(VRAM_USED), f"{device} used"),
             Query(queries.select(VRAM_RESERVED), f"{device} reserved"),
             Query(queries.select(VRAM_PEAK), f"{device} peak"),
-            Query(queries.select(GPU_MEMORY_TOTAL), f"{card} has"),
+            Query(queries.select(GPU_MEMORY_TOTAL), f"{gpu} total"),
         ),
-        needs=CARD,
+        needs=NVIDIA_GPU,
     )
 
 
 def _inference(queries: Queries) -> Panel:
     return Panel(
         "Inference time, distribution",
-        "How many calls of the pipeline took how long, over the time shown; a bar is the calls up "
-        "to its edge, less those of the bar before.",
+        "Inference calls by their time, in the time range. A bar counts the calls between the "
+        "previous edge and its own.",
         Shape.BUCKETS,
         "short",
         (Query(queries.bucket_counts(INFERENCE_SECONDS), "{{le}}"),),
@@ -121,8 +122,8 @@ def _inference(queries: Queries) -> Panel:
 
 def _precision(queries: Queries) -> Panel:
     return Panel(
-        "float16 against float32",
-        "Median and P95 of one call of the pipeline, by the number format of its weights.",
+        "Inference time by precision",
+        "P50 and P95 of an inference call, by the number format of the weights.",
         Shape.LINES,
         INFERENCE_SECONDS.unit,
         tuple(
@@ -138,10 +139,10 @@ def _precision(queries: Queries) -> Panel:
 
 def _leaders(queries: Queries, limits: Thresholds) -> Panel:
     ratio = queries.success_ratio(SUCCESSES, REQUESTS, (INSTRUCTION_TYPE,))
-    frequent = f"topk({_SHOWN}, {queries.rate(REQUESTS, (INSTRUCTION_TYPE,))} > 0)"
+    frequent = f"topk({_TOP}, {queries.rate(REQUESTS, (INSTRUCTION_TYPE,))} > 0)"
     return Panel(
         "Success of frequent instructions",
-        f"The {_SHOWN} instructions asked most in the time shown, best first; red is under "
+        f"The {_TOP} most requested instruction types in the time range, best first. Red is below "
         f"{percent(limits.success_ratio)}.",
         Shape.BARS,
         SHARE,
@@ -154,10 +155,10 @@ def _slowest(queries: Queries, limits: Thresholds) -> Panel:
     slowest = queries.quantile(0.95, REQUEST_SECONDS, (INSTRUCTION_TYPE,))
     return Panel(
         "Slowest instructions",
-        f"The {_SHOWN} types of instruction with the highest P95 in the time shown.",
+        f"The {_TOP} instruction types with the highest P95 in the time range.",
         Shape.BARS,
         REQUEST_SECONDS.unit,
-        (Query(f"topk({_SHOWN}, {slowest} >= 0)", _legend(INSTRUCTION_TYPE)),),  # >= 0 drops NaN
+        (Query(f"topk({_TOP}, {slowest} >= 0)", _legend(INSTRUCTION_TYPE)),),  # >= 0 drops NaN
         limit=limits.request_p95_seconds,
     )
 
@@ -165,8 +166,8 @@ def _slowest(queries: Queries, limits: Thresholds) -> Panel:
 def _errors(queries: Queries) -> Panel:
     return Panel(
         "Errors by reason",
-        "Failed requests by their reason: the model's (cuda_oom, model_error), bad input, "
-        "timeouts and refusals apart.",
+        "Failed requests by reason: model errors (`cuda_oom`, `model_error`), invalid input, "
+        "timeouts and refusals.",
         Shape.STACK,
         PER_SECOND,
         (Query(queries.rate(REQUESTS, (ERROR,), {ERROR: f"!{NO_ERROR}"}), _legend(ERROR)),),
@@ -174,14 +175,14 @@ def _errors(queries: Queries) -> Panel:
 
 
 def _slow(queries: Queries, limits: Thresholds) -> Panel:
-    fires = queries.foreign("ALERTS", {"alertname": "RequestP95High", "alertstate": "firing"})
-    runs = f"0 * max by (job) ({queries.select(IN_FLIGHT)})"
+    firing = queries.foreign("ALERTS", {"alertname": "RequestP95High", "alertstate": "firing"})
+    running = f"0 * max by (job) ({queries.select(IN_FLIGHT)})"
     return Panel(
         f"P95 over {limits.request_p95_seconds:g} s for 5 minutes",
-        "Red while RequestP95High fires for this job: P95 has been over its limit for so long.",
+        "Red while RequestP95High fires for this job.",
         Shape.STATES,
         "short",
-        (Query(f"max by (job) ({fires}) or {runs}", _legend(JOB)),),
+        (Query(f"max by (job) ({firing}) or {running}", _legend(JOB)),),
     )
 
 
@@ -189,29 +190,28 @@ def _full(queries: Queries, limits: Thresholds) -> Panel:
     used = queries.fraction(GPU_MEMORY_USED, GPU_MEMORY_TOTAL)
     return Panel(
         f"VRAM over {percent(limits.gpu_memory_full_ratio)}",
-        "Red while a card has less memory left than VramNearlyFull allows, by the card's own "
-        "count over all processes.",
+        "Red while all processes together use more GPU memory than the limit of VramNearlyFull.",
         Shape.STATES,
         "short",
         (
             Query(
                 f"{used} > bool {limits.gpu_memory_full_ratio:g}",
-                f"{_legend(INSTANCE)} card {_legend(GPU)}",
+                f"{_legend(INSTANCE)} GPU {_legend(GPU)}",
             ),
         ),
-        needs=CARD,
+        needs=NVIDIA_GPU,
     )
 
 
 def _waiting(queries: Queries) -> Panel:
     return Panel(
-        "Queue against inference",
-        "Mean time a request waits beside the mean time the model works on it. Waiting above "
-        "inference means that the model is the bottleneck.",
+        "Queue wait and inference time",
+        "Mean queue wait and mean inference time. If the wait is longer, the model is the "
+        "bottleneck.",
         Shape.LINES,
         QUEUED_SECONDS.unit,
         (
-            Query(queries.mean(QUEUED_SECONDS), "waits"),
-            Query(queries.mean(INFERENCE_SECONDS), "is worked on"),
+            Query(queries.mean(QUEUED_SECONDS), "queue wait"),
+            Query(queries.mean(INFERENCE_SECONDS), "inference"),
         ),
     )

@@ -1,13 +1,13 @@
-"""The board of the quality of service: fit pictures, and what speed costs them."""
+"""Dashboard of the output quality: validity, ratings, scores, and degradation for speed."""
 
 from safelight.dashboards.board import Board, Panel, Query, Shape
 from safelight.dashboards.boards.common import (
     COUNT,
     NOW,
     PER_SECOND,
+    RANGE,
     SHARE,
     TIMES,
-    WHOLE,
     board,
     by,
     lines,
@@ -47,126 +47,125 @@ from safelight.metrics.catalog import (
 from safelight.rules.thresholds import Thresholds
 
 _EDITS = NOW.rate(BACKGROUNDS)
-_MADE = f"({NOW.rate(IMAGES)} + ({NOW.rate(OUTPUT_INVALID)} or 0 * {NOW.rate(IMAGES)}))"
+_IMAGES = f"({NOW.rate(IMAGES)} + ({NOW.rate(OUTPUT_INVALID)} or 0 * {NOW.rate(IMAGES)}))"
 
 
 def quality(limits: Thresholds) -> Board:
-    """Return the board of what callers get for their wait."""
+    """Return the dashboard of the output quality."""
     return board(
         "Quality of service",
-        "Is what leaves the service fit to be seen, and what does its speed cost in quality?",
+        "Are the output images good, and does speed reduce their quality?",
         row("Validity", *_validity(limits)),
-        row("What callers think", *_thought()),
-        row("Looks", *_looks()),
+        row("Ratings", *_ratings()),
+        row("Image quality", *_image_quality()),
         row("Backgrounds", *_backgrounds()),
-        row("What was given up for speed", *_given_up()),
-        row("Speed against quality", *_against()),
+        row("Degradation", *_degradation()),
+        row("Speed and quality", *_speed()),
     )
 
 
 def _validity(limits: Thresholds) -> tuple[Panel, ...]:
-    broken = f"({NOW.rate(OUTPUT_INVALID)} or 0 * {NOW.rate(IMAGES)})"
+    invalid = f"({NOW.rate(OUTPUT_INVALID)} or 0 * {NOW.rate(IMAGES)})"
     return (
         lines(
             "Success ratio",
-            "Share of requests answered without an error; the line is what is promised.",
+            "Share of requests without an error. The line is the limit of SuccessRatioLow.",
             SHARE,
-            Query(NOW.success_ratio(SUCCESSES, REQUESTS), "succeeds"),
+            Query(NOW.success_ratio(SUCCESSES, REQUESTS), "success"),
             limit=limits.success_ratio,
         ),
         lines(
-            "Broken pictures",
-            "Share of the pictures that were not fit to be sent; the line is where OutputsInvalid "
-            "begins.",
+            "Invalid images",
+            "Share of the output images that were invalid and not sent. The line is the limit of "
+            "OutputsInvalid.",
             SHARE,
-            Query(f"{broken} / {_MADE}", "broken"),
+            Query(f"{invalid} / {_IMAGES}", "invalid"),
             limit=limits.output_invalid_ratio,
         ),
         panel(
             Shape.BARS,
-            "Broken, by reason",
-            "Over the time shown. not_finite and black in float16: serve in bfloat16.",
+            "Invalid images, by reason",
+            "In the time range. If `not_finite` or `black` occur with float16, use bfloat16.",
             COUNT,
-            Query(WHOLE.increase(OUTPUT_INVALID, (INVALIDITY,)), by(INVALIDITY)),
+            Query(RANGE.increase(OUTPUT_INVALID, (INVALIDITY,)), by(INVALIDITY)),
         ),
         panel(
             Shape.STACK,
-            "Broken over time",
-            "Pictures that were refused after they were made.",
+            "Invalid images over time",
+            "Output images that were not sent, by reason.",
             PER_SECOND,
             Query(NOW.rate(OUTPUT_INVALID, (INVALIDITY,)), by(INVALIDITY)),
         ),
     )
 
 
-def _thought() -> tuple[Panel, ...]:
+def _ratings() -> tuple[Panel, ...]:
     return (
         ratings(),
         panel(
             Shape.BARS,
             "Ratings by reason",
-            "Why callers rated as they did, over the time shown.",
+            "Reasons of the callers' ratings, in the time range.",
             COUNT,
             Query(
-                f"sort_desc({WHOLE.increase(USER_RATINGS, (RATING_REASON,))})", by(RATING_REASON)
+                f"sort_desc({RANGE.increase(USER_RATINGS, (RATING_REASON,))})", by(RATING_REASON)
             ),
         ),
         lines(
-            "Ratings changed",
-            "Callers who thought better of it: the records hold their last word.",
+            "Changed ratings",
+            "Ratings that replaced an earlier one. The records contain the last.",
             TIMES,
             Query(NOW.rate(RATINGS_CHANGED), "changed"),
         ),
     )
 
 
-def _looks() -> tuple[Panel, ...]:
+def _image_quality() -> tuple[Panel, ...]:
     return (
         scores(),
         lines(
-            "Structure kept",
-            "Mean structural similarity of input and output; an edit that keeps less than its type "
-            "must is an error, structure_corruption.",
+            "Structural similarity",
+            "Mean similarity of input and output image. An edit below the limit of its type ends "
+            "with the error `structure_corruption`.",
             SHARE,
-            Query(NOW.mean(STRUCTURE), "kept"),
+            Query(NOW.mean(STRUCTURE), "similarity"),
         ),
         lines(
-            "Fits what was asked",
-            "Mean adherence, by CLIP where you have one, or by the demos' tagger.",
+            "Prompt adherence",
+            "Mean similarity of image and prompt, by CLIP or by the tagger of the demos.",
             SHARE,
-            Query(NOW.mean(ADHERENCE), "fits"),
+            Query(NOW.mean(ADHERENCE), "adherence"),
             needs="a CLIP model, or a demo",
         ),
         panel(
             Shape.STACK,
-            "Looked at closer",
-            "Pictures that were looked at once they were sent; dropped ones gave way to requests.",
+            "Assessments",
+            "Assessments of sent images. `dropped`: not done because requests had priority.",
             PER_SECOND,
             Query(NOW.rate(ASSESSMENTS, (ASSESSMENT,)), by(ASSESSMENT)),
         ),
         lines(
-            "What looking costs",
-            "Share of one core's time; it runs when nobody else wants the core.",
+            "Cost of assessments",
+            "CPU cores that assessments use. They run with low priority.",
             SHARE,
-            Query(NOW.seconds_per_second(ASSESSMENT_SECONDS), "of a core"),
+            Query(NOW.seconds_per_second(ASSESSMENT_SECONDS), "cores"),
         ),
     )
 
 
 def _backgrounds() -> tuple[Panel, ...]:
     succeeded = NOW.rate(BACKGROUNDS, (BACKGROUND,), {OUTCOME: "succeeded"})
-    everything = NOW.rate(BACKGROUNDS, (BACKGROUND,))
+    total = NOW.rate(BACKGROUNDS, (BACKGROUND,))
     return (
         lines(
             "Entropy of backgrounds",
-            "Bits of colour around the middle of the pictures sent in: half of them, and the "
-            "busiest tenth.",
+            "Entropy of the background colours of input images, in bits: P50 and P90.",
             COUNT,
             *quantiles(BACKGROUND_ENTROPY, 0.5, 0.9),
         ),
         lines(
-            "Advised",
-            "Share of the edits whose callers were told that the background is busy.",
+            "Busy backgrounds",
+            "Share of the edits with a busy background. Their callers receive advice.",
             SHARE,
             Query(
                 f"({NOW.rate(BACKGROUNDS, where={BACKGROUND: 'busy'})} or 0 * {_EDITS}) / {_EDITS}",
@@ -175,60 +174,60 @@ def _backgrounds() -> tuple[Panel, ...]:
         ),
         lines(
             "Success on calm and busy backgrounds",
-            "Where busy is far below calm, the advice is worth taking.",
+            "If `busy` is far below `calm`, callers should follow the advice.",
             SHARE,
-            Query(f"({succeeded} or 0 * {everything}) / {everything}", by(BACKGROUND)),
+            Query(f"({succeeded} or 0 * {total}) / {total}", by(BACKGROUND)),
         ),
     )
 
 
-def _given_up() -> tuple[Panel, ...]:
+def _degradation() -> tuple[Panel, ...]:
     return (
         lines(
-            "Requests made less of",
-            "Share of requests that the ladder of degradation changed.",
+            "Degraded requests",
+            "Share of requests that the degradation ladder changed or refused.",
             SHARE,
             Query(f"{NOW.rate(DEGRADED)} / {NOW.rate(REQUESTS)}", "changed"),
         ),
         lines(
             "Guidance not applied",
-            "Share of requests whose guidance the pipeline ignored: the picture is not as asked.",
+            "Share of requests whose guidance the pipeline ignored.",
             SHARE,
             Query(f"{NOW.rate(GUIDANCE_OVERRIDDEN)} / {NOW.rate(REQUESTS)}", "ignored"),
         ),
         lines(
-            "Time spent on pictures nobody got",
-            "Share of the devices' time that went into broken pictures and second tries.",
+            "Device time without a result",
+            "Share of the device time for invalid images, failures and retries.",
             SHARE,
             Query(NOW.share(DEVICE_SECONDS, {USE: "~invalid|retry|failed"}), "lost"),
         ),
     )
 
 
-def _against() -> tuple[Panel, ...]:
+def _speed() -> tuple[Panel, ...]:
     return (
         lines(
             "Steps",
-            "Mean steps of a call: fewer are faster, and at some point worse.",
+            "Mean steps per call. Fewer steps are faster, but too few reduce the quality.",
             COUNT,
             Query(NOW.mean(STEPS), "steps"),
         ),
         lines(
-            "Call, by precision",
-            "P95 of a call by number format: what a coarser one gains.",
+            "Inference time, by precision",
+            "P95 of an inference call, by the number format of the weights.",
             INFERENCE_SECONDS.unit,
             *quantiles(INFERENCE_SECONDS, 0.95, by_labels=(PRECISION,)),
         ),
         lines(
-            "Seconds a step",
-            "Mean call over mean steps: the price of one step more.",
+            "Time per step",
+            "Mean inference time divided by mean steps: the cost of one more step.",
             INFERENCE_SECONDS.unit,
-            Query(f"({NOW.mean(INFERENCE_SECONDS)}) / ({NOW.mean(STEPS)})", "a step"),
+            Query(f"({NOW.mean(INFERENCE_SECONDS)}) / ({NOW.mean(STEPS)})", "per step"),
         ),
         panel(
             Shape.TABLE,
-            "What is served",
-            "The model, its scheduler and its precision: what the figures above belong to.",
+            "Models",
+            "Model, scheduler and precision of each instance.",
             COUNT,
             Query(NOW.select(MODEL_INFO), ""),
         ),

@@ -1,4 +1,4 @@
-"""The board of a recogniser: answers, latency, and the names that its users know."""
+"""Dashboard of a recognition service: requests, latency, and the usual metric names."""
 
 from safelight.dashboards.board import Board, Panel, Query, Shape
 from safelight.dashboards.boards.common import (
@@ -37,44 +37,44 @@ _OF_MODEL = f'{{job=~"$job", instance=~"$instance", {MODEL_NAME}!=""}}'
 
 
 def recognition(limits: Thresholds) -> Board:
-    """Return the board of a recogniser."""
+    """Return the dashboard of a recognition service."""
     return board(
         "Recognition",
-        "Does the recogniser answer quickly, rightly and often enough?",
-        row("Answers", *_answers(limits)),
-        row("The model", *_model()),
-        row("Under it", *_under()),
+        "Does the recognition service respond quickly and without errors?",
+        row("Requests", *_requests(limits)),
+        row("Model", *_model()),
+        row("Resources", *_resources()),
         first="recognition",
     )
 
 
-def _answers(limits: Thresholds) -> tuple[Panel, ...]:
+def _requests(limits: Thresholds) -> tuple[Panel, ...]:
     failed: Matchers = {ERROR: f"!{NO_ERROR}"}
     return (
         lines(
             "Requests per second",
-            "Images looked at, by the status of the answer.",
+            "Requests by the status of the response.",
             PER_SECOND,
             Query(NOW.rate(REQUESTS, (STATUS_CODE,)), by(STATUS_CODE)),
         ),
         lines(
             "P50, P95, P99",
-            "Time of an answer, beside the requests per second on the left.",
+            "Time of a request. The dashed line is the limit of RequestP95High.",
             REQUEST_SECONDS.unit,
             *quantiles(REQUEST_SECONDS, 0.5, 0.95, 0.99),
             limit=limits.request_p95_seconds,
         ),
         lines(
             "Success ratio",
-            "Share of requests answered without an error.",
+            "Share of requests without an error. The line is the limit of SuccessRatioLow.",
             SHARE,
-            Query(NOW.success_ratio(SUCCESSES, REQUESTS), "succeeds"),
+            Query(NOW.success_ratio(SUCCESSES, REQUESTS), "success"),
             limit=limits.success_ratio,
         ),
         panel(
             Shape.STACK,
             "Errors by reason",
-            "Failed requests by their reason.",
+            "Failed requests by reason.",
             PER_SECOND,
             Query(NOW.rate(REQUESTS, (ERROR,), failed), by(ERROR)),
         ),
@@ -82,20 +82,20 @@ def _answers(limits: Thresholds) -> tuple[Panel, ...]:
 
 
 def _model() -> tuple[Panel, ...]:
-    named = f"{MODEL_NAME}, status"
+    labels = f"{MODEL_NAME}, status"
     return (
         lines(
             "model_request_total",
-            "Requests by the model's name and the status, by the name known from elsewhere.",
+            "Requests by model and status, under the metric name that other tools use.",
             PER_SECOND,
             Query(
-                f"sum by ({named}) (rate({MODEL_REQUESTS}{_OF_MODEL}[{NOW.window}]))",
+                f"sum by ({labels}) (rate({MODEL_REQUESTS}{_OF_MODEL}[{NOW.window}]))",
                 f"{{{{{MODEL_NAME}}}}} {{{{status}}}}",
             ),
         ),
         lines(
             "model_latency_seconds",
-            "P95 by the model's name, by the name known from elsewhere.",
+            "P95 by model, under the metric name that other tools use.",
             "s",
             Query(
                 f"histogram_quantile(0.95, sum by (le, {MODEL_NAME}) "
@@ -104,8 +104,8 @@ def _model() -> tuple[Panel, ...]:
             ),
         ),
         lines(
-            "Call of the model",
-            "Mean, and 95 % of the requests: the stage in which the model looks at the image.",
+            "Inference time",
+            "Mean and P95 of the stage `predict`.",
             STAGE_SECONDS.unit,
             Query(NOW.mean(STAGE_SECONDS, where=_PREDICT), "mean"),
             Query(NOW.quantile(0.95, STAGE_SECONDS, where=_PREDICT), "P95"),
@@ -113,38 +113,38 @@ def _model() -> tuple[Panel, ...]:
         panel(
             Shape.STACK,
             "Mean time by stage",
-            "Decoding often takes longer than the model: then send smaller images.",
+            "If decoding takes longer than the model, send smaller images.",
             STAGE_SECONDS.unit,
             Query(NOW.mean(STAGE_SECONDS, (STAGE,)), by(STAGE)),
         ),
     )
 
 
-def _under() -> tuple[Panel, ...]:
+def _resources() -> tuple[Panel, ...]:
     return (
         lines(
-            "Images of a batch",
-            "Mean of the images that one call looks at.",
+            "Images per batch",
+            "Mean number of images in one call of the model.",
             COUNT,
             Query(NOW.mean(BATCH_SIZE), "mean"),
         ),
         lines(
-            "Requests that wait",
-            "Depth of the queue of each instance.",
+            "Queue length",
+            "Queued requests of each instance.",
             COUNT,
             Query(NOW.select(QUEUE_DEPTH), by(INSTANCE)),
         ),
         lines(
-            "Compute",
-            "The processor's share in use, and the cards' where there are any.",
+            "Utilization",
+            "Share of the time in which CPU and GPU are used.",
             SHARE,
-            Query(NOW.select(HOST_CPU), f"{by(INSTANCE)} processor"),
-            Query(NOW.select(GPU_UTILIZATION), f"{by(INSTANCE)} card"),
+            Query(NOW.select(HOST_CPU), f"{by(INSTANCE)} CPU"),
+            Query(NOW.select(GPU_UTILIZATION), f"{by(INSTANCE)} GPU"),
         ),
         panel(
             Shape.TABLE,
-            "What is served",
-            "The model and its precision.",
+            "Models",
+            "Model and precision of each instance.",
             COUNT,
             Query(NOW.select(MODEL_INFO), ""),
         ),

@@ -1,12 +1,12 @@
-"""The board of one request's time: where it goes, and what was waited for."""
+"""Dashboard of the time of a request: stages, queue wait and routes."""
 
 from safelight.dashboards.board import Board, Panel, Query, Shape
 from safelight.dashboards.boards.common import (
     COUNT,
     NOW,
     PER_SECOND,
+    RANGE,
     SHARE,
-    WHOLE,
     board,
     by,
     lines,
@@ -30,27 +30,27 @@ from safelight.metrics.catalog import (
 from safelight.rules.thresholds import Thresholds
 
 _SECONDS = REQUEST_SECONDS.unit
-_WHOLE_TIME = NOW.seconds_per_second(REQUEST_SECONDS)
-_EACH_STAGE = NOW.seconds_per_second(STAGE_SECONDS, (STAGE,))
+_TOTAL_TIME = NOW.seconds_per_second(REQUEST_SECONDS)
+_STAGE_TIME = NOW.seconds_per_second(STAGE_SECONDS, (STAGE,))
 
 
 def request(limits: Thresholds) -> Board:
-    """Return the board that takes a request's time apart."""
+    """Return the dashboard of the time of a request."""
     return board(
         "Request",
-        "Where does the time of a request go, from its arrival to the last byte of its answer?",
-        row("The whole", *_whole(limits)),
-        row("Its parts", *_parts()),
-        row("Waiting", *_waiting()),
-        row("What is asked", *_asked()),
+        "How is the time of a request spent, from its arrival to the last byte of its response?",
+        row("Latency", *_latency(limits)),
+        row("Stages", *_stages()),
+        row("Queue", *_queue()),
+        row("Traffic", *_traffic()),
     )
 
 
-def _whole(limits: Thresholds) -> tuple[Panel, ...]:
+def _latency(limits: Thresholds) -> tuple[Panel, ...]:
     return (
         lines(
-            "Half, 95 % and 99 %",
-            "Time of a request; the dashed line is where RequestP95High begins.",
+            "P50, P95, P99",
+            "Time of a request. The dashed line is the limit of RequestP95High.",
             _SECONDS,
             *quantiles(REQUEST_SECONDS, 0.5, 0.95, 0.99),
             limit=limits.request_p95_seconds,
@@ -58,103 +58,103 @@ def _whole(limits: Thresholds) -> tuple[Panel, ...]:
         panel(
             Shape.HEAT,
             "All requests",
-            "How many requests took how long: two bands are two kinds of request.",
+            "Distribution of the request times. Two bands mean two kinds of request.",
             PER_SECOND,
             Query(NOW.buckets(REQUEST_SECONDS), "{{le}}"),
         ),
         lines(
             "P95 by status",
-            "Answers that fail fast make a mean look good: here each status is by itself.",
+            "Fast failures lower the overall P95, so each status has its own line.",
             _SECONDS,
             *quantiles(REQUEST_SECONDS, 0.95, by_labels=(STATUS_CODE,)),
         ),
     )
 
 
-def _parts() -> tuple[Panel, ...]:
+def _stages() -> tuple[Panel, ...]:
     return (
         panel(
             Shape.STACK,
             "Mean time by stage",
-            "The mean request, stage upon stage; the stages leave no remainder.",
+            "Mean request. The sum of all stages is the whole request.",
             _SECONDS,
-            Query(f"{_EACH_STAGE} / on () group_left () {NOW.rate(REQUEST_SECONDS)}", by(STAGE)),
+            Query(f"{_STAGE_TIME} / on () group_left () {NOW.rate(REQUEST_SECONDS)}", by(STAGE)),
         ),
         lines(
             "P95 by stage",
-            "The slow twentieth of each stage: what stands out here delays single requests.",
+            "95 % of the requests are faster in this stage.",
             _SECONDS,
             *quantiles(STAGE_SECONDS, 0.95, by_labels=(STAGE,)),
         ),
         panel(
             Shape.BARS,
             "Share of the time, by stage",
-            "How much of all requests' time each stage had, over the time shown.",
+            "Share of each stage in the time of all requests, in the time range.",
             SHARE,
             Query(
-                f"sort_desc({WHOLE.seconds_per_second(STAGE_SECONDS, (STAGE,))} / on () "
-                f"group_left () {WHOLE.seconds_per_second(REQUEST_SECONDS)})",
+                f"sort_desc({RANGE.seconds_per_second(STAGE_SECONDS, (STAGE,))} / on () "
+                f"group_left () {RANGE.seconds_per_second(REQUEST_SECONDS)})",
                 by(STAGE),
             ),
         ),
         panel(
             Shape.NUMBER,
-            "Time that a stage explains",
-            "The stages' time over the requests': 100 % means that nothing is unexplained.",
+            "Measured by stages",
+            "Time of all stages divided by the time of all requests. It should be 100 %.",
             SHARE,
             Query(
-                f"{WHOLE.seconds_per_second(STAGE_SECONDS)} / "
-                f"{WHOLE.seconds_per_second(REQUEST_SECONDS)}",
-                "explained",
+                f"{RANGE.seconds_per_second(STAGE_SECONDS)} / "
+                f"{RANGE.seconds_per_second(REQUEST_SECONDS)}",
+                "measured",
             ),
         ),
     )
 
 
-def _waiting() -> tuple[Panel, ...]:
+def _queue() -> tuple[Panel, ...]:
     return (
         lines(
-            "Share of waiting",
-            "How much of a request's time it waits in the queue.",
+            "Share of queue wait",
+            "Share of the request time that requests wait in the queue.",
             SHARE,
-            Query(f"{NOW.seconds_per_second(QUEUED_SECONDS)} / {_WHOLE_TIME}", "waits"),
+            Query(f"{NOW.seconds_per_second(QUEUED_SECONDS)} / {_TOTAL_TIME}", "queue wait"),
         ),
         lines(
-            "Time in the queue",
-            "Half, 95 % and 99 % of requests waited less than these lines.",
+            "Queue wait",
+            "P50, P95 and P99 of the queue wait.",
             QUEUED_SECONDS.unit,
             *quantiles(QUEUED_SECONDS, 0.5, 0.95, 0.99),
         ),
         lines(
-            "Queue against inference",
-            "Mean wait beside the mean call of the model: above it, the model is too slow for "
-            "its traffic.",
+            "Queue wait and inference time",
+            "Mean queue wait and mean inference time. If the wait is longer, the model is too slow "
+            "for the traffic.",
             _SECONDS,
-            Query(NOW.mean(QUEUED_SECONDS), "waits"),
-            Query(NOW.mean(INFERENCE_SECONDS), "is worked on"),
+            Query(NOW.mean(QUEUED_SECONDS), "queue wait"),
+            Query(NOW.mean(INFERENCE_SECONDS), "inference"),
         ),
     )
 
 
-def _asked() -> tuple[Panel, ...]:
+def _traffic() -> tuple[Panel, ...]:
     return (
         lines(
             "Requests by route",
-            "Requests answered, by the route that they came by.",
+            "Requests to the model, by route.",
             PER_SECOND,
             Query(NOW.rate(REQUESTS, (ENDPOINT,)), by(ENDPOINT)),
         ),
         lines(
             "In flight",
-            "Requests not answered yet: those that wait and those that are worked on.",
+            "Requests that have not ended: queued and running.",
             COUNT,
             Query(f"sum({NOW.select(IN_FLIGHT)})", "in flight"),
         ),
         panel(
             Shape.BARS,
             "Images by size",
-            "Images made over the time shown, by width and height.",
+            "Output images in the time range, by width and height.",
             COUNT,
-            Query(f"sort_desc({WHOLE.increase(IMAGES, (IMAGE_SIZE,))} > 0)", by(IMAGE_SIZE)),
+            Query(f"sort_desc({RANGE.increase(IMAGES, (IMAGE_SIZE,))} > 0)", by(IMAGE_SIZE)),
         ),
     )

@@ -1,11 +1,12 @@
-"""The board of the objectives: what is left of each error budget, and how fast it burns."""
+"""Dashboard of the objectives: remaining error budgets and burn rates."""
 
 from safelight.dashboards.board import Board, Panel, Query, Shape
 from safelight.dashboards.boards.common import CHOSEN, NOW, SHARE, board, lines, panel, row
 from safelight.metrics.catalog import REQUEST_SECONDS
 from safelight.metrics.promql import JOB
 from safelight.rules.objectives import DAYS, burn_name, events_name, missed_name
-from safelight.rules.thresholds import Thresholds, percent
+from safelight.rules.thresholds import Thresholds
+from safelight.units import duration, percent
 
 _OF = "{{job}} {{objective}}"
 _NAMESPACE = NOW.namespace
@@ -13,23 +14,24 @@ _JOB = f'{{job="{CHOSEN[JOB]}"}}'.replace('="~', '=~"')
 
 
 def slo(limits: Thresholds) -> Board:
-    """Return the board of the error budgets."""
+    """Return the dashboard of the error budgets."""
     return board(
         "SLO",
-        "Do we keep what we promise over thirty days, and if not: since when, and how fast?",
+        "Does the service meet its objectives over thirty days, and how fast are budgets used?",
         row("Budgets", *_budgets(limits)),
-        row("Burn", *_burns()),
+        row("Burn rates", *_burns()),
         row("Events", *_events()),
     )
 
 
-def _kept(name: str) -> str:
+def _recorded(name: str) -> str:
     return f"{name}{_JOB}"
 
 
 def _budgets(limits: Thresholds) -> tuple[Panel, ...]:
-    left = f"1 - {_kept(burn_name(_NAMESPACE, f'{DAYS}d'))}"
-    promised = (
+    ahead = limits.budget_forecast_seconds
+    remaining = f"1 - {_recorded(burn_name(_NAMESPACE, f'{DAYS}d'))}"
+    objectives = (
         f"availability {percent(limits.availability_ratio)}, latency "
         f"{percent(limits.latency_ratio)} within "
         f"{REQUEST_SECONDS.edge(limits.request_p95_seconds):g} s, validity "
@@ -37,27 +39,25 @@ def _budgets(limits: Thresholds) -> tuple[Panel, ...]:
     )
     return (
         Panel(
-            "Budget left",
-            f"Of {DAYS} days' budgets: {promised}. Below 0 it is overdrawn.",
+            "Remaining budget",
+            f"Share of {DAYS} days' budgets. Objectives: {objectives}. Below 0 it is overspent.",
             Shape.NUMBER,
             SHARE,
-            (Query(left, _OF),),
+            (Query(remaining, _OF),),
             limit=0.0,
         ),
         lines(
-            "Budget left, over time",
-            "A step down is an incident; a slope is a habit.",
+            "Remaining budget over time",
+            "A sudden fall is an incident. A steady fall is a permanent problem.",
             SHARE,
-            Query(left, _OF),
+            Query(remaining, _OF),
         ),
         lines(
-            "Budget left in a day",
-            "By a straight line through the last six hours: under 0 ErrorBudgetExhaustionAhead "
-            "fires.",
+            "Budget forecast",
+            f"Remaining budget in {duration(ahead)}, by the last six hours. Below 0, "
+            "ErrorBudgetExhaustionAhead fires.",
             SHARE,
-            Query(
-                f"predict_linear(({left})[6h:5m], {limits.budget_forecast_seconds})", f"{_OF} ahead"
-            ),
+            Query(f"predict_linear(({remaining})[6h:5m], {ahead})", f"{_OF} forecast"),
             needs="an hour of data",
         ),
     )
@@ -69,7 +69,7 @@ def _burn(title: str, description: str, long: str, short: str, limit: float) -> 
         description,
         "none",
         *(
-            Query(_kept(burn_name(_NAMESPACE, window)), f"{_OF} {window}")
+            Query(_recorded(burn_name(_NAMESPACE, window)), f"{_OF} {window}")
             for window in (long, short)
         ),
         limit=limit,
@@ -80,30 +80,30 @@ def _burns() -> tuple[Panel, ...]:
     return (
         _burn(
             "Fast",
-            "Both windows over 14.4: two per cent of the budget are gone in an hour.",
+            "If both windows are above 14.4, 2 % of the budget are used per hour.",
             "1h",
             "5m",
             14.4,
         ),
-        _burn("Quick", "Both over 6: five per cent are gone in six hours.", "6h", "30m", 6),
-        _burn("Slow", "Both over 3: ten per cent are gone in a day.", "1d", "2h", 3),
-        _burn("Leaking", "Both over 1: at the end of the month it is overdrawn.", "3d", "6h", 1),
+        _burn("Medium", "If both are above 6, 5 % are used in six hours.", "6h", "30m", 6),
+        _burn("Slow", "If both are above 3, 10 % are used per day.", "1d", "2h", 3),
+        _burn("Leaking", "If both are above 1, the budget does not last.", "3d", "6h", 1),
     )
 
 
 def _events() -> tuple[Panel, ...]:
-    fires = NOW.foreign("ALERTS", {"alertname": "~ErrorBudget.*", "alertstate": "firing"})
-    total, missed = _kept(events_name(NOW)), _kept(missed_name(NOW))
+    firing = NOW.foreign("ALERTS", {"alertname": "~ErrorBudget.*", "alertstate": "firing"})
+    total, missed = _recorded(events_name(NOW)), _recorded(missed_name(NOW))
     return (
-        lines("Events", "What each objective counts.", "ops", Query(total, _OF)),
-        lines("Missed", "What was not as promised.", "ops", Query(missed, _OF)),
-        lines("Share missed", "Over five minutes.", SHARE, Query(f"{missed} / {total}", _OF)),
+        lines("Events", "Events per second of each objective.", "ops", Query(total, _OF)),
+        lines("Bad events", "Events per second that miss it.", "ops", Query(missed, _OF)),
+        lines("Bad ratio", "Over five minutes.", SHARE, Query(f"{missed} / {total}", _OF)),
         panel(
             Shape.STATES,
             "Alerts on the budgets",
-            "Red while one fires.",
+            "Red while the alert fires.",
             "short",
-            Query(f"max by (alertname, objective) ({fires})", f"{{{{alertname}}}} {_OF}"),
+            Query(f"max by (alertname, objective) ({firing})", f"{{{{alertname}}}} {_OF}"),
             needs="an alert that fires",
         ),
     )

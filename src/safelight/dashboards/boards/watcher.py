@@ -1,4 +1,4 @@
-"""The board of the watching itself: what it costs, whether it is whole, whether it is heard."""
+"""Dashboard of the monitoring itself: scrapes, cost, losses, rules and notifications."""
 
 from dataclasses import replace
 
@@ -6,14 +6,14 @@ from safelight.dashboards.board import Board, Panel, Query, Shape
 from safelight.dashboards.boards.common import (
     COUNT,
     NOW,
+    RANGE,
     SHARE,
     TIMES,
-    WHOLE,
     by,
     lines,
-    machines,
     panel,
     row,
+    shared_board,
 )
 from safelight.metrics.catalog import (
     BUILD_INFO,
@@ -38,23 +38,22 @@ from safelight.rules.thresholds import Thresholds
 
 _SECONDS = "s"
 _ON = by(INSTANCE)
-# Prometheus' and Alertmanager's own figures are other jobs'.
+# Prometheus and Alertmanager have their own jobs.
 _ALL = replace(NOW, matchers={})
 
 
 def watcher(limits: Thresholds) -> Board:
-    """Return the board of Safelight's own cost and health."""
-    return machines(
+    """Return the dashboard of the monitoring itself."""
+    return shared_board(
         "Watcher",
-        "Can these figures be trusted: is everything scraped, is nothing lost, and what does it "
-        "cost?",
+        "Does the monitoring work: is everything scraped, is data lost, and what does it cost?",
         row("Scrapes", *_scrapes()),
         row("Expositions", *_expositions(limits)),
         row("Probes", *_probes(limits)),
-        row("Lost", *_lost()),
+        row("Losses", *_losses()),
         row("Records", *_records()),
-        row("Prometheus", *_judges()),
-        row("Who is told", *_told()),
+        row("Prometheus", *_prometheus()),
+        row("Notifications", *_notifications()),
         of=BUILD_INFO,
     )
 
@@ -63,20 +62,20 @@ def _scrapes() -> tuple[Panel, ...]:
     target = by(JOB, INSTANCE)
     return (
         lines(
-            "Targets that answer",
+            "Reachable targets",
             "Share of the targets of each job that Prometheus can scrape.",
             SHARE,
             Query(f"avg by (job) ({_ALL.foreign('up')})", by(JOB)),
         ),
         lines(
-            "Time of a scrape",
-            "From Prometheus' side, the network included.",
+            "Scrape time",
+            "As measured by Prometheus, including the network.",
             _SECONDS,
             Query(_ALL.foreign("scrape_duration_seconds"), target),
         ),
         lines(
-            "Samples of a scrape",
-            "What each target shows; what drops to nothing is missing data.",
+            "Samples per scrape",
+            "Samples of each target. A fall to 0 means missing data.",
             COUNT,
             Query(_ALL.foreign("scrape_samples_scraped"), target),
         ),
@@ -86,15 +85,16 @@ def _scrapes() -> tuple[Panel, ...]:
 def _expositions(limits: Thresholds) -> tuple[Panel, ...]:
     return (
         lines(
-            "Time to write one",
-            "What a scrape costs the service; the line is where ExpositionSlow begins.",
+            "Time to write /metrics",
+            "Cost of a scrape for the service. The line is the limit of ExpositionSlow.",
             _SECONDS,
             Query(NOW.select(EXPOSITION_SECONDS), _ON),
             limit=limits.exposition_seconds,
         ),
         lines(
-            "Lines",
-            "Of the last answer to a scrape; the catalogue allows the line, whatever callers send.",
+            "Lines of /metrics",
+            "Lines of the last response to a scrape. The dashed line is the limit of "
+            "ExpositionLarge.",
             COUNT,
             Query(NOW.select(EXPOSITION_LINES), _ON),
             limit=limits.exposition_lines,
@@ -102,7 +102,7 @@ def _expositions(limits: Thresholds) -> tuple[Panel, ...]:
         panel(
             Shape.TABLE,
             "Versions",
-            "Which version of Safelight and Python each target runs.",
+            "Versions of Safelight and Python of each target.",
             COUNT,
             Query(NOW.select(BUILD_INFO), ""),
         ),
@@ -113,13 +113,13 @@ def _probes(limits: Thresholds) -> tuple[Panel, ...]:
     return (
         lines(
             "Cost of the probes",
-            "Share of a processor that the sampling probes use.",
+            "CPU cores that the sampling probes use.",
             SHARE,
             Query(NOW.rate(PROBE_SECONDS, (PROBE,)), by(PROBE)),
         ),
         lines(
-            "Age of the last reading",
-            "A gauge older than the line shows the past, though it looks like the present.",
+            "Age of the last measurement",
+            "The line is the limit of ProbeSilent. Above it, the gauges of the probe are old.",
             _SECONDS,
             Query(NOW.age(PROBE_TIMESTAMP), f"{_ON} {by(PROBE)}"),
             limit=limits.probe_silent_seconds,
@@ -127,34 +127,34 @@ def _probes(limits: Thresholds) -> tuple[Panel, ...]:
         panel(
             Shape.BARS,
             "Failures of the probes",
-            "Over the time shown; the requests went on.",
+            "In the time range. Requests were not affected.",
             COUNT,
-            Query(WHOLE.increase(PROBE_FAILURES, (PROBE,)), by(PROBE)),
+            Query(RANGE.increase(PROBE_FAILURES, (PROBE,)), by(PROBE)),
         ),
     )
 
 
-def _lost() -> tuple[Panel, ...]:
+def _losses() -> tuple[Panel, ...]:
     folded = (JOB, *SERIES_FOLDED.labels)
     return (
         panel(
             Shape.STACK,
             "Series folded into `other`",
-            "Events whose labels were too many to show: which metric, and how often.",
+            "Events counted as `other` because of too many label values, by metric.",
             TIMES,
             Query(NOW.rate(SERIES_FOLDED, folded), by(*folded)),
-            needs="more label values than a metric may show",
+            needs="more label values than a metric may have",
         ),
         lines(
-            "Log lines lost",
-            "That could not be written: a full disk, a closed pipe.",
+            "Lost log lines",
+            "Log lines that were not written, because of a full disk or a closed pipe.",
             TIMES,
             Query(NOW.rate(LOG_LINES_LOST), "lost"),
         ),
         panel(
             Shape.STATES,
             "Alerts",
-            "Red while one fires.",
+            "Red while the alert fires.",
             COUNT,
             Query(
                 f"max by (alertname, job) ({_ALL.foreign('ALERTS', {'alertstate': 'firing'})})",
@@ -169,32 +169,32 @@ def _records() -> tuple[Panel, ...]:
     return (
         lines(
             "Records",
-            "Entries for the database of records: written, lost because it was away for long, or "
-            "refused: ratings whose callers were told to send them again.",
+            "Records for the database. `lost`: the database was unreachable for too long. "
+            "`refused`: ratings that callers must send again.",
             TIMES,
             Query(NOW.rate(RECORDS, (KEPT,)), by(KEPT)),
         ),
         lines(
-            "Records that wait",
-            "Entries not written yet: what rises steadily is a database that cannot be reached.",
+            "Buffered records",
+            "Records not written yet. A steady rise means that the database is unreachable.",
             COUNT,
             Query(NOW.select(RECORDS_WAITING), _ON),
         ),
     )
 
 
-def _judges() -> tuple[Panel, ...]:
-    took = _ALL.foreign("prometheus_rule_group_last_duration_seconds")
+def _prometheus() -> tuple[Panel, ...]:
+    durations = _ALL.foreign("prometheus_rule_group_last_duration_seconds")
     return (
         lines(
-            "Slowest groups of rules",
-            "Time that their last evaluation took.",
+            "Slowest rule groups",
+            "Time of the last evaluation.",
             _SECONDS,
-            Query(f"topk(5, {took})", "{{rule_group}}"),
+            Query(f"topk(5, {durations})", "{{rule_group}}"),
         ),
         lines(
-            "Rules that failed",
-            "Evaluations that failed: their alerts are blind.",
+            "Failed rules",
+            "Evaluations that failed. Their alerts cannot fire.",
             TIMES,
             Query(
                 f"sum by (rule_group) ({_per_second('prometheus_rule_evaluation_failures_total')})",
@@ -203,37 +203,37 @@ def _judges() -> tuple[Panel, ...]:
         ),
         lines(
             "Series in Prometheus",
-            "What its memory holds: this is what observing costs there.",
+            "Series in Prometheus' memory: its main cost.",
             COUNT,
             Query(_ALL.foreign("prometheus_tsdb_head_series"), _ON),
         ),
     )
 
 
-def _told() -> tuple[Panel, ...]:
+def _notifications() -> tuple[Panel, ...]:
     sent = _per_second("alertmanager_notifications_total")
-    unsent = _per_second("alertmanager_notifications_failed_total")
+    failed = _per_second("alertmanager_notifications_failed_total")
     return (
         lines(
-            "Messages",
-            "Sent by Alertmanager, and failed, by where to.",
+            "Notifications",
+            "Notifications that Alertmanager sent, and failures, by integration.",
             TIMES,
             Query(f"sum by (integration) ({sent})", "{{integration}}"),
-            Query(f"sum by (integration) ({unsent})", "{{integration}} failed"),
+            Query(f"sum by (integration) ({failed})", "{{integration}} failed"),
         ),
         lines(
             "Relay",
-            "Messages to the robots of group chats, by what became of them.",
+            "Messages to the bots of group chats, by result.",
             TIMES,
             Query(_ALL.rate(NOTIFICATIONS, (CHANNEL, DELIVERY)), by(CHANNEL, DELIVERY)),
-            needs="a receiver that the relay tells",
+            needs="a receiver behind the relay",
         ),
         lines(
-            "Time of a message",
-            "That the relay's last message to each channel took.",
+            "Delivery time",
+            "Time of the relay's last message to each channel.",
             _SECONDS,
             Query(_ALL.select(NOTIFICATION_SECONDS), by(CHANNEL)),
-            needs="a receiver that the relay tells",
+            needs="a receiver behind the relay",
         ),
     )
 

@@ -1,4 +1,4 @@
-"""The board of a web service: every route, model or not, by the names that people know."""
+"""Dashboard of all HTTP routes, by the names of prometheus-fastapi-instrumentator."""
 
 from dataclasses import replace
 
@@ -7,14 +7,15 @@ from safelight.dashboards.boards.common import (
     CHOSEN,
     COUNT,
     NOW,
+    NVIDIA_GPU,
     PER_SECOND,
+    RANGE,
     SHARE,
-    WHOLE,
     by,
     lines,
-    machines,
     panel,
     row,
+    shared_board,
 )
 from safelight.metrics.catalog import (
     GPU_UTILIZATION,
@@ -32,16 +33,15 @@ from safelight.rules.recording import NO_PROBES
 from safelight.rules.thresholds import Thresholds
 
 _ROUTE = (HANDLER,)
-_ASKED = replace(NOW, matchers={**CHOSEN, HANDLER: NO_PROBES})
-_OURS: Matchers = {STATUS: "~5.."}
+_ROUTES = replace(NOW, matchers={**CHOSEN, HANDLER: NO_PROBES})
+_FAILED: Matchers = {STATUS: "~5.."}
 
 
 def web(limits: Thresholds) -> Board:
-    """Return the board of the routes."""
-    return machines(
+    """Return the dashboard of the HTTP routes."""
+    return shared_board(
         "Web service",
-        "Which routes are asked, how fast do they answer, and what share of the answers are "
-        "errors of ours?",
+        "Which routes are requested, how fast are they, and how many responses are server errors?",
         row("Live", *_live(limits)),
         row("Routes", *_routes()),
         row("Load", *_load()),
@@ -50,38 +50,35 @@ def web(limits: Thresholds) -> Board:
 
 
 def _live(limits: Thresholds) -> tuple[Panel, ...]:
+    total, failed = _ROUTES.rate(HTTP_REQUESTS), _ROUTES.rate(HTTP_REQUESTS, (), _FAILED)
     return (
         lines(
             "Request rate",
-            "Answers per second, by status; probes of readiness are left out of this row.",
+            "Responses per second, by status. This row excludes /healthz, /readyz and /metrics.",
             PER_SECOND,
-            Query(_ASKED.rate(HTTP_REQUESTS, (STATUS,)), by(STATUS)),
+            Query(_ROUTES.rate(HTTP_REQUESTS, (STATUS,)), by(STATUS)),
         ),
         lines(
             "P95",
-            "95 % of all answers are faster; the line is where HighP95Latency begins.",
+            "95 % of the responses are faster. The line is the limit of HighP95Latency.",
             HTTP_SECONDS.unit,
-            Query(_ASKED.quantile(0.95, HTTP_SECONDS), "P95", exemplars=True),
+            Query(_ROUTES.quantile(0.95, HTTP_SECONDS), "P95", exemplars=True),
             limit=limits.http_p95_seconds,
         ),
         lines(
             "Error rate",
-            "Share of answers with a 5xx status; the line is where HighAPIErrorRate begins.",
+            "Share of responses with a 5xx status. The line is the limit of HighAPIErrorRate.",
             SHARE,
-            Query(
-                f"({_ASKED.rate(HTTP_REQUESTS, (), _OURS)} or 0 * {_ASKED.rate(HTTP_REQUESTS)}) / "
-                f"{_ASKED.rate(HTTP_REQUESTS)}",
-                "errors",
-            ),
+            Query(f"({failed} or 0 * {total}) / {total}", "errors"),
             limit=limits.http_error_ratio,
         ),
         Panel(
-            "GPU utilisation",
-            "Share of time in which a kernel ran on the card.",
+            "GPU utilization",
+            "Share of the time in which a kernel ran on the GPU.",
             Shape.LINES,
             SHARE,
             (Query(NOW.select(GPU_UTILIZATION), by(INSTANCE)),),
-            needs="an NVIDIA card",
+            needs=NVIDIA_GPU,
         ),
     )
 
@@ -90,27 +87,27 @@ def _routes() -> tuple[Panel, ...]:
     return (
         lines(
             "Requests by route",
-            "Answers per second of each route.",
+            "Responses per second of each route.",
             PER_SECOND,
             Query(NOW.rate(HTTP_REQUESTS, (HANDLER, METHOD)), by(METHOD, HANDLER)),
         ),
         lines(
             "P95 by route",
-            "The slow twentieth of each route.",
+            "95 % of the responses of each route are faster.",
             HTTP_SECONDS.unit,
             Query(NOW.quantile(0.95, HTTP_SECONDS, _ROUTE), by(HANDLER), exemplars=True),
         ),
         panel(
             Shape.BARS,
             "Slowest routes",
-            "Mean time over the time shown, slowest first.",
+            "Mean time in the time range, slowest first.",
             HTTP_SECONDS.unit,
-            Query(f"topk(10, {WHOLE.mean(HTTP_SECONDS, _ROUTE)} >= 0)", by(HANDLER)),
+            Query(f"topk(10, {RANGE.mean(HTTP_SECONDS, _ROUTE)} >= 0)", by(HANDLER)),
         ),
         panel(
             Shape.STACK,
             "Errors by route",
-            "Answers with a 4xx or 5xx status.",
+            "Responses with a 4xx or 5xx status.",
             PER_SECOND,
             Query(
                 NOW.rate(HTTP_REQUESTS, (HANDLER, STATUS), {STATUS: "~[45].."}), by(STATUS, HANDLER)
@@ -124,26 +121,26 @@ def _load() -> tuple[Panel, ...]:
     return (
         lines(
             "In progress",
-            "Requests not answered yet, of each instance.",
+            "Requests of each instance that have not ended.",
             COUNT,
             Query(NOW.select(HTTP_IN_PROGRESS), by(INSTANCE)),
         ),
         lines(
-            "Bytes in",
-            "Body bytes that the application read, by route.",
+            "Received bytes",
+            "Bytes of request bodies that the application read, by route.",
             flow,
             Query(NOW.seconds_per_second(HTTP_REQUEST_BYTES, _ROUTE), by(HANDLER)),
         ),
         lines(
-            "Bytes out",
-            "Body bytes sent, streamed ones too, by route.",
+            "Sent bytes",
+            "Bytes of response bodies, including streamed ones, by route.",
             flow,
             Query(NOW.seconds_per_second(HTTP_RESPONSE_BYTES, _ROUTE), by(HANDLER)),
         ),
         panel(
             Shape.HEAT,
-            "All answers",
-            "How many answers took how long.",
+            "All responses",
+            "Distribution of the response times.",
             PER_SECOND,
             Query(NOW.buckets(HTTP_SECONDS), "{{le}}"),
         ),

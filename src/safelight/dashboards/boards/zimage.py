@@ -1,14 +1,14 @@
-"""The board of Z-Image and its like: resources, speed and success of a few-step generator."""
+"""Dashboard of Z-Image and similar models that generate images in a few steps."""
 
 from safelight.dashboards.board import Board, Panel, Query, Shape
 from safelight.dashboards.boards.common import (
-    CARD,
     COUNT,
     NOW,
+    NVIDIA_GPU,
     PER_SECOND,
+    RANGE,
     SHARE,
     TIMES,
-    WHOLE,
     board,
     by,
     lines,
@@ -43,15 +43,15 @@ from safelight.rules.thresholds import FAMILIES, Thresholds
 
 
 def zimage(limits: Thresholds) -> Board:
-    """Return the board of a distilled generator such as Z-Image-Turbo."""
-    limits = FAMILIES["zimage"].with_own(limits)
+    """Return the dashboard of a distilled model such as Z-Image-Turbo."""
+    limits = FAMILIES["zimage"].overridden_by(limits)
     return board(
         "Z-Image",
-        "Does the generator keep its promise of a picture in a moment, and with which resources?",
+        "Does the model generate images fast enough, and with which resources?",
         row("Resources", *_resources(limits)),
         row("Speed", *_speed(limits)),
         row("Success", *_success(limits)),
-        row("Looks", *_looks()),
+        row("Image quality", *_image_quality()),
         first="zimage",
     )
 
@@ -59,23 +59,23 @@ def zimage(limits: Thresholds) -> Board:
 def _resources(limits: Thresholds) -> tuple[Panel, ...]:
     return (
         lines(
-            "Card's memory",
-            "Share in use by all processes; the line is where GpuMemoryHigh begins.",
+            "GPU memory",
+            "Share used by all processes. The line is the limit of GpuMemoryHigh.",
             SHARE,
             Query(NOW.fraction(GPU_MEMORY_USED, GPU_MEMORY_TOTAL), by(INSTANCE)),
             limit=limits.gpu_memory_high_ratio,
-            needs=CARD,
+            needs=NVIDIA_GPU,
         ),
         lines(
-            "Compute",
-            "The cards' share of time in use, and the processor's.",
+            "Utilization",
+            "Share of the time in which GPU and CPU are used.",
             SHARE,
-            Query(NOW.select(GPU_UTILIZATION), f"{by(INSTANCE)} card"),
-            Query(NOW.select(HOST_CPU), f"{by(INSTANCE)} processor"),
+            Query(NOW.select(GPU_UTILIZATION), f"{by(INSTANCE)} GPU"),
+            Query(NOW.select(HOST_CPU), f"{by(INSTANCE)} CPU"),
         ),
         lines(
-            "Machine's memory",
-            "Share in use; the line is where HostMemoryHigh begins.",
+            "Host memory",
+            "Share of used memory. The line is the limit of HostMemoryHigh.",
             SHARE,
             Query(NOW.fraction(HOST_MEMORY_USED, HOST_MEMORY_TOTAL), by(INSTANCE)),
             limit=limits.host_ratio,
@@ -83,21 +83,21 @@ def _resources(limits: Thresholds) -> tuple[Panel, ...]:
     )
 
 
-def _looks() -> tuple[Panel, ...]:
+def _image_quality() -> tuple[Panel, ...]:
     return (
         scores(),
         panel(
             Shape.BUCKETS,
             "Score, distribution",
-            "Pictures of the time shown, by their looks.",
+            "Assessed images in the time range, by their quality score.",
             COUNT,
-            Query(WHOLE.bucket_counts(QUALITY_SCORE), "{{le}}"),
+            Query(RANGE.bucket_counts(QUALITY_SCORE), "{{le}}"),
         ),
         lines(
-            "Fits what was asked",
-            "Mean adherence to the prompt, by CLIP where you have one, or by the demos' tagger.",
+            "Prompt adherence",
+            "Mean similarity of image and prompt, by CLIP or by the tagger of the demos.",
             SHARE,
-            Query(NOW.mean(ADHERENCE), "fits"),
+            Query(NOW.mean(ADHERENCE), "adherence"),
             needs="a CLIP model, or a demo",
         ),
     )
@@ -107,28 +107,28 @@ def _speed(limits: Thresholds) -> tuple[Panel, ...]:
     seconds = REQUEST_SECONDS.unit
     return (
         lines(
-            "Mean and slowest",
-            "Mean of the requests, and the bucket that holds the slowest of a hundred.",
+            "Mean and P99",
+            "Time of a request. The dashed line is the limit of RequestP95High.",
             seconds,
             Query(NOW.mean(REQUEST_SECONDS), "mean"),
             Query(NOW.quantile(0.99, REQUEST_SECONDS), "P99"),
             limit=limits.request_p95_seconds,
         ),
         lines(
-            "Call of the pipeline",
-            "Half and 95 % of the calls, without their wait.",
+            "Inference time",
+            "P50 and P95 of inference calls, without the queue wait.",
             seconds,
             *quantiles(INFERENCE_SECONDS, 0.5, 0.95),
         ),
         lines(
-            "Steps of a call",
-            "A distilled model makes eight; more is asked in vain.",
+            "Steps per call",
+            "A distilled model needs about eight. More steps do not improve the image.",
             COUNT,
             Query(NOW.mean(STEPS), "steps"),
         ),
         lines(
             "Time of a step",
-            "Half and 95 % of the steps.",
+            "P50 and P95 of denoising steps.",
             seconds,
             *quantiles(STEP_SECONDS, 0.5, 0.95),
         ),
@@ -139,30 +139,30 @@ def _success(limits: Thresholds) -> tuple[Panel, ...]:
     return (
         lines(
             "Requests per second",
-            "Requests answered.",
+            "Requests to the model.",
             PER_SECOND,
             Query(NOW.rate(REQUESTS), "requests"),
         ),
         lines(
             "Error rate",
-            "Share of requests that failed, whoever is at fault.",
+            "Share of failed requests, including callers' mistakes.",
             SHARE,
-            Query(NOW.share(REQUESTS, {ERROR: f"!{NO_ERROR}"}), "fails"),
+            Query(NOW.share(REQUESTS, {ERROR: f"!{NO_ERROR}"}), "failures"),
         ),
         lines(
             "Success ratio",
-            "Share answered without an error; the line is what is promised.",
+            "Share of requests without an error. The line is the limit of SuccessRatioLow.",
             SHARE,
-            Query(NOW.success_ratio(SUCCESSES, REQUESTS), "succeeds"),
+            Query(NOW.success_ratio(SUCCESSES, REQUESTS), "success"),
             limit=limits.success_ratio,
         ),
-        lines("Images per second", "Images made.", TIMES, Query(NOW.rate(IMAGES), "images")),
+        lines("Images per second", "Output images.", TIMES, Query(NOW.rate(IMAGES), "images")),
         panel(
             Shape.BARS,
             "Images by size",
-            "Images made over the time shown.",
+            "Output images in the time range.",
             COUNT,
-            Query(f"sort_desc({WHOLE.increase(IMAGES, (IMAGE_SIZE,))} > 0)", by(IMAGE_SIZE)),
+            Query(f"sort_desc({RANGE.increase(IMAGES, (IMAGE_SIZE,))} > 0)", by(IMAGE_SIZE)),
         ),
         ratings(),
     )

@@ -28,11 +28,32 @@ from safelight.metrics.catalog import (
 )
 from safelight.metrics.metric import Label, Metric
 from safelight.metrics.promql import INSTANCE
+from safelight.rules.thresholds import DEFAULTS, Thresholds
 
 MIN_REQUESTS = 20  # in the window; no check judges fewer
+MIN_WAIT_SECONDS = 0.1  # a shorter queue wait does not matter
+ERROR_LIMIT = 1 - DEFAULTS.success_ratio  # default, for the formulas
 MAX_P_VALUE = 1e-4  # one week has about 2 000 windows
 _NOISE_FACTOR = 3  # a rise is this many times the noise
 _SAME_LEVEL = 1.02  # times the level before the last fall
+# Reasons caused by callers. All other reasons are faults of the service.
+CALLERS = frozenset(
+    {
+        "bad_request",
+        "unsupported_media_type",
+        "body_too_large",
+        "not_an_image",
+        "image_damaged",
+        "image_too_large",
+        "invalid_parameter",
+        "unsupported_task",
+        "not_found",
+        "unauthorized",
+        "rate_limited",
+        "cancelled",
+    }
+)
+_REFUSALS = frozenset({"overloaded", "not_ready", "stopping", "rate_limited", "circuit_open"})
 
 Measure = Callable[[Reading], float | None]
 Counts = tuple[float, float]  # hits and tries, as numbers or as rates
@@ -90,9 +111,41 @@ def refused_share(reading: Reading) -> float:
     return min(1.0, refusals / requests) if requests > 0 else 0.0
 
 
+def queue_hurts(evidence: Evidence, limit: float) -> bool:
+    """Return True if the share of queueing reaches the limit and callers can notice the wait."""
+    part, latency = queue_share(evidence.now), mean_latency(evidence.now)
+    return bool(part and latency and part >= limit and part * latency >= MIN_WAIT_SECONDS)
+
+
+def refuses(evidence: Evidence) -> bool:
+    """Return True if too many requests are refused because capacity is missing."""
+    return refused_share(evidence.now) >= evidence.limits.refused_ratio
+
+
 def ended_with(reading: Reading, reason: str) -> Counts:
     """Return the rate of requests that ended with an error, and of all requests."""
     return reading.rate(REQUESTS, where={ERROR: reason}), reading.rate(REQUESTS)
+
+
+def error_limit(limits: Thresholds, reason: str) -> float:
+    """Return the share of requests from which failures with this reason are a fault."""
+    if reason == "timeout":
+        return limits.timeout_ratio
+    return limits.refused_ratio if reason in _REFUSALS else 1 - limits.success_ratio
+
+
+def request_rate(reading: Reading) -> float | None:
+    """Return the requests per second, or None without data."""
+    return reading.sum(REQUESTS)
+
+
+def recent_growth(evidence: Evidence) -> float:
+    """Return the rate in the last third over the usual rate, 0 if it has too few requests."""
+    window = Window.LAST_THIRD
+    rate, usual = evidence.now.rate(REQUESTS, window=window), usual_high(evidence, request_rate)
+    return (
+        rate / usual if usual and events(evidence, rate) / window.divisor >= MIN_REQUESTS else 0.0
+    )
 
 
 def mean_latency(reading: Reading) -> float | None:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from statistics import median
 
 from safelight.diagnosis.checks.common import MIN_REQUESTS, events
-from safelight.diagnosis.confidence import confidence_of, seconds, share, wilson
+from safelight.diagnosis.confidence import confidence_of, wilson
 from safelight.diagnosis.evidence import Evidence
 from safelight.diagnosis.finding import Check, Exhibit, Severity, Sign
 from safelight.diagnosis.queries import STARTED, Statistic, Window
@@ -22,11 +22,13 @@ from safelight.metrics.catalog import (
     WORKERS_READY,
 )
 from safelight.metrics.promql import INSTANCE
+from safelight.rules.thresholds import DEFAULTS
+from safelight.units import duration, percent, share
 
 _SLOW, _SLOW_OF_TWO, _CERTAINLY_SLOW = 1.4, 1.8, 2.5  # times the median of the others
 _MIN_CALLS = 10
 _FAIR_SHARES, _FULL, _IDLE = 1.5, 0.9, 0.5  # times a fair share; busy shares of two instances
-_RESTARTS, _ONE_RESTART, _RESTARTS_PER_HOUR = 2, 1, 4
+_ONE_RESTART, _RESTARTS_PER_HOUR = 1, 4
 _TOLERANCE = 0.2  # a rate over a window extrapolates: two restarts can read as 1.8
 _OPEN, _MIN_REFUSED = 1, 10
 
@@ -56,7 +58,7 @@ def _slow_node(evidence: Evidence) -> Iterator[Sign]:
             f"{len(means) - 1} instances",
             (
                 Exhibit(
-                    f"{unit} takes {seconds(means[worst])} on it and {seconds(others)} elsewhere",
+                    f"{unit} takes {duration(means[worst])} on it and {duration(others)} elsewhere",
                     evidence.queries.mean(metric, (INSTANCE,)),
                 ),
             ),
@@ -121,8 +123,9 @@ def _crash_loop(evidence: Evidence) -> Iterator[Sign]:
     now = events(evidence, evidence.now.rate(WORKER_RESTARTS))
     before = evidence.before.rate(WORKER_RESTARTS) * evidence.spans.before_seconds
     reasons = evidence.now.sums_by(RESTART, WORKER_RESTARTS)
+    limit = max(_ONE_RESTART, evidence.limits.worker_restarts)
     again = now >= _ONE_RESTART - _TOLERANCE and now + before >= _RESTARTS_PER_HOUR
-    if now < _RESTARTS - _TOLERANCE and not again:
+    if now < limit - _TOLERANCE and not again:
         return
     reason = max(reasons, key=lambda each: reasons[each])
     ready = evidence.now.sum(WORKERS_READY, Statistic.MIN)
@@ -170,9 +173,9 @@ FLEET_CHECKS = (
         "crash_loop",
         "Workers restart again and again",
         _crash_loop,
-        f"worker_restarts_total grows by >= {_RESTARTS} in the window; or by >= {_ONE_RESTART} in "
-        f"the window and by >= {_RESTARTS_PER_HOUR} in the window and the hour before. Counts may "
-        f"be {_TOLERANCE:g} lower, because rates are extrapolated",
+        f"worker_restarts_total grows by >= {DEFAULTS.worker_restarts:g} in the window; or by >= "
+        f"{_ONE_RESTART} in the window and by >= {_RESTARTS_PER_HOUR} in the window and the hour "
+        f"before. Counts may be {_TOLERANCE:g} lower, because rates are extrapolated",
         (
             "Read the worker's last lines in the service's log.",
             "died: look for the out-of-memory killer in the kernel log. hung: check the driver "
@@ -193,6 +196,7 @@ FLEET_CHECKS = (
                 "input_output_bottleneck",
             }
         ),
+        limits=("worker_restarts",),
     ),
     Check(
         "circuit_open",
@@ -223,7 +227,7 @@ FLEET_CHECKS = (
         _uneven_load,
         "in the window's last third, the lower Wilson bound of an instance's share of the requests "
         f"is >= {_FAIR_SHARES:g} times the share of its workers, its device is busy "
-        f">= {_FULL:.0%} of the time and another device <= {_IDLE:.0%}, with "
+        f">= {percent(_FULL)} of the time and another device <= {percent(_IDLE)}, with "
         f">= {MIN_REQUESTS} requests",
         (
             "Configure the load balancer to choose the instance with the fewest open requests.",

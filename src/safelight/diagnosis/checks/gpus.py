@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from safelight.diagnosis.checks.common import growth, usual_high, usual_low
-from safelight.diagnosis.confidence import amount, confidence_of, share
+from safelight.diagnosis.confidence import confidence_of
 from safelight.diagnosis.evidence import Evidence, Reading, Where
 from safelight.diagnosis.finding import Check, Exhibit, Severity, Sign
 from safelight.diagnosis.queries import Window
@@ -26,18 +26,21 @@ from safelight.metrics.catalog import (
     WORKERS_READY,
 )
 from safelight.metrics.promql import INSTANCE
+from safelight.rules.thresholds import DEFAULTS
+from safelight.units import percent, share, size
 
 _THROTTLED, _THROTTLED_NOW, _CERTAINLY_THROTTLED = 0.2, 0.4, 0.8  # of the time
-_HOT, _CERTAINLY_HOT = 85.0, 95.0  # degrees Celsius
+_CERTAINLY_HOTTER = 10.0  # degrees Celsius above the limit
 _POWER_CAP_SLOWER = 1.2  # times the usual call; below, a power cap is normal operation
 _NOTABLY_SLOWER = 1.1
-_FOREIGN_BYTES, _FOREIGN_SHARE, _CERTAINLY_FOREIGN = 1e9, 0.07, 0.3
+_FOREIGN_BYTES, _FOREIGN_SHARE, _CERTAINLY_FOREIGN = 2**30, 0.07, 0.3
 _FOREIGN_BUSY, _CROWDED_SLOWER = 0.15, 1.15
 _CONTEXT_BYTES = 1e9  # CUDA context of a process, a generous estimate
 _NOW = Window.LAST_THIRD
 
 
 def _throttled(evidence: Evidence) -> Iterator[Sign]:
+    hot = evidence.limits.gpu_celsius
     for instance, gpu in _gpus(evidence):
         where = {INSTANCE: instance, GPU: gpu}
         reasons = evidence.now.sums_by(THROTTLE, GPU_THROTTLED, where=where)
@@ -50,7 +53,7 @@ def _throttled(evidence: Evidence) -> Iterator[Sign]:
         # A GPU at its power limit works as designed. It is a fault only if calls became slower.
         harmless = reason == "power_cap" and slower < _POWER_CAP_SLOWER
         if part < _THROTTLED or harmless:
-            if hottest < _HOT:
+            if hottest < hot:
                 continue
             reason = ""
         heat = f"GPU {gpu} of {instance} has {hottest:.0f} degrees Celsius"
@@ -59,7 +62,7 @@ def _throttled(evidence: Evidence) -> Iterator[Sign]:
             Severity.WARNING,
             confidence_of(part, _THROTTLED, _CERTAINLY_THROTTLED)
             if reason
-            else confidence_of(hottest, _HOT, _CERTAINLY_HOT),
+            else confidence_of(hottest, hot, hot + _CERTAINLY_HOTTER),
             slow if reason else heat,
             tuple(_throttle_exhibits(evidence, where, hottest, slower)),
             subject=instance,
@@ -101,8 +104,8 @@ def _neighbour(evidence: Evidence) -> Iterator[Sign]:
         exhibits = []
         if used is not None and usual is not None:
             text = (
-                f"other programs use {amount(max(0.0, used))} of GPU memory, usually "
-                f"{amount(max(0.0, usual))}"
+                f"other programs use {size(max(0.0, used))} of GPU memory, usually "
+                f"{size(max(0.0, usual))}"
             )
             exhibits.append(Exhibit(text, evidence.queries.select(GPU_MEMORY_USED)))
         if crowding is not None:
@@ -184,10 +187,10 @@ GPU_CHECKS = (
         "throttled_card",
         "A GPU is throttled or hot",
         _throttled,
-        f"gpu_throttled is >= {_THROTTLED:.0%} over the window or >= {_THROTTLED_NOW:.0%} over its "
-        "last third (for the reason power_cap only if calls take "
-        f">= {_POWER_CAP_SLOWER:g} times the usual time); or the GPU has >= {_HOT:g} degrees "
-        "Celsius in the last third",
+        f"gpu_throttled is >= {percent(_THROTTLED)} over the window or >= "
+        f"{percent(_THROTTLED_NOW)} over its last third (for the reason power_cap only if calls "
+        f"take >= {_POWER_CAP_SLOWER:g} times the usual time); or the GPU has >= "
+        f"{DEFAULTS.gpu_celsius:g} degrees Celsius in the last third",
         (
             "Check fans, airflow and neighbouring machines. Lower the power limit a little.",
             "Remove the instance from the load balancer until the GPU is cool.",
@@ -195,15 +198,16 @@ GPU_CHECKS = (
         "Stop its traffic for ten minutes. The clock and the step time must recover together.",
         ("a power supply at its limit",),
         _EFFECTS,
+        ("gpu_celsius",),
     ),
     Check(
         "noisy_neighbour",
         "Another program uses the GPU",
         _neighbour,
         "GPU memory of other programs is higher than usual by "
-        f">= {_FOREIGN_SHARE:.0%} of the GPU's memory and >= {amount(_FOREIGN_BYTES)}; or the "
+        f">= {percent(_FOREIGN_SHARE)} of the GPU's memory and >= {size(_FOREIGN_BYTES)}; or the "
         "share of time in which the GPU is busy for other programs is higher than usual by "
-        f">= {_FOREIGN_BUSY:.0%} of the time, and calls take >= {_CROWDED_SLOWER:g} times the "
+        f">= {percent(_FOREIGN_BUSY)} of the time, and calls take >= {_CROWDED_SLOWER:g} times the "
         "usual time",
         (
             "List the programs on the GPU with nvidia-smi.",

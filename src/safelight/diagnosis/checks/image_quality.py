@@ -5,8 +5,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from math import sqrt
 
-from safelight.diagnosis.checks.common import MIN_REQUESTS, ended_with, events, may_be_chance
-from safelight.diagnosis.confidence import bucket_variance, confidence_of, seconds, share, wilson
+from safelight.diagnosis.checks.common import (
+    ERROR_LIMIT,
+    MIN_REQUESTS,
+    ended_with,
+    error_limit,
+    events,
+    may_be_chance,
+)
+from safelight.diagnosis.confidence import bucket_variance, confidence_of, wilson
 from safelight.diagnosis.evidence import Evidence, Where
 from safelight.diagnosis.finding import Check, Exhibit, Severity, Sign
 from safelight.diagnosis.queries import Statistic, Window
@@ -21,9 +28,11 @@ from safelight.metrics.catalog import (
     REQUESTS,
     USER_RATING,
 )
+from safelight.rules.thresholds import DEFAULTS
+from safelight.units import duration, percent, share
 
-_CORRUPTED, _CERTAINLY_CORRUPTED = 0.05, 0.2  # of the requests
-_MIN_CORRUPTED = 5
+_CERTAINLY_CORRUPTED = 0.2  # of the requests
+_MIN_EDITS = 5  # on a kind of background
 _WORSE, _CERTAINLY_WORSE = 0.05, 0.15  # of the score, from 0 to 1
 _STANDARD_ERRORS = 4.0
 _PRIOR_DEVIATION = 0.1  # of scores within a type; weighs as much as _MIN_SCORES scores
@@ -37,9 +46,10 @@ def _structure(evidence: Evidence) -> Iterator[Sign]:
     kind = max(counts, key=lambda each: counts[each], default="")
     lost = events(evidence, sum(counts.values()))
     tries = events(evidence, now.rate(REQUESTS))
-    if lost < _MIN_CORRUPTED or tries < MIN_REQUESTS or lost / tries < _CORRUPTED:
+    limit = error_limit(evidence.limits, reason)
+    if lost < evidence.limits.least_missed or tries < MIN_REQUESTS or lost / tries < limit:
         return
-    if may_be_chance(evidence, (lost, tries), lambda r: ended_with(r, reason), _CORRUPTED):
+    if may_be_chance(evidence, (lost, tries), lambda r: ended_with(r, reason), limit):
         return
     calm, busy = (_success(evidence, background) for background in ("calm", "busy"))
     differ = calm is not None and busy is not None and busy.high < calm.low
@@ -54,7 +64,7 @@ def _structure(evidence: Evidence) -> Iterator[Sign]:
         span = evidence.spans.window_seconds + evidence.spans.before_seconds
         exhibits.append(
             Exhibit(
-                f"in the last {seconds(span)}, {share(calm.ratio)} of the edits on calm "
+                f"in the last {duration(span)}, {share(calm.ratio)} of the edits on calm "
                 f"backgrounds succeeded and {share(busy.ratio)} on busy ones",
                 evidence.queries.rate(BACKGROUNDS, (BACKGROUND,)),
             )
@@ -63,7 +73,7 @@ def _structure(evidence: Evidence) -> Iterator[Sign]:
     background = " on busy backgrounds" if differ else ""
     yield Sign(
         Severity.WARNING,
-        0.93 if differ else confidence_of(lost / tries, _CORRUPTED / 2, _CERTAINLY_CORRUPTED),
+        0.93 if differ else confidence_of(lost / tries, limit / 2, _CERTAINLY_CORRUPTED),
         f"edits destroy {share(lost / tries)} of the images, most often edits of type {kind}"
         f"{background}: {share(of_kind)} of this type",
         tuple(exhibits),
@@ -92,7 +102,7 @@ def _success(evidence: Evidence, background: str) -> _Success | None:
 
     where = {BACKGROUND: background}
     good, tries = number({**where, OUTCOME: "succeeded"}), number(where)
-    return _Success(good / tries, *wilson(good, tries)) if tries >= _MIN_CORRUPTED else None
+    return _Success(good / tries, *wilson(good, tries)) if tries >= _MIN_EDITS else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,8 +200,9 @@ QUALITY_CHECKS = (
         "structure_corruption",
         "Edits destroy parts that they should keep",
         _structure,
-        f'request_total{{error="{StructureCorruption.reason}"}} is >= {_CORRUPTED:.0%} of the '
-        f"requests and >= {_MIN_CORRUPTED} in the window, with >= {MIN_REQUESTS} requests, and it "
+        f'request_total{{error="{StructureCorruption.reason}"}} is >= '
+        f"{percent(ERROR_LIMIT)} of the requests and "
+        f">= {DEFAULTS.least_missed:g} in the window, with >= {MIN_REQUESTS} requests, and it "
         "is significant as described for errors_rise. Busy backgrounds are named if the Wilson "
         "intervals of the success on busy and on calm backgrounds do not overlap",
         (
@@ -203,6 +214,7 @@ QUALITY_CHECKS = (
         "Send ten failed images again after `remove background`. Count the successes.",
         ("unusual images of one caller", "a new version of the model"),
         frozenset({"failing_instruction", "errors_rise", "quality_drift"}),
+        ("success_ratio", "least_missed"),
     ),
     Check(
         "quality_drift",

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from safelight.diagnosis.checks.common import (
     MIN_REQUESTS,
+    MIN_WAIT_SECONDS,
     SIZE_MIX,
     TYPE_MIX,
     device_busy,
@@ -13,13 +14,17 @@ from safelight.diagnosis.checks.common import (
     mix_change,
     mix_shares,
     peak_device_busy,
+    queue_hurts,
     queue_share,
+    recent_growth,
     refused_share,
+    refuses,
+    request_rate,
     usual_high,
     usual_low,
 )
-from safelight.diagnosis.confidence import confidence_of, seconds, share
-from safelight.diagnosis.evidence import Evidence, Reading
+from safelight.diagnosis.confidence import confidence_of
+from safelight.diagnosis.evidence import Evidence
 from safelight.diagnosis.finding import Check, Exhibit, Severity, Sign
 from safelight.diagnosis.queries import Statistic, Window
 from safelight.metrics.catalog import (
@@ -32,10 +37,13 @@ from safelight.metrics.catalog import (
     STOP,
     WARM_UPS,
 )
+from safelight.rules.thresholds import DEFAULTS
+from safelight.units import duration, percent, share
 
 _BUSY = 0.9
-_WAITS, _LONG_WAIT, _MIN_WAIT_SECONDS = 0.4, 0.6, 0.1  # shares of the latency
-_REFUSED, _CERTAINLY_REFUSED = 0.02, 0.2
+_WAITS, _LONG_WAIT = 0.4, 0.6  # shares of the latency
+_CERTAINLY_REFUSED = 0.2  # of the requests
+_COMPILED_SECONDS = 1800  # in which the limit counts calls that compile
 _MORE, _MUCH_MORE, _MORE_RECENTLY = 2.0, 4.0, 2.5  # times the usual traffic
 _SLOWER = 1.5  # times the usual latency
 _MIXED, _CERTAINLY_MIXED = 0.4, 0.8  # of the requests
@@ -45,22 +53,12 @@ _CAP, _HALVED = 1, 0.5  # requests; times the usual cap
 _LARGE_BATCH, _MIN_GAIN = 4, 1.1
 
 
-def _request_rate(reading: Reading) -> float | None:
-    return reading.sum(REQUESTS)
-
-
-def _queue_hurts(evidence: Evidence, limit: float) -> bool:
-    """Return True if the share of queueing reaches the limit and callers can notice the wait."""
-    part, latency = queue_share(evidence.now), mean_latency(evidence.now)
-    return bool(part and latency and part >= limit and part * latency >= _MIN_WAIT_SECONDS)
-
-
 def _device_saturated(evidence: Evidence) -> Iterator[Sign]:
     busy = device_busy(evidence.now, Window.LAST_THIRD)
     if busy is None or busy < _BUSY or evidence.requests < MIN_REQUESTS:
         return
     refused = refused_share(evidence.now)
-    if not _queue_hurts(evidence, _WAITS) and refused < _REFUSED:
+    if not queue_hurts(evidence, _WAITS) and not refuses(evidence):
         return
     part = queue_share(evidence.now) or 0.0
     yield Sign(
@@ -73,7 +71,7 @@ def _device_saturated(evidence: Evidence) -> Iterator[Sign]:
                 "refused"
             ),
             Exhibit(
-                f"{_request_rate(evidence.now) or 0:.2f} requests per second",
+                f"{request_rate(evidence.now) or 0:.2f} requests per second",
                 evidence.queries.rate(REQUESTS),
             ),
         ),
@@ -84,7 +82,7 @@ def _queue_saturated(evidence: Evidence) -> Iterator[Sign]:
     if evidence.requests < MIN_REQUESTS:
         return
     refused, part = refused_share(evidence.now), queue_share(evidence.now) or 0.0
-    if not _queue_hurts(evidence, _LONG_WAIT) and refused < _REFUSED:
+    if not queue_hurts(evidence, _LONG_WAIT) and not refuses(evidence):
         return
     longest = evidence.now.sum(QUEUE_DEPTH, Statistic.MAX) or 0.0
     busy = peak_device_busy(evidence)
@@ -93,7 +91,7 @@ def _queue_saturated(evidence: Evidence) -> Iterator[Sign]:
         Severity.WARNING,
         max(
             confidence_of(part, _LONG_WAIT, 0.9),
-            confidence_of(refused, _REFUSED, _CERTAINLY_REFUSED),
+            confidence_of(refused, evidence.limits.refused_ratio, _CERTAINLY_REFUSED),
         ),
         f"requests spend {share(part)} of their latency in the queue and {share(refused)} are "
         "refused"
@@ -118,7 +116,7 @@ def _batches(evidence: Evidence) -> Iterator[Sign]:
     usual = usual_high(evidence, lambda reading: reading.level(BATCH_LIMIT))
     halved = usual is not None and limit <= _HALVED * usual
     enough = capped >= (_CAPPED_HALVED if halved else _CAPPED)
-    if _queue_hurts(evidence, _WAITS) and enough and (halved or limit < _CAP + 0.5):
+    if queue_hurts(evidence, _WAITS) and enough and (halved or limit < _CAP + 0.5):
         before = f" (before: {usual:.0f})" if halved else ""
         verdict = (
             f"batches are capped at {limit:.0f}{before}, while requests spend "
@@ -143,17 +141,17 @@ def _batches(evidence: Evidence) -> Iterator[Sign]:
 
 
 def _traffic_shift(evidence: Evidence) -> Iterator[Sign]:
-    if events(evidence, _request_rate(evidence.now) or 0.0) < MIN_REQUESTS:
+    if events(evidence, request_rate(evidence.now) or 0.0) < MIN_REQUESTS:
         return
-    recent = _recent_growth(evidence)
+    recent = recent_growth(evidence)
     moved = max(mix_change(evidence, TYPE_MIX), mix_change(evidence, SIZE_MIX))
-    factor = growth(evidence, _request_rate) or 0.0
+    factor = growth(evidence, request_rate) or 0.0
     more = factor >= _MORE or recent >= _MORE_RECENTLY
     factor = max(factor, recent)
     if not more and moved < _MIXED:
         return
     slower = growth(evidence, mean_latency) or 1.0
-    overload = _queue_hurts(evidence, _WAITS) or refused_share(evidence.now) >= _REFUSED
+    overload = queue_hurts(evidence, _WAITS) or refuses(evidence)
     hurts = slower >= _SLOWER or overload
     verdict = f"traffic is {factor:.1f} times the usual rate" if more else _mix_text(evidence)
     yield Sign(
@@ -164,21 +162,12 @@ def _traffic_shift(evidence: Evidence) -> Iterator[Sign]:
         verdict + (f", and requests take {slower:.1f} times as long" if hurts else ""),
         (
             Exhibit(
-                f"{_request_rate(evidence.now) or 0:.2f} requests per second, usually "
-                f"{usual_low(evidence, _request_rate) or 0:.2f}",
+                f"{request_rate(evidence.now) or 0:.2f} requests per second, usually "
+                f"{usual_low(evidence, request_rate) or 0:.2f}",
                 evidence.queries.rate(REQUESTS),
             ),
             Exhibit(f"{share(moved)} of the requests have another type or size than usual"),
         ),
-    )
-
-
-def _recent_growth(evidence: Evidence) -> float:
-    """Return the rate in the last third over the usual rate, 0 if it has too few requests."""
-    window = Window.LAST_THIRD
-    rate, usual = evidence.now.rate(REQUESTS, window=window), usual_high(evidence, _request_rate)
-    return (
-        rate / usual if usual and events(evidence, rate) / window.divisor >= MIN_REQUESTS else 0.0
     )
 
 
@@ -199,10 +188,11 @@ def _cold_compile(evidence: Evidence) -> Iterator[Sign]:
     calls = events(evidence, evidence.now.rate(INFERENCE_SECONDS, Statistic.COUNT))
     compiled = events(evidence, evidence.now.rate(WARM_UPS))
     part = compiled / (compiled + calls) if compiled else 0.0
-    if compiled < _MIN_COMPILED or part < _COMPILED:
+    limit = evidence.limits.warm_ups * evidence.spans.window_seconds / _COMPILED_SECONDS
+    if compiled < max(_MIN_COMPILED, limit) or part < _COMPILED:
         return
     mean = evidence.now.mean(INFERENCE_SECONDS)
-    others = f"; other calls take {seconds(mean)}" if mean else ""
+    others = f"; other calls take {duration(mean)}" if mean else ""
     yield Sign(
         Severity.WARNING,
         confidence_of(part, _COMPILED, _CERTAINLY_COMPILED),
@@ -213,9 +203,10 @@ def _cold_compile(evidence: Evidence) -> Iterator[Sign]:
 
 
 _EFFECTS = frozenset({"device_saturated", "queue_saturated", "input_output_bottleneck"})
+_REFUSED = f">= {percent(DEFAULTS.refused_ratio)} are refused"
 _QUEUEING = (
-    f"requests spend >= {_WAITS:.0%} of their latency, and >= {seconds(_MIN_WAIT_SECONDS)}, in the "
-    "queue"
+    f"requests spend >= {percent(_WAITS)} of their latency, and >= {duration(MIN_WAIT_SECONDS)}, "
+    "in the queue"
 )
 
 LOAD_CHECKS = (
@@ -224,9 +215,9 @@ LOAD_CHECKS = (
         "The traffic changed",
         _traffic_shift,
         f"the request rate is >= {_MORE:g} times the usual rate (>= {_MORE_RECENTLY:g} times in "
-        f"the window's last third), or >= {_MIXED:.0%} of the requests have another type or size "
-        f"than usual, with >= {MIN_REQUESTS} requests. It is a warning only if the latency is "
-        f">= {_SLOWER:g} times the usual, {_QUEUEING}, or >= {_REFUSED:.0%} are refused",
+        f"the window's last third), or >= {percent(_MIXED)} of the requests have another type or "
+        f"size than usual, with >= {MIN_REQUESTS} requests. It is a warning only if the latency "
+        f"is >= {_SLOWER:g} times the usual, {_QUEUEING}, or {_REFUSED}",
         (
             "Add an instance, or limit each caller (SAFELIGHT_RATE_LIMIT_PER_MINUTE).",
             "Find the callers of the new traffic: the access log has their keys.",
@@ -234,14 +225,14 @@ LOAD_CHECKS = (
         "Limit the caller who sends most for five minutes. The queue time must become normal.",
         ("callers retry because responses are slow",),
         _EFFECTS | {"slow_steps", "slow_decode", "slow_encode", "errors_rise", "wrong_batch_cap"},
+        ("refused_ratio",),
     ),
     Check(
         "device_saturated",
         "The device is full",
         _device_saturated,
-        f"the device is busy >= {_BUSY:.0%} of the window's last third (device seconds per second "
-        f"and worker), with >= {MIN_REQUESTS} requests; and {_QUEUEING}, or >= {_REFUSED:.0%} are "
-        "refused",
+        f"the device is busy >= {percent(_BUSY)} of the window's last third (device seconds per "
+        f"second and worker), with >= {MIN_REQUESTS} requests; and {_QUEUEING}, or {_REFUSED}",
         (
             "Add an instance or a GPU.",
             "Use fewer steps, smaller images or a lower precision.",
@@ -250,13 +241,14 @@ LOAD_CHECKS = (
         "Halve the traffic with a rate limit for five minutes. The queue must become empty.",
         ("the device became slower (see slow_steps)",),
         frozenset({"queue_saturated", "errors_rise"}),
+        ("refused_ratio",),
     ),
     Check(
         "queue_saturated",
         "The queue is full",
         _queue_saturated,
-        f"requests spend >= {_LONG_WAIT:.0%} of their latency, and "
-        f">= {seconds(_MIN_WAIT_SECONDS)}, in the queue, or >= {_REFUSED:.0%} are refused because "
+        f"requests spend >= {percent(_LONG_WAIT)} of their latency, and "
+        f">= {duration(MIN_WAIT_SECONDS)}, in the queue, or {_REFUSED} because "
         f"capacity is missing, with >= {MIN_REQUESTS} requests",
         (
             "If the device has idle time, raise SAFELIGHT_QUEUE_LIMIT or smooth the bursts.",
@@ -266,15 +258,17 @@ LOAD_CHECKS = (
         "refused, bursts are the cause.",
         ("a worker is missing", "the device became slower"),
         frozenset({"errors_rise"}),
+        ("refused_ratio",),
     ),
     Check(
         "wrong_batch_cap",
         "The batch size limit is wrong",
         _batches,
-        f"{_QUEUEING}, and batches reach the cap: >= {_CAPPED:.0%} of them with a cap of {_CAP}, "
-        f"or >= {_CAPPED_HALVED:.0%} of them if the cap is <= {_HALVED:.0%} of the usual cap. Or "
-        f"batches of >= {_LARGE_BATCH} requests in the mean make < {_MIN_GAIN:g} times as many "
-        f"images per second as single requests. Needs >= {MIN_REQUESTS} requests",
+        f"{_QUEUEING}, and batches reach the cap: >= {percent(_CAPPED)} of them with a cap of "
+        f"{_CAP}, or >= {percent(_CAPPED_HALVED)} of them if the cap is <= {percent(_HALVED)} of "
+        f"the usual cap. Or batches of >= {_LARGE_BATCH} requests in the mean make < "
+        f"{_MIN_GAIN:g} times as many images per second as single requests. Needs >= "
+        f"{MIN_REQUESTS} requests",
         (
             "Raise SAFELIGHT_BATCH_LIMIT, or free GPU memory so that batches can grow.",
             "If larger batches gain nothing, lower it. Each caller then waits less.",
@@ -287,7 +281,8 @@ LOAD_CHECKS = (
         "cold_compile",
         "Requests wait for torch.compile",
         _cold_compile,
-        f">= {_MIN_COMPILED} calls in the window compiled, and >= {_COMPILED:.0%} of all calls",
+        f">= {DEFAULTS.warm_ups:g} calls per {duration(_COMPILED_SECONDS)} compiled, and "
+        f">= {_MIN_COMPILED} calls and >= {percent(_COMPILED)} of all calls in the window",
         (
             "Warm up every size that callers send, or round sizes to a few.",
             "Compile with dynamic shapes, or do not compile.",
@@ -295,5 +290,6 @@ LOAD_CHECKS = (
         "Send two requests of the same new size. Only the first must be slow.",
         ("the process started a moment ago",),
         _EFFECTS | {"slow_steps", "slow_early_steps", "device_starved"},
+        ("warm_ups",),
     ),
 )

@@ -9,7 +9,7 @@ from safelight.diagnosis.checks.common import (
     steady_growth,
     usual_low,
 )
-from safelight.diagnosis.confidence import amount, confidence_of, seconds, share, until
+from safelight.diagnosis.confidence import confidence_of, until
 from safelight.diagnosis.evidence import Evidence, Reading, labels_of
 from safelight.diagnosis.finding import Check, Exhibit, Severity, Sign
 from safelight.diagnosis.queries import RESIDENT, Statistic, Window
@@ -24,11 +24,12 @@ from safelight.metrics.catalog import (
     VRAM_USED,
 )
 from safelight.metrics.promql import INSTANCE
+from safelight.rules.thresholds import DEFAULTS
+from safelight.units import duration, percent, share, size
 
-_LEAK_PER_HOUR, _LEAK_LOW_PER_HOUR, _PROCESS_PER_HOUR = 100e6, 25e6, 50e6  # bytes
-_CRITICAL_SECONDS = 3600.0
+_LEAK_LOW_PER_HOUR = 25 * 2**20  # bytes
 _IN_USE = 1 / 3  # of the cache's growth: if used memory grows this fast, it is a leak
-_RESERVED, _UNUSED_BYTES, _TIGHT = 1.5, 1e9, 0.8  # times the used; bytes; of the GPU's memory
+_RESERVED, _UNUSED_BYTES = 1.5, 2**30  # times the used memory; bytes
 _MIN_OUT, _OUT, _CRITICAL_OUT = 2, 0.005, 0.2  # requests; shares of the requests
 
 
@@ -41,24 +42,25 @@ def _vram_leak(evidence: Evidence) -> Iterator[Sign]:
         line = steady_growth(evidence, curve)
         if line is None or line.low * 3600 < _LEAK_LOW_PER_HOUR:
             continue
-        if line.slope * 3600 < _LEAK_PER_HOUR:
+        if line.slope * 3600 < evidence.limits.vram_growth_bytes_per_hour:
             continue
         total = gpu_memory_total(evidence, curve.labels)
         ends = line.seconds_to(total) if total else None
         exhibits = [
             Exhibit(
-                f"{amount(line.level)} allocated, growing by {amount(line.slope * 3600)} per hour "
-                f"(95 %: {amount(line.low * 3600)} to {amount(line.high * 3600)}) for "
-                f"{seconds(line.span_seconds)} without a plateau",
+                f"{size(line.level)} allocated, growing by {size(line.slope * 3600)} per hour "
+                f"(95 %: {size(line.low * 3600)} to {size(line.high * 3600)}) for "
+                f"{duration(line.span_seconds)} without a plateau",
                 evidence.queries.select(VRAM_USED),
             )
         ]
         if ends:
             exhibits.append(Exhibit(f"the GPU memory is full in {until(ends)}"))
+        soon = ends is not None and ends[0] < evidence.limits.forecast_seconds
         yield Sign(
-            Severity.CRITICAL if ends and ends[0] < _CRITICAL_SECONDS else Severity.WARNING,
+            Severity.CRITICAL if soon else Severity.WARNING,
             _confidence(line),
-            f"memory allocated by PyTorch grows steadily: {amount(line.slope * 3600)} per hour",
+            f"memory allocated by PyTorch grows steadily: {size(line.slope * 3600)} per hour",
             tuple(exhibits),
             subject=curve.labels.get(INSTANCE.name, ""),
         )
@@ -66,10 +68,11 @@ def _vram_leak(evidence: Evidence) -> Iterator[Sign]:
 
 def _cache_growth(evidence: Evidence) -> Iterator[Sign]:
     """Find an allocator that reserves more and more memory without using it."""
+    limit = evidence.limits.vram_growth_bytes_per_hour
     for curve in evidence.curve(VRAM_RESERVED, Statistic.MIN):
         line = steady_growth(evidence, curve)
         used = evidence.curve(VRAM_USED, Statistic.MIN, labels_of(curve.labels, INSTANCE, DEVICE))
-        if line is None or line.slope * 3600 < _LEAK_PER_HOUR or line.low <= 0 or not used:
+        if line is None or line.slope * 3600 < limit or line.low <= 0 or not used:
             continue
         inside = trend(since_start(evidence, used[0]))
         if inside is None or (inside.certain and inside.slope > line.slope * _IN_USE):
@@ -77,11 +80,11 @@ def _cache_growth(evidence: Evidence) -> Iterator[Sign]:
         yield Sign(
             Severity.WARNING,
             _confidence(line),
-            f"PyTorch's cache grows by {amount(line.slope * 3600)} per hour, but the used memory "
+            f"PyTorch's cache grows by {size(line.slope * 3600)} per hour, but the used memory "
             "does not",
             (
                 Exhibit(
-                    f"{amount(line.level)} reserved, {amount(inside.level)} of it used",
+                    f"{size(line.level)} reserved, {size(inside.level)} of it used",
                     evidence.queries.select(VRAM_RESERVED),
                 ),
             ),
@@ -99,10 +102,10 @@ def _fragmentation(evidence: Evidence) -> Iterator[Sign]:
         total = gpu_memory_total(evidence, labels)
         errors = {ERROR: "cuda_oom", INSTANCE: instance}
         failed = events(evidence, evidence.now.rate(REQUESTS, where=errors))
-        tight = bool(total) and reserved > _TIGHT * (total or 0.0)
+        tight = bool(total) and reserved > evidence.limits.gpu_memory_high_ratio * (total or 0.0)
         if failed < 1 and not tight:
             continue
-        unused = f"{amount(reserved - used)} of {amount(reserved)} reserved memory are not used"
+        unused = f"{size(reserved - used)} of {size(reserved)} reserved memory are not used"
         yield Sign(
             Severity.WARNING,
             confidence_of(reserved / used, 1.2, 2.5) if failed >= 1 else 0.6,
@@ -124,7 +127,7 @@ def _out_of_memory(evidence: Evidence) -> Iterator[Sign]:
     past = "" if usual is None else f", usually {events(evidence, usual):.0f}"
     used = evidence.now.sum(GPU_MEMORY_USED) or evidence.now.sum(VRAM_RESERVED) or 0.0
     total = evidence.now.sum(GPU_MEMORY_TOTAL)
-    full = f"; {amount(used)} of {amount(total)} are in use" if total else ""
+    full = f"; {size(used)} of {size(total)} are in use" if total else ""
     yield Sign(
         Severity.CRITICAL if failed > _CRITICAL_OUT * requests else Severity.WARNING,
         confidence_of(failed / requests, 0.01, 0.1),
@@ -143,18 +146,19 @@ def _out_rate(reading: Reading) -> float | None:
 
 
 def _process_growth(evidence: Evidence) -> Iterator[Sign]:
+    limit = evidence.limits.process_growth_bytes_per_hour
     for curve in evidence.curve(RESIDENT):
         line = steady_growth(evidence, curve)
-        if line is None or line.slope * 3600 < _PROCESS_PER_HOUR or line.low <= 0:
+        if line is None or line.slope * 3600 < limit or line.low <= 0:
             continue
         yield Sign(
             Severity.WARNING,
             _confidence(line),
-            f"the service's own process grows by {amount(line.slope * 3600)} per hour",
+            f"the service's own process grows by {size(line.slope * 3600)} per hour",
             (
                 Exhibit(
-                    f"{amount(line.level)} resident, growing by {amount(line.low * 3600)} to "
-                    f"{amount(line.high * 3600)} per hour (95 %)",
+                    f"{size(line.level)} resident, growing by {size(line.low * 3600)} to "
+                    f"{size(line.high * 3600)} per hour (95 %)",
                     evidence.queries.foreign(RESIDENT),
                 ),
             ),
@@ -162,6 +166,7 @@ def _process_growth(evidence: Evidence) -> Iterator[Sign]:
         )
 
 
+_LEAK = f">= {size(DEFAULTS.vram_growth_bytes_per_hour)} per hour"
 _OUT_CHECKS = frozenset({"out_of_memory", "errors_rise", "failing_instruction"})
 
 MEMORY_CHECKS = (
@@ -170,9 +175,10 @@ MEMORY_CHECKS = (
         "GPU memory leaks",
         _vram_leak,
         "the Theil-Sen line through the minima of vram_used_bytes, since the last start or large "
-        f"fall, rises by >= {amount(_LEAK_PER_HOUR)} per hour (lower bound of the interval "
-        f">= {amount(_LEAK_LOW_PER_HOUR)}), significant by the Mann-Kendall test "
-        f"(z > {TREND_SIGMAS:g}), and its last third still rises",
+        f"fall, rises by {_LEAK} (lower bound of the interval "
+        f">= {size(_LEAK_LOW_PER_HOUR)}), significant by the Mann-Kendall test "
+        f"(z > {TREND_SIGMAS:g}), and its last third still rises; critical if the "
+        f"GPU memory will be full within {duration(DEFAULTS.forecast_seconds)}",
         (
             "Look for tensors that outlive their request: results kept in a list, an unbounded "
             "cache, a graph kept by autograd (use torch.inference_mode()).",
@@ -182,13 +188,14 @@ MEMORY_CHECKS = (
         "_dump_snapshot(). Objects that exist ten times are the leak.",
         ("a bounded cache that still fills up; it will flatten",),
         _OUT_CHECKS | {"cache_growth", "fragmentation"},
+        ("vram_growth_bytes_per_hour", "forecast_seconds"),
     ),
     Check(
         "cache_growth",
         "PyTorch's cache grows",
         _cache_growth,
         "the same line through vram_reserved_bytes rises by "
-        f">= {amount(_LEAK_PER_HOUR)} per hour, and vram_used_bytes does not rise significantly or "
+        f"{_LEAK}, and vram_used_bytes does not rise significantly or "
         f"rises by <= {share(_IN_USE)} of that",
         (
             "Round sizes to a few: PyTorch caches each new shape separately.",
@@ -197,14 +204,15 @@ MEMORY_CHECKS = (
         "Send one fixed size for ten minutes. The cache must stop growing.",
         ("another library that allocates through PyTorch",),
         _OUT_CHECKS | {"fragmentation"},
+        ("vram_growth_bytes_per_hour",),
     ),
     Check(
         "fragmentation",
         "GPU memory is fragmented",
         _fragmentation,
-        f"reserved memory is >= {_RESERVED:g} times the highest used memory and "
-        f">= {amount(_UNUSED_BYTES)} more; and requests ran out of memory, or > {_TIGHT:.0%} of "
-        "the GPU's memory is reserved",
+        f"reserved memory is >= {_RESERVED:g} times the highest used memory and >= "
+        f"{size(_UNUSED_BYTES)} more; and requests ran out of memory, or > "
+        f"{percent(DEFAULTS.gpu_memory_high_ratio)} of the GPU's memory is reserved",
         (
             "Set PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True.",
             "Accept fewer sizes. Restart the worker to clear the fragments.",
@@ -212,13 +220,14 @@ MEMORY_CHECKS = (
         "Call torch.cuda.memory_summary(). A large 'inactive split' confirms fragmentation.",
         ("one rare request that needed much more memory",),
         _OUT_CHECKS,
+        ("gpu_memory_high_ratio",),
     ),
     Check(
         "out_of_memory",
         "Requests run out of GPU memory",
         _out_of_memory,
-        f'request_total{{error="cuda_oom"}} is >= {_MIN_OUT} in the window and >= {_OUT:.1%} of '
-        f"the requests; critical if it is > {_CRITICAL_OUT:.0%}",
+        f'request_total{{error="cuda_oom"}} is >= {_MIN_OUT} in the window and >= {percent(_OUT)} '
+        f"of the requests; critical if it is > {percent(_CRITICAL_OUT)}",
         (
             "Lower SAFELIGHT_BATCH_LIMIT or SAFELIGHT_IMAGE_SIDE_PIXELS.",
             "Set SAFELIGHT_VAE_TILING=true, or use a lower precision.",
@@ -232,7 +241,7 @@ MEMORY_CHECKS = (
         "The service's process grows",
         _process_growth,
         "the same line through process_resident_memory_bytes rises by "
-        f">= {amount(_PROCESS_PER_HOUR)} per hour",
+        f">= {size(DEFAULTS.process_growth_bytes_per_hour)} per hour",
         (
             "Check queue_depth: images in the queue stay in memory.",
             "Restart it at a quiet time, and report the bug.",
@@ -240,5 +249,6 @@ MEMORY_CHECKS = (
         "Stop the traffic for ten minutes. Memory that is not released then is leaked.",
         ("a cache of your own application (with `watch`)",),
         frozenset({"host_memory"}),
+        ("process_growth_bytes_per_hour",),
     ),
 )

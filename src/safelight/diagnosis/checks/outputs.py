@@ -4,23 +4,20 @@ from collections.abc import Iterator
 from functools import partial
 
 from safelight.diagnosis.checks.common import (
+    CALLERS,
+    ERROR_LIMIT,
     MAX_P_VALUE,
     MIN_REQUESTS,
     Counts,
     ended_with,
+    error_limit,
     events,
     may_be_chance,
     usual_high,
     usual_low,
     usual_text,
 )
-from safelight.diagnosis.confidence import (
-    confidence_of,
-    fisher_p_value,
-    least_difference,
-    share,
-    wilson,
-)
+from safelight.diagnosis.confidence import confidence_of, fisher_p_value, least_difference, wilson
 from safelight.diagnosis.evidence import Evidence, Reading, Where
 from safelight.diagnosis.finding import Check, Exhibit, Severity, Sign
 from safelight.metrics.catalog import (
@@ -33,31 +30,14 @@ from safelight.metrics.catalog import (
     SUCCESSES,
 )
 from safelight.reasons import NO_ERROR
+from safelight.rules.thresholds import DEFAULTS
+from safelight.units import percent, share
 
-_SUCCEEDS, _WORSE, _CERTAINLY_WORSE = 0.9, 0.1, 0.3
+_WORSE, _CERTAINLY_WORSE = 0.1, 0.3
 _WORSE_THAN_BEFORE, _TYPE_P_VALUE = 0.05, 0.02
-_ERRORS, _CERTAINLY_ERRORS = 0.05, 0.3
+_CERTAINLY_ERRORS = 0.3
 _MORE_ERRORS, _RISE, _OUTAGE = 3.0, 0.15, 0.5
-_MIN_ERRORS = 5
-_MIN_OF_TYPE = 10  # requests; fewer can come from one caller
-_INVALID, _CERTAINLY_INVALID, _MORE_INVALID = 0.02, 0.1, 2.0
-# Reasons caused by callers. All other reasons are faults of the service.
-_CALLERS = frozenset(
-    {
-        "bad_request",
-        "unsupported_media_type",
-        "body_too_large",
-        "not_an_image",
-        "image_damaged",
-        "image_too_large",
-        "invalid_parameter",
-        "unsupported_task",
-        "not_found",
-        "unauthorized",
-        "rate_limited",
-        "cancelled",
-    }
-)
+_CERTAINLY_INVALID, _MORE_INVALID = 0.1, 2.0
 # Reasons that do not depend on the instruction.
 _INDEPENDENT = frozenset(
     {
@@ -75,19 +55,20 @@ _INDEPENDENT = frozenset(
 
 
 def _failing_instruction(evidence: Evidence) -> Iterator[Sign]:
-    now = evidence.now
+    now, limits = evidence.now, evidence.limits
     for kind in sorted(now.sums_by(INSTRUCTION_TYPE, REQUESTS)):
         counts, rest = (
             (events(evidence, good), events(evidence, tries)) for good, tries in _split(now, kind)
         )
         tries, lost = counts[1], counts[1] - counts[0]
-        if tries < _MIN_OF_TYPE or lost < _MIN_ERRORS or kind == NO_INSTRUCTION:
+        if tries < limits.least_requests or lost < limits.least_missed or kind == NO_INSTRUCTION:
             continue
         _, best = wilson(*counts)
         usual = usual_high(evidence, partial(_success, kind=kind))
         few = rest[1] < MIN_REQUESTS
         worse = (usual or 0.0) - best if few else least_difference(*rest, *counts)
-        if (best > _SUCCEEDS or worse < _WORSE) and not _only_this(evidence, kind, counts, rest):
+        fails = best <= limits.instruction_success_ratio and worse >= _WORSE
+        if not fails and not _only_this(evidence, kind, counts, rest):
             continue
         reason, part = _main_reason(evidence, kind)
         others = f"; other types succeed in {share(rest[0] / rest[1])}" if rest[1] else ""
@@ -111,7 +92,7 @@ def _only_this(evidence: Evidence, kind: str, counts: Counts, rest: Counts) -> b
 
     Comparing with the other types and with the past finds a failing type from few failures.
     """
-    if counts[0] > _SUCCEEDS * counts[1]:
+    if counts[0] > evidence.limits.success_ratio * counts[1]:
         return False
     past = [_split(reading, kind) for reading in (evidence.before, evidence.yesterday)]
     span = evidence.spans.before_seconds
@@ -141,14 +122,14 @@ def _errors_rise(evidence: Evidence) -> Iterator[Sign]:
     reason = max(rises, key=lambda each: rises[each], default="")
     if tries < MIN_REQUESTS or rises.get(reason, 0.0) <= 0:
         return
-    lost = events(evidence, counts[reason])
+    lost, limit = events(evidence, counts[reason]), error_limit(evidence.limits, reason)
     usual = usual_low(evidence, partial(_part, reason=reason))
-    side = "callers" if reason in _CALLERS else "the service"
-    outage = lost > _OUTAGE * tries and reason not in _CALLERS
+    side = "callers" if reason in CALLERS else "the service"
+    outage = lost > _OUTAGE * tries and reason not in CALLERS
     yield Sign(
         Severity.CRITICAL if outage else Severity.WARNING,
         # A little less certain than a check that knows the cause.
-        confidence_of(lost / tries, _ERRORS, _CERTAINLY_ERRORS) - 0.05,
+        confidence_of(lost / tries, limit, _CERTAINLY_ERRORS) - 0.05,
         f"{share(lost / tries)} of the requests fail with {reason}, caused by {side}",
         (
             Exhibit(
@@ -166,33 +147,34 @@ def _rise(evidence: Evidence, reason: str, rate: float, tries: float) -> float:
 
     An outage counts in full however long it lasts: after an hour its past is the outage itself.
     """
-    lost = events(evidence, rate)
-    if lost < _MIN_ERRORS or lost < _ERRORS * tries:
+    lost, limit = events(evidence, rate), error_limit(evidence.limits, reason)
+    if lost < evidence.limits.least_missed or lost < limit * tries:
         return 0.0
-    if lost >= _OUTAGE * tries and reason not in _CALLERS:
+    if lost >= _OUTAGE * tries and reason not in CALLERS:
         return lost / tries
     usual = usual_low(evidence, partial(_part, reason=reason))
     rose = usual is None or lost >= _MORE_ERRORS * usual * tries or lost / tries >= usual + _RISE
     past = partial(ended_with, reason=reason)
-    if not rose or may_be_chance(evidence, (lost, tries), past, _ERRORS):
+    if not rose or may_be_chance(evidence, (lost, tries), past, limit):
         return 0.0
     return lost / tries - (usual or 0.0)
 
 
 def _invalid_outputs(evidence: Evidence) -> Iterator[Sign]:
-    now = evidence.now
+    now, limit = evidence.now, evidence.limits.output_invalid_ratio
     reasons = now.sums_by(INVALIDITY, OUTPUT_INVALID)
     reason = max(reasons, key=lambda each: reasons[each], default="")
     broken, requests = sum(reasons.values()), now.rate(REQUESTS)
-    if not requests or broken / requests < _INVALID or events(evidence, broken) < _MIN_ERRORS:
+    number = events(evidence, broken)
+    if not requests or broken / requests < limit or number < evidence.limits.least_missed:
         return
     usual = usual_low(evidence, lambda reading: _ratio(_invalid_counts(reading)))
-    counts = (events(evidence, broken), events(evidence, requests))
+    counts = (number, events(evidence, requests))
     normal = usual is not None and broken / requests < _MORE_INVALID * usual
-    normal = normal or may_be_chance(evidence, counts, _invalid_counts, _INVALID)
+    normal = normal or may_be_chance(evidence, counts, _invalid_counts, limit)
     yield Sign(
         Severity.INFO if normal else Severity.WARNING,
-        confidence_of(broken / requests, _INVALID, _CERTAINLY_INVALID),
+        confidence_of(broken / requests, limit, _CERTAINLY_INVALID),
         f"{share(broken / requests)} of the images are invalid, most often {reason}",
         (
             Exhibit(
@@ -249,14 +231,15 @@ OUTPUT_CHECKS = (
         "failing_instruction",
         "One instruction type fails",
         _failing_instruction,
-        f"a type has >= {_MIN_OF_TYPE} requests and >= {_MIN_ERRORS} failures, and one of two "
-        f"conditions holds. (a) The Wilson interval of its success ratio is <= {_SUCCEEDS:.0%}, "
-        f"and its success ratio is lower than that of the other types by >= {_WORSE:.0%} (lower "
-        f"bound of Newcombe's interval), or, if the others have < {MIN_REQUESTS} requests, than "
-        f"usual. (b) Its success ratio is <= {_SUCCEEDS:.0%} and lower than in the past by "
-        f">= {_WORSE_THAN_BEFORE:.0%} (Newcombe), the other types are not worse than in the past, "
-        f"and its failures are significant against the other types (Fisher's exact test, "
-        f"p <= {_TYPE_P_VALUE:g})",
+        f"a type has >= {DEFAULTS.least_requests:g} requests and >= {DEFAULTS.least_missed:g} "
+        "failures, and one of two conditions holds. (a) The Wilson interval of its success ratio "
+        f"is <= {percent(DEFAULTS.instruction_success_ratio)}, and its success ratio is lower "
+        f"than that of the other types by >= {percent(_WORSE)} (lower bound of Newcombe's "
+        f"interval), or, if the others have < {MIN_REQUESTS} requests, than usual. (b) Its "
+        f"success ratio is <= {percent(DEFAULTS.success_ratio)} and lower than in the past by >= "
+        f"{percent(_WORSE_THAN_BEFORE)} (Newcombe), the other types are not worse than in the "
+        "past, and its failures are significant against the other types (Fisher's exact test, p "
+        f"<= {_TYPE_P_VALUE:g})",
         (
             "Compare failed with good samples of this type (SAFELIGHT_SAMPLES=true keeps them).",
             "Look up the reason that most failures have.",
@@ -265,14 +248,15 @@ OUTPUT_CHECKS = (
         "`safelight traffic --instruction`.",
         ("one caller sends requests that cannot succeed",),
         frozenset({"errors_rise"}),
+        ("instruction_success_ratio", "success_ratio", "least_requests", "least_missed"),
     ),
     Check(
         "invalid_outputs",
         "Images are invalid",
         _invalid_outputs,
-        f"output_invalid_total is >= {_INVALID:.0%} of the requests and >= {_MIN_ERRORS} in the "
-        f"window; only information if it is < {_MORE_INVALID:g} times the usual share, or not "
-        "significant as described for errors_rise",
+        f"output_invalid_total is >= {percent(DEFAULTS.output_invalid_ratio)} of the requests and "
+        f">= {DEFAULTS.least_missed:g} in the window; only information if it is < "
+        f"{_MORE_INVALID:g} times the usual share, or not significant as described for errors_rise",
         (
             "not_finite: use bfloat16, or float32 for the VAE.",
             "black or flat: check for a safety filter or an empty prompt.",
@@ -282,19 +266,23 @@ OUTPUT_CHECKS = (
         "the cause.",
         ("a broken download of the weights",),
         frozenset({"errors_rise", "failing_instruction"}),
+        ("output_invalid_ratio", "least_missed"),
     ),
     Check(
         "errors_rise",
         "More requests fail than usual",
         _errors_rise,
-        f"one reason ends >= {_ERRORS:.0%} of the requests and >= {_MIN_ERRORS} requests, with "
-        f">= {MIN_REQUESTS} requests. It is >= {_MORE_ERRORS:g} times the usual share or "
-        f">= {_RISE:.0%} of the requests more; or it is a fault of the service and ends "
-        f">= {_OUTAGE:.0%} of the requests, however long it lasts. If the hour before was healthy "
-        "(its Wilson interval is below the limit), the rise must be significant against that hour "
-        f"or yesterday (Fisher's exact test, p <= {MAX_P_VALUE:g})",
+        f"one reason ends >= {percent(ERROR_LIMIT)} of the requests (timeout: "
+        f"{percent(DEFAULTS.timeout_ratio)}; refusals: {percent(DEFAULTS.refused_ratio)}) and >= "
+        f"{DEFAULTS.least_missed:g} requests, with >= {MIN_REQUESTS} requests. It is >= "
+        f"{_MORE_ERRORS:g} times the usual share or >= {percent(_RISE)} of the requests more; or "
+        f"it is a fault of the service and ends >= {percent(_OUTAGE)} of the requests, however "
+        "long it lasts. If the hour before was healthy (its Wilson interval is below the limit), "
+        "the rise must be significant against that hour or yesterday (Fisher's exact test, p <= "
+        f"{MAX_P_VALUE:g})",
         ("Look up the reason in the documentation of errors: it says what to do.",),
         "Find one such request by its reason in the log, and send it again.",
         ("a new client", "a new version of the model"),
+        limits=("success_ratio", "timeout_ratio", "refused_ratio", "least_missed"),
     ),
 )

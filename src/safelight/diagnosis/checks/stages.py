@@ -12,11 +12,12 @@ from safelight.diagnosis.checks.common import (
     refused_share,
     usual_high,
 )
-from safelight.diagnosis.confidence import confidence_of, seconds, share
+from safelight.diagnosis.confidence import confidence_of
 from safelight.diagnosis.evidence import Evidence, Reading
 from safelight.diagnosis.finding import Check, Exhibit, Judge, Severity, Sign
 from safelight.diagnosis.queries import FAST_EDGE, Statistic
 from safelight.metrics.catalog import QUEUE_DEPTH, REQUEST_SECONDS, STAGE, STAGE_SECONDS
+from safelight.units import duration, percent, share
 
 _SHARE, _CERTAIN_SHARE = 0.4, 0.7  # of the latency
 _GROWN_SHARE, _GROWN = 0.15, 3.0  # a smaller share is enough if the stage became slower
@@ -53,11 +54,11 @@ def _slow_stage(stage: str, action: str) -> Judge:
                 confidence_of(part, _SHARE, _CERTAIN_SHARE),
                 confidence_of(factor or 0, _GROWN, 3 * _GROWN),
             ),
-            f"{action} takes {seconds(mean)} of a request's {seconds(latency)} ({share(part)})"
+            f"{action} takes {duration(mean)} of a request's {duration(latency)} ({share(part)})"
             f"{factor_text(factor)}",
             (
                 Exhibit(
-                    f"stage {stage}: {seconds(mean)} per request, over {number:.0f} requests",
+                    f"stage {stage}: {duration(mean)} per request, over {number:.0f} requests",
                     evidence.queries.mean(STAGE_SECONDS, (STAGE,)),
                 ),
                 *_device_exhibit(evidence),
@@ -105,7 +106,7 @@ def _outside_model(evidence: Evidence) -> Iterator[Sign]:
         f"only {share(busy)} of the time",
         (
             Exhibit(f"longest stages: {names}", evidence.queries.mean(STAGE_SECONDS)),
-            Exhibit(f"the mean latency is {seconds(latency)}"),
+            Exhibit(f"the mean latency is {duration(latency)}"),
         ),
     )
 
@@ -125,7 +126,7 @@ def _device_starved(evidence: Evidence) -> Iterator[Sign]:
         f"requests spend {share(part)} of their latency in the queue, although the device is busy "
         f"only {share(busy)} of the time",
         (
-            Exhibit(f"queue time {seconds(part * latency)} of {seconds(latency)}"),
+            Exhibit(f"queue time {duration(part * latency)} of {duration(latency)}"),
             *_device_exhibit(evidence),
         ),
     )
@@ -140,10 +141,10 @@ def _is_bursty(reading: Reading) -> bool:
 
 _EFFECTS = ("queue_saturated", "device_starved", "input_output_bottleneck")
 _LIMITS = (
-    f"takes >= {_SHARE:.0%} of the latency and >= {seconds(_MIN_SECONDS)}; or "
-    f">= {_GROWN_SHARE:.0%} of the latency, >= {_GROWN:g} times the usual time and "
-    f">= {seconds(_MIN_GROWN_SECONDS)}. If the mean is >= {seconds(_SHORT_SECONDS)}, the stage "
-    f"must take longer than {FAST_EDGE} s in >= {_SLOW_REQUESTS:.0%} of the requests. Needs "
+    f"takes >= {percent(_SHARE)} of the latency and >= {duration(_MIN_SECONDS)}; or "
+    f">= {percent(_GROWN_SHARE)} of the latency, >= {_GROWN:g} times the usual time and "
+    f">= {duration(_MIN_GROWN_SECONDS)}. If the mean is >= {duration(_SHORT_SECONDS)}, the stage "
+    f"must take longer than {FAST_EDGE} s in >= {percent(_SLOW_REQUESTS)} of the requests. Needs "
     f">= {MIN_REQUESTS} requests"
 )
 
@@ -221,9 +222,9 @@ STAGE_CHECKS = (
         "input_output_bottleneck",
         "Requests wait for input and output, not for the model",
         _outside_model,
-        f"stages outside the model and the queue take >= {_OUTSIDE:.0%} of the time and "
-        f">= {seconds(_MIN_LATENCY_SECONDS)}, the device is busy <= {_IDLE:.0%} of the time, and "
-        f"the mean latency is >= {_SLOWER:g} times the usual. Needs >= {MIN_REQUESTS} requests",
+        f"stages outside the model and the queue take >= {percent(_OUTSIDE)} of the time and >= "
+        f"{duration(_MIN_LATENCY_SECONDS)}, the device is busy <= {percent(_IDLE)} of the time, "
+        f"and the mean latency is >= {_SLOWER:g} times the usual. Needs >= {MIN_REQUESTS} requests",
         ("Look at the named stages, the longest first.",),
         "Run `safelight top` while one request runs. The stage that stays is the cause.",
         ("other programs use the host's cores",),
@@ -232,9 +233,9 @@ STAGE_CHECKS = (
         "device_starved",
         "Requests wait although the device is idle",
         _device_starved,
-        f"requests spend >= {_HELD:.0%} of their latency in the queue, the device is busy "
-        f"<= {_STARVED_IDLE:.0%} of the time, the mean latency is "
-        f">= {seconds(_MIN_LATENCY_SECONDS)}, no request is refused, and the longest queue is "
+        f"requests spend >= {percent(_HELD)} of their latency in the queue, the device is busy "
+        f"<= {percent(_STARVED_IDLE)} of the time, the mean latency is "
+        f">= {duration(_MIN_LATENCY_SECONDS)}, no request is refused, and the longest queue is "
         f"<= {_BURST} times the mean one (at least {_MIN_QUEUE:g}). Needs "
         f">= {MIN_REQUESTS} requests",
         (

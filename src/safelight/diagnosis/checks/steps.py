@@ -11,7 +11,7 @@ from safelight.diagnosis.checks.common import (
     usual_high,
     usual_low,
 )
-from safelight.diagnosis.confidence import confidence_of, seconds, share
+from safelight.diagnosis.confidence import confidence_of
 from safelight.diagnosis.evidence import Evidence, Reading
 from safelight.diagnosis.finding import Check, Exhibit, Judge, Severity, Sign
 from safelight.diagnosis.queries import Statistic, Window
@@ -29,6 +29,7 @@ from safelight.metrics.catalog import (
 )
 from safelight.metrics.metric import Metric
 from safelight.metrics.promql import INSTANCE
+from safelight.units import duration, percent, share
 
 # A half window has half as many calls, so its noise is larger by the square root of two.
 _SLOWER, _SLOWER_IN_HALF, _CERTAINLY_SLOWER = 1.3, 1.4, 2.5
@@ -79,7 +80,7 @@ def _slow_places(places: tuple[str, ...], word: str) -> Judge:
             return
         confidence, now, part = max(slow, key=lambda each: each[0])
         means = evidence.now.means_by(STEP, STEP_SECONDS, part.window)
-        texts = ", ".join(f"{place}: {seconds(mean)}" for place, mean in sorted(means.items()))
+        texts = ", ".join(f"{place}: {duration(mean)}" for place, mean in sorted(means.items()))
         past = f", usually {usual:.1f} times" if usual else ""
         yield Sign(
             Severity.WARNING,
@@ -123,11 +124,11 @@ def _slower(
     yield Sign(
         Severity.INFO if resized else Severity.WARNING,
         confidence_of(now / usual, part.slower, _CERTAINLY_SLOWER),
-        f"the model takes {now / usual:.1f} times as long as before: {seconds(now)} per {unit}"
+        f"the model takes {now / usual:.1f} times as long as before: {duration(now)} per {unit}"
         + (", and images have other sizes" if resized else ""),
         (
             Exhibit(
-                f"{seconds(now)} per {unit}, usually {seconds(usual)}",
+                f"{duration(now)} per {unit}, usually {duration(usual)}",
                 evidence.queries.mean(metric),
             ),
         ),
@@ -186,7 +187,7 @@ def _precision_mixup(evidence: Evidence) -> Iterator[Sign]:
     else:
         return
     means = now.means_by(PRECISION, INFERENCE_SECONDS)
-    texts = ", ".join(f"{name} {seconds(means[name])}" for name in used)
+    texts = ", ".join(f"{name} {duration(means[name])}" for name in used)
     yield Sign(
         severity,
         confidence,
@@ -246,8 +247,8 @@ STEP_CHECKS = (
         _slow_steps,
         f"the mean step time (or call time, without steps) is >= {_SLOWER:g} times the usual over "
         f"the window or >= {_SLOWER_IN_HALF:g} times over its second half, multiplied by the "
-        f"growth of batches, with >= {_MIN_CALLS} calls; only information if >= {_RESIZED:.0%} of "
-        "the images have another size than usual",
+        f"growth of batches, with >= {_MIN_CALLS} calls; only information if >= "
+        f"{percent(_RESIZED)} of the images have another size than usual",
         (
             "Compare model, precision and libraries with the previous deployment.",
             "Check the GPU: clock, temperature, other programs.",
@@ -260,7 +261,7 @@ STEP_CHECKS = (
         "silent_guidance",
         "The pipeline ignores guidance",
         _silent_guidance,
-        f"guidance_overridden_total is >= {_OVERRIDDEN:.0%} of the pipeline's calls and "
+        f"guidance_overridden_total is >= {percent(_OVERRIDDEN)} of the pipeline's calls and "
         f">= {_MIN_OVERRIDDEN} in the window",
         (
             "Use guidance_scale > 1 and image_guidance_scale >= 1. Below, diffusers turns guidance "
@@ -275,7 +276,7 @@ STEP_CHECKS = (
         "precision_mixup",
         "Instances run in a wrong precision",
         _precision_mixup,
-        f">= {_PRECISIONS} precisions have >= {_MIXED:.0%} of the calls each, on different "
+        f">= {_PRECISIONS} precisions have >= {percent(_MIXED)} of the calls each, on different "
         f"instances; or a model on a GPU runs in {_SINGLE}, which is a warning if it was another "
         f"precision before. Needs >= {_MIN_CALLS} calls",
         ("Set the same SAFELIGHT_PRECISION on every instance (float16 or bfloat16 on a GPU).",),

@@ -3,15 +3,16 @@
 from collections.abc import Iterator
 
 from safelight.diagnosis.checks.common import events
-from safelight.diagnosis.confidence import confidence_of, seconds, share
+from safelight.diagnosis.confidence import confidence_of
 from safelight.diagnosis.evidence import Evidence
 from safelight.diagnosis.finding import Check, Exhibit, Severity, Sign
 from safelight.diagnosis.queries import UP, Statistic
 from safelight.metrics.catalog import KEPT, LOG_LINES_LOST, PROBE, PROBE_TIMESTAMP, RECORDS
 from safelight.metrics.promql import INSTANCE
+from safelight.rules.thresholds import DEFAULTS
+from safelight.units import duration, percent, share
 
 _DOWN, _FLAPPING, _CERTAINLY_DOWN = 0.15, 0.3, 0.6  # of the scrapes
-_STALE_SECONDS = 120.0
 _LOST = 1
 
 
@@ -61,10 +62,11 @@ def _gone(evidence: Evidence) -> Iterator[Sign]:
 
 
 def _stopped_probe(evidence: Evidence) -> Iterator[Sign]:
+    limit = evidence.limits.probe_silent_seconds
     late = [
         (evidence.at - when, labels)
         for labels, when in evidence.now.select(PROBE_TIMESTAMP, Statistic.LAST)
-        if evidence.at - when > _STALE_SECONDS
+        if evidence.at - when > limit
     ]
     if not late:
         return
@@ -72,8 +74,9 @@ def _stopped_probe(evidence: Evidence) -> Iterator[Sign]:
     instance = labels.get(INSTANCE.name, "")
     yield Sign(
         Severity.WARNING,
-        confidence_of(age, _STALE_SECONDS, 4 * _STALE_SECONDS),
-        f"the probe {labels.get(PROBE.name, '')} of {instance} has read nothing for {seconds(age)}",
+        confidence_of(age, limit, 4 * limit),
+        f"the probe {labels.get(PROBE.name, '')} of {instance} has read nothing for "
+        f"{duration(age)}",
         (Exhibit("its metrics do not change", evidence.queries.age(PROBE_TIMESTAMP)),),
         subject=instance,
     )
@@ -99,15 +102,16 @@ TARGET_CHECKS = (
         "monitoring_gap",
         "Part of the service is not monitored",
         _gaps,
-        f"a target did not respond to >= {_DOWN:.0%} of the scrapes and is still down, or to "
-        f">= {_FLAPPING:.0%} and is up again; a target of the hour before is not scraped; a "
-        f"probe's last success is older than {_STALE_SECONDS:g} s; or >= {_LOST} log lines or "
-        "records are lost",
+        f"a target did not respond to >= {percent(_DOWN)} of the scrapes and is still down, or to "
+        f">= {percent(_FLAPPING)} and is up again; a target of the hour before is not scraped; a "
+        f"probe's last success is older than {duration(DEFAULTS.probe_silent_seconds)}; or >= "
+        f"{_LOST} log lines or records are lost",
         (
             "See the page Status > Targets in Prometheus for the reason.",
             "Restart the probe's process. Repair the log's disk or pipe.",
         ),
         "From the host of Prometheus, run curl on the target's /metrics.",
         ("the service itself is down",),
+        limits=("probe_silent_seconds",),
     ),
 )

@@ -45,7 +45,7 @@ def serve(settings: Settings) -> None:
     host, port = settings.host, settings.alert_relay_port
     require_free_port(Program(RELAY, (), host, port, READY_PATH))
     configure_logging(settings.log_format)
-    meter, client = Meter("safelight"), httpx.AsyncClient(timeout=TRY_SECONDS)
+    meter, client = Meter("relay"), httpx.AsyncClient(timeout=TRY_SECONDS)
     app = application(Courier(receivers, meter, client), meter, client)
     config = uvicorn.Config(app, host, port, log_config=None, access_log=False, proxy_headers=False)
     _Server(config).run()

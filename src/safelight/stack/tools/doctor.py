@@ -20,6 +20,7 @@ from safelight.stack.local import (
 )
 from safelight.stack.programs import Program, is_writable, look_for, require_free_port
 from safelight.stack.services import SERVICE
+from safelight.units import size
 
 _LIBRARIES = (
     ("torch", "models", True),
@@ -76,7 +77,7 @@ def _machine(settings: Settings) -> Iterator[Finding]:
     yield Finding("machine", "state folder", writable, str(state), remedy=remedy)
     existing = next(folder for folder in (state, *state.parents) if folder.exists())
     free = shutil.disk_usage(existing).free
-    detail = f"{free / 1024**3:.1f} GiB free"
+    detail = f"{size(free)} free"
     yield Finding("machine", "disk", free > _ROOM_BYTES, detail, needed=False, remedy="Make room.")
 
 
