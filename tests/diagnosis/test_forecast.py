@@ -194,7 +194,7 @@ def test_an_overspent_budget_is_shown_as_used_up(
     show("fine", result, console())
 
     assert [each.used_up for each in result] == [True]
-    assert "2000 %  100 %  used up already" in capsys.readouterr().out
+    assert "2000 %  100 %  already used up" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("missed", "expected"), [(0.001, 0.5 * DAYS * 86_400 / 2), (0.0001, None)])

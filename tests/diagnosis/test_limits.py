@@ -150,9 +150,7 @@ CASES = (
     Case("structure_corruption", "least_missed", 100, CORRUPTED),
     Case("host_cpu", "host_ratio", 0.7, CPU),
     Case("host_memory", "host_ratio", 0.7, MEMORY),
-    Case(
-        "host_memory", "host_forecast_seconds", 4 * HOUR, HALF_MEMORY, filling(c.HOST_MEMORY_USED)
-    ),
+    Case("host_memory", "host_forecast_seconds", HOUR, HALF_MEMORY, filling(c.HOST_MEMORY_USED)),
     Case("disk_busy", "host_ratio", 0.7, DISK),
     Case("filesystem_full", "host_ratio", 0.7, FILES),
     Case(

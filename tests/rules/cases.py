@@ -210,8 +210,8 @@ CASES: dict[str, tuple[Case, ...]] = {
         "GpuMemoryHigh": _of(
             GPU_MEMORY_USED, GPU_MEMORY_TOTAL, ("91x900", "90x900"), at=1, gpu="0"
         ),
-        # 220 MB per hour; quiet: 180 MB per hour, and a jump when a model loads.
-        "VramLeak": Case(_vram("4e9+3666666x900"), _vram("4e9+3e6x900", "0x3 4e9x900"), at=150),
+        # 110 MB per hour; quiet: 90 MB per hour, and a jump when a model loads.
+        "VramLeak": Case(_vram("4e9+1833333x900"), _vram("4e9+1.5e6x900", "0x3 4e9x900"), at=150),
         "VramExhaustionAhead": Case(_vram("2e9+5e7x900"), _vram("2e9+4e6x900"), at=146),
         "GpuUtilizationHigh": _gauge(GPU_UTILIZATION, "0.87x900", "0.85x900", at=5, gpu="0"),
         "GpuTemperatureHigh": _gauge(GPU_TEMPERATURE, "86x900", "85x900", at=1, gpu="0"),
@@ -242,13 +242,13 @@ CASES: dict[str, tuple[Case, ...]] = {
         ),
         "ServiceMemoryGrows": (
             Case(
-                (series("process_resident_memory_bytes", "1e9+1.833e6x900"), _BUILT),
-                (series("process_resident_memory_bytes", "1e9+1.5e6x900"), _BUILT),
+                (series("process_resident_memory_bytes", "1e9+9.166e5x900"), _BUILT),
+                (series("process_resident_memory_bytes", "1e9+7.5e5x900"), _BUILT),
                 at=31,
             ),
             # Quiet: a model loads, which is a jump that ends; other programs may grow.
             Case(
-                (series("process_resident_memory_bytes", "1e9+1.833e6x900"), _BUILT),
+                (series("process_resident_memory_bytes", "1e9+9.166e5x900"), _BUILT),
                 (
                     series("process_resident_memory_bytes", "3e8x10 3e9x900"),
                     _BUILT,
@@ -265,7 +265,7 @@ CASES: dict[str, tuple[Case, ...]] = {
             mountpoint="/",
         ),
         "HostMemoryExhaustionAhead": (
-            _of(HOST_MEMORY_USED, HOST_MEMORY_TOTAL, ("30+0.25x280", "25x20 66x900"), at=236),
+            _of(HOST_MEMORY_USED, HOST_MEMORY_TOTAL, ("45+0.1x500", "25x20 66x900"), at=326),
             # So fast that the condition of half the memory decides when it fires.
             _of(HOST_MEMORY_USED, HOST_MEMORY_TOTAL, ("0+2x60", "40x900"), at=41),
         ),

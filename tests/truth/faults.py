@@ -70,7 +70,7 @@ def _neighbour(d: Draft) -> dict[str, Any]:
 
 def _leak(d: Draft) -> dict[str, Any]:
     stair = d.random.choice((0, 300, 600, 1200))
-    scene = d.grow("vram_used", 250e6, 1.5e9, d.between(2, 3.8), stair)
+    scene = d.grow("vram_used", 180e6, 1.5e9, d.between(2, 3.8), stair)
     return scene | {"expression": f.level("vram_used_bytes", d.ns)}
 
 
@@ -124,9 +124,9 @@ def _cpu(d: Draft) -> dict[str, Any]:
 
 
 def _memory(d: Draft) -> dict[str, Any]:
-    """Return memory that grows for an hour and is full within half an hour after that."""
-    per_hour = (d.base.host_total - d.base.host_used) / (1 + d.between(0.1, 0.4))
-    return d.grow("host_used", per_hour, per_hour, 1) | {
+    """Return memory that is full in one to three hours, after two hours of growth."""
+    per_hour = (d.base.host_total - d.base.host_used) / (2 + d.between(1, 3))
+    return d.grow("host_used", per_hour, per_hour, 2) | {
         "expression": f.level("host_memory_used_bytes")
     }
 
@@ -261,7 +261,7 @@ KINDS: tuple[tuple[str, Draw], ...] = (
     (
         "process_growth",
         lambda d: (
-            d.grow("resident", 125e6, 500e6, d.between(2, 3.5))
+            d.grow("resident", 100e6, 500e6, d.between(2, 3.5))
             | {"expression": f.level("process_resident_memory_bytes")}
         ),
     ),

@@ -101,9 +101,9 @@ FAULTS = (
         f.level("gpu_temperature_celsius"),
     ),
     Scene(
-        "steps of 250 MB per hour",
+        "steps of 200 MB per hour",
         "vram_leak",
-        growing(PATIENT, "vram_used", 250e6, 900),
+        growing(PATIENT, "vram_used", 200e6, 900),
         f.level("vram_used_bytes", "instructpix2pix"),
         lasted=14_000,
         hours=4,
@@ -214,11 +214,11 @@ FAULTS = (
         namespace=Z,
     ),
     Scene(
-        "memory full within the hour",
+        "memory full within hours",
         "host_memory",
-        growing(PATIENT, "host_used", 9e9),
+        growing(PATIENT, "host_used", 3.5e9),
         f.level("host_memory_used_bytes"),
-        lasted=3600,
+        lasted=2 * 3600,
         hours=4,
     ),
     Scene(

@@ -71,15 +71,15 @@ def bottleneck(notify: Notify) -> Outcome:
 
 
 def leak(notify: Notify) -> Outcome:
-    """Replay four hours of a GPU whose memory grows in steps, 300 MiB per hour."""
+    """Replay four hours of a GPU whose memory grows in steps, 200 MB per hour."""
     now = int(time.time()) // 60 * 60
     begin = now - 4 * _HOUR
 
     def conditions(_: int, at: float) -> Conditions:
         stairs = (at - begin) // 900  # one step every 15 minutes
-        return Conditions(rate=0.5, vram_used=12e9 + 75 * 2**20 * stairs, vram_reserved=13.6e9)
+        return Conditions(rate=0.5, vram_used=12.5e9 + 50e6 * stairs, vram_reserved=13.6e9)
 
-    notify("replaying four hours of a simulated service with a simulated GPU of 16 GiB")
+    notify("replaying four hours of a simulated service with a simulated GPU of 16 GB")
     service = Service("instructpix2pix", "safelight")
     with TemporaryDirectory(prefix="safelight-story-") as folder:
         times = scrapes((begin, now + 1, 60))
@@ -122,7 +122,7 @@ def _spans(before_seconds: float, now_seconds: float) -> Spans:
 
 SCENARIOS = (
     Scenario("io-bottleneck", "P95 rises while the device waits for its input", bottleneck),
-    Scenario("vram-leak", "GPU memory grows in steps, 300 MiB per hour", leak),
+    Scenario("vram-leak", "GPU memory grows in steps, 200 MB per hour", leak),
     Scenario("bad-background", "edits fail on busy backgrounds; advice and radar", background),
 )
 
