@@ -3,10 +3,10 @@
 import random
 from typing import Any
 
-from safelight.records.rows import Remembered
+from safelight.records.rows import StoredRequest
 
 
-def a_request(number: int = 0, **changes: Any) -> Remembered:
+def a_request(number: int = 0, **changes: Any) -> StoredRequest:
     fields: dict[str, Any] = {
         "namespace": "tests",
         "instruction_type": "make_him_old",
@@ -19,14 +19,16 @@ def a_request(number: int = 0, **changes: Any) -> Remembered:
         "precision": "float16",
         **changes,
     }
-    return Remembered(request_id=str(number), at=float(number), **fields)
+    return StoredRequest(request_id=str(number), at=float(number), **fields)
 
 
-def many(count: int, **changes: Any) -> list[Remembered]:
+def many(count: int, **changes: Any) -> list[StoredRequest]:
     return [a_request(number, **changes) for number in range(count)]
 
 
-def noisy(count: int, seed: int, *, mean: float, spread: float, **changes: Any) -> list[Remembered]:
+def noisy(
+    count: int, seed: int, *, mean: float, spread: float, **changes: Any
+) -> list[StoredRequest]:
     """Return requests with normally distributed scores, cut to 0 to 1."""
     generator = random.Random(seed)
     scores = (min(1.0, max(0.0, generator.gauss(mean, spread))) for _ in range(count))

@@ -52,7 +52,7 @@ class Rating:
 
 
 @dataclass(frozen=True, slots=True)
-class Remembered:
+class StoredRequest:
     """A stored request with its assessment and rating; None is unknown.
 
     `service_seconds` is the time without the queue wait.

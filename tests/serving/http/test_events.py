@@ -13,9 +13,11 @@ from PIL import Image
 from safelight.serving.app import Service
 from safelight.serving.http.events import follow
 from safelight.serving.http.keys import hashed
-from tests.serving.conftest import RealService
+from tests.serving.conftest import RealService, until
 from tests.serving.jobs import PICTURE, a_job
 from tests.serving.running import client, edit, engine, eventually
+
+IN_FLIGHT = "instructpix2pix_requests_in_flight"
 
 Event = tuple[str, dict[str, Any]]
 
@@ -108,7 +110,7 @@ def test_a_real_edit_is_followed_with_previews(previewing: RealService) -> None:
             sent = asyncio.create_task(
                 speaking.post("/api/edit", params=params, content=PICTURE, headers=head)
             )
-            await asyncio.sleep(0.1)
+            assert await asyncio.to_thread(until, lambda: previewing.value(IN_FLIGHT) == 1, 5)
             async with speaking.stream("GET", f"/v1/requests/{name}/events") as stream:
                 assert stream.headers["content-type"].startswith("text/event-stream")
                 text = (await stream.aread()).decode()

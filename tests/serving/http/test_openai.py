@@ -18,6 +18,8 @@ from tests.asking import HTTP
 from tests.serving.conftest import RealService, until
 from tests.serving.jobs import PICTURE
 
+IN_FLIGHT = "instructpix2pix_requests_in_flight"
+
 
 @pytest.fixture
 def speaking(service: RealService) -> Iterator[openai.OpenAI]:
@@ -147,11 +149,11 @@ def test_a_request_is_cancelled_by_its_id_and_by_leaving(service: RealService) -
             assert stopped.value.status_code == 499
 
             leaving = asyncio.create_task(client.images.edit(**long, prompt="make him old"))
-            await asyncio.sleep(0.5)
+            assert await asyncio.to_thread(until, lambda: service.value(IN_FLIGHT) == 1, 5)
             leaving.cancel()
 
     asyncio.run(scenario())
-    assert until(lambda: service.value("instructpix2pix_requests_in_flight") == 0, 5)
+    assert until(lambda: service.value(IN_FLIGHT) == 0, 5)
     assert until(lambda: service.value(cancelled, use="cancelled") > before, 5)
     assert service.value("instructpix2pix_request_total", error="cancelled") >= 2
     assert service.edit().status_code == 200

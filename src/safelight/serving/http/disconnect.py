@@ -1,4 +1,4 @@
-"""Stops the jobs of a request whose caller disconnects before the response."""
+"""Stop the jobs of a request when its caller disconnects before the response."""
 
 import asyncio
 from collections.abc import Sequence
