@@ -1,7 +1,7 @@
-"""Draws the Live board from a running demo, and counts what every panel of every board returned.
+"""Draw the Live dashboard from a running demo, and count the series of every panel.
 
-Writes docs/images/live.png and docs/panels.md in five minutes. Look at more pictures than usual, or
-the panels of quality stay empty: `SAFELIGHT_QUALITY_SAMPLE_RATIO=0.5 python scripts/boards.py`.
+Writes docs/images/live.png and docs/panels.md in five minutes. Assess more images than usual, or
+the quality panels stay empty: `SAFELIGHT_QUALITY_SAMPLE_RATIO=0.5 python scripts/boards.py`.
 """
 
 import asyncio
@@ -117,16 +117,15 @@ class Asked:
 
 def table(asked: Asked) -> str:
     """Return the page that counts the series and samples of each panel."""
-    machine = f"Python {platform.python_version()}, no NVIDIA card"
+    machine = f"Python {platform.python_version()}, no NVIDIA GPU"
     lines = [
         "# Panels",
         "",
-        "What every panel returned on the demo: made by "
-        "`SAFELIGHT_QUALITY_SAMPLE_RATIO=0.5 python scripts/boards.py` on "
-        f"{datetime.now(UTC):%Y-%m-%d} ({machine}), from {SECONDS / 60:g} minutes of traffic to "
-        "the three demo services.",
+        f"Result of every panel with the three demo services, after {SECONDS / 60:g} minutes of "
+        f"traffic on {datetime.now(UTC):%Y-%m-%d} ({machine}). Written by "
+        "`SAFELIGHT_QUALITY_SAMPLE_RATIO=0.5 python scripts/boards.py`.",
         "",
-        "| board | panel | series | samples | |",
+        "| dashboard | panel | series | samples | |",
         "|---|---|---|---|---|",
     ]
     return "\n".join([*lines, *(row for board in boards() for row in _rows(board, asked))]) + "\n"

@@ -28,8 +28,7 @@ Retention = Annotated[str | None, setting_option("retention")]
 DiscoveryMode = Annotated[
     Discovery,
     typer.Option(
-        help=f"DiscoveryMode Prometheus finds its targets: {', '.join(Discovery)}.",
-        metavar="<word>",
+        help=f"How Prometheus finds its targets: {', '.join(Discovery)}.", metavar="<word>"
     ),
 ]
 RemoteWrite = Annotated[

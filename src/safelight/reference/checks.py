@@ -1,5 +1,6 @@
 """Documentation page of all checks, `docs/diagnosis.md`, with their measured accuracy."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -8,7 +9,6 @@ from safelight.diagnosis.checks.table import CHECKS
 from safelight.diagnosis.confidence import wilson
 from safelight.diagnosis.evidence import Spans
 from safelight.diagnosis.finding import Check
-from safelight.diagnosis.report import sentence
 from safelight.diagnosis.slope import TREND_SIGMAS
 from safelight.units import duration
 
@@ -19,109 +19,81 @@ _OPENING = f"""\
 
 {_GENERATED}
 
-`safelight diagnose` reads the metrics of a service from Prometheus. It reports faults with their
-evidence, what to do, and the experiment that would confirm each fault. It needs no other data and
-no language model: every check is a short formula, printed below.
-
 ```sh
-safelight diagnose                        # every service that Prometheus scrapes
-safelight diagnose instructpix2pix        # one, by its job or its namespace
-safelight diagnose --at 2h                # as it was two hours ago, or --at 2026-03-01T12:00
-safelight diagnose --json                 # for programs
-safelight diagnose --html page.html       # a page without scripts, for a ticket
-safelight diagnose --watch 30             # again every 30 s; prints changes
-safelight diagnose --monitoring FILE      # with the limits of your alerts
+safelight diagnose                  # every service that Prometheus scrapes
+safelight diagnose zimage --at 2h   # one, as it was two hours ago
 ```
 
-| exit code | meaning |
-|---|---|
-| 0 | no fault, or only information |
-| 10 | a warning |
-| 20 | a critical finding |
-| 2 | a wrong option; nothing was diagnosed |
-| 3 | Prometheus cannot be queried, or has no such service |
+`safelight diagnose` reads metrics from Prometheus and reports faults: the cause first, with its
+evidence, what to do, an experiment that would confirm it, and other possible causes. Every check is
+a short formula, printed below. [Commands](cli.md#safelight-diagnose) has options and exit codes.
 
-## How to read a finding
-
-- **Severity** is the effect: *info* has none, *warning* affects requests now or soon, *critical*
-  affects all requests.
-- **Confidence** is 50 % at the limit of the check's formula and 95 % if the value is as far beyond
-  the limit as the check needs to be certain. It is not a probability.
-- **Seen** is the evidence. In JSON and HTML each number links to its expression in Prometheus.
-- **Do** is the remedy, **try** the next experiment, **or** another possible cause.
-
-## Compared times
-
-The *window* is the last {duration(_SPANS.window_seconds)} (`--window`). Some checks also judge its
-last third or its second half, to find recent changes. The *usual* value comes from the
-{duration(_SPANS.before_seconds)} before the window and from the same length at the same time
-yesterday: a check uses the one of the two that makes a finding less likely. Curves of memory and
-disks cover the last {duration(_SPANS.history_seconds)}. Without past data only fixed limits apply.
-Most checks need at least {MIN_REQUESTS} requests in the window. All times are those of Prometheus'
-clock. Samples that are NaN or infinite are dropped. A restarted counter is no fault, because only
-rates are read.
-
-## Limits
-
-Checks and alerts read their common limits from one table: [limits](alerts.md#limits). If you change
-a limit in the file of `--monitoring`, both change. The formulas below have the default limits, and
-each check lists the names of its limits.
-
-## Causes and effects
-
-A check names the checks that it *explains*. If a warning with at least 50 % confidence explains a
-finding, the finding is listed after it, with the cause. Causes come first, those with the highest
-confidence in front.
+- **Severity.** *Info* has no effect, *warning* affects requests now or soon, *critical* affects all
+  requests.
+- **Confidence** is 50 % at the limit of the formula and 95 % if the value is as far beyond it as
+  the check needs to be certain. It is not a probability.
+- **Evidence** below is an example from `make truth`. JSON and HTML link each number to its
+  expression in Prometheus.
+- **Window.** The last {duration(_SPANS.window_seconds)} (`--window`); some checks also judge its
+  last third or its second half.
+- **Usual** values come from the {duration(_SPANS.before_seconds)} before the window or from
+  yesterday: the one that makes a finding less likely. Without past data only fixed limits apply.
+- **Curves** of memory and disks cover {duration(_SPANS.history_seconds)}.
+- **Requests.** Most checks need at least {MIN_REQUESTS} in the window.
+- **Limits** are [shared with alerts](alerts.md#limits). The formulas have the defaults;
+  `--monitoring` changes both.
+- **Order.** A warning with at least 50 % confidence is listed before the findings that it explains.
 """
 _FORECAST = f"""\
 ## Forecast
 
 `safelight forecast` reports when GPU memory, host memory, file systems, the queue and the error
-budgets will be used up, or that no end is in sight.
+budgets will be used up.
 
-- **Line.** Theil-Sen: the median of the slopes between all pairs of points. The points are medians
-  of neighbours, so up to a fifth of outliers does not change the line. It is fitted to the whole
-  curve. If that does not rise significantly, it is fitted to the curve's end, so a leak of one hour
-  is found in four hours.
-- **Significance.** The Mann-Kendall test at {TREND_SIGMAS:g} standard deviations. Its variance is
-  multiplied by (1 + r) / (1 - r), with r the autocorrelation of the residuals at lag 1.
-- **Limits.** The size of the GPU's memory, of the host's memory or of the file system. For the
-  queue the service's request timeout (or the default of 120 s, which is then marked). For a budget
-  the whole budget.
-- **Interval.** The slopes at the ranks that are 1.96 of those standard deviations from the middle.
-- **No forecast** is made if the rise is not significant, if the last third of the curve rises less
-  than a third as fast as the whole (a plateau), if the level is only back where it was before its
-  last fall (a sawtooth), if the interval has no end, or beyond 90 days.
-- **Back-test.** The same forecast is made at a dozen earlier times of the same curve, an eighth of
-  the curve ahead. Its median error, as a share of the curve's range, is printed too.
-- **Error budgets** are forecast from the burn rate of the last six hours. The interval is the
-  Poisson interval of the number of missed events. Fewer than five events give no forecast.
+- **Line.** Theil-Sen, the median of the slopes between all pairs of points, which are medians of
+  neighbours: up to a fifth of outliers has no effect. If the whole curve does not rise
+  significantly, its end is used.
+- **Significance.** Mann-Kendall at {TREND_SIGMAS:g} standard deviations. The variance is multiplied
+  by (1 + r) / (1 - r), with r the autocorrelation of the residuals at lag 1.
+- **Limits.** The size of the memory or file system; for the queue the request timeout (120 s if
+  unknown, which is marked).
+- **Interval.** The slopes at the ranks 1.96 of those standard deviations from the middle.
+- **No forecast** if the rise is not significant, if the last third rises less than a third as fast
+  as the whole, if the level only returns to that before its last fall, if the interval has no end,
+  or beyond 90 days.
+- **Back-test.** The median error of the same forecast at a dozen earlier times is printed too.
+- **Error budgets.** The burn rate of the last six hours, with a Poisson interval; at least five
+  missed events.
 
-Sources: Theil 1950; Sen 1968; Mann 1945; Kendall 1975; Bayley and Hammersley 1946; for shares
-Wilson 1927, for two shares Newcombe 1998 and Fisher 1935; for the variance Sheppard 1898.
-`tests/diagnosis/test_forecast.py` tests the accuracy: a leak of 1.5 GB per hour at a level of 4 GB,
-from 30 points one minute apart, with white noise of 1 % or AR(1) noise of 0.5 % with coefficient
-0.5, is forecast within 10 % for 99 of 100 seeds (91 for AR(1) noise of 1 %). Flat noise, white or
-AR(1), gives no forecast for 99 of 100 seeds. For curves this short the interval contains the true
-end for 93 of 100 seeds, or 90 with AR(1) noise.
+Sources: Theil 1950, Sen 1968, Mann 1945, Kendall 1975, Bayley and Hammersley 1946; Wilson 1927,
+Newcombe 1998 and Fisher 1935 for shares; Sheppard 1898 for variances.
+
+Accuracy (`tests/diagnosis/test_forecast.py`): a leak of 1.5 GB per hour at 4 GB, from 30 points one
+minute apart, is forecast within 10 % for 99 of 100 seeds with white noise of 1 % or AR(1) noise of
+0.5 % (coefficient 0.5), and for 91 with AR(1) noise of 1 %. Noise alone gives no forecast for 99.
+The interval contains the true end for 93, or 90 with AR(1) noise.
 
 ## Trends
 
-`safelight trends` is the weekly check. It compares the medians of this week's hours with last
-week's. It lists alerts that fired for at least half of the week. It lists limits that are always
-exceeded or far out of reach, with a better limit: 1.2 times the 95 % quantile of the hours, rounded
-up to a bucket edge. It lists series that existed a day ago and do not exist now. Without data of
-last week it prints the age of the oldest data. With less than a day of data it does not judge
-limits.
+`safelight trends` compares the medians of this week's hours with last week's. It lists alerts that
+fired for half of the week, limits that are always exceeded or far out of reach, with a better one
+(1.2 times the 95 % quantile of the hours), and series that disappeared in the last day.
 """
 
 
 def as_markdown(truth: Mapping[str, Any]) -> str:
     """Return the page of all checks, with their accuracy in the truth test."""
-    links = [f"[{check.title}](#{anchor(check)})" for check in CHECKS]
-    contents = ["## Checks", "", *(f"- {line}" for line in links)]
     sections = [line for check in CHECKS for line in _section(check, truth)]
-    return "\n".join([_OPENING, *_accuracy(truth), "", *contents, *sections, "", _FORECAST])
+    return "\n".join([_OPENING, *_accuracy(truth), "", *_contents(), *sections, "", _FORECAST])
+
+
+def _contents() -> Iterator[str]:
+    yield from ("## Checks", "")
+    yield ", ".join(_link(check.name) for check in CHECKS)
+
+
+def _link(name: str) -> str:
+    return f"[`{name}`](#{name.replace('_', '-')})"
 
 
 def anchor(check: Check) -> str:
@@ -132,33 +104,45 @@ def anchor(check: Check) -> str:
 def _accuracy(truth: Mapping[str, Any]) -> Iterator[str]:
     seeds, faults, first = truth["seeds"], truth["faults"], truth["first"]
     low, high = wilson(first, faults)
-    yield "## Accuracy"
-    yield ""
+    yield from ("## Accuracy", "")
     yield (
-        "`make truth` simulates services in a real Prometheus, diagnoses each, and compares the "
-        "findings with the simulated faults. The size and place of each fault and the service are "
-        f"random, by the seeds {', '.join(map(str, seeds))}. Real services can have other "
-        "faults. Seven faults are caused in a real service too: "
-        "[live faults](benchmarks.md#live-faults)."
+        f"`make truth` diagnoses {faults} random faults and {truth['healthy']} healthy services, "
+        f"simulated in a real Prometheus with the seeds {', '.join(map(str, seeds))}. "
+        "Seven faults are also caused in a real service: [live faults](benchmarks.md#live-faults)."
     )
     yield from ("", "| measure | result | target |", "|---|---|---|")
-    text = f"{first} of {faults} ({first / faults:.1%}; 95 %: {low:.0%} to {high:.0%})"
+    text = f"{first} ({first / faults:.1%}; 95 %: {low:.0%} to {high:.0%})"
     yield f"| right cause first | {text} | ≥ 90 % |"
     three = truth["among_three"]
-    text = f"{three} of {faults} ({three / faults:.1%})"
-    yield f"| right cause among the first three | {text} | ≥ 98 % |"
-    alarms = truth["false_alarms"]
-    yield f"| false alarms | {alarms} in {truth['healthy']} healthy services | 0 |"
+    yield f"| right cause among the first three | {three} ({three / faults:.1%}) | ≥ 98 % |"
+    yield f"| false alarms | {truth['false_alarms']} | 0 |"
     soon, visible = truth["within_two_scrapes"], truth["with_a_visible_moment"]
-    yield (
-        f"| found within two scrapes (30 s) after it is visible | {soon} of {visible} "
-        f"({soon / visible:.1%}) | all |"
-    )
+    text = f"{soon} of {visible} ({soon / visible:.1%})"
+    yield f"| found within 30 s after it is visible | {text} | all |"
     yield ""
     yield (
-        "A fault is *visible* when the value that shows it on a dashboard, a mean over five "
-        "minutes, has made half of its change. A count of events must also have reached five, or "
-        "its maximum."
+        "A fault is *visible* when its value, a mean over five minutes, has made half of its "
+        "change. A count must also have reached five, or its maximum."
+    )
+    yield from ("", *_by_check(truth["checks"]))
+
+
+def _by_check(counts: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """Yield what most checks reached, and the checks that differ."""
+    usual, _ = Counter(map(_reached, counts.values())).most_common(1)[0]
+    yield f"Each check (median time): {usual}. Exceptions:"
+    yield ""
+    for check in CHECKS:
+        reached = _reached(counts[check.name]) if check.name in counts else "not measured"
+        if reached != usual:
+            yield f"- {_link(check.name)}: {reached}"
+
+
+def _reached(counts: Mapping[str, Any]) -> str:
+    late, alarms = counts["median_seconds_late"], counts["false_alarms"]
+    return (
+        f"first in {counts['first']} of {counts['faults']} faults, {late or 0:.0f} s after it is "
+        f"visible, {alarms} false alarms"
     )
 
 
@@ -167,27 +151,10 @@ def _section(check: Check, truth: Mapping[str, Any]) -> Iterator[str]:
     yield f"`{check.name}` fires if {check.formula}."
     example = truth["checks"].get(check.name, {}).get("example")
     if example:
-        verdict, *evidence = example
-        yield from ("", f"> {sentence(verdict)}", f"> Seen: {'; '.join(evidence)}.")
-    yield ""
-    yield from (f"- **Do:** {step}" for step in check.remedy)
-    yield f"- **Try:** {check.experiment}"
-    if check.alternatives:
-        yield f"- **Or:** {'; '.join(check.alternatives)}."
+        _, *evidence = example
+        yield from ("", f"- **Evidence:** {'; '.join(evidence)}.")
+    yield f"- **Do:** {' '.join(check.remedy)}"
     if check.explains:
-        names = ", ".join(f"[`{n}`](#{n.replace('_', '-')})" for n in sorted(check.explains))
-        yield f"- **Explains:** {names}"
+        yield f"- **Explains:** {', '.join(map(_link, sorted(check.explains)))}"
     if check.limits:
         yield f"- **Limits:** {', '.join(f'`{name}`' for name in check.limits)}"
-    yield f"- **Measured:** {_measured(truth['checks'].get(check.name))}"
-
-
-def _measured(counts: Mapping[str, Any] | None) -> str:
-    if counts is None:
-        return "not yet."
-    faults, delay = counts["faults"], counts["median_seconds_late"]
-    when = "" if delay is None else f"; found {delay:.0f} s after it is visible (median)"
-    return (
-        f"first in {counts['first']} of {faults} faults, among the first three in "
-        f"{counts['among_three']}{when}; false alarms {counts['false_alarms']}."
-    )

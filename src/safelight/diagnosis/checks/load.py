@@ -220,7 +220,7 @@ LOAD_CHECKS = (
         f"is >= {_SLOWER:g} times the usual, {_QUEUEING}, or {_REFUSED}",
         (
             "Add an instance, or limit each caller (SAFELIGHT_RATE_LIMIT_PER_MINUTE).",
-            "Find the callers of the new traffic: the access log has their keys.",
+            "Find the callers of the new traffic in the log of your proxy.",
         ),
         "Limit the caller who sends most for five minutes. The queue time must become normal.",
         ("callers retry because responses are slow",),

@@ -168,7 +168,7 @@ STAGE_CHECKS = (
         "slow_upload",
         "Callers upload their images slowly",
         _slow_stage("receive", "receiving the body"),
-        f"the stage receive {_LIMITS}",
+        "the stage receive exceeds the limits of slow_decode",
         (
             "Check the callers' network. Buffer request bodies in the proxy in front.",
             "Ask callers to send smaller JPEGs: the model scales them to its own size.",
@@ -182,7 +182,7 @@ STAGE_CHECKS = (
         "slow_client",
         "Callers read responses slowly",
         _slow_stage("respond", "sending the response"),
-        f"the stage respond {_LIMITS}",
+        "the stage respond exceeds the limits of slow_decode",
         (
             "Put a proxy that buffers responses in front.",
             "Check whether callers read the response immediately.",
@@ -196,7 +196,7 @@ STAGE_CHECKS = (
         "slow_encode",
         "Encoding images is slow",
         _slow_stage("encode", "encoding the image"),
-        f"the stage encode {_LIMITS}",
+        "the stage encode exceeds the limits of slow_decode",
         (
             "Give the host more cores: encoding runs beside the model.",
             "Offer smaller images to callers.",
@@ -209,7 +209,7 @@ STAGE_CHECKS = (
         "slow_transfer",
         "Images reach the worker slowly",
         _slow_stage("transfer", "the transfer between the API and its worker"),
-        f"the stage transfer {_LIMITS}",
+        "the stage transfer exceeds the limits of slow_decode",
         (
             "Check whether the host swaps, and whether all its cores are busy.",
             "Run fewer services on this host.",
