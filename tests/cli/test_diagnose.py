@@ -242,7 +242,7 @@ def test_p16_a_forecast_is_a_table_or_json(call: Call, url: str) -> None:
     table = call("forecast", "fine", "--prometheus", url, *AT)
     document = json.loads(call("forecast", "fine", "--prometheus", url, "--json", *AT).out)
 
-    assert (table.code, "not in sight" in table.out) == (0, True)
+    assert (table.code, "no end in sight" in table.out) == (0, True)
     assert {each["what"] for each in document["fine"]} >= {"GPU memory of PyTorch", "file system"}
     assert all(each["ends"] is None for each in document["fine"])
 

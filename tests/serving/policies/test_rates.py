@@ -74,7 +74,7 @@ def test_retry_after_is_when_the_next_token_is_due() -> None:
 
     assert error.retry_after_seconds == pytest.approx(18)
     assert error.status == 429
-    assert "2 requests a minute" in str(error)
+    assert "2 requests per minute" in str(error)
     clock.now += 18
     assert passes(handle)
 
