@@ -8,7 +8,7 @@ from rich.console import Console
 from safelight.cli.up import _addresses, _results
 from safelight.settings import load
 from safelight.stack.local import plan
-from safelight.stack.tools.check import Answer, Question
+from safelight.stack.tools.check import Check, Result
 from tests.asking import HTTP
 from tests.cli.conftest import Call
 from tests.cli.running import started
@@ -100,12 +100,12 @@ def test_addresses_fit_80_columns() -> None:
 
 
 ANSWERS = [
-    Answer(Question("P95", "histogram_quantile(0.95, [5m])", "s"), 0.0412),
-    Answer(Question("slow", "q", "s"), 4.25),
-    Answer(Question("memory", "q", "B"), 2.527e10),
-    Answer(Question("requests", "q"), 5),
-    Answer(Question("VRAM", "q", "B"), None, "absent: no CUDA"),
-    Answer(Question("lost", "q"), None),
+    Result(Check("P95", "histogram_quantile(0.95, [5m])", "s"), 0.0412),
+    Result(Check("slow", "q", "s"), 4.25),
+    Result(Check("memory", "q", "B"), 2.527e10),
+    Result(Check("requests", "q"), 5),
+    Result(Check("VRAM", "q", "B"), None, "absent: no CUDA"),
+    Result(Check("lost", "q"), None),
 ]
 
 
