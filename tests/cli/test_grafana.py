@@ -69,7 +69,7 @@ def test_a_refusal_is_one_line_and_a_code(
     fake.failures["/api/dashboards/db"] = (status, "{}")
     answer = call("grafana", "push", *to_fake)
     assert (answer.code, answer.out) == (code, "")
-    assert f"answered {status}" in answer.line
+    assert f"returned {status}" in answer.line
     assert TOKEN not in answer.line
 
 

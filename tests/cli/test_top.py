@@ -243,14 +243,14 @@ def test_without_a_terminal_each_reading_is_printed_until_the_service_fails(call
     assert answer.out.count("tiny · float16") == 2
     assert answer.code == 1
     assert answer.line.startswith(
-        f"safelight: http://{url}/metrics cannot be shown: it answered 500 Internal Server Error."
+        f"safelight: http://{url}/metrics cannot be shown: it returned 500 Internal Server Error."
     )
 
 
 @pytest.mark.parametrize(
     ("page", "message"),
     [
-        (404, "it answered 404 Not Found."),
+        (404, "it returned 404 Not Found."),
         (b"<html>\n<body>a page</body>\n</html>\n", "it is not in Prometheus' text format."),
         (b"# TYPE go_goroutines gauge\ngo_goroutines 7\n", "it has no Safelight metrics."),
         (b"", "it has no Safelight metrics."),

@@ -45,7 +45,7 @@ def test_a_taken_port_is_one_line_and_nothing_is_started(call: Call, tmp_path: P
 def test_two_programs_on_one_port_are_one_line(call: Call, tmp_path: Path) -> None:
     answer = call("up", *elsewhere(tmp_path), "--port", "8123", "--prometheus-port", "8123")
     assert (answer.code, answer.out) == (2, "")
-    assert "safelight and prometheus both want port 8123" in answer.line
+    assert "safelight and prometheus have the same port 8123" in answer.line
 
 
 @pytest.mark.parametrize("missing", ["prometheus", "prometheus-alertmanager"])
