@@ -26,7 +26,7 @@ from safelight.dashboards.variables import Chosen, first_choice
 from safelight.models.demo.bundle import DEMOS
 from safelight.settings import load
 from safelight.stack.local import PROMETHEUS, Stack, plan
-from safelight.stack.tools.samples import photo, task_told
+from safelight.stack.tools.samples import parse_task, photo
 from safelight.stack.tools.traffic import Traffic, drive
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -72,7 +72,7 @@ async def _traffic(urls: list[str]) -> None:
 
 async def _good(url: str) -> None:
     async with httpx.AsyncClient(timeout=60) as client:
-        task = task_told(await client.get(f"{url}/v1/models"))
+        task = parse_task(await client.get(f"{url}/v1/models"))
         steps = {"edit": 10, "generate": 8}.get(task)
         await drive(Traffic(RATES[task], SECONDS, steps=steps, task=task), url, client=client)
 
@@ -80,7 +80,7 @@ async def _good(url: str) -> None:
 async def _bad(url: str) -> None:
     """Send what cannot be served, now and then; and edits whose guidance is ignored, rated."""
     async with httpx.AsyncClient(base_url=url, timeout=60) as client:
-        path = PATHS[task_told(await client.get("/v1/models"))]
+        path = PATHS[parse_task(await client.get("/v1/models"))]
         for turn in range(int(SECONDS / 15)):
             await client.post(path, data={"instruction": "make him old"}, files={"image": b"no"})
             odd = {"instruction": "add a beard", "steps": "4", "image_guidance_scale": "0.5"}

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.stack.waiting import all_gone, eventually, family
+from tests.stack.waiting import all_gone, eventually, process_tree
 
 
 class Command:
@@ -46,7 +46,7 @@ class Command:
 
     def send(self, number: signal.Signals, within: float = 40) -> int:
         """Collect the process tree, send the signal, and return the exit code."""
-        self.processes.update(family(self.process.pid))
+        self.processes.update(process_tree(self.process.pid))
         self.process.send_signal(number)
         return self.process.wait(within)
 
@@ -62,7 +62,7 @@ def started(folder: Path, *arguments: str) -> Iterator[Command]:
         yield command
     finally:
         if command.process.poll() is None:
-            command.processes.update(family(command.process.pid))
+            command.processes.update(process_tree(command.process.pid))
             command.process.kill()
             command.process.wait()
         for each in command.still_running():

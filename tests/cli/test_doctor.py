@@ -18,7 +18,7 @@ def test_a_complete_machine_passes(call: Call) -> None:
     answer = call("doctor")
     assert answer.code == 0
     assert "Everything that safelight up needs is there." in answer.out
-    for area in ("machine", "library", "program", "card", "port"):
+    for area in ("machine", "library", "program", "GPU", "port"):
         assert f" {area} " in answer.out
 
 

@@ -41,8 +41,8 @@ def test_another_services_export_is_only_overwritten_with_force(
     other = ("export", part, str(tmp_path), "--namespace", "other")
     refused = call(*other)
     assert refused.code == 2
-    assert "holds the export of zimage, which that of other would overwrite" in refused.line
-    assert "a folder of its own, or add --force" in refused.line
+    assert "contains the export of zimage. The export of other would overwrite it." in refused.line
+    assert "Use one folder per service, or add --force" in refused.line
     assert {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()} == files
     assert call(*other, "--force").code == 0
 

@@ -17,7 +17,7 @@ def test_r4_scrapes_are_answered_until_sigterm(tmp_path: Path) -> None:
     url = f"http://127.0.0.1:{port}"
     options = ("--port", str(port), "--gpu-interval-seconds", "0.1")
     with started(tmp_path, "gpu-exporter", *options) as command:
-        command.wait_for_output(f"{url}/metrics is read every 0.1 s.")
+        command.wait_for_output(f"{url}/metrics is up; the GPUs are read every 0.1 s.")
 
         def gpus_or_failures() -> bool:
             try:

@@ -66,10 +66,10 @@ def test_a_grafana_without_authentication_needs_no_token(call: Call, fake: FakeG
 def test_a_refusal_is_one_line_and_a_code(
     status: int, code: int, call: Call, fake: FakeGrafana, to_fake: tuple[str, ...]
 ) -> None:
-    fake.trouble["/api/dashboards/db"] = (status, "{}")
+    fake.failures["/api/dashboards/db"] = (status, "{}")
     answer = call("grafana", "push", *to_fake)
     assert (answer.code, answer.out) == (code, "")
-    assert f"answered {status}" in answer.line
+    assert f"returned {status}" in answer.line
     assert TOKEN not in answer.line
 
 
@@ -77,7 +77,7 @@ def test_a_pull_that_is_refused_writes_nothing(
     call: Call, fake: FakeGrafana, to_fake: tuple[str, ...], tmp_path: Path
 ) -> None:
     call("grafana", "push", *to_fake)
-    fake.trouble[f"/api/dashboards/uid/{list(fake.boards)[-1]}"] = (500, "")
+    fake.failures[f"/api/dashboards/uid/{list(fake.boards)[-1]}"] = (500, "")
     answer = call("grafana", "pull", str(tmp_path / "boards"), *to_fake)
     assert answer.code == 1
     assert not (tmp_path / "boards").exists()
@@ -113,7 +113,7 @@ def test_a_password_in_the_address_is_used_and_not_shown(call: Call, fake: FakeG
     pushed = call("grafana", "push", "--url", fake.url.replace("//", "//me:hush@"))
     assert pushed.code == 0
     assert "hush" not in pushed.out
-    fake.trouble["/api/dashboards/db"] = (500, "{}")
+    fake.failures["/api/dashboards/db"] = (500, "{}")
     assert "hush" not in call("grafana", "push", "--url", fake.url.replace("//", "//me:hush@")).err
 
 

@@ -20,7 +20,8 @@ def test_a_wrong_monitoring_file_is_one_line_in_every_command(
     answer = call(*command.split(), "--monitoring", str(file))
     assert (answer.code, answer.out) == (2, "")
     assert (
-        f"The monitoring file {file} is wrong: receivers.'a: b': 'a: b' is no name" in answer.line
+        f"The monitoring file {file} is wrong: receivers.'a: b': 'a: b' is not a name"
+        in answer.line
     )
 
 

@@ -12,7 +12,7 @@ from rich.segment import Segment
 from safelight.cli.screen import screen
 from safelight.metrics.catalog import BUILD_INFO, MODEL_INFO, REQUEST_SECONDS, REQUESTS, STAGES
 from safelight.metrics.registry import Meter
-from safelight.stack.tools.view import Card, Engine, View
+from safelight.stack.tools.view import Engine, Gpu, View
 from tests.cli.conftest import Call
 from tests.stack.waiting import free_ports
 
@@ -44,7 +44,7 @@ BUSY = View(
     queue_depth=3,
     in_flight=4,
     vram={"cuda:0": (9.1 * GIB, 11.2 * GIB)},
-    cards=(Card("0", 0.7, 10.2 * GIB, 78 * GIB, 61), Card("1", None, 1.0, None, None)),
+    gpus=(Gpu("0", 0.7, 10.2 * GIB, 78 * GIB, 61), Gpu("1", None, 1.0, None, None)),
     cpu_ratio=0.37,
     memory=(1.2 * GIB, 23.5 * GIB),
 )
@@ -61,7 +61,7 @@ IDLE = replace(
     step_seconds={},
     steps_per_second=0,
     vram={},
-    cards=(),
+    gpus=(),
     cpu_ratio=None,
     memory=None,
     seconds=0.0,
@@ -243,14 +243,14 @@ def test_without_a_terminal_each_reading_is_printed_until_the_service_fails(call
     assert answer.out.count("tiny · float16") == 2
     assert answer.code == 1
     assert answer.line.startswith(
-        f"safelight: http://{url}/metrics cannot be shown: it answered 500 Internal Server Error."
+        f"safelight: http://{url}/metrics cannot be shown: it returned 500 Internal Server Error."
     )
 
 
 @pytest.mark.parametrize(
     ("page", "message"),
     [
-        (404, "it answered 404 Not Found."),
+        (404, "it returned 404 Not Found."),
         (b"<html>\n<body>a page</body>\n</html>\n", "it is not in Prometheus' text format."),
         (b"# TYPE go_goroutines gauge\ngo_goroutines 7\n", "it has no Safelight metrics."),
         (b"", "it has no Safelight metrics."),

@@ -8,7 +8,7 @@ from rich.console import Console
 from safelight.cli.up import _addresses, _results
 from safelight.settings import load
 from safelight.stack.local import plan
-from safelight.stack.tools.check import Answer, Question
+from safelight.stack.tools.check import Check, Result
 from tests.asking import HTTP
 from tests.cli.conftest import Call
 from tests.cli.running import started
@@ -45,7 +45,7 @@ def test_a_taken_port_is_one_line_and_nothing_is_started(call: Call, tmp_path: P
 def test_two_programs_on_one_port_are_one_line(call: Call, tmp_path: Path) -> None:
     answer = call("up", *elsewhere(tmp_path), "--port", "8123", "--prometheus-port", "8123")
     assert (answer.code, answer.out) == (2, "")
-    assert "safelight and prometheus both want port 8123" in answer.line
+    assert "safelight and prometheus have the same port 8123" in answer.line
 
 
 @pytest.mark.parametrize("missing", ["prometheus", "prometheus-alertmanager"])
@@ -100,12 +100,12 @@ def test_addresses_fit_80_columns() -> None:
 
 
 ANSWERS = [
-    Answer(Question("P95", "histogram_quantile(0.95, [5m])", "s"), 0.0412),
-    Answer(Question("slow", "q", "s"), 4.25),
-    Answer(Question("memory", "q", "B"), 2.527e10),
-    Answer(Question("requests", "q"), 5),
-    Answer(Question("VRAM", "q", "B"), None, "absent: no CUDA"),
-    Answer(Question("lost", "q"), None),
+    Result(Check("P95", "histogram_quantile(0.95, [5m])", "s"), 0.0412),
+    Result(Check("slow", "q", "s"), 4.25),
+    Result(Check("memory", "q", "B"), 2.527e10),
+    Result(Check("requests", "q"), 5),
+    Result(Check("VRAM", "q", "B"), None, "absent: no CUDA"),
+    Result(Check("lost", "q"), None),
 ]
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 import psycopg
 
-from tests.stack.waiting import eventually, family, free_ports
+from tests.stack.waiting import eventually, free_ports, process_tree
 
 _USER = "postgres"  # PostgreSQL refuses to run as root
 _NUMBERS = count(1)
@@ -50,7 +50,7 @@ class Postgres:
         """Kill all processes of the server at once."""
         if self._process is None:
             return
-        processes = family(self._process.pid) if self._process.poll() is None else []
+        processes = process_tree(self._process.pid) if self._process.poll() is None else []
         for process in processes:
             process.kill()
         psutil.wait_procs(processes, timeout=20)

@@ -1,4 +1,4 @@
-"""The stack that the tests of this folder share; it is started once."""
+"""The fixture `real`: a stack that starts once for all tests in this folder."""
 
 from tests.stack.real import real
 

@@ -1,8 +1,7 @@
-"""A small Grafana on 127.0.0.1: the part of its HTTP API that boards need, as its docs tell it.
+"""A fake Grafana on 127.0.0.1 with the part of its documented HTTP API that dashboards need.
 
-Folders, dashboards with ids and versions, search, data sources and health; 401 for a wrong token,
-403 where its role may not, 404, 409 and 412 as Grafana gives them. `trouble` answers some path
-with another status, whatever else is true.
+Folders, dashboards with ids and versions, search, data sources and health; errors 401 for a wrong
+token, 403 for a role without permission, 404, 409 and 412. `failures` sets the response of a path.
 """
 
 import json
@@ -15,13 +14,13 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 TOKEN = "glsa_0123456789abcdef"
-Answer = tuple[int, Any]
+Reply = tuple[int, Any]
 PROMETHEUS = {"id": 1, "uid": "prom", "name": "Prometheus", "type": "prometheus"}
 
 
 @dataclass
 class FakeGrafana:
-    """What it holds, and what it was asked."""
+    """The content of the fake Grafana, and the requests it received."""
 
     url: str = ""
     token: str | None = TOKEN
@@ -31,11 +30,11 @@ class FakeGrafana:
     boards: dict[str, dict[str, Any]] = field(default_factory=dict)
     folder_of: dict[str, str] = field(default_factory=dict)
     provisioned: set[str] = field(default_factory=set)
-    trouble: dict[str, tuple[int, str]] = field(default_factory=dict)
-    asked: list[tuple[str, str]] = field(default_factory=list)
+    failures: dict[str, tuple[int, str]] = field(default_factory=dict)
+    requests: list[tuple[str, str]] = field(default_factory=list)
 
-    def answer(self, method: str, path: str, authorization: str | None, body: Any) -> Answer:
-        """Return status and content of the answer."""
+    def reply(self, method: str, path: str, authorization: str | None, body: Any) -> Reply:
+        """Return the status and content of the response."""
         route = urlsplit(path)
         if route.path == "/api/health":
             return 200, {"database": "ok", "version": "13.2.3"}
@@ -47,14 +46,14 @@ class FakeGrafana:
             return self._post(route.path, body)
         return self._get(route.path, parse_qs(route.query))
 
-    def _post(self, path: str, body: Any) -> Answer:
+    def _post(self, path: str, body: Any) -> Reply:
         if path == "/api/folders":
-            return self._make_folder(body)
+            return self._create_folder(body)
         if path == "/api/dashboards/db":
             return self._save(body)
         return 404, {"message": "Not found"}
 
-    def _make_folder(self, body: Any) -> Answer:
+    def _create_folder(self, body: Any) -> Reply:
         if body["uid"] in self.folders:
             return 412, {"message": "a folder with the same uid already exists"}
         if body["title"] in self.folders.values():
@@ -62,7 +61,7 @@ class FakeGrafana:
         self.folders[body["uid"]] = body["title"]
         return 200, {"id": len(self.folders), **body, "version": 1}
 
-    def _save(self, body: Any) -> Answer:
+    def _save(self, body: Any) -> Reply:
         board, uid = body["dashboard"], body["dashboard"]["uid"]
         if body["folderUid"] not in self.folders:
             return 400, {"message": "folder not found"}
@@ -80,7 +79,7 @@ class FakeGrafana:
         url = f"/d/{uid}/a-slug"
         return 200, {"id": number, "uid": uid, "url": url, "status": "success", "version": version}
 
-    def _get(self, path: str, query: dict[str, list[str]]) -> Answer:
+    def _get(self, path: str, query: dict[str, list[str]]) -> Reply:
         name = path.rpartition("/")[2]
         if path == "/api/folders":
             return 200, [{"uid": uid, "title": title} for uid, title in self.folders.items()]
@@ -91,10 +90,11 @@ class FakeGrafana:
                 return 403, {"message": "You'll need additional permissions: datasources:read"}
             return 200, self.datasources
         if path == "/api/search":
-            wanted = set(query["tag"])
-            found = [board for board in self.boards.values() if wanted <= set(board["tags"])]
+            tags = set(query["tag"])
+            boards = [board for board in self.boards.values() if tags <= set(board["tags"])]
             return 200, [
-                {"uid": one["uid"], "title": one["title"], "type": "dash-db"} for one in found
+                {"uid": board["uid"], "title": board["title"], "type": "dash-db"}
+                for board in boards
             ]
         if path.startswith("/api/dashboards/uid/") and name in self.boards:
             return 200, {"dashboard": self.boards[name], "meta": {"folderUid": "safelight"}}
@@ -102,26 +102,26 @@ class FakeGrafana:
 
 
 @contextmanager
-def grafana(**given: Any) -> Iterator[FakeGrafana]:
-    """Run one until the end of the block."""
-    fake = FakeGrafana(**given)
+def grafana(**content: Any) -> Iterator[FakeGrafana]:
+    """Run a fake Grafana until the end of the block."""
+    fake = FakeGrafana(**content)
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self._answer()
+            self._reply()
 
         def do_POST(self) -> None:
-            self._answer()
+            self._reply()
 
-        def _answer(self) -> None:
+        def _reply(self) -> None:
             length = int(self.headers.get("content-length") or 0)
             body = json.loads(self.rfile.read(length)) if length else None
-            fake.asked.append((self.command, self.path))
-            trouble = fake.trouble.get(urlsplit(self.path).path)
-            if trouble:
-                self._send(trouble[0], trouble[1].encode(), "text/html")
+            fake.requests.append((self.command, self.path))
+            failure = fake.failures.get(urlsplit(self.path).path)
+            if failure:
+                self._send(failure[0], failure[1].encode(), "text/html")
                 return
-            status, content = fake.answer(
+            status, content = fake.reply(
                 self.command, self.path, self.headers.get("authorization"), body
             )
             self._send(status, json.dumps(content).encode(), "application/json")

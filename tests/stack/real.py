@@ -1,4 +1,4 @@
-"""The real stack that tests share: the three demos, Prometheus, Alertmanager and node-exporter."""
+"""A real stack for tests: the three demos, Prometheus, Alertmanager and node-exporter."""
 
 import threading
 from collections.abc import Iterator
@@ -14,29 +14,29 @@ from safelight.metrics.registry import parse, where
 from safelight.models.demo.bundle import DEMOS
 from safelight.settings import Settings, load
 from safelight.stack.local import PROMETHEUS, Stack, plan
-from safelight.stack.tools.check import TIMEOUT_SECONDS, Answer, Checker, prove
-from safelight.stack.tools.samples import photo, task_told
+from safelight.stack.tools.check import TIMEOUT_SECONDS, Checker, Result, verify
+from safelight.stack.tools.samples import parse_task, photo
 from tests.asking import HTTP
-from tests.stack.waiting import all_gone, eventually, family, free_ports, ports_in_a_row
+from tests.stack.waiting import all_gone, consecutive_ports, eventually, free_ports, process_tree
 
 NAMESPACE = "instructpix2pix"
-EDITOR, GENERATOR, RECOGNISER = "instructpix2pix", "zimage", "recognition"  # as services are called
+EDITOR, GENERATOR, RECOGNISER = "instructpix2pix", "zimage", "recognition"  # service names
 START_SECONDS = 90.0
 
 
 @dataclass(frozen=True)
 class Real:
-    """What is running, and what was seen while it started."""
+    """A running stack, and the results of its checks."""
 
     stack: Stack
     service: str
     prometheus: str
-    first_point_seconds: float
-    answers: dict[str, list[Answer]]
+    first_sample_seconds: float
+    results: dict[str, list[Result]]
 
     def get(self, path: str, **params: str) -> Any:
-        answer = HTTP.get(f"{self.prometheus}/api/v1/{path}", params=params, timeout=10)
-        return answer.raise_for_status().json()["data"]
+        response = HTTP.get(f"{self.prometheus}/api/v1/{path}", params=params, timeout=10)
+        return response.raise_for_status().json()["data"]
 
     def query(self, query: str) -> list[float]:
         return [float(sample["value"][1]) for sample in self.get("query", query=query)["result"]]
@@ -45,9 +45,9 @@ class Real:
         return HTTP.get(f"{self.service}/metrics", headers={"accept": accept}, timeout=10)
 
     def counted(self, name: str, **labels: str) -> float:
-        """Return a metric of the service, its series summed."""
-        found = where(parse(self.metrics().text), f"{NAMESPACE}_{name}", **labels)
-        return sum(value for _, value in found)
+        """Return the sum of a metric's series in the service."""
+        series = where(parse(self.metrics().text), f"{NAMESPACE}_{name}", **labels)
+        return sum(value for _, value in series)
 
     def edit(self, steps: int = 2, size: int = 128) -> httpx.Response:
         return HTTP.post(
@@ -63,7 +63,7 @@ class Real:
 
 
 def _settings(folder: Any) -> Settings:
-    api, prometheus, alertmanager, node = ports_in_a_row(3), *free_ports(3)
+    api, prometheus, alertmanager, node = consecutive_ports(3), *free_ports(3)
     return load(
         port=api,
         prometheus_port=prometheus,
@@ -78,38 +78,38 @@ def _settings(folder: Any) -> Settings:
 @pytest.fixture(scope="package")
 def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Real]:
     settings = _settings(tmp_path_factory.mktemp("state"))
-    began = monotonic()
+    started = monotonic()
 
     def wait(seconds: float) -> bool:
-        return threading.Event().wait(seconds) or monotonic() - began > START_SECONDS
+        return threading.Event().wait(seconds) or monotonic() - started > START_SECONDS
 
     stack = Stack(plan(settings, list(DEMOS)), settings, lambda _text: None, wait)
     try:
-        with pytest.MonkeyPatch.context() as environment:  # which its services inherit
+        with pytest.MonkeyPatch.context() as environment:  # the services inherit it
             environment.setenv("SAFELIGHT_QUALITY_SAMPLE_RATIO", "1")
             assert stack.start(), "the stack was not ready in time"
         service, prometheus = (stack.plan.find(name).url for name in (EDITOR, PROMETHEUS))
         first = Real(stack, service, prometheus, 0, {})
         eventually(
-            lambda: first.query(f"{NAMESPACE}_workers_ready == 1"), within=60, what="a first point"
+            lambda: first.query(f"{NAMESPACE}_workers_ready == 1"), within=60, what="a first sample"
         )
-        seconds = monotonic() - began
+        seconds = monotonic() - started
         names = list(stack.plan.services)
         with ThreadPoolExecutor(len(names)) as pool:
-            proven = pool.map(lambda name: _proven(stack, name), names)
-            answers = dict(zip(names, proven, strict=True))
-        yield Real(stack, service, prometheus, seconds, answers)
+            verified = pool.map(lambda name: _verify(stack, name), names)
+            results = dict(zip(names, verified, strict=True))
+        yield Real(stack, service, prometheus, seconds, results)
     finally:
-        # Its own alone: a service of other tests may run beside it.
-        processes = [each for running in stack._running for each in family(running.pid)]
+        # Only the processes of this stack: services of other tests may run too.
+        processes = [one for running in stack._running for one in process_tree(running.pid)]
         stack.stop()
         assert all_gone(processes)
 
 
-def _proven(stack: Stack, name: str) -> list[Answer]:
+def _verify(stack: Stack, name: str) -> list[Result]:
     url, prometheus = stack.plan.find(name).url, stack.plan.find(PROMETHEUS).url
     with httpx.Client(timeout=TIMEOUT_SECONDS) as client:
-        task = task_told(client.get(f"{url}/v1/models"))
+        task = parse_task(client.get(f"{url}/v1/models"))
         checker = Checker(url, prometheus, client, task)
         namespace = stack.plan.services[name].namespace
-        return prove(checker, namespace, name, wait=threading.Event().wait)
+        return verify(checker, namespace, name, wait=threading.Event().wait)

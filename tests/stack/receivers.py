@@ -1,4 +1,4 @@
-"""Receivers of alerts that the tests run themselves: robots, webhooks, and a real Alertmanager."""
+"""A real Alertmanager, and a web server that records the notifications it receives."""
 
 import json
 import re
@@ -33,7 +33,7 @@ critical_wait_seconds = 0.2
 
 
 class Post:
-    """One request that a receiver heard."""
+    """One request to a receiver."""
 
     def __init__(self, path: str, body: bytes) -> None:
         self.path = path
@@ -49,21 +49,21 @@ class Post:
 
 
 class Receiver:
-    """A web server that keeps what it is told, and answers as it is told to."""
+    """A web server that records its requests; `reply` makes the responses."""
 
     def __init__(self, port: int = 0) -> None:
-        self.heard: Queue[Post] = Queue()
+        self.posts: Queue[Post] = Queue()
         self.reply: Callable[[Post], bytes] = lambda _: OK
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 post = Post(self.path, self.rfile.read(int(self.headers["Content-Length"])))
-                self.send_response(200)  # robots answer so whatever they think of it
+                self.send_response(200)  # robots also return 200 for errors
                 self.send_header("content-type", "application/json")
                 self.end_headers()
                 self.wfile.write(outer.reply(post))
-                outer.heard.put(post)
+                outer.posts.put(post)
 
             def log_message(self, format: str, *args: object) -> None:
                 pass
@@ -78,11 +78,11 @@ class Receiver:
         return f"http://127.0.0.1:{self.port}/hook?access_token=hidden"
 
     def next(self) -> Post:
-        return self.heard.get(timeout=IN_TIME_SECONDS)
+        return self.posts.get(timeout=IN_TIME_SECONDS)
 
-    def hears_nothing(self, for_seconds: float) -> bool:
+    def gets_nothing(self, for_seconds: float) -> bool:
         with suppress(Empty):
-            self.heard.get(timeout=for_seconds)
+            self.posts.get(timeout=for_seconds)
             return False
         return True
 
@@ -94,12 +94,12 @@ class Receiver:
 
 @contextmanager
 def receiver(port: int = 0) -> Iterator[Receiver]:
-    """Run a receiver; it is stopped whatever happens."""
-    made = Receiver(port)
+    """Run a receiver until the end of the block."""
+    running = Receiver(port)
     try:
-        yield made
+        yield running
     finally:
-        made.stop()
+        running.stop()
 
 
 class Alertmanager:
@@ -108,12 +108,12 @@ class Alertmanager:
     def __init__(self, url: str) -> None:
         self.url = url
 
-    def tell(self, name: str, /, **labels: str) -> None:
-        """Tell it that an alert fires."""
+    def fire(self, name: str, /, **labels: str) -> None:
+        """Post a firing alert."""
         self._post(name, labels, ends_in_seconds=600)
 
-    def end(self, name: str, /, **labels: str) -> None:
-        """Tell it that an alert is over."""
+    def resolve(self, name: str, /, **labels: str) -> None:
+        """Post a resolved alert."""
         self._post(name, labels, ends_in_seconds=-1)
 
     def _post(self, name: str, labels: dict[str, str], *, ends_in_seconds: int) -> None:
@@ -131,23 +131,23 @@ class Alertmanager:
         HTTP.post(f"{self.url}/api/v2/alerts", json=[alert], timeout=10).raise_for_status()
 
     def states(self) -> dict[str, str]:
-        """Return the state of each alert by its name."""
-        answer = HTTP.get(f"{self.url}/api/v2/alerts", timeout=10).raise_for_status()
-        return {each["labels"]["alertname"]: each["status"]["state"] for each in answer.json()}
+        """Return the state of each alert by name."""
+        response = HTTP.get(f"{self.url}/api/v2/alerts", timeout=10).raise_for_status()
+        return {one["labels"]["alertname"]: one["status"]["state"] for one in response.json()}
 
     def count(self, name: str) -> float:
-        """Return one of its own counts, of all integrations."""
+        """Return one of Alertmanager's own counters, summed over its series."""
         lines = HTTP.get(f"{self.url}/metrics", timeout=10).text.splitlines()
-        found = [line for line in lines if re.match(rf"alertmanager_{name}[ {{]", line)]
-        return sum(float(line.rpartition(" ")[2]) for line in found)
+        series = [line for line in lines if re.match(rf"alertmanager_{name}[ {{]", line)]
+        return sum(float(line.rpartition(" ")[2]) for line in series)
 
 
 @contextmanager
-def alertmanager(folder: Path, monitoring: str, **told: str) -> Iterator[Alertmanager]:
-    """Run the real Alertmanager as a monitoring file says; it is stopped whatever happens."""
+def alertmanager(folder: Path, monitoring: str, **options: str) -> Iterator[Alertmanager]:
+    """Run the real Alertmanager with a monitoring file until the end of the block."""
     (folder / "monitoring.toml").write_text(monitoring)
     config = folder / "alertmanager.yml"
-    config.write_text(alertmanager_yml(read(folder / "monitoring.toml"), **told))
+    config.write_text(alertmanager_yml(read(folder / "monitoring.toml"), **options))
     address = f"127.0.0.1:{free_ports(1)[0]}"
     command = (
         PROGRAM,

@@ -11,11 +11,11 @@ from safelight.errors import BadSetting, MissingProgram, PortTaken
 from safelight.stack.programs import (
     Program,
     Running,
+    error_text,
     find_program,
     is_writable,
     look_for,
     require_free_port,
-    why,
     without_password,
 )
 from tests.stack.waiting import eventually, free_ports, stub_programs
@@ -27,8 +27,8 @@ from pathlib import Path
 
 class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
-        sick = Path(sys.argv[2]).exists()
-        self.send_response(503 if sick or self.path != "/ready" else 200)
+        unready = Path(sys.argv[2]).exists()
+        self.send_response(503 if unready or self.path != "/ready" else 200)
         self.end_headers()
     def log_message(self, *args): pass
 
@@ -37,9 +37,9 @@ HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
 
 
 def web(name: str, folder: Path, code: str = SERVER) -> Program:
-    """Return a program that is ready at /ready, while the file `sick` does not exist."""
+    """Return a program whose /ready returns 200 while the file `unready` does not exist."""
     [port] = free_ports(1)
-    command = (sys.executable, "-S", "-c", code, str(port), str(folder / "sick"))
+    command = (sys.executable, "-S", "-c", code, str(port), str(folder / "unready"))
     return Program(name, command, "127.0.0.1", port, "/ready")
 
 
@@ -50,55 +50,55 @@ def running(tmp_path: Path) -> Iterator[Running]:
     started.stop(grace_seconds=5)
 
 
-def test_a_program_is_ready_once_its_path_answers_200(running: Running, tmp_path: Path) -> None:
-    eventually(running.is_ready, within=20, what="the server answers")
+def test_a_program_is_ready_when_its_path_returns_200(running: Running, tmp_path: Path) -> None:
+    eventually(running.is_ready, within=20, what="the server is ready")
     assert running.ended is None
-    (tmp_path / "sick").touch()
+    (tmp_path / "unready").touch()
     assert not running.is_ready()
 
 
-def test_a_stopped_program_is_gone_and_a_second_stop_does_nothing(running: Running) -> None:
-    eventually(running.is_ready, within=20, what="the server answers")
+def test_a_program_stops_and_a_second_stop_does_nothing(running: Running) -> None:
+    eventually(running.is_ready, within=20, what="the server is ready")
     running.stop(grace_seconds=5)
     assert running.ended == "by SIGTERM"
     running.stop(grace_seconds=5)
     assert not running.is_ready()
 
 
-def test_a_program_that_will_not_end_is_made_to(tmp_path: Path) -> None:
-    deaf = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + SERVER
-    running = Running(web("deaf", tmp_path, deaf), tmp_path)
-    eventually(running.is_ready, within=20, what="the server answers")
+def test_a_program_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
+    code = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + SERVER
+    running = Running(web("stubborn", tmp_path, code), tmp_path)
+    eventually(running.is_ready, within=20, what="the server is ready")
     running.stop(grace_seconds=0.1)
     assert running.ended == "by SIGKILL"
 
 
-def test_ctrl_c_in_our_terminal_does_not_reach_a_program(running: Running) -> None:
+def test_ctrl_c_in_the_terminal_does_not_reach_a_program(running: Running) -> None:
     assert os.getsid(running.pid) == running.pid != os.getsid(0)
 
 
 @pytest.mark.parametrize(
-    ("code", "told"),
+    ("code", "message"),
     [
         ("print('first'); print('the disk is full'); raise SystemExit(7)", "with code 7: the disk"),
         ("import sys; sys.exit('safelight: no model')", "with code 1: no model"),
-        ("raise SystemExit(1)", "with code 1: it wrote nothing"),
-        ("import os; os.kill(os.getpid(), 9)", "by SIGKILL: it wrote nothing"),
+        ("raise SystemExit(1)", "with code 1: no output"),
+        ("import os; os.kill(os.getpid(), 9)", "by SIGKILL: no output"),
     ],
 )
-def test_the_failure_says_how_it_ended_and_its_last_line(
-    code: str, told: str, tmp_path: Path
+def test_the_failure_contains_the_exit_status_and_the_last_line(
+    code: str, message: str, tmp_path: Path
 ) -> None:
     running = Running(web("short", tmp_path, code), tmp_path)
     eventually(lambda: running.ended, within=20, what="the program ends")
     failure = str(running.failure())
-    assert told in failure
+    assert message in failure
     assert "short" in failure
     assert str(running.log) in failure
     assert len(failure.splitlines()) == 1
 
 
-def test_a_restart_goes_on_with_the_same_log(tmp_path: Path) -> None:
+def test_a_restart_appends_to_the_same_log(tmp_path: Path) -> None:
     running = Running(web("short", tmp_path, "print('hello')"), tmp_path)
     eventually(lambda: running.ended, within=20, what="the program ends")
     running.restart()
@@ -107,16 +107,16 @@ def test_a_restart_goes_on_with_the_same_log(tmp_path: Path) -> None:
     assert running.log.read_text() == "hello\nhello\n"
 
 
-def test_the_first_name_found_is_the_program(
+def test_the_first_installed_program_is_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", stub_programs(tmp_path / "bin", "prometheus-alertmanager"))
-    found = str(tmp_path / "bin/prometheus-alertmanager")
-    assert find_program(("alertmanager", "prometheus-alertmanager"), "any") == found
+    path = str(tmp_path / "bin/prometheus-alertmanager")
+    assert find_program(("alertmanager", "prometheus-alertmanager"), "any") == path
     assert look_for(("amtool",)) is None
 
 
-def test_a_missing_program_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_program_names_the_package_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     with pytest.raises(MissingProgram, match="apt-get install prometheus;") as missing:
         find_program(("prometheus",), "prometheus")
@@ -124,7 +124,7 @@ def test_a_missing_program_says_what_to_install(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
-def test_a_port_that_somebody_listens_on_is_taken(host: str) -> None:
+def test_a_port_with_a_listener_is_taken(host: str) -> None:
     kind = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         listener = socket.create_server((host, 0), family=kind)
@@ -138,12 +138,12 @@ def test_a_port_that_somebody_listens_on_is_taken(host: str) -> None:
 
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "no.such.host.invalid"])
-def test_an_address_that_is_not_ours_is_a_bad_setting_and_not_a_taken_port(host: str) -> None:
+def test_a_foreign_address_is_a_bad_setting_and_not_a_taken_port(host: str) -> None:
     with pytest.raises(BadSetting, match=f"api cannot listen on {host}:1234"):
         require_free_port(Program("api", (), host, 1234, "/"))
 
 
-def test_a_folder_is_writable_where_it_or_its_parent_is(tmp_path: Path) -> None:
+def test_a_folder_is_writable_if_it_or_its_parent_is(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     assert is_writable(tmp_path)
     assert is_writable(tmp_path / "a/b/c")
@@ -156,15 +156,15 @@ def _refused(status: int) -> httpx.HTTPStatusError:
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "text"),
     [
-        (_refused(404), "it answered 404 Not Found"),
+        (_refused(404), "it returned 404 Not Found"),
         (httpx.ConnectError("All connection\nattempts failed."), "All connection attempts failed"),
         (httpx.ReadTimeout(""), "ReadTimeout"),
     ],
 )
-def test_a_failed_request_is_told_in_one_line(error: httpx.HTTPError, told: str) -> None:
-    assert why(error) == told
+def test_a_failed_request_is_reported_in_one_line(error: httpx.HTTPError, text: str) -> None:
+    assert error_text(error) == text
 
 
 @pytest.mark.parametrize(

@@ -1,33 +1,33 @@
-"""Which services a stack has, and what each is told."""
+"""The services of a stack, and their settings."""
 
 import pytest
 
 from safelight.errors import BadSetting
 from safelight.rules.files import rule_file
 from safelight.settings import Settings, load
-from safelight.stack.services import SERVICE, namespaces, program_of, services
+from safelight.stack.services import SERVICE, namespaces, service_program, services
 
 DEMOS = ("demo-edit", "demo-generate", "demo-recognize")
 
 
-def told(*models: str, **chosen: object) -> dict[str, Settings]:
+def services_of(*models: str, **chosen: object) -> dict[str, Settings]:
     return services(load(**chosen), models)
 
 
-def test_without_a_model_there_is_one_service_with_the_settings_own() -> None:
-    only = told(model="a/b", port=9000)[SERVICE]
+def test_without_a_model_there_is_one_service_with_the_settings_model() -> None:
+    only = services_of(model="a/b", port=9000)[SERVICE]
     assert (only.model, only.port, only.namespace) == ("a/b", 9000, "instructpix2pix")
 
 
-def test_several_demos_have_their_families_names_and_ports_that_follow_each_other() -> None:
-    started = told(*DEMOS, port=9000)
+def test_several_demos_have_their_family_names_and_consecutive_ports() -> None:
+    started = services_of(*DEMOS, port=9000)
     assert [(name, own.namespace, own.port) for name, own in started.items()] == [
         ("instructpix2pix", "instructpix2pix", 9000),
         ("zimage", "zimage", 9001),
         ("recognition", "recognition", 9002),
     ]
     for (name, own), model in zip(started.items(), DEMOS, strict=True):
-        command = program_of(name, own).command
+        command = service_program(name, own).command
         assert command[command.index("serve") + 1] == model
         assert command[command.index("--namespace") + 1] == own.namespace
 
@@ -41,29 +41,33 @@ def test_several_demos_have_their_families_names_and_ports_that_follow_each_othe
         ("a/" + "x" * 60, "x" * 40),
     ],
 )
-def test_another_model_among_several_is_called_by_its_name(model: str, namespace: str) -> None:
-    assert namespaces(told("demo-edit", model)) == ("instructpix2pix", namespace)
-    load(namespace=namespace)  # and may be
+def test_another_model_is_named_after_its_last_part(model: str, namespace: str) -> None:
+    assert namespaces(services_of("demo-edit", model)) == ("instructpix2pix", namespace)
+    load(namespace=namespace)  # it is a valid namespace
 
 
-def test_one_demo_has_its_familys_name_unless_another_was_chosen() -> None:
-    assert told("demo-generate")[SERVICE].namespace == "zimage"
-    assert told("demo-generate", namespace="mine")[SERVICE].namespace == "mine"
+def test_one_demo_has_its_familys_namespace_unless_one_is_set() -> None:
+    assert services_of("demo-generate")[SERVICE].namespace == "zimage"
+    assert services_of("demo-generate", namespace="mine")[SERVICE].namespace == "mine"
 
 
 @pytest.mark.parametrize(
-    ("models", "chosen", "said"),
+    ("models", "chosen", "message"),
     [
-        (("demo-edit", "demo-generate"), {"namespace": "mine"}, "A namespace is one service's"),
-        (("demo-edit", "demo-edit"), {}, "would both be instructpix2pix"),
-        (DEMOS, {"port": 65534}, "no port for demo-recognize"),
+        (
+            ("demo-edit", "demo-generate"),
+            {"namespace": "mine"},
+            "A namespace belongs to one service",
+        ),
+        (("demo-edit", "demo-edit"), {}, "would have the same namespace instructpix2pix"),
+        (DEMOS, {"port": 65534}, "no free port for demo-recognize"),
     ],
 )
-def test_what_cannot_be_is_one_clear_line(
-    models: tuple[str, ...], chosen: dict[str, object], said: str
+def test_impossible_settings_are_reported_in_one_line(
+    models: tuple[str, ...], chosen: dict[str, object], message: str
 ) -> None:
-    with pytest.raises(BadSetting, match=said):
-        told(*models, **chosen)
+    with pytest.raises(BadSetting, match=message):
+        services_of(*models, **chosen)
 
 
 def test_rules_of_the_machine_are_written_once_for_several_services() -> None:

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from safelight.metrics.catalog import LADDER, STAGES
 from safelight.stack.tools.top import QUANTILES
-from safelight.stack.tools.view import Card, Engine, View
+from safelight.stack.tools.view import Engine, Gpu, View
 from safelight.units import duration, size, sizes
 
 _NAME_COLUMNS = 9
@@ -139,11 +139,11 @@ def _machine(view: View) -> Iterator[Row]:
         yield "memory", _load(used / total).append(sizes((used, total)))
     for device, (used, peak) in view.vram.items():
         yield f"VRAM {device}"[:_NAME_COLUMNS], Text(f"{size(used)} used, peak {size(peak)}")
-    for card in view.cards:
-        yield f"GPU {card.name}"[:_NAME_COLUMNS], _gpu(card)
+    for gpu in view.gpus:
+        yield f"GPU {gpu.name}"[:_NAME_COLUMNS], _gpu(gpu)
 
 
-def _gpu(gpu: Card) -> Text:
+def _gpu(gpu: Gpu) -> Text:
     text = Text()
     if gpu.utilization_ratio is not None:
         text.append(_load(gpu.utilization_ratio)).append(f"{gpu.utilization_ratio:.0%}  ")

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from safelight.cli.options import model_argument, setting_option
 from safelight.settings import load
-from safelight.stack.services import by_itself
+from safelight.stack.services import with_family_namespace
 
 
 def serve(
@@ -43,7 +43,7 @@ def serve(
     from safelight.serving.app import serve as run
 
     run(
-        by_itself(
+        with_family_namespace(
             load(
                 model=model,
                 host=host,

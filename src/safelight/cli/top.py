@@ -15,8 +15,8 @@ from safelight.cli.options import console, parse_address
 from safelight.cli.screen import screen
 from safelight.errors import ServiceFailed
 from safelight.metrics.registry import Samples, parse
-from safelight.stack.programs import why
-from safelight.stack.tools.top import Window, is_ours
+from safelight.stack.programs import error_text
+from safelight.stack.tools.top import Window, is_from_safelight
 from safelight.stack.tools.view import View
 
 _TIMEOUT_SECONDS = 5.0
@@ -78,10 +78,10 @@ class _Source:
             response.raise_for_status()
             samples = parse(response.text)
         except httpx.HTTPError as error:
-            raise self._failure(why(error)) from None
+            raise self._failure(error_text(error)) from None
         except ValueError:
             raise self._failure("it is not in Prometheus' text format") from None
-        if not is_ours(samples):
+        if not is_from_safelight(samples):
             raise self._failure("it has no Safelight metrics")
         return samples
 

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from safelight.cli.options import console, parse_address
 from safelight.errors import BadSetting, ServiceFailed
-from safelight.stack.tools.traffic import MOST_REQUESTS, Summary, Traffic, drive, task_of
+from safelight.stack.tools.traffic import MAX_REQUESTS, Summary, Traffic, drive, task_of
 
 _TIMEOUT_SECONDS = 150.0  # longer than the service's own, so that the service's timeout applies
 _QUANTILES = (0.5, 0.95, 0.99)
@@ -46,9 +46,9 @@ def traffic(
         safelight traffic http://127.0.0.1:8000 --instruction "make him old" --size 512x512
     """
     target = parse_address(url)
-    if rate * duration > MOST_REQUESTS:
+    if rate * duration > MAX_REQUESTS:
         raise BadSetting(
-            f"{rate * duration:.0f} requests are too many; the limit is {MOST_REQUESTS}. "
+            f"{rate * duration:.0f} requests are too many; the limit is {MAX_REQUESTS}. "
             "Lower --rate or --duration."
         )
     plan = Traffic(

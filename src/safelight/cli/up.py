@@ -16,9 +16,9 @@ from safelight.cli.options import console, model_argument, program_name, setting
 from safelight.errors import ServiceFailed
 from safelight.settings import load
 from safelight.stack.local import PROMETHEUS, Plan, Stack, plan
-from safelight.stack.programs import why
-from safelight.stack.tools.check import TIMEOUT_SECONDS, Answer, Checker, prove
-from safelight.stack.tools.samples import task_told
+from safelight.stack.programs import error_text
+from safelight.stack.tools.check import TIMEOUT_SECONDS, Checker, Result, verify
+from safelight.stack.tools.samples import parse_task
 from safelight.units import duration, size
 
 _INTERRUPTED = 130
@@ -161,34 +161,36 @@ def _check(plan: Plan, out: Console, stop: threading.Event) -> bool:
         url, prometheus = plan.find(name).url, plan.find(PROMETHEUS).url
         with httpx.Client(timeout=TIMEOUT_SECONDS) as client, out.status("sending") as status:
             checker = Checker(url, prometheus, client, _task(url))
-            results = prove(checker, settings.namespace, name, wait=stop.wait, report=status.update)
+            results = verify(
+                checker, settings.namespace, name, wait=stop.wait, report=status.update
+            )
         out.print(_results(settings.model, results, with_queries=out.width >= _WIDE_COLUMNS))
-        passed = passed and bool(results) and all(result.good for result in results)
+        passed = passed and bool(results) and all(result.passed for result in results)
     return passed
 
 
 def _task(url: str) -> str:
     try:
-        return task_told(httpx.get(f"{url}/v1/models", timeout=TIMEOUT_SECONDS))
+        return parse_task(httpx.get(f"{url}/v1/models", timeout=TIMEOUT_SECONDS))
     except httpx.HTTPError as error:
-        raise ServiceFailed(f"{url}/v1/models cannot be read: {why(error)}.") from None
+        raise ServiceFailed(f"{url}/v1/models cannot be read: {error_text(error)}.") from None
 
 
-def _results(model: str, results: list[Answer], *, with_queries: bool) -> Table:
+def _results(model: str, results: list[Result], *, with_queries: bool) -> Table:
     table = Table(title=f"Metrics of {model} in Prometheus", title_justify="left")
     for column in ("", "metric", "value", *(["query"] if with_queries else [])):
         table.add_column(column, overflow="fold")
     for result in results:
-        mark = "[green]ok[/green]" if result.good else "[red]no[/red]"
-        row = (Text(result.question.title), Text(_value(result)), Text(result.question.query))
+        mark = "[green]ok[/green]" if result.passed else "[red]no[/red]"
+        row = (Text(result.check.title), Text(_value(result)), Text(result.check.query))
         table.add_row(mark, *(row if with_queries else row[:2]))
     return table
 
 
-def _value(result: Answer) -> str:
+def _value(result: Result) -> str:
     if result.value is None:
         return result.note or "no data"
-    match result.question.unit:
+    match result.check.unit:
         case "s":
             return duration(result.value)
         case "B":

@@ -1,1 +1,1 @@
-"""Runs the watchers: Prometheus, Alertmanager and node-exporter beside the service."""
+"""Run and configure Prometheus, Alertmanager, node-exporter and Grafana for the services."""

@@ -1,4 +1,4 @@
-"""The whole stack on this machine, without containers: which programs, started, followed, ended."""
+"""Plan, start, supervise and stop a stack on this machine, without containers."""
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -9,12 +9,12 @@ from time import monotonic
 from safelight.errors import BadSetting, ServiceFailed
 from safelight.rules.files import RUNBOOKS, rule_file
 from safelight.settings import Settings
-from safelight.stack.files.alerting import alertmanager_yml
+from safelight.stack.files.alerting import RELAY_URL, alertmanager_yml
 from safelight.stack.files.config import prometheus_yml
-from safelight.stack.files.grafana import planned
-from safelight.stack.monitoring import read
+from safelight.stack.files.grafana import grafana_plan
+from safelight.stack.monitoring import Monitoring, read
 from safelight.stack.programs import Program, Running, find_program, look_for, require_free_port
-from safelight.stack.services import namespaces, program_of, services
+from safelight.stack.services import namespaces, service_program, services
 
 PROMETHEUS, ALERTMANAGER, NODE_EXPORTER = "prometheus", "alertmanager", "node-exporter"
 ALERT_RELAY = "alert-relay"
@@ -22,9 +22,9 @@ PROMETHEUS_NAMES = ("prometheus",)
 ALERTMANAGER_NAMES = ("alertmanager", "prometheus-alertmanager")
 NODE_EXPORTER_NAMES = ("node_exporter", "prometheus-node-exporter")
 _POLL_SECONDS = 0.2
-_PATIENCE_SECONDS = 15.0
-_LAST_MOMENTS_SECONDS = 5.0  # beyond its own grace, for a program to close up
-_HEALTHY_SECONDS = 60.0
+_PROGRESS_SECONDS = 15.0  # between messages about a program that is still starting
+_CLOSE_SECONDS = 5.0  # after its grace period, for a program to close files and connections
+_HEALTHY_SECONDS = 60.0  # after which a new failure is not a repetition
 
 Report = Callable[[str], None]
 Wait = Callable[[float], bool]
@@ -32,7 +32,7 @@ Wait = Callable[[float], bool]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The programs in the order they start, and the files they need first."""
+    """The programs in their start order, and the files that they need."""
 
     programs: tuple[Program, ...]
     files: dict[Path, str]
@@ -40,33 +40,41 @@ class Plan:
     services: Mapping[str, Settings] = field(default_factory=dict)
 
     def find(self, name: str) -> Program:
-        """Return the program of that name."""
+        """Return the program with that name."""
         return next(program for program in self.programs if program.name == name)
 
 
 def plan(settings: Settings, models: Sequence[str] = ()) -> Plan:
-    """Return what `safelight up` starts for these models. Raises MissingProgram, or BadSetting."""
+    """Return what `safelight up` starts for these models. Raises MissingProgram or BadSetting."""
     served = services(settings, models)
     state = settings.state_folder.expanduser().absolute()
     node_exporter = look_for(NODE_EXPORTER_NAMES)
-    told = read(settings.monitoring)
+    monitoring = read(settings.monitoring)
     programs = [
-        *(program_of(name, own) for name, own in served.items()),
+        *(service_program(name, own) for name, own in served.items()),
         _prometheus(settings, state),
-        *([_alert_relay(settings)] if told.relayed else []),
+        *([_alert_relay(settings)] if monitoring.relayed else []),
         _alertmanager(settings, state),
         *([_node_exporter(settings, node_exporter)] if node_exporter else []),
     ]
-    drawn = planned(
-        settings, state, f"http://{settings.host}:{settings.prometheus_port}", told.thresholds
+    grafana = grafana_plan(
+        settings, state, f"http://{settings.host}:{settings.prometheus_port}", monitoring.thresholds
     )
-    programs += [drawn.program] if drawn else []
+    programs += [grafana.program] if grafana else []
     _refuse_shared_ports(programs)
+    files = _files(state, served, programs, monitoring)
+    return Plan(tuple(programs), {**files, **(grafana.files if grafana else {})}, state, served)
+
+
+def _files(
+    state: Path, served: Mapping[str, Settings], programs: Sequence[Program], monitoring: Monitoring
+) -> dict[Path, str]:
+    """Return the configurations of Prometheus and Alertmanager, and the rules."""
     address = {program.name: f"{program.host}:{program.port}" for program in programs}
     relay = address.get(ALERT_RELAY)
-    alerting = alertmanager_yml(told, **({"relay_url": f"http://{relay}"} if relay else {}))
+    relay_url = f"http://{relay}" if relay else RELAY_URL
     rules = state / "config" / "rules.yml"
-    configuration = prometheus_yml(
+    prometheus = prometheus_yml(
         {name: address[name] for name in served},
         prometheus=address[PROMETHEUS],
         alertmanager=address[ALERTMANAGER],
@@ -74,21 +82,19 @@ def plan(settings: Settings, models: Sequence[str] = ()) -> Plan:
         alert_relay=relay,
         rule_files=[str(rules)],
     )
-    files = {
-        state / "config" / "prometheus.yml": configuration,
-        state / "config" / "alertmanager.yml": alerting,
+    return {
+        state / "config" / "prometheus.yml": prometheus,
+        state / "config" / "alertmanager.yml": alertmanager_yml(monitoring, relay_url=relay_url),
         rules: rule_file(
             *namespaces(served),
-            thresholds=told.limits(*namespaces(served)),
-            runbooks=told.runbooks_url or RUNBOOKS,
+            thresholds=monitoring.limits(*namespaces(served)),
+            runbooks=monitoring.runbooks_url or RUNBOOKS,
         ),
-        **(drawn.files if drawn else {}),
     }
-    return Plan(tuple(programs), files, state, served)
 
 
 class Stack:
-    """The started programs. `wait(seconds)` pauses, and tells whether the user wants to stop."""
+    """The running programs. `wait(seconds)` pauses, and returns True if the user wants to stop."""
 
     def __init__(self, plan: Plan, settings: Settings, report: Report, wait: Wait) -> None:
         self.plan = plan
@@ -96,41 +102,41 @@ class Stack:
         self._report = report
         self._wait = wait
         self._running: list[Running] = []
-        self._answering: dict[str, bool] = {}
-        self._since: dict[str, float] = {}
+        self._ready: dict[str, bool] = {}
+        self._started_at: dict[str, float] = {}
 
     def start(self) -> bool:
-        """Start everything and wait until each is ready; False where the user stopped the wait.
+        """Start every program and wait until it is ready. Return False if the user stops the wait.
 
-        Raises PortTaken, or ServiceFailed where a program ends before it is ready.
+        Raises PortTaken, or ServiceFailed if a program ends before it is ready.
         """
         for program in self.plan.programs:
             require_free_port(program)
         logs = self._prepare()
         for program in self.plan.programs:
             self._running.append(Running(program, logs))
-            self._since[program.name] = monotonic()
-        return all(self._until_ready(running) for running in self._running)
+            self._started_at[program.name] = monotonic()
+        return all(self._wait_until_ready(running) for running in self._running)
 
     def follow(self) -> None:
-        """Keep everything alive until the user stops; a program that died is started again.
+        """Check the programs every second until the user stops; restart those that ended.
 
-        Raises ServiceFailed once one has died too often in a row.
+        Raises ServiceFailed if a program ends too often in a row.
         """
         while not self._wait(1.0):
             for running in self._running:
-                self._look_after(running)
+                self._check(running)
 
     def pid(self, name: str) -> int:
-        """Return the process id of the program of that name."""
+        """Return the process id of the program with that name."""
         return next(running.pid for running in self._running if running.program.name == name)
 
     def stop(self) -> None:
-        """End everything, the last started first."""
+        """Stop every program, the last started first."""
         if self._running:
             self._report("stopping")
         for running in reversed(self._running):
-            running.stop(self._settings.grace_seconds + _LAST_MOMENTS_SECONDS)
+            running.stop(self._settings.grace_seconds + _CLOSE_SECONDS)
         self._running.clear()
 
     def _prepare(self) -> Path:
@@ -140,67 +146,66 @@ class Stack:
             for path, text in self.plan.files.items():
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(text)
-        except OSError as wrong:
+        except OSError as error:
             raise BadSetting(
-                f"The state folder {self.plan.state} cannot be written: {wrong.strerror}. "
+                f"The state folder {self.plan.state} cannot be written: {error.strerror}. "
                 "Choose another with --state-folder."
             ) from None
         for program in self.plan.programs:
             (logs / f"{program.name}.log").write_text("")
         return logs
 
-    def _until_ready(self, running: Running) -> bool:
+    def _wait_until_ready(self, running: Running) -> bool:
         name = running.program.name
         self._report(f"starting {name}")
-        told = monotonic()
+        reported_at = monotonic()
         while not running.is_ready():
             if running.ended is not None:
                 raise running.failure()
             if self._wait(_POLL_SECONDS):
                 return False
-            if monotonic() - told > _PATIENCE_SECONDS:
-                told = monotonic()
-                self._report(self._still(name, told - self._since[name]))
-        self._answering[name] = True
+            if monotonic() - reported_at > _PROGRESS_SECONDS:
+                reported_at = monotonic()
+                self._report(self._progress(name, reported_at - self._started_at[name]))
+        self._ready[name] = True
         return True
 
-    def _still(self, name: str, seconds: float) -> str:
-        """Return what is waited for, and that nothing went wrong."""
+    def _progress(self, name: str, seconds: float) -> str:
         if name not in self.plan.services:
-            return f"{name} is still starting after {seconds:.0f} s; waiting on"
+            return f"{name} is still starting after {seconds:.0f} s"
         return (
-            f"{name} is still loading its model after {seconds:.0f} s; waiting on, "
-            "for a large one takes minutes"
+            f"{name} is still loading its model after {seconds:.0f} s; a large model takes minutes"
         )
 
-    def _look_after(self, running: Running) -> None:
+    def _check(self, running: Running) -> None:
         name = running.program.name
         if running.ended is not None:
-            self._revive(running)
-        elif (answering := running.is_ready()) != self._answering[name]:
-            self._answering[name] = answering
-            self._report(f"{name} {'answers again' if answering else 'is not ready'}")
+            self._restart(running)
+        elif (ready := running.is_ready()) != self._ready[name]:
+            self._ready[name] = ready
+            self._report(f"{name} is {'ready again' if ready else 'not ready'}")
 
-    def _revive(self, running: Running) -> None:
+    def _restart(self, running: Running) -> None:
         name = running.program.name
-        if monotonic() - self._since[name] > _HEALTHY_SECONDS:
+        if monotonic() - self._started_at[name] > _HEALTHY_SECONDS:
             running.restarts = 0
         if running.restarts >= self._settings.restart_limit:
             raise ServiceFailed(
-                f"{name} died {running.restarts + 1} times. {running.failure()}"
+                f"{name} ended {running.restarts + 1} times. {running.failure()}"
             ) from None
-        self._report(f"{name} ended {running.ended} and is started again")
-        self._answering[name] = False
-        self._since[name] = monotonic()
+        self._report(f"{name} ended {running.ended}; restarting it")
+        self._ready[name] = False
+        self._started_at[name] = monotonic()
         running.restart()
 
 
 def _refuse_shared_ports(programs: Sequence[Program]) -> None:
-    wanted: dict[int, str] = {}
+    ports: dict[int, str] = {}
     for program in programs:
-        if (first := wanted.setdefault(program.port, program.name)) != program.name:
+        if (first := ports.setdefault(program.port, program.name)) != program.name:
             raise BadSetting(
-                f"{first} and {program.name} both want port {program.port}. Give each its own."
+                f"{first} and {program.name} have the same port {program.port}. "
+                "Give each its own port."
             )
 
 
@@ -214,7 +219,7 @@ def _prometheus(settings: Settings, state: Path) -> Program:
         "--enable-feature=exemplar-storage",
         "--log.level=warn",
     )
-    shows = "measurements, rules, targets"
+    shows = "metrics, rules, targets"
     return Program(PROMETHEUS, command, settings.host, settings.prometheus_port, "/-/ready", shows)
 
 
@@ -254,4 +259,4 @@ def _alert_relay(settings: Settings) -> Program:
 def _node_exporter(settings: Settings, path: str) -> Program:
     port = settings.node_exporter_port
     command = (path, f"--web.listen-address={settings.host}:{port}", "--log.level=warn")
-    return Program(NODE_EXPORTER, command, settings.host, port, "/", "the machine's own metrics")
+    return Program(NODE_EXPORTER, command, settings.host, port, "/", "metrics of the machine")

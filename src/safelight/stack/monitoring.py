@@ -1,16 +1,17 @@
-"""Reads the file that `--monitoring` names: who is told of alerts, of which, and when not.
+"""Read the file of `--monitoring`: receivers, routes, mute hours and alert thresholds.
 
-Secrets are paths in it, never values, and no message repeats what a value was.
+Secrets are paths in it, never values. No error message repeats a value that may be a secret.
 """
 
 import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from safelight.errors import BadSetting
 from safelight.namespace import checked
@@ -31,12 +32,12 @@ from safelight.stack.receivers import (
 )
 
 _SPAN = r"([01]\d|2[0-3]):[0-5]\d-(([01]\d|2[0-3]):[0-5]\d|24:00)"
-_SHORTEST_SECONDS = 0.1  # Alertmanager takes no 0, and its shortest unit is 1 ms
+_MIN_SECONDS = 0.1  # Alertmanager rejects 0, and its shortest unit is 1 ms
 _KINDS = "slack, webhook, email, dingtalk, feishu or wecom"
-_SAID = {
-    "extra_forbidden": "is not known here",
+_ERROR_TEXTS = {
+    "extra_forbidden": "is an unknown key",
     "missing": "is missing",
-    "union_tag_invalid": f"its kind is not known; write {_KINDS}",
+    "union_tag_invalid": f"has an unknown kind; write {_KINDS}",
     "union_tag_not_found": f"has no kind; write {_KINDS}",
     "too_short": "is empty",
 }
@@ -46,7 +47,7 @@ Weekday = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "satur
 
 def _span(text: str) -> str:
     if not re.fullmatch(_SPAN, text):
-        raise ValueError(f"{text[:20]!r} is no time; write it like 22:00-24:00")
+        raise ValueError(f"{text[:20]!r} is not a time span; write it like 22:00-24:00")
     begin, end = text.split("-")
     if begin >= end:
         raise ValueError(f"{text} ends before it begins; write {begin}-24:00 and 00:00-{end}")
@@ -57,7 +58,7 @@ def _zone(text: str) -> str:
     try:
         ZoneInfo(text)
     except (ValueError, OSError, LookupError):
-        raise ValueError(f"{text[:40]!r} is no time zone; write it like Asia/Shanghai") from None
+        raise ValueError(f"{text[:40]!r} is not a time zone; write it like Asia/Shanghai") from None
     return text
 
 
@@ -76,20 +77,20 @@ Zone = Annotated[str, AfterValidator(_zone)]
 
 
 class Routes(Part):
-    """Which receivers are told of which alerts; what goes to nobody is kept and shown."""
+    """The receivers of each severity. Alertmanager shows alerts without a receiver."""
 
     critical: tuple[str, ...] = ()
     warning: tuple[str, ...] = ()
     info: tuple[str, ...] = ()
 
     def of(self, severity: Severity) -> tuple[str, ...]:
-        """Return the receivers of a severity, each once."""
+        """Return the receivers of a severity without duplicates."""
         receivers: tuple[str, ...] = getattr(self, severity)
         return tuple(dict.fromkeys(receivers))
 
 
 class Mute(Part):
-    """Hours in which nobody is told; alerts that last beyond them are told then."""
+    """Hours without notifications. Alerts that last longer are sent afterwards."""
 
     name: Name
     weekdays: tuple[Weekday, ...] = ()
@@ -98,38 +99,38 @@ class Mute(Part):
     severities: tuple[Severity, ...] = Field(("warning", "info"), min_length=1)
 
     @model_validator(mode="after")
-    def _some(self) -> Self:
+    def _require_hours(self) -> Self:
         if not (self.weekdays or self.times):
-            raise ValueError("needs weekdays, times or both, or it would mute for ever")
+            raise ValueError("needs weekdays, times or both; without them it would always mute")
         return self
 
 
 class Timing(Part):
-    """How long alerts wait for others of their group, and when they are told again."""
+    """How long alerts wait for others of their group, and when they are sent again."""
 
     group_wait_seconds: float = Field(10, ge=0, le=3600)
-    group_interval_seconds: float = Field(60, ge=_SHORTEST_SECONDS, le=86_400)
-    repeat_seconds: float = Field(4 * 3600, ge=_SHORTEST_SECONDS, le=30 * 86_400)
+    group_interval_seconds: float = Field(60, ge=_MIN_SECONDS, le=86_400)
+    repeat_seconds: float = Field(4 * 3600, ge=_MIN_SECONDS, le=30 * 86_400)
     critical_wait_seconds: float = Field(0, ge=0, le=3600)
-    critical_repeat_seconds: float = Field(3600, ge=_SHORTEST_SECONDS, le=30 * 86_400)
+    critical_repeat_seconds: float = Field(3600, ge=_MIN_SECONDS, le=30 * 86_400)
 
 
-class Own(Part):
-    """What one service has of its own."""
+class Service(Part):
+    """The settings of one service."""
 
     thresholds: Thresholds = Thresholds()
 
     @model_validator(mode="after")
-    def _no_machines(self) -> Self:
-        said = self.thresholds.model_fields_set & OF_MACHINES
+    def _refuse_machine_limits(self) -> Self:
+        limits = self.thresholds.model_fields_set & OF_MACHINES
         changed = set(self.thresholds.alerts) & _shared_alerts()
-        for name in sorted(said | changed):
-            raise ValueError(f"{name} is the machine's: set it under [thresholds], for all")
+        for name in sorted(limits | changed):
+            raise ValueError(f"{name} applies to the machine: set it under [thresholds]")
         return self
 
 
 class Monitoring(Part):
-    """The whole file. Without one alerts are kept and shown, and sent nowhere."""
+    """The whole monitoring file. Without one, alerts are shown and not sent."""
 
     receivers: dict[Name, Receiver] = Field({})
     routes: Routes = Routes()
@@ -138,105 +139,110 @@ class Monitoring(Part):
     relay_url: Address | None = None
     runbooks_url: Address | None = None
     thresholds: Thresholds = Thresholds()
-    services: dict[Namespace, Own] = Field({})
+    services: dict[Namespace, Service] = Field({})
 
     @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        told = {name: severity for severity, names in self.routes for name in names}
-        for name in [name for name in told if name not in self.receivers]:
-            raise ValueError(f"routes.{told[name]}: there is no receiver {name[:60]!r}")
-        for name in [name for name in self.receivers if name not in told]:
-            raise ValueError(f"receivers.{name}: is in no route and would never be told")
-        names = [mute.name for mute in self.mute]
-        for name in [name for name in names if names.count(name) > 1]:
-            raise ValueError(f"mute: the name {name!r} is given twice")
+    def _check_names(self) -> Self:
+        routed = {name: severity for severity, names in self.routes for name in names}
+        for name in [name for name in routed if name not in self.receivers]:
+            raise ValueError(f"routes.{routed[name]}: there is no receiver {name[:60]!r}")
+        for name in [name for name in self.receivers if name not in routed]:
+            raise ValueError(f"receivers.{name}: is in no route, so it would never get an alert")
+        mutes = [mute.name for mute in self.mute]
+        for name in [name for name in mutes if mutes.count(name) > 1]:
+            raise ValueError(f"mute: two mutes have the name {name!r}")
         return self
 
     @model_validator(mode="after")
-    def _known_alerts(self) -> Self:
-        for limits in (self.thresholds, *(own.thresholds for own in self.services.values())):
+    def _check_alerts(self) -> Self:
+        own = (service.thresholds for service in self.services.values())
+        for limits in (self.thresholds, *own):
             for name in limits.alerts.keys() - _alerts():
                 raise ValueError(f"thresholds.alerts: there is no alert {name[:60]!r}")
         return self
 
     def limits(self, *namespaces: str) -> dict[str, Thresholds]:
-        """Return the limits of each service: its own, else those of all, else its family's."""
+        """Return the thresholds of each service.
+
+        A service's own thresholds override those of all services, which override its family's.
+        """
         return {
             name: default_limits(name)
             .overridden_by(self.thresholds)
-            .overridden_by(self.services.get(name, Own()).thresholds)
+            .overridden_by(self.services.get(name, Service()).thresholds)
             for name in namespaces
         }
 
     @property
     def relayed(self) -> dict[str, Relayed]:
-        """Return the receivers that the relay tells, by their names.
+        """Return the receivers that need the relay, by name.
 
-        A webhook with a secret address is one: Alertmanager reads such from a file only since 0.26.
+        A webhook with a secret address needs it too: Alertmanager before 0.26 cannot read such an
+        address from a file.
         """
-        found = {}
+        relayed = {}
         for name, receiver in self.receivers.items():
             if isinstance(receiver, Signed):
-                found[name] = Relayed(receiver.kind, receiver.url_file, receiver.secret_file)
+                relayed[name] = Relayed(receiver.kind, receiver.url_file, receiver.secret_file)
             elif isinstance(receiver, WeCom | Webhook) and receiver.url_file:
-                found[name] = Relayed(receiver.kind, receiver.url_file)
-        return found
+                relayed[name] = Relayed(receiver.kind, receiver.url_file)
+        return relayed
 
 
 def read(file: Path | None, *, secrets_here: bool = True) -> Monitoring:
-    """Return what a monitoring file says; the empty one where there is none.
+    """Return the content of a monitoring file, or an empty Monitoring for None.
 
-    Its secrets must be on this machine, unless it is read for another. Raises BadSetting, one
-    line that names the file and the keys.
+    With `secrets_here` the files of its secrets must be on this machine. Raises BadSetting with
+    one line that names the file and the keys.
     """
     if file is None:
         return Monitoring()
     try:
         content = tomllib.loads(file.read_text(encoding="utf-8"))
-        made = Monitoring.model_validate(content, context={"folder": file.absolute().parent})
-    except OSError as wrong:
-        raise BadSetting(f"The monitoring file {file} cannot be read: {wrong.strerror}.") from None
-    except ValidationError as wrong:
-        raise _bad(file, *map(_explain, wrong.errors())) from None
-    except ValueError as wrong:  # no TOML, or no UTF-8
-        raise _bad(file, " ".join(str(wrong).split())) from None
-    if missing := [*_missing(made)] if secrets_here else []:
-        raise _bad(file, *missing)
-    return made
+        monitoring = Monitoring.model_validate(content, context={"folder": file.absolute().parent})
+    except OSError as error:
+        raise BadSetting(f"The monitoring file {file} cannot be read: {error.strerror}.") from None
+    except ValidationError as error:
+        raise _bad_file(file, *map(_explain, error.errors())) from None
+    except ValueError as error:  # not TOML, or not UTF-8
+        raise _bad_file(file, " ".join(str(error).split())) from None
+    if secrets_here and (mistakes := [*_bad_secrets(monitoring)]):
+        raise _bad_file(file, *mistakes)
+    return monitoring
 
 
-def _missing(made: Monitoring) -> Iterator[str]:
-    for name, receiver in made.receivers.items():
+def _bad_secrets(monitoring: Monitoring) -> Iterator[str]:
+    for name, receiver in monitoring.receivers.items():
         for key, path in receiver:
             if not (key.endswith("_file") and isinstance(path, Path)):
                 continue
             try:
-                held = secret(path)
+                value = secret(path)
             except (OSError, UnicodeDecodeError):
-                yield f"receivers.{name}.{key}: {path} is no file that can be read"
+                yield f"receivers.{name}.{key}: {path} cannot be read"
                 continue
-            if not held:
+            if not value:
                 yield f"receivers.{name}.{key}: {path} is empty"
-            elif key == "url_file" and not is_address(held):
-                yield f"receivers.{name}.{key}: what {path} holds is no address"
+            elif key == "url_file" and not is_address(value):
+                yield f"receivers.{name}.{key}: {path} does not contain an address"
 
 
-def _explain(error: Any) -> str:
-    """Return one mistake as `key: what is wrong`, without the value, which may be a secret."""
+def _explain(error: ErrorDetails) -> str:
+    """Return one mistake as `key: explanation`, without the value, which may be a secret."""
     path = [part for part in error["loc"] if part != "[key]"]
     if path[:1] == ["receivers"] and len(path) > 2:
-        del path[2]  # pydantic tells the kind there, which is no key
-    said = _SAID.get(error["type"]) or error["msg"].removeprefix("Value error, ")
-    return f"{_key(path)}: {said}" if path else said
+        del path[2]  # pydantic puts the kind there, which is not a key
+    text = _ERROR_TEXTS.get(error["type"]) or error["msg"].removeprefix("Value error, ")
+    return f"{_key(path)}: {text}" if path else text
 
 
-def _key(path: list[Any]) -> str:
-    """Return a path into the file as TOML writes it; strange parts in quotes, and cut."""
+def _key(path: list[int | str]) -> str:
+    """Return a path in the file as TOML writes it, with unusual parts quoted and shortened."""
     parts = (str(part) for part in path)
     return ".".join(
         part if re.fullmatch(r"[\w-]{1,60}", part) else repr(part[:60]) for part in parts
     )
 
 
-def _bad(file: Path, *mistakes: str) -> BadSetting:
+def _bad_file(file: Path, *mistakes: str) -> BadSetting:
     return BadSetting(f"The monitoring file {file} is wrong: {'; '.join(mistakes)}.")

@@ -1,4 +1,4 @@
-"""A program that we run beside the service: how it is found, started, asked, and ended."""
+"""Find, start, check and stop the programs of a stack."""
 
 import os
 import re
@@ -15,13 +15,13 @@ import httpx
 from safelight.errors import MissingProgram, ServiceFailed, listen_error
 from safelight.settings import program_environment
 
-_ANSWER_SECONDS = 2.0
+_TIMEOUT_SECONDS = 2.0
 _OWN_PREFIX = "safelight: "
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """What to run; `address` is where people look, `ready_path` answers 200 once it is ready."""
+    """A program to run. `ready_path` returns 200 once it is ready; `shows` is what users find."""
 
     name: str
     command: tuple[str, ...]
@@ -38,17 +38,17 @@ class Program:
 
 
 class Running:
-    """A started program: its process, and the file that its output goes to."""
+    """A started program: its process and its log file."""
 
     def __init__(self, program: Program, logs: Path) -> None:
         self.program = program
         self.log = logs / f"{program.name}.log"
         self.restarts = 0
-        # Made once: a client reads the world's certificates, 35 ms, and we ask every second. It
-        # keeps no connection, so there is nothing to close.
+        # Created once: creating a client takes 35 ms (it loads the certificates), and this one is
+        # used every second. It keeps no connection, so there is nothing to close.
         self._client = httpx.Client(
             base_url=program.url,
-            timeout=_ANSWER_SECONDS,
+            timeout=_TIMEOUT_SECONDS,
             trust_env=False,
             limits=httpx.Limits(max_keepalive_connections=0),
         )
@@ -68,20 +68,20 @@ class Running:
         return self._process.pid
 
     def is_ready(self) -> bool:
-        """Ask the program once whether it is ready."""
+        """Send one request, and return True if the program is ready."""
         try:
-            answer = self._client.get(self.program.ready_path)
+            response = self._client.get(self.program.ready_path)
         except httpx.HTTPError:
             return False
-        return answer.status_code == httpx.codes.OK
+        return response.status_code == httpx.codes.OK
 
     def restart(self) -> None:
-        """Start the program again after its end."""
+        """Start the program again after it ended."""
         self.restarts += 1
         self._process = self._start()
 
     def stop(self, grace_seconds: float) -> None:
-        """Ask the program to end, and make it after `grace_seconds`; a second call does nothing."""
+        """Send SIGTERM, and SIGKILL after `grace_seconds`. A second call does nothing."""
         if self._process.poll() is not None:
             return
         self._process.send_signal(signal.SIGTERM)
@@ -92,17 +92,17 @@ class Running:
             self._process.wait()
 
     def failure(self) -> ServiceFailed:
-        """Return the error that says how the program ended, with the last line it wrote."""
+        """Return an error with the program's exit status and its last line of output."""
         lines = [line for line in self.log.read_text(errors="replace").splitlines() if line.strip()]
-        last = lines[-1].strip()[:300] if lines else "it wrote nothing"
+        last = lines[-1].strip()[:300] if lines else "no output"
         return ServiceFailed(
             f"The program {self.program.name} ended {self.ended}: "
-            f"{last.removeprefix(_OWN_PREFIX)} (whole log: {self.log})"
+            f"{last.removeprefix(_OWN_PREFIX)} (log: {self.log})"
         )
 
     def _start(self) -> subprocess.Popen[bytes]:
         with self.log.open("ab") as output:
-            # A session of its own: Ctrl-C reaches us alone, and we end the others in order.
+            # In its own session, Ctrl-C does not reach it: the stack stops the programs in order.
             return subprocess.Popen(
                 self.program.command,
                 stdin=subprocess.DEVNULL,
@@ -114,47 +114,50 @@ class Running:
 
 
 def find_program(names: Sequence[str], package: str) -> str:
-    """Return the path of the first program found. Raises MissingProgram, saying how to get it."""
-    found = look_for(names)
-    if found is None:
+    """Return the path of the first of these programs on PATH.
+
+    Raises MissingProgram, which names the package to install.
+    """
+    path = look_for(names)
+    if path is None:
         raise MissingProgram(names[0], package)
-    return found
+    return path
 
 
 def look_for(names: Sequence[str]) -> str | None:
-    """Return the path of the first program found, if any."""
+    """Return the path of the first of these programs on PATH, or None."""
     return next((path for name in names if (path := shutil.which(name))), None)
 
 
 def require_free_port(program: Program) -> None:
-    """Raise PortTaken where somebody listens on the program's port already.
+    """Raise PortTaken if another process listens on the program's port.
 
-    Raises BadSetting where nobody could: the address is not this machine's, or not for us.
+    Raises BadSetting if the address is not one of this machine, or not allowed.
     """
     family = socket.AF_INET6 if ":" in program.host else socket.AF_INET
     with socket.socket(family) as probe:
-        # As servers do: a port that was just given up may be taken again.
+        # As servers do: without it, a port that was released a moment ago counts as taken.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((program.host, program.port))
-        except OSError as wrong:
-            raise listen_error(program.name, program.host, program.port, wrong) from None
+        except OSError as error:
+            raise listen_error(program.name, program.host, program.port, error) from None
 
 
-def why(error: httpx.HTTPError) -> str:
-    """Return why a request got no good answer, in one line without a full stop."""
+def error_text(error: httpx.HTTPError) -> str:
+    """Return why a request failed, in one line without a full stop."""
     if isinstance(error, httpx.HTTPStatusError):
-        return f"it answered {error.response.status_code} {error.response.reason_phrase}"
+        return f"it returned {error.response.status_code} {error.response.reason_phrase}"
     return " ".join(str(error).split()).rstrip(".") or type(error).__name__
 
 
 def without_password(url: str) -> str:
-    """Return an address as messages may show it: without the user and password before its host."""
+    """Return an address without user and password, so that messages can show it."""
     return re.sub(r"^([a-z]+://)?.*@", r"\1", url, flags=re.IGNORECASE | re.DOTALL)
 
 
 def is_writable(folder: Path) -> bool:
-    """Tell whether files can be made in a folder, or in the nearest that exists above it."""
+    """Return True if a folder, or its nearest existing parent, is writable."""
     while not folder.exists():
         folder = folder.parent
     return folder.is_dir() and os.access(folder, os.W_OK)

@@ -1,4 +1,4 @@
-"""The kinds of receivers that a monitoring file may name, and what each needs to know."""
+"""The kinds of alert receivers in a monitoring file, and the settings of each."""
 
 import re
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, model_validator
 
-QUIET = "quiet"  # Alertmanager's receiver of what is kept and sent to nobody
+QUIET = "quiet"  # Alertmanager's receiver for alerts that it shows and does not send
 _LAST_PORT = 65535
 _NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}"
 
@@ -17,32 +17,32 @@ Channel = Literal["dingtalk", "feishu", "wecom", "webhook"]
 
 def _name(text: str) -> str:
     if not re.fullmatch(_NAME, text) or text == QUIET:
-        raise ValueError(f"{text[:60]!r} is no name; use up to 40 letters, digits, - and _")
+        raise ValueError(f"{text[:60]!r} is not a name; use up to 40 letters, digits, - and _")
     return text
 
 
 def _address(text: str) -> str:
     if not is_address(text):
-        raise ValueError("is no address; write it like https://example.org/hook")
+        raise ValueError("is not an address; write it like https://example.org/hook")
     return text
 
 
 def _mailbox(text: str) -> str:
     if not re.fullmatch(r"[^@\s,<>]+@[^@\s,<>]+", text):
-        raise ValueError(f"{text[:60]!r} is no mailbox; write it like ops@example.org")
+        raise ValueError(f"{text[:60]!r} is not a mailbox; write it like ops@example.org")
     return text
 
 
 def _server(text: str) -> str:
     host, _, port = text.rpartition(":")
-    known = re.fullmatch(r"[\w.-]+|\[[0-9a-fA-F:]+\]", host) and re.fullmatch(r"[0-9]{1,5}", port)
-    if not known or not 1 <= int(port) <= _LAST_PORT:
-        raise ValueError(f"{text[:60]!r} is no mail server; write it like smtp.example.org:587")
+    valid = re.fullmatch(r"[\w.-]+|\[[0-9a-fA-F:]+\]", host) and re.fullmatch(r"[0-9]{1,5}", port)
+    if not valid or not 1 <= int(port) <= _LAST_PORT:
+        raise ValueError(f"{text[:60]!r} is not a mail server; write it like smtp.example.org:587")
     return text
 
 
-def _placed(path: Path, info: ValidationInfo) -> Path:
-    """Return a path as seen from the folder of the file that names it."""
+def _absolute(path: Path, info: ValidationInfo) -> Path:
+    """Return a path relative to the folder of the monitoring file."""
     folder: Path = (info.context or {}).get("folder", Path())
     return folder / path.expanduser()
 
@@ -51,17 +51,17 @@ Name = Annotated[str, AfterValidator(_name)]
 Address = Annotated[str, AfterValidator(_address)]
 Mailbox = Annotated[str, AfterValidator(_mailbox)]
 Server = Annotated[str, AfterValidator(_server)]
-Secret = Annotated[Path, AfterValidator(_placed)]
+Secret = Annotated[Path, AfterValidator(_absolute)]
 
 
 class Part(BaseModel):
-    """A part of the file: what it does not know is refused, and what was read stays."""
+    """A part of the monitoring file. Unknown keys are errors; instances are immutable."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Slack(Part):
-    """A channel in Slack, by an incoming webhook."""
+    """A Slack channel, through an incoming webhook."""
 
     kind: Literal["slack"]
     url_file: Secret
@@ -69,21 +69,21 @@ class Slack(Part):
 
 
 class Webhook(Part):
-    """Whoever understands Alertmanager's own JSON."""
+    """Any server that reads Alertmanager's JSON."""
 
     kind: Literal["webhook"]
     url: Address | None = None
     url_file: Secret | None = None
 
     @model_validator(mode="after")
-    def _either(self) -> Self:
+    def _require_one_url(self) -> Self:
         if (self.url is None) == (self.url_file is None):
             raise ValueError("needs either url or url_file")
         return self
 
 
 class Email(Part):
-    """Mailboxes, by an SMTP server."""
+    """Mailboxes, through an SMTP server."""
 
     kind: Literal["email"]
     to: tuple[Mailbox, ...] = Field(min_length=1)
@@ -94,14 +94,14 @@ class Email(Part):
     require_tls: bool = True
 
     @model_validator(mode="after")
-    def _both(self) -> Self:
+    def _require_both_credentials(self) -> Self:
         if bool(self.username) != (self.password_file is not None):
             raise ValueError("needs both username and password_file, or neither")
         return self
 
 
 class Signed(Part):
-    """A group's robot that may ask for a signature."""
+    """A robot in a DingTalk or Feishu group; `secret_file` signs its messages."""
 
     kind: Literal["dingtalk", "feishu"]
     url_file: Secret
@@ -109,7 +109,7 @@ class Signed(Part):
 
 
 class WeCom(Part):
-    """A group's robot in WeCom, which knows us by its address alone."""
+    """A robot in a WeCom group. Its address is its only secret."""
 
     kind: Literal["wecom"]
     url_file: Secret
@@ -128,15 +128,15 @@ class Relayed:
 
 
 def secret(path: Path) -> str:
-    """Return what a file of a secret holds, without the space around it."""
+    """Return the content of a secret's file without surrounding space."""
     return path.read_text(encoding="utf-8").strip()
 
 
 def is_address(text: str) -> bool:
-    """Tell whether a text is an address that can be posted to."""
+    """Return True if a text is an HTTP or HTTPS address."""
     try:
         parts = urlsplit(text)
-        known = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
         return False
-    return known and text.isascii() and text.isprintable() and " " not in text
+    return valid and text.isascii() and text.isprintable() and " " not in text

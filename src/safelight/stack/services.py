@@ -1,4 +1,4 @@
-"""The services of a stack: one model each, with its own port and its own namespace."""
+"""The services of a stack: one model each, with its own port and namespace."""
 
 import re
 import sys
@@ -12,7 +12,7 @@ from safelight.settings import Settings, environment_name
 from safelight.stack.programs import Program
 
 SERVICE = "safelight"
-# What the demos' metrics are called, as the families' are everywhere.
+# The demo models use the namespaces of their model families.
 _NAMESPACES = {
     "demo-edit": "instructpix2pix",
     "demo-generate": "zimage",
@@ -22,32 +22,39 @@ _LAST_PORT = 65535
 
 
 def services(settings: Settings, models: Sequence[str] = ()) -> dict[str, Settings]:
-    """Return what each service is told, by its name: one is `safelight`, several are their models.
+    """Return the settings of each service by name.
 
-    The first has the settings' port, the others those that follow. Raises BadSetting.
+    A single service has the name `safelight`; several have the names of their namespaces. The
+    first gets the port in the settings, the others get the following ports. Raises BadSetting.
     """
     if len(models) < 2:
-        own = settings.model_copy(update={"model": models[0]}) if models else settings
-        return {SERVICE: by_itself(own)}
+        single = settings.model_copy(update={"model": models[0]}) if models else settings
+        return {SERVICE: with_family_namespace(single)}
     if "namespace" in settings.model_fields_set:
         raise BadSetting(
-            "A namespace is one service's. With several models leave it out: each has its own."
+            "A namespace belongs to one service. With several models, do not set it: "
+            "each model has its own."
         )
-    named: dict[str, Settings] = {}
+    served: dict[str, Settings] = {}
     for place, model in enumerate(models):
         namespace = _NAMESPACES.get(model) or _slug(model)
-        taken = [name for name, other in named.items() if other.namespace == namespace]
-        if taken:
-            raise BadSetting(f"{taken[0]} and {model} would both be {namespace}. Start them apart.")
+        same = [name for name, other in served.items() if other.namespace == namespace]
+        if same:
+            raise BadSetting(
+                f"{same[0]} and {model} would have the same namespace {namespace}. "
+                "Start them separately."
+            )
         if settings.port + place > _LAST_PORT:
-            raise BadSetting(f"There is no port for {model} after {settings.port}. Choose a lower.")
-        told = {"model": model, "namespace": namespace, "port": settings.port + place}
-        named[namespace.replace("_", "-")] = settings.model_copy(update=told)
-    return named
+            raise BadSetting(
+                f"There is no free port for {model} above {settings.port}. Choose a lower port."
+            )
+        own = {"model": model, "namespace": namespace, "port": settings.port + place}
+        served[namespace.replace("_", "-")] = settings.model_copy(update=own)
+    return served
 
 
-def program_of(name: str, settings: Settings) -> Program:
-    """Return how a service is started; by flags, not the environment, so that `ps` shows it."""
+def service_program(name: str, settings: Settings) -> Program:
+    """Return the program of a service. Its settings are flags, so that `ps` shows them."""
     flags = {
         "--host": settings.host,
         "--port": settings.port,
@@ -67,26 +74,26 @@ def program_of(name: str, settings: Settings) -> Program:
         *(str(part) for pair in flags.items() for part in pair),
         *taxonomy,
     )
-    shows = f"{settings.model}, its page at /docs, its metrics at /metrics"
-    # By the environment: flags are seen by everybody, and the address may hold a password.
+    shows = f"{settings.model}; API page at /docs, metrics at /metrics"
+    # In the environment: every user can see flags, and the address may contain a password.
     records = {environment_name("records_url"): records_url(settings)}
     return Program(name, command, settings.host, settings.port, "/readyz", shows, records)
 
 
-def namespaces(told: Mapping[str, Settings]) -> tuple[str, ...]:
+def namespaces(served: Mapping[str, Settings]) -> tuple[str, ...]:
     """Return the namespace of each service."""
-    return tuple(settings.namespace for settings in told.values())
+    return tuple(settings.namespace for settings in served.values())
 
 
-def by_itself(settings: Settings) -> Settings:
-    """Return the settings of one service: a demo has its family's namespace, unless told."""
+def with_family_namespace(settings: Settings) -> Settings:
+    """Return the settings with the family's namespace for a demo model, unless one is set."""
     if "namespace" in settings.model_fields_set or settings.model not in _NAMESPACES:
         return settings
     return settings.model_copy(update={"namespace": _NAMESPACES[settings.model]})
 
 
 def _slug(model: str) -> str:
-    """Return a model's name as a namespace: its last part, of a-z, 0-9 and _."""
+    """Return the last part of a model's name as a namespace, with only a-z, 0-9 and _."""
     words = re.sub(r"[^a-z0-9]+", "_", PurePath(model).name.lower()).strip("_")
     taken = words in RESERVED or not words[:1].isalpha()
     return (f"model_{words}" if taken else words)[:MAX_LENGTH].strip("_")

@@ -58,14 +58,14 @@ def monitoring(folder: Path, text: str = EVERYONE) -> Monitoring:
     return read(folder / "monitoring.toml", secrets_here=False)
 
 
-def loaded(made: Monitoring | None, **told: str) -> dict[str, Any]:
-    content: dict[str, Any] = yaml.safe_load(alertmanager_yml(made, **told))
+def loaded(monitoring: Monitoring | None, **options: str) -> dict[str, Any]:
+    content: dict[str, Any] = yaml.safe_load(alertmanager_yml(monitoring, **options))
     return content
 
 
 def config_of(content: dict[str, Any], name: str, key: str) -> dict[str, Any]:
-    [found] = [each for each in content["receivers"] if each["name"] == name]
-    [config] = found[key]
+    [receiver] = [receiver for receiver in content["receivers"] if receiver["name"] == name]
+    [config] = receiver[key]
     return dict(config)
 
 
@@ -76,12 +76,12 @@ def file(tmp_path: Path) -> Path:
 
 
 def run(*command: str) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout.strip()
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stdout + process.stderr
+    return process.stdout.strip()
 
 
-def test_amtool_has_no_complaint_though_no_secret_is_there(file: Path) -> None:
+def test_amtool_accepts_the_file_without_the_secret_files(file: Path) -> None:
     assert "8 receivers" in run("amtool", "check-config", str(file))
 
 
@@ -89,12 +89,14 @@ def test_amtool_has_no_complaint_though_no_secret_is_there(file: Path) -> None:
     ("severity", "receivers"),
     [("critical", "phone,ding,lark,work,mail"), ("warning", "hook,hidden"), ("info", "quiet")],
 )
-def test_severity_decides_who_is_told(severity: str, receivers: str, file: Path) -> None:
+def test_severity_decides_the_receivers(severity: str, receivers: str, file: Path) -> None:
     route = ("amtool", "config", "routes", "test", f"--config.file={file}")
     assert run(*route, f"severity={severity}") == receivers
 
 
-def test_without_a_file_nothing_is_sent_and_no_address_is_written(tmp_path: Path) -> None:
+def test_without_a_monitoring_file_nothing_is_sent_and_no_address_is_written(
+    tmp_path: Path,
+) -> None:
     text = alertmanager_yml()
     (tmp_path / "alertmanager.yml").write_text(text)
     run("amtool", "check-config", str(tmp_path / "alertmanager.yml"))
@@ -103,7 +105,7 @@ def test_without_a_file_nothing_is_sent_and_no_address_is_written(tmp_path: Path
     assert not re.search("https?://", text)
 
 
-def test_no_secret_is_written_only_the_files_that_hold_them(tmp_path: Path) -> None:
+def test_secret_files_are_named_and_no_secret_is_written(tmp_path: Path) -> None:
     content = loaded(monitoring(tmp_path))
     assert config_of(content, "phone", "slack_configs")["api_url_file"] == str(tmp_path / "slack")
     mail = config_of(content, "mail", "email_configs")
@@ -111,28 +113,30 @@ def test_no_secret_is_written_only_the_files_that_hold_them(tmp_path: Path) -> N
     assert "auth_password" not in mail
 
 
-def test_slack_hears_the_value_the_job_and_the_end(tmp_path: Path) -> None:
+def test_slack_receives_the_value_the_job_and_the_resolution(tmp_path: Path) -> None:
     slack = config_of(loaded(monitoring(tmp_path)), "phone", "slack_configs")
     assert slack["channel"] == "#safelight"
     assert slack["send_resolved"] is True
-    assert ".Annotations.description" in slack["text"], "the description holds the value"
+    assert ".Annotations.description" in slack["text"], "the description contains the value"
     assert ".CommonLabels.job" in slack["title"]
 
 
 @pytest.mark.parametrize("name", ["ding", "lark", "work", "hidden"])
-def test_robots_and_secret_webhooks_are_told_through_the_relay(name: str, tmp_path: Path) -> None:
+def test_robots_and_secret_webhooks_are_notified_through_the_relay(
+    name: str, tmp_path: Path
+) -> None:
     content = loaded(monitoring(tmp_path), relay_url="http://127.0.0.9:1234")
     hook = config_of(content, name, "webhook_configs")
     assert hook["url"] == f"http://127.0.0.9:1234/{name}"
     assert hook["send_resolved"] is True
 
 
-def test_the_file_may_say_where_the_relay_is(tmp_path: Path) -> None:
+def test_the_monitoring_file_can_set_the_relays_address(tmp_path: Path) -> None:
     content = loaded(monitoring(tmp_path, 'relay_url = "http://relay:9094/"\n' + EVERYONE))
     assert config_of(content, "work", "webhook_configs")["url"] == "http://relay:9094/work"
 
 
-def test_hours_of_silence_hold_for_the_severities_they_name(tmp_path: Path) -> None:
+def test_mute_hours_apply_to_their_severities(tmp_path: Path) -> None:
     content = loaded(monitoring(tmp_path))
     muted = {
         route["matchers"][0]: route.get("mute_time_intervals")
@@ -146,23 +150,23 @@ def test_hours_of_silence_hold_for_the_severities_they_name(tmp_path: Path) -> N
     assert weekend["time_intervals"] == [{"weekdays": ["saturday", "sunday"], "location": "UTC"}]
 
 
-def test_a_lost_target_silences_what_it_made_blind() -> None:
+def test_a_lost_target_mutes_the_other_alerts_of_its_instance() -> None:
     rules = loaded(None)["inhibit_rules"]
     lost = next(rule for rule in rules if rule["source_matchers"] == ['alertname="TargetDown"'])
-    assert lost["target_matchers"] == ['alertname!="TargetDown"'], "or it would silence itself"
+    assert lost["target_matchers"] == ['alertname!="TargetDown"'], "it must not mute itself"
     assert lost["equal"] == ["job", "instance"]
 
 
-def test_no_alert_silences_itself() -> None:
+def test_no_alert_mutes_itself() -> None:
     for rule in loaded(None)["inhibit_rules"]:
         [source], [target] = rule["source_matchers"], rule["target_matchers"]
         name = source.split('"')[1]
         operator, pattern = re.fullmatch(r'alertname(=~|!=|=)"(.*)"', target).groups()  # type: ignore[union-attr]
-        caught = re.fullmatch(pattern, name) is not None
-        assert caught == (operator == "!="), rule
+        matches = re.fullmatch(pattern, name) is not None
+        assert matches == (operator == "!="), rule
 
 
-def test_the_faster_a_budget_burns_the_more_it_silences() -> None:
+def test_a_fast_burn_rate_mutes_the_slower_ones() -> None:
     rules = loaded(None)["inhibit_rules"]
     ladder = {
         rule["source_matchers"][0]: rule["target_matchers"][0]
@@ -181,11 +185,11 @@ def test_the_faster_a_budget_burns_the_more_it_silences() -> None:
     ("seconds", "written"),
     [(0, "0s"), (10, "10s"), (60, "1m"), (90, "90s"), (14400, "4h"), (0.25, "250ms")],
 )
-def test_times_are_written_as_alertmanager_reads_them(seconds: float, written: str) -> None:
+def test_durations_are_written_as_alertmanager_reads_them(seconds: float, written: str) -> None:
     assert duration(seconds) == written
 
 
-def test_alertmanager_takes_the_shortest_times_that_the_file_may_say(tmp_path: Path) -> None:
+def test_alertmanager_accepts_the_shortest_allowed_times(tmp_path: Path) -> None:
     timing = "".join(
         f"{name} = {field.metadata[0].ge or 0.0001}\n"
         for name, field in Timing.model_fields.items()
@@ -197,19 +201,19 @@ def test_alertmanager_takes_the_shortest_times_that_the_file_may_say(tmp_path: P
 
 
 @given(name=st.text(min_size=1, max_size=60))
-def test_any_name_is_refused_in_one_line_or_comes_out_as_it_went_in(name: str) -> None:
+def test_any_receiver_name_is_refused_or_written_unchanged(name: str) -> None:
     hook = {"kind": "webhook", "url": "http://127.0.0.1:1"}
     try:
-        made = Monitoring.model_validate(
+        monitoring = Monitoring.model_validate(
             {"receivers": {name: hook}, "routes": {"critical": [name]}}
         )
     except ValueError:
         assert not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}", name) or name == "quiet"
     else:
-        assert loaded(made)["receivers"][1]["name"] == name
+        assert loaded(monitoring)["receivers"][1]["name"] == name
 
 
-def test_a_name_that_yaml_reads_as_something_else_stays_a_name(tmp_path: Path) -> None:
+def test_a_name_that_looks_like_another_yaml_type_stays_a_name(tmp_path: Path) -> None:
     for name in ("yes", "0x10", "123", "null", "1e3"):
         text = f'[receivers.{name}]\nkind = "wecom"\nurl_file = "x"\n[routes]\ninfo = ["{name}"]\n'
         config = tmp_path / "alertmanager.yml"
@@ -222,21 +226,19 @@ PAGE = (Path(__file__).parents[3] / "docs" / "delivery.md").read_text()
 
 
 @pytest.mark.parametrize("example", re.findall(r"```toml\n(.*?)```", PAGE, flags=re.DOTALL))
-def test_every_example_of_the_page_makes_what_alertmanager_loads(
-    example: str, tmp_path: Path
-) -> None:
+def test_alertmanager_loads_every_example_of_the_page(example: str, tmp_path: Path) -> None:
     (tmp_path / "alertmanager.yml").write_text(alertmanager_yml(monitoring(tmp_path, example)))
     run("amtool", "check-config", str(tmp_path / "alertmanager.yml"))
 
 
-def test_the_page_shows_every_kind_and_the_timings_as_they_are() -> None:
+def test_the_page_shows_every_kind_and_the_default_timings() -> None:
     kinds = set(re.findall(r'^kind = "(\w+)"', PAGE, flags=re.MULTILINE))
     assert kinds == {"slack", "webhook", "email", "dingtalk", "feishu", "wecom"}
     for name, value in Timing():
         assert f"{name} = {value:g}" in PAGE
 
 
-def test_a_name_that_would_break_yaml_is_one_line(tmp_path: Path) -> None:
+def test_a_name_with_a_line_break_is_reported_in_one_line(tmp_path: Path) -> None:
     text = '[receivers."a: b\\n- c"]\nkind = "wecom"\nurl_file = "x"\n'
     with pytest.raises(BadSetting) as raised:
         monitoring(tmp_path, text)

@@ -7,7 +7,7 @@ import yaml
 from safelight.rules.files import rule_file
 from safelight.stack.files.config import prometheus_yml
 
-HERE: dict[str, Any] = {
+TARGETS: dict[str, Any] = {
     "services": {"safelight": "127.0.0.1:8000"},
     "node_exporter": "127.0.0.1:9100",
     "prometheus": "127.0.0.1:9090",
@@ -16,13 +16,13 @@ HERE: dict[str, Any] = {
 
 
 def run(*command: str) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout.strip()
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stdout + process.stderr
+    return process.stdout.strip()
 
 
 def config(**changed: Any) -> dict[str, Any]:
-    targets: dict[str, Any] = {**HERE, **changed}
+    targets: dict[str, Any] = {**TARGETS, **changed}
     text = prometheus_yml(**targets, rule_files=["rules.yml"])
     loaded: dict[str, Any] = yaml.safe_load(text)
     return loaded
@@ -35,7 +35,7 @@ def targets(loaded: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def test_service_and_machine_and_the_watchers_are_scraped_every_five_seconds() -> None:
+def test_service_machine_and_monitoring_are_scraped_every_five_seconds() -> None:
     loaded = config()
     assert loaded["global"]["scrape_interval"] == "5s"
     assert targets(loaded) == {
@@ -46,11 +46,11 @@ def test_service_and_machine_and_the_watchers_are_scraped_every_five_seconds() -
     }
 
 
-def test_without_node_exporter_nothing_is_scraped_in_vain() -> None:
+def test_without_node_exporter_there_is_no_job_for_it() -> None:
     assert "node" not in targets(config(node_exporter=None))
 
 
-def test_the_alert_relay_is_scraped_where_it_runs() -> None:
+def test_the_alert_relay_is_scraped_if_it_runs() -> None:
     assert "alert-relay" not in targets(config())
     relayed = targets(config(alert_relay="127.0.0.1:9094"))
     assert relayed["alert-relay"] == "127.0.0.1:9094"
@@ -61,9 +61,9 @@ def test_each_of_several_services_is_a_job() -> None:
     assert both.items() <= targets(config(services=both)).items()
 
 
-def test_promtool_has_no_complaint_about_the_configuration(tmp_path: Path) -> None:
+def test_promtool_accepts_the_configuration(tmp_path: Path) -> None:
     (tmp_path / "rules.yml").write_text(rule_file("instructpix2pix"))
-    text = prometheus_yml(**HERE, rule_files=["rules.yml"])
+    text = prometheus_yml(**TARGETS, rule_files=["rules.yml"])
     (tmp_path / "prometheus.yml").write_text(text)
-    said = run("promtool", "check", "config", "--lint=all", str(tmp_path / "prometheus.yml"))
-    assert "1 rule files found" in said
+    output = run("promtool", "check", "config", "--lint=all", str(tmp_path / "prometheus.yml"))
+    assert "1 rule files found" in output

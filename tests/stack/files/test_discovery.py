@@ -9,7 +9,13 @@ import yaml
 from safelight.rules.files import rule_file
 from safelight.stack.files.cluster import cluster_files
 from safelight.stack.files.config import configuration
-from safelight.stack.files.discovery import GPU_JOB, by_file, kubernetes, static, target_files
+from safelight.stack.files.discovery import (
+    GPU_JOB,
+    file_targets,
+    kubernetes_targets,
+    static_targets,
+    target_files,
+)
 
 JOBS = {"safelight": "127.0.0.1:8000", "node": "127.0.0.1:9100"}
 ALERTMANAGER = "127.0.0.1:9093"
@@ -17,16 +23,16 @@ _POD = "__meta_kubernetes_pod_"
 
 
 def run(*command: str) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stdout + process.stderr
+    return process.stdout
 
 
 def scraped(config: Path, job: str) -> dict[str, str]:
-    """Return the labels that Prometheus gives the one target it finds; none if it drops it."""
-    look = ("promtool", "check", "service-discovery", "--timeout=1s")
-    [found] = json.loads(run(*look, str(config), job))
-    labels: dict[str, str] = found["labels"] or {}
+    """Return the labels of the job's only target, or no labels if Prometheus drops the target."""
+    promtool = ("promtool", "check", "service-discovery", "--timeout=1s")
+    [target] = json.loads(run(*promtool, str(config), job))
+    labels: dict[str, str] = target["labels"] or {}
     return labels
 
 
@@ -34,20 +40,20 @@ def by_name(jobs: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     return {job["job_name"]: job for job in jobs}
 
 
-# ── Static, and by file ──────────────────────────────────────────────────────────────────────────
+# ── Static targets and files ─────────────────────────────────────────────────────────────────────
 
 
 def test_a_job_without_a_target_is_left_out() -> None:
-    assert list(by_name(static({**JOBS, "node": None}, ALERTMANAGER).jobs)) == ["safelight"]
+    assert list(by_name(static_targets({**JOBS, "node": None}, ALERTMANAGER).jobs)) == ["safelight"]
 
 
-def test_a_job_by_file_reads_the_file_that_is_written(tmp_path: Path) -> None:
+def test_a_file_job_reads_its_target_file(tmp_path: Path) -> None:
     files = target_files(JOBS)
     for name, content in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(yaml.safe_dump(content))
     config = tmp_path / "prometheus.yml"
-    config.write_text(configuration(by_file(JOBS, ALERTMANAGER), rule_files=[]))
+    config.write_text(configuration(file_targets(JOBS, ALERTMANAGER), rule_files=[]))
     run("promtool", "check", "config", "--lint=all", str(config))
     assert scraped(config, "safelight") == {
         "__address__": "127.0.0.1:8000",
@@ -65,19 +71,19 @@ def test_a_second_file_adds_a_service_with_a_job_of_its_own(tmp_path: Path) -> N
     more = [{"targets": ["127.0.0.1:8001"], "labels": {"job": "zimage"}}]
     (tmp_path / "targets/safelight-more.yml").write_text(yaml.safe_dump(more))
     config = tmp_path / "prometheus.yml"
-    config.write_text(configuration(by_file(JOBS, ALERTMANAGER), rule_files=[]))
+    config.write_text(configuration(file_targets(JOBS, ALERTMANAGER), rule_files=[]))
     assert scraped(config, "safelight")["job"] == "zimage"
 
 
-def test_an_exporter_of_cards_names_the_pod_that_uses_a_card() -> None:
-    jobs = by_name(static({**JOBS, GPU_JOB: "dcgm-exporter:9400"}, ALERTMANAGER).jobs)
+def test_the_labels_of_the_gpu_exporter_are_kept() -> None:
+    jobs = by_name(static_targets({**JOBS, GPU_JOB: "dcgm-exporter:9400"}, ALERTMANAGER).jobs)
     assert jobs[GPU_JOB]["honor_labels"] is True
     assert "honor_labels" not in jobs["safelight"]
 
 
 # ── Kubernetes ───────────────────────────────────────────────────────────────────────────────────
-# Debian's Prometheus is built without Kubernetes' discovery. What it would discover is given to the
-# real promtool as the labels of static targets, and everything after that is Prometheus' own.
+# Debian's Prometheus has no Kubernetes discovery. The tests give the real promtool the labels that
+# it would discover, as the labels of static targets.
 
 DEPLOYED = yaml.safe_load(
     cluster_files("zimage_turbo", rule_file("zimage_turbo"), {})["deployment.yaml"]
@@ -91,7 +97,7 @@ def discovered(
     annotations: dict[str, str] | None = None,
     phase: str = "Running",
 ) -> dict[str, str]:
-    """Return the labels that Prometheus' pod role gives a pod, named as its documentation says."""
+    """Return the labels that Prometheus' pod role gives a pod, according to its documentation."""
 
     def name(key: str) -> str:
         return "".join(letter if letter.isalnum() else "_" for letter in key)
@@ -108,7 +114,7 @@ def discovered(
     }
 
 
-OURS = {
+SERVICE_POD = {
     "labels": DEPLOYED["metadata"]["labels"],
     "annotations": DEPLOYED["metadata"]["annotations"],
     "port": DEPLOYED["spec"]["containers"][0]["ports"][0]["name"],
@@ -116,19 +122,19 @@ OURS = {
 
 
 def relabelled(job: str, pod: dict[str, str], folder: Path) -> dict[str, str]:
-    """Return the labels with which Prometheus scrapes a pod; none where it does not."""
-    told = by_name(kubernetes().jobs)[job]
-    assert told.pop("kubernetes_sd_configs") == [{"role": "pod"}]
-    told["static_configs"] = [{"targets": ["10.0.0.7:8000"], "labels": pod}]
+    """Return the labels with which Prometheus scrapes a pod, or no labels if it drops the pod."""
+    scrape = by_name(kubernetes_targets().jobs)[job]
+    assert scrape.pop("kubernetes_sd_configs") == [{"role": "pod"}]
+    scrape["static_configs"] = [{"targets": ["10.0.0.7:8000"], "labels": pod}]
     config = folder / "prometheus.yml"
-    config.write_text(yaml.safe_dump({"scrape_configs": [told]}))
+    config.write_text(yaml.safe_dump({"scrape_configs": [scrape]}))
     run("promtool", "check", "config", "--lint=all", str(config))
-    found = scraped(config, job)
-    return {name: value for name, value in found.items() if not name.startswith("__")}
+    labels = scraped(config, job)
+    return {name: value for name, value in labels.items() if not name.startswith("__")}
 
 
-def test_d4_our_pod_is_scraped_under_the_operators_names(tmp_path: Path) -> None:
-    assert relabelled("safelight", discovered(**OURS), tmp_path) == {
+def test_d4_a_safelight_pod_is_scraped_with_the_operators_labels(tmp_path: Path) -> None:
+    assert relabelled("safelight", discovered(**SERVICE_POD), tmp_path) == {
         "job": "zimage-turbo",
         "instance": "10.0.0.7:8000",
         "namespace": "images",
@@ -150,14 +156,13 @@ def test_d4_our_pod_is_scraped_under_the_operators_names(tmp_path: Path) -> None
     ],
     ids=str,
 )
-def test_other_pods_and_ports_are_left_alone(changed: dict[str, Any], tmp_path: Path) -> None:
-    assert relabelled("safelight", discovered(**{**OURS, **changed}), tmp_path) == {}
+def test_other_pods_and_ports_are_not_scraped(changed: dict[str, Any], tmp_path: Path) -> None:
+    assert relabelled("safelight", discovered(**{**SERVICE_POD, **changed}), tmp_path) == {}
 
 
 def test_a_pod_without_the_label_is_in_the_job_safelight(tmp_path: Path) -> None:
-    assert relabelled("safelight", discovered(**{**OURS, "labels": {}}), tmp_path)["job"] == (
-        "safelight"
-    )
+    pod = discovered(**{**SERVICE_POD, "labels": {}})
+    assert relabelled("safelight", pod, tmp_path)["job"] == "safelight"
 
 
 @pytest.mark.parametrize(
@@ -170,18 +175,19 @@ def test_a_pod_without_the_label_is_in_the_job_safelight(tmp_path: Path) -> None
         ("gpu", "safelight-gpu-exporter", "metrics"),
     ],
 )
-def test_exporters_are_found_by_the_names_their_charts_give(
+def test_exporters_are_found_by_the_names_in_their_charts(
     job: str, name: str, port: str, tmp_path: Path
 ) -> None:
     pod = discovered({"app.kubernetes.io/name": name}, port=port)
-    found = relabelled(job, pod, tmp_path)
-    assert (found["job"], found["node"]) == (job, "node-a")
-    assert found["instance"] == ("node-a" if job == "node" else "10.0.0.7:8000")
+    labels = relabelled(job, pod, tmp_path)
+    assert (labels["job"], labels["node"]) == (job, "node-a")
+    assert labels["instance"] == ("node-a" if job == "node" else "10.0.0.7:8000")
     other = discovered({"app.kubernetes.io/name": "other"}, port=port)
     assert relabelled(job, other, tmp_path) == {}
 
 
 def test_alertmanager_is_found_as_a_pod_too() -> None:
-    [told] = kubernetes().alertmanagers
-    assert told["kubernetes_sd_configs"] == [{"role": "pod"}]
-    assert {rule["action"] for rule in told["relabel_configs"]} == {"keep"}
+    alertmanagers: list[dict[str, Any]] = kubernetes_targets().alertmanagers
+    [found] = alertmanagers
+    assert found["kubernetes_sd_configs"] == [{"role": "pod"}]
+    assert {rule["action"] for rule in found["relabel_configs"]} == {"keep"}

@@ -17,16 +17,16 @@ from tests.stack.waiting import free_ports
 
 ROOT = Path(__file__).parents[3]
 DEPLOY = ROOT / "deploy"
-CHOSEN = Choices("instructpix2pix")
-FILES = deployment(CHOSEN)
+CHOICES = Choices("instructpix2pix")
+FILES = deployment(CHOICES)
 COMPOSE: dict[str, Any] = yaml.safe_load(FILES["compose.yaml"])
 GPU: dict[str, Any] = yaml.safe_load(FILES["compose.gpu.yaml"])
 CONTAINERS = {**COMPOSE["services"], "dcgm-exporter": GPU["services"]["dcgm-exporter"]}
 
 
 def run(*command: str) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stdout + process.stderr
 
 
 @pytest.fixture(scope="module")
@@ -36,23 +36,23 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_what_is_committed_is_what_the_source_makes() -> None:
+def test_the_committed_files_are_up_to_date() -> None:
     assert drift(DEPLOY, FILES) == [], "Run: safelight export all deploy"
 
 
-def test_nothing_else_lies_under_deploy() -> None:
-    listed = subprocess.run(
+def test_deploy_contains_no_other_file() -> None:
+    git = subprocess.run(
         ("git", "ls-files", "deploy"), cwd=ROOT, capture_output=True, text=True, check=True
     )
-    assert {name.removeprefix("deploy/") for name in listed.stdout.split()} <= set(FILES)
+    assert {name.removeprefix("deploy/") for name in git.stdout.split()} <= set(FILES)
 
 
 def test_the_export_is_the_same_every_time() -> None:
-    assert deployment(CHOSEN) == FILES
+    assert deployment(CHOICES) == FILES
 
 
-def test_the_parts_are_the_whole() -> None:
-    parts = [deployment(CHOSEN, part) for part in PARTS]
+def test_the_parts_together_are_the_whole_export() -> None:
+    parts = [deployment(CHOICES, part) for part in PARTS]
     assert set().union(*parts) == set(FILES)
     assert all(files.items() <= FILES.items() for files in parts)
 
@@ -61,7 +61,7 @@ def test_the_parts_are_the_whole() -> None:
     "name", ["prometheus/prometheus.yml", "compose/prometheus.yml", f"compose/{PROMETHEUS_GPU}"]
 )
 def test_promtool_loads_the_configurations_with_their_rules(name: str, folder: Path) -> None:
-    if name.startswith("compose/"):  # as compose.yaml mounts it: beside the rules
+    if name.startswith("compose/"):  # compose.yaml mounts it beside the rules
         mounted = folder / "prometheus" / "mounted.yml"
         mounted.write_text((folder / name).read_text())
         run("promtool", "check", "config", "--lint=all", str(mounted))
@@ -70,23 +70,23 @@ def test_promtool_loads_the_configurations_with_their_rules(name: str, folder: P
 
 
 @pytest.mark.parametrize("name", ["alertmanager/alertmanager.yml", "alertmanager/slack.yml"])
-def test_amtool_loads_both_ways_of_telling(name: str, folder: Path) -> None:
+def test_amtool_loads_both_configurations(name: str, folder: Path) -> None:
     run("amtool", "check-config", str(folder / name))
 
 
 @pytest.mark.parametrize("name", ["compose.yaml", "compose.gpu.yaml"])
-def test_compose_files_keep_to_the_compose_specification(name: str, folder: Path) -> None:
+def test_compose_files_follow_the_compose_specification(name: str, folder: Path) -> None:
     schema = ("--builtin-schema", "vendor.compose-spec")
     run(sys.executable, "-m", "check_jsonschema", *schema, str(folder / name))
 
 
-def test_every_board_is_under_its_uid() -> None:
+def test_every_dashboard_file_has_its_uid_as_name() -> None:
     names = [name for name in FILES if name.startswith("grafana/dashboards/")]
     assert names
     assert all(json.loads(FILES[name])["uid"] == Path(name).stem for name in names)
 
 
-def test_grafana_finds_the_boards_where_its_provider_looks() -> None:
+def test_the_dashboards_are_mounted_where_grafanas_provider_looks() -> None:
     provider = yaml.safe_load(FILES["grafana/provisioning/dashboards/safelight.yml"])
     path = provider["providers"][0]["options"]["path"]
     assert f"./grafana/dashboards:{path}:ro" in COMPOSE["services"]["grafana"]["volumes"]
@@ -104,7 +104,7 @@ def test_a_container_is_pinned_local_healthy_and_without_privileges(
     assert "privileged" not in service
 
 
-def test_what_containers_mount_is_exported_too() -> None:
+def test_every_mounted_file_is_exported() -> None:
     mounts = [
         volume.split(":")[0].removeprefix("./")
         for service in [*COMPOSE["services"].values(), *GPU["services"].values()]
@@ -126,7 +126,7 @@ def test_containers_scrape_each_other_by_name() -> None:
     assert "safelight" in hosts
 
 
-def test_the_image_runs_as_an_ordinary_user_and_is_pinned() -> None:
+def test_the_image_runs_as_an_unprivileged_user_and_is_pinned() -> None:
     lines = FILES["Dockerfile"].splitlines()
     assert any(re.fullmatch(r"FROM python:\d+\.\d+\.\d+-slim-\w+", line) for line in lines)
     users = [line.split()[1] for line in lines if line.startswith("USER ")]
@@ -140,39 +140,39 @@ def test_the_image_is_built_from_files_that_exist() -> None:
         if line.startswith("COPY ")
         for name in line.split()[1:-1]
     ]
-    kept = set(FILES["Dockerfile.dockerignore"].splitlines())
+    included = set(FILES["Dockerfile.dockerignore"].splitlines())
     for name in copied:
         assert (ROOT / name).exists()
-        assert f"!{name}" in kept, f"{name} is ignored and could not be copied"
+        assert f"!{name}" in included, f"{name} is ignored and cannot be copied"
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_no_file_holds_a_secret(name: str) -> None:
+def test_no_file_contains_a_secret(name: str) -> None:
     assert not re.search(r"hooks\.slack|password\s*[:=]|BEGIN .*KEY", FILES[name], re.IGNORECASE)
 
 
-def test_every_file_says_where_it_comes_from() -> None:
+def test_every_file_names_its_source() -> None:
     for name, text in FILES.items():
         assert name.endswith(".json") or text.startswith("# Generated by `safelight export`"), name
 
 
-def test_another_namespace_reaches_every_place() -> None:
+def test_another_namespace_is_used_in_every_file() -> None:
     files = deployment(Choices("zimage"))
     assert "zimage_request_total" in files["prometheus/rules/safelight.yml"]
     assert "zimage_request_total" in files["kubernetes/monitoring/prometheusrule.yaml"]
     assert "SAFELIGHT_NAMESPACE: zimage" in files["compose.yaml"]
     assert "value: zimage" in files["kubernetes/deployment.yaml"]
     boards = {name for name in files if "dashboards/" in name or "boards/" in name}
-    listing = {"kubernetes/monitoring/kustomization.yaml"}  # it lists the boards
+    listing = {"kubernetes/monitoring/kustomization.yaml"}  # it lists the dashboards
     others = files.keys() - boards - listing
     assert not [name for name in others if "instructpix2pix" in files[name]]
 
 
-# ── What the operator chooses ────────────────────────────────────────────────────────────────────
+# ── Options ──────────────────────────────────────────────────────────────────────────────────────
 
 
-def chosen(tmp_path: Path, **choices: Any) -> dict[str, Any]:
-    """Return prometheus.yml as promtool accepts it, with these choices."""
+def prometheus_yml(tmp_path: Path, **choices: Any) -> dict[str, Any]:
+    """Return prometheus.yml with these choices, after promtool accepted it."""
     write(tmp_path, deployment(Choices("zimage", **choices), "prometheus"))
     config = tmp_path / "prometheus/prometheus.yml"
     run("promtool", "check", "config", "--lint=all", str(config))
@@ -180,15 +180,15 @@ def chosen(tmp_path: Path, **choices: Any) -> dict[str, Any]:
     return loaded
 
 
-def test_targets_in_files_lie_beside_the_configuration(tmp_path: Path) -> None:
-    loaded = chosen(tmp_path, discovery=Discovery.FILE)
+def test_target_files_are_beside_the_configuration(tmp_path: Path) -> None:
+    loaded = prometheus_yml(tmp_path, discovery=Discovery.FILE)
     for job in loaded["scrape_configs"]:
         [pattern] = job["file_sd_configs"][0]["files"]
         [file] = (tmp_path / "prometheus").glob(pattern)
         assert yaml.safe_load(file.read_text())[0]["targets"]
 
 
-def test_in_a_cluster_the_discovery_is_kubernetes_own() -> None:
+def test_kubernetes_discovery_finds_services_and_exporters() -> None:
     files = deployment(Choices("zimage", discovery=Discovery.KUBERNETES), "prometheus")
     loaded = yaml.safe_load(files["prometheus/prometheus.yml"])
     assert "service account" in files["prometheus/prometheus.yml"]
@@ -196,68 +196,68 @@ def test_in_a_cluster_the_discovery_is_kubernetes_own() -> None:
     assert [job["job_name"] for job in discovered] == ["safelight", "node", "gpu"]
 
 
-def test_samples_are_sent_on_to_every_receiver_with_exemplars(tmp_path: Path) -> None:
+def test_samples_and_exemplars_are_copied_to_every_remote_write_address(tmp_path: Path) -> None:
     urls = ("https://mimir.example/api/v1/push", "http://vm.example:8428/api/v1/write")
-    copies = chosen(tmp_path, remote_write=urls)["remote_write"]
+    copies = prometheus_yml(tmp_path, remote_write=urls)["remote_write"]
     assert tuple(copy["url"] for copy in copies) == urls
     assert all(copy["send_exemplars"] for copy in copies)
     assert all(copy["queue_config"]["retry_on_http_429"] for copy in copies)
 
 
-def test_without_a_receiver_nothing_is_sent_on(tmp_path: Path) -> None:
-    assert "remote_write" not in chosen(tmp_path)
+def test_without_an_address_there_is_no_remote_write(tmp_path: Path) -> None:
+    assert "remote_write" not in prometheus_yml(tmp_path)
 
 
-def test_prometheus_keeps_more_than_the_days_that_the_objectives_look_back() -> None:
+def test_the_retention_is_longer_than_the_windows_of_the_objectives() -> None:
     files = deployment(Choices("zimage"))
     flag = re.compile(r"--storage\.tsdb\.retention\.time=(\d+)d\b")
-    asked = re.findall(r"\[(\d+)d(?::\w*)?\]", files["prometheus/rules/safelight.yml"])
+    windows = re.findall(r"\[(\d+)d(?::\w*)?\]", files["prometheus/rules/safelight.yml"])
     for name in ("prometheus/prometheus.yml", "compose.yaml"):
-        [kept] = flag.findall(files[name])
-        assert int(kept) > max(30, *map(int, asked))
+        [days] = flag.findall(files[name])
+        assert int(days) > max(30, *map(int, windows))
 
 
-def test_retention_is_prometheus_own_flag() -> None:
+def test_the_retention_is_a_flag_of_prometheus() -> None:
     files = deployment(Choices("zimage", retention="90d"))
     flag = "--storage.tsdb.retention.time=90d"
     assert flag in yaml.safe_load(files["compose.yaml"])["services"]["prometheus"]["command"]
-    assert flag in files["prometheus/prometheus.yml"].splitlines()[1], "as a hint: it is no setting"
+    assert flag in files["prometheus/prometheus.yml"].splitlines()[1], "in the comment on usage"
 
 
-# ── Cards in containers ──────────────────────────────────────────────────────────────────────────
+# ── GPUs in containers ───────────────────────────────────────────────────────────────────────────
 
 
-def test_with_cards_prometheus_scrapes_them_and_without_them_it_has_no_target_down() -> None:
+def test_prometheus_has_a_gpu_target_only_with_gpus() -> None:
     jobs = {
         name: {job["job_name"] for job in yaml.safe_load(FILES[name])["scrape_configs"]}
         for name in ("compose/prometheus.yml", f"compose/{PROMETHEUS_GPU}")
     }
     assert jobs[f"compose/{PROMETHEUS_GPU}"] - jobs["compose/prometheus.yml"] == {"gpu"}
     assert "gpu" not in jobs["compose/prometheus.yml"]
-    [mounted] = GPU["services"]["prometheus"]["volumes"]
-    place = mounted.split(":")[1]
-    inside = [volume.split(":")[1] for volume in COMPOSE["services"]["prometheus"]["volumes"]]
-    assert place in inside, "or Compose would mount it beside, not over"
+    [volume] = GPU["services"]["prometheus"]["volumes"]
+    target = volume.split(":")[1]
+    targets = [volume.split(":")[1] for volume in COMPOSE["services"]["prometheus"]["volumes"]]
+    assert target in targets, "the file must replace the one of compose.yaml"
 
 
-def test_nvidias_exporter_is_no_root_and_sees_the_cards() -> None:
+def test_nvidias_exporter_is_not_root_and_has_the_gpus() -> None:
     exporter = GPU["services"]["dcgm-exporter"]
     assert exporter["user"] == "65534:65534"
-    [cards] = exporter["deploy"]["resources"]["reservations"]["devices"]
-    assert cards["capabilities"] == ["gpu"]
+    [gpus] = exporter["deploy"]["resources"]["reservations"]["devices"]
+    assert gpus["capabilities"] == ["gpu"]
 
 
 @pytest.mark.parametrize(("status", "healthy"), [("200 OK", True), ("503 Unwell", False)])
-def test_the_question_put_to_nvidias_exporter_is_answered_by_its_health(
+def test_the_health_check_of_nvidias_exporter_follows_its_status(
     status: str, healthy: bool, tmp_path: Path
 ) -> None:
     [port] = free_ports(1)
-    command = GPU["services"]["dcgm-exporter"]["healthcheck"]["test"][1:]
-    asked = [part.replace("$$", "$").replace("9400", str(port)) for part in command]
+    test = GPU["services"]["dcgm-exporter"]["healthcheck"]["test"][1:]
+    command = [part.replace("$$", "$").replace("9400", str(port)) for part in test]
     with socket.create_server(("127.0.0.1", port)) as listener:
-        done = subprocess.Popen(asked)
+        process = subprocess.Popen(command)
         connection, _ = listener.accept()
         with connection:
             assert connection.recv(100).startswith(b"GET /health HTTP/1.0\r\n")
             connection.sendall(f"HTTP/1.0 {status}\r\n\r\n".encode())
-    assert (done.wait(10) == 0) is healthy
+    assert (process.wait(10) == 0) is healthy

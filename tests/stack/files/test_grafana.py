@@ -12,26 +12,26 @@ import yaml
 from safelight.errors import MissingExtra
 from safelight.settings import load
 from safelight.stack.files import grafana
-from safelight.stack.files.grafana import GRAFANA, Planned, board_files, planned
+from safelight.stack.files.grafana import GRAFANA, GrafanaPlan, board_files, grafana_plan
 from safelight.stack.local import PROMETHEUS, Plan, Stack, plan
 from tests.asking import HTTP
 from tests.stack.waiting import free_ports, stub_programs
 
 WATCHERS = ("prometheus", "prometheus-alertmanager")
-# A Grafana that ends at once where its configuration is not what the real one could start with.
+# A Grafana that ends at once if the real one could not start with its configuration.
 PROGRAM = """#!{python}
 import sys
 from configparser import ConfigParser
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
-told = dict(part.removeprefix("--").split("=", 1) for part in sys.argv[1:] if "=" in part)
+options = dict(part.removeprefix("--").split("=", 1) for part in sys.argv[1:] if "=" in part)
 if Path(sys.argv[0]).name == "grafana" and sys.argv[1] != "server":
-    sys.exit("grafana: what shall I do?")
-if not Path(told["homepath"], "conf", "defaults.ini").is_file():
+    sys.exit("grafana: no subcommand")
+if not Path(options["homepath"], "conf", "defaults.ini").is_file():
     sys.exit("Could not find config defaults, make sure homepath command line parameter is set")
 config = ConfigParser()
-config.read_string(Path(told["config"]).read_text())
+config.read_string(Path(options["config"]).read_text())
 provisioning = Path(config["paths"]["provisioning"])
 for name in ("datasources/safelight.yml", "dashboards/safelight.yml"):
     if not (provisioning / name).is_file():
@@ -54,7 +54,7 @@ def pause(_seconds: float) -> bool:
 
 
 def unpacked(folder: Path, name: str = GRAFANA) -> Path:
-    """Make a Grafana as its archive is unpacked; return the folder of its program, for PATH."""
+    """Create an unpacked Grafana, and return the folder of its program, for PATH."""
     (folder / "conf").mkdir(parents=True)
     (folder / "conf/defaults.ini").touch()
     (folder / "bin").mkdir()
@@ -63,11 +63,11 @@ def unpacked(folder: Path, name: str = GRAFANA) -> Path:
     return folder / "bin"
 
 
-def made(tmp_path: Path, **chosen: Any) -> Planned:
+def plan_in(tmp_path: Path, **chosen: Any) -> GrafanaPlan:
     settings = load(state_folder=tmp_path / "state", **chosen)
-    found = planned(settings, tmp_path / "state", "http://127.0.0.1:9090")
-    assert found is not None
-    return found
+    made = grafana_plan(settings, tmp_path / "state", "http://127.0.0.1:9090")
+    assert made is not None
+    return made
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def bin_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def read(planned: Planned, name: str) -> str:
+def read(planned: GrafanaPlan, name: str) -> str:
     [text] = [text for path, text in planned.files.items() if path.match(name)]
     return text
 
@@ -87,12 +87,12 @@ def test_without_grafana_nothing_is_planned(
 ) -> None:
     monkeypatch.setenv("PATH", stub_programs(tmp_path / "bin", *WATCHERS))
     settings = load(state_folder=tmp_path)
-    assert planned(settings, tmp_path, "http://127.0.0.1:9090") is None
+    assert grafana_plan(settings, tmp_path, "http://127.0.0.1:9090") is None
     assert GRAFANA not in [program.name for program in plan(settings).programs]
 
 
 @pytest.mark.usefixtures("bin_folder")
-def test_grafana_asks_the_prometheus_of_the_plan(tmp_path: Path) -> None:
+def test_grafana_queries_the_prometheus_of_the_plan(tmp_path: Path) -> None:
     settings = load(state_folder=tmp_path / "state", prometheus_port=1234, grafana_port=1235)
     whole = plan(settings)
     assert whole.find(GRAFANA).url == "http://127.0.0.1:1235"
@@ -102,8 +102,8 @@ def test_grafana_asks_the_prometheus_of_the_plan(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("bin_folder")
-def test_it_is_provisioned_with_every_board(tmp_path: Path) -> None:
-    found = made(tmp_path)
+def test_it_is_provisioned_with_every_dashboard(tmp_path: Path) -> None:
+    found = plan_in(tmp_path)
     [provider] = yaml.safe_load(read(found, "dashboards/safelight.yml"))["providers"]
     folder = Path(provider["options"]["path"])
     assert {path.name: text for path, text in found.files.items() if path.parent == folder} == (
@@ -112,9 +112,9 @@ def test_it_is_provisioned_with_every_board(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("bin_folder")
-def test_whoever_reaches_it_may_look_and_nobody_has_a_password(tmp_path: Path) -> None:
+def test_anonymous_users_are_viewers_and_there_is_no_administrator(tmp_path: Path) -> None:
     config = ConfigParser()
-    config.read_string(read(made(tmp_path), "grafana.ini"))
+    config.read_string(read(plan_in(tmp_path), "grafana.ini"))
     assert config["server"]["http_addr"] == "127.0.0.1"
     assert dict(config["auth.anonymous"]) == {"enabled": "true", "org_role": "Viewer"}
     assert config["security"]["disable_initial_admin_creation"] == "true"
@@ -122,44 +122,46 @@ def test_whoever_reaches_it_may_look_and_nobody_has_a_password(tmp_path: Path) -
     assert all(str(tmp_path) in path for path in config["paths"].values())
 
 
-def test_the_older_program_needs_no_verb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_older_program_needs_no_subcommand(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PATH", str(unpacked(tmp_path / "old", "grafana-server")))
-    assert made(tmp_path).program.command[1].startswith("--homepath=")
+    assert plan_in(tmp_path).program.command[1].startswith("--homepath=")
 
 
-def test_a_packaged_program_has_its_home_elsewhere(
+def test_debians_program_has_another_home_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", stub_programs(tmp_path / "sbin", GRAFANA))
-    monkeypatch.setattr(grafana, "_SHARED", tmp_path / "share")
+    monkeypatch.setattr(grafana, "_DEBIAN_HOME", tmp_path / "share")
     (tmp_path / "share").mkdir()
-    assert f"--homepath={tmp_path / 'share'}" in made(tmp_path).program.command
+    assert f"--homepath={tmp_path / 'share'}" in plan_in(tmp_path).program.command
 
 
 @pytest.mark.usefixtures("bin_folder")
-def test_without_the_extra_there_are_no_boards_and_it_says_so(
+def test_without_the_extra_there_are_no_dashboards_and_a_hint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def missing(_: object) -> dict[str, str]:
         raise MissingExtra("grafana", "grafana_foundation_sdk")
 
     monkeypatch.setattr(grafana, "board_files", missing)
-    found = made(tmp_path)
+    found = plan_in(tmp_path)
     assert "pip install 'safelight[grafana]'" in found.program.shows
     assert not [path for path in found.files if path.suffix == ".json"]
 
 
-def test_a_board_is_json_under_its_uid() -> None:
+def test_a_dashboard_file_is_json_with_its_uid_as_name() -> None:
     for name, text in board_files().items():
         assert json.loads(text)["uid"] == Path(name).stem
 
 
 @pytest.mark.parametrize("name", grafana.GRAFANA_NAMES)
-def test_r3_a_found_grafana_is_started_and_answers(
+def test_r3_an_installed_grafana_is_started(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(unpacked(tmp_path / "grafana-13", name)))
-    found = made(tmp_path, grafana_port=free_ports(1)[0])
+    found = plan_in(tmp_path, grafana_port=free_ports(1)[0])
     alone = Plan((found.program,), found.files, tmp_path / "state")
     stack = Stack(alone, load(), lambda _: None, pause)
     try:

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from safelight.errors import MalformedBody
-from safelight.stack.relay.notice import parse, tame
-from tests.stack.telling import alert, webhook
+from safelight.stack.relay.notice import parse, sanitize
+from tests.stack.webhooks import alert, webhook
 
-SMALLEST_BYTES = 4096 - 600  # WeCom's, without a title as long as titles can be
+SMALLEST_BYTES = 4096 - 600  # WeCom's limit minus the longest title
 
 
 def test_a_notification_becomes_a_title_and_a_text_with_value_and_runbook() -> None:
@@ -23,32 +23,32 @@ def test_a_notification_becomes_a_title_and_a_text_with_value_and_runbook() -> N
     ]
 
 
-def test_what_is_over_says_so() -> None:
-    notice = parse(webhook(alert(over=True)))
+def test_a_resolved_alert_is_marked() -> None:
+    notice = parse(webhook(alert(resolved=True)))
     assert notice.title.startswith("[RESOLVED]")
     assert notice.text(16_000).startswith("**resolved: ")
     assert not notice.firing
 
 
-def test_alerts_beyond_the_limit_are_counted_with_those_alertmanager_left_out() -> None:
+def test_alerts_beyond_the_limit_are_counted_with_those_that_alertmanager_omitted() -> None:
     many = [alert(description="long " * 100) for _ in range(50)]
     text = parse(webhook(*many, left_out=7)).text(2000)
-    kept = text.count("**safelight")
-    assert 0 < kept < 50
-    assert text.endswith(f"… and {57 - kept} more")
+    shown = text.count("**safelight")
+    assert 0 < shown < 50
+    assert text.endswith(f"… and {57 - shown} more")
 
 
-def test_an_alert_without_annotations_is_told_by_its_name() -> None:
+def test_an_alert_without_annotations_shows_its_name() -> None:
     bare = {"status": "firing", "labels": {"alertname": "Bare"}}
     assert parse(webhook(bare)).text(1000) == "**Bare**\n"
 
 
-def test_a_group_without_a_common_name_has_a_title_all_the_same() -> None:
+def test_a_group_without_a_common_name_has_a_title() -> None:
     assert parse(webhook(commonLabels={})).title == "[FIRING] Alerts"
 
 
 @pytest.mark.parametrize(
-    "calls",
+    "markup",
     [
         "<!channel>",
         "<@all>",
@@ -62,39 +62,39 @@ def test_a_group_without_a_common_name_has_a_title_all_the_same() -> None:
         "`x`",
     ],
 )
-def test_nothing_in_a_text_calls_anybody_or_draws_a_link(calls: str) -> None:
+def test_no_text_contains_a_mention_or_a_link(markup: str) -> None:
     notice = parse(
         webhook(
-            alert(summary=calls, description=calls, runbook_url=calls),
-            commonLabels={"alertname": calls, "job": calls},
+            alert(summary=markup, description=markup, runbook_url=markup),
+            commonLabels={"alertname": markup, "job": markup},
         )
     )
-    shown = notice.title + notice.text(16_000, bold="")
-    assert not set("<>@[]*`") & set(shown.removeprefix("[FIRING]"))
+    text = notice.title + notice.text(16_000, bold="")
+    assert not set("<>@[]*`") & set(text.removeprefix("[FIRING]"))
 
 
-def test_a_text_is_one_line_and_cut() -> None:
-    assert tame("a\nb\r\n\x00c\u2028d", 20) == "a b c d"
-    assert tame("x" * 500, 100) == "x" * 99 + "…"
+def test_a_text_is_shortened_to_one_line() -> None:
+    assert sanitize("a\nb\r\n\x00c\u2028d", 20) == "a b c d"
+    assert sanitize("x" * 500, 100) == "x" * 99 + "…"
 
 
 @given(
     texts=st.lists(st.text(max_size=2000), min_size=1, max_size=5), left_out=st.integers(0, 10**6)
 )
-def test_any_alerts_fit_and_none_is_lost_uncounted(texts: list[str], left_out: int) -> None:
+def test_any_alerts_fit_and_omitted_ones_are_counted(texts: list[str], left_out: int) -> None:
     alerts = [alert(summary=text, description=text, runbook_url=text) for text in texts]
     notice = parse(webhook(*alerts, left_out=left_out, commonLabels={"alertname": texts[0]}))
     text = notice.text(SMALLEST_BYTES)
     assert len(text.encode()) <= SMALLEST_BYTES
     assert len(notice.title.encode()) < 600
-    kept = text.count("**") // 2
-    assert kept >= 1, "one alert always fits"
-    left = len(texts) - kept + left_out
-    assert text.endswith(f"… and {left} more") == bool(left)
+    shown = text.count("**") // 2
+    assert shown >= 1, "one alert always fits"
+    rest = len(texts) - shown + left_out
+    assert text.endswith(f"… and {rest} more") == bool(rest)
 
 
 @pytest.mark.parametrize(
-    ("body", "said"),
+    ("body", "message"),
     [
         (b"", "Invalid JSON"),
         (b"\xff", "Invalid JSON"),
@@ -106,10 +106,10 @@ def test_any_alerts_fit_and_none_is_lost_uncounted(texts: list[str], left_out: i
         (webhook(truncatedAlerts=-1), "truncatedAlerts"),
     ],
 )
-def test_what_is_no_notification_is_one_line(body: bytes, said: str) -> None:
+def test_an_invalid_notification_is_reported_in_one_line(body: bytes, message: str) -> None:
     with pytest.raises(MalformedBody) as raised:
         parse(body)
-    assert said in str(raised.value)
+    assert message in str(raised.value)
     assert "\n" not in str(raised.value)
 
 
@@ -119,7 +119,9 @@ JSON: Any = st.recursive(
 )
 
 
-@given(told=st.dictionaries(st.sampled_from(["version", "status", "alerts", "commonLabels"]), JSON))
-def test_any_json_is_a_notification_or_refused(told: dict[str, Any]) -> None:
+@given(
+    content=st.dictionaries(st.sampled_from(["version", "status", "alerts", "commonLabels"]), JSON)
+)
+def test_any_json_is_a_notification_or_refused(content: dict[str, Any]) -> None:
     with suppress(MalformedBody):
-        assert parse(json.dumps(told).encode()).alerts
+        assert parse(json.dumps(content).encode()).alerts

@@ -8,7 +8,7 @@ import pytest
 from safelight.metrics.catalog import CHANNEL, DELIVERY
 from safelight.stack.relay.notice import Notice, parse
 from safelight.stack.relay.robots import ROBOTS, Outcome, dingtalk, feishu, wecom
-from tests.stack.telling import alert, webhook
+from tests.stack.webhooks import alert, webhook
 
 SECRET, NOW = "SEC-of-the-test", 1_700_000_000.25
 
@@ -17,29 +17,29 @@ def notice(count: int = 1) -> Notice:
     return parse(webhook(*[alert(description="长" * 290) for _ in range(count)]))
 
 
-# ── Signing, by the formula in each robot's documentation ────────────────────────────────────────
+# ── Signatures, by the formula in each robot's documentation ─────────────────────────────────────
 
 
-def test_dingtalk_is_signed_in_the_address_by_milliseconds() -> None:
-    letter = dingtalk(notice(), SECRET, NOW)
-    whole = hmac.new(SECRET.encode(), b"1700000000250\n" + SECRET.encode(), hashlib.sha256)
-    assert letter.params == {
+def test_dingtalk_signs_milliseconds_in_the_address() -> None:
+    message = dingtalk(notice(), SECRET, NOW)
+    signature = hmac.new(SECRET.encode(), b"1700000000250\n" + SECRET.encode(), hashlib.sha256)
+    assert message.params == {
         "timestamp": "1700000000250",
-        "sign": base64.b64encode(whole.digest()).decode(),
+        "sign": base64.b64encode(signature.digest()).decode(),
     }
 
 
-def test_feishu_is_signed_in_the_body_by_seconds_with_the_text_as_the_key() -> None:
-    letter = feishu(notice(), SECRET, NOW)
-    body = json.loads(letter.content)
+def test_feishu_signs_seconds_in_the_body_with_the_text_as_the_key() -> None:
+    message = feishu(notice(), SECRET, NOW)
+    body = json.loads(message.content)
     key = f"1700000000\n{SECRET}".encode()
     assert body["timestamp"] == "1700000000"
     assert body["sign"] == base64.b64encode(hmac.digest(key, b"", "sha256")).decode()
-    assert letter.params == {}
+    assert message.params == {}
 
 
-def test_signatures_are_those_that_were_worked_out_elsewhere() -> None:
-    # openssl dgst -sha256 -hmac …, once, by hand
+def test_signatures_equal_those_of_openssl() -> None:
+    # computed once with openssl dgst -sha256 -hmac …
     assert (
         dingtalk(notice(), SECRET, NOW).params["sign"]
         == "WxWK//A2JaJyOsDBbj4mziDdTTMbBKYBTtXbLjUotnc="
@@ -58,7 +58,7 @@ def test_without_a_secret_nothing_is_signed() -> None:
 # ── Messages ─────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_dingtalk_gets_markdown_and_calls_nobody() -> None:
+def test_dingtalk_gets_markdown_without_mentions() -> None:
     body = json.loads(dingtalk(notice(), SECRET, NOW).content)
     assert body["msgtype"] == "markdown"
     assert body["markdown"]["title"] == "[FIRING] HighP95Latency (safelight)"
@@ -66,10 +66,10 @@ def test_dingtalk_gets_markdown_and_calls_nobody() -> None:
     assert body["at"] == {"isAtAll": False}
 
 
-@pytest.mark.parametrize(("over", "colour"), [(False, "red"), (True, "green")])
-def test_feishu_gets_a_card_of_plain_text_with_a_colour(over: bool, colour: str) -> None:
-    told = parse(webhook(alert(over=over)))
-    body = json.loads(feishu(told, SECRET, NOW).content)
+@pytest.mark.parametrize(("resolved", "colour"), [(False, "red"), (True, "green")])
+def test_feishu_gets_a_card_of_plain_text_with_a_colour(resolved: bool, colour: str) -> None:
+    notice = parse(webhook(alert(resolved=resolved)))
+    body = json.loads(feishu(notice, SECRET, NOW).content)
     assert body["msg_type"] == "interactive"
     assert body["card"]["header"]["template"] == colour
     [text] = [element["text"] for element in body["card"]["elements"]]
@@ -79,7 +79,7 @@ def test_feishu_gets_a_card_of_plain_text_with_a_colour(over: bool, colour: str)
 
 
 @pytest.mark.parametrize("count", [1, 3, 100])
-def test_messages_are_as_large_as_robots_take_them(count: int) -> None:
+def test_messages_fit_the_size_limits_of_the_robots(count: int) -> None:
     content = json.loads(wecom(notice(count), "", NOW).content)["markdown"]["content"]
     assert len(content.encode()) <= 4096
     assert "**safelight" in content
@@ -87,14 +87,14 @@ def test_messages_are_as_large_as_robots_take_them(count: int) -> None:
     assert len(feishu(notice(count), SECRET, NOW).content) <= 20_000
 
 
-def test_a_webhook_gets_what_alertmanager_sent() -> None:
+def test_a_webhook_gets_alertmanagers_body() -> None:
     body = webhook()
     assert ROBOTS["webhook"].write(parse(body), "", NOW).content == body
 
 
-# ── Answers ──────────────────────────────────────────────────────────────────────────────────────
+# ── Responses ────────────────────────────────────────────────────────────────────────────────────
 
-ANSWERS: list[tuple[str, int, bytes, Outcome]] = [
+RESPONSES: list[tuple[str, int, bytes, Outcome]] = [
     ("dingtalk", 200, b'{"errcode":0,"errmsg":"ok"}', "delivered"),
     ("dingtalk", 200, b'{"errcode":310000,"errmsg":"sign not match"}', "refused"),
     ("dingtalk", 200, b'{"errcode":130101,"errmsg":"send too fast"}', "rate_limited"),
@@ -119,23 +119,23 @@ ANSWERS: list[tuple[str, int, bytes, Outcome]] = [
 ]
 
 
-@pytest.mark.parametrize(("channel", "status", "body", "outcome"), ANSWERS)
-def test_the_robots_own_code_decides_what_its_answer_means(
+@pytest.mark.parametrize(("channel", "status", "body", "outcome"), RESPONSES)
+def test_the_robots_code_decides_the_outcome(
     channel: str, status: int, body: bytes, outcome: Outcome
 ) -> None:
     robot = next(robot for name, robot in ROBOTS.items() if name == channel)
     verdict = robot.judge(status, body)
     assert verdict.outcome == outcome
-    assert bool(verdict.why) == (outcome != "delivered")
+    assert bool(verdict.reason) == (outcome != "delivered")
 
 
-def test_why_holds_the_code_and_what_the_robot_said_on_one_short_line() -> None:
-    said = json.dumps({"errcode": 310000, "errmsg": "not\nin whitelist " + "x" * 1000}).encode()
-    why = ROBOTS["dingtalk"].judge(200, said).why
-    assert why.startswith("it answered errcode 310000: not in whitelist")
-    assert len(why) < 250
+def test_the_reason_is_one_short_line_with_the_robots_code_and_message() -> None:
+    body = json.dumps({"errcode": 310000, "errmsg": "not\nin whitelist " + "x" * 1000}).encode()
+    reason = ROBOTS["dingtalk"].judge(200, body).reason
+    assert reason.startswith("it returned errcode 310000: not in whitelist")
+    assert len(reason) < 250
 
 
 def test_channels_and_outcomes_are_those_of_the_catalogue() -> None:
     assert set(ROBOTS) == set(CHANNEL.values or ())
-    assert {outcome for *_, outcome in ANSWERS} == set(DELIVERY.values or ())
+    assert {outcome for *_, outcome in RESPONSES} == set(DELIVERY.values or ())

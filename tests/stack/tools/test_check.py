@@ -6,14 +6,14 @@ import pytest
 
 from safelight.errors import ServiceFailed
 from safelight.metrics.catalog import CATALOG
-from safelight.stack.tools.check import Checker, Question, prove, questions
+from safelight.stack.tools.check import Check, Checker, checks, verify
 
 SERVICE, PROMETHEUS = "http://service", "http://prometheus"
 NAMESPACE, JOB = "instructpix2pix", "safelight"
 
 
 class Fakes:
-    """A service that edits and a Prometheus that knows what `values` says, by query."""
+    """A service that edits, and a Prometheus that returns `values` by query."""
 
     def __init__(self) -> None:
         self.edits: list[httpx.Request] = []
@@ -53,14 +53,14 @@ def never(_seconds: float) -> bool:
     return False
 
 
-@pytest.mark.parametrize("question", questions(NAMESPACE, JOB), ids=lambda asked: asked.title)
-def test_every_question_is_promql(question: Question) -> None:
-    for query in filter(None, (question.query, question.optional)):
+@pytest.mark.parametrize("check", checks(NAMESPACE, JOB), ids=lambda check: check.title)
+def test_every_check_is_valid_promql(check: Check) -> None:
+    for query in filter(None, (check.query, check.optional)):
         promql_parser.parse(query)
 
 
-def test_the_questions_cover_what_the_issue_names() -> None:
-    queries = " ".join(question.query for question in questions(NAMESPACE, JOB))
+def test_the_checks_cover_the_important_metrics() -> None:
+    queries = " ".join(check.query for check in checks(NAMESPACE, JOB))
     for name in (
         "up{",
         "request_duration_seconds",
@@ -74,57 +74,57 @@ def test_the_questions_cover_what_the_issue_names() -> None:
     assert 'instruction_type=~"make.*old|age.*"' in queries
 
 
-def test_the_questions_name_only_metrics_of_the_catalogue() -> None:
-    known = {metric.full_name(NAMESPACE) for metric in CATALOG}
-    for question in questions(NAMESPACE, JOB)[1:]:
-        assert any(name in question.query for name in known), question.query
+def test_the_checks_use_only_metrics_of_the_catalogue() -> None:
+    names = {metric.full_name(NAMESPACE) for metric in CATALOG}
+    for check in checks(NAMESPACE, JOB)[1:]:
+        assert any(name in check.query for name in names), check.query
 
 
-def test_an_answer_is_the_first_value() -> None:
+def test_a_result_is_the_first_value() -> None:
     fakes = Fakes()
     fakes.values["q"] = ["2.5", "9"]
-    answer = fakes.checker().ask(Question("title", "q"))
-    assert (answer.value, answer.good) == (2.5, True)
+    result = fakes.checker().run(Check("title", "q"))
+    assert (result.value, result.passed) == (2.5, True)
 
 
 @pytest.mark.parametrize("values", [[], ["NaN"]])
-def test_nothing_and_nan_are_no_answer(values: list[str]) -> None:
+def test_no_sample_and_nan_are_no_value(values: list[str]) -> None:
     fakes = Fakes()
     fakes.values["q"] = values
-    answer = fakes.checker().ask(Question("title", "q"))
-    assert (answer.value, answer.good) == (None, False)
+    result = fakes.checker().run(Check("title", "q"))
+    assert (result.value, result.passed) == (None, False)
 
 
-def test_zero_is_an_answer() -> None:
+def test_zero_is_a_value() -> None:
     fakes = Fakes()
     fakes.values["q"] = ["0"]
-    assert fakes.checker().ask(Question("title", "q")).good
+    assert fakes.checker().run(Check("title", "q")).passed
 
 
-@pytest.mark.parametrize(("excuse", "good"), [(["1"], True), ([], False)])
-def test_a_missing_answer_is_good_only_with_an_excuse(excuse: list[str], good: bool) -> None:
+@pytest.mark.parametrize(("optional", "passed"), [(["1"], True), ([], False)])
+def test_a_missing_value_passes_only_with_a_note(optional: list[str], passed: bool) -> None:
     fakes = Fakes()
-    fakes.values = {"q": [], "excuse": excuse}
-    answer = fakes.checker().ask(Question("VRAM", "q", optional="excuse"))
-    assert answer.good is good
-    assert ("CUDA" in answer.note) is good
+    fakes.values = {"q": [], "optional": optional}
+    result = fakes.checker().run(Check("VRAM", "q", optional="optional"))
+    assert result.passed is passed
+    assert ("CUDA" in result.note) is passed
 
 
 @pytest.mark.parametrize("health", [["ok", "err"], ["unknown"], []])
-def test_rules_are_good_only_when_all_are(health: list[str]) -> None:
+def test_the_rules_pass_only_if_all_are_healthy(health: list[str]) -> None:
     fakes = Fakes()
     assert fakes.checker().rules_healthy().value == 2
     fakes.rule_health = health
-    assert not fakes.checker().rules_healthy().good
+    assert not fakes.checker().rules_healthy().passed
 
 
-def test_no_alertmanager_and_no_exemplar_are_told() -> None:
+def test_a_missing_alertmanager_and_missing_exemplars_fail() -> None:
     fakes = Fakes()
     assert fakes.checker().alertmanagers().value == 1
     assert fakes.checker().exemplars(NAMESPACE).value == 2
     fakes.alertmanagers, fakes.exemplars = [], []
-    assert not fakes.checker().alertmanagers().good
-    assert not fakes.checker().exemplars(NAMESPACE).good
+    assert not fakes.checker().alertmanagers().passed
+    assert not fakes.checker().exemplars(NAMESPACE).passed
 
 
 def test_an_edit_is_a_photo_with_an_instruction_and_a_sampled_trace() -> None:
@@ -135,35 +135,35 @@ def test_an_edit_is_a_photo_with_an_instruction_and_a_sampled_trace() -> None:
     assert checker.sent == 3
     instructions = [request.url.params["instruction"] for request in fakes.edits]
     assert len(set(instructions)) == 3
-    assert "make him old" in instructions  # so that the query of row P2 has something to say
+    assert "make him old" in instructions  # for the query of row P2
     assert all(request.content.startswith(b"\xff\xd8") for request in fakes.edits)
     assert all(request.headers["traceparent"].endswith("-01") for request in fakes.edits)
 
 
-def test_a_failing_edit_is_one_line() -> None:
+def test_a_failing_edit_is_reported_in_one_line() -> None:
     fakes = Fakes()
     fakes.edit_status = 503
-    with pytest.raises(ServiceFailed, match=r"A request sent to http://service failed: .* 503"):
+    with pytest.raises(ServiceFailed, match=r"A request to http://service failed: .* 503"):
         fakes.checker().send()
 
 
-def test_a_prometheus_that_does_not_answer_is_one_line() -> None:
+def test_a_failing_prometheus_is_reported_in_one_line() -> None:
     fakes = Fakes()
     fakes.prometheus_status = 500
-    with pytest.raises(ServiceFailed, match=r"http://prometheus did not say rules: .* 500"):
+    with pytest.raises(ServiceFailed, match=r"http://prometheus did not return rules: .* 500"):
         fakes.checker().rules_healthy()
 
 
-def test_prove_ends_as_soon_as_everything_is_known() -> None:
-    fakes, told = Fakes(), list[str]()
+def test_verify_ends_when_every_check_passes() -> None:
+    fakes, reports = Fakes(), list[str]()
     checker = fakes.checker()
-    answers = prove(checker, NAMESPACE, JOB, wait=never, report=told.append)
+    results = verify(checker, NAMESPACE, JOB, wait=never, report=reports.append)
     assert checker.sent == 1
-    assert all(answer.good for answer in answers)
-    assert told == [f"1 sent; {len(answers)} of {len(answers)} answers are in"]
+    assert all(result.passed for result in results)
+    assert reports == [f"1 sent; {len(results)} of {len(results)} checks passed"]
 
 
-def test_prove_goes_on_sending_until_prometheus_knows() -> None:
+def test_verify_continues_until_prometheus_has_the_values() -> None:
     fakes = Fakes()
     fakes.default = []
     checker = fakes.checker()
@@ -172,23 +172,23 @@ def test_prove_goes_on_sending_until_prometheus_knows() -> None:
         fakes.default = ["1"] if checker.sent == 4 else []
         return False
 
-    answers = prove(checker, NAMESPACE, JOB, wait=later)
+    results = verify(checker, NAMESPACE, JOB, wait=later)
     assert checker.sent == 5
-    assert all(answer.good for answer in answers)
+    assert all(result.passed for result in results)
 
 
-def test_prove_gives_up_after_its_rounds() -> None:
+def test_verify_gives_up_after_its_rounds() -> None:
     fakes = Fakes()
     fakes.default = []
     checker = fakes.checker()
-    answers = prove(checker, NAMESPACE, JOB, wait=never, rounds=3)
+    results = verify(checker, NAMESPACE, JOB, wait=never, rounds=3)
     assert checker.sent == 3
-    assert not any(answer.good for answer in answers if answer.question.title == "target up")
+    assert not any(result.passed for result in results if result.check.title == "target up")
 
 
-def test_prove_stops_when_the_user_does() -> None:
+def test_verify_stops_when_the_user_does() -> None:
     fakes = Fakes()
     fakes.default = []
     checker = fakes.checker()
-    prove(checker, NAMESPACE, JOB, wait=lambda _seconds: True)
+    verify(checker, NAMESPACE, JOB, wait=lambda _seconds: True)
     assert checker.sent == 1

@@ -11,7 +11,7 @@ from tests.stack.waiting import free_ports, stub_programs
 NEEDED = ("prometheus", "prometheus-alertmanager")
 
 
-def look(tmp_path: Path, **chosen: object) -> dict[str, Finding]:
+def findings(tmp_path: Path, **chosen: object) -> dict[str, Finding]:
     ports = zip(
         ("port", "prometheus_port", "alertmanager_port", "node_exporter_port"),
         free_ports(4),
@@ -22,62 +22,63 @@ def look(tmp_path: Path, **chosen: object) -> dict[str, Finding]:
 
 
 def test_a_machine_with_everything_needed_has_nothing_that_blocks(tmp_path: Path) -> None:
-    assert [finding for finding in look(tmp_path).values() if finding.blocks] == []
+    assert [finding for finding in findings(tmp_path).values() if finding.blocks] == []
 
 
-def test_versions_are_told(tmp_path: Path) -> None:
-    found = look(tmp_path)
+def test_versions_are_shown(tmp_path: Path) -> None:
+    by_name = findings(tmp_path)
     for name in ("Python", "torch", "diffusers", "prometheus", "alertmanager"):
-        assert found[name].detail[0].isdigit(), found[name]
+        assert by_name[name].detail[0].isdigit(), by_name[name]
 
 
 @pytest.mark.parametrize("missing", NEEDED)
-def test_a_needed_program_that_is_missing_blocks_and_says_what_to_do(
+def test_a_missing_required_program_blocks_with_a_remedy(
     missing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     others = [name for name in NEEDED if name != missing]
     monkeypatch.setenv("PATH", stub_programs(tmp_path / "bin", *others))
-    finding = look(tmp_path)[missing.removeprefix("prometheus-")]
+    finding = findings(tmp_path)[missing.removeprefix("prometheus-")]
     assert finding.blocks
     assert f"apt-get install {missing}" in finding.remedy
 
 
 @pytest.mark.parametrize("name", ["promtool", "amtool", "node_exporter", "grafana"])
-def test_a_program_that_is_only_nice_to_have_does_not_block(
+def test_a_missing_optional_program_does_not_block(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", stub_programs(tmp_path / "bin", *NEEDED))
-    finding = look(tmp_path)[name]
+    finding = findings(tmp_path)[name]
     assert not finding.found
     assert not finding.blocks
     assert finding.remedy
 
 
-def test_a_program_that_tells_no_version_is_found_all_the_same(
+def test_a_program_without_a_version_shows_its_path(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", stub_programs(tmp_path / "bin", "prometheus"))
-    finding = look(tmp_path)["prometheus"]
+    finding = findings(tmp_path)["prometheus"]
     assert (finding.found, finding.detail) == (True, str(tmp_path / "bin/prometheus"))
 
 
 def test_a_taken_port_blocks_and_names_the_setting(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-        finding = look(tmp_path, prometheus_port=port)[str(port)]
+        finding = findings(tmp_path, prometheus_port=port)[str(port)]
     assert finding.blocks
     assert "SAFELIGHT_PROMETHEUS_PORT" in finding.remedy
 
 
 def test_a_host_that_is_not_this_machine_blocks_and_names_the_setting(tmp_path: Path) -> None:
-    blocking = [each for each in look(tmp_path, host="192.0.2.1").values() if each.blocks]
+    results = findings(tmp_path, host="192.0.2.1").values()
+    blocking = [finding for finding in results if finding.blocks]
     assert len(blocking) == 4
     assert all("SAFELIGHT_HOST" in finding.remedy for finding in blocking)
 
 
-def test_a_state_folder_that_cannot_be_made_blocks(tmp_path: Path) -> None:
+def test_a_state_folder_that_cannot_be_created_blocks(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    finding = look(tmp_path, state_folder=tmp_path / "file/state")["state folder"]
+    finding = findings(tmp_path, state_folder=tmp_path / "file/state")["state folder"]
     assert finding.blocks
     assert "SAFELIGHT_STATE_FOLDER" in finding.remedy
 
@@ -91,37 +92,37 @@ def test_a_library_that_is_missing_names_its_extra(
         raise PackageNotFoundError(name)
 
     monkeypatch.setattr("safelight.stack.tools.doctor.version", missing)
-    found = look(tmp_path)
-    assert found["diffusers"].blocks
-    assert found["diffusers"].remedy == "pip install 'safelight[models]'"
-    assert not found["flask"].blocks
+    by_name = findings(tmp_path)
+    assert by_name["diffusers"].blocks
+    assert by_name["diffusers"].remedy == "pip install 'safelight[models]'"
+    assert not by_name["flask"].blocks
 
 
-def test_cards_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, answer in (
+def test_gpus_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (
         ("nvmlInit", None),
         ("nvmlShutdown", None),
         ("nvmlDeviceGetCount", 2),
         ("nvmlDeviceGetHandleByIndex", object()),
         ("nvmlDeviceGetName", "NVIDIA H100"),
     ):
-        monkeypatch.setattr(pynvml, name, lambda *_, answer=answer: answer)
-    finding = look(tmp_path)["NVIDIA"]
+        monkeypatch.setattr(pynvml, name, lambda *_, value=value: value)
+    finding = findings(tmp_path)["NVIDIA"]
     assert (finding.found, finding.detail) == (True, "NVIDIA H100, NVIDIA H100")
 
 
-def test_a_machine_without_cards_is_told_and_does_not_block(
+def test_a_machine_without_gpus_does_not_block(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def absent() -> None:
         raise pynvml.NVMLError(pynvml.NVML_ERROR_LIBRARY_NOT_FOUND)
 
     monkeypatch.setattr(pynvml, "nvmlInit", absent)
-    finding = look(tmp_path)["NVIDIA"]
+    finding = findings(tmp_path)["NVIDIA"]
     assert not finding.found
     assert not finding.blocks
 
 
-def test_looking_leaves_nothing_behind(tmp_path: Path) -> None:
-    look(tmp_path)
+def test_the_checks_write_no_file(tmp_path: Path) -> None:
+    findings(tmp_path)
     assert list(tmp_path.iterdir()) == []

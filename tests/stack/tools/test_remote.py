@@ -1,13 +1,12 @@
 import json
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
 import pytest
 
 from safelight.errors import BadSetting, SafelightError, ServiceFailed
-from safelight.stack.tools.remote import Grafana, normal, read_boards, read_token
+from safelight.stack.tools.remote import Grafana, normalized
 from tests.stack.grafanas import TOKEN, FakeGrafana, grafana
 from tests.stack.waiting import free_ports
 
@@ -26,17 +25,17 @@ def fake() -> Iterator[FakeGrafana]:
 
 @pytest.fixture
 def client() -> Iterator[httpx.Client]:
-    with httpx.Client(timeout=5) as made:
-        yield made
+    with httpx.Client(timeout=5) as http:
+        yield http
 
 
-def reached(fake: FakeGrafana, client: httpx.Client, token: str | None = TOKEN) -> Grafana:
+def connect(fake: FakeGrafana, client: httpx.Client, token: str | None = TOKEN) -> Grafana:
     return Grafana(fake.url, client, token)
 
 
-def refusal(wanted: type[SafelightError], ask: Any) -> str:
-    with pytest.raises(wanted) as raised:
-        ask()
+def error_of(kind: type[SafelightError], action: Callable[[], object]) -> str:
+    with pytest.raises(kind) as raised:
+        action()
     line = str(raised.value)
     assert "\n" not in line
     assert TOKEN not in line
@@ -46,139 +45,139 @@ def refusal(wanted: type[SafelightError], ask: Any) -> str:
 # ── Push ─────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_z10_boards_are_saved_in_the_folder_under_their_uids(
+def test_z10_dashboards_are_saved_in_the_folder_with_their_uids(
     fake: FakeGrafana, client: httpx.Client
 ) -> None:
-    saved = reached(fake, client).push(BOARDS)
+    saved = connect(fake, client).push(BOARDS)
     assert saved == [f"{fake.url}/d/{uid}/a-slug" for uid in BOARDS]
     assert fake.folders == {"safelight": "Safelight"}
     assert fake.folder_of == dict.fromkeys(BOARDS, "safelight")
 
 
-def test_a_second_push_overwrites_and_makes_nothing_twice(
+def test_a_second_push_overwrites_and_creates_no_duplicate(
     fake: FakeGrafana, client: httpx.Client
 ) -> None:
-    reached(fake, client).push(BOARDS)
-    reached(fake, client).push({"core": {**BOARDS["core"], "title": "New"}})
+    connect(fake, client).push(BOARDS)
+    connect(fake, client).push({"core": {**BOARDS["core"], "title": "New"}})
     assert fake.boards["core"]["title"] == "New"
     assert fake.boards["core"]["version"] == 2
     assert (len(fake.boards), len(fake.folders)) == (2, 1)
 
 
-def test_what_somebody_changed_in_grafana_is_overwritten(
-    fake: FakeGrafana, client: httpx.Client
-) -> None:
-    reached(fake, client).push(BOARDS)
+def test_changes_made_in_grafana_are_overwritten(fake: FakeGrafana, client: httpx.Client) -> None:
+    connect(fake, client).push(BOARDS)
     fake.boards["core"] |= {"version": 9, "title": "by hand"}
-    reached(fake, client).push(BOARDS)
+    connect(fake, client).push(BOARDS)
     assert fake.boards["core"]["title"] == "Core"
 
 
-def test_a_folder_that_was_made_by_hand_is_used(fake: FakeGrafana, client: httpx.Client) -> None:
+def test_a_folder_created_by_hand_is_used(fake: FakeGrafana, client: httpx.Client) -> None:
     fake.folders["made-by-hand"] = "Safelight"
-    reached(fake, client).push(BOARDS)
+    connect(fake, client).push(BOARDS)
     assert set(fake.folder_of.values()) == {"made-by-hand"}
 
 
-def test_a_grafana_without_prometheus_is_told_before_anything_is_saved(
+def test_a_grafana_without_prometheus_is_reported_before_anything_is_saved(
     fake: FakeGrafana, client: httpx.Client
 ) -> None:
     fake.role, fake.datasources = "Admin", [{"type": "loki"}]
-    line = refusal(ServiceFailed, lambda: reached(fake, client).push(BOARDS))
+    line = error_of(ServiceFailed, lambda: connect(fake, client).push(BOARDS))
     assert "no data source of the type Prometheus" in line
     assert "Connections, Data sources" in line
     assert fake.boards == {}
 
 
 @pytest.mark.parametrize("role", ["Editor", "Admin"])
-def test_an_editor_who_may_not_list_the_sources_may_push(
+def test_an_editor_without_the_right_to_list_sources_can_push(
     role: str, fake: FakeGrafana, client: httpx.Client
 ) -> None:
     fake.role = role
-    assert len(reached(fake, client).push(BOARDS)) == 2
+    assert len(connect(fake, client).push(BOARDS)) == 2
 
 
 # ── Pull ─────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_z10_what_was_pushed_comes_back_as_it_was(fake: FakeGrafana, client: httpx.Client) -> None:
-    reached(fake, client).push(BOARDS)
-    assert reached(fake, client).pull() == {uid: normal(board) for uid, board in BOARDS.items()}
+def test_z10_pulled_dashboards_equal_the_pushed_ones(
+    fake: FakeGrafana, client: httpx.Client
+) -> None:
+    connect(fake, client).push(BOARDS)
+    assert connect(fake, client).pull() == {uid: normalized(board) for uid, board in BOARDS.items()}
 
 
-def test_boards_of_other_tags_stay_where_they_are(fake: FakeGrafana, client: httpx.Client) -> None:
-    reached(fake, client).push(BOARDS)
+def test_dashboards_with_other_tags_are_not_pulled(fake: FakeGrafana, client: httpx.Client) -> None:
+    connect(fake, client).push(BOARDS)
     fake.boards["theirs"] = {"uid": "theirs", "title": "Theirs", "tags": ["sales"]}
-    assert set(reached(fake, client).pull()) == set(BOARDS)
+    assert set(connect(fake, client).pull()) == set(BOARDS)
 
 
-def test_a_grafana_without_our_boards_is_told(fake: FakeGrafana, client: httpx.Client) -> None:
-    line = refusal(ServiceFailed, reached(fake, client).pull)
-    assert "no board with the tag safelight" in line
+def test_a_grafana_without_safelight_dashboards_is_reported(
+    fake: FakeGrafana, client: httpx.Client
+) -> None:
+    line = error_of(ServiceFailed, connect(fake, client).pull)
+    assert "no dashboard with the tag safelight" in line
     assert "safelight grafana push" in line
 
 
 @pytest.mark.parametrize("uid", ["../../etc/passwd", "", "a b", "x" * 41, "编辑"])
-def test_a_strange_uid_becomes_no_file(uid: str, fake: FakeGrafana, client: httpx.Client) -> None:
-    fake.boards[uid] = {"uid": uid, "title": "strange", "tags": ["safelight"]}
-    assert "whose uid is" in refusal(ServiceFailed, reached(fake, client).pull)
+def test_an_invalid_uid_is_refused(uid: str, fake: FakeGrafana, client: httpx.Client) -> None:
+    fake.boards[uid] = {"uid": uid, "title": "invalid", "tags": ["safelight"]}
+    assert "invalid uid" in error_of(ServiceFailed, connect(fake, client).pull)
 
 
-def test_a_board_is_the_same_text_whoever_saved_it_and_how_often() -> None:
-    text = normal({"version": 3, "uid": "core", "id": 7, "title": "Kern · 核"})
+def test_the_text_of_a_dashboard_omits_id_and_version() -> None:
+    text = normalized({"version": 3, "uid": "core", "id": 7, "title": "Kern · 核"})
     assert text == '{\n  "title": "Kern · 核",\n  "uid": "core"\n}\n'
 
 
-# ── Refusals ─────────────────────────────────────────────────────────────────────────────────────
+# ── Errors ───────────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("token", [None, "wrong"])
-def test_401_says_which_token_is_wanted(
-    token: str | None, fake: FakeGrafana, client: httpx.Client
-) -> None:
-    line = refusal(BadSetting, lambda: reached(fake, client, token).push(BOARDS))
-    assert 'answered 401 ("Invalid API key")' in line
+def test_401_explains_the_token(token: str | None, fake: FakeGrafana, client: httpx.Client) -> None:
+    line = error_of(BadSetting, lambda: connect(fake, client, token).push(BOARDS))
+    assert 'returned 401 ("Invalid API key")' in line
     assert "--token-file" in line
 
 
-def test_403_says_which_role_is_wanted(fake: FakeGrafana, client: httpx.Client) -> None:
+def test_403_names_the_role(fake: FakeGrafana, client: httpx.Client) -> None:
     fake.role = "Viewer"
-    line = refusal(BadSetting, lambda: reached(fake, client).push(BOARDS))
-    assert "answered 403" in line
+    line = error_of(BadSetting, lambda: connect(fake, client).push(BOARDS))
+    assert "returned 403" in line
     assert "role Editor" in line
 
 
-def test_a_page_that_is_no_grafana_is_told(fake: FakeGrafana, client: httpx.Client) -> None:
-    fake.trouble["/api/health"] = (200, HTML)
-    assert "is no Grafana" in refusal(BadSetting, reached(fake, client).pull)
-    fake.trouble["/api/health"] = (404, HTML)
-    assert "Is its path missing" in refusal(BadSetting, reached(fake, client).pull)
+def test_another_server_is_reported(fake: FakeGrafana, client: httpx.Client) -> None:
+    fake.failures["/api/health"] = (200, HTML)
+    assert "is not a Grafana" in error_of(BadSetting, connect(fake, client).pull)
+    fake.failures["/api/health"] = (404, HTML)
+    assert "Is its path missing" in error_of(BadSetting, connect(fake, client).pull)
 
 
 @pytest.mark.parametrize(
-    ("path", "status", "kind", "said"),
+    ("path", "status", "kind", "message"),
     [
         ("/api/dashboards/db", 404, BadSetting, "Is --url the address of Grafana"),
-        ("/api/dashboards/db", 412, ServiceFailed, "belongs to a plugin, or somebody saves it"),
-        ("/api/dashboards/db", 500, ServiceFailed, "Its own log says why"),
-        ("/api/dashboards/db", 200, ServiceFailed, "answered 200 to /api/dashboards/db"),
-        ("/api/folders", 500, ServiceFailed, "answered 500 to /api/folders"),
-        ("/api/health", 503, ServiceFailed, "answered 503 to /api/health"),
+        ("/api/dashboards/db", 412, ServiceFailed, "belongs to a plugin, or another user"),
+        ("/api/dashboards/db", 500, ServiceFailed, "See Grafana's log"),
+        ("/api/dashboards/db", 200, ServiceFailed, "returned 200 for /api/dashboards/db"),
+        ("/api/folders", 500, ServiceFailed, "returned 500 for /api/folders"),
+        ("/api/health", 503, ServiceFailed, "returned 503 for /api/health"),
         ("/api/health", 401, BadSetting, "--token-file"),
-        ("/api/datasources", 302, ServiceFailed, "answered 302 to /api/datasources"),
+        ("/api/datasources", 302, ServiceFailed, "returned 302 for /api/datasources"),
     ],
 )
-def test_each_refusal_is_one_line_that_says_what_to_do(
+def test_each_error_is_one_line_that_says_what_to_do(
     path: str,
     status: int,
     kind: type[SafelightError],
-    said: str,
+    message: str,
     fake: FakeGrafana,
     client: httpx.Client,
 ) -> None:
-    fake.trouble[path] = (status, HTML)
-    line = refusal(kind, lambda: reached(fake, client).push(BOARDS))
-    assert said in line
+    fake.failures[path] = (status, HTML)
+    line = error_of(kind, lambda: connect(fake, client).push(BOARDS))
+    assert message in line
     assert "<html>" not in line
 
 
@@ -194,12 +193,12 @@ def test_each_refusal_is_one_line_that_says_what_to_do(
         ("/api/dashboards/db", {"url": 3}),
     ],
 )
-def test_a_push_that_is_answered_in_another_form_is_one_line(
+def test_an_unknown_response_to_a_push_is_reported_in_one_line(
     path: str, content: Any, fake: FakeGrafana, client: httpx.Client
 ) -> None:
-    fake.role, fake.trouble[path] = "Admin", (200, json.dumps(content))
-    line = refusal(ServiceFailed, lambda: reached(fake, client).push(BOARDS))
-    assert "is no Grafana, or a version that we do not know" in line
+    fake.role, fake.failures[path] = "Admin", (200, json.dumps(content))
+    line = error_of(ServiceFailed, lambda: connect(fake, client).push(BOARDS))
+    assert "is not a Grafana, or an unknown version" in line
     assert path in line
 
 
@@ -214,87 +213,43 @@ def test_a_push_that_is_answered_in_another_form_is_one_line(
         ("/api/dashboards/uid/core", {"dashboard": ["core"]}),
     ],
 )
-def test_a_pull_that_is_answered_in_another_form_is_one_line(
+def test_an_unknown_response_to_a_pull_is_reported_in_one_line(
     path: str, content: Any, fake: FakeGrafana, client: httpx.Client
 ) -> None:
-    reached(fake, client).push(BOARDS)
-    fake.trouble[path] = (200, json.dumps(content))
-    line = refusal(ServiceFailed, reached(fake, client).pull)
-    assert "is no Grafana, or a version that we do not know" in line
+    connect(fake, client).push(BOARDS)
+    fake.failures[path] = (200, json.dumps(content))
+    line = error_of(ServiceFailed, connect(fake, client).pull)
+    assert "is not a Grafana, or an unknown version" in line
 
 
 @pytest.mark.parametrize("content", [5, True, [], ["database"], "database", None])
-def test_health_in_another_form_is_no_grafanas(
+def test_an_unknown_health_response_is_not_grafanas(
     content: Any, fake: FakeGrafana, client: httpx.Client
 ) -> None:
-    fake.trouble["/api/health"] = (200, json.dumps(content))
-    assert "is no Grafana" in refusal(BadSetting, reached(fake, client).pull)
+    fake.failures["/api/health"] = (200, json.dumps(content))
+    assert "is not a Grafana" in error_of(BadSetting, connect(fake, client).pull)
 
 
-def test_a_provisioned_board_says_how_far_the_push_came(
+def test_a_push_stopped_by_a_provisioned_dashboard_reports_its_progress(
     fake: FakeGrafana, client: httpx.Client
 ) -> None:
     fake.provisioned = {"cards"}
-    line = refusal(ServiceFailed, lambda: reached(fake, client).push(BOARDS))
+    line = error_of(ServiceFailed, lambda: connect(fake, client).push(BOARDS))
     assert "Cannot save provisioned dashboard" in line
-    assert line.endswith("1 of 2 boards were saved; cards was not.")
+    assert line.endswith("1 of 2 dashboards were saved; cards was not.")
 
 
-def test_a_grafana_that_is_not_there_is_told(client: httpx.Client) -> None:
+def test_an_unreachable_grafana_is_reported(client: httpx.Client) -> None:
     [port] = free_ports(1)
-    there = Grafana(f"http://127.0.0.1:{port}", client, TOKEN)
-    assert "cannot be reached: [Errno 111] Connection refused" in refusal(ServiceFailed, there.pull)
+    absent = Grafana(f"http://127.0.0.1:{port}", client, TOKEN)
+    line = error_of(ServiceFailed, absent.pull)
+    assert "cannot be reached: [Errno 111] Connection refused" in line
 
 
-def test_words_that_break_a_line_are_left_out(fake: FakeGrafana, client: httpx.Client) -> None:
-    fake.trouble["/api/folders"] = (500, json.dumps({"message": "a\n\x1b[31mb" + "c" * 999}))
-    line = refusal(ServiceFailed, lambda: reached(fake, client).push(BOARDS))
+def test_control_characters_in_a_message_are_omitted(
+    fake: FakeGrafana, client: httpx.Client
+) -> None:
+    fake.failures["/api/folders"] = (500, json.dumps({"message": "a\n\x1b[31mb" + "c" * 999}))
+    line = error_of(ServiceFailed, lambda: connect(fake, client).push(BOARDS))
     assert "\x1b" not in line
     assert len(line) < 200
-
-
-# ── Files ────────────────────────────────────────────────────────────────────────────────────────
-
-
-def test_a_token_is_one_word_of_a_file(tmp_path: Path) -> None:
-    file = tmp_path / "token"
-    file.write_text(f"{TOKEN}\n")
-    assert read_token(file) == TOKEN
-    assert read_token(None) is None
-
-
-@pytest.mark.parametrize("content", [b"", b"\n", b"two words", b"a\nb", b"\xff", b"x" * 5000])
-def test_a_file_without_a_token_is_one_line_that_does_not_show_it(
-    content: bytes, tmp_path: Path
-) -> None:
-    file = tmp_path / "token"
-    file.write_bytes(content)
-    line = refusal(BadSetting, lambda: read_token(file))
-    assert "holds no token" in line
-    assert len(line) < 400
-
-
-def test_a_token_file_that_is_not_there_is_one_line(tmp_path: Path) -> None:
-    line = refusal(BadSetting, lambda: read_token(tmp_path / "none"))
-    assert "cannot be read: No such file" in line
-
-
-def test_boards_are_read_by_their_uids(tmp_path: Path) -> None:
-    for uid, board in BOARDS.items():
-        (tmp_path / f"{uid}.json").write_text(normal(board))
-    assert read_boards(tmp_path) == BOARDS
-
-
-@pytest.mark.parametrize("content", ["{", "[]", "{}", '"core"'])
-def test_a_file_that_is_no_board_is_one_line(content: str, tmp_path: Path) -> None:
-    (tmp_path / "core.json").write_text(content)
-    assert "core.json is no board" in refusal(BadSetting, lambda: read_boards(tmp_path))
-
-
-def test_a_folder_without_boards_is_one_line(tmp_path: Path) -> None:
-    assert "no boards" in refusal(BadSetting, lambda: read_boards(tmp_path))
-
-
-def test_a_folder_of_boards_whose_name_is_too_long_is_one_line(tmp_path: Path) -> None:
-    line = refusal(BadSetting, lambda: read_boards(tmp_path / ("n" * 300)))
-    assert line == "The boards cannot be read: File name too long."

@@ -8,27 +8,27 @@ from safelight.stack.tools.samples import INSTRUCTIONS, photo
 
 
 @pytest.mark.parametrize("size", [(64, 64), (256, 256), (512, 384)])
-def test_a_photo_is_a_jpeg_of_the_size_asked(size: tuple[int, int]) -> None:
+def test_a_photo_is_a_jpeg_of_the_requested_size(size: tuple[int, int]) -> None:
     with Image.open(BytesIO(photo(*size))) as image:
         assert (image.format, image.mode, image.size) == ("JPEG", "RGB", size)
 
 
-def test_the_same_seed_is_the_same_photo_even_when_made_anew() -> None:
+def test_the_same_seed_gives_the_same_photo_without_the_cache() -> None:
     first = photo(64, 64, 3)
     photo.cache_clear()
     assert photo(64, 64, 3) == first
 
 
-def test_another_seed_is_another_photo() -> None:
+def test_another_seed_gives_another_photo() -> None:
     assert len({photo(64, 64, seed) for seed in range(8)}) == 8
 
 
-def test_a_photo_is_rich_as_a_camera_s_is() -> None:
+def test_a_photo_has_the_entropy_of_a_camera_image() -> None:
     with Image.open(BytesIO(photo(256, 256))) as image:
         assert image.convert("L").entropy() > 5
 
 
-def test_the_instructions_are_of_many_types_and_one_of_none() -> None:
+def test_the_instructions_have_many_types_and_one_has_none() -> None:
     types = [load_taxonomy(None).classify(instruction) for instruction in INSTRUCTIONS]
     assert types.count("other") >= 1
     assert len(set(types)) >= 8

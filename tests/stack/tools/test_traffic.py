@@ -5,14 +5,14 @@ from collections.abc import Callable, Coroutine
 import httpx
 import pytest
 
-from safelight.stack.tools.traffic import MOST_REQUESTS, Summary, Traffic, drive
+from safelight.stack.tools.traffic import MAX_REQUESTS, Summary, Traffic, drive
 
 URL = "http://service"
 Respond = Callable[[httpx.Request], Coroutine[None, None, httpx.Response]]
 
 
 class FakeTime:
-    """A clock that only sleeping moves; those who are ready run meanwhile."""
+    """A clock that only `sleep` moves; other tasks can run meanwhile."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -32,7 +32,7 @@ def send(
     time: FakeTime,
     on_progress: Callable[[Summary], None] = lambda summary: None,
 ) -> Summary:
-    async def go() -> Summary:
+    async def run() -> Summary:
         transport = httpx.MockTransport(respond)
         async with httpx.AsyncClient(transport=transport) as client:
             return await drive(
@@ -44,7 +44,7 @@ def send(
                 clock=time.clock,
             )
 
-    return asyncio.run(asyncio.wait_for(go(), 30))
+    return asyncio.run(asyncio.wait_for(run(), 30))
 
 
 async def ok(_request: httpx.Request) -> httpx.Response:
@@ -54,7 +54,7 @@ async def ok(_request: httpx.Request) -> httpx.Response:
 SMALL = ((64, 64),)
 
 
-def test_requests_leave_when_their_time_has_come() -> None:
+def test_requests_are_sent_at_their_times() -> None:
     time, sent = FakeTime(), list[float]()
 
     async def note(request: httpx.Request) -> httpx.Response:
@@ -67,21 +67,21 @@ def test_requests_leave_when_their_time_has_come() -> None:
     assert summary.sent == summary.outcomes["ok"] == len(summary.seconds) == 6
 
 
-def test_a_service_that_does_not_answer_is_sent_the_rest_all_the_same() -> None:
-    time, asked, release = FakeTime(), list[float](), asyncio.Event()
+def test_a_service_that_does_not_respond_gets_all_requests() -> None:
+    time, sent, release = FakeTime(), list[float](), asyncio.Event()
 
     async def hold(request: httpx.Request) -> httpx.Response:
-        asked.append(time.now)
-        if len(asked) == 6:
+        sent.append(time.now)
+        if len(sent) == 6:
             release.set()
         await release.wait()
         return await ok(request)
 
     summary = send(Traffic(rate=2, duration_seconds=3, sizes=SMALL), hold, time)
-    assert summary.outcomes == {"ok": 6}  # the first answered only after the last had left
+    assert summary.outcomes == {"ok": 6}  # the first response follows the last request
 
 
-def test_what_is_due_while_too_many_are_unanswered_is_skipped_and_counted() -> None:
+def test_requests_above_the_in_flight_limit_are_skipped_and_counted() -> None:
     time, release = FakeTime(), asyncio.Event()
 
     async def hold(request: httpx.Request) -> httpx.Response:
@@ -97,7 +97,7 @@ def test_what_is_due_while_too_many_are_unanswered_is_skipped_and_counted() -> N
     assert (summary.sent, summary.skipped) == (3, 7)
 
 
-def test_a_late_start_is_caught_up_and_not_spread_out() -> None:
+def test_after_a_delay_the_late_requests_are_sent_at_once() -> None:
     time = FakeTime()
     slept = list[float]()
 
@@ -111,11 +111,11 @@ def test_a_late_start_is_caught_up_and_not_spread_out() -> None:
             return await drive(traffic, URL, client=client, sleep=sleep, clock=time.clock)
 
     assert asyncio.run(go()).sent == 8
-    assert slept == [1, 1]  # after the pause of 5 s requests 2 to 6 leave at once, then 7 waits
+    assert slept == [1, 1]  # after 5 s, requests 2 to 6 are sent at once; 7 waits
 
 
-def test_failures_are_counted_by_their_reason() -> None:
-    answers = [
+def test_failures_are_counted_by_reason() -> None:
+    responses = [
         httpx.Response(200),
         httpx.Response(503, json={"reason": "overloaded"}),
         httpx.Response(503, json={"reason": "overloaded"}),
@@ -125,12 +125,12 @@ def test_failures_are_counted_by_their_reason() -> None:
         httpx.Response(404, json={"detail": "no reason"}),
     ]
 
-    async def each(_request: httpx.Request) -> httpx.Response:
-        if not answers:
+    async def respond(_request: httpx.Request) -> httpx.Response:
+        if not responses:
             raise httpx.ConnectError("refused")
-        return answers.pop(0)
+        return responses.pop(0)
 
-    summary = send(Traffic(rate=8, duration_seconds=1, sizes=SMALL), each, FakeTime())
+    summary = send(Traffic(rate=8, duration_seconds=1, sizes=SMALL), respond, FakeTime())
     assert summary.outcomes == {
         "ok": 1,
         "overloaded": 2,
@@ -143,20 +143,20 @@ def test_failures_are_counted_by_their_reason() -> None:
     assert (summary.failed, len(summary.seconds)) == (7, 1)
 
 
-def test_good_answers_that_carry_a_warning_are_counted_by_what_it_says() -> None:
-    told = ["", "structure_corruption", "structure_corruption, too_dark", "too_dark"]
-    answers = [httpx.Response(200, headers={"x-safelight-warning": each}) for each in told]
-    answers[3] = httpx.Response(503, headers={"x-safelight-warning": "too_dark"})
+def test_successful_responses_with_a_warning_are_counted_by_its_reasons() -> None:
+    headers = ["", "structure_corruption", "structure_corruption, too_dark", "too_dark"]
+    responses = [httpx.Response(200, headers={"x-safelight-warning": text}) for text in headers]
+    responses[3] = httpx.Response(503, headers={"x-safelight-warning": "too_dark"})
 
-    async def each(_request: httpx.Request) -> httpx.Response:
-        return answers.pop(0)
+    async def respond(_request: httpx.Request) -> httpx.Response:
+        return responses.pop(0)
 
-    summary = send(Traffic(rate=4, duration_seconds=1, sizes=SMALL), each, FakeTime())
+    summary = send(Traffic(rate=4, duration_seconds=1, sizes=SMALL), respond, FakeTime())
     assert (summary.outcomes["ok"], summary.warned) == (3, 2)
     assert summary.warnings == {"structure_corruption": 2, "too_dark": 1}
 
 
-def test_progress_reaches_the_whole() -> None:
+def test_progress_reaches_the_total() -> None:
     seen = list[int]()
     traffic = Traffic(rate=4, duration_seconds=2, sizes=SMALL)
     send(traffic, ok, FakeTime(), lambda summary: seen.append(summary.sent + summary.skipped))
@@ -192,37 +192,37 @@ def test_a_request_is_a_raw_photo_with_parameters_and_a_sampled_trace() -> None:
     assert send(traffic, inspect, FakeTime()).outcomes == {"ok": 1}
 
 
-def test_cancelling_takes_the_unanswered_along() -> None:
-    held, all_held = set[httpx.Request](), asyncio.Event()
+def test_cancelling_cancels_the_open_requests() -> None:
+    waiting, all_waiting = set[httpx.Request](), asyncio.Event()
 
     async def hold(request: httpx.Request) -> httpx.Response:
-        held.add(request)
-        if len(held) == 5:
-            all_held.set()
+        waiting.add(request)
+        if len(waiting) == 5:
+            all_waiting.set()
         try:
             await asyncio.Event().wait()
         finally:
-            held.discard(request)
+            waiting.discard(request)
         return await ok(request)
 
     async def go() -> None:
         async with httpx.AsyncClient(transport=httpx.MockTransport(hold)) as client:
             traffic = Traffic(rate=1000, duration_seconds=0.005, sizes=SMALL)
             driving = asyncio.create_task(drive(traffic, URL, client=client))
-            await all_held.wait()
+            await all_waiting.wait()
             driving.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await driving
-            assert not held
+            assert not waiting
 
     asyncio.run(asyncio.wait_for(go(), 30))
 
 
 @pytest.mark.parametrize(
     ("rate", "seconds", "requests"),
-    [(1, 60, 60), (0.01, 0.1, 1), (2.5, 3, 8), (1000, 86400, MOST_REQUESTS)],
+    [(1, 60, 60), (0.01, 0.1, 1), (2.5, 3, 8), (1000, 86400, MAX_REQUESTS)],
 )
-def test_the_number_of_requests_is_bounded(rate: float, seconds: float, requests: int) -> None:
+def test_the_number_of_requests_is_limited(rate: float, seconds: float, requests: int) -> None:
     assert Traffic(rate=rate, duration_seconds=seconds).requests == requests
 
 
@@ -233,6 +233,6 @@ def test_a_quantile_is_the_nearest_rank(q: float, seconds: float) -> None:
     assert Summary([float(value) for value in range(100, 0, -1)]).quantile(q) == seconds
 
 
-def test_without_good_answers_there_is_no_quantile() -> None:
+def test_without_successful_responses_there_is_no_quantile() -> None:
     assert Summary().quantile(0.5) is None
     assert Summary([3.0]).quantile(0.5) == Summary([3.0]).quantile(0.99) == 3.0

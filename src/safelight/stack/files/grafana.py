@@ -1,4 +1,4 @@
-"""Grafana's own files: its data source, where its boards lie, and how `safelight up` runs it."""
+"""Grafana's files (data source, dashboards, settings), and how `safelight up` runs it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,17 +8,18 @@ from safelight.dashboards.catalog import boards
 from safelight.errors import MissingExtra
 from safelight.rules.thresholds import Thresholds
 from safelight.settings import Settings
-from safelight.stack.files.config import document
+from safelight.stack.files.document import header, yaml_text
 from safelight.stack.programs import Program, look_for
 
 GRAFANA = "grafana"
 GRAFANA_NAMES = ("grafana", "grafana-server")
-_SHARED = Path("/usr/share/grafana")  # where Debian's package keeps what the program needs
-_DEFAULTS = "conf/defaults.ini"  # in every home of Grafana
+_DEBIAN_HOME = Path("/usr/share/grafana")
+_DEFAULTS = "conf/defaults.ini"  # in every home folder of Grafana
+_HEADER = header("grafana")
 
 
 @dataclass(frozen=True, slots=True)
-class Planned:
+class GrafanaPlan:
     """Grafana as `safelight up` runs it: the program, and the files it reads."""
 
     program: Program
@@ -26,11 +27,11 @@ class Planned:
 
 
 def board_files(limits: Thresholds | None = None) -> dict[str, str]:
-    """Return every board as Grafana imports it, by its file's name, with the alerts' lines.
+    """Return every dashboard as JSON for Grafana, by file name, with the alerts' thresholds.
 
-    Raises MissingExtra where the extra `grafana` is not installed.
+    Raises MissingExtra if the extra `grafana` is not installed.
     """
-    # Opened late: it needs the extra `grafana`, which the rest of the package does without.
+    # Imported late: it needs the extra `grafana`, and the rest of the package does not.
     from safelight.dashboards.grafana_json import as_json
 
     return {f"{board.uid}.json": as_json(board) for board in boards(limits)}
@@ -47,57 +48,59 @@ def datasource(url: str) -> str:
         "isDefault": True,
         "jsonData": {"timeInterval": "5s", "httpMethod": "POST"},
     }
-    return document({"apiVersion": 1, "datasources": [source]})
+    return yaml_text({"apiVersion": 1, "datasources": [source]}, _HEADER)
 
 
-def provider(folder: str) -> str:
-    """Return the provisioning file that has Grafana load the boards of a folder."""
-    told = {
+def dashboard_provider(folder: str) -> str:
+    """Return the provisioning file that makes Grafana load the dashboards in a folder."""
+    provider = {
         "name": "safelight",
         "folder": "Safelight",
         "type": "file",
         "disableDeletion": True,
         "options": {"path": folder},
     }
-    return document({"apiVersion": 1, "providers": [told]})
+    return yaml_text({"apiVersion": 1, "providers": [provider]}, _HEADER)
 
 
-def planned(
+def grafana_plan(
     settings: Settings, state: Path, prometheus: str, limits: Thresholds | None = None
-) -> Planned | None:
-    """Return how Grafana is run and provisioned, or None where its program is not found.
+) -> GrafanaPlan | None:
+    """Return how to run and provision Grafana, or None if its program is not installed.
 
-    Without the extra `grafana` there are no boards to show; the data source is there all the same.
+    Without the extra `grafana` there is only the data source, and no dashboard.
     """
-    found = look_for(GRAFANA_NAMES)
-    if found is None:
+    executable = look_for(GRAFANA_NAMES)
+    if executable is None:
         return None
     config = state / "config" / "grafana"
     try:
-        drawn, shows = board_files(limits), "boards"
-    except MissingExtra as missing:
-        drawn, shows = {}, f"Prometheus to explore; no boards: {missing}"
+        dashboards, shows = board_files(limits), "dashboards"
+    except MissingExtra as error:
+        dashboards, shows = {}, f"Explore with Prometheus; no dashboards: {error}"
     files = {
         config / "grafana.ini": _ini(settings, state, config),
         config / "datasources" / "safelight.yml": datasource(prometheus),
-        config / "dashboards" / "safelight.yml": provider(str(config / "boards")),
-        **{config / "boards" / name: text for name, text in drawn.items()},
+        config / "dashboards" / "safelight.yml": dashboard_provider(str(config / "boards")),
+        **{config / "boards" / name: text for name, text in dashboards.items()},
     }
-    verb = ("server",) if Path(found).name == GRAFANA else ()
-    home = f"--homepath={_home(found)}"
-    command = (found, *verb, home, f"--config={config / 'grafana.ini'}")
+    subcommand = ("server",) if Path(executable).name == GRAFANA else ()
+    home = f"--homepath={_home(executable)}"
+    command = (executable, *subcommand, home, f"--config={config / 'grafana.ini'}")
     port = settings.grafana_port
-    return Planned(Program(GRAFANA, command, settings.host, port, "/api/health", shows), files)
+    return GrafanaPlan(Program(GRAFANA, command, settings.host, port, "/api/health", shows), files)
 
 
-def _home(found: str) -> Path:
-    """Return the folder of the program's own files: above it as unpacked, or where Debian's are."""
-    own = Path(found).resolve().parent.parent
-    return _SHARED if _SHARED.is_dir() and not (own / _DEFAULTS).is_file() else own
+def _home(executable: str) -> Path:
+    """Return Grafana's home folder: above the unpacked program, or Debian's folder."""
+    unpacked = Path(executable).resolve().parent.parent
+    if _DEBIAN_HOME.is_dir() and not (unpacked / _DEFAULTS).is_file():
+        return _DEBIAN_HOME
+    return unpacked
 
 
 def _ini(settings: Settings, state: Path, config: Path) -> str:
-    """Return the configuration: whoever reaches it may look, and nobody has a password to guess."""
+    """Return grafana.ini: anonymous users are viewers, and there is no administrator."""
     sections: Mapping[str, Mapping[str, object]] = {
         "paths": {
             "data": state / GRAFANA,

@@ -1,20 +1,19 @@
-"""The pod that a service runs in: its probes, its limits, what it may write and who it is."""
-
-from typing import Any
+"""The pod of a service: its user, probes, limits and writable folders."""
 
 from safelight.settings import Settings, environment_name
 from safelight.stack.files.discovery import SCRAPED_PORT
+from safelight.stack.files.document import Document
 
 _USER = 10001  # as in the Dockerfile
-_DRAIN_SECONDS = 5  # until no proxy sends to a pod that is about to end
-_LAST_MOMENTS_SECONDS = 5  # beyond its own grace, to close up
+_DRAIN_SECONDS = 5  # until proxies stop sending requests to a pod that is about to end
+_CLOSE_SECONDS = 5  # after the grace period, to close files and connections
 _CACHE = "/home/safelight/.cache"
 _KEYS_SECRET = "safelight-api-keys"
 _READY, _ALIVE = "/readyz", "/healthz"
 
 
-def container(settings: Settings) -> dict[str, Any]:
-    """Return the service's container; /healthz answers while the model loads, /readyz after."""
+def container(settings: Settings) -> Document:
+    """Return the service's container. /healthz succeeds while the model loads, /readyz after it."""
     return {
         "name": "safelight",
         "image": "safelight:local",
@@ -41,15 +40,13 @@ def container(settings: Settings) -> dict[str, Any]:
     }
 
 
-def pod(account: str, served: dict[str, Any], grace_seconds: float) -> dict[str, Any]:
-    """Return the pod's specification: an ordinary user, and time to finish what was begun."""
+def pod(account: str, service: Document, grace_seconds: float) -> Document:
+    """Return the pod's specification: an unprivileged user, and time to finish its requests."""
     return {
         "serviceAccountName": account,
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
-        "terminationGracePeriodSeconds": _DRAIN_SECONDS
-        + int(grace_seconds)
-        + _LAST_MOMENTS_SECONDS,
+        "terminationGracePeriodSeconds": _DRAIN_SECONDS + int(grace_seconds) + _CLOSE_SECONDS,
         "securityContext": {
             "runAsNonRoot": True,
             "runAsUser": _USER,
@@ -57,30 +54,29 @@ def pod(account: str, served: dict[str, Any], grace_seconds: float) -> dict[str,
             "fsGroup": _USER,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "containers": [served],
+        "containers": [service],
         "volumes": [
-            # A claim in an overlay keeps the weights over restarts; ReadWriteMany for two pods.
+            # An overlay can claim a volume here, to keep the weights (ReadWriteMany for two pods).
             {"name": "cache", "emptyDir": {"sizeLimit": "50Gi"}},
             {"name": "tmp", "emptyDir": {"sizeLimit": "4Gi"}},
         ],
     }
 
 
-def _environment(settings: Settings) -> list[dict[str, Any]]:
-    told = {
+def _environment(settings: Settings) -> list[Document]:
+    values: Document = {
         environment_name("model"): settings.model,
         environment_name("namespace"): settings.namespace,
         environment_name("port"): str(settings.port),
         environment_name("grace_seconds"): f"{settings.grace_seconds:g}",
     }
     keys = {"name": _KEYS_SECRET, "key": "api_keys", "optional": True}
-    return [
-        *({"name": name, "value": value} for name, value in told.items()),
-        {"name": environment_name("api_keys"), "valueFrom": {"secretKeyRef": keys}},
-    ]
+    variables: list[Document] = [{"name": name, "value": value} for name, value in values.items()]
+    secret: Document = {"name": environment_name("api_keys"), "valueFrom": {"secretKeyRef": keys}}
+    return [*variables, secret]
 
 
-def _probe(path: str, *, period: int, failures: int) -> dict[str, Any]:
+def _probe(path: str, *, period: int, failures: int) -> Document:
     return {
         "httpGet": {"path": path, "port": SCRAPED_PORT},
         "periodSeconds": period,

@@ -1,1 +1,1 @@
-"""The alert relay: delivers Alertmanager's notifications to group chats."""
+"""The alert relay: sends Alertmanager's notifications to group chats."""

@@ -1,7 +1,4 @@
-"""What Alertmanager tells, as words for a group chat: bounded, and unable to call anybody.
-
-Pure: JSON goes in, text comes out. What becomes of the text is the robots' business.
-"""
+"""Turn Alertmanager's webhook body into text for a group chat: limited, and without mentions."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -10,17 +7,17 @@ from pydantic import BaseModel, Field, ValidationError
 
 from safelight.errors import MalformedBody
 
-_MORE_BYTES = 40  # kept free for the line that says how many are left out
-_SHORT, _LONG = 120, 300  # characters; at 4 bytes each one alert still fits the smallest message
-# What opens a mention, a link, an image or a tag somewhere, as its look-alike.
-_TAMED = str.maketrans(
+_REST_BYTES = 40  # reserved for the line with the number of omitted alerts
+_SHORT, _LONG = 120, 300  # characters; with 4 bytes each, one alert fits into WeCom's limit
+# Characters that start a mention, a link, an image or a tag, and similar harmless ones.
+_HARMLESS = str.maketrans(
     {"<": "‹", ">": "›", "@": "＠", "[": "［", "]": "］", "*": "∗", "`": "´", "\\": "⧵"}  # noqa: RUF001
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
-    """One alert, in words that are safe to show."""
+class AlertText:
+    """One alert, as text that is safe to show."""
 
     summary: str
     description: str
@@ -30,26 +27,26 @@ class Said:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """One notification of a group of alerts; `left_out` more are in none of them."""
+    """One notification about a group of alerts; Alertmanager omitted `left_out` more alerts."""
 
     title: str
     firing: bool
-    alerts: tuple[Said, ...]
+    alerts: tuple[AlertText, ...]
     left_out: int
     raw: bytes
 
-    def text(self, most_bytes: int, bold: str = "**") -> str:
-        """Return the alerts as text of at most so many bytes; those left out are counted."""
-        kept: list[str] = []
-        room = most_bytes - _MORE_BYTES
+    def text(self, max_bytes: int, bold: str = "**") -> str:
+        """Return as many alerts as fit into `max_bytes`, and the number of the others."""
+        blocks: list[str] = []
+        free_bytes = max_bytes - _REST_BYTES
         for alert in self.alerts:
-            written = _written(alert, bold)
-            room -= len(written.encode()) + 1
-            if room < 0:
+            block = _block(alert, bold)
+            free_bytes -= len(block.encode()) + 1
+            if free_bytes < 0:
                 break
-            kept.append(written)
-        left = len(self.alerts) - len(kept) + self.left_out
-        return "\n".join([*kept, *([f"… and {left} more"] if left else [])])
+            blocks.append(block)
+        rest = len(self.alerts) - len(blocks) + self.left_out
+        return "\n".join([*blocks, *([f"… and {rest} more"] if rest else [])])
 
 
 class _Alert(BaseModel):
@@ -58,8 +55,8 @@ class _Alert(BaseModel):
     annotations: dict[str, str] = {}
 
 
-class _Told(BaseModel):
-    """Alertmanager's webhook body, version 4; what we do not need is passed over."""
+class _Body(BaseModel):
+    """Alertmanager's webhook body, version 4, without the fields that the relay does not need."""
 
     version: Literal["4"]
     status: Literal["firing", "resolved"]
@@ -69,47 +66,49 @@ class _Told(BaseModel):
 
 
 def parse(body: bytes) -> Notice:
-    """Return the notification in a webhook's body. Raises MalformedBody, saying what is wrong."""
+    """Return the notification in a webhook's body. Raises MalformedBody."""
     try:
-        told = _Told.model_validate_json(body)
-    except ValidationError as wrong:
-        first = wrong.errors(include_input=False, include_url=False)[0]
-        place = tame(".".join(map(str, first["loc"])), 60)
+        content = _Body.model_validate_json(body)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        place = sanitize(".".join(map(str, first["loc"])), 60)
         raise MalformedBody(
-            f"This is no webhook body of Alertmanager, version 4: {place or 'all'}: {first['msg']}."
+            "This is not a webhook body of Alertmanager, version 4: "
+            f"{place or 'all'}: {first['msg']}."
         ) from None
-    name, job = (told.common.get(label, "") for label in ("alertname", "job"))
-    about = f"{name or 'Alerts'} ({job})" if job else name or "Alerts"
+    name, job = (content.common.get(label, "") for label in ("alertname", "job"))
+    subject = f"{name or 'Alerts'} ({job})" if job else name or "Alerts"
     return Notice(
-        title=f"[{told.status.upper()}] {tame(about, _SHORT)}",
-        firing=told.status == "firing",
-        alerts=tuple(_said(alert) for alert in told.alerts),
-        left_out=told.left_out,
+        title=f"[{content.status.upper()}] {sanitize(subject, _SHORT)}",
+        firing=content.status == "firing",
+        alerts=tuple(_alert_text(alert) for alert in content.alerts),
+        left_out=content.left_out,
         raw=body,
     )
 
 
-def tame(text: str, most: int) -> str:
-    """Return a text on one line, cut, without anything that a chat would act upon."""
-    shown = "".join(letter if letter.isprintable() else " " for letter in text[: 4 * most])
-    line = " ".join(shown.split()).translate(_TAMED)
-    return line if len(line) <= most else f"{line[: most - 1]}…"
+def sanitize(text: str, max_length: int) -> str:
+    """Return a text in one line, shortened, without characters that have a meaning in chats."""
+    printable = "".join(
+        letter if letter.isprintable() else " " for letter in text[: 4 * max_length]
+    )
+    line = " ".join(printable.split()).translate(_HARMLESS)
+    return line if len(line) <= max_length else f"{line[: max_length - 1]}…"
 
 
-def _said(alert: _Alert) -> Said:
-    told = alert.annotations
-    return Said(
-        summary=tame(told.get("summary") or alert.labels.get("alertname") or "an alert", _SHORT),
-        description=tame(told.get("description", ""), _LONG),
-        runbook=tame(told.get("runbook_url", ""), _SHORT),
+def _alert_text(alert: _Alert) -> AlertText:
+    notes = alert.annotations
+    summary = notes.get("summary") or alert.labels.get("alertname") or "an alert"
+    return AlertText(
+        summary=sanitize(summary, _SHORT),
+        description=sanitize(notes.get("description", ""), _LONG),
+        runbook=sanitize(notes.get("runbook_url", ""), _SHORT),
         resolved=alert.status == "resolved",
     )
 
 
-def _written(alert: Said, bold: str) -> str:
-    over = "resolved: " if alert.resolved else ""
-    more = [alert.description, f"Runbook: {alert.runbook}" if alert.runbook else ""]
-    # Two spaces end a line where markdown would join it with the next.
-    return (
-        "  \n".join([f"{bold}{over}{alert.summary}{bold}", *(line for line in more if line)]) + "\n"
-    )
+def _block(alert: AlertText, bold: str) -> str:
+    state = "resolved: " if alert.resolved else ""
+    details = [alert.description, f"Runbook: {alert.runbook}" if alert.runbook else ""]
+    lines = [f"{bold}{state}{alert.summary}{bold}", *(line for line in details if line)]
+    return "  \n".join(lines) + "\n"  # two spaces are a line break in markdown

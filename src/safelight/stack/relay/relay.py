@@ -1,4 +1,4 @@
-"""The alert relay: takes Alertmanager's webhooks and has them brought to the robots."""
+"""The alert relay's HTTP server: receives Alertmanager's webhooks and forwards them to robots."""
 
 import asyncio
 import signal
@@ -15,15 +15,15 @@ from safelight.metrics.registry import Meter
 from safelight.settings import Settings
 from safelight.stack.monitoring import read
 from safelight.stack.programs import Program, require_free_port
-from safelight.stack.relay.courier import TRY_SECONDS, Courier
+from safelight.stack.relay.delivery import TRY_SECONDS, Deliverer
 from safelight.stack.relay.notice import Notice, parse
 from safelight.stack.relay.robots import Outcome
 from safelight.telemetry.logs import configure_logging
 
 RELAY = "alert-relay"
 READY_PATH = "/healthz"
-MOST_BODY_BYTES = 4 * 1024 * 1024
-# Alertmanager asks again at once after a 5xx, and with the group's next notification after a 4xx.
+MAX_BODY_BYTES = 4 * 1024 * 1024
+# Alertmanager retries at once after a 5xx, and with the group's next notification after a 4xx.
 _STATUS: Mapping[Outcome, int] = {
     "delivered": 200,
     "refused": 422,
@@ -33,26 +33,26 @@ _STATUS: Mapping[Outcome, int] = {
 
 
 def serve(settings: Settings) -> None:
-    """Run the relay until it is told to stop. Raises BadSetting or PortTaken."""
+    """Run the relay until SIGINT or SIGTERM. Raises BadSetting or PortTaken."""
     if settings.monitoring is None:
-        raise BadSetting("The relay needs to know its receivers. Name their file: --monitoring.")
+        raise BadSetting("The relay has no receivers. Give the monitoring file with --monitoring.")
     receivers = read(settings.monitoring).relayed
     if not receivers:
         raise BadSetting(
-            f"The monitoring file {settings.monitoring} names no receiver for the relay; "
-            "Alertmanager tells the others by itself."
+            f"The monitoring file {settings.monitoring} has no receiver that needs the relay. "
+            "Alertmanager notifies the others directly."
         )
     host, port = settings.host, settings.alert_relay_port
     require_free_port(Program(RELAY, (), host, port, READY_PATH))
     configure_logging(settings.log_format)
     meter, client = Meter("relay"), httpx.AsyncClient(timeout=TRY_SECONDS)
-    app = application(Courier(receivers, meter, client), meter, client)
+    app = application(Deliverer(receivers, meter, client), meter, client)
     config = uvicorn.Config(app, host, port, log_config=None, access_log=False, proxy_headers=False)
     _Server(config).run()
 
 
-def application(courier: Courier, meter: Meter, client: httpx.AsyncClient) -> FastAPI:
-    """Return the relay's routes: one for each receiver, and what says how it fares."""
+def application(deliverer: Deliverer, meter: Meter, client: httpx.AsyncClient) -> FastAPI:
+    """Return the relay's routes: one per receiver, /healthz and /metrics."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -67,13 +67,13 @@ def application(courier: Courier, meter: Meter, client: httpx.AsyncClient) -> Fa
 
     @app.get("/metrics")
     async def metrics(request: Request) -> Response:
-        shown = await asyncio.to_thread(meter.expose, request.headers.get("accept", ""))
-        return Response(shown.body, headers={"content-type": shown.content_type})
+        exposition = await asyncio.to_thread(meter.expose, request.headers.get("accept", ""))
+        return Response(exposition.body, headers={"content-type": exposition.content_type})
 
     @app.post("/{name}")
     async def notify(name: str, request: Request) -> Response:
         try:
-            return await _brought(courier, name, await _notice(courier, name, request))
+            return await _deliver(deliverer, name, await _notice(deliverer, name, request))
         except SafelightError as error:
             return JSONResponse({"reason": error.reason, "why": str(error)}, error.status)
 
@@ -81,7 +81,7 @@ def application(courier: Courier, meter: Meter, client: httpx.AsyncClient) -> Fa
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's server, ending with exit code 0 when asked to stop, instead of by the signal."""
+    """A uvicorn server that ends with exit code 0 after SIGINT or SIGTERM."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -91,26 +91,26 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def _notice(courier: Courier, name: str, request: Request) -> Notice:
-    """Return what is to be told. Raises UnknownRequest or MalformedBody."""
-    if not courier.knows(name):
+async def _notice(deliverer: Deliverer, name: str, request: Request) -> Notice:
+    """Return the notice in a request. Raises UnknownRequest or MalformedBody."""
+    if not deliverer.has(name):
         raise UnknownRequest("receiver")
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
-        if len(body) > MOST_BODY_BYTES:
+        if len(body) > MAX_BODY_BYTES:
             raise MalformedBody(
-                f"The body is larger than the limit of {MOST_BODY_BYTES} bytes. "
+                f"The body is larger than the limit of {MAX_BODY_BYTES} bytes. "
                 "Set max_alerts in Alertmanager's webhook_configs."
             )
     return parse(bytes(body))
 
 
-async def _brought(courier: Courier, name: str, notice: Notice) -> Response:
-    report = await courier.bring(name, notice)
+async def _deliver(deliverer: Deliverer, name: str, notice: Notice) -> Response:
+    report = await deliverer.deliver(name, notice)
     wait = report.retry_after_seconds
     return JSONResponse(
-        {"outcome": report.verdict.outcome, "why": report.verdict.why},
+        {"outcome": report.verdict.outcome, "why": report.verdict.reason},
         _STATUS[report.verdict.outcome],
         {"retry-after": str(wait)} if wait else None,
     )

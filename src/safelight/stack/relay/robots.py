@@ -1,7 +1,6 @@
-"""The robots of group chats: how each is signed and written to, and what its answers mean.
+"""The robots of group chats: their message formats, signatures and error codes.
 
-Pure: no clock and no network. DingTalk, Feishu and WeCom answer 200 and put their own error code
-into the body, so a status says little.
+Pure: no clock and no network. DingTalk, Feishu and WeCom return 200 with an error code in the body.
 """
 
 import hashlib
@@ -10,22 +9,22 @@ import json
 from base64 import b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from safelight.stack.receivers import Channel
-from safelight.stack.relay.notice import Notice, tame
+from safelight.stack.relay.notice import Notice, sanitize
 
 Outcome = Literal["delivered", "refused", "unreachable", "rate_limited"]
 
-_MOST_BYTES = 16_000  # DingTalk and Feishu take 20 000 of the whole body
-_MOST_BYTES_WECOM = 4096
-_LONGEST_REASON = 200
-_TOO_MANY = 429
+_MAX_BYTES = 16_000  # the limit of DingTalk and Feishu is 20 000 for the whole body
+_MAX_BYTES_WECOM = 4096
+_MAX_REASON_LENGTH = 200
+_TOO_MANY_REQUESTS = 429
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
-    """What is posted: the body, and what is added to the robot's address."""
+class Message:
+    """A request to a robot: the body, and query parameters to add to its address."""
 
     content: bytes
     params: dict[str, str] = field(default_factory=dict)
@@ -33,20 +32,22 @@ class Letter:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a robot's answer means, and why, for the log and for Alertmanager."""
+    """The meaning of a robot's response, and the reason, for the log and for Alertmanager."""
 
     outcome: Outcome
-    why: str = ""
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Robot:
-    """One kind of robot; `code` is where its answers hold their error, `passing` those that pass.
+    """One kind of robot.
 
-    `write` takes the notice, the secret and the seconds since 1970.
+    `write` takes the notice, the secret and the seconds since 1970. `code` and `message` name the
+    response's fields for errors; `limited` are the codes of rate limits, `passing` of errors that
+    a retry can solve.
     """
 
-    write: Callable[[Notice, str, float], Letter]
+    write: Callable[[Notice, str, float], Message]
     per_minute: int | None = None
     code: str = ""
     message: str = ""
@@ -54,76 +55,79 @@ class Robot:
     passing: frozenset[int] = frozenset()
 
     def judge(self, status: int, body: bytes) -> Verdict:
-        """Return what an answer means: its status first, then the robot's own code."""
-        if status == _TOO_MANY:
-            return Verdict("rate_limited", f"it answered {status}")
+        """Return the meaning of a response: by its status, then by the code in its body."""
+        if status == _TOO_MANY_REQUESTS:
+            return Verdict("rate_limited", f"it returned {status}")
         if status >= 500:
-            return Verdict("unreachable", f"it answered {status}")
+            return Verdict("unreachable", f"it returned {status}")
         if not 200 <= status < 300:
-            return Verdict("refused", f"it answered {status}")
+            return Verdict("refused", f"it returned {status}")
         return self._judge_code(body) if self.code else Verdict("delivered")
 
     def _judge_code(self, body: bytes) -> Verdict:
         try:
-            told = json.loads(body)
-            code, said = int(told[self.code]), str(told.get(self.message, ""))
+            content = json.loads(body)
+            code, message = int(content[self.code]), str(content.get(self.message, ""))
         except (ValueError, KeyError, TypeError):
-            return Verdict("refused", f"it answered without {self.code}: is the address a robot's?")
+            return Verdict(
+                "refused", f"it returned no {self.code}: is the address that of a robot?"
+            )
         if code == 0:
             return Verdict("delivered")
-        why = f"it answered {self.code} {code}: {tame(said, _LONGEST_REASON)}"
+        reason = f"it returned {self.code} {code}: {sanitize(message, _MAX_REASON_LENGTH)}"
         if code in self.limited:
-            return Verdict("rate_limited", why)
-        return Verdict("unreachable" if code in self.passing else "refused", why)
+            return Verdict("rate_limited", reason)
+        return Verdict("unreachable" if code in self.passing else "refused", reason)
 
 
-def dingtalk(notice: Notice, secret: str, now: float) -> Letter:
-    """Return the message for DingTalk; the signature, of milliseconds, goes into the address."""
-    text = f"### {notice.title}\n\n{notice.text(_MOST_BYTES)}"
+def dingtalk(notice: Notice, secret: str, now: float) -> Message:
+    """Return the message for DingTalk, signed (with milliseconds) in the query parameters."""
+    text = f"### {notice.title}\n\n{notice.text(_MAX_BYTES)}"
     body = {
         "msgtype": "markdown",
         "markdown": {"title": notice.title, "text": text},
         "at": {"isAtAll": False},
     }
-    moment = str(round(now * 1000))
-    signature = _hmac(secret, f"{moment}\n{secret}")
-    return Letter(_json(body), {"timestamp": moment, "sign": signature} if secret else {})
+    timestamp = str(round(now * 1000))
+    signature = _hmac(secret, f"{timestamp}\n{secret}")
+    return Message(_json(body), {"timestamp": timestamp, "sign": signature} if secret else {})
 
 
-def feishu(notice: Notice, secret: str, now: float) -> Letter:
-    """Return the card for Feishu; the signature, of seconds, goes into the body.
+def feishu(notice: Notice, secret: str, now: float) -> Message:
+    """Return the card for Feishu, signed (with seconds) in the body.
 
-    Its text is plain: no markdown is read, so nobody can be called.
+    Its text is plain text, which cannot mention a member of the group.
     """
     head = {
         "title": {"tag": "plain_text", "content": notice.title},
         "template": "red" if notice.firing else "green",
     }
-    text = {"tag": "plain_text", "content": notice.text(_MOST_BYTES, bold="")}
+    text = {"tag": "plain_text", "content": notice.text(_MAX_BYTES, bold="")}
     card = {"header": head, "elements": [{"tag": "div", "text": text}]}
-    moment = str(int(now))
-    # Feishu's own way: the text is the key, and nothing is what is signed.
-    signed = {"timestamp": moment, "sign": _hmac(f"{moment}\n{secret}", "")} if secret else {}
-    return Letter(_json({**signed, "msg_type": "interactive", "card": card}))
+    timestamp = str(int(now))
+    # Feishu signs an empty text, with the timestamp and the secret as the key.
+    signature = {"timestamp": timestamp, "sign": _hmac(f"{timestamp}\n{secret}", "")}
+    content = {"msg_type": "interactive", "card": card}
+    return Message(_json({**signature, **content} if secret else content))
 
 
-def wecom(notice: Notice, _secret: str, _now: float) -> Letter:
+def wecom(notice: Notice, _secret: str, _now: float) -> Message:
     """Return the message for WeCom, whose address is its only secret."""
     head = f"**{notice.title}**\n"
-    text = head + notice.text(_MOST_BYTES_WECOM - len(head.encode()))
-    return Letter(_json({"msgtype": "markdown", "markdown": {"content": text}}))
+    text = head + notice.text(_MAX_BYTES_WECOM - len(head.encode()))
+    return Message(_json({"msgtype": "markdown", "markdown": {"content": text}}))
 
 
-def webhook(notice: Notice, _secret: str, _now: float) -> Letter:
-    """Return what Alertmanager sent, as it came."""
-    return Letter(notice.raw)
+def webhook(notice: Notice, _secret: str, _now: float) -> Message:
+    """Return Alertmanager's body unchanged."""
+    return Message(notice.raw)
 
 
 def _hmac(key: str, text: str) -> str:
     return b64encode(hmac.new(key.encode(), text.encode(), hashlib.sha256).digest()).decode()
 
 
-def _json(body: Any) -> bytes:
+def _json(body: object) -> bytes:
     return json.dumps(body, ensure_ascii=False).encode()
 
 

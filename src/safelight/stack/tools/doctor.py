@@ -1,4 +1,4 @@
-"""What this machine has and lacks: programs, libraries, cards, ports. Looks; changes nothing."""
+"""Check this machine's programs, libraries, GPUs and ports, without changing anything."""
 
 import platform
 import shutil
@@ -44,12 +44,12 @@ _PORTS = {
     "alertmanager_port": ALERTMANAGER,
     "node_exporter_port": NODE_EXPORTER,
 }
-_ROOM_BYTES = 2 * 1024**3
+_MIN_FREE_BYTES = 2 * 1024**3
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing looked for; `needed` is whether `safelight up` cannot do without it."""
+    """The result of one check; `needed` is True if `safelight up` fails without it."""
 
     area: str
     name: str
@@ -60,25 +60,26 @@ class Finding:
 
     @property
     def blocks(self) -> bool:
-        """Tell whether `safelight up` would fail for want of this."""
+        """Return True if `safelight up` would fail because this is missing."""
         return self.needed and not self.found
 
 
 def examine(settings: Settings) -> list[Finding]:
-    """Return everything that was looked for, found or not."""
-    return [*_machine(settings), *_libraries(), *_programs(), *_cards(), *_ports(settings)]
+    """Return the result of every check."""
+    return [*_machine(settings), *_libraries(), *_programs(), *_gpus(), *_ports(settings)]
 
 
 def _machine(settings: Settings) -> Iterator[Finding]:
     yield Finding("machine", "Python", found=True, detail=platform.python_version())
     state = settings.state_folder.expanduser().absolute()
     writable = is_writable(state)
-    remedy = "" if writable else "Choose another with SAFELIGHT_STATE_FOLDER."
+    remedy = "" if writable else "Choose another folder with SAFELIGHT_STATE_FOLDER."
     yield Finding("machine", "state folder", writable, str(state), remedy=remedy)
     existing = next(folder for folder in (state, *state.parents) if folder.exists())
     free = shutil.disk_usage(existing).free
-    detail = f"{size(free)} free"
-    yield Finding("machine", "disk", free > _ROOM_BYTES, detail, needed=False, remedy="Make room.")
+    remedy = f"Free at least {size(_MIN_FREE_BYTES)}."
+    enough = free > _MIN_FREE_BYTES
+    yield Finding("machine", "disk", enough, f"{size(free)} free", needed=False, remedy=remedy)
 
 
 def _libraries() -> Iterator[Finding]:
@@ -95,47 +96,47 @@ def _libraries() -> Iterator[Finding]:
 def _programs() -> Iterator[Finding]:
     for names, package, needed in _PROGRAMS:
         path = look_for(names)
-        remedy = "" if path else f"apt-get install {package}, or see the project's own site."
+        remedy = "" if path else f"apt-get install {package}, or see the project's website."
         detail = _version_of(path) if path else "missing"
         yield Finding("program", names[0], path is not None, detail, needed, remedy)
 
 
 def _version_of(path: str) -> str:
-    """Return the version in a program's own words, without its name: `2.42.0`."""
+    """Return a program's version, such as `2.42.0`, or its path if it prints none."""
     try:
-        told = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=5)
+        process = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=5)
     except (OSError, subprocess.TimeoutExpired):
         return path
-    words = (told.stdout or told.stderr).split()
+    words = (process.stdout or process.stderr).split()
     return next((word.rstrip(",") for word in words if word[:1].isdigit()), path)
 
 
-def _cards() -> Iterator[Finding]:
+def _gpus() -> Iterator[Finding]:
     import pynvml
 
     try:
         pynvml.nvmlInit()
         count = pynvml.nvmlDeviceGetCount()
-        cards = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(count)]
-        detail = ", ".join(str(pynvml.nvmlDeviceGetName(card)) for card in cards)
+        gpus = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(count)]
+        detail = ", ".join(str(pynvml.nvmlDeviceGetName(gpu)) for gpu in gpus)
         pynvml.nvmlShutdown()
     except pynvml.NVMLError as error:
-        detail, cards = f"none ({error})", []
-    remedy = "Models run on the CPU."
-    yield Finding("card", "NVIDIA", bool(cards), detail or "none", needed=False, remedy=remedy)
+        detail, gpus = f"none ({error})", []
+    remedy = "Without a GPU, models run on the CPU."
+    yield Finding("GPU", "NVIDIA", bool(gpus), detail or "none", needed=False, remedy=remedy)
 
 
 def _ports(settings: Settings) -> Iterator[Finding]:
-    drawn = {"grafana_port": GRAFANA} if look_for(GRAFANA_NAMES) else {}
-    for field, name in {**_PORTS, **drawn}.items():
+    grafana = {"grafana_port": GRAFANA} if look_for(GRAFANA_NAMES) else {}
+    for field, name in {**_PORTS, **grafana}.items():
         port = getattr(settings, field)
-        remedy = f"Stop who holds it, or set {environment_name(field)}."
+        remedy = f"Stop the program that uses it, or set {environment_name(field)}."
         try:
             require_free_port(Program(name, (), settings.host, port, "/"))
         except PortTaken:
             yield Finding("port", str(port), found=False, detail="taken", remedy=remedy)
-        except BadSetting as wrong:
+        except BadSetting as error:
             remedy = f"Set {environment_name('host')} to an address of this machine."
-            yield Finding("port", str(port), found=False, detail=str(wrong), remedy=remedy)
+            yield Finding("port", str(port), found=False, detail=str(error), remedy=remedy)
         else:
             yield Finding("port", str(port), found=True, detail=f"free, for {name}")

@@ -1,8 +1,7 @@
-"""Answers scrapes with the cards' metrics; keeps answering while there is no card or driver.
+"""Expose the metrics of NVIDIA GPUs, also while there is no GPU or driver.
 
-A driver is often there later than the exporter is, and lost while it runs. An exporter that ended
-then would be one more thing down, without a word about why; this one is up, without cards, and its
-failures rise.
+A driver often loads after the exporter starts, and can be lost while it runs. The exporter then
+stays up without GPU metrics and counts its failures.
 """
 
 from collections.abc import Callable
@@ -25,8 +24,8 @@ _PROBE = "nvml"
 Report = Callable[[str], None]
 
 
-class Cards:
-    """Reads the cards again and again; tells when they come and when they go."""
+class GpuReader:
+    """Reads the GPUs repeatedly, and reports when they appear and disappear."""
 
     def __init__(self, meter: Meter, probe: NvmlProbe, report: Report) -> None:
         self._meter = meter
@@ -35,27 +34,27 @@ class Cards:
         self._present: bool | None = None
 
     def read(self) -> bool:
-        """Read every card once; tell whether there was one. None at all is a failure here."""
-        found = self._probe.read()
-        if not found:
+        """Read every GPU once, and return True if there is one. None counts as a failure."""
+        present = self._probe.read()
+        if not present:
             self._meter.probe_failed(_PROBE)
-        if found is not self._present:
-            self._present = found
-            self._report(_FOUND if found else _MISSING)
-        return found
+        if present is not self._present:
+            self._present = present
+            self._report(_PRESENT if present else _MISSING)
+        return present
 
 
-_FOUND = "Cards are read."
+_PRESENT = "NVIDIA GPUs found; reading them."
 _MISSING = (
-    "No NVIDIA card answers: none is there, its driver is not loaded, or the container was not "
-    "given it. Scrapes are answered without cards until one does; see nvidia-smi."
+    "No NVIDIA GPU found: there is none, its driver is not loaded, or the container has no access "
+    "to it. /metrics has no GPU metrics until one is found. Check with nvidia-smi."
 )
 
 
 def application(meter: Meter) -> Starlette:
-    """Return what answers: /metrics with what the meter has, /healthz that we are alive."""
+    """Return the routes: /metrics and /healthz."""
 
-    def metrics(request: Request) -> Response:  # in a thread: it is no coroutine
+    def metrics(request: Request) -> Response:  # not a coroutine, so it runs in a thread
         exposition = meter.expose(request.headers.get("accept", ""))
         return Response(exposition.body, headers={"content-type": exposition.content_type})
 
@@ -66,16 +65,17 @@ def application(meter: Meter) -> Starlette:
 
 
 def serve(settings: Settings, *, report: Report) -> None:
-    """Answer scrapes until the process is told to end. Raises PortTaken, or BadSetting."""
+    """Serve /metrics until SIGINT or SIGTERM. Raises PortTaken or BadSetting."""
     port = settings.gpu_exporter_port
     require_free_port(Program(_NAME, (), settings.host, port, "/metrics"))
     meter = Meter(settings.namespace)
     probe = NvmlProbe(meter)
     sampler = Sampler(meter)
-    sampler.every(settings.gpu_interval_seconds, _PROBE, Cards(meter, probe, report).read)
+    sampler.every(settings.gpu_interval_seconds, _PROBE, GpuReader(meter, probe, report).read)
     sampler.start()
     report(
-        f"http://{settings.host}:{port}/metrics is read every {settings.gpu_interval_seconds:g} s."
+        f"http://{settings.host}:{port}/metrics is up; "
+        f"the GPUs are read every {settings.gpu_interval_seconds:g} s."
     )
     try:
         uvicorn.run(

@@ -1,33 +1,37 @@
-"""Boards over Grafana's HTTP API: pushed into its folder Safelight, and pulled back.
+"""Push dashboards to Grafana's HTTP API, into the folder Safelight, and pull them back.
 
-What Grafana says no to becomes one line that says what to do; the token appears in none.
+Every error of Grafana becomes one line that says what to do. No message contains the token.
 """
 
 import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import httpx
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from safelight.errors import BadSetting, SafelightError, ServiceFailed
-from safelight.stack.programs import why, without_password
+from safelight.stack.files.document import Document
+from safelight.stack.programs import error_text, without_password
 
 FOLDER_UID, FOLDER_TITLE, TAG = "safelight", "Safelight", "safelight"
 TIMEOUT_SECONDS = 15.0
-_MOST_BOARDS = 500
-_UID = re.compile(r"[A-Za-z0-9_-]{1,40}")  # Grafana's own rule; here it becomes a file's name
-_OWN = ("id", "version")  # Grafana's own of a board: where it lies, and how often it was saved
-_LONGEST_TOKEN = 4096
+_MAX_BOARDS = 500
+_UID = re.compile(r"[A-Za-z0-9_-]{1,40}")  # Grafana's rule; here the uid becomes a file name
+_INSTANCE_FIELDS = ("id", "version")  # differ between Grafanas with the same dashboard
+_MAX_TOKEN_LENGTH = 4096
 _TOKEN = (
     "Give --token-file a file with the token of a service account that has the role Editor "
     "(Grafana: Administration, Service accounts)."
 )
 
-Board = dict[str, Any]
+Board = Document
 T = TypeVar("T")
+
+
+_Params = Mapping[str, str | int]
 
 
 class _Folder(BaseModel):
@@ -43,55 +47,57 @@ class _Saved(BaseModel):
     url: str | None = None
 
 
-class _Found(BaseModel):
+class _SearchResult(BaseModel):
     uid: str
 
 
-class _Kept(BaseModel):
+class _Stored(BaseModel):
     dashboard: Board
 
 
 def read_token(file: Path | None) -> str | None:
-    """Return the token in a file, if one is named. Raises BadSetting."""
+    """Return the token in a file, or None without a file. Raises BadSetting."""
     if file is None:
         return None
     try:
-        text = file.expanduser().read_text(encoding="ascii")[: _LONGEST_TOKEN + 1].strip()
-    except OSError as wrong:
-        raise BadSetting(f"The token file {file} cannot be read: {wrong.strerror}.") from None
+        text = file.expanduser().read_text(encoding="ascii")[: _MAX_TOKEN_LENGTH + 1].strip()
+    except OSError as error:
+        raise BadSetting(f"The token file {file} cannot be read: {error.strerror}.") from None
     except UnicodeDecodeError:
         text = ""
     if not re.fullmatch(r"[!-~]{1,4096}", text):
-        raise BadSetting(f"The token file {file} holds no token; it should be one word. {_TOKEN}")
+        raise BadSetting(f"The token file {file} contains no token of one word. {_TOKEN}")
     return text
 
 
 def read_boards(folder: Path) -> dict[str, Board]:
-    """Return every board of a folder, by its uid. Raises BadSetting."""
-    found: dict[str, Board] = {}
+    """Return every dashboard in a folder by uid. Raises BadSetting."""
+    boards: dict[str, Board] = {}
     try:
         files = sorted(folder.glob("*.json"))
-    except OSError as wrong:
-        raise BadSetting(f"The boards cannot be read: {wrong.strerror}.") from None
+    except OSError as error:
+        raise BadSetting(f"The dashboards cannot be read: {error.strerror}.") from None
     for file in files:
         try:
             board = json.loads(file.read_text(encoding="utf-8"))
-            found[board["uid"]] = board
+            boards[board["uid"]] = board
         except (OSError, ValueError, KeyError, TypeError):
-            raise BadSetting(f"{file} is no board: JSON with a uid. Take it away.") from None
-    if not found:
-        raise BadSetting(f"There are no boards (*.json) in {folder}.")
-    return found
+            raise BadSetting(
+                f"{file} is not a dashboard: it needs JSON with a uid. Remove the file."
+            ) from None
+    if not boards:
+        raise BadSetting(f"There are no dashboards (*.json) in {folder}.")
+    return boards
 
 
-def normal(board: Mapping[str, Any]) -> str:
-    """Return a board as text without what is one Grafana's own: the same board, the same text."""
-    kept = {name: value for name, value in board.items() if name not in _OWN}
-    return json.dumps(kept, sort_keys=True, indent=2, ensure_ascii=False) + "\n"
+def normalized(board: Board) -> str:
+    """Return a dashboard as JSON without the fields that belong to one Grafana."""
+    content = {name: value for name, value in board.items() if name not in _INSTANCE_FIELDS}
+    return json.dumps(content, sort_keys=True, indent=2, ensure_ascii=False) + "\n"
 
 
 class Grafana:
-    """A Grafana at an address; every refusal is raised as one line."""
+    """A client for one Grafana; every error is raised as one line."""
 
     def __init__(self, url: str, client: httpx.Client, token: str | None = None) -> None:
         self._url = url
@@ -102,8 +108,11 @@ class Grafana:
             self._headers["authorization"] = f"Bearer {token}"
 
     def push(self, boards: Mapping[str, Board]) -> list[str]:
-        """Save every board in the folder Safelight, over what is there; return their addresses."""
-        self._recognise()
+        """Save every dashboard in the folder Safelight, and return their addresses.
+
+        Overwrites dashboards with the same uid. Raises BadSetting or ServiceFailed.
+        """
+        self._require_grafana()
         folder = self._folder()
         self._require_prometheus()
         saved: list[str] = []
@@ -115,124 +124,136 @@ class Grafana:
                 "message": "Pushed by `safelight grafana push`.",
             }
             try:
-                answer = self._ask(_Saved, "POST", "/api/dashboards/db", json=content)
-            except SafelightError as wrong:
-                progress = f"{len(saved)} of {len(boards)} boards were saved; {uid} was not."
-                raise type(wrong)(f"{wrong} {progress}") from None
-            saved.append(f"{self._shown}{answer.url or f'/d/{uid}'}")
+                result = self._request(_Saved, "POST", "/api/dashboards/db", json=content)
+            except SafelightError as error:
+                progress = f"{len(saved)} of {len(boards)} dashboards were saved; {uid} was not."
+                raise type(error)(f"{error} {progress}") from None
+            saved.append(f"{self._shown}{result.url or f'/d/{uid}'}")
         return saved
 
     def pull(self) -> dict[str, str]:
-        """Return every board with the tag safelight, as text by its uid. Raises ServiceFailed."""
-        self._recognise()
-        wanted = {"tag": TAG, "type": "dash-db", "limit": _MOST_BOARDS}
-        uids = [one.uid for one in self._ask(list[_Found], "GET", "/api/search", params=wanted)]
-        if strange := [uid for uid in uids if not _UID.fullmatch(uid)]:
+        """Return every dashboard with the tag safelight, as text by uid. Raises ServiceFailed."""
+        self._require_grafana()
+        query: _Params = {"tag": TAG, "type": "dash-db", "limit": _MAX_BOARDS}
+        results = self._request(list[_SearchResult], "GET", "/api/search", params=query)
+        uids = [result.uid for result in results]
+        if invalid := [uid for uid in uids if not _UID.fullmatch(uid)]:
             raise ServiceFailed(
-                f"{self._shown} has a board whose uid is {strange[0][:60]!r}. Mend it."
+                f"{self._shown} has a dashboard with the invalid uid {invalid[0][:60]!r}. "
+                "Change the uid."
             )
         if not uids:
             raise ServiceFailed(
-                f"{self._shown} has no board with the tag {TAG}. Run: safelight grafana push"
+                f"{self._shown} has no dashboard with the tag {TAG}. Run: safelight grafana push"
             )
         return {
-            uid: normal(self._ask(_Kept, "GET", f"/api/dashboards/uid/{uid}").dashboard)
+            uid: normalized(self._request(_Stored, "GET", f"/api/dashboards/uid/{uid}").dashboard)
             for uid in uids
         }
 
-    def _recognise(self) -> None:
-        """Make sure that it is a Grafana. Raises BadSetting."""
-        answer = self._send("GET", "/api/health")
-        if answer.is_error and answer.status_code != httpx.codes.NOT_FOUND:
-            self._accept(answer, object)
-        content = _json(answer)
+    def _require_grafana(self) -> None:
+        """Raise BadSetting if the server is not a Grafana."""
+        response = self._send("GET", "/api/health")
+        if response.is_error and response.status_code != httpx.codes.NOT_FOUND:
+            self._parse(response, object)
+        content = _json(response)
         if not isinstance(content, dict) or "database" not in content:
             raise BadSetting(
-                f"{self._shown} is no Grafana: {self._shown}/api/health answered "
-                f"{answer.status_code}. Is its path missing, such as /grafana?"
+                f"{self._shown} is not a Grafana: {self._shown}/api/health returned "
+                f"{response.status_code}. Is its path missing, such as /grafana?"
             )
 
     def _folder(self) -> str:
-        """Return the uid of the folder Safelight, made if it is not there."""
-        wanted = {"uid": FOLDER_UID, "title": FOLDER_TITLE}
-        answer = self._send("POST", "/api/folders", json=wanted)
-        if answer.status_code not in (httpx.codes.CONFLICT, httpx.codes.PRECONDITION_FAILED):
-            return self._accept(answer, _Folder).uid
-        # It is there; where somebody made it by hand it has the title, but another uid.
+        """Return the uid of the folder Safelight, and create the folder if it is missing."""
+        folder = {"uid": FOLDER_UID, "title": FOLDER_TITLE}
+        response = self._send("POST", "/api/folders", json=folder)
+        if response.status_code not in (httpx.codes.CONFLICT, httpx.codes.PRECONDITION_FAILED):
+            return self._parse(response, _Folder).uid
+        # The folder exists. If a user created it by hand, it has the title but another uid.
         if self._send("GET", f"/api/folders/{FOLDER_UID}").is_success:
             return FOLDER_UID
-        listed = self._ask(list[_Folder], "GET", "/api/folders", params={"limit": 1000})
-        uids = [one.uid for one in listed if one.title == FOLDER_TITLE]
-        return uids[0] if uids else self._accept(answer, _Folder).uid
+        folders = self._request(list[_Folder], "GET", "/api/folders", params={"limit": 1000})
+        uids = [folder.uid for folder in folders if folder.title == FOLDER_TITLE]
+        return uids[0] if uids else self._parse(response, _Folder).uid
 
     def _require_prometheus(self) -> None:
-        """Raise ServiceFailed where there is surely nothing that the boards could ask."""
-        answer = self._send("GET", "/api/datasources")
-        if answer.status_code == httpx.codes.FORBIDDEN:
-            return  # an Editor may save boards, but not list the sources
-        if not any(source.type == "prometheus" for source in self._accept(answer, list[_Source])):
+        """Raise ServiceFailed if Grafana has no data source of the type Prometheus."""
+        response = self._send("GET", "/api/datasources")
+        if response.status_code == httpx.codes.FORBIDDEN:
+            return  # an Editor can save dashboards, but cannot list data sources
+        if not any(source.type == "prometheus" for source in self._parse(response, list[_Source])):
             raise ServiceFailed(
-                f"{self._shown} has no data source of the type Prometheus, which the boards ask. "
-                "Add it: Connections, Data sources."
+                f"{self._shown} has no data source of the type Prometheus, which the dashboards "
+                "need. Add it under Connections, Data sources."
             )
 
-    def _ask(self, shape: type[T], method: str, path: str, **content: Any) -> T:
-        return self._accept(self._send(method, path, **content), shape)
+    def _request(
+        self,
+        shape: type[T],
+        method: str,
+        path: str,
+        *,
+        params: _Params | None = None,
+        json: object = None,
+    ) -> T:
+        return self._parse(self._send(method, path, params=params, json=json), shape)
 
-    def _send(self, method: str, path: str, **content: Any) -> httpx.Response:
+    def _send(
+        self, method: str, path: str, *, params: _Params | None = None, json: object = None
+    ) -> httpx.Response:
         try:
             return self._client.request(
-                method, f"{self._url}{path}", headers=self._headers, **content
+                method, f"{self._url}{path}", headers=self._headers, params=params, json=json
             )
         except httpx.HTTPError as error:
             raise ServiceFailed(
-                f"Grafana at {self._shown} cannot be reached: {why(error)}. "
+                f"Grafana at {self._shown} cannot be reached: {error_text(error)}. "
                 "Is it running, and is --url its address?"
             ) from None
 
-    def _accept(self, answer: httpx.Response, shape: type[T]) -> T:
-        """Return what was answered, in the shape that Grafana gives it.
-
-        Raises what a refusal means to the operator.
-        """
-        content = _json(answer)
-        if answer.is_success and content is not None:
+    def _parse(self, response: httpx.Response, shape: type[T]) -> T:
+        """Return the content of a response. Raises an error that says what to do."""
+        content = _json(response)
+        if response.is_success and content is not None:
             try:
                 return TypeAdapter(shape).validate_python(content)
             except ValidationError:
                 raise ServiceFailed(
-                    f"{self._shown} is no Grafana, or a version that we do not know: it answered "
-                    f"{answer.request.url.path} in another form. Is --url its address?"
+                    f"{self._shown} is not a Grafana, or an unknown version: its response to "
+                    f"{response.request.url.path} has another format. Is --url its address?"
                 ) from None
-        said = _said(content)
-        refused = _REFUSALS.get(answer.status_code)
-        if refused is None:
+        message = _message(content)
+        error, remedy = _ERRORS.get(response.status_code, (None, ""))
+        if error is None:
             raise ServiceFailed(
-                f"Grafana at {self._shown} answered {answer.status_code} to "
-                f"{answer.request.url.path}{said}. Its own log says why."
+                f"Grafana at {self._shown} returned {response.status_code} for "
+                f"{response.request.url.path}{message}. See Grafana's log."
             )
-        kind, means = refused
-        raise kind(f"Grafana at {self._shown} answered {answer.status_code}{said}. {means}")
+        raise error(f"Grafana at {self._shown} returned {response.status_code}{message}. {remedy}")
 
 
-_REFUSALS: dict[int, tuple[type[BadSetting] | type[ServiceFailed], str]] = {
-    400: (ServiceFailed, "Boards that Grafana provisions from files cannot be pushed over."),
+_ERRORS: dict[int, tuple[type[BadSetting] | type[ServiceFailed], str]] = {
+    400: (ServiceFailed, "Dashboards that Grafana provisions from files cannot be overwritten."),
     401: (BadSetting, f"The token is missing, wrong or expired. {_TOKEN}"),
-    403: (BadSetting, f"The token's role may not do this. {_TOKEN}"),
-    404: (BadSetting, "Nothing is there. Is --url the address of Grafana, with its path?"),
-    412: (ServiceFailed, "The board belongs to a plugin, or somebody saves it at the same time."),
+    403: (BadSetting, f"The token's role has no permission for this. {_TOKEN}"),
+    404: (BadSetting, "The page is missing. Is --url the address of Grafana, with its path?"),
+    412: (
+        ServiceFailed,
+        "The dashboard belongs to a plugin, or another user is saving it at the same time.",
+    ),
 }
 
 
-def _json(answer: httpx.Response) -> Any:
+def _json(response: httpx.Response) -> object:
     try:
-        return answer.json()
+        content: object = response.json()
     except ValueError:
         return None
+    return content
 
 
-def _said(content: Any) -> str:
-    """Return Grafana's own words, if it has any, as the end of a sentence's first half."""
-    words = content.get("message") if isinstance(content, dict) else None
-    line = " ".join(str(words).split()).rstrip(".")[:200] if words else ""
+def _message(content: object) -> str:
+    """Return Grafana's own error message in brackets, or an empty text."""
+    message = content.get("message") if isinstance(content, dict) else None
+    line = " ".join(str(message).split()).rstrip(".")[:200] if message else ""
     return f' ("{line}")' if line.isprintable() and line else ""

@@ -1,11 +1,10 @@
-"""What to send where nothing is at hand: seeded portraits of nobody, instructions and captions."""
+"""Sample requests: seeded portraits of invented people, instructions and captions."""
 
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from io import BytesIO
-from typing import Any
 
 import httpx
 from PIL import Image
@@ -26,20 +25,18 @@ INSTRUCTIONS = (
     "make it snow",
     "something that fits no type",
 )
-
-
 _GRAIN = 0.02
-_SIZES = ((256, 256), (512, 512))  # square, as all that the demos have learned
+_SIZES = ((256, 256), (512, 512))  # square, like the training images of the demo models
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One request to be sent by POST."""
+    """One POST request."""
 
     path: str
-    params: Mapping[str, Any] = field(default_factory=dict)
+    params: Mapping[str, str | int] = field(default_factory=dict)
     content: bytes | None = None
-    json: Mapping[str, Any] | None = None
+    json: Mapping[str, str | int] | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -51,32 +48,32 @@ def sample(
     size: tuple[int, int] | None = None,
     steps: int | None = None,
 ) -> Sample:
-    """Return a request for what a service does; what is not given is chosen by the seed."""
+    """Return a request for a service with this task; the seed chooses what is None."""
     chance = random.Random(seed)
-    asked = {"seed": seed, **({} if steps is None else {"steps": steps})}
+    options: dict[str, str | int] = {"seed": seed, **({} if steps is None else {"steps": steps})}
     if task == "generate":
         sides = {} if size is None else {"width": size[0], "height": size[1]}
         prompt = instruction or caption(draw(seed), chance)
-        return Sample("/generate", json={"prompt": prompt, **sides, **asked})
-    picture = photo(*(size or chance.choice(_SIZES)), seed % 8)
+        return Sample("/generate", json={"prompt": prompt, **sides, **options})
+    image = photo(*(size or chance.choice(_SIZES)), seed % 8)
     jpeg = {"content-type": "image/jpeg"}
     if task == "predict":
-        return Sample("/predict", content=picture, headers=jpeg)
-    edit = {"instruction": instruction or chance.choice(INSTRUCTIONS), **asked}
-    return Sample("/api/edit", params=edit, content=picture, headers=jpeg)
+        return Sample("/predict", content=image, headers=jpeg)
+    options["instruction"] = instruction or chance.choice(INSTRUCTIONS)
+    return Sample("/api/edit", params=options, content=image, headers=jpeg)
 
 
-def task_told(answer: httpx.Response) -> str:
-    """Return what a service does, as its `/v1/models` tells; one that does not tell is to edit."""
+def parse_task(response: httpx.Response) -> str:
+    """Return the task in a response of `/v1/models`; `edit` if it contains none."""
     try:
-        return str(answer.raise_for_status().json()["data"][0]["task"])
+        return str(response.raise_for_status().json()["data"][0]["task"])
     except (httpx.HTTPError, ValueError, LookupError, TypeError):
         return "edit"
 
 
 @lru_cache(maxsize=64)
 def photo(width: int, height: int, seed: int = 0) -> bytes:
-    """Return a JPEG of a painted portrait, with a little grain, as a camera's picture has."""
+    """Return a JPEG of a painted portrait, with a little grain like that of a camera."""
     image = paint(draw(seed)).resize((width, height), Image.Resampling.BICUBIC)
     grains = random.Random(seed).randbytes(width * height)
     grain = Image.frombytes("L", image.size, grains).convert("RGB")

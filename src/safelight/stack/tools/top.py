@@ -1,4 +1,4 @@
-"""What `safelight top` shows: readings of `/metrics`, made into rates and quantiles. Pure."""
+"""Turn readings of `/metrics` into the rates and quantiles of `safelight top`. Pure."""
 
 from collections import deque
 from collections.abc import Iterable
@@ -40,20 +40,20 @@ from safelight.metrics.catalog import (
 from safelight.metrics.metric import Metric
 from safelight.metrics.registry import Samples, where
 from safelight.reasons import NO_ERROR
-from safelight.stack.tools.view import Card, Engine, View
+from safelight.stack.tools.view import Engine, Gpu, View
 
 QUANTILES = (0.5, 0.95, 0.99)
-_TELLING = (MODEL_INFO, WORKERS_READY, IN_FLIGHT)  # each alone tells the namespace
+_NAMESPACED = (MODEL_INFO, WORKERS_READY, IN_FLIGHT)  # a model's service has at least one of these
 
 
-def is_ours(samples: Samples) -> bool:
-    """Tell whether Safelight wrote these samples."""
+def is_from_safelight(samples: Samples) -> bool:
+    """Return True if Safelight exposed these samples."""
     return any(name == BUILD_INFO.name for name, _ in samples)
 
 
 def namespace_of(samples: Samples) -> str | None:
-    """Return the namespace of the service that exposes these samples, if one is told."""
-    for metric in _TELLING:
+    """Return the namespace of the service that exposes these samples, or None."""
+    for metric in _NAMESPACED:
         suffix = f"_{metric.name}"
         for name, _ in samples:
             if name.endswith(suffix):
@@ -62,7 +62,7 @@ def namespace_of(samples: Samples) -> str | None:
 
 
 class Window:
-    """The readings of the last seconds. Rates are over all of them, so that they do not flicker."""
+    """The readings of the last seconds. Rates cover all of them, so that they change slowly."""
 
     def __init__(self, seconds: float, kept_rates: int = 30) -> None:
         self._seconds = seconds
@@ -70,7 +70,7 @@ class Window:
         self._rates: deque[float] = deque(maxlen=kept_rates)
 
     def add(self, now: Samples, at: float) -> View:
-        """Return the view with one more reading; `at` is when it was made."""
+        """Add a reading made at the time `at`, in seconds, and return the new view."""
         namespace = namespace_of(now)
         if self._readings:
             last_at, last = self._readings[-1]
@@ -85,7 +85,7 @@ class Window:
 class Reading:
     """Samples of one namespace, compared with those of an earlier reading.
 
-    Without a namespace no model is watched: requests are then those of the web service.
+    Without a namespace no model is monitored, and requests are the HTTP requests.
     """
 
     def __init__(
@@ -100,13 +100,13 @@ class Reading:
 
     @property
     def requests_per_second(self) -> float:
-        """Return how many requests were answered per second, well or not."""
+        """Return the completed requests per second, including the failed ones."""
         return self._rise(self._requests) / self._seconds
 
     def view(self, recent_rates: tuple[float, ...] = ()) -> View:
-        """Return what to show."""
+        """Return the content of the screen."""
         stages = {stage: self._rise(STAGE_SECONDS, "_sum", stage=stage) for stage in STAGES}
-        whole = sum(stages.values())
+        total = sum(stages.values())
         return View(
             model=self._model(),
             seconds=self._seconds,
@@ -118,46 +118,46 @@ class Reading:
             latency_seconds=tuple(self._quantile(q, self._request_seconds) for q in QUANTILES),
             queued_seconds=self._quantile(0.95, QUEUED_SECONDS),
             engine=self._engine(),
-            stage_shares={stage: s / whole for stage, s in stages.items() if whole and s > 0},
+            stage_shares={stage: s / total for stage, s in stages.items() if total and s > 0},
             step_seconds=self._step_means(),
             steps_per_second=self._rise(STEP_SECONDS, "_count") / self._seconds,
             queue_depth=self._gauge(QUEUE_DEPTH) or 0,
             in_flight=self._gauge(IN_FLIGHT) or 0,
             vram=self._vram(),
-            cards=tuple(self._cards()),
+            gpus=tuple(self._gpus()),
             cpu_ratio=self._gauge(HOST_CPU),
             memory=self._memory(),
         )
 
     def _engine(self) -> Engine | None:
-        """Return what only a service that Safelight serves has."""
+        """Return the values that only a service of `safelight serve` has."""
         level = self._gauge(DEGRADATION_LEVEL)
         if level is None:
             return None
         batches = self._rise(BATCH_SIZE, "_count")
-        spent = self._shares(DEVICE_SECONDS, "use")
-        whole = sum(spent.values())
+        uses = self._rises_by(DEVICE_SECONDS, "use")
+        total = sum(uses.values())
         return Engine(
             batch_mean=self._rise(BATCH_SIZE, "_sum") / batches if batches else None,
             batch_limit=self._gauge(BATCH_LIMIT),
             batch_sizes=self._sizes(),
             work_seconds=self._gauge(QUEUED_WORK) or 0.0,
-            device_shares={use: seconds / whole for use, seconds in spent.items()},
+            device_shares={use: seconds / total for use, seconds in uses.items()},
             degradation_level=level,
             circuit_open=self._gauge(CIRCUIT_OPEN) or 0.0,
             refused={
                 reason: rise / self._seconds
-                for reason, rise in self._shares(REJECTED, "reason").items()
+                for reason, rise in self._rises_by(REJECTED, "reason").items()
             },
         )
 
-    def _shares(self, metric: Metric, label: str) -> dict[str, float]:
-        """Return how much a counter rose, by a label; what did not is left out."""
+    def _rises_by(self, metric: Metric, label: str) -> dict[str, float]:
+        """Return the increases of a counter by label value, the largest first, without zeros."""
         rises = {labels[label]: rise for labels, rise in self._rises(metric) if rise > 0}
         return dict(sorted(rises.items(), key=itemgetter(1), reverse=True))
 
     def _sizes(self) -> dict[str, float]:
-        """Return how many batches there were, by size: between two edges of the histogram."""
+        """Return the number of batches in each bucket of the histogram of sizes."""
         sizes: dict[str, float] = {}
         below, last = 0.0, 0
         for edge in BATCH_SIZE.buckets:
@@ -169,25 +169,25 @@ class Reading:
         return sizes
 
     def _rise(self, metric: Metric, suffix: str = "", **labels: str) -> float:
-        """Return how much a counter rose, all series that fit together; a restart counts from 0."""
+        """Return the increase of a counter, summed over series; a restart counts from 0."""
         return sum(rise for _, rise in self._rises(metric, suffix, **labels))
 
     def _rises(
         self, metric: Metric, suffix: str = "", **labels: str
     ) -> Iterable[tuple[dict[str, str], float]]:
         name = metric.full_name(self._namespace) + suffix
-        for found, value in where(self._now, name, **labels):
-            earlier = self._before.get((name, frozenset(found.items())), 0.0)
-            yield found, value - earlier if value >= earlier else value
+        for series, value in where(self._now, name, **labels):
+            earlier = self._before.get((name, frozenset(series.items())), 0.0)
+            yield series, value - earlier if value >= earlier else value
 
     def _failures(self) -> dict[str, float]:
-        """Return the failed requests per second, by their reason, the most frequent first."""
-        failed: dict[str, float] = {}
+        """Return the failed requests per second by reason, the most frequent first."""
+        failures: dict[str, float] = {}
         for labels, rise in self._rises(self._requests):
             reason = labels.get("error") or _reason(labels["status"])
             if reason != NO_ERROR and rise:
-                failed[reason] = failed.get(reason, 0.0) + rise / self._seconds
-        return dict(sorted(failed.items(), key=itemgetter(1), reverse=True))
+                failures[reason] = failures.get(reason, 0.0) + rise / self._seconds
+        return dict(sorted(failures.items(), key=itemgetter(1), reverse=True))
 
     def _gauge(self, metric: Metric, **labels: str) -> float | None:
         name = metric.full_name(self._namespace)
@@ -214,10 +214,10 @@ class Reading:
             for labels, value in used
         }
 
-    def _cards(self) -> Iterable[Card]:
+    def _gpus(self) -> Iterable[Gpu]:
         for labels, used in where(self._now, GPU_MEMORY_USED.name):
             gpu = labels["gpu"]
-            yield Card(
+            yield Gpu(
                 name=gpu,
                 utilization_ratio=self._gauge(GPU_UTILIZATION, gpu=gpu),
                 used_bytes=used,
@@ -231,17 +231,17 @@ class Reading:
 
     def _model(self) -> str:
         if not self._namespace:
-            return "no model is watched; these are the web service's requests"
+            return "no model is monitored; the requests are HTTP requests"
         for labels, _ in where(self._now, MODEL_INFO.full_name(self._namespace)):
             return f"{labels['model']} · {labels['precision']} on {labels['device']}"
         return "not loaded yet"
 
 
 def quantile(q: float, edges: list[float], cumulative: list[float]) -> float | None:
-    """Return a histogram's q-quantile, or None without observations.
+    """Return the q-quantile of cumulative bucket counts, or None without observations.
 
-    As Prometheus' histogram_quantile: linear inside the bucket, and the last finite edge for what
-    lies beyond it.
+    Like Prometheus' histogram_quantile: linear inside a bucket; the last finite edge for values
+    above it.
     """
     total = cumulative[-1]
     if total <= 0:

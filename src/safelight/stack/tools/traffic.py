@@ -1,6 +1,6 @@
-"""Open-loop traffic: requests leave when their time has come, whether or not others were answered.
+"""Open-loop traffic: send requests at fixed times, without waiting for responses.
 
-So a slow service is not spared, as it would be by clients that wait for their answers.
+Clients that wait for responses would send less to a slow service and hide its delays.
 """
 
 import asyncio
@@ -14,15 +14,15 @@ from time import perf_counter
 
 import httpx
 
-from safelight.stack.tools.samples import sample, task_told
+from safelight.stack.tools.samples import parse_task, sample
 
-MOST_REQUESTS = 100_000
+MAX_REQUESTS = 100_000
 _SEEDS = 2**32
 
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """What to send: per second, for how long, and which mixture; without one, the samples."""
+    """The requests to send: rate, duration and mixture; empty mixtures use the samples."""
 
     rate: float
     duration_seconds: float
@@ -35,15 +35,16 @@ class Traffic:
 
     @property
     def requests(self) -> int:
-        """Return how many requests are due in all, bounded."""
-        return min(MOST_REQUESTS, max(1, round(self.rate * self.duration_seconds)))
+        """Return the total number of requests, at most MAX_REQUESTS."""
+        return min(MAX_REQUESTS, max(1, round(self.rate * self.duration_seconds)))
 
 
 @dataclass(slots=True)
 class Summary:
-    """What became of the traffic; `skipped` were due while too many others were unanswered.
+    """The results of the traffic.
 
-    `warned` are those of the good answers whose picture the service itself calls faulty.
+    `skipped` requests were not sent because too many others had no response yet. `warned` ones
+    succeeded with a warning of the service about the image.
     """
 
     seconds: list[float] = field(default_factory=list)
@@ -54,16 +55,16 @@ class Summary:
 
     @property
     def sent(self) -> int:
-        """Return how many requests were answered or failed."""
+        """Return the number of requests that succeeded or failed."""
         return self.outcomes.total()
 
     @property
     def failed(self) -> int:
-        """Return how many requests got no good answer."""
+        """Return the number of failed requests."""
         return self.sent - self.outcomes["ok"]
 
     def quantile(self, q: float) -> float | None:
-        """Return the q-quantile of the good answers' seconds, if there was one."""
+        """Return the q-quantile of the successful requests' seconds, or None without any."""
         ordered = sorted(self.seconds)
         return ordered[max(ceil(q * len(ordered)) - 1, 0)] if ordered else None
 
@@ -77,7 +78,7 @@ async def drive(
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     clock: Callable[[], float] = perf_counter,
 ) -> Summary:
-    """Send the traffic, and return what became of it once the last answer is in."""
+    """Send the traffic, and return the results after the last response."""
     summary, chance = Summary(), random.Random(traffic.seed)
     started, running = clock(), set[asyncio.Task[None]]()
 
@@ -85,11 +86,11 @@ async def drive(
         running.discard(task)
         on_progress(summary)
 
-    async with asyncio.TaskGroup() as group:  # one that is cancelled takes its requests along
+    async with asyncio.TaskGroup() as group:  # cancels the requests if it is cancelled
         for number in range(traffic.requests):
-            ahead = started + number / traffic.rate - clock()
-            if ahead > 0:
-                await sleep(ahead)
+            pause = started + number / traffic.rate - clock()
+            if pause > 0:
+                await sleep(pause)
             if len(running) >= traffic.in_flight_limit:
                 summary.skipped += 1
                 on_progress(summary)
@@ -103,7 +104,7 @@ async def drive(
 async def _send(
     traffic: Traffic, url: str, client: httpx.AsyncClient, chance: random.Random, summary: Summary
 ) -> None:
-    wanted = sample(
+    request = sample(
         traffic.task,
         instruction=chance.choice(traffic.instructions or (None,)),
         size=chance.choice(traffic.sizes or (None,)),
@@ -113,42 +114,42 @@ async def _send(
     trace = f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
     started = perf_counter()
     try:
-        answer = await client.post(
-            f"{url}{wanted.path}",
-            params=wanted.params,
-            content=wanted.content,
-            json=wanted.json,
-            headers={**wanted.headers, "traceparent": trace},
+        response = await client.post(
+            f"{url}{request.path}",
+            params=request.params,
+            content=request.content,
+            json=request.json,
+            headers={**request.headers, "traceparent": trace},
         )
     except httpx.HTTPError as error:
         summary.outcomes[type(error).__name__] += 1
         return
-    summary.outcomes[_outcome(answer)] += 1
-    if answer.is_success:
+    summary.outcomes[_outcome(response)] += 1
+    if response.is_success:
         summary.seconds.append(perf_counter() - started)
-        warnings = _warnings(answer)
+        warnings = _warnings(response)
         summary.warned += bool(warnings)
         summary.warnings.update(warnings)
 
 
 async def task_of(url: str, client: httpx.AsyncClient) -> str:
-    """Return what a service does; one out of reach will be asked to edit."""
+    """Return the task of a service; `edit` if the service cannot be reached."""
     try:
-        return task_told(await client.get(f"{url}/v1/models"))
+        return parse_task(await client.get(f"{url}/v1/models"))
     except httpx.HTTPError:
         return "edit"
 
 
-def _warnings(answer: httpx.Response) -> set[str]:
-    """Return what an answer says is wrong with the picture that it sends all the same."""
-    told = answer.headers.get("x-safelight-warning", "").split(",")
-    return {reason for each in told if (reason := each.strip())}
+def _warnings(response: httpx.Response) -> set[str]:
+    """Return the reasons in the warning header of a response."""
+    reasons = response.headers.get("x-safelight-warning", "").split(",")
+    return {reason.strip() for reason in reasons if reason.strip()}
 
 
-def _outcome(answer: httpx.Response) -> str:
-    if answer.is_success:
+def _outcome(response: httpx.Response) -> str:
+    if response.is_success:
         return "ok"
     try:
-        return str(answer.json()["reason"])
+        return str(response.json()["reason"])
     except (ValueError, KeyError, TypeError):
-        return f"HTTP {answer.status_code}"
+        return f"HTTP {response.status_code}"

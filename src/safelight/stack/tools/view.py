@@ -1,11 +1,11 @@
-"""What `safelight top` puts on the screen, as data."""
+"""The content of the screen of `safelight top`, as data."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Card:
-    """One card as its own driver sees it; None where it does not say."""
+class Gpu:
+    """One GPU as its driver reports it; None for values that it does not report."""
 
     name: str
     utilization_ratio: float | None
@@ -16,7 +16,7 @@ class Card:
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """How the service governs itself."""
+    """Batches, backlog and degradation of a service."""
 
     batch_mean: float | None
     batch_limit: float | None
@@ -30,7 +30,7 @@ class Engine:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """Everything on the screen. Rates and quantiles are of the last `seconds`."""
+    """The whole screen. Rates and quantiles cover the last `seconds`."""
 
     model: str
     seconds: float
@@ -48,6 +48,6 @@ class View:
     queue_depth: float
     in_flight: float
     vram: dict[str, tuple[float, float]]
-    cards: tuple[Card, ...]
+    gpus: tuple[Gpu, ...]
     cpu_ratio: float | None
     memory: tuple[float, float] | None
