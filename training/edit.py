@@ -12,8 +12,8 @@ from torch import nn
 
 from safelight.models.demo.wording import pair
 from training.anatomy import text_encoder, unet
+from training.images import centred, painted
 from training.loop import Losses, main, taught
-from training.pictures import centred, painted
 from training.text import LONGEST, clip_tokenizer
 
 PAIRS = 12_000

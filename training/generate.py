@@ -15,8 +15,8 @@ from safelight.models.demo.portrait import draw
 from safelight.models.demo.wording import caption
 from training.anatomy import prompt_encoder, transformer
 from training.edit import encoded
+from training.images import painted
 from training.loop import Losses, main, taught
-from training.pictures import painted
 from training.text import qwen_tokenizer
 
 FIRST_SEED = 10_000_000

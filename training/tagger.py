@@ -14,8 +14,8 @@ from transformers import ConvNextImageProcessorPil
 from safelight.models.demo.painter import SIDE
 from safelight.models.demo.portrait import TAGS, draw
 from training.anatomy import recogniser
+from training.images import centred, painted
 from training.loop import Losses, Training, main
-from training.pictures import centred, painted
 
 FIRST_SEED = 20_000_000
 PORTRAITS = 12_000

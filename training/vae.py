@@ -13,8 +13,8 @@ from torch.nn import functional
 
 from safelight.models.demo.portrait import draw
 from training.anatomy import autoencoder
+from training.images import centred, painted
 from training.loop import Losses, Training, main
-from training.pictures import centred, painted
 
 PICTURES = 8_000
 STEPS = 4_000
