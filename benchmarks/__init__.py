@@ -1,1 +1,1 @@
-"""What watching costs, measured side by side in one run: `make bench`."""
+"""Benchmarks of the cost of monitoring and of the serving engine: `make bench`."""

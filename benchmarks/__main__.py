@@ -1,15 +1,15 @@
-"""Runs every benchmark, prints the table, and exits 1 where a target is missed.
+"""Run every benchmark, print the table, and exit 1 if a target is missed.
 
-`python -m benchmarks http steps` runs those two alone.
+`python -m benchmarks http steps` runs only those two.
 """
 
 import sys
 from collections.abc import Callable, Iterator
 
 from benchmarks import exposition, http, keeping, process, quality, records, steps
-from benchmarks.figures import Figure, as_markdown, verdict
+from benchmarks.measurements import Measurement, as_markdown, verdict
 
-PARTS: dict[str, Callable[[], Iterator[Figure]]] = {
+PARTS: dict[str, Callable[[], Iterator[Measurement]]] = {
     "http": http.measure,
     "steps": steps.measure,
     "exposition": exposition.measure,
@@ -21,16 +21,16 @@ PARTS: dict[str, Callable[[], Iterator[Figure]]] = {
 
 
 def main(names: list[str]) -> int:
-    """Run the parts named, or all; return the exit code."""
+    """Run the named benchmarks, or all; return the exit code."""
     if not PARTS.keys() >= set(names):
-        print(f"There are the benchmarks {', '.join(PARTS)}.", file=sys.stderr)
+        print(f"The benchmarks are: {', '.join(PARTS)}.", file=sys.stderr)
         return 2
-    figures: list[Figure] = []
+    measurements: list[Measurement] = []
     for name in names or PARTS:
         print(f"measuring {name} …", file=sys.stderr)
-        figures += PARTS[name]()
-    print("\n".join(as_markdown(figures)))
-    return verdict(figures)
+        measurements += PARTS[name]()
+    print("\n".join(as_markdown(measurements)))
+    return verdict(measurements)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The smallest FastAPI service, watched in the way that the first argument names."""
+"""A minimal FastAPI service; the first argument chooses the instrumentation."""
 
 import sys
 from typing import Any
@@ -7,7 +7,7 @@ import uvicorn
 from fastapi import FastAPI
 
 
-def make(way: str) -> FastAPI:
+def make(instrumentation: str) -> FastAPI:
     """Return the echo service: `plain`, `safelight`, or `instrumentator`."""
     app = FastAPI()
 
@@ -15,11 +15,11 @@ def make(way: str) -> FastAPI:
     async def echo(body: dict[str, Any]) -> dict[str, Any]:
         return body
 
-    if way == "safelight":
+    if instrumentation == "safelight":
         import safelight
 
         safelight.watch(app=app)
-    elif way == "instrumentator":
+    elif instrumentation == "instrumentator":
         from prometheus_fastapi_instrumentator import Instrumentator
 
         Instrumentator().instrument(app).expose(app)

@@ -1,18 +1,18 @@
-"""`/metrics` after a flood of 10 000 different instructions, sizes, paths and methods."""
+"""Measure `/metrics` after a flood of 10 000 different instructions, sizes, paths and methods."""
 
 import asyncio
 from collections.abc import Iterator
 from statistics import median
 from time import perf_counter
 
-from benchmarks.figures import Figure, rounds
+from benchmarks.measurements import Measurement, rounds
 
 _FLOOD = 10_000
 _ROUNDS = 9
 
 
-def measure() -> Iterator[Figure]:
-    """Yield the exposition's lines and time, and what a scrape costs other requests."""
+def measure() -> Iterator[Measurement]:
+    """Yield the number of lines, the time to write them, and the delay of other requests."""
     from safelight.metrics.registry import Meter
 
     meter = Meter("bench")
@@ -22,9 +22,9 @@ def measure() -> Iterator[Figure]:
         started = perf_counter()
         body = meter.expose().body
         times.append(perf_counter() - started)
-    yield Figure("lines of `/metrics` after the flood", body.count(b"\n"), "lines", 5000)
-    yield Figure("time to write them", median(times) * 1e3, "ms", 60)
-    yield Figure("longest that a scrape delays a request", _delay(app) * 1e3, "ms", 10)
+    yield Measurement("lines of `/metrics` after the flood", body.count(b"\n"), "lines", 5000)
+    yield Measurement("time to write them", median(times) * 1e3, "ms", 60)
+    yield Measurement("longest delay of a request by a scrape", _delay(app) * 1e3, "ms", 10)
 
 
 def _flooded(meter: "object") -> "object":
@@ -53,14 +53,14 @@ def _flooded(meter: "object") -> "object":
             await request(probe, number, f"/path/{number}", f"METHOD{number}")
 
     asyncio.run(flood())
-    for metric in CATALOG:  # and whatever else the catalogue allows
+    for metric in CATALOG:  # as many label values as each metric allows
         for number in range(_FLOOD // 20):
             meter.child(metric, *(f"{number}" for _ in metric.labels))
     return probe
 
 
 async def request(probe: "object", number: int, path: str, method: str) -> None:
-    """Send one request straight into an ASGI application."""
+    """Call an ASGI application with one request."""
 
     async def receive() -> dict:
         return {"type": "http.request", "body": b"", "more_body": False}
@@ -73,7 +73,7 @@ async def request(probe: "object", number: int, path: str, method: str) -> None:
 
 
 def _delay(probe: "object") -> float:
-    """Return by how much the slowest request beside scrapes is slower than the slowest without."""
+    """Return how much slower the slowest request is during a scrape, in seconds."""
 
     async def slowest(scraping: bool) -> float:
         worst, started = 0.0, perf_counter()

@@ -1,7 +1,7 @@
-"""What an HTTP request pays for being watched: CPU time of the server, plain beside watched.
+"""Measure the CPU time that monitoring adds to an HTTP request.
 
-Three servers stand side by side, launched anew several times; short rounds of load go to each in
-turn, so that what the machine does meanwhile hits all alike. CPU time is the operating system's.
+Three servers run side by side and get short rounds of load in turn, so that noise of the machine
+affects all of them. They are restarted several times. The operating system counts the CPU time.
 """
 
 import asyncio
@@ -17,11 +17,11 @@ from statistics import median
 
 import psutil
 
-from benchmarks.figures import Figure, rounds
+from benchmarks.measurements import Measurement, rounds
 
-WAYS = ("plain", "safelight", "instrumentator")
+SERVERS = ("plain", "safelight", "instrumentator")
 _CONNECTIONS = 16
-_LAUNCHES = 9  # a process keeps its luck with memory for life, which is worth 5 µs either way
+_LAUNCHES = 9  # the memory layout of a process changes its times by up to 5 µs
 _ROUNDS = 9
 _REQUESTS = 2000
 _BODY = b'{"message":"hello"}'
@@ -31,39 +31,39 @@ _REQUEST = (
 )
 
 
-def measure() -> Iterator[Figure]:
-    """Yield the CPU that each way of watching adds to a request, in microseconds."""
+def measure() -> Iterator[Measurement]:
+    """Yield the CPU time of a request, and what each instrumentation adds, in microseconds."""
     launches = [_launch() for _ in range(rounds(_LAUNCHES))]
-    plain, ours, peer = (median(launch[way] for launch in launches) * 1e6 for way in WAYS)
-    yield Figure("plain FastAPI echo, CPU of a request", plain, "µs")
-    yield Figure("`watch` adds to it", ours, "µs", 12)
-    yield Figure("that is, of a plain request", ours / plain * 100, "%")
-    yield Figure("prometheus-fastapi-instrumentator adds", peer, "µs")
-    yield Figure("`watch` against instrumentator", ours / peer, "times", 0.333)
+    plain, added, peer = (median(launch[name] for launch in launches) * 1e6 for name in SERVERS)
+    yield Measurement("plain FastAPI echo, CPU time of a request", plain, "µs")
+    yield Measurement("added by `watch`", added, "µs", 12)
+    yield Measurement("added by `watch`, share of a plain request", added / plain * 100, "%")
+    yield Measurement("added by prometheus-fastapi-instrumentator", peer, "µs")
+    yield Measurement("`watch` against instrumentator", added / peer, "times", 0.333)
 
 
 def _launch() -> dict[str, float]:
-    """Return, for three new servers, a plain request's CPU and what each way of watching adds."""
-    costs: dict[str, list[float]] = {way: [] for way in WAYS}
-    with ExitStack() as servers:
-        started = {way: servers.enter_context(serving(way)) for way in WAYS}
+    """Return the CPU seconds of a plain request and the additional ones, for three new servers."""
+    costs: dict[str, list[float]] = {name: [] for name in SERVERS}
+    with ExitStack() as stack:
+        started = {name: stack.enter_context(serving(name)) for name in SERVERS}
         for port, _ in started.values():
             asyncio.run(load(port, _REQUESTS))
         for _ in range(rounds(_ROUNDS)):
-            for way, (port, process) in started.items():
-                costs[way].append(_cpu_per_request(port, process))
+            for name, (port, process) in started.items():
+                costs[name].append(_cpu_per_request(port, process))
     plain = costs["plain"]
-    added = {way: median(map(sub, costs[way], plain)) for way in WAYS[1:]}
+    added = {name: median(map(sub, costs[name], plain)) for name in SERVERS[1:]}
     return {"plain": median(plain), **added}
 
 
 @contextmanager
-def serving(way: str) -> Iterator[tuple[int, psutil.Process]]:
+def serving(name: str) -> Iterator[tuple[int, psutil.Process]]:
     """Run an echo server on a free port until the block ends."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    child = subprocess.Popen([sys.executable, "-m", "benchmarks.echo", way, str(port)])
+    child = subprocess.Popen([sys.executable, "-m", "benchmarks.echo", name, str(port)])
     try:
         _await_port(port)
         yield port, psutil.Process(child.pid)
@@ -73,7 +73,7 @@ def serving(way: str) -> Iterator[tuple[int, psutil.Process]]:
 
 
 async def load(port: int, requests: int) -> None:
-    """Send requests over a few kept connections, each the next once the last is answered."""
+    """Send requests over a few persistent connections; each waits for its response."""
     await asyncio.gather(*(_one(port, requests // _CONNECTIONS) for _ in range(_CONNECTIONS)))
 
 
@@ -93,12 +93,12 @@ def _cpu_per_request(port: int, process: psutil.Process) -> float:
 
 
 def _cpu_seconds(process: psutil.Process) -> float:
-    """Return the CPU time of a process: to the nanosecond on Linux, elsewhere in ticks of 10 ms."""
+    """Return the CPU time of a process, in nanosecond resolution on Linux, else 10 ms."""
     threads = Path(f"/proc/{process.pid}/task")
     if threads.is_dir():
         return sum(int((t / "schedstat").read_text().split()[0]) for t in threads.iterdir()) / 1e9
-    spent = process.cpu_times()
-    return float(spent.user + spent.system)
+    times = process.cpu_times()
+    return float(times.user + times.system)
 
 
 def _await_port(port: int) -> None:

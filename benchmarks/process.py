@@ -1,4 +1,4 @@
-"""The API process of `safelight serve`: ready before its model, and light."""
+"""Measure the start time and the memory of the API process of `safelight serve`."""
 
 import os
 import socket
@@ -12,18 +12,18 @@ from statistics import median
 
 import psutil
 
-from benchmarks.figures import Figure, rounds
+from benchmarks.measurements import Measurement, rounds
 
 _ROUNDS = 5
 
 
-def measure() -> Iterator[Figure]:
-    """Yield the seconds until `/healthz` answers, and the memory once the model is loaded."""
+def measure() -> Iterator[Measurement]:
+    """Yield the seconds until `/healthz` succeeds, and the memory after the model is loaded."""
     starts = [_start() for _ in range(rounds(_ROUNDS))]
-    yield Figure(
+    yield Measurement(
         "API process ready, before its model", median(ready for ready, _ in starts), "s", 1.5
     )
-    yield Figure("API process, resident", median(rss for _, rss in starts) / 1e6, "MB", 100)
+    yield Measurement("API process, resident", median(rss for _, rss in starts) / 1e6, "MB", 100)
 
 
 def _start() -> tuple[float, float]:
@@ -49,9 +49,9 @@ def _start() -> tuple[float, float]:
 def _await(url: str) -> None:
     for _ in range(6000):
         try:
-            with urllib.request.urlopen(url, timeout=1) as answer:
-                if answer.status == 200:
+            with urllib.request.urlopen(url, timeout=1) as response:
+                if response.status == 200:
                     return
         except (urllib.error.URLError, OSError):
             time.sleep(0.01)
-    raise TimeoutError(f"{url} did not answer.")
+    raise TimeoutError(f"{url} did not respond.")

@@ -1,7 +1,6 @@
-"""What remembering costs: a record on the answer's path and off it, against the cheapest request.
+"""Measure the CPU time of a request's record, compared with that of the cheapest request.
 
-In processor time, the least of several rounds: the share of one in the other is small, and side by
-side on a machine that others use too it would drown in their noise.
+The values are the minimum of several rounds: the share is small, and noise would hide it.
 """
 
 import asyncio
@@ -10,7 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from time import perf_counter, process_time, thread_time
 
-from benchmarks.figures import Figure, rounds
+from benchmarks.measurements import Measurement, rounds
 from safelight.metrics.registry import Meter
 from safelight.records.config import StoreConfig
 from safelight.records.ratings import Ratings
@@ -21,19 +20,21 @@ from tests.records.making import a_record
 from tests.serving.running import client, edit, engine
 
 _RECORDS, _ROUNDS = 5000, 9
-_REQUESTS, _TURNS, _AT_ONCE = 100, 8, 8
+_REQUESTS, _TURNS, _CONNECTIONS = 100, 8, 8
 
 
-def measure() -> Iterator[Figure]:
-    """Yield the cost of the sinks, of writing, and their share of the cheapest request."""
+def measure() -> Iterator[Measurement]:
+    """Yield the cost of the sinks and of writing, and their share of the cheapest request."""
     sinks = _sink_seconds("store") + _sink_seconds("ratings")
     writing, per_second = _written()
     request = asyncio.run(_request_seconds())
-    yield Figure("sinks of a record, on the answer's path", sinks * 1e6, "µs", 10)
-    yield Figure("writing a record to SQLite, off that path", writing * 1e6, "µs", 150)
-    yield Figure("records written to SQLite", per_second, "/s", least=1000)
-    yield Figure("a request to a model that costs nothing", request * 1e6, "µs")
-    yield Figure("share of it that remembering takes", (sinks + writing) / request * 100, "%", 2)
+    yield Measurement("sinks of a record, before the response", sinks * 1e6, "µs", 10)
+    yield Measurement("writing a record to SQLite, after the response", writing * 1e6, "µs", 150)
+    yield Measurement("records written to SQLite", per_second, "/s", least=1000)
+    yield Measurement("a request to an empty model", request * 1e6, "µs")
+    yield Measurement(
+        "share of the record in that request", (sinks + writing) / request * 100, "%", 2
+    )
 
 
 def _sink_seconds(name: str) -> float:
@@ -51,7 +52,7 @@ def _sink_seconds(name: str) -> float:
 
 
 def _written() -> tuple[float, float]:
-    """Return the processor's seconds for a record, and records a second."""
+    """Return the CPU seconds of a record, and the records per second."""
     times = []
     with tempfile.TemporaryDirectory() as folder:
         plan = StoreConfig(f"sqlite:///{folder}/records.db", Origin("b", "b"))
@@ -65,25 +66,25 @@ def _written() -> tuple[float, float]:
                 pass
             times.append((thread_time() - started, perf_counter() - wall))
         store.close()
-    processor, wall = (min(each) for each in zip(*times, strict=True))
-    return processor / _RECORDS, _RECORDS / wall
+    cpu, wall = (min(seconds) for seconds in zip(*times, strict=True))
+    return cpu / _RECORDS, _RECORDS / wall
 
 
 async def _request_seconds() -> float:
-    """Return the processor's seconds for a small request, in both its threads."""
+    """Return the CPU seconds of a small request, in both threads."""
     async with engine() as service:
         await _send(service)
         return min([await _send(service) for _ in range(rounds(_TURNS))]) / _REQUESTS
 
 
 async def _send(service: Service) -> float:
-    async with client(service) as speaking:
-        waiting, started = list(range(_REQUESTS)), process_time()
+    async with client(service) as http:
+        remaining, started = list(range(_REQUESTS)), process_time()
 
         async def one() -> None:
-            while waiting:
-                waiting.pop()
-                assert (await edit(speaking, steps=1)).status_code == 200
+            while remaining:
+                remaining.pop()
+                assert (await edit(http, steps=1)).status_code == 200
 
-        await asyncio.gather(*(one() for _ in range(_AT_ONCE)))
+        await asyncio.gather(*(one() for _ in range(_CONNECTIONS)))
         return process_time() - started

@@ -1,7 +1,7 @@
-"""What a denoising step pays for being watched.
+"""Measure the time that monitoring adds to a denoising step.
 
-The probe's own work is timed on a pipeline whose steps do nothing, where nothing hides it; then the
-tiny real pipeline runs plain and watched in turn, as a check that the real thing pays no more.
+A pipeline with empty steps shows the time of the probe alone. Then a tiny real pipeline runs with
+and without the probe, to check that it costs no more there.
 """
 
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from statistics import median
 from time import perf_counter
 from typing import Any
 
-from benchmarks.figures import Figure, rounds
+from benchmarks.measurements import Measurement, rounds
 
 _STEPS = 5000
 _ROUNDS = 15
@@ -30,34 +30,34 @@ class _Bar:
 
 
 class NullPipeline:
-    """A pipeline that denoises nothing, step by step."""
+    """A pipeline with empty denoising steps."""
 
     do_classifier_free_guidance = True
     guidance_scale = 7.5
 
     def progress_bar(self, total: int) -> _Bar:
-        """Return a bar that shows nothing."""
+        """Return a progress bar without output."""
         return _Bar()
 
     def __call__(
         self, prompt: str, num_inference_steps: int = 50, guidance_scale: float = 7.5
     ) -> None:
-        """Make the steps."""
+        """Run the steps."""
         with self.progress_bar(total=num_inference_steps) as bar:
             for _ in range(num_inference_steps):
                 bar.update()
 
 
-def measure() -> Iterator[Figure]:
-    """Yield what the probe adds to a step, in microseconds and as a share of 5 ms."""
+def measure() -> Iterator[Measurement]:
+    """Yield the time that the probe adds to a step, in microseconds and as a share of 5 ms."""
     import safelight
 
     plain, watched = NullPipeline(), NullPipeline()
     with safelight.watch(pipeline=watched):
         pairs = [(_per_step(plain), _per_step(watched)) for _ in range(rounds(_ROUNDS))]
     added = median(after - before for before, after in pairs)
-    yield Figure("the step probe adds to a step", added * 1e6, "µs", 20)
-    yield Figure("its share of a step of 5 ms", added / _STEP_SECONDS * 100, "%", 1)
+    yield Measurement("added to a step by the probe", added * 1e6, "µs", 20)
+    yield Measurement("the same, share of a step of 5 ms", added / _STEP_SECONDS * 100, "%", 1)
     yield from _real()
 
 
@@ -67,7 +67,7 @@ def _per_step(pipeline: NullPipeline) -> float:
     return (perf_counter() - started) / _STEPS
 
 
-def _real() -> Iterator[Figure]:
+def _real() -> Iterator[Measurement]:
     from PIL import Image
 
     import safelight
@@ -88,6 +88,6 @@ def _real() -> Iterator[Figure]:
         before = run()
         with safelight.watch(pipeline=pipeline):
             pairs.append((before, run()))
-    yield Figure("tiny InstructPix2Pix, a step", median(p for p, _ in pairs) * 1e3, "ms")
+    yield Measurement("tiny InstructPix2Pix, a step", median(p for p, _ in pairs) * 1e3, "ms")
     change = median(after / before for before, after in pairs)
-    yield Figure("the same, watched against plain (noise ±2 %)", change, "times")
+    yield Measurement("a step with the probe against without (noise ±2 %)", change, "times")

@@ -1,4 +1,4 @@
-"""A small editing service with FastAPI. One line of it is Safelight's: run it, see /metrics.
+"""A small image editing service with FastAPI. One line adds Safelight and its /metrics.
 
 python examples/fastapi_service.py timbrooks/instruct-pix2pix
 curl -F image=@photo.jpg -F instruction="make him old" localhost:8000/edit -o edited.png
@@ -20,7 +20,7 @@ import safelight
 def create_app(model: str) -> FastAPI:
     pipe = StableDiffusionInstructPix2PixPipeline.from_pretrained(model, safety_checker=None)
     one_at_a_time = threading.Lock()
-    app = FastAPI(title="Edit a picture")
+    app = FastAPI(title="Edit an image")
     safelight.watch(app=app, pipeline=pipe)
 
     @app.post("/edit")
@@ -28,11 +28,11 @@ def create_app(model: str) -> FastAPI:
         image: UploadFile, instruction: Annotated[str, Form()], steps: Annotated[int, Form()] = 20
     ) -> Response:
         try:
-            picture = Image.open(image.file).convert("RGB")
-        except OSError as wrong:
-            raise HTTPException(422, "Send a picture.") from wrong
+            original = Image.open(image.file).convert("RGB")
+        except OSError as error:
+            raise HTTPException(422, "Send an image.") from error
         with one_at_a_time:  # a pipeline's scheduler keeps state between its steps
-            edited = pipe(instruction, image=picture, num_inference_steps=steps).images[0]
+            edited = pipe(instruction, image=original, num_inference_steps=steps).images[0]
         png = BytesIO()
         edited.save(png, "PNG")
         return Response(png.getvalue(), media_type="image/png")

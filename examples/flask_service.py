@@ -1,4 +1,4 @@
-"""A small editing service with Flask. One line of it is Safelight's: run it, see /metrics.
+"""A small image editing service with Flask. One line adds Safelight and its /metrics.
 
 python examples/flask_service.py timbrooks/instruct-pix2pix
 curl -F image=@photo.jpg -F instruction="make him old" localhost:8000/edit -o edited.png
@@ -22,13 +22,12 @@ def create_app(model: str) -> Flask:
     @app.post("/edit")
     def edit() -> Response:
         try:
-            picture = Image.open(request.files["image"]).convert("RGB")
+            original = Image.open(request.files["image"]).convert("RGB")
         except OSError:
-            abort(422, "Send a picture.")
+            abort(422, "Send an image.")
         steps = request.form.get("steps", 20, type=int)
-        edited = pipe(request.form["instruction"], image=picture, num_inference_steps=steps).images[
-            0
-        ]
+        instruction = request.form["instruction"]
+        edited = pipe(instruction, image=original, num_inference_steps=steps).images[0]
         png = BytesIO()
         edited.save(png, "PNG")
         return Response(png.getvalue(), mimetype="image/png")

@@ -1,4 +1,4 @@
-"""The same editor and generator through OpenAI's official client.
+"""Generate and edit an image with OpenAI's official client.
 
 safelight up demo-edit demo-generate demo-recognize
 python examples/openai_client.py portrait.png
@@ -13,13 +13,15 @@ from openai import OpenAI
 
 EDITOR = os.environ.get("EDIT_URL", "http://127.0.0.1:8000")
 GENERATOR = os.environ.get("GENERATE_URL", "http://127.0.0.1:8001")
-KEY = "none"  # of `safelight key`, where the service asks for one
+KEY = "none"  # a key of `safelight key`, if the service requires one
 
 
 def main(portrait: Path, folder: Path) -> None:
     generator = OpenAI(base_url=f"{GENERATOR}/v1", api_key=KEY)
-    made = generator.images.generate(prompt="an old person with a hat, in the city", size="64x64")
-    save(made, folder / "made.png")
+    generated = generator.images.generate(
+        prompt="an old person with a hat, in the city", size="64x64"
+    )
+    save(generated, folder / "made.png")
 
     editor = OpenAI(base_url=f"{EDITOR}/v1", api_key=KEY)
     edited = editor.images.edit(
@@ -28,8 +30,8 @@ def main(portrait: Path, folder: Path) -> None:
     save(edited, folder / "edited.png")
 
 
-def save(answer, file: Path) -> None:
-    file.write_bytes(base64.b64decode(answer.data[0].b64_json))
+def save(response, file: Path) -> None:
+    file.write_bytes(base64.b64decode(response.data[0].b64_json))
     print(file)
 
 

@@ -1,4 +1,4 @@
-"""Edits, makes and recognises portraits with the three demo services, by plain HTTP.
+"""Generate, edit and recognise a portrait with the three demo services over HTTP.
 
 safelight up demo-edit demo-generate demo-recognize
 python examples/portraits.py
@@ -19,27 +19,27 @@ def main(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with httpx.Client(timeout=60) as client:
         prompt = "a young person with short brown hair, smiling, plain background"
-        made = client.post(f"{GENERATOR}/generate", json={"prompt": prompt, "seed": 1})
-        made.raise_for_status()
-        (folder / "made.png").write_bytes(made.content)
+        generated = client.post(f"{GENERATOR}/generate", json={"prompt": prompt, "seed": 1})
+        generated.raise_for_status()
+        (folder / "made.png").write_bytes(generated.content)
 
         edited = client.post(
             f"{EDITOR}/api/edit",
             params={"instruction": "add sunglasses"},
-            content=made.content,
+            content=generated.content,
             headers={"content-type": "image/png"},
         )
         edited.raise_for_status()
         (folder / "edited.png").write_bytes(edited.content)
-        print("the edit's time:", edited.headers["server-timing"])
+        print("times of the edit:", edited.headers["server-timing"])
 
-        seen = client.post(
+        recognised = client.post(
             f"{RECOGNISER}/predict",
             params={"top": 4},
             content=edited.content,
             headers={"content-type": "image/png"},
         )
-        for label in seen.raise_for_status().json()["labels"]:
+        for label in recognised.raise_for_status().json()["labels"]:
             print(f"{label['score']:.2f}  {label['label']}")
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Edits, makes and recognises a portrait with curl, against:
+# Edits, generates and recognises a portrait with curl. Start the services first:
 #   safelight up demo-edit demo-generate demo-recognize
 set -euo pipefail
 editor=${EDIT_URL:-http://127.0.0.1:8000}

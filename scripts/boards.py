@@ -41,12 +41,12 @@ PORTS = {
     "node_exporter_port": 8791,
     "grafana_port": 8792,
 }
-MOST_LINES, LONGEST = 10, 34
+MAX_LINES, MAX_LEGEND = 10, 34
 Series = tuple[str, list[float], list[float]]
 
 
 def main() -> None:
-    """Start the demos, send them traffic, ask for every panel, draw and count."""
+    """Start the demos, send traffic, query every panel, and write the image and the page."""
     with TemporaryDirectory() as folder:
         settings = load(state_folder=Path(folder), grace_seconds=5, **PORTS)
         stack = Stack(plan(settings, list(DEMOS)), settings, print, lambda s: bool(_pause(s)))
@@ -55,9 +55,9 @@ def main() -> None:
             urls = [stack.plan.find(name).url for name in stack.plan.services]
             asyncio.run(_traffic(urls))
             _pause(2 * STEP_SECONDS)
-            asked = Asked(stack.plan.find(PROMETHEUS).url)
-            draw(boards()[0], asked).savefig(DOCS / "images" / "live.png", dpi=80)
-            (DOCS / "panels.md").write_text(table(asked))
+            data = Data(stack.plan.find(PROMETHEUS).url)
+            draw(boards()[0], data).savefig(DOCS / "images" / "live.png", dpi=80)
+            (DOCS / "panels.md").write_text(table(data))
         finally:
             stack.stop()
 
@@ -78,21 +78,21 @@ async def _good(url: str) -> None:
 
 
 async def _bad(url: str) -> None:
-    """Send what cannot be served, now and then; and edits whose guidance is ignored, rated."""
+    """Send some invalid requests, and edits with an ignored guidance scale and a rating."""
     async with httpx.AsyncClient(base_url=url, timeout=60) as client:
         path = PATHS[parse_task(await client.get("/v1/models"))]
         for turn in range(int(SECONDS / 15)):
             await client.post(path, data={"instruction": "make him old"}, files={"image": b"no"})
-            odd = {"instruction": "add a beard", "steps": "4", "image_guidance_scale": "0.5"}
+            form = {"instruction": "add a beard", "steps": "4", "image_guidance_scale": "0.5"}
             if path == PATHS["edit"] and turn % 3 == 0:
-                made = await client.post(path, data=odd, files={"image": photo(64, 64)})
-                name = made.headers["x-request-id"]
+                edited = await client.post(path, data=form, files={"image": photo(64, 64)})
+                name = edited.headers["x-request-id"]
                 await client.post(f"/v1/requests/{name}/rating", json={"rating": 1 + turn % 5})
             await asyncio.sleep(15)
 
 
-class Asked:
-    """Prometheus, asked as Grafana would ask it about the last minutes."""
+class Data:
+    """The last minutes of Prometheus, queried as Grafana does."""
 
     def __init__(self, url: str) -> None:
         self._client = httpx.Client(base_url=url, timeout=30)
@@ -103,19 +103,19 @@ class Asked:
         window = f"{SECONDS:.0f}s"
         chosen = Chosen(first_choice(board) or "instructpix2pix", rate_interval="30s", range=window)
         times = {"start": self._end - SECONDS, "end": self._end, "step": STEP_SECONDS}
-        asked = {"query": chosen.fill(query.expr), **times}
-        answer = self._client.get("/api/v1/query_range", params=asked).raise_for_status().json()
-        return [self._series(query, each) for each in answer["data"]["result"]]
+        params = {"query": chosen.fill(query.expr), **times}
+        response = self._client.get("/api/v1/query_range", params=params).raise_for_status()
+        return [self._series(query, one) for one in response.json()["data"]["result"]]
 
-    def _series(self, query: Query, each: dict[str, Any]) -> Series:
-        labels = each["metric"]
-        legend = re.sub(r"\{\{(\w+)\}\}", lambda found: labels.get(found[1], ""), query.legend)
-        pairs = [(float(at), float(value)) for at, value in each["values"] if value != "NaN"]
-        name = re.sub(r"127\.0\.0\.1:\d+", "service", legend)[:LONGEST]
+    def _series(self, query: Query, result: dict[str, Any]) -> Series:
+        labels = result["metric"]
+        legend = re.sub(r"\{\{(\w+)\}\}", lambda match: labels.get(match[1], ""), query.legend)
+        pairs = [(float(at), float(value)) for at, value in result["values"] if value != "NaN"]
+        name = re.sub(r"127\.0\.0\.1:\d+", "service", legend)[:MAX_LEGEND]
         return name, [(at - self._end) / 60 for at, _ in pairs], [value for _, value in pairs]
 
 
-def table(asked: Asked) -> str:
+def table(data: Data) -> str:
     """Return the page that counts the series and samples of each panel."""
     machine = f"Python {platform.python_version()}, no NVIDIA GPU"
     lines = [
@@ -128,30 +128,30 @@ def table(asked: Asked) -> str:
         "| dashboard | panel | series | samples | |",
         "|---|---|---|---|---|",
     ]
-    return "\n".join([*lines, *(row for board in boards() for row in _rows(board, asked))]) + "\n"
+    return "\n".join([*lines, *(row for board in boards() for row in _rows(board, data))]) + "\n"
 
 
-def _rows(board: Board, asked: Asked) -> Iterator[str]:
+def _rows(board: Board, data: Data) -> Iterator[str]:
     for panel in board.panels:
-        series = [each for query in panel.queries for each in asked(board, query) if each[2]]
+        series = [one for query in panel.queries for one in data(board, query) if one[2]]
         samples = sum(len(values) for _, _, values in series)
-        why = f"needs {panel.needs}" if panel.needs and not series else ""
+        note = f"needs {panel.needs}" if panel.needs and not series else ""
         title = board.title.rpartition("/ ")[2]
-        yield f"| {title} | {panel.title} | {len(series)} | {samples} | {why} |"
+        yield f"| {title} | {panel.title} | {len(series)} | {samples} | {note} |"
 
 
-def draw(board: Board, asked: Asked) -> Any:
-    """Return the board as a figure: its rows, three panels each."""
+def draw(board: Board, data: Data) -> Any:
+    """Return the dashboard as a matplotlib figure with three panels per row."""
     mpl.use("Agg")
     plt.rcParams.update({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False})
     figure, axes = plt.subplots(len(board.rows), 3, figsize=(18, 3.6 * len(board.rows)))
     for row, places in zip(board.rows, axes, strict=True):
         for panel, axis in zip(row.panels, places, strict=True):
-            series = [each for query in panel.queries for each in asked(board, query) if each[2]]
+            series = [one for query in panel.queries for one in data(board, query) if one[2]]
             axis.set_title(panel.title, loc="left", fontweight="bold", fontsize=11)
             if series:
                 _SHAPES[panel.shape](
-                    axis, panel, series if panel.shape is Shape.BUCKETS else series[:MOST_LINES]
+                    axis, panel, series if panel.shape is Shape.BUCKETS else series[:MAX_LINES]
                 )
             else:
                 _empty(axis, panel)

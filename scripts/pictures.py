@@ -1,4 +1,4 @@
-"""Draws docs/images/top.svg: `safelight top` beside a real service under half a minute of load."""
+"""Write docs/images/top.svg: `safelight top` of a real service after half a minute of load."""
 
 import asyncio
 import io
@@ -24,7 +24,7 @@ WIDTH = 104
 
 
 def main() -> None:
-    """Start the service, send traffic, and keep the last view."""
+    """Start the service, send traffic, and save the last view."""
     service = subprocess.Popen([sys.executable, "-m", "safelight", "serve", "--port", "8700"])
     try:
         window, pause = Window(20.0), threading.Event()
@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def _without_web_fonts(svg: str) -> str:
-    """Return the picture with the reader's own monospace font: nothing is fetched to show it."""
+    """Return the SVG with the reader's monospace font, so that it loads nothing from the web."""
     svg = re.sub(r"@font-face \{.*?\}", "", svg, flags=re.DOTALL)
     return svg.replace("Fira Code, monospace", "monospace")
 

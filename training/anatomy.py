@@ -1,4 +1,4 @@
-"""How the demo models are built: real classes of diffusers and transformers, as small as can be."""
+"""The architectures of the demo models: real classes of diffusers and transformers, very small."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -19,7 +19,7 @@ _WIDTH = 128
 
 
 def autoencoder() -> AutoencoderKL:
-    """Return the autoencoder that both pipelines share: 8 times down, 16 channels, as Z-Image's."""
+    """Return the autoencoder of both pipelines: factor 8, 16 channels, as in Z-Image."""
     return AutoencoderKL(
         block_out_channels=(16, 32, 64, 96),
         down_block_types=("DownEncoderBlock2D",) * 4,
@@ -29,12 +29,12 @@ def autoencoder() -> AutoencoderKL:
         norm_num_groups=8,
         sample_size=64,
         shift_factor=0.0,
-        scaling_factor=1.0,  # set once it is trained, by what its latents spread
+        scaling_factor=1.0,  # set after the training, from the spread of the latents
     )
 
 
 def unet() -> UNet2DConditionModel:
-    """Return InstructPix2Pix's UNet: it reads the noisy latents beside those of the image."""
+    """Return InstructPix2Pix's UNet, which reads the noisy latents and those of the image."""
     return UNet2DConditionModel(
         in_channels=2 * LATENTS,
         out_channels=LATENTS,
@@ -50,7 +50,7 @@ def unet() -> UNet2DConditionModel:
 
 
 def text_encoder(tokenizer: Any) -> CLIPTextModel:
-    """Return the text encoder that goes with the UNet."""
+    """Return the text encoder of the UNet."""
     return CLIPTextModel(
         CLIPTextConfig(
             vocab_size=len(tokenizer),
@@ -82,7 +82,7 @@ def transformer() -> ZImageTransformer2DModel:
 
 
 def prompt_encoder(tokenizer: Any) -> Qwen3Model:
-    """Return the text encoder of the transformer, which reads its last layer but one."""
+    """Return the text encoder of the transformer, which reads its second last layer."""
     return Qwen3Model(
         Qwen3Config(
             vocab_size=len(tokenizer),
@@ -99,7 +99,7 @@ def prompt_encoder(tokenizer: Any) -> Qwen3Model:
 
 
 def recogniser(tags: Sequence[str]) -> ResNetForImageClassification:
-    """Return the tagger: several tags may be true of a picture."""
+    """Return the tagger: a multi-label classifier."""
     return ResNetForImageClassification(
         ResNetConfig(
             embedding_size=24,

@@ -1,4 +1,4 @@
-"""Trains InstructPix2Pix's UNet and its text encoder on painted pairs.
+"""Train InstructPix2Pix's UNet and its text encoder on painted pairs.
 
 python -m training.edit --compile
 """
@@ -12,8 +12,8 @@ from torch import nn
 
 from safelight.models.demo.wording import pair
 from training.anatomy import text_encoder, unet
-from training.loop import Losses, main, taught
-from training.pictures import centred, painted
+from training.images import centred, painted
+from training.loop import Losses, main, train_pipeline
 from training.text import LONGEST, clip_tokenizer
 
 PAIRS = 12_000
@@ -23,28 +23,28 @@ NOISE = {
     "beta_schedule": "scaled_linear",
     "beta_start": 0.00085,
     "beta_end": 0.012,
-    "prediction_type": "v_prediction",  # few steps suffice: at the noisiest it tells the picture
+    "prediction_type": "v_prediction",  # few steps suffice: it predicts the image at full noise
 }
-_DROP = 0.05  # each of: both, the text, the picture; so that guidance has something to compare
-_MOST_SNR = 5.0  # Hang et al. 2023, "Efficient Diffusion Training via Min-SNR Weighting Strategy"
+_DROP = 0.05  # rates of: no text and no image, no text, no image; guidance needs all three
+_MAX_SNR = 5.0  # Hang et al. 2023, "Efficient Diffusion Training via Min-SNR Weighting Strategy"
 
 
 class Course:
-    """Painted pairs as latents and tokens, and what is learned from a batch of them."""
+    """Painted pairs as latents and tokens, and the loss of a batch."""
 
     def __init__(self, vae: AutoencoderKL, pairs: int) -> None:
-        asked = [pair(seed) for seed in range(pairs)]
+        painted_pairs = [pair(seed) for seed in range(pairs)]
         self.tokenizer = clip_tokenizer()
-        self._before = encoded(vae, painted(each.before for each in asked))
+        self._before = encoded(vae, painted(one.before for one in painted_pairs))
         scale = vae.config.scaling_factor
-        self._after = encoded(vae, painted(each.after for each in asked)) * scale
-        self._ids = tokens(self.tokenizer, [each.instruction for each in asked])
-        self._nothing = tokens(self.tokenizer, [""])
+        self._after = encoded(vae, painted(one.after for one in painted_pairs)) * scale
+        self._ids = tokens(self.tokenizer, [one.instruction for one in painted_pairs])
+        self._empty = tokens(self.tokenizer, [""])
         self._noise = DDPMScheduler(**NOISE)
         self.modules = nn.ModuleDict({"unet": unet(), "text_encoder": text_encoder(self.tokenizer)})
 
     def loss(self, step: int) -> torch.Tensor:
-        """Return how far the velocity that is told is from that of a batch.
+        """Return the weighted mean squared error of the predicted velocity for a batch.
 
         Source: Salimans and Ho 2022, "Progressive Distillation", appendix D.
         """
@@ -53,48 +53,48 @@ class Course:
         times = torch.randint(1000, (BATCH,), generator=chance)
         noise = torch.randn(BATCH, *self._after.shape[1:], generator=chance)
         drop = torch.rand(BATCH, generator=chance) / _DROP
-        text = torch.where((drop < 2)[:, None], self._nothing, self._ids[rows])
-        blind = (drop < 1) | ((drop >= 2) & (drop < 3))
-        seen = self._before[rows] * ~blind[:, None, None, None]
+        text = torch.where((drop < 2)[:, None], self._empty, self._ids[rows])
+        no_image = (drop < 1) | ((drop >= 2) & (drop < 3))
+        image = self._before[rows] * ~no_image[:, None, None, None]
         noisy = self._noise.add_noise(self._after[rows], noise, times)
-        told = self.modules["text_encoder"](text).last_hidden_state
-        guess = self.modules["unet"](torch.cat([noisy, seen], 1), times, told).sample
-        real = self._noise.get_velocity(self._after[rows], noise, times)
-        wrong: torch.Tensor = (guess - real).square().mean((1, 2, 3)) * self._weight(times)
-        return wrong.mean()
+        states = self.modules["text_encoder"](text).last_hidden_state
+        predicted = self.modules["unet"](torch.cat([noisy, image], 1), times, states).sample
+        velocity = self._noise.get_velocity(self._after[rows], noise, times)
+        errors: torch.Tensor = (predicted - velocity).square().mean((1, 2, 3))
+        return (errors * self._weight(times)).mean()
 
     def _weight(self, times: torch.Tensor) -> torch.Tensor:
-        kept: torch.Tensor = self._noise.alphas_cumprod[times]
-        ratio = kept / (1 - kept)
-        return ratio.clamp(max=_MOST_SNR) / (ratio + 1)
+        signal: torch.Tensor = self._noise.alphas_cumprod[times]
+        ratio = signal / (1 - signal)
+        return ratio.clamp(max=_MAX_SNR) / (ratio + 1)
 
 
 def train(
-    folder: Path, steps: int, size: int = PAIRS, say: Any = print, *, compile: bool = False
+    folder: Path, steps: int, size: int = PAIRS, report: Any = print, *, compile: bool = False
 ) -> Losses:
-    """Train, and save the parts; return the first and the last losses."""
+    """Train and save the models; return the first and the last loss."""
     torch.manual_seed(2)
-    say(f"painting {size} pairs")
+    report(f"painting {size} pairs")
     vae = AutoencoderKL.from_pretrained(folder / "vae", dtype=torch.float32).eval()
     course = Course(vae, size)
-    if compile:  # two minutes, after which a step takes three fifths of its time
+    if compile:  # takes two minutes, then a step takes 60 % of its time
         course.modules["unet"].compile()
-    return taught(course, "edit", folder, steps, say)
+    return train_pipeline(course, "edit", folder, steps, report)
 
 
 @torch.inference_mode()
-def encoded(vae: AutoencoderKL, pictures: torch.Tensor) -> torch.Tensor:
-    """Return the latents of pictures, as the autoencoder gives them, unscaled."""
-    parts = [vae.encode(centred(part)).latent_dist.mode() for part in torch.split(pictures, 128)]
+def encoded(vae: AutoencoderKL, images: torch.Tensor) -> torch.Tensor:
+    """Return the unscaled latents of images, of shape (n, LATENTS, side, side)."""
+    parts = [vae.encode(centred(part)).latent_dist.mode() for part in torch.split(images, 128)]
     return torch.cat(parts).clone()
 
 
 def tokens(tokenizer: Any, sentences: list[str]) -> torch.Tensor:
     """Return sentences as token ids, of shape (n, LONGEST)."""
-    told = tokenizer(
+    encoding = tokenizer(
         sentences, padding="max_length", max_length=LONGEST, truncation=True, return_tensors="pt"
     )
-    ids: torch.Tensor = told.input_ids
+    ids: torch.Tensor = encoding.input_ids
     return ids
 
 

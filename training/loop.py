@@ -1,4 +1,4 @@
-"""A training loop that tells how far it is, and goes on where it was cut off."""
+"""A training loop that reports its progress and resumes from a checkpoint."""
 
 import argparse
 import time
@@ -10,18 +10,18 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
-_EVERY_SECONDS = 30
+_REPORT_SECONDS = 30
 _RATE = 6e-4
-_MEAN_OVER = 50  # the mean of the weights reaches back over a fiftieth of the steps
+_AVERAGE_FRACTION = 50  # the weights are averaged over about a fiftieth of the steps
 
 Losses = tuple[float, float]
 
 
 class Training:
-    """Trains modules to make a loss small; checkpoints are written beside each other and moved.
+    """Trains modules to minimise a loss, and writes checkpoints.
 
-    The learning rate rises over the first thirtieth of the steps and then falls to nothing along a
-    cosine; a mean of the last weights is what is kept (`average`).
+    The learning rate rises over the first 3 % of the steps and then falls to zero along a cosine.
+    The result is an exponential moving average of the weights (`average`).
     """
 
     def __init__(
@@ -33,34 +33,34 @@ class Training:
         }
         self._checkpoint = checkpoint
         self._steps = steps
-        self._keep = 1 - _MEAN_OVER / steps
+        self._decay = 1 - _AVERAGE_FRACTION / steps
         self._rate = rate
         self.done = 0
-        self._begin()
+        self._start_cycle()
         if checkpoint.exists():
             self._resume()
 
-    def run(self, loss_of: Callable[[int], torch.Tensor], say: Callable[[str], None]) -> Losses:
-        """Train until all steps are done; return the mean losses of the first and last tenth."""
-        began = told = time.monotonic()
+    def run(self, loss_of: Callable[[int], torch.Tensor], report: Callable[[str], None]) -> Losses:
+        """Run the remaining steps; return the mean losses of the first and the last tenth."""
+        started = reported = time.monotonic()
         first = self.done
         losses: list[float] = []
         while self.done < self._steps:
             loss = loss_of(self.done)
             self._step(loss)
             losses.append(loss.item())
-            if time.monotonic() - told > _EVERY_SECONDS or self.done == self._steps:
-                told = time.monotonic()
-                left = (told - began) / (self.done - first) * (self._steps - self.done)
-                loss_now = fmean(losses[-100:])
-                where = f"step {self.done} of {self._steps}"
-                say(f"{where}, loss {loss_now:.4f}, {left / 60:.0f} min left")
+            if time.monotonic() - reported > _REPORT_SECONDS or self.done == self._steps:
+                reported = time.monotonic()
+                rest = (reported - started) / (self.done - first) * (self._steps - self.done)
+                recent = fmean(losses[-100:])
+                step = f"step {self.done} of {self._steps}"
+                report(f"{step}, loss {recent:.4f}, {rest / 60:.0f} min left")
                 self._save()
         tenth = max(1, len(losses) // 10)
         return fmean(losses[:tenth] or [0.0]), fmean(losses[-tenth:] or [0.0])
 
-    def keep_average(self) -> None:
-        """Give the modules the mean of their weights over time."""
+    def use_average(self) -> None:
+        """Load the averaged weights into the modules."""
         self.modules.load_state_dict(self.average)
 
     def _step(self, loss: torch.Tensor) -> None:
@@ -70,16 +70,16 @@ class Training:
         self._optimizer.step()
         self._schedule.step()
         self.done += 1
-        keep = max(0.0, min(self._keep, self.done / (self.done + 10)))
+        decay = max(0.0, min(self._decay, self.done / (self.done + 10)))
         with torch.no_grad():
             for name, value in self.modules.state_dict().items():
                 if value.is_floating_point():
-                    self.average[name].lerp_(value, 1 - keep)
+                    self.average[name].lerp_(value, 1 - decay)
                 else:
                     self.average[name].copy_(value)
 
-    def _begin(self) -> None:
-        """Begin a cycle of the learning rate over the steps that are left."""
+    def _start_cycle(self) -> None:
+        """Start a cycle of the learning rate over the remaining steps."""
         trained = [value for value in self.modules.parameters() if value.requires_grad]
         self._optimizer = torch.optim.AdamW(trained, lr=self._rate, weight_decay=0.01)
         self._schedule = torch.optim.lr_scheduler.OneCycleLR(
@@ -105,29 +105,29 @@ class Training:
         self.modules.load_state_dict(state["modules"])
         self.average = state["average"]
         if self.done < self._steps != state["steps"]:
-            self._begin()  # longer than was planned: what is added has a cycle of its own
+            self._start_cycle()  # more steps than planned: they get a cycle of their own
             return
         self._optimizer.load_state_dict(state["optimizer"])
         self._schedule.load_state_dict(state["schedule"])
 
 
 class Course(Protocol):
-    """What a pipeline's parts learn, and from what."""
+    """The models of a pipeline and their training data."""
 
     modules: nn.ModuleDict
     tokenizer: Any
 
     def loss(self, step: int) -> torch.Tensor:
-        """Return what is to be made small, for the batch of a step."""
+        """Return the loss of the batch of a step."""
 
 
-def taught(
-    course: Course, name: str, folder: Path, steps: int, say: Callable[[str], None]
+def train_pipeline(
+    course: Course, name: str, folder: Path, steps: int, report: Callable[[str], None]
 ) -> Losses:
-    """Train a pipeline's parts, and save them in half precision; return first and last losses."""
+    """Train a pipeline's models and save them in half precision; return first and last loss."""
     training = Training(course.modules, folder / f"{name}.pt", steps=steps, rate=_RATE)
-    losses = training.run(course.loss, say)
-    training.keep_average()
+    losses = training.run(course.loss, report)
+    training.use_average()
     parts: dict[str, Any] = dict(course.modules.items())
     for part, module in parts.items():
         module.half().save_pretrained(folder / name / part)
@@ -136,12 +136,12 @@ def taught(
 
 
 def main(train: Callable[..., Losses], what: str | None, steps: int, **flags: str) -> None:
-    """Train as the command line asks; `flags` are further ones, with their help."""
+    """Train with the options of the command line; `flags` are additional ones with their help."""
     parser = argparse.ArgumentParser(description=what)
     parser.add_argument("--folder", type=Path, default=Path("training/runs"))
     parser.add_argument("--steps", type=int, default=steps)
-    for flag, said in flags.items():
-        parser.add_argument(f"--{flag}", action="store_true", help=said)
-    asked = vars(parser.parse_args())
-    asked["folder"].mkdir(parents=True, exist_ok=True)
-    train(**asked)
+    for flag, text in flags.items():
+        parser.add_argument(f"--{flag}", action="store_true", help=text)
+    options = vars(parser.parse_args())
+    options["folder"].mkdir(parents=True, exist_ok=True)
+    train(**options)

@@ -1,7 +1,7 @@
-"""What the demo models can do, on people whom none of them saw.
+"""Measure the quality of the demo models on unseen portraits.
 
-The tagger is the judge: it was trained apart, on other seeds. First it is judged itself, by what
-the painter knows.
+The tagger judges the other models: it was trained separately, on other seeds. The painter's
+attributes judge the tagger.
 """
 
 import random
@@ -22,8 +22,8 @@ from safelight.models.demo.wording import EditKind, Pair, caption, pair_of
 HELD_OUT = 50_000_000
 _GENERATED = 51_000_000
 _BATCH = 16
-_CHANGED = 12  # grey levels; and whatever is nearer to it than this many pixels
-_NEAR = 4
+_CHANGED = 12  # grey levels
+_NEAR = 4  # pixels around a change that count as changed
 _WINDOW = 7  # Wang et al. 2004
 
 Pixels = np.ndarray[Any, Any]
@@ -31,81 +31,84 @@ Pixels = np.ndarray[Any, Any]
 
 @dataclass(frozen=True)
 class Edited:
-    """How well one kind of edit was made: shares of 0 to 1, and a structural similarity."""
+    """The quality of one kind of edit: ratios from 0 to 1, and a structural similarity."""
 
     kind: str
     found: float
     others_kept: float
-    alike: float
+    similarity: float
 
 
 def judge_tagger(tagger: Backend, number: int) -> float:
-    """Return the mean over the tags of the average precision on held-out portraits."""
+    """Return the mean average precision over the tags, on held-out portraits."""
     people = [draw(HELD_OUT + seed) for seed in range(number)]
     scores = _scores(tagger, [_pixels(person) for person in people])
-    return float(average_precision_score(_true(people), scores, average="macro"))
+    return float(average_precision_score(_tags(people), scores, average="macro"))
 
 
 def judge_edit(
     editor: Backend, tagger: Backend, kind: EditKind, number: int
 ) -> tuple[Edited, list[Pixels]]:
-    """Return how well a kind of edit is made with the editor's own defaults, and the pictures."""
+    """Return the quality of a kind of edit with the editor's defaults, and the images."""
     pairs = [pair_of(kind, HELD_OUT + seed) for seed in range(number)]
-    made = edit_all(editor, pairs)
-    seen = _scores(tagger, made) > 0.5
-    was, wanted = _true([pair.before for pair in pairs]), _true([pair.after for pair in pairs])
-    asked, right = was != wanted, seen == wanted
-    alike = [_alike_outside(pair, picture) for pair, picture in zip(pairs, made, strict=True)]
-    found = (right | ~asked).all(1).mean()
-    kept = right[~asked].mean()
-    return Edited(kind.name, float(found), float(kept), float(np.mean(alike))), made
+    images = edit_all(editor, pairs)
+    detected = _scores(tagger, images) > 0.5
+    before, after = _tags([pair.before for pair in pairs]), _tags([pair.after for pair in pairs])
+    requested, correct = before != after, detected == after
+    similarities = [
+        _similarity_outside(pair, image) for pair, image in zip(pairs, images, strict=True)
+    ]
+    found = (correct | ~requested).all(1).mean()
+    kept = correct[~requested].mean()
+    return Edited(kind.name, float(found), float(kept), float(np.mean(similarities))), images
 
 
 def judge_generation(
     generator: Backend, tagger: Backend, number: int
 ) -> tuple[float, float, list[Pixels]]:
-    """Return the share of asked attributes found, of those not asked absent, and the pictures."""
+    """Return the ratios of requested attributes found and others absent, and the images."""
     people = [draw(_GENERATED + seed) for seed in range(number)]
-    chance, asked = random.Random(_GENERATED), generator.info.defaults
+    chance, defaults = random.Random(_GENERATED), generator.info.defaults
     works = [
         Generation(
             (SIDE, SIDE),
             caption(person, chance),
             "",
-            int(asked["steps"]),
-            asked["guidance_scale"],
+            int(defaults["steps"]),
+            defaults["guidance_scale"],
             seed,
         )
         for seed, person in enumerate(people)
     ]
-    made = _made(generator, works)
-    seen, asked_for = _scores(tagger, made) > 0.5, _true(people)
-    return float(seen[asked_for].mean()), float((~seen[~asked_for]).mean()), made
+    images = _images(generator, works)
+    detected, requested = _scores(tagger, images) > 0.5, _tags(people)
+    found, absent = detected[requested].mean(), (~detected[~requested]).mean()
+    return float(found), float(absent), images
 
 
 def portraits(number: int) -> Iterator[Pixels]:
-    """Yield held-out portraits as they are painted."""
+    """Yield painted held-out portraits."""
     return (_pixels(draw(HELD_OUT + seed)) for seed in range(number))
 
 
 def edit_all(editor: Backend, pairs: Sequence[Pair]) -> list[Pixels]:
-    """Return what an editor makes of each pair's portrait, with its own defaults."""
-    return _made(editor, [as_edit(editor, pair, seed) for seed, pair in enumerate(pairs)])
+    """Return the edits of each pair's portrait with the editor's defaults."""
+    return _images(editor, [as_edit(editor, pair, seed) for seed, pair in enumerate(pairs)])
 
 
-def _made(backend: Backend, works: Sequence[Work]) -> list[Pixels]:
-    made = _in_batches(backend, works)
-    return [picture.pixels for picture in made if isinstance(picture, MadeImage)]
+def _images(backend: Backend, works: Sequence[Work]) -> list[Pixels]:
+    results = _in_batches(backend, works)
+    return [result.pixels for result in results if isinstance(result, MadeImage)]
 
 
-def _scores(tagger: Backend, pictures: Sequence[Pixels]) -> Pixels:
-    """Return how sure the tagger is of each tag, of shape (n, tags)."""
+def _scores(tagger: Backend, images: Sequence[Pixels]) -> Pixels:
+    """Return the tagger's score of each tag, of shape (n, tags)."""
     from PIL import Image
 
-    works = [Recognition(Image.fromarray(pixels), top=len(TAGS)) for pixels in pictures]
-    made = (labels for labels in _in_batches(tagger, works) if isinstance(labels, Labels))
-    told = [dict(labels.scores) for labels in made]
-    return np.array([[scores[tag] for tag in TAGS] for scores in told])
+    works = [Recognition(Image.fromarray(pixels), top=len(TAGS)) for pixels in images]
+    results = (labels for labels in _in_batches(tagger, works) if isinstance(labels, Labels))
+    rows = [dict(labels.scores) for labels in results]
+    return np.array([[scores[tag] for tag in TAGS] for scores in rows])
 
 
 def _in_batches(backend: Backend, works: Sequence[Work]) -> Iterator[Any]:
@@ -114,25 +117,26 @@ def _in_batches(backend: Backend, works: Sequence[Work]) -> Iterator[Any]:
         yield from backend.run(works[start : start + _BATCH], silent)
 
 
-def _true(people: Sequence[Portrait]) -> Pixels:
+def _tags(people: Sequence[Portrait]) -> Pixels:
+    """Return the true tags, of shape (n, tags)."""
     return np.array([[tag in person.tags for tag in TAGS] for person in people])
 
 
-def _alike_outside(pair: Pair, made: Pixels) -> float:
-    """Return the structural similarity to the original where nothing was to change."""
+def _similarity_outside(pair: Pair, edited: Pixels) -> float:
+    """Return the structural similarity to the original outside the requested change."""
     before, after = _pixels(pair.before), _pixels(pair.after)
     changed = (abs(before.astype(int) - after) > _CHANGED).any(axis=2)
-    outside = ~_spread(changed, _NEAR)
+    outside = ~_dilated(changed, _NEAR)
     if not outside.any():
         return 1.0
-    _, alike = structural_similarity(
-        before, made, win_size=_WINDOW, channel_axis=2, data_range=255, full=True
+    _, similarity = structural_similarity(
+        before, edited, win_size=_WINDOW, channel_axis=2, data_range=255, full=True
     )
-    return float(alike[outside].mean())
+    return float(similarity[outside].mean())
 
 
-def _spread(mask: Pixels, pixels: int) -> Pixels:
-    """Return a mask with whatever is near to it."""
+def _dilated(mask: Pixels, pixels: int) -> Pixels:
+    """Return a mask that also covers the pixels around it."""
     from scipy.ndimage import binary_dilation
 
     return np.asarray(binary_dilation(mask, iterations=pixels))

@@ -1,4 +1,4 @@
-"""Puts what was trained into the package: whole pipelines in half precision, cards, checksums.
+"""Copy the trained models into the package: pipelines in half precision, model cards, checksums.
 
 python -m training.ship
 """
@@ -34,15 +34,15 @@ _HALF: dict[str, Any] = {"dtype": torch.float16}
 
 
 def ship(runs: Path, package: Path = WEIGHTS) -> None:
-    """Write what lies in `runs` as the package's weights, in place of what was there."""
+    """Replace the package's weights with the trained models in `runs`."""
     with tempfile.TemporaryDirectory(dir=package.parent) as folder:
         draft = Path(folder) / "weights"
         shutil.copytree(runs / AUTOENCODER, draft / AUTOENCODER)
         shutil.copytree(runs / "recognize", draft / "recognize")
-        made = {"edit": edit_pipeline(runs), "generate": generate_pipeline(runs)}
-        for name, pipeline in made.items():
+        pipelines = {"edit": edit_pipeline(runs), "generate": generate_pipeline(runs)}
+        for name, pipeline in pipelines.items():
             pipeline.save_pretrained(draft / name)
-            shutil.rmtree(draft / name / AUTOENCODER)  # it is there once, for both
+            shutil.rmtree(draft / name / AUTOENCODER)  # both share one copy
             (draft / name / "safelight.json").write_text(json.dumps(DEFAULTS[name]) + "\n")
         for card in CARDS.glob("*.md"):
             shutil.copy(card, draft / card.stem / "README.md")
@@ -52,7 +52,7 @@ def ship(runs: Path, package: Path = WEIGHTS) -> None:
 
 
 def edit_pipeline(runs: Path, options: dict[str, Any] = _HALF) -> Any:
-    """Return the editor of a folder of trained parts."""
+    """Return the editor with the trained models in a folder."""
     parts = runs / "edit"
     return StableDiffusionInstructPix2PixPipeline(
         vae=AutoencoderKL.from_pretrained(runs / AUTOENCODER, **options),
@@ -67,7 +67,7 @@ def edit_pipeline(runs: Path, options: dict[str, Any] = _HALF) -> Any:
 
 
 def generate_pipeline(runs: Path, options: dict[str, Any] = _HALF) -> Any:
-    """Return the generator of a folder of trained parts."""
+    """Return the generator with the trained models in a folder."""
     parts = runs / "generate"
     return ZImagePipeline(
         vae=AutoencoderKL.from_pretrained(runs / AUTOENCODER, **options),

@@ -1,4 +1,4 @@
-"""Trains the tagger, on portraits that no other model saw: it is also what judges them.
+"""Train the tagger on portraits of its own: it also judges the other models.
 
 python -m training.tagger --steps 1500
 """
@@ -14,8 +14,8 @@ from transformers import ConvNextImageProcessorPil
 from safelight.models.demo.painter import SIDE
 from safelight.models.demo.portrait import TAGS, draw
 from training.anatomy import recogniser
+from training.images import centred, painted
 from training.loop import Losses, Training, main
-from training.pictures import centred, painted
 
 FIRST_SEED = 20_000_000
 PORTRAITS = 12_000
@@ -23,13 +23,13 @@ STEPS = 1_500
 BATCH = 64
 
 
-def train(folder: Path, steps: int, size: int = PORTRAITS, say: Any = print) -> Losses:
-    """Train, and save the tagger; return the first and the last losses."""
+def train(folder: Path, steps: int, size: int = PORTRAITS, report: Any = print) -> Losses:
+    """Train and save the tagger; return the first and the last loss."""
     torch.manual_seed(4)
-    say(f"painting {size} portraits")
+    report(f"painting {size} portraits")
     people = [draw(FIRST_SEED + seed) for seed in range(size)]
-    pictures = painted(people)
-    wanted = torch.tensor([[float(tag in person.tags) for tag in TAGS] for person in people])
+    images = painted(people)
+    targets = torch.tensor([[float(tag in person.tags) for tag in TAGS] for person in people])
     tagger = recogniser(TAGS)
     modules = nn.ModuleDict({"tagger": tagger})
     training = Training(modules, folder / "tagger.pt", steps=steps, rate=2e-3)
@@ -37,11 +37,11 @@ def train(folder: Path, steps: int, size: int = PORTRAITS, say: Any = print) -> 
     def loss_of(step: int) -> torch.Tensor:
         chance = torch.Generator().manual_seed(step)
         rows = torch.randint(size, (BATCH,), generator=chance)
-        seen = disturbed(centred(pictures[rows]), chance)
-        return functional.binary_cross_entropy_with_logits(tagger(seen).logits, wanted[rows])
+        batch = augmented(centred(images[rows]), chance)
+        return functional.binary_cross_entropy_with_logits(tagger(batch).logits, targets[rows])
 
-    losses = training.run(loss_of, say)
-    training.keep_average()
+    losses = training.run(loss_of, report)
+    training.use_average()
     tagger.half().save_pretrained(folder / "recognize")
     ConvNextImageProcessorPil(
         size={"shortest_edge": SIDE}, crop_pct=1.0, image_mean=[0.5] * 3, image_std=[0.5] * 3
@@ -49,15 +49,15 @@ def train(folder: Path, steps: int, size: int = PORTRAITS, say: Any = print) -> 
     return losses
 
 
-def disturbed(pictures: torch.Tensor, chance: torch.Generator) -> torch.Tensor:
-    """Return pictures as others may bring them: blurred, noisy, darker, shifted."""
+def augmented(images: torch.Tensor, chance: torch.Generator) -> torch.Tensor:
+    """Return images that are randomly blurred, noisy, darker and shifted."""
 
     def share() -> torch.Tensor:
-        return torch.rand(len(pictures), 1, 1, 1, generator=chance)
+        return torch.rand(len(images), 1, 1, 1, generator=chance)
 
-    edged = functional.pad(pictures, (1, 1, 1, 1), mode="replicate")
-    blurred = torch.lerp(pictures, functional.avg_pool2d(edged, 3, 1), share() * (share() < 0.5))
-    noise = 0.15 * share() * torch.randn(pictures.shape, generator=chance)
+    padded = functional.pad(images, (1, 1, 1, 1), mode="replicate")
+    blurred = torch.lerp(images, functional.avg_pool2d(padded, 3, 1), share() * (share() < 0.5))
+    noise = 0.15 * share() * torch.randn(images.shape, generator=chance)
     lit = blurred * (0.8 + 0.4 * share()) + noise
     dy, dx = torch.randint(-2, 3, (2,), generator=chance).tolist()
     return torch.roll(lit, (dy, dx), (2, 3))

@@ -1,4 +1,4 @@
-"""The demos' tokenizers: each word of the painted world is one token, any other is spelled."""
+"""The demos' tokenizers: each word of the painted world is one token, others are spelled."""
 
 import json
 import random
@@ -14,7 +14,7 @@ from safelight.models.demo.wording import KINDS, PEOPLE, caption
 
 LONGEST = 40  # tokens of an instruction
 _WORDS = 700
-_TALK = (
+_CHAT_TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n"
     "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
@@ -33,7 +33,7 @@ def corpus() -> Iterator[str]:
 
 
 def clip_tokenizer() -> CLIPTokenizer:
-    """Return a tokenizer of CLIP's class."""
+    """Return a CLIP tokenizer."""
     with tempfile.TemporaryDirectory() as folder:
         letters = _letters()
         vocabulary = [
@@ -51,14 +51,14 @@ def clip_tokenizer() -> CLIPTokenizer:
 
 
 def qwen_tokenizer() -> Qwen2Tokenizer:
-    """Return a tokenizer of Qwen's class, which frames a prompt as a turn of a talk."""
+    """Return a Qwen tokenizer, whose chat template makes a prompt a message."""
     vocabulary = {token: number for number, token in enumerate([*_letters(), "<|endoftext|>"])}
     plain = Qwen2Tokenizer(vocab=vocabulary, merges=[], model_max_length=512)
-    said = chain(["user\n", "assistant\n"] * 10, corpus())
+    texts = chain(["user\n", "assistant\n"] * 10, corpus())
     trained = plain.train_new_from_iterator(
-        said, _WORDS, new_special_tokens=["<|im_start|>", "<|im_end|>"]
+        texts, _WORDS, new_special_tokens=["<|im_start|>", "<|im_end|>"]
     )
-    trained.chat_template = _TALK
+    trained.chat_template = _CHAT_TEMPLATE
     return trained
 
 

@@ -1,1 +1,1 @@
-"""What the monitoring reaches: how much there is, and how fast the real Prometheus answers."""
+"""Benchmarks of dashboards, rules and alerts with the real Prometheus."""

@@ -1,6 +1,6 @@
-"""Prints every figure of the monitoring, and exits 1 where a target is missed.
+"""Print every measurement of the monitoring, and exit 1 if a target is missed.
 
-`python -m benchmarks.monitoring --full` has a day in full resolution (minutes, and gigabytes).
+`python -m benchmarks.monitoring --full` uses a day in full resolution (minutes, and gigabytes).
 """
 
 import subprocess
@@ -10,8 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks.figures import Figure, as_markdown, verdict
-from benchmarks.monitoring import asking, faults
+from benchmarks.measurements import Measurement, as_markdown, verdict
+from benchmarks.monitoring import faults, queries
 from safelight.dashboards.catalog import boards
 from safelight.rules.alerts import alerts
 from safelight.stack.files.export import Choices, deployment
@@ -19,16 +19,17 @@ from safelight.stack.files.export import Choices, deployment
 _NAMESPACE = "instructpix2pix"
 
 
-def counts() -> Iterator[Figure]:
-    """Yield how many boards, panels and alerts there are; tests prove each of them."""
-    drawn = boards()
-    yield Figure("boards", len(drawn), "boards", least=14)
-    yield Figure("panels", sum(len(board.panels) for board in drawn), "panels", least=110)
-    yield Figure("alerts", len(alerts(_NAMESPACE)), "alerts", least=40)
+def counts() -> Iterator[Measurement]:
+    """Yield the numbers of dashboards, panels and alerts; tests check each of them."""
+    dashboards = boards()
+    panels = sum(len(board.panels) for board in dashboards)
+    yield Measurement("dashboards", len(dashboards), "dashboards", least=14)
+    yield Measurement("panels", panels, "panels", least=110)
+    yield Measurement("alerts", len(alerts(_NAMESPACE)), "alerts", least=40)
 
 
-def complaints() -> Iterator[Figure]:
-    """Yield how many words the programs have to say about what is exported."""
+def lint_errors() -> Iterator[Measurement]:
+    """Yield the number of messages of promtool and amtool about the exported files."""
     with TemporaryDirectory() as name:
         folder = Path(name)
         for path, text in deployment(Choices(_NAMESPACE)).items():
@@ -39,30 +40,30 @@ def complaints() -> Iterator[Figure]:
             (("promtool", "check", "config", "--lint=all"), "prometheus/prometheus.yml"),
             (("amtool", "check-config"), "alertmanager/alertmanager.yml"),
         ):
-            done = subprocess.run(
+            process = subprocess.run(
                 (*command, str(folder / file)), capture_output=True, text=True, check=False
             )
-            said = [line for line in done.stderr.splitlines() if line]
-            worst = len(said) + (done.returncode != 0)
-            yield Figure(f"complaints of `{' '.join(command)}`", worst, "lines", 0)
+            lines = [line for line in process.stderr.splitlines() if line]
+            number = len(lines) + (process.returncode != 0)
+            yield Measurement(f"messages of `{' '.join(command)}`", number, "lines", 0)
 
 
 def main(arguments: list[str]) -> int:
     """Measure, print the table, and return the exit code."""
     full = "--full" in arguments
-    with ThreadPoolExecutor(1) as beside:
-        hurt = beside.submit(lambda: list(faults.measure()))  # it waits nearly all the time
-        figures = [*_told("counting", counts), *_told("checking", complaints)]
-        asked = [
-            *_told("asking for boards", lambda: asking.measure_boards(full=full)),
-            *_told("judging a hundred services", lambda: asking.measure_rules(full=full)),
+    with ThreadPoolExecutor(1) as pool:
+        alerting = pool.submit(lambda: list(faults.measure()))  # it waits nearly all the time
+        measurements = [*_run("counting", counts), *_run("linting", lint_errors)]
+        queried = [
+            *_run("querying dashboards", lambda: queries.measure_boards(full=full)),
+            *_run("evaluating the rules", lambda: queries.measure_rules(full=full)),
         ]
-        figures += [*_told("hurting a service, beside it", hurt.result), *asked]
-    print("\n".join(as_markdown(figures)))
-    return verdict(figures)
+        measurements += [*_run("waiting for alerts", alerting.result), *queried]
+    print("\n".join(as_markdown(measurements)))
+    return verdict(measurements)
 
 
-def _told(name: str, part: Callable[[], Iterable[Figure]]) -> Iterable[Figure]:
+def _run(name: str, part: Callable[[], Iterable[Measurement]]) -> Iterable[Measurement]:
     print(f"{name} …", file=sys.stderr)
     return part()
 

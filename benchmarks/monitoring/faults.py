@@ -1,4 +1,4 @@
-"""How long from a fault to a firing alert, with the real Prometheus; an alert's own time aside."""
+"""Measure the time from a fault to a firing alert in the real Prometheus, without `for`."""
 
 import random
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from time import time
 
 import yaml
 
-from benchmarks.figures import Figure
+from benchmarks.measurements import Measurement
 from benchmarks.monitoring.prometheus import Prometheus, running
 from safelight.metrics.catalog import CIRCUIT_OPEN, HOST_CPU, QUEUED_WORK, WORKERS_READY
 from safelight.rules.alerts import alerts
@@ -23,46 +23,47 @@ _INTERVAL_SECONDS = 2
 _ROUNDS = 3
 _GOOD = {WORKERS_READY: 1.0, CIRCUIT_OPEN: 0.0, QUEUED_WORK: 0.0, HOST_CPU: 0.1}
 _BAD = {WORKERS_READY: 0.0, CIRCUIT_OPEN: 1.0, QUEUED_WORK: 1000.0, HOST_CPU: 0.99}
-_WANTED = {"NoWorkerReady", "CircuitOpen", "WorkPilesUp", "HostCpuBusy"}
+_ALERTS = {"NoWorkerReady", "CircuitOpen", "WorkPilesUp", "HostCpuBusy"}
 
 
 class _Service:
-    """A target that is well or not, as told."""
+    """A scrape target with good or bad values."""
 
     def __init__(self) -> None:
-        self.well = True
+        self.healthy = True
 
     def text(self) -> str:
-        shown = _GOOD if self.well else _BAD
-        return "".join(f"{m.full_name(_NAMESPACE)} {value}\n" for m, value in shown.items())
+        values = _GOOD if self.healthy else _BAD
+        return "".join(f"{m.full_name(_NAMESPACE)} {value}\n" for m, value in values.items())
 
 
-def measure() -> Iterator[Figure]:
+def measure() -> Iterator[Measurement]:
     """Yield the longest time from a fault to its alert, in scrape intervals."""
-    at_once = {alert.name: Change(for_seconds=0) for alert in alerts(_NAMESPACE)}
-    rules = rule_file(_NAMESPACE, thresholds={_NAMESPACE: Thresholds(alerts=at_once)})
-    service, chance, took = _Service(), random.Random(7), []
+    immediate = {alert.name: Change(for_seconds=0) for alert in alerts(_NAMESPACE)}
+    rules = rule_file(_NAMESPACE, thresholds={_NAMESPACE: Thresholds(alerts=immediate)})
+    service, chance, delays = _Service(), random.Random(7), []
     with (
         TemporaryDirectory() as name,
         _serving(service) as address,
         running(Path(name), _config(address), rules) as prometheus,
     ):
-        _until_scraped(prometheus)
+        _wait_for_scrape(prometheus)
         for _ in range(_ROUNDS):
-            _until(prometheus, set())
+            _wait_for(prometheus, set())
             Event().wait(_INTERVAL_SECONDS * chance.random())
-            began, service.well = time(), False
-            _until(prometheus, _WANTED)
-            took.append(_latest(prometheus) - began)
-            service.well = True
-    yield Figure("from a fault to its alert", max(took) / _INTERVAL_SECONDS, "scrape intervals", 2)
+            started, service.healthy = time(), False
+            _wait_for(prometheus, _ALERTS)
+            delays.append(_latest(prometheus) - started)
+            service.healthy = True
+    intervals = max(delays) / _INTERVAL_SECONDS
+    yield Measurement("from a fault to its alert", intervals, "scrape intervals", 2)
 
 
 def _config(address: str) -> str:
-    often = f"{_INTERVAL_SECONDS}s"
+    interval = f"{_INTERVAL_SECONDS}s"
     return yaml.safe_dump(
         {
-            "global": {"scrape_interval": often, "evaluation_interval": often},
+            "global": {"scrape_interval": interval, "evaluation_interval": interval},
             "rule_files": ["rules.yml"],
             "scrape_configs": [
                 {"job_name": "safelight", "static_configs": [{"targets": [address]}]}
@@ -72,27 +73,27 @@ def _config(address: str) -> str:
 
 
 def _firing(prometheus: Prometheus) -> dict[str, float]:
-    """Return the alerts that fire, and the moment of the evaluation at which each began."""
-    query = f'timestamp(ALERTS{{alertstate="firing", alertname=~"{"|".join(_WANTED)}"}})'
-    found = prometheus.get("query", query=query)["result"]
-    return {each["metric"]["alertname"]: float(each["value"][1]) for each in found}
+    """Return the firing alerts, and the time of the evaluation at which each started."""
+    query = f'timestamp(ALERTS{{alertstate="firing", alertname=~"{"|".join(_ALERTS)}"}})'
+    series = prometheus.get("query", query=query)["result"]
+    return {one["metric"]["alertname"]: float(one["value"][1]) for one in series}
 
 
-def _until(prometheus: Prometheus, wanted: set[str]) -> None:
+def _wait_for(prometheus: Prometheus, names: set[str]) -> None:
     for _ in range(600):
-        if set(_firing(prometheus)) == wanted:
+        if set(_firing(prometheus)) == names:
             return
         Event().wait(0.05)
-    raise TimeoutError(f"{wanted or 'no alert'} was waited for; there is {_firing(prometheus)}")
+    raise TimeoutError(f"expected {names or 'no alert'}; firing: {_firing(prometheus)}")
 
 
-def _until_scraped(prometheus: Prometheus) -> None:
-    """Wait until every group of alerts has been evaluated once, and the target is known."""
+def _wait_for_scrape(prometheus: Prometheus) -> None:
+    """Wait until Prometheus has scraped the target and evaluated every group of alerts."""
     for _ in range(600):
         groups = prometheus.get("rules")["groups"]
-        often = [group for group in groups if group["interval"] == _INTERVAL_SECONDS]
-        judged = all(not group["lastEvaluation"].startswith("0001") for group in often)
-        if judged and prometheus.get("query", query="up == 1")["result"]:
+        alerting = [group for group in groups if group["interval"] == _INTERVAL_SECONDS]
+        evaluated = all(not group["lastEvaluation"].startswith("0001") for group in alerting)
+        if evaluated and prometheus.get("query", query="up == 1")["result"]:
             return
         Event().wait(0.05)
     raise TimeoutError("the rules are not evaluated")

@@ -1,4 +1,4 @@
-"""A past for services that were never run: their series as OpenMetrics, made into blocks."""
+"""Generate Prometheus blocks with the history of services that never ran."""
 
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
@@ -22,10 +22,10 @@ from safelight.metrics.catalog import (
 from safelight.metrics.foreign import FOREIGN
 from safelight.metrics.metric import Kind, Label, Metric
 
-Row = tuple[str, float, float]  # a series, its first value, its growth a second
+Row = tuple[str, float, float]  # a series, its first value, its increase per second
 Families = dict[str, tuple[Kind, list[Row]]]
 
-# Gauges of a service that is well: all others are 0.
+# Gauges with the value 1 in a healthy service; all others are 0.
 _ONE = {
     BUILD_INFO,
     GPU_INFO,
@@ -35,11 +35,11 @@ _ONE = {
     MODEL_INFO,
     WORKERS_READY,
 }
-_NOW = 1e10  # a reading that is never old
+_FUTURE = 1e10  # a timestamp that is never too old
 _BLOCK_SECONDS = 7200
-_AT_ONCE = 2
-_MOST_SETS = 6  # of labels for each metric, as a busy service shows
-_OPEN = {
+_THREADS = 2
+_MAX_LABEL_SETS = 6  # per metric, as in a busy service
+_LABEL_VALUES = {
     "status_code": ("200", "422", "503"),
     "status": ("200", "422", "503"),
     "device": ("cuda:0",),
@@ -50,7 +50,7 @@ _TYPES = ("make_him_old", "add_sunglasses", "change_background", "other")
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """One target, as its labels tell it."""
+    """One scrape target, by its labels."""
 
     namespace: str
     job: str
@@ -59,7 +59,7 @@ class Service:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """From when to when, in seconds since 1970, and how often it was scraped."""
+    """A time range in seconds since 1970, and the seconds between its scrapes."""
 
     begin: int
     end: int
@@ -67,76 +67,76 @@ class Span:
 
 
 def series(service: Service) -> list[tuple[str, Kind, list[Row]]]:
-    """Return each family of a service: its name, kind, and series with start and growth."""
-    made = []
+    """Return each metric family of a service: its name, kind and rows."""
+    families = []
     for metric in CATALOG:
         name = metric.full_name(service.namespace)
         rows = [row for labels in _sets(metric) for row in _rows(metric, name, labels, service)]
-        made.append((name, metric.kind, rows))
+        families.append((name, metric.kind, rows))
     up = f'up{{job="{service.job}",instance="{service.instance}"}}'
     assert "up" in FOREIGN
-    return [*made, ("up", Kind.GAUGE, [(up, 1, 0)])]
+    return [*families, ("up", Kind.GAUGE, [(up, 1, 0)])]
 
 
 def fill(
     services: Sequence[Service],
     spans: Sequence[Span],
     folder: Path,
-    wanted: Callable[[str], bool] = bool,
+    included: Callable[[str], bool] = bool,
 ) -> int:
-    """Make blocks of what the services showed over the spans; return how many samples that are.
+    """Write blocks with the series of the services over the spans; return the number of samples.
 
-    `wanted` says which series are kept, by their names. One block at a time: promtool reads a file
-    once for each block that it makes of it.
+    `included` selects series by name. Each block is a promtool run of its own: promtool reads a
+    file once per block that it writes.
     """
     times = [at for span in spans for at in range(span.begin, span.end, span.step)]
-    blocks = [list(each) for _, each in groupby(times, lambda at: at // _BLOCK_SECONDS)]
+    blocks = [list(block) for _, block in groupby(times, lambda at: at // _BLOCK_SECONDS)]
     families: Families = {}
     for service in services:
         for name, kind, rows in series(service):
-            kept = [row for row in rows if wanted(row[0].partition("{")[0])]
-            if kept:
-                families.setdefault(name, (kind, []))[1].extend(kept)
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        return sum(pool.map(lambda each: _block(families, each, times[0], folder), blocks))
+            selected = [row for row in rows if included(row[0].partition("{")[0])]
+            if selected:
+                families.setdefault(name, (kind, []))[1].extend(selected)
+    with ThreadPoolExecutor(_THREADS) as pool:
+        return sum(pool.map(lambda block: _block(families, block, times[0], folder), blocks))
 
 
-def _block(families: Families, times: Sequence[int], began: int, folder: Path) -> int:
+def _block(families: Families, times: Sequence[int], start: int, folder: Path) -> int:
     file = folder / f"{times[0]}.om"
     with file.open("w") as out:
-        count = sum(_family(out, name, told, times, began) for name, told in families.items())
+        count = sum(_family(out, name, family, times, start) for name, family in families.items())
         out.write("# EOF\n")
-    made = ("promtool", "tsdb", "create-blocks-from", "openmetrics", "-q")
-    subprocess.run((*made, str(file), str(folder / "data")), check=True, capture_output=True)
+    command = ("promtool", "tsdb", "create-blocks-from", "openmetrics", "-q")
+    subprocess.run((*command, str(file), str(folder / "data")), check=True, capture_output=True)
     file.unlink()
     return count
 
 
 def _family(
-    out: TextIO, name: str, told: tuple[Kind, list[Row]], times: Sequence[int], began: int
+    out: TextIO, name: str, family: tuple[Kind, list[Row]], times: Sequence[int], start: int
 ) -> int:
-    kind, rows = told
-    shown = name.removesuffix("_total") if kind is Kind.COUNTER else name
-    out.write(f"# TYPE {shown} {kind.value}\n")
-    for key, start, growth in rows:
-        out.write("".join(f"{key} {start + growth * (at - began):.12g} {at}\n" for at in times))
+    kind, rows = family
+    family_name = name.removesuffix("_total") if kind is Kind.COUNTER else name
+    out.write(f"# TYPE {family_name} {kind.value}\n")
+    for key, first, growth in rows:
+        out.write("".join(f"{key} {first + growth * (at - start):.12g} {at}\n" for at in times))
     return len(rows) * len(times)
 
 
 def _sets(metric: Metric) -> Iterator[tuple[str, ...]]:
-    return islice(product(*(_values(label) for label in metric.labels)), _MOST_SETS)
+    return islice(product(*(_values(label) for label in metric.labels)), _MAX_LABEL_SETS)
 
 
 def _values(label: Label) -> tuple[str, ...]:
     if label.name == "instruction_type":
         return _TYPES
-    return _OPEN.get(label.name) or label.values or ("/api/edit", "/predict")
+    return _LABEL_VALUES.get(label.name) or label.values or ("/api/edit", "/predict")
 
 
 def _rows(metric: Metric, name: str, values: tuple[str, ...], service: Service) -> Iterator[Row]:
-    """Yield the series of one set of labels; a service serves one request of each a second."""
-    own = {"job": service.job, "instance": service.instance}
-    labels = own | dict(zip(metric.label_names, values, strict=True))
+    """Yield the series of one set of labels, which gets one request per second."""
+    target = {"job": service.job, "instance": service.instance}
+    labels = target | dict(zip(metric.label_names, values, strict=True))
     inside = ",".join(f'{key}="{value}"' for key, value in labels.items())
     if metric.kind in (Kind.HISTOGRAM, Kind.SUMMARY):
         edges = metric.buckets
@@ -147,8 +147,8 @@ def _rows(metric: Metric, name: str, values: tuple[str, ...], service: Service) 
         yield f"{name}_count{{{inside}}}", 0, 1
         yield f"{name}_sum{{{inside}}}", 0, edges[len(edges) // 2] if edges else 1000
     elif metric.kind is Kind.COUNTER:
-        yield f"{name}{{{inside}}}", 1, 0.01  # rare, so that hardly an alert fires
+        yield f"{name}{{{inside}}}", 1, 0.01  # slow, so that few alerts fire
     elif metric is PROBE_TIMESTAMP:
-        yield f"{name}{{{inside}}}", _NOW, 1
+        yield f"{name}{{{inside}}}", _FUTURE, 1
     else:
         yield f"{name}{{{inside}}}", float(metric in _ONE), 0

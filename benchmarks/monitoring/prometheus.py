@@ -1,4 +1,4 @@
-"""The real Prometheus on a free port, over a folder of blocks or over live targets."""
+"""Run the real Prometheus on a free port, with blocks of a folder or live targets."""
 
 import socket
 import subprocess
@@ -11,18 +11,18 @@ from typing import Any
 
 import httpx
 
-_PATIENCE_SECONDS = 60
+_START_SECONDS = 60
 
 
 @dataclass(frozen=True, slots=True)
 class Prometheus:
-    """A Prometheus that runs."""
+    """A running Prometheus."""
 
     client: httpx.Client
 
     def get(self, path: str, **params: str) -> Any:
-        answer = self.client.get(f"/api/v1/{path}", params=params)
-        return answer.raise_for_status().json()["data"]
+        response = self.client.get(f"/api/v1/{path}", params=params)
+        return response.raise_for_status().json()["data"]
 
 
 def free_port() -> int:
@@ -33,7 +33,7 @@ def free_port() -> int:
 
 @contextmanager
 def running(folder: Path, config: str, rules: str) -> Iterator[Prometheus]:
-    """Start Prometheus over a folder, with a configuration and rules; end it at last."""
+    """Run Prometheus in a folder, with a configuration and rules, until the end of the block."""
     (folder / "prometheus.yml").write_text(config)
     (folder / "rules.yml").write_text(rules)
     address = f"127.0.0.1:{free_port()}"
@@ -56,7 +56,7 @@ def running(folder: Path, config: str, rules: str) -> Iterator[Prometheus]:
 
 def _until_ready(client: httpx.Client, process: "subprocess.Popen[bytes]") -> None:
     pause = Event()
-    for _ in range(_PATIENCE_SECONDS * 10):
+    for _ in range(_START_SECONDS * 10):
         assert process.poll() is None, "Prometheus ended before it was ready"
         try:
             if client.get("/-/ready").is_success:

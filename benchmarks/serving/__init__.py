@@ -1,1 +1,1 @@
-"""Safelight's serving engine beside its peers: the same work for all, in one run."""
+"""Compare Safelight's serving engine with other servers, with the same work in one run."""

@@ -1,4 +1,4 @@
-"""Measure Safelight beside its peers, print the tables, and exit 1 if a target is missed.
+"""Compare Safelight with its peers, print the tables, and exit 1 if a target is missed.
 
 `SHORT=1` in the environment measures one round (CI). `QUICK=1` measures only the tagger, against
 LitServe, within 50 seconds.
@@ -11,15 +11,15 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from benchmarks.figures import SHORT, Figure, rows, verdict
+from benchmarks.measurements import SHORT, Measurement, rows, verdict
 from benchmarks.serving import capacity, overload, single, tables, targets
 from benchmarks.serving.servers import ROOT, environment
-from benchmarks.serving.systems import LITSERVE, OURS, TAGGERS, System, editors
+from benchmarks.serving.systems import LITSERVE, SAFELIGHT, TAGGERS, System, editors
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How much is measured."""
+    """The systems and rounds to measure."""
 
     taggers: tuple[System, ...]
     rounds: int
@@ -28,17 +28,17 @@ class Plan:
 
 
 _FULL = Plan(TAGGERS, rounds=5, seconds=2, edits=True)
-_QUICK = Plan((OURS, LITSERVE), rounds=2, seconds=1, edits=False)
+_QUICK = Plan((SAFELIGHT, LITSERVE), rounds=2, seconds=1, edits=False)
 _SHORT = Plan(TAGGERS, rounds=1, seconds=2, edits=True)
 
 
 def main() -> int:
-    """Return the exit code."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the servers are ended too
+    """Measure, print, and return the exit code."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the servers stop too
     subprocess.run([ROOT / "benchmarks/serving/setup"], check=True, stdout=sys.stderr)
-    figures = list(_measure(_plan()))
-    print("\n".join(rows(figures)))
-    return verdict(figures)
+    measurements = list(_measure(_plan()))
+    print("\n".join(rows(measurements)))
+    return verdict(measurements)
 
 
 def _plan() -> Plan:
@@ -47,28 +47,30 @@ def _plan() -> Plan:
     return _SHORT if SHORT else _FULL
 
 
-def _measure(plan: Plan) -> Iterator[Figure]:
-    """Print the tables as they become known, and yield the figures."""
+def _measure(plan: Plan) -> Iterator[Measurement]:
+    """Print each table when it is complete, and yield the measurements."""
     print(f"{tables.heading()}\n")
-    tagged = capacity.measure(plan.taggers, plan.rounds, plan.seconds, _say)
+    tagged = capacity.measure(plan.taggers, plan.rounds, plan.seconds, _report)
     print("\n".join(tables.of_capacity(tagged)), end="\n\n")
     yield from targets.of_capacity(tagged)
     if plan.edits:
         folder = _weights()
-        ours, *peers = editors(folder)
-        edited = overload.measure([ours, *peers], folder, plan.rounds, _say)
+        safelight, *peers = editors(folder)
+        edited = overload.measure([safelight, *peers], folder, plan.rounds, _report)
         print("\n".join(tables.of_overload(edited)), end="\n\n")
-        yield from targets.of_overload(edited[ours])
-        yield from single.measure(ours, _say)
+        yield from targets.of_overload(edited[safelight])
+        yield from single.measure(safelight, _report)
 
 
 def _weights() -> str:
     command = [sys.executable, "-m", "benchmarks.serving.weights"]
-    told = subprocess.run(command, cwd=ROOT, env=environment(), check=True, stdout=subprocess.PIPE)
-    return told.stdout.decode().strip()
+    process = subprocess.run(
+        command, cwd=ROOT, env=environment(), check=True, stdout=subprocess.PIPE
+    )
+    return process.stdout.decode().strip()
 
 
-def _say(what: str) -> None:
+def _report(what: str) -> None:
     print(f"measuring {what} …", file=sys.stderr, flush=True)
 
 

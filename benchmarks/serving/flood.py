@@ -1,6 +1,6 @@
-"""Load by asyncio for works that take long: closed loop, and open loop at a fixed rate.
+"""Generate load with asyncio for slow requests: closed loop, and open loop at a fixed rate.
 
-Some hundred requests a second cost it a tenth of a core. For thousands there is `load`.
+Some hundred requests per second cost a tenth of a core. For thousands, use `load`.
 """
 
 import asyncio
@@ -17,48 +17,48 @@ _LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Tally:
-    """What became of the requests that were sent while the flood was steady."""
+    """The results of the requests after the first deadline."""
 
     goodput_per_second: float
     late_ratio: float
-    """Of those that were not refused; it counts those without an answer, which is still made."""
+    """Share of the accepted requests; requests without a response count as late."""
 
 
 def closed(server: Server, connections: int, seconds: float) -> float:
-    """Return the answers per second of a few clients, each asking anew once it is answered.
+    """Return the responses per second of clients that each wait for their response.
 
-    Raises RuntimeError where one is not 200.
+    Raises RuntimeError if a response is not 200.
     """
     end = perf_counter() + seconds
     return asyncio.run(_closed(_Client(server), connections, lambda: perf_counter() < end))
 
 
-def answered(server: Server, connections: int, count: int) -> float:
-    """Return the answers per second of a few clients, who ask so often and no more.
+def throughput_of(server: Server, connections: int, count: int) -> float:
+    """Return the responses per second of clients that send `count` requests together.
 
-    Raises RuntimeError where one is not 200.
+    Raises RuntimeError if a response is not 200.
     """
-    left = iter(range(count))
-    return asyncio.run(_closed(_Client(server), connections, lambda: next(left, None) is not None))
+    rest = iter(range(count))
+    return asyncio.run(_closed(_Client(server), connections, lambda: next(rest, None) is not None))
 
 
 def flood(server: Server, per_second: float, seconds: float, deadline_seconds: float) -> Tally:
-    """Send requests at a rate, whatever becomes of those before, and tell what became of them.
+    """Send requests at a fixed rate without waiting for responses, and return the results.
 
-    Those sent before the first deadline do not count: the queue is short still, all are in time.
-    Raises RuntimeError where one is neither answered nor refused.
+    Requests before the first deadline do not count: the queue is still short, so none is late.
+    Raises RuntimeError if a response is neither 200 nor a refusal.
     """
     client = _Client(server, deadline_seconds)
     return asyncio.run(_flood(client, per_second, seconds, deadline_seconds))
 
 
 def settle(server: Server) -> None:
-    """Wait until what an earlier flood left in the queue is worked off."""
-    asyncio.run(_Client(server).ask())
+    """Wait until the queue of an earlier flood is empty."""
+    asyncio.run(_Client(server).send())
 
 
 class _Client:
-    """Kept connections to one server, opened as they are needed."""
+    """Persistent connections to one server, opened on demand."""
 
     def __init__(self, server: Server, deadline_seconds: float = 60) -> None:
         system = server.system
@@ -70,8 +70,8 @@ class _Client:
             "\r\n"
         ).encode() + system.body
 
-    async def ask(self) -> int:
-        """Return the status of the answer to a request."""
+    async def send(self) -> int:
+        """Send a request and return the status of the response."""
         reader, writer = (
             self._idle.pop()
             if self._idle
@@ -90,16 +90,16 @@ async def _closed(client: _Client, connections: int, more: Callable[[], bool]) -
     started = perf_counter()
 
     async def one() -> int:
-        answers = 0
+        responses = 0
         while more():
-            status = await client.ask()
+            status = await client.send()
             if status != 200:
-                raise RuntimeError(f"The answer to a request was {status}.")
-            answers += 1
-        return answers
+                raise RuntimeError(f"A response has the status {status}.")
+            responses += 1
+        return responses
 
-    answers = sum(await asyncio.gather(*(one() for _ in range(connections))))
-    return answers / (perf_counter() - started)  # until the last is answered: whole batches count
+    responses = sum(await asyncio.gather(*(one() for _ in range(connections))))
+    return responses / (perf_counter() - started)  # including the last batch
 
 
 async def _flood(
@@ -109,11 +109,11 @@ async def _flood(
 
     async def one() -> str:
         sent = perf_counter()
-        status = await client.ask()
+        status = await client.send()
         if status in REFUSED:
             return "refused"
         if status != 200:
-            raise RuntimeError(f"The answer to a request was {status}.")
+            raise RuntimeError(f"A response has the status {status}.")
         return "in time" if perf_counter() - sent <= deadline_seconds else "late"
 
     sent = []
@@ -121,7 +121,7 @@ async def _flood(
         await asyncio.sleep(started + number / per_second - perf_counter())
         sent.append(asyncio.create_task(one()))
     done, _ = await asyncio.wait(sent, timeout=deadline_seconds)
-    became = [task.result() if task in done else "late" for task in sent]
-    steady = became[int(per_second * deadline_seconds) :]
+    results = [task.result() if task in done else "late" for task in sent]
+    steady = results[int(per_second * deadline_seconds) :]
     in_time, late = steady.count("in time"), steady.count("late")
     return Tally(in_time / len(steady) * per_second, late / max(1, in_time + late))

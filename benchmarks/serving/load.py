@@ -1,6 +1,6 @@
-"""Closed-loop load: `wrk` posts one constant body over a few kept connections.
+"""Closed-loop load: `wrk` posts one constant body over a few persistent connections.
 
-The generator shares the cores with the server, so it is a small C program that does little.
+The generator shares the cores with the server, so it must be cheap: wrk is written in C.
 """
 
 import subprocess
@@ -26,31 +26,31 @@ end
 
 @dataclass(frozen=True)
 class Rate:
-    """What a server did under closed-loop load."""
+    """The results of a server under closed-loop load."""
 
     images_per_second: float
     median_seconds: float
     p99_seconds: float
 
 
-def press(url: str, body: bytes, connections: int, seconds: int) -> Rate:
-    """Return what the server did. Raises RuntimeError where it answered anything but 2xx."""
+def load(url: str, body: bytes, connections: int, seconds: int) -> Rate:
+    """Load a server, and return the results. Raises RuntimeError if a response is not 2xx."""
     with TemporaryDirectory() as folder:
         script, content = Path(folder, "post.lua"), Path(folder, "body")
         content.write_bytes(body)
         script.write_text(_SCRIPT.replace("{body}", str(content)))
-        told = subprocess.run(
+        output = subprocess.run(
             ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--script", str(script), url],
             check=True,
             capture_output=True,
             text=True,
         ).stdout
-    return _read(told)
+    return _parse(output)
 
 
-def _read(told: str) -> Rate:
-    line = next(line for line in told.splitlines() if line.startswith("measured "))
+def _parse(output: str) -> Rate:
+    line = next(line for line in output.splitlines() if line.startswith("measured "))
     requests, duration, median, p99, errors = (int(number) for number in line.split()[1:])
     if errors or not requests:
-        raise RuntimeError(f"{errors} errors beside {requests} answers:\n{told}")
+        raise RuntimeError(f"{errors} errors and {requests} responses:\n{output}")
     return Rate(requests / duration * 1e6, median / 1e6, p99 / 1e6)

@@ -1,7 +1,7 @@
-"""The two models that the systems serve; they know no server, not even ours.
+"""The two models that all systems serve, without any server code.
 
-The tagger names pictures of 64 by 64 pixels; its batch of 8 costs about 2.4 times a batch of 1. The
-editor is the bundled demo of InstructPix2Pix.
+The tagger classifies images of 64 by 64 pixels; a batch of 8 costs about 2.4 times a batch of 1.
+The editor is the bundled demo of InstructPix2Pix.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ _WIDTHS = (16, 32, 64, 128)
 
 
 class Tagger:
-    """Names what a picture shows; its weights are drawn from a fixed seed."""
+    """Classifies images; its weights are random with a fixed seed."""
 
     def __init__(self) -> None:
         with torch.random.fork_rng(devices=[]):
@@ -29,7 +29,7 @@ class Tagger:
 
     @torch.inference_mode()
     def tag(self, images: Sequence[Image.Image]) -> list[Scores]:
-        """Return the labels of each picture with their scores, the best first."""
+        """Return the labels of each image with their scores, the best first."""
         pixels = torch.from_numpy(np.stack([np.asarray(image) for image in images]))
         logits = self._network(pixels.permute(0, 3, 1, 2).float() / 255)
         best = logits.softmax(dim=1).sort(dim=1, descending=True)
@@ -40,25 +40,25 @@ class Tagger:
 
 
 class Editor:
-    """Edits pictures by instruction, with the demo's weights from a folder."""
+    """Edits images by instruction, with the demo's weights from a folder."""
 
     def __init__(self, folder: str) -> None:
-        # Here, so that those who only tag do not carry diffusers.
+        # Imported here, so that a tagger does not load diffusers.
         from diffusers import StableDiffusionInstructPix2PixPipeline
 
         self._pipeline = StableDiffusionInstructPix2PixPipeline.from_pretrained(folder)
         self._pipeline.set_progress_bar_config(disable=True)
 
     def edit(self, images: Sequence[Image.Image]) -> list[Image.Image]:
-        """Return the edited pictures."""
-        made: list[Image.Image] = self._pipeline(
+        """Return the edited images."""
+        edited: list[Image.Image] = self._pipeline(
             prompt=[INSTRUCTION] * len(images),
             image=list(images),
             num_inference_steps=STEPS,
             guidance_scale=TEXT_GUIDANCE,
             image_guidance_scale=IMAGE_GUIDANCE,
         ).images
-        return made
+        return edited
 
 
 def _network() -> nn.Sequential:

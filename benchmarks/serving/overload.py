@@ -1,7 +1,7 @@
-"""The edit: throughput beside the raw limit, and what is left of it when far too much is asked.
+"""Measure the editor: throughput compared with the raw limit, and goodput under overload.
 
-The load is open: requests come at multiples of a system's own capacity, whatever becomes of those
-before, and each has a deadline of five service times, a service time being that of one edit alone.
+The load is an open loop at multiples of a system's own capacity. The deadline of each request is
+five service times; a service time is the time of one edit alone.
 """
 
 from collections.abc import Callable, Iterable
@@ -21,8 +21,8 @@ _RAW_SECONDS = 1.5
 
 
 @dataclass(frozen=True)
-class Strain:
-    """What became of a load; `wasted_ratio` is of the device's time, where the system tells it."""
+class LoadResult:
+    """The results of one load. `wasted_ratio` is a share of the device time, NaN if unknown."""
 
     goodput_share: float
     late_ratio: float
@@ -31,45 +31,45 @@ class Strain:
 
 @dataclass(frozen=True)
 class Turn:
-    """What one system did in one round."""
+    """The results of one system in one round."""
 
     capacity_per_second: float
     raw_share: float
-    strains: dict[float, Strain]
+    loads: dict[float, LoadResult]
 
 
 def measure(
-    systems: Iterable[System], folder: str, rounds: int, say: Callable[[str], None]
+    systems: Iterable[System], folder: str, rounds: int, report: Callable[[str], None]
 ) -> dict[System, list[Turn]]:
-    """Return what the systems did, in rounds in which each has its turn."""
-    found: dict[System, list[Turn]] = {system: [] for system in systems}
+    """Measure every system in turn, in each round."""
+    results: dict[System, list[Turn]] = {system: [] for system in systems}
     for number in range(1, rounds + 1):
-        say(f"edit, round {number} of {rounds}: raw limit")
+        report(f"edit, round {number} of {rounds}: raw limit")
         limit = raw.limit(_RAW_SECONDS, (1, EDIT_BATCH), "editor", folder)
-        for system, turns in found.items():
-            say(f"edit, round {number} of {rounds}: {system.name}")
+        for system, turns in results.items():
+            report(f"edit, round {number} of {rounds}: {system.name}")
             turns.append(_turn(system, limit))
-    return found
+    return results
 
 
 def _turn(system: System, limit: dict[int, float]) -> Turn:
     with serving(system) as server:
-        closed(server, EDIT_BATCH, 0.5)  # to warm it
+        closed(server, EDIT_BATCH, 0.5)  # warm up
         capacity = closed(server, EDIT_BATCH, _STEADY_SECONDS)
         deadline = _SERVICE_TIMES / limit[1]
-        strains = {load: _strain(server, load, capacity, deadline) for load in LOADS}
-    return Turn(capacity, capacity / limit[EDIT_BATCH], strains)
+        loads = {load: _load(server, load, capacity, deadline) for load in LOADS}
+    return Turn(capacity, capacity / limit[EDIT_BATCH], loads)
 
 
-def _strain(server: Server, load: float, capacity: float, deadline: float) -> Strain:
+def _load(server: Server, load: float, capacity: float, deadline: float) -> LoadResult:
     settle(server)
     before = device_seconds(server)
     tally = flood(server, load * capacity, deadline + _STEADY_SECONDS, deadline)
     wasted = _wasted_ratio(before, device_seconds(server))
-    return Strain(tally.goodput_per_second / capacity, tally.late_ratio, wasted)
+    return LoadResult(tally.goodput_per_second / capacity, tally.late_ratio, wasted)
 
 
 def _wasted_ratio(before: dict[str, float], after: dict[str, float]) -> float:
-    spent = {use: seconds - before.get(use, 0) for use, seconds in after.items()}
-    total = sum(spent.values())
-    return spent.get("deadline", 0) / total if total else nan  # it reaches no target
+    uses = {use: seconds - before.get(use, 0) for use, seconds in after.items()}
+    total = sum(uses.values())
+    return uses.get("deadline", 0) / total if total else nan  # NaN misses every target

@@ -1,7 +1,7 @@
-"""Runs one system on a free port, alone, and ends all its processes whatever happens.
+"""Run one system on a free port, and stop all its processes at the end.
 
-Alone, and anew in each round: an idle peer still uses the cores (LitServe a whole one, asking for
-work), and processes that map the same libraries would share the memory that is counted.
+Only one system runs at a time, and it restarts in each round: an idle peer still uses the cores
+(LitServe polls with a whole one), and processes with the same libraries would share memory.
 """
 
 import http.client
@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[2]
 _READY_SECONDS = 120
 _STOP_SECONDS = 3
 _QUIET = {
-    # One thread for the model, here as in the raw limit.
+    # One thread for the model, as for the raw limit.
     "OMP_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
     "HF_HUB_OFFLINE": "1",
@@ -41,7 +41,7 @@ _QUIET = {
 
 @dataclass(frozen=True)
 class Server:
-    """A system that runs and is ready."""
+    """A running system."""
 
     system: System
     port: int
@@ -50,56 +50,60 @@ class Server:
 
     @property
     def url(self) -> str:
-        """Return where it takes work."""
+        """Return the address for requests."""
         return f"http://127.0.0.1:{self.port}{self.system.path}"
 
     def memory_bytes(self) -> int:
-        """Return the memory of all its processes, what they share counted once."""
-        return sum(_pss(process.pid) for process in _family(self.process))
+        """Return the memory of all its processes; shared memory counts once."""
+        return sum(_pss(process.pid) for process in _session_processes(self.process))
 
 
 @contextmanager
 def serving(system: System) -> Iterator[Server]:
-    """Run a system until the block ends; it is ready once it has answered the first request."""
+    """Run a system until the block ends; it is ready after its first response."""
     with (
         TemporaryDirectory(ignore_cleanup_errors=True) as home,
         Path(home, "log").open("w+b") as log,
     ):
         port = _free_port()
         command = [part.replace("{port}", str(port)) for part in system.command]
-        own = {name: value.replace("{home}", home) for name, value in system.environment.items()}
+        variables = {
+            name: value.replace("{home}", home) for name, value in system.environment.items()
+        }
         homes = {"BENTOML_HOME": home, "RAY_TMPDIR": home}
         started = time.perf_counter()
         child = subprocess.Popen(
             command,
             cwd=ROOT,
-            env={**environment(), **homes, **own},
+            env={**environment(), **homes, **variables},
             stdout=log,
             stderr=log,
             start_new_session=True,
         )
         process = psutil.Process(child.pid)
         try:
-            ready = _await_answer(system, port, child)
+            ready = _await_response(system, port, child)
             yield Server(system, port, process, ready - started)
         except Exception as failure:
             log.seek(0)
-            failure.add_note(f"{system.name} wrote:\n{log.read()[-3000:].decode(errors='replace')}")
+            failure.add_note(
+                f"log of {system.name}:\n{log.read()[-3000:].decode(errors='replace')}"
+            )
             raise
         finally:
-            _end(child, process)
+            _stop(child, process)
 
 
 def device_seconds(server: Server) -> dict[str, float]:
-    """Return how long Safelight's device was used so far, by what for; nobody else tells."""
+    """Return Safelight's device seconds by use; other systems do not report them."""
     if not server.system.metered:
         return {}
-    with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/metrics") as answer:
-        lines = answer.read().decode()
-    found: dict[str, float] = {}
+    with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/metrics") as response:
+        lines = response.read().decode()
+    uses: dict[str, float] = {}
     for use, seconds in _DEVICE_SECONDS.findall(lines):
-        found[use] = found.get(use, 0) + float(seconds)  # of every device
-    return found
+        uses[use] = uses.get(use, 0) + float(seconds)  # summed over devices
+    return uses
 
 
 def environment() -> dict[str, str]:
@@ -107,8 +111,8 @@ def environment() -> dict[str, str]:
     return {**os.environ, **_QUIET}
 
 
-def _await_answer(system: System, port: int, child: "subprocess.Popen[bytes]") -> float:
-    """Return when the first request was answered."""
+def _await_response(system: System, port: int, child: "subprocess.Popen[bytes]") -> float:
+    """Return the time of the first response."""
     deadline = time.perf_counter() + _READY_SECONDS
     while time.perf_counter() < deadline and child.poll() is None:
         with suppress(OSError, http.client.HTTPException):
@@ -119,29 +123,29 @@ def _await_answer(system: System, port: int, child: "subprocess.Popen[bytes]") -
             if connection.getresponse().status == 200:
                 return time.perf_counter()
         time.sleep(0.02)
-    raise TimeoutError(f"{system.name} ended, or took longer than {_READY_SECONDS} s to answer.")
+    raise TimeoutError(f"{system.name} ended, or did not respond within {_READY_SECONDS} s.")
 
 
-def _end(child: "subprocess.Popen[bytes]", process: psutil.Process) -> None:
-    """Ask the process to end, and end by force those of its family that stay."""
-    family = _family(process)
+def _stop(child: "subprocess.Popen[bytes]", process: psutil.Process) -> None:
+    """Send SIGTERM to the process, then kill what remains of its session."""
+    processes = _session_processes(process)
     with suppress(ProcessLookupError):
         child.send_signal(signal.SIGTERM)
     with suppress(subprocess.TimeoutExpired):
         child.wait(_STOP_SECONDS)
-    for member in family:
+    for member in processes:
         with suppress(psutil.NoSuchProcess):
-            member.kill()  # psutil makes sure that the id is still that process's
+            member.kill()  # psutil checks that the id still belongs to this process
     child.wait()
 
 
-def _family(process: psutil.Process) -> list[psutil.Process]:
-    """Return the processes of its session, and their children that opened one of their own."""
-    family = {each for each in psutil.process_iter() if _session(each.pid) == process.pid}
-    for member in list(family):
+def _session_processes(process: psutil.Process) -> list[psutil.Process]:
+    """Return the processes of its session, and their descendants in other sessions."""
+    members = {one for one in psutil.process_iter() if _session(one.pid) == process.pid}
+    for member in list(members):
         with suppress(psutil.NoSuchProcess):
-            family.update(member.children(recursive=True))
-    return list(family)
+            members.update(member.children(recursive=True))
+    return list(members)
 
 
 def _session(pid: int) -> int | None:
@@ -151,7 +155,7 @@ def _session(pid: int) -> int | None:
 
 
 def _pss(pid: int) -> int:
-    with suppress(OSError):  # it has just ended
+    with suppress(OSError):  # the process may have ended
         for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
             if line.startswith("Pss:"):
                 return int(line.split()[1]) * 1024

@@ -1,4 +1,4 @@
-"""Who is measured: how each system is started, and what it is sent."""
+"""The measured systems: how each starts, and the request that it gets."""
 
 import base64
 import json
@@ -8,16 +8,16 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
 
-from benchmarks.serving.task import EDIT_BATCH, INSTRUCTION, LABELS, STEPS, picture
+from benchmarks.serving.task import EDIT_BATCH, INSTRUCTION, LABELS, STEPS, image
 
-_PNG = picture()
+_PNG = image()
 _TEXT = base64.b64encode(_PNG).decode()
 _PYTHON = ".venv-peers/bin/python"
 _PEERS = "benchmarks.serving.peers"
 _HAPROXY = {
     "RAY_SERVE_ENABLE_HA_PROXY": "1",
     "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
-    # Files that it would leave behind.
+    # Files that it does not delete.
     "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": "{home}/haproxy.cfg",
     "RAY_SERVE_HAPROXY_SOCKET_PATH": "{home}/admin.sock",
     "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": "{home}/metrics.sock",
@@ -30,8 +30,8 @@ _HAPROXY = {
 class System:
     """A server, and the request that it gets.
 
-    `{port}` in its command stands for a free one, `{home}` in its environment for a folder of its
-    own. It is `metered` where its `/metrics` tell what its device was used for.
+    `{port}` in its command is a free port, `{home}` in its environment a new folder. A `metered`
+    system reports its device seconds in `/metrics`.
     """
 
     name: str
@@ -54,7 +54,7 @@ def _peer(name: str, module: str, *arguments: str, **options: Any) -> System:
     return System(name, command, **options)
 
 
-OURS = _safelight("benchmarks.serving.work:tagger", f"/predict?top={len(LABELS)}")
+SAFELIGHT = _safelight("benchmarks.serving.work:tagger", f"/predict?top={len(LABELS)}")
 NAIVE = _peer("FastAPI, thread pool", "naive", "tagger", batches=False)
 LITSERVE = _peer("LitServe", "lit", "tagger")
 RAY = _peer("Ray Serve, HAProxy", "rayserve", environment=_HAPROXY)
@@ -71,18 +71,18 @@ BENTO = System(
         "--port",
         "{port}",
     ),
-    # BentoML batches along a list that the request brings; here it is of one.
+    # BentoML batches lists in requests; this list has one item.
     body=json.dumps({"image": [_TEXT]}).encode(),
 )
-TAGGERS = (OURS, NAIVE, LITSERVE, RAY, BENTO)
+TAGGERS = (SAFELIGHT, NAIVE, LITSERVE, RAY, BENTO)
 
 
 def editors(folder: str) -> tuple[System, ...]:
-    """Return those that serve the edit, ours first, with its weights from a folder."""
+    """Return the systems that serve the edit, Safelight first, with the weights in a folder."""
     query = urlencode({"instruction": INSTRUCTION, "steps": STEPS})
     same_work = {
         "SAFELIGHT_BATCH_LIMIT": str(EDIT_BATCH),
-        "SAFELIGHT_DEGRADATION_LEVEL": "0",  # under overload it would give up steps
+        "SAFELIGHT_DEGRADATION_LEVEL": "0",  # under overload it would reduce the steps
     }
     return (
         _safelight(

@@ -1,6 +1,6 @@
-"""Writes the editor as a folder where it is not there yet, and prints where that is.
+"""Write the editor's weights to a new folder and print its path.
 
-It runs as a process of its own, because its libraries would stay in the memory of whoever measures.
+It runs in a process of its own, because its libraries would stay in the caller's memory.
 """
 
 import tempfile

@@ -1,4 +1,4 @@
-"""The tagger as Safelight serves it: `safelight serve benchmarks.serving.work:tagger`."""
+"""The tagger for Safelight: `safelight serve benchmarks.serving.work:tagger`."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ from safelight.models.backend import Labels, ModelInfo, ModelOrder, OnStep, Reco
 
 
 class TaggerBackend:
-    """The tagger, behind the protocol that Safelight's worker speaks."""
+    """The tagger with the protocol of Safelight's worker."""
 
     task: Task = "predict"
     pipeline = None
@@ -17,11 +17,11 @@ class TaggerBackend:
         self._tagger = Tagger()
 
     def run(self, batch: Sequence[Recognition], on_step: OnStep) -> list[Labels]:
-        """Return the labels of each picture; there are no steps to tell of."""
-        made = self._tagger.tag([work.image for work in batch])
-        return [Labels(scores[: work.top]) for work, scores in zip(batch, made, strict=True)]
+        """Return the labels of each image; there are no steps to report."""
+        tagged = self._tagger.tag([work.image for work in batch])
+        return [Labels(scores[: work.top]) for work, scores in zip(batch, tagged, strict=True)]
 
 
 def tagger(order: ModelOrder) -> TaggerBackend:
-    """Return the tagger, ready."""
+    """Return the loaded tagger."""
     return TaggerBackend(order)

@@ -1,4 +1,4 @@
-"""docs/delivery.md, done as a new user would: its examples in one file, and its commands."""
+"""Run the commands of docs/delivery.md with all its examples in one file."""
 
 import os
 import re
@@ -17,8 +17,8 @@ TOML = re.findall(r"```toml\n(.*?)```", PAGE, flags=re.DOTALL)
 ROUTES = re.compile(r"^\[routes\]\n(?:.+\n)*", flags=re.MULTILINE)
 
 
-def mixture() -> str:
-    """Return every example in one file, as the page says: `[routes]` once, its lists merged."""
+def all_examples() -> str:
+    """Return every example in one file with one table `[routes]`, as the page explains."""
     routes: dict[str, list[str]] = {}
     for example in TOML:
         for severity, names in tomllib.loads(example).get("routes", {}).items():
@@ -29,13 +29,13 @@ def mixture() -> str:
 
 @pytest.fixture
 def exported(tmp_path: Path) -> Path:
-    """Return the folder in which the page's exports were run as they stand."""
-    (tmp_path / "monitoring.toml").write_text(mixture())
+    """Run the page's exports, and return their folder."""
+    (tmp_path / "monitoring.toml").write_text(all_examples())
     (tmp_path / "safelight").write_text(f'#!/bin/sh\nexec {sys.executable} -m safelight "$@"\n')
     (tmp_path / "safelight").chmod(0o755)
     environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
     [block] = [block for block in SHELL if block.startswith("safelight export")]
-    done = subprocess.run(
+    process = subprocess.run(
         ("bash", "-euo", "pipefail", "-c", block),
         cwd=tmp_path,
         env=environment,
@@ -43,20 +43,20 @@ def exported(tmp_path: Path) -> Path:
         text=True,
         timeout=60,
     )
-    assert done.returncode == 0, done.stderr
+    assert process.returncode == 0, process.stderr
     return tmp_path / "deploy"
 
 
 def test_the_exports_of_the_page_run_on_its_examples(exported: Path) -> None:
-    made = yaml.safe_load((exported / "alertmanager/alertmanager.yml").read_text())
-    named = {receiver["name"] for receiver in made["receivers"]}
-    assert {"phone", "mail", "hook", "ding", "lark", "work"} <= named
+    config = yaml.safe_load((exported / "alertmanager/alertmanager.yml").read_text())
+    names = {receiver["name"] for receiver in config["receivers"]}
+    assert {"phone", "mail", "hook", "ding", "lark", "work"} <= names
     rules = (exported / "prometheus/rules/safelight.yml").read_text()
     assert "https://wiki.example.org/safelight/runbooks#requestp95high" in rules
     assert "docs/runbooks.md" not in rules
 
 
-def test_pasted_together_routes_would_be_there_twice_as_the_page_warns() -> None:
+def test_pasting_all_examples_duplicates_the_routes_as_the_page_warns() -> None:
     with pytest.raises(tomllib.TOMLDecodeError):
         tomllib.loads("\n".join(TOML))
     assert "`[routes]` is one table" in " ".join(PAGE.split())

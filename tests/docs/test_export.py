@@ -1,4 +1,4 @@
-"""docs/export.md, done as a new user would: its commands, on a Prometheus that runs already."""
+"""Run the commands of docs/export.md with a Prometheus that is already running."""
 
 import os
 import re
@@ -28,7 +28,7 @@ COMMANDS = re.findall(r"```\n(safelight .*?)```", PAGE, flags=re.DOTALL)
 YAML = re.findall(r"```yaml\n(.*?)```", PAGE, flags=re.DOTALL)
 
 
-def answers(url: str) -> bool:
+def is_ready(url: str) -> bool:
     try:
         return HTTP.get(f"{url}/-/ready", timeout=2).is_success
     except httpx.TransportError:
@@ -42,9 +42,9 @@ def jobs(url: str) -> set[str]:
 
 @pytest.fixture
 def prometheus(tmp_path: Path) -> Iterator[tuple[Path, str]]:
-    """Run a Prometheus that knows nothing of us; yield the folder of its configuration."""
+    """Run a Prometheus without Safelight's targets; yield its configuration folder and address."""
     [port] = free_ports(1)
-    folder, url = tmp_path / "theirs", f"http://127.0.0.1:{port}"
+    folder, url = tmp_path / "prometheus", f"http://127.0.0.1:{port}"
     folder.mkdir()
     own = {"job_name": "prometheus", "static_configs": [{"targets": [f"127.0.0.1:{port}"]}]}
     (folder / "prometheus.yml").write_text(yaml.safe_dump({"scrape_configs": [own]}))
@@ -58,7 +58,7 @@ def prometheus(tmp_path: Path) -> Iterator[tuple[Path, str]]:
     )
     with subprocess.Popen(command) as process:
         try:
-            eventually(lambda: answers(url), within=30, what="Prometheus answers")
+            eventually(lambda: is_ready(url), within=30, what="Prometheus is ready")
             yield folder, url
         finally:
             process.terminate()
@@ -66,14 +66,14 @@ def prometheus(tmp_path: Path) -> Iterator[tuple[Path, str]]:
 
 
 def add_to(configuration: Path, block: str) -> None:
-    """Add what the page says, where its words say that it belongs."""
-    theirs = yaml.safe_load(configuration.read_text())
+    """Add the YAML of the page to a Prometheus configuration."""
+    content = yaml.safe_load(configuration.read_text())
     for section, entries in yaml.safe_load(block).items():
-        theirs.setdefault(section, []).extend(entries)
-    configuration.write_text(yaml.safe_dump(theirs))
+        content.setdefault(section, []).extend(entries)
+    configuration.write_text(yaml.safe_dump(content))
 
 
-def test_the_page_works_as_it_stands(prometheus: tuple[Path, str], tmp_path: Path) -> None:
+def test_the_commands_of_the_page_work(prometheus: tuple[Path, str], tmp_path: Path) -> None:
     folder, url = prometheus
     bin_folder, work = tmp_path / "bin", tmp_path / "work"
     bin_folder.mkdir()
@@ -90,29 +90,29 @@ def test_the_page_works_as_it_stands(prometheus: tuple[Path, str], tmp_path: Pat
         for place, block in enumerate(SHELL):
             if "promtool" in block:
                 add_to(folder / "prometheus.yml", YAML[0])
-            here = block.replace("http://127.0.0.1:9090", url)
-            here = here.replace("http://127.0.0.1:3000", fake.url)
-            done = subprocess.run(
-                ("bash", "-euo", "pipefail", "-c", here),
+            script = block.replace("http://127.0.0.1:9090", url)
+            script = script.replace("http://127.0.0.1:3000", fake.url)
+            process = subprocess.run(
+                ("bash", "-euo", "pipefail", "-c", script),
                 cwd=work,
                 env=environment,
                 capture_output=True,
                 text=True,
                 timeout=60,
             )
-            assert done.returncode == 0, f"block {place}: {done.stdout}{done.stderr}"
+            assert process.returncode == 0, f"block {place}: {process.stdout}{process.stderr}"
         assert {f"{uid}.json" for uid in fake.boards} == set(board_files())
     assert set(read_boards(work / "boards")) == set(fake.boards)
     eventually(lambda: jobs(url) == {"prometheus", "safelight"}, within=30, what="both are scraped")
 
 
-def test_no_rule_or_board_asks_node_exporter() -> None:
+def test_no_rule_or_dashboard_queries_node_exporter() -> None:
     assert "no rule or dashboard queries node-exporter" in " ".join(PAGE.split())
     for text in (rule_file("instructpix2pix"), *board_files().values()):
         assert not re.search(r"\bnode_[a-z]", text)
 
 
-def test_limits_of_your_own_reach_the_rules_and_the_boards_that_are_pushed(
+def test_own_thresholds_apply_to_the_rules_and_the_pushed_dashboards(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     [block] = [block for block in COMMANDS if "--monitoring" in block]
@@ -126,7 +126,7 @@ def test_limits_of_your_own_reach_the_rules_and_the_boards_that_are_pushed(
     assert "> 7.5\n" in Path("monitoring/prometheus/rules/safelight.yml").read_text()
 
 
-def test_every_part_of_the_export_is_told() -> None:
+def test_the_page_names_every_part_of_the_export() -> None:
     assert all(f"`safelight export {part}`" in PAGE for part in (*PARTS, "all"))
 
 
@@ -140,7 +140,7 @@ def test_an_overlay_names_components_that_are_exported(block: str) -> None:
         assert f"{component.removeprefix('../kubernetes/')}/kustomization.yaml" in files
 
 
-def test_the_larger_overlay_names_what_is_exported() -> None:
+def test_the_larger_overlay_uses_the_exported_names() -> None:
     overlay = yaml.safe_load(YAML[2])
     files = cluster_files("instructpix2pix", rule_file("instructpix2pix"), {})
     [replicas] = overlay["replicas"]

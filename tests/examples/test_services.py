@@ -1,4 +1,4 @@
-"""The examples, run as their readers run them: a real process, a real edit, then /metrics."""
+"""Run the example services as processes, send edits, and read /metrics."""
 
 import ast
 import re
@@ -29,7 +29,7 @@ STEPS = 4
 
 @dataclass(frozen=True)
 class Running:
-    """A service that runs as a process of its own."""
+    """A running example service."""
 
     url: str
 
@@ -70,15 +70,15 @@ def service(request: pytest.FixtureRequest, model: Path) -> Iterator[Running]:
 
 
 def wait_for_address(process: "subprocess.Popen[str]") -> threading.Thread:
-    """Read what the server says until it names its address; then keep reading, so that it can."""
+    """Read the output until it contains the address; then read on, so that the pipe stays empty."""
     assert process.stderr is not None
-    said = ""
+    output = ""
     for line in process.stderr:
-        said += line
+        output += line
         if "http://127.0.0.1" in line:
             break
     else:
-        pytest.fail(f"The service ended: {said}")
+        pytest.fail(f"The service ended: {output}")
     reader = threading.Thread(target=process.stderr.read)
     reader.start()
     return reader
@@ -90,11 +90,11 @@ def png(width: int = 64, height: int = 64) -> bytes:
     return file.getvalue()
 
 
-def test_p8_p9_a_picture_is_edited_and_every_step_is_in_the_metrics(service: Running) -> None:
-    answer = service.edit(png())
-    assert answer.status_code == 200
-    assert answer.headers["content-type"] == "image/png"
-    assert Image.open(BytesIO(answer.content)).size == (64, 64)
+def test_p8_p9_an_image_is_edited_and_every_step_is_in_the_metrics(service: Running) -> None:
+    response = service.edit(png())
+    assert response.status_code == 200
+    assert response.headers["content-type"] == "image/png"
+    assert Image.open(BytesIO(response.content)).size == (64, 64)
     labels = {"endpoint": "/edit", "instruction_type": "make_him_old"}
     pix = "instructpix2pix"
     assert service.metric(f"{pix}_request_success_total", **labels) == 1
@@ -105,34 +105,34 @@ def test_p8_p9_a_picture_is_edited_and_every_step_is_in_the_metrics(service: Run
     assert service.metric("safelight_probe_failures_total") == 0
 
 
-def test_p2_what_is_no_picture_counts_with_its_reason(service: Running) -> None:
+def test_p2_an_invalid_image_is_counted_with_its_reason(service: Running) -> None:
     service.edit(png())
-    assert service.edit(b"no picture").status_code == 422
+    assert service.edit(b"no image").status_code == 422
     failed = {"status_code": "422", "error": "invalid_parameter", "instruction_type": "none"}
     assert service.metric("instructpix2pix_request_total", endpoint="/edit", **failed) == 1
 
 
-def test_callers_at_once_are_each_answered(service: Running) -> None:
+def test_parallel_callers_each_get_a_response(service: Running) -> None:
     with ThreadPoolExecutor(4) as callers:
-        answers = list(callers.map(lambda _: service.edit(png()), range(8)))
+        responses = list(callers.map(lambda _: service.edit(png()), range(8)))
 
-    assert [answer.status_code for answer in answers] == [200] * 8
+    assert [response.status_code for response in responses] == [200] * 8
 
 
-def test_the_metrics_of_an_example_please_promtool(service: Running) -> None:
+def test_promtool_accepts_the_metrics_of_an_example(service: Running) -> None:
     service.edit(png())
     text = HTTP.get(f"{service.url}/metrics").text
-    done = subprocess.run(
+    process = subprocess.run(
         ["promtool", "check", "metrics"], input=text, capture_output=True, text=True
     )
-    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+    assert (process.returncode, process.stdout + process.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_an_example_has_exactly_one_line_of_ours(name: str) -> None:
+def test_an_example_calls_safelight_once(name: str) -> None:
     code = ast.unparse(ast.parse((EXAMPLES / name).read_text()).body[1:])  # type: ignore[arg-type]
-    ours = [line.strip() for line in code.splitlines() if re.search(r"safelight", line)]
-    assert ours == ["import safelight", "safelight.watch(app=app, pipeline=pipe)"]
+    lines = [line.strip() for line in code.splitlines() if re.search(r"safelight", line)]
+    assert lines == ["import safelight", "safelight.watch(app=app, pipeline=pipe)"]
 
 
 def test_every_example_is_tested() -> None:

@@ -1,4 +1,4 @@
-"""A real service to be hurt, and the table of what it survived (`make faults`)."""
+"""A real service for fault injection, and the table of the results (`make faults`)."""
 
 import asyncio
 from collections import Counter
@@ -17,15 +17,15 @@ from tests.serving.conftest import RealService, answers, serving, until
 from tests.serving.jobs import PICTURE
 from tests.serving.running import PAINTER
 
-SURVIVED: list[tuple[str, str, str]] = []
+RESULTS: list[tuple[str, str, str]] = []
 NAMESPACE = "instructpix2pix"
 QUICK = {"hang_seconds": "4", "gpu_interval_seconds": "0.5", "log_format": "json"}
 
-Answer = tuple[int, str]
+Outcome = tuple[int, str]
 
 
 class Victim:
-    """A running service, what is done to it, and what its callers were told."""
+    """A running service that gets the faults."""
 
     def __init__(self, service: RealService) -> None:
         self.service = service
@@ -33,7 +33,7 @@ class Victim:
 
     @property
     def workers(self) -> list[psutil.Process]:
-        """Return the worker processes that there are now."""
+        """Return the current worker processes."""
         children = psutil.Process(self.service.pid).children()
         return [child for child in children if _is_worker(child)]
 
@@ -41,60 +41,60 @@ class Victim:
         return self.service.value(metric.full_name(NAMESPACE), **labels)
 
     def run(self, scenario: Callable[[httpx.AsyncClient], Awaitable[Any]], seconds: float) -> Any:
-        """Run a scenario; one that does not end in time is a hang, and fails."""
+        """Run a scenario; it fails if it does not end within `seconds`."""
 
         async def running() -> Any:
             limits = httpx.Limits(max_connections=None)
             async with (
-                httpx.AsyncClient(base_url=self.url, timeout=seconds, limits=limits) as speaking,
+                httpx.AsyncClient(base_url=self.url, timeout=seconds, limits=limits) as http,
                 asyncio.timeout(seconds),
             ):
-                return await scenario(speaking)
+                return await scenario(http)
 
         return asyncio.run(running())
 
     def settles(self) -> None:
-        """Hold that nothing is left over: every gauge is 0, and a good request is served."""
+        """Check the recovery: a valid request succeeds, and every gauge returns to 0."""
         assert until(lambda: answers(f"{self.url}/readyz"), 20)
-        good = self.service.edit(instruction="make him old")
-        assert good.status_code == 200, good.text
+        response = self.service.edit(instruction="make him old")
+        assert response.status_code == 200, response.text
         for gauge in (IN_FLIGHT, QUEUE_DEPTH, QUEUED_WORK):
-            assert until(partial(self._at_zero, gauge), 5), gauge.name
+            assert until(partial(self._is_zero, gauge), 5), gauge.name
 
-    def _at_zero(self, gauge: Metric) -> bool:
+    def _is_zero(self, gauge: Metric) -> bool:
         return self.value(gauge) == 0
 
 
 def _is_worker(process: psutil.Process) -> bool:
     try:
         return "safelight.serving.worker.child" in process.cmdline()
-    except psutil.Error:  # it is a zombie, or gone
+    except psutil.Error:  # it is a zombie, or has ended
         return False
 
 
-async def ask(
-    speaking: httpx.AsyncClient, instruction: str = "make him old", **more: Any
-) -> Answer:
+async def send_edit(
+    http: httpx.AsyncClient, instruction: str = "make him old", **more: Any
+) -> Outcome:
     """Send one edit; return its status and reason."""
     content, headers = more.pop("content", PICTURE), more.pop("headers", {})
-    answer = await speaking.post(
+    response = await http.post(
         "/api/edit",
         content=content,
         params={"instruction": instruction, "steps": 2, **more},
         headers={"content-type": "image/jpeg", **headers},
     )
-    return answer.status_code, "none" if answer.is_success else answer.json()["reason"]
+    return response.status_code, "none" if response.is_success else response.json()["reason"]
 
 
-def told(answers: list[Answer]) -> str:
-    """Return how many callers were told what."""
-    counts = Counter(f"{status} {reason}".removesuffix(" none") for status, reason in answers)
-    return ", ".join(f"{number} x {what}" for what, number in sorted(counts.items()))
+def counted(outcomes: list[Outcome]) -> str:
+    """Return the number of each outcome as text."""
+    counts = Counter(f"{status} {reason}".removesuffix(" none") for status, reason in outcomes)
+    return ", ".join(f"{number} x {outcome}" for outcome, number in sorted(counts.items()))
 
 
-def survived(fault: str, answers: str, then: str) -> None:
-    """Enter a row into the table."""
-    SURVIVED.append((fault, answers, then))
+def record(fault: str, responses: str, recovery: str) -> None:
+    """Add a row to the table."""
+    RESULTS.append((fault, responses, recovery))
 
 
 @pytest.fixture(scope="module")
@@ -108,13 +108,13 @@ def victim(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Victim]:
 
 @pytest.fixture
 def own(tmp_path: Path) -> Callable[..., Any]:
-    """Return how to run a service of one's own, with settings."""
+    """Return a function that runs another service, with its settings."""
     return lambda **settings: serving(tmp_path, PAINTER, calm=False, **{**QUICK, **settings})
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """Print the table."""
-    if not SURVIVED:
+    if not RESULTS:
         return
     terminalreporter.write_line("")
     for line in table():
@@ -123,15 +123,15 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 
 def table() -> Iterator[str]:
     """Yield the lines of the table, as Markdown."""
-    yield "| fault | what callers were told | then |"
+    yield "| fault | responses | recovery |"
     yield "|---|---|---|"
-    for row in SURVIVED:
+    for row in RESULTS:
         yield f"| {' | '.join(row)} |"
 
 
 @pytest.fixture(scope="session", autouse=True)
-def written(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Write the table into docs/reliability.md, where `make faults` asks for it."""
+def write_table(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Write the table into the page of `--reliability`, which `make faults` sets."""
     yield
     page = request.config.getoption("--reliability", default=None)
     if page and not request.session.testsfailed:

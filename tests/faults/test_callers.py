@@ -1,4 +1,4 @@
-"""Callers who leave, dawdle, or all come at once."""
+"""Callers who disconnect, are slow, or send many requests at once."""
 
 import asyncio
 from collections.abc import Callable
@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from safelight.metrics.catalog import DEVICE_SECONDS, REQUESTS
-from tests.faults.conftest import Answer, Victim, ask, survived, told
+from tests.faults.conftest import Outcome, Victim, counted, record, send_edit
 from tests.serving.conftest import until
 from tests.serving.jobs import PICTURE
 
@@ -36,7 +36,7 @@ async def status_of(reader: asyncio.StreamReader) -> int:
     return int(line.split()[1])
 
 
-def test_two_hundred_callers_who_leave_cost_no_more_than_a_step(victim: Victim) -> None:
+def test_two_hundred_callers_who_disconnect_free_the_device_within_a_step(victim: Victim) -> None:
     served = victim.value(DEVICE_SECONDS, use="useful")
 
     def ended(reason: str) -> float:
@@ -54,20 +54,20 @@ def test_two_hundred_callers_who_leave_cost_no_more_than_a_step(victim: Victim) 
 
     victim.run(scenario, 30)
     victim.settles()
-    # A hundred steps are two seconds each; all of them together must not have been made.
+    # The hundred steps of a request take two seconds; most of them must not run.
     assert victim.value(DEVICE_SECONDS, use="cancelled") < 5
     assert victim.value(DEVICE_SECONDS, use="useful") - served < 1
     cancelled, refused = ended("cancelled"), ended("overloaded")
     assert cancelled > 20
     assert cancelled + refused == 200
-    survived(
-        "200 callers connect and leave",
+    record(
+        "200 callers connect and disconnect",
         f"{cancelled:.0f} x 499 cancelled, {refused:.0f} x 503 overloaded",
-        "the device was free within a step",
+        "the device is free within a step",
     )
 
 
-def test_callers_who_leave_in_mid_upload_leave_nothing_behind(victim: Victim) -> None:
+def test_aborted_uploads_do_not_reach_the_model(victim: Victim) -> None:
     cancelled, spent = victim.value(REQUESTS, error="cancelled"), victim.value(DEVICE_SECONDS)
 
     async def leave() -> None:
@@ -84,14 +84,16 @@ def test_callers_who_leave_in_mid_upload_leave_nothing_behind(victim: Victim) ->
     assert until(lambda: victim.value(REQUESTS, error="cancelled") == cancelled + 50, 5)
     assert victim.value(DEVICE_SECONDS) == spent
     victim.settles()
-    survived("50 uploads that break off", "50 x 499 cancelled", "nothing reached the model")
+    record("50 aborted uploads", "50 x 499 cancelled", "nothing reaches the model")
 
 
-def test_slow_uploads_hold_nobody_up_and_end_at_their_deadline(own: Callable[..., Any]) -> None:
+def test_slow_uploads_delay_no_other_request_and_end_at_their_deadline(
+    own: Callable[..., Any],
+) -> None:
     with own(request_timeout_seconds="2") as service:
         victim = Victim(service)
 
-        async def trickle() -> Answer:
+        async def trickle() -> Outcome:
             reader, writer = await connect(victim)
             writer.write(head("make%20him%20old"))
             for byte in PICTURE[:100]:
@@ -103,20 +105,22 @@ def test_slow_uploads_hold_nobody_up_and_end_at_their_deadline(own: Callable[...
             abort(writer)
             return status, "timeout"
 
-        async def scenario(speaking: httpx.AsyncClient) -> tuple[list[Answer], list[Answer]]:
+        async def scenario(http: httpx.AsyncClient) -> tuple[list[Outcome], list[Outcome]]:
             slow = [asyncio.create_task(trickle()) for _ in range(20)]
-            quick = [await ask(speaking) for _ in range(20)]
+            quick = [await send_edit(http) for _ in range(20)]
             return quick, list(await asyncio.gather(*slow))
 
         quick, slow = victim.run(scenario, 30)
         assert quick == [(200, "none")] * 20
         assert slow == [(504, "timeout")] * 20
         victim.settles()
-    survived("20 uploads of 20 bytes a second", told(slow + quick), "others were served meanwhile")
+    record(
+        "20 uploads of 20 bytes per second", counted(slow + quick), "others are served meanwhile"
+    )
 
 
-def test_slow_readers_hold_nobody_up(victim: Victim) -> None:
-    async def dawdle() -> bytes:
+def test_slow_readers_delay_no_other_request(victim: Victim) -> None:
+    async def read_slowly() -> bytes:
         reader, writer = await connect(victim)
         writer.write(head("make%20him%20old") + PICTURE)
         received = b""
@@ -126,37 +130,41 @@ def test_slow_readers_hold_nobody_up(victim: Victim) -> None:
         abort(writer)
         return received
 
-    async def scenario(speaking: httpx.AsyncClient) -> tuple[list[bytes], list[Answer]]:
-        slow = [asyncio.create_task(dawdle()) for _ in range(20)]
-        quick = [await ask(speaking) for _ in range(20)]
+    async def scenario(http: httpx.AsyncClient) -> tuple[list[bytes], list[Outcome]]:
+        slow = [asyncio.create_task(read_slowly()) for _ in range(20)]
+        quick = [await send_edit(http) for _ in range(20)]
         return list(await asyncio.gather(*slow)), quick
 
     slow, quick = victim.run(scenario, 30)
     assert quick == [(200, "none")] * 20
-    assert all(answer.startswith(b"HTTP/1.1 200") for answer in slow)
+    assert all(response.startswith(b"HTTP/1.1 200") for response in slow)
     victim.settles()
-    survived("20 readers of 20 kB a second", told([(200, "none")] * 40), "others served meanwhile")
+    record(
+        "20 readers of 20 kB per second",
+        counted([(200, "none")] * 40),
+        "others are served meanwhile",
+    )
 
 
-def test_a_connection_cut_in_mid_answer_hurts_nobody(victim: Victim) -> None:
+def test_a_connection_cut_during_the_response_affects_no_other_request(victim: Victim) -> None:
     async def cut() -> None:
         reader, writer = await connect(victim)
         writer.write(head("make%20him%20old") + PICTURE)
         await reader.readexactly(100)
         abort(writer)
 
-    async def scenario(speaking: httpx.AsyncClient) -> list[Answer]:
+    async def scenario(http: httpx.AsyncClient) -> list[Outcome]:
         await asyncio.gather(*(cut() for _ in range(30)))
-        return [await ask(speaking) for _ in range(5)]
+        return [await send_edit(http) for _ in range(5)]
 
     answers = victim.run(scenario, 20)
     assert answers == [(200, "none")] * 5
     victim.settles()
-    survived("30 connections cut in mid-answer", told(answers) + " to others", "gauges at 0")
+    record("30 connections cut during the response", counted(answers) + " to others", "gauges at 0")
 
 
 @pytest.mark.parametrize("number", [5000])
-def test_five_thousand_requests_at_once_are_each_answered_once(victim: Victim, number: int) -> None:
+def test_five_thousand_requests_at_once_get_one_response_each(victim: Victim, number: int) -> None:
     request = head("make%20him%20old", steps=1) + PICTURE
     before = victim.value(REQUESTS)
 
@@ -174,8 +182,8 @@ def test_five_thousand_requests_at_once_are_each_answered_once(victim: Victim, n
     statuses = victim.run(scenario, 90)
     assert len(statuses) == number
     assert set(statuses) <= {200, 503}
-    assert statuses.count(200) >= 50  # normal callers may fill nine tenths of the queue of 64
+    assert statuses.count(200) >= 50  # normal callers can fill 90 % of the queue of 64
     assert until(lambda: victim.value(REQUESTS) == before + number, 10)
     victim.settles()
     answers = [(s, "none" if s == 200 else "overloaded") for s in statuses]
-    survived(f"{number} requests at once", told(answers), "each answered once")
+    record(f"{number} requests at once", counted(answers), "one response each")

@@ -1,4 +1,4 @@
-"""Workers that are killed, frozen, or have a model that misbehaves."""
+"""Workers that are killed or frozen, and models that fail."""
 
 import asyncio
 import os
@@ -18,12 +18,12 @@ from safelight.metrics.catalog import (
     WORKER_RESTARTS,
 )
 from safelight.stack.tools.samples import photo
-from tests.faults.conftest import Answer, Victim, ask, survived, told
+from tests.faults.conftest import Outcome, Victim, counted, record, send_edit
 from tests.serving.conftest import until
 
 LARGE = photo(1600, 1200)
 SIGNALS = {signal.SIGKILL: "kill -9", signal.SIGSTOP: "SIGSTOP"}
-# What the worker is at when it is struck: what it is given, and after how long it is struck.
+# The worker's activity when it gets the signal: its work, and the seconds until the signal.
 MOMENTS: dict[str, tuple[dict[str, Any], float]] = {
     "idle": ({}, 0.0),
     "decoding": ({"content": LARGE}, 0.02),
@@ -34,110 +34,110 @@ MOMENTS: dict[str, tuple[dict[str, Any], float]] = {
 
 @pytest.mark.parametrize("sent", SIGNALS, ids=SIGNALS.get)
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_a_struck_worker_is_replaced_and_its_jobs_are_served(
+def test_a_lost_worker_is_replaced_and_its_jobs_are_served(
     victim: Victim, sent: signal.Signals, moment: str
 ) -> None:
     work, after = MOMENTS[moment]
     restarts = victim.value(WORKER_RESTARTS)
     (worker,) = victim.workers
 
-    async def scenario(speaking: httpx.AsyncClient) -> list[Answer]:
-        at_work = [asyncio.create_task(ask(speaking, **work)) for _ in range(4 if work else 0)]
+    async def scenario(http: httpx.AsyncClient) -> list[Outcome]:
+        running = [asyncio.create_task(send_edit(http, **work)) for _ in range(4 if work else 0)]
         await asyncio.sleep(after)
         os.kill(worker.pid, sent)
-        more = [asyncio.create_task(ask(speaking)) for _ in range(4)]
-        return list(await asyncio.gather(*at_work, *more))
+        more = [asyncio.create_task(send_edit(http)) for _ in range(4)]
+        return list(await asyncio.gather(*running, *more))
 
     answers = victim.run(scenario, 40)
 
     assert {status for status, _ in answers} == {200}
     assert until(lambda: victim.value(WORKER_RESTARTS) > restarts, 10)
     victim.settles()
-    survived(f"{SIGNALS[sent]} of a worker, {moment}", told(answers), "replaced; jobs tried again")
+    record(f"{SIGNALS[sent]} of a worker, {moment}", counted(answers), "replaced; jobs retried")
 
 
 @pytest.mark.parametrize("sent", SIGNALS, ids=SIGNALS.get)
-def test_a_worker_struck_while_it_loads_is_replaced(victim: Victim, sent: signal.Signals) -> None:
+def test_a_worker_lost_while_it_loads_is_replaced(victim: Victim, sent: signal.Signals) -> None:
     (worker,) = victim.workers
     os.kill(worker.pid, signal.SIGKILL)
     os.kill(_successor(victim, worker).pid, sent)
-    answers = victim.run(lambda speaking: ask(speaking), 40)
+    answers = victim.run(lambda http: send_edit(http), 40)
     assert answers == (200, "none")
     victim.settles()
-    survived(f"{SIGNALS[sent]} of a worker, loading", told([answers]), "replaced")
+    record(f"{SIGNALS[sent]} of a worker, loading", counted([answers]), "replaced")
 
 
 def _successor(victim: Victim, lost: psutil.Process) -> psutil.Process:
-    """Wait for the process that takes the lost worker's place, and return it."""
-    seen: list[psutil.Process] = []
+    """Wait for the process that replaces the lost worker, and return it."""
+    workers: list[psutil.Process] = []
 
     def appeared() -> bool:
-        seen[:] = [worker for worker in victim.workers if worker.pid != lost.pid]
-        return bool(seen)
+        workers[:] = [worker for worker in victim.workers if worker.pid != lost.pid]
+        return bool(workers)
 
     assert until(appeared, 10)
-    return seen[0]
+    return workers[0]
 
 
-def test_a_model_that_kills_its_worker_each_time_takes_no_others_with_it(victim: Victim) -> None:
-    async def scenario(speaking: httpx.AsyncClient) -> list[Answer]:
+def test_a_request_that_kills_its_worker_affects_no_other_request(victim: Victim) -> None:
+    async def scenario(http: httpx.AsyncClient) -> list[Outcome]:
         return list(
             await asyncio.gather(
-                *(ask(speaking, "slowly", steps=5) for _ in range(3)), ask(speaking, "die")
+                *(send_edit(http, "slowly", steps=5) for _ in range(3)), send_edit(http, "die")
             )
         )
 
     answers = victim.run(scenario, 40)
     assert answers == [(200, "none")] * 3 + [(503, "worker_lost")]
     victim.settles()
-    survived("a request that kills its worker, twice", told(answers), "replaced; others served")
+    record("a request that kills its worker, twice", counted(answers), "replaced; others served")
 
 
-def test_a_model_that_hangs_is_ended(victim: Victim) -> None:
-    answers = [victim.run(lambda speaking: ask(speaking, "hang"), 30)]
+def test_a_worker_with_a_hanging_model_is_replaced(victim: Victim) -> None:
+    answers = [victim.run(lambda http: send_edit(http, "hang"), 30)]
     assert answers == [(503, "worker_lost")]
     assert victim.value(WORKER_RESTARTS, reason="hung") >= 2
     victim.settles()
-    survived("a model that hangs, twice", told(answers), "replaced")
+    record("a model that hangs, twice", counted(answers), "replaced")
 
 
-def test_a_lost_device_is_found_again(victim: Victim) -> None:
-    answers = [victim.run(lambda speaking: ask(speaking, "poison"), 30)]
+def test_a_worker_with_a_lost_cuda_context_is_replaced(victim: Victim) -> None:
+    answers = [victim.run(lambda http: send_edit(http, "poison"), 30)]
     assert answers == [(503, "worker_lost")]
     assert victim.value(WORKER_RESTARTS, reason="poisoned") == 2
     victim.settles()
-    survived("a CUDA context that is lost, twice", told(answers), "replaced")
+    record("a CUDA context that is lost, twice", counted(answers), "replaced")
 
 
 @pytest.mark.parametrize("sign", ["nan", "black"])
-def test_no_unusable_image_leaves(victim: Victim, sign: str) -> None:
+def test_an_invalid_image_is_never_sent(victim: Victim, sign: str) -> None:
     before = victim.value(OUTPUT_INVALID)
-    answers = [victim.run(lambda speaking: ask(speaking, sign), 10)]
+    answers = [victim.run(lambda http: send_edit(http, sign), 10)]
     assert answers == [(502, "invalid_output")]
-    assert victim.value(OUTPUT_INVALID) == before + 2  # another seed was tried
+    assert victim.value(OUTPUT_INVALID) == before + 2  # it was retried with another seed
     assert victim.value(DEVICE_SECONDS, use="invalid") > 0
     victim.settles()
-    survived(f"a model whose image is {sign}", told(answers), "tried with another seed")
+    record(f"a model whose image is {sign}", counted(answers), "retried with another seed")
 
 
-def test_a_model_that_leaks_until_nothing_is_left_is_out_of_memory(victim: Victim) -> None:
-    async def scenario(speaking: httpx.AsyncClient) -> list[Answer]:
-        return [await ask(speaking, "leak") for _ in range(12)]
+def test_a_model_that_leaks_all_memory_reports_out_of_memory(victim: Victim) -> None:
+    async def scenario(http: httpx.AsyncClient) -> list[Outcome]:
+        return [await send_edit(http, "leak") for _ in range(12)]
 
     answers = victim.run(scenario, 40)
     assert answers[0] == (200, "none")
     assert answers[-1] == (503, "cuda_oom")
-    os.kill(victim.workers[0].pid, signal.SIGKILL)  # what an operator, or the kernel, does
+    os.kill(victim.workers[0].pid, signal.SIGKILL)  # as an operator or the kernel would do
     victim.settles()
-    survived("a model that leaks until allocation fails", told(answers), "said so; no hang")
+    record("a model that leaks until allocation fails", counted(answers), "error reported; no hang")
 
 
-def test_a_model_that_always_raises_is_left_alone_for_a_while(own: Callable[..., Any]) -> None:
+def test_a_model_that_always_fails_opens_the_circuit(own: Callable[..., Any]) -> None:
     with own(breaker_failures="5", breaker_rest_seconds="1") as service:
         victim = Victim(service)
 
-        async def scenario(speaking: httpx.AsyncClient) -> list[Answer]:
-            return [await ask(speaking, "raise") for _ in range(20)]
+        async def scenario(http: httpx.AsyncClient) -> list[Outcome]:
+            return [await send_edit(http, "raise") for _ in range(20)]
 
         answers = victim.run(scenario, 20)
         assert answers[:5] == [(500, "model_error")] * 5
@@ -147,4 +147,4 @@ def test_a_model_that_always_raises_is_left_alone_for_a_while(own: Callable[...,
         assert victim.value(CIRCUIT_OPEN) == 0
         assert victim.value(REQUESTS, error="model_error") == 5
         victim.settles()
-    survived("a model that raises, 20 times", told(answers), "left alone, then tried: closed again")
+    record("a model that raises, 20 times", counted(answers), "circuit open, then closed")

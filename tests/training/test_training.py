@@ -1,4 +1,4 @@
-"""The retraining of the demo models, for a short budget: losses fall, and what is written loads."""
+"""Train the demo models for a few steps: the losses fall, and the saved models load."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -19,19 +19,19 @@ Train = Callable[..., tuple[float, float]]
 
 
 def trained(train: Train, folder: Path, *, steps: int, size: int) -> list[str]:
-    said: list[str] = []
-    first, last = train(folder, steps, size, said.append)
+    reports: list[str] = []
+    first, last = train(folder, steps, size, reports.append)
     assert last < first
-    return said
+    return reports
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with an autoencoder that was trained for a moment."""
-    made = tmp_path_factory.mktemp("runs")
-    said = trained(vae.train, made, steps=10, size=32)
-    assert said[-2].startswith("step 10 of 10, loss ")
-    return made
+    """Return a folder with a briefly trained autoencoder."""
+    folder = tmp_path_factory.mktemp("runs")
+    reports = trained(vae.train, folder, steps=10, size=32)
+    assert reports[-2].startswith("step 10 of 10, loss ")
+    return folder
 
 
 def test_the_autoencoder_is_written_and_loaded(folder: Path) -> None:
@@ -61,7 +61,7 @@ def test_the_tagger_is_served_like_any_other_classifier(folder: Path) -> None:
     assert backend.task == "predict"
 
 
-def test_a_training_that_is_cut_off_ends_as_one_that_was_not(tmp_path: Path) -> None:
+def test_an_interrupted_training_ends_with_the_same_weights(tmp_path: Path) -> None:
     def training(name: str) -> Any:
         torch.manual_seed(0)
         modules = torch.nn.ModuleDict({"one": torch.nn.Linear(2, 1)})
@@ -78,16 +78,16 @@ def test_a_training_that_is_cut_off_ends_as_one_that_was_not(tmp_path: Path) -> 
         return of_step
 
     whole, cut = training("whole.pt"), training("cut.pt")
-    whole.run(loss(whole), lambda said: None)
+    whole.run(loss(whole), lambda _text: None)
     with pytest.raises(KeyboardInterrupt):
-        cut.run(loss(cut, cut_at=7), lambda said: None)
+        cut.run(loss(cut, cut_at=7), lambda _text: None)
     again = training("cut.pt")
     assert again.done == 7
-    again.run(loss(again), lambda said: None)
+    again.run(loss(again), lambda _text: None)
     assert all(torch.equal(again.average[name], whole.average[name]) for name in whole.average)
 
 
-def test_more_steps_are_added_to_a_training_that_was_done(tmp_path: Path) -> None:
+def test_a_finished_training_can_get_more_steps(tmp_path: Path) -> None:
     def training(steps: int) -> Any:
         modules = torch.nn.ModuleDict({"one": torch.nn.Linear(2, 1)})
         return Training(modules, tmp_path / "one.pt", steps=steps, rate=0.1)
@@ -98,7 +98,7 @@ def test_more_steps_are_added_to_a_training_that_was_done(tmp_path: Path) -> Non
         assert more.done == steps
 
 
-def test_a_training_goes_on_where_it_was(tmp_path: Path) -> None:
+def test_a_finished_training_is_not_repeated(tmp_path: Path) -> None:
     def training(steps: int) -> Any:
         torch.manual_seed(0)
         modules = torch.nn.ModuleDict({"one": torch.nn.Linear(2, 1)})
@@ -108,7 +108,7 @@ def test_a_training_goes_on_where_it_was(tmp_path: Path) -> None:
         return lambda step: of.modules["one"](torch.ones(1, 2) * step).square().mean()
 
     first = training(10)
-    first.run(loss(first), lambda said: None)
+    first.run(loss(first), lambda _text: None)
     again = training(10)
     assert again.done == 10
     assert all(torch.equal(again.average[name], first.average[name]) for name in first.average)

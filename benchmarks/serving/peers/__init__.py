@@ -1,1 +1,1 @@
-"""The peers: each a small program that serves the work as its documentation advises."""
+"""The peers: small programs that serve the same models as their documentation recommends."""

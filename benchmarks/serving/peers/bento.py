@@ -1,7 +1,6 @@
 """BentoML with adaptive batching: `bentoml serve benchmarks.serving.peers.bento:TaggerService`.
 
-A bound of 100 ms makes it refuse requests under 32 connections; of 1 s and 10 s the first is
-quicker.
+With a maximum latency of 100 ms it refuses requests of 32 connections; 1 s is faster than 10 s.
 """
 
 import bentoml
@@ -12,7 +11,7 @@ from benchmarks.serving.task import TAG_BATCH, read_base64
 
 @bentoml.service(workers=1, logging={"access": {"enabled": False}})
 class TaggerService:
-    """Tags pictures."""
+    """Tags images."""
 
     def __init__(self) -> None:
         self._model = Tagger()

@@ -1,4 +1,4 @@
-"""FastAPI as its tutorial teaches: a plain function, called in the thread pool."""
+"""FastAPI as in its tutorial: a plain function in the thread pool."""
 
 import sys
 from threading import Lock
@@ -11,8 +11,8 @@ from benchmarks.serving.model import Editor, Scores, Tagger
 from benchmarks.serving.task import read_base64, write
 
 
-class Asked(BaseModel):
-    """What a request carries."""
+class Body(BaseModel):
+    """The body of a request."""
 
     image: str
 
@@ -23,8 +23,8 @@ def tagger() -> FastAPI:
     model = Tagger()
 
     @app.post("/predict")
-    def predict(asked: Asked) -> dict[str, Scores]:
-        return {"labels": model.tag([read_base64(asked.image)])[0]}
+    def predict(body: Body) -> dict[str, Scores]:
+        return {"labels": model.tag([read_base64(body.image)])[0]}
 
     return app
 
@@ -33,13 +33,13 @@ def editor(folder: str) -> FastAPI:
     """Return the service that edits."""
     app = FastAPI()
     model = Editor(folder)
-    one_at_a_time = Lock()  # a diffusers pipeline keeps its place among the steps in itself
+    one_at_a_time = Lock()  # the scheduler of a pipeline keeps state between its steps
 
     @app.post("/edit")
-    def edit(asked: Asked) -> Response:
+    def edit(body: Body) -> Response:
         with one_at_a_time:
-            made = model.edit([read_base64(asked.image)])
-        return Response(write(made[0]), media_type="image/png")
+            edited = model.edit([read_base64(body.image)])
+        return Response(write(edited[0]), media_type="image/png")
 
     return app
 

@@ -1,6 +1,6 @@
-"""Ray Serve with `@serve.batch`; the environment says which proxy stands in front.
+"""Ray Serve with `@serve.batch`; the environment selects the proxy.
 
-Of waits of 0, 2 and 10 ms for a fuller batch, none was best.
+Tried: waits of 0, 2 and 10 ms for a fuller batch. No wait was the fastest.
 """
 
 import signal
@@ -14,10 +14,10 @@ from benchmarks.serving.model import Scores, Tagger
 from benchmarks.serving.task import TAG_BATCH, read_base64
 
 
-# Twice the batch may be under way, so that the next one fills while the last is at work.
+# Two batches may be in progress, so that one fills while the other runs.
 @serve.deployment(max_ongoing_requests=2 * TAG_BATCH, ray_actor_options={"num_cpus": 1})
 class TaggerDeployment:
-    """Tags pictures."""
+    """Tags images."""
 
     def __init__(self) -> None:
         self._model = Tagger()
@@ -28,9 +28,9 @@ class TaggerDeployment:
         return self._model.tag([read_base64(image) for image in images])
 
     async def __call__(self, request: Request) -> dict[str, Scores]:
-        """Answer one request."""
-        asked = await request.json()
-        return {"labels": await self.tag(asked["image"])}
+        """Serve one request."""
+        body = await request.json()
+        return {"labels": await self.tag(body["image"])}
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Painted pictures as tensors, for those who train."""
+"""Painted images as tensors for training."""
 
 from collections.abc import Iterable
 
@@ -11,15 +11,15 @@ from safelight.models.demo.portrait import Portrait
 
 
 def as_tensor(images: Iterable[Image.Image]) -> torch.Tensor:
-    """Return pictures as one tensor of shape (n, 3, height, width), uint8."""
+    """Return images as one tensor of shape (n, 3, height, width), uint8."""
     return torch.from_numpy(np.stack([np.asarray(image) for image in images])).permute(0, 3, 1, 2)
 
 
 def painted(portraits: Iterable[Portrait]) -> torch.Tensor:
-    """Return portraits, painted, as one tensor of uint8."""
+    """Return painted portraits as one tensor of shape (n, 3, height, width), uint8."""
     return as_tensor(map(paint, portraits)).contiguous()
 
 
 def centred(pixels: torch.Tensor) -> torch.Tensor:
-    """Return pixels of uint8 as the models read them: float, -1 to 1."""
+    """Return uint8 pixels as floats from -1 to 1, as the models read them."""
     return pixels.float().div_(127.5).sub_(1)

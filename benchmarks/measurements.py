@@ -1,7 +1,7 @@
-"""Measured figures with their targets, and the table of them.
+"""Measurements with their targets, and their table.
 
-With `SHORT=1` in the environment every benchmark runs one round. CI does that. Machines are noisy,
-so ratios then have to reach only 0.9 of their target, and absolute times are not judged.
+With `SHORT=1` in the environment (CI) every benchmark runs one round. Because of the noise of one
+round, ratios then only need to reach 0.9 of their target, and absolute times have no target.
 """
 
 import os
@@ -31,7 +31,7 @@ def rounds(number: int) -> int:
 
 
 @dataclass(frozen=True)
-class Figure:
+class Measurement:
     """One result. Its target is at most `limit` or at least `least`, if one of them is set."""
 
     name: str
@@ -42,7 +42,7 @@ class Figure:
 
     @property
     def judged(self) -> bool:
-        """Return whether the figure has a target in this form of the benchmark."""
+        """Return whether the measurement has a target in this form of the benchmark."""
         has_target = self.limit is not None or self.least is not None
         return has_target and not (SHORT and self.unit in _TIMES)
 
@@ -63,26 +63,26 @@ class Figure:
         return "" if self.limit is None else f"≤ {self.limit:g} {self.unit}"
 
 
-def rows(figures: Iterable[Figure]) -> Iterator[str]:
+def rows(measurements: Iterable[Measurement]) -> Iterator[str]:
     """Yield the lines of the table."""
-    yield "| figure | measured | target | |"
+    yield "| measurement | value | target | |"
     yield "|---|---|---|---|"
-    for figure in figures:
-        verdict = ("holds" if figure.holds else "**missed**") if figure.judged else ""
-        yield f"| {figure.name} | {figure.value:.3g} {figure.unit} | {figure.target} | {verdict} |"
+    for one in measurements:
+        verdict = ("holds" if one.holds else "**missed**") if one.judged else ""
+        yield f"| {one.name} | {one.value:.3g} {one.unit} | {one.target} | {verdict} |"
 
 
-def as_markdown(figures: Iterable[Figure]) -> Iterator[str]:
+def as_markdown(measurements: Iterable[Measurement]) -> Iterator[str]:
     """Yield the lines of the table, after the date, the machine and the versions."""
     machine = f"{cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
     libraries = ", ".join(f"{name} {version(name)}" for name in _LIBRARIES)
     yield f"Measured on {datetime.now(UTC):%Y-%m-%d} ({machine}; {libraries})."
     yield ""
-    yield from rows(figures)
+    yield from rows(measurements)
 
 
-def verdict(figures: Iterable[Figure]) -> int:
+def verdict(measurements: Iterable[Measurement]) -> int:
     """Print which targets were missed; return the exit code: 1 if any was."""
-    missed = [figure.name for figure in figures if not figure.holds]
+    missed = [measurement.name for measurement in measurements if not measurement.holds]
     print(f"\n{'All targets hold.' if not missed else 'Missed: ' + ', '.join(missed) + '.'}")
     return 1 if missed else 0

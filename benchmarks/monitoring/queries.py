@@ -1,4 +1,4 @@
-"""How long a board's queries take together, and the rules of a hundred services."""
+"""Measure the time of a dashboard's queries, and of the rules of a hundred services."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -9,27 +9,27 @@ from time import perf_counter, time
 
 import yaml
 
-from benchmarks.figures import Figure
+from benchmarks.measurements import Measurement
 from benchmarks.monitoring.history import Service, Span, fill
 from benchmarks.monitoring.prometheus import Prometheus, running
-from safelight.dashboards.board import Board
+from safelight.dashboards.board import Board, Panel
 from safelight.dashboards.catalog import boards
 from safelight.dashboards.variables import Chosen
 from safelight.rules.files import rule_file
 
 _HOUR, _DAY = 3600, 86_400
-_MARGIN_SECONDS = 300  # the rates at the first point look back
-_PANEL_POINTS = 500  # what Grafana asks for a panel of a third of a screen's width
-_AT_ONCE = 6  # as many as a browser sends to one host
+_MARGIN_SECONDS = 300  # for the rate windows of the first point
+_PANEL_POINTS = 500  # as Grafana for a panel with a third of the screen's width
+_CONNECTIONS = 6  # as a browser to one host
 _INTERVAL_SECONDS = 5
 _EVALUATIONS = 3
 _GROUPS = "prometheus_rule_group_last_duration_seconds"
 
 
-def measure_boards(*, full: bool) -> Iterator[Figure]:
-    """Yield how long the slowest board takes, for the last hour of a day of ten services.
+def measure_boards(*, full: bool) -> Iterator[Measurement]:
+    """Yield the time of the slowest dashboard, for the last hour of a day of ten services.
 
-    `full` has the whole day in the resolution of the last hour, and shows the day too.
+    `full` has the resolution of the last hour for the whole day, and measures the day too.
     """
     services = [Service("instructpix2pix", "safelight", f"10.0.0.{n}:8000") for n in range(10)]
     now = int(time())
@@ -39,26 +39,29 @@ def measure_boards(*, full: bool) -> Iterator[Figure]:
         folder = Path(name)
         samples = fill(services, spans, folder)
         with running(folder, "global: {}\n", "groups: []\n") as prometheus:
-            yield Figure("samples of ten services' day", samples, "samples")
+            yield Measurement("samples of ten services in a day", samples, "samples")
             yield from _boards(prometheus, now, _HOUR, "an hour", 1.0)
-            yield Figure(
-                "panels empty though there is a card", _empty(prometheus, now), "panels", 0
+            yield Measurement(
+                "GPU panels without data though there is a GPU",
+                _empty(prometheus, now),
+                "panels",
+                0,
             )
             if full:
                 yield from _boards(prometheus, now, _DAY, "a day", None)
 
 
-def measure_rules(*, full: bool) -> Iterator[Figure]:
-    """Yield what share of its interval the slowest group takes, for a hundred services.
+def measure_rules(*, full: bool) -> Iterator[Measurement]:
+    """Yield the slowest rule group's share of its interval, for a hundred services.
 
-    They are ten models of ten instances; `full` has a hundred models too, for comparison.
+    They are ten models with ten instances each; `full` also measures a hundred models.
     """
     yield from _rules(10, limit=10)
     if full:
         yield from _rules(100, limit=None)
 
 
-def _rules(models: int, *, limit: float | None) -> Iterator[Figure]:
+def _rules(models: int, *, limit: float | None) -> Iterator[Measurement]:
     services = [
         Service(f"model_{n % models}", f"model-{n % models}", f"10.0.{n}.1:8000")
         for n in range(100)
@@ -83,27 +86,28 @@ def _rules(models: int, *, limit: float | None) -> Iterator[Figure]:
         :2
     ]
     shares = [group["evaluationTime"] / group["interval"] for group in groups]
-    yield Figure(
+    yield Measurement(
         f"rules of a hundred services, {models} models",
         sum(len(g["rules"]) for g in groups),
         "rules",
     )
-    yield Figure("slowest group, of its interval", 100 * max(shares), "%", limit)
-    yield Figure("all groups together, of one core", 100 * sum(shares), "%")
+    yield Measurement("slowest group, share of its interval", 100 * max(shares), "%", limit)
+    yield Measurement("all groups, share of one core", 100 * sum(shares), "%")
 
 
 def _boards(
     prometheus: Prometheus, end: int, seconds: int, shown: str, limit: float | None
-) -> Iterator[Figure]:
-    took = {board.uid: _together(prometheus, board, end, seconds) for board in boards()}
-    slowest = max(took, key=lambda uid: took[uid])
-    yield Figure(f"slowest board's queries, over {shown} ({slowest})", took[slowest], "s", limit)
+) -> Iterator[Measurement]:
+    times = {board.uid: _query_seconds(prometheus, board, end, seconds) for board in boards()}
+    slowest = max(times, key=lambda uid: times[uid])
+    name = f"queries of the slowest dashboard, {shown} ({slowest})"
+    yield Measurement(name, times[slowest], "s", limit)
 
 
 def _empty(prometheus: Prometheus, end: int) -> int:
-    """Return how many of the panels that need a card show nothing with one."""
+    """Return the number of panels that need a GPU and have no data with one."""
     chosen = Chosen("instructpix2pix", rate_interval="60s", range=f"{_HOUR}s")
-    panels = [panel for board in boards() for panel in board.panels if "card" in panel.needs]
+    panels = [panel for board in boards() for panel in board.panels if _needs_gpu(panel)]
     return sum(
         not any(
             prometheus.get("query", query=chosen.fill(query.expr), time=str(end))["result"]
@@ -113,20 +117,24 @@ def _empty(prometheus: Prometheus, end: int) -> int:
     )
 
 
-def _together(prometheus: Prometheus, board: Board, end: int, seconds: int) -> float:
-    """Return the seconds until all queries of a board are answered, asked as a browser does."""
+def _needs_gpu(panel: Panel) -> bool:
+    return any(word in panel.needs for word in ("GPU", "card"))
+
+
+def _query_seconds(prometheus: Prometheus, board: Board, end: int, seconds: int) -> float:
+    """Return the seconds until all queries of a dashboard end, with a browser's connections."""
     step = max(15, seconds // _PANEL_POINTS)
     window = f"{max(4 * 15, step + 15)}s"
     chosen = Chosen("instructpix2pix", rate_interval=window, range=f"{seconds}s")
     times = {"start": str(end - seconds), "end": str(end), "step": str(step)}
     queries = [chosen.fill(query.expr) for panel in board.panels for query in panel.queries]
 
-    def ask(query: str) -> None:
-        whole = f"[{chosen.range}]" in query
-        moment = {"time": str(end)} if whole else times
-        prometheus.get("query" if whole else "query_range", query=query, **moment)
+    def send(query: str) -> None:
+        instant = f"[{chosen.range}]" in query
+        at = {"time": str(end)} if instant else times
+        prometheus.get("query" if instant else "query_range", query=query, **at)
 
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        began = perf_counter()
-        list(pool.map(ask, queries))
-        return perf_counter() - began
+    with ThreadPoolExecutor(_CONNECTIONS) as pool:
+        started = perf_counter()
+        list(pool.map(send, queries))
+        return perf_counter() - started
