@@ -17,23 +17,27 @@ PYTHON = ROOT / ".venv" / "bin" / "python"
 
 @dataclass(frozen=True)
 class Part:
-    """One check: a shell command and its budget in minutes. A part over its budget fails."""
+    """One check: a shell command and its budget in minutes. A part over its budget fails.
+
+    A benchmark has two attempts within its budget, because machines are noisy.
+    """
 
     name: str
     command: str
     budget_minutes: float
+    attempts: int = 1
 
 
 # To add a check, add a row. The budgets may add up to 40 minutes.
 PARTS = (
     Part("wheels in clean environments", "python scripts/wheels.py", 5),
     Part("boards", "python -m pytest -q tests/stack/test_whole_boards.py", 2),
-    Part("fuzz", "python scripts/fuzz.py 45", 4),
+    Part("fuzz", "python scripts/fuzz.py 45", 3),
     Part("truth", "python -m tests.truth", 5),
-    Part("benchmarks", "SHORT=1 python -m benchmarks", 5),
-    Part("benchmarks of the diagnosis", "SHORT=1 python -m benchmarks.diagnosis", 3),
-    Part("benchmarks of the monitoring", "SHORT=1 python -m benchmarks.monitoring", 4),
-    Part("benchmarks beside peers", "SHORT=1 python -m benchmarks.serving", 9),
+    Part("benchmarks", "SHORT=1 python -m benchmarks", 8, attempts=2),
+    Part("benchmarks of the diagnosis", "SHORT=1 python -m benchmarks.diagnosis", 3, attempts=2),
+    Part("benchmarks of the monitoring", "SHORT=1 python -m benchmarks.monitoring", 4, attempts=2),
+    Part("benchmarks beside peers", "SHORT=1 python -m benchmarks.serving", 10, attempts=2),
 )
 BUDGET_MINUTES = 40.0
 
@@ -52,21 +56,31 @@ def run(part: Part) -> Result:
     print(f"\n── {part.name}: {part.command}", flush=True)
     environment = {**os.environ, "PATH": f"{PYTHON.parent}{os.pathsep}{os.environ['PATH']}"}
     started = monotonic()
-    process = subprocess.Popen(
-        part.command, shell=True, cwd=ROOT, env=environment, start_new_session=True
-    )
-    try:
-        code = process.wait(part.budget_minutes * 60)
-        verdict = "passed" if code == 0 else f"failed ({code})"
-    except subprocess.TimeoutExpired:
-        verdict = "over its budget"
-    finally:
-        _end(process)
+    verdict = "failed"
+    for attempt in range(1, part.attempts + 1):
+        seconds = part.budget_minutes * 60 - (monotonic() - started)
+        verdict = _attempt(part.command, environment, seconds)
+        if verdict == "passed":
+            verdict += f" at attempt {attempt}" if attempt > 1 else ""
+            break
     return Result(part, monotonic() - started, verdict)
 
 
+def _attempt(command: str, environment: dict[str, str], seconds: float) -> str:
+    process = subprocess.Popen(
+        command, shell=True, cwd=ROOT, env=environment, start_new_session=True
+    )
+    try:
+        code = process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return "over its budget"
+    finally:
+        _end(process)
+    return "passed" if code == 0 else f"failed ({code})"
+
+
 def _end(process: "subprocess.Popen[bytes]") -> None:
-    """End a part's processes, if any are left."""
+    """End the processes of an attempt, if any are left."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         if process.poll() is not None:
             return
@@ -96,7 +110,7 @@ def main(names: list[str]) -> int:
         return 2
     results = [run(part) for part in PARTS if not names or part.name in names]
     print(f"\n{table(results)}")
-    return 0 if all(result.verdict == "passed" for result in results) else 1
+    return 0 if all(result.verdict.startswith("passed") for result in results) else 1
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ import json
 import sys
 from pathlib import Path
 
-from safelight.cli.main import app
+from safelight.cli.main import application
 from safelight.cli.reference import commands_page, errors_page, settings_page
 from safelight.reference.alerts import as_markdown as alerts_page
 from safelight.reference.alerts import runbooks as runbooks_page
@@ -76,7 +76,7 @@ def pages() -> dict[str, str]:
         "diagnosis.md": diagnosis_page(json.loads((DOCS / "truth.json").read_text())),
         "settings.md": settings_page(),
         "errors.md": errors_page(),
-        "cli.md": commands_page(app),
+        "cli.md": commands_page(application()),
         "architecture.md": architecture_page(),
         "modules.md": modules_page(),
     }

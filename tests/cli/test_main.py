@@ -14,7 +14,7 @@ from safelight.cli.reference import command_list
 from safelight.errors import ModelNotFound
 from tests.cli.conftest import Call
 
-COMMANDS = [name.removeprefix("safelight ") for name, _ in command_list(module.app)]
+COMMANDS = [name.removeprefix("safelight ") for name, _ in command_list(module.application())]
 
 
 def test_the_version_is_the_installed_one(call: Call) -> None:
@@ -122,7 +122,7 @@ def test_an_expected_error_is_one_line_and_its_exit_code(
     def fail(**_options: object) -> None:
         raise ModelNotFound("x/y", "no.")
 
-    monkeypatch.setattr(module, "app", fail)
+    monkeypatch.setattr(module, "application", lambda _: fail)
     answer = call()
     assert answer.code == ModelNotFound.exit_code == 3
     assert "'x/y' could not be loaded" in answer.line
@@ -135,7 +135,7 @@ def test_ctrl_c_is_exit_code_130_without_output(
     def interrupted(**_options: object) -> None:
         raise interruption
 
-    monkeypatch.setattr(module, "app", interrupted)
+    monkeypatch.setattr(module, "application", lambda _: interrupted)
     answer = call()
     assert (answer.code, answer.out, answer.err) == (130, "", "")
 
