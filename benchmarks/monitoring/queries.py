@@ -23,7 +23,6 @@ _PANEL_POINTS = 500  # as Grafana for a panel with a third of the screen's width
 _CONNECTIONS = 6  # as a browser to one host
 _INTERVAL_SECONDS = 5
 _EVALUATIONS = 3
-_GROUPS = "prometheus_rule_group_last_duration_seconds"
 
 
 def measure_boards(*, full: bool) -> Iterator[Measurement]:

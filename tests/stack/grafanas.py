@@ -101,11 +101,7 @@ class FakeGrafana:
         return 404, {"message": "Dashboard not found"}
 
 
-@contextmanager
-def grafana(**content: Any) -> Iterator[FakeGrafana]:
-    """Run a fake Grafana until the end of the block."""
-    fake = FakeGrafana(**content)
-
+def _handler(fake: FakeGrafana) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self._reply()
@@ -136,7 +132,15 @@ def grafana(**content: Any) -> Iterator[FakeGrafana]:
         def log_message(self, format: str, *args: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    return Handler
+
+
+@contextmanager
+def grafana(**content: Any) -> Iterator[FakeGrafana]:
+    """Run a fake Grafana until the end of the block."""
+    fake = FakeGrafana(**content)
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(fake))
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     fake.url = f"http://127.0.0.1:{server.server_address[1]}"

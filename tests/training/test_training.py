@@ -67,9 +67,9 @@ def test_an_interrupted_training_ends_with_the_same_weights(tmp_path: Path) -> N
         modules = torch.nn.ModuleDict({"one": torch.nn.Linear(2, 1)})
         return Training(modules, tmp_path / name, steps=20, rate=0.1)
 
-    def loss(of: Any, *, cut_at: int = 99) -> Callable[[int], torch.Tensor]:
+    def loss(of: Any, *, interrupt_at: int = 99) -> Callable[[int], torch.Tensor]:
         def of_step(step: int) -> torch.Tensor:
-            if step == cut_at:
+            if step == interrupt_at:
                 of._save()
                 raise KeyboardInterrupt
             value: torch.Tensor = of.modules["one"](torch.ones(1, 2) * step).square().mean()
@@ -77,14 +77,16 @@ def test_an_interrupted_training_ends_with_the_same_weights(tmp_path: Path) -> N
 
         return of_step
 
-    whole, cut = training("whole.pt"), training("cut.pt")
-    whole.run(loss(whole), lambda _text: None)
+    complete, interrupted = training("complete.pt"), training("interrupted.pt")
+    complete.run(loss(complete), lambda _text: None)
     with pytest.raises(KeyboardInterrupt):
-        cut.run(loss(cut, cut_at=7), lambda _text: None)
-    again = training("cut.pt")
-    assert again.done == 7
-    again.run(loss(again), lambda _text: None)
-    assert all(torch.equal(again.average[name], whole.average[name]) for name in whole.average)
+        interrupted.run(loss(interrupted, interrupt_at=7), lambda _text: None)
+    resumed = training("interrupted.pt")
+    assert resumed.done == 7
+    resumed.run(loss(resumed), lambda _text: None)
+    assert all(
+        torch.equal(resumed.average[name], complete.average[name]) for name in complete.average
+    )
 
 
 def test_a_finished_training_can_get_more_steps(tmp_path: Path) -> None:

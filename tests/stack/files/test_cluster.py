@@ -186,8 +186,8 @@ def test_the_port_has_one_name_everywhere() -> None:
     [service_port] = MANIFESTS["service.yaml"]["spec"]["ports"]
     [endpoint] = MANIFESTS["monitoring/servicemonitor.yaml"]["spec"]["endpoints"]
     [ingress] = MANIFESTS["networkpolicy.yaml"]["spec"]["ingress"]
-    named = {service_port["name"], service_port["targetPort"], endpoint["port"]}
-    assert named | {each["port"] for each in ingress["ports"]} == {port["name"]}
+    names = {service_port["name"], service_port["targetPort"], endpoint["port"]}
+    assert names | {one["port"] for one in ingress["ports"]} == {port["name"]}
 
 
 def test_a_rollout_needs_no_spare_gpu() -> None:

@@ -65,9 +65,9 @@ def unpacked(folder: Path, name: str = GRAFANA) -> Path:
 
 def plan_in(tmp_path: Path, **chosen: Any) -> GrafanaPlan:
     settings = load(state_folder=tmp_path / "state", **chosen)
-    made = grafana_plan(settings, tmp_path / "state", "http://127.0.0.1:9090")
-    assert made is not None
-    return made
+    planned = grafana_plan(settings, tmp_path / "state", "http://127.0.0.1:9090")
+    assert planned is not None
+    return planned
 
 
 @pytest.fixture
@@ -94,19 +94,19 @@ def test_without_grafana_nothing_is_planned(
 @pytest.mark.usefixtures("bin_folder")
 def test_grafana_queries_the_prometheus_of_the_plan(tmp_path: Path) -> None:
     settings = load(state_folder=tmp_path / "state", prometheus_port=1234, grafana_port=1235)
-    whole = plan(settings)
-    assert whole.find(GRAFANA).url == "http://127.0.0.1:1235"
-    [text] = [text for path, text in whole.files.items() if path.match("datasources/*.yml")]
+    stack_plan = plan(settings)
+    assert stack_plan.find(GRAFANA).url == "http://127.0.0.1:1235"
+    [text] = [text for path, text in stack_plan.files.items() if path.match("datasources/*.yml")]
     [source] = yaml.safe_load(text)["datasources"]
-    assert source["url"] == whole.find(PROMETHEUS).url
+    assert source["url"] == stack_plan.find(PROMETHEUS).url
 
 
 @pytest.mark.usefixtures("bin_folder")
 def test_it_is_provisioned_with_every_dashboard(tmp_path: Path) -> None:
-    found = plan_in(tmp_path)
-    [provider] = yaml.safe_load(read(found, "dashboards/safelight.yml"))["providers"]
+    planned = plan_in(tmp_path)
+    [provider] = yaml.safe_load(read(planned, "dashboards/safelight.yml"))["providers"]
     folder = Path(provider["options"]["path"])
-    assert {path.name: text for path, text in found.files.items() if path.parent == folder} == (
+    assert {path.name: text for path, text in planned.files.items() if path.parent == folder} == (
         board_files()
     )
 
@@ -146,9 +146,9 @@ def test_without_the_extra_there_are_no_dashboards_and_a_hint(
         raise MissingExtra("grafana", "grafana_foundation_sdk")
 
     monkeypatch.setattr(grafana, "board_files", missing)
-    found = plan_in(tmp_path)
-    assert "pip install 'safelight[grafana]'" in found.program.shows
-    assert not [path for path in found.files if path.suffix == ".json"]
+    planned = plan_in(tmp_path)
+    assert "pip install 'safelight[grafana]'" in planned.program.shows
+    assert not [path for path in planned.files if path.suffix == ".json"]
 
 
 def test_a_dashboard_file_is_json_with_its_uid_as_name() -> None:
@@ -161,11 +161,11 @@ def test_r3_an_installed_grafana_is_started(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(unpacked(tmp_path / "grafana-13", name)))
-    found = plan_in(tmp_path, grafana_port=free_ports(1)[0])
-    alone = Plan((found.program,), found.files, tmp_path / "state")
+    planned = plan_in(tmp_path, grafana_port=free_ports(1)[0])
+    alone = Plan((planned.program,), planned.files, tmp_path / "state")
     stack = Stack(alone, load(), lambda _: None, pause)
     try:
         assert stack.start(), "and it ended at once if its configuration was not there"
-        assert HTTP.get(f"{found.program.url}/api/health").status_code == httpx.codes.OK
+        assert HTTP.get(f"{planned.program.url}/api/health").status_code == httpx.codes.OK
     finally:
         stack.stop()

@@ -86,33 +86,35 @@ class Bench:
         }
 
 
-Make = Callable[..., Bench]
+MakeBench = Callable[..., Bench]
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Make:
+def make_bench(tmp_path: Path) -> MakeBench:
     return lambda channel="dingtalk", *replies: Bench(tmp_path, channel, *replies)
 
 
-def test_a_notice_is_signed_and_posted_to_the_robots_address(bench: Make) -> None:
-    made = bench()
-    [report] = made.deliver()
+def test_a_notice_is_signed_and_posted_to_the_robots_address(make_bench: MakeBench) -> None:
+    bench = make_bench()
+    [report] = bench.deliver()
     assert report == Report(report.verdict, 0)
-    [request] = made.requests
+    [request] = bench.requests
     assert request.url.params["key"] == "hush"
     assert request.url.params["timestamp"] == "1700000000000"
     assert request.headers["content-type"] == "application/json; charset=utf-8"
 
 
-def test_every_base64_character_of_a_signature_is_encoded_in_the_address(bench: Make) -> None:
-    made = bench()
+def test_every_base64_character_of_a_signature_is_encoded_in_the_address(
+    make_bench: MakeBench,
+) -> None:
+    bench = make_bench()
     signs = set[str]()
     for number in range(40):
-        made.secret_file.write_text(f"secret {number}")
-        made.deliver()
-        raw = made.requests[-1].url.query.decode()
+        bench.secret_file.write_text(f"secret {number}")
+        bench.deliver()
+        raw = bench.requests[-1].url.query.decode()
         assert "+" not in raw.partition("sign=")[2]
-        signs |= set(made.requests[-1].url.params["sign"])
+        signs |= set(bench.requests[-1].url.params["sign"])
     assert {"+", "/", "="} <= signs
 
 
@@ -127,12 +129,12 @@ def test_every_base64_character_of_a_signature_is_encoded_in_the_address(bench: 
     ],
 )
 def test_every_outcome_is_counted_and_the_others_stay_zero(
-    channel: Channel, reply: Reply, outcome: Outcome, bench: Make
+    channel: Channel, reply: Reply, outcome: Outcome, make_bench: MakeBench
 ) -> None:
-    made = bench(channel, reply)
-    [report] = made.deliver()
+    bench = make_bench(channel, reply)
+    [report] = bench.deliver()
     assert report.verdict.outcome == outcome
-    counted = made.counted()
+    counted = bench.counted()
     assert counted.pop(outcome) == 1
     assert set(counted.values()) == {0}
 
@@ -142,74 +144,76 @@ def test_every_outcome_is_counted_and_the_others_stay_zero(
     [DOWN, httpx.ConnectError("hush"), httpx.ReadTimeout("hush"), httpx.RemoteProtocolError("x")],
     ids=lambda failure: type(failure).__name__,
 )
-def test_a_temporary_failure_is_retried_until_it_succeeds(failure: Reply, bench: Make) -> None:
-    made = bench("dingtalk", failure, failure, OK)
-    [report] = made.deliver()
+def test_a_temporary_failure_is_retried_until_it_succeeds(
+    failure: Reply, make_bench: MakeBench
+) -> None:
+    bench = make_bench("dingtalk", failure, failure, OK)
+    [report] = bench.deliver()
     assert report.verdict.outcome == "delivered"
-    assert made.time.slept == list(PAUSES_SECONDS[:2])
+    assert bench.time.slept == list(PAUSES_SECONDS[:2])
 
 
-def test_a_lasting_failure_is_given_up_within_the_budget(bench: Make) -> None:
-    made = bench("dingtalk", httpx.ConnectError("hush"))
-    [report] = made.deliver()
+def test_a_lasting_failure_is_given_up_within_the_budget(make_bench: MakeBench) -> None:
+    bench = make_bench("dingtalk", httpx.ConnectError("hush"))
+    [report] = bench.deliver()
     assert report.verdict.outcome == "unreachable"
     assert report.retry_after_seconds > 0
-    assert len(made.requests) == len(PAUSES_SECONDS) + 1
-    assert sum(made.time.slept) <= BUDGET_SECONDS
+    assert len(bench.requests) == len(PAUSES_SECONDS) + 1
+    assert sum(bench.time.slept) <= BUDGET_SECONDS
 
 
-def test_slow_tries_use_up_the_budget_sooner(bench: Make) -> None:
-    made = bench("dingtalk", DOWN)
-    made.seconds_per_try = 3.0
-    made.deliver()
-    assert len(made.requests) == 2
+def test_slow_tries_use_up_the_budget_sooner(make_bench: MakeBench) -> None:
+    bench = make_bench("dingtalk", DOWN)
+    bench.seconds_per_try = 3.0
+    bench.deliver()
+    assert len(bench.requests) == 2
 
 
-def test_a_refusal_is_not_retried(bench: Make) -> None:
-    made = bench("dingtalk", WRONG)
-    [report] = made.deliver()
-    assert len(made.requests) == 1
+def test_a_refusal_is_not_retried(make_bench: MakeBench) -> None:
+    bench = make_bench("dingtalk", WRONG)
+    [report] = bench.deliver()
+    assert len(bench.requests) == 1
     assert "310000: sign not match" in report.verdict.reason
 
 
-def test_no_report_contains_the_address(bench: Make) -> None:
+def test_no_report_contains_the_address(make_bench: MakeBench) -> None:
     for reply in (httpx.ConnectError("to http://robot/send?key=hush"), WRONG, DOWN):
-        [report] = bench("dingtalk", reply).deliver()
+        [report] = make_bench("dingtalk", reply).deliver()
         assert "hush" not in report.verdict.reason
 
 
-def test_a_robot_gets_no_more_messages_than_its_rate_limit(bench: Make) -> None:
-    made = bench("dingtalk")
-    reports = made.deliver(23)
-    assert len(made.requests) == 20
+def test_a_robot_gets_no_more_messages_than_its_rate_limit(make_bench: MakeBench) -> None:
+    bench = make_bench("dingtalk")
+    reports = bench.deliver(23)
+    assert len(bench.requests) == 20
     assert [report.verdict.outcome for report in reports[20:]] == ["rate_limited"] * 3
     assert all(0 < report.retry_after_seconds <= 61 for report in reports[20:])
-    assert made.counted()["rate_limited"] == 3
+    assert bench.counted()["rate_limited"] == 3
 
 
-def test_a_webhook_has_no_rate_limit(bench: Make) -> None:
-    made = bench("webhook")
-    made.deliver(100)
-    assert len(made.requests) == 100
+def test_a_webhook_has_no_rate_limit(make_bench: MakeBench) -> None:
+    bench = make_bench("webhook")
+    bench.deliver(100)
+    assert len(bench.requests) == 100
 
 
-def test_a_robot_that_reports_its_limit_gets_no_message_for_a_while(bench: Make) -> None:
-    made = bench("wecom", TOO_MANY, OK)
-    first, second = made.deliver(2)
+def test_a_robot_that_reports_its_limit_gets_no_message_for_a_while(make_bench: MakeBench) -> None:
+    bench = make_bench("wecom", TOO_MANY, OK)
+    first, second = bench.deliver(2)
     assert first.retry_after_seconds == REST_SECONDS
     assert second.verdict.outcome == "rate_limited"
-    assert len(made.requests) == 1
+    assert len(bench.requests) == 1
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no address", b"\xff\xfe", b"ftp://x"])
-def test_a_missing_address_is_a_refusal(content: bytes | None, bench: Make) -> None:
-    made = bench()
-    made.url_file.unlink()
+def test_a_missing_address_is_a_refusal(content: bytes | None, make_bench: MakeBench) -> None:
+    bench = make_bench()
+    bench.url_file.unlink()
     if content is not None:
-        made.url_file.write_bytes(content)
-    [report] = made.deliver()
+        bench.url_file.write_bytes(content)
+    [report] = bench.deliver()
     assert report.verdict.outcome == "refused"
-    assert made.requests == []
+    assert bench.requests == []
 
 
 def test_a_rate_limit_allows_its_messages_per_minute() -> None:

@@ -157,11 +157,11 @@ def test_successful_responses_with_a_warning_are_counted_by_its_reasons() -> Non
 
 
 def test_progress_reaches_the_total() -> None:
-    seen = list[int]()
+    progress = list[int]()
     traffic = Traffic(rate=4, duration_seconds=2, sizes=SMALL)
-    send(traffic, ok, FakeTime(), lambda summary: seen.append(summary.sent + summary.skipped))
-    assert seen == sorted(seen)
-    assert seen[-1] == traffic.requests == 8
+    send(traffic, ok, FakeTime(), lambda summary: progress.append(summary.sent + summary.skipped))
+    assert progress == sorted(progress)
+    assert progress[-1] == traffic.requests == 8
 
 
 def test_the_mixture_is_drawn_by_the_seed() -> None:
