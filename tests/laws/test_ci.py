@@ -1,0 +1,49 @@
+"""The longer checks of CI: they fit their budget, and a part that fails or hangs is reported."""
+
+from pathlib import Path
+
+import pytest
+
+from scripts.ci import BUDGET_MINUTES, PARTS, Part, Result, run, table
+
+ROOT = Path(__file__).parent.parent.parent
+BENCHMARKS = {
+    "benchmarks",
+    *(f"benchmarks.{file.parent.name}" for file in ROOT.glob("benchmarks/*/__main__.py")),
+    "benchmarks.diagnosis",
+}
+
+
+def test_the_budgets_add_up_to_forty_minutes_at_most() -> None:
+    assert sum(part.budget_minutes for part in PARTS) <= BUDGET_MINUTES
+
+
+@pytest.mark.parametrize("module", sorted(BENCHMARKS))
+def test_every_benchmark_runs_in_its_short_form_with_a_second_attempt(module: str) -> None:
+    (part,) = (part for part in PARTS if part.command == f"SHORT=1 python -m {module}")
+
+    assert part.attempts == 2
+
+
+def test_a_part_that_passes_at_its_second_attempt_passes(tmp_path: Path) -> None:
+    mark = tmp_path / "tried"
+    command = f"test -e {mark} || {{ touch {mark}; exit 1; }}"
+
+    assert run(Part("noisy", command, 1, attempts=2)).verdict == "passed at attempt 2"
+    mark.unlink()
+    assert run(Part("once", command, 1)).verdict == "failed (1)"
+
+
+def test_a_part_over_its_budget_is_ended_with_its_processes(tmp_path: Path) -> None:
+    file = tmp_path / "pid"
+    result = run(Part("hangs", f"sleep 600 & echo $! > {file}; wait", 1 / 60))
+
+    assert result.verdict == "over its budget"
+    status = Path(f"/proc/{file.read_text().strip()}/status")
+    assert not status.exists() or "zombie" in status.read_text()
+
+
+def test_the_table_has_each_parts_budget_time_and_verdict() -> None:
+    text = table([Result(Part("wheels", "true", 5), 62.4, "passed")])
+
+    assert text.splitlines()[1].split() == ["wheels", "5", "min", "1:02", "passed"]
