@@ -1,4 +1,4 @@
-"""Names for the objects of libraries without types, so that a signature says what it takes."""
+"""Type aliases for the objects of untyped libraries: torch, diffusers, transformers, NVML."""
 
 from collections.abc import MutableMapping
 from typing import Any

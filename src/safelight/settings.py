@@ -66,14 +66,14 @@ class Settings(BaseSettings):
     tags: Path | None = Field(
         None, description="Text file with one tag per line for a zero-shot model to recognise."
     )
-    host: str = Field("127.0.0.1", description="Address that every service binds to.")
+    host: str = Field("127.0.0.1", description="Address to bind to.")
     port: int = Field(8000, ge=1, le=65535, description="Port of the API.")
     prometheus_port: int = Field(9090, ge=1, le=65535, description="Port of Prometheus.")
     alertmanager_port: int = Field(9093, ge=1, le=65535, description="Port of Alertmanager.")
     node_exporter_port: int = Field(9100, ge=1, le=65535, description="Port of node-exporter.")
     alert_relay_port: int = Field(9094, ge=1, le=65535, description="Port of the alert relay.")
     monitoring: Path | None = Field(
-        None, description="TOML file with the receivers of alerts; without it alerts are not sent."
+        None, description="TOML file with alert limits and receivers. Without it no alert is sent."
     )
     grafana_port: int = Field(3000, ge=1, le=65535, description="Port of Grafana.")
     gpu_exporter_port: int = Field(9400, ge=1, le=65535, description="Port of the GPU exporter.")

@@ -3,10 +3,10 @@
 import random
 from typing import Any
 
-from safelight.records.rows import StoredRequest
+from safelight.records.rows import AssessedRequest
 
 
-def a_request(number: int = 0, **changes: Any) -> StoredRequest:
+def a_request(number: int = 0, **changes: Any) -> AssessedRequest:
     fields: dict[str, Any] = {
         "namespace": "tests",
         "instruction_type": "make_him_old",
@@ -19,16 +19,16 @@ def a_request(number: int = 0, **changes: Any) -> StoredRequest:
         "precision": "float16",
         **changes,
     }
-    return StoredRequest(request_id=str(number), at=float(number), **fields)
+    return AssessedRequest(request_id=str(number), at=float(number), **fields)
 
 
-def many(count: int, **changes: Any) -> list[StoredRequest]:
+def many(count: int, **changes: Any) -> list[AssessedRequest]:
     return [a_request(number, **changes) for number in range(count)]
 
 
 def noisy(
     count: int, seed: int, *, mean: float, spread: float, **changes: Any
-) -> list[StoredRequest]:
+) -> list[AssessedRequest]:
     """Return requests with normally distributed scores, cut to 0 to 1."""
     generator = random.Random(seed)
     scores = (min(1.0, max(0.0, generator.gauss(mean, spread))) for _ in range(count))

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from safelight.diagnosis.charts import tradeoff_svg
 from safelight.diagnosis.estimates import LEAST_COUNT
 from safelight.diagnosis.tradeoff import tradeoff
-from safelight.records.rows import StoredRequest
+from safelight.records.rows import AssessedRequest
 from tests.diagnosis.remembering import a_request, many, noisy
 
 
-def setting(steps: int, seconds: float, score: float, count: int = 40) -> list[StoredRequest]:
+def setting(steps: int, seconds: float, score: float, count: int = 40) -> list[AssessedRequest]:
     return [
         a_request(n, steps=steps, service_seconds=seconds + n % 2 / 1e3, score=score + n % 3 / 1e3)
         for n in range(count)

@@ -50,7 +50,7 @@ def portrait(
 def sheet(
     file: Annotated[Path, typer.Argument(help="PNG to write.")] = Path("sheet.png"), seed: Seed = 7
 ) -> None:
-    """Apply every edit of demo-edit to a portrait and write before and after side by side.
+    """Apply every edit of demo-edit to a portrait and write one PNG with the results.
 
     Example:
 
@@ -105,7 +105,7 @@ def story(
         Path | None, typer.Option(help="Also write the diagnosis as an HTML page.")
     ] = None,
 ) -> None:
-    """Run or replay a fault and print its diagnosis. It takes 30 seconds to 3 minutes.
+    """Run or replay a fault and print its diagnosis. A story takes 30 seconds to 3 minutes.
 
     io-bottleneck: latency rises while the GPU waits for input. vram-leak: GPU memory grows in
     steps. bad-background: edits of images with a busy background fail.

@@ -48,7 +48,7 @@ def diagnose(
     prometheus: PrometheusUrl = URL,
     at: At = None,
     window: Annotated[
-        str, typer.Option(help=f"Length of the diagnosed time, such as {SPANS}.")
+        str, typer.Option(help=f"Length of the time range to diagnose, such as {SPANS}.")
     ] = "5m",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     html: Annotated[Path | None, typer.Option(help="Also write an HTML page.")] = None,

@@ -18,7 +18,7 @@ from safelight.stack.programs import without_password
 _LONGEST_URL = 2000
 
 export = typer.Typer(
-    help="Write the monitoring as files for Prometheus, Grafana, containers or Kubernetes."
+    help="Write monitoring configuration for Prometheus, Grafana, containers or Kubernetes."
 )
 
 Folder = Annotated[Path, typer.Argument(help="Folder to write to.")]

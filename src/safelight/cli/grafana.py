@@ -1,4 +1,4 @@
-"""`safelight grafana`: copy dashboards into a running Grafana, and out of it."""
+"""`safelight grafana`: push dashboards to Grafana, or pull them."""
 
 import json
 from collections.abc import Iterator
@@ -15,9 +15,7 @@ from safelight.stack.files.folder import write
 from safelight.stack.files.grafana import board_files
 from safelight.stack.tools.remote import TIMEOUT_SECONDS, Board, Grafana, read_boards, read_token
 
-grafana = typer.Typer(
-    help="Copy dashboards into a running Grafana, and out of it, with its HTTP API."
-)
+grafana = typer.Typer(help="Push dashboards to Grafana, or pull them, over its HTTP API.")
 
 Url = Annotated[str, typer.Option(help="Address of Grafana, with its path if it has one.")]
 Token = Annotated[Path | None, setting_option("grafana_token_file", "--token-file")]

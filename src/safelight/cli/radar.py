@@ -37,7 +37,7 @@ def radar(
     since: Since = "7d",
     service: Service = None,
     target_seconds: Annotated[
-        float, typer.Option(help="Seconds that score 5 of 10 in speed; 0.001 to 3600.")
+        float, typer.Option(help="Time that scores 5 of 10 for speed, in seconds; 0.001 to 3600.")
     ] = TARGET_SECONDS,
     as_json: AsJson = False,
     svg: Svg = None,

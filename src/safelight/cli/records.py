@@ -1,4 +1,4 @@
-"""`safelight records`: upgrade, describe, export and purge the database of requests."""
+"""`safelight records`: create tables, summarise, export and delete records of requests."""
 
 import sys
 from dataclasses import asdict
@@ -90,12 +90,14 @@ def export(
 
 @records.command()
 def purge(
-    older_than: Annotated[str, typer.Option(help=f"Smallest age to delete, such as {SPANS}.")],
+    older_than: Annotated[
+        str, typer.Option(help=f"Age of the records to delete, such as {SPANS}.")
+    ],
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
     records_url: Url = None,
     state_folder: State = None,
 ) -> None:
-    """Delete records above an age, with their ratings and samples.
+    """Delete records older than an age, with their ratings and samples.
 
     Example:
 

@@ -15,7 +15,7 @@ from safelight.diagnosis.radar import Radar
 from safelight.diagnosis.tradeoff import Tradeoff
 from safelight.errors import BadSetting, RecordsUnusable
 from safelight.records.config import records_url
-from safelight.records.rows import StoredRequest
+from safelight.records.rows import AssessedRequest
 from safelight.settings import load
 
 if TYPE_CHECKING:  # slow to import: only the commands that need it do so
@@ -55,7 +55,7 @@ def open_records(
 
 def read_requests(
     url: str | None, state: Path | None, since: str, service: str | None
-) -> list[StoredRequest]:
+) -> list[AssessedRequest]:
     """Return the requests of a service since a time. Raises RecordsUnusable, BadSetting."""
     start = parse_age(since)
     with open_records(url, state) as database:

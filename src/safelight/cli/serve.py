@@ -36,7 +36,7 @@ def serve(
 
         safelight serve openai/clip-vit-base-patch32 --tags tags.txt
 
-        safelight serve my_package.models:load   (your own, see docs/engine.md)
+        safelight serve my_package.models:Tagger   # your own model, see docs/engine.md
 
         curl -F image=@photo.jpg -F "instruction=make him old" localhost:8000/api/edit -o edited.png
     """

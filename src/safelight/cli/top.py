@@ -28,7 +28,7 @@ def top(
         float, typer.Option(min=0.2, max=60, help="Seconds between readings.")
     ] = 2.0,
     window: Annotated[
-        float, typer.Option(min=0.2, max=3600, help="Seconds for rates and quantiles.")
+        float, typer.Option(min=0.2, max=3600, help="Window for rates and quantiles, in seconds.")
     ] = 20.0,
     once: Annotated[bool, typer.Option("--once", help="Show one interval and exit.")] = False,
 ) -> None:

@@ -22,7 +22,9 @@ _QUANTILES = (0.5, 0.95, 0.99)
 def traffic(
     url: Annotated[str, typer.Argument(help="Address of the service.")] = "http://127.0.0.1:8000",
     rate: Annotated[float, typer.Option(min=0.01, max=1000, help="Requests per second.")] = 1.0,
-    duration: Annotated[float, typer.Option(min=0.1, max=86400, help="Seconds.")] = 60.0,
+    duration: Annotated[
+        float, typer.Option(min=0.1, max=86400, help="Duration in seconds.")
+    ] = 60.0,
     instruction: Annotated[
         list[str] | None,
         typer.Option(help="Instruction or prompt to send. Repeat it to send a mixture."),
@@ -33,7 +35,7 @@ def traffic(
     steps: Annotated[
         int | None, typer.Option(min=1, max=1000, help="Denoising steps. Default: the model's own.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the mixture.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the random choice of requests.")] = 0,
 ) -> None:
     """Send requests at a fixed rate without waiting for responses, and print a summary.
 

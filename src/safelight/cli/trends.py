@@ -1,7 +1,8 @@
-"""`safelight trends`: the weekly check of a service, its limits and its monitoring."""
+"""`safelight trends`: compare this week with last week, and list unsuitable limits."""
 
 import json
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -27,7 +28,7 @@ def trends(
     service: ServiceName = None,
     prometheus: PrometheusUrl = URL,
     at: At = None,
-    monitoring: Annotated[str | None, setting_option("monitoring")] = None,
+    monitoring: Annotated[Path | None, setting_option("monitoring")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Compare this week with last week, and list unsuitable limits and missing series.

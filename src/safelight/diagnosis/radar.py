@@ -19,7 +19,7 @@ from safelight.errors import (
 )
 from safelight.metrics.catalog import NO_INSTRUCTION
 from safelight.reasons import ERROR_CLASSES
-from safelight.records.rows import StoredRequest
+from safelight.records.rows import AssessedRequest
 
 AXES = ("accuracy", "speed", "structure", "stability")
 TARGET_SECONDS = 3.0
@@ -74,10 +74,10 @@ class Radar:
         }
 
 
-def radar(requests: Iterable[StoredRequest], target_seconds: float = TARGET_SECONDS) -> Radar:
+def radar(requests: Iterable[AssessedRequest], target_seconds: float = TARGET_SECONDS) -> Radar:
     """Return the scores of each type. A request of `target_seconds` has a speed of 5."""
     related = [each for each in requests if _counts(each)]
-    by_type: dict[str, list[StoredRequest]] = defaultdict(list)
+    by_type: dict[str, list[AssessedRequest]] = defaultdict(list)
     for each in related:
         by_type[each.instruction_type].append(each)
     rated = [
@@ -90,11 +90,11 @@ def radar(requests: Iterable[StoredRequest], target_seconds: float = TARGET_SECO
     return Radar(tuple(types), len(related), agreement(rated), len(rated))
 
 
-def _counts(request: StoredRequest) -> bool:
+def _counts(request: AssessedRequest) -> bool:
     return request.instruction_type != NO_INSTRUCTION and request.error not in _NOT_COUNTED
 
 
-def _type(name: str, requests: Sequence[StoredRequest], target_seconds: float) -> Type:
+def _type(name: str, requests: Sequence[AssessedRequest], target_seconds: float) -> Type:
     success = share(sum(each.succeeded for each in requests), len(requests))
     axes = {
         "accuracy": _accuracy(requests, success),
@@ -107,7 +107,7 @@ def _type(name: str, requests: Sequence[StoredRequest], target_seconds: float) -
     return Type(name, len(requests), on_axes, success, rating)
 
 
-def _accuracy(requests: Sequence[StoredRequest], success: Estimate | None) -> Estimate | None:
+def _accuracy(requests: Sequence[AssessedRequest], success: Estimate | None) -> Estimate | None:
     """Return the success ratio, times the mean adherence of the outputs if it is known."""
     values = (each.adherence for each in requests if each.succeeded)
     adherence = mean([value for value in values if value is not None])
@@ -116,13 +116,13 @@ def _accuracy(requests: Sequence[StoredRequest], success: Estimate | None) -> Es
     return product(success, adherence)
 
 
-def _speed(requests: Sequence[StoredRequest], target_seconds: float) -> Estimate | None:
+def _speed(requests: Sequence[AssessedRequest], target_seconds: float) -> Estimate | None:
     """Return the mean of target / (target + time): 1 for no time, 0.5 at the target."""
     times = (each.service_seconds for each in requests if each.succeeded)
     return mean([target_seconds / (target_seconds + max(0.0, time)) for time in times])
 
 
-def _stability(requests: Sequence[StoredRequest]) -> Estimate | None:
+def _stability(requests: Sequence[AssessedRequest]) -> Estimate | None:
     """Return 1 for equal scores, 0 for a standard deviation of UNSTABLE_DEVIATION."""
     spread = deviation([each.score for each in requests if each.score is not None])
     if spread is None:

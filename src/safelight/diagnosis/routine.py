@@ -1,4 +1,4 @@
-"""Weekly routine check: changes, alerts that always fire, unsuitable limits, missing series.
+"""The weekly check of `safelight trends`: what changed, and which limits are unsuitable.
 
 Proposed limits are computed from the service's own data.
 """

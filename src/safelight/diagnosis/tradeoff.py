@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 
 from safelight.diagnosis.estimates import Estimate, mean
-from safelight.records.rows import StoredRequest
+from safelight.records.rows import AssessedRequest
 
-QUALITIES: dict[str, Callable[[StoredRequest], float | None]] = {
+QUALITIES: dict[str, Callable[[AssessedRequest], float | None]] = {
     "score": lambda request: request.score,
     "adherence": lambda request: request.adherence,
     "structure": lambda request: request.structure,
@@ -63,7 +63,7 @@ class Tradeoff:
         return asdict(self)
 
 
-def tradeoff(requests: Iterable[StoredRequest], by: str = "score") -> Tradeoff:
+def tradeoff(requests: Iterable[AssessedRequest], by: str = "score") -> Tradeoff:
     """Return quality (one of QUALITIES) and time of the settings that were used."""
     measured: dict[Setting, list[tuple[float, float]]] = defaultdict(list)
     for request in requests:
@@ -77,7 +77,7 @@ def tradeoff(requests: Iterable[StoredRequest], by: str = "score") -> Tradeoff:
     return Tradeoff(by, compared, len(measured) - len(choices))
 
 
-def _setting(request: StoredRequest) -> Setting | None:
+def _setting(request: AssessedRequest) -> Setting | None:
     steps, width, height = request.steps, request.width, request.height
     if steps is None or width is None or height is None or request.precision is None:
         return None

@@ -146,7 +146,7 @@ CHANNEL = Label(
 )
 DELIVERY = Label(
     "outcome",
-    "Result of the notification; Alertmanager retries all but `delivered`.",
+    "Result of the notification; Alertmanager retries `unreachable` and `rate_limited`.",
     values=("delivered", "refused", "unreachable", "rate_limited"),
 )
 

@@ -1,4 +1,4 @@
-"""How well an image follows its prompt: judged by a CLIP model, or by the demos' tagger."""
+"""Measure how well an image follows its prompt, with a CLIP model or the demos' tagger."""
 
 from collections.abc import Callable
 from importlib import import_module

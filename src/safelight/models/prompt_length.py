@@ -1,4 +1,4 @@
-"""Whether a prompt is longer than a pipeline's text encoders read."""
+"""Check whether a prompt is longer than a pipeline's text encoders read."""
 
 from typing import Any
 

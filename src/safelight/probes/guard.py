@@ -1,4 +1,4 @@
-"""Prevent that a probe's failure fails the request: count each failure, log the first."""
+"""Keep a failing probe from failing the request: count each failure, log the first."""
 
 import logging
 from collections.abc import Callable

@@ -83,11 +83,11 @@ def _blur(grey: Grey) -> float:
         return 0.0
     sums = np.cumsum(grey, axis=1, dtype="float64")
     blurred = (sums[:, _BLUR:] - sums[:, :-_BLUR]) / _BLUR
-    own = grey[:, _BLUR // 2 + 1 : _BLUR // 2 + 1 + blurred.shape[1]]
-    before = abs(np.diff(own, axis=1))
-    lost = (before - abs(np.diff(blurred, axis=1))).clip(0)
-    total = float(before.sum())
-    return 1 - float(lost.sum()) / total if total > 0 else 1.0
+    centre = grey[:, _BLUR // 2 + 1 : _BLUR // 2 + 1 + blurred.shape[1]]
+    variation = abs(np.diff(centre, axis=1))
+    lost_variation = (variation - abs(np.diff(blurred, axis=1))).clip(0)
+    total = float(variation.sum())
+    return 1 - float(lost_variation.sum()) / total if total > 0 else 1.0
 
 
 def exposure(grey: Grey) -> float:

@@ -1,4 +1,4 @@
-"""How much of the input image an edit kept. Arithmetic over pixels only."""
+"""Measure how much of the input image an edit kept, from the pixels only."""
 
 from dataclasses import dataclass
 

@@ -36,8 +36,8 @@ def invalidity(
     if not finite:
         return "not_finite"
     height, width = pixels.shape[:2]
-    off = (wanted[0] - width, wanted[1] - height)
-    if any(not 0 <= missing <= limits.rounding_pixels for missing in off):
+    missing_pixels = (wanted[0] - width, wanted[1] - height)
+    if any(not 0 <= missing <= limits.rounding_pixels for missing in missing_pixels):
         return "wrong_size"
     if int(pixels.max()) <= limits.black_level:
         return "black"

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, RowMapping, Select, select
 
 from safelight.records.database import Database
-from safelight.records.rows import Row, StoredRequest, check_text
+from safelight.records.rows import AssessedRequest, Row, check_text
 from safelight.records.schema import ASSESSMENTS, RATINGS, REQUESTS
 
 MAX_ROWS = 200_000
@@ -16,9 +16,9 @@ _ROWS_PER_FETCH = 2000
 
 def read_requests(
     database: Database, since: float = 0.0, namespace: str | None = None, limit: int = MAX_ROWS
-) -> list[StoredRequest]:
+) -> list[AssessedRequest]:
     """Return at most `limit` requests since a Unix time, newest first. Raises InvalidParameter."""
-    names = {field.name for field in fields(StoredRequest)}
+    names = {field.name for field in fields(AssessedRequest)}
     query = _joined(
         *(column for column in REQUESTS.c if column.name in names),
         (REQUESTS.c.seconds - REQUESTS.c.queue_seconds).label("service_seconds"),
@@ -32,7 +32,7 @@ def read_requests(
     )
     with database.engine.connect() as connection:
         rows = connection.execute(query.order_by(REQUESTS.c.at.desc()).limit(limit)).mappings()
-        return [StoredRequest(**row) for row in rows]
+        return [AssessedRequest(**row) for row in rows]
 
 
 def export_rows(

@@ -52,7 +52,7 @@ class Rating:
 
 
 @dataclass(frozen=True, slots=True)
-class StoredRequest:
+class AssessedRequest:
     """A stored request with its assessment and rating; None is unknown.
 
     `service_seconds` is the time without the queue wait.
@@ -135,7 +135,7 @@ def request_row(record: Record, at: float, origin: Origin, salt: str) -> Row:
 
 
 def _call_columns(call: PipelineCall | None) -> Row:
-    """Return how the call read the prompt (requirement P17)."""
+    """Return the columns of a pipeline call; all are None without one."""
     width, height = call.images[0] if call and call.images else (None, None)
     return {
         "pipeline": call.pipeline[:100] if call else None,

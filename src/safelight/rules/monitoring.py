@@ -109,10 +109,10 @@ def _relay_fails(queries: Queries, _: Thresholds) -> Alert:
             f"{AS_NUMBER} messages to {channel} were not delivered in {longer.window} ({outcome})."
         ),
         runbook=Runbook(
-            means="A group chat gets its alerts late or not at all. Alertmanager retries.",
+            means="A group chat gets its alerts late or not at all.",
             look=(
                 "The reason in the relay's log. `refused`: a wrong secret or address. "
-                "`unreachable` and `rate_limited` are often temporary."
+                "`unreachable` and `rate_limited` are often temporary, and Alertmanager retries."
             ),
             do="Correct the secret's file (no restart is needed), or send fewer, larger groups.",
         ),

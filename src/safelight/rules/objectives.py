@@ -132,12 +132,12 @@ def _burning(
             scope=Scope.SERVICE,
             summary=f"{AS_JOB}: the error budget of {_OBJECTIVE} burns too fast",
             description=(
-                f"{AS_JOB} uses its {_OBJECTIVE} budget {AS_NUMBER} times faster than {DAYS} days "
-                f"allow, over the last {long} and the last {short}."
+                f"{AS_JOB} uses its {_OBJECTIVE} budget {AS_NUMBER} times as fast as {DAYS} "
+                f"days allow, over the last {long} and the last {short}."
             ),
             runbook=Runbook(
                 means=(
-                    f"At this rate the budget of {DAYS} days is used up in "
+                    f"At the limit of this alert, a full budget of {DAYS} days lasts "
                     f"{DAYS / factor:.2g} days."
                 ),
                 look=(

@@ -60,7 +60,7 @@ def _instruction_failing(queries: Queries, limits: Thresholds) -> Alert:
         summary=f"{AS_JOB}: fewer than {success} of the requests of type {_TYPE} succeed",
         description=f"{AS_SHARE} of the requests of {AS_JOB} of the type {_TYPE} fail.",
         runbook=Runbook(
-            means="One instruction type fails and the others do not.",
+            means="Many requests of this instruction type fail.",
             look="request_total of this type by error, and the log lines of this type.",
             do="Disable the type in your product until it is repaired. Check its inputs.",
         ),

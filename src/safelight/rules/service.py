@@ -64,7 +64,7 @@ def _http_p95_high(queries: Queries, limits: Thresholds) -> Alert:
             f"{duration(limit)}."
         ),
         runbook=Runbook(
-            means="A route is so slow that most clients have stopped waiting.",
+            means="5 % of the requests to a route take longer than many clients wait.",
             look=(
                 "Do its requests stay in progress (http_requests_inprogress)? Is the host busy "
                 "(host alerts)? If a worker hangs, workers_ready falls."
@@ -120,7 +120,7 @@ def _success_low(queries: Queries, limits: Thresholds) -> Alert:
         ),
         runbook=Runbook(
             means=(
-                "More requests than usual return no image. Unlike HighAPIErrorRate, this counts "
+                "Too many requests return no valid image. Unlike HighAPIErrorRate, this counts "
                 "callers' mistakes too."
             ),
             look=(
@@ -175,7 +175,7 @@ def _queue_longer(queries: Queries, _: Thresholds) -> Alert:
             f"The mean queue wait of {AS_JOB} is {AS_SECONDS}, longer than the mean inference time."
         ),
         runbook=Runbook(
-            means="The model is the bottleneck, and the queue grows.",
+            means="The model is the bottleneck: requests wait longer than they are computed.",
             look=(
                 "queue_depth over time, and requests per second compared with what one worker can "
                 "serve (1 / inference time)."

@@ -1,4 +1,4 @@
-"""Alerts on the measuring: unreachable targets, failing probes, large expositions, lost records."""
+"""Alerts on Safelight's own measurements: lost targets, failing probes, lost records."""
 
 from collections.abc import Callable
 from dataclasses import replace

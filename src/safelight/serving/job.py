@@ -1,4 +1,4 @@
-"""The types of serving: a Handler turns a Job into an Outcome.
+"""Types shared by the serving code: a Handler turns a Job into an Outcome.
 
 A policy takes a Handler and returns a Handler. Failures are raised as SafelightError.
 """

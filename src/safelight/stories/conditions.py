@@ -45,9 +45,11 @@ class Conditions:
     """By type, or `*`: the reason, and the share of requests that fail with it."""
     invalid: float = 0.0
     busy: float = 0.2
+    """Share of the edits whose image has a busy background."""
     corrupted: float = 0.01
+    """Share of destroyed results among edits with a calm background."""
     corrupted_busy: float = 0.02
-    """Shares of the edits: with a busy background, destroyed on calm ones, and on busy ones."""
+    """Share of destroyed results among edits with a busy background."""
     score: float = 0.78
     scored: float = 0.2
     precision: str = "float16"

@@ -21,7 +21,7 @@ from safelight.models.demo.clutter import CLUTTER
 from safelight.models.demo.painter import paint
 from safelight.models.demo.portrait import draw
 from safelight.records.config import records_url
-from safelight.records.rows import StoredRequest
+from safelight.records.rows import AssessedRequest
 from safelight.stories.conditions import Conditions
 from safelight.stories.history import Simulation, scrapes, simulate, write_blocks
 from safelight.stories.live import SPANS, Live, Notify, running_stack
@@ -183,7 +183,7 @@ def _kept(responses: Sequence[httpx.Response]) -> int:
     return sum("x-safelight-warning" not in response.headers for response in responses)
 
 
-def _records(live: Live) -> list[StoredRequest]:
+def _records(live: Live) -> list[AssessedRequest]:
     from safelight.records.database import open_database
     from safelight.records.queries import read_requests
 

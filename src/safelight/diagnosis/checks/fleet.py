@@ -23,7 +23,7 @@ from safelight.metrics.catalog import (
 )
 from safelight.metrics.promql import INSTANCE
 from safelight.rules.thresholds import DEFAULTS
-from safelight.units import duration, percent, share
+from safelight.units import counted, duration, percent, share
 
 _SLOW, _SLOW_OF_TWO, _CERTAINLY_SLOW = 1.4, 1.8, 2.5  # times the median of the others
 _MIN_CALLS = 10
@@ -141,7 +141,7 @@ def _crash_loop(evidence: Evidence) -> Iterator[Sign]:
                 f"{now:.0f} restarts in the window, {before:.0f} in the hour before",
                 evidence.queries.rate(WORKER_RESTARTS),
             ),
-            Exhibit(f"{lost:.0f} requests failed because their worker died"),
+            Exhibit(f"{counted(lost, 'request')} failed because their worker died"),
         ),
         subject=instance,
     )

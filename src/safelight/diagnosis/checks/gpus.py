@@ -49,9 +49,9 @@ def _throttled(evidence: Evidence) -> Iterator[Sign]:
         recent = evidence.now.rate(GPU_THROTTLED, window=_NOW, where={**where, THROTTLE: reason})
         part = max(part, recent if recent >= _THROTTLED_NOW else 0.0)
         hottest = evidence.now.maximum(GPU_TEMPERATURE, window=_NOW, where=where) or 0.0
-        slower = growth(evidence, partial(_call_seconds, instance=instance)) or 1.0
+        slowdown = growth(evidence, partial(_call_seconds, instance=instance)) or 1.0
         # A GPU at its power limit works as designed. It is a fault only if calls became slower.
-        harmless = reason == "power_cap" and slower < _POWER_CAP_SLOWER
+        harmless = reason == "power_cap" and slowdown < _POWER_CAP_SLOWER
         if part < _THROTTLED or harmless:
             if hottest < hot:
                 continue
@@ -64,13 +64,13 @@ def _throttled(evidence: Evidence) -> Iterator[Sign]:
             if reason
             else confidence_of(hottest, hot, hot + _CERTAINLY_HOTTER),
             slow if reason else heat,
-            tuple(_throttle_exhibits(evidence, where, hottest, slower)),
+            tuple(_throttle_exhibits(evidence, where, hottest, slowdown)),
             subject=instance,
         )
 
 
 def _throttle_exhibits(
-    evidence: Evidence, where: Where, hottest: float, slower: float
+    evidence: Evidence, where: Where, hottest: float, slowdown: float
 ) -> Iterator[Exhibit]:
     query = evidence.queries.select(GPU_TEMPERATURE)
     yield Exhibit(f"temperature {hottest:.0f} degrees Celsius", query)
@@ -78,8 +78,8 @@ def _throttle_exhibits(
     usual = usual_high(evidence, partial(_clock_hertz, where=where))
     if clock and usual:
         yield Exhibit(f"clock {clock / 1e6:.0f} MHz, usually {usual / 1e6:.0f} MHz")
-    if slower > _NOTABLY_SLOWER:
-        yield Exhibit(f"an inference call takes {slower:.1f} times the usual time")
+    if slowdown > _NOTABLY_SLOWER:
+        yield Exhibit(f"an inference call takes {slowdown:.1f} times the usual time")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ class _Crowding:
 
     utilization: float
     own_busy: float
-    slower: float
+    slowdown: float
 
 
 def _neighbour(evidence: Evidence) -> Iterator[Sign]:
@@ -97,9 +97,9 @@ def _neighbour(evidence: Evidence) -> Iterator[Sign]:
         used, usual = foreign(evidence.now), usual_low(evidence, foreign)
         total = evidence.now.sum(GPU_MEMORY_TOTAL, where={INSTANCE: instance, GPU: gpu}) or 0.0
         grew = used - usual if used is not None and usual is not None else 0.0
-        takes = total > 0 and grew >= max(_FOREIGN_BYTES, _FOREIGN_SHARE * total)
+        takes_memory = total > 0 and grew >= max(_FOREIGN_BYTES, _FOREIGN_SHARE * total)
         crowding = _crowding(evidence, instance, gpu)
-        if not takes and crowding is None:
+        if not takes_memory and crowding is None:
             continue
         exhibits = []
         if used is not None and usual is not None:
@@ -113,7 +113,7 @@ def _neighbour(evidence: Evidence) -> Iterator[Sign]:
                 Exhibit(
                     f"the GPU is busy {share(crowding.utilization)} of the time, "
                     f"{share(crowding.own_busy)} for this service; an inference call takes "
-                    f"{crowding.slower:.1f} times the usual time"
+                    f"{crowding.slowdown:.1f} times the usual time"
                 )
             )
         confidence = confidence_of(grew / (total or 1), _FOREIGN_SHARE, _CERTAINLY_FOREIGN)
@@ -131,20 +131,20 @@ def _crowding(evidence: Evidence, instance: str, gpu: str) -> _Crowding | None:
     where = {INSTANCE: instance, GPU: gpu}
     utilization = evidence.now.level(GPU_UTILIZATION, window=_NOW, where=where)
     own_busy = _own_busy(evidence.now, instance, _NOW)
-    slower = growth(evidence, partial(_call_seconds, instance=instance))
+    slowdown = growth(evidence, partial(_call_seconds, instance=instance))
     usual = usual_low(evidence, lambda reading: reading.level(GPU_UTILIZATION, where=where))
     own_usual = usual_low(evidence, lambda reading: _own_busy(reading, instance))
     if (
         utilization is None
         or own_busy is None
-        or slower is None
+        or slowdown is None
         or usual is None
         or own_usual is None
     ):
         return None
     rise = (utilization - own_busy) - (usual - own_usual)
-    hurts = rise >= _FOREIGN_BUSY and slower >= _CROWDED_SLOWER
-    return _Crowding(utilization, own_busy, slower) if hurts else None
+    crowded = rise >= _FOREIGN_BUSY and slowdown >= _CROWDED_SLOWER
+    return _Crowding(utilization, own_busy, slowdown) if crowded else None
 
 
 def _own_busy(reading: Reading, instance: str, window: Window = Window.WHOLE) -> float | None:

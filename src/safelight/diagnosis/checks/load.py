@@ -41,10 +41,10 @@ from safelight.rules.thresholds import DEFAULTS
 from safelight.units import duration, percent, share
 
 _BUSY = 0.9
-_WAITS, _LONG_WAIT = 0.4, 0.6  # shares of the latency
+_WAIT_SHARE, _LONG_WAIT_SHARE = 0.4, 0.6  # shares of the latency
 _CERTAINLY_REFUSED = 0.2  # of the requests
 _COMPILED_SECONDS = 1800  # in which the limit counts calls that compile
-_MORE, _MUCH_MORE, _MORE_RECENTLY = 2.0, 4.0, 2.5  # times the usual traffic
+_TRAFFIC, _TRAFFIC_CERTAIN, _RECENT_TRAFFIC = 2.0, 4.0, 2.5  # times the usual traffic
 _SLOWER = 1.5  # times the usual latency
 _MIXED, _CERTAINLY_MIXED = 0.4, 0.8  # of the requests
 _MIN_COMPILED, _COMPILED, _CERTAINLY_COMPILED = 3, 0.05, 0.3
@@ -58,7 +58,7 @@ def _device_saturated(evidence: Evidence) -> Iterator[Sign]:
     if busy is None or busy < _BUSY or evidence.requests < MIN_REQUESTS:
         return
     refused = refused_share(evidence.now)
-    if not queue_hurts(evidence, _WAITS) and not refuses(evidence):
+    if not queue_hurts(evidence, _WAIT_SHARE) and not refuses(evidence):
         return
     part = queue_share(evidence.now) or 0.0
     yield Sign(
@@ -82,7 +82,7 @@ def _queue_saturated(evidence: Evidence) -> Iterator[Sign]:
     if evidence.requests < MIN_REQUESTS:
         return
     refused, part = refused_share(evidence.now), queue_share(evidence.now) or 0.0
-    if not queue_hurts(evidence, _LONG_WAIT) and not refuses(evidence):
+    if not queue_hurts(evidence, _LONG_WAIT_SHARE) and not refuses(evidence):
         return
     longest = evidence.now.sum(QUEUE_DEPTH, Statistic.MAX) or 0.0
     busy = peak_device_busy(evidence)
@@ -90,7 +90,7 @@ def _queue_saturated(evidence: Evidence) -> Iterator[Sign]:
     yield Sign(
         Severity.WARNING,
         max(
-            confidence_of(part, _LONG_WAIT, 0.9),
+            confidence_of(part, _LONG_WAIT_SHARE, 0.9),
             confidence_of(refused, evidence.limits.refused_ratio, _CERTAINLY_REFUSED),
         ),
         f"requests spend {share(part)} of their latency in the queue and {share(refused)} are "
@@ -115,8 +115,8 @@ def _batches(evidence: Evidence) -> Iterator[Sign]:
     capped = batches.get("cap", 0.0) / total
     usual = usual_high(evidence, lambda reading: reading.level(BATCH_LIMIT))
     halved = usual is not None and limit <= _HALVED * usual
-    enough = capped >= (_CAPPED_HALVED if halved else _CAPPED)
-    if queue_hurts(evidence, _WAITS) and enough and (halved or limit < _CAP + 0.5):
+    is_capped = capped >= (_CAPPED_HALVED if halved else _CAPPED)
+    if queue_hurts(evidence, _WAIT_SHARE) and is_capped and (halved or limit < _CAP + 0.5):
         before = f" (before: {usual:.0f})" if halved else ""
         verdict = (
             f"batches are capped at {limit:.0f}{before}, while requests spend "
@@ -144,29 +144,30 @@ def _traffic_shift(evidence: Evidence) -> Iterator[Sign]:
     if events(evidence, request_rate(evidence.now) or 0.0) < MIN_REQUESTS:
         return
     recent = recent_growth(evidence)
-    moved = max(mix_change(evidence, TYPE_MIX), mix_change(evidence, SIZE_MIX))
+    mix_shift = max(mix_change(evidence, TYPE_MIX), mix_change(evidence, SIZE_MIX))
     factor = growth(evidence, request_rate) or 0.0
-    more = factor >= _MORE or recent >= _MORE_RECENTLY
+    rate_rose = factor >= _TRAFFIC or recent >= _RECENT_TRAFFIC
     factor = max(factor, recent)
-    if not more and moved < _MIXED:
+    if not rate_rose and mix_shift < _MIXED:
         return
-    slower = growth(evidence, mean_latency) or 1.0
-    overload = queue_hurts(evidence, _WAITS) or refuses(evidence)
-    hurts = slower >= _SLOWER or overload
-    verdict = f"traffic is {factor:.1f} times the usual rate" if more else _mix_text(evidence)
+    slowdown = growth(evidence, mean_latency) or 1.0
+    overload = queue_hurts(evidence, _WAIT_SHARE) or refuses(evidence)
+    is_harmful = slowdown >= _SLOWER or overload
+    verdict = f"traffic is {factor:.1f} times the usual rate" if rate_rose else _mix_text(evidence)
     yield Sign(
-        Severity.WARNING if hurts else Severity.INFO,
+        Severity.WARNING if is_harmful else Severity.INFO,
         max(
-            confidence_of(factor, _MORE, _MUCH_MORE), confidence_of(moved, _MIXED, _CERTAINLY_MIXED)
+            confidence_of(factor, _TRAFFIC, _TRAFFIC_CERTAIN),
+            confidence_of(mix_shift, _MIXED, _CERTAINLY_MIXED),
         ),
-        verdict + (f", and requests take {slower:.1f} times as long" if hurts else ""),
+        verdict + (f", and requests take {slowdown:.1f} times as long" if is_harmful else ""),
         (
             Exhibit(
                 f"{request_rate(evidence.now) or 0:.2f} requests per second, usually "
                 f"{usual_low(evidence, request_rate) or 0:.2f}",
                 evidence.queries.rate(REQUESTS),
             ),
-            Exhibit(f"{share(moved)} of the requests have another type or size than usual"),
+            Exhibit(f"{share(mix_shift)} of the requests have another type or size than usual"),
         ),
     )
 
@@ -205,8 +206,8 @@ def _cold_compile(evidence: Evidence) -> Iterator[Sign]:
 _EFFECTS = frozenset({"device_saturated", "queue_saturated", "input_output_bottleneck"})
 _REFUSED = f">= {percent(DEFAULTS.refused_ratio)} are refused"
 _QUEUEING = (
-    f"requests spend >= {percent(_WAITS)} of their latency, and >= {duration(MIN_WAIT_SECONDS)}, "
-    "in the queue"
+    f"requests spend >= {percent(_WAIT_SHARE)} of their latency, and "
+    f">= {duration(MIN_WAIT_SECONDS)}, in the queue"
 )
 
 LOAD_CHECKS = (
@@ -214,9 +215,9 @@ LOAD_CHECKS = (
         "traffic_shift",
         "The traffic changed",
         _traffic_shift,
-        f"the request rate is >= {_MORE:g} times the usual rate (>= {_MORE_RECENTLY:g} times in "
-        f"the window's last third), or >= {percent(_MIXED)} of the requests have another type or "
-        f"size than usual, with >= {MIN_REQUESTS} requests. It is a warning only if the latency "
+        f"the request rate is >= {_TRAFFIC:g} times the usual rate (>= {_RECENT_TRAFFIC:g} times "
+        f"in the window's last third), or >= {percent(_MIXED)} of the requests have another type "
+        f"or size than usual, with >= {MIN_REQUESTS} requests. It is a warning only if the latency "
         f"is >= {_SLOWER:g} times the usual, {_QUEUEING}, or {_REFUSED}",
         (
             "Add an instance, or limit each caller (SAFELIGHT_RATE_LIMIT_PER_MINUTE).",
@@ -247,7 +248,7 @@ LOAD_CHECKS = (
         "queue_saturated",
         "The queue is full",
         _queue_saturated,
-        f"requests spend >= {percent(_LONG_WAIT)} of their latency, and "
+        f"requests spend >= {percent(_LONG_WAIT_SHARE)} of their latency, and "
         f">= {duration(MIN_WAIT_SECONDS)}, in the queue, or {_REFUSED} because "
         f"capacity is missing, with >= {MIN_REQUESTS} requests",
         (

@@ -27,7 +27,7 @@ from safelight.metrics.promql import INSTANCE
 from safelight.rules.thresholds import DEFAULTS
 from safelight.units import duration, percent, share, size
 
-_LEAK_LOW_PER_HOUR = 25 * 2**20  # bytes
+_LEAK_LOW = 0.25  # of the limit: the lower end of the interval
 _IN_USE = 1 / 3  # of the cache's growth: if used memory grows this fast, it is a leak
 _RESERVED, _UNUSED_BYTES = 1.5, 2**30  # times the used memory; bytes
 _MIN_OUT, _OUT, _CRITICAL_OUT = 2, 0.005, 0.2  # requests; shares of the requests
@@ -40,9 +40,8 @@ def _confidence(line: Trend) -> float:
 def _vram_leak(evidence: Evidence) -> Iterator[Sign]:
     for curve in evidence.curve(VRAM_USED, Statistic.MIN):
         line = steady_growth(evidence, curve)
-        if line is None or line.low * 3600 < _LEAK_LOW_PER_HOUR:
-            continue
-        if line.slope * 3600 < evidence.limits.vram_growth_bytes_per_hour:
+        limit = evidence.limits.vram_growth_bytes_per_hour / 3600
+        if line is None or line.slope < limit or line.low < _LEAK_LOW * limit:
             continue
         total = gpu_memory_total(evidence, curve.labels)
         ends = line.seconds_to(total) if total else None
@@ -176,7 +175,7 @@ MEMORY_CHECKS = (
         _vram_leak,
         "the Theil-Sen line through the minima of vram_used_bytes, since the last start or large "
         f"fall, rises by {_LEAK} (lower bound of the interval "
-        f">= {size(_LEAK_LOW_PER_HOUR)}), significant by the Mann-Kendall test "
+        f">= {percent(_LEAK_LOW)} of that), significant by the Mann-Kendall test "
         f"(z > {TREND_SIGMAS:g}), and its last third still rises; critical if the "
         f"GPU memory will be full within {duration(DEFAULTS.forecast_seconds)}",
         (

@@ -1,1 +1,1 @@
-"""The engine: queues jobs, forms batches and keeps the workers alive."""
+"""The engine: queues jobs, sends them to the workers and keeps the workers alive."""

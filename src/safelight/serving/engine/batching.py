@@ -1,8 +1,8 @@
-"""The engine: send jobs to workers, the most urgent first, in batches that are worth their size.
+"""The engine: queue jobs by urgency and send each worker the jobs for its next batch.
 
-While a worker runs a batch, it already has the jobs for its next batch, all of one key. The worker
-forms that batch when its model is free (`worker/stage.py`). So no timer waits for a batch to fill,
-and no job at a worker waits behind more than one batch.
+While a worker runs a batch, it already has the jobs for its next one. The worker forms that batch
+when its model is free (`worker/stage.py`). It holds jobs for at most two batches, and one more for
+each further key, so that any key can be the next.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""One job in progress, as its Control sees it: stop it, follow it, find its position."""
+"""Let a job's Control stop the job, follow its progress, and read its position in the queue."""
 
 from typing import Protocol
 

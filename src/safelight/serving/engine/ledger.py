@@ -1,4 +1,4 @@
-"""Device seconds by use: each second is counted once, when the result of its job is known."""
+"""Count each device second once, by its use: useful, cancelled, failed, retried and so on."""
 
 from safelight.errors import InvalidOutput, SafelightError, Timeout
 from safelight.metrics.catalog import DEVICE_SECONDS

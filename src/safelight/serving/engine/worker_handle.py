@@ -188,7 +188,7 @@ class WorkerHandle:
         """
         failures = 0
         while True:
-            began, self._loss_reason, was_ready = _now(), "died", False
+            started_at, self._loss_reason, was_ready = _now(), "died", False
             connection = None
             try:
                 connection = await self._start()
@@ -199,12 +199,12 @@ class WorkerHandle:
                 self._lost("load_failed" if died_loading else self._loss_reason)
                 if connection is not None:
                     await connection.stop()
-            stable = self._has_served or _now() - began > _STABLE_SECONDS
-            failures = 1 if was_ready and stable else failures + 1
+            is_stable = self._has_served or _now() - started_at > _STABLE_SECONDS
+            failures = 1 if was_ready and is_stable else failures + 1
             if not was_ready and failures > self._settings.restart_limit:
                 self._sink(WorkerGaveUp(self.place.index, failures))
-            immediate = was_ready and failures <= 1
-            await self._pause(0.0 if immediate else _FIRST_PAUSE_SECONDS * 2 ** min(failures, 9))
+            at_once = was_ready and failures <= 1
+            await self._pause(0.0 if at_once else _FIRST_PAUSE_SECONDS * 2 ** min(failures, 9))
 
     async def _start(self) -> WorkerConnection:
         self._ended = asyncio.get_running_loop().create_future()

@@ -1,4 +1,4 @@
-"""From a request to its jobs, and from outcomes to a response: shared by all model routes."""
+"""Turn a request into jobs, and outcomes into a response: shared by all model routes."""
 
 import asyncio
 import re

@@ -1,4 +1,4 @@
-"""API keys: only their hashes are stored."""
+"""Make and check API keys; only their hashes are stored."""
 
 import hashlib
 import hmac

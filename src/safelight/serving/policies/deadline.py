@@ -1,4 +1,4 @@
-"""Deadlines: stop a job when its deadline has passed, because its caller has given up."""
+"""Stop a job when its deadline passes."""
 
 import asyncio
 

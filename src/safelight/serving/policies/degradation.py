@@ -1,8 +1,8 @@
-"""The degradation ladder: what the service gives up under load, and in which order.
+"""The degradation ladder: reduce batches, queue, steps and size one by one under load.
 
 Level n means that the first n rungs are active. A signal above its limit activates the next rung; a
-signal well below it takes the last one back. Between two moves lies the dwell time. Each signal can
-raise the level only so far: slow batches never cost a caller steps or size.
+signal well below it deactivates the last one. The level changes at most once per dwell time. Each
+signal has a maximum level: slow batches never cost a caller steps or size.
 """
 
 from collections.abc import Callable, Mapping

@@ -1,4 +1,4 @@
-"""A worker's device memory: which sizes fitted, how to free memory, when the device is lost."""
+"""Remember which batch sizes fit, free device memory, and detect a lost device."""
 
 import gc
 import sys

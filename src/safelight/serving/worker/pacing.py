@@ -1,8 +1,9 @@
-"""Keep the device busy while responses are sent and the next requests are read. Arithmetic only.
+"""Decide from idle times how many jobs a batch takes, and how long the model waits for more.
 
-If callers send their next request only after a response, a batch of all waiting jobs empties the
-queue: the model is then idle while the responses are handled. Two groups of callers that take turns
-overlap. So if the model was idle briefly between batches, a batch takes only half of the jobs.
+The aim is a device that stays busy while responses are sent. If callers send their next request
+only after a response, a batch of all waiting jobs empties the queue: the model is then idle while
+the responses are handled. Two groups of callers that take turns overlap. So if the model was idle
+briefly between batches, a batch takes only half of the jobs.
 
 If a batch has a high fixed cost, starting it for one caller makes the others wait for a whole extra
 batch. Then the model waits for them, for a share of that cost, as long as they come often enough.

@@ -1,7 +1,7 @@
-"""Prepared jobs that wait for the model.
+"""Hold decoded jobs, and form a batch when the model is free.
 
-The next batch is formed at the last moment, when the model is free. No job waits for a batch to
-fill while the device is idle.
+No job waits for a batch to fill while the device is idle, except for the short wait that
+`pacing.py` decides.
 """
 
 import threading

@@ -1,4 +1,4 @@
-"""YAML documents as data, and their text."""
+"""Write nested data as YAML, with a header that says how it was generated."""
 
 import yaml
 

@@ -1,4 +1,4 @@
-"""Generate every file under `deploy/`, for Prometheus, Alertmanager, Grafana and containers."""
+"""Assemble the files that `safelight export` writes."""
 
 import re
 from collections.abc import Callable, Mapping
