@@ -89,9 +89,7 @@ class Service:
         )
         self.failure: BaseException | None = None
         self._nvml = NvmlProbe(self.meter)
-        self._sampler = Sampler(self.meter)
-        self._sampler.every(settings.gpu_interval_seconds, "nvml", self._nvml.read)
-        self._sampler.every(settings.host_interval_seconds, "host", HostProbe(self.meter).read)
+        self._sampler = _sampler(settings, self.meter, self._nvml)
         self.front = Front(
             settings,
             assemble(self.engine, self.engine, self.governor, settings, self.meter),
@@ -208,6 +206,13 @@ def serve(settings: Settings) -> None:
     """Run the service until SIGTERM or Ctrl-C. Raises Unusable."""
     configure_logging(settings.log_format)
     Service(settings).run()
+
+
+def _sampler(settings: Settings, meter: Meter, nvml: NvmlProbe) -> Sampler:
+    sampler = Sampler(meter)
+    sampler.every(settings.gpu_interval_seconds, "nvml", nvml.read)
+    sampler.every(settings.host_interval_seconds, "host", HostProbe(meter).read)
+    return sampler
 
 
 def _governor(settings: Settings, meter: Meter) -> Governor:
