@@ -72,9 +72,7 @@ class Settings(BaseSettings):
     alertmanager_port: int = Field(9093, ge=1, le=65535, description="Port of Alertmanager.")
     node_exporter_port: int = Field(9100, ge=1, le=65535, description="Port of node-exporter.")
     alert_relay_port: int = Field(9094, ge=1, le=65535, description="Port of the alert relay.")
-    monitoring: Path | None = Field(
-        None, description="TOML file with alert limits and receivers. Without it no alert is sent."
-    )
+    monitoring: Path | None = Field(None, description="TOML file with alert limits and receivers.")
     grafana_port: int = Field(3000, ge=1, le=65535, description="Port of Grafana.")
     gpu_exporter_port: int = Field(9400, ge=1, le=65535, description="Port of the GPU exporter.")
     retention: str = Field(

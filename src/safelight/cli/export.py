@@ -42,7 +42,7 @@ Check = Annotated[
     bool, typer.Option("--check", help="Write nothing. Exit 1 if a file would change.")
 ]
 Force = Annotated[
-    bool, typer.Option("--force", help="Overwrite files of other programs and services.")
+    bool, typer.Option("--force", help="Overwrite files that this export did not write.")
 ]
 
 _DEPLOY = Path("deploy")

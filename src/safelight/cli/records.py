@@ -31,7 +31,7 @@ def upgrade(records_url: Url = None, state_folder: State = None) -> None:
 
 @records.command()
 def info(records_url: Url = None, state_folder: State = None, as_json: AsJson = False) -> None:
-    """Print what the records contain, and the correlation of ratings and scores.
+    """Print row counts, size and age of the records, and the correlation of ratings and scores.
 
     Example:
 

@@ -1,4 +1,4 @@
-"""Shared by commands that read the records: options, opening, reading, output files."""
+"""Options and helpers of the commands that read the records."""
 
 import errno
 import os

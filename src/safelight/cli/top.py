@@ -30,7 +30,7 @@ def top(
     window: Annotated[
         float, typer.Option(min=0.2, max=3600, help="Window for rates and quantiles, in seconds.")
     ] = 20.0,
-    once: Annotated[bool, typer.Option("--once", help="Show one interval and exit.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Show one view and exit.")] = False,
 ) -> None:
     """Show a service live: requests, latency, stages, steps, queue, memory and GPUs.
 

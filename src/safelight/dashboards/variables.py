@@ -1,4 +1,4 @@
-"""Fill Grafana's variables in, to run a dashboard's queries without Grafana."""
+"""Fill in Grafana's variables, to run a dashboard's queries without Grafana."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Load a model by its name. The import point of the heavy libraries."""
+"""Load a model by its name. The API process never imports this module."""
 
 import logging
 import re

@@ -1,4 +1,4 @@
-"""Check whether an image is broken: not finite, black, flat, noise, wrong size."""
+"""Check whether an image is broken: not finite, black, flat, noisy, or of a wrong size."""
 
 from dataclasses import dataclass
 

@@ -95,7 +95,7 @@ class Ratings:
         *,
         keep: Callable[[Rating], None] = in_memory,
     ) -> tuple[Rating, bool]:
-        """Rate a request. Return the rating, and True if it replaces another.
+        """Rate a request. Return the rating, and True if it replaces an earlier one.
 
         `keep` stores the rating; if it raises, the rating does not count. The histogram counts
         only the first rating of a request. Raises UnknownRequest also for requests of other

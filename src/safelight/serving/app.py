@@ -1,4 +1,4 @@
-"""Assemble the service and run it. `assemble` shows the path of a request, from the inside out."""
+"""Assemble the service and run it. `assemble` puts the policies around the engine."""
 
 import asyncio
 import signal

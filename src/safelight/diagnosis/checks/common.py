@@ -64,12 +64,12 @@ SIZE_MIX: Mix = (IMAGES, IMAGE_SIZE)
 
 
 def usual_low(evidence: Evidence, measure: Measure) -> float | None:
-    """Return the lower of the hour before and yesterday, or None without past data."""
+    """Return the lower value of the previous hour and yesterday; None without past data."""
     return min(_past(evidence, measure), default=None)
 
 
 def usual_high(evidence: Evidence, measure: Measure) -> float | None:
-    """Return the higher of the hour before and yesterday, or None without past data."""
+    """Return the higher value of the previous hour and yesterday; None without past data."""
     return max(_past(evidence, measure), default=None)
 
 

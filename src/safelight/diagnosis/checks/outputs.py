@@ -65,16 +65,16 @@ def _failing_instruction(evidence: Evidence) -> Iterator[Sign]:
             continue
         _, best = wilson(*counts)
         usual = usual_high(evidence, partial(_success, kind=kind))
-        few = rest[1] < MIN_REQUESTS
-        worse = (usual or 0.0) - best if few else least_difference(*rest, *counts)
-        fails = best <= limits.instruction_success_ratio and worse >= _WORSE
-        if not fails and not _only_this(evidence, kind, counts, rest):
+        rest_is_small = rest[1] < MIN_REQUESTS
+        difference = (usual or 0.0) - best if rest_is_small else least_difference(*rest, *counts)
+        is_failing = best <= limits.instruction_success_ratio and difference >= _WORSE
+        if not is_failing and not _only_this(evidence, kind, counts, rest):
             continue
         reason, part = _main_reason(evidence, kind)
         others = f"; other types succeed in {share(rest[0] / rest[1])}" if rest[1] else ""
         yield Sign(
             Severity.WARNING,
-            confidence_of(worse, _WORSE, _CERTAINLY_WORSE),
+            confidence_of(difference, _WORSE, _CERTAINLY_WORSE),
             f"{kind} succeeds in {share(1 - lost / tries)} of {tries:.0f} requests{others}",
             (
                 Exhibit(
@@ -145,7 +145,7 @@ def _errors_rise(evidence: Evidence) -> Iterator[Sign]:
 def _rise(evidence: Evidence, reason: str, rate: float, tries: float) -> float:
     """Return the rise of a reason's share of the requests, 0 if it is small, usual or chance.
 
-    An outage counts in full however long it lasts: after an hour its past is the outage itself.
+    An outage counts in full for as long as it lasts, although the hour before then belongs to it.
     """
     lost, limit = events(evidence, rate), error_limit(evidence.limits, reason)
     if lost < evidence.limits.least_missed or lost < limit * tries:
@@ -153,9 +153,11 @@ def _rise(evidence: Evidence, reason: str, rate: float, tries: float) -> float:
     if lost >= _OUTAGE * tries and reason not in CALLERS:
         return lost / tries
     usual = usual_low(evidence, partial(_part, reason=reason))
-    rose = usual is None or lost >= _MORE_ERRORS * usual * tries or lost / tries >= usual + _RISE
+    is_higher = (
+        usual is None or lost >= _MORE_ERRORS * usual * tries or lost / tries >= usual + _RISE
+    )
     past = partial(ended_with, reason=reason)
-    if not rose or may_be_chance(evidence, (lost, tries), past, limit):
+    if not is_higher or may_be_chance(evidence, (lost, tries), past, limit):
         return 0.0
     return lost / tries - (usual or 0.0)
 

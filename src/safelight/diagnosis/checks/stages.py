@@ -69,7 +69,7 @@ def _slow_stage(stage: str, action: str) -> Judge:
 
 
 def _affects_many(evidence: Evidence, stage: str, mean: float) -> bool:
-    """Return True if the stage is slow in many requests, or too short in the mean to tell."""
+    """Return True if the stage is slow in many requests, or if its mean is too short to judge."""
     if mean < _SHORT_SECONDS:
         return True
     count = evidence.now.rate(STAGE_SECONDS, Statistic.COUNT, where={STAGE: stage})

@@ -30,7 +30,7 @@ def note_background(jobs: Sequence[Job], limit_bits: float) -> None:
 
 
 def note_corruption(exchange: Exchange, outcomes: Sequence[Outcome]) -> None:
-    """Record that an image is corrupted. It is sent nevertheless."""
+    """Record that an image is corrupted. It is sent still."""
     if any(outcome.corrupted for outcome in outcomes):
         exchange.error = StructureCorruption.reason
 

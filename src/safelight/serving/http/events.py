@@ -1,6 +1,7 @@
-"""Routes for running requests: follow the progress (server-sent events), cancel.
+"""Routes for running requests: follow progress by server-sent events, and cancel.
 
-A slow reader misses steps, never the end: each event contains the latest state.
+A slow reader may miss steps, but always receives the final event, because
+each event contains the latest state.
 """
 
 import asyncio

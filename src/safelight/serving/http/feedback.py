@@ -49,7 +49,7 @@ class RatingBody(BaseModel):
 
 
 class Rated(BaseModel):
-    """The response to a rating; `changed`: it replaced an earlier one."""
+    """The response to a rating; `changed` is True if it replaced an earlier one."""
 
     request_id: str
     rating: int

@@ -1,7 +1,7 @@
 """Serve the model's routes directly, in front of FastAPI.
 
 FastAPI's middlewares, its route search and its dependencies cost a request more than everything
-that Safelight does with it. The routes are registered with FastAPI nevertheless, for its OpenAPI
+that Safelight does with it. The routes are registered with FastAPI still, for its OpenAPI
 page, and FastAPI serves all other routes.
 """
 

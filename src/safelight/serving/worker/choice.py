@@ -88,10 +88,10 @@ def _late(prepared: list[Prepared], now: float) -> list[Prepared]:
     A job that could meet it only if the prediction is wrong is dropped if other jobs wait. If no
     other job waits, it is run, and shows what it costs.
     """
-    hopeless = [job for job in prepared if job.due <= now + sum(job.cost)]
-    if len(hopeless) < len(prepared):
-        return hopeless
-    return [job for job in hopeless if job.due <= now]
+    late_jobs = [job for job in prepared if job.due <= now + sum(job.cost)]
+    if len(late_jobs) < len(prepared):
+        return late_jobs
+    return [job for job in late_jobs if job.due <= now]
 
 
 def _in_time(jobs: list[Prepared], size: int, cost: Cost, now: float) -> list[Prepared]:

@@ -21,7 +21,7 @@ _PAUSE_FACTOR = 3.0  # an idle time longer than this many batches means that the
 
 
 class Pacing:
-    """What was observed of how a model's batches follow each other."""
+    """Observed idle times and arrivals between batches."""
 
     def __init__(self) -> None:
         self._mean_idle_share = 0.0

@@ -1,6 +1,6 @@
 """Check and encode outputs, and send the results.
 
-A batch's cost is sent at once, each image when it is ready.
+The cost of a batch is sent at once. Each image is sent when it is ready.
 """
 
 from collections.abc import Sequence

@@ -161,11 +161,11 @@ class Reading:
         sizes: dict[str, float] = {}
         below, last = 0.0, 0
         for edge in BATCH_SIZE.buckets:
-            upto = self._rise(BATCH_SIZE, "_bucket", le=_edge(edge))
-            if upto > below:
+            cumulative = self._rise(BATCH_SIZE, "_bucket", le=_edge(edge))
+            if cumulative > below:
                 size = int(edge)
-                sizes[f"{size}" if size == last + 1 else f"{last + 1}-{size}"] = upto - below
-            below, last = upto, int(edge)
+                sizes[f"{size}" if size == last + 1 else f"{last + 1}-{size}"] = cumulative - below
+            below, last = cumulative, int(edge)
         return sizes
 
     def _rise(self, metric: Metric, suffix: str = "", **labels: str) -> float:
