@@ -131,7 +131,7 @@ def test_up_check_checks_the_stack_and_stops_it(tmp_path: Path) -> None:
         assert command.process.wait(120) == 0, command.out + command.err
     assert command.err == ""
     assert "in Prometheus" in command.out
-    assert "success of make.*old|age.*" in command.out
+    assert "success rate of make.*old|age.*" in command.out
     assert " no │" not in command.out
     assert command.out.count("│ ok │") >= 14
     assert command.out.splitlines()[-1] == "stopping"
