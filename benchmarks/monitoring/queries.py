@@ -117,7 +117,7 @@ def _empty(prometheus: Prometheus, end: int) -> int:
 
 
 def _needs_gpu(panel: Panel) -> bool:
-    return any(word in panel.needs for word in ("GPU", "card"))
+    return "GPU" in panel.needs
 
 
 def _query_seconds(prometheus: Prometheus, board: Board, end: int, seconds: int) -> float:

@@ -24,11 +24,11 @@ _TABLES: dict[str, _Table] = {
     "outputs": OUTPUT_ALERTS,
     "engine": ENGINE_ALERTS,
     "workers": WORKER_ALERTS,
-    "cards": GPU_ALERTS,
+    "gpus": GPU_ALERTS,
     "host": HOST_ALERTS,
     "process": PROCESS_ALERTS,
     "watcher": WATCHER_ALERTS,
-    "monitors": MONITOR_ALERTS,
+    "monitoring": MONITOR_ALERTS,
 }
 
 

@@ -48,7 +48,7 @@ def test_it_is_small_and_holds_no_pickle() -> None:
 @pytest.mark.parametrize("name", PARTS)
 def test_each_part_has_a_card(name: str) -> None:
     card = (verified(name) / "README.md").read_text()
-    for part in ("## What it is for", "## Data", "## Figures", "## Limits"):
+    for part in ("## Purpose", "## Data", "## Measurements", "## Limits"):
         assert part in card
 
 
