@@ -28,7 +28,7 @@ LONGEST := tests/truth/test_truth.py tests/stories/test_scenarios.py \
 	$(addprefix tests/cli/test_,demo.py up.py export.py) tests/docs/test_export.py tests/models/test_compile.py
 SHARING := $(LONGEST) $(filter-out $(LONGEST) $(ALONE) $(LATER) tests/laws/%,$(sort $(shell find tests -name 'test_*.py')))
 
-test: setup check  ## run every test
+test: setup check  ## run the tests (the longer ones: make ci)
 	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder $(SHARING)
 	$(PYTHON) -m pytest -q $(ALONE)
 

@@ -42,6 +42,8 @@ SafelightError
 import errno
 from collections.abc import Sequence
 
+from safelight.units import share
+
 
 class SafelightError(Exception):
     """Base class. The message is safe to show to the caller."""
@@ -293,8 +295,8 @@ class StructureCorruption(ModelFailure):
 
     def __init__(self, kept: float, floor: float) -> None:
         super().__init__(
-            f"The edit kept {kept:.0%} of the image; the minimum for this instruction type is "
-            f"{floor:.0%}. Try another seed, or a higher image_guidance_scale."
+            f"The edit kept {share(kept)} of the image; the minimum for this instruction type is "
+            f"{share(floor)}. Try another seed, or a higher image_guidance_scale."
         )
 
 

@@ -49,7 +49,7 @@ def test_traffic_prints_a_summary(call: Call) -> None:
     assert (answer.code, answer.err) == (0, "")
     assert "6 requests ended" in answer.out
     assert "5 ok, 1 failed" in answer.out
-    assert "83.3%" in answer.out
+    assert "83 %" in answer.out
     assert "overloaded" in answer.out
     assert "ok: P50 0." in answer.out
     assert all("steps=3" in path and "make" in path for path in paths)
@@ -61,7 +61,7 @@ def test_responses_with_a_warning_are_counted_by_reason(call: Call) -> None:
         answer = call("traffic", url, *QUICK)
     assert answer.code == 0
     assert "5 ok (5 with a warning), 1 failed" in answer.out
-    assert "of them with a warning: structure_corruption │        5 │ 83.3%" in answer.out
+    assert "of them with a warning: structure_corruption │        5 │  83 %" in answer.out
 
 
 def test_traffic_without_a_success_is_code_1(call: Call) -> None:

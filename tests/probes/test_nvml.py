@@ -40,8 +40,27 @@ def labels(meter: Meter) -> set[str]:
     return {each["gpu"] for metric in GPU_METRICS for each in series(meter, metric)}
 
 
+@pytest.mark.parametrize(
+    ("constant", "reason"),
+    [
+        ("nvmlClocksEventReasonSwPowerCap", "power_cap"),
+        ("nvmlClocksThrottleReasonHwSlowdown", "hardware_slowdown"),
+        ("nvmlClocksEventReasonSwThermalSlowdown", "software_thermal"),
+        ("nvmlClocksThrottleReasonHwThermalSlowdown", "hardware_thermal"),
+        ("nvmlClocksThrottleReasonHwPowerBrakeSlowdown", "power_brake"),
+    ],
+)
+def test_each_reason_of_a_lower_clock_is_nvidias(constant: str, reason: str, meter: Meter) -> None:
+    gpu = FakeGpu(event_reasons=getattr(pynvml, constant))
+    assert NvmlProbe(meter, nvml=FakeNvml(gpu)).read()
+    reasons = {
+        each["reason"]: value(meter, GPU_THROTTLED, **each) for each in series(meter, GPU_THROTTLED)
+    }
+    assert {name for name, active in reasons.items() if active} == {reason}
+
+
 def test_a_gpu_is_read_in_base_units(meter: Meter) -> None:
-    gpu = FakeGpu(event_reasons=0x4 | 0x40)
+    gpu = FakeGpu(event_reasons=0x4 | 0x40, ecc={0: 3, 1: 1})
     assert NvmlProbe(meter, nvml=FakeNvml(gpu)).read()
     assert value(meter, GPU_UTILIZATION, gpu="0") == 0.4
     assert value(meter, GPU_MEMORY_USED) == 12 * GB
@@ -51,6 +70,7 @@ def test_a_gpu_is_read_in_base_units(meter: Meter) -> None:
     assert value(meter, GPU_ENERGY) == 5
     assert value(meter, GPU_CLOCK, clock="sm") == 1.98e9
     assert value(meter, GPU_ECC_ERRORS, kind="corrected") == 3
+    assert value(meter, GPU_ECC_ERRORS, kind="uncorrected") == 1
     reasons = {
         each["reason"]: value(meter, GPU_THROTTLED, **each) for each in series(meter, GPU_THROTTLED)
     }

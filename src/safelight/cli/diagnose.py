@@ -26,6 +26,7 @@ from safelight.diagnosis.report import Diagnosis, as_data, sentence, when
 from safelight.errors import BadSetting, MonitoringFailed
 from safelight.settings import load
 from safelight.stack.monitoring import Monitoring, read
+from safelight.units import share
 
 URL = "http://127.0.0.1:9090"
 _COLOURS = {Severity.INFO: "cyan", Severity.WARNING: "yellow", Severity.CRITICAL: "bold red"}
@@ -147,7 +148,7 @@ def _print(finding: Finding, out: Console) -> None:
         (sign.severity.word, _COLOURS[sign.severity]),
         "  ",
         (check.title, "bold"),
-        (f"  {check.name}, {sign.confidence:.0%} sure", "dim"),
+        (f"  {check.name}, {share(sign.confidence)} sure", "dim"),
     )
     out.print(title)
     out.print(Padding(Text(sentence(sign.verdict)), _MARGIN))

@@ -24,7 +24,7 @@ from safelight.diagnosis.estimates import LEAST_COUNT, Estimate
 from safelight.diagnosis.radar import AXES, TARGET_SECONDS, Radar, Type
 from safelight.diagnosis.radar import radar as compute_radar
 from safelight.errors import BadSetting
-from safelight.units import counted
+from safelight.units import counted, share
 
 _TARGET_RANGE = (0.001, 3600.0)
 _BAR_COLUMNS = 10
@@ -110,7 +110,7 @@ def _leaderboard(title: str, types: tuple[Type, ...]) -> Table:
         s, rating = each.success, each.rating
         rated = f"{rating.value:.1f} of {rating.count}" if rating else ""
         table.add_row(
-            each.name, f"{s.value:.1%}", f"{s.low:.1%} to {s.high:.1%}", str(s.count), rated
+            each.name, share(s.value), f"{share(s.low)} to {share(s.high)}", str(s.count), rated
         )
     return table
 

@@ -10,7 +10,7 @@ from rich.text import Text
 from safelight.metrics.catalog import LADDER, STAGES
 from safelight.stack.tools.top import QUANTILES
 from safelight.stack.tools.view import Engine, Gpu, View
-from safelight.units import duration, size, sizes
+from safelight.units import duration, share, size, sizes
 
 _NAME_COLUMNS = 9
 _BORDER_COLUMNS = 4
@@ -85,10 +85,10 @@ def _engine(engine: Engine) -> Iterator[Row]:
     total = sum(engine.batch_sizes.values())
     for requests, number in engine.batch_sizes.items():
         text.append(f"   {requests}\u00a0", style="dim")
-        text.append(f"{number / total:.0%}", style="cyan")
+        text.append(_unbroken(share(number / total)), style="cyan")
     yield "batches", text
     backlog = f"{_seconds(engine.work_seconds)} of work waiting"
-    shares = (f"{use} {share:.0%}" for use, share in engine.device_shares.items())
+    shares = (f"{use} {share(ratio)}" for use, ratio in engine.device_shares.items())
     yield "device", Text(_joined([backlog, *shares]))
     yield "level", _degradation(engine)
     if engine.refused:
@@ -133,7 +133,7 @@ def _model(view: View, width: int) -> Iterator[Row]:
 def _machine(view: View) -> Iterator[Row]:
     yield "", ""
     if view.cpu_ratio is not None:
-        yield "CPU", _load(view.cpu_ratio).append(f"{view.cpu_ratio:.0%}")
+        yield "CPU", _load(view.cpu_ratio).append(share(view.cpu_ratio))
     if view.memory is not None:
         used, total = view.memory
         yield "memory", _load(used / total).append(sizes((used, total)))
@@ -146,7 +146,7 @@ def _machine(view: View) -> Iterator[Row]:
 def _gpu(gpu: Gpu) -> Text:
     text = Text()
     if gpu.utilization_ratio is not None:
-        text.append(_load(gpu.utilization_ratio)).append(f"{gpu.utilization_ratio:.0%}  ")
+        text.append(_load(gpu.utilization_ratio)).append(f"{share(gpu.utilization_ratio)}  ")
     if gpu.used_bytes is not None and gpu.total_bytes:
         text.append(f"{sizes((gpu.used_bytes, gpu.total_bytes))}  ")
     if gpu.celsius is not None:
@@ -157,8 +157,8 @@ def _gpu(gpu: Gpu) -> Text:
 def _stacked_bar(shares: dict[str, float], width: int) -> Text:
     """Return one bar of exactly `width` cells, divided by the shares."""
     bar, drawn_cells, total_share = Text(no_wrap=True), 0, 0.0
-    for stage, share in shares.items():
-        total_share += share
+    for stage, ratio in shares.items():
+        total_share += ratio
         cells = round(total_share * width) - drawn_cells
         bar.append("█" * cells, style=_COLOURS[stage])
         drawn_cells += cells
@@ -167,11 +167,18 @@ def _stacked_bar(shares: dict[str, float], width: int) -> Text:
 
 def _legend(shares: dict[str, float]) -> Text:
     legend = Text()
-    for stage, share in sorted(shares.items(), key=lambda pair: -pair[1]):
-        if share >= _MIN_LEGEND_SHARE:
+    for stage, ratio in sorted(shares.items(), key=lambda pair: -pair[1]):
+        if ratio >= _MIN_LEGEND_SHARE:
             # No-break spaces keep a name and its number on one line.
-            legend.append("■\u00a0", style=_COLOURS[stage]).append(f"{stage}\u00a0{share:.0%}  ")
+            legend.append("■\u00a0", style=_COLOURS[stage]).append(
+                f"{_unbroken(f'{stage} {share(ratio)}')}  "
+            )
     return legend
+
+
+def _unbroken(text: str) -> str:
+    """Return the text with no-break spaces."""
+    return text.replace(" ", "\u00a0")
 
 
 def _load(ratio: float) -> Text:

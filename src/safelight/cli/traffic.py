@@ -14,6 +14,7 @@ from rich.text import Text
 from safelight.cli.options import console, parse_address
 from safelight.errors import BadSetting, ServiceFailed
 from safelight.stack.tools.traffic import MAX_REQUESTS, Summary, Traffic, drive, task_of
+from safelight.units import share
 
 _TIMEOUT_SECONDS = 150.0  # longer than the service's own, so that the service's timeout applies
 _QUANTILES = (0.5, 0.95, 0.99)
@@ -105,10 +106,10 @@ def _table(summary: Summary) -> Table:
     table.add_column("share", justify="right")
     for outcome, count in summary.outcomes.most_common():
         style = "green" if outcome == "ok" else "red"
-        table.add_row(Text(outcome, style=style), str(count), f"{count / summary.sent:.1%}")
+        table.add_row(Text(outcome, style=style), str(count), share(count / summary.sent))
         for reason, warned in summary.warnings.most_common() if outcome == "ok" else ():
             label = Text(f"  of them with a warning: {reason}", style="yellow")
-            table.add_row(label, str(warned), f"{warned / summary.sent:.1%}")
+            table.add_row(label, str(warned), share(warned / summary.sent))
     if summary.skipped:
         table.add_row("[red]not sent: too many in flight[/]", str(summary.skipped), "")
     return table

@@ -17,7 +17,6 @@ from safelight.rules.objectives import DAYS, OBJECTIVES, burn_name, missed_name
 from safelight.settings import Settings
 
 _DAY = 86_400.0
-_MIN_MISSED = 5  # events
 _USED_UP = (0.0, 0.0, 0.0)
 _HORIZON_SECONDS = 90 * _DAY
 _TRIALS = 12
@@ -130,10 +129,12 @@ def budgets(prometheus: Prometheus, evidence: Evidence) -> list[Forecast]:
         }
         for name, q in expressions.items()
     }
+    least_missed = evidence.limits.least_missed
+    burns, missed = results["burn"], results["missed"]
     return [
-        _budget(objective.name, *(results[name].get(objective.name, 0.0) for name in expressions))
-        for objective in OBJECTIVES
-        if objective.name in results["spent"]
+        _budget(name, spent, burns.get(name, 0.0), missed.get(name, 0.0), least_missed)
+        for name in (objective.name for objective in OBJECTIVES)
+        if (spent := results["spent"].get(name)) is not None
     ]
 
 
@@ -175,9 +176,9 @@ def _store_forecasts(evidence: Evidence, store: _Store) -> Iterator[Forecast]:
         yield Forecast(store.what, subject, curve.value, limit, store.unit, ends, trial, assumed)
 
 
-def _budget(name: str, spent: float, burn: float, missed: float) -> Forecast:
+def _budget(name: str, spent: float, burn: float, missed: float, least_missed: float) -> Forecast:
     remaining, ends = 1 - spent, None
-    if burn > 0 and missed >= _MIN_MISSED and remaining > 0:
+    if burn > 0 and missed >= least_missed and remaining > 0:
         spread = _Z / sqrt(missed)
         expected = remaining * DAYS * _DAY / burn
         ends = (expected, expected / (1 + spread), expected / max(1e-9, 1 - spread))

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from html import escape
 
 from safelight.diagnosis.report import ExhibitData, FindingData, ReportData, sentence
+from safelight.units import share
 
 _STYLE = """
 :root { color-scheme: light dark; --line: #8884; --critical: #c62828; --warning: #b26a00;
@@ -43,7 +44,8 @@ def _finding(finding: FindingData) -> Iterator[str]:
     after = f" · follows from {escape(follows)}" if follows else ""
     yield f'<article class="{escape(finding["severity"])}"><h3>{escape(finding["title"])}</h3>'
     yield (
-        f"<p class=meta>{escape(finding['severity'])} · confidence {finding['confidence']:.0%} · "
+        f"<p class=meta>{escape(finding['severity'])} · "
+        f"confidence {share(finding['confidence'])} · "
         f"{escape(finding['check'])}{after}</p><p>{escape(sentence(finding['verdict']))}</p><ul>"
     )
     yield from (f"<li>{_exhibit(each)}</li>" for each in finding["evidence"])

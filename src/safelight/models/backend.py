@@ -50,7 +50,7 @@ class ModelInfo:
     device: str
     side: int = 0
     multiple: int = 8
-    defaults: Mapping[str, float] = field(default_factory=dict)
+    defaults: Mapping[str, int | float] = field(default_factory=dict)
     weights_bytes: int = 0
     warm_up_seconds: float = 0.0
 

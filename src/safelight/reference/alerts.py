@@ -98,7 +98,7 @@ def _limits() -> Iterator[str]:
 def _default(name: str) -> str:
     """Return a default limit, and the same with a unit if that is easier to read."""
     value: float = getattr(DEFAULTS, name)
-    number = f"{value:,.6g}".replace(",", " ")
+    number = f"{value:,.9g}".replace(",", " ")
     if name.endswith("_ratio"):
         return f"{number} ({percent(value)})"
     if "_bytes_" in name:

@@ -89,7 +89,7 @@ def _vram_leak(queries: Queries, limits: Thresholds) -> Alert:
     limit = limits.vram_growth_bytes_per_hour
     return Alert(
         "VramLeak",
-        f"3600 * {hours.trend(VRAM_USED)} > {limit:g} and {_as_old_as_window(hours)}",
+        f"3600 * {hours.trend(VRAM_USED)} > {limit:.10g} and {_as_old_as_window(hours)}",
         for_seconds=1800,
         severity="warning",
         scope=Scope.SERVICE,

@@ -72,10 +72,10 @@ def _restarted(queries: Queries, limits: Thresholds) -> Alert:
 def _memory_grows(queries: Queries, limits: Thresholds) -> Alert:
     used = queries.foreign("process_resident_memory_bytes")
     limit = limits.process_growth_bytes_per_hour
+    long, short = (f"{_HOUR} * deriv({used}[{window}]) > {limit:.10g}" for window in ("2h", "20m"))
     return Alert(
         "ServiceMemoryGrows",
-        f"{_HOUR} * deriv({used}[2h]) > {limit:g} and {_HOUR} * deriv({used}[20m]) > {limit:g}"
-        f" and on (job, instance) {queries.select(BUILD_INFO)}",
+        f"{long} and {short} and on (job, instance) {queries.select(BUILD_INFO)}",
         for_seconds=1800,
         severity="warning",
         scope=Scope.PROCESS,

@@ -86,7 +86,7 @@ class Thresholds(BaseModel):
     gpu_busy_ratio: Share = Field(0.85, description="Time in which the GPU is busy.")
     gpu_celsius: Positive = Field(85.0, lt=150, description="Temperature of a GPU.")
     vram_growth_bytes_per_hour: Positive = Field(
-        100e6, description="Growth of PyTorch's GPU memory that is a leak."
+        100.0 * 2**20, description="Growth of PyTorch's GPU memory that is a leak."
     )
     forecast_seconds: int = Field(
         3600, ge=300, le=86_400, description="Time ahead of the GPU memory forecast."
@@ -101,7 +101,7 @@ class Thresholds(BaseModel):
     descriptors_ratio: Share = Field(0.8, description="File descriptors used.")
     service_restarts: Count = Field(2, description="Starts of the service in 30 minutes.")
     process_growth_bytes_per_hour: Positive = Field(
-        50e6, description="Growth of the API process that is a leak."
+        50.0 * 2**20, description="Growth of the API process that is a leak."
     )
     disk_forecast_seconds: int = Field(
         14_400, ge=300, le=604_800, description="Time ahead of the file system forecast."

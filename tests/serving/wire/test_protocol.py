@@ -119,6 +119,14 @@ def read(data: bytes) -> list[Message]:
     return list(Frames().feed(data))
 
 
+def test_whole_numbers_of_a_models_defaults_stay_whole() -> None:
+    defaults = {"steps": 8, "guidance_scale": 7.5}
+    ready = Ready(ModelInfo("m", "P", "S", "float16", "cuda:0", defaults=defaults), "edit", 2.5)
+    (message,) = read(framed(Message(ready)))
+    assert isinstance(message.content, Ready)
+    assert repr(dict(message.content.model.defaults)) == repr(defaults)
+
+
 # ── Frames ───────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -17,6 +17,10 @@ from safelight.serving.job import PRIORITIES, Handler, Job, Outcome, Priority
 SHARE: dict[Priority, float] = {"high": 1.0, "normal": 0.9, "low": 0.5}
 
 
+Refusal = tuple[str, Overloaded]
+"""A value of the label `reason` of `rejected_total`, and the error."""
+
+
 class Load(Protocol):
     """The engine's present load."""
 
@@ -69,14 +73,20 @@ def admission(
     """
     meter.start_at_zero(REJECTED)
 
+    def refuse(refusal: Refusal | None) -> None:
+        if refusal is not None:
+            reason, error = refusal
+            meter.add(REJECTED, reason)
+            raise error
+
     async def admitted(job: Job) -> Outcome:
         if load.in_progress:  # an idle service accepts every job, and learns what it costs
+            refuse(_full(job, load, bounds, queue_share()))
             now = (clock or asyncio.get_running_loop().time)()
-            refusal = _refusal(job, load, bounds, queue_share(), now)
-            if refusal is not None:
-                reason, error = refusal
-                meter.add(REJECTED, reason)
-                raise error
+            predicted = _prediction(job, load, now)
+            if predicted is not None:
+                refuse(_too_late(job, load, now, predicted))
+                job.expected = now, predicted
         try:
             return await handle(job)
         except (NotReady, Stopping) as error:
@@ -86,9 +96,7 @@ def admission(
     return admitted
 
 
-def _refusal(
-    job: Job, load: Load, bounds: Bounds, share: float, now: float
-) -> tuple[str, Overloaded] | None:
+def _full(job: Job, load: Load, bounds: Bounds, share: float) -> Refusal | None:
     if bounds.concurrent is not None and load.in_progress >= bounds.concurrent:
         return "concurrency", Overloaded(
             f"{load.in_progress} requests wait or run and the limit is {bounds.concurrent}. "
@@ -102,21 +110,23 @@ def _refusal(
             "Retry later, or raise SAFELIGHT_QUEUE_LIMIT.",
             max(1.0, load.work_seconds),
         )
-    return _too_late(job, load, now)
-
-
-def _too_late(job: Job, load: Load, now: float) -> tuple[str, Overloaded] | None:
-    """Refuse a job that would miss its deadline; record the prediction in an accepted one."""
-    remaining = job.deadline - now
-    if load.max_seconds(job) <= remaining:
-        return None  # the common case: whatever the batches are, it will be in time
-    predicted = load.predicted_seconds(job, PRIORITIES.index(job.priority))
-    needed = predicted * load.caution(job)
-    if needed > remaining:
-        return "too_late", Overloaded(
-            f"The response would be ready in {needed:.1f} seconds and your timeout is in "
-            f"{max(0, remaining):.1f}. Retry later, or wait longer (X-Request-Timeout).",
-            max(1.0, needed - remaining),
-        )
-    job.expected = now, predicted
     return None
+
+
+def _prediction(job: Job, load: Load, now: float) -> float | None:
+    """Return in how many seconds the job ends; None if it is in time whatever the batches are."""
+    if load.max_seconds(job) <= job.deadline - now:
+        return None
+    return load.predicted_seconds(job, PRIORITIES.index(job.priority))
+
+
+def _too_late(job: Job, load: Load, now: float, predicted: float) -> Refusal | None:
+    """Refuse a job that would miss its deadline."""
+    remaining, needed = job.deadline - now, predicted * load.caution(job)
+    if needed <= remaining:
+        return None
+    return "too_late", Overloaded(
+        f"The response would be ready in {needed:.1f} seconds and your timeout is in "
+        f"{max(0, remaining):.1f}. Retry later, or wait longer (X-Request-Timeout).",
+        max(1.0, needed - remaining),
+    )
