@@ -11,21 +11,26 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
+import hypothesis
 import pytest
 import structlog
 
 from safelight.telemetry import logs
 
+# On a busy machine any example can take longer than Hypothesis's deadline of 200 ms.
+hypothesis.settings.register_profile("safelight", deadline=None)
+hypothesis.settings.load_profile("safelight")
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--reliability", help="Page into which tests/faults write what was survived.")
+    parser.addoption("--reliability", help="Page that tests/faults write their table to.")
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Say how many mutants of alerts the tests have caught, where they were asked to."""
+    """Print how many mutants of alerts the tests caught, if they ran."""
     reports = terminalreporter.stats.get("passed", [])
-    told = [dict(report.user_properties) for report in reports]
-    if caught := sum(int(each.get("mutants", 0)) for each in told):
+    properties = [dict(report.user_properties) for report in reports]
+    if caught := sum(int(each.get("mutants", 0)) for each in properties):
         terminalreporter.write_line(f"{caught} mutants of alerts, all caught")
 
 
