@@ -247,6 +247,16 @@ def test_p16_a_forecast_is_a_table_or_json(call: Call, url: str) -> None:
     assert all(each["ends"] is None for each in document["fine"])
 
 
+@pytest.mark.parametrize("command", ["diagnose", "forecast", "trends"])
+def test_a_missing_file_of_limits_is_one_line(
+    command: str, call: Call, url: str, tmp_path: Path
+) -> None:
+    done = call(command, "--prometheus", url, "--monitoring", str(tmp_path / "none.toml"))
+
+    assert done.code == 2
+    assert "none.toml" in done.line
+
+
 def test_z11_trends_are_a_table_or_json(call: Call, url: str) -> None:
     table = call("trends", "fine", "--prometheus", url, *AT)
     [report] = json.loads(call("trends", "fine", "--prometheus", url, "--json", *AT).out)

@@ -14,6 +14,7 @@ from safelight.diagnosis.prometheus import Series
 from safelight.diagnosis.queries import FactQueries, Statistic, key
 from safelight.metrics.catalog import GPU_MEMORY_TOTAL, QUEUED_WORK, REQUEST_TIMEOUT, VRAM_USED
 from safelight.rules.objectives import DAYS, OBJECTIVES, burn_name, missed_name
+from safelight.rules.thresholds import Thresholds
 from safelight.stories.history import Samples
 from tests.diagnosis.past import prometheus
 from tests.truth.scene import NOW
@@ -197,13 +198,20 @@ def test_an_overspent_budget_is_shown_as_used_up(
     assert "2000 %  100 %  already used up" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("missed", "expected"), [(0.001, 0.5 * DAYS * 86_400 / 2), (0.0001, None)])
+AT_TWICE_THE_RATE = 0.5 * DAYS * 86_400 / 2
+
+
+@pytest.mark.parametrize(
+    ("missed", "least_missed", "expected"),
+    [(0.001, 5, AT_TWICE_THE_RATE), (0.0001, 5, None), (0.0001, 1, AT_TWICE_THE_RATE)],
+)
 def test_a_budget_is_forecast_from_six_hours_if_enough_events_were_missed(
-    tmp_path: Path, missed: float, expected: float | None
+    tmp_path: Path, missed: float, least_missed: int, expected: float | None
 ) -> None:
+    limits = Thresholds(least_missed=least_missed)
     service = Service("instructpix2pix", ESCAPED_JOB)
     with prometheus(tmp_path, burning(0.5, 2.0, missed)) as client:
-        [result] = budgets(client, Evidence(service, NOW, Spans(), Reading({})))
+        [result] = budgets(client, Evidence(service, NOW, Spans(), Reading({}), limits=limits))
 
     if expected is None:
         assert result.ends is None

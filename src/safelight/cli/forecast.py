@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -9,12 +10,14 @@ from rich.console import Console
 from rich.table import Table
 
 from safelight.cli.diagnose import URL, At, PrometheusUrl, ServiceName
-from safelight.cli.options import console, parse_address
+from safelight.cli.options import console, parse_address, setting_option
 from safelight.cli.times import parse_time
 from safelight.diagnosis.confidence import until
 from safelight.diagnosis.evidence import gather, only, services
 from safelight.diagnosis.forecast import Forecast, budgets, forecasts
 from safelight.diagnosis.prometheus import Prometheus
+from safelight.settings import load
+from safelight.stack.monitoring import read
 from safelight.units import duration, share, size
 
 
@@ -22,6 +25,7 @@ def forecast(
     service: ServiceName = None,
     prometheus: PrometheusUrl = URL,
     at: At = None,
+    monitoring: Annotated[Path | None, setting_option("monitoring")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Forecast when memory, disks, the queue and error budgets will be used up.
@@ -36,11 +40,13 @@ def forecast(
         safelight forecast instructpix2pix --at 2h --json
     """
     out = console()
+    configuration = read(load(monitoring=monitoring).monitoring)
     with Prometheus(parse_address(prometheus)) as client:
         moment = parse_time(at, client)
         by_job = {}
         for match in only(services(client, moment), service):
-            evidence = gather(client, match, moment)
+            limits = configuration.limits(match.namespace)[match.namespace]
+            evidence = gather(client, match, moment, limits=limits)
             by_job[match.job] = [*forecasts(evidence), *budgets(client, evidence)]
     if as_json:
         typer.echo(

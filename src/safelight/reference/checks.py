@@ -122,8 +122,8 @@ def _accuracy(truth: Mapping[str, Any]) -> Iterator[str]:
     yield f"| found within 30 s after it is visible | {text} | all |"
     yield ""
     yield (
-        "A fault is *visible* when its value, a mean over five minutes, has made half of its "
-        "change. A count must also have reached five, or its maximum."
+        "A fault is *visible* once its five-minute mean has moved halfway to its final value. "
+        "A count must also have reached five, or its maximum."
     )
     yield from ("", *_by_check(truth["checks"]))
 
