@@ -1,4 +1,4 @@
-"""Which requests can be rated by whom, for how long, and how ratings are counted."""
+"""Who can rate which requests, for how long, and how ratings are counted."""
 
 import pytest
 

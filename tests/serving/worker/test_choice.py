@@ -119,7 +119,7 @@ def test_a_higher_priority_is_never_given_up_for_a_lower_one() -> None:
 def test_giving_up_jobs_never_reduces_the_number_in_time(
     dues: list[float], cap: int, cost: tuple[float, float]
 ) -> None:
-    """The greedy rival never lets anybody give way."""
+    """The greedy rival never postpones a job."""
     jobs = [ready(f"{n}", number=n, due=due, cap=cap, cost=cost) for n, due in enumerate(dues)]
 
     def in_time(*, rival: bool) -> int:

@@ -28,7 +28,7 @@ class Told(Channel):
 
 
 class Scene:
-    """A batch of three, of whom a test may cancel some."""
+    """A batch of three jobs; a test may cancel some of them."""
 
     def __init__(self) -> None:
         self.told, self.clock = Told(), FakeClock(100.0)
