@@ -1,5 +1,6 @@
 """Tiny real pipelines, and the calls that tests make of them: 64 x 64 pixels, few steps."""
 
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ def text_pipeline(edit: Any) -> Any:
     pipe = StableDiffusionPipeline(
         vae=edit.vae,
         text_encoder=edit.text_encoder,
-        tokenizer=edit.tokenizer,
+        tokenizer=deepcopy(edit.tokenizer),  # a tokenizer is not safe for two threads
         unet=UNet2DConditionModel.from_config({**edit.unet.config, "in_channels": 4}),
         scheduler=EulerAncestralDiscreteScheduler(
             beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012, steps_offset=1
