@@ -1,4 +1,4 @@
-"""Compiled models: what compiles is told apart from what is typical.
+"""Compiled models: calls that compile are separated from typical calls.
 
 The graphs are really traced, and then run as they are: a C++ compiler would take a minute for each.
 """

@@ -1,4 +1,4 @@
-"""What callers are told beside their picture, and what the service makes of it in its own books."""
+"""Warnings about an image in the response, and how the service counts such requests."""
 
 from io import BytesIO
 from typing import Any

@@ -42,7 +42,7 @@ OWN_REASONS: tuple[Callable[[], BaseException], ...] = (
 
 
 class Model:
-    """A handler that does what it is told: fail with `error`, or serve."""
+    """A handler that obeys: it fails with `error`, or serves."""
 
     def __init__(self) -> None:
         self.error: BaseException | None = None
@@ -183,7 +183,7 @@ def test_a_try_that_ended_for_a_reason_of_its_own_leaves_it_open_to_the_next(
 
 
 class Gates:
-    """A handler whose jobs end when told, and how."""
+    """A handler whose jobs end when the test ends them."""
 
     def __init__(self) -> None:
         self.answers: dict[str, asyncio.Future[Outcome]] = {}

@@ -13,7 +13,7 @@ from tests.serving.jobs import a_job, an_outcome
 
 
 class Loop(asyncio.SelectorEventLoop):
-    """A loop whose time is a clock that moves when told."""
+    """A loop whose clock the test moves."""
 
     def __init__(self, clock: FakeClock) -> None:
         self.clock = clock

@@ -175,7 +175,7 @@ def test_while_requests_wait_the_thread_rests_a_hundred_times_as_long_as_it_work
     bench.busy = True
     bench.offer("first")
     assert bench.assessment().request_id == "request first"
-    while not bench.appraisal._paused_until:  # told a moment before it rests
+    while not bench.appraisal._paused_until:  # the assessment is sent just before the pause begins
         os.sched_yield()
     bench.now += 9.9
     bench.offer("too soon")

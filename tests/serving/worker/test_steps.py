@@ -1,4 +1,4 @@
-"""How far a batch is, as the parent is told."""
+"""The progress of a batch, as the worker reports it."""
 
 from io import BytesIO
 from typing import Any
@@ -44,7 +44,7 @@ class Scene:
         self.on_step: OnStep = self.steps.of(jobs, self.cancelled.__contains__)
 
     def reported(self, step: int, latents: Any = None) -> list[Message]:
-        """Return what is told at a step."""
+        """Return the messages of a step."""
         self.told.messages.clear()
         self.on_step(step, latents)
         return list(self.told.messages)
