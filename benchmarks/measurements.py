@@ -2,8 +2,8 @@
 
 With `SHORT=1` in the environment (CI) every benchmark runs one round. Because of the noise of one
 round, ratios then only need to reach 0.9 of their target. Absolute times have no target then, and
-neither has a ratio between two servers under load: in one short round on shared cores it varied by
-a factor of two.
+neither has a ratio between two servers under load: two short rounds on shared cores differed by up
+to 60 %.
 """
 
 import os

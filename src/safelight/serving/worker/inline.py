@@ -1,4 +1,4 @@
-"""A worker in threads of this process: the same engine, for tests and inside other servers."""
+"""A worker in threads of this process: the same worker code, for tests and inside other servers."""
 
 import asyncio
 import socket

@@ -1,4 +1,4 @@
-"""The worker: three overlapping stages, and the results of each job for the API process.
+"""The worker: decoding, the model and encoding overlap. It sends the results of each job for the API process.
 
 Jobs are decoded as they arrive, the model thread runs one batch after another, and other threads
 check and encode the outputs. Only the model thread touches the model.
