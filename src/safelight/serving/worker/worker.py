@@ -1,4 +1,4 @@
-"""The worker: decoding, the model and encoding overlap. It sends the results of each job for the API process.
+"""The worker: decode images, run the model and encode results, all three at the same time.
 
 Jobs are decoded as they arrive, the model thread runs one batch after another, and other threads
 check and encode the outputs. Only the model thread touches the model.
