@@ -134,7 +134,10 @@ class Settings(BaseSettings):
         15.0, gt=0, le=3600, description="Time until the open circuit breaker tries one request."
     )
     degradation_level: int | None = Field(
-        None, ge=0, le=5, description="Fixed degradation level; unset: the service chooses it."
+        None,
+        ge=0,
+        le=5,
+        description="Degradation level, 0: full quality; unset: the service chooses.",
     )
     degradation_limit: int = Field(5, ge=0, le=5, description="Highest degradation level.")
     degradation_dwell_seconds: float = Field(
@@ -236,7 +239,7 @@ class Settings(BaseSettings):
     )
     log_format: Literal["auto", "text", "json"] = Field(
         "auto",
-        description="Format of log lines: json is ECS; auto is text on a terminal, else json.",
+        description="Log format. json: Elastic Common Schema; auto: text on a terminal, else json.",
     )
     state_folder: Path = Field(
         Path(".state"), description="Folder for logs, records and Prometheus' data."

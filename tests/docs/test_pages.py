@@ -29,10 +29,10 @@ def test_every_runtime_dependency_has_its_reason() -> None:
     extras = project["optional-dependencies"].values()
     wanted = [*project["dependencies"], *(line for extra in extras for line in extra)]
     listed = [re.split(r"[<>=~\[]", line)[0] for line in wanted if not line.startswith("safelight")]
-    told = (DOCS / "dependencies.md").read_text()
+    text = (DOCS / "dependencies.md").read_text()
 
     assert len(listed) > 20
-    assert [name for name in listed if f"`{name}`" not in told] == []
+    assert [name for name in listed if f"`{name}`" not in text] == []
 
 
 def modules() -> set[str]:
@@ -74,9 +74,9 @@ def test_every_row_of_the_requirements_is_mapped_to_tests_that_exist_or_to_not_y
     }
 
     assert set(rows) == wanted
-    for name, told in rows.items():
-        named = TEST.findall(told)
-        assert named or "not yet" in told, name
+    for name, tests in rows.items():
+        named = TEST.findall(tests)
+        assert named or "not yet" in tests, name
         for file, test in named:
             assert f"def {test}" in (ROOT / file).read_text(), f"{name}: {file}::{test}"
 

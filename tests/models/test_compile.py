@@ -53,16 +53,16 @@ def test_an_edit_that_compiled_is_a_warm_up_and_in_no_histogram_of_the_models_ti
 ) -> None:
     build_edit().save_pretrained(tmp_path)
     backend = load(tmp_path)
-    heard, meter = Call(), Meter("tests")
+    listener, meter = Call(), Meter("tests")
     write = metrics_sink(meter)
-    probe = DiffusersProbe(backend.pipeline, heard)
+    probe = DiffusersProbe(backend.pipeline, listener)
     edit = Edit(picture(), "make him old", "", 2, 7.5, 1.5, seed=1)
     marks = []
     for _ in range(3):
         backend.run([edit], silent)
-        assert heard.last is not None
-        marks.append(heard.last.warm_up)
-        write(record_of_call(heard.last))
+        assert listener.last is not None
+        marks.append(listener.last.warm_up)
+        write(record_of_call(listener.last))
     probe.unwatch()
 
     assert marks == [True, False, False]

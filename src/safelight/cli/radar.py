@@ -44,7 +44,7 @@ def radar(
     records_url: Url = None,
     state_folder: State = None,
 ) -> None:
-    """Score accuracy, speed, structure and stability of each instruction type from 0 to 10.
+    """Score accuracy, speed, kept structure and stability of each instruction type from 0 to 10.
 
     Examples:
 

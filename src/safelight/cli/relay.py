@@ -13,7 +13,7 @@ def alert_relay(
     port: Annotated[int | None, setting_option("alert_relay_port", "--port")] = None,
     log_format: Annotated[str | None, setting_option("log_format")] = None,
 ) -> None:
-    """Forward alerts to DingTalk, Feishu, WeCom, and webhooks whose URL is secret.
+    """Forward alerts to DingTalk, Feishu, WeCom, and webhooks whose URL is in a file.
 
     `safelight up --monitoring FILE` starts the relay automatically.
 

@@ -1,4 +1,4 @@
-"""`safelight trends`: compare this week with last week, and list unsuitable limits."""
+"""`safelight trends`: compare this week with last week, and list alert limits that never fit."""
 
 import json
 from dataclasses import asdict
@@ -31,7 +31,7 @@ def trends(
     monitoring: Annotated[Path | None, setting_option("monitoring")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Compare this week with last week, and list unsuitable limits and missing series.
+    """Compare this week with last week, and list missing series and alert limits that never fit.
 
     Examples:
 

@@ -1,4 +1,4 @@
-"""The weekly check of `safelight trends`: what changed, and which limits are unsuitable.
+"""The weekly check of `safelight trends`: what changed, and which alert limits never fit.
 
 Proposed limits are computed from the service's own data.
 """

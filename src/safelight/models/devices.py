@@ -1,4 +1,4 @@
-"""Choose a device, and shorten the errors of libraries."""
+"""Choose a device, and shorten the error messages of libraries."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Check whether a prompt is longer than a pipeline's text encoders read."""
+"""Check whether a pipeline's text encoders would truncate a prompt."""
 
 from typing import Any
 

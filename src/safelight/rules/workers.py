@@ -1,4 +1,4 @@
-"""Alerts on the workers: none ready, restarting, out of memory, or ignoring guidance."""
+"""Alerts on the workers: none ready, restarting, out of memory, or guidance switched off."""
 
 from collections.abc import Callable
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Start a Prometheus server with written past data on a free port, and stop it."""
+"""Start a Prometheus server on the past data of `history.py`, on a free port; and stop it."""
 
 import socket
 from collections.abc import Iterator

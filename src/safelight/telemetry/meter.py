@@ -1,4 +1,4 @@
-"""Write Records and Assessments into the metrics of the request and model families."""
+"""Write Records and Assessments into the metrics of requests, models and image quality."""
 
 from safelight.metrics.catalog import (
     ADHERENCE,

@@ -34,11 +34,11 @@ def test_case_and_stops_do_not_matter_and_strange_wishes_want_nothing_known() ->
 
 
 def test_what_a_caption_tells_is_true_of_its_portrait() -> None:
-    told: set[str] = set()
+    expected: set[str] = set()
     for seed in range(200):
         person = draw(seed)
         wanted = of_caption(caption(person, random.Random(seed)))
         assert all((tag in person.tags) == shown for tag, shown in wanted.items())
         assert {tag for tag in person.tags if wanted.get(tag)} >= person.tags - {"long hair"}
-        told |= set(wanted)
-    assert told >= set(TAGS) - {"long hair"}
+        expected |= set(wanted)
+    assert expected >= set(TAGS) - {"long hair"}

@@ -41,30 +41,30 @@ async def test_events_report_the_position_each_step_and_the_end() -> None:
         await asyncio.gather(*tasks)
         second.progress.state = "done"
         second.progress.notify()
-        told = await listening
+        events = await listening
 
-        assert told[0][0] == "queued"
-        steps = [data["step"] for name, data in told if name == "step"]
+        assert events[0][0] == "queued"
+        steps = [data["step"] for name, data in events if name == "step"]
         assert steps[-5:] == [1, 2, 3, 4, 5] or steps == sorted(steps)
         assert max(steps) == 5
-        assert all(data["steps"] == 5 for name, data in told if name == "step")
-        assert told[-1][0] == "done"
+        assert all(data["steps"] == 5 for name, data in events if name == "step")
+        assert events[-1][0] == "done"
         assert second.progress.listeners == []
 
 
 def test_a_slow_reader_misses_steps_and_not_the_end() -> None:
     async def scenario() -> None:
         job = a_job()
-        told = follow(job, pulse_seconds=9)
-        assert parsed(await anext(told))[0] == "queued"
+        stream = follow(job, pulse_seconds=9)
+        assert parsed(await anext(stream))[0] == "queued"
         job.progress.state, job.progress.steps = "running", 50
         for step in range(1, 50):
             job.progress.step = step
             job.progress.notify()
-        assert parsed(await anext(told)) == ("step", {"step": 49, "steps": 50})
+        assert parsed(await anext(stream)) == ("step", {"step": 49, "steps": 50})
         job.progress.state = "done"
         job.progress.notify()
-        assert parsed(await anext(told))[0] == "done"
+        assert parsed(await anext(stream))[0] == "done"
 
     asyncio.run(scenario())
 
@@ -115,11 +115,11 @@ def test_a_real_edit_is_followed_with_previews(previewing: RealService) -> None:
                 assert stream.headers["content-type"].startswith("text/event-stream")
                 text = (await stream.aread()).decode()
             assert (await sent).status_code == 200
-        told = [parsed(part.encode()) for part in text.split("\n\n") if part[:1] not in ("", ":")]
-        previews = [data["image"] for kind, data in told if kind == "preview"]
+        events = [parsed(part.encode()) for part in text.split("\n\n") if part[:1] not in ("", ":")]
+        previews = [data["image"] for kind, data in events if kind == "preview"]
         assert len(previews) >= 3
         picture = base64.b64decode(previews[0].removeprefix("data:image/jpeg;base64,"))
         assert Image.open(BytesIO(picture)).size == (8, 8)
-        assert told[-1][0] == "done"
+        assert events[-1][0] == "done"
 
     asyncio.run(scenario())

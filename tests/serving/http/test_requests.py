@@ -116,14 +116,14 @@ def test_the_end_stops_all_that_are_left() -> None:
 
 
 def test_a_job_is_stopped_once_with_the_first_reason() -> None:
-    mine, told = jobs("a"), list[SafelightError]()
-    mine[0].control.execution = Running(told)
+    mine, errors = jobs("a"), list[SafelightError]()
+    mine[0].control.execution = Running(errors)
 
     stop(mine, Cancelled())
     stop(mine, Stopping())
 
     assert stopped(mine) == [Cancelled]
-    assert [type(error) for error in told] == [Cancelled]
+    assert [type(error) for error in errors] == [Cancelled]
 
 
 def test_an_id_in_use_is_refused() -> None:

@@ -23,9 +23,9 @@ def said(memory: Memory, size: tuple[int, int]) -> str:
 
 
 def test_before_anything_fitted_half_is_advised() -> None:
-    told = said(Memory(), (512, 256))
+    message = said(Memory(), (512, 256))
 
-    assert "512 x 256 did not fit now; retry, or send half that." in told
+    assert "512 x 256 did not fit now; retry, or send half that." in message
 
 
 def test_the_error_names_the_largest_size_that_fitted() -> None:

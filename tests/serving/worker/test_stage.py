@@ -155,11 +155,11 @@ def test_the_reader_reads_while_the_model_lingers() -> None:
     stage.lead(reader=False)
     stage.pacing.finished(2, 0.1)
     stage.put([ready("a", due=1e9, cost=(2.0, 0.0), cap=8)])
-    heard: list[str] = []
+    calls: list[str] = []
 
     def reader() -> None:
         if stage.reader_may_listen():
-            heard.append("listened")
+            calls.append("listened")
             stage.put([ready("b", due=1e9, number=2, cap=8), ready("c", due=1e9, number=3, cap=8)])
 
     listening = threading.Thread(target=reader)
@@ -168,7 +168,7 @@ def test_the_reader_reads_while_the_model_lingers() -> None:
     listening.join()
 
     assert batch is not None
-    assert (ids(batch.jobs), heard) == (["a", "b", "c"], ["listened"])
+    assert (ids(batch.jobs), calls) == (["a", "b", "c"], ["listened"])
 
 
 def test_while_a_job_is_prepared_elsewhere_the_reader_keeps_listening() -> None:

@@ -17,7 +17,7 @@ from safelight.telemetry.timeline import Timeline
 from tests.reading import FakeClock
 
 
-class Told(Channel):
+class Sent(Channel):
     """A channel that keeps what is sent."""
 
     def __init__(self) -> None:
@@ -31,10 +31,10 @@ class Scene:
     """A batch of three jobs; a test may cancel some of them."""
 
     def __init__(self) -> None:
-        self.told, self.clock = Told(), FakeClock(100.0)
+        self.sent, self.clock = Sent(), FakeClock(100.0)
         self.cancelled = set[str]()
         self.failures: list[str] = []
-        self.steps = Steps(self.told, self.failures.append, clock=self.clock)
+        self.steps = Steps(self.sent, self.failures.append, clock=self.clock)
         jobs = [
             Prepared(
                 name, "key", 1, 1, 1e9, 3, (0, 0), alone=False, size=(8, 8), timeline=Timeline()
@@ -45,9 +45,9 @@ class Scene:
 
     def reported(self, step: int, latents: Any = None) -> list[Message]:
         """Return the messages of a step."""
-        self.told.messages.clear()
+        self.sent.messages.clear()
         self.on_step(step, latents)
-        return list(self.told.messages)
+        return list(self.sent.messages)
 
 
 def step_of(message: Message) -> Step:
@@ -160,4 +160,4 @@ def test_a_stopped_batch_sends_no_more_reports() -> None:
 
     with pytest.raises(Cancelled):
         scene.on_step(1, greys(3))
-    assert scene.told.messages == []
+    assert scene.sent.messages == []

@@ -120,7 +120,7 @@ def desk(backend: Failing) -> Iterator[Desk]:
 
 
 @pytest.fixture
-def told() -> Iterator[Desk]:
+def painter_desk() -> Iterator[Desk]:
     desk = Desk(painter(ModelOrder("painter", "cpu", "float32")))
     yield desk
     desk.close()
@@ -220,23 +220,23 @@ def test_a_job_cancelled_at_work_stops_at_the_next_step_with_the_steps_it_made(d
     assert len(call_of(result).step_seconds) < 2
 
 
-def test_a_job_cancelled_while_it_waits_fails_at_once(told: Desk) -> None:
-    told.give(photo(64, 64), photo(64, 64))
-    told.worker.receive(Message(Cancel("1")))
+def test_a_job_cancelled_while_it_waits_fails_at_once(painter_desk: Desk) -> None:
+    painter_desk.give(photo(64, 64), photo(64, 64))
+    painter_desk.worker.receive(Message(Cancel("1")))
 
-    assert told.failure().reason == "cancelled"
-    taken = told.worker._stage.take()
+    assert painter_desk.failure().reason == "cancelled"
+    taken = painter_desk.worker._stage.take()
     assert taken is not None
     assert [job.id for job in taken.jobs] == ["0"]
 
 
-def test_a_batch_too_large_is_made_in_halves(told: Desk) -> None:
-    told.give(*[photo(64, 64)] * 5, instruction="fits 2")
-    told.batch()
+def test_a_batch_too_large_is_made_in_halves(painter_desk: Desk) -> None:
+    painter_desk.give(*[photo(64, 64)] * 5, instruction="fits 2")
+    painter_desk.batch()
     sizes: list[int] = []
     done: set[str] = set()
     while len(done) < 5:
-        message = told.parent.receive()
+        message = painter_desk.parent.receive()
         assert message is not None
         if isinstance(message.content, Started):
             sizes.append(len(message.content.ids))
@@ -246,27 +246,27 @@ def test_a_batch_too_large_is_made_in_halves(told: Desk) -> None:
     assert sizes == [5, 2, 3, 1, 2]
 
 
-def test_a_lost_device_ends_the_worker(told: Desk) -> None:
-    told.give(photo(64, 64), instruction="poison")
-    told.batch()
+def test_a_lost_device_ends_the_worker(painter_desk: Desk) -> None:
+    painter_desk.give(photo(64, 64), instruction="poison")
+    painter_desk.batch()
 
-    told.message(Poisoned)
-    assert told.worker._stage.take() is None
-
-
-def test_a_model_that_makes_too_few_images_has_failed(told: Desk) -> None:
-    told.worker._backend.run = lambda batch, on_step: []  # type: ignore[method-assign]
-
-    told.give(photo(64, 64))
-    told.batch()
-    assert told.failure().reason == "model_error"
+    painter_desk.message(Poisoned)
+    assert painter_desk.worker._stage.take() is None
 
 
-def test_late_jobs_fail_without_running(told: Desk) -> None:
+def test_a_model_that_makes_too_few_images_has_failed(painter_desk: Desk) -> None:
+    painter_desk.worker._backend.run = lambda batch, on_step: []  # type: ignore[method-assign]
+
+    painter_desk.give(photo(64, 64))
+    painter_desk.batch()
+    assert painter_desk.failure().reason == "model_error"
+
+
+def test_late_jobs_fail_without_running(painter_desk: Desk) -> None:
     order = an_order("late", remaining_seconds=-1.0)
-    late = prepared(order, 1, told.worker._stage.clock)
-    told.worker._stage.put([late])
-    batch = told.worker._stage.take()
+    late = prepared(order, 1, painter_desk.worker._stage.clock)
+    painter_desk.worker._stage.put([late])
+    batch = painter_desk.worker._stage.take()
 
     assert batch is not None
     assert (batch.jobs, [job.id for job in batch.late]) == ([], ["late"])
@@ -284,12 +284,12 @@ def test_followed_jobs_report_every_step_with_previews(desk: Desk) -> None:
 
 @pytest.mark.parametrize(("instruction", "complete"), [("make him old", True), ("raise", False)])
 def test_only_a_complete_batch_is_used_to_learn_its_cost(
-    told: Desk, instruction: str, complete: bool
+    painter_desk: Desk, instruction: str, complete: bool
 ) -> None:
-    told.give(photo(64, 64), instruction=instruction)
-    told.batch()
+    painter_desk.give(photo(64, 64), instruction=instruction)
+    painter_desk.batch()
     report = None
-    while report is None and (message := told.parent.receive()) is not None:
+    while report is None and (message := painter_desk.parent.receive()) is not None:
         report = message.content.batch if isinstance(message.content, Results) else None
 
     assert report is not None

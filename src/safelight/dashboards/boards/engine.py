@@ -1,4 +1,4 @@
-"""Dashboard of the engine: batches, queue, device time and protection."""
+"""Dashboard of the engine: batches, queue, device time, workers, circuit breaker."""
 
 from safelight.dashboards.board import Board, Panel, Query, Shape
 from safelight.dashboards.boards.common import (

@@ -1,4 +1,4 @@
-"""Dashboard of the output quality: validity, ratings, scores, and degradation for speed."""
+"""Dashboard of the output quality: validity, ratings, scores, degraded requests, speed."""
 
 from safelight.dashboards.board import Board, Panel, Query, Shape
 from safelight.dashboards.boards.common import (

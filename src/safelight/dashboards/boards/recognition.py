@@ -1,4 +1,4 @@
-"""Dashboard of a recognition service: requests, latency, and the usual metric names."""
+"""Dashboard of a recognition service: `model_request_total` and latency, per model."""
 
 from safelight.dashboards.board import Board, Panel, Query, Shape
 from safelight.dashboards.boards.common import (

@@ -1,4 +1,4 @@
-"""Dashboard of the monitoring itself: scrapes, cost, losses, rules and notifications."""
+"""Dashboard of the monitoring itself: scrapes, cost, lost data, rules and notifications."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Dashboard of all HTTP routes, by the names of prometheus-fastapi-instrumentator."""
+"""Dashboard of all HTTP routes, with the metrics of prometheus-fastapi-instrumentator."""
 
 from dataclasses import replace
 

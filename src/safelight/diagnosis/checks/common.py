@@ -1,4 +1,4 @@
-"""Measures that several checks share: usual values, device load, waiting and steady growth."""
+"""Measures that several checks share: baseline values, device load, waiting and steady growth."""
 
 from collections.abc import Callable, Mapping, Sequence
 

@@ -1,4 +1,4 @@
-"""Check of the monitoring itself: unreachable targets, stopped probes, lost lines and records."""
+"""Check of the monitoring itself: unreachable targets, stopped probes, lost logs, records."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""The waiting jobs: one heap per batch key, the most urgent job first.
+"""The waiting jobs: one heap for each kind of job that can share a batch; most urgent first.
 
 One image size never blocks another.
 """

@@ -1,4 +1,4 @@
-"""The cost of a batch: seconds ≈ a + b·n, learned for each batch key. Arithmetic only.
+"""The cost of a batch of n jobs: seconds ≈ a + b·n, learned for each kind of job.
 
 Recursive least squares with exponential forgetting: older observations lose weight, so that the
 curve follows a device that becomes slower.

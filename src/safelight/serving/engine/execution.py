@@ -1,4 +1,4 @@
-"""Let a job's Control stop the job, follow its progress, and read its position in the queue."""
+"""Control a job in the engine: stop the job, follow its steps, find its queue position."""
 
 from typing import Protocol
 

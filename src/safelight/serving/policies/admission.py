@@ -1,4 +1,4 @@
-"""Admission: refuse requests when too many wait, or that cannot be finished in time.
+"""Admission: refuse a request if too many wait, or if it cannot be finished in time.
 
 A refusal is immediate, costs the model nothing, and says when to retry.
 """

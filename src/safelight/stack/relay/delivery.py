@@ -1,4 +1,4 @@
-"""Deliver notices to robots, with rate limits, bounded retries and metrics.
+"""Deliver notices to group-chat robots, with rate limits, bounded retries and metrics.
 
 Delivery is at least once: the relay reports a failure to Alertmanager, which sends it again.
 """

@@ -1,4 +1,4 @@
-"""Turn Alertmanager's webhook body into text for a group chat: limited, and without mentions."""
+"""Turn Alertmanager's webhook body into short text for a group chat, without @mentions."""
 
 from dataclasses import dataclass
 from typing import Literal

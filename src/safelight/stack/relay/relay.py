@@ -1,4 +1,4 @@
-"""The alert relay's HTTP server: receives Alertmanager's webhooks and forwards them to robots."""
+"""The alert relay's HTTP server: forwards Alertmanager's webhooks to group-chat robots."""
 
 import asyncio
 import signal

@@ -1,4 +1,4 @@
-"""Turn readings of `/metrics` into the rates and quantiles of `safelight top`. Pure."""
+"""Compute the rates and quantiles of `safelight top` from readings of `/metrics`."""
 
 from collections import deque
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""Migration 0001: tables for requests, assessments, ratings, samples and the salt."""
+"""Migration 0001: tables for requests, assessments, ratings, samples and the hash salt."""
 
 from typing import Any
 
