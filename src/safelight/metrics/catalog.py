@@ -12,6 +12,7 @@ from safelight.reasons import NO_ERROR, REASONS
 # ── Labels ───────────────────────────────────────────────────────────────────────────────────────
 
 NO_INSTRUCTION = "none"
+NO_ADAPTERS = "none"
 
 STEP_PLACES = ("1-5", "6-10", "11-20", "21-50", "51+")
 STAGES = (
@@ -67,8 +68,8 @@ RESTART = Label(
 )
 STOP = Label(
     "stop_reason",
-    "Reason why the batch was not larger.",
-    values=("queue_empty", "cap", "overlap", "deadline", "alone", "memory"),
+    "Reason why the batch was not larger; `application`: a watched service chose its size.",
+    values=("queue_empty", "cap", "overlap", "deadline", "alone", "memory", "application"),
 )
 LADDER = ("smaller_batches", "admit_less", "fewer_steps", "smaller_size", "shed_low_priority")
 ACTION = Label("action", "Action of the degradation ladder.", values=LADDER)
@@ -138,6 +139,7 @@ PROBE = Label(
         "governor",
         "entropy",
         "assessment",
+        "model",
     ),
 )
 
@@ -264,7 +266,8 @@ MODEL_INFO = Metric(
         Label("scheduler", "Class of the scheduler."),
         PRECISION,
         DEVICE,
-    ), series=4,
+        Label("adapters", "Loaded LoRA adapters, or `none`."),
+    ), series=8,
 )
 MODEL_LOAD_SECONDS = Metric(
     "model_load_seconds", "Time of the last load of the model.", Kind.GAUGE, Family.MODEL
@@ -286,6 +289,19 @@ PROMPTS_TRUNCATED = Metric(
     "prompt_truncated_total",
     "Output images whose prompt was too long for the text encoder.",
     Kind.COUNTER, Family.MODEL,
+)
+
+# The names of the article on recognition services; they have no namespace.
+MODEL_NAME = Label("model_name", "Name that the service gave to the model, or its hub id.")
+MODEL_REQUESTS = Metric(
+    "model_request_total",
+    "Calls of a model, and requests that failed before they reached it.",
+    Kind.COUNTER, Family.CALLS,
+    (MODEL_NAME, Label("status", "Result of the call.", values=("success", "failed"))), series=10,
+)
+MODEL_LATENCY = Metric(
+    "model_latency_seconds", "Time of one call of a model.",
+    Kind.HISTOGRAM, Family.CALLS, (MODEL_NAME,), _STAGE, series=5,
 )
 
 # ── Queue, governance ────────────────────────────────────────────────────────────────────────────
@@ -418,7 +434,7 @@ HTTP_REQUESTS = Metric(
 HTTP_SECONDS = Metric(
     "http_request_duration_seconds",
     "Time from the arrival of a request to the last byte of its response.",
-    Kind.HISTOGRAM, Family.HTTP, (HANDLER, METHOD), _HTTP, series=60,
+    Kind.HISTOGRAM, Family.HTTP, (HANDLER, METHOD), _HTTP, series=50,
 )
 HTTP_REQUEST_BYTES = Metric(
     "http_request_size_bytes", "Bytes of request bodies that the application read.",
@@ -512,6 +528,10 @@ def _safelight(name: str, help_text: str, kind: Kind, *labels: Label, series: in
 BUILD_INFO = _safelight(
     "safelight_build_info", "Always 1; its labels are the running versions.", Kind.GAUGE,
     Label("version", "Version of Safelight."), Label("python", "Version of Python."),
+)
+SERVICE_INFO = _safelight(
+    "safelight_service_info", "Always 1; its label is the namespace of the service's metrics.",
+    Kind.GAUGE, Label("namespace", "Prefix of the service's metrics."),
 )
 PROBE_FAILURES = _safelight(
     "safelight_probe_failures_total", "Failures of a probe; requests were not affected.",

@@ -36,6 +36,7 @@ class Family(StrEnum):
     QUEUE = "queue and batch"
     GOVERNANCE = "governance"
     QUALITY = "quality"
+    CALLS = "model calls"
     HTTP = "http"
     GPU = "gpu"
     HOST = "host"

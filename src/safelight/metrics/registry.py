@@ -5,6 +5,7 @@ process can have several. It never exposes more series than the catalogue allows
 become `other`.
 """
 
+import os
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -15,6 +16,7 @@ from time import perf_counter
 from typing import Any, Protocol, cast
 
 from prometheus_client import (
+    REGISTRY,  # noqa: TID251 - only to keep the application's own metrics visible
     CollectorRegistry,
     Counter,
     Gauge,
@@ -26,6 +28,7 @@ from prometheus_client import (
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.metrics_core import Metric as Exposed
+from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.openmetrics.exposition import ALLOWUTF8
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
@@ -37,10 +40,13 @@ from safelight.metrics.catalog import (
     PROBE_FAILURES,
     SERIES_FOLDED,
 )
+from safelight.metrics.merge import Page, joined
 from safelight.metrics.metric import OTHER, Kind, Metric
 from safelight.namespace import checked
 
 Exemplar = dict[str, str]
+
+_OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 
 
 class Child(Protocol):
@@ -86,6 +92,7 @@ class Meter:
         )
         self._totals: dict[tuple[Metric, tuple[str, ...]], float] = {}
         self._before_expose: list[Callable[[], None]] = []
+        self._shown: list[Meter] = []
         self._collector = _ScrapeView(self._registry, self._before_expose)
         ProcessCollector(registry=self._registry)
         self.start_at_zero(PROBE_FAILURES)
@@ -154,9 +161,10 @@ class Meter:
         """Count a failure of a probe."""
         self.add(PROBE_FAILURES, probe)
 
-    def before_expose(self, callback: Callable[[], None]) -> None:
-        """Call this function before every exposition, to add delayed counts."""
+    def before_expose(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call this function before every exposition. Return the function that ends it."""
         self._before_expose.append(callback)
+        return lambda: self._before_expose.remove(callback)
 
     def expose(self, accept: str = "") -> Exposition:
         """Return the exposition in the format of an Accept header.
@@ -171,6 +179,30 @@ class Meter:
         body = write(self._collector, escaping=ALLOWUTF8)
         self.set(EXPOSITION_SECONDS, value=self._clock() - started)
         self.set(EXPOSITION_LINES, value=body.count(b"\n"))
+        return Exposition(body, content_type)
+
+    def share_page(self, other: "Meter") -> Callable[[], None]:
+        """Also show another meter's metrics on the page. Return the function that ends it."""
+        self._shown.append(other)
+        return lambda: self._shown.remove(other)
+
+    def page(self, accept: str, theirs: Page | None, *, others: bool) -> Exposition:
+        """Return the exposition joined with the application's own page.
+
+        If it has none and `others` is True, the metrics of prometheus_client's default registry
+        are added, which are the application's own.
+        """
+        if theirs is not None:
+            accept = _OPENMETRICS if theirs.is_openmetrics else ""
+        own = self.expose(accept)
+        body, content_type = own.body, own.content_type
+        if theirs is not None:
+            body, content_type = joined(theirs.body, body), theirs.content_type
+        elif others:
+            encode = cast("Callable[..., bytes]", choose_encoder(accept)[0])
+            body = joined(body, encode(_default_registry(), escaping=ALLOWUTF8))
+        for other in self._shown:
+            body = joined(body, other.expose(accept).body)
         return Exposition(body, content_type)
 
     def children(self) -> Iterator[tuple[Metric, tuple[str, ...], Child]]:
@@ -232,6 +264,15 @@ class Meter:
         return child
 
 
+def _default_registry() -> CollectorRegistry:
+    """Return the registry of the application's own metrics, in all its processes."""
+    if not os.environ.get("PROMETHEUS_MULTIPROC_DIR"):  # noqa: TID251 - the library's own switch
+        return REGISTRY
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return registry
+
+
 def parts(metric: Metric) -> list[tuple[str, str]]:
     """Return the samples of a series: suffixes of its name, and bucket edges."""
     if metric.kind is Kind.SUMMARY:
@@ -264,7 +305,7 @@ class _ScrapeView(Collector):
         self._before = before
 
     def collect(self) -> Iterator[Exposed]:
-        for callback in self._before:
+        for callback in list(self._before):
             callback()
         for family in self._registry.collect():
             family.samples = [s for s in family.samples if not s.name.endswith("_created")]

@@ -1,0 +1,48 @@
+"""Join two expositions, so that a metric that exists already stays visible and unchanged."""
+
+import re
+from dataclasses import dataclass
+
+_EOF = b"# EOF\n"
+_OPENMETRICS = "application/openmetrics-text"
+_FIRST_LINE = re.compile(rb"# (HELP|TYPE|UNIT) |[a-zA-Z_:][a-zA-Z0-9_:]*[ {]")
+_FAMILY = re.compile(rb"^# (?:HELP|TYPE|UNIT) (\S+)", re.MULTILINE)
+_BLOCK = re.compile(rb"^(?=# HELP )", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """An exposition of the application itself."""
+
+    body: bytes
+    content_type: str
+
+    @property
+    def is_openmetrics(self) -> bool:
+        """Return True for OpenMetrics, False for Prometheus' text format."""
+        return self.content_type.startswith(_OPENMETRICS)
+
+
+def page_of(status: int, content_type: str, body: bytes) -> Page | None:
+    """Return the page, or None if the response is not an exposition (a 404, an HTML page)."""
+    is_text = content_type.startswith(("text/plain", _OPENMETRICS))
+    if status != 200 or not is_text or not _FIRST_LINE.match(body.lstrip()):
+        return None
+    return Page(body, content_type)
+
+
+def joined(theirs: bytes, ours: bytes) -> bytes:
+    """Return `theirs` followed by the families of `ours` that it does not have."""
+    ends = ours.endswith(_EOF)
+    present = set(_FAMILY.findall(theirs))
+    blocks = _BLOCK.split(ours.removesuffix(_EOF))
+    added = (block for block in blocks if block and _name(block) not in present)
+    head = theirs.removesuffix(_EOF)
+    if head and not head.endswith(b"\n"):
+        head += b"\n"
+    return head + b"".join(added) + (_EOF if ends else b"")
+
+
+def _name(block: bytes) -> bytes:
+    match = _FAMILY.match(block)
+    return match[1] if match else b""
