@@ -101,11 +101,11 @@ def watch(  # noqa: PLR0913 - each is one choice of the user
         BadSetting: an object has an unsupported type, or a setting is wrong.
     """
     models = _models(pipeline, pipelines)
-    _check(app, models, metrics_path, model_endpoints)
     present = _watch_of(app) if models else None
     if present is not None and namespace is None:
         namespace = present.meter.namespace
     settings = load(namespace=namespace or _namespace_of(models.values()))
+    _check(app, models, metrics_path, model_endpoints)
     parts = _Parts(settings, on_record, _only_name(models), present)
     try:
         if app is not None and present is None:
@@ -140,7 +140,7 @@ class _Parts:
             self.meter = _new_meter(self.settings.namespace)
             own = metrics_sink(self.meter, model=self.only_model)
             if joined is not None:
-                self.undo.append(joined.meter.share_page(self.meter))
+                self.undo.append(joined.page.share(self.meter))
         self.sink = _both(own, self.on_record, self.meter)
         self.watched = Watch(self.meter, self.undo)
         self.sampler = Sampler(self.meter)

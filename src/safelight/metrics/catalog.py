@@ -129,17 +129,8 @@ PROBE = Label(
     "probe",
     "Name of the probe.",
     values=(
-        "asgi",
-        "flask",
-        "diffusers",
-        "torch",
-        "nvml",
-        "host",
-        "record",
-        "governor",
-        "entropy",
-        "assessment",
-        "model",
+        "asgi", "flask", "diffusers", "torch", "nvml", "host", "record", "governor", "entropy",
+        "assessment", "model",
     ),
 )
 
@@ -172,13 +163,13 @@ REQUEST_SECONDS = Metric(
     "request_duration_seconds",
     "Time from the arrival of a request to the last byte of its response.",
     Kind.HISTOGRAM, Family.REQUEST,
-    (ENDPOINT, STATUS_CODE, INSTRUCTION_TYPE), _REQUEST, series=63,
+    (ENDPOINT, STATUS_CODE, INSTRUCTION_TYPE), _REQUEST, series=59,
 )
 REQUESTS = Metric(
     "request_total",
     "Requests to the model that ended, with the reason if they failed.",
     Kind.COUNTER, Family.REQUEST,
-    (ENDPOINT, STATUS_CODE, INSTRUCTION_TYPE, ERROR), series=240,
+    (ENDPOINT, STATUS_CODE, INSTRUCTION_TYPE, ERROR), series=220,
 )
 SUCCESSES = Metric(
     "request_success_total",
@@ -196,10 +187,8 @@ STAGE_SECONDS = Metric(
     Kind.HISTOGRAM, Family.REQUEST, (STAGE,), _STAGE, series=len(STAGES),
 )
 IN_FLIGHT = Metric(
-    "requests_in_flight",
-    "Requests to the model that have not ended yet.",
-    Kind.GAUGE,
-    Family.REQUEST,
+    "requests_in_flight", "Requests to the model that have not ended yet.",
+    Kind.GAUGE, Family.REQUEST,
 )
 IMAGES = Metric(
     "request_images_total",
@@ -220,11 +209,8 @@ STEP_SECONDS = Metric(
     Kind.HISTOGRAM, Family.MODEL, (STEP,), _STEP, series=len(STEP_PLACES),
 )
 STEPS = Metric(
-    "steps",
-    "Denoising steps that an inference call ran.",
-    Kind.HISTOGRAM,
-    Family.MODEL,
-    buckets=_STEPS,
+    "steps", "Denoising steps that an inference call ran.",
+    Kind.HISTOGRAM, Family.MODEL, buckets=_STEPS,
 )
 IMAGE_GUIDANCE = Metric(
     "image_guidance_ratio",
@@ -348,10 +334,8 @@ WORKER_RESTARTS = Metric(
     Kind.COUNTER, Family.GOVERNANCE, (RESTART,), series=len(RESTART.values or ()),
 )
 DEGRADATION_LEVEL = Metric(
-    "degradation_level",
-    "Active steps of the degradation ladder; 0 is full quality.",
-    Kind.GAUGE,
-    Family.GOVERNANCE,
+    "degradation_level", "Active steps of the degradation ladder; 0 is full quality.",
+    Kind.GAUGE, Family.GOVERNANCE,
 )
 DEGRADED = Metric(
     "degraded_total",
@@ -420,9 +404,7 @@ ASSESSMENTS = Metric(
     Kind.COUNTER, Family.QUALITY, (ASSESSMENT,), series=len(ASSESSMENT.values or ()),
 )
 ASSESSMENT_SECONDS = Metric(
-    "quality_assessment_seconds",
-    "Time of an assessment.",
-    Kind.SUMMARY, Family.QUALITY,
+    "quality_assessment_seconds", "Time of an assessment.", Kind.SUMMARY, Family.QUALITY
 )
 
 # ── HTTP: the names of prometheus-fastapi-instrumentator ─────────────────────────────────────────
@@ -434,7 +416,7 @@ HTTP_REQUESTS = Metric(
 HTTP_SECONDS = Metric(
     "http_request_duration_seconds",
     "Time from the arrival of a request to the last byte of its response.",
-    Kind.HISTOGRAM, Family.HTTP, (HANDLER, METHOD), _HTTP, series=50,
+    Kind.HISTOGRAM, Family.HTTP, (HANDLER, METHOD), _HTTP, series=45,
 )
 HTTP_REQUEST_BYTES = Metric(
     "http_request_size_bytes", "Bytes of request bodies that the application read.",
@@ -451,18 +433,25 @@ HTTP_IN_PROGRESS = Metric(
 # ── GPU ──────────────────────────────────────────────────────────────────────────────────────────
 
 
+_GPUS = 17  # 16, and `other`
+_WITH_INSTANCES = 65  # 8 GPUs with 7 MIG instances each, and `other`
+
+
 def _gpu(
-    name: str, help_text: str, kind: Kind = Kind.GAUGE, *labels: Label, each: int = 1
+    name: str, help_text: str, kind: Kind = Kind.GAUGE, *labels: Label, each: int = 1,
+    gpus: int = _GPUS,
 ) -> Metric:
-    return Metric(name, help_text, kind, Family.GPU, (GPU, *labels), series=16 * each)
+    return Metric(name, help_text, kind, Family.GPU, (GPU, *labels), series=gpus * each)
 
 
 GPU_UTILIZATION = _gpu("gpu_utilization_ratio", "Share of time in which a kernel ran on the GPU.")
 GPU_MEMORY_BUSY = _gpu(
     "gpu_memory_busy_ratio", "Share of time in which the GPU's memory was read or written."
 )
-GPU_MEMORY_USED = _gpu("gpu_memory_used_bytes", "GPU memory used by all processes.")
-GPU_MEMORY_TOTAL = _gpu("gpu_memory_total_bytes", "Size of the GPU's memory.")
+GPU_MEMORY_USED = _gpu(
+    "gpu_memory_used_bytes", "GPU memory used by all processes.", gpus=_WITH_INSTANCES
+)
+GPU_MEMORY_TOTAL = _gpu("gpu_memory_total_bytes", "Size of its memory.", gpus=_WITH_INSTANCES)
 GPU_TEMPERATURE = _gpu("gpu_temperature_celsius", "Temperature of the GPU.")
 GPU_POWER = _gpu("gpu_power_watts", "Power draw of the GPU.")
 GPU_POWER_LIMIT = _gpu("gpu_power_limit_watts", "Power limit of the GPU.")
@@ -471,10 +460,7 @@ GPU_ENERGY = _gpu(
 )
 GPU_CLOCK = _gpu("gpu_clock_hertz", "Clock frequency of the GPU.", Kind.GAUGE, CLOCK, each=2)
 GPU_THROTTLED = _gpu(
-    "gpu_throttled",
-    "1 while the GPU lowers its clock for this reason.",
-    Kind.GAUGE,
-    THROTTLE,
+    "gpu_throttled", "1 while the GPU lowers its clock for this reason.", Kind.GAUGE, THROTTLE,
     each=5,
 )
 GPU_ECC_ERRORS = _gpu(
@@ -484,6 +470,7 @@ GPU_INFO = _gpu(
     "gpu_info", "Always 1; its labels describe the GPU.", Kind.GAUGE,
     Label("uuid", "UUID of the GPU."), Label("name", "Product name of the GPU."),
     Label("driver", "Version of the driver."),
+    gpus=_WITH_INSTANCES,
 )
 
 # ── Host ─────────────────────────────────────────────────────────────────────────────────────────
@@ -568,9 +555,7 @@ SERIES_FOLDED = _safelight(
     Kind.COUNTER, Label("metric", "Name of the metric without its namespace."), series=30,
 )
 EXPOSITION_SECONDS = _safelight(
-    "safelight_exposition_seconds",
-    "Time to write the last response to a scrape.",
-    Kind.GAUGE,
+    "safelight_exposition_seconds", "Time to write the last response to a scrape.", Kind.GAUGE
 )
 EXPOSITION_LINES = _safelight(
     "safelight_exposition_lines", "Lines of the last response to a scrape.", Kind.GAUGE

@@ -11,7 +11,7 @@ _BLOCK = re.compile(rb"^(?=# HELP )", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class OwnPage:
     """An exposition of the application itself."""
 
     body: bytes
@@ -23,12 +23,12 @@ class Page:
         return self.content_type.startswith(_OPENMETRICS)
 
 
-def page_of(status: int, content_type: str, body: bytes) -> Page | None:
+def page_of(status: int, content_type: str, body: bytes) -> OwnPage | None:
     """Return the page, or None if the response is not an exposition (a 404, an HTML page)."""
     is_text = content_type.startswith(("text/plain", _OPENMETRICS))
     if status != 200 or not is_text or not _FIRST_LINE.match(body.lstrip()):
         return None
-    return Page(body, content_type)
+    return OwnPage(body, content_type)
 
 
 def joined(theirs: bytes, ours: bytes) -> bytes:

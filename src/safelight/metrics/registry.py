@@ -5,7 +5,6 @@ process can have several. It never exposes more series than the catalogue allows
 become `other`.
 """
 
-import os
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,7 +15,6 @@ from time import perf_counter
 from typing import Any, Protocol, cast
 
 from prometheus_client import (
-    REGISTRY,  # noqa: TID251 - only to keep the application's own metrics visible
     CollectorRegistry,
     Counter,
     Gauge,
@@ -28,7 +26,6 @@ from prometheus_client import (
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.metrics_core import Metric as Exposed
-from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.openmetrics.exposition import ALLOWUTF8
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
@@ -40,13 +37,10 @@ from safelight.metrics.catalog import (
     PROBE_FAILURES,
     SERIES_FOLDED,
 )
-from safelight.metrics.merge import Page, joined
 from safelight.metrics.metric import OTHER, Kind, Metric
 from safelight.namespace import checked
 
 Exemplar = dict[str, str]
-
-_OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 
 
 class Child(Protocol):
@@ -92,7 +86,6 @@ class Meter:
         )
         self._totals: dict[tuple[Metric, tuple[str, ...]], float] = {}
         self._before_expose: list[Callable[[], None]] = []
-        self._shown: list[Meter] = []
         self._collector = _ScrapeView(self._registry, self._before_expose)
         ProcessCollector(registry=self._registry)
         self.start_at_zero(PROBE_FAILURES)
@@ -181,30 +174,6 @@ class Meter:
         self.set(EXPOSITION_LINES, value=body.count(b"\n"))
         return Exposition(body, content_type)
 
-    def share_page(self, other: "Meter") -> Callable[[], None]:
-        """Also show another meter's metrics on the page. Return the function that ends it."""
-        self._shown.append(other)
-        return lambda: self._shown.remove(other)
-
-    def page(self, accept: str, theirs: Page | None, *, others: bool) -> Exposition:
-        """Return the exposition joined with the application's own page.
-
-        If it has none and `others` is True, the metrics of prometheus_client's default registry
-        are added, which are the application's own.
-        """
-        if theirs is not None:
-            accept = _OPENMETRICS if theirs.is_openmetrics else ""
-        own = self.expose(accept)
-        body, content_type = own.body, own.content_type
-        if theirs is not None:
-            body, content_type = joined(theirs.body, body), theirs.content_type
-        elif others:
-            encode = cast("Callable[..., bytes]", choose_encoder(accept)[0])
-            body = joined(body, encode(_default_registry(), escaping=ALLOWUTF8))
-        for other in self._shown:
-            body = joined(body, other.expose(accept).body)
-        return Exposition(body, content_type)
-
     def children(self) -> Iterator[tuple[Metric, tuple[str, ...], Child]]:
         """Yield each exposed series: its metric, its label values and its child object."""
         for callback in self._before_expose:
@@ -262,15 +231,6 @@ class Meter:
         if folded and metric is not SERIES_FOLDED:
             self.add(SERIES_FOLDED, metric.name)
         return child
-
-
-def _default_registry() -> CollectorRegistry:
-    """Return the registry of the application's own metrics, in all its processes."""
-    if not os.environ.get("PROMETHEUS_MULTIPROC_DIR"):  # noqa: TID251 - the library's own switch
-        return REGISTRY
-    registry = CollectorRegistry()
-    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-    return registry
 
 
 def parts(metric: Metric) -> list[tuple[str, str]]:

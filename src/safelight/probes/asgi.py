@@ -13,6 +13,7 @@ from typing import Any
 from safelight.errors import AlreadyWatched
 from safelight.libraries import Message, Scope, WebApp
 from safelight.metrics.catalog import HTTP_IN_PROGRESS
+from safelight.metrics.page import Page
 from safelight.metrics.registry import Meter
 from safelight.probes.declare import BODY_LIMIT_BYTES, Response, judged, outcome
 from safelight.probes.disguise import disguise, probe_of, reveal
@@ -58,6 +59,7 @@ class AsgiProbe:
         self._model_endpoints = set(model_endpoints)
         self._options = options
         self._path = options.metrics_path
+        self.page = Page(meter, joins=options.joins_pages)
         self._routed = _with_routes(options.watched or app)
         self._routes = Routes()
         self._guard = Guard("asgi", meter.probe_failed)
@@ -118,12 +120,9 @@ class AsgiProbe:
 
     async def _expose(self, scope: Scope, send: Send) -> None:
         accept = next((value for name, value in scope["headers"] if name == b"accept"), b"")
-        joins = self._options.joins_pages
-        page = await asgi_page(self._app, scope) if joins else None
+        own = await asgi_page(self._app, scope) if self._options.joins_pages else None
         # In a thread: the exposition takes milliseconds that would block other requests.
-        exposition = await asyncio.to_thread(
-            self._meter.page, accept.decode("latin-1"), page, others=joins
-        )
+        exposition = await asyncio.to_thread(self.page.write, accept.decode("latin-1"), own)
         headers = [
             (b"content-type", exposition.content_type.encode()),
             (b"content-length", str(len(exposition.body)).encode()),
@@ -252,6 +251,7 @@ class AppProbe:
         call = type(app).__call__.__get__(app)
         # A bound method in the class: Python calls it without adding the application.
         probe = AsgiProbe(call, options=options, **arguments)
+        self.page = probe.page
         self._original = disguise(app, self, {"__call__": probe.__call__})
 
     def unwatch(self) -> None:

@@ -5,12 +5,15 @@ becomes a Record of its own. With several watches, a call is counted by its own 
 another watch only show it in their stages.
 """
 
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
 
+from safelight.libraries import TimeMark
 from safelight.metrics.catalog import BATCH_SIZE, DEVICE_SECONDS, IN_FLIGHT
 from safelight.metrics.registry import Meter
 from safelight.probes.guard import Guard
+from safelight.probes.timers import CudaTimer
 from safelight.reasons import NO_ERROR
 from safelight.telemetry.meter import observe_steps
 from safelight.telemetry.record import (
@@ -35,12 +38,15 @@ class CallCounter:
         self._sink = sink
         self.failed = meter.probe_failed
         self.guard = Guard("model", meter.probe_failed)
+        self._unfinished: deque[tuple[CudaTimer, TimeMark, TimeMark, str]] = deque(maxlen=256)
+        self._forget = meter.before_expose(self._count_device_time)
         _ACTIVE.append(self)
 
     def close(self) -> None:
         """Stop receiving the calls of `inference`."""
         if self in _ACTIVE:
             _ACTIVE.remove(self)
+            self._forget()
 
     def begin(self) -> Requests:
         """Note a call's start. Return the open requests that contain it, the innermost first."""
@@ -58,12 +64,25 @@ class CallCounter:
         if not counted:
             self._sink(record_of_call(call))
 
-    def count_batch(self, call: PipelineCall, device_seconds: float | None) -> None:
-        """Count the size of a call's batch, and its time on the device if it is known."""
+    def count_batch(self, call: PipelineCall) -> None:
+        """Count the size of a call's batch."""
         self._meter.observe(BATCH_SIZE, "application", value=call.batch)
-        if device_seconds is not None:
-            use = "useful" if call.error == NO_ERROR else "failed"
-            self._meter.add(DEVICE_SECONDS, use, amount=device_seconds)
+
+    def time_device(
+        self, call: PipelineCall, timer: CudaTimer, started: TimeMark, ended: TimeMark
+    ) -> None:
+        """Count the call's time on the device, once the device has finished it."""
+        use = "useful" if call.error == NO_ERROR else "failed"
+        self._unfinished.append((timer, started, ended, use))
+        self._count_device_time()
+
+    def _count_device_time(self) -> None:
+        for _ in range(len(self._unfinished)):
+            timer, started, ended, use = self._unfinished.popleft()
+            if not timer.passed(ended):
+                self._unfinished.appendleft((timer, started, ended, use))
+                break
+            self._meter.add(DEVICE_SECONDS, use, amount=timer.seconds(started, ended))
 
     def late(self, call: PipelineCall) -> None:
         """Observe the steps of a call whose Record is already written."""

@@ -77,12 +77,10 @@ class CallInProgress(Generic[Mark]):
         if self.scheduler_loop is None:
             self.scheduler_loop = Loop(self._timer.mark, self._timer.mark())
 
-    def mark_scheduled(self, pipeline: Pipeline) -> None:
+    def mark_scheduled(self) -> None:
         """Mark that the scheduler ended a step, for pipelines without a progress bar."""
         if self.scheduler_loop is None:
             self.scheduler_loop = Loop(self._timer.mark, None)
-        if not self.scheduler_loop.steps and not self.loops.begun:
-            self._read_guidance(pipeline)
         self.scheduler_loop.step()
 
     def mark_end(self, output: object, error: BaseException | None) -> None:

@@ -62,18 +62,17 @@ def _change_users(by: int) -> None:
     with _lock:
         _users += by
         if _users == 1 and by == 1:
-            ThreadPoolExecutor.submit = _submit_carrying  # type: ignore[assignment,method-assign]
-            threading.Thread.start = _start_carrying  # type: ignore[method-assign]
+            _replace(_submit, _submit_carrying, ThreadPoolExecutor, "submit")
+            _replace(_start, _start_carrying, threading.Thread, "start")
         elif _users == 0:
-            _restore()
+            _replace(_submit_carrying, _submit, ThreadPoolExecutor, "submit")
+            _replace(_start_carrying, _start, threading.Thread, "start")
 
 
-def _restore() -> None:
-    """Restore Python's functions, unless somebody has replaced ours since."""
-    if ThreadPoolExecutor.submit is _submit_carrying:
-        ThreadPoolExecutor.submit = _submit  # type: ignore[method-assign]
-    if threading.Thread.start is _start_carrying:
-        threading.Thread.start = _start  # type: ignore[method-assign]
+def _replace(old: object, new: object, owner: type, name: str) -> None:
+    """Replace a method, unless somebody else has replaced it since."""
+    if getattr(owner, name) is old:
+        setattr(owner, name, new)
 
 
 @functools.wraps(_submit)
@@ -101,7 +100,7 @@ def _start_carrying(self: threading.Thread) -> None:
         del self.run
         _carried(request, run)
 
-    self.run = carried  # type: ignore[method-assign]
+    vars(self)["run"] = carried
     _start(self)
 
 

@@ -6,29 +6,25 @@ every pipeline updates the bar once per step. For a class that does not, the sch
 counted instead. The probe needs no hook on a module and no callback.
 """
 
-import functools
 import inspect
-import threading
+import os
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from safelight.errors import AlreadyWatched
 from safelight.libraries import Cuda, Pipeline, TimeMark
 from safelight.metrics.catalog import NO_INSTRUCTION
 from safelight.probes.assign import Requests, current_owner
 from safelight.probes.calls import CallInProgress, is_int8
-from safelight.probes.disguise import disguise, probe_of, reveal
+from safelight.probes.disguise import probe_of
 from safelight.probes.guard import Guard
-from safelight.probes.loops import Loop
+from safelight.probes.reports import Call, Reports
 from safelight.probes.timers import CudaTimer, HostTimer, Timer
 from safelight.telemetry.record import PipelineCall
-
-_PROMPT_ENCODERS = ("encode_prompt", "_encode_prompt")
-Call = CallInProgress[TimeMark]
 
 
 class Listener(Protocol):
@@ -88,14 +84,14 @@ class DiffusersProbe:
         self._guard = Guard("diffusers", listener.failed)
         self._current: ContextVar[Call | None] = ContextVar("safelight_call", default=None)
         self._late: deque[tuple[Call, Watcher]] = deque(maxlen=256)
-        self._draining = threading.Lock()
+        self._pid = os.getpid()
         self._int8 = is_int8(pipeline)
         self._bar_has_steps = False
-        self._disguised: list[tuple[weakref.ref[Any], type]] = []
+        self._reports = Reports(self._current, self._guard)
         self._signature = inspect.signature(type(pipeline).__call__)
-        self._replace_class(pipeline, {"__call__": self._call_of(type(pipeline))})
+        self._reports.watch(pipeline, self.around, self)
         for part in _inner_pipelines(pipeline):
-            self._replace_class(part, {})
+            self._reports.watch(part, None, self)
 
     def add(self, watcher: Watcher) -> None:
         """Also report to another watch."""
@@ -110,9 +106,7 @@ class DiffusersProbe:
         if watcher in self._watchers:
             self._watchers.remove(watcher)
         if not self._watchers:
-            while self._disguised:
-                reference, original = self._disguised.pop()
-                reveal(reference(), self, original)
+            self._reports.restore()
 
     def unwatch(self) -> None:
         """Stop all watches of the pipeline; a second call does nothing."""
@@ -121,18 +115,20 @@ class DiffusersProbe:
 
     def drain(self) -> bool:
         """Report late calls that the device has finished by now. Return True (a reading)."""
-        with self._draining:  # called by the sampler and by the pipeline's callers
-            finished = []
-            while self._late and self._late[0][0].finished:
-                finished.append(self._late.popleft())
-        for call, watcher in finished:
+        if self._pid != os.getpid():  # a forked process has no CUDA events of its parent
+            self._pid = os.getpid()
+            self._late.clear()
+        # Called by the sampler and by the pipeline's callers: each takes an entry before it looks.
+        for _ in range(len(self._late)):
+            try:
+                call, watcher = self._late.popleft()
+            except IndexError:
+                break
+            if not call.finished:
+                self._late.appendleft((call, watcher))
+                break
             watcher.listener.late(call.result(finished=True))
         return True
-
-    def fork(self) -> None:
-        """Forget what belongs to the parent process, in a forked one."""
-        self._draining = threading.Lock()
-        self._late.clear()
 
     def around(
         self,
@@ -162,22 +158,6 @@ class DiffusersProbe:
             with self._guard:
                 self._end(*begun, output, error)
 
-    def encoded(self) -> None:
-        """Mark the end of prompt encoding."""
-        call = self._current.get()
-        if call is not None:
-            with self._guard:
-                call.mark_encoded()
-
-    def bar(self, bar: Pipeline, pipeline: Pipeline) -> object:
-        """Return the loop's progress bar in a wrapper that reports its updates."""
-        call = self._current.get()
-        if call is None:
-            return bar
-        with self._guard:
-            return _Bar(bar, call.mark_loop(pipeline), self._guard)
-        return bar
-
     def _begin(
         self, pipeline: Pipeline, args: tuple[object, ...], kwargs: dict[str, object]
     ) -> tuple[Call, Watcher, Requests]:
@@ -191,7 +171,9 @@ class DiffusersProbe:
         call = CallInProgress(
             pipeline, arguments, kind, timer, int8=self._int8, model=watcher.model
         )
-        self._watch_scheduler(pipeline)
+        scheduler = getattr(pipeline, "scheduler", None)
+        if scheduler is not None and not self._bar_has_steps:
+            self._reports.watch_scheduler(scheduler, self)
         return call, watcher, watcher.listener.begin()
 
     def _watcher(self) -> Watcher:
@@ -219,7 +201,9 @@ class DiffusersProbe:
     ) -> None:
         with self._guard:
             call.mark_end(output, error)
-        self._bar_has_steps |= error is None and call.loops.has_steps
+        if error is None and call.loops.has_steps and not self._bar_has_steps:
+            self._bar_has_steps = True
+            self._reports.leave_scheduler(getattr(self._pipeline(), "scheduler", None))
         finished = False
         with self._guard:
             finished = call.finished  # read once: it may change at any time
@@ -234,104 +218,6 @@ class DiffusersProbe:
             return HostTimer()
         return CudaTimer(self._cuda or _torch_cuda(), device)
 
-    def _call_of(self, original: type) -> Callable[..., object]:
-        @functools.wraps(original.__call__)
-        def call(pipeline: Pipeline, *args: object, **kwargs: object) -> object:
-            return self.around(pipeline, original.__call__, args, kwargs)
-
-        return call
-
-    def _replace_class(self, pipeline: Pipeline, members: Mapping[str, object]) -> None:
-        if probe_of(pipeline) is not None:
-            return
-        original = type(pipeline)
-        reports = {name: self._reporting(original, name) for name in _reported(original)}
-        disguise(pipeline, self, {**reports, **members})
-        self._disguised.append((weakref.ref(pipeline), original))
-
-    def _reporting(self, original: type, name: str) -> Callable[..., object]:
-        method = getattr(original, name)
-
-        @functools.wraps(method)
-        def reporting(pipeline: Pipeline, *args: object, **kwargs: object) -> object:
-            result = method(pipeline, *args, **kwargs)
-            if name == "progress_bar":
-                return self.bar(result, pipeline)
-            self.encoded()
-            return result
-
-        return reporting
-
-    def _watch_scheduler(self, pipeline: Pipeline) -> None:
-        """Count the scheduler's steps until a call has shown that the progress bar has them."""
-        scheduler = getattr(pipeline, "scheduler", None)
-        if scheduler is None or not hasattr(type(scheduler), "step"):
-            return
-        if self._bar_has_steps:
-            if probe_of(scheduler) is self:
-                reveal(scheduler, self, type(scheduler).__mro__[1])
-        elif probe_of(scheduler) is None:
-            original = type(scheduler)
-            names = [n for n in ("step", "scale_model_input") if hasattr(original, n)]
-            disguise(scheduler, self, {name: self._scheduling(original, name) for name in names})
-            self._disguised.append((weakref.ref(scheduler), original))
-
-    def _scheduling(self, original: type, name: str) -> Callable[..., object]:
-        method = getattr(original, name)
-
-        @functools.wraps(method)
-        def scheduling(scheduler: Pipeline, *args: object, **kwargs: object) -> object:
-            call = self._current.get()
-            if call is None:
-                return method(scheduler, *args, **kwargs)
-            if name == "scale_model_input":
-                with self._guard:
-                    call.mark_scaled()
-                return method(scheduler, *args, **kwargs)
-            result = method(scheduler, *args, **kwargs)
-            with self._guard:
-                call.mark_scheduled(self._pipeline())
-            return result
-
-        return scheduling
-
-
-class _Bar:
-    """Wraps a progress bar and reports its updates."""
-
-    def __init__(self, bar: Pipeline, loop: Loop[TimeMark], guard: Guard) -> None:
-        self._bar = bar
-        self._loop = loop
-        self._guard = guard
-
-    def __enter__(self) -> "_Bar":
-        self._bar.__enter__()
-        return self
-
-    def __exit__(self, *error: object) -> object:
-        with self._guard:
-            self._loop.finish()
-        return self._bar.__exit__(*error)
-
-    def __iter__(self) -> Iterator[object]:
-        for item in self._bar:
-            yield item
-            with self._guard:
-                self._loop.step()
-        with self._guard:
-            self._loop.finish()
-
-    def __len__(self) -> int:
-        return len(self._bar)
-
-    def update(self, n: float = 1) -> object:
-        with self._guard:
-            self._loop.step()
-        return self._bar.update(n)
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._bar, name)
-
 
 def is_diffusion(pipeline: Pipeline) -> bool:
     """Return True for a pipeline of diffusers, also a modular one."""
@@ -339,13 +225,10 @@ def is_diffusion(pipeline: Pipeline) -> bool:
     return bool(names & {"DiffusionPipeline", "ModularPipeline"})
 
 
-def _reported(original: type) -> list[str]:
-    return [name for name in ("progress_bar", *_PROMPT_ENCODERS) if hasattr(original, name)]
-
-
 def _inner_pipelines(pipeline: Pipeline) -> list[Pipeline]:
     """Return the pipelines that a combined pipeline calls."""
-    return [part for part in vars(pipeline).values() if is_diffusion(part)]
+    parts = vars(pipeline).values()
+    return [part for part in parts if is_diffusion(part) and probe_of(part) is None]
 
 
 def _torch_cuda() -> object:

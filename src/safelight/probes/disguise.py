@@ -4,7 +4,6 @@ Special methods such as `__call__` are looked up on the class, so only a subclas
 Copies and pickles of the object have its original class: they are not watched.
 """
 
-import copyreg
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -55,7 +54,7 @@ def _reduce(original: Any) -> Callable[..., object]:
             return reduced
         function, arguments, *rest = reduced
         named = tuple(original if each is type(self) else each for each in arguments)
-        if function is copyreg.__newobj__:  # type: ignore[attr-defined] # pickle refuses another class
+        if function.__name__ == "__newobj__":  # pickle refuses it with another class
             function = original.__new__
         return (original if function is type(self) else function, named, *rest)
 

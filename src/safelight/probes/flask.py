@@ -11,6 +11,7 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 from safelight.errors import AlreadyWatched
 from safelight.libraries import WebApp
 from safelight.metrics.catalog import HTTP_IN_PROGRESS
+from safelight.metrics.page import Page
 from safelight.metrics.registry import Meter
 from safelight.probes.declare import BODY_LIMIT_BYTES, Response, judged, outcome
 from safelight.probes.disguise import disguise, probe_of, reveal
@@ -54,6 +55,7 @@ class FlaskProbe:
         self.sink = sink
         self._model_endpoints = set(model_endpoints)
         self._options = options
+        self.page = Page(meter, joins=options.joins_pages)
         self._counts = RequestCounts(meter)
         self._guard = Guard("flask", meter.probe_failed)
         self._call = type(app).__call__.__get__(app)
@@ -121,9 +123,8 @@ class FlaskProbe:
             exchange.is_over = True
 
     def _expose(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        joins = self._options.joins_pages
-        page = wsgi_page(self._call, environ) if joins else None
-        exposition = self.meter.page(environ.get("HTTP_ACCEPT", ""), page, others=joins)
+        own = wsgi_page(self._call, environ) if self._options.joins_pages else None
+        exposition = self.page.write(environ.get("HTTP_ACCEPT", ""), own)
         headers = [
             ("Content-Type", exposition.content_type),
             ("Content-Length", str(len(exposition.body))),

@@ -8,11 +8,11 @@ from contextvars import ContextVar
 from time import perf_counter
 from typing import Any, ParamSpec, TypeVar
 
-from safelight.libraries import TimeMark
+from safelight.libraries import Cuda, TimeMark
 from safelight.metrics.catalog import NO_INSTRUCTION
 from safelight.probes.assign import CallCounter, Requests, counter_of_current
 from safelight.probes.declare import checked_reason
-from safelight.probes.timers import CudaTimer, HostTimer, Timer
+from safelight.probes.timers import CudaTimer
 from safelight.reasons import NO_ERROR, reason_of_exception
 from safelight.telemetry.record import PipelineCall
 
@@ -43,6 +43,9 @@ class Inference:
         self._precision = precision
         self._counter = counter
         self._begun: tuple[CallCounter, Requests] | None = None
+        self._timer: CudaTimer | None = None
+        self._started = 0.0
+        self._started_at: TimeMark = None
 
     def fail(self, reason: str = "model_error") -> None:
         """Declare that the call failed. Raises ValueError if the reason is unknown."""
@@ -53,15 +56,18 @@ class Inference:
         counter = self._counter or counter_of_current()
         if counter is not None:
             with counter.guard:
-                self._timer = _timer()
+                cuda = cuda_in_use()
+                self._timer = None if cuda is None else CudaTimer(cuda, None)
+                self._started_at = None if self._timer is None else self._timer.mark()
+                self._started = perf_counter()
                 self._begun = (counter, counter.begin())
-                self._started, self._started_at = perf_counter(), self._timer.mark()
         return self
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         """End the call."""
         if self._begun is not None:
             counter, requests = self._begun
+            self._begun = None
             with counter.guard:
                 self._end(counter, requests, error)
 
@@ -77,28 +83,20 @@ class Inference:
         seconds = perf_counter() - self._started
         if error is not None and self.error == NO_ERROR:
             self.error = reason_of_exception(error, default="model_error")
-        device_seconds = self._device_seconds()
         call = PipelineCall(
             pipeline=self.name,
             model=self.name,
             instruction_type=NO_INSTRUCTION,
             precision=self._precision,
             seconds=seconds,
-            phases={"predict": seconds if device_seconds is None else device_seconds},
+            phases={"predict": seconds},
             error=self.error,
             batch=self.batch,
         )
         counter.end(call, requests)
-        counter.count_batch(call, device_seconds)
-
-    def _device_seconds(self) -> float | None:
-        """Return the device's time, or None if the device is not done or is the host."""
-        if isinstance(self._timer, HostTimer):
-            return None
-        ended_at = self._timer.mark()
-        if not self._timer.passed(ended_at):
-            return None
-        return self._timer.seconds(self._started_at, ended_at)
+        counter.count_batch(call)
+        if self._timer is not None:
+            counter.time_device(call, self._timer, self._started_at, self._timer.mark())
 
 
 def inference(name: str, *, batch: int = 1) -> Inference:
@@ -145,9 +143,7 @@ def around(call: Inference, function: Callable[..., Any], *args: Any, **kwargs: 
         _INSIDE.reset(token)
 
 
-def _timer() -> Timer[TimeMark]:
-    """Return a timer of the CUDA device if this process uses one, else of the host."""
+def cuda_in_use() -> Cuda:
+    """Return torch.cuda if this process uses it, else None."""
     cuda = getattr(sys.modules.get("torch"), "cuda", None)
-    if cuda is None or not cuda.is_initialized():
-        return HostTimer()
-    return CudaTimer(cuda, None)
+    return cuda if cuda is not None and cuda.is_initialized() else None

@@ -5,13 +5,13 @@ from collections.abc import Awaitable, Callable, Iterable
 from wsgiref.types import WSGIApplication, WSGIEnvironment
 
 from safelight.libraries import Message, Scope
-from safelight.metrics.merge import Page, page_of
+from safelight.metrics.merge import OwnPage, page_of
 
 _REDIRECTS = (301, 302, 307, 308)
 App = Callable[..., Awaitable[None]]
 
 
-async def asgi_page(app: App, scope: Scope) -> Page | None:
+async def asgi_page(app: App, scope: Scope) -> OwnPage | None:
     """Return the page of an ASGI application, or None if it has none."""
     page, status = await _get(app, scope)
     if status in _REDIRECTS and not scope["path"].endswith("/"):  # a mounted application
@@ -20,7 +20,7 @@ async def asgi_page(app: App, scope: Scope) -> Page | None:
     return page
 
 
-async def _get(app: App, scope: Scope) -> tuple[Page | None, int]:
+async def _get(app: App, scope: Scope) -> tuple[OwnPage | None, int]:
     response = _Captured()
     headers = [pair for pair in scope["headers"] if pair[0] != b"accept-encoding"]
     try:
@@ -53,7 +53,7 @@ class _Captured:
         self.body += message.get("body", b"")
 
 
-def wsgi_page(app: WSGIApplication, environ: WSGIEnvironment) -> Page | None:
+def wsgi_page(app: WSGIApplication, environ: WSGIEnvironment) -> OwnPage | None:
     """Return the page of a WSGI application, or None if it has none."""
     page, status = _get_wsgi(app, dict(environ))
     if status in _REDIRECTS and not environ["PATH_INFO"].endswith("/"):
@@ -61,7 +61,7 @@ def wsgi_page(app: WSGIApplication, environ: WSGIEnvironment) -> Page | None:
     return page
 
 
-def _get_wsgi(app: WSGIApplication, environ: WSGIEnvironment) -> tuple[Page | None, int]:
+def _get_wsgi(app: WSGIApplication, environ: WSGIEnvironment) -> tuple[OwnPage | None, int]:
     environ.pop("HTTP_ACCEPT_ENCODING", None)
     environ["REQUEST_METHOD"] = "GET"
     started: list[tuple[str, list[tuple[str, str]]]] = []

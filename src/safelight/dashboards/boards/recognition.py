@@ -86,13 +86,13 @@ def _model() -> tuple[Panel, ...]:
     status = next(label for label in MODEL_REQUESTS.labels if label is not MODEL_NAME)
     return (
         lines(
-            "model_request_total",
+            MODEL_REQUESTS.name,
             "Calls of each model, by their result.",
             PER_SECOND,
             Query(NOW.rate(MODEL_REQUESTS, (MODEL_NAME, status)), by(MODEL_NAME, status)),
         ),
         lines(
-            "model_latency_seconds",
+            MODEL_LATENCY.name,
             "P95 of the calls of each model.",
             MODEL_LATENCY.unit,
             Query(NOW.quantile(0.95, MODEL_LATENCY, (MODEL_NAME,)), by(MODEL_NAME)),

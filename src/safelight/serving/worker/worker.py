@@ -214,7 +214,7 @@ class Worker:
 
     def _failed(self, batch: Batch, failure: SafelightError, seconds: float, graphs: int) -> None:
         """Report a batch that failed; split it if it did not fit into memory."""
-        if failure.reason == OutOfMemory.reason:
+        if isinstance(failure, OutOfMemory):
             self._split(batch, seconds)
             return
         self._typical(graphs)
