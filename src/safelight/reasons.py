@@ -75,6 +75,8 @@ def reason_of_exception(error: BaseException, default: str = "internal_error") -
     """
     if isinstance(error, SafelightError):
         return error.reason
+    if isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        return reason_of_exception(error.exceptions[0], default)
     names = (cls.__name__ for cls in type(error).__mro__)
     known = (_REASON_BY_EXCEPTION[name] for name in names if name in _REASON_BY_EXCEPTION)
     return next(known, None) or _reason_of_message(error) or default

@@ -147,7 +147,7 @@ class _Parts:
         self.counter = CallCounter(self.meter, self.sink)
         self.undo.extend((self.counter.close, carry()))
 
-    def watch_app(self, app: WebApp, model_endpoints: Collection[str], options: WebOptions) -> None:
+    def watch_app(self, app: object, model_endpoints: Collection[str], options: WebOptions) -> None:
         """Watch an ASGI or WSGI application."""
         kind = AppProbe if is_asgi(app) else FlaskProbe
         probe = kind(
@@ -155,7 +155,7 @@ class _Parts:
         )
         self.undo.append(probe.unwatch)
 
-    def watch_model(self, model: Pipeline, name: str, *, shared: bool) -> None:
+    def watch_model(self, model: object, name: str, *, shared: bool) -> None:
         """Watch a pipeline or model. Only with an application may it have a probe already."""
         if not is_diffusion(model):
             probe = ModelProbe(model, self.counter, name=name or name_of(model))
@@ -192,12 +192,12 @@ def _new_meter(namespace: str) -> Meter:
     return meter
 
 
-def _watch_of(app: WebApp) -> AppProbe | FlaskProbe | None:
+def _watch_of(app: object) -> AppProbe | FlaskProbe | None:
     probe = probe_of(app)
     return probe if isinstance(probe, AppProbe | FlaskProbe) else None
 
 
-def _models(pipeline: Pipeline, pipelines: Mapping[str, Pipeline] | None) -> dict[str, Pipeline]:
+def _models(pipeline: object, pipelines: Mapping[str, object] | None) -> dict[str, object]:
     if pipelines is not None and not isinstance(pipelines, Mapping):
         raise BadSetting(
             f"pipelines is a {type(pipelines).__name__}. Give a dict of names: "
@@ -209,7 +209,7 @@ def _models(pipeline: Pipeline, pipelines: Mapping[str, Pipeline] | None) -> dic
 
 
 def _check(
-    app: WebApp, models: Mapping[str, Pipeline], metrics_path: str, model_endpoints: Collection[str]
+    app: object, models: Mapping[str, object], metrics_path: str, model_endpoints: Collection[str]
 ) -> None:
     """Raise BadSetting for objects and options that cannot be watched."""
     if app is None and not models:
@@ -226,7 +226,7 @@ def _check(
         raise BadSetting(f"model_endpoints is a text. Give a list: [{model_endpoints!r}].")
 
 
-def _check_app(app: WebApp) -> None:
+def _check_app(app: object) -> None:
     wrong = isinstance(app, (*_NOT_OBJECTS, types.FunctionType)) or not callable(app)
     if wrong or is_diffusion(app) or is_model(app):
         raise BadSetting(
@@ -236,7 +236,7 @@ def _check_app(app: WebApp) -> None:
         )
 
 
-def _check_model(model: Pipeline) -> None:
+def _check_model(model: object) -> None:
     if isinstance(model, _NOT_OBJECTS) or not (is_diffusion(model) or is_model(model)):
         raise BadSetting(
             f"pipeline is {_named(model)}. watch() supports diffusers pipelines, transformers "
@@ -268,7 +268,7 @@ def _both(first: Sink, second: Sink | None, meter: Meter) -> Sink:
     return write
 
 
-def _namespace_of(models: Iterable[Pipeline]) -> str:
+def _namespace_of(models: Iterable[object]) -> str:
     names = [type(model).__name__ for model in models]
     matches = (
         namespace for part, namespace in _NAMESPACES.items() if any(part in name for name in names)
@@ -276,7 +276,7 @@ def _namespace_of(models: Iterable[Pipeline]) -> str:
     return next(matches, _DEFAULT_NAMESPACE)
 
 
-def _only_name(models: Mapping[str, Pipeline]) -> str:
+def _only_name(models: Mapping[str, object]) -> str:
     """Return the name of the only model, for calls and requests that do not name one."""
     if len(models) != 1:
         return ""

@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 
+RENAMED = "safelight_"
 _EOF = b"# EOF\n"
 _OPENMETRICS = "application/openmetrics-text"
 _FIRST_LINE = re.compile(rb"# (HELP|TYPE|UNIT) |[a-zA-Z_:][a-zA-Z0-9_:]*[ {]")
@@ -32,15 +33,29 @@ def page_of(status: int, content_type: str, body: bytes) -> OwnPage | None:
 
 
 def joined(theirs: bytes, ours: bytes) -> bytes:
-    """Return `theirs` followed by the families of `ours` that it does not have."""
+    """Return `theirs` followed by the families of `ours` that it does not have.
+
+    If both have HTTP metrics of a name, ours get the prefix `safelight_`: the alerts prefer them.
+    """
     ends = ours.endswith(_EOF)
     present = set(_FAMILY.findall(theirs))
-    blocks = _BLOCK.split(ours.removesuffix(_EOF))
-    added = (block for block in blocks if block and _name(block) not in present)
+    blocks = [block for block in _BLOCK.split(ours.removesuffix(_EOF)) if block]
+    added = [_prefixed(block) if _name(block) in present else block for block in blocks]
     head = theirs.removesuffix(_EOF)
     if head and not head.endswith(b"\n"):
         head += b"\n"
-    return head + b"".join(added) + (_EOF if ends else b"")
+    return (
+        head
+        + b"".join(block for block in added if _name(block) not in present)
+        + (_EOF if ends else b"")
+    )
+
+
+def _prefixed(block: bytes) -> bytes:
+    name = _name(block)
+    if not name.startswith(b"http_"):
+        return block
+    return re.sub(rb"(?m)^(# [A-Z]+ )?(?=" + name + b")", rb"\1" + RENAMED.encode(), block)
 
 
 def _name(block: bytes) -> bytes:

@@ -25,10 +25,13 @@ class Queries:
     namespace: str
     window: str = "5m"
     matchers: Matchers = field(default_factory=dict)
+    prefix: str = ""  # of the metrics without a namespace
 
     def select(self, metric: Metric, where: Matchers | None = None, suffix: str = "") -> str:
         """Return the metric's selector, with these matchers and those of the builder."""
-        return metric.full_name(self.namespace) + suffix + self._braces(where)
+        name = metric.full_name(self.namespace)
+        prefix = "" if name.startswith(f"{self.namespace}_") else self.prefix
+        return prefix + name + suffix + self._braces(where)
 
     def rate(
         self,

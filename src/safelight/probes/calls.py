@@ -47,6 +47,7 @@ class CallInProgress(Generic[Mark]):
         self._ended_at: Mark | None = None
         self.loops = Loops(timer)
         self.scheduler_loop: Loop[Mark] | None = None
+        self.bar_has_steps = False
         self._started_at = timer.mark()
 
     @property
@@ -90,7 +91,8 @@ class CallInProgress(Generic[Mark]):
         if error is not None:
             self._error = reason_of_exception(error, default="model_error")
         self._ended_at = self._timer.mark()
-        if self.scheduler_loop is not None and not self.loops.has_steps:
+        self.bar_has_steps = self.loops.has_steps
+        if self.scheduler_loop is not None and not self.bar_has_steps:
             self.loops = Loops(self._timer)
             self.loops.adopt(self.scheduler_loop)
         self._warm_up = compilations() != self._compiled

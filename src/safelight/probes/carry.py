@@ -9,13 +9,12 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import Token
-from typing import Any
 
 from safelight.telemetry.record import CURRENT_REQUEST, RequestScope
 
 _lock = threading.Lock()
 _users = 0
-_submit: Callable[..., Future[Any]] = ThreadPoolExecutor.submit
+_submit: Callable[..., Future[object]] = ThreadPoolExecutor.submit
 _start = threading.Thread.start
 
 
@@ -77,8 +76,8 @@ def _replace(old: object, new: object, owner: type, name: str) -> None:
 
 @functools.wraps(_submit)
 def _submit_carrying(
-    self: ThreadPoolExecutor, fn: Callable[..., Any], /, *args: Any, **kwargs: Any
-) -> Future[Any]:
+    self: ThreadPoolExecutor, fn: Callable[..., object], /, *args: object, **kwargs: object
+) -> Future[object]:
     request = CURRENT_REQUEST.get()
     if request is None or _users == 0:
         return _submit(self, fn, *args, **kwargs)
@@ -104,6 +103,8 @@ def _start_carrying(self: threading.Thread) -> None:
     _start(self)
 
 
-def _carried(request: RequestScope, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+def _carried(
+    request: RequestScope, fn: Callable[..., object], *args: object, **kwargs: object
+) -> object:
     with Handle(request):
         return fn(*args, **kwargs)

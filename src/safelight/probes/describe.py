@@ -3,7 +3,6 @@
 import weakref
 from pathlib import Path
 
-from safelight.libraries import Pipeline
 from safelight.metrics.catalog import MODEL_INFO, NO_ADAPTERS
 from safelight.metrics.registry import Meter
 from safelight.probes.calls import denoiser_of, is_int8, precision_of
@@ -14,7 +13,7 @@ _MAX_CHARACTERS = 80
 class Described:
     """Keeps `model_info` true: scheduler, precision, device and LoRA may change after `watch`."""
 
-    def __init__(self, meter: Meter, pipeline: Pipeline, name: str) -> None:
+    def __init__(self, meter: Meter, pipeline: object, name: str) -> None:
         self._meter = meter
         self._pipeline = weakref.ref(pipeline)
         self._name = name
@@ -35,7 +34,7 @@ class Described:
                 self._meter.set(MODEL_INFO, *labels, value=1)
             self._labels = labels
 
-    def _describe(self, pipeline: Pipeline) -> tuple[str, ...]:
+    def _describe(self, pipeline: object) -> tuple[str, ...]:
         denoiser = denoiser_of(pipeline)
         seen = (id(denoiser), str(getattr(denoiser, "dtype", "")))
         if seen != self._seen:  # reading every weight is slow
@@ -50,7 +49,7 @@ class Described:
         )
 
 
-def model_name(pipeline: Pipeline) -> str:
+def model_name(pipeline: object) -> str:
     """Return the hub id or folder name of a pipeline, else `unnamed`."""
     name = str(getattr(pipeline, "name_or_path", None) or "unnamed")
     return Path(name).name if Path(name).exists() else name

@@ -201,7 +201,7 @@ class DiffusersProbe:
     ) -> None:
         with self._guard:
             call.mark_end(output, error)
-        if error is None and call.loops.has_steps and not self._bar_has_steps:
+        if error is None and call.bar_has_steps and not self._bar_has_steps:
             self._bar_has_steps = True
             self._reports.leave_scheduler(getattr(self._pipeline(), "scheduler", None))
         finished = False

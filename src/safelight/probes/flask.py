@@ -3,7 +3,7 @@
 The probe wraps the WSGI callable. It reads no body: it counts the bytes that pass through.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sized
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 from wsgiref.types import StartResponse, WSGIEnvironment
@@ -263,19 +263,17 @@ class _Counted:
         if name not in _READS:
             return member
 
-        def read(*arguments: Any) -> Any:
+        def read(*arguments: object) -> object:
             return self._count(member(*arguments))
 
         return read
 
-    def _count(self, result: Any) -> Any:
+    def _count(self, result: object) -> Any:
         match result:
             case int():  # readinto
                 self._request.received_bytes += result
             case list():  # readlines
                 self._request.received_bytes += sum(map(len, result))
-            case None:  # a stream without data yet
-                pass
-            case _:
+            case Sized():  # bytes; None is a stream without data yet
                 self._request.received_bytes += len(result)
         return result

@@ -130,7 +130,9 @@ def measured(name: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
     return decorate
 
 
-def around(call: Inference, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+def around(
+    call: Inference, function: Callable[..., object], *args: object, **kwargs: object
+) -> object:
     """Run a function as one call of the model; calls inside it are part of it."""
     inside = _INSIDE.get()
     if call.name in inside:

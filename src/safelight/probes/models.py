@@ -3,7 +3,6 @@
 import functools
 import weakref
 from collections.abc import Callable
-from typing import Any
 
 from safelight.errors import AlreadyWatched
 from safelight.probes.assign import CallCounter
@@ -21,7 +20,7 @@ _METHODS = {
 class ModelProbe:
     """Watches a model object from its creation until `unwatch`; does not keep it alive."""
 
-    def __init__(self, model: Any, counter: CallCounter, *, name: str) -> None:
+    def __init__(self, model: object, counter: CallCounter, *, name: str) -> None:
         if probe_of(model) is not None:
             raise AlreadyWatched("model")
         self._model = weakref.ref(model)
@@ -36,9 +35,9 @@ class ModelProbe:
         """Restore the model's class; a second call does nothing."""
         reveal(self._model(), self, self._original)
 
-    def _measured(self, method: Callable[..., Any]) -> Callable[..., Any]:
+    def _measured(self, method: Callable[..., object]) -> Callable[..., object]:
         @functools.wraps(method)
-        def measured(model: Any, *args: Any, **kwargs: Any) -> Any:
+        def measured(model: object, *args: object, **kwargs: object) -> object:
             call = Inference(
                 self._name,
                 batch=_batch(args, kwargs),
@@ -69,7 +68,7 @@ def _methods(model: object) -> tuple[str, ...]:
     return next((methods for kind, methods in _METHODS.items() if kind in names), ())
 
 
-def _batch(args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
+def _batch(args: tuple[object, ...], kwargs: dict[str, object]) -> int:
     """Return the number of inputs: the length of the first list, tensor or array."""
     for value in (*args, *kwargs.values()):
         if isinstance(value, dict) and value:  # ONNX: inputs by name

@@ -3,6 +3,7 @@
 Panels that query `gpu_utilization_percent` or `gpu_memory_used` work with these names.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from safelight.metrics.catalog import (
@@ -29,6 +30,7 @@ from safelight.metrics.catalog import (
     STEP_SECONDS,
     SUCCESSES,
 )
+from safelight.metrics.merge import RENAMED
 from safelight.metrics.metric import Metric
 from safelight.metrics.promql import INSTANCE, JOB, Matchers, Queries
 from safelight.rules.objectives import INTERVAL_SECONDS, burns
@@ -66,14 +68,24 @@ def _routes(queries: Queries) -> tuple[Recording, ...]:
     longer = replace(routes, window="15m")
     errors: Matchers = {STATUS: "~5.."}
     rows = {
-        HTTP_P95: routes.quantile(0.95, HTTP_SECONDS, (JOB, HANDLER)),
-        HTTP_ERRORS: routes.share(HTTP_REQUESTS, errors, (JOB,)),
-        HTTP_FAILED: longer.increase(HTTP_REQUESTS, (JOB,), errors),
+        HTTP_P95: _preferred(routes, lambda q: q.quantile(0.95, HTTP_SECONDS, (JOB, HANDLER))),
+        HTTP_ERRORS: _preferred(routes, lambda q: q.share(HTTP_REQUESTS, errors, (JOB,))),
+        HTTP_FAILED: _preferred(longer, lambda q: q.increase(HTTP_REQUESTS, (JOB,), errors)),
     }
     exposed = f"count by (job) ({queries.select(BUILD_INFO)})"
     # Refers to itself, so that a job stays known when none of its targets responds.
     known = Recording(KNOWN, f"{exposed} or {KNOWN}")
     return (*(Recording(name, expr) for name, expr in rows.items()), known)
+
+
+def _preferred(queries: Queries, expression: Callable[[Queries], str]) -> str:
+    """Return an expression over Safelight's HTTP metrics, or over those with their usual names.
+
+    A service that already had metrics of these names exposes Safelight's with a prefix.
+    """
+    own = replace(queries, prefix=RENAMED)
+    usual = expression(queries)
+    return f"{expression(own)} or ({usual} unless on (job) {own.select(HTTP_REQUESTS)})"
 
 
 def _levels(queries: Queries) -> tuple[Recording, ...]:

@@ -118,7 +118,9 @@ class Exchange:
             self.calls_running -= 1
             if over or self.is_over:
                 return False
-            self.timeline.split(call.phases, rest="denoise" if call.step_seconds else "predict")
+            self.timeline.split(
+                call.phases, rest="denoise" if "denoise" in call.phases else "predict"
+            )
             self._add(call)
             return True
 
