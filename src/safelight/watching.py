@@ -86,8 +86,9 @@ def watch(  # noqa: PLR0913 - each is one choice of the user
         pipeline: a diffusers pipeline, a transformers pipeline or model, or an ONNX Runtime
             session. For any other model see `inference` and `measured`.
         pipelines: several of these, by the name that they get in the metrics.
-        namespace: prefix of the metrics; by default that of the pipeline's family
-            (`instructpix2pix`, `zimage`, else `diffusion`).
+        namespace: prefix of the metrics; by default that of the model's family
+            (`instructpix2pix`, `zimage`, `recognition` for models that make no images, else
+            `diffusion`).
         model_endpoints: route templates whose requests always count as model requests. Other
             routes are added when one of their requests first calls a model.
         failed: judges each response: returns True or a reason if it is a failure, although its
@@ -269,6 +270,9 @@ def _both(first: Sink, second: Sink | None, meter: Meter) -> Sink:
 
 
 def _namespace_of(models: Iterable[object]) -> str:
+    models = list(models)
+    if models and not any(is_diffusion(model) for model in models):
+        return "recognition"
     names = [type(model).__name__ for model in models]
     matches = (
         namespace for part, namespace in _NAMESPACES.items() if any(part in name for name in names)
