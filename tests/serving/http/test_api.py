@@ -88,7 +88,7 @@ def test_images_of_every_format_return_upright_and_within_the_side_limit(
 @pytest.mark.parametrize("form", FORMATS)
 def test_every_format_is_edited_whatever_its_content_type(service: RealService, form: str) -> None:
     kind = "heic" if form == "HEIF" else form.lower()
-    asked = {"instruction": "make him old", "steps": 1}
+    asked: dict[str, str | int] = {"instruction": "make him old", "steps": 1}
     for content_type in (f"image/{kind}", "application/octet-stream"):
         answer = service.client.post(
             "/api/edit",
