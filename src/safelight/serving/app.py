@@ -32,7 +32,8 @@ from safelight.serving.gc import freeze_startup_objects
 from safelight.serving.http.api import MODEL_ENDPOINTS, build_api
 from safelight.serving.http.feedback import Feedback
 from safelight.serving.http.front import Front
-from safelight.serving.http.middleware import ModelRoutes
+from safelight.serving.http.middleware import ModelRoutes, with_cors
+from safelight.serving.http.proxies import Proxies
 from safelight.serving.job import Handler
 from safelight.serving.policies.admission import Bounds, Load, admission
 from safelight.serving.policies.breaker import breaker
@@ -105,12 +106,13 @@ class Service:
             ready=lambda: self.pool.ready,
             lifespan=lambda _api: self._lifespan(),
         )
-        self.app = AsgiProbe(
-            ModelRoutes(api, MODEL_ENDPOINTS),
+        probed = AsgiProbe(
+            with_cors(ModelRoutes(api, MODEL_ENDPOINTS), settings.cors_origins),
             meter=self.meter,
             sink=self._sink(),
             model_endpoints=MODEL_ENDPOINTS,
         )
+        self.app = Proxies(probed, settings.forwarded_allow_ips, settings.root_path)
 
     def run(self) -> None:
         """Serve until SIGTERM or Ctrl-C; then finish the running requests.
@@ -125,7 +127,7 @@ class Service:
             self.app,
             log_config=None,
             access_log=False,
-            proxy_headers=False,
+            proxy_headers=False,  # `Proxies` reads them
             # Not uvloop: it delays writes until other events are handled; workers would wait.
             loop="asyncio",
             timeout_graceful_shutdown=max(1, ceil(settings.grace_seconds)),

@@ -111,9 +111,9 @@ TEXTS = {
 def test_a_storm_of_alerts_fits_after_it_became_json(
     channel: Channel, secret: str, text: str
 ) -> None:
-    words = {"summary": TEXTS[text], "description": TEXTS[text], "runbook_url": TEXTS[text]}
-    storm = [alert(**words) for _ in range(200)]
-    labels = {"alertname": TEXTS[text], "job": TEXTS[text]}
+    words = TEXTS[text]
+    storm = [alert(summary=words, description=words, runbook_url=words) for _ in range(200)]
+    labels = {"alertname": words, "job": words}
     content = ROBOTS[channel].write(parse(webhook(*storm, commonLabels=labels)), secret, NOW)
 
     shown = json.loads(content.content)
