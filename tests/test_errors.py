@@ -103,7 +103,12 @@ def test_an_error_has_a_status_that_fits_its_branch(error: type[SafelightError])
         (ImageTooLarge(20_000, 20_000, 40_000_000), "40000000 pixels"),
         (Overloaded("64 requests are waiting", 3.0), "64 requests are waiting"),
         (Timeout(120), "120 seconds"),
-        (MissingExtra("models", "diffusers"), "pip install 'safelight[models]'"),
+        (
+            MissingExtra("models", "diffusers"),
+            "needs diffusers. Run: pip install 'safelight[models]'",
+        ),
+        (MissingExtra("models", "torch", "diffusers"), "This needs torch and diffusers. Run"),
+        (MissingExtra("models", "a", "b", "c"), "This needs a, b and c. Run"),
         (MissingProgram("promtool", "prometheus"), "apt-get install prometheus"),
         (PortTaken("Prometheus", "127.0.0.1", 9090), "9090"),
     ],

@@ -324,8 +324,10 @@ class MissingExtra(Unusable):
 
     exit_code = 3
 
-    def __init__(self, extra: str, library: str) -> None:
-        super().__init__(f"{library} is not installed. Run: pip install 'safelight[{extra}]'")
+    def __init__(self, extra: str, *libraries: str) -> None:
+        *others, last = libraries
+        needed = f"{', '.join(others)} and {last}" if others else last
+        super().__init__(f"This needs {needed}. Run: pip install 'safelight[{extra}]'")
 
 
 class MissingProgram(Unusable):

@@ -16,6 +16,7 @@ import uvicorn
 from safelight.errors import BadSetting, listen_error
 from safelight.metrics.catalog import BUILD_INFO, LOG_LINES_LOST, REQUEST_TIMEOUT
 from safelight.metrics.registry import Meter
+from safelight.models.extras import require_extras
 from safelight.probes.asgi import AsgiProbe
 from safelight.probes.guard import Guard
 from safelight.probes.host import HostProbe
@@ -117,10 +118,11 @@ class Service:
     def run(self) -> None:
         """Serve until SIGTERM or Ctrl-C; then finish the running requests.
 
-        Raises PortTaken, or the reason why no worker could load the model.
+        Raises MissingExtra, PortTaken, or the reason why no worker could load the model.
         """
         trust_measured_images()
         settings = self.settings
+        require_extras(settings)
         _check_exposure(settings)
         listener = _listen(settings.host, settings.port)
         config = uvicorn.Config(
