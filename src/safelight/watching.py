@@ -87,7 +87,7 @@ def watch(
     meter.set(BUILD_INFO, version("safelight"), python_version(), value=1)
     sink = _both(metrics_sink(meter), on_record, meter)
     sampler = Sampler(meter)
-    undo: list[Callable[[], None]] = []
+    undo: list[Callable[[], None]] = [meter.membership.leave]
     watched = Watch(meter, undo)
     try:
         if app is not None:
@@ -104,6 +104,7 @@ def watch(
 def _watch_app(
     app: WebApp, meter: Meter, sink: Sink, model_endpoints: Collection[str]
 ) -> Callable[[], None]:
+    meter.membership.join(Guard("processes", meter.probe_failed))
     probe: AppProbe | FlaskProbe
     if hasattr(app, "user_middleware"):
         probe = AppProbe(app, meter=meter, sink=sink, model_endpoints=model_endpoints)

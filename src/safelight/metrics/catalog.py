@@ -4,7 +4,7 @@ The sum of `lines` over the catalogue is the maximum that one process exposes. A
 5 000. Metrics of the families in `NAMESPACED` are exposed with the service's namespace in front.
 """
 
-from safelight.metrics.metric import OTHER, Family, Kind, Label, Metric
+from safelight.metrics.metric import OTHER, Across, Family, Kind, Label, Metric
 from safelight.reasons import NO_ERROR, REASONS
 
 # fmt: off
@@ -128,16 +128,8 @@ PROBE = Label(
     "probe",
     "Name of the probe.",
     values=(
-        "asgi",
-        "flask",
-        "diffusers",
-        "torch",
-        "nvml",
-        "host",
-        "record",
-        "governor",
-        "entropy",
-        "assessment",
+        "asgi", "flask", "diffusers", "torch", "nvml", "host", "record", "governor", "entropy",
+        "assessment", "processes",
     ),
 )
 
@@ -227,12 +219,12 @@ STEPS = Metric(
 IMAGE_GUIDANCE = Metric(
     "image_guidance_ratio",
     "Image guidance of the last call: requested and applied (1 is no guidance).",
-    Kind.GAUGE, Family.MODEL, (GUIDANCE,), series=2,
+    Kind.GAUGE, Family.MODEL, (GUIDANCE,), series=2, across=Across.LAST,
 )
 TEXT_GUIDANCE = Metric(
     "text_guidance_ratio",
     "Text guidance of the last call: requested and applied (1 is no guidance).",
-    Kind.GAUGE, Family.MODEL, (GUIDANCE,), series=2,
+    Kind.GAUGE, Family.MODEL, (GUIDANCE,), series=2, across=Across.LAST,
 )
 GUIDANCE_OVERRIDDEN = Metric(
     "guidance_overridden_total",
@@ -264,15 +256,16 @@ MODEL_INFO = Metric(
         Label("scheduler", "Class of the scheduler."),
         PRECISION,
         DEVICE,
-    ), series=4,
+    ), series=4, across=Across.MAX,
 )
 MODEL_LOAD_SECONDS = Metric(
-    "model_load_seconds", "Time of the last load of the model.", Kind.GAUGE, Family.MODEL
+    "model_load_seconds", "Time of the last load of the model.",
+    Kind.GAUGE, Family.MODEL, across=Across.MAX,
 )
 MODEL_WARM_UP_SECONDS = Metric(
     "model_warm_up_seconds",
     "Time of the warm-up call, which is part of the load.",
-    Kind.GAUGE, Family.MODEL,
+    Kind.GAUGE, Family.MODEL, across=Across.MAX,
 )
 MODEL_WEIGHTS = Metric(
     "model_weights_bytes", "Memory of the model's weights.", Kind.GAUGE, Family.MODEL
@@ -301,7 +294,7 @@ QUEUED_WORK = Metric(
 REQUEST_TIMEOUT = Metric(
     "request_timeout_seconds",
     "Default timeout of a request, from its arrival.",
-    Kind.GAUGE, Family.QUEUE,
+    Kind.GAUGE, Family.QUEUE, across=Across.MAX,
 )
 BATCH_SIZE = Metric(
     "batch_size",
@@ -311,12 +304,12 @@ BATCH_SIZE = Metric(
 BATCH_LIMIT = Metric(
     "batch_size_limit",
     "Largest useful batch, as measured for the last batch's kind of request.",
-    Kind.GAUGE, Family.QUEUE,
+    Kind.GAUGE, Family.QUEUE, across=Across.LAST,
 )
 BATCH_SPEEDUP = Metric(
     "batch_speedup_ratio",
     "Images per second at that batch size, relative to batches of one.",
-    Kind.GAUGE, Family.QUEUE,
+    Kind.GAUGE, Family.QUEUE, across=Across.LAST,
 )
 REJECTED = Metric(
     "rejected_total",
@@ -334,8 +327,7 @@ WORKER_RESTARTS = Metric(
 DEGRADATION_LEVEL = Metric(
     "degradation_level",
     "Active steps of the degradation ladder; 0 is full quality.",
-    Kind.GAUGE,
-    Family.GOVERNANCE,
+    Kind.GAUGE, Family.GOVERNANCE, across=Across.MAX,
 )
 DEGRADED = Metric(
     "degraded_total",
@@ -345,7 +337,7 @@ DEGRADED = Metric(
 CIRCUIT_OPEN = Metric(
     "circuit_open",
     "State of the circuit breaker: 1 open, 0.5 half open (one request is tried), 0 closed.",
-    Kind.GAUGE, Family.GOVERNANCE,
+    Kind.GAUGE, Family.GOVERNANCE, across=Across.MAX,
 )
 DEVICE_SECONDS = Metric(
     "device_seconds_total",
@@ -435,10 +427,17 @@ HTTP_IN_PROGRESS = Metric(
 # ── GPU ──────────────────────────────────────────────────────────────────────────────────────────
 
 
+def _machine(kind: Kind) -> Across:
+    """Return the rule for what every process reads from the same machine."""
+    return Across.MAX if kind is Kind.COUNTER else Across.LAST
+
+
 def _gpu(
     name: str, help_text: str, kind: Kind = Kind.GAUGE, *labels: Label, each: int = 1
 ) -> Metric:
-    return Metric(name, help_text, kind, Family.GPU, (GPU, *labels), series=16 * each)
+    return Metric(
+        name, help_text, kind, Family.GPU, (GPU, *labels), series=16 * each, across=_machine(kind)
+    )
 
 
 GPU_UTILIZATION = _gpu("gpu_utilization_ratio", "Share of time in which a kernel ran on the GPU.")
@@ -474,7 +473,8 @@ GPU_INFO = _gpu(
 
 
 def _host(name: str, help_text: str, kind: Kind = Kind.GAUGE, *labels: Label) -> Metric:
-    return Metric(name, help_text, kind, Family.HOST, labels, series=16 if labels else 1)
+    series = 16 if labels else 1
+    return Metric(name, help_text, kind, Family.HOST, labels, series=series, across=_machine(kind))
 
 
 HOST_CPU = _host(
@@ -505,13 +505,17 @@ HOST_SENT = _host("host_network_sent_bytes_total", "Bytes sent to the network.",
 # ── Safelight itself ─────────────────────────────────────────────────────────────────────────────
 
 
-def _safelight(name: str, help_text: str, kind: Kind, *labels: Label, series: int = 1) -> Metric:
-    return Metric(name, help_text, kind, Family.SAFELIGHT, labels, series=series)
+def _safelight(
+    name: str, help_text: str, kind: Kind, *labels: Label, series: int = 1,
+    across: Across = Across.SUM,
+) -> Metric:
+    return Metric(name, help_text, kind, Family.SAFELIGHT, labels, series=series, across=across)
 
 
 BUILD_INFO = _safelight(
     "safelight_build_info", "Always 1; its labels are the running versions.", Kind.GAUGE,
     Label("version", "Version of Safelight."), Label("python", "Version of Python."),
+    across=Across.MAX,
 )
 PROBE_FAILURES = _safelight(
     "safelight_probe_failures_total", "Failures of a probe; requests were not affected.",
@@ -526,7 +530,7 @@ PROBE_SECONDS = _safelight(
 PROBE_TIMESTAMP = _safelight(
     "safelight_probe_last_success_timestamp_seconds", "Time of the last success of the probe.",
     Kind.GAUGE, PROBE,
-    series=len(PROBE.values or ()),
+    series=len(PROBE.values or ()), across=Across.MAX,
 )
 LOG_LINES_LOST = _safelight(
     "safelight_log_lines_lost_total",
@@ -550,10 +554,11 @@ SERIES_FOLDED = _safelight(
 EXPOSITION_SECONDS = _safelight(
     "safelight_exposition_seconds",
     "Time to write the last response to a scrape.",
-    Kind.GAUGE,
+    Kind.GAUGE, across=Across.LAST,
 )
 EXPOSITION_LINES = _safelight(
-    "safelight_exposition_lines", "Lines of the last response to a scrape.", Kind.GAUGE
+    "safelight_exposition_lines", "Lines of the last response to a scrape.",
+    Kind.GAUGE, across=Across.LAST,
 )
 NOTIFICATIONS = _safelight(
     "safelight_notifications_total", "Notifications that the relay received from Alertmanager.",
@@ -563,7 +568,7 @@ NOTIFICATIONS = _safelight(
 NOTIFICATION_SECONDS = _safelight(
     "safelight_notification_seconds", "Time to deliver the last notification, including retries.",
     Kind.GAUGE, CHANNEL,
-    series=len(CHANNEL.values or ()),
+    series=len(CHANNEL.values or ()), across=Across.LAST,
 )
 
 CATALOG: tuple[Metric, ...] = tuple(

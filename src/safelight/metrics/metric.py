@@ -28,6 +28,14 @@ class Kind(StrEnum):
     SUMMARY = "summary"
 
 
+class Across(StrEnum):
+    """How the values of a service's processes become one value."""
+
+    SUM = "sum"
+    MAX = "max"  # a total of the machine, which every process reads
+    LAST = "last"  # the value that was set last
+
+
 class Family(StrEnum):
     """Part of the system that a metric belongs to."""
 
@@ -68,7 +76,10 @@ class Label:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Metric:
-    """A metric. `series` is the maximum number of its label combinations."""
+    """A metric. `series` is the maximum number of its label combinations.
+
+    `across` says how the values of several processes on one port become one.
+    """
 
     name: str
     help: str
@@ -77,6 +88,7 @@ class Metric:
     labels: tuple[Label, ...] = ()
     buckets: tuple[float, ...] = ()
     series: int = 1
+    across: Across = Across.SUM
 
     @property
     def label_names(self) -> tuple[str, ...]:

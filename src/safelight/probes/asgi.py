@@ -11,6 +11,7 @@ from safelight.errors import AlreadyWatched
 from safelight.libraries import Message, Scope, WebApp
 from safelight.metrics.catalog import HTTP_IN_PROGRESS
 from safelight.metrics.registry import Meter
+from safelight.metrics.series import VALUE
 from safelight.probes.guard import Guard
 from safelight.probes.request_counts import RequestCounts
 from safelight.probes.routes import Routes
@@ -44,14 +45,14 @@ class AsgiProbe:
         self._routes = Routes()
         self._guard = Guard("asgi", meter.probe_failed)
         self._counts = RequestCounts(meter)
-        self._in_progress = 0
-        # Read at each scrape: a plain number is cheaper to change than a gauge with a lock.
-        meter.child(HTTP_IN_PROGRESS).set_function(lambda: self._in_progress)
+        self._in_progress = meter.child(HTTP_IN_PROGRESS)
+        self._membership = meter.membership
+        self._membership.join(Guard("processes", meter.probe_failed))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection; only HTTP is measured."""
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
+            await self._pass_on(scope, receive, send)
             return
         if scope["path"].endswith(METRICS_PATH) and _is_metrics(scope):
             await self._expose(scope, send)
@@ -61,7 +62,8 @@ class AsgiProbe:
         # Saved because mounts overwrite both before the route template is looked up.
         app, root_path = scope.get("app", self._app), scope.get("root_path", "")
         token = CURRENT_REQUEST.set(request)
-        self._in_progress += 1
+        # Not `inc`: one thread at a time changes it, so it needs no lock.
+        self._in_progress.cells[VALUE] += 1
         try:
             await self._app(scope, request.receive, request.send)
         except BaseException as error:
@@ -71,14 +73,21 @@ class AsgiProbe:
             raise
         finally:
             CURRENT_REQUEST.reset(token)
-            self._in_progress -= 1
+            self._in_progress.cells[VALUE] -= 1
             try:
                 self._count(scope, app, root_path, request)
             except Exception as error:  # noqa: BLE001 - a failure here must not fail the request
                 self._guard.report(error)
 
+    async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._app(scope, receive, send)
+        if scope["type"] == "lifespan":  # here, because uvicorn's workers end by a signal
+            self._membership.leave()
+
     def _count(self, scope: Scope, app: WebApp, root_path: str, request: "_Request") -> None:
         seconds = (request.ended or perf_counter()) - request.started
+        if not self._membership.address:
+            self._membership.serve_at(scope.get("server"))
         handler = self._routes.template(scope, app, root_path)
         trace_id = request.trace_id or trace_id_of(scope["headers"])
         key = (handler, scope["method"], request.status)
@@ -93,6 +102,8 @@ class AsgiProbe:
             self._sink(finish(request.exchange, handler, request.status, error, ended=ended))
 
     async def _expose(self, scope: Scope, send: Send) -> None:
+        if not self._membership.address:
+            self._membership.serve_at(scope.get("server"))
         accept = next((value for name, value in scope["headers"] if name == b"accept"), b"")
         # In a thread: the exposition takes milliseconds that would block other requests.
         exposition = await asyncio.to_thread(self._meter.expose, accept.decode("latin-1"))

@@ -62,6 +62,8 @@ class FlaskProbe:
         request.environ[_HANDLER] = request.url_rule.rule if request.url_rule else "none"
 
     def _serve(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        if not self._meter.membership.address:
+            self._meter.membership.serve_at((environ["SERVER_NAME"], environ["SERVER_PORT"]))
         if environ.get("PATH_INFO") == METRICS_PATH:
             return self._expose(environ, start_response)
         return self._measure(environ, start_response)
