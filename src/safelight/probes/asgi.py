@@ -80,8 +80,16 @@ class AsgiProbe:
                 self._guard.report(error)
 
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._app(scope, receive, send)
-        if scope["type"] == "lifespan":  # here, because uvicorn's workers end by a signal
+        last = ""
+
+        async def noted() -> Message:
+            nonlocal last
+            message = await receive()
+            last = message["type"]
+            return message
+
+        await self._app(scope, noted if scope["type"] == "lifespan" else receive, send)
+        if last == "lifespan.shutdown":  # here, because uvicorn's workers end by a signal
             self._membership.leave()
 
     def _count(self, scope: Scope, app: WebApp, root_path: str, request: "_Request") -> None:

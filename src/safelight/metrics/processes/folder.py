@@ -32,11 +32,11 @@ def base() -> Path:
 
     Raises PermissionError if another user has made it.
     """
-    parent = _MEMORY if os.access(_MEMORY, os.W_OK) else Path(gettempdir())
-    folder = parent / f"safelight-{os.getuid()}"
+    user, parent = os.geteuid(), _MEMORY if os.access(_MEMORY, os.W_OK) else Path(gettempdir())
+    folder = parent / f"safelight-{user}"
     folder.mkdir(mode=_PRIVATE, exist_ok=True)
     status = folder.lstat()
-    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o077:
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != user or status.st_mode & 0o077:
         raise PermissionError(f"{folder} is not a private folder of this user.")
     return folder
 
@@ -151,28 +151,32 @@ def sweep(parent: Path, supervisor: int) -> None:
 def remove_later(folder: Path, pid: int, started: int) -> None:
     """Start this file as a program: a worker ends before its supervisor."""
     if not Path(sys.executable or "").name.startswith("python"):
-        return  # embedded: the next start of a group sweeps
-    subprocess.Popen(
-        [sys.executable, "-I", __file__, str(folder), str(pid), str(started)],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+        return  # embedded in another program: the next start of a group removes it
+    command = [sys.executable, "-I", __file__, str(folder), str(pid), str(started)]
+    nowhere = subprocess.DEVNULL
+    with suppress(OSError):
+        process = subprocess.Popen(
+            command, stdin=nowhere, stdout=nowhere, stderr=nowhere, start_new_session=True
+        )
+        process.returncode = 0  # nobody waits for it, so nobody must warn about that
 
 
 def main(folder: Path, pid: int, started: int) -> None:
-    """Wait until the supervisor has ended, then remove the folder; end if a worker joins it."""
+    """Wait until the supervisor has ended, then remove the folder; end if a worker joins it.
+
+    If neither happens, the counts are of no use any more.
+    """
     ends = monotonic() + _GIVE_UP_SECONDS
     waiting = select.poll()
     with suppress(OSError, AttributeError):  # only Linux has it; elsewhere, look again and again
         waiting.register(os.pidfd_open(pid), select.POLLIN)
-    while start_of(pid) == started:
-        if has_members(folder) or monotonic() > ends:
+    while start_of(pid) == started and monotonic() < ends:
+        if has_members(folder):
             return
         waiting.poll(_POLL_SECONDS * 1000)
-    if not has_members(folder):
-        remove(folder)
+    with exclusive(folder):
+        if not has_members(folder):
+            remove(folder)
 
 
 if __name__ == "__main__":

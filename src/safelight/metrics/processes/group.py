@@ -58,16 +58,19 @@ class Group:
 
     def __init__(self, parent: Path, supervisor: int, name: str, lock: threading.Lock) -> None:
         sweep(parent, supervisor)
-        self.supervisor = supervisor
+        self.supervisor, self.user = supervisor, os.geteuid()
         self._started = start_of(supervisor)
         self._lock = lock
         self._folder = parent / f"{supervisor}-{self._started}-{name}"
         with exclusive(self._folder):
             self._member: Member | None = None
             self._layout = Layout(self._folder / "series")
-            fold(self._folder, self._ended(), self._layout)
-            self._own = Member(self._folder)
-            self._member = self._own
+            try:
+                fold(self._folder, self._ended(), self._layout)
+                self._own = self._member = Member(self._folder)
+            except OSError:
+                self._layout.close()
+                raise
 
     @property
     def address(self) -> float:
@@ -132,7 +135,7 @@ class Group:
         for path in self._folder.glob(f"*{VALUES}"):
             # Its own file stays unopened: to close it would release its lock.
             if self._member is None or path.stem != self._member.name:
-                with suppress(FileNotFoundError):
+                with suppress(FileNotFoundError, ValueError):  # ValueError: it is not of a process
                     yield look(path)
 
     def _ended(self) -> list[Seen]:

@@ -8,6 +8,7 @@ import json
 import os
 import threading
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from safelight.metrics.catalog import CATALOG
@@ -45,7 +46,8 @@ class Layout:
         if labels not in known:
             self.refresh()
         if labels not in known and admitted(metric, known, labels):
-            self._file.write(json.dumps([metric.name, *labels]).encode() + b"\n")
+            with suppress(OSError):  # on a full disk, the series counts as `other`
+                self._file.write(json.dumps([metric.name, *labels]).encode() + b"\n")
             self.refresh()
         return known.get(labels)
 

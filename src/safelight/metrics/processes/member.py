@@ -1,9 +1,11 @@
 """The file into which one process of a group counts, as its owner and as others see it."""
 
+import errno
 import fcntl
 import mmap
 import os
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +30,7 @@ class Member:
         # Never open it again: to close any descriptor of a file releases its lock.
         self._file = path.open("wb+", buffering=0)
         try:
-            self._file.write(bytes(_BYTES))  # all at once: a full disk must not fail later
+            _fill(self._file)
             fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._map = mmap.mmap(self._file.fileno(), _BYTES)
             path.rename(folder / f"{self.name}{VALUES}")  # complete: now others may look
@@ -41,6 +43,12 @@ class Member:
     def close(self) -> None:
         """Release the lock. The values stay in the file."""
         self._file.close()
+
+
+def _fill(file: FileIO) -> None:
+    """Take all of the room now: on a full disk, a later write into memory would end the process."""
+    if file.write(bytes(_BYTES)) < _BYTES:
+        raise OSError(errno.ENOSPC, f"There is no room for {_BYTES} bytes", str(file.name))
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,8 +51,13 @@ class Membership:
         """Note the address of the first request: its port, or the path of its socket."""
         self.address = _number_of(server)
         with self._guard:
-            if self._group is None and self._was_forked:
+            group = self._group
+            if group is None and self._was_forked:
                 self._enter(os.getppid())
+            elif group is not None and group.user != os.geteuid():
+                self._table.unshare()  # gunicorn has changed the user since it forked the process
+                group.close()
+                self._enter(group.supervisor, in_gunicorn=True)
             if self._group is not None and not self._group.address:
                 self._group.address = self.address
 
@@ -65,7 +70,8 @@ class Membership:
 
     def leave(self) -> None:
         """Leave the counts to the other workers; a second call does nothing."""
-        group, self._group, self._was_forked = self._group, None, False
+        group, self._group = self._group, None
+        self._serves = self._was_forked = False
         if group is not None:
             self._table.unshare()
             with self._guard:
@@ -112,9 +118,7 @@ class _Forks:
         self._numbers: Counter[str] = Counter()
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(
-                before=self._before,
-                after_in_parent=self._in_parent,
-                after_in_child=self._in_child,
+                before=self._before, after_in_parent=self._in_parent, after_in_child=self._in_child
             )
 
     def number_of(self, namespace: str) -> str:
