@@ -230,7 +230,7 @@ def _answer(path: Path) -> None:
 
 def _ask(folder: Path, own: Meter) -> bytes:
     """Return the sum of all processes that answer in time."""
-    from safelight.metrics.exposition import Page, families
+    from safelight.metrics.exposition import Scrape, families
 
     metrics = {metric.name: metric for metric in CATALOG}
     found = defaultdict(list)
@@ -240,7 +240,7 @@ def _ask(folder: Path, own: Meter) -> bytes:
         for name, labels, row in _read(path):
             found[metrics[name], tuple(labels)].append(row)
     rows = [(metric, labels, merged(metric, each)) for (metric, labels), each in found.items()]
-    return Page(lambda: families(rows, "bench")).write("").body
+    return Scrape(lambda: families(rows, "bench")).write("").body
 
 
 def _read(path: Path) -> list:

@@ -195,3 +195,46 @@ def test_the_out_of_memory_error_of_torch_has_a_reason() -> None:
 
 def test_an_unknown_exception_has_the_default_reason() -> None:
     assert reason_of_exception(ValueError(), default="model_error") == "model_error"
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"), "cuda_oom"),
+        (
+            RuntimeError("CUDA error: out of memory\nCUDA kernel errors might be reported"),
+            "cuda_oom",
+        ),
+        (
+            RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate`"),
+            "cuda_oom",
+        ),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), "cuda_oom"),
+        (RuntimeError("MPS backend out of memory (MPS allocated: 17.9 GB)"), "cuda_oom"),
+        (RuntimeError("HIP out of memory. Tried to allocate 20 MiB"), "cuda_oom"),
+        (RuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate"), "cuda_oom"),
+        (
+            RuntimeError(
+                "[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: not enough memory"
+            ),
+            "host_oom",
+        ),
+        (RuntimeError("std::bad_alloc"), "host_oom"),
+        (OSError(12, "Cannot allocate memory"), "host_oom"),
+        (MemoryError(), "host_oom"),
+        (ValueError("the user wrote: CUDA out of memory"), "internal_error"),
+        (RuntimeError("expected a tensor"), "internal_error"),
+        (ExceptionGroup("one task", [MemoryError()]), "host_oom"),
+    ],
+)
+def test_w12_full_memory_has_a_reason_in_every_wording(error: BaseException, reason: str) -> None:
+    assert reason_of_exception(error) == reason
+
+
+def test_w12_the_errors_that_torch_raises_have_their_reason() -> None:
+    import torch
+
+    assert reason_of_exception(torch.AcceleratorError("CUDA error: out of memory")) == "cuda_oom"
+    with pytest.raises(RuntimeError) as raised:
+        torch.empty(10**15)
+    assert reason_of_exception(raised.value) == "host_oom"

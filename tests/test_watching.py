@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
+from diffusers import StableDiffusionInstructPix2PixPipeline
 from fastapi import FastAPI, HTTPException
 from flask import Flask
 
@@ -336,16 +337,24 @@ def test_a_second_watch_is_refused_and_does_not_change_the_first(edit_pipe: Any)
         assert value(watched, REQUESTS) == 1
 
 
+class InferenceSession:
+    """A session with the name and the method of ONNX Runtime's."""
+
+    def run(self, _outputs: Any, _inputs: Any) -> list[Any]:
+        return []
+
+
 def test_a_partly_failed_watch_is_undone(edit_pipe: Any) -> None:
-    app = service(edit_pipe)
-    with watch(pipeline=edit_pipe):
-        with pytest.raises(AlreadyWatched, match="pipeline"):
-            watch(app=app, pipeline=edit_pipe)
-        assert app.user_middleware == []
+    app, session = service(edit_pipe), InferenceSession()
+    with watch(pipeline=session):
+        with pytest.raises(AlreadyWatched, match="model"):
+            watch(app=app, pipelines={"edit": edit_pipe, "tags": session})
+        assert type(app) is FastAPI
+        assert type(edit_pipe) is StableDiffusionInstructPix2PixPipeline
 
 
 def test_an_unsupported_application_is_refused_in_one_line(edit_pipe: Any) -> None:
-    with pytest.raises(BadSetting, match="FastAPI, Starlette and Flask") as raised:
+    with pytest.raises(BadSetting, match="FastAPI, Starlette, Flask") as raised:
         watch(app=object(), pipeline=edit_pipe)
     assert "\n" not in str(raised.value)
 

@@ -1,7 +1,23 @@
 """Safelight: observability for image-model services, down to each denoising step."""
 
 from safelight.errors import SafelightError
+from safelight.probes.carry import handle
+from safelight.probes.declare import Response, fail, note
+from safelight.probes.inference import inference, measured
 from safelight.telemetry.record import Facts, PipelineCall, Record
 from safelight.watching import Watch, watch
 
-__all__ = ["Facts", "PipelineCall", "Record", "SafelightError", "Watch", "watch"]
+__all__ = [
+    "Facts",
+    "PipelineCall",
+    "Record",
+    "Response",
+    "SafelightError",
+    "Watch",
+    "fail",
+    "handle",
+    "inference",
+    "measured",
+    "note",
+    "watch",
+]

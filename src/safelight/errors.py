@@ -23,6 +23,7 @@ SafelightError
 │   └── Cancelled                cancelled               499
 ├── ModelFailure                 the model failed (5xx)
 │   ├── OutOfMemory              cuda_oom                503
+│   ├── HostOutOfMemory          host_oom                503
 │   ├── InvalidOutput            invalid_output          502
 │   ├── StructureCorruption      structure_corruption    200
 │   └── ModelError               model_error             500
@@ -272,6 +273,16 @@ class OutOfMemory(ModelFailure):
 
     def __init__(self, advice: str = "Send a smaller image, or fewer at once.") -> None:
         super().__init__(f"The device ran out of memory. {advice}")
+
+
+class HostOutOfMemory(ModelFailure):
+    """The host ran out of memory: the model runs on the CPU, or its input does not fit."""
+
+    status = 503
+    reason = "host_oom"
+
+    def __init__(self, advice: str = "Send a smaller image, or fewer at once.") -> None:
+        super().__init__(f"The host ran out of memory. {advice}")
 
 
 class InvalidOutput(ModelFailure):

@@ -1,5 +1,6 @@
 """The closed set of failure reasons, and the reason of an exception or HTTP status."""
 
+import re
 from collections.abc import Iterator
 
 from safelight.errors import SafelightError, Unusable
@@ -36,12 +37,27 @@ _REASON_BY_STATUS = {
 
 _REASON_BY_EXCEPTION = {
     "OutOfMemoryError": "cuda_oom",
-    "MemoryError": "cuda_oom",
+    "MemoryError": "host_oom",
     "UnidentifiedImageError": "not_an_image",
     "DecompressionBombError": "image_too_large",
     "TimeoutError": "timeout",
     "CancelledError": "cancelled",
+    "ClientDisconnect": "cancelled",
 }
+
+# How libraries say that memory is full, where the exception's class does not say it.
+_DEVICE_FULL = re.compile(
+    r"(cuda|hip|xpu|mps)\b[^\n]*\bout of memory"  # torch, ONNX Runtime, drivers, the MPS backend
+    r"|cu[a-z]+_status_alloc_failed"  # cuBLAS, cuDNN, cuSOLVER, cuSPARSE, cuFFT
+    r"|resource_?exhausted[^\n]*(memory|oom)|oom when allocating",  # JAX, TensorFlow
+    re.IGNORECASE,
+)
+_HOST_FULL = re.compile(
+    r"defaultcpuallocator|alloc_cpu|std::bad_alloc|cannot allocate memory"
+    r"|failed to allocate memory for requested buffer",  # ONNX Runtime
+    re.IGNORECASE,
+)
+_MESSAGE_CHARACTERS = 2000
 
 
 def reason_of_status(status: int) -> str:
@@ -54,14 +70,25 @@ def reason_of_status(status: int) -> str:
 def reason_of_exception(error: BaseException, default: str = "internal_error") -> str:
     """Return the reason of any exception.
 
-    Compares class names, so that no library has to be imported.
+    Compares class names, so that no library has to be imported. Libraries also say in a
+    RuntimeError that memory is full; then the message decides.
     """
     if isinstance(error, SafelightError):
         return error.reason
+    if isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        return reason_of_exception(error.exceptions[0], default)
     names = (cls.__name__ for cls in type(error).__mro__)
-    return next(
-        (_REASON_BY_EXCEPTION[name] for name in names if name in _REASON_BY_EXCEPTION), default
-    )
+    known = (_REASON_BY_EXCEPTION[name] for name in names if name in _REASON_BY_EXCEPTION)
+    return next(known, None) or _reason_of_message(error) or default
+
+
+def _reason_of_message(error: BaseException) -> str | None:
+    if not isinstance(error, RuntimeError | OSError) and "onnx" not in type(error).__module__:
+        return None
+    message = str(error)[:_MESSAGE_CHARACTERS]
+    if _DEVICE_FULL.search(message):
+        return "cuda_oom"
+    return "host_oom" if _HOST_FULL.search(message) else None
 
 
 def error_from_reason(reason: str, detail: str) -> SafelightError:

@@ -1,30 +1,38 @@
-"""`watch`: attach probes to an existing application and pipeline, and detach them."""
+"""`watch`: attach probes to an application and its models, and detach them."""
 
-from collections.abc import Callable, Collection
+import types
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 from importlib.metadata import version
-from pathlib import Path
 from platform import python_version
 
-from safelight.errors import BadSetting
+from safelight.errors import AlreadyWatched, BadSetting
 from safelight.libraries import Pipeline, WebApp
-from safelight.metrics.catalog import BUILD_INFO, IN_FLIGHT, MODEL_INFO
+from safelight.metrics.catalog import BUILD_INFO, SERVICE_INFO
 from safelight.metrics.registry import Exposition, Meter
-from safelight.probes.asgi import AppProbe
-from safelight.probes.calls import is_int8, precision_of
-from safelight.probes.diffusers import DiffusersProbe
+from safelight.probes.asgi import AppProbe, is_asgi
+from safelight.probes.assign import CallCounter
+from safelight.probes.carry import carry
+from safelight.probes.declare import Failed
+from safelight.probes.describe import Described
+from safelight.probes.diffusers import DiffusersProbe, Watcher, is_diffusion
+from safelight.probes.disguise import probe_of
 from safelight.probes.flask import FlaskProbe
 from safelight.probes.guard import Guard
 from safelight.probes.host import HostProbe
+from safelight.probes.models import ModelProbe, is_model, name_of
 from safelight.probes.nvml import NvmlProbe
+from safelight.probes.options import METRICS_PATH, WebOptions
 from safelight.probes.sampler import Sampler
 from safelight.probes.torch import TorchProbe
 from safelight.quality.instructions import load_taxonomy
 from safelight.settings import Settings, load
-from safelight.telemetry.meter import metrics_sink, observe_steps
-from safelight.telemetry.record import PipelineCall, Record, Sink, current_exchange, record_of_call
+from safelight.telemetry.meter import metrics_sink
+from safelight.telemetry.record import Record, Sink
 
 _NAMESPACES = {"InstructPix2Pix": "instructpix2pix", "ZImage": "zimage"}
 _DEFAULT_NAMESPACE = "diffusion"
+_NOT_OBJECTS = (str, bytes, int, float, list, tuple, set, dict, type, types.ModuleType)
 
 
 class Watch:
@@ -59,118 +67,191 @@ class Watch:
             self._undo.pop()()
 
 
-def watch(
+def watch(  # noqa: PLR0913 - each is one choice of the user
     *,
     app: WebApp = None,
     pipeline: Pipeline = None,
+    pipelines: Mapping[str, Pipeline] | None = None,
     namespace: str | None = None,
     model_endpoints: Collection[str] = (),
+    failed: Failed | None = None,
+    metrics_path: str = METRICS_PATH,
     on_record: Sink | None = None,
 ) -> Watch:
-    """Watch an application, a pipeline, or both; with both, each request has its steps.
+    """Watch an application, models, or both; with both, each request has its model calls.
 
     Args:
-        app: FastAPI, Starlette or Flask application; it gets `/metrics`.
-        pipeline: any diffusers `DiffusionPipeline`.
+        app: FastAPI, Starlette or Flask application, or another object that is an ASGI or WSGI
+            application. It gets `/metrics`.
+        pipeline: a diffusers pipeline, a transformers pipeline or model, or an ONNX Runtime
+            session. For any other model see `inference` and `measured`.
+        pipelines: several of these, by the name that they get in the metrics.
         namespace: prefix of the metrics; by default that of the pipeline's family
             (`instructpix2pix`, `zimage`, else `diffusion`).
         model_endpoints: route templates whose requests always count as model requests. Other
-            routes are added when one of their requests first calls the pipeline.
+            routes are added when one of their requests first calls a model.
+        failed: judges each response: returns True or a reason if it is a failure, although its
+            status may be 200.
+        metrics_path: where the application serves the metrics. If the application has its own
+            page there, both are joined.
         on_record: called with the `Record` of every finished model request.
 
     Raises:
-        AlreadyWatched: the application or the pipeline already has a probe.
-        BadSetting: `app` has an unsupported type, or a setting is wrong.
+        AlreadyWatched: the application or a pipeline already has a probe.
+        BadSetting: an object has an unsupported type, or a setting is wrong.
     """
-    settings = load(namespace=namespace or _namespace_of(pipeline))
-    meter = Meter(settings.namespace)
-    meter.set(BUILD_INFO, version("safelight"), python_version(), value=1)
-    sink = _both(metrics_sink(meter), on_record, meter)
-    sampler = Sampler(meter)
-    undo: list[Callable[[], None]] = [meter.membership.leave]
-    watched = Watch(meter, undo)
+    models = _models(pipeline, pipelines)
+    present = _watch_of(app) if models else None
+    if present is not None and namespace is None:
+        namespace = present.meter.namespace
+    settings = load(namespace=namespace or _namespace_of(models.values()))
+    _check(app, models, metrics_path, model_endpoints)
+    parts = _Parts(settings, on_record, _only_name(models), present)
     try:
-        if app is not None:
-            undo.append(_watch_app(app, meter, sink, model_endpoints))
-        if pipeline is not None:
-            undo.append(_watch_pipeline(pipeline, settings, meter, sink, sampler))
+        if app is not None and present is None:
+            options = WebOptions(failed, metrics_path, joins_pages=True)
+            parts.watch_app(app, model_endpoints, options)
+        for name, model in models.items():
+            parts.watch_model(model, name if pipelines else "", shared=app is not None)
+        if present is None:
+            parts.sample()
     except BaseException:
-        watched.unwatch()
+        parts.watched.unwatch()
         raise
-    undo.append(_sample(meter, sampler, settings))
-    return watched
+    return parts.watched
 
 
-def _watch_app(
-    app: WebApp, meter: Meter, sink: Sink, model_endpoints: Collection[str]
-) -> Callable[[], None]:
-    meter.membership.join(Guard("processes", meter.probe_failed))
-    probe: AppProbe | FlaskProbe
-    if hasattr(app, "user_middleware"):
-        probe = AppProbe(app, meter=meter, sink=sink, model_endpoints=model_endpoints)
-    elif hasattr(app, "wsgi_app"):
-        probe = FlaskProbe(app, meter=meter, sink=sink, model_endpoints=model_endpoints)
-    else:
+@dataclass
+class _Parts:
+    """The parts of one watch while it is assembled."""
+
+    settings: Settings
+    on_record: Sink | None
+    only_model: str
+    present: AppProbe | FlaskProbe | None  # the application's first watch, which this one joins
+    meter: Meter = field(init=False)
+    undo: list[Callable[[], None]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        joined = self.present
+        if joined is not None and joined.meter.namespace == self.settings.namespace:
+            self.meter, own = joined.meter, joined.sink
+        else:
+            self.meter = _new_meter(self.settings.namespace)
+            own = metrics_sink(self.meter, model=self.only_model)
+            if joined is not None:
+                self.undo.append(joined.page.share(self.meter))
+        self.sink = _both(own, self.on_record, self.meter)
+        self.watched = Watch(self.meter, self.undo)
+        self.sampler = Sampler(self.meter)
+        self.counter = CallCounter(self.meter, self.sink)
+        self.undo.extend((self.counter.close, carry()))
+
+    def watch_app(self, app: object, model_endpoints: Collection[str], options: WebOptions) -> None:
+        """Watch an ASGI or WSGI application."""
+        kind = AppProbe if is_asgi(app) else FlaskProbe
+        probe = kind(
+            app, meter=self.meter, sink=self.sink, model_endpoints=model_endpoints, options=options
+        )
+        self.undo.extend((self.meter.membership.leave, probe.unwatch))
+
+    def watch_model(self, model: object, name: str, *, shared: bool) -> None:
+        """Watch a pipeline or model. Only with an application may it have a probe already."""
+        if not is_diffusion(model):
+            probe = ModelProbe(model, self.counter, name=name or name_of(model))
+            self.undo.append(probe.unwatch)
+            return
+        present = probe_of(model)
+        if present is not None and (not shared or present.reports_to(self.meter)):
+            raise AlreadyWatched("pipeline")
+        classify = load_taxonomy(self.settings.taxonomy).classify
+        if present is None:
+            present = DiffusersProbe(model, self.counter, classify=classify, model=name)
+            watcher = present.first
+        else:
+            watcher = Watcher(self.counter, classify, name)
+            present.add(watcher)
+        self.undo.append(lambda: present.remove(watcher))
+        self.undo.append(Described(self.meter, model, name).stop)
+        self.sampler.every(self.settings.gpu_interval_seconds, "diffusers", present.drain)
+
+    def sample(self) -> None:
+        """Begin to sample the machine."""
+        nvml = NvmlProbe(self.meter)
+        self.sampler.every(self.settings.gpu_interval_seconds, "torch", TorchProbe(self.meter).read)
+        self.sampler.every(self.settings.gpu_interval_seconds, "nvml", nvml.read)
+        self.sampler.every(self.settings.host_interval_seconds, "host", HostProbe(self.meter).read)
+        self.sampler.start()
+        self.undo.extend((nvml.close, self.sampler.stop))
+
+
+def _new_meter(namespace: str) -> Meter:
+    meter = Meter(namespace)
+    meter.set(BUILD_INFO, version("safelight"), python_version(), value=1)
+    meter.set(SERVICE_INFO, namespace, value=1)
+    return meter
+
+
+def _watch_of(app: object) -> AppProbe | FlaskProbe | None:
+    probe = probe_of(app)
+    return probe if isinstance(probe, AppProbe | FlaskProbe) else None
+
+
+def _models(pipeline: object, pipelines: Mapping[str, object] | None) -> dict[str, object]:
+    if pipelines is not None and not isinstance(pipelines, Mapping):
         raise BadSetting(
-            f"watch() supports FastAPI, Starlette and Flask applications, not "
-            f"{type(app).__name__}. Wrap any other ASGI application in "
+            f"pipelines is a {type(pipelines).__name__}. Give a dict of names: "
+            'pipelines={"base": base, "refiner": refiner}.'
+        )
+    if pipeline is not None and pipelines:
+        raise BadSetting("Give either pipeline or pipelines, not both.")
+    return dict(pipelines or {}) if pipeline is None else {"": pipeline}
+
+
+def _check(
+    app: object, models: Mapping[str, object], metrics_path: str, model_endpoints: Collection[str]
+) -> None:
+    """Raise BadSetting for objects and options that cannot be watched."""
+    if app is None and not models:
+        raise BadSetting(
+            "watch() needs an app, a pipeline, or both: watch(app=app, pipeline=pipe)."
+        )
+    if app is not None:
+        _check_app(app)
+    for model in models.values():
+        _check_model(model)
+    if not str(metrics_path).startswith("/"):
+        raise BadSetting(f"metrics_path is {metrics_path!r}. Give a path such as '/metrics'.")
+    if type(model_endpoints) is str:
+        raise BadSetting(f"model_endpoints is a text. Give a list: [{model_endpoints!r}].")
+
+
+def _check_app(app: object) -> None:
+    wrong = isinstance(app, (*_NOT_OBJECTS, types.FunctionType)) or not callable(app)
+    if wrong or is_diffusion(app) or is_model(app):
+        raise BadSetting(
+            f"app is {_named(app)}. watch() supports application objects: FastAPI, Starlette, "
+            "Flask, and other objects that are ASGI or WSGI applications. Wrap an ASGI function in "
             "safelight.probes.asgi.AsgiProbe."
         )
-    return probe.unwatch
 
 
-def _watch_pipeline(
-    pipeline: Pipeline, settings: Settings, meter: Meter, sink: Sink, sampler: Sampler
-) -> Callable[[], None]:
-    taxonomy = load_taxonomy(settings.taxonomy)
-    probe = DiffusersProbe(pipeline, _CallListener(meter, sink), classify=taxonomy.classify)
-    _describe(meter, pipeline)
-    sampler.every(settings.gpu_interval_seconds, "diffusers", probe.drain)
-    return probe.unwatch
+def _check_model(model: object) -> None:
+    if isinstance(model, _NOT_OBJECTS) or not (is_diffusion(model) or is_model(model)):
+        raise BadSetting(
+            f"pipeline is {_named(model)}. watch() supports diffusers pipelines, transformers "
+            "pipelines and models, and ONNX Runtime sessions; several go into "
+            'pipelines={"base": base}. Measure any other model with safelight.inference(name).'
+        )
 
 
-def _sample(meter: Meter, sampler: Sampler, settings: Settings) -> Callable[[], None]:
-    nvml = NvmlProbe(meter)
-    sampler.every(settings.gpu_interval_seconds, "torch", TorchProbe(meter).read)
-    sampler.every(settings.gpu_interval_seconds, "nvml", nvml.read)
-    sampler.every(settings.host_interval_seconds, "host", HostProbe(meter).read)
-    sampler.start()
-
-    def stop() -> None:
-        sampler.stop()
-        nvml.close()
-
-    return stop
-
-
-class _CallListener:
-    """Adds a pipeline's calls to the current request; without one, each becomes a Record."""
-
-    def __init__(self, meter: Meter, sink: Sink) -> None:
-        self._meter = meter
-        self._sink = sink
-        self.failed = meter.probe_failed
-
-    def begin(self) -> None:
-        """Charge the request's time so far to the stage `receive`."""
-        self._meter.add(IN_FLIGHT)
-        exchange = current_exchange()
-        if exchange is not None:
-            exchange.timeline.mark("receive")
-
-    def end(self, call: PipelineCall) -> None:
-        """Add the call to its request, or write a Record of its own."""
-        self._meter.add(IN_FLIGHT, amount=-1)
-        exchange = current_exchange()
-        if exchange is None:
-            self._sink(record_of_call(call))
-            return
-        exchange.timeline.split(call.phases, rest="denoise")
-        exchange.add(call)
-
-    def late(self, call: PipelineCall) -> None:
-        """Observe the steps of a call whose Record is already written."""
-        observe_steps(self._meter, call)
+def _named(value: object) -> str:
+    """Return how a message names a wrong object."""
+    if value is None:
+        return "None"
+    if isinstance(value, type):
+        return f"the class {value.__name__}, not an object of it"
+    return f"a {type(value).__name__}"
 
 
 def _both(first: Sink, second: Sink | None, meter: Meter) -> Sink:
@@ -187,20 +268,17 @@ def _both(first: Sink, second: Sink | None, meter: Meter) -> Sink:
     return write
 
 
-def _namespace_of(pipeline: Pipeline) -> str:
-    name = type(pipeline).__name__
-    matches = (namespace for part, namespace in _NAMESPACES.items() if part in name)
+def _namespace_of(models: Iterable[object]) -> str:
+    names = [type(model).__name__ for model in models]
+    matches = (
+        namespace for part, namespace in _NAMESPACES.items() if any(part in name for name in names)
+    )
     return next(matches, _DEFAULT_NAMESPACE)
 
 
-def _describe(meter: Meter, pipeline: Pipeline) -> None:
-    name = str(getattr(pipeline, "name_or_path", None) or "unnamed")
-    meter.set(
-        MODEL_INFO,
-        Path(name).name if Path(name).exists() else name,
-        type(pipeline).__name__,
-        type(getattr(pipeline, "scheduler", None)).__name__,
-        precision_of(pipeline, int8=is_int8(pipeline)),
-        str(getattr(pipeline, "device", "cpu")),
-        value=1,
-    )
+def _only_name(models: Mapping[str, object]) -> str:
+    """Return the name of the only model, for calls and requests that do not name one."""
+    if len(models) != 1:
+        return ""
+    ((name, model),) = models.items()
+    return name or name_of(model)

@@ -60,7 +60,7 @@ def test_the_architecture_page_is_short_and_names_only_files_that_exist() -> Non
     assert {name for name in names if not any((root / name).is_file() for root in roots)} == set()
 
 
-ROW = re.compile(r"^\| ([PDZR]\d+) \| (.*) \|$", flags=re.MULTILINE)
+ROW = re.compile(r"^\| ([PDZRW]\d+) \| (.*) \|$", flags=re.MULTILINE)
 TEST = re.compile(r"`(tests/[\w/]+\.py)(?:::(\w+))?`")
 
 
@@ -71,6 +71,7 @@ def test_every_row_of_the_requirements_is_mapped_to_tests_that_exist_or_to_not_y
         *(f"D{n}" for n in range(1, 8)),
         *(f"Z{n}" for n in range(1, 13)),
         *(f"R{n}" for n in range(1, 13)),
+        *(f"W{n}" for n in range(1, 13)),
     }
 
     assert set(rows) == wanted

@@ -19,6 +19,7 @@ from safelight.metrics.catalog import (
     step_place,
 )
 from safelight.metrics.foreign import FOREIGN
+from safelight.metrics.merge import RENAMED
 from safelight.metrics.metric import OTHER, Label, Metric
 from safelight.metrics.registry import Meter
 from safelight.reasons import REASONS
@@ -111,7 +112,8 @@ BY_NAME = {
 
 def metric_of(name: str) -> Metric | None:
     base = re.sub(r"_(bucket|sum|count)$", "", name)
-    return BY_NAME.get(name) or BY_NAME.get(base)
+    usual = base.removeprefix(RENAMED)
+    return BY_NAME.get(name) or BY_NAME.get(base) or BY_NAME.get(usual)
 
 
 def wrong_selectors(text: str) -> Iterator[str]:

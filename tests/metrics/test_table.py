@@ -71,7 +71,7 @@ def test_after_leaving_it_counts_for_itself(table: Table) -> None:
 
 
 def test_a_child_process_counts_from_0_and_keeps_what_describes_it(table: Table) -> None:
-    series, _ = table.admit(MODEL_INFO, ("m", "P", "S", "float32", "cpu"))
+    series, _ = table.admit(MODEL_INFO, ("m", "P", "S", "float32", "cpu", "none"))
     series.set(1)
     count(table)
     count(table, IN_FLIGHT, ())

@@ -1,4 +1,5 @@
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -7,6 +8,8 @@ import pytest
 from fastapi import BackgroundTasks, FastAPI, HTTPException, Request, Response
 from opentelemetry.sdk.trace import TracerProvider
 from starlette.applications import Starlette
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import ClientDisconnect
 from starlette.responses import StreamingResponse
 from starlette.routing import WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -329,21 +332,6 @@ def test_a_model_failure_keeps_its_own_reason(meter: Meter, records: list[Record
     assert (records[0].status_code, records[0].error) == (500, "cuda_oom")
 
 
-def test_a_call_in_a_background_task_belongs_to_its_request(
-    meter: Meter, records: list[Record]
-) -> None:
-    app = FastAPI()
-
-    @app.post("/later")
-    async def later(tasks: BackgroundTasks) -> str:
-        tasks.add_task(call_model)
-        return "accepted"
-
-    AppProbe(app, meter=meter, sink=records.append)
-    ask(app, "/later", "POST")
-    assert records[0].endpoint == "/later"
-
-
 # ── The watcher's own failures ───────────────────────────────────────────────────────────────────
 
 
@@ -471,3 +459,118 @@ def test_background_tasks_do_not_count_as_request_time(meter: Meter) -> None:
     assert value(meter, HTTP_SECONDS, "_sum") < 0.15
     assert seen[0].seconds < 0.15
     assert sum(seen[0].stages.values()) == pytest.approx(seen[0].seconds)
+
+
+# ── What the caller received (W2) ────────────────────────────────────────────────────────────────
+
+
+class Refusing:
+    """A middleware that refuses every request."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await Response("later", 429)(scope, receive, send)
+
+
+def with_exception_handler(app: FastAPI) -> None:
+    @app.exception_handler(Exception)
+    async def busy(request: Request, error: Exception) -> Response:
+        return Response("later", 503)
+
+
+def with_later_middleware(app: FastAPI) -> None:
+    app.add_middleware(Refusing)
+
+
+@pytest.mark.parametrize(
+    ("change", "status"), [(with_exception_handler, 503), (with_later_middleware, 429)]
+)
+def test_w2_the_status_that_the_caller_received_is_counted(
+    change: Any, status: int, meter: Meter, records: list[Record]
+) -> None:
+    app = service()
+    AppProbe(app, meter=meter, sink=records.append, model_endpoints=["/fail", "none"])
+    change(app)
+    answer = ask(app, "/fail")
+    assert answer.status_code == status
+    assert value(meter, HTTP_REQUESTS, status=str(status)) == 1
+    assert value(meter, HTTP_RESPONSE_BYTES, "_sum") == len(answer.content)
+    assert [record.status_code for record in records] == [status]
+
+
+def test_w2_an_application_inside_others_is_watched_as_a_whole(meter: Meter) -> None:
+    whole = CORSMiddleware(Refusing(service()))
+    AppProbe(whole, meter=meter, sink=lambda record: None)
+    assert ask(whole, "/hello").status_code == 429
+    assert value(meter, HTTP_REQUESTS, status="429") == 1
+
+
+def test_w2_a_wrapped_application_has_its_routes(meter: Meter) -> None:
+    whole = CORSMiddleware(service())
+    AppProbe(whole, meter=meter, sink=lambda record: None)
+    ask(whole, "/hello")
+    assert value(meter, HTTP_REQUESTS, handler="/hello", status="200") == 1
+
+
+async def broken_stream(error: BaseException) -> AsyncIterator[bytes]:
+    yield b"x" * 1000
+    raise error
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "reason"),
+    [
+        (RuntimeError("CUDA out of memory"), "500", "cuda_oom"),
+        (asyncio.CancelledError(), "499", "cancelled"),
+        (ClientDisconnect(), "499", "cancelled"),
+    ],
+)
+def test_w2_a_stream_that_stops_half_way_is_no_success(
+    error: BaseException, status: str, reason: str, meter: Meter, records: list[Record]
+) -> None:
+    app = FastAPI()
+    app.get("/stream")(lambda: StreamingResponse(broken_stream(error)))
+    AppProbe(app, meter=meter, sink=records.append, model_endpoints=["/stream"])
+    with contextlib.suppress(BaseException):
+        scope = {**scope_of("/stream"), "asgi": {"version": "3.0", "spec_version": "2.4"}}
+        asyncio.run(drive(app, scope, EMPTY_BODY))
+    assert value(meter, HTTP_REQUESTS, status=status) == 1
+    assert [record.error for record in records] == [reason]
+
+
+def test_w2_an_application_that_returns_without_a_response_has_failed(meter: Meter) -> None:
+    class Silent:
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+            await receive()
+
+    app = Silent()
+    AppProbe(app, meter=meter, sink=lambda record: None)
+    asyncio.run(drive(app, scope_of("/"), EMPTY_BODY))
+    assert value(meter, HTTP_REQUESTS, status="500") == 1
+
+
+def test_w2_a_caller_who_disconnects_before_the_answer_counts_as_499(meter: Meter) -> None:
+    class Waiting:
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            await Response("too late")(scope, receive, send)
+
+    app = Waiting()
+    AppProbe(app, meter=meter, sink=lambda record: None)
+    asyncio.run(drive(app, scope_of("/"), EMPTY_BODY, {"type": "http.disconnect"}))
+    assert value(meter, HTTP_REQUESTS, status="499") == 1
+
+
+def test_the_gauge_of_running_requests_does_not_wait_for_background_tasks(meter: Meter) -> None:
+    app, seen = FastAPI(), list[float]()
+
+    @app.get("/later")
+    def later(tasks: BackgroundTasks) -> None:
+        tasks.add_task(lambda: seen.append(value(meter, HTTP_IN_PROGRESS)))
+
+    AppProbe(app, meter=meter, sink=lambda record: None)
+    ask(app, "/later")
+    assert [*seen, value(meter, HTTP_IN_PROGRESS)] == [0, 0]

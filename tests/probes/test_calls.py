@@ -24,8 +24,14 @@ class Call:
     def go(self, *marks: str) -> "Call":
         for mark in marks:
             self.clock.now += 1
-            arguments = (PIPE,) if mark == "loop" else ()
-            getattr(self.under_way, f"mark_{mark}")(*arguments)
+            if mark == "loop":
+                self.loop = self.under_way.mark_loop(PIPE)
+            elif mark == "step":
+                self.loop.step()
+            elif mark == "loop_end":
+                self.loop.finish()
+            else:
+                getattr(self.under_way, f"mark_{mark}")()
         return self
 
     def end(self, output: Any = None, error: BaseException | None = None) -> PipelineCall:
@@ -63,9 +69,17 @@ def test_a_prompt_encoded_inside_the_loop_is_part_of_a_step() -> None:
     assert call.step_seconds == (2,)
 
 
-def test_a_second_progress_bar_does_not_restart_the_loop() -> None:
-    call = Call().go("loop", "step", "loop", "step", "loop_end").end()
-    assert call.step_seconds == (1, 2)
+def test_a_progress_bar_inside_another_has_the_steps() -> None:
+    call = Call().go("loop", "loop", "step", "step", "loop_end").end()
+    assert call.step_seconds == (1, 1)
+    assert call.phases == {"encode_prompt": 1, "denoise": 5}
+
+
+def test_of_two_progress_bars_after_each_other_both_have_steps() -> None:
+    marks = ("loop", "step", "loop_end", "loop", "step", "step", "loop_end")
+    call = Call().go(*marks).end()
+    assert call.step_seconds == (1, 1, 1)
+    assert call.phases == {"encode_prompt": 1, "denoise": 5, "encode_image": 1, "decode_latents": 1}
 
 
 def test_an_unfinished_call_has_neither_phases_nor_steps() -> None:

@@ -17,6 +17,7 @@ from diffusers import (
 )
 
 from safelight.errors import AlreadyWatched
+from safelight.probes.assign import Requests
 from safelight.probes.calls import precision_of
 from safelight.probes.diffusers import DiffusersProbe
 from safelight.quality.instructions import load_taxonomy
@@ -32,17 +33,19 @@ class RecordingListener:
     """A listener that stores all calls."""
 
     def __init__(self, *, fails_at: str = "") -> None:
+        self.owner: object = self
         self.begun = 0
         self.calls: list[PipelineCall] = []
         self.late_calls: list[PipelineCall] = []
         self.failures: list[str] = []
         self._fails_at = fails_at
 
-    def begin(self) -> None:
+    def begin(self) -> Requests:
         self.begun += 1
         self._fail_if("begin")
+        return ()
 
-    def end(self, call: PipelineCall) -> None:
+    def end(self, call: PipelineCall, requests: Requests) -> None:
         self.calls.append(call)
         self._fail_if("end")
 
@@ -384,7 +387,7 @@ def test_a_call_in_another_thread_is_reported_in_that_thread(edit_pipe: Any) -> 
     threads: list[int] = []
 
     class Where(RecordingListener):
-        def end(self, call: PipelineCall) -> None:
+        def end(self, call: PipelineCall, requests: Requests) -> None:
             threads.append(threading.get_ident())
 
     probe = DiffusersProbe(edit_pipe, Where())

@@ -231,3 +231,52 @@ def test_every_used_name_is_in_the_real_library_and_in_the_fake() -> None:
         assert getattr(fake, name) is not None
     constants = {name for name in names if name.startswith("NVML_")}
     assert {n: getattr(fake, n) for n in constants} == {n: getattr(pynvml, n) for n in constants}
+
+
+# ── GPUs as they are (W12) ───────────────────────────────────────────────────────────────────────
+
+
+def test_w12_sixteen_gpus_are_shown_as_sixteen(meter: Meter) -> None:
+    gpus = [FakeGpu(uuid=f"GPU-{index}", used=index * GB) for index in range(16)]
+    probe = NvmlProbe(meter, nvml=FakeNvml(*gpus))
+    assert [probe.read(), probe.read()] == [True, True]
+    for metric in (GPU_MEMORY_USED, GPU_UTILIZATION, GPU_TEMPERATURE, GPU_INFO):
+        assert {each["gpu"] for each in series(meter, metric)} == {str(n) for n in range(16)}
+    assert value(meter, GPU_MEMORY_USED, gpu="15") == 15 * GB
+
+
+def test_w12_all_mig_instances_of_eight_gpus_are_shown(meter: Meter) -> None:
+    gpus = [
+        FakeGpu(uuid=f"GPU-{index}", instances=[FakeGpu(uuid=f"MIG-{index}-{n}") for n in range(7)])
+        for index in range(8)
+    ]
+    assert NvmlProbe(meter, nvml=FakeNvml(*gpus)).read()
+    shown = {each["gpu"] for each in series(meter, GPU_MEMORY_USED)}
+    assert len([label for label in shown if "/" in label]) == 56
+    assert "other" not in shown
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        "nvmlDeviceGetMemoryInfo",
+        "nvmlDeviceGetUtilizationRates",
+        "nvmlDeviceGetPowerUsage",
+        "nvmlDeviceGetEnforcedPowerLimit",
+        "nvmlDeviceGetTotalEnergyConsumption",
+        "nvmlDeviceGetTemperature",
+        "nvmlDeviceGetCurrentClocksEventReasons",
+        "nvmlDeviceGetTotalEccErrors",
+        "nvmlDeviceGetClockInfo",
+        "nvmlDeviceGetMigMode",
+    ],
+)
+def test_w12_a_gpu_without_one_function_shows_the_rest(function: str, meter: Meter) -> None:
+    whole = Meter("whole")
+    NvmlProbe(whole, nvml=FakeNvml(FakeGpu())).read()
+    gpu = FakeGpu(name="NVIDIA GB10", unsupported=frozenset({function}))
+    assert NvmlProbe(meter, nvml=FakeNvml(gpu)).read()
+    shown = {metric for metric in GPU_METRICS if series(meter, metric)}
+    missing = {metric for metric in GPU_METRICS if series(whole, metric)} - shown
+    assert len(missing) <= 2
+    assert value(meter, PROBE_FAILURES, probe="nvml") == 0

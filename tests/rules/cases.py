@@ -23,7 +23,6 @@ from safelight.metrics.catalog import (
     HTTP_REQUESTS,
     HTTP_SECONDS,
     IMAGES,
-    IN_FLIGHT,
     INFERENCE_SECONDS,
     LOG_LINES_LOST,
     NOTIFICATIONS,
@@ -38,6 +37,7 @@ from safelight.metrics.catalog import (
     REQUEST_SECONDS,
     REQUESTS,
     SERIES_FOLDED,
+    SERVICE_INFO,
     STEP_SECONDS,
     VRAM_USED,
     WARM_UPS,
@@ -125,7 +125,7 @@ _EDIT = {"endpoint": "/api/edit", "status_code": "200", "instruction_type": "oth
 _ROUTE = {"handler": "/api/edit", "method": "POST"}
 _RISING, _FLAT = "0x5 0+1x900", "4x900"
 _BORN = "_x5 1+1x900"  # a counter whose first sample already has an event
-_RUNS = series(IN_FLIGHT, "1x900")
+_RUNS = series(SERVICE_INFO, "1x900", namespace=NAMESPACE)
 _VERSION = {"version": "0.1.0", "python": "3.11"}
 _BUILT = series(BUILD_INFO, "1x900", **_VERSION)
 

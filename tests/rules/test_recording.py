@@ -66,25 +66,6 @@ def test_gpu_metrics_exist_under_their_usual_names(tmp_path: Path) -> None:
     judge(tmp_path, samples, promql_expr_test=checks)
 
 
-def test_requests_are_counted_by_model_name(tmp_path: Path) -> None:
-    target = 'instance="127.0.0.1:8000", job="safelight", model_name="demo-edit"'
-    total = f'model_request_total{{{target}, status="200"}}'
-    p95 = (
-        "histogram_quantile(0.95, sum by (le, model_name) (rate(model_latency_seconds_bucket[5m])))"
-    )
-    checks = [
-        value("model_request_total", 120, total),
-        value(p95, 1.975, '{model_name="demo-edit"}'),
-    ]
-    judge(tmp_path, served(), promql_expr_test=checks)
-
-
-def test_two_models_in_one_process_are_counted_once(tmp_path: Path) -> None:
-    other = series(MODEL_INFO, "1x300", **{**_MODEL, "model": "another"})
-    check = value("count(model_request_total)", 1, "{}")
-    judge(tmp_path, (*served(), other), promql_expr_test=[check])
-
-
 def test_the_mean_inference_time_exists_under_its_usual_name(tmp_path: Path) -> None:
     name = f"{NAMESPACE}_inference_latency"
     samples = histogram(INFERENCE_SECONDS, 1.5, precision="float16")

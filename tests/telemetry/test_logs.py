@@ -125,6 +125,7 @@ def test_a_record_has_no_other_text_fields() -> None:
         "Facts.prompt",
         "Facts.owner",
         "Facts.degraded",
+        "PipelineCall.model",
         "PipelineCall.pipeline",
         "PipelineCall.instruction_type",
         "PipelineCall.precision",

@@ -4,6 +4,7 @@ from safelight.telemetry.record import (
     CURRENT_REQUEST,
     Exchange,
     PipelineCall,
+    RequestScope,
     current_exchange,
     finish,
     record_of_call,
@@ -80,6 +81,10 @@ def test_outside_any_request_there_is_no_exchange() -> None:
 def test_inside_a_request_its_exchange_is_current() -> None:
     class Passing:
         exchange = exchange()
+        outer: RequestScope | None = None
+        declared: str | None = None
+        owner: object = None
+        is_over = False
 
     token = CURRENT_REQUEST.set(Passing())
     try:

@@ -4,7 +4,7 @@ The sum of `lines` over the catalogue is the maximum that one process exposes. A
 5 000. Metrics of the families in `NAMESPACED` are exposed with the service's namespace in front.
 """
 
-from safelight.metrics.metric import OTHER, Across, Family, Kind, Label, Metric
+from safelight.metrics.metric import OTHER, Across, Family, Kind, Label, Metric, of_machine
 from safelight.reasons import NO_ERROR, REASONS
 
 # fmt: off
@@ -12,6 +12,7 @@ from safelight.reasons import NO_ERROR, REASONS
 # ── Labels ───────────────────────────────────────────────────────────────────────────────────────
 
 NO_INSTRUCTION = "none"
+NO_ADAPTERS = "none"
 
 STEP_PLACES = ("1-5", "6-10", "11-20", "21-50", "51+")
 STAGES = (
@@ -67,8 +68,8 @@ RESTART = Label(
 )
 STOP = Label(
     "stop_reason",
-    "Reason why the batch was not larger.",
-    values=("queue_empty", "cap", "overlap", "deadline", "alone", "memory"),
+    "Reason why the batch was not larger; `application`: a watched service chose its size.",
+    values=("queue_empty", "cap", "overlap", "deadline", "alone", "memory", "application"),
 )
 LADDER = ("smaller_batches", "admit_less", "fewer_steps", "smaller_size", "shed_low_priority")
 ACTION = Label("action", "Action of the degradation ladder.", values=LADDER)
@@ -129,7 +130,7 @@ PROBE = Label(
     "Name of the probe.",
     values=(
         "asgi", "flask", "diffusers", "torch", "nvml", "host", "record", "governor", "entropy",
-        "assessment", "processes",
+        "assessment", "model", "processes",
     ),
 )
 
@@ -162,13 +163,13 @@ REQUEST_SECONDS = Metric(
     "request_duration_seconds",
     "Time from the arrival of a request to the last byte of its response.",
     Kind.HISTOGRAM, Family.REQUEST,
-    (ENDPOINT, STATUS_CODE, INSTRUCTION_TYPE), _REQUEST, series=63,
+    (ENDPOINT, STATUS_CODE, INSTRUCTION_TYPE), _REQUEST, series=59,
 )
 REQUESTS = Metric(
     "request_total",
     "Requests to the model that ended, with the reason if they failed.",
     Kind.COUNTER, Family.REQUEST,
-    (ENDPOINT, STATUS_CODE, INSTRUCTION_TYPE, ERROR), series=240,
+    (ENDPOINT, STATUS_CODE, INSTRUCTION_TYPE, ERROR), series=220,
 )
 SUCCESSES = Metric(
     "request_success_total",
@@ -186,10 +187,8 @@ STAGE_SECONDS = Metric(
     Kind.HISTOGRAM, Family.REQUEST, (STAGE,), _STAGE, series=len(STAGES),
 )
 IN_FLIGHT = Metric(
-    "requests_in_flight",
-    "Requests to the model that have not ended yet.",
-    Kind.GAUGE,
-    Family.REQUEST,
+    "requests_in_flight", "Requests to the model that have not ended yet.",
+    Kind.GAUGE, Family.REQUEST,
 )
 IMAGES = Metric(
     "request_images_total",
@@ -210,11 +209,8 @@ STEP_SECONDS = Metric(
     Kind.HISTOGRAM, Family.MODEL, (STEP,), _STEP, series=len(STEP_PLACES),
 )
 STEPS = Metric(
-    "steps",
-    "Denoising steps that an inference call ran.",
-    Kind.HISTOGRAM,
-    Family.MODEL,
-    buckets=_STEPS,
+    "steps", "Denoising steps that an inference call ran.",
+    Kind.HISTOGRAM, Family.MODEL, buckets=_STEPS,
 )
 IMAGE_GUIDANCE = Metric(
     "image_guidance_ratio",
@@ -256,7 +252,8 @@ MODEL_INFO = Metric(
         Label("scheduler", "Class of the scheduler."),
         PRECISION,
         DEVICE,
-    ), series=4, across=Across.MAX,
+        Label("adapters", "Loaded LoRA adapters, or `none`."),
+    ), series=8, across=Across.MAX,
 )
 MODEL_LOAD_SECONDS = Metric(
     "model_load_seconds", "Time of the last load of the model.",
@@ -279,6 +276,19 @@ PROMPTS_TRUNCATED = Metric(
     "prompt_truncated_total",
     "Output images whose prompt was too long for the text encoder.",
     Kind.COUNTER, Family.MODEL,
+)
+
+# The names of the article on recognition services; they have no namespace.
+MODEL_NAME = Label("model_name", "Name that the service gave to the model, or its hub id.")
+MODEL_REQUESTS = Metric(
+    "model_request_total",
+    "Calls of a model, and requests that failed before they reached it.",
+    Kind.COUNTER, Family.CALLS,
+    (MODEL_NAME, Label("status", "Result of the call.", values=("success", "failed"))), series=10,
+)
+MODEL_LATENCY = Metric(
+    "model_latency_seconds", "Time of one call of a model.",
+    Kind.HISTOGRAM, Family.CALLS, (MODEL_NAME,), _STAGE, series=5,
 )
 
 # ── Queue, governance ────────────────────────────────────────────────────────────────────────────
@@ -325,8 +335,7 @@ WORKER_RESTARTS = Metric(
     Kind.COUNTER, Family.GOVERNANCE, (RESTART,), series=len(RESTART.values or ()),
 )
 DEGRADATION_LEVEL = Metric(
-    "degradation_level",
-    "Active steps of the degradation ladder; 0 is full quality.",
+    "degradation_level", "Active steps of the degradation ladder; 0 is full quality.",
     Kind.GAUGE, Family.GOVERNANCE, across=Across.MAX,
 )
 DEGRADED = Metric(
@@ -396,9 +405,7 @@ ASSESSMENTS = Metric(
     Kind.COUNTER, Family.QUALITY, (ASSESSMENT,), series=len(ASSESSMENT.values or ()),
 )
 ASSESSMENT_SECONDS = Metric(
-    "quality_assessment_seconds",
-    "Time of an assessment.",
-    Kind.SUMMARY, Family.QUALITY,
+    "quality_assessment_seconds", "Time of an assessment.", Kind.SUMMARY, Family.QUALITY
 )
 
 # ── HTTP: the names of prometheus-fastapi-instrumentator ─────────────────────────────────────────
@@ -410,7 +417,7 @@ HTTP_REQUESTS = Metric(
 HTTP_SECONDS = Metric(
     "http_request_duration_seconds",
     "Time from the arrival of a request to the last byte of its response.",
-    Kind.HISTOGRAM, Family.HTTP, (HANDLER, METHOD), _HTTP, series=60,
+    Kind.HISTOGRAM, Family.HTTP, (HANDLER, METHOD), _HTTP, series=45,
 )
 HTTP_REQUEST_BYTES = Metric(
     "http_request_size_bytes", "Bytes of request bodies that the application read.",
@@ -427,25 +434,26 @@ HTTP_IN_PROGRESS = Metric(
 # ── GPU ──────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _machine(kind: Kind) -> Across:
-    """Return the rule for what every process reads from the same machine."""
-    return Across.MAX if kind is Kind.COUNTER else Across.LAST
+_GPUS = 17  # 16, and `other`
+_WITH_INSTANCES = 65  # 8 GPUs with 7 MIG instances each, and `other`
 
 
 def _gpu(
-    name: str, help_text: str, kind: Kind = Kind.GAUGE, *labels: Label, each: int = 1
+    name: str, help_text: str, kind: Kind = Kind.GAUGE, *labels: Label, each: int = 1,
+    gpus: int = _GPUS,
 ) -> Metric:
-    return Metric(
-        name, help_text, kind, Family.GPU, (GPU, *labels), series=16 * each, across=_machine(kind)
-    )
+    across, series = of_machine(kind), gpus * each
+    return Metric(name, help_text, kind, Family.GPU, (GPU, *labels), series=series, across=across)
 
 
 GPU_UTILIZATION = _gpu("gpu_utilization_ratio", "Share of time in which a kernel ran on the GPU.")
 GPU_MEMORY_BUSY = _gpu(
     "gpu_memory_busy_ratio", "Share of time in which the GPU's memory was read or written."
 )
-GPU_MEMORY_USED = _gpu("gpu_memory_used_bytes", "GPU memory used by all processes.")
-GPU_MEMORY_TOTAL = _gpu("gpu_memory_total_bytes", "Size of the GPU's memory.")
+GPU_MEMORY_USED = _gpu(
+    "gpu_memory_used_bytes", "GPU memory used by all processes.", gpus=_WITH_INSTANCES
+)
+GPU_MEMORY_TOTAL = _gpu("gpu_memory_total_bytes", "Size of its memory.", gpus=_WITH_INSTANCES)
 GPU_TEMPERATURE = _gpu("gpu_temperature_celsius", "Temperature of the GPU.")
 GPU_POWER = _gpu("gpu_power_watts", "Power draw of the GPU.")
 GPU_POWER_LIMIT = _gpu("gpu_power_limit_watts", "Power limit of the GPU.")
@@ -454,10 +462,7 @@ GPU_ENERGY = _gpu(
 )
 GPU_CLOCK = _gpu("gpu_clock_hertz", "Clock frequency of the GPU.", Kind.GAUGE, CLOCK, each=2)
 GPU_THROTTLED = _gpu(
-    "gpu_throttled",
-    "1 while the GPU lowers its clock for this reason.",
-    Kind.GAUGE,
-    THROTTLE,
+    "gpu_throttled", "1 while the GPU lowers its clock for this reason.", Kind.GAUGE, THROTTLE,
     each=5,
 )
 GPU_ECC_ERRORS = _gpu(
@@ -467,14 +472,15 @@ GPU_INFO = _gpu(
     "gpu_info", "Always 1; its labels describe the GPU.", Kind.GAUGE,
     Label("uuid", "UUID of the GPU."), Label("name", "Product name of the GPU."),
     Label("driver", "Version of the driver."),
+    gpus=_WITH_INSTANCES,
 )
 
 # ── Host ─────────────────────────────────────────────────────────────────────────────────────────
 
 
 def _host(name: str, help_text: str, kind: Kind = Kind.GAUGE, *labels: Label) -> Metric:
-    series = 16 if labels else 1
-    return Metric(name, help_text, kind, Family.HOST, labels, series=series, across=_machine(kind))
+    across, series = of_machine(kind), 16 if labels else 1
+    return Metric(name, help_text, kind, Family.HOST, labels, series=series, across=across)
 
 
 HOST_CPU = _host(
@@ -517,6 +523,10 @@ BUILD_INFO = _safelight(
     Label("version", "Version of Safelight."), Label("python", "Version of Python."),
     across=Across.MAX,
 )
+SERVICE_INFO = _safelight(
+    "safelight_service_info", "Always 1; its label is the namespace of the service's metrics.",
+    Kind.GAUGE, Label("namespace", "Prefix of the service's metrics."), across=Across.MAX,
+)
 PROBE_FAILURES = _safelight(
     "safelight_probe_failures_total", "Failures of a probe; requests were not affected.",
     Kind.COUNTER, PROBE,
@@ -552,8 +562,7 @@ SERIES_FOLDED = _safelight(
     Kind.COUNTER, Label("metric", "Name of the metric without its namespace."), series=30,
 )
 EXPOSITION_SECONDS = _safelight(
-    "safelight_exposition_seconds",
-    "Time to write the last response to a scrape.",
+    "safelight_exposition_seconds", "Time to write the last response to a scrape.",
     Kind.GAUGE, across=Across.LAST,
 )
 EXPOSITION_LINES = _safelight(

@@ -1,7 +1,7 @@
 """Write series in the formats of Prometheus, serve them, and read them back.
 
-This is the only module that imports prometheus_client. Its metric objects are not used: whether
-they keep their values in files is decided by a variable of the watched application.
+prometheus_client only writes the text. Its metric objects are not used: a variable of the watched
+application decides whether they keep their values in files.
 """
 
 from collections.abc import Callable, Iterable
@@ -39,8 +39,8 @@ class Exposition:
     content_type: str
 
 
-class Page(Collector):
-    """What a scrape reads; `collect` returns new values at each call."""
+class Scrape(Collector):
+    """What a scrape reads: `collect` returns the values of this moment."""
 
     def __init__(self, read: Callable[[], Iterable[Family]]) -> None:
         self._read = read
@@ -50,14 +50,14 @@ class Page(Collector):
         return self._read()
 
     def write(self, accept: str) -> Exposition:
-        """Write the page in the format of an Accept header."""
+        """Write it in the format of an Accept header."""
         encode, content_type = choose_encoder(accept)
         # Names of the catalogue need no escaping, and this scheme is faster.
         write = cast("Callable[..., bytes]", encode)
         return Exposition(write(self, escaping=ALLOWUTF8), content_type)
 
     def serve(self, port: int, host: str) -> Callable[[], None]:
-        """Serve the page on a port; return the function that stops it."""
+        """Serve it on a port; return the function that stops it."""
         server, thread = start_http_server(port, host, registry=cast("CollectorRegistry", self))
 
         def stop() -> None:

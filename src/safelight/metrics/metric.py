@@ -36,6 +36,11 @@ class Across(StrEnum):
     LAST = "last"  # the value that was set last
 
 
+def of_machine(kind: Kind) -> Across:
+    """Return the rule of what every process reads from the same machine."""
+    return Across.MAX if kind is Kind.COUNTER else Across.LAST
+
+
 class Family(StrEnum):
     """Part of the system that a metric belongs to."""
 
@@ -44,6 +49,7 @@ class Family(StrEnum):
     QUEUE = "queue and batch"
     GOVERNANCE = "governance"
     QUALITY = "quality"
+    CALLS = "model calls"
     HTTP = "http"
     GPU = "gpu"
     HOST = "host"

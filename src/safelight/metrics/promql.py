@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from safelight.metrics.catalog import SERVICE_INFO
 from safelight.metrics.foreign import FOREIGN
 from safelight.metrics.metric import Kind, Label, Metric
 
@@ -24,10 +25,13 @@ class Queries:
     namespace: str
     window: str = "5m"
     matchers: Matchers = field(default_factory=dict)
+    prefix: str = ""  # of the metrics without a namespace
 
     def select(self, metric: Metric, where: Matchers | None = None, suffix: str = "") -> str:
         """Return the metric's selector, with these matchers and those of the builder."""
-        return metric.full_name(self.namespace) + suffix + self._braces(where)
+        name = metric.full_name(self.namespace)
+        prefix = "" if name.startswith(f"{self.namespace}_") else self.prefix
+        return prefix + name + suffix + self._braces(where)
 
     def rate(
         self,
@@ -100,6 +104,10 @@ class Queries:
     def forecast(self, metric: Metric, ahead_seconds: int) -> str:
         """Return the forecast of a gauge, by a linear regression over the window."""
         return f"predict_linear({self.select(metric)}[{self.window}], {ahead_seconds})"
+
+    def service(self) -> str:
+        """Return the selector of `safelight_service_info`: one series for each target."""
+        return self.select(SERVICE_INFO, {"namespace": self.namespace})
 
     def foreign(self, name: str, where: Matchers | None = None) -> str:
         """Return the selector of another program's metric. Raises ValueError if it is unknown."""

@@ -16,8 +16,8 @@ from safelight.metrics.catalog import (
 from safelight.metrics.exposition import (
     Exposition,
     Family,
-    Page,
     Samples,
+    Scrape,
     families,
     of_process,
     of_processes,
@@ -55,7 +55,7 @@ class Meter:
         self.lock = self._table.lock  # for who changes the cells of a series itself
         self.membership = Membership(self._table, namespace)
         self._before_expose: list[Callable[[], None]] = []
-        self._page = Page(self._families)
+        self._scrape = Scrape(self._families)
         self.start_at_zero(PROBE_FAILURES)
 
     def child(self, metric: Metric, *values: str) -> Series:
@@ -104,9 +104,10 @@ class Meter:
         """Count a failure of a probe."""
         self.add(PROBE_FAILURES, probe)
 
-    def before_expose(self, callback: Callable[[], None]) -> None:
-        """Call this function before every exposition, to add delayed counts."""
+    def before_expose(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call this function before every exposition. Return the function that ends it."""
         self._before_expose.append(callback)
+        return lambda: self._before_expose.remove(callback)
 
     def expose(self, accept: str = "") -> Exposition:
         """Return the exposition in the format of an Accept header.
@@ -115,7 +116,7 @@ class Meter:
         Takes milliseconds: call it from a thread, not from an event loop.
         """
         started = self._clock()
-        exposition = self._page.write(accept)
+        exposition = self._scrape.write(accept)
         self.set(EXPOSITION_SECONDS, value=self._clock() - started)
         self.set(EXPOSITION_LINES, value=exposition.body.count(b"\n"))
         return exposition
@@ -130,10 +131,10 @@ class Meter:
 
         Returns the function that stops it.
         """
-        return self._page.serve(port, host)
+        return self._scrape.serve(port, host)
 
     def _refresh(self) -> None:
-        for callback in self._before_expose:
+        for callback in list(self._before_expose):
             callback()
         for _, _, series in self._table.items():
             series.refresh()

@@ -6,7 +6,7 @@ from time import perf_counter
 
 from PIL import Image
 
-from safelight.errors import ModelNotFound, OutOfMemory
+from safelight.errors import HostOutOfMemory, ModelNotFound, OutOfMemory
 from safelight.models.backend import Backend, Edit, Generation, ModelOrder, Recognition, Work
 from safelight.models.devices import first_line
 from safelight.reasons import reason_of_exception
@@ -25,7 +25,7 @@ def warm_up(backend: Backend, order: ModelOrder) -> None:
     try:
         backend.run([_work(backend)], lambda _step, _latents: None)
     except Exception as error:
-        if reason_of_exception(error) != OutOfMemory.reason:
+        if reason_of_exception(error) not in (OutOfMemory.reason, HostOutOfMemory.reason):
             raise ModelNotFound(
                 order.model, f"its first call failed: {first_line(error)}"
             ) from error

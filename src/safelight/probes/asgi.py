@@ -4,15 +4,23 @@ The probe reads no body and starts no task: it counts the messages that pass thr
 """
 
 import asyncio
+import inspect
 from collections.abc import Awaitable, Callable, Collection
+from dataclasses import replace
 from time import perf_counter
+from typing import Any
 
 from safelight.errors import AlreadyWatched
 from safelight.libraries import Message, Scope, WebApp
 from safelight.metrics.catalog import HTTP_IN_PROGRESS
+from safelight.metrics.page import Page
 from safelight.metrics.registry import Meter
 from safelight.metrics.series import VALUE
+from safelight.probes.declare import BODY_LIMIT_BYTES, Response, judged, outcome
+from safelight.probes.disguise import disguise, probe_of, reveal
 from safelight.probes.guard import Guard
+from safelight.probes.options import WebOptions
+from safelight.probes.own_page import asgi_page
 from safelight.probes.request_counts import RequestCounts
 from safelight.probes.routes import Routes
 from safelight.reasons import reason_of_exception, reason_of_status
@@ -24,24 +32,36 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-METRICS_PATH = "/metrics"
 _METHOD_NOT_ALLOWED = 405  # such a request reached no route, so it is not a model request
+_MAX_WRAPPERS = 10
+_DEFAULT = WebOptions()
 
 
 class AsgiProbe:
     """Wraps an ASGI application; a request that reaches a model also becomes a Record.
 
     `model_endpoints` are routes whose requests always count as model requests, also if they fail
-    before the model. A route that calls a pipeline is added automatically.
+    before the model. A route that calls a model is added automatically. `failed` judges each
+    response. With `joins_pages`, the application's own metrics are part of `/metrics`.
     """
 
     def __init__(
-        self, app: App, *, meter: Meter, sink: Sink, model_endpoints: Collection[str] = ()
+        self,
+        app: App,
+        *,
+        meter: Meter,
+        sink: Sink,
+        model_endpoints: Collection[str] = (),
+        options: WebOptions = _DEFAULT,
     ) -> None:
         self._app = app
         self._meter = meter
         self._sink = sink
         self._model_endpoints = set(model_endpoints)
+        self._options = options
+        self._path = options.metrics_path
+        self.page = Page(meter, joins=options.joins_pages)
+        self._routed = _with_routes(options.watched or app)
         self._routes = Routes()
         self._guard = Guard("asgi", meter.probe_failed)
         self._counts = RequestCounts(meter)
@@ -54,26 +74,25 @@ class AsgiProbe:
         if scope["type"] != "http":
             await self._pass_on(scope, receive, send)
             return
-        if scope["path"].endswith(METRICS_PATH) and _is_metrics(scope):
+        if scope["path"].rstrip("/").endswith(self._path) and self._is_metrics(scope):
             await self._expose(scope, send)
             return
         # One function on purpose: each additional call or coroutine slows every request.
-        request = _Request(receive, send)
+        request = _Request(receive, send, self)
         # Saved because mounts overwrite both before the route template is looked up.
-        app, root_path = scope.get("app", self._app), scope.get("root_path", "")
+        app, root_path = scope.get("app", self._routed), scope.get("root_path", "")
         token = CURRENT_REQUEST.set(request)
         # Not `inc`: one thread at a time changes it, so it needs no lock.
         self._in_progress.cells[VALUE] += 1
         try:
             await self._app(scope, request.receive, request.send)
         except BaseException as error:
-            cancelled = isinstance(error, asyncio.CancelledError)
-            request.status = request.status or (499 if cancelled else 500)
-            request.error = reason_of_exception(error)
+            request.raised(error)
             raise
         finally:
             CURRENT_REQUEST.reset(token)
-            self._in_progress.cells[VALUE] -= 1
+            if not request.ended:
+                self._in_progress.cells[VALUE] -= 1
             try:
                 self._count(scope, app, root_path, request)
             except Exception as error:  # noqa: BLE001 - a failure here must not fail the request
@@ -96,25 +115,33 @@ class AsgiProbe:
         seconds = (request.ended or perf_counter()) - request.started
         if not self._membership.address:
             self._membership.serve_at(scope.get("server"))
+        if request.left or not request.ended:
+            request.interrupted()
+        if self._options.failed is not None and request.declared is None:
+            request.declared = judged(self._options.failed, request.response())
+        status, error = outcome(request.status, request.error, request.declared)
         handler = self._routes.template(scope, app, root_path)
         trace_id = request.trace_id or trace_id_of(scope["headers"])
-        key = (handler, scope["method"], request.status)
+        key = (handler, scope["method"], status)
         self._counts.count(key, seconds, request.received_bytes, request.sent_bytes, trace_id)
         if request.is_model_request or (
-            handler in self._model_endpoints and request.status != _METHOD_NOT_ALLOWED
+            handler in self._model_endpoints and status != _METHOD_NOT_ALLOWED
         ):
             self._model_endpoints.add(handler)
-            request.exchange.trace_id = trace_id
-            error = request.error or reason_of_status(request.status)
-            ended = request.ended or None
-            self._sink(finish(request.exchange, handler, request.status, error, ended=ended))
+            exchange = request.exchange
+            exchange.trace_id = trace_id
+            if request.declared is not None:
+                exchange.error = request.declared
+            error = error or reason_of_status(status)
+            self._sink(finish(exchange, handler, status, error, ended=request.ended or None))
 
     async def _expose(self, scope: Scope, send: Send) -> None:
         if not self._membership.address:
             self._membership.serve_at(scope.get("server"))
         accept = next((value for name, value in scope["headers"] if name == b"accept"), b"")
+        own = await asgi_page(self._app, scope) if self._options.joins_pages else None
         # In a thread: the exposition takes milliseconds that would block other requests.
-        exposition = await asyncio.to_thread(self._meter.expose, accept.decode("latin-1"))
+        exposition = await asyncio.to_thread(self.page.write, accept.decode("latin-1"), own)
         headers = [
             (b"content-type", exposition.content_type.encode()),
             (b"content-length", str(len(exposition.body)).encode()),
@@ -122,29 +149,38 @@ class AsgiProbe:
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": exposition.body})
 
-
-def _is_metrics(scope: Scope) -> bool:
-    """Return True for `/metrics` of this application, wherever it is mounted."""
-    matches = scope["path"] in (METRICS_PATH, scope.get("root_path", "") + METRICS_PATH)
-    return matches and scope["method"] in ("GET", "HEAD")
+    def _is_metrics(self, scope: Scope) -> bool:
+        """Return True for `/metrics` of this application, wherever it is mounted."""
+        paths = (self._path, scope.get("root_path", "") + self._path)
+        return scope["path"].rstrip("/") in paths and scope["method"] in ("GET", "HEAD")
 
 
 class _Request:
     """One running request: counts the bytes of both directions."""
 
-    # On the class: then a new object sets three attributes, not nine.
+    # On the class: then a new object sets few attributes.
     status = 0
     received_bytes = 0
     sent_bytes = 0
     ended = 0.0
+    left = False
     error: str | None = None
+    declared: str | None = None
     trace_id: str | None = None
     _exchange: Exchange | None = None
+    _start: Message | None = None
+    _body: bytes | None = b""
 
-    def __init__(self, receive: Receive, send: Send) -> None:
+    def __init__(self, receive: Receive, send: Send, probe: AsgiProbe) -> None:
         self.started = perf_counter()
+        self.outer = CURRENT_REQUEST.get()
         self._receive = receive
         self._send = send
+        self._probe = probe
+
+    @property
+    def owner(self) -> object:
+        return self._probe._meter  # noqa: SLF001 - one class in two parts
 
     @property
     def exchange(self) -> Exchange:
@@ -153,12 +189,23 @@ class _Request:
         return self._exchange
 
     @property
+    def is_over(self) -> bool:
+        return bool(self.ended)
+
+    @property
     def is_model_request(self) -> bool:
-        return self._exchange is not None and self._exchange.is_model_request
+        exchange = self._exchange
+        if exchange is None:
+            return False
+        # A request that failed while its model was running, for example by a timeout.
+        return exchange.is_model_request or (exchange.calls_running > 0 and self.status >= 400)
 
     async def receive(self) -> Message:
         message = await self._receive()
-        self.received_bytes += len(message.get("body", b""))
+        if message["type"] == "http.disconnect":
+            self.left = self.left or not self.ended
+        else:
+            self.received_bytes += len(message.get("body", b""))
         return message
 
     def send(self, message: Message) -> Awaitable[None]:
@@ -167,32 +214,85 @@ class _Request:
             self.sent_bytes += len(message.get("body", b""))
             if not message.get("more_body"):
                 self.ended = perf_counter()  # background tasks may follow; no caller waits for them
+                self._probe._in_progress.cells[VALUE] -= 1  # noqa: SLF001
+                self.left = self.left or _caller_left(self._receive)
+            if self._start is not None:
+                self._keep(message.get("body", b""))
         elif message["type"] == "http.response.start":
             self.status = message["status"]
             # Here, because an inner tracing middleware closes its span before the end.
             self.trace_id = current_trace_id()
+            if self._probe._options.failed is not None:  # noqa: SLF001
+                self._start = message
         return self._send(message)
+
+    def raised(self, error: BaseException) -> None:
+        """Note the exception that left the application."""
+        self.error = reason_of_exception(error)
+        if not self.ended:  # else the caller has a whole response, from an exception handler
+            self.status = 499 if self.error == "cancelled" else 500
+
+    def interrupted(self) -> None:
+        """Note that the response did not reach its end, or that nobody received it."""
+        if self.error is not None and not self.left and not self.ended:
+            return  # an exception of the application, which is the better reason
+        if self.left or self.status:
+            self.status, self.error = 499, "cancelled"
+        else:
+            self.status, self.error = 500, "internal_error"  # it returned without a response
+
+    def response(self) -> Response:
+        """Return the response as its caller received it."""
+        pairs = self._start.get("headers", ()) if self._start is not None else ()
+        headers = {bytes(k).lower().decode("latin-1"): bytes(v).decode("latin-1") for k, v in pairs}
+        return Response(self.status, headers, self._body)
+
+    def _keep(self, part: bytes) -> None:
+        if self._body is not None:
+            body = self._body + part
+            self._body = body if len(body) <= BODY_LIMIT_BYTES else None
 
 
 class AppProbe:
-    """Adds an AsgiProbe to a FastAPI or Starlette application, and removes it."""
+    """Watches an ASGI application object, and stops at `unwatch`.
 
-    def __init__(self, app: WebApp, **options: WebApp) -> None:
-        if any(_is_probe(middleware) for middleware in app.user_middleware):
+    The probe is the outermost layer, whatever middleware or exception handler the application
+    adds later.
+    """
+
+    def __init__(self, app: WebApp, **arguments: Any) -> None:
+        if probe_of(app) is not None:
             raise AlreadyWatched("application")
-        from starlette.middleware import Middleware
-
         self._app = app
-        self._middleware = Middleware(AsgiProbe, **options)
-        app.user_middleware.insert(0, self._middleware)
-        app.middleware_stack = None  # rebuilt at the next request
+        self.meter: Meter = arguments["meter"]
+        self.sink: Sink = arguments["sink"]
+        options = replace(arguments.pop("options", _DEFAULT), watched=app)
+        call = type(app).__call__.__get__(app)
+        # A bound method in the class: Python calls it without adding the application.
+        probe = AsgiProbe(call, options=options, **arguments)
+        self.page = probe.page
+        self._original = disguise(app, self, {"__call__": probe.__call__})
 
     def unwatch(self) -> None:
         """Remove the probe; a second call does nothing."""
-        if self._middleware in self._app.user_middleware:
-            self._app.user_middleware.remove(self._middleware)
-            self._app.middleware_stack = None
+        reveal(self._app, self, self._original)
 
 
-def _is_probe(middleware: WebApp) -> bool:
-    return getattr(middleware, "cls", None) is AsgiProbe
+def is_asgi(app: WebApp) -> bool:
+    """Return True for an object of an ASGI application class."""
+    return inspect.iscoroutinefunction(type(app).__call__ if callable(app) else None)
+
+
+def _caller_left(receive: Receive) -> bool:
+    """Return True if the server knows that the caller disconnected. uvicorn does not say it."""
+    return bool(getattr(getattr(receive, "__self__", None), "disconnected", False))
+
+
+def _with_routes(app: WebApp) -> WebApp:
+    """Return the application inside middlewares that has routes, or `app`."""
+    inner = app
+    for _ in range(_MAX_WRAPPERS):
+        if hasattr(inner, "routes"):
+            return inner
+        inner = getattr(inner, "app", None)
+    return app

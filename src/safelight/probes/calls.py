@@ -1,17 +1,19 @@
 """A running pipeline call: its time marks, requested and effective parameters."""
 
 from collections.abc import Mapping
-from itertools import pairwise
 from time import perf_counter
 from typing import Generic
 
 from safelight.libraries import Pipeline, Tensor
+from safelight.probes.guidance import Guidance, guidance_of
+from safelight.probes.loops import Loop, Loops
+from safelight.probes.numbers import given, integer
 from safelight.probes.timers import Mark, Timer
 from safelight.probes.torch import compilations
 from safelight.reasons import NO_ERROR, reason_of_exception
 from safelight.telemetry.record import PipelineCall
 
-NO_GUIDANCE = 1.0  # uncond + 1 * (cond - uncond) = cond: guidance has no effect
+_PARAMETERS = ("guidance_scale", "image_guidance_scale")
 
 
 class CallInProgress(Generic[Mark]):
@@ -25,19 +27,16 @@ class CallInProgress(Generic[Mark]):
         timer: Timer[Mark],
         *,
         int8: bool = False,
+        model: str = "",
     ) -> None:
         self._timer = timer
-        self._mark = timer.mark
+        self._model = model
         self._pipeline_name = type(pipeline).__name__
         self._precision = precision_of(pipeline, int8=int8)
         self._instruction_type = instruction_type
-        self._steps_asked = _integer(arguments.get("num_inference_steps"))
-        self._guidance_asked = _number(arguments.get("guidance_scale"))
-        self._image_guidance_asked = _number(arguments.get("image_guidance_scale"))
-        self._negative_prompt = bool(arguments.get("negative_prompt"))
-        self._makes_images = arguments.get("output_type") != "latent"
-        self._guidance: float | None = None
-        self._image_guidance: float | None = None
+        self._arguments = arguments
+        self._text = Guidance(guidance_of(pipeline, "guidance_scale", arguments).asked)
+        self._image = Guidance(guidance_of(pipeline, "image_guidance_scale", arguments).asked)
         self._images: tuple[tuple[int, int], ...] = ()
         self._error = NO_ERROR
         self._warm_up = False
@@ -45,10 +44,10 @@ class CallInProgress(Generic[Mark]):
         self._host_started = perf_counter()
         self._host_seconds = 0.0
         self._encoded_at: Mark | None = None
-        self._loop_at: Mark | None = None
-        self._loop_ended_at: Mark | None = None
         self._ended_at: Mark | None = None
-        self._steps_at: list[Mark] = []
+        self.loops = Loops(timer)
+        self.scheduler_loop: Loop[Mark] | None = None
+        self.bar_has_steps = False
         self._started_at = timer.mark()
 
     @property
@@ -63,27 +62,27 @@ class CallInProgress(Generic[Mark]):
 
     def mark_encoded(self) -> None:
         """Mark the end of prompt encoding. Inside the loop it is part of a step."""
-        if self._loop_at is None:
-            self._encoded_at = self._mark()
+        if not self.loops.begun:
+            self._encoded_at = self._timer.mark()
 
-    def mark_loop(self, pipeline: Pipeline) -> None:
-        """Mark the start of the denoising loop, and read the effective guidance."""
-        if self._loop_at is not None:
-            return
-        self._loop_at = self._mark()
-        guides = _guides(pipeline)
-        self._guidance = _in_force(pipeline, "guidance_scale", self._guidance_asked, guides=guides)
-        self._image_guidance = _in_force(
-            pipeline, "image_guidance_scale", self._image_guidance_asked, guides=guides
-        )
+    def mark_loop(self, pipeline: Pipeline) -> Loop[Mark]:
+        """Mark the start of a denoising loop; at the first, read the guidance in force."""
+        first = not self.loops.begun
+        loop = self.loops.begin()
+        if first:
+            self._read_guidance(pipeline)
+        return loop
 
-    def mark_step(self) -> None:
-        """Mark the end of a denoising step."""
-        self._steps_at.append(self._mark())
+    def mark_scaled(self) -> None:
+        """Mark that the scheduler scaled the input of a step: the first step begins."""
+        if self.scheduler_loop is None:
+            self.scheduler_loop = Loop(self._timer.mark, self._timer.mark())
 
-    def mark_loop_end(self) -> None:
-        """Mark the end of the denoising loop."""
-        self._loop_ended_at = self._mark()
+    def mark_scheduled(self) -> None:
+        """Mark that the scheduler ended a step, for pipelines without a progress bar."""
+        if self.scheduler_loop is None:
+            self.scheduler_loop = Loop(self._timer.mark, None)
+        self.scheduler_loop.step()
 
     def mark_end(self, output: object, error: BaseException | None) -> None:
         """Mark the end of the call, with its output or its error."""
@@ -91,103 +90,68 @@ class CallInProgress(Generic[Mark]):
         self._host_seconds = perf_counter() - self._host_started
         if error is not None:
             self._error = reason_of_exception(error, default="model_error")
-        self._ended_at = self._mark()
+        self._ended_at = self._timer.mark()
+        self.bar_has_steps = self.loops.has_steps
+        if self.scheduler_loop is not None and not self.bar_has_steps:
+            self.loops = Loops(self._timer)
+            self.loops.adopt(self.scheduler_loop)
         self._warm_up = compilations() != self._compiled
-        if error is None and self._makes_images:
+        if error is None and self._arguments.get("output_type") != "latent":
             self._images = _sizes(output)
 
     def result(self, *, finished: bool) -> PipelineCall:
         """Return the call; without phases and steps if the device has not finished."""
+        guidance = dict(zip(_PARAMETERS, (self._text, self._image), strict=True))
         return PipelineCall(
             pipeline=self._pipeline_name,
+            model=self._model,
             instruction_type=self._instruction_type,
             precision=self._precision,
             seconds=self._host_seconds,
             phases=self._phases() if finished else {},
-            step_seconds=self._step_seconds() if finished else (),
-            steps_asked=self._steps_asked,
-            guidance_asked=self._guidance_asked,
-            guidance_in_force=self._guidance,
-            image_guidance_asked=self._image_guidance_asked,
-            image_guidance_in_force=self._image_guidance,
-            overridden=self._overridden(),
-            negative_prompt=self._negative_prompt,
+            step_seconds=self.loops.step_seconds() if finished else (),
+            steps_asked=integer(self._arguments.get("num_inference_steps")),
+            guidance_asked=self._text.asked,
+            guidance_in_force=self._text.in_force,
+            image_guidance_asked=self._image.asked,
+            image_guidance_in_force=self._image.in_force,
+            overridden=tuple(name for name, each in guidance.items() if each.overridden),
+            negative_prompt=given(self._arguments.get("negative_prompt")),
             images=self._images,
             error=self._error,
             warm_up=self._warm_up,
         )
 
-    def _phases(self) -> dict[str, float]:
-        """Return seconds by phase; the phases are adjacent and sum to the call."""
-        marks = {
-            "encode_prompt": self._encoded_at or self._loop_at or self._ended_at,
-            "encode_image": self._loop_at if self._encoded_at is not None else None,
-            "denoise": (self._loop_ended_at or self._ended_at)
-            if self._loop_at is not None
-            else None,
-            "decode_latents": self._ended_at if self._loop_ended_at is not None else None,
-        }
-        phases: dict[str, float] = {}
-        last = self._started_at
-        for phase, mark in marks.items():
-            if mark is not None:
-                phases[phase] = max(0.0, self._timer.seconds(last, mark))
-                last = mark
-        return phases
-
-    def _step_seconds(self) -> tuple[float, ...]:
-        if self._loop_at is None:
-            return ()
-        marks = [self._loop_at, *self._steps_at]
-        return tuple(self._timer.seconds(earlier, later) for earlier, later in pairwise(marks))
-
-    def _overridden(self) -> tuple[str, ...]:
-        pairs = {
-            "guidance_scale": (self._guidance_asked, self._guidance),
-            "image_guidance_scale": (self._image_guidance_asked, self._image_guidance),
-        }
-        return tuple(
-            name for name, (requested, effective) in pairs.items() if _differs(requested, effective)
+    def _read_guidance(self, pipeline: Pipeline) -> None:
+        self._text, self._image = (
+            guidance_of(pipeline, name, self._arguments) for name in _PARAMETERS
         )
 
-
-def _differs(requested: float | None, effective: float | None) -> bool:
-    # 0 also requests no guidance, so an effective value of 1 is not a difference.
-    return (
-        requested is not None
-        and effective is not None
-        and requested != effective
-        and requested != 0
-    )
-
-
-def _guides(pipeline: Pipeline) -> bool:
-    """Return True if the loop applies classifier-free guidance, or if that is unknown."""
-    return bool(getattr(pipeline, "do_classifier_free_guidance", True))
-
-
-def _in_force(
-    pipeline: Pipeline, name: str, requested: float | None, *, guides: bool
-) -> float | None:
-    if requested is None:
-        return None
-    return _number(getattr(pipeline, name, requested)) if guides else NO_GUIDANCE
+    def _phases(self) -> dict[str, float]:
+        assert self._ended_at is not None
+        if not self.loops.begun and self._error != NO_ERROR:
+            reached = self._ended_at if self._encoded_at is None else self._encoded_at
+            return {"encode_prompt": self._timer.seconds(self._started_at, reached)}
+        return self.loops.phases(self._started_at, self._encoded_at, self._ended_at)
 
 
 def precision_of(pipeline: Pipeline, *, int8: bool = False) -> str:
     """Return the number format of the denoiser's weights, such as `float16`."""
-    denoiser = _denoiser(pipeline)
+    denoiser = denoiser_of(pipeline)
     return "int8" if int8 else str(getattr(denoiser, "dtype", "other")).removeprefix("torch.")
 
 
 def is_int8(pipeline: Pipeline) -> bool:
     """Return True if the denoiser's weights are torchao's. Slow: it checks every weight."""
-    weights: Pipeline = getattr(_denoiser(pipeline), "parameters", tuple)()
+    weights: Pipeline = getattr(denoiser_of(pipeline), "parameters", tuple)()
     return any(type(weight).__module__.startswith("torchao") for weight in weights)
 
 
-def _denoiser(pipeline: Pipeline) -> Pipeline:
-    return getattr(pipeline, "unet", None) or getattr(pipeline, "transformer", None)
+def denoiser_of(pipeline: Pipeline) -> Pipeline:
+    """Return the module that denoises, or None."""
+    # Not `or`: a compiled module passes `bool` on to a module without a length.
+    parts = (getattr(pipeline, name, None) for name in ("unet", "transformer"))
+    return next((part for part in parts if part is not None), None)
 
 
 def _sizes(output: object) -> tuple[tuple[int, int], ...]:
@@ -206,11 +170,3 @@ def _size(image: Tensor) -> tuple[int, int] | None:
         return None
     height, width = shape[:2] if shape[2] <= 4 else shape[1:]  # (H, W, C), or (C, H, W) of torch
     return int(width), int(height)
-
-
-def _number(value: object) -> float | None:
-    return float(value) if isinstance(value, int | float) else None
-
-
-def _integer(value: object) -> int | None:
-    return value if isinstance(value, int) else None

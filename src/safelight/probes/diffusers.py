@@ -1,36 +1,41 @@
 """Watch one diffusers pipeline: its calls, phases and every denoising step.
 
 The probe replaces the pipeline's class by a subclass of the same name. The subclass reports the
-start and end of a call, the end of prompt encoding, and each update of the progress bar: every
-pipeline updates the bar once per step. The probe needs no hook on a module and no callback.
+start and end of a call, the end of prompt encoding, and each update of the progress bar: almost
+every pipeline updates the bar once per step. For a class that does not, the scheduler's steps are
+counted instead. The probe needs no hook on a module and no callback.
 """
 
-import functools
 import inspect
-import threading
+import os
+import weakref
 from collections import deque
 from collections.abc import Callable
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Protocol
 
 from safelight.errors import AlreadyWatched
 from safelight.libraries import Cuda, Pipeline, TimeMark
 from safelight.metrics.catalog import NO_INSTRUCTION
+from safelight.probes.assign import Requests, current_owner
 from safelight.probes.calls import CallInProgress, is_int8
+from safelight.probes.disguise import probe_of
 from safelight.probes.guard import Guard
+from safelight.probes.reports import Call, Reports
 from safelight.probes.timers import CudaTimer, HostTimer, Timer
 from safelight.telemetry.record import PipelineCall
 
-_PROMPT_ENCODERS = ("encode_prompt", "_encode_prompt")
-
 
 class Listener(Protocol):
-    """Receives a pipeline's calls, in the thread that makes them."""
+    """Receives a pipeline's calls, in the thread that makes them. `owner` identifies its watch."""
 
-    def begin(self) -> None:
-        """Handle the start of a call."""
+    owner: object
 
-    def end(self, call: PipelineCall) -> None:
+    def begin(self) -> Requests:
+        """Handle the start of a call. Return the requests that it belongs to."""
+
+    def end(self, call: PipelineCall, requests: Requests) -> None:
         """Handle the end of a call, successful or not."""
 
     def late(self, call: PipelineCall) -> None:
@@ -40,73 +45,109 @@ class Listener(Protocol):
         """Handle a failure of the probe itself."""
 
 
-class _Pipeline(Protocol):
-    """The methods of a diffusers pipeline that the probe replaces."""
+def no_instruction(text: str) -> str:  # noqa: ARG001 - the default classifier
+    """Return the type of every text if there is no taxonomy."""
+    return NO_INSTRUCTION
 
-    def __call__(self, *args: object, **kwargs: object) -> object: ...
 
-    def progress_bar(self, *args: object, **kwargs: object) -> object: ...
+@dataclass(frozen=True, eq=False)
+class Watcher:
+    """One watch of a pipeline: who receives its calls, and what the pipeline is called there."""
+
+    listener: Listener
+    classify: Callable[[str], str] = no_instruction
+    model: str = ""
 
 
 class DiffusersProbe:
-    """Watches a pipeline from its creation until `unwatch`."""
+    """Watches a pipeline from its creation until `unwatch`.
+
+    Several watches of one pipeline share the probe. A call goes to the watch whose application
+    serves the current request, else to the first. The probe does not keep the pipeline alive.
+    """
 
     def __init__(
         self,
         pipeline: Pipeline,
         listener: Listener,
         *,
-        classify: Callable[[str], str] = lambda text: NO_INSTRUCTION,  # noqa: ARG005
+        classify: Callable[[str], str] = no_instruction,
+        model: str = "",
         cuda: Cuda = None,
     ) -> None:
-        if getattr(type(pipeline), "_safelight_probe", None) is not None:
+        if probe_of(pipeline) is not None:
             raise AlreadyWatched("pipeline")
-        self._pipeline = pipeline
-        self._listener = listener
-        self._classify = classify
+        self._pipeline = weakref.ref(pipeline)
+        self.first = Watcher(listener, classify, model)
+        self._watchers = [self.first]
         self._cuda = cuda
         self._guard = Guard("diffusers", listener.failed)
-        self._current: ContextVar[CallInProgress[TimeMark] | None] = ContextVar(
-            "safelight_call", default=None
-        )
-        self._late: deque[CallInProgress[TimeMark]] = deque(maxlen=256)
-        self._draining = threading.Lock()
+        self._current: ContextVar[Call | None] = ContextVar("safelight_call", default=None)
+        self._late: deque[tuple[Call, Watcher]] = deque(maxlen=256)
+        self._pid = os.getpid()
         self._int8 = is_int8(pipeline)
-        self._original = type(pipeline)
-        self._signature = inspect.signature(self._original.__call__)
-        self._watched = _subclass(self._original, self)
-        # Not setattr: the pipeline's own __setattr__ writes into its configuration.
-        object.__setattr__(pipeline, "__class__", self._watched)
+        self._bar_has_steps = False
+        self._reports = Reports(self._current, self._guard)
+        self._signature = inspect.signature(type(pipeline).__call__)
+        self._reports.watch(pipeline, self.around, self)
+        for part in _inner_pipelines(pipeline):
+            self._reports.watch(part, None, self)
+
+    def add(self, watcher: Watcher) -> None:
+        """Also report to another watch."""
+        self._watchers.append(watcher)
+
+    def reports_to(self, owner: object) -> bool:
+        """Return True if a watch of this owner has the pipeline."""
+        return any(watcher.listener.owner is owner for watcher in self._watchers)
+
+    def remove(self, watcher: Watcher) -> None:
+        """Stop reporting to a watch; after the last, restore the pipeline's class."""
+        if watcher in self._watchers:
+            self._watchers.remove(watcher)
+        if not self._watchers:
+            self._reports.restore()
 
     def unwatch(self) -> None:
-        """Restore the pipeline's class; a second call does nothing."""
-        if type(self._pipeline) is self._watched:
-            object.__setattr__(self._pipeline, "__class__", self._original)
+        """Stop all watches of the pipeline; a second call does nothing."""
+        for watcher in list(self._watchers):
+            self.remove(watcher)
 
     def drain(self) -> bool:
         """Report late calls that the device has finished by now. Return True (a reading)."""
-        with self._draining:  # called by the sampler and by the pipeline's callers
-            finished = []
-            while self._late and self._late[0].finished:
-                finished.append(self._late.popleft())
-        for call in finished:
-            self._listener.late(call.result(finished=True))
+        if self._pid != os.getpid():  # a forked process has no CUDA events of its parent
+            self._pid = os.getpid()
+            self._late.clear()
+        # Called by the sampler and by the pipeline's callers: each takes an entry before it looks.
+        for _ in range(len(self._late)):
+            try:
+                call, watcher = self._late.popleft()
+            except IndexError:
+                break
+            if not call.finished:
+                self._late.appendleft((call, watcher))
+                break
+            watcher.listener.late(call.result(finished=True))
         return True
 
     def around(
-        self, original: Callable[..., object], args: tuple[object, ...], kwargs: dict[str, object]
+        self,
+        pipeline: Pipeline,
+        original: Callable[..., object],
+        args: tuple[object, ...],
+        kwargs: dict[str, object],
     ) -> object:
         """Run one call of the pipeline and report it."""
-        call: CallInProgress[TimeMark] | None = None
+        begun: tuple[Call, Watcher, Requests] | None = None
         with self._guard:
-            call = self._begin(args, kwargs)
-        if call is None:
-            return original(*args, **kwargs)
-        token = self._current.set(call)
+            begun = self._begin(pipeline, args, kwargs)
+        if begun is None:
+            return original(pipeline, *args, **kwargs)
+        token = self._current.set(begun[0])
         output: object = None
         error: BaseException | None = None
         try:
-            output = original(*args, **kwargs)
+            output = original(pipeline, *args, **kwargs)
         except BaseException as raised:
             error = raised
             raise
@@ -115,138 +156,79 @@ class DiffusersProbe:
         finally:
             self._current.reset(token)
             with self._guard:
-                self._end(call, output, error)
-
-    def encoded(self) -> None:
-        """Mark the end of prompt encoding."""
-        call = self._current.get()
-        if call is not None:
-            with self._guard:
-                call.mark_encoded()
-
-    def bar(self, bar: Pipeline) -> object:
-        """Return the loop's progress bar in a wrapper that reports its updates."""
-        call = self._current.get()
-        if call is None:
-            return bar
-        with self._guard:
-            call.mark_loop(self._pipeline)
-        return _Bar(bar, call.mark_step, call.mark_loop_end, self._guard)
+                self._end(*begun, output, error)
 
     def _begin(
-        self, args: tuple[object, ...], kwargs: dict[str, object]
-    ) -> CallInProgress[TimeMark]:
-        arguments = self._arguments(args, kwargs)
-        prompt = arguments.get("prompt") or arguments.get("instruction") or ""
+        self, pipeline: Pipeline, args: tuple[object, ...], kwargs: dict[str, object]
+    ) -> tuple[Call, Watcher, Requests]:
+        watcher = self._watcher()
+        arguments = self._arguments(pipeline, args, kwargs)
+        prompt = arguments.get("prompt")
+        prompt = arguments.get("instruction") if prompt is None else prompt
         text = prompt[0] if isinstance(prompt, list | tuple) and prompt else prompt
-        instruction_type = self._classify(text) if isinstance(text, str) else NO_INSTRUCTION
+        kind = watcher.classify(text) if text and isinstance(text, str) else NO_INSTRUCTION
+        timer = self._timer(pipeline)
         call = CallInProgress(
-            self._pipeline, arguments, instruction_type, self._timer(), int8=self._int8
+            pipeline, arguments, kind, timer, int8=self._int8, model=watcher.model
         )
-        self._listener.begin()
-        return call
+        scheduler = getattr(pipeline, "scheduler", None)
+        if scheduler is not None and not self._bar_has_steps:
+            self._reports.watch_scheduler(scheduler, self)
+        return call, watcher, watcher.listener.begin()
 
-    def _arguments(self, args: tuple[object, ...], kwargs: dict[str, object]) -> dict[str, object]:
+    def _watcher(self) -> Watcher:
+        owner = current_owner() if len(self._watchers) > 1 else None
+        own = (each for each in self._watchers if each.listener.owner is owner)
+        return next(own, self._watchers[0])
+
+    def _arguments(
+        self, pipeline: Pipeline, args: tuple[object, ...], kwargs: dict[str, object]
+    ) -> dict[str, object]:
         try:
-            bound = self._signature.bind(self._pipeline, *args, **kwargs)
+            bound = self._signature.bind(pipeline, *args, **kwargs)
         except TypeError:  # the pipeline will raise the same error to its caller
             return dict(kwargs)
         bound.apply_defaults()
-        return dict(bound.arguments)
+        return {**kwargs, **bound.arguments}
 
     def _end(
-        self, call: CallInProgress[TimeMark], output: object, error: BaseException | None
+        self,
+        call: Call,
+        watcher: Watcher,
+        requests: Requests,
+        output: object,
+        error: BaseException | None,
     ) -> None:
         with self._guard:
             call.mark_end(output, error)
+        if error is None and call.bar_has_steps and not self._bar_has_steps:
+            self._bar_has_steps = True
+            self._reports.leave_scheduler(getattr(self._pipeline(), "scheduler", None))
         finished = False
         with self._guard:
             finished = call.finished  # read once: it may change at any time
-        self._listener.end(call.result(finished=finished))
+        watcher.listener.end(call.result(finished=finished), requests)
         if call.ended and not finished:
-            self._late.append(call)
+            self._late.append((call, watcher))
         self.drain()
 
-    def _timer(self) -> Timer[TimeMark]:
-        device = getattr(self._pipeline, "_execution_device", None)
+    def _timer(self, pipeline: Pipeline) -> Timer[TimeMark]:
+        device = getattr(pipeline, "_execution_device", None)
         if getattr(device, "type", "cpu") != "cuda":
             return HostTimer()
         return CudaTimer(self._cuda or _torch_cuda(), device)
 
 
-class _Bar:
-    """Wraps a progress bar and reports its updates."""
-
-    def __init__(
-        self, bar: Pipeline, on_step: Callable[[], None], on_end: Callable[[], None], guard: Guard
-    ) -> None:
-        self._bar = bar
-        self._on_step = on_step
-        self._on_end = on_end
-        self._guard = guard
-
-    def __enter__(self) -> "_Bar":
-        self._bar.__enter__()
-        return self
-
-    def __exit__(self, *error: object) -> object:
-        with self._guard:
-            self._on_end()
-        return self._bar.__exit__(*error)
-
-    def __iter__(self) -> object:
-        for item in self._bar:
-            yield item
-            with self._guard:
-                self._on_step()
-        with self._guard:
-            self._on_end()
-
-    def __len__(self) -> int:
-        return len(self._bar)
-
-    def update(self, n: float = 1) -> object:
-        with self._guard:
-            self._on_step()
-        return self._bar.update(n)
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._bar, name)
+def is_diffusion(pipeline: Pipeline) -> bool:
+    """Return True for a pipeline of diffusers, also a modular one."""
+    names = {each.__name__ for each in type(pipeline).__mro__}
+    return bool(names & {"DiffusionPipeline", "ModularPipeline"})
 
 
-def _subclass(original: type[_Pipeline], probe: DiffusersProbe) -> type:
-    """Return a subclass of the pipeline's class, with the same name, that reports to `probe`."""
-
-    @functools.wraps(original.__call__)
-    def call(self: Pipeline, *args: object, **kwargs: object) -> object:
-        return probe.around(functools.partial(original.__call__, self), args, kwargs)
-
-    @functools.wraps(original.progress_bar)
-    def progress_bar(self: Pipeline, *args: object, **kwargs: object) -> object:
-        return probe.bar(original.progress_bar(self, *args, **kwargs))
-
-    members: dict[str, object] = {
-        "__call__": call,
-        "progress_bar": progress_bar,
-        "__module__": original.__module__,
-        "__qualname__": original.__qualname__,
-        "__doc__": original.__doc__,
-        "_safelight_probe": probe,
-    }
-    for name in _PROMPT_ENCODERS:
-        if hasattr(original, name):
-            members[name] = _encoder(getattr(original, name), probe)
-    return type(original.__name__, (original,), members)
-
-
-def _encoder(encode: Callable[..., object], probe: DiffusersProbe) -> Callable[..., object]:
-    @functools.wraps(encode)
-    def encoded(self: Pipeline, *args: object, **kwargs: object) -> object:
-        result = encode(self, *args, **kwargs)
-        probe.encoded()
-        return result
-
-    return encoded
+def _inner_pipelines(pipeline: Pipeline) -> list[Pipeline]:
+    """Return the pipelines that a combined pipeline calls."""
+    parts = vars(pipeline).values()
+    return [part for part in parts if is_diffusion(part) and probe_of(part) is None]
 
 
 def _torch_cuda() -> object:

@@ -1,9 +1,9 @@
-"""Measure a Flask application and serve `/metrics` in front of it.
+"""Measure a Flask application (or another WSGI object) and serve `/metrics` in front of it.
 
 The probe wraps the WSGI callable. It reads no body: it counts the bytes that pass through.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sized
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 from wsgiref.types import StartResponse, WSGIEnvironment
@@ -11,8 +11,13 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 from safelight.errors import AlreadyWatched
 from safelight.libraries import WebApp
 from safelight.metrics.catalog import HTTP_IN_PROGRESS
+from safelight.metrics.page import Page
 from safelight.metrics.registry import Meter
+from safelight.probes.declare import BODY_LIMIT_BYTES, Response, judged, outcome
+from safelight.probes.disguise import disguise, probe_of, reveal
 from safelight.probes.guard import Guard
+from safelight.probes.options import WebOptions
+from safelight.probes.own_page import wsgi_page
 from safelight.probes.request_counts import RequestCounts
 from safelight.reasons import reason_of_exception, reason_of_status
 from safelight.telemetry.record import CURRENT_REQUEST, Exchange, Sink, finish
@@ -22,90 +27,107 @@ from safelight.telemetry.traces import current_trace_id, trace_id_of
 if TYPE_CHECKING:
     from _typeshed import OptExcInfo
 
-METRICS_PATH = "/metrics"
 _HANDLER = "safelight.handler"
+_READS = frozenset({"read", "read1", "readline", "readlines", "readinto", "readinto1"})
+_DEFAULT = WebOptions(joins_pages=True)
 
 
 class FlaskProbe:
-    """Wraps the WSGI callable of a Flask application; `unwatch` removes the wrapper.
+    """Watches a Flask application or another WSGI object; `unwatch` stops it.
 
     `model_endpoints` are routes whose requests always count as model requests, also if they fail
-    before the model. A route that calls a pipeline is added automatically.
+    before the model. A route that calls a model is added automatically.
     """
 
     def __init__(
-        self, app: WebApp, *, meter: Meter, sink: Sink, model_endpoints: Collection[str] = ()
+        self,
+        app: WebApp,
+        *,
+        meter: Meter,
+        sink: Sink,
+        model_endpoints: Collection[str] = (),
+        options: WebOptions = _DEFAULT,
     ) -> None:
-        if isinstance(getattr(app.wsgi_app, "__self__", None), FlaskProbe):
+        if probe_of(app) is not None:
             raise AlreadyWatched("application")
         self._app = app
-        self._meter = meter
-        self._sink = sink
+        self.meter = meter
+        self.sink = sink
         self._model_endpoints = set(model_endpoints)
+        self._options = options
+        self.page = Page(meter, joins=options.joins_pages)
         self._counts = RequestCounts(meter)
         self._guard = Guard("flask", meter.probe_failed)
-        self._original = app.wsgi_app
-        app.wsgi_app = self._serve
+        self._call = type(app).__call__.__get__(app)
+        meter.add(HTTP_IN_PROGRESS, amount=0)
+        meter.membership.join(Guard("processes", meter.probe_failed))
+        # A bound method in the class: Python calls it without adding the application.
+        self._original = disguise(app, self, {"__call__": self._serve})
         # Not app.before_request: Flask refuses it after the first request.
-        app.before_request_funcs.setdefault(None, []).insert(0, self._note_route)
+        if hasattr(app, "before_request_funcs"):
+            app.before_request_funcs.setdefault(None, []).insert(0, _note_route)
 
     def unwatch(self) -> None:
         """Remove the probe; a second call does nothing."""
-        hooks = self._app.before_request_funcs.get(None, [])
-        if self._note_route in hooks:
-            hooks.remove(self._note_route)
-            self._app.wsgi_app = self._original
-
-    def _note_route(self) -> None:
-        from flask import request
-
-        request.environ[_HANDLER] = request.url_rule.rule if request.url_rule else "none"
+        reveal(self._app, self, self._original)
+        hooks = getattr(self._app, "before_request_funcs", {})
+        if _note_route in hooks.get(None, ()):
+            hooks[None].remove(_note_route)
+            if not hooks[None]:
+                del hooks[None]
 
     def _serve(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        if not self._meter.membership.address:
-            self._meter.membership.serve_at((environ["SERVER_NAME"], environ["SERVER_PORT"]))
-        if environ.get("PATH_INFO") == METRICS_PATH:
+        if not self.meter.membership.address:
+            self.meter.membership.serve_at((environ["SERVER_NAME"], environ["SERVER_PORT"]))
+        is_metrics = environ.get("PATH_INFO", "").rstrip("/") == self._options.metrics_path
+        if is_metrics and environ["REQUEST_METHOD"] in ("GET", "HEAD"):
             return self._expose(environ, start_response)
         return self._measure(environ, start_response)
 
     def _measure(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        request = _Request(environ, start_response, self._close)
+        request = _Request(environ, start_response, self)
         token = CURRENT_REQUEST.set(request)
-        self._meter.add(HTTP_IN_PROGRESS)
+        self.meter.add(HTTP_IN_PROGRESS)
         try:
-            request.chunks = self._original(environ, request.start_response)
+            request.chunks = self._call(environ, request.start_response)
         except BaseException as error:
-            request.error = reason_of_exception(error)
+            request.raised(error)
             request.close()
             raise
         finally:
             CURRENT_REQUEST.reset(token)
         return request
 
-    def _close(self, request: "_Request") -> None:
-        self._meter.add(HTTP_IN_PROGRESS, amount=-1)
+    def finish(self, request: "_Request") -> None:
+        """Count a request that has ended."""
+        self.meter.add(HTTP_IN_PROGRESS, amount=-1)
         with self._guard:
             self._count(request)
 
     def _count(self, request: "_Request") -> None:
         seconds = perf_counter() - request.started
+        if self._options.failed is not None and request.declared is None:
+            request.declared = judged(self._options.failed, request.response())
+        status, error = outcome(request.status, request.error, request.declared)
         handler, method = request.environ.get(_HANDLER, "none"), request.environ["REQUEST_METHOD"]
-        self._counts.count(
-            (handler, method, request.status),
-            seconds,
-            request.received_bytes,
-            request.sent_bytes,
-            request.trace_id,
-        )
+        key = (handler, method, status)
+        sizes = request.received_bytes, request.sent_bytes
+        self._counts.count(key, seconds, *sizes, request.trace_id)
         exchange = request.exchange
-        if exchange.is_model_request or handler in self._model_endpoints:
+        unfinished = exchange.calls_running > 0 and status >= 400
+        if exchange.is_model_request or unfinished or handler in self._model_endpoints:
             self._model_endpoints.add(handler)
             exchange.trace_id = request.trace_id
-            error = request.error or reason_of_status(request.status)
-            self._sink(finish(exchange, handler, request.status, error))
+            if request.declared is not None:
+                exchange.error = request.declared
+            error = error or reason_of_status(status)
+            self.sink(finish(exchange, handler, status, error))
+        else:
+            exchange.is_over = True
 
     def _expose(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        exposition = self._meter.expose(environ.get("HTTP_ACCEPT", ""))
+        own = wsgi_page(self._call, environ) if self._options.joins_pages else None
+        exposition = self.page.write(environ.get("HTTP_ACCEPT", ""), own)
         headers = [
             ("Content-Type", exposition.content_type),
             ("Content-Length", str(len(exposition.body))),
@@ -114,94 +136,147 @@ class FlaskProbe:
         return [exposition.body]
 
 
+def _note_route() -> None:
+    from flask import request
+
+    request.environ[_HANDLER] = request.url_rule.rule if request.url_rule else "none"
+
+
 class _Request:
     """One running request: an iterable of the response's chunks that counts their bytes."""
 
     def __init__(
-        self,
-        environ: WSGIEnvironment,
-        start_response: StartResponse,
-        on_close: Callable[["_Request"], None],
+        self, environ: WSGIEnvironment, start_response: StartResponse, probe: FlaskProbe
     ) -> None:
         self.started = perf_counter()
+        self.outer = CURRENT_REQUEST.get()
         self.exchange = Exchange(Timeline(self.started))
         self.environ = environ
         self.chunks: Iterable[bytes] = ()
         self.status = 500
         self.error: str | None = None
+        self.declared: str | None = None
         self.received_bytes = 0
         self.sent_bytes = 0
         environ["wsgi.input"] = _Counted(environ["wsgi.input"], self)
         traceparent = environ.get("HTTP_TRACEPARENT", "").encode("latin-1")
         self.trace_id = trace_id_of([(b"traceparent", traceparent)])
         self._start_response = start_response
-        self._on_close = on_close
+        self._probe = probe
+        self._headers: list[tuple[str, str]] = []
+        self._body: bytes | None = b"" if probe._options.failed is not None else None  # noqa: SLF001
+        self._exhausted = False
         self._closed = False
+
+    @property
+    def owner(self) -> object:
+        return self._probe.meter
+
+    @property
+    def is_over(self) -> bool:
+        return self._closed
 
     def start_response(
         self, status: str, headers: list[tuple[str, str]], exc_info: "OptExcInfo | None" = None
     ) -> Callable[[bytes], object]:
         self.status = int(status[:3])
+        self._headers = headers
         self.trace_id = current_trace_id() or self.trace_id
-        return self._start_response(status, headers, exc_info)
+        write = self._start_response(status, headers, exc_info)
+
+        def counted(chunk: bytes) -> object:
+            self._sent(chunk)
+            return write(chunk)
+
+        return counted
 
     def __iter__(self) -> Iterator[bytes]:
         chunks = iter(self.chunks)
         while (chunk := self._next(chunks)) is not None:
-            self.sent_bytes += len(chunk)
+            self._sent(chunk)
             yield chunk
+        self._exhausted = True
 
     def _next(self, chunks: Iterator[bytes]) -> bytes | None:
-        # A streamed response may call the pipeline, and may fail.
+        # A streamed response may call the model, and may fail.
         token = CURRENT_REQUEST.set(self)
         try:
             return next(chunks, None)
         except BaseException as error:
-            self.error = reason_of_exception(error)
+            self.raised(error)
             raise
         finally:
             CURRENT_REQUEST.reset(token)
+
+    def raised(self, error: BaseException) -> None:
+        """Note the exception that left the application."""
+        left = isinstance(error, GeneratorExit | ConnectionError)
+        self.error = "cancelled" if left else reason_of_exception(error)
+        self.status = 499 if left else 500
+
+    def response(self) -> Response:
+        """Return the response as its caller received it."""
+        headers = {name.lower(): value for name, value in self._headers}
+        return Response(self.status, headers, self._body)
 
     def close(self) -> None:
         """Finish the request; WSGI servers also call this if the client disconnects."""
         if self._closed:
             return
         self._closed = True
+        if self.error is None and not self._is_whole():
+            self.status, self.error = 499, "cancelled"
         try:
             close = getattr(self.chunks, "close", None)
             if close is not None:
                 close()
         finally:
-            self._on_close(self)
+            self._probe.finish(self)
+
+    def _is_whole(self) -> bool:
+        """Return True if the server took every chunk that the response has."""
+        if self._exhausted or self.environ["REQUEST_METHOD"] == "HEAD":
+            return True
+        headers = {name.lower(): value for name, value in self._headers}
+        length = headers.get("content-length")
+        return length is not None and length == str(self.sent_bytes)
+
+    def _sent(self, chunk: bytes) -> None:
+        self.sent_bytes += len(chunk)
+        if self._body is not None:
+            body = self._body + chunk
+            self._body = body if len(body) <= BODY_LIMIT_BYTES else None
 
 
 class _Counted:
-    """A request's body that counts the bytes that the application reads."""
+    """A request's body that counts the bytes that the application reads.
+
+    It has exactly the methods of the body: some servers' bodies have no `readinto`.
+    """
 
     def __init__(self, body: Any, request: _Request) -> None:
         self._body = body
         self._request = request
 
-    def read(self, *size: int) -> bytes:
-        return self._count(self._body.read(*size))
-
-    def readinto(self, buffer: Any) -> int | None:
-        read: int | None = self._body.readinto(buffer)
-        self._request.received_bytes += read or 0
-        return read
-
-    def readline(self, *size: int) -> bytes:
-        return self._count(self._body.readline(*size))
-
-    def readlines(self, *hint: int) -> list[bytes]:
-        return [self._count(line) for line in self._body.readlines(*hint)]
-
     def __iter__(self) -> Iterator[bytes]:
         return map(self._count, self._body)
 
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._body, name)
+    def __getattr__(self, name: str) -> Any:
+        member = getattr(self._body, name)
+        if name not in _READS:
+            return member
 
-    def _count(self, chunk: bytes) -> bytes:
-        self._request.received_bytes += len(chunk)
-        return chunk
+        def read(*arguments: object) -> object:
+            return self._count(member(*arguments))
+
+        return read
+
+    def _count(self, result: object) -> Any:
+        match result:
+            case int():  # readinto
+                self._request.received_bytes += result
+            case list():  # readlines
+                self._request.received_bytes += sum(map(len, result))
+            case Sized():  # bytes; None is a stream without data yet
+                self._request.received_bytes += len(result)
+        return result

@@ -4,6 +4,7 @@ A value that a GPU does not support has no metric. If a GPU disappears, its seri
 because a constant value would look like a healthy GPU.
 """
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -50,10 +51,13 @@ class NvmlProbe:
         self._meter = meter
         self._nvml = nvml
         self._started = False
+        self._pid = os.getpid()
         self._shown: set[str] = set()
 
     def read(self) -> bool:
         """Read every GPU once. Return True if there is one."""
+        if self._pid != os.getpid():  # NVML must be initialised again after a fork
+            self._pid, self._started = os.getpid(), False
         if not self._started and not self._start():
             return False
         try:
@@ -107,11 +111,12 @@ class NvmlProbe:
     def _read_gpu(self, gpu: _Gpu) -> bool:
         """Read one GPU. Return False if it has disappeared."""
         memory = self._query(self._nvml.nvmlDeviceGetMemoryInfo, gpu.handle)
-        if memory is None:
+        if memory is not None:
+            self._meter.set(GPU_MEMORY_USED, gpu.label, value=memory.used)
+            self._meter.set(GPU_MEMORY_TOTAL, gpu.label, value=memory.total)
+        elif self._query(self._nvml.nvmlDeviceGetUUID, gpu.handle) is None:
             self._meter.probe_failed("nvml")
-            return False
-        self._meter.set(GPU_MEMORY_USED, gpu.label, value=memory.used)
-        self._meter.set(GPU_MEMORY_TOTAL, gpu.label, value=memory.total)
+            return False  # else it shares the host's memory (GB10, Jetson), which NVML cannot tell
         if gpu.label not in self._shown:
             self._describe(gpu)
         if not gpu.is_mig:  # NVML has the other values only for the whole GPU

@@ -1,6 +1,11 @@
-"""Read sources such as NVML at fixed intervals in one thread, and measure the cost."""
+"""Read sources such as NVML at fixed intervals in one thread, and measure the cost.
 
+A forked process goes on with a thread of its own: `gunicorn --preload` forks after `watch`.
+"""
+
+import os
 import threading
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from time import perf_counter, time
@@ -10,6 +15,10 @@ from safelight.metrics.registry import Meter
 from safelight.probes.guard import Guard
 
 Clock = Callable[[], float]
+_FORK_SECONDS = 1.0  # a reading that hangs must not block a fork
+
+
+_SAMPLERS: weakref.WeakSet["Sampler"] = weakref.WeakSet()
 
 
 @dataclass(slots=True)
@@ -32,7 +41,10 @@ class Sampler:
         self._wall_clock = wall_clock
         self._readings: list[_Reading] = []
         self._stop = threading.Event()
+        self._ticking = threading.Lock()  # held while the readings are taken
+        self._held = False
         self._thread: threading.Thread | None = None
+        _SAMPLERS.add(self)
 
     def every(self, interval_seconds: float, probe: str, read: Callable[[], bool]) -> None:
         """Call `read` every `interval_seconds`, from the next tick on."""
@@ -61,12 +73,44 @@ class Sampler:
             self._thread.join(timeout=5)
             self._thread = None
 
+    def hold(self) -> None:
+        """Wait until no reading is taken: a fork must not copy a half-taken one, with its locks."""
+        self._held = self._ticking.acquire(timeout=_FORK_SECONDS)
+
+    def release(self) -> None:
+        """Go on after a fork, in the parent process."""
+        if self._held:
+            self._ticking.release()
+
+    def restart(self) -> None:
+        """Go on after a fork, in the child process, which has no threads."""
+        self._ticking, self._stop = threading.Lock(), threading.Event()
+        if self._thread is not None:
+            self.start()
+
     def _run(self) -> None:
-        while not self._stop.wait(self.tick()):
-            pass
+        pause = 0.0
+        while not self._stop.wait(pause):
+            with self._ticking:
+                pause = self.tick()
 
     def _take(self, reading: _Reading) -> None:
         started = perf_counter()
         if reading.read():
             self._meter.set(PROBE_TIMESTAMP, reading.probe, value=self._wall_clock())
         self._meter.add(PROBE_SECONDS, reading.probe, amount=perf_counter() - started)
+
+
+def _for_all(action: Callable[[Sampler], None]) -> Callable[[], None]:
+    def act() -> None:
+        for sampler in list(_SAMPLERS):
+            action(sampler)
+
+    return act
+
+
+os.register_at_fork(
+    before=_for_all(Sampler.hold),
+    after_in_parent=_for_all(Sampler.release),
+    after_in_child=_for_all(Sampler.restart),
+)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from safelight.metrics.catalog import CATALOG
+from safelight.metrics.merge import RENAMED
 from safelight.metrics.metric import NAMESPACED, Across, Family, Metric
 
 
@@ -68,4 +69,5 @@ def _section(family: Family, namespace: str) -> Iterator[str]:
 def lookup(name: str, namespace: str) -> Metric | None:
     """Return the metric of an exposed name, also with `_bucket`, `_sum` or `_count`, or None."""
     names = {name, *(name.removesuffix(suffix) for suffix in ("_bucket", "_sum", "_count"))}
+    names |= {each.removeprefix(RENAMED) for each in names}
     return next((metric for metric in CATALOG if metric.full_name(namespace) in names), None)

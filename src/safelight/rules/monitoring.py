@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from safelight.metrics.catalog import CHANNEL, DELIVERY, IN_FLIGHT, NOTIFICATIONS, REQUESTS
+from safelight.metrics.catalog import CHANNEL, DELIVERY, NOTIFICATIONS, REQUESTS
 from safelight.metrics.promql import JOB, Queries
 from safelight.rules.objectives import burn_name
 from safelight.rules.rule import AS_INSTANCE, AS_JOB, AS_NUMBER, Alert, Runbook, Scope
@@ -15,7 +15,7 @@ _ON = f"{AS_INSTANCE} ({AS_JOB})"
 def _missing(queries: Queries, _: Thresholds) -> Alert:
     return Alert(
         "ServiceMissing",
-        f"absent({queries.select(IN_FLIGHT)})",
+        f"absent({queries.service()})",
         for_seconds=300,
         severity="critical",
         scope=Scope.SERVICE,

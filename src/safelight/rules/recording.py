@@ -1,8 +1,9 @@
 """Recording rules: values that dashboards query often, and metric names used by other tools.
 
-Panels that query `gpu_utilization_percent` or `model_latency_seconds` work with these names.
+Panels that query `gpu_utilization_percent` or `gpu_memory_used` work with these names.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from safelight.metrics.catalog import (
@@ -21,18 +22,17 @@ from safelight.metrics.catalog import (
     HTTP_REQUESTS,
     HTTP_SECONDS,
     INFERENCE_SECONDS,
-    MODEL_INFO,
     QUEUED_SECONDS,
     REQUEST_SECONDS,
     REQUESTS,
     STATUS,
-    STATUS_CODE,
     STEP,
     STEP_SECONDS,
     SUCCESSES,
 )
+from safelight.metrics.merge import RENAMED
 from safelight.metrics.metric import Metric
-from safelight.metrics.promql import INSTANCE, JOB, Matchers, Queries, copied
+from safelight.metrics.promql import INSTANCE, JOB, Matchers, Queries
 from safelight.rules.objectives import INTERVAL_SECONDS, burns
 from safelight.rules.rule import Group, Recording
 from safelight.rules.thresholds import Thresholds
@@ -44,9 +44,6 @@ KNOWN = "job:safelight_targets:known"
 NO_PROBES = "!~/(healthz|readyz|metrics)"  # while a model loads, /readyz returns 503
 _DASHBOARD_SECONDS = 15  # interval of recordings that only dashboards read
 _TARGET = (JOB, INSTANCE)
-_MODEL = next(label for label in MODEL_INFO.labels if label.name == "model")
-MODEL_NAME = "model_name"
-MODEL_REQUESTS, MODEL_LATENCY = "model_request_total", "model_latency_seconds"
 
 
 def recording_groups(namespace: str, limits: Thresholds | None = None) -> tuple[Group, ...]:
@@ -59,7 +56,7 @@ def recording_groups(namespace: str, limits: Thresholds | None = None) -> tuple[
         Group(f"{namespace}-dcgm", _dcgm_names(queries)),
         Group(
             f"{namespace}-old-names",
-            (*_gpu_names(queries), *_model_names(queries)),
+            (*_gpu_names(queries), _inference_latency(queries)),
             _DASHBOARD_SECONDS,
         ),
     )
@@ -71,14 +68,24 @@ def _routes(queries: Queries) -> tuple[Recording, ...]:
     longer = replace(routes, window="15m")
     errors: Matchers = {STATUS: "~5.."}
     rows = {
-        HTTP_P95: routes.quantile(0.95, HTTP_SECONDS, (JOB, HANDLER)),
-        HTTP_ERRORS: routes.share(HTTP_REQUESTS, errors, (JOB,)),
-        HTTP_FAILED: longer.increase(HTTP_REQUESTS, (JOB,), errors),
+        HTTP_P95: _preferred(routes, lambda q: q.quantile(0.95, HTTP_SECONDS, (JOB, HANDLER))),
+        HTTP_ERRORS: _preferred(routes, lambda q: q.share(HTTP_REQUESTS, errors, (JOB,))),
+        HTTP_FAILED: _preferred(longer, lambda q: q.increase(HTTP_REQUESTS, (JOB,), errors)),
     }
     exposed = f"count by (job) ({queries.select(BUILD_INFO)})"
     # Refers to itself, so that a job stays known when none of its targets responds.
     known = Recording(KNOWN, f"{exposed} or {KNOWN}")
     return (*(Recording(name, expr) for name, expr in rows.items()), known)
+
+
+def _preferred(queries: Queries, expression: Callable[[Queries], str]) -> str:
+    """Return an expression over Safelight's HTTP metrics, or over those with their usual names.
+
+    A service that already had metrics of these names exposes Safelight's with a prefix.
+    """
+    own = replace(queries, prefix=RENAMED)
+    usual = expression(queries)
+    return f"{expression(own)} or ({usual} unless on (job) {own.select(HTTP_REQUESTS)})"
 
 
 def _levels(queries: Queries) -> tuple[Recording, ...]:
@@ -144,29 +151,6 @@ def _by_gpu(queries: Queries, name: str) -> str:
     return f"max by (job, instance, {GPU.name}) ({queries.foreign(name)} < 1e18)"
 
 
-def _model_names(queries: Queries) -> tuple[Recording, ...]:
-    requests = copied(queries.select(REQUESTS), STATUS_CODE, "status")
-    latency = tuple(
-        Recording(f"{MODEL_LATENCY}{suffix}", _by_model(queries, _series(queries, suffix), extra))
-        for suffix, extra in (("_bucket", ("le",)), ("_sum", ()), ("_count", ()))
-    )
-    return (
-        Recording(
-            f"{queries.namespace}_inference_latency", queries.mean(INFERENCE_SECONDS, _TARGET)
-        ),
-        Recording(MODEL_REQUESTS, _by_model(queries, requests, ("status",))),
-        *latency,
-    )
-
-
-def _series(queries: Queries, suffix: str, metric: Metric = REQUEST_SECONDS) -> str:
-    return queries.select(metric, suffix=suffix)
-
-
-def _by_model(queries: Queries, expression: str, labels: tuple[str, ...]) -> str:
-    """Return the sum by labels and by model name, which comes from `model_info`: one per target."""
-    target = ", ".join(label.name for label in _TARGET)
-    models = copied(queries.select(MODEL_INFO), _MODEL, MODEL_NAME)
-    model = f"topk by ({target}) (1, max by ({target}, {MODEL_NAME}) ({models}))"
-    names = ", ".join((target, MODEL_NAME, *labels))
-    return f"sum by ({names}) ({expression} * on ({target}) group_left ({MODEL_NAME}) {model})"
+def _inference_latency(queries: Queries) -> Recording:
+    name = f"{queries.namespace}_inference_latency"
+    return Recording(name, queries.mean(INFERENCE_SECONDS, _TARGET))

@@ -5,7 +5,6 @@ from dataclasses import replace
 
 from safelight.metrics.catalog import (
     ERROR,
-    IN_FLIGHT,
     INFERENCE_SECONDS,
     QUEUED_SECONDS,
     REJECTED,
@@ -22,7 +21,7 @@ from safelight.units import duration, percent
 
 def _of_service(queries: Queries) -> str:
     """Return the condition that keeps only the jobs of this namespace, for shared metrics."""
-    return f" and on (job) {queries.select(IN_FLIGHT)}"
+    return f" and on (job) {queries.service()}"
 
 
 def _request_p95_high(queries: Queries, limits: Thresholds) -> Alert:

@@ -14,8 +14,9 @@ import structlog
 import uvicorn
 
 from safelight.errors import BadSetting, listen_error
-from safelight.metrics.catalog import BUILD_INFO, LOG_LINES_LOST, REQUEST_TIMEOUT
+from safelight.metrics.catalog import BUILD_INFO, LOG_LINES_LOST, REQUEST_TIMEOUT, SERVICE_INFO
 from safelight.metrics.registry import Meter
+from safelight.models.backend import shown_name
 from safelight.probes.asgi import AsgiProbe
 from safelight.probes.guard import Guard
 from safelight.probes.host import HostProbe
@@ -75,6 +76,7 @@ class Service:
         self.settings = settings
         self.meter = Meter(settings.namespace)
         self.meter.set(BUILD_INFO, version("safelight"), python_version(), value=1)
+        self.meter.set(SERVICE_INFO, settings.namespace, value=1)
         self.meter.before_expose(
             lambda: self.meter.set_total(LOG_LINES_LOST, value=float(lines_lost()))
         )
@@ -192,7 +194,8 @@ class Service:
     def _sink(self) -> Sink:
         guard = Guard("record", self.meter.probe_failed)
         storing = (self.store.write,) if self.store is not None else ()
-        sinks = (metrics_sink(self.meter), log_sink(), self.ratings.add_record, *storing)
+        counting = metrics_sink(self.meter, model=shown_name(self.settings.model))
+        sinks = (counting, log_sink(), self.ratings.add_record, *storing)
 
         def write(record: Record) -> None:
             for sink in sinks:

@@ -9,7 +9,10 @@ from safelight.metrics.catalog import (
     GUIDANCE_OVERRIDDEN,
     IMAGE_GUIDANCE,
     IMAGES,
+    IN_FLIGHT,
     INFERENCE_SECONDS,
+    MODEL_LATENCY,
+    MODEL_REQUESTS,
     QUALITY_SCORE,
     QUEUED_SECONDS,
     REQUEST_SECONDS,
@@ -26,14 +29,21 @@ from safelight.metrics.catalog import (
 )
 from safelight.metrics.metric import Metric
 from safelight.metrics.registry import Exemplar, Meter
+from safelight.reasons import NO_ERROR
 from safelight.telemetry.assessment import Assessment, Assessor
 from safelight.telemetry.record import PipelineCall, Record, Sink
 
 
-def metrics_sink(meter: Meter) -> Sink:
-    """Return a sink that counts Records with `meter`."""
-    meter.start_at_zero(GUIDANCE_OVERRIDDEN)
-    meter.start_at_zero(WARM_UPS)
+def metrics_sink(meter: Meter, *, model: str = "") -> Sink:
+    """Return a sink that counts Records with `meter`.
+
+    `model` names the model of the calls that have no name, and of requests that failed before
+    their call.
+    """
+    meter.start_at_zero(GUIDANCE_OVERRIDDEN, WARM_UPS, IMAGES)
+    meter.set(IN_FLIGHT, value=0)
+    if model:
+        _start_model(meter, model)
 
     def write(record: Record) -> None:
         facts = record.facts
@@ -42,9 +52,32 @@ def metrics_sink(meter: Meter) -> Sink:
         if facts.background_entropy is not None:
             _write_background(meter, record, facts.background_entropy)
         for call in facts.calls:
-            _write_call(meter, call, exemplar)
+            if call.counted:
+                _write_call(meter, call, exemplar)
+                _write_model(meter, call.model or model, call, record, exemplar)
+        if model and not facts.calls and not facts.calls_running:
+            meter.add(MODEL_REQUESTS, model, "success" if record.succeeded else "failed")
 
     return write
+
+
+def _start_model(meter: Meter, model: str) -> None:
+    """Expose a model's counters at 0, so that `increase` sees their first event."""
+    for status in ("success", "failed"):
+        meter.add(MODEL_REQUESTS, model, status, amount=0)
+
+
+def _write_model(
+    meter: Meter, model: str, call: PipelineCall, record: Record, exemplar: Exemplar | None
+) -> None:
+    if not model:
+        return
+    last = call is record.facts.calls[-1]
+    failed = call.error != NO_ERROR or (last and not record.succeeded)
+    _start_model(meter, model)
+    meter.child(MODEL_REQUESTS, model, "failed" if failed else "success").inc(1, exemplar)
+    if not call.warm_up:
+        meter.observe(MODEL_LATENCY, model, value=call.seconds, exemplar=exemplar)
 
 
 def _write_request(meter: Meter, record: Record, exemplar: Exemplar | None) -> None:

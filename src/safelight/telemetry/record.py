@@ -1,9 +1,11 @@
 """Data about a request: an Exchange while it runs, a Record once it is finished.
 
 The web probe opens the Exchange and stores it in a context variable, which threads of the web
-framework inherit. There the pipeline's probe and the service add what they learn.
+framework inherit. There the model's probe and the service add what they learn.
 """
 
+import os
+import threading
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field, fields
@@ -18,12 +20,14 @@ from safelight.telemetry.timeline import Timeline
 
 @dataclass(frozen=True, slots=True)
 class PipelineCall:
-    """One call of a diffusion pipeline. Times are seconds on the device that did the work.
+    """One call of a model. Times are seconds on the device that did the work.
 
+    `pipeline` is the class of the model, `model` the name that the service gave to it, if any.
     `warm_up` marks a call that compiled the model: its time is not representative.
 
     If one call served a batch, each of its requests has the call with its own image. Only the
-    request whose call `leads` counts the times.
+    request whose call `leads` counts the times. A call with `counted=False` belongs to another
+    watch, which counts it: here it only explains the request's stages.
     """
 
     pipeline: str
@@ -44,6 +48,8 @@ class PipelineCall:
     batch: int = 1
     leads: bool = True
     warm_up: bool = False
+    model: str = ""
+    counted: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +57,9 @@ class Facts:
     """What is known of a request, apart from its result and its times.
 
     `background_entropy` is the entropy of the input image's background in bits; `busy_background`
-    is True if it is above the service's limit. `prompt` and `owner` are for the records store
-    only: no metric, log line or trace may contain them.
+    is True if it is above the service's limit. `calls_running` counts the calls that had not ended
+    when the request was over. `prompt` and `owner` are for the records store only: no metric, log
+    line or trace may contain them.
     """
 
     id: str = ""
@@ -67,6 +74,7 @@ class Facts:
     degraded: tuple[str, ...] = ()
     prompt: str | None = field(default=None, repr=False)
     owner: str = field(default="", repr=False)
+    calls_running: int = 0
 
 
 _facts_of = attrgetter(*(each.name for each in fields(Facts)))
@@ -91,12 +99,44 @@ class Exchange:
     owner: str = field(default="", repr=False)
     error: str = NO_ERROR
     is_model_request: bool = False
+    calls_running: int = 0
+    is_over: bool = False
+    _noted_type: str | None = None
+
+    def begin_call(self) -> bool:
+        """Charge the time so far to `receive`. Return False if the request is already over."""
+        with _LOCK:
+            if self.is_over:
+                return False
+            self.timeline.mark("receive")
+            self.calls_running += 1
+            return True
+
+    def end_call(self, call: PipelineCall, *, over: bool = False) -> bool:
+        """Add a call that began here. Return False if the request is over by now."""
+        with _LOCK:
+            self.calls_running -= 1
+            if over or self.is_over:
+                return False
+            self.timeline.split(
+                call.phases, rest="denoise" if "denoise" in call.phases else "predict"
+            )
+            self._add(call)
+            return True
 
     def add(self, call: PipelineCall) -> None:
-        """Add a pipeline's call. The last call decides whether the request failed."""
+        """Add a model's call. The last call decides whether the request failed."""
+        with _LOCK:
+            self._add(call)
+
+    def note(self, instruction_type: str) -> None:
+        """Set the instruction type; the calls of the request do not change it any more."""
+        self._noted_type = self.instruction_type = instruction_type
+
+    def _add(self, call: PipelineCall) -> None:
         self.calls += (call,)
         self.is_model_request = True
-        self.instruction_type = call.instruction_type
+        self.instruction_type = self._noted_type or call.instruction_type
         self.error = call.error
 
     def facts(self) -> Facts:
@@ -116,6 +156,11 @@ class Record:
     stages: Mapping[str, float]
 
     @property
+    def calls(self) -> tuple[PipelineCall, ...]:
+        """Return the model calls of the request."""
+        return self.facts.calls
+
+    @property
     def succeeded(self) -> bool:
         """Return True if the caller received the requested result."""
         return self.error == NO_ERROR and self.status_code < 400
@@ -123,9 +168,36 @@ class Record:
 
 Sink = Callable[[Record], None]
 
+_LOCK = threading.Lock()  # held for microseconds, by the calls and the end of model requests
+
+
+def _renew_lock() -> None:
+    """Replace the lock in a forked process: another thread may have held it."""
+    global _LOCK
+    _LOCK = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_renew_lock)
+
 
 class RequestScope(Protocol):
-    """A request inside a web probe. Its Exchange is made late, since most requests need none."""
+    """A request inside a web probe. Its Exchange is made late, since most requests need none.
+
+    `owner` identifies the watch that counts the request. `outer` is the request that contains this
+    one, if a watched application is mounted in another. `declared` is the reason that the
+    application gave to `fail`.
+    """
+
+    outer: "RequestScope | None"
+    declared: str | None
+
+    @property
+    def owner(self) -> object:
+        """Return what identifies the request's watch."""
+
+    @property
+    def is_over(self) -> bool:
+        """Return True if the caller has the whole response."""
 
     @property
     def exchange(self) -> Exchange:
@@ -149,7 +221,9 @@ def finish(
     `ended` is the time of the last sent byte on the timeline's clock; by default now.
     """
     timeline = exchange.timeline
-    timeline.mark("respond", at=ended)
+    with _LOCK:
+        exchange.is_over = True
+        timeline.mark("respond", at=ended)
     if not exchange.id:
         exchange.id = uuid4().hex
     if exchange.error != NO_ERROR:

@@ -49,7 +49,7 @@ def test_counters_and_histograms_of_all_processes_are_summed(tmp_path: Path, one
 
 def test_each_gauge_follows_its_rule(tmp_path: Path, one: Member) -> None:
     with other(tmp_path) as two:
-        info = ("m", "P", "S", "float32", "cpu")
+        info = ("m", "P", "S", "float32", "cpu", "none")
         one.enter(IN_FLIGHT, amount=2)
         one.enter(MODEL_INFO, *info)
         one.enter(TEXT_GUIDANCE, "asked", amount=7)

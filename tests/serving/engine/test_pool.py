@@ -261,7 +261,7 @@ def test_p6_the_memory_of_a_worker_is_exposed_until_the_worker_is_lost(
         assert value(meter, VRAM_RESERVED, device="cuda:0") == 5
         assert value(meter, VRAM_PEAK, device="cuda:0") == 4
         assert value(meter, MODEL_LOAD_SECONDS) == 2.5
-        assert series(meter, MODEL_INFO) == [INFO]
+        assert series(meter, MODEL_INFO) == [{**INFO, "adapters": "none"}]
 
         monkeypatch.setattr(WorkerProcess, "start", never)
         workers[0].hear(None)

@@ -6,9 +6,9 @@ from safelight.dashboards.board import Annotation, Board, Panel, Query, Row, Sha
 from safelight.metrics.catalog import (
     BUILD_INFO,
     DEGRADATION_LEVEL,
-    IN_FLIGHT,
     MODEL_INFO,
     QUALITY_SCORE,
+    SERVICE_INFO,
     USER_RATING,
 )
 from safelight.metrics.metric import Label, Metric
@@ -20,7 +20,6 @@ NVIDIA_GPU = "an NVIDIA GPU"
 CHOSEN: Matchers = {JOB: "~$job", INSTANCE: "~$instance"}
 NOW = Queries("${namespace}", "$__rate_interval", CHOSEN)
 RANGE = replace(NOW, window="$__range")
-_ANY_SERVICE = f'{{__name__=~".+_{IN_FLIGHT.name}"}}'
 
 
 def board(
@@ -28,7 +27,7 @@ def board(
     question: str,
     *rows: Row,
     first: str = "instructpix2pix",
-    of: Metric = IN_FLIGHT,
+    of: Metric = SERVICE_INFO,
     slug: str = "",
 ) -> Board:
     """Return the dashboard of one service, with variables for namespace, job and instance.
@@ -36,11 +35,7 @@ def board(
     `of` is the metric whose jobs can be chosen. `slug` is the end of the uid, by default the name.
     """
     namespace = Variable(
-        "namespace",
-        f"label_values({_ANY_SERVICE}, __name__)",
-        several=False,
-        pattern=f"/(.+)_{IN_FLIGHT.name}/",
-        first=first,
+        "namespace", f"label_values({SERVICE_INFO.name}, namespace)", several=False, first=first
     )
     variables = (namespace, *_targets(of))
     return _board(slug or name, name, question, rows, variables, (*_marks(), *_changes()))
@@ -64,11 +59,12 @@ def _board(
 
 
 def _targets(metric: Metric) -> tuple[Variable, ...]:
+    own: Matchers = {"namespace": NOW.namespace} if metric is SERVICE_INFO else {}
     of_job = replace(NOW, matchers={JOB: CHOSEN[JOB]})
     everything = replace(NOW, matchers={})
     return (
-        Variable("job", f"label_values({everything.select(metric)}, job)"),
-        Variable("instance", f"label_values({of_job.select(metric)}, instance)"),
+        Variable("job", f"label_values({everything.select(metric, own)}, job)"),
+        Variable("instance", f"label_values({of_job.select(metric, own)}, instance)"),
     )
 
 

@@ -8,7 +8,6 @@ from safelight.metrics.catalog import (
     GPU,
     GPU_MEMORY_TOTAL,
     GPU_MEMORY_USED,
-    IN_FLIGHT,
     INFERENCE_SECONDS,
     INSTRUCTION_TYPE,
     PRECISION,
@@ -176,7 +175,7 @@ def _errors(queries: Queries) -> Panel:
 
 def _slow(queries: Queries, limits: Thresholds) -> Panel:
     firing = queries.foreign("ALERTS", {"alertname": "RequestP95High", "alertstate": "firing"})
-    running = f"0 * max by (job) ({queries.select(IN_FLIGHT)})"
+    running = f"0 * max by (job) ({queries.service()})"
     return Panel(
         f"P95 over {limits.request_p95_seconds:g} s for 5 minutes",
         "Red while RequestP95High fires for this job.",

@@ -19,6 +19,9 @@ from safelight.metrics.catalog import (
     GPU_UTILIZATION,
     HOST_CPU,
     MODEL_INFO,
+    MODEL_LATENCY,
+    MODEL_NAME,
+    MODEL_REQUESTS,
     QUEUE_DEPTH,
     REQUEST_SECONDS,
     REQUESTS,
@@ -29,11 +32,9 @@ from safelight.metrics.catalog import (
 )
 from safelight.metrics.promql import INSTANCE, Matchers
 from safelight.reasons import NO_ERROR
-from safelight.rules.recording import MODEL_LATENCY, MODEL_NAME, MODEL_REQUESTS
 from safelight.rules.thresholds import Thresholds
 
 _PREDICT: Matchers = {STAGE: "predict"}
-_OF_MODEL = f'{{job=~"$job", instance=~"$instance", {MODEL_NAME}!=""}}'
 
 
 def recognition(limits: Thresholds) -> Board:
@@ -82,26 +83,19 @@ def _requests(limits: Thresholds) -> tuple[Panel, ...]:
 
 
 def _model() -> tuple[Panel, ...]:
-    labels = f"{MODEL_NAME}, status"
+    status = next(label for label in MODEL_REQUESTS.labels if label is not MODEL_NAME)
     return (
         lines(
-            "model_request_total",
-            "Requests by model and status, under the metric name that other tools use.",
+            MODEL_REQUESTS.name,
+            "Calls of each model, by their result.",
             PER_SECOND,
-            Query(
-                f"sum by ({labels}) (rate({MODEL_REQUESTS}{_OF_MODEL}[{NOW.window}]))",
-                f"{{{{{MODEL_NAME}}}}} {{{{status}}}}",
-            ),
+            Query(NOW.rate(MODEL_REQUESTS, (MODEL_NAME, status)), by(MODEL_NAME, status)),
         ),
         lines(
-            "model_latency_seconds",
-            "P95 by model, under the metric name that other tools use.",
-            "s",
-            Query(
-                f"histogram_quantile(0.95, sum by (le, {MODEL_NAME}) "
-                f"(rate({MODEL_LATENCY}_bucket{_OF_MODEL}[{NOW.window}])))",
-                f"{{{{{MODEL_NAME}}}}}",
-            ),
+            MODEL_LATENCY.name,
+            "P95 of the calls of each model.",
+            MODEL_LATENCY.unit,
+            Query(NOW.quantile(0.95, MODEL_LATENCY, (MODEL_NAME,)), by(MODEL_NAME)),
         ),
         lines(
             "Inference time",

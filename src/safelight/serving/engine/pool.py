@@ -19,6 +19,7 @@ from safelight.metrics.catalog import (
     MODEL_LOAD_SECONDS,
     MODEL_WARM_UP_SECONDS,
     MODEL_WEIGHTS,
+    NO_ADAPTERS,
     PROBE_TIMESTAMP,
     VRAM_PEAK,
     VRAM_RESERVED,
@@ -154,8 +155,8 @@ class Pool:
         info, seconds = event.ready.model, event.ready.load_seconds
         self._devices[event.worker].add(info.device)
         self._given_up.discard(event.worker)
-        labels = (getattr(info, label) for label in MODEL_INFO.label_names)
-        self._meter.set(MODEL_INFO, *labels, value=1)
+        labels = (info.model, info.pipeline, info.scheduler, info.precision, info.device)
+        self._meter.set(MODEL_INFO, *labels, NO_ADAPTERS, value=1)
         self._meter.set(MODEL_LOAD_SECONDS, value=seconds)
         self._meter.set(MODEL_WARM_UP_SECONDS, value=info.warm_up_seconds)
         self._meter.set(MODEL_WEIGHTS, value=info.weights_bytes)

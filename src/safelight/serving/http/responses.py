@@ -7,6 +7,7 @@ from safelight.errors import (
     BodyTooLarge,
     Cancelled,
     CircuitOpen,
+    HostOutOfMemory,
     ImageDamaged,
     ImageTooLarge,
     InvalidOutput,
@@ -49,6 +50,7 @@ MODEL_ERRORS = (
     CircuitOpen,
     WorkerLost,
     OutOfMemory,
+    HostOutOfMemory,
     Timeout,
 )
 IMAGE_ERRORS = (NotAnImage, ImageDamaged, ImageTooLarge)

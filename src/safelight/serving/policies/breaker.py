@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from time import monotonic
 
-from safelight.errors import CircuitOpen, ModelFailure, OutOfMemory, WorkerLost
+from safelight.errors import CircuitOpen, HostOutOfMemory, ModelFailure, OutOfMemory, WorkerLost
 from safelight.metrics.catalog import CIRCUIT_OPEN, REJECTED
 from safelight.metrics.registry import Meter
 from safelight.serving.job import Handler, Job, Outcome
@@ -86,4 +86,6 @@ def breaker(
 
 
 def _is_failure(error: BaseException | None) -> bool:
-    return isinstance(error, ModelFailure | WorkerLost) and not isinstance(error, OutOfMemory)
+    if isinstance(error, OutOfMemory | HostOutOfMemory):
+        return False
+    return isinstance(error, ModelFailure | WorkerLost)

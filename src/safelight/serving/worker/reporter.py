@@ -20,7 +20,7 @@ from safelight.serving.worker.images import encoded
 from safelight.serving.worker.results import as_failure, calls_of, failed_result
 from safelight.serving.worker.stage import Stage
 from safelight.serving.worker.steps import Steps
-from safelight.telemetry.record import PipelineCall
+from safelight.telemetry.record import PipelineCall, RequestScope
 
 _THREADS = 2
 
@@ -29,14 +29,16 @@ class Call:
     """Receives the pipeline probe's events; keeps the last call and the probe's failures."""
 
     def __init__(self) -> None:
+        self.owner: object = self
         self.last: PipelineCall | None = None
         self.failures: list[str] = []
 
-    def begin(self) -> None:
-        """Forget the last call."""
+    def begin(self) -> tuple[RequestScope, ...]:
+        """Forget the last call. In a worker no call belongs to a request."""
         self.last = None
+        return ()
 
-    def end(self, call: PipelineCall) -> None:
+    def end(self, call: PipelineCall, requests: tuple[RequestScope, ...]) -> None:  # noqa: ARG002
         """Keep a call."""
         self.last = call
 

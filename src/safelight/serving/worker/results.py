@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 
-from safelight.errors import ModelError, OutOfMemory, SafelightError
+from safelight.errors import HostOutOfMemory, ModelError, OutOfMemory, SafelightError
 from safelight.reasons import reason_of_exception
 from safelight.serving.wire.schema import FailedResult
 from safelight.serving.worker.choice import Prepared
@@ -34,7 +34,10 @@ def as_failure(error: Exception) -> SafelightError:
     """Return the error that the caller may see. An unknown error's details go to the log only."""
     if isinstance(error, SafelightError):
         return error
-    if reason_of_exception(error) == OutOfMemory.reason:
-        return OutOfMemory()
+    match reason_of_exception(error):
+        case OutOfMemory.reason:
+            return OutOfMemory()
+        case HostOutOfMemory.reason:
+            return HostOutOfMemory()
     sys.excepthook(type(error), error, error.__traceback__)
     return ModelError(type(error).__name__)

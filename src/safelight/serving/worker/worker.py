@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from time import perf_counter
 
-from safelight.errors import Cancelled, OutOfMemory, SafelightError, Timeout
+from safelight.errors import Cancelled, HostOutOfMemory, OutOfMemory, SafelightError, Timeout
 from safelight.models.backend import Backend, Edit, OnStep, Output
 from safelight.probes.diffusers import DiffusersProbe
 from safelight.probes.guard import Guard
@@ -214,7 +214,7 @@ class Worker:
 
     def _failed(self, batch: Batch, failure: SafelightError, seconds: float, graphs: int) -> None:
         """Report a batch that failed; split it if it did not fit into memory."""
-        if failure.reason == OutOfMemory.reason:
+        if isinstance(failure, OutOfMemory | HostOutOfMemory):
             self._split(batch, seconds)
             return
         self._typical(graphs)

@@ -28,6 +28,7 @@ from safelight.metrics.catalog import (
     REJECTED,
     REQUEST_SECONDS,
     REQUESTS,
+    SERVICE_INFO,
     STAGE_SECONDS,
     STAGES,
     STEP_PLACES,
@@ -43,7 +44,7 @@ from safelight.reasons import NO_ERROR
 from safelight.stack.tools.view import Engine, Gpu, View
 
 QUANTILES = (0.5, 0.95, 0.99)
-_NAMESPACED = (MODEL_INFO, WORKERS_READY, IN_FLIGHT)  # a model's service has at least one of these
+_NAMESPACED = (MODEL_INFO, WORKERS_READY, IN_FLIGHT)  # of an older Safelight
 
 
 def is_from_safelight(samples: Samples) -> bool:
@@ -53,6 +54,8 @@ def is_from_safelight(samples: Samples) -> bool:
 
 def namespace_of(samples: Samples) -> str | None:
     """Return the namespace of the service that exposes these samples, or None."""
+    for labels, _ in where(samples, SERVICE_INFO.name):
+        return labels["namespace"]
     for metric in _NAMESPACED:
         suffix = f"_{metric.name}"
         for name, _ in samples:

@@ -1,0 +1,60 @@
+"""The `/metrics` page of a watched application: Safelight's metrics and the application's own."""
+
+from collections.abc import Callable
+from typing import cast
+
+from prometheus_client import (
+    REGISTRY,  # noqa: TID251 - only to keep the application's own metrics visible
+    CollectorRegistry,
+    values,
+)
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.openmetrics.exposition import ALLOWUTF8
+
+from safelight.metrics.merge import OwnPage, joined
+from safelight.metrics.registry import Exposition, Meter
+
+_OPENMETRICS = "application/openmetrics-text; version=1.0.0"
+
+
+class Page:
+    """The page of one application. With `joins`, the application's own metrics are part of it."""
+
+    def __init__(self, meter: Meter, *, joins: bool) -> None:
+        self._meter = meter
+        self._joins = joins
+        self._others: list[Meter] = []
+
+    def share(self, meter: Meter) -> Callable[[], None]:
+        """Also show another watch's metrics. Return the function that ends it."""
+        self._others.append(meter)
+        return lambda: self._others.remove(meter)
+
+    def write(self, accept: str, own: OwnPage | None) -> Exposition:
+        """Return the page in the format of an Accept header, or in that of the own page.
+
+        Without an own page, the metrics of prometheus_client's default registry are added.
+        """
+        if own is not None:
+            accept = _OPENMETRICS if own.is_openmetrics else ""
+        exposition = self._meter.expose(accept)
+        body, content_type = exposition.body, exposition.content_type
+        if own is not None:
+            body, content_type = joined(own.body, body), own.content_type
+        elif self._joins:
+            body = joined(body, _default_metrics(accept))
+        for other in self._others:
+            body = joined(body, other.expose(accept).body)
+        return Exposition(body, content_type)
+
+
+def _default_metrics(accept: str) -> bytes:
+    """Return the metrics of the default registry, in all processes of the application."""
+    registry: CollectorRegistry = REGISTRY
+    if getattr(values.ValueClass, "_multiprocess", False):
+        registry = CollectorRegistry()
+        collect = cast("Callable[[CollectorRegistry], object]", MultiProcessCollector)
+        collect(registry)
+    encode = cast("Callable[..., bytes]", choose_encoder(accept)[0])
+    return encode(registry, escaping=ALLOWUTF8)

@@ -1,0 +1,137 @@
+"""The methods of a pipeline and of its scheduler that report to the call in progress."""
+
+import functools
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
+
+from safelight.libraries import Pipeline, TimeMark
+from safelight.probes.calls import CallInProgress
+from safelight.probes.disguise import disguise, probe_of, reveal
+from safelight.probes.guard import Guard
+from safelight.probes.loops import Loop
+
+Call = CallInProgress[TimeMark]
+Around = Callable[..., object]
+
+_PROMPT_ENCODERS = ("encode_prompt", "_encode_prompt")
+_SCHEDULER_METHODS = ("scale_model_input", "step")
+
+
+class Reports:
+    """Replaces the classes of a pipeline's parts by subclasses that report, until `restore`."""
+
+    def __init__(self, current: ContextVar[Call | None], guard: Guard) -> None:
+        self._current = current
+        self._guard = guard
+        self._replaced: list[tuple[weakref.ref[object], type, object]] = []
+
+    def watch(self, pipeline: Pipeline, around: Around | None, probe: object) -> None:
+        """Report a pipeline's loops and encoders; `around` runs its calls, if they are watched."""
+        original = type(pipeline)
+        members: dict[str, object] = {
+            name: self._reporting(getattr(original, name), name)
+            for name in ("progress_bar", *_PROMPT_ENCODERS)
+            if hasattr(original, name)
+        }
+        if around is not None:
+            members["__call__"] = _calling(original, around)
+        self._replace(pipeline, members, probe)
+
+    def watch_scheduler(self, scheduler: object, probe: object) -> None:
+        """Report the scheduler's steps, for pipelines whose progress bar does not show them."""
+        original = type(scheduler)
+        if probe_of(scheduler) is None and hasattr(original, "step"):
+            names = [name for name in _SCHEDULER_METHODS if hasattr(original, name)]
+            members = {name: self._scheduling(getattr(original, name), name) for name in names}
+            self._replace(scheduler, members, probe)
+
+    def restore(self) -> None:
+        """Restore the class of all parts."""
+        for reference, original, probe in self._replaced:
+            reveal(reference(), probe, original)
+        self._replaced.clear()
+
+    def leave_scheduler(self, scheduler: object) -> None:
+        """Restore the scheduler's class: the progress bar has the steps."""
+        for reference, original, probe in self._replaced:
+            if reference() is scheduler:
+                reveal(scheduler, probe, original)
+
+    def _replace(self, part: object, members: Mapping[str, object], probe: object) -> None:
+        self._replaced = [each for each in self._replaced if each[0]() is not None]
+        self._replaced.append((weakref.ref(part), disguise(part, probe, members), probe))
+
+    def _reporting(self, method: Callable[..., Pipeline], name: str) -> Callable[..., object]:
+        @functools.wraps(method)
+        def reporting(pipeline: Pipeline, *args: object, **kwargs: object) -> object:
+            result = method(pipeline, *args, **kwargs)
+            call = self._current.get()
+            if call is not None:
+                with self._guard:
+                    if name == "progress_bar":
+                        return _Bar(result, call.mark_loop(pipeline), self._guard)
+                    call.mark_encoded()
+            return result
+
+        return reporting
+
+    def _scheduling(self, method: Callable[..., object], name: str) -> Callable[..., object]:
+        @functools.wraps(method)
+        def scheduling(scheduler: object, *args: object, **kwargs: object) -> object:
+            call = self._current.get()
+            if call is not None and name == "scale_model_input":
+                with self._guard:
+                    call.mark_scaled()
+            result = method(scheduler, *args, **kwargs)
+            if call is not None and name == "step":
+                with self._guard:
+                    call.mark_scheduled()
+            return result
+
+        return scheduling
+
+
+def _calling(original: type, around: Around) -> Callable[..., object]:
+    @functools.wraps(original.__call__)
+    def call(pipeline: Pipeline, *args: object, **kwargs: object) -> object:
+        return around(pipeline, original.__call__, args, kwargs)
+
+    return call
+
+
+class _Bar:
+    """Wraps a progress bar and reports its updates."""
+
+    def __init__(self, bar: Pipeline, loop: Loop[TimeMark], guard: Guard) -> None:
+        self._bar = bar
+        self._loop = loop
+        self._guard = guard
+
+    def __enter__(self) -> "_Bar":
+        self._bar.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> object:
+        with self._guard:
+            self._loop.finish()
+        return self._bar.__exit__(*error)
+
+    def __iter__(self) -> Iterator[object]:
+        for item in self._bar:
+            yield item
+            with self._guard:
+                self._loop.step()
+        with self._guard:
+            self._loop.finish()
+
+    def __len__(self) -> int:
+        return len(self._bar)
+
+    def update(self, n: float = 1) -> object:
+        with self._guard:
+            self._loop.step()
+        return self._bar.update(n)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._bar, name)
