@@ -11,6 +11,7 @@ from safelight.reasons import NO_ERROR, REASONS
 
 # ── Labels ───────────────────────────────────────────────────────────────────────────────────────
 
+LOOP_BEAT_SECONDS = 0.1  # the timer of HTTP_LAG
 NO_INSTRUCTION = "none"
 NO_ADAPTERS = "none"
 
@@ -150,6 +151,7 @@ _QUEUE = (0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 30
 _STAGE = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0)
 _STEP = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 2.0)
 _HTTP = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 1.5, 3.0, 5.0, 15.0, 30.0, 60.0)
+_LAG = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _BATCH = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64, 128)
 _RATINGS = (1, 2, 3, 4, 5)
 _SCORE = (0.3, 0.5, 0.6, 0.7, 0.75, 0.8, 0.9)
@@ -172,8 +174,7 @@ REQUESTS = Metric(
     (ENDPOINT, STATUS_CODE, INSTRUCTION_TYPE, ERROR), series=220,
 )
 SUCCESSES = Metric(
-    "request_success_total",
-    "Requests to the model that ended without an error.",
+    "request_success_total", "Requests to the model that ended without an error.",
     Kind.COUNTER, Family.REQUEST, (ENDPOINT, INSTRUCTION_TYPE), series=100,
 )
 QUEUED_SECONDS = Metric(
@@ -191,8 +192,7 @@ IN_FLIGHT = Metric(
     Kind.GAUGE, Family.REQUEST,
 )
 IMAGES = Metric(
-    "request_images_total",
-    "Output images, by size.",
+    "request_images_total", "Output images, by size.",
     Kind.COUNTER, Family.REQUEST, (IMAGE_SIZE,), series=len(IMAGE_SIZES) + 1,
 )
 
@@ -429,6 +429,10 @@ HTTP_RESPONSE_BYTES = Metric(
 )
 HTTP_IN_PROGRESS = Metric(
     "http_requests_inprogress", "HTTP requests that have not ended yet.", Kind.GAUGE, Family.HTTP
+)
+HTTP_LAG = Metric(
+    "http_event_loop_lag_seconds", "Delay of a timer in the event loop: handlers blocked the loop.",
+    Kind.HISTOGRAM, Family.HTTP, buckets=_LAG,
 )
 
 # ── GPU ──────────────────────────────────────────────────────────────────────────────────────────

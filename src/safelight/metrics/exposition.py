@@ -4,14 +4,19 @@ prometheus_client only writes the text. Its metric objects are not used: a varia
 application decides whether they keep their values in files.
 """
 
+import os
+import socket
+import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import chain, repeat
 from math import inf
+from socketserver import ThreadingMixIn
 from typing import TYPE_CHECKING, cast
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
-from prometheus_client import CollectorRegistry, ProcessCollector, start_http_server
-from prometheus_client.exposition import choose_encoder
+from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client.exposition import choose_encoder, make_wsgi_app
 from prometheus_client.metrics_core import Metric as _Family
 from prometheus_client.openmetrics.exposition import ALLOWUTF8
 from prometheus_client.parser import text_string_to_metric_families
@@ -56,16 +61,44 @@ class Scrape(Collector):
         write = cast("Callable[..., bytes]", encode)
         return Exposition(write(self, escaping=ALLOWUTF8), content_type)
 
-    def serve(self, port: int, host: str) -> Callable[[], None]:
-        """Serve it on a port; return the function that stops it."""
-        server, thread = start_http_server(port, host, registry=cast("CollectorRegistry", self))
+    def serve(self, port: int, host: str, *, shared: bool) -> Callable[[], None]:
+        """Serve it on a port, in a thread; return the function that stops it.
+
+        If the port is shared, the other workers of a server can listen on it too.
+        """
+        kind = _SharedServer if shared else _Server
+        application = make_wsgi_app(cast("CollectorRegistry", self))
+        server = make_server(host, port, application, kind, handler_class=_Silent)
+        thread = threading.Thread(
+            target=server.serve_forever, name="safelight-metrics", daemon=True
+        )
+        thread.start()
+        started_by = os.getpid()
 
         def stop() -> None:
-            server.shutdown()
+            if os.getpid() == started_by:  # a forked process has the port, but not the thread
+                server.shutdown()
+                thread.join()
             server.server_close()
-            thread.join()
 
         return stop
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+
+    def __init__(self, address: tuple[str, int], handler: type[WSGIRequestHandler]) -> None:
+        self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        super().__init__(address, handler)
+
+
+class _SharedServer(_Server):
+    allow_reuse_port = True
+
+
+class _Silent(WSGIRequestHandler):
+    def log_message(self, *_: object) -> None:
+        """Log nothing: the program's own output stays readable."""
 
 
 def families(rows: Iterable[Row], namespace: str) -> list[Family]:

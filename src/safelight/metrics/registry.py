@@ -127,11 +127,11 @@ class Meter:
         return self._table.items()
 
     def serve(self, port: int, host: str = "127.0.0.1") -> Callable[[], None]:
-        """Serve /metrics on its own port, for programs without a web server.
+        """Serve /metrics on a port of its own, in a thread. Returns the function that stops it.
 
-        Returns the function that stops it.
+        All workers of a server can use the same port: whichever answers, it answers for all.
         """
-        return self._scrape.serve(port, host)
+        return self._scrape.serve(port, host, shared=self.membership.is_worker)
 
     def _refresh(self) -> None:
         for callback in list(self._before_expose):

@@ -97,6 +97,12 @@ class Series:
         if exemplar:
             self._keep(bucket, amount, exemplar)
 
+    def observe_many(self, amount: float, number: int) -> None:
+        """Add the same observation several times, to a histogram or summary."""
+        with self.lock:
+            self.cells[VALUE] += amount * number
+            self.cells[COUNTS + bisect_left(self._edges, amount)] += number
+
     def clear(self) -> None:
         """Mark the row as unused. The caller locks."""
         for place in range(len(self.cells)):

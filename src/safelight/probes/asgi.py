@@ -5,7 +5,7 @@ The probe reads no body and starts no task: it counts the messages that pass thr
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Collection
 from dataclasses import replace
 from time import perf_counter
 from typing import Any
@@ -19,6 +19,8 @@ from safelight.metrics.series import VALUE
 from safelight.probes.declare import BODY_LIMIT_BYTES, Response, judged, outcome
 from safelight.probes.disguise import disguise, probe_of, reveal
 from safelight.probes.guard import Guard
+from safelight.probes.heartbeat import Heartbeat
+from safelight.probes.lifespan import App, Receive, Send, pass_on
 from safelight.probes.options import WebOptions
 from safelight.probes.own_page import asgi_page
 from safelight.probes.request_counts import RequestCounts
@@ -27,10 +29,6 @@ from safelight.reasons import reason_of_exception, reason_of_status
 from safelight.telemetry.record import CURRENT_REQUEST, Exchange, Sink, finish
 from safelight.telemetry.timeline import Timeline
 from safelight.telemetry.traces import current_trace_id, trace_id_of
-
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _METHOD_NOT_ALLOWED = 405  # such a request reached no route, so it is not a model request
 _MAX_WRAPPERS = 10
@@ -65,6 +63,7 @@ class AsgiProbe:
         self._routes = Routes()
         self._guard = Guard("asgi", meter.probe_failed)
         self._counts = RequestCounts(meter)
+        self.heartbeat = Heartbeat(meter)
         self._in_progress = meter.child(HTTP_IN_PROGRESS)
         self._membership = meter.membership
         self._membership.join(Guard("processes", meter.probe_failed))
@@ -72,7 +71,8 @@ class AsgiProbe:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection; only HTTP is measured."""
         if scope["type"] != "http":
-            await self._pass_on(scope, receive, send)
+            if await pass_on(self._app, scope, receive, send):
+                self._membership.leave()  # here, because uvicorn's workers end by a signal
             return
         if scope["path"].rstrip("/").endswith(self._path) and self._is_metrics(scope):
             await self._expose(scope, send)
@@ -97,19 +97,6 @@ class AsgiProbe:
                 self._count(scope, app, root_path, request)
             except Exception as error:  # noqa: BLE001 - a failure here must not fail the request
                 self._guard.report(error)
-
-    async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
-        last = ""
-
-        async def noted() -> Message:
-            nonlocal last
-            message = await receive()
-            last = message["type"]
-            return message
-
-        await self._app(scope, noted if scope["type"] == "lifespan" else receive, send)
-        if last == "lifespan.shutdown":  # here, because uvicorn's workers end by a signal
-            self._membership.leave()
 
     def _count(self, scope: Scope, app: WebApp, root_path: str, request: "_Request") -> None:
         seconds = (request.ended or perf_counter()) - request.started
@@ -177,6 +164,8 @@ class _Request:
         self._receive = receive
         self._send = send
         self._probe = probe
+        if self.started > probe.heartbeat.due:
+            probe.heartbeat.start()
 
     @property
     def owner(self) -> object:
@@ -270,12 +259,13 @@ class AppProbe:
         call = type(app).__call__.__get__(app)
         # A bound method in the class: Python calls it without adding the application.
         probe = AsgiProbe(call, options=options, **arguments)
-        self.page = probe.page
+        self.page, self._heartbeat = probe.page, probe.heartbeat
         self._original = disguise(app, self, {"__call__": probe.__call__})
 
     def unwatch(self) -> None:
         """Remove the probe; a second call does nothing."""
         reveal(self._app, self, self._original)
+        self._heartbeat.stop()
 
 
 def is_asgi(app: WebApp) -> bool:

@@ -25,7 +25,7 @@ from fastapi import FastAPI
 import safelight
 
 app = FastAPI()
-safelight.watch(app=app)
+safelight.watch(app=app, metrics_port=int(os.environ["METRICS_PORT"]))
 
 @app.get("/hello")
 async def hello() -> int:
@@ -41,25 +41,25 @@ from flask import Flask
 import safelight
 
 app = Flask(__name__)
-safelight.watch(app=app)
+safelight.watch(app=app, metrics_port=int(os.environ["METRICS_PORT"]))
 
 @app.get("/hello")
 def hello() -> str:
     return str(os.getpid())
 """
-# Name: the application's module and the command.
+ALONE = ("uvicorn", "asgi:app", "--port", "PORT")
 SERVERS: dict[str, tuple[str, ...]] = {
-    "uvicorn": ("asgi", "uvicorn", "asgi:app", "--workers", "2", "--port", "PORT"),
-    "sync": ("wsgi", "gunicorn", "wsgi:app", "-w", "2", "-b", "HOST"),
-    "gthread": ("wsgi", "gunicorn", "wsgi:app", "-w", "2", "--threads", "4", "-b", "HOST"),
-    "preload": ("wsgi", "gunicorn", "wsgi:app", "-w", "2", "--preload", "-b", "HOST"),
+    "uvicorn": ("uvicorn", "asgi:app", "--workers", "2", "--port", "PORT"),
+    "sync": ("gunicorn", "wsgi:app", "-w", "2", "-b", "HOST"),
+    "gthread": ("gunicorn", "wsgi:app", "-w", "2", "--threads", "4", "-b", "HOST"),
+    "preload": ("gunicorn", "wsgi:app", "-w", "2", "--preload", "-b", "HOST"),
     "uvicorn_worker": (
-        *("asgi", "gunicorn", "asgi:app", "-w", "2", "-b", "HOST"),
+        *("gunicorn", "asgi:app", "-w", "2", "-b", "HOST"),
         *("-k", "uvicorn_worker.UvicornWorker"),
     ),
-    "hypercorn": ("asgi", "hypercorn", "asgi:app", "-w", "2", "-b", "HOST"),
+    "hypercorn": ("hypercorn", "asgi:app", "-w", "2", "-b", "HOST"),
     "granian": (
-        *("asgi", "granian", "asgi:app", "--interface", "asgi", "--workers", "2"),
+        *("granian", "asgi:app", "--interface", "asgi", "--workers", "2"),
         *("--port", "PORT", "--respawn-failed-workers"),
     ),
 }
@@ -68,17 +68,19 @@ SERVERS: dict[str, tuple[str, ...]] = {
 class Server:
     """A running server."""
 
-    def __init__(self, process: "subprocess.Popen[bytes]", port: int) -> None:
+    def __init__(self, process: "subprocess.Popen[bytes]", port: int, metrics_port: int) -> None:
         self.process = process
         self._port = port
+        self._metrics_port = metrics_port
 
     def ask(self, path: str = "/hello", times: int = 1) -> list[str]:
         """Send requests, each over its own connection, and return the answers."""
         return [self._ask(path) for _ in range(times)]
 
-    def _ask(self, path: str) -> str:
+    def _ask(self, path: str, port: int | None = None) -> str:
         # Not httpx: a new client for each request takes 40 ms.
-        with closing(HTTPConnection("127.0.0.1", self._port, timeout=10)) as connection:
+        port = port or self._port
+        with closing(HTTPConnection("127.0.0.1", port, timeout=10)) as connection:
             connection.request("GET", path)
             return connection.getresponse().read().decode()
 
@@ -92,6 +94,10 @@ class Server:
 
     def samples(self) -> Samples:
         return parse(self.ask("/metrics")[0])
+
+    def samples_beside(self) -> Samples:
+        """Read the metrics from their own port."""
+        return parse(self._ask("/metrics", self._metrics_port))
 
     def total(self, metric: Metric = HTTP_REQUESTS) -> float:
         return total_of(self.samples(), metric)
@@ -119,23 +125,21 @@ def total_of(samples: Samples, metric: Metric = HTTP_REQUESTS) -> float:
 
 @contextmanager
 def serving(folder: Path, name: str, *options: str) -> Iterator[Server]:
-    """Start a server, and wait until both workers are ready."""
+    """Start a server, and wait until both workers are ready; `alone` has no workers."""
     (folder / "asgi.py").write_text(ASGI)
     (folder / "wsgi.py").write_text(WSGI)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port, metrics_port = _free_port(), _free_port()
     places = {"PORT": str(port), "HOST": f"127.0.0.1:{port}"}
-    _, program, *arguments = SERVERS[name]
+    program, *arguments = SERVERS.get(name, ALONE)
     command = [str(BIN / program), *(places.get(word, word) for word in arguments), *options]
     path = os.pathsep.join((str(folder), *sys.path))
     with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            command, cwd=folder, stdout=log, stderr=log, env={**os.environ, "PYTHONPATH": path}
-        )
-    server = Server(process, port)
+        environment = {**os.environ, "PYTHONPATH": path, "METRICS_PORT": str(metrics_port)}
+        process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, env=environment)
+    server = Server(process, port, metrics_port)
+    workers = 0 if name == "alone" else 2
     try:
-        wait_until(lambda: len(server.workers()) == 2 and _answers(server))
+        wait_until(lambda: len(server.workers()) == workers and _answers(server))
         yield server
     finally:
         for pid in (process.pid, *server.workers()):  # first who would start new workers
@@ -150,6 +154,12 @@ def wait_until(ready: Callable[[], bool], seconds: float = 20.0) -> None:
     while not ready():
         assert monotonic() < ends
         subprocess.run(["sleep", "0.05"], check=True)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def _answers(server: Server) -> bool:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from safelight.metrics.catalog import BUILD_INFO, HTTP_IN_PROGRESS
+from safelight.metrics.catalog import BUILD_INFO, HTTP_IN_PROGRESS, HTTP_LAG
+from safelight.metrics.registry import Samples, where
 from tests.metrics.processes.servers import SERVERS, serving, total_of, wait_until
 
 REQUESTS = 40
@@ -19,6 +20,7 @@ def test_every_scrape_says_exactly_how_many_requests_came(name: str, tmp_path: P
         sent = server.ask_both()
         server.settle(sent)
         assert {server.total() for _ in range(8)} == {sent}
+        assert {total_of(server.samples_beside()) for _ in range(4)} == {sent}
         assert (server.total(BUILD_INFO), server.total(HTTP_IN_PROGRESS)) == (1, 0)
         server.stop()
         wait_until(lambda: not server.folders())
@@ -61,6 +63,20 @@ def test_a_blocked_worker_stays_in_the_count(tmp_path: Path) -> None:
         wait_until(lambda: server.total(HTTP_IN_PROGRESS) == 1)
         assert {server.total() for _ in range(5)} == {REQUESTS}
         assert not blocked.done()
+
+
+def test_the_own_port_answers_and_measures_while_a_handler_blocks(tmp_path: Path) -> None:
+    with serving(tmp_path, "alone") as server, ThreadPoolExecutor(1) as pool:
+        server.ask("/hello")
+        blocked = pool.submit(server.ask, "/block")
+        wait_until(lambda: lag_of(server.samples_beside()) > 0.5)
+        assert not blocked.done()
+        blocked.result()
+        assert 3 < lag_of(server.samples_beside()) < 6
+
+
+def lag_of(samples: Samples) -> float:
+    return sum(value for _, value in where(samples, f"{HTTP_LAG.name}_sum"))
 
 
 def test_the_next_start_removes_the_files_of_a_server_that_was_killed(tmp_path: Path) -> None:

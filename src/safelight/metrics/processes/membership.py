@@ -39,6 +39,11 @@ class Membership:
         self._serves = self._was_forked = False
         _FORKS.members.add(self)
 
+    @property
+    def is_worker(self) -> bool:
+        """Return True if this process counts beside others."""
+        return self._group is not None
+
     def join(self, guard: AbstractContextManager[object]) -> None:
         """Count beside the other workers, if this process is one. The guard handles failures."""
         self._guard, self._serves = guard, True
