@@ -46,7 +46,7 @@ def _loop_blocked(queries: Queries, limits: Thresholds) -> Alert:
         description=f"The event loop of {_ON} is blocked {AS_SHARE} of the time.",
         runbook=Runbook(
             means=(
-                "An `async def` handler computes, or waits without `await`. Meanwhile the process "
+                "An `async def` handler computes, or waits without awaiting. Meanwhile the process "
                 "serves no other request, not even the readiness probe."
             ),
             look=(
@@ -55,7 +55,7 @@ def _loop_blocked(queries: Queries, limits: Thresholds) -> Alert:
                 "also delays the loop (host alerts)."
             ),
             do=(
-                "Write the handler as `def`: it then runs in a thread. Or call the model with "
+                "Write the handler without async: it then runs in a thread. Or call the model with "
                 "`await asyncio.to_thread(pipe, prompt)`."
             ),
         ),
