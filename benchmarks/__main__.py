@@ -6,7 +6,7 @@
 import sys
 from collections.abc import Callable, Iterator
 
-from benchmarks import exposition, http, keeping, process, quality, records, steps
+from benchmarks import exposition, http, keeping, process, processes, quality, records, steps
 from benchmarks.measurements import Measurement, as_markdown, verdict
 
 PARTS: dict[str, Callable[[], Iterator[Measurement]]] = {
@@ -14,6 +14,7 @@ PARTS: dict[str, Callable[[], Iterator[Measurement]]] = {
     "steps": steps.measure,
     "exposition": exposition.measure,
     "process": process.measure,
+    "processes": processes.measure,
     "records": records.measure,
     "quality": quality.measure,
     "keeping": keeping.measure,

@@ -52,9 +52,10 @@ class Watch:
         return self.meter.expose(accept)
 
     def serve(self, port: int, host: str = "127.0.0.1") -> None:
-        """Serve `/metrics` on a port until `unwatch`, for programs without a web application.
+        """Serve `/metrics` on a port until `unwatch`, from a thread of its own.
 
-        Raises OSError if the port is in use.
+        It answers without a web application, and while a handler blocks the application's event
+        loop. Raises OSError if the port is in use.
         """
         self._undo.append(self.meter.serve(port, host))
 
@@ -73,6 +74,7 @@ def watch(  # noqa: PLR0913 - each is one choice of the user
     model_endpoints: Collection[str] = (),
     failed: Failed | None = None,
     metrics_path: str = METRICS_PATH,
+    metrics_port: int | None = None,
     on_record: Sink | None = None,
 ) -> Watch:
     """Watch an application, models, or both; with both, each request has its model calls.
@@ -92,11 +94,14 @@ def watch(  # noqa: PLR0913 - each is one choice of the user
             status may be 200.
         metrics_path: where the application serves the metrics. If the application has its own
             page there, both are joined.
+        metrics_port: also serve the metrics on this port of 127.0.0.1, from a thread of its own,
+            which answers while a handler blocks the event loop. `Watch.serve` has other addresses.
         on_record: called with the `Record` of every finished model request.
 
     Raises:
         AlreadyWatched: the application or a pipeline already has a probe.
         BadSetting: an object has an unsupported type, or a setting is wrong.
+        OSError: the metrics port is in use.
     """
     models = _models(pipeline, pipelines)
     present = _watch_of(app) if models else None
@@ -113,6 +118,8 @@ def watch(  # noqa: PLR0913 - each is one choice of the user
             parts.watch_model(model, name if pipelines else "", shared=app is not None)
         if present is None:
             parts.sample()
+        if metrics_port is not None:
+            parts.watched.serve(metrics_port)
     except BaseException:
         parts.watched.unwatch()
         raise
@@ -151,7 +158,7 @@ class _Parts:
         probe = kind(
             app, meter=self.meter, sink=self.sink, model_endpoints=model_endpoints, options=options
         )
-        self.undo.append(probe.unwatch)
+        self.undo.extend((self.meter.membership.leave, probe.unwatch))
 
     def watch_model(self, model: object, name: str, *, shared: bool) -> None:
         """Watch a pipeline or model. Only with an application may it have a probe already."""

@@ -380,3 +380,27 @@ def test_a_batch_cap_is_wrong_if_it_is_one_or_half_of_the_usual() -> None:
     assert warnings(capped(4, 0.25), usual) == ["wrong_batch_cap"]
     assert warnings(capped(4, 0.15), usual) == []
     assert warnings(capped(5, 0.9), usual) == []
+
+
+def test_each_instance_with_a_blocked_event_loop_is_reported() -> None:
+    lag = [({"instance": "a:1"}, 0.5), ({"instance": "b:1"}, 0.01)]
+    beats = [({"instance": "a:1"}, 5.0), ({"instance": "b:1"}, 9.9)]
+    [finding] = findings({key(c.HTTP_LAG, SUM): lag, key(c.HTTP_LAG, COUNT): beats})
+
+    assert (finding.check.name, finding.sign.subject) == ("event_loop_blocked", "a:1")
+    assert "50 % of the time" in finding.sign.verdict
+    assert "asyncio.to_thread" in finding.check.remedy[0]
+
+
+def test_a_blocked_event_loop_explains_slow_uploads() -> None:
+    slow: Facts = {**ended(none=1.0), key(c.REQUEST_SECONDS, SUM): [({}, 1.0)]}
+    receive = {"stage": "receive"}
+    now: Facts = {
+        **slow,
+        key(c.STAGE_SECONDS, SUM): [(receive, 0.6)],
+        key(c.STAGE_SECONDS, COUNT): [(receive, 1.0)],
+        key(c.HTTP_LAG, SUM): [({}, 0.5)],
+        key(c.HTTP_LAG, COUNT): [({}, 5.0)],
+    }
+
+    assert warnings(now) == ["event_loop_blocked", "slow_upload"]

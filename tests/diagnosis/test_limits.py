@@ -117,6 +117,7 @@ MEMORY = storage(c.HOST_MEMORY_USED, c.HOST_MEMORY_TOTAL, 0.8)
 FILES = storage(c.HOST_FILESYSTEM_USED, c.HOST_FILESYSTEM_SIZE, 0.8)
 HALF_MEMORY = storage(c.HOST_MEMORY_USED, c.HOST_MEMORY_TOTAL, 0.7)
 HALF_FILES = storage(c.HOST_FILESYSTEM_USED, c.HOST_FILESYSTEM_SIZE, 0.7)
+BLOCKED: Facts = {key(c.HTTP_LAG, SUM): [({}, 0.3)], key(c.HTTP_LAG, COUNT): [({}, 7.0)]}
 CORRUPTED = requests("structure_corruption", 0.08)
 
 CASES = (
@@ -148,6 +149,7 @@ CASES = (
     Case("errors_rise", "least_missed", 100, requests("model_error", 0.1)),
     Case("structure_corruption", "success_ratio", 0.8, CORRUPTED),
     Case("structure_corruption", "least_missed", 100, CORRUPTED),
+    Case("event_loop_blocked", "event_loop_blocked_ratio", 0.4, BLOCKED),
     Case("host_cpu", "host_ratio", 0.7, CPU),
     Case("host_memory", "host_ratio", 0.7, MEMORY),
     Case("host_memory", "host_forecast_seconds", HOUR, HALF_MEMORY, filling(c.HOST_MEMORY_USED)),

@@ -11,6 +11,7 @@ import promql_parser as promql
 import pytest
 
 from safelight.diagnosis.checks import (
+    event_loop,
     fleet,
     gpus,
     hosts,
@@ -31,7 +32,19 @@ from safelight.reference.metrics import lookup
 from safelight.rules.thresholds import Thresholds
 from tests.laws.test_expressions import selectors
 
-MODULES = (fleet, gpus, hosts, image_quality, load, memory, outputs, stages, steps, targets)
+MODULES = (
+    event_loop,
+    fleet,
+    gpus,
+    hosts,
+    image_quality,
+    load,
+    memory,
+    outputs,
+    stages,
+    steps,
+    targets,
+)
 NAMES = [check.name for check in CHECKS]
 QUERIES = FactQueries("instructpix2pix", 'a "job" \\ of {ours}')
 EXPRESSIONS = (QUERIES.instant(300), QUERIES.instant(3600, 86_400), QUERIES.curves(60))

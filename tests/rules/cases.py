@@ -20,6 +20,7 @@ from safelight.metrics.catalog import (
     HOST_FILESYSTEM_USED,
     HOST_MEMORY_TOTAL,
     HOST_MEMORY_USED,
+    HTTP_LAG,
     HTTP_REQUESTS,
     HTTP_SECONDS,
     IMAGES,
@@ -233,6 +234,9 @@ CASES: dict[str, tuple[Case, ...]] = {
         ),  # seconds per minute
         "HostFilesystemFull": _of(
             HOST_FILESYSTEM_USED, HOST_FILESYSTEM_SIZE, ("87x900", "83x900"), at=2, mountpoint="/"
+        ),
+        "EventLoopBlocked": Case(
+            mixture(HTTP_LAG, {0.001: 467, 1.0: 13}), mixture(HTTP_LAG, {0.001: 469, 1.0: 11}), at=6
         ),
         "FileDescriptorsNearlyGone": _of(
             "process_open_fds", "process_max_fds", ("83x900", "80x900"), at=2

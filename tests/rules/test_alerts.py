@@ -159,7 +159,7 @@ def test_a_runbook_names_only_metrics_that_exist(alert: Alert) -> None:
     values = {value for label in labels for value in label.values or ()}
     known = {metric.name for metric in CATALOG} | set(FOREIGN) | set(REASONS) | {"load_failed"}
     known |= values | {label.name for label in labels}
-    settings = {"guidance_scale", "image_guidance_scale", "cuda_visible_devices"}
+    settings = {"guidance_scale", "image_guidance_scale", "cuda_visible_devices", "to_thread"}
     text = f"{alert.runbook.means} {alert.runbook.look} {alert.runbook.do}"
     words = set(re.findall(r"\b[a-z]+(?:_[a-z]+)+\b", text.replace("host_disk_*", "")))
     assert words <= known | settings

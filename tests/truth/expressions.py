@@ -42,6 +42,12 @@ def level(name: str, ns: str = "", where: str = "") -> str:
     return f'max(avg_over_time({full_name}{{job="@"{where}}}[5m]))'
 
 
+def blocked() -> str:
+    rate = 'sum(rate(http_event_loop_lag_seconds_{part}{{job="@"}}[5m]))'
+    late, beats = rate.format(part="sum"), rate.format(part="count")
+    return f"{late} / ({late} + 0.1 * {beats})"
+
+
 def down() -> str:
     return 'max(1 - avg_over_time(up{job="@"}[5m]))'
 

@@ -116,6 +116,16 @@ def _destroyed(d: Draft) -> dict[str, Any]:
     return scene | {"expression": f.failed("structure_corruption", d.ns)}
 
 
+def _blocked(d: Draft) -> dict[str, Any]:
+    """Return handlers that block the loop: requests wait before and after their model."""
+    part = d.between(0.35, 0.8)
+    waits = {
+        name: d.base.stages[name] + part * d.between(0.3, 0.6) for name in ("receive", "respond")
+    }
+    scene = d.then(blocked=part, stages=stages(d.base, **waits))
+    return scene | {"expression": f.blocked()}
+
+
 def _cpu(d: Draft) -> dict[str, Any]:
     by = d.between(4, 8)
     busy = {name: d.base.stages[name] * by for name in ("decode", "encode", "check", "transfer")}
@@ -282,6 +292,7 @@ KINDS: tuple[tuple[str, Draw], ...] = (
             | {"expression": f.mean("image_quality_score", d.ns)}
         ),
     ),
+    ("event_loop_blocked", _blocked),
     ("host_cpu", _cpu),
     ("host_memory", _memory),
     (

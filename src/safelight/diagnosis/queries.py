@@ -105,6 +105,7 @@ FACTS: tuple[Fact, ...] = (
     Fact(c.GPU_TEMPERATURE, (c.GPU,), windows=(Window.LAST_THIRD,)),
     Fact(c.GPU_CLOCK, (c.GPU, c.CLOCK)),
     Fact(c.GPU_THROTTLED, (c.GPU, c.THROTTLE), windows=_BOTH),
+    Fact(c.HTTP_LAG, (), _MEAN),
     Fact(c.HOST_CPU, windows=_BOTH),
     Fact(c.HOST_MEMORY_USED, (), (Statistic.LAST,)),
     Fact(c.HOST_MEMORY_TOTAL),

@@ -4,13 +4,14 @@ The sum of `lines` over the catalogue is the maximum that one process exposes. A
 5 000. Metrics of the families in `NAMESPACED` are exposed with the service's namespace in front.
 """
 
-from safelight.metrics.metric import OTHER, Family, Kind, Label, Metric
+from safelight.metrics.metric import OTHER, Across, Family, Kind, Label, Metric, of_machine
 from safelight.reasons import NO_ERROR, REASONS
 
 # fmt: off
 
 # ── Labels ───────────────────────────────────────────────────────────────────────────────────────
 
+LOOP_BEAT_SECONDS = 0.1  # the timer of HTTP_LAG
 NO_INSTRUCTION = "none"
 NO_ADAPTERS = "none"
 
@@ -130,7 +131,7 @@ PROBE = Label(
     "Name of the probe.",
     values=(
         "asgi", "flask", "diffusers", "torch", "nvml", "host", "record", "governor", "entropy",
-        "assessment", "model",
+        "assessment", "model", "processes",
     ),
 )
 
@@ -150,6 +151,7 @@ _QUEUE = (0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 30
 _STAGE = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0)
 _STEP = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 2.0)
 _HTTP = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 1.5, 3.0, 5.0, 15.0, 30.0, 60.0)
+_LAG = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _BATCH = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64, 128)
 _RATINGS = (1, 2, 3, 4, 5)
 _SCORE = (0.3, 0.5, 0.6, 0.7, 0.75, 0.8, 0.9)
@@ -172,8 +174,7 @@ REQUESTS = Metric(
     (ENDPOINT, STATUS_CODE, INSTRUCTION_TYPE, ERROR), series=220,
 )
 SUCCESSES = Metric(
-    "request_success_total",
-    "Requests to the model that ended without an error.",
+    "request_success_total", "Requests to the model that ended without an error.",
     Kind.COUNTER, Family.REQUEST, (ENDPOINT, INSTRUCTION_TYPE), series=100,
 )
 QUEUED_SECONDS = Metric(
@@ -191,8 +192,7 @@ IN_FLIGHT = Metric(
     Kind.GAUGE, Family.REQUEST,
 )
 IMAGES = Metric(
-    "request_images_total",
-    "Output images, by size.",
+    "request_images_total", "Output images, by size.",
     Kind.COUNTER, Family.REQUEST, (IMAGE_SIZE,), series=len(IMAGE_SIZES) + 1,
 )
 
@@ -215,12 +215,12 @@ STEPS = Metric(
 IMAGE_GUIDANCE = Metric(
     "image_guidance_ratio",
     "Image guidance of the last call: requested and applied (1 is no guidance).",
-    Kind.GAUGE, Family.MODEL, (GUIDANCE,), series=2,
+    Kind.GAUGE, Family.MODEL, (GUIDANCE,), series=2, across=Across.LAST,
 )
 TEXT_GUIDANCE = Metric(
     "text_guidance_ratio",
     "Text guidance of the last call: requested and applied (1 is no guidance).",
-    Kind.GAUGE, Family.MODEL, (GUIDANCE,), series=2,
+    Kind.GAUGE, Family.MODEL, (GUIDANCE,), series=2, across=Across.LAST,
 )
 GUIDANCE_OVERRIDDEN = Metric(
     "guidance_overridden_total",
@@ -253,15 +253,16 @@ MODEL_INFO = Metric(
         PRECISION,
         DEVICE,
         Label("adapters", "Loaded LoRA adapters, or `none`."),
-    ), series=8,
+    ), series=8, across=Across.MAX,
 )
 MODEL_LOAD_SECONDS = Metric(
-    "model_load_seconds", "Time of the last load of the model.", Kind.GAUGE, Family.MODEL
+    "model_load_seconds", "Time of the last load of the model.",
+    Kind.GAUGE, Family.MODEL, across=Across.MAX,
 )
 MODEL_WARM_UP_SECONDS = Metric(
     "model_warm_up_seconds",
     "Time of the warm-up call, which is part of the load.",
-    Kind.GAUGE, Family.MODEL,
+    Kind.GAUGE, Family.MODEL, across=Across.MAX,
 )
 MODEL_WEIGHTS = Metric(
     "model_weights_bytes", "Memory of the model's weights.", Kind.GAUGE, Family.MODEL
@@ -303,7 +304,7 @@ QUEUED_WORK = Metric(
 REQUEST_TIMEOUT = Metric(
     "request_timeout_seconds",
     "Default timeout of a request, from its arrival.",
-    Kind.GAUGE, Family.QUEUE,
+    Kind.GAUGE, Family.QUEUE, across=Across.MAX,
 )
 BATCH_SIZE = Metric(
     "batch_size",
@@ -313,12 +314,12 @@ BATCH_SIZE = Metric(
 BATCH_LIMIT = Metric(
     "batch_size_limit",
     "Largest useful batch, as measured for the last batch's kind of request.",
-    Kind.GAUGE, Family.QUEUE,
+    Kind.GAUGE, Family.QUEUE, across=Across.LAST,
 )
 BATCH_SPEEDUP = Metric(
     "batch_speedup_ratio",
     "Images per second at that batch size, relative to batches of one.",
-    Kind.GAUGE, Family.QUEUE,
+    Kind.GAUGE, Family.QUEUE, across=Across.LAST,
 )
 REJECTED = Metric(
     "rejected_total",
@@ -335,7 +336,7 @@ WORKER_RESTARTS = Metric(
 )
 DEGRADATION_LEVEL = Metric(
     "degradation_level", "Active steps of the degradation ladder; 0 is full quality.",
-    Kind.GAUGE, Family.GOVERNANCE,
+    Kind.GAUGE, Family.GOVERNANCE, across=Across.MAX,
 )
 DEGRADED = Metric(
     "degraded_total",
@@ -345,7 +346,7 @@ DEGRADED = Metric(
 CIRCUIT_OPEN = Metric(
     "circuit_open",
     "State of the circuit breaker: 1 open, 0.5 half open (one request is tried), 0 closed.",
-    Kind.GAUGE, Family.GOVERNANCE,
+    Kind.GAUGE, Family.GOVERNANCE, across=Across.MAX,
 )
 DEVICE_SECONDS = Metric(
     "device_seconds_total",
@@ -429,6 +430,10 @@ HTTP_RESPONSE_BYTES = Metric(
 HTTP_IN_PROGRESS = Metric(
     "http_requests_inprogress", "HTTP requests that have not ended yet.", Kind.GAUGE, Family.HTTP
 )
+HTTP_LAG = Metric(
+    "http_event_loop_lag_seconds", "Delay of a timer in the event loop: handlers blocked the loop.",
+    Kind.HISTOGRAM, Family.HTTP, buckets=_LAG,
+)
 
 # ── GPU ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -441,7 +446,8 @@ def _gpu(
     name: str, help_text: str, kind: Kind = Kind.GAUGE, *labels: Label, each: int = 1,
     gpus: int = _GPUS,
 ) -> Metric:
-    return Metric(name, help_text, kind, Family.GPU, (GPU, *labels), series=gpus * each)
+    across, series = of_machine(kind), gpus * each
+    return Metric(name, help_text, kind, Family.GPU, (GPU, *labels), series=series, across=across)
 
 
 GPU_UTILIZATION = _gpu("gpu_utilization_ratio", "Share of time in which a kernel ran on the GPU.")
@@ -477,7 +483,8 @@ GPU_INFO = _gpu(
 
 
 def _host(name: str, help_text: str, kind: Kind = Kind.GAUGE, *labels: Label) -> Metric:
-    return Metric(name, help_text, kind, Family.HOST, labels, series=16 if labels else 1)
+    across, series = of_machine(kind), 16 if labels else 1
+    return Metric(name, help_text, kind, Family.HOST, labels, series=series, across=across)
 
 
 HOST_CPU = _host(
@@ -508,17 +515,21 @@ HOST_SENT = _host("host_network_sent_bytes_total", "Bytes sent to the network.",
 # ── Safelight itself ─────────────────────────────────────────────────────────────────────────────
 
 
-def _safelight(name: str, help_text: str, kind: Kind, *labels: Label, series: int = 1) -> Metric:
-    return Metric(name, help_text, kind, Family.SAFELIGHT, labels, series=series)
+def _safelight(
+    name: str, help_text: str, kind: Kind, *labels: Label, series: int = 1,
+    across: Across = Across.SUM,
+) -> Metric:
+    return Metric(name, help_text, kind, Family.SAFELIGHT, labels, series=series, across=across)
 
 
 BUILD_INFO = _safelight(
     "safelight_build_info", "Always 1; its labels are the running versions.", Kind.GAUGE,
     Label("version", "Version of Safelight."), Label("python", "Version of Python."),
+    across=Across.MAX,
 )
 SERVICE_INFO = _safelight(
     "safelight_service_info", "Always 1; its label is the namespace of the service's metrics.",
-    Kind.GAUGE, Label("namespace", "Prefix of the service's metrics."),
+    Kind.GAUGE, Label("namespace", "Prefix of the service's metrics."), across=Across.MAX,
 )
 PROBE_FAILURES = _safelight(
     "safelight_probe_failures_total", "Failures of a probe; requests were not affected.",
@@ -533,7 +544,7 @@ PROBE_SECONDS = _safelight(
 PROBE_TIMESTAMP = _safelight(
     "safelight_probe_last_success_timestamp_seconds", "Time of the last success of the probe.",
     Kind.GAUGE, PROBE,
-    series=len(PROBE.values or ()),
+    series=len(PROBE.values or ()), across=Across.MAX,
 )
 LOG_LINES_LOST = _safelight(
     "safelight_log_lines_lost_total",
@@ -555,10 +566,12 @@ SERIES_FOLDED = _safelight(
     Kind.COUNTER, Label("metric", "Name of the metric without its namespace."), series=30,
 )
 EXPOSITION_SECONDS = _safelight(
-    "safelight_exposition_seconds", "Time to write the last response to a scrape.", Kind.GAUGE
+    "safelight_exposition_seconds", "Time to write the last response to a scrape.",
+    Kind.GAUGE, across=Across.LAST,
 )
 EXPOSITION_LINES = _safelight(
-    "safelight_exposition_lines", "Lines of the last response to a scrape.", Kind.GAUGE
+    "safelight_exposition_lines", "Lines of the last response to a scrape.",
+    Kind.GAUGE, across=Across.LAST,
 )
 NOTIFICATIONS = _safelight(
     "safelight_notifications_total", "Notifications that the relay received from Alertmanager.",
@@ -568,7 +581,7 @@ NOTIFICATIONS = _safelight(
 NOTIFICATION_SECONDS = _safelight(
     "safelight_notification_seconds", "Time to deliver the last notification, including retries.",
     Kind.GAUGE, CHANNEL,
-    series=len(CHANNEL.values or ()),
+    series=len(CHANNEL.values or ()), across=Across.LAST,
 )
 
 CATALOG: tuple[Metric, ...] = tuple(

@@ -28,6 +28,19 @@ class Kind(StrEnum):
     SUMMARY = "summary"
 
 
+class Across(StrEnum):
+    """How the values of a service's processes become one value."""
+
+    SUM = "sum"
+    MAX = "max"  # a total of the machine, which every process reads
+    LAST = "last"  # the value that was set last
+
+
+def of_machine(kind: Kind) -> Across:
+    """Return the rule of what every process reads from the same machine."""
+    return Across.MAX if kind is Kind.COUNTER else Across.LAST
+
+
 class Family(StrEnum):
     """Part of the system that a metric belongs to."""
 
@@ -69,7 +82,10 @@ class Label:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Metric:
-    """A metric. `series` is the maximum number of its label combinations."""
+    """A metric. `series` is the maximum number of its label combinations.
+
+    `across` says how the values of several processes on one port become one.
+    """
 
     name: str
     help: str
@@ -78,6 +94,7 @@ class Metric:
     labels: tuple[Label, ...] = ()
     buckets: tuple[float, ...] = ()
     series: int = 1
+    across: Across = Across.SUM
 
     @property
     def label_names(self) -> tuple[str, ...]:

@@ -80,6 +80,13 @@ class Queries:
         """Return the increase per second of a histogram's or summary's sum."""
         return _sum(f"rate({self.select(metric, where, '_sum')}[{self.window}])", by)
 
+    def late_share(
+        self, metric: Metric, interval_seconds: float, by: tuple[Label, ...] = ()
+    ) -> str:
+        """Return the share of time by which a timer was late, from the histogram of its delays."""
+        late = self.seconds_per_second(metric, by)
+        return f"{late} / ({late} + {interval_seconds:g} * {self.rate(metric, by)})"
+
     def success_ratio(self, successes: Metric, total: Metric, by: tuple[Label, ...] = ()) -> str:
         """Return `successes` divided by `total`, 0 to 1; 0 if none ever succeeded."""
         total_rate = self.rate(total, by)

@@ -60,6 +60,7 @@ class FlaskProbe:
         self._guard = Guard("flask", meter.probe_failed)
         self._call = type(app).__call__.__get__(app)
         meter.add(HTTP_IN_PROGRESS, amount=0)
+        meter.membership.join(Guard("processes", meter.probe_failed))
         # A bound method in the class: Python calls it without adding the application.
         self._original = disguise(app, self, {"__call__": self._serve})
         # Not app.before_request: Flask refuses it after the first request.
@@ -76,6 +77,8 @@ class FlaskProbe:
                 del hooks[None]
 
     def _serve(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        if not self.meter.membership.address:
+            self.meter.membership.serve_at((environ["SERVER_NAME"], environ["SERVER_PORT"]))
         is_metrics = environ.get("PATH_INFO", "").rstrip("/") == self._options.metrics_path
         if is_metrics and environ["REQUEST_METHOD"] in ("GET", "HEAD"):
             return self._expose(environ, start_response)

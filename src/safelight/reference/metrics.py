@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from safelight.metrics.catalog import CATALOG
 from safelight.metrics.merge import RENAMED
-from safelight.metrics.metric import NAMESPACED, Family, Metric
+from safelight.metrics.metric import NAMESPACED, Across, Family, Metric
 
 
 def as_markdown(namespace: str) -> str:
@@ -37,6 +37,9 @@ def _opening(namespace: str) -> list[str]:
         "",
         f"Metrics of a service with the namespace `{namespace}`. One process exposes at most "
         f"{lines:,} lines of them.",
+        "",
+        "Several processes on one port are added up. Other rules are named behind the kind: `max`, "
+        "and `last` for the value that was set last. Gauges only count processes that are alive.",
     ]
 
 
@@ -48,7 +51,9 @@ def _section(family: Family, namespace: str) -> Iterator[str]:
     yield from ("", "| metric | kind | labels | meaning |", "|---|---|---|---|")
     for metric in metrics:
         labels = " ".join(f"`{name}`" for name in metric.label_names)
-        yield f"| `{metric.full_name(namespace)}` | {metric.kind} | {labels} | {metric.help} |"
+        rule = "" if metric.across is Across.SUM else f", {metric.across}"
+        name, kind = metric.full_name(namespace), f"{metric.kind}{rule}"
+        yield f"| `{name}` | {kind} | {labels} | {metric.help} |"
     closed = {
         label.name + str(label.values): label for metric in metrics for label in metric.labels
     }

@@ -9,10 +9,12 @@ from safelight.metrics.catalog import (
     HOST_FILESYSTEM_USED,
     HOST_MEMORY_TOTAL,
     HOST_MEMORY_USED,
+    HTTP_LAG,
     LOG_LINES_LOST,
+    LOOP_BEAT_SECONDS,
 )
 from safelight.metrics.metric import Metric
-from safelight.metrics.promql import JOB, Queries
+from safelight.metrics.promql import INSTANCE, JOB, Queries
 from safelight.rules.rule import (
     AS_BYTES,
     AS_INSTANCE,
@@ -29,6 +31,35 @@ from safelight.units import duration, percent, size
 _ON = f"{AS_INSTANCE} ({AS_JOB})"
 _HOUR = 3600
 _RECENT_WINDOW = "10m"
+
+
+def _loop_blocked(queries: Queries, limits: Thresholds) -> Alert:
+    blocked = queries.late_share(HTTP_LAG, LOOP_BEAT_SECONDS, (JOB, INSTANCE))
+    limit = limits.event_loop_blocked_ratio
+    return Alert(
+        "EventLoopBlocked",
+        f"{blocked} > {limit:g}",
+        for_seconds=300,
+        severity="warning",
+        scope=Scope.PROCESS,
+        summary=f"{_ON}: handlers block the event loop more than {percent(limit)} of the time",
+        description=f"The event loop of {_ON} is blocked {AS_SHARE} of the time.",
+        runbook=Runbook(
+            means=(
+                "An `async def` handler computes, or waits without awaiting. Meanwhile the process "
+                "serves no other request, not even the readiness probe."
+            ),
+            look=(
+                "http_event_loop_lag_seconds: how long is one blocking? The slowest route "
+                "(http_request_duration_seconds by handler) is the first suspect. A full processor "
+                "also delays the loop (host alerts)."
+            ),
+            do=(
+                "Write the handler without async: it then runs in a thread. Or call the model with "
+                "`await asyncio.to_thread(pipe, prompt)`."
+            ),
+        ),
+    )
 
 
 def _descriptors(queries: Queries, limits: Thresholds) -> Alert:
@@ -166,6 +197,7 @@ def _log_lost(queries: Queries, _: Thresholds) -> Alert:
 
 
 PROCESS_ALERTS: tuple[Callable[[Queries, Thresholds], Alert], ...] = (
+    _loop_blocked,
     _descriptors,
     _restarted,
     _memory_grows,

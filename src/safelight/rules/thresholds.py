@@ -98,6 +98,9 @@ class Thresholds(BaseModel):
     host_ratio: Share = Field(
         0.85, description="Use of the host's CPU, memory, disk time and file systems."
     )
+    event_loop_blocked_ratio: Share = Field(
+        0.2, description="Time in which handlers block the event loop."
+    )
     descriptors_ratio: Share = Field(0.8, description="File descriptors used.")
     service_restarts: Count = Field(2, description="Starts of the service in 30 minutes.")
     process_growth_bytes_per_hour: Positive = Field(
@@ -134,6 +137,7 @@ OF_MACHINES = frozenset(
         "gpu_celsius",
         "host_ratio",
         "host_forecast_seconds",
+        "event_loop_blocked_ratio",
         "descriptors_ratio",
         "service_restarts",
         "process_growth_bytes_per_hour",

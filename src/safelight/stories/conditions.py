@@ -66,6 +66,8 @@ class Conditions:
     celsius: float = 62.0
     clock_hertz: float = 1.7e9
     throttled: Mapping[str, float] = field(default_factory=dict)
+    blocked: float = 0.0
+    """Share of the time in which handlers block the event loop."""
     cpu: float = 0.35
     host_used: float = 12e9
     host_total: float = 32e9

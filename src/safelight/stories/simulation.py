@@ -17,6 +17,7 @@ from safelight.stories.conditions import MODEL, Conditions
 from safelight.telemetry.meter import metrics_sink
 from safelight.telemetry.record import Facts, PipelineCall, Record
 
+_BLOCKING_SECONDS = 0.95
 _FIXED = 0.55  # share of a call's time that does not depend on the batch size
 
 Sample = tuple[str, str, float]  # kind of the family, series, value
@@ -197,6 +198,7 @@ class Instance:
         for reason in c.THROTTLE.values or ():
             hit = self._random.random() < now.throttled.get(reason, 0.0)
             meter.set(c.GPU_THROTTLED, gpu, reason, value=float(hit))
+        self._beat(seconds, now.blocked)
         for metric, level in (
             (c.HOST_CPU, min(1.0, self._about(now.cpu, 0.08))),
             (c.HOST_MEMORY_USED, self._about(now.host_used, 0.004)),
@@ -214,6 +216,14 @@ class Instance:
         restarts = self._poisson(now.restarts_per_hour * seconds / 3600)
         meter.add(c.WORKER_RESTARTS, now.restart_reason, amount=restarts)
         meter.add(c.LOG_LINES_LOST, amount=self._poisson(now.log_lost * seconds))
+
+    def _beat(self, seconds: float, blocked: float) -> None:
+        """Count the beats of the event loop; each blocking takes about a second."""
+        late = self._about(blocked * seconds, 0.1) if blocked else 0.0
+        on_time = (seconds - late) / c.LOOP_BEAT_SECONDS
+        lag = self._meter.child(c.HTTP_LAG)
+        for value, number in ((0.0, on_time), (_BLOCKING_SECONDS, late / _BLOCKING_SECONDS)):
+            lag.observe_many(value, round(number))
 
     def _grow(self, metric: Metric, label: str, by: float) -> None:
         self._totals[metric.name] = self._totals.get(metric.name, 0.0) + by

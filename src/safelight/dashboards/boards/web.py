@@ -21,10 +21,12 @@ from safelight.metrics.catalog import (
     GPU_UTILIZATION,
     HANDLER,
     HTTP_IN_PROGRESS,
+    HTTP_LAG,
     HTTP_REQUEST_BYTES,
     HTTP_REQUESTS,
     HTTP_RESPONSE_BYTES,
     HTTP_SECONDS,
+    LOOP_BEAT_SECONDS,
     METHOD,
     STATUS,
 )
@@ -44,7 +46,7 @@ def web(limits: Thresholds) -> Board:
         "Which routes are requested, how fast are they, and how many responses are server errors?",
         row("Live", *_live(limits)),
         row("Routes", *_routes()),
-        row("Load", *_load()),
+        row("Load", *_load(limits)),
         of=HTTP_REQUESTS,
     )
 
@@ -116,7 +118,7 @@ def _routes() -> tuple[Panel, ...]:
     )
 
 
-def _load() -> tuple[Panel, ...]:
+def _load(limits: Thresholds) -> tuple[Panel, ...]:
     flow = "Bps"
     return (
         lines(
@@ -124,6 +126,14 @@ def _load() -> tuple[Panel, ...]:
             "Requests of each instance that have not ended.",
             COUNT,
             Query(NOW.select(HTTP_IN_PROGRESS), by(INSTANCE)),
+        ),
+        lines(
+            "Event loop blocked",
+            "Share of the time in which handlers block the event loop of an instance. The line is "
+            "the limit of EventLoopBlocked.",
+            SHARE,
+            Query(NOW.late_share(HTTP_LAG, LOOP_BEAT_SECONDS, (INSTANCE,)), by(INSTANCE)),
+            limit=limits.event_loop_blocked_ratio,
         ),
         lines(
             "Received bytes",

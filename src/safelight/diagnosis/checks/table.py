@@ -1,5 +1,6 @@
 """Table of all checks, used by the diagnosis and by the documentation."""
 
+from safelight.diagnosis.checks.event_loop import LOOP_CHECKS
 from safelight.diagnosis.checks.fleet import FLEET_CHECKS
 from safelight.diagnosis.checks.gpus import GPU_CHECKS
 from safelight.diagnosis.checks.hosts import HOST_CHECKS
@@ -21,6 +22,7 @@ CHECKS: tuple[Check, ...] = (
     *OUTPUT_CHECKS,
     *QUALITY_CHECKS,
     *HOST_CHECKS,
+    *LOOP_CHECKS,
     *FLEET_CHECKS,
     *TARGET_CHECKS,
 )

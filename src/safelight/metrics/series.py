@@ -1,0 +1,207 @@
+"""Series of a metric: they count into a row of numbers, which other processes can read.
+
+A row holds, in this order: when the series was set (0 while it is unused), its value or sum, the
+counts of its buckets, and one exemplar for each bucket. It is a list, or a part of a shared file.
+"""
+
+import threading
+from bisect import bisect_left
+from collections.abc import Callable, Collection, Iterator, Sequence
+from itertools import accumulate
+from math import inf
+from typing import NamedTuple, Protocol
+
+from safelight.metrics.metric import OTHER, Across, Kind, Metric
+
+Labels = tuple[str, ...]
+Row = tuple[Metric, Labels, list[float]]
+Exemplar = dict[str, str]
+
+USED, VALUE, COUNTS = 0, 1, 2
+# Its time is written first and last: a process that reads it meanwhile finds two times.
+_EXEMPLAR = 6  # time, three parts of the trace id, value, time
+_PART = 48  # bits of a trace id that a number holds exactly
+
+
+class Cells(Protocol):
+    """A row: a list, or a part of a file in memory."""
+
+    def __len__(self) -> int:
+        """Return how many numbers it has."""
+
+    def __iter__(self) -> Iterator[float]:
+        """Yield the numbers."""
+
+    def __getitem__(self, place: int, /) -> float:
+        """Return one number."""
+
+    def __setitem__(self, place: int, value: float, /) -> None:
+        """Change one number."""
+
+
+class Seen(NamedTuple):
+    """An exemplar: the trace of one event, its value and its time."""
+
+    labels: Exemplar
+    value: float
+    timestamp: float
+
+
+class Series:
+    """One series. Keep it instead of looking it up in a hot loop. Thread-safe.
+
+    `lock` is the meter's: whoever changes `cells` directly must hold it.
+    """
+
+    __slots__ = ("_clock", "_edges", "_exemplars", "_function", "_stamped", "cells", "lock")
+
+    def __init__(self, metric: Metric, lock: threading.Lock, clock: Callable[[], float]) -> None:
+        self.cells: Cells = [0.0] * width(metric)
+        self.cells[USED] = 1.0
+        self.lock = lock
+        self._clock = clock
+        self._edges = metric.buckets
+        self._exemplars = COUNTS + _counts(metric) if _exemplars(metric) else 0
+        self._stamped = metric.across is Across.LAST
+        self._function: Callable[[], float] | None = None
+
+    def inc(self, amount: float = 1, exemplar: Exemplar | None = None) -> None:
+        """Add to a counter or gauge."""
+        with self.lock:
+            self.cells[VALUE] += amount
+        if exemplar:
+            self._keep(0, amount, exemplar)
+
+    def set(self, value: float) -> None:
+        """Set a gauge."""
+        with self.lock:
+            self.cells[VALUE] = value
+            if self._stamped:
+                self.cells[USED] = self._clock()
+
+    def set_function(self, function: Callable[[], float]) -> None:
+        """Read a gauge's value from a function at each scrape of this process."""
+        self._function = function
+
+    def refresh(self) -> None:
+        """Set the gauge to the value of its function, if it has one."""
+        if self._function is not None:
+            self.set(self._function())
+
+    def observe(self, amount: float, exemplar: Exemplar | None = None) -> None:
+        """Add an observation to a histogram or summary."""
+        bucket = bisect_left(self._edges, amount)
+        with self.lock:
+            self.cells[VALUE] += amount
+            self.cells[COUNTS + bucket] += 1
+        if exemplar:
+            self._keep(bucket, amount, exemplar)
+
+    def observe_many(self, amount: float, number: int) -> None:
+        """Add the same observation several times, to a histogram or summary."""
+        with self.lock:
+            self.cells[VALUE] += amount * number
+            self.cells[COUNTS + bisect_left(self._edges, amount)] += number
+
+    def clear(self) -> None:
+        """Mark the row as unused. The caller locks."""
+        for place in range(len(self.cells)):
+            self.cells[place] = 0.0
+
+    def move(self, cells: Cells) -> None:
+        """Count into this row from now on, and add to it what was counted. The caller locks."""
+        used = max(cells[USED], self.cells[USED])
+        for place in range(VALUE, len(cells)):
+            cells[place] += self.cells[place]
+        cells[USED] = used
+        self.cells = cells
+
+    def _keep(self, bucket: int, amount: float, exemplar: Exemplar) -> None:
+        """Keep the exemplar as the last one of its bucket."""
+        if not self._exemplars:
+            return
+        at, trace = self._clock(), int(exemplar["trace_id"], 16)
+        first = self._exemplars + bucket * _EXEMPLAR
+        last, part = first + _EXEMPLAR - 1, (1 << _PART) - 1
+        with self.lock:
+            cells = self.cells
+            cells[last] = at
+            cells[first + 1] = trace >> 2 * _PART
+            cells[first + 2] = trace >> _PART & part
+            cells[first + 3] = trace & part
+            cells[first + 4] = amount
+            cells[first] = at
+
+
+def width(metric: Metric) -> int:
+    """Return how many numbers the row of a series of this metric has."""
+    return COUNTS + _counts(metric) + _EXEMPLAR * _exemplars(metric)
+
+
+def admitted(metric: Metric, known: Collection[Labels], labels: Labels) -> bool:
+    """Return True if the metric has room for a series with these labels beside the known ones."""
+    others = (OTHER,) * len(labels)
+    if labels in known or labels == others:
+        return True
+    reserved = not (metric.bounded or metric.reserves_extra or others in known)
+    return len(known) < metric.series - reserved
+
+
+def merged(metric: Metric, rows: Sequence[Sequence[float]]) -> list[float]:
+    """Return the row of a series that several processes counted."""
+    if len(rows) == 1:
+        return list(rows[0])
+    if metric.across is Across.LAST:
+        last: Sequence[float] = max(rows, key=lambda row: row[USED])
+        return list(last)
+    plain = COUNTS + _counts(metric)
+    combine = max if metric.across is Across.MAX else sum
+    row = [float(combine(column)) for column in zip(*(row[:plain] for row in rows), strict=True)]
+    row[USED] = 1.0
+    for first in range(plain, width(metric), _EXEMPLAR):
+        newest: Sequence[float] = max(rows, key=lambda row: row[first])
+        row += newest[first : first + _EXEMPLAR]
+    return row
+
+
+def parts(metric: Metric) -> list[tuple[str, str]]:
+    """Return the samples of a series: suffixes of its name, and bucket edges."""
+    if metric.kind is Kind.SUMMARY:
+        return [("_count", ""), ("_sum", "")]
+    if metric.kind is not Kind.HISTOGRAM:
+        return [("", "")]
+    edges = [repr(float(edge)) if edge < inf else "+Inf" for edge in (*metric.buckets, inf)]
+    return [*(("_bucket", edge) for edge in edges), ("_count", ""), ("_sum", "")]
+
+
+def values(metric: Metric, row: Sequence[float]) -> list[float]:
+    """Return the values of a series' samples, in the order of `parts`."""
+    if metric.kind is Kind.HISTOGRAM:
+        counts = list(accumulate(row[COUNTS : COUNTS + _counts(metric)]))
+        return [*counts, counts[-1], row[VALUE]]
+    if metric.kind is Kind.SUMMARY:
+        return [row[COUNTS], row[VALUE]]
+    return [row[VALUE]]
+
+
+def exemplars(metric: Metric, row: Sequence[float]) -> Iterator[Seen | None]:
+    """Yield the exemplar of each sample that can have one, or None."""
+    for first in range(COUNTS + _counts(metric), len(row), _EXEMPLAR):
+        at, high, middle, low, value, again = row[first : first + _EXEMPLAR]
+        if not at or at != again:  # none, or another process is just writing it
+            yield None
+            continue
+        trace = int(high) << 2 * _PART | int(middle) << _PART | int(low)
+        yield Seen({"trace_id": f"{trace:032x}"}, value, at)
+
+
+def _counts(metric: Metric) -> int:
+    if metric.kind is Kind.HISTOGRAM:
+        return len(metric.buckets) + 1
+    return int(metric.kind is Kind.SUMMARY)
+
+
+def _exemplars(metric: Metric) -> int:
+    if metric.kind is Kind.HISTOGRAM:
+        return len(metric.buckets) + 1
+    return int(metric.kind is Kind.COUNTER)

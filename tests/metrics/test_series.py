@@ -1,0 +1,117 @@
+import threading
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from safelight.metrics.catalog import (
+    CATALOG,
+    HTTP_REQUESTS,
+    HTTP_SECONDS,
+    QUEUE_DEPTH,
+    TEXT_GUIDANCE,
+)
+from safelight.metrics.metric import OTHER, Across, Family, Kind, Metric
+from safelight.metrics.series import (
+    USED,
+    VALUE,
+    Series,
+    admitted,
+    exemplars,
+    merged,
+    parts,
+    values,
+    width,
+)
+from tests.reading import FakeClock
+
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+every_metric = pytest.mark.parametrize("metric", CATALOG, ids=lambda metric: metric.name)
+
+
+def of(metric: Metric, clock: FakeClock | None = None) -> Series:
+    return Series(metric, threading.Lock(), clock or FakeClock(1.0))
+
+
+def row(series: Series) -> list[float]:
+    return list(series.cells)
+
+
+@every_metric
+def test_a_row_has_a_value_for_each_sample(metric: Metric) -> None:
+    assert len(values(metric, row(of(metric)))) == len(parts(metric))
+    assert len(row(of(metric))) == width(metric)
+
+
+@every_metric
+def test_gauges_and_totals_of_the_machine_are_not_summed(metric: Metric) -> None:
+    if metric.family in (Family.GPU, Family.HOST):
+        assert metric.across is (Across.MAX if metric.kind is Kind.COUNTER else Across.LAST)
+    elif metric.name.endswith("_info"):
+        assert metric.across is Across.MAX
+    elif metric.kind is not Kind.GAUGE:
+        assert metric.across is Across.SUM
+
+
+def test_an_observation_is_in_the_first_bucket_whose_edge_it_does_not_exceed() -> None:
+    series = of(HTTP_SECONDS)
+    series.observe(0.005)
+    series.observe(1000)
+    assert values(HTTP_SECONDS, row(series))[:3] == [0, 1, 1]
+    assert values(HTTP_SECONDS, row(series))[-3:] == [2, 2, 1000.005]
+
+
+@given(st.integers(0, 2**128 - 1), st.floats(0, 100))
+def test_an_exemplar_is_read_as_it_was_written(trace: int, value: float) -> None:
+    series, written = of(HTTP_REQUESTS), {"trace_id": f"{trace:032x}"}
+    series.inc(value, written)
+    assert list(exemplars(HTTP_REQUESTS, row(series))) == [(written, value, 1.0)]
+
+
+def test_an_exemplar_that_is_just_written_is_not_read() -> None:
+    series = of(HTTP_REQUESTS)
+    series.inc(1, {"trace_id": TRACE})
+    series.cells[width(HTTP_REQUESTS) - 1] = 2.0  # the next one has begun
+    assert list(exemplars(HTTP_REQUESTS, row(series))) == [None]
+
+
+def test_a_gauge_has_no_exemplar() -> None:
+    series: Any = of(QUEUE_DEPTH)
+    series.inc(1, {"trace_id": TRACE})
+    assert list(exemplars(QUEUE_DEPTH, row(series))) == []
+
+
+def test_the_value_that_was_set_last_wins() -> None:
+    clock = FakeClock(5.0)
+    one, two = of(TEXT_GUIDANCE, clock), of(TEXT_GUIDANCE, clock)
+    two.set(3)
+    clock.now = 6.0
+    one.set(9)
+    assert merged(TEXT_GUIDANCE, [row(two), row(one)])[VALUE] == 9
+    assert merged(TEXT_GUIDANCE, [row(one), row(two)])[VALUE] == 9
+
+
+@given(st.lists(st.integers(0, 50), min_size=1))
+def test_a_sum_does_not_depend_on_who_counted(amounts: list[int]) -> None:
+    alone, each = of(HTTP_REQUESTS), [of(HTTP_REQUESTS) for _ in amounts]
+    for series, amount in zip(each, amounts, strict=True):
+        alone.inc(amount)
+        series.inc(amount)
+    assert merged(HTTP_REQUESTS, [row(series) for series in each]) == row(alone)
+
+
+def test_a_moved_series_counts_on() -> None:
+    series, shared = of(HTTP_REQUESTS), [0.0] * width(HTTP_REQUESTS)
+    series.inc(2)
+    series.move(shared)
+    series.inc(3)
+    assert (shared[USED], shared[VALUE]) == (1, 5)
+
+
+def test_a_full_metric_admits_only_other_and_what_it_knows() -> None:
+    known = {(str(number), "GET", "200") for number in range(HTTP_REQUESTS.series - 1)}
+    others = (OTHER,) * 3
+    assert admitted(HTTP_REQUESTS, known, ("0", "GET", "200"))
+    assert admitted(HTTP_REQUESTS, known, others)
+    assert not admitted(HTTP_REQUESTS, known, ("new", "GET", "200"))
