@@ -41,7 +41,6 @@ SafelightError
 """
 
 import errno
-from collections.abc import Sequence
 
 from safelight.units import share
 
@@ -67,14 +66,10 @@ class MalformedBody(BadInput):
 
 
 class UnsupportedMediaType(BadInput):
-    """The route does not accept the body's content type."""
+    """The route does not accept the body's content type, or the service cannot read the format."""
 
     status = 415
     reason = "unsupported_media_type"
-
-    def __init__(self, content_type: str, accepted: Sequence[str]) -> None:
-        received = content_type[:60] or "none"
-        super().__init__(f"The content type is {received!r}. Send one of {', '.join(accepted)}.")
 
 
 class BodyTooLarge(BadInput):
@@ -91,13 +86,13 @@ class BodyTooLarge(BadInput):
 
 
 class NotAnImage(BadInput):
-    """Pillow does not recognise the image format."""
+    """The first bytes are not those of an image format that is read."""
 
     status = 422
     reason = "not_an_image"
 
-    def __init__(self) -> None:
-        super().__init__("The image is not in a known format. Send a JPEG, PNG or WebP file.")
+    def __init__(self, accepted: str) -> None:
+        super().__init__(f"The image is not in a known format. Send {accepted}.")
 
 
 class ImageDamaged(BadInput):
@@ -340,8 +335,10 @@ class MissingExtra(Unusable):
 
     exit_code = 3
 
-    def __init__(self, extra: str, library: str) -> None:
-        super().__init__(f"{library} is not installed. Run: pip install 'safelight[{extra}]'")
+    def __init__(self, extra: str, *libraries: str) -> None:
+        *others, last = libraries
+        needed = f"{', '.join(others)} and {last}" if others else last
+        super().__init__(f"This needs {needed}. Run: pip install 'safelight[{extra}]'")
 
 
 class MissingProgram(Unusable):

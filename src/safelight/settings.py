@@ -6,6 +6,7 @@ TOML file that SAFELIGHT_CONFIG names, else from the default below.
 
 import os
 from collections.abc import Mapping
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Literal
 
@@ -84,6 +85,22 @@ class Settings(BaseSettings):
         None, description="File with a Grafana service account token, for `safelight grafana`."
     )
 
+    root_path: str = Field(
+        "",
+        pattern=r"^(/[\w.~-]+)*$",
+        max_length=200,
+        description="Path prefix that a reverse proxy removes before it forwards a request.",
+    )
+    forwarded_allow_ips: str = Field(
+        "127.0.0.1,::1",
+        description="Addresses and networks of reverse proxies whose X-Forwarded headers are used, "
+        "comma-separated, or *; empty: none.",
+    )
+    cors_origins: str = Field(
+        "",
+        pattern=r"^(\*|https?://[^\s,/*]+(,https?://[^\s,/*]+)*)?$",
+        description="Origins whose web pages may call the API, comma-separated, or *; empty: none.",
+    )
     allow_anonymous: bool = Field(
         default=False,
         description="Accept callers without an API key on addresses other than 127.0.0.1.",
@@ -285,6 +302,14 @@ class Settings(BaseSettings):
     @classmethod
     def _namespace_is_free(cls, value: str) -> str:
         return checked(value)
+
+    @field_validator("forwarded_allow_ips")
+    @classmethod
+    def _proxies_are_addresses(cls, value: str) -> str:
+        if value not in ("", "*"):
+            for each in value.split(","):
+                ip_network(each.strip(), strict=False)  # raises ValueError with the address
+        return value
 
     @classmethod
     def settings_customise_sources(

@@ -3,12 +3,9 @@
 import types
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import version
-from platform import python_version
 
 from safelight.errors import AlreadyWatched, BadSetting
 from safelight.libraries import Pipeline, WebApp
-from safelight.metrics.catalog import BUILD_INFO, SERVICE_INFO
 from safelight.metrics.registry import Exposition, Meter
 from safelight.probes.asgi import AppProbe, is_asgi
 from safelight.probes.assign import CallCounter
@@ -27,7 +24,7 @@ from safelight.probes.sampler import Sampler
 from safelight.probes.torch import TorchProbe
 from safelight.quality.instructions import load_taxonomy
 from safelight.settings import Settings, load
-from safelight.telemetry.meter import metrics_sink
+from safelight.telemetry.meter import metrics_sink, service_meter
 from safelight.telemetry.record import Record, Sink
 
 _NAMESPACES = {"InstructPix2Pix": "instructpix2pix", "ZImage": "zimage"}
@@ -88,8 +85,9 @@ def watch(  # noqa: PLR0913 - each is one choice of the user
         pipeline: a diffusers pipeline, a transformers pipeline or model, or an ONNX Runtime
             session. For any other model see `inference` and `measured`.
         pipelines: several of these, by the name that they get in the metrics.
-        namespace: prefix of the metrics; by default that of the pipeline's family
-            (`instructpix2pix`, `zimage`, else `diffusion`).
+        namespace: prefix of the metrics; by default that of the model's family
+            (`instructpix2pix`, `zimage`, `recognition` for models that make no images, else
+            `diffusion`).
         model_endpoints: route templates whose requests always count as model requests. Other
             routes are added when one of their requests first calls a model.
         failed: judges each response: returns True or a reason if it is a failure, although its
@@ -144,7 +142,7 @@ class _Parts:
         if joined is not None and joined.meter.namespace == self.settings.namespace:
             self.meter, own = joined.meter, joined.sink
         else:
-            self.meter = _new_meter(self.settings.namespace)
+            self.meter = service_meter(self.settings.namespace)
             own = metrics_sink(self.meter, model=self.only_model)
             if joined is not None:
                 self.undo.append(joined.page.share(self.meter))
@@ -190,13 +188,6 @@ class _Parts:
         self.sampler.every(self.settings.host_interval_seconds, "host", HostProbe(self.meter).read)
         self.sampler.start()
         self.undo.extend((nvml.close, self.sampler.stop))
-
-
-def _new_meter(namespace: str) -> Meter:
-    meter = Meter(namespace)
-    meter.set(BUILD_INFO, version("safelight"), python_version(), value=1)
-    meter.set(SERVICE_INFO, namespace, value=1)
-    return meter
 
 
 def _watch_of(app: object) -> AppProbe | FlaskProbe | None:
@@ -276,6 +267,9 @@ def _both(first: Sink, second: Sink | None, meter: Meter) -> Sink:
 
 
 def _namespace_of(models: Iterable[object]) -> str:
+    models = list(models)
+    if models and not any(is_diffusion(model) for model in models):
+        return "recognition"
     names = [type(model).__name__ for model in models]
     matches = (
         namespace for part, namespace in _NAMESPACES.items() if any(part in name for name in names)

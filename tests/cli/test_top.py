@@ -222,7 +222,7 @@ def pages(*bodies: bytes | int) -> Iterator[str]:
 def exposition(requests: int) -> bytes:
     meter = Meter("zimage")
     meter.set(BUILD_INFO, "0", "3", value=1)
-    meter.set(MODEL_INFO, "tiny", "Pipeline", "Scheduler", "float16", "cuda:0", value=1)
+    meter.set(MODEL_INFO, "tiny", "Pipeline", "Scheduler", "float16", "cuda:0", "none", value=1)
     for _ in range(requests):
         meter.add(REQUESTS, "/generate", "200", "none", "none")
         meter.observe(REQUEST_SECONDS, "/generate", "200", "none", value=0.3)

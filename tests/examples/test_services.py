@@ -137,4 +137,5 @@ def test_an_example_calls_safelight_once(name: str) -> None:
 
 def test_every_example_is_tested() -> None:
     clients = {"portraits.py", "openai_client.py"}  # in tests/stack/test_real_stack.py
-    assert {file.name for file in EXAMPLES.glob("*.py")} == {*SERVICES, *clients}
+    others = {"onnx_service.py", "classifier_service.py"}  # in tests/examples/test_models.py
+    assert {file.name for file in EXAMPLES.glob("*.py")} == {*SERVICES, *clients, *others}

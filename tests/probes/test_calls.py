@@ -119,7 +119,11 @@ def test_invalid_parameters_are_ignored(odd: Any) -> None:
 
 
 def test_effective_guidance_is_read_at_the_start_of_the_loop() -> None:
-    quiet = SimpleNamespace(do_classifier_free_guidance=False, guidance_scale=5.0)
+    class Quiet(SimpleNamespace):
+        def __call__(self, guidance_scale: float = 5.0) -> bool:
+            return bool(self.do_classifier_free_guidance)
+
+    quiet = Quiet(do_classifier_free_guidance=False)
     call = Call(quiet, guidance_scale=5.0)
     call.under_way.mark_loop(quiet)
     result = call.end()

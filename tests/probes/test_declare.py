@@ -155,3 +155,15 @@ def test_w9_the_application_can_name_the_instruction_type(given: Any, counted: s
             pass
 
     assert value(asked(route), REQUESTS, instruction_type=counted) == 1
+
+
+def test_a_judged_failure_keeps_the_reason_of_its_model_call() -> None:
+    def route() -> Any:
+        try:
+            with inference("m"):
+                raise MemoryError
+        except MemoryError:
+            return the_articles_error()
+
+    watched = asked(route, failed=lambda response: "error" in str(response.json()))
+    assert value(watched, REQUESTS, error="host_oom", status_code="503") == 1

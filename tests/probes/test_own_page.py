@@ -202,3 +202,17 @@ def test_w8_the_directory_of_multiprocess_mode_does_not_mix_two_watches() -> Non
         frozenset({("handler", "none"), ("method", "GET"), ("status", "404")}),
     )
     assert [each[key] for each in counts] == [3, 1]
+
+
+def test_a_metric_that_is_left_out_is_named_once_in_the_log(
+    registry: CollectorRegistry, caplog: pytest.LogCaptureFixture
+) -> None:
+    Counter("edit_request", "Its own.", registry=registry).inc()
+    app = by_route(registry)
+    with watch(app=app, namespace="edit", model_endpoints=["none"]):
+        ask(app, "/other")
+        page(app)
+        text = page(app).text
+    assert text.count("# TYPE edit_request_total") == 1
+    (record,) = [each for each in caplog.records if each.name == "safelight.metrics.page"]
+    assert "edit_request_total is shown instead" in record.getMessage()

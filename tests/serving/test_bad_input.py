@@ -57,8 +57,9 @@ def asking(**params: Any) -> dict[str, Any]:
 
 
 CASES = [
-    Bad("text instead of an image", 422, "not_an_image", "JPEG, PNG or WebP", b"hello " * 50),
-    Bad("a GIF", 422, "not_an_image", "JPEG, PNG or WebP", b"GIF89a" + bytes(100)),
+    Bad("text instead of an image", 422, "not_an_image", "JPEG, PNG, WebP", b"hello " * 50),
+    Bad("an empty GIF", 422, "image_damaged", "damaged", b"GIF89a" + bytes(100)),
+    Bad("a PDF", 415, "unsupported_media_type", "a PDF file", b"%PDF-1.7 " + bytes(100)),
     Bad("a truncated JPEG", 422, "image_damaged", "truncated", photo(200, 200)[:-4000]),
     Bad("a truncated header", 422, "image_damaged", "truncated", photo(200, 200)[:8]),
     Bad("zero bytes", 400, "bad_request", "missing or empty", b""),
@@ -69,6 +70,13 @@ CASES = [
     Bad("a 50 MB body", 413, "body_too_large", "2097152 bytes", bytes(50 * 1024 * 1024)),
     Bad("a sliver", 422, "invalid_parameter", "at least 32", photo(2000, 40)),
     Bad("no content type", 415, "unsupported_media_type", "image/jpeg", headers={}),
+    Bad(
+        "a long content type",
+        415,
+        "unsupported_media_type",
+        "x" * 60 + "'.",
+        headers={"content-type": "x" * 1000},
+    ),
     Bad(
         "a wrong content type",
         415,

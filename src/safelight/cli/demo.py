@@ -59,8 +59,10 @@ def sheet(
     from safelight.models.backend import ModelOrder
     from safelight.models.demo.sheet import edited
     from safelight.models.demo.sheet import sheet as contact_sheet
+    from safelight.models.extras import require
     from safelight.models.load import load_backend
 
+    require("models")
     columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
     with Progress(*columns, console=console(), transient=True) as progress:
         bar = progress.add_task("loading demo-edit", total=None)
@@ -88,9 +90,11 @@ def save(
     """
     from safelight.models.demo.bundle import DEMOS
     from safelight.models.demo.bundle import save as save_demo
+    from safelight.models.extras import require
 
     if name not in DEMOS:
         raise BadSetting(f"{name[:40]!r} is not a demo. Choose one of {', '.join(DEMOS)}.")
+    require("models")
     try:
         save_demo(name, folder)
     except OSError as error:

@@ -53,7 +53,7 @@ GUIDANCE = Label(
 PARAMETER = Label(
     "parameter",
     "Parameter that the pipeline ignores without an error.",
-    values=("guidance_scale", "image_guidance_scale"),
+    values=("guidance_scale", "image_guidance_scale", "true_cfg_scale"),
 )
 DEVICE = Label("device", "Torch device, such as cuda:0.")
 REJECTION = Label(
@@ -225,7 +225,7 @@ TEXT_GUIDANCE = Metric(
 GUIDANCE_OVERRIDDEN = Metric(
     "guidance_overridden_total",
     "Calls in which the pipeline ignored the requested guidance without an error.",
-    Kind.COUNTER, Family.MODEL, (PARAMETER,), series=2,
+    Kind.COUNTER, Family.MODEL, (PARAMETER,), series=3,
 )
 VRAM_USED = Metric(
     "vram_used_bytes",

@@ -32,6 +32,14 @@ def page_of(status: int, content_type: str, body: bytes) -> OwnPage | None:
     return OwnPage(body, content_type)
 
 
+def hidden(theirs: bytes, ours: bytes) -> list[str]:
+    """Return the families of `ours` that `joined` leaves out, except those of the process."""
+    names = {_name(block) for block in _BLOCK.split(ours)} & set(_FAMILY.findall(theirs))
+    return sorted(
+        name.decode() for name in names if not name.startswith((b"http_", b"process_", b"python_"))
+    )
+
+
 def joined(theirs: bytes, ours: bytes) -> bytes:
     """Return `theirs` followed by the families of `ours` that it does not have.
 

@@ -1,5 +1,6 @@
 """The `/metrics` page of a watched application: Safelight's metrics and the application's own."""
 
+import logging
 from collections.abc import Callable
 from typing import cast
 
@@ -12,8 +13,10 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.openmetrics.exposition import ALLOWUTF8
 
-from safelight.metrics.merge import OwnPage, joined
+from safelight.metrics.merge import OwnPage, hidden, joined
 from safelight.metrics.registry import Exposition, Meter
+
+log = logging.getLogger(__name__)
 
 _OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 
@@ -25,6 +28,7 @@ class Page:
         self._meter = meter
         self._joins = joins
         self._others: list[Meter] = []
+        self._warned = False
 
     def share(self, meter: Meter) -> Callable[[], None]:
         """Also show another watch's metrics. Return the function that ends it."""
@@ -41,12 +45,22 @@ class Page:
         exposition = self._meter.expose(accept)
         body, content_type = exposition.body, exposition.content_type
         if own is not None:
+            self._warn(hidden(own.body, body))
             body, content_type = joined(own.body, body), own.content_type
         elif self._joins:
             body = joined(body, _default_metrics(accept))
         for other in self._others:
             body = joined(body, other.expose(accept).body)
         return Exposition(body, content_type)
+
+    def _warn(self, names: list[str]) -> None:
+        if names and not self._warned:
+            self._warned = True
+            log.warning(
+                "The application's own %s is shown instead of Safelight's, and Safelight's alerts "
+                "read it. To have both, call watch(namespace=...) with another namespace.",
+                ", ".join(names),
+            )
 
 
 def _default_metrics(accept: str) -> bytes:

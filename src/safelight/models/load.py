@@ -1,15 +1,13 @@
 """Load a model by its name. The API process never imports this module."""
 
 import logging
-import re
 from importlib import import_module
 from typing import Any
 
 from safelight.errors import MissingExtra, ModelNotFound
 from safelight.models.backend import Backend, ModelOrder
+from safelight.models.extras import FACTORY
 from safelight.models.source import source_of
-
-_FACTORY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
 def load_backend(order: ModelOrder) -> Backend:
@@ -17,7 +15,7 @@ def load_backend(order: ModelOrder) -> Backend:
 
     Raises ModelNotFound or MissingExtra.
     """
-    if _FACTORY.fullmatch(order.model):
+    if FACTORY.fullmatch(order.model):
         return _from_factory(order)
     # At its import, torchao warns about parts that are not used here.
     for name in ("torchao", "torch.utils._pytree", "diffusers.quantizers"):

@@ -25,7 +25,7 @@ from safelight.probes.options import WebOptions
 from safelight.probes.own_page import asgi_page
 from safelight.probes.request_counts import RequestCounts
 from safelight.probes.routes import Routes
-from safelight.reasons import reason_of_exception, reason_of_status
+from safelight.reasons import NO_ERROR, reason_of_exception, reason_of_status
 from safelight.telemetry.record import CURRENT_REQUEST, Exchange, Sink, finish
 from safelight.telemetry.timeline import Timeline
 from safelight.telemetry.traces import current_trace_id, trace_id_of
@@ -105,7 +105,7 @@ class AsgiProbe:
         if request.left or not request.ended:
             request.interrupted()
         if self._options.failed is not None and request.declared is None:
-            request.declared = judged(self._options.failed, request.response())
+            request.declared = judged(self._options.failed, request.response(), request.known_error)
         status, error = outcome(request.status, request.error, request.declared)
         handler = self._routes.template(scope, app, root_path)
         trace_id = request.trace_id or trace_id_of(scope["headers"])
@@ -176,6 +176,10 @@ class _Request:
         if self._exchange is None:
             self._exchange = Exchange(Timeline(self.started))
         return self._exchange
+
+    @property
+    def known_error(self) -> str:
+        return NO_ERROR if self._exchange is None else self._exchange.error
 
     @property
     def is_over(self) -> bool:

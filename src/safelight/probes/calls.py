@@ -5,15 +5,13 @@ from time import perf_counter
 from typing import Generic
 
 from safelight.libraries import Pipeline, Tensor
-from safelight.probes.guidance import Guidance, guidance_of
+from safelight.probes.guidance import PARAMETERS, asked_of, guidance_of
 from safelight.probes.loops import Loop, Loops
 from safelight.probes.numbers import given, integer
 from safelight.probes.timers import Mark, Timer
 from safelight.probes.torch import compilations
 from safelight.reasons import NO_ERROR, reason_of_exception
 from safelight.telemetry.record import PipelineCall
-
-_PARAMETERS = ("guidance_scale", "image_guidance_scale")
 
 
 class CallInProgress(Generic[Mark]):
@@ -35,8 +33,7 @@ class CallInProgress(Generic[Mark]):
         self._precision = precision_of(pipeline, int8=int8)
         self._instruction_type = instruction_type
         self._arguments = arguments
-        self._text = Guidance(guidance_of(pipeline, "guidance_scale", arguments).asked)
-        self._image = Guidance(guidance_of(pipeline, "image_guidance_scale", arguments).asked)
+        self._guidance = {name: asked_of(name, arguments) for name in PARAMETERS}
         self._images: tuple[tuple[int, int], ...] = ()
         self._error = NO_ERROR
         self._warm_up = False
@@ -70,7 +67,9 @@ class CallInProgress(Generic[Mark]):
         first = not self.loops.begun
         loop = self.loops.begin()
         if first:
-            self._read_guidance(pipeline)
+            self._guidance = {
+                name: guidance_of(pipeline, name, self._arguments) for name in PARAMETERS
+            }
         return loop
 
     def mark_scaled(self) -> None:
@@ -101,7 +100,9 @@ class CallInProgress(Generic[Mark]):
 
     def result(self, *, finished: bool) -> PipelineCall:
         """Return the call; without phases and steps if the device has not finished."""
-        guidance = dict(zip(_PARAMETERS, (self._text, self._image), strict=True))
+        text, image, true = self._guidance.values()
+        if text.asked is None:  # such a pipeline names its text guidance `true_cfg_scale`
+            text = true
         return PipelineCall(
             pipeline=self._pipeline_name,
             model=self._model,
@@ -111,20 +112,15 @@ class CallInProgress(Generic[Mark]):
             phases=self._phases() if finished else {},
             step_seconds=self.loops.step_seconds() if finished else (),
             steps_asked=integer(self._arguments.get("num_inference_steps")),
-            guidance_asked=self._text.asked,
-            guidance_in_force=self._text.in_force,
-            image_guidance_asked=self._image.asked,
-            image_guidance_in_force=self._image.in_force,
-            overridden=tuple(name for name, each in guidance.items() if each.overridden),
+            guidance_asked=text.asked,
+            guidance_in_force=text.in_force,
+            image_guidance_asked=image.asked,
+            image_guidance_in_force=image.in_force,
+            overridden=tuple(name for name, each in self._guidance.items() if each.overridden),
             negative_prompt=given(self._arguments.get("negative_prompt")),
             images=self._images,
             error=self._error,
             warm_up=self._warm_up,
-        )
-
-    def _read_guidance(self, pipeline: Pipeline) -> None:
-        self._text, self._image = (
-            guidance_of(pipeline, name, self._arguments) for name in _PARAMETERS
         )
 
     def _phases(self) -> dict[str, float]:

@@ -70,14 +70,15 @@ def checked_reason(reason: str) -> str:
     return reason
 
 
-def judged(failed: Failed, response: Response) -> str | None:
+def judged(failed: Failed, response: Response, known: str = NO_ERROR) -> str | None:
     """Return the reason that the application's function gives, or None if it gives none.
 
-    Raises ValueError if it gives an unknown reason.
+    For True it is the reason `known` of the request's model call, else `internal_error`. Raises
+    ValueError if it gives an unknown reason.
     """
     verdict = failed(response)
     if verdict is True:
-        return "internal_error"
+        return "internal_error" if known == NO_ERROR else known
     return checked_reason(verdict) if verdict else None
 
 

@@ -220,9 +220,11 @@ class DiffusersProbe:
 
 
 def is_diffusion(pipeline: Pipeline) -> bool:
-    """Return True for a pipeline of diffusers, also a modular one."""
-    names = {each.__name__ for each in type(pipeline).__mro__}
-    return bool(names & {"DiffusionPipeline", "ModularPipeline"})
+    """Return True for a pipeline of diffusers, also a modular one, or one built like it."""
+    kind = type(pipeline)
+    names = {each.__name__ for each in kind.__mro__}
+    alike = hasattr(kind, "progress_bar") and hasattr(kind, "__call__")  # noqa: B004
+    return alike or bool(names & {"DiffusionPipeline", "ModularPipeline"})
 
 
 def _inner_pipelines(pipeline: Pipeline) -> list[Pipeline]:

@@ -107,7 +107,9 @@ class FlaskProbe:
     def _count(self, request: "_Request") -> None:
         seconds = perf_counter() - request.started
         if self._options.failed is not None and request.declared is None:
-            request.declared = judged(self._options.failed, request.response())
+            request.declared = judged(
+                self._options.failed, request.response(), request.exchange.error
+            )
         status, error = outcome(request.status, request.error, request.declared)
         handler, method = request.environ.get(_HANDLER, "none"), request.environ["REQUEST_METHOD"]
         key = (handler, method, status)

@@ -1,40 +1,54 @@
 """Measure an input image from its header, and decode it."""
 
+import warnings
 from collections.abc import Callable
-from io import BytesIO
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
-from safelight.errors import ImageDamaged, ImageTooLarge, NotAnImage
+from safelight.errors import ImageDamaged, ImageTooLarge, SafelightError, UnsupportedMediaType
+from safelight.quality.colour import as_srgb
+from safelight.quality.formats import open_image
 
-FORMATS = ("JPEG", "PNG", "WEBP")
-_ORIENTATION = 0x0112  # EXIF 2.32, table 4: 5 to 8 swap width and height
+_ORIENTATION = 0x0112  # EXIF 2.32, table 4
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,  # from here on, width and height are swapped
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_UNREADABLE = {"F": "floating-point numbers", "LAB": "the colours of Lab", "HSV": "HSV colours"}
 
 
 def trust_measured_images() -> None:
-    """Remove Pillow's own size limit: every image is measured before it is decoded."""
+    """Remove Pillow's own size limit: every image is measured before it is decoded.
+
+    Its warnings about metadata are ignored too: any caller could fill the log with them.
+    """
     Image.MAX_IMAGE_PIXELS = None
+    warnings.filterwarnings("ignore", module="PIL")
 
 
 def measure(content: bytes) -> tuple[int, int]:
     """Return width and height as displayed, from the header only.
 
-    Raises NotAnImage, ImageDamaged.
+    Raises NotAnImage, ImageDamaged, UnsupportedMediaType.
     """
     try:
-        with Image.open(BytesIO(content), formats=FORMATS) as header:
-            width, height = header.size
-            return (height, width) if _orientation(header) >= 5 else (width, height)
-    except UnidentifiedImageError:
-        raise NotAnImage from None
+        with open_image(content) as header:
+            return _displayed(header.size, _orientation(header))
+    except SafelightError:
+        raise
     except Exception as error:
         raise ImageDamaged from error
 
 
 def decode_within(content: bytes, side: int, limit_pixels: int) -> Image.Image:
-    """Return the image, upright and RGB, with no side longer than `side` pixels.
+    """Return the image, upright and in sRGB, with no side longer than `side` pixels.
 
-    For images that were not measured before. Raises NotAnImage, ImageDamaged, ImageTooLarge.
+    For images that were not measured before. Raises ImageTooLarge, and what `decode` raises.
     """
 
     def within(width: int, height: int) -> tuple[int, int]:
@@ -47,27 +61,33 @@ def decode_within(content: bytes, side: int, limit_pixels: int) -> Image.Image:
 
 
 def decode(content: bytes, size: tuple[int, int]) -> Image.Image:
-    """Return the image, upright and RGB, at `size`. Raises NotAnImage, ImageDamaged."""
+    """Return the image, upright and in sRGB, at `size`.
+
+    Raises NotAnImage, ImageDamaged, UnsupportedMediaType.
+    """
     return _decode(content, lambda _width, _height: size)
 
 
 def _decode(content: bytes, choose: Callable[[int, int], tuple[int, int]]) -> Image.Image:
-    """Return the image, upright and RGB; `choose` maps its displayed size to the wanted size."""
+    """Return the image, upright and in sRGB; `choose` maps its displayed size to the wanted one."""
     try:
-        with Image.open(BytesIO(content), formats=FORMATS) as opened:
+        with open_image(content) as opened:
             orientation = _orientation(opened)
-            size = choose(*(opened.size[::-1] if orientation >= 5 else opened.size))
-            # JPEGs are decoded at a half, a quarter or an eighth of their size if that is enough.
-            opened.draft("RGB", size[::-1] if orientation >= 5 else size)
-            upright = ImageOps.exif_transpose(opened) if orientation > 1 else opened
-            image = _as_rgb(upright)
-    except UnidentifiedImageError:
-        raise NotAnImage from None
-    except ImageTooLarge:
+            size = choose(*_displayed(opened.size, orientation))
+            if opened.format in ("JPEG", "MPO"):
+                # Decoded at a half, a quarter or an eighth of its size if that is enough.
+                opened.draft("RGB", _displayed(size, orientation))
+            image = _plain(opened)
+            profile = opened.info.get("icc_profile")
+    except SafelightError:
         raise
     except Exception as error:
         raise ImageDamaged from error
-    return image if image.size == size else image.resize(size, _filter(image, size))
+    if orientation in _TURNS:
+        image = image.transpose(_TURNS[orientation])
+    if image.size != size:
+        image = image.resize(size, _filter(image, size))
+    return as_srgb(image, profile)
 
 
 def _filter(image: Image.Image, size: tuple[int, int]) -> Image.Resampling:
@@ -76,19 +96,35 @@ def _filter(image: Image.Image, size: tuple[int, int]) -> Image.Resampling:
     return Image.Resampling.HAMMING if reduces else Image.Resampling.LANCZOS
 
 
-def _as_rgb(image: Image.Image) -> Image.Image:
-    """Return the image in 8-bit RGB: 16-bit greys are scaled, transparency becomes white."""
+def _plain(image: Image.Image) -> Image.Image:
+    """Return the image in 8-bit RGB, L or CMYK; transparency becomes white."""
+    if image.mode in _UNREADABLE:
+        raise UnsupportedMediaType(
+            f"The pixels of the image are {_UNREADABLE[image.mode]}. Send 8 or 16 bits of RGB."
+        )
     if image.mode.startswith("I"):  # 16 bits, which Pillow's own conversion would clip at 255
-        return image.convert("I").point(lambda value: value / 257).convert("L").convert("RGB")
+        return image.convert("I").point(lambda value: value / 257).convert("L")
     if image.has_transparency_data:
         layer = image.convert("RGBA")
         white = Image.new("RGBA", layer.size, "white")
         return Image.alpha_composite(white, layer).convert("RGB")
-    return image.convert("RGB")
+    return image.copy() if image.mode in ("L", "CMYK") else image.convert("RGB")
+
+
+def _displayed(size: tuple[int, int], orientation: int) -> tuple[int, int]:
+    """Return a size as displayed; and, applied once more, as stored."""
+    return size[::-1] if orientation >= 5 else size
 
 
 def _orientation(opened: Image.Image) -> int:
-    """Return the EXIF orientation from the header; `getexif` would decode a whole PNG."""
+    """Return the EXIF orientation from the header, 1 if it is missing or invalid.
+
+    `getexif` would decode a whole PNG. Pillow turns a TIFF itself.
+    """
     exif = Image.Exif()
-    exif.load(opened.info.get("exif", b""))
-    return int(exif.get(_ORIENTATION, 1))
+    try:
+        exif.load(opened.info.get("exif", b""))
+        orientation = exif.get(_ORIENTATION, 1)
+    except Exception:  # noqa: BLE001 - EXIF is often damaged by editors; the image is whole
+        return 1
+    return orientation if orientation in _TURNS else 1

@@ -5,18 +5,17 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from importlib.metadata import version
 from math import ceil
-from platform import python_version
 from types import FrameType
 
 import structlog
 import uvicorn
 
 from safelight.errors import BadSetting, listen_error
-from safelight.metrics.catalog import BUILD_INFO, LOG_LINES_LOST, REQUEST_TIMEOUT, SERVICE_INFO
+from safelight.metrics.catalog import LOG_LINES_LOST, REQUEST_TIMEOUT
 from safelight.metrics.registry import Meter
 from safelight.models.backend import shown_name
+from safelight.models.extras import require_extras
 from safelight.probes.asgi import AsgiProbe
 from safelight.probes.guard import Guard
 from safelight.probes.host import HostProbe
@@ -33,7 +32,8 @@ from safelight.serving.gc import freeze_startup_objects
 from safelight.serving.http.api import MODEL_ENDPOINTS, build_api
 from safelight.serving.http.feedback import Feedback
 from safelight.serving.http.front import Front
-from safelight.serving.http.middleware import ModelRoutes
+from safelight.serving.http.middleware import ModelRoutes, with_cors
+from safelight.serving.http.proxies import Proxies
 from safelight.serving.job import Handler
 from safelight.serving.policies.admission import Bounds, Load, admission
 from safelight.serving.policies.breaker import breaker
@@ -43,7 +43,7 @@ from safelight.serving.policies.rates import Buckets, rates
 from safelight.serving.policies.retry import retry
 from safelight.settings import Settings
 from safelight.telemetry.logs import configure_logging, lines_lost, log_sink
-from safelight.telemetry.meter import assessment_sink, metrics_sink
+from safelight.telemetry.meter import assessment_sink, metrics_sink, service_meter
 from safelight.telemetry.record import Record, Sink
 
 _GOVERN_SECONDS = 1.0
@@ -74,9 +74,7 @@ class Service:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.meter = Meter(settings.namespace)
-        self.meter.set(BUILD_INFO, version("safelight"), python_version(), value=1)
-        self.meter.set(SERVICE_INFO, settings.namespace, value=1)
+        self.meter = service_meter(settings.namespace)
         self.meter.before_expose(
             lambda: self.meter.set_total(LOG_LINES_LOST, value=float(lines_lost()))
         )
@@ -107,27 +105,29 @@ class Service:
             ready=lambda: self.pool.ready,
             lifespan=lambda _api: self._lifespan(),
         )
-        self.app = AsgiProbe(
-            ModelRoutes(api, MODEL_ENDPOINTS),
+        probed = AsgiProbe(
+            with_cors(ModelRoutes(api, MODEL_ENDPOINTS), settings.cors_origins),
             meter=self.meter,
             sink=self._sink(),
             model_endpoints=MODEL_ENDPOINTS,
         )
+        self.app = Proxies(probed, settings.forwarded_allow_ips, settings.root_path)
 
     def run(self) -> None:
         """Serve until SIGTERM or Ctrl-C; then finish the running requests.
 
-        Raises PortTaken, or the reason why no worker could load the model.
+        Raises MissingExtra, PortTaken, or the reason why no worker could load the model.
         """
         trust_measured_images()
         settings = self.settings
+        require_extras(settings)
         _check_exposure(settings)
         listener = _listen(settings.host, settings.port)
         config = uvicorn.Config(
             self.app,
             log_config=None,
             access_log=False,
-            proxy_headers=False,
+            proxy_headers=False,  # `Proxies` reads them
             # Not uvloop: it delays writes until other events are handled; workers would wait.
             loop="asyncio",
             timeout_graceful_shutdown=max(1, ceil(settings.grace_seconds)),

@@ -7,6 +7,7 @@ from pathlib import Path
 from time import monotonic
 
 from safelight.errors import BadSetting, ServiceFailed
+from safelight.models.extras import require_extras
 from safelight.rules.files import RUNBOOKS, rule_file
 from safelight.settings import Settings
 from safelight.stack.files.alerting import RELAY_URL, alertmanager_yml
@@ -45,8 +46,13 @@ class Plan:
 
 
 def plan(settings: Settings, models: Sequence[str] = ()) -> Plan:
-    """Return what `safelight up` starts for these models. Raises MissingProgram or BadSetting."""
+    """Return what `safelight up` starts for these models.
+
+    Raises MissingExtra, MissingProgram or BadSetting.
+    """
     served = services(settings, models)
+    for own in served.values():
+        require_extras(own)
     state = settings.state_folder.expanduser().absolute()
     node_exporter = look_for(NODE_EXPORTER_NAMES)
     monitoring = read(settings.monitoring)

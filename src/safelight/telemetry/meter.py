@@ -1,11 +1,15 @@
 """Write Records and Assessments into the metrics of requests, models and image quality."""
 
+from importlib.metadata import version
+from platform import python_version
+
 from safelight.metrics.catalog import (
     ADHERENCE,
     ASSESSMENT_SECONDS,
     ASSESSMENTS,
     BACKGROUND_ENTROPY,
     BACKGROUNDS,
+    BUILD_INFO,
     GUIDANCE_OVERRIDDEN,
     IMAGE_GUIDANCE,
     IMAGES,
@@ -17,6 +21,7 @@ from safelight.metrics.catalog import (
     QUEUED_SECONDS,
     REQUEST_SECONDS,
     REQUESTS,
+    SERVICE_INFO,
     STAGE_SECONDS,
     STEP_SECONDS,
     STEPS,
@@ -32,6 +37,17 @@ from safelight.metrics.registry import Exemplar, Meter
 from safelight.reasons import NO_ERROR
 from safelight.telemetry.assessment import Assessment, Assessor
 from safelight.telemetry.record import PipelineCall, Record, Sink
+
+
+def service_meter(namespace: str) -> Meter:
+    """Return the meter of a service, by whose `safelight_service_info` it is found.
+
+    Raises ValueError if the namespace is malformed or reserved.
+    """
+    meter = Meter(namespace)
+    meter.set(BUILD_INFO, version("safelight"), python_version(), value=1)
+    meter.set(SERVICE_INFO, namespace, value=1)
+    return meter
 
 
 def metrics_sink(meter: Meter, *, model: str = "") -> Sink:

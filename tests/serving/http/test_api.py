@@ -1,7 +1,7 @@
 """The routes, on a real service: three kinds of body, two kinds of answer, and what is measured."""
 
 import subprocess
-from base64 import b64decode, b64encode
+from base64 import b64decode, b64encode, urlsafe_b64encode
 from io import BytesIO
 from pathlib import Path
 
@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from safelight.stack.tools.samples import photo
+from tests.quality.pictures import FORMATS, card, saved
 from tests.serving.conftest import RealService
 
 JPEG = {"content-type": "image/jpeg"}
@@ -52,7 +53,11 @@ def test_a_form_and_json_do_the_same_as_a_raw_body(service: RealService) -> None
     url = {**asked, "image": f"data:image/jpeg;base64,{encoded}"}
     as_url = service.client.post("/api/edit", json=url, headers={"accept": "application/json"})
 
-    assert raw.content == form.content == as_json.content
+    variant = urlsafe_b64encode(photo(64, 64)).decode().rstrip("=")
+    lines = "\n".join(variant[place : place + 76] for place in range(0, len(variant), 76))
+    as_lines = service.client.post("/api/edit", json={**asked, "image": lines})
+
+    assert raw.content == form.content == as_json.content == as_lines.content
     assert b64decode(as_url.json()["image"]) == raw.content
     assert (as_url.json()["width"], as_url.json()["height"], as_url.json()["seed"]) == (64, 64, 3)
 
@@ -78,6 +83,21 @@ def test_images_of_every_format_return_upright_and_within_the_side_limit(
 
     assert answer.status_code == 200, answer.text
     assert size_of(answer.content) == size
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_every_format_is_edited_whatever_its_content_type(service: RealService, form: str) -> None:
+    kind = "heic" if form == "HEIF" else form.lower()
+    asked: dict[str, str | int] = {"instruction": "make him old", "steps": 1}
+    for content_type in (f"image/{kind}", "application/octet-stream"):
+        answer = service.client.post(
+            "/api/edit",
+            params=asked,
+            content=saved(card(), form),
+            headers={"content-type": content_type},
+        )
+
+        assert (answer.status_code, size_of(answer.content)) == (200, (192, 96)), answer.text
 
 
 def test_every_moment_of_a_request_belongs_to_a_stage(service: RealService) -> None:

@@ -38,9 +38,81 @@ def test_alerts_beyond_the_limit_are_counted_with_those_that_alertmanager_omitte
     assert text.endswith(f"… and {57 - shown} more")
 
 
+# ── Bodies that are short of something ───────────────────────────────────────────────────────────
+
+GRAFANA = {
+    "receiver": "relay",
+    "status": "firing",
+    "orgId": 1,
+    "alerts": [
+        {
+            "status": "firing",
+            "labels": {"alertname": "Slow", "grafana_folder": "Safelight"},
+            "annotations": {"summary": "Edits are slow", "runbook_url": "docs/alerts.md#slow"},
+            "startsAt": "2026-01-01T00:00:00Z",
+            "endsAt": "0001-01-01T00:00:00Z",
+            "generatorURL": "http://grafana/alerting/1/edit",
+            "fingerprint": "c6eadffa33fcdf37",
+            "silenceURL": "http://grafana/alerting/silence/new",
+            "dashboardURL": "",
+            "panelURL": "",
+            "values": {"B": 44.23, "C": 1},
+            "valueString": "[ var='B' value=44.23 ]",
+        }
+    ],
+    "groupLabels": {},
+    "commonLabels": {"alertname": "Slow"},
+    "commonAnnotations": {},
+    "externalURL": "http://grafana/",
+    "version": "1",
+    "groupKey": "{}:{}",
+    "truncatedAlerts": 0,
+    "title": "[FIRING:1] Slow",
+    "state": "alerting",
+    "message": "**Firing**",
+}
+
+
+def test_a_notification_of_grafana_is_read_too() -> None:
+    notice = parse(json.dumps(GRAFANA).encode())
+    assert (notice.title, notice.firing) == ("[FIRING] Slow", True)
+    assert notice.text(1000).splitlines()[0] == "**Edits are slow**  "
+
+
+def test_no_alerts_are_a_title_alone() -> None:
+    notice = parse(webhook(alerts=[], status="resolved"))
+    assert (notice.title, notice.text(1000)) == ("[RESOLVED] HighP95Latency (safelight)", "")
+    assert parse(webhook(alerts=[], truncatedAlerts=9)).text(1000) == "… and 9 more"
+
+
+@pytest.mark.parametrize("name", ["labels", "annotations"])
+@pytest.mark.parametrize("value", [None, {}, {"summary": None, "alertname": None}])
+def test_labels_and_annotations_may_be_null(name: str, value: object) -> None:
+    alerts = [{**alert(), name: value}]
+    notice = parse(webhook(alerts=alerts, commonLabels=None, truncatedAlerts=None))
+    assert notice.title == "[FIRING] Alerts"
+    assert notice.text(1000).startswith("**")
+
+
+@pytest.mark.parametrize(
+    ("ends_at", "resolved"),
+    [("2026-01-01T00:00:00Z", True), ("0001-01-01T00:00:00Z", False), ("", False), (None, False)],
+)
+def test_an_alert_without_a_status_is_resolved_if_it_has_an_end(
+    ends_at: str | None, resolved: bool
+) -> None:
+    notice = parse(webhook(alerts=[{"endsAt": ends_at}], status=None))
+    assert notice.firing == (not resolved)
+    assert notice.text(100).startswith("**resolved") == resolved
+
+
 def test_an_alert_without_annotations_shows_its_name() -> None:
     bare = {"status": "firing", "labels": {"alertname": "Bare"}}
     assert parse(webhook(bare)).text(1000) == "**Bare**\n"
+
+
+def test_a_summary_of_nothing_visible_gives_way_to_the_name() -> None:
+    assert parse(webhook(alert("Slow", summary="\u202e \n"))).text(1000).startswith("**Slow**")
 
 
 def test_a_group_without_a_common_name_has_a_title() -> None:
@@ -102,7 +174,8 @@ def test_any_alerts_fit_and_omitted_ones_are_counted(texts: list[str], left_out:
         (b"[]", "all: Input should be an object"),
         (webhook(version="3"), "version"),
         (webhook(status="odd"), "status"),
-        (webhook(alerts=[]), "alerts"),
+        (webhook(alerts=None), "alerts"),
+        (webhook(alerts=[3]), "alerts"),
         (webhook(truncatedAlerts=-1), "truncatedAlerts"),
     ],
 )
@@ -124,4 +197,6 @@ JSON: Any = st.recursive(
 )
 def test_any_json_is_a_notification_or_refused(content: dict[str, Any]) -> None:
     with suppress(MalformedBody):
-        assert parse(json.dumps(content).encode()).alerts
+        notice = parse(json.dumps(content).encode())
+        assert notice.title.startswith(("[FIRING]", "[RESOLVED]"))
+        assert len(notice.text(SMALLEST_BYTES)) <= SMALLEST_BYTES

@@ -70,6 +70,7 @@ def test_an_invalid_notification_is_400_and_is_not_sent(body: bytes, make_relay:
 def test_the_relay_reports_its_health(make_relay: MakeRelay) -> None:
     with make_relay(httpx.Response(500)) as relay:
         assert relay.get("/healthz").json() == {"status": "ok"}
+        assert relay.head("/healthz").status_code == 200
 
 
 def test_no_log_line_contains_an_alerts_text_or_the_robots_address(

@@ -2,11 +2,15 @@ import base64
 import hashlib
 import hmac
 import json
+import re
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from safelight.metrics.catalog import CHANNEL, DELIVERY
-from safelight.stack.relay.notice import Notice, parse
+from safelight.stack.receivers import Channel
+from safelight.stack.relay.notice import Notice, bytes_in_json, parse
 from safelight.stack.relay.robots import ROBOTS, Outcome, dingtalk, feishu, wecom
 from tests.stack.webhooks import alert, webhook
 
@@ -85,6 +89,51 @@ def test_messages_fit_the_size_limits_of_the_robots(count: int) -> None:
     assert "**safelight" in content
     assert len(dingtalk(notice(count), SECRET, NOW).content) <= 20_000
     assert len(feishu(notice(count), SECRET, NOW).content) <= 20_000
+
+
+TEXTS = {
+    "Chinese": "延迟" * 150,
+    "emoji": "🔥" * 300,
+    "families of emoji": "👨‍👩‍👧" * 60,
+    "quotes": '"' * 300,
+    "JSON": '{"a":"b"}' * 33,
+    "backslashes": "\\" * 300,
+    "line breaks": "a\n" * 150,
+    "control characters": "a\0\x1b\x7f" * 100,
+    "a change of direction": "\u202eabc" * 75,
+    "markdown": "**[x](y)**`z`" * 23,
+}
+
+
+@pytest.mark.parametrize("channel", ["dingtalk", "feishu", "wecom"])
+@pytest.mark.parametrize("secret", ["", SECRET])
+@pytest.mark.parametrize("text", TEXTS)
+def test_a_storm_of_alerts_fits_after_it_became_json(
+    channel: Channel, secret: str, text: str
+) -> None:
+    words = TEXTS[text]
+    storm = [alert(summary=words, description=words, runbook_url=words) for _ in range(200)]
+    labels = {"alertname": words, "job": words}
+    content = ROBOTS[channel].write(parse(webhook(*storm, commonLabels=labels)), secret, NOW)
+
+    shown = json.loads(content.content)
+    if channel == "wecom":
+        shown = shown["markdown"]["content"]
+        assert bytes_in_json(shown) <= 4096
+    else:
+        assert 14_000 < len(content.content) <= 20_000, "it is used well, and not exceeded"
+    [number] = re.findall(r"… and (\d+) more", json.dumps(shown, ensure_ascii=False))
+    assert 0 < int(number) < 200
+
+
+@given(text=st.text(max_size=900), count=st.integers(0, 60))
+def test_any_text_fits_every_robot(text: str, count: int) -> None:
+    alerts = [alert(summary=text, description=text, runbook_url=text) for _ in range(count)]
+    notice = parse(webhook(alerts=alerts, commonLabels={"alertname": text}, status="firing"))
+    assert len(dingtalk(notice, SECRET, NOW).content) <= 20_000
+    assert len(feishu(notice, SECRET, NOW).content) <= 20_000
+    content = json.loads(wecom(notice, SECRET, NOW).content)["markdown"]["content"]
+    assert bytes_in_json(content) <= 4096
 
 
 def test_a_webhook_gets_alertmanagers_body() -> None:

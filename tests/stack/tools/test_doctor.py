@@ -1,11 +1,15 @@
+import re
+import shutil
 import socket
+import subprocess
+import tomllib
 from pathlib import Path
 
 import pynvml
 import pytest
 
 from safelight.settings import load
-from safelight.stack.tools.doctor import Finding, examine
+from safelight.stack.tools.doctor import LIBRARIES, PROGRAMS, Finding, examine
 from tests.stack.waiting import free_ports, stub_programs
 
 NEEDED = ("prometheus", "prometheus-alertmanager")
@@ -51,6 +55,53 @@ def test_a_missing_optional_program_does_not_block(
     assert not finding.found
     assert not finding.blocks
     assert finding.remedy
+
+
+def packages() -> set[str]:
+    """Return every Debian package that doctor, an error or the setup script installs."""
+    setup = Path("scripts/setup").read_text()
+    code = "".join(file.read_text() for file in Path("src/safelight").rglob("*.py"))
+    return {
+        *(package for _, package, _ in PROGRAMS if package),
+        *re.findall(r"missing\+=\(([\w-]+)\)", setup),
+        *re.findall(r"find_program\(\w+, \"([\w-]+)\"\)", code),
+    }
+
+
+def test_the_packages_are_those_that_debian_was_seen_to_have() -> None:
+    assert packages() == {
+        "prometheus",
+        "prometheus-alertmanager",
+        "prometheus-node-exporter",
+        "chromium",
+        "postgresql",
+    }
+
+
+@pytest.mark.skipif(
+    not shutil.which("apt-cache") or not list(Path("/var/lib/apt/lists").glob("*_Packages*")),
+    reason="this machine has no list of Debian's packages",
+)
+@pytest.mark.parametrize("package", sorted(packages()))
+def test_debian_has_every_package(package: str) -> None:
+    shown = subprocess.run(["apt-cache", "show", package], capture_output=True, text=True)
+    assert f"Package: {package}\n" in shown.stdout, shown.stderr
+
+
+def test_grafana_which_debian_does_not_have_has_no_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", stub_programs(tmp_path / "bin", *NEEDED))
+    remedy = findings(tmp_path)["grafana"].remedy
+    assert "apt-get" not in remedy
+    assert "website" in remedy
+
+
+def test_every_extra_that_needs_a_library_is_examined(tmp_path: Path) -> None:
+    project = tomllib.loads(Path("pyproject.toml").read_text())["project"]
+    extras = set(project["optional-dependencies"]) - {"dev"}
+    assert {extra for _, extra, _ in LIBRARIES} == extras
+    assert {name for name, *_ in LIBRARIES} <= set(findings(tmp_path))
 
 
 def test_a_program_without_a_version_shows_its_path(

@@ -104,4 +104,4 @@ def test_the_format_is_the_requested_one(accept: str, kind: str) -> None:
 @pytest.mark.parametrize(("path", "status"), [("/healthz", 200), ("/", 404), ("/metric", 404)])
 def test_only_metrics_and_health_are_served(path: str, status: int) -> None:
     client: Any = TestClient(application(Meter("zimage")))
-    assert client.get(path).status_code == status
+    assert client.get(path).status_code == client.head(path).status_code == status

@@ -50,7 +50,7 @@ def view(now: Samples, before: Samples, seconds: float = 10.0) -> View:
 def meter() -> Meter:
     meter = Meter(NAMESPACE)
     meter.set(BUILD_INFO, "0", "3", value=1)
-    meter.set(MODEL_INFO, "tiny", "Pipeline", "Scheduler", "float16", "cuda:0", value=1)
+    meter.set(MODEL_INFO, "tiny", "Pipeline", "Scheduler", "float16", "cuda:0", "none", value=1)
     return meter
 
 
@@ -104,7 +104,7 @@ def test_quantiles_are_those_of_prometheus(q: float, rises: list[int]) -> None:
 @pytest.mark.parametrize("namespace", ["instructpix2pix", "my_own_service"])
 def test_the_namespace_is_that_of_the_model_metric(namespace: str) -> None:
     meter = Meter(namespace)
-    meter.set(MODEL_INFO, "m", "p", "s", "float32", "cpu", value=1)
+    meter.set(MODEL_INFO, "m", "p", "s", "float32", "cpu", "none", value=1)
     assert namespace_of(samples(meter)) == namespace
 
 

@@ -88,7 +88,10 @@ def build_api(
 
 
 def _add_health(api: FastAPI, front: Front, ready: Callable[[], bool]) -> None:
+    """Add the health routes. The lower decorator serves, also HEAD; the upper one documents."""
+
     @api.get("/healthz", tags=["health"], summary="Whether the process is alive.")
+    @api.api_route("/healthz", methods=["GET", "HEAD"], include_in_schema=False)
     async def healthz() -> dict[str, str]:
         return {"status": "alive"}
 
@@ -98,6 +101,7 @@ def _add_health(api: FastAPI, front: Front, ready: Callable[[], bool]) -> None:
         summary="Whether the model is loaded.",
         responses=errors_of(NotReady, Stopping),
     )
+    @api.api_route("/readyz", methods=["GET", "HEAD"], include_in_schema=False)
     async def readyz() -> dict[str, str]:
         if front.requests.stopping:
             raise Stopping

@@ -5,10 +5,9 @@ is read. Large forms and base64 texts are parsed in a thread, never on the event
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import orjson
-import pybase64
 from fastapi import Request
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -27,11 +26,23 @@ from safelight.errors import (
     UnsupportedMediaType,
 )
 from safelight.quality.images import measure
+from safelight.serving.http.encoding import decode_base64
 from safelight.serving.job import GenerateParameters, Parameters, PredictParameters
 from safelight.settings import Settings
 
-ACCEPTED = ("image/jpeg", "image/png", "image/webp", "multipart/form-data", "application/json")
-_RAW = ("image/jpeg", "image/jpg", "image/png", "image/webp", "application/octet-stream")
+IMAGE_TYPES = (
+    "image/jpeg",
+    "image/png",
+    "image/webp",
+    "image/gif",
+    "image/bmp",
+    "image/tiff",
+    "image/avif",
+    "image/heic",
+)
+ACCEPTED = (*IMAGE_TYPES, "multipart/form-data", "application/json")
+_OTHER_NAMES = ("image/jpg", "image/x-ms-bmp", "image/heif", "application/octet-stream")
+_RAW = frozenset((*IMAGE_TYPES, *_OTHER_NAMES))  # the first bytes tell the format, not the name
 _SMALL_BYTES = 64 * 1024  # below this, a thread costs more than the parsing
 _MIN_SIDE = 32
 _FIELD_LIMIT = 32
@@ -67,7 +78,7 @@ async def parse_fields(request: Request, body: bytes) -> Body:
     """Return the parameters of a request without an image. Raises BadInput."""
     media_type = _media_type(request.headers.get("content-type", "application/json"))
     if body and media_type != "application/json":
-        raise UnsupportedMediaType(media_type, ("application/json",))
+        raise _unsupported(media_type, ("application/json",))
     return await _parsed(request, body, _parse_json if body else lambda _body: (b"", {}))
 
 
@@ -165,7 +176,14 @@ def _parser(content_type: str) -> Callable[[bytes], Body]:
         return _parse_json
     if media_type == "multipart/form-data":
         return lambda body: _parse_form(content_type, body)
-    raise UnsupportedMediaType(media_type, ACCEPTED)
+    raise _unsupported(media_type, ACCEPTED)
+
+
+def _unsupported(media_type: str, accepted: Sequence[str]) -> UnsupportedMediaType:
+    received = media_type[:60] or "none"
+    return UnsupportedMediaType(
+        f"The content type is {received!r}. Send one of {', '.join(accepted)}."
+    )
 
 
 def _media_type(content_type: str) -> str:
@@ -182,10 +200,7 @@ def _parse_json(body: bytes) -> Body:
     encoded = fields.pop("image", "")
     if not isinstance(encoded, str):
         raise MalformedBody("The field `image` must be a base64 string.")
-    try:  # a data URL has base64 after its comma
-        return pybase64.b64decode(encoded.rpartition(",")[2].encode(), validate=True), fields
-    except ValueError:
-        raise MalformedBody("The field `image` is not valid base64.") from None
+    return decode_base64(encoded), fields
 
 
 def _parse_form(content_type: str, body: bytes) -> Body:

@@ -7,10 +7,39 @@ page, and FastAPI serves all other routes.
 
 from fastapi import FastAPI, Request
 from fastapi.routing import APIRoute
-from starlette.types import Receive, Scope, Send
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from safelight.errors import SafelightError
 from safelight.serving.http.problems import on_any_error, on_safelight_error
+
+_METHODS = ("GET", "POST", "DELETE")
+_SHOWN_HEADERS = (
+    "Retry-After",
+    "Server-Timing",
+    "X-Request-Id",
+    "X-Safelight-Advice",
+    "X-Safelight-Degraded",
+    "X-Safelight-Prompt-Truncated",
+    "X-Safelight-Seed",
+    "X-Safelight-Warning",
+)
+
+
+def with_cors(app: ASGIApp, origins: str) -> ASGIApp:
+    """Let web pages of these origins call the application; without origins, return it unchanged.
+
+    No cookies: an API key is a header that the page itself sends.
+    """
+    if not origins:
+        return app
+    return CORSMiddleware(
+        app,
+        allow_origins=origins.split(","),
+        allow_methods=_METHODS,
+        allow_headers=("*",),  # OpenAI's client sends a dozen of its own
+        expose_headers=_SHOWN_HEADERS,
+    )
 
 
 class ModelRoutes:
@@ -26,7 +55,8 @@ class ModelRoutes:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
-        route = self._routes.get(scope.get("path", ""))
+        path = scope.get("path", "").removeprefix(scope.get("root_path", ""))
+        route = self._routes.get(path)
         if route is None or scope["type"] != "http" or scope["method"] != "POST":
             await self._api(scope, receive, send)
             return

@@ -1,9 +1,9 @@
 """OpenAPI request schemas for routes with three kinds of body, which FastAPI cannot derive."""
 
+from safelight.serving.http.body import IMAGE_TYPES
 from safelight.serving.http.responses import Responses, Shape
 from safelight.serving.job import PRIORITIES, Parameters
 
-_IMAGE_TYPES = ("image/jpeg", "image/png", "image/webp")
 _BINARY = {"type": "string", "format": "binary"}
 _HEADERS: list[Shape] = [
     {
@@ -86,5 +86,5 @@ def _bodies(properties: Shape, required: list[str]) -> Shape:
     return {
         "multipart/form-data": shaped(_BINARY),
         "application/json": shaped({"type": "string", "format": "byte", "description": "Base64."}),
-        **{media_type: {"schema": _BINARY} for media_type in _IMAGE_TYPES},
+        **{media_type: {"schema": _BINARY} for media_type in IMAGE_TYPES},
     }

@@ -1,9 +1,10 @@
-"""Turn Alertmanager's webhook body into short text for a group chat, without @mentions."""
+"""Turn a webhook body of Alertmanager or Grafana into short text for a group chat, no @mentions."""
 
+import json
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
 from safelight.errors import MalformedBody
 
@@ -36,12 +37,12 @@ class Notice:
     raw: bytes
 
     def text(self, max_bytes: int, bold: str = "**") -> str:
-        """Return as many alerts as fit into `max_bytes`, and the number of the others."""
+        """Return as many alerts as fit into `max_bytes` of JSON, and the number of the others."""
         blocks: list[str] = []
         free_bytes = max_bytes - _REST_BYTES
         for alert in self.alerts:
             block = _block(alert, bold)
-            free_bytes -= len(block.encode()) + 1
+            free_bytes -= bytes_in_json(block + "\n")
             if free_bytes < 0:
                 break
             blocks.append(block)
@@ -49,20 +50,49 @@ class Notice:
         return "\n".join([*blocks, *([f"… and {rest} more"] if rest else [])])
 
 
+def _without_nulls(texts: object) -> object:
+    """Return a mapping without its values of null; for null itself an empty one."""
+    if not isinstance(texts, dict):
+        return texts or {}
+    return {name: text for name, text in texts.items() if text is not None}
+
+
+_Texts = Annotated[dict[str, str], BeforeValidator(_without_nulls)]
+_Status = Literal["firing", "resolved"]
+_NEVER = "0001"  # the year of a time that is not set
+
+
 class _Alert(BaseModel):
-    status: Literal["firing", "resolved"]
-    labels: dict[str, str] = {}
-    annotations: dict[str, str] = {}
+    status: _Status | None = None
+    labels: _Texts = {}
+    annotations: _Texts = {}
+    ends_at: str | None = Field(None, validation_alias="endsAt")
+
+    @property
+    def resolved(self) -> bool:
+        """Return True if the alert has ended: by its status, else by the time of its end."""
+        if self.status is not None:
+            return self.status == "resolved"
+        return bool(self.ends_at) and not str(self.ends_at).startswith(_NEVER)
 
 
 class _Body(BaseModel):
-    """Alertmanager's webhook body, version 4, without the fields that the relay does not need."""
+    """The webhook body of Alertmanager (version 4) or Grafana (1): the fields that are shown."""
 
-    version: Literal["4"]
-    status: Literal["firing", "resolved"]
-    common: dict[str, str] = Field({}, validation_alias="commonLabels")
-    left_out: int = Field(0, ge=0, validation_alias="truncatedAlerts")
-    alerts: tuple[_Alert, ...] = Field(min_length=1)
+    version: Literal["4", "1"]
+    status: _Status | None = None
+    common: _Texts = Field({}, validation_alias="commonLabels")
+    left_out: Annotated[int, BeforeValidator(lambda number: number or 0)] = Field(
+        0, ge=0, validation_alias="truncatedAlerts"
+    )
+    alerts: tuple[_Alert, ...]
+
+    @property
+    def firing(self) -> bool:
+        """Return True if an alert is firing, unless the body says otherwise."""
+        if self.status is not None:
+            return self.status == "firing"
+        return not all(alert.resolved for alert in self.alerts)
 
 
 def parse(body: bytes) -> Notice:
@@ -73,14 +103,15 @@ def parse(body: bytes) -> Notice:
         first = error.errors(include_input=False, include_url=False)[0]
         place = sanitize(".".join(map(str, first["loc"])), 60)
         raise MalformedBody(
-            "This is not a webhook body of Alertmanager, version 4: "
+            "This is not a webhook body of Alertmanager (version 4) or Grafana (version 1): "
             f"{place or 'all'}: {first['msg']}."
         ) from None
     name, job = (content.common.get(label, "") for label in ("alertname", "job"))
     subject = f"{name or 'Alerts'} ({job})" if job else name or "Alerts"
+    state = "FIRING" if content.firing else "RESOLVED"
     return Notice(
-        title=f"[{content.status.upper()}] {sanitize(subject, _SHORT)}",
-        firing=content.status == "firing",
+        title=f"[{state}] {sanitize(subject, _SHORT)}",
+        firing=content.firing,
         alerts=tuple(_alert_text(alert) for alert in content.alerts),
         left_out=content.left_out,
         raw=body,
@@ -96,14 +127,20 @@ def sanitize(text: str, max_length: int) -> str:
     return line if len(line) <= max_length else f"{line[: max_length - 1]}…"
 
 
+def bytes_in_json(text: str) -> int:
+    """Return the size of a text in a JSON body: quotes and line breaks become two bytes."""
+    return len(json.dumps(text, ensure_ascii=False).encode()) - 2
+
+
 def _alert_text(alert: _Alert) -> AlertText:
     notes = alert.annotations
-    summary = notes.get("summary") or alert.labels.get("alertname") or "an alert"
+    summary = sanitize(notes.get("summary", ""), _SHORT)
+    name = sanitize(alert.labels.get("alertname", ""), _SHORT)
     return AlertText(
-        summary=sanitize(summary, _SHORT),
+        summary=summary or name or "an alert",
         description=sanitize(notes.get("description", ""), _LONG),
         runbook=sanitize(notes.get("runbook_url", ""), _SHORT),
-        resolved=alert.status == "resolved",
+        resolved=alert.resolved,
     )
 
 

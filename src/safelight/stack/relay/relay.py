@@ -61,7 +61,7 @@ def application(deliverer: Deliverer, meter: Meter, client: httpx.AsyncClient) -
 
     app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
 
-    @app.get(READY_PATH)
+    @app.api_route(READY_PATH, methods=["GET", "HEAD"])
     async def healthz() -> dict[str, str]:
         return {"status": "ok"}
 

@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from safelight.stack.receivers import Channel
-from safelight.stack.relay.notice import Notice, sanitize
+from safelight.stack.relay.notice import Notice, bytes_in_json, sanitize
 
 Outcome = Literal["delivered", "refused", "unreachable", "rate_limited"]
 
-_MAX_BYTES = 16_000  # the limit of DingTalk and Feishu is 20 000 for the whole body
-_MAX_BYTES_WECOM = 4096
+_MAX_BODY_BYTES = 20_000  # DingTalk and Feishu
+_MAX_CONTENT_BYTES = 4096  # WeCom: of the text alone
 _MAX_REASON_LENGTH = 200
 _TOO_MANY_REQUESTS = 429
 
@@ -82,15 +82,15 @@ class Robot:
 
 def dingtalk(notice: Notice, secret: str, now: float) -> Message:
     """Return the message for DingTalk, signed (with milliseconds) in the query parameters."""
-    text = f"### {notice.title}\n\n{notice.text(_MAX_BYTES)}"
-    body = {
-        "msgtype": "markdown",
-        "markdown": {"title": notice.title, "text": text},
-        "at": {"isAtAll": False},
-    }
+
+    def body(text: str) -> bytes:
+        markdown = {"title": notice.title, "text": f"### {notice.title}\n\n{text}"}
+        return _json({"msgtype": "markdown", "markdown": markdown, "at": {"isAtAll": False}})
+
     timestamp = str(round(now * 1000))
     signature = _hmac(secret, f"{timestamp}\n{secret}")
-    return Message(_json(body), {"timestamp": timestamp, "sign": signature} if secret else {})
+    params = {"timestamp": timestamp, "sign": signature} if secret else {}
+    return Message(body(notice.text(_MAX_BODY_BYTES - len(body("")))), params)
 
 
 def feishu(notice: Notice, secret: str, now: float) -> Message:
@@ -102,24 +102,28 @@ def feishu(notice: Notice, secret: str, now: float) -> Message:
         "title": {"tag": "plain_text", "content": notice.title},
         "template": "red" if notice.firing else "green",
     }
-    text = {"tag": "plain_text", "content": notice.text(_MAX_BYTES, bold="")}
-    card = {"header": head, "elements": [{"tag": "div", "text": text}]}
     timestamp = str(int(now))
     # Feishu signs an empty text, with the timestamp and the secret as the key.
     signature = {"timestamp": timestamp, "sign": _hmac(f"{timestamp}\n{secret}", "")}
-    content = {"msg_type": "interactive", "card": card}
-    return Message(_json({**signature, **content} if secret else content))
+
+    def body(text: str) -> bytes:
+        part = {"tag": "div", "text": {"tag": "plain_text", "content": text}}
+        card = {"header": head, "elements": [part]}
+        content = {"msg_type": "interactive", "card": card}
+        return _json({**signature, **content} if secret else content)
+
+    return Message(body(notice.text(_MAX_BODY_BYTES - len(body("")), bold="")))
 
 
 def wecom(notice: Notice, _secret: str, _now: float) -> Message:
     """Return the message for WeCom, whose address is its only secret."""
     head = f"**{notice.title}**\n"
-    text = head + notice.text(_MAX_BYTES_WECOM - len(head.encode()))
+    text = head + notice.text(_MAX_CONTENT_BYTES - bytes_in_json(head))
     return Message(_json({"msgtype": "markdown", "markdown": {"content": text}}))
 
 
 def webhook(notice: Notice, _secret: str, _now: float) -> Message:
-    """Return Alertmanager's body unchanged."""
+    """Return the body of Alertmanager or Grafana unchanged."""
     return Message(notice.raw)
 
 

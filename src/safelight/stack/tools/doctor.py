@@ -22,21 +22,25 @@ from safelight.stack.programs import Program, is_writable, look_for, require_fre
 from safelight.stack.services import SERVICE
 from safelight.units import size
 
-_LIBRARIES = (
+LIBRARIES = (
     ("torch", "models", True),
     ("diffusers", "models", True),
     ("transformers", "models", True),
+    ("torchao", "int8", False),
     ("flask", "flask", False),
     ("grafana-foundation-sdk", "grafana", False),
+    ("pillow-heif", "heif", False),
+    ("psycopg", "postgres", False),
     ("opentelemetry-api", "tracing", False),
 )
-_PROGRAMS = (
+# The program, its package in Debian (none: empty), and whether `safelight up` needs it.
+PROGRAMS = (
     (PROMETHEUS_NAMES, "prometheus", True),
     (("promtool",), "prometheus", False),
     (ALERTMANAGER_NAMES, "prometheus-alertmanager", True),
     (("amtool",), "prometheus-alertmanager", False),
     (NODE_EXPORTER_NAMES, "prometheus-node-exporter", False),
-    (GRAFANA_NAMES, "grafana", False),
+    (GRAFANA_NAMES, "", False),
 )
 _PORTS = {
     "port": SERVICE,
@@ -83,7 +87,7 @@ def _machine(settings: Settings) -> Iterator[Finding]:
 
 
 def _libraries() -> Iterator[Finding]:
-    for name, extra, needed in _LIBRARIES:
+    for name, extra, needed in LIBRARIES:
         try:
             yield Finding("library", name, found=True, detail=version(name), needed=needed)
         except PackageNotFoundError:
@@ -94,11 +98,17 @@ def _libraries() -> Iterator[Finding]:
 
 
 def _programs() -> Iterator[Finding]:
-    for names, package, needed in _PROGRAMS:
+    for names, package, needed in PROGRAMS:
         path = look_for(names)
-        remedy = "" if path else f"apt-get install {package}, or see the project's website."
+        remedy = "" if path else _how_to_install(package)
         detail = _version_of(path) if path else "missing"
         yield Finding("program", names[0], path is not None, detail, needed, remedy)
+
+
+def _how_to_install(package: str) -> str:
+    if not package:
+        return "Debian has no package of it. See the project's website."
+    return f"apt-get install {package}, or see the project's website."
 
 
 def _version_of(path: str) -> str:

@@ -1,0 +1,34 @@
+"""Check that the extras that settings need are installed. No library is imported for that."""
+
+import re
+from importlib.util import find_spec
+
+from safelight.errors import MissingExtra
+from safelight.settings import Settings
+
+FACTORY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")  # your own model: package.module:function
+LIBRARIES = {
+    "models": ("torch", "diffusers", "transformers", "safetensors"),
+    "int8": ("torchao",),
+    "postgres": ("psycopg",),
+}
+
+
+def require_extras(settings: Settings) -> None:
+    """Raise MissingExtra if a service with these settings lacks a library.
+
+    Before it starts: a worker would find that out only when it loads the model.
+    """
+    if not FACTORY.fullmatch(settings.model):
+        require("models")
+    if settings.precision == "int8":
+        require("int8")
+    if (settings.records_url or "").startswith("postgresql:"):
+        require("postgres")
+
+
+def require(extra: str) -> None:
+    """Raise MissingExtra if a library of an extra is not installed."""
+    missing = [library for library in LIBRARIES[extra] if find_spec(library) is None]
+    if missing:
+        raise MissingExtra(extra, *missing)
