@@ -210,7 +210,7 @@ def test_a_total_that_fell_restarted_from_0(meter: Meter) -> None:
 
 def test_a_counter_can_start_at_zero(meter: Meter) -> None:
     meter.start_at_zero(GUIDANCE_OVERRIDDEN, HOST_SENT)
-    assert len(series(meter, GUIDANCE_OVERRIDDEN)) == 3
+    assert len(series(meter, GUIDANCE_OVERRIDDEN)) == GUIDANCE_OVERRIDDEN.series
     assert value(meter, GUIDANCE_OVERRIDDEN) == 0
     assert value(meter, HOST_SENT) == 0
 

@@ -59,8 +59,10 @@ class AsgiProbe:
         self._options = options
         self._kind = AsgiRequest if options.failed is None else JudgedRequest
         self._path = options.metrics_path
+        self._ends = (self._path, f"{self._path}/")
         self.page = Page(meter, joins=options.joins_pages)
         self._routed = _with_routes(options.watched or app)
+        self._root = getattr(self._routed, "root_path", "")
         self._routes = Routes()
         self._guard = Guard("asgi", meter.probe_failed)
         self._counts = RequestCounts(meter)
@@ -76,13 +78,13 @@ class AsgiProbe:
             if await pass_on(self._app, scope, receive, send):
                 self._membership.leave()  # here, because uvicorn's workers end by a signal
             return
-        if scope["path"].rstrip("/").endswith(self._path) and self._is_metrics(scope):
+        if scope["path"].endswith(self._ends) and self._is_metrics(scope):
             await self._expose(scope, send)
             return
         # One function on purpose: each additional call or coroutine slows every request.
         request = self._kind(scope, receive, send, self._shared)
-        # Saved because mounts overwrite both before the route template is looked up.
-        app, root_path = scope.get("app", self._routed), scope.get("root_path", "")
+        # Saved because mounts overwrite it before the route template is looked up.
+        root_path = scope.get("root_path", "")
         token = CURRENT_REQUEST.set(request)
         # Not `inc`: one thread at a time changes it, so it needs no lock.
         self._in_progress.cells[VALUE] += 1
@@ -96,15 +98,17 @@ class AsgiProbe:
             if not request.ended:
                 self._in_progress.cells[VALUE] -= 1
             try:
-                self._count(scope, app, root_path, request)
+                self._count(scope, root_path, request)
             except Exception as error:  # noqa: BLE001 - a failure here must not fail the request
                 self._guard.report(error)
 
-    def _count(self, scope: Scope, app: WebApp, root_path: str, request: AsgiRequest) -> None:
+    def _count(self, scope: Scope, root_path: str, request: AsgiRequest) -> None:
         seconds = (request.ended or perf_counter()) - request.started
         if not self._membership.address:
             self._membership.serve_at(scope.get("server"))
-        if request.left or not request.ended:
+        server = getattr(request.server_receive, "__self__", None)
+        # uvicorn ignores what is sent to a caller who left, but it knows that they did.
+        if request.left or not request.ended or getattr(server, "disconnected", False):
             request.interrupted()
         if isinstance(request, JudgedRequest) and self._options.failed is not None:
             request.declared = request.declared or judged(
@@ -113,7 +117,7 @@ class AsgiProbe:
         status, error = request.status, request.error
         if request.declared is not None:
             status, error = outcome(status, error, request.declared)
-        handler = self._routes.template(scope, app, root_path)
+        handler = self._routes.template(scope, self._routed, root_path or self._root)
         trace_id = request.trace_id or trace_id_of(scope["headers"])
         key = (handler, scope["method"], status)
         self._counts.count(key, seconds, request.received_bytes, request.sent_bytes, trace_id)

@@ -45,7 +45,7 @@ class AsgiRequest:
         self.started = perf_counter()
         self.outer = CURRENT_REQUEST.get()
         self._scope = scope
-        self._receive = receive
+        self.server_receive = receive
         self._send = send
         self._shared = shared
         if self.started > shared.heartbeat.due:
@@ -84,12 +84,12 @@ class AsgiRequest:
             self._asked = True
             self.received_bytes = _content_length(self._scope)
             if self.received_bytes:
-                return self._receive()
+                return self.server_receive()
             self._counts_parts = True
         return self._look()
 
     async def _look(self) -> Message:
-        message = await self._receive()
+        message = await self.server_receive()
         if message["type"] == "http.disconnect":
             self.left = self.left or not self.ended
         elif self._counts_parts:
@@ -103,7 +103,6 @@ class AsgiRequest:
             if not message.get("more_body"):
                 self.ended = perf_counter()  # background tasks may follow; no caller waits for them
                 self._shared.in_progress.cells[VALUE] -= 1
-                self.left = self.left or _caller_left(self._receive)
         elif message["type"] == "http.response.start":
             self.status = message["status"]
             # Here, because an inner tracing middleware closes its span before the end.
@@ -153,8 +152,3 @@ def _content_length(scope: Scope) -> int:
         if name == b"content-length":
             return int(value) if value.isdigit() else 0
     return 0
-
-
-def _caller_left(receive: Receive) -> bool:
-    """Return True if the server knows that the caller disconnected. uvicorn does not say it."""
-    return bool(getattr(getattr(receive, "__self__", None), "disconnected", False))

@@ -120,7 +120,7 @@ def test_workers_of_multiprocessing_count_together(tmp_path: Path) -> None:
     assert run(program, tmp_path) == ["2.0", "4.0", "2.0"]
 
 
-def test_two_meters_of_a_worker_do_not_mix(tmp_path: Path) -> None:
+def test_w10_two_meters_of_a_worker_do_not_mix(tmp_path: Path) -> None:
     program = """
         def work(lines):
             one, two, other = serving(), serving(), serving("zimage")

@@ -15,7 +15,7 @@ REQUESTS = 40
 
 
 @pytest.mark.parametrize("name", SERVERS)
-def test_every_scrape_says_exactly_how_many_requests_came(name: str, tmp_path: Path) -> None:
+def test_w10_every_scrape_says_exactly_how_many_requests_came(name: str, tmp_path: Path) -> None:
     with serving(tmp_path, name) as server:
         sent = server.ask_both()
         server.settle(sent)
@@ -27,7 +27,7 @@ def test_every_scrape_says_exactly_how_many_requests_came(name: str, tmp_path: P
 
 
 @pytest.mark.parametrize("name", ["uvicorn", "sync", "preload", "granian"])
-def test_the_requests_of_a_killed_worker_stay_in_the_count(name: str, tmp_path: Path) -> None:
+def test_w10_the_requests_of_a_killed_worker_stay_in_the_count(name: str, tmp_path: Path) -> None:
     with serving(tmp_path, name) as server:
         server.ask("/hello", REQUESTS)
         server.settle(REQUESTS)
@@ -41,7 +41,7 @@ def test_the_requests_of_a_killed_worker_stay_in_the_count(name: str, tmp_path: 
         assert len(server.workers()) == 2
 
 
-def test_recycled_workers_leave_their_counts_and_no_files(tmp_path: Path) -> None:
+def test_w10_recycled_workers_leave_their_counts_and_no_files(tmp_path: Path) -> None:
     with serving(tmp_path, "sync", "--max-requests", "8") as server:
         totals, workers = [], set()
         for _ in range(REQUESTS):
@@ -55,7 +55,7 @@ def test_recycled_workers_leave_their_counts_and_no_files(tmp_path: Path) -> Non
         assert sum(len(list(folder.iterdir())) for folder in server.folders()) == 5
 
 
-def test_a_blocked_worker_stays_in_the_count(tmp_path: Path) -> None:
+def test_w10_a_blocked_worker_stays_in_the_count(tmp_path: Path) -> None:
     with serving(tmp_path, "uvicorn") as server, ThreadPoolExecutor(1) as pool:
         server.ask("/hello", REQUESTS)
         server.settle(REQUESTS)
