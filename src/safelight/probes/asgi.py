@@ -25,13 +25,14 @@ from safelight.probes.lifespan import App, Receive, Send, pass_on
 from safelight.probes.options import WebOptions
 from safelight.probes.own_page import asgi_page
 from safelight.probes.request_counts import RequestCounts
-from safelight.probes.routes import Routes
+from safelight.probes.routes import NO_ROUTE, RouteKey, Routes, key_of
 from safelight.reasons import reason_of_status
 from safelight.telemetry.record import CURRENT_REQUEST, Sink, finish
 from safelight.telemetry.traces import trace_id_of
 
 _METHOD_NOT_ALLOWED = 405  # such a request reached no route, so it is not a model request
 _MAX_WRAPPERS = 10
+_MAX_PLAIN = 1000
 _DEFAULT = WebOptions()
 
 
@@ -66,6 +67,8 @@ class AsgiProbe:
         self._routes = Routes()
         self._guard = Guard("asgi", meter.probe_failed)
         self._counts = RequestCounts(meter)
+        # Routes whose requests can be counted later: they have not reached a model.
+        self._plain: dict[RouteKey, str] = {}
         self.heartbeat = Heartbeat(meter)
         self._in_progress = meter.child(HTTP_IN_PROGRESS)
         self._shared = Shared(meter, self.heartbeat, self._in_progress)
@@ -103,34 +106,54 @@ class AsgiProbe:
                 self._guard.report(error)
 
     def _count(self, scope: Scope, root_path: str, request: AsgiRequest) -> None:
+        handler = self._plain.get(key_of(scope))
+        if handler is None or not request.is_simple:
+            self._count_now(scope, root_path, request)
+            return
+        key = (handler, scope["method"], request.status)
+        seconds = request.ended - request.started
+        sizes = (request.received_bytes, request.sent_bytes)
+        self._counts.later((key, seconds, sizes, request.trace_id, scope["headers"]))
+
+    def _count_now(self, scope: Scope, root_path: str, request: AsgiRequest) -> None:
         seconds = (request.ended or perf_counter()) - request.started
         if not self._membership.address:
             self._membership.serve_at(scope.get("server"))
-        server = getattr(request.server_receive, "__self__", None)
-        # uvicorn ignores what is sent to a caller who left, but it knows that they did.
-        if request.left or not request.ended or getattr(server, "disconnected", False):
+        if not request.ended or request.caller_left:
             request.interrupted()
-        if isinstance(request, JudgedRequest) and self._options.failed is not None:
-            request.declared = request.declared or judged(
-                self._options.failed, request.response(), request.known_error
-            )
-        status, error = request.status, request.error
-        if request.declared is not None:
-            status, error = outcome(status, error, request.declared)
+        self._judge(request)
+        status, error = outcome(request.status, request.error, request.declared)
         handler = self._routes.template(scope, self._routed, root_path or self._root)
         trace_id = request.trace_id or trace_id_of(scope["headers"])
         key = (handler, scope["method"], status)
-        self._counts.count(key, seconds, request.received_bytes, request.sent_bytes, trace_id)
+        self._counts.count(key, seconds, (request.received_bytes, request.sent_bytes), trace_id)
         if request.is_model_request or (
             handler in self._model_endpoints and status != _METHOD_NOT_ALLOWED
         ):
             self._model_endpoints.add(handler)
-            exchange = request.exchange
-            exchange.trace_id = trace_id
-            if request.declared is not None:
-                exchange.error = request.declared
-            error = error or reason_of_status(status)
-            self._sink(finish(exchange, handler, status, error, ended=request.ended or None))
+            self._plain.pop(key_of(scope), None)
+            request.exchange.trace_id = trace_id
+            self._record(request, handler, status, error)
+        elif handler not in (NO_ROUTE, *self._model_endpoints) and self._may_wait():
+            self._plain[key_of(scope)] = handler
+
+    def _judge(self, request: AsgiRequest) -> None:
+        failed = self._options.failed
+        if failed is not None and isinstance(request, JudgedRequest):
+            request.declared = request.declared or judged(
+                failed, request.response(), request.known_error
+            )
+
+    def _record(self, request: AsgiRequest, handler: str, status: int, error: str | None) -> None:
+        exchange = request.exchange
+        if request.declared is not None:
+            exchange.error = request.declared
+        reason = error or reason_of_status(status)
+        self._sink(finish(exchange, handler, status, reason, ended=request.ended or None))
+
+    def _may_wait(self) -> bool:
+        """Return True if requests can be counted later: no other process reads the counts."""
+        return len(self._plain) < _MAX_PLAIN and not self._membership.is_worker
 
     async def _expose(self, scope: Scope, send: Send) -> None:
         if not self._membership.address:
@@ -145,6 +168,11 @@ class AsgiProbe:
         ]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": exposition.body})
+
+    def stop(self) -> None:
+        """End the timer, and count what is pending."""
+        self.heartbeat.stop()
+        self._counts.flush()
 
     def _is_metrics(self, scope: Scope) -> bool:
         """Return True for `/metrics` of this application, wherever it is mounted."""
@@ -169,13 +197,13 @@ class AppProbe:
         call = type(app).__call__.__get__(app)
         # A bound method in the class: Python calls it without adding the application.
         probe = AsgiProbe(call, options=options, **arguments)
-        self.page, self._heartbeat = probe.page, probe.heartbeat
+        self.page, self._probe = probe.page, probe
         self._original = disguise(app, self, {"__call__": probe.__call__})
 
     def unwatch(self) -> None:
         """Remove the probe; a second call does nothing."""
         reveal(self._app, self, self._original)
-        self._heartbeat.stop()
+        self._probe.stop()
 
 
 def is_asgi(app: WebApp) -> bool:

@@ -66,6 +66,20 @@ class AsgiRequest:
         return NO_ERROR if self._exchange is None else self._exchange.error
 
     @property
+    def caller_left(self) -> bool:
+        """Return True if the caller disconnected before the end of the response."""
+        server = getattr(self.server_receive, "__self__", None)
+        # uvicorn ignores what is sent to a caller who left, but it knows that they did.
+        return self.left or bool(getattr(server, "disconnected", False))
+
+    @property
+    def is_simple(self) -> bool:
+        """Return True if there is nothing to know of the request but its status, time and size."""
+        return not (
+            self.error or self.declared or self._exchange or not self.ended or self.caller_left
+        )
+
+    @property
     def is_over(self) -> bool:
         return bool(self.ended)
 
@@ -117,9 +131,10 @@ class AsgiRequest:
 
     def interrupted(self) -> None:
         """Note that the response did not reach its end, or that nobody received it."""
-        if self.error is not None and not self.left and not self.ended:
+        left = self.caller_left
+        if self.error is not None and not left and not self.ended:
             return  # an exception of the application, which is the better reason
-        if self.left or self.status:
+        if left or self.status:
             self.status, self.error = 499, "cancelled"
         else:
             self.status, self.error = 500, "internal_error"  # it returned without a response
@@ -128,6 +143,7 @@ class AsgiRequest:
 class JudgedRequest(AsgiRequest):
     """A request whose response `watch(failed=…)` judges: it also keeps the response."""
 
+    is_simple = False  # the response decides
     _headers: Collection[tuple[bytes, bytes]] = ()
     _body: bytes | None = b""
 

@@ -1,9 +1,12 @@
 """Count HTTP requests: four metrics for each.
 
-One lock and one look-up for all four: each of them alone costs a microsecond.
+One lock and one look-up for all four: each of them alone costs a microsecond. A process that no
+other reads counts many requests at a time: one after another, that takes a third of the time.
 """
 
 from bisect import bisect_left
+from collections import deque
+from collections.abc import Collection
 
 from safelight.metrics.catalog import (
     HTTP_REQUEST_BYTES,
@@ -13,10 +16,21 @@ from safelight.metrics.catalog import (
 )
 from safelight.metrics.registry import Exemplar, Meter
 from safelight.metrics.series import COUNTS, VALUE, Series
+from safelight.telemetry.traces import trace_id_of
 
 Key = tuple[str, str, int]  # handler, method, status
 
+
+Sizes = tuple[int, int]  # bytes of the request's body, and of the response's
+Headers = Collection[tuple[bytes, bytes]]
+Pending = tuple[Key, float, Sizes, str | None, Headers]
+"""A request that is not counted yet: key, seconds, sizes, trace id, headers of the request.
+
+A plain tuple: it is made for each request.
+"""
+
 _EDGES = HTTP_SECONDS.buckets
+_MAX_PENDING = 256
 _MAX_KEYS = 512  # bounds memory: callers can send any number of methods
 
 
@@ -27,14 +41,14 @@ class RequestCounts:
         self._meter = meter
         self._lock = meter.lock
         self._by_key: dict[Key, tuple[Series, Series, Series, Series]] = {}
+        self._pending: deque[Pending] = deque()
+        meter.before_expose(self.flush)
 
-    def count(
-        self, key: Key, seconds: float, received: int, sent: int, trace_id: str | None
-    ) -> None:
-        """Count a request, with the bytes of its body and of its response."""
+    def count(self, key: Key, seconds: float, sizes: Sizes, trace_id: str | None) -> None:
+        """Count a request."""
         series = self._by_key.get(key) or self._series_of(key)
         if trace_id is not None:
-            _observe(series, seconds, (received, sent), {"trace_id": trace_id})
+            _observe(series, seconds, sizes, {"trace_id": trace_id})
             return
         requests, durations, received_bytes, sent_bytes = series
         bucket = COUNTS + bisect_left(_EDGES, seconds)
@@ -44,11 +58,27 @@ class RequestCounts:
             cells[VALUE] += seconds
             cells[bucket] += 1
             cells = received_bytes.cells
-            cells[VALUE] += received
+            cells[VALUE] += sizes[0]
             cells[COUNTS] += 1
             cells = sent_bytes.cells
-            cells[VALUE] += sent
+            cells[VALUE] += sizes[1]
             cells[COUNTS] += 1
+
+    def later(self, request: Pending) -> None:
+        """Count a request before the next scrape, or after some more requests."""
+        self._pending.append(request)
+        if len(self._pending) >= _MAX_PENDING:
+            self.flush()
+
+    def flush(self) -> None:
+        """Count all pending requests."""
+        while self._pending:
+            try:
+                request = self._pending.popleft()
+            except IndexError:  # another thread took it
+                return
+            key, seconds, sizes, trace_id, headers = request
+            self.count(key, seconds, sizes, trace_id or trace_id_of(headers))
 
     def _series_of(self, key: Key) -> tuple[Series, Series, Series, Series]:
         handler, method, status = key

@@ -12,11 +12,23 @@ _MAX_CACHED = 1000
 _MAX_DEPTH = 10  # of nested mounts
 
 
+RouteKey = tuple[int, str]
+
+
+def key_of(scope: Scope) -> RouteKey:
+    """Return what identifies the route of a finished request, with its mounts."""
+    route = scope.get("route")
+    if "fastapi" in scope:
+        # A router that is included twice has one route object with two contexts.
+        route = scope["fastapi"].get("effective_route_context") or route
+    return id(route), scope.get("root_path", "")
+
+
 class Routes:
     """Finds templates, and caches those of FastAPI's routes."""
 
     def __init__(self) -> None:
-        self._cache: dict[tuple[int, str], str] = {}
+        self._cache: dict[RouteKey, str] = {}
 
     def template(self, scope: Scope, app: WebApp, root_path: str) -> str:
         """Return the template of the route that the finished request matched.
@@ -28,9 +40,7 @@ class Routes:
         if route is None:  # plain Starlette does not store the route
             searched = _search(scope, app, root_path) if "endpoint" in scope else None
             return NO_ROUTE if searched is None else searched or "/"
-        # A router that is included twice has one route object with two contexts.
-        context = scope["fastapi"].get("effective_route_context") if "fastapi" in scope else None
-        key = (id(context or route), scope.get("root_path", ""))
+        key = key_of(scope)
         template = self._cache.get(key)
         if template is None:
             mounts = _prefix(scope, app, root_path)
