@@ -60,7 +60,8 @@ def test_w10_a_blocked_worker_stays_in_the_count(tmp_path: Path) -> None:
         server.ask("/hello", REQUESTS)
         server.settle(REQUESTS)
         blocked = pool.submit(server.ask, "/block")
-        wait_until(lambda: server.total(HTTP_IN_PROGRESS) == 1)
+        # Until it blocks, this worker could also accept a scrape, and answer it only afterwards.
+        wait_until(lambda: total_of(server.samples_beside(), HTTP_IN_PROGRESS) == 1)
         assert {server.total() for _ in range(5)} == {REQUESTS}
         assert not blocked.done()
 
