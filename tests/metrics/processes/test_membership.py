@@ -137,9 +137,7 @@ def test_w10_two_meters_of_a_worker_do_not_mix(tmp_path: Path) -> None:
     assert run(program, tmp_path) == ["(2.0, 3.0, 4.0)", "(4.0, 6.0, 8.0)"]
 
 
-def test_when_one_application_of_a_worker_is_shut_down_all_its_meters_leave(
-    tmp_path: Path,
-) -> None:
+def test_when_one_application_of_a_worker_is_shut_down_all_its_meters_leave(tmp_path: Path) -> None:
     program = """
         def work(lines):
             one, two = serving(), serving()
