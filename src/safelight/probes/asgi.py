@@ -5,18 +5,19 @@ The probe reads no body and starts no task: it counts the messages that pass thr
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Collection
+from collections.abc import Collection
 from dataclasses import replace
 from time import perf_counter
 from typing import Any
 
 from safelight.errors import AlreadyWatched
-from safelight.libraries import Message, Scope, WebApp
+from safelight.libraries import Scope, WebApp
 from safelight.metrics.catalog import HTTP_IN_PROGRESS
 from safelight.metrics.page import Page
 from safelight.metrics.registry import Meter
 from safelight.metrics.series import VALUE
-from safelight.probes.declare import BODY_LIMIT_BYTES, Response, judged, outcome
+from safelight.probes.asgi_request import AsgiRequest, JudgedRequest, Shared
+from safelight.probes.declare import judged, outcome
 from safelight.probes.disguise import disguise, probe_of, reveal
 from safelight.probes.guard import Guard
 from safelight.probes.heartbeat import Heartbeat
@@ -25,10 +26,9 @@ from safelight.probes.options import WebOptions
 from safelight.probes.own_page import asgi_page
 from safelight.probes.request_counts import RequestCounts
 from safelight.probes.routes import Routes
-from safelight.reasons import NO_ERROR, reason_of_exception, reason_of_status
-from safelight.telemetry.record import CURRENT_REQUEST, Exchange, Sink, finish
-from safelight.telemetry.timeline import Timeline
-from safelight.telemetry.traces import current_trace_id, trace_id_of
+from safelight.reasons import reason_of_status
+from safelight.telemetry.record import CURRENT_REQUEST, Sink, finish
+from safelight.telemetry.traces import trace_id_of
 
 _METHOD_NOT_ALLOWED = 405  # such a request reached no route, so it is not a model request
 _MAX_WRAPPERS = 10
@@ -57,14 +57,18 @@ class AsgiProbe:
         self._sink = sink
         self._model_endpoints = set(model_endpoints)
         self._options = options
+        self._kind = AsgiRequest if options.failed is None else JudgedRequest
         self._path = options.metrics_path
+        self._ends = (self._path, f"{self._path}/")
         self.page = Page(meter, joins=options.joins_pages)
         self._routed = _with_routes(options.watched or app)
+        self._root = getattr(self._routed, "root_path", "")
         self._routes = Routes()
         self._guard = Guard("asgi", meter.probe_failed)
         self._counts = RequestCounts(meter)
         self.heartbeat = Heartbeat(meter)
         self._in_progress = meter.child(HTTP_IN_PROGRESS)
+        self._shared = Shared(meter, self.heartbeat, self._in_progress)
         self._membership = meter.membership
         self._membership.join(Guard("processes", meter.probe_failed))
 
@@ -74,13 +78,13 @@ class AsgiProbe:
             if await pass_on(self._app, scope, receive, send):
                 self._membership.shut_down()  # here, because uvicorn's workers end by a signal
             return
-        if scope["path"].rstrip("/").endswith(self._path) and self._is_metrics(scope):
+        if scope["path"].endswith(self._ends) and self._is_metrics(scope):
             await self._expose(scope, send)
             return
         # One function on purpose: each additional call or coroutine slows every request.
-        request = _Request(receive, send, self)
-        # Saved because mounts overwrite both before the route template is looked up.
-        app, root_path = scope.get("app", self._routed), scope.get("root_path", "")
+        request = self._kind(scope, receive, send, self._shared)
+        # Saved because mounts overwrite it before the route template is looked up.
+        root_path = scope.get("root_path", "")
         token = CURRENT_REQUEST.set(request)
         # Not `inc`: one thread at a time changes it, so it needs no lock.
         self._in_progress.cells[VALUE] += 1
@@ -94,20 +98,26 @@ class AsgiProbe:
             if not request.ended:
                 self._in_progress.cells[VALUE] -= 1
             try:
-                self._count(scope, app, root_path, request)
+                self._count(scope, root_path, request)
             except Exception as error:  # noqa: BLE001 - a failure here must not fail the request
                 self._guard.report(error)
 
-    def _count(self, scope: Scope, app: WebApp, root_path: str, request: "_Request") -> None:
+    def _count(self, scope: Scope, root_path: str, request: AsgiRequest) -> None:
         seconds = (request.ended or perf_counter()) - request.started
         if not self._membership.address:
             self._membership.serve_at(scope.get("server"))
-        if request.left or not request.ended:
+        server = getattr(request.server_receive, "__self__", None)
+        # uvicorn ignores what is sent to a caller who left, but it knows that they did.
+        if request.left or not request.ended or getattr(server, "disconnected", False):
             request.interrupted()
-        if self._options.failed is not None and request.declared is None:
-            request.declared = judged(self._options.failed, request.response(), request.known_error)
-        status, error = outcome(request.status, request.error, request.declared)
-        handler = self._routes.template(scope, app, root_path)
+        if isinstance(request, JudgedRequest) and self._options.failed is not None:
+            request.declared = request.declared or judged(
+                self._options.failed, request.response(), request.known_error
+            )
+        status, error = request.status, request.error
+        if request.declared is not None:
+            status, error = outcome(status, error, request.declared)
+        handler = self._routes.template(scope, self._routed, root_path or self._root)
         trace_id = request.trace_id or trace_id_of(scope["headers"])
         key = (handler, scope["method"], status)
         self._counts.count(key, seconds, request.received_bytes, request.sent_bytes, trace_id)
@@ -142,110 +152,6 @@ class AsgiProbe:
         return scope["path"].rstrip("/") in paths and scope["method"] in ("GET", "HEAD")
 
 
-class _Request:
-    """One running request: counts the bytes of both directions."""
-
-    # On the class: then a new object sets few attributes.
-    status = 0
-    received_bytes = 0
-    sent_bytes = 0
-    ended = 0.0
-    left = False
-    error: str | None = None
-    declared: str | None = None
-    trace_id: str | None = None
-    _exchange: Exchange | None = None
-    _start: Message | None = None
-    _body: bytes | None = b""
-
-    def __init__(self, receive: Receive, send: Send, probe: AsgiProbe) -> None:
-        self.started = perf_counter()
-        self.outer = CURRENT_REQUEST.get()
-        self._receive = receive
-        self._send = send
-        self._probe = probe
-        if self.started > probe.heartbeat.due:
-            probe.heartbeat.start()
-
-    @property
-    def owner(self) -> object:
-        return self._probe._meter  # noqa: SLF001 - one class in two parts
-
-    @property
-    def exchange(self) -> Exchange:
-        if self._exchange is None:
-            self._exchange = Exchange(Timeline(self.started))
-        return self._exchange
-
-    @property
-    def known_error(self) -> str:
-        return NO_ERROR if self._exchange is None else self._exchange.error
-
-    @property
-    def is_over(self) -> bool:
-        return bool(self.ended)
-
-    @property
-    def is_model_request(self) -> bool:
-        exchange = self._exchange
-        if exchange is None:
-            return False
-        # A request that failed while its model was running, for example by a timeout.
-        return exchange.is_model_request or (exchange.calls_running > 0 and self.status >= 400)
-
-    async def receive(self) -> Message:
-        message = await self._receive()
-        if message["type"] == "http.disconnect":
-            self.left = self.left or not self.ended
-        else:
-            self.received_bytes += len(message.get("body", b""))
-        return message
-
-    def send(self, message: Message) -> Awaitable[None]:
-        # Not a coroutine: to return the server's own awaitable is cheaper.
-        if self.status:
-            self.sent_bytes += len(message.get("body", b""))
-            if not message.get("more_body"):
-                self.ended = perf_counter()  # background tasks may follow; no caller waits for them
-                self._probe._in_progress.cells[VALUE] -= 1  # noqa: SLF001
-                self.left = self.left or _caller_left(self._receive)
-            if self._start is not None:
-                self._keep(message.get("body", b""))
-        elif message["type"] == "http.response.start":
-            self.status = message["status"]
-            # Here, because an inner tracing middleware closes its span before the end.
-            self.trace_id = current_trace_id()
-            if self._probe._options.failed is not None:  # noqa: SLF001
-                self._start = message
-        return self._send(message)
-
-    def raised(self, error: BaseException) -> None:
-        """Note the exception that left the application."""
-        self.error = reason_of_exception(error)
-        if not self.ended:  # else the caller has a whole response, from an exception handler
-            self.status = 499 if self.error == "cancelled" else 500
-
-    def interrupted(self) -> None:
-        """Note that the response did not reach its end, or that nobody received it."""
-        if self.error is not None and not self.left and not self.ended:
-            return  # an exception of the application, which is the better reason
-        if self.left or self.status:
-            self.status, self.error = 499, "cancelled"
-        else:
-            self.status, self.error = 500, "internal_error"  # it returned without a response
-
-    def response(self) -> Response:
-        """Return the response as its caller received it."""
-        pairs = self._start.get("headers", ()) if self._start is not None else ()
-        headers = {bytes(k).lower().decode("latin-1"): bytes(v).decode("latin-1") for k, v in pairs}
-        return Response(self.status, headers, self._body)
-
-    def _keep(self, part: bytes) -> None:
-        if self._body is not None:
-            body = self._body + part
-            self._body = body if len(body) <= BODY_LIMIT_BYTES else None
-
-
 class AppProbe:
     """Watches an ASGI application object, and stops at `unwatch`.
 
@@ -275,11 +181,6 @@ class AppProbe:
 def is_asgi(app: WebApp) -> bool:
     """Return True for an object of an ASGI application class."""
     return inspect.iscoroutinefunction(type(app).__call__ if callable(app) else None)
-
-
-def _caller_left(receive: Receive) -> bool:
-    """Return True if the server knows that the caller disconnected. uvicorn does not say it."""
-    return bool(getattr(getattr(receive, "__self__", None), "disconnected", False))
 
 
 def _with_routes(app: WebApp) -> WebApp:

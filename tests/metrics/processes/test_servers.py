@@ -60,7 +60,7 @@ def test_w10_a_blocked_worker_stays_in_the_count(tmp_path: Path) -> None:
         server.ask("/hello", REQUESTS)
         server.settle(REQUESTS)
         blocked = pool.submit(server.ask, "/block")
-        # Until it blocks, this worker could also accept a scrape, and answer it only afterwards.
+        # By the port beside: the same worker could accept a request to its own before it blocks.
         wait_until(lambda: total_of(server.samples_beside(), HTTP_IN_PROGRESS) == 1)
         assert {server.total() for _ in range(5)} == {REQUESTS}
         assert not blocked.done()

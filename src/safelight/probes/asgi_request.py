@@ -1,0 +1,154 @@
+"""One running request of an ASGI application: the messages that pass through."""
+
+from collections.abc import Awaitable, Collection
+from dataclasses import dataclass
+from time import perf_counter
+
+from safelight.libraries import Message, Scope
+from safelight.metrics.series import VALUE, Series
+from safelight.probes.declare import BODY_LIMIT_BYTES, Response
+from safelight.probes.heartbeat import Heartbeat
+from safelight.probes.lifespan import Receive, Send
+from safelight.reasons import NO_ERROR, reason_of_exception
+from safelight.telemetry.record import CURRENT_REQUEST, Exchange
+from safelight.telemetry.timeline import Timeline
+from safelight.telemetry.traces import current_trace_id
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What all requests of a probe use. `owner` identifies its watch."""
+
+    owner: object
+    heartbeat: Heartbeat
+    in_progress: Series
+
+
+class AsgiRequest:
+    """One running request of an AsgiProbe."""
+
+    # On the class: then a new object sets few attributes.
+    status = 0
+    received_bytes = 0
+    sent_bytes = 0
+    ended = 0.0
+    left = False
+    error: str | None = None
+    declared: str | None = None
+    trace_id: str | None = None
+    _exchange: Exchange | None = None
+    _counts_parts = False
+
+    _asked = False
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, shared: Shared) -> None:
+        self.started = perf_counter()
+        self.outer = CURRENT_REQUEST.get()
+        self._scope = scope
+        self.server_receive = receive
+        self._send = send
+        self._shared = shared
+        if self.started > shared.heartbeat.due:
+            shared.heartbeat.start()
+
+    @property
+    def owner(self) -> object:
+        return self._shared.owner
+
+    @property
+    def exchange(self) -> Exchange:
+        if self._exchange is None:
+            self._exchange = Exchange(Timeline(self.started))
+        return self._exchange
+
+    @property
+    def known_error(self) -> str:
+        return NO_ERROR if self._exchange is None else self._exchange.error
+
+    @property
+    def is_over(self) -> bool:
+        return bool(self.ended)
+
+    @property
+    def is_model_request(self) -> bool:
+        exchange = self._exchange
+        if exchange is None:
+            return False
+        # A request that failed while its model was running, for example by a timeout.
+        return exchange.is_model_request or (exchange.calls_running > 0 and self.status >= 400)
+
+    def receive(self) -> Awaitable[Message]:
+        # To return the server's own awaitable is cheaper than a coroutine that looks inside. The
+        # header tells the size of a body; only of one in chunks must the parts be counted.
+        if not self._asked:
+            self._asked = True
+            self.received_bytes = _content_length(self._scope)
+            if self.received_bytes:
+                return self.server_receive()
+            self._counts_parts = True
+        return self._look()
+
+    async def _look(self) -> Message:
+        message = await self.server_receive()
+        if message["type"] == "http.disconnect":
+            self.left = self.left or not self.ended
+        elif self._counts_parts:
+            self.received_bytes += len(message.get("body", b""))
+        return message
+
+    def send(self, message: Message) -> Awaitable[None]:
+        # Not a coroutine: to return the server's own awaitable is cheaper.
+        if self.status:
+            self.sent_bytes += len(message.get("body", b""))
+            if not message.get("more_body"):
+                self.ended = perf_counter()  # background tasks may follow; no caller waits for them
+                self._shared.in_progress.cells[VALUE] -= 1
+        elif message["type"] == "http.response.start":
+            self.status = message["status"]
+            # Here, because an inner tracing middleware closes its span before the end.
+            self.trace_id = current_trace_id()
+        return self._send(message)
+
+    def raised(self, error: BaseException) -> None:
+        """Note the exception that left the application."""
+        self.error = reason_of_exception(error)
+        if not self.ended:  # else the caller has a whole response, from an exception handler
+            self.status = 499 if self.error == "cancelled" else 500
+
+    def interrupted(self) -> None:
+        """Note that the response did not reach its end, or that nobody received it."""
+        if self.error is not None and not self.left and not self.ended:
+            return  # an exception of the application, which is the better reason
+        if self.left or self.status:
+            self.status, self.error = 499, "cancelled"
+        else:
+            self.status, self.error = 500, "internal_error"  # it returned without a response
+
+
+class JudgedRequest(AsgiRequest):
+    """A request whose response `watch(failed=…)` judges: it also keeps the response."""
+
+    _headers: Collection[tuple[bytes, bytes]] = ()
+    _body: bytes | None = b""
+
+    def send(self, message: Message) -> Awaitable[None]:
+        if message["type"] == "http.response.start":
+            self._headers = message.get("headers", ())
+        elif self._body is not None:
+            body = self._body + message.get("body", b"")
+            self._body = body if len(body) <= BODY_LIMIT_BYTES else None
+        return super().send(message)
+
+    def response(self) -> Response:
+        """Return the response as its caller received it."""
+        pairs = ((bytes(k).lower(), bytes(v)) for k, v in self._headers)
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in pairs}
+        return Response(self.status, headers, self._body)
+
+
+def _content_length(scope: Scope) -> int:
+    """Return the size of the request's body by its header; 0 if there is none."""
+    for name, value in scope["headers"]:
+        if name == b"content-length":
+            return int(value) if value.isdigit() else 0
+    return 0
