@@ -79,7 +79,7 @@ class AsgiProbe:
         """Serve one connection; only HTTP is measured."""
         if scope["type"] != "http":
             if await pass_on(self._app, scope, receive, send):
-                self._membership.leave()  # here, because uvicorn's workers end by a signal
+                self._membership.shut_down()  # here, because uvicorn's workers end by a signal
             return
         if scope["path"].endswith(self._ends) and self._is_metrics(scope):
             await self._expose(scope, send)

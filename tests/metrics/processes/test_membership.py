@@ -137,6 +137,23 @@ def test_w10_two_meters_of_a_worker_do_not_mix(tmp_path: Path) -> None:
     assert run(program, tmp_path) == ["(2.0, 3.0, 4.0)", "(4.0, 6.0, 8.0)"]
 
 
+def test_when_one_application_of_a_worker_is_shut_down_all_its_meters_leave(tmp_path: Path) -> None:
+    program = """
+        def work(lines):
+            one, two = serving(), serving()
+            count(one, 2); count(two, 3)
+            two.membership.shut_down()
+            lines.put((one.membership.is_worker, two.membership.is_worker, total(one), total(two)))
+
+        if __name__ == "__main__":
+            context = get_context("spawn")
+            lines = context.Queue()
+            process = context.Process(target=work, args=(lines,))
+            process.start(); print(lines.get()); process.join()
+    """
+    assert run(program, tmp_path) == ["(False, False, 2.0, 3.0)"]
+
+
 def test_a_worker_that_cannot_share_its_counts_counts_for_itself(tmp_path: Path) -> None:
     program = """
         from safelight.metrics.processes import folder

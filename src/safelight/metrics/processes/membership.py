@@ -82,6 +82,11 @@ class Membership:
             with self._guard:
                 group.leave()
 
+    def shut_down(self) -> None:
+        """Leave for all meters of this process, which is about to end: only one may hear of it."""
+        for member in list(_FORKS.members):
+            member.leave()
+
     def before_fork(self) -> None:
         """Join before gunicorn's master forks its first worker, if the application is preloaded."""
         if self._serves and self._group is None and _is_below(_ARBITER):
