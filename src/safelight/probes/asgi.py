@@ -6,6 +6,7 @@ The probe reads no body and starts no task: it counts the messages that pass thr
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from time import perf_counter
 from typing import Any
@@ -19,11 +20,11 @@ from safelight.probes.declare import BODY_LIMIT_BYTES, Response, judged, outcome
 from safelight.probes.disguise import disguise, probe_of, reveal
 from safelight.probes.guard import Guard
 from safelight.probes.options import WebOptions
-from safelight.probes.own_page import asgi_page
+from safelight.probes.own_page import Refusal, answer, asgi_page
 from safelight.probes.request_counts import RequestCounts
-from safelight.probes.routes import Routes
+from safelight.probes.routes import Routes, with_routes
 from safelight.reasons import NO_ERROR, reason_of_exception, reason_of_status
-from safelight.telemetry.record import CURRENT_REQUEST, Exchange, Sink, finish
+from safelight.telemetry.record import CURRENT_REQUEST, Exchange, Sink, enclosing_request, finish
 from safelight.telemetry.timeline import Timeline
 from safelight.telemetry.traces import current_trace_id, trace_id_of
 
@@ -32,7 +33,6 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _METHOD_NOT_ALLOWED = 405  # such a request reached no route, so it is not a model request
-_MAX_WRAPPERS = 10
 _DEFAULT = WebOptions()
 
 
@@ -60,7 +60,10 @@ class AsgiProbe:
         self._options = options
         self._path = options.metrics_path
         self.page = Page(meter, joins=options.joins_pages)
-        self._routed = _with_routes(options.watched or app)
+        self._routed = with_routes(options.watched or app)
+        self._root_path = str(
+            getattr(self._routed, "root_path", None) or ""
+        )  # FastAPI(root_path=…)
         self._routes = Routes()
         self._guard = Guard("asgi", meter.probe_failed)
         self._counts = RequestCounts(meter)
@@ -79,7 +82,7 @@ class AsgiProbe:
         # One function on purpose: each additional call or coroutine slows every request.
         request = _Request(receive, send, self)
         # Saved because mounts overwrite both before the route template is looked up.
-        app, root_path = scope.get("app", self._routed), scope.get("root_path", "")
+        app, root_path = scope.get("app", self._routed), self._root_path_of(scope)
         token = CURRENT_REQUEST.set(request)
         self._in_progress += 1
         try:
@@ -121,18 +124,27 @@ class AsgiProbe:
     async def _expose(self, scope: Scope, send: Send) -> None:
         accept = next((value for name, value in scope["headers"] if name == b"accept"), b"")
         own = await asgi_page(self._app, scope) if self._options.joins_pages else None
-        # In a thread: the exposition takes milliseconds that would block other requests.
-        exposition = await asyncio.to_thread(self.page.write, accept.decode("latin-1"), own)
+        if isinstance(own, Refusal):
+            await answer(send, int(own.status), own.headers, own.body)
+            return
+        # In a thread: the exposition takes milliseconds that would block other requests. In a
+        # thread of its own: model calls may hold all threads of the default executor for minutes.
+        with ThreadPoolExecutor(1, "safelight-metrics") as thread:
+            exposition = await asyncio.get_running_loop().run_in_executor(
+                thread, self.page.write, accept.decode("latin-1"), own
+            )
         headers = [
             (b"content-type", exposition.content_type.encode()),
             (b"content-length", str(len(exposition.body)).encode()),
         ]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": exposition.body})
+        await answer(send, 200, headers, exposition.body)
+
+    def _root_path_of(self, scope: Scope) -> str:
+        return self._root_path or scope.get("root_path", "")
 
     def _is_metrics(self, scope: Scope) -> bool:
         """Return True for `/metrics` of this application, wherever it is mounted."""
-        paths = (self._path, scope.get("root_path", "") + self._path)
+        paths = (self._path, self._root_path_of(scope) + self._path)
         return scope["path"].rstrip("/") in paths and scope["method"] in ("GET", "HEAD")
 
 
@@ -154,7 +166,7 @@ class _Request:
 
     def __init__(self, receive: Receive, send: Send, probe: AsgiProbe) -> None:
         self.started = perf_counter()
-        self.outer = CURRENT_REQUEST.get()
+        self.outer = enclosing_request()
         self._receive = receive
         self._send = send
         self._probe = probe
@@ -197,7 +209,7 @@ class _Request:
         # Not a coroutine: to return the server's own awaitable is cheaper.
         if self.status:
             self.sent_bytes += len(message.get("body", b""))
-            if not message.get("more_body"):
+            if not message.get("more_body") and not self.ended:
                 self.ended = perf_counter()  # background tasks may follow; no caller waits for them
                 self._probe._in_progress -= 1  # noqa: SLF001
                 self.left = self.left or _caller_left(self._receive)
@@ -213,6 +225,8 @@ class _Request:
 
     def raised(self, error: BaseException) -> None:
         """Note the exception that left the application."""
+        if self.ended and self.status < 400:
+            return  # of a background task: the caller has what was asked for
         self.error = reason_of_exception(error)
         if not self.ended:  # else the caller has a whole response, from an exception handler
             self.status = 499 if self.error == "cancelled" else 500
@@ -271,13 +285,3 @@ def is_asgi(app: WebApp) -> bool:
 def _caller_left(receive: Receive) -> bool:
     """Return True if the server knows that the caller disconnected. uvicorn does not say it."""
     return bool(getattr(getattr(receive, "__self__", None), "disconnected", False))
-
-
-def _with_routes(app: WebApp) -> WebApp:
-    """Return the application inside middlewares that has routes, or `app`."""
-    inner = app
-    for _ in range(_MAX_WRAPPERS):
-        if hasattr(inner, "routes"):
-            return inner
-        inner = getattr(inner, "app", None)
-    return app

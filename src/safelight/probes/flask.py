@@ -5,7 +5,7 @@ The probe wraps the WSGI callable. It reads no body: it counts the bytes that pa
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sized
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from wsgiref.types import StartResponse, WSGIEnvironment
 
 from safelight.errors import AlreadyWatched
@@ -17,10 +17,10 @@ from safelight.probes.declare import BODY_LIMIT_BYTES, Response, judged, outcome
 from safelight.probes.disguise import disguise, probe_of, reveal
 from safelight.probes.guard import Guard
 from safelight.probes.options import WebOptions
-from safelight.probes.own_page import wsgi_page
+from safelight.probes.own_page import Refusal, wsgi_page
 from safelight.probes.request_counts import RequestCounts
 from safelight.reasons import reason_of_exception, reason_of_status
-from safelight.telemetry.record import CURRENT_REQUEST, Exchange, Sink, finish
+from safelight.telemetry.record import CURRENT_REQUEST, Exchange, Sink, enclosing_request, finish
 from safelight.telemetry.timeline import Timeline
 from safelight.telemetry.traces import current_trace_id, trace_id_of
 
@@ -93,7 +93,7 @@ class FlaskProbe:
             raise
         finally:
             CURRENT_REQUEST.reset(token)
-        return request
+        return _Sized(request) if hasattr(request.chunks, "__len__") else request
 
     def finish(self, request: "_Request") -> None:
         """Count a request that has ended."""
@@ -126,6 +126,9 @@ class FlaskProbe:
 
     def _expose(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         own = wsgi_page(self._call, environ) if self._options.joins_pages else None
+        if isinstance(own, Refusal):
+            start_response(own.status, own.headers)
+            return [own.body]
         exposition = self.page.write(environ.get("HTTP_ACCEPT", ""), own)
         headers = [
             ("Content-Type", exposition.content_type),
@@ -148,7 +151,7 @@ class _Request:
         self, environ: WSGIEnvironment, start_response: StartResponse, probe: FlaskProbe
     ) -> None:
         self.started = perf_counter()
-        self.outer = CURRENT_REQUEST.get()
+        self.outer = enclosing_request()
         self.exchange = Exchange(Timeline(self.started))
         self.environ = environ
         self.chunks: Iterable[bytes] = ()
@@ -247,6 +250,21 @@ class _Request:
             self._body = body if len(body) <= BODY_LIMIT_BYTES else None
 
 
+class _Sized:
+    """A request whose chunks are a list: of a single one, servers make a `Content-Length`."""
+
+    def __init__(self, request: _Request) -> None:
+        self._request = request
+        self._chunks = cast("Sized", request.chunks)
+        self.close = request.close
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._request)
+
+    def __len__(self) -> int:
+        return len(self._chunks)
+
+
 class _Counted:
     """A request's body that counts the bytes that the application reads.
 
@@ -265,8 +283,8 @@ class _Counted:
         if name not in _READS:
             return member
 
-        def read(*arguments: object) -> object:
-            return self._count(member(*arguments))
+        def read(*arguments: object, **options: object) -> object:
+            return self._count(member(*arguments, **options))
 
         return read
 
