@@ -62,6 +62,7 @@ def summary(records: list[Record]) -> list[tuple[str, int, str, int]]:
 def uvicorn_with(app: Any, **options: Any) -> Iterator[httpx.Client]:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
+        listener.listen()
         config = uvicorn.Config(app, log_level="critical", **options)
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
