@@ -9,7 +9,6 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import Token
-from typing import Any
 
 from safelight.telemetry.record import CURRENT_REQUEST, RequestScope
 
@@ -74,7 +73,7 @@ def _change_users(by: int) -> None:
             _undo.pop()()
 
 
-def _wrap(owner: type, name: str, wrapper: Callable[..., Any]) -> Callable[[], None]:
+def _wrap(owner: type, name: str, wrapper: Callable[..., object]) -> Callable[[], None]:
     """Wrap a method. Return the function that unwraps it, unless it has been wrapped again."""
     original = getattr(owner, name)
     wrapped = wrapper(original)

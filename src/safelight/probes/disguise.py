@@ -6,7 +6,7 @@ says so.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 MARK = "_safelight_probe"
 
@@ -46,11 +46,11 @@ def reveal(watched: Any, probe: object, original: type) -> None:
         object.__setattr__(watched, "__class__", original)
 
 
-def shallow_copy(watched: Any, original: Any) -> Any:
+def shallow_copy(watched: object, original: type) -> object:
     """Return what `copy.copy` returns for an object of the original class."""
     if hasattr(original, "__copy__"):
         return _revealed(original.__copy__, original)(watched)
-    reduced: tuple[Any, ...] = original.__reduce_ex__(watched, 4)
+    reduced = cast("tuple[Any, ...]", watched.__reduce_ex__(4))
     function, arguments = reduced[:2]
     state = reduced[2] if len(reduced) > 2 else None
     twin = function(*(original if each is type(watched) else each for each in arguments))

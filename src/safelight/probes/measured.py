@@ -7,15 +7,17 @@ set. Their call begins when somebody begins to read them, and has the time of th
 import functools
 import inspect
 import weakref
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Iterator
 from contextvars import ContextVar
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, cast
 
 from safelight.probes.disguise import disguise
 from safelight.probes.inference import Inference
 
 P = ParamSpec("P")
 R = TypeVar("R")
+Got = TypeVar("Got")
+Sent = TypeVar("Sent")
 
 _INSIDE: ContextVar[frozenset[str]] = ContextVar("safelight_inside", default=frozenset())
 
@@ -37,7 +39,7 @@ def measured(name: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
             return asynchronous  # type: ignore[return-value]
 
         @functools.wraps(function)
-        def synchronous(*args: P.args, **kwargs: P.kwargs) -> Any:
+        def synchronous(*args: P.args, **kwargs: P.kwargs) -> R:
             return _run(Inference(name), function, *args, **kwargs)
 
         return synchronous
@@ -59,29 +61,30 @@ def around(
         _INSIDE.reset(token)
 
 
-def _run(call: Inference, function: Callable[..., Any], *args: object, **kwargs: object) -> Any:
+def _run(call: Inference, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
     with call:
         result = function(*args, **kwargs)
         measure = next((measure for kind, measure in _LATER if kind(result)), None)
         if measure is None:
             return result
         call.discard()
-    return measure(call, result)
+    return cast("R", measure(call, result))
 
 
-async def _awaited(call: Inference, result: Coroutine[Any, Any, Any]) -> Any:
+async def _awaited(call: Inference, result: Coroutine[object, object, R]) -> R:
     with call:
         return await result
 
 
-def _generated(call: Inference, parts: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
+def _generated(call: Inference, parts: Generator[Got, Sent, R]) -> Generator[Got, Sent, R]:
     with call:
-        go_on, value = parts.send, None
+        go_on: Callable[..., Got] = parts.send
+        value: object = None
         while True:
             try:
                 part = go_on(value)
             except StopIteration as end:
-                return end.value
+                return cast("R", end.value)
             call.pause()
             try:
                 go_on, value = parts.send, (yield part)
@@ -94,10 +97,11 @@ def _generated(call: Inference, parts: Generator[Any, Any, Any]) -> Generator[An
 
 
 async def _generated_async(
-    call: Inference, parts: AsyncGenerator[Any, Any]
-) -> AsyncGenerator[Any, Any]:
+    call: Inference, parts: AsyncGenerator[Got, Sent]
+) -> AsyncGenerator[Got, Sent]:
     with call:
-        go_on, value = parts.asend, None
+        go_on: Callable[..., Awaitable[Got]] = parts.asend
+        value: object = None
         while True:
             try:
                 part = await go_on(value)
@@ -114,12 +118,12 @@ async def _generated_async(
             call.resume()
 
 
-def _iterated(call: Inference, parts: Any) -> Any:
+def _iterated(call: Inference, parts: Iterator[Got]) -> Iterator[Got]:
     """Measure an iterator of transformers. It stays what it is: it has a length, for tqdm."""
     call.batch = 0
     take = type(parts).__next__
 
-    def following(self: object) -> object:
+    def following(self: Iterator[Got]) -> Got:
         if call.begun:
             call.resume()
         else:
@@ -149,7 +153,7 @@ def _is_iterator_of_transformers(result: object) -> bool:
     return any(each.__name__ == "PipelineIterator" for each in type(result).__mro__)
 
 
-_LATER: tuple[tuple[Callable[[object], bool], Callable[..., Any]], ...] = (
+_LATER: tuple[tuple[Callable[[object], bool], Callable[..., object]], ...] = (
     (inspect.iscoroutine, _awaited),
     (inspect.isgenerator, _generated),
     (inspect.isasyncgen, _generated_async),

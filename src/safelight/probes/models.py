@@ -3,7 +3,7 @@
 import functools
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import cast
 
 from safelight.errors import AlreadyWatched
 from safelight.probes.assign import CallCounter
@@ -92,12 +92,13 @@ def _methods(model: object) -> dict[str, tuple[int, Sequence[str]]]:
 
 
 def _until_its_callback(
-    call: Inference, method: Callable[..., object], model: object, *args: Any, **kwargs: Any
+    call: Inference, method: Callable[..., object], model: object, *args: object, **kwargs: object
 ) -> object:
     """Start a session that calls back from a thread of its own when it has the results."""
     arguments = list(args)
     named = len(arguments) <= _CALLBACK_POSITION
-    callback = kwargs["callback"] if named else arguments[_CALLBACK_POSITION]
+    given = kwargs["callback"] if named else arguments[_CALLBACK_POSITION]
+    callback = cast("Callable[..., object]", given)
 
     def finished(results: object, data: object, error: str) -> object:
         if error:
@@ -125,18 +126,18 @@ def _input(
     return next((kwargs[name] for name in names if name in kwargs), None) if names else kwargs
 
 
-def _batch(inputs: Any) -> int:
+def _batch(inputs: object) -> int:
     """Return the number of inputs in a list, a tensor, an array, or a dict of them."""
     if isinstance(inputs, dict):  # some values are numbers, such as a threshold
         return next((count for each in inputs.values() if (count := _length(each))), 1)
     return _length(inputs) or 1
 
 
-def _length(value: Any) -> int:
+def _length(value: object) -> int:
     """Return the length of a list or of a batch of tensors; 0 for another value."""
     if isinstance(value, list | tuple):
         is_chat = bool(value) and isinstance(value[0], dict) and "role" in value[0]
         return 1 if is_chat else len(value)
-    shape: Any = getattr(value, "shape", ())
-    shape = shape() if callable(shape) else shape  # ONNX Runtime's own values
+    shape = getattr(value, "shape", ())
+    shape = tuple(shape() if callable(shape) else shape)  # a function of ONNX Runtime's own values
     return int(shape[0]) if len(shape) > 1 else 0

@@ -4,7 +4,6 @@ import functools
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
-from typing import Any
 
 from safelight.libraries import Pipeline, TimeMark
 from safelight.probes.calls import CallInProgress
@@ -69,7 +68,7 @@ class Reports:
         reference = weakref.ref(part, lambda _: self._replaced.pop(key, None))
         self._replaced[key] = (reference, original, probe)
 
-    def _copying(self, original: Any, probe: object) -> Callable[[object], object]:
+    def _copying(self, original: type, probe: object) -> Callable[[object], object]:
         """Return a `__copy__` whose copies are watched too: many services make one per request."""
 
         def copied(pipeline: object) -> object:
