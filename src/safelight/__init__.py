@@ -3,7 +3,8 @@
 from safelight.errors import SafelightError
 from safelight.probes.carry import handle
 from safelight.probes.declare import Response, fail, note
-from safelight.probes.inference import inference, measured
+from safelight.probes.inference import inference
+from safelight.probes.measured import measured
 from safelight.telemetry.record import Facts, PipelineCall, Record
 from safelight.watching import Watch, watch
 

@@ -11,7 +11,12 @@ from typing import Any
 import cloudpickle
 import pytest
 import torch
-from diffusers import AutoPipelineForImage2Image, DiffusionPipeline
+from diffusers import (
+    AutoPipelineForImage2Image,
+    DiffusionPipeline,
+    EulerDiscreteScheduler,
+    StableDiffusionPipeline,
+)
 from fastapi import FastAPI
 from flask import Flask
 
@@ -21,7 +26,7 @@ from safelight.probes.disguise import probe_of
 from tests.pipelines import STEPS as MADE
 from tests.pipelines import draw, edit, edit_pipeline, text_pipeline
 from tests.probes.web import ask
-from tests.reading import value
+from tests.reading import at_once, value
 
 Copy = Callable[[Any], Any]
 
@@ -33,7 +38,6 @@ def saved(pipe: Any) -> Any:
 
 
 COPIES: dict[str, Copy] = {
-    "copy": copy.copy,
     "deepcopy": copy.deepcopy,
     "pickle": lambda pipe: pickle.loads(pickle.dumps(pipe)),
     "old pickle": lambda pipe: pickle.loads(pickle.dumps(pipe, 2)),
@@ -56,6 +60,38 @@ def test_w7_a_copy_works_and_is_not_watched(make: Copy) -> None:
         with watch(pipeline=twin, namespace="twin") as own:
             edit(twin)
             assert value(own, STEPS, "_sum") == MADE
+
+
+def test_w7_a_pipeline_that_is_copied_for_each_request_is_watched() -> None:
+    """As huggingface/diffusers' server-async example does (its pull request #12328)."""
+    pipe = text_pipeline(edit_pipeline())
+    with watch(pipeline=pipe) as watched:
+        kept = copy.copy(pipe)
+        views = [copy.copy(pipe) for _ in range(3)]
+        for view in views:
+            view.scheduler = EulerDiscreteScheduler.from_config(pipe.scheduler.config)
+            draw(view)
+        draw(kept)
+        draw(copy.copy(kept))
+        assert value(watched, STEPS, "_count") == 5
+        assert value(watched, STEPS, "_sum") == 5 * MADE
+        assert vars(copy.copy(pipe)) == vars(pipe)
+        held = weakref.ref(views[0])
+        del view, views
+        gc.collect()
+        assert held() is None
+    draw(kept)
+    assert type(kept) is type(pipe) is StableDiffusionPipeline
+    assert value(watched, STEPS, "_count") == 5
+
+
+def test_copies_in_many_threads_are_all_restored() -> None:
+    pipe = text_pipeline(edit_pipeline())
+    kept: list[Any] = []
+    with watch(pipeline=pipe):
+        at_once(lambda _: kept.extend(copy.copy(pipe) for _ in range(20)))
+        assert all(probe_of(each) is not None for each in kept)
+    assert {type(each) for each in kept} == {StableDiffusionPipeline}
 
 
 def test_w7_a_deleted_pipeline_frees_its_memory() -> None:

@@ -1,6 +1,8 @@
 """Any model call can be measured (W9), sync and async, with the names of the article (R2)."""
 
 import asyncio
+import gc
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
 from typing import Any
 
 import pytest
@@ -18,7 +20,7 @@ from safelight.metrics.catalog import (
 )
 from tests.probes.cuda import FakeCuda
 from tests.probes.web import ask
-from tests.reading import series, text, value
+from tests.reading import FakeClock, series, text, value
 
 NAME = "universal_v3"
 
@@ -122,3 +124,139 @@ def test_one_object_measures_two_calls_after_each_other() -> None:
             with call:
                 pass
     assert value(watched, MODEL_REQUESTS, status="success") == 2
+
+
+# ── Results that are computed while they are read ────────────────────────────────────────────────
+
+
+CLOCK = FakeClock()
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
+    monkeypatch.setattr("safelight.probes.inference.perf_counter", CLOCK)
+    return CLOCK
+
+
+def compute(fails: bool) -> None:
+    CLOCK.now += 1
+    if fails:
+        raise ValueError("no more")
+
+
+@measured(NAME)
+def parts(count: int, fails: bool = False) -> Iterator[int]:
+    """Make parts."""
+    for number in range(count):
+        compute(fails)
+        yield number
+
+
+@measured(NAME)
+async def parts_async(count: int, fails: bool = False) -> AsyncIterator[int]:
+    for number in range(count):
+        compute(fails)
+        yield number
+
+
+def hiding(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A decorator that hides that a function is async."""
+    return lambda *arguments: function(*arguments)
+
+
+@measured(NAME)
+@hiding
+async def hidden(count: int, fails: bool = False) -> list[int]:
+    for _ in range(count):
+        compute(fails)
+    return list(range(count))
+
+
+def read(results: Any) -> list[int]:
+    """Read all parts of any result, and take long for each."""
+
+    async def slowly() -> list[int]:
+        if hasattr(results, "__aiter__"):
+            return [part async for part in results if use(part)]
+        return [part for part in (await results if is_awaitable else results) if use(part)]
+
+    def use(part: int) -> bool:
+        CLOCK.now += 100
+        return part >= 0
+
+    is_awaitable = hasattr(results, "__await__")
+    return asyncio.run(slowly())
+
+
+@pytest.mark.parametrize("function", [parts, parts_async, hidden])
+def test_a_result_is_measured_until_its_last_part_and_without_its_reader(
+    function: Any, clock: FakeClock
+) -> None:
+    with watch(app=FastAPI()) as watched:
+        unread = function(1)
+        assert series(watched, MODEL_REQUESTS) == []
+        assert read(function(3)) == [0, 1, 2]
+        assert value(watched, MODEL_REQUESTS, status="success") == 1
+        assert value(watched, MODEL_LATENCY, "_sum") == pytest.approx(3)
+        with pytest.raises(ValueError, match="no more"):
+            read(function(1, True))
+        assert value(watched, MODEL_REQUESTS, status="failed") == 1
+        assert value(watched, IN_FLIGHT) == 0
+        read(unread)
+
+
+def test_a_reader_who_stops_early_is_no_failure() -> None:
+    with watch(app=FastAPI()) as watched:
+        for _part in parts(3):
+            break
+        gc.collect()
+        assert value(watched, MODEL_REQUESTS, status="success") == 1
+        assert value(watched, MODEL_REQUESTS, status="failed") == 0
+        assert value(watched, IN_FLIGHT) == 0
+
+
+def test_a_measured_generator_is_used_as_without_measuring() -> None:
+    def echo() -> Generator[str, str, str]:
+        try:
+            got = yield "first"
+            yield f"got {got}"
+        except KeyError:
+            yield "caught"
+        return "returned"
+
+    for make in (echo, measured(NAME)(echo)):
+        with watch(app=FastAPI()):
+            one, two = make(), make()
+            assert next(one) == "first"
+            assert one.send("x") == "got x"
+            with pytest.raises(StopIteration, match="returned"):
+                next(one)
+            next(two)
+            assert two.throw(KeyError()) == "caught"
+
+
+def test_a_measured_async_generator_is_used_as_without_measuring() -> None:
+    async def echo() -> AsyncGenerator[str, str]:
+        try:
+            got = yield "first"
+            yield f"got {got}"
+        except KeyError:
+            yield "caught"
+
+    async def use(make: Any) -> None:
+        one, two, three = make(), make(), make()
+        assert await anext(one) == "first"
+        assert await one.asend("x") == "got x"
+        with pytest.raises(StopAsyncIteration):
+            await anext(one)
+        await anext(two)
+        assert await two.athrow(KeyError()) == "caught"
+        await anext(three)
+        for each in (two, three):
+            await each.aclose()
+
+    asyncio.run(use(echo))
+    with watch(app=FastAPI()) as watched:
+        asyncio.run(use(measured(NAME)(echo)))
+        assert value(watched, MODEL_REQUESTS, status="success") == 3
+        assert value(watched, IN_FLIGHT) == 0

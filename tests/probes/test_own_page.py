@@ -3,8 +3,9 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import flask
 import pytest
-from fastapi import FastAPI, Response
+from fastapi import FastAPI, Request, Response
 from flask import Flask
 from prometheus_client import (
     REGISTRY,
@@ -160,7 +161,6 @@ def test_w8_the_default_registry_is_visible_without_a_page_of_its_own(
     [
         lambda: Response("<html></html>", media_type="text/html"),
         lambda: Response("no metrics here", media_type="text/plain"),
-        lambda: Response("no", 401),
         lambda: Response("no", 500, media_type="text/plain"),
         lambda: 1 / 0,
     ],
@@ -170,6 +170,56 @@ def test_another_page_or_a_broken_one_does_not_hide_safelights(answer: Any) -> N
     app.get("/metrics")(answer)
     with watch(app=app):
         assert "safelight_service_info" in page(app).text
+
+
+def refusing_fastapi(status: int) -> Any:
+    app = FastAPI()
+
+    @app.get("/metrics")
+    def own(request: Request) -> Response:
+        if "authorization" in request.headers:
+            return Response("sales_total 3.0\n", media_type="text/plain")
+        return Response("not for you", status, {"www-authenticate": "Basic"})
+
+    return app
+
+
+def refusing_middleware(status: int) -> Any:
+    app = FastAPI()
+
+    @app.middleware("http")
+    async def guard(request: Request, call_next: Any) -> Any:
+        if "authorization" in request.headers:
+            return await call_next(request)
+        return Response("not for you", status, {"www-authenticate": "Basic"})
+
+    return app
+
+
+def refusing_flask(status: int) -> Any:
+    app = Flask("service")
+
+    @app.before_request
+    def guard() -> Any:
+        if "Authorization" in flask.request.headers:
+            return None
+        return "not for you", status, {"WWW-Authenticate": "Basic"}
+
+    return app
+
+
+@pytest.mark.parametrize("status", [401, 403])
+@pytest.mark.parametrize("make", [refusing_fastapi, refusing_middleware, refusing_flask])
+def test_metrics_that_the_application_refuses_are_not_shown(
+    make: Callable[[int], Any], status: int, default_counter: Counter
+) -> None:
+    app = make(status)
+    before = page(app)
+    with watch(app=app):
+        refused = page(app)
+        assert (refused.status_code, refused.text) == (before.status_code, "not for you")
+        assert refused.headers["www-authenticate"] == "Basic"
+        assert "safelight_service_info" in page(app, authorization="Basic x").text
 
 
 def test_w8_metrics_path_leaves_the_own_page_alone(registry: CollectorRegistry) -> None:

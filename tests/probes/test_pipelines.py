@@ -13,9 +13,11 @@ from diffusers import (
     DDPMScheduler,
     DiffusionPipeline,
     DPMSolverMultistepScheduler,
+    EulerDiscreteScheduler,
     KandinskyV22CombinedPipeline,
     MarigoldDepthPipeline,
     PriorTransformer,
+    StableDiffusionImg2ImgPipeline,
     StableDiffusionPipeline,
     TextToVideoSDPipeline,
     UnCLIPScheduler,
@@ -369,3 +371,50 @@ def test_w5_a_modular_pipeline_is_watched() -> None:
     assert (call.pipeline, call.instruction_type) == ("ZImageModularPipeline", "add_hat")
     assert len(call.step_seconds) == 2  # nothing shows when the first step begins
     assert set(records[0].stages) == {"predict", "respond"}
+
+
+# ── Steps that are not the ones asked for: huggingface/diffusers#4165 and #5867 (interrupt),
+#    apple/ml-stable-diffusion#207 (strength), and a schedule of the caller's own
+
+
+def interrupt(pipe: Any, step: int, _time: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+    pipe._interrupt = step == 1
+    return tensors
+
+
+def interrupted() -> PipelineCall:
+    pipe = text_pipeline(edit_pipeline())
+    return called(pipe, "a hat", height=64, width=64, callback_on_step_end=interrupt, **STEPS_ASKED)
+
+
+def with_strength() -> PipelineCall:
+    parts = text_pipeline(edit_pipeline()).components
+    pipe = StableDiffusionImg2ImgPipeline(**parts, requires_safety_checker=False)
+    return called(pipe, "a hat", image=picture(), strength=0.5, **STEPS_ASKED)
+
+
+def with_own_times() -> PipelineCall:
+    pipe = text_pipeline(edit_pipeline())
+    pipe.scheduler = EulerDiscreteScheduler()
+    return called(pipe, "a hat", height=64, width=64, timesteps=[900, 100])
+
+
+def with_own_sigmas() -> PipelineCall:
+    pipe = z_image_pipeline(edit_pipeline())
+    return called(pipe, "a hat", height=64, width=64, sigmas=[1.0, 0.5])
+
+
+STEPS_ASKED = {"num_inference_steps": 4}
+
+
+@pytest.mark.parametrize(
+    ("call_of", "asked"),
+    [(interrupted, 4), (with_strength, 4), (with_own_times, None), (with_own_sigmas, None)],
+)
+def test_steps_are_those_that_were_made(
+    call_of: Callable[[], PipelineCall], asked: int | None
+) -> None:
+    call = call_of()
+    assert len(call.step_seconds) == 2
+    assert call.steps_asked == asked
+    assert call.error == "none"

@@ -142,6 +142,15 @@ def test_p7_requested_and_effective_guidance_are_both_shown(meter: Meter, write:
     assert value(meter, GUIDANCE_OVERRIDDEN, parameter="guidance_scale") == 1
 
 
+def test_w6_unknown_guidance_does_not_show_that_of_an_earlier_call(
+    meter: Meter, write: Write
+) -> None:
+    write()
+    write(calls=(replace(CALL, guidance_asked=3.0, guidance_in_force=None),))
+    assert value(meter, TEXT_GUIDANCE, guidance="asked") == 3.0
+    assert series(meter, TEXT_GUIDANCE, guidance="in_force") == []
+
+
 def test_p7_the_override_counter_starts_at_zero(meter: Meter, write: Write) -> None:
     assert value(meter, GUIDANCE_OVERRIDDEN) == 0
 

@@ -6,6 +6,7 @@ The probe reads no body and starts no task: it counts the messages that pass thr
 import asyncio
 import inspect
 from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from time import perf_counter
 from typing import Any
@@ -23,15 +24,14 @@ from safelight.probes.guard import Guard
 from safelight.probes.heartbeat import Heartbeat
 from safelight.probes.lifespan import App, Receive, Send, pass_on
 from safelight.probes.options import WebOptions
-from safelight.probes.own_page import asgi_page
+from safelight.probes.own_page import Refusal, answer, asgi_page
 from safelight.probes.request_counts import RequestCounts
-from safelight.probes.routes import NO_ROUTE, RouteKey, Routes, key_of
+from safelight.probes.routes import NO_ROUTE, RouteKey, Routes, key_of, with_routes
 from safelight.reasons import reason_of_status
 from safelight.telemetry.record import CURRENT_REQUEST, Sink, finish
 from safelight.telemetry.traces import trace_id_of
 
 _METHOD_NOT_ALLOWED = 405  # such a request reached no route, so it is not a model request
-_MAX_WRAPPERS = 10
 _MAX_PLAIN = 1000
 _DEFAULT = WebOptions()
 
@@ -62,8 +62,8 @@ class AsgiProbe:
         self._path = options.metrics_path
         self._ends = (self._path, f"{self._path}/")
         self.page = Page(meter, joins=options.joins_pages)
-        self._routed = _with_routes(options.watched or app)
-        self._root = getattr(self._routed, "root_path", "")
+        self._routed = with_routes(options.watched or app)
+        self._root = str(getattr(self._routed, "root_path", None) or "")  # FastAPI(root_path=…)
         self._routes = Routes()
         self._guard = Guard("asgi", meter.probe_failed)
         self._counts = RequestCounts(meter)
@@ -87,7 +87,7 @@ class AsgiProbe:
         # One function on purpose: each additional call or coroutine slows every request.
         request = self._kind(scope, receive, send, self._shared)
         # Saved because mounts overwrite it before the route template is looked up.
-        root_path = scope.get("root_path", "")
+        root_path = self._root or scope.get("root_path", "")
         token = CURRENT_REQUEST.set(request)
         # Not `inc`: one thread at a time changes it, so it needs no lock.
         self._in_progress.cells[VALUE] += 1
@@ -123,7 +123,7 @@ class AsgiProbe:
             request.interrupted()
         self._judge(request)
         status, error = outcome(request.status, request.error, request.declared)
-        handler = self._routes.template(scope, self._routed, root_path or self._root)
+        handler = self._routes.template(scope, self._routed, root_path)
         trace_id = request.trace_id or trace_id_of(scope["headers"])
         key = (handler, scope["method"], status)
         self._counts.count(key, seconds, (request.received_bytes, request.sent_bytes), trace_id)
@@ -160,14 +160,20 @@ class AsgiProbe:
             self._membership.serve_at(scope.get("server"))
         accept = next((value for name, value in scope["headers"] if name == b"accept"), b"")
         own = await asgi_page(self._app, scope) if self._options.joins_pages else None
-        # In a thread: the exposition takes milliseconds that would block other requests.
-        exposition = await asyncio.to_thread(self.page.write, accept.decode("latin-1"), own)
+        if isinstance(own, Refusal):
+            await answer(send, int(own.status), own.headers, own.body)
+            return
+        # In a thread: the exposition takes milliseconds that would block other requests. In a
+        # thread of its own: model calls may hold all threads of the default executor for minutes.
+        with ThreadPoolExecutor(1, "safelight-metrics") as thread:
+            exposition = await asyncio.get_running_loop().run_in_executor(
+                thread, self.page.write, accept.decode("latin-1"), own
+            )
         headers = [
             (b"content-type", exposition.content_type.encode()),
             (b"content-length", str(len(exposition.body)).encode()),
         ]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": exposition.body})
+        await answer(send, 200, headers, exposition.body)
 
     def stop(self) -> None:
         """End the timer, and count what is pending."""
@@ -176,7 +182,8 @@ class AsgiProbe:
 
     def _is_metrics(self, scope: Scope) -> bool:
         """Return True for `/metrics` of this application, wherever it is mounted."""
-        paths = (self._path, scope.get("root_path", "") + self._path)
+        root_path = self._root or scope.get("root_path", "")
+        paths = (self._path, root_path + self._path)
         return scope["path"].rstrip("/") in paths and scope["method"] in ("GET", "HEAD")
 
 
@@ -209,13 +216,3 @@ class AppProbe:
 def is_asgi(app: WebApp) -> bool:
     """Return True for an object of an ASGI application class."""
     return inspect.iscoroutinefunction(type(app).__call__ if callable(app) else None)
-
-
-def _with_routes(app: WebApp) -> WebApp:
-    """Return the application inside middlewares that has routes, or `app`."""
-    inner = app
-    for _ in range(_MAX_WRAPPERS):
-        if hasattr(inner, "routes"):
-            return inner
-        inner = getattr(inner, "app", None)
-    return app

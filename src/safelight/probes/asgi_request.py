@@ -10,7 +10,7 @@ from safelight.probes.declare import BODY_LIMIT_BYTES, Response
 from safelight.probes.heartbeat import Heartbeat
 from safelight.probes.lifespan import Receive, Send
 from safelight.reasons import NO_ERROR, reason_of_exception
-from safelight.telemetry.record import CURRENT_REQUEST, Exchange
+from safelight.telemetry.record import Exchange, enclosing_request
 from safelight.telemetry.timeline import Timeline
 from safelight.telemetry.traces import current_trace_id
 
@@ -43,7 +43,7 @@ class AsgiRequest:
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, shared: Shared) -> None:
         self.started = perf_counter()
-        self.outer = CURRENT_REQUEST.get()
+        self.outer = enclosing_request()
         self._scope = scope
         self.server_receive = receive
         self._send = send
@@ -114,7 +114,7 @@ class AsgiRequest:
         # Not a coroutine: to return the server's own awaitable is cheaper.
         if self.status:
             self.sent_bytes += len(message.get("body", b""))
-            if not message.get("more_body"):
+            if not message.get("more_body") and not self.ended:
                 self.ended = perf_counter()  # background tasks may follow; no caller waits for them
                 self._shared.in_progress.cells[VALUE] -= 1
         elif message["type"] == "http.response.start":
@@ -125,6 +125,8 @@ class AsgiRequest:
 
     def raised(self, error: BaseException) -> None:
         """Note the exception that left the application."""
+        if self.ended and self.status < 400:
+            return  # of a background task: the caller has what was asked for
         self.error = reason_of_exception(error)
         if not self.ended:  # else the caller has a whole response, from an exception handler
             self.status = 499 if self.error == "cancelled" else 500

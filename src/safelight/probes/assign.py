@@ -14,7 +14,6 @@ from safelight.metrics.catalog import BATCH_SIZE, DEVICE_SECONDS, IN_FLIGHT
 from safelight.metrics.registry import Meter
 from safelight.probes.guard import Guard
 from safelight.probes.timers import CudaTimer
-from safelight.reasons import NO_ERROR
 from safelight.telemetry.meter import observe_steps
 from safelight.telemetry.record import (
     CURRENT_REQUEST,
@@ -64,15 +63,18 @@ class CallCounter:
         if not counted:
             self._sink(record_of_call(call))
 
+    def discard(self, requests: Requests) -> None:
+        """Forget a call that did nothing."""
+        self._meter.add(IN_FLIGHT, amount=-1)
+        for scope in requests:
+            scope.exchange.drop_call()
+
     def count_batch(self, call: PipelineCall) -> None:
         """Count the size of a call's batch."""
         self._meter.observe(BATCH_SIZE, "application", value=call.batch)
 
-    def time_device(
-        self, call: PipelineCall, timer: CudaTimer, started: TimeMark, ended: TimeMark
-    ) -> None:
-        """Count the call's time on the device, once the device has finished it."""
-        use = "useful" if call.error == NO_ERROR else "failed"
+    def time_device(self, use: str, timer: CudaTimer, started: TimeMark, ended: TimeMark) -> None:
+        """Count a call's time on the device, once the device has finished it."""
         self._unfinished.append((timer, started, ended, use))
         self._count_device_time()
 

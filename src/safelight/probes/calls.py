@@ -111,7 +111,7 @@ class CallInProgress(Generic[Mark]):
             seconds=self._host_seconds,
             phases=self._phases() if finished else {},
             step_seconds=self.loops.step_seconds() if finished else (),
-            steps_asked=integer(self._arguments.get("num_inference_steps")),
+            steps_asked=self._steps_asked(),
             guidance_asked=text.asked,
             guidance_in_force=text.in_force,
             image_guidance_asked=image.asked,
@@ -122,6 +122,12 @@ class CallInProgress(Generic[Mark]):
             error=self._error,
             warm_up=self._warm_up,
         )
+
+    def _steps_asked(self) -> int | None:
+        # With a schedule of the caller's own, diffusers ignores the number of steps.
+        if any(self._arguments.get(name) is not None for name in ("timesteps", "sigmas")):
+            return None
+        return integer(self._arguments.get("num_inference_steps"))
 
     def _phases(self) -> dict[str, float]:
         assert self._ended_at is not None

@@ -1,7 +1,7 @@
 """Carry the current request into executors and threads that the request starts.
 
 asyncio's tasks and `asyncio.to_thread` inherit it; executors and threads do not. While anything
-is watched, `ThreadPoolExecutor.submit` and `Thread.start` are replaced.
+is watched, `ThreadPoolExecutor.submit` and `Thread.start` are wrapped, whoever else wraps them.
 """
 
 import functools
@@ -12,10 +12,12 @@ from contextvars import Token
 
 from safelight.telemetry.record import CURRENT_REQUEST, RequestScope
 
+Submit = Callable[..., Future[object]]
+Start = Callable[[threading.Thread], None]
+
 _lock = threading.Lock()
 _users = 0
-_submit: Callable[..., Future[object]] = ThreadPoolExecutor.submit
-_start = threading.Thread.start
+_undo: list[Callable[[], None]] = []
 
 
 class Handle:
@@ -32,7 +34,11 @@ class Handle:
 
     def __exit__(self, *error: object) -> None:
         """Restore the thread's former request."""
-        CURRENT_REQUEST.reset(self._tokens.pop())
+        try:
+            CURRENT_REQUEST.reset(self._tokens.pop())
+        except ValueError:  # a stream may leave its block in another context than it entered it
+            if CURRENT_REQUEST.get() is self._request:
+                CURRENT_REQUEST.set(None)
 
 
 def handle() -> Handle:
@@ -61,46 +67,58 @@ def _change_users(by: int) -> None:
     with _lock:
         _users += by
         if _users == 1 and by == 1:
-            _replace(_submit, _submit_carrying, ThreadPoolExecutor, "submit")
-            _replace(_start, _start_carrying, threading.Thread, "start")
-        elif _users == 0:
-            _replace(_submit_carrying, _submit, ThreadPoolExecutor, "submit")
-            _replace(_start_carrying, _start, threading.Thread, "start")
+            _undo.append(_wrap(ThreadPoolExecutor, "submit", _carrying_submit))
+            _undo.append(_wrap(threading.Thread, "start", _carrying_start))
+        while _users == 0 and _undo:
+            _undo.pop()()
 
 
-def _replace(old: object, new: object, owner: type, name: str) -> None:
-    """Replace a method, unless somebody else has replaced it since."""
-    if getattr(owner, name) is old:
-        setattr(owner, name, new)
+def _wrap(owner: type, name: str, wrapper: Callable[..., object]) -> Callable[[], None]:
+    """Wrap a method. Return the function that unwraps it, unless it has been wrapped again."""
+    original = getattr(owner, name)
+    wrapped = wrapper(original)
+    setattr(owner, name, wrapped)
+
+    def undo() -> None:
+        if getattr(owner, name) is wrapped:
+            setattr(owner, name, original)
+
+    return undo
 
 
-@functools.wraps(_submit)
-def _submit_carrying(
-    self: ThreadPoolExecutor, fn: Callable[..., object], /, *args: object, **kwargs: object
-) -> Future[object]:
-    request = CURRENT_REQUEST.get()
-    if request is None or _users == 0:
-        return _submit(self, fn, *args, **kwargs)
-    # A new thread of the pool serves other requests later: it must not inherit this one.
-    with Handle(None):
-        return _submit(self, _carried, request, fn, *args, **kwargs)
+def _carrying_submit(original: Submit) -> Submit:
+    @functools.wraps(original)
+    def submit(
+        self: ThreadPoolExecutor, fn: Callable[..., object], /, *args: object, **kwargs: object
+    ) -> Future[object]:
+        request = CURRENT_REQUEST.get()
+        if request is None or _users == 0:
+            return original(self, fn, *args, **kwargs)
+        # A new thread of the pool serves other requests later: it must not inherit this one.
+        with Handle(None):
+            return original(self, _carried, request, fn, *args, **kwargs)
+
+    return submit
 
 
-@functools.wraps(_start)
-def _start_carrying(self: threading.Thread) -> None:
-    request = CURRENT_REQUEST.get()
-    pooled = type(self).__module__.partition(".")[0] == "anyio"  # carries the context by itself
-    if request is None or _users == 0 or pooled:
-        _start(self)
-        return
-    run = self.run
+def _carrying_start(original: Start) -> Start:
+    @functools.wraps(original)
+    def start(self: threading.Thread) -> None:
+        request = CURRENT_REQUEST.get()
+        pooled = type(self).__module__.partition(".")[0] == "anyio"  # carries the context by itself
+        if request is None or _users == 0 or pooled:
+            original(self)
+            return
+        run = self.run
 
-    def carried() -> None:
-        del self.run
-        _carried(request, run)
+        def carried() -> None:
+            vars(self).pop("run", None)
+            _carried(request, run)
 
-    vars(self)["run"] = carried
-    _start(self)
+        vars(self)["run"] = carried
+        original(self)
+
+    return start
 
 
 def _carried(

@@ -1,11 +1,12 @@
 """Replace an object's class by a subclass of the same name, without other traces.
 
 Special methods such as `__call__` are looked up on the class, so only a subclass can watch them.
-Copies and pickles of the object have its original class: they are not watched.
+Copies and pickles of the object have its original class: they are not watched, unless the probe
+says so.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 MARK = "_safelight_probe"
 
@@ -43,6 +44,21 @@ def reveal(watched: Any, probe: object, original: type) -> None:
     """Restore the original class, unless another probe has replaced it."""
     if watched is not None and probe_of(watched) is probe:
         object.__setattr__(watched, "__class__", original)
+
+
+def shallow_copy(watched: object, original: type) -> object:
+    """Return what `copy.copy` returns for an object of the original class."""
+    if hasattr(original, "__copy__"):
+        return _revealed(original.__copy__, original)(watched)
+    reduced = cast("tuple[Any, ...]", watched.__reduce_ex__(4))
+    function, arguments = reduced[:2]
+    state = reduced[2] if len(reduced) > 2 else None
+    twin = function(*(original if each is type(watched) else each for each in arguments))
+    if hasattr(twin, "__setstate__"):
+        twin.__setstate__(state)
+    elif state:
+        vars(twin).update(state)
+    return twin
 
 
 def _reduce(original: Any) -> Callable[..., object]:

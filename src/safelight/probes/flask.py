@@ -5,7 +5,7 @@ The probe wraps the WSGI callable. It reads no body: it counts the bytes that pa
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sized
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 from wsgiref.types import StartResponse, WSGIEnvironment
 
 from safelight.errors import AlreadyWatched
@@ -13,14 +13,15 @@ from safelight.libraries import WebApp
 from safelight.metrics.catalog import HTTP_IN_PROGRESS
 from safelight.metrics.page import Page
 from safelight.metrics.registry import Meter
+from safelight.probes.counted_body import CountedBody
 from safelight.probes.declare import BODY_LIMIT_BYTES, Response, judged, outcome
 from safelight.probes.disguise import disguise, probe_of, reveal
 from safelight.probes.guard import Guard
 from safelight.probes.options import WebOptions
-from safelight.probes.own_page import wsgi_page
+from safelight.probes.own_page import Refusal, wsgi_page
 from safelight.probes.request_counts import RequestCounts
 from safelight.reasons import reason_of_exception, reason_of_status
-from safelight.telemetry.record import CURRENT_REQUEST, Exchange, Sink, finish
+from safelight.telemetry.record import CURRENT_REQUEST, Exchange, Sink, enclosing_request, finish
 from safelight.telemetry.timeline import Timeline
 from safelight.telemetry.traces import current_trace_id, trace_id_of
 
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from _typeshed import OptExcInfo
 
 _HANDLER = "safelight.handler"
-_READS = frozenset({"read", "read1", "readline", "readlines", "readinto", "readinto1"})
 _DEFAULT = WebOptions(joins_pages=True)
 
 
@@ -96,7 +96,7 @@ class FlaskProbe:
             raise
         finally:
             CURRENT_REQUEST.reset(token)
-        return request
+        return _Sized(request) if hasattr(request.chunks, "__len__") else request
 
     def finish(self, request: "_Request") -> None:
         """Count a request that has ended."""
@@ -129,6 +129,9 @@ class FlaskProbe:
 
     def _expose(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         own = wsgi_page(self._call, environ) if self._options.joins_pages else None
+        if isinstance(own, Refusal):
+            start_response(own.status, own.headers)
+            return [own.body]
         exposition = self.page.write(environ.get("HTTP_ACCEPT", ""), own)
         headers = [
             ("Content-Type", exposition.content_type),
@@ -151,7 +154,7 @@ class _Request:
         self, environ: WSGIEnvironment, start_response: StartResponse, probe: FlaskProbe
     ) -> None:
         self.started = perf_counter()
-        self.outer = CURRENT_REQUEST.get()
+        self.outer = enclosing_request()
         self.exchange = Exchange(Timeline(self.started))
         self.environ = environ
         self.chunks: Iterable[bytes] = ()
@@ -160,7 +163,7 @@ class _Request:
         self.declared: str | None = None
         self.received_bytes = 0
         self.sent_bytes = 0
-        environ["wsgi.input"] = _Counted(environ["wsgi.input"], self)
+        environ["wsgi.input"] = CountedBody(environ["wsgi.input"], self)
         traceparent = environ.get("HTTP_TRACEPARENT", "").encode("latin-1")
         self.trace_id = trace_id_of([(b"traceparent", traceparent)])
         self._start_response = start_response
@@ -250,35 +253,16 @@ class _Request:
             self._body = body if len(body) <= BODY_LIMIT_BYTES else None
 
 
-class _Counted:
-    """A request's body that counts the bytes that the application reads.
+class _Sized:
+    """A request whose chunks are a list: of a single one, servers make a `Content-Length`."""
 
-    It has exactly the methods of the body: some servers' bodies have no `readinto`.
-    """
-
-    def __init__(self, body: Any, request: _Request) -> None:
-        self._body = body
+    def __init__(self, request: _Request) -> None:
         self._request = request
+        self._chunks = cast("Sized", request.chunks)
+        self.close = request.close
 
     def __iter__(self) -> Iterator[bytes]:
-        return map(self._count, self._body)
+        return iter(self._request)
 
-    def __getattr__(self, name: str) -> Any:
-        member = getattr(self._body, name)
-        if name not in _READS:
-            return member
-
-        def read(*arguments: object) -> object:
-            return self._count(member(*arguments))
-
-        return read
-
-    def _count(self, result: object) -> Any:
-        match result:
-            case int():  # readinto
-                self._request.received_bytes += result
-            case list():  # readlines
-                self._request.received_bytes += sum(map(len, result))
-            case Sized():  # bytes; None is a stream without data yet
-                self._request.received_bytes += len(result)
-        return result
+    def __len__(self) -> int:
+        return len(self._chunks)

@@ -1,12 +1,7 @@
-"""Measure any model call: `with inference("universal_v3", batch=4)`, or `@measured(…)`."""
+"""Measure any model call: `with inference("universal_v3", batch=4)`."""
 
-import functools
-import inspect
 import sys
-from collections.abc import Callable
-from contextvars import ContextVar
 from time import perf_counter
-from typing import Any, ParamSpec, TypeVar
 
 from safelight.libraries import Cuda, TimeMark
 from safelight.metrics.catalog import NO_INSTRUCTION
@@ -15,11 +10,6 @@ from safelight.probes.declare import checked_reason
 from safelight.probes.timers import CudaTimer
 from safelight.reasons import NO_ERROR, reason_of_exception
 from safelight.telemetry.record import PipelineCall
-
-P = ParamSpec("P")
-R = TypeVar("R")
-
-_INSIDE: ContextVar[frozenset[str]] = ContextVar("safelight_inside", default=frozenset())
 
 
 class Inference:
@@ -44,12 +34,40 @@ class Inference:
         self._counter = counter
         self._begun: tuple[CallCounter, Requests] | None = None
         self._timer: CudaTimer | None = None
+        self._running = False
+        self._seconds = 0.0
         self._started = 0.0
         self._started_at: TimeMark = None
+
+    @property
+    def begun(self) -> bool:
+        """Return True between the call's begin and its end, if anything is watched."""
+        return self._begun is not None
 
     def fail(self, reason: str = "model_error") -> None:
         """Declare that the call failed. Raises ValueError if the reason is unknown."""
         self.error = checked_reason(reason)
+
+    def discard(self) -> None:
+        """Forget the call: it only prepared a result that is computed later."""
+        if self._begun is not None:
+            counter, requests = self._begun
+            self._begun = None
+            counter.discard(requests)
+
+    def pause(self) -> None:
+        """Stop the clock while somebody else works, such as the reader of a result's parts."""
+        if self._begun is not None:
+            with self._begun[0].guard:
+                self._stop(self._begun[0], "useful")
+
+    def resume(self) -> None:
+        """Let the clock go on."""
+        if self._begun is not None:
+            with self._begun[0].guard:
+                self._running = True
+                self._started_at = None if self._timer is None else self._timer.mark()
+                self._started = perf_counter()
 
     def __enter__(self) -> "Inference":
         """Begin the call."""
@@ -58,9 +76,9 @@ class Inference:
             with counter.guard:
                 cuda = cuda_in_use()
                 self._timer = None if cuda is None else CudaTimer(cuda, None)
-                self._started_at = None if self._timer is None else self._timer.mark()
-                self._started = perf_counter()
+                self._seconds = 0.0
                 self._begun = (counter, counter.begin())
+                self.resume()
         return self
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
@@ -80,23 +98,31 @@ class Inference:
         self.__exit__(kind, error, trace)
 
     def _end(self, counter: CallCounter, requests: Requests, error: BaseException | None) -> None:
-        seconds = perf_counter() - self._started
-        if error is not None and self.error == NO_ERROR:
-            self.error = reason_of_exception(error, default="model_error")
+        # A reader who stops early is no failure of the model.
+        raised = None if isinstance(error, GeneratorExit) else error
+        if raised is not None and self.error == NO_ERROR:
+            self.error = reason_of_exception(raised, default="model_error")
+        self._stop(counter, "useful" if self.error == NO_ERROR else "failed")
         call = PipelineCall(
             pipeline=self.name,
             model=self.name,
             instruction_type=NO_INSTRUCTION,
             precision=self._precision,
-            seconds=seconds,
-            phases={"predict": seconds},
+            seconds=self._seconds,
+            phases={"predict": self._seconds},
             error=self.error,
-            batch=self.batch,
+            batch=max(1, self.batch),
         )
         counter.end(call, requests)
         counter.count_batch(call)
+
+    def _stop(self, counter: CallCounter, use: str) -> None:
+        if not self._running:
+            return
+        self._running = False
+        self._seconds += perf_counter() - self._started
         if self._timer is not None:
-            counter.time_device(call, self._timer, self._started_at, self._timer.mark())
+            counter.time_device(use, self._timer, self._started_at, self._timer.mark())
 
 
 def inference(name: str, *, batch: int = 1) -> Inference:
@@ -105,44 +131,6 @@ def inference(name: str, *, batch: int = 1) -> Inference:
     `name` becomes the label `model_name`; `batch` is the number of inputs.
     """
     return Inference(name, batch=batch)
-
-
-def measured(name: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Measure every call of the decorated function, sync or async, as a call of the model."""
-
-    def decorate(function: Callable[P, R]) -> Callable[P, R]:
-        if inspect.iscoroutinefunction(function):
-
-            @functools.wraps(function)
-            async def asynchronous(*args: P.args, **kwargs: P.kwargs) -> Any:
-                with Inference(name):
-                    return await function(*args, **kwargs)
-
-            return asynchronous  # type: ignore[return-value]
-
-        @functools.wraps(function)
-        def synchronous(*args: P.args, **kwargs: P.kwargs) -> R:
-            with Inference(name):
-                return function(*args, **kwargs)
-
-        return synchronous
-
-    return decorate
-
-
-def around(
-    call: Inference, function: Callable[..., object], *args: object, **kwargs: object
-) -> object:
-    """Run a function as one call of the model; calls inside it are part of it."""
-    inside = _INSIDE.get()
-    if call.name in inside:
-        return function(*args, **kwargs)
-    token = _INSIDE.set(inside | {call.name})
-    try:
-        with call:
-            return function(*args, **kwargs)
-    finally:
-        _INSIDE.reset(token)
 
 
 def cuda_in_use() -> Cuda:

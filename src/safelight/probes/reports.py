@@ -7,7 +7,7 @@ from contextvars import ContextVar
 
 from safelight.libraries import Pipeline, TimeMark
 from safelight.probes.calls import CallInProgress
-from safelight.probes.disguise import disguise, probe_of, reveal
+from safelight.probes.disguise import disguise, probe_of, reveal, shallow_copy
 from safelight.probes.guard import Guard
 from safelight.probes.loops import Loop
 
@@ -24,7 +24,8 @@ class Reports:
     def __init__(self, current: ContextVar[Call | None], guard: Guard) -> None:
         self._current = current
         self._guard = guard
-        self._replaced: list[tuple[weakref.ref[object], type, object]] = []
+        # By id. Not a list: calls and copies in several threads would lose each other's entries.
+        self._replaced: dict[int, tuple[weakref.ref[object], type, object]] = {}
 
     def watch(self, pipeline: Pipeline, around: Around | None, probe: object) -> None:
         """Report a pipeline's loops and encoders; `around` runs its calls, if they are watched."""
@@ -36,6 +37,7 @@ class Reports:
         }
         if around is not None:
             members["__call__"] = _calling(original, around)
+            members["__copy__"] = self._copying(original, probe)
         self._replace(pipeline, members, probe)
 
     def watch_scheduler(self, scheduler: object, probe: object) -> None:
@@ -48,19 +50,36 @@ class Reports:
 
     def restore(self) -> None:
         """Restore the class of all parts."""
-        for reference, original, probe in self._replaced:
+        while self._replaced:
+            reference, original, probe = self._replaced.popitem()[1]
             reveal(reference(), probe, original)
-        self._replaced.clear()
 
     def leave_scheduler(self, scheduler: object) -> None:
         """Restore the scheduler's class: the progress bar has the steps."""
-        for reference, original, probe in self._replaced:
-            if reference() is scheduler:
-                reveal(scheduler, probe, original)
+        if id(scheduler) in self._replaced:
+            _, original, probe = self._replaced[id(scheduler)]
+            reveal(scheduler, probe, original)
 
     def _replace(self, part: object, members: Mapping[str, object], probe: object) -> None:
-        self._replaced = [each for each in self._replaced if each[0]() is not None]
-        self._replaced.append((weakref.ref(part), disguise(part, probe, members), probe))
+        self._remember(part, disguise(part, probe, members), probe)
+
+    def _remember(self, part: object, original: type, probe: object) -> None:
+        key = id(part)
+        reference = weakref.ref(part, lambda _: self._replaced.pop(key, None))
+        self._replaced[key] = (reference, original, probe)
+
+    def _copying(self, original: type, probe: object) -> Callable[[object], object]:
+        """Return a `__copy__` whose copies are watched too: many services make one per request."""
+
+        def copied(pipeline: object) -> object:
+            twin = shallow_copy(pipeline, original)
+            with self._guard:
+                if probe_of(pipeline) is probe and type(twin) is original:
+                    object.__setattr__(twin, "__class__", type(pipeline))
+                    self._remember(twin, original, probe)
+            return twin
+
+        return copied
 
     def _reporting(self, method: Callable[..., Pipeline], name: str) -> Callable[..., object]:
         @functools.wraps(method)

@@ -10,6 +10,7 @@ from safelight.libraries import Scope, WebApp
 NO_ROUTE = "none"
 _MAX_CACHED = 1000
 _MAX_DEPTH = 10  # of nested mounts
+_MAX_WRAPPERS = 10
 
 
 RouteKey = tuple[int, str]
@@ -49,6 +50,16 @@ class Routes:
             if len(self._cache) < _MAX_CACHED:  # a mount may have parameters
                 self._cache[key] = template
         return template
+
+
+def with_routes(app: WebApp) -> WebApp:
+    """Return the application inside middlewares that has routes, or `app`."""
+    inner = app
+    for _ in range(_MAX_WRAPPERS):
+        if hasattr(inner, "routes"):
+            return inner
+        inner = getattr(inner, "app", None)
+    return app
 
 
 def _path_of(scope: Scope, route: WebApp) -> str:

@@ -165,3 +165,5 @@ def _write_guidance(
         meter.set(metric, "asked", value=requested)
     if in_force is not None:
         meter.set(metric, "in_force", value=in_force)
+    elif requested is not None:  # unknown: not that of an earlier call, perhaps of another model
+        meter.forget(metric, "in_force")

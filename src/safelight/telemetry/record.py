@@ -113,16 +113,21 @@ class Exchange:
             return True
 
     def end_call(self, call: PipelineCall, *, over: bool = False) -> bool:
-        """Add a call that began here. Return False if the request is over by now."""
+        """Add a call that began here. Return False if the request is over, or has too many."""
         with _LOCK:
             self.calls_running -= 1
-            if over or self.is_over:
+            if over or self.is_over or len(self.calls) >= MAX_CALLS:
                 return False
             self.timeline.split(
                 call.phases, rest="denoise" if "denoise" in call.phases else "predict"
             )
             self._add(call)
             return True
+
+    def drop_call(self) -> None:
+        """Forget a call that began here and did nothing."""
+        with _LOCK:
+            self.calls_running -= 1
 
     def add(self, call: PipelineCall) -> None:
         """Add a model's call. The last call decides whether the request failed."""
@@ -168,13 +173,17 @@ class Record:
 
 Sink = Callable[[Record], None]
 
-_LOCK = threading.Lock()  # held for microseconds, by the calls and the end of model requests
+MAX_CALLS = 256  # of one request: a camera's stream makes calls for days
+
+# Held for microseconds, by the calls and the end of model requests. Reentrant, since the garbage
+# collector may end the call of an abandoned generator at any moment.
+_LOCK = threading.RLock()
 
 
 def _renew_lock() -> None:
     """Replace the lock in a forked process: another thread may have held it."""
     global _LOCK
-    _LOCK = threading.Lock()
+    _LOCK = threading.RLock()
 
 
 os.register_at_fork(after_in_child=_renew_lock)
@@ -205,6 +214,18 @@ class RequestScope(Protocol):
 
 
 CURRENT_REQUEST: ContextVar[RequestScope | None] = ContextVar("safelight_request", default=None)
+
+
+def enclosing_request() -> RequestScope | None:
+    """Return the open request that a new request runs inside, if any.
+
+    A server may start a request in the context of an earlier one (python/cpython#140947): that one
+    is over, and a reference to it would keep alive all requests of the connection.
+    """
+    scope = CURRENT_REQUEST.get()
+    while scope is not None and scope.is_over:
+        scope = scope.outer
+    return scope
 
 
 def current_exchange() -> Exchange | None:
