@@ -6,7 +6,7 @@
 import sys
 from collections.abc import Callable, Iterator
 
-from benchmarks import exposition, http, keeping, process, processes, quality, records, steps
+from benchmarks import exposition, gpu, http, keeping, process, processes, quality, records, steps
 from benchmarks.measurements import Measurement, as_markdown, verdict
 
 PARTS: dict[str, Callable[[], Iterator[Measurement]]] = {
@@ -18,6 +18,7 @@ PARTS: dict[str, Callable[[], Iterator[Measurement]]] = {
     "records": records.measure,
     "quality": quality.measure,
     "keeping": keeping.measure,
+    "gpu": gpu.measure,
 }
 
 
