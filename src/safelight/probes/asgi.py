@@ -85,7 +85,7 @@ class AsgiProbe:
             await self._expose(scope, send)
             return
         # One function on purpose: each additional call or coroutine slows every request.
-        request = self._kind(scope, receive, send, self._shared)
+        request = self._kind(receive, send, self._shared)
         # Saved because mounts overwrite it before the route template is looked up.
         root_path = self._root or scope.get("root_path", "")
         token = CURRENT_REQUEST.set(request)

@@ -4,13 +4,13 @@ from collections.abc import Awaitable, Collection
 from dataclasses import dataclass
 from time import perf_counter
 
-from safelight.libraries import Message, Scope
+from safelight.libraries import Message
 from safelight.metrics.series import VALUE, Series
 from safelight.probes.declare import BODY_LIMIT_BYTES, Response
 from safelight.probes.heartbeat import Heartbeat
 from safelight.probes.lifespan import Receive, Send
 from safelight.reasons import NO_ERROR, reason_of_exception
-from safelight.telemetry.record import Exchange, enclosing_request
+from safelight.telemetry.record import CURRENT_REQUEST, Exchange, enclosing_request
 from safelight.telemetry.timeline import Timeline
 from safelight.telemetry.traces import current_trace_id
 
@@ -37,14 +37,11 @@ class AsgiRequest:
     declared: str | None = None
     trace_id: str | None = None
     _exchange: Exchange | None = None
-    _counts_parts = False
 
-    _asked = False
-
-    def __init__(self, scope: Scope, receive: Receive, send: Send, shared: Shared) -> None:
+    def __init__(self, receive: Receive, send: Send, shared: Shared) -> None:
         self.started = perf_counter()
-        self.outer = enclosing_request()
-        self._scope = scope
+        outer = CURRENT_REQUEST.get()
+        self.outer = None if outer is None else enclosing_request()
         self.server_receive = receive
         self._send = send
         self._shared = shared
@@ -75,8 +72,12 @@ class AsgiRequest:
     @property
     def is_simple(self) -> bool:
         """Return True if there is nothing to know of the request but its status, time and size."""
-        return not (
-            self.error or self.declared or self._exchange or not self.ended or self.caller_left
+        return (
+            self.ended > 0
+            and self.error is None
+            and self.declared is None
+            and self._exchange is None
+            and not self.caller_left
         )
 
     @property
@@ -91,22 +92,11 @@ class AsgiRequest:
         # A request that failed while its model was running, for example by a timeout.
         return exchange.is_model_request or (exchange.calls_running > 0 and self.status >= 400)
 
-    def receive(self) -> Awaitable[Message]:
-        # To return the server's own awaitable is cheaper than a coroutine that looks inside. The
-        # header tells the size of a body; only of one in chunks must the parts be counted.
-        if not self._asked:
-            self._asked = True
-            self.received_bytes = _content_length(self._scope)
-            if self.received_bytes:
-                return self.server_receive()
-            self._counts_parts = True
-        return self._look()
-
-    async def _look(self) -> Message:
+    async def receive(self) -> Message:
         message = await self.server_receive()
         if message["type"] == "http.disconnect":
             self.left = self.left or not self.ended
-        elif self._counts_parts:
+        else:
             self.received_bytes += len(message.get("body", b""))
         return message
 
@@ -162,11 +152,3 @@ class JudgedRequest(AsgiRequest):
         pairs = ((bytes(k).lower(), bytes(v)) for k, v in self._headers)
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in pairs}
         return Response(self.status, headers, self._body)
-
-
-def _content_length(scope: Scope) -> int:
-    """Return the size of the request's body by its header; 0 if there is none."""
-    for name, value in scope["headers"]:
-        if name == b"content-length":
-            return int(value) if value.isdigit() else 0
-    return 0
