@@ -47,13 +47,14 @@ _REASON_BY_EXCEPTION = {
 
 # How libraries say that memory is full, where the exception's class does not say it.
 _DEVICE_FULL = re.compile(
-    r"(cuda|hip|xpu|mps)\b[^\n]*\bout of memory"  # torch, ONNX Runtime, drivers, the MPS backend
+    r"(cuda|hip|xpu|mps|npu)[^\n]*out[ _]of[ _]memory"  # torch, ONNX Runtime, drivers
+    r"|allocation on device[^\n]*out of memory|invalid buffer size"  # torch, the MPS backend
     r"|cu[a-z]+_status_alloc_failed"  # cuBLAS, cuDNN, cuSOLVER, cuSPARSE, cuFFT
     r"|resource_?exhausted[^\n]*(memory|oom)|oom when allocating",  # JAX, TensorFlow
     re.IGNORECASE,
 )
 _HOST_FULL = re.compile(
-    r"defaultcpuallocator|alloc_cpu|std::bad_alloc|cannot allocate memory"
+    r"defaultcpuallocator|alloc_cpu|bad[_ ]alloc|cannot allocate memory|host_allocation_failed"
     r"|failed to allocate memory for requested buffer",  # ONNX Runtime
     re.IGNORECASE,
 )
@@ -79,7 +80,10 @@ def reason_of_exception(error: BaseException, default: str = "internal_error") -
         return reason_of_exception(error.exceptions[0], default)
     names = (cls.__name__ for cls in type(error).__mro__)
     known = (_REASON_BY_EXCEPTION[name] for name in names if name in _REASON_BY_EXCEPTION)
-    return next(known, None) or _reason_of_message(error) or default
+    reason = next(known, None) or _reason_of_message(error)
+    if reason is None and error.__cause__ is not None:
+        reason = reason_of_exception(error.__cause__, default)
+    return reason or default
 
 
 def _reason_of_message(error: BaseException) -> str | None:

@@ -1,23 +1,23 @@
 """`watch`: attach probes to an application and its models, and detach them."""
 
-import types
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from safelight.errors import AlreadyWatched, BadSetting
+from safelight.errors import AlreadyWatched
 from safelight.libraries import Pipeline, WebApp
 from safelight.metrics.registry import Exposition, Meter
+from safelight.probes.arguments import check_joined, check_objects, check_options, models_of
 from safelight.probes.asgi import AppProbe, is_asgi
 from safelight.probes.assign import CallCounter
 from safelight.probes.carry import carry
 from safelight.probes.declare import Failed
-from safelight.probes.describe import Described
+from safelight.probes.describe import Described, model_name
 from safelight.probes.diffusers import DiffusersProbe, Watcher, is_diffusion
 from safelight.probes.disguise import probe_of
 from safelight.probes.flask import FlaskProbe
 from safelight.probes.guard import Guard
 from safelight.probes.host import HostProbe
-from safelight.probes.models import ModelProbe, is_model, name_of
+from safelight.probes.models import ModelProbe
 from safelight.probes.nvml import NvmlProbe
 from safelight.probes.options import METRICS_PATH, WebOptions
 from safelight.probes.sampler import Sampler
@@ -29,7 +29,6 @@ from safelight.telemetry.record import Record, Sink
 
 _NAMESPACES = {"InstructPix2Pix": "instructpix2pix", "ZImage": "zimage"}
 _DEFAULT_NAMESPACE = "diffusion"
-_NOT_OBJECTS = (str, bytes, int, float, list, tuple, set, dict, type, types.ModuleType)
 
 
 class Watch:
@@ -103,12 +102,14 @@ def watch(  # noqa: PLR0913 - each is one choice of the user
         BadSetting: an object has an unsupported type, or a setting is wrong.
         OSError: the metrics port is in use.
     """
-    models = _models(pipeline, pipelines)
+    models = models_of(pipeline, pipelines)
     present = _watch_of(app) if models else None
-    if present is not None and namespace is None:
-        namespace = present.meter.namespace
+    if present is not None:
+        check_joined(failed, metrics_path, metrics_port, model_endpoints)
+        namespace = present.meter.namespace if namespace is None else namespace
     settings = load(namespace=namespace or _namespace_of(models.values()))
-    _check(app, models, metrics_path, model_endpoints)
+    check_objects(app, models)
+    check_options(model_endpoints, failed, metrics_path, metrics_port, on_record)
     parts = _Parts(settings, on_record, _only_name(models), present)
     try:
         if app is not None and present is None:
@@ -163,7 +164,7 @@ class _Parts:
     def watch_model(self, model: object, name: str, *, shared: bool) -> None:
         """Watch a pipeline or model. Only with an application may it have a probe already."""
         if not is_diffusion(model):
-            probe = ModelProbe(model, self.counter, name=name or name_of(model))
+            probe = ModelProbe(model, self.counter, name=name or model_name(model))
             self.undo.append(probe.unwatch)
             return
         present = probe_of(model)
@@ -193,63 +194,6 @@ class _Parts:
 def _watch_of(app: object) -> AppProbe | FlaskProbe | None:
     probe = probe_of(app)
     return probe if isinstance(probe, AppProbe | FlaskProbe) else None
-
-
-def _models(pipeline: object, pipelines: Mapping[str, object] | None) -> dict[str, object]:
-    if pipelines is not None and not isinstance(pipelines, Mapping):
-        raise BadSetting(
-            f"pipelines is a {type(pipelines).__name__}. Give a dict of names: "
-            'pipelines={"base": base, "refiner": refiner}.'
-        )
-    if pipeline is not None and pipelines:
-        raise BadSetting("Give either pipeline or pipelines, not both.")
-    return dict(pipelines or {}) if pipeline is None else {"": pipeline}
-
-
-def _check(
-    app: object, models: Mapping[str, object], metrics_path: str, model_endpoints: Collection[str]
-) -> None:
-    """Raise BadSetting for objects and options that cannot be watched."""
-    if app is None and not models:
-        raise BadSetting(
-            "watch() needs an app, a pipeline, or both: watch(app=app, pipeline=pipe)."
-        )
-    if app is not None:
-        _check_app(app)
-    for model in models.values():
-        _check_model(model)
-    if not str(metrics_path).startswith("/"):
-        raise BadSetting(f"metrics_path is {metrics_path!r}. Give a path such as '/metrics'.")
-    if type(model_endpoints) is str:
-        raise BadSetting(f"model_endpoints is a text. Give a list: [{model_endpoints!r}].")
-
-
-def _check_app(app: object) -> None:
-    wrong = isinstance(app, (*_NOT_OBJECTS, types.FunctionType)) or not callable(app)
-    if wrong or is_diffusion(app) or is_model(app):
-        raise BadSetting(
-            f"app is {_named(app)}. watch() supports application objects: FastAPI, Starlette, "
-            "Flask, and other objects that are ASGI or WSGI applications. Wrap an ASGI function in "
-            "safelight.probes.asgi.AsgiProbe."
-        )
-
-
-def _check_model(model: object) -> None:
-    if isinstance(model, _NOT_OBJECTS) or not (is_diffusion(model) or is_model(model)):
-        raise BadSetting(
-            f"pipeline is {_named(model)}. watch() supports diffusers pipelines, transformers "
-            "pipelines and models, and ONNX Runtime sessions; several go into "
-            'pipelines={"base": base}. Measure any other model with safelight.inference(name).'
-        )
-
-
-def _named(value: object) -> str:
-    """Return how a message names a wrong object."""
-    if value is None:
-        return "None"
-    if isinstance(value, type):
-        return f"the class {value.__name__}, not an object of it"
-    return f"a {type(value).__name__}"
 
 
 def _both(first: Sink, second: Sink | None, meter: Meter) -> Sink:
@@ -282,4 +226,4 @@ def _only_name(models: Mapping[str, object]) -> str:
     if len(models) != 1:
         return ""
     ((name, model),) = models.items()
-    return name or name_of(model)
+    return name or model_name(model)

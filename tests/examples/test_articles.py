@@ -89,7 +89,7 @@ class World:
             )
         except httpx.TransportError:
             return []
-        return list(answer.json()["data"]["result"])
+        return list(answer.json()["data"]["result"]) if answer.is_success else []
 
     def eventually(self, expression: str) -> list[dict[str, Any]]:
         """Return the result of an expression as soon as it has one."""

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from fastapi import FastAPI
+from fastapi import BackgroundTasks, FastAPI
 from fastapi.responses import JSONResponse, StreamingResponse
 from flask import Flask
 
@@ -167,3 +167,50 @@ def test_a_judged_failure_keeps_the_reason_of_its_model_call() -> None:
 
     watched = asked(route, failed=lambda response: "error" in str(response.json()))
     assert value(watched, REQUESTS, error="host_oom", status_code="503") == 1
+
+
+@pytest.mark.parametrize("send", [asked, asked_flask])
+@pytest.mark.parametrize("verdict", ["typo", 1, [1], KeyError("no")])
+def test_a_judge_that_fails_loses_no_request(send: Any, verdict: Any) -> None:
+    def failed(response: Response) -> Any:
+        if isinstance(verdict, Exception):
+            raise verdict
+        return verdict
+
+    watched = send(lambda: "fine", failed=failed)
+    assert value(watched, HTTP_REQUESTS, handler="/edit", status="200") == 1
+    assert value(watched, REQUESTS, endpoint="/edit", error="none") == 1
+
+
+@pytest.mark.parametrize("reason", [[], None, {}])
+def test_a_reason_of_another_type_is_refused(reason: Any) -> None:
+    with pytest.raises(ValueError, match="cuda_oom"):
+        fail(reason)
+
+
+def test_fail_after_the_response_is_refused_and_changes_nothing() -> None:
+    errors: list[Exception] = []
+
+    def late() -> None:
+        try:
+            fail("model_error")
+        except ValueError as error:
+            errors.append(error)
+
+    def route(tasks: BackgroundTasks) -> None:
+        tasks.add_task(late)
+
+    app = FastAPI()
+    app.post("/edit")(route)
+    with watch(app=app) as watched:
+        ask(app, "/edit", "POST")
+    assert len(errors) == 1
+    assert value(watched, HTTP_REQUESTS, status="200") == 1
+
+
+def test_w2_a_declared_reason_is_counted_without_a_model() -> None:
+    app = FastAPI()
+    app.post("/edit")(lambda: fail("overloaded"))
+    with watch(app=app) as watched:
+        ask(app, "/edit", "POST")
+    assert value(watched, REQUESTS, endpoint="/edit", error="overloaded") == 1

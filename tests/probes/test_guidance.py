@@ -35,6 +35,7 @@ from tests.pipelines import (
     xl_edit_pipeline,
     z_image_pipeline,
 )
+from tests.reading import at_once
 
 SURVEY = Path(__file__).with_name("guidance.txt")
 
@@ -248,3 +249,26 @@ def test_a_condition_that_cannot_be_evaluated_is_unknown() -> None:
     asked = {"guidance_scale": 4.0}
     assert guidance_of(Local(), "guidance_scale", asked) == Guidance(4.0)
     assert guidance_of(SimpleNamespace(), "guidance_scale", {}) == Guidance()
+
+
+def test_a_condition_that_calls_a_function_is_not_evaluated_again() -> None:
+    calls: list[float] = []
+
+    class Calling:
+        def __call__(self, guidance_scale: float = 4.0) -> None:
+            do_classifier_free_guidance = calls.append(guidance_scale)  # type: ignore[func-returns-value]
+            assert do_classifier_free_guidance is None
+
+    assert guidance_of(Calling(), "guidance_scale", {"guidance_scale": 4.0}) == Guidance(4.0)
+    assert calls == []
+
+
+def test_sources_are_read_in_many_threads_at_once() -> None:
+    kinds = [kind for kind in classes() if rule_of(kind).decision is Decision.FLAG][:40]
+
+    def work(_: int) -> None:
+        for kind in kinds:
+            copied = type(kind.__name__, (kind,), {})
+            assert rule_of(copied).decision is Decision.FLAG
+
+    at_once(work, 4)

@@ -282,13 +282,13 @@ PROMPTS_TRUNCATED = Metric(
 MODEL_NAME = Label("model_name", "Name that the service gave to the model, or its hub id.")
 MODEL_REQUESTS = Metric(
     "model_request_total",
-    "Calls of a model, and requests that failed before they reached it.",
+    "Calls of a model, and requests that the service failed before they reached it.",
     Kind.COUNTER, Family.CALLS,
-    (MODEL_NAME, Label("status", "Result of the call.", values=("success", "failed"))), series=10,
+    (MODEL_NAME, Label("status", "Result of the call.", values=("success", "failed"))), series=17,
 )
 MODEL_LATENCY = Metric(
     "model_latency_seconds", "Time of one call of a model.",
-    Kind.HISTOGRAM, Family.CALLS, (MODEL_NAME,), _STAGE, series=5,
+    Kind.HISTOGRAM, Family.CALLS, (MODEL_NAME,), _STAGE, series=8,
 )
 
 # ── Queue, governance ────────────────────────────────────────────────────────────────────────────

@@ -18,7 +18,7 @@ from safelight.metrics.page import Page
 from safelight.metrics.registry import Meter
 from safelight.metrics.series import VALUE
 from safelight.probes.asgi_request import AsgiRequest, JudgedRequest, Shared
-from safelight.probes.declare import judged, outcome
+from safelight.probes.declare import outcome, verdict
 from safelight.probes.disguise import disguise, probe_of, reveal
 from safelight.probes.guard import Guard
 from safelight.probes.heartbeat import Heartbeat
@@ -127,7 +127,7 @@ class AsgiProbe:
         trace_id = request.trace_id or trace_id_of(scope["headers"])
         key = (handler, scope["method"], status)
         self._counts.count(key, seconds, (request.received_bytes, request.sent_bytes), trace_id)
-        if request.is_model_request or (
+        if request.reached_model(status) or (
             handler in self._model_endpoints and status != _METHOD_NOT_ALLOWED
         ):
             self._model_endpoints.add(handler)
@@ -138,11 +138,9 @@ class AsgiProbe:
             self._plain[key_of(scope)] = handler
 
     def _judge(self, request: AsgiRequest) -> None:
-        failed = self._options.failed
-        if failed is not None and isinstance(request, JudgedRequest):
-            request.declared = request.declared or judged(
-                failed, request.response(), request.known_error
-            )
+        if request.declared is None and isinstance(request, JudgedRequest):
+            response, known = request.response(), request.known_error
+            request.declared = verdict(self._options.failed, response, known, self._guard)
 
     def _record(self, request: AsgiRequest, handler: str, status: int, error: str | None) -> None:
         exchange = request.exchange

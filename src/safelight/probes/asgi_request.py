@@ -84,13 +84,12 @@ class AsgiRequest:
     def is_over(self) -> bool:
         return bool(self.ended)
 
-    @property
-    def is_model_request(self) -> bool:
+    def reached_model(self, status: int) -> bool:
+        """Return True if it called a model, or failed with `status` while the model was running."""
         exchange = self._exchange
         if exchange is None:
             return False
-        # A request that failed while its model was running, for example by a timeout.
-        return exchange.is_model_request or (exchange.calls_running > 0 and self.status >= 400)
+        return exchange.is_model_request or (exchange.calls_running > 0 and status >= 400)
 
     async def receive(self) -> Message:
         message = await self.server_receive()

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from safelight.metrics.metric import OTHER
+from safelight.probes.guard import Guard
 from safelight.reasons import ERROR_CLASSES, NO_ERROR, REASONS
 from safelight.telemetry.record import CURRENT_REQUEST, RequestScope
 
@@ -45,7 +46,9 @@ def fail(reason: str = "model_error") -> None:
         ValueError: the reason is unknown, or no watched request is running.
     """
     checked_reason(reason)
-    _current("fail").declared = reason
+    request = _current("fail")
+    request.declared = reason
+    request.exchange.is_model_request = True  # so that its reason is counted
 
 
 def note(*, instruction_type: str) -> None:
@@ -65,7 +68,7 @@ def note(*, instruction_type: str) -> None:
 
 def checked_reason(reason: str) -> str:
     """Return the reason. Raises ValueError if it is not in the closed set."""
-    if reason not in ERROR_CLASSES:
+    if str(reason) not in ERROR_CLASSES:
         raise ValueError(f"{str(reason)[:60]!r} is no reason; use one of {', '.join(REASONS)}")
     return reason
 
@@ -82,6 +85,14 @@ def judged(failed: Failed, response: Response, known: str = NO_ERROR) -> str | N
     return checked_reason(verdict) if verdict else None
 
 
+def verdict(failed: Failed | None, response: Response, known: str, guard: Guard) -> str | None:
+    """Return the reason of `judged`; None if there is no judge, or if it fails."""
+    if failed is not None:
+        with guard:
+            return judged(failed, response, known)
+    return None
+
+
 def outcome(status: int, error: str | None, declared: str | None) -> tuple[int, str | None]:
     """Return the status and the reason to count: those that were declared, if any.
 
@@ -95,7 +106,7 @@ def outcome(status: int, error: str | None, declared: str | None) -> tuple[int, 
 
 def _current(function: str) -> RequestScope:
     request = CURRENT_REQUEST.get()
-    if request is None:
+    if request is None or request.is_over:
         raise ValueError(
             f"safelight.{function}() needs a running request of a watched application. "
             "In another thread, use safelight.handle()."

@@ -49,10 +49,13 @@ class Described:
         )
 
 
-def model_name(pipeline: object) -> str:
-    """Return the hub id or folder name of a pipeline, else `unnamed`."""
-    name = str(getattr(pipeline, "name_or_path", None) or "unnamed")
-    return Path(name).name if Path(name).exists() else name
+def model_name(model: object) -> str:
+    """Return the hub id or folder name of a pipeline or model, else the name of its class."""
+    for holder in (model, getattr(model, "model", None)):
+        name = getattr(holder, "name_or_path", None)
+        if isinstance(name, str) and name:
+            return Path(name).name if Path(name).exists() else name
+    return type(model).__name__
 
 
 def _adapters(denoiser: object) -> str:

@@ -22,6 +22,7 @@ from safelight.probes.assign import Requests, current_owner
 from safelight.probes.calls import CallInProgress, is_int8
 from safelight.probes.disguise import probe_of
 from safelight.probes.guard import Guard
+from safelight.probes.guidance import rule_of
 from safelight.probes.reports import Call, Reports
 from safelight.probes.timers import CudaTimer, HostTimer, Timer
 from safelight.telemetry.record import PipelineCall
@@ -86,6 +87,7 @@ class DiffusersProbe:
         self._late: deque[tuple[Call, Watcher]] = deque(maxlen=256)
         self._pid = os.getpid()
         self._int8 = is_int8(pipeline)
+        rule_of(type(pipeline))  # here, because to read a source takes milliseconds
         self._bar_has_steps = False
         self._reports = Reports(self._current, self._guard)
         self._signature = inspect.signature(type(pipeline).__call__)

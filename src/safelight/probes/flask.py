@@ -14,7 +14,7 @@ from safelight.metrics.catalog import HTTP_IN_PROGRESS
 from safelight.metrics.page import Page
 from safelight.metrics.registry import Meter
 from safelight.probes.counted_body import CountedBody
-from safelight.probes.declare import BODY_LIMIT_BYTES, Response, judged, outcome
+from safelight.probes.declare import BODY_LIMIT_BYTES, Response, outcome, verdict
 from safelight.probes.disguise import disguise, probe_of, reveal
 from safelight.probes.guard import Guard
 from safelight.probes.options import WebOptions
@@ -106,10 +106,9 @@ class FlaskProbe:
 
     def _count(self, request: "_Request") -> None:
         seconds = perf_counter() - request.started
-        if self._options.failed is not None and request.declared is None:
-            request.declared = judged(
-                self._options.failed, request.response(), request.exchange.error
-            )
+        if request.declared is None:
+            response, known = request.response(), request.exchange.error
+            request.declared = verdict(self._options.failed, response, known, self._guard)
         status, error = outcome(request.status, request.error, request.declared)
         handler, method = request.environ.get(_HANDLER, "none"), request.environ["REQUEST_METHOD"]
         key = (handler, method, status)

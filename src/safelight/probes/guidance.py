@@ -9,12 +9,14 @@ cannot be read is unknown.
 import ast
 import inspect
 import textwrap
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from weakref import WeakKeyDictionary
 
 from safelight.libraries import Pipeline
+from safelight.probes.disguise import MARK
 from safelight.probes.numbers import given, number
 
 NO_GUIDANCE = 1.0  # uncond + 1 * (cond - uncond) = cond: guidance has no effect
@@ -23,20 +25,6 @@ PARAMETERS = ("guidance_scale", "image_guidance_scale", "true_cfg_scale")
 _FLAG = "do_classifier_free_guidance"
 _EMBEDS = "self.unet.config.time_cond_proj_dim is not None"  # as latent-consistency models do
 _SCALES = {"guidance_scale", "self.guidance_scale", "self._guidance_scale"}
-_ALLOWED = (
-    ast.Expression,
-    ast.BoolOp,
-    ast.And,
-    ast.Or,
-    ast.UnaryOp,
-    ast.Not,
-    ast.Compare,
-    ast.cmpop,
-    ast.Name,
-    ast.Attribute,
-    ast.Constant,
-    ast.Load,
-)
 
 
 class Decision(StrEnum):
@@ -58,6 +46,9 @@ class Rule:
     conditions: tuple[str, ...] = ()
 
 
+_CALLS = (ast.Call, ast.Await, ast.Yield, ast.YieldFrom, ast.NamedExpr)
+_ATTEMPTS = 3
+_LOCK = threading.Lock()
 _RULES: WeakKeyDictionary[type, Rule] = WeakKeyDictionary()
 
 
@@ -99,9 +90,12 @@ def guidance_of(pipeline: Pipeline, name: str, arguments: Mapping[str, object]) 
 
 def rule_of(kind: type) -> Rule:
     """Return how a pipeline class decides, from the source of its `__call__`."""
-    rule = _RULES.get(kind)
-    if rule is None:
-        rule = _RULES[kind] = _read(kind)
+    if MARK in vars(kind):  # the class of a watched pipeline
+        kind = kind.__mro__[1]
+    with _LOCK:
+        rule = _RULES.get(kind)
+        if rule is None:
+            rule = _RULES[kind] = _read(kind)
     return rule
 
 
@@ -110,11 +104,20 @@ def _read(kind: type) -> Rule:
     if "guidance_scale" not in inspect.signature(call).parameters:
         has_true = "true_cfg_scale" in inspect.signature(call).parameters
         return Rule(Decision.NEGATIVE_PROMPT if has_true else Decision.NO_PARAMETER)
-    try:
-        tree = ast.parse(textwrap.dedent(inspect.getsource(call)))
-    except (OSError, TypeError, SyntaxError):
-        return Rule(Decision.UNKNOWN)
-    return _rule(kind, tree)
+    tree = _parsed(call)
+    return Rule(Decision.UNKNOWN) if tree is None else _rule(kind, tree)
+
+
+def _parsed(function: object) -> ast.AST | None:
+    """Return the syntax tree of a function's source, or None if it cannot be read."""
+    for _ in range(_ATTEMPTS):
+        try:
+            return ast.parse(textwrap.dedent(inspect.getsource(function)))  # type: ignore[arg-type]
+        except SystemError:  # Python 3.11: another thread parses too (python/cpython#106905)
+            continue
+        except (OSError, TypeError, SyntaxError):
+            return None
+    return None
 
 
 def _rule(kind: type, tree: ast.AST) -> Rule:
@@ -133,11 +136,17 @@ def _rule(kind: type, tree: ast.AST) -> Rule:
 
 def _flags(kind: type, tree: ast.AST) -> Iterator[str]:
     """Yield the conditions of the flag: a variable of the call, else the class's property."""
-    found = [ast.unparse(value) for name, value in _assignments(tree) if name == _FLAG]
+    found = [_condition(value) for name, value in _assignments(tree) if name == _FLAG]
     if found:
         yield from dict.fromkeys(found)
     elif any(isinstance(node, ast.Attribute) and node.attr == _FLAG for node in ast.walk(tree)):
         yield _constant_of(kind) or f"self.{_FLAG}"
+
+
+def _condition(value: ast.expr) -> str:
+    """Return the expression; an empty one, which is unknown, if evaluating it calls a function."""
+    simple = not any(isinstance(node, _CALLS) for node in ast.walk(value))
+    return ast.unparse(value) if simple else ""
 
 
 def _constant_of(kind: type) -> str:
@@ -145,9 +154,8 @@ def _constant_of(kind: type) -> str:
     flag = getattr(kind, _FLAG, None)
     if not isinstance(flag, property):
         return ""
-    try:
-        tree = ast.parse(textwrap.dedent(inspect.getsource(flag.fget)))  # type: ignore[arg-type]
-    except (OSError, TypeError, SyntaxError):
+    tree = _parsed(flag.fget)
+    if tree is None:
         return ""
     returned = [node.value for node in ast.walk(tree) if isinstance(node, ast.Return)]
     values = [each.value for each in returned if isinstance(each, ast.Constant)]
@@ -199,11 +207,8 @@ def _applies(rule: Rule, pipeline: Pipeline, arguments: Mapping[str, object]) ->
 
 
 def _evaluated(condition: str, pipeline: Pipeline, arguments: Mapping[str, object]) -> bool | None:
-    tree = ast.parse(condition, mode="eval")
-    if not all(isinstance(node, _ALLOWED) for node in ast.walk(tree)):
-        return None
-    code = compile(tree, "<guidance>", "eval")
     try:
+        code = compile(condition, "<guidance>", "eval")
         return bool(eval(code, {"__builtins__": {}}, {**arguments, "self": pipeline}))
     except Exception:  # noqa: BLE001 - the condition needs what only the call itself has
         return None

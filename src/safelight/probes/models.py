@@ -77,15 +77,6 @@ def is_model(model: object) -> bool:
     return bool(_methods(model))
 
 
-def name_of(model: object) -> str:
-    """Return the name that the model carries, or the name of its class."""
-    for holder in (model, getattr(model, "model", None)):
-        name = getattr(holder, "name_or_path", None)
-        if isinstance(name, str) and name:
-            return name
-    return type(model).__name__
-
-
 def _methods(model: object) -> dict[str, tuple[int, Sequence[str]]]:
     names = {each.__name__ for each in type(model).__mro__}
     return next((methods for kind, methods in _METHODS.items() if kind in names), {})

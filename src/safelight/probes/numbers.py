@@ -1,15 +1,16 @@
 """Read numbers that callers pass as Python, NumPy or other numbers."""
 
+from math import isfinite
 from numbers import Real
 
 
 def number(value: object) -> float | None:
-    """Return a number or a NumPy array of one number as float; else None.
+    """Return a finite number, or a NumPy array of one number, as float; else None.
 
     A torch tensor is not read: on a GPU, that would wait for the device.
     """
     if isinstance(value, Real):
-        return float(value)
+        return float(value) if isfinite(value) else None
     if hasattr(value, "__array_interface__") and getattr(value, "size", 0) == 1:
         return float(value.item())  # type: ignore[attr-defined]
     return None

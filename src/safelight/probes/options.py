@@ -21,3 +21,6 @@ class WebOptions:
     metrics_path: str = METRICS_PATH
     joins_pages: bool = False
     watched: WebApp = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "metrics_path", self.metrics_path.rstrip("/"))

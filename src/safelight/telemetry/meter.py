@@ -70,9 +70,10 @@ def metrics_sink(meter: Meter, *, model: str = "") -> Sink:
         for call in facts.calls:
             if call.counted:
                 _write_call(meter, call, exemplar)
-                _write_model(meter, call.model or model, call, record, exemplar)
-        if model and not facts.calls and not facts.calls_running:
-            meter.add(MODEL_REQUESTS, model, "success" if record.succeeded else "failed")
+                _write_model(meter, call.model or model, call, exemplar)
+        unreached = not facts.calls and not facts.calls_running
+        if model and unreached and record.status_code >= 500:
+            meter.add(MODEL_REQUESTS, model, "failed")
 
     return write
 
@@ -83,15 +84,12 @@ def _start_model(meter: Meter, model: str) -> None:
         meter.add(MODEL_REQUESTS, model, status, amount=0)
 
 
-def _write_model(
-    meter: Meter, model: str, call: PipelineCall, record: Record, exemplar: Exemplar | None
-) -> None:
+def _write_model(meter: Meter, model: str, call: PipelineCall, exemplar: Exemplar | None) -> None:
     if not model:
         return
-    last = call is record.facts.calls[-1]
-    failed = call.error != NO_ERROR or (last and not record.succeeded)
     _start_model(meter, model)
-    meter.child(MODEL_REQUESTS, model, "failed" if failed else "success").inc(1, exemplar)
+    status = "success" if call.error == NO_ERROR else "failed"
+    meter.child(MODEL_REQUESTS, model, status).inc(1, exemplar)
     if not call.warm_up:
         meter.observe(MODEL_LATENCY, model, value=call.seconds, exemplar=exemplar)
 
