@@ -1,4 +1,4 @@
-"""The image formats that are read: told by their first bytes, and opened without decoding."""
+"""The image formats that are read: recognised by their first bytes, opened without decoding."""
 
 from collections.abc import Callable
 from functools import cache

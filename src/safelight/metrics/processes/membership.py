@@ -83,7 +83,7 @@ class Membership:
                 group.leave()
 
     def shut_down(self) -> None:
-        """Leave for all meters of this process, which is about to end: only one may hear of it."""
+        """Leave the groups of all meters: the process ends, and only one meter was told."""
         for member in list(_FORKS.members):
             member.leave()
 
