@@ -86,7 +86,7 @@ def with_other_servers(samples: Samples) -> Samples:
 
 def without_requests(samples: Samples) -> Samples:
     """Return the samples of a service that got no request yet."""
-    prefixes = ("up", f"{NAMESPACE}_guidance_overridden")
+    prefixes = ("up", "safelight_service_info")
     return {
         block: {name: family for name, family in families.items() if name.startswith(prefixes)}
         for block, families in samples.items()

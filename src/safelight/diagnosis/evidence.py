@@ -9,14 +9,12 @@ from itertools import groupby
 from safelight.diagnosis.prometheus import Prometheus, Series
 from safelight.diagnosis.queries import FACT, FactQueries, Statistic, Window, key
 from safelight.errors import MonitoringFailed
-from safelight.metrics.catalog import GUIDANCE_OVERRIDDEN, REQUEST_SECONDS
+from safelight.metrics.catalog import REQUEST_SECONDS, SERVICE_INFO
 from safelight.metrics.metric import Label, Metric
 from safelight.metrics.promql import Queries
 from safelight.rules.thresholds import Thresholds, default_limits
 
-# No other program exposes this suffix, and Safelight exposes it from the first scrape on.
-_SUFFIX = f"_{GUIDANCE_OVERRIDDEN.name}"
-_EXPOSED = f'{{__name__=~".+{_SUFFIX}"}}'
+_EXPOSED = SERVICE_INFO.name
 _DAY = 86_400
 _PARALLEL_REQUESTS = 4  # Prometheus evaluates each on one core
 _MOST_NAMES = 20
@@ -179,9 +177,8 @@ def services(prometheus: Prometheus, at: float, spans: Spans | None = None) -> l
     """Return the services with recent Safelight metrics. Raises MonitoringFailed."""
     begin = at - (spans or Spans()).history_seconds
     rows = prometheus.series(_EXPOSED, begin, at)
-    return sorted(
-        {Service(row["__name__"].removesuffix(_SUFFIX), row["job"]) for row in rows if "job" in row}
-    )
+    named = (row for row in rows if "job" in row and "namespace" in row)
+    return sorted({Service(row["namespace"], row["job"]) for row in named})
 
 
 def only(candidates: Iterable[Service], name: str | None) -> list[Service]:

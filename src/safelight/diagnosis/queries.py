@@ -215,4 +215,4 @@ def series_names(namespace: str) -> set[str]:
         for suffix in suffixes.get(fact.metric.kind, ("",))
     }
     buckets = {f"{m.full_name(namespace)}_bucket" for m in (c.STAGE_SECONDS, c.QUALITY_SCORE)}
-    return names | buckets | {UP, STARTED, RESIDENT}
+    return names | buckets | {c.SERVICE_INFO.name, UP, STARTED, RESIDENT}

@@ -81,6 +81,18 @@ def test_the_labels_of_the_gpu_exporter_are_kept() -> None:
     assert "honor_labels" not in jobs["safelight"]
 
 
+def test_in_a_cluster_a_services_own_endpoint_and_namespace_win() -> None:
+    jobs = by_name(kubernetes_targets().jobs)
+    assert jobs["safelight"]["honor_labels"] is True
+    assert "honor_labels" not in jobs["node"]
+    monitor = yaml.safe_load(
+        cluster_files("zimage_turbo", rule_file("zimage_turbo"), {})[
+            "monitoring/servicemonitor.yaml"
+        ]
+    )
+    assert all(endpoint["honorLabels"] for endpoint in monitor["spec"]["endpoints"])
+
+
 # ── Kubernetes ───────────────────────────────────────────────────────────────────────────────────
 # Debian's Prometheus has no Kubernetes discovery. The tests give the real promtool the labels that
 # it would discover, as the labels of static targets.

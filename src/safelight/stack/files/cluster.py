@@ -134,6 +134,7 @@ class _App:
         endpoint = {
             "port": SCRAPED_PORT,
             "path": "/metrics",
+            "honorLabels": True,  # a metric's own `endpoint` and `namespace` win
             "interval": SCRAPE_INTERVAL,
             "scrapeTimeout": SCRAPE_INTERVAL,
             "relabelings": [{"action": "replace", **node}],

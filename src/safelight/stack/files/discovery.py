@@ -79,7 +79,8 @@ def kubernetes_targets() -> Targets:
         {"source_labels": [job_label], "regex": "(.+)", "target_label": "job"},
     ]
     jobs: list[Document] = [
-        _pods("safelight", service),
+        # A service names its routes (`endpoint`) and its namespace: they win over the pod's.
+        {**_pods("safelight", service), "honor_labels": True},
         _pods("node", [*_exporter(_NODE_EXPORTERS), _copy_label("instance", _LABELS["node"])]),
         _pods(GPU_JOB, _exporter(_GPU_EXPORTERS)),
         {"job_name": "prometheus", **_static("127.0.0.1:9090")},
