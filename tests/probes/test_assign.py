@@ -241,7 +241,7 @@ def test_a_pools_thread_does_not_keep_the_request_that_started_it(records: list[
         request = threading.Thread(target=ask, args=(app, "/draw", "POST"))
         request.start()
         assert inside.wait(10)
-        pool.submit(quick).result()  # by nobody's request, while the first is open
+        pool.submit(quick).result()  # outside any request, while the first is open
         outside.set()
         request.join()
     assert [(record.endpoint, len(record.calls)) for record in records] == [

@@ -1,4 +1,4 @@
-"""Every format that is read, told by its first bytes, and every one that is refused by name."""
+"""Every format that is read, by its first bytes, and every one that is refused by name."""
 
 import struct
 import sys

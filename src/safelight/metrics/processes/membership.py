@@ -83,7 +83,7 @@ class Membership:
                 group.leave()
 
     def shut_down(self) -> None:
-        """Leave the groups of all meters: the process ends, and only one meter was told."""
+        """Leave the groups of all meters: the process ends, and the server informs only one."""
         for member in list(_FORKS.members):
             member.leave()
 
