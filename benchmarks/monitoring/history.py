@@ -17,6 +17,7 @@ from safelight.metrics.catalog import (
     HOST_MEMORY_TOTAL,
     MODEL_INFO,
     PROBE_TIMESTAMP,
+    SERVICE_INFO,
     WORKERS_READY,
 )
 from safelight.metrics.foreign import FOREIGN
@@ -33,6 +34,7 @@ _ONE = {
     HOST_FILESYSTEM_SIZE,
     HOST_MEMORY_TOTAL,
     MODEL_INFO,
+    SERVICE_INFO,
     WORKERS_READY,
 }
 _FUTURE = 1e10  # a timestamp that is never too old
@@ -71,7 +73,9 @@ def series(service: Service) -> list[tuple[str, Kind, list[Row]]]:
     families = []
     for metric in CATALOG:
         name = metric.full_name(service.namespace)
-        rows = [row for labels in _sets(metric) for row in _rows(metric, name, labels, service)]
+        rows = [
+            row for labels in _sets(metric, service) for row in _rows(metric, name, labels, service)
+        ]
         families.append((name, metric.kind, rows))
     up = f'up{{job="{service.job}",instance="{service.instance}"}}'
     assert "up" in FOREIGN
@@ -123,11 +127,13 @@ def _family(
     return len(rows) * len(times)
 
 
-def _sets(metric: Metric) -> Iterator[tuple[str, ...]]:
-    return islice(product(*(_values(label) for label in metric.labels)), _MAX_LABEL_SETS)
+def _sets(metric: Metric, service: Service) -> Iterator[tuple[str, ...]]:
+    return islice(product(*(_values(label, service) for label in metric.labels)), _MAX_LABEL_SETS)
 
 
-def _values(label: Label) -> tuple[str, ...]:
+def _values(label: Label, service: Service) -> tuple[str, ...]:
+    if label.name == "namespace":
+        return (service.namespace,)
     if label.name == "instruction_type":
         return _TYPES
     return _LABEL_VALUES.get(label.name) or label.values or ("/api/edit", "/predict")

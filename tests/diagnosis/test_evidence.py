@@ -131,6 +131,30 @@ def test_services_are_found_by_their_recent_metrics(past: Prometheus) -> None:
     assert {service.namespace for service in services(past, NOW)} == {NAMESPACE}
 
 
+class Scraped(Prometheus):
+    """A Prometheus that returns these labels for every selector."""
+
+    def __init__(self, *labels: dict[str, str]) -> None:
+        super().__init__("http://127.0.0.1:9")
+        self.labels = list(labels)
+
+    def series(self, match: str, begin: float, end: float) -> list[dict[str, str]]:
+        return self.labels
+
+
+def test_the_namespace_of_a_cluster_does_not_hide_that_of_the_service() -> None:
+    target = {"job": "edit", "namespace": "ml-team", "exported_namespace": "zimage"}
+
+    assert services(Scraped(target), NOW) == [Service("zimage", "edit")]
+
+
+@pytest.mark.parametrize("namespace", ["ml-team", "", "/api/edit", 'a"} or b{c="'])
+def test_a_namespace_that_is_no_prefix_is_not_queried(namespace: str) -> None:
+    foreign = {"job": "edit", "namespace": namespace}
+
+    assert services(Scraped(foreign, {"job": "b", "namespace": "ok"}), NOW) == [Service("ok", "b")]
+
+
 def test_a_service_without_requests_has_no_findings(past: Prometheus) -> None:
     evidence = evidence_of(past, "idle")
 

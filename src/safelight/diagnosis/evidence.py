@@ -1,5 +1,6 @@
 """Evidence of a diagnosis: read from Prometheus once, in four requests."""
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,7 @@ from safelight.metrics.promql import Queries
 from safelight.rules.thresholds import Thresholds, default_limits
 
 _EXPOSED = SERVICE_INFO.name
+_PREFIX = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")  # what a metric's name may begin with
 _DAY = 86_400
 _PARALLEL_REQUESTS = 4  # Prometheus evaluates each on one core
 _MOST_NAMES = 20
@@ -176,9 +178,17 @@ def labels_of(labels: Mapping[str, str], *names: Label) -> dict[Label, str]:
 def services(prometheus: Prometheus, at: float, spans: Spans | None = None) -> list[Service]:
     """Return the services with recent Safelight metrics. Raises MonitoringFailed."""
     begin = at - (spans or Spans()).history_seconds
-    rows = prometheus.series(_EXPOSED, begin, at)
-    named = (row for row in rows if "job" in row and "namespace" in row)
-    return sorted({Service(row["namespace"], row["job"]) for row in named})
+    named = ((_namespace(row), row.get("job")) for row in prometheus.series(_EXPOSED, begin, at))
+    return sorted({Service(namespace, job) for namespace, job in named if namespace and job})
+
+
+def _namespace(labels: Mapping[str, str]) -> str | None:
+    """Return the prefix of a service's metrics, or None if the labels have no valid one.
+
+    In a cluster, the target's own label `namespace` renames the service's to `exported_namespace`.
+    """
+    name = labels.get("exported_namespace", labels.get("namespace", ""))
+    return name if _PREFIX.fullmatch(name) else None
 
 
 def only(candidates: Iterable[Service], name: str | None) -> list[Service]:
