@@ -22,6 +22,12 @@ ERROR_CLASSES: dict[str, type[SafelightError]] = {
 }
 REASONS = tuple(ERROR_CLASSES)
 
+
+def reasons_of(*kinds: type[SafelightError]) -> frozenset[str]:
+    """Return the reasons of these error classes and of their subclasses."""
+    return frozenset(reason for reason, kind in ERROR_CLASSES.items() if issubclass(kind, kinds))
+
+
 _REASON_BY_STATUS = {
     401: "unauthorized",
     404: "not_found",

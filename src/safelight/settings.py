@@ -32,7 +32,10 @@ class Settings(BaseSettings):
         env_prefix=_PREFIX, frozen=True, extra="forbid", loc_by_alias=False
     )
 
-    model: str = Field("demo-edit", description="Hub id, local folder or bundled demo to serve.")
+    model: str = Field(
+        "demo-edit",
+        description="Hub id, local folder, bundled demo, or your own package.module:name.",
+    )
     namespace: str = Field(
         "instructpix2pix",
         pattern=PATTERN,

@@ -19,7 +19,6 @@ from safelight.stack.programs import without_password
 
 _FILE_COLUMNS = 140
 _TRAILING_BLANKS = re.compile(r"[ \t]+(?=\n)")
-_HELP_COLUMNS = 35
 _LAST_PORT = 65535
 
 
@@ -109,7 +108,5 @@ def _short(program: Path) -> str:
 
 def _default(field: str) -> str:
     default = Settings.model_fields[field].default
-    text = f"{environment_name(field)}={'' if default is None else default}"
-    # The blank allows a line break: on 80 columns rich would cut a long text off.
-    text = text.replace("=", "= ") if len(text) > _HELP_COLUMNS - len("[]") else text
-    return f"[dim]\\[{text}][/dim]"
+    text = "" if default is None else f", default {default}"
+    return f"[dim]\\[{environment_name(field)}{text}][/dim]"

@@ -1,4 +1,4 @@
-"""`safelight trends`: compare this week with last week, and list alert limits that never fit."""
+"""`safelight trends`: compare this week with last week, and list unsuitable alert limits."""
 
 import json
 from dataclasses import asdict
@@ -31,7 +31,10 @@ def trends(
     monitoring: Annotated[Path | None, setting_option("monitoring")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Compare this week with last week, and list missing series and alert limits that never fit.
+    """Compare this week with last week, and list what does not fit the service.
+
+    It lists missing series, alerts that fire most of the time, and limits that are too low or too
+    high.
 
     Examples:
 

@@ -60,7 +60,7 @@ def up(
     """Start services, Prometheus, Alertmanager and node-exporter, and stop them on Ctrl-C.
 
     Grafana is started too if it is installed, with all dashboards. Each model is a service with
-    its own namespace and the next port number.
+    its own namespace and port: --port is the port of the first. --namespace is for one model only.
 
     Examples:
 

@@ -1,4 +1,4 @@
-"""The weekly check of `safelight trends`: what changed, and which alert limits never fit.
+"""The weekly check of `safelight trends`: what changed, and which alert limits do not fit.
 
 Proposed limits are computed from the service's own data.
 """

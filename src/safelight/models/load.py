@@ -1,4 +1,4 @@
-"""Load a model by its name. The API process never imports this module."""
+"""Load a model by its name. A separate API process never imports this module."""
 
 import logging
 from importlib import import_module

@@ -1,4 +1,4 @@
-"""The body of a WSGI request that counts the bytes that the application reads."""
+"""A WSGI request body that counts the bytes that the application reads."""
 
 from collections.abc import Iterator, Sized
 from typing import Any, Protocol

@@ -1,4 +1,4 @@
-"""Replace an object's class by a subclass of the same name, without other traces.
+"""Replace an object's class by a subclass of the same name; nothing else of the object changes.
 
 Special methods such as `__call__` are looked up on the class, so only a subclass can watch them.
 Copies and pickles of the object have its original class: they are not watched, unless the probe

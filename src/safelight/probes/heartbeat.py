@@ -1,4 +1,4 @@
-"""Measure how late an event loop is: a handler that computes or waits in it blocks all others.
+"""Measure the lag of an event loop: blocking code in one handler delays all other requests.
 
 A timer of the loop fires ten times a second. It is no task, and it keeps neither the loop, the
 application nor the process alive.

@@ -1,4 +1,4 @@
-"""Know when a server stops an ASGI application: its lifespan ends, then the process."""
+"""Notice when a server shuts an ASGI application down, from its lifespan messages."""
 
 from collections.abc import Awaitable, Callable
 

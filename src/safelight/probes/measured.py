@@ -1,4 +1,4 @@
-"""Run functions as calls of a model, to the end of a result that is computed while it is read.
+"""Measure functions as model calls, also those with results that are produced later (generators).
 
 Such results are coroutines, generators, and what transformers returns for a generator or a data
 set. Their call begins when somebody begins to read them, and has the time of their parts only.

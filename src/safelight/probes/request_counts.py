@@ -1,4 +1,4 @@
-"""Count HTTP requests: four metrics for each.
+"""Count HTTP requests: each request updates four metrics.
 
 One lock and one look-up for all four: each of them alone costs a microsecond. A process that no
 other reads counts many requests at a time: one after another, that takes a third of the time.

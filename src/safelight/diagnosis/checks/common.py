@@ -7,6 +7,7 @@ from safelight.diagnosis.evidence import Evidence, Reading
 from safelight.diagnosis.prometheus import Series
 from safelight.diagnosis.queries import STARTED, Statistic, Window
 from safelight.diagnosis.slope import Point, Trend, latest, since, since_last_fall
+from safelight.errors import BadInput, Cancelled, RateLimited, Timeout, Unavailable, WorkerLost
 from safelight.metrics.catalog import (
     DEVICE,
     DEVICE_SECONDS,
@@ -28,6 +29,7 @@ from safelight.metrics.catalog import (
 )
 from safelight.metrics.metric import Label, Metric
 from safelight.metrics.promql import INSTANCE
+from safelight.reasons import reasons_of
 from safelight.rules.thresholds import DEFAULTS, Thresholds
 
 MIN_REQUESTS = 20  # in the window; no check judges fewer
@@ -37,23 +39,8 @@ MAX_P_VALUE = 1e-4  # one week has about 2 000 windows
 _NOISE_FACTOR = 3  # a rise is this many times the noise
 _SAME_LEVEL = 1.02  # times the level before the last fall
 # Reasons caused by callers. All other reasons are faults of the service.
-CALLERS = frozenset(
-    {
-        "bad_request",
-        "unsupported_media_type",
-        "body_too_large",
-        "not_an_image",
-        "image_damaged",
-        "image_too_large",
-        "invalid_parameter",
-        "unsupported_task",
-        "not_found",
-        "unauthorized",
-        "rate_limited",
-        "cancelled",
-    }
-)
-_REFUSALS = frozenset({"overloaded", "not_ready", "stopping", "rate_limited", "circuit_open"})
+CALLERS = reasons_of(BadInput, RateLimited, Cancelled)
+_REFUSALS = reasons_of(Unavailable) - reasons_of(WorkerLost, Timeout, Cancelled)
 
 Measure = Callable[[Reading], float | None]
 Counts = tuple[float, float]  # hits and tries, as numbers or as rates

@@ -20,6 +20,7 @@ from safelight.diagnosis.checks.common import (
 from safelight.diagnosis.confidence import confidence_of, fisher_p_value, least_difference, wilson
 from safelight.diagnosis.evidence import Evidence, Reading, Where
 from safelight.diagnosis.finding import Check, Exhibit, Severity, Sign
+from safelight.errors import Timeout, Unauthorized, Unavailable
 from safelight.metrics.catalog import (
     ERROR,
     INSTRUCTION_TYPE,
@@ -29,7 +30,7 @@ from safelight.metrics.catalog import (
     REQUESTS,
     SUCCESSES,
 )
-from safelight.reasons import NO_ERROR
+from safelight.reasons import NO_ERROR, reasons_of
 from safelight.rules.thresholds import DEFAULTS
 from safelight.units import percent, share
 
@@ -39,19 +40,7 @@ _CERTAINLY_ERRORS = 0.3
 _MORE_ERRORS, _RISE, _OUTAGE = 3.0, 0.15, 0.5
 _CERTAINLY_INVALID, _MORE_INVALID = 0.1, 2.0
 # Reasons that do not depend on the instruction.
-_INDEPENDENT = frozenset(
-    {
-        NO_ERROR,
-        "overloaded",
-        "not_ready",
-        "stopping",
-        "rate_limited",
-        "circuit_open",
-        "worker_lost",
-        "unauthorized",
-        "cancelled",
-    }
-)
+_INDEPENDENT = {NO_ERROR} | reasons_of(Unauthorized, Unavailable) - reasons_of(Timeout)
 
 
 def _failing_instruction(evidence: Evidence) -> Iterator[Sign]:

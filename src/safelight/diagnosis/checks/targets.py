@@ -1,4 +1,4 @@
-"""Check of the monitoring itself: unreachable targets, stopped probes, lost logs, records."""
+"""Check of the monitoring itself: unreachable targets, stopped probes, lost logs and records."""
 
 from collections.abc import Iterator
 

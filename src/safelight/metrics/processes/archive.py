@@ -1,4 +1,4 @@
-"""What the processes of a group counted that have ended: one file for each address.
+"""The counts of processes that have ended: one file for each address.
 
 It is replaced as a whole, and names the processes whose counts it has: a reader counts each process
 once, wherever its counts are.

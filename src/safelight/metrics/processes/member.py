@@ -1,4 +1,4 @@
-"""The file into which one process of a group counts, as its owner and as others see it."""
+"""The file with the counts of one process: its owner writes it, other processes read it."""
 
 import errno
 import fcntl

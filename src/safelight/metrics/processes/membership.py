@@ -1,4 +1,4 @@
-"""When this process counts beside others: when it is a worker of a server, or gunicorn's master.
+"""Decide if this process shares its counts: yes for a server's workers and gunicorn's master.
 
 Any other process keeps its counts to itself, and pays nothing.
 """

@@ -1,4 +1,4 @@
-"""Circuit breaker: stop sending requests to a model that keeps failing, then try one."""
+"""Circuit breaker: stop sending requests to a model that keeps failing, then try one request."""
 
 from collections.abc import Callable
 from time import monotonic

@@ -1,4 +1,4 @@
-"""The degradation ladder: reduce batches, queue, steps and size one by one under load.
+"""The degradation ladder: under load, reduce batches, queue, steps and size one by one.
 
 Level n means that the first n rungs are active. A signal above its limit activates the next rung; a
 signal well below it deactivates the last one. The level changes at most once per dwell time. Each

@@ -1,4 +1,4 @@
-"""Write a folder of generated files: all or none, and never over a file of the user.
+"""Write a folder of generated files: all or none. Only `force` overwrites a user's file.
 
 A file counts as generated if its first line says so, or if it is a dashboard with Safelight's tag.
 """

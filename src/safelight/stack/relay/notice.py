@@ -1,4 +1,4 @@
-"""Turn a webhook body of Alertmanager or Grafana into short text for a group chat, no @mentions."""
+"""Turn a webhook of Alertmanager or Grafana into a text for a group chat, without @mentions."""
 
 import json
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Expose the metrics of NVIDIA GPUs, also while there is no GPU or driver.
+"""Expose the metrics of NVIDIA GPUs. It keeps running without a GPU or driver.
 
 A driver often loads after the exporter starts, and can be lost while it runs. The exporter then
 stays up without GPU metrics and counts its failures.
