@@ -24,12 +24,12 @@ def test_an_option_has_the_description_variable_and_default_of_its_setting(field
     assert str(info.description) in option.help
     assert environment_name(field) in option.help
     assert "None" not in option.help
-    if info.default is not None:
-        assert f"={info.default}]" in option.help.replace("= ", "=")
+    default = "" if info.default is None else f", default {info.default}"
+    assert option.help.endswith(f"[{environment_name(field)}{default}][/dim]")
 
 
 def test_the_model_argument_names_its_variable_and_default() -> None:
-    assert "SAFELIGHT_MODEL=demo-edit" in model_argument().help
+    assert "[SAFELIGHT_MODEL, default demo-edit]" in model_argument().help
 
 
 @pytest.mark.parametrize(

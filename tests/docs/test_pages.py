@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from safelight.dashboards.catalog import boards
+from safelight.reasons import REASONS
 from safelight.rules.alerts import alerts
 from safelight.settings import Settings
 
@@ -86,6 +87,10 @@ def test_every_link_between_the_pages_leads_somewhere() -> None:
     for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS.glob("*.md")]:
         for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_the_readme_has_the_number_of_failure_reasons() -> None:
+    assert f"one of {len(REASONS)} reasons" in (ROOT / "README.md").read_text()
 
 
 def test_the_readme_has_the_number_of_dashboards_and_alerts() -> None:
