@@ -11,7 +11,7 @@ from starlette.applications import Starlette
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
 from starlette.responses import StreamingResponse
-from starlette.routing import WebSocketRoute
+from starlette.routing import Route, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
@@ -26,6 +26,7 @@ from safelight.metrics.catalog import (
 )
 from safelight.metrics.registry import Meter
 from safelight.probes.asgi import AppProbe, AsgiProbe
+from safelight.probes.declare import fail
 from safelight.telemetry.record import Record, current_exchange
 from tests.probes.web import (
     EMPTY_BODY,
@@ -574,3 +575,47 @@ def test_the_gauge_of_running_requests_does_not_wait_for_background_tasks(meter:
     AppProbe(app, meter=meter, sink=lambda record: None)
     ask(app, "/later")
     assert [*seen, value(meter, HTTP_IN_PROGRESS)] == [0, 0]
+
+
+def test_a_failure_that_the_handler_declares_is_not_counted_for_later_requests(
+    app: FastAPI, meter: Meter
+) -> None:
+    answers = iter((True, False, False))
+
+    @app.get("/sometimes")
+    def sometimes() -> str:
+        if next(answers):
+            fail("model_error")
+        return "ok"
+
+    for _ in range(3):
+        ask(app, "/sometimes")
+    assert value(meter, HTTP_REQUESTS, handler="/sometimes", status="500") == 1
+    assert value(meter, HTTP_REQUESTS, handler="/sometimes", status="200") == 2
+
+
+def test_requests_without_a_route_in_the_scope_keep_their_own_templates(meter: Meter) -> None:
+    """Older releases of Starlette do not store the route."""
+
+    async def ok(request: Request) -> Response:
+        request.scope.pop("route", None)
+        return Response("ok")
+
+    inner = Starlette(routes=[Route("/a/{x}", ok), Route("/b/{x}", ok)])
+    app = AsgiProbe(inner, meter=meter, sink=lambda record: None)
+    for path in ("/a/1", "/a/2", "/b/1", "/b/2"):
+        ask(app, path)
+    for handler in ("/a/{x}", "/b/{x}"):
+        assert value(meter, HTTP_REQUESTS, handler=handler, status="200") == 2
+
+
+@pytest.mark.parametrize("status", [200, 404])
+def test_each_status_of_a_route_has_its_own_count(app: FastAPI, meter: Meter, status: int) -> None:
+    @app.get("/status/{number}")
+    def answer(number: int) -> Response:
+        return Response("", number)
+
+    for number in (200, 404, 200, 404, 200):
+        ask(app, f"/status/{number}")
+    expected = {200: 3, 404: 2}[status]
+    assert value(meter, HTTP_REQUESTS, handler="/status/{number}", status=str(status)) == expected

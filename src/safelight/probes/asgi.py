@@ -25,14 +25,15 @@ from safelight.probes.heartbeat import Heartbeat
 from safelight.probes.lifespan import App, Receive, Send, pass_on
 from safelight.probes.options import WebOptions
 from safelight.probes.own_page import Refusal, answer, asgi_page
-from safelight.probes.request_counts import RequestCounts
-from safelight.probes.routes import NO_ROUTE, RouteKey, Routes, key_of, with_routes
+from safelight.probes.request_counts import KeyCounts, RequestCounts
+from safelight.probes.routes import NO_ROUTE, Routes, key_of, with_routes
 from safelight.reasons import reason_of_status
 from safelight.telemetry.record import CURRENT_REQUEST, Sink, finish
 from safelight.telemetry.traces import trace_id_of
 
 _METHOD_NOT_ALLOWED = 405  # such a request reached no route, so it is not a model request
 _MAX_PLAIN = 1000
+_TRACEPARENT = b"traceparent"
 _DEFAULT = WebOptions()
 
 
@@ -67,8 +68,8 @@ class AsgiProbe:
         self._routes = Routes()
         self._guard = Guard("asgi", meter.probe_failed)
         self._counts = RequestCounts(meter)
-        # Routes whose requests can be counted later: they have not reached a model.
-        self._plain: dict[RouteKey, str] = {}
+        # Routes, methods and statuses that can be counted later: they have not reached a model.
+        self._plain: dict[tuple[int, str, str, int], KeyCounts] = {}
         self.heartbeat = Heartbeat(meter)
         self._in_progress = meter.child(HTTP_IN_PROGRESS)
         self._shared = Shared(meter, self.heartbeat, self._in_progress)
@@ -106,14 +107,12 @@ class AsgiProbe:
                 self._guard.report(error)
 
     def _count(self, scope: Scope, root_path: str, request: AsgiRequest) -> None:
-        handler = self._plain.get(key_of(scope))
-        if handler is None or not request.is_simple:
+        counts = self._plain.get((*key_of(scope), scope["method"], request.status))
+        if counts is None or not request.is_simple or _TRACEPARENT in dict(scope["headers"]):
             self._count_now(scope, root_path, request)
             return
-        key = (handler, scope["method"], request.status)
         seconds = request.ended - request.started
-        sizes = (request.received_bytes, request.sent_bytes)
-        self._counts.later((key, seconds, sizes, request.trace_id, scope["headers"]))
+        counts.later((seconds, request.received_bytes, request.sent_bytes))
 
     def _count_now(self, scope: Scope, root_path: str, request: AsgiRequest) -> None:
         seconds = (request.ended or perf_counter()) - request.started
@@ -126,16 +125,18 @@ class AsgiProbe:
         handler = self._routes.template(scope, self._routed, root_path)
         trace_id = request.trace_id or trace_id_of(scope["headers"])
         key = (handler, scope["method"], status)
-        self._counts.count(key, seconds, (request.received_bytes, request.sent_bytes), trace_id)
+        self._counts.count(key, (seconds, request.received_bytes, request.sent_bytes), trace_id)
         if request.reached_model(status) or (
             handler in self._model_endpoints and status != _METHOD_NOT_ALLOWED
         ):
             self._model_endpoints.add(handler)
-            self._plain.pop(key_of(scope), None)
+            self._plain = {k: v for k, v in self._plain.items() if v.handler != handler}
             request.exchange.trace_id = trace_id
             self._record(request, handler, status, error)
-        elif handler not in (NO_ROUTE, *self._model_endpoints) and self._may_wait():
-            self._plain[key_of(scope)] = handler
+        elif self._may_wait(scope, handler):
+            method, status = scope["method"], request.status  # a simple request has no other
+            waiting = self._counts.waiting((handler, method, status))
+            self._plain[*key_of(scope), method, status] = waiting
 
     def _judge(self, request: AsgiRequest) -> None:
         if request.declared is None and isinstance(request, JudgedRequest):
@@ -149,9 +150,17 @@ class AsgiProbe:
         reason = error or reason_of_status(status)
         self._sink(finish(exchange, handler, status, reason, ended=request.ended or None))
 
-    def _may_wait(self) -> bool:
-        """Return True if requests can be counted later: no other process reads the counts."""
-        return len(self._plain) < _MAX_PLAIN and not self._membership.is_worker
+    def _may_wait(self, scope: Scope, handler: str) -> bool:
+        """Return True if more such requests can be counted later.
+
+        No other process may read the counts, and the route must be in the scope.
+        """
+        return (
+            scope.get("route") is not None
+            and handler not in (NO_ROUTE, *self._model_endpoints)
+            and len(self._plain) < _MAX_PLAIN
+            and not self._membership.is_worker
+        )
 
     async def _expose(self, scope: Scope, send: Send) -> None:
         if not self._membership.address:

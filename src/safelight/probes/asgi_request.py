@@ -74,9 +74,10 @@ class AsgiRequest:
         """Return True if there is nothing to know of the request but its status, time and size."""
         return (
             self.ended > 0
+            and self._exchange is None
             and self.error is None
             and self.declared is None
-            and self._exchange is None
+            and self.trace_id is None
             and not self.caller_left
         )
 

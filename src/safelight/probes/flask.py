@@ -112,8 +112,8 @@ class FlaskProbe:
         status, error = outcome(request.status, request.error, request.declared)
         handler, method = request.environ.get(_HANDLER, "none"), request.environ["REQUEST_METHOD"]
         key = (handler, method, status)
-        sizes = request.received_bytes, request.sent_bytes
-        self._counts.count(key, seconds, sizes, request.trace_id)
+        measured = seconds, request.received_bytes, request.sent_bytes
+        self._counts.count(key, measured, request.trace_id)
         exchange = request.exchange
         unfinished = exchange.calls_running > 0 and status >= 400
         if exchange.is_model_request or unfinished or handler in self._model_endpoints:

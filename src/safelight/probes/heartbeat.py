@@ -18,9 +18,8 @@ class Heartbeat:
     """The timer of one application; `start` it in the loop that serves a request."""
 
     def __init__(self, meter: Meter, *, clock: Callable[[], float] = perf_counter) -> None:
-        self.due = (
-            0.0  # of the next beat; a request that begins later finds no timer, or a late one
-        )
+        # Of the next beat. A request that begins later finds no timer, or a late one.
+        self.due = 0.0
         self._meter = meter
         self._clock = clock
         self._lock = threading.Lock()
