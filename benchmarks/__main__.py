@@ -6,11 +6,23 @@
 import sys
 from collections.abc import Callable, Iterator
 
-from benchmarks import exposition, gpu, http, keeping, process, processes, quality, records, steps
+from benchmarks import (
+    exposition,
+    gpu,
+    http,
+    instructions,
+    keeping,
+    process,
+    processes,
+    quality,
+    records,
+    steps,
+)
 from benchmarks.measurements import Measurement, as_markdown, verdict
 
 PARTS: dict[str, Callable[[], Iterator[Measurement]]] = {
     "http": http.measure,
+    "instructions": instructions.measure,
     "steps": steps.measure,
     "exposition": exposition.measure,
     "process": process.measure,

@@ -24,6 +24,7 @@ _CONNECTIONS = 16
 _LAUNCHES = 9  # the memory layout of a process changes its times by up to 5 µs
 _ROUNDS = 9
 _REQUESTS = 2000
+_POLL_SECONDS = 0.05
 _BODY = b'{"message":"hello"}'
 _REQUEST = (
     b"POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
@@ -60,21 +61,19 @@ def _launch() -> dict[str, float]:
 @contextmanager
 def serving(name: str) -> Iterator[tuple[int, psutil.Process]]:
     """Run an echo server on a free port until the block ends."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     child = subprocess.Popen([sys.executable, "-m", "benchmarks.echo", name, str(port)])
     try:
-        _await_port(port)
+        await_port(port)
         yield port, psutil.Process(child.pid)
     finally:
         child.terminate()
         child.wait(10)
 
 
-async def load(port: int, requests: int) -> None:
+async def load(port: int, requests: int, connections: int = _CONNECTIONS) -> None:
     """Send requests over a few persistent connections; each waits for its response."""
-    await asyncio.gather(*(_one(port, requests // _CONNECTIONS) for _ in range(_CONNECTIONS)))
+    await asyncio.gather(*(_one(port, requests // connections) for _ in range(connections)))
 
 
 async def _one(port: int, requests: int) -> None:
@@ -101,10 +100,18 @@ def _cpu_seconds(process: psutil.Process) -> float:
     return float(times.user + times.system)
 
 
-def _await_port(port: int) -> None:
-    for _ in range(200):
+def free_port() -> int:
+    """Return a port of 127.0.0.1 that no process uses."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def await_port(port: int, seconds: float = 10.0) -> None:
+    """Wait until a server accepts connections. Raises TimeoutError."""
+    for _ in range(int(seconds / _POLL_SECONDS)):
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 return
-        time.sleep(0.05)
+        time.sleep(_POLL_SECONDS)
     raise TimeoutError(f"The echo server on port {port} did not start.")

@@ -107,7 +107,7 @@ class AsgiProbe:
                 self._guard.report(error)
 
     def _count(self, scope: Scope, root_path: str, request: AsgiRequest) -> None:
-        counts = self._plain.get((*key_of(scope), scope["method"], request.status))
+        counts = self._plain.get(key_of(scope) + (scope["method"], request.status))  # noqa: RUF005
         if counts is None or not request.is_simple or _TRACEPARENT in dict(scope["headers"]):
             self._count_now(scope, root_path, request)
             return

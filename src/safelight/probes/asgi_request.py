@@ -10,7 +10,7 @@ from safelight.probes.declare import BODY_LIMIT_BYTES, Response
 from safelight.probes.heartbeat import Heartbeat
 from safelight.probes.lifespan import Receive, Send
 from safelight.reasons import NO_ERROR, reason_of_exception
-from safelight.telemetry.record import CURRENT_REQUEST, Exchange, enclosing_request
+from safelight.telemetry.record import CURRENT_REQUEST, Exchange, RequestScope, enclosing_request
 from safelight.telemetry.timeline import Timeline
 from safelight.telemetry.traces import current_trace_id
 
@@ -33,6 +33,7 @@ class AsgiRequest:
     sent_bytes = 0
     ended = 0.0
     left = False
+    outer: RequestScope | None = None
     error: str | None = None
     declared: str | None = None
     trace_id: str | None = None
@@ -40,8 +41,8 @@ class AsgiRequest:
 
     def __init__(self, receive: Receive, send: Send, shared: Shared) -> None:
         self.started = perf_counter()
-        outer = CURRENT_REQUEST.get()
-        self.outer = None if outer is None else enclosing_request()
+        if CURRENT_REQUEST.get() is not None:
+            self.outer = enclosing_request()
         self.server_receive = receive
         self._send = send
         self._shared = shared
@@ -72,13 +73,15 @@ class AsgiRequest:
     @property
     def is_simple(self) -> bool:
         """Return True if there is nothing to know of the request but its status, time and size."""
+        # The last two lines are `caller_left`: its call would slow every request.
         return (
             self.ended > 0
             and self._exchange is None
             and self.error is None
             and self.declared is None
             and self.trace_id is None
-            and not self.caller_left
+            and not self.left
+            and not getattr(getattr(self.server_receive, "__self__", None), "disconnected", False)
         )
 
     @property
