@@ -2,7 +2,7 @@
 PYTHON := .venv/bin/python
 export HF_HUB_OFFLINE := 1
 
-.PHONY: help setup demo test ci check fmt docs faults bench monitoring-check truth demo-quality constraints clean
+.PHONY: help setup demo test ci check fmt docs faults bench boards-check monitoring-check truth demo-quality constraints clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -17,7 +17,7 @@ demo:  ## start the three demo models with Prometheus and Alertmanager, until Ct
 # Tests that measure wall-clock time run alone. The laws already ran in `check`.
 ALONE := tests/stack/test_real_stack.py $(addprefix tests/serving/engine/test_,batching.py pool.py)
 # Longer checks run in `make ci`.
-LATER := tests/stack/test_whole_boards.py
+LATER := tests/stack/test_whole_boards.py tests/grafana/test_check.py
 # The other files share the cores, the longest first, so that those which wait run beside those which compute.
 LONGEST := tests/truth/test_truth.py tests/stories/test_scenarios.py \
 	tests/serving/test_conformance.py tests/faults/test_workers.py tests/rules/test_cases.py \
@@ -60,9 +60,12 @@ bench: setup  ## measure the cost of watching, and serving beside its peers (QUI
 	$(PYTHON) -m benchmarks.serving || failed=1; \
 	exit $$failed
 
-monitoring-check: setup  ## test every dashboard and alert, and print the figures of the monitoring
-	$(PYTHON) -m pytest -q -n 2 tests/rules tests/dashboards tests/laws/test_expressions.py
-	$(PYTHON) -m pytest -q tests/stack/test_whole_boards.py
+boards-check: setup  ## check every dashboard with Grafana's own code and a real Prometheus
+	$(PYTHON) scripts/boards_check.py
+	$(PYTHON) -m pytest -q tests/dashboards tests/grafana tests/stack/test_whole_boards.py
+
+monitoring-check: setup  ## test every rule and alert, and print the figures of the monitoring
+	$(PYTHON) -m pytest -q -n 2 tests/rules tests/laws/test_expressions.py
 	$(PYTHON) -m benchmarks.monitoring
 
 truth: setup  ## measure the diagnosis on unknown faults (SEED=7 draws others)

@@ -1,6 +1,7 @@
 import json
 import re
 import sys
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -22,7 +23,7 @@ def panels_of(board: Board) -> list[dict[str, Any]]:
 
 
 def read(board: Board) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(as_json(board))
+    content: dict[str, Any] = json.loads(as_json(board, BOARDS))
     return content
 
 
@@ -86,8 +87,11 @@ def test_a_dashboard_starts_with_the_question_that_it_answers(board: Board) -> N
 @pytest.mark.parametrize("board", BOARDS, ids=NAMES)
 def test_a_dashboard_links_to_the_others_and_marks_events(board: Board) -> None:
     content = read(board)
-    (link,) = content["links"]
-    assert (link["type"], link["tags"], link["keepTime"]) == ("dashboards", ["safelight"], True)
+    *onward, menu = content["links"]
+    assert (menu["type"], menu["tags"], menu["keepTime"]) == ("dashboards", ["safelight"], True)
+    assert not menu["includeVars"], "another dashboard's job has other values"
+    assert len(onward) == len(board.onward) >= 1
+    assert all("placement" not in link for link in content["links"])
     marks = {mark["name"] for mark in content["annotations"]["list"]}
     assert {"Restarts", "Deployments", "Alerts"} <= marks
     names = [variable["name"] for variable in content["templating"]["list"]]
@@ -165,3 +169,60 @@ def test_the_error_names_the_extra_if_the_library_is_missing(
     monkeypatch.setitem(sys.modules, "grafana_foundation_sdk.builders", None)
     with pytest.raises(MissingExtra, match=r"safelight\[grafana\]"):
         __import__("safelight.dashboards.grafana_json")
+
+
+@pytest.mark.parametrize("board", BOARDS, ids=NAMES)
+def test_a_link_passes_the_variables_that_have_the_same_values_there(board: Board) -> None:
+    by_uid = {other.uid: other for other in BOARDS}
+    for link, uid in zip(read(board)["links"], board.onward, strict=False):
+        target = by_uid[uid]
+        assert link["url"].startswith(f"/d/{uid}?${{__url_time_range}}&${{datasource:queryparam}}")
+        passed = set(re.findall(r"\$\{(\w+):queryparam\}", link["url"])) - {"datasource"}
+        queries = {each.name: each.query for each in board.variables}
+        same = {each.name for each in target.variables if queries.get(each.name) == each.query}
+        assert passed == same
+
+
+def test_the_way_from_live_leads_to_every_dashboard_of_a_cause() -> None:
+    onward = {board.uid: board.onward for board in BOARDS}
+    reached, waiting = set[str](), ["safelight-live"]
+    while waiting:
+        uid = waiting.pop()
+        if uid not in reached:
+            reached.add(uid)
+            waiting.extend(onward[uid])
+    causes = {"request", "denoising", "engine", "instructions", "cards-and-memory", "hosts"}
+    assert {f"safelight-{name}" for name in causes} <= reached
+
+
+def test_all_jobs_are_those_of_the_list_and_not_any_job() -> None:
+    for board in BOARDS:
+        for variable in read(board)["templating"]["list"]:
+            assert "allValue" not in variable, board.uid
+
+
+@pytest.mark.parametrize("board", BOARDS, ids=NAMES)
+def test_a_panel_keeps_its_id_when_another_is_added(board: Board) -> None:
+    ids = {panel["title"]: panel["id"] for panel in panels_of(board)}
+    assert len(set(ids.values())) == len(ids)
+    shorter = replace(board, rows=board.rows[1:])
+    assert {panel["title"]: panel["id"] for panel in panels_of(shorter)}.items() <= ids.items()
+
+
+def test_the_slo_dashboard_opens_with_a_week() -> None:
+    content = read(next(board for board in BOARDS if board.uid == "safelight-slo"))
+    assert (content["time"]["from"], content["refresh"]) == ("now-7d", "5m")
+
+
+def test_every_histogram_over_time_has_a_unit_on_its_axis() -> None:
+    heats = [p for board in BOARDS for p in board.panels if p.shape is Shape.HEAT]
+    assert heats
+    assert all(panel.axis_unit == "s" for panel in heats)
+
+
+def test_shares_with_a_limit_say_whether_high_is_good() -> None:
+    judged = (Shape.BARS, Shape.NUMBER)
+    for board in BOARDS:
+        for panel in board.panels:
+            if panel.shape in judged and panel.limit is not None and panel.unit == "percentunit":
+                assert panel.better is not None, panel.title

@@ -18,6 +18,13 @@ class Shape(StrEnum):
     TABLE = "a line of text per series: its labels"
 
 
+class Better(StrEnum):
+    """Which values of a panel are good. It decides the colours."""
+
+    HIGH = "high"
+    LOW = "low"
+
+
 @dataclass(frozen=True, slots=True)
 class Query:
     """An expression and the legend of its series."""
@@ -32,6 +39,7 @@ class Panel:
     """One panel. `limit` draws the limit of an alert as a line or as colours.
 
     `needs` names what the panel needs to show data, if a demo on a CPU does not have it.
+    `axis_unit` is the unit of a histogram's edges, where `unit` is that of its counts.
     """
 
     title: str
@@ -41,6 +49,8 @@ class Panel:
     queries: tuple[Query, ...]
     limit: float | None = None
     needs: str = ""
+    better: Better | None = None
+    axis_unit: str = ""
 
     @property
     def text(self) -> str:
@@ -90,6 +100,9 @@ class Board:
     variables: tuple[Variable, ...]
     rows: tuple[Row, ...]
     annotations: tuple[Annotation, ...] = ()
+    onward: tuple[str, ...] = ()  # uids of the dashboards to look at next
+    begin: str = "now-1h"
+    refresh: str = "10s"
 
     @property
     def panels(self) -> tuple[Panel, ...]:

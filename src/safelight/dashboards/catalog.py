@@ -1,4 +1,6 @@
-"""All dashboards, in the order of the documentation."""
+"""All dashboards, in the order of the documentation, and where to look next from each."""
+
+from dataclasses import replace
 
 from safelight.dashboards.board import Board
 from safelight.dashboards.boards.denoising import denoising
@@ -34,7 +36,21 @@ _BOARDS = (
     watcher,
 )
 
+_LIVE, _REQUEST, _DENOISING = "safelight-live", "safelight-request", "safelight-denoising"
+_ENGINE, _INSTRUCTIONS = "safelight-engine", "safelight-instructions"
+_GPUS, _HOSTS = "safelight-cards-and-memory", "safelight-hosts"
+# From an alert to its cause: Live says what is wrong, Request where the time goes.
+_ONWARD = {
+    _LIVE: (_REQUEST, _INSTRUCTIONS, _ENGINE, _GPUS),
+    _REQUEST: (_DENOISING, _ENGINE, _GPUS, _INSTRUCTIONS),
+    _DENOISING: (_GPUS, _ENGINE, _REQUEST),
+    _ENGINE: (_GPUS, _REQUEST, _HOSTS),
+    _INSTRUCTIONS: ("safelight-quality-of-service", _REQUEST, _DENOISING),
+    _GPUS: (_DENOISING, _HOSTS, _ENGINE),
+}
+
 
 def boards(limits: Thresholds | None = None) -> tuple[Board, ...]:
     """Return all dashboards. The service is chosen on the dashboard."""
-    return tuple(board(limits or Thresholds()) for board in _BOARDS)
+    built = (board(limits or Thresholds()) for board in _BOARDS)
+    return tuple(replace(each, onward=_ONWARD.get(each.uid, (_LIVE,))) for each in built)

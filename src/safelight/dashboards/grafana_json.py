@@ -4,53 +4,51 @@ Importing this module raises MissingExtra if the extra `grafana` is not installe
 model, because Grafana's file provisioning rejects v2.
 """
 
-from collections.abc import Callable
+from collections.abc import Iterable
 from typing import Any
+from zlib import crc32
 
 from safelight.dashboards.board import Annotation, Board, Panel, Query, Row, Shape, Variable
 from safelight.errors import MissingExtra
 
 try:
-    from grafana_foundation_sdk.builders import (
-        bargauge,
-        common,
-        dashboard,
-        heatmap,
-        prometheus,
-        stat,
-        statetimeline,
-        table,
-        text,
-        timeseries,
-    )
+    from grafana_foundation_sdk.builders import dashboard, prometheus, text
     from grafana_foundation_sdk.cog.encoder import JSONEncoder
     from grafana_foundation_sdk.models import common as choices
     from grafana_foundation_sdk.models import dashboard as model
-    from grafana_foundation_sdk.models.heatmap import HeatmapColorMode
     from grafana_foundation_sdk.models.prometheus import PromQueryFormat
+
+    from safelight.dashboards.visualizations import draw
 except ModuleNotFoundError as missing:
     raise MissingExtra("grafana", "grafana_foundation_sdk") from missing
 
 _SOURCE = choices.DataSourceRef(type_val="prometheus", uid="${datasource}")
 _WIDTH, _HEIGHT = 24, 8
-_GREEN, _RED = "green", "red"
+_MAX_ID = 2**31
 
 
-def as_json(board: Board) -> str:
-    """Return a dashboard as JSON. The same dashboard gives the same text."""
+def as_json(board: Board, others: Iterable[Board] = ()) -> str:
+    """Return a dashboard as JSON, with links to those of the others that it leads to.
+
+    The same dashboards give the same text.
+    """
     built = (
         dashboard.Dashboard(board.title)
         .uid(board.uid)
         .description(board.question)
         .tags(["safelight"])
-        .time("now-1h", "now")
-        .refresh("10s")
+        .time(board.begin, "now")
+        .refresh(board.refresh)
         .tooltip(model.DashboardCursorSync.CROSSHAIR)
-        .link(_links())
         .with_variable(
             dashboard.DatasourceVariable("datasource").label("Source").type("prometheus")
         )
     )
+    by_uid = {other.uid: other for other in others}
+    for uid in board.onward:
+        if uid in by_uid:
+            built.link(_link(board, by_uid[uid]))
+    built.link(_all_dashboards())
     for variable in board.variables:
         built.with_variable(_variable(variable))
     for annotation in board.annotations:
@@ -58,15 +56,37 @@ def as_json(board: Board) -> str:
     built.with_panel(_question(board.question))
     for row in board.rows:
         _add_row(built, row)
-    return (
-        str(JSONEncoder(sort_keys=True, indent=2, ensure_ascii=False).encode(built.build())) + "\n"
-    )
+    content = _without_defaults(built.build())
+    return str(JSONEncoder(sort_keys=True, indent=2, ensure_ascii=False).encode(content)) + "\n"
 
 
-def _links() -> Any:
-    """Return the links to the other dashboards, which keep the time range and the variables."""
+def _without_defaults(content: model.Dashboard) -> model.Dashboard:
+    """Remove defaults of the SDK that are wrong in a current Grafana."""
+    for link in content.links or ():
+        link.placement = None  # it hides links in a menu
+    for panel in content.panels or ():
+        if panel.type_val == "table":
+            panel.options.footer = None  # Grafana has no such option any more
+    return content
+
+
+def _link(source: Board, target: Board) -> Any:
+    """Return the link to the next dashboard, with the time and the variables that both have.
+
+    A variable with the same name and another query has other values: the target would be empty.
+    """
+    known = {(each.name, each.query) for each in source.variables}
+    shared = [each.name for each in target.variables if (each.name, each.query) in known]
+    values = "".join(f"&${{{name}:queryparam}}" for name in shared)
+    url = f"/d/{target.uid}?${{__url_time_range}}&${{datasource:queryparam}}{values}"
+    name = target.title.rpartition(" / ")[2]
+    return dashboard.DashboardLink(name).type(model.DashboardLinkType.LINK).url(url)
+
+
+def _all_dashboards() -> Any:
+    """Return the menu of all dashboards, which keeps the time but not the variables."""
     link = dashboard.DashboardLink("Safelight").type(model.DashboardLinkType.DASHBOARDS)
-    return link.tags(["safelight"]).as_dropdown(True).keep_time(True).include_vars(True)  # noqa: FBT003
+    return link.tags(["safelight"]).as_dropdown(True).keep_time(True)  # noqa: FBT003
 
 
 def _variable(variable: Variable) -> Any:
@@ -83,7 +103,7 @@ def _variable(variable: Variable) -> Any:
     )
     if variable.several:
         all_values = model.VariableOption(selected=True, text="All", value="$__all")
-        return built.all_value(".*").current(all_values)
+        return built.current(all_values)  # no `all_value`: it would select other jobs too
     first = model.VariableOption(selected=True, text=variable.first, value=variable.first)
     return built.current(first)
 
@@ -105,8 +125,9 @@ def _add_row(built: Any, row: Row) -> None:
 
 
 def _panel(panel: Panel, width: int) -> Any:
-    built = _SHAPES[panel.shape](panel)
-    built.title(panel.title).description(panel.text).datasource(_SOURCE)
+    built = draw(panel)
+    built.id(crc32(panel.title.encode()) % _MAX_ID)  # stays the same when panels are added
+    built.title(panel.title).description(panel.text).datasource(_SOURCE).interval("1m")
     built.unit(panel.unit).span(width).height(_HEIGHT)
     for place, query in enumerate(panel.queries):
         built.with_target(_query(query, chr(ord("A") + place), panel.shape))
@@ -122,87 +143,3 @@ def _query(query: Query, ref: str, shape: Shape) -> Any:
     if shape in (Shape.BARS, Shape.BUCKETS, Shape.NUMBER):
         return target.instant()
     return target.exemplar(query.exemplars).range()
-
-
-def _lines(panel: Panel) -> Any:
-    built = timeseries.Panel().axis_soft_min(0).line_width(1).fill_opacity(10)
-    built.show_points(choices.VisibilityMode.NEVER)
-    if panel.limit is None:
-        return built
-    style = common.GraphThresholdsStyleConfig().mode(choices.GraphThresholdsStyleMode.DASHED)
-    return built.thresholds(_thresholds(panel.limit)).thresholds_style(style)
-
-
-def _stack(_: Panel) -> Any:
-    stacking = common.StackingConfig().mode(choices.StackingMode.NORMAL)
-    bars = timeseries.Panel().min(0).draw_style(choices.GraphDrawStyle.BARS).fill_opacity(80)
-    return bars.stacking(stacking)
-
-
-def _grid(_: Panel) -> Any:
-    colour = heatmap.HeatmapColorOptions().mode(HeatmapColorMode.SCHEME).scheme("RdYlGn")
-    cells = heatmap.Panel().calculate(False).color(colour.min(0).max(1).steps(64).reverse(False))  # noqa: FBT003
-    # By default Grafana hides cells with the value 0, which here are the worst.
-    cells.filter_values(heatmap.FilterValueRange().le(-1))
-    return cells.cell_values(heatmap.CellValues().unit("percentunit")).cell_gap(1)
-
-
-def _heat(_: Panel) -> Any:
-    colour = heatmap.HeatmapColorOptions().mode(HeatmapColorMode.SCHEME).scheme("Oranges")
-    return heatmap.Panel().calculate(False).color(colour.steps(64)).cell_gap(1)  # noqa: FBT003
-
-
-def _number(panel: Panel) -> Any:
-    last = common.ReduceDataOptions().calcs(["lastNotNull"]).values(False)  # noqa: FBT003
-    built = stat.Panel().reduce_options(last).graph_mode(choices.BigValueGraphMode.NONE)
-    if panel.limit is None:
-        return built
-    better_above = panel.unit == "percentunit"
-    return built.thresholds(_thresholds(panel.limit, better_above=better_above))
-
-
-def _table(_: Panel) -> Any:
-    return table.Panel()
-
-
-def _states(_: Panel) -> Any:
-    texts = {
-        "0": model.ValueMappingResult(text="ok", color=_GREEN),
-        "1": model.ValueMappingResult(text="above limit", color=_RED),
-    }
-    built = statetimeline.Panel().mappings([model.ValueMap(options=texts)])
-    built.color_scheme(dashboard.FieldColor().mode(model.FieldColorModeId.THRESHOLDS))
-    return built.thresholds(_thresholds(1)).show_value(choices.VisibilityMode.NEVER)
-
-
-def _bars(panel: Panel) -> Any:
-    last = common.ReduceDataOptions().calcs(["lastNotNull"]).values(False)  # noqa: FBT003
-    built = bargauge.Panel().reduce_options(last).min(0)
-    built.orientation(choices.VizOrientation.HORIZONTAL)
-    if panel.unit == "percentunit":
-        built.max(1)
-    if panel.limit is None:
-        return built.color_scheme(
-            dashboard.FieldColor().mode(model.FieldColorModeId.PALETTE_CLASSIC)
-        )
-    better_above = panel.unit == "percentunit"
-    return built.thresholds(_thresholds(panel.limit, better_above=better_above))
-
-
-def _thresholds(limit: float, *, better_above: bool = False) -> Any:
-    below, above = (_RED, _GREEN) if better_above else (_GREEN, _RED)
-    steps = [model.Threshold(color=below, value=None), model.Threshold(color=above, value=limit)]
-    return dashboard.ThresholdsConfig().mode(model.ThresholdsMode.ABSOLUTE).steps(steps)
-
-
-_SHAPES: dict[Shape, Callable[[Panel], Any]] = {
-    Shape.LINES: _lines,
-    Shape.STACK: _stack,
-    Shape.GRID: _grid,
-    Shape.STATES: _states,
-    Shape.BARS: _bars,
-    Shape.BUCKETS: _bars,
-    Shape.HEAT: _heat,
-    Shape.NUMBER: _number,
-    Shape.TABLE: _table,
-}

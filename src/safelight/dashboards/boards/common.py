@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from safelight.dashboards.board import Annotation, Board, Panel, Query, Row, Shape, Variable
+from safelight.dashboards.board import Annotation, Better, Board, Panel, Query, Row, Shape, Variable
 from safelight.metrics.catalog import (
     BUILD_INFO,
     DEGRADATION_LEVEL,
@@ -80,16 +80,29 @@ def lines(
     *queries: Query,
     limit: float | None = None,
     needs: str = "",
+    better: Better | None = None,
 ) -> Panel:
     """Return a panel with a line per series."""
-    return Panel(title, description, Shape.LINES, unit, queries, limit, needs)
+    return Panel(title, description, Shape.LINES, unit, queries, limit, needs, better)
 
 
 def panel(
-    shape: Shape, title: str, description: str, unit: str, *queries: Query, needs: str = ""
+    shape: Shape,
+    title: str,
+    description: str,
+    unit: str,
+    *queries: Query,
+    needs: str = "",
+    better: Better | None = None,
 ) -> Panel:
     """Return a panel of any shape, without a limit."""
-    return Panel(title, description, shape, unit, queries, needs=needs)
+    return Panel(title, description, shape, unit, queries, needs=needs, better=better)
+
+
+def heat(title: str, description: str, unit: str, metric: Metric) -> Panel:
+    """Return a panel of a histogram's buckets over time; `unit` is that of its counts."""
+    query = Query(NOW.buckets(metric), "{{le}}")
+    return Panel(title, description, Shape.HEAT, unit, (query,), axis_unit=metric.unit)
 
 
 def ratings() -> Panel:
@@ -113,6 +126,15 @@ def scores() -> Panel:
         Query(NOW.quantile(0.5, QUALITY_SCORE), "median"),
         Query(NOW.quantile(0.1, QUALITY_SCORE), "worst 10 %"),
     )
+
+
+def or_none(expr: str, label: Label, total: Metric) -> str:
+    """Return the expression, or 0 with the label value `none` while it has no series.
+
+    `total` is a metric that has series whenever the service runs.
+    """
+    zero = f'label_replace(0 * {NOW.rate(total)}, "{label.name}", "none", "", "")'
+    return f"{expr} or on () {zero}"
 
 
 def by(*labels: Label) -> str:

@@ -10,6 +10,7 @@ from safelight.dashboards.boards.common import (
     TIMES,
     board,
     by,
+    heat,
     lines,
     panel,
     quantiles,
@@ -67,12 +68,11 @@ def _steps(limits: Thresholds) -> tuple[Panel, ...]:
             *quantiles(STEP_SECONDS, 0.95, by_labels=(STEP,)),
             limit=limits.step_p95_seconds,
         ),
-        panel(
-            Shape.HEAT,
+        heat(
             "All steps",
             "Distribution of the step times. A second band means a second image or batch size.",
             TIMES,
-            Query(NOW.buckets(STEP_SECONDS), "{{le}}"),
+            STEP_SECONDS,
         ),
         lines(
             "Steps per second",

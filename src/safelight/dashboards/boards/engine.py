@@ -10,6 +10,7 @@ from safelight.dashboards.boards.common import (
     board,
     by,
     lines,
+    or_none,
     panel,
     row,
 )
@@ -106,7 +107,7 @@ def _queue(limits: Thresholds) -> tuple[Panel, ...]:
             "Refused requests, by reason",
             "Requests refused before they reached the model.",
             PER_SECOND,
-            Query(NOW.rate(REJECTED, (REJECTION,)), by(REJECTION)),
+            Query(or_none(NOW.rate(REJECTED, (REJECTION,)), REJECTION, REQUESTS), by(REJECTION)),
         ),
         lines(
             "Share of refused requests",

@@ -1,6 +1,6 @@
 """Dashboard of the instruction types: success, quality, speed, ratings and errors."""
 
-from safelight.dashboards.board import Board, Panel, Query, Shape
+from safelight.dashboards.board import Better, Board, Panel, Query, Shape
 from safelight.dashboards.boards.common import (
     COUNT,
     NOW,
@@ -64,6 +64,7 @@ def _success(limits: Thresholds) -> tuple[Panel, ...]:
             SHARE,
             (Query(f"sort({RANGE.success_ratio(SUCCESSES, REQUESTS, _TYPE)})", by(*_TYPE)),),
             limit=limits.success_ratio,
+            better=Better.HIGH,
         ),
         panel(
             Shape.BARS,
@@ -108,6 +109,7 @@ def _image_quality() -> tuple[Panel, ...]:
             SHARE,
             Query(f"sort({RANGE.mean(ADHERENCE, _TYPE)} >= 0)", by(*_TYPE)),
             needs="a CLIP model, or a demo",
+            better=Better.HIGH,
         ),
     )
 
@@ -123,6 +125,7 @@ def _structure() -> tuple[Panel, ...]:
             "Mean similarity of input and output. It is normally lower for a new background.",
             SHARE,
             Query(f"sort({RANGE.mean(STRUCTURE, _TYPE)} >= 0)", by(*_TYPE)),
+            better=Better.HIGH,
         ),
         panel(
             Shape.BARS,
@@ -130,6 +133,7 @@ def _structure() -> tuple[Panel, ...]:
             "Share of the requests of each type that ended with `structure_corruption`.",
             SHARE,
             Query(f"sort_desc(({destroyed} or 0 * {requests}) / {requests})", by(*_TYPE)),
+            better=Better.LOW,
         ),
     )
 

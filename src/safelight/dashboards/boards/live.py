@@ -1,7 +1,16 @@
 """Overview dashboard: twelve panels of traffic, model, instructions and alerts."""
 
-from safelight.dashboards.board import Board, Panel, Query, Shape
-from safelight.dashboards.boards.common import NOW, NVIDIA_GPU, PER_SECOND, RANGE, SHARE, board, row
+from safelight.dashboards.board import Better, Board, Panel, Query, Shape
+from safelight.dashboards.boards.common import (
+    NOW,
+    NVIDIA_GPU,
+    PER_SECOND,
+    RANGE,
+    SHARE,
+    board,
+    or_none,
+    row,
+)
 from safelight.metrics.catalog import (
     DEVICE,
     ERROR,
@@ -115,7 +124,7 @@ def _inference(queries: Queries) -> Panel:
         "previous edge and its own.",
         Shape.BUCKETS,
         "short",
-        (Query(queries.bucket_counts(INFERENCE_SECONDS), "{{le}}"),),
+        (Query(queries.bucket_counts(INFERENCE_SECONDS), "≤ {{le}} s"),),
     )
 
 
@@ -147,6 +156,7 @@ def _leaders(queries: Queries, limits: Thresholds) -> Panel:
         SHARE,
         (Query(f"sort_desc({ratio} and {frequent})", _legend(INSTRUCTION_TYPE)),),
         limit=limits.success_ratio,
+        better=Better.HIGH,
     )
 
 
@@ -163,13 +173,14 @@ def _slowest(queries: Queries, limits: Thresholds) -> Panel:
 
 
 def _errors(queries: Queries) -> Panel:
+    failures = queries.rate(REQUESTS, (ERROR,), {ERROR: f"!{NO_ERROR}"})
     return Panel(
         "Errors by reason",
         "Failed requests by reason: model errors (`cuda_oom`, `model_error`), invalid input, "
         "timeouts and refusals.",
         Shape.STACK,
         PER_SECOND,
-        (Query(queries.rate(REQUESTS, (ERROR,), {ERROR: f"!{NO_ERROR}"}), _legend(ERROR)),),
+        (Query(or_none(failures, ERROR, REQUESTS), _legend(ERROR)),),
     )
 
 

@@ -9,6 +9,7 @@ from safelight.dashboards.boards.common import (
     board,
     by,
     lines,
+    or_none,
     panel,
     quantiles,
     row,
@@ -77,7 +78,7 @@ def _requests(limits: Thresholds) -> tuple[Panel, ...]:
             "Errors by reason",
             "Failed requests by reason.",
             PER_SECOND,
-            Query(NOW.rate(REQUESTS, (ERROR,), failed), by(ERROR)),
+            Query(or_none(NOW.rate(REQUESTS, (ERROR,), failed), ERROR, REQUESTS), by(ERROR)),
         ),
     )
 

@@ -9,6 +9,7 @@ from safelight.dashboards.boards.common import (
     SHARE,
     board,
     by,
+    heat,
     lines,
     panel,
     quantiles,
@@ -55,12 +56,11 @@ def _latency(limits: Thresholds) -> tuple[Panel, ...]:
             *quantiles(REQUEST_SECONDS, 0.5, 0.95, 0.99),
             limit=limits.request_p95_seconds,
         ),
-        panel(
-            Shape.HEAT,
+        heat(
             "All requests",
             "Distribution of the request times. Two bands mean two kinds of request.",
             PER_SECOND,
-            Query(NOW.buckets(REQUEST_SECONDS), "{{le}}"),
+            REQUEST_SECONDS,
         ),
         lines(
             "P95 by status",

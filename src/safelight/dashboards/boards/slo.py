@@ -1,6 +1,8 @@
 """Dashboard of the objectives: remaining error budgets and burn rates."""
 
-from safelight.dashboards.board import Board, Panel, Query, Shape
+from dataclasses import replace
+
+from safelight.dashboards.board import Better, Board, Panel, Query, Shape
 from safelight.dashboards.boards.common import CHOSEN, NOW, SHARE, board, lines, panel, row
 from safelight.metrics.catalog import REQUEST_SECONDS
 from safelight.metrics.promql import JOB
@@ -15,13 +17,14 @@ _JOB = f'{{job="{CHOSEN[JOB]}"}}'.replace('="~', '=~"')
 
 def slo(limits: Thresholds) -> Board:
     """Return the dashboard of the error budgets."""
-    return board(
+    slow = board(
         "SLO",
         "Does the service meet its objectives over thirty days, and how fast are budgets used?",
         row("Budgets", *_budgets(limits)),
         row("Burn rates", *_burns()),
         row("Events", *_events()),
     )
+    return replace(slow, begin="now-7d", refresh="5m")
 
 
 def _recorded(name: str) -> str:
@@ -45,6 +48,7 @@ def _budgets(limits: Thresholds) -> tuple[Panel, ...]:
             SHARE,
             (Query(remaining, _OF),),
             limit=0.0,
+            better=Better.HIGH,
         ),
         lines(
             "Remaining budget over time",

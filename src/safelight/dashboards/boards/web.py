@@ -12,6 +12,7 @@ from safelight.dashboards.boards.common import (
     RANGE,
     SHARE,
     by,
+    heat,
     lines,
     panel,
     row,
@@ -147,11 +148,5 @@ def _load(limits: Thresholds) -> tuple[Panel, ...]:
             flow,
             Query(NOW.seconds_per_second(HTTP_RESPONSE_BYTES, _ROUTE), by(HANDLER)),
         ),
-        panel(
-            Shape.HEAT,
-            "All responses",
-            "Distribution of the response times.",
-            PER_SECOND,
-            Query(NOW.buckets(HTTP_SECONDS), "{{le}}"),
-        ),
+        heat("All responses", "Distribution of the response times.", PER_SECOND, HTTP_SECONDS),
     )

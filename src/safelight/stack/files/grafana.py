@@ -34,7 +34,8 @@ def board_files(limits: Thresholds | None = None) -> dict[str, str]:
     # Imported late: it needs the extra `grafana`, and the rest of the package does not.
     from safelight.dashboards.grafana_json import as_json
 
-    return {f"{board.uid}.json": as_json(board) for board in boards(limits)}
+    built = boards(limits)
+    return {f"{board.uid}.json": as_json(board, built) for board in built}
 
 
 def datasource(url: str) -> str:
@@ -46,7 +47,12 @@ def datasource(url: str) -> str:
         "access": "proxy",
         "url": url,
         "isDefault": True,
-        "jsonData": {"timeInterval": "5s", "httpMethod": "POST"},
+        "jsonData": {
+            "timeInterval": "5s",
+            "httpMethod": "POST",
+            # An exemplar leads to its trace, if Grafana has a source of traces with this uid.
+            "exemplarTraceIdDestinations": [{"name": "trace_id", "datasourceUid": "tempo"}],
+        },
     }
     return yaml_text({"apiVersion": 1, "datasources": [source]}, _HEADER)
 
