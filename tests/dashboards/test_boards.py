@@ -226,3 +226,12 @@ def test_shares_with_a_limit_say_whether_high_is_good() -> None:
         for panel in board.panels:
             if panel.shape in judged and panel.limit is not None and panel.unit == "percentunit":
                 assert panel.better is not None, panel.title
+
+
+def test_a_panel_that_needs_something_says_so_while_it_is_empty() -> None:
+    shown = {(board.uid, panel["title"]): panel for board, panel in ALL_PANELS}
+    needing = [(board, panel) for board in BOARDS for panel in board.panels if panel.needs]
+    assert needing
+    for board, panel in needing:
+        defaults = shown[board.uid, panel.title]["fieldConfig"]["defaults"]
+        assert panel.needs in defaults["noValue"]

@@ -27,6 +27,8 @@ _HIDDEN_COLUMNS = ("Time", "Value", "__name__")
 def draw(panel: Panel) -> Any:
     """Return the builder of a panel, with what depends on its shape."""
     built = _SHAPES[panel.shape](panel)
+    if panel.needs:
+        built.no_value(f"No data. Needs {panel.needs}.")
     if panel.unit == _SHARE:
         built.decimals(1)
     elif panel.unit == _COUNT and panel.shape in (Shape.BARS, Shape.BUCKETS):

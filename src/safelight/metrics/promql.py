@@ -41,14 +41,20 @@ class Queries:
         window: str | None = None,
     ) -> str:
         """Return events per second of a counter, or observations per second of a histogram."""
-        suffix = "_count" if metric.kind in (Kind.HISTOGRAM, Kind.SUMMARY) else ""
-        return _sum(f"rate({self.select(metric, where, suffix)}[{window or self.window}])", by)
+        selector = self.select(metric, where, _counted(metric))
+        return _sum(f"rate({selector}[{window or self.window}])", by)
 
     def increase(
         self, metric: Metric, by: tuple[Label, ...] = (), where: Matchers | None = None
     ) -> str:
-        """Return the number of events of a counter within the window."""
-        return _sum(f"increase({self.select(metric, where)}[{self.window}])", by)
+        """Return the events of a counter, or observations of a histogram, within the window."""
+        return _sum(self._increase(self.select(metric, where, _counted(metric))), by)
+
+    def total(
+        self, metric: Metric, by: tuple[Label, ...] = (), where: Matchers | None = None
+    ) -> str:
+        """Return the increase of a histogram's or summary's sum within the window."""
+        return _sum(self._increase(self.select(metric, where, "_sum")), by)
 
     def quantile(
         self, q: float, metric: Metric, by: tuple[Label, ...] = (), where: Matchers | None = None
@@ -65,14 +71,14 @@ class Queries:
 
     def bucket_counts(self, metric: Metric) -> str:
         """Return the number of observations of a histogram within the window, by bucket."""
-        return f"sum by (le) (increase({self.select(metric, suffix='_bucket')}[{self.window}]))"
+        return f"sum by (le) ({self._increase(self.select(metric, suffix='_bucket'))})"
 
     def mean(
         self, metric: Metric, by: tuple[Label, ...] = (), where: Matchers | None = None
     ) -> str:
         """Return the mean of a histogram's observations within the window."""
-        total = _sum(f"rate({self.select(metric, where, '_sum')}[{self.window}])", by)
-        return f"{total} / {self.rate(metric, by, where)}"
+        total = _sum(self._events(self.select(metric, where, "_sum")), by)
+        return f"{total} / {self._flow(metric, by, where)}"
 
     def seconds_per_second(
         self, metric: Metric, by: tuple[Label, ...] = (), where: Matchers | None = None
@@ -89,12 +95,12 @@ class Queries:
 
     def success_ratio(self, successes: Metric, total: Metric, by: tuple[Label, ...] = ()) -> str:
         """Return `successes` divided by `total`, 0 to 1; 0 if none ever succeeded."""
-        total_rate = self.rate(total, by)
-        return f"({self.rate(successes, by)} or 0 * {total_rate}) / {total_rate}"
+        events = self._flow(total, by)
+        return f"({self._flow(successes, by)} or 0 * {events}) / {events}"
 
     def share(self, metric: Metric, where: Matchers, by: tuple[Label, ...] = ()) -> str:
         """Return the share of a counter's events that have these labels, 0 to 1."""
-        return f"{self.rate(metric, by, where)} / {self.rate(metric, by)}"
+        return f"{self._flow(metric, by, where)} / {self._flow(metric, by)}"
 
     def fraction(self, part: Metric, total: Metric) -> str:
         """Return one gauge divided by another with the same labels."""
@@ -126,6 +132,19 @@ class Queries:
         """Return the selector of a recorded name or of `ALERTS`; an empty name selects any."""
         return name + self._braces(where)
 
+    def _flow(
+        self, metric: Metric, by: tuple[Label, ...] = (), where: Matchers | None = None
+    ) -> str:
+        """Return a part of a ratio: the events of a counter, or observations of a histogram."""
+        return _sum(self._events(self.select(metric, where, _counted(metric))), by)
+
+    def _events(self, selector: str) -> str:
+        """Return the events of each series, in a unit that a ratio cancels."""
+        return f"rate({selector}[{self.window}])"
+
+    def _increase(self, selector: str) -> str:
+        return f"increase({selector}[{self.window}])"
+
     def _braces(self, where: Matchers | None) -> str:
         matchers = {
             _name(label): value for label, value in {**self.matchers, **(where or {})}.items()
@@ -134,9 +153,32 @@ class Queries:
         return f"{{{text}}}" if text else ""
 
 
+@dataclass(frozen=True)
+class ExactQueries(Queries):
+    """Queries whose numbers of events equal the counters, also for the first events of a series.
+
+    `increase` ignores the value with which a series begins: 2 of 18 requests can be missing. Here
+    a series that began within the window counts from 0, and `increase` is only used after a reset.
+    """
+
+    def _increase(self, selector: str) -> str:
+        within, before = f"{selector}[{self.window}]", f"{selector} offset {self.window}"
+        return (
+            f"increase({within}) and resets({within}) > 0 "
+            f"or last_over_time({within}) - {before} or last_over_time({within})"
+        )
+
+    _events = _increase
+
+
 def copied(expression: str, source: Label, target: str, pattern: str = "(.*)") -> str:
     """Return the expression with a new label: the first group of a pattern in another label."""
     return f'label_replace({expression}, "{target}", "$1", "{source.name}", "{pattern}")'
+
+
+def _counted(metric: Metric) -> str:
+    """Return the suffix of the series that counts a metric's events."""
+    return "_count" if metric.kind in (Kind.HISTOGRAM, Kind.SUMMARY) else ""
 
 
 def _sum(expression: str, by: tuple[Label, ...]) -> str:

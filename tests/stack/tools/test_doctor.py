@@ -74,6 +74,8 @@ def test_the_packages_are_those_that_debian_was_seen_to_have() -> None:
         "prometheus-alertmanager",
         "prometheus-node-exporter",
         "chromium",
+        "npm",
+        "valgrind",
         "postgresql",
     }
 

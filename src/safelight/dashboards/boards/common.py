@@ -12,13 +12,13 @@ from safelight.metrics.catalog import (
     USER_RATING,
 )
 from safelight.metrics.metric import Label, Metric
-from safelight.metrics.promql import INSTANCE, JOB, Matchers, Queries
+from safelight.metrics.promql import INSTANCE, JOB, ExactQueries, Matchers
 
 PER_SECOND, SHARE, COUNT, TIMES = "reqps", "percentunit", "short", "ops"
 NVIDIA_GPU = "an NVIDIA GPU"
 # Grafana replaces these variables with the chosen namespace and the time range.
 CHOSEN: Matchers = {JOB: "~$job", INSTANCE: "~$instance"}
-NOW = Queries("${namespace}", "$__rate_interval", CHOSEN)
+NOW = ExactQueries("${namespace}", "$__rate_interval", CHOSEN)
 RANGE = replace(NOW, window="$__range")
 
 

@@ -149,8 +149,8 @@ def _outside() -> tuple[Panel, ...]:
             "The rest is the time of encoders and decoder, which fewer steps do not reduce.",
             SHARE,
             Query(
-                f"{NOW.seconds_per_second(STAGE_SECONDS, where={STAGE: 'denoise'})} / "
-                f"{NOW.seconds_per_second(STAGE_SECONDS, where=_PHASES)}",
+                f"{NOW.total(STAGE_SECONDS, where={STAGE: 'denoise'})} / "
+                f"{NOW.total(STAGE_SECONDS, where=_PHASES)}",
                 "denoise",
             ),
         ),
@@ -158,7 +158,7 @@ def _outside() -> tuple[Panel, ...]:
             "Truncated prompts",
             "Share of images whose prompt was too long for the text encoder.",
             SHARE,
-            Query(f"{NOW.rate(PROMPTS_TRUNCATED)} / {NOW.rate(IMAGES)}", "truncated"),
+            Query(f"{NOW.increase(PROMPTS_TRUNCATED)} / {NOW.increase(IMAGES)}", "truncated"),
         ),
         lines(
             "Calls that compiled",

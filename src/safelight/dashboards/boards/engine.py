@@ -113,7 +113,7 @@ def _queue(limits: Thresholds) -> tuple[Panel, ...]:
             "Share of refused requests",
             "Refused requests divided by all requests. The line is the limit of RequestsRefused.",
             SHARE,
-            Query(f"{NOW.rate(REJECTED)} / {NOW.rate(REQUESTS)}", "refused"),
+            Query(f"{NOW.increase(REJECTED)} / {NOW.increase(REQUESTS)}", "refused"),
             limit=limits.refused_ratio,
         ),
     )
@@ -140,7 +140,7 @@ def _device(limits: Thresholds) -> tuple[Panel, ...]:
             "Images per device second",
             "Output images per second of device time.",
             "ops",
-            Query(f"{NOW.rate(IMAGES)} / {NOW.rate(DEVICE_SECONDS)}", "images"),
+            Query(f"{NOW.increase(IMAGES)} / {NOW.increase(DEVICE_SECONDS)}", "images"),
         ),
         lines(
             "Images per second",

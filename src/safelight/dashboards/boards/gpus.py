@@ -153,7 +153,7 @@ def _ahead(limits: Thresholds) -> tuple[Panel, ...]:
 
 
 def _heat(limits: Thresholds) -> tuple[Panel, ...]:
-    joules = f"sum(rate({NOW.select(GPU_ENERGY)}[{NOW.window}]))"
+    joules = f"sum(increase({NOW.select(GPU_ENERGY)}[{NOW.window}]))"
     return (
         _gpu_panel(
             "Temperature",
@@ -173,7 +173,7 @@ def _heat(limits: Thresholds) -> tuple[Panel, ...]:
             "Energy per image",
             "Energy of all GPUs divided by the number of output images.",
             GPU_ENERGY.unit,
-            Query(f"{joules} / {_TORCH.rate(IMAGES)}", "per image"),
+            Query(f"{joules} / {_TORCH.increase(IMAGES)}", "per image"),
         ),
         _gpu_panel(
             "Clocks",

@@ -116,8 +116,8 @@ def _image_quality() -> tuple[Panel, ...]:
 
 def _structure() -> tuple[Panel, ...]:
     reason: Matchers = {ERROR: StructureCorruption.reason}
-    requests = RANGE.rate(REQUESTS, _TYPE)
-    destroyed = RANGE.rate(REQUESTS, _TYPE, reason)
+    requests = RANGE.increase(REQUESTS, _TYPE)
+    destroyed = RANGE.increase(REQUESTS, _TYPE, reason)
     return (
         panel(
             Shape.BARS,

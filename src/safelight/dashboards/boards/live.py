@@ -147,7 +147,7 @@ def _precision(queries: Queries) -> Panel:
 
 def _leaders(queries: Queries, limits: Thresholds) -> Panel:
     ratio = queries.success_ratio(SUCCESSES, REQUESTS, (INSTRUCTION_TYPE,))
-    frequent = f"topk({_TOP}, {queries.rate(REQUESTS, (INSTRUCTION_TYPE,))} > 0)"
+    frequent = f"topk({_TOP}, {queries.increase(REQUESTS, (INSTRUCTION_TYPE,))} > 0)"
     return Panel(
         "Success of frequent instructions",
         f"The {_TOP} most requested instruction types in the time range, best first. Red is below "

@@ -46,8 +46,10 @@ from safelight.metrics.catalog import (
 )
 from safelight.rules.thresholds import Thresholds
 
-_EDITS = NOW.rate(BACKGROUNDS)
-_IMAGES = f"({NOW.rate(IMAGES)} + ({NOW.rate(OUTPUT_INVALID)} or 0 * {NOW.rate(IMAGES)}))"
+_EDITS = NOW.increase(BACKGROUNDS)
+_IMAGES = (
+    f"({NOW.increase(IMAGES)} + ({NOW.increase(OUTPUT_INVALID)} or 0 * {NOW.increase(IMAGES)}))"
+)
 
 
 def quality(limits: Thresholds) -> Board:
@@ -65,7 +67,7 @@ def quality(limits: Thresholds) -> Board:
 
 
 def _validity(limits: Thresholds) -> tuple[Panel, ...]:
-    invalid = f"({NOW.rate(OUTPUT_INVALID)} or 0 * {NOW.rate(IMAGES)})"
+    invalid = f"({NOW.increase(OUTPUT_INVALID)} or 0 * {NOW.increase(IMAGES)})"
     return (
         lines(
             "Success ratio",
@@ -155,8 +157,9 @@ def _image_quality() -> tuple[Panel, ...]:
 
 
 def _backgrounds() -> tuple[Panel, ...]:
-    succeeded = NOW.rate(BACKGROUNDS, (BACKGROUND,), {OUTCOME: "succeeded"})
-    total = NOW.rate(BACKGROUNDS, (BACKGROUND,))
+    succeeded = NOW.increase(BACKGROUNDS, (BACKGROUND,), {OUTCOME: "succeeded"})
+    total = NOW.increase(BACKGROUNDS, (BACKGROUND,))
+    busy = NOW.increase(BACKGROUNDS, where={BACKGROUND: "busy"})
     return (
         lines(
             "Entropy of backgrounds",
@@ -168,10 +171,7 @@ def _backgrounds() -> tuple[Panel, ...]:
             "Busy backgrounds",
             "Share of the edits with a busy background. Their callers receive advice.",
             SHARE,
-            Query(
-                f"({NOW.rate(BACKGROUNDS, where={BACKGROUND: 'busy'})} or 0 * {_EDITS}) / {_EDITS}",
-                "busy",
-            ),
+            Query(f"({busy} or 0 * {_EDITS}) / {_EDITS}", "busy"),
         ),
         lines(
             "Success on calm and busy backgrounds",
@@ -188,13 +188,13 @@ def _degradation() -> tuple[Panel, ...]:
             "Degraded requests",
             "Share of requests that the degradation ladder changed or refused.",
             SHARE,
-            Query(f"{NOW.rate(DEGRADED)} / {NOW.rate(REQUESTS)}", "changed"),
+            Query(f"{NOW.increase(DEGRADED)} / {NOW.increase(REQUESTS)}", "changed"),
         ),
         lines(
             "Guidance not applied",
             "Share of requests whose guidance the pipeline ignored.",
             SHARE,
-            Query(f"{NOW.rate(GUIDANCE_OVERRIDDEN)} / {NOW.rate(REQUESTS)}", "ignored"),
+            Query(f"{NOW.increase(GUIDANCE_OVERRIDDEN)} / {NOW.increase(REQUESTS)}", "ignored"),
         ),
         lines(
             "Device time without a result",

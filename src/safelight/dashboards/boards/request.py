@@ -31,8 +31,8 @@ from safelight.metrics.catalog import (
 from safelight.rules.thresholds import Thresholds
 
 _SECONDS = REQUEST_SECONDS.unit
-_TOTAL_TIME = NOW.seconds_per_second(REQUEST_SECONDS)
-_STAGE_TIME = NOW.seconds_per_second(STAGE_SECONDS, (STAGE,))
+_TOTAL_TIME = NOW.total(REQUEST_SECONDS)
+_STAGE_TIME = NOW.total(STAGE_SECONDS, (STAGE,))
 
 
 def request(limits: Thresholds) -> Board:
@@ -78,7 +78,9 @@ def _stages() -> tuple[Panel, ...]:
             "Mean time by stage",
             "Mean request. The sum of all stages is the whole request.",
             _SECONDS,
-            Query(f"{_STAGE_TIME} / on () group_left () {NOW.rate(REQUEST_SECONDS)}", by(STAGE)),
+            Query(
+                f"{_STAGE_TIME} / on () group_left () {NOW.increase(REQUEST_SECONDS)}", by(STAGE)
+            ),
         ),
         lines(
             "P95 by stage",
@@ -92,8 +94,8 @@ def _stages() -> tuple[Panel, ...]:
             "Share of each stage in the time of all requests, in the time range.",
             SHARE,
             Query(
-                f"sort_desc({RANGE.seconds_per_second(STAGE_SECONDS, (STAGE,))} / on () "
-                f"group_left () {RANGE.seconds_per_second(REQUEST_SECONDS)})",
+                f"sort_desc({RANGE.total(STAGE_SECONDS, (STAGE,))} / on () "
+                f"group_left () {RANGE.total(REQUEST_SECONDS)})",
                 by(STAGE),
             ),
         ),
@@ -102,11 +104,7 @@ def _stages() -> tuple[Panel, ...]:
             "Measured by stages",
             "Time of all stages divided by the time of all requests. It should be 100 %.",
             SHARE,
-            Query(
-                f"{RANGE.seconds_per_second(STAGE_SECONDS)} / "
-                f"{RANGE.seconds_per_second(REQUEST_SECONDS)}",
-                "measured",
-            ),
+            Query(f"{RANGE.total(STAGE_SECONDS)} / {RANGE.total(REQUEST_SECONDS)}", "measured"),
         ),
     )
 
@@ -117,7 +115,7 @@ def _queue() -> tuple[Panel, ...]:
             "Share of queue wait",
             "Share of the request time that requests wait in the queue.",
             SHARE,
-            Query(f"{NOW.seconds_per_second(QUEUED_SECONDS)} / {_TOTAL_TIME}", "queue wait"),
+            Query(f"{NOW.total(QUEUED_SECONDS)} / {_TOTAL_TIME}", "queue wait"),
         ),
         lines(
             "Queue wait",

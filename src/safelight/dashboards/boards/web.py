@@ -53,7 +53,7 @@ def web(limits: Thresholds) -> Board:
 
 
 def _live(limits: Thresholds) -> tuple[Panel, ...]:
-    total, failed = _ROUTES.rate(HTTP_REQUESTS), _ROUTES.rate(HTTP_REQUESTS, (), _FAILED)
+    total, failed = _ROUTES.increase(HTTP_REQUESTS), _ROUTES.increase(HTTP_REQUESTS, (), _FAILED)
     return (
         lines(
             "Request rate",
