@@ -235,3 +235,11 @@ def test_a_panel_that_needs_something_says_so_while_it_is_empty() -> None:
     for board, panel in needing:
         defaults = shown[board.uid, panel.title]["fieldConfig"]["defaults"]
         assert panel.needs in defaults["noValue"]
+
+
+def test_the_legend_of_a_histogram_is_the_edge_that_grafana_sorts_by() -> None:
+    """Grafana parses it as a number, so it has no unit."""
+    for board in BOARDS:
+        for panel in board.panels:
+            if panel.shape in (Shape.BUCKETS, Shape.HEAT):
+                assert [query.legend for query in panel.queries] == ["{{le}}"], panel.title

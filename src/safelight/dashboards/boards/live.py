@@ -121,10 +121,10 @@ def _inference(queries: Queries) -> Panel:
     return Panel(
         "Inference time, distribution",
         "Inference calls by their time, in the time range. A bar counts the calls between the "
-        "previous edge and its own.",
+        "previous edge and its own, in seconds.",
         Shape.BUCKETS,
         "short",
-        (Query(queries.bucket_counts(INFERENCE_SECONDS), "≤ {{le}} s"),),
+        (Query(queries.bucket_counts(INFERENCE_SECONDS), "{{le}}"),),
     )
 
 
