@@ -20,7 +20,7 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
-from safelight.dashboards.board import Board, Panel, Query, Shape
+from safelight.dashboards.board import Better, Board, Panel, Query, Shape
 from safelight.dashboards.catalog import boards
 from safelight.dashboards.variables import Chosen, first_choice
 from safelight.models.demo.bundle import DEMOS
@@ -42,6 +42,8 @@ PORTS = {
     "grafana_port": 8792,
 }
 MAX_LINES, MAX_LEGEND = 10, 34
+_COLUMNS = 24
+_LOW = (Shape.NUMBER, Shape.TABLE)
 Series = tuple[str, list[float], list[float]]
 
 
@@ -141,12 +143,16 @@ def _rows(board: Board, data: Data) -> Iterator[str]:
 
 
 def draw(board: Board, data: Data) -> Any:
-    """Return the dashboard as a matplotlib figure with three panels per row."""
+    """Return the dashboard as a matplotlib figure; numbers and tables have half the height."""
     mpl.use("Agg")
     plt.rcParams.update({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False})
-    figure, axes = plt.subplots(len(board.rows), 3, figsize=(18, 3.6 * len(board.rows)))
-    for row, places in zip(board.rows, axes, strict=True):
-        for panel, axis in zip(row.panels, places, strict=True):
+    heights = [0.5 if row.panels[0].shape in _LOW else 1 for row in board.rows]
+    figure = plt.figure(figsize=(18, 3.6 * sum(heights)))
+    grid = figure.add_gridspec(len(board.rows), _COLUMNS, height_ratios=heights)
+    for place, row in enumerate(board.rows):
+        width = _COLUMNS // len(row.panels)
+        for column, panel in enumerate(row.panels):
+            axis = figure.add_subplot(grid[place, column * width : (column + 1) * width])
             series = [one for query in panel.queries for one in data(board, query) if one[2]]
             axis.set_title(panel.title, loc="left", fontweight="bold", fontsize=11)
             if series:
@@ -194,6 +200,34 @@ def _grid(axis: Axes, _: Panel, series: list[Series]) -> None:
     axis.set_yticks(range(len(series)), [name for name, _, _ in series], fontsize=7)
 
 
+def _number(axis: Axes, panel: Panel, series: list[Series]) -> None:
+    axis.axis("off")
+    for place, (name, _, values) in enumerate(series):
+        colour = "tab:blue" if panel.limit is None else _verdict(panel, values[-1])
+        text = _readable(values[-1], panel.unit)
+        height = 0.5 - 0.4 * place
+        axis.text(0, height, text, color=colour, fontsize=18, fontweight="bold")
+        axis.text(0, height - 0.18, name, color="gray", fontsize=8)
+
+
+def _verdict(panel: Panel, value: float) -> str:
+    assert panel.limit is not None
+    is_high = value >= panel.limit
+    return "tab:green" if is_high == (panel.better is Better.HIGH) else "tab:red"
+
+
+def _readable(value: float, unit: str) -> str:
+    if unit == "percentunit":
+        return f"{value:.1%}"
+    return f"{value:.3g} {unit}".removesuffix(" short").replace("reqps", "req/s")
+
+
+def _table(axis: Axes, _: Panel, series: list[Series]) -> None:
+    axis.axis("off")
+    for place, (name, _, _) in enumerate(series[:5]):
+        axis.text(0, 0.8 - 0.2 * place, name, fontsize=9)
+
+
 def _states(axis: Axes, _: Panel, series: list[Series]) -> None:
     for place, (_, times, values) in enumerate(series):
         colours = ["tab:red" if value else "tab:green" for value in values]
@@ -204,7 +238,8 @@ def _states(axis: Axes, _: Panel, series: list[Series]) -> None:
 
 def _bars(axis: Axes, panel: Panel, series: list[Series]) -> None:
     names, last = [name for name, _, _ in series], [values[-1] for _, _, values in series]
-    axis.barh(names[::-1], last[::-1], color="tab:blue")
+    colours = ["tab:blue" if panel.limit is None else _verdict(panel, value) for value in last]
+    axis.barh(names[::-1], last[::-1], color=colours[::-1])
     axis.tick_params(axis="y", labelsize=7)
     axis.set_xlabel(panel.unit, fontsize=8)
 
@@ -225,6 +260,8 @@ _SHAPES: dict[Shape, Callable[[Axes, Panel, list[Series]], None]] = {
     Shape.STATES: _states,
     Shape.BARS: _bars,
     Shape.BUCKETS: _buckets,
+    Shape.NUMBER: _number,
+    Shape.TABLE: _table,
 }
 
 if __name__ == "__main__":

@@ -37,18 +37,27 @@ def test_there_are_at_least_fourteen_dashboards_and_110_panels() -> None:
     assert len(set(NAMES)) == len(BOARDS)
 
 
+def test_the_first_board_opens_with_eight_numbers_and_the_firing_alerts() -> None:
+    numbers, alerts = BOARD.rows[:2]
+    assert [panel.shape for panel in numbers.panels] == [Shape.NUMBER] * 8
+    assert all(panel.limit is not None for panel in numbers.panels if panel.title != "Traffic")
+    assert [panel.shape for panel in alerts.panels] == [Shape.TABLE]
+    places = [panel["gridPos"] for panel in PANELS[:8]]
+    assert {(place["y"], place["w"]) for place in places} == {(3, 3)}
+
+
 def test_the_first_board_has_the_twelve_core_panels_in_four_rows() -> None:
-    assert [(row.title, len(row.panels)) for row in BOARD.rows] == [
+    assert [(row.title, len(row.panels)) for row in BOARD.rows[2:]] == [
         ("Live", 3),
         ("Model", 3),
         ("Instructions", 3),
         ("Alerts", 3),
     ]
-    assert len(PANELS) == 12
+    assert len(PANELS) == 8 + 1 + 12
 
 
 def test_each_core_panel_has_its_type_of_visualization() -> None:
-    assert {panel["title"]: panel["type"] for panel in PANELS} == {
+    assert {panel["title"]: panel["type"] for panel in PANELS[9:]} == {
         "Requests per second": "timeseries",
         "P95 latency": "timeseries",
         "Success by instruction": "heatmap",
@@ -157,6 +166,8 @@ def test_an_instruction_that_never_succeeds_is_red_and_visible() -> None:
 )
 def test_windows_depend_on_the_time_range(panel: Panel) -> None:
     windows = dict.fromkeys((Shape.BARS, Shape.BUCKETS, Shape.NUMBER), "[$__range]")
+    if panel in BOARD.rows[0].panels:
+        windows[Shape.NUMBER] = "[5m]"  # now, whatever the time range is
     for query in panel.queries:
         if re.search(r"\b(rate|increase)\(", query.expr) and panel.shape is not Shape.STATES:
             assert windows.get(panel.shape, "[$__rate_interval]") in query.expr

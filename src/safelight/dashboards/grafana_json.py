@@ -24,6 +24,7 @@ except ModuleNotFoundError as missing:
 
 _SOURCE = choices.DataSourceRef(type_val="prometheus", uid="${datasource}")
 _WIDTH, _HEIGHT = 24, 8
+_HEIGHT_OF_NUMBERS = 4
 _MAX_ID = 2**31
 
 
@@ -120,15 +121,17 @@ def _question(question: str) -> Any:
 
 def _add_row(built: Any, row: Row) -> None:
     built.with_row(dashboard.Row(row.title))
+    numbers = all(panel.shape is Shape.NUMBER for panel in row.panels)
+    height = _HEIGHT_OF_NUMBERS if numbers else _HEIGHT
     for panel in row.panels:
-        built.with_panel(_panel(panel, _WIDTH // len(row.panels)))
+        built.with_panel(_panel(panel, _WIDTH // len(row.panels), height))
 
 
-def _panel(panel: Panel, width: int) -> Any:
+def _panel(panel: Panel, width: int, height: int) -> Any:
     built = draw(panel)
     built.id(crc32(panel.title.encode()) % _MAX_ID)  # stays the same when panels are added
     built.title(panel.title).description(panel.text).datasource(_SOURCE).interval("1m")
-    built.unit(panel.unit).span(width).height(_HEIGHT)
+    built.unit(panel.unit).span(width).height(height)
     for place, query in enumerate(panel.queries):
         built.with_target(_query(query, chr(ord("A") + place), panel.shape))
     return built

@@ -19,7 +19,7 @@ The image shows the dashboard *{first}* with data of the demo, drawn from Promet
 Grafana. `python scripts/boards.py` regenerates it, and lists the results of every panel in
 [panels.md](panels.md).
 
-![The twelve core panels of the Live dashboard, with data of the demo](images/live.png)
+![The Live dashboard, with data of the demo](images/live.png)
 
 `safelight up` starts Grafana with the dashboards, if Grafana is installed.
 `safelight export grafana FOLDER` writes them with Grafana's provisioning files.

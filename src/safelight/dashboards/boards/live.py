@@ -1,4 +1,4 @@
-"""Overview dashboard: twelve panels of traffic, model, instructions and alerts."""
+"""Overview dashboard: must somebody act, and twelve panels of traffic, model and instructions."""
 
 from safelight.dashboards.board import Better, Board, Panel, Query, Shape
 from safelight.dashboards.boards.common import (
@@ -11,6 +11,7 @@ from safelight.dashboards.boards.common import (
     or_none,
     row,
 )
+from safelight.dashboards.boards.now import first_rows
 from safelight.metrics.catalog import (
     DEVICE,
     ERROR,
@@ -40,11 +41,12 @@ _TOP = 10
 
 
 def live(limits: Thresholds) -> Board:
-    """Return the dashboard of the twelve core panels."""
+    """Return the dashboard of the first look, with the twelve core panels of requirement P11."""
     return board(
         "Live",
         "Are callers served well now? If not, is the cause the traffic, the model, the GPU or the "
         "instruction?",
+        *first_rows(limits),
         row("Live", _rate(NOW), _latency(NOW, limits), _success(NOW)),
         row("Model", _vram(NOW), _inference(RANGE), _precision(NOW)),
         row("Instructions", _leaders(RANGE, limits), _slowest(RANGE, limits), _errors(NOW)),

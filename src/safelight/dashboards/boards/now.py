@@ -1,0 +1,134 @@
+"""The first rows of the Live dashboard: eight numbers and the firing alerts say who must act."""
+
+from dataclasses import replace
+
+from safelight.dashboards.board import Better, Panel, Query, Row, Shape
+from safelight.dashboards.boards.common import (
+    CHOSEN,
+    COUNT,
+    NOW,
+    NVIDIA_GPU,
+    PER_SECOND,
+    SHARE,
+    panel,
+    row,
+)
+from safelight.metrics.catalog import (
+    CIRCUIT_OPEN,
+    DEGRADATION_LEVEL,
+    ERROR,
+    GPU_MEMORY_TOTAL,
+    GPU_MEMORY_USED,
+    QUEUED_WORK,
+    REQUEST_SECONDS,
+    REQUESTS,
+    WORKERS_READY,
+)
+from safelight.metrics.promql import JOB
+from safelight.reasons import NO_ERROR
+from safelight.rules.objectives import budget_left
+from safelight.rules.thresholds import Thresholds
+
+_NOW = replace(NOW, window="5m")  # one window for all: also a single failure stays visible
+
+
+def first_rows(limits: Thresholds) -> tuple[Row, ...]:
+    """Return the rows that show whether somebody must act."""
+    return (
+        row("Must somebody act?", *_service(limits), *_resources(limits)),
+        row("What fires?", _alerts()),
+    )
+
+
+def _number(
+    title: str,
+    description: str,
+    unit: str,
+    *queries: Query,
+    limit: float | None = None,
+    better: Better = Better.LOW,
+    needs: str = "",
+) -> Panel:
+    return Panel(title, description, Shape.NUMBER, unit, queries, limit, needs, better)
+
+
+def _service(limits: Thresholds) -> tuple[Panel, ...]:
+    failed = _NOW.increase(REQUESTS, where={ERROR: f"!{NO_ERROR}"})
+    total = _NOW.increase(REQUESTS)
+    return (
+        _number(
+            "Ready workers",
+            "Worker processes that have loaded the model. Red: no request is served.",
+            COUNT,
+            Query(f"sum({_NOW.select(WORKERS_READY)})", "ready"),
+            limit=1,
+            better=Better.HIGH,
+        ),
+        _number("Traffic", "Requests per second.", PER_SECOND, Query(_NOW.rate(REQUESTS), "all")),
+        _number(
+            "Errors",
+            "Share of the requests that failed, for any reason. Row Instructions has the reasons.",
+            SHARE,
+            Query(f"({failed} or 0 * {total}) / ({total} > 0)", "failed"),
+            limit=1 - limits.success_ratio,
+        ),
+        _number(
+            "P95",
+            "95 % of the requests are faster. Red is above the limit of RequestP95High.",
+            REQUEST_SECONDS.unit,
+            Query(f"{_NOW.quantile(0.95, REQUEST_SECONDS)} >= 0", "P95"),
+            limit=limits.request_p95_seconds,
+        ),
+    )
+
+
+def _resources(limits: Thresholds) -> tuple[Panel, ...]:
+    used = f"max({_NOW.fraction(GPU_MEMORY_USED, GPU_MEMORY_TOTAL)})"
+    left = budget_left(f"{_NOW.namespace}") + f'{{job=~"{CHOSEN[JOB].removeprefix("~")}"}}'
+    return (
+        _number(
+            "Queued work",
+            "Estimated time until the requests of the fullest instance are done. Red is above the "
+            "limit of WorkPilesUp.",
+            QUEUED_WORK.unit,
+            Query(f"max({_NOW.select(QUEUED_WORK)})", "queued"),
+            limit=limits.queued_work_seconds,
+        ),
+        _number(
+            "Protection",
+            "Instances whose circuit breaker refuses requests, and the highest active step of the "
+            "degradation ladder. 0 is normal.",
+            COUNT,
+            Query(f"sum({_NOW.select(CIRCUIT_OPEN)} > bool 0)", "breakers open"),
+            Query(f"max({_NOW.select(DEGRADATION_LEVEL)})", "degradation"),
+            limit=1,
+        ),
+        _number(
+            "Fullest GPU",
+            "Share of used memory. Red is above the limit of VramNearlyFull.",
+            SHARE,
+            Query(used, "used"),
+            limit=limits.gpu_memory_full_ratio,
+            needs=NVIDIA_GPU,
+        ),
+        _number(
+            "Error budget",
+            "Remaining budget of the worst objective, of thirty days. Below 0 it is overspent.",
+            SHARE,
+            Query(f"min({left})", "left"),
+            limit=0,
+            better=Better.HIGH,
+        ),
+    )
+
+
+def _alerts() -> Panel:
+    fires = _NOW.recorded("ALERTS", {"alertstate": "firing", JOB: CHOSEN[JOB]})
+    return panel(
+        Shape.TABLE,
+        "Firing alerts",
+        "Alerts of the chosen jobs. Empty: nothing fires. docs/runbook.md says what to do.",
+        COUNT,
+        Query(f"max by (alertname, severity, job, instance) ({fires})", ""),
+        needs="an alert that fires",
+    )
