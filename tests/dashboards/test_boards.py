@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from safelight.dashboards.board import Board, Panel, Shape
+from safelight.dashboards.board import FIRING, Board, Panel, Shape
 from safelight.dashboards.catalog import boards
 from safelight.dashboards.grafana_json import as_json
 from safelight.errors import MissingExtra
@@ -202,8 +202,9 @@ def test_the_way_from_live_leads_to_every_dashboard_of_a_cause() -> None:
         if uid not in reached:
             reached.add(uid)
             waiting.extend(onward[uid])
-    causes = {"request", "denoising", "engine", "instructions", "cards-and-memory", "hosts"}
+    causes = {"request", "denoising", "engine", "instructions", "cards-and-memory", "hosts", "slo"}
     assert {f"safelight-{name}" for name in causes} <= reached
+    assert all("safelight-live" in names for uid, names in onward.items() if uid != BOARD.uid)
 
 
 def test_all_jobs_are_those_of_the_list_and_not_any_job() -> None:
@@ -245,7 +246,9 @@ def test_a_panel_that_needs_something_says_so_while_it_is_empty() -> None:
     assert needing
     for board, panel in needing:
         defaults = shown[board.uid, panel.title]["fieldConfig"]["defaults"]
-        assert panel.needs in defaults["noValue"]
+        assert (panel.needs == FIRING and defaults["noValue"] == "Nothing fires.") or (
+            panel.needs in defaults["noValue"]
+        )
 
 
 def test_the_legend_of_a_histogram_is_the_edge_that_grafana_sorts_by() -> None:

@@ -5,16 +5,18 @@ value at each scrape after that.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import isnan
 from pathlib import Path
 
 import pytest
 
 from safelight.dashboards.board import Panel
+from safelight.dashboards.boards.common import NOW as RATE
 from safelight.dashboards.catalog import boards
 from safelight.dashboards.variables import Chosen
 from safelight.diagnosis.prometheus import Prometheus
-from safelight.metrics.catalog import REQUESTS, SUCCESSES
+from safelight.metrics.catalog import INSTRUCTION_TYPE, REQUESTS, SUCCESSES
 from safelight.stories.history import write_blocks
 from safelight.stories.replay import replay
 
@@ -22,7 +24,8 @@ NOW = 1_795_000_000
 STEP = 15
 HOUR = 3600
 NAMESPACE = "pix"
-CHOSEN = Chosen(NAMESPACE, rate_interval="1m", range="1h")
+# Grafana sends the values of the list, not `.*`, for All.
+CHOSEN = Chosen(NAMESPACE, "(edit)", "(a|b|c|d)", rate_interval="1m", range="1h")
 
 
 @dataclass(frozen=True)
@@ -58,14 +61,23 @@ HISTORY = (
     Counts("make_him_old", "none", steady(100, 140, 2 * HOUR // STEP)),
     # A process that was restarted: 30 and 20 events.
     Counts("add_smile", "none", [*steady(0, 30, 60), *steady(0, 20, 60)]),
+    # A process that was restarted between the last scrape before the range and the first in it.
+    Counts(
+        "face_swap", "none", [*steady(1000, 1000, 60), *steady(1, 15, HOUR // STEP)], instance="c"
+    ),
+    # A process that was not scraped for two minutes when the range began.
+    Counts("pose_change", "none", steady(900, 1000, 100), instance="d", ended=HOUR + 60),
+    Counts("pose_change", "none", steady(1000, 1017, HOUR // STEP - 4), instance="d"),
     # An instance that ended half an hour ago.
     Counts("cartoon_style", "none", steady(0, 25, 60), instance="b", ended=HOUR // 2),
 )
 TOTAL = {
     "add_beard": 18,
     "add_hat": 12,
-    "make_him_old": 140 - 119,
+    "make_him_old": 140 - 119,  # it had 119 an hour ago
     "add_smile": 50,
+    "face_swap": 15,
+    "pose_change": 17,
     "cartoon_style": 25,
 }
 SUCCESS = {**dict.fromkeys(TOTAL, 1.0), "add_beard": 16 / 18, "add_hat": 0.0}
@@ -88,7 +100,19 @@ def samples() -> dict[int, dict[str, tuple[str, list[str]]]]:
             kept = {name: labels[name] for name in SUCCESSES.label_names}
             lines[success] += counts.lines(success, kept | target)
     families = {name.removesuffix("_total"): ("counter", text) for name, text in lines.items()}
-    return {0: families}
+    return {0: {**families, "ALERTS": ("gauge", list(alerts()))}}
+
+
+def alerts() -> Iterator[str]:
+    """Yield alerts of this service, and two of others."""
+    for labels in (
+        'alertname="ForTheJob",job="edit"',
+        'alertname="ForAnInstance",job="edit",instance="a"',
+        f'alertname="ServiceMissing",namespace="{NAMESPACE}"',
+        'alertname="Watchdog"',
+        'alertname="OfAnother",job="shop",instance="a"',
+    ):
+        yield f'ALERTS{{{labels},alertstate="firing"}} 1 {NOW}\n'
 
 
 @pytest.fixture(scope="module")
@@ -123,10 +147,37 @@ def test_the_number_of_requests_of_each_type_equals_the_counters(past: Prometheu
     assert shown(past, "Most requested") == pytest.approx(TOTAL, rel=0.01)
 
 
-def test_no_share_over_time_is_outside_0_to_100_percent(past: Prometheus) -> None:
+def over_time(past: Prometheus, expr: str, window: str = "1m") -> list[float]:
+    """Return all values of an expression, evaluated between the scrapes."""
+    chosen = replace(CHOSEN, rate_interval=window)
+    curves = past.curve(chosen.fill(expr), NOW - HOUR + 7, NOW - 8, STEP)
+    return [value for each in curves for _, value in each.points if not isnan(value)]
+
+
+@pytest.mark.parametrize("window", ["1m", "5m"])
+def test_no_share_over_time_is_outside_0_to_100_percent(past: Prometheus, window: str) -> None:
     (query,) = panel_of("Success over time").queries
-    curves = past.curve(CHOSEN.fill(query.expr), NOW - HOUR, NOW, STEP)
-    values = [value for each in curves for _, value in each.points if value == value]
+    values = over_time(past, query.expr, window)
     assert len(values) > 100
     assert min(values) >= 0
     assert max(values) <= 1
+
+
+@pytest.mark.parametrize("window", ["1m", "5m"])
+def test_no_count_over_time_is_negative_or_that_of_a_lifetime(
+    past: Prometheus, window: str
+) -> None:
+    values = over_time(past, RATE.increase(REQUESTS, (INSTRUCTION_TYPE,)), window)
+    assert len(values) > 100
+    assert min(values) >= 0
+    assert max(values) <= 40
+
+
+def test_an_alert_for_a_job_is_shown_although_it_has_no_instance(past: Prometheus) -> None:
+    (query,) = panel_of("Firing alerts").queries
+    series = past.instant(CHOSEN.fill(query.expr), NOW)
+    assert {each.labels["alertname"] for each in series} == {
+        "ForTheJob",
+        "ForAnInstance",
+        "ServiceMissing",
+    }

@@ -66,6 +66,10 @@ function checkColours(panel, where, expected) {
     check('colour of 0', where, hue(colourOf(panel, 0.02)) === low);
     check('colour of 1', where, hue(colourOf(panel, 0.98)) === high);
   }
+  if (panel.type === 'stat' && expected.limit === null) {
+    const { color, thresholds } = panel.fieldConfig.defaults;
+    check('colour of a number without a limit', where, color?.mode === 'fixed' || Boolean(thresholds));
+  }
   if (panel.type === 'state-timeline') {
     check('colour of 0', where, hue(colourOf(panel, 0)) === 'green');
     check('colour of 1', where, hue(colourOf(panel, 1)) === 'red');

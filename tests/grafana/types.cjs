@@ -7,7 +7,7 @@ const typescript = require('typescript');
 const CONFIGURATIONS = path.join(__dirname, 'node_modules/@grafana/schema/dist/types/raw/composable');
 const WITH_FIELD_OPTIONS = new Set(['timeseries', 'heatmap', 'state-timeline', 'table']);
 const FOLDERS = { 'state-timeline': 'statetimeline' };
-const FILE = path.join(__dirname, 'generated.ts');
+const FILE = path.join(__dirname, `generated-${process.pid}.ts`);
 
 // JSON has texts and numbers where the types have enums.
 const HEAD = `
@@ -29,6 +29,16 @@ function typeNames(type) {
   return [`import(${module}).Options`, field];
 }
 
+function diagnose(settings) {
+  try {
+    const program = typescript.createProgram([FILE], settings);
+    const source = program.getSourceFile(FILE);
+    return { source, found: [...program.getSyntacticDiagnostics(source), ...program.getSemanticDiagnostics(source)] };
+  } finally {
+    fs.unlinkSync(FILE);
+  }
+}
+
 exports.faults = function faults(boards) {
   const lines = HEAD.split('\n');
   const places = [];
@@ -42,10 +52,7 @@ exports.faults = function faults(boards) {
   }
   fs.writeFileSync(FILE, lines.join('\n'));
   const settings = { noEmit: true, strict: true, skipLibCheck: true, moduleResolution: typescript.ModuleResolutionKind.Bundler, module: typescript.ModuleKind.ESNext, target: typescript.ScriptTarget.ES2022, types: [] };
-  const program = typescript.createProgram([FILE], settings);
-  const source = program.getSourceFile(FILE);
-  const found = [...program.getSyntacticDiagnostics(source), ...program.getSemanticDiagnostics(source)];
-  fs.unlinkSync(FILE);
+  const { source, found } = diagnose(settings);
   return found.map((one) => {
     const { line } = source.getLineAndCharacterOfPosition(one.start);
     return [places[line] ?? 'types', typescript.flattenDiagnosticMessageText(one.messageText, ' ').slice(0, 400)];

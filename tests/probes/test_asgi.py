@@ -619,3 +619,16 @@ def test_each_status_of_a_route_has_its_own_count(app: FastAPI, meter: Meter, st
         ask(app, f"/status/{number}")
     expected = {200: 3, 404: 2}[status]
     assert value(meter, HTTP_REQUESTS, handler="/status/{number}", status=str(status)) == expected
+
+
+def test_a_route_that_is_removed_leaves_nothing_to_the_next_one(meter: Meter) -> None:
+    """Python may give the id of a removed route to a new one."""
+    app = FastAPI()
+    AppProbe(app, meter=meter, sink=lambda record: None)
+    for number in range(30):
+        app.get(f"/route{number}")(lambda: "ok")
+        for _ in range(3):
+            ask(app, f"/route{number}")
+        del app.router.routes[-1]
+    for number in range(30):
+        assert value(meter, HTTP_REQUESTS, handler=f"/route{number}") == 3

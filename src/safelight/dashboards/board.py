@@ -25,6 +25,9 @@ class Better(StrEnum):
     LOW = "low"
 
 
+FIRING = "an alert that fires"  # what a panel of alerts needs to show something
+
+
 @dataclass(frozen=True, slots=True)
 class Query:
     """An expression and the legend of its series."""

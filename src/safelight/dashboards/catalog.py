@@ -41,12 +41,12 @@ _ENGINE, _INSTRUCTIONS = "safelight-engine", "safelight-instructions"
 _GPUS, _HOSTS = "safelight-cards-and-memory", "safelight-hosts"
 # From an alert to its cause: Live says what is wrong, Request where the time goes.
 _ONWARD = {
-    _LIVE: (_REQUEST, _INSTRUCTIONS, _ENGINE, _GPUS),
-    _REQUEST: (_DENOISING, _ENGINE, _GPUS, _INSTRUCTIONS),
-    _DENOISING: (_GPUS, _ENGINE, _REQUEST),
-    _ENGINE: (_GPUS, _REQUEST, _HOSTS),
-    _INSTRUCTIONS: ("safelight-quality-of-service", _REQUEST, _DENOISING),
-    _GPUS: (_DENOISING, _HOSTS, _ENGINE),
+    _LIVE: (_REQUEST, _INSTRUCTIONS, _ENGINE, _GPUS, "safelight-slo"),
+    _REQUEST: (_DENOISING, _ENGINE, _GPUS, _INSTRUCTIONS, _LIVE),
+    _DENOISING: (_GPUS, _ENGINE, _REQUEST, _LIVE),
+    _ENGINE: (_GPUS, _REQUEST, _HOSTS, _LIVE),
+    _INSTRUCTIONS: ("safelight-quality-of-service", _REQUEST, _DENOISING, _LIVE),
+    _GPUS: (_DENOISING, _HOSTS, _ENGINE, _LIVE),
 }
 
 

@@ -17,10 +17,10 @@ from grafana_foundation_sdk.models import common as choices
 from grafana_foundation_sdk.models import dashboard as model
 from grafana_foundation_sdk.models.heatmap import HeatmapColorMode
 
-from safelight.dashboards.board import Better, Panel, Shape
+from safelight.dashboards.board import FIRING, Better, Panel, Shape
 
 _GREEN, _RED, _BLUE = "green", "red", "blue"
-_SHARE, _COUNT = "percentunit", "short"
+_SHARE = "percentunit"
 _HIDDEN_COLUMNS = ("Time", "Value", "__name__")
 
 
@@ -28,11 +28,10 @@ def draw(panel: Panel) -> Any:
     """Return the builder of a panel, with what depends on its shape."""
     built = _SHAPES[panel.shape](panel)
     if panel.needs:
-        built.no_value(f"No data. Needs {panel.needs}.")
+        empty = "Nothing fires." if panel.needs == FIRING else f"No data. Needs {panel.needs}."
+        built.no_value(empty)
     if panel.unit == _SHARE:
         built.decimals(1)
-    elif panel.unit == _COUNT and panel.shape in (Shape.BARS, Shape.BUCKETS):
-        built.decimals(0)  # `increase` extrapolates, so it is no whole number
     return built
 
 
@@ -48,7 +47,8 @@ def _series(panel: Panel) -> Any:
     if panel.limit is None:
         return built
     style = common.GraphThresholdsStyleConfig().mode(choices.GraphThresholdsStyleMode.DASHED)
-    return built.thresholds(_thresholds(panel.limit, panel)).thresholds_style(style)
+    # A line has the colour of its step.
+    return built.thresholds(_steps((_GREEN, None), (_RED, panel.limit))).thresholds_style(style)
 
 
 def _lines(panel: Panel) -> Any:
@@ -80,7 +80,9 @@ def _heat(panel: Panel) -> Any:
 
 def _number(panel: Panel) -> Any:
     built = stat.Panel().reduce_options(_last()).graph_mode(choices.BigValueGraphMode.NONE)
-    return built if panel.limit is None else built.thresholds(_thresholds(panel.limit, panel))
+    if panel.limit is None:  # Grafana's default is red from 80 on
+        return built.color_scheme(_scale(panel))
+    return built.thresholds(_thresholds(panel.limit, panel))
 
 
 def _table(_: Panel) -> Any:
@@ -96,7 +98,6 @@ def _states(_: Panel) -> Any:
     }
     built = statetimeline.Panel().mappings([model.ValueMap(options=texts)])
     built.color_scheme(dashboard.FieldColor().mode(model.FieldColorModeId.THRESHOLDS))
-    built.no_value("nothing fires")
     return built.thresholds(_steps((_GREEN, None), (_RED, 1))).show_value(
         choices.VisibilityMode.NEVER
     )

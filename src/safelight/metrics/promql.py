@@ -7,6 +7,7 @@ from safelight.metrics.catalog import SERVICE_INFO
 from safelight.metrics.foreign import FOREIGN
 from safelight.metrics.metric import Kind, Label, Metric
 
+_GAP = "15m"  # a series that had a sample so long before a window is not new in it
 Matchers = Mapping[Label | str, str]
 
 # Labels that Prometheus adds to every scraped series.
@@ -158,14 +159,16 @@ class ExactQueries(Queries):
     """Queries whose numbers of events equal the counters, also for the first events of a series.
 
     `increase` ignores the value with which a series begins: 2 of 18 requests can be missing. Here
-    a series that began within the window counts from 0, and `increase` is only used after a reset.
+    a series without a sample before the window counts from 0. `increase` is used after a reset
+    within the window; a counter that is lower than before was reset at the window's start.
     """
 
     def _increase(self, selector: str) -> str:
-        within, before = f"{selector}[{self.window}]", f"{selector} offset {self.window}"
+        within = f"{selector}[{self.window}]"
+        before = f"last_over_time({selector}[{_GAP}] offset {self.window})"
         return (
             f"increase({within}) and resets({within}) > 0 "
-            f"or last_over_time({within}) - {before} or last_over_time({within})"
+            f"or last_over_time({within}) - {before} >= 0 or last_over_time({within})"
         )
 
     _events = _increase

@@ -26,7 +26,7 @@ from safelight.probes.lifespan import App, Receive, Send, pass_on
 from safelight.probes.options import WebOptions
 from safelight.probes.own_page import Refusal, answer, asgi_page
 from safelight.probes.request_counts import KeyCounts, RequestCounts
-from safelight.probes.routes import NO_ROUTE, Routes, key_of, with_routes
+from safelight.probes.routes import NO_ROUTE, RouteKey, Routes, key_of, with_routes
 from safelight.reasons import reason_of_status
 from safelight.telemetry.record import CURRENT_REQUEST, Sink, finish
 from safelight.telemetry.traces import trace_id_of
@@ -133,7 +133,7 @@ class AsgiProbe:
             self._plain = {k: v for k, v in self._plain.items() if v.handler != handler}
             request.exchange.trace_id = trace_id
             self._record(request, handler, status, error)
-        elif self._may_wait(scope, handler):
+        elif request.is_simple and self._may_wait(key_of(scope), handler):
             method, status = scope["method"], request.status  # a simple request has no other
             waiting = self._counts.waiting((handler, method, status))
             self._plain[*key_of(scope), method, status] = waiting
@@ -150,13 +150,13 @@ class AsgiProbe:
         reason = error or reason_of_status(status)
         self._sink(finish(exchange, handler, status, reason, ended=request.ended or None))
 
-    def _may_wait(self, scope: Scope, handler: str) -> bool:
+    def _may_wait(self, route: RouteKey, handler: str) -> bool:
         """Return True if more such requests can be counted later.
 
-        No other process may read the counts, and the route must be in the scope.
+        No other process may read the counts.
         """
         return (
-            scope.get("route") is not None
+            self._routes.has(route)
             and handler not in (NO_ROUTE, *self._model_endpoints)
             and len(self._plain) < _MAX_PLAIN
             and not self._membership.is_worker

@@ -18,18 +18,26 @@ RouteKey = tuple[int, str]
 
 def key_of(scope: Scope) -> RouteKey:
     """Return what identifies the route of a finished request, with its mounts."""
-    route = scope.get("route")
+    return id(_route(scope)), scope.get("root_path", "")
+
+
+def _route(scope: Scope) -> WebApp:
     if "fastapi" in scope:
         # A router that is included twice has one route object with two contexts.
-        route = scope["fastapi"].get("effective_route_context") or route
-    return id(route), scope.get("root_path", "")
+        return scope["fastapi"].get("effective_route_context") or scope.get("route")
+    return scope.get("route")
 
 
 class Routes:
     """Finds templates, and caches those of FastAPI's routes."""
 
     def __init__(self) -> None:
-        self._cache: dict[RouteKey, str] = {}
+        # With the route itself: else another one could get its id.
+        self._cache: dict[RouteKey, tuple[str, WebApp]] = {}
+
+    def has(self, key: RouteKey) -> bool:
+        """Return True if the route was found before. Then its key stays that of this route."""
+        return key in self._cache
 
     def template(self, scope: Scope, app: WebApp, root_path: str) -> str:
         """Return the template of the route that the finished request matched.
@@ -42,13 +50,14 @@ class Routes:
             searched = _search(scope, app, root_path) if "endpoint" in scope else None
             return NO_ROUTE if searched is None else searched or "/"
         key = key_of(scope)
-        template = self._cache.get(key)
-        if template is None:
+        if key in self._cache:
+            template, _ = self._cache[key]
+        else:
             mounts = _prefix(scope, app, root_path)
             # For a mounted application without routes (static files) the mount is the route.
             template = mounts or "/" if _is_mount(route) else mounts + _path_of(scope, route)
             if len(self._cache) < _MAX_CACHED:  # a mount may have parameters
-                self._cache[key] = template
+                self._cache[key] = template, _route(scope)
         return template
 
 

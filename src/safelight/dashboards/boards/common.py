@@ -80,10 +80,9 @@ def lines(
     *queries: Query,
     limit: float | None = None,
     needs: str = "",
-    better: Better | None = None,
 ) -> Panel:
     """Return a panel with a line per series."""
-    return Panel(title, description, Shape.LINES, unit, queries, limit, needs, better)
+    return Panel(title, description, Shape.LINES, unit, queries, limit, needs)
 
 
 def panel(
@@ -128,6 +127,15 @@ def scores() -> Panel:
     )
 
 
+def firing(where: Matchers | None = None) -> str:
+    """Return the selector of the alerts that fire for the chosen service.
+
+    Many alerts are for a job, without an instance.
+    """
+    chosen: Matchers = {INSTANCE: f"{CHOSEN[INSTANCE]}|", "alertstate": "firing"}
+    return NOW.foreign("ALERTS", {**chosen, **(where or {})})
+
+
 def or_none(expr: str, label: Label, total: Metric) -> str:
     """Return the expression, or 0 with the label value `none` while it has no series.
 
@@ -158,11 +166,10 @@ def quantiles(
 
 def _marks() -> tuple[Annotation, ...]:
     started = NOW.foreign("process_start_time_seconds")
-    fires = NOW.foreign("ALERTS", {"alertstate": "firing"})
     return (
         Annotation("Restarts", f"changes({started}[1m]) > 0", "{{job}} started", "orange"),
         Annotation("Deployments", _new(BUILD_INFO, "version"), "{{job}} runs {{version}}", "blue"),
-        Annotation("Alerts", f"max by (alertname, job) ({fires})", "{{alertname}}", "red"),
+        Annotation("Alerts", f"max by (alertname, job) ({firing()})", "{{alertname}}", "red"),
     )
 
 

@@ -8,6 +8,7 @@ from safelight.dashboards.boards.common import (
     RANGE,
     SHARE,
     board,
+    firing,
     or_none,
     row,
 )
@@ -187,14 +188,14 @@ def _errors(queries: Queries) -> Panel:
 
 
 def _slow(queries: Queries, limits: Thresholds) -> Panel:
-    firing = queries.foreign("ALERTS", {"alertname": "RequestP95High", "alertstate": "firing"})
+    fires = firing({"alertname": "RequestP95High"})
     running = f"0 * max by (job) ({queries.service()})"
     return Panel(
         f"P95 over {limits.request_p95_seconds:g} s for 5 minutes",
         "Red while RequestP95High fires for this job.",
         Shape.STATES,
         "short",
-        (Query(f"max by (job) ({firing}) or {running}", _legend(JOB)),),
+        (Query(f"max by (job) ({fires}) or {running}", _legend(JOB)),),
     )
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from safelight.dashboards.board import Better, Panel, Query, Row, Shape
+from safelight.dashboards.board import FIRING, Better, Panel, Query, Row, Shape
 from safelight.dashboards.boards.common import (
     CHOSEN,
     COUNT,
@@ -10,6 +10,7 @@ from safelight.dashboards.boards.common import (
     NVIDIA_GPU,
     PER_SECOND,
     SHARE,
+    firing,
     panel,
     row,
 )
@@ -26,7 +27,7 @@ from safelight.metrics.catalog import (
 )
 from safelight.metrics.promql import JOB
 from safelight.reasons import NO_ERROR
-from safelight.rules.objectives import budget_left
+from safelight.rules.objectives import DAYS, burn_name
 from safelight.rules.thresholds import Thresholds
 
 _NOW = replace(NOW, window="5m")  # one window for all: also a single failure stays visible
@@ -46,13 +47,14 @@ def _number(
     unit: str,
     *queries: Query,
     limit: float | None = None,
-    better: Better = Better.LOW,
+    better: Better | None = Better.LOW,
     needs: str = "",
 ) -> Panel:
     return Panel(title, description, Shape.NUMBER, unit, queries, limit, needs, better)
 
 
 def _service(limits: Thresholds) -> tuple[Panel, ...]:
+    up = _NOW.foreign("up")
     failed = _NOW.increase(REQUESTS, where={ERROR: f"!{NO_ERROR}"})
     total = _NOW.increase(REQUESTS)
     return (
@@ -60,11 +62,18 @@ def _service(limits: Thresholds) -> tuple[Panel, ...]:
             "Ready workers",
             "Worker processes that have loaded the model. Red: no request is served.",
             COUNT,
-            Query(f"sum({_NOW.select(WORKERS_READY)})", "ready"),
+            # Without any ready worker there may be no series: then a target that is down is 0.
+            Query(f"sum({_NOW.select(WORKERS_READY)}) or sum({up} == 0)", "ready"),
             limit=1,
             better=Better.HIGH,
         ),
-        _number("Traffic", "Requests per second.", PER_SECOND, Query(_NOW.rate(REQUESTS), "all")),
+        _number(
+            "Traffic",
+            "Requests per second.",
+            PER_SECOND,
+            Query(_NOW.rate(REQUESTS), "all"),
+            better=None,
+        ),
         _number(
             "Errors",
             "Share of the requests that failed, for any reason. Row Instructions has the reasons.",
@@ -84,7 +93,7 @@ def _service(limits: Thresholds) -> tuple[Panel, ...]:
 
 def _resources(limits: Thresholds) -> tuple[Panel, ...]:
     used = f"max({_NOW.fraction(GPU_MEMORY_USED, GPU_MEMORY_TOTAL)})"
-    left = budget_left(f"{_NOW.namespace}") + f'{{job=~"{CHOSEN[JOB].removeprefix("~")}"}}'
+    left = f"1 - {_NOW.recorded(burn_name(_NOW.namespace, f'{DAYS}d'), {JOB: CHOSEN[JOB]})}"
     return (
         _number(
             "Queued work",
@@ -123,12 +132,15 @@ def _resources(limits: Thresholds) -> tuple[Panel, ...]:
 
 
 def _alerts() -> Panel:
-    fires = _NOW.recorded("ALERTS", {"alertstate": "firing", JOB: CHOSEN[JOB]})
+    # A missing service has no job; its alert has the namespace of its metrics.
+    missing = replace(NOW, matchers={}).foreign(
+        "ALERTS", {"alertstate": "firing", "namespace": NOW.namespace, JOB: ""}
+    )
     return panel(
         Shape.TABLE,
         "Firing alerts",
         "Alerts of the chosen jobs. Empty: nothing fires. docs/runbook.md says what to do.",
         COUNT,
-        Query(f"max by (alertname, severity, job, instance) ({fires})", ""),
-        needs="an alert that fires",
+        Query(f"max by (alertname, severity, job, instance) ({firing()} or {missing})", ""),
+        needs=FIRING,
     )

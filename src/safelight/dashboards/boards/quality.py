@@ -1,6 +1,6 @@
 """Dashboard of the output quality: validity, ratings, scores, degraded requests, speed."""
 
-from safelight.dashboards.board import Better, Board, Panel, Query, Shape
+from safelight.dashboards.board import Board, Panel, Query, Shape
 from safelight.dashboards.boards.common import (
     COUNT,
     NOW,
@@ -75,7 +75,6 @@ def _validity(limits: Thresholds) -> tuple[Panel, ...]:
             SHARE,
             Query(NOW.success_ratio(SUCCESSES, REQUESTS), "success"),
             limit=limits.success_ratio,
-            better=Better.HIGH,
         ),
         lines(
             "Invalid images",

@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from safelight.dashboards.board import Better, Board, Panel, Query, Shape
-from safelight.dashboards.boards.common import CHOSEN, NOW, SHARE, board, lines, panel, row
+from safelight.dashboards.board import FIRING, Better, Board, Panel, Query, Shape
+from safelight.dashboards.boards.common import CHOSEN, NOW, SHARE, board, firing, lines, panel, row
 from safelight.metrics.catalog import REQUEST_SECONDS
 from safelight.metrics.promql import JOB
 from safelight.rules.objectives import DAYS, burn_name, events_name, missed_name
@@ -96,7 +96,7 @@ def _burns() -> tuple[Panel, ...]:
 
 
 def _events() -> tuple[Panel, ...]:
-    firing = NOW.foreign("ALERTS", {"alertname": "~ErrorBudget.*", "alertstate": "firing"})
+    fires = firing({"alertname": "~ErrorBudget.*"})
     total, missed = _recorded(events_name(NOW)), _recorded(missed_name(NOW))
     return (
         lines("Events", "Events per second of each objective.", "ops", Query(total, _OF)),
@@ -107,7 +107,7 @@ def _events() -> tuple[Panel, ...]:
             "Alerts on the budgets",
             "Red while the alert fires.",
             "short",
-            Query(f"max by (alertname, objective) ({firing})", f"{{{{alertname}}}} {_OF}"),
-            needs="an alert that fires",
+            Query(f"max by (alertname, objective) ({fires})", f"{{{{alertname}}}} {_OF}"),
+            needs=FIRING,
         ),
     )

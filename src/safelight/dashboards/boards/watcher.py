@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from safelight.dashboards.board import Board, Panel, Query, Shape
+from safelight.dashboards.board import FIRING, Board, Panel, Query, Shape
 from safelight.dashboards.boards.common import (
     COUNT,
     NOW,
@@ -160,7 +160,7 @@ def _losses() -> tuple[Panel, ...]:
                 f"max by (alertname, job) ({_ALL.foreign('ALERTS', {'alertstate': 'firing'})})",
                 "{{alertname}} {{job}}",
             ),
-            needs="an alert that fires",
+            needs=FIRING,
         ),
     )
 
