@@ -12,7 +12,7 @@ import yaml
 from benchmarks.measurements import Measurement
 from benchmarks.monitoring.history import Service, Span, fill
 from benchmarks.monitoring.prometheus import Prometheus, running
-from safelight.dashboards.board import Board, Panel
+from safelight.dashboards.board import INSTANT, Board, Panel, Query
 from safelight.dashboards.catalog import boards
 from safelight.dashboards.variables import Chosen
 from safelight.rules.files import rule_file
@@ -126,12 +126,13 @@ def _query_seconds(prometheus: Prometheus, board: Board, end: int, seconds: int)
     window = f"{max(4 * 15, step + 15)}s"
     chosen = Chosen("instructpix2pix", rate_interval=window, range=f"{seconds}s")
     times = {"start": str(end - seconds), "end": str(end), "step": str(step)}
-    queries = [chosen.fill(query.expr) for panel in board.panels for query in panel.queries]
+    queries = [(panel, query) for panel in board.panels for query in panel.queries]
 
-    def send(query: str) -> None:
-        instant = f"[{chosen.range}]" in query
-        at = {"time": str(end)} if instant else times
-        prometheus.get("query" if instant else "query_range", query=query, **at)
+    def send(one: tuple[Panel, Query]) -> None:
+        panel, query = one
+        at = {"time": str(end)} if panel.shape in INSTANT else times
+        path = "query" if panel.shape in INSTANT else "query_range"
+        prometheus.get(path, query=chosen.fill(query.expr), **at)
 
     with ThreadPoolExecutor(_CONNECTIONS) as pool:
         started = perf_counter()

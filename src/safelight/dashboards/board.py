@@ -28,6 +28,10 @@ class Better(StrEnum):
 FIRING = "an alert that fires"  # what a panel of alerts needs to show something
 
 
+# These show the values of one moment: Grafana sends instant queries.
+INSTANT = (Shape.BARS, Shape.BUCKETS, Shape.NUMBER, Shape.TABLE)
+
+
 @dataclass(frozen=True, slots=True)
 class Query:
     """An expression and the legend of its series."""

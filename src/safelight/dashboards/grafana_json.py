@@ -8,7 +8,16 @@ from collections.abc import Iterable
 from typing import Any
 from zlib import crc32
 
-from safelight.dashboards.board import Annotation, Board, Panel, Query, Row, Shape, Variable
+from safelight.dashboards.board import (
+    INSTANT,
+    Annotation,
+    Board,
+    Panel,
+    Query,
+    Row,
+    Shape,
+    Variable,
+)
 from safelight.errors import MissingExtra
 
 try:
@@ -143,6 +152,6 @@ def _query(query: Query, ref: str, shape: Shape) -> Any:
         target.format(PromQueryFormat.HEATMAP)
     if shape is Shape.TABLE:
         return target.format(PromQueryFormat.TABLE).instant()
-    if shape in (Shape.BARS, Shape.BUCKETS, Shape.NUMBER):
+    if shape in INSTANT:
         return target.instant()
     return target.exemplar(query.exemplars).range()

@@ -2,7 +2,7 @@
 
 FOREIGN: dict[str, tuple[str, ...]] = {
     "up": (),
-    "ALERTS": ("alertname", "alertstate", "severity", "objective"),
+    "ALERTS": ("alertname", "alertstate", "severity", "objective", "namespace"),
     "process_resident_memory_bytes": (),
     "process_virtual_memory_bytes": (),
     "process_cpu_seconds_total": (),

@@ -7,7 +7,7 @@ from safelight.metrics.catalog import SERVICE_INFO
 from safelight.metrics.foreign import FOREIGN
 from safelight.metrics.metric import Kind, Label, Metric
 
-_GAP = "15m"  # a series that had a sample so long before a window is not new in it
+_GAP = "5m"  # a series that had a sample so long before a window is not new in it
 Matchers = Mapping[Label | str, str]
 
 # Labels that Prometheus adds to every scraped series.
@@ -159,17 +159,18 @@ class ExactQueries(Queries):
     """Queries whose numbers of events equal the counters, also for the first events of a series.
 
     `increase` ignores the value with which a series begins: 2 of 18 requests can be missing. Here
-    a series without a sample before the window counts from 0. `increase` is used after a reset
-    within the window; a counter that is lower than before was reset at the window's start.
+    a series without a sample before the window counts from 0, and so does a counter that is lower
+    than before the window. With `resets`, what a process counted in the window before it was
+    restarted is included; that makes a query a quarter slower.
     """
+
+    resets: bool = False
 
     def _increase(self, selector: str) -> str:
         within = f"{selector}[{self.window}]"
         before = f"last_over_time({selector}[{_GAP}] offset {self.window})"
-        return (
-            f"increase({within}) and resets({within}) > 0 "
-            f"or last_over_time({within}) - {before} >= 0 or last_over_time({within})"
-        )
+        grown = f"last_over_time({within}) - {before} >= 0 or last_over_time({within})"
+        return f"increase({within}) and resets({within}) > 0 or {grown}" if self.resets else grown
 
     _events = _increase
 

@@ -19,7 +19,7 @@ NVIDIA_GPU = "an NVIDIA GPU"
 # Grafana replaces these variables with the chosen namespace and the time range.
 CHOSEN: Matchers = {JOB: "~$job", INSTANCE: "~$instance"}
 NOW = ExactQueries("${namespace}", "$__rate_interval", CHOSEN)
-RANGE = replace(NOW, window="$__range")
+RANGE = replace(NOW, window="$__range", resets=True)
 
 
 def board(

@@ -1,13 +1,12 @@
 """Dashboard that compares the instances of a service."""
 
-from dataclasses import replace
-
 from safelight.dashboards.board import Board, Panel, Query, Shape
 from safelight.dashboards.boards.common import (
     COUNT,
     NOW,
     NVIDIA_GPU,
     PER_SECOND,
+    RANGE,
     SHARE,
     board,
     by,
@@ -102,10 +101,7 @@ def _load() -> tuple[Panel, ...]:
             "Number of requests, by instance",
             "In the time range.",
             COUNT,
-            Query(
-                f"sort_desc({replace(NOW, window='$__range').increase(REQUESTS, _EACH)})",
-                by(INSTANCE),
-            ),
+            Query(f"sort_desc({RANGE.increase(REQUESTS, _EACH)})", by(INSTANCE)),
         ),
     )
 

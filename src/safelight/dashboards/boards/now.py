@@ -93,7 +93,8 @@ def _service(limits: Thresholds) -> tuple[Panel, ...]:
 
 def _resources(limits: Thresholds) -> tuple[Panel, ...]:
     used = f"max({_NOW.fraction(GPU_MEMORY_USED, GPU_MEMORY_TOTAL)})"
-    left = f"1 - {_NOW.recorded(burn_name(_NOW.namespace, f'{DAYS}d'), {JOB: CHOSEN[JOB]})}"
+    of_job = replace(_NOW, matchers={JOB: CHOSEN[JOB]})
+    left = f"1 - {of_job.recorded(burn_name(of_job.namespace, f'{DAYS}d'))}"
     return (
         _number(
             "Queued work",
