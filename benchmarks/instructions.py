@@ -26,7 +26,7 @@ def measure() -> Iterator[Measurement]:
         plain, watched, peer = pool.map(_of_request, SERVERS)
     added = watched - plain
     yield Measurement("plain FastAPI echo, instructions of a request", plain, "instructions")
-    yield Measurement("instructions added by `watch`", added / plain * 100, "%", 7)
+    yield Measurement("instructions added by `watch`", added / plain * 100, "%", 6)
     yield Measurement(
         "instructions added by `watch` against instrumentator",
         added / (peer - plain),

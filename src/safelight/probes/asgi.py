@@ -29,11 +29,10 @@ from safelight.probes.request_counts import KeyCounts, RequestCounts
 from safelight.probes.routes import NO_ROUTE, RouteKey, Routes, key_of, with_routes
 from safelight.reasons import reason_of_status
 from safelight.telemetry.record import CURRENT_REQUEST, Sink, finish
-from safelight.telemetry.traces import trace_id_of
+from safelight.telemetry.traces import has_trace, trace_id_of
 
 _METHOD_NOT_ALLOWED = 405  # such a request reached no route, so it is not a model request
 _MAX_PLAIN = 1000
-_TRACEPARENT = b"traceparent"
 _DEFAULT = WebOptions()
 
 
@@ -61,7 +60,6 @@ class AsgiProbe:
         self._options = options
         self._kind = AsgiRequest if options.failed is None else JudgedRequest
         self._path = options.metrics_path
-        self._ends = (self._path, f"{self._path}/")
         self.page = Page(meter, joins=options.joins_pages)
         self._routed = with_routes(options.watched or app)
         self._root = str(getattr(self._routed, "root_path", None) or "")  # FastAPI(root_path=…)
@@ -82,7 +80,7 @@ class AsgiProbe:
             if await pass_on(self._app, scope, receive, send):
                 self._membership.shut_down()  # here, because uvicorn's workers end by a signal
             return
-        if scope["path"].endswith(self._ends) and self._is_metrics(scope):
+        if self._path in scope["path"] and self._is_metrics(scope):
             await self._expose(scope, send)
             return
         # One function on purpose: each additional call or coroutine slows every request.
@@ -108,7 +106,7 @@ class AsgiProbe:
 
     def _count(self, scope: Scope, root_path: str, request: AsgiRequest) -> None:
         counts = self._plain.get(key_of(scope) + (scope["method"], request.status))  # noqa: RUF005
-        if counts is None or not request.is_simple or _TRACEPARENT in dict(scope["headers"]):
+        if counts is None or not request.is_simple or has_trace(scope["headers"]):
             self._count_now(scope, root_path, request)
             return
         seconds = request.ended - request.started

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Collection
 from dataclasses import dataclass
+from sys import modules
 from time import perf_counter
 
 from safelight.libraries import Message
@@ -12,7 +13,7 @@ from safelight.probes.lifespan import Receive, Send
 from safelight.reasons import NO_ERROR, reason_of_exception
 from safelight.telemetry.record import CURRENT_REQUEST, Exchange, RequestScope, enclosing_request
 from safelight.telemetry.timeline import Timeline
-from safelight.telemetry.traces import current_trace_id
+from safelight.telemetry.traces import SDK, current_trace_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +114,8 @@ class AsgiRequest:
         elif message["type"] == "http.response.start":
             self.status = message["status"]
             # Here, because an inner tracing middleware closes its span before the end.
-            self.trace_id = current_trace_id()
+            if SDK in modules:
+                self.trace_id = current_trace_id()
         return self._send(message)
 
     def raised(self, error: BaseException) -> None:

@@ -18,14 +18,11 @@ RouteKey = tuple[int, str]
 
 def key_of(scope: Scope) -> RouteKey:
     """Return what identifies the route of a finished request, with its mounts."""
-    return id(_route(scope)), scope.get("root_path", "")
-
-
-def _route(scope: Scope) -> WebApp:
+    route = scope.get("route")
     if "fastapi" in scope:
         # A router that is included twice has one route object with two contexts.
-        return scope["fastapi"].get("effective_route_context") or scope.get("route")
-    return scope.get("route")
+        route = scope["fastapi"].get("effective_route_context") or route
+    return id(route), scope.get("root_path", "")
 
 
 class Routes:
@@ -57,7 +54,7 @@ class Routes:
             # For a mounted application without routes (static files) the mount is the route.
             template = mounts or "/" if _is_mount(route) else mounts + _path_of(scope, route)
             if len(self._cache) < _MAX_CACHED:  # a mount may have parameters
-                self._cache[key] = template, _route(scope)
+                self._cache[key] = template, (route, _context(scope))
         return template
 
 
@@ -73,8 +70,11 @@ def with_routes(app: WebApp) -> WebApp:
 
 def _path_of(scope: Scope, route: WebApp) -> str:
     """Return a route's full path. For included FastAPI routers it is in the context."""
-    context = scope.get("fastapi", {}).get("effective_route_context")
-    return str(getattr(context, "path", None) or route.path)
+    return str(getattr(_context(scope), "path", None) or route.path)
+
+
+def _context(scope: Scope) -> WebApp:
+    return scope.get("fastapi", {}).get("effective_route_context")
 
 
 def _prefix(scope: Scope, app: WebApp, root_path: str) -> str:
