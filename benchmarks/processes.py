@@ -75,7 +75,7 @@ def _safelight(meter: Meter) -> Work:
     def count() -> None:
         progress.cells[VALUE] += 1
         progress.cells[VALUE] -= 1
-        counts.count(key, 0.012, (10, 20), None)
+        counts.count(key, (0.012, 10, 20), None)
 
     return count
 
@@ -174,7 +174,7 @@ def _member(folder: Path, stack: ExitStack) -> Meter:
 
 def _filled(meter: Meter) -> Meter:
     for handler in range(_HANDLERS):
-        RequestCounts(meter).count((f"/{handler}", "GET", 200), 0.1, (1, 1), None)
+        RequestCounts(meter).count((f"/{handler}", "GET", 200), (0.1, 1, 1), None)
     return meter
 
 
