@@ -127,8 +127,9 @@ class AsgiProbe:
         if request.reached_model(status) or (
             handler in self._model_endpoints and status != _METHOD_NOT_ALLOWED
         ):
-            self._model_endpoints.add(handler)
-            self._plain = {k: v for k, v in self._plain.items() if v.handler != handler}
+            if handler not in self._model_endpoints:
+                self._model_endpoints.add(handler)
+                self._plain = {k: v for k, v in self._plain.items() if v.handler != handler}
             request.exchange.trace_id = trace_id
             self._record(request, handler, status, error)
         elif request.is_simple and self._may_wait(key_of(scope), handler):
