@@ -63,8 +63,9 @@ function checkColours(panel, where, expected) {
     check('colour above the limit', where, hue(colourOf(panel, expected.limit + margin)) === above);
   } else if (expected.better && panel.type === 'bargauge') {
     const [low, high] = expected.better === 'high' ? ['red', 'green'] : ['green', 'red'];
-    check('colour of 0', where, hue(colourOf(panel, 0.02)) === low);
-    check('colour of 1', where, hue(colourOf(panel, 0.98)) === high);
+    const { max = 1 } = panel.fieldConfig.defaults;
+    check('colour of 0', where, hue(colourOf(panel, 0.02 * max)) === low);
+    check('colour of 1', where, hue(colourOf(panel, 0.98 * max)) === high);
   }
   if (panel.type === 'stat' && expected.limit === null) {
     const { color, thresholds } = panel.fieldConfig.defaults;
@@ -114,7 +115,7 @@ async function checkTransformations(panel, where) {
 
 async function main() {
   for (const board of boards) {
-    const panels = board.panels.filter((panel) => !['row', 'text'].includes(panel.type));
+    const panels = types.panelsOf(board).filter((panel) => panel.type !== 'text');
     const ids = new Set(panels.map((panel) => panel.id));
     check('panel ids are unique', board.title, ids.size === panels.length);
     for (const panel of panels) {
@@ -126,7 +127,7 @@ async function main() {
     }
   }
   for (const [where, message] of types.faults(boards)) faults.push(`${where}: ${message}`);
-  counts['panels against the types of their options'] = boards.flatMap((board) => board.panels).length;
+  counts['panels against the types of their options'] = boards.flatMap(types.panelsOf).length;
   for (const [what, number] of Object.entries(counts)) console.log(`${String(number).padStart(5)}  ${what}`);
   for (const fault of faults) console.error(`fault: ${fault}`);
   const { version } = require('@grafana/data/package.json');

@@ -16,7 +16,7 @@ type Json<T> = T extends string ? \`\${T}\` : T extends number | boolean | null 
   : T extends (infer U)[] ? Json<U>[] : unknown extends T ? T : { [K in keyof T]: Json<T[K]> };
 type Panel<Options, Field> = Omit<Json<schema.Panel>, 'options' | 'fieldConfig' | 'targets' | 'datasource' | 'transformations'> & {
   options: Json<Options>; targets?: unknown; datasource?: unknown; transformations?: unknown;
-  fieldConfig?: { defaults: Omit<Json<schema.FieldConfig>, 'custom' | 'mappings' | 'thresholds'> & { custom?: Json<Partial<Field>>; mappings?: unknown; thresholds?: unknown }; overrides: [] };
+  fieldConfig?: { defaults: Omit<Json<schema.FieldConfig>, 'custom' | 'mappings' | 'thresholds'> & { custom?: Json<Partial<Field>>; mappings?: unknown; thresholds?: unknown }; overrides: { matcher: Json<schema.MatcherConfig>; properties: Json<schema.DynamicConfigValue>[] }[] };
 };
 `;
 
@@ -39,12 +39,18 @@ function diagnose(settings) {
   }
 }
 
+// A closed row holds its panels.
+function panelsOf(board) {
+  return board.panels.flatMap((panel) => (panel.type === 'row' ? panel.panels ?? [] : [panel]));
+}
+
+exports.panelsOf = panelsOf;
+
 exports.faults = function faults(boards) {
   const lines = HEAD.split('\n');
   const places = [];
   for (const board of boards) {
-    for (const panel of board.panels) {
-      if (panel.type === 'row') continue;
+    for (const panel of panelsOf(board)) {
       const [options, field] = typeNames(panel.type);
       places[lines.length] = `${board.title} / ${panel.title ?? panel.type}`;
       lines.push(`const panel${lines.length}: Panel<${options}, ${field}> = ${JSON.stringify(panel)};`);

@@ -16,6 +16,7 @@ class Shape(StrEnum):
     HEAT = "coloured cells: the buckets of a histogram over time"
     NUMBER = "the last value of each series, large"
     TABLE = "a line of text per series: its labels"
+    ALERTS = "a table of alerts, each with a link to its dashboard"
 
 
 class Better(StrEnum):
@@ -29,7 +30,7 @@ FIRING = "an alert that fires"  # what a panel of alerts needs to show something
 
 
 # These show the values of one moment: Grafana sends instant queries.
-INSTANT = (Shape.BARS, Shape.BUCKETS, Shape.NUMBER, Shape.TABLE)
+INSTANT = (Shape.BARS, Shape.BUCKETS, Shape.NUMBER, Shape.TABLE, Shape.ALERTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,7 @@ class Panel:
     needs: str = ""
     better: Better | None = None
     axis_unit: str = ""
+    maximum: float | None = None  # of the bars; shares end at 1
 
     @property
     def text(self) -> str:
@@ -67,23 +69,28 @@ class Panel:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Panels side by side under a heading."""
+    """Panels under a heading. Each links to the dashboard `onward`, which shows the next detail.
+
+    A closed row shows its heading only, until somebody opens it.
+    """
 
     title: str
     panels: tuple[Panel, ...]
+    onward: str = ""
+    closed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Variable:
     """A variable at the top of the dashboard, with the values of a `label_values` query.
 
-    `pattern` keeps the first group of its match in each value. `several` allows multiple values.
+    `several` allows multiple values. `first` is the value until somebody chooses another one. A
+    variable without a query has only that value, and no link changes it.
     """
 
     name: str
     query: str
     several: bool = True
-    pattern: str = ""
     first: str = ""
 
 
@@ -107,6 +114,7 @@ class Board:
     variables: tuple[Variable, ...]
     rows: tuple[Row, ...]
     annotations: tuple[Annotation, ...] = ()
+    alerts: tuple[str, ...] = ()  # the alerts that lead here
     onward: tuple[str, ...] = ()  # uids of the dashboards to look at next
     begin: str = "now-1h"
     refresh: str = "10s"
@@ -115,3 +123,18 @@ class Board:
     def panels(self) -> tuple[Panel, ...]:
         """Return every panel, row after row."""
         return tuple(panel for row in self.rows for panel in row.panels)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Return the names of the variables."""
+        return tuple(variable.name for variable in self.variables)
+
+    @property
+    def is_fixed(self) -> bool:
+        """Return whether the dashboard is for one service, which no link changes."""
+        return any(not variable.query for variable in self.variables)
+
+    @property
+    def name(self) -> str:
+        """Return the title without the name of the product."""
+        return self.title.rpartition(" / ")[2]

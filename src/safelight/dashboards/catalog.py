@@ -3,11 +3,21 @@
 from dataclasses import replace
 
 from safelight.dashboards.board import Board
+from safelight.dashboards.boards.common import (
+    DENOISING,
+    ENGINE,
+    GPUS,
+    INSTRUCTIONS,
+    LIVE,
+    QUALITY,
+    REQUEST,
+    SLO,
+    WATCHER,
+    WEB,
+)
 from safelight.dashboards.boards.denoising import denoising
 from safelight.dashboards.boards.engine import engine
-from safelight.dashboards.boards.fleet import fleet
 from safelight.dashboards.boards.gpus import gpus
-from safelight.dashboards.boards.hosts import hosts
 from safelight.dashboards.boards.instructions import instructions
 from safelight.dashboards.boards.live import live
 from safelight.dashboards.boards.quality import quality
@@ -17,6 +27,7 @@ from safelight.dashboards.boards.slo import slo
 from safelight.dashboards.boards.watcher import watcher
 from safelight.dashboards.boards.web import web
 from safelight.dashboards.boards.zimage import zimage
+from safelight.dashboards.leads import LEADS
 from safelight.rules.thresholds import Thresholds
 
 _BOARDS = (
@@ -27,30 +38,36 @@ _BOARDS = (
     instructions,
     quality,
     gpus,
-    hosts,
+    slo,
+    watcher,
+    web,
     recognition,
     zimage,
-    web,
-    slo,
-    fleet,
-    watcher,
 )
 
-_LIVE, _REQUEST, _DENOISING = "safelight-live", "safelight-request", "safelight-denoising"
-_ENGINE, _INSTRUCTIONS = "safelight-engine", "safelight-instructions"
-_GPUS, _HOSTS = "safelight-cards-and-memory", "safelight-hosts"
 # From an alert to its cause: Live says what is wrong, Request where the time goes.
 _ONWARD = {
-    _LIVE: (_REQUEST, _INSTRUCTIONS, _ENGINE, _GPUS, "safelight-slo"),
-    _REQUEST: (_DENOISING, _ENGINE, _GPUS, _INSTRUCTIONS, _LIVE),
-    _DENOISING: (_GPUS, _ENGINE, _REQUEST, _LIVE),
-    _ENGINE: (_GPUS, _REQUEST, _HOSTS, _LIVE),
-    _INSTRUCTIONS: ("safelight-quality-of-service", _REQUEST, _DENOISING, _LIVE),
-    _GPUS: (_DENOISING, _HOSTS, _ENGINE, _LIVE),
+    LIVE: (REQUEST, INSTRUCTIONS, ENGINE, GPUS, SLO),
+    REQUEST: (DENOISING, ENGINE, GPUS, INSTRUCTIONS, LIVE),
+    DENOISING: (GPUS, ENGINE, REQUEST, LIVE),
+    ENGINE: (GPUS, REQUEST, INSTRUCTIONS, LIVE),
+    INSTRUCTIONS: (QUALITY, REQUEST, DENOISING, LIVE),
+    QUALITY: (INSTRUCTIONS, DENOISING, LIVE),
+    GPUS: (DENOISING, ENGINE, LIVE),
+    SLO: (REQUEST, INSTRUCTIONS, LIVE),
+    WATCHER: (WEB, LIVE),
+    WEB: (REQUEST, GPUS, WATCHER, LIVE),
 }
 
 
 def boards(limits: Thresholds | None = None) -> tuple[Board, ...]:
     """Return all dashboards. The service is chosen on the dashboard."""
     built = (board(limits or Thresholds()) for board in _BOARDS)
-    return tuple(replace(each, onward=_ONWARD.get(each.uid, (_LIVE,))) for each in built)
+    return tuple(
+        replace(
+            each,
+            alerts=LEADS.get(each.uid, ()),
+            onward=_ONWARD.get(each.uid, (REQUEST, ENGINE, LIVE)),
+        )
+        for each in built
+    )

@@ -4,7 +4,7 @@ Importing this module raises MissingExtra if the extra `grafana` is not installe
 model, because Grafana's file provisioning rejects v2.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 from zlib import crc32
 
@@ -34,6 +34,7 @@ except ModuleNotFoundError as missing:
 _SOURCE = choices.DataSourceRef(type_val="prometheus", uid="${datasource}")
 _WIDTH, _HEIGHT = 24, 8
 _HEIGHT_OF_NUMBERS = 4
+_PER_LINE = 3
 _MAX_ID = 2**31
 
 
@@ -55,17 +56,19 @@ def as_json(board: Board, others: Iterable[Board] = ()) -> str:
         )
     )
     by_uid = {other.uid: other for other in others}
+    urls = {uid: _url(board, by_uid[uid]) for uid in by_uid}
     for uid in board.onward:
         if uid in by_uid:
-            built.link(_link(board, by_uid[uid]))
+            built.link(_link(by_uid[uid].name, urls[uid]))
     built.link(_all_dashboards())
     for variable in board.variables:
         built.with_variable(_variable(variable))
     for annotation in board.annotations:
         built.annotation(_annotation(annotation))
-    built.with_panel(_question(board.question))
+    built.with_panel(_guide(board, by_uid))
     for row in board.rows:
-        _add_row(built, row)
+        link = (_link(by_uid[row.onward].name, urls[row.onward]),) if row.onward in by_uid else ()
+        _add_row(built, row, link)
     content = _without_defaults(built.build())
     return str(JSONEncoder(sort_keys=True, indent=2, ensure_ascii=False).encode(content)) + "\n"
 
@@ -74,22 +77,39 @@ def _without_defaults(content: model.Dashboard) -> model.Dashboard:
     """Remove defaults of the SDK that are wrong in a current Grafana."""
     for link in content.links or ():
         link.placement = None  # it hides links in a menu
-    for panel in content.panels or ():
+    rows = content.panels or []
+    for panel in [*rows, *(inner for row in rows for inner in getattr(row, "panels", None) or ())]:
+        for link in getattr(panel, "links", None) or ():
+            link.placement = None
         if panel.type_val == "table":
             panel.options.footer = None  # Grafana has no such option any more
+    for variable in content.templating.list_val or () if content.templating else ():
+        if variable.type_val == "constant":
+            variable.hide = model.VariableHide.HIDE_VARIABLE
+            variable.skip_url_sync = True  # a link to another service does not change it
     return content
 
 
-def _link(source: Board, target: Board) -> Any:
-    """Return the link to the next dashboard, with the time and the variables that both have.
+def _url(source: Board, target: Board) -> str:
+    """Return the address of a dashboard, with the time and the variables that it takes over."""
+    values = "".join(f"&${{{name}:queryparam}}" for name in handed_over(source, target))
+    return f"/d/{target.uid}?${{__url_time_range}}&${{datasource:queryparam}}{values}"
 
-    A variable with the same name and another query has other values: the target would be empty.
+
+def handed_over(source: Board, target: Board) -> list[str]:
+    """Return the variables whose values a link passes on.
+
+    A dashboard of one fixed service keeps its service. One without a service has other jobs.
     """
-    known = {(each.name, each.query) for each in source.variables}
-    shared = [each.name for each in target.variables if (each.name, each.query) in known]
-    values = "".join(f"&${{{name}:queryparam}}" for name in shared)
-    url = f"/d/{target.uid}?${{__url_time_range}}&${{datasource:queryparam}}{values}"
-    name = target.title.rpartition(" / ")[2]
+    names = [each.name for each in source.variables]
+    shared = [each.name for each in target.variables if each.name in names]
+    is_same_service = "namespace" in shared or "namespace" not in target.names
+    if target.is_fixed or not is_same_service:
+        return [name for name in shared if name.startswith("card_")]
+    return shared
+
+
+def _link(name: str, url: str) -> Any:
     return dashboard.DashboardLink(name).type(model.DashboardLinkType.LINK).url(url)
 
 
@@ -100,12 +120,13 @@ def _all_dashboards() -> Any:
 
 
 def _variable(variable: Variable) -> Any:
+    if not variable.query:
+        return dashboard.ConstantVariable(variable.name).value(variable.first)
     built = (
         dashboard.QueryVariable(variable.name)
-        .label(variable.name.capitalize())
+        .label(variable.name.replace("card", "GPU").replace("_", " ").capitalize())
         .datasource(_SOURCE)
         .query(variable.query)
-        .regex(variable.pattern)
         .refresh(model.VariableRefresh.ON_TIME_RANGE_CHANGED)
         .sort(model.VariableSort.ALPHABETICAL_ASC)
         .multi(variable.several)
@@ -124,23 +145,59 @@ def _annotation(annotation: Annotation) -> Any:
     return built.expr(annotation.expr).icon_color(annotation.colour)
 
 
-def _question(question: str) -> Any:
-    return text.Panel().content(question).transparent(True).span(_WIDTH).height(2)  # noqa: FBT003
+def _guide(board: Board, by_uid: Mapping[str, Board]) -> Any:
+    """Return the text at the top: the question, the alerts that lead here, where to look next."""
+    alerts = ", ".join(board.alerts) or "none"
+    links = (
+        f"[{by_uid[uid].name}]({_url(board, by_uid[uid])})" for uid in board.onward if uid in by_uid
+    )
+    lines = (
+        f"**{board.question}**",
+        f"Alerts that lead here: {alerts}.",
+        f"Look next at: {', '.join(links)}.",
+    )
+    content = "  \n".join(lines)  # two spaces: a line break in Markdown
+    return text.Panel().content(content).transparent(True).span(_WIDTH).height(3)  # noqa: FBT003
 
 
-def _add_row(built: Any, row: Row) -> None:
-    built.with_row(dashboard.Row(row.title))
-    numbers = all(panel.shape is Shape.NUMBER for panel in row.panels)
-    height = _HEIGHT_OF_NUMBERS if numbers else _HEIGHT
-    for panel in row.panels:
-        built.with_panel(_panel(panel, _WIDTH // len(row.panels), height))
+def _add_row(built: Any, row: Row, links: tuple[Any, ...]) -> None:
+    heading = dashboard.Row(row.title)
+    panels = [
+        _panel(panel, width, row).links(list(links))
+        for panel, width in zip(row.panels, widths(row), strict=True)
+    ]
+    if row.closed:
+        for panel in panels:
+            heading.with_panel(panel)
+        built.with_row(heading)
+        return
+    built.with_row(heading)
+    for panel in panels:
+        built.with_panel(panel)
 
 
-def _panel(panel: Panel, width: int, height: int) -> Any:
+def widths(row: Row) -> list[int]:
+    """Return the columns of each panel: three panels beside each other at most, and two of four.
+
+    Numbers are narrower, because all of them must be visible at once.
+    """
+    number = len(row.panels)
+    if _is_low(row):
+        return [_WIDTH // number] * number
+    lines = -(-number // _PER_LINE)
+    shares = [number // lines + (line < number % lines) for line in range(lines)]
+    return [_WIDTH // share for share in shares for _ in range(share)]
+
+
+def _is_low(row: Row) -> bool:
+    return all(panel.shape is Shape.NUMBER for panel in row.panels)
+
+
+def _panel(panel: Panel, width: int, row: Row) -> Any:
     built = draw(panel)
     built.id(crc32(panel.title.encode()) % _MAX_ID)  # stays the same when panels are added
     built.title(panel.title).description(panel.text).datasource(_SOURCE).interval("1m")
-    built.unit(panel.unit).span(width).height(height)
+    built.unit(panel.unit).span(width).height(_HEIGHT_OF_NUMBERS if _is_low(row) else _HEIGHT)
     for place, query in enumerate(panel.queries):
         built.with_target(_query(query, chr(ord("A") + place), panel.shape))
     return built
@@ -150,7 +207,7 @@ def _query(query: Query, ref: str, shape: Shape) -> Any:
     target = prometheus.Dataquery().expr(query.expr).legend_format(query.legend).ref_id(ref)
     if shape in (Shape.BUCKETS, Shape.HEAT):
         target.format(PromQueryFormat.HEATMAP)
-    if shape is Shape.TABLE:
+    if shape in (Shape.TABLE, Shape.ALERTS):
         return target.format(PromQueryFormat.TABLE).instant()
     if shape in INSTANT:
         return target.instant()

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from safelight.dashboards.board import Board
 
 ANY = ".*"
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +15,8 @@ class Chosen:
     namespace: str
     job: str = ANY
     instance: str = ANY
+    card_job: str = ANY
+    card_instance: str = ANY
     rate_interval: str = "1m"
     range: str = "1h"
 
@@ -23,11 +26,20 @@ class Chosen:
             ("${namespace}", self.namespace),
             ("$job", self.job),
             ("$instance", self.instance),
+            ("$card_job", self.card_job),
+            ("$card_instance", self.card_instance),
+            ("$__rate_interval_ms", f"{1000 * seconds(self.rate_interval)}"),
+            ("$__range_ms", f"{1000 * seconds(self.range)}"),
             ("$__rate_interval", self.rate_interval),
             ("$__range", self.range),
         ):
             expr = expr.replace(name, value)
         return expr
+
+
+def seconds(window: str) -> int:
+    """Return the seconds of a window such as `5m`."""
+    return int(window[:-1]) * _SECONDS[window[-1]]
 
 
 def first_choice(board: Board) -> str:

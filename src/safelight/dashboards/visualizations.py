@@ -91,6 +91,17 @@ def _table(_: Panel) -> Any:
     return table.Panel().with_transformation(organize)
 
 
+def _alerts(panel: Panel) -> Any:
+    """Return a table of alerts. The label `dashboard` of each is the uid of its dashboard."""
+    url = (
+        "/d/${__data.fields.dashboard}?${__url_time_range}&${datasource:queryparam}"
+        "&${namespace:queryparam}&${job:queryparam}"
+    )
+    link = {"title": "Show what this alert measures", "url": url}
+    links = model.DynamicConfigValue(id_val="links", value=[link])
+    return _table(panel).override_by_name("alertname", [links])
+
+
 def _states(_: Panel) -> Any:
     texts = {
         "0": model.ValueMappingResult(text="ok", color=_GREEN),
@@ -109,6 +120,8 @@ def _bars(panel: Panel) -> Any:
     built.display_mode(choices.BarGaugeDisplayMode.BASIC)  # a gradient paints good values red
     if panel.unit == _SHARE:
         built.max(1)
+    if panel.maximum is not None:
+        built.max(panel.maximum)
     if panel.limit is not None:
         return built.thresholds(_thresholds(panel.limit, panel))
     return built.color_scheme(_scale(panel))
@@ -152,4 +165,5 @@ _SHAPES: dict[Shape, Callable[[Panel], Any]] = {
     Shape.HEAT: _heat,
     Shape.NUMBER: _number,
     Shape.TABLE: _table,
+    Shape.ALERTS: _alerts,
 }

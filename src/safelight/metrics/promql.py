@@ -7,7 +7,6 @@ from safelight.metrics.catalog import SERVICE_INFO
 from safelight.metrics.foreign import FOREIGN
 from safelight.metrics.metric import Kind, Label, Metric
 
-_GAP = "5m"  # a series that had a sample so long before a window is not new in it
 Matchers = Mapping[Label | str, str]
 
 # Labels that Prometheus adds to every scraped series.
@@ -94,10 +93,16 @@ class Queries:
         late = self.seconds_per_second(metric, by)
         return f"{late} / ({late} + {interval_seconds:g} * {self.rate(metric, by)})"
 
-    def success_ratio(self, successes: Metric, total: Metric, by: tuple[Label, ...] = ()) -> str:
+    def success_ratio(
+        self,
+        successes: Metric,
+        total: Metric,
+        by: tuple[Label, ...] = (),
+        where: Matchers | None = None,
+    ) -> str:
         """Return `successes` divided by `total`, 0 to 1; 0 if none ever succeeded."""
-        events = self._flow(total, by)
-        return f"({self._flow(successes, by)} or 0 * {events}) / {events}"
+        events = self._flow(total, by, where)
+        return f"({self._flow(successes, by, where)} or 0 * {events}) / {events}"
 
     def share(self, metric: Metric, where: Matchers, by: tuple[Label, ...] = ()) -> str:
         """Return the share of a counter's events that have these labels, 0 to 1."""
@@ -152,27 +157,6 @@ class Queries:
         }
         text = ", ".join(_matcher(name, value) for name, value in matchers.items())
         return f"{{{text}}}" if text else ""
-
-
-@dataclass(frozen=True)
-class ExactQueries(Queries):
-    """Queries whose numbers of events equal the counters, also for the first events of a series.
-
-    `increase` ignores the value with which a series begins: 2 of 18 requests can be missing. Here
-    a series without a sample before the window counts from 0, and so does a counter that is lower
-    than before the window. With `resets`, what a process counted in the window before it was
-    restarted is included; that makes a query a quarter slower.
-    """
-
-    resets: bool = False
-
-    def _increase(self, selector: str) -> str:
-        within = f"{selector}[{self.window}]"
-        before = f"last_over_time({selector}[{_GAP}] offset {self.window})"
-        grown = f"last_over_time({within}) - {before} >= 0 or last_over_time({within})"
-        return f"increase({within}) and resets({within}) > 0 or {grown}" if self.resets else grown
-
-    _events = _increase
 
 
 def copied(expression: str, source: Label, target: str, pattern: str = "(.*)") -> str:

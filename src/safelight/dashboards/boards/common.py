@@ -1,61 +1,61 @@
 """Parts that several dashboards share: variables, annotations, panels and legends."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from safelight.dashboards.board import Annotation, Better, Board, Panel, Query, Row, Shape, Variable
+from safelight.dashboards.exact import ExactQueries
 from safelight.metrics.catalog import (
     BUILD_INFO,
     DEGRADATION_LEVEL,
+    GPU_UTILIZATION,
+    HOST_CPU,
     MODEL_INFO,
-    QUALITY_SCORE,
     SERVICE_INFO,
-    USER_RATING,
 )
 from safelight.metrics.metric import Label, Metric
-from safelight.metrics.promql import INSTANCE, JOB, ExactQueries, Matchers
+from safelight.metrics.promql import INSTANCE, JOB, Matchers
 
 PER_SECOND, SHARE, COUNT, TIMES = "reqps", "percentunit", "short", "ops"
 NVIDIA_GPU = "an NVIDIA GPU"
+SERVED = "a model that Safelight serves"
+
+# The dashboards. A uid never changes, because links and imports use it.
+LIVE, REQUEST, DENOISING = "safelight-live", "safelight-request", "safelight-denoising"
+ENGINE, INSTRUCTIONS = "safelight-engine", "safelight-instructions"
+QUALITY, SLO, WEB = "safelight-quality", "safelight-slo", "safelight-web-service"
+GPUS, WATCHER = "safelight-cards-and-memory", "safelight-watcher"
+
 # Grafana replaces these variables with the chosen namespace and the time range.
 CHOSEN: Matchers = {JOB: "~$job", INSTANCE: "~$instance"}
 NOW = ExactQueries("${namespace}", "$__rate_interval", CHOSEN)
 RANGE = replace(NOW, window="$__range", resets=True)
+# Metrics of GPUs and hosts come from the service or from an exporter with a job of its own.
+CARDS = replace(NOW, matchers={JOB: "~$card_job", INSTANCE: "~$card_instance"})
 
 
 def board(
+    uid: str,
     name: str,
     question: str,
     *rows: Row,
     first: str = "instructpix2pix",
-    of: Metric = SERVICE_INFO,
-    slug: str = "",
+    is_fixed: bool = False,
 ) -> Board:
     """Return the dashboard of one service, with variables for namespace, job and instance.
 
-    `of` is the metric whose jobs can be chosen. `slug` is the end of the uid, by default the name.
+    `first` is the namespace until somebody chooses another one; a fixed one cannot be chosen.
     """
-    namespace = Variable(
-        "namespace", f"label_values({SERVICE_INFO.name}, namespace)", several=False, first=first
-    )
-    variables = (namespace, *_targets(of))
-    return _board(slug or name, name, question, rows, variables, (*_marks(), *_changes()))
+    query = "" if is_fixed else f"label_values({SERVICE_INFO.name}, namespace)"
+    namespace = Variable("namespace", query, several=False, first=first)
+    variables = (namespace, *_targets(SERVICE_INFO), *_cards(rows))
+    marks = (*_marks(), *_changes())
+    return Board(uid, f"Safelight / {name}", question, variables, rows, marks)
 
 
-def shared_board(name: str, question: str, *rows: Row, of: Metric) -> Board:
-    """Return a dashboard of metrics without a namespace: hosts, HTTP routes, Safelight itself."""
-    return _board(name, name, question, rows, _targets(of), _marks())
-
-
-def _board(
-    slug: str,
-    name: str,
-    question: str,
-    rows: tuple[Row, ...],
-    variables: tuple[Variable, ...],
-    annotations: tuple[Annotation, ...],
-) -> Board:
-    uid = f"safelight-{slug.lower().replace(' ', '-')}"
-    return Board(uid, f"Safelight / {name}", question, variables, rows, annotations)
+def shared_board(uid: str, name: str, question: str, *rows: Row, of: Metric) -> Board:
+    """Return a dashboard of all jobs that have a metric, of any service."""
+    return Board(uid, f"Safelight / {name}", question, _targets(of), rows, _marks())
 
 
 def _targets(metric: Metric) -> tuple[Variable, ...]:
@@ -68,9 +68,26 @@ def _targets(metric: Metric) -> tuple[Variable, ...]:
     )
 
 
-def row(title: str, *panels: Panel) -> Row:
-    """Return a row of panels."""
-    return Row(title, panels)
+def _cards(rows: tuple[Row, ...]) -> tuple[Variable, ...]:
+    """Return the variables for the targets with metrics of GPUs and hosts, if a panel uses them."""
+    queries = (query.expr for each in rows for panel in each.panels for query in panel.queries)
+    if not any("$card_job" in expr for expr in queries):
+        return ()
+    names = f'__name__=~"{GPU_UTILIZATION.name}|{HOST_CPU.name}"'
+    return (
+        Variable("card_job", f"label_values({{{names}}}, job)"),
+        Variable("card_instance", f'label_values({{{names}, job=~"$card_job"}}, instance)'),
+    )
+
+
+def on_cards(expression: Callable[[ExactQueries], str]) -> str:
+    """Return an expression over the GPU metrics of the service, or of the chosen exporter."""
+    return f"{expression(NOW)} or on () {expression(CARDS)}"
+
+
+def row(title: str, onward: str, *panels: Panel, closed: bool = False) -> Row:
+    """Return a row of panels; each leads to the dashboard with the uid `onward`."""
+    return Row(title, panels, onward, closed)
 
 
 def lines(
@@ -98,33 +115,23 @@ def panel(
     return Panel(title, description, shape, unit, queries, needs=needs, better=better)
 
 
+def bars(
+    title: str,
+    description: str,
+    unit: str,
+    query: Query,
+    *,
+    better: Better | None = None,
+    needs: str = "",
+) -> Panel:
+    """Return a panel with a bar per series, over the whole time range, without a limit."""
+    return panel(Shape.BARS, title, description, unit, query, needs=needs, better=better)
+
+
 def heat(title: str, description: str, unit: str, metric: Metric) -> Panel:
     """Return a panel of a histogram's buckets over time; `unit` is that of its counts."""
     query = Query(NOW.buckets(metric), "{{le}}")
     return Panel(title, description, Shape.HEAT, unit, (query,), axis_unit=metric.unit)
-
-
-def ratings() -> Panel:
-    """Return the panel of the callers' ratings."""
-    return panel(
-        Shape.BUCKETS,
-        "User ratings, distribution",
-        "First ratings in the time range, 1 (bad) to 5 (good).",
-        COUNT,
-        Query(RANGE.bucket_counts(USER_RATING), "{{le}}"),
-        needs="callers who rate responses",
-    )
-
-
-def scores() -> Panel:
-    """Return the panel of the quality scores."""
-    return lines(
-        "Score",
-        "Quality score of the assessed images: median and worst 10 %.",
-        QUALITY_SCORE.unit,
-        Query(NOW.quantile(0.5, QUALITY_SCORE), "median"),
-        Query(NOW.quantile(0.1, QUALITY_SCORE), "worst 10 %"),
-    )
 
 
 def firing(where: Matchers | None = None) -> str:

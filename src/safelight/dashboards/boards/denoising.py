@@ -3,9 +3,10 @@
 from safelight.dashboards.board import Board, Panel, Query, Shape
 from safelight.dashboards.boards.common import (
     COUNT,
+    DENOISING,
+    GPUS,
+    INSTRUCTIONS,
     NOW,
-    PER_SECOND,
-    RANGE,
     SHARE,
     TIMES,
     board,
@@ -21,9 +22,7 @@ from safelight.metrics.catalog import (
     GUIDANCE_OVERRIDDEN,
     IMAGE_GUIDANCE,
     IMAGES,
-    INFERENCE_SECONDS,
     PARAMETER,
-    PRECISION,
     PROMPTS_TRUNCATED,
     STAGE,
     STAGE_SECONDS,
@@ -38,17 +37,18 @@ from safelight.metrics.promql import Matchers
 from safelight.rules.thresholds import Thresholds
 
 _PHASES: Matchers = {STAGE: "~encode_prompt|encode_image|denoise|decode_latents"}
+_A_PIPELINE = "a diffusion pipeline"
 
 
 def denoising(limits: Thresholds) -> Board:
     """Return the dashboard of the denoising loop."""
     return board(
+        DENOISING,
         "Denoising",
         "How long do the steps and phases of the model take, and is the guidance applied?",
-        row("Steps", *_steps(limits)),
-        row("Calls", *_calls()),
-        row("Guidance", *_guidance()),
-        row("Outside the steps", *_outside()),
+        row("Steps", GPUS, *_steps(limits)),
+        row("Calls", GPUS, *_calls()),
+        row("Guidance and prompts", INSTRUCTIONS, *_guidance(), closed=True),
     )
 
 
@@ -56,29 +56,26 @@ def _steps(limits: Thresholds) -> tuple[Panel, ...]:
     seconds = STEP_SECONDS.unit
     return (
         lines(
-            "P50 of a step, by position",
-            "Slow first steps (1-5) mean warm-up or compilation. Slow last steps mean a hot GPU.",
-            seconds,
-            *quantiles(STEP_SECONDS, 0.5, by_labels=(STEP,)),
-        ),
-        lines(
-            "P95 of a step, by position",
-            "95 % of the steps are faster. The dashed line is the limit of StepsSlow.",
+            "Which steps are slow?",
+            "P95 by position; the dashed line is the limit of StepsSlow. Slow first steps (1-5) "
+            "mean warm-up or compilation. Slow last steps mean a hot GPU.",
             seconds,
             *quantiles(STEP_SECONDS, 0.95, by_labels=(STEP,)),
             limit=limits.step_p95_seconds,
+            needs=_A_PIPELINE,
+        ),
+        lines(
+            "Is the usual step slow, too?",
+            "P50 by position. If only P95 rises, single calls are slow: large images or batches.",
+            seconds,
+            *quantiles(STEP_SECONDS, 0.5, by_labels=(STEP,)),
+            needs=_A_PIPELINE,
         ),
         heat(
-            "All steps",
+            "Are there two kinds of steps?",
             "Distribution of the step times. A second band means a second image or batch size.",
             TIMES,
             STEP_SECONDS,
-        ),
-        lines(
-            "Steps per second",
-            "Denoising steps of all workers together.",
-            TIMES,
-            Query(NOW.rate(STEP_SECONDS), "steps"),
         ),
     )
 
@@ -86,84 +83,61 @@ def _steps(limits: Thresholds) -> tuple[Panel, ...]:
 def _calls() -> tuple[Panel, ...]:
     return (
         panel(
-            Shape.BUCKETS,
-            "Steps per call, distribution",
-            "Inference calls by their number of steps, in the time range.",
-            COUNT,
-            Query(RANGE.bucket_counts(STEPS), "{{le}}"),
-        ),
-        lines(
-            "Mean steps per call",
-            "Requested steps, or fewer if the degradation ladder reduces them.",
-            COUNT,
-            Query(NOW.mean(STEPS), "steps"),
-        ),
-        lines(
-            "Inference time, by precision",
-            "P50 and P95 of inference calls, by the number format of the weights.",
-            INFERENCE_SECONDS.unit,
-            *quantiles(INFERENCE_SECONDS, 0.5, 0.95, by_labels=(PRECISION,)),
-        ),
-        panel(
             Shape.STACK,
-            "Phases of an inference call",
+            "Which phase takes the time of a call?",
             "Mean time of the text encoder, the image encoder, the steps and the decoder.",
             STAGE_SECONDS.unit,
             Query(NOW.mean(STAGE_SECONDS, (STAGE,), _PHASES), by(STAGE)),
+            needs=_A_PIPELINE,
+        ),
+        lines(
+            "How many steps does a call run?",
+            "Mean. The degradation ladder can reduce the requested steps.",
+            COUNT,
+            Query(NOW.mean(STEPS), "steps"),
+            needs=_A_PIPELINE,
         ),
     )
 
 
 def _guidance() -> tuple[Panel, ...]:
+    truncated = NOW.part(NOW.increase(PROMPTS_TRUNCATED), NOW.increase(IMAGES))
     return (
         _guidance_panel(
-            "Image guidance",
+            "Is the image guidance applied?",
             "Requested and applied value. Below 1, the pipeline turns it off without an error.",
             IMAGE_GUIDANCE,
         ),
         _guidance_panel(
-            "Text guidance",
+            "Is the text guidance applied?",
             "Requested and applied value. At 1 or below, the pipeline turns all guidance off.",
             TEXT_GUIDANCE,
         ),
         panel(
             Shape.STACK,
-            "Guidance not applied",
+            "Which guidance does the pipeline ignore?",
             "Calls whose guidance the pipeline ignored without an error, by parameter.",
-            PER_SECOND,
+            TIMES,
             Query(NOW.rate(GUIDANCE_OVERRIDDEN, (PARAMETER,)), by(PARAMETER)),
             needs="requests whose guidance the pipeline ignores",
+        ),
+        lines(
+            "Are prompts cut?",
+            "Share of images whose prompt was too long for the text encoder.",
+            SHARE,
+            Query(truncated, "truncated"),
+            needs=_A_PIPELINE,
+        ),
+        lines(
+            "Does the model compile again and again?",
+            "Calls during which torch.compile ran. The other panels exclude them.",
+            TIMES,
+            Query(NOW.rate(WARM_UPS), "compiled"),
+            needs=_A_PIPELINE,
         ),
     )
 
 
 def _guidance_panel(title: str, description: str, metric: Metric) -> Panel:
     mean = f"avg by ({GUIDANCE.name}) ({NOW.select(metric)})"
-    return lines(title, description, COUNT, Query(mean, by(GUIDANCE)))
-
-
-def _outside() -> tuple[Panel, ...]:
-    return (
-        lines(
-            "Share of denoising in a call",
-            "The rest is the time of encoders and decoder, which fewer steps do not reduce.",
-            SHARE,
-            Query(
-                f"{NOW.total(STAGE_SECONDS, where={STAGE: 'denoise'})} / "
-                f"{NOW.total(STAGE_SECONDS, where=_PHASES)}",
-                "denoise",
-            ),
-        ),
-        lines(
-            "Truncated prompts",
-            "Share of images whose prompt was too long for the text encoder.",
-            SHARE,
-            Query(f"{NOW.increase(PROMPTS_TRUNCATED)} / {NOW.increase(IMAGES)}", "truncated"),
-        ),
-        lines(
-            "Calls that compiled",
-            "Calls during which torch.compile ran. Other histograms exclude them.",
-            TIMES,
-            Query(NOW.rate(WARM_UPS), "compiled"),
-        ),
-    )
+    return lines(title, description, COUNT, Query(mean, by(GUIDANCE)), needs=_A_PIPELINE)

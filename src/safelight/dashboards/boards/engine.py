@@ -1,12 +1,19 @@
-"""Dashboard of the engine: batches, queue, device time, workers, circuit breaker."""
+"""Dashboard of the engine: queue, batches, device time, protection, and its instances."""
 
 from safelight.dashboards.board import Board, Panel, Query, Shape
 from safelight.dashboards.boards.common import (
     COUNT,
+    ENGINE,
+    GPUS,
+    INSTRUCTIONS,
     NOW,
     PER_SECOND,
     RANGE,
+    REQUEST,
+    SERVED,
     SHARE,
+    TIMES,
+    bars,
     board,
     by,
     lines,
@@ -15,19 +22,18 @@ from safelight.dashboards.boards.common import (
     row,
 )
 from safelight.metrics.catalog import (
-    ACTION,
     BATCH_LIMIT,
     BATCH_SIZE,
-    BATCH_SPEEDUP,
     CIRCUIT_OPEN,
     DEGRADATION_LEVEL,
-    DEGRADED,
     DEVICE_SECONDS,
+    ERROR,
     IMAGES,
-    QUEUE_DEPTH,
+    MODEL_INFO,
     QUEUED_WORK,
     REJECTED,
     REJECTION,
+    REQUEST_SECONDS,
     REQUEST_TIMEOUT,
     REQUESTS,
     RESTART,
@@ -37,84 +43,52 @@ from safelight.metrics.catalog import (
     WORKERS_READY,
 )
 from safelight.metrics.promql import INSTANCE
+from safelight.reasons import NO_ERROR
 from safelight.rules.thresholds import Thresholds
+
+_EACH = (INSTANCE,)
 
 
 def engine(limits: Thresholds) -> Board:
     """Return the dashboard of the engine."""
     return board(
+        ENGINE,
         "Engine",
         "Does the engine use its devices well, with large batches, little waste and few refusals?",
-        row("Batches", *_batches()),
-        row("Queue", *_queue(limits)),
-        row("Device time", *_device(limits)),
-        row("Protection", *_protection()),
-    )
-
-
-def _batches() -> tuple[Panel, ...]:
-    limit, speedup = NOW.select(BATCH_LIMIT), NOW.select(BATCH_SPEEDUP)
-    return (
-        lines(
-            "Batch size and its measured limit",
-            "Mean requests per call, and the largest batch that increases throughput.",
-            COUNT,
-            Query(NOW.mean(BATCH_SIZE), "mean"),
-            Query(f"max({limit})", "limit"),
-        ),
-        panel(
-            Shape.BUCKETS,
-            "Batch size, distribution",
-            "Inference calls by their number of requests, in the time range.",
-            COUNT,
-            Query(RANGE.bucket_counts(BATCH_SIZE), "{{le}}"),
-        ),
-        panel(
-            Shape.STACK,
-            "Why a batch was not larger",
-            "`queue_empty` and `cap` are normal. Check `alone`, `deadline` and `memory`.",
-            "ops",
-            Query(NOW.rate(BATCH_SIZE, (STOP,)), by(STOP)),
-        ),
-        lines(
-            "Speedup by batches",
-            "Images per second at the batch limit, relative to batches of one.",
-            SHARE,
-            Query(f"max({speedup})", "speedup"),
-        ),
+        row("Queue", REQUEST, *_queue(limits)),
+        row("Device", GPUS, *_device(limits)),
+        row("Workers and protection", GPUS, *_workers(), *_protection()),
+        row("Instances", GPUS, *_instances(limits)),
+        row("Versions", INSTRUCTIONS, _models(), closed=True),
     )
 
 
 def _queue(limits: Thresholds) -> tuple[Panel, ...]:
     return (
         lines(
-            "Queue length",
-            "Queued requests of each instance.",
-            COUNT,
-            Query(NOW.select(QUEUE_DEPTH), by(INSTANCE)),
-        ),
-        lines(
-            "Queued work",
+            "How much work is queued?",
             "Estimated time until all queued and running requests are done. The dashed line is the "
             "limit of WorkPilesUp. Requests that reach the timeout fail.",
             QUEUED_WORK.unit,
             Query(NOW.select(QUEUED_WORK), by(INSTANCE)),
             Query(f"min({NOW.select(REQUEST_TIMEOUT)})", "timeout"),
             limit=limits.queued_work_seconds,
+            needs=SERVED,
+        ),
+        lines(
+            "How many requests are refused?",
+            "Share of all requests. The line is the limit of RequestsRefused.",
+            SHARE,
+            Query(NOW.part(NOW.increase(REJECTED), NOW.increase(REQUESTS)), "refused"),
+            limit=limits.refused_ratio,
+            needs=SERVED,
         ),
         panel(
             Shape.STACK,
-            "Refused requests, by reason",
-            "Requests refused before they reached the model.",
+            "Why are requests refused?",
+            "Requests refused before they reached the model, by reason.",
             PER_SECOND,
             Query(or_none(NOW.rate(REJECTED, (REJECTION,)), REJECTION, REQUESTS), by(REJECTION)),
-        ),
-        lines(
-            "Share of refused requests",
-            "Refused requests divided by all requests. The line is the limit of RequestsRefused.",
-            SHARE,
-            Query(f"{NOW.increase(REJECTED)} / {NOW.increase(REQUESTS)}", "refused"),
-            limit=limits.refused_ratio,
         ),
     )
 
@@ -123,67 +97,115 @@ def _device(limits: Thresholds) -> tuple[Panel, ...]:
     return (
         panel(
             Shape.STACK,
-            "Device time, by result",
+            "What is the device time used for?",
             "Device seconds per second: 1 is one device that is always busy.",
             COUNT,
             Query(NOW.rate(DEVICE_SECONDS, (USE,)), by(USE)),
+            needs=SERVED,
         ),
         lines(
-            "Wasted device time",
+            "How much device time is wasted?",
             "Share of the device time that led to no response. The line is the limit of "
             "DeviceTimeWasted.",
             SHARE,
             Query(NOW.share(DEVICE_SECONDS, {USE: "!useful"}), "wasted"),
             limit=limits.wasted_ratio,
+            needs=SERVED,
         ),
         lines(
-            "Images per device second",
-            "Output images per second of device time.",
-            "ops",
-            Query(f"{NOW.increase(IMAGES)} / {NOW.increase(DEVICE_SECONDS)}", "images"),
+            "How many images does a device second make?",
+            "Output images per second of device time. It falls if the device becomes slow.",
+            TIMES,
+            Query(NOW.part(NOW.increase(IMAGES), NOW.increase(DEVICE_SECONDS)), "images"),
+            needs=SERVED,
         ),
         lines(
-            "Images per second",
-            "Output images of all workers together.",
-            "ops",
-            Query(NOW.rate(IMAGES), "images"),
+            "How large are the batches?",
+            "Mean requests per call, and the largest batch that increases throughput.",
+            COUNT,
+            Query(NOW.mean(BATCH_SIZE), "mean"),
+            Query(f"max({NOW.select(BATCH_LIMIT)})", "limit"),
+            needs=SERVED,
+        ),
+        panel(
+            Shape.STACK,
+            "Why is a batch not larger?",
+            "`queue_empty` and `cap` are normal. Check `alone`, `deadline` and `memory`.",
+            TIMES,
+            Query(NOW.rate(BATCH_SIZE, (STOP,)), by(STOP)),
+            needs=SERVED,
+        ),
+    )
+
+
+def _workers() -> tuple[Panel, ...]:
+    return (
+        lines(
+            "How many workers are ready?",
+            "Worker processes of each instance that have loaded the model.",
+            COUNT,
+            Query(NOW.select(WORKERS_READY), by(INSTANCE)),
+            needs=SERVED,
+        ),
+        bars(
+            "Why are workers replaced?",
+            "Number in the time range, by reason.",
+            COUNT,
+            Query(RANGE.increase(WORKER_RESTARTS, (RESTART,)), by(RESTART)),
+            needs=SERVED,
         ),
     )
 
 
 def _protection() -> tuple[Panel, ...]:
     return (
-        lines(
-            "Workers ready",
-            "Worker processes of each instance that have loaded the model.",
-            COUNT,
-            Query(NOW.select(WORKERS_READY), by(INSTANCE)),
-        ),
-        panel(
-            Shape.BARS,
-            "Replaced workers",
-            "Number in the time range, by reason.",
-            COUNT,
-            Query(RANGE.increase(WORKER_RESTARTS, (RESTART,)), by(RESTART)),
-        ),
-        lines(
-            "Degradation ladder",
-            "Active steps of the ladder. 0 is full quality.",
-            COUNT,
-            Query(NOW.select(DEGRADATION_LEVEL), by(INSTANCE)),
-        ),
-        panel(
-            Shape.STACK,
-            "Degraded requests",
-            "Requests that the degradation ladder changed or refused, by action.",
-            PER_SECOND,
-            Query(NOW.rate(DEGRADED, (ACTION,)), by(ACTION)),
-        ),
         panel(
             Shape.STATES,
-            "Circuit breaker",
+            "Does the circuit breaker refuse requests?",
             "Red while the breaker refuses requests after failures.",
             COUNT,
             Query(f"ceil({NOW.select(CIRCUIT_OPEN)})", by(INSTANCE)),
+            needs=SERVED,
         ),
+        lines(
+            "Is the quality reduced?",
+            "Active steps of the degradation ladder. 0 is full quality.",
+            COUNT,
+            Query(NOW.select(DEGRADATION_LEVEL), by(INSTANCE)),
+            needs=SERVED,
+        ),
+    )
+
+
+def _instances(limits: Thresholds) -> tuple[Panel, ...]:
+    return (
+        lines(
+            "Is one instance slower?",
+            "P95 of the requests. A slow one has a slower GPU, a longer queue, or other callers.",
+            REQUEST_SECONDS.unit,
+            Query(NOW.quantile(0.95, REQUEST_SECONDS, _EACH), by(INSTANCE), exemplars=True),
+            limit=limits.request_p95_seconds,
+        ),
+        lines(
+            "Is the traffic spread evenly?",
+            "Requests per second of each instance.",
+            PER_SECOND,
+            Query(NOW.rate(REQUESTS, _EACH), by(INSTANCE)),
+        ),
+        lines(
+            "Does one instance fail more?",
+            "Share of failed requests.",
+            SHARE,
+            Query(NOW.share(REQUESTS, {ERROR: f"!{NO_ERROR}"}, _EACH), by(INSTANCE)),
+        ),
+    )
+
+
+def _models() -> Panel:
+    return panel(
+        Shape.TABLE,
+        "Which model does each instance serve?",
+        "Model, scheduler and precision. Different precisions have different speeds.",
+        COUNT,
+        Query(NOW.select(MODEL_INFO), ""),
     )

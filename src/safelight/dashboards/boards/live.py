@@ -2,16 +2,24 @@
 
 from safelight.dashboards.board import Better, Board, Panel, Query, Shape
 from safelight.dashboards.boards.common import (
+    DENOISING,
+    ENGINE,
+    INSTRUCTIONS,
+    LIVE,
     NOW,
     NVIDIA_GPU,
     PER_SECOND,
     RANGE,
+    REQUEST,
+    SERVED,
     SHARE,
     board,
     firing,
+    on_cards,
     or_none,
     row,
 )
+from safelight.dashboards.boards.instructions import EDITS, TYPE, TYPED
 from safelight.dashboards.boards.now import first_rows
 from safelight.metrics.catalog import (
     DEVICE,
@@ -44,14 +52,15 @@ _TOP = 10
 def live(limits: Thresholds) -> Board:
     """Return the dashboard of the first look, with the twelve core panels of requirement P11."""
     return board(
+        LIVE,
         "Live",
-        "Are callers served well now? If not, is the cause the traffic, the model, the GPU or the "
-        "instruction?",
+        "Must somebody act now? If so, is it the traffic, the model, the GPU or the instruction?",
         *first_rows(limits),
-        row("Live", _rate(NOW), _latency(NOW, limits), _success(NOW)),
-        row("Model", _vram(NOW), _inference(RANGE), _precision(NOW)),
-        row("Instructions", _leaders(RANGE, limits), _slowest(RANGE, limits), _errors(NOW)),
-        row("Alerts", _slow(NOW, limits), _full(NOW, limits), _waiting(NOW)),
+        row("Callers", REQUEST, _rate(NOW), _latency(NOW, limits)),
+        row("Failures", INSTRUCTIONS, _success(NOW), _errors(NOW)),
+        row("Model", DENOISING, _vram(), _inference(RANGE), _precision(NOW)),
+        row("Instructions", INSTRUCTIONS, _leaders(RANGE, limits), _slowest(RANGE, limits)),
+        row("Alerts", ENGINE, _waiting(NOW), _slow(NOW, limits), _full(limits)),
     )
 
 
@@ -61,7 +70,7 @@ def _legend(label: Label) -> str:
 
 def _rate(queries: Queries) -> Panel:
     return Panel(
-        "Requests per second",
+        "QPS: how many requests arrive?",
         "Requests to the model, by the status of the response.",
         Shape.LINES,
         PER_SECOND,
@@ -74,7 +83,7 @@ def _rate(queries: Queries) -> Panel:
 
 def _latency(queries: Queries, limits: Thresholds) -> Panel:
     return Panel(
-        "P95 latency",
+        "P95 latency: how long do callers wait?",
         "Time from the arrival of a request to the last byte of its response: P50, P95 and P99. "
         "The dashed line is the limit of RequestP95High. A dot is a trace.",
         Shape.LINES,
@@ -89,23 +98,24 @@ def _latency(queries: Queries, limits: Thresholds) -> Panel:
 
 def _success(queries: Queries) -> Panel:
     return Panel(
-        "Success by instruction",
+        "Success rate by instruction: which ones fail?",
         "Share of successful requests, one row per instruction type. Red means failures.",
         Shape.GRID,
         SHARE,
         (
             Query(
-                queries.success_ratio(SUCCESSES, REQUESTS, (INSTRUCTION_TYPE,)),
-                _legend(INSTRUCTION_TYPE),
+                queries.success_ratio(SUCCESSES, REQUESTS, TYPE, TYPED), _legend(INSTRUCTION_TYPE)
             ),
         ),
+        needs=EDITS,
     )
 
 
-def _vram(queries: Queries) -> Panel:
+def _vram() -> Panel:
+    queries = NOW
     device, gpu = _legend(DEVICE), f"GPU {_legend(GPU)}"
     return Panel(
-        "VRAM",
+        "VRAM trend: does the memory grow?",
         "Memory that PyTorch has allocated and reserved, its peak, and the GPU's total. Growth "
         "that never falls is a leak.",
         Shape.LINES,
@@ -114,7 +124,7 @@ def _vram(queries: Queries) -> Panel:
             Query(queries.select(VRAM_USED), f"{device} used"),
             Query(queries.select(VRAM_RESERVED), f"{device} reserved"),
             Query(queries.select(VRAM_PEAK), f"{device} peak"),
-            Query(queries.select(GPU_MEMORY_TOTAL), f"{gpu} total"),
+            Query(on_cards(lambda q: q.select(GPU_MEMORY_TOTAL)), f"{gpu} total"),
         ),
         needs=NVIDIA_GPU,
     )
@@ -122,7 +132,7 @@ def _vram(queries: Queries) -> Panel:
 
 def _inference(queries: Queries) -> Panel:
     return Panel(
-        "Inference time, distribution",
+        "Inference time: how is it distributed?",
         "Inference calls by their time, in the time range. A bar counts the calls between the "
         "previous edge and its own, in seconds.",
         Shape.BUCKETS,
@@ -133,7 +143,7 @@ def _inference(queries: Queries) -> Panel:
 
 def _precision(queries: Queries) -> Panel:
     return Panel(
-        "Inference time by precision",
+        "float16 and float32: which is faster?",
         "P50 and P95 of an inference call, by the number format of the weights.",
         Shape.LINES,
         INFERENCE_SECONDS.unit,
@@ -145,14 +155,15 @@ def _precision(queries: Queries) -> Panel:
             )
             for q in (0.5, 0.95)
         ),
+        needs="a diffusion pipeline",
     )
 
 
 def _leaders(queries: Queries, limits: Thresholds) -> Panel:
-    ratio = queries.success_ratio(SUCCESSES, REQUESTS, (INSTRUCTION_TYPE,))
-    frequent = f"topk({_TOP}, {queries.increase(REQUESTS, (INSTRUCTION_TYPE,))} > 0)"
+    ratio = queries.success_ratio(SUCCESSES, REQUESTS, TYPE, TYPED)
+    frequent = f"topk({_TOP}, {queries.increase(REQUESTS, TYPE, TYPED)} > 0)"
     return Panel(
-        "Success of frequent instructions",
+        "Success ranking: do the frequent instructions work?",
         f"The {_TOP} most requested instruction types in the time range, best first. Red is below "
         f"{percent(limits.success_ratio)}.",
         Shape.BARS,
@@ -160,25 +171,27 @@ def _leaders(queries: Queries, limits: Thresholds) -> Panel:
         (Query(f"sort_desc({ratio} and {frequent})", _legend(INSTRUCTION_TYPE)),),
         limit=limits.success_ratio,
         better=Better.HIGH,
+        needs=EDITS,
     )
 
 
 def _slowest(queries: Queries, limits: Thresholds) -> Panel:
-    slowest = queries.quantile(0.95, REQUEST_SECONDS, (INSTRUCTION_TYPE,))
+    slowest = queries.quantile(0.95, REQUEST_SECONDS, TYPE, TYPED)
     return Panel(
-        "Slowest instructions",
+        "Slowest instructions: which take too long?",
         f"The {_TOP} instruction types with the highest P95 in the time range.",
         Shape.BARS,
         REQUEST_SECONDS.unit,
-        (Query(f"topk({_TOP}, {slowest} >= 0)", _legend(INSTRUCTION_TYPE)),),  # >= 0 drops NaN
+        (Query(f"topk({_TOP}, {slowest})", _legend(INSTRUCTION_TYPE)),),
         limit=limits.request_p95_seconds,
+        needs=EDITS,
     )
 
 
 def _errors(queries: Queries) -> Panel:
     failures = queries.rate(REQUESTS, (ERROR,), {ERROR: f"!{NO_ERROR}"})
     return Panel(
-        "Errors by reason",
+        "Errors by reason: why do requests fail?",
         "Failed requests by reason: model errors (`cuda_oom`, `model_error`), invalid input, "
         "timeouts and refusals.",
         Shape.STACK,
@@ -191,7 +204,7 @@ def _slow(queries: Queries, limits: Thresholds) -> Panel:
     fires = firing({"alertname": "RequestP95High"})
     running = f"0 * max by (job) ({queries.service()})"
     return Panel(
-        f"P95 over {limits.request_p95_seconds:g} s for 5 minutes",
+        f"When was P95 over {limits.request_p95_seconds:g} s for 5 minutes?",
         "Red while RequestP95High fires for this job.",
         Shape.STATES,
         "short",
@@ -199,26 +212,22 @@ def _slow(queries: Queries, limits: Thresholds) -> Panel:
     )
 
 
-def _full(queries: Queries, limits: Thresholds) -> Panel:
-    used = queries.fraction(GPU_MEMORY_USED, GPU_MEMORY_TOTAL)
+def _full(limits: Thresholds) -> Panel:
+    limit = f"> bool {limits.gpu_memory_full_ratio:g}"
+    used = on_cards(lambda q: f"{q.fraction(GPU_MEMORY_USED, GPU_MEMORY_TOTAL)} {limit}")
     return Panel(
-        f"VRAM over {percent(limits.gpu_memory_full_ratio)}",
+        f"When was VRAM over {percent(limits.gpu_memory_full_ratio)}?",
         "Red while all processes together use more GPU memory than the limit of VramNearlyFull.",
         Shape.STATES,
         "short",
-        (
-            Query(
-                f"{used} > bool {limits.gpu_memory_full_ratio:g}",
-                f"{_legend(INSTANCE)} GPU {_legend(GPU)}",
-            ),
-        ),
+        (Query(used, f"{_legend(INSTANCE)} GPU {_legend(GPU)}"),),
         needs=NVIDIA_GPU,
     )
 
 
 def _waiting(queries: Queries) -> Panel:
     return Panel(
-        "Queue wait and inference time",
+        "Queue wait or inference: which is longer?",
         "Mean queue wait and mean inference time. If the wait is longer, the model is the "
         "bottleneck.",
         Shape.LINES,
@@ -227,4 +236,5 @@ def _waiting(queries: Queries) -> Panel:
             Query(queries.mean(QUEUED_SECONDS), "queue wait"),
             Query(queries.mean(INFERENCE_SECONDS), "inference"),
         ),
+        needs=SERVED,
     )

@@ -9,11 +9,14 @@ from safelight.dashboards.boards.common import (
     NOW,
     NVIDIA_GPU,
     PER_SECOND,
+    REQUEST,
     SHARE,
     firing,
+    on_cards,
     panel,
     row,
 )
+from safelight.dashboards.leads import with_dashboard
 from safelight.metrics.catalog import (
     CIRCUIT_OPEN,
     DEGRADATION_LEVEL,
@@ -36,8 +39,8 @@ _NOW = replace(NOW, window="5m")  # one window for all: also a single failure st
 def first_rows(limits: Thresholds) -> tuple[Row, ...]:
     """Return the rows that show whether somebody must act."""
     return (
-        row("Must somebody act?", *_service(limits), *_resources(limits)),
-        row("What fires?", _alerts()),
+        row("Must somebody act?", REQUEST, *_service(limits), *_resources(limits)),
+        row("What fires?", REQUEST, _alerts()),
     )
 
 
@@ -59,7 +62,7 @@ def _service(limits: Thresholds) -> tuple[Panel, ...]:
     total = _NOW.increase(REQUESTS)
     return (
         _number(
-            "Ready workers",
+            "Workers ready?",
             "Worker processes that have loaded the model. Red: no request is served.",
             COUNT,
             # Without any ready worker there may be no series: then a target that is down is 0.
@@ -68,36 +71,36 @@ def _service(limits: Thresholds) -> tuple[Panel, ...]:
             better=Better.HIGH,
         ),
         _number(
-            "Traffic",
+            "Requests/s?",
             "Requests per second.",
             PER_SECOND,
             Query(_NOW.rate(REQUESTS), "all"),
             better=None,
         ),
         _number(
-            "Errors",
-            "Share of the requests that failed, for any reason. Row Instructions has the reasons.",
+            "Errors?",
+            "Share of the requests that failed, for any reason. Row Failures has the reasons.",
             SHARE,
-            Query(f"({failed} or 0 * {total}) / ({total} > 0)", "failed"),
+            Query(_NOW.part(failed, total), "failed"),
             limit=1 - limits.success_ratio,
         ),
         _number(
-            "P95",
+            "P95 slow?",
             "95 % of the requests are faster. Red is above the limit of RequestP95High.",
             REQUEST_SECONDS.unit,
-            Query(f"{_NOW.quantile(0.95, REQUEST_SECONDS)} >= 0", "P95"),
+            Query(_NOW.quantile(0.95, REQUEST_SECONDS), "P95"),
             limit=limits.request_p95_seconds,
         ),
     )
 
 
 def _resources(limits: Thresholds) -> tuple[Panel, ...]:
-    used = f"max({_NOW.fraction(GPU_MEMORY_USED, GPU_MEMORY_TOTAL)})"
+    used = on_cards(lambda q: f"max({q.fraction(GPU_MEMORY_USED, GPU_MEMORY_TOTAL)})")
     of_job = replace(_NOW, matchers={JOB: CHOSEN[JOB]})
     left = f"1 - {of_job.recorded(burn_name(of_job.namespace, f'{DAYS}d'))}"
     return (
         _number(
-            "Queued work",
+            "Work queued?",
             "Estimated time until the requests of the fullest instance are done. Red is above the "
             "limit of WorkPilesUp.",
             QUEUED_WORK.unit,
@@ -105,7 +108,7 @@ def _resources(limits: Thresholds) -> tuple[Panel, ...]:
             limit=limits.queued_work_seconds,
         ),
         _number(
-            "Protection",
+            "Protection on?",
             "Instances whose circuit breaker refuses requests, and the highest active step of the "
             "degradation ladder. 0 is normal.",
             COUNT,
@@ -114,7 +117,7 @@ def _resources(limits: Thresholds) -> tuple[Panel, ...]:
             limit=1,
         ),
         _number(
-            "Fullest GPU",
+            "GPU full?",
             "Share of used memory. Red is above the limit of VramNearlyFull.",
             SHARE,
             Query(used, "used"),
@@ -122,7 +125,7 @@ def _resources(limits: Thresholds) -> tuple[Panel, ...]:
             needs=NVIDIA_GPU,
         ),
         _number(
-            "Error budget",
+            "Budget left?",
             "Remaining budget of the worst objective, of thirty days. Below 0 it is overspent.",
             SHARE,
             Query(f"min({left})", "left"),
@@ -137,11 +140,13 @@ def _alerts() -> Panel:
     missing = replace(NOW, matchers={}).foreign(
         "ALERTS", {"alertstate": "firing", "namespace": NOW.namespace, JOB: ""}
     )
+    fires = f"max by (alertname, severity, job, instance) ({firing()} or {missing})"
     return panel(
-        Shape.TABLE,
-        "Firing alerts",
-        "Alerts of the chosen jobs. Empty: nothing fires. docs/runbook.md says what to do.",
+        Shape.ALERTS,
+        "Which alerts fire?",
+        "Alerts of the chosen jobs; each name is a link to the dashboard that shows its cause. "
+        "docs/runbook.md says what to do.",
         COUNT,
-        Query(f"max by (alertname, severity, job, instance) ({firing()} or {missing})", ""),
+        Query(with_dashboard(fires), ""),
         needs=FIRING,
     )

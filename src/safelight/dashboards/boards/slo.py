@@ -3,7 +3,19 @@
 from dataclasses import replace
 
 from safelight.dashboards.board import FIRING, Better, Board, Panel, Query, Shape
-from safelight.dashboards.boards.common import CHOSEN, NOW, SHARE, board, firing, lines, panel, row
+from safelight.dashboards.boards.common import (
+    CHOSEN,
+    INSTRUCTIONS,
+    NOW,
+    REQUEST,
+    SHARE,
+    SLO,
+    board,
+    firing,
+    lines,
+    panel,
+    row,
+)
 from safelight.metrics.catalog import REQUEST_SECONDS
 from safelight.metrics.promql import JOB
 from safelight.rules.objectives import DAYS, burn_name, events_name, missed_name
@@ -18,11 +30,12 @@ _JOB = f'{{job="{CHOSEN[JOB]}"}}'.replace('="~', '=~"')
 def slo(limits: Thresholds) -> Board:
     """Return the dashboard of the error budgets."""
     slow = board(
+        SLO,
         "SLO",
         "Does the service meet its objectives over thirty days, and how fast are budgets used?",
-        row("Budgets", *_budgets(limits)),
-        row("Burn rates", *_burns()),
-        row("Events", *_events()),
+        row("Budgets", REQUEST, *_budgets(limits)),
+        row("Burn rates", REQUEST, *_burns()),
+        row("Events", INSTRUCTIONS, *_events()),
     )
     return replace(slow, begin="now-7d", refresh="5m")
 
@@ -42,22 +55,22 @@ def _budgets(limits: Thresholds) -> tuple[Panel, ...]:
     )
     return (
         Panel(
-            "Remaining budget",
+            "How much of each budget is left?",
             f"Share of {DAYS} days' budgets. Objectives: {objectives}. Below 0 it is overspent.",
-            Shape.NUMBER,
+            Shape.BARS,
             SHARE,
             (Query(remaining, _OF),),
             limit=0.0,
             better=Better.HIGH,
         ),
         lines(
-            "Remaining budget over time",
-            "A sudden fall is an incident. A steady fall is a permanent problem.",
+            "When was the budget used?",
+            "Remaining budget. A sudden fall is an incident. A steady fall is a permanent problem.",
             SHARE,
             Query(remaining, _OF),
         ),
         lines(
-            "Budget forecast",
+            "Will the budget last?",
             f"Remaining budget in {duration(ahead)}, by the last six hours. Below 0, "
             "ErrorBudgetExhaustionAhead fires.",
             SHARE,
@@ -68,30 +81,36 @@ def _budgets(limits: Thresholds) -> tuple[Panel, ...]:
 
 
 def _burn(title: str, description: str, long: str, short: str, limit: float) -> Panel:
-    return lines(
-        title,
-        description,
-        "none",
-        *(
-            Query(_recorded(burn_name(_NAMESPACE, window)), f"{_OF} {window}")
-            for window in (long, short)
-        ),
-        limit=limit,
+    queries = (
+        Query(_recorded(burn_name(_NAMESPACE, window)), f"{_OF} {window}")
+        for window in (long, short)
     )
+    return lines(title, description, "none", *queries, limit=limit)
 
 
 def _burns() -> tuple[Panel, ...]:
     return (
         _burn(
-            "Fast",
+            "Is the budget used within two days? (ErrorBudgetBurnFast)",
             "If both windows are above 14.4, 2 % of the budget are used per hour.",
             "1h",
             "5m",
             14.4,
         ),
-        _burn("Medium", "If both are above 6, 5 % are used in six hours.", "6h", "30m", 6),
-        _burn("Slow", "If both are above 3, 10 % are used per day.", "1d", "2h", 3),
-        _burn("Leaking", "If both are above 1, the budget does not last.", "3d", "6h", 1),
+        _burn(
+            "Is it used within five days? (ErrorBudgetBurn)",
+            "If both are above 6, 5 % are used in six hours.",
+            "6h",
+            "30m",
+            6,
+        ),
+        _burn(
+            "Is it used within ten days? (ErrorBudgetBurnSlow)",
+            "If both are above 3, 10 % are used per day.",
+            "1d",
+            "2h",
+            3,
+        ),
     )
 
 
@@ -99,12 +118,15 @@ def _events() -> tuple[Panel, ...]:
     fires = firing({"alertname": "~ErrorBudget.*"})
     total, missed = _recorded(events_name(NOW)), _recorded(missed_name(NOW))
     return (
-        lines("Events", "Events per second of each objective.", "ops", Query(total, _OF)),
-        lines("Bad events", "Events per second that miss it.", "ops", Query(missed, _OF)),
-        lines("Bad ratio", "Over five minutes.", SHARE, Query(f"{missed} / {total}", _OF)),
+        lines(
+            "How many events are bad?",
+            "Share of the events that miss each objective, over five minutes.",
+            SHARE,
+            Query(f"{missed} / ({total} > 0)", _OF),
+        ),
         panel(
             Shape.STATES,
-            "Alerts on the budgets",
+            "When did alerts on the budgets fire?",
             "Red while the alert fires.",
             "short",
             Query(f"max by (alertname, objective) ({fires})", f"{{{{alertname}}}} {_OF}"),

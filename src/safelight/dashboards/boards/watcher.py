@@ -4,12 +4,18 @@ from dataclasses import replace
 
 from safelight.dashboards.board import FIRING, Board, Panel, Query, Shape
 from safelight.dashboards.boards.common import (
+    CHOSEN,
     COUNT,
+    LIVE,
     NOW,
     RANGE,
     SHARE,
     TIMES,
+    WATCHER,
+    WEB,
+    bars,
     by,
+    firing,
     lines,
     panel,
     row,
@@ -17,14 +23,10 @@ from safelight.dashboards.boards.common import (
 )
 from safelight.metrics.catalog import (
     BUILD_INFO,
-    CHANNEL,
-    DELIVERY,
     EXPOSITION_LINES,
     EXPOSITION_SECONDS,
     KEPT,
     LOG_LINES_LOST,
-    NOTIFICATION_SECONDS,
-    NOTIFICATIONS,
     PROBE,
     PROBE_FAILURES,
     PROBE_SECONDS,
@@ -40,68 +42,43 @@ _SECONDS = "s"
 _ON = by(INSTANCE)
 # Prometheus and Alertmanager have their own jobs.
 _ALL = replace(NOW, matchers={})
+_OF_JOB = replace(NOW, matchers={JOB: CHOSEN[JOB]})  # a target that is down has no build info
 
 
 def watcher(limits: Thresholds) -> Board:
     """Return the dashboard of the monitoring itself."""
     return shared_board(
+        WATCHER,
         "Watcher",
         "Does the monitoring work: is everything scraped, is data lost, and what does it cost?",
-        row("Scrapes", *_scrapes()),
-        row("Expositions", *_expositions(limits)),
-        row("Probes", *_probes(limits)),
-        row("Losses", *_losses()),
-        row("Records", *_records()),
-        row("Prometheus", *_prometheus()),
-        row("Notifications", *_notifications()),
+        row("Targets", WEB, *_targets()),
+        row("Losses", LIVE, *_losses()),
+        row("Probes", WEB, *_probes(limits)),
+        row("Cost of /metrics", WEB, *_expositions(limits)),
+        row("Rules and notifications", LIVE, *_prometheus(), *_notifications()),
         of=BUILD_INFO,
     )
 
 
-def _scrapes() -> tuple[Panel, ...]:
-    target = by(JOB, INSTANCE)
+def _targets() -> tuple[Panel, ...]:
     return (
         lines(
-            "Reachable targets",
+            "Can Prometheus reach each service?",
             "Share of the targets of each job that Prometheus can scrape.",
             SHARE,
-            Query(f"avg by (job) ({_ALL.foreign('up')})", by(JOB)),
+            Query(f"avg by (job) ({_OF_JOB.foreign('up')})", by(JOB)),
         ),
-        lines(
-            "Scrape time",
-            "As measured by Prometheus, including the network.",
-            _SECONDS,
-            Query(_ALL.foreign("scrape_duration_seconds"), target),
-        ),
-        lines(
-            "Samples per scrape",
-            "Samples of each target. A fall to 0 means missing data.",
+        panel(
+            Shape.STATES,
+            "When did which alert fire?",
+            "Red while an alert of the chosen jobs fires.",
             COUNT,
-            Query(_ALL.foreign("scrape_samples_scraped"), target),
-        ),
-    )
-
-
-def _expositions(limits: Thresholds) -> tuple[Panel, ...]:
-    return (
-        lines(
-            "Time to write /metrics",
-            "Cost of a scrape for the service. The line is the limit of ExpositionSlow.",
-            _SECONDS,
-            Query(NOW.select(EXPOSITION_SECONDS), _ON),
-            limit=limits.exposition_seconds,
-        ),
-        lines(
-            "Lines of /metrics",
-            "Lines of the last response to a scrape. The dashed line is the limit of "
-            "ExpositionLarge.",
-            COUNT,
-            Query(NOW.select(EXPOSITION_LINES), _ON),
-            limit=limits.exposition_lines,
+            Query(f"max by (alertname, job) ({firing()})", "{{alertname}} {{job}}"),
+            needs=FIRING,
         ),
         panel(
             Shape.TABLE,
-            "Versions",
+            "Which versions run?",
             "Versions of Safelight and Python of each target.",
             COUNT,
             Query(NOW.select(BUILD_INFO), ""),
@@ -109,27 +86,46 @@ def _expositions(limits: Thresholds) -> tuple[Panel, ...]:
     )
 
 
+def _expositions(limits: Thresholds) -> tuple[Panel, ...]:
+    return (
+        lines(
+            "How long does a service write /metrics?",
+            "Cost of a scrape for the service. The line is the limit of ExpositionSlow.",
+            _SECONDS,
+            Query(NOW.select(EXPOSITION_SECONDS), _ON),
+            limit=limits.exposition_seconds,
+        ),
+        lines(
+            "How large is /metrics?",
+            "Lines of the last response to a scrape. The dashed line is the limit of "
+            "ExpositionLarge.",
+            COUNT,
+            Query(NOW.select(EXPOSITION_LINES), _ON),
+            limit=limits.exposition_lines,
+        ),
+    )
+
+
 def _probes(limits: Thresholds) -> tuple[Panel, ...]:
     return (
         lines(
-            "Cost of the probes",
-            "CPU cores that the sampling probes use.",
-            SHARE,
-            Query(NOW.rate(PROBE_SECONDS, (PROBE,)), by(PROBE)),
-        ),
-        lines(
-            "Age of the last measurement",
-            "The line is the limit of ProbeSilent. Above it, the gauges of the probe are old.",
+            "Does a probe still measure?",
+            "Age of its last measurement. Above the limit of ProbeSilent, its gauges are old.",
             _SECONDS,
             Query(NOW.age(PROBE_TIMESTAMP), f"{_ON} {by(PROBE)}"),
             limit=limits.probe_silent_seconds,
         ),
-        panel(
-            Shape.BARS,
-            "Failures of the probes",
-            "In the time range. Requests were not affected.",
+        bars(
+            "Which probe fails?",
+            "Failures in the time range. Requests were not affected.",
             COUNT,
             Query(RANGE.increase(PROBE_FAILURES, (PROBE,)), by(PROBE)),
+        ),
+        lines(
+            "What do the probes cost?",
+            "CPU cores that the sampling probes use.",
+            COUNT,
+            Query(NOW.rate(PROBE_SECONDS, (PROBE,)), by(PROBE)),
         ),
     )
 
@@ -139,73 +135,45 @@ def _losses() -> tuple[Panel, ...]:
     return (
         panel(
             Shape.STACK,
-            "Series folded into `other`",
-            "Events counted as `other` because of too many label values, by metric.",
+            "Are records lost?",
+            "Records for the database. `lost`: the database was unreachable for too long. "
+            "`refused`: ratings that callers must send again.",
             TIMES,
-            Query(NOW.rate(SERIES_FOLDED, folded), by(*folded)),
-            needs="more label values than a metric may have",
+            Query(NOW.rate(RECORDS, (KEPT,)), by(KEPT)),
+            needs="a database of records",
         ),
         lines(
-            "Lost log lines",
+            "Do records wait for the database?",
+            "Records not written yet. A steady rise means that the database is unreachable.",
+            COUNT,
+            Query(NOW.select(RECORDS_WAITING), _ON),
+            needs="a database of records",
+        ),
+        lines(
+            "Are log lines lost?",
             "Log lines that were not written, because of a full disk or a closed pipe.",
             TIMES,
             Query(NOW.rate(LOG_LINES_LOST), "lost"),
         ),
         panel(
-            Shape.STATES,
-            "Alerts",
-            "Red while the alert fires.",
-            COUNT,
-            Query(
-                f"max by (alertname, job) ({_ALL.foreign('ALERTS', {'alertstate': 'firing'})})",
-                "{{alertname}} {{job}}",
-            ),
-            needs=FIRING,
-        ),
-    )
-
-
-def _records() -> tuple[Panel, ...]:
-    return (
-        lines(
-            "Records",
-            "Records for the database. `lost`: the database was unreachable for too long. "
-            "`refused`: ratings that callers must send again.",
+            Shape.STACK,
+            "Which metric has too many series?",
+            "Events counted as `other` because of too many label values, by metric.",
             TIMES,
-            Query(NOW.rate(RECORDS, (KEPT,)), by(KEPT)),
-        ),
-        lines(
-            "Buffered records",
-            "Records not written yet. A steady rise means that the database is unreachable.",
-            COUNT,
-            Query(NOW.select(RECORDS_WAITING), _ON),
+            Query(NOW.rate(SERIES_FOLDED, folded), by(*folded)),
+            needs="more label values than a metric may have",
         ),
     )
 
 
 def _prometheus() -> tuple[Panel, ...]:
-    durations = _ALL.foreign("prometheus_rule_group_last_duration_seconds")
+    failures = _per_second("prometheus_rule_evaluation_failures_total")
     return (
         lines(
-            "Slowest rule groups",
-            "Time of the last evaluation.",
-            _SECONDS,
-            Query(f"topk(5, {durations})", "{{rule_group}}"),
-        ),
-        lines(
-            "Failed rules",
+            "Which rules fail?",
             "Evaluations that failed. Their alerts cannot fire.",
             TIMES,
-            Query(
-                f"sum by (rule_group) ({_per_second('prometheus_rule_evaluation_failures_total')})",
-                "{{rule_group}}",
-            ),
-        ),
-        lines(
-            "Series in Prometheus",
-            "Series in Prometheus' memory: its main cost.",
-            COUNT,
-            Query(_ALL.foreign("prometheus_tsdb_head_series"), _ON),
+            Query(f"sum by (rule_group) ({failures})", "{{rule_group}}"),
         ),
     )
 
@@ -215,25 +183,11 @@ def _notifications() -> tuple[Panel, ...]:
     failed = _per_second("alertmanager_notifications_failed_total")
     return (
         lines(
-            "Notifications",
+            "Are notifications sent?",
             "Notifications that Alertmanager sent, and failures, by integration.",
             TIMES,
             Query(f"sum by (integration) ({sent})", "{{integration}}"),
             Query(f"sum by (integration) ({failed})", "{{integration}} failed"),
-        ),
-        lines(
-            "Relay",
-            "Messages to the bots of group chats, by result.",
-            TIMES,
-            Query(_ALL.rate(NOTIFICATIONS, (CHANNEL, DELIVERY)), by(CHANNEL, DELIVERY)),
-            needs="a receiver behind the relay",
-        ),
-        lines(
-            "Delivery time",
-            "Time of the relay's last message to each channel.",
-            _SECONDS,
-            Query(_ALL.select(NOTIFICATION_SECONDS), by(CHANNEL)),
-            needs="a receiver behind the relay",
         ),
     )
 

@@ -6,26 +6,27 @@ from safelight.dashboards.board import Board, Panel, Query, Shape
 from safelight.dashboards.boards.common import (
     CHOSEN,
     COUNT,
+    GPUS,
     NOW,
     NVIDIA_GPU,
     PER_SECOND,
-    RANGE,
+    REQUEST,
     SHARE,
+    WEB,
+    board,
     by,
-    heat,
     lines,
+    on_cards,
     panel,
     row,
-    shared_board,
 )
 from safelight.metrics.catalog import (
+    GPU,
     GPU_UTILIZATION,
     HANDLER,
     HTTP_IN_PROGRESS,
     HTTP_LAG,
-    HTTP_REQUEST_BYTES,
     HTTP_REQUESTS,
-    HTTP_RESPONSE_BYTES,
     HTTP_SECONDS,
     LOOP_BEAT_SECONDS,
     METHOD,
@@ -42,111 +43,91 @@ _FAILED: Matchers = {STATUS: "~5.."}
 
 def web(limits: Thresholds) -> Board:
     """Return the dashboard of the HTTP routes."""
-    return shared_board(
+    return board(
+        WEB,
         "Web service",
         "Which routes are requested, how fast are they, and how many responses are server errors?",
-        row("Live", *_live(limits)),
-        row("Routes", *_routes()),
-        row("Load", *_load(limits)),
-        of=HTTP_REQUESTS,
+        row("All routes", REQUEST, *_all(limits)),
+        row("Each route", REQUEST, *_each()),
+        row("Load", GPUS, *_load(limits)),
     )
 
 
-def _live(limits: Thresholds) -> tuple[Panel, ...]:
+def _all(limits: Thresholds) -> tuple[Panel, ...]:
     total, failed = _ROUTES.increase(HTTP_REQUESTS), _ROUTES.increase(HTTP_REQUESTS, (), _FAILED)
     return (
         lines(
-            "Request rate",
-            "Responses per second, by status. This row excludes /healthz, /readyz and /metrics.",
+            "How many requests arrive? (request rate)",
+            "Responses per second, by status, without /healthz, /readyz and /metrics.",
             PER_SECOND,
             Query(_ROUTES.rate(HTTP_REQUESTS, (STATUS,)), by(STATUS)),
         ),
         lines(
-            "P95",
+            "How long do callers wait? (P95)",
             "95 % of the responses are faster. The line is the limit of HighP95Latency.",
             HTTP_SECONDS.unit,
             Query(_ROUTES.quantile(0.95, HTTP_SECONDS), "P95", exemplars=True),
             limit=limits.http_p95_seconds,
         ),
         lines(
-            "Error rate",
+            "How many responses are server errors? (error rate)",
             "Share of responses with a 5xx status. The line is the limit of HighAPIErrorRate.",
             SHARE,
-            Query(f"({failed} or 0 * {total}) / {total}", "errors"),
+            Query(_ROUTES.part(failed, total), "errors"),
             limit=limits.http_error_ratio,
-        ),
-        Panel(
-            "GPU utilization",
-            "Share of the time in which a kernel ran on the GPU.",
-            Shape.LINES,
-            SHARE,
-            (Query(NOW.select(GPU_UTILIZATION), by(INSTANCE)),),
-            needs=NVIDIA_GPU,
         ),
     )
 
 
-def _routes() -> tuple[Panel, ...]:
+def _each() -> tuple[Panel, ...]:
     return (
         lines(
-            "Requests by route",
+            "Which route is requested?",
             "Responses per second of each route.",
             PER_SECOND,
-            Query(NOW.rate(HTTP_REQUESTS, (HANDLER, METHOD)), by(METHOD, HANDLER)),
+            Query(_ROUTES.rate(HTTP_REQUESTS, (HANDLER, METHOD)), by(METHOD, HANDLER)),
         ),
         lines(
-            "P95 by route",
-            "95 % of the responses of each route are faster.",
+            "Which route is slow?",
+            "P95 of each route.",
             HTTP_SECONDS.unit,
-            Query(NOW.quantile(0.95, HTTP_SECONDS, _ROUTE), by(HANDLER), exemplars=True),
-        ),
-        panel(
-            Shape.BARS,
-            "Slowest routes",
-            "Mean time in the time range, slowest first.",
-            HTTP_SECONDS.unit,
-            Query(f"topk(10, {RANGE.mean(HTTP_SECONDS, _ROUTE)} >= 0)", by(HANDLER)),
+            Query(_ROUTES.quantile(0.95, HTTP_SECONDS, _ROUTE), by(HANDLER), exemplars=True),
         ),
         panel(
             Shape.STACK,
-            "Errors by route",
+            "Which route fails?",
             "Responses with a 4xx or 5xx status.",
             PER_SECOND,
             Query(
-                NOW.rate(HTTP_REQUESTS, (HANDLER, STATUS), {STATUS: "~[45].."}), by(STATUS, HANDLER)
+                _ROUTES.rate(HTTP_REQUESTS, (HANDLER, STATUS), {STATUS: "~[45].."}),
+                by(STATUS, HANDLER),
             ),
+            needs="failed requests",
         ),
     )
 
 
 def _load(limits: Thresholds) -> tuple[Panel, ...]:
-    flow = "Bps"
     return (
         lines(
-            "In progress",
+            "How many requests are in progress?",
             "Requests of each instance that have not ended.",
             COUNT,
             Query(NOW.select(HTTP_IN_PROGRESS), by(INSTANCE)),
         ),
         lines(
-            "Event loop blocked",
-            "Share of the time in which handlers block the event loop of an instance. The line is "
-            "the limit of EventLoopBlocked.",
+            "Do handlers block the event loop?",
+            "Share of the time in which they do. The line is the limit of EventLoopBlocked.",
             SHARE,
-            Query(NOW.late_share(HTTP_LAG, LOOP_BEAT_SECONDS, (INSTANCE,)), by(INSTANCE)),
+            Query(f"{NOW.late_share(HTTP_LAG, LOOP_BEAT_SECONDS, (INSTANCE,))} >= 0", by(INSTANCE)),
             limit=limits.event_loop_blocked_ratio,
+            needs="an app that runs in an event loop",
         ),
         lines(
-            "Received bytes",
-            "Bytes of request bodies that the application read, by route.",
-            flow,
-            Query(NOW.seconds_per_second(HTTP_REQUEST_BYTES, _ROUTE), by(HANDLER)),
+            "Is the GPU busy? (GPU utilisation)",
+            "Share of the time in which a kernel ran on the GPU.",
+            SHARE,
+            Query(on_cards(lambda q: q.select(GPU_UTILIZATION)), f"{by(INSTANCE)} GPU {by(GPU)}"),
+            needs=NVIDIA_GPU,
         ),
-        lines(
-            "Sent bytes",
-            "Bytes of response bodies, including streamed ones, by route.",
-            flow,
-            Query(NOW.seconds_per_second(HTTP_RESPONSE_BYTES, _ROUTE), by(HANDLER)),
-        ),
-        heat("All responses", "Distribution of the response times.", PER_SECOND, HTTP_SECONDS),
     )

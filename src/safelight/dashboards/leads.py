@@ -1,0 +1,81 @@
+"""Which dashboard shows the cause of each alert."""
+
+from safelight.dashboards.boards.common import (
+    DENOISING,
+    ENGINE,
+    GPUS,
+    INSTRUCTIONS,
+    LIVE,
+    QUALITY,
+    REQUEST,
+    SLO,
+    WATCHER,
+    WEB,
+)
+
+LEADS: dict[str, tuple[str, ...]] = {
+    LIVE: ("ServiceMissing", "TargetDown"),
+    REQUEST: ("RequestP95High", "QueueLongerThanInference"),
+    DENOISING: ("StepsSlow", "ModelRecompiles", "GuidanceOverridden", "PromptsTruncated"),
+    ENGINE: (
+        "RequestsRefused",
+        "WorkPilesUp",
+        "DeadlinesMissed",
+        "ServiceDegraded",
+        "CircuitOpen",
+        "DeviceTimeWasted",
+        "NoWorkerReady",
+        "WorkersRestarting",
+    ),
+    INSTRUCTIONS: ("SuccessRatioLow", "InstructionFailing"),
+    QUALITY: ("OutputsInvalid",),
+    GPUS: (
+        "VramNearlyFull",
+        "GpuMemoryHigh",
+        "VramLeak",
+        "VramExhaustionAhead",
+        "CudaOutOfMemory",
+        "GpuUtilizationHigh",
+        "GpuTemperatureHigh",
+        "GpuThrottled",
+        "GpuMemoryErrors",
+        "HostCpuBusy",
+        "HostMemoryHigh",
+        "HostMemoryExhaustionAhead",
+        "HostDiskBusy",
+        "HostFilesystemFull",
+        "FilesystemExhaustionAhead",
+        "FileDescriptorsNearlyGone",
+        "ServiceMemoryGrows",
+        "ServiceRestarting",
+    ),
+    SLO: (
+        "ErrorBudgetBurnFast",
+        "ErrorBudgetBurn",
+        "ErrorBudgetBurnSlow",
+        "ErrorBudgetLeaking",
+        "ErrorBudgetExhaustionAhead",
+    ),
+    WEB: ("HighP95Latency", "HighAPIErrorRate", "EventLoopBlocked"),
+    WATCHER: (
+        "ProbeFailing",
+        "ProbeSilent",
+        "ExpositionSlow",
+        "ExpositionLarge",
+        "SeriesFolded",
+        "RecordsLost",
+        "LogLinesLost",
+        "BudgetsStale",
+        "RulesFailing",
+        "NotificationsFailing",
+        "RelayFailing",
+    ),
+}
+
+
+def with_dashboard(alerts: str) -> str:
+    """Return alerts with the label `dashboard`: the uid of the one that shows the cause."""
+    for uid, names in LEADS.items():
+        pattern = "|".join(names)
+        alerts = f'label_replace({alerts}, "dashboard", "{uid}", "alertname", "{pattern}")'
+    return alerts
