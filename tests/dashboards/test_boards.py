@@ -8,8 +8,10 @@ import pytest
 
 from safelight.dashboards.board import FIRING, Board, Panel, Shape
 from safelight.dashboards.catalog import boards
-from safelight.dashboards.grafana_json import as_json
+from safelight.dashboards.grafana_json import as_json, handed_over
+from safelight.dashboards.leads import LEADS
 from safelight.errors import MissingExtra
+from safelight.rules.files import groups
 from safelight.rules.thresholds import Thresholds
 
 BOARDS = boards()
@@ -18,8 +20,10 @@ NAMES = [board.uid for board in BOARDS]
 
 
 def panels_of(board: Board) -> list[dict[str, Any]]:
-    """Return the panels of Grafana's JSON, without row headings and the question."""
-    return [each for each in read(board)["panels"] if each["type"] not in ("row", "text")]
+    """Return the panels of Grafana's JSON, also of closed rows, without headings and texts."""
+    outer = read(board)["panels"]
+    panels = [inner for each in outer for inner in [each, *each.get("panels", ())]]
+    return [each for each in panels if each["type"] not in ("row", "text")]
 
 
 def read(board: Board) -> dict[str, Any]:
@@ -29,48 +33,47 @@ def read(board: Board) -> dict[str, Any]:
 
 PANELS = panels_of(BOARD)
 ALL_PANELS = [(board, panel) for board in BOARDS for panel in panels_of(board)]
+CORE = {
+    "QPS: how many requests arrive?": "timeseries",
+    "P95 latency: how long do callers wait?": "timeseries",
+    "Success rate by instruction: which ones fail?": "heatmap",
+    "VRAM trend: does the memory grow?": "timeseries",
+    "Inference time: how is it distributed?": "bargauge",
+    "float16 and float32: which is faster?": "timeseries",
+    "Success ranking: do the frequent instructions work?": "bargauge",
+    "Slowest instructions: which take too long?": "bargauge",
+    "Errors by reason: why do requests fail?": "timeseries",
+    "When was P95 over 3 s for 5 minutes?": "state-timeline",
+    "When was VRAM over 95 %?": "state-timeline",
+    "Queue wait or inference: which is longer?": "timeseries",
+}
 
 
-def test_there_are_at_least_fourteen_dashboards_and_110_panels() -> None:
-    assert len(BOARDS) >= 14
-    assert sum(len(board.panels) for board in BOARDS) >= 110
+def test_there_are_few_dashboards_and_no_title_is_used_twice_in_one() -> None:
+    assert len(BOARDS) == 12
     assert len(set(NAMES)) == len(BOARDS)
+    assert sum(len(board.panels) for board in BOARDS) <= 150
 
 
-def test_the_first_board_opens_with_eight_numbers_and_the_firing_alerts() -> None:
-    numbers, alerts = BOARD.rows[:2]
+def test_the_first_board_opens_with_eight_numbers_the_firing_alerts_and_four_graphs() -> None:
+    numbers, alerts, callers, failures = BOARD.rows[:4]
     assert [panel.shape for panel in numbers.panels] == [Shape.NUMBER] * 8
-    assert all(panel.limit is not None for panel in numbers.panels if panel.title != "Traffic")
-    assert [panel.shape for panel in alerts.panels] == [Shape.TABLE]
+    assert all(panel.limit is not None for panel in numbers.panels if panel.title != "Requests/s?")
+    assert [panel.shape for panel in alerts.panels] == [Shape.ALERTS]
+    assert [len(row.panels) for row in (callers, failures)] == [2, 2]
     places = [panel["gridPos"] for panel in PANELS[:8]]
-    assert {(place["y"], place["w"]) for place in places} == {(3, 3)}
+    assert {(place["y"], place["w"]) for place in places} == {(4, 3)}
 
 
-def test_the_first_board_has_the_twelve_core_panels_in_four_rows() -> None:
-    assert [(row.title, len(row.panels)) for row in BOARD.rows[2:]] == [
-        ("Live", 3),
-        ("Model", 3),
-        ("Instructions", 3),
-        ("Alerts", 3),
-    ]
-    assert len(PANELS) == 8 + 1 + 12
+def test_the_twelve_core_panels_are_open_on_the_first_board_with_their_visualizations() -> None:
+    assert {panel["title"]: panel["type"] for panel in PANELS[9:]} == CORE
+    assert not any(row.closed for row in BOARD.rows)
 
 
-def test_each_core_panel_has_its_type_of_visualization() -> None:
-    assert {panel["title"]: panel["type"] for panel in PANELS[9:]} == {
-        "Requests per second": "timeseries",
-        "P95 latency": "timeseries",
-        "Success by instruction": "heatmap",
-        "VRAM": "timeseries",
-        "Inference time, distribution": "bargauge",
-        "Inference time by precision": "timeseries",
-        "Success of frequent instructions": "bargauge",
-        "Slowest instructions": "bargauge",
-        "Errors by reason": "timeseries",
-        "P95 over 3 s for 5 minutes": "state-timeline",
-        "VRAM over 95 %": "state-timeline",
-        "Queue wait and inference time": "timeseries",
-    }
+def test_every_title_is_a_question() -> None:
+    for board in BOARDS:
+        for panel in board.panels:
+            assert panel.title.partition(" (")[0].endswith("?"), (board.uid, panel.title)
 
 
 @pytest.mark.parametrize("board", BOARDS, ids=NAMES)
@@ -79,18 +82,25 @@ def test_a_dashboard_depends_on_no_data_source_or_id_of_one_grafana(board: Board
     assert "id" not in content
     assert len(content["uid"]) <= 40, "Grafana's limit"
     assert {panel["datasource"]["uid"] for panel in panels_of(board)} == {"${datasource}"}
-    variables = [variable["name"] for variable in content["templating"]["list"]]
-    assert variables in (
-        ["datasource", "namespace", "job", "instance"],
-        ["datasource", "job", "instance"],
-    )
+    names = [variable["name"] for variable in content["templating"]["list"]]
+    assert names == ["datasource", *board.names]
+    targets, cards = ["namespace", "job", "instance"], ["card_job", "card_instance"]
+    assert list(board.names) in (targets, [*targets, *cards], targets[1:])
+    used = {name for name in cards if f"${name}" in json.dumps(content["panels"])}
+    assert used <= set(names)
 
 
 @pytest.mark.parametrize("board", BOARDS, ids=NAMES)
-def test_a_dashboard_starts_with_the_question_that_it_answers(board: Board) -> None:
+def test_a_dashboard_starts_with_its_question_the_alerts_that_lead_here_and_the_next_ones(
+    board: Board,
+) -> None:
     first = read(board)["panels"][0]
-    assert (first["type"], first["options"]["content"]) == ("text", board.question)
+    content = first["options"]["content"]
+    assert first["type"] == "text"
+    assert board.question in content
     assert board.question.endswith("?")
+    assert all(name in content for name in board.alerts)
+    assert all(f"(/d/{uid}?" in content for uid in board.onward)
 
 
 @pytest.mark.parametrize("board", BOARDS, ids=NAMES)
@@ -114,11 +124,19 @@ def test_the_same_dashboard_gives_the_same_text(board: Board) -> None:
 
 
 @pytest.mark.parametrize("board", BOARDS, ids=NAMES)
-def test_panels_fill_the_width_and_do_not_overlap(board: Board) -> None:
-    for y in {panel["gridPos"]["y"] for panel in panels_of(board)}:
-        places = [panel["gridPos"] for panel in panels_of(board) if panel["gridPos"]["y"] == y]
-        width = 24 // len(places)
-        assert [place["x"] for place in places] == [width * n for n in range(len(places))]
+def test_panels_fill_the_width_do_not_overlap_and_are_wide_enough_to_read(board: Board) -> None:
+    taken: set[tuple[int, int]] = set()
+    for panel in panels_of(board):
+        place = panel["gridPos"]
+        assert place["w"] >= 8 or panel["type"] == "stat", panel["title"]
+        columns = range(place["x"], place["x"] + place["w"])
+        cells = {(x, y) for x in columns for y in range(place["y"], place["y"] + place["h"])}
+        assert not cells & taken, panel["title"]
+        taken |= cells
+    rows = {panel["gridPos"]["y"] for panel in panels_of(board)}
+    for y in rows:
+        widths = [p["gridPos"]["w"] for p in panels_of(board) if p["gridPos"]["y"] == y]
+        assert sum(widths) == 24
 
 
 @pytest.mark.parametrize("board", BOARDS, ids=NAMES)
@@ -141,7 +159,7 @@ def test_every_panel_has_a_title_a_description_a_unit_and_queries(panel: dict[st
 
 
 def test_latency_shows_traces_and_the_limit_of_its_alert() -> None:
-    latency = next(panel for panel in PANELS if panel["title"] == "P95 latency")
+    latency = next(panel for panel in PANELS if panel["title"].startswith("P95 latency"))
     assert all(target["exemplar"] for target in latency["targets"])
     steps = latency["fieldConfig"]["defaults"]["thresholds"]["steps"]
     assert [step["value"] for step in steps] == [None, 3]
@@ -150,8 +168,8 @@ def test_latency_shows_traces_and_the_limit_of_its_alert() -> None:
 def test_a_threshold_changes_the_line_and_the_title() -> None:
     moved = boards(Thresholds(request_p95_seconds=1.5))[0]
     titles = [panel.title for panel in moved.panels]
-    assert "P95 over 1.5 s for 5 minutes" in titles
-    latency = next(panel for panel in moved.panels if panel.title == "P95 latency")
+    assert "When was P95 over 1.5 s for 5 minutes?" in titles
+    latency = next(panel for panel in moved.panels if panel.title.startswith("P95 latency"))
     assert latency.limit == 1.5
 
 
@@ -182,16 +200,56 @@ def test_the_error_names_the_extra_if_the_library_is_missing(
         __import__("safelight.dashboards.grafana_json")
 
 
+def passed(url: str) -> set[str]:
+    return set(re.findall(r"\$\{(\w+):queryparam\}", url)) - {"datasource"}
+
+
+def test_a_link_passes_every_variable_that_the_next_dashboard_has() -> None:
+    services = [board for board in BOARDS if "namespace" in board.names and not board.is_fixed]
+    for source in services:
+        for target in services:
+            assert handed_over(source, target) == [n for n in target.names if n in source.names]
+
+
+def test_a_dashboard_of_one_service_never_takes_another_from_a_link() -> None:
+    for target in (board for board in BOARDS if board.is_fixed):
+        for source in BOARDS:
+            assert not {"namespace", "job", "instance"} & set(handed_over(source, target))
+        variable = read(target)["templating"]["list"][1]
+        assert (variable["type"], variable["skipUrlSync"]) == ("constant", True)
+        assert "namespace" in handed_over(target, BOARD)
+
+
+def test_a_link_from_all_jobs_passes_no_job() -> None:
+    watcher = next(board for board in BOARDS if "namespace" not in board.names)
+    assert handed_over(watcher, BOARD) == []
+    assert handed_over(BOARD, watcher) == ["job", "instance"]
+
+
 @pytest.mark.parametrize("board", BOARDS, ids=NAMES)
-def test_a_link_passes_the_variables_that_have_the_same_values_there(board: Board) -> None:
+def test_every_panel_links_to_another_dashboard_with_its_variables(board: Board) -> None:
     by_uid = {other.uid: other for other in BOARDS}
-    for link, uid in zip(read(board)["links"], board.onward, strict=False):
-        target = by_uid[uid]
+    onward = {panel.title: row.onward for row in board.rows for panel in row.panels}
+    for panel in panels_of(board):
+        (link,) = panel["links"]
+        uid = onward[panel["title"]]
+        assert uid != board.uid
         assert link["url"].startswith(f"/d/{uid}?${{__url_time_range}}&${{datasource:queryparam}}")
-        passed = set(re.findall(r"\$\{(\w+):queryparam\}", link["url"])) - {"datasource"}
-        queries = {each.name: each.query for each in board.variables}
-        same = {each.name for each in target.variables if queries.get(each.name) == each.query}
-        assert passed == same
+        assert passed(link["url"]) == set(handed_over(board, by_uid[uid]))
+
+
+def test_every_alert_leads_to_exactly_one_dashboard() -> None:
+    leads = [name for board in BOARDS for name in board.alerts]
+    alerts = {alert.name for group in groups("pix") for alert in group.alerts}
+    assert sorted(leads) == sorted(alerts)
+
+
+def test_the_table_of_alerts_links_each_alert_to_its_dashboard() -> None:
+    (table,) = (panel for panel in PANELS if panel["type"] == "table")
+    (override,) = table["fieldConfig"]["overrides"]
+    assert override["matcher"] == {"id": "byName", "options": "alertname"}
+    assert "/d/${__data.fields.dashboard}?" in json.dumps(override["properties"])
+    assert table["targets"][0]["expr"].count("label_replace(") == len(LEADS)
 
 
 def test_the_way_from_live_leads_to_every_dashboard_of_a_cause() -> None:
@@ -202,7 +260,15 @@ def test_the_way_from_live_leads_to_every_dashboard_of_a_cause() -> None:
         if uid not in reached:
             reached.add(uid)
             waiting.extend(onward[uid])
-    causes = {"request", "denoising", "engine", "instructions", "cards-and-memory", "hosts", "slo"}
+    causes = {
+        "request",
+        "denoising",
+        "engine",
+        "instructions",
+        "cards-and-memory",
+        "quality",
+        "slo",
+    }
     assert {f"safelight-{name}" for name in causes} <= reached
     assert all("safelight-live" in names for uid, names in onward.items() if uid != BOARD.uid)
 

@@ -16,7 +16,7 @@ type Json<T> = T extends string ? \`\${T}\` : T extends number | boolean | null 
   : T extends (infer U)[] ? Json<U>[] : unknown extends T ? T : { [K in keyof T]: Json<T[K]> };
 type Panel<Options, Field> = Omit<Json<schema.Panel>, 'options' | 'fieldConfig' | 'targets' | 'datasource' | 'transformations'> & {
   options: Json<Options>; targets?: unknown; datasource?: unknown; transformations?: unknown;
-  fieldConfig?: { defaults: Omit<Json<schema.FieldConfig>, 'custom' | 'mappings' | 'thresholds'> & { custom?: Json<Partial<Field>>; mappings?: unknown; thresholds?: unknown }; overrides: { matcher: Json<schema.MatcherConfig>; properties: Json<schema.DynamicConfigValue>[] }[] };
+  fieldConfig?: { defaults: Omit<Json<schema.FieldConfig>, 'custom' | 'mappings' | 'thresholds'> & { custom?: Json<Partial<Field>>; mappings?: unknown; thresholds?: unknown }; overrides: { matcher: Json<schema.MatcherConfig>; properties: { id: string; value?: unknown }[] }[] };
 };
 `;
 

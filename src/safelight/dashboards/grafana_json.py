@@ -36,6 +36,7 @@ _WIDTH, _HEIGHT = 24, 8
 _HEIGHT_OF_NUMBERS = 4
 _PER_LINE = 3
 _MAX_ID = 2**31
+_LABELS = {"card_job": "Machine job", "card_instance": "Machine"}
 
 
 def as_json(board: Board, others: Iterable[Board] = ()) -> str:
@@ -69,12 +70,12 @@ def as_json(board: Board, others: Iterable[Board] = ()) -> str:
     for row in board.rows:
         link = (_link(by_uid[row.onward].name, urls[row.onward]),) if row.onward in by_uid else ()
         _add_row(built, row, link)
-    content = _without_defaults(built.build())
+    content = _corrected(built.build())
     return str(JSONEncoder(sort_keys=True, indent=2, ensure_ascii=False).encode(content)) + "\n"
 
 
-def _without_defaults(content: model.Dashboard) -> model.Dashboard:
-    """Remove defaults of the SDK that are wrong in a current Grafana."""
+def _corrected(content: model.Dashboard) -> model.Dashboard:
+    """Correct what the SDK cannot set, or sets wrongly for a current Grafana."""
     for link in content.links or ():
         link.placement = None  # it hides links in a menu
     rows = content.panels or []
@@ -124,7 +125,7 @@ def _variable(variable: Variable) -> Any:
         return dashboard.ConstantVariable(variable.name).value(variable.first)
     built = (
         dashboard.QueryVariable(variable.name)
-        .label(variable.name.replace("card", "GPU").replace("_", " ").capitalize())
+        .label(_LABELS.get(variable.name, variable.name.capitalize()))
         .datasource(_SOURCE)
         .query(variable.query)
         .refresh(model.VariableRefresh.ON_TIME_RANGE_CHANGED)
