@@ -29,13 +29,18 @@ def expectations(built: tuple[Board, ...]) -> dict[str, dict[str, dict[str, obje
 
 def check(files: dict[str, str], expected: dict[str, dict[str, dict[str, object]]]) -> int:
     """Run the checker on these dashboards; return its exit code."""
-    if _installed_at() < (CHECKER / "package-lock.json").stat().st_mtime:
-        subprocess.run(_INSTALL, cwd=CHECKER, check=True)
+    install()
     with TemporaryDirectory() as name:
         for file, content in files.items():
             (Path(name) / file).write_text(content)
         (Path(name) / "expectations.json").write_text(json.dumps(expected))
         return subprocess.run(("node", "check.cjs", name), cwd=CHECKER, check=False).returncode
+
+
+def install() -> None:
+    """Install Grafana's code with npm, if its versions changed."""
+    if _installed_at() < (CHECKER / "package-lock.json").stat().st_mtime:
+        subprocess.run(_INSTALL, cwd=CHECKER, check=True)
 
 
 def _installed_at() -> float:

@@ -10,8 +10,8 @@ const path = require('node:path');
 globalThis.navigator = { language: 'en', languages: ['en'] };
 
 const grafana = require('@grafana/data');
-const scales = require('d3-scale-chromatic');
 const { firstValueFrom } = require('rxjs');
+const { colour } = require('./colours.cjs');
 const types = require('./types.cjs');
 
 globalThis.window = {}; // only now: while they load, libraries would take it for a browser
@@ -22,7 +22,6 @@ const boards = fs
   .readdirSync(folder)
   .filter((name) => name.endsWith('.json') && name !== 'expectations.json')
   .map((name) => JSON.parse(fs.readFileSync(path.join(folder, name))));
-const theme = grafana.createTheme({ colors: { mode: 'dark' } });
 const units = new Set(grafana.getValueFormats().flatMap((group) => group.formats ?? group.submenu).flatMap((unit) => [unit.id ?? unit.value]));
 // Two of Grafana's names are the same transformation.
 const transformations = new Map(Object.values(grafana.standardTransformers).map((one) => [one.id, one]));
@@ -46,40 +45,29 @@ function hue(colour) {
   return r > g ? 'red' : 'green';
 }
 
-function colourOf(panel, value) {
-  const config = { min: 0, max: 1, ...panel.fieldConfig.defaults };
-  const steps = config.thresholds?.steps?.map((step) => ({ ...step, value: step.value ?? -Infinity }));
-  if (steps) config.thresholds = { ...config.thresholds, steps };
-  config.color ??= { mode: 'thresholds' };
-  const field = { name: 'value', type: grafana.FieldType.number, config, values: [0, 1, value] };
-  return grafana.getDisplayProcessor({ field, theme })(value).color;
-}
-
 function checkColours(panel, where, expected) {
   if (expected.limit !== null && ['bargauge', 'stat'].includes(panel.type)) {
     const [below, above] = expected.better === 'high' ? ['red', 'green'] : ['green', 'red'];
     const margin = Math.max(Math.abs(expected.limit) * 0.01, 0.001);
-    check('colour below the limit', where, hue(colourOf(panel, expected.limit - margin)) === below);
-    check('colour above the limit', where, hue(colourOf(panel, expected.limit + margin)) === above);
+    check('colour below the limit', where, hue(colour(panel, expected.limit - margin)) === below);
+    check('colour above the limit', where, hue(colour(panel, expected.limit + margin)) === above);
   } else if (expected.better && panel.type === 'bargauge') {
     const [low, high] = expected.better === 'high' ? ['red', 'green'] : ['green', 'red'];
     const { max = 1 } = panel.fieldConfig.defaults;
-    check('colour of 0', where, hue(colourOf(panel, 0.02 * max)) === low);
-    check('colour of 1', where, hue(colourOf(panel, 0.98 * max)) === high);
+    check('colour of 0', where, hue(colour(panel, 0.02 * max)) === low);
+    check('colour of 1', where, hue(colour(panel, 0.98 * max)) === high);
   }
   if (panel.type === 'stat' && expected.limit === null) {
     const { color, thresholds } = panel.fieldConfig.defaults;
     check('colour of a number without a limit', where, color?.mode === 'fixed' || Boolean(thresholds));
   }
   if (panel.type === 'state-timeline') {
-    check('colour of 0', where, hue(colourOf(panel, 0)) === 'green');
-    check('colour of 1', where, hue(colourOf(panel, 1)) === 'red');
+    check('colour of 0', where, hue(colour(panel, 0)) === 'green');
+    check('colour of 1', where, hue(colour(panel, 1)) === 'red');
   }
   if (panel.options.color?.scheme === 'RdYlGn') {
-    // As in Grafana's heatmap/palettes.ts: this scheme is always inverted, then `reverse` applies.
-    const colour = (share) => scales.interpolateRdYlGn(panel.options.color.reverse ? share : 1 - share);
-    check('colour of 0', where, hue(colour(0)) === 'red');
-    check('colour of 1', where, hue(colour(1)) === 'green');
+    check('colour of 0', where, hue(colour(panel, 0)) === 'red');
+    check('colour of 1', where, hue(colour(panel, 1)) === 'green');
   }
 }
 

@@ -16,7 +16,7 @@ services. The dashboards link to each other, and mark restarts, deployments, deg
 alerts.
 
 The image shows the dashboard *{first}* with data of the demo, drawn from Prometheus without
-Grafana. `python scripts/boards.py` regenerates it, and lists the results of every panel in
+Grafana. `python -m scripts.boards` regenerates it, and lists the results of every panel in
 [panels.md](panels.md).
 
 ![The Live dashboard, with data of the demo](images/live.png)
