@@ -2,9 +2,9 @@
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -137,7 +137,6 @@ def operators_job(*, overridden: bool) -> dict[str, Any]:
         {"target_label": "endpoint", "replacement": endpoint["port"]},
     ]
     return {
-        "job_name": "serviceMonitor/images/safelight/0",
         "honor_labels": endpoint.get("honorLabels", False) and not overridden,
         "relabel_configs": [
             *selected,
@@ -155,64 +154,80 @@ def discovery_job() -> dict[str, Any]:
     return {name: value for name, value in job.items() if name != "kubernetes_sd_configs"}
 
 
-@contextmanager
-def scraping(job: dict[str, Any], folder: Path) -> Iterator[Prometheus]:
-    """Run Prometheus with this job, until the end of the block, and wait for its samples."""
-    with service() as address:
-        target = {"targets": [address], "labels": discovered()}
-        config = {
-            "global": {"scrape_interval": "1s"},
-            "scrape_configs": [{**job, "static_configs": [target]}],
-        }
-        with running(folder, yaml.safe_dump(config), "groups: []\n") as prometheus:
-            eventually(
-                lambda: prometheus.get("query", query=SERVICE_INFO.name)["result"],
-                within=30,
-                what="a first scrape",
-            )
-            yield prometheus
-
-
-def labels_of(prometheus: Prometheus, metric: Metric) -> dict[str, str]:
-    [series] = prometheus.get("query", query=metric.name)["result"]
-    labels: dict[str, str] = series["metric"]
-    return labels
+def bare_job() -> dict[str, Any]:
+    """Return the operator's job without what our monitor does about labels."""
+    job = operators_job(overridden=True)
+    return {**job, "relabel_configs": job["relabel_configs"][:-2], "metric_relabel_configs": []}
 
 
 JOBS = {
     "operator": operators_job(overridden=False),
-    "operator with overrideHonorLabels": operators_job(overridden=True),
+    "overrideHonorLabels": operators_job(overridden=True),
     "discovery": discovery_job(),
+    "bare": bare_job(),
 }
+
+
+@dataclass(frozen=True)
+class Scraped:
+    """A Prometheus that has scraped a service with each job, each at an address of its own."""
+
+    prometheus: Prometheus
+    address: dict[str, str]
+
+    def labels(self, job: str, metric: Metric, **matchers: str) -> dict[str, str]:
+        """Return the labels of the only series of a metric."""
+        chosen = {"instance": self.address[job], **matchers}
+        selector = ",".join(f'{name}="{value}"' for name, value in chosen.items())
+        query = f"{metric.name}{{{selector}}}"
+        [series] = self.prometheus.get("query", query=query)["result"]
+        labels: dict[str, str] = series["metric"]
+        return labels
+
+    def is_complete(self) -> bool:
+        return len(self.prometheus.get("query", query=SERVICE_INFO.name)["result"]) == len(JOBS)
+
+
+@pytest.fixture(scope="module")
+def scraped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scraped]:
+    with ExitStack() as services:
+        address = {name: services.enter_context(service()) for name in JOBS}
+        targets = {name: [{"targets": [address[name]], "labels": discovered()}] for name in JOBS}
+        jobs = [
+            {**job, "job_name": name, "static_configs": targets[name]} for name, job in JOBS.items()
+        ]
+        config = yaml.safe_dump({"global": {"scrape_interval": "1s"}, "scrape_configs": jobs})
+        folder = tmp_path_factory.mktemp("prometheus")
+        with running(folder, config, "groups: []\n") as prometheus:
+            result = Scraped(prometheus, address)
+            eventually(result.is_complete, within=30, what="the first scrape of each job")
+            yield result
 
 
 def test_only_these_labels_of_our_metrics_are_also_labels_of_targets() -> None:
     assert set().union(*map(conflicts, CATALOG)) == {"endpoint", "namespace"}
 
 
-@pytest.mark.parametrize("job", JOBS.values(), ids=JOBS)
-def test_p1_the_labels_of_a_service_survive_in_a_cluster_and_the_pods_others_too(
-    job: dict[str, Any], tmp_path: Path
+@pytest.mark.parametrize("job", ["operator", "overrideHonorLabels", "discovery"])
+@pytest.mark.parametrize("metric", CONFLICTING, ids=lambda metric: metric.name)
+def test_p1_the_labels_of_a_service_survive_in_a_cluster(
+    metric: Metric, job: str, scraped: Scraped
 ) -> None:
-    with scraping(job, tmp_path) as prometheus:
-        series = {metric.name: labels_of(prometheus, metric) for metric in CONFLICTING}
-        build = labels_of(prometheus, BUILD_INFO)
-        variable = prometheus.get("query", query=f'{SERVICE_INFO.name}{{namespace="{OWN}"}}')
-    for metric in CONFLICTING:
-        labels = series[metric.name]
-        assert {labels[name] for name in conflicts(metric)} == {OWN}, metric.name
-        assert not [name for name in labels if name.startswith("exported_")], metric.name
-        assert OF_POD.items() <= labels.items(), metric.name
-    assert len(variable["result"]) == 1, "the dashboards look for services with this query"
-    assert {**OF_POD, "namespace": "images"}.items() <= build.items()
-    assert "endpoint" not in build
+    own = dict.fromkeys(conflicts(metric), OWN)
+    labels = scraped.labels(job, metric, **own)
+    assert OF_POD.items() <= labels.items()
+    assert not [name for name in labels if name.startswith("exported_")]
 
 
-def test_without_our_relabelings_the_operators_labels_would_win(tmp_path: Path) -> None:
-    job = operators_job(overridden=True)
-    bare = {**job, "metric_relabel_configs": [], "relabel_configs": job["relabel_configs"][:-2]}
-    with scraping(bare, tmp_path) as prometheus:
-        labels = labels_of(prometheus, CONFLICTING[0])
-        assert (labels["endpoint"], labels["exported_endpoint"]) == ("http", OWN)
-        info = labels_of(prometheus, SERVICE_INFO)
-        assert (info["namespace"], info["exported_namespace"]) == ("images", OWN)
+@pytest.mark.parametrize("job", ["operator", "overrideHonorLabels", "discovery"])
+def test_metrics_without_a_namespace_get_that_of_the_pod(job: str, scraped: Scraped) -> None:
+    labels = scraped.labels(job, BUILD_INFO)
+    assert {**OF_POD, "namespace": "images"}.items() <= labels.items()
+    assert "endpoint" not in labels
+
+
+def test_without_our_relabelings_the_operators_labels_would_win(scraped: Scraped) -> None:
+    route = scraped.labels("bare", CONFLICTING[0])
+    assert (route["endpoint"], route["exported_endpoint"]) == ("http", OWN)
+    info = scraped.labels("bare", SERVICE_INFO)
+    assert (info["namespace"], info["exported_namespace"]) == ("images", OWN)
