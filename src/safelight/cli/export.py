@@ -214,6 +214,7 @@ def _report_obsolete(folder: Path, files: dict[str, str]) -> bool:
     obsolete = leftovers(folder, files)
     if obsolete:
         typer.echo(f"No longer exported, so delete: {', '.join(obsolete)}.", err=True)
-    for explanation in filter(None, (replacement(Path(name).stem) for name in obsolete)):
+    explanations = dict.fromkeys(replacement(Path(name).stem) for name in obsolete)
+    for explanation in filter(None, explanations):
         typer.echo(explanation, err=True)
     return bool(obsolete)

@@ -141,7 +141,7 @@ def test_a_dashboard_without_a_file_disappears(tmp_path: Path) -> None:
 def first_namespaces(files: dict[str, str]) -> dict[str, str]:
     """Return the namespace that each dashboard shows first, by uid."""
     return {
-        Path(name).stem: variable["current"]["value"]
+        Path(name).stem: variable.get("current", {}).get("value", variable["query"])
         for name, text in files.items()
         for variable in json.loads(text)["templating"]["list"]
         if variable["name"] == "namespace"
