@@ -1,9 +1,11 @@
+import json
 import os
 from pathlib import Path
 
 import pytest
 import yaml
 
+from safelight.dashboards import replaced
 from safelight.stack.files.export import PARTS
 from tests.cli.conftest import Call
 
@@ -78,6 +80,39 @@ def test_check_names_a_dashboard_that_is_no_longer_exported(call: Call, tmp_path
     checked = call("export", "grafana", str(tmp_path), "--check")
     assert checked.code == 1
     assert checked.line == "No longer exported, so delete: grafana/dashboards/safelight-old.json."
+
+
+def test_an_export_names_the_replacement_of_an_old_dashboard(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replaced, "_REPLACEMENTS", {"safelight-old": ("safelight-live",)})
+    old = tmp_path / "grafana/dashboards/safelight-old.json"
+    old.parent.mkdir(parents=True)
+    old.write_text('{"uid": "safelight-old", "tags": ["safelight"]}')
+    exported = call("export", "grafana", str(tmp_path))
+    assert exported.code == 0
+    assert exported.err.splitlines() == [
+        "No longer exported, so delete: grafana/dashboards/safelight-old.json.",
+        "safelight-old no longer exists: see safelight-live.",
+    ]
+    assert old.exists()
+
+
+@pytest.mark.parametrize("part", ["grafana", "compose", "kubernetes"])
+def test_the_dashboards_show_the_namespace_of_the_export(
+    part: str, call: Call, tmp_path: Path
+) -> None:
+    call("export", part, str(tmp_path), "--namespace", "photos")
+    [live] = tmp_path.rglob("safelight-live.*")
+    text = live.read_text()
+    if part == "kubernetes":
+        [text] = yaml.safe_load(text)["data"].values()
+    [chosen] = [
+        variable["current"]["value"]
+        for variable in json.loads(text)["templating"]["list"]
+        if variable["name"] == "namespace"
+    ]
+    assert chosen == "photos"
 
 
 @pytest.mark.parametrize("part", EVERY)

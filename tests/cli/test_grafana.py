@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from safelight.dashboards import replaced
+from safelight.rules.thresholds import default_limits
 from safelight.stack.files.grafana import board_files
 from tests.cli.conftest import Call
 from tests.stack.grafanas import TOKEN, FakeGrafana, grafana
@@ -47,6 +49,45 @@ def test_a_changed_dashboard_can_be_pushed_to_another_grafana(
     fake.boards.clear()
     assert call("grafana", "push", str(tmp_path / "boards"), *to_fake).code == 0
     assert fake.boards[uid]["title"] == "By hand"
+
+
+@pytest.fixture
+def old(fake: FakeGrafana, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Return the uid of a dashboard of an earlier version, which is in Grafana."""
+    uid = "safelight-old"
+    monkeypatch.setattr(replaced, "_REPLACEMENTS", {uid: ("safelight-live", "safelight-slo")})
+    fake.folders["safelight"] = "Safelight"
+    fake.boards[uid] = {"uid": uid, "title": "Old", "tags": ["safelight"], "id": 7, "version": 3}
+    return uid
+
+
+def test_dashboards_of_an_earlier_version_are_reported_and_stay(
+    call: Call, fake: FakeGrafana, to_fake: tuple[str, ...], old: str
+) -> None:
+    pushed = call("grafana", "push", *to_fake)
+    assert pushed.code == 0
+    assert pushed.out.endswith(
+        f"{old} no longer exists: see safelight-live and safelight-slo. Delete it with --prune.\n"
+    )
+    assert old in fake.boards
+
+
+def test_prune_deletes_the_dashboards_of_an_earlier_version(
+    call: Call, fake: FakeGrafana, to_fake: tuple[str, ...], old: str
+) -> None:
+    pushed = call("grafana", "push", "--prune", *to_fake)
+    assert pushed.out.endswith("see safelight-live and safelight-slo. Deleted.\n")
+    assert {f"{uid}.json" for uid in fake.boards} == set(board_files())
+    assert old not in call("grafana", "push", "--prune", *to_fake).out
+
+
+def test_pushed_dashboards_show_the_namespace_and_its_limits(
+    call: Call, fake: FakeGrafana, to_fake: tuple[str, ...]
+) -> None:
+    assert call("grafana", "push", "--namespace", "zimage", *to_fake).code == 0
+    text = board_files(default_limits("zimage"), "zimage")["safelight-live.json"]
+    pushed = {**fake.boards["safelight-live"], "id": None, "version": None}
+    assert pushed == {**json.loads(text), "id": None, "version": None}
 
 
 def test_the_token_file_may_be_named_by_the_environment(

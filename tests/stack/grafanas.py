@@ -30,6 +30,7 @@ class FakeGrafana:
     boards: dict[str, dict[str, Any]] = field(default_factory=dict)
     folder_of: dict[str, str] = field(default_factory=dict)
     provisioned: set[str] = field(default_factory=set)
+    unique_titles: bool = False  # in a folder, as in Grafana 10 and earlier
     failures: dict[str, tuple[int, str]] = field(default_factory=dict)
     requests: list[tuple[str, str]] = field(default_factory=list)
 
@@ -40,10 +41,12 @@ class FakeGrafana:
             return 200, {"database": "ok", "version": "13.2.3"}
         if self.token and authorization != f"Bearer {self.token}":
             return 401, {"message": "Invalid API key", "messageId": "api-key.invalid"}
-        if method == "POST" and self.role == "Viewer":
+        if method != "GET" and self.role == "Viewer":
             return 403, {"message": "You'll need additional permissions to perform this action."}
         if method == "POST":
             return self._post(route.path, body)
+        if method == "DELETE":
+            return self._delete(route.path.removeprefix("/api/dashboards/uid/"))
         return self._get(route.path, parse_qs(route.query))
 
     def _post(self, path: str, body: Any) -> Reply:
@@ -67,6 +70,16 @@ class FakeGrafana:
             return 400, {"message": "folder not found"}
         if uid in self.provisioned:
             return 400, {"message": "Cannot save provisioned dashboard"}
+        same = [
+            other
+            for other, present in self.boards.items()
+            if present["title"] == board["title"] and self.folder_of.get(other) == body["folderUid"]
+        ]
+        if self.unique_titles and uid not in self.boards and same:
+            if not body["overwrite"]:
+                message = "A dashboard with the same name in the folder already exists"
+                return 412, {"message": message, "status": "name-exists"}
+            [uid] = same  # it is overwritten, and keeps its uid
         before = self.boards.get(uid)
         if before and not body["overwrite"] and board.get("version") != before["version"]:
             return 412, {
@@ -78,6 +91,14 @@ class FakeGrafana:
         self.folder_of[uid] = body["folderUid"]
         url = f"/d/{uid}/a-slug"
         return 200, {"id": number, "uid": uid, "url": url, "status": "success", "version": version}
+
+    def _delete(self, uid: str) -> Reply:
+        if uid in self.provisioned:
+            return 400, {"message": "provisioned dashboard cannot be deleted"}
+        if uid not in self.boards:
+            return 404, {"message": "Dashboard not found"}
+        title = self.boards.pop(uid)["title"]
+        return 200, {"title": title, "message": f"Dashboard {title} deleted", "id": 2}
 
     def _get(self, path: str, query: dict[str, list[str]]) -> Reply:
         name = path.rpartition("/")[2]
@@ -93,7 +114,12 @@ class FakeGrafana:
             tags = set(query["tag"])
             boards = [board for board in self.boards.values() if tags <= set(board["tags"])]
             return 200, [
-                {"uid": board["uid"], "title": board["title"], "type": "dash-db"}
+                {
+                    "uid": board["uid"],
+                    "title": board["title"],
+                    "type": "dash-db",
+                    "folderUid": self.folder_of.get(board["uid"]),
+                }
                 for board in boards
             ]
         if path.startswith("/api/dashboards/uid/") and name in self.boards:
@@ -107,6 +133,9 @@ def _handler(fake: FakeGrafana) -> type[BaseHTTPRequestHandler]:
             self._reply()
 
         def do_POST(self) -> None:
+            self._reply()
+
+        def do_DELETE(self) -> None:
             self._reply()
 
         def _reply(self) -> None:

@@ -68,6 +68,17 @@ def harness(tmp_path: Path) -> Iterator[Harness]:
         harness.stack.stop()
 
 
+def test_dashboards_of_an_earlier_version_are_deleted_at_the_start(harness: Harness) -> None:
+    boards = harness.folder / "state" / "boards"
+    boards.mkdir(parents=True)
+    (boards / "safelight-old.json").write_text('{"uid": "safelight-old", "tags": ["safelight"]}')
+    (boards / "mine.json").write_text('{"uid": "mine", "tags": ["mine"]}')
+    files = {boards / "safelight-new.json": "{}"}
+    stack = harness.build(Plan((web("one", harness.folder),), files, boards.parent), pause)
+    assert stack.start()
+    assert {path.name for path in boards.iterdir()} == {"safelight-new.json", "mine.json"}
+
+
 def test_a_stack_starts_and_stops_every_program(harness: Harness) -> None:
     stack = harness.start("one", "two")
     processes = harness.processes("one", "two")

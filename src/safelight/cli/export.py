@@ -7,6 +7,7 @@ import httpx
 import typer
 
 from safelight.cli.options import setting_option
+from safelight.dashboards.replaced import replacement
 from safelight.errors import BadSetting
 from safelight.settings import load
 from safelight.stack.files.discovery import Discovery
@@ -103,15 +104,16 @@ def alertmanager(
 @export.command()
 def grafana(
     folder: Folder = _DEPLOY,
+    namespace: Namespace = None,
     monitoring: Monitoring = None,
     check: Check = False,
     force: Force = False,
 ) -> None:
     """Write the dashboards and Grafana's provisioning files.
 
-    Example: safelight export grafana monitoring --check
+    Example: safelight export grafana monitoring --namespace zimage
     """
-    _act(folder, deployment(_choices(monitoring), "grafana"), check=check, force=force)
+    _act(folder, deployment(_choices(monitoring, namespace), "grafana"), check=check, force=force)
 
 
 @export.command()
@@ -196,13 +198,23 @@ def _act(folder: Path, files: dict[str, str], *, check: bool, force: bool) -> No
             keep_apart(folder, files)
         changed = write(folder, files, force=force)
         typer.echo(f"{len(files)} files are in {folder}; {len(changed)} changed.")
+        _report_obsolete(folder, files)
         return
-    differing, obsolete = drift(folder, files), leftovers(folder, files)
+    differing = drift(folder, files)
     if differing:
         typer.echo(f"Out of date: {', '.join(differing)}.", err=True)
         typer.echo("Run the same command without --check.", err=True)
-    if obsolete:
-        typer.echo(f"No longer exported, so delete: {', '.join(obsolete)}.", err=True)
-    if differing or obsolete:
+    if _report_obsolete(folder, files) or differing:
         raise typer.Exit(1)
     typer.echo(f"All {len(files)} files in {folder} are up to date.")
+
+
+def _report_obsolete(folder: Path, files: dict[str, str]) -> bool:
+    """Say which files are no longer exported, and return True if there are any."""
+    obsolete = leftovers(folder, files)
+    if obsolete:
+        typer.echo(f"No longer exported, so delete: {', '.join(obsolete)}.", err=True)
+    explanations = dict.fromkeys(replacement(Path(name).stem) for name in obsolete)
+    for explanation in filter(None, explanations):
+        typer.echo(explanation, err=True)
+    return bool(obsolete)

@@ -10,9 +10,11 @@ import httpx
 import typer
 
 from safelight.cli.options import parse_address, setting_option
+from safelight.dashboards.replaced import replaced, replacement
 from safelight.settings import load
+from safelight.stack.files.export import Choices
 from safelight.stack.files.folder import write
-from safelight.stack.files.grafana import board_files
+from safelight.stack.monitoring import read
 from safelight.stack.tools.remote import TIMEOUT_SECONDS, Board, Grafana, read_boards, read_token
 
 grafana = typer.Typer(help="Push dashboards to Grafana, or pull them, over its HTTP API.")
@@ -30,6 +32,11 @@ def push(
     ] = None,
     url: Url = _LOCAL,
     token_file: Token = None,
+    namespace: Annotated[str | None, setting_option("namespace")] = None,
+    monitoring: Annotated[Path | None, setting_option("monitoring")] = None,
+    prune: Annotated[
+        bool, typer.Option("--prune", help="Delete the dashboards that an earlier version had.")
+    ] = False,
 ) -> None:
     """Save the dashboards in Grafana's folder Safelight. Existing ones are replaced.
 
@@ -39,11 +46,14 @@ def push(
 
         safelight grafana push boards --url https://grafana.example --token-file token
     """
-    boards = read_boards(folder) if folder else _builtin_boards()
+    boards = read_boards(folder) if folder else _builtin_boards(namespace, monitoring)
     with _client(url, token_file) as client:
-        saved = client.push(boards)
+        outdated = client.outdated(replaced().keys() - boards.keys())
+        saved = client.push(boards, delete=outdated if prune else ())
     typer.echo("\n".join(saved))
     typer.echo(f"{len(saved)} dashboards are in Grafana's folder Safelight.")
+    for uid in outdated:
+        typer.echo(f"{replacement(uid)} {'Deleted.' if prune else 'Delete it with --prune.'}")
 
 
 @grafana.command()
@@ -72,5 +82,9 @@ def _client(url: str, token_file: Path | None) -> Iterator[Grafana]:
         yield Grafana(parse_address(url), client, token)
 
 
-def _builtin_boards() -> dict[str, Board]:
-    return {name.removesuffix(".json"): json.loads(text) for name, text in board_files().items()}
+def _builtin_boards(namespace: str | None, monitoring: Path | None) -> dict[str, Board]:
+    """Return the dashboards as `safelight export grafana` writes them."""
+    settings = load(namespace=namespace, monitoring=monitoring)
+    monitored = read(settings.monitoring, secrets_here=False)
+    files = Choices(settings.namespace, monitoring=monitored).boards
+    return {name.removesuffix(".json"): json.loads(text) for name, text in files.items()}

@@ -12,6 +12,7 @@ from safelight.rules.files import RUNBOOKS, rule_file
 from safelight.settings import Settings
 from safelight.stack.files.alerting import RELAY_URL, alertmanager_yml
 from safelight.stack.files.config import prometheus_yml
+from safelight.stack.files.folder import leftovers
 from safelight.stack.files.grafana import grafana_plan
 from safelight.stack.monitoring import Monitoring, read
 from safelight.stack.programs import Program, Running, find_program, look_for, require_free_port
@@ -63,9 +64,10 @@ def plan(settings: Settings, models: Sequence[str] = ()) -> Plan:
         _alertmanager(settings, state),
         *([_node_exporter(settings, node_exporter)] if node_exporter else []),
     ]
-    grafana = grafana_plan(
-        settings, state, f"http://{settings.host}:{settings.prometheus_port}", monitoring.thresholds
-    )
+    [first, *_] = namespaces(served)
+    prometheus = f"http://{settings.host}:{settings.prometheus_port}"
+    limits = monitoring.limits(first)[first]
+    grafana = grafana_plan(settings, state, prometheus, limits, first)
     programs += [grafana.program] if grafana else []
     _refuse_shared_ports(programs)
     files = _files(state, served, programs, monitoring)
@@ -146,15 +148,19 @@ class Stack:
         self._running.clear()
 
     def _prepare(self) -> Path:
-        logs = self.plan.state / "logs"
+        state = self.plan.state
+        logs = state / "logs"
         try:
             logs.mkdir(parents=True, exist_ok=True)
             for path, text in self.plan.files.items():
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(text)
+            names = {str(path.relative_to(state)): text for path, text in self.plan.files.items()}
+            for name in leftovers(state, names):  # such as the dashboards of an earlier version
+                (state / name).unlink()
         except OSError as error:
             raise BadSetting(
-                f"The state folder {self.plan.state} cannot be written: {error.strerror}. "
+                f"The state folder {state} cannot be written: {error.strerror}. "
                 "Choose another with --state-folder."
             ) from None
         for program in self.plan.programs:

@@ -152,9 +152,8 @@ def test_d4_a_safelight_pod_is_scraped_with_the_operators_labels(tmp_path: Path)
         "namespace": "images",
         "pod": "pod-7c9",
         "container": "main",
-        "endpoint": "http",
         "node": "node-a",
-    }
+    }, "the operator's, except `endpoint`: our metrics have their own"
 
 
 @pytest.mark.parametrize(

@@ -92,6 +92,13 @@ def test_the_dashboards_are_mounted_where_grafanas_provider_looks() -> None:
     assert f"./grafana/dashboards:{path}:ro" in COMPOSE["services"]["grafana"]["volumes"]
 
 
+def test_the_live_dashboard_is_grafanas_home_page() -> None:
+    environment = COMPOSE["services"]["grafana"]["environment"]
+    folder, _, name = environment["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"].rpartition("/")
+    assert f"./grafana/dashboards:{folder}:ro" in COMPOSE["services"]["grafana"]["volumes"]
+    assert json.loads(FILES[f"grafana/dashboards/{name}"])["uid"] == "safelight-live"
+
+
 @pytest.mark.parametrize("service", CONTAINERS.values(), ids=CONTAINERS)
 def test_a_container_is_pinned_local_healthy_and_without_privileges(
     service: dict[str, Any],

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from safelight.errors import MissingExtra
+from safelight.rules.thresholds import default_limits
 from safelight.settings import load
 from safelight.stack.files import grafana
 from safelight.stack.files.grafana import GRAFANA, GrafanaPlan, board_files, grafana_plan
@@ -122,6 +123,48 @@ def test_anonymous_users_are_viewers_and_there_is_no_administrator(tmp_path: Pat
     assert all(str(tmp_path) in path for path in config["paths"].values())
 
 
+@pytest.mark.usefixtures("bin_folder")
+def test_the_live_dashboard_is_the_home_page(tmp_path: Path) -> None:
+    planned = plan_in(tmp_path)
+    config = ConfigParser()
+    config.read_string(read(planned, "grafana.ini"))
+    home = Path(config["dashboards"]["default_home_dashboard_path"])
+    assert json.loads(planned.files[home])["uid"] == "safelight-live"
+
+
+@pytest.mark.usefixtures("bin_folder")
+def test_a_dashboard_without_a_file_disappears(tmp_path: Path) -> None:
+    [provider] = yaml.safe_load(read(plan_in(tmp_path), "dashboards/safelight.yml"))["providers"]
+    assert provider["disableDeletion"] is False
+
+
+def first_namespaces(files: dict[str, str]) -> dict[str, str]:
+    """Return the namespace that each dashboard shows first, by uid."""
+    return {
+        Path(name).stem: variable.get("current", {}).get("value", variable["query"])
+        for name, text in files.items()
+        for variable in json.loads(text)["templating"]["list"]
+        if variable["name"] == "namespace"
+    }
+
+
+def test_the_dashboards_show_the_namespace_first_except_those_of_one_family() -> None:
+    before, after = first_namespaces(board_files()), first_namespaces(board_files(None, "photos"))
+    families = {uid for uid, namespace in after.items() if namespace != "photos"}
+    assert families == {"safelight-recognition", "safelight-z-image"}
+    assert all(after[uid] == before[uid] for uid in families)
+    assert after["safelight-live"] == "photos"
+
+
+@pytest.mark.usefixtures("bin_folder")
+def test_a_stack_shows_its_first_service_first_with_its_limits(tmp_path: Path) -> None:
+    settings = load(state_folder=tmp_path / "state")
+    planned = plan(settings, ["demo-generate", "demo-edit"])
+    [text] = [text for path, text in planned.files.items() if path.name == "safelight-live.json"]
+    assert first_namespaces({"safelight-live.json": text}) == {"safelight-live": "zimage"}
+    assert text == board_files(default_limits("zimage"), "zimage")["safelight-live.json"]
+
+
 def test_the_older_program_needs_no_subcommand(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -142,13 +185,14 @@ def test_debians_program_has_another_home_folder(
 def test_without_the_extra_there_are_no_dashboards_and_a_hint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def missing(_: object) -> dict[str, str]:
+    def missing(*_: object) -> dict[str, str]:
         raise MissingExtra("grafana", "grafana_foundation_sdk")
 
     monkeypatch.setattr(grafana, "board_files", missing)
     planned = plan_in(tmp_path)
     assert "pip install 'safelight[grafana]'" in planned.program.shows
     assert not [path for path in planned.files if path.suffix == ".json"]
+    assert "default_home_dashboard_path" not in read(planned, "grafana.ini")
 
 
 def test_a_dashboard_file_is_json_with_its_uid_as_name() -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from safelight.dashboards import replaced
 from safelight.errors import BadSetting
 from safelight.stack.tools.remote import normalized, read_boards, read_token
 from tests.stack.grafanas import TOKEN
@@ -54,3 +55,13 @@ def test_a_folder_without_dashboards_is_reported_in_one_line(tmp_path: Path) -> 
 def test_a_dashboard_folder_with_a_long_name_is_reported_in_one_line(tmp_path: Path) -> None:
     line = error_of(BadSetting, lambda: read_boards(tmp_path / ("n" * 300)))
     assert line == "The dashboards cannot be read: File name too long."
+
+
+def test_a_dashboard_of_an_earlier_version_is_refused_with_its_replacement(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replaced, "_REPLACEMENTS", {"safelight-old": ("safelight-live",)})
+    (tmp_path / "old.json").write_text('{"uid": "safelight-old"}')
+    line = error_of(BadSetting, lambda: read_boards(tmp_path))
+    assert "safelight-old no longer exists: see safelight-live." in line
+    assert "Remove the file, or give the dashboard another uid to keep it." in line

@@ -11,7 +11,7 @@ import yaml
 
 from safelight.settings import Settings
 from safelight.stack.files.config import SCRAPE_INTERVAL
-from safelight.stack.files.discovery import JOB_LABEL, SCRAPE_ANNOTATION, SCRAPED_PORT
+from safelight.stack.files.discovery import JOB_LABEL, ROUTE_LABEL, SCRAPE_ANNOTATION, SCRAPED_PORT
 from safelight.stack.files.document import Block, Document, header, yaml_text
 from safelight.stack.files.pods import container, pod
 
@@ -129,15 +129,22 @@ class _App:
         return {**self._head("networking.k8s.io/v1", "NetworkPolicy"), "spec": spec}
 
     def servicemonitor(self) -> Document:
-        """Return how the operator's Prometheus scrapes the pods, and the job's name."""
+        """Return how the operator's Prometheus scrapes the pods, and the job's name.
+
+        The operator adds its own relabelings before these.
+        """
         node = {"sourceLabels": ["__meta_kubernetes_pod_node_name"], "targetLabel": "node"}
         endpoint = {
             "port": SCRAPED_PORT,
             "path": "/metrics",
-            "honorLabels": True,  # a metric's own `endpoint` and `namespace` win
+            "honorLabels": True,  # the `namespace` of a metric wins over that of the pod
             "interval": SCRAPE_INTERVAL,
             "scrapeTimeout": SCRAPE_INTERVAL,
-            "relabelings": [{"action": "replace", **node}],
+            "relabelings": [
+                {"action": "replace", **node},
+                {"action": "labeldrop", "regex": ROUTE_LABEL},
+            ],
+            "metricRelabelings": _restored("namespace"),
         }
         spec = {
             "jobLabel": JOB_LABEL,
@@ -196,6 +203,13 @@ class _App:
 
 def _text(manifest: Document) -> str:
     return yaml_text(manifest, _HEADER)
+
+
+def _restored(label: str) -> list[Document]:
+    """Return how a metric gets its own label back, if the operator ignores `honorLabels`."""
+    renamed = f"exported_{label}"
+    own = {"sourceLabels": [renamed], "regex": "(.+)", "targetLabel": label}
+    return [{"action": "replace", **own}, {"action": "labeldrop", "regex": renamed}]
 
 
 def _rolling(*, surge: int, unavailable: int) -> Document:

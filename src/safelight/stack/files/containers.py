@@ -4,6 +4,7 @@ They contain no secret. Every port is bound to 127.0.0.1, and every image has a 
 """
 
 from safelight.stack.files.document import Document, header, yaml_text
+from safelight.stack.files.grafana import HOME
 
 _VERSIONS = {
     "prometheus": "prom/prometheus:v3.13.3",
@@ -22,6 +23,7 @@ _USAGE = """\
 """
 _SECRET = "slack_url"
 SLACK_URL_FILE = f"/run/secrets/{_SECRET}"
+BOARDS_FOLDER = "/var/lib/grafana/dashboards"
 PROMETHEUS_GPU = "prometheus-gpu.yml"
 _PROMETHEUS_YML = "/etc/prometheus/prometheus.yml"
 _NOBODY = "65534:65534"
@@ -182,9 +184,10 @@ def _grafana() -> Document:
             "GF_SECURITY_DISABLE_INITIAL_ADMIN_CREATION": "true",
             "GF_ANALYTICS_REPORTING_ENABLED": "false",
             "GF_ANALYTICS_CHECK_FOR_UPDATES": "false",
+            "GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH": f"{BOARDS_FOLDER}/{HOME}",
         },
         "volumes": [
-            "./grafana/dashboards:/var/lib/grafana/dashboards:ro",
+            f"./grafana/dashboards:{BOARDS_FOLDER}:ro",
             "./compose/datasource.yml:/etc/grafana/provisioning/datasources/safelight.yml:ro",
             "./grafana/provisioning/dashboards:/etc/grafana/provisioning/dashboards:ro",
             "grafana:/var/lib/grafana",

@@ -1,18 +1,20 @@
 """How Prometheus finds its targets: static targets, target files or Kubernetes pods.
 
 The labels are always those of the Prometheus Operator: `job`, `instance`, `namespace`, `pod`,
-`container`, `endpoint` and `node`.
+`container`, `endpoint` and `node`. A service has no target label `endpoint`: its metrics have one.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from safelight.metrics.catalog import ENDPOINT
 from safelight.stack.files.document import Document
 
 GPU_JOB = "gpu"
 SCRAPE_ANNOTATION = "safelight/scrape"
 SCRAPED_PORT = "http"  # the name of the service's port, in the Deployment and here
+ROUTE_LABEL = ENDPOINT.name  # of our metrics: the route. The operator's is the name of a port
 JOB_LABEL = "app.kubernetes.io/instance"
 _TARGETS = "targets"  # beside prometheus.yml
 _POD = "__meta_kubernetes_pod_"
@@ -77,9 +79,10 @@ def kubernetes_targets() -> Targets:
         _keep(scraped, "true"),
         _keep(_LABELS["endpoint"], SCRAPED_PORT),
         {"source_labels": [job_label], "regex": "(.+)", "target_label": "job"},
+        {"regex": ROUTE_LABEL, "action": "labeldrop"},
     ]
     jobs: list[Document] = [
-        # A service names its routes (`endpoint`) and its namespace: they win over the pod's.
+        # The `namespace` of a service's metrics wins over that of its pod.
         {**_pods("safelight", service), "honor_labels": True},
         _pods("node", [*_exporter(_NODE_EXPORTERS), _copy_label("instance", _LABELS["node"])]),
         _pods(GPU_JOB, _exporter(_GPU_EXPORTERS)),

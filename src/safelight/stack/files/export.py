@@ -13,6 +13,7 @@ from safelight.stack.files.alerting import alertmanager_yml
 from safelight.stack.files.cluster import cluster_files
 from safelight.stack.files.config import configuration
 from safelight.stack.files.containers import (
+    BOARDS_FOLDER,
     PROMETHEUS_GPU,
     SLACK_URL_FILE,
     compose_gpu_yaml,
@@ -39,7 +40,6 @@ from safelight.stack.services import SERVICE
 Files = Mapping[str, str]
 
 _RULES = "rules/*.yml"  # relative to prometheus.yml, also in the container
-_BOARDS_FOLDER = "/var/lib/grafana/dashboards"
 _SLACK = Monitoring(
     receivers={"slack": Slack(kind="slack", url_file=Path(SLACK_URL_FILE))},
     routes=Routes(critical=("slack",), warning=("slack",)),
@@ -75,6 +75,11 @@ class Choices:
     def limits(self) -> Thresholds:
         """Return the alert thresholds of this namespace."""
         return self.monitoring.limits(self.namespace)[self.namespace]
+
+    @property
+    def boards(self) -> dict[str, str]:
+        """Return the dashboards, which show this namespace first, by file name."""
+        return board_files(self.limits, self.namespace)
 
     @property
     def rules(self) -> str:
@@ -158,10 +163,8 @@ def _grafana(choices: Choices) -> Files:
 
 def _boards(choices: Choices) -> Files:
     return {
-        **{
-            f"grafana/dashboards/{name}": text for name, text in board_files(choices.limits).items()
-        },
-        "grafana/provisioning/dashboards/safelight.yml": dashboard_provider(_BOARDS_FOLDER),
+        **{f"grafana/dashboards/{name}": text for name, text in choices.boards.items()},
+        "grafana/provisioning/dashboards/safelight.yml": dashboard_provider(BOARDS_FOLDER),
     }
 
 
@@ -198,7 +201,7 @@ def _prometheus_yml(targets: Targets, choices: Choices, usage: str = "") -> str:
 
 
 def _kubernetes(choices: Choices) -> Files:
-    files = cluster_files(choices.namespace, choices.rules, board_files(choices.limits))
+    files = cluster_files(choices.namespace, choices.rules, choices.boards)
     return {f"kubernetes/{name}": text for name, text in files.items()}
 
 

@@ -1,9 +1,10 @@
 """Grafana's files (data source, dashboards, settings), and how `safelight up` runs it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from safelight.dashboards.board import Board
 from safelight.dashboards.catalog import boards
 from safelight.errors import MissingExtra
 from safelight.rules.thresholds import Thresholds
@@ -16,6 +17,10 @@ GRAFANA_NAMES = ("grafana", "grafana-server")
 _DEBIAN_HOME = Path("/usr/share/grafana")
 _DEFAULTS = "conf/defaults.ini"  # in every home folder of Grafana
 _HEADER = header("grafana")
+HOME = "safelight-live.json"  # the dashboard that Grafana shows first
+_NAMESPACE = "namespace"  # the variable of a service's dashboards
+# They show one family of models, and so start with its service, whatever the others show.
+_OF_ONE_FAMILY = ("safelight-recognition", "safelight-z-image")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,16 +31,28 @@ class GrafanaPlan:
     files: dict[Path, str]
 
 
-def board_files(limits: Thresholds | None = None) -> dict[str, str]:
+def board_files(limits: Thresholds | None = None, namespace: str | None = None) -> dict[str, str]:
     """Return every dashboard as JSON for Grafana, by file name, with the alerts' thresholds.
 
-    Raises MissingExtra if the extra `grafana` is not installed.
+    They show the service with that namespace first. Raises MissingExtra if the extra `grafana` is
+    not installed.
     """
     # Imported late: it needs the extra `grafana`, and the rest of the package does not.
     from safelight.dashboards.grafana_json import as_json
 
-    built = boards(limits)
+    built = tuple(_showing(board, namespace) for board in boards(limits))
     return {f"{board.uid}.json": as_json(board, built) for board in built}
+
+
+def _showing(board: Board, namespace: str | None) -> Board:
+    """Return the dashboard with that service as the first choice of its variable."""
+    if namespace is None or board.uid in _OF_ONE_FAMILY:
+        return board
+    variables = (
+        replace(each, first=namespace) if each.name == _NAMESPACE else each
+        for each in board.variables
+    )
+    return replace(board, variables=tuple(variables))
 
 
 def datasource(url: str) -> str:
@@ -63,14 +80,18 @@ def dashboard_provider(folder: str) -> str:
         "name": "safelight",
         "folder": "Safelight",
         "type": "file",
-        "disableDeletion": True,
+        "disableDeletion": False,  # a dashboard whose file is gone disappears
         "options": {"path": folder},
     }
     return yaml_text({"apiVersion": 1, "providers": [provider]}, _HEADER)
 
 
 def grafana_plan(
-    settings: Settings, state: Path, prometheus: str, limits: Thresholds | None = None
+    settings: Settings,
+    state: Path,
+    prometheus: str,
+    limits: Thresholds | None = None,
+    namespace: str | None = None,
 ) -> GrafanaPlan | None:
     """Return how to run and provision Grafana, or None if its program is not installed.
 
@@ -81,18 +102,19 @@ def grafana_plan(
         return None
     config = state / "config" / "grafana"
     try:
-        dashboards, shows = board_files(limits), "dashboards"
+        dashboards, shows = board_files(limits, namespace), "dashboards"
     except MissingExtra as error:
         dashboards, shows = {}, f"Explore with Prometheus; no dashboards: {error}"
+    home = config / "boards" / HOME if HOME in dashboards else None
     files = {
-        config / "grafana.ini": _ini(settings, state, config),
+        config / "grafana.ini": _ini(settings, state, config, home),
         config / "datasources" / "safelight.yml": datasource(prometheus),
         config / "dashboards" / "safelight.yml": dashboard_provider(str(config / "boards")),
         **{config / "boards" / name: text for name, text in dashboards.items()},
     }
     subcommand = ("server",) if Path(executable).name == GRAFANA else ()
-    home = f"--homepath={_home(executable)}"
-    command = (executable, *subcommand, home, f"--config={config / 'grafana.ini'}")
+    home_path = f"--homepath={_home(executable)}"
+    command = (executable, *subcommand, home_path, f"--config={config / 'grafana.ini'}")
     port = settings.grafana_port
     return GrafanaPlan(Program(GRAFANA, command, settings.host, port, "/api/health", shows), files)
 
@@ -105,7 +127,7 @@ def _home(executable: str) -> Path:
     return unpacked
 
 
-def _ini(settings: Settings, state: Path, config: Path) -> str:
+def _ini(settings: Settings, state: Path, config: Path, home: Path | None) -> str:
     """Return grafana.ini: anonymous users are viewers, and there is no administrator."""
     sections: Mapping[str, Mapping[str, object]] = {
         "paths": {
@@ -124,6 +146,7 @@ def _ini(settings: Settings, state: Path, config: Path) -> str:
             "check_for_plugin_updates": "false",
         },
         "log": {"mode": "console", "level": "warn"},
+        **({"dashboards": {"default_home_dashboard_path": home}} if home else {}),
     }
     lines = ["; Written by `safelight up` at every start."]
     for section, values in sections.items():

@@ -5,16 +5,16 @@ Every error of Grafana becomes one line that says what to do. No message contain
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import TypeVar
 
 import httpx
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, Field
 
+from safelight.dashboards.replaced import replacement
 from safelight.errors import BadSetting, SafelightError, ServiceFailed
 from safelight.stack.files.document import Document
-from safelight.stack.programs import error_text, without_password
+from safelight.stack.tools.grafana_api import TOKEN_ADVICE, GrafanaApi, Params, content_of
 
 FOLDER_UID, FOLDER_TITLE, TAG = "safelight", "Safelight", "safelight"
 TIMEOUT_SECONDS = 15.0
@@ -22,16 +22,8 @@ _MAX_BOARDS = 500
 _UID = re.compile(r"[A-Za-z0-9_-]{1,40}")  # Grafana's rule; here the uid becomes a file name
 _INSTANCE_FIELDS = ("id", "version")  # differ between Grafanas with the same dashboard
 _MAX_TOKEN_LENGTH = 4096
-_TOKEN = (
-    "Give --token-file a file with the token of a service account that has the role Editor "
-    "(Grafana: Administration, Service accounts)."
-)
 
 Board = Document
-T = TypeVar("T")
-
-
-_Params = Mapping[str, str | int]
 
 
 class _Folder(BaseModel):
@@ -45,10 +37,13 @@ class _Source(BaseModel):
 
 class _Saved(BaseModel):
     url: str | None = None
+    uid: str | None = None
 
 
 class _SearchResult(BaseModel):
     uid: str
+    title: str = ""
+    folder: str | None = Field(None, alias="folderUid")
 
 
 class _Stored(BaseModel):
@@ -66,7 +61,7 @@ def read_token(file: Path | None) -> str | None:
     except UnicodeDecodeError:
         text = ""
     if not re.fullmatch(r"[!-~]{1,4096}", text):
-        raise BadSetting(f"The token file {file} contains no token of one word. {_TOKEN}")
+        raise BadSetting(f"The token file {file} contains no token of one word. {TOKEN_ADVICE}")
     return text
 
 
@@ -81,10 +76,16 @@ def read_boards(folder: Path) -> dict[str, Board]:
         try:
             board = json.loads(file.read_text(encoding="utf-8"))
             boards[board["uid"]] = board
+            explanation = replacement(board["uid"])
         except (OSError, ValueError, KeyError, TypeError):
             raise BadSetting(
                 f"{file} is not a dashboard: it needs JSON with a uid. Remove the file."
             ) from None
+        if explanation:
+            raise BadSetting(
+                f"{file} is a dashboard of an earlier version. {explanation} Remove the file, or "
+                "give the dashboard another uid to keep it."
+            )
     if not boards:
         raise BadSetting(f"There are no dashboards (*.json) in {folder}.")
     return boards
@@ -100,43 +101,39 @@ class Grafana:
     """A client for one Grafana; every error is raised as one line."""
 
     def __init__(self, url: str, client: httpx.Client, token: str | None = None) -> None:
-        self._url = url
-        self._shown = without_password(url)
-        self._client = client
-        self._headers = {"accept": "application/json"}
-        if token:
-            self._headers["authorization"] = f"Bearer {token}"
+        self._api = GrafanaApi(url, client, token)
+        self._shown = self._api.shown
 
-    def push(self, boards: Mapping[str, Board]) -> list[str]:
+    def outdated(self, uids: Collection[str]) -> list[str]:
+        """Return which of these dashboards are in Grafana with the tag safelight."""
+        self._require_grafana()
+        return sorted({result.uid for result in self._search()} & set(uids))
+
+    def push(self, boards: Mapping[str, Board], *, delete: Collection[str] = ()) -> list[str]:
         """Save every dashboard in the folder Safelight, and return their addresses.
 
-        Overwrites dashboards with the same uid. Raises BadSetting or ServiceFailed.
+        Overwrites dashboards with the same uid. Before that, deletes those with the uids in
+        `delete`. Raises BadSetting or ServiceFailed.
         """
         self._require_grafana()
         folder = self._folder()
         self._require_prometheus()
+        self._require_free_titles(boards, folder, delete)
+        for uid in delete:
+            self._delete(uid)
         saved: list[str] = []
         for uid, board in boards.items():
-            content = {
-                "dashboard": {**board, "id": None},
-                "folderUid": folder,
-                "overwrite": True,
-                "message": "Pushed by `safelight grafana push`.",
-            }
             try:
-                result = self._request(_Saved, "POST", "/api/dashboards/db", json=content)
+                saved.append(self._save(uid, board, folder))
             except SafelightError as error:
                 progress = f"{len(saved)} of {len(boards)} dashboards were saved; {uid} was not."
                 raise type(error)(f"{error} {progress}") from None
-            saved.append(f"{self._shown}{result.url or f'/d/{uid}'}")
         return saved
 
     def pull(self) -> dict[str, str]:
         """Return every dashboard with the tag safelight, as text by uid. Raises ServiceFailed."""
         self._require_grafana()
-        query: _Params = {"tag": TAG, "type": "dash-db", "limit": _MAX_BOARDS}
-        results = self._request(list[_SearchResult], "GET", "/api/search", params=query)
-        uids = [result.uid for result in results]
+        uids = [result.uid for result in self._search()]
         if invalid := [uid for uid in uids if not _UID.fullmatch(uid)]:
             raise ServiceFailed(
                 f"{self._shown} has a dashboard with the invalid uid {invalid[0][:60]!r}. "
@@ -147,16 +144,68 @@ class Grafana:
                 f"{self._shown} has no dashboard with the tag {TAG}. Run: safelight grafana push"
             )
         return {
-            uid: normalized(self._request(_Stored, "GET", f"/api/dashboards/uid/{uid}").dashboard)
+            uid: normalized(
+                self._api.request(_Stored, "GET", f"/api/dashboards/uid/{uid}").dashboard
+            )
             for uid in uids
         }
 
+    def _delete(self, uid: str) -> None:
+        response = self._api.send("DELETE", f"/api/dashboards/uid/{uid}")
+        if response.status_code == httpx.codes.NOT_FOUND:
+            return  # the search of a new Grafana lags behind
+        try:
+            self._api.parse(response, object)
+        except SafelightError as error:
+            raise type(error)(f"{error} {uid} was not deleted, and nothing was saved.") from None
+
+    def _search(self) -> list[_SearchResult]:
+        """Return the dashboards with the tag safelight."""
+        query: Params = {"tag": TAG, "type": "dash-db", "limit": _MAX_BOARDS}
+        return self._api.request(list[_SearchResult], "GET", "/api/search", params=query)
+
+    def _save(self, uid: str, board: Board, folder: str) -> str:
+        """Save a dashboard, whatever version Grafana has of it, and return its address."""
+        content = {
+            "dashboard": {**board, "id": None},
+            "folderUid": folder,
+            "overwrite": True,
+            "message": "Pushed by `safelight grafana push`.",
+        }
+        result = self._api.request(_Saved, "POST", "/api/dashboards/db", json=content)
+        if result.uid not in (None, uid):
+            raise ServiceFailed(self._same_title(str(result.uid), str(board.get("title"))))
+        return f"{self._shown}{result.url or f'/d/{uid}'}"
+
+    def _require_free_titles(
+        self, boards: Mapping[str, Board], folder: str, deleted: Collection[str]
+    ) -> None:
+        """Raise ServiceFailed if another dashboard in the folder has a title of these.
+
+        Grafana 10 and earlier would overwrite that one, which keeps its uid: links would break.
+        """
+        titles = {board.get("title") for board in boards.values()}
+        for result in self._search():
+            if result.uid in boards or result.uid in deleted or result.folder != folder:
+                continue
+            if result.title in titles:
+                raise ServiceFailed(self._same_title(result.uid, result.title))
+
+    def _same_title(self, uid: str, title: str) -> str:
+        explanation = replacement(uid)
+        remedy = "Add --prune." if explanation else "Delete, rename or move it, and push again."
+        return (
+            f"{self._shown} has another dashboard with the title {title[:60]!r} in the folder "
+            f"{FOLDER_TITLE}; its uid is {uid[:60]}. {explanation}".rstrip()
+            + f" {remedy}"
+        )
+
     def _require_grafana(self) -> None:
         """Raise BadSetting if the server is not a Grafana."""
-        response = self._send("GET", "/api/health")
+        response = self._api.send("GET", "/api/health")
         if response.is_error and response.status_code != httpx.codes.NOT_FOUND:
-            self._parse(response, object)
-        content = _json(response)
+            self._api.parse(response, object)
+        content = content_of(response)
         if not isinstance(content, dict) or "database" not in content:
             raise BadSetting(
                 f"{self._shown} is not a Grafana: {self._shown}/api/health returned "
@@ -166,94 +215,25 @@ class Grafana:
     def _folder(self) -> str:
         """Return the uid of the folder Safelight, and create the folder if it is missing."""
         folder = {"uid": FOLDER_UID, "title": FOLDER_TITLE}
-        response = self._send("POST", "/api/folders", json=folder)
+        response = self._api.send("POST", "/api/folders", json=folder)
         if response.status_code not in (httpx.codes.CONFLICT, httpx.codes.PRECONDITION_FAILED):
-            return self._parse(response, _Folder).uid
+            return self._api.parse(response, _Folder).uid
         # The folder exists. If a user created it by hand, it has the title but another uid.
-        if self._send("GET", f"/api/folders/{FOLDER_UID}").is_success:
+        if self._api.send("GET", f"/api/folders/{FOLDER_UID}").is_success:
             return FOLDER_UID
-        folders = self._request(list[_Folder], "GET", "/api/folders", params={"limit": 1000})
+        folders = self._api.request(list[_Folder], "GET", "/api/folders", params={"limit": 1000})
         uids = [folder.uid for folder in folders if folder.title == FOLDER_TITLE]
-        return uids[0] if uids else self._parse(response, _Folder).uid
+        return uids[0] if uids else self._api.parse(response, _Folder).uid
 
     def _require_prometheus(self) -> None:
         """Raise ServiceFailed if Grafana has no data source of the type Prometheus."""
-        response = self._send("GET", "/api/datasources")
+        response = self._api.send("GET", "/api/datasources")
         if response.status_code == httpx.codes.FORBIDDEN:
             return  # an Editor can save dashboards, but cannot list data sources
-        if not any(source.type == "prometheus" for source in self._parse(response, list[_Source])):
+        if not any(
+            source.type == "prometheus" for source in self._api.parse(response, list[_Source])
+        ):
             raise ServiceFailed(
                 f"{self._shown} has no data source of the type Prometheus, which the dashboards "
                 "need. Add it under Connections, Data sources."
             )
-
-    def _request(
-        self,
-        shape: type[T],
-        method: str,
-        path: str,
-        *,
-        params: _Params | None = None,
-        json: object = None,
-    ) -> T:
-        return self._parse(self._send(method, path, params=params, json=json), shape)
-
-    def _send(
-        self, method: str, path: str, *, params: _Params | None = None, json: object = None
-    ) -> httpx.Response:
-        try:
-            return self._client.request(
-                method, f"{self._url}{path}", headers=self._headers, params=params, json=json
-            )
-        except httpx.HTTPError as error:
-            raise ServiceFailed(
-                f"Grafana at {self._shown} cannot be reached: {error_text(error)}. "
-                "Is it running, and is --url its address?"
-            ) from None
-
-    def _parse(self, response: httpx.Response, shape: type[T]) -> T:
-        """Return the content of a response. Raises an error that says what to do."""
-        content = _json(response)
-        if response.is_success and content is not None:
-            try:
-                return TypeAdapter(shape).validate_python(content)
-            except ValidationError:
-                raise ServiceFailed(
-                    f"{self._shown} is not a Grafana, or an unknown version: its response to "
-                    f"{response.request.url.path} has another format. Is --url its address?"
-                ) from None
-        message = _message(content)
-        error, remedy = _ERRORS.get(response.status_code, (None, ""))
-        if error is None:
-            raise ServiceFailed(
-                f"Grafana at {self._shown} returned {response.status_code} for "
-                f"{response.request.url.path}{message}. See Grafana's log."
-            )
-        raise error(f"Grafana at {self._shown} returned {response.status_code}{message}. {remedy}")
-
-
-_ERRORS: dict[int, tuple[type[BadSetting] | type[ServiceFailed], str]] = {
-    400: (ServiceFailed, "Dashboards that Grafana provisions from files cannot be overwritten."),
-    401: (BadSetting, f"The token is missing, wrong or expired. {_TOKEN}"),
-    403: (BadSetting, f"The token's role has no permission for this. {_TOKEN}"),
-    404: (BadSetting, "The page is missing. Is --url the address of Grafana, with its path?"),
-    412: (
-        ServiceFailed,
-        "The dashboard belongs to a plugin, or another user is saving it at the same time.",
-    ),
-}
-
-
-def _json(response: httpx.Response) -> object:
-    try:
-        content: object = response.json()
-    except ValueError:
-        return None
-    return content
-
-
-def _message(content: object) -> str:
-    """Return Grafana's own error message in brackets, or an empty text."""
-    message = content.get("message") if isinstance(content, dict) else None
-    line = " ".join(str(message).split()).rstrip(".")[:200] if message else ""
-    return f' ("{line}")' if line.isprintable() and line else ""
