@@ -12,7 +12,7 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from safelight.dashboards.board import Board, Panel, Query, Row, Shape
+from safelight.dashboards.board import INSTANT, Board, Panel, Query, Row, Shape
 from safelight.dashboards.catalog import boards
 from safelight.dashboards.grafana_json import as_json, widths
 from safelight.dashboards.variables import Chosen
@@ -20,7 +20,7 @@ from scripts.boards_check import CHECKER, install
 
 MAX_LINES, MAX_LEGEND = 10, 40
 _COLUMNS, _INCHES = 24, 18.0
-_HEIGHTS = {Shape.NUMBER: 1.1, Shape.TABLE: 1.8, Shape.ALERTS: 1.8}
+_HEIGHTS = {Shape.NUMBER: 1.1, Shape.TABLE: 1.2, Shape.ALERTS: 1.2}
 _HEIGHT, _HEADING = 3.2, 0.45
 _POINTS = 120
 _GREY, _PAGE, _PANEL, _TEXT = "#8e8e95", "#111217", "#181b1f", "#ccccdc"
@@ -36,14 +36,22 @@ class Data:
 
     def series(self, panel: Panel) -> list[Series]:
         """Return the series of a panel that have values."""
-        found = [one for query in panel.queries for one in self._of(query)]
+        found = [
+            one
+            for query in panel.queries
+            for one in self._of(query, is_instant=panel.shape in INSTANT)
+        ]
         return [one for one in found if one[2]]
 
-    def _of(self, query: Query) -> list[Series]:
-        step = max(5, round((self._end - self._begin) / _POINTS))
-        times = {"start": self._begin, "end": self._end, "step": step}
-        params = {"query": self._chosen.fill(query.expr), **times}
-        response = self._client.get("/api/v1/query_range", params=params)
+    def _of(self, query: Query, *, is_instant: bool) -> list[Series]:
+        params: dict[str, str | float] = {"query": self._chosen.fill(query.expr)}
+        if is_instant:
+            params["time"] = self._end
+        else:
+            step = max(5, round((self._end - self._begin) / _POINTS))
+            params.update(start=self._begin, end=self._end, step=step)
+        path = "query" if is_instant else "query_range"
+        response = self._client.get(f"/api/v1/{path}", params=params)
         if response.is_error:
             raise ValueError(f"{response.text}: {params['query']}")
         return [self._one(query, one) for one in response.json()["data"]["result"]]
@@ -52,8 +60,8 @@ class Data:
         labels = {key: value for key, value in result["metric"].items() if key != "__name__"}
         legend = re.sub(r"\{\{(\w+)\}\}", lambda match: labels.get(match[1], ""), query.legend)
         text = legend or "   ".join(f"{key}: {value}" for key, value in sorted(labels.items()))
-        pairs = [(float(at), float(value)) for at, value in result["values"] if value != "NaN"]
-        # A table and a number show what is there at the end of the time range.
+        samples = result["values"] if "values" in result else [result["value"]]
+        pairs = [(float(at), float(value)) for at, value in samples if value != "NaN"]
         name = re.sub(r"127\.0\.0\.1:\d+", "service", text)
         return name, [(at - self._end) / 60 for at, _ in pairs], [value for _, value in pairs]
 
@@ -195,7 +203,9 @@ def _heat(axis: Axes, panel: Panel, series: list[Series], _: list[str]) -> None:
     for place, (_, times, values) in enumerate(edges):
         counts = [max(0.0, v - before.get(at, 0.0)) for at, v in zip(times, values, strict=True)]
         before = dict(zip(times, values, strict=True))
-        axis.scatter(times, [place] * len(times), c=counts, cmap="Oranges", s=14, marker="s")
+        shown = [(at, count) for at, count in zip(times, counts, strict=True) if count]
+        cells = {"c": [count for _, count in shown], "cmap": "Oranges", "s": 14, "marker": "s"}
+        axis.scatter([at for at, _ in shown], [place] * len(shown), **cells)
     axis.set_yticks(range(len(edges)), [f"{float(n):g} {panel.axis_unit}" for n, _, _ in edges])
     axis.tick_params(axis="y", labelsize=6)
 
@@ -203,7 +213,10 @@ def _heat(axis: Axes, panel: Panel, series: list[Series], _: list[str]) -> None:
 def _timed(axis: Axes, panel: Panel) -> None:
     axis.set_xlabel("minutes ago", loc="right", fontsize=7)
     axis.set_ylabel(_UNITS.get(panel.unit, panel.unit), fontsize=8)
-    axis.legend(fontsize=7, loc="upper left", frameon=False)
+    bottom, top = axis.get_ylim()
+    lines = len(axis.get_legend_handles_labels()[0])
+    axis.set_ylim(bottom, top + (top - bottom) * 0.075 * -(-lines // 2))  # room for the legend
+    axis.legend(fontsize=7, loc="upper left", frameon=False, ncols=2)
 
 
 def _cells(axis: Axes, series: list[Series], colours: list[str], size: int) -> None:
@@ -211,7 +224,11 @@ def _cells(axis: Axes, series: list[Series], colours: list[str], size: int) -> N
     for place, (_, times, _values) in enumerate(series):
         own = [next(rest) for _ in times]
         axis.scatter(times, [place] * len(times), c=own, s=size, marker="s")
-    axis.set_yticks(range(len(series)), [name[:MAX_LEGEND] for name, _, _ in series], fontsize=7)
+    begin, end = axis.get_xlim()
+    axis.set_xlim(begin - 0.3 * (end - begin), end)
+    for place, (name, _, _) in enumerate(series):
+        axis.text(axis.get_xlim()[0], place, f" {name[:MAX_LEGEND]}", fontsize=7, va="center")
+    axis.set_yticks([])
     axis.set_ylim(-1, len(series))
 
 
@@ -234,11 +251,8 @@ def _number(axis: Axes, panel: Panel, series: list[Series], colours: list[str]) 
 
 def _table(axis: Axes, _: Panel, series: list[Series], __: list[str]) -> None:
     axis.axis("off")
-    present = [name for name, times, _ in series if times[-1] > -1]
-    for place, name in enumerate(present[:8]):
-        axis.text(0, 0.85 - 0.13 * place, name, fontsize=9)
-    if not present:
-        axis.text(0, 0.8, "Nothing now.", color=_GREY)
+    for place, (name, _times, _values) in enumerate(series[:8]):
+        axis.text(0, 0.85 - 0.18 * place, name, fontsize=9)
 
 
 def _bars(axis: Axes, panel: Panel, series: list[Series], colours: list[str]) -> None:
@@ -246,11 +260,11 @@ def _bars(axis: Axes, panel: Panel, series: list[Series], colours: list[str]) ->
     places = range(len(series))
     axis.barh(places, last, color=colours)
     axis.invert_yaxis()
-    axis.set_yticks(places, [name[:MAX_LEGEND] for name, _, _ in series], fontsize=7)
-    for place, value in enumerate(last):
-        axis.text(value, place, f" {_readable(value, panel.unit)}", fontsize=7, va="center")
-    if panel.unit == "percentunit":
-        axis.set_xlim(0, 1.15)
+    axis.set_yticks([])
+    axis.set_xlim(0, max(1e-9, panel.maximum or max(last)) * 1.15)
+    for place, ((name, _, _), value) in enumerate(zip(series, last, strict=True)):
+        text = f" {name[:MAX_LEGEND]}   {_readable(value, panel.unit)}"
+        axis.text(0, place, text, fontsize=8, va="center", color="white", fontweight="bold")
 
 
 def _buckets(axis: Axes, panel: Panel, series: list[Series], _: list[str]) -> None:

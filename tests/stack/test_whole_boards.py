@@ -1,14 +1,20 @@
 """Query every panel of every dashboard in a real Prometheus after real traffic."""
 
 import asyncio
+import re
+from collections import defaultdict
 from time import time
+from typing import Any
 
 import httpx
 import pytest
 
-from safelight.dashboards.board import Board, Panel
+from safelight.dashboards.board import FIRING, INSTANT, Board, Panel
+from safelight.dashboards.boards.common import NVIDIA_GPU
 from safelight.dashboards.catalog import boards
 from safelight.dashboards.variables import Chosen, first_choice
+from safelight.metrics.catalog import INSTRUCTION_TYPE, NO_INSTRUCTION, REQUESTS, SUCCESSES
+from safelight.metrics.metric import Label, Metric
 from safelight.stack.tools.samples import parse_task, photo
 from safelight.stack.tools.traffic import Traffic, drive
 from tests.asking import HTTP
@@ -16,6 +22,15 @@ from tests.stack.real import EDITOR, Real
 from tests.stack.waiting import eventually
 
 BOARDS = boards()
+# What the demos do not have, or not within these minutes.
+ABSENT = {
+    FIRING,
+    "an hour of data",
+    "a GPU, or metrics of PyTorch",
+    "callers who rate responses",
+    "more label values than a metric may have",
+    "a receiver behind the relay",
+}
 SECONDS = 12.0
 RATES = {"edit": 1.0, "generate": 1.5, "predict": 4.0}
 LONG = "a portrait of a person who smiles in the forest " * 20
@@ -62,29 +77,97 @@ def busy(real: Real) -> Real:
     return real
 
 
+def queried(real: Real, board: Board, panel: Panel, end: float) -> list[dict[str, Any]]:
+    """Return the series that a panel shows for the last minutes. An error of a query raises."""
+    chosen = Chosen(first_choice(board) or EDITOR, rate_interval="30s", range="10m")
+    at = {"time": str(end)}
+    path = "query"
+    if panel.shape not in INSTANT:
+        path, at = "query_range", {"start": str(end - 300), "end": str(end), "step": "15"}
+    queries = (chosen.fill(query.expr) for query in panel.queries)
+    return [one for query in queries for one in real.get(path, query=query, **at)["result"]]
+
+
 def samples(real: Real, board: Board, panel: Panel) -> int:
     """Return how many values, without NaN, a panel shows for the last minutes."""
-    chosen = Chosen(first_choice(board) or EDITOR, rate_interval="30s", range="10m")
-    end = time()
-    times = {"start": str(end - 300), "end": str(end), "step": "15"}
-    results = (
-        series
-        for query in panel.queries
-        for series in real.get("query_range", query=chosen.fill(query.expr), **times)["result"]
-    )
-    return sum(value != "NaN" for series in results for _, value in series["values"])
+    series = queried(real, board, panel, time())
+    values = (pair for one in series for pair in one.get("values", [one.get("value")]))
+    return sum(value != "NaN" for _, value in values)
 
 
 @pytest.mark.parametrize("board", BOARDS, ids=lambda board: board.uid)
 def test_every_panel_shows_data_or_names_what_it_needs(board: Board, busy: Real) -> None:
-    panels = {panel.title: panel for panel in board.panels if not panel.needs}
+    panels = {panel.title: panel for panel in board.panels}
     empty = set(panels)
 
     def all_shown() -> bool:
         empty.difference_update(t for t in list(empty) if samples(busy, board, panels[t]))
-        return not empty
+        return all(panels[title].needs for title in empty)
 
     try:
         eventually(all_shown, within=30, what="data")
     except AssertionError:
-        pytest.fail(f"no data: {sorted(empty)}")
+        pytest.fail(f"no data: {sorted(t for t in empty if not panels[t].needs)}")
+    unexplained = {title: panels[title].needs for title in empty if not is_absent(panels[title])}
+    assert not unexplained, "this demo has what these panels need"
+
+
+def is_absent(panel: Panel) -> bool:
+    """Return whether the demos on a CPU do not have what a panel needs."""
+    return panel.needs in ABSENT or panel.needs.startswith(NVIDIA_GPU)
+
+
+def counters(real: Real) -> dict[str, float]:
+    """Return the samples of /metrics of the editor, by name and labels."""
+    lines = HTTP.get(f"{real.service}/metrics").text.splitlines()
+    pairs = (line.rsplit(" ", 1) for line in lines if line and not line.startswith("#"))
+    return {name: float(value) for name, value in pairs}
+
+
+def summed(samples: dict[str, float], metric: Metric, label: Label) -> dict[str, float]:
+    """Return the sum of a counter's samples for each value of a label."""
+    pattern = re.compile(rf'{metric.full_name(EDITOR)}\{{.*{label.name}="([^"]*)"')
+    sums: defaultdict[str, float] = defaultdict(float)
+    for name, value in samples.items():
+        if match := pattern.match(name):
+            sums[match[1]] += value
+    return dict(sums)
+
+
+def shown(real: Real, title: str, label: Label) -> dict[str, float]:
+    """Return the values that a panel shows now, by a label."""
+    board, panel = next((b, p) for b in BOARDS for p in b.panels if p.title == title)
+    series = queried(real, board, panel, time())
+    return {one["metric"][label.name]: float(one["value"][1]) for one in series}
+
+
+def test_the_numbers_of_panels_equal_the_counters_of_the_service(busy: Real) -> None:
+    """The whole life of the service is in the time range; no request is sent meanwhile."""
+
+    def agree() -> bool:
+        now = counters(busy)
+        requests = summed(now, REQUESTS, INSTRUCTION_TYPE)
+        requests.pop(NO_INSTRUCTION, None)
+        successes = summed(now, SUCCESSES, INSTRUCTION_TYPE)
+        ratios = {kind: successes.get(kind, 0.0) / count for kind, count in requests.items()}
+        return shown(busy, "What do callers ask for?", INSTRUCTION_TYPE) == pytest.approx(
+            requests, rel=0.01
+        ) and shown(busy, "Which instructions fail most?", INSTRUCTION_TYPE) == pytest.approx(
+            ratios, rel=0.01
+        )
+
+    eventually(agree, within=30, what="equal numbers")
+
+
+def test_all_instances_and_jobs_are_found_by_the_variables(busy: Real) -> None:
+    """Grafana fills its lists with these queries, and sends the values as regular expressions."""
+    for board in BOARDS:
+        chosen = Chosen(first_choice(board) or EDITOR)
+        for variable in board.variables:
+            if not variable.query:
+                continue
+            match = re.fullmatch(r"label_values\((.*), (\w+)\)", variable.query)
+            assert match, variable.query
+            metric, label = match.groups()
+            series = busy.get("series", **{"match[]": chosen.fill(metric)})
+            assert {one.get(label) for one in series} - {None}, (board.uid, variable.name)

@@ -3,18 +3,6 @@
 from dataclasses import replace
 
 from safelight.dashboards.board import Board
-from safelight.dashboards.boards.common import (
-    DENOISING,
-    ENGINE,
-    GPUS,
-    INSTRUCTIONS,
-    LIVE,
-    QUALITY,
-    REQUEST,
-    SLO,
-    WATCHER,
-    WEB,
-)
 from safelight.dashboards.boards.denoising import denoising
 from safelight.dashboards.boards.engine import engine
 from safelight.dashboards.boards.gpus import gpus
@@ -28,6 +16,18 @@ from safelight.dashboards.boards.watcher import watcher
 from safelight.dashboards.boards.web import web
 from safelight.dashboards.boards.zimage import zimage
 from safelight.dashboards.leads import LEADS
+from safelight.dashboards.uids import (
+    DENOISING,
+    ENGINE,
+    GPUS,
+    INSTRUCTIONS,
+    LIVE,
+    QUALITY,
+    REQUEST,
+    SLO,
+    WATCHER,
+    WEB,
+)
 from safelight.rules.thresholds import Thresholds
 
 _BOARDS = (

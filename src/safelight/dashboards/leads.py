@@ -1,6 +1,6 @@
 """Which dashboard shows the cause of each alert."""
 
-from safelight.dashboards.boards.common import (
+from safelight.dashboards.uids import (
     DENOISING,
     ENGINE,
     GPUS,

@@ -1,7 +1,5 @@
 """The dashboards of earlier versions that no longer exist, and those that replace them."""
 
-from safelight.dashboards.catalog import boards
-
 # In order: the first has most of the old dashboard's panels.
 _REPLACEMENTS: dict[str, tuple[str, ...]] = {
     "safelight-quality-of-service": ("safelight-quality", "safelight-instructions"),
@@ -12,11 +10,10 @@ _REPLACEMENTS: dict[str, tuple[str, ...]] = {
 
 def replaced() -> dict[str, tuple[str, ...]]:
     """Return the uids of the dashboards that replace each dashboard of an earlier version."""
-    present = {board.uid for board in boards()}
-    return {uid: others for uid, others in _REPLACEMENTS.items() if uid not in present}
+    return _REPLACEMENTS
 
 
 def replacement(uid: str) -> str:
     """Return a sentence that names what replaces a dashboard, or an empty text."""
-    others = replaced().get(uid)
+    others = _REPLACEMENTS.get(uid)
     return f"{uid} no longer exists: see {' and '.join(others)}." if others else ""

@@ -20,12 +20,6 @@ PER_SECOND, SHARE, COUNT, TIMES = "reqps", "percentunit", "short", "ops"
 NVIDIA_GPU = "an NVIDIA GPU"
 SERVED = "a model that Safelight serves"
 
-# The dashboards. A uid never changes, because links and imports use it.
-LIVE, REQUEST, DENOISING = "safelight-live", "safelight-request", "safelight-denoising"
-ENGINE, INSTRUCTIONS = "safelight-engine", "safelight-instructions"
-QUALITY, SLO, WEB = "safelight-quality", "safelight-slo", "safelight-web-service"
-GPUS, WATCHER = "safelight-cards-and-memory", "safelight-watcher"
-
 # Grafana replaces these variables with the chosen namespace and the time range.
 CHOSEN: Matchers = {JOB: "~$job", INSTANCE: "~$instance"}
 NOW = ExactQueries("${namespace}", "$__rate_interval", CHOSEN)

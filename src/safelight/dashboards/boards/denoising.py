@@ -3,9 +3,6 @@
 from safelight.dashboards.board import Board, Panel, Query, Shape
 from safelight.dashboards.boards.common import (
     COUNT,
-    DENOISING,
-    GPUS,
-    INSTRUCTIONS,
     NOW,
     SHARE,
     TIMES,
@@ -17,6 +14,7 @@ from safelight.dashboards.boards.common import (
     quantiles,
     row,
 )
+from safelight.dashboards.uids import DENOISING, GPUS, INSTRUCTIONS
 from safelight.metrics.catalog import (
     GUIDANCE,
     GUIDANCE_OVERRIDDEN,

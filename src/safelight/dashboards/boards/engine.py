@@ -3,13 +3,9 @@
 from safelight.dashboards.board import Board, Panel, Query, Shape
 from safelight.dashboards.boards.common import (
     COUNT,
-    ENGINE,
-    GPUS,
-    INSTRUCTIONS,
     NOW,
     PER_SECOND,
     RANGE,
-    REQUEST,
     SERVED,
     SHARE,
     TIMES,
@@ -21,6 +17,7 @@ from safelight.dashboards.boards.common import (
     panel,
     row,
 )
+from safelight.dashboards.uids import ENGINE, GPUS, INSTRUCTIONS, REQUEST
 from safelight.metrics.catalog import (
     BATCH_LIMIT,
     BATCH_SIZE,

@@ -3,20 +3,9 @@
 from dataclasses import replace
 
 from safelight.dashboards.board import Board, Panel, Query, Shape
-from safelight.dashboards.boards.common import (
-    CARDS,
-    COUNT,
-    DENOISING,
-    ENGINE,
-    GPUS,
-    NOW,
-    NVIDIA_GPU,
-    SHARE,
-    board,
-    by,
-    row,
-)
+from safelight.dashboards.boards.common import CARDS, COUNT, NOW, NVIDIA_GPU, SHARE, board, by, row
 from safelight.dashboards.boards.hosts import host, processes
+from safelight.dashboards.uids import DENOISING, ENGINE, GPUS
 from safelight.metrics.catalog import (
     DEVICE,
     ECC,

@@ -3,13 +3,9 @@
 from safelight.dashboards.board import Better, Board, Panel, Query, Shape
 from safelight.dashboards.boards.common import (
     COUNT,
-    ENGINE,
-    INSTRUCTIONS,
     NOW,
     PER_SECOND,
-    QUALITY,
     RANGE,
-    REQUEST,
     SHARE,
     bars,
     board,
@@ -18,6 +14,7 @@ from safelight.dashboards.boards.common import (
     panel,
     row,
 )
+from safelight.dashboards.uids import ENGINE, INSTRUCTIONS, QUALITY, REQUEST
 from safelight.errors import StructureCorruption
 from safelight.metrics.catalog import (
     BACKGROUND,

@@ -2,15 +2,10 @@
 
 from safelight.dashboards.board import Better, Board, Panel, Query, Shape
 from safelight.dashboards.boards.common import (
-    DENOISING,
-    ENGINE,
-    INSTRUCTIONS,
-    LIVE,
     NOW,
     NVIDIA_GPU,
     PER_SECOND,
     RANGE,
-    REQUEST,
     SERVED,
     SHARE,
     board,
@@ -21,6 +16,7 @@ from safelight.dashboards.boards.common import (
 )
 from safelight.dashboards.boards.instructions import EDITS, TYPE, TYPED
 from safelight.dashboards.boards.now import first_rows
+from safelight.dashboards.uids import DENOISING, ENGINE, INSTRUCTIONS, LIVE, REQUEST
 from safelight.metrics.catalog import (
     DEVICE,
     ERROR,

@@ -9,7 +9,6 @@ from safelight.dashboards.boards.common import (
     NOW,
     NVIDIA_GPU,
     PER_SECOND,
-    REQUEST,
     SHARE,
     firing,
     on_cards,
@@ -17,6 +16,7 @@ from safelight.dashboards.boards.common import (
     row,
 )
 from safelight.dashboards.leads import with_dashboard
+from safelight.dashboards.uids import REQUEST
 from safelight.metrics.catalog import (
     CIRCUIT_OPEN,
     DEGRADATION_LEVEL,

@@ -3,14 +3,9 @@
 from safelight.dashboards.board import Board, Panel, Query, Shape
 from safelight.dashboards.boards.common import (
     COUNT,
-    DENOISING,
-    ENGINE,
-    INSTRUCTIONS,
     NOW,
     PER_SECOND,
-    QUALITY,
     RANGE,
-    REQUEST,
     SHARE,
     bars,
     board,
@@ -21,6 +16,7 @@ from safelight.dashboards.boards.common import (
 )
 from safelight.dashboards.boards.instructions import TYPE
 from safelight.dashboards.boards.radar import axes
+from safelight.dashboards.uids import DENOISING, ENGINE, INSTRUCTIONS, QUALITY, REQUEST
 from safelight.metrics.catalog import (
     ADHERENCE,
     ASSESSMENT,
@@ -94,15 +90,14 @@ def ratings() -> Panel:
 
 
 def _ratings() -> tuple[Panel, ...]:
+    reasons = RANGE.increase(USER_RATINGS, (RATING_REASON,), {RATING_REASON: "!none"})
     return (
         ratings(),
         bars(
             "Why are callers unhappy?",
             "Reasons of the callers' ratings, in the time range.",
             COUNT,
-            Query(
-                f"sort_desc({RANGE.increase(USER_RATINGS, (RATING_REASON,))})", by(RATING_REASON)
-            ),
+            Query(f"sort_desc({reasons} > 0)", by(RATING_REASON)),
             needs=RATERS,
         ),
         bars(

@@ -3,10 +3,8 @@
 from safelight.dashboards.board import Board, Panel, Query, Shape
 from safelight.dashboards.boards.common import (
     COUNT,
-    ENGINE,
     NOW,
     PER_SECOND,
-    REQUEST,
     SHARE,
     board,
     by,
@@ -14,6 +12,7 @@ from safelight.dashboards.boards.common import (
     panel,
     row,
 )
+from safelight.dashboards.uids import ENGINE, REQUEST
 from safelight.metrics.catalog import (
     BATCH_SIZE,
     MODEL_LATENCY,

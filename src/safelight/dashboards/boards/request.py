@@ -3,13 +3,9 @@
 from safelight.dashboards.board import Board, Panel, Query, Shape
 from safelight.dashboards.boards.common import (
     COUNT,
-    DENOISING,
-    ENGINE,
-    INSTRUCTIONS,
     NOW,
     PER_SECOND,
     RANGE,
-    REQUEST,
     SERVED,
     SHARE,
     board,
@@ -20,6 +16,7 @@ from safelight.dashboards.boards.common import (
     quantiles,
     row,
 )
+from safelight.dashboards.uids import DENOISING, ENGINE, INSTRUCTIONS, REQUEST
 from safelight.metrics.catalog import (
     ENDPOINT,
     IN_FLIGHT,

@@ -3,19 +3,8 @@
 from dataclasses import replace
 
 from safelight.dashboards.board import FIRING, Better, Board, Panel, Query, Shape
-from safelight.dashboards.boards.common import (
-    CHOSEN,
-    INSTRUCTIONS,
-    NOW,
-    REQUEST,
-    SHARE,
-    SLO,
-    board,
-    firing,
-    lines,
-    panel,
-    row,
-)
+from safelight.dashboards.boards.common import CHOSEN, NOW, SHARE, board, firing, lines, panel, row
+from safelight.dashboards.uids import INSTRUCTIONS, REQUEST, SLO
 from safelight.metrics.catalog import REQUEST_SECONDS
 from safelight.metrics.promql import JOB
 from safelight.rules.objectives import DAYS, burn_name, events_name, missed_name

@@ -6,13 +6,10 @@ from safelight.dashboards.board import FIRING, Board, Panel, Query, Shape
 from safelight.dashboards.boards.common import (
     CHOSEN,
     COUNT,
-    LIVE,
     NOW,
     RANGE,
     SHARE,
     TIMES,
-    WATCHER,
-    WEB,
     bars,
     by,
     firing,
@@ -21,6 +18,7 @@ from safelight.dashboards.boards.common import (
     row,
     shared_board,
 )
+from safelight.dashboards.uids import LIVE, WATCHER, WEB
 from safelight.metrics.catalog import (
     BUILD_INFO,
     EXPOSITION_LINES,

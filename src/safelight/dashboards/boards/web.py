@@ -6,13 +6,10 @@ from safelight.dashboards.board import Board, Panel, Query, Shape
 from safelight.dashboards.boards.common import (
     CHOSEN,
     COUNT,
-    GPUS,
     NOW,
     NVIDIA_GPU,
     PER_SECOND,
-    REQUEST,
     SHARE,
-    WEB,
     board,
     by,
     lines,
@@ -20,6 +17,7 @@ from safelight.dashboards.boards.common import (
     panel,
     row,
 )
+from safelight.dashboards.uids import GPUS, REQUEST, WEB
 from safelight.metrics.catalog import (
     GPU,
     GPU_UTILIZATION,

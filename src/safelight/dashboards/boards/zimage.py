@@ -4,12 +4,9 @@ from safelight.dashboards.board import Board, Panel, Query
 from safelight.dashboards.boards.common import (
     CARDS,
     COUNT,
-    GPUS,
     NOW,
     NVIDIA_GPU,
     PER_SECOND,
-    QUALITY,
-    REQUEST,
     SHARE,
     board,
     by,
@@ -18,6 +15,7 @@ from safelight.dashboards.boards.common import (
     row,
 )
 from safelight.dashboards.boards.quality import ratings
+from safelight.dashboards.uids import GPUS, QUALITY, REQUEST
 from safelight.metrics.catalog import (
     ERROR,
     GPU,

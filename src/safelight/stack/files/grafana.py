@@ -19,8 +19,6 @@ _DEFAULTS = "conf/defaults.ini"  # in every home folder of Grafana
 _HEADER = header("grafana")
 HOME = "safelight-live.json"  # the dashboard that Grafana shows first
 _NAMESPACE = "namespace"  # the variable of a service's dashboards
-# They show one family of models, and so start with its service, whatever the others show.
-_OF_ONE_FAMILY = ("safelight-recognition", "safelight-z-image")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +44,7 @@ def board_files(limits: Thresholds | None = None, namespace: str | None = None) 
 
 def _showing(board: Board, namespace: str | None) -> Board:
     """Return the dashboard with that service as the first choice of its variable."""
-    if namespace is None or board.uid in _OF_ONE_FAMILY:
+    if namespace is None or board.is_fixed:
         return board
     variables = (
         replace(each, first=namespace) if each.name == _NAMESPACE else each
