@@ -62,6 +62,11 @@ class Panel:
     maximum: float | None = None  # of the bars; shares end at 1
 
     @property
+    def is_of_model(self) -> bool:
+        """Return whether the metrics are those of one service's model."""
+        return any("${namespace}_" in query.expr for query in self.queries)
+
+    @property
     def text(self) -> str:
         """Return the description, with what the panel needs."""
         return f"{self.description} Needs {self.needs}." if self.needs else self.description

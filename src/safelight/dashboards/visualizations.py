@@ -27,12 +27,18 @@ _HIDDEN_COLUMNS = ("Time", "Value", "__name__")
 def draw(panel: Panel) -> Any:
     """Return the builder of a panel, with what depends on its shape."""
     built = _SHAPES[panel.shape](panel)
-    if panel.needs:
-        empty = "Nothing fires." if panel.needs == FIRING else f"No data. Needs {panel.needs}."
-        built.no_value(empty)
+    if panel.needs or panel.is_of_model:
+        built.no_value(empty_text(panel))
     if panel.unit == _SHARE:
         built.decimals(1)
     return built
+
+
+def empty_text(panel: Panel) -> str:
+    """Return what a panel without data says, so that nobody takes it for broken."""
+    if panel.needs == FIRING:
+        return "Nothing fires."
+    return f"No data. Needs {panel.needs or 'requests to a model'}."
 
 
 def _series(panel: Panel) -> Any:
