@@ -39,7 +39,9 @@ def _opening(namespace: str) -> list[str]:
         f"{lines:,} lines of them.",
         "",
         "Several processes on one port are added up. Other rules are named behind the kind: `max`, "
-        "and `last` for the value that was set last. Gauges only count processes that are alive.",
+        "`last` for the value that was set last, and `recent` for the maximum of the last one to "
+        "two minutes, which is absent if nothing happened. Other gauges only count processes that "
+        "are alive.",
     ]
 
 
