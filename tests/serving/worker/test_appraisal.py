@@ -25,6 +25,7 @@ from safelight.serving.worker.appraisal import (
     thumbnail,
 )
 from safelight.serving.worker.choice import Prepared
+from safelight.serving.worker.familiarity import ENOUGH, Familiarity
 from safelight.telemetry.assessment import Assessment
 from tests.serving.prepared import ready
 
@@ -68,6 +69,11 @@ class Bench:
 
     def offer(self, name: str = "one", error: str = "none", pixels: Any = PIXELS) -> None:
         self.appraisal.offer(job(name), pixels, error)
+
+    def work(self, seconds: float) -> float:
+        """Judge an image, which takes so long."""
+        self.now += seconds
+        return 0.5
 
     def message(self) -> Message:
         message = self.parent.receive()
@@ -121,7 +127,7 @@ def test_an_assessment_names_its_request(bench: Bench) -> None:
 
 def test_only_the_sampled_share_is_assessed() -> None:
     gate = Gate()
-    bench = Bench(Sampling(ratio=0.2, judge=gate))
+    bench = Bench(Sampling(ratio=0.2, judge=gate, enough=0))
     bench.appraisal._random.seed(0)
     for number in range(200):
         bench.offer(str(number))
@@ -141,7 +147,7 @@ def test_with_ratio_zero_nothing_is_assessed() -> None:
 
 
 def test_an_output_that_failed_is_kept_as_a_sample_but_its_figures_would_mislead() -> None:
-    bench = Bench(Sampling(ratio=1e-9, thumbnails=True))
+    bench = Bench(Sampling(ratio=1e-9, thumbnails=True, enough=0))
     bench.offer("good")
     bench.offer("bad", error="structure_corruption")
     assessment = bench.assessment()
@@ -167,15 +173,14 @@ def test_the_queue_is_short_and_dropped_outputs_are_counted_once() -> None:
 def test_while_requests_wait_the_thread_rests_a_hundred_times_as_long_as_it_worked() -> None:
     bench = Bench()
 
-    def slow(_work: Edit | Generation, _pixels: Any) -> float:
-        bench.now += 0.1
-        return 0.5
-
-    bench.appraisal._sampling = replace(EVERY, judge=slow)
+    bench.appraisal._sampling = replace(EVERY, judge=lambda *_: bench.work(0.1))
+    bench.appraisal._familiarity = Familiarity(enough=0)
     bench.busy = True
     bench.offer("first")
     assert bench.assessment().request_id == "request first"
-    while not bench.appraisal._paused_until:  # the assessment is sent just before the pause begins
+    while (
+        not bench.appraisal._worked_seconds
+    ):  # the assessment is sent just before the pause begins
         os.sched_yield()
     bench.now += 9.9
     bench.offer("too soon")
@@ -183,6 +188,35 @@ def test_while_requests_wait_the_thread_rests_a_hundred_times_as_long_as_it_work
     bench.now += 0.2
     bench.offer("later")
     assert bench.assessment().request_id == "request later"
+    bench.close()
+
+
+def test_p15_the_first_outputs_of_each_kind_are_assessed_however_small_the_share_is() -> None:
+    bench = Bench(Sampling(ratio=1e-9))
+    for number in range(ENOUGH):
+        bench.offer(str(number))
+        bench.assessment()
+    for number in range(5):
+        bench.offer(f"more {number}")
+    bench.appraisal.offer(replace(job("new"), instruction_type="add_hat"), PIXELS)
+    assert bench.assessment().request_id == "request new", "the others were not queued"
+    assert bench.appraisal.dropped() == 0
+    bench.close()
+
+
+def test_p15_while_requests_wait_the_first_outputs_of_a_kind_wait_less_long() -> None:
+    bench = Bench(busy=True)
+    bench.appraisal._sampling = replace(EVERY, judge=lambda *_: bench.work(0.1))
+    bench.appraisal._familiarity = Familiarity(enough=1)
+    bench.offer("first")
+    bench.assessment()
+    while not bench.appraisal._worked_seconds:
+        os.sched_yield()
+    bench.now += 0.21
+    bench.offer("known")
+    assert bench.appraisal.dropped() == 1
+    bench.appraisal.offer(replace(job("new"), instruction_type="add_hat"), PIXELS)
+    assert bench.assessment().request_id == "request new"
     bench.close()
 
 
