@@ -159,7 +159,7 @@ def test_an_output_that_failed_is_kept_as_a_sample_but_its_figures_would_mislead
 
 def test_the_queue_is_short_and_dropped_outputs_are_counted_once() -> None:
     gate = Gate()
-    bench = Bench(Sampling(ratio=1.0, judge=gate))
+    bench = Bench(Sampling(ratio=1.0, judge=gate, enough=0))
     bench.offer("first")
     assert gate.entered.acquire(timeout=LONG_SECONDS), "the first is being looked at"
     for number in range(10):
@@ -178,9 +178,7 @@ def test_while_requests_wait_the_thread_rests_a_hundred_times_as_long_as_it_work
     bench.busy = True
     bench.offer("first")
     assert bench.assessment().request_id == "request first"
-    while (
-        not bench.appraisal._worked_seconds
-    ):  # the assessment is sent just before the pause begins
+    while not bench.appraisal._paused_until:  # the assessment is sent just before the pause begins
         os.sched_yield()
     bench.now += 9.9
     bench.offer("too soon")
@@ -204,19 +202,17 @@ def test_p15_the_first_outputs_of_each_kind_are_assessed_however_small_the_share
     bench.close()
 
 
-def test_p15_while_requests_wait_the_first_outputs_of_a_kind_wait_less_long() -> None:
-    bench = Bench(busy=True)
-    bench.appraisal._sampling = replace(EVERY, judge=lambda *_: bench.work(0.1))
-    bench.appraisal._familiarity = Familiarity(enough=1)
+def test_p15_also_while_requests_wait_the_first_outputs_of_a_kind_are_assessed() -> None:
+    gate = Gate()
+    bench = Bench(Sampling(ratio=1.0, judge=gate, enough=2), busy=True)
     bench.offer("first")
-    bench.assessment()
-    while not bench.appraisal._worked_seconds:
-        os.sched_yield()
-    bench.now += 0.21
-    bench.offer("known")
-    assert bench.appraisal.dropped() == 1
-    bench.appraisal.offer(replace(job("new"), instruction_type="add_hat"), PIXELS)
-    assert bench.assessment().request_id == "request new"
+    assert gate.entered.acquire(timeout=LONG_SECONDS), "the first is being looked at"
+    bench.offer("second")
+    for number in range(20):
+        bench.appraisal.offer(replace(job("new"), instruction_type=f"type {number}"), PIXELS)
+    assert bench.appraisal._items.qsize() == 12
+    assert bench.appraisal.dropped() == 9, "no more than fit into the memory"
+    gate.opened.set()
     bench.close()
 
 

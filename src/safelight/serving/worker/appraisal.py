@@ -31,9 +31,9 @@ from safelight.serving.worker.familiarity import ENOUGH, Familiarity
 from safelight.telemetry.assessment import Assessment
 
 _QUEUE_LIMIT = 4
+_FIRST_QUEUE_LIMIT = 12  # for the first outputs of a kind, whose number is limited
 _NICE = 19  # the lowest priority
 _PAUSE_FACTOR = 100  # while requests wait, it pauses a hundred times as long as it worked
-_FIRST_PAUSE_FACTOR = 2  # for the first outputs of a kind, whose number is limited
 Pixels = NDArray[np.uint8]
 _THUMBNAIL_SIDE = 128
 
@@ -81,12 +81,12 @@ class Appraisal:
         self._busy = busy
         self._clock = clock
         self._random = Random()
-        self._items: queue.Queue[_Item | None] = queue.Queue(_QUEUE_LIMIT)
+        self._items: queue.Queue[_Item | None] = queue.Queue()
         self._guard = Guard("assessment", failed)
         self._lock = threading.Lock()
         self._dropped = 0
         self._familiarity = Familiarity(sampling.enough)
-        self._ended_at = self._worked_seconds = 0.0
+        self._paused_until = 0.0
         self._thread: threading.Thread | None = None
 
     def offer(self, job: Prepared, pixels: Pixels, error: str = NO_ERROR) -> None:
@@ -102,16 +102,14 @@ class Appraisal:
         sampled = first or self._random.random() < ratio
         if not (sampled or (error != NO_ERROR and self._sampling.thumbnails)):
             return
-        if self._busy() and self._pauses(_FIRST_PAUSE_FACTOR if first else _PAUSE_FACTOR):
-            self._drop()
-            return
-        try:
+        limit = _FIRST_QUEUE_LIMIT if first else _QUEUE_LIMIT
+        resting = not first and self._busy() and self._clock() < self._paused_until
+        with self._lock:
+            if resting or self._items.qsize() >= limit:
+                self._dropped += 1
+                return
             self._items.put_nowait(_Item(job, job.work, pixels, error, sampled))
-        except queue.Full:
-            self._drop()
-            return
-        if sampled:
-            with self._lock:
+            if sampled:
                 self._familiarity.add(job)
         self._start()
 
@@ -128,13 +126,6 @@ class Appraisal:
             self._items.get_nowait()
         if self._thread is not None:
             self._items.put(None)
-
-    def _pauses(self, factor: float) -> bool:
-        return self._clock() < self._ended_at + factor * self._worked_seconds
-
-    def _drop(self) -> None:
-        with self._lock:
-            self._dropped += 1
 
     def _start(self) -> None:
         with self._lock:
@@ -156,8 +147,8 @@ class Appraisal:
                 message = Message(Assessed(replace(assessment, before=b"", after=b"")), thumbnails)
             with suppress(OSError):  # the API process is gone
                 self._channel.send(message)
-            self._ended_at = self._clock()
-            self._worked_seconds = self._ended_at - started_at
+            now = self._clock()
+            self._paused_until = now + _PAUSE_FACTOR * (now - started_at)
 
 
 def lower_priority() -> None:
