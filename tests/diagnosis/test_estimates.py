@@ -11,7 +11,6 @@ from scipy.stats import spearmanr  # type: ignore[import-untyped]
 from scipy.stats import t as student
 
 from safelight.diagnosis.estimates import (
-    LEAST_COUNT,
     LEAST_PAIRS,
     Estimate,
     agreement,
@@ -20,6 +19,7 @@ from safelight.diagnosis.estimates import (
     product,
     share,
 )
+from safelight.rules.thresholds import LEAST_COUNT
 
 SEEDS = 400
 MIN_COVERAGE = 0.91  # of 95 %, with the random variation of 400 seeds

@@ -6,8 +6,8 @@ from xml.etree import ElementTree
 import pytest
 
 from safelight.diagnosis.charts import radar_svg
-from safelight.diagnosis.estimates import LEAST_COUNT
 from safelight.diagnosis.radar import AXES, Type, radar
+from safelight.rules.thresholds import LEAST_COUNT
 from tests.diagnosis.remembering import a_request, many, noisy
 
 

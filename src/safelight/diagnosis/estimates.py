@@ -9,8 +9,8 @@ from math import atanh, exp, fsum, sqrt, tanh
 from statistics import median
 
 from safelight.diagnosis.confidence import exact_interval, wilson
+from safelight.rules.thresholds import LEAST_COUNT
 
-LEAST_COUNT = 5  # observations; fewer give no estimate
 LEAST_PAIRS = 20  # of a correlation
 _MANY = 20
 _Z = 1.959964  # 97.5 % quantile of the normal distribution: a two-sided 95 % interval

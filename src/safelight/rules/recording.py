@@ -55,12 +55,14 @@ def recording_groups(namespace: str, limits: Thresholds | None = None) -> tuple[
         Group(f"{namespace}-routes", _routes(queries)),
         Group(f"{namespace}-levels", _levels(queries), _DASHBOARD_SECONDS),
         Group(f"{namespace}-dcgm", _dcgm_names(queries)),
-        Group(
-            f"{namespace}-old-names",
-            (*_gpu_names(queries), *_service_names(queries)),
-            _DASHBOARD_SECONDS,
-        ),
+        Group(f"{namespace}-old-names", usual_names(namespace), _DASHBOARD_SECONDS),
     )
+
+
+def usual_names(namespace: str) -> tuple[Recording, ...]:
+    """Return the recordings with the names that other tools and articles use."""
+    queries = Queries(namespace)
+    return (*_gpu_names(queries), *_service_names(queries))
 
 
 def _routes(queries: Queries) -> tuple[Recording, ...]:
