@@ -72,11 +72,11 @@ def _section(family: Family, namespace: str) -> Iterator[str]:
 
 def _usual_names(namespace: str) -> Iterator[str]:
     yield from ("", "## Names that other tools and articles use", "")
-    yield "The rules that `safelight export` writes record them. Shares of memory are from 0 to 1. The"
-    yield f"namespace of the service stands in place of `{namespace}`: `zimage_gpu_mem_usage`."
-    yield from ("", "| name | from |", "|---|---|")
+    yield "The rules that `safelight export` writes record them. Shares of memory are from 0 to 1."
+    yield f"The service's namespace replaces `{namespace}`, as in `zimage_gpu_mem_usage`."
+    yield from ("", "| metric | kind | labels | expression |", "|---|---|---|---|")
     for recording in usual_names(namespace):
-        yield f"| `{recording.record}` | `{recording.expr}` |"
+        yield f"| `{recording.record}` | recording |  | `{recording.expr}` |"
 
 
 def lookup(name: str, namespace: str) -> Metric | None:

@@ -12,7 +12,7 @@ from safelight.diagnosis.radar import AXES, radar
 from safelight.metrics.promql import ExactQueries, Queries
 from safelight.metrics.registry import Meter, parse
 from safelight.records.rows import AssessedRequest
-from safelight.rules.radar import radar_axes
+from safelight.rules.axes import radar_axes
 from safelight.telemetry.assessment import Assessment
 from safelight.telemetry.meter import assessment_sink, metrics_sink
 from tests.reading import text
