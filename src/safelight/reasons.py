@@ -3,7 +3,17 @@
 import re
 from collections.abc import Iterator
 
-from safelight.errors import SafelightError, Unusable
+from safelight.errors import (
+    BadInput,
+    Cancelled,
+    CircuitOpen,
+    NotReady,
+    Overloaded,
+    RateLimited,
+    SafelightError,
+    Stopping,
+    Unusable,
+)
 
 NO_ERROR = "none"
 
@@ -27,6 +37,11 @@ def reasons_of(*kinds: type[SafelightError]) -> frozenset[str]:
     """Return the reasons of these error classes and of their subclasses."""
     return frozenset(reason for reason, kind in ERROR_CLASSES.items() if issubclass(kind, kinds))
 
+
+# Errors of callers and refusals: they say nothing about the model.
+UNRELATED = reasons_of(
+    BadInput, Cancelled, CircuitOpen, NotReady, Overloaded, RateLimited, Stopping
+)
 
 _REASON_BY_STATUS = {
     401: "unauthorized",

@@ -221,7 +221,11 @@ class Settings(BaseSettings):
         description="Background entropy above which the response advises to remove the background.",
     )
     quality_sample_ratio: float = Field(
-        0.05, ge=0, le=1, description="Share of output images that are assessed after the response."
+        0.05,
+        ge=0,
+        le=1,
+        description="Share of output images that are assessed after the response, and of every "
+        "type and setting the first 12. 0 disables both.",
     )
     clip_model: str = Field(
         "",

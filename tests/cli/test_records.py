@@ -25,7 +25,7 @@ def records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     store, _ = a_store(url, clock)
     for number in range(90):
         clock.now += 1
-        kind = ("make_him_old", "add_hat", "rare")[min(2, number % 44 // 20)]
+        kind = "rare" if 40 <= number < 44 else ("make_him_old", "add_hat")[number // 20 % 2]
         steps = 10 if number % 2 else 20
         good = kind != "add_hat" or number % 4
         result = {"error": "none" if good else "model_error", "status_code": 200 if good else 500}
@@ -75,18 +75,18 @@ def test_z7_the_tradeoff_is_shown_as_a_table_json_and_svg(
     ElementTree.fromstring(file.read_text())
     document = json.loads(call("tradeoff", "--json", "--by", "rating").out)
     assert (document["by"], len(document["choices"])) == ("rating", 2)
-    assert call("tradeoff", "--by", "adherence").out.startswith("No setting has 20 requests")
+    assert call("tradeoff", "--by", "adherence").out.startswith("No setting has 5 requests")
 
 
 def test_a_setting_with_too_few_requests_is_counted_as_omitted(records: str, call: Call) -> None:
     with opened(records) as database, database.engine.begin() as connection:
         connection.exec_driver_sql(
             "DELETE FROM safelight_requests WHERE steps = 10 AND at > "
-            "(SELECT min(at) + 20 FROM safelight_requests)"
+            "(SELECT min(at) + 8 FROM safelight_requests)"
         )
     out = call("tradeoff").out
     assert "20 steps, 64x48, float16" in out
-    assert "Omitted because of fewer than 20 requests: 1 setting." in out
+    assert "Omitted because of fewer than 5 requests: 1 setting." in out
 
 
 @pytest.mark.parametrize("command", ["radar", "tradeoff"])

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import spearmanr  # type: ignore[import-untyped]
+from scipy.stats import t as student
 
 from safelight.diagnosis.estimates import (
-    LEAST_COUNT,
+    LEAST_PAIRS,
     Estimate,
     agreement,
     deviation,
@@ -18,6 +19,7 @@ from safelight.diagnosis.estimates import (
     product,
     share,
 )
+from safelight.rules.thresholds import LEAST_COUNT
 
 SEEDS = 400
 MIN_COVERAGE = 0.91  # of 95 %, with the random variation of 400 seeds
@@ -29,7 +31,7 @@ def coverage(truth: float, draw: Callable[[random.Random], Estimate | None]) -> 
 
 
 @pytest.mark.parametrize("truth", [0.03, 0.5, 0.9, 0.99])
-@pytest.mark.parametrize("count", [20, 200])
+@pytest.mark.parametrize("count", [5, 20, 200])
 def test_the_interval_of_a_share_covers_the_true_value(truth: float, count: int) -> None:
     assert (
         coverage(truth, lambda c: share(sum(c.random() < truth for _ in range(count)), count))
@@ -37,7 +39,7 @@ def test_the_interval_of_a_share_covers_the_true_value(truth: float, count: int)
     )
 
 
-@pytest.mark.parametrize("count", [20, 200])
+@pytest.mark.parametrize("count", [LEAST_COUNT, 8, 20, 200])
 def test_the_interval_of_a_mean_covers_the_true_value(count: int) -> None:
     def draw(c: random.Random) -> Estimate | None:
         return mean([c.gauss(0.7, 0.1) for _ in range(count)])
@@ -45,13 +47,27 @@ def test_the_interval_of_a_mean_covers_the_true_value(count: int) -> None:
     assert coverage(0.7, draw) >= MIN_COVERAGE
 
 
+@pytest.mark.parametrize("count", [LEAST_COUNT, 10, 20, 200])
 @pytest.mark.parametrize(
     ("draw", "truth"), [(lambda c: c.gauss(0.5, 0.1), 0.1), (lambda c: c.random(), 12**-0.5)]
 )
 def test_the_interval_of_a_deviation_covers_the_true_value(
-    draw: Callable[[random.Random], float], truth: float
+    draw: Callable[[random.Random], float], truth: float, count: int
 ) -> None:
-    assert coverage(truth, lambda c: deviation([draw(c) for _ in range(200)])) >= MIN_COVERAGE
+    assert coverage(truth, lambda c: deviation([draw(c) for _ in range(count)])) >= MIN_COVERAGE
+
+
+def test_equal_values_have_no_deviation() -> None:
+    assert deviation([0.75] * 8) == Estimate(0.0, 0.0, 0.0, 8)
+
+
+@pytest.mark.parametrize("count", [5, 6, 10, 30, 1000])
+def test_the_interval_of_a_mean_is_students(count: int) -> None:
+    values = [float(number) for number in range(count)]
+    estimate = mean(values)
+    assert estimate is not None
+    half = float(student.ppf(0.975, count - 1)) * stdev(values) / count**0.5
+    assert estimate.high - estimate.value == pytest.approx(half, rel=0.005)
 
 
 def test_estimates_agree_with_textbook_values() -> None:
@@ -76,7 +92,13 @@ def test_agreement_is_spearmans_correlation(pairs: list[tuple[int, float]]) -> N
     assert estimate.value - 1e-12 <= estimate.high <= 1
 
 
-@pytest.mark.parametrize("count", [0, 1, 5, LEAST_COUNT - 1])
+def test_a_correlation_needs_more_observations() -> None:
+    pairs = [(float(number), float(number)) for number in range(LEAST_PAIRS)]
+    assert agreement(pairs[1:]) is None
+    assert agreement(pairs) is not None
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, LEAST_COUNT - 1])
 def test_too_few_observations_give_no_estimate(count: int) -> None:
     values = [float(number) for number in range(count)]
     assert share(count, count) is None

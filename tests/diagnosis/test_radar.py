@@ -6,8 +6,8 @@ from xml.etree import ElementTree
 import pytest
 
 from safelight.diagnosis.charts import radar_svg
-from safelight.diagnosis.estimates import LEAST_COUNT
 from safelight.diagnosis.radar import AXES, Type, radar
+from safelight.rules.thresholds import LEAST_COUNT
 from tests.diagnosis.remembering import a_request, many, noisy
 
 
@@ -35,7 +35,7 @@ def test_p15_the_radar_has_four_axes_from_0_to_10_with_their_counts() -> None:
     assert (each.success.value, each.success.count) == (0.9, 100)
 
 
-@pytest.mark.parametrize("count", [1, 5, LEAST_COUNT - 1])
+@pytest.mark.parametrize("count", [1, 2, LEAST_COUNT - 1])
 def test_too_few_requests_give_no_score(count: int) -> None:
     requests = many(count, score=0.5, structure=0.5, adherence=0.5, rating=3)
     scores = radar(requests)
@@ -47,11 +47,24 @@ def test_too_few_requests_give_no_score(count: int) -> None:
     assert "enough requests" in radar_svg(scores)
 
 
+def test_p15_five_assessed_edits_give_a_score_with_a_wide_interval() -> None:
+    few, many_more = (
+        only(radar(noisy(count, 4, mean=0.7, spread=0.05, structure=0.8)).types).axes
+        for count in (LEAST_COUNT, 200)
+    )
+    first, later = few["stability"], many_more["stability"]
+    assert first is not None
+    assert later is not None
+    assert first.count == LEAST_COUNT == 5
+    assert first.high - first.low > 2 * (later.high - later.low)
+    assert few["structure"] is not None
+
+
 def test_an_axis_counts_assessed_requests_only() -> None:
-    each = only(radar([*many(100), *many(5, structure=0.9)]).types)
+    each = only(radar([*many(100), *many(LEAST_COUNT - 1, structure=0.9)]).types)
     assert each.axes["structure"] is None
     assert each.axes["accuracy"] is not None
-    assert each.axes["accuracy"].count == 105
+    assert each.axes["accuracy"].count == 100 + LEAST_COUNT - 1
 
 
 def test_an_output_assessed_as_broken_counts_as_an_error() -> None:

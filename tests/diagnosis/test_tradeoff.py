@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from safelight.diagnosis.charts import tradeoff_svg
-from safelight.diagnosis.estimates import LEAST_COUNT
 from safelight.diagnosis.tradeoff import tradeoff
 from safelight.records.rows import AssessedRequest
+from safelight.rules.thresholds import LEAST_COUNT
 from tests.diagnosis.remembering import a_request, many, noisy
 
 

@@ -31,7 +31,7 @@ from safelight.metrics.catalog import (
     STEP_SECONDS,
     WORKERS_READY,
 )
-from safelight.metrics.metric import OTHER, Kind, Metric
+from safelight.metrics.metric import OTHER, Across, Kind, Metric
 from safelight.metrics.registry import Meter, current, parse, parts, where
 from tests.reading import OPENMETRICS, at_once, processor_seconds, series, slowness, text, value
 
@@ -49,6 +49,8 @@ def enter(meter: Meter, metric: Metric, values: tuple[str, ...]) -> None:
     child = meter.child(metric, *values)
     if metric.kind in (Kind.HISTOGRAM, Kind.SUMMARY):
         child.observe(0.3)
+    elif metric.across is Across.RECENT:
+        child.peak(0.3)
     else:
         child.inc(1)
 

@@ -10,6 +10,7 @@ from safelight.metrics.catalog import (
     HTTP_REQUESTS,
     HTTP_SECONDS,
     QUEUE_DEPTH,
+    REQUEST_MAX,
     TEXT_GUIDANCE,
 )
 from safelight.metrics.metric import OTHER, Across, Family, Kind, Metric
@@ -21,6 +22,7 @@ from safelight.metrics.series import (
     exemplars,
     merged,
     parts,
+    recent,
     values,
     width,
 )
@@ -99,6 +101,43 @@ def test_a_sum_does_not_depend_on_who_counted(amounts: list[int]) -> None:
         alone.inc(amount)
         series.inc(amount)
     assert merged(HTTP_REQUESTS, [row(series) for series in each]) == row(alone)
+
+
+def test_z6_a_recent_maximum_is_that_of_this_minute_and_the_last_one() -> None:
+    clock = FakeClock(600.0)
+    series = of(REQUEST_MAX, clock)
+    shown = []
+    for second, seconds in ((600, 2.0), (610, 9.0), (650, 1.0), (665, 3.0), (725, 1.5)):
+        clock.now = second
+        series.peak(seconds)
+        now = recent(REQUEST_MAX, list(row(series)), clock.now)
+        shown.append(now and now[VALUE])
+    assert shown == [2.0, 9.0, 9.0, 9.0, 3.0]
+
+
+@pytest.mark.parametrize(("second", "shown"), [(659, 9.0), (719, 9.0), (720, None), (9000, None)])
+def test_z6_without_requests_the_maximum_ends_after_two_minutes(
+    second: int, shown: float | None
+) -> None:
+    series = of(REQUEST_MAX, FakeClock(610.0))
+    series.peak(9.0)
+    now = recent(REQUEST_MAX, row(series), second)
+    assert (now and now[VALUE]) == shown
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 240), st.floats(0, 100)), min_size=1))
+def test_the_maxima_of_several_processes_are_that_of_one(
+    seen: list[tuple[int, int, float]],
+) -> None:
+    clock = FakeClock()
+    alone, each = of(REQUEST_MAX, clock), [of(REQUEST_MAX, clock) for _ in range(4)]
+    for process, second, seconds in sorted(seen, key=lambda one: one[1]):
+        clock.now = 600.0 + second
+        alone.peak(seconds)
+        each[process].peak(seconds)
+    together = merged(REQUEST_MAX, [row(one) for one in each])
+    expected = recent(REQUEST_MAX, row(alone), clock.now)
+    assert recent(REQUEST_MAX, together, clock.now) == expected
 
 
 def test_a_moved_series_counts_on() -> None:

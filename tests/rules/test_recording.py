@@ -2,6 +2,7 @@ from pathlib import Path
 from typing import Any
 
 from safelight.metrics.catalog import (
+    GPU_MEMORY_TOTAL,
     GPU_MEMORY_USED,
     GPU_UTILIZATION,
     INFERENCE_SECONDS,
@@ -10,6 +11,7 @@ from safelight.metrics.catalog import (
     REQUESTS,
     SUCCESSES,
 )
+from safelight.rules.files import rule_file
 from safelight.rules.recording import recording_groups
 from tests.rules.promtool import NAMESPACE, Series, histogram, judge, series
 
@@ -55,15 +57,27 @@ def test_a_job_that_never_succeeded_has_a_ratio_of_0(tmp_path: Path) -> None:
 def test_gpu_metrics_exist_under_their_usual_names(tmp_path: Path) -> None:
     samples = (
         series(GPU_UTILIZATION, "0.4x300", gpu="0"),
-        series(GPU_MEMORY_USED, "7x300", gpu="0"),
+        series(GPU_MEMORY_USED, "7e9x300", gpu="0"),
+        series(GPU_MEMORY_TOTAL, "28e9x300", gpu="0"),
     )
     on = '{gpu="0", instance="127.0.0.1:8000", job="safelight"}'
     checks = [
         value("gpu_utilization_percent", 40, f"gpu_utilization_percent{on}"),
         value("gpu_utilization", 40, f"gpu_utilization{on}"),
-        value("gpu_memory_used", 7, f"gpu_memory_used{on}"),
+        value("gpu_memory_used", 0.25, f"gpu_memory_used{on}"),
+        value("gpu_memory_total", 28e9, f"gpu_memory_total{on}"),
     ]
     judge(tmp_path, samples, promql_expr_test=checks)
+
+
+def test_z2_the_share_of_gpu_memory_exists_under_the_name_of_the_article(tmp_path: Path) -> None:
+    samples = (
+        series(GPU_MEMORY_USED, "36e9x300", gpu="1"),
+        series(GPU_MEMORY_TOTAL, "40e9x300", gpu="1"),
+    )
+    on = '{gpu="1", instance="127.0.0.1:8000", job="safelight"}'
+    check = value("zimage_gpu_mem_usage", 0.9, f"zimage_gpu_mem_usage{on}")
+    judge(tmp_path, samples, rule_file("zimage"), promql_expr_test=[check])
 
 
 def test_the_mean_inference_time_exists_under_its_usual_name(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 from collections.abc import Callable
 from dataclasses import replace
+from statistics import stdev
 from typing import Any
 
 import pytest
@@ -15,9 +16,13 @@ from safelight.metrics.catalog import (
     IMAGES,
     INFERENCE_SECONDS,
     QUALITY_SCORE,
+    QUALITY_SQUARES,
     QUEUED_SECONDS,
+    REQUEST_MAX,
     REQUEST_SECONDS,
     REQUESTS,
+    SIZE_SECONDS,
+    SPEED,
     STAGE_SECONDS,
     STEP_SECONDS,
     STEPS,
@@ -28,7 +33,7 @@ from safelight.metrics.catalog import (
 from safelight.metrics.registry import Meter
 from safelight.telemetry.assessment import Assessment
 from safelight.telemetry.meter import assessment_sink, metrics_sink, observe_steps
-from tests.reading import OPENMETRICS, series, text, value
+from tests.reading import OPENMETRICS, FakeClock, series, text, value
 from tests.telemetry.making import CALL, RECORD, TRACE, changed
 
 Write = Callable[..., None]
@@ -99,6 +104,51 @@ def test_p4_images_are_counted_by_size_and_unusual_sizes_as_other(
     write(calls=(replace(CALL, images=((1024, 768), (1024, 768), (1023, 767))),))
     assert value(meter, IMAGES, image_size="1024x768") == 2
     assert value(meter, IMAGES, image_size="other") == 1
+
+
+def test_p4_the_p90_of_a_type_at_a_size_has_an_answer(meter: Meter, write: Write) -> None:
+    for number in range(10):
+        write(instruction_type="add_beard", seconds=1.4 if number < 9 else 29.0)
+    write(instruction_type="add_beard", calls=(replace(CALL, images=((64, 64),)),))
+    at = {"instruction_type": "add_beard", "image_size": "1024x768"}
+    assert value(meter, SIZE_SECONDS, "_bucket", le="1.5", **at) == 9
+    assert value(meter, SIZE_SECONDS, "_count", **at) == 10
+
+
+def test_p4_only_a_request_that_returned_an_image_has_a_time_by_size(
+    meter: Meter, write: Write
+) -> None:
+    write(status_code=499, error="cancelled")
+    write(calls=(replace(CALL, images=()),))
+    write(calls=())
+    assert series(meter, SIZE_SECONDS, "_count") == []
+    write(error="structure_corruption")  # the image is sent
+    write(calls=(replace(CALL, images=((1, 1),)),))
+    assert value(meter, SIZE_SECONDS, "_count", image_size="other") == 1
+    assert value(meter, SIZE_SECONDS, "_count", image_size="1024x768") == 1
+
+
+def test_z6_the_longest_request_is_shown_exactly_and_not_forever() -> None:
+    clock = FakeClock(600.0)
+    meter = Meter("zimage", wall_clock=clock)
+    sink = metrics_sink(meter)
+    assert series(meter, REQUEST_MAX) == []
+    for seconds in (0.2, 7.123, 1.5):
+        sink(changed(RECORD, seconds=seconds))
+    assert value(meter, REQUEST_MAX) == 7.123
+    assert value(meter, REQUEST_MAX) == 7.123, "a second Prometheus sees it too"
+    clock.now += 120
+    assert series(meter, REQUEST_MAX) == []
+
+
+def test_p15_the_speed_of_successes_is_a_half_at_three_seconds_without_the_queue(
+    meter: Meter, write: Write
+) -> None:
+    write(seconds=3.3)  # 0.3 of it in the queue
+    write(seconds=0.3)
+    write(seconds=9.0, status_code=500, error="model_error")
+    assert value(meter, SPEED, "_sum", instruction_type="make_him_old") == pytest.approx(1.5)
+    assert value(meter, SPEED, "_count", instruction_type="make_him_old") == 2
 
 
 def test_p5_every_step_is_observed_with_its_position(meter: Meter, write: Write) -> None:
@@ -216,3 +266,19 @@ def test_stability_can_be_computed_from_the_buckets_of_the_score(meter: Meter) -
         return len(set(counts))
 
     assert filled("steady") < filled("unsteady")
+
+
+def test_p15_the_deviation_of_the_scores_follows_from_their_squares(meter: Meter) -> None:
+    scores = [0.72 + 0.01 * (number % 7) for number in range(30)]
+    assess = assessment_sink(meter)
+    for score in scores:
+        assess(Assessment("id", "add_hat", score=score))
+    mean = value(meter, QUALITY_SCORE, "_sum") / 30
+    variance = (value(meter, QUALITY_SQUARES, "_sum") - 30 * mean**2) / 29
+    assert variance**0.5 == pytest.approx(stdev(scores))
+
+
+def test_the_adherence_of_a_broken_output_is_not_counted(meter: Meter) -> None:
+    assess = assessment_sink(meter)
+    assess(Assessment("one", "add_hat", error="structure_corruption", adherence=0.1))
+    assert series(meter, ADHERENCE, "_sum") == []

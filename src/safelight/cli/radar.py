@@ -20,10 +20,11 @@ from safelight.cli.records_access import (
     write_outputs,
 )
 from safelight.diagnosis.charts import radar_svg
-from safelight.diagnosis.estimates import LEAST_COUNT, Estimate
+from safelight.diagnosis.estimates import Estimate
 from safelight.diagnosis.radar import AXES, TARGET_SECONDS, Radar, Type
 from safelight.diagnosis.radar import radar as compute_radar
 from safelight.errors import BadSetting
+from safelight.rules.thresholds import LEAST_COUNT
 from safelight.units import counted, share
 
 _TARGET_RANGE = (0.001, 3600.0)

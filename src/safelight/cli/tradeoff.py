@@ -19,9 +19,10 @@ from safelight.cli.records_access import (
     write_outputs,
 )
 from safelight.diagnosis.charts import tradeoff_svg
-from safelight.diagnosis.estimates import LEAST_COUNT, Estimate
+from safelight.diagnosis.estimates import Estimate
 from safelight.diagnosis.tradeoff import Choice, Tradeoff
 from safelight.diagnosis.tradeoff import tradeoff as compute_tradeoff
+from safelight.rules.thresholds import LEAST_COUNT
 from safelight.units import counted
 
 

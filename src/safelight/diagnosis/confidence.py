@@ -1,8 +1,8 @@
 """Confidence of findings, and intervals and tests for shares."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import pairwise
-from math import exp, lgamma, sqrt
+from math import comb, exp, fsum, lgamma, sqrt
 
 from safelight.units import duration
 
@@ -28,6 +28,26 @@ def wilson(hits: float, tries: float) -> tuple[float, float]:
         max(0.0, (middle - half_width) / (1 + z2 / tries)),
         min(1.0, (middle + half_width) / (1 + z2 / tries)),
     )
+
+
+def exact_interval(hits: int, tries: int) -> tuple[float, float]:
+    """Return the 95 % interval of a share (Clopper and Pearson 1934), for few tries."""
+
+    def at_most(most: int, share: float) -> float:
+        return fsum(comb(tries, n) * share**n * (1 - share) ** (tries - n) for n in range(most + 1))
+
+    low = _root(lambda share: at_most(hits - 1, share), 0.975) if hits else 0.0
+    high = _root(lambda share: at_most(hits, share), 0.025) if hits < tries else 1.0
+    return low, high
+
+
+def _root(falling: Callable[[float], float], target: float) -> float:
+    """Return where a falling function of a share has this value."""
+    low, high = 0.0, 1.0
+    for _ in range(40):
+        middle = (low + high) / 2
+        low, high = (middle, high) if falling(middle) > target else (low, middle)
+    return (low + high) / 2
 
 
 def least_difference(hits: float, tries: float, other_hits: float, other_tries: float) -> float:

@@ -1,12 +1,18 @@
-"""Estimates with their 95 % confidence intervals and the number of observations."""
+"""Estimates with their 95 % confidence intervals and the number of observations.
+
+The intervals also hold for five observations, for which they are wide.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import atanh, fsum, sqrt, tanh
+from math import atanh, exp, fsum, sqrt, tanh
+from statistics import median
 
-from safelight.diagnosis.confidence import wilson
+from safelight.diagnosis.confidence import exact_interval, wilson
+from safelight.rules.thresholds import LEAST_COUNT
 
-LEAST_COUNT = 20  # observations; fewer give no estimate
+LEAST_PAIRS = 20  # of a correlation
+_MANY = 20
 _Z = 1.959964  # 97.5 % quantile of the normal distribution: a two-sided 95 % interval
 
 
@@ -21,40 +27,65 @@ class Estimate:
 
 
 def share(hits: int, count: int, least: int = LEAST_COUNT) -> Estimate | None:
-    """Return the share of hits with its Wilson interval, or None for too few observations."""
+    """Return the share of hits with its interval, or None for too few observations.
+
+    The interval is Wilson's; for few observations it is the exact one, which is wider.
+    """
     if count < max(1, least):
         return None
-    ratio, (low, high) = hits / count, wilson(hits, count)
+    interval = wilson if count >= _MANY else exact_interval
+    ratio, (low, high) = hits / count, interval(hits, count)
     return Estimate(ratio, min(ratio, low), max(ratio, high), count)
 
 
 def mean(values: Sequence[float], least: int = LEAST_COUNT) -> Estimate | None:
-    """Return the mean with its normal interval, or None for too few observations."""
+    """Return the mean with Student's interval, or None for too few observations."""
     count = len(values)
-    if count < max(2, least):
+    if count < max(LEAST_COUNT, least):
         return None
     average = fsum(values) / count
     variance = fsum((value - average) ** 2 for value in values) / (count - 1)
-    half = _Z * sqrt(variance / count)
+    half = _student(count - 1) * sqrt(variance / count)
     return Estimate(average, average - half, average + half, count)
 
 
 def deviation(values: Sequence[float], least: int = LEAST_COUNT) -> Estimate | None:
     """Return the standard deviation, or None for too few observations.
 
-    The interval uses the fourth moment, so it is valid for values that are not normal too.
+    The interval is Bonett's (2006): it is valid for few values, and for those that are not normal.
     """
     count = len(values)
-    if count < max(4, least):
+    if count < max(LEAST_COUNT, least):
         return None
     average = fsum(values) / count
-    squares = [(value - average) ** 2 for value in values]
-    variance = fsum(squares) / (count - 1)
-    fourth = fsum(square * square for square in squares) / count
-    variance_of_variance = max(0.0, fourth - variance**2 * (count - 3) / (count - 1)) / count
-    half = _Z * sqrt(variance_of_variance)
-    low, high = max(0.0, variance - half), variance + half
-    return Estimate(sqrt(variance), sqrt(low), sqrt(high), count)
+    squares = fsum((value - average) ** 2 for value in values)
+    spread = sqrt(squares / (count - 1))
+    if not squares:
+        return Estimate(0.0, 0.0, 0.0, count)
+    centre = _trimmed(values, 1 / (2 * sqrt(count - 4)))
+    kurtosis = count * fsum((value - centre) ** 4 for value in values) / squares**2
+    enlarged = count / (count - _Z)
+    error = enlarged * sqrt(max(0.0, kurtosis - (count - 3) / count) / (count - 1))
+    low, high = (sqrt(enlarged * exp(sign * _Z * error)) * spread for sign in (-1, 1))
+    return Estimate(spread, min(low, spread), max(high, spread), count)
+
+
+def _student(freedom: int) -> float:
+    """Return the 97.5 % quantile of Student's distribution, by its expansion around the normal."""
+    z = _Z
+    terms = (
+        (z**3 + z) / 4,
+        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
+        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
+    )
+    return z + fsum(term / freedom**power for power, term in enumerate(terms, start=1))
+
+
+def _trimmed(values: Sequence[float], share: float) -> float:
+    """Return the mean without this share of the values at either end; with half, the median."""
+    ends = int(share * len(values))
+    inner = sorted(values)[ends : len(values) - ends]
+    return fsum(inner) / len(inner) if inner else median(values)
 
 
 def product(left: Estimate, right: Estimate) -> Estimate:
@@ -67,7 +98,7 @@ def product(left: Estimate, right: Estimate) -> Estimate:
     )
 
 
-def agreement(pairs: Sequence[tuple[float, float]], least: int = LEAST_COUNT) -> Estimate | None:
+def agreement(pairs: Sequence[tuple[float, float]], least: int = LEAST_PAIRS) -> Estimate | None:
     """Return Spearman's rank correlation with its interval by Fisher's transformation.
 
     Returns None for too few pairs, or if all values of one side are equal.

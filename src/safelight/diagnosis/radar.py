@@ -8,28 +8,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 from safelight.diagnosis.estimates import Estimate, agreement, deviation, mean, product, share
-from safelight.errors import (
-    BadInput,
-    Cancelled,
-    CircuitOpen,
-    NotReady,
-    Overloaded,
-    RateLimited,
-    Stopping,
-)
-from safelight.metrics.catalog import NO_INSTRUCTION
-from safelight.reasons import ERROR_CLASSES
+from safelight.metrics.catalog import NO_INSTRUCTION, SPEED_TARGET_SECONDS
+from safelight.reasons import UNRELATED
 from safelight.records.rows import AssessedRequest
+from safelight.rules.thresholds import UNSTABLE_DEVIATION
 
 AXES = ("accuracy", "speed", "structure", "stability")
-TARGET_SECONDS = 3.0
-UNSTABLE_DEVIATION = 0.25  # of a score from 0 to 1; uniformly distributed scores have 0.29
+TARGET_SECONDS = SPEED_TARGET_SECONDS
 _TOP = 10.0
-# Errors of callers and refusals: they say nothing about the instruction type.
-_UNRELATED = (BadInput, Cancelled, CircuitOpen, NotReady, Overloaded, RateLimited, Stopping)
-_NOT_COUNTED = frozenset(
-    reason for reason, kind in ERROR_CLASSES.items() if issubclass(kind, _UNRELATED)
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +77,7 @@ def radar(requests: Iterable[AssessedRequest], target_seconds: float = TARGET_SE
 
 
 def _counts(request: AssessedRequest) -> bool:
-    return request.instruction_type != NO_INSTRUCTION and request.error not in _NOT_COUNTED
+    return request.instruction_type != NO_INSTRUCTION and request.error not in UNRELATED
 
 
 def _type(name: str, requests: Sequence[AssessedRequest], target_seconds: float) -> Type:

@@ -1,9 +1,10 @@
-"""Catalogue of all metrics: names, help texts, labels, label values and buckets.
+"""Catalogue of all metrics: names, help texts, labels and label values.
 
 The sum of `lines` over the catalogue is the maximum that one process exposes. A test keeps it below
 5 000. Metrics of the families in `NAMESPACED` are exposed with the service's namespace in front.
 """
 
+from safelight.metrics import buckets
 from safelight.metrics.metric import OTHER, Across, Family, Kind, Label, Metric, of_machine
 from safelight.reasons import NO_ERROR, REASONS
 
@@ -40,25 +41,21 @@ IMAGE_SIZE = Label(
     "image_size", "Width x height of the output image, in pixels.", values=(*IMAGE_SIZES, OTHER)
 )
 PRECISION = Label(
-    "precision",
-    "Number format of the denoiser's weights.",
+    "precision", "Number format of the denoiser's weights.",
     values=("float32", "float16", "bfloat16", "int8", OTHER),
 )
 STEP = Label("step", "Position of the denoising step, counted from 1.", values=STEP_PLACES)
 GUIDANCE = Label(
-    "guidance",
-    "`asked`: the requested value; `in_force`: the value that the pipeline applies.",
+    "guidance", "`asked`: the requested value; `in_force`: the value that the pipeline applies.",
     values=("asked", "in_force"),
 )
 PARAMETER = Label(
-    "parameter",
-    "Parameter that the pipeline ignores without an error.",
+    "parameter", "Parameter that the pipeline ignores without an error.",
     values=("guidance_scale", "image_guidance_scale", "true_cfg_scale"),
 )
 DEVICE = Label("device", "Torch device, such as cuda:0.")
 REJECTION = Label(
-    "reason",
-    "Reason of the refusal.",
+    "reason", "Reason of the refusal.",
     values=(
         "queue_full", "too_late", "concurrency", "rate_limited", "shed", "circuit_open",
         "not_ready", "stopping", "unauthorized",
@@ -75,13 +72,11 @@ STOP = Label(
 LADDER = ("smaller_batches", "admit_less", "fewer_steps", "smaller_size", "shed_low_priority")
 ACTION = Label("action", "Action of the degradation ladder.", values=LADDER)
 USE = Label(
-    "use",
-    "Result of the device time: a useful response, or the reason why there was none.",
+    "use", "Result of the device time: a useful response, or the reason why there was none.",
     values=("useful", "cancelled", "deadline", "invalid", "failed", "retry"),
 )
 INVALIDITY = Label(
-    "reason",
-    "What is wrong with the output image.",
+    "reason", "What is wrong with the output image.",
     values=("not_finite", "black", "flat", "noise", "wrong_size"),
 )
 BACKGROUND = Label(
@@ -89,14 +84,12 @@ BACKGROUND = Label(
 )
 OUTCOME = Label("outcome", "Whether the request succeeded.", values=("succeeded", "failed"))
 ASSESSMENT = Label(
-    "outcome",
-    "Result of the assessment; `dropped`: not done because requests had priority.",
+    "outcome", "Result of the assessment; `dropped`: not done because requests had priority.",
     values=("assessed", "dropped", "failed"),
 )
 
 RATING_REASON = Label(
-    "reason",
-    "Reason of the rating, or `none`.",
+    "reason", "Reason of the rating, or `none`.",
     values=(
         "none", "wrong_edit", "not_followed", "artefacts", "identity_lost", "slow", OTHER,
     ),
@@ -105,8 +98,7 @@ KEPT = Label("outcome", "Result of writing the record.", values=("written", "los
 
 HANDLER = Label("handler", "Route template, or `none` if no route matched.")
 METHOD = Label(
-    "method",
-    "HTTP method.",
+    "method", "HTTP method.",
     values=(
         "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", OTHER,
     ),
@@ -116,8 +108,7 @@ STATUS = Label("status", "HTTP status of the response.")
 GPU = Label("gpu", "Index of the GPU, or `GPU/instance` for a MIG instance.")
 CLOCK = Label("clock", "Clock of the GPU.", values=("sm", "memory"))
 THROTTLE = Label(
-    "reason",
-    "Reason why the GPU lowers its clock.",
+    "reason", "Reason why the GPU lowers its clock.",
     values=(
         "power_cap", "hardware_slowdown", "software_thermal", "hardware_thermal", "power_brake",
     ),
@@ -127,8 +118,7 @@ DISK = Label("disk", "Block device.")
 MOUNTPOINT = Label("mountpoint", "Mount point of the file system.")
 
 PROBE = Label(
-    "probe",
-    "Name of the probe.",
+    "probe", "Name of the probe.",
     values=(
         "asgi", "flask", "diffusers", "torch", "nvml", "host", "record", "governor", "entropy",
         "assessment", "model", "processes",
@@ -144,32 +134,31 @@ DELIVERY = Label(
     values=("delivered", "refused", "unreachable", "rate_limited"),
 )
 
-# ── Buckets: every limit of an alert or objective is an edge ─────────────────────────────────────
-
-_REQUEST = (0.05, 0.1, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 5.0, 7.5, 10.0, 15.0, 20.0, 30.0, 60.0, 120.0)
-_QUEUE = (0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0)
-_STAGE = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0)
-_STEP = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 2.0)
-_HTTP = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 1.5, 3.0, 5.0, 15.0, 30.0, 60.0)
-_LAG = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-_BATCH = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64, 128)
-_RATINGS = (1, 2, 3, 4, 5)
-_SCORE = (0.3, 0.5, 0.6, 0.7, 0.75, 0.8, 0.9)
-_SIMILARITY = (0.25, 0.5, 0.75, 0.9)
-_ENTROPY = (1, 2, 3, 4, 5, 6, 6.5, 7, 8, 10)
-_STEPS = (1, 2, 4, 8, 10, 15, 20, 25, 30, 50, 75, 100)
-
 # ── Request ──────────────────────────────────────────────────────────────────────────────────────
 
 REQUEST_SECONDS = Metric(
     "request_duration_seconds",
     "Time from the arrival of a request to the last byte of its response.",
     Kind.HISTOGRAM, Family.REQUEST,
-    (ENDPOINT, STATUS_CODE, INSTRUCTION_TYPE), _REQUEST, series=59,
+    (ENDPOINT, STATUS_CODE, INSTRUCTION_TYPE), buckets.REQUEST, series=49,
+)
+REQUEST_MAX = Metric(
+    "request_max_seconds", "Longest time of the requests that ended in this or the last minute.",
+    Kind.GAUGE, Family.REQUEST, across=Across.RECENT,
+)
+SIZE_SECONDS = Metric(
+    "request_duration_by_size_seconds",
+    "Time of a request that returned an image, by the size of the image.",
+    Kind.HISTOGRAM, Family.REQUEST, (INSTRUCTION_TYPE, IMAGE_SIZE), buckets.SIZE, series=25,
+)
+SPEED_TARGET_SECONDS = 3.0  # the speed of such a request is a half
+SPEED = Metric(
+    "request_speed_ratio",
+    "Speed of successful requests: 3 s / (3 s + time without queue); the radar draws its mean.",
+    Kind.SUMMARY, Family.REQUEST, (INSTRUCTION_TYPE,), series=20,
 )
 REQUESTS = Metric(
-    "request_total",
-    "Requests to the model that ended, with the reason if they failed.",
+    "request_total", "Requests to the model that ended, with the reason if they failed.",
     Kind.COUNTER, Family.REQUEST,
     (ENDPOINT, STATUS_CODE, INSTRUCTION_TYPE, ERROR), series=220,
 )
@@ -180,12 +169,12 @@ SUCCESSES = Metric(
 QUEUED_SECONDS = Metric(
     "request_queued_duration_seconds",
     "Queue wait of a request.",
-    Kind.HISTOGRAM, Family.REQUEST, buckets=_QUEUE,
+    Kind.HISTOGRAM, Family.REQUEST, buckets=buckets.QUEUE,
 )
 STAGE_SECONDS = Metric(
     "request_stage_duration_seconds",
     "Time of one stage of a request; the sum of all stages is the whole request.",
-    Kind.HISTOGRAM, Family.REQUEST, (STAGE,), _STAGE, series=len(STAGES),
+    Kind.HISTOGRAM, Family.REQUEST, (STAGE,), buckets.STAGE, series=len(STAGES),
 )
 IN_FLIGHT = Metric(
     "requests_in_flight", "Requests to the model that have not ended yet.",
@@ -201,16 +190,16 @@ IMAGES = Metric(
 INFERENCE_SECONDS = Metric(
     "inference_duration_seconds",
     "Time of one inference call of the pipeline.",
-    Kind.HISTOGRAM, Family.MODEL, (PRECISION,), _REQUEST, series=5,
+    Kind.HISTOGRAM, Family.MODEL, (PRECISION,), buckets.REQUEST, series=5,
 )
 STEP_SECONDS = Metric(
     "step_latency_seconds",
     "Time of one denoising step on its device.",
-    Kind.HISTOGRAM, Family.MODEL, (STEP,), _STEP, series=len(STEP_PLACES),
+    Kind.HISTOGRAM, Family.MODEL, (STEP,), buckets.STEP, series=len(STEP_PLACES),
 )
 STEPS = Metric(
     "steps", "Denoising steps that an inference call ran.",
-    Kind.HISTOGRAM, Family.MODEL, buckets=_STEPS,
+    Kind.HISTOGRAM, Family.MODEL, buckets=buckets.STEPS,
 )
 IMAGE_GUIDANCE = Metric(
     "image_guidance_ratio",
@@ -288,7 +277,7 @@ MODEL_REQUESTS = Metric(
 )
 MODEL_LATENCY = Metric(
     "model_latency_seconds", "Time of one call of a model.",
-    Kind.HISTOGRAM, Family.CALLS, (MODEL_NAME,), _STAGE, series=8,
+    Kind.HISTOGRAM, Family.CALLS, (MODEL_NAME,), buckets.STAGE, series=8,
 )
 
 # ── Queue, governance ────────────────────────────────────────────────────────────────────────────
@@ -309,7 +298,7 @@ REQUEST_TIMEOUT = Metric(
 BATCH_SIZE = Metric(
     "batch_size",
     "Requests in one call of the model.",
-    Kind.HISTOGRAM, Family.QUEUE, (STOP,), _BATCH, series=len(STOP.values or ()),
+    Kind.HISTOGRAM, Family.QUEUE, (STOP,), buckets.BATCH, series=len(STOP.values or ()),
 )
 BATCH_LIMIT = Metric(
     "batch_size_limit",
@@ -362,7 +351,7 @@ OUTPUT_INVALID = Metric(
 USER_RATING = Metric(
     "user_rating",
     "First rating of a response by its caller, 1 (bad) to 5 (good).",
-    Kind.HISTOGRAM, Family.QUALITY, (INSTRUCTION_TYPE,), _RATINGS, series=20,
+    Kind.HISTOGRAM, Family.QUALITY, (INSTRUCTION_TYPE,), buckets.RATINGS, series=20,
 )
 USER_RATINGS = Metric(
     "user_ratings_total",
@@ -377,22 +366,26 @@ RATINGS_CHANGED = Metric(
 QUALITY_SCORE = Metric(
     "image_quality_score",
     "Quality score of the assessed output images, 0 to 1.",
-    Kind.HISTOGRAM, Family.QUALITY, (INSTRUCTION_TYPE,), _SCORE, series=20,
+    Kind.HISTOGRAM, Family.QUALITY, (INSTRUCTION_TYPE,), buckets.SCORE, series=20,
+)
+QUALITY_SQUARES = Metric(
+    "image_quality_score_squares", "Squares of these scores, to compute their deviation.",
+    Kind.SUMMARY, Family.QUALITY, (INSTRUCTION_TYPE,), series=20,
 )
 STRUCTURE = Metric(
     "structure_similarity_ratio",
     "Structural similarity of input and output image, of the assessed edits.",
-    Kind.HISTOGRAM, Family.QUALITY, (INSTRUCTION_TYPE,), _SIMILARITY, series=20,
+    Kind.HISTOGRAM, Family.QUALITY, (INSTRUCTION_TYPE,), buckets.SIMILARITY, series=20,
 )
 ADHERENCE = Metric(
     "prompt_adherence_ratio",
-    "Similarity of output image and prompt, by CLIP or by the tagger of a demo.",
+    "Similarity of intact output images and prompts, by CLIP or by the tagger of a demo.",
     Kind.SUMMARY, Family.QUALITY, (INSTRUCTION_TYPE,), series=20,
 )
 BACKGROUND_ENTROPY = Metric(
     "background_entropy",
     "Entropy of the background colours of input images, in bits (0 to 12).",
-    Kind.HISTOGRAM, Family.QUALITY, buckets=_ENTROPY,
+    Kind.HISTOGRAM, Family.QUALITY, buckets=buckets.ENTROPY,
 )
 BACKGROUNDS = Metric(
     "edits_by_background_total",
@@ -412,12 +405,12 @@ ASSESSMENT_SECONDS = Metric(
 
 HTTP_REQUESTS = Metric(
     "http_requests_total", "HTTP requests that ended.",
-    Kind.COUNTER, Family.HTTP, (HANDLER, METHOD, STATUS), series=200,
+    Kind.COUNTER, Family.HTTP, (HANDLER, METHOD, STATUS), series=190,
 )
 HTTP_SECONDS = Metric(
     "http_request_duration_seconds",
     "Time from the arrival of a request to the last byte of its response.",
-    Kind.HISTOGRAM, Family.HTTP, (HANDLER, METHOD), _HTTP, series=45,
+    Kind.HISTOGRAM, Family.HTTP, (HANDLER, METHOD), buckets.HTTP, series=38,
 )
 HTTP_REQUEST_BYTES = Metric(
     "http_request_size_bytes", "Bytes of request bodies that the application read.",
@@ -432,7 +425,7 @@ HTTP_IN_PROGRESS = Metric(
 )
 HTTP_LAG = Metric(
     "http_event_loop_lag_seconds", "Delay of a timer in the event loop: handlers blocked the loop.",
-    Kind.HISTOGRAM, Family.HTTP, buckets=_LAG,
+    Kind.HISTOGRAM, Family.HTTP, buckets=buckets.LAG,
 )
 
 # ── GPU ──────────────────────────────────────────────────────────────────────────────────────────

@@ -34,6 +34,7 @@ class Across(StrEnum):
     SUM = "sum"
     MAX = "max"  # a total of the machine, which every process reads
     LAST = "last"  # the value that was set last
+    RECENT = "recent"  # the maximum of the last one to two minutes; absent if there is none
 
 
 def of_machine(kind: Kind) -> Across:
@@ -100,6 +101,11 @@ class Metric:
     def label_names(self) -> tuple[str, ...]:
         """Return the labels' names, in order."""
         return tuple(label.name for label in self.labels)
+
+    @property
+    def ends(self) -> bool:
+        """Return True if the value of a process ends with the process."""
+        return self.kind is Kind.GAUGE and self.across is not Across.RECENT
 
     @property
     def bounded(self) -> bool:

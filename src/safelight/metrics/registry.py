@@ -4,7 +4,8 @@ Each Meter has its own series, so one process can have several. It never exposes
 the catalogue allows: excess series become `other`.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from math import nan
 from time import perf_counter, time
 
 from safelight.metrics.catalog import (
@@ -26,7 +27,7 @@ from safelight.metrics.exposition import (
 )
 from safelight.metrics.metric import Metric
 from safelight.metrics.processes.membership import Membership
-from safelight.metrics.series import Exemplar, Labels, Series, parts, values
+from safelight.metrics.series import Exemplar, Labels, Row, Series, parts, recent, values
 from safelight.metrics.table import Table
 from safelight.namespace import checked
 
@@ -50,6 +51,7 @@ class Meter:
     ) -> None:
         self.namespace = checked(namespace)
         self._clock = clock
+        self._wall_clock = wall_clock
         self._table = Table(wall_clock)
         self._series = self._table.series  # here too: one look-up less in a hot path
         self.lock = self._table.lock  # for who changes the cells of a series itself
@@ -78,6 +80,10 @@ class Meter:
     def set(self, metric: Metric, *values: str, value: float) -> None:
         """Set a gauge."""
         self.child(metric, *values).set(value)
+
+    def peak(self, metric: Metric, *values: str, value: float) -> None:
+        """Note a value, 0 or more, of which the recent maximum is shown."""
+        self.child(metric, *values).peak(value)
 
     def observe(
         self, metric: Metric, *values: str, value: float, exemplar: Exemplar | None = None
@@ -143,11 +149,19 @@ class Meter:
         self._refresh()
         together = self.membership.read()
         if together is None:
-            return [*of_process(), *families(self._table.rows(), self.namespace)]
-        return [*of_processes(together), *families(together.rows, self.namespace)]
+            return [*of_process(), *families(self._recent(self._table.rows()), self.namespace)]
+        return [*of_processes(together), *families(self._recent(together.rows), self.namespace)]
+
+    def _recent(self, rows: Iterable[Row]) -> Iterator[Row]:
+        now = self._wall_clock()
+        for metric, labels, row in rows:
+            shown = recent(metric, row, now)
+            if shown is not None:
+                yield metric, labels, shown
 
 
 def current(metric: Metric, series: Series) -> list[float]:
     """Return the values of a series' samples, in the order of `parts`."""
     with series.lock:
-        return values(metric, list(series.cells))
+        row = list(series.cells)
+    return values(metric, recent(metric, row, series.clock()) or [nan] * len(row))

@@ -2,6 +2,7 @@
 
 A row holds, in this order: when the series was set (0 while it is unused), its value or sum, the
 counts of its buckets, and one exemplar for each bucket. It is a list, or a part of a shared file.
+A recent maximum has its minute and the maximum of the minute before in place of the counts.
 """
 
 import threading
@@ -18,6 +19,8 @@ Row = tuple[Metric, Labels, list[float]]
 Exemplar = dict[str, str]
 
 USED, VALUE, COUNTS = 0, 1, 2
+_MINUTE, _BEFORE = 2, 3  # of a recent maximum; VALUE is the maximum of this minute
+MINUTE_SECONDS = 60
 # Its time is written first and last: a process that reads it meanwhile finds two times.
 _EXEMPLAR = 6  # time, three parts of the trace id, value, time
 _PART = 48  # bits of a trace id that a number holds exactly
@@ -53,13 +56,13 @@ class Series:
     `lock` is the meter's: whoever changes `cells` directly must hold it.
     """
 
-    __slots__ = ("_clock", "_edges", "_exemplars", "_function", "_stamped", "cells", "lock")
+    __slots__ = ("_edges", "_exemplars", "_function", "_stamped", "cells", "clock", "lock")
 
     def __init__(self, metric: Metric, lock: threading.Lock, clock: Callable[[], float]) -> None:
         self.cells: Cells = [0.0] * width(metric)
         self.cells[USED] = 1.0
         self.lock = lock
-        self._clock = clock
+        self.clock = clock
         self._edges = metric.buckets
         self._exemplars = COUNTS + _counts(metric) if _exemplars(metric) else 0
         self._stamped = metric.across is Across.LAST
@@ -77,7 +80,7 @@ class Series:
         with self.lock:
             self.cells[VALUE] = value
             if self._stamped:
-                self.cells[USED] = self._clock()
+                self.cells[USED] = self.clock()
 
     def set_function(self, function: Callable[[], float]) -> None:
         """Read a gauge's value from a function at each scrape of this process."""
@@ -87,6 +90,16 @@ class Series:
         """Set the gauge to the value of its function, if it has one."""
         if self._function is not None:
             self.set(self._function())
+
+    def peak(self, value: float) -> None:
+        """Note a value, 0 or more, of a recent maximum."""
+        with self.lock:
+            minute, cells = self.clock() // MINUTE_SECONDS, self.cells
+            if minute != cells[_MINUTE]:
+                cells[_BEFORE] = cells[VALUE] if cells[_MINUTE] == minute - 1 else 0.0
+                cells[VALUE], cells[_MINUTE] = value, minute
+            elif value > cells[VALUE]:
+                cells[VALUE] = value
 
     def observe(self, amount: float, exemplar: Exemplar | None = None) -> None:
         """Add an observation to a histogram or summary."""
@@ -120,7 +133,7 @@ class Series:
         """Keep the exemplar as the last one of its bucket."""
         if not self._exemplars:
             return
-        at, trace = self._clock(), int(exemplar["trace_id"], 16)
+        at, trace = self.clock(), int(exemplar["trace_id"], 16)
         first = self._exemplars + bucket * _EXEMPLAR
         last, part = first + _EXEMPLAR - 1, (1 << _PART) - 1
         with self.lock:
@@ -154,6 +167,8 @@ def merged(metric: Metric, rows: Sequence[Sequence[float]]) -> list[float]:
     if metric.across is Across.LAST:
         last: Sequence[float] = max(rows, key=lambda row: row[USED])
         return list(last)
+    if metric.across is Across.RECENT:
+        return _of_last_minutes(rows)
     plain = COUNTS + _counts(metric)
     combine = max if metric.across is Across.MAX else sum
     row = [float(combine(column)) for column in zip(*(row[:plain] for row in rows), strict=True)]
@@ -162,6 +177,25 @@ def merged(metric: Metric, rows: Sequence[Sequence[float]]) -> list[float]:
         newest: Sequence[float] = max(rows, key=lambda row: row[first])
         row += newest[first : first + _EXEMPLAR]
     return row
+
+
+def _of_last_minutes(rows: Sequence[Sequence[float]]) -> list[float]:
+    """Return the recent maximum of all rows, each of which may have ended at another minute."""
+    last = max(row[_MINUTE] for row in rows)
+    now = [row[VALUE] for row in rows if row[_MINUTE] == last]
+    before = [row[_BEFORE] for row in rows if row[_MINUTE] == last]
+    before += [row[VALUE] for row in rows if row[_MINUTE] == last - 1]
+    return [1.0, max(now), last, max(before)]
+
+
+def recent(metric: Metric, row: list[float], now: float) -> list[float] | None:
+    """Return the row as it is now; None for a maximum of minutes that are over."""
+    if metric.across is not Across.RECENT:
+        return row
+    age = now // MINUTE_SECONDS - row[_MINUTE]
+    if age not in (0, 1):
+        return None
+    return [row[USED], row[VALUE] if age else max(row[VALUE], row[_BEFORE]), row[_MINUTE], 0.0]
 
 
 def parts(metric: Metric) -> list[tuple[str, str]]:
@@ -198,7 +232,7 @@ def exemplars(metric: Metric, row: Sequence[float]) -> Iterator[Seen | None]:
 def _counts(metric: Metric) -> int:
     if metric.kind is Kind.HISTOGRAM:
         return len(metric.buckets) + 1
-    return int(metric.kind is Kind.SUMMARY)
+    return 2 if metric.across is Across.RECENT else int(metric.kind is Kind.SUMMARY)
 
 
 def _exemplars(metric: Metric) -> int:

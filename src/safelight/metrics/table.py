@@ -11,6 +11,7 @@ from safelight.metrics.metric import OTHER, Across, Kind, Metric
 from safelight.metrics.series import USED, VALUE, Cells, Labels, Row, Series, admitted
 
 Clock = Callable[[], float]
+_OWN = (Across.SUM, Across.RECENT)  # what a forked process must not show again
 
 
 class Places(Protocol):
@@ -106,7 +107,7 @@ class Table:
                 self._totals.clear()
             for metric, _, series in self.items():
                 cells = list(series.cells)
-                if empty and (metric.kind is not Kind.GAUGE or metric.across is Across.SUM):
+                if empty and (metric.kind is not Kind.GAUGE or metric.across in _OWN):
                     cells[VALUE:] = [0.0] * (len(cells) - VALUE)
                 series.cells = cells
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from safelight.metrics.catalog import CATALOG
 from safelight.metrics.merge import RENAMED
 from safelight.metrics.metric import NAMESPACED, Across, Family, Metric
+from safelight.rules.recording import usual_names
 
 
 def as_markdown(namespace: str) -> str:
@@ -14,6 +15,7 @@ def as_markdown(namespace: str) -> str:
             [
                 *_opening(namespace),
                 *(line for family in Family for line in _section(family, namespace)),
+                *_usual_names(namespace),
             ]
         )
         + "\n"
@@ -39,7 +41,9 @@ def _opening(namespace: str) -> list[str]:
         f"{lines:,} lines of them.",
         "",
         "Several processes on one port are added up. Other rules are named behind the kind: `max`, "
-        "and `last` for the value that was set last. Gauges only count processes that are alive.",
+        "`last` for the value that was set last, and `recent` for the maximum of the last one to "
+        "two minutes, which is absent if nothing happened. Other gauges only count processes that "
+        "are alive.",
     ]
 
 
@@ -64,6 +68,15 @@ def _section(family: Family, namespace: str) -> Iterator[str]:
             f" Values: {', '.join(f'`{value}`' for value in label.values)}." if label.values else ""
         )
         yield f"- `{label.name}`: {label.help}{values}"
+
+
+def _usual_names(namespace: str) -> Iterator[str]:
+    yield from ("", "## Names that other tools and articles use", "")
+    yield "The rules that `safelight export` writes record them. Shares of memory are from 0 to 1."
+    yield f"The service's namespace replaces `{namespace}`, as in `zimage_gpu_mem_usage`."
+    yield from ("", "| metric | kind | labels | expression |", "|---|---|---|---|")
+    for recording in usual_names(namespace):
+        yield f"| `{recording.record}` | recording |  | `{recording.expr}` |"
 
 
 def lookup(name: str, namespace: str) -> Metric | None:

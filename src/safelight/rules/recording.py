@@ -1,6 +1,7 @@
 """Recording rules: values that dashboards query often, and metric names used by other tools.
 
-Panels that query `gpu_utilization_percent` or `gpu_memory_used` work with these names.
+Panels that query `gpu_utilization_percent` or `gpu_memory_used` work with these names. Articles
+draw memory as a share: `gpu_memory_used` and `zimage_gpu_mem_usage` are from 0 to 1.
 """
 
 from collections.abc import Callable
@@ -54,12 +55,14 @@ def recording_groups(namespace: str, limits: Thresholds | None = None) -> tuple[
         Group(f"{namespace}-routes", _routes(queries)),
         Group(f"{namespace}-levels", _levels(queries), _DASHBOARD_SECONDS),
         Group(f"{namespace}-dcgm", _dcgm_names(queries)),
-        Group(
-            f"{namespace}-old-names",
-            (*_gpu_names(queries), _inference_latency(queries)),
-            _DASHBOARD_SECONDS,
-        ),
+        Group(f"{namespace}-old-names", usual_names(namespace), _DASHBOARD_SECONDS),
     )
+
+
+def usual_names(namespace: str) -> tuple[Recording, ...]:
+    """Return the recordings with the names that other tools and articles use."""
+    queries = Queries(namespace)
+    return (*_gpu_names(queries), *_service_names(queries))
 
 
 def _routes(queries: Queries) -> tuple[Recording, ...]:
@@ -114,7 +117,7 @@ def _gpu_names(queries: Queries) -> tuple[Recording, ...]:
     return (
         Recording("gpu_utilization_percent", percent),
         Recording("gpu_utilization", percent),
-        Recording("gpu_memory_used", queries.select(GPU_MEMORY_USED)),
+        Recording("gpu_memory_used", queries.fraction(GPU_MEMORY_USED, GPU_MEMORY_TOTAL)),
         Recording("gpu_memory_total", queries.select(GPU_MEMORY_TOTAL)),
         Recording("gpu_temperature", queries.select(GPU_TEMPERATURE)),
     )
@@ -151,6 +154,11 @@ def _by_gpu(queries: Queries, name: str) -> str:
     return f"max by (job, instance, {GPU.name}) ({queries.foreign(name)} < 1e18)"
 
 
-def _inference_latency(queries: Queries) -> Recording:
-    name = f"{queries.namespace}_inference_latency"
-    return Recording(name, queries.mean(INFERENCE_SECONDS, _TARGET))
+def _service_names(queries: Queries) -> tuple[Recording, ...]:
+    """Return names that articles give to a service's values, such as `zimage_gpu_mem_usage`."""
+    used = queries.fraction(GPU_MEMORY_USED, GPU_MEMORY_TOTAL)
+    latency = queries.mean(INFERENCE_SECONDS, _TARGET)
+    return (
+        Recording(f"{queries.namespace}_gpu_mem_usage", used),
+        Recording(f"{queries.namespace}_inference_latency", latency),
+    )

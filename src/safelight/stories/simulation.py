@@ -39,6 +39,7 @@ class Instance:
 
     def step(self, at: float, seconds: float, now: Conditions) -> list[Sample]:
         """Simulate the step that ends at a time, and return the samples of a scrape then."""
+        self._at = at
         if now.starts:
             self._start(at)
         self._serve(seconds, now)
@@ -50,7 +51,8 @@ class Instance:
     # ── Serving ──────────────────────────────────────────────────────────────────────────────────
 
     def _start(self, at: float) -> None:
-        self._meter = Meter(self._namespace)
+        self._at = at
+        self._meter = Meter(self._namespace, wall_clock=lambda: self._at)
         self._write = metrics_sink(self._meter)
         self._backlog, self._busy, self._number = 0.0, 0.0, 0
         self._started = at

@@ -18,10 +18,15 @@ from safelight.metrics.catalog import (
     MODEL_LATENCY,
     MODEL_REQUESTS,
     QUALITY_SCORE,
+    QUALITY_SQUARES,
     QUEUED_SECONDS,
+    REQUEST_MAX,
     REQUEST_SECONDS,
     REQUESTS,
     SERVICE_INFO,
+    SIZE_SECONDS,
+    SPEED,
+    SPEED_TARGET_SECONDS,
     STAGE_SECONDS,
     STEP_SECONDS,
     STEPS,
@@ -102,10 +107,25 @@ def _write_request(meter: Meter, record: Record, exemplar: Exemplar | None) -> N
     meter.observe(
         REQUEST_SECONDS, record.endpoint, status, kind, value=record.seconds, exemplar=exemplar
     )
+    meter.peak(REQUEST_MAX, value=record.seconds)
+    _write_success(meter, record, exemplar)
     if record.facts.queued:
         meter.observe(QUEUED_SECONDS, value=record.stages.get("queue", 0.0), exemplar=exemplar)
     for stage, seconds in record.stages.items():
         meter.observe(STAGE_SECONDS, stage, value=seconds, exemplar=exemplar)
+
+
+def _write_success(meter: Meter, record: Record, exemplar: Exemplar | None) -> None:
+    """Observe the time of a returned image by its size, and the speed of a success."""
+    kind = record.facts.instruction_type
+    sizes = [size for call in record.calls if call.counted for size in call.images]
+    if sizes and record.status_code < 400:
+        size = image_size(*sizes[-1])
+        meter.observe(SIZE_SECONDS, kind, size, value=record.seconds, exemplar=exemplar)
+    if record.succeeded:
+        seconds = max(0.0, record.seconds - record.stages.get("queue", 0.0))
+        speed = SPEED_TARGET_SECONDS / (SPEED_TARGET_SECONDS + seconds)
+        meter.observe(SPEED, kind, value=speed)
 
 
 def _write_background(meter: Meter, record: Record, bits: float) -> None:
@@ -123,8 +143,9 @@ def assessment_sink(meter: Meter) -> Assessor:
         meter.observe(ASSESSMENT_SECONDS, value=assessment.seconds)
         for metric, value in (
             (QUALITY_SCORE, assessment.score),
+            (QUALITY_SQUARES, assessment.score and assessment.score**2),
             (STRUCTURE, assessment.structure),
-            (ADHERENCE, assessment.adherence),
+            (ADHERENCE, assessment.adherence if assessment.error == NO_ERROR else None),
         ):
             if value is not None:
                 meter.observe(metric, assessment.instruction_type, value=value)

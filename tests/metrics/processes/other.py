@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from safelight.metrics.catalog import CATALOG
-from safelight.metrics.metric import Kind, Metric
+from safelight.metrics.metric import Across, Kind, Metric
 from safelight.metrics.processes.group import Group
 from safelight.metrics.table import Table
 
@@ -34,6 +34,8 @@ class Member:
         exemplar = {"trace_id": trace} if trace else None
         if metric.kind is Kind.COUNTER:
             series.inc(amount, exemplar)
+        elif metric.across is Across.RECENT:
+            series.peak(amount)
         elif metric.kind is Kind.GAUGE:
             series.set(amount)
         else:

@@ -12,6 +12,7 @@ from safelight.metrics.catalog import (
     HTTP_SECONDS,
     IN_FLIGHT,
     MODEL_INFO,
+    REQUEST_MAX,
     TEXT_GUIDANCE,
 )
 from safelight.metrics.metric import OTHER
@@ -76,6 +77,17 @@ def test_the_counts_of_a_killed_process_stay_and_its_gauges_end(
     assert seen == {4}
     assert one.rows(IN_FLIGHT) == {}
     assert len(list(tmp_path.glob(f"*/*{VALUES}"))) == 1
+
+
+def test_z6_the_longest_request_of_all_processes_is_shown_also_of_a_killed_one(
+    tmp_path: Path, one: Member
+) -> None:
+    with other(tmp_path) as two:
+        one.enter(REQUEST_MAX, amount=2)
+        two.enter(REQUEST_MAX, amount=7)
+        assert one.rows(REQUEST_MAX)[()][VALUE] == 7
+        two.kill()
+        assert {one.rows(REQUEST_MAX)[()][VALUE] for _ in range(3)} == {7}
 
 
 def test_the_counts_of_a_process_that_left_stay(tmp_path: Path, one: Member) -> None:

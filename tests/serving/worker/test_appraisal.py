@@ -25,6 +25,7 @@ from safelight.serving.worker.appraisal import (
     thumbnail,
 )
 from safelight.serving.worker.choice import Prepared
+from safelight.serving.worker.familiarity import ENOUGH, Familiarity
 from safelight.telemetry.assessment import Assessment
 from tests.serving.prepared import ready
 
@@ -68,6 +69,11 @@ class Bench:
 
     def offer(self, name: str = "one", error: str = "none", pixels: Any = PIXELS) -> None:
         self.appraisal.offer(job(name), pixels, error)
+
+    def work(self, seconds: float) -> float:
+        """Judge an image, which takes so long."""
+        self.now += seconds
+        return 0.5
 
     def message(self) -> Message:
         message = self.parent.receive()
@@ -121,7 +127,7 @@ def test_an_assessment_names_its_request(bench: Bench) -> None:
 
 def test_only_the_sampled_share_is_assessed() -> None:
     gate = Gate()
-    bench = Bench(Sampling(ratio=0.2, judge=gate))
+    bench = Bench(Sampling(ratio=0.2, judge=gate, enough=0))
     bench.appraisal._random.seed(0)
     for number in range(200):
         bench.offer(str(number))
@@ -141,7 +147,7 @@ def test_with_ratio_zero_nothing_is_assessed() -> None:
 
 
 def test_an_output_that_failed_is_kept_as_a_sample_but_its_figures_would_mislead() -> None:
-    bench = Bench(Sampling(ratio=1e-9, thumbnails=True))
+    bench = Bench(Sampling(ratio=1e-9, thumbnails=True, enough=0))
     bench.offer("good")
     bench.offer("bad", error="structure_corruption")
     assessment = bench.assessment()
@@ -153,7 +159,7 @@ def test_an_output_that_failed_is_kept_as_a_sample_but_its_figures_would_mislead
 
 def test_the_queue_is_short_and_dropped_outputs_are_counted_once() -> None:
     gate = Gate()
-    bench = Bench(Sampling(ratio=1.0, judge=gate))
+    bench = Bench(Sampling(ratio=1.0, judge=gate, enough=0))
     bench.offer("first")
     assert gate.entered.acquire(timeout=LONG_SECONDS), "the first is being looked at"
     for number in range(10):
@@ -167,11 +173,8 @@ def test_the_queue_is_short_and_dropped_outputs_are_counted_once() -> None:
 def test_while_requests_wait_the_thread_rests_a_hundred_times_as_long_as_it_worked() -> None:
     bench = Bench()
 
-    def slow(_work: Edit | Generation, _pixels: Any) -> float:
-        bench.now += 0.1
-        return 0.5
-
-    bench.appraisal._sampling = replace(EVERY, judge=slow)
+    bench.appraisal._sampling = replace(EVERY, judge=lambda *_: bench.work(0.1))
+    bench.appraisal._familiarity = Familiarity(enough=0)
     bench.busy = True
     bench.offer("first")
     assert bench.assessment().request_id == "request first"
@@ -183,6 +186,33 @@ def test_while_requests_wait_the_thread_rests_a_hundred_times_as_long_as_it_work
     bench.now += 0.2
     bench.offer("later")
     assert bench.assessment().request_id == "request later"
+    bench.close()
+
+
+def test_p15_the_first_outputs_of_each_kind_are_assessed_however_small_the_share_is() -> None:
+    bench = Bench(Sampling(ratio=1e-9))
+    for number in range(ENOUGH):
+        bench.offer(str(number))
+        bench.assessment()
+    for number in range(5):
+        bench.offer(f"more {number}")
+    bench.appraisal.offer(replace(job("new"), instruction_type="add_hat"), PIXELS)
+    assert bench.assessment().request_id == "request new", "the others were not queued"
+    assert bench.appraisal.dropped() == 0
+    bench.close()
+
+
+def test_p15_also_while_requests_wait_the_first_outputs_of_a_kind_are_assessed() -> None:
+    gate = Gate()
+    bench = Bench(Sampling(ratio=1.0, judge=gate, enough=2), busy=True)
+    bench.offer("first")
+    assert gate.entered.acquire(timeout=LONG_SECONDS), "the first is being looked at"
+    bench.offer("second")
+    for number in range(20):
+        bench.appraisal.offer(replace(job("new"), instruction_type=f"type {number}"), PIXELS)
+    assert bench.appraisal._items.qsize() == 12
+    assert bench.appraisal.dropped() == 9, "no more than fit into the memory"
+    gate.opened.set()
     bench.close()
 
 

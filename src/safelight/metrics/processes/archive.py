@@ -11,7 +11,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from safelight.metrics.metric import Kind
 from safelight.metrics.processes.folder import ARCHIVE, VALUES
 from safelight.metrics.processes.layout import HEADER, Layout
 from safelight.metrics.processes.member import CPU_SECONDS, Seen
@@ -30,7 +29,7 @@ class Archive:
         self.cells += [0.0] * (layout.end - len(self.cells))
         for metric, _, part in layout.rows():
             row = ended.cells[part].tolist()
-            if row[USED] and metric.kind is not Kind.GAUGE:
+            if row[USED] and not metric.ends:
                 before = self.cells[part]
                 self.cells[part] = merged(metric, [before, row] if before[USED] else [row])
         self.cells[CPU_SECONDS] += ended.cells[CPU_SECONDS]

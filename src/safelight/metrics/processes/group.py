@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from safelight.metrics.metric import Kind, Metric
+from safelight.metrics.metric import Metric
 from safelight.metrics.processes.archive import Archive, fold, load, path_of
 from safelight.metrics.processes.folder import (
     ARCHIVE,
@@ -173,7 +173,7 @@ class Group:
             (alive if each.alive else ended).append(numbers(each.cells, end))
         rows: list[Row] = []
         for metric, labels, part in self._layout.rows():
-            sources = alive if metric.kind is Kind.GAUGE else [*alive, *ended]
+            sources = alive if metric.ends else [*alive, *ended]
             found = [row for source in sources if (row := source[part]) and row[USED]]
             if found:
                 rows.append((metric, labels, merged(metric, found)))

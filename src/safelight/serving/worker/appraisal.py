@@ -1,7 +1,7 @@
 """Measure the quality of a sample of outputs after their response, on a low-priority thread.
 
 Requests never wait for it. Few outputs are queued; while requests wait, most are dropped, and drops
-are counted. No failure leaves this module.
+are counted. The first outputs of each kind are all assessed. No failure leaves this module.
 """
 
 import os
@@ -27,9 +27,11 @@ from safelight.reasons import NO_ERROR
 from safelight.serving.wire.protocol import Channel, Message
 from safelight.serving.wire.schema import Assessed, AssessmentFailed
 from safelight.serving.worker.choice import Prepared
+from safelight.serving.worker.familiarity import ENOUGH, Familiarity
 from safelight.telemetry.assessment import Assessment
 
 _QUEUE_LIMIT = 4
+_FIRST_QUEUE_LIMIT = 12  # for the first outputs of a kind, whose number is limited
 _NICE = 19  # the lowest priority
 _PAUSE_FACTOR = 100  # while requests wait, it pauses a hundred times as long as it worked
 Pixels = NDArray[np.uint8]
@@ -38,11 +40,15 @@ _THUMBNAIL_SIDE = 128
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """The share of outputs to assess (0 to 1), whether to keep thumbnails, the adherence judge."""
+    """The share of outputs to assess (0 to 1), whether to keep thumbnails, the adherence judge.
+
+    Unless the share is 0, the first outputs of each kind are assessed, until it has `enough`.
+    """
 
     ratio: float = 0.0
     thumbnails: bool = False
     judge: Judge | None = None
+    enough: int = ENOUGH
 
 
 NO_SAMPLING = Sampling()
@@ -55,7 +61,7 @@ class _Item:
     pixels: Pixels
     error: str
     sampled: bool
-    """Drawn at random. Scores of other outputs would describe failures only."""
+    """Drawn at random, or early. Scores of other outputs would describe failures only."""
 
 
 class Appraisal:
@@ -75,31 +81,36 @@ class Appraisal:
         self._busy = busy
         self._clock = clock
         self._random = Random()
-        self._items: queue.Queue[_Item | None] = queue.Queue(_QUEUE_LIMIT)
+        self._items: queue.Queue[_Item | None] = queue.Queue()
         self._guard = Guard("assessment", failed)
         self._lock = threading.Lock()
         self._dropped = 0
+        self._familiarity = Familiarity(sampling.enough)
         self._paused_until = 0.0
         self._thread: threading.Thread | None = None
 
     def offer(self, job: Prepared, pixels: Pixels, error: str = NO_ERROR) -> None:
-        """Queue a random sample of the outputs, and failed ones for their thumbnails.
+        """Queue the first outputs of a kind, a random sample, and failed ones for their thumbnails.
 
         Returns at once in every case.
         """
         ratio = self._sampling.ratio
-        sampled = self._random.random() < ratio
-        selected = sampled or (ratio > 0 and error != NO_ERROR and self._sampling.thumbnails)
-        if not selected or job.work is None:
+        if ratio <= 0 or job.work is None:
             return
-        if self._busy() and self._clock() < self._paused_until:
-            self._drop()
+        with self._lock:
+            first = self._familiarity.lacks(job)
+        sampled = first or self._random.random() < ratio
+        if not (sampled or (error != NO_ERROR and self._sampling.thumbnails)):
             return
-        try:
+        limit = _FIRST_QUEUE_LIMIT if first else _QUEUE_LIMIT
+        resting = not first and self._busy() and self._clock() < self._paused_until
+        with self._lock:
+            if resting or self._items.qsize() >= limit:
+                self._dropped += 1
+                return
             self._items.put_nowait(_Item(job, job.work, pixels, error, sampled))
-        except queue.Full:
-            self._drop()
-            return
+            if sampled:
+                self._familiarity.add(job)
         self._start()
 
     def dropped(self) -> int:
@@ -115,10 +126,6 @@ class Appraisal:
             self._items.get_nowait()
         if self._thread is not None:
             self._items.put(None)
-
-    def _drop(self) -> None:
-        with self._lock:
-            self._dropped += 1
 
     def _start(self) -> None:
         with self._lock:
