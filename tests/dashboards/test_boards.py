@@ -229,7 +229,7 @@ def test_a_link_from_all_jobs_passes_no_job() -> None:
 @pytest.mark.parametrize("board", BOARDS, ids=NAMES)
 def test_every_panel_links_to_another_dashboard_with_its_variables(board: Board) -> None:
     by_uid = {other.uid: other for other in BOARDS}
-    onward = {panel.title: row.onward for row in board.rows for panel in row.panels}
+    onward = {p.title: p.onward or row.onward for row in board.rows for p in row.panels}
     for panel in panels_of(board):
         (link,) = panel["links"]
         uid = onward[panel["title"]]
@@ -249,7 +249,7 @@ def test_the_table_of_alerts_links_each_alert_to_its_dashboard() -> None:
     (override,) = table["fieldConfig"]["overrides"]
     assert override["matcher"] == {"id": "byName", "options": "alertname"}
     assert "/d/${__data.fields.dashboard}?" in json.dumps(override["properties"])
-    assert table["targets"][0]["expr"].count("label_replace(") == len(LEADS)
+    assert table["targets"][0]["expr"].count(', "dashboard", "safelight-') == len(LEADS)
 
 
 def test_the_way_from_live_leads_to_every_dashboard_of_a_cause() -> None:

@@ -60,6 +60,7 @@ class Panel:
     better: Better | None = None
     axis_unit: str = ""
     maximum: float | None = None  # of the bars; shares end at 1
+    onward: str = ""  # uid of the dashboard that it links to, if not that of its row
 
     @property
     def is_of_model(self) -> bool:
@@ -121,7 +122,7 @@ class Board:
     annotations: tuple[Annotation, ...] = ()
     alerts: tuple[str, ...] = ()  # the alerts that lead here
     onward: tuple[str, ...] = ()  # uids of the dashboards to look at next
-    begin: str = "now-1h"
+    begin: str = "now-30m"
     refresh: str = "10s"
 
     @property

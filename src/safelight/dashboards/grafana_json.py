@@ -57,10 +57,10 @@ def as_json(board: Board, others: Iterable[Board] = ()) -> str:
         )
     )
     by_uid = {other.uid: other for other in others}
-    urls = {uid: _url(board, by_uid[uid]) for uid in by_uid}
+    links = {uid: _link(by_uid[uid].name, _url(board, by_uid[uid])) for uid in by_uid}
     for uid in board.onward:
         if uid in by_uid:
-            built.link(_link(by_uid[uid].name, urls[uid]))
+            built.link(links[uid])
     built.link(_all_dashboards())
     for variable in board.variables:
         built.with_variable(_variable(variable))
@@ -68,8 +68,7 @@ def as_json(board: Board, others: Iterable[Board] = ()) -> str:
         built.annotation(_annotation(annotation))
     built.with_panel(_guide(board, by_uid))
     for row in board.rows:
-        link = (_link(by_uid[row.onward].name, urls[row.onward]),) if row.onward in by_uid else ()
-        _add_row(built, row, link)
+        _add_row(built, row, links)
     content = _corrected(built.build())
     return str(JSONEncoder(sort_keys=True, indent=2, ensure_ascii=False).encode(content)) + "\n"
 
@@ -161,12 +160,12 @@ def _guide(board: Board, by_uid: Mapping[str, Board]) -> Any:
     return text.Panel().content(content).transparent(True).span(_WIDTH).height(3)  # noqa: FBT003
 
 
-def _add_row(built: Any, row: Row, links: tuple[Any, ...]) -> None:
+def _add_row(built: Any, row: Row, links: Mapping[str, Any]) -> None:
     heading = dashboard.Row(row.title)
-    panels = [
-        _panel(panel, width, row).links(list(links))
-        for panel, width in zip(row.panels, widths(row), strict=True)
-    ]
+    panels = []
+    for panel, width in zip(row.panels, widths(row), strict=True):
+        uid = panel.onward or row.onward
+        panels.append(_panel(panel, width, row).links([links[uid]] if uid in links else []))
     if row.closed:
         for panel in panels:
             heading.with_panel(panel)

@@ -16,6 +16,7 @@ from safelight.dashboards.boards.common import (
 )
 from safelight.dashboards.uids import DENOISING, GPUS, INSTRUCTIONS
 from safelight.metrics.catalog import (
+    BATCH_SIZE,
     GUIDANCE,
     GUIDANCE_OVERRIDDEN,
     IMAGE_GUIDANCE,
@@ -89,10 +90,12 @@ def _calls() -> tuple[Panel, ...]:
             needs=_A_PIPELINE,
         ),
         lines(
-            "How many steps does a call run?",
-            "Mean. The degradation ladder can reduce the requested steps.",
+            "How many steps and requests does a call run?",
+            "Means. Steps of larger batches take longer, which is normal. The degradation ladder "
+            "can reduce the steps.",
             COUNT,
             Query(NOW.mean(STEPS), "steps"),
+            Query(NOW.mean(BATCH_SIZE), "requests"),
             needs=_A_PIPELINE,
         ),
     )

@@ -53,7 +53,7 @@ def engine(limits: Thresholds) -> Board:
         "Engine",
         "Does the engine use its devices well, with large batches, little waste and few refusals?",
         row("Queue", REQUEST, *_queue(limits)),
-        row("Device", GPUS, *_device(limits)),
+        row("Device", GPUS, *_device(limits), *_batches()),
         row("Workers and protection", GPUS, *_workers(), *_protection()),
         row("Instances", GPUS, *_instances(limits)),
         row("Versions", INSTRUCTIONS, _models(), closed=True),
@@ -116,11 +116,17 @@ def _device(limits: Thresholds) -> tuple[Panel, ...]:
             Query(NOW.part(NOW.increase(IMAGES), NOW.increase(DEVICE_SECONDS)), "images"),
             needs=SERVED,
         ),
+    )
+
+
+def _batches() -> tuple[Panel, ...]:
+    return (
         lines(
             "How large are the batches?",
-            "Mean requests per call, and the largest batch that increases throughput.",
+            "Requests of the largest 5 % of the calls, and the largest batch that increases "
+            "throughput.",
             COUNT,
-            Query(NOW.mean(BATCH_SIZE), "mean"),
+            Query(NOW.quantile(0.95, BATCH_SIZE), "P95"),
             Query(f"max({NOW.select(BATCH_LIMIT)})", "limit"),
             needs=SERVED,
         ),

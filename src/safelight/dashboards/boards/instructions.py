@@ -20,11 +20,13 @@ from safelight.metrics.catalog import (
     BACKGROUND,
     BACKGROUNDS,
     ERROR,
+    IMAGE_SIZE,
     INSTRUCTION_TYPE,
     NO_INSTRUCTION,
     OUTCOME,
     REQUEST_SECONDS,
     REQUESTS,
+    SIZE_SECONDS,
     STRUCTURE,
     SUCCESSES,
 )
@@ -125,7 +127,8 @@ def _backgrounds() -> tuple[Panel, ...]:
 
 
 def _speed(limits: Thresholds) -> tuple[Panel, ...]:
-    seconds = REQUEST_SECONDS.unit
+    seconds, pair = REQUEST_SECONDS.unit, (INSTRUCTION_TYPE, IMAGE_SIZE)
+    slowest = RANGE.quantile(0.9, SIZE_SECONDS, pair, TYPED)
     return (
         lines(
             "Which instruction became slow?",
@@ -138,10 +141,10 @@ def _speed(limits: Thresholds) -> tuple[Panel, ...]:
             needs=EDITS,
         ),
         bars(
-            "Which instruction takes longest?",
-            "Mean time in the time range, slowest first.",
+            "Which instruction takes longest, at which size?",
+            "P90 in the time range by type and image size, slowest first.",
             seconds,
-            Query(f"sort_desc({RANGE.mean(REQUEST_SECONDS, TYPE, TYPED)})", _BY_TYPE),
+            Query(f"topk(15, {slowest})", by(*pair)),
             needs=EDITS,
         ),
     )

@@ -7,7 +7,6 @@ from safelight.dashboards.boards.common import (
     CHOSEN,
     COUNT,
     NOW,
-    NVIDIA_GPU,
     PER_SECOND,
     SHARE,
     firing,
@@ -16,13 +15,14 @@ from safelight.dashboards.boards.common import (
     row,
 )
 from safelight.dashboards.leads import with_dashboard
-from safelight.dashboards.uids import REQUEST
+from safelight.dashboards.uids import ENGINE, GPUS, INSTRUCTIONS, REQUEST, SLO
 from safelight.metrics.catalog import (
     CIRCUIT_OPEN,
     DEGRADATION_LEVEL,
     ERROR,
     GPU_MEMORY_TOTAL,
     GPU_MEMORY_USED,
+    HOST_CPU,
     QUEUED_WORK,
     REQUEST_SECONDS,
     REQUESTS,
@@ -34,6 +34,8 @@ from safelight.rules.objectives import DAYS, burn_name
 from safelight.rules.thresholds import Thresholds
 
 _NOW = replace(NOW, window="5m")  # one window for all: also a single failure stays visible
+
+_P95 = f"{REQUEST_SECONDS.name}:p95_rate5m"
 
 
 def first_rows(limits: Thresholds) -> tuple[Row, ...]:
@@ -49,55 +51,80 @@ def _number(
     description: str,
     unit: str,
     *queries: Query,
+    onward: str,
     limit: float | None = None,
-    better: Better | None = Better.LOW,
-    needs: str = "",
 ) -> Panel:
-    return Panel(title, description, Shape.NUMBER, unit, queries, limit, needs, better)
+    return Panel(
+        title,
+        description,
+        Shape.NUMBER,
+        unit,
+        queries,
+        limit,
+        better=None if limit is None else Better.LOW,
+        onward=onward,
+    )
 
 
 def _service(limits: Thresholds) -> tuple[Panel, ...]:
-    up = _NOW.foreign("up")
     failed = _NOW.increase(REQUESTS, where={ERROR: f"!{NO_ERROR}"})
-    total = _NOW.increase(REQUESTS)
     return (
-        _number(
-            "Workers ready?",
-            "Worker processes that have loaded the model. Red: no request is served.",
-            COUNT,
-            # Without any ready worker there may be no series: then a target that is down is 0.
-            Query(f"sum({_NOW.select(WORKERS_READY)}) or sum({up} == 0)", "ready"),
-            limit=1,
-            better=Better.HIGH,
-        ),
+        _workers(),
         _number(
             "Requests/s?",
-            "Requests per second.",
+            "Requests per second, now and an hour ago.",
             PER_SECOND,
-            Query(_NOW.rate(REQUESTS), "all"),
-            better=None,
+            Query(_NOW.rate(REQUESTS), "now"),
+            Query(f"sum({_recorded('request:rate5m')} offset 1h)", "an hour ago"),
+            onward=REQUEST,
         ),
         _number(
             "Errors?",
             "Share of the requests that failed, for any reason. Row Failures has the reasons.",
             SHARE,
-            Query(_NOW.part(failed, total), "failed"),
+            Query(_NOW.part(failed, _NOW.increase(REQUESTS)), "failed"),
             limit=1 - limits.success_ratio,
+            onward=INSTRUCTIONS,
         ),
         _number(
             "P95 slow?",
-            "95 % of the requests are faster. Red is above the limit of RequestP95High.",
+            "95 % of the requests are faster, now and an hour ago. Red is above the limit of "
+            "RequestP95High.",
             REQUEST_SECONDS.unit,
-            Query(_NOW.quantile(0.95, REQUEST_SECONDS), "P95"),
+            Query(_NOW.quantile(0.95, REQUEST_SECONDS), "now"),
+            Query(
+                f"max({_recorded(f'{REQUEST_SECONDS.name}:p95_rate5m')} offset 1h)", "an hour ago"
+            ),
             limit=limits.request_p95_seconds,
+            onward=REQUEST,
         ),
     )
 
 
+def _workers() -> Panel:
+    ready = _NOW.select(WORKERS_READY)
+    down = f"{_NOW.foreign('up')} == 0"  # a target that is down has no other series
+    number = _number(
+        "Workers ready?",
+        "Worker processes that have loaded the model: of all instances, and of the instance with "
+        "the fewest. Red: an instance serves no request.",
+        COUNT,
+        Query(f"sum({ready}) or sum({down})", "in all"),
+        Query(f"min({ready} or on (job, instance) {down})", "fewest of an instance"),
+        limit=1,
+        onward=ENGINE,
+    )
+    return replace(number, better=Better.HIGH)
+
+
+def _recorded(name: str) -> str:
+    """Return the selector of a recording of the chosen jobs."""
+    of_job = replace(NOW, matchers={JOB: CHOSEN[JOB]})
+    return of_job.recorded(f"{NOW.namespace}:{name}")
+
+
 def _resources(limits: Thresholds) -> tuple[Panel, ...]:
     used = on_cards(lambda q: f"max({q.fraction(GPU_MEMORY_USED, GPU_MEMORY_TOTAL)})")
-    of_job = replace(_NOW, matchers={JOB: CHOSEN[JOB]})
-    left = f"1 - {of_job.recorded(burn_name(of_job.namespace, f'{DAYS}d'))}"
     return (
         _number(
             "Work queued?",
@@ -106,6 +133,7 @@ def _resources(limits: Thresholds) -> tuple[Panel, ...]:
             QUEUED_WORK.unit,
             Query(f"max({_NOW.select(QUEUED_WORK)})", "queued"),
             limit=limits.queued_work_seconds,
+            onward=ENGINE,
         ),
         _number(
             "Protection on?",
@@ -115,24 +143,34 @@ def _resources(limits: Thresholds) -> tuple[Panel, ...]:
             Query(f"sum({_NOW.select(CIRCUIT_OPEN)} > bool 0)", "breakers open"),
             Query(f"max({_NOW.select(DEGRADATION_LEVEL)})", "degradation"),
             limit=1,
+            onward=ENGINE,
         ),
         _number(
-            "GPU full?",
-            "Share of used memory. Red is above the limit of VramNearlyFull.",
+            "GPU or host full?",
+            "Used memory of the fullest GPU, and used CPU of the busiest host. Red is above the "
+            "limit of GpuMemoryHigh.",
             SHARE,
-            Query(used, "used"),
-            limit=limits.gpu_memory_full_ratio,
-            needs=NVIDIA_GPU,
+            Query(used, "GPU"),
+            Query(on_cards(lambda q: f"max({q.select(HOST_CPU)})"), "CPU"),
+            limit=limits.gpu_memory_high_ratio,
+            onward=GPUS,
         ),
-        _number(
-            "Budget left?",
-            "Remaining budget of the worst objective, of thirty days. Below 0 it is overspent.",
-            SHARE,
-            Query(f"min({left})", "left"),
-            limit=0,
-            better=Better.HIGH,
-        ),
+        _budget(),
     )
+
+
+def _budget() -> Panel:
+    of_job = replace(_NOW, matchers={JOB: CHOSEN[JOB]})
+    left = f"1 - {of_job.recorded(burn_name(of_job.namespace, f'{DAYS}d'))}"
+    number = _number(
+        "Budget left?",
+        "Remaining error budget of the worst objective, of thirty days. Below 0 it is overspent.",
+        SHARE,
+        Query(f"min({left})", "left"),
+        limit=0,
+        onward=SLO,
+    )
+    return replace(number, better=Better.HIGH)
 
 
 def _alerts() -> Panel:
@@ -140,12 +178,18 @@ def _alerts() -> Panel:
     missing = replace(NOW, matchers={}).foreign(
         "ALERTS", {"alertstate": "firing", "namespace": NOW.namespace, JOB: ""}
     )
-    fires = f"max by (alertname, severity, job, instance) ({firing()} or {missing})"
+    labels = "alertname, severity, job, instance"
+    now = f"max by ({labels}) ({firing()} or {missing})"
+    recent = f"max by ({labels}) (last_over_time({firing()}[15m])) unless on ({labels}) {now}"
+    fires = (
+        f'label_replace({now}, "fires", "now", "", "") or '
+        f'label_replace({recent}, "fires", "in the last 15 minutes", "", "")'
+    )
     return panel(
         Shape.ALERTS,
         "Which alerts fire?",
-        "Alerts of the chosen jobs; each name is a link to the dashboard that shows its cause. "
-        "docs/runbook.md says what to do.",
+        "Alerts of the chosen jobs, now and recently; each name is a link to the dashboard that "
+        "shows its cause. docs/runbook.md says what to do.",
         COUNT,
         Query(with_dashboard(fires), ""),
         needs=FIRING,

@@ -1,6 +1,7 @@
 """Dashboard of the output quality: the radar, validity, ratings, scores, and the price of speed."""
 
 from safelight.dashboards.board import Board, Panel, Query, Shape
+from safelight.dashboards.boards.axes import axes
 from safelight.dashboards.boards.common import (
     COUNT,
     NOW,
@@ -15,7 +16,6 @@ from safelight.dashboards.boards.common import (
     row,
 )
 from safelight.dashboards.boards.instructions import TYPE
-from safelight.dashboards.boards.radar import axes
 from safelight.dashboards.uids import DENOISING, ENGINE, INSTRUCTIONS, QUALITY, REQUEST
 from safelight.metrics.catalog import (
     ADHERENCE,

@@ -19,9 +19,12 @@ from safelight.dashboards.boards.common import (
 from safelight.dashboards.uids import DENOISING, ENGINE, INSTRUCTIONS, REQUEST
 from safelight.metrics.catalog import (
     ENDPOINT,
+    IMAGE_SIZE,
     IN_FLIGHT,
     QUEUED_SECONDS,
+    REQUEST_MAX,
     REQUEST_SECONDS,
+    SIZE_SECONDS,
     STAGE,
     STAGE_SECONDS,
     STATUS_CODE,
@@ -40,7 +43,7 @@ def request(limits: Thresholds) -> Board:
         "How is the time of a request spent, from its arrival to the last byte of its response?",
         row("Stages", DENOISING, *_stages(limits)),
         row("Queue", ENGINE, *_queue()),
-        row("Which requests", INSTRUCTIONS, *_which()),
+        row("Which requests", INSTRUCTIONS, *_which(limits)),
         row("Details", DENOISING, *_details(), closed=True),
     )
 
@@ -93,13 +96,27 @@ def _queue() -> tuple[Panel, ...]:
     )
 
 
-def _which() -> tuple[Panel, ...]:
+def _which(limits: Thresholds) -> tuple[Panel, ...]:
     return (
         lines(
             "Which handler is slow?",
             "P95 of the requests of each route to the model.",
             _SECONDS,
             *quantiles(REQUEST_SECONDS, 0.95, by_labels=(ENDPOINT,)),
+        ),
+        lines(
+            "Which image size is slow?",
+            "P90 of the requests that returned an image, by its size.",
+            _SECONDS,
+            Query(NOW.quantile(0.9, SIZE_SECONDS, (IMAGE_SIZE,)), f"{by(IMAGE_SIZE)} P90"),
+            needs="a model that makes images",
+        ),
+        lines(
+            "How long does the slowest caller wait?",
+            "Longest request of this and the last minute: the true maximum, not an estimate.",
+            _SECONDS,
+            Query(f"max({NOW.select(REQUEST_MAX)})", "maximum"),
+            limit=limits.request_p95_seconds,
         ),
         lines(
             "Which status is slow?",

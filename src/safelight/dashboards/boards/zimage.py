@@ -25,6 +25,7 @@ from safelight.metrics.catalog import (
     HOST_CPU,
     HOST_MEMORY_TOTAL,
     HOST_MEMORY_USED,
+    REQUEST_MAX,
     REQUEST_SECONDS,
     REQUESTS,
     STEPS,
@@ -85,9 +86,10 @@ def _traffic(limits: Thresholds) -> tuple[Panel, ...]:
     return (
         lines(
             "How long do callers wait?",
-            "Mean time of a request. The dashed line is the limit of RequestP95High.",
+            "Mean and true maximum of the last minutes. The line is the limit of RequestP95High.",
             REQUEST_SECONDS.unit,
             Query(NOW.mean(REQUEST_SECONDS), "mean"),
+            Query(f"max({NOW.select(REQUEST_MAX)})", "maximum"),
             limit=limits.request_p95_seconds,
         ),
         lines(
