@@ -178,7 +178,8 @@ def _lines(axis: Axes, panel: Panel, series: list[Series], _: list[str]) -> None
         shown = f"{name[:MAX_LEGEND]}  max {_readable(max(values), panel.unit)}"
         marker = "o" if len(values) == 1 else ""
         axis.plot(times, values, label=shown, linewidth=1.5, marker=marker)
-    if panel.limit is not None:
+    highest = max(max(values) for _, _, values in series)
+    if panel.limit is not None and panel.limit < 2 * highest:  # as Grafana, it does not rescale
         axis.axhline(panel.limit, color="#f2495c", linestyle="--", linewidth=1)
     axis.set_ylim(bottom=min(0, *(min(values) for _, _, values in series)))
     _timed(axis, panel)

@@ -19,6 +19,7 @@ from safelight.rules.files import rule_file
 
 _HOUR, _DAY = 3600, 86_400
 _MARGIN_SECONDS = 300  # for the rate windows of the first point
+_PANEL_SECONDS = 60  # the smallest interval of a panel
 _PANEL_POINTS = 500  # as Grafana for a panel with a third of the screen's width
 _CONNECTIONS = 6  # as a browser to one host
 _INTERVAL_SECONDS = 5
@@ -122,7 +123,7 @@ def _needs_gpu(panel: Panel) -> bool:
 
 def _query_seconds(prometheus: Prometheus, board: Board, end: int, seconds: int) -> float:
     """Return the seconds until all queries of a dashboard end, with a browser's connections."""
-    step = max(15, seconds // _PANEL_POINTS)
+    step = max(_PANEL_SECONDS, seconds // _PANEL_POINTS)
     window = f"{max(4 * 15, step + 15)}s"
     chosen = Chosen("instructpix2pix", rate_interval=window, range=f"{seconds}s")
     times = {"start": str(end - seconds), "end": str(end), "step": str(step)}
