@@ -43,6 +43,19 @@ UNRELATED = reasons_of(
     BadInput, Cancelled, CircuitOpen, NotReady, Overloaded, RateLimited, Stopping
 )
 
+_OUTCOMES = (
+    ("caller_error", reasons_of(BadInput, RateLimited)),
+    ("cancelled", reasons_of(Cancelled)),
+    ("overload", reasons_of(CircuitOpen, NotReady, Overloaded, Stopping)),
+)
+_OUTCOME_BY_REASON = {reason: outcome for outcome, reasons in _OUTCOMES for reason in reasons}
+
+
+def outcome_of(reason: str) -> str:
+    """Return whose fault a failure is: a value of the label of `request_outcomes_total`."""
+    return "ok" if reason == NO_ERROR else _OUTCOME_BY_REASON.get(reason, "server_error")
+
+
 _REASON_BY_STATUS = {
     401: "unauthorized",
     404: "not_found",

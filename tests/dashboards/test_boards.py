@@ -58,11 +58,13 @@ def test_there_are_few_dashboards_and_no_title_is_used_twice_in_one() -> None:
 def test_the_first_board_opens_with_eight_numbers_the_firing_alerts_and_four_graphs() -> None:
     numbers, alerts, callers, failures = BOARD.rows[:4]
     assert [panel.shape for panel in numbers.panels] == [Shape.NUMBER] * 8
-    assert all(panel.limit is not None for panel in numbers.panels if panel.title != "Requests/s?")
+    assert all(
+        panel.limit is not None for panel in numbers.panels if "per second" not in panel.title
+    )
     assert [panel.shape for panel in alerts.panels] == [Shape.ALERTS]
     assert [len(row.panels) for row in (callers, failures)] == [2, 2]
     places = [panel["gridPos"] for panel in PANELS[:8]]
-    assert {(place["y"], place["w"]) for place in places} == {(4, 3)}
+    assert [(place["x"], place["w"]) for place in places] == [(x, 6) for x in (0, 6, 12, 18)] * 2
 
 
 def test_the_twelve_core_panels_are_open_on_the_first_board_with_their_visualizations() -> None:
@@ -85,9 +87,10 @@ def test_a_dashboard_depends_on_no_data_source_or_id_of_one_grafana(board: Board
     names = [variable["name"] for variable in content["templating"]["list"]]
     assert names == ["datasource", *board.names]
     targets, cards = ["namespace", "job", "instance"], ["card_job", "card_instance"]
-    assert list(board.names) in (targets, [*targets, *cards], targets[1:])
+    assert list(board.names) in ([*targets, *cards], targets[1:])
     used = {name for name in cards if f"${name}" in json.dumps(content["panels"])}
-    assert used <= set(names)
+    shown = {each["name"] for each in content["templating"]["list"] if each.get("hide") != 2}
+    assert used == shown & set(cards)
 
 
 @pytest.mark.parametrize("board", BOARDS, ids=NAMES)
@@ -106,11 +109,15 @@ def test_a_dashboard_starts_with_its_question_the_alerts_that_lead_here_and_the_
 @pytest.mark.parametrize("board", BOARDS, ids=NAMES)
 def test_a_dashboard_links_to_the_others_and_marks_events(board: Board) -> None:
     content = read(board)
-    *onward, menu = content["links"]
-    assert (menu["type"], menu["tags"], menu["keepTime"]) == ("dashboards", ["safelight"], True)
-    assert not menu["includeVars"], "another dashboard's job has other values"
+    *onward, services, others = content["links"]
+    for menu in (services, others):
+        assert (menu["type"], menu["keepTime"]) == ("dashboards", True)
+    keeps = "namespace" in board.names and not board.is_fixed
+    assert (services["tags"], services["includeVars"]) == (["safelight-services"], keeps)
+    assert not others["includeVars"], "a dashboard of one service has other jobs"
+    assert content["tags"] == ["safelight", "safelight-services" if keeps else "safelight-other"]
     assert len(onward) == len(board.onward) >= 1
-    assert all("placement" not in link for link in content["links"])
+    assert "inControlsMenu" not in json.dumps(content)
     marks = {mark["name"] for mark in content["annotations"]["list"]}
     assert {"Restarts", "Deployments", "Alerts"} <= marks
     names = [variable["name"] for variable in content["templating"]["list"]]
@@ -244,12 +251,28 @@ def test_every_alert_leads_to_exactly_one_dashboard() -> None:
     assert sorted(leads) == sorted(alerts)
 
 
+def test_no_panel_of_an_alert_is_in_a_closed_row() -> None:
+    closed = {board.uid for board in BOARDS for row in board.rows if row.closed}
+    assert closed == {"safelight-request", "safelight-engine", "safelight-quality"}
+    for board in BOARDS:
+        texts = (p.description for row in board.rows if row.closed for p in row.panels)
+        assert not any("limit of" in text for text in texts), board.uid
+
+
+def test_all_ids_of_a_dashboard_are_unique_also_of_headings_and_texts() -> None:
+    for board in BOARDS:
+        outer = read(board)["panels"]
+        ids = [each["id"] for one in outer for each in [one, *one.get("panels", ())]]
+        assert len(ids) == len(set(ids)), board.uid
+        assert all(ids)
+
+
 def test_the_table_of_alerts_links_each_alert_to_its_dashboard() -> None:
     (table,) = (panel for panel in PANELS if panel["type"] == "table")
     (override,) = table["fieldConfig"]["overrides"]
     assert override["matcher"] == {"id": "byName", "options": "alertname"}
     assert "/d/${__data.fields.dashboard}?" in json.dumps(override["properties"])
-    assert table["targets"][0]["expr"].count(', "dashboard", "safelight-') == len(LEADS)
+    assert table["targets"][0]["expr"].count(', "dashboard", "safelight-') == 1 + len(LEADS)
 
 
 def test_the_way_from_live_leads_to_every_dashboard_of_a_cause() -> None:

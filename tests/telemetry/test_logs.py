@@ -124,6 +124,7 @@ def test_a_record_has_no_other_text_fields() -> None:
         "Facts.trace_id",
         "Facts.prompt",
         "Facts.owner",
+        "Facts.priority",
         "Facts.degraded",
         "PipelineCall.model",
         "PipelineCall.pipeline",

@@ -90,14 +90,16 @@ class Row:
 class Variable:
     """A variable at the top of the dashboard, with the values of a `label_values` query.
 
-    `several` allows multiple values. `first` is the value until somebody chooses another one. A
-    variable without a query has only that value, and no link changes it.
+    `several` allows multiple values. A hidden one only passes a choice on. `first` is the value
+    until somebody chooses another one. A variable without a query has only that value, and no link
+    changes it.
     """
 
     name: str
     query: str
     several: bool = True
     first: str = ""
+    is_hidden: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,10 @@ from dataclasses import dataclass, replace
 
 from safelight.dashboards.variables import seconds
 from safelight.metrics.metric import Label, Metric
-from safelight.metrics.promql import Matchers, Queries
+from safelight.metrics.promql import INSTANCE, JOB, Matchers, Queries
 
 _GAP = "5m"  # a series that had a sample so long before a window is not new in it
+_FIRST_SCRAPE_SECONDS = 60  # from the start of a process until it is scraped
 
 
 @dataclass(frozen=True)
@@ -14,18 +15,33 @@ class ExactQueries(Queries):
     """Queries whose numbers of events equal the counters, also for the first events of a series.
 
     `increase` ignores the value with which a series begins: 2 of 18 requests can be missing. Here
-    a series without a sample before the window counts from 0, and so does a counter that is lower
-    than before the window. With `resets`, what a process counted in the window before it was
-    restarted is included; that makes a query a quarter slower.
+    a series that is new in the window counts from 0, if its target was scraped before the window or
+    its process started in it; else it has no value until the next window. A counter that is lower
+    than before the window counts from 0. With `resets`, what a process counted in the window before
+    it was restarted is included, and series of unknown targets have their `increase`; that makes a
+    query slower.
     """
 
     resets: bool = False
 
     def _increase(self, selector: str) -> str:
         within = f"{selector}[{self.window}]"
+        last = f"last_over_time({within})"
         before = f"last_over_time({selector}[{_GAP}] offset {self.window})"
-        grown = f"last_over_time({within}) - {before} >= 0 or last_over_time({within})"
-        return f"increase({within}) and resets({within}) > 0 or {grown}" if self.resets else grown
+        counted = f"({last} - {before} >= 0 or {last} and on (job, instance) {self._observed()})"
+        if not self.resets:
+            return counted
+        return f"increase({within}) and resets({within}) > 0 or {counted} or increase({within})"
+
+    def _observed(self) -> str:
+        """Return the targets whose series begin at 0 if they are new in the window."""
+        targets: Matchers = {
+            name: self.matchers[name] for name in (JOB, INSTANCE) if name in self.matchers
+        }
+        of_targets = Queries(self.namespace, self.window, targets)
+        scraped = f"max_over_time({of_targets.foreign('up')}[{_GAP}] offset {self.window}) == 1"
+        age = f"time() - {of_targets.foreign('process_start_time_seconds')}"
+        return f"({scraped} or {age} < {self._seconds()} + {_FIRST_SCRAPE_SECONDS})"
 
     _events = _increase
 
@@ -87,9 +103,11 @@ class ExactQueries(Queries):
     @property
     def per_second(self) -> str:
         """Return the end of an expression that divides by the window's seconds."""
-        if self.window.startswith("$"):
-            return f"* 1000 / {self.window}_ms"
-        return f"/ {seconds(self.window)}"
+        return f"/ {self._seconds()}"
+
+    def _seconds(self) -> str:
+        in_grafana = self.window.startswith("$")
+        return f"({self.window}_ms / 1000)" if in_grafana else f"{seconds(self.window)}"
 
 
 def _known(expression: str) -> str:

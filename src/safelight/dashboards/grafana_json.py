@@ -34,8 +34,10 @@ except ModuleNotFoundError as missing:
 _SOURCE = choices.DataSourceRef(type_val="prometheus", uid="${datasource}")
 _WIDTH, _HEIGHT = 24, 8
 _HEIGHT_OF_NUMBERS = 4
-_PER_LINE = 3
+_PER_LINE, _NUMBERS_PER_LINE = 3, 4
 _MAX_ID = 2**31
+# Dashboards with the same variables keep them; the others show a fixed service, or all of them.
+_TAG, _OF_SERVICES, _OTHER = "safelight", "safelight-services", "safelight-other"
 _LABELS = {"card_job": "Machine job", "card_instance": "Machine"}
 
 
@@ -48,7 +50,7 @@ def as_json(board: Board, others: Iterable[Board] = ()) -> str:
         dashboard.Dashboard(board.title)
         .uid(board.uid)
         .description(board.question)
-        .tags(["safelight"])
+        .tags([_TAG, _OF_SERVICES if _is_of_any_service(board) else _OTHER])
         .time(board.begin, "now")
         .refresh(board.refresh)
         .tooltip(model.DashboardCursorSync.CROSSHAIR)
@@ -61,7 +63,8 @@ def as_json(board: Board, others: Iterable[Board] = ()) -> str:
     for uid in board.onward:
         if uid in by_uid:
             built.link(links[uid])
-    built.link(_all_dashboards())
+    built.link(_menu("Services", _OF_SERVICES).include_vars(_is_of_any_service(board)))
+    built.link(_menu("Others", _OTHER))
     for variable in board.variables:
         built.with_variable(_variable(variable))
     for annotation in board.annotations:
@@ -83,6 +86,8 @@ def _corrected(content: model.Dashboard) -> model.Dashboard:
             link.placement = None
         if panel.type_val == "table":
             panel.options.footer = None  # Grafana has no such option any more
+    for annotation in content.annotations.list_val or () if content.annotations else ():
+        annotation.placement = None
     for variable in content.templating.list_val or () if content.templating else ():
         if variable.type_val == "constant":
             variable.hide = model.VariableHide.HIDE_VARIABLE
@@ -113,10 +118,14 @@ def _link(name: str, url: str) -> Any:
     return dashboard.DashboardLink(name).type(model.DashboardLinkType.LINK).url(url)
 
 
-def _all_dashboards() -> Any:
-    """Return the menu of all dashboards, which keeps the time but not the variables."""
-    link = dashboard.DashboardLink("Safelight").type(model.DashboardLinkType.DASHBOARDS)
-    return link.tags(["safelight"]).as_dropdown(True).keep_time(True)  # noqa: FBT003
+def _is_of_any_service(board: Board) -> bool:
+    return "namespace" in board.names and not board.is_fixed
+
+
+def _menu(name: str, tag: str) -> Any:
+    """Return the menu of the dashboards with a tag, which keeps the time."""
+    link = dashboard.DashboardLink(name).type(model.DashboardLinkType.DASHBOARDS)
+    return link.tags([tag]).as_dropdown(True).keep_time(True)  # noqa: FBT003
 
 
 def _variable(variable: Variable) -> Any:
@@ -132,6 +141,8 @@ def _variable(variable: Variable) -> Any:
         .multi(variable.several)
         .include_all(variable.several)
     )
+    if variable.is_hidden:
+        built.hide(model.VariableHide.HIDE_VARIABLE)
     if variable.several:
         all_values = model.VariableOption(selected=True, text="All", value="$__all")
         return built.current(all_values)  # no `all_value`: it would select other jobs too
@@ -157,11 +168,12 @@ def _guide(board: Board, by_uid: Mapping[str, Board]) -> Any:
         f"Look next at: {', '.join(links)}.",
     )
     content = "  \n".join(lines)  # two spaces: a line break in Markdown
-    return text.Panel().content(content).transparent(True).span(_WIDTH).height(3)  # noqa: FBT003
+    guide = text.Panel().id(_id(board.uid)).content(content)
+    return guide.transparent(True).span(_WIDTH).height(3)  # noqa: FBT003
 
 
 def _add_row(built: Any, row: Row, links: Mapping[str, Any]) -> None:
-    heading = dashboard.Row(row.title)
+    heading = dashboard.Row(row.title).id(_id(f"row {row.title}"))
     panels = []
     for panel, width in zip(row.panels, widths(row), strict=True):
         uid = panel.onward or row.onward
@@ -179,12 +191,10 @@ def _add_row(built: Any, row: Row, links: Mapping[str, Any]) -> None:
 def widths(row: Row) -> list[int]:
     """Return the columns of each panel: three panels beside each other at most, and two of four.
 
-    Numbers are narrower, because all of them must be visible at once.
+    Four numbers are beside each other, because all of them must be visible at once.
     """
     number = len(row.panels)
-    if _is_low(row):
-        return [_WIDTH // number] * number
-    lines = -(-number // _PER_LINE)
+    lines = -(-number // (_NUMBERS_PER_LINE if _is_low(row) else _PER_LINE))
     shares = [number // lines + (line < number % lines) for line in range(lines)]
     return [_WIDTH // share for share in shares for _ in range(share)]
 
@@ -195,12 +205,17 @@ def _is_low(row: Row) -> bool:
 
 def _panel(panel: Panel, width: int, row: Row) -> Any:
     built = draw(panel)
-    built.id(crc32(panel.title.encode()) % _MAX_ID)  # stays the same when panels are added
+    built.id(_id(panel.title))
     built.title(panel.title).description(panel.text).datasource(_SOURCE).interval("1m")
     built.unit(panel.unit).span(width).height(_HEIGHT_OF_NUMBERS if _is_low(row) else _HEIGHT)
     for place, query in enumerate(panel.queries):
         built.with_target(_query(query, chr(ord("A") + place), panel.shape))
     return built
+
+
+def _id(text: str) -> int:
+    """Return an id that stays the same when panels are added."""
+    return crc32(text.encode()) % _MAX_ID
 
 
 def _query(query: Query, ref: str, shape: Shape) -> Any:

@@ -14,7 +14,6 @@ from safelight.dashboards.uids import (
 )
 
 LEADS: dict[str, tuple[str, ...]] = {
-    LIVE: ("ServiceMissing", "TargetDown"),
     REQUEST: ("RequestP95High", "QueueLongerThanInference"),
     DENOISING: ("StepsSlow", "ModelRecompiles", "GuidanceOverridden", "PromptsTruncated"),
     ENGINE: (
@@ -55,9 +54,12 @@ LEADS: dict[str, tuple[str, ...]] = {
         "ErrorBudgetBurnSlow",
         "ErrorBudgetLeaking",
         "ErrorBudgetExhaustionAhead",
+        "BudgetsStale",
     ),
     WEB: ("HighP95Latency", "HighAPIErrorRate", "EventLoopBlocked"),
     WATCHER: (
+        "ServiceMissing",
+        "TargetDown",
         "ProbeFailing",
         "ProbeSilent",
         "ExpositionSlow",
@@ -65,7 +67,6 @@ LEADS: dict[str, tuple[str, ...]] = {
         "SeriesFolded",
         "RecordsLost",
         "LogLinesLost",
-        "BudgetsStale",
         "RulesFailing",
         "NotificationsFailing",
         "RelayFailing",
@@ -75,6 +76,7 @@ LEADS: dict[str, tuple[str, ...]] = {
 
 def with_dashboard(alerts: str) -> str:
     """Return alerts with the label `dashboard`: the uid of the one that shows the cause."""
+    alerts = f'label_replace({alerts}, "dashboard", "{LIVE}", "", "")'  # of alerts of others
     for uid, names in LEADS.items():
         pattern = "|".join(names)
         alerts = f'label_replace({alerts}, "dashboard", "{uid}", "alertname", "{pattern}")'

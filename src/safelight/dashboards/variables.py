@@ -1,5 +1,6 @@
 """Fill in Grafana's variables, to run a dashboard's queries without Grafana."""
 
+import re
 from dataclasses import dataclass
 
 from safelight.dashboards.board import Board
@@ -38,8 +39,10 @@ class Chosen:
 
 
 def seconds(window: str) -> int:
-    """Return the seconds of a window such as `5m`."""
-    return int(window[:-1]) * _SECONDS[window[-1]]
+    """Return the seconds of a window such as `5m` or `1m15s`."""
+    return sum(
+        int(number) * _SECONDS[unit] for number, unit in re.findall(r"(\d+)([smhd])", window)
+    )
 
 
 def first_choice(board: Board) -> str:

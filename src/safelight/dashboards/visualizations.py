@@ -38,7 +38,9 @@ def empty_text(panel: Panel) -> str:
     """Return what a panel without data says, so that nobody takes it for broken."""
     if panel.needs == FIRING:
         return "Nothing fires."
-    return f"No data. Needs {panel.needs or 'requests to a model'}."
+    if panel.needs:
+        return f"No data. Needs {panel.needs}."
+    return "No data. Is the service scraped, and does it get requests?"
 
 
 def _series(panel: Panel) -> Any:
@@ -93,11 +95,15 @@ def _number(panel: Panel) -> Any:
 
 def _table(_: Panel) -> Any:
     options = {"excludeByName": dict.fromkeys(_HIDDEN_COLUMNS, True)}
+    return _organized(options)
+
+
+def _organized(options: dict[str, Any]) -> Any:
     organize = model.DataTransformerConfig(id_val="organize", options=options)
     return table.Panel().with_transformation(organize)
 
 
-def _alerts(panel: Panel) -> Any:
+def _alerts(_: Panel) -> Any:
     """Return a table of alerts. The label `dashboard` of each is the uid of its dashboard."""
     url = (
         "/d/${__data.fields.dashboard}?${__url_time_range}&${datasource:queryparam}"
@@ -105,7 +111,12 @@ def _alerts(panel: Panel) -> Any:
     )
     link = {"title": "Show what this alert measures", "url": url}
     links = model.DynamicConfigValue(id_val="links", value=[link])
-    return _table(panel).override_by_name("alertname", [links])
+    order = ("fires", "severity", "alertname", "job", "instance", "dashboard")
+    options = {
+        "excludeByName": dict.fromkeys(_HIDDEN_COLUMNS, True),
+        "indexByName": {name: place for place, name in enumerate(order)},
+    }
+    return _organized(options).override_by_name("alertname", [links])
 
 
 def _states(_: Panel) -> Any:

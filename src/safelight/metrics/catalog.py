@@ -54,6 +54,11 @@ PARAMETER = Label(
     values=("guidance_scale", "image_guidance_scale", "true_cfg_scale"),
 )
 DEVICE = Label("device", "Torch device, such as cuda:0.")
+RESULT = Label(
+    "outcome", "Result of the request; `overload` includes a service that is not ready.",
+    values=("ok", "caller_error", "server_error", "overload", "cancelled"),
+)
+PRIORITY = Label("priority", "Priority of the request.", values=("high", "normal", "low"))
 REJECTION = Label(
     "reason", "Reason of the refusal.",
     values=(
@@ -166,6 +171,10 @@ SUCCESSES = Metric(
     "request_success_total", "Requests to the model that ended without an error.",
     Kind.COUNTER, Family.REQUEST, (ENDPOINT, INSTRUCTION_TYPE), series=100,
 )
+OUTCOMES = Metric(
+    "request_outcomes_total", "Requests to the model that ended, by whose fault they failed.",
+    Kind.COUNTER, Family.REQUEST, (RESULT, PRIORITY), series=15,
+)
 QUEUED_SECONDS = Metric(
     "request_queued_duration_seconds",
     "Queue wait of a request.",
@@ -177,8 +186,7 @@ STAGE_SECONDS = Metric(
     Kind.HISTOGRAM, Family.REQUEST, (STAGE,), buckets.STAGE, series=len(STAGES),
 )
 IN_FLIGHT = Metric(
-    "requests_in_flight", "Requests to the model that have not ended yet.",
-    Kind.GAUGE, Family.REQUEST,
+    "requests_in_flight", "Requests to the model that have not ended.", Kind.GAUGE, Family.REQUEST
 )
 IMAGES = Metric(
     "request_images_total", "Output images, by size.",
@@ -282,9 +290,7 @@ MODEL_LATENCY = Metric(
 
 # ── Queue, governance ────────────────────────────────────────────────────────────────────────────
 
-QUEUE_DEPTH = Metric(
-    "queue_depth", "Requests that wait for the model.", Kind.GAUGE, Family.QUEUE
-)
+QUEUE_DEPTH = Metric("queue_depth", "Requests that wait.", Kind.GAUGE, Family.QUEUE)
 QUEUED_WORK = Metric(
     "queued_work_seconds",
     "Estimated time until all queued and running requests are done.",
@@ -405,7 +411,7 @@ ASSESSMENT_SECONDS = Metric(
 
 HTTP_REQUESTS = Metric(
     "http_requests_total", "HTTP requests that ended.",
-    Kind.COUNTER, Family.HTTP, (HANDLER, METHOD, STATUS), series=190,
+    Kind.COUNTER, Family.HTTP, (HANDLER, METHOD, STATUS), series=174,
 )
 HTTP_SECONDS = Metric(
     "http_request_duration_seconds",

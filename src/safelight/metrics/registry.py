@@ -5,6 +5,7 @@ the catalogue allows: excess series become `other`.
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from itertools import product
 from math import nan
 from time import perf_counter, time
 
@@ -96,10 +97,9 @@ class Meter:
         self.add(metric, *values, amount=self._table.advance(metric, values, value))
 
     def start_at_zero(self, *counters: Metric) -> None:
-        """Expose counters with one closed label at 0, so that `increase` sees their first event."""
+        """Expose counters with closed labels at 0, so that `increase` sees their first event."""
         for metric in counters:
-            values = metric.labels[0].values or () if metric.labels else ()
-            for labels in ((value,) for value in values) if metric.labels else ((),):
+            for labels in product(*(label.values or () for label in metric.labels)):
                 self.child(metric, *labels)
 
     def forget(self, metric: Metric, *values: str) -> None:

@@ -17,6 +17,7 @@ from safelight.metrics.catalog import (
     INFERENCE_SECONDS,
     MODEL_LATENCY,
     MODEL_REQUESTS,
+    OUTCOMES,
     QUALITY_SCORE,
     QUALITY_SQUARES,
     QUEUED_SECONDS,
@@ -39,7 +40,7 @@ from safelight.metrics.catalog import (
 )
 from safelight.metrics.metric import Metric
 from safelight.metrics.registry import Exemplar, Meter
-from safelight.reasons import NO_ERROR
+from safelight.reasons import NO_ERROR, outcome_of
 from safelight.telemetry.assessment import Assessment, Assessor
 from safelight.telemetry.record import PipelineCall, Record, Sink
 
@@ -61,7 +62,7 @@ def metrics_sink(meter: Meter, *, model: str = "") -> Sink:
     `model` names the model of the calls that have no name, and of requests that failed before
     their call.
     """
-    meter.start_at_zero(GUIDANCE_OVERRIDDEN, WARM_UPS, IMAGES)
+    meter.start_at_zero(GUIDANCE_OVERRIDDEN, WARM_UPS, IMAGES, OUTCOMES)
     meter.set(IN_FLIGHT, value=0)
     if model:
         _start_model(meter, model)
@@ -107,6 +108,7 @@ def _write_request(meter: Meter, record: Record, exemplar: Exemplar | None) -> N
     meter.observe(
         REQUEST_SECONDS, record.endpoint, status, kind, value=record.seconds, exemplar=exemplar
     )
+    meter.add(OUTCOMES, outcome_of(record.error), record.facts.priority)
     meter.peak(REQUEST_MAX, value=record.seconds)
     _write_success(meter, record, exemplar)
     if record.facts.queued:

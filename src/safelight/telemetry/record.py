@@ -17,6 +17,8 @@ from safelight.metrics.catalog import NO_INSTRUCTION
 from safelight.reasons import NO_ERROR
 from safelight.telemetry.timeline import Timeline
 
+NORMAL = "normal"  # the priority of requests that ask for none
+
 
 @dataclass(frozen=True, slots=True)
 class PipelineCall:
@@ -75,6 +77,7 @@ class Facts:
     prompt: str | None = field(default=None, repr=False)
     owner: str = field(default="", repr=False)
     calls_running: int = 0
+    priority: str = NORMAL
 
 
 _facts_of = attrgetter(*(each.name for each in fields(Facts)))
@@ -100,6 +103,7 @@ class Exchange:
     error: str = NO_ERROR
     is_model_request: bool = False
     calls_running: int = 0
+    priority: str = NORMAL
     is_over: bool = False
     _noted_type: str | None = None
 

@@ -15,15 +15,20 @@ from safelight.metrics.catalog import (
 )
 from safelight.metrics.metric import Label, Metric
 from safelight.metrics.promql import INSTANCE, JOB, Matchers
+from safelight.rules.alerts import alerts
+from safelight.rules.rule import Scope
 
 PER_SECOND, SHARE, COUNT, TIMES = "reqps", "percentunit", "short", "ops"
 NVIDIA_GPU = "an NVIDIA GPU"
 SERVED = "a model that Safelight serves"
 
+_FIRES: Matchers = {"alertstate": "firing"}
+
 # Grafana replaces these variables with the chosen namespace and the time range.
 CHOSEN: Matchers = {JOB: "~$job", INSTANCE: "~$instance"}
 NOW = ExactQueries("${namespace}", "$__rate_interval", CHOSEN)
 RANGE = replace(NOW, window="$__range", resets=True)
+OF_JOB = replace(NOW, matchers={JOB: CHOSEN[JOB]})  # recordings, and targets that are down
 # Metrics of GPUs and hosts come from the service or from an exporter with a job of its own.
 CARDS = replace(NOW, matchers={JOB: "~$card_job", INSTANCE: "~$card_instance"})
 
@@ -54,28 +59,31 @@ def shared_board(uid: str, name: str, question: str, *rows: Row, of: Metric) -> 
 
 def _targets(metric: Metric) -> tuple[Variable, ...]:
     own: Matchers = {"namespace": NOW.namespace} if metric is SERVICE_INFO else {}
-    of_job = replace(NOW, matchers={JOB: CHOSEN[JOB]})
     everything = replace(NOW, matchers={})
     return (
         Variable("job", f"label_values({everything.select(metric, own)}, job)"),
-        Variable("instance", f"label_values({of_job.select(metric, own)}, instance)"),
+        # Also those that are down, which expose nothing.
+        Variable("instance", f"label_values({OF_JOB.foreign('up')}, instance)"),
     )
 
 
 def _cards(rows: tuple[Row, ...]) -> tuple[Variable, ...]:
-    """Return the variables for the targets with metrics of GPUs and hosts, if a panel uses them."""
+    """Return the variables for the targets with metrics of GPUs and hosts.
+
+    They are hidden where no panel uses them; there they only pass a choice on.
+    """
     queries = (query.expr for each in rows for panel in each.panels for query in panel.queries)
-    if not any("$card_job" in expr for expr in queries):
-        return ()
+    is_hidden = not any("$card_job" in expr for expr in queries)
     names = f'__name__=~"{GPU_UTILIZATION.name}|{HOST_CPU.name}"'
+    jobs, instances = f"{{{names}}}", f'{{{names}, job=~"$card_job"}}'
     return (
-        Variable("card_job", f"label_values({{{names}}}, job)"),
-        Variable("card_instance", f'label_values({{{names}, job=~"$card_job"}}, instance)'),
+        Variable("card_job", f"label_values({jobs}, job)", is_hidden=is_hidden),
+        Variable("card_instance", f"label_values({instances}, instance)", is_hidden=is_hidden),
     )
 
 
 def on_cards(expression: Callable[[ExactQueries], str]) -> str:
-    """Return an expression over the GPU metrics of the service, or of the chosen exporter."""
+    """Return an expression over the GPUs and hosts of the service, else of the chosen exporter."""
     return f"{expression(NOW)} or on () {expression(CARDS)}"
 
 
@@ -133,8 +141,23 @@ def firing(where: Matchers | None = None) -> str:
 
     Many alerts are for a job, without an instance.
     """
-    chosen: Matchers = {INSTANCE: f"{CHOSEN[INSTANCE]}|", "alertstate": "firing"}
+    chosen: Matchers = {INSTANCE: f"{CHOSEN[INSTANCE]}|", **_FIRES}
     return NOW.foreign("ALERTS", {**chosen, **(where or {})})
+
+
+def firing_on_machines() -> str:
+    """Return the selector of the alerts about GPUs and hosts, also those of an exporter."""
+    return CARDS.foreign("ALERTS", {**_FIRES, "alertname": f"~{_named(Scope.GPU, Scope.HOST)}"})
+
+
+def firing_of_monitoring() -> str:
+    """Return the selector of the alerts about Prometheus, Alertmanager and the relay."""
+    everything = replace(NOW, matchers={})
+    return everything.foreign("ALERTS", {**_FIRES, "alertname": f"~{_named(Scope.MONITORING)}"})
+
+
+def _named(*scopes: Scope) -> str:
+    return "|".join(alert.name for alert in alerts(NOW.namespace) if alert.scope in scopes)
 
 
 def or_none(expr: str, label: Label, total: Metric) -> str:
@@ -168,7 +191,7 @@ def quantiles(
 def _marks() -> tuple[Annotation, ...]:
     started = NOW.foreign("process_start_time_seconds")
     return (
-        Annotation("Restarts", f"changes({started}[1m]) > 0", "{{job}} started", "orange"),
+        Annotation("Restarts", f"time() - {started} < 60", "{{job}} started", "orange"),
         Annotation("Deployments", _new(BUILD_INFO, "version"), "{{job}} runs {{version}}", "blue"),
         Annotation("Alerts", f"max by (alertname, job) ({firing()})", "{{alertname}}", "red"),
     )

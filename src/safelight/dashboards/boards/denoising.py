@@ -47,7 +47,7 @@ def denoising(limits: Thresholds) -> Board:
         "How long do the steps and phases of the model take, and is the guidance applied?",
         row("Steps", GPUS, *_steps(limits)),
         row("Calls", GPUS, *_calls()),
-        row("Guidance and prompts", INSTRUCTIONS, *_guidance(), closed=True),
+        row("Guidance and prompts", INSTRUCTIONS, *_guidance()),
     )
 
 

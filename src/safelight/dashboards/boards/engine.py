@@ -152,7 +152,7 @@ def _workers() -> tuple[Panel, ...]:
         ),
         bars(
             "Why are workers replaced?",
-            "Number in the time range, by reason.",
+            "Replaced workers in the time range, by reason.",
             COUNT,
             Query(RANGE.increase(WORKER_RESTARTS, (RESTART,)), by(RESTART)),
             needs=SERVED,

@@ -3,7 +3,16 @@
 from dataclasses import replace
 
 from safelight.dashboards.board import Board, Panel, Query, Shape
-from safelight.dashboards.boards.common import CARDS, COUNT, NOW, NVIDIA_GPU, SHARE, board, by, row
+from safelight.dashboards.boards.common import (
+    COUNT,
+    NOW,
+    NVIDIA_GPU,
+    SHARE,
+    board,
+    by,
+    on_cards,
+    row,
+)
 from safelight.dashboards.boards.hosts import host, processes
 from safelight.dashboards.uids import DENOISING, ENGINE, GPUS
 from safelight.metrics.catalog import (
@@ -43,7 +52,7 @@ def gpus(limits: Thresholds) -> Board:
         row("Memory", ENGINE, *_memory(limits)),
         row("Health of the GPUs", DENOISING, *_health()),
         row("Host", ENGINE, *host(limits)),
-        row("Process", ENGINE, *processes(limits), closed=True),
+        row("Process", ENGINE, *processes(limits)),
     )
 
 
@@ -60,21 +69,21 @@ def _use(limits: Thresholds) -> tuple[Panel, ...]:
             "Utilization: share of the time in which a kernel ran. The line is the limit of "
             "GpuUtilizationHigh. At 100 %, spare capacity is still possible.",
             SHARE,
-            Query(CARDS.select(GPU_UTILIZATION), ON_GPU),
+            Query(on_cards(lambda q: q.select(GPU_UTILIZATION)), ON_GPU),
             limit=limits.gpu_busy_ratio,
         ),
         _gpu_panel(
             "Is the GPU's memory full?",
             "Share used by all processes. The line is the limit of GpuMemoryHigh.",
             SHARE,
-            Query(CARDS.fraction(GPU_MEMORY_USED, GPU_MEMORY_TOTAL), ON_GPU),
+            Query(on_cards(lambda q: q.fraction(GPU_MEMORY_USED, GPU_MEMORY_TOTAL)), ON_GPU),
             limit=limits.gpu_memory_high_ratio,
         ),
         _gpu_panel(
             "Is the GPU too hot?",
             "The line is the limit of GpuTemperatureHigh.",
             GPU_TEMPERATURE.unit,
-            Query(CARDS.select(GPU_TEMPERATURE), ON_GPU),
+            Query(on_cards(lambda q: q.select(GPU_TEMPERATURE)), ON_GPU),
             limit=limits.gpu_celsius,
         ),
     )
@@ -111,7 +120,11 @@ def _memory(limits: Thresholds) -> tuple[Panel, ...]:
             "other programs: all that is used without PyTorch's.",
             VRAM_USED.unit,
             Query(f"{reserved} - {used}", f"{_OF} reserved only"),
-            Query(f"sum({CARDS.select(GPU_MEMORY_USED)}) - sum({reserved})", "other programs"),
+            Query(
+                f"sum by (instance) ({NOW.select(GPU_MEMORY_USED)}) - "
+                f"sum by (instance) ({reserved})",
+                f"{by(INSTANCE)} other programs",
+            ),
         ),
     )
 
@@ -123,28 +136,28 @@ def _health() -> tuple[Panel, ...]:
             "Red while the GPU lowers its clock for this reason.",
             Shape.STATES,
             COUNT,
-            (Query(CARDS.select(GPU_THROTTLED), f"{ON_GPU} {by(THROTTLE)}"),),
+            (Query(on_cards(lambda q: q.select(GPU_THROTTLED)), f"{ON_GPU} {by(THROTTLE)}"),),
             needs=NVIDIA_GPU,
         ),
         _gpu_panel(
             "Does the GPU reach its power limit?",
             "Power draw and power limit.",
             GPU_POWER.unit,
-            Query(CARDS.select(GPU_POWER), f"{ON_GPU} draw"),
-            Query(CARDS.select(GPU_POWER_LIMIT), f"{ON_GPU} limit"),
+            Query(on_cards(lambda q: q.select(GPU_POWER)), f"{ON_GPU} draw"),
+            Query(on_cards(lambda q: q.select(GPU_POWER_LIMIT)), f"{ON_GPU} limit"),
         ),
         _gpu_panel(
             "Is the GPU's memory broken?",
             "Memory errors since the driver was loaded. An uncorrected error ends the process.",
             COUNT,
-            Query(CARDS.select(GPU_ECC_ERRORS), f"{ON_GPU} {by(ECC)}"),
+            Query(on_cards(lambda q: q.select(GPU_ECC_ERRORS)), f"{ON_GPU} {by(ECC)}"),
         ),
         Panel(
             "Which GPU is it?",
             "Product, driver and UUID of each GPU.",
             Shape.TABLE,
             COUNT,
-            (Query(CARDS.select(GPU_INFO), ""),),
+            (Query(on_cards(lambda q: q.select(GPU_INFO)), ""),),
             needs=NVIDIA_GPU,
         ),
     )

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from safelight.dashboards.board import Panel, Query
-from safelight.dashboards.boards.common import CARDS, COUNT, NOW, SHARE, by, lines
+from safelight.dashboards.boards.common import COUNT, NOW, SHARE, by, lines, on_cards
 from safelight.metrics.catalog import (
     DISK,
     HOST_CPU,
@@ -14,6 +14,7 @@ from safelight.metrics.catalog import (
     HOST_MEMORY_USED,
     MOUNTPOINT,
 )
+from safelight.metrics.metric import Metric
 from safelight.metrics.promql import INSTANCE
 from safelight.rules.thresholds import Thresholds
 from safelight.units import duration
@@ -24,15 +25,17 @@ _ON = by(INSTANCE)
 def host(limits: Thresholds) -> tuple[Panel, ...]:
     """Return the panels of CPU, memory, disks and file systems."""
     soon, later = limits.host_forecast_seconds, limits.disk_forecast_seconds
-    memory = replace(CARDS, window="2h").forecast(HOST_MEMORY_USED, soon)
-    files = replace(CARDS, window="6h").forecast(HOST_FILESYSTEM_USED, later)
+    memory = _ahead("2h", soon, HOST_MEMORY_USED, HOST_MEMORY_TOTAL)
+    files = _ahead("6h", later, HOST_FILESYSTEM_USED, HOST_FILESYSTEM_SIZE)
+    now = on_cards(lambda q: q.fraction(HOST_MEMORY_USED, HOST_MEMORY_TOTAL))
+    space = on_cards(lambda q: q.fraction(HOST_FILESYSTEM_USED, HOST_FILESYSTEM_SIZE))
     on = f"{_ON} {by(MOUNTPOINT)}"
     return (
         lines(
             "Are the host's CPUs busy?",
             "Share of the time of all cores. The line is the limit of HostCpuBusy.",
             SHARE,
-            Query(CARDS.select(HOST_CPU), _ON),
+            Query(on_cards(lambda q: q.select(HOST_CPU)), _ON),
             limit=limits.host_ratio,
         ),
         lines(
@@ -40,8 +43,8 @@ def host(limits: Thresholds) -> tuple[Panel, ...]:
             f"Share of used memory, now and in {duration(soon)} by the last two hours. The line "
             "is the limit of HostMemoryHigh.",
             SHARE,
-            Query(CARDS.fraction(HOST_MEMORY_USED, HOST_MEMORY_TOTAL), f"{_ON} now"),
-            Query(f"{memory} / {CARDS.select(HOST_MEMORY_TOTAL)}", f"{_ON} in {duration(soon)}"),
+            Query(now, f"{_ON} now"),
+            Query(memory, f"{_ON} in {duration(soon)}"),
             limit=limits.host_ratio,
         ),
         lines(
@@ -49,17 +52,29 @@ def host(limits: Thresholds) -> tuple[Panel, ...]:
             f"Share of used space, now and in {duration(later)} by the last six hours. The line "
             "is the limit of HostFilesystemFull.",
             SHARE,
-            Query(CARDS.fraction(HOST_FILESYSTEM_USED, HOST_FILESYSTEM_SIZE), f"{on} now"),
-            Query(f"{files} / {CARDS.select(HOST_FILESYSTEM_SIZE)}", f"{on} in {duration(later)}"),
+            Query(space, f"{on} now"),
+            Query(files, f"{on} in {duration(later)}"),
             limit=limits.host_ratio,
         ),
-        lines(
-            "Are the disks busy?",
-            "Share of the time. The line is the limit of HostDiskBusy.",
-            SHARE,
-            Query(f"rate({CARDS.select(HOST_DISK_BUSY)}[{NOW.window}])", f"{_ON} {by(DISK)}"),
-            limit=limits.host_ratio,
-        ),
+        _disks(limits),
+    )
+
+
+def _disks(limits: Thresholds) -> Panel:
+    busy = on_cards(lambda q: f"rate({q.select(HOST_DISK_BUSY)}[{q.window}])")
+    return lines(
+        "Are the disks busy?",
+        "Share of the time in which a disk is busy. The line is the limit of HostDiskBusy.",
+        SHARE,
+        Query(busy, f"{_ON} {by(DISK)}"),
+        limit=limits.host_ratio,
+    )
+
+
+def _ahead(window: str, seconds: int, used: Metric, total: Metric) -> str:
+    """Return the share that will be used, by a linear regression over a window."""
+    return on_cards(
+        lambda q: f"{replace(q, window=window).forecast(used, seconds)} / {q.select(total)}"
     )
 
 

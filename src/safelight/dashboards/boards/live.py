@@ -16,7 +16,7 @@ from safelight.dashboards.boards.common import (
 )
 from safelight.dashboards.boards.instructions import EDITS, TYPE, TYPED
 from safelight.dashboards.boards.now import first_rows
-from safelight.dashboards.uids import DENOISING, ENGINE, INSTRUCTIONS, LIVE, REQUEST
+from safelight.dashboards.uids import DENOISING, ENGINE, GPUS, INSTRUCTIONS, LIVE, REQUEST
 from safelight.metrics.catalog import (
     DEVICE,
     ERROR,
@@ -109,7 +109,8 @@ def _success(queries: Queries) -> Panel:
 
 def _vram() -> Panel:
     queries = NOW
-    device, gpu = _legend(DEVICE), f"GPU {_legend(GPU)}"
+    device = f"{_legend(INSTANCE)} {_legend(DEVICE)}"
+    gpu = f"{_legend(INSTANCE)} GPU {_legend(GPU)}"
     return Panel(
         "VRAM trend: does the memory grow?",
         "Memory that PyTorch has allocated and reserved, its peak, and the GPU's total. Growth "
@@ -123,6 +124,7 @@ def _vram() -> Panel:
             Query(on_cards(lambda q: q.select(GPU_MEMORY_TOTAL)), f"{gpu} total"),
         ),
         needs=NVIDIA_GPU,
+        onward=GPUS,
     )
 
 
@@ -205,6 +207,7 @@ def _slow(queries: Queries, limits: Thresholds) -> Panel:
         Shape.STATES,
         "short",
         (Query(f"max by (job) ({fires}) or {running}", _legend(JOB)),),
+        onward=REQUEST,
     )
 
 
@@ -218,6 +221,7 @@ def _full(limits: Thresholds) -> Panel:
         "short",
         (Query(used, f"{_legend(INSTANCE)} GPU {_legend(GPU)}"),),
         needs=NVIDIA_GPU,
+        onward=GPUS,
     )
 
 

@@ -4,12 +4,14 @@ from dataclasses import replace
 
 from safelight.dashboards.board import FIRING, Better, Panel, Query, Row, Shape
 from safelight.dashboards.boards.common import (
-    CHOSEN,
     COUNT,
     NOW,
+    OF_JOB,
     PER_SECOND,
     SHARE,
     firing,
+    firing_of_monitoring,
+    firing_on_machines,
     on_cards,
     panel,
     row,
@@ -23,9 +25,11 @@ from safelight.metrics.catalog import (
     GPU_MEMORY_TOTAL,
     GPU_MEMORY_USED,
     HOST_CPU,
+    OUTCOMES,
     QUEUED_WORK,
     REQUEST_SECONDS,
     REQUESTS,
+    RESULT,
     WORKERS_READY,
 )
 from safelight.metrics.promql import JOB
@@ -33,7 +37,9 @@ from safelight.reasons import NO_ERROR
 from safelight.rules.objectives import DAYS, burn_name
 from safelight.rules.thresholds import Thresholds
 
-_NOW = replace(NOW, window="5m")  # one window for all: also a single failure stays visible
+_NOW = replace(
+    NOW, window="5m", resets=True
+)  # one window for all: also a single failure stays visible
 
 _P95 = f"{REQUEST_SECONDS.name}:p95_rate5m"
 
@@ -68,10 +74,11 @@ def _number(
 
 def _service(limits: Thresholds) -> tuple[Panel, ...]:
     failed = _NOW.increase(REQUESTS, where={ERROR: f"!{NO_ERROR}"})
+    own = _NOW.increase(OUTCOMES, where={RESULT: "~server_error|overload"})
     return (
         _workers(),
         _number(
-            "Requests/s?",
+            "How many requests per second?",
             "Requests per second, now and an hour ago.",
             PER_SECOND,
             Query(_NOW.rate(REQUESTS), "now"),
@@ -79,15 +86,17 @@ def _service(limits: Thresholds) -> tuple[Panel, ...]:
             onward=REQUEST,
         ),
         _number(
-            "Errors?",
-            "Share of the requests that failed, for any reason. Row Failures has the reasons.",
+            "How many fail?",
+            "Share of the requests that failed: for any reason, and by the service's fault (errors "
+            "and overload). See the row Failures.",
             SHARE,
-            Query(_NOW.part(failed, _NOW.increase(REQUESTS)), "failed"),
+            Query(_NOW.part(failed, _NOW.increase(REQUESTS)), "in all"),
+            Query(_NOW.part(own, _NOW.increase(OUTCOMES)), "by the service"),
             limit=1 - limits.success_ratio,
             onward=INSTRUCTIONS,
         ),
         _number(
-            "P95 slow?",
+            "Is P95 slow?",
             "95 % of the requests are faster, now and an hour ago. Red is above the limit of "
             "RequestP95High.",
             REQUEST_SECONDS.unit,
@@ -105,7 +114,7 @@ def _workers() -> Panel:
     ready = _NOW.select(WORKERS_READY)
     down = f"{_NOW.foreign('up')} == 0"  # a target that is down has no other series
     number = _number(
-        "Workers ready?",
+        "Are workers ready?",
         "Worker processes that have loaded the model: of all instances, and of the instance with "
         "the fewest. Red: an instance serves no request.",
         COUNT,
@@ -119,15 +128,14 @@ def _workers() -> Panel:
 
 def _recorded(name: str) -> str:
     """Return the selector of a recording of the chosen jobs."""
-    of_job = replace(NOW, matchers={JOB: CHOSEN[JOB]})
-    return of_job.recorded(f"{NOW.namespace}:{name}")
+    return OF_JOB.recorded(f"{OF_JOB.namespace}:{name}")
 
 
 def _resources(limits: Thresholds) -> tuple[Panel, ...]:
     used = on_cards(lambda q: f"max({q.fraction(GPU_MEMORY_USED, GPU_MEMORY_TOTAL)})")
     return (
         _number(
-            "Work queued?",
+            "How much work is queued?",
             "Estimated time until the requests of the fullest instance are done. Red is above the "
             "limit of WorkPilesUp.",
             QUEUED_WORK.unit,
@@ -136,7 +144,7 @@ def _resources(limits: Thresholds) -> tuple[Panel, ...]:
             onward=ENGINE,
         ),
         _number(
-            "Protection on?",
+            "Is a protection active?",
             "Instances whose circuit breaker refuses requests, and the highest active step of the "
             "degradation ladder. 0 is normal.",
             COUNT,
@@ -146,7 +154,7 @@ def _resources(limits: Thresholds) -> tuple[Panel, ...]:
             onward=ENGINE,
         ),
         _number(
-            "GPU or host full?",
+            "Is a GPU or host full?",
             "Used memory of the fullest GPU, and used CPU of the busiest host. Red is above the "
             "limit of GpuMemoryHigh.",
             SHARE,
@@ -160,10 +168,9 @@ def _resources(limits: Thresholds) -> tuple[Panel, ...]:
 
 
 def _budget() -> Panel:
-    of_job = replace(_NOW, matchers={JOB: CHOSEN[JOB]})
-    left = f"1 - {of_job.recorded(burn_name(of_job.namespace, f'{DAYS}d'))}"
+    left = f"1 - {OF_JOB.recorded(burn_name(OF_JOB.namespace, f'{DAYS}d'))}"
     number = _number(
-        "Budget left?",
+        "How much error budget is left?",
         "Remaining error budget of the worst objective, of thirty days. Below 0 it is overspent.",
         SHARE,
         Query(f"min({left})", "left"),
@@ -179,8 +186,10 @@ def _alerts() -> Panel:
         "ALERTS", {"alertstate": "firing", "namespace": NOW.namespace, JOB: ""}
     )
     labels = "alertname, severity, job, instance"
-    now = f"max by ({labels}) ({firing()} or {missing})"
-    recent = f"max by ({labels}) (last_over_time({firing()}[15m])) unless on ({labels}) {now}"
+    selectors = (firing(), firing_on_machines(), firing_of_monitoring(), missing)
+    now = f"max by ({labels}) ({' or '.join(selectors)})"
+    before = " or ".join(f"last_over_time({selector}[15m])" for selector in selectors)
+    recent = f"max by ({labels}) ({before}) unless on ({labels}) {now}"
     fires = (
         f'label_replace({now}, "fires", "now", "", "") or '
         f'label_replace({recent}, "fires", "in the last 15 minutes", "", "")'
@@ -189,7 +198,7 @@ def _alerts() -> Panel:
         Shape.ALERTS,
         "Which alerts fire?",
         "Alerts of the chosen jobs, now and recently; each name is a link to the dashboard that "
-        "shows its cause. docs/runbook.md says what to do.",
+        "shows its cause. docs/runbooks.md says what to do.",
         COUNT,
         Query(with_dashboard(fires), ""),
         needs=FIRING,

@@ -53,7 +53,7 @@ def _stages(limits: Thresholds) -> tuple[Panel, ...]:
         panel(
             Shape.STACK,
             "Which stage takes the time of a request?",
-            "Mean request. The sum of all stages is the whole request.",
+            "Mean time of each stage. All stages together are the whole request.",
             _SECONDS,
             Query(
                 f"{_STAGE_TIME} / on () group_left () ({NOW.increase(REQUEST_SECONDS)} > 0)",

@@ -3,17 +3,25 @@
 from dataclasses import replace
 
 from safelight.dashboards.board import FIRING, Better, Board, Panel, Query, Shape
-from safelight.dashboards.boards.common import CHOSEN, NOW, SHARE, board, firing, lines, panel, row
+from safelight.dashboards.boards.common import (
+    COUNT,
+    NOW,
+    OF_JOB,
+    SHARE,
+    board,
+    firing,
+    lines,
+    panel,
+    row,
+)
 from safelight.dashboards.uids import INSTRUCTIONS, REQUEST, SLO
 from safelight.metrics.catalog import REQUEST_SECONDS
-from safelight.metrics.promql import JOB
 from safelight.rules.objectives import DAYS, burn_name, events_name, missed_name
 from safelight.rules.thresholds import Thresholds
 from safelight.units import duration, percent
 
 _OF = "{{job}} {{objective}}"
 _NAMESPACE = NOW.namespace
-_JOB = f'{{job="{CHOSEN[JOB]}"}}'.replace('="~', '=~"')
 
 
 def slo(limits: Thresholds) -> Board:
@@ -29,13 +37,9 @@ def slo(limits: Thresholds) -> Board:
     return replace(slow, begin="now-7d", refresh="5m")
 
 
-def _recorded(name: str) -> str:
-    return f"{name}{_JOB}"
-
-
 def _budgets(limits: Thresholds) -> tuple[Panel, ...]:
     ahead = limits.budget_forecast_seconds
-    remaining = f"1 - {_recorded(burn_name(_NAMESPACE, f'{DAYS}d'))}"
+    remaining = f"1 - {OF_JOB.recorded(burn_name(_NAMESPACE, f'{DAYS}d'))}"
     objectives = (
         f"availability {percent(limits.availability_ratio)}, latency "
         f"{percent(limits.latency_ratio)} within "
@@ -71,7 +75,7 @@ def _budgets(limits: Thresholds) -> tuple[Panel, ...]:
 
 def _burn(title: str, description: str, long: str, short: str, limit: float) -> Panel:
     queries = (
-        Query(_recorded(burn_name(_NAMESPACE, window)), f"{_OF} {window}")
+        Query(OF_JOB.recorded(burn_name(_NAMESPACE, window)), f"{_OF} {window}")
         for window in (long, short)
     )
     return lines(title, description, "none", *queries, limit=limit)
@@ -105,7 +109,7 @@ def _burns() -> tuple[Panel, ...]:
 
 def _events() -> tuple[Panel, ...]:
     fires = firing({"alertname": "~ErrorBudget.*"})
-    total, missed = _recorded(events_name(NOW)), _recorded(missed_name(NOW))
+    total, missed = OF_JOB.recorded(events_name(NOW)), OF_JOB.recorded(missed_name(NOW))
     return (
         lines(
             "How many events are bad?",
@@ -117,7 +121,7 @@ def _events() -> tuple[Panel, ...]:
             Shape.STATES,
             "When did alerts on the budgets fire?",
             "Red while the alert fires.",
-            "short",
+            COUNT,
             Query(f"max by (alertname, objective) ({fires})", f"{{{{alertname}}}} {_OF}"),
             needs=FIRING,
         ),

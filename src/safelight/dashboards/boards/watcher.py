@@ -4,15 +4,16 @@ from dataclasses import replace
 
 from safelight.dashboards.board import FIRING, Board, Panel, Query, Shape
 from safelight.dashboards.boards.common import (
-    CHOSEN,
     COUNT,
     NOW,
+    OF_JOB,
     RANGE,
     SHARE,
     TIMES,
     bars,
     by,
     firing,
+    firing_of_monitoring,
     lines,
     panel,
     row,
@@ -40,7 +41,6 @@ _SECONDS = "s"
 _ON = by(INSTANCE)
 # Prometheus and Alertmanager have their own jobs.
 _ALL = replace(NOW, matchers={})
-_OF_JOB = replace(NOW, matchers={JOB: CHOSEN[JOB]})  # a target that is down has no build info
 
 
 def watcher(limits: Thresholds) -> Board:
@@ -64,14 +64,17 @@ def _targets() -> tuple[Panel, ...]:
             "Can Prometheus reach each service?",
             "Share of the targets of each job that Prometheus can scrape.",
             SHARE,
-            Query(f"avg by (job) ({_OF_JOB.foreign('up')})", by(JOB)),
+            Query(f"avg by (job) ({OF_JOB.foreign('up')})", by(JOB)),
         ),
         panel(
             Shape.STATES,
             "When did which alert fire?",
-            "Red while an alert of the chosen jobs fires.",
+            "Red while an alert of the chosen jobs, or about the monitoring itself, fires.",
             COUNT,
-            Query(f"max by (alertname, job) ({firing()})", "{{alertname}} {{job}}"),
+            Query(
+                f"max by (alertname, job) ({firing()} or {firing_of_monitoring()})",
+                "{{alertname}} {{job}}",
+            ),
             needs=FIRING,
         ),
         panel(

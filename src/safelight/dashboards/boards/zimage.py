@@ -2,7 +2,6 @@
 
 from safelight.dashboards.board import Board, Panel, Query
 from safelight.dashboards.boards.common import (
-    CARDS,
     COUNT,
     NOW,
     NVIDIA_GPU,
@@ -54,6 +53,7 @@ def zimage(limits: Thresholds) -> Board:
 
 
 def _resources(limits: Thresholds) -> tuple[Panel, ...]:
+    memory = on_cards(lambda q: q.fraction(HOST_MEMORY_USED, HOST_MEMORY_TOTAL))
     return (
         lines(
             "Is the GPU's memory full? (zimage_gpu_mem_usage)",
@@ -75,8 +75,8 @@ def _resources(limits: Thresholds) -> tuple[Panel, ...]:
             "Are the host's memory and CPUs used up?",
             "Used shares. The line is the limit of HostMemoryHigh.",
             SHARE,
-            Query(CARDS.fraction(HOST_MEMORY_USED, HOST_MEMORY_TOTAL), f"{by(INSTANCE)} memory"),
-            Query(CARDS.select(HOST_CPU), f"{by(INSTANCE)} CPU"),
+            Query(memory, f"{by(INSTANCE)} memory"),
+            Query(on_cards(lambda q: q.select(HOST_CPU)), f"{by(INSTANCE)} CPU"),
             limit=limits.host_ratio,
         ),
     )

@@ -100,6 +100,7 @@ class Front:
         try:
             owner = exchange.owner = self._admit(request)
             timeout, priority = self._timeout(request), _priority(request)
+            exchange.priority = priority
             with exchange.timeline.stage("receive"):
                 body = await self._receive(request, started, timeout)
             with exchange.timeline.stage("validate"):
