@@ -25,7 +25,16 @@ RULES = tuple(rule for group in groups(NAMESPACE) for rule in group.rules)
 RECORDED = {rule.record for rule in RULES if isinstance(rule, Recording)}
 SECONDS = {3600, 300, 60_000}  # an hour, the windows of Live's numbers and of Grafana (in ms)
 OF_RECORDINGS = {"model_name", "status", "objective"}
-FROM_PROMETHEUS = {"job", "instance", "le", "quantile", "alertname", "alertstate", "severity"}
+FROM_PROMETHEUS = {
+    "__name__",
+    "job",
+    "instance",
+    "le",
+    "quantile",
+    "alertname",
+    "alertstate",
+    "severity",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,11 +15,11 @@ class ExactQueries(Queries):
     """Queries whose numbers of events equal the counters, also for the first events of a series.
 
     `increase` ignores the value with which a series begins: 2 of 18 requests can be missing. Here
-    a series that is new in the window counts from 0, if its target was scraped before the window or
-    its process started in it; else it has no value until the next window. A counter that is lower
-    than before the window counts from 0. With `resets`, what a process counted in the window before
-    it was restarted is included, and series of unknown targets have their `increase`; that makes a
-    query slower.
+    the number is the last value in the window minus the last one before it. A series without a
+    value before the window counts from 0: it is new, or its process started in the window. The
+    series of a target that is scraped anew, after a gap or by a new Prometheus, do not count until
+    the next window. With `resets`, what a process counted in the window before it was restarted is
+    included, and series of such targets have their `increase`; that makes a query slower.
     """
 
     resets: bool = False
@@ -28,20 +28,31 @@ class ExactQueries(Queries):
         within = f"{selector}[{self.window}]"
         last = f"last_over_time({within})"
         before = f"last_over_time({selector}[{_GAP}] offset {self.window})"
-        counted = f"({last} - {before} >= 0 or {last} and on (job, instance) {self._observed()})"
-        if not self.resets:
-            return counted
-        return f"increase({within}) and resets({within}) > 0 or {counted} or increase({within})"
+        known = f"({last} unless on (job, instance) {self._scraped_anew()})"
+        if self.resets:
+            counted = f"{last} - {before} >= 0 or {known}"
+            return f"increase({within}) and resets({within}) > 0 or {counted} or increase({within})"
+        # A negative value has no name, so that both are in the sum.
+        return f"{known} or on (__name__) -({before} unless on (job, instance) {self._started()})"
 
-    def _observed(self) -> str:
-        """Return the targets whose series begin at 0 if they are new in the window."""
-        targets: Matchers = {
-            name: self.matchers[name] for name in (JOB, INSTANCE) if name in self.matchers
+    def _scraped_anew(self) -> str:
+        """Return the targets that were not scraped before the window although they were running."""
+        up = self._of_targets.foreign("up")
+        before = f"max_over_time({up}[{_GAP}] offset {self.window}) == 1"
+        started = self._started(_FIRST_SCRAPE_SECONDS)
+        return f"({up} == 1 unless on (job, instance) ({before} or {started}))"
+
+    def _started(self, earlier: int = 0) -> str:
+        """Return the targets whose process started in the window, or some seconds earlier."""
+        start = self._of_targets.foreign("process_start_time_seconds")
+        return f"(time() - {start} < {self._seconds()} + {earlier})"
+
+    @property
+    def _of_targets(self) -> Queries:
+        chosen: dict[Label | str, str] = {
+            name: value for name, value in self.matchers.items() if name in (JOB, INSTANCE)
         }
-        of_targets = Queries(self.namespace, self.window, targets)
-        scraped = f"max_over_time({of_targets.foreign('up')}[{_GAP}] offset {self.window}) == 1"
-        age = f"time() - {of_targets.foreign('process_start_time_seconds')}"
-        return f"({scraped} or {age} < {self._seconds()} + {_FIRST_SCRAPE_SECONDS})"
+        return Queries(self.namespace, self.window, chosen)
 
     _events = _increase
 
