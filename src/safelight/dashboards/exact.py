@@ -25,15 +25,32 @@ class ExactQueries(Queries):
     resets: bool = False
 
     def _increase(self, selector: str) -> str:
-        within = f"{selector}[{self.window}]"
-        last = f"last_over_time({within})"
-        before = f"last_over_time({selector}[{_GAP}] offset {self.window})"
-        known = f"({last} unless on (job, instance) {self._scraped_anew()})"
-        if self.resets:
-            counted = f"{last} - {before} >= 0 or {known}"
-            return f"increase({within}) and resets({within}) > 0 or {counted} or increase({within})"
+        within, last, before = self._values(selector)
+        counted = f"{last} - {before} >= 0 or {last} {self._known}"
+        if not self.resets:
+            return counted
+        return f"increase({within}) and resets({within}) > 0 or {counted} or increase({within})"
+
+    def _growth(self, selector: str) -> str:
+        """Return terms whose sum is the increase, unless a restart is not in the process's start.
+
+        It reads the series twice instead of three times, which matters for buckets.
+        """
+        _, last, before = self._values(selector)
         # A negative value has no name, so that both are in the sum.
-        return f"{known} or on (__name__) -({before} unless on (job, instance) {self._started()})"
+        negative = f"-({before} unless on (job, instance) {self._started()})"
+        return f"{last} {self._known} or on (__name__) {negative}"
+
+    def _values(self, selector: str) -> tuple[str, str, str]:
+        """Return the range of a series, its last value, and its last value before the range."""
+        within = f"{selector}[{self.window}]"
+        before = f"last_over_time({selector}[{_GAP}] offset {self.window})"
+        return within, f"last_over_time({within})", before
+
+    @property
+    def _known(self) -> str:
+        """Return the condition that a series without an earlier value began at 0."""
+        return f"unless on (job, instance) {self._scraped_anew()}"
 
     def _scraped_anew(self) -> str:
         """Return the targets that were not scraped before the window although they were running."""
@@ -78,8 +95,8 @@ class ExactQueries(Queries):
     ) -> str:
         """Return the rates of a histogram's buckets, summed by `le` and by these labels."""
         names = ", ".join(("le", *(label.name for label in by)))
-        within = self._increase(self.select(metric, where, "_bucket"))
-        return f"sum by ({names}) ({within}) {self.per_second}"
+        growth = self._growth(self.select(metric, where, "_bucket"))
+        return f"(sum by ({names}) ({growth}) >= 0) {self.per_second}"
 
     def quantile(
         self, q: float, metric: Metric, by: tuple[Label, ...] = (), where: Matchers | None = None
