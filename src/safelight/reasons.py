@@ -51,6 +51,12 @@ _OUTCOMES = (
 _OUTCOME_BY_REASON = {reason: outcome for outcome, reasons in _OUTCOMES for reason in reasons}
 
 
+# Failures that are not the service's fault.
+OF_CALLERS = frozenset(
+    reason for reason, outcome in _OUTCOME_BY_REASON.items() if outcome != "overload"
+)
+
+
 def outcome_of(reason: str) -> str:
     """Return whose fault a failure is: a value of the label of `request_outcomes_total`."""
     return "ok" if reason == NO_ERROR else _OUTCOME_BY_REASON.get(reason, "server_error")

@@ -1,5 +1,7 @@
 """Cases of all alerts: series that make each fire, and series just below its limit."""
 
+from dataclasses import replace
+
 from safelight.metrics.catalog import (
     BUILD_INFO,
     CIRCUIT_OPEN,
@@ -24,9 +26,11 @@ from safelight.metrics.catalog import (
     HTTP_REQUESTS,
     HTTP_SECONDS,
     IMAGES,
+    IN_FLIGHT,
     INFERENCE_SECONDS,
     LOG_LINES_LOST,
     NOTIFICATIONS,
+    OUTCOMES,
     OUTPUT_INVALID,
     PROBE_FAILURES,
     PROBE_TIMESTAMP,
@@ -97,16 +101,18 @@ def _burning(
     return Case(case.fires, case.quiet, at, resolves)
 
 
-def _per_image(metric: Metric, fires: str, quiet: str, at: int, **labels: str) -> Case:
-    images = series(IMAGES, "0+100x900", image_size="512x512")
+def _per_image(
+    metric: Metric, fires: str, quiet: str, /, at: int, per_minute: float = 100, **labels: str
+) -> Case:
+    images = series(IMAGES, f"0+{per_minute:g}x900", image_size="512x512")
     return Case(
         (series(metric, fires, **labels), images), (series(metric, quiet, **labels), images), at
     )
 
 
-def _wasted(percent: int) -> tuple[Series, ...]:
-    uses = {"useful": 100 - percent, "deadline": percent}
-    return tuple(series(DEVICE_SECONDS, f"0+{n}x900", use=use) for use, n in uses.items())
+def _wasted(percent: float, useful: float) -> tuple[Series, ...]:
+    uses = {"useful": useful, "deadline": percent}
+    return tuple(series(DEVICE_SECONDS, f"0+{n:g}x900", use=use) for use, n in uses.items())
 
 
 def _vram(*values: str) -> tuple[Series, ...]:
@@ -115,10 +121,43 @@ def _vram(*values: str) -> tuple[Series, ...]:
     return *used, *total
 
 
-def _waiting(seconds: float) -> tuple[Series, ...]:
+def _waiting(seconds: float, inference: float = 2.0) -> tuple[Series, ...]:
     return (
         *histogram(QUEUED_SECONDS, seconds),
-        *histogram(INFERENCE_SECONDS, 2.0, precision="float16"),
+        *histogram(INFERENCE_SECONDS, inference, precision="float16"),
+    )
+
+
+def _refused(refused: float, served: float, reason: str = "queue_full") -> tuple[Series, ...]:
+    return (
+        series(REJECTED, f"0+{refused:g}x900", reason=reason),
+        _request("none", f"0+{served:g}x900"),
+    )
+
+
+def _outcomes(**per_minute: float) -> tuple[Series, ...]:
+    """Return requests by outcome; `low` are server errors of low priority."""
+    return tuple(
+        series(
+            OUTCOMES,
+            f"0+{number:g}x900",
+            outcome="server_error" if outcome == "low" else outcome,
+            priority="low" if outcome == "low" else "normal",
+        )
+        for outcome, number in per_minute.items()
+    )
+
+
+def _overridden(per_minute: float) -> tuple[Series, ...]:
+    ignored = series(GUIDANCE_OVERRIDDEN, f"0+{per_minute:g}x900", parameter="image_guidance_scale")
+    return ignored, *histogram(INFERENCE_SECONDS, 2.0, precision="float16")
+
+
+def _ready(*values: str) -> tuple[Series, ...]:
+    """Return the ready workers of several instances."""
+    return tuple(
+        Series(WORKERS_READY.full_name(NAMESPACE), each, {"job": "safelight", "instance": f"{n}"})
+        for n, each in enumerate(values)
     )
 
 
@@ -129,6 +168,12 @@ _BORN = "_x5 1+1x900"  # a counter whose first sample already has an event
 _RUNS = series(SERVICE_INFO, "1x900", namespace=NAMESPACE)
 _VERSION = {"version": "0.1.0", "python": "3.11"}
 _BUILT = series(BUILD_INFO, "1x900", **_VERSION)
+
+
+def _with_ours(case: Case) -> Case:
+    """Return the case for a target of ours."""
+    return replace(case, fires=(*case.fires, _BUILT), quiet=(*case.quiet, _BUILT))
+
 
 CASES: dict[str, tuple[Case, ...]] = {
     name: case if isinstance(case, tuple) else (case,)
@@ -154,13 +199,45 @@ CASES: dict[str, tuple[Case, ...]] = {
             ),
             at=15,
         ),
-        "SuccessRatioLow": _failing("timeout", 6, 4.5, per_minute=8, at=16),
-        "RequestsRefused": Case(
-            (series(REJECTED, "0+5.5x900", reason="queue_full"), _request("none", "0+94.5x900")),
-            (series(REJECTED, "0+4.5x900", reason="queue_full"), _request("none", "0+95.5x900")),
-            at=6,
+        "SuccessRatioLow": (
+            replace(_failing("timeout", 6, 4.5, per_minute=8, at=16), resolves=20),
+            # Callers' mistakes, cancelled and low-priority requests do not count.
+            Case(
+                _outcomes(ok=94, server_error=6),
+                _outcomes(ok=94, caller_error=50, cancelled=9, low=9, server_error=4.5),
+                at=6,
+                resolves=20,
+            ),
         ),
-        "QueueLongerThanInference": Case(_waiting(2.2), _waiting(1.8), at=6),
+        # Twelve failures that are the first of their series; quiet: nine.
+        "RequestsFailing": (
+            Case(
+                (_request("none", "0+1x900"), _request("model_error", "_x5 12x900")),
+                (_request("none", "0+1x900"), _request("model_error", "_x5 9x900")),
+                at=5,
+                resolves=12,
+            ),
+            replace(_failing("model_error", 5.5, 4.5, at=2), resolves=12),
+        ),
+        "RequestsStuck": Case(
+            (series(IN_FLIGHT, "2x900"), _request("none", "5x900")),
+            (series(IN_FLIGHT, "2x900"), _request("none", "5+1x900")),
+            at=10,
+        ),
+        "TrafficStopped": Case(
+            (_request("none", "0+6.6x90 594x300"),),
+            (_request("none", "0+5.4x90 486x300"),),
+            at=110,
+            resolves=200,
+        ),
+        "RequestsRefused": (
+            Case(_refused(5.5, 94.5), _refused(4.5, 95.5), at=6),
+            Case(_refused(0.4, 3.6), _refused(4, 4, "unauthorized"), at=18),
+        ),
+        "QueueLongerThanInference": (
+            Case(_waiting(2.2), _waiting(1.8), at=6),
+            Case(_waiting(0.55, 0.1), _waiting(0.45, 0.1), at=6),
+        ),
         "ErrorBudgetBurnFast": _burning(16, 13, 1, at=36),
         "ErrorBudgetBurn": _burning(6.6, 5.4, 3, at=43, resolves=60),
         "ErrorBudgetBurnSlow": _burning(3.3, 2.7, 5, at=93, resolves=150),
@@ -179,32 +256,60 @@ CASES: dict[str, tuple[Case, ...]] = {
                 at=668,
             ),
         ),
-        "OutputsInvalid": _per_image(
-            OUTPUT_INVALID, "0+2.2x900", "0+1.8x900", at=6, reason="black"
+        "OutputsInvalid": (
+            _per_image(OUTPUT_INVALID, "0+2.2x900", "0+1.8x900", at=8, reason="black"),
+            _per_image(
+                OUTPUT_INVALID, "0+0.4x900", "0+0.01x900", at=18, per_minute=4, reason="black"
+            ),
         ),
-        "InstructionFailing": _failing("model_error", 55, 45, at=25, per_minute=1),
-        "PromptsTruncated": _per_image(PROMPTS_TRUNCATED, "0+11x900", "0+9x900", at=11),
+        "InstructionFailing": replace(
+            _failing("model_error", 32, 28, at=25, per_minute=1), resolves=40
+        ),
+        "PromptsTruncated": (
+            _per_image(PROMPTS_TRUNCATED, "0+11x900", "0+9x900", at=11),
+            _per_image(PROMPTS_TRUNCATED, "0+0.2x900", "0+0.01x900", at=35, per_minute=1),
+        ),
         "WorkPilesUp": _gauge(QUEUED_WORK, "61x900", "60x900", at=2),
-        "DeadlinesMissed": _failing("timeout", 5.5, 4.5, at=6),
+        "DeadlinesMissed": (
+            _failing("timeout", 5.5, 4.5, at=6),
+            _failing("timeout", 10, 1, at=18, per_minute=4),
+        ),
         "ServiceDegraded": _gauge(DEGRADATION_LEVEL, "1x900", "0x900", at=10),
         "CircuitOpen": _gauge(CIRCUIT_OPEN, "0.5x900", "0x900", at=1),
-        "DeviceTimeWasted": Case(_wasted(22), _wasted(18), at=11),
+        "DeviceTimeWasted": (
+            Case(_wasted(22, 78), _wasted(18, 82), at=11),
+            Case(_wasted(0.75, 1), _wasted(0.6, 1), at=24),
+        ),
         "StepsSlow": Case(
             mixture(STEP_SECONDS, {1.0: 94, 2.0: 6}, step="1-5"),
             histogram(STEP_SECONDS, 1.0, step="1-5"),
             at=11,
         ),
         "ModelRecompiles": _gauge(WARM_UPS, "0+0.41x900", "0+0.3x900", at=25),
-        "NoWorkerReady": _gauge(WORKERS_READY, "1x5 0x900", "1x900", at=7),
+        # Quiet: another instance is ready; the first load.
+        "NoWorkerReady": (
+            Case(_ready("1x5 0x900", "1x5 0x900"), _ready("1x5 0x900", "1x900"), at=11),
+            Case(_ready("1x5 0x900"), _ready("0x20 1x900"), at=11),
+            Case(
+                (*_ready("0x900"), series("process_start_time_seconds", "0x900")),
+                (*_ready("1x900"), series("process_start_time_seconds", "0x900")),
+                at=36,
+            ),
+        ),
         "WorkersRestarting": _gauge(
             WORKER_RESTARTS, "0+0.16x900", "0+0.12x900", at=13, reason="died"
         ),
-        "CudaOutOfMemory": Case(
-            (_request("cuda_oom", _BORN),), (_request("timeout", _BORN),), resolves=10, at=5
+        "CudaOutOfMemory": (
+            Case((_request("cuda_oom", _BORN),), (_request("timeout", _BORN),), resolves=10, at=5),
+            # Quiet: the series continues after a gap of ten minutes.
+            Case(
+                (_request("cuda_oom", _BORN),),
+                (_request("cuda_oom", "3x5 _x10 3x900"), series("up", "1x5 _x10 1x900")),
+                resolves=10,
+                at=5,
+            ),
         ),
-        "GuidanceOverridden": _gauge(
-            GUIDANCE_OVERRIDDEN, _RISING, _FLAT, at=7, parameter="image_guidance_scale"
-        ),
+        "GuidanceOverridden": Case(_overridden(0.55), _overridden(0.45), at=10),
         "VramNearlyFull": _of(
             GPU_MEMORY_USED, GPU_MEMORY_TOTAL, ("96x900", "95x900"), at=1, gpu="0"
         ),
@@ -212,9 +317,17 @@ CASES: dict[str, tuple[Case, ...]] = {
             GPU_MEMORY_USED, GPU_MEMORY_TOTAL, ("91x900", "90x900"), at=1, gpu="0"
         ),
         # 110 MB per hour; quiet: 90 MB per hour, and a jump when a model loads.
-        "VramLeak": Case(_vram("4e9+1833333x900"), _vram("4e9+1.5e6x900", "0x3 4e9x900"), at=150),
-        "VramExhaustionAhead": Case(_vram("2e9+5e7x900"), _vram("2e9+4e6x900"), at=146),
-        "GpuUtilizationHigh": _gauge(GPU_UTILIZATION, "0.87x900", "0.85x900", at=5, gpu="0"),
+        "VramLeak": (
+            Case(_vram("4e9+1833333x900"), _vram("4e9+1.5e6x900", "0x3 4e9x900"), at=150),
+            # Quiet: a single step up.
+            Case(_vram("4e9+1833333x900"), _vram("4e9x150 6e9x900"), at=150),
+        ),
+        "VramExhaustionAhead": (
+            Case(_vram("2e9+5e7x900"), _vram("2e9+4e6x900"), at=146),
+            Case(_vram("11.7e9+1833333x900"), _vram("11.7e9+1.5e6x900"), at=125),
+            Case(_vram("2e9+5e7x900"), _vram("4e9x150 11e9x900"), at=146),
+        ),
+        "GpuUtilizationHigh": _gauge(GPU_UTILIZATION, "0.92x900", "0.9x900", at=1, gpu="0"),
         "GpuTemperatureHigh": _gauge(GPU_TEMPERATURE, "86x900", "85x900", at=1, gpu="0"),
         "GpuThrottled": Case(
             (series(GPU_THROTTLED, "1x900", gpu="0", reason="hardware_thermal"),),
@@ -227,6 +340,11 @@ CASES: dict[str, tuple[Case, ...]] = {
             (series(GPU_ECC_ERRORS, _RISING, gpu="0", kind="corrected"),),
             at=7,
         ),
+        "GpuMetricsMissing": Case(
+            (series(GPU_UTILIZATION, "0.5x20 _x900", gpu="0"), series("up", "1x900")),
+            (series(GPU_UTILIZATION, "0.5x900", gpu="0"), series("up", "1x900")),
+            at=35,
+        ),
         "HostCpuBusy": _gauge(HOST_CPU, "0.87x900", "0.85x900", at=2),
         "HostMemoryHigh": _of(HOST_MEMORY_USED, HOST_MEMORY_TOTAL, ("87x900", "83x900"), at=2),
         "HostDiskBusy": _gauge(
@@ -238,17 +356,17 @@ CASES: dict[str, tuple[Case, ...]] = {
         "EventLoopBlocked": Case(
             mixture(HTTP_LAG, {0.001: 467, 1.0: 13}), mixture(HTTP_LAG, {0.001: 469, 1.0: 11}), at=6
         ),
-        "FileDescriptorsNearlyGone": _of(
-            "process_open_fds", "process_max_fds", ("83x900", "80x900"), at=2
+        "FileDescriptorsNearlyGone": _with_ours(
+            _of("process_open_fds", "process_max_fds", ("83x900", "80x900"), at=2)
         ),
-        "ServiceRestarting": _gauge(
-            "process_start_time_seconds", "1x9 2x9 3x9 4x900", "1x10 2x10 3x900", at=30
+        "ServiceRestarting": _with_ours(
+            _gauge("process_start_time_seconds", "1x9 2x9 3x9 4x900", "1x10 2x10 3x900", at=30)
         ),
         "ServiceMemoryGrows": (
             Case(
                 (series("process_resident_memory_bytes", "1e9+9.166e5x900"), _BUILT),
                 (series("process_resident_memory_bytes", "1e9+7.5e5x900"), _BUILT),
-                at=31,
+                at=150,
             ),
             # Quiet: a model loads, which is a jump that ends; other programs may grow.
             Case(
@@ -258,7 +376,7 @@ CASES: dict[str, tuple[Case, ...]] = {
                     _BUILT,
                     Series("process_resident_memory_bytes", "1e9+9e6x900", {"job": "mysql"}),
                 ),
-                at=31,
+                at=150,
             ),
         ),
         "FilesystemExhaustionAhead": _of(
@@ -293,7 +411,14 @@ CASES: dict[str, tuple[Case, ...]] = {
             at=15,
         ),
         "RulesFailing": _gauge(
-            "prometheus_rule_evaluation_failures_total", _RISING, _FLAT, at=7, rule_group="levels"
+            "prometheus_rule_evaluation_failures_total",
+            _RISING,
+            _FLAT,
+            at=7,
+            rule_group=f"/etc/rules.yml;{NAMESPACE}-levels",
+        ),
+        "AlertmanagerMissing": _gauge(
+            "prometheus_notifications_alertmanagers_discovered", "0x900", "1x900", at=5
         ),
         "RelayFailing": _gauge(
             NOTIFICATIONS, _RISING, _FLAT, at=7, channel="dingtalk", outcome="refused"

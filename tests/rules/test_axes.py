@@ -8,8 +8,8 @@ from typing import Any
 import promql_parser as promql
 import pytest
 
-from safelight.dashboards.exact import ExactQueries
 from safelight.diagnosis.radar import AXES, radar
+from safelight.metrics.exact import ExactQueries
 from safelight.metrics.promql import Queries
 from safelight.metrics.registry import Meter, parse
 from safelight.records.rows import AssessedRequest

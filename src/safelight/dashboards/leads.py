@@ -14,7 +14,7 @@ from safelight.dashboards.uids import (
 )
 
 LEADS: dict[str, tuple[str, ...]] = {
-    REQUEST: ("RequestP95High", "QueueLongerThanInference"),
+    REQUEST: ("RequestP95High", "QueueLongerThanInference", "TrafficStopped"),
     DENOISING: ("StepsSlow", "ModelRecompiles", "GuidanceOverridden", "PromptsTruncated"),
     ENGINE: (
         "RequestsRefused",
@@ -25,8 +25,9 @@ LEADS: dict[str, tuple[str, ...]] = {
         "DeviceTimeWasted",
         "NoWorkerReady",
         "WorkersRestarting",
+        "RequestsStuck",
     ),
-    INSTRUCTIONS: ("SuccessRatioLow", "InstructionFailing"),
+    INSTRUCTIONS: ("SuccessRatioLow", "RequestsFailing", "InstructionFailing"),
     QUALITY: ("OutputsInvalid",),
     GPUS: (
         "VramNearlyFull",
@@ -38,6 +39,7 @@ LEADS: dict[str, tuple[str, ...]] = {
         "GpuTemperatureHigh",
         "GpuThrottled",
         "GpuMemoryErrors",
+        "GpuMetricsMissing",
         "HostCpuBusy",
         "HostMemoryHigh",
         "HostMemoryExhaustionAhead",
@@ -70,6 +72,7 @@ LEADS: dict[str, tuple[str, ...]] = {
         "RulesFailing",
         "NotificationsFailing",
         "RelayFailing",
+        "AlertmanagerMissing",
     ),
 }
 

@@ -1,12 +1,11 @@
 """Fill in Grafana's variables, to run a dashboard's queries without Grafana."""
 
-import re
 from dataclasses import dataclass
 
 from safelight.dashboards.board import Board
+from safelight.metrics.exact import seconds
 
 ANY = ".*"
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +35,6 @@ class Chosen:
         ):
             expr = expr.replace(name, value)
         return expr
-
-
-def seconds(window: str) -> int:
-    """Return the seconds of a window such as `5m` or `1m15s`."""
-    return sum(
-        int(number) * _SECONDS[unit] for number, unit in re.findall(r"(\d+)([smhd])", window)
-    )
 
 
 def first_choice(board: Board) -> str:

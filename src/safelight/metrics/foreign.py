@@ -14,6 +14,7 @@ FOREIGN: dict[str, tuple[str, ...]] = {
     "prometheus_rule_evaluation_failures_total": ("rule_group",),
     "prometheus_rule_group_last_duration_seconds": ("rule_group",),
     "prometheus_tsdb_head_series": (),
+    "prometheus_notifications_alertmanagers_discovered": (),
     "alertmanager_notifications_total": ("integration",),
     "alertmanager_notifications_failed_total": ("integration",),
     "DCGM_FI_DEV_GPU_UTIL": ("gpu",),

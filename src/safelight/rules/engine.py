@@ -14,7 +14,7 @@ from safelight.metrics.catalog import (
     USE,
     WARM_UPS,
 )
-from safelight.metrics.promql import JOB, Queries
+from safelight.metrics.promql import JOB, Matchers, Queries
 from safelight.rules.rule import (
     AS_INSTANCE,
     AS_JOB,
@@ -51,9 +51,12 @@ def _queued_work(queries: Queries, limits: Thresholds) -> Alert:
 
 def _deadlines_missed(queries: Queries, limits: Thresholds) -> Alert:
     limit = percent(limits.timeout_ratio)
+    timeouts: Matchers = {ERROR: "timeout"}
+    number = replace(queries, window="15m").increase(REQUESTS, (JOB,), timeouts)
     return Alert(
         "DeadlinesMissed",
-        f"{queries.share(REQUESTS, {ERROR: 'timeout'}, (JOB,))} > {limits.timeout_ratio:g}",
+        f"{queries.share(REQUESTS, timeouts, (JOB,))} > {limits.timeout_ratio:g}"
+        f" and {number} >= {limits.least_missed:g}",
         for_seconds=300,
         severity="warning",
         scope=Scope.SERVICE,
@@ -106,9 +109,11 @@ def _circuit_open(queries: Queries, _: Thresholds) -> Alert:
 
 def _wasted(queries: Queries, limits: Thresholds) -> Alert:
     longer = replace(queries, window="15m")
+    wasted: Matchers = {USE: "!useful"}
     return Alert(
         "DeviceTimeWasted",
-        f"{longer.share(DEVICE_SECONDS, {USE: '!useful'}, (JOB,))} > {limits.wasted_ratio:g}",
+        f"{longer.share(DEVICE_SECONDS, wasted, (JOB,))} > {limits.wasted_ratio:g}"
+        f" and {longer.increase(DEVICE_SECONDS, (JOB,), wasted)} > {limits.wasted_seconds:g}",
         for_seconds=600,
         severity="warning",
         scope=Scope.SERVICE,

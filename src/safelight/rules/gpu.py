@@ -30,6 +30,7 @@ from safelight.rules.rule import (
 from safelight.rules.thresholds import Thresholds
 from safelight.units import duration, percent, size
 
+_RECENT_WINDOW = "20m"
 _GPU = "GPU {{ $labels.gpu }}"
 _DEVICE = "{{ $labels.device }}"
 _ON = f"{AS_INSTANCE} ({AS_JOB})"
@@ -41,7 +42,7 @@ def _memory_full(queries: Queries, limits: Thresholds) -> Alert:
         "VramNearlyFull",
         f"{queries.fraction(GPU_MEMORY_USED, GPU_MEMORY_TOTAL)} > {limit:g}",
         for_seconds=60,
-        severity="critical",
+        severity="warning",  # PyTorch's cache fills the memory of a healthy service
         scope=Scope.GPU,
         summary=f"{_ON}: more than {percent(limit)} of the memory of {_GPU} is used",
         description=(
@@ -89,7 +90,8 @@ def _vram_leak(queries: Queries, limits: Thresholds) -> Alert:
     limit = limits.vram_growth_bytes_per_hour
     return Alert(
         "VramLeak",
-        f"3600 * {hours.trend(VRAM_USED)} > {limit:.10g} and {_as_old_as_window(hours)}",
+        f"3600 * {hours.trend(VRAM_USED)} > {limit:.10g} and {_still_grows(queries, limit)}"
+        f" and {_as_old_as_window(hours)}",
         for_seconds=1800,
         severity="warning",
         scope=Scope.SERVICE,
@@ -112,7 +114,9 @@ def _vram_leak(queries: Queries, limits: Thresholds) -> Alert:
 def _vram_forecast(queries: Queries, limits: Thresholds) -> Alert:
     hours = replace(queries, window="2h")
     ahead = hours.forecast(VRAM_USED, limits.forecast_seconds)
-    by_gpu = copied(f"({ahead} and {_as_old_as_window(hours)})", DEVICE, GPU.name, "cuda:(.+)")
+    grows = _still_grows(queries, limits.vram_growth_bytes_per_hour)
+    ahead = f"({ahead} and {grows} and {_as_old_as_window(hours)})"
+    by_gpu = copied(ahead, DEVICE, GPU.name, "cuda:(.+)")
     labels = ", ".join(label.name for label in (JOB, INSTANCE, GPU))
     return Alert(
         "VramExhaustionAhead",
@@ -142,6 +146,15 @@ def _vram_forecast(queries: Queries, limits: Thresholds) -> Alert:
     )
 
 
+def _still_grows(queries: Queries, limit: float) -> str:
+    """Return the condition of growth in the last minutes, by a target that still exists.
+
+    A single step, such as a larger image, is only in the long window.
+    """
+    recent = replace(queries, window=_RECENT_WINDOW)
+    return f"3600 * {recent.trend(VRAM_USED)} > {limit:.10g} and {queries.select(VRAM_USED)}"
+
+
 def _as_old_as_window(queries: Queries) -> str:
     """Return the condition that a series covers the window: loading a model is no leak."""
     return f"{queries.select(VRAM_USED)} offset {queries.window}"
@@ -152,7 +165,7 @@ def _gpu_busy(queries: Queries, limits: Thresholds) -> Alert:
     return Alert(
         "GpuUtilizationHigh",
         f"{queries.select(GPU_UTILIZATION)} > {limits.gpu_busy_ratio:g}",
-        for_seconds=300,
+        for_seconds=60,
         severity="info",
         scope=Scope.GPU,
         summary=f"{_ON}: {_GPU} is busy more than {limit} of the time",
@@ -222,6 +235,25 @@ def _gpu_memory_errors(queries: Queries, _: Thresholds) -> Alert:
     )
 
 
+def _gpu_unknown(queries: Queries, _: Thresholds) -> Alert:
+    now = queries.select(GPU_UTILIZATION)
+    before = f"count by (job, instance) ({now} offset 30m)"
+    return Alert(
+        "GpuMetricsMissing",
+        f"{before} unless on (job, instance) {now} and on (job, instance) {queries.foreign('up')}",
+        for_seconds=300,
+        severity="warning",
+        scope=Scope.GPU,
+        summary=f"{_ON}: the GPUs are not measured any more",
+        description=f"{_ON} exposed {AS_NUMBER} GPUs half an hour ago, and exposes none now.",
+        runbook=Runbook(
+            means="The alerts on GPUs have no data and cannot fire.",
+            look="Is the exporter running? Does nvidia-smi answer on its machine (Xid in dmesg)?",
+            do="Restart the exporter. If nvidia-smi fails, take the GPU out of service.",
+        ),
+    )
+
+
 GPU_ALERTS: tuple[Callable[[Queries, Thresholds], Alert], ...] = (
     _memory_full,
     _memory_high,
@@ -231,4 +263,5 @@ GPU_ALERTS: tuple[Callable[[Queries, Thresholds], Alert], ...] = (
     _gpu_hot,
     _gpu_throttled,
     _gpu_memory_errors,
+    _gpu_unknown,
 )

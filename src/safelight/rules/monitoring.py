@@ -10,6 +10,11 @@ from safelight.rules.rule import AS_INSTANCE, AS_JOB, AS_NUMBER, Alert, Runbook,
 from safelight.rules.thresholds import Thresholds
 
 _ON = f"{AS_INSTANCE} ({AS_JOB})"
+# `FILE;NAMESPACE-NAME`: rules of other teams in the same Prometheus are theirs.
+_OUR_GROUPS = (
+    ".*;.+-(budgets|routes|failures|levels|dcgm|old-names|objectives|service|outputs|engine|workers|gpus"
+    "|host|process|watcher|monitoring)"
+)
 
 
 def _missing(queries: Queries, _: Thresholds) -> Alert:
@@ -54,7 +59,9 @@ def _stale(queries: Queries, _: Thresholds) -> Alert:
 
 def _rules_fail(queries: Queries, _: Thresholds) -> Alert:
     longer = replace(queries, window="10m")
-    failures = longer.foreign("prometheus_rule_evaluation_failures_total")
+    failures = longer.foreign(
+        "prometheus_rule_evaluation_failures_total", {"rule_group": f"~{_OUR_GROUPS}"}
+    )
     group = "{{ $labels.rule_group }}"
     return Alert(
         "RulesFailing",
@@ -119,10 +126,29 @@ def _relay_fails(queries: Queries, _: Thresholds) -> Alert:
     )
 
 
+def _no_alertmanager(queries: Queries, _: Thresholds) -> Alert:
+    found = queries.foreign("prometheus_notifications_alertmanagers_discovered")
+    return Alert(
+        "AlertmanagerMissing",
+        f"{found} < 1",
+        for_seconds=300,
+        severity="critical",
+        scope=Scope.MONITORING,
+        summary=f"{_ON}: Prometheus knows no Alertmanager",
+        description=f"Alerts of {_ON} reach nobody: it has {AS_NUMBER} Alertmanagers.",
+        runbook=Runbook(
+            means="Alerts fire in Prometheus, but nobody gets a message.",
+            look="`alerting` in prometheus.yml, and Status > Runtime in Prometheus.",
+            do="Start Alertmanager, or correct its address.",
+        ),
+    )
+
+
 MONITOR_ALERTS: tuple[Callable[[Queries, Thresholds], Alert], ...] = (
     _missing,
     _stale,
     _rules_fail,
     _notifications_fail,
     _relay_fails,
+    _no_alertmanager,
 )

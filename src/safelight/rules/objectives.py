@@ -6,8 +6,10 @@ Source: Google, "The Site Reliability Workbook", chapter 5, "Multiwindow, Multi-
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from safelight.metrics.catalog import IMAGES, OUTPUT_INVALID, REQUEST_SECONDS, REQUESTS, STATUS_CODE
+from safelight.metrics.catalog import IMAGES, OUTPUT_INVALID, REQUEST_SECONDS, STATUS_CODE
+from safelight.metrics.exact import seconds
 from safelight.metrics.promql import JOB, Matchers, Queries
+from safelight.rules.failures import number_failed, number_judged
 from safelight.rules.rule import AS_JOB, AS_NUMBER, Alert, Recording, Runbook, Scope, Severity
 from safelight.rules.thresholds import Thresholds
 from safelight.units import duration
@@ -30,12 +32,12 @@ class Objective:
 
 
 def _responses(queries: Queries) -> str:
-    return queries.rate(REQUESTS, (JOB,))
+    return f"({number_judged(queries, queries.window)} / {seconds(queries.window)})"
 
 
 def _unavailable(queries: Queries, _: Thresholds) -> str:
-    errors = queries.rate(REQUESTS, (JOB,), {STATUS_CODE: "~5.."})
-    return f"{errors} or 0 * {_responses(queries)}"
+    failed = f"{number_failed(queries, queries.window)} / {seconds(queries.window)}"
+    return f"{failed} or 0 * {_responses(queries)}"
 
 
 def _served(queries: Queries) -> str:
@@ -157,7 +159,8 @@ def _exhaustion_ahead(queries: Queries, limits: Thresholds) -> Alert:
     return Alert(
         "ErrorBudgetExhaustionAhead",
         f"predict_linear(({remaining})[6h:5m], {ahead}) < 0 and ({remaining}) > 0"
-        f" and {_missed_enough(queries, limits, '6h')}",
+        f" and {_missed_enough(queries, limits, '6h')}"
+        f" and {burn_name(queries.namespace, _PERIOD)} offset 6h",
         for_seconds=1800,
         severity="warning",
         scope=Scope.SERVICE,

@@ -3,16 +3,9 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from safelight.metrics.catalog import (
-    ERROR,
-    IMAGES,
-    INSTRUCTION_TYPE,
-    OUTPUT_INVALID,
-    PROMPTS_TRUNCATED,
-    REQUESTS,
-)
+from safelight.metrics.catalog import IMAGES, OUTPUT_INVALID, PROMPTS_TRUNCATED
 from safelight.metrics.promql import JOB, Queries
-from safelight.reasons import NO_ERROR
+from safelight.rules.failures import failed_share_of_type, judged_of_type
 from safelight.rules.rule import AS_JOB, AS_SHARE, Alert, Runbook, Scope
 from safelight.rules.thresholds import Thresholds
 from safelight.units import percent
@@ -23,9 +16,10 @@ _TYPE = "{{ $labels.instruction_type }}"
 def _invalid(queries: Queries, limits: Thresholds) -> Alert:
     invalid, valid = queries.rate(OUTPUT_INVALID, (JOB,)), queries.rate(IMAGES, (JOB,))
     ratio = f"{invalid} / ({invalid} + ({valid} or 0 * {invalid}))"
+    number = replace(queries, window="15m").increase(OUTPUT_INVALID, (JOB,))
     return Alert(
         "OutputsInvalid",
-        f"{ratio} > {limits.output_invalid_ratio:g}",
+        f"{ratio} > {limits.output_invalid_ratio:g} and {number} >= {limits.least_missed:g}",
         for_seconds=300,
         severity="critical",
         scope=Scope.SERVICE,
@@ -46,14 +40,12 @@ def _invalid(queries: Queries, limits: Thresholds) -> Alert:
 
 
 def _instruction_failing(queries: Queries, limits: Thresholds) -> Alert:
-    longer = replace(queries, window="30m")
-    by = (JOB, INSTRUCTION_TYPE)
-    failed = longer.share(REQUESTS, {ERROR: f"!{NO_ERROR}"}, by)
+    failed, requests = failed_share_of_type(queries), judged_of_type(queries)
     success = percent(limits.instruction_success_ratio)
     return Alert(
         "InstructionFailing",
         f"{failed} > {1 - limits.instruction_success_ratio:g}"
-        f" and {longer.increase(REQUESTS, by)} >= {limits.least_requests:g}",
+        f" and {requests} >= {limits.least_requests:g}",
         for_seconds=300,
         severity="warning",
         scope=Scope.SERVICE,
@@ -70,10 +62,12 @@ def _instruction_failing(queries: Queries, limits: Thresholds) -> Alert:
 def _truncated(queries: Queries, limits: Thresholds) -> Alert:
     longer = replace(queries, window="1h")
     truncated, images = longer.rate(PROMPTS_TRUNCATED, (JOB,)), longer.rate(IMAGES, (JOB,))
+    number = longer.increase(PROMPTS_TRUNCATED, (JOB,))
     limit = percent(limits.truncated_ratio)
     return Alert(
         "PromptsTruncated",
-        f"{truncated} / {images} > {limits.truncated_ratio:g}",
+        f"{truncated} / {images} > {limits.truncated_ratio:g}"
+        f" and {number} >= {limits.least_missed:g}",
         for_seconds=600,
         severity="info",
         scope=Scope.SERVICE,

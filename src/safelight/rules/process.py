@@ -33,6 +33,11 @@ _HOUR = 3600
 _RECENT_WINDOW = "10m"
 
 
+def _ours(queries: Queries, window: str = "5m") -> str:
+    """Return the condition of a target of ours: others expose the same metrics of their process."""
+    return f"on (job, instance) last_over_time({queries.select(BUILD_INFO)}[{window}])"
+
+
 def _loop_blocked(queries: Queries, limits: Thresholds) -> Alert:
     blocked = queries.late_share(HTTP_LAG, LOOP_BEAT_SECONDS, (JOB, INSTANCE))
     limit = limits.event_loop_blocked_ratio
@@ -66,7 +71,7 @@ def _descriptors(queries: Queries, limits: Thresholds) -> Alert:
     used, limit = queries.foreign("process_open_fds"), queries.foreign("process_max_fds")
     return Alert(
         "FileDescriptorsNearlyGone",
-        f"{used} / {limit} > {limits.descriptors_ratio:g}",
+        f"{used} / {limit} > {limits.descriptors_ratio:g} and {_ours(queries)}",
         for_seconds=120,
         severity="warning",
         scope=Scope.PROCESS,
@@ -86,7 +91,7 @@ def _restarted(queries: Queries, limits: Thresholds) -> Alert:
     started = queries.foreign("process_start_time_seconds")
     return Alert(
         "ServiceRestarting",
-        f"changes({started}[30m]) > {limits.service_restarts:g}",
+        f"changes({started}[30m]) > {limits.service_restarts:g} and {_ours(queries, '30m')}",
         for_seconds=0,
         severity="warning",
         scope=Scope.PROCESS,
@@ -106,7 +111,7 @@ def _memory_grows(queries: Queries, limits: Thresholds) -> Alert:
     long, short = (f"{_HOUR} * deriv({used}[{window}]) > {limit:.10g}" for window in ("2h", "20m"))
     return Alert(
         "ServiceMemoryGrows",
-        f"{long} and {short} and on (job, instance) {queries.select(BUILD_INFO)}",
+        f"{long} and {short} and {used} offset 2h and {_ours(queries)}",
         for_seconds=1800,
         severity="warning",
         scope=Scope.PROCESS,

@@ -31,16 +31,18 @@ from safelight.metrics.catalog import (
     STEP_SECONDS,
     SUCCESSES,
 )
+from safelight.metrics.exact import ExactQueries
 from safelight.metrics.merge import RENAMED
 from safelight.metrics.metric import Metric
 from safelight.metrics.promql import INSTANCE, JOB, Matchers, Queries
+from safelight.rules.failures import failures
 from safelight.rules.objectives import INTERVAL_SECONDS, burns
 from safelight.rules.rule import Group, Recording
 from safelight.rules.thresholds import Thresholds
 
 HTTP_P95 = "job_handler:http_request_duration_seconds:p95_rate5m"
-HTTP_ERRORS = "job:http_requests_errors:ratio_rate5m"
-HTTP_FAILED = "job:http_requests_errors:increase15m"
+HTTP_ERRORS = "job_handler:http_requests_errors:ratio_rate5m"
+HTTP_FAILED = "job_handler:http_requests_errors:increase15m"
 KNOWN = "job:safelight_targets:known"
 NO_PROBES = "!~/(healthz|readyz|metrics)"  # while a model loads, /readyz returns 503
 _DASHBOARD_SECONDS = 15  # interval of recordings that only dashboards read
@@ -53,6 +55,7 @@ def recording_groups(namespace: str, limits: Thresholds | None = None) -> tuple[
     return (
         Group(f"{namespace}-budgets", burns(queries, limits or Thresholds()), INTERVAL_SECONDS),
         Group(f"{namespace}-routes", _routes(queries)),
+        Group(f"{namespace}-failures", failures(queries)),
         Group(f"{namespace}-levels", _levels(queries), _DASHBOARD_SECONDS),
         Group(f"{namespace}-dcgm", _dcgm_names(queries)),
         Group(f"{namespace}-old-names", usual_names(namespace), _DASHBOARD_SECONDS),
@@ -67,13 +70,13 @@ def usual_names(namespace: str) -> tuple[Recording, ...]:
 
 def _routes(queries: Queries) -> tuple[Recording, ...]:
     """Return the recordings of HTTP routes, whose metrics have no namespace."""
-    routes = replace(queries, matchers={HANDLER: NO_PROBES})
-    longer = replace(routes, window="15m")
+    routes = ExactQueries(queries.namespace, "5m", {HANDLER: NO_PROBES})
+    longer, by = replace(routes, window="15m"), (JOB, HANDLER)
     errors: Matchers = {STATUS: "~5.."}
     rows = {
-        HTTP_P95: _preferred(routes, lambda q: q.quantile(0.95, HTTP_SECONDS, (JOB, HANDLER))),
-        HTTP_ERRORS: _preferred(routes, lambda q: q.share(HTTP_REQUESTS, errors, (JOB,))),
-        HTTP_FAILED: _preferred(longer, lambda q: q.increase(HTTP_REQUESTS, (JOB,), errors)),
+        HTTP_P95: _preferred(routes, lambda q: q.quantile(0.95, HTTP_SECONDS, by)),
+        HTTP_ERRORS: _preferred(routes, lambda q: q.share(HTTP_REQUESTS, errors, by)),
+        HTTP_FAILED: _preferred(longer, lambda q: q.increase(HTTP_REQUESTS, by, errors)),
     }
     exposed = f"count by (job) ({queries.select(BUILD_INFO)})"
     # Refers to itself, so that a job stays known when none of its targets responds.
@@ -88,7 +91,7 @@ def _preferred(queries: Queries, expression: Callable[[Queries], str]) -> str:
     """
     own = replace(queries, prefix=RENAMED)
     usual = expression(queries)
-    return f"{expression(own)} or ({usual} unless on (job) {own.select(HTTP_REQUESTS)})"
+    return f"({expression(own)}) or (({usual}) unless on (job) {own.select(HTTP_REQUESTS)})"
 
 
 def _levels(queries: Queries) -> tuple[Recording, ...]:

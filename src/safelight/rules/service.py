@@ -4,19 +4,31 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from safelight.metrics.catalog import (
-    ERROR,
+    IN_FLIGHT,
     INFERENCE_SECONDS,
     QUEUED_SECONDS,
     REJECTED,
+    REJECTION,
     REQUEST_SECONDS,
     REQUESTS,
 )
-from safelight.metrics.promql import JOB, Matchers, Queries
-from safelight.reasons import NO_ERROR
+from safelight.metrics.promql import INSTANCE, JOB, Matchers, Queries
+from safelight.rules.failures import failed, failed_share
 from safelight.rules.recording import HTTP_ERRORS, HTTP_FAILED, HTTP_P95
-from safelight.rules.rule import AS_JOB, AS_SECONDS, AS_SHARE, Alert, Runbook, Scope
+from safelight.rules.rule import (
+    AS_INSTANCE,
+    AS_JOB,
+    AS_NUMBER,
+    AS_SECONDS,
+    AS_SHARE,
+    Alert,
+    Runbook,
+    Scope,
+)
 from safelight.rules.thresholds import Thresholds
 from safelight.units import duration, percent
+
+_HANDLER = "{{ $labels.handler }}"
 
 
 def _of_service(queries: Queries) -> str:
@@ -85,8 +97,8 @@ def _http_errors(queries: Queries, limits: Thresholds) -> Alert:
         for_seconds=300,
         severity="warning",
         scope=Scope.SERVICE,
-        summary=f"{AS_JOB}: more than {limit} of the responses have a 5xx status",
-        description=f"{AS_SHARE} of the responses of {AS_JOB} have a 5xx status.",
+        summary=f"{AS_JOB}: more than {limit} of the responses of {_HANDLER} have a 5xx status",
+        description=f"{AS_SHARE} of the responses of {_HANDLER} in {AS_JOB} have a 5xx status.",
         runbook=Runbook(
             means="The service fails valid requests.",
             look=(
@@ -103,42 +115,68 @@ def _http_errors(queries: Queries, limits: Thresholds) -> Alert:
 
 
 def _success_low(queries: Queries, limits: Thresholds) -> Alert:
-    failed: Matchers = {ERROR: f"!{NO_ERROR}"}
-    longer = replace(queries, window="15m")
     return Alert(
         "SuccessRatioLow",
-        # Uses failures: a service that never succeeded has no success counter.
-        f"{queries.share(REQUESTS, failed, (JOB,))} > {1 - limits.success_ratio:g}"
-        f" and {longer.increase(REQUESTS, (JOB,), failed)} >= {limits.least_missed:g}",
+        f"{failed_share(queries, '5m')} > {1 - limits.success_ratio:g}"
+        f" and {failed(queries, '15m')} >= {limits.least_missed:g}",
         for_seconds=300,
         severity="warning",
         scope=Scope.SERVICE,
         summary=f"{AS_JOB}: fewer than {percent(limits.success_ratio)} of the requests succeed",
         description=(
-            f"{AS_SHARE} of the requests to the model of {AS_JOB} fail, including invalid requests."
+            f"{AS_SHARE} of the requests to the model of {AS_JOB} fail. Callers' mistakes do not "
+            "count."
         ),
         runbook=Runbook(
             means=(
                 "Too many requests return no valid image. Unlike HighAPIErrorRate, this counts "
-                "callers' mistakes too."
+                "destroyed images too, and no low-priority requests."
             ),
             look=(
                 "Errors by reason, then success by instruction type. If one type fails, check its "
                 "prompts and the taxonomy. If all types fail, check the model and its host."
             ),
             do=(
-                "If invalid requests increase, inform the client's owner of the limit. If the "
-                "service fails, see HighAPIErrorRate."
+                "Follow the most frequent reason in docs/errors.md. If it began with a deployment, "
+                "roll it back."
             ),
         ),
     )
 
 
+def _burst(queries: Queries, limits: Thresholds) -> Alert:
+    limit = percent(1 - limits.success_ratio)
+    return Alert(
+        "RequestsFailing",
+        f"{failed(queries, '10m')} >= {limits.failure_burst:g}"
+        f" and {failed_share(queries, '10m')} > {1 - limits.success_ratio:g}",
+        for_seconds=0,
+        severity="warning",
+        scope=Scope.SERVICE,
+        summary=f"{AS_JOB}: {AS_NUMBER} requests failed within ten minutes",
+        description=(
+            f"{AS_NUMBER} requests of {AS_JOB} failed by the service's fault within ten minutes: "
+            f"more than {limit} of all."
+        ),
+        runbook=Runbook(
+            means=(
+                "Several requests failed at once. Unlike SuccessRatioLow, this also fires for a "
+                "burst of less than five minutes."
+            ),
+            look="Errors by reason (request_total by error), and what changed just before.",
+            do="Follow the most frequent reason in docs/errors.md. If it does not end, roll back.",
+        ),
+    )
+
+
 def _refused(queries: Queries, limits: Thresholds) -> Alert:
-    ratio = f"{queries.rate(REJECTED, (JOB,))} / {queries.rate(REQUESTS, (JOB,))}"
+    reasons: Matchers = {REJECTION: "!unauthorized"}
+    refused = queries.rate(REJECTED, (JOB,), reasons)
+    number = replace(queries, window="15m").increase(REJECTED, (JOB,), reasons)
     return Alert(
         "RequestsRefused",
-        f"{ratio} > {limits.refused_ratio:g}",
+        f"{refused} / {queries.rate(REQUESTS, (JOB,))} > {limits.refused_ratio:g}"
+        f" and {number} >= {limits.least_missed:g}",
         for_seconds=300,
         severity="warning",
         scope=Scope.SERVICE,
@@ -161,11 +199,57 @@ def _refused(queries: Queries, limits: Thresholds) -> Alert:
     )
 
 
-def _queue_longer(queries: Queries, _: Thresholds) -> Alert:
+def _stuck(queries: Queries, _: Thresholds) -> Alert:
+    in_flight = queries.select(IN_FLIGHT)
+    running = f"min_over_time({in_flight}[10m]) > 0 and {in_flight} offset 10m > 0"
+    ended = replace(queries, window="10m").increase(REQUESTS, (JOB, INSTANCE))
+    return Alert(
+        "RequestsStuck",
+        f"{running} and on (job, instance) {ended} == 0",
+        for_seconds=0,
+        severity="critical",
+        scope=Scope.SERVICE,
+        summary=f"{AS_INSTANCE} ({AS_JOB}): requests do not end",
+        description=(
+            f"{AS_NUMBER} requests of {AS_INSTANCE} ({AS_JOB}) are in flight, and none has ended "
+            "for ten minutes."
+        ),
+        runbook=Runbook(
+            means="The model, or what it waits for, makes no progress. Callers wait in vain.",
+            look="The worker's stack (py-spy dump), the GPU's utilization, and the log.",
+            do="Restart the worker or the service. Set a timeout for whatever it waits for.",
+        ),
+    )
+
+
+def _traffic_stopped(queries: Queries, limits: Thresholds) -> Alert:
+    now = replace(queries, window="15m").rate(REQUESTS, (JOB,))
+    before = f"sum by (job) (rate({queries.select(REQUESTS)}[1h] offset 30m))"
+    return Alert(
+        "TrafficStopped",
+        f"{now} == 0 and on (job) {before} > {limits.traffic_per_second:g}",
+        for_seconds=300,
+        severity="warning",
+        scope=Scope.SERVICE,
+        summary=f"{AS_JOB}: no request has arrived for twenty minutes",
+        description=(
+            f"{AS_JOB} received more than {limits.traffic_per_second:g} requests per second in the "
+            "hour before, and none now. It is running."
+        ),
+        runbook=Runbook(
+            means="Callers do not reach the service, or they have stopped.",
+            look="The load balancer, DNS, certificates, and the callers' own errors.",
+            do="Send a request through the whole path, as a caller does.",
+        ),
+    )
+
+
+def _queue_longer(queries: Queries, limits: Thresholds) -> Alert:
     queue_wait = queries.mean(QUEUED_SECONDS, (JOB,))
     return Alert(
         "QueueLongerThanInference",
-        f"{queue_wait} > {queries.mean(INFERENCE_SECONDS, (JOB,))}",
+        f"{queue_wait} > {queries.mean(INFERENCE_SECONDS, (JOB,))}"
+        f" and {queue_wait} > {limits.queue_wait_seconds:g}",
         for_seconds=300,
         severity="warning",
         scope=Scope.SERVICE,
@@ -192,6 +276,9 @@ SERVICE_ALERTS: tuple[Callable[[Queries, Thresholds], Alert], ...] = (
     _http_p95_high,
     _http_errors,
     _success_low,
+    _burst,
     _refused,
+    _stuck,
+    _traffic_stopped,
     _queue_longer,
 )

@@ -47,6 +47,15 @@ class Thresholds(BaseModel):
     http_error_ratio: Share = Field(0.02, description="HTTP responses with a 5xx status.")
     success_ratio: Share = Field(0.95, description="Requests to the model that must succeed.")
     refused_ratio: Share = Field(0.05, description="Requests refused before they reach the model.")
+    failure_burst: Positive = Field(
+        10, description="Requests that fail within ten minutes by the service's fault."
+    )
+    queue_wait_seconds: Positive = Field(
+        0.5, description="A mean queue wait below this is not judged."
+    )
+    traffic_per_second: Positive = Field(
+        0.1, description="Requests per second of an hour whose sudden end is reported."
+    )
     worker_restarts: Count = Field(2, description="Workers replaced in 15 minutes.")
 
     availability_ratio: Target = Field(
@@ -71,19 +80,23 @@ class Thresholds(BaseModel):
         60.0, description="Estimated time of all queued and running requests."
     )
     wasted_ratio: Share = Field(0.2, description="Device time that leads to no response.")
+    wasted_seconds: Positive = Field(
+        10.0, description="Less wasted device time in 15 minutes is not judged."
+    )
     step_p95_seconds: Positive = Field(
         1.0, lt=STEP_SECONDS.buckets[-1], description="P95 of a denoising step."
     )
     warm_ups: Positive = Field(10, description="Calls that compiled, in 30 minutes.")
     output_invalid_ratio: Share = Field(0.02, description="Images that are invalid.")
     instruction_success_ratio: Share = Field(
-        0.5, description="Requests of one instruction type that must succeed."
+        0.7, description="Requests of one instruction type that must succeed."
     )
+    overridden_ratio: Share = Field(0.05, description="Calls whose guidance the pipeline ignored.")
     truncated_ratio: Share = Field(0.1, description="Images whose prompt was truncated.")
 
     gpu_memory_full_ratio: Share = Field(0.95, description="GPU memory used: critical.")
     gpu_memory_high_ratio: Share = Field(0.90, description="GPU memory used: warning.")
-    gpu_busy_ratio: Share = Field(0.85, description="Time in which the GPU is busy.")
+    gpu_busy_ratio: Share = Field(0.9, description="Time in which the GPU is busy.")
     gpu_celsius: Positive = Field(85.0, lt=150, description="Temperature of a GPU.")
     vram_growth_bytes_per_hour: Positive = Field(
         100.0 * 2**20, description="Growth of PyTorch's GPU memory that is a leak."

@@ -4,27 +4,33 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from safelight.metrics.catalog import (
-    ERROR,
     GUIDANCE_OVERRIDDEN,
+    INFERENCE_SECONDS,
     PARAMETER,
-    REQUESTS,
     WORKER_RESTARTS,
     WORKERS_READY,
 )
-from safelight.metrics.promql import JOB, Matchers, Queries
-from safelight.rules.rule import AS_INSTANCE, AS_JOB, AS_NUMBER, Alert, Runbook, Scope
+from safelight.metrics.promql import JOB, Queries
+from safelight.rules.failures import out_of_memory
+from safelight.rules.rule import AS_JOB, AS_NUMBER, AS_SHARE, Alert, Runbook, Scope
 from safelight.rules.thresholds import Thresholds
+
+_LOAD_SECONDS = 1800  # a model that is not loaded after this time will not be
 
 
 def _no_worker(queries: Queries, _: Thresholds) -> Alert:
+    ready = queries.select(WORKERS_READY)
+    started = queries.foreign("process_start_time_seconds")
+    was_ready = f"max by (job) (max_over_time({ready}[1h])) > 0"
+    should_be = f"time() - max by (job) ({started}) > {_LOAD_SECONDS}"
     return Alert(
         "NoWorkerReady",
-        f"{queries.select(WORKERS_READY)} == 0",
-        for_seconds=60,
+        f"sum by (job) ({ready}) == 0 and on (job) ({was_ready} or {should_be})",
+        for_seconds=300,
         severity="critical",
         scope=Scope.SERVICE,
         summary=f"{AS_JOB}: no worker has a model loaded",
-        description=f"{AS_INSTANCE} of {AS_JOB} has {AS_NUMBER} ready workers. It serves nothing.",
+        description=f"{AS_JOB} has {AS_NUMBER} ready workers. It serves nothing.",
         runbook=Runbook(
             means="The API runs, but no worker can serve requests.",
             look=(
@@ -60,16 +66,22 @@ def _restarting(queries: Queries, limits: Thresholds) -> Alert:
     )
 
 
-def _guidance_overridden(queries: Queries, _: Thresholds) -> Alert:
+def _guidance_overridden(queries: Queries, limits: Thresholds) -> Alert:
     parameter = "{{ $labels.parameter }}"
+    longer = replace(queries, window="30m")
+    ignored = longer.increase(GUIDANCE_OVERRIDDEN, (JOB, PARAMETER))
+    calls = longer.increase(INFERENCE_SECONDS, (JOB,))
     return Alert(
         "GuidanceOverridden",
-        f"{queries.increase(GUIDANCE_OVERRIDDEN, (JOB, PARAMETER))} > 0",
+        f"{ignored} / on (job) group_left () {calls} > {limits.overridden_ratio:g}"
+        f" and {ignored} >= {limits.least_missed:g}",
         for_seconds=0,
         severity="warning",
         scope=Scope.SERVICE,
         summary=f"{AS_JOB}: the pipeline ignores {parameter}",
-        description=f"In {AS_NUMBER} calls of {AS_JOB}, the requested {parameter} was not applied.",
+        description=(
+            f"In {AS_SHARE} of the calls of {AS_JOB}, the requested {parameter} was not applied."
+        ),
         runbook=Runbook(
             means=(
                 "diffusers turns guidance off if guidance_scale is at most 1 or "
@@ -88,13 +100,9 @@ def _guidance_overridden(queries: Queries, _: Thresholds) -> Alert:
 
 
 def _out_of_memory(queries: Queries, _: Thresholds) -> Alert:
-    errors: Matchers = {ERROR: "cuda_oom"}
-    failed = queries.select(REQUESTS, errors)
-    new = f"{failed} unless {failed} offset {queries.window}"
     return Alert(
         "CudaOutOfMemory",
-        # `increase` misses the first event of a new series, so new series are added.
-        f"{queries.increase(REQUESTS, (JOB,), errors)} > 0 or sum by (job) ({new}) > 0",
+        f"{out_of_memory(queries)} > 0",
         for_seconds=0,
         severity="warning",
         scope=Scope.SERVICE,

@@ -243,3 +243,15 @@ def test_a_name_with_a_line_break_is_reported_in_one_line(tmp_path: Path) -> Non
     with pytest.raises(BadSetting) as raised:
         monitoring(tmp_path, text)
     assert "\n" not in str(raised.value)
+
+
+def test_a_service_that_cannot_work_gives_one_message() -> None:
+    rules = loaded(None)["inhibit_rules"]
+    by_source = {rule["source_matchers"][0]: rule for rule in rules}
+    (stopped,) = by_source['alertname="NoWorkerReady"']["target_matchers"]
+    (refusing,) = by_source['alertname="CircuitOpen"']["target_matchers"]
+    for symptom in ("SuccessRatioLow", "RequestsFailing", "ErrorBudgetBurnFast"):
+        assert symptom in stopped
+        assert symptom in refusing
+    assert "CircuitOpen" in stopped
+    assert "NoWorkerReady" not in refusing

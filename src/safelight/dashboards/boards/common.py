@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from safelight.dashboards.board import Annotation, Better, Board, Panel, Query, Row, Shape, Variable
-from safelight.dashboards.exact import ExactQueries
 from safelight.metrics.catalog import (
     BUILD_INFO,
     DEGRADATION_LEVEL,
@@ -13,6 +12,7 @@ from safelight.metrics.catalog import (
     MODEL_INFO,
     SERVICE_INFO,
 )
+from safelight.metrics.exact import ExactQueries
 from safelight.metrics.metric import Label, Metric
 from safelight.metrics.promql import INSTANCE, JOB, Matchers
 from safelight.rules.alerts import alerts

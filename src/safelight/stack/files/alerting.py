@@ -63,6 +63,19 @@ def alertmanager_yml(monitoring: Monitoring | None = None, *, relay_url: str = R
     )
 
 
+_SYMPTOMS = (
+    "SuccessRatioLow",
+    "RequestsFailing",
+    "RequestsRefused",
+    "HighAPIErrorRate",
+    "DeadlinesMissed",
+    "WorkPilesUp",
+    "InstructionFailing",
+    "ErrorBudgetBurnFast",
+    "ErrorBudgetBurn",
+)
+
+
 def inhibitions() -> list[Document]:
     """Return the inhibition rules: an urgent alert mutes less urgent alerts with the same cause."""
     burn_rates = [
@@ -73,6 +86,9 @@ def inhibitions() -> list[Document]:
     ]
     return [
         _inhibit("TargetDown", 'alertname!="TargetDown"', ["job", "instance"]),
+        # A service that cannot work fails in all other ways too: one cause, one message.
+        _inhibit("NoWorkerReady", f'alertname=~"{"|".join(("CircuitOpen", *_SYMPTOMS))}"', ["job"]),
+        _inhibit("CircuitOpen", f'alertname=~"{"|".join(_SYMPTOMS)}"', ["job"]),
         _inhibit("VramNearlyFull", 'alertname="GpuMemoryHigh"', ["job", "instance", "gpu"]),
         *burn_rates,
     ]

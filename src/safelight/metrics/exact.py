@@ -1,13 +1,20 @@
-"""Queries of dashboards, whose numbers of events equal the counters."""
+"""Queries whose numbers of events equal the counters."""
 
+import re
 from dataclasses import dataclass, replace
 
-from safelight.dashboards.variables import seconds
 from safelight.metrics.metric import Label, Metric
 from safelight.metrics.promql import INSTANCE, JOB, Matchers, Queries
 
 _GAP = "5m"  # a series that had a sample so long before a window is not new in it
 _FIRST_SCRAPE_SECONDS = 60  # from the start of a process until it is scraped
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+
+def seconds(window: str) -> int:
+    """Return the seconds of a window such as `5m` or `1m15s`."""
+    parts = re.findall(r"(\d+)([smhd])", window)
+    return sum(int(number) * _SECONDS[unit] for number, unit in parts)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,97 @@
+"""Which failures are the service's fault, counted exactly: the one rule of all alerts on failures.
+
+Callers' mistakes (4xx), rate limits and requests that the caller cancelled do not count. Refusals
+because of overload do. Low-priority requests may wait and fail.
+"""
+
+from safelight.metrics.catalog import (
+    ERROR,
+    INSTRUCTION_TYPE,
+    NO_INSTRUCTION,
+    OUTCOMES,
+    PRIORITY,
+    REQUESTS,
+    RESULT,
+)
+from safelight.metrics.exact import ExactQueries
+from safelight.metrics.promql import JOB, Matchers, Queries
+from safelight.reasons import NO_ERROR, OF_CALLERS
+from safelight.rules.rule import Recording
+
+_BY_SERVICE: Matchers = {RESULT: "~server_error|overload", PRIORITY: "!low"}
+_JUDGED: Matchers = {RESULT: "!~caller_error|cancelled", PRIORITY: "!low"}
+_CALLERS = "|".join(sorted(OF_CALLERS))
+# The same, for requests by instruction type and route, which have no outcome.
+_FAILED_REASONS: Matchers = {ERROR: f"!~{NO_ERROR}|{_CALLERS}"}
+_JUDGED_REASONS: Matchers = {ERROR: f"!~{_CALLERS}"}
+_TYPED: Matchers = {INSTRUCTION_TYPE: f"!{NO_INSTRUCTION}"}
+_BY_TYPE = (JOB, INSTRUCTION_TYPE)
+_TYPE_WINDOW = "30m"
+
+
+def failed(queries: Queries, window: str) -> str:
+    """Return the name of each job's number of requests that failed by the service's fault."""
+    return f"{queries.namespace}:request_failures:increase{window}"
+
+
+def failed_share(queries: Queries, window: str) -> str:
+    """Return the name of each job's share of requests that failed by the service's fault."""
+    return f"{queries.namespace}:request_failures:ratio{window}"
+
+
+def failed_share_of_type(queries: Queries) -> str:
+    """Return the name of that share by instruction type, in half an hour."""
+    return f"{queries.namespace}:instruction_failures:ratio{_TYPE_WINDOW}"
+
+
+def judged_of_type(queries: Queries) -> str:
+    """Return the name of the number of requests by instruction type, in half an hour."""
+    return f"{queries.namespace}:instructions:increase{_TYPE_WINDOW}"
+
+
+def out_of_memory(queries: Queries) -> str:
+    """Return the name of each job's number of requests without enough GPU memory."""
+    return f"{queries.namespace}:request_cuda_oom:increase5m"
+
+
+def failures(queries: Queries) -> tuple[Recording, ...]:
+    """Return the recordings of failures, which several alerts read."""
+    in_half_hour = _exact(queries, _TYPE_WINDOW)
+    of_type = in_half_hour.increase(REQUESTS, _BY_TYPE, {**_JUDGED_REASONS, **_TYPED})
+    failed_of_type = in_half_hour.increase(REQUESTS, _BY_TYPE, {**_FAILED_REASONS, **_TYPED})
+    no_memory = _exact(queries, "5m").increase(REQUESTS, (JOB,), {ERROR: "cuda_oom"})
+    rows = {
+        **{failed(queries, window): number_failed(queries, window) for window in ("10m", "15m")},
+        **{failed_share(queries, window): _share(queries, window) for window in ("5m", "10m")},
+        judged_of_type(queries): of_type,
+        failed_share_of_type(queries): f"({failed_of_type} or 0 * {of_type}) / {of_type}",
+        out_of_memory(queries): no_memory,
+    }
+    return tuple(Recording(name, expr) for name, expr in rows.items())
+
+
+def number_failed(queries: Queries, window: str) -> str:
+    """Return the number of requests of each job that failed by the service's fault."""
+    return _of_outcomes(queries, window, _BY_SERVICE, _FAILED_REASONS)
+
+
+def number_judged(queries: Queries, window: str) -> str:
+    """Return the number of requests of each job that could fail by the service's fault."""
+    return _of_outcomes(queries, window, _JUDGED, _JUDGED_REASONS)
+
+
+def _share(queries: Queries, window: str) -> str:
+    total = number_judged(queries, window)
+    return f"({number_failed(queries, window)} or 0 * {total}) / {total}"
+
+
+def _of_outcomes(queries: Queries, window: str, outcomes: Matchers, requests: Matchers) -> str:
+    """Return counts by outcome, or by reason for a service that does not expose outcomes."""
+    counts = _exact(queries, window)
+    by_reason = counts.increase(REQUESTS, (JOB,), requests)
+    return f"({counts.increase(OUTCOMES, (JOB,), outcomes)} or {by_reason})"
+
+
+def _exact(queries: Queries, window: str) -> ExactQueries:
+    """Return queries whose counts contain the first event of a series."""
+    return ExactQueries(queries.namespace, window, queries.matchers, queries.prefix)
