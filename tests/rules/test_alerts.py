@@ -27,12 +27,17 @@ def named(alert: Alert) -> str:
 def test_the_text_of_an_alert_has_the_value_and_the_job(tmp_path: Path) -> None:
     alert = next(alert for alert in ALERTS if alert.name == "HighAPIErrorRate")
     text = {
-        "summary": "safelight: more than 2 % of the responses have a 5xx status",
-        "description": "2.203% of the responses of safelight have a 5xx status.",
+        "summary": "safelight: more than 2 % of the responses of /api/edit have a 5xx status",
+        "description": "2.203% of the responses of /api/edit in safelight have a 5xx status.",
         "runbook_url": "docs/runbooks.md#highapierrorrate",
     }
     expected = {
-        "exp_labels": {"severity": "warning", "job": "safelight", "service": NAMESPACE},
+        "exp_labels": {
+            "severity": "warning",
+            "job": "safelight",
+            "handler": "/api/edit",
+            "service": NAMESPACE,
+        },
         "exp_annotations": text,
     }
     check = {"eval_time": "20m", "alertname": alert.name, "exp_alerts": [expected]}
