@@ -159,6 +159,17 @@ def test_the_numbers_of_panels_equal_the_counters_of_the_service(busy: Real) -> 
     eventually(agree, within=30, what="equal numbers")
 
 
+def test_r2_a_recognition_service_counts_the_calls_of_its_model(busy: Real) -> None:
+    url = busy.stack.plan.find("recognition").url
+    lines = HTTP.get(f"{url}/metrics").text.splitlines()
+    pairs = (line.rsplit(" ", 1) for line in lines if line and not line.startswith("#"))
+    samples = {name: float(value) for name, value in pairs}
+    calls = samples['model_request_total{model_name="demo-recognize",status="success"}']
+    successes = sum(n for name, n in samples.items() if "recognition_request_success_total" in name)
+    assert calls == successes > 0
+    assert samples['model_latency_seconds_count{model_name="demo-recognize"}'] == calls
+
+
 def test_all_instances_and_jobs_are_found_by_the_variables(busy: Real) -> None:
     """Grafana fills its lists with these queries, and sends the values as regular expressions."""
     for board in BOARDS:

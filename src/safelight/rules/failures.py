@@ -94,4 +94,4 @@ def _of_outcomes(queries: Queries, window: str, outcomes: Matchers, requests: Ma
 
 def _exact(queries: Queries, window: str) -> ExactQueries:
     """Return queries whose counts contain the first event of a series."""
-    return ExactQueries(queries.namespace, window, queries.matchers, queries.prefix)
+    return ExactQueries(queries.namespace, window, queries.matchers, queries.prefix, resets=True)

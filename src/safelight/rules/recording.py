@@ -70,7 +70,7 @@ def usual_names(namespace: str) -> tuple[Recording, ...]:
 
 def _routes(queries: Queries) -> tuple[Recording, ...]:
     """Return the recordings of HTTP routes, whose metrics have no namespace."""
-    routes = ExactQueries(queries.namespace, "5m", {HANDLER: NO_PROBES})
+    routes = ExactQueries(queries.namespace, "5m", {HANDLER: NO_PROBES}, resets=True)
     longer, by = replace(routes, window="15m"), (JOB, HANDLER)
     errors: Matchers = {STATUS: "~5.."}
     rows = {

@@ -18,7 +18,7 @@ from safelight.probes.guard import Guard
 from safelight.probes.torch import compilations
 from safelight.quality.entropy import background_entropy
 from safelight.quality.validity import Limits
-from safelight.reasons import error_from_reason
+from safelight.reasons import NO_ERROR, error_from_reason
 from safelight.serving.wire import schema
 from safelight.serving.wire.protocol import Channel, Message
 from safelight.serving.worker.appraisal import NO_SAMPLING, Appraisal, Sampling
@@ -29,6 +29,7 @@ from safelight.serving.worker.reporter import Call, Reporter, report_of
 from safelight.serving.worker.results import as_failure
 from safelight.serving.worker.stage import Stage
 from safelight.serving.worker.steps import Steps
+from safelight.telemetry.record import PipelineCall
 
 _SMALL_BYTES = 48 * 1024  # a smaller image is decoded faster than it is passed to another thread
 _THREADS = 2
@@ -198,6 +199,8 @@ class Worker:
             # The error's traceback holds tensors. It is gone before a batch is split.
             failure = as_failure(error)
         seconds = perf_counter() - started
+        if self._probe is None:
+            self._call.last = self._call_of(jobs, seconds, failure)
         self._charge(jobs, seconds)
         if failure is not None:
             self._failed(batch, failure, seconds, graphs)
@@ -205,6 +208,17 @@ class Worker:
         self._memory.fitted(jobs)
         report = report_of(batch, seconds, complete=self._typical(graphs))
         self._reporter.report(batch, outputs, report)
+
+    def _call_of(
+        self, jobs: list[Prepared], seconds: float, failure: SafelightError | None
+    ) -> PipelineCall:
+        """Return the call of a model that no probe measures, such as a classifier."""
+        info, error = self._backend.info, NO_ERROR if failure is None else failure.reason
+        makes_images = failure is None and self._backend.task != "predict"
+        images = tuple(job.size for job in jobs) if makes_images else ()
+        return PipelineCall(
+            info.pipeline, precision=info.precision, seconds=seconds, images=images, error=error
+        )
 
     def _outputs(self, jobs: list[Prepared], on_step: OnStep) -> list[Output]:
         outputs = list(self._backend.run([job.work for job in jobs], on_step))
