@@ -24,7 +24,7 @@ class ExactQueries(Queries):
     `increase` ignores the value with which a series begins: 2 of 18 requests can be missing. Here
     the number is the last value in the window minus the last one before it. A series without a
     value before the window counts from 0: it is new, or its process started in the window. The
-    series of a target that is scraped anew, after a gap or by a new Prometheus, do not count until
+    series of a target that is newly scraped, after a gap or by a new Prometheus, do not count until
     the next window. With `resets`, what a process counted in the window before it was restarted is
     included, and series of such targets have their `increase`; that makes a query slower.
     """
@@ -57,9 +57,9 @@ class ExactQueries(Queries):
     @property
     def _known(self) -> str:
         """Return the condition that a series without an earlier value began at 0."""
-        return f"unless on (job, instance) {self._scraped_anew()}"
+        return f"unless on (job, instance) {self._newly_scraped()}"
 
-    def _scraped_anew(self) -> str:
+    def _newly_scraped(self) -> str:
         """Return the targets that were not scraped before the window although they were running."""
         up = self._of_targets.foreign("up")
         before = f"max_over_time({up}[{_GAP}] offset {self.window}) == 1"

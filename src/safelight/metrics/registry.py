@@ -83,7 +83,7 @@ class Meter:
         self.child(metric, *values).set(value)
 
     def peak(self, metric: Metric, *values: str, value: float) -> None:
-        """Note a value, 0 or more, of which the recent maximum is shown."""
+        """Note a value (0 or more) of a gauge that shows the recent maximum."""
         self.child(metric, *values).peak(value)
 
     def observe(

@@ -180,7 +180,7 @@ def merged(metric: Metric, rows: Sequence[Sequence[float]]) -> list[float]:
 
 
 def _of_last_minutes(rows: Sequence[Sequence[float]]) -> list[float]:
-    """Return the recent maximum of all rows, each of which may have ended at another minute."""
+    """Return the recent maximum of all rows; their last minutes can differ."""
     last = max(row[_MINUTE] for row in rows)
     now = [row[VALUE] for row in rows if row[_MINUTE] == last]
     before = [row[_BEFORE] for row in rows if row[_MINUTE] == last]

@@ -138,7 +138,7 @@ def _no_alertmanager(queries: Queries, _: Thresholds) -> Alert:
         description=f"Alerts of {_ON} reach nobody: it has {AS_NUMBER} Alertmanagers.",
         runbook=Runbook(
             means="Alerts fire in Prometheus, but nobody gets a message.",
-            look="`alerting` in prometheus.yml, and Status > Runtime in Prometheus.",
+            look="The part alerting of prometheus.yml, and Status > Runtime in Prometheus.",
             do="Start Alertmanager, or correct its address.",
         ),
     )

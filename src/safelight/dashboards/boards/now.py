@@ -37,10 +37,8 @@ from safelight.reasons import NO_ERROR
 from safelight.rules.objectives import DAYS, burn_name
 from safelight.rules.thresholds import Thresholds
 
-_NOW = replace(
-    NOW, window="5m", resets=True
-)  # one window for all: also a single failure stays visible
-
+# One window for all, so that a single failure stays visible, too.
+_NOW = replace(NOW, window="5m", resets=True)
 _P95 = f"{REQUEST_SECONDS.name}:p95_rate5m"
 
 
@@ -101,9 +99,7 @@ def _service(limits: Thresholds) -> tuple[Panel, ...]:
             "RequestP95High.",
             REQUEST_SECONDS.unit,
             Query(_NOW.quantile(0.95, REQUEST_SECONDS), "now"),
-            Query(
-                f"max({_recorded(f'{REQUEST_SECONDS.name}:p95_rate5m')} offset 1h)", "an hour ago"
-            ),
+            Query(f"max({_recorded(_P95)} offset 1h)", "an hour ago"),
             limit=limits.request_p95_seconds,
             onward=REQUEST,
         ),
