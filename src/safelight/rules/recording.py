@@ -45,7 +45,7 @@ HTTP_ERRORS = "job_handler:http_requests_errors:ratio_rate5m"
 HTTP_FAILED = "job_handler:http_requests_errors:increase15m"
 KNOWN = "job:safelight_targets:known"
 NO_PROBES = "!~/(healthz|readyz|metrics)"  # while a model loads, /readyz returns 503
-_DASHBOARD_SECONDS = 15  # interval of recordings that only dashboards read
+_DASHBOARD_SECONDS = 15  # interval of recordings that need not be newer
 _TARGET = (JOB, INSTANCE)
 
 
@@ -55,7 +55,7 @@ def recording_groups(namespace: str, limits: Thresholds | None = None) -> tuple[
     return (
         Group(f"{namespace}-budgets", burns(queries, limits or Thresholds()), INTERVAL_SECONDS),
         Group(f"{namespace}-routes", _routes(queries)),
-        Group(f"{namespace}-failures", failures(queries)),
+        Group(f"{namespace}-failures", failures(queries), _DASHBOARD_SECONDS),
         Group(f"{namespace}-levels", _levels(queries), _DASHBOARD_SECONDS),
         Group(f"{namespace}-dcgm", _dcgm_names(queries)),
         Group(f"{namespace}-old-names", usual_names(namespace), _DASHBOARD_SECONDS),
