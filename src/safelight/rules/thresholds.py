@@ -138,9 +138,9 @@ class Thresholds(BaseModel):
 
 
 DEFAULTS = Thresholds()
-# Defaults of a model family that differ: Z-Image-Turbo makes an image in about a second.
 LEAST_COUNT = 5  # observations from which a value is estimated; fewer give none
 UNSTABLE_DEVIATION = 0.25  # of a score from 0 to 1; uniformly distributed scores have 0.29
+# Defaults of a model family that differ: Z-Image-Turbo makes an image in about a second.
 FAMILIES = {"zimage": Thresholds(request_p95_seconds=1.5)}
 
 # Limits that a service cannot have for itself, because its alerts judge the whole host or process.
