@@ -10,6 +10,7 @@ RESERVED = frozenset(
     {
         "alertmanager",
         "alerts",
+        "cgroup",
         "dcgm",
         "go",
         "gpu",

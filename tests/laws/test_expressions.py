@@ -29,6 +29,7 @@ FROM_PROMETHEUS = {
     "__name__",
     "job",
     "instance",
+    "node",
     "le",
     "quantile",
     "alertname",

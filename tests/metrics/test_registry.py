@@ -78,7 +78,7 @@ def test_counters_gauges_and_histograms_count(meter: Meter) -> None:
     meter.add(HTTP_REQUESTS, "/", "GET", "200", amount=2)
     meter.set(QUEUE_DEPTH, value=7)
     meter.add(QUEUE_DEPTH, amount=-3)
-    meter.observe(QUEUED_SECONDS, value=0.02)
+    meter.observe(QUEUED_SECONDS, "normal", value=0.02)
     assert value(meter, HTTP_REQUESTS, handler="/", method="GET", status="200") == 2
     assert value(meter, QUEUE_DEPTH) == 4
     assert value(meter, QUEUED_SECONDS, "_count") == 1

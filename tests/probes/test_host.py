@@ -5,6 +5,8 @@ import psutil
 import pytest
 
 from safelight.metrics.catalog import (
+    CGROUP_MEMORY_LIMIT,
+    CGROUP_MEMORY_USED,
     HOST_CPU,
     HOST_DISK_BUSY,
     HOST_DISK_READ,
@@ -17,6 +19,7 @@ from safelight.metrics.catalog import (
     HOST_SENT,
 )
 from safelight.metrics.registry import Meter
+from safelight.probes.cgroup import CgroupMemory
 from safelight.probes.host import HostProbe
 from tests.reading import series, value
 
@@ -121,3 +124,14 @@ def test_this_machine_is_read(meter: Meter) -> None:
     assert 0 < value(meter, HOST_MEMORY_USED) < value(meter, HOST_MEMORY_TOTAL)
     assert value(meter, HOST_MEMORY_TOTAL) == psutil.virtual_memory().total
     assert 0 < value(meter, HOST_FILESYSTEM_USED) <= value(meter, HOST_FILESYSTEM_SIZE)
+
+
+def test_a_container_has_its_own_memory_and_limit(meter: Meter) -> None:
+    HostProbe(meter, source=FakeMachine(), container=lambda: CgroupMemory(3, 4)).read()
+    assert value(meter, CGROUP_MEMORY_USED) == 3
+    assert value(meter, CGROUP_MEMORY_LIMIT) == 4
+
+
+def test_a_process_without_a_memory_limit_has_no_container(meter: Meter) -> None:
+    HostProbe(meter, source=FakeMachine(), container=lambda: None).read()
+    assert not series(meter, CGROUP_MEMORY_LIMIT)

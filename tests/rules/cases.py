@@ -4,6 +4,8 @@ from dataclasses import replace
 
 from safelight.metrics.catalog import (
     BUILD_INFO,
+    CGROUP_MEMORY_LIMIT,
+    CGROUP_MEMORY_USED,
     CIRCUIT_OPEN,
     DEGRADATION_LEVEL,
     DEVICE_SECONDS,
@@ -32,6 +34,7 @@ from safelight.metrics.catalog import (
     NOTIFICATIONS,
     OUTCOMES,
     OUTPUT_INVALID,
+    PRIORITY_SECONDS,
     PROBE_FAILURES,
     PROBE_TIMESTAMP,
     PROMPTS_TRUNCATED,
@@ -39,7 +42,6 @@ from safelight.metrics.catalog import (
     QUEUED_WORK,
     RECORDS,
     REJECTED,
-    REQUEST_SECONDS,
     REQUESTS,
     SERIES_FOLDED,
     SERVICE_INFO,
@@ -123,7 +125,8 @@ def _vram(*values: str) -> tuple[Series, ...]:
 
 def _waiting(seconds: float, inference: float = 2.0) -> tuple[Series, ...]:
     return (
-        *histogram(QUEUED_SECONDS, seconds),
+        *histogram(QUEUED_SECONDS, seconds, priority="normal"),
+        *histogram(QUEUED_SECONDS, seconds and 60.0, priority="low"),
         *histogram(INFERENCE_SECONDS, inference, precision="float16"),
     )
 
@@ -131,6 +134,7 @@ def _waiting(seconds: float, inference: float = 2.0) -> tuple[Series, ...]:
 def _refused(refused: float, served: float, reason: str = "queue_full") -> tuple[Series, ...]:
     return (
         series(REJECTED, f"0+{refused:g}x900", reason=reason),
+        _request("overloaded" if reason != "unauthorized" else reason, f"0+{refused:g}x900"),
         _request("none", f"0+{served:g}x900"),
     )
 
@@ -179,8 +183,12 @@ CASES: dict[str, tuple[Case, ...]] = {
     name: case if isinstance(case, tuple) else (case,)
     for name, case in {
         "RequestP95High": Case(
-            mixture(REQUEST_SECONDS, {3.0: 94, 5.0: 6}, **_EDIT),
-            histogram(REQUEST_SECONDS, 3.0, **_EDIT),
+            mixture(PRIORITY_SECONDS, {3.0: 94, 5.0: 6}, priority="normal"),
+            # Low-priority requests may wait.
+            (
+                *histogram(PRIORITY_SECONDS, 3.0, priority="normal"),
+                *histogram(PRIORITY_SECONDS, 60.0, priority="low"),
+            ),
             at=6,
         ),
         "HighP95Latency": Case(
@@ -269,7 +277,14 @@ CASES: dict[str, tuple[Case, ...]] = {
             _per_image(PROMPTS_TRUNCATED, "0+11x900", "0+9x900", at=11),
             _per_image(PROMPTS_TRUNCATED, "0+0.2x900", "0+0.01x900", at=35, per_minute=1),
         ),
-        "WorkPilesUp": _gauge(QUEUED_WORK, "61x900", "60x900", at=2),
+        "WorkPilesUp": Case(
+            (series(QUEUED_WORK, "61x900", priority="normal"),),
+            (
+                series(QUEUED_WORK, "60x900", priority="normal"),
+                series(QUEUED_WORK, "600x900", priority="low"),
+            ),
+            at=2,
+        ),
         "DeadlinesMissed": (
             _failing("timeout", 5.5, 4.5, at=6),
             _failing("timeout", 10, 1, at=18, per_minute=4),
@@ -295,6 +310,11 @@ CASES: dict[str, tuple[Case, ...]] = {
                 (*_ready("1x900"), series("process_start_time_seconds", "0x900")),
                 at=36,
             ),
+        ),
+        "TooFewReplicas": Case(
+            (series("up", "1x5 0x900"), _RUNS),
+            (series("up", "1x900"), Series("up", "0x900", {"job": "mysql"}), _RUNS),
+            at=11,
         ),
         "WorkersRestarting": _gauge(
             WORKER_RESTARTS, "0+0.16x900", "0+0.12x900", at=13, reason="died"
@@ -339,6 +359,22 @@ CASES: dict[str, tuple[Case, ...]] = {
             (series(GPU_ECC_ERRORS, _RISING, gpu="0", kind="uncorrected"),),
             (series(GPU_ECC_ERRORS, _RISING, gpu="0", kind="corrected"),),
             at=7,
+        ),
+        "GpuXidError": Case(
+            (series("DCGM_FI_DEV_XID_ERRORS", "0x5 79x900", gpu="0"),),
+            (series("DCGM_FI_DEV_XID_ERRORS", "79x900", gpu="0"),),  # an old one
+            at=6,
+        ),
+        "GpuUseUneven": Case(
+            (
+                series(GPU_UTILIZATION, "0.9x900", gpu="0"),
+                series(GPU_UTILIZATION, "0.38x900", gpu="1"),
+            ),
+            (
+                series(GPU_UTILIZATION, "0.9x900", gpu="0"),
+                series(GPU_UTILIZATION, "0.42x900", gpu="1"),
+            ),
+            at=10,
         ),
         "GpuMetricsMissing": Case(
             (series(GPU_UTILIZATION, "0.5x20 _x900", gpu="0"), series("up", "1x900")),
@@ -390,6 +426,9 @@ CASES: dict[str, tuple[Case, ...]] = {
             _of(HOST_MEMORY_USED, HOST_MEMORY_TOTAL, ("45+0.1x500", "25x20 66x900"), at=326),
             # So fast that the condition of half the memory decides when it fires.
             _of(HOST_MEMORY_USED, HOST_MEMORY_TOTAL, ("0+2x60", "40x900"), at=41),
+        ),
+        "ContainerMemoryHigh": _of(
+            CGROUP_MEMORY_USED, CGROUP_MEMORY_LIMIT, ("91x900", "90x900"), at=2
         ),
         "LogLinesLost": _gauge(LOG_LINES_LOST, _RISING, _FLAT, at=7),
         "TargetDown": Case(

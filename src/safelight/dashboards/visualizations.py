@@ -111,7 +111,7 @@ def _alerts(_: Panel) -> Any:
     )
     link = {"title": "Show what this alert measures", "url": url}
     links = model.DynamicConfigValue(id_val="links", value=[link])
-    order = ("fires", "severity", "alertname", "job", "instance", "dashboard")
+    order = ("fires", "severity", "alertname", "job", "instance", "machine", "dashboard")
     options = {
         "excludeByName": dict.fromkeys(_HIDDEN_COLUMNS, True),
         "indexByName": {name: place for place, name in enumerate(order)},

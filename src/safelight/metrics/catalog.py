@@ -130,9 +130,7 @@ PROBE = Label(
     ),
 )
 
-CHANNEL = Label(
-    "channel", "Type of the receiver.", values=("dingtalk", "feishu", "wecom", "webhook")
-)
+CHANNEL = Label("channel", "Type of receiver.", values=("dingtalk", "feishu", "wecom", "webhook"))
 DELIVERY = Label(
     "outcome",
     "Result of the notification; Alertmanager retries `unreachable` and `rate_limited`.",
@@ -145,7 +143,7 @@ REQUEST_SECONDS = Metric(
     "request_duration_seconds",
     "Time from the arrival of a request to the last byte of its response.",
     Kind.HISTOGRAM, Family.REQUEST,
-    (ENDPOINT, STATUS_CODE, INSTRUCTION_TYPE), buckets.REQUEST, series=49,
+    (ENDPOINT, STATUS_CODE, INSTRUCTION_TYPE), buckets.REQUEST, series=45,
 )
 REQUEST_MAX = Metric(
     "request_max_seconds", "Longest time of the requests that ended in this or the last minute.",
@@ -175,10 +173,13 @@ OUTCOMES = Metric(
     "request_outcomes_total", "Requests to the model that ended, by whose fault they failed.",
     Kind.COUNTER, Family.REQUEST, (RESULT, PRIORITY), series=15,
 )
+PRIORITY_SECONDS = Metric(
+    "request_duration_by_priority_seconds", "Time of a request that was served or failed.",
+    Kind.HISTOGRAM, Family.REQUEST, (PRIORITY,), buckets.REQUEST, series=3,
+)
 QUEUED_SECONDS = Metric(
-    "request_queued_duration_seconds",
-    "Queue wait of a request.",
-    Kind.HISTOGRAM, Family.REQUEST, buckets=buckets.QUEUE,
+    "request_queued_duration_seconds", "Queue wait of a request.",
+    Kind.HISTOGRAM, Family.REQUEST, (PRIORITY,), buckets.QUEUE, series=3,
 )
 STAGE_SECONDS = Metric(
     "request_stage_duration_seconds",
@@ -196,13 +197,11 @@ IMAGES = Metric(
 # ── Model ────────────────────────────────────────────────────────────────────────────────────────
 
 INFERENCE_SECONDS = Metric(
-    "inference_duration_seconds",
-    "Time of one inference call of the pipeline.",
+    "inference_duration_seconds", "Time of one inference call of the pipeline.",
     Kind.HISTOGRAM, Family.MODEL, (PRECISION,), buckets.REQUEST, series=5,
 )
 STEP_SECONDS = Metric(
-    "step_latency_seconds",
-    "Time of one denoising step on its device.",
+    "step_latency_seconds", "Time of one denoising step on its device.",
     Kind.HISTOGRAM, Family.MODEL, (STEP,), buckets.STEP, series=len(STEP_PLACES),
 )
 STEPS = Metric(
@@ -253,12 +252,10 @@ MODEL_INFO = Metric(
     ), series=8, across=Across.MAX,
 )
 MODEL_LOAD_SECONDS = Metric(
-    "model_load_seconds", "Time of the last load of the model.",
-    Kind.GAUGE, Family.MODEL, across=Across.MAX,
+    "model_load_seconds", "Time of the last load.", Kind.GAUGE, Family.MODEL, across=Across.MAX
 )
 MODEL_WARM_UP_SECONDS = Metric(
-    "model_warm_up_seconds",
-    "Time of the warm-up call, which is part of the load.",
+    "model_warm_up_seconds", "Time of the warm-up call, which is part of the load.",
     Kind.GAUGE, Family.MODEL, across=Across.MAX,
 )
 MODEL_WEIGHTS = Metric(
@@ -292,9 +289,8 @@ MODEL_LATENCY = Metric(
 
 QUEUE_DEPTH = Metric("queue_depth", "Requests that wait.", Kind.GAUGE, Family.QUEUE)
 QUEUED_WORK = Metric(
-    "queued_work_seconds",
-    "Estimated time until all queued and running requests are done.",
-    Kind.GAUGE, Family.QUEUE,
+    "queued_work_seconds", "Estimated time of the queued work; `high` includes the running work.",
+    Kind.GAUGE, Family.QUEUE, (PRIORITY,), series=3,
 )
 REQUEST_TIMEOUT = Metric(
     "request_timeout_seconds",
@@ -411,12 +407,12 @@ ASSESSMENT_SECONDS = Metric(
 
 HTTP_REQUESTS = Metric(
     "http_requests_total", "HTTP requests that ended.",
-    Kind.COUNTER, Family.HTTP, (HANDLER, METHOD, STATUS), series=174,
+    Kind.COUNTER, Family.HTTP, (HANDLER, METHOD, STATUS), series=170,
 )
 HTTP_SECONDS = Metric(
     "http_request_duration_seconds",
     "Time from the arrival of a request to the last byte of its response.",
-    Kind.HISTOGRAM, Family.HTTP, (HANDLER, METHOD), buckets.HTTP, series=38,
+    Kind.HISTOGRAM, Family.HTTP, (HANDLER, METHOD), buckets.HTTP, series=34,
 )
 HTTP_REQUEST_BYTES = Metric(
     "http_request_size_bytes", "Bytes of request bodies that the application read.",
@@ -491,6 +487,10 @@ HOST_CPU = _host(
 )
 HOST_MEMORY_USED = _host("host_memory_used_bytes", "Host memory that is not available to programs.")
 HOST_MEMORY_TOTAL = _host("host_memory_total_bytes", "Size of the host's memory.")
+CGROUP_MEMORY_USED = _host(
+    "cgroup_memory_used_bytes", "Memory of the container, without its inactive file cache."
+)
+CGROUP_MEMORY_LIMIT = _host("cgroup_memory_limit_bytes", "Limit of the container's memory.")
 HOST_DISK_READ = _host(
     "host_disk_read_bytes_total", "Bytes read from the disk.", Kind.COUNTER, DISK
 )
@@ -532,18 +532,15 @@ SERVICE_INFO = _safelight(
 )
 PROBE_FAILURES = _safelight(
     "safelight_probe_failures_total", "Failures of a probe; requests were not affected.",
-    Kind.COUNTER, PROBE,
-    series=len(PROBE.values or ()),
+    Kind.COUNTER, PROBE, series=len(PROBE.values or ()),
 )
 PROBE_SECONDS = _safelight(
     "safelight_probe_seconds_total", "CPU time of the sampling probes.",
-    Kind.COUNTER, PROBE,
-    series=len(PROBE.values or ()),
+    Kind.COUNTER, PROBE, series=len(PROBE.values or ()),
 )
 PROBE_TIMESTAMP = _safelight(
     "safelight_probe_last_success_timestamp_seconds", "Time of the last success of the probe.",
-    Kind.GAUGE, PROBE,
-    series=len(PROBE.values or ()), across=Across.MAX,
+    Kind.GAUGE, PROBE, series=len(PROBE.values or ()), across=Across.MAX,
 )
 LOG_LINES_LOST = _safelight(
     "safelight_log_lines_lost_total",

@@ -1,11 +1,14 @@
 """Read CPU, memory, disks and network of the machine with psutil."""
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import psutil
 
 from safelight.metrics.catalog import (
+    CGROUP_MEMORY_LIMIT,
+    CGROUP_MEMORY_USED,
     HOST_CPU,
     HOST_DISK_BUSY,
     HOST_DISK_READ,
@@ -18,6 +21,7 @@ from safelight.metrics.catalog import (
     HOST_SENT,
 )
 from safelight.metrics.registry import Meter
+from safelight.probes.cgroup import CgroupMemory, memory
 
 # Whole disks; not partitions (their bytes would count twice), loop devices or RAM disks.
 _WHOLE_DISK = re.compile(r"(sd|vd|xvd|hd)[a-z]+|nvme\d+n\d+|mmcblk\d+|disk\d+|md\d+")
@@ -26,10 +30,18 @@ _WHOLE_DISK = re.compile(r"(sd|vd|xvd|hd)[a-z]+|nvme\d+n\d+|mmcblk\d+|disk\d+|md
 class HostProbe:
     """Reads the machine into a meter."""
 
-    def __init__(self, meter: Meter, *, source: Any = psutil, mountpoint: str = "/") -> None:
+    def __init__(
+        self,
+        meter: Meter,
+        *,
+        source: Any = psutil,
+        mountpoint: str = "/",
+        container: Callable[[], CgroupMemory | None] = memory,
+    ) -> None:
         self._meter = meter
         self._source = source
         self._mountpoint = mountpoint
+        self._container = container
         source.cpu_percent()  # the first value is meaningless: it needs an earlier reading
 
     def read(self) -> bool:
@@ -38,9 +50,16 @@ class HostProbe:
         memory = self._source.virtual_memory()
         self._meter.set(HOST_MEMORY_USED, value=memory.total - memory.available)
         self._meter.set(HOST_MEMORY_TOTAL, value=memory.total)
+        self._read_container()
         self._read_disks()
         self._read_network()
         return True
+
+    def _read_container(self) -> None:
+        container = self._container()
+        if container is not None:
+            self._meter.set(CGROUP_MEMORY_USED, value=container.used)
+            self._meter.set(CGROUP_MEMORY_LIMIT, value=container.limit)
 
     def _read_disks(self) -> None:
         usage = self._source.disk_usage(self._mountpoint)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from safelight.metrics.promql import Queries
 from safelight.rules.engine import ENGINE_ALERTS
 from safelight.rules.gpu import GPU_ALERTS
+from safelight.rules.growth import GROWTH_ALERTS
 from safelight.rules.host import HOST_ALERTS
 from safelight.rules.monitoring import MONITOR_ALERTS
 from safelight.rules.objectives import OBJECTIVE_ALERTS
@@ -24,7 +25,7 @@ _TABLES: dict[str, _Table] = {
     "outputs": OUTPUT_ALERTS,
     "engine": ENGINE_ALERTS,
     "workers": WORKER_ALERTS,
-    "gpus": GPU_ALERTS,
+    "gpus": (*GPU_ALERTS, *GROWTH_ALERTS),
     "host": HOST_ALERTS,
     "process": PROCESS_ALERTS,
     "watcher": WATCHER_ALERTS,

@@ -15,7 +15,9 @@ from safelight.metrics.catalog import (
     WARM_UPS,
 )
 from safelight.metrics.promql import JOB, Matchers, Queries
+from safelight.rules.failures import NOT_LOW, failed
 from safelight.rules.rule import (
+    AS_COUNT,
     AS_INSTANCE,
     AS_JOB,
     AS_NUMBER,
@@ -35,12 +37,16 @@ def _queued_work(queries: Queries, limits: Thresholds) -> Alert:
     limit = duration(limits.queued_work_seconds)
     return Alert(
         "WorkPilesUp",
-        f"{queries.select(QUEUED_WORK)} > {limits.queued_work_seconds:g}",
+        f"sum by (job, instance) ({queries.select(QUEUED_WORK, NOT_LOW)})"
+        f" > {limits.queued_work_seconds:g}",
         for_seconds=120,
         severity="warning",
         scope=Scope.SERVICE,
         summary=f"{_ON}: a new request would wait longer than {limit}",
-        description=f"The queued and running requests of {_ON} will take {AS_SECONDS} (estimate).",
+        description=(
+            f"The queued and running requests of {_ON} will take {AS_SECONDS} (estimate, without "
+            f"low priority). The limit is {limit}."
+        ),
         runbook=Runbook(
             means="More requests are queued than the model can serve soon. Deadlines are at risk.",
             look="queue_depth, batch_size compared with batch_size_limit, workers_ready.",
@@ -56,7 +62,8 @@ def _deadlines_missed(queries: Queries, limits: Thresholds) -> Alert:
     return Alert(
         "DeadlinesMissed",
         f"{queries.share(REQUESTS, timeouts, (JOB,))} > {limits.timeout_ratio:g}"
-        f" and {number} >= {limits.least_missed:g}",
+        f" and {number} >= {limits.least_missed:g}"
+        f" and {failed(queries, '15m')} >= {limits.least_missed:g}",
         for_seconds=300,
         severity="warning",
         scope=Scope.SERVICE,
@@ -161,7 +168,7 @@ def _recompiling(queries: Queries, limits: Thresholds) -> Alert:
         scope=Scope.SERVICE,
         summary=f"{AS_JOB}: torch.compile runs repeatedly",
         description=(
-            f"torch.compile ran in {AS_NUMBER} calls of {AS_JOB} in {longer.window}. The limit is "
+            f"torch.compile ran in {AS_COUNT} calls of {AS_JOB} in {longer.window}. The limit is "
             f"{limits.warm_ups:g}."
         ),
         runbook=Runbook(

@@ -18,8 +18,9 @@ from safelight.metrics.promql import JOB, Matchers, Queries
 from safelight.reasons import NO_ERROR, OF_CALLERS
 from safelight.rules.rule import Recording
 
-_BY_SERVICE: Matchers = {RESULT: "~server_error|overload", PRIORITY: "!low"}
-_JUDGED: Matchers = {RESULT: "!~caller_error|cancelled", PRIORITY: "!low"}
+NOT_LOW: Matchers = {PRIORITY: "!low"}  # low-priority work may wait and fail
+_BY_SERVICE: Matchers = {RESULT: "~server_error|overload", **NOT_LOW}
+_JUDGED: Matchers = {RESULT: "!~caller_error|cancelled", **NOT_LOW}
 _CALLERS = "|".join(sorted(OF_CALLERS))
 # The same, for requests by instruction type and route, which have no outcome.
 _FAILED_REASONS: Matchers = {ERROR: f"!~{NO_ERROR}|{_CALLERS}"}

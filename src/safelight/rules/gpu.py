@@ -1,10 +1,8 @@
 """Alerts on the GPUs: memory and its growth, load, temperature and memory errors."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from safelight.metrics.catalog import (
-    DEVICE,
     ECC,
     GPU,
     GPU_ECC_ERRORS,
@@ -14,11 +12,11 @@ from safelight.metrics.catalog import (
     GPU_THROTTLED,
     GPU_UTILIZATION,
     THROTTLE,
-    VRAM_USED,
 )
-from safelight.metrics.promql import INSTANCE, JOB, Matchers, Queries, copied
+from safelight.metrics.promql import INSTANCE, JOB, Matchers, Queries
+from safelight.rules.machines import AS_MACHINE, NODE, per_machine, with_machine
 from safelight.rules.rule import (
-    AS_BYTES,
+    AS_COUNT,
     AS_INSTANCE,
     AS_JOB,
     AS_NUMBER,
@@ -28,23 +26,25 @@ from safelight.rules.rule import (
     Scope,
 )
 from safelight.rules.thresholds import Thresholds
-from safelight.units import duration, percent, size
+from safelight.units import percent
 
-_RECENT_WINDOW = "20m"
 _GPU = "GPU {{ $labels.gpu }}"
-_DEVICE = "{{ $labels.device }}"
 _ON = f"{AS_INSTANCE} ({AS_JOB})"
+
+
+def _memory_share(queries: Queries) -> str:
+    return per_machine(queries.fraction(GPU_MEMORY_USED, GPU_MEMORY_TOTAL), GPU)
 
 
 def _memory_full(queries: Queries, limits: Thresholds) -> Alert:
     limit = limits.gpu_memory_full_ratio
     return Alert(
         "VramNearlyFull",
-        f"{queries.fraction(GPU_MEMORY_USED, GPU_MEMORY_TOTAL)} > {limit:g}",
+        f"{_memory_share(queries)} > {limit:g}",
         for_seconds=60,
         severity="warning",  # PyTorch's cache fills the memory of a healthy service
         scope=Scope.GPU,
-        summary=f"{_ON}: more than {percent(limit)} of the memory of {_GPU} is used",
+        summary=f"{AS_MACHINE}: more than {percent(limit)} of the memory of {_GPU} is used",
         description=(
             f"{AS_SHARE} of the memory of {_GPU} is used by all processes together "
             "(gpu_memory_used_bytes; vram_used_bytes counts only PyTorch). The next large image "
@@ -68,11 +68,11 @@ def _memory_high(queries: Queries, limits: Thresholds) -> Alert:
     limit = limits.gpu_memory_high_ratio
     return Alert(
         "GpuMemoryHigh",
-        f"{queries.fraction(GPU_MEMORY_USED, GPU_MEMORY_TOTAL)} > {limit:g}",
+        f"{_memory_share(queries)} > {limit:g}",
         for_seconds=60,
-        severity="warning",
+        severity="info",
         scope=Scope.GPU,
-        summary=f"{_ON}: more than {percent(limit)} of the memory of {_GPU} is used",
+        summary=f"{AS_MACHINE}: more than {percent(limit)} of the memory of {_GPU} is used",
         description=f"{AS_SHARE} of the memory of {_GPU} is used by all processes together.",
         runbook=Runbook(
             means="Little memory is left for an image that is larger than usual.",
@@ -85,90 +85,15 @@ def _memory_high(queries: Queries, limits: Thresholds) -> Alert:
     )
 
 
-def _vram_leak(queries: Queries, limits: Thresholds) -> Alert:
-    hours = replace(queries, window="2h")
-    limit = limits.vram_growth_bytes_per_hour
-    return Alert(
-        "VramLeak",
-        f"3600 * {hours.trend(VRAM_USED)} > {limit:.10g} and {_still_grows(queries, limit)}"
-        f" and {_as_old_as_window(hours)}",
-        for_seconds=1800,
-        severity="warning",
-        scope=Scope.SERVICE,
-        summary=f"{_ON}: GPU memory on {_DEVICE} grows by more than {size(limit)} per hour",
-        description=(
-            f"PyTorch's memory on {_DEVICE} grew by {AS_BYTES} per hour in the last {hours.window}."
-        ),
-        runbook=Runbook(
-            means="The process keeps tensors from one request to the next.",
-            look=(
-                "Does it grow with each request of one type or size? Tensors are often kept in "
-                "lists, callbacks, caches or exceptions. If only vram_reserved_bytes grows, the "
-                "memory is fragmented."
-            ),
-            do="Restart the worker at a quiet time. Find the reference that keeps the tensors.",
-        ),
-    )
-
-
-def _vram_forecast(queries: Queries, limits: Thresholds) -> Alert:
-    hours = replace(queries, window="2h")
-    ahead = hours.forecast(VRAM_USED, limits.forecast_seconds)
-    grows = _still_grows(queries, limits.vram_growth_bytes_per_hour)
-    ahead = f"({ahead} and {grows} and {_as_old_as_window(hours)})"
-    by_gpu = copied(ahead, DEVICE, GPU.name, "cuda:(.+)")
-    labels = ", ".join(label.name for label in (JOB, INSTANCE, GPU))
-    return Alert(
-        "VramExhaustionAhead",
-        f"{by_gpu} > on ({labels}) {queries.select(GPU_MEMORY_TOTAL)}",
-        for_seconds=300,
-        severity="critical",
-        scope=Scope.SERVICE,
-        summary=(
-            f"{_ON}: the memory of {_GPU} will be full within {duration(limits.forecast_seconds)}"
-        ),
-        description=(
-            f"If the growth of the last {hours.window} continues, PyTorch will need {AS_BYTES} on "
-            f"{_GPU}, more than it has (vram_used_bytes of cuda:N compared with "
-            "gpu_memory_total_bytes of GPU N)."
-        ),
-        runbook=Runbook(
-            means="At the present growth, the memory of the GPU will soon be full.",
-            look=(
-                "The runbook of VramLeak. CUDA_VISIBLE_DEVICES renumbers the GPUs: check which GPU "
-                "it is."
-            ),
-            do=(
-                "Add a replica, admit smaller images, or restart the worker before it fails during "
-                "a request."
-            ),
-        ),
-    )
-
-
-def _still_grows(queries: Queries, limit: float) -> str:
-    """Return the condition of growth in the last minutes, by a target that still exists.
-
-    A single step, such as a larger image, is only in the long window.
-    """
-    recent = replace(queries, window=_RECENT_WINDOW)
-    return f"3600 * {recent.trend(VRAM_USED)} > {limit:.10g} and {queries.select(VRAM_USED)}"
-
-
-def _as_old_as_window(queries: Queries) -> str:
-    """Return the condition that a series covers the window: loading a model is no leak."""
-    return f"{queries.select(VRAM_USED)} offset {queries.window}"
-
-
 def _gpu_busy(queries: Queries, limits: Thresholds) -> Alert:
     limit = percent(limits.gpu_busy_ratio)
     return Alert(
         "GpuUtilizationHigh",
-        f"{queries.select(GPU_UTILIZATION)} > {limits.gpu_busy_ratio:g}",
+        f"{per_machine(queries.select(GPU_UTILIZATION), GPU)} > {limits.gpu_busy_ratio:g}",
         for_seconds=60,
         severity="info",
         scope=Scope.GPU,
-        summary=f"{_ON}: {_GPU} is busy more than {limit} of the time",
+        summary=f"{AS_MACHINE}: {_GPU} is busy more than {limit} of the time",
         description=f"{_GPU} was busy {AS_SHARE} of the time. It has no capacity for more traffic.",
         runbook=Runbook(
             means="The GPU is fully used. There is no reserve.",
@@ -181,11 +106,11 @@ def _gpu_busy(queries: Queries, limits: Thresholds) -> Alert:
 def _gpu_hot(queries: Queries, limits: Thresholds) -> Alert:
     return Alert(
         "GpuTemperatureHigh",
-        f"{queries.select(GPU_TEMPERATURE)} > {limits.gpu_celsius:g}",
+        f"{per_machine(queries.select(GPU_TEMPERATURE), GPU)} > {limits.gpu_celsius:g}",
         for_seconds=60,
         severity="warning",
         scope=Scope.GPU,
-        summary=f"{_ON}: {_GPU} is hotter than {limits.gpu_celsius:g} °C",
+        summary=f"{AS_MACHINE}: {_GPU} is hotter than {limits.gpu_celsius:g} °C",
         description=f"{_GPU} has a temperature of {AS_NUMBER} °C. It will soon lower its clock.",
         runbook=Runbook(
             means="The GPU is close to the temperature at which it lowers its clock.",
@@ -201,11 +126,11 @@ def _gpu_throttled(queries: Queries, _: Thresholds) -> Alert:
     }
     return Alert(
         "GpuThrottled",
-        f"{queries.select(GPU_THROTTLED, reasons)} > 0",
+        f"{per_machine(queries.select(GPU_THROTTLED, reasons), GPU, THROTTLE)} > 0",
         for_seconds=300,
         severity="warning",
         scope=Scope.GPU,
-        summary=f"{_ON}: {_GPU} is throttled",
+        summary=f"{AS_MACHINE}: {_GPU} is throttled",
         description=f"{_GPU} lowers its clock ({{{{ $labels.reason }}}}). Every step takes longer.",
         runbook=Runbook(
             means="The GPU protects itself from heat or from a weak power supply.",
@@ -219,18 +144,60 @@ def _gpu_throttled(queries: Queries, _: Thresholds) -> Alert:
 
 
 def _gpu_memory_errors(queries: Queries, _: Thresholds) -> Alert:
+    by = (JOB, INSTANCE, GPU, NODE)
+    errors = queries.increase(GPU_ECC_ERRORS, by, {ECC: "uncorrected"})
     return Alert(
         "GpuMemoryErrors",
-        f"{queries.increase(GPU_ECC_ERRORS, (JOB, INSTANCE, GPU), {ECC: 'uncorrected'})} > 0",
+        f"{per_machine(errors, GPU)} > 0",
         for_seconds=0,
         severity="critical",
         scope=Scope.GPU,
-        summary=f"{_ON}: the memory of {_GPU} has uncorrected errors",
-        description=f"{_GPU} had {AS_NUMBER} uncorrected memory errors in {queries.window}.",
+        summary=f"{AS_MACHINE}: the memory of {_GPU} has uncorrected errors",
+        description=f"{_GPU} had {AS_COUNT} uncorrected memory errors in {queries.window}.",
         runbook=Runbook(
             means="Images and weights in this GPU's memory can be wrong.",
             look="nvidia-smi -q -d ECC,ROW_REMAPPER, and Xid messages in the kernel log.",
             do="Take the GPU out of service and reset it. Replace it if the errors return.",
+        ),
+    )
+
+
+def _gpu_failing(queries: Queries, _: Thresholds) -> Alert:
+    code = queries.foreign("DCGM_FI_DEV_XID_ERRORS")
+    return Alert(
+        "GpuXidError",
+        f"{per_machine(f'{code} > 0 and changes({code}[15m]) > 0', GPU)}",
+        for_seconds=0,
+        severity="warning",
+        scope=Scope.GPU,
+        summary=f"{AS_MACHINE}: the driver reports Xid {AS_COUNT} of {_GPU}",
+        description=f"{_GPU} of {AS_MACHINE} had an error: Xid {AS_COUNT}, as dcgm-exporter reads.",
+        runbook=Runbook(
+            means="The GPU or its driver had an error. Work on the GPU may have failed.",
+            look="Xid in the kernel log (dmesg). 13, 31 and 43 are errors of the program.",
+            do="48, 63, 64, 74, 79, 92, 94, 95: take the GPU out of service and reset it.",
+        ),
+    )
+
+
+def _gpu_uneven(queries: Queries, limits: Thresholds) -> Alert:
+    busy = with_machine(f"avg_over_time({queries.select(GPU_UTILIZATION)}[30m])")
+    limit = percent(limits.gpu_uneven_ratio)
+    return Alert(
+        "GpuUseUneven",
+        f"max by (machine) ({busy}) - min by (machine) ({busy}) > {limits.gpu_uneven_ratio:g}",
+        for_seconds=600,
+        severity="info",
+        scope=Scope.GPU,
+        summary=f"{AS_MACHINE}: one GPU works much more than another",
+        description=(
+            f"The use of the GPUs of {AS_MACHINE} differs by {AS_SHARE} of the time. The limit is "
+            f"{limit}."
+        ),
+        runbook=Runbook(
+            means="One GPU has little to do while another is busy.",
+            look="gpu_utilization_ratio by GPU, and the devices that each service may use.",
+            do="Give the service all GPUs (SAFELIGHT_DEVICES), or move other programs.",
         ),
     )
 
@@ -245,7 +212,7 @@ def _gpu_unknown(queries: Queries, _: Thresholds) -> Alert:
         severity="warning",
         scope=Scope.GPU,
         summary=f"{_ON}: the GPUs are not measured any more",
-        description=f"{_ON} exposed {AS_NUMBER} GPUs half an hour ago, and exposes none now.",
+        description=f"{_ON} exposed {AS_COUNT} GPUs half an hour ago, and exposes none now.",
         runbook=Runbook(
             means="The alerts on GPUs have no data and cannot fire.",
             look="Is the exporter running? Does nvidia-smi answer on its machine (Xid in dmesg)?",
@@ -257,11 +224,11 @@ def _gpu_unknown(queries: Queries, _: Thresholds) -> Alert:
 GPU_ALERTS: tuple[Callable[[Queries, Thresholds], Alert], ...] = (
     _memory_full,
     _memory_high,
-    _vram_leak,
-    _vram_forecast,
     _gpu_busy,
     _gpu_hot,
     _gpu_throttled,
     _gpu_memory_errors,
+    _gpu_failing,
+    _gpu_uneven,
     _gpu_unknown,
 )

@@ -4,25 +4,26 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from safelight.metrics.catalog import (
+    DISK,
     HOST_CPU,
     HOST_DISK_BUSY,
     HOST_FILESYSTEM_SIZE,
     HOST_FILESYSTEM_USED,
     HOST_MEMORY_TOTAL,
     HOST_MEMORY_USED,
+    MOUNTPOINT,
 )
 from safelight.metrics.promql import Queries
-from safelight.rules.rule import AS_INSTANCE, AS_JOB, AS_SHARE, Alert, Runbook, Scope
+from safelight.rules.machines import AS_MACHINE, per_machine
+from safelight.rules.rule import AS_SHARE, Alert, Runbook, Scope, Severity
 from safelight.rules.thresholds import Thresholds
 from safelight.units import percent
-
-_ON = f"{AS_INSTANCE} ({AS_JOB})"
 
 
 def _cpu_busy(queries: Queries, limits: Thresholds) -> Alert:
     return _host_alert(
         "HostCpuBusy",
-        queries.select(HOST_CPU),
+        per_machine(queries.select(HOST_CPU)),
         limits,
         "of the CPU time is used",
         Runbook(
@@ -39,7 +40,7 @@ def _cpu_busy(queries: Queries, limits: Thresholds) -> Alert:
 def _memory_full(queries: Queries, limits: Thresholds) -> Alert:
     return _host_alert(
         "HostMemoryHigh",
-        queries.fraction(HOST_MEMORY_USED, HOST_MEMORY_TOTAL),
+        per_machine(queries.fraction(HOST_MEMORY_USED, HOST_MEMORY_TOTAL)),
         limits,
         "of the memory is used",
         Runbook(
@@ -57,7 +58,7 @@ def _disk_busy(queries: Queries, limits: Thresholds) -> Alert:
     shorter = replace(queries, window="2m")
     return _host_alert(
         "HostDiskBusy",
-        f"rate({shorter.select(HOST_DISK_BUSY)}[{shorter.window}])",
+        per_machine(f"rate({shorter.select(HOST_DISK_BUSY)}[{shorter.window}])", DISK),
         limits,
         "of the time disk {{ $labels.disk }} is busy",
         Runbook(
@@ -71,7 +72,7 @@ def _disk_busy(queries: Queries, limits: Thresholds) -> Alert:
 def _filesystem_full(queries: Queries, limits: Thresholds) -> Alert:
     return _host_alert(
         "HostFilesystemFull",
-        queries.fraction(HOST_FILESYSTEM_USED, HOST_FILESYSTEM_SIZE),
+        per_machine(queries.fraction(HOST_FILESYSTEM_USED, HOST_FILESYSTEM_SIZE), MOUNTPOINT),
         limits,
         "of the space on {{ $labels.mountpoint }} is used",
         Runbook(
@@ -83,14 +84,17 @@ def _filesystem_full(queries: Queries, limits: Thresholds) -> Alert:
 
 
 def _host_alert(name: str, ratio: str, limits: Thresholds, state: str, runbook: Runbook) -> Alert:
+    # A busy machine can be healthy; without memory or space, programs fail.
+    limit = percent(limits.host_ratio)
+    severity: Severity = "info" if name in ("HostCpuBusy", "HostDiskBusy") else "warning"
     return Alert(
         name,
         f"{ratio} > {limits.host_ratio:g}",
         for_seconds=120,
-        severity="warning",
+        severity=severity,
         scope=Scope.HOST,
-        summary=f"{_ON}: more than {percent(limits.host_ratio)} {state}",
-        description=f"{AS_SHARE} {state} on {_ON}. The limit is {percent(limits.host_ratio)}.",
+        summary=f"{AS_MACHINE}: more than {limit} {state}",
+        description=f"{AS_SHARE} {state} on {AS_MACHINE}. The limit is {limit}.",
         runbook=runbook,
     )
 

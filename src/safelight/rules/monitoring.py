@@ -6,7 +6,7 @@ from dataclasses import replace
 from safelight.metrics.catalog import CHANNEL, DELIVERY, NOTIFICATIONS, REQUESTS
 from safelight.metrics.promql import JOB, Queries
 from safelight.rules.objectives import burn_name
-from safelight.rules.rule import AS_INSTANCE, AS_JOB, AS_NUMBER, Alert, Runbook, Scope
+from safelight.rules.rule import AS_COUNT, AS_INSTANCE, AS_JOB, Alert, Runbook, Scope
 from safelight.rules.thresholds import Thresholds
 
 _ON = f"{AS_INSTANCE} ({AS_JOB})"
@@ -70,7 +70,7 @@ def _rules_fail(queries: Queries, _: Thresholds) -> Alert:
         severity="critical",
         scope=Scope.MONITORING,
         summary=f"{_ON}: Prometheus cannot evaluate the rule group {group}",
-        description=f"{AS_NUMBER} evaluations of {group} failed on {_ON}.",
+        description=f"{AS_COUNT} evaluations of {group} failed on {_ON}.",
         runbook=Runbook(
             means="Alerts of this group cannot fire while their rules fail.",
             look="The page Status > Rules in Prometheus shows the error beside the rule.",
@@ -91,7 +91,7 @@ def _notifications_fail(queries: Queries, _: Thresholds) -> Alert:
         scope=Scope.MONITORING,
         summary=f"{_ON}: alerts do not reach {integration}",
         description=(
-            f"{AS_NUMBER} notifications to {integration} failed on {_ON}. Alertmanager retries."
+            f"{AS_COUNT} notifications to {integration} failed on {_ON}. Alertmanager retries."
         ),
         runbook=Runbook(
             means="A receiver does not get its alerts.",
@@ -113,7 +113,7 @@ def _relay_fails(queries: Queries, _: Thresholds) -> Alert:
         scope=Scope.MONITORING,
         summary=f"{AS_JOB}: messages to {channel} are not delivered ({outcome})",
         description=(
-            f"{AS_NUMBER} messages to {channel} were not delivered in {longer.window} ({outcome})."
+            f"{AS_COUNT} messages to {channel} were not delivered in {longer.window} ({outcome})."
         ),
         runbook=Runbook(
             means="A group chat gets its alerts late or not at all.",
@@ -135,7 +135,7 @@ def _no_alertmanager(queries: Queries, _: Thresholds) -> Alert:
         severity="critical",
         scope=Scope.MONITORING,
         summary=f"{_ON}: Prometheus knows no Alertmanager",
-        description=f"Alerts of {_ON} reach nobody: it has {AS_NUMBER} Alertmanagers.",
+        description=f"Alerts of {_ON} reach nobody: it has {AS_COUNT} Alertmanagers.",
         runbook=Runbook(
             means="Alerts fire in Prometheus, but nobody gets a message.",
             look="The part alerting of prometheus.yml, and Status > Runtime in Prometheus.",

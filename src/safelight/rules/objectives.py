@@ -6,10 +6,10 @@ Source: Google, "The Site Reliability Workbook", chapter 5, "Multiwindow, Multi-
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from safelight.metrics.catalog import IMAGES, OUTPUT_INVALID, REQUEST_SECONDS, STATUS_CODE
+from safelight.metrics.catalog import IMAGES, OUTPUT_INVALID, PRIORITY_SECONDS
 from safelight.metrics.exact import seconds
 from safelight.metrics.promql import JOB, Matchers, Queries
-from safelight.rules.failures import number_failed, number_judged
+from safelight.rules.failures import NOT_LOW, number_failed, number_judged
 from safelight.rules.rule import AS_JOB, AS_NUMBER, Alert, Recording, Runbook, Scope, Severity
 from safelight.rules.thresholds import Thresholds
 from safelight.units import duration
@@ -41,13 +41,13 @@ def _unavailable(queries: Queries, _: Thresholds) -> str:
 
 
 def _served(queries: Queries) -> str:
-    return queries.rate(REQUEST_SECONDS, (JOB,), {STATUS_CODE: "200"})
+    return queries.rate(PRIORITY_SECONDS, (JOB,), NOT_LOW)
 
 
 def _slow(queries: Queries, limits: Thresholds) -> str:
-    edge = REQUEST_SECONDS.edge(limits.request_p95_seconds)
-    matchers: Matchers = {"le": f"{float(edge)}", STATUS_CODE: "200"}
-    in_time = queries.select(REQUEST_SECONDS, matchers, "_bucket")
+    edge = PRIORITY_SECONDS.edge(limits.request_p95_seconds)
+    matchers: Matchers = {"le": f"{float(edge)}", **NOT_LOW}
+    in_time = queries.select(PRIORITY_SECONDS, matchers, "_bucket")
     return f"{_served(queries)} - sum by (job) (rate({in_time}[{queries.window}]))"
 
 

@@ -5,6 +5,8 @@ from dataclasses import replace
 
 from safelight.metrics.catalog import (
     BUILD_INFO,
+    CGROUP_MEMORY_LIMIT,
+    CGROUP_MEMORY_USED,
     HOST_FILESYSTEM_SIZE,
     HOST_FILESYSTEM_USED,
     HOST_MEMORY_TOTAL,
@@ -12,14 +14,16 @@ from safelight.metrics.catalog import (
     HTTP_LAG,
     LOG_LINES_LOST,
     LOOP_BEAT_SECONDS,
+    MOUNTPOINT,
 )
 from safelight.metrics.metric import Metric
 from safelight.metrics.promql import INSTANCE, JOB, Queries
+from safelight.rules.machines import AS_MACHINE, per_machine
 from safelight.rules.rule import (
     AS_BYTES,
+    AS_COUNT,
     AS_INSTANCE,
     AS_JOB,
-    AS_NUMBER,
     AS_SHARE,
     Alert,
     Runbook,
@@ -29,6 +33,7 @@ from safelight.rules.thresholds import Thresholds
 from safelight.units import duration, percent, size
 
 _ON = f"{AS_INSTANCE} ({AS_JOB})"
+_MOUNT = "{{ $labels.mountpoint }}"
 _HOUR = 3600
 _RECENT_WINDOW = "10m"
 
@@ -96,7 +101,7 @@ def _restarted(queries: Queries, limits: Thresholds) -> Alert:
         severity="warning",
         scope=Scope.PROCESS,
         summary=f"{_ON}: the service restarts again and again",
-        description=f"{_ON} started {AS_NUMBER} times in 30 minutes.",
+        description=f"{_ON} started {AS_COUNT} times in 30 minutes.",
         runbook=Runbook(
             means="The API process ends. All queued requests are lost each time.",
             look="The last lines of its log, and the out-of-memory killer in the kernel log.",
@@ -125,6 +130,25 @@ def _memory_grows(queries: Queries, limits: Thresholds) -> Alert:
     )
 
 
+def _container_memory(queries: Queries, limits: Thresholds) -> Alert:
+    limit = percent(limits.container_memory_ratio)
+    used = queries.fraction(CGROUP_MEMORY_USED, CGROUP_MEMORY_LIMIT)
+    return Alert(
+        "ContainerMemoryHigh",
+        f"{used} > {limits.container_memory_ratio:g}",
+        for_seconds=120,
+        severity="warning",
+        scope=Scope.PROCESS,
+        summary=f"{_ON}: more than {limit} of the container's memory is used",
+        description=f"{_ON} uses {AS_SHARE} of its container's memory. The limit is {limit}.",
+        runbook=Runbook(
+            means="At the limit, the kernel kills a process in the container.",
+            look="process_resident_memory_bytes, and queue_depth (queued images are in memory).",
+            do="Raise the container's memory limit, or lower the queue limit.",
+        ),
+    )
+
+
 def _will_be_full(queries: Queries, used: Metric, size_of: Metric, window: str, ahead: int) -> str:
     """Return the condition that the forecasts of the window and of its last minutes exceed a size.
 
@@ -139,16 +163,17 @@ def _will_be_full(queries: Queries, used: Metric, size_of: Metric, window: str, 
 
 def _filesystem_ahead(queries: Queries, limits: Thresholds) -> Alert:
     seconds = limits.disk_forecast_seconds
+    full = _will_be_full(queries, HOST_FILESYSTEM_USED, HOST_FILESYSTEM_SIZE, "6h", seconds)
     return Alert(
         "FilesystemExhaustionAhead",
-        _will_be_full(queries, HOST_FILESYSTEM_USED, HOST_FILESYSTEM_SIZE, "6h", seconds),
+        per_machine(full, MOUNTPOINT),
         for_seconds=1800,
         severity="warning",
         scope=Scope.HOST,
-        summary=f"{_ON}: {{{{ $labels.mountpoint }}}} will be full within {duration(seconds)}",
+        summary=f"{AS_MACHINE}: {_MOUNT} will be full within {duration(seconds)}",
         description=(
-            f"If the growth of the last 6 hours continues, {{{{ $labels.mountpoint }}}} of {_ON} "
-            f"will be full within {duration(seconds)}."
+            f"If the growth of the last 6 hours continues, {_MOUNT} of "
+            f"{AS_MACHINE} will be full within {duration(seconds)}."
         ),
         runbook=Runbook(
             means="The file system is not full yet, but will be soon.",
@@ -164,14 +189,14 @@ def _memory_ahead(queries: Queries, limits: Thresholds) -> Alert:
     half = f"0.5 * {queries.select(HOST_MEMORY_TOTAL)}"
     return Alert(
         "HostMemoryExhaustionAhead",
-        f"{ahead} and {queries.select(HOST_MEMORY_USED)} > {half}",
+        per_machine(f"{ahead} and {queries.select(HOST_MEMORY_USED)} > {half}"),
         for_seconds=900,
         severity="warning",
         scope=Scope.HOST,
-        summary=f"{_ON}: the host's memory will be full within {duration(seconds)}",
+        summary=f"{AS_MACHINE}: the host's memory will be full within {duration(seconds)}",
         description=(
-            f"If the growth of the last 2 hours continues, the memory of {_ON} will be full within "
-            f"{duration(seconds)}."
+            f"If the growth of the last 2 hours continues, the memory of {AS_MACHINE} will be "
+            f"full within {duration(seconds)}."
         ),
         runbook=Runbook(
             means="If memory runs out, the kernel kills a process, most likely the worker.",
@@ -191,7 +216,7 @@ def _log_lost(queries: Queries, _: Thresholds) -> Alert:
         scope=Scope.PROCESS,
         summary=f"{AS_JOB}: log lines were not written",
         description=(
-            f"{AS_JOB} lost {AS_NUMBER} log lines in {longer.window}. Requests were not affected."
+            f"{AS_JOB} lost {AS_COUNT} log lines in {longer.window}. Requests were not affected."
         ),
         runbook=Runbook(
             means="The disk is full, or no process reads the log pipe.",
@@ -208,5 +233,6 @@ PROCESS_ALERTS: tuple[Callable[[Queries, Thresholds], Alert], ...] = (
     _memory_grows,
     _filesystem_ahead,
     _memory_ahead,
+    _container_memory,
     _log_lost,
 )

@@ -13,6 +13,7 @@ from safelight.metrics.catalog import (
     GPU,
     GPU_CLOCK,
     GPU_ENERGY,
+    GPU_INFO,
     GPU_MEMORY_BUSY,
     GPU_MEMORY_TOTAL,
     GPU_MEMORY_USED,
@@ -33,8 +34,8 @@ from safelight.metrics.catalog import (
 )
 from safelight.metrics.exact import ExactQueries
 from safelight.metrics.merge import RENAMED
-from safelight.metrics.metric import Metric
-from safelight.metrics.promql import INSTANCE, JOB, Matchers, Queries
+from safelight.metrics.metric import Label, Metric
+from safelight.metrics.promql import INSTANCE, JOB, Matchers, Queries, copied
 from safelight.rules.failures import failures
 from safelight.rules.objectives import INTERVAL_SECONDS, burns
 from safelight.rules.rule import Group, Recording
@@ -153,8 +154,13 @@ def _dcgm_names(queries: Queries) -> tuple[Recording, ...]:
 
 
 def _by_gpu(queries: Queries, name: str) -> str:
-    """Return a metric of DCGM by GPU, without unknown values, which DCGM exposes as 9.2e18."""
-    return f"max by (job, instance, {GPU.name}) ({queries.foreign(name)} < 1e18)"
+    """Return a metric of DCGM by GPU, without those that Safelight measures itself.
+
+    DCGM exposes unknown values as 9.2e18.
+    """
+    ours = copied(queries.select(GPU_INFO), Label("uuid", ""), "UUID")
+    read = f"{queries.foreign(name)} < 1e18 unless on (UUID) {ours}"
+    return f"max by (job, instance, node, {GPU.name}) ({read})"
 
 
 def _service_names(queries: Queries) -> tuple[Recording, ...]:

@@ -6,6 +6,7 @@ from enum import Enum, auto
 from typing import Literal
 
 Severity = Literal["critical", "warning", "info"]
+Shown = Severity | Literal["none"]  # none: never shown or routed by severity
 
 # Placeholders in the texts of alerts. Prometheus fills them in when an alert fires.
 AS_JOB = "{{ $labels.job }}"
@@ -14,6 +15,7 @@ AS_SECONDS = "{{ $value | humanizeDuration }}"
 AS_SHARE = "{{ $value | humanizePercentage }}"
 AS_BYTES = "{{ $value | humanize1024 }}B"
 AS_NUMBER = "{{ $value | humanize }}"
+AS_COUNT = '{{ $value | printf "%.0f" }}'  # `increase` returns fractions
 
 
 class Scope(Enum):
@@ -42,7 +44,7 @@ class Alert:
     name: str
     expr: str
     for_seconds: int
-    severity: Severity
+    severity: Shown
     scope: Scope
     summary: str
     description: str

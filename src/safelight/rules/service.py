@@ -6,19 +6,19 @@ from dataclasses import replace
 from safelight.metrics.catalog import (
     IN_FLIGHT,
     INFERENCE_SECONDS,
+    PRIORITY_SECONDS,
     QUEUED_SECONDS,
     REJECTED,
     REJECTION,
-    REQUEST_SECONDS,
     REQUESTS,
 )
 from safelight.metrics.promql import INSTANCE, JOB, Matchers, Queries
-from safelight.rules.failures import failed, failed_share
+from safelight.rules.failures import NOT_LOW, failed, failed_share
 from safelight.rules.recording import HTTP_ERRORS, HTTP_FAILED, HTTP_P95
 from safelight.rules.rule import (
+    AS_COUNT,
     AS_INSTANCE,
     AS_JOB,
-    AS_NUMBER,
     AS_SECONDS,
     AS_SHARE,
     Alert,
@@ -40,7 +40,7 @@ def _request_p95_high(queries: Queries, limits: Thresholds) -> Alert:
     limit = limits.request_p95_seconds
     return Alert(
         "RequestP95High",
-        f"{queries.quantile(0.95, REQUEST_SECONDS, (JOB,))} > {limit:g}",
+        f"{queries.quantile(0.95, PRIORITY_SECONDS, (JOB,), NOT_LOW)} > {limit:g}",
         for_seconds=300,
         severity="warning",
         scope=Scope.SERVICE,
@@ -153,9 +153,9 @@ def _burst(queries: Queries, limits: Thresholds) -> Alert:
         for_seconds=0,
         severity="warning",
         scope=Scope.SERVICE,
-        summary=f"{AS_JOB}: {AS_NUMBER} requests failed within ten minutes",
+        summary=f"{AS_JOB}: {AS_COUNT} requests failed within ten minutes",
         description=(
-            f"{AS_NUMBER} requests of {AS_JOB} failed by the service's fault within ten minutes: "
+            f"{AS_COUNT} requests of {AS_JOB} failed by the service's fault within ten minutes: "
             f"more than {limit} of all."
         ),
         runbook=Runbook(
@@ -176,7 +176,8 @@ def _refused(queries: Queries, limits: Thresholds) -> Alert:
     return Alert(
         "RequestsRefused",
         f"{refused} / {queries.rate(REQUESTS, (JOB,))} > {limits.refused_ratio:g}"
-        f" and {number} >= {limits.least_missed:g}",
+        f" and {number} >= {limits.least_missed:g}"
+        f" and {failed(queries, '15m')} >= {limits.least_missed:g}",
         for_seconds=300,
         severity="warning",
         scope=Scope.SERVICE,
@@ -211,7 +212,7 @@ def _stuck(queries: Queries, _: Thresholds) -> Alert:
         scope=Scope.SERVICE,
         summary=f"{AS_INSTANCE} ({AS_JOB}): requests do not end",
         description=(
-            f"{AS_NUMBER} requests of {AS_INSTANCE} ({AS_JOB}) are in flight, and none has ended "
+            f"{AS_COUNT} requests of {AS_INSTANCE} ({AS_JOB}) are in flight, and none has ended "
             "for ten minutes."
         ),
         runbook=Runbook(
@@ -245,7 +246,7 @@ def _traffic_stopped(queries: Queries, limits: Thresholds) -> Alert:
 
 
 def _queue_longer(queries: Queries, limits: Thresholds) -> Alert:
-    queue_wait = queries.mean(QUEUED_SECONDS, (JOB,))
+    queue_wait = queries.mean(QUEUED_SECONDS, (JOB,), NOT_LOW)
     return Alert(
         "QueueLongerThanInference",
         f"{queue_wait} > {queries.mean(INFERENCE_SECONDS, (JOB,))}"

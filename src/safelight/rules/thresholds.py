@@ -53,6 +53,7 @@ class Thresholds(BaseModel):
     queue_wait_seconds: Positive = Field(
         0.5, description="A mean queue wait below this is not judged."
     )
+    least_replicas: int = Field(1, ge=1, description="Replicas that must respond.")
     traffic_per_second: Positive = Field(
         0.1, description="Requests per second of an hour whose sudden end is reported."
     )
@@ -97,6 +98,9 @@ class Thresholds(BaseModel):
     gpu_memory_full_ratio: Share = Field(0.95, description="GPU memory used: critical.")
     gpu_memory_high_ratio: Share = Field(0.90, description="GPU memory used: warning.")
     gpu_busy_ratio: Share = Field(0.9, description="Time in which the GPU is busy.")
+    gpu_uneven_ratio: Share = Field(
+        0.5, description="Difference in use between two GPUs of a machine."
+    )
     gpu_celsius: Positive = Field(85.0, lt=150, description="Temperature of a GPU.")
     vram_growth_bytes_per_hour: Positive = Field(
         100.0 * 2**20, description="Growth of PyTorch's GPU memory that is a leak."
@@ -116,6 +120,9 @@ class Thresholds(BaseModel):
     )
     descriptors_ratio: Share = Field(0.8, description="File descriptors used.")
     service_restarts: Count = Field(2, description="Starts of the service in 30 minutes.")
+    container_memory_ratio: Share = Field(
+        0.9, description="Memory of a container, compared with its limit."
+    )
     process_growth_bytes_per_hour: Positive = Field(
         50.0 * 2**20, description="Growth of the API process that is a leak."
     )
@@ -155,6 +162,8 @@ OF_MACHINES = frozenset(
         "event_loop_blocked_ratio",
         "descriptors_ratio",
         "service_restarts",
+        "container_memory_ratio",
+        "gpu_uneven_ratio",
         "process_growth_bytes_per_hour",
         "disk_forecast_seconds",
         "exposition_seconds",

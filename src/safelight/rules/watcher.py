@@ -15,7 +15,16 @@ from safelight.metrics.catalog import (
 )
 from safelight.metrics.promql import JOB, Queries
 from safelight.rules.recording import KNOWN
-from safelight.rules.rule import AS_INSTANCE, AS_JOB, AS_NUMBER, AS_SECONDS, Alert, Runbook, Scope
+from safelight.rules.rule import (
+    AS_COUNT,
+    AS_INSTANCE,
+    AS_JOB,
+    AS_NUMBER,
+    AS_SECONDS,
+    Alert,
+    Runbook,
+    Scope,
+)
 from safelight.rules.thresholds import Thresholds
 from safelight.units import duration
 
@@ -53,7 +62,7 @@ def _probe_failing(queries: Queries, _: Thresholds) -> Alert:
         scope=Scope.MONITORING,
         summary=f"{AS_JOB}: the {_PROBE} probe fails",
         description=(
-            f"The {_PROBE} probe of {AS_JOB} failed {AS_NUMBER} times in {longer.window}. Requests "
+            f"The {_PROBE} probe of {AS_JOB} failed {AS_COUNT} times in {longer.window}. Requests "
             "were not affected."
         ),
         runbook=Runbook(
@@ -132,7 +141,7 @@ def _series_folded(queries: Queries, _: Thresholds) -> Alert:
         severity="info",
         scope=Scope.MONITORING,
         summary=f"{AS_JOB}: {metric} has more label values than it may expose",
-        description=f"{AS_NUMBER} events of {metric} were counted as `other` in {longer.window}.",
+        description=f"{AS_COUNT} events of {metric} were counted as `other` in {longer.window}.",
         runbook=Runbook(
             means="A label has too many values. New ones are counted as `other`. Totals are right.",
             look="Which label? Often routes without a template, or a taxonomy with many types.",
@@ -150,7 +159,7 @@ def _records_lost(queries: Queries, _: Thresholds) -> Alert:
         severity="warning",
         scope=Scope.MONITORING,
         summary=f"{AS_JOB}: records were not written to the database",
-        description=f"{AS_JOB} lost {AS_NUMBER} records in {longer.window}. Requests were served.",
+        description=f"{AS_JOB} lost {AS_COUNT} records in {longer.window}. Requests were served.",
         runbook=Runbook(
             means=(
                 "The database was unreachable until the buffer was full, or it cannot be used: its "

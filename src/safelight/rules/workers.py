@@ -12,7 +12,7 @@ from safelight.metrics.catalog import (
 )
 from safelight.metrics.promql import JOB, Queries
 from safelight.rules.failures import out_of_memory
-from safelight.rules.rule import AS_JOB, AS_NUMBER, AS_SHARE, Alert, Runbook, Scope
+from safelight.rules.rule import AS_COUNT, AS_JOB, AS_SHARE, Alert, Runbook, Scope
 from safelight.rules.thresholds import Thresholds
 
 _LOAD_SECONDS = 1800  # a model that is not loaded after this time will not be
@@ -30,7 +30,7 @@ def _no_worker(queries: Queries, _: Thresholds) -> Alert:
         severity="critical",
         scope=Scope.SERVICE,
         summary=f"{AS_JOB}: no worker has a model loaded",
-        description=f"{AS_JOB} has {AS_NUMBER} ready workers. It serves nothing.",
+        description=f"{AS_JOB} has {AS_COUNT} ready workers. It serves nothing.",
         runbook=Runbook(
             means="The API runs, but no worker can serve requests.",
             look=(
@@ -45,6 +45,25 @@ def _no_worker(queries: Queries, _: Thresholds) -> Alert:
     )
 
 
+def _too_few(queries: Queries, limits: Thresholds) -> Alert:
+    ours = f"max by (job) (last_over_time({queries.service()}[1h]))"
+    least = limits.least_replicas
+    return Alert(
+        "TooFewReplicas",
+        f"sum by (job) ({queries.foreign('up')}) < {least} and on (job) {ours}",
+        for_seconds=300,
+        severity="critical",
+        scope=Scope.SERVICE,
+        summary=f"{AS_JOB}: fewer than {least} replicas respond",
+        description=f"{AS_COUNT} replicas of {AS_JOB} respond to Prometheus. It needs {least}.",
+        runbook=Runbook(
+            means="The service has less capacity than it needs, or none.",
+            look="The page Status > Targets in Prometheus, and the autoscaler's events.",
+            do="Start the missing replicas. If fewer are enough, lower least_replicas.",
+        ),
+    )
+
+
 def _restarting(queries: Queries, limits: Thresholds) -> Alert:
     longer = replace(queries, window="15m")
     return Alert(
@@ -54,7 +73,7 @@ def _restarting(queries: Queries, limits: Thresholds) -> Alert:
         severity="warning",
         scope=Scope.SERVICE,
         summary=f"{AS_JOB}: workers restart again and again",
-        description=f"{AS_NUMBER} workers of {AS_JOB} were replaced in {longer.window}.",
+        description=f"{AS_COUNT} workers of {AS_JOB} were replaced in {longer.window}.",
         runbook=Runbook(
             means="A worker ends repeatedly. Its requests are lost or retried each time.",
             look=(
@@ -107,7 +126,7 @@ def _out_of_memory(queries: Queries, _: Thresholds) -> Alert:
         severity="warning",
         scope=Scope.SERVICE,
         summary=f"{AS_JOB}: requests fail because GPU memory is full",
-        description=f"{AS_NUMBER} requests of {AS_JOB} ran out of memory in {queries.window}.",
+        description=f"{AS_COUNT} requests of {AS_JOB} ran out of memory in {queries.window}.",
         runbook=Runbook(
             means="An image needed more GPU memory than was free.",
             look=(
@@ -124,6 +143,7 @@ def _out_of_memory(queries: Queries, _: Thresholds) -> Alert:
 
 WORKER_ALERTS: tuple[Callable[[Queries, Thresholds], Alert], ...] = (
     _no_worker,
+    _too_few,
     _restarting,
     _out_of_memory,
     _guidance_overridden,

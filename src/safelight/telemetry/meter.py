@@ -18,6 +18,7 @@ from safelight.metrics.catalog import (
     MODEL_LATENCY,
     MODEL_REQUESTS,
     OUTCOMES,
+    PRIORITY_SECONDS,
     QUALITY_SCORE,
     QUALITY_SQUARES,
     QUEUED_SECONDS,
@@ -43,6 +44,8 @@ from safelight.metrics.registry import Exemplar, Meter
 from safelight.reasons import NO_ERROR, outcome_of
 from safelight.telemetry.assessment import Assessment, Assessor
 from safelight.telemetry.record import PipelineCall, Record, Sink
+
+_SERVED = ("ok", "server_error")  # refusals are fast, and callers' mistakes say nothing
 
 
 def service_meter(namespace: str) -> Meter:
@@ -108,11 +111,15 @@ def _write_request(meter: Meter, record: Record, exemplar: Exemplar | None) -> N
     meter.observe(
         REQUEST_SECONDS, record.endpoint, status, kind, value=record.seconds, exemplar=exemplar
     )
-    meter.add(OUTCOMES, outcome_of(record.error), record.facts.priority)
+    outcome, priority = outcome_of(record.error), record.facts.priority
+    meter.add(OUTCOMES, outcome, priority)
+    if outcome in _SERVED:
+        meter.observe(PRIORITY_SECONDS, priority, value=record.seconds, exemplar=exemplar)
     meter.peak(REQUEST_MAX, value=record.seconds)
     _write_success(meter, record, exemplar)
     if record.facts.queued:
-        meter.observe(QUEUED_SECONDS, value=record.stages.get("queue", 0.0), exemplar=exemplar)
+        wait = record.stages.get("queue", 0.0)
+        meter.observe(QUEUED_SECONDS, priority, value=wait, exemplar=exemplar)
     for stage, seconds in record.stages.items():
         meter.observe(STAGE_SECONDS, stage, value=seconds, exemplar=exemplar)
 

@@ -173,7 +173,7 @@ def test_the_queue_is_shown(meter: Meter) -> None:
     before = samples(meter)
     meter.set(QUEUE_DEPTH, value=4)
     meter.set(IN_FLIGHT, value=5)
-    meter.observe(QUEUED_SECONDS, value=0.04)
+    meter.observe(QUEUED_SECONDS, "normal", value=0.04)
     shown = view(samples(meter), before)
     assert (shown.queue_depth, shown.in_flight) == (4, 5)
     assert shown.queued_seconds == pytest.approx(0.048)

@@ -16,13 +16,14 @@ from safelight.metrics.exact import ExactQueries
 from safelight.metrics.metric import Label, Metric
 from safelight.metrics.promql import INSTANCE, JOB, Matchers
 from safelight.rules.alerts import alerts
+from safelight.rules.machines import MACHINE, with_machine
 from safelight.rules.rule import Scope
 
 PER_SECOND, SHARE, COUNT, TIMES = "reqps", "percentunit", "short", "ops"
 NVIDIA_GPU = "an NVIDIA GPU"
 SERVED = "a model that Safelight serves"
 
-_FIRES: Matchers = {"alertstate": "firing"}
+_FIRES: Matchers = {"alertstate": "firing", "severity": "!none"}
 
 # Grafana replaces these variables with the chosen namespace and the time range.
 CHOSEN: Matchers = {JOB: "~$job", INSTANCE: "~$instance"}
@@ -145,9 +146,23 @@ def firing(where: Matchers | None = None) -> str:
     return NOW.foreign("ALERTS", {**chosen, **(where or {})})
 
 
+def firing_on_targets() -> str:
+    """Return the selector of the alerts about the GPUs of a target, also of an exporter."""
+    return CARDS.foreign("ALERTS", _of_machines())
+
+
 def firing_on_machines() -> str:
-    """Return the selector of the alerts about GPUs and hosts, also those of an exporter."""
-    return CARDS.foreign("ALERTS", {**_FIRES, "alertname": f"~{_named(Scope.GPU, Scope.HOST)}"})
+    """Return the selector of the alerts about whole machines, which have no job."""
+    return replace(NOW, matchers={}).foreign("ALERTS", {**_of_machines(), MACHINE: "!"})
+
+
+def on_chosen_machines(expression: str) -> str:
+    """Return those results of an expression that are about a machine of a chosen target."""
+    return f"({expression} and on (machine) {with_machine(CARDS.foreign('up'))})"
+
+
+def _of_machines() -> Matchers:
+    return {**_FIRES, "alertname": f"~{_named(Scope.GPU, Scope.HOST)}"}
 
 
 def firing_of_monitoring() -> str:

@@ -67,7 +67,7 @@ def _queue(limits: Thresholds) -> tuple[Panel, ...]:
             "Estimated time until all queued and running requests are done. The dashed line is the "
             "limit of WorkPilesUp. Requests that reach the timeout fail.",
             QUEUED_WORK.unit,
-            Query(NOW.select(QUEUED_WORK), by(INSTANCE)),
+            Query(f"sum by (job, instance) ({NOW.select(QUEUED_WORK)})", by(INSTANCE)),
             Query(f"min({NOW.select(REQUEST_TIMEOUT)})", "timeout"),
             limit=limits.queued_work_seconds,
             needs=SERVED,

@@ -12,7 +12,9 @@ from safelight.dashboards.boards.common import (
     firing,
     firing_of_monitoring,
     firing_on_machines,
+    firing_on_targets,
     on_cards,
+    on_chosen_machines,
     panel,
     row,
 )
@@ -135,7 +137,7 @@ def _resources(limits: Thresholds) -> tuple[Panel, ...]:
             "Estimated time until the requests of the fullest instance are done. Red is above the "
             "limit of WorkPilesUp.",
             QUEUED_WORK.unit,
-            Query(f"max({_NOW.select(QUEUED_WORK)})", "queued"),
+            Query(f"max(sum by (job, instance) ({_NOW.select(QUEUED_WORK)}))", "queued"),
             limit=limits.queued_work_seconds,
             onward=ENGINE,
         ),
@@ -181,10 +183,13 @@ def _alerts() -> Panel:
     missing = replace(NOW, matchers={}).foreign(
         "ALERTS", {"alertstate": "firing", "namespace": NOW.namespace, JOB: ""}
     )
-    labels = "alertname, severity, job, instance"
-    selectors = (firing(), firing_on_machines(), firing_of_monitoring(), missing)
-    now = f"max by ({labels}) ({' or '.join(selectors)})"
-    before = " or ".join(f"last_over_time({selector}[15m])" for selector in selectors)
+    labels = "alertname, severity, job, instance, machine"
+    selectors = (firing(), firing_on_targets(), firing_of_monitoring(), missing)
+    machines = firing_on_machines()
+    now = " or ".join((*selectors, on_chosen_machines(machines)))
+    now = f"max by ({labels}) ({now})"
+    lasted = [f"last_over_time({selector}[15m])" for selector in (*selectors, machines)]
+    before = " or ".join((*lasted[:-1], on_chosen_machines(lasted[-1])))
     recent = f"max by ({labels}) ({before}) unless on ({labels}) {now}"
     fires = (
         f'label_replace({now}, "fires", "now", "", "") or '

@@ -8,6 +8,7 @@ each further key, so that any key can be the next.
 import asyncio
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 
 from safelight.errors import NotReady, SafelightError, WorkerLost
 from safelight.metrics.catalog import (
@@ -28,7 +29,7 @@ from safelight.serving.engine.messages import call_of, jobs_message, outcome_of
 from safelight.serving.engine.pool import Pool
 from safelight.serving.engine.queue_entry import QueueEntry
 from safelight.serving.engine.worker_handle import WorkerHandle
-from safelight.serving.job import Job, Outcome
+from safelight.serving.job import PRIORITIES, Job, Outcome, Priority
 from safelight.serving.statistics import conservative_mean
 from safelight.serving.wire.schema import BatchReport, FailedResult, Result
 
@@ -52,14 +53,13 @@ class Batching:
         self._scheduled = False
         self.curves = Curves()
         self.batch_seconds = 0.0
-        self._queued_work_seconds = 0.0
+        self._queued_work_seconds = dict.fromkeys(PRIORITIES, 0.0)
         self._delay_factor = 1.0  # how much longer than predicted jobs take
         self._delivery_seconds = 0.0
         meter.child(QUEUE_DEPTH).set_function(lambda: self.waiting)
         # As of the last `update_metrics`: a scrape's thread must not walk the entries.
-        meter.child(QUEUED_WORK).set_function(
-            lambda: self._queued_work_seconds if self.in_progress else 0.0
-        )
+        for name in PRIORITIES:
+            meter.child(QUEUED_WORK, name).set_function(partial(self._queued_work, name))
 
     @property
     def waiting(self) -> int:
@@ -78,7 +78,14 @@ class Batching:
 
     def update_metrics(self) -> None:
         """Update the gauge of queued work; called once a second."""
-        self._queued_work_seconds = self.work_seconds
+        before = 0.0
+        for rank, priority in enumerate(PRIORITIES):
+            until = self._seconds_ahead(rank)
+            self._queued_work_seconds[priority] = max(0.0, until - before)
+            before = until
+
+    def _queued_work(self, priority: Priority) -> float:
+        return self._queued_work_seconds[priority] if self.in_progress else 0.0
 
     async def __call__(self, job: Job) -> Outcome:
         """Run the job on a worker.
