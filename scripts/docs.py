@@ -8,10 +8,10 @@ from pathlib import Path
 from safelight.cli.main import application
 from safelight.cli.reference import commands_page, errors_page, settings_page
 from safelight.reference.alerts import as_markdown as alerts_page
-from safelight.reference.alerts import runbooks as runbooks_page
 from safelight.reference.checks import as_markdown as diagnosis_page
 from safelight.reference.dashboards import as_markdown as boards_page
 from safelight.reference.metrics import as_markdown as metrics_page
+from safelight.reference.runbooks import as_markdown as runbooks_page
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"

@@ -9,9 +9,9 @@ import pytest
 from safelight.dashboards.board import FIRING, Board, Panel, Shape
 from safelight.dashboards.catalog import boards
 from safelight.dashboards.grafana_json import as_json, handed_over
-from safelight.dashboards.leads import LEADS
 from safelight.errors import MissingExtra
 from safelight.rules.files import groups
+from safelight.rules.leads import LEADS
 from safelight.rules.thresholds import Thresholds
 
 BOARDS = boards()

@@ -5,12 +5,16 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from safelight.dashboards.catalog import boards
 from safelight.metrics.catalog import BUILD_INFO, CATALOG, HTTP_SECONDS, REQUEST_SECONDS
 from safelight.metrics.foreign import FOREIGN
 from safelight.reasons import REASONS
-from safelight.reference.alerts import as_markdown, runbooks
+from safelight.reference.alerts import as_markdown
+from safelight.reference.runbooks import as_html
+from safelight.reference.runbooks import as_markdown as runbooks
 from safelight.rules.alerts import alert_groups, alerts
-from safelight.rules.files import RUNBOOKS, groups, rule_file, runbook_url
+from safelight.rules.files import RUNBOOKS, WATCHDOG, Links, groups, rule_file, runbook_url
+from safelight.rules.leads import lead
 from safelight.rules.rule import Alert
 from safelight.rules.thresholds import OF_MACHINES, Thresholds
 from tests.rules.cases import CASES
@@ -29,7 +33,11 @@ def test_the_text_of_an_alert_has_the_value_and_the_job(tmp_path: Path) -> None:
     text = {
         "summary": "safelight: more than 2 % of the responses of /api/edit have a 5xx status",
         "description": "2.203% of the responses of /api/edit in safelight have a 5xx status.",
-        "runbook_url": "docs/runbooks.md#highapierrorrate",
+        "meaning": alert.runbook.means,
+        "action": alert.runbook.do,
+        "dashboard_url": "http://grafana/d/safelight-web-service?from=now-1h&to=now"
+        "&var-namespace=instructpix2pix&var-job=safelight",
+        "runbook_url": "http://wiki/instructpix2pix#highapierrorrate",
     }
     expected = {
         "exp_labels": {
@@ -41,7 +49,9 @@ def test_the_text_of_an_alert_has_the_value_and_the_job(tmp_path: Path) -> None:
         "exp_annotations": text,
     }
     check = {"eval_time": "20m", "alertname": alert.name, "exp_alerts": [expected]}
-    judge(tmp_path, CASES[alert.name][0].fires, alert_rule_test=[check])
+    links = Links("http://wiki/{namespace}", "http://grafana/")
+    rules = rule_file(NAMESPACE, links=links)
+    judge(tmp_path, CASES[alert.name][0].fires, rules, alert_rule_test=[check])
 
 
 def test_a_p95_alert_waits_its_five_minutes(tmp_path: Path) -> None:
@@ -174,3 +184,22 @@ def test_a_runbook_names_only_metrics_that_exist(alert: Alert) -> None:
 def test_groups_have_unique_names() -> None:
     names = [group.name for group in alert_groups(NAMESPACE)]
     assert len(names) == len(set(names))
+
+
+def test_a_runbook_names_a_panel_that_its_dashboard_has() -> None:
+    panels = {board.uid: {panel.title for panel in board.panels} for board in boards()}
+    for alert in ALERTS:
+        uid, panel = lead(alert.name)
+        assert panel in panels[uid], alert.name
+
+
+def test_the_runbooks_are_an_html_page_too() -> None:
+    page = as_html(NAMESPACE)
+    for alert in (*ALERTS, *WATCHDOG.alerts):
+        assert f'<h2 id="{alert.name.lower()}">{alert.name}</h2>' in page
+    assert "<script" not in page
+    assert "http" not in page.replace("http_", ""), "no external file"
+
+
+def test_the_watchdog_always_fires(tmp_path: Path) -> None:
+    judge(tmp_path, (), promql_expr_test=[firing("Watchdog", "0m", 1)])

@@ -10,6 +10,8 @@ def alert(
     annotations = {
         "summary": "safelight: /api/edit has been slow",
         "description": "P95 of /api/edit is 16s; the limit is 15 s.",
+        "action": "Restart a worker that makes no progress.",
+        "dashboard_url": "http://grafana/d/safelight-web-service?from=now-1h&to=now&var-job=safelight",
         "runbook_url": f"docs/alerts.md#{name.lower()}",
         **changed,
     }
@@ -18,6 +20,7 @@ def alert(
         "labels": {"alertname": name, "job": "safelight", "severity": "critical"},
         "annotations": annotations,
         "startsAt": "2026-01-01T00:00:00Z",
+        "endsAt": "2026-01-01T01:00:00Z" if resolved else "0001-01-01T00:00:00Z",
         "fingerprint": "0123456789abcdef",
     }
 

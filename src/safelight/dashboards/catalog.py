@@ -15,8 +15,9 @@ from safelight.dashboards.boards.slo import slo
 from safelight.dashboards.boards.watcher import watcher
 from safelight.dashboards.boards.web import web
 from safelight.dashboards.boards.zimage import zimage
-from safelight.dashboards.leads import LEADS
-from safelight.dashboards.uids import (
+from safelight.rules.leads import LEADS
+from safelight.rules.thresholds import Thresholds
+from safelight.rules.uids import (
     DENOISING,
     ENGINE,
     GPUS,
@@ -28,7 +29,6 @@ from safelight.dashboards.uids import (
     WATCHER,
     WEB,
 )
-from safelight.rules.thresholds import Thresholds
 
 _BOARDS = (
     live,
@@ -66,7 +66,7 @@ def boards(limits: Thresholds | None = None) -> tuple[Board, ...]:
     return tuple(
         replace(
             each,
-            alerts=LEADS.get(each.uid, ()),
+            alerts=tuple(LEADS.get(each.uid, ())),
             onward=_ONWARD.get(each.uid, (REQUEST, ENGINE, LIVE)),
         )
         for each in built

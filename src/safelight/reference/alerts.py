@@ -1,11 +1,11 @@
-"""Documentation pages of the alerts: `docs/alerts.md` and `docs/runbooks.md`."""
+"""Documentation page of the alerts: `docs/alerts.md`."""
 
 import re
 from collections.abc import Iterator
 
 from safelight.rules.alerts import alert_groups
 from safelight.rules.objectives import DAYS, OBJECTIVES
-from safelight.rules.rule import Alert, Group
+from safelight.rules.rule import Group
 from safelight.rules.thresholds import DEFAULTS, OF_MACHINES, Thresholds
 from safelight.units import duration, percent, size
 
@@ -53,32 +53,13 @@ def as_markdown(namespace: str) -> str:
     return "\n".join([*opening, *sections, "", *_objectives(), "", *_limits(), "", _CHANGING])
 
 
-def runbooks(namespace: str) -> str:
-    """Return the page of the runbooks: what each alert means, where to look, what to do."""
-    opening = ["# Runbooks", "", _GENERATED]
-    groups = alert_groups(namespace)
-    return "\n".join([*opening, *(line for group in groups for line in _paragraphs(group))]) + "\n"
-
-
 def _section(group: Group) -> Iterator[str]:
     yield from ("", f"## {_title(group)}", "")
     for alert in group.alerts:
         link = f"[{alert.name}](runbooks.md#{alert.name.lower()})"
-        when = f"**{alert.severity}** after {_wait(alert.for_seconds)}"
-        yield from (f"- {link}, {when}: {_plain(alert.description)}", "")
+        when = f"**{alert.severity}** after {wait(alert.for_seconds)}"
+        yield from (f"- {link}, {when}: {plain(alert.description)}", "")
         yield from ("  ```promql", f"  {alert.expr}", "  ```")
-
-
-def _paragraphs(group: Group) -> Iterator[str]:
-    for alert in group.alerts:
-        yield from ("", f"## {alert.name}", "", *_paragraph(alert))
-
-
-def _paragraph(alert: Alert) -> Iterator[str]:
-    runbook = alert.runbook
-    when = f"**{alert.severity.capitalize()}** after {_wait(alert.for_seconds)}."
-    yield f"{when} {_plain(alert.description)}"
-    yield f"**Means:** {runbook.means} **Look:** {runbook.look} **Do:** {runbook.do}"
 
 
 def _objectives() -> Iterator[str]:
@@ -110,11 +91,13 @@ def _title(group: Group) -> str:
     return group.name.rpartition("-")[2].capitalize()
 
 
-def _wait(seconds: int) -> str:
+def wait(seconds: int) -> str:
+    """Return how long an alert waits, in words."""
     if seconds == 0:
         return "the first evaluation"
     return f"{seconds // 60} min"
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
+    """Return a text of an alert with the names of its placeholders."""
     return _TEMPLATE.sub(lambda match: f"*{match[1]}*", text)

@@ -4,19 +4,25 @@ Callers' mistakes (4xx), rate limits and requests that the caller cancelled do n
 because of overload do. Low-priority requests may wait and fail.
 """
 
+from dataclasses import replace
+
 from safelight.metrics.catalog import (
+    ENDPOINT,
     ERROR,
+    HANDLER,
     INSTRUCTION_TYPE,
     NO_INSTRUCTION,
     OUTCOMES,
     PRIORITY,
+    PRIORITY_SECONDS,
     REQUESTS,
     RESULT,
 )
 from safelight.metrics.exact import ExactQueries
-from safelight.metrics.promql import JOB, Matchers, Queries
+from safelight.metrics.promql import JOB, Matchers, Queries, copied
 from safelight.reasons import NO_ERROR, OF_CALLERS
 from safelight.rules.rule import Recording
+from safelight.rules.thresholds import Thresholds
 
 NOT_LOW: Matchers = {PRIORITY: "!low"}  # low-priority work may wait and fail
 _BY_SERVICE: Matchers = {RESULT: "~server_error|overload", **NOT_LOW}
@@ -55,7 +61,31 @@ def out_of_memory(queries: Queries) -> str:
     return f"{queries.namespace}:request_cuda_oom:increase5m"
 
 
-def failures(queries: Queries) -> tuple[Recording, ...]:
+def slow(queries: Queries, limit: float) -> str:
+    """Return the number of requests of each job that took longer than a limit, in half an hour."""
+    longer = replace(queries, window=_TYPE_WINDOW)
+    edge: Matchers = {**NOT_LOW, "le": f"{float(PRIORITY_SECONDS.edge(limit))}"}
+    in_time = f"sum by (job) (increase({queries.select(PRIORITY_SECONDS, edge, '_bucket')}"
+    return f"({longer.increase(PRIORITY_SECONDS, (JOB,), NOT_LOW)} - {in_time}[{_TYPE_WINDOW}])))"
+
+
+def slow_for_low_priority(queries: Queries) -> str:
+    """Return the name of the model's routes that are slow for low-priority requests only."""
+    return f"{queries.namespace}:slow_for_low_priority:routes"
+
+
+def low_priority_routes(queries: Queries, limits: Thresholds) -> Recording:
+    """Return the recording of the routes that are slow, but fast for normal priority."""
+    routes = copied(
+        f"group by (job, endpoint) ({queries.select(REQUESTS)})", ENDPOINT, HANDLER.name
+    )
+    fast = queries.quantile(0.95, PRIORITY_SECONDS, (JOB,), NOT_LOW)
+    low = queries.increase(PRIORITY_SECONDS, (JOB,), {PRIORITY: "low"})
+    expr = f"{routes} and on (job) {fast} <= {limits.http_p95_seconds:g} and on (job) {low} > 0"
+    return Recording(slow_for_low_priority(queries), expr)
+
+
+def failures(queries: Queries, limits: Thresholds) -> tuple[Recording, ...]:
     """Return the recordings of failures, which several alerts read."""
     in_half_hour = _exact(queries, _TYPE_WINDOW)
     of_type = in_half_hour.increase(REQUESTS, _BY_TYPE, {**_JUDGED_REASONS, **_TYPED})
@@ -68,7 +98,8 @@ def failures(queries: Queries) -> tuple[Recording, ...]:
         failed_share_of_type(queries): f"({failed_of_type} or 0 * {of_type}) / {of_type}",
         out_of_memory(queries): no_memory,
     }
-    return tuple(Recording(name, expr) for name, expr in rows.items())
+    recorded = (Recording(name, expr) for name, expr in rows.items())
+    return (*recorded, low_priority_routes(queries, limits))
 
 
 def number_failed(queries: Queries, window: str) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from safelight.metrics.catalog import (
+    DEVICE,
     ECC,
     GPU,
     GPU_ECC_ERRORS,
@@ -12,8 +13,10 @@ from safelight.metrics.catalog import (
     GPU_THROTTLED,
     GPU_UTILIZATION,
     THROTTLE,
+    VRAM_RESERVED,
+    VRAM_USED,
 )
-from safelight.metrics.promql import INSTANCE, JOB, Matchers, Queries
+from safelight.metrics.promql import INSTANCE, JOB, Matchers, Queries, copied
 from safelight.rules.machines import AS_MACHINE, NODE, per_machine, with_machine
 from safelight.rules.rule import (
     AS_COUNT,
@@ -36,19 +39,26 @@ def _memory_share(queries: Queries) -> str:
     return per_machine(queries.fraction(GPU_MEMORY_USED, GPU_MEMORY_TOTAL), GPU)
 
 
+def _cached(queries: Queries) -> str:
+    """Return the share of a GPU's memory that PyTorch has reserved and can use for new tensors."""
+    free = f"({queries.select(VRAM_RESERVED)} - {queries.select(VRAM_USED)})"
+    free = with_machine(copied(free, DEVICE, GPU.name, "cuda:(.+)"))
+    return f"sum by (machine, gpu) ({free}) / {per_machine(queries.select(GPU_MEMORY_TOTAL), GPU)}"
+
+
 def _memory_full(queries: Queries, limits: Thresholds) -> Alert:
     limit = limits.gpu_memory_full_ratio
     return Alert(
         "VramNearlyFull",
-        f"{_memory_share(queries)} > {limit:g}",
+        f"{_memory_share(queries)} - ({_cached(queries)} or 0 * {_memory_share(queries)})"
+        f" > {limit:g}",
         for_seconds=60,
-        severity="warning",  # PyTorch's cache fills the memory of a healthy service
+        severity="warning",
         scope=Scope.GPU,
         summary=f"{AS_MACHINE}: more than {percent(limit)} of the memory of {_GPU} is used",
         description=(
-            f"{AS_SHARE} of the memory of {_GPU} is used by all processes together "
-            "(gpu_memory_used_bytes; vram_used_bytes counts only PyTorch). The next large image "
-            "can fail."
+            f"{AS_SHARE} of the memory of {_GPU} is used by all processes together, without the "
+            "cache that PyTorch can use again. The next large image can fail."
         ),
         runbook=Runbook(
             means="The next allocation can fail with CUDA out of memory.",

@@ -19,6 +19,9 @@ from safelight.rules.rule import AS_SHARE, Alert, Runbook, Scope, Severity
 from safelight.rules.thresholds import Thresholds
 from safelight.units import percent
 
+# A busy machine can be healthy.
+_BUSY = ("HostCpuBusy", "HostDiskBusy", "HostMemoryHigh")
+
 
 def _cpu_busy(queries: Queries, limits: Thresholds) -> Alert:
     return _host_alert(
@@ -54,6 +57,25 @@ def _memory_full(queries: Queries, limits: Thresholds) -> Alert:
     )
 
 
+def _memory_gone(queries: Queries, limits: Thresholds) -> Alert:
+    limit = percent(limits.host_memory_full_ratio)
+    used = per_machine(queries.fraction(HOST_MEMORY_USED, HOST_MEMORY_TOTAL))
+    return Alert(
+        "HostMemoryFull",
+        f"{used} > {limits.host_memory_full_ratio:g}",
+        for_seconds=120,
+        severity="warning",
+        scope=Scope.HOST,
+        summary=f"{AS_MACHINE}: more than {limit} of the memory is used",
+        description=f"{AS_SHARE} of the memory of {AS_MACHINE} is used. The limit is {limit}.",
+        runbook=Runbook(
+            means="The kernel will soon kill a process, most likely the worker.",
+            look="process_resident_memory_bytes, and other programs on the host.",
+            do="Stop programs that are not needed. Restart the program that grows.",
+        ),
+    )
+
+
 def _disk_busy(queries: Queries, limits: Thresholds) -> Alert:
     shorter = replace(queries, window="2m")
     return _host_alert(
@@ -84,9 +106,8 @@ def _filesystem_full(queries: Queries, limits: Thresholds) -> Alert:
 
 
 def _host_alert(name: str, ratio: str, limits: Thresholds, state: str, runbook: Runbook) -> Alert:
-    # A busy machine can be healthy; without memory or space, programs fail.
     limit = percent(limits.host_ratio)
-    severity: Severity = "info" if name in ("HostCpuBusy", "HostDiskBusy") else "warning"
+    severity: Severity = "info" if name in _BUSY else "warning"
     return Alert(
         name,
         f"{ratio} > {limits.host_ratio:g}",
@@ -102,6 +123,7 @@ def _host_alert(name: str, ratio: str, limits: Thresholds, state: str, runbook: 
 HOST_ALERTS: tuple[Callable[[Queries, Thresholds], Alert], ...] = (
     _cpu_busy,
     _memory_full,
+    _memory_gone,
     _disk_busy,
     _filesystem_full,
 )

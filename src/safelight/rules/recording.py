@@ -56,7 +56,9 @@ def recording_groups(namespace: str, limits: Thresholds | None = None) -> tuple[
     return (
         Group(f"{namespace}-budgets", burns(queries, limits or Thresholds()), INTERVAL_SECONDS),
         Group(f"{namespace}-routes", _routes(queries)),
-        Group(f"{namespace}-failures", failures(queries), _DASHBOARD_SECONDS),
+        Group(
+            f"{namespace}-failures", failures(queries, limits or Thresholds()), _DASHBOARD_SECONDS
+        ),
         Group(f"{namespace}-levels", _levels(queries), _DASHBOARD_SECONDS),
         Group(f"{namespace}-dcgm", _dcgm_names(queries)),
         Group(f"{namespace}-old-names", usual_names(namespace), _DASHBOARD_SECONDS),

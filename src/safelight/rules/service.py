@@ -6,6 +6,7 @@ from dataclasses import replace
 from safelight.metrics.catalog import (
     IN_FLIGHT,
     INFERENCE_SECONDS,
+    OUTCOMES,
     PRIORITY_SECONDS,
     QUEUED_SECONDS,
     REJECTED,
@@ -13,7 +14,7 @@ from safelight.metrics.catalog import (
     REQUESTS,
 )
 from safelight.metrics.promql import INSTANCE, JOB, Matchers, Queries
-from safelight.rules.failures import NOT_LOW, failed, failed_share
+from safelight.rules.failures import NOT_LOW, failed, failed_share, slow, slow_for_low_priority
 from safelight.rules.recording import HTTP_ERRORS, HTTP_FAILED, HTTP_P95
 from safelight.rules.rule import (
     AS_COUNT,
@@ -40,7 +41,8 @@ def _request_p95_high(queries: Queries, limits: Thresholds) -> Alert:
     limit = limits.request_p95_seconds
     return Alert(
         "RequestP95High",
-        f"{queries.quantile(0.95, PRIORITY_SECONDS, (JOB,), NOT_LOW)} > {limit:g}",
+        f"{queries.quantile(0.95, PRIORITY_SECONDS, (JOB,), NOT_LOW)} > {limit:g}"
+        f" and {slow(queries, limit)} >= {limits.least_missed:g}",
         for_seconds=300,
         severity="warning",
         scope=Scope.SERVICE,
@@ -65,7 +67,8 @@ def _http_p95_high(queries: Queries, limits: Thresholds) -> Alert:
     limit = limits.http_p95_seconds
     return Alert(
         "HighP95Latency",
-        f"{HTTP_P95} > {limit:g}{_of_service(queries)}",
+        f"{HTTP_P95} > {limit:g}{_of_service(queries)}"
+        f" unless on (job, handler) {slow_for_low_priority(queries)}",
         for_seconds=600,
         severity="critical",
         scope=Scope.SERVICE,
@@ -224,8 +227,8 @@ def _stuck(queries: Queries, _: Thresholds) -> Alert:
 
 
 def _traffic_stopped(queries: Queries, limits: Thresholds) -> Alert:
-    now = replace(queries, window="15m").rate(REQUESTS, (JOB,))
-    before = f"sum by (job) (rate({queries.select(REQUESTS)}[1h] offset 30m))"
+    now = replace(queries, window="15m").rate(OUTCOMES, (JOB,), NOT_LOW)
+    before = f"sum by (job) (rate({queries.select(OUTCOMES, NOT_LOW)}[1h] offset 30m))"
     return Alert(
         "TrafficStopped",
         f"{now} == 0 and on (job) {before} > {limits.traffic_per_second:g}",

@@ -112,6 +112,7 @@ class Thresholds(BaseModel):
     host_forecast_seconds: int = Field(
         14_400, ge=300, le=86_400, description="Time ahead of the host memory forecast."
     )
+    host_memory_full_ratio: Share = Field(0.95, description="Use of the host's memory: warning.")
     host_ratio: Share = Field(
         0.85, description="Use of the host's CPU, memory, disk time and file systems."
     )
@@ -157,6 +158,7 @@ OF_MACHINES = frozenset(
         "gpu_memory_high_ratio",
         "gpu_busy_ratio",
         "gpu_celsius",
+        "host_memory_full_ratio",
         "host_ratio",
         "host_forecast_seconds",
         "event_loop_blocked_ratio",

@@ -75,9 +75,10 @@ def _probe_failing(queries: Queries, _: Thresholds) -> Alert:
 
 def _probe_silent(queries: Queries, limits: Thresholds) -> Alert:
     limit = duration(limits.probe_silent_seconds)
+    last = queries.select(PROBE_TIMESTAMP)  # compared with its own scrape, not with now: a gap
     return Alert(
         "ProbeSilent",
-        f"{queries.age(PROBE_TIMESTAMP)} > {limits.probe_silent_seconds:g}",
+        f"timestamp({last}) - {last} > {limits.probe_silent_seconds:g}",
         for_seconds=60,
         severity="warning",
         scope=Scope.MONITORING,

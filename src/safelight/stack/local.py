@@ -13,7 +13,7 @@ from safelight.settings import Settings
 from safelight.stack.files.alerting import RELAY_URL, alertmanager_yml
 from safelight.stack.files.config import prometheus_yml
 from safelight.stack.files.folder import leftovers
-from safelight.stack.files.grafana import grafana_plan
+from safelight.stack.files.grafana import GRAFANA, grafana_plan
 from safelight.stack.monitoring import Monitoring, read
 from safelight.stack.programs import Program, Running, find_program, look_for, require_free_port
 from safelight.stack.services import namespaces, service_program, services
@@ -57,15 +57,15 @@ def plan(settings: Settings, models: Sequence[str] = ()) -> Plan:
     state = settings.state_folder.expanduser().absolute()
     node_exporter = look_for(NODE_EXPORTER_NAMES)
     monitoring = read(settings.monitoring)
+    prometheus = f"http://{settings.host}:{settings.prometheus_port}"
     programs = [
         *(service_program(name, own) for name, own in served.items()),
-        _prometheus(settings, state),
-        *([_alert_relay(settings)] if monitoring.relayed else []),
-        _alertmanager(settings, state),
+        _prometheus(settings, state, monitoring.prometheus_url or prometheus),
+        *([_alert_relay(settings, prometheus)] if monitoring.receivers else []),
+        _alertmanager(settings, state, monitoring.alertmanager_url),
         *([_node_exporter(settings, node_exporter)] if node_exporter else []),
     ]
     [first, *_] = namespaces(served)
-    prometheus = f"http://{settings.host}:{settings.prometheus_port}"
     limits = monitoring.limits(first)[first]
     grafana = grafana_plan(settings, state, prometheus, limits, first)
     programs += [grafana.program] if grafana else []
@@ -82,6 +82,7 @@ def _files(
     relay = address.get(ALERT_RELAY)
     relay_url = f"http://{relay}" if relay else RELAY_URL
     rules = state / "config" / "rules.yml"
+    runbooks = f"{relay_url}/runbooks?namespace={{namespace}}" if relay else RUNBOOKS
     prometheus = prometheus_yml(
         {name: address[name] for name in served},
         prometheus=address[PROMETHEUS],
@@ -96,7 +97,9 @@ def _files(
         rules: rule_file(
             *namespaces(served),
             thresholds=monitoring.limits(*namespaces(served)),
-            runbooks=monitoring.runbooks_url or RUNBOOKS,
+            links=monitoring.links(
+                f"http://{address[GRAFANA]}" if GRAFANA in address else "", runbooks
+            ),
         ),
     }
 
@@ -221,13 +224,14 @@ def _refuse_shared_ports(programs: Sequence[Program]) -> None:
             )
 
 
-def _prometheus(settings: Settings, state: Path) -> Program:
+def _prometheus(settings: Settings, state: Path, external: str) -> Program:
     command = (
         find_program(PROMETHEUS_NAMES, "prometheus"),
         f"--config.file={state / 'config' / 'prometheus.yml'}",
         f"--storage.tsdb.path={state / 'prometheus'}",
         f"--storage.tsdb.retention.time={settings.retention}",
         f"--web.listen-address={settings.host}:{settings.prometheus_port}",
+        *_external(external),
         "--enable-feature=exemplar-storage",
         "--log.level=warn",
     )
@@ -235,12 +239,13 @@ def _prometheus(settings: Settings, state: Path) -> Program:
     return Program(PROMETHEUS, command, settings.host, settings.prometheus_port, "/-/ready", shows)
 
 
-def _alertmanager(settings: Settings, state: Path) -> Program:
+def _alertmanager(settings: Settings, state: Path, external: str | None) -> Program:
     command = (
         find_program(ALERTMANAGER_NAMES, "prometheus-alertmanager"),
         f"--config.file={state / 'config' / 'alertmanager.yml'}",
         f"--storage.path={state / 'alertmanager'}",
         f"--web.listen-address={settings.host}:{settings.alertmanager_port}",
+        *_external(external or f"http://{settings.host}:{settings.alertmanager_port}"),
         "--cluster.listen-address=",
         "--log.level=warn",
     )
@@ -249,7 +254,12 @@ def _alertmanager(settings: Settings, state: Path) -> Program:
     )
 
 
-def _alert_relay(settings: Settings) -> Program:
+def _external(url: str) -> tuple[str, ...]:
+    """Return the options for the address in links; the program itself answers without its path."""
+    return f"--web.external-url={url}", "--web.route-prefix=/"
+
+
+def _alert_relay(settings: Settings, prometheus: str) -> Program:
     port = settings.alert_relay_port
     command = (
         sys.executable,
@@ -264,6 +274,8 @@ def _alert_relay(settings: Settings) -> Program:
         str(port),
         "--log-format",
         "json",
+        "--diagnose",
+        prometheus,
     )
     return Program(ALERT_RELAY, command, settings.host, port, "/healthz", "alerts for group chats")
 

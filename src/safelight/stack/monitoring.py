@@ -16,6 +16,7 @@ from pydantic_core import ErrorDetails
 from safelight.errors import BadSetting
 from safelight.namespace import checked
 from safelight.rules.alerts import alerts
+from safelight.rules.files import RUNBOOKS, Links
 from safelight.rules.rule import Scope, Severity
 from safelight.rules.thresholds import OF_MACHINES, Thresholds, default_limits
 from safelight.stack.receivers import (
@@ -138,6 +139,9 @@ class Monitoring(Part):
     timing: Timing = Timing()
     relay_url: Address | None = None
     runbooks_url: Address | None = None
+    grafana_url: Address | None = None
+    prometheus_url: Address | None = None
+    alertmanager_url: Address | None = None
     thresholds: Thresholds = Thresholds()
     services: dict[Namespace, Service] = Field({})
 
@@ -172,6 +176,10 @@ class Monitoring(Part):
             .overridden_by(self.services.get(name, Service()).thresholds)
             for name in namespaces
         }
+
+    def links(self, grafana: str = "", runbooks: str = RUNBOOKS) -> Links:
+        """Return the addresses in alerts; the arguments are those of what runs here."""
+        return Links(self.runbooks_url or runbooks, self.grafana_url or grafana)
 
     @property
     def relayed(self) -> dict[str, Relayed]:

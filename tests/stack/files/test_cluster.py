@@ -9,7 +9,7 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from safelight.rules.files import groups, rule_file
+from safelight.rules.files import WATCHDOG, groups, rule_file
 from safelight.stack.files import cluster
 from safelight.stack.files.cluster import cluster_files
 from safelight.stack.files.grafana import board_files
@@ -196,7 +196,10 @@ def test_a_rollout_needs_no_spare_gpu() -> None:
 
 def test_the_rules_are_those_of_the_rule_file() -> None:
     content = MANIFESTS["monitoring/prometheusrule.yaml"]["spec"]["groups"]
-    assert [group["name"] for group in content] == [group.name for group in groups("zimage_turbo")]
+    assert [group["name"] for group in content] == [
+        *(group.name for group in groups("zimage_turbo")),
+        WATCHDOG.name,
+    ]
     assert "zimage_turbo_request_total" in FILES["monitoring/prometheusrule.yaml"]
 
 

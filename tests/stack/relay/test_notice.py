@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from safelight.errors import MalformedBody
-from safelight.stack.relay.notice import parse, sanitize
+from safelight.stack.relay.notice import parse, sanitize, with_finding
 from tests.stack.webhooks import alert, webhook
 
 SMALLEST_BYTES = 4096 - 600  # WeCom's limit minus the longest title
@@ -15,12 +15,42 @@ SMALLEST_BYTES = 4096 - 600  # WeCom's limit minus the longest title
 
 def test_a_notification_becomes_a_title_and_a_text_with_value_and_runbook() -> None:
     notice = parse(webhook())
-    assert notice.title == "[FIRING] HighP95Latency (safelight)"
+    assert notice.title == "[FIRING critical] HighP95Latency (safelight)"
     assert notice.text(16_000).splitlines() == [
         "**safelight: /api/edit has been slow**  ",
         "P95 of /api/edit is 16s; the limit is 15 s.  ",
+        "Do: Restart a worker that makes no progress.  ",
+        "Dashboard: http://grafana/d/safelight-web-service?from=1767223800000&to=now"
+        "&var-job=safelight  ",
         "Runbook: docs/alerts.md#highp95latency",
     ]
+
+
+def test_a_resolved_alert_links_to_its_own_time_and_needs_no_action() -> None:
+    lines = parse(webhook(alert(resolved=True))).text(16_000).splitlines()
+    assert "from=1767223800000&to=1767230100000" in lines[2]
+    assert len(lines) == 3
+
+
+def test_the_first_finding_comes_first_and_is_made_harmless() -> None:
+    notice = with_finding(parse(webhook()), "The model is slow: *P95* rose. Restart it.")
+    first, *others = notice.text(16_000).splitlines()
+    assert first == "**Diagnosis:** The model is slow: ∗P95∗ rose. Restart it.  "  # noqa: RUF001
+    assert any("/api/edit has been slow" in line for line in others)
+    assert notice.text(3000).endswith("\n"), "the finding is no alert: none is left out"
+
+
+def test_a_group_of_different_alerts_has_their_names_and_the_worst_severity() -> None:
+    slow = alert("StepsSlow")
+    slow["labels"]["severity"] = "warning"
+    notice = parse(webhook(slow, alert("CircuitOpen"), commonLabels={"job": "edit"}))
+    assert notice.title == "[FIRING critical] CircuitOpen, StepsSlow (edit)"
+
+
+@pytest.mark.parametrize("time", [None, "", "yesterday", "2026-01-01", "0001-01-01T00:00:00Z"])
+def test_a_missing_or_damaged_time_changes_nothing_else(time: str | None) -> None:
+    notice = parse(webhook({**alert(), "startsAt": time}))
+    assert "Dashboard: http://grafana/d/safelight-web-service?from=" in notice.text(16_000)
 
 
 def test_a_resolved_alert_is_marked() -> None:
@@ -90,7 +120,7 @@ def test_no_alerts_are_a_title_alone() -> None:
 def test_labels_and_annotations_may_be_null(name: str, value: object) -> None:
     alerts = [{**alert(), name: value}]
     notice = parse(webhook(alerts=alerts, commonLabels=None, truncatedAlerts=None))
-    assert notice.title == "[FIRING] Alerts"
+    assert notice.title.startswith("[FIRING")
     assert notice.text(1000).startswith("**")
 
 
@@ -116,7 +146,9 @@ def test_a_summary_of_nothing_visible_gives_way_to_the_name() -> None:
 
 
 def test_a_group_without_a_common_name_has_a_title() -> None:
-    assert parse(webhook(commonLabels={})).title == "[FIRING] Alerts"
+    assert parse(webhook(commonLabels={})).title == "[FIRING critical] HighP95Latency"
+    nameless = {"status": "firing", "labels": {}}
+    assert parse(webhook(nameless, commonLabels={})).title == "[FIRING] Alerts"
 
 
 @pytest.mark.parametrize(
@@ -142,7 +174,7 @@ def test_no_text_contains_a_mention_or_a_link(markup: str) -> None:
         )
     )
     text = notice.title + notice.text(16_000, bold="")
-    assert not set("<>@[]*`") & set(text.removeprefix("[FIRING]"))
+    assert not set("<>@[]*`") & set(text.removeprefix("[FIRING critical]"))
 
 
 def test_a_text_is_shortened_to_one_line() -> None:

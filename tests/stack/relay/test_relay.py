@@ -94,9 +94,9 @@ def test_without_a_monitoring_file_the_relay_does_not_start() -> None:
         serve(load())
 
 
-def test_without_robots_the_relay_does_not_start(tmp_path: Path) -> None:
+def test_without_receivers_the_relay_does_not_start(tmp_path: Path) -> None:
     (tmp_path / "monitoring.toml").write_text("")
-    with pytest.raises(BadSetting, match="has no receiver that needs the relay"):
+    with pytest.raises(BadSetting, match="has no receiver"):
         serve(load(monitoring=tmp_path / "monitoring.toml"))
 
 

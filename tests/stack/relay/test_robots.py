@@ -65,8 +65,10 @@ def test_without_a_secret_nothing_is_signed() -> None:
 def test_dingtalk_gets_markdown_without_mentions() -> None:
     body = json.loads(dingtalk(notice(), SECRET, NOW).content)
     assert body["msgtype"] == "markdown"
-    assert body["markdown"]["title"] == "[FIRING] HighP95Latency (safelight)"
-    assert body["markdown"]["text"].startswith("### [FIRING] HighP95Latency (safelight)\n\n**")
+    assert body["markdown"]["title"] == "[FIRING critical] HighP95Latency (safelight)"
+    assert body["markdown"]["text"].startswith(
+        "### [FIRING critical] HighP95Latency (safelight)\n\n**"
+    )
     assert body["at"] == {"isAtAll": False}
 
 

@@ -14,7 +14,6 @@ from safelight.dashboards.boards.common import (
     quantiles,
     row,
 )
-from safelight.dashboards.uids import DENOISING, GPUS, INSTRUCTIONS
 from safelight.metrics.catalog import (
     BATCH_SIZE,
     GUIDANCE,
@@ -34,6 +33,7 @@ from safelight.metrics.catalog import (
 from safelight.metrics.metric import Metric
 from safelight.metrics.promql import Matchers
 from safelight.rules.thresholds import Thresholds
+from safelight.rules.uids import DENOISING, GPUS, INSTRUCTIONS
 
 _PHASES: Matchers = {STAGE: "~encode_prompt|encode_image|denoise|decode_latents"}
 _A_PIPELINE = "a diffusion pipeline"

@@ -17,7 +17,6 @@ from safelight.dashboards.boards.common import (
     panel,
     row,
 )
-from safelight.dashboards.uids import ENGINE, GPUS, INSTRUCTIONS, REQUEST
 from safelight.metrics.catalog import (
     BATCH_LIMIT,
     BATCH_SIZE,
@@ -42,6 +41,7 @@ from safelight.metrics.catalog import (
 from safelight.metrics.promql import INSTANCE
 from safelight.reasons import NO_ERROR
 from safelight.rules.thresholds import Thresholds
+from safelight.rules.uids import ENGINE, GPUS, INSTRUCTIONS, REQUEST
 
 _EACH = (INSTANCE,)
 

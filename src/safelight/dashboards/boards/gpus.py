@@ -14,7 +14,6 @@ from safelight.dashboards.boards.common import (
     row,
 )
 from safelight.dashboards.boards.hosts import host, processes
-from safelight.dashboards.uids import DENOISING, ENGINE, GPUS
 from safelight.metrics.catalog import (
     DEVICE,
     ECC,
@@ -35,6 +34,7 @@ from safelight.metrics.catalog import (
 )
 from safelight.metrics.promql import INSTANCE
 from safelight.rules.thresholds import Thresholds
+from safelight.rules.uids import DENOISING, ENGINE, GPUS
 from safelight.units import duration
 
 ON_GPU = f"{by(INSTANCE)} GPU {by(GPU)}"

@@ -14,7 +14,6 @@ from safelight.dashboards.boards.common import (
     panel,
     row,
 )
-from safelight.dashboards.uids import ENGINE, INSTRUCTIONS, QUALITY, REQUEST
 from safelight.errors import StructureCorruption
 from safelight.metrics.catalog import (
     BACKGROUND,
@@ -33,6 +32,7 @@ from safelight.metrics.catalog import (
 from safelight.metrics.promql import Matchers
 from safelight.reasons import NO_ERROR
 from safelight.rules.thresholds import Thresholds
+from safelight.rules.uids import ENGINE, INSTRUCTIONS, QUALITY, REQUEST
 
 TYPE = (INSTRUCTION_TYPE,)
 # Requests without an instruction, such as unreadable ones, are no type.

@@ -16,7 +16,6 @@ from safelight.dashboards.boards.common import (
 )
 from safelight.dashboards.boards.instructions import EDITS, TYPE, TYPED
 from safelight.dashboards.boards.now import first_rows
-from safelight.dashboards.uids import DENOISING, ENGINE, GPUS, INSTRUCTIONS, LIVE, REQUEST
 from safelight.metrics.catalog import (
     DEVICE,
     ERROR,
@@ -39,6 +38,7 @@ from safelight.metrics.metric import Label
 from safelight.metrics.promql import INSTANCE, JOB, Queries
 from safelight.reasons import NO_ERROR
 from safelight.rules.thresholds import Thresholds
+from safelight.rules.uids import DENOISING, ENGINE, GPUS, INSTRUCTIONS, LIVE, REQUEST
 from safelight.units import percent
 
 _QUANTILES = (0.5, 0.95, 0.99)

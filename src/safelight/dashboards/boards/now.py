@@ -19,7 +19,6 @@ from safelight.dashboards.boards.common import (
     row,
 )
 from safelight.dashboards.leads import with_dashboard
-from safelight.dashboards.uids import ENGINE, GPUS, INSTRUCTIONS, REQUEST, SLO
 from safelight.metrics.catalog import (
     CIRCUIT_OPEN,
     DEGRADATION_LEVEL,
@@ -38,6 +37,7 @@ from safelight.metrics.promql import JOB
 from safelight.reasons import NO_ERROR
 from safelight.rules.objectives import DAYS, burn_name
 from safelight.rules.thresholds import Thresholds
+from safelight.rules.uids import ENGINE, GPUS, INSTRUCTIONS, REQUEST, SLO
 
 # One window for all, so that a single failure stays visible, too.
 _NOW = replace(NOW, window="5m", resets=True)

@@ -16,7 +16,6 @@ from safelight.dashboards.boards.common import (
     row,
 )
 from safelight.dashboards.boards.instructions import TYPE
-from safelight.dashboards.uids import DENOISING, ENGINE, INSTRUCTIONS, QUALITY, REQUEST
 from safelight.metrics.catalog import (
     ADHERENCE,
     ASSESSMENT,
@@ -33,6 +32,7 @@ from safelight.metrics.catalog import (
     USER_RATINGS,
 )
 from safelight.rules.thresholds import Thresholds
+from safelight.rules.uids import DENOISING, ENGINE, INSTRUCTIONS, QUALITY, REQUEST
 
 RATERS = "callers who rate responses"
 _ASSESSED = "assessed images"

@@ -12,7 +12,6 @@ from safelight.dashboards.boards.common import (
     panel,
     row,
 )
-from safelight.dashboards.uids import ENGINE, REQUEST
 from safelight.metrics.catalog import (
     BATCH_SIZE,
     MODEL_LATENCY,
@@ -22,6 +21,7 @@ from safelight.metrics.catalog import (
     STAGE_SECONDS,
 )
 from safelight.rules.thresholds import Thresholds
+from safelight.rules.uids import ENGINE, REQUEST
 
 _STATUS = next(label for label in MODEL_REQUESTS.labels if label is not MODEL_NAME)
 

@@ -16,7 +16,6 @@ from safelight.dashboards.boards.common import (
     quantiles,
     row,
 )
-from safelight.dashboards.uids import DENOISING, ENGINE, INSTRUCTIONS, REQUEST
 from safelight.metrics.catalog import (
     ENDPOINT,
     IMAGE_SIZE,
@@ -30,6 +29,7 @@ from safelight.metrics.catalog import (
     STATUS_CODE,
 )
 from safelight.rules.thresholds import Thresholds
+from safelight.rules.uids import DENOISING, ENGINE, INSTRUCTIONS, REQUEST
 
 _SECONDS = REQUEST_SECONDS.unit
 _STAGE_TIME = NOW.total(STAGE_SECONDS, (STAGE,))

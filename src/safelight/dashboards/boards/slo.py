@@ -14,10 +14,10 @@ from safelight.dashboards.boards.common import (
     panel,
     row,
 )
-from safelight.dashboards.uids import INSTRUCTIONS, REQUEST, SLO
 from safelight.metrics.catalog import REQUEST_SECONDS
 from safelight.rules.objectives import DAYS, burn_name, events_name, missed_name
 from safelight.rules.thresholds import Thresholds
+from safelight.rules.uids import INSTRUCTIONS, REQUEST, SLO
 from safelight.units import duration, percent
 
 _OF = "{{job}} {{objective}}"

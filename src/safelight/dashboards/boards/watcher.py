@@ -19,7 +19,6 @@ from safelight.dashboards.boards.common import (
     row,
     shared_board,
 )
-from safelight.dashboards.uids import LIVE, WATCHER, WEB
 from safelight.metrics.catalog import (
     BUILD_INFO,
     EXPOSITION_LINES,
@@ -36,6 +35,7 @@ from safelight.metrics.catalog import (
 )
 from safelight.metrics.promql import INSTANCE, JOB
 from safelight.rules.thresholds import Thresholds
+from safelight.rules.uids import LIVE, WATCHER, WEB
 
 _SECONDS = "s"
 _ON = by(INSTANCE)

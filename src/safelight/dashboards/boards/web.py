@@ -17,7 +17,6 @@ from safelight.dashboards.boards.common import (
     panel,
     row,
 )
-from safelight.dashboards.uids import GPUS, REQUEST, WEB
 from safelight.metrics.catalog import (
     GPU,
     GPU_UTILIZATION,
@@ -33,6 +32,7 @@ from safelight.metrics.catalog import (
 from safelight.metrics.promql import INSTANCE, Matchers
 from safelight.rules.recording import NO_PROBES
 from safelight.rules.thresholds import Thresholds
+from safelight.rules.uids import GPUS, REQUEST, WEB
 
 _ROUTE = (HANDLER,)
 _ROUTES = replace(NOW, matchers={**CHOSEN, HANDLER: NO_PROBES})

@@ -14,7 +14,6 @@ from safelight.dashboards.boards.common import (
     row,
 )
 from safelight.dashboards.boards.quality import ratings
-from safelight.dashboards.uids import GPUS, QUALITY, REQUEST
 from safelight.metrics.catalog import (
     ERROR,
     GPU,
@@ -33,6 +32,7 @@ from safelight.metrics.catalog import (
 from safelight.metrics.promql import INSTANCE
 from safelight.reasons import NO_ERROR
 from safelight.rules.thresholds import FAMILIES, Thresholds
+from safelight.rules.uids import GPUS, QUALITY, REQUEST
 
 _ON_GPU = f"{by(INSTANCE)} GPU {by(GPU)}"
 

@@ -13,13 +13,18 @@ from safelight.stack.receivers import QUIET, Email, Slack, Webhook
 RELAY_URL = "http://127.0.0.1:9094"
 SEVERITIES: tuple[Severity, ...] = get_args(Severity)
 _TITLE = (
-    "[{{ .Status | toUpper }}] {{ .CommonLabels.alertname }} "
-    "({{ or .CommonLabels.job .CommonLabels.service }})"
+    "[{{ .Status | toUpper }}{{ with .CommonLabels.severity }} {{ . }}{{ end }}] "
+    '{{ or .CommonLabels.alertname (print (len .Alerts) " alerts") }} '
+    "({{ or .CommonLabels.job .CommonLabels.service .CommonLabels.machine }})"
 )
 # `<` starts a mention in Slack, the entity does not.
 _TEXT = (
     '{{ range .Alerts }}*{{ .Annotations.summary | reReplaceAll "<" "&lt;" }}*\n'
     '{{ .Annotations.description | reReplaceAll "<" "&lt;" }}\n'
+    '{{ with .Annotations.action }}Do: {{ . | reReplaceAll "<" "&lt;" }}\n{{ end }}'
+    "{{ $from := (.StartsAt.Add -1800000000000).UnixMilli }}"
+    "{{ with .Annotations.dashboard_url }}Dashboard: "
+    '{{ reReplaceAll "from=now-1h" (printf "from=%d" $from) . }}\n{{ end }}'
     "Runbook: {{ .Annotations.runbook_url }}\n{{ end }}"
 )
 _MAX_ALERTS = 100  # in one notification; Alertmanager counts the others in it
@@ -49,7 +54,7 @@ def alertmanager_yml(monitoring: Monitoring | None = None, *, relay_url: str = R
         {
             "route": {
                 "receiver": QUIET,
-                "group_by": ["alertname", "job", "service"],
+                "group_by": ["service", "job"],
                 "group_wait": duration(monitoring.timing.group_wait_seconds),
                 "group_interval": duration(monitoring.timing.group_interval_seconds),
                 "repeat_interval": duration(monitoring.timing.repeat_seconds),
@@ -89,7 +94,7 @@ def inhibitions() -> list[Document]:
         # A service that cannot work fails in all other ways too: one cause, one message.
         _inhibit("NoWorkerReady", f'alertname=~"{"|".join(("CircuitOpen", *_SYMPTOMS))}"', ["job"]),
         _inhibit("CircuitOpen", f'alertname=~"{"|".join(_SYMPTOMS)}"', ["job"]),
-        _inhibit("VramNearlyFull", 'alertname="GpuMemoryHigh"', ["job", "instance", "gpu"]),
+        _inhibit("VramNearlyFull", 'alertname="GpuMemoryHigh"', ["machine", "gpu"]),
         *burn_rates,
     ]
 

@@ -116,6 +116,8 @@ def _prometheus(retention: str) -> Document:
             "--storage.tsdb.path=/prometheus",
             f"--storage.tsdb.retention.time={retention}",
             "--enable-feature=exemplar-storage",
+            "--web.external-url=${PROMETHEUS_URL:-http://127.0.0.1:9090}",
+            "--web.route-prefix=/",
         ],
         "volumes": [
             f"./compose/prometheus.yml:{_PROMETHEUS_YML}:ro",
@@ -134,6 +136,8 @@ def _alertmanager() -> Document:
             "--config.file=/etc/alertmanager/${ALERTMANAGER_CONFIG:-alertmanager.yml}",
             "--storage.path=/alertmanager",
             "--cluster.listen-address=",
+            "--web.external-url=${ALERTMANAGER_URL:-http://127.0.0.1:9093}",
+            "--web.route-prefix=/",
         ],
         "volumes": ["./alertmanager:/etc/alertmanager:ro", "alertmanager:/alertmanager"],
         "secrets": [_SECRET],

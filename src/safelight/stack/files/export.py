@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from safelight.errors import BadSetting
-from safelight.rules.files import RUNBOOKS, rule_file
+from safelight.rules.files import rule_file
 from safelight.rules.thresholds import Thresholds
 from safelight.settings import Settings
 from safelight.stack.files.alerting import alertmanager_yml
@@ -84,8 +84,8 @@ class Choices:
     @property
     def rules(self) -> str:
         """Return the rule file."""
-        limits, runbooks = {self.namespace: self.limits}, self.monitoring.runbooks_url or RUNBOOKS
-        return rule_file(self.namespace, thresholds=limits, runbooks=runbooks)
+        limits = {self.namespace: self.limits}
+        return rule_file(self.namespace, thresholds=limits, links=self.monitoring.links())
 
 
 def deployment(choices: Choices, part: str | None = None) -> dict[str, str]:

@@ -1,15 +1,20 @@
 """Turn a webhook of Alertmanager or Grafana into a text for a group chat, without @mentions."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
 from safelight.errors import MalformedBody
+from safelight.rules.leads import RANGE
 
 _REST_BYTES = 40  # reserved for the line with the number of omitted alerts
 _SHORT, _LONG = 120, 300  # characters; with 4 bytes each, one alert fits into WeCom's limit
+_ACTION, _URL = 200, 300
+_BEFORE = timedelta(minutes=30)  # of an alert, on its dashboard
+_AFTER = timedelta(minutes=15)
 # Characters that start a mention, a link, an image or a tag, and similar harmless ones.
 _HARMLESS = str.maketrans(
     {"<": "‹", ">": "›", "@": "＠", "[": "［", "]": "］", "*": "∗", "`": "´", "\\": "⧵"}  # noqa: RUF001
@@ -22,6 +27,8 @@ class AlertText:
 
     summary: str
     description: str
+    action: str
+    dashboard: str
     runbook: str
     resolved: bool
 
@@ -35,18 +42,21 @@ class Notice:
     alerts: tuple[AlertText, ...]
     left_out: int
     raw: bytes
+    job: str = ""  # of all its alerts, if they have one in common
+    finding: str = ""  # the first finding of the diagnosis
 
     def text(self, max_bytes: int, bold: str = "**") -> str:
         """Return as many alerts as fit into `max_bytes` of JSON, and the number of the others."""
-        blocks: list[str] = []
-        free_bytes = max_bytes - _REST_BYTES
+        blocks = [f"{bold}Diagnosis:{bold} {self.finding}  \n"] if self.finding else []
+        free_bytes = max_bytes - _REST_BYTES - sum(map(bytes_in_json, blocks))
+        alerts_at = len(blocks)
         for alert in self.alerts:
             block = _block(alert, bold)
             free_bytes -= bytes_in_json(block + "\n")
             if free_bytes < 0:
                 break
             blocks.append(block)
-        rest = len(self.alerts) - len(blocks) + self.left_out
+        rest = len(self.alerts) - (len(blocks) - alerts_at) + self.left_out
         return "\n".join([*blocks, *([f"… and {rest} more"] if rest else [])])
 
 
@@ -59,6 +69,8 @@ def _without_nulls(texts: object) -> object:
 
 _Texts = Annotated[dict[str, str], BeforeValidator(_without_nulls)]
 _Status = Literal["firing", "resolved"]
+_URGENT = ("critical", "warning", "info")
+_MOST_NAMES = 3  # in a title
 _NEVER = "0001"  # the year of a time that is not set
 
 
@@ -66,6 +78,7 @@ class _Alert(BaseModel):
     status: _Status | None = None
     labels: _Texts = {}
     annotations: _Texts = {}
+    starts_at: str | None = Field(None, validation_alias="startsAt")
     ends_at: str | None = Field(None, validation_alias="endsAt")
 
     @property
@@ -74,6 +87,12 @@ class _Alert(BaseModel):
         if self.status is not None:
             return self.status == "resolved"
         return bool(self.ends_at) and not str(self.ends_at).startswith(_NEVER)
+
+    @property
+    def urgency(self) -> int:
+        """Return the place of its severity: 0 is the most urgent."""
+        severity = self.labels.get("severity", "")
+        return _URGENT.index(severity) if severity in _URGENT else len(_URGENT)
 
 
 class _Body(BaseModel):
@@ -107,15 +126,25 @@ def parse(body: bytes) -> Notice:
             f"{place or 'all'}: {first['msg']}."
         ) from None
     name, job = (content.common.get(label, "") for label in ("alertname", "job"))
-    subject = f"{name or 'Alerts'} ({job})" if job else name or "Alerts"
-    state = "FIRING" if content.firing else "RESOLVED"
+    names = sorted({alert.labels.get("alertname", "") for alert in content.alerts} - {""})
+    name = name or ", ".join(names[:_MOST_NAMES]) or "Alerts"
+    subject = f"{name} ({job})" if job else name
+    severity = min((alert.urgency for alert in content.alerts), default=len(_URGENT))
+    word = f" {_URGENT[severity]}" if content.firing and severity < len(_URGENT) else ""
+    state = f"FIRING{word}" if content.firing else "RESOLVED"
     return Notice(
         title=f"[{state}] {sanitize(subject, _SHORT)}",
         firing=content.firing,
         alerts=tuple(_alert_text(alert) for alert in content.alerts),
         left_out=content.left_out,
         raw=body,
+        job=job,
     )
+
+
+def with_finding(notice: Notice, finding: str) -> Notice:
+    """Return the notice with the first finding of a diagnosis, made safe to show."""
+    return replace(notice, finding=sanitize(finding, _LONG))
 
 
 def sanitize(text: str, max_length: int) -> str:
@@ -139,13 +168,42 @@ def _alert_text(alert: _Alert) -> AlertText:
     return AlertText(
         summary=summary or name or "an alert",
         description=sanitize(notes.get("description", ""), _LONG),
-        runbook=sanitize(notes.get("runbook_url", ""), _SHORT),
+        action=sanitize(notes.get("action", ""), _ACTION),
+        dashboard=sanitize(_dashboard(alert), _URL),
+        runbook=sanitize(notes.get("runbook_url", ""), _URL),
         resolved=alert.resolved,
     )
 
 
+def _dashboard(alert: _Alert) -> str:
+    """Return the address of the alert's dashboard, with the time of the alert."""
+    address = alert.annotations.get("dashboard_url", "")
+    started, ended = _time(alert.starts_at), _time(alert.ends_at)
+    if started is None:
+        return address
+    to = f"{_milliseconds(ended + _AFTER)}" if alert.resolved and ended else "now"
+    return address.replace(RANGE, f"from={_milliseconds(started - _BEFORE)}&to={to}")
+
+
+def _time(text: str | None) -> datetime | None:
+    """Return a time of Alertmanager or Grafana, or None if there is none."""
+    if not text or text.startswith(_NEVER):
+        return None
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+def _milliseconds(time: datetime) -> int:
+    return round(time.timestamp() * 1000)
+
+
 def _block(alert: AlertText, bold: str) -> str:
     state = "resolved: " if alert.resolved else ""
-    details = [alert.description, f"Runbook: {alert.runbook}" if alert.runbook else ""]
+    named = {"Do": alert.action, "Dashboard": alert.dashboard, "Runbook": alert.runbook}
+    shown = {"Dashboard": alert.dashboard} if alert.resolved else named
+    details = [alert.description, *(f"{name}: {text}" for name, text in shown.items() if text)]
     lines = [f"{bold}{state}{alert.summary}{bold}", *(line for line in details if line)]
     return "  \n".join(lines) + "\n"  # two spaces are a line break in markdown

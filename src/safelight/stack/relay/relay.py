@@ -1,21 +1,25 @@
 """The alert relay's HTTP server: forwards Alertmanager's webhooks to group-chat robots."""
 
 import asyncio
+import re
 import signal
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 
 import httpx
 import uvicorn
 from fastapi import FastAPI, Request, Response
-from fastapi.responses import JSONResponse
+from fastapi.responses import HTMLResponse, JSONResponse
 
 from safelight.errors import BadSetting, MalformedBody, SafelightError, UnknownRequest
 from safelight.metrics.registry import Meter
+from safelight.namespace import PATTERN
 from safelight.settings import Settings
 from safelight.stack.monitoring import read
 from safelight.stack.programs import Program, require_free_port
 from safelight.stack.relay.delivery import TRY_SECONDS, Deliverer
+from safelight.stack.relay.finder import Finder
 from safelight.stack.relay.notice import Notice, parse
 from safelight.stack.relay.robots import Outcome
 from safelight.telemetry.logs import configure_logging
@@ -32,27 +36,39 @@ _STATUS: Mapping[Outcome, int] = {
 }
 
 
-def serve(settings: Settings) -> None:
+@dataclass(frozen=True, slots=True)
+class Help:
+    """What a message and its links show: the first finding for a job, and the runbooks.
+
+    `diagnose` may block; `runbooks` takes the namespace of a service and returns HTML.
+    """
+
+    diagnose: Callable[[str], str] | None = None
+    runbooks: Callable[[str], str] | None = None
+
+
+def serve(settings: Settings, helped: Help = Help()) -> None:
     """Run the relay until SIGINT or SIGTERM. Raises BadSetting or PortTaken."""
     if settings.monitoring is None:
         raise BadSetting("The relay has no receivers. Give the monitoring file with --monitoring.")
-    receivers = read(settings.monitoring).relayed
-    if not receivers:
-        raise BadSetting(
-            f"The monitoring file {settings.monitoring} has no receiver that needs the relay. "
-            "Alertmanager notifies the others directly."
-        )
+    monitoring = read(settings.monitoring)
+    if not monitoring.receivers:
+        raise BadSetting(f"The monitoring file {settings.monitoring} has no receiver.")
     host, port = settings.host, settings.alert_relay_port
     require_free_port(Program(RELAY, (), host, port, READY_PATH))
     configure_logging(settings.log_format)
     meter, client = Meter("relay"), httpx.AsyncClient(timeout=TRY_SECONDS)
-    app = application(Deliverer(receivers, meter, client), meter, client)
+    deliverer = Deliverer(monitoring.relayed, meter, client)
+    app = application(deliverer, meter, client, helped)
     config = uvicorn.Config(app, host, port, log_config=None, access_log=False, proxy_headers=False)
     _Server(config).run()
 
 
-def application(deliverer: Deliverer, meter: Meter, client: httpx.AsyncClient) -> FastAPI:
-    """Return the relay's routes: one per receiver, /healthz and /metrics."""
+def application(
+    deliverer: Deliverer, meter: Meter, client: httpx.AsyncClient, helped: Help = Help()
+) -> FastAPI:
+    """Return the relay's routes: one per receiver, /runbooks, /healthz and /metrics."""
+    finder = Finder(helped.diagnose)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -70,10 +86,17 @@ def application(deliverer: Deliverer, meter: Meter, client: httpx.AsyncClient) -
         exposition = await asyncio.to_thread(meter.expose, request.headers.get("accept", ""))
         return Response(exposition.body, headers={"content-type": exposition.content_type})
 
+    @app.get("/runbooks")
+    async def runbooks(namespace: str = "safelight") -> Response:
+        if helped.runbooks is None or not re.fullmatch(PATTERN, namespace):
+            return Response(status_code=404)
+        return HTMLResponse(await asyncio.to_thread(helped.runbooks, namespace))
+
     @app.post("/{name}")
     async def notify(name: str, request: Request) -> Response:
         try:
-            return await _deliver(deliverer, name, await _notice(deliverer, name, request))
+            notice = await finder.explain(await _notice(deliverer, name, request))
+            return await _deliver(deliverer, name, notice)
         except SafelightError as error:
             return JSONResponse({"reason": error.reason, "why": str(error)}, error.status)
 
