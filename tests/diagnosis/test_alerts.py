@@ -176,7 +176,7 @@ def test_a_condition_of_a_machine_is_reported_once(past: Past) -> None:
     assert first["alert"]["since"] == when(NOW - 360)
     assert "instances" not in first["verdict"]
     assert second["listed_under"] == "slow"
-    assert "The same machine has it: see slow." in out.getvalue()
+    assert "Listed in full under slow." in out.getvalue()
     assert "healthy" not in both[1].headline
     assert "HostCpuBusy" not in symptoms(past[0], "far")
 

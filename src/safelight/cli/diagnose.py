@@ -174,7 +174,7 @@ def _rows(finding: Finding) -> list[tuple[str, list[str]]]:
         return [seen] if sign.symptom else []
     return [
         seen,
-        ("do", list(finding.remedy)),
+        ("do", list(check.remedy)),
         ("look" if sign.symptom else "try", [check.experiment]),
         ("or", list(check.alternatives)),
     ]

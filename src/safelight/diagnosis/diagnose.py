@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
+from safelight.diagnosis.advice import fitting
 from safelight.diagnosis.checks.table import CHECKS
 from safelight.diagnosis.evidence import Evidence
 from safelight.diagnosis.finding import Check, Finding, Severity
@@ -19,7 +20,11 @@ def judge(evidence: Evidence, checks: Sequence[Check] = CHECKS) -> list[Finding]
     Each pending or firing alert is one finding, with a check as its cause if one explains it.
     """
     everything = (*checks, *symptom_checks(evidence))
-    findings = [Finding(check, sign) for check in everything for sign in check.judge(evidence)]
+    findings = [
+        Finding(fitting(check, evidence), sign)
+        for check in everything
+        for sign in check.judge(evidence)
+    ]
     explained = [replace(finding, because=_cause(finding, findings)) for finding in findings]
     for _ in explained:  # a chain of causes has at most this many links
         explained = [_with_severity_of_effects(finding, explained) for finding in explained]

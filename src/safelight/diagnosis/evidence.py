@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import groupby
 
-from safelight.diagnosis.alerts import ActiveAlert, read_alerts
+from safelight.diagnosis.active import ActiveAlert, read_alerts
 from safelight.diagnosis.prometheus import Prometheus, Series
 from safelight.diagnosis.queries import FACT, FactQueries, Statistic, Window, key
 from safelight.errors import MonitoringFailed

@@ -61,7 +61,6 @@ class Sign:
     exhibits: tuple[Exhibit, ...]
     subject: str = ""
     symptom: Symptom | None = None
-    remedy: tuple[str, ...] = ()  # instead of the check's, if it depends on the evidence
 
 
 Judge = Callable[[Evidence], Iterator[Sign]]
@@ -99,8 +98,3 @@ class Finding:
     sign: Sign
     because: str = ""
     listed_under: str = ""
-
-    @property
-    def remedy(self) -> tuple[str, ...]:
-        """Return what to do."""
-        return self.sign.remedy or self.check.remedy

@@ -69,7 +69,7 @@ def _finding(finding: FindingData) -> Iterator[str]:
 
 def _origin(finding: FindingData) -> str:
     if service := finding.get("listed_under"):
-        return f"the same machine has it: see {service}"
+        return f"listed in full under {service}"
     if finding["follows_from"]:
         return f"follows from {finding['follows_from']}"
     return "its cause is unknown" if "alert" in finding else ""

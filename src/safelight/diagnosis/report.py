@@ -122,7 +122,7 @@ def _listed(finding: Finding, job: str, seen: dict[tuple[str, str], str]) -> Fin
 def origin_text(finding: Finding) -> str:
     """Return what explains a finding, without a period; empty for a cause."""
     if finding.listed_under:
-        return f"The same machine has it: see {finding.listed_under}"
+        return f"Listed in full under {finding.listed_under}"
     if finding.because:
         return f"Follows from {finding.because}"
     return "Its cause is unknown" if finding.sign.symptom else ""
@@ -153,7 +153,7 @@ def _finding(finding: Finding, at: float, prometheus: Prometheus | None) -> Find
         "evidence": [_exhibit(exhibit, at, prometheus) for exhibit in sign.exhibits],
         "follows_from": finding.because or None,
         "alternatives": list(check.alternatives),
-        "remedy": list(finding.remedy),
+        "remedy": list(check.remedy),
         "next_experiment": check.experiment,
         "docs": f"{DOCS}#{check.name.replace('_', '-')}",
     }

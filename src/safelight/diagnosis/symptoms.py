@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
-from safelight.diagnosis.alerts import MACHINE_WIDE, ActiveAlert, host_of
+from safelight.diagnosis.active import MACHINE_WIDE, ActiveAlert, host_of
 from safelight.diagnosis.causes import origin
 from safelight.diagnosis.comparison import comparison
 from safelight.diagnosis.evidence import Evidence
@@ -16,9 +16,10 @@ from safelight.diagnosis.finding import Check, Exhibit, Severity, Sign, Symptom
 from safelight.diagnosis.template import Format, rendered, value_format
 from safelight.metrics.promql import INSTANCE, JOB
 from safelight.rules.rule import Alert, Scope
-from safelight.units import duration, when
+from safelight.units import duration, size, when
 
 _MOST_CARRIERS = 5
+_SENTENCE_END = re.compile(r"(?<=\.)\s+(?=[A-Z`])")
 _PENDING, _FIRING = 0.5, 0.95  # confidences
 _TARGET = re.compile(r"^\{\{ \$labels\.(?:job|instance) \}\}(?: \(\{\{ \$labels\.job \}\}\))?: ")
 _CLEAR = frozenset({INSTANCE.name, "handler", "objective", "mountpoint"})  # need no label name
@@ -34,16 +35,21 @@ def symptom_checks(evidence: Evidence) -> tuple[Check, ...]:
 
 def _check(series: Sequence[ActiveAlert]) -> Check:
     alert = series[0].alert
-    title = rendered(_TARGET.sub("", alert.summary), series[0].labels, series[0].value)
     return Check(
         name=alert.name,
-        title=title[:1].upper() + title[1:] if title.partition(" ")[0].isalpha() else title,
+        title=_title(series[0]),
         judge=partial(_judge, series),
         formula=alert.expr,
-        remedy=(alert.runbook.do,),
+        remedy=tuple(_SENTENCE_END.split(alert.runbook.do)),
         experiment=alert.runbook.look,
         causes=origin(alert.name).causes,
     )
+
+
+def _title(active: ActiveAlert) -> str:
+    """Return the alert's summary without its target, which the headline and the subject have."""
+    text = rendered(_TARGET.sub("", active.alert.summary), active.labels, active.value)
+    return text[:1].upper() + text[1:] if text.partition(" ")[0].isalpha() else text
 
 
 def _judge(series: Sequence[ActiveAlert], evidence: Evidence) -> Iterator[Sign]:
@@ -110,7 +116,9 @@ def _carrier(labels: Mapping[str, str]) -> str:
 
 def _verdict(series: Sequence[ActiveAlert], carriers: Sequence[str]) -> str:
     worst = series[0]
+    is_known = worst.value is not None or "$value" not in worst.alert.description
     text = rendered(worst.alert.description, worst.labels, worst.value).rstrip(".")
+    text = text if is_known else _title(worst)
     if len(series) == 1:
         return text
     names = ", ".join(carriers[:_MOST_CARRIERS])
@@ -151,7 +159,11 @@ def _measured(active: ActiveAlert) -> str:
 
 
 def _format(alert: Alert) -> Format:
-    return value_format(alert.description, alert.summary)
+    """Return how the alert's texts write its value. Without one, bytes are known by their name."""
+    texts = (alert.description, alert.summary)
+    if "_bytes" in alert.expr and not any("$value" in text for text in texts):
+        return size
+    return value_format(*texts)
 
 
 def _state(active: ActiveAlert, at: float) -> str:

@@ -10,7 +10,7 @@ _LABEL = re.compile(r"\$labels\.(\w+)")
 _VALUE = re.compile(r"\$value(?:\s*\|\s*(\w+))?")
 _PRINTED = re.compile(r'printf "(%\.?\d*[fg])" \$value|\$value\s*\|\s*printf "(%\.?\d*[fg])"')
 _MEASURED = re.compile(r"\{\{\s*([^{}]*\$value[^{}]*?)\s*\}\}(B| °C)?")
-_UNKNOWN = "unknown"
+_UNKNOWN = "?"
 Format = Callable[[float], str]
 
 
