@@ -10,9 +10,10 @@ from rich.console import Console
 from safelight.cli.diagnose import show
 from safelight.diagnosis.causes import ORIGINS
 from safelight.diagnosis.checks.table import CHECKS
-from safelight.diagnosis.comparison import comparison
+from safelight.diagnosis.comparison import Comparison, comparison
 from safelight.diagnosis.diagnose import judge
-from safelight.diagnosis.evidence import Service, gather
+from safelight.diagnosis.evidence import Evidence, Reading, Service, Spans, gather
+from safelight.diagnosis.finding import Finding, Severity, Sign
 from safelight.diagnosis.page import page
 from safelight.diagnosis.prometheus import Prometheus
 from safelight.diagnosis.report import Diagnosis, FindingData, as_data, each_machine_once
@@ -57,7 +58,9 @@ MORE = (
     state("HighP95Latency", NOW - 120, job="slow", handler="/api/edit"),
     state("WorkersRestarting", NOW - 600, OF_ZIMAGE["WorkersRestarting"], job="slow"),
     *(
-        state("HostCpuBusy", NOW - begin, job=job, instance=f"slow-0:{port}")
+        state(
+            "HostCpuBusy", NOW - begin, job=job, instance=f"slow-0:{port}", service="in-a-cluster"
+        )
         for job, port, begin in (("slow", 8000, 300), ("neighbour", 8001, 360), ("host", 9101, 300))
     ),
     *(state("WorkPilesUp", NOW - 600, job="far", instance=f"far-{n}:8000") for n in range(3)),
@@ -210,3 +213,60 @@ def test_the_texts_of_each_alert_can_be_filled_in(alert: Alert) -> None:
 @each_alert
 def test_each_alert_with_a_limit_has_a_comparison(alert: Alert) -> None:
     assert (comparison(alert.expr) is None) == (alert.name in NUMBERLESS)
+
+
+def test_a_finding_of_a_check_on_a_host_is_reported_once_too() -> None:
+    [check] = [check for check in CHECKS if check.name == "host_cpu"]
+
+    def busy(job: str, severity: Severity, instance: str) -> Diagnosis:
+        evidence = Evidence(Service(NAMESPACE, job), NOW, Spans(), Reading())
+        return Diagnosis(evidence, [Finding(check, Sign(severity, 0.9, "", (), instance))])
+
+    reports = each_machine_once(
+        [
+            busy("one", Severity.WARNING, "a:1"),
+            busy("two", Severity.WARNING, "a:2"),
+            busy("three", Severity.WARNING, "b:1"),
+            busy("four", Severity.CRITICAL, "a:4"),
+        ]
+    )
+
+    assert [each.findings[0].listed_under for each in reports] == ["", "one", "", ""]
+
+
+@pytest.mark.parametrize(
+    ("expression", "operator", "limit"),
+    [
+        ("p95 > 3", ">", "3"),
+        ('sum by (job) (up{a=">"}) == 0 and on (job) (b > 1)', "==", "0"),
+        ("(a / on (job) group_left () b >= 0.05 and c > 1)", ">=", "0.05"),
+        ("x > on (job, gpu) total", ">", "total"),
+        ("x > bool ignoring (le) group_right (a) y * 2", ">", "y * 2"),
+        ("a != -1e3 unless b > 2", "!=", "-1e3"),
+    ],
+)
+def test_the_limit_of_an_expression_is_that_of_its_first_comparison(
+    expression: str, operator: str, limit: str
+) -> None:
+    assert comparison(expression) == Comparison(operator, limit)
+
+
+@pytest.mark.parametrize(
+    ("text", "filled"),
+    [
+        ("{{ $labels.job }}: {{ $value | humanizeDuration }}", "a: 90 s"),
+        ("{{ $value | humanizePercentage }} of all", "9000 % of all"),
+        ("{{ $value | humanize1024 }}B", "90 B"),
+        ('{{ printf "%.1f" $value }}', "90.0"),
+        ('{{ $value | printf "%.0f" }}', "90"),
+        ("{{ $value }} of {{ $labels.missing }}.", "90 of ."),
+    ],
+)
+def test_placeholders_are_filled_in(text: str, filled: str) -> None:
+    assert rendered(text, {"job": "a"}, 90.0) == filled
+
+
+def test_a_new_kind_of_placeholder_is_found() -> None:
+    assert list(unknown_placeholders("{{ $value | toDate }} {{ $labels.a }}")) == [
+        "$value | toDate"
+    ]

@@ -51,7 +51,7 @@ class _Place:
         """
         job = labels.get(JOB.name, "")
         if alert.scope is Scope.SERVICE:
-            return job in ("", self.job)
+            return job in ("", self.job) and labels.get(_SERVICE) == alert.service
         if job == self.job:
             return True
         if alert.scope in MACHINE_WIDE:
@@ -68,7 +68,7 @@ def read_alerts(
     """
     groups = alert_groups(namespace, limits)
     known = {alert.name: alert for group in groups for alert in group.alerts}
-    rows = prometheus.instant(states_query(namespace, job), at)
+    rows = prometheus.instant(states_query(namespace, job, known), at)
     active = _active(rows, known, job)
     if not active:
         return ()
@@ -85,10 +85,13 @@ def host_of(instance: str) -> str:
     return instance.rpartition(":")[0] or instance
 
 
-def states_query(namespace: str, job: str) -> str:
-    """Return the expression of all active alerts, and of what decides whose they are."""
+def states_query(namespace: str, job: str, names: Iterable[str]) -> str:
+    """Return the expression of all active alerts of these names, and of what says whose they are.
+
+    In a cluster the label `service` of alerts on machines is that of their target.
+    """
     queries = Queries(namespace)
-    where: Matchers = {_SEVERITY: "~warning|critical", _SERVICE: f"~|{namespace}"}
+    where: Matchers = {_SEVERITY: "~warning|critical", _NAME: f"~{'|'.join(names)}"}
     info = queries.select(SERVICE_INFO)
     up = queries.foreign(UP, {JOB: job})
     parts = {

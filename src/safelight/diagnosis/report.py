@@ -4,15 +4,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NotRequired, TypedDict
 
+from safelight.diagnosis.active import host_of
+from safelight.diagnosis.checks.hosts import HOST_CHECKS
 from safelight.diagnosis.diagnose import worst
-from safelight.diagnosis.evidence import Evidence
-from safelight.diagnosis.finding import Exhibit, Finding, Symptom
+from safelight.diagnosis.evidence import Evidence, Service
+from safelight.diagnosis.finding import Exhibit, Finding, Severity, Symptom
 from safelight.diagnosis.prometheus import Prometheus
 from safelight.rules.files import RUNBOOKS
 from safelight.units import counted, when
 
 DOCS = "docs/diagnosis.md"
 _NAMES = frozenset({"Prometheus", "Alertmanager"})
+_OF_HOSTS = frozenset(check.name for check in HOST_CHECKS)
+_Seen = dict[tuple[str, Severity, str], Service]  # which report has a finding on a machine
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,21 +106,31 @@ def as_data(diagnosis: Diagnosis, prometheus: Prometheus | None) -> ReportData:
 
 
 def each_machine_once(diagnoses: Sequence[Diagnosis]) -> list[Diagnosis]:
-    """Return the diagnoses, with each alert of a machine in full in the first of them only."""
-    seen: dict[tuple[str, str], str] = {}
+    """Return the diagnoses, with each finding on a machine in full in the first of them only."""
+    seen: _Seen = {}
     return [
-        replace(each, findings=[_listed(f, each.evidence.service.job, seen) for f in each.findings])
+        replace(each, findings=[_listed(f, each.evidence.service, seen) for f in each.findings])
         for each in diagnoses
     ]
 
 
-def _listed(finding: Finding, job: str, seen: dict[tuple[str, str], str]) -> Finding:
-    """Return the finding, marked if the reports of other jobs already have all its machines."""
-    machines = finding.sign.symptom.machines if finding.sign.symptom else frozenset()
-    places = [(finding.check.name, machine) for machine in sorted(machines)]
-    first = [seen.setdefault(place, job) for place in places]
-    others = [other for other in first if other != job]
-    return replace(finding, listed_under=others[0]) if others == first and others else finding
+def _listed(finding: Finding, service: Service, seen: _Seen) -> Finding:
+    """Return the finding, marked if reports of other services have all its machines already."""
+    severity = finding.sign.severity
+    first = [
+        seen.setdefault((finding.check.name, severity, machine), service)
+        for machine in sorted(_machines(finding))
+    ]
+    if not first or service in first:
+        return finding
+    return replace(finding, listed_under=first[0].job)
+
+
+def _machines(finding: Finding) -> frozenset[str]:
+    if finding.sign.symptom:
+        return finding.sign.symptom.machines
+    is_of_host = finding.check.name in _OF_HOSTS and finding.sign.subject
+    return frozenset({host_of(finding.sign.subject)} if is_of_host else ())
 
 
 def origin_text(finding: Finding) -> str:

@@ -23,7 +23,7 @@ _FORMATS: dict[str | None, Format] = {
     None: number,
     "humanize": number,
     "humanizeDuration": duration,
-    "humanizePercentage": lambda value: f"{100 * value:.3g} %",
+    "humanizePercentage": lambda value: f"{number(100 * value)} %",
     "humanize1024": lambda value: size(value).removesuffix("B"),  # the text after it is `B`
 }
 
