@@ -1,6 +1,7 @@
-"""Format durations, bytes, shares and counts as text, in the same units everywhere."""
+"""Format durations, bytes, shares, counts and times as text, the same everywhere."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 _DURATIONS = ((1, 1e-3, "ms"), (120, 1, "s"), (7200, 60, "min"), (172_800, 3600, "h"))
 _DAY = 86_400
@@ -41,6 +42,11 @@ def share(ratio: float) -> str:
 def counted(number: float, noun: str) -> str:
     """Return a number with its noun, singular or plural: `1 request`, `12 requests`."""
     return f"{number:.0f} {noun}{'' if round(number) == 1 else 's'}"
+
+
+def when(at: float) -> str:
+    """Return a time in ISO 8601 format, in UTC."""
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _exponent(count: float) -> int:

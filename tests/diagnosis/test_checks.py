@@ -404,3 +404,27 @@ def test_a_blocked_event_loop_explains_slow_uploads() -> None:
     }
 
     assert warnings(now) == ["event_loop_blocked", "slow_upload"]
+
+
+def slow_at_first(**device: str) -> Finding:
+    """Return the finding of a service whose first steps are slow, on this device."""
+    steps = {"1-5": 2.0, "6-10": 0.2, "11-20": 0.2}
+    now: Facts = {
+        key(c.STEP_SECONDS, COUNT): [({"step": place}, 1.0) for place in steps],
+        key(c.STEP_SECONDS, SUM): [({"step": place}, value) for place, value in steps.items()],
+        key(c.MODEL_INFO): [({"precision": "float16", **device}, 1.0)] if device else [],
+    }
+    return next(f for f in findings(now) if f.check.name == "slow_early_steps")
+
+
+def test_advice_on_cudnn_is_given_for_a_gpu_by_nvidia_only() -> None:
+    assert "cudnn" in " ".join(slow_at_first(device="cuda:0").check.remedy)
+    for device in ({"device": "cpu"}, {"device": "mps"}, {}):
+        remedy = slow_at_first(**device).check.remedy
+        assert remedy
+        assert "cudnn" not in " ".join(remedy)
+
+
+def test_other_causes_on_a_processor_name_no_gpu() -> None:
+    assert "GPU" not in " ".join(slow_at_first(device="cpu").check.alternatives)
+    assert "GPU" in " ".join(slow_at_first(device="cuda:0").check.alternatives)

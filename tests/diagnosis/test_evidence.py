@@ -38,6 +38,11 @@ def restarts(t: float) -> Conditions:
     return replace(HEALTHY, starts=t in (-240, -150, -60))
 
 
+def becomes_busy(t: float) -> Conditions:
+    """Send five times as many requests in the window, to a service that becomes slow too."""
+    return replace(SLOW, rate=5.0) if t >= -300 else HEALTHY
+
+
 def few(_: float) -> Conditions:
     return replace(HEALTHY, rate=0.01, failures={"*": ("model_error", 0.7)})
 
@@ -104,6 +109,8 @@ def past(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
         samples_of("few", few),
         samples_of("young", healthy, past=480),
         samples_of("young-and-slow", lambda _: SLOW, past=480),
+        samples_of("busy", becomes_busy),
+        samples_of("young-and-busy", becomes_busy, past=1500),
         samples_of("old-name", healthy, until=FAULT_BEGIN),
         samples_of("new-name", healthy, past=-FAULT_BEGIN),
         invalid(samples_of("invalid", becomes_slow)),
@@ -122,6 +129,8 @@ def test_services_are_found_by_their_recent_metrics(past: Prometheus) -> None:
         "few",
         "young",
         "young-and-slow",
+        "busy",
+        "young-and-busy",
         "old-name",
         "new-name",
         "invalid",
@@ -162,11 +171,11 @@ def test_a_service_without_requests_has_no_findings(past: Prometheus) -> None:
     assert "no requests in the window" in Diagnosis(evidence, []).headline
 
 
-def test_the_evidence_of_a_service_takes_four_requests(past: Prometheus) -> None:
+def test_the_evidence_of_a_service_without_alerts_takes_five_requests(past: Prometheus) -> None:
     before = past.requests
     evidence = evidence_of(past, "healthy")
 
-    assert past.requests - before == 4
+    assert past.requests - before == 5
     assert evidence.requests == pytest.approx(300, rel=0.3)
     assert evidence.now.mean(REQUEST_SECONDS) == pytest.approx(0.8, rel=0.4)
     assert set(evidence.now.means_by(STAGE, STAGE_SECONDS)) >= {"decode", "denoise", "queue"}
@@ -196,6 +205,13 @@ def test_a_few_requests_give_no_finding(past: Prometheus) -> None:
 def test_a_service_without_past_data_has_fixed_limits_only(past: Prometheus) -> None:
     assert warning_names(past, "young") == []
     assert warning_names(past, "young-and-slow")[0] == "slow_decode"
+
+
+def test_more_traffic_is_reported_only_if_the_service_is_as_old_as_the_compared_hour(
+    past: Prometheus,
+) -> None:
+    assert "traffic_shift" in warning_names(past, "busy")
+    assert "traffic_shift" not in [f.check.name for f in judge(evidence_of(past, "young-and-busy"))]
 
 
 def test_a_renamed_service_is_healthy_and_its_old_name_has_a_gap(past: Prometheus) -> None:

@@ -22,11 +22,11 @@ from safelight.diagnosis.evidence import Spans, gather, only, services
 from safelight.diagnosis.finding import Finding, Severity
 from safelight.diagnosis.page import page
 from safelight.diagnosis.prometheus import Prometheus
-from safelight.diagnosis.report import Diagnosis, as_data, sentence, when
+from safelight.diagnosis.report import Diagnosis, as_data, each_machine_once, origin_text, sentence
 from safelight.errors import BadSetting, MonitoringFailed
 from safelight.settings import load
 from safelight.stack.monitoring import Monitoring, read
-from safelight.units import share
+from safelight.units import share, when
 
 URL = "http://127.0.0.1:9090"
 _COLOURS = {Severity.INFO: "cyan", Severity.WARNING: "yellow", Severity.CRITICAL: "bold red"}
@@ -124,7 +124,7 @@ def diagnose_services(
             limits = (monitoring or Monitoring()).limits(service.namespace)[service.namespace]
             evidence = gather(client, service, at, spans, limits)
             diagnoses.append(Diagnosis(evidence, judge(evidence)))
-    return sorted(diagnoses, key=lambda each: -worst(each.findings))
+    return each_machine_once(sorted(diagnoses, key=lambda each: -worst(each.findings)))
 
 
 def show(diagnoses: Sequence[Diagnosis], out: Console) -> None:
@@ -148,26 +148,41 @@ def _print(finding: Finding, out: Console) -> None:
         (sign.severity.word, _COLOURS[sign.severity]),
         "  ",
         (check.title, "bold"),
-        (f"  {check.name}, {share(sign.confidence)} sure", "dim"),
+        (f"  {check.name}, {_certainty(finding)}", "dim"),
     )
     out.print(title)
     out.print(Padding(Text(sentence(sign.verdict)), _MARGIN))
-    if finding.because:
-        out.print(Padding(Text(f"Follows from {finding.because}.", style="dim"), _MARGIN))
-        return
-    rows = [
-        ("seen", [exhibit.says for exhibit in sign.exhibits]),
-        ("do", list(check.remedy)),
-        ("try", [check.experiment]),
-        ("or", list(check.alternatives)),
-    ]
+    if origin := origin_text(finding):
+        out.print(Padding(Text(f"{origin}.", style="dim"), _MARGIN))
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(justify="right", style="dim", width=4)
     grid.add_column(overflow="fold")
-    for name, texts in rows:
+    for name, texts in _rows(finding):
         for number, text in enumerate(texts):
             grid.add_row("" if number else name, Text(text))
-    out.print(Padding(grid, _MARGIN))
+    if grid.row_count:
+        out.print(Padding(grid, _MARGIN))
+
+
+def _rows(finding: Finding) -> list[tuple[str, list[str]]]:
+    """Return what to print below a verdict: less for a finding that is explained elsewhere."""
+    check, sign = finding.check, finding.sign
+    seen = ("seen", [exhibit.says for exhibit in sign.exhibits])
+    if finding.listed_under:
+        return []
+    if finding.because:
+        return [seen] if sign.symptom else []
+    return [
+        seen,
+        ("do", list(check.remedy)),
+        ("look" if sign.symptom else "try", [check.experiment]),
+        ("or", list(check.alternatives)),
+    ]
+
+
+def _certainty(finding: Finding) -> str:
+    symptom = finding.sign.symptom
+    return f"alert {symptom.state}" if symptom else f"{share(finding.sign.confidence)} sure"
 
 
 def _follow(

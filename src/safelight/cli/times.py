@@ -6,8 +6,8 @@ from time import time
 from typing import NamedTuple
 
 from safelight.diagnosis.prometheus import Prometheus
-from safelight.diagnosis.report import when
 from safelight.errors import BadSetting
+from safelight.units import when
 
 SPANS = "90s, 5m, 24h or 7d"
 _SPAN = re.compile(r"(\d{1,6})([smhdw])")

@@ -1,4 +1,4 @@
-"""Evidence of a diagnosis: read from Prometheus once, in four requests."""
+"""Evidence of a diagnosis: read from Prometheus once, in five requests, or six with alerts."""
 
 import re
 from collections import defaultdict
@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import groupby
 
+from safelight.diagnosis.active import ActiveAlert, read_alerts
 from safelight.diagnosis.prometheus import Prometheus, Series
 from safelight.diagnosis.queries import FACT, FactQueries, Statistic, Window, key
 from safelight.errors import MonitoringFailed
@@ -150,6 +151,7 @@ class Evidence:
     yesterday: Reading = field(default_factory=Reading)
     curves: Mapping[str, Sequence[Series]] = field(default_factory=dict)
     limits: Thresholds = field(default_factory=Thresholds)
+    alerts: Sequence[ActiveAlert] = ()
 
     @property
     def queries(self) -> Queries:
@@ -232,9 +234,10 @@ def gather(
     with ThreadPoolExecutor(_PARALLEL_REQUESTS) as pool:
         curves = pool.submit(prometheus.curve, facts.curves(step), begin, at, step)
         results = [pool.submit(prometheus.instant, query, at) for query in expressions]
+        alerts = pool.submit(read_alerts, prometheus, service.namespace, service.job, at, limits)
         now, then, yesterday = (_reading(result.result()) for result in results)
         by_fact = _by_fact(curves.result())
-        return Evidence(service, at, spans, now, then, yesterday, by_fact, limits)
+        return Evidence(service, at, spans, now, then, yesterday, by_fact, limits, alerts.result())
 
 
 def _reading(response: Sequence[Series]) -> Reading:

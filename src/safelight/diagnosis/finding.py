@@ -29,6 +29,26 @@ class Exhibit:
 
 
 @dataclass(frozen=True, slots=True)
+class Symptom:
+    """The alert behind a finding: its state, since when, and its worst value with the limit.
+
+    `machines` names the machines or monitoring programs that it is about, if it is not about one
+    service: other services then have the same symptom.
+    """
+
+    is_firing: bool
+    since: float
+    value: float | None = None
+    limit: float | None = None
+    machines: frozenset[str] = frozenset()
+
+    @property
+    def state(self) -> str:
+        """Return the state in Prometheus' words."""
+        return "firing" if self.is_firing else "pending"
+
+
+@dataclass(frozen=True, slots=True)
 class Sign:
     """Result of a check that found its fault, with a confidence from 0 to 1.
 
@@ -40,6 +60,7 @@ class Sign:
     verdict: str
     exhibits: tuple[Exhibit, ...]
     subject: str = ""
+    symptom: Symptom | None = None
 
 
 Judge = Callable[[Evidence], Iterator[Sign]]
@@ -50,6 +71,7 @@ class Check:
     """One possible fault, the function that finds it, and the texts that explain it.
 
     `explains` names the checks whose findings are effects of this fault. They are listed after it.
+    `causes` names the checks and alerts that can explain an alert.
     `limits` names the limits that the check shares with alerts. The formula prints their defaults.
     """
 
@@ -62,12 +84,17 @@ class Check:
     alternatives: tuple[str, ...] = ()
     explains: frozenset[str] = frozenset()
     limits: tuple[str, ...] = ()
+    causes: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A check that found its fault. `because` names the check that explains it, if there is one."""
+    """A check that found its fault. `because` names the check that explains it, if there is one.
+
+    `listed_under` names the service whose report has the same machine's symptom in full.
+    """
 
     check: Check
     sign: Sign
     because: str = ""
+    listed_under: str = ""

@@ -40,12 +40,12 @@ def _service(report: ReportData) -> Iterator[str]:
 
 
 def _finding(finding: FindingData) -> Iterator[str]:
-    follows = finding["follows_from"]
-    after = f" · follows from {escape(follows)}" if follows else ""
+    follows = finding["follows_from"] or finding.get("listed_under")
+    after = f" · {escape(_origin(finding))}" if _origin(finding) else ""
     yield f'<article class="{escape(finding["severity"])}"><h3>{escape(finding["title"])}</h3>'
     yield (
         f"<p class=meta>{escape(finding['severity'])} · "
-        f"confidence {share(finding['confidence'])} · "
+        f"{_certainty(finding)} · "
         f"{escape(finding['check'])}{after}</p><p>{escape(sentence(finding['verdict']))}</p><ul>"
     )
     yield from (f"<li>{_exhibit(each)}</li>" for each in finding["evidence"])
@@ -54,7 +54,10 @@ def _finding(finding: FindingData) -> Iterator[str]:
         f"<dt>{title}</dt><dd>{'<br>'.join(escape(text) for text in texts)}</dd>"
         for title, texts in (
             ("What to do", finding["remedy"]),
-            ("Next experiment", [finding["next_experiment"]]),
+            (
+                "Where to look" if "alert" in finding else "Next experiment",
+                [finding["next_experiment"]],
+            ),
             ("Other possible causes", finding["alternatives"]),
         )
         if texts
@@ -62,6 +65,19 @@ def _finding(finding: FindingData) -> Iterator[str]:
     attribute = "" if follows else " open"
     details = f"<summary>Remedy, experiment, alternatives</summary><dl>{rest}</dl>"
     yield f"<details{attribute}>{details}</details></article>"
+
+
+def _origin(finding: FindingData) -> str:
+    if service := finding.get("listed_under"):
+        return f"listed in full under {service}"
+    if finding["follows_from"]:
+        return f"follows from {finding['follows_from']}"
+    return "its cause is unknown" if "alert" in finding else ""
+
+
+def _certainty(finding: FindingData) -> str:
+    alert = finding.get("alert")
+    return f"alert {alert['state']}" if alert else f"confidence {share(finding['confidence'])}"
 
 
 def _exhibit(exhibit: ExhibitData) -> str:

@@ -1,6 +1,6 @@
 """PromQL expressions of a diagnosis, made from one table of metrics.
 
-One expression asks for all facts of one time range, so a diagnosis needs four requests.
+One expression asks for all facts of one time range, so they need four requests.
 """
 
 from collections.abc import Iterator

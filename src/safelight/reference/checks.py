@@ -43,6 +43,12 @@ a short formula, printed below. [Commands](cli.md#safelight-diagnose) has option
 - **Limits** are [shared with alerts](alerts.md#limits). The formulas have the defaults;
   `--monitoring` changes both.
 - **Order.** A warning with at least 50 % confidence is listed before the findings that it explains.
+- **Alerts.** Each pending or firing [alert](alerts.md) of severity warning or above is a finding of
+  at least that severity: a symptom, with value, limit, what carries it, and since when. It is
+  listed below the check or alert that explains it; otherwise its cause is reported as unknown, with
+  where to look. An alert of a machine or of the monitoring is printed in full for one service.
+  Prometheus must have Safelight's [rules](alerts.md): without them there are no alerts to report.
+- **Advice** that does not fit the device, such as CUDA on a processor, is left out.
 """
 _FORECAST = f"""\
 ## Forecast

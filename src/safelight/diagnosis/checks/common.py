@@ -135,6 +135,18 @@ def recent_growth(evidence: Evidence) -> float:
     )
 
 
+def is_young(evidence: Evidence) -> bool:
+    """Return True if the service is younger than the hour it is compared with.
+
+    The rate of an hour in which it ran for minutes is too low. Yesterday's data make it old.
+    """
+    begins = [curve.points[0][0] for group in evidence.curves.values() for curve in group]
+    spans = evidence.spans
+    compared = spans.window_seconds + spans.before_seconds - 2 * spans.step_seconds
+    known_yesterday = request_rate(evidence.yesterday) is not None
+    return bool(begins) and not known_yesterday and evidence.at - min(begins) < compared
+
+
 def mean_latency(reading: Reading) -> float | None:
     """Return the mean latency of a request, in seconds."""
     return reading.mean(REQUEST_SECONDS)

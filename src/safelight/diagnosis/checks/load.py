@@ -10,6 +10,7 @@ from safelight.diagnosis.checks.common import (
     device_busy,
     events,
     growth,
+    is_young,
     mean_latency,
     mix_change,
     mix_shares,
@@ -141,7 +142,7 @@ def _batches(evidence: Evidence) -> Iterator[Sign]:
 
 
 def _traffic_shift(evidence: Evidence) -> Iterator[Sign]:
-    if events(evidence, request_rate(evidence.now) or 0.0) < MIN_REQUESTS:
+    if events(evidence, request_rate(evidence.now) or 0.0) < MIN_REQUESTS or is_young(evidence):
         return
     recent = recent_growth(evidence)
     mix_shift = max(mix_change(evidence, TYPE_MIX), mix_change(evidence, SIZE_MIX))
@@ -217,8 +218,9 @@ LOAD_CHECKS = (
         _traffic_shift,
         f"the request rate is >= {_TRAFFIC:g} times the usual rate (>= {_RECENT_TRAFFIC:g} times "
         f"in the window's last third), or >= {percent(_MIXED)} of the requests have another type "
-        f"or size than usual, with >= {MIN_REQUESTS} requests. It is a warning only if the latency "
-        f"is >= {_SLOWER:g} times the usual, {_QUEUEING}, or {_REFUSED}",
+        f"or size than usual, with >= {MIN_REQUESTS} requests, of a service that is as old as the "
+        f"compared hour. It is a warning only if the latency is >= {_SLOWER:g} times the usual, "
+        f"{_QUEUEING}, or {_REFUSED}",
         (
             "Add an instance, or limit each caller (SAFELIGHT_RATE_LIMIT_PER_MINUTE).",
             "Find the callers of the new traffic in the log of your proxy.",

@@ -219,7 +219,7 @@ STEP_CHECKS = (
         (
             "Warm up the pipeline with the sizes that callers send: the first steps select the "
             "kernels.",
-            "Set torch.backends.cudnn.benchmark = False if sizes vary.",
+            "On a GPU by NVIDIA, set torch.backends.cudnn.benchmark = False if sizes vary.",
         ),
         "Run two calls of the same size. If the second call's first steps are fast, warm-up is the "
         "cause.",
