@@ -33,6 +33,7 @@ from safelight.stack.files.discovery import (
 from safelight.stack.files.document import yaml_text
 from safelight.stack.files.folder import generated
 from safelight.stack.files.grafana import board_files, dashboard_provider, datasource
+from safelight.stack.files.grafana_alerts import grafana_alerts, recordings
 from safelight.stack.monitoring import Monitoring, Routes
 from safelight.stack.receivers import Slack
 from safelight.stack.services import SERVICE
@@ -155,8 +156,11 @@ def _alertmanager(choices: Choices) -> Files:
 
 
 def _grafana(choices: Choices) -> Files:
+    links = choices.monitoring.links()
     return {
         **_boards(choices),
+        "grafana/alerting/safelight.yml": grafana_alerts(choices.namespace, choices.limits, links),
+        "grafana/alerting/recordings.yml": recordings(choices.namespace, choices.limits),
         "grafana/provisioning/datasources/safelight.yml": datasource("http://127.0.0.1:9090"),
     }
 
