@@ -1,7 +1,6 @@
 """Alerts on the growth of PyTorch's GPU memory."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from safelight.metrics.catalog import DEVICE, GPU, GPU_MEMORY_TOTAL, VRAM_USED
 from safelight.metrics.promql import INSTANCE, JOB, Queries, copied
@@ -9,25 +8,24 @@ from safelight.rules.rule import AS_BYTES, AS_INSTANCE, AS_JOB, Alert, Runbook, 
 from safelight.rules.thresholds import Thresholds
 from safelight.units import duration, size
 
-_RECENT_WINDOW = "20m"
+_WINDOW, _CALLS, _CALLS_SECONDS = "2h", "10m", 600
 _GPU = "GPU {{ $labels.gpu }}"
 _DEVICE = "{{ $labels.device }}"
 _ON = f"{AS_INSTANCE} ({AS_JOB})"
 
 
 def _vram_leak(queries: Queries, limits: Thresholds) -> Alert:
-    hours = replace(queries, window="2h")
     limit = limits.vram_growth_bytes_per_hour
     return Alert(
         "VramLeak",
-        f"3600 * {hours.trend(VRAM_USED)} > {limit:.10g} and {_still_grows(queries, limit)}"
-        f" and {_as_old_as_window(hours)}",
+        f"3600 * deriv({_floor(queries)}) > {limit:.10g} and {_still_grows(queries, limit)}"
+        f" and {_as_old_as_window(queries)}",
         for_seconds=1800,
         severity="warning",
         scope=Scope.SERVICE,
         summary=f"{_ON}: GPU memory on {_DEVICE} grows by more than {size(limit)} per hour",
         description=(
-            f"PyTorch's memory on {_DEVICE} grew by {AS_BYTES} per hour in the last {hours.window}."
+            f"PyTorch's memory on {_DEVICE} grew by {AS_BYTES} per hour in the last {_WINDOW}."
         ),
         runbook=Runbook(
             means="The process keeps tensors from one request to the next.",
@@ -42,10 +40,11 @@ def _vram_leak(queries: Queries, limits: Thresholds) -> Alert:
 
 
 def _vram_forecast(queries: Queries, limits: Thresholds) -> Alert:
-    hours = replace(queries, window="2h")
-    ahead = hours.forecast(VRAM_USED, limits.forecast_seconds)
+    # Of growing memory, the floor is the value at the window's begin.
+    seconds = limits.forecast_seconds + _CALLS_SECONDS
+    ahead = f"predict_linear({_floor(queries)}, {seconds})"
     grows = _still_grows(queries, limits.vram_growth_bytes_per_hour)
-    ahead = f"({ahead} and {grows} and {_as_old_as_window(hours)})"
+    ahead = f"({ahead} and {grows} and {_as_old_as_window(queries)})"
     by_gpu = copied(ahead, DEVICE, GPU.name, "cuda:(.+)")
     labels = ", ".join(label.name for label in (JOB, INSTANCE, GPU))
     return Alert(
@@ -58,7 +57,7 @@ def _vram_forecast(queries: Queries, limits: Thresholds) -> Alert:
             f"{_ON}: the memory of {_GPU} will be full within {duration(limits.forecast_seconds)}"
         ),
         description=(
-            f"If the growth of the last {hours.window} continues, PyTorch will need {AS_BYTES} on "
+            f"If the growth of the last {_WINDOW} continues, PyTorch will need {AS_BYTES} on "
             f"{_GPU}, more than it has (vram_used_bytes of cuda:N compared with "
             "gpu_memory_total_bytes of GPU N)."
         ),
@@ -76,18 +75,27 @@ def _vram_forecast(queries: Queries, limits: Thresholds) -> Alert:
     )
 
 
+def _floor(queries: Queries) -> str:
+    """Return the memory that stays in use between calls, over the window.
+
+    What a running call needs comes and goes, and would hide a slow growth.
+    """
+    return f"min_over_time({queries.select(VRAM_USED)}[{_CALLS}])[{_WINDOW}:5m]"
+
+
 def _still_grows(queries: Queries, limit: float) -> str:
     """Return the condition of growth in the last minutes, by a target that still exists.
 
     A single step, such as a larger image, is only in the long window.
     """
-    recent = replace(queries, window=_RECENT_WINDOW)
-    return f"3600 * {recent.trend(VRAM_USED)} > {limit:.10g} and {queries.select(VRAM_USED)}"
+    used = queries.select(VRAM_USED)
+    now, before = (f"min_over_time({used}[{_CALLS}]{when})" for when in ("", " offset 20m"))
+    return f"3 * ({now} - {before}) > {limit:.10g} and {used}"
 
 
 def _as_old_as_window(queries: Queries) -> str:
     """Return the condition that a series covers the window: loading a model is no leak."""
-    return f"{queries.select(VRAM_USED)} offset {queries.window}"
+    return f"{queries.select(VRAM_USED)} offset {_WINDOW}"
 
 
 GROWTH_ALERTS: tuple[Callable[[Queries, Thresholds], Alert], ...] = (_vram_leak, _vram_forecast)

@@ -163,7 +163,7 @@ def _will_be_full(queries: Queries, used: Metric, size_of: Metric, window: str, 
 
 def _filesystem_ahead(queries: Queries, limits: Thresholds) -> Alert:
     seconds = limits.disk_forecast_seconds
-    full = _will_be_full(queries, HOST_FILESYSTEM_USED, HOST_FILESYSTEM_SIZE, "6h", seconds)
+    full = _will_be_full(queries, HOST_FILESYSTEM_USED, HOST_FILESYSTEM_SIZE, "2h", seconds)
     return Alert(
         "FilesystemExhaustionAhead",
         per_machine(full, MOUNTPOINT),
@@ -172,7 +172,7 @@ def _filesystem_ahead(queries: Queries, limits: Thresholds) -> Alert:
         scope=Scope.HOST,
         summary=f"{AS_MACHINE}: {_MOUNT} will be full within {duration(seconds)}",
         description=(
-            f"If the growth of the last 6 hours continues, {_MOUNT} of "
+            f"If the growth of the last 2 hours continues, {_MOUNT} of "
             f"{AS_MACHINE} will be full within {duration(seconds)}."
         ),
         runbook=Runbook(
