@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console
 
 from safelight.cli.diagnose import show
+from safelight.diagnosis.active import ActiveAlert
 from safelight.diagnosis.causes import ORIGINS
 from safelight.diagnosis.checks.table import CHECKS
 from safelight.diagnosis.comparison import Comparison, comparison
@@ -16,8 +17,10 @@ from safelight.diagnosis.evidence import Evidence, Reading, Service, Spans, gath
 from safelight.diagnosis.finding import Finding, Severity, Sign
 from safelight.diagnosis.page import page
 from safelight.diagnosis.prometheus import Prometheus
+from safelight.diagnosis.queries import key
 from safelight.diagnosis.report import Diagnosis, FindingData, as_data, each_machine_once
 from safelight.diagnosis.template import rendered, unknown_placeholders
+from safelight.metrics.catalog import REQUESTS
 from safelight.rules.alerts import alerts
 from safelight.rules.rule import Alert
 from safelight.stories.history import Samples
@@ -131,6 +134,7 @@ def test_a_known_cause_is_listed_above_its_symptom(past: Past) -> None:
 
     assert names.index("slow_decode") < names.index("RequestP95High")
     assert symptom["follows_from"] == symptom["alert"]["cause"] == "slow_decode"
+    assert symptom["evidence"][1]["says"].startswith("longest stage: decode, ")
 
 
 def test_an_unknown_cause_is_reported_as_unknown_with_where_to_look(past: Past) -> None:
@@ -270,3 +274,16 @@ def test_a_new_kind_of_placeholder_is_found() -> None:
     assert list(unknown_placeholders("{{ $value | toDate }} {{ $labels.a }}")) == [
         "$value | toDate"
     ]
+
+
+def test_a_symptom_of_a_whole_service_names_the_reason_and_the_instance_of_most_failures() -> None:
+    rates = {("a:1", "none"): 9.0, ("a:1", "timeout"): 1.0, ("b:1", "worker_lost"): 3.0}
+    rows = [({"instance": name, "error": error}, rate) for (name, error), rate in rates.items()]
+    labels = {"job": "edit"}
+    active = ActiveAlert(ALL["SuccessRatioLow"], labels, "warning", True, NOW - 60, 0.31, 0.05)
+    now = Reading({key(REQUESTS): rows})
+    [finding] = judge(Evidence(Service(NAMESPACE, "edit"), NOW, Spans(), now, alerts=(active,)), ())
+    texts = [exhibit.says for exhibit in finding.sign.exhibits]
+
+    assert "most frequent error: worker_lost, 75 % of them; 75 % on b:1" in texts
+    assert finding.sign.verdict.startswith("31 % of the requests to the model of edit fail")

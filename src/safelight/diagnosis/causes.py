@@ -1,9 +1,9 @@
 """Table of all alerts: which checks and alerts can explain each, and what shows where it is."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from safelight.diagnosis.evidence import Evidence
+from safelight.diagnosis.evidence import Evidence, Row
 from safelight.diagnosis.finding import Exhibit
 from safelight.diagnosis.queries import Statistic
 from safelight.metrics.catalog import (
@@ -24,6 +24,7 @@ from safelight.metrics.catalog import (
     WORKER_RESTARTS,
 )
 from safelight.metrics.metric import Label, Metric
+from safelight.metrics.promql import INSTANCE
 from safelight.reasons import NO_ERROR
 from safelight.units import duration, share
 
@@ -68,18 +69,31 @@ def _most(noun: str, metric: Metric, label: Label) -> Lead:
     """Return the lead to the label value with most events."""
 
     def lead(evidence: Evidence) -> Exhibit | None:
-        rates: dict[str, float] = {}
-        for labels, rate in evidence.now.select(metric):
-            if rate > 0 and not _NORMAL & set(labels.values()):
-                name = labels.get(label.name, "")
-                rates[name] = rates.get(name, 0.0) + rate
-        if not rates:
+        rows = [
+            (labels, rate)
+            for labels, rate in evidence.now.select(metric)
+            if rate > 0 and not _NORMAL & set(labels.values())
+        ]
+        if not rows:
             return None
-        most = max(rates, key=lambda each: rates[each])
-        text = f"most frequent {noun}: {most}, {share(rates[most] / sum(rates.values()))} of them"
+        name, part = _largest(rows, label)
+        instance, there = _largest(rows, INSTANCE)
+        runs_elsewhere = len(evidence.now.sums_by(INSTANCE, metric)) > 1
+        where = f"; {share(there)} on {instance}" if runs_elsewhere else ""
+        text = f"most frequent {noun}: {name}, {share(part)} of them{where}"
         return Exhibit(text, evidence.queries.rate(metric, (label,)))
 
     return lead
+
+
+def _largest(rows: Sequence[Row], label: Label) -> tuple[str, float]:
+    """Return the label value with most events, and its share of them."""
+    rates: dict[str, float] = {}
+    for labels, rate in rows:
+        name = labels.get(label.name, "")
+        rates[name] = rates.get(name, 0.0) + rate
+    most = max(rates, key=lambda each: rates[each])
+    return most, rates[most] / sum(rates.values())
 
 
 _REASON = _most("error", REQUESTS, ERROR)
