@@ -60,12 +60,7 @@ MORE = (
     state("RequestP95High", NOW - 600, job="slow"),
     state("HighP95Latency", NOW - 120, job="slow", handler="/api/edit"),
     state("WorkersRestarting", NOW - 600, OF_ZIMAGE["WorkersRestarting"], job="slow"),
-    *(
-        state(
-            "HostCpuBusy", NOW - begin, job=job, instance=f"slow-0:{port}", service="in-a-cluster"
-        )
-        for job, port, begin in (("slow", 8000, 300), ("neighbour", 8001, 360), ("host", 9101, 300))
-    ),
+    state("HostMemoryFull", NOW - 360, machine="slow-0"),
     *(state("WorkPilesUp", NOW - 600, job="far", instance=f"far-{n}:8000") for n in range(3)),
     state("GuidanceOverridden", NOW - 900, job="far", parameter="guidance_scale"),
 )
@@ -173,7 +168,7 @@ def test_an_alert_of_several_instances_is_one_symptom(past: Past) -> None:
 def test_a_condition_of_a_machine_is_reported_once(past: Past) -> None:
     both = each_machine_once([diagnosed(past[0], job) for job in ("slow", "neighbour")])
     first, second = (
-        next(f for f in as_data(each, None)["findings"] if f["check"] == "HostCpuBusy")
+        next(f for f in as_data(each, None)["findings"] if f["check"] == "HostMemoryFull")
         for each in both
     )
     out = io.StringIO()
@@ -185,7 +180,7 @@ def test_a_condition_of_a_machine_is_reported_once(past: Past) -> None:
     assert second["listed_under"] == "slow"
     assert "Listed in full under slow." in out.getvalue()
     assert "healthy" not in both[1].headline
-    assert "HostCpuBusy" not in symptoms(past[0], "far")
+    assert "HostMemoryFull" not in symptoms(past[0], "far")
 
 
 def test_the_alerts_take_one_request_and_a_second_one_if_one_is_active(past: Past) -> None:

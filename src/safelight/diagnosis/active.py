@@ -13,6 +13,7 @@ from safelight.errors import MonitoringFailed
 from safelight.metrics.catalog import SERVICE_INFO
 from safelight.metrics.promql import INSTANCE, JOB, Matchers, Queries
 from safelight.rules.alerts import alert_groups
+from safelight.rules.machines import MACHINE, NODE
 from safelight.rules.rule import Alert, Scope
 from safelight.rules.thresholds import Thresholds
 
@@ -55,7 +56,7 @@ class _Place:
         if job == self.job:
             return True
         if alert.scope in MACHINE_WIDE:
-            return host_of(labels.get(INSTANCE.name, "")) in self.hosts
+            return machine_of(labels) in self.hosts
         return alert.scope is Scope.MONITORING and job not in self.other_jobs
 
 
@@ -80,6 +81,11 @@ def read_alerts(
     return tuple(_with_value(each, compared[each.alert.name], values) for each in active)
 
 
+def machine_of(labels: Labels) -> str:
+    """Return the machine of an alert: its label, or the host of its instance."""
+    return labels.get(MACHINE.name) or host_of(labels.get(INSTANCE.name, ""))
+
+
 def host_of(instance: str) -> str:
     """Return an instance's host: programs on one machine differ in their ports."""
     return instance.rpartition(":")[0] or instance
@@ -98,7 +104,7 @@ def states_query(namespace: str, job: str, names: Iterable[str]) -> str:
         _STATE: queries.recorded("ALERTS", where),
         _SINCE: queries.recorded("ALERTS_FOR_STATE", where),
         _SERVICES: f"count by (job) (last_over_time({info}[1d]))",
-        _INSTANCES: f"count by (instance) (last_over_time({up}[1h]))",
+        _INSTANCES: f"count by (instance, node) (last_over_time({up}[1h]))",
     }
     return " or ".join(_labelled(expr, FACT, fact) for fact, expr in parts.items())
 
@@ -110,8 +116,11 @@ def _active(
     for row in rows:
         facts.setdefault(row.labels.get(FACT, ""), []).append(row)
     jobs = {row.labels.get(JOB.name, "") for row in facts.get(_SERVICES, ())}
-    instances = (row.labels.get(INSTANCE.name, "") for row in facts.get(_INSTANCES, ()))
-    place = _Place(job, frozenset(map(host_of, instances)), frozenset(jobs - {job}))
+    hosts = {
+        row.labels.get(NODE.name) or host_of(row.labels.get(INSTANCE.name, ""))
+        for row in facts.get(_INSTANCES, ())
+    }
+    place = _Place(job, frozenset(hosts), frozenset(jobs - {job}))
     since = {_identity(row.labels): row.value for row in facts.get(_SINCE, ())}
     return tuple(
         ActiveAlert(

@@ -191,6 +191,7 @@ ORIGINS: Mapping[str, Origin] = {
     "NoWorkerReady": Origin(
         frozenset({"crash_loop", "out_of_memory"}), (_most("reason", WORKER_RESTARTS, RESTART),)
     ),
+    "TooFewReplicas": Origin(_GONE | {"crash_loop"}),
     "WorkersRestarting": Origin(
         frozenset({"crash_loop", "out_of_memory", "host_memory"}),
         (_most("reason", WORKER_RESTARTS, RESTART),),
@@ -205,12 +206,18 @@ ORIGINS: Mapping[str, Origin] = {
     "GpuTemperatureHigh": Origin(frozenset({"throttled_card"})),
     "GpuThrottled": Origin(frozenset({"throttled_card", "GpuTemperatureHigh"})),
     "GpuMemoryErrors": Origin(),
+    "GpuXidError": Origin(),
+    "GpuUseUneven": Origin(frozenset({"uneven_load"})),
     "GpuMetricsMissing": Origin(_GONE | {"ProbeSilent", "ProbeFailing"}),
     "HostCpuBusy": Origin(frozenset({"host_cpu"})),
     "HostMemoryHigh": Origin(frozenset({"host_memory", "process_growth"})),
+    "HostMemoryFull": Origin(
+        frozenset({"host_memory", "process_growth", "HostMemoryExhaustionAhead"})
+    ),
     "HostDiskBusy": Origin(frozenset({"disk_busy"})),
     "HostFilesystemFull": Origin(frozenset({"filesystem_full"})),
     "EventLoopBlocked": Origin(frozenset({"event_loop_blocked", "host_cpu"})),
+    "ContainerMemoryHigh": Origin(frozenset({"host_memory", "process_growth"})),
     "FileDescriptorsNearlyGone": Origin(frozenset({"traffic_shift"})),
     "ServiceRestarting": Origin(frozenset({"crash_loop", "host_memory"})),
     "ServiceMemoryGrows": Origin(frozenset({"process_growth"})),

@@ -8,21 +8,26 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
-from safelight.diagnosis.active import MACHINE_WIDE, ActiveAlert, host_of
+from safelight.diagnosis.active import MACHINE_WIDE, ActiveAlert, machine_of
 from safelight.diagnosis.causes import origin
 from safelight.diagnosis.comparison import comparison
 from safelight.diagnosis.evidence import Evidence
 from safelight.diagnosis.finding import Check, Exhibit, Severity, Sign, Symptom
 from safelight.diagnosis.template import Format, rendered, value_format
 from safelight.metrics.promql import INSTANCE, JOB
+from safelight.rules.machines import MACHINE
 from safelight.rules.rule import Alert, Scope
 from safelight.units import duration, size, when
 
 _MOST_CARRIERS = 5
 _SENTENCE_END = re.compile(r"(?<=\.)\s+(?=[A-Z`])")
 _PENDING, _FIRING = 0.5, 0.95  # confidences
-_TARGET = re.compile(r"^\{\{ \$labels\.(?:job|instance) \}\}(?: \(\{\{ \$labels\.job \}\}\))?: ")
-_CLEAR = frozenset({INSTANCE.name, "handler", "objective", "mountpoint"})  # need no label name
+_TARGET = re.compile(
+    r"^\{\{ \$labels\.(?:job|instance|machine) \}\}(?: \(\{\{ \$labels\.job \}\}\))?: "
+)
+_CLEAR = frozenset(
+    {INSTANCE.name, MACHINE.name, "handler", "objective", "mountpoint"}
+)  # need no label name
 
 
 def symptom_checks(evidence: Evidence) -> tuple[Check, ...]:
@@ -97,8 +102,9 @@ def _place(active: ActiveAlert) -> str:
     """Return what an alert is about: of a machine's, the host without the port of its program."""
     labels = dict(active.labels)
     if active.alert.scope in MACHINE_WIDE:
-        labels[INSTANCE.name] = host_of(labels.get(INSTANCE.name, ""))
-        labels.pop(JOB.name, None)
+        labels[MACHINE.name] = machine_of(labels)
+        for name in (JOB.name, INSTANCE.name):
+            labels.pop(name, None)
     return " ".join(f"{name}={value}" for name, value in sorted(labels.items()))
 
 
@@ -109,7 +115,10 @@ def _machines(series: Sequence[ActiveAlert]) -> frozenset[str]:
 
 def _carrier(labels: Mapping[str, str]) -> str:
     """Return what carries an alert, the instance first; empty if it is the whole service."""
-    names = sorted(labels.keys() - {JOB.name}, key=lambda name: (name != INSTANCE.name, name))
+    names = sorted(
+        labels.keys() - {JOB.name},
+        key=lambda name: (name not in (INSTANCE.name, MACHINE.name), name),
+    )
     parts = (labels[name] if name in _CLEAR else f"{_words(name)} {labels[name]}" for name in names)
     return " ".join(parts)
 

@@ -176,7 +176,7 @@ def _gpu_failing(queries: Queries, _: Thresholds) -> Alert:
     code = queries.foreign("DCGM_FI_DEV_XID_ERRORS")
     return Alert(
         "GpuXidError",
-        f"{per_machine(f'{code} > 0 and changes({code}[15m]) > 0', GPU)}",
+        f"{per_machine(f'{code} and changes({code}[15m]) > 0', GPU)} > 0",
         for_seconds=0,
         severity="warning",
         scope=Scope.GPU,

@@ -16,7 +16,7 @@ from safelight.metrics.catalog import (
     LOOP_BEAT_SECONDS,
     MOUNTPOINT,
 )
-from safelight.metrics.metric import Metric
+from safelight.metrics.metric import Label, Metric
 from safelight.metrics.promql import INSTANCE, JOB, Queries
 from safelight.rules.machines import AS_MACHINE, per_machine
 from safelight.rules.rule import (
@@ -149,24 +149,25 @@ def _container_memory(queries: Queries, limits: Thresholds) -> Alert:
     )
 
 
-def _will_be_full(queries: Queries, used: Metric, size_of: Metric, window: str, ahead: int) -> str:
-    """Return the condition that the forecasts of the window and of its last minutes exceed a size.
+def _will_be_full(queries: Queries, used: Metric, size_of: Metric, ahead: int, *by: Label) -> str:
+    """Return the condition that the forecasts of two hours and of the last minutes exceed a size.
 
-    A rise that has ended, such as loading a model, is only in the long window.
+    A rise that has ended, such as loading a model, is only in the two hours.
     """
-    limit = queries.select(size_of)
+    limit = per_machine(queries.select(size_of), *by)
     long, recent = (
-        replace(queries, window=each).forecast(used, ahead) for each in (window, _RECENT_WINDOW)
+        per_machine(replace(queries, window=each).forecast(used, ahead), *by)
+        for each in ("2h", _RECENT_WINDOW)
     )
     return f"{long} > {limit} and {recent} > {limit}"
 
 
 def _filesystem_ahead(queries: Queries, limits: Thresholds) -> Alert:
     seconds = limits.disk_forecast_seconds
-    full = _will_be_full(queries, HOST_FILESYSTEM_USED, HOST_FILESYSTEM_SIZE, "2h", seconds)
+    full = _will_be_full(queries, HOST_FILESYSTEM_USED, HOST_FILESYSTEM_SIZE, seconds, MOUNTPOINT)
     return Alert(
         "FilesystemExhaustionAhead",
-        per_machine(full, MOUNTPOINT),
+        full,
         for_seconds=1800,
         severity="warning",
         scope=Scope.HOST,
@@ -185,11 +186,11 @@ def _filesystem_ahead(queries: Queries, limits: Thresholds) -> Alert:
 
 def _memory_ahead(queries: Queries, limits: Thresholds) -> Alert:
     seconds = limits.host_forecast_seconds
-    ahead = _will_be_full(queries, HOST_MEMORY_USED, HOST_MEMORY_TOTAL, "2h", seconds)
-    half = f"0.5 * {queries.select(HOST_MEMORY_TOTAL)}"
+    ahead = _will_be_full(queries, HOST_MEMORY_USED, HOST_MEMORY_TOTAL, seconds)
+    half = f"0.5 * {per_machine(queries.select(HOST_MEMORY_TOTAL))}"
     return Alert(
         "HostMemoryExhaustionAhead",
-        per_machine(f"{ahead} and {queries.select(HOST_MEMORY_USED)} > {half}"),
+        f"{ahead} and {per_machine(queries.select(HOST_MEMORY_USED))} > {half}",
         for_seconds=900,
         severity="warning",
         scope=Scope.HOST,
