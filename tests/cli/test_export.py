@@ -215,7 +215,7 @@ def test_export_reads_the_monitoring_file_but_not_its_secrets(call: Call, tmp_pa
     out, options = tmp_path / "out", ("--monitoring", str(tmp_path / "monitoring.toml"))
     assert call("export", "all", str(out), *options).code == 0
     assert "url: http://127.0.0.1:9094/group" in (out / "alertmanager/alertmanager.yml").read_text()
-    assert "> 7.5\n" in (out / "prometheus/rules/safelight.yml").read_text()
-    assert "> 7.5\n" in (out / "kubernetes/monitoring/prometheusrule.yaml").read_text()
+    assert "> 7.5 and " in (out / "prometheus/rules/safelight.yml").read_text()
+    assert "> 7.5 and " in (out / "kubernetes/monitoring/prometheusrule.yaml").read_text()
     live = (out / "grafana/dashboards/safelight-live.json").read_text()
     assert "P95 over 7.5 s" in live

@@ -183,6 +183,16 @@ def test_a_services_own_limits_override_the_common_ones(tmp_path: Path) -> None:
         ("[services.zimage.thresholds]\ngpu_celsius = 70", "gpu_celsius applies to the machine"),
         ("[services.z.thresholds.alerts.HostCpuBusy]", "HostCpuBusy applies to the machine"),
         ("[thresholds.alerts.Nobody]\nenabled = false", "there is no alert 'Nobody'"),
+        ("[thresholds.alerts.RequestP95]\nenabled = false", "did you mean RequestP95High?"),
+        ("[thresholds.alerts.Watchdog]\nenabled = false", "see routes.watchdog"),
+        (
+            "[thresholds]\ngpu_memory_high_ratio = 0.96",
+            "thresholds: gpu_memory_high_ratio (0.96) must be below gpu_memory_full_ratio (0.95)",
+        ),
+        (
+            "[services.zimage.thresholds]\nrequest_p95_seconds = 16",
+            "services.zimage.thresholds: request_p95_seconds (16) must be below http_p95_seconds",
+        ),
         ("[thresholds.alerts.TargetDown]\nfor_seconds = -5", "TargetDown.for_seconds"),
     ],
 )

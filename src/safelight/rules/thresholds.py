@@ -1,5 +1,6 @@
 """Limits of alerts, diagnosis and dashboards, in one table."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Annotated, Self
 
@@ -145,6 +146,12 @@ class Thresholds(BaseModel):
         return self.model_copy(update={**changes, "alerts": {**self.alerts, **other.alerts}})
 
 
+# The first limit of each pair must be lower: its alert warns before that of the second.
+_ORDERED = (
+    ("gpu_memory_high_ratio", "gpu_memory_full_ratio"),
+    ("host_ratio", "host_memory_full_ratio"),
+    ("request_p95_seconds", "http_p95_seconds"),
+)
 DEFAULTS = Thresholds()
 LEAST_COUNT = 5  # observations from which a value is estimated; fewer give none
 UNSTABLE_DEVIATION = 0.25  # of a score from 0 to 1; uniformly distributed scores have 0.29
@@ -173,6 +180,14 @@ OF_MACHINES = frozenset(
         "probe_silent_seconds",
     }
 )
+
+
+def contradictions(limits: Thresholds) -> Iterator[str]:
+    """Yield the limits that contradict each other, in words."""
+    for lower, higher in _ORDERED:
+        first, second = getattr(limits, lower), getattr(limits, higher)
+        if first >= second:
+            yield f"{lower} ({first:g}) must be below {higher} ({second:g})"
 
 
 def default_limits(namespace: str) -> Thresholds:

@@ -17,8 +17,9 @@ from safelight.errors import BadSetting
 from safelight.namespace import checked
 from safelight.rules.alerts import alerts
 from safelight.rules.files import RUNBOOKS, Links
+from safelight.rules.replaced import advice
 from safelight.rules.rule import Scope, Severity
-from safelight.rules.thresholds import OF_MACHINES, Thresholds, default_limits
+from safelight.rules.thresholds import OF_MACHINES, Thresholds, contradictions, default_limits
 from safelight.stack.receivers import (
     Address,
     Name,
@@ -83,6 +84,7 @@ class Routes(Part):
     critical: tuple[str, ...] = ()
     warning: tuple[str, ...] = ()
     info: tuple[str, ...] = ()
+    watchdog: tuple[str, ...] = ()  # a service that reports when its messages stop
 
     def of(self, severity: Severity) -> tuple[str, ...]:
         """Return the receivers of a severity without duplicates."""
@@ -162,7 +164,15 @@ class Monitoring(Part):
         own = (service.thresholds for service in self.services.values())
         for limits in (self.thresholds, *own):
             for name in limits.alerts.keys() - _alerts():
-                raise ValueError(f"thresholds.alerts: there is no alert {name[:60]!r}")
+                raise ValueError(f"thresholds.alerts: {advice(name, _alerts())}")
+        return self
+
+    @model_validator(mode="after")
+    def _check_limits(self) -> Self:
+        for name, limits in self.limits("", *self.services).items():
+            for text in contradictions(limits):
+                table = f"services.{name}.thresholds" if name else "thresholds"
+                raise ValueError(f"{table}: {text}")
         return self
 
     def limits(self, *namespaces: str) -> dict[str, Thresholds]:

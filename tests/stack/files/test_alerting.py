@@ -255,3 +255,18 @@ def test_a_service_that_cannot_work_gives_one_message() -> None:
         assert symptom in refusing
     assert "CircuitOpen" in stopped
     assert "NoWorkerReady" not in refusing
+
+
+def test_the_watchdog_is_sent_every_minute_to_its_own_receiver_only(tmp_path: Path) -> None:
+    text = EVERYONE + '[receivers.deadman]\nkind = "webhook"\nurl = "http://127.0.0.1:1/"\n'
+    text = text.replace("[routes]", '[routes]\nwatchdog = ["deadman"]')
+    first, *others = loaded(monitoring(tmp_path, text))["route"]["routes"]
+    assert first["matchers"] == ['alertname="Watchdog"']
+    assert (first["receiver"], first["repeat_interval"]) == ("deadman", "1m")
+    assert "continue" not in first
+    assert all(route["receiver"] != "deadman" for route in others)
+
+
+def test_without_a_receiver_the_watchdog_is_quiet() -> None:
+    first = loaded(None)["route"]["routes"][0]
+    assert (first["matchers"], first["receiver"]) == (['alertname="Watchdog"'], "quiet")

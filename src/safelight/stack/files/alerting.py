@@ -27,6 +27,7 @@ _TEXT = (
     '{{ reReplaceAll "from=now-1h" (printf "from=%d" $from) . }}\n{{ end }}'
     "Runbook: {{ .Annotations.runbook_url }}\n{{ end }}"
 )
+_WATCHDOG_EVERY = "1m"
 _MAX_ALERTS = 100  # in one notification; Alertmanager counts the others in it
 _BURN_RATES = (
     "ErrorBudgetBurnFast",
@@ -46,7 +47,10 @@ def alertmanager_yml(monitoring: Monitoring | None = None, *, relay_url: str = R
     monitoring = monitoring or Monitoring()
     relay = (monitoring.relay_url or relay_url).rstrip("/")
     mutes = [_time_interval(mute) for mute in monitoring.mute]
-    routes = [route for severity in SEVERITIES for route in _routes(severity, monitoring)]
+    routes = [
+        *_watchdog(monitoring),
+        *(route for severity in SEVERITIES for route in _routes(severity, monitoring)),
+    ]
     receivers = [
         {"name": name, **_receiver(name, monitoring, relay)} for name in monitoring.receivers
     ]
@@ -120,6 +124,22 @@ def _routes(severity: Severity, monitoring: Monitoring) -> list[Document]:
             **({"continue": True} if name not in (QUIET, *names[-1:]) else {}),
         }
         for name in names or (QUIET,)
+    ]
+
+
+def _watchdog(monitoring: Monitoring) -> list[Document]:
+    """Return the routes of the alert that always fires, which is sent again and again."""
+    names = tuple(dict.fromkeys(monitoring.routes.watchdog)) or (QUIET,)
+    return [
+        {
+            "matchers": ['alertname="Watchdog"'],
+            "receiver": name,
+            "group_wait": "0s",
+            "group_interval": _WATCHDOG_EVERY,
+            "repeat_interval": _WATCHDOG_EVERY,
+            **({"continue": True} if name != names[-1] else {}),
+        }
+        for name in names
     ]
 
 
