@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import safelight
+from safelight.metrics import catalog
 from safelight.metrics.catalog import (
     CATALOG,
     IMAGE_SIZE,
@@ -20,7 +21,7 @@ from safelight.metrics.catalog import (
 )
 from safelight.metrics.foreign import FOREIGN
 from safelight.metrics.merge import RENAMED
-from safelight.metrics.metric import OTHER, Label, Metric
+from safelight.metrics.metric import OTHER, Kind, Label, Metric
 from safelight.metrics.registry import Meter
 from safelight.reasons import REASONS
 from safelight.rules.alerts import alerts
@@ -175,3 +176,28 @@ def test_the_law_finds_a_value_that_does_not_exist() -> None:
     ]
     assert list(wrong_selectors('rejected_total{colour="red"}')) == ["rejected_total{colour}"]
     assert list(wrong_selectors('nothing_total{colour="red"}')) == ["nothing_total"]
+
+
+# Counters that are read from elsewhere, and those that are exposed at 0 in another way.
+NOT_FROM_ZERO = {"HOST_RECEIVED", "HOST_SENT", "PROBE_SECONDS", "LOG_LINES_LOST", "NOTIFICATIONS"}
+
+
+def test_every_counter_with_closed_labels_starts_at_zero() -> None:
+    calls = (
+        node
+        for path in ROOT.rglob("*.py")
+        if "stories" not in path.parts
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr == "start_at_zero"
+    )
+    started = {argument.id for call in calls for argument in call.args if hasattr(argument, "id")}
+    closed = {
+        name
+        for name, metric in vars(catalog).items()
+        if isinstance(metric, Metric)
+        and metric.kind is Kind.COUNTER
+        and all(label.values for label in metric.labels)
+    }
+    assert closed == started | NOT_FROM_ZERO

@@ -65,7 +65,7 @@ def metrics_sink(meter: Meter, *, model: str = "") -> Sink:
     `model` names the model of the calls that have no name, and of requests that failed before
     their call.
     """
-    meter.start_at_zero(GUIDANCE_OVERRIDDEN, WARM_UPS, IMAGES, OUTCOMES)
+    meter.start_at_zero(GUIDANCE_OVERRIDDEN, WARM_UPS, IMAGES, OUTCOMES, BACKGROUNDS)
     meter.set(IN_FLIGHT, value=0)
     if model:
         _start_model(meter, model)
