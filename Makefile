@@ -64,8 +64,9 @@ boards-check: setup  ## check every dashboard with Grafana's own code and a real
 	$(PYTHON) scripts/boards_check.py
 	$(PYTHON) -m pytest -q tests/dashboards tests/grafana tests/stack/test_whole_boards.py
 
-monitoring-check: setup  ## test every rule and alert, and print the figures of the monitoring
+monitoring-check: setup  ## test every rule and alert, on histories too (YEAR=1: a year of them)
 	$(PYTHON) -m pytest -q -n 2 tests/rules tests/laws/test_expressions.py
+	$(PYTHON) -m tests.histories $(if $(YEAR),--year)
 	$(PYTHON) -m benchmarks.monitoring
 
 truth: setup  ## measure the diagnosis on unknown faults (SEED=7 draws others)

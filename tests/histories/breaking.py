@@ -155,7 +155,7 @@ def disk_fills(world: World, begin: float, end: float) -> None:
 
 
 def descriptors(world: World, begin: float, end: float) -> None:
-    used = np.minimum(1020, 60 + 76 * _since(world, begin))
+    used: Floats = np.minimum(1020.0, 60 + 76 * _since(world, begin))
     world.service.replicas[0].levels["process_open_fds"] = np.round(used)
 
 

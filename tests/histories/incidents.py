@@ -13,7 +13,7 @@ from tests.histories.exposition import Grid
 from tests.histories.history import History, World, record, usual_monitoring
 from tests.histories.worlds import usual_world
 
-_TOGETHER = 8  # services in one Prometheus; promtool has a limit of samples
+_TOGETHER = 14  # services in one Prometheus; promtool has a limit of samples
 _USUAL = 35.0  # minutes of a healthy service before the incident
 
 
@@ -33,9 +33,9 @@ class Incident:
     begin_minute: float = _USUAL
     minutes: float = 25.0
     step_seconds: int = 15
-    replicas: int = 2
-    peak: float = 0.8
-    call: float = 0.6
+    replicas: int = 1
+    peak: float = 1.6  # requests per second of a replica
+    call: float = 0.4
     alone: bool = False  # it needs a Prometheus for itself
 
 
@@ -44,7 +44,7 @@ _BURN: Any = {"begin_minute": 60, "minutes": 270, "step_seconds": 60}
 INCIDENTS: tuple[Incident, ...] = (
     Incident("first failures ever", ("RequestsFailing",), 15, "10 failures at 1.6 requests/s"),
     Incident("failures of a small service", ("RequestsFailing",), 360,
-             "10 failures at 0.03 requests/s", peak=0.04, replicas=1),
+             "10 failures at 0.03 requests/s", peak=0.04),
     Incident("slow model", ("RequestP95High",), 30, "5 % of 5 minutes", call=1.2, peak=0.2),
     Incident("slow steps", ("StepsSlow",), 30, "5 % of 5 minutes", call=1.2, peak=0.05),
     Incident("queue grows", ("QueueLongerThanInference", "WorkPilesUp"), 120,
@@ -53,15 +53,15 @@ INCIDENTS: tuple[Incident, ...] = (
     Incident("GPU out of memory", ("CudaOutOfMemory",), 15, "the first request"),
     Incident("worker killed again and again", ("WorkersRestarting",), 255,
              "the third, each 2 minutes"),
-    Incident("worker never loads", ("NoWorkerReady",), 15, "the next scrape", replicas=1),
-    Incident("worker hangs", ("RequestsStuck",), 600, "10 minutes without an answer", replicas=1),
+    Incident("worker never loads", ("NoWorkerReady",), 15, "the next scrape"),
+    Incident("worker hangs", ("RequestsStuck",), 600, "10 minutes without an answer"),
     Incident("requests of one replica stuck", ("RequestsStuck",), 600,
-             "10 minutes without an answer"),
+             "10 minutes without an answer", replicas=2),
     Incident("event loop blocked", ("EventLoopBlocked",), 120, "20 % of 5 minutes, blocked 60 %"),
     Incident("event loop deadlocked", ("TargetDown",), 15, "the next scrape"),
     Incident("black images", ("OutputsInvalid",), 45, "5 images, 2 % of 5 minutes"),
     Incident("one type at 62 %", ("InstructionFailing",), 420, "20 % of half an hour"),
-    Incident("one route fails", ("HighAPIErrorRate",), 120, "5 failures at 0.1 requests/s"),
+    Incident("one route fails", ("HighAPIErrorRate",), 180, "5 failures at 0.05 requests/s"),
     Incident("GPU throttled", ("GpuThrottled",), 15, "the next scrape"),
     Incident("GPU hot", ("GpuTemperatureHigh",), 15, "the next scrape"),
     Incident("GPU memory errors", ("GpuMemoryErrors",), 15, "the next scrape"),
@@ -78,7 +78,7 @@ INCIDENTS: tuple[Incident, ...] = (
     Incident("file descriptors run out", ("FileDescriptorsNearlyGone",), 600,
              "80 % after 10 minutes"),
     Incident("crash loop", ("ServiceRestarting",), 195, "the third start, each minute"),
-    Incident("target down", ("TargetDown",), 15, "the next scrape", replicas=1),
+    Incident("target down", ("TargetDown",), 15, "the next scrape"),
     Incident("Prometheus refuses the page", ("TargetDown",), 15, "the next scrape"),
     Incident("service missing", ("ServiceMissing",), 15, "the next scrape", alone=True,
              begin_minute=15, minutes=10),

@@ -17,7 +17,7 @@ from safelight.rules.files import rule_file
 from safelight.rules.thresholds import default_limits
 from tests.histories.history import History
 
-_SPARING = {"GOGC": "400", "GOMAXPROCS": "1"}
+_SPARING = {"GOGC": "400", "GOMAXPROCS": "1", "GOMEMLIMIT": "2GiB"}
 _FIRING = 'ALERTS{alertstate="firing", severity=~"critical|warning"}'
 _BEGUN = "histories:alert_begun:timestamp"
 _GOT = re.compile(r'\{((?:\w+="(?:[^"\\]|\\.)*"(?:, )?)*)\} ([^\s,]+)')

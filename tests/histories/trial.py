@@ -1,6 +1,6 @@
 """Run histories, and say which healthy ones were not quiet and which incidents not reported."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
@@ -71,8 +71,12 @@ def judge_healthy(one: Healthy) -> list[Quiet]:
 def judge_incidents(incidents: tuple[Incident, ...], seed: int) -> list[Reported]:
     """Return the verdict on each incident of a history."""
     together = incident_history(incidents, seed)
-    fired = judge(together.history)
-    return [_reported(together, number, fired) for number in range(len(incidents))]
+    return reported(together, judge(together.history))
+
+
+def reported(together: Together, fired: Sequence[Fired]) -> list[Reported]:
+    """Return the verdicts by what fired."""
+    return [_reported(together, number, fired) for number in range(len(together.incidents))]
 
 
 def _reported(together: Together, number: int, fired: Iterable[Fired]) -> Reported:

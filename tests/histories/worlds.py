@@ -47,7 +47,7 @@ def _service(
     (number, namespace), port = name, 8000 if name[1] == FIRST else 8100
     call = float(rng.uniform(0.4, 1.3))
     share = _USE / len(hosts) * len(set(map(id, hosts))) / (3 if port == 8100 else 1)
-    each = peak if peak is not None else share / call * 10 ** rng.uniform(-2.5, 0)
+    each = peak if peak is not None else share / call * 10 ** rng.uniform(-2, 0)
     age = float(rng.choice([0.0, 3600.0, 4e5]))
     running = [
         Replica(
