@@ -32,8 +32,6 @@ def main(arguments: list[str]) -> int:
     quiet = _healthy(chosen)
     print("\n".join(incident_table(reports)))
     print("\n" + "\n".join(figures(quiet, reports)))
-    for line in details(quiet):
-        print(line, file=sys.stderr)
     wrong = complaints(quiet, reports)
     print("\n".join(["", *wrong]) if wrong else "\nnothing is wrong")
     return 1 if wrong else 0
@@ -67,6 +65,7 @@ def _healthy(chosen: Namespace) -> list[Quiet]:
     ]
     for part in run_all(work, chosen.at_once):
         quiet += part
+        print("\n".join(details(part)), file=sys.stderr)
         hours = sum(each.hours for each in quiet)
         loud = sum(bool(each.fired) for each in quiet)
         _progress(f"{hours / WEEK_HOURS:.1f} of {chosen.weeks:.1f} weeks, {loud} not quiet")

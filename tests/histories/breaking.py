@@ -151,7 +151,7 @@ def process_leak(world: World, begin: float, end: float) -> None:
 def disk_fills(world: World, begin: float, end: float) -> None:
     machine = world.machines[0]
     machine.filesystem_size = 400 * GIB
-    machine.filesystem_used = 240 * GIB + _since(world, begin) / 60 * 35 * GIB
+    machine.filesystem_used = 240 * GIB + _since(world, begin) / 60 * 70 * GIB
 
 
 def descriptors(world: World, begin: float, end: float) -> None:
@@ -234,7 +234,7 @@ BREAKING: dict[str, Breaking] = {
                                  number=20),
     "budget burns fast": _failing(0.4, "model_error", device=True),
     "budget burns": _failing(0.09, "model_error", device=True),
-    "budget burns slowly": _failing(0.04, "model_error", device=True),
+    "budget burns slowly": _failing(0.045, "model_error", device=True),
 }  # fmt: skip
 
 # What breaks in the monitoring itself.

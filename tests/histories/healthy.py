@@ -7,9 +7,11 @@ import numpy as np
 from tests.histories.events import EVENTS
 from tests.histories.exposition import Grid
 from tests.histories.history import History, Monitoring, World, record, usual_monitoring
+from tests.histories.service import Service
 from tests.histories.worlds import FIRST, SECOND, usual_world
 
 STEP_SECONDS = 60
+_MOST_USE = 0.7  # of the time of a replica
 TOGETHER = 8  # services in one Prometheus
 _HOURS = (6, 12, 24, 36, 48)
 _TWO = 6  # each sixth Prometheus has hosts with two services
@@ -65,8 +67,17 @@ def _happening(world: World, rng: np.random.Generator, number: int) -> Told:
     more = rng.choice(names, int(world.grid.steps / 1440) + 1, replace=False)
     chosen = sorted({first, *map(str, more)}, key=names.index)
     shape = _shape(world)
-    words = (EVENTS[name](world, rng) for name in chosen)
+    words = [EVENTS[name](world, rng) for name in chosen]
+    for service in world.services:
+        _within_capacity(service)
     return Told(f"{number}: {first}", world.jobs, (shape, *words))
+
+
+def _within_capacity(service: Service) -> None:
+    """Let callers send no more than the replicas can answer that are ready at the time."""
+    ready = np.sum([each.serving for each in service.replicas], axis=0)
+    most = np.where(ready > 0, _MOST_USE * ready / service.call_seconds, np.inf)
+    service.rate = np.minimum(service.rate, most)
 
 
 def _gaps(monitoring: Monitoring, rng: np.random.Generator) -> str:

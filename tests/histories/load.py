@@ -20,6 +20,7 @@ class Load:
     wait: Floats
     low_wait: Floats
     backlog: Floats
+    served: Floats  # share of the normal requests that there is device time for
     held: Floats  # low-priority requests in flight
     busy: Floats  # share of the device's time
     refusing: Flags  # no replica is ready, and callers reach this one
@@ -45,6 +46,7 @@ def load_of(service: Service, replica: Replica, rng: np.random.Generator) -> Loa
         wait=calm + running + _ratio(backlog, capacity),
         low_wait=_ratio(held, spare),
         backlog=backlog,
+        served=np.minimum(1.0, _ratio(capacity * seconds, normal.astype(float))),
         held=held,
         busy=np.where(held > 0, 1.0, np.minimum(1.0, used)),
         refusing=refusing,

@@ -56,9 +56,10 @@ class Requests:
 
     def _answer_all(self) -> None:
         load, types = self._load, self._service.types
+        wait = np.minimum(load.wait, _TIMEOUT_SECONDS)
         parts = self._rng.multinomial(load.normal, tuple(types.values()))
         for place, kind in enumerate(types):
-            self._answer(kind, parts[:, place], load.wait, "normal")
+            self._answer(kind, parts[:, place], wait, "normal")
         if load.low.any():
             self._answer(next(iter(types)), load.low, load.low_wait, "low")
 
@@ -83,7 +84,7 @@ class Requests:
             self._load.refusing.astype(float), 503, "not_ready", 0.002, refusal="not_ready"
         )
         late = np.clip((wait - 0.75 * _TIMEOUT_SECONDS) / (0.5 * _TIMEOUT_SECONDS), 0, 1)
-        yield Failing(late, 504, "timeout", _TIMEOUT_SECONDS)
+        yield Failing(late * (1 - self._load.served), 504, "timeout", _TIMEOUT_SECONDS)
         yield from (each for each in self._service.failings if each.kind in (None, kind))
 
     def _failed(self, kind: str, failing: Failing, priority: str, number: Counts) -> None:

@@ -64,6 +64,7 @@ class Service:
     replicas: list[Replica]
     failings: list[Failing] = field(default_factory=list)
     large: float = 0.02  # share of requests for large images
+    call_bytes: float = 4e8  # memory that a running call needs
     route_failing: Floats | None = None
     types: Mapping[str, float] = field(default_factory=lambda: TYPES)
     invalid: Floats | None = None

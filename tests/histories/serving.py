@@ -112,7 +112,7 @@ class Serving:
         """Return PyTorch's memory: weights, the running call, and from a time on a larger size."""
         grown = self._grid.times > self._rng.uniform(0.5, 30) * 3600
         running = self._rng.random(self._grid.steps) < self._load.busy
-        return np.asarray(4.2e9 + 6e8 * grown + 4e8 * running)
+        return np.asarray(4.2e9 + 6e8 * grown + self._service.call_bytes * running)
 
     def _expose_process(self) -> None:
         target, grid = self._target, self._grid

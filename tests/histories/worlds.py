@@ -62,7 +62,7 @@ def _service(
     speed = np.asarray(call * np.clip(wandering(rng, grid.steps, 0.05), 0.9, 1.1))
     service = Service(
         grid, namespace, f"{namespace}-{number}", traffic(grid, rng, each * replicas), grid.full(0),
-        speed, running, large=float(rng.uniform(0, 0.03)),
+        speed, running, large=float(rng.uniform(0, 0.03)), call_bytes=float(rng.uniform(2e8, 3e9)),
     )  # fmt: skip
     _usual_failures(service, rng)
     return service
