@@ -60,8 +60,7 @@ def _incidents(chosen: Namespace) -> list[Reported]:
 def _healthy(chosen: Namespace) -> list[Quiet]:
     quiet: list[Quiet] = []
     work = [
-        partial(_one, chosen.seed, number)
-        for number in numbers_until(chosen.weeks * WEEK_HOURS, chosen.seed)
+        partial(_one, chosen.seed, number) for number in numbers_until(chosen.weeks * WEEK_HOURS)
     ]
     for part in run_all(work, chosen.at_once):
         quiet += part

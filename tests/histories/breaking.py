@@ -233,7 +233,7 @@ BREAKING: dict[str, Breaking] = {
     "guidance ignored": _counted(c.GUIDANCE_OVERRIDDEN, "image_guidance_scale", every_minutes=0.25,
                                  number=20),
     "budget burns fast": _failing(0.4, "model_error", device=True),
-    "budget burns": _failing(0.09, "model_error", device=True),
+    "budget burns": _failing(0.1, "model_error", device=True),
     "budget burns slowly": _failing(0.045, "model_error", device=True),
 }  # fmt: skip
 

@@ -44,9 +44,10 @@ _BURN: Any = {"begin_minute": 60, "minutes": 270, "step_seconds": 60}
 INCIDENTS: tuple[Incident, ...] = (
     Incident("first failures ever", ("RequestsFailing",), 15, "10 failures at 1.6 requests/s"),
     Incident("failures of a small service", ("RequestsFailing",), 360,
-             "10 failures at 0.03 requests/s", peak=0.04),
+             "10 failures at 0.04 requests/s", peak=0.04),
     Incident("slow model", ("RequestP95High",), 30, "5 % of 5 minutes", call=1.2, peak=0.2),
-    Incident("slow steps", ("StepsSlow",), 30, "5 % of 5 minutes", call=1.2, peak=0.05),
+    Incident("slow steps", ("StepsSlow",), 75, "the first call, at 0.05 requests/s", call=1.2,
+             peak=0.05),
     Incident("queue grows", ("QueueLongerThanInference", "WorkPilesUp"), 120,
              "a mean wait of 0.6 s in 5 minutes"),
     Incident("queue is full", ("RequestsRefused",), 45, "5 % of 5 minutes"),
@@ -101,8 +102,8 @@ INCIDENTS: tuple[Incident, ...] = (
     Incident("guidance ignored", ("GuidanceOverridden",), 400, "half an hour's share"),
     Incident("budget burns fast", ("ErrorBudgetBurnFast",), 1800,
              "14.4 times in an hour, at 40 times", **_LEAK),
-    Incident("budget burns", ("ErrorBudgetBurn",), 7200, "6 times since the beginning, at 9 times",
-             **_BURN),
+    Incident("budget burns", ("ErrorBudgetBurn",), 6300,
+             "6 times since the beginning, at about 10 times", **_BURN),
     Incident("budget burns slowly", ("ErrorBudgetBurnSlow",), 9000,
              "3 times since the beginning, at about 4.5 times", **_BURN),
 )  # fmt: skip

@@ -137,7 +137,7 @@ class Serving:
         """Expose the delays of the event loop: a few milliseconds, or blocks of a second."""
         usual = self._grid.full(0.002)
         blocked = usual if self._replica.blocked is None else self._replica.blocked
-        late = spread(self._rng, blocked, 0.3) * self._seconds
+        late = np.minimum(0.95, spread(self._rng, blocked, 0.3)) * self._seconds
         counts = np.zeros((self._grid.steps, len(c.HTTP_LAG.buckets) + 1), dtype=np.int64)
         counts[:, 0] = np.round((self._seconds - late) / c.LOOP_BEAT_SECONDS)
         counts[:, 9] = np.ceil(late / 0.95) * (late > 0.5)

@@ -48,12 +48,12 @@ class Reported:
         return self.seconds is not None and 0 <= self.seconds <= self.limit_seconds
 
 
-def numbers_until(hours: float, seed: int) -> Iterator[int]:
+def numbers_until(hours: float) -> Iterator[int]:
     """Yield the numbers of histories until they contain these hours of services together."""
     total, number = 0.0, 0
     while total < hours:
         yield number
-        total += TOGETHER * length_hours(seed, number)
+        total += TOGETHER * length_hours(number)
         number += 1
 
 
