@@ -19,7 +19,7 @@ ALONE := tests/stack/test_real_stack.py $(addprefix tests/serving/engine/test_,b
 # Longer checks run in `make ci`.
 LATER := tests/stack/test_whole_boards.py tests/grafana/test_check.py
 # The other files share the cores, the longest first, so that those which wait run beside those which compute.
-LONGEST := tests/truth/test_truth.py tests/stories/test_scenarios.py \
+LONGEST := tests/truth/test_truth.py tests/histories/test_histories.py tests/stories/test_scenarios.py \
 	tests/serving/test_conformance.py tests/faults/test_workers.py tests/rules/test_cases.py \
 	tests/serving/test_app.py tests/faults/test_callers.py tests/examples/test_services.py \
 	tests/serving/test_families.py tests/records/test_failures.py tests/training/test_training.py \
@@ -64,8 +64,9 @@ boards-check: setup  ## check every dashboard with Grafana's own code and a real
 	$(PYTHON) scripts/boards_check.py
 	$(PYTHON) -m pytest -q tests/dashboards tests/grafana tests/stack/test_whole_boards.py
 
-monitoring-check: setup  ## test every rule and alert, and print the figures of the monitoring
+monitoring-check: setup  ## test every rule and alert, on histories too (YEAR=1: a year of them)
 	$(PYTHON) -m pytest -q -n 2 tests/rules tests/laws/test_expressions.py
+	$(PYTHON) -m tests.histories $(if $(YEAR),--year)
 	$(PYTHON) -m benchmarks.monitoring
 
 truth: setup  ## measure the diagnosis on unknown faults (SEED=7 draws others)
