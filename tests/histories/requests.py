@@ -73,7 +73,7 @@ class Requests:
         call = self._service.call_seconds
         large = self._rng.binomial(left, self._service.large)
         for size, each, factor in (("512x512", left - large, 1.0), ("1024x1024", large, LARGE)):
-            self._responded(kind, 200, priority, each, wait + factor * call + 0.1)
+            self._responded(kind, 200, priority, each, wait + factor * call + 0.1, NO_ERROR)
             self._took(c.INFERENCE_SECONDS, each, factor * call, 0.15, precision="float16")
             self.count(c.IMAGES, (size,), each)
         self._took(c.QUEUED_SECONDS, left, np.maximum(wait, 0.002), 0.6, priority=priority)
@@ -92,7 +92,7 @@ class Requests:
             return
         self._ended(kind, failing.status, failing.error, priority, number)
         seconds = self._service.grid.full(failing.seconds)
-        self._responded(kind, failing.status, priority, number, seconds)
+        self._responded(kind, failing.status, priority, number, seconds, failing.error)
         if failing.device:
             self.calls = self.calls + number
             self._took(c.INFERENCE_SECONDS, number, self._service.call_seconds, 0.15,
@@ -107,8 +107,10 @@ class Requests:
         self.count(c.HTTP_REQUESTS, (EDIT, "POST", str(status)), number)
 
     def _responded(
-        self, kind: str, status: int, priority: str, number: Counts, mean: Floats
+        self, kind: str, status: int, priority: str, number: Counts, mean: Floats, error: str
     ) -> None:
+        if outcome_of(error) in ("ok", "server_error"):
+            self._took(c.PRIORITY_SECONDS, number, mean, 0.2, priority=priority)
         self._took(c.REQUEST_SECONDS, number, mean, 0.2, endpoint=EDIT, status_code=str(status),
                    instruction_type=kind, priority=priority)  # fmt: skip
         self._took(c.HTTP_SECONDS, number, mean, 0.2, handler=EDIT, method="POST")

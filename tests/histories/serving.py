@@ -7,7 +7,7 @@ import numpy as np
 
 from safelight.metrics import catalog as c
 from safelight.metrics.metric import Metric
-from tests.histories.exposition import Flags, Floats, Target
+from tests.histories.exposition import Counts, Flags, Floats, Target
 from tests.histories.load import load_of
 from tests.histories.machine import expose_machine
 from tests.histories.randomness import observed, spread
@@ -86,7 +86,6 @@ class Serving:
         levels: dict[Metric, Floats] = {
             c.IN_FLIGHT: flying,
             c.QUEUE_DEPTH: np.maximum(0, flying - 1),
-            c.QUEUED_WORK: np.where(ready > 0, flying * self._service.call_seconds / 1.2, 0.0),
             c.WORKERS_READY: ready.astype(float),
             c.DEGRADATION_LEVEL: self._grid.full(0),
             c.CIRCUIT_OPEN: self._grid.full(0),
@@ -96,9 +95,20 @@ class Serving:
         }
         for metric, values in levels.items():
             self._target.gauge(metric, values)
+        self._expose_queue(ready)
         vram = self._vram() if self._replica.vram is None else self._replica.vram
         vram = np.where(ready > 0, vram, 0.0)
         self._target.gauge(c.VRAM_USED, np.round(vram), device="cuda:0")
+        reserved = np.maximum(vram, self._cache())
+        self._target.gauge(c.VRAM_RESERVED, np.round(reserved).astype(float), device="cuda:0")
+
+    def _expose_queue(self, ready: Counts) -> None:
+        """Expose the time until the work in flight is done, by priority."""
+        held = np.round(self._load.held)
+        flying = {"normal": np.maximum(0, self._in_flight() - held), "low": held}
+        for priority, number in flying.items():
+            seconds = np.where(ready > 0, number * self._service.call_seconds / 1.2, 0.0)
+            self._target.gauge(c.QUEUED_WORK, seconds, priority=priority)
 
     def _in_flight(self) -> Floats:
         rate = self._load.normal / self._seconds
@@ -107,6 +117,12 @@ class Serving:
         stuck = self._replica.stuck
         arrived = np.cumsum(np.where(stuck, self._service.rate * self._seconds, 0.0))
         return np.asarray(np.where(stuck, np.minimum(64, 1 + np.floor(arrived)), flying))
+
+    def _cache(self) -> Floats:
+        """Return this replica's part of the GPU's memory, which PyTorch keeps for later tensors."""
+        machine = self._replica.machine
+        sharing = sum(each.machine is machine for each in self._service.replicas)
+        return np.asarray((machine.gpu_used - 6e8) / sharing)
 
     def _vram(self) -> Floats:
         """Return PyTorch's memory: weights, the running call, and from a time on a larger size."""

@@ -54,7 +54,8 @@ from safelight.metrics.catalog import (
     WORKERS_READY,
 )
 from safelight.metrics.metric import Metric
-from safelight.rules.objectives import burn_name
+from safelight.metrics.promql import Queries
+from safelight.rules.objectives import burn_name, missed_name
 from tests.rules.case import Case
 from tests.rules.promtool import NAMESPACE, Series, histogram, mixture, series
 
@@ -177,6 +178,14 @@ def _ready(*values: str) -> tuple[Series, ...]:
     return tuple(
         Series(WORKERS_READY.full_name(NAMESPACE), each, {"job": "safelight", "instance": f"{n}"})
         for n, each in enumerate(values)
+    )
+
+
+def _used(per_minute: str, missed: str, before: str = "0.1x4399") -> tuple[Series, ...]:
+    """Return the recordings of a budget that is used at this speed after three days."""
+    return (
+        series(burn_name(NAMESPACE, "30d"), f"{before} 0.1+{per_minute}x1500", objective="latency"),
+        series(missed_name(Queries(NAMESPACE)), f"{missed}x6000", objective="latency"),
     )
 
 
@@ -322,18 +331,12 @@ CASES: dict[str, tuple[Case, ...]] = {
         "ErrorBudgetBurnSlow": _burning(3.3, 2.7, 5, at=93, resolves=150),
         "ErrorBudgetLeaking": _burning(1.1, 0.9, 10, at=228, resolves=400),
         # Healthy for 400 minutes, then 1 % fail; quiet: 0.5 % fail from the start.
+        # Used 10 % in three days, then the rest in less than a day; quiet: in more than a day.
         "ErrorBudgetExhaustionAhead": (
-            Case(
-                (_request("none", "0+100x900"), _request("worker_lost", "0x400 0+1x500")),
-                (_request("none", "0+100x900"), _request("worker_lost", "0+0.5x900")),
-                at=561,
-            ),
-            # So few requests that least_missed decides when it fires.
-            Case(
-                (_request("none", "0+2x900"), _request("worker_lost", "0x400 0+0.0213x500")),
-                (_request("none", "0+2x900"),),
-                at=668,
-            ),
+            Case(_used("0.001", "0.01"), _used("0.0005", "0.01"), at=4600),
+            # So few failures that least_missed decides; quiet: a new Prometheus.
+            Case(_used("0.001", "0.00025"), _used("0.001", "0.0002"), at=4700),
+            Case(_used("0.001", "0.01"), _used("0.001", "0.01", "_x4000 0.1x399"), at=4600),
         ),
         "OutputsInvalid": (
             _per_image(OUTPUT_INVALID, "0+2.2x900", "0+1.8x900", at=8, reason="black"),

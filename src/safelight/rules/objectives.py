@@ -107,6 +107,11 @@ def events_name(queries: Queries) -> str:
     return f"{queries.namespace}:objective_events:rate{_NOW}"
 
 
+def usual_events(queries: Queries) -> str:
+    """Return the selector of the recorded requests per second, without low priority."""
+    return f'{events_name(queries)}{{objective="availability"}}'
+
+
 def missed_name(queries: Queries) -> str:
     """Return the name of the recorded bad events per second of the objectives."""
     return f"{queries.namespace}:objective_missed:rate{_NOW}"
@@ -160,7 +165,7 @@ def _exhaustion_ahead(queries: Queries, limits: Thresholds) -> Alert:
         "ErrorBudgetExhaustionAhead",
         f"predict_linear(({remaining})[6h:5m], {ahead}) < 0 and ({remaining}) > 0"
         f" and {_missed_enough(queries, limits, '6h')}"
-        f" and {burn_name(queries.namespace, _PERIOD)} offset 6h",
+        f" and {burn_name(queries.namespace, _PERIOD)} offset 3d",
         for_seconds=1800,
         severity="warning",
         scope=Scope.SERVICE,

@@ -15,6 +15,7 @@ from safelight.metrics.catalog import (
 )
 from safelight.metrics.promql import INSTANCE, JOB, Matchers, Queries
 from safelight.rules.failures import NOT_LOW, failed, failed_share, slow, slow_for_low_priority
+from safelight.rules.objectives import usual_events
 from safelight.rules.recording import HTTP_ERRORS, HTTP_FAILED, HTTP_P95
 from safelight.rules.rule import (
     AS_COUNT,
@@ -173,7 +174,7 @@ def _burst(queries: Queries, limits: Thresholds) -> Alert:
 
 
 def _refused(queries: Queries, limits: Thresholds) -> Alert:
-    reasons: Matchers = {REJECTION: "!unauthorized"}
+    reasons: Matchers = {REJECTION: "!~unauthorized|rate_limited"}
     refused = queries.rate(REJECTED, (JOB,), reasons)
     number = replace(queries, window="15m").increase(REJECTED, (JOB,), reasons)
     return Alert(
@@ -228,7 +229,7 @@ def _stuck(queries: Queries, _: Thresholds) -> Alert:
 
 def _traffic_stopped(queries: Queries, limits: Thresholds) -> Alert:
     now = replace(queries, window="15m").rate(OUTCOMES, (JOB,), NOT_LOW)
-    before = f"sum by (job) (rate({queries.select(OUTCOMES, NOT_LOW)}[1h] offset 30m))"
+    before = f"quantile_over_time(0.1, {usual_events(queries)}[4h] offset 30m)"
     return Alert(
         "TrafficStopped",
         f"{now} == 0 and on (job) {before} > {limits.traffic_per_second:g}",
@@ -237,8 +238,8 @@ def _traffic_stopped(queries: Queries, limits: Thresholds) -> Alert:
         scope=Scope.SERVICE,
         summary=f"{AS_JOB}: no request has arrived for twenty minutes",
         description=(
-            f"{AS_JOB} received more than {limits.traffic_per_second:g} requests per second in the "
-            "hour before, and none now. It is running."
+            f"{AS_JOB} received more than {limits.traffic_per_second:g} requests per second for "
+            "hours, and none now. It is running."
         ),
         runbook=Runbook(
             means="Callers do not reach the service, or they have stopped.",

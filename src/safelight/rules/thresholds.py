@@ -56,7 +56,7 @@ class Thresholds(BaseModel):
     )
     least_replicas: int = Field(1, ge=1, description="Replicas that must respond.")
     traffic_per_second: Positive = Field(
-        0.1, description="Requests per second of an hour whose sudden end is reported."
+        0.1, description="Requests per second for four hours whose sudden end is reported."
     )
     worker_restarts: Count = Field(2, description="Workers replaced in 15 minutes.")
 
