@@ -142,7 +142,7 @@ NOTIFICATION = {
     ("language", "title", "words"),
     [
         ("en", "[FIRING critical] StepsSlow (edit)", ["Do", "Dashboard", "Runbook"]),
-        ("zh", "[告警 严重] StepsSlow (edit)", ["处理", "仪表盘", "处理手册"]),
+        ("zh", "[告警中 严重] StepsSlow (edit)", ["处理", "仪表盘", "处理手册"]),
     ],
 )
 def test_alertmanager_writes_slack_messages_in_the_language(

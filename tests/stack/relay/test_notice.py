@@ -238,7 +238,7 @@ def test_a_notification_has_the_words_of_the_language() -> None:
     slow = alert("StepsSlow")
     slow["labels"]["severity"] = "warning"
     notice = with_finding(parse(webhook(slow, left_out=7), "zh"), "The model is slow.")
-    assert notice.title == "[告警 警告] HighP95Latency (safelight)"
+    assert notice.title == "[告警中 警告] HighP95Latency (safelight)"
     first, *others = notice.text(16_000).splitlines()
     assert first.startswith("**诊断:** ")
     assert [line.split(": ")[0] for line in others if ": http" in line or ": docs" in line] == [

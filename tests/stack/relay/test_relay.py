@@ -100,7 +100,7 @@ def test_messages_and_runbooks_have_the_language_of_the_monitoring_file(tmp_path
     with TestClient(application(deliverer, meter, client, helped)) as relay:
         relay.post("/group", content=webhook())
         assert relay.get("/runbooks?namespace=edit").text == "edit zh"
-    assert "[告警 严重] HighP95Latency" in sent[0]
+    assert "[告警中 严重] HighP95Latency" in sent[0]
 
 
 # ── Start failures ───────────────────────────────────────────────────────────────────────────────
