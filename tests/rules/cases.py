@@ -333,10 +333,10 @@ CASES: dict[str, tuple[Case, ...]] = {
         # Healthy for 400 minutes, then 1 % fail; quiet: 0.5 % fail from the start.
         # Used 10 % in three days, then the rest in less than a day; quiet: in more than a day.
         "ErrorBudgetExhaustionAhead": (
-            Case(_used("0.001", "0.01"), _used("0.0005", "0.01"), at=4600),
+            Case(_used("0.001", "0.01"), _used("0.0005", "0.01"), at=4616),
             # So few failures that least_missed decides; quiet: a new Prometheus.
-            Case(_used("0.001", "0.00025"), _used("0.001", "0.0002"), at=4700),
-            Case(_used("0.001", "0.01"), _used("0.001", "0.01", "_x4000 0.1x399"), at=4600),
+            Case(_used("0.001", "0.00025"), _used("0.001", "0.0002"), at=4616),
+            Case(_used("0.001", "0.01"), _used("0.001", "0.01", "_x4000 0.1x399"), at=4616),
         ),
         "OutputsInvalid": (
             _per_image(OUTPUT_INVALID, "0+2.2x900", "0+1.8x900", at=8, reason="black"),

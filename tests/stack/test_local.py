@@ -145,6 +145,12 @@ def test_a_receiver_that_needs_no_relay_still_gets_links_to_its_runbooks(tmp_pat
 
 
 @pytest.mark.usefixtures("programs")
+def test_the_rules_have_the_language_of_the_monitoring_file(tmp_path: Path) -> None:
+    planned = plan(settings(tmp_path, monitoring=monitoring_file(tmp_path, 'language = "zh"')))
+    assert "请求 P95 超过" in planned.files[tmp_path / "state" / "config" / "rules.yml"]
+
+
+@pytest.mark.usefixtures("programs")
 def test_with_a_wrong_monitoring_file_nothing_starts(tmp_path: Path) -> None:
     with pytest.raises(BadSetting, match="there is no receiver 'unknown'"):
         plan(

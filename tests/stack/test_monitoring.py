@@ -17,6 +17,7 @@ MISTAKES = [
     ("strange = 1", "strange: is an unknown key"),
     ('"a\\nb" = 1', "'a\\nb': is an unknown key"),
     ("receivers = 3", "receivers: "),
+    ('language = "fr"', "language: Input should be 'en' or 'zh'"),
     ("[receivers]\nphone = 3", "receivers.phone: "),
     ('[receivers.phone]\nkind = "pager"', "receivers.phone: has an unknown kind; write slack"),
     ("[receivers.phone]", "receivers.phone: has no kind"),
@@ -163,6 +164,12 @@ request_p95_seconds = 1.5
 [services.zimage.thresholds.alerts.RequestP95High]
 for_seconds = 60
 """
+
+
+def test_the_language_is_also_that_of_the_rules(tmp_path: Path) -> None:
+    assert read(None).links().language == "en"
+    (tmp_path / "monitoring.toml").write_text('language = "zh"')
+    assert read(tmp_path / "monitoring.toml").links().language == "zh"
 
 
 def test_a_services_own_limits_override_the_common_ones(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ class Better(StrEnum):
     LOW = "low"
 
 
+_LABELS = {"card_job": "Machine job", "card_instance": "Machine"}  # of variables
 FIRING = "an alert that fires"  # what a panel of alerts needs to show something
 
 
@@ -100,6 +101,11 @@ class Variable:
     several: bool = True
     first: str = ""
     is_hidden: bool = False
+
+    @property
+    def label(self) -> str:
+        """Return the text beside the variable."""
+        return _LABELS.get(self.name, self.name.capitalize())
 
 
 @dataclass(frozen=True, slots=True)

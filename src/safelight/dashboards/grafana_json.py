@@ -4,7 +4,7 @@ Importing this module raises MissingExtra if the extra `grafana` is not installe
 model, because Grafana's file provisioning rejects v2.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 from zlib import crc32
 
@@ -19,6 +19,7 @@ from safelight.dashboards.board import (
     Variable,
 )
 from safelight.errors import MissingExtra
+from safelight.translation import Language, translate
 
 try:
     from grafana_foundation_sdk.builders import dashboard, prometheus, text
@@ -38,41 +39,48 @@ _PER_LINE, _NUMBERS_PER_LINE = 3, 4
 _MAX_ID = 2**31
 # Dashboards with the same variables keep them; the others show a fixed service, or all of them.
 _TAG, _OF_SERVICES, _OTHER = "safelight", "safelight-services", "safelight-other"
-_LABELS = {"card_job": "Machine job", "card_instance": "Machine"}
 
 
-def as_json(board: Board, others: Iterable[Board] = ()) -> str:
+def as_json(board: Board, others: Iterable[Board] = (), language: Language = "en") -> str:
     """Return a dashboard as JSON, with links to those of the others that it leads to.
 
-    The same dashboards give the same text.
+    The same dashboards give the same text. In every language the panels have the same ids.
     """
     built = (
-        dashboard.Dashboard(board.title)
+        dashboard.Dashboard(board.title.replace(board.name, translate(board.name, language)))
         .uid(board.uid)
-        .description(board.question)
+        .description(translate(board.question, language))
         .tags([_TAG, _OF_SERVICES if _is_of_any_service(board) else _OTHER])
         .time(board.begin, "now")
         .refresh(board.refresh)
         .tooltip(model.DashboardCursorSync.CROSSHAIR)
         .with_variable(
-            dashboard.DatasourceVariable("datasource").label("Source").type("prometheus")
+            dashboard.DatasourceVariable("datasource")
+            .label(translate("Source", language))
+            .type("prometheus")
         )
     )
     by_uid = {other.uid: other for other in others}
-    links = {uid: _link(by_uid[uid].name, _url(board, by_uid[uid])) for uid in by_uid}
+    links = {
+        uid: _link(translate(other.name, language), _url(board, other))
+        for uid, other in by_uid.items()
+    }
     for uid in board.onward:
         if uid in by_uid:
             built.link(links[uid])
-    built.link(_menu("Services", _OF_SERVICES).include_vars(_is_of_any_service(board)))
-    built.link(_menu("Others", _OTHER))
+    services = _menu(translate("Services", language), _OF_SERVICES)
+    built.link(services.include_vars(_is_of_any_service(board)))
+    built.link(_menu(translate("Others", language), _OTHER))
     for variable in board.variables:
-        built.with_variable(_variable(variable))
+        built.with_variable(_variable(variable, language))
     for annotation in board.annotations:
-        built.annotation(_annotation(annotation))
-    built.with_panel(_guide(board, by_uid))
+        built.annotation(_annotation(annotation, language))
+    built.with_panel(_guide(board, by_uid, language))
     for row in board.rows:
         _add_row(built, row, links)
     content = _corrected(built.build())
+    for panel in _panels(content):  # at the end: their ids come from the English titles
+        panel.title = translate(panel.title or "", language) or None
     return str(JSONEncoder(sort_keys=True, indent=2, ensure_ascii=False).encode(content)) + "\n"
 
 
@@ -80,8 +88,7 @@ def _corrected(content: model.Dashboard) -> model.Dashboard:
     """Correct what the SDK cannot set, or sets wrongly for a current Grafana."""
     for link in content.links or ():
         link.placement = None  # it hides links in a menu
-    rows = content.panels or []
-    for panel in [*rows, *(inner for row in rows for inner in getattr(row, "panels", None) or ())]:
+    for panel in _panels(content):
         for link in getattr(panel, "links", None) or ():
             link.placement = None
         if panel.type_val == "table":
@@ -93,6 +100,12 @@ def _corrected(content: model.Dashboard) -> model.Dashboard:
             variable.hide = model.VariableHide.HIDE_VARIABLE
             variable.skip_url_sync = True  # a link to another service does not change it
     return content
+
+
+def _panels(content: model.Dashboard) -> Iterator[Any]:
+    for panel in content.panels or ():
+        yield panel
+        yield from getattr(panel, "panels", None) or ()
 
 
 def _url(source: Board, target: Board) -> str:
@@ -128,12 +141,12 @@ def _menu(name: str, tag: str) -> Any:
     return link.tags([tag]).as_dropdown(True).keep_time(True)  # noqa: FBT003
 
 
-def _variable(variable: Variable) -> Any:
+def _variable(variable: Variable, language: Language) -> Any:
     if not variable.query:
         return dashboard.ConstantVariable(variable.name).value(variable.first)
     built = (
         dashboard.QueryVariable(variable.name)
-        .label(_LABELS.get(variable.name, variable.name.capitalize()))
+        .label(translate(variable.label, language))
         .datasource(_SOURCE)
         .query(variable.query)
         .refresh(model.VariableRefresh.ON_TIME_RANGE_CHANGED)
@@ -150,22 +163,25 @@ def _variable(variable: Variable) -> Any:
     return built.current(first)
 
 
-def _annotation(annotation: Annotation) -> Any:
-    built = dashboard.AnnotationQuery().name(annotation.name).datasource(_SOURCE).enable(True)  # noqa: FBT003
-    built.title_format(annotation.name).text_format(annotation.text).step("60s")
+def _annotation(annotation: Annotation, language: Language) -> Any:
+    name, text = (translate(part, language) for part in (annotation.name, annotation.text))
+    built = dashboard.AnnotationQuery().name(name).datasource(_SOURCE).enable(True)  # noqa: FBT003
+    built.title_format(name).text_format(text).step("60s")
     return built.expr(annotation.expr).icon_color(annotation.colour)
 
 
-def _guide(board: Board, by_uid: Mapping[str, Board]) -> Any:
+def _guide(board: Board, by_uid: Mapping[str, Board], language: Language) -> Any:
     """Return the text at the top: the question, the alerts that lead here, where to look next."""
-    alerts = ", ".join(board.alerts) or "none"
+    alerts = ", ".join(board.alerts) or translate("none", language)
     links = (
-        f"[{by_uid[uid].name}]({_url(board, by_uid[uid])})" for uid in board.onward if uid in by_uid
+        f"[{translate(by_uid[uid].name, language)}]({_url(board, by_uid[uid])})"
+        for uid in board.onward
+        if uid in by_uid
     )
     lines = (
-        f"**{board.question}**",
-        f"Alerts that lead here: {alerts}.",
-        f"Look next at: {', '.join(links)}.",
+        f"**{translate(board.question, language)}**",
+        f"{translate('Alerts that lead here', language)}: {alerts}.",
+        f"{translate('Look next at', language)}: {', '.join(links)}.",
     )
     content = "  \n".join(lines)  # two spaces: a line break in Markdown
     guide = text.Panel().id(_id(board.uid)).content(content)

@@ -67,7 +67,7 @@ def plan(settings: Settings, models: Sequence[str] = ()) -> Plan:
     ]
     [first, *_] = namespaces(served)
     limits = monitoring.limits(first)[first]
-    grafana = grafana_plan(settings, state, prometheus, limits, first)
+    grafana = grafana_plan(settings, state, prometheus, limits, first, monitoring.language)
     programs += [grafana.program] if grafana else []
     _refuse_shared_ports(programs)
     files = _files(state, served, programs, monitoring)

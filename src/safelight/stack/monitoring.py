@@ -1,4 +1,4 @@
-"""Read the file of `--monitoring`: receivers, routes, mute hours and alert thresholds.
+"""Read the file of `--monitoring`: receivers, routes, mute hours, thresholds and the language.
 
 Secrets are paths in it, never values. No error message repeats a value that may be a secret.
 """
@@ -32,6 +32,7 @@ from safelight.stack.receivers import (
     is_address,
     secret,
 )
+from safelight.translation import Language
 
 _SPAN = r"([01]\d|2[0-3]):[0-5]\d-(([01]\d|2[0-3]):[0-5]\d|24:00)"
 _MIN_SECONDS = 0.1  # Alertmanager rejects 0, and its shortest unit is 1 ms
@@ -139,6 +140,7 @@ class Monitoring(Part):
     routes: Routes = Routes()
     mute: tuple[Mute, ...] = ()
     timing: Timing = Timing()
+    language: Language = "en"
     relay_url: Address | None = None
     runbooks_url: Address | None = None
     grafana_url: Address | None = None
@@ -189,7 +191,7 @@ class Monitoring(Part):
 
     def links(self, grafana: str = "", runbooks: str = RUNBOOKS) -> Links:
         """Return the addresses in alerts; the arguments are those of what runs here."""
-        return Links(self.runbooks_url or runbooks, self.grafana_url or grafana)
+        return Links(self.runbooks_url or runbooks, self.grafana_url or grafana, self.language)
 
     @property
     def relayed(self) -> dict[str, Relayed]:

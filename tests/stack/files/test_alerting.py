@@ -1,3 +1,4 @@
+import json
 import re
 import subprocess
 from pathlib import Path
@@ -119,6 +120,48 @@ def test_slack_receives_the_value_the_job_and_the_resolution(tmp_path: Path) -> 
     assert slack["send_resolved"] is True
     assert ".Annotations.description" in slack["text"], "the description contains the value"
     assert ".CommonLabels.job" in slack["title"]
+
+
+NOTIFICATION = {
+    "status": "firing",
+    "commonLabels": {"severity": "critical", "alertname": "StepsSlow", "job": "edit"},
+    "alerts": [
+        {
+            "startsAt": "2026-01-01T00:00:00Z",
+            "annotations": {
+                "action": "Cool it.",
+                "dashboard_url": "/d/x?from=now-1h",
+                "summary": "",
+            },
+        }
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("language", "title", "words"),
+    [
+        ("en", "[FIRING critical] StepsSlow (edit)", ["Do", "Dashboard", "Runbook"]),
+        ("zh", "[告警中 严重] StepsSlow (edit)", ["处理", "仪表盘", "处理手册"]),
+    ],
+)
+def test_alertmanager_writes_slack_messages_in_the_language(
+    language: str, title: str, words: list[str], tmp_path: Path
+) -> None:
+    slack = config_of(
+        loaded(monitoring(tmp_path, f'language = "{language}"\n{EVERYONE}')),
+        "phone",
+        "slack_configs",
+    )
+    (tmp_path / "data.json").write_text(json.dumps(NOTIFICATION))
+    (tmp_path / "none.tmpl").write_text('{{ define "none" }}{{ end }}')
+    files = (f"--template.glob={tmp_path}/*.tmpl", f"--template.data={tmp_path}/data.json")
+
+    def written(template: str) -> str:
+        return run("amtool", "template", "render", *files, f"--template.text={template}")
+
+    assert written(slack["title"]) == title
+    assert re.findall(r"^(\w+): ?", written(slack["text"]), re.MULTILINE) == words
 
 
 @pytest.mark.parametrize("name", ["ding", "lark", "work", "hidden"])

@@ -13,6 +13,7 @@ from safelight.stack.files.containers import PROMETHEUS_GPU
 from safelight.stack.files.discovery import Discovery
 from safelight.stack.files.export import PARTS, Choices, deployment
 from safelight.stack.files.folder import drift, write
+from safelight.stack.monitoring import Monitoring
 from tests.stack.waiting import free_ports
 
 ROOT = Path(__file__).parents[3]
@@ -67,6 +68,24 @@ def test_promtool_loads_the_configurations_with_their_rules(name: str, folder: P
         run("promtool", "check", "config", "--lint=all", str(mounted))
     else:
         run("promtool", "check", "config", "--lint=all", str(folder / name))
+
+
+def test_in_another_language_only_texts_differ(tmp_path: Path) -> None:
+    files = deployment(Choices("instructpix2pix", monitoring=Monitoring(language="zh")))
+    write(tmp_path, files)
+    run("promtool", "check", "config", "--lint=all", f"{tmp_path}/prometheus/prometheus.yml")
+    run("amtool", "check-config", f"{tmp_path}/alertmanager/slack.yml")
+    letters = re.compile(r"[\u4e00-\u9fff]")
+    changed = {name for name, text in files.items() if letters.search(text)}
+    assert changed == {name for name, text in files.items() if text != FILES[name]}
+    for name in changed & {name for name in FILES if name.startswith("grafana/dashboards/")}:
+        own, english = json.loads(files[name]), json.loads(FILES[name])
+        assert [panel["id"] for panel in own["panels"]] == [
+            panel["id"] for panel in english["panels"]
+        ]
+        assert letters.search(own["title"]) or own["title"].endswith(("SLO", "Z-Image"))
+    for name in ("prometheus/rules/safelight.yml", "grafana/alerting/safelight.yml"):
+        assert "请求 P95 超过 3 秒" in files[name]
 
 
 @pytest.mark.parametrize("name", ["alertmanager/alertmanager.yml", "alertmanager/slack.yml"])

@@ -232,3 +232,23 @@ def test_any_json_is_a_notification_or_refused(content: dict[str, Any]) -> None:
         notice = parse(json.dumps(content).encode())
         assert notice.title.startswith(("[FIRING]", "[RESOLVED]"))
         assert len(notice.text(SMALLEST_BYTES)) <= SMALLEST_BYTES
+
+
+def test_a_notification_has_the_words_of_the_language() -> None:
+    slow = alert("StepsSlow")
+    slow["labels"]["severity"] = "warning"
+    notice = with_finding(parse(webhook(slow, left_out=7), "zh"), "The model is slow.")
+    assert notice.title == "[告警中 警告] HighP95Latency (safelight)"
+    first, *others = notice.text(16_000).splitlines()
+    assert first.startswith("**诊断:** ")
+    assert [line.split(": ")[0] for line in others if ": http" in line or ": docs" in line] == [
+        "仪表盘",
+        "处理手册",
+    ]
+    assert others[-1] == "… 另有 7 条"
+
+
+def test_a_resolved_alert_is_marked_in_the_language() -> None:
+    notice = parse(webhook(alert(resolved=True)), "zh")
+    assert notice.title.startswith("[已恢复]")
+    assert notice.text(16_000).startswith("**已恢复: ")

@@ -12,7 +12,7 @@ from safelight.metrics.registry import Meter
 from safelight.settings import load
 from safelight.stack.receivers import Relayed
 from safelight.stack.relay.delivery import Deliverer
-from safelight.stack.relay.relay import MAX_BODY_BYTES, application, serve
+from safelight.stack.relay.relay import MAX_BODY_BYTES, Help, application, serve
 from tests.stack.receivers import receiver
 from tests.stack.webhooks import alert, webhook
 
@@ -84,6 +84,23 @@ def test_no_log_line_contains_an_alerts_text_or_the_robots_address(
         assert "group" in logged
         assert "words of" not in logged
         assert "hush" not in logged
+
+
+def test_messages_and_runbooks_have_the_language_of_the_monitoring_file(tmp_path: Path) -> None:
+    (tmp_path / "url").write_text("http://robot/send")
+    sent: list[str] = []
+
+    def reply(request: httpx.Request) -> httpx.Response:
+        sent.append(request.content.decode())
+        return httpx.Response(200, json={"errcode": 0})
+
+    client, meter = httpx.AsyncClient(transport=httpx.MockTransport(reply)), Meter("relay")
+    deliverer = Deliverer({"group": Relayed("wecom", tmp_path / "url")}, meter, client)
+    helped = Help(runbooks=lambda namespace, language: f"{namespace} {language}", language="zh")
+    with TestClient(application(deliverer, meter, client, helped)) as relay:
+        relay.post("/group", content=webhook())
+        assert relay.get("/runbooks?namespace=edit").text == "edit zh"
+    assert "[告警中 严重] HighP95Latency" in sent[0]
 
 
 # ── Start failures ───────────────────────────────────────────────────────────────────────────────

@@ -3,30 +3,17 @@
 Alertmanager 0.25 and later can load it. It contains no secret, only the paths of secret files.
 """
 
+from collections.abc import Sequence
 from typing import get_args
 
 from safelight.rules.rule import Severity
 from safelight.stack.files.document import Document, header, yaml_text
 from safelight.stack.monitoring import Monitoring, Mute, Timing
 from safelight.stack.receivers import QUIET, Email, Slack, Webhook
+from safelight.translation import Language, translate
 
 RELAY_URL = "http://127.0.0.1:9094"
 SEVERITIES: tuple[Severity, ...] = get_args(Severity)
-_TITLE = (
-    "[{{ .Status | toUpper }}{{ with .CommonLabels.severity }} {{ . }}{{ end }}] "
-    '{{ or .CommonLabels.alertname (print (len .Alerts) " alerts") }} '
-    "({{ or .CommonLabels.job .CommonLabels.service .CommonLabels.machine }})"
-)
-# `<` starts a mention in Slack, the entity does not.
-_TEXT = (
-    '{{ range .Alerts }}*{{ .Annotations.summary | reReplaceAll "<" "&lt;" }}*\n'
-    '{{ .Annotations.description | reReplaceAll "<" "&lt;" }}\n'
-    '{{ with .Annotations.action }}Do: {{ . | reReplaceAll "<" "&lt;" }}\n{{ end }}'
-    "{{ $from := (.StartsAt.Add -1800000000000).UnixMilli }}"
-    "{{ with .Annotations.dashboard_url }}Dashboard: "
-    '{{ reReplaceAll "from=now-1h" (printf "from=%d" $from) . }}\n{{ end }}'
-    "Runbook: {{ .Annotations.runbook_url }}\n{{ end }}"
-)
 _WATCHDOG_EVERY = "1m"
 _MAX_ALERTS = 100  # in one notification; Alertmanager counts the others in it
 _BURN_RATES = (
@@ -173,26 +160,62 @@ def _receiver(name: str, monitoring: Monitoring, relay: str) -> Document:
     """Return how Alertmanager reaches a receiver: directly, or through the relay."""
     receiver = monitoring.receivers[name]
     if isinstance(receiver, Slack):
-        return {"slack_configs": [_slack(receiver)]}
+        return {"slack_configs": [_slack(receiver, monitoring.language)]}
     if isinstance(receiver, Email):
-        return {"email_configs": [_email(receiver)]}
+        return {"email_configs": [_email(receiver, monitoring.language)]}
     if isinstance(receiver, Webhook) and receiver.url:
         return {"webhook_configs": [{"url": receiver.url, "send_resolved": True}]}
     relayed = {"url": f"{relay}/{name}", "send_resolved": True, "max_alerts": _MAX_ALERTS}
     return {"webhook_configs": [relayed]}
 
 
-def _slack(receiver: Slack) -> Document:
+def _title(language: Language) -> str:
+    """Return the template of a title: whether alerts fire, their severity, name and service."""
+    alerts = translate("alerts", language)
+    return (
+        f"[{{{{ with .Status | toUpper }}}}{_word(('FIRING', 'RESOLVED'), language)}{{{{ end }}}}"
+        f"{{{{ with .CommonLabels.severity }}}} {_word(SEVERITIES, language)}{{{{ end }}}}] "
+        f'{{{{ or .CommonLabels.alertname (print (len .Alerts) " {alerts}") }}}} '
+        "({{ or .CommonLabels.job .CommonLabels.service .CommonLabels.machine }})"
+    )
+
+
+def _word(words: Sequence[str], language: Language) -> str:
+    """Return the template that writes the current value, if it is one of these, in a language."""
+    cases = "{{ else ".join(f'if eq . "{word}" }}}}{translate(word, language)}' for word in words)
+    return "{{ . }}" if language == "en" else f"{{{{ {cases}{{{{ else }}}}{{{{ . }}}}{{{{ end }}}}"
+
+
+def _text(language: Language) -> str:
+    """Return the template of a text. `<` starts a mention in Slack, the entity does not."""
+    do, dashboard, runbook = (
+        translate("Do", language),
+        translate("Dashboard", language),
+        translate("Runbook", language),
+    )
+    return (
+        '{{ range .Alerts }}*{{ .Annotations.summary | reReplaceAll "<" "&lt;" }}*\n'
+        '{{ .Annotations.description | reReplaceAll "<" "&lt;" }}\n'
+        "{{ with .Annotations.action }}"
+        f'{do}: {{{{ . | reReplaceAll "<" "&lt;" }}}}\n{{{{ end }}}}'
+        "{{ $from := (.StartsAt.Add -1800000000000).UnixMilli }}"
+        f"{{{{ with .Annotations.dashboard_url }}}}{dashboard}: "
+        '{{ reReplaceAll "from=now-1h" (printf "from=%d" $from) . }}\n{{ end }}'
+        f"{runbook}: {{{{ .Annotations.runbook_url }}}}\n{{{{ end }}}}"
+    )
+
+
+def _slack(receiver: Slack, language: Language) -> Document:
     return {
         "api_url_file": str(receiver.url_file),
         "channel": receiver.channel,
         "send_resolved": True,
-        "title": _TITLE,
-        "text": _TEXT,
+        "title": _title(language),
+        "text": _text(language),
     }
 
 
-def _email(receiver: Email) -> Document:
+def _email(receiver: Email, language: Language) -> Document:
     password = {
         "auth_username": receiver.username,
         "auth_password_file": str(receiver.password_file),
@@ -204,5 +227,5 @@ def _email(receiver: Email) -> Document:
         **(password if receiver.username else {}),
         "require_tls": receiver.require_tls,
         "send_resolved": True,
-        "headers": {"Subject": _TITLE},
+        "headers": {"Subject": _title(language)},
     }

@@ -80,7 +80,7 @@ class Choices:
     @property
     def boards(self) -> dict[str, str]:
         """Return the dashboards, which show this namespace first, by file name."""
-        return board_files(self.limits, self.namespace)
+        return board_files(self.limits, self.namespace, self.monitoring.language)
 
     @property
     def rules(self) -> str:
@@ -149,9 +149,10 @@ def _rules(choices: Choices) -> Files:
 
 
 def _alertmanager(choices: Choices) -> Files:
+    slack = _SLACK.model_copy(update={"language": choices.monitoring.language})
     return {
         "alertmanager/alertmanager.yml": alertmanager_yml(choices.monitoring),
-        "alertmanager/slack.yml": alertmanager_yml(_SLACK),
+        "alertmanager/slack.yml": alertmanager_yml(slack),
     }
 
 

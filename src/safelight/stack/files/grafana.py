@@ -11,6 +11,7 @@ from safelight.rules.thresholds import Thresholds
 from safelight.settings import Settings
 from safelight.stack.files.document import header, yaml_text
 from safelight.stack.programs import Program, look_for
+from safelight.translation import Language
 
 GRAFANA = "grafana"
 GRAFANA_NAMES = ("grafana", "grafana-server")
@@ -29,7 +30,9 @@ class GrafanaPlan:
     files: dict[Path, str]
 
 
-def board_files(limits: Thresholds | None = None, namespace: str | None = None) -> dict[str, str]:
+def board_files(
+    limits: Thresholds | None = None, namespace: str | None = None, language: Language = "en"
+) -> dict[str, str]:
     """Return every dashboard as JSON for Grafana, by file name, with the alerts' thresholds.
 
     They show the service with that namespace first. Raises MissingExtra if the extra `grafana` is
@@ -39,7 +42,7 @@ def board_files(limits: Thresholds | None = None, namespace: str | None = None) 
     from safelight.dashboards.grafana_json import as_json
 
     built = tuple(_showing(board, namespace) for board in boards(limits))
-    return {f"{board.uid}.json": as_json(board, built) for board in built}
+    return {f"{board.uid}.json": as_json(board, built, language) for board in built}
 
 
 def _showing(board: Board, namespace: str | None) -> Board:
@@ -90,6 +93,7 @@ def grafana_plan(
     prometheus: str,
     limits: Thresholds | None = None,
     namespace: str | None = None,
+    language: Language = "en",
 ) -> GrafanaPlan | None:
     """Return how to run and provision Grafana, or None if its program is not installed.
 
@@ -100,7 +104,7 @@ def grafana_plan(
         return None
     config = state / "config" / "grafana"
     try:
-        dashboards, shows = board_files(limits, namespace), "dashboards"
+        dashboards, shows = board_files(limits, namespace, language), "dashboards"
     except MissingExtra as error:
         dashboards, shows = {}, f"Explore with Prometheus; no dashboards: {error}"
     home = config / "boards" / HOME if HOME in dashboards else None

@@ -9,6 +9,7 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
 from safelight.errors import MalformedBody
 from safelight.rules.leads import RANGE
+from safelight.translation import Language, translate
 
 _REST_BYTES = 40  # reserved for the line with the number of omitted alerts
 _SHORT, _LONG = 120, 300  # characters; with 4 bytes each, one alert fits into WeCom's limit
@@ -44,20 +45,23 @@ class Notice:
     raw: bytes
     job: str = ""  # of all its alerts, if they have one in common
     finding: str = ""  # the first finding of the diagnosis
+    language: Language = "en"
 
     def text(self, max_bytes: int, bold: str = "**") -> str:
         """Return as many alerts as fit into `max_bytes` of JSON, and the number of the others."""
-        blocks = [f"{bold}Diagnosis:{bold} {self.finding}  \n"] if self.finding else []
+        diagnosis = f"{bold}{translate('Diagnosis', self.language)}:{bold}"
+        blocks = [f"{diagnosis} {self.finding}  \n"] if self.finding else []
         free_bytes = max_bytes - _REST_BYTES - sum(map(bytes_in_json, blocks))
         alerts_at = len(blocks)
         for alert in self.alerts:
-            block = _block(alert, bold)
+            block = _block(alert, bold, self.language)
             free_bytes -= bytes_in_json(block + "\n")
             if free_bytes < 0:
                 break
             blocks.append(block)
         rest = len(self.alerts) - (len(blocks) - alerts_at) + self.left_out
-        return "\n".join([*blocks, *([f"… and {rest} more"] if rest else [])])
+        more = [translate(f"… and {rest} more", self.language)] if rest else []
+        return "\n".join([*blocks, *more])
 
 
 def _without_nulls(texts: object) -> object:
@@ -114,8 +118,8 @@ class _Body(BaseModel):
         return not all(alert.resolved for alert in self.alerts)
 
 
-def parse(body: bytes) -> Notice:
-    """Return the notification in a webhook's body. Raises MalformedBody."""
+def parse(body: bytes, language: Language = "en") -> Notice:
+    """Return the notification in a webhook's body, in a language. Raises MalformedBody."""
     try:
         content = _Body.model_validate_json(body)
     except ValidationError as error:
@@ -127,19 +131,26 @@ def parse(body: bytes) -> Notice:
         ) from None
     name, job = (content.common.get(label, "") for label in ("alertname", "job"))
     names = sorted({alert.labels.get("alertname", "") for alert in content.alerts} - {""})
-    name = name or ", ".join(names[:_MOST_NAMES]) or "Alerts"
+    name = name or ", ".join(names[:_MOST_NAMES]) or translate("Alerts", language)
     subject = f"{name} ({job})" if job else name
-    severity = min((alert.urgency for alert in content.alerts), default=len(_URGENT))
-    word = f" {_URGENT[severity]}" if content.firing and severity < len(_URGENT) else ""
-    state = f"FIRING{word}" if content.firing else "RESOLVED"
     return Notice(
-        title=f"[{state}] {sanitize(subject, _SHORT)}",
+        title=f"[{_state(content, language)}] {sanitize(subject, _SHORT)}",
         firing=content.firing,
-        alerts=tuple(_alert_text(alert) for alert in content.alerts),
+        alerts=tuple(_alert_text(alert, language) for alert in content.alerts),
         left_out=content.left_out,
         raw=body,
         job=job,
+        language=language,
     )
+
+
+def _state(content: _Body, language: Language) -> str:
+    """Return whether alerts fire, with the most urgent severity."""
+    if not content.firing:
+        return translate("RESOLVED", language)
+    severity = min((alert.urgency for alert in content.alerts), default=len(_URGENT))
+    words = (translate(word, language) for word in _URGENT[severity : severity + 1])
+    return " ".join((translate("FIRING", language), *words))
 
 
 def with_finding(notice: Notice, finding: str) -> Notice:
@@ -161,12 +172,12 @@ def bytes_in_json(text: str) -> int:
     return len(json.dumps(text, ensure_ascii=False).encode()) - 2
 
 
-def _alert_text(alert: _Alert) -> AlertText:
+def _alert_text(alert: _Alert, language: Language) -> AlertText:
     notes = alert.annotations
     summary = sanitize(notes.get("summary", ""), _SHORT)
     name = sanitize(alert.labels.get("alertname", ""), _SHORT)
     return AlertText(
-        summary=summary or name or "an alert",
+        summary=summary or name or translate("an alert", language),
         description=sanitize(notes.get("description", ""), _LONG),
         action=sanitize(notes.get("action", ""), _ACTION),
         dashboard=sanitize(_dashboard(alert), _URL),
@@ -200,10 +211,15 @@ def _milliseconds(time: datetime) -> int:
     return round(time.timestamp() * 1000)
 
 
-def _block(alert: AlertText, bold: str) -> str:
-    state = "resolved: " if alert.resolved else ""
-    named = {"Do": alert.action, "Dashboard": alert.dashboard, "Runbook": alert.runbook}
-    shown = {"Dashboard": alert.dashboard} if alert.resolved else named
+def _block(alert: AlertText, bold: str, language: Language) -> str:
+    state = f"{translate('resolved', language)}: " if alert.resolved else ""
+    dashboard = {translate("Dashboard", language): alert.dashboard}
+    shown = {
+        translate("Do", language): alert.action,
+        **dashboard,
+        translate("Runbook", language): alert.runbook,
+    }
+    shown = dashboard if alert.resolved else shown
     details = [alert.description, *(f"{name}: {text}" for name, text in shown.items() if text)]
     lines = [f"{bold}{state}{alert.summary}{bold}", *(line for line in details if line)]
     return "  \n".join(lines) + "\n"  # two spaces are a line break in markdown

@@ -5,7 +5,7 @@ import re
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import httpx
 import uvicorn
@@ -23,6 +23,7 @@ from safelight.stack.relay.finder import Finder
 from safelight.stack.relay.notice import Notice, parse
 from safelight.stack.relay.robots import Outcome
 from safelight.telemetry.logs import configure_logging
+from safelight.translation import Language
 
 RELAY = "alert-relay"
 READY_PATH = "/healthz"
@@ -40,11 +41,13 @@ _STATUS: Mapping[Outcome, int] = {
 class Help:
     """What a message and its links show: the first finding for a job, and the runbooks.
 
-    `diagnose` may block; `runbooks` takes the namespace of a service and returns HTML.
+    `diagnose` may block; `runbooks` takes the namespace of a service and a language, and returns
+    HTML.
     """
 
     diagnose: Callable[[str], str] | None = None
-    runbooks: Callable[[str], str] | None = None
+    runbooks: Callable[[str, Language], str] | None = None
+    language: Language = "en"
 
 
 def serve(settings: Settings, helped: Help = Help()) -> None:
@@ -59,7 +62,7 @@ def serve(settings: Settings, helped: Help = Help()) -> None:
     configure_logging(settings.log_format)
     meter, client = Meter("relay"), httpx.AsyncClient(timeout=TRY_SECONDS)
     deliverer = Deliverer(monitoring.relayed, meter, client)
-    app = application(deliverer, meter, client, helped)
+    app = application(deliverer, meter, client, replace(helped, language=monitoring.language))
     config = uvicorn.Config(app, host, port, log_config=None, access_log=False, proxy_headers=False)
     _Server(config).run()
 
@@ -90,13 +93,14 @@ def application(
     async def runbooks(namespace: str = "safelight") -> Response:
         if helped.runbooks is None or not re.fullmatch(PATTERN, namespace):
             return Response(status_code=404)
-        return HTMLResponse(await asyncio.to_thread(helped.runbooks, namespace))
+        page = await asyncio.to_thread(helped.runbooks, namespace, helped.language)
+        return HTMLResponse(page)
 
     @app.post("/{name}")
     async def notify(name: str, request: Request) -> Response:
         try:
-            notice = await finder.explain(await _notice(deliverer, name, request))
-            return await _deliver(deliverer, name, notice)
+            notice = parse(await _body(deliverer, name, request), helped.language)
+            return await _deliver(deliverer, name, await finder.explain(notice))
         except SafelightError as error:
             return JSONResponse({"reason": error.reason, "why": str(error)}, error.status)
 
@@ -114,8 +118,8 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def _notice(deliverer: Deliverer, name: str, request: Request) -> Notice:
-    """Return the notice in a request. Raises UnknownRequest or MalformedBody."""
+async def _body(deliverer: Deliverer, name: str, request: Request) -> bytes:
+    """Return the body of a request to a receiver. Raises UnknownRequest or MalformedBody."""
     if not deliverer.has(name):
         raise UnknownRequest("receiver")
     body = bytearray()
@@ -126,7 +130,7 @@ async def _notice(deliverer: Deliverer, name: str, request: Request) -> Notice:
                 f"The body is larger than the limit of {MAX_BODY_BYTES} bytes. "
                 "Set max_alerts in Alertmanager's webhook_configs."
             )
-    return parse(bytes(body))
+    return bytes(body)
 
 
 async def _deliver(deliverer: Deliverer, name: str, notice: Notice) -> Response:

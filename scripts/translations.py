@@ -1,0 +1,127 @@
+"""List the texts without a translation, and the translations without a text.
+
+With --update, write the catalogues anew: new texts with an empty translation, no obsolete ones.
+"""
+
+import ast
+import sys
+from collections.abc import Iterable, Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import get_args
+
+from babel.messages.catalog import Catalog
+from babel.messages.pofile import write_po
+
+from safelight.dashboards.board import Board
+from safelight.dashboards.catalog import boards
+from safelight.reference.runbooks import when
+from safelight.rules.alerts import alerts
+from safelight.rules.files import WATCHDOG
+from safelight.rules.rule import Alert, Severity
+from safelight.rules.thresholds import Thresholds
+from safelight.translation import LOCALES, Language, read_messages, split
+
+SOURCE = Path(__file__).parent.parent / "src" / "safelight"
+LANGUAGES = [language for language in get_args(Language) if language != "en"]
+_NAMESPACE = "any_service"
+# As `units.py` and Prometheus write numbers that operators read.
+_UNITS = ("{0} %", "{0} ms", "{0} s", "{0} min", "{0} h", "{0} days", "{0}m", "{0}h", "{0}d")
+_HEADER = """\
+# The texts of Safelight in another language. `python scripts/translations.py` finds missing ones.
+msgid ""
+msgstr ""
+"Language: {language}\\n"
+"MIME-Version: 1.0\\n"
+"Content-Type: text/plain; charset=UTF-8\\n"
+"Content-Transfer-Encoding: 8bit\\n"
+
+"""
+
+
+def sources(limits: Thresholds | None = None) -> dict[str, str]:
+    """Return the key of every text that operators read with these limits, and where it is."""
+    texts = (
+        *_of_alerts((*alerts(_NAMESPACE, limits), *WATCHDOG.alerts)),
+        *_of_boards(boards(limits)),
+        *((word, "words") for word in (*_words(), *get_args(Severity))),
+    )
+    keys: dict[str, str] = {}
+    for text, place in texts:
+        keys.setdefault(split(text, _NAMESPACE)[0], place)
+    return {**keys, **dict.fromkeys(_UNITS, "units")}
+
+
+def differences(language: Language) -> tuple[list[str], list[str]]:
+    """Return the keys that lack a translation, and the translated keys that no text has."""
+    found, wanted = dict(read_messages(catalogue(language))), sources()
+    missing = [key for key in wanted if not found.get(key)]
+    return missing, [key for key in found if key not in wanted]
+
+
+def catalogue(language: Language) -> Path:
+    """Return the file with the translations into a language."""
+    return LOCALES / f"{language}.po"
+
+
+def updated(language: Language) -> str:
+    """Return the catalogue with every key in the order of the sources."""
+    file = catalogue(language)
+    known = dict(read_messages(file)) if file.is_file() else {}
+    written, content = Catalog(), BytesIO()
+    for key, place in sources().items():
+        written.add(key, known.get(key, ""), auto_comments=[place])
+    write_po(content, written, width=0, omit_header=True)
+    return _HEADER.format(language=language) + content.getvalue().decode().strip() + "\n"
+
+
+def _of_alerts(rows: Iterable[Alert]) -> Iterator[tuple[str, str]]:
+    for alert in rows:
+        runbook = alert.runbook
+        for text in (alert.summary, alert.description, runbook.means, runbook.look, runbook.do):
+            yield text, alert.name
+        yield from ((text, "runbooks") for text in when(alert))
+
+
+def _of_boards(rows: Iterable[Board]) -> Iterator[tuple[str, str]]:
+    for board in rows:
+        titles = (row.title for row in board.rows)
+        panels = (panel.title for panel in board.panels)
+        marks = (text for mark in board.annotations for text in (mark.name, mark.text))
+        labels = (variable.label for variable in board.variables if variable.query)
+        for text in (board.name, board.question, *titles, *panels, *marks, *labels):
+            yield text, board.uid
+
+
+def _words() -> Iterator[str]:
+    """Yield the texts in calls of `translate`, with a number for each value in them."""
+    for file in sorted(SOURCE.rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "translate":
+                yield from _literal(node.args[0])
+
+
+def _literal(text: ast.expr) -> Iterator[str]:
+    if isinstance(text, ast.Constant):
+        yield str(text.value)
+    if isinstance(text, ast.JoinedStr):
+        yield "".join(
+            str(part.value) if isinstance(part, ast.Constant) else "2" for part in text.values
+        )
+
+
+def main() -> None:
+    """Print what is missing and obsolete, and exit 1 if anything is."""
+    complete = True
+    for language in LANGUAGES:
+        if "--update" in sys.argv:
+            catalogue(language).write_text(updated(language), encoding="utf-8")
+        missing, obsolete = differences(language)
+        for word, keys in (("missing", missing), ("obsolete", obsolete)):
+            print("".join(f"{language}, {word}: {key}\n" for key in keys), end="")
+        complete = complete and not (missing or obsolete)
+    sys.exit(0 if complete else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+import re
+
+import pytest
+
+from safelight.translation import split, translate
+
+
+def test_numbers_with_their_units_are_placeholders() -> None:
+    key, values = split("5 % of 100 MiB in 1h, not 3.5 s or 1e-05 %; 429 is a status.")
+    assert key == "{0} of {1} in {2}, not {3} or {4}; {5} is a status."
+    assert values == ["5 %", "100 MiB", "1h", "3.5 s", "1e-05 %", "429"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "P95 of a 5xx status with float16",
+        '{{ $value | printf "%.0f" }} of {{ $labels.job }}',
+        "`step 3`",
+        "request_total, cuda:N",
+    ],
+)
+def test_templates_code_and_names_keep_their_numbers(text: str) -> None:
+    assert split(text) == (text, [])
+
+
+def test_a_name_is_a_placeholder_only_as_a_whole_word() -> None:
+    key, values = split("The model of edit has edit_total and `edit`.", "edit")
+    assert (key, values) == ("The model of {0} has edit_total and `edit`.", ["edit"])
+
+
+def test_english_stays_as_it_is() -> None:
+    assert translate("Do", "en") == "Do"
+
+
+def test_values_return_into_the_translation_in_its_own_order() -> None:
+    text = translate("When was P95 over 2.5 s for 7 minutes?", "zh")
+    assert re.findall(r"[\d.]+ ?\w?", text.removeprefix("P95")) == ["7 分", "2.5 秒"]
+
+
+def test_a_percentage_is_written_as_the_language_does() -> None:
+    assert translate("When was VRAM over 97.5 %?", "zh").endswith("超过 97.5%？")  # noqa: RUF001
+
+
+def test_the_name_of_a_service_is_kept() -> None:
+    for name in ("zimage", "edit_2"):
+        text = translate(f"No service with the namespace {name} is scraped", "zh", name)
+        assert text == f"没有抓取到命名空间为 {name} 的服务"
+
+
+def test_a_name_that_is_also_a_word_of_the_text_changes_nothing_else() -> None:
+    assert translate("Restart what has stopped.", "zh", "what") == "重启已停止的组件。"
+
+
+def test_a_text_without_a_translation_stays_in_english() -> None:
+    text = "{{ $labels.job }}: 5 % of nothing that anybody wrote"
+    assert translate(text, "zh") == text
