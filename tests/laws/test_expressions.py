@@ -24,7 +24,7 @@ BOARDS = boards()
 RULES = tuple(rule for group in groups(NAMESPACE) for rule in group.rules)
 RECORDED = {rule.record for rule in RULES if isinstance(rule, Recording)}
 SECONDS = {3600, 300, 60_000}  # an hour, the windows of Live's numbers and of Grafana (in ms)
-OF_RECORDINGS = {"model_name", "status", "objective"}
+OF_RECORDINGS = {"model_name", "status", "objective", "handler"}
 FROM_PROMETHEUS = {
     "__name__",
     "job",

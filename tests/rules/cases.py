@@ -181,28 +181,37 @@ def _ready(*values: str) -> tuple[Series, ...]:
     )
 
 
-def _used(per_minute: str, missed: str, before: str = "0.1x4399") -> tuple[Series, ...]:
+def _used(
+    per_minute: str, missed: str, before: str = "0.1x4399", after: str = ""
+) -> tuple[Series, ...]:
     """Return the recordings of a budget that is used at this speed after three days."""
+    after = after or f"0.1+{per_minute}x1500"
     return (
-        series(burn_name(NAMESPACE, "30d"), f"{before} 0.1+{per_minute}x1500", objective="latency"),
+        series(burn_name(NAMESPACE, "30d"), f"{before} {after}", objective="latency"),
         series(missed_name(Queries(NAMESPACE)), f"{missed}x6000", objective="latency"),
     )
 
 
 def _rarely_slow(values: str) -> tuple[Series, ...]:
     """Return a few requests of four seconds."""
+    return _with_slow(values, "0x900")
+
+
+def _with_slow(all_of_them: str, in_time: str, quick: str = "") -> tuple[Series, ...]:
+    """Return requests of four seconds, of nearly three and, by default instead, quick ones."""
+    values = {5: all_of_them, 3: in_time, 0: quick or in_time}
     edges = {edge: f"{float(edge)}" for edge in PRIORITY_SECONDS.buckets} | {inf: "+Inf"}
     buckets = (
         series(
             PRIORITY_SECONDS,
-            values if edge >= 5 else "0x900",
+            next(each for limit, each in values.items() if edge >= limit),
             "_bucket",
-            priority="normal",
             le=name,
+            priority="normal",
         )
         for edge, name in edges.items()
     )
-    return (*buckets, series(PRIORITY_SECONDS, values, "_count", priority="normal"))
+    return (*buckets, series(PRIORITY_SECONDS, all_of_them, "_count", priority="normal"))
 
 
 def _slow_route() -> tuple[Series, ...]:
@@ -234,7 +243,7 @@ CASES: dict[str, tuple[Case, ...]] = {
     for name, case in {
         "RequestP95High": (
             # So few requests that least_missed decides when it fires; quiet: one in ten minutes.
-            Case(_rarely_slow("0+0.3x900"), _rarely_slow("0+0.1x900"), at=22),
+            Case(_rarely_slow("0+0.3x900"), _rarely_slow("0+0.1x900"), at=22, resolves=35),
             Case(
                 mixture(PRIORITY_SECONDS, {3.0: 94, 5.0: 6}, priority="normal"),
                 # Low-priority requests may wait.
@@ -242,6 +251,18 @@ CASES: dict[str, tuple[Case, ...]] = {
                     *mixture(PRIORITY_SECONDS, {3.0: 96, 5.0: 4}, priority="normal"),
                     *histogram(PRIORITY_SECONDS, 60.0, priority="low"),
                 ),
+                at=6,
+            ),
+            # Quiet: many slow ones in one minute, then requests just below the limit.
+            Case(
+                mixture(PRIORITY_SECONDS, {3.0: 94, 5.0: 6}, priority="normal"),
+                _with_slow("0+100x30 3300+100x900", "0+100x30 3100+100x900", "0x900"),
+                at=6,
+            ),
+            # Quiet: ten large images among hundreds, within five minutes.
+            Case(
+                mixture(PRIORITY_SECONDS, {3.0: 94, 5.0: 6}, priority="normal"),
+                _with_slow("0+10x40 402+12x5 472+10x900", "0+10x40 400+10x900"),
                 at=6,
             ),
         ),
@@ -333,10 +354,18 @@ CASES: dict[str, tuple[Case, ...]] = {
         # Healthy for 400 minutes, then 1 % fail; quiet: 0.5 % fail from the start.
         # Used 10 % in three days, then the rest in less than a day; quiet: in more than a day.
         "ErrorBudgetExhaustionAhead": (
-            Case(_used("0.001", "0.01"), _used("0.0005", "0.01"), at=4616),
+            Case(_used("0.001", "0.01"), _used("0.0001", "0.01"), at=4616),
             # So few failures that least_missed decides; quiet: a new Prometheus.
-            Case(_used("0.001", "0.00025"), _used("0.001", "0.0002"), at=4616),
-            Case(_used("0.001", "0.01"), _used("0.001", "0.01", "_x4000 0.1x399"), at=4616),
+            Case(
+                _used("0.001", "0.00025"),
+                _used("0.001", "0.0002", after="0.1+0.001x300 0.1x1200"),
+                at=4616,
+            ),
+            Case(
+                _used("0.001", "0.01"),
+                _used("0.001", "0.01", "_x4000 0.1x399", "0.1+0.001x300 0.1x1200"),
+                at=4616,
+            ),
         ),
         "OutputsInvalid": (
             _per_image(OUTPUT_INVALID, "0+2.2x900", "0+1.8x900", at=8, reason="black"),

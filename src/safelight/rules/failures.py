@@ -61,12 +61,23 @@ def out_of_memory(queries: Queries) -> str:
     return f"{queries.namespace}:request_cuda_oom:increase5m"
 
 
-def slow(queries: Queries, limit: float) -> str:
-    """Return the number of requests of each job that took longer than a limit, in half an hour."""
+def slow(queries: Queries) -> str:
+    """Return the name of the number of requests above the limit of their P95, in half an hour.
+
+    It has no value if they are fewer than 5 % of all. With little traffic, a few large images are
+    5 % of five minutes.
+    """
+    return f"{queries.namespace}:slow_requests:increase{_TYPE_WINDOW}"
+
+
+def slow_requests(queries: Queries, limits: Thresholds) -> Recording:
+    """Return the recording of the slow requests."""
     longer = replace(queries, window=_TYPE_WINDOW)
-    edge: Matchers = {**NOT_LOW, "le": f"{float(PRIORITY_SECONDS.edge(limit))}"}
-    in_time = f"sum by (job) (increase({queries.select(PRIORITY_SECONDS, edge, '_bucket')}"
-    return f"({longer.increase(PRIORITY_SECONDS, (JOB,), NOT_LOW)} - {in_time}[{_TYPE_WINDOW}])))"
+    edge = f"{float(PRIORITY_SECONDS.edge(limits.request_p95_seconds))}"
+    in_time = queries.select(PRIORITY_SECONDS, {**NOT_LOW, "le": edge}, "_bucket")
+    total = longer.increase(PRIORITY_SECONDS, (JOB,), NOT_LOW)
+    share = f"({total} - sum by (job) (increase({in_time}[{_TYPE_WINDOW}])))"
+    return Recording(slow(queries), f"{share} > 0.05 * {total}")
 
 
 def slow_for_low_priority(queries: Queries) -> str:
@@ -99,7 +110,7 @@ def failures(queries: Queries, limits: Thresholds) -> tuple[Recording, ...]:
         out_of_memory(queries): no_memory,
     }
     recorded = (Recording(name, expr) for name, expr in rows.items())
-    return (*recorded, low_priority_routes(queries, limits))
+    return (*recorded, slow_requests(queries, limits), low_priority_routes(queries, limits))
 
 
 def number_failed(queries: Queries, window: str) -> str:

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 
 from safelight.metrics.catalog import (
-    DEVICE,
     ECC,
     GPU,
     GPU_ECC_ERRORS,
@@ -13,11 +12,10 @@ from safelight.metrics.catalog import (
     GPU_THROTTLED,
     GPU_UTILIZATION,
     THROTTLE,
-    VRAM_RESERVED,
-    VRAM_USED,
 )
-from safelight.metrics.promql import INSTANCE, JOB, Matchers, Queries, copied
+from safelight.metrics.promql import INSTANCE, JOB, Matchers, Queries
 from safelight.rules.machines import AS_MACHINE, NODE, per_machine, with_machine
+from safelight.rules.recording import TORCH_CACHE
 from safelight.rules.rule import (
     AS_COUNT,
     AS_INSTANCE,
@@ -41,9 +39,8 @@ def _memory_share(queries: Queries) -> str:
 
 def _cached(queries: Queries) -> str:
     """Return the share of a GPU's memory that PyTorch has reserved and can use for new tensors."""
-    free = f"({queries.select(VRAM_RESERVED)} - {queries.select(VRAM_USED)})"
-    free = with_machine(copied(free, DEVICE, GPU.name, "cuda:(.+)"))
-    return f"sum by (machine, gpu) ({free}) / {per_machine(queries.select(GPU_MEMORY_TOTAL), GPU)}"
+    total = per_machine(queries.select(GPU_MEMORY_TOTAL), GPU)
+    return f"sum by (machine, gpu) ({TORCH_CACHE}) / {total}"
 
 
 def _memory_full(queries: Queries, limits: Thresholds) -> Alert:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from safelight.metrics.catalog import (
     BUILD_INFO,
     CLOCK,
+    DEVICE,
     GPU,
     GPU_CLOCK,
     GPU_ENERGY,
@@ -31,12 +32,15 @@ from safelight.metrics.catalog import (
     STEP,
     STEP_SECONDS,
     SUCCESSES,
+    VRAM_RESERVED,
+    VRAM_USED,
 )
 from safelight.metrics.exact import ExactQueries
 from safelight.metrics.merge import RENAMED
 from safelight.metrics.metric import Label, Metric
 from safelight.metrics.promql import INSTANCE, JOB, Matchers, Queries, copied
 from safelight.rules.failures import failures
+from safelight.rules.machines import with_machine
 from safelight.rules.objectives import INTERVAL_SECONDS, burns
 from safelight.rules.rule import Group, Recording
 from safelight.rules.thresholds import Thresholds
@@ -44,6 +48,7 @@ from safelight.rules.thresholds import Thresholds
 HTTP_P95 = "job_handler:http_request_duration_seconds:p95_rate5m"
 HTTP_ERRORS = "job_handler:http_requests_errors:ratio_rate5m"
 HTTP_FAILED = "job_handler:http_requests_errors:increase15m"
+TORCH_CACHE = "gpu:torch_cache:bytes"  # of all services, by machine and GPU
 KNOWN = "job:safelight_targets:known"
 NO_PROBES = "!~/(healthz|readyz|metrics)"  # while a model loads, /readyz returns 503
 _DASHBOARD_SECONDS = 15  # interval of recordings that need not be newer
@@ -115,7 +120,12 @@ def _levels(queries: Queries) -> tuple[Recording, ...]:
             f" / {queries.seconds_per_second(REQUEST_SECONDS, (JOB,))}",
         ),
     )
-    return tuple(Recording(f"{queries.namespace}:{name}", expr) for name, expr in rows)
+    cache = f"({queries.select(VRAM_RESERVED)} - {queries.select(VRAM_USED)})"
+    cache = with_machine(copied(cache, DEVICE, GPU.name, "cuda:(.+)"))
+    return (
+        *(Recording(f"{queries.namespace}:{name}", expr) for name, expr in rows),
+        Recording(TORCH_CACHE, cache),
+    )
 
 
 def _gpu_names(queries: Queries) -> tuple[Recording, ...]:

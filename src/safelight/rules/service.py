@@ -43,7 +43,7 @@ def _request_p95_high(queries: Queries, limits: Thresholds) -> Alert:
     return Alert(
         "RequestP95High",
         f"{queries.quantile(0.95, PRIORITY_SECONDS, (JOB,), NOT_LOW)} > {limit:g}"
-        f" and {slow(queries, limit)} >= {limits.least_missed:g}",
+        f" and {slow(queries)} >= {limits.least_missed:g}",
         for_seconds=300,
         severity="warning",
         scope=Scope.SERVICE,
