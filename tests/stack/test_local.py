@@ -129,7 +129,8 @@ def test_a_robot_needs_the_relay_which_prometheus_and_alertmanager_can_reach(
 def test_without_receivers_there_is_no_relay(tmp_path: Path) -> None:
     planned = plan(settings(tmp_path, monitoring=monitoring_file(tmp_path, "")))
     assert ALERT_RELAY not in [program.name for program in planned.programs]
-    assert "runbook_url: docs/runbooks.md#" in planned.files[tmp_path / "config" / "rules.yml"]
+    files = {path.name: text for path, text in planned.files.items()}
+    assert "runbook_url: docs/runbooks.md#" in files["rules.yml"]
 
 
 @pytest.mark.usefixtures("programs")
@@ -140,7 +141,7 @@ def test_a_receiver_that_needs_no_relay_still_gets_links_to_its_runbooks(tmp_pat
     assert ("--diagnose", planned.find(PROMETHEUS).url) == relay.command[-2:]
     files = {path.name: text for path, text in planned.files.items()}
     assert f"api_url_file: {tmp_path / 'url'}" in files["alertmanager.yml"]
-    page = f"{relay.url}/runbooks?namespace=demo_edit#requestp95high"
+    page = f"{relay.url}/runbooks?namespace=instructpix2pix#requestp95high"
     assert f"runbook_url: {page}" in files["rules.yml"]
 
 
