@@ -45,7 +45,7 @@ def crash(world: World, rng: np.random.Generator) -> str:
     minute, service = _minute(world, rng), world.service
     number = int(rng.integers(len(service.replicas)))
     if len(service.replicas) == 1:
-        service.rate[world.grid.during(minute - 1, minute + 4)] *= 0.02
+        return "no crash: there is one replica, so it would be an incident"
     service.restart(number, minute, float(rng.uniform(1, 3)), 1)
     return f"crash of replica {number} at minute {minute:.0f}"
 
@@ -88,7 +88,7 @@ def autoscaling(world: World, rng: np.random.Generator) -> str:
 def load_step(world: World, rng: np.random.Generator) -> str:
     begin, hours = _minute(world, rng, 200), float(rng.uniform(0.5, 3))
     service = world.service
-    room = 0.75 * len(service.replicas) / float(service.call_seconds.max())
+    room = 0.6 * len(service.replicas) / float(service.call_seconds.max())
     during = world.grid.during(begin, begin + 60 * hours)
     service.rate[during] = np.minimum(service.rate[during] * 3 + 0.02, room)
     return f"three times the traffic from minute {begin:.0f} for {hours:.1f} hours"

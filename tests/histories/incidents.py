@@ -45,7 +45,7 @@ INCIDENTS: tuple[Incident, ...] = (
     Incident("first failures ever", ("RequestsFailing",), 15, "10 failures at 1.6 requests/s"),
     Incident("failures of a small service", ("RequestsFailing",), 360,
              "10 failures at 0.04 requests/s", peak=0.04),
-    Incident("slow model", ("RequestP95High",), 30, "5 % of 5 minutes", call=1.2, peak=0.2),
+    Incident("slow model", ("RequestP95High",), 105, "5 % of half an hour", call=1.2, peak=0.2),
     Incident("slow steps", ("StepsSlow",), 75, "the first call, at 0.05 requests/s", call=1.2,
              peak=0.05),
     Incident("queue grows", ("QueueLongerThanInference", "WorkPilesUp"), 120,

@@ -29,6 +29,7 @@ class Machine:
     disk_busy: Floats
     filesystem_used: Floats
     filesystem_size: float
+    uuid: str
     gpu_missing: np.ndarray[tuple[int], np.dtype[np.bool_]]
     shown: dict[str, Floats] = field(default_factory=dict)
 
@@ -58,6 +59,7 @@ def usual_machine(grid: Grid, rng: np.random.Generator) -> Machine:
         disk_busy=np.clip(0.04 * wandering(rng, steps, 0.6), 0, 0.5),
         filesystem_used=_filling(grid, rng, disk),
         filesystem_size=disk,
+        uuid=f"GPU-{rng.integers(10**9):09d}",
         gpu_missing=np.zeros(steps, dtype=bool),
     )
 
@@ -101,6 +103,8 @@ def _expose_gpu(target: Target, machine: Machine, rng: np.random.Generator) -> N
         (c.GPU_ENERGY, 1e7 + np.cumsum((70 + 230 * busy) * machine.grid.step_seconds)),
     ):
         target.gauge(metric, np.where(gone, np.nan, values), gpu=gpu)
+    info = {"uuid": machine.uuid, "name": "NVIDIA L4", "driver": "580.65.06"}
+    target.gauge(c.GPU_INFO, np.where(gone, np.nan, 1.0), gpu=gpu, **info)
     for clock, hertz in (("sm", 1.7e9), ("memory", 9.5e9)):
         target.gauge(c.GPU_CLOCK, np.where(gone, np.nan, hertz), gpu=gpu, clock=clock)
     throttled = {**machine.throttled, "power_cap": (busy > 0.95).astype(float)}

@@ -73,8 +73,9 @@ def dcgm(machine: Machine, seen: Flags, host: str) -> Target:
         ("TOTAL_ENERGY_CONSUMPTION", 1e9 + np.cumsum(1000 * (70 + 230 * busy))),
         ("SM_CLOCK", machine.grid.full(1700)),
         ("MEM_CLOCK", machine.grid.full(_DCGM_UNKNOWN)),
+        ("XID_ERRORS", machine.grid.full(31)),  # of a program, before the exporter started
     ):
-        target.gauge(f"DCGM_FI_DEV_{name}", values, gpu="0", UUID="GPU-1", Hostname=host)
+        target.gauge(f"DCGM_FI_DEV_{name}", values, gpu="0", UUID=machine.uuid, Hostname=host)
     return target
 
 

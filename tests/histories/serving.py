@@ -143,6 +143,8 @@ class Serving:
         }
         for name, values in levels.items():
             target.gauge(name, values)
+        target.gauge(c.CGROUP_MEMORY_USED, spread(self._rng, 4 * resident, 0.05))
+        target.gauge(c.CGROUP_MEMORY_LIMIT, grid.full(8e9))
         target.gauge(c.BUILD_INFO, grid.full(1), version="0.1.0", python="3.11.9")
         target.gauge(c.SERVICE_INFO, grid.full(1), namespace=self._service.namespace)
         age = grid.full(4) if self._replica.probe_age is None else self._replica.probe_age

@@ -531,7 +531,7 @@ CASES: dict[str, tuple[Case, ...]] = {
         "HostMemoryExhaustionAhead": (
             _of(HOST_MEMORY_USED, HOST_MEMORY_TOTAL, ("45+0.1x500", "25x20 66x900"), at=326),
             # So fast that the condition of half the memory decides when it fires.
-            _of(HOST_MEMORY_USED, HOST_MEMORY_TOTAL, ("0+2x60", "40x900"), at=41),
+            _of(HOST_MEMORY_USED, HOST_MEMORY_TOTAL, ("0x60 0+2x60", "40x900"), at=102),
         ),
         "ContainerMemoryHigh": _of(
             CGROUP_MEMORY_USED, CGROUP_MEMORY_LIMIT, ("91x900", "90x900"), at=2

@@ -159,7 +159,8 @@ def _will_be_full(queries: Queries, used: Metric, size_of: Metric, ahead: int, *
         per_machine(replace(queries, window=each).forecast(used, ahead), *by)
         for each in ("2h", _RECENT_WINDOW)
     )
-    return f"{long} > {limit} and {recent} > {limit}"
+    known = per_machine(f"{queries.select(used)} offset 1h", *by)  # a young trend is noise
+    return f"{long} > {limit} and {recent} > {limit} and {known}"
 
 
 def _filesystem_ahead(queries: Queries, limits: Thresholds) -> Alert:
