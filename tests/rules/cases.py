@@ -135,9 +135,9 @@ def _cached(used: str) -> tuple[Series, ...]:
     )
 
 
-def _waiting(seconds: float, inference: float = 2.0) -> tuple[Series, ...]:
+def _waiting(seconds: float, inference: float = 2.0, number: float = 10) -> tuple[Series, ...]:
     return (
-        *histogram(QUEUED_SECONDS, seconds, priority="normal"),
+        *mixture(QUEUED_SECONDS, {seconds: number}, priority="normal"),
         *histogram(QUEUED_SECONDS, seconds and 60.0, priority="low"),
         *histogram(INFERENCE_SECONDS, inference, precision="float16"),
     )
@@ -344,8 +344,10 @@ CASES: dict[str, tuple[Case, ...]] = {
             Case(_refused(0.4, 3.6), _refused(4, 4, "unauthorized"), at=18),
         ),
         "QueueLongerThanInference": (
-            Case(_waiting(2.2), _waiting(1.8), at=6),
-            Case(_waiting(0.55, 0.1), _waiting(0.45, 0.1), at=6),
+            Case(_waiting(2.2), _waiting(1.8), at=7),
+            Case(_waiting(0.55, 0.1), _waiting(0.45, 0.1), at=7),
+            # So few that least_requests decides when it fires.
+            Case(_waiting(2.2, number=0.75), _waiting(2.2, number=0.6), at=32, resolves=35),
         ),
         "ErrorBudgetBurnFast": _burning(16, 13, 1, at=36),
         "ErrorBudgetBurn": _burning(6.6, 5.4, 3, at=43, resolves=60),

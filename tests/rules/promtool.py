@@ -86,13 +86,13 @@ def histogram(metric: Metric, value: float, /, **labels: str) -> tuple[Series, .
     return mixture(metric, {value: 10}, **labels)
 
 
-def mixture(metric: Metric, counts: Mapping[float, int], /, **labels: str) -> tuple[Series, ...]:
+def mixture(metric: Metric, counts: Mapping[float, float], /, **labels: str) -> tuple[Series, ...]:
     """Return a histogram with these counts of observations per minute, by value."""
 
     def below(edge: float) -> str:
-        return f"0+{sum(count for value, count in counts.items() if value <= edge)}x900"
+        return f"0+{sum(count for value, count in counts.items() if value <= edge):g}x900"
 
-    total = f"0+{sum(counts.values())}x900"
+    total = f"0+{sum(counts.values()):g}x900"
     value_sum = sum(value * count for value, count in counts.items())
     return (
         *(

@@ -92,7 +92,8 @@ def low_priority_routes(queries: Queries, limits: Thresholds) -> Recording:
     )
     fast = queries.quantile(0.95, PRIORITY_SECONDS, (JOB,), NOT_LOW)
     low = queries.increase(PRIORITY_SECONDS, (JOB,), {PRIORITY: "low"})
-    expr = f"{routes} and on (job) {fast} <= {limits.http_p95_seconds:g} and on (job) {low} > 0"
+    waiting = f"{fast} > {limits.http_p95_seconds:g}"  # no value without such requests
+    expr = f"{routes} and on (job) {low} > 0 unless on (job) {waiting}"
     return Recording(slow_for_low_priority(queries), expr)
 
 

@@ -212,9 +212,11 @@ def _gpu_uneven(queries: Queries, limits: Thresholds) -> Alert:
 def _gpu_unknown(queries: Queries, _: Thresholds) -> Alert:
     now = queries.select(GPU_UTILIZATION)
     before = f"count by (job, instance) ({now} offset 30m)"
+    of_dcgm = queries.foreign("DCGM_FI_DEV_GPU_UTIL")  # also of GPUs that Safelight measures
     return Alert(
         "GpuMetricsMissing",
-        f"{before} unless on (job, instance) {now} and on (job, instance) {queries.foreign('up')}",
+        f"{before} unless on (job, instance) ({now} or {of_dcgm})"
+        f" and on (job, instance) {queries.foreign('up')}",
         for_seconds=300,
         severity="warning",
         scope=Scope.GPU,

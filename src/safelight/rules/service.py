@@ -251,10 +251,12 @@ def _traffic_stopped(queries: Queries, limits: Thresholds) -> Alert:
 
 def _queue_longer(queries: Queries, limits: Thresholds) -> Alert:
     queue_wait = queries.mean(QUEUED_SECONDS, (JOB,), NOT_LOW)
+    number = replace(queries, window="30m").increase(QUEUED_SECONDS, (JOB,), NOT_LOW)
     return Alert(
         "QueueLongerThanInference",
         f"{queue_wait} > {queries.mean(INFERENCE_SECONDS, (JOB,))}"
-        f" and {queue_wait} > {limits.queue_wait_seconds:g}",
+        f" and {queue_wait} > {limits.queue_wait_seconds:g}"
+        f" and {number} >= {limits.least_requests:g}",
         for_seconds=300,
         severity="warning",
         scope=Scope.SERVICE,

@@ -68,7 +68,7 @@ class Thresholds(BaseModel):
     )
     validity_ratio: Target = Field(0.99, description="Validity objective: images that are valid.")
     least_requests: Positive = Field(
-        20, description="With fewer requests, an instruction type is not judged."
+        20, description="With fewer requests, an instruction type or the queue is not judged."
     )
     least_missed: Positive = Field(
         5, description="With fewer failures, a ratio of failures is not judged."
