@@ -214,6 +214,11 @@ def _with_slow(all_of_them: str, in_time: str, quick: str = "") -> tuple[Series,
     return (*buckets, series(PRIORITY_SECONDS, all_of_them, "_count", priority="normal"))
 
 
+def _failing_route() -> tuple[Series, ...]:
+    """Return a route of the model that fails 40 % of the requests."""
+    return _http("200", "0+60x900"), _http("503", "0+40x900"), _request("none", "0+10x900"), _RUNS
+
+
 def _slow_route() -> tuple[Series, ...]:
     """Return a route of the model that is slow for low-priority requests."""
     return (
@@ -296,16 +301,25 @@ CASES: dict[str, tuple[Case, ...]] = {
                 resolves=10,
             ),
         ),
-        "HighAPIErrorRate": Case(
-            (_http("200", "0+22.2x900"), _http("503", "0+0.5x900"), *_probes(), _RUNS),
-            (
-                _http("200", "0+882x900"),
-                _http("422", "0+100x900"),
-                _http("503", "0+18x900"),
-                *_probes("503"),
-                _RUNS,
+        "HighAPIErrorRate": (
+            Case(
+                (_http("200", "0+22.2x900"), _http("503", "0+0.5x900"), *_probes(), _RUNS),
+                (
+                    _http("200", "0+882x900"),
+                    _http("422", "0+100x900"),
+                    _http("503", "0+18x900"),
+                    *_probes("503"),
+                    _RUNS,
+                ),
+                at=15,
             ),
-            at=15,
+            # Low-priority requests may fail, and do not hide that others fail too.
+            Case(
+                (*_failing_route(), *_outcomes(ok=60, server_error=2, low=40)),
+                (*_failing_route(), *_outcomes(ok=60, server_error=0.2, low=40)),
+                at=8,
+                resolves=30,
+            ),
         ),
         "SuccessRatioLow": (
             replace(_failing("timeout", 6, 4.5, per_minute=8, at=16), resolves=20),

@@ -87,14 +87,32 @@ def slow_for_low_priority(queries: Queries) -> str:
 
 def low_priority_routes(queries: Queries, limits: Thresholds) -> Recording:
     """Return the recording of the routes that are slow, but fast for normal priority."""
-    routes = copied(
-        f"group by (job, endpoint) ({queries.select(REQUESTS)})", ENDPOINT, HANDLER.name
-    )
     fast = queries.quantile(0.95, PRIORITY_SECONDS, (JOB,), NOT_LOW)
     low = queries.increase(PRIORITY_SECONDS, (JOB,), {PRIORITY: "low"})
     waiting = f"{fast} > {limits.http_p95_seconds:g}"  # no value without such requests
-    expr = f"{routes} and on (job) {low} > 0 unless on (job) {waiting}"
+    expr = f"{_endpoints(queries)} and on (job) {low} > 0 unless on (job) {waiting}"
     return Recording(slow_for_low_priority(queries), expr)
+
+
+def failed_for_low_priority(queries: Queries) -> str:
+    """Return the name of the model's routes that fail for low-priority requests only."""
+    return f"{queries.namespace}:failed_for_low_priority:routes"
+
+
+def low_priority_failures(queries: Queries, limits: Thresholds) -> Recording:
+    """Return the recording of these routes."""
+    failing = f"{number_failed(queries, '15m')} >= {limits.least_missed:g}"
+    low = _exact(queries, "15m").increase(
+        OUTCOMES, (JOB,), {RESULT: "~server_error|overload", PRIORITY: "low"}
+    )
+    expr = f"{_endpoints(queries)} and on (job) {low} > 0 unless on (job) {failing}"
+    return Recording(failed_for_low_priority(queries), expr)
+
+
+def _endpoints(queries: Queries) -> str:
+    """Return the model's routes, with the label `handler` of the HTTP metrics."""
+    endpoints = f"group by (job, endpoint) ({queries.select(REQUESTS)})"
+    return copied(endpoints, ENDPOINT, HANDLER.name)
 
 
 def failures(queries: Queries, limits: Thresholds) -> tuple[Recording, ...]:
@@ -104,14 +122,22 @@ def failures(queries: Queries, limits: Thresholds) -> tuple[Recording, ...]:
     failed_of_type = in_half_hour.increase(REQUESTS, _BY_TYPE, {**_FAILED_REASONS, **_TYPED})
     no_memory = _exact(queries, "5m").increase(REQUESTS, (JOB,), {ERROR: "cuda_oom"})
     rows = {
-        **{failed(queries, window): number_failed(queries, window) for window in ("10m", "15m")},
+        **{
+            failed(queries, window): number_failed(queries, window)
+            for window in ("10m", "15m", "30m")
+        },
         **{failed_share(queries, window): _share(queries, window) for window in ("5m", "10m")},
         judged_of_type(queries): of_type,
         failed_share_of_type(queries): f"({failed_of_type} or 0 * {of_type}) / {of_type}",
         out_of_memory(queries): no_memory,
     }
     recorded = (Recording(name, expr) for name, expr in rows.items())
-    return (*recorded, slow_requests(queries, limits), low_priority_routes(queries, limits))
+    return (
+        *recorded,
+        slow_requests(queries, limits),
+        low_priority_routes(queries, limits),
+        low_priority_failures(queries, limits),
+    )
 
 
 def number_failed(queries: Queries, window: str) -> str:

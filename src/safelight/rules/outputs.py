@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from safelight.metrics.catalog import IMAGES, OUTPUT_INVALID, PROMPTS_TRUNCATED
 from safelight.metrics.promql import JOB, Queries
-from safelight.rules.failures import failed_share_of_type, judged_of_type
+from safelight.rules.failures import failed, failed_share_of_type, judged_of_type
 from safelight.rules.rule import AS_JOB, AS_SHARE, Alert, Runbook, Scope
 from safelight.rules.thresholds import Thresholds
 from safelight.units import percent
@@ -40,12 +40,13 @@ def _invalid(queries: Queries, limits: Thresholds) -> Alert:
 
 
 def _instruction_failing(queries: Queries, limits: Thresholds) -> Alert:
-    failed, requests = failed_share_of_type(queries), judged_of_type(queries)
+    share, requests = failed_share_of_type(queries), judged_of_type(queries)
     success = percent(limits.instruction_success_ratio)
     return Alert(
         "InstructionFailing",
-        f"{failed} > {1 - limits.instruction_success_ratio:g}"
-        f" and {requests} >= {limits.least_requests:g}",
+        f"{share} > {1 - limits.instruction_success_ratio:g}"
+        f" and {requests} >= {limits.least_requests:g}"
+        f" and on (job) {failed(queries, '30m')} >= {limits.least_missed:g}",
         for_seconds=300,
         severity="warning",
         scope=Scope.SERVICE,

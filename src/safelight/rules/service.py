@@ -14,7 +14,14 @@ from safelight.metrics.catalog import (
     REQUESTS,
 )
 from safelight.metrics.promql import INSTANCE, JOB, Matchers, Queries
-from safelight.rules.failures import NOT_LOW, failed, failed_share, slow, slow_for_low_priority
+from safelight.rules.failures import (
+    NOT_LOW,
+    failed,
+    failed_for_low_priority,
+    failed_share,
+    slow,
+    slow_for_low_priority,
+)
 from safelight.rules.objectives import usual_events
 from safelight.rules.recording import HTTP_ERRORS, HTTP_FAILED, HTTP_P95
 from safelight.rules.rule import (
@@ -97,7 +104,8 @@ def _http_errors(queries: Queries, limits: Thresholds) -> Alert:
     return Alert(
         "HighAPIErrorRate",
         f"{HTTP_ERRORS} > {limits.http_error_ratio:g}"
-        f" and {HTTP_FAILED} >= {limits.least_missed:g}{_of_service(queries)}",
+        f" and {HTTP_FAILED} >= {limits.least_missed:g}{_of_service(queries)}"
+        f" unless on (job, handler) {failed_for_low_priority(queries)}",
         for_seconds=300,
         severity="warning",
         scope=Scope.SERVICE,
