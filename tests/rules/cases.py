@@ -214,6 +214,11 @@ def _with_slow(all_of_them: str, in_time: str, quick: str = "") -> tuple[Series,
     return (*buckets, series(PRIORITY_SECONDS, all_of_them, "_count", priority="normal"))
 
 
+def _failing_type() -> tuple[Series, ...]:
+    """Return a type of which 32 % fail."""
+    return _request("none", "0+0.68x900"), _request("model_error", "0+0.32x900")
+
+
 def _failing_route() -> tuple[Series, ...]:
     """Return a route of the model that fails 40 % of the requests."""
     return _http("200", "0+60x900"), _http("503", "0+40x900"), _request("none", "0+10x900"), _RUNS
@@ -389,8 +394,15 @@ CASES: dict[str, tuple[Case, ...]] = {
                 OUTPUT_INVALID, "0+0.4x900", "0+0.01x900", at=18, per_minute=4, reason="black"
             ),
         ),
-        "InstructionFailing": replace(
-            _failing("model_error", 32, 28, at=25, per_minute=1), resolves=40
+        "InstructionFailing": (
+            replace(_failing("model_error", 32, 28, at=25, per_minute=1), resolves=40),
+            # Quiet: nearly all that fail have low priority.
+            Case(
+                (*_failing_type(), *_outcomes(ok=1, server_error=0.18, low=0.2)),
+                (*_failing_type(), *_outcomes(ok=1, server_error=0.15, low=0.2)),
+                at=33,
+                resolves=40,
+            ),
         ),
         "PromptsTruncated": (
             _per_image(PROMPTS_TRUNCATED, "0+11x900", "0+9x900", at=11),
