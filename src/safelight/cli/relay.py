@@ -56,8 +56,8 @@ def _finder(url: str, settings: Settings) -> Callable[[str], str]:
             for service in only(services(client, at), job):
                 limits = monitoring.limits(service.namespace)[service.namespace]
                 for finding in judge(gather(client, service, at, limits=limits)):
-                    remedy = finding.check.remedy[0]
-                    return f"{finding.check.title}: {sentence(finding.sign.verdict)} {remedy}"
+                    if finding.sign.symptom is None:  # the message has the alerts already
+                        return f"{sentence(finding.sign.verdict)} {finding.check.remedy[0]}"
         return ""
 
     return first

@@ -313,3 +313,12 @@ def test_the_watchdog_is_sent_every_minute_to_its_own_receiver_only(tmp_path: Pa
 def test_without_a_receiver_the_watchdog_is_quiet() -> None:
     first = loaded(None)["route"]["routes"][0]
     assert (first["matchers"], first["receiver"]) == (['alertname="Watchdog"'], "quiet")
+
+
+@pytest.mark.parametrize("cause", ["OutputsInvalid", "CudaOutOfMemory", "RequestsRefused"])
+def test_an_alert_that_names_the_failure_mutes_those_that_only_count(cause: str) -> None:
+    rules = loaded(None)["inhibit_rules"]
+    [rule] = [each for each in rules if each["source_matchers"] == [f'alertname="{cause}"']]
+    for general in ("RequestsFailing", "SuccessRatioLow", "HighAPIErrorRate"):
+        assert general in rule["target_matchers"][0]
+    assert rule["equal"] == ["job"]

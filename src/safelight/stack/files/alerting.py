@@ -72,6 +72,9 @@ _SYMPTOMS = (
 )
 
 
+_GENERAL = ("RequestsFailing", "SuccessRatioLow", "HighAPIErrorRate")
+
+
 def inhibitions() -> list[Document]:
     """Return the inhibition rules: an urgent alert mutes less urgent alerts with the same cause."""
     burn_rates = [
@@ -85,6 +88,13 @@ def inhibitions() -> list[Document]:
         # A service that cannot work fails in all other ways too: one cause, one message.
         _inhibit("NoWorkerReady", f'alertname=~"{"|".join(("CircuitOpen", *_SYMPTOMS))}"', ["job"]),
         _inhibit("CircuitOpen", f'alertname=~"{"|".join(_SYMPTOMS)}"', ["job"]),
+        # An alert that names the failure mutes those that only count failures.
+        *(
+            _inhibit(cause, f'alertname=~"{"|".join(_GENERAL)}"', ["job"])
+            for cause in ("OutputsInvalid", "CudaOutOfMemory", "RequestsRefused")
+        ),
+        _inhibit("RequestsFailing", 'alertname="SuccessRatioLow"', ["job"]),
+        _inhibit("TargetDown", 'alertname="TooFewReplicas"', ["job"]),
         _inhibit("VramNearlyFull", 'alertname="GpuMemoryHigh"', ["machine", "gpu"]),
         *burn_rates,
     ]
