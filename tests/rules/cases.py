@@ -326,6 +326,16 @@ CASES: dict[str, tuple[Case, ...]] = {
                 resolves=30,
             ),
         ),
+        "MostRequestsFail": (
+            replace(_failing("worker_lost", 55, 45, at=2, per_minute=100), resolves=12),
+            # So few that failure_burst decides when it fires.
+            Case(
+                (_request("none", "0+0.5x900"), _request("worker_lost", "0+1x900")),
+                (_request("none", "0+0.5x900"), _request("worker_lost", "0+0.9x900")),
+                at=11,
+                resolves=14,
+            ),
+        ),
         "SuccessRatioLow": (
             replace(_failing("timeout", 6, 4.5, per_minute=8, at=16), resolves=20),
             # Callers' mistakes, cancelled and low-priority requests do not count.

@@ -166,6 +166,7 @@ ORIGINS: Mapping[str, Origin] = {
     "RequestP95High": _SLOW,
     "HighP95Latency": _SLOW,
     "HighAPIErrorRate": _FAILING,
+    "MostRequestsFail": _FAILING,
     "SuccessRatioLow": _FAILING,
     "RequestsFailing": _FAILING,
     "RequestsRefused": Origin(_QUEUED.causes, (_most("reason", REJECTED, REJECTION),)),

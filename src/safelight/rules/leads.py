@@ -43,6 +43,7 @@ LEADS: dict[str, dict[str, str]] = {
         "RequestsStuck": "How many workers are ready?",
     },
     INSTRUCTIONS: {
+        "MostRequestsFail": "Why does an instruction fail?",
         "SuccessRatioLow": "Why does an instruction fail?",
         "RequestsFailing": "Why does an instruction fail?",
         "InstructionFailing": "Why does an instruction fail?",

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from safelight.metrics.catalog import IMAGES, OUTPUT_INVALID, PROMPTS_TRUNCATED
 from safelight.metrics.promql import JOB, Queries
-from safelight.rules.failures import failed, failed_share_of_type, judged_of_type
+from safelight.rules.failures import failed, failed_share, failed_share_of_type, judged_of_type
 from safelight.rules.rule import AS_JOB, AS_SHARE, Alert, Runbook, Scope
 from safelight.rules.thresholds import Thresholds
 from safelight.units import percent
@@ -85,7 +85,27 @@ def _truncated(queries: Queries, limits: Thresholds) -> Alert:
     )
 
 
+def _most_fail(queries: Queries, limits: Thresholds) -> Alert:
+    limit = percent(limits.outage_ratio)
+    return Alert(
+        "MostRequestsFail",
+        f"{failed_share(queries, '5m')} > {limits.outage_ratio:g}"
+        f" and {failed(queries, '10m')} >= {limits.failure_burst:g}",
+        for_seconds=60,
+        severity="critical",
+        scope=Scope.SERVICE,
+        summary=f"{AS_JOB}: more than {limit} of the requests fail",
+        description=f"{AS_SHARE} of the requests to the model of {AS_JOB} fail.",
+        runbook=Runbook(
+            means="Nearly nobody is served. It is an outage.",
+            look="Errors by reason (request_total by error), and what changed just before.",
+            do="Undo the last change first. Then read the log: it has the failure's reason.",
+        ),
+    )
+
+
 OUTPUT_ALERTS: tuple[Callable[[Queries, Thresholds], Alert], ...] = (
+    _most_fail,
     _invalid,
     _instruction_failing,
     _truncated,

@@ -51,6 +51,7 @@ class Thresholds(BaseModel):
     failure_burst: Positive = Field(
         10, description="Requests that fail within ten minutes by the service's fault."
     )
+    outage_ratio: Share = Field(0.5, description="Requests that fail in an outage.")
     queue_wait_seconds: Positive = Field(
         0.5, description="A mean queue wait below this is not judged."
     )

@@ -252,3 +252,11 @@ def test_a_resolved_alert_is_marked_in_the_language() -> None:
     notice = parse(webhook(alert(resolved=True)), "zh")
     assert notice.title.startswith("[已恢复]")
     assert notice.text(16_000).startswith("**已恢复: ")
+
+
+def test_a_title_has_the_most_urgent_alerts_and_the_number_of_the_others() -> None:
+    minor = [alert(name) for name in ("A", "B", "C")]
+    for each in minor:
+        each["labels"]["severity"] = "warning"
+    title = parse(webhook(*minor, alert("Worst"), commonLabels={"job": "edit"})).title
+    assert title == "[FIRING critical] Worst, A, B + 1 (edit)"

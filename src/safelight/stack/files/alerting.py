@@ -61,6 +61,7 @@ def alertmanager_yml(monitoring: Monitoring | None = None, *, relay_url: str = R
 
 _SYMPTOMS = (
     "SuccessRatioLow",
+    "MostRequestsFail",
     "RequestsFailing",
     "RequestsRefused",
     "HighAPIErrorRate",
@@ -93,6 +94,7 @@ def inhibitions() -> list[Document]:
             _inhibit(cause, f'alertname=~"{"|".join(_GENERAL)}"', ["job"])
             for cause in ("OutputsInvalid", "CudaOutOfMemory", "RequestsRefused")
         ),
+        _inhibit("MostRequestsFail", 'alertname="RequestsFailing"', ["job"]),
         _inhibit("RequestsFailing", 'alertname="SuccessRatioLow"', ["job"]),
         _inhibit("TargetDown", 'alertname="TooFewReplicas"', ["job"]),
         _inhibit("VramNearlyFull", 'alertname="GpuMemoryHigh"', ["machine", "gpu"]),

@@ -1,6 +1,7 @@
 """Turn a webhook of Alertmanager or Grafana into a text for a group chat, without @mentions."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal
@@ -130,8 +131,7 @@ def parse(body: bytes, language: Language = "en") -> Notice:
             f"{place or 'all'}: {first['msg']}."
         ) from None
     name, job = (content.common.get(label, "") for label in ("alertname", "job"))
-    names = sorted({alert.labels.get("alertname", "") for alert in content.alerts} - {""})
-    name = name or ", ".join(names[:_MOST_NAMES]) or translate("Alerts", language)
+    name = name or _names(content.alerts) or translate("Alerts", language)
     subject = f"{name} ({job})" if job else name
     return Notice(
         title=f"[{_state(content, language)}] {sanitize(subject, _SHORT)}",
@@ -151,6 +151,17 @@ def _state(content: _Body, language: Language) -> str:
     severity = min((alert.urgency for alert in content.alerts), default=len(_URGENT))
     words = (translate(word, language) for word in _URGENT[severity : severity + 1])
     return " ".join((translate("FIRING", language), *words))
+
+
+def _names(alerts: Sequence[_Alert]) -> str:
+    """Return the names of a group's alerts, the most urgent first, and the number of the others."""
+    urgency: dict[str, int] = {}
+    for alert in alerts:
+        name = alert.labels.get("alertname", "")
+        urgency[name] = min(alert.urgency, urgency.get(name, alert.urgency))
+    names = sorted(urgency.keys() - {""}, key=lambda name: (urgency[name], name))
+    rest = len(names) - _MOST_NAMES
+    return ", ".join(names[:_MOST_NAMES]) + (f" + {rest}" if rest > 0 else "")
 
 
 def with_finding(notice: Notice, finding: str) -> Notice:
