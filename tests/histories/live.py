@@ -151,7 +151,9 @@ def truth(
     """Return the incident of each job, the seconds to its first message, and every alert."""
     rows = ["| Job | Incident | Expected | First message after | Named after |", "|---" * 5 + "|"]
     for case in ten:
-        own = [each for each in received if f"({case.page.job})" in each.text]
+        machine = case.page.instance.partition(":")[0]  # alerts of a GPU have no job
+        marks = (f"({case.page.job})", f"{machine}: ")
+        own = [each for each in received if any(mark in each.text for mark in marks)]
         named = [each for each in own if any(a in each.text for a in case.incident.alerts)]
         seconds = [f"{each[0].at - begin:.0f} s" if each else "never" for each in (own, named)]
         columns = (case.page.job, case.incident.name, ", ".join(case.incident.alerts), *seconds)

@@ -56,8 +56,13 @@ def _finder(url: str, settings: Settings) -> Callable[[str], str]:
             for service in only(services(client, at), job):
                 limits = monitoring.limits(service.namespace)[service.namespace]
                 for finding in judge(gather(client, service, at, limits=limits)):
-                    remedy = finding.check.remedy[0]
-                    return f"{finding.check.title}: {sentence(finding.sign.verdict)} {remedy}"
+                    said = _said(finding.check.title, sentence(finding.sign.verdict))
+                    return f"{said} {finding.check.remedy[0]}"
         return ""
 
     return first
+
+
+def _said(title: str, verdict: str) -> str:
+    """Return what a finding says, without its title if the verdict repeats it."""
+    return verdict if title.lower() in verdict.lower() else f"{title}: {verdict}"

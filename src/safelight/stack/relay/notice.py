@@ -131,7 +131,8 @@ def parse(body: bytes, language: Language = "en") -> Notice:
         ) from None
     name, job = (content.common.get(label, "") for label in ("alertname", "job"))
     names = sorted({alert.labels.get("alertname", "") for alert in content.alerts} - {""})
-    name = name or ", ".join(names[:_MOST_NAMES]) or translate("Alerts", language)
+    more = f" +{len(names) - _MOST_NAMES}" if len(names) > _MOST_NAMES else ""
+    name = name or ", ".join(names[:_MOST_NAMES]) + more or translate("Alerts", language)
     subject = f"{name} ({job})" if job else name
     return Notice(
         title=f"[{_state(content, language)}] {sanitize(subject, _SHORT)}",
