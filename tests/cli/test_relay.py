@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from safelight.cli.relay import _said
 from tests.cli.conftest import Call
 
 
@@ -32,3 +33,8 @@ def test_the_variable_names_the_file_too(
     answer = call("alert-relay")
     assert answer.code == 2
     assert "missing.toml cannot be read: No such file" in answer.line
+
+
+def test_a_finding_says_nothing_twice() -> None:
+    assert _said("Memory is full", "The memory is full: 9 GiB.") == "The memory is full: 9 GiB."
+    assert _said("Images are invalid", "11 % are black.") == "Images are invalid: 11 % are black."

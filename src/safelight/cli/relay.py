@@ -57,7 +57,13 @@ def _finder(url: str, settings: Settings) -> Callable[[str], str]:
                 limits = monitoring.limits(service.namespace)[service.namespace]
                 for finding in judge(gather(client, service, at, limits=limits)):
                     if finding.sign.symptom is None:  # the message has the alerts already
-                        return f"{sentence(finding.sign.verdict)} {finding.check.remedy[0]}"
+                        said = _said(finding.check.title, sentence(finding.sign.verdict))
+                        return f"{said} {finding.check.remedy[0]}"
         return ""
 
     return first
+
+
+def _said(title: str, verdict: str) -> str:
+    """Return what a finding says, without its title if the verdict repeats it."""
+    return verdict if title.lower() in verdict.lower() else f"{title}: {verdict}"

@@ -119,8 +119,8 @@ def _http_errors(queries: Queries, limits: Thresholds) -> Alert:
                 "reason."
             ),
             do=(
-                "`cuda_oom`: lower sizes or the batch limit. `worker_lost`: see NoWorkerReady. "
-                "`overloaded`: admit fewer requests or add a worker."
+                "If it began with a deployment, roll it back. Read the reasons in the log. "
+                "`overloaded`: add a worker. `worker_lost`: see NoWorkerReady."
             ),
         ),
     )

@@ -45,6 +45,8 @@ def test_a_group_of_different_alerts_has_their_names_and_the_worst_severity() ->
     slow["labels"]["severity"] = "warning"
     notice = parse(webhook(slow, alert("CircuitOpen"), commonLabels={"job": "edit"}))
     assert notice.title == "[FIRING critical] CircuitOpen, StepsSlow (edit)"
+    more = [alert(name) for name in ("E", "D", "C", "B", "A")]
+    assert parse(webhook(*more, commonLabels={})).title == "[FIRING critical] A, B, C +2"
 
 
 @pytest.mark.parametrize("time", [None, "", "yesterday", "2026-01-01", "0001-01-01T00:00:00Z"])
@@ -259,4 +261,4 @@ def test_a_title_has_the_most_urgent_alerts_and_the_number_of_the_others() -> No
     for each in minor:
         each["labels"]["severity"] = "warning"
     title = parse(webhook(*minor, alert("Worst"), commonLabels={"job": "edit"})).title
-    assert title == "[FIRING critical] Worst, A, B + 1 (edit)"
+    assert title == "[FIRING critical] Worst, A, B +1 (edit)"

@@ -161,7 +161,7 @@ def _names(alerts: Sequence[_Alert]) -> str:
         urgency[name] = min(alert.urgency, urgency.get(name, alert.urgency))
     names = sorted(urgency.keys() - {""}, key=lambda name: (urgency[name], name))
     rest = len(names) - _MOST_NAMES
-    return ", ".join(names[:_MOST_NAMES]) + (f" + {rest}" if rest > 0 else "")
+    return ", ".join(names[:_MOST_NAMES]) + (f" +{rest}" if rest > 0 else "")
 
 
 def with_finding(notice: Notice, finding: str) -> Notice:
