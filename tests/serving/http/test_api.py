@@ -125,7 +125,7 @@ def test_an_edit_is_counted_with_its_type_steps_queue_and_size(service: RealServ
     assert rise("request_total", **kind, status_code="200", error="none") == 1
     assert rise("request_success_total", **kind) == 1
     assert rise("request_duration_seconds_count", **kind, status_code="200") == 1
-    assert rise("request_queued_duration_seconds_count") == 1
+    assert rise("request_queued_duration_seconds_count", priority="normal") == 1
     assert rise("step_latency_seconds_count", step="1-5") == 5
     assert rise("step_latency_seconds_count", step="6-10") == 2
     assert rise("steps_sum") == 7
