@@ -17,7 +17,7 @@ def _target(grid: Grid, job: str, instance: str, seen: Flags) -> Target:
 def prometheus(
     grid: Grid, seen: Flags, rng: np.random.Generator, alertmanagers: Floats, failing: Floats
 ) -> Target:
-    """Return Prometheus' own page. Another team's rules fail now and then; ours fail as told."""
+    """Return Prometheus' own page. Another team's rules fail now and then, ours by `failing`."""
     target = _target(grid, "prometheus", "localhost:9090", seen)
     name = "prometheus_rule_evaluation_failures_total"
     for group in _GROUPS:

@@ -215,7 +215,7 @@ def _with_slow(all_of_them: str, in_time: str, quick: str = "") -> tuple[Series,
 
 
 def _failing_type() -> tuple[Series, ...]:
-    """Return a type of which 32 % fail."""
+    """Return the requests of a type; 32 % fail."""
     return _request("none", "0+0.68x900"), _request("model_error", "0+0.32x900")
 
 

@@ -34,6 +34,7 @@ _JUDGED_REASONS: Matchers = {ERROR: f"!~{_CALLERS}"}
 _TYPED: Matchers = {INSTRUCTION_TYPE: f"!{NO_INSTRUCTION}"}
 _BY_TYPE = (JOB, INSTRUCTION_TYPE)
 _TYPE_WINDOW = "30m"
+_SLOW_SHARE = 0.05  # above a P95
 
 
 def failed(queries: Queries, window: str) -> str:
@@ -76,8 +77,8 @@ def slow_requests(queries: Queries, limits: Thresholds) -> Recording:
     edge = f"{float(PRIORITY_SECONDS.edge(limits.request_p95_seconds))}"
     in_time = queries.select(PRIORITY_SECONDS, {**NOT_LOW, "le": edge}, "_bucket")
     total = longer.increase(PRIORITY_SECONDS, (JOB,), NOT_LOW)
-    share = f"({total} - sum by (job) (increase({in_time}[{_TYPE_WINDOW}])))"
-    return Recording(slow(queries), f"{share} > 0.05 * {total}")
+    number = f"({total} - sum by (job) (increase({in_time}[{_TYPE_WINDOW}])))"
+    return Recording(slow(queries), f"{number} > {_SLOW_SHARE:g} * {total}")
 
 
 def slow_for_low_priority(queries: Queries) -> str:
@@ -100,7 +101,7 @@ def failed_for_low_priority(queries: Queries) -> str:
 
 
 def low_priority_failures(queries: Queries, limits: Thresholds) -> Recording:
-    """Return the recording of these routes."""
+    """Return the recording of the routes that fail, but not for normal priority."""
     failing = f"{number_failed(queries, '15m')} >= {limits.least_missed:g}"
     low = _exact(queries, "15m").increase(
         OUTCOMES, (JOB,), {RESULT: "~server_error|overload", PRIORITY: "low"}

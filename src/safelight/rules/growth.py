@@ -40,7 +40,7 @@ def _vram_leak(queries: Queries, limits: Thresholds) -> Alert:
 
 
 def _vram_forecast(queries: Queries, limits: Thresholds) -> Alert:
-    # Of growing memory, the floor is the value at the window's begin.
+    # While memory grows, its minimum in ten minutes is the value ten minutes ago.
     seconds = limits.forecast_seconds + _CALLS_SECONDS
     ahead = f"predict_linear({_floor(queries)}, {seconds})"
     grows = _still_grows(queries, limits.vram_growth_bytes_per_hour)
