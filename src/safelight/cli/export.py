@@ -3,20 +3,15 @@
 from pathlib import Path
 from typing import Annotated
 
-import httpx
 import typer
 
+from safelight.cli.export_files import act, remote_write_url
 from safelight.cli.options import setting_option
-from safelight.dashboards.replaced import replacement
-from safelight.errors import BadSetting
 from safelight.settings import load
 from safelight.stack.files.discovery import Discovery
-from safelight.stack.files.export import Choices, deployment, keep_apart
-from safelight.stack.files.folder import drift, leftovers, write
+from safelight.stack.files.export import Choices, deployment
+from safelight.stack.files.values import read_values
 from safelight.stack.monitoring import read
-from safelight.stack.programs import without_password
-
-_LONGEST_URL = 2000
 
 export = typer.Typer(
     help="Write monitoring configuration for Prometheus, Grafana, containers or Kubernetes."
@@ -26,6 +21,23 @@ Folder = Annotated[Path, typer.Argument(help="Folder to write to.")]
 Namespace = Annotated[str | None, setting_option("namespace")]
 Monitoring = Annotated[Path | None, setting_option("monitoring")]
 Retention = Annotated[str | None, setting_option("retention")]
+Model = Annotated[
+    str | None,
+    typer.Option(
+        help="Model to serve. Default: the value in --values, else the demo model that belongs to "
+        "the namespace.",
+        show_default=False,
+    ),
+]
+Port = Annotated[int | None, setting_option("port")]
+ValuesFile = Annotated[
+    Path | None,
+    typer.Option(
+        help="YAML file with the values of the Helm chart, which Kustomize shares: replicas, "
+        "records, secrets, networks, operator labels, scrape interval.",
+        show_default=False,
+    ),
+]
 DiscoveryMode = Annotated[
     Discovery,
     typer.Option(
@@ -53,9 +65,12 @@ _DEPLOY = Path("deploy")
 def everything(
     folder: Folder = _DEPLOY,
     namespace: Namespace = None,
+    model: Model = None,
+    port: Port = None,
     discovery: DiscoveryMode = Discovery.STATIC,
     remote_write: RemoteWrite = None,
     retention: Retention = None,
+    values: ValuesFile = None,
     monitoring: Monitoring = None,
     check: Check = False,
     force: Force = False,
@@ -64,8 +79,17 @@ def everything(
 
     Example: safelight export all monitoring --namespace zimage
     """
-    choices = _choices(monitoring, namespace, retention, discovery, remote_write)
-    _act(folder, deployment(choices), check=check, force=force)
+    choices = _choices(
+        namespace=namespace,
+        model=model,
+        port=port,
+        discovery=discovery,
+        remote_write=remote_write,
+        retention=retention,
+        values=values,
+        monitoring=monitoring,
+    )
+    act(folder, deployment(choices), check=check, force=force)
 
 
 @export.command()
@@ -75,6 +99,7 @@ def prometheus(
     discovery: DiscoveryMode = Discovery.STATIC,
     remote_write: RemoteWrite = None,
     retention: Retention = None,
+    values: ValuesFile = None,
     monitoring: Monitoring = None,
     check: Check = False,
     force: Force = False,
@@ -83,8 +108,15 @@ def prometheus(
 
     Example: safelight export prometheus monitoring --discovery kubernetes
     """
-    choices = _choices(monitoring, namespace, retention, discovery, remote_write)
-    _act(folder, deployment(choices, "prometheus"), check=check, force=force)
+    choices = _choices(
+        namespace=namespace,
+        discovery=discovery,
+        remote_write=remote_write,
+        retention=retention,
+        values=values,
+        monitoring=monitoring,
+    )
+    act(folder, deployment(choices, "prometheus"), check=check, force=force)
 
 
 @export.command()
@@ -94,11 +126,12 @@ def alertmanager(
     check: Check = False,
     force: Force = False,
 ) -> None:
-    """Write Alertmanager's configuration files.
+    """Write Alertmanager's configuration.
 
     Example: safelight export alertmanager monitoring
     """
-    _act(folder, deployment(_choices(monitoring), "alertmanager"), check=check, force=force)
+    choices = _choices(monitoring=monitoring)
+    act(folder, deployment(choices, "alertmanager"), check=check, force=force)
 
 
 @export.command()
@@ -113,13 +146,15 @@ def grafana(
 
     Example: safelight export grafana monitoring --namespace zimage
     """
-    _act(folder, deployment(_choices(monitoring, namespace), "grafana"), check=check, force=force)
+    choices = _choices(namespace=namespace, monitoring=monitoring)
+    act(folder, deployment(choices, "grafana"), check=check, force=force)
 
 
 @export.command()
 def compose(
     folder: Folder = _DEPLOY,
     namespace: Namespace = None,
+    model: Model = None,
     remote_write: RemoteWrite = None,
     retention: Retention = None,
     monitoring: Monitoring = None,
@@ -128,93 +163,93 @@ def compose(
 ) -> None:
     """Write a Compose file for the whole stack, with all files that it mounts.
 
-    Example: safelight export compose deploy --retention 90d
+    Example: safelight export compose deploy --monitoring monitoring.toml
     """
-    choices = _choices(monitoring, namespace, retention, Discovery.STATIC, remote_write)
-    _act(folder, deployment(choices, "compose"), check=check, force=force)
+    choices = _choices(
+        namespace=namespace,
+        model=model,
+        remote_write=remote_write,
+        retention=retention,
+        monitoring=monitoring,
+    )
+    act(folder, deployment(choices, "compose"), check=check, force=force)
 
 
 @export.command()
 def kubernetes(
     folder: Folder = _DEPLOY,
     namespace: Namespace = None,
+    model: Model = None,
+    values: ValuesFile = None,
     monitoring: Monitoring = None,
     check: Check = False,
     force: Force = False,
 ) -> None:
-    """Write the service's manifests and the Prometheus Operator's resources for it.
+    """Write the service's manifests for Kustomize, and the Prometheus Operator's resources.
 
-    Example: safelight export kubernetes deploy --namespace zimage
+    Example: safelight export kubernetes deploy --namespace zimage --values values.yaml
     """
-    _act(
-        folder, deployment(_choices(monitoring, namespace), "kubernetes"), check=check, force=force
-    )
+    choices = _choices(namespace=namespace, model=model, values=values, monitoring=monitoring)
+    act(folder, deployment(choices, "kubernetes"), check=check, force=force)
+
+
+@export.command()
+def helm(
+    folder: Folder = _DEPLOY,
+    namespace: Namespace = None,
+    model: Model = None,
+    values: ValuesFile = None,
+    monitoring: Monitoring = None,
+    check: Check = False,
+    force: Force = False,
+) -> None:
+    """Write a Helm chart of the service, with the rules and dashboards.
+
+    Example: safelight export helm deploy --namespace zimage --values values.yaml
+    """
+    choices = _choices(namespace=namespace, model=model, values=values, monitoring=monitoring)
+    act(folder, deployment(choices, "helm"), check=check, force=force)
+
+
+@export.command()
+def systemd(
+    folder: Folder = _DEPLOY,
+    namespace: Namespace = None,
+    model: Model = None,
+    port: Port = None,
+    check: Check = False,
+    force: Force = False,
+) -> None:
+    """Write a systemd unit that runs the service as an unprivileged user.
+
+    Example: safelight export systemd deploy --namespace zimage_turbo --port 8001
+    """
+    choices = _choices(namespace=namespace, model=model, port=port)
+    act(folder, deployment(choices, "systemd"), check=check, force=force)
 
 
 def _choices(
-    monitoring: Path | None,
+    *,
     namespace: str | None = None,
+    model: str | None = None,
+    port: int | None = None,
     retention: str | None = None,
+    monitoring: Path | None = None,
+    values: Path | None = None,
     discovery: Discovery = Discovery.STATIC,
     remote_write: list[str] | None = None,
 ) -> Choices:
-    settings = load(namespace=namespace, retention=retention, monitoring=monitoring)
-    urls = tuple(_remote_write_url(url) for url in remote_write or ())
-    # The secrets are on the machine where Alertmanager will run.
-    monitored = read(settings.monitoring, secrets_here=False)
-    return Choices(settings.namespace, settings.retention, discovery, urls, monitored)
-
-
-def _remote_write_url(text: str) -> str:
-    """Return a valid remote-write URL. Raises BadSetting, also if the URL contains a secret."""
-    try:
-        url = httpx.URL(text)
-    except httpx.InvalidURL:
-        url = httpx.URL("")
-    if url.scheme not in ("http", "https") or not url.host or len(text) > _LONGEST_URL:
-        raise BadSetting(
-            f"{without_password(text).partition('?')[0][:80]!r} is not a remote-write URL. Write "
-            "it like https://mimir.example/api/v1/push."
-        )
-    if url.userinfo:
-        raise BadSetting(
-            f"The URL of {url.host} contains a password, and many people can read the exported "
-            "files. Remove it, and put it into a file that basic_auth.password_file in "
-            "prometheus.yml names."
-        )
-    if url.query or "#" in text:
-        raise BadSetting(
-            f"The URL of {url.host} has a query or fragment, which may be a token, and many people "
-            "can read the exported files. Remove it, and put the token into a file that "
-            "authorization.credentials_file in prometheus.yml names."
-        )
-    return text
-
-
-def _act(folder: Path, files: dict[str, str], *, check: bool, force: bool) -> None:
-    """Write the files, or compare them and exit 1 if they differ."""
-    if not check:
-        if not force:
-            keep_apart(folder, files)
-        changed = write(folder, files, force=force)
-        typer.echo(f"{len(files)} files are in {folder}; {len(changed)} changed.")
-        _report_obsolete(folder, files)
-        return
-    differing = drift(folder, files)
-    if differing:
-        typer.echo(f"Out of date: {', '.join(differing)}.", err=True)
-        typer.echo("Run the same command without --check.", err=True)
-    if _report_obsolete(folder, files) or differing:
-        raise typer.Exit(1)
-    typer.echo(f"All {len(files)} files in {folder} are up to date.")
-
-
-def _report_obsolete(folder: Path, files: dict[str, str]) -> bool:
-    """Say which files are no longer exported, and return True if there are any."""
-    obsolete = leftovers(folder, files)
-    if obsolete:
-        typer.echo(f"No longer exported, so delete: {', '.join(obsolete)}.", err=True)
-    explanations = dict.fromkeys(replacement(Path(name).stem) for name in obsolete)
-    for explanation in filter(None, explanations):
-        typer.echo(explanation, err=True)
-    return bool(obsolete)
+    settings = load(
+        namespace=namespace, model=model, port=port, retention=retention, monitoring=monitoring
+    )
+    return Choices(
+        settings.namespace,
+        settings.model if "model" in settings.model_fields_set else "",
+        settings.port,
+        settings.retention,
+        discovery,
+        tuple(remote_write_url(url) for url in remote_write or ()),
+        read_values(values),
+        # The secrets are on the machine where Alertmanager will run.
+        read(settings.monitoring, secrets_here=False),
+    )

@@ -63,6 +63,42 @@ def rule_file(
     return as_yaml((*_without_duplicates(all_groups), WATCHDOG), links)
 
 
+def service_file(namespace: str, limits: Thresholds | None = None, links: Links = Links()) -> str:
+    """Return the rule file of one service without the rules that all services share."""
+    shared = _shared(namespace, limits)
+    own = (
+        replace(group, rules=tuple(rule for rule in group.rules if rule not in shared))
+        for group in groups(namespace, limits)
+    )
+    return as_yaml((group for group in own if group.rules), links)
+
+
+def shared_file(namespace: str, limits: Thresholds | None = None, links: Links = Links()) -> str:
+    """Return the rule file that all services share: rules of machines and of the monitoring.
+
+    It is the same for every namespace with the same `limits`.
+    """
+    shared = _shared(namespace, limits)
+    kept = (
+        Group(
+            group.name.replace(namespace, _ANY, 1),
+            tuple(rule for rule in group.rules if rule in shared),
+            group.interval_seconds,
+        )
+        for group in groups(namespace, limits)
+    )
+    return as_yaml((*(group for group in kept if group.rules), WATCHDOG), links)
+
+
+def _shared(namespace: str, limits: Thresholds | None) -> list[Alert | Recording]:
+    """Return the rules that another service has too."""
+    own, other = (
+        [rule for group in groups(name, limits) for rule in group.rules]
+        for name in (namespace, f"{namespace}_other")
+    )
+    return [rule for rule in own if rule in other]
+
+
 def as_yaml(groups: Iterable[Group], links: Links = Links()) -> str:
     """Return the groups as a rule file."""
     content = {"groups": [_group(group, links) for group in groups]}

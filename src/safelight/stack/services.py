@@ -92,6 +92,23 @@ def with_family_namespace(settings: Settings) -> Settings:
     return settings.model_copy(update={"namespace": _NAMESPACES[settings.model]})
 
 
+def model_of(namespace: str, model: str | None) -> str:
+    """Return the chosen model, or the demo model of the namespace's family if none is chosen.
+
+    Raises BadSetting if the model is the demo of another family.
+    """
+    demos = {own: demo for demo, own in _NAMESPACES.items()}
+    demo, family = demos.get(namespace), _NAMESPACES.get(model or "")
+    if not model:
+        return demo or str(Settings.model_fields["model"].default)
+    if demo and family and demo != model:
+        raise BadSetting(
+            f"{model} belongs to the namespace {family}, and the rules and dashboards of "
+            f"{namespace} would judge it wrongly. Change the model or the namespace."
+        )
+    return model
+
+
 def _slug(model: str) -> str:
     """Return the last part of a model's name as a namespace, with only a-z, 0-9 and _."""
     words = re.sub(r"[^a-z0-9]+", "_", PurePath(model).name.lower()).strip("_")

@@ -41,6 +41,7 @@ def configuration(
     rule_files: Sequence[str],
     remote_write: Sequence[str] = (),
     usage: str = "",
+    interval: str = SCRAPE_INTERVAL,
 ) -> str:
     """Return a configuration for these targets; each `remote_write` address gets a copy.
 
@@ -50,7 +51,7 @@ def configuration(
     copies = {"remote_write": [_remote_write(url) for url in remote_write]} if remote_write else {}
     return yaml_text(
         {
-            "global": {"scrape_interval": SCRAPE_INTERVAL, "evaluation_interval": SCRAPE_INTERVAL},
+            "global": {"scrape_interval": interval, "evaluation_interval": interval},
             "storage": {"exemplars": {"max_exemplars": _MAX_EXEMPLARS}},
             "rule_files": list(rule_files),
             "alerting": {"alertmanagers": targets.alertmanagers},

@@ -1,53 +1,66 @@
-"""Generate compose.yaml, its GPU override and the service's Dockerfile.
+"""Generate compose.yaml and its GPU override.
 
-They contain no secret. Every port is bound to 127.0.0.1, and every image has a version.
+They contain no secret. Every port is bound to 127.0.0.1, every image has a version, and every
+root file system is read-only.
 """
 
+from safelight.settings import Settings, environment_name
+from safelight.stack.files.delivered import Delivered
 from safelight.stack.files.document import Document, header, yaml_text
 from safelight.stack.files.grafana import HOME
+from safelight.stack.files.image import CACHE, IMAGE, STATE
 
 _VERSIONS = {
     "prometheus": "prom/prometheus:v3.13.3",
     "alertmanager": "prom/alertmanager:v0.34.1",
-    "node-exporter": "prom/node-exporter:v1.12.1",
     "grafana": "grafana/grafana:13.2.3",
     "dcgm-exporter": "nvidia/dcgm-exporter:4.6.0-4.8.3-ubuntu22.04",
 }
-PYTHON = "python:3.11.14-slim-bookworm"
 _HEADER = header("containers")
 _USAGE = """\
 # Start: docker compose up --build --wait
-# Model: SAFELIGHT_MODEL=timbrooks/instruct-pix2pix docker compose up --build --wait
-# Slack: put the webhook into a file that user 65534 can read, then run
-#   SLACK_URL_FILE=/path/of/the/file ALERTMANAGER_CONFIG=slack.yml docker compose up --build --wait
+# Another model: SAFELIGHT_MODEL=... docker compose up --build --wait
+# If a port is in use: API_PORT=8001 docker compose up --build --wait
+#   (also PROMETHEUS_PORT, ALERTMANAGER_PORT, GRAFANA_PORT)
+# First write these secrets. Containers read the files; the folder keeps others out:
+#   chmod 700 secrets
+#   openssl rand -base64 24 > secrets/grafana_admin   # the password of Grafana's user admin
 """
-_SECRET = "slack_url"
-SLACK_URL_FILE = f"/run/secrets/{_SECRET}"
 BOARDS_FOLDER = "/var/lib/grafana/dashboards"
 PROMETHEUS_GPU = "prometheus-gpu.yml"
 _PROMETHEUS_YML = "/etc/prometheus/prometheus.yml"
+_MONITORING = "/etc/safelight/monitoring.toml"
 _NOBODY = "65534:65534"
+_GRAFANA_PASSWORD = "grafana_admin"
+_RELAY = "alert-relay"
 
 
-def compose_yaml(namespace: str, retention: str) -> str:
-    """Return compose.yaml: the service, Prometheus, Alertmanager, node-exporter and Grafana."""
+def compose_yaml(settings: Settings, delivered: Delivered) -> str:
+    """Return compose.yaml: the service, Prometheus, Alertmanager, Grafana, and the relay if needed.
+
+    The containers and volumes of another service have other names.
+    """
     services = {
-        "safelight": _service(namespace),
-        "prometheus": _prometheus(retention),
-        "alertmanager": _alertmanager(),
-        "node-exporter": _node_exporter(),
+        "safelight": _service(settings),
+        "prometheus": _prometheus(settings.retention),
+        "alertmanager": _alertmanager(delivered),
+        **({_RELAY: _relay(delivered)} if delivered.relayed else {}),
         "grafana": _grafana(),
     }
-    volumes = ("models", "prometheus", "alertmanager", "grafana")
+    volumes = ("models", "state", "prometheus", "alertmanager", "grafana")
+    secrets = (_GRAFANA_PASSWORD, *delivered.secrets)
+    usage = _USAGE + "".join(
+        f"#   secrets/{name}   # {source} of the monitoring file\n"
+        for name, source in delivered.secrets.items()
+    )
     return yaml_text(
         {
-            "name": "safelight",
+            "name": f"safelight-{settings.namespace.replace('_', '-')}",
             "services": services,
             "volumes": {name: {} for name in volumes},
-            # Without a webhook this file is empty and unused.
-            "secrets": {_SECRET: {"file": "${SLACK_URL_FILE:-/dev/null}"}},
+            "secrets": {name: {"file": f"./secrets/{name}"} for name in secrets},
         },
-        _HEADER + _USAGE,
+        _HEADER + usage,
     )
 
 
@@ -63,54 +76,54 @@ def compose_gpu_yaml() -> str:
     return yaml_text({"services": services}, _HEADER + start)
 
 
-def dockerfile() -> str:
-    """Return the Dockerfile of the service, which runs as an unprivileged user."""
-    return f"""{_HEADER}FROM {PYTHON}
-
-RUN useradd --create-home --uid 10001 safelight \\
-    && install -d -o safelight -g safelight /home/safelight/.cache
-WORKDIR /opt/safelight
-COPY pyproject.toml constraints.txt README.md LICENSE ./
-COPY src src
-RUN pip install --no-cache-dir --constraint constraints.txt '.[models]'
-
-USER 10001
-WORKDIR /home/safelight
-# Listen on all addresses of the container; compose.yaml limits who can reach it.
-ENV SAFELIGHT_HOST=0.0.0.0 SAFELIGHT_ALLOW_ANONYMOUS=true
-ENV SAFELIGHT_LOG_FORMAT=json PYTHONUNBUFFERED=1
-EXPOSE 8000
-ENTRYPOINT ["safelight"]
-CMD ["serve"]
-"""
+def secrets_gitignore() -> str:
+    """Return what keeps the secrets out of git."""
+    return f"{_HEADER}*\n!.gitignore\n"
 
 
-def dockerignore() -> str:
-    """Return a .dockerignore that keeps only what the image needs."""
-    names = ("pyproject.toml", "constraints.txt", "README.md", "LICENSE", "src")
-    return _HEADER + "\n".join(["*", *(f"!{name}" for name in names), "**/__pycache__"]) + "\n"
-
-
-def _service(namespace: str) -> Document:
-    probe = "import urllib.request as u; u.urlopen('http://127.0.0.1:8000/healthz', timeout=3)"
+def _service(settings: Settings) -> Document:
+    environment = {
+        "model": settings.model,
+        "records_url": f"sqlite:///{STATE}/records.db",
+        "api_keys": "",
+    }
+    variables = {environment_name(field): text for field, text in environment.items()}
     return {
         "build": {"context": "..", "dockerfile": "deploy/Dockerfile"},
-        "image": "safelight:local",
-        **_restricted("8000"),
+        "image": IMAGE,
+        **_restricted("8000", "API_PORT", memory="16g"),
         "init": True,
         "environment": {
-            "SAFELIGHT_MODEL": "${SAFELIGHT_MODEL:-demo-edit}",
-            "SAFELIGHT_NAMESPACE": namespace,
+            **{name: f"${{{name}:-{text}}}" for name, text in variables.items()},
+            environment_name("namespace"): settings.namespace,
         },
-        "volumes": ["models:/home/safelight/.cache"],
-        "healthcheck": _health(["CMD", "python", "-c", probe], start_period="120s"),
+        "volumes": [f"models:{CACHE}", f"state:{STATE}"],
+        "healthcheck": _health(_python_probe("8000/healthz"), start_period="120s"),
     }
+
+
+def _relay(delivered: Delivered) -> Document:
+    """Return the relay for group chats, which also adds the first finding to each message."""
+    return {
+        "image": IMAGE,
+        **_restricted("9094", "RELAY_PORT", memory="512m"),
+        "init": True,
+        "command": [_RELAY, f"--monitoring={_MONITORING}", "--diagnose=http://prometheus:9090"],
+        "volumes": [f"./compose/monitoring.toml:{_MONITORING}:ro"],
+        "secrets": list(delivered.relay_secrets),
+        "healthcheck": _health(_python_probe("9094/healthz")),
+    }
+
+
+def _python_probe(address: str) -> list[str]:
+    code = f"import urllib.request as u; u.urlopen('http://127.0.0.1:{address}', timeout=3)"
+    return ["CMD", "python", "-c", code]
 
 
 def _prometheus(retention: str) -> Document:
     return {
         "image": _VERSIONS["prometheus"],
-        **_restricted("9090"),
+        **_restricted("9090", "PROMETHEUS_PORT", memory="4g"),
         "command": [
             f"--config.file={_PROMETHEUS_YML}",
             "--storage.tsdb.path=/prometheus",
@@ -128,31 +141,23 @@ def _prometheus(retention: str) -> Document:
     }
 
 
-def _alertmanager() -> Document:
+def _alertmanager(delivered: Delivered) -> Document:
     return {
         "image": _VERSIONS["alertmanager"],
-        **_restricted("9093"),
+        **_restricted("9093", "ALERTMANAGER_PORT", memory="512m"),
         "command": [
-            "--config.file=/etc/alertmanager/${ALERTMANAGER_CONFIG:-alertmanager.yml}",
+            "--config.file=/etc/alertmanager/alertmanager.yml",
             "--storage.path=/alertmanager",
             "--cluster.listen-address=",
             "--web.external-url=${ALERTMANAGER_URL:-http://127.0.0.1:9093}",
             "--web.route-prefix=/",
         ],
-        "volumes": ["./alertmanager:/etc/alertmanager:ro", "alertmanager:/alertmanager"],
-        "secrets": [_SECRET],
+        "volumes": [
+            "./compose/alertmanager.yml:/etc/alertmanager/alertmanager.yml:ro",
+            "alertmanager:/alertmanager",
+        ],
+        **({"secrets": list(delivered.own_secrets)} if delivered.own_secrets else {}),
         "healthcheck": _fetch("9093/-/ready"),
-    }
-
-
-def _node_exporter() -> Document:
-    return {
-        "image": _VERSIONS["node-exporter"],
-        **_restricted("9100"),
-        "command": ["--path.rootfs=/host"],
-        "pid": "host",
-        "volumes": ["/:/host:ro,rslave"],
-        "healthcheck": _fetch("9100/"),
     }
 
 
@@ -164,7 +169,7 @@ def _dcgm_exporter() -> Document:
     )
     return {
         "image": _VERSIONS["dcgm-exporter"],
-        **_restricted("9400"),
+        **_restricted("9400", "GPU_EXPORTER_PORT", memory="1g"),
         "user": _NOBODY,
         "deploy": _gpus(),
         "healthcheck": _health(["CMD", "bash", "-c", probe], start_period="60s"),
@@ -179,13 +184,14 @@ def _gpus() -> Document:
 def _grafana() -> Document:
     return {
         "image": _VERSIONS["grafana"],
-        **_restricted("3000"),
-        # Everyone on this machine is a viewer. No administrator exists, so no default password.
+        **_restricted("3000", "GRAFANA_PORT", memory="1g"),
+        # Everyone on this machine is a viewer; the administrator's password is a secret.
         "environment": {
             "GF_AUTH_ANONYMOUS_ENABLED": "true",
             "GF_AUTH_ANONYMOUS_ORG_ROLE": "Viewer",
-            "GF_AUTH_DISABLE_LOGIN_FORM": "true",
-            "GF_SECURITY_DISABLE_INITIAL_ADMIN_CREATION": "true",
+            "GF_SECURITY_ADMIN_PASSWORD__FILE": f"/run/secrets/{_GRAFANA_PASSWORD}",
+            "GF_LOG_MODE": "console",
+            "GF_PLUGINS_PREINSTALL_DISABLED": "true",
             "GF_ANALYTICS_REPORTING_ENABLED": "false",
             "GF_ANALYTICS_CHECK_FOR_UPDATES": "false",
             "GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH": f"{BOARDS_FOLDER}/{HOME}",
@@ -196,16 +202,21 @@ def _grafana() -> Document:
             "./grafana/provisioning/dashboards:/etc/grafana/provisioning/dashboards:ro",
             "grafana:/var/lib/grafana",
         ],
+        "secrets": [_GRAFANA_PASSWORD],
         "depends_on": {"prometheus": {"condition": "service_healthy"}},
         "healthcheck": _fetch("3000/api/health"),
     }
 
 
-def _restricted(port: str) -> Document:
-    """Return what every container has: one local port, no privileges, and restarts."""
+def _restricted(port: str, variable: str, *, memory: str) -> Document:
+    """Return what every container has: one local port, no privileges, limits, and restarts."""
     return {
-        "ports": [f"127.0.0.1:{port}:{port}"],
+        "ports": [f"127.0.0.1:${{{variable}:-{port}}}:{port}"],
         "restart": "unless-stopped",
+        "read_only": True,
+        "tmpfs": ["/tmp"],
+        "mem_limit": memory,
+        "pids_limit": 4096,
         "cap_drop": ["ALL"],
         "security_opt": ["no-new-privileges:true"],
     }

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from safelight.metrics.catalog import ENDPOINT
-from safelight.stack.files.document import Document
+from safelight.stack.files.document import Document, header, yaml_text
 
 GPU_JOB = "gpu"
 SCRAPE_ANNOTATION = "safelight/scrape"
@@ -96,6 +96,26 @@ def kubernetes_targets() -> Targets:
         ],
     }
     return Targets(jobs, [alertmanager])
+
+
+def discovery_rights(namespace: str) -> str:
+    """Return the rights that the account `prometheus` in that namespace needs to find pods."""
+    name = "safelight-prometheus-discovery"
+    metadata = {"name": name, "labels": {"app.kubernetes.io/name": "safelight"}}
+    version = "rbac.authorization.k8s.io/v1"
+    pods = {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch"]}
+    subject = {"kind": "ServiceAccount", "name": "prometheus", "namespace": namespace}
+    group = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name}
+    role = {"apiVersion": version, "kind": "ClusterRole", "metadata": metadata, "rules": [pods]}
+    binding = {
+        "apiVersion": version,
+        "kind": "ClusterRoleBinding",
+        "metadata": metadata,
+        "roleRef": group,
+        "subjects": [subject],
+    }
+    usage = "# Apply: kubectl apply -f rbac.yaml\n# Prometheus runs as the account `prometheus`.\n"
+    return yaml_text(role, header("discovery") + usage) + "---\n" + yaml_text(binding, "")
 
 
 def _job(name: str) -> Document:

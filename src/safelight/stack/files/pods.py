@@ -3,30 +3,39 @@
 from safelight.settings import Settings, environment_name
 from safelight.stack.files.discovery import SCRAPED_PORT
 from safelight.stack.files.document import Document
+from safelight.stack.files.image import CACHE, STATE, USER
+from safelight.stack.files.values import Values
 
-_USER = 10001  # as in the Dockerfile
 _DRAIN_SECONDS = 5  # until proxies stop sending requests to a pod that is about to end
 _CLOSE_SECONDS = 5  # after the grace period, to close files and connections
-_CACHE = "/home/safelight/.cache"
-_KEYS_SECRET = "safelight-api-keys"
 _READY, _ALIVE = "/readyz", "/healthz"
+_RECORDS_FILE = f"sqlite:///{STATE}/records.db"
 
 
-def container(settings: Settings) -> Document:
-    """Return the service's container. /healthz succeeds while the model loads, /readyz after it."""
+def container(settings: Settings, values: Values, peers: str) -> Document:
+    """Return the service's container. /healthz succeeds while the model loads, /readyz after it.
+
+    `peers` is the host name of all pods of the service.
+    """
+    image, resources = values.image, values.resources
+    limits: Document = {"memory": resources.memory_limit, "ephemeral-storage": "60Gi"}
     return {
         "name": "safelight",
-        "image": "safelight:local",
-        "imagePullPolicy": "IfNotPresent",
-        "env": _environment(settings),
+        "image": f"{image.repository}:{image.tag}",
+        "imagePullPolicy": image.pull_policy,
+        "env": _environment(settings, values, peers),
         "ports": [{"name": SCRAPED_PORT, "containerPort": settings.port, "protocol": "TCP"}],
         "startupProbe": _probe(_ALIVE, period=2, failures=60),
         "readinessProbe": _probe(_READY, period=5, failures=2),
         "livenessProbe": _probe(_ALIVE, period=10, failures=6),
         "lifecycle": {"preStop": {"exec": {"command": ["sleep", str(_DRAIN_SECONDS)]}}},
         "resources": {
-            "requests": {"cpu": "1", "memory": "2Gi", "ephemeral-storage": "1Gi"},
-            "limits": {"memory": "16Gi", "ephemeral-storage": "60Gi"},
+            "requests": {
+                "cpu": resources.cpu,
+                "memory": resources.memory,
+                "ephemeral-storage": "1Gi",
+            },
+            "limits": {**limits, **gpu_limits(resources.gpus)},
         },
         "securityContext": {
             "allowPrivilegeEscalation": False,
@@ -34,13 +43,14 @@ def container(settings: Settings) -> Document:
             "capabilities": {"drop": ["ALL"]},
         },
         "volumeMounts": [
-            {"name": "cache", "mountPath": _CACHE},
+            {"name": "cache", "mountPath": CACHE},
+            {"name": "state", "mountPath": STATE},
             {"name": "tmp", "mountPath": "/tmp"},
         ],
     }
 
 
-def pod(account: str, service: Document, grace_seconds: float) -> Document:
+def pod(account: str, service: Document, grace_seconds: float, values: Values) -> Document:
     """Return the pod's specification: an unprivileged user, and time to finish its requests."""
     return {
         "serviceAccountName": account,
@@ -49,31 +59,64 @@ def pod(account: str, service: Document, grace_seconds: float) -> Document:
         "terminationGracePeriodSeconds": _DRAIN_SECONDS + int(grace_seconds) + _CLOSE_SECONDS,
         "securityContext": {
             "runAsNonRoot": True,
-            "runAsUser": _USER,
-            "runAsGroup": _USER,
-            "fsGroup": _USER,
+            "runAsUser": USER,
+            "runAsGroup": USER,
+            "fsGroup": USER,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "containers": [service],
         "volumes": [
-            # An overlay can claim a volume here, to keep the weights (ReadWriteMany for two pods).
-            {"name": "cache", "emptyDir": {"sizeLimit": "50Gi"}},
-            {"name": "tmp", "emptyDir": {"sizeLimit": "4Gi"}},
+            _volume("cache", values.cache_claim, "50Gi"),
+            _volume("state", values.records.claim, "4Gi"),
+            _volume("tmp", "", "4Gi"),
         ],
+        **({"tolerations": gpu_tolerations()} if values.resources.gpus else {}),
     }
 
 
-def _environment(settings: Settings) -> list[Document]:
-    values: Document = {
+def gpu_limits(number: int) -> Document:
+    """Return the limit that gives a container that many GPUs."""
+    return {"nvidia.com/gpu": number} if number else {}
+
+
+def gpu_tolerations() -> list[Document]:
+    """Return what lets a pod run on nodes that are reserved for GPUs."""
+    return [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]
+
+
+def _volume(name: str, claim: str, size: str) -> Document:
+    if claim:
+        return {"name": name, "persistentVolumeClaim": {"claimName": claim}}
+    return {"name": name, "emptyDir": {"sizeLimit": size}}
+
+
+def _environment(settings: Settings, values: Values, peers: str) -> list[Document]:
+    texts: Document = {
         environment_name("model"): settings.model,
         environment_name("namespace"): settings.namespace,
         environment_name("port"): str(settings.port),
         environment_name("grace_seconds"): f"{settings.grace_seconds:g}",
+        environment_name("state_folder"): STATE,
+        environment_name("peers"): f"http://{peers}:{settings.port}",
     }
-    keys = {"name": _KEYS_SECRET, "key": "api_keys", "optional": True}
-    variables: list[Document] = [{"name": name, "value": value} for name, value in values.items()]
-    secret: Document = {"name": environment_name("api_keys"), "valueFrom": {"secretKeyRef": keys}}
-    return [*variables, secret]
+    variables: list[Document] = [{"name": name, "value": value} for name, value in texts.items()]
+    variables.append({"name": environment_name("records_url"), **_records(values)})
+    if values.api_keys_secret:
+        source = _from_secret(values.api_keys_secret, "api_keys")
+        variables.append({"name": environment_name("api_keys"), **source})
+    return variables
+
+
+def _records(values: Values) -> Document:
+    """Return the database, or the Secret that has its address."""
+    if values.records.kind == "postgresql":
+        return _from_secret(values.records.secret, "url")
+    return {"value": _RECORDS_FILE if values.records.kind == "volume" else ""}
+
+
+def _from_secret(name: str, key: str) -> Document:
+    """Return an entry of a Secret. Without it the pod does not start, and says why."""
+    return {"valueFrom": {"secretKeyRef": {"name": name, "key": key}}}
 
 
 def _probe(path: str, *, period: int, failures: int) -> Document:

@@ -1,0 +1,32 @@
+{{- define "safelight.selected" -}}
+app.kubernetes.io/name: safelight
+app.kubernetes.io/instance: {{ trimPrefix "safelight-" .Chart.Name }}
+{{- end }}
+
+{{- define "safelight.operated" -}}
+{{ include "safelight.selected" . }}
+{{- with .Values.monitoring.operatorLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{- /* Values that contradict each other: the schema holds each value alone to its form. */}}
+{{- define "safelight.check" -}}
+{{- with .Values.records }}
+{{- if and (eq .kind "postgresql") (not .secret) }}
+{{- fail "records.secret is missing: it names the Secret with the database's url." }}
+{{- end }}
+{{- if and (ne .kind "postgresql") .secret }}
+{{- fail (printf "records.secret has no use with records.kind %s." .kind) }}
+{{- end }}
+{{- if and (ne .kind "volume") .claim }}
+{{- fail (printf "records.claim has no use with records.kind %s." .kind) }}
+{{- end }}
+{{- if and .claim (gt (int $.Values.replicas) 1) }}
+{{- fail "records.claim has room for one pod: set replicas to 1, or use postgresql." }}
+{{- end }}
+{{- end }}
+{{- if and .Values.monitoring.enabled .Values.monitoring.requireOperator (not (.Capabilities.APIVersions.Has "monitoring.coreos.com/v1")) }}
+{{- fail "The cluster has no Prometheus Operator. Install it, or set monitoring.enabled to false. (Without a cluster, as in `helm template`: monitoring.requireOperator=false.)" }}
+{{- end }}
+{{- end }}

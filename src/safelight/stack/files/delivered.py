@@ -1,0 +1,82 @@
+"""The monitoring file as containers read it: the paths of its secrets are those in a container."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import tomli_w
+
+from safelight.stack.files.document import header
+from safelight.stack.monitoring import Monitoring
+from safelight.stack.receivers import Receiver
+
+_FOLDER = Path("/run/secrets")
+_FILE = "_file"  # the end of a key that names the file of a secret
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """How alerts leave the containers.
+
+    `secrets` has the key of the monitoring file by the name of the secret. Alertmanager reads
+    `own_secrets`, the relay `relay_secrets`.
+    """
+
+    monitoring: Monitoring
+    secrets: Mapping[str, str]
+    own_secrets: tuple[str, ...]
+    relay_secrets: tuple[str, ...]
+
+    @property
+    def relayed(self) -> bool:
+        """Return whether a receiver needs the relay."""
+        return bool(self.monitoring.relayed)
+
+    def relay_file(self) -> str:
+        """Return the monitoring file of the relay: only the receivers that it serves."""
+        kept = self.monitoring.relayed
+        content = self.monitoring.model_dump(mode="json", exclude_defaults=True)
+        receivers = content.get("receivers", {})
+        content["receivers"] = {name: receivers[name] for name in kept}
+        content["routes"] = {
+            severity: served
+            for severity, names in self.monitoring.routes
+            if (served := [name for name in names if name in kept])
+        }
+        return header("delivered") + tomli_w.dumps(content)
+
+
+def delivered(monitoring: Monitoring) -> Delivered:
+    """Return a monitoring file with the paths of its secrets in containers."""
+    moved = {name: _moved(name, receiver) for name, receiver in monitoring.receivers.items()}
+    secrets = {name: _secrets(name, receiver) for name, receiver in monitoring.receivers.items()}
+    relayed = monitoring.relayed
+    return Delivered(
+        # In the containers the relay has another address than on the user's machine.
+        monitoring.model_copy(update={"receivers": moved, "relay_url": None}),
+        {secret: key for keys in secrets.values() for secret, key in keys.items()},
+        tuple(secret for name, keys in secrets.items() if name not in relayed for secret in keys),
+        tuple(secret for name, keys in secrets.items() if name in relayed for secret in keys),
+    )
+
+
+def _moved(name: str, receiver: Receiver) -> Receiver:
+    paths = {
+        key: _FOLDER / _secret(name, key)
+        for key, value in receiver
+        if key.endswith(_FILE) and value is not None
+    }
+    return receiver.model_copy(update=paths)
+
+
+def _secrets(name: str, receiver: Receiver) -> dict[str, str]:
+    """Return the keys of a receiver that name files, by the name of the secret."""
+    return {
+        _secret(name, key): f"receivers.{name}.{key}"
+        for key, value in receiver
+        if key.endswith(_FILE) and value is not None
+    }
+
+
+def _secret(name: str, key: str) -> str:
+    return f"{name}_{key.removesuffix(_FILE)}"
