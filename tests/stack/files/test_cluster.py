@@ -7,43 +7,24 @@ from typing import Any
 import kubernetes_validate
 import pytest
 import yaml
-from jsonschema import Draft202012Validator
 
 from safelight.rules.files import WATCHDOG, groups, rule_file
-from safelight.stack.files import cluster
-from safelight.stack.files.cluster import cluster_files
+from safelight.stack.files import operator
 from safelight.stack.files.grafana import board_files
+from safelight.stack.files.values import Values
+from tests.stack.files.schemas import CUSTOM, KUBERNETES, kustomize_files, schema_errors
 
-CRDS = Path(__file__).parent / "crds"
-KUBERNETES = ("1.30", "1.37")  # the oldest supported version, and the newest known one
-FILES = cluster_files("zimage_turbo", rule_file("zimage_turbo"), board_files())
+FILES = kustomize_files("zimage_turbo", boards=board_files())
 MANIFESTS: dict[str, dict[str, Any]] = {name: yaml.safe_load(text) for name, text in FILES.items()}
 KUSTOMIZE = [name for name in FILES if Path(name).name == "kustomization.yaml"]
-CUSTOM = {"ServiceMonitor": "servicemonitor", "PrometheusRule": "prometheusrule"}
 PATCH = "gpu/cards.yaml"
 NATIVE = [
     name
     for name, manifest in MANIFESTS.items()
     if name not in (*KUSTOMIZE, PATCH) and manifest["kind"] not in CUSTOM
 ]
+CUSTOMS = [name for name, manifest in MANIFESTS.items() if manifest["kind"] in CUSTOM]
 DEPLOYMENT = "deployment.yaml"
-
-
-def closed(schema: Any) -> Any:
-    """Return a schema in which every object refuses unknown keys."""
-    if isinstance(schema, list):
-        return [closed(part) for part in schema]
-    if not isinstance(schema, dict):
-        return schema
-    strict = {name: closed(part) for name, part in schema.items()}
-    if "properties" in schema:
-        strict["additionalProperties"] = False
-    return strict
-
-
-def schema_errors(manifest: dict[str, Any]) -> list[str]:
-    schema = yaml.safe_load((CRDS / f"{CUSTOM[manifest['kind']]}.yaml").read_text())
-    return [error.message for error in Draft202012Validator(closed(schema)).iter_errors(manifest)]
 
 
 def with_gpus() -> dict[str, Any]:
@@ -80,9 +61,10 @@ def test_a_misspelt_key_of_a_native_kind_is_caught() -> None:
         kubernetes_validate.validate(wrong, KUBERNETES[-1], strict=True)
 
 
-@pytest.mark.parametrize("file", ["servicemonitor", "prometheusrule"])
-def test_the_operators_resources_follow_their_schema(file: str) -> None:
-    assert schema_errors(MANIFESTS[f"monitoring/{file}.yaml"]) == []
+@pytest.mark.parametrize("name", CUSTOMS)
+def test_the_operators_resources_follow_their_schema(name: str) -> None:
+    assert len(CUSTOMS) == 3
+    assert schema_errors(MANIFESTS[name]) == []
 
 
 def _wrong_port(manifest: dict[str, Any]) -> None:
@@ -180,6 +162,28 @@ def test_every_selector_matches_the_pods() -> None:
     assert labels[monitor["jobLabel"]] == "zimage-turbo"
 
 
+def test_each_pod_is_scraped_once_although_two_services_select_it() -> None:
+    selector = MANIFESTS["monitoring/servicemonitor.yaml"]["spec"]["selector"]["matchLabels"]
+    services = [m for m in MANIFESTS.values() if m["kind"] == "Service"]
+    assert len(services) == 2
+    selected = [s for s in services if selector.items() <= s["metadata"]["labels"].items()]
+    assert [service["metadata"]["name"] for service in selected] == ["safelight-zimage-turbo"]
+
+
+def test_every_pod_finds_the_others_by_one_host_name() -> None:
+    peers = MANIFESTS["peers.yaml"]
+    [container] = MANIFESTS[DEPLOYMENT]["spec"]["template"]["spec"]["containers"]
+    [port] = peers["spec"]["ports"]
+    address = f"http://{peers['metadata']['name']}:{port['port']}"
+    assert {"name": "SAFELIGHT_PEERS", "value": address} in container["env"]
+    assert peers["spec"]["clusterIP"] == "None"
+    egress = MANIFESTS["networkpolicy.yaml"]["spec"]["egress"]
+    assert any(
+        rule.get("to") and {"port": port["port"], "protocol": "TCP"} in rule["ports"]
+        for rule in egress
+    )
+
+
 def test_the_port_has_one_name_everywhere() -> None:
     [container] = MANIFESTS[DEPLOYMENT]["spec"]["template"]["spec"]["containers"]
     [port] = container["ports"]
@@ -194,18 +198,35 @@ def test_a_rollout_needs_no_spare_gpu() -> None:
     assert with_gpus()["spec"]["strategy"]["rollingUpdate"] == {"maxSurge": 0, "maxUnavailable": 1}
 
 
-def test_the_rules_are_those_of_the_rule_file() -> None:
-    content = MANIFESTS["monitoring/prometheusrule.yaml"]["spec"]["groups"]
-    assert [group["name"] for group in content] == [
-        *(group.name for group in groups("zimage_turbo")),
-        WATCHDOG.name,
+def rules_in(text: str) -> list[tuple[str, str]]:
+    return [
+        (rule.get("alert") or rule["record"], rule["expr"])
+        for group in yaml.safe_load(text)["groups"]
+        for rule in group["rules"]
     ]
-    assert "zimage_turbo_request_total" in FILES["monitoring/prometheusrule.yaml"]
+
+
+def test_the_two_rule_files_contain_every_rule_once() -> None:
+    [own, shared] = [
+        yaml.safe_dump(MANIFESTS[f"{folder}/prometheusrule.yaml"]["spec"])
+        for folder in ("monitoring", "shared")
+    ]
+    assert sorted(rules_in(own) + rules_in(shared)) == sorted(rules_in(rule_file("zimage_turbo")))
+    assert "zimage_turbo_request_total" in own
+    assert "zimage_turbo" not in shared
+    names = [group["name"] for group in yaml.safe_load(shared)["groups"]]
+    assert names[-1] == WATCHDOG.name
+    assert {group.name for group in groups("zimage_turbo")} & set(names) == set()
+
+
+def test_the_shared_rules_are_the_same_for_every_service() -> None:
+    name = "shared/prometheusrule.yaml"
+    assert kustomize_files("instructpix2pix")[name] == FILES[name]
 
 
 @pytest.mark.parametrize("name", board_files())
 def test_a_dashboard_is_a_configmap_that_the_sidecar_finds_and_etcd_accepts(name: str) -> None:
-    path = f"monitoring/boards/{name.removesuffix('.json')}.yaml"
+    path = f"shared/boards/{name.removesuffix('.json')}.yaml"
     manifest = MANIFESTS[path]
     assert manifest["metadata"]["labels"]["grafana_dashboard"] == "1"
     assert manifest["data"] == {name: board_files()[name]}
@@ -217,8 +238,67 @@ def test_a_dashboard_too_large_for_etcd_is_written_without_indentation(
 ) -> None:
     board = {"uid": "large", "panels": [{"title": f"{n}"} for n in range(100)]}
     text = json.dumps(board, indent=2)
-    monkeypatch.setattr(cluster, "_MAX_BYTES", len(text) - 1)
-    files = cluster_files("zimage", rule_file("zimage"), {"large.json": text})
-    [data] = yaml.safe_load(files["monitoring/boards/large.yaml"])["data"].values()
+    monkeypatch.setattr(operator, "_MAX_BYTES", len(text) - 1)
+    files = kustomize_files("zimage", boards={"large.json": text})
+    [data] = yaml.safe_load(files["shared/boards/large.yaml"])["data"].values()
     assert json.loads(data) == board
     assert len(data) < len(text)
+
+
+# ── Values ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def with_values(**values: Any) -> dict[str, dict[str, Any]]:
+    files = kustomize_files("zimage", Values.model_validate(values))
+    return {name: yaml.safe_load(text) for name, text in files.items()}
+
+
+def test_the_database_is_reached_through_the_network_policy_and_its_secret() -> None:
+    chosen = with_values(records={"kind": "postgresql", "secret": "db", "port": 6432})
+    [container] = chosen["deployment.yaml"]["spec"]["template"]["spec"]["containers"]
+    [url] = [each for each in container["env"] if each["name"] == "SAFELIGHT_RECORDS_URL"]
+    assert url["valueFrom"]["secretKeyRef"] == {"name": "db", "key": "url"}
+    ports = chosen["networkpolicy.yaml"]["spec"]["egress"][0]["ports"]
+    assert {"port": 6432, "protocol": "TCP"} in ports
+
+
+def test_the_network_policy_admits_the_named_namespaces_only() -> None:
+    network = {"prometheusNamespace": "observability", "ingressNamespace": "ingress-nginx"}
+    [ingress] = with_values(network=network)["networkpolicy.yaml"]["spec"]["ingress"]
+    names = [
+        one["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"]
+        for one in ingress["from"]
+        if "namespaceSelector" in one
+    ]
+    assert names == ["observability", "ingress-nginx"]
+    chosen = with_values(network={"enabled": False})
+    assert "networkpolicy.yaml" not in chosen
+    assert "networkpolicy.yaml" not in chosen["kustomization.yaml"]["resources"]
+
+
+def test_the_operators_labels_and_the_scrape_interval_are_values() -> None:
+    monitoring = {"release": "", "operatorLabels": {"team": "images"}, "scrapeIntervalSeconds": 30}
+    chosen = with_values(monitoring=monitoring)
+    for name in ("monitoring/servicemonitor", "monitoring/prometheusrule", "shared/prometheusrule"):
+        labels = chosen[f"{name}.yaml"]["metadata"]["labels"]
+        assert labels["team"] == "images"
+        assert "release" not in labels
+    [endpoint] = chosen["monitoring/servicemonitor.yaml"]["spec"]["endpoints"]
+    assert (endpoint["interval"], endpoint["scrapeTimeout"]) == ("30s", "10s")
+
+
+def test_a_pod_with_its_own_volume_ends_before_the_next_starts() -> None:
+    chosen = with_values(replicas=1, records={"claim": "records"})["deployment.yaml"]["spec"]
+    assert chosen["strategy"]["rollingUpdate"] == {"maxSurge": 0, "maxUnavailable": 1}
+    volumes = {volume["name"]: volume for volume in chosen["template"]["spec"]["volumes"]}
+    assert volumes["state"]["persistentVolumeClaim"] == {"claimName": "records"}
+
+
+def test_the_base_says_how_to_create_every_secret() -> None:
+    values = Values.model_validate(
+        {"apiKeysSecret": "keys", "records": {"kind": "postgresql", "secret": "db"}}
+    )
+    text = kustomize_files("zimage", values)["kustomization.yaml"]
+    assert "create secret generic keys --from-literal=api_keys=" in text
+    assert "create secret generic db --from-literal=url=" in text
+    assert "secret" not in FILES["kustomization.yaml"]

@@ -6,8 +6,6 @@ from typing import Any
 import pytest
 import yaml
 
-from safelight.rules.files import rule_file
-from safelight.stack.files.cluster import cluster_files
 from safelight.stack.files.config import configuration
 from safelight.stack.files.discovery import (
     GPU_JOB,
@@ -16,6 +14,7 @@ from safelight.stack.files.discovery import (
     static_targets,
     target_files,
 )
+from tests.stack.files.schemas import kustomize_files
 
 JOBS = {"safelight": "127.0.0.1:8000", "node": "127.0.0.1:9100"}
 ALERTMANAGER = "127.0.0.1:9093"
@@ -85,11 +84,7 @@ def test_in_a_cluster_a_services_own_endpoint_and_namespace_win() -> None:
     jobs = by_name(kubernetes_targets().jobs)
     assert jobs["safelight"]["honor_labels"] is True
     assert "honor_labels" not in jobs["node"]
-    monitor = yaml.safe_load(
-        cluster_files("zimage_turbo", rule_file("zimage_turbo"), {})[
-            "monitoring/servicemonitor.yaml"
-        ]
-    )
+    monitor = yaml.safe_load(kustomize_files("zimage_turbo")["monitoring/servicemonitor.yaml"])
     assert all(endpoint["honorLabels"] for endpoint in monitor["spec"]["endpoints"])
 
 
@@ -97,9 +92,7 @@ def test_in_a_cluster_a_services_own_endpoint_and_namespace_win() -> None:
 # Debian's Prometheus has no Kubernetes discovery. The tests give the real promtool the labels that
 # it would discover, as the labels of static targets.
 
-DEPLOYED = yaml.safe_load(
-    cluster_files("zimage_turbo", rule_file("zimage_turbo"), {})["deployment.yaml"]
-)["spec"]["template"]
+DEPLOYED = yaml.safe_load(kustomize_files("zimage_turbo")["deployment.yaml"])["spec"]["template"]
 
 
 def discovered(

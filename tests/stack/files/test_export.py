@@ -1,28 +1,25 @@
 import json
 import re
-import socket
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from safelight.errors import BadSetting
 from safelight.stack.files.containers import PROMETHEUS_GPU
 from safelight.stack.files.discovery import Discovery
 from safelight.stack.files.export import PARTS, Choices, deployment
 from safelight.stack.files.folder import drift, write
+from safelight.stack.files.values import Values
 from safelight.stack.monitoring import Monitoring
-from tests.stack.waiting import free_ports
+from tests.stack.files.schemas import schema_errors
 
 ROOT = Path(__file__).parents[3]
 DEPLOY = ROOT / "deploy"
 CHOICES = Choices("instructpix2pix")
 FILES = deployment(CHOICES)
-COMPOSE: dict[str, Any] = yaml.safe_load(FILES["compose.yaml"])
-GPU: dict[str, Any] = yaml.safe_load(FILES["compose.gpu.yaml"])
-CONTAINERS = {**COMPOSE["services"], "dcgm-exporter": GPU["services"]["dcgm-exporter"]}
 
 
 def run(*command: str) -> None:
@@ -74,7 +71,7 @@ def test_in_another_language_only_texts_differ(tmp_path: Path) -> None:
     files = deployment(Choices("instructpix2pix", monitoring=Monitoring(language="zh")))
     write(tmp_path, files)
     run("promtool", "check", "config", "--lint=all", f"{tmp_path}/prometheus/prometheus.yml")
-    run("amtool", "check-config", f"{tmp_path}/alertmanager/slack.yml")
+    run("amtool", "check-config", f"{tmp_path}/alertmanager/alertmanager.yml")
     letters = re.compile(r"[\u4e00-\u9fff]")
     changed = {name for name, text in files.items() if letters.search(text)}
     assert changed == {name for name, text in files.items() if text != FILES[name]}
@@ -88,68 +85,15 @@ def test_in_another_language_only_texts_differ(tmp_path: Path) -> None:
         assert "请求 P95 超过 3 秒" in files[name]
 
 
-@pytest.mark.parametrize("name", ["alertmanager/alertmanager.yml", "alertmanager/slack.yml"])
+@pytest.mark.parametrize("name", ["alertmanager/alertmanager.yml", "compose/alertmanager.yml"])
 def test_amtool_loads_both_configurations(name: str, folder: Path) -> None:
     run("amtool", "check-config", str(folder / name))
-
-
-@pytest.mark.parametrize("name", ["compose.yaml", "compose.gpu.yaml"])
-def test_compose_files_follow_the_compose_specification(name: str, folder: Path) -> None:
-    schema = ("--builtin-schema", "vendor.compose-spec")
-    run(sys.executable, "-m", "check_jsonschema", *schema, str(folder / name))
 
 
 def test_every_dashboard_file_has_its_uid_as_name() -> None:
     names = [name for name in FILES if name.startswith("grafana/dashboards/")]
     assert names
     assert all(json.loads(FILES[name])["uid"] == Path(name).stem for name in names)
-
-
-def test_the_dashboards_are_mounted_where_grafanas_provider_looks() -> None:
-    provider = yaml.safe_load(FILES["grafana/provisioning/dashboards/safelight.yml"])
-    path = provider["providers"][0]["options"]["path"]
-    assert f"./grafana/dashboards:{path}:ro" in COMPOSE["services"]["grafana"]["volumes"]
-
-
-def test_the_live_dashboard_is_grafanas_home_page() -> None:
-    environment = COMPOSE["services"]["grafana"]["environment"]
-    folder, _, name = environment["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"].rpartition("/")
-    assert f"./grafana/dashboards:{folder}:ro" in COMPOSE["services"]["grafana"]["volumes"]
-    assert json.loads(FILES[f"grafana/dashboards/{name}"])["uid"] == "safelight-live"
-
-
-@pytest.mark.parametrize("service", CONTAINERS.values(), ids=CONTAINERS)
-def test_a_container_is_pinned_local_healthy_and_without_privileges(
-    service: dict[str, Any],
-) -> None:
-    version = service["image"].rpartition(":")[2]
-    assert version == "local" or re.match(r"v?\d+\.\d+\.\d+", version)
-    assert all(port.startswith("127.0.0.1:") for port in service["ports"])
-    assert service["healthcheck"]["test"][0] == "CMD"
-    assert service["cap_drop"] == ["ALL"]
-    assert "privileged" not in service
-
-
-def test_every_mounted_file_is_exported() -> None:
-    mounts = [
-        volume.split(":")[0].removeprefix("./")
-        for service in [*COMPOSE["services"].values(), *GPU["services"].values()]
-        for volume in service.get("volumes", [])
-        if volume.startswith("./")
-    ]
-    assert mounts
-    for mount in mounts:
-        assert any(name == mount or name.startswith(f"{mount}/") for name in FILES), mount
-
-
-def test_containers_scrape_each_other_by_name() -> None:
-    config = yaml.safe_load(FILES["compose/prometheus.yml"])
-    hosts = {
-        scrape["static_configs"][0]["targets"][0].partition(":")[0]
-        for scrape in config["scrape_configs"]
-    }
-    assert hosts - {"127.0.0.1"} <= set(COMPOSE["services"])
-    assert "safelight" in hosts
 
 
 def test_the_image_runs_as_an_unprivileged_user_and_is_pinned() -> None:
@@ -179,7 +123,8 @@ def test_no_file_contains_a_secret(name: str) -> None:
 
 def test_every_file_names_its_source() -> None:
     for name, text in FILES.items():
-        assert name.endswith(".json") or text.startswith("# Generated by `safelight export`"), name
+        board = name.endswith(".json") and "schema" not in name
+        assert board or "Generated by `safelight export`" in text.partition("\n")[0], name
 
 
 def test_another_namespace_is_used_in_every_file() -> None:
@@ -188,10 +133,69 @@ def test_another_namespace_is_used_in_every_file() -> None:
     assert "zimage_request_total" in files["kubernetes/monitoring/prometheusrule.yaml"]
     assert "SAFELIGHT_NAMESPACE: zimage" in files["compose.yaml"]
     assert "value: zimage" in files["kubernetes/deployment.yaml"]
+    assert "SAFELIGHT_NAMESPACE=zimage" in files["systemd/zimage.service"]
+    chart = yaml.safe_load(files["helm/Chart.yaml"])
+    assert chart["annotations"]["safelight/namespace"] == "zimage"
     boards = {name for name in files if "dashboards/" in name or "boards/" in name}
-    listing = {"kubernetes/monitoring/kustomization.yaml"}  # it lists the dashboards
+    listing = {"kubernetes/shared/kustomization.yaml"}  # it lists the dashboards
     others = files.keys() - boards - listing
     assert not [name for name in others if "instructpix2pix" in files[name]]
+
+
+@pytest.mark.parametrize(
+    ("namespace", "chosen", "served"),
+    [
+        ("zimage", "", "demo-generate"),
+        ("recognition", "", "demo-recognize"),
+        ("instructpix2pix", "", "demo-edit"),
+        ("photos", "", "demo-edit"),
+        ("photos", "demo-generate", "demo-generate"),
+        ("zimage", "Tongyi-MAI/Z-Image-Turbo", "Tongyi-MAI/Z-Image-Turbo"),
+    ],
+)
+def test_every_deployment_serves_the_model_of_its_namespace(
+    namespace: str, chosen: str, served: str
+) -> None:
+    files = deployment(Choices(namespace, chosen))
+    compose = yaml.safe_load(files["compose.yaml"])["services"]["safelight"]["environment"]
+    assert compose["SAFELIGHT_MODEL"] == f"${{SAFELIGHT_MODEL:-{served}}}"
+    assert f"value: {served}\n" in files["kubernetes/deployment.yaml"]
+    assert yaml.safe_load(files["helm/values.yaml"])["model"] == served
+    assert f'"SAFELIGHT_MODEL={served}"' in files[f"systemd/{namespace}.service"]
+
+
+def test_the_model_of_the_values_is_served() -> None:
+    files = deployment(Choices("photos", values=Values(model="my.package:Model")), "kubernetes")
+    assert "value: my.package:Model\n" in files["kubernetes/deployment.yaml"]
+
+
+def test_a_namespace_with_the_demo_of_another_family_is_refused() -> None:
+    with pytest.raises(BadSetting, match="demo-edit belongs to the namespace instructpix2pix"):
+        deployment(Choices("zimage", "demo-edit"))
+
+
+def test_discovery_in_a_cluster_has_the_rights_that_it_needs() -> None:
+    values = Values.model_validate({"network": {"prometheusNamespace": "observability"}})
+    choices = Choices("zimage", discovery=Discovery.KUBERNETES, values=values)
+    files = deployment(choices, "prometheus")
+    role, binding = yaml.safe_load_all(files["prometheus/rbac.yaml"])
+    for manifest in (role, binding):
+        assert schema_errors(manifest) == []
+    assert role["rules"] == [
+        {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch"]}
+    ]
+    assert binding["roleRef"]["name"] == role["metadata"]["name"]
+    assert binding["subjects"][0]["namespace"] == "observability"
+    assert "prometheus/rbac.yaml" not in deployment(Choices("zimage"), "prometheus")
+
+
+@pytest.mark.parametrize(
+    ("discovery", "interval"), [(Discovery.KUBERNETES, "15s"), (Discovery.STATIC, "5s")]
+)
+def test_a_cluster_is_scraped_less_often(discovery: Discovery, interval: str) -> None:
+    files = deployment(Choices("zimage", discovery=discovery), "prometheus")
+    loaded = yaml.safe_load(files["prometheus/prometheus.yml"])["global"]
+    assert loaded == {"scrape_interval": interval, "evaluation_interval": interval}
 
 
 # ── Options ──────────────────────────────────────────────────────────────────────────────────────
@@ -248,42 +252,3 @@ def test_the_retention_is_a_flag_of_prometheus() -> None:
     flag = "--storage.tsdb.retention.time=90d"
     assert flag in yaml.safe_load(files["compose.yaml"])["services"]["prometheus"]["command"]
     assert flag in files["prometheus/prometheus.yml"].splitlines()[1], "in the comment on usage"
-
-
-# ── GPUs in containers ───────────────────────────────────────────────────────────────────────────
-
-
-def test_prometheus_has_a_gpu_target_only_with_gpus() -> None:
-    jobs = {
-        name: {job["job_name"] for job in yaml.safe_load(FILES[name])["scrape_configs"]}
-        for name in ("compose/prometheus.yml", f"compose/{PROMETHEUS_GPU}")
-    }
-    assert jobs[f"compose/{PROMETHEUS_GPU}"] - jobs["compose/prometheus.yml"] == {"gpu"}
-    assert "gpu" not in jobs["compose/prometheus.yml"]
-    [volume] = GPU["services"]["prometheus"]["volumes"]
-    target = volume.split(":")[1]
-    targets = [volume.split(":")[1] for volume in COMPOSE["services"]["prometheus"]["volumes"]]
-    assert target in targets, "the file must replace the one of compose.yaml"
-
-
-def test_nvidias_exporter_is_not_root_and_has_the_gpus() -> None:
-    exporter = GPU["services"]["dcgm-exporter"]
-    assert exporter["user"] == "65534:65534"
-    [gpus] = exporter["deploy"]["resources"]["reservations"]["devices"]
-    assert gpus["capabilities"] == ["gpu"]
-
-
-@pytest.mark.parametrize(("status", "healthy"), [("200 OK", True), ("503 Unwell", False)])
-def test_the_health_check_of_nvidias_exporter_follows_its_status(
-    status: str, healthy: bool, tmp_path: Path
-) -> None:
-    [port] = free_ports(1)
-    test = GPU["services"]["dcgm-exporter"]["healthcheck"]["test"][1:]
-    command = [part.replace("$$", "$").replace("9400", str(port)) for part in test]
-    with socket.create_server(("127.0.0.1", port)) as listener:
-        process = subprocess.Popen(command)
-        connection, _ = listener.accept()
-        with connection:
-            assert connection.recv(100).startswith(b"GET /health HTTP/1.0\r\n")
-            connection.sendall(f"HTTP/1.0 {status}\r\n\r\n".encode())
-    assert (process.wait(10) == 0) is healthy

@@ -13,12 +13,11 @@ import yaml
 from benchmarks.monitoring.prometheus import Prometheus, running
 from safelight.metrics.catalog import BUILD_INFO, CATALOG, SERVICE_INFO
 from safelight.metrics.metric import Metric
-from safelight.rules.files import rule_file
-from safelight.stack.files.cluster import cluster_files
 from safelight.stack.files.discovery import kubernetes_targets
+from tests.stack.files.schemas import kustomize_files
 from tests.stack.waiting import eventually
 
-FILES = cluster_files("zimage_turbo", rule_file("zimage_turbo"), {})
+FILES = kustomize_files("zimage_turbo")
 MONITOR = yaml.safe_load(FILES["monitoring/servicemonitor.yaml"])["spec"]
 LABELS = yaml.safe_load(FILES["service.yaml"])["metadata"]["labels"]
 # The labels that the operator gives to each target. The last one is from our own relabelings.

@@ -8,9 +8,13 @@ from safelight.settings import Settings, environment_name
 from safelight.stack.files.document import yaml_text
 from safelight.stack.files.export import Choices, deployment
 from safelight.stack.files.pods import container, pod
+from safelight.stack.files.values import Resources, Values
 
 SETTINGS = Settings.model_construct(namespace="zimage", grace_seconds=40.0, port=8123)
-POD: dict[str, Any] = yaml.safe_load(yaml_text(pod("an-account", container(SETTINGS), 40.0), ""))
+VALUES = Values()
+POD: dict[str, Any] = yaml.safe_load(
+    yaml_text(pod("an-account", container(SETTINGS, VALUES, "peers"), 40.0, VALUES), "")
+)
 [CONTAINER] = POD["containers"]
 VARIABLES: dict[str, Any] = {
     variable["name"]: variable.get("value") for variable in CONTAINER["env"]
@@ -30,9 +34,18 @@ def test_nothing_runs_as_root_or_gains_rights() -> None:
 def test_the_root_file_system_is_read_only_and_writable_folders_have_limits() -> None:
     assert CONTAINER["securityContext"]["readOnlyRootFilesystem"] is True
     mounted = {mount["name"]: mount["mountPath"] for mount in CONTAINER["volumeMounts"]}
-    assert mounted == {"cache": "/home/safelight/.cache", "tmp": "/tmp"}
+    folders = {"cache": "/home/safelight/.cache", "state": "/var/lib/safelight", "tmp": "/tmp"}
+    assert mounted == folders
     assert {volume["name"] for volume in POD["volumes"]} == set(mounted)
     assert all(volume["emptyDir"]["sizeLimit"] for volume in POD["volumes"])
+
+
+def test_records_are_written_to_a_folder_that_can_be_written_to() -> None:
+    state = next(
+        mount["mountPath"] for mount in CONTAINER["volumeMounts"] if mount["name"] == "state"
+    )
+    assert VARIABLES["SAFELIGHT_RECORDS_URL"] == f"sqlite:///{state}/records.db"
+    assert VARIABLES["SAFELIGHT_STATE_FOLDER"] == state
 
 
 def test_a_pod_has_time_to_finish_its_requests() -> None:
@@ -56,7 +69,16 @@ def test_the_service_gets_its_namespace_and_port() -> None:
     assert VARIABLES["SAFELIGHT_PORT"] == str(CONTAINER["ports"][0]["containerPort"]) == "8123"
 
 
-def test_the_keys_come_from_an_optional_secret() -> None:
-    [keys] = [item for item in CONTAINER["env"] if item["name"] == "SAFELIGHT_API_KEYS"]
-    assert keys["valueFrom"]["secretKeyRef"]["optional"] is True
-    assert "value" not in keys
+def test_a_pod_does_not_start_without_the_secret_of_its_keys() -> None:
+    assert "SAFELIGHT_API_KEYS" not in VARIABLES
+    own: dict[str, Any] = container(SETTINGS, Values(api_keys_secret="zimage-keys"), "peers")
+    [keys] = [item for item in own["env"] if item["name"] == "SAFELIGHT_API_KEYS"]
+    assert keys["valueFrom"]["secretKeyRef"] == {"name": "zimage-keys", "key": "api_keys"}
+
+
+def test_a_pod_with_gpus_may_run_on_nodes_that_are_reserved_for_them() -> None:
+    values = Values(resources=Resources(gpus=2))
+    own: dict[str, Any] = pod("an-account", container(SETTINGS, values, "peers"), 40.0, values)
+    [service] = own["containers"]
+    assert service["resources"]["limits"]["nvidia.com/gpu"] == 2
+    assert own["tolerations"][0]["key"] == "nvidia.com/gpu"

@@ -98,7 +98,8 @@ def _service(settings: Settings) -> Document:
             environment_name("namespace"): settings.namespace,
         },
         "volumes": [f"models:{CACHE}", f"state:{STATE}"],
-        "healthcheck": _health(_python_probe("8000/healthz"), start_period="120s"),
+        # Healthy is ready for requests. A model may be downloaded first.
+        "healthcheck": _health(_python_probe("8000/readyz"), start_period="1800s"),
     }
 
 

@@ -40,19 +40,19 @@ def servicemonitor(app: App, monitored: Monitored) -> Document:
         "sampleLimit": 10_000,
         "endpoints": [endpoint],
     }
-    head = app.head(_VERSION, "ServiceMonitor", **monitored.operator_labels)
+    head = app.head(_VERSION, "ServiceMonitor", **monitored.labels)
     return {**head, "spec": spec}
 
 
 def rules(app: App, monitored: Monitored, text: str) -> Document:
     """Return the rules of one service."""
-    head = app.head(_VERSION, "PrometheusRule", **monitored.operator_labels)
+    head = app.head(_VERSION, "PrometheusRule", **monitored.labels)
     return {**head, "spec": yaml.safe_load(text)}
 
 
 def shared_rules(monitored: Monitored, text: str) -> Document:
     """Return the rules that all services of a cluster share."""
-    labels = {"app.kubernetes.io/name": "safelight", **monitored.operator_labels}
+    labels = {"app.kubernetes.io/name": "safelight", **monitored.labels}
     return {
         "apiVersion": _VERSION,
         "kind": "PrometheusRule",

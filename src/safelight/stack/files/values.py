@@ -19,6 +19,7 @@ _NAME = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"  # of a namespace: an RFC 1123 l
 _NAME_OR_NONE = r"^([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?)?$"
 _QUANTITY = r"^[1-9][0-9]*(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$"
 _LABEL = r"^([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?$"
+_OWN_LABELS = {"release", "app.kubernetes.io/name", "app.kubernetes.io/instance"}
 
 Name = Annotated[str, Field(pattern=_NAME)]
 Optional = Annotated[str, Field(pattern=_NAME_OR_NONE)]
@@ -93,9 +94,18 @@ class Monitored(_Part):
     operator_labels: dict[
         Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9./_-]{0,252}$")],
         Annotated[str, Field(pattern=_LABEL)],
-    ] = Field(
-        {"release": "kube-prometheus-stack"}, description="Labels that the operator selects by."
+    ] = Field({}, description="Further labels that the operator selects by.")
+    release: str = Field(
+        "kube-prometheus-stack",
+        pattern=_LABEL,
+        description="Value of the label `release`, by which that chart's operator selects. "
+        "Empty: no such label.",
     )
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Return the labels by which the operator selects its resources."""
+        return {**({"release": self.release} if self.release else {}), **self.operator_labels}
 
 
 class Values(_Part):
@@ -131,6 +141,8 @@ class Values(_Part):
             yield f"records.claim has no use with records.kind {records.kind}"
         if records.claim and self.replicas > 1:
             yield "records.claim has room for one pod: set replicas to 1, or use postgresql"
+        for label in sorted(self.monitoring.operator_labels.keys() & _OWN_LABELS):
+            yield f"monitoring.operatorLabels cannot set {label}, which is set already"
 
 
 def read_values(file: Path | None) -> Values:

@@ -4,7 +4,9 @@ app.kubernetes.io/instance: {{ trimPrefix "safelight-" .Chart.Name }}
 {{- end }}
 
 {{- define "safelight.operated" -}}
-{{ include "safelight.selected" . }}
+{{- with .Values.monitoring.release }}
+release: {{ . | quote }}
+{{- end }}
 {{- with .Values.monitoring.operatorLabels }}
 {{ toYaml . }}
 {{- end }}
@@ -24,6 +26,11 @@ app.kubernetes.io/instance: {{ trimPrefix "safelight-" .Chart.Name }}
 {{- end }}
 {{- if and .claim (gt (int $.Values.replicas) 1) }}
 {{- fail "records.claim has room for one pod: set replicas to 1, or use postgresql." }}
+{{- end }}
+{{- end }}
+{{- range $label, $_ := .Values.monitoring.operatorLabels }}
+{{- if has $label (list "release" "app.kubernetes.io/name" "app.kubernetes.io/instance") }}
+{{- fail (printf "monitoring.operatorLabels cannot set %s, which is set already." $label) }}
 {{- end }}
 {{- end }}
 {{- if and .Values.monitoring.enabled .Values.monitoring.requireOperator (not (.Capabilities.APIVersions.Has "monitoring.coreos.com/v1")) }}

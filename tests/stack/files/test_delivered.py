@@ -1,0 +1,49 @@
+from pathlib import Path
+
+from safelight.stack.files.delivered import delivered
+from safelight.stack.monitoring import Monitoring, read
+from tests.stack.files.monitored import EVERY_KIND
+
+SECRETS = {
+    "slack_url": "receivers.slack.url_file",
+    "mail_password": "receivers.mail.password_file",
+    "ding_url": "receivers.ding.url_file",
+    "ding_secret": "receivers.ding.secret_file",
+    "wecom_url": "receivers.wecom.url_file",
+    "hook_url": "receivers.hook.url_file",
+}
+
+
+def monitoring(folder: Path) -> Monitoring:
+    file = folder / "monitoring.toml"
+    file.write_text(EVERY_KIND)
+    return read(file, secrets_here=False)
+
+
+def test_each_secret_says_which_key_of_the_monitoring_file_it_holds(tmp_path: Path) -> None:
+    result = delivered(monitoring(tmp_path))
+    assert dict(result.secrets) == SECRETS
+    assert {*result.own_secrets, *result.relay_secrets} == set(SECRETS)
+
+
+def test_the_relay_reads_its_own_file_and_finds_its_receivers_there(tmp_path: Path) -> None:
+    before = monitoring(tmp_path)
+    file = tmp_path / "relay.toml"
+    file.write_text(delivered(before).relay_file())
+    after = read(file, secrets_here=False)
+    assert set(after.receivers) == set(after.relayed) == {"ding", "wecom", "hook"}
+    assert after.relayed["ding"].secret_file == Path("/run/secrets/ding_secret")
+    assert after.routes.critical == ("ding",)
+    assert after.routes.warning == ("wecom", "hook")
+    assert after.language == "zh"
+    assert after.limits("zimage") == before.limits("zimage")
+
+
+def test_in_containers_the_relay_has_its_own_address(tmp_path: Path) -> None:
+    assert delivered(monitoring(tmp_path)).monitoring.relay_url is None
+
+
+def test_without_a_monitoring_file_there_is_no_relay_and_no_secret() -> None:
+    result = delivered(Monitoring())
+    assert not result.relayed
+    assert not result.secrets
