@@ -20,7 +20,7 @@ ALONE := tests/stack/test_real_stack.py $(addprefix tests/serving/engine/test_,b
 LATER := tests/stack/test_whole_boards.py tests/grafana/test_check.py
 # The other files share the cores, the longest first, so that those which wait run beside those which compute.
 LONGEST := tests/truth/test_truth.py tests/histories/test_histories.py tests/stories/test_scenarios.py \
-	tests/serving/test_conformance.py tests/faults/test_workers.py tests/rules/test_cases.py \
+	tests/serving/test_conformance.py tests/stack/files/test_running.py tests/faults/test_workers.py tests/rules/test_cases.py \
 	tests/serving/test_app.py tests/faults/test_callers.py tests/examples/test_services.py \
 	tests/serving/test_families.py tests/records/test_failures.py tests/training/test_training.py \
 	tests/faults/test_machine.py tests/serving/test_bad_input.py \

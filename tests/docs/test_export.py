@@ -13,11 +13,11 @@ import pytest
 import yaml
 
 from safelight.rules.files import rule_file
-from safelight.stack.files.cluster import cluster_files
 from safelight.stack.files.export import PARTS
 from safelight.stack.files.grafana import board_files
 from safelight.stack.tools.remote import read_boards
 from tests.asking import HTTP
+from tests.stack.files.schemas import kustomize_files
 from tests.stack.grafanas import TOKEN, grafana
 from tests.stack.waiting import eventually, free_ports
 
@@ -115,7 +115,7 @@ def test_no_rule_or_dashboard_queries_node_exporter() -> None:
 def test_own_thresholds_apply_to_the_rules_and_the_pushed_dashboards(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    [block] = [block for block in COMMANDS if "--monitoring" in block]
+    [block] = [block for block in COMMANDS if "grafana push" in block]
     monkeypatch.chdir(tmp_path)
     Path("monitoring.toml").write_text("[thresholds]\nrequest_p95_seconds = 7.5\n")
     Path("token").write_text(TOKEN)
@@ -135,14 +135,14 @@ def test_an_overlay_names_components_that_are_exported(block: str) -> None:
     overlay = yaml.safe_load(block)
     assert overlay["resources"] == ["../kubernetes"]
     assert "../kubernetes/monitoring" in overlay["components"]
-    files = cluster_files("instructpix2pix", rule_file("instructpix2pix"), {})
+    files = kustomize_files("instructpix2pix")
     for component in overlay["components"]:
         assert f"{component.removeprefix('../kubernetes/')}/kustomization.yaml" in files
 
 
 def test_the_larger_overlay_uses_the_exported_names() -> None:
     overlay = yaml.safe_load(YAML[2])
-    files = cluster_files("instructpix2pix", rule_file("instructpix2pix"), {})
+    files = kustomize_files("instructpix2pix")
     [replicas] = overlay["replicas"]
     deployment = yaml.safe_load(files["deployment.yaml"])
     assert replicas["name"] == deployment["metadata"]["name"]

@@ -62,7 +62,8 @@ def act(folder: Path, files: dict[str, str], *, check: bool, force: bool) -> Non
 
 def _report_obsolete(folder: Path, files: dict[str, str]) -> bool:
     """Say which files are no longer exported, and return True if there are any."""
-    obsolete = leftovers(folder, files)
+    # The units of several services share a folder: each has a name of its own.
+    obsolete = [name for name in leftovers(folder, files) if not name.endswith(".service")]
     if obsolete:
         typer.echo(f"No longer exported, so delete: {', '.join(obsolete)}.", err=True)
     explanations = dict.fromkeys(replacement(Path(name).stem) for name in obsolete)

@@ -71,9 +71,20 @@ def generated(folder: Path, names: Iterable[str]) -> dict[str, str]:
 
 
 def leftovers(folder: Path, files: Files) -> list[str]:
-    """Return the names of generated files in the same folders that are no longer exported."""
-    folders = {(folder / name).parent for name in files}
+    """Return the names of generated files that are no longer exported.
+
+    They are looked for in the folders of the files, and in the folders below these.
+    """
     with _os_errors(folder, "read"):
+        exported = {(folder / name).parent for name in files}
+        below = {
+            path
+            for parent in exported - {folder}
+            if parent.is_dir()
+            for path in parent.iterdir()
+            if path.is_dir()
+        }
+        folders = exported | below
         paths = (path for parent in folders if parent.is_dir() for path in parent.iterdir())
         names = {path.relative_to(folder).as_posix(): path for path in paths if path.is_file()}
         return sorted(

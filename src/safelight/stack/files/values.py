@@ -16,13 +16,13 @@ from safelight.errors import BadSetting
 from safelight.stack.files.document import Document
 
 _NAME = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"  # of a namespace: an RFC 1123 label
-_NAME_OR_NONE = r"^([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?)?$"
+_NAME_IF_ANY = r"^([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?)?$"
 _QUANTITY = r"^[1-9][0-9]*(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$"
 _LABEL = r"^([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?$"
 _OWN_LABELS = {"release", "app.kubernetes.io/name", "app.kubernetes.io/instance"}
 
 Name = Annotated[str, Field(pattern=_NAME)]
-Optional = Annotated[str, Field(pattern=_NAME_OR_NONE)]
+NameIfAny = Annotated[str, Field(pattern=_NAME_IF_ANY)]
 Quantity = Annotated[str, Field(pattern=_QUANTITY)]
 
 
@@ -48,10 +48,10 @@ class Records(_Part):
     kind: Literal["volume", "postgresql", "none"] = Field(
         "volume", description="volume: a file of each pod; postgresql: one database for all pods."
     )
-    claim: Optional = Field(
+    claim: NameIfAny = Field(
         "", description="PersistentVolumeClaim of the file. Empty: it ends with its pod."
     )
-    secret: Optional = Field(
+    secret: NameIfAny = Field(
         "", description="Secret with the entry url: postgresql://USER:PASSWORD@HOST/NAME."
     )
     port: int = Field(5432, ge=1, le=65535, description="Port of the database.")
@@ -71,7 +71,7 @@ class Network(_Part):
 
     enabled: bool = Field(default=True, description="Create a NetworkPolicy.")
     prometheus_namespace: Name = Field("monitoring", description="Namespace of Prometheus.")
-    ingress_namespace: Optional = Field(
+    ingress_namespace: NameIfAny = Field(
         "", description="Namespace of the ingress controller. Empty: no requests from outside."
     )
 
@@ -114,10 +114,10 @@ class Values(_Part):
     model: str = Field("", max_length=1000, description="The model to serve.")
     replicas: int = Field(2, ge=1, le=1000)
     image: Image = Image()
-    api_keys_secret: Optional = Field(
+    api_keys_secret: NameIfAny = Field(
         "", description="Secret with the entry api_keys. Empty: callers need no API key."
     )
-    cache_claim: Optional = Field(
+    cache_claim: NameIfAny = Field(
         "", description="PersistentVolumeClaim of the downloaded weights. Empty: of each pod."
     )
     records: Records = Records()
