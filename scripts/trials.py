@@ -65,6 +65,8 @@ TRIALS = (
     Trial("export grafana files", ("grafana",)),
     Trial("export compose files", ("grafana",)),
     Trial("export kubernetes files", ("grafana",)),
+    Trial("export helm files", ("grafana",)),
+    Trial("export systemd files"),
     Trial("export all files", ("grafana",)),
     Trial("grafana push --url " + NOWHERE, ("grafana",), (1,)),
     Trial("grafana pull boards --url " + NOWHERE, codes=(1,)),
