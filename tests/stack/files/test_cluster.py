@@ -1,5 +1,6 @@
 import copy
 import json
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import yaml
 
 from safelight.rules.files import WATCHDOG, groups, rule_file
 from safelight.stack.files import operator
+from safelight.stack.files.folder import write
 from safelight.stack.files.grafana import board_files
 from safelight.stack.files.values import Values
 from tests.stack.files.schemas import CUSTOM, KUBERNETES, kustomize_files, schema_errors
@@ -302,3 +304,42 @@ def test_the_base_says_how_to_create_every_secret() -> None:
     assert "create secret generic keys --from-literal=api_keys=" in text
     assert "create secret generic db --from-literal=url=" in text
     assert "secret" not in FILES["kustomization.yaml"]
+
+
+# ── Kustomize itself ─────────────────────────────────────────────────────────────────────────────
+
+OVERLAY = """
+resources: [../kubernetes]
+namespace: images
+images:
+- {name: safelight, newName: images.example/safelight, newTag: "1"}
+"""
+
+
+def kustomized(folder: Path) -> dict[tuple[str, str], dict[str, Any]]:
+    """Return what kubectl would apply. Debian's kubectl is too old for components."""
+    command = ("kubectl", "kustomize", str(folder))
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    manifests = [manifest for manifest in yaml.safe_load_all(done.stdout) if manifest]
+    return {(each["kind"], each["metadata"]["name"]): each for each in manifests}
+
+
+@pytest.mark.parametrize("folder", ["", "shared"])
+def test_kustomize_builds_the_manifests_that_are_exported(folder: str, tmp_path: Path) -> None:
+    write(tmp_path, FILES)
+    listed = MANIFESTS[f"{folder}/kustomization.yaml".lstrip("/")]["resources"]
+    exported = [MANIFESTS[f"{folder}/{name}".lstrip("/")] for name in listed]
+    expected = {(each["kind"], each["metadata"]["name"]): each for each in exported}
+    assert kustomized(tmp_path / folder) == expected
+
+
+def test_an_overlay_sets_namespace_and_image(tmp_path: Path) -> None:
+    write(tmp_path / "kubernetes", FILES)
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own/kustomization.yaml").write_text(OVERLAY)
+    built = kustomized(tmp_path / "own")
+    assert {each["metadata"]["namespace"] for each in built.values()} == {"images"}
+    deployment = built["Deployment", "safelight-zimage-turbo"]["spec"]
+    [container] = deployment["template"]["spec"]["containers"]
+    assert container["image"] == "images.example/safelight:1"

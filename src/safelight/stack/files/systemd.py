@@ -11,6 +11,7 @@ PROGRAM = "/opt/safelight/bin/safelight"
 _CLOSE_SECONDS = 10  # after the grace period, to close files and connections
 _REST = """\
 Restart=on-failure
+RestartPreventExitStatus=2
 RestartSec=5
 KillMode=mixed
 MemoryMax=80%
