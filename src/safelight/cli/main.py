@@ -12,7 +12,8 @@ import typer
 from safelight.cli.options import format_help
 from safelight.cli.spelling import unknown_settings
 from safelight.errors import SafelightError
-from safelight.settings import plain_output, program_environment
+from safelight.renamed import find
+from safelight.settings import plain_output, program_environment, renamed_settings
 
 # Each command, in the order of `--help`, and the module in this package that has its function.
 COMMANDS = {
@@ -78,7 +79,7 @@ def root(
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
         raise typer.Exit(2)
-    for sentence in unknown_settings(program_environment()):
+    for sentence in (*renamed_settings(), *unknown_settings(program_environment())):
         _print_message(sentence, "yellow")
 
 
@@ -103,6 +104,11 @@ def _usage_error(error: typer.TyperException) -> str:
     """Return a command line error in one line, with the help command to run."""
     message = " ".join(error.format_message().split()).rstrip(".")
     context = getattr(error, "ctx", None)
+    renamed = find("option", getattr(error, "option_name", ""))
+    if renamed is None and context and message.startswith("No such command"):
+        renamed = find("command", f"{context.command_path} DIR")
+    if renamed:
+        message = renamed.sentence.rstrip(".")
     return f"{message}. See: {context.command_path} --help" if context else f"{message}."
 
 
