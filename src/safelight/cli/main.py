@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Iterable
 from importlib import import_module
-from importlib.metadata import version as installed_version
 from inspect import getdoc
 from typing import Annotated, NoReturn
 
@@ -11,6 +10,7 @@ import typer
 
 from safelight.cli.options import format_help
 from safelight.cli.spelling import unknown_settings
+from safelight.cli.version import versions
 from safelight.errors import SafelightError
 from safelight.renamed import find
 from safelight.settings import plain_output, program_environment, renamed_settings
@@ -70,11 +70,13 @@ def _format(app: typer.Typer) -> None:
 
 def root(
     context: typer.Context,
-    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print what a report of a mistake needs, and exit.")
+    ] = False,
 ) -> None:
     """Handle the options before a subcommand."""
     if version:
-        typer.echo(f"safelight {installed_version('safelight')}")
+        typer.echo(versions())
         raise typer.Exit
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
