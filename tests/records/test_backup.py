@@ -15,7 +15,7 @@ from safelight.records import database as databases
 from safelight.records import migrate
 from safelight.records.backup import Copied, back_up, restore
 from safelight.records.database import Batch, open_database
-from safelight.records.rows import Origin, Rating, rating_row, request_row
+from safelight.records.rows import Rating, rating_row, request_row
 from safelight.records.schema import ABOUT_REQUESTS
 from safelight.records.seal import check_seal
 from tests.cli.running import started
@@ -27,7 +27,7 @@ from tests.records.making import (
     FakeClock,
     a_record,
     a_store,
-    an_assessment,
+    fill,
     opened,
     rows,
 )
@@ -63,21 +63,6 @@ def saved(url: str, file: Path, **options: Any) -> Copied:
         database.close()
 
 
-def filled(url: str, count: int = 30) -> None:
-    """Write requests with every kind of value, assessments, ratings and samples."""
-    store, _ = a_store(url, FakeClock(), samples=True, origin=Origin("tests", "m", True))
-    for number in range(count):
-        name = f"request-{number}"
-        plain: dict[str, Any] = {} if number % 3 else {"calls": (), "seed": 2**62, "prompt": "老 ✓"}
-        store.write(a_record(name, **plain))
-        store.assess(
-            an_assessment(name, before=bytes(range(256)), after=b"\0\xff", score=number / 7)
-        )
-        store.rate(Rating(name, "make_him_old", 1 + number % 5, "slow"))
-        store.step()
-    store.close()
-
-
 def everything(url: str) -> dict[str, list[dict[str, Any]]]:
     with opened(url) as database, database.engine.connect() as connection:
         return {
@@ -94,7 +79,7 @@ def everything(url: str) -> dict[str, list[dict[str, Any]]]:
 def test_a_backup_of_either_database_is_restored_into_either(
     url: str, other: str, backup: Path
 ) -> None:
-    filled(url)
+    fill(url)
     copied = saved(url, backup)
 
     assert restore(backup, other, silent) == copied
@@ -107,7 +92,7 @@ def test_a_backup_of_either_database_is_restored_into_either(
 def test_after_a_restore_owners_find_rate_and_delete_their_requests(
     url: str, other: str, backup: Path
 ) -> None:
-    filled(url, 2)
+    fill(url, 2)
     saved(url, backup)
     with opened(other) as database:
         own_salt = database.salt  # a service was started once with the new database
@@ -138,7 +123,7 @@ def test_after_a_restore_owners_find_rate_and_delete_their_requests(
 def test_a_backup_has_the_records_of_one_moment_while_a_service_writes(
     url: str, backup: Path
 ) -> None:
-    filled(url, 5)
+    fill(url, 5)
     writing = a_store(url, FakeClock(NOW + 1), samples=True)[0]
     numbers = iter(range(1000))
 
@@ -162,7 +147,7 @@ def test_a_backup_has_the_records_of_one_moment_while_a_service_writes(
 
 
 def test_a_backup_while_a_thread_writes_has_each_requests_rating(url: str, backup: Path) -> None:
-    filled(url, 1)
+    fill(url, 1)
     ready, done = threading.Event(), threading.Event()
 
     def write() -> None:
@@ -188,7 +173,7 @@ def test_a_backup_while_a_thread_writes_has_each_requests_rating(url: str, backu
 
 
 def test_the_file_is_private_and_readable_as_records(url: str, backup: Path) -> None:
-    filled(url, 3)
+    fill(url, 3)
     saved(url, backup)
 
     assert backup.stat().st_mode & 0o777 == 0o600
@@ -199,7 +184,7 @@ def test_the_file_is_private_and_readable_as_records(url: str, backup: Path) -> 
 
 
 def test_an_existing_file_is_replaced_only_with_force(file: str, backup: Path) -> None:
-    filled(file, 1)
+    fill(file, 1)
     backup.write_text("precious")
     with pytest.raises(BadSetting, match=r"already exists.*--force"):
         saved(file, backup)
@@ -208,7 +193,7 @@ def test_an_existing_file_is_replaced_only_with_force(file: str, backup: Path) -
 
 
 def test_the_database_itself_is_never_overwritten(file: str) -> None:
-    filled(file, 1)
+    fill(file, 1)
     path = Path(file.removeprefix("sqlite:///"))
     with pytest.raises(BadSetting, match="is the database itself"):
         saved(file, path, force=True)
@@ -219,7 +204,7 @@ def test_the_database_itself_is_never_overwritten(file: str) -> None:
 def test_an_interrupted_backup_leaves_no_file_and_keeps_the_old_one(
     error: type[BaseException], url: str, backup: Path
 ) -> None:
-    filled(url, 3)
+    fill(url, 3)
     saved(url, backup)
     old = backup.read_bytes()
 
@@ -236,7 +221,7 @@ def test_an_interrupted_backup_leaves_no_file_and_keeps_the_old_one(
 def test_a_full_disk_is_one_line_about_the_file(
     file: str, backup: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    filled(file)
+    fill(file)
     limits = ("page_size = 512", "max_page_count = 60", "journal_mode = OFF")
     monkeypatch.setattr("safelight.records.backup._UNPROTECTED", limits)
     with pytest.raises(BadSetting, match=r"monday\.db cannot be written: .*full"):
@@ -245,7 +230,7 @@ def test_a_full_disk_is_one_line_about_the_file(
 
 
 def test_a_folder_that_does_not_exist_is_one_line(file: str, tmp_path: Path) -> None:
-    filled(file, 1)
+    fill(file, 1)
     with pytest.raises(BadSetting, match="cannot be written: No such file"):
         saved(file, tmp_path / "nowhere" / "monday.db")
     with pytest.raises(BadSetting, match="is a folder"):
@@ -255,7 +240,7 @@ def test_a_folder_that_does_not_exist_is_one_line(file: str, tmp_path: Path) -> 
 @pytest.fixture
 def made(backup: Path, tmp_path: Path) -> Path:
     source = f"sqlite:///{tmp_path / 'source.db'}"
-    filled(source, 6)
+    fill(source, 6)
     saved(source, backup)
     return backup
 
@@ -330,7 +315,7 @@ def test_a_foreign_file_is_refused(made: Path, file: str, tmp_path: Path) -> Non
 
 
 def test_a_backup_of_a_newer_version_is_refused(file: str, backup: Path, other: str) -> None:
-    filled(file, 1)
+    fill(file, 1)
     with opened(file) as database, pytest.MonkeyPatch.context() as patch:
         patch.setattr(databases, "VERSIONS", ("9999",))
         back_up(database, backup, silent)
@@ -370,7 +355,7 @@ def test_a_value_that_postgresql_refuses_is_named_and_nothing_is_restored(
     server: Postgres, file: str, backup: Path
 ) -> None:
     target = server.new_database()
-    filled(file, 3)
+    fill(file, 3)
     with opened(file) as database, database.engine.begin() as connection:
         connection.exec_driver_sql("UPDATE safelight_ratings SET reason = printf('%.60c', 'x')")
     saved(file, backup)
@@ -390,7 +375,7 @@ def test_ctrl_c_ends_a_waiting_command_at_once_and_leaves_nothing(
     command: str, server: Postgres, made: Path, tmp_path: Path
 ) -> None:
     url = server.new_database()
-    filled(url, 1) if command == "backup" else open_database(url).close()
+    fill(url, 1) if command == "backup" else open_database(url).close()
     file = tmp_path / "tuesday.db" if command == "backup" else made
     waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
     with opened(url) as database, database.engine.connect() as blocking:
