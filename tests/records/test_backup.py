@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import threading
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -364,15 +365,32 @@ def test_a_value_that_postgresql_refuses_is_named_and_nothing_is_restored(
     assert rows(target, "requests") == []
 
 
+def test_only_a_few_rows_are_in_memory_at_once(
+    url: str, other: str, backup: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("safelight.records.backup._ROWS", 4)
+    monkeypatch.setattr("safelight.records.backup._SAMPLES", 1)
+    fill(url, 9)
+    steps: list[int] = [0]
+    with opened(url) as database:
+        back_up(database, backup, lambda done, _: steps.append(done))
+    sizes = [after - before for before, after in pairwise(steps)]
+    assert sizes == [4, 4, 1] * 3 + [1] * 9
+    restore(backup, other, lambda done, _: steps.append(done))
+    assert steps[-1] == 36
+    assert everything(other) == everything(url)
+
+
 def test_progress_is_reported_up_to_the_last_row(made: Path, other: str) -> None:
     steps: list[tuple[int, int]] = []
     restore(made, other, lambda done, total: steps.append((done, total)))
     assert steps == [(6, 24), (12, 24), (18, 24), (24, 24)]
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("command", ["backup", "restore"])
-def test_ctrl_c_ends_a_waiting_command_at_once_and_leaves_nothing(
-    command: str, server: Postgres, made: Path, tmp_path: Path
+def test_a_signal_ends_a_waiting_command_at_once_and_leaves_nothing(
+    command: str, number: signal.Signals, server: Postgres, made: Path, tmp_path: Path
 ) -> None:
     url = server.new_database()
     fill(url, 1) if command == "backup" else open_database(url).close()
@@ -386,7 +404,7 @@ def test_ctrl_c_ends_a_waiting_command_at_once_and_leaves_nothing(
                 within=30,
                 what="the command waits for the lock",
             )
-            assert run.send(signal.SIGINT) == 130
+            assert run.send(number) == 130
             assert (run.out, run.err) == ("", "")
         blocking.rollback()
     assert list(tmp_path.glob("*tuesday*")) == []

@@ -3,6 +3,7 @@
 Later versions are tested with these files, so those of a released version never change.
 """
 
+import gzip
 import sqlite3
 import subprocess
 import tomllib
@@ -11,6 +12,7 @@ from pathlib import Path
 import orjson
 from sqlalchemy import update
 
+from safelight.records.backup import back_up
 from safelight.records.queries import export_rows
 from safelight.records.schema import INSTALLATION
 from tests.records.making import fill, opened
@@ -37,6 +39,11 @@ def main() -> None:
     with sqlite3.connect(file) as connection:
         (folder / "sqlite.sql").write_text("\n".join(connection.iterdump()) + "\n")
     connection.close()
+    with opened(f"sqlite:///{file}") as database:
+        back_up(database, folder / "backup.db", lambda *_: None, force=True)
+    packed = folder / "backup.db.gz"
+    packed.write_bytes(gzip.compress((folder / "backup.db").read_bytes(), mtime=0))
+    (folder / "backup.db").unlink()
     file.unlink()
     with postgres() as server:
         url = server.new_database()

@@ -1,5 +1,6 @@
 """What a released version wrote, and the names that it accepts, still work in this version."""
 
+import gzip
 import re
 import sqlite3
 import tomllib
@@ -101,6 +102,26 @@ def test_old_records_can_be_backed_up_restored_and_purged(
     finally:
         database.close()
     assert restore(tmp_path / "backup.db", old, lambda *_: None) == copied
+
+
+@every_release
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_a_backup_of_a_released_version_is_restored(
+    release: Path, kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    file, url = tmp_path / "backup.db", f"sqlite:///{tmp_path / 'records.db'}"
+    file.write_bytes(gzip.decompress((release / "backup.db.gz").read_bytes()))
+    if kind == "postgresql":
+        url = request.getfixturevalue("server").new_database()
+    restore(file, url, lambda *_: None)
+    written = [orjson.loads(line) for line in (release / "export.jsonl").read_bytes().splitlines()]
+    database = open_database(url)
+    try:
+        assert database.salt == SALT
+        found = {row["request_id"]: row for row in export_rows(database)}
+        assert [found[row["request_id"]] | row for row in written] == [*found.values()]
+    finally:
+        database.close()
 
 
 @every_release

@@ -1,5 +1,6 @@
 """`safelight records backup` and `restore`: all records in one file, for either database."""
 
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -63,7 +64,8 @@ def restore(file: File, records_url: Url = None, state_folder: State = None) -> 
 
 @contextmanager
 def _progress(verb: str) -> Iterator[Callable[[int, int], None]]:
-    """Show the copied rows on a terminal."""
+    """Show the copied rows on a terminal. SIGTERM ends the copy as Ctrl-C does."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     out = Console(stderr=True)
     columns = (TextColumn(verb), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=out, transient=True, disable=not out.is_terminal) as bar:

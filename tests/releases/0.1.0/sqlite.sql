@@ -126,8 +126,8 @@ CREATE TABLE safelight_version (
 	CONSTRAINT safelight_version_pkc PRIMARY KEY (version_num)
 );
 INSERT INTO "safelight_version" VALUES('0001');
-CREATE INDEX safelight_requests_by_type ON safelight_requests (instruction_type, at);
 CREATE INDEX ix_safelight_requests_at ON safelight_requests (at);
+CREATE INDEX safelight_requests_by_type ON safelight_requests (instruction_type, at);
 CREATE INDEX ix_safelight_assessments_at ON safelight_assessments (at);
 CREATE INDEX ix_safelight_ratings_at ON safelight_ratings (at);
 CREATE INDEX ix_safelight_samples_at ON safelight_samples (at);
