@@ -110,7 +110,7 @@ def _usage_error(error: typer.TyperException) -> str:
     if renamed is None and context and message.startswith("No such command"):
         renamed = find("command", f"{context.command_path} DIR")
     if renamed:
-        message = renamed.sentence.rstrip(".")
+        message = f"{message}. {renamed.sentence.rstrip('.')}"
     return f"{message}. See: {context.command_path} --help" if context else f"{message}."
 
 
