@@ -2,7 +2,7 @@
 PYTHON := .venv/bin/python
 export HF_HUB_OFFLINE := 1
 
-.PHONY: help setup demo test ci check fmt docs faults bench boards-check monitoring-check truth demo-quality constraints clean
+.PHONY: help setup demo test ci check fmt docs faults bench release boards-check monitoring-check truth demo-quality constraints clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -51,6 +51,9 @@ docs: setup  ## regenerate the reference pages and deploy/
 
 faults: setup  ## inject every fault that a service must survive, and write the table
 	$(PYTHON) -m pytest -q tests/faults --reliability docs/reliability.md
+
+release: setup  ## check, build and tag VERSION=0.2.0, and publish nothing
+	@$(PYTHON) scripts/release.py $(VERSION)
 
 bench: setup  ## measure the cost of watching, and serving beside its peers (QUICK=1: 50 s)
 	@if [ "$$QUICK" = 1 ]; then exec $(PYTHON) -m benchmarks.serving; fi; \

@@ -57,6 +57,7 @@ TRIALS = (
     Trial("tradeoff"),
     Trial("records upgrade"),
     Trial("records info"),
+    Trial("records backup records-backup.db"),
     Trial("records info", ("postgres",), (3,), POSTGRES),
     Trial("radar", ("postgres",), (3,), POSTGRES),
     Trial("alert-relay", codes=(2,)),

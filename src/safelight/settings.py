@@ -5,7 +5,9 @@ TOML file that SAFELIGHT_CONFIG names, else from the default below.
 """
 
 import os
+import tomllib
 from collections.abc import Mapping
+from contextlib import suppress
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Literal
@@ -14,6 +16,7 @@ from pydantic import AliasChoices, Field, ValidationError, field_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
+    InitSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
@@ -21,6 +24,7 @@ from pydantic_settings import (
 
 from safelight.errors import BadSetting
 from safelight.namespace import MAX_LENGTH, PATTERN, checked
+from safelight.renamed import find, with_new_names
 
 _PREFIX = "SAFELIGHT_"
 
@@ -329,8 +333,16 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Set the order: command line, environment, file."""
         file = os.environ.get(f"{_PREFIX}CONFIG")
-        toml = (TomlConfigSettingsSource(settings_cls, Path(file)),) if file else ()
-        return (init_settings, env_settings, *toml)
+        toml = (_File(settings_cls, Path(file)),) if file else ()
+        old = InitSettingsSource(settings_cls, with_new_names(_old_variables()))
+        return (init_settings, env_settings, old, *toml)
+
+
+class _File(TomlConfigSettingsSource):
+    """The file of SAFELIGHT_CONFIG, which may have old names of settings."""
+
+    def __call__(self) -> dict[str, Any]:
+        return with_new_names(super().__call__())
 
 
 def load(**chosen: Any) -> Settings:
@@ -350,6 +362,16 @@ def load(**chosen: Any) -> Settings:
 def environment_name(field: str) -> str:
     """Return the environment variable that sets a field."""
     return _PREFIX + field.upper()
+
+
+def renamed_settings() -> list[str]:
+    """Return what became of each old name in the environment and in the file."""
+    file = os.environ.get(f"{_PREFIX}CONFIG")
+    names = [name.lower().removeprefix(_PREFIX.lower()) for name in _prefixed()]
+    if file:
+        with suppress(OSError, ValueError):  # `load` reports it
+            names += tomllib.loads(Path(file).read_text())
+    return [row.sentence for name in dict.fromkeys(names) if (row := find("setting", name))]
 
 
 def program_environment(
@@ -373,7 +395,24 @@ def _check_config_file() -> None:
         raise BadSetting(f"{_PREFIX}CONFIG names {file!r}, which is not a file.")
 
 
+def _prefixed() -> list[str]:
+    return [name for name in sorted(os.environ) if name.upper().startswith(_PREFIX)]
+
+
+def _old_variables() -> dict[str, object]:
+    """Return the settings of the environment that have old names."""
+    values = {name.lower().removeprefix(_PREFIX.lower()): os.environ[name] for name in _prefixed()}
+    return {name: value for name, value in values.items() if _works(name)}
+
+
+def _works(name: str) -> bool:
+    row = find("setting", name)
+    return row is not None and bool(row.new)
+
+
 def _message(error: ErrorDetails) -> str:
     name = ".".join(str(part) for part in error["loc"])
+    if row := find("setting", name):  # a removed setting, in the file
+        return row.sentence
     message = error["msg"].removeprefix("Value error, ")
     return f"{environment_name(name)}: {message}, got {str(error['input'])[:60]!r}"

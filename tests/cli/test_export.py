@@ -248,7 +248,13 @@ def test_help_shows_an_example_and_every_option(part: str, words: str, call: Cal
 
 @pytest.mark.parametrize(
     ("words", "message"),
-    [((), "Missing command"), (("monitoring",), "No such command 'monitoring'")],
+    [
+        ((), "Missing command"),
+        (
+            ("monitoring",),
+            "No such command 'monitoring'. safelight export DIR is now safelight export all DIR",
+        ),
+    ],
 )
 def test_without_a_part_one_line_names_the_help(
     words: tuple[str, ...], message: str, call: Call

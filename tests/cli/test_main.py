@@ -1,4 +1,5 @@
 import os
+import platform
 import pty
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import typer
 
 from safelight.cli import main as module
 from safelight.cli.reference import command_list
+from safelight.cli.version import LIBRARIES
 from safelight.errors import ModelNotFound
 from tests.cli.conftest import Call
 
@@ -19,7 +21,27 @@ COMMANDS = [name.removeprefix("safelight ") for name, _ in command_list(module.a
 
 def test_the_version_is_the_installed_one(call: Call) -> None:
     answer = call("--version")
-    assert (answer.code, answer.out) == (0, f"safelight {version('safelight')}\n")
+    first, *others = answer.out.splitlines()
+    assert (answer.code, answer.err) == (0, "")
+    assert first == f"safelight {version('safelight')}"
+    rows = dict(line.split(maxsplit=1) for line in others)
+    assert rows["Python"] == f"CPython {platform.python_version()}"
+    assert rows["platform"] == platform.platform()
+    assert rows["torch"] == version("torch")
+    assert set(rows) == {"Python", "platform", *LIBRARIES}
+
+
+def test_the_version_imports_no_library_and_names_missing_ones(
+    call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = (
+        "import sys; from safelight.cli.version import versions; versions(); "
+        "print({'torch', 'diffusers', 'fastapi', 'numpy', 'sqlalchemy'} & sys.modules.keys())"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout == "set()\n", done.stderr
+    monkeypatch.setattr("safelight.cli.version.LIBRARIES", ("nosuch",))
+    assert "nosuch    not installed" in call("--version").out
 
 
 def test_without_a_command_the_help_is_shown(call: Call) -> None:

@@ -9,7 +9,7 @@ from safelight.metrics.catalog import RECORDS
 from safelight.metrics.registry import Meter, parse
 from safelight.records.config import Limits, StoreConfig
 from safelight.records.database import Database, open_database
-from safelight.records.rows import Origin
+from safelight.records.rows import Origin, Rating
 from safelight.records.store import Store
 from safelight.telemetry.assessment import Assessment
 from safelight.telemetry.record import Facts, PipelineCall, Record
@@ -114,3 +114,18 @@ def opened(url: str) -> Iterator[Database]:
         yield database
     finally:
         database.close()
+
+
+def fill(url: str, count: int = 30) -> None:
+    """Write requests with every kind of value, assessments, ratings and samples."""
+    store, _ = a_store(url, FakeClock(), samples=True, origin=Origin("tests", "m", True))
+    for number in range(count):
+        name = f"request-{number}"
+        plain: dict[str, Any] = {} if number % 3 else {"calls": (), "seed": 2**62, "prompt": "老 ✓"}
+        store.write(a_record(name, **plain))
+        store.assess(
+            an_assessment(name, before=bytes(range(256)), after=b"\0\xff", score=number / 7)
+        )
+        store.rate(Rating(name, "make_him_old", 1 + number % 5, "slow"))
+        store.step()
+    store.close()

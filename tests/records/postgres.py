@@ -85,7 +85,7 @@ class Postgres:
         user = _USER if _is_root() else None
         with (self.folder / "log").open("ab") as log:
             return subprocess.Popen(
-                [_program(name), *arguments],
+                [program(name), *arguments],
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -113,7 +113,7 @@ def postgres() -> Iterator[Postgres]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _program(name: str) -> str:
+def program(name: str) -> str:
     found = sorted(glob(f"/usr/lib/postgresql/*/bin/{name}"))
     program = found[-1] if found else shutil.which(name)
     assert program, f"{name} is not installed: scripts/setup"

@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Iterable
 from importlib import import_module
-from importlib.metadata import version as installed_version
 from inspect import getdoc
 from typing import Annotated, NoReturn
 
@@ -11,8 +10,10 @@ import typer
 
 from safelight.cli.options import format_help
 from safelight.cli.spelling import unknown_settings
+from safelight.cli.version import versions
 from safelight.errors import SafelightError
-from safelight.settings import plain_output, program_environment
+from safelight.renamed import find
+from safelight.settings import plain_output, program_environment, renamed_settings
 
 # Each command, in the order of `--help`, and the module in this package that has its function.
 COMMANDS = {
@@ -69,16 +70,18 @@ def _format(app: typer.Typer) -> None:
 
 def root(
     context: typer.Context,
-    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print what a report of a mistake needs, and exit.")
+    ] = False,
 ) -> None:
     """Handle the options before a subcommand."""
     if version:
-        typer.echo(f"safelight {installed_version('safelight')}")
+        typer.echo(versions())
         raise typer.Exit
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
         raise typer.Exit(2)
-    for sentence in unknown_settings(program_environment()):
+    for sentence in (*renamed_settings(), *unknown_settings(program_environment())):
         _print_message(sentence, "yellow")
 
 
@@ -103,6 +106,11 @@ def _usage_error(error: typer.TyperException) -> str:
     """Return a command line error in one line, with the help command to run."""
     message = " ".join(error.format_message().split()).rstrip(".")
     context = getattr(error, "ctx", None)
+    renamed = find("option", getattr(error, "option_name", ""))
+    if renamed is None and context and message.startswith("No such command"):
+        renamed = find("command", f"{context.command_path} DIR")
+    if renamed:
+        message = f"{message}. {renamed.sentence.rstrip('.')}"
     return f"{message}. See: {context.command_path} --help" if context else f"{message}."
 
 

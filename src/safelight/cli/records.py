@@ -1,4 +1,4 @@
-"""`safelight records`: create tables, summarise, export and delete records of requests."""
+"""`safelight records`: create tables, summarise, export, delete and back up records."""
 
 import sys
 from dataclasses import asdict
@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from safelight.cli.backup import backup, restore
 from safelight.cli.options import console
 from safelight.cli.records_access import AsJson, Service, Since, State, Url, open_records
 from safelight.cli.times import SPANS, parse_age
@@ -113,6 +114,10 @@ def purge(
         from safelight.records.retention import purge as purge_database
 
         print(f"{purge_database(database, before)} rows deleted.")
+
+
+records.command()(backup)
+records.command()(restore)
 
 
 def _date(seconds: float | None) -> str:

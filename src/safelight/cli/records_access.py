@@ -40,9 +40,7 @@ def open_records(
 
     Raises RecordsUnusable, or BadSetting if records are disabled.
     """
-    address = records_url(load(records_url=url, state_folder=state))
-    if not address:
-        raise BadSetting("Records are disabled: SAFELIGHT_RECORDS_URL is empty.")
+    address = database_address(url, state)
     from safelight.records.database import open_database, translate_errors
 
     with translate_errors(address):
@@ -51,6 +49,14 @@ def open_records(
             yield database
         finally:
             database.close()
+
+
+def database_address(url: str | None, state: Path | None) -> str:
+    """Return the URL of the records. Raises BadSetting if records are disabled."""
+    address = records_url(load(records_url=url, state_folder=state))
+    if not address:
+        raise BadSetting("Records are disabled: SAFELIGHT_RECORDS_URL is empty.")
+    return address
 
 
 def read_requests(

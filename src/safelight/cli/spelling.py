@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+from safelight.renamed import find
 from safelight.settings import Settings, environment_name
 
 _PREFIX = environment_name("")
@@ -23,6 +24,8 @@ def unknown_settings(names: Iterable[str]) -> list[str]:
 
 
 def _is_known(suffix: str) -> bool:
+    if find("setting", suffix.lower()):
+        return True  # `renamed_settings` has a sentence for it
     return suffix in _KNOWN or _KUBERNETES.fullmatch(suffix) is not None
 
 

@@ -167,9 +167,7 @@ def open_database(url: str, *, migrate: bool = True) -> Database:
     engine = open_engine(url, writing=migrate)
     try:
         with engine.begin() as connection:
-            if engine.dialect.name == "postgresql" and migrate:
-                connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})")
-            _upgrade_tables(connection, migrate=migrate)
+            prepare_tables(connection, migrate=migrate)
             return Database(engine, _salt(connection))
     except BaseException:
         engine.dispose()
@@ -205,7 +203,13 @@ def _detect_bad_rows() -> Iterator[None]:
         raise
 
 
-def _upgrade_tables(connection: Connection, *, migrate: bool) -> None:
+def prepare_tables(connection: Connection, *, migrate: bool) -> None:
+    """Create or upgrade the tables if `migrate`, else require the newest ones.
+
+    Raises RecordsUnusable as `open_database` does.
+    """
+    if connection.dialect.name == "postgresql" and migrate:
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})")
     new = not inspect(connection).has_table(VERSION.name)
     versions = set() if new else set(connection.execute(select(VERSION.c.version_num)).scalars())
     if unknown := sorted(versions - set(VERSIONS)):
@@ -219,14 +223,14 @@ def _upgrade_tables(connection: Connection, *, migrate: bool) -> None:
     if not migrate:
         raise RecordsUnusable("The records have an older schema. Run: safelight records upgrade")
     if new:
-        _create_tables(connection)
+        create_tables(connection)
         return
     from safelight.records.migrate import upgrade  # Alembic takes 8 MB and is rarely needed
 
     upgrade(connection)
 
 
-def _create_tables(connection: Connection) -> None:
+def create_tables(connection: Connection) -> None:
     """Create the newest tables directly, with the same result as all migrations."""
     METADATA.create_all(connection, checkfirst=False)
     VERSION.create(connection)

@@ -8,6 +8,7 @@ import yaml
 from safelight.rules.alerts import alert_groups
 from safelight.rules.leads import dashboard_path
 from safelight.rules.recording import recording_groups
+from safelight.rules.renamed import renamed_groups
 from safelight.rules.rule import Alert, Group, Recording, Runbook, Scope
 from safelight.rules.thresholds import Thresholds
 from safelight.translation import Language, translate
@@ -48,7 +49,11 @@ class Links:
 
 def groups(namespace: str, thresholds: Thresholds | None = None) -> tuple[Group, ...]:
     """Return all groups of a service with this namespace: recordings, then alerts."""
-    return (*recording_groups(namespace, thresholds), *alert_groups(namespace, thresholds))
+    return (
+        *recording_groups(namespace, thresholds),
+        *renamed_groups(namespace),
+        *alert_groups(namespace, thresholds),
+    )
 
 
 def rule_file(

@@ -15,6 +15,7 @@ from pydantic_core import ErrorDetails
 
 from safelight.errors import BadSetting
 from safelight.namespace import checked
+from safelight.renamed import find
 from safelight.rules.alerts import alerts
 from safelight.rules.files import RUNBOOKS, Links
 from safelight.rules.replaced import advice
@@ -252,6 +253,9 @@ def _explain(error: ErrorDetails) -> str:
     path = [part for part in error["loc"] if part != "[key]"]
     if path[:1] == ["receivers"] and len(path) > 2:
         del path[2]  # pydantic puts the kind there, which is not a key
+    renamed = find("key", ".".join(map(str, path[2:] if path[:1] == ["services"] else path)))
+    if renamed and error["type"] == "extra_forbidden":
+        return renamed.sentence.rstrip(".")
     text = _ERROR_TEXTS.get(error["type"]) or error["msg"].removeprefix("Value error, ")
     return f"{_key(path)}: {text}" if path else text
 

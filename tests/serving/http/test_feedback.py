@@ -9,6 +9,8 @@ import pytest
 
 from safelight.metrics.catalog import REJECTED, USER_RATING
 from safelight.metrics.registry import parse, where
+from safelight.records.backup import back_up, restore
+from safelight.records.database import open_database
 from safelight.serving.app import Service
 from safelight.serving.http.keys import hashed
 from tests.records.making import rows
@@ -210,6 +212,35 @@ def test_a_service_started_anew_still_knows_from_its_records_who_may_rate(tmp_pa
     with_engine(before, **settings)
     with_engine(after, **settings)
     assert [row["rating"] for row in rows(settings["records_url"], "ratings")] == [3]
+
+
+def test_a_service_with_restored_records_knows_who_may_rate_and_delete(tmp_path: Path) -> None:
+    old, new = (f"sqlite:///{tmp_path / name / 'records.db'}" for name in ("old", "new"))
+    made = []
+
+    async def before(service: Service) -> None:
+        async with client(service) as speaking:
+            made.append(await edited(speaking, headers=ALICE))
+            await rate(speaking, made[0], {"rating": 1}, headers=ALICE)
+            await eventually(lambda: bool(rows(old, "ratings")))
+            database = open_database(old, migrate=False)  # the service still runs
+            back_up(database, tmp_path / "backup.db", lambda *_: None)
+            database.close()
+
+    async def after(service: Service) -> None:
+        path = f"/v1/requests/{made[0]}/record"
+        async with client(service) as speaking:
+            assert (await rate(speaking, made[0], {"rating": 3}, headers=BOB)).status_code == 404
+            mine = await rate(speaking, made[0], {"rating": 3}, headers=ALICE)
+            assert (mine.status_code, mine.json()["changed"]) == (200, True)
+            assert (await speaking.delete(path, headers=BOB)).status_code == 404
+            assert (await speaking.delete(path, headers=ALICE)).status_code == 200
+
+    with_engine(before, records_url=old, api_keys=KEYS)
+    restore(tmp_path / "backup.db", new, lambda *_: None)
+    with_engine(after, records_url=new, api_keys=KEYS)
+    assert [row["rating"] for row in rows(old, "ratings")] == [1]
+    assert rows(new, "requests") == rows(new, "ratings") == []
 
 
 def test_a_request_is_forgotten_by_its_owner_alone(tmp_path: Path) -> None:
