@@ -88,6 +88,14 @@ class Settings(BaseSettings):
         None, description="File with a Grafana service account token, for `safelight grafana`."
     )
 
+    tls_certificate: Path | None = Field(
+        None,
+        description="PEM file with the certificate chain of the API or the relay, for https; "
+        "needs tls_key.",
+    )
+    tls_key: Path | None = Field(
+        None, description="PEM file with the certificate's private key, without a password."
+    )
     root_path: str = Field(
         "",
         pattern=r"^(/[\w.~-]+)*$",

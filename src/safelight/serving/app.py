@@ -45,6 +45,7 @@ from safelight.settings import Settings
 from safelight.telemetry.logs import configure_logging, lines_lost, log_sink
 from safelight.telemetry.meter import assessment_sink, metrics_sink, service_meter
 from safelight.telemetry.record import Record, Sink
+from safelight.tls import Certificate, renewing
 
 _GOVERN_SECONDS = 1.0
 _ABORT_SECONDS = 1.0  # before the end of the grace time, running requests fail
@@ -88,6 +89,7 @@ class Service:
             self.pool, self.meter, limit=lambda: self.governor.batch_limit(settings.batch_limit)
         )
         self.failure: BaseException | None = None
+        self._certificate: Certificate | None = None
         self._nvml = NvmlProbe(self.meter)
         self._sampler = _sampler(settings, self.meter, self._nvml)
         self.front = Front(
@@ -116,12 +118,14 @@ class Service:
     def run(self) -> None:
         """Serve until SIGTERM or Ctrl-C; then finish the running requests.
 
-        Raises MissingExtra, PortTaken, or the reason why no worker could load the model.
+        Raises MissingExtra, BadSetting, PortTaken, or the reason why no worker could load the
+        model.
         """
         trust_measured_images()
         settings = self.settings
         require_extras(settings)
         _check_exposure(settings)
+        self._certificate = Certificate.of(settings)
         listener = _listen(settings.host, settings.port)
         config = uvicorn.Config(
             self.app,
@@ -132,11 +136,15 @@ class Service:
             loop="asyncio",
             timeout_graceful_shutdown=max(1, ceil(settings.grace_seconds)),
         )
+        scheme = "http"
+        if self._certificate is not None:
+            self._certificate.secure(config)
+            scheme = "https"
         self._server = _Server(config, self.drain)
         log.info(
             "listening",
             **{
-                "url.full": f"http://{settings.host}:{settings.port}",
+                "url.full": f"{scheme}://{settings.host}:{settings.port}",
                 "safelight.model": settings.model,
             },
         )
@@ -159,7 +167,8 @@ class Service:
         self.pool.start(self.engine.receive).add_done_callback(self._on_pool_end)
         governing = asyncio.create_task(self._govern(), name="safelight-governor")
         try:
-            yield
+            async with renewing(self._certificate):
+                yield
         finally:
             governing.cancel()
             await self.pool.stop()
