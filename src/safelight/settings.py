@@ -23,6 +23,7 @@ from safelight.errors import BadSetting
 from safelight.namespace import MAX_LENGTH, PATTERN, checked
 
 _PREFIX = "SAFELIGHT_"
+_PEER = r"https?://([\w.-]+|\[[0-9a-fA-F:.]+\])(:\d{1,5})?"
 
 
 class Settings(BaseSettings):
@@ -106,6 +107,13 @@ class Settings(BaseSettings):
         "127.0.0.1,::1",
         description="Addresses and networks of reverse proxies whose X-Forwarded headers are used, "
         "comma-separated, or *; empty: none.",
+    )
+    peers: str = Field(
+        "",
+        pattern=rf"^({_PEER}(,{_PEER})*)?$",
+        max_length=4000,
+        description="http(s) addresses whose names lead to all instances of this service, "
+        "comma-separated; an instance asks the others for what it does not have.",
     )
     cors_origins: str = Field(
         "",

@@ -10,6 +10,7 @@ from types import FrameType
 
 import structlog
 import uvicorn
+from starlette.types import ASGIApp
 
 from safelight.errors import BadSetting, listen_error
 from safelight.metrics.catalog import LOG_LINES_LOST, REQUEST_TIMEOUT
@@ -33,6 +34,7 @@ from safelight.serving.http.api import MODEL_ENDPOINTS, build_api
 from safelight.serving.http.feedback import Feedback
 from safelight.serving.http.front import Front
 from safelight.serving.http.middleware import ModelRoutes, with_cors
+from safelight.serving.http.peers import Peers
 from safelight.serving.http.proxies import Proxies
 from safelight.serving.job import Handler
 from safelight.serving.policies.admission import Bounds, Load, admission
@@ -107,8 +109,9 @@ class Service:
             ready=lambda: self.pool.ready,
             lifespan=lambda _api: self._lifespan(),
         )
+        routes: ASGIApp = ModelRoutes(api, MODEL_ENDPOINTS)
         probed = AsgiProbe(
-            with_cors(ModelRoutes(api, MODEL_ENDPOINTS), settings.cors_origins),
+            with_cors(Peers(routes, settings) if settings.peers else routes, settings.cors_origins),
             meter=self.meter,
             sink=self._sink(),
             model_endpoints=MODEL_ENDPOINTS,

@@ -1,0 +1,229 @@
+"""Ask the other instances of a service for what this instance does not have.
+
+A running request, a stored image and a recent request are in the memory of one instance, but
+a caller behind a load balancer may reach another. Four kinds of routes are forwarded, once.
+"""
+
+import asyncio
+import re
+import secrets
+import ssl
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import httpx
+import structlog
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from safelight.errors import Overloaded, UnknownRequest
+from safelight.serving.http.addresses import Addresses, Peer, Resolve, look_up
+from safelight.serving.http.forwarding import (
+    Held,
+    Replay,
+    first,
+    pass_on,
+    start_of_body,
+    until_disconnect,
+)
+from safelight.serving.http.problems import problem
+from safelight.settings import Settings
+
+MARK = "x-safelight-peer"
+BODY_LIMIT_BYTES = 4096  # as of a rating
+ANSWER_SECONDS = 7.0  # an instance waits five for its database
+_CONNECT_SECONDS = 1.0
+_RETRY_SECONDS = 5.0
+_AT_ONCE = 8
+_ID, _IMAGE = "[0-9A-Fa-f-]{32,36}", "[0-9A-Za-z_-]{32}"
+_ROUTES = re.compile(
+    f"GET /v1/requests/{_ID}/events|DELETE /v1/requests/{_ID}(/record)?|"
+    f"POST /v1/requests/{_ID}/rating|GET /v1/images/{_IMAGE}"
+)
+_SENT = (b"authorization", b"content-type")
+_FOR = "x-forwarded-for"
+log = structlog.get_logger("safelight")
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What a caller asked, as the other instances get it."""
+
+    method: str
+    path: str
+    headers: list[tuple[bytes, bytes]]
+    body: bytes
+
+
+class Peers:
+    """Wraps an application; the settings name the instances.
+
+    Without API keys, a caller's address decides what is theirs. So the address in a forwarded
+    request counts only if the request comes from one of the instances.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        settings: Settings,
+        *,
+        resolve: Resolve = look_up,
+        answer_seconds: float = ANSWER_SECONDS,
+    ) -> None:
+        self._app = app
+        self._addresses = Addresses(settings.peers, resolve=resolve)
+        self._uses_tls = "https://" in settings.peers
+        self._has_keys = bool(settings.api_keys)
+        self._answer_seconds = answer_seconds
+        self._id = secrets.token_hex(16)
+        self._own: set[Peer] = set()  # this instance, by its addresses that the names lead to
+        self._failing: set[Peer] = set()
+        self._slots = asyncio.Semaphore(_AT_ONCE)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        path = scope.get("path", "").removeprefix(scope.get("root_path", ""))
+        if scope["type"] != "http" or not _ROUTES.fullmatch(f"{scope['method']} {path}"):
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        if MARK in headers:
+            await self._serve_peer(scope, receive, send)
+            return
+        begun, body = list[Message](), b""
+        if scope["method"] == "POST":
+            begun, body = await start_of_body(headers, receive, BODY_LIMIT_BYTES)
+        receiving, answer = Replay(begun, receive), Held(send)
+        await self._app(scope, receiving, answer.send)
+        if not answer.held:
+            return
+        asked = _Asked(scope["method"], path, self._headers(scope), body)
+        await until_disconnect(self._relay(asked, answer, scope), receiving)
+
+    def _headers(self, scope: Scope) -> list[tuple[bytes, bytes]]:
+        """Return the headers of a forwarded request: few of the caller's, and its address."""
+        kept = [(name, value) for name, value in scope["headers"] if name in _SENT]
+        own = {_FOR: _address(scope), MARK: self._id, "accept-encoding": "identity"}
+        return [*kept, *((name.encode(), value.encode()) for name, value in own.items())]
+
+    async def _serve_peer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request that another instance forwards; never forward it again."""
+        headers = Headers(scope=scope)
+        if headers[MARK] == self._id:
+            response = problem(UnknownRequest.status, UnknownRequest.reason, "This is the asker.")
+            response.headers[MARK] = self._id
+            await response(scope, receive, send)
+            return
+        caller, sender = headers.get(_FOR, "").rpartition(",")[2].strip(), _address(scope)
+        # They are equal if a trusted proxy is between the instances.
+        if not self._has_keys and caller != sender:
+            if not await self._is_peer(sender):
+                refusal = Overloaded(
+                    f"{MARK} comes from {sender}, which SAFELIGHT_PEERS does not name. "
+                    "Name it there, or use API keys.",
+                    _RETRY_SECONDS,
+                )
+                await _refuse(refusal, scope, send)
+                return
+            scope["client"] = (caller, 0)
+        await self._app(scope, receive, send)
+
+    async def _is_peer(self, address: str) -> bool:
+        found = await self._addresses.find()
+        if not found.has(address):
+            found = await self._addresses.find(fresh=True)
+        return found.has(address)
+
+    async def _relay(self, asked: _Asked, answer: Held, scope: Scope) -> None:
+        """Send the answer of the instance that has what was asked for, else the own 404."""
+        timeout = httpx.Timeout(self._answer_seconds, connect=_CONNECT_SECONDS)
+        verify = _known_authorities() if self._uses_tls else False
+        async with httpx.AsyncClient(timeout=timeout, trust_env=False, verify=verify) as client:
+            found, failure = await self._ask(client, asked)
+            if found is not None:
+                await pass_on(found, answer.forward)
+                return
+        if not failure:
+            await answer.release()
+            return
+        error = Overloaded(
+            f"Not every other instance could be asked for it: {failure}. "
+            f"Retry in {_RETRY_SECONDS:.0f} seconds.",
+            _RETRY_SECONDS,
+        )
+        await _refuse(error, scope, answer.forward)
+
+    async def _ask(
+        self, client: httpx.AsyncClient, asked: _Asked
+    ) -> tuple[httpx.Response | None, str]:
+        """Return the first answer that is not 404, or None and why not all have answered."""
+        try:
+            async with asyncio.timeout(self._answer_seconds):
+                await self._slots.acquire()
+        except TimeoutError:
+            return None, "too many callers ask now"
+        tasks: Sequence[asyncio.Task[httpx.Response | None]] = ()
+        try:
+            found = await self._addresses.find()
+            peers = [peer for peer in found.peers if peer not in self._own]
+            tasks = [asyncio.create_task(self._ask_one(client, asked, peer)) for peer in peers]
+            answer, failed = await first(tasks)
+            lost = f"{failed} of {len(peers)} did not answer" if failed else ""
+            return answer, lost or found.missing
+        finally:
+            self._slots.release()
+            for task in tasks:
+                task.cancel()
+
+    async def _ask_one(
+        self, client: httpx.AsyncClient, asked: _Asked, peer: Peer
+    ) -> httpx.Response | None:
+        """Return an instance's answer without its body, or None if it cannot answer."""
+        request = client.build_request(
+            asked.method,
+            f"{peer.url}{asked.path}",
+            headers=[*asked.headers, (b"host", peer.host.encode())],
+            content=asked.body or None,
+            extensions={"sni_hostname": peer.name},
+        )
+        try:
+            async with asyncio.timeout(self._answer_seconds):
+                answer = await client.send(request, stream=True)
+        except (httpx.HTTPError, TimeoutError) as error:
+            self._note_failure(peer, str(error) or type(error).__name__)
+            return None
+        if answer.headers.get(MARK) == self._id:
+            self._own.add(peer)
+        if answer.is_server_error:
+            await answer.aread()
+            self._note_failure(peer, f"status {answer.status_code}: {answer.text[:200]}")
+            return None
+        self._failing.discard(peer)
+        return answer
+
+    def _note_failure(self, peer: Peer, error: str) -> None:
+        """Log the first of several failures of an instance."""
+        if peer not in self._failing:
+            self._failing.add(peer)
+            log.warning("instance not reached", **{"url.full": peer.url, "error.message": error})
+
+
+def _address(scope: Scope) -> str:
+    """Return the caller's address, as it decides what is theirs."""
+    return str(scope["client"][0]) if scope.get("client") else ""
+
+
+async def _refuse(error: Overloaded, scope: Scope, send: Send) -> None:
+    response = problem(error.status, error.reason, str(error), error.retry_after_seconds)
+
+    async def receive() -> Message:
+        return {"type": "http.disconnect"}
+
+    await response(scope, receive, send)
+
+
+@cache
+def _known_authorities() -> ssl.SSLContext:
+    """Return the system's authorities; reading them takes too long for each request."""
+    return ssl.create_default_context()
