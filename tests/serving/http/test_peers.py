@@ -3,7 +3,7 @@
 import asyncio
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -20,7 +20,6 @@ from tests.certificates import pair
 from tests.cli.running import started
 from tests.serving.jobs import PICTURE
 from tests.serving.running import PAINTER
-from tests.serving.running import eventually as comes_true
 from tests.stack.waiting import eventually, free_ports
 
 FIRST, SECOND = "127.0.0.1", "127.0.0.2"
@@ -64,7 +63,13 @@ def instances(folder: Path, **settings: str) -> Iterator[Instances]:
     """Run two instances that trust no proxy."""
     [port] = free_ports(1)
     names = ",".join(f"http://{address}:{port}" for address in (FIRST, SECOND))
-    chosen = {"peers": names, "forwarded_allow_ips": "", "structure_floor": "0", **settings}
+    chosen = {
+        "peers": names,
+        "forwarded_allow_ips": "",
+        "structure_floor": "0",
+        "step_limit": "1000",
+        **settings,
+    }
     chosen |= {"namespace": "tests", "isolation": "thread"}
     both = Instances(port)
     with pytest.MonkeyPatch.context() as environment:
@@ -142,7 +147,7 @@ def test_another_instance_streams_events_and_cancels_for_the_owner_alone(both: A
         name = str(uuid4())
         head = {"x-request-id": name, **owner.get("headers", {})}
         sent = asyncio.create_task(
-            asyncio.to_thread(served.edit, FIRST, 100, **{**owner, "headers": head})
+            asyncio.to_thread(served.edit, FIRST, 1000, **{**owner, "headers": head})
         )
         await asyncio.to_thread(
             eventually, lambda: served.running(FIRST), within=20, what="the edit runs"
@@ -316,9 +321,9 @@ async def peer(answer: Answer, context: ssl.SSLContext | None = None) -> AsyncIt
 
 
 async def asked(
-    setting: str, path: str = PATH, *, seconds: float = 0.5, **more: Any
+    setting: str, path: str = PATH, *, seconds: float = 0.5, app: Any = nothing, **more: Any
 ) -> httpx.Response:
-    app = Peers(nothing, load(peers=setting), answer_seconds=seconds, **more)
+    app = Peers(app, load(peers=setting), answer_seconds=seconds, **more)
     transport = httpx.ASGITransport(app=app)
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
         return await client.get(path)
@@ -344,18 +349,14 @@ async def test_the_answer_of_the_instance_that_has_it_wins_and_no_404_is_false(
     answers: Sequence[bytes | Answer | None], status: int
 ) -> None:
     [closed] = free_ports(1)
-    async with asyncio.timeout(10), peer(hang) as hanging:
-        stack = []
-        for each in answers:
-            if each is None:
-                stack.append(f"http://{FIRST}:{closed}")
-            elif each is hang:
-                stack.append(f"http://{hanging}")
-            else:
-                assert isinstance(each, bytes)
-                server = await asyncio.start_server(replies(each), FIRST, 0)
-                stack.append(f"http://{FIRST}:{server.sockets[0].getsockname()[1]}")
-        answer = await asked(",".join(stack))
+    async with asyncio.timeout(10), AsyncExitStack() as stack:
+        addresses = [
+            await stack.enter_async_context(peer(each if callable(each) else replies(each)))
+            if each is not None
+            else f"{FIRST}:{closed}"
+            for each in answers
+        ]
+        answer = await asked(",".join(f"http://{address}" for address in addresses))
     assert answer.status_code == status
     if status == 503:
         assert answer.json()["reason"] == "overloaded"
@@ -365,6 +366,58 @@ async def test_the_answer_of_the_instance_that_has_it_wins_and_no_404_is_false(
         assert answer.content == b"own"
     if status == 429:
         assert answer.headers["retry-after"] == "9"
+
+
+EVENTS = f"/v1/requests/{'0' * 32}/events"
+
+
+async def test_events_of_another_instance_begin_while_this_one_still_waits() -> None:
+    stopped = asyncio.Event()
+
+    async def waits(scope: Any, receive: Any, send: Any) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            stopped.set()
+
+    async with asyncio.timeout(10), peer(replies(FOUND)) as address:
+        answer = await asked(f"http://{address}", EVENTS, seconds=5, app=waits)
+        await stopped.wait()
+    assert (answer.status_code, answer.content) == (200, b"image")
+
+
+async def test_events_of_a_request_that_this_instance_receives_late_are_its_own() -> None:
+    is_asked, streamed = asyncio.Event(), asyncio.Event()
+
+    async def unknown(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await replies(UNKNOWN)(reader, writer)
+        is_asked.set()
+
+    async def late(scope: Any, receive: Any, send: Any) -> None:
+        await is_asked.wait()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"one ", "more_body": True})
+        await asyncio.sleep(0.01)
+        await send({"type": "http.response.body", "body": b"two"})
+        streamed.set()
+
+    async with asyncio.timeout(10), peer(unknown) as address, peer(hang) as hanging:
+        setting = f"http://{address},http://{hanging}"
+        answer = await asked(setting, EVENTS, seconds=5, app=late)
+    assert (answer.status_code, answer.content) == (200, b"one two")
+    assert streamed.is_set()
+
+
+async def test_events_that_this_instance_has_ask_nobody() -> None:
+    async def has(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"own"})
+
+    async def resolve(name: str, port: int) -> list[str]:
+        raise AssertionError("it asks")
+
+    answer = await asked("http://all.example:80", EVENTS, app=has, resolve=resolve)
+    assert answer.content == b"own"
 
 
 async def test_a_name_without_an_address_is_503_and_not_404() -> None:
@@ -434,7 +487,7 @@ async def test_a_caller_who_leaves_ends_the_forwarded_request() -> None:
         if message.get("body") == b"event: step\n\n":
             begun.set()
 
-    scope = {"type": "http", "method": "GET", "path": PATH, "headers": [], "client": None}
+    scope: dict[str, Any] = {"type": "http", "method": "GET", "path": PATH, "headers": []}
     async with asyncio.timeout(10), peer(stream) as address:
         await Peers(nothing, load(peers=f"http://{address}"))(scope, receive, send)
         await left.wait()
@@ -450,7 +503,7 @@ async def test_an_answer_that_breaks_off_is_not_completed() -> None:
         sent.append(message)
 
     half = b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf"
-    scope = {"type": "http", "method": "GET", "path": PATH, "headers": [], "client": None}
+    scope: dict[str, Any] = {"type": "http", "method": "GET", "path": PATH, "headers": []}
     async with asyncio.timeout(10), peer(replies(half)) as address:
         await Peers(nothing, load(peers=f"http://{address}"))(scope, receive, send)
     assert sent[-1] == {"type": "http.response.body", "body": b"half", "more_body": True}
@@ -471,7 +524,10 @@ async def test_an_instance_asks_itself_only_once() -> None:
         async def send(message: Any) -> None:
             sent.append(message)
 
-        await app({**scope, "client": (FIRST, 1)}, reader.read, send)
+        async def receive() -> Any:
+            await asyncio.Event().wait()
+
+        await app({**scope, "client": (FIRST, 1)}, receive, send)
         writer.write(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n")
         writer.write(
             b"".join(b"%s: %s\r\n" % pair for pair in sent[0]["headers"] if pair[0][0] == 120)
@@ -536,10 +592,10 @@ async def test_forwarded_requests_have_few_headers_of_the_caller() -> None:
             await client.get(
                 PATH,
                 headers={
-                    "x-forwarded-for": "203.0.113.1",
-                    "x-forwarded-prefix": "/x",
-                    "cookie": "secret",
-                    "authorization": "Bearer \xe9",
+                    b"x-forwarded-for": b"203.0.113.1",
+                    b"x-forwarded-prefix": b"/x",
+                    b"cookie": b"secret",
+                    b"authorization": b"Bearer \xe9",
                 },
             )
     text = heads[0].decode("latin-1").lower()
@@ -569,4 +625,3 @@ async def test_names_are_looked_up_again_after_some_seconds() -> None:
                 now[0] = moment
                 assert (await client.get(PATH)).status_code == 404
                 assert looked == count
-    await comes_true(lambda: True, 1)

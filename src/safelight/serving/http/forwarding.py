@@ -29,21 +29,38 @@ class Held:
     """Sends a response, unless it is a 404: that one waits."""
 
     def __init__(self, send: Send) -> None:
-        self.forward = send
+        self._send = send
+        self._is_taken = False
         self.held: list[Message] = []
+        self.is_sent = False
+        self.decided = asyncio.Event()
 
     async def send(self, message: Message) -> None:
         """Send or keep one message."""
         starts = message["type"] == "http.response.start"
         if self.held or (starts and message["status"] == _NOT_FOUND):
             self.held.append(message)
-        else:
-            await self.forward(message)
+            self.decided.set()
+            return
+        self.is_sent = True
+        self.decided.set()
+        if not self._is_taken:
+            await self._send(message)
+
+    def take(self) -> Send:
+        """Return the function that sends another response instead."""
+        self._is_taken = True
+        return self._send
+
+    async def decision(self) -> httpx.Response | None:
+        """Wait until the response begins; return its status as an answer among others."""
+        await self.decided.wait()
+        return httpx.Response(httpx.codes.OK if self.is_sent else _NOT_FOUND)
 
     async def release(self) -> None:
         """Send the response that waits."""
         for message in self.held:
-            await self.forward(message)
+            await self._send(message)
 
 
 async def start_of_body(

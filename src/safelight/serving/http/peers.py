@@ -8,7 +8,6 @@ import asyncio
 import re
 import secrets
 import ssl
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -35,10 +34,12 @@ BODY_LIMIT_BYTES = 4096  # as of a rating
 ANSWER_SECONDS = 7.0  # an instance waits five for its database
 _CONNECT_SECONDS = 1.0
 _RETRY_SECONDS = 5.0
+_START_SECONDS = 0.05
 _AT_ONCE = 8
+_EVENTS = "/events"
 _ID, _IMAGE = "[0-9A-Fa-f-]{32,36}", "[0-9A-Za-z_-]{32}"
 _ROUTES = re.compile(
-    f"GET /v1/requests/{_ID}/events|DELETE /v1/requests/{_ID}(/record)?|"
+    f"GET /v1/requests/{_ID}{_EVENTS}|DELETE /v1/requests/{_ID}(/record)?|"
     f"POST /v1/requests/{_ID}/rating|GET /v1/images/{_IMAGE}"
 )
 _SENT = (b"authorization", b"content-type")
@@ -95,11 +96,19 @@ class Peers:
         if scope["method"] == "POST":
             begun, body = await start_of_body(headers, receive, BODY_LIMIT_BYTES)
         receiving, answer = Replay(begun, receive), Held(send)
-        await self._app(scope, receiving, answer.send)
-        if not answer.held:
-            return
         asked = _Asked(scope["method"], path, self._headers(scope), body)
-        await until_disconnect(self._relay(asked, answer, scope), receiving)
+        own = asyncio.ensure_future(self._app(scope, receiving, answer.send))
+        own.add_done_callback(lambda _: answer.decided.set())
+        try:
+            # The route of events waits for a request that is still being received: do not.
+            await asyncio.wait((own,), timeout=_START_SECONDS if path.endswith(_EVENTS) else None)
+            if not (answer.is_sent or (own.done() and not answer.held)):
+                await until_disconnect(self._relay(asked, answer, scope, own), receiving)
+                return
+            await own
+        finally:
+            own.cancel()
+            await asyncio.gather(own, return_exceptions=True)
 
     def _headers(self, scope: Scope) -> list[tuple[bytes, bytes]]:
         """Return the headers of a forwarded request: few of the caller's, and its address."""
@@ -119,12 +128,8 @@ class Peers:
         # They are equal if a trusted proxy is between the instances.
         if not self._has_keys and caller != sender:
             if not await self._is_peer(sender):
-                refusal = Overloaded(
-                    f"{MARK} comes from {sender}, which SAFELIGHT_PEERS does not name. "
-                    "Name it there, or use API keys.",
-                    _RETRY_SECONDS,
-                )
-                await _refuse(refusal, scope, send)
+                why = f"{MARK} comes from {sender}, which SAFELIGHT_PEERS does not name"
+                await _refuse(why, scope, send)
                 return
             scope["client"] = (caller, 0)
         await self._app(scope, receive, send)
@@ -135,27 +140,26 @@ class Peers:
             found = await self._addresses.find(fresh=True)
         return found.has(address)
 
-    async def _relay(self, asked: _Asked, answer: Held, scope: Scope) -> None:
+    async def _relay(
+        self, asked: _Asked, answer: Held, scope: Scope, own: asyncio.Future[None]
+    ) -> None:
         """Send the answer of the instance that has what was asked for, else the own 404."""
         timeout = httpx.Timeout(self._answer_seconds, connect=_CONNECT_SECONDS)
         verify = _known_authorities() if self._uses_tls else False
         async with httpx.AsyncClient(timeout=timeout, trust_env=False, verify=verify) as client:
-            found, failure = await self._ask(client, asked)
-            if found is not None:
-                await pass_on(found, answer.forward)
+            found, failure = await self._ask(client, asked, answer)
+            if found is not None and not answer.is_sent:
+                await pass_on(found, answer.take())
                 return
-        if not failure:
-            await answer.release()
+        if failure and not answer.is_sent:
+            why = f"Not every other instance could be asked for it: {failure}"
+            await _refuse(why, scope, answer.take())
             return
-        error = Overloaded(
-            f"Not every other instance could be asked for it: {failure}. "
-            f"Retry in {_RETRY_SECONDS:.0f} seconds.",
-            _RETRY_SECONDS,
-        )
-        await _refuse(error, scope, answer.forward)
+        await own
+        await answer.release()
 
     async def _ask(
-        self, client: httpx.AsyncClient, asked: _Asked
+        self, client: httpx.AsyncClient, asked: _Asked, answer: Held
     ) -> tuple[httpx.Response | None, str]:
         """Return the first answer that is not 404, or None and why not all have answered."""
         try:
@@ -163,14 +167,14 @@ class Peers:
                 await self._slots.acquire()
         except TimeoutError:
             return None, "too many callers ask now"
-        tasks: Sequence[asyncio.Task[httpx.Response | None]] = ()
+        tasks = [asyncio.create_task(answer.decision())]
         try:
             found = await self._addresses.find()
             peers = [peer for peer in found.peers if peer not in self._own]
-            tasks = [asyncio.create_task(self._ask_one(client, asked, peer)) for peer in peers]
-            answer, failed = await first(tasks)
+            tasks += [asyncio.create_task(self._ask_one(client, asked, peer)) for peer in peers]
+            decided, failed = await first(tasks)
             lost = f"{failed} of {len(peers)} did not answer" if failed else ""
-            return answer, lost or found.missing
+            return decided, lost or found.missing
         finally:
             self._slots.release()
             for task in tasks:
@@ -214,8 +218,10 @@ def _address(scope: Scope) -> str:
     return str(scope["client"][0]) if scope.get("client") else ""
 
 
-async def _refuse(error: Overloaded, scope: Scope, send: Send) -> None:
-    response = problem(error.status, error.reason, str(error), error.retry_after_seconds)
+async def _refuse(why: str, scope: Scope, send: Send) -> None:
+    """Answer 503, since nobody knows whether the right answer is 404."""
+    detail = f"{why}. Retry in {_RETRY_SECONDS:.0f} seconds."
+    response = problem(Overloaded.status, Overloaded.reason, detail, _RETRY_SECONDS)
 
     async def receive() -> Message:
         return {"type": "http.disconnect"}
