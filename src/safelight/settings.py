@@ -23,7 +23,8 @@ from safelight.errors import BadSetting
 from safelight.namespace import MAX_LENGTH, PATTERN, checked
 
 _PREFIX = "SAFELIGHT_"
-_PEER = r"https?://([\w.-]+|\[[0-9a-fA-F:.]+\])(:\d{1,5})?"
+_PEER = r"https?://([\w.-]+|\[[0-9a-fA-F:.]+\])(:[1-9]\d*)?"
+_LAST_PORT = 65535
 
 
 class Settings(BaseSettings):
@@ -332,6 +333,15 @@ class Settings(BaseSettings):
         if value not in ("", "*"):
             for each in value.split(","):
                 ip_network(each.strip(), strict=False)  # raises ValueError with the address
+        return value
+
+    @field_validator("peers")
+    @classmethod
+    def _peers_have_ports(cls, value: str) -> str:
+        for each in value.split(","):
+            port = each.rpartition(":")[2]
+            if port.isdecimal() and int(port[:6]) > _LAST_PORT:
+                raise ValueError(f"{port[:20]} is not a port")
         return value
 
     @classmethod
