@@ -23,7 +23,7 @@ from safelight.errors import BadSetting
 from safelight.namespace import MAX_LENGTH, PATTERN, checked
 
 _PREFIX = "SAFELIGHT_"
-_PEER = r"https?://([\w.-]+|\[[0-9a-fA-F:.]+\])(:[1-9]\d*)?"
+_PEER = r"https?://([\w.-]+|\[[0-9a-fA-F:.]+\])(:[1-9][0-9]*)?"
 _LAST_PORT = 65535
 
 

@@ -9,6 +9,8 @@ from time import monotonic
 
 import httpx
 
+from safelight.errors import BadSetting
+
 PEER_LIMIT = 16
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 _LOOKUP_SECONDS = 2.0
@@ -62,7 +64,10 @@ class Addresses:
     def __init__(
         self, setting: str, *, resolve: Resolve = look_up, clock: Callable[[], float] = monotonic
     ) -> None:
-        self._urls = [httpx.URL(each) for each in setting.split(",")]
+        try:
+            self._urls = [httpx.URL(each) for each in setting.split(",")]
+        except httpx.InvalidURL as error:
+            raise BadSetting(f"SAFELIGHT_PEERS cannot be read: {error}.") from None
         self._resolve = resolve
         self._clock = clock
         self._found, self._found_at = Found(), float("-inf")
