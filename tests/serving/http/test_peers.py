@@ -489,7 +489,8 @@ async def test_a_caller_who_leaves_ends_the_forwarded_request() -> None:
 
     scope: dict[str, Any] = {"type": "http", "method": "GET", "path": PATH, "headers": []}
     async with asyncio.timeout(10), peer(stream) as address:
-        await Peers(nothing, load(peers=f"http://{address}"))(scope, receive, send)
+        app = Peers(nothing, load(peers=f"http://{address}"), answer_seconds=60)
+        await app(scope, receive, send)
         await left.wait()
 
 
