@@ -10,6 +10,7 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from safelight.rules.files import WATCHDOG, groups, rule_file
+from safelight.settings import load
 from safelight.stack.files import cluster
 from safelight.stack.files.cluster import cluster_files
 from safelight.stack.files.grafana import board_files
@@ -170,6 +171,7 @@ def test_every_selector_matches_the_pods() -> None:
     selectors = [
         MANIFESTS[DEPLOYMENT]["spec"]["selector"]["matchLabels"],
         MANIFESTS["service.yaml"]["spec"]["selector"],
+        MANIFESTS["peers.yaml"]["spec"]["selector"],
         MANIFESTS["poddisruptionbudget.yaml"]["spec"]["selector"]["matchLabels"],
         MANIFESTS["networkpolicy.yaml"]["spec"]["podSelector"]["matchLabels"],
         MANIFESTS["service.yaml"]["metadata"]["labels"],  # the ServiceMonitor selects these
@@ -188,6 +190,31 @@ def test_the_port_has_one_name_everywhere() -> None:
     [ingress] = MANIFESTS["networkpolicy.yaml"]["spec"]["ingress"]
     names = {service_port["name"], service_port["targetPort"], endpoint["port"]}
     assert names | {one["port"] for one in ingress["ports"]} == {port["name"]}
+
+
+def test_pods_ask_each_other_by_a_name_that_leads_to_all_of_them() -> None:
+    [container] = MANIFESTS[DEPLOYMENT]["spec"]["template"]["spec"]["containers"]
+    values = {variable["name"]: variable.get("value") for variable in container["env"]}
+    peers = MANIFESTS["peers.yaml"]
+    [port] = peers["spec"]["ports"]
+    assert values["SAFELIGHT_PEERS"] == f"http://{peers['metadata']['name']}:{port['port']}"
+    assert load(peers=values["SAFELIGHT_PEERS"]).peers  # it is a valid value
+    assert str(port["port"]) == values["SAFELIGHT_PORT"]  # a headless Service maps no port
+    assert peers["spec"]["clusterIP"] == "None"
+    assert peers["spec"]["publishNotReadyAddresses"] is True
+    to_pods = MANIFESTS["networkpolicy.yaml"]["spec"]["egress"][1]
+    labels = MANIFESTS[DEPLOYMENT]["spec"]["template"]["metadata"]["labels"]
+    assert to_pods["to"] == [{"podSelector": {"matchLabels": labels}}]
+    assert [one["port"] for one in to_pods["ports"]] == [port["targetPort"]]
+
+
+def test_the_operator_scrapes_each_pod_once() -> None:
+    selected = MANIFESTS["monitoring/servicemonitor.yaml"]["spec"]["selector"]["matchLabels"]
+    services = [one for one in MANIFESTS.values() if one.get("kind") == "Service"]
+    assert len(services) == 2
+    assert (
+        len([one for one in services if selected.items() <= one["metadata"]["labels"].items()]) == 1
+    )
 
 
 def test_a_rollout_needs_no_spare_gpu() -> None:

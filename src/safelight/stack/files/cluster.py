@@ -38,6 +38,7 @@ def cluster_files(namespace: str, rules: str, boards: Mapping[str, str]) -> dict
         "serviceaccount": app.serviceaccount(),
         "deployment": app.deployment(),
         "service": app.service(),
+        "peers": app.peers(),
         "poddisruptionbudget": app.poddisruptionbudget(),
         "networkpolicy": app.networkpolicy(),
     }
@@ -65,8 +66,11 @@ class _App:
     """The manifests of one service."""
 
     def __init__(self, namespace: str) -> None:
-        self._namespace = namespace
         self._name = f"safelight-{namespace.replace('_', '-')}"
+        self._peers = f"{self._name}-peers"
+        defaults = Settings.model_construct(namespace=namespace)
+        self._port, peers = defaults.port, f"http://{self._peers}:{defaults.port}"
+        self._settings = defaults.model_copy(update={"peers": peers})
         self._selected = {
             "app.kubernetes.io/name": "safelight",
             JOB_LABEL: namespace.replace("_", "-"),
@@ -78,7 +82,7 @@ class _App:
 
     def deployment(self) -> Document:
         """Return two pods, replaced one by one; each can finish its requests."""
-        settings = Settings.model_construct(namespace=self._namespace)
+        settings = self._settings
         spec = pod(self._name, container(settings), settings.grace_seconds)
         spec["topologySpreadConstraints"] = [
             {
@@ -106,13 +110,32 @@ class _App:
         spec = {"type": "ClusterIP", "selector": self._selected, "ports": [port]}
         return {**self._head("v1", "Service"), "spec": spec}
 
+    def peers(self) -> Document:
+        """Return a name that leads to every pod, also to one that stops: pods ask each other.
+
+        Without the labels of the service, so that the operator scrapes each pod once.
+        """
+        metadata = {"name": self._peers, "labels": {"app.kubernetes.io/name": "safelight"}}
+        port = {"name": "peers", "port": self._port, "targetPort": SCRAPED_PORT, "protocol": "TCP"}
+        spec = {
+            "type": "ClusterIP",
+            "clusterIP": "None",
+            "publishNotReadyAddresses": True,
+            "selector": self._selected,
+            "ports": [port],
+        }
+        return {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec}
+
     def poddisruptionbudget(self) -> Document:
         """Return a budget of one unavailable pod; a single pod does not block a drain."""
         spec = {"maxUnavailable": 1, "selector": {"matchLabels": self._selected}}
         return {**self._head("policy/v1", "PodDisruptionBudget"), "spec": spec}
 
     def networkpolicy(self) -> Document:
-        """Allow requests from the same namespace and Prometheus; allow DNS and HTTPS out."""
+        """Allow requests from the same namespace and Prometheus.
+
+        Allow DNS, HTTPS and requests to the service's other pods out.
+        """
         prometheus = {"matchLabels": {"kubernetes.io/metadata.name": _PROMETHEUS_NAMESPACE}}
         dns = [{"port": 53, "protocol": name} for name in ("UDP", "TCP")]
         spec = {
@@ -124,7 +147,13 @@ class _App:
                     "ports": [{"port": SCRAPED_PORT, "protocol": "TCP"}],
                 }
             ],
-            "egress": [{"ports": [*dns, {"port": 443, "protocol": "TCP"}]}],
+            "egress": [
+                {"ports": [*dns, {"port": 443, "protocol": "TCP"}]},
+                {
+                    "to": [{"podSelector": {"matchLabels": self._selected}}],
+                    "ports": [{"port": SCRAPED_PORT, "protocol": "TCP"}],
+                },
+            ],
         }
         return {**self._head("networking.k8s.io/v1", "NetworkPolicy"), "spec": spec}
 

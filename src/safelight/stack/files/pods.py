@@ -69,6 +69,7 @@ def _environment(settings: Settings) -> list[Document]:
         environment_name("namespace"): settings.namespace,
         environment_name("port"): str(settings.port),
         environment_name("grace_seconds"): f"{settings.grace_seconds:g}",
+        environment_name("peers"): settings.peers,
     }
     keys = {"name": _KEYS_SECRET, "key": "api_keys", "optional": True}
     variables: list[Document] = [{"name": name, "value": value} for name, value in values.items()]
