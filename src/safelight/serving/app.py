@@ -10,7 +10,6 @@ from types import FrameType
 
 import structlog
 import uvicorn
-from starlette.types import ASGIApp
 
 from safelight.errors import BadSetting, listen_error
 from safelight.metrics.catalog import LOG_LINES_LOST, REQUEST_TIMEOUT
@@ -34,7 +33,7 @@ from safelight.serving.http.api import MODEL_ENDPOINTS, build_api
 from safelight.serving.http.feedback import Feedback
 from safelight.serving.http.front import Front
 from safelight.serving.http.middleware import ModelRoutes, with_cors
-from safelight.serving.http.peers import Peers
+from safelight.serving.http.peers import with_peers
 from safelight.serving.http.proxies import Proxies
 from safelight.serving.job import Handler
 from safelight.serving.policies.admission import Bounds, Load, admission
@@ -75,6 +74,8 @@ def assemble(
 class Service:
     """The whole service in one process, except the model, which has its own."""
 
+    _certificate: Certificate | None = None
+
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.meter = service_meter(settings.namespace)
@@ -91,7 +92,6 @@ class Service:
             self.pool, self.meter, limit=lambda: self.governor.batch_limit(settings.batch_limit)
         )
         self.failure: BaseException | None = None
-        self._certificate: Certificate | None = None
         self._nvml = NvmlProbe(self.meter)
         self._sampler = _sampler(settings, self.meter, self._nvml)
         self.front = Front(
@@ -109,9 +109,9 @@ class Service:
             ready=lambda: self.pool.ready,
             lifespan=lambda _api: self._lifespan(),
         )
-        routes: ASGIApp = ModelRoutes(api, MODEL_ENDPOINTS)
+        routes = with_peers(ModelRoutes(api, MODEL_ENDPOINTS), settings)
         probed = AsgiProbe(
-            with_cors(Peers(routes, settings) if settings.peers else routes, settings.cors_origins),
+            with_cors(routes, settings.cors_origins),
             meter=self.meter,
             sink=self._sink(),
             model_endpoints=MODEL_ENDPOINTS,
