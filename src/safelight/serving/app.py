@@ -32,8 +32,7 @@ from safelight.serving.gc import freeze_startup_objects
 from safelight.serving.http.api import MODEL_ENDPOINTS, build_api
 from safelight.serving.http.feedback import Feedback
 from safelight.serving.http.front import Front
-from safelight.serving.http.middleware import ModelRoutes, with_cors
-from safelight.serving.http.peers import with_peers
+from safelight.serving.http.middleware import ModelRoutes, with_cors, with_peers
 from safelight.serving.http.proxies import Proxies
 from safelight.serving.job import Handler
 from safelight.serving.policies.admission import Bounds, Load, admission

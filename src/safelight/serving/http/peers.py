@@ -57,11 +57,6 @@ class _Asked:
     body: bytes
 
 
-def with_peers(app: ASGIApp, settings: Settings) -> ASGIApp:
-    """Let an application ask the instances of the settings; without any, return it unchanged."""
-    return Peers(app, settings) if settings.peers else app
-
-
 class Peers:
     """Wraps an application; the settings name the instances.
 
