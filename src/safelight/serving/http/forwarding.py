@@ -100,17 +100,17 @@ async def _disconnect(receive: Receive) -> None:
 async def first(
     tasks: Sequence["asyncio.Task[httpx.Response | None]"],
 ) -> tuple[httpx.Response | None, int]:
-    """Return the first answer that decides, else one that says to wait; count those that failed."""
-    failed, wait = 0, None
+    """Return the first successful answer, else another that is not 404; count the failed."""
+    failed, other = 0, None
     for coming in asyncio.as_completed(tasks):
         answer = await coming
         if answer is None:
             failed += 1
-        elif answer.status_code == httpx.codes.TOO_MANY_REQUESTS:
-            wait = answer
-        elif answer.status_code != _NOT_FOUND:
+        elif answer.is_success:
             return answer, 0
-    return wait, failed
+        elif answer.status_code != _NOT_FOUND:
+            other = answer
+    return other, failed
 
 
 async def pass_on(answer: httpx.Response, send: Send) -> None:

@@ -16,7 +16,7 @@ import structlog
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from safelight.errors import Overloaded, UnknownRequest
+from safelight.errors import Overloaded, Unauthorized, UnknownRequest
 from safelight.serving.http.addresses import Addresses, Peer, Resolve, look_up
 from safelight.serving.http.forwarding import (
     Held,
@@ -161,7 +161,7 @@ class Peers:
     async def _ask(
         self, client: httpx.AsyncClient, asked: _Asked, answer: Held
     ) -> tuple[httpx.Response | None, str]:
-        """Return the first answer that is not 404, or None and why not all have answered."""
+        """Return the answer of the instance that has it, or None and why not all have answered."""
         try:
             async with asyncio.timeout(self._answer_seconds):
                 await self._slots.acquire()
@@ -170,6 +170,7 @@ class Peers:
         tasks = [asyncio.create_task(answer.decision())]
         try:
             found = await self._addresses.find()
+            self._failing.intersection_update(found.peers)  # forget those that are gone
             peers = [peer for peer in found.peers if peer not in self._own]
             tasks += [asyncio.create_task(self._ask_one(client, asked, peer)) for peer in peers]
             decided, failed = await first(tasks)
@@ -199,9 +200,9 @@ class Peers:
             return None
         if answer.headers.get(MARK) == self._id:
             self._own.add(peer)
-        if answer.is_server_error:
-            await answer.aread()
-            self._note_failure(peer, f"status {answer.status_code}: {answer.text[:200]}")
+        # This instance knows the caller's key. If the other does not, its keys are older or newer.
+        if answer.is_server_error or answer.status_code == Unauthorized.status:
+            self._note_failure(peer, f"it returned {answer.status_code} {answer.reason_phrase}")
             return None
         self._failing.discard(peer)
         return answer
