@@ -610,6 +610,22 @@ async def test_forwarded_requests_have_few_headers_of_the_caller() -> None:
     assert "prefix" not in text
 
 
+async def test_a_path_prefix_of_a_proxy_is_not_forwarded() -> None:
+    heads = list[bytes]()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(FOUND)
+        writer.close()
+
+    async with peer(answer) as address:
+        app = Peers(nothing, load(peers=f"http://{address}"))
+        transport = httpx.ASGITransport(app=app, root_path="/studio")
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            assert (await client.get(f"/studio{PATH}")).status_code == 200
+    assert heads[0].startswith(f"GET {PATH} HTTP/1.1\r\n".encode())
+
+
 async def test_names_are_looked_up_again_after_some_seconds() -> None:
     looked = 0
 
