@@ -9,12 +9,25 @@ from safelight.settings import Settings, environment_name, load, plain_output, p
 
 # Any text is a valid model, host or path until it is used.
 FREE = {"model", "host", "taxonomy", "state_folder", "tags", "grafana_token_file", "monitoring"}
+FREE |= {"tls_certificate", "tls_key"}
 WRONG: dict[str, tuple[str, ...]] = {
     "namespace": ("", "Pix", "9lives", "a-b", "a__b", "a_", "x" * 41, "编辑"),
     "devices": ("", "gpu", "cuda:", "cuda:x", "CPU", "cpu,", "auto,cpu", "cpu;cpu"),
     "isolation": ("", "container"),
     "root_path": ("studio", "/studio/", "/stu dio", "//studio", "/" + "x" * 200),
     "forwarded_allow_ips": ("proxy.example", "127.0.0.1,*", "127.0.0.1,", "10.0.0.0/33"),
+    "peers": (
+        "safelight-peers:8000",
+        "ftp://one:8000",
+        "http://",
+        "http://one:8000/path",
+        "http://one:8000, http://two:8000",
+        "http://one:8000,",
+        "http://user:word@one:8000",
+        "http://one:65536",
+        "http://two:8000,http://one:800000",
+        "http://one:0",
+    ),
     "cors_origins": (
         "images.example",
         "https://images.example/",

@@ -27,6 +27,8 @@ from safelight.namespace import MAX_LENGTH, PATTERN, checked
 from safelight.renamed import find, with_new_names
 
 _PREFIX = "SAFELIGHT_"
+_PEER = r"https?://([\w.-]+|\[[0-9a-fA-F:.]+\])(:[1-9][0-9]*)?"
+_LAST_PORT = 65535
 
 
 class Settings(BaseSettings):
@@ -92,6 +94,14 @@ class Settings(BaseSettings):
         None, description="File with a Grafana service account token, for `safelight grafana`."
     )
 
+    tls_certificate: Path | None = Field(
+        None,
+        description="PEM file with the certificate chain of the API or the relay, for https; "
+        "needs tls_key.",
+    )
+    tls_key: Path | None = Field(
+        None, description="PEM file with the certificate's private key, without a password."
+    )
     root_path: str = Field(
         "",
         pattern=r"^(/[\w.~-]+)*$",
@@ -102,6 +112,13 @@ class Settings(BaseSettings):
         "127.0.0.1,::1",
         description="Addresses and networks of reverse proxies whose X-Forwarded headers are used, "
         "comma-separated, or *; empty: none.",
+    )
+    peers: str = Field(
+        "",
+        pattern=rf"^({_PEER}(,{_PEER})*)?$",
+        max_length=4000,
+        description="http(s) addresses whose names lead to all instances of this service, "
+        "comma-separated; an instance asks the others for what it does not have.",
     )
     cors_origins: str = Field(
         "",
@@ -320,6 +337,15 @@ class Settings(BaseSettings):
         if value not in ("", "*"):
             for each in value.split(","):
                 ip_network(each.strip(), strict=False)  # raises ValueError with the address
+        return value
+
+    @field_validator("peers")
+    @classmethod
+    def _peers_have_ports(cls, value: str) -> str:
+        for each in value.split(","):
+            port = each.rpartition(":")[2]
+            if port.isdecimal() and int(port[:6]) > _LAST_PORT:
+                raise ValueError(f"{port[:20]} is not a port")
         return value
 
     @classmethod

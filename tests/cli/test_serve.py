@@ -29,6 +29,8 @@ def served(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
         (("a/b",), "model", "a/b"),
         (("--host", "::1"), "host", "::1"),
         (("--port", "81"), "port", 81),
+        (("--tls-certificate", "a.crt"), "tls_certificate", Path("a.crt")),
+        (("--tls-key", "a.key"), "tls_key", Path("a.key")),
         (("--namespace", "zimage"), "namespace", "zimage"),
         (("--devices", "cuda:3"), "devices", "cuda:3"),
         (("--precision", "bfloat16"), "precision", "bfloat16"),

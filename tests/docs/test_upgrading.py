@@ -16,7 +16,7 @@ from safelight.stack.files.containers import _VERSIONS
 from safelight.stack.local import ALERTMANAGER_NAMES, PROMETHEUS_NAMES
 from safelight.stack.programs import look_for
 from scripts.wheels import PYTHONS
-from tests.stack.files.test_cluster import KUBERNETES
+from tests.stack.files.schemas import KUBERNETES
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "upgrading.md").read_text()

@@ -30,6 +30,12 @@ def test_the_plan_starts_the_service_before_its_monitoring(tmp_path: Path) -> No
     assert names == [SERVICE, PROMETHEUS, ALERTMANAGER, NODE_EXPORTER]
 
 
+@pytest.mark.parametrize("name", ["tls_certificate", "tls_key"])
+def test_the_stack_of_this_machine_refuses_tls(name: str, tmp_path: Path) -> None:
+    with pytest.raises(BadSetting, match="`safelight up` serves http only"):
+        plan(settings(tmp_path, **{name: tmp_path / "file.pem"}))
+
+
 @pytest.mark.usefixtures("programs")
 def test_every_program_listens_on_its_configured_address(tmp_path: Path) -> None:
     planned = plan(

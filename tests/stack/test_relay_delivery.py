@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from tests.asking import HTTP
+from tests.certificates import pair
 from tests.cli.running import started
 from tests.stack.receivers import (
     IN_TIME_SECONDS,
@@ -81,9 +82,9 @@ def relayed(folder: Path, robots: dict[str, str]) -> Iterator[tuple[Alertmanager
         assert command.process.poll() is None, command.err
 
 
-def is_up(relay: str) -> bool:
+def is_up(relay: str, client: httpx.Client = HTTP) -> bool:
     try:
-        return HTTP.get(f"{relay}/healthz").is_success
+        return client.get(f"{relay}/healthz").is_success
     except httpx.HTTPError:
         return False
 
@@ -178,3 +179,26 @@ def test_the_relay_stops_on_a_signal_and_its_log_contains_no_secret(
     output = command.err + command.out
     assert '"message":"notified"' in output
     assert not re.search("hidden|the limit is|Traceback", output)
+
+
+def test_alertmanager_reaches_a_relay_over_https(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, [port] = pair(tmp_path), free_ports(1)
+    monkeypatch.setenv("SSL_CERT_FILE", str(made.certificate))  # for Alertmanager
+    text = f'relay_url = "https://localhost:{port}"\n' + ROBOT.format(name="wecom")
+    text += '[routes]\ncritical = ["wecom"]\n' + QUICK
+    (tmp_path / "monitoring.toml").write_text(text)
+    options = ("--monitoring", str(tmp_path / "monitoring.toml"), "--port", str(port))
+    tls = ("--tls-certificate", str(made.certificate), "--tls-key", str(made.key))
+    with receiver() as work:
+        (tmp_path / "wecom").write_text(work.url)
+        with (
+            started(tmp_path / "relay", "alert-relay", *options, *tls),
+            alertmanager(tmp_path, text) as manager,
+            httpx.Client(verify=made.known()) as client,
+        ):
+            relay = f"https://localhost:{port}"
+            eventually(lambda: is_up(relay, client), within=30, what="the relay is up")
+            manager.fire("HighP95Latency", instance="here")
+            assert "FIRING" in work.next().body.decode()

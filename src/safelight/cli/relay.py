@@ -16,6 +16,8 @@ def alert_relay(
     monitoring: Annotated[Path | None, setting_option("monitoring")] = None,
     host: Annotated[str | None, setting_option("host")] = None,
     port: Annotated[int | None, setting_option("alert_relay_port", "--port")] = None,
+    tls_certificate: Annotated[Path | None, setting_option("tls_certificate")] = None,
+    tls_key: Annotated[Path | None, setting_option("tls_key")] = None,
     log_format: Annotated[str | None, setting_option("log_format")] = None,
     diagnose: Annotated[
         str | None,
@@ -35,7 +37,14 @@ def alert_relay(
     from safelight.reference.runbooks import as_html
     from safelight.stack.relay.relay import Help, serve
 
-    settings = load(monitoring=monitoring, host=host, alert_relay_port=port, log_format=log_format)
+    settings = load(
+        monitoring=monitoring,
+        host=host,
+        alert_relay_port=port,
+        tls_certificate=tls_certificate,
+        tls_key=tls_key,
+        log_format=log_format,
+    )
     finder = _finder(parse_address(diagnose), settings) if diagnose else None
     serve(settings, Help(finder, as_html))
 

@@ -32,7 +32,7 @@ from safelight.serving.gc import freeze_startup_objects
 from safelight.serving.http.api import MODEL_ENDPOINTS, build_api
 from safelight.serving.http.feedback import Feedback
 from safelight.serving.http.front import Front
-from safelight.serving.http.middleware import ModelRoutes, with_cors
+from safelight.serving.http.middleware import ModelRoutes, with_cors, with_peers
 from safelight.serving.http.proxies import Proxies
 from safelight.serving.job import Handler
 from safelight.serving.policies.admission import Bounds, Load, admission
@@ -45,6 +45,7 @@ from safelight.settings import Settings
 from safelight.telemetry.logs import configure_logging, lines_lost, log_sink
 from safelight.telemetry.meter import assessment_sink, metrics_sink, service_meter
 from safelight.telemetry.record import Record, Sink
+from safelight.tls import Certificate, renewing
 
 _GOVERN_SECONDS = 1.0
 _ABORT_SECONDS = 1.0  # before the end of the grace time, running requests fail
@@ -71,6 +72,8 @@ def assemble(
 
 class Service:
     """The whole service in one process, except the model, which has its own."""
+
+    _certificate: Certificate | None = None
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -105,8 +108,9 @@ class Service:
             ready=lambda: self.pool.ready,
             lifespan=lambda _api: self._lifespan(),
         )
+        routes = with_peers(ModelRoutes(api, MODEL_ENDPOINTS), settings)
         probed = AsgiProbe(
-            with_cors(ModelRoutes(api, MODEL_ENDPOINTS), settings.cors_origins),
+            with_cors(routes, settings.cors_origins),
             meter=self.meter,
             sink=self._sink(),
             model_endpoints=MODEL_ENDPOINTS,
@@ -116,12 +120,14 @@ class Service:
     def run(self) -> None:
         """Serve until SIGTERM or Ctrl-C; then finish the running requests.
 
-        Raises MissingExtra, PortTaken, or the reason why no worker could load the model.
+        Raises MissingExtra, BadSetting, PortTaken, or the reason why no worker could load the
+        model.
         """
         trust_measured_images()
         settings = self.settings
         require_extras(settings)
         _check_exposure(settings)
+        self._certificate = Certificate.of(settings)
         listener = _listen(settings.host, settings.port)
         config = uvicorn.Config(
             self.app,
@@ -132,11 +138,15 @@ class Service:
             loop="asyncio",
             timeout_graceful_shutdown=max(1, ceil(settings.grace_seconds)),
         )
+        scheme = "http"
+        if self._certificate is not None:
+            self._certificate.secure(config)
+            scheme = "https"
         self._server = _Server(config, self.drain)
         log.info(
             "listening",
             **{
-                "url.full": f"http://{settings.host}:{settings.port}",
+                "url.full": f"{scheme}://{settings.host}:{settings.port}",
                 "safelight.model": settings.model,
             },
         )
@@ -159,7 +169,8 @@ class Service:
         self.pool.start(self.engine.receive).add_done_callback(self._on_pool_end)
         governing = asyncio.create_task(self._govern(), name="safelight-governor")
         try:
-            yield
+            async with renewing(self._certificate):
+                yield
         finally:
             governing.cancel()
             await self.pool.stop()

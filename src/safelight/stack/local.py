@@ -51,6 +51,11 @@ def plan(settings: Settings, models: Sequence[str] = ()) -> Plan:
 
     Raises MissingExtra, MissingProgram or BadSetting.
     """
+    if settings.tls_certificate or settings.tls_key:
+        raise BadSetting(
+            "`safelight up` serves http only. Unset SAFELIGHT_TLS_CERTIFICATE and "
+            "SAFELIGHT_TLS_KEY, or run `safelight serve`, which uses them."
+        )
     served = services(settings, models)
     for own in served.values():
         require_extras(own)

@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from safelight.errors import SafelightError
 from safelight.serving.http.problems import on_any_error, on_safelight_error
+from safelight.settings import Settings
 
 _METHODS = ("GET", "POST", "DELETE")
 _SHOWN_HEADERS = (
@@ -40,6 +41,15 @@ def with_cors(app: ASGIApp, origins: str) -> ASGIApp:
         allow_headers=("*",),  # OpenAI's client sends a dozen of its own
         expose_headers=_SHOWN_HEADERS,
     )
+
+
+def with_peers(app: ASGIApp, settings: Settings) -> ASGIApp:
+    """Let an application ask the instances of the settings; without any, return it unchanged."""
+    if not settings.peers:
+        return app
+    from safelight.serving.http.peers import Peers  # here, because its HTTP client takes 2 MB
+
+    return Peers(app, settings)
 
 
 class ModelRoutes:

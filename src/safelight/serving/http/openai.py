@@ -11,7 +11,7 @@ import pybase64
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 
-from safelight.errors import BadInput, InvalidParameter, SafelightError, UnknownRequest
+from safelight.errors import BadInput, InvalidParameter, Overloaded, SafelightError, UnknownRequest
 from safelight.models.backend import shown_name
 from safelight.serving.http.answers import common_headers, json_response, notes
 from safelight.serving.http.body import Fields, parse_fields, parse_image
@@ -86,7 +86,7 @@ def add_openai(api: FastAPI, front: Front) -> None:
         tags=["openai"],
         response_class=Response,
         summary="A stored image.",
-        responses={200: {"content": {"image/png": {}}}, **errors_of(UnknownRequest)},
+        responses={200: {"content": {"image/png": {}}}, **errors_of(UnknownRequest, Overloaded)},
     )
     async def stored_image(name: str) -> Response:
         image = images.get(name)

@@ -23,6 +23,7 @@ from safelight.stack.relay.finder import Finder
 from safelight.stack.relay.notice import Notice, parse
 from safelight.stack.relay.robots import Outcome
 from safelight.telemetry.logs import configure_logging
+from safelight.tls import Certificate, renewing
 from safelight.translation import Language
 
 RELAY = "alert-relay"
@@ -58,24 +59,32 @@ def serve(settings: Settings, helped: Help = Help()) -> None:
     if not monitoring.receivers:
         raise BadSetting(f"The monitoring file {settings.monitoring} has no receiver.")
     host, port = settings.host, settings.alert_relay_port
+    certificate = Certificate.of(settings)
     require_free_port(Program(RELAY, (), host, port, READY_PATH))
     configure_logging(settings.log_format)
     meter, client = Meter("relay"), httpx.AsyncClient(timeout=TRY_SECONDS)
     deliverer = Deliverer(monitoring.relayed, meter, client)
-    app = application(deliverer, meter, client, replace(helped, language=monitoring.language))
+    helped = replace(helped, language=monitoring.language)
+    app = application(deliverer, meter, client, helped, certificate)
     config = uvicorn.Config(app, host, port, log_config=None, access_log=False, proxy_headers=False)
+    if certificate is not None:
+        certificate.secure(config)
     _Server(config).run()
 
 
 def application(
-    deliverer: Deliverer, meter: Meter, client: httpx.AsyncClient, helped: Help = Help()
+    deliverer: Deliverer,
+    meter: Meter,
+    client: httpx.AsyncClient,
+    helped: Help = Help(),
+    certificate: Certificate | None = None,
 ) -> FastAPI:
     """Return the relay's routes: one per receiver, /runbooks, /healthz and /metrics."""
     finder = Finder(helped.diagnose)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with client:
+        async with client, renewing(certificate):
             yield
 
     app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
