@@ -11,7 +11,8 @@ SafelightError
 │   ├── InvalidParameter         invalid_parameter       422
 │   ├── UnsupportedTask          unsupported_task        404
 │   ├── UnknownRequest           not_found               404
-│   └── Unauthorized             unauthorized            401
+│   ├── Unauthorized             unauthorized            401
+│   └── ForeignPage              foreign_page            403
 ├── Unavailable                  the caller may retry later (429, 499, 503, 504)
 │   ├── NotReady                 not_ready               503
 │   ├── Stopping                 stopping                503
@@ -155,6 +156,13 @@ class Unauthorized(BadInput):
 
     def __init__(self) -> None:
         super().__init__("A valid API key is required. Send `Authorization: Bearer <key>`.")
+
+
+class ForeignPage(BadInput):
+    """A web page of another origin, or under a host name that is not the service's, sent it."""
+
+    status = 403
+    reason = "foreign_page"
 
 
 class Unavailable(SafelightError):

@@ -125,6 +125,16 @@ class Settings(BaseSettings):
         pattern=r"^(\*|https?://[^\s,/*]+(,https?://[^\s,/*]+)*)?$",
         description="Origins whose web pages may call the API, comma-separated, or *; empty: none.",
     )
+    allowed_hosts: str = Field(
+        "",
+        pattern=r"^(\*|[\w.:-]+(,[\w.:-]+)*)?$",
+        description="Host names that lead callers to the service, comma-separated, or *; empty: "
+        "those of this machine on 127.0.0.1, all on other addresses.",
+    )
+    relay_token_file: Path | None = Field(
+        None,
+        description="File with the token that Alertmanager sends to the alert relay; unset: none.",
+    )
     allow_anonymous: bool = Field(
         default=False,
         description="Accept callers without an API key on addresses other than 127.0.0.1.",

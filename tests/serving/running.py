@@ -50,7 +50,7 @@ async def eventually(condition: Callable[[], bool], seconds: float = READY_SECON
 async def client(service: Service) -> AsyncIterator[httpx.AsyncClient]:
     """Return an HTTP client of a service, without a network."""
     transport = httpx.ASGITransport(app=service.app, raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://test") as speaking:
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as speaking:
         yield speaking
 
 

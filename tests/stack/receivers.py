@@ -143,7 +143,7 @@ class Alertmanager:
 
 
 @contextmanager
-def alertmanager(folder: Path, monitoring: str, **options: str) -> Iterator[Alertmanager]:
+def alertmanager(folder: Path, monitoring: str, **options: Any) -> Iterator[Alertmanager]:
     """Run the real Alertmanager with a monitoring file until the end of the block."""
     (folder / "monitoring.toml").write_text(monitoring)
     config = folder / "alertmanager.yml"

@@ -59,6 +59,9 @@ TEXT: dict[str, Callable[[Any], str]] = {
 }
 
 
+SENT = {"content-type": "application/json", "authorization": "Bearer a-token"}
+
+
 @contextmanager
 def relayed(folder: Path, robots: dict[str, str]) -> Iterator[tuple[Alertmanager, str]]:
     """Run Alertmanager and the relay for robots at these addresses; return both."""
@@ -72,10 +75,13 @@ def relayed(folder: Path, robots: dict[str, str]) -> Iterator[tuple[Alertmanager
     (folder / "monitoring.toml").write_text(text)
     [port] = free_ports(1)
     relay = f"http://127.0.0.1:{port}"
-    options = ("--monitoring", str(folder / "monitoring.toml"), "--port", str(port))
+    token = folder / "token"
+    token.write_text("a-token")
+    file = str(folder / "monitoring.toml")
+    options = ("--monitoring", file, "--port", str(port), "--relay-token-file", str(token))
     with (
         started(folder / "relay", "alert-relay", *options) as command,
-        alertmanager(folder, text, relay_url=relay) as manager,
+        alertmanager(folder, text, relay_url=relay, relay_token_file=token) as manager,
     ):
         eventually(lambda: is_up(relay), within=30, what="the relay is up")
         yield manager, relay
@@ -172,7 +178,7 @@ def test_the_relay_stops_on_a_signal_and_its_log_contains_no_secret(
         with started(tmp_path / "relay", "alert-relay", *options) as command:
             relay = f"http://127.0.0.1:{port}"
             eventually(lambda: is_up(relay), within=30, what="the relay is up")
-            assert HTTP.post(f"{relay}/wecom", content=webhook()).is_success
+            assert HTTP.post(f"{relay}/wecom", content=webhook(), headers=SENT).is_success
             assert HTTP.post(f"{relay}/unknown", content=webhook()).status_code == 404
             assert command.send(number) == 0
         assert "the limit is 15 s" in TEXT["wecom"](robot.next().json)

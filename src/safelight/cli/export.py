@@ -252,4 +252,5 @@ def _choices(
         read_values(values),
         # The secrets are on the machine where Alertmanager will run.
         read(settings.monitoring, secrets_here=False),
+        settings.relay_token_file,
     )

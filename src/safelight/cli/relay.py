@@ -18,6 +18,7 @@ def alert_relay(
     port: Annotated[int | None, setting_option("alert_relay_port", "--port")] = None,
     tls_certificate: Annotated[Path | None, setting_option("tls_certificate")] = None,
     tls_key: Annotated[Path | None, setting_option("tls_key")] = None,
+    relay_token_file: Annotated[Path | None, setting_option("relay_token_file")] = None,
     log_format: Annotated[str | None, setting_option("log_format")] = None,
     diagnose: Annotated[
         str | None,
@@ -43,6 +44,7 @@ def alert_relay(
         alert_relay_port=port,
         tls_certificate=tls_certificate,
         tls_key=tls_key,
+        relay_token_file=relay_token_file,
         log_format=log_format,
     )
     finder = _finder(parse_address(diagnose), settings) if diagnose else None

@@ -16,6 +16,7 @@ from safelight.metrics.catalog import LOG_LINES_LOST, REQUEST_TIMEOUT
 from safelight.metrics.registry import Meter
 from safelight.models.backend import shown_name
 from safelight.models.extras import require_extras
+from safelight.origins import Origins, is_local
 from safelight.probes.asgi import AsgiProbe
 from safelight.probes.guard import Guard
 from safelight.probes.host import HostProbe
@@ -115,7 +116,8 @@ class Service:
             sink=self._sink(),
             model_endpoints=MODEL_ENDPOINTS,
         )
-        self.app = Proxies(probed, settings.forwarded_allow_ips, settings.root_path)
+        proxied = Proxies(probed, settings.forwarded_allow_ips, settings.root_path)
+        self.app = Origins.of(proxied, settings)
 
     def run(self) -> None:
         """Serve until SIGTERM or Ctrl-C; then finish the running requests.
@@ -264,8 +266,7 @@ class _Server(uvicorn.Server):
 
 def _check_exposure(settings: Settings) -> None:
     """Raise BadSetting if the service is exposed without keys or `allow_anonymous`."""
-    local = settings.host in ("localhost", "::1") or settings.host.startswith("127.")
-    if not (local or settings.api_keys or settings.allow_anonymous):
+    if not (is_local(settings.host) or settings.api_keys or settings.allow_anonymous):
         raise BadSetting(
             f"Anyone who reaches {settings.host} could use the model. Set SAFELIGHT_API_KEYS "
             "(`safelight key` makes one), or allow it with --allow-anonymous."

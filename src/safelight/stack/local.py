@@ -4,12 +4,13 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from secrets import token_hex
 from time import monotonic
 
 from safelight.errors import BadSetting, ServiceFailed
 from safelight.models.extras import require_extras
 from safelight.rules.files import RUNBOOKS, rule_file
-from safelight.settings import Settings
+from safelight.settings import Settings, environment_name
 from safelight.stack.files.alerting import RELAY_URL, alertmanager_yml
 from safelight.stack.files.config import prometheus_yml
 from safelight.stack.files.folder import leftovers
@@ -20,6 +21,7 @@ from safelight.stack.services import namespaces, service_program, services
 
 PROMETHEUS, ALERTMANAGER, NODE_EXPORTER = "prometheus", "alertmanager", "node-exporter"
 ALERT_RELAY = "alert-relay"
+_RELAY_TOKEN = Path("config", "relay_token")  # Alertmanager sends it to the relay
 PROMETHEUS_NAMES = ("prometheus",)
 ALERTMANAGER_NAMES = ("alertmanager", "prometheus-alertmanager")
 NODE_EXPORTER_NAMES = ("node_exporter", "prometheus-node-exporter")
@@ -66,7 +68,7 @@ def plan(settings: Settings, models: Sequence[str] = ()) -> Plan:
     programs = [
         *(service_program(name, own) for name, own in served.items()),
         _prometheus(settings, state, monitoring.prometheus_url or prometheus),
-        *([_alert_relay(settings, prometheus)] if monitoring.receivers else []),
+        *([_alert_relay(settings, state, prometheus)] if monitoring.receivers else []),
         _alertmanager(settings, state, monitoring.alertmanager_url),
         *([_node_exporter(settings, node_exporter)] if node_exporter else []),
     ]
@@ -98,7 +100,10 @@ def _files(
     )
     return {
         state / "config" / "prometheus.yml": prometheus,
-        state / "config" / "alertmanager.yml": alertmanager_yml(monitoring, relay_url=relay_url),
+        state / _RELAY_TOKEN: token_hex(32),
+        state / "config" / "alertmanager.yml": alertmanager_yml(
+            monitoring, relay_url=relay_url, relay_token_file=state / _RELAY_TOKEN
+        ),
         rules: rule_file(
             *namespaces(served),
             thresholds=monitoring.limits(*namespaces(served)),
@@ -162,6 +167,7 @@ class Stack:
             logs.mkdir(parents=True, exist_ok=True)
             for path, text in self.plan.files.items():
                 path.parent.mkdir(parents=True, exist_ok=True)
+                path.touch(mode=0o600)
                 path.write_text(text)
             names = {str(path.relative_to(state)): text for path, text in self.plan.files.items()}
             for name in leftovers(state, names):  # such as the dashboards of an earlier version
@@ -264,8 +270,9 @@ def _external(url: str) -> tuple[str, ...]:
     return f"--web.external-url={url}", "--web.route-prefix=/"
 
 
-def _alert_relay(settings: Settings, prometheus: str) -> Program:
+def _alert_relay(settings: Settings, state: Path, prometheus: str) -> Program:
     port = settings.alert_relay_port
+    token = {environment_name("relay_token_file"): str(state / _RELAY_TOKEN)}
     command = (
         sys.executable,
         "-m",
@@ -282,7 +289,8 @@ def _alert_relay(settings: Settings, prometheus: str) -> Program:
         "--diagnose",
         prometheus,
     )
-    return Program(ALERT_RELAY, command, settings.host, port, "/healthz", "alerts for group chats")
+    shows = "alerts for group chats"
+    return Program(ALERT_RELAY, command, settings.host, port, "/healthz", shows, token)
 
 
 def _node_exporter(settings: Settings, path: str) -> Program:

@@ -90,7 +90,7 @@ async def test_openais_client_finds_the_same_in_headers_and_in_fields_that_it_do
         async with client(service) as http:
             carrier: Any = http  # newer clients type it as another library's
             speaking = openai.AsyncOpenAI(
-                base_url="http://test/v1", api_key="none", max_retries=0, http_client=carrier
+                base_url="http://localhost/v1", api_key="none", max_retries=0, http_client=carrier
             )
             raw = await speaking.images.with_raw_response.edit(
                 image=("p.png", BUSY, "image/png"), prompt="make him old", n=2

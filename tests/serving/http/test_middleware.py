@@ -61,7 +61,9 @@ async def test_by_default_no_page_may_call() -> None:
         answer = await edit(speaking, headers={"origin": PAGE})
 
     assert asked.status_code == 405
-    assert answer.status_code == 200
+    assert answer.status_code == 403
+    assert answer.json()["reason"] == "foreign_page"
+    assert "SAFELIGHT_CORS_ORIGINS" in answer.json()["detail"]
     assert not [name for name in answer.headers if name.startswith("access-control")]
 
 

@@ -325,7 +325,7 @@ async def asked(
 ) -> httpx.Response:
     app = Peers(app, load(peers=setting), answer_seconds=seconds, **more)
     transport = httpx.ASGITransport(app=app)
-    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
         return await client.get(path)
 
 
@@ -465,7 +465,7 @@ async def test_at_most_eight_requests_ask_at_once_and_the_others_do_not_wait_for
     async with asyncio.timeout(20), peer(count) as address:
         app = Peers(nothing, load(peers=f"http://{address}"), answer_seconds=0.5)
         transport = httpx.ASGITransport(app=app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
             answers = await asyncio.gather(*(client.get(PATH) for _ in range(30)))
     assert {answer.status_code for answer in answers} == {503}
     assert 0 < most <= 8
@@ -542,7 +542,7 @@ async def test_an_instance_asks_itself_only_once() -> None:
     async with peer(serve) as address:
         app = Peers(nothing, load(peers=f"http://{address}"))
         transport = httpx.ASGITransport(app=app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
             for _ in range(3):
                 assert (await client.get(PATH)).content == b"own"
     assert asks == 1
@@ -553,7 +553,7 @@ async def test_the_first_of_several_failures_of_an_instance_is_logged() -> None:
     app = Peers(nothing, load(peers=f"http://{FIRST}:{closed}"))
     transport = httpx.ASGITransport(app=app)
     with capture_logs() as lines:
-        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
             for _ in range(3):
                 assert (await client.get(PATH)).status_code == 503
     assert [line["event"] for line in lines] == ["instance not reached"]
@@ -592,7 +592,7 @@ async def test_forwarded_requests_have_few_headers_of_the_caller() -> None:
     async with peer(answer) as address:
         app = Peers(nothing, load(peers=f"http://{address}"))
         transport = httpx.ASGITransport(app=app, client=("192.0.2.7", 1))
-        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
             await client.get(
                 PATH,
                 headers={
@@ -621,7 +621,7 @@ async def test_a_path_prefix_of_a_proxy_is_not_forwarded() -> None:
     async with peer(answer) as address:
         app = Peers(nothing, load(peers=f"http://{address}"))
         transport = httpx.ASGITransport(app=app, root_path="/studio")
-        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
             assert (await client.get(f"/studio{PATH}")).status_code == 200
     assert heads[0].startswith(f"GET {PATH} HTTP/1.1\r\n".encode())
 
@@ -640,7 +640,7 @@ async def test_names_are_looked_up_again_after_some_seconds() -> None:
         app._addresses._clock = lambda: now[0]
         now = [100.0]
         transport = httpx.ASGITransport(app=app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
             for moment, count in ((100.0, 1), (104.9, 1), (105.1, 2)):
                 now[0] = moment
                 assert (await client.get(PATH)).status_code == 404

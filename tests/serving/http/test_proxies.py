@@ -25,7 +25,7 @@ pytestmark = pytest.mark.anyio
 async def caller(service: Service, address: str = "127.0.0.1") -> AsyncIterator[httpx.AsyncClient]:
     """Return a client whose connections come from an address."""
     transport = httpx.ASGITransport(app=service.app, client=(address, 5000))
-    async with httpx.AsyncClient(transport=transport, base_url="http://inside:8000") as client:
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost:8000") as client:
         yield client
 
 
@@ -45,19 +45,19 @@ async def url_of(client: httpx.AsyncClient, headers: dict[str, str]) -> str:
 @pytest.mark.parametrize(
     ("headers", "url"),
     [
-        ({}, "http://inside:8000"),
+        ({}, "http://localhost:8000"),
         (FORWARDED, "https://images.example/studio"),
-        ({"x-forwarded-proto": "https"}, "https://inside:8000"),
+        ({"x-forwarded-proto": "https"}, "https://localhost:8000"),
         ({"x-forwarded-host": "images.example:8443"}, "http://images.example:8443"),
         ({"x-forwarded-host": "[2001:db8::1]:8443"}, "http://[2001:db8::1]:8443"),
         ({"x-forwarded-host": "client.example, images.example"}, "http://images.example"),
-        ({"x-forwarded-prefix": "/studio/"}, "http://inside:8000/studio"),
-        ({"x-forwarded-prefix": "/api"}, "http://inside:8000/api"),
-        ({"x-forwarded-host": "images.example/evil?"}, "http://inside:8000"),
-        ({"x-forwarded-host": "user@images.example"}, "http://inside:8000"),
-        ({"x-forwarded-prefix": "//evil.example"}, "http://inside:8000"),
-        ({"x-forwarded-prefix": "/<script>"}, "http://inside:8000"),
-        ({"x-forwarded-proto": "javascript"}, "http://inside:8000"),
+        ({"x-forwarded-prefix": "/studio/"}, "http://localhost:8000/studio"),
+        ({"x-forwarded-prefix": "/api"}, "http://localhost:8000/api"),
+        ({"x-forwarded-host": "images.example/evil?"}, "http://localhost:8000"),
+        ({"x-forwarded-host": "user@images.example"}, "http://localhost:8000"),
+        ({"x-forwarded-prefix": "//evil.example"}, "http://localhost:8000"),
+        ({"x-forwarded-prefix": "/<script>"}, "http://localhost:8000"),
+        ({"x-forwarded-proto": "javascript"}, "http://localhost:8000"),
     ],
 )
 async def test_addresses_are_those_that_the_proxy_reports(
@@ -83,7 +83,7 @@ async def test_only_trusted_proxies_are_believed(trusted: str, address: str, use
     async with engine(forwarded_allow_ips=trusted) as service, caller(service, address) as client:
         url = await url_of(client, FORWARDED)
 
-    assert url == ("https://images.example/studio" if used else "http://inside:8000")
+    assert url == ("https://images.example/studio" if used else "http://localhost:8000")
 
 
 async def test_the_callers_address_is_that_before_the_proxy() -> None:
@@ -108,7 +108,7 @@ async def test_all_routes_are_served_below_a_root_path(
     root_path: str, headers: dict[str, str]
 ) -> None:
     async with engine(root_path=root_path) as service, caller(service) as client:
-        assert await url_of(client, headers) == f"http://inside:8000{root_path}"
+        assert await url_of(client, headers) == f"http://localhost:8000{root_path}"
         for path in ("/healthz", "/readyz", "/metrics", "/v1/models", "/openapi.json"):
             assert (await client.get(path, headers=headers)).status_code == 200, path
         page = (await client.get("/docs", headers=headers)).text
@@ -116,8 +116,8 @@ async def test_all_routes_are_served_below_a_root_path(
         counted = value(service.meter, HTTP_REQUESTS, handler="/v1/images/edits")
 
     assert f"{root_path}/openapi.json" in page
-    assert f"http://inside:8000{root_path}/swagger/" in page
-    assert answer.headers["location"] == f"http://inside:8000{root_path}/docs"
+    assert f"http://localhost:8000{root_path}/swagger/" in page
+    assert answer.headers["location"] == f"http://localhost:8000{root_path}/docs"
     assert counted == 1
 
 

@@ -23,7 +23,8 @@ def monitoring(folder: Path) -> Monitoring:
 def test_each_secret_says_which_key_of_the_monitoring_file_it_holds(tmp_path: Path) -> None:
     result = delivered(monitoring(tmp_path))
     assert dict(result.secrets) == SECRETS
-    assert {*result.own_secrets, *result.relay_secrets} == set(SECRETS)
+    assert {*result.own_secrets, *result.relay_secrets} == {*SECRETS, "relay_token"}
+    assert {"relay_token"} == set(result.own_secrets) & set(result.relay_secrets)
 
 
 def test_the_relay_reads_its_own_file_and_finds_its_receivers_there(tmp_path: Path) -> None:

@@ -105,6 +105,7 @@ class Compose:
         for name in self.document["volumes"]:
             (self.volumes / name).mkdir(parents=True)
         (self.folder / "secrets" / "hook_url").write_text("http://127.0.0.1:7000/hook\n")
+        (self.folder / "secrets" / "relay_token").write_text("a-token\n")
         self.services: dict[str, dict[str, Any]] = {
             name: service
             for name, service in self.document["services"].items()
@@ -230,6 +231,15 @@ def test_an_alert_reaches_its_receiver_through_the_relay(
     received = folder / "received" / "alert.json"
     eventually(received.exists, within=30, what="the receiver got the alert")
     eventually(lambda: "NoWorkerReady" in received.read_text(), within=5, what="it names the alert")
+
+
+def test_only_alertmanager_may_send_to_the_group_chat(
+    compose: tuple[Compose, Network, Path],
+) -> None:
+    composed, net, _ = compose
+    post = "import httpx, sys; print(httpx.post(sys.argv[1], json={}, timeout=5).status_code)"
+    command = (sys.executable, "-c", post, "http://alert-relay:9094/hook")
+    assert net.run(composed.container("safelight"), command).stdout == "401\n"
 
 
 def test_the_relay_does_not_start_without_its_secret(

@@ -12,7 +12,7 @@ from safelight.metrics.registry import Meter
 from safelight.settings import load
 from safelight.stack.receivers import Relayed
 from safelight.stack.relay.delivery import Deliverer
-from safelight.stack.relay.relay import MAX_BODY_BYTES, Help, application, serve
+from safelight.stack.relay.relay import MAX_BODY_BYTES, Help, Notifications, application, serve
 from tests.stack.receivers import receiver
 from tests.stack.webhooks import alert, webhook
 
@@ -51,6 +51,41 @@ def test_the_response_to_alertmanager_reports_the_outcome(
         assert ("retry-after" in response.headers) == (outcome == "rate_limited")
         name = f'safelight_notifications_total{{channel="wecom",outcome="{outcome}"}} 1.0'
         assert name in relay.get("/metrics").text
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"content-type": "application/json", "authorization": "Bearer word"}, 200),
+        ({"content-type": "application/json; charset=utf-8", "authorization": "Bearer word"}, 200),
+        ({"content-type": "application/json", "authorization": "Bearer other"}, 401),
+        ({"content-type": "application/json"}, 401),
+        ({"content-type": "text/plain", "authorization": "Bearer word"}, 415),
+        ({"content-type": "application/x-www-form-urlencoded"}, 415),
+        ({}, 415),
+    ],
+)
+def test_a_web_page_cannot_write_to_the_group_chat(
+    headers: dict[str, str], status: int, make_relay: MakeRelay
+) -> None:
+    with make_relay(httpx.Response(200, json={"errcode": 0})) as relay:
+        guarded = TestClient(Notifications(relay.app, "word"))
+        response = guarded.post("/group", content=webhook(), headers=headers)
+        assert response.status_code == status
+        sent = 'safelight_notifications_total{channel="wecom",outcome="delivered"}'
+        assert (f"{sent} 1.0" in relay.get("/metrics").text) == (status == 200)
+
+
+@pytest.mark.parametrize("content", ["", " \n"])
+def test_an_empty_token_is_refused_before_the_start(content: str, tmp_path: Path) -> None:
+    (tmp_path / "url").write_text("http://robot/send?key=hush")
+    (tmp_path / "monitoring.toml").write_text(
+        '[receivers.group]\nkind = "wecom"\nurl_file = "url"\n[routes]\ncritical = ["group"]\n'
+    )
+    (tmp_path / "token").write_text(content)
+    settings = load(monitoring=tmp_path / "monitoring.toml", relay_token_file=tmp_path / "token")
+    with pytest.raises(BadSetting, match=r"RELAY_TOKEN_FILE: .* is empty\. Write a token"):
+        serve(settings)
 
 
 def test_an_unknown_receiver_is_404(make_relay: MakeRelay) -> None:

@@ -4,6 +4,8 @@ Alertmanager 0.25 and later can load it. It contains no secret, only the paths o
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import get_args
 
 from safelight.rules.rule import Severity
@@ -25,14 +27,35 @@ _BURN_RATES = (
 _DURATIONS = (("h", 3600), ("m", 60), ("s", 1))
 
 
-def alertmanager_yml(monitoring: Monitoring | None = None, *, relay_url: str = RELAY_URL) -> str:
+@dataclass(frozen=True, slots=True)
+class Relay:
+    """The address of the relay, and the file with its token."""
+
+    url: str
+    token_file: Path | None = None
+
+    def authorization(self) -> Document:
+        """Return how Alertmanager sends the token."""
+        if self.token_file is None:
+            return {}
+        credentials = {"type": "Bearer", "credentials_file": str(self.token_file)}
+        return {"http_config": {"authorization": credentials}}
+
+
+def alertmanager_yml(
+    monitoring: Monitoring | None = None,
+    *,
+    relay_url: str = RELAY_URL,
+    relay_token_file: Path | None = None,
+) -> str:
     """Return a configuration that notifies the receivers of a monitoring file.
 
     Without a monitoring file Alertmanager shows the alerts and sends none. The monitoring file's
-    `relay_url` takes precedence over the argument.
+    `relay_url` takes precedence over the argument. Alertmanager sends the token in
+    `relay_token_file` to the relay.
     """
     monitoring = monitoring or Monitoring()
-    relay = (monitoring.relay_url or relay_url).rstrip("/")
+    relay = Relay((monitoring.relay_url or relay_url).rstrip("/"), relay_token_file)
     mutes = [_time_interval(mute) for mute in monitoring.mute]
     routes = [
         *_watchdog(monitoring),
@@ -168,7 +191,7 @@ def _inhibit(source: str, target: str, equal: list[str]) -> Document:
     }
 
 
-def _receiver(name: str, monitoring: Monitoring, relay: str) -> Document:
+def _receiver(name: str, monitoring: Monitoring, relay: Relay) -> Document:
     """Return how Alertmanager reaches a receiver: directly, or through the relay."""
     receiver = monitoring.receivers[name]
     if isinstance(receiver, Slack):
@@ -177,8 +200,8 @@ def _receiver(name: str, monitoring: Monitoring, relay: str) -> Document:
         return {"email_configs": [_email(receiver, monitoring.language)]}
     if isinstance(receiver, Webhook) and receiver.url:
         return {"webhook_configs": [{"url": receiver.url, "send_resolved": True}]}
-    relayed = {"url": f"{relay}/{name}", "send_resolved": True, "max_alerts": _MAX_ALERTS}
-    return {"webhook_configs": [relayed]}
+    relayed: Document = {"url": f"{relay.url}/{name}", **relay.authorization()}
+    return {"webhook_configs": [{**relayed, "send_resolved": True, "max_alerts": _MAX_ALERTS}]}
 
 
 def _title(language: Language) -> str:

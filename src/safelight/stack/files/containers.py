@@ -5,7 +5,7 @@ root file system is read-only.
 """
 
 from safelight.settings import Settings, environment_name
-from safelight.stack.files.delivered import Delivered
+from safelight.stack.files.delivered import RELAY_TOKEN, Delivered
 from safelight.stack.files.document import Document, header, yaml_text
 from safelight.stack.files.grafana import HOME
 from safelight.stack.files.image import CACHE, IMAGE, STATE
@@ -25,6 +25,9 @@ _USAGE = """\
 # First write these secrets. Containers read the files; the folder keeps others out:
 #   chmod 700 secrets
 #   openssl rand -base64 24 > secrets/grafana_admin   # the password of Grafana's user admin
+"""
+_TOKEN_USAGE = f"""\
+#   openssl rand -hex 32 > secrets/{RELAY_TOKEN}   # between Alertmanager and the relay
 """
 BOARDS_FOLDER = "/var/lib/grafana/dashboards"
 PROMETHEUS_GPU = "prometheus-gpu.yml"
@@ -48,8 +51,10 @@ def compose_yaml(settings: Settings, delivered: Delivered) -> str:
         "grafana": _grafana(),
     }
     volumes = ("models", "state", "prometheus", "alertmanager", "grafana")
-    secrets = (_GRAFANA_PASSWORD, *delivered.secrets)
-    usage = _USAGE + "".join(
+    tokens = (RELAY_TOKEN,) if delivered.relayed else ()
+    secrets = (_GRAFANA_PASSWORD, *tokens, *delivered.secrets)
+    usage = _USAGE + (_TOKEN_USAGE if tokens else "")
+    usage += "".join(
         f"#   secrets/{name}   # {source} of the monitoring file\n"
         for name, source in delivered.secrets.items()
     )
@@ -110,6 +115,7 @@ def _relay(delivered: Delivered) -> Document:
         **_restricted("9094", "RELAY_PORT", memory="512m"),
         "init": True,
         "command": [_RELAY, f"--monitoring={_MONITORING}", "--diagnose=http://prometheus:9090"],
+        "environment": {environment_name("relay_token_file"): str(delivered.token_file)},
         "volumes": [f"./compose/monitoring.toml:{_MONITORING}:ro"],
         "secrets": list(delivered.relay_secrets),
         "healthcheck": _health(_python_probe("9094/healthz")),

@@ -1,6 +1,6 @@
 """The monitoring file as containers read it: the paths of its secrets are those in a container."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from safelight.stack.monitoring import Monitoring
 from safelight.stack.receivers import Receiver
 
 _FOLDER = Path("/run/secrets")
+RELAY_TOKEN = "relay_token"  # no receiver's secret has such a name: they end with their key
 _FILE = "_file"  # the end of a key that names the file of a secret
 
 
@@ -26,6 +27,11 @@ class Delivered:
     secrets: Mapping[str, str]
     own_secrets: tuple[str, ...]
     relay_secrets: tuple[str, ...]
+
+    @property
+    def token_file(self) -> Path | None:
+        """Return the file with the token that Alertmanager sends to the relay, in containers."""
+        return _FOLDER / RELAY_TOKEN if self.relayed else None
 
     @property
     def relayed(self) -> bool:
@@ -51,13 +57,19 @@ def delivered(monitoring: Monitoring) -> Delivered:
     moved = {name: _moved(name, receiver) for name, receiver in monitoring.receivers.items()}
     secrets = {name: _secrets(name, receiver) for name, receiver in monitoring.receivers.items()}
     relayed = monitoring.relayed
+    tokens = (RELAY_TOKEN,) if relayed else ()
     return Delivered(
         # In the containers the relay has another address than on the user's machine.
         monitoring.model_copy(update={"receivers": moved, "relay_url": None}),
         {secret: key for keys in secrets.values() for secret, key in keys.items()},
-        tuple(secret for name, keys in secrets.items() if name not in relayed for secret in keys),
-        tuple(secret for name, keys in secrets.items() if name in relayed for secret in keys),
+        (*_of(secrets, secrets.keys() - relayed.keys()), *tokens),
+        (*_of(secrets, relayed.keys()), *tokens),
     )
+
+
+def _of(secrets: Mapping[str, Mapping[str, str]], receivers: Set[str]) -> Iterator[str]:
+    """Yield the names of the secrets of these receivers."""
+    return (secret for name, keys in secrets.items() if name in receivers for secret in keys)
 
 
 def _moved(name: str, receiver: Receiver) -> Receiver:

@@ -74,6 +74,7 @@ class Choices:
     remote_write: tuple[str, ...] = ()
     values: Values = field(default_factory=Values)
     monitoring: Monitoring = field(default_factory=Monitoring)
+    relay_token_file: Path | None = None
 
     @property
     def service(self) -> Settings:
@@ -175,7 +176,9 @@ def _rules(choices: Choices) -> Files:
 
 
 def _alertmanager(choices: Choices) -> Files:
-    return {"alertmanager/alertmanager.yml": alertmanager_yml(choices.monitoring)}
+    token = choices.relay_token_file
+    config = alertmanager_yml(choices.monitoring, relay_token_file=token)
+    return {"alertmanager/alertmanager.yml": config}
 
 
 def _grafana(choices: Choices) -> Files:
@@ -214,7 +217,7 @@ def _compose(choices: Choices) -> Files:
         **_boards(choices),
         **relay_files,
         "compose/alertmanager.yml": alertmanager_yml(
-            notified.monitoring, relay_url=f"http://{relay}"
+            notified.monitoring, relay_url=f"http://{relay}", relay_token_file=notified.token_file
         ),
         "compose/prometheus.yml": _prometheus_yml(cpu_only, choices),
         f"compose/{PROMETHEUS_GPU}": _prometheus_yml(with_gpus, choices),

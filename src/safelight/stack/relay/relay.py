@@ -1,6 +1,7 @@
 """The alert relay's HTTP server: forwards Alertmanager's webhooks to group-chat robots."""
 
 import asyncio
+import hmac
 import re
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -11,13 +12,24 @@ import httpx
 import uvicorn
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from safelight.errors import BadSetting, MalformedBody, SafelightError, UnknownRequest
+from safelight.errors import (
+    BadSetting,
+    MalformedBody,
+    SafelightError,
+    Unauthorized,
+    UnknownRequest,
+    UnsupportedMediaType,
+)
 from safelight.metrics.registry import Meter
 from safelight.namespace import PATTERN
+from safelight.origins import Origins
 from safelight.settings import Settings
 from safelight.stack.monitoring import read
 from safelight.stack.programs import Program, require_free_port
+from safelight.stack.receivers import secret
 from safelight.stack.relay.delivery import TRY_SECONDS, Deliverer
 from safelight.stack.relay.finder import Finder
 from safelight.stack.relay.notice import Notice, parse
@@ -66,7 +78,10 @@ def serve(settings: Settings, helped: Help = Help()) -> None:
     deliverer = Deliverer(monitoring.relayed, meter, client)
     helped = replace(helped, language=monitoring.language)
     app = application(deliverer, meter, client, helped, certificate)
-    config = uvicorn.Config(app, host, port, log_config=None, access_log=False, proxy_headers=False)
+    guarded = Origins.of(Notifications(app, _token(settings)), settings)
+    config = uvicorn.Config(
+        guarded, host, port, log_config=None, access_log=False, proxy_headers=False
+    )
     if certificate is not None:
         certificate.secure(config)
     _Server(config).run()
@@ -114,6 +129,52 @@ def application(
             return JSONResponse({"reason": error.reason, "why": str(error)}, error.status)
 
     return app
+
+
+class Notifications:
+    """Wraps the relay: only JSON with the token, if there is one, gets to a receiver.
+
+    A web page can send no JSON to another origin without asking first.
+    """
+
+    def __init__(self, app: ASGIApp, token: str = "") -> None:
+        self._app = app
+        self._token = token
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        if scope["type"] == "http" and scope["method"] == "POST":
+            error = self._refusal(Headers(scope=scope))
+            if error is not None:
+                content = {"reason": error.reason, "why": str(error)}
+                await JSONResponse(content, error.status)(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+    def _refusal(self, headers: Headers) -> SafelightError | None:
+        if headers.get("content-type", "").partition(";")[0].strip() != "application/json":
+            return UnsupportedMediaType("Send Alertmanager's JSON, as application/json.")
+        sent = headers.get("authorization", "").partition(" ")[2].strip()
+        if self._token and not hmac.compare_digest(sent.encode(), self._token.encode()):
+            return Unauthorized()
+        return None
+
+
+def _token(settings: Settings) -> str:
+    """Return the token that Alertmanager must send; empty if none is set. Raises BadSetting."""
+    file = settings.relay_token_file
+    if file is None:
+        return ""
+    try:
+        token = secret(file)
+    except (OSError, UnicodeDecodeError):
+        token = ""
+    if not token:
+        raise BadSetting(
+            f"SAFELIGHT_RELAY_TOKEN_FILE: {file} cannot be read or is empty. Write a token into "
+            "it, for example with: openssl rand -hex 32"
+        )
+    return token
 
 
 class _Server(uvicorn.Server):
