@@ -179,7 +179,7 @@ def test_the_relay_stops_on_a_signal_and_its_log_contains_no_secret(
             relay = f"http://127.0.0.1:{port}"
             eventually(lambda: is_up(relay), within=30, what="the relay is up")
             assert HTTP.post(f"{relay}/wecom", content=webhook(), headers=SENT).is_success
-            assert HTTP.post(f"{relay}/unknown", content=webhook()).status_code == 404
+            assert HTTP.post(f"{relay}/unknown", content=webhook(), headers=SENT).status_code == 404
             assert command.send(number) == 0
         assert "the limit is 15 s" in TEXT["wecom"](robot.next().json)
     output = command.err + command.out

@@ -59,7 +59,7 @@ def monitoring(folder: Path, text: str = EVERYONE) -> Monitoring:
     return read(folder / "monitoring.toml", secrets_here=False)
 
 
-def loaded(monitoring: Monitoring | None, **options: str) -> dict[str, Any]:
+def loaded(monitoring: Monitoring | None, **options: Any) -> dict[str, Any]:
     content: dict[str, Any] = yaml.safe_load(alertmanager_yml(monitoring, **options))
     return content
 
