@@ -18,6 +18,7 @@ from safelight.settings import plain_output, program_environment, renamed_settin
 # Each command, in the order of `--help`, and the module in this package that has its function.
 COMMANDS = {
     "up": "up",
+    "down": "down",
     "serve": "serve",
     "top": "top",
     "traffic": "traffic",

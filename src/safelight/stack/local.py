@@ -15,6 +15,7 @@ from safelight.stack.files.alerting import RELAY_URL, alertmanager_yml
 from safelight.stack.files.config import prometheus_yml
 from safelight.stack.files.folder import leftovers
 from safelight.stack.files.grafana import GRAFANA, grafana_plan
+from safelight.stack.lock import StateLock
 from safelight.stack.monitoring import Monitoring, read
 from safelight.stack.programs import Program, Running, find_program, look_for, require_free_port
 from safelight.stack.services import namespaces, service_program, services
@@ -122,6 +123,7 @@ class Stack:
         self._settings = settings
         self._report = report
         self._wait = wait
+        self._lock = StateLock(plan.state)
         self._running: list[Running] = []
         self._ready: dict[str, bool] = {}
         self._started_at: dict[str, float] = {}
@@ -137,6 +139,7 @@ class Stack:
         for program in self.plan.programs:
             self._running.append(Running(program, logs))
             self._started_at[program.name] = monotonic()
+        self._note()
         return all(self._wait_until_ready(running) for running in self._running)
 
     def follow(self) -> None:
@@ -159,12 +162,17 @@ class Stack:
         for running in reversed(self._running):
             running.stop(self._settings.grace_seconds + _CLOSE_SECONDS)
         self._running.clear()
+        self._lock.release()
+
+    def _note(self) -> None:
+        self._lock.note({running.program.name: running.pid for running in self._running})
 
     def _prepare(self) -> Path:
         state = self.plan.state
         logs = state / "logs"
         try:
-            logs.mkdir(parents=True, exist_ok=True)
+            self._lock.take()
+            logs.mkdir(exist_ok=True)
             for path, text in self.plan.files.items():
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.touch(mode=0o600)

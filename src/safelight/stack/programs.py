@@ -1,11 +1,13 @@
 """Find, start, check and stop the programs of a stack."""
 
+import ctypes
 import os
 import re
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +19,8 @@ from safelight.settings import program_environment
 
 _TIMEOUT_SECONDS = 2.0
 _OWN_PREFIX = "safelight: "
+_PR_SET_PDEATHSIG = 1  # prctl(2)
+_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +114,14 @@ class Running:
                 stderr=subprocess.STDOUT,
                 env=program_environment(None, **self.program.environment),
                 start_new_session=True,
+                preexec_fn=_end_with_parent,
             )
+
+
+def _end_with_parent() -> None:
+    """Let the kernel send SIGTERM to this process when the thread that started it ends (Linux)."""
+    if _LIBC is not None:
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def find_program(names: Sequence[str], package: str) -> str:
