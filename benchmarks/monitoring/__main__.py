@@ -36,12 +36,13 @@ def lint_errors() -> Iterator[Measurement]:
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             (folder / path).write_text(text)
         for command, file in (
-            (("promtool", "check", "rules", "--lint=all"), "prometheus/rules/safelight.yml"),
+            (("promtool", "check", "rules", "--lint=all"), "prometheus/rules/*.yml"),
             (("promtool", "check", "config", "--lint=all"), "prometheus/prometheus.yml"),
             (("amtool", "check-config"), "alertmanager/alertmanager.yml"),
         ):
+            files = [str(path) for path in sorted(folder.glob(file))]
             process = subprocess.run(
-                (*command, str(folder / file)), capture_output=True, text=True, check=False
+                (*command, *files), capture_output=True, text=True, check=False
             )
             lines = [line for line in process.stderr.splitlines() if line]
             number = len(lines) + (process.returncode != 0)

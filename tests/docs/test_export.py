@@ -130,7 +130,7 @@ def test_the_page_names_every_part_of_the_export() -> None:
     assert all(f"`safelight export {part}`" in PAGE for part in (*PARTS, "all"))
 
 
-@pytest.mark.parametrize("block", YAML[1:])
+@pytest.mark.parametrize("block", YAML[2:])
 def test_an_overlay_names_components_that_are_exported(block: str) -> None:
     overlay = yaml.safe_load(block)
     assert overlay["resources"] == ["../kubernetes"]
@@ -141,7 +141,7 @@ def test_an_overlay_names_components_that_are_exported(block: str) -> None:
 
 
 def test_the_larger_overlay_uses_the_exported_names() -> None:
-    overlay = yaml.safe_load(YAML[2])
+    overlay = yaml.safe_load(YAML[3])
     files = kustomize_files("instructpix2pix")
     [replicas] = overlay["replicas"]
     deployment = yaml.safe_load(files["deployment.yaml"])

@@ -4,7 +4,7 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 from rich.console import Console
@@ -65,12 +65,25 @@ def restore(file: File, records_url: Url = None, state_folder: State = None) -> 
 @contextmanager
 def _progress(verb: str) -> Iterator[Callable[[int, int], None]]:
     """Show the copied rows on a terminal. SIGTERM ends the copy as Ctrl-C does."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    interrupted = False
+
+    def interrupt(*_: object) -> NoReturn:
+        nonlocal interrupted
+        interrupted = True
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, interrupt)
     out = Console(stderr=True)
     columns = (TextColumn(verb), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=out, transient=True, disable=not out.is_terminal) as bar:
         task = bar.add_task(verb, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+        try:
+            yield lambda done, total: bar.update(task, completed=done, total=total)
+        except Exception:
+            if interrupted:  # PostgreSQL's driver may report it as a cancelled statement
+                raise KeyboardInterrupt from None
+            raise
 
 
 def _summary(copied: "Copied") -> str:

@@ -31,8 +31,15 @@ VALUES: dict[str, dict[str, Any]] = {
     "claims": {"replicas": 1, "records": {"claim": "records"}, "cacheClaim": "weights"},
     "gpus": {
         "records": {"kind": "none"},
-        "resources": {"gpus": 2, "cpu": "500m", "memory": "4Gi", "memoryLimit": "32Gi"},
+        "resources": {"gpus": 2, "cpu": 0.5, "memoryGib": 4, "memoryLimitGib": 32},
         "image": {"repository": "images.example/safelight", "tag": "1.2", "pullPolicy": "Always"},
+    },
+    "one with a shared cache": {"replicas": 3, "cacheClaim": "weights"},
+    "settings and placement": {
+        "settings": {"queue_limit": "7", "forwarded_allow_ips": "10.0.0.0/8", "samples": "true"},
+        "settingsSecret": "edits-settings",
+        "image": {"pullSecrets": ["registry", "mirror"]},
+        "resources": {"nodeSelector": {"gpu": "h200", "zone": "1"}, "cpu": 4},
     },
     "networks": {"network": {"prometheusNamespace": "watch", "ingressNamespace": "ingress"}},
     "same network twice": {"network": {"ingressNamespace": "monitoring"}},
@@ -124,6 +131,10 @@ def test_helm_finds_a_fault_in_a_broken_chart(tmp_path: Path) -> None:
         ({"records": {"kind": "none", "claim": "x"}}, "records.claim has no use with records.kind"),
         ({"records": {"claim": "x"}}, "records.claim has room for one pod: set replicas to 1"),
         ({"monitoring": {"operatorLabels": {"release": "x"}}}, "operatorLabels cannot set release"),
+        ({"resources": {"memoryGib": 32}}, "resources.memoryGib is above"),
+        ({"replicas": 16}, "at '/replicas': maximum: got 16, want 15"),
+        ({"model": ""}, "at '/model': minLength: got 0, want 1"),
+        ({"settings": {"nonsense": "1"}}, "'nonsense'"),
         ({"monitoring": {"enabled": True}}, "The cluster has no Prometheus Operator. Install it"),
     ],
 )
@@ -138,8 +149,18 @@ def test_helm_refuses_wrong_values_with_what_to_do(
 def test_the_notes_say_how_to_create_every_secret(tmp_path: Path) -> None:
     text = notes(tmp_path, chart(), VALUES["postgresql"])
     assert "--namespace images create secret generic keys --from-literal=api_keys=" in text
-    assert "--namespace images create secret generic db --from-literal=url=" in text
-    assert "Secret" not in notes(tmp_path, chart(), {})
+    assert "--namespace images create secret generic db --from-file=url=" in text
+    assert "do not start before these Secrets" not in notes(tmp_path, chart(), {})
+
+
+def test_the_notes_say_who_needs_no_api_key(tmp_path: Path) -> None:
+    assert "the NetworkPolicy admits need no API key" in notes(tmp_path, chart(), {})
+    assert "No caller needs an API key" in notes(tmp_path, chart(), {"network": {"enabled": False}})
+    assert "API key:" not in notes(tmp_path, chart(), {"apiKeysSecret": "keys"})
+
+
+def test_a_parent_chart_may_give_its_global_values(tmp_path: Path) -> None:
+    assert render(tmp_path, chart(), {"global": {"team": "images"}})
 
 
 def test_the_notes_say_when_nothing_scrapes_the_service(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from safelight.rules.files import WATCHDOG, groups, rule_file
+from safelight.serving.http.addresses import PEER_LIMIT
 from safelight.stack.files import operator
 from safelight.stack.files.folder import write
 from safelight.stack.files.grafana import board_files
@@ -302,8 +303,30 @@ def test_the_base_says_how_to_create_every_secret() -> None:
     )
     text = kustomize_files("zimage", values)["kustomization.yaml"]
     assert "create secret generic keys --from-literal=api_keys=" in text
-    assert "create secret generic db --from-literal=url=" in text
-    assert "secret" not in FILES["kustomization.yaml"]
+    assert "create secret generic db --from-file=url=" in text
+    assert "need no API key" not in text
+    assert "create secret" not in FILES["kustomization.yaml"]
+    assert (
+        "admits need no API key: to change that, set apiKeysSecret" in FILES["kustomization.yaml"]
+    )
+
+
+def test_the_image_is_named_as_kustomize_finds_it() -> None:
+    values = Values.model_validate({"image": {"repository": "images.example/me/safelight"}})
+    text = kustomize_files("zimage", values)["kustomization.yaml"]
+    assert "(the name of images.example/me/safelight in" in text
+
+
+def test_the_component_for_gpus_takes_none_away() -> None:
+    for gpus, expected in ((0, 1), (1, 1), (4, 4)):
+        patch = with_values(resources={"gpus": gpus})[PATCH]["spec"]["template"]["spec"]
+        assert patch["containers"][0]["resources"]["limits"] == {"nvidia.com/gpu": expected}
+
+
+def test_a_rollout_never_has_more_pods_than_a_pod_asks() -> None:
+    [most] = [m.le for m in Values.model_fields["replicas"].metadata if hasattr(m, "le")]
+    surge = MANIFESTS[DEPLOYMENT]["spec"]["strategy"]["rollingUpdate"]["maxSurge"]
+    assert most + surge <= PEER_LIMIT
 
 
 # ── Kustomize itself ─────────────────────────────────────────────────────────────────────────────

@@ -74,7 +74,7 @@ def test_a_container_is_pinned_local_healthy_and_without_privileges(
     assert version == "local" or re.match(r"v?\d+\.\d+\.\d+", version)
     assert all(port.startswith("127.0.0.1:") for port in service["ports"])
     assert service["read_only"] is True
-    assert re.fullmatch(r"\d+[mg]", service["mem_limit"])
+    assert re.fullmatch(r"\$\{SAFELIGHT_MEMORY:-16g\}|\d+[mg]", service["mem_limit"])
     assert service["healthcheck"]["test"][0] == "CMD"
     assert service["cap_drop"] == ["ALL"]
     assert "privileged" not in service
@@ -147,7 +147,7 @@ def test_the_health_check_of_nvidias_exporter_follows_its_status(
 def test_records_are_on_a_volume_that_the_user_of_the_image_may_write() -> None:
     service = COMPOSE["services"]["safelight"]
     [place] = [v.split(":")[1] for v in service["volumes"] if v.startswith("state:")]
-    assert f":-sqlite:///{place}/records.db" in service["environment"]["SAFELIGHT_RECORDS_URL"]
+    assert f"-sqlite:///{place}/records.db" in service["environment"]["SAFELIGHT_RECORDS_URL"]
     assert re.search(rf"install -d -o safelight .*{place}\b", FILES["Dockerfile"])
     assert "state" in COMPOSE["volumes"]
 

@@ -158,7 +158,7 @@ def test_every_deployment_serves_the_model_of_its_namespace(
 ) -> None:
     files = deployment(Choices(namespace, chosen))
     compose = yaml.safe_load(files["compose.yaml"])["services"]["safelight"]["environment"]
-    assert compose["SAFELIGHT_MODEL"] == f"${{SAFELIGHT_MODEL:-{served}}}"
+    assert compose["SAFELIGHT_MODEL"] == f"${{SAFELIGHT_MODEL-{served}}}"
     assert f"value: {served}\n" in files["kubernetes/deployment.yaml"]
     assert yaml.safe_load(files["helm/values.yaml"])["model"] == served
     assert f'"SAFELIGHT_MODEL={served}"' in files[f"systemd/{namespace}.service"]

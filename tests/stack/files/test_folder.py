@@ -1,6 +1,7 @@
 import errno
 import json
 import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -217,3 +218,18 @@ def test_ctrl_c_leaves_the_folder_unchanged(
         write(tmp_path, FILES)
     assert tree(tmp_path) == before
     assert not (tmp_path / "deep").exists()
+
+
+def test_containers_can_read_the_files_whatever_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        write(tmp_path / "new", {"a/file.yml": "# text\n", "secrets/.gitignore": "*\n"})
+    finally:
+        os.umask(before)
+    modes = {
+        path.relative_to(tmp_path).as_posix(): stat.S_IMODE(path.stat().st_mode)
+        for path in (tmp_path / "new").rglob("*")
+    }
+    assert modes["new/a"] == 0o755
+    assert modes["new/a/file.yml"] == modes["new/secrets/.gitignore"] == 0o644
+    assert modes["new/secrets"] == 0o700

@@ -59,7 +59,10 @@ print(answer.status_code, answer.headers["x-request-id"])
 
 def interpolated(text: str) -> str:
     """Return a value of a compose file with the defaults of its variables, as compose does."""
-    return re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", text).replace("$$", "$")
+    inner = re.compile(r"\$\{\w+:?-([^${}]*)\}")
+    while inner.search(text):
+        text = inner.sub(r"\1", text)
+    return text.replace("$$", "$")
 
 
 def image_environment(dockerfile: str) -> dict[str, str]:

@@ -31,6 +31,8 @@ EDITS = Values.model_validate(
         "apiKeysSecret": "edits-keys",
         "records": {"kind": "postgresql", "secret": "edits-db", "port": 6432},
         "resources": {"gpus": 1},
+        "settings": {"queue_limit": "7"},
+        "settingsSecret": "edits-settings",
         "network": NETWORK,
         "monitoring": WATCHED,
     }
@@ -178,10 +180,14 @@ def test_every_secret_is_one_that_the_export_says_how_to_create(manifests: list[
         for pod in pods(manifests)
         for variable in pod["spec"]["containers"][0]["env"]
         if "valueFrom" in variable
+    } | {
+        source["secretRef"]["name"]
+        for pod in pods(manifests)
+        for source in pod["spec"]["containers"][0].get("envFrom", ())
     }
     commands = [line for values in SERVICES.values() for line in secret_commands(values)]
     created = {line.split("generic ")[1].split()[0] for line in commands}
-    assert referenced == created == {"edits-keys", "edits-db", "portraits-keys"}
+    assert referenced == created == {"edits-keys", "edits-db", "edits-settings", "portraits-keys"}
 
 
 def test_every_reference_leads_to_what_is_exported(manifests: list[Manifest]) -> None:

@@ -77,6 +77,14 @@ def test_the_packages_are_those_that_debian_was_seen_to_have() -> None:
         "npm",
         "valgrind",
         "postgresql",
+        "nginx",
+        "haproxy",
+        "openssl",
+        "bubblewrap",
+        "iproute2",
+        "kubernetes-client",
+        "systemd",
+        "wget",
     }
 
 

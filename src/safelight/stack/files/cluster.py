@@ -72,12 +72,17 @@ def secret_commands(values: Values) -> Iterator[str]:
     if values.api_keys_secret:
         yield (
             f"kubectl create secret generic {values.api_keys_secret} "
-            "--from-literal=api_keys=NAME=HASH  # the output of `safelight key`"
+            "--from-literal=api_keys=NAME=HASH  # printed by `safelight key`"
+        )
+    if values.settings_secret:
+        yield (
+            f"kubectl create secret generic {values.settings_secret} "
+            "--from-env-file=FILE  # with lines such as HF_TOKEN=…"
         )
     if values.records.kind == "postgresql":
         yield (
             f"kubectl create secret generic {values.records.secret} "
-            "--from-literal=url=postgresql://USER:PASSWORD@HOST/NAME"
+            "--from-file=url=FILE  # with postgresql://USER:PASSWORD@HOST/NAME"
         )
 
 
@@ -87,6 +92,10 @@ def _secrets(name: str, values: Values) -> Iterator[str]:
         yield f"# {name} does not start before these Secrets exist:\n"
     for command in commands:
         yield f"#   {command}\n"
+    if not values.api_keys_secret:
+        limited = values.network.enabled
+        callers = "Callers that the NetworkPolicy admits" if limited else "ALL callers"
+        yield f"# {callers} need no API key: to change that, set apiKeysSecret in the values.\n"
 
 
 def _texts(manifests: Mapping[str, Document], folder: str = "") -> dict[str, str]:

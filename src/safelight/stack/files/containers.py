@@ -21,9 +21,10 @@ _USAGE = """\
 # Start: docker compose up --build --wait
 # Another model: SAFELIGHT_MODEL=... docker compose up --build --wait
 # If a port is in use: API_PORT=8001 docker compose up --build --wait
-#   (also PROMETHEUS_PORT, ALERTMANAGER_PORT, GRAFANA_PORT)
-# First write these secrets. Containers read the files; the folder keeps others out:
-#   chmod 700 secrets
+#   (also PROMETHEUS_PORT, ALERTMANAGER_PORT, GRAFANA_PORT, RELAY_PORT, GPU_EXPORTER_PORT)
+# Memory of the service: SAFELIGHT_MEMORY=32g. Other settings: in a file compose.override.yaml.
+# First write these secrets, and let containers read them: chmod 644 secrets/*
+# (the folder itself keeps other users out)
 #   openssl rand -base64 24 > secrets/grafana_admin   # the password of Grafana's user admin
 """
 _TOKEN_USAGE = f"""\
@@ -96,10 +97,11 @@ def _service(settings: Settings) -> Document:
     return {
         "build": {"context": "..", "dockerfile": "deploy/Dockerfile"},
         "image": IMAGE,
-        **_restricted("8000", "API_PORT", memory="16g"),
+        **_restricted("8000", "API_PORT", memory="${SAFELIGHT_MEMORY:-16g}"),
         "init": True,
         "environment": {
-            **{name: f"${{{name}:-{text}}}" for name, text in variables.items()},
+            # `-` and not `:-`: an empty SAFELIGHT_RECORDS_URL means no records.
+            **{name: f"${{{name}-{text}}}" for name, text in variables.items()},
             environment_name("namespace"): settings.namespace,
         },
         "volumes": [f"models:{CACHE}", f"state:{STATE}"],
@@ -112,6 +114,7 @@ def _relay(delivered: Delivered) -> Document:
     """Return the relay for group chats, which also adds the first finding to each message."""
     return {
         "image": IMAGE,
+        "pull_policy": "never",  # the service builds it
         **_restricted("9094", "RELAY_PORT", memory="512m"),
         "init": True,
         "command": [_RELAY, f"--monitoring={_MONITORING}", "--diagnose=http://prometheus:9090"],
@@ -136,7 +139,7 @@ def _prometheus(retention: str) -> Document:
             "--storage.tsdb.path=/prometheus",
             f"--storage.tsdb.retention.time={retention}",
             "--enable-feature=exemplar-storage",
-            "--web.external-url=${PROMETHEUS_URL:-http://127.0.0.1:9090}",
+            "--web.external-url=${PROMETHEUS_URL:-http://127.0.0.1:${PROMETHEUS_PORT:-9090}}",
             "--web.route-prefix=/",
         ],
         "volumes": [
@@ -156,7 +159,7 @@ def _alertmanager(delivered: Delivered) -> Document:
             "--config.file=/etc/alertmanager/alertmanager.yml",
             "--storage.path=/alertmanager",
             "--cluster.listen-address=",
-            "--web.external-url=${ALERTMANAGER_URL:-http://127.0.0.1:9093}",
+            "--web.external-url=${ALERTMANAGER_URL:-http://127.0.0.1:${ALERTMANAGER_PORT:-9093}}",
             "--web.route-prefix=/",
         ],
         "volumes": [

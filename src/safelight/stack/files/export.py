@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from safelight.errors import BadSetting
-from safelight.rules.files import rule_file, service_file, shared_file
+from safelight.rules.files import service_file, shared_file
 from safelight.rules.thresholds import Thresholds
 from safelight.settings import Settings
 from safelight.stack.files.alerting import alertmanager_yml
@@ -96,12 +96,6 @@ class Choices:
         return board_files(self.limits, self.namespace, self.monitoring.language)
 
     @property
-    def rules(self) -> str:
-        """Return the rule file."""
-        limits = {self.namespace: self.limits}
-        return rule_file(self.namespace, thresholds=limits, links=self.monitoring.links())
-
-    @property
     def service_rules(self) -> str:
         """Return the rule file without what other services have too."""
         return service_file(self.namespace, self.limits, self.monitoring.links())
@@ -172,7 +166,11 @@ def _prometheus(choices: Choices) -> Files:
 
 
 def _rules(choices: Choices) -> Files:
-    return {"prometheus/rules/safelight.yml": choices.rules}
+    """Return the rules. Those of the second file are the same for all services: copy it once."""
+    return {
+        "prometheus/rules/safelight.yml": choices.service_rules,
+        "prometheus/rules/safelight-shared.yml": choices.shared_rules,
+    }
 
 
 def _alertmanager(choices: Choices) -> Files:

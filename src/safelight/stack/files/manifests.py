@@ -19,7 +19,7 @@ class App:
         self._settings = settings
         self._values = values
         self.name = resource_name(settings.namespace)
-        self.image = f"{values.image.repository}:{values.image.tag}"
+        self.image = values.image.repository
         self.selected = {
             "app.kubernetes.io/name": "safelight",
             JOB_LABEL: settings.namespace.replace("_", "-"),
@@ -44,7 +44,7 @@ class App:
     def deployment(self) -> Document:
         """Return the pods, replaced one by one; each can finish its requests.
 
-        A pod with a GPU or a volume of its own ends before the next starts.
+        A pod with a GPU or a claimed volume ends before the next starts.
         """
         service = container(self._settings, self._values, f"{self.name}-peers")
         spec = pod(self.name, service, self._settings.grace_seconds, self._values)
@@ -56,7 +56,8 @@ class App:
                 "labelSelector": {"matchLabels": self.selected},
             }
         ]
-        alone = bool(self._values.records.claim or self._values.resources.gpus)
+        values = self._values
+        alone = bool(values.records.claim or values.cache_claim or values.resources.gpus)
         metadata = {"labels": self.selected, "annotations": {SCRAPE_ANNOTATION: "true"}}
         return {
             **self.head("apps/v1", "Deployment"),
@@ -126,8 +127,9 @@ class App:
 
         A rollout stops a pod before it starts the next: few clusters have a spare GPU.
         """
+        number = max(1, self._values.resources.gpus)
         spec = {
-            "containers": [{"name": "safelight", "resources": {"limits": gpu_limits(1)}}],
+            "containers": [{"name": "safelight", "resources": {"limits": gpu_limits(number)}}],
             "tolerations": gpu_tolerations(),
         }
         return {

@@ -18,12 +18,14 @@ def container(settings: Settings, values: Values, peers: str) -> Document:
     `peers` is the host name of all pods of the service.
     """
     image, resources = values.image, values.resources
-    limits: Document = {"memory": resources.memory_limit, "ephemeral-storage": "60Gi"}
+    limits: Document = {"memory": f"{resources.memory_limit_gib}Gi", "ephemeral-storage": "60Gi"}
+    secret = values.settings_secret
     return {
         "name": "safelight",
         "image": f"{image.repository}:{image.tag}",
         "imagePullPolicy": image.pull_policy,
         "env": _environment(settings, values, peers),
+        **({"envFrom": [{"secretRef": {"name": secret}}]} if secret else {}),
         "ports": [{"name": SCRAPED_PORT, "containerPort": settings.port, "protocol": "TCP"}],
         "startupProbe": _probe(_ALIVE, period=2, failures=60),
         "readinessProbe": _probe(_READY, period=5, failures=2),
@@ -31,8 +33,8 @@ def container(settings: Settings, values: Values, peers: str) -> Document:
         "lifecycle": {"preStop": {"exec": {"command": ["sleep", str(_DRAIN_SECONDS)]}}},
         "resources": {
             "requests": {
-                "cpu": resources.cpu,
-                "memory": resources.memory,
+                "cpu": f"{resources.cpu:g}",
+                "memory": f"{resources.memory_gib}Gi",
                 "ephemeral-storage": "1Gi",
             },
             "limits": {**limits, **gpu_limits(resources.gpus)},
@@ -71,6 +73,17 @@ def pod(account: str, service: Document, grace_seconds: float, values: Values) -
             _volume("tmp", "", "4Gi"),
         ],
         **({"tolerations": gpu_tolerations()} if values.resources.gpus else {}),
+        **_placement(values),
+    }
+
+
+def _placement(values: Values) -> Document:
+    """Return where the image comes from, and which nodes may run a pod."""
+    secrets = [{"name": name} for name in values.image.pull_secrets]
+    nodes = values.resources.node_selector
+    return {
+        **({"imagePullSecrets": secrets} if secrets else {}),
+        **({"nodeSelector": dict(nodes)} if nodes else {}),
     }
 
 
@@ -101,6 +114,8 @@ def _environment(settings: Settings, values: Values, peers: str) -> list[Documen
     }
     variables: list[Document] = [{"name": name, "value": value} for name, value in texts.items()]
     variables.append({"name": environment_name("records_url"), **_records(values)})
+    for name, text in sorted(values.settings.items()):
+        variables.append({"name": environment_name(name), "value": text})
     if values.api_keys_secret:
         source = _from_secret(values.api_keys_secret, "api_keys")
         variables.append({"name": environment_name("api_keys"), **source})

@@ -3,27 +3,38 @@
 `safelight export kubernetes --values FILE` reads the same file as `helm install --values FILE`.
 """
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from safelight.errors import BadSetting
+from safelight.settings import Settings
 from safelight.stack.files.document import Document
 
 _NAME = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"  # of a namespace: an RFC 1123 label
-_NAME_IF_ANY = r"^([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?)?$"
-_QUANTITY = r"^[1-9][0-9]*(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$"
+_LABEL_DNS = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+_NAME_IF_ANY = rf"^({_LABEL_DNS}(\.{_LABEL_DNS}){{0,3}})?$"
+_REPOSITORY = r"^[a-z0-9][a-z0-9.-]*(:[0-9]+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)*$"
 _LABEL = r"^([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?$"
+# The deployment sets these itself.
+_OWN_SETTINGS = frozenset(
+    {"api_keys", "grace_seconds", "host", "model", "namespace"}
+    | {"peers", "port", "records_url", "state_folder", "tls_certificate", "tls_key"}
+)
+SETTINGS = Settings.model_fields.keys() - _OWN_SETTINGS
 _OWN_LABELS = {"release", "app.kubernetes.io/name", "app.kubernetes.io/instance"}
 
 Name = Annotated[str, Field(pattern=_NAME)]
+LabelName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9./_-]{0,252}$")]
+LabelValue = Annotated[str, Field(pattern=_LABEL)]
 NameIfAny = Annotated[str, Field(pattern=_NAME_IF_ANY)]
-Quantity = Annotated[str, Field(pattern=_QUANTITY)]
 
 
 class _Part(BaseModel):
@@ -37,9 +48,10 @@ class _Part(BaseModel):
 class Image(_Part):
     """The container image of the service, built from the exported Dockerfile."""
 
-    repository: str = Field("safelight", pattern=r"^[a-z0-9][a-z0-9._:/-]{0,254}$")
+    repository: str = Field("safelight", pattern=_REPOSITORY, max_length=255)
     tag: str = Field("local", pattern=r"^\w[\w.-]{0,127}$")
     pull_policy: Literal["IfNotPresent", "Always", "Never"] = "IfNotPresent"
+    pull_secrets: tuple[Name, ...] = Field((), description="Secrets of a private registry.")
 
 
 class Records(_Part):
@@ -60,10 +72,13 @@ class Records(_Part):
 class Resources(_Part):
     """What one pod gets."""
 
-    cpu: Quantity = "1"
-    memory: Quantity = "2Gi"
-    memory_limit: Quantity = "16Gi"
+    cpu: float = Field(1, gt=0, le=1024, description="Cores that a pod is sure to get.")
+    memory_gib: int = Field(2, ge=1, le=4096, description="Memory that a pod is sure to get.")
+    memory_limit_gib: int = Field(16, ge=1, le=4096, description="A pod above it is killed.")
     gpus: int = Field(0, ge=0, le=16, description="NVIDIA GPUs of each pod.")
+    node_selector: dict[LabelName, LabelValue] = Field(
+        {}, description="Labels of the nodes that may run a pod."
+    )
 
 
 class Network(_Part):
@@ -91,10 +106,9 @@ class Monitored(_Part):
     scrape_interval_seconds: int = Field(
         15, ge=1, le=60, description="The windows of the alerts need several samples."
     )
-    operator_labels: dict[
-        Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9./_-]{0,252}$")],
-        Annotated[str, Field(pattern=_LABEL)],
-    ] = Field({}, description="Further labels that the operator selects by.")
+    operator_labels: dict[LabelName, LabelValue] = Field(
+        {}, description="Further labels that the operator selects by."
+    )
     release: str = Field(
         "kube-prometheus-stack",
         pattern=_LABEL,
@@ -112,13 +126,22 @@ class Values(_Part):
     """The values of one service."""
 
     model: str = Field("", max_length=1000, description="The model to serve.")
-    replicas: int = Field(2, ge=1, le=1000)
+    # One more runs while a rollout replaces them, and a pod asks at most 16.
+    replicas: int = Field(2, ge=1, le=15)
     image: Image = Image()
     api_keys_secret: NameIfAny = Field(
         "", description="Secret with the entry api_keys. Empty: callers need no API key."
     )
     cache_claim: NameIfAny = Field(
-        "", description="PersistentVolumeClaim of the downloaded weights. Empty: of each pod."
+        "",
+        description="PersistentVolumeClaim of the downloaded weights, ReadWriteMany for several "
+        "pods. Empty: each pod downloads them.",
+    )
+    settings: dict[str, str] = Field(
+        {}, description="Further settings by name, as text; see docs/settings.md."
+    )
+    settings_secret: NameIfAny = Field(
+        "", description="Secret whose entries become variables: SAFELIGHT_ settings, HF_TOKEN."
     )
     records: Records = Records()
     resources: Resources = Resources()
@@ -132,7 +155,11 @@ class Values(_Part):
         return self
 
     def _contradictions(self) -> Iterator[str]:
-        records = self.records
+        records, resources = self.records, self.resources
+        if resources.memory_gib > resources.memory_limit_gib:
+            yield "resources.memoryGib is above resources.memoryLimitGib"
+        for name in sorted(self.settings):
+            yield from _setting_fault(name, self.settings[name])
         if records.kind == "postgresql" and not records.secret:
             yield "records.secret is missing: it names the Secret with the database's url"
         if records.kind != "postgresql" and records.secret:
@@ -153,8 +180,8 @@ def read_values(file: Path | None) -> Values:
     if file is None:
         return Values()
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
-        return Values.model_validate(content, strict=True)
+        content = yaml.load(file.read_text(encoding="utf-8"), _UniqueKeys) or {}
+        return Values.model_validate_json(json.dumps(content, default=str), strict=True)
     except OSError as error:
         raise BadSetting(f"The values file {file} cannot be read: {error.strerror}.") from None
     except ValidationError as error:
@@ -167,20 +194,62 @@ def read_values(file: Path | None) -> Values:
 
 def values_document(values: Values) -> Document:
     """Return the values as Helm reads them."""
-    return values.model_dump(by_alias=True)
+    return values.model_dump(mode="json", by_alias=True)
 
 
 def values_schema() -> Document:
-    """Return the JSON schema that Helm holds the values to."""
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        **Values.model_json_schema(by_alias=True),
-    }
+    """Return the JSON schema that Helm holds the values to.
+
+    A chart needs a model. `global` is what a parent chart gives to all of its charts.
+    """
+    schema = Values.model_json_schema(by_alias=True)
+    properties = schema["properties"]
+    properties["model"]["minLength"] = 1
+    properties["settings"]["propertyNames"] = {"enum": sorted(SETTINGS)}
+    properties["global"] = {}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def _setting_fault(name: str, text: str) -> Iterator[str]:
+    """Yield what is wrong with a setting."""
+    if name in _OWN_SETTINGS:
+        yield f"settings.{name} cannot be set: the deployment decides it"
+    elif name not in Settings.model_fields:
+        yield f"settings.{name[:60]} is not a setting; see docs/settings.md"
+    else:
+        info = Settings.model_fields[name]
+        try:
+            TypeAdapter[object](_annotated(info)).validate_strings(text)
+        except ValidationError as error:
+            yield f"settings.{name}: {error.errors()[0]['msg']}, got {text[:60]!r}"
+
+
+def _annotated(info: FieldInfo) -> Any:
+    """Return the type of a setting with its limits."""
+    return Annotated[info.annotation, info]
 
 
 def _explain(error: ErrorDetails) -> str:
     path = ".".join(str(part)[:60] for part in error["loc"])
     if error["type"] == "extra_forbidden":
         return f"{path} is not a value; see values.yaml of the exported chart"
+    if error["type"] == "model_type":
+        return f"{path or 'the file'} must have names and values"
     text = error["msg"].removeprefix("Value error, ")
-    return f"{path}: {text}, got {str(error['input'])[:60]!r}" if path else text
+    return f"{path}: {text}, got {repr(error['input'])[:60]}" if path else text
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """Loads YAML, and refuses a key that is written twice: the last one would win silently."""
+
+
+def _mapping(loader: yaml.SafeLoader, node: yaml.MappingNode) -> dict[object, object]:
+    pairs = [(loader.construct_object(key), value) for key, value in node.value]
+    keys = [key for key, _ in pairs]
+    for key in keys:
+        if keys.count(key) > 1:
+            raise yaml.YAMLError(f"{str(key)[:60]!r} is written twice")
+    return {key: loader.construct_object(value, deep=True) for key, value in pairs}
+
+
+_UniqueKeys.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)

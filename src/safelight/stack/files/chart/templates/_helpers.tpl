@@ -28,6 +28,9 @@ release: {{ . | quote }}
 {{- fail "records.claim has room for one pod: set replicas to 1, or use postgresql." }}
 {{- end }}
 {{- end }}
+{{- if gt (int .Values.resources.memoryGib) (int .Values.resources.memoryLimitGib) }}
+{{- fail "resources.memoryGib is above resources.memoryLimitGib." }}
+{{- end }}
 {{- range $label, $_ := .Values.monitoring.operatorLabels }}
 {{- if has $label (list "release" "app.kubernetes.io/name" "app.kubernetes.io/instance") }}
 {{- fail (printf "monitoring.operatorLabels cannot set %s, which is set already." $label) }}
