@@ -17,7 +17,14 @@ from safelight.stack.files.folder import leftovers
 from safelight.stack.files.grafana import GRAFANA, grafana_plan
 from safelight.stack.lock import StateLock
 from safelight.stack.monitoring import Monitoring, read
-from safelight.stack.programs import Program, Running, find_program, look_for, require_free_port
+from safelight.stack.programs import (
+    Program,
+    Running,
+    find_program,
+    look_for,
+    refuse_shared_ports,
+    require_free_port,
+)
 from safelight.stack.services import namespaces, service_program, services
 
 PROMETHEUS, ALERTMANAGER, NODE_EXPORTER = "prometheus", "alertmanager", "node-exporter"
@@ -77,7 +84,7 @@ def plan(settings: Settings, models: Sequence[str] = ()) -> Plan:
     limits = monitoring.limits(first)[first]
     grafana = grafana_plan(settings, state, prometheus, limits, first, monitoring.language)
     programs += [grafana.program] if grafana else []
-    _refuse_shared_ports(programs)
+    refuse_shared_ports(programs)
     files = _files(state, served, programs, monitoring)
     return Plan(tuple(programs), {**files, **(grafana.files if grafana else {})}, state, served)
 
@@ -139,7 +146,7 @@ class Stack:
         for program in self.plan.programs:
             self._running.append(Running(program, logs))
             self._started_at[program.name] = monotonic()
-        self._note()
+        self._lock.note(self._running)
         return all(self._wait_until_ready(running) for running in self._running)
 
     def follow(self) -> None:
@@ -163,9 +170,6 @@ class Stack:
             running.stop(self._settings.grace_seconds + _CLOSE_SECONDS)
         self._running.clear()
         self._lock.release()
-
-    def _note(self) -> None:
-        self._lock.note({running.program.name: running.pid for running in self._running})
 
     def _prepare(self) -> Path:
         state = self.plan.state
@@ -231,16 +235,7 @@ class Stack:
         self._ready[name] = False
         self._started_at[name] = monotonic()
         running.restart()
-
-
-def _refuse_shared_ports(programs: Sequence[Program]) -> None:
-    ports: dict[int, str] = {}
-    for program in programs:
-        if (first := ports.setdefault(program.port, program.name)) != program.name:
-            raise BadSetting(
-                f"{first} and {program.name} have the same port {program.port}. "
-                "Give each its own port."
-            )
+        self._lock.note(self._running)
 
 
 def _prometheus(settings: Settings, state: Path, external: str) -> Program:
@@ -281,22 +276,9 @@ def _external(url: str) -> tuple[str, ...]:
 def _alert_relay(settings: Settings, state: Path, prometheus: str) -> Program:
     port = settings.alert_relay_port
     token = {environment_name("relay_token_file"): str(state / _RELAY_TOKEN)}
-    command = (
-        sys.executable,
-        "-m",
-        "safelight",
-        "alert-relay",
-        "--monitoring",
-        str(settings.monitoring),
-        "--host",
-        settings.host,
-        "--port",
-        str(port),
-        "--log-format",
-        "json",
-        "--diagnose",
-        prometheus,
-    )
+    own = ("--monitoring", str(settings.monitoring), "--host", settings.host, "--port", str(port))
+    others = ("--log-format", "json", "--diagnose", prometheus)
+    command = (sys.executable, "-m", "safelight", "alert-relay", *own, *others)
     shows = "alerts for group chats"
     return Program(ALERT_RELAY, command, settings.host, port, "/healthz", shows, token)
 

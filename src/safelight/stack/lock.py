@@ -13,6 +13,7 @@ from typing import Any, TextIO
 import psutil
 
 from safelight.errors import BadSetting
+from safelight.stack.programs import Running
 
 _FILE = "up.json"
 _STOP_SECONDS = 30.0  # for all leftovers together; then they are killed
@@ -63,15 +64,19 @@ class StateLock:
                 f"Programs of an earlier run still use {self._state}: {listed}. Stop them with "
                 "`safelight down`."
             )
-        self.note({})
+        self.note(())
 
-    def note(self, pids: dict[str, int]) -> None:
+    def note(self, started: Iterable[Running]) -> None:
         """Write which programs run, for the next run and for `safelight down`."""
         assert self._file is not None, "the lock is not taken"
         programs = [
-            {"name": name, "pid": pid, "created": psutil.Process(pid).create_time()}
-            for name, pid in pids.items()
-            if psutil.pid_exists(pid)
+            {
+                "name": each.program.name,
+                "pid": each.pid,
+                "created": psutil.Process(each.pid).create_time(),
+            }
+            for each in started
+            if psutil.pid_exists(each.pid)
         ]
         own = {"pid": psutil.Process().pid, "created": psutil.Process().create_time()}
         self._file.truncate(0)
@@ -110,7 +115,7 @@ def stop(programs: Iterable[Started]) -> None:
 
 def _content(state: Path) -> dict[str, Any]:
     try:
-        content: dict[str, Any] = json.loads((state / _FILE).read_text(encoding="utf-8"))
+        content = json.loads((state / _FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return content
+    return content if isinstance(content, dict) else {}

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import httpx
 
-from safelight.errors import MissingProgram, ServiceFailed, listen_error
+from safelight.errors import BadSetting, MissingProgram, ServiceFailed, listen_error
 from safelight.settings import program_environment
 
 _TIMEOUT_SECONDS = 2.0
@@ -138,6 +138,17 @@ def find_program(names: Sequence[str], package: str) -> str:
 def look_for(names: Sequence[str]) -> str | None:
     """Return the path of the first of these programs on PATH, or None."""
     return next((path for name in names if (path := shutil.which(name))), None)
+
+
+def refuse_shared_ports(programs: Sequence[Program]) -> None:
+    """Raise BadSetting if two programs have the same port."""
+    ports: dict[int, str] = {}
+    for program in programs:
+        if (first := ports.setdefault(program.port, program.name)) != program.name:
+            raise BadSetting(
+                f"{first} and {program.name} have the same port {program.port}. "
+                "Give each its own port."
+            )
 
 
 def require_free_port(program: Program) -> None:
