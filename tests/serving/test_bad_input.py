@@ -243,7 +243,7 @@ def _raw_request(service: RealService, body: bytes, announced: int) -> socket.so
     host, port = service.url.removeprefix("http://").split(":")
     sock = socket.create_connection((host, int(port)), timeout=30)
     head = (
-        "POST /api/edit?instruction=make+him+old HTTP/1.1\r\nHost: x\r\n"
+        "POST /api/edit?instruction=make+him+old HTTP/1.1\r\nHost: localhost\r\n"
         f"Content-Type: image/jpeg\r\nContent-Length: {announced}\r\n\r\n"
     )
     sock.sendall(head.encode() + body)

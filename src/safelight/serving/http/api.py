@@ -16,7 +16,7 @@ from safelight.serving.http.events import add_requests
 from safelight.serving.http.feedback import Feedback, add_feedback
 from safelight.serving.http.front import PATHS, Front, Route
 from safelight.serving.http.openai import OPENAI_PATHS, add_openai
-from safelight.serving.http.openapi import with_image, without_image
+from safelight.serving.http.openapi import fields_of, with_image, without_image
 from safelight.serving.http.problems import on_any_error, on_http_error, on_safelight_error
 from safelight.serving.http.responses import (
     IMAGE_ERRORS,
@@ -49,9 +49,9 @@ ROUTES = (
     ),
 )
 _EXTRA = {
-    "edit": with_image(EditParameters, of_images(*MODEL_ERRORS, *IMAGE_ERRORS)),
-    "generate": without_image(GenerateParameters, of_images(*MODEL_ERRORS)),
-    "predict": with_image(PredictParameters, of_labels(*MODEL_ERRORS, *IMAGE_ERRORS)),
+    "edit": with_image(*fields_of(EditParameters), of_images(*MODEL_ERRORS, *IMAGE_ERRORS)),
+    "generate": without_image(*fields_of(GenerateParameters), of_images(*MODEL_ERRORS)),
+    "predict": with_image(*fields_of(PredictParameters), of_labels(*MODEL_ERRORS, *IMAGE_ERRORS)),
 }
 _SUMMARIES = {
     "edit": "Edit an image by an instruction.",

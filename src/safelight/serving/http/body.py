@@ -90,6 +90,10 @@ async def _parsed(request: Request, body: bytes, parse: Callable[[bytes], Body])
         fields = {**request.query_params, **fields}
     if len(fields) > _FIELD_LIMIT:
         raise MalformedBody(f"The request has {len(fields)} fields; the limit is {_FIELD_LIMIT}.")
+    # No parameter is nested, and a message about a thousand levels would itself fail.
+    nested = next((name for name, value in fields.items() if isinstance(value, list | dict)), None)
+    if nested is not None:
+        raise InvalidParameter(f"{nested[:60]} must be a text, a number, true or false.")
     return image, fields
 
 

@@ -16,11 +16,11 @@ from safelight.models.backend import shown_name
 from safelight.serving.http.answers import common_headers, json_response, notes
 from safelight.serving.http.body import Fields, parse_fields, parse_image
 from safelight.serving.http.front import PATHS, Front, Respond, Route
-from safelight.serving.http.openapi import with_image, without_image
+from safelight.serving.http.openapi import fields_of, with_image, without_image
 from safelight.serving.http.problems import record_failure
-from safelight.serving.http.responses import IMAGE_ERRORS, MODEL_ERRORS, errors_of, of_openai
+from safelight.serving.http.responses import IMAGE_ERRORS, MODEL_ERRORS, Shape, errors_of, of_openai
 from safelight.serving.http.result_store import ResultStore
-from safelight.serving.job import EditParameters, GenerateParameters, Job, Outcome
+from safelight.serving.job import EditParameters, GenerateParameters, Job, Outcome, Parameters
 
 EDITS, GENERATIONS = "/v1/images/edits", "/v1/images/generations"
 OPENAI_PATHS = (EDITS, GENERATIONS)
@@ -63,8 +63,12 @@ def add_openai(api: FastAPI, front: Front) -> None:
         GenerateParameters, parse_fields, respond, _split_generation, "generate", GENERATIONS
     )
     extra = {
-        EDITS: with_image(edits.kind, of_openai(_status, *MODEL_ERRORS, *IMAGE_ERRORS), "prompt"),
-        GENERATIONS: without_image(generations.kind, of_openai(_status, *MODEL_ERRORS)),
+        EDITS: with_image(
+            _documented(edits.kind), ["prompt"], of_openai(_status, *MODEL_ERRORS, *IMAGE_ERRORS)
+        ),
+        GENERATIONS: without_image(
+            _documented(generations.kind), ["prompt"], of_openai(_status, *MODEL_ERRORS)
+        ),
     }
     for route, summary in ((edits, "Edit an image."), (generations, "Generate images.")):
         api.post(
@@ -93,6 +97,25 @@ def add_openai(api: FastAPI, front: Front) -> None:
         if image is None:
             raise UnknownRequest("image")
         return Response(image, media_type="image/png")
+
+
+def _documented(kind: type[Parameters]) -> Shape:
+    """Return the fields that a route accepts, except those without an effect."""
+    own, _ = fields_of(kind)
+    text = own.get("prompt") or own["instruction"]
+    return {
+        "prompt": text,
+        "n": {"type": "integer", "minimum": 1, "maximum": _IMAGE_LIMIT, "default": 1},
+        "size": {
+            "type": "string",
+            "pattern": r"^(auto|[1-9]\d{0,4}x[1-9]\d{0,4})$",
+            "default": "auto",
+            "description": "Width and height in pixels, such as 512x512.",
+        },
+        "response_format": {"enum": ["b64_json", "url"], "default": "b64_json"},
+        "output_format": {"enum": ["png"], "default": "png"},
+        **{name: own[name] for name in _OWN_FIELDS if name in own},
+    }
 
 
 def _served(front: Front, route: Route) -> Callable[[Request], Awaitable[Response]]:

@@ -1,17 +1,21 @@
 """OpenAPI request schemas for routes with three kinds of body, which FastAPI cannot derive."""
 
+from collections.abc import Sequence
+
 from safelight.serving.http.body import IMAGE_TYPES
 from safelight.serving.http.responses import Responses, Shape
 from safelight.serving.job import PRIORITIES, Parameters
 
 _BINARY = {"type": "string", "format": "binary"}
+_LONGEST_SECONDS = 3600  # the highest limit that a service may set
 _HEADERS: list[Shape] = [
     {
         "name": "X-Request-Timeout",
         "in": "header",
         "required": False,
-        "schema": {"type": "number"},
-        "description": "Timeout in seconds: after it, the request fails.",
+        "schema": {"type": "number", "exclusiveMinimum": 0, "maximum": _LONGEST_SECONDS},
+        "description": "Timeout in seconds: after it, the request fails. The service's own limit, "
+        "SAFELIGHT_REQUEST_TIMEOUT_LIMIT_SECONDS, may be lower.",
     },
     {
         "name": "X-Priority",
@@ -30,29 +34,19 @@ _HEADERS: list[Shape] = [
 ]
 
 
-def with_image(kind: type[Parameters], responses: Responses, text: str = "") -> Shape:
-    """Return the OpenAPI schema of a route that takes an image and these parameters.
-
-    `text` is the route's name for the field `instruction`, if it differs.
-    """
-    properties = _properties(kind, text)
-    required = ["image", *kind.model_json_schema().get("required", [])]
-    named = [text if text and name == "instruction" else name for name in required]
+def with_image(properties: Shape, required: Sequence[str], responses: Responses) -> Shape:
+    """Return the OpenAPI schema of a route that takes an image and these parameters."""
+    content = _bodies(properties, ["image", *required])
     return {
         "parameters": [*_in_query(properties), *_HEADERS],
-        "requestBody": {"required": True, "content": _bodies(properties, named)},
+        "requestBody": {"required": True, "content": content},
         "responses": responses,
     }
 
 
-def without_image(kind: type[Parameters], responses: Responses) -> Shape:
+def without_image(properties: Shape, required: Sequence[str], responses: Responses) -> Shape:
     """Return the OpenAPI schema of a route that takes only parameters, as JSON."""
-    schema = kind.model_json_schema()
-    shape = {
-        "type": "object",
-        "properties": _properties(kind, ""),
-        "required": schema.get("required", []),
-    }
+    shape = {"type": "object", "properties": properties, "required": [*required]}
     return {
         "parameters": _HEADERS,
         "requestBody": {"required": True, "content": {"application/json": {"schema": shape}}},
@@ -60,9 +54,10 @@ def without_image(kind: type[Parameters], responses: Responses) -> Shape:
     }
 
 
-def _properties(kind: type[Parameters], text: str) -> Shape:
-    properties: Shape = kind.model_json_schema()["properties"]
-    return {text if text and name == "instruction" else name: p for name, p in properties.items()}
+def fields_of(kind: type[Parameters]) -> tuple[Shape, list[str]]:
+    """Return the fields of the parameters, and the names of the required ones."""
+    schema = kind.model_json_schema()
+    return schema["properties"], schema.get("required", [])
 
 
 def _in_query(properties: Shape) -> list[Shape]:
