@@ -97,6 +97,8 @@ def test_files_and_logs_are_in_the_state_folder(harness: Harness) -> None:
     stack.start()
     assert (state / "config/a.yml").read_text() == "a: 1\n"
     assert (state / "logs/one.log").is_file()
+    private = (state, state / "logs", state / "logs/one.log", state / "config/a.yml")
+    assert not [path for path in private if path.stat().st_mode & 0o077]
 
 
 def test_nothing_starts_if_one_port_is_taken(harness: Harness) -> None:
@@ -123,6 +125,18 @@ def test_a_program_that_ends_at_once_fails_the_start(harness: Harness) -> None:
     bad = Plan((web("one", harness.folder, code),), {}, harness.folder)
     with pytest.raises(ServiceFailed, match="ended with code 1: no such model"):
         harness.build(bad, pause).start()
+
+
+def test_a_program_that_answers_no_more_is_restarted(harness: Harness) -> None:
+    stack = harness.start("one", wait=None)
+    [before] = harness.processes("one")
+    before.suspend()  # SIGSTOP
+    stack._silence_seconds = 0.5
+    stack._wait = until(lambda: "one is ready again" in harness.reports)
+    stack.follow()
+    assert any(re.fullmatch(r"one has not answered for \d+ s", r) for r in harness.reports)
+    assert "one ended by SIGKILL; restarting it" in harness.reports
+    assert all_gone([before])
 
 
 def test_the_user_can_stop_the_start(harness: Harness) -> None:

@@ -131,6 +131,7 @@ class Stack:
         self._report = report
         self._wait = wait
         self._lock = StateLock(plan.state)
+        self._silence_seconds = settings.hang_seconds
         self._running: list[Running] = []
         self._ready: dict[str, bool] = {}
         self._started_at: dict[str, float] = {}
@@ -176,7 +177,7 @@ class Stack:
         logs = state / "logs"
         try:
             self._lock.take()
-            logs.mkdir(exist_ok=True)
+            logs.mkdir(exist_ok=True, mode=0o700)
             for path, text in self.plan.files.items():
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.touch(mode=0o600)
@@ -190,7 +191,9 @@ class Stack:
                 "Choose another with --state-folder."
             ) from None
         for program in self.plan.programs:
-            (logs / f"{program.name}.log").write_text("")
+            log = logs / f"{program.name}.log"
+            log.touch(mode=0o600)
+            log.write_text("")
         return logs
 
     def _wait_until_ready(self, running: Running) -> bool:
@@ -222,6 +225,10 @@ class Stack:
         elif (ready := running.is_ready()) != self._ready[name]:
             self._ready[name] = ready
             self._report(f"{name} is {'ready again' if ready else 'not ready'}")
+        elif running.silent_seconds > self._silence_seconds:
+            self._report(f"{name} has not answered for {running.silent_seconds:.0f} s")
+            running.kill()
+            self._restart(running)
 
     def _restart(self, running: Running) -> None:
         name = running.program.name

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from time import monotonic
 
 import httpx
 
@@ -48,6 +49,7 @@ class Running:
         self.program = program
         self.log = logs / f"{program.name}.log"
         self.restarts = 0
+        self._silent_since: float | None = None
         # Created once: creating a client takes 35 ms (it loads the certificates), and this one is
         # used every second. It keeps no connection, so there is nothing to close.
         self._client = httpx.Client(
@@ -76,12 +78,25 @@ class Running:
         try:
             response = self._client.get(self.program.ready_path)
         except httpx.HTTPError:
+            self._silent_since = self._silent_since or monotonic()
             return False
+        self._silent_since = None
         return response.status_code == httpx.codes.OK
+
+    @property
+    def silent_seconds(self) -> float:
+        """Return for how long the program has answered no request at all."""
+        return monotonic() - self._silent_since if self._silent_since else 0.0
+
+    def kill(self) -> None:
+        """End the program at once, also if it is stopped or hangs."""
+        self._process.kill()
+        self._process.wait()
 
     def restart(self) -> None:
         """Start the program again after it ended."""
         self.restarts += 1
+        self._silent_since = None
         self._process = self._start()
 
     def stop(self, grace_seconds: float) -> None:
