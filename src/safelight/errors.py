@@ -8,6 +8,7 @@ SafelightError
 │   ├── NotAnImage               not_an_image            422
 │   ├── ImageDamaged             image_damaged           422
 │   ├── ImageTooLarge            image_too_large         413
+│   ├── ImageTooCostly           image_too_costly        422
 │   ├── InvalidParameter         invalid_parameter       422
 │   ├── UnsupportedTask          unsupported_task        404
 │   ├── UnknownRequest           not_found               404
@@ -117,6 +118,16 @@ class ImageTooLarge(BadInput):
             f"The image has {width} x {height} pixels and the limit is {limit_pixels} pixels. "
             "Send a smaller image, or raise SAFELIGHT_IMAGE_LIMIT_PIXELS."
         )
+
+
+class ImageTooCostly(BadInput):
+    """Decoding the image would cost far more than its size."""
+
+    status = 422
+    reason = "image_too_costly"
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what} Save it again with an image editor, and send that file.")
 
 
 class InvalidParameter(BadInput):

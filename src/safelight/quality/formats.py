@@ -8,6 +8,7 @@ from io import BytesIO
 from PIL import Image, ImageFile, UnidentifiedImageError, features
 
 from safelight.errors import ImageDamaged, NotAnImage, UnsupportedMediaType
+from safelight.quality.cost import check_size, count_scans
 
 _AVIF, _HEIF = "AVIF", "HEIF"
 READ = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", _AVIF, _HEIF)
@@ -44,12 +45,13 @@ _TILE_LIMIT_PIXELS = 4096 * 4096
 def open_image(content: bytes) -> ImageFile.ImageFile:
     """Return the image with its header read; its pixels are decoded when they are used.
 
-    Raises NotAnImage, ImageDamaged, UnsupportedMediaType with the format's name.
+    Raises NotAnImage, ImageDamaged, ImageTooCostly, UnsupportedMediaType with the format's name.
     """
     name = format_of(content)
     if not name:
         raise NotAnImage(_SHOWN)
     _OPENERS.get(name, _check_known)(name)
+    scans = count_scans(content, name)
     try:
         opened = Image.open(BytesIO(content), formats=(name,))
     except UnidentifiedImageError:
@@ -58,6 +60,7 @@ def open_image(content: bytes) -> ImageFile.ImageFile:
         if name != _AVIF:
             raise
         opened = Image.open(BytesIO(_without_exif(content)), formats=(name,))
+    check_size(opened.width, opened.height, scans)
     if name == "TIFF":
         _check_tiles(opened)
     return opened

@@ -25,6 +25,8 @@ from safelight.errors import (
     MalformedBody,
     UnsupportedMediaType,
 )
+from safelight.quality.cost import BOUNDED
+from safelight.quality.formats import format_of
 from safelight.quality.images import measure
 from safelight.serving.http.encoding import decode_base64
 from safelight.serving.job import GenerateParameters, Parameters, PredictParameters
@@ -46,6 +48,7 @@ _RAW = frozenset((*IMAGE_TYPES, *_OTHER_NAMES))  # the first bytes tell the form
 _SMALL_BYTES = 64 * 1024  # below this, a thread costs more than the parsing
 _MIN_SIDE = 32
 _FIELD_LIMIT = 32
+_VALUE_LIMIT = 20_000  # also commas in texts
 _SENTENCE_LIMIT = 5
 
 
@@ -97,11 +100,14 @@ async def _parsed(request: Request, body: bytes, parse: Callable[[bytes], Body])
     return image, fields
 
 
-def measure_image(image: bytes, side: int, settings: Settings) -> tuple[int, int]:
+async def measure_image(image: bytes, side: int, settings: Settings) -> tuple[int, int]:
     """Return the size at which the model works, no side longer than `side`. Raises BadInput."""
     if not image:
         raise MalformedBody("The image is missing or empty. Send it as the body, or as `image`.")
-    return working_size(*image_size(image, settings), side)
+    # The cost of the usual formats is bounded (quality/cost.py).
+    if len(image) < _SMALL_BYTES or format_of(image) in BOUNDED:
+        return working_size(*image_size(image, settings), side)
+    return working_size(*await asyncio.to_thread(image_size, image, settings), side)
 
 
 def check(
@@ -195,6 +201,9 @@ def _media_type(content_type: str) -> str:
 
 
 def _parse_json(body: bytes) -> Body:
+    # The parser holds the interpreter: millions of small values would stop the event loop.
+    if body.count(b",") > _VALUE_LIMIT:
+        raise MalformedBody(f"The JSON body has more than {_VALUE_LIMIT} values.")
     try:
         fields = orjson.loads(body)
     except orjson.JSONDecodeError as error:

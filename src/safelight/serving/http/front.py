@@ -109,7 +109,7 @@ class Front:
                 parameters = self._check(route, own)
                 # Before the image is measured, so that a bad image counts for its instruction type.
                 self._note_prompt(exchange, parameters)
-                size = self._size(parameters, image, route.box(fields))
+                size = await self._size(parameters, image, route.box(fields))
             job = Job(
                 exchange.id,
                 image,
@@ -212,7 +212,7 @@ class Front:
         if truncated:
             self._meter.add(PROMPTS_TRUNCATED, amount=truncated)
 
-    def _size(
+    async def _size(
         self, parameters: Parameters, image: bytes, box: tuple[int, int] | None
     ) -> tuple[int, int]:
         if isinstance(parameters, GenerateParameters):
@@ -221,7 +221,7 @@ class Front:
             side = self._side_limit(self.served())
             return side, side  # the worker measures the image
         side = self.settings.image_side_pixels or self.served().side or _SIDE
-        size = measure_image(image, side, self.settings)
+        size = await measure_image(image, side, self.settings)
         return _fit(size, box, (side, side)) if box else size
 
     async def _run(self, request: Request, jobs: Sequence[Job]) -> list[Outcome]:

@@ -9,6 +9,7 @@ from safelight.errors import (
     CircuitOpen,
     HostOutOfMemory,
     ImageDamaged,
+    ImageTooCostly,
     ImageTooLarge,
     InvalidOutput,
     InvalidParameter,
@@ -53,7 +54,7 @@ MODEL_ERRORS = (
     HostOutOfMemory,
     Timeout,
 )
-IMAGE_ERRORS = (NotAnImage, ImageDamaged, ImageTooLarge)
+IMAGE_ERRORS = (NotAnImage, ImageDamaged, ImageTooLarge, ImageTooCostly)
 _RETRYABLE = ("429", "503")
 
 
