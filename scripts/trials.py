@@ -61,6 +61,7 @@ TRIALS = (
     Trial("records info", ("postgres",), (3,), POSTGRES),
     Trial("radar", ("postgres",), (3,), POSTGRES),
     Trial("alert-relay", codes=(2,)),
+    Trial("down"),
     Trial("export prometheus files"),
     Trial("export alertmanager files"),
     Trial("export grafana files", ("grafana",)),

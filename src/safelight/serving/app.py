@@ -116,8 +116,7 @@ class Service:
             sink=self._sink(),
             model_endpoints=MODEL_ENDPOINTS,
         )
-        proxied = Proxies(probed, settings.forwarded_allow_ips, settings.root_path)
-        self.app = Origins.of(proxied, settings)
+        self.app = _guarded(probed, settings)
 
     def run(self) -> None:
         """Serve until SIGTERM or Ctrl-C; then finish the running requests.
@@ -216,6 +215,11 @@ class Service:
                     sink(record)
 
         return write
+
+
+def _guarded(probed: AsgiProbe, settings: Settings) -> Origins:
+    """Return what callers reach: pages of other origins are refused, and proxies are believed."""
+    return Origins.of(Proxies(probed, settings.forwarded_allow_ips, settings.root_path), settings)
 
 
 def serve(settings: Settings) -> None:

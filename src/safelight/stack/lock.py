@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 import psutil
 
@@ -78,7 +78,8 @@ class StateLock:
             for each in started
             if psutil.pid_exists(each.pid)
         ]
-        own = {"pid": psutil.Process().pid, "created": psutil.Process().create_time()}
+        up, this = "safelight up", psutil.Process()
+        own = [{"name": up, "pid": this.pid, "created": this.create_time()}]
         self._file.truncate(0)
         self._file.write(json.dumps({"up": own, "programs": programs}))
         self._file.flush()
@@ -92,15 +93,12 @@ class StateLock:
 
 def running(state: Path) -> Started | None:
     """Return the `safelight up` that uses a state folder."""
-    own = _content(state).get("up")
-    started = Started("safelight up", own["pid"], own["created"]) if own else None
-    return started if started and started.process() else None
+    return next((up for up in _read(state, "up") if up.process()), None)
 
 
 def leftovers(state: Path) -> list[Started]:
     """Return the programs of a state folder that still run."""
-    started = [Started(**program) for program in _content(state).get("programs", ())]
-    return [each for each in started if each.process()]
+    return [each for each in _read(state, "programs") if each.process()]
 
 
 def stop(programs: Iterable[Started]) -> None:
@@ -113,9 +111,10 @@ def stop(programs: Iterable[Started]) -> None:
         process.kill()
 
 
-def _content(state: Path) -> dict[str, Any]:
+def _read(state: Path, key: str) -> list[Started]:
+    """Return the processes under a key of the file; none if the file is missing or damaged."""
     try:
         content = json.loads((state / _FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
+        return [Started(**each) for each in content.get(key, ())]
+    except (OSError, ValueError, TypeError, AttributeError):
+        return []

@@ -50,6 +50,7 @@ _OPENAI_FIELDS = (
 _TRUE = (True, "true", "True", "1")
 # Safelight's own fields, from the client's extra_body.
 _OWN_FIELDS = ("steps", "guidance_scale", "image_guidance_scale", "negative_prompt", "seed")
+_EDIT_ERRORS = (*MODEL_ERRORS, *IMAGE_ERRORS)
 _STATUS = {413: 400, 415: 400, 422: 400}  # OpenAI answers every invalid request with 400
 
 
@@ -63,11 +64,9 @@ def add_openai(api: FastAPI, front: Front) -> None:
         GenerateParameters, parse_fields, respond, _split_generation, "generate", GENERATIONS
     )
     extra = {
-        EDITS: with_image(
-            _documented(edits.kind), ["prompt"], of_openai(_status, *MODEL_ERRORS, *IMAGE_ERRORS)
-        ),
+        EDITS: with_image(_fields(edits.kind), ["prompt"], of_openai(_status, *_EDIT_ERRORS)),
         GENERATIONS: without_image(
-            _documented(generations.kind), ["prompt"], of_openai(_status, *MODEL_ERRORS)
+            _fields(generations.kind), ["prompt"], of_openai(_status, *MODEL_ERRORS)
         ),
     }
     for route, summary in ((edits, "Edit an image."), (generations, "Generate images.")):
@@ -99,7 +98,7 @@ def add_openai(api: FastAPI, front: Front) -> None:
         return Response(image, media_type="image/png")
 
 
-def _documented(kind: type[Parameters]) -> Shape:
+def _fields(kind: type[Parameters]) -> Shape:
     """Return the fields that a route accepts, except those without an effect."""
     own, _ = fields_of(kind)
     text = own.get("prompt") or own["instruction"]
