@@ -105,11 +105,12 @@ def purge(
         safelight records purge --older-than 7d
     """
     before = parse_age(older_than)
-    if not yes and not typer.confirm(f"Delete all records from before {_date(before)}?"):
+    with open_records(records_url, state_folder) as database:  # `migrate` would create one
+        place = database.engine.url.render_as_string(hide_password=True)
+    question = f"Delete all records of {place} from before {_date(before)}?"
+    if not yes and not typer.confirm(question):
         print("Nothing deleted.")
         return
-    with open_records(records_url, state_folder):
-        pass  # fails if there is no database: `migrate` would create one
     with open_records(records_url, state_folder, migrate=True) as database:
         from safelight.records.retention import purge as purge_database
 
