@@ -131,6 +131,7 @@ def test_the_units_of_several_services_fit_into_one_folder(call: Call, tmp_path:
 def test_a_unit_can_have_a_name_of_its_own(call: Call, tmp_path: Path) -> None:
     chosen = ("export", "systemd", str(tmp_path), "--namespace", "zimage_turbo", "--unit")
     assert call(*chosen, "zimage-turbo").code == 0
+    assert call(*chosen, "zimage-turbo").out.startswith("1 file is in ")
     [file] = tmp_path.rglob("*.service")
     assert file.name == "zimage-turbo.service"
     assert "journalctl -u zimage-turbo\n" in file.read_text()

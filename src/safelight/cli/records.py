@@ -12,7 +12,7 @@ from safelight.cli.backup import backup, restore
 from safelight.cli.options import console
 from safelight.cli.records_access import AsJson, Service, Since, State, Url, open_records
 from safelight.cli.times import SPANS, parse_age
-from safelight.units import size
+from safelight.units import counted, size
 
 records = typer.Typer(help="Manage the database of finished requests, their ratings and samples.")
 
@@ -114,7 +114,7 @@ def purge(
     with open_records(records_url, state_folder, migrate=True) as database:
         from safelight.records.retention import purge as purge_database
 
-        print(f"{purge_database(database, before)} rows deleted.")
+        print(f"{counted(purge_database(database, before), 'row')} deleted.")
 
 
 records.command()(backup)
