@@ -85,6 +85,29 @@ def test_a_command_that_writes_refuses_a_backup_and_leaves_it_intact(
     assert call("records", "restore", str(file), "--records-url", new).code == 0
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another user")
+def test_root_backs_up_and_restores_beside_a_service_that_can_go_on(
+    call: Call, tmp_path: Path
+) -> None:
+    """As docs/upgrading.md says for systemd: the service has a user and a folder of its own."""
+    user, folder = 61_184, tmp_path / "state"
+    folder.mkdir()
+    os.chown(folder, user, user)
+    running, restored = f"sqlite:///{folder / 'records.db'}", f"sqlite:///{folder / 'new.db'}"
+    store, _ = a_store(running)
+    store.write(a_record("one"))
+    store.step()
+    file = tmp_path / "before.db"
+    assert call("records", "backup", str(file), "--records-url", running).code == 0
+    store.write(a_record("two"))
+    store.step()
+    assert call("records", "restore", str(file), "--records-url", restored).code == 0
+    assert {each.stat().st_uid for each in folder.iterdir()} == {user}
+    assert {each.stat().st_mode & 0o777 for each in folder.iterdir()} == {0o600}
+    assert [len(rows(url, "requests")) for url in (running, restored)] == [2, 1]
+    store.close()
+
+
 def test_a_terminal_shows_the_progress(records: str, tmp_path: Path) -> None:
     ours, theirs = pty.openpty()
     try:
