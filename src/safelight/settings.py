@@ -45,7 +45,11 @@ class Settings(BaseSettings):
         "demo-edit",
         description="Hub id, local folder, bundled demo, or your own package.module:name.",
     )
-    namespace: str = Field("instructpix2pix", description="Prefix of the service's metrics.")
+    namespace: str = Field(
+        "instructpix2pix",
+        description="Prefix of the service's metrics: at most 40 small letters, digits and single "
+        "underscores.",
+    )
     devices: str = Field(
         "auto",
         pattern=r"^(auto|(cpu|cuda(:\d+)?)(,(cpu|cuda(:\d+)?)){0,63})$",
@@ -114,8 +118,8 @@ class Settings(BaseSettings):
     peers: str = Field(
         "",
         max_length=4000,
-        description="http(s) addresses whose names lead to all instances of this service, "
-        "comma-separated; an instance asks the others for what it does not have.",
+        description="Addresses http(s)://HOST[:PORT] whose names lead to all instances of this "
+        "service, comma-separated; an instance asks the others for what it does not have.",
     )
     cors_origins: str = Field(
         "",

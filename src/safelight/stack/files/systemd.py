@@ -17,7 +17,15 @@ _UNITS = (Path("/lib/systemd/system"), Path("/usr/lib/systemd/system"))
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,99}")
 _FIRST_PORT = 1024  # the first that a user without rights can use
 _CLOSE_SECONDS = 10  # after the grace period, to close files and connections
+_AFTER = """\
+Wants=network-online.target
+After=network-online.target
+StartLimitIntervalSec=300
+StartLimitBurst=5
+"""
 _REST = """\
+Type=exec
+StateDirectoryMode=0700
 Restart=on-failure
 RestartPreventExitStatus=2
 RestartSec=5
@@ -81,7 +89,6 @@ def unit(settings: Settings, port: int, own_name: str = "") -> str:
         )
     name = _dashed(settings.namespace)
     file = unit_name(settings.namespace, own_name)
-    service = file.removesuffix(".service")
     environment = {
         "model": settings.model,
         "namespace": settings.namespace,
@@ -93,22 +100,11 @@ def unit(settings: Settings, port: int, own_name: str = "") -> str:
     variables = "\n".join(_variable(field, value) for field, value in environment.items())
     cache = f"/var/cache/safelight/{name}"
     stop_seconds = int(settings.grace_seconds) + _CLOSE_SECONDS
-    return f"""{header("systemd", "in a drop-in")}\
-# Install: python3 -m venv /opt/safelight && /opt/safelight/bin/pip install '.[models]'
-#   cp {file} /etc/systemd/system/ && systemctl daemon-reload
-#   systemctl enable --now {service}
-# Logs: journalctl -u {service}
-# Own settings: SAFELIGHT_ variables in /etc/safelight/{name}.env (mode 0600), or
-#   systemctl edit {service}
+    return f"""{_instructions(file, name)}\
 [Unit]
 Description=Safelight: {settings.namespace}
-Wants=network-online.target
-After=network-online.target
-StartLimitIntervalSec=300
-StartLimitBurst=5
-
+{_AFTER}
 [Service]
-Type=exec
 DynamicUser=yes
 # It creates the GPU's device files, as root; machines without a GPU do not have it.
 ExecStartPre=-+/usr/bin/nvidia-modprobe -c 0 -u
@@ -118,10 +114,21 @@ Environment=HOME={cache} XDG_CACHE_HOME={cache} HF_HOME={cache} PYTHONUNBUFFERED
 EnvironmentFile=-/etc/safelight/{name}.env
 StateDirectory=safelight/{name}
 CacheDirectory=safelight/{name}
-StateDirectoryMode=0700
 WorkingDirectory=/var/lib/safelight/{name}
 TimeoutStopSec={stop_seconds}
 {_REST}"""
+
+
+def _instructions(file: str, name: str) -> str:
+    service = file.removesuffix(".service")
+    return f"""{header("systemd", "in a drop-in")}\
+# Install: python3 -m venv /opt/safelight && /opt/safelight/bin/pip install '.[models]'
+#   cp {file} /etc/systemd/system/ && systemctl daemon-reload
+#   systemctl enable --now {service}
+# Logs: journalctl -u {service}
+# Own settings: SAFELIGHT_ variables in /etc/safelight/{name}.env (mode 0600), or
+#   systemctl edit {service}
+"""
 
 
 def _dashed(namespace: str) -> str:
