@@ -43,8 +43,8 @@ def pair(folder: Path, name: str = "server") -> Pair:
     return made
 
 
-def expired(folder: Path) -> Pair:
-    """Make a certificate that expired in 2020."""
+def expired(folder: Path, end: str = "20200201000000Z") -> Pair:
+    """Make a certificate that is valid from January 2020 to `end`, by default a month."""
     made, asked = pair(folder, "expired"), folder / "asked"
     (folder / "ca.cnf").write_text(_CA.format(folder=folder))
     (folder / "index").write_text("")
@@ -54,7 +54,7 @@ def expired(folder: Path) -> Pair:
     _openssl(
         *("ca", "-selfsign", "-batch", "-notext", "-config", str(folder / "ca.cnf")),
         *("-in", str(asked), "-keyfile", key, "-out", str(made.certificate)),
-        *("-startdate", "20200101000000Z", "-enddate", "20200201000000Z"),
+        *("-startdate", "20200101000000Z", "-enddate", end),
     )
     return made
 

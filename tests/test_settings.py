@@ -23,7 +23,6 @@ WRONG: dict[str, tuple[str, ...]] = {
         "http://one:8000/path",
         "http://one:8000, http://two:8000",
         "http://one:8000,",
-        "http://user:word@one:8000",
         "http://one:65536",
         "http://two:8000,http://one:800000",
         "http://one:0",
@@ -178,6 +177,35 @@ def test_a_wrong_value_is_one_clear_line(
 def test_a_wrong_flag_is_refused_like_a_wrong_variable(field: str, wrong: Any) -> None:
     with pytest.raises(BadSetting, match=environment_name(field)):
         load(**{field: wrong})
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "shown"),
+    [
+        ("peers", "http://one:80,http://user:se/cret@two:8000", "'http://***@two:8000'"),
+        ("peers", "user:secret@one", "'***@one'"),
+        ("records_url", "mysql://me:s@cret@host/name", "'mysql://***@host/name'"),
+    ],
+)
+def test_a_password_in_a_wrong_address_is_not_shown(field: str, value: str, shown: str) -> None:
+    with pytest.raises(BadSetting) as raised:
+        load(**{field: value})
+    line = line_of(raised)
+    assert line.endswith(f"got {shown}")
+    assert "cret" not in line
+
+
+def test_the_line_about_wrong_peers_says_what_to_write() -> None:
+    with pytest.raises(BadSetting) as raised:
+        load(peers="one:8000")
+    assert str(raised.value) == (
+        "SAFELIGHT_PEERS: write http(s)://HOST[:PORT], comma-separated, got 'one:8000'"
+    )
+
+
+def test_the_line_about_a_wrong_namespace_says_what_is_allowed() -> None:
+    with pytest.raises(BadSetting, match="small letters, digits and single underscores"):
+        load(namespace="a-b")
 
 
 def test_several_wrong_values_are_all_named() -> None:

@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import ssl
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
@@ -16,6 +17,7 @@ from safelight.settings import load
 from safelight.tls import Certificate, renewing
 from tests.certificates import Pair, expired, pair, with_password
 from tests.cli.running import Command, started
+from tests.reading import FakeClock
 from tests.serving.jobs import PICTURE
 from tests.serving.running import PAINTER
 from tests.serving.running import eventually as comes_true
@@ -104,6 +106,41 @@ def test_files_that_are_not_pem_are_refused(text: str, one: Pair) -> None:
     one.certificate.write_text(text)
     with pytest.raises(BadSetting, match=r"cannot be used \(.+\)\. Give one certificate chain"):
         certificate(one)
+
+
+@pytest.mark.parametrize("which", ["certificate", "key"])
+@pytest.mark.parametrize("lost", ["end", "middle"])
+def test_a_damaged_file_is_named_in_words(which: str, lost: str, one: Pair) -> None:
+    file = getattr(one, which)
+    text = file.read_text()
+    half = len(text) // 2
+    file.write_text(text[:half] if lost == "end" else text[:half] + "=" + text[half + 1 :])
+    with pytest.raises(BadSetting) as caught:
+        certificate(one)
+    fault = "is cut off: it has 1 BEGIN and 0 END lines" if lost == "end" else "is damaged"
+    assert f"({file.name} {fault}" in str(caught.value)
+    assert "_ssl.c" not in str(caught.value)
+
+
+def test_a_certificate_that_expires_while_it_is_in_use_is_a_warning_a_day(tmp_path: Path) -> None:
+    end = datetime.now(UTC) + timedelta(seconds=2)
+    made, clock = expired(tmp_path, f"{end:%Y%m%d%H%M%SZ}"), FakeClock()
+    with capture_logs() as lines:
+        server = Certificate(made.certificate, made.key, clock=clock)
+        assert lines == []
+
+        def warned() -> bool:
+            server.renew()
+            return bool(lines)
+
+        eventually(warned, within=10, what="the certificate has expired")
+        server.renew()
+        assert [line["log_level"] for line in lines] == ["warning"]
+        assert "expired.crt: certificate has expired" in lines[0]["event"]
+        clock.now += 86_401
+        server.renew()
+        server.renew()
+        assert len(lines) == 2
 
 
 def test_swapped_files_are_refused(one: Pair) -> None:

@@ -35,7 +35,8 @@ def checked(text: str) -> str:
     """Return the namespace. Raises ValueError if it is malformed or reserved."""
     if not re.fullmatch(PATTERN, text) or len(text) > MAX_LENGTH:
         raise ValueError(
-            f"{text[:60]!r} is not a namespace; use up to {MAX_LENGTH} of a-z, 0-9 and _"
+            f"{text[:60]!r} is not a namespace; use up to {MAX_LENGTH} small letters, digits and "
+            "single underscores, a letter first"
         )
     if text in RESERVED:
         raise ValueError(

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Literal
 
-# What happens to the old name: a setting or an import works until a version, with a warning. An
+# What happens to the old name: a setting or an import works until a version, with a warning; a
+# removed setting has no effect, with a warning. An
 # option, a command or a key of the monitoring file is refused, and the message has the new name.
 Kind = Literal["setting", "option", "command", "key", "import"]
 
@@ -49,13 +50,18 @@ def find(kind: Kind, old: str, rows: Iterable[Renamed] = RENAMED) -> Renamed | N
 
 
 def with_new_names(values: dict[str, object]) -> dict[str, object]:
-    """Return settings with new names instead of old ones, and warn. A new name wins."""
+    """Return settings with new names instead of old ones, without removed ones, and warn.
+
+    A new name wins.
+    """
     renamed = dict(values)
     for name in values:
-        row = find("setting", name)
-        if row is not None and row.new:
-            warnings.warn(row.sentence, DeprecationWarning, stacklevel=2)
-            renamed.setdefault(row.new, renamed.pop(name))
+        if (row := find("setting", name)) is None:
+            continue
+        warnings.warn(row.sentence, DeprecationWarning, stacklevel=2)
+        value = renamed.pop(name)
+        if row.new:
+            renamed.setdefault(row.new, value)
     return renamed
 
 

@@ -5,6 +5,7 @@ TOML file that SAFELIGHT_CONFIG names, else from the default below.
 """
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from contextlib import suppress
@@ -23,11 +24,13 @@ from pydantic_settings import (
 )
 
 from safelight.errors import BadSetting
-from safelight.namespace import MAX_LENGTH, PATTERN, checked
+from safelight.namespace import checked
 from safelight.renamed import find, with_new_names
 
 _PREFIX = "SAFELIGHT_"
 _PEER = r"https?://([\w.-]+|\[[0-9a-fA-F:.]+\])(:[1-9][0-9]*)?"
+_PEERS = re.compile(rf"({_PEER}(,{_PEER})*)?")
+_LOGIN = re.compile(r"^(\w+://)?.*@", re.DOTALL)  # in an address
 _LAST_PORT = 65535
 
 
@@ -44,9 +47,8 @@ class Settings(BaseSettings):
     )
     namespace: str = Field(
         "instructpix2pix",
-        pattern=PATTERN,
-        max_length=MAX_LENGTH,
-        description="Prefix of the service's metrics.",
+        description="Prefix of the service's metrics: at most 40 small letters, digits and single "
+        "underscores.",
     )
     devices: str = Field(
         "auto",
@@ -115,10 +117,9 @@ class Settings(BaseSettings):
     )
     peers: str = Field(
         "",
-        pattern=rf"^({_PEER}(,{_PEER})*)?$",
         max_length=4000,
-        description="http(s) addresses whose names lead to all instances of this service, "
-        "comma-separated; an instance asks the others for what it does not have.",
+        description="Addresses http(s)://HOST[:PORT] whose names lead to all instances of this "
+        "service, comma-separated; an instance asks the others for what it does not have.",
     )
     cors_origins: str = Field(
         "",
@@ -351,7 +352,9 @@ class Settings(BaseSettings):
 
     @field_validator("peers")
     @classmethod
-    def _peers_have_ports(cls, value: str) -> str:
+    def _peers_are_addresses(cls, value: str) -> str:
+        if not _PEERS.fullmatch(value):
+            raise ValueError("write http(s)://HOST[:PORT], comma-separated")
         for each in value.split(","):
             port = each.rpartition(":")[2]
             if port.isdecimal() and int(port[:6]) > _LAST_PORT:
@@ -448,7 +451,6 @@ def _works(name: str) -> bool:
 
 def _message(error: ErrorDetails) -> str:
     name = ".".join(str(part) for part in error["loc"])
-    if row := find("setting", name):  # a removed setting, in the file
-        return row.sentence
     message = error["msg"].removeprefix("Value error, ")
-    return f"{environment_name(name)}: {message}, got {str(error['input'])[:60]!r}"
+    given = _LOGIN.sub(r"\1***@", str(error["input"]))[:60]
+    return f"{environment_name(name)}: {message}, got {given!r}"

@@ -6,9 +6,10 @@ It only reads the files: it makes no certificate, and asks callers for none.
 import asyncio
 import hashlib
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from time import monotonic
 from typing import NoReturn, Self
 
 import structlog
@@ -20,6 +21,7 @@ from safelight.settings import Settings, environment_name
 CHECK_SECONDS = 10.0
 _CERTIFICATE, _KEY = environment_name("tls_certificate"), environment_name("tls_key")
 _MISMATCH = "KEY_VALUES_MISMATCH"
+_DAY_SECONDS = 86_400.0
 _MESSAGES = 4  # more than a handshake needs from each side
 log = structlog.get_logger("safelight")
 
@@ -27,13 +29,17 @@ log = structlog.get_logger("safelight")
 class Certificate:
     """A certificate and its key in PEM files. Connections use the pair that fits last."""
 
-    def __init__(self, certificate: Path, key: Path) -> None:
+    def __init__(
+        self, certificate: Path, key: Path, *, clock: Callable[[], float] = monotonic
+    ) -> None:
         """Load the pair. Raises BadSetting."""
         self._files = certificate, key
         self._used = self._digest()  # before the pair is loaded, so that no later change is missed
         self._current = self._context = _load(certificate, key)
         self._has_warned = False
+        self._clock, self._quiet_until = clock, clock()
         self._context.sni_callback = self._choose
+        self._warn_if_refused()
 
     @classmethod
     def of(cls, settings: Settings) -> Self | None:
@@ -54,11 +60,13 @@ class Certificate:
     def renew(self) -> None:
         """Use the files for new connections if their content has changed.
 
-        If the new files do not fit each other, keep the old pair, and log one warning.
+        If the new files do not fit each other, keep the old pair, and log one warning. Once a day,
+        log a warning if the pair in use has expired.
         """
         found = self._digest()
         if found == self._used:
             self._has_warned = False
+            self._warn_if_refused()
             return
         try:
             self._current = _load(*self._files)
@@ -69,6 +77,17 @@ class Certificate:
         else:
             self._used, self._has_warned = found, False
             log.info("TLS certificate renewed", **{"file.path": str(self._files[0])})
+            self._quiet_until = self._clock()
+            self._warn_if_refused()
+
+    def _warn_if_refused(self) -> None:
+        """Warn, at most once a day, if callers refuse the certificate in use."""
+        if self._clock() < self._quiet_until:
+            return
+        file = self._files[0]
+        if complaint := _complaint(self._current, file):
+            log.warning(f"Callers will refuse the certificate {file}: {complaint}.")  # noqa: G004
+            self._quiet_until = self._clock() + _DAY_SECONDS
 
     def _choose(self, connection: ssl.SSLObject, _name: str | None, _: ssl.SSLContext) -> None:
         """Give a new connection the current pair as a whole, never a half-renewed one."""
@@ -105,7 +124,7 @@ async def _check(certificate: Certificate, check_seconds: float) -> None:
 
 
 def _load(certificate: Path, key: Path) -> ssl.SSLContext:
-    """Return a context with this pair; warn if callers will refuse it. Raises BadSetting."""
+    """Return a context with this pair. Raises BadSetting."""
     for name, file in ((_CERTIFICATE, certificate), (_KEY, key)):
         try:
             file.read_bytes()
@@ -119,9 +138,7 @@ def _load(certificate: Path, key: Path) -> ssl.SSLContext:
     try:
         context.load_cert_chain(certificate, key, password=_refuse_password)
     except (ssl.SSLError, ValueError) as error:
-        raise _misfit(certificate, key, getattr(error, "reason", None) or str(error)) from None
-    if complaint := _complaint(context, certificate):
-        log.warning(f"Callers will refuse the certificate {certificate}: {complaint}.")  # noqa: G004
+        raise _misfit(certificate, key, getattr(error, "reason", None)) from None
     return context
 
 
@@ -129,16 +146,36 @@ def _refuse_password() -> NoReturn:
     raise BadSetting(f"The key that {_KEY} names has a password. Give a key without one.")
 
 
-def _misfit(certificate: Path, key: Path, reason: str) -> BadSetting:
+def _misfit(certificate: Path, key: Path, reason: str | None) -> BadSetting:
     if reason == _MISMATCH:
         return BadSetting(
             f"The key {key} does not belong to the certificate {certificate}. "
             f"Set {_CERTIFICATE} and {_KEY} to files of one pair, the server's certificate first."
         )
     return BadSetting(
-        f"The certificate {certificate} and the key {key} cannot be used ({reason}). "
+        f"The certificate {certificate} and the key {key} cannot be used "
+        f"({_fault(certificate, key)}). "
         "Give one certificate chain and its private key, both as PEM."
     )
+
+
+def _fault(certificate: Path, key: Path) -> str:
+    """Return in words what is wrong with the files; OpenSSL often only says `PEM lib`."""
+    for file, part in ((certificate, b"CERTIFICATE-----"), (key, b"PRIVATE KEY-----")):
+        with suppress(OSError):
+            content = file.read_bytes()
+            begins, ends = content.count(b"-----BEGIN "), content.count(b"-----END ")
+            if not begins:
+                return f"{file.name} contains no PEM text"
+            if begins != ends:
+                return f"{file.name} is cut off: it has {begins} BEGIN and {ends} END lines"
+            if part not in content:
+                return f"{file.name} contains no {part.decode().strip('-').lower()}"
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(certificate)
+    except (OSError, ValueError):
+        return f"{certificate.name} is damaged"
+    return f"{key.name} is damaged, or a part of the chain"
 
 
 def _complaint(context: ssl.SSLContext, certificate: Path) -> str:

@@ -34,7 +34,7 @@ def test_a_backup_and_its_restore_print_what_they_wrote(
     done = call("records", "backup", str(file))
     assert (done.code, done.err) == (0, "")
     written = size(file.stat().st_size)
-    summary = f"2 requests, 1 assessments, 0 ratings, 0 samples; {written}\n"
+    summary = f"2 requests, 1 assessment, 0 ratings, 0 samples; {written}\n"
     assert done.out == f"{file}: {summary}"
 
     done = call("records", "restore", str(file), "--records-url", new)
@@ -51,7 +51,7 @@ def test_a_mistake_is_one_clear_line(call: Call, records: str, tmp_path: Path) -
         (("backup", str(tmp_path / "no" / "x.db")), 2, "cannot be written: No such file"),
         (("backup", file, "--force", "--records-url", new), 3, "There are no records at"),
         (("backup", file, "--force", "--records-url", ""), 2, "SAFELIGHT_RECORDS_URL is empty"),
-        (("restore", file), 3, "already have 3 rows. Choose an empty database"),
+        (("restore", file), 3, "already have 3 rows. Restore into a new database: --records-url"),
         (("restore", file, "--records-url", ""), 2, "SAFELIGHT_RECORDS_URL is empty"),
         (("restore", str(tmp_path / "no.db"), "--records-url", new), 2, "cannot be read: No such"),
         (("restore", __file__, "--records-url", new), 2, "is not a backup of records."),
@@ -67,6 +67,45 @@ def test_a_mistake_is_one_clear_line(call: Call, records: str, tmp_path: Path) -
         assert "secret" not in done.line
     assert not (tmp_path / "new.db").exists()
     assert len(rows(records, "requests")) == 2
+
+
+@pytest.mark.parametrize("words", [("upgrade",), ("purge", "--older-than", "1s", "--yes")])
+def test_a_command_that_writes_refuses_a_backup_and_leaves_it_intact(
+    words: tuple[str, ...], call: Call, records: str, tmp_path: Path
+) -> None:
+    file, new = tmp_path / "monday.db", f"sqlite:///{tmp_path / 'new.db'}"
+    call("records", "backup", str(file))
+    written = file.read_bytes()
+
+    done = call("records", *words, "--records-url", f"sqlite:///{file}")
+    assert (done.code, done.out) == (3, "")
+    assert "monday.db is a backup, and nothing may change it. Restore it" in done.line
+    assert file.read_bytes() == written
+    assert call("records", "info", "--records-url", f"sqlite:///{file}").code == 0
+    assert call("records", "restore", str(file), "--records-url", new).code == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another user")
+def test_root_backs_up_and_restores_beside_a_service_that_can_go_on(
+    call: Call, tmp_path: Path
+) -> None:
+    """As docs/upgrading.md says for systemd: the service has a user and a folder of its own."""
+    user, folder = 61_184, tmp_path / "state"
+    folder.mkdir()
+    os.chown(folder, user, user)
+    running, restored = f"sqlite:///{folder / 'records.db'}", f"sqlite:///{folder / 'new.db'}"
+    store, _ = a_store(running)
+    store.write(a_record("one"))
+    store.step()
+    file = tmp_path / "before.db"
+    assert call("records", "backup", str(file), "--records-url", running).code == 0
+    store.write(a_record("two"))
+    store.step()
+    assert call("records", "restore", str(file), "--records-url", restored).code == 0
+    assert {each.stat().st_uid for each in folder.iterdir()} == {user}
+    assert {each.stat().st_mode & 0o777 for each in folder.iterdir()} == {0o600}
+    assert [len(rows(url, "requests")) for url in (running, restored)] == [2, 1]
+    store.close()
 
 
 def test_a_terminal_shows_the_progress(records: str, tmp_path: Path) -> None:

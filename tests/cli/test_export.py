@@ -123,9 +123,22 @@ def test_the_units_of_several_services_fit_into_one_folder(call: Call, tmp_path:
         exported = call("export", "systemd", str(tmp_path), "--namespace", namespace)
         assert (exported.code, exported.err) == (0, "")
     assert {file.name for file in tmp_path.rglob("*.service")} == {
-        "zimage.service",
-        "photos.service",
+        "safelight-zimage.service",
+        "safelight-photos.service",
     }
+
+
+def test_a_unit_can_have_a_name_of_its_own(call: Call, tmp_path: Path) -> None:
+    chosen = ("export", "systemd", str(tmp_path), "--namespace", "zimage_turbo", "--unit")
+    assert call(*chosen, "zimage-turbo").code == 0
+    assert call(*chosen, "zimage-turbo").out.startswith("1 file is in ")
+    [file] = tmp_path.rglob("*.service")
+    assert file.name == "zimage-turbo.service"
+    assert "journalctl -u zimage-turbo\n" in file.read_text()
+    for name in ("../evil", "systemd-journald", ""):
+        refused = call(*chosen, name)
+        assert refused.code == 2
+        assert "unit" in refused.line
 
 
 def test_files_that_moved_to_another_folder_are_named(call: Call, tmp_path: Path) -> None:

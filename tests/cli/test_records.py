@@ -137,6 +137,7 @@ def test_a_purge_deletes_only_after_confirmation(
     done = call("records", "purge", "--older-than", "30m")
 
     assert (done.code, message in done.out) == (code, True)
+    assert f"Delete all records of {records} from before" in done.out
     assert json.loads(call("records", "info", "--json").out)["rows"]["requests"] == remaining
 
 

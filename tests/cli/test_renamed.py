@@ -35,7 +35,7 @@ def test_an_old_command_is_refused_with_its_new_form(
 
 
 def test_an_old_setting_works_and_is_named_in_one_line(
-    call: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SAFELIGHT_DEVICE", "cpu")
     done = call("key", "alice")
@@ -44,8 +44,16 @@ def test_an_old_setting_works_and_is_named_in_one_line(
         "safelight: SAFELIGHT_DEVICE is now SAFELIGHT_DEVICES; the old name works until "
         "version 0.2.0."
     )
-    monkeypatch.delenv("SAFELIGHT_DEVICE")
+
+
+def test_a_removed_setting_has_no_effect_and_is_named_once(
+    call: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     file = tmp_path / "safelight.toml"
     file.write_text('cache_folder = "x"')
-    monkeypatch.setenv("SAFELIGHT_CONFIG", str(file))
-    assert "SAFELIGHT_CACHE_FOLDER no longer exists" in call("key", "alice").line
+    for name, value in (("SAFELIGHT_CONFIG", str(file)), ("SAFELIGHT_CACHE_FOLDER", "x")):
+        with monkeypatch.context() as patch:
+            patch.setenv(name, value)
+            done = call("key", "alice")
+            assert (done.code, done.out.startswith("key for alice")) == (0, True)
+            assert done.err.count("SAFELIGHT_CACHE_FOLDER no longer exists") == 1

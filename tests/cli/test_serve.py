@@ -46,6 +46,16 @@ def test_every_option_reaches_the_service(
     assert getattr(served[0], field) == value
 
 
+def test_the_demo_of_another_family_is_one_clear_line(
+    call: Call, served: list[Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SAFELIGHT_MODEL", "demo-edit")
+    monkeypatch.setenv("SAFELIGHT_NAMESPACE", "zimage")
+    refused = call("serve")
+    assert (refused.code, served) == (2, [])
+    assert "demo-edit belongs to the namespace instructpix2pix" in refused.line
+
+
 def test_an_option_comes_before_the_environment_and_that_before_the_file(
     call: Call, served: list[Settings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,16 +8,19 @@ from glob import glob
 from pathlib import Path
 
 import pytest
+import yaml
 
 from safelight.cli.main import application
 from safelight.cli.reference import command_list
 from safelight.stack.files import alerting, config
 from safelight.stack.files.containers import _VERSIONS
+from safelight.stack.files.export import Choices, deployment
 from safelight.stack.local import ALERTMANAGER_NAMES, PROMETHEUS_NAMES
 from safelight.stack.programs import look_for
 from scripts.wheels import PYTHONS
 from tests.stack.files.schemas import KUBERNETES
 
+STATE = "var/lib/safelight/zimage"
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "upgrading.md").read_text()
 ROWS = {
@@ -110,6 +113,20 @@ def test_each_version_says_what_an_operator_must_do(title: str, text: str) -> No
     assert re.fullmatch(r"\d+\.\d+\.\d+, (unreleased|\d{4}-\d\d-\d\d)", title)
     steps = text.partition("**What an operator must do.**")[2]
     assert re.match(r"[^\n]*(\n[^\n]+)*\n+1\. ", steps), "numbered steps, in their order"
+
+
+def test_the_commands_for_deployed_services_use_the_names_of_the_export() -> None:
+    files = deployment(Choices("zimage"))
+    [unit] = [Path(name) for name in files if name.startswith("systemd/")]
+    assert f"systemctl stop {unit.stem}\n" in PAGE
+    assert f"sqlite:////{STATE}/records.db" in PAGE
+    assert f"SAFELIGHT_STATE_FOLDER=/{STATE}" in files[f"systemd/{unit.name}"]
+    [user] = re.findall(r"^USER (\d+)$", files["Dockerfile"], re.MULTILINE)
+    assert f"install -d -o {user} -m 700 backup" in PAGE
+    assert 'ENTRYPOINT ["safelight"]' in files["Dockerfile"]
+    assert " safelight records backup /backup/" in PAGE
+    name = yaml.safe_load(files["kubernetes/deployment.yaml"])["metadata"]["name"]
+    assert f"kubectl exec deploy/{name} " in PAGE
 
 
 def test_every_command_of_an_upgrade_exists() -> None:

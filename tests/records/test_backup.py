@@ -3,7 +3,9 @@
 import os
 import shutil
 import signal
+import sqlite3
 import threading
+from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -144,7 +146,9 @@ def test_a_backup_has_the_records_of_one_moment_while_a_service_writes(
 
     assert copied.rows == {"requests": 5, "assessments": 5, "ratings": 5, "samples": 5}
     assert len(rows(url, "requests")) > 5
-    assert len(rows(f"sqlite:///{backup}", "requests")) == 5
+    with closing(sqlite3.connect(backup)) as connection:
+        stored = connection.execute("SELECT count(*) FROM safelight_requests").fetchone()
+    assert stored == (5,)
 
 
 def test_a_backup_while_a_thread_writes_has_each_requests_rating(url: str, backup: Path) -> None:
@@ -250,8 +254,11 @@ def test_a_database_with_records_is_refused_and_stays_as_it_was(url: str, made: 
     store, _ = a_store(url)
     store.write(a_record("own"))
     store.step()
-    with pytest.raises(RecordsUnusable, match=r"already have 1 rows.*safelight records purge"):
+    with pytest.raises(
+        RecordsUnusable, match=r"already have 1 row\. Restore into a new"
+    ) as refused:
         restore(made, url, silent)
+    assert "purge" not in str(refused.value), "pasted, it would purge the default database"
     assert [row["request_id"] for row in rows(url, "requests")] == ["own"]
 
 
@@ -313,6 +320,18 @@ def test_a_foreign_file_is_refused(made: Path, file: str, tmp_path: Path) -> Non
     with pytest.raises(BadSetting, match="is the backup itself"):
         restore(made, f"sqlite:///{made}", silent)
     check_seal(made)
+
+
+def test_a_file_with_tables_of_another_program_is_refused_and_unchanged(
+    made: Path, tmp_path: Path
+) -> None:
+    foreign = tmp_path / "foreign.db"
+    with closing(sqlite3.connect(foreign)) as connection:
+        connection.execute("CREATE TABLE invoices (id INTEGER)")
+    before = foreign.read_bytes()
+    with pytest.raises(RecordsUnusable, match=r"tables of another program: invoices\. Restore"):
+        restore(made, f"sqlite:///{foreign}", silent)
+    assert foreign.read_bytes() == before
 
 
 def test_a_backup_of_a_newer_version_is_refused(file: str, backup: Path, other: str) -> None:

@@ -51,9 +51,17 @@ def test_one_demo_has_its_familys_namespace_unless_one_is_set() -> None:
     assert services_of("demo-generate", namespace="mine")[SERVICE].namespace == "mine"
 
 
+def test_a_familys_namespace_alone_has_the_demo_of_the_family() -> None:
+    assert services_of(namespace="zimage")[SERVICE].model == "demo-generate"
+    assert services_of(namespace="mine")[SERVICE].model == "demo-edit"
+    assert services_of("a/b", namespace="zimage")[SERVICE].model == "a/b"
+
+
 @pytest.mark.parametrize(
     ("models", "chosen", "message"),
     [
+        (("demo-edit",), {"namespace": "zimage"}, "demo-edit belongs to the namespace"),
+        ((), {"model": "demo-edit", "namespace": "zimage"}, "demo-edit belongs to the namespace"),
         (
             ("demo-edit", "demo-generate"),
             {"namespace": "mine"},

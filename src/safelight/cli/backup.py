@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from safelight.cli.records_access import State, Url, database_address, open_records
-from safelight.units import size
+from safelight.units import counted, size
 
 if TYPE_CHECKING:  # slow to import: only the commands that need it do so
     from safelight.records.backup import Copied
@@ -87,5 +87,5 @@ def _progress(verb: str) -> Iterator[Callable[[int, int], None]]:
 
 
 def _summary(copied: "Copied") -> str:
-    rows = ", ".join(f"{count} {name}" for name, count in copied.rows.items())
+    rows = ", ".join(counted(count, name.removesuffix("s")) for name, count in copied.rows.items())
     return f"{rows}; {size(copied.bytes)}"

@@ -10,6 +10,8 @@ from safelight.cli.options import setting_option
 from safelight.settings import load
 from safelight.stack.files.discovery import Discovery
 from safelight.stack.files.export import Choices, deployment
+from safelight.stack.files.systemd import checked_name, unit_name
+from safelight.stack.files.systemd import unit as unit_text
 from safelight.stack.files.values import read_values
 from safelight.stack.monitoring import read
 
@@ -30,6 +32,13 @@ Model = Annotated[
     ),
 ]
 Port = Annotated[int | None, setting_option("port")]
+UnitName = Annotated[
+    str | None,
+    typer.Option(
+        help="Name of the unit. Default: safelight-, then the namespace with dashes.",
+        show_default=False,
+    ),
+]
 ValuesFile = Annotated[
     Path | None,
     typer.Option(
@@ -217,15 +226,19 @@ def systemd(
     namespace: Namespace = None,
     model: Model = None,
     port: Port = None,
+    unit: UnitName = None,
     check: Check = False,
     force: Force = False,
 ) -> None:
     """Write a systemd unit that runs the service as an unprivileged user.
 
-    Example: safelight export systemd deploy --namespace zimage_turbo --port 8001
+    Example: safelight export systemd deploy --namespace zimage_turbo --unit zimage-turbo
     """
     choices = _choices(namespace=namespace, model=model, port=port)
-    act(folder, deployment(choices, "systemd"), check=check, force=force)
+    name = "" if unit is None else checked_name(unit)
+    file = unit_name(choices.namespace, name)
+    text = unit_text(choices.service, choices.port, name)
+    act(folder, {f"systemd/{file}": text}, check=check, force=force)
 
 
 def _choices(

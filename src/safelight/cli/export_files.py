@@ -10,6 +10,7 @@ from safelight.errors import BadSetting
 from safelight.stack.files.export import keep_apart
 from safelight.stack.files.folder import drift, leftovers, write
 from safelight.stack.programs import without_password
+from safelight.units import counted
 
 _LONGEST_URL = 2000
 _COMPOSE = "compose.yaml"
@@ -47,7 +48,8 @@ def act(folder: Path, files: dict[str, str], *, check: bool, force: bool) -> Non
         if not force:
             keep_apart(folder, files)
         changed = write(folder, files, force=force)
-        typer.echo(f"{len(files)} files are in {folder}; {len(changed)} changed.")
+        verb = "is" if len(files) == 1 else "are"
+        typer.echo(f"{counted(len(files), 'file')} {verb} in {folder}; {len(changed)} changed.")
         _report_obsolete(folder, files)
         _report_missing_checkout(folder, files)
         return
@@ -57,7 +59,7 @@ def act(folder: Path, files: dict[str, str], *, check: bool, force: bool) -> Non
         typer.echo("Run the same command without --check.", err=True)
     if _report_obsolete(folder, files) or differing:
         raise typer.Exit(1)
-    typer.echo(f"All {len(files)} files in {folder} are up to date.")
+    typer.echo(f"Up to date in {folder}: {counted(len(files), 'file')}.")
 
 
 def _report_obsolete(folder: Path, files: dict[str, str]) -> bool:

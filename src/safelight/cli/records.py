@@ -12,7 +12,7 @@ from safelight.cli.backup import backup, restore
 from safelight.cli.options import console
 from safelight.cli.records_access import AsJson, Service, Since, State, Url, open_records
 from safelight.cli.times import SPANS, parse_age
-from safelight.units import size
+from safelight.units import counted, size
 
 records = typer.Typer(help="Manage the database of finished requests, their ratings and samples.")
 
@@ -105,15 +105,16 @@ def purge(
         safelight records purge --older-than 7d
     """
     before = parse_age(older_than)
-    if not yes and not typer.confirm(f"Delete all records from before {_date(before)}?"):
+    with open_records(records_url, state_folder) as database:  # `migrate` would create one
+        place = database.engine.url.render_as_string(hide_password=True)
+    question = f"Delete all records of {place} from before {_date(before)}?"
+    if not yes and not typer.confirm(question):
         print("Nothing deleted.")
         return
-    with open_records(records_url, state_folder):
-        pass  # fails if there is no database: `migrate` would create one
     with open_records(records_url, state_folder, migrate=True) as database:
         from safelight.records.retention import purge as purge_database
 
-        print(f"{purge_database(database, before)} rows deleted.")
+        print(f"{counted(purge_database(database, before), 'row')} deleted.")
 
 
 records.command()(backup)

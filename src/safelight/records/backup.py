@@ -11,7 +11,7 @@ from pathlib import Path
 from shutil import copyfile
 from tempfile import TemporaryDirectory
 
-from sqlalchemy import Connection, Table, create_engine, delete, func, insert, select
+from sqlalchemy import Connection, Table, create_engine, delete, func, insert, inspect, select
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
@@ -19,8 +19,16 @@ from safelight.errors import BadSetting, RecordsUnusable
 from safelight.records.database import Database, create_tables, open_database, prepare_tables
 from safelight.records.engines import error_text, open_engine, safe_url
 from safelight.records.rows import Row
-from safelight.records.schema import ABOUT_REQUESTS, INSTALLATION, SAMPLES, VERSION, VERSIONS
-from safelight.records.seal import check_seal, write_errors, written_aside
+from safelight.records.schema import (
+    ABOUT_REQUESTS,
+    INSTALLATION,
+    METADATA,
+    SAMPLES,
+    VERSION,
+    VERSIONS,
+)
+from safelight.records.seal import check_seal, remove_seal, write_errors, written_aside
+from safelight.units import counted
 
 _ROWS, _SAMPLES = 500, 50  # in memory at once; a sample has up to 128 KiB
 _TABLES = tuple(reversed(ABOUT_REQUESTS))
@@ -72,11 +80,12 @@ def restore(file: Path, url: str, progress: Progress) -> Copied:
     """Copy a backup into a database without records, in one transaction, with its salt.
 
     Raises BadSetting if the file is no intact backup, RecordsUnusable if the database has records
-    or the file is of a newer version, SQLAlchemyError.
+    or other tables, or the file is of a newer version, SQLAlchemyError.
     """
     check_seal(file)
     if _is_file_of(make_url(url), file):
         raise BadSetting(f"{file} is the backup itself. Choose another database (--records-url).")
+    _refuse_foreign_tables(url)
     with _opened(file) as backup, backup.engine.connect() as source:
         engine = open_engine(url, writing=True)
         try:
@@ -134,7 +143,10 @@ def _opened(file: Path) -> Iterator[Database]:
         )
     is_older = version != VERSIONS[-1]
     with TemporaryDirectory(prefix="safelight-restore-") as folder:
-        source = Path(copyfile(file, Path(folder) / "backup.db")) if is_older else file
+        source = file
+        if is_older:
+            source = Path(copyfile(file, Path(folder) / "backup.db"))
+            remove_seal(source)
         database = open_database(_url(source), migrate=is_older)
         try:
             yield database
@@ -155,6 +167,26 @@ def _url(file: Path) -> str:
     return URL.create("sqlite", database=str(file)).render_as_string()
 
 
+def _refuse_foreign_tables(url: str) -> None:
+    """Raise RecordsUnusable if a SQLite file belongs to another program. The file stays as it is.
+
+    A PostgreSQL database may be shared.
+    """
+    address = make_url(url)
+    if address.get_backend_name() != "sqlite" or not Path(address.database or "").is_file():
+        return
+    engine = open_engine(url, writing=False)
+    try:
+        names = set(inspect(engine).get_table_names()) - {*METADATA.tables, VERSION.name}
+    finally:
+        engine.dispose()
+    if names:
+        raise RecordsUnusable(
+            f"{address.database} has tables of another program: {', '.join(sorted(names))[:100]}. "
+            "Restore into a new file: --records-url sqlite:///NEW.db"
+        )
+
+
 def _require_empty(target: Connection, url: str) -> None:
     """Raise RecordsUnusable if the database has records; else keep other writers out."""
     if target.dialect.name == "postgresql":
@@ -162,8 +194,8 @@ def _require_empty(target: Connection, url: str) -> None:
         target.exec_driver_sql(f"LOCK TABLE {names} IN EXCLUSIVE MODE")
     if count := sum(_count(target, table) for table in _TABLES):
         raise RecordsUnusable(
-            f"The records at {safe_url(url)} already have {count} rows. Choose an empty database "
-            "(--records-url), or delete these rows: safelight records purge --older-than 1s"
+            f"The records at {safe_url(url)} already have {counted(count, 'row')}. Restore into a "
+            "new database: --records-url sqlite:///NEW.db or postgresql://USER@HOST/NEW."
         )
 
 

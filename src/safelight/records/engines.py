@@ -1,6 +1,8 @@
 """Create SQLAlchemy engines: SQLite in WAL mode, PostgreSQL with timeouts."""
 
+import os
 import sqlite3
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +13,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError, StatementError
 
 from safelight.errors import MissingExtra, RecordsUnusable
+from safelight.records.seal import has_mark
 
 if TYPE_CHECKING:  # an optional extra
     import psycopg
@@ -33,7 +36,8 @@ _LIMITS = (
 def open_engine(address: str, *, writing: bool) -> Engine:
     """Return the engine of a database. Without `writing` no file is created.
 
-    Raises RecordsUnusable if there is no database to read, MissingExtra, OSError.
+    A new SQLite file and its new folders are private. A backup can only be read. Raises
+    RecordsUnusable if there is no database to read or a backup to write, MissingExtra, OSError.
     """
     url = make_url(address)
     if url.get_backend_name() == "sqlite":
@@ -63,8 +67,14 @@ def open_engine(address: str, *, writing: bool) -> Engine:
 
 def _sqlite(url: URL, *, writing: bool) -> Engine:
     file = Path(url.database or "")
+    is_backup = has_mark(file)
+    if writing and is_backup:
+        raise RecordsUnusable(
+            f"{file} is a backup, and nothing may change it. Restore it into a new database: "
+            f"safelight records restore {file} --records-url sqlite:///NEW.db"
+        )
     if writing:
-        file.parent.mkdir(parents=True, exist_ok=True)
+        _create(file)
     elif not file.is_file():
         raise RecordsUnusable(
             f"There are no records at {file} yet. Start a service with records, or set another "
@@ -77,12 +87,36 @@ def _sqlite(url: URL, *, writing: bool) -> Engine:
         connection.isolation_level = None  # our BEGIN starts transactions, also of CREATE TABLE
         for pragma in _PRAGMAS if writing else _PRAGMAS[:1]:
             connection.execute(f"PRAGMA {pragma}")
+        if is_backup:
+            connection.execute("PRAGMA query_only = ON")
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
 
     return engine
+
+
+def _create(file: Path) -> None:
+    """Create a private file and its folders, if missing. SQLite gives its log the same rights.
+
+    What root creates belongs to the owner of the folder, so that a service can use it.
+    """
+    for folder in reversed(file.parents):
+        if not folder.exists():
+            folder.mkdir(mode=0o700, exist_ok=True)
+            _give_to_owner(folder, folder.parent)
+    if str(file) in ("", ":memory:"):
+        return
+    with suppress(OSError):  # it exists, or SQLite says why it cannot be created
+        os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        _give_to_owner(file, file.parent)
+
+
+def _give_to_owner(new: Path, folder: Path) -> None:
+    if os.geteuid() == 0:
+        owner = folder.stat()
+        os.chown(new, owner.st_uid, owner.st_gid, follow_symlinks=False)
 
 
 def _json(value: object) -> str:

@@ -48,6 +48,24 @@ def write_errors(file: Path) -> Iterator[None]:
         raise BadSetting(f"{file} cannot be written: {error.strerror or error}.") from None
 
 
+def has_mark(file: Path) -> bool:
+    """Return whether a file says that it is a backup. It may be damaged."""
+    try:
+        with file.open("rb") as content:
+            head = content.read(_HEADER)
+    except OSError:
+        return False
+    return head.startswith(_SQLITE) and head[_ID] == _OURS
+
+
+def remove_seal(file: Path) -> None:
+    """Make a database of a copy of a backup, which may then be changed."""
+    with file.open("r+b") as content:
+        for field in (_SUM, _ID):
+            content.seek(field.start)
+            content.write(bytes(field.stop - field.start))
+
+
 def check_seal(file: Path) -> None:
     """Raise BadSetting if a file is no backup, or was changed after it was written."""
     try:

@@ -19,6 +19,8 @@ _NAMESPACES = {
     "demo-recognize": "recognition",
 }
 _LAST_PORT = 65535
+# Compose and systemd read these as their own syntax; no model has them in its name.
+_NOT_IN_A_MODEL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029${}]")
 
 
 def services(settings: Settings, models: Sequence[str] = ()) -> dict[str, Settings]:
@@ -86,8 +88,15 @@ def namespaces(served: Mapping[str, Settings]) -> tuple[str, ...]:
 
 
 def with_family_namespace(settings: Settings) -> Settings:
-    """Return the settings with the family's namespace for a demo model, unless one is set."""
-    if "namespace" in settings.model_fields_set or settings.model not in _NAMESPACES:
+    """Return the settings with the namespace of the demo model, or the demo of the namespace.
+
+    What is set stays. Raises BadSetting if the model is the demo of another family.
+    """
+    chosen = settings.model if "model" in settings.model_fields_set else ""
+    if "namespace" in settings.model_fields_set:
+        model = _of_one_family(settings.namespace, chosen)
+        return settings if model == settings.model else settings.model_copy(update={"model": model})
+    if settings.model not in _NAMESPACES:
         return settings
     return settings.model_copy(update={"namespace": _NAMESPACES[settings.model]})
 
@@ -95,8 +104,17 @@ def with_family_namespace(settings: Settings) -> Settings:
 def model_of(namespace: str, model: str | None) -> str:
     """Return the chosen model, or the demo model of the namespace's family if none is chosen.
 
-    Raises BadSetting if the model is the demo of another family.
+    Raises BadSetting if the model is the demo of another family, or has characters that the
+    exported files cannot have.
     """
+    if model and _NOT_IN_A_MODEL.search(model):
+        raise BadSetting(
+            f"{model[:100]!r} is not the name of a model: write it without $, {{, }} and line ends."
+        )
+    return _of_one_family(namespace, model)
+
+
+def _of_one_family(namespace: str, model: str | None) -> str:
     demos = {own: demo for demo, own in _NAMESPACES.items()}
     demo, family = demos.get(namespace), _NAMESPACES.get(model or "")
     if not model:

@@ -133,7 +133,7 @@ def test_another_namespace_is_used_in_every_file() -> None:
     assert "zimage_request_total" in files["kubernetes/monitoring/prometheusrule.yaml"]
     assert "SAFELIGHT_NAMESPACE: zimage" in files["compose.yaml"]
     assert "value: zimage" in files["kubernetes/deployment.yaml"]
-    assert "SAFELIGHT_NAMESPACE=zimage" in files["systemd/zimage.service"]
+    assert "SAFELIGHT_NAMESPACE=zimage" in files["systemd/safelight-zimage.service"]
     chart = yaml.safe_load(files["helm/Chart.yaml"])
     assert chart["annotations"]["safelight/namespace"] == "zimage"
     boards = {name for name in files if "dashboards/" in name or "boards/" in name}
@@ -161,7 +161,7 @@ def test_every_deployment_serves_the_model_of_its_namespace(
     assert compose["SAFELIGHT_MODEL"] == f"${{SAFELIGHT_MODEL-{served}}}"
     assert f"value: {served}\n" in files["kubernetes/deployment.yaml"]
     assert yaml.safe_load(files["helm/values.yaml"])["model"] == served
-    assert f'"SAFELIGHT_MODEL={served}"' in files[f"systemd/{namespace}.service"]
+    assert f'"SAFELIGHT_MODEL={served}"' in files[f"systemd/safelight-{namespace}.service"]
 
 
 def test_the_model_of_the_values_is_served() -> None:

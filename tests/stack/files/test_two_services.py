@@ -245,4 +245,4 @@ def test_the_containers_of_both_services_have_other_names(
     composes = [yaml.safe_load(files["compose.yaml"]) for files in exports.values()]
     assert composes[0]["name"] != composes[1]["name"]
     units = [name for files in exports.values() for name in files if name.startswith("systemd/")]
-    assert units == ["systemd/photo-edits.service", "systemd/zimage.service"]
+    assert units == ["systemd/safelight-photo-edits.service", "systemd/safelight-zimage.service"]

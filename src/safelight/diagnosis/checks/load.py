@@ -39,7 +39,7 @@ from safelight.metrics.catalog import (
     WARM_UPS,
 )
 from safelight.rules.thresholds import DEFAULTS
-from safelight.units import duration, percent, share
+from safelight.units import counted, duration, percent, share
 
 _BUSY = 0.9
 _WAIT_SHARE, _LONG_WAIT_SHARE = 0.4, 0.6  # shares of the latency
@@ -99,7 +99,8 @@ def _queue_saturated(evidence: Evidence) -> Iterator[Sign]:
         + ("; they come in bursts, because the device is idle in between" if bursts else ""),
         (
             Exhibit(
-                f"up to {longest:.0f} requests waited at once", evidence.queries.select(QUEUE_DEPTH)
+                f"up to {counted(longest, 'request')} waited at once",
+                evidence.queries.select(QUEUE_DEPTH),
             ),
             *([] if busy is None else [Exhibit(f"the device is busy {share(busy)} of the time")]),
         ),

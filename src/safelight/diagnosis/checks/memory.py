@@ -25,7 +25,7 @@ from safelight.metrics.catalog import (
 )
 from safelight.metrics.promql import INSTANCE
 from safelight.rules.thresholds import DEFAULTS
-from safelight.units import duration, percent, share, size
+from safelight.units import counted, duration, percent, share, size
 
 _LEAK_LOW = 0.25  # of the limit: the lower end of the interval
 _IN_USE = 1 / 3  # of the cache's growth: if used memory grows this fast, it is a leak
@@ -111,7 +111,7 @@ def _fragmentation(evidence: Evidence) -> Iterator[Sign]:
             f"the GPU memory is fragmented: {unused}",
             (
                 Exhibit(unused, evidence.queries.select(VRAM_RESERVED)),
-                Exhibit(f"{failed:.0f} requests ran out of memory in the window"),
+                Exhibit(f"{counted(failed, 'request')} ran out of memory in the window"),
             ),
             subject=instance,
         )
@@ -133,7 +133,7 @@ def _out_of_memory(evidence: Evidence) -> Iterator[Sign]:
         f"{failed:.0f} of {requests:.0f} requests ran out of GPU memory{full}",
         (
             Exhibit(
-                f"{failed:.0f} requests in the window{past}",
+                f"{counted(failed, 'request')} in the window{past}",
                 evidence.queries.rate(REQUESTS, where={ERROR: "cuda_oom"}),
             ),
         ),

@@ -10,7 +10,7 @@ from safelight.diagnosis.queries import UP, Statistic
 from safelight.metrics.catalog import KEPT, LOG_LINES_LOST, PROBE, PROBE_TIMESTAMP, RECORDS
 from safelight.metrics.promql import INSTANCE
 from safelight.rules.thresholds import DEFAULTS
-from safelight.units import duration, percent, share
+from safelight.units import counted, duration, percent, share
 
 _DOWN, _FLAPPING, _CERTAINLY_DOWN = 0.15, 0.3, 0.6  # of the scrapes
 _LOST = 1
@@ -93,7 +93,7 @@ def _lost(evidence: Evidence) -> Iterator[Sign]:
     records = events(evidence, evidence.now.rate(RECORDS, where={KEPT: "lost"}))
     if records >= _LOST:
         exhibit = Exhibit("the requests were served; their records are lost", rate(RECORDS))
-        text = f"{records:.0f} records could not be written to the database"
+        text = f"{counted(records, 'record')} could not be written to the database"
         yield Sign(Severity.WARNING, 0.6, text, (exhibit,))
 
 
