@@ -15,6 +15,7 @@ import yaml
 from safelight.rules.files import rule_file
 from safelight.stack.files.export import PARTS
 from safelight.stack.files.grafana import board_files
+from safelight.stack.files.values import read_values
 from safelight.stack.tools.remote import read_boards
 from tests.asking import HTTP
 from tests.stack.files.schemas import kustomize_files
@@ -149,3 +150,10 @@ def test_the_larger_overlay_uses_the_exported_names() -> None:
     [image] = overlay["images"]
     [container] = deployment["spec"]["template"]["spec"]["containers"]
     assert container["image"].partition(":")[0] == image["name"]
+
+
+def test_the_values_of_the_page_are_accepted(tmp_path: Path) -> None:
+    [block] = re.findall(r"cat > values.yaml <<'END'\n(.*?)END\n", PAGE, flags=re.DOTALL)
+    (tmp_path / "values.yaml").write_text(block)
+    values = read_values(tmp_path / "values.yaml")
+    assert (values.replicas, values.records.kind) == (4, "postgresql")
