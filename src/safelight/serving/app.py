@@ -87,6 +87,7 @@ class Service:
         storing = (self.store.assess,) if self.store is not None else ()
         self.pool = Pool(settings, self.meter, assessors=(assessment_sink(self.meter), *storing))
         self.governor = _governor(settings, self.meter)
+        self.governor.multiple = lambda: self.pool.served.multiple
         self.engine = Batching(
             self.pool, self.meter, limit=lambda: self.governor.batch_limit(settings.batch_limit)
         )

@@ -216,6 +216,7 @@ class Batching:
         self._meter.observe(BATCH_SIZE, report.stop_reason, value=n)
         if report.fits:
             self.curves.lower(key, report.fits)
+        if report.fits or report.again:
             self._ledger.add("retry", seconds)
         else:
             for entry in entries:
