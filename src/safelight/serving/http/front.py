@@ -28,6 +28,7 @@ from safelight.serving.http.body import Body, Fields, check, measure_image, read
 from safelight.serving.http.disconnect import DisconnectWatch
 from safelight.serving.http.keys import Keys
 from safelight.serving.http.requests import Requests, stop
+from safelight.serving.http.sizes import Sides, fit
 from safelight.serving.job import (
     PRIORITIES,
     EditParameters,
@@ -187,7 +188,7 @@ class Front:
             raise UnsupportedTask(route.task, served.task, PATHS[served.task])
         names = route.kind.model_fields
         defaults = {n: v for n, v in self._defaults(served).items() if n in names}
-        sides = self._side_limit(served), served.multiple
+        sides = Sides(self._side_limit(served), served.multiple)
         return check(route.kind, {**defaults, **fields}, self.settings, sides)
 
     def _defaults(self, served: Served) -> dict[str, float]:
@@ -219,10 +220,12 @@ class Front:
             return parameters.width, parameters.height
         if isinstance(parameters, PredictParameters):
             side = self._side_limit(self.served())
-            return side, side  # the worker measures the image
-        side = self.settings.image_side_pixels or self.served().side or _SIDE
-        size = measure_image(image, side, self.settings)
-        return _fit(size, box, (side, side)) if box else size
+            return side, side  # the worker measures the image; a classifier reads every size
+        served = self.served()
+        longest = self.settings.image_side_pixels or served.side or _SIDE
+        sides = Sides(longest, served.multiple)
+        size = measure_image(image, sides, self.settings)
+        return fit(size, box, sides) if box else size
 
     async def _run(self, request: Request, jobs: Sequence[Job]) -> list[Outcome]:
         """Run the jobs; stop them if their caller disconnects."""
@@ -249,13 +252,6 @@ class Front:
 
 
 PATHS = {"edit": "/api/edit", "generate": "/generate", "predict": "/predict"}
-
-
-def _fit(size: tuple[int, int], *boxes: tuple[int, int]) -> tuple[int, int]:
-    """Return the largest size with the same aspect ratio that fits into all boxes."""
-    width, height = size
-    scale = min(side / own for box in boxes for side, own in zip(box, size, strict=True))
-    return max(1, round(width * scale)), max(1, round(height * scale))
 
 
 def _prompt(parameters: Parameters) -> str | None:
