@@ -1,12 +1,12 @@
 """Turn a request into jobs, and outcomes into a response: shared by all model routes."""
 
 import asyncio
-import re
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from time import perf_counter
-from uuid import uuid4
+from typing import cast
 
 from fastapi import Request
 from fastapi.responses import Response
@@ -27,6 +27,8 @@ from safelight.serving.http.advice import min_kept_ratio, note_background, note_
 from safelight.serving.http.body import Body, Fields, check, measure_image, read_body
 from safelight.serving.http.disconnect import DisconnectWatch
 from safelight.serving.http.keys import Keys
+from safelight.serving.http.naming import key_of, name_exchange
+from safelight.serving.http.repeats import Call, Repeats, Run, digest_of
 from safelight.serving.http.requests import Requests, stop
 from safelight.serving.http.sizes import Sides, fit
 from safelight.serving.job import (
@@ -45,7 +47,6 @@ from safelight.settings import Settings
 from safelight.telemetry.record import Exchange, current_exchange
 from safelight.telemetry.timeline import Timeline
 
-_UUID = re.compile(r"[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}")
 _SIDE = 1024  # pixels; if neither the settings nor the model set a limit
 
 Parse = Callable[[Request, bytes], Awaitable[Body]]
@@ -80,6 +81,7 @@ class Front:
     ) -> None:
         self.settings = settings
         self.requests = Requests()
+        self.repeats = Repeats()
         self.keys = Keys(settings.api_keys)
         self._handle = handle
         self.served = served
@@ -94,56 +96,63 @@ class Front:
         return self.keys.owner(request.headers.get("authorization"), address)
 
     async def serve(self, request: Request, route: Route) -> Response:
-        """Read a model request, run it, and return the response."""
+        """Read a model request, run it, and return the response.
+
+        A request that its caller sends again with the same X-Request-Id is not run again.
+        """
         started = asyncio.get_running_loop().time()
         exchange = self._begin(request)
         self._in_flight.inc()
         try:
             owner = exchange.owner = self._admit(request)
-            timeout, priority = self._timeout(request), _priority(request)
-            exchange.priority = priority
+            call = Call(request, exchange, started, self._timeout(request))
+            exchange.priority = _priority(request)
             with exchange.timeline.stage("receive"):
-                body = await self._receive(request, started, timeout)
-            with exchange.timeline.stage("validate"):
-                image, fields = await route.parse(request, body)
-                own, number = route.split(fields)
-                parameters = self._check(route, own)
-                # Before the image is measured, so that a bad image counts for its instruction type.
-                self._note_prompt(exchange, parameters)
-                size = self._size(parameters, image, route.box(fields))
-            job = Job(
-                exchange.id,
-                image,
-                size,
-                parameters,
-                _seed(parameters),
-                started + timeout,
-                exchange,
-                timeout,
-                priority,
-                owner,
-                min_kept_ratio=min_kept_ratio(
-                    parameters, exchange.instruction_type, self._taxonomy, self.settings
-                ),
-            )
-            exchange.seed = job.seed
-            jobs = [job, *(_sibling(job, place) for place in range(1, number))]
-            outcomes = await self._run(request, jobs)
-            self._note_outcomes(exchange, outcomes)
-            note_corruption(exchange, outcomes)
-            return route.respond(request, fields)(jobs, outcomes)
+                body = await self._receive(request, started, call.timeout_seconds)
+            work = partial(self._answer, call, route, body)
+            if not (key := key_of(request)):
+                return await work(None)
+            digest = await digest_of(request, body)
+            return await self.repeats.answer((owner, key), digest, call, work)
         finally:
             self._in_flight.inc(-1)
 
-    def _begin(self, request: Request) -> Exchange:
-        """Return the request's exchange; a new one if no probe made one.
+    async def _answer(self, call: Call, route: Route, body: bytes, run: Run | None) -> Response:
+        """Make the jobs of a request and return their response; `run` is shared by its repeats."""
+        exchange = call.exchange
+        with exchange.timeline.stage("validate"):
+            image, fields = await route.parse(call.request, body)
+            own, number = route.split(fields)
+            parameters = self._check(route, own)
+            # Before the image is measured, so that a bad image counts for its instruction type.
+            self._note_prompt(exchange, parameters)
+            size = self._size(parameters, image, route.box(fields))
+        job = Job(
+            exchange.id,
+            image,
+            size,
+            parameters,
+            _seed(parameters),
+            call.started + call.timeout_seconds,
+            exchange,
+            call.timeout_seconds,
+            cast("Priority", exchange.priority),
+            exchange.owner,
+            min_kept_ratio=min_kept_ratio(
+                parameters, exchange.instruction_type, self._taxonomy, self.settings
+            ),
+        )
+        exchange.seed = job.seed
+        jobs = [job, *(_sibling(job, place) for place in range(1, number))]
+        outcomes = await self._run(call.request, jobs, run)
+        self._note_outcomes(exchange, outcomes)
+        note_corruption(exchange, outcomes)
+        return route.respond(call.request, fields)(jobs, outcomes)
 
-        The caller may choose the id, to follow or cancel the request. It must be a UUID, because
-        free text would get into the logs.
-        """
+    def _begin(self, request: Request) -> Exchange:
+        """Return the request's exchange; a new one if no probe made one."""
         exchange = current_exchange() or Exchange(Timeline(perf_counter()))
-        own_id = request.headers.get("x-request-id", "").lower()
-        exchange.id = own_id if _UUID.fullmatch(own_id) else uuid4().hex
+        name_exchange(exchange, request)
         exchange.is_model_request = True
         return exchange
 
@@ -227,10 +236,12 @@ class Front:
         size = measure_image(image, sides, self.settings)
         return fit(size, box, sides) if box else size
 
-    async def _run(self, request: Request, jobs: Sequence[Job]) -> list[Outcome]:
-        """Run the jobs; stop them if their caller disconnects."""
-        watch = DisconnectWatch(request, jobs)
-        with self.requests.open(jobs[0].id, jobs):
+    async def _run(self, request: Request, jobs: Sequence[Job], run: Run | None) -> list[Outcome]:
+        """Run the jobs; stop them if no caller waits any more."""
+        watch = None if run else DisconnectWatch(request, lambda: stop(jobs, Cancelled()))
+        if run is not None:
+            run.jobs = jobs  # the callers' connections are watched already
+        with self.requests.open(jobs[0].id, jobs, jobs[0].exchange.key):
             try:
                 if len(jobs) == 1:
                     return [await self._handle(jobs[0])]
@@ -239,7 +250,8 @@ class Front:
                 stop(jobs, Cancelled())  # one of several failed: the others are useless
                 raise
             finally:
-                watch.end()
+                if watch is not None:
+                    watch.end()
                 note_background(jobs, self.settings.background_entropy_limit_bits)
                 for job in jobs:
                     job.progress.state = "done"
