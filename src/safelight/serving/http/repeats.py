@@ -8,7 +8,6 @@ import asyncio
 import re
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
-from copy import copy
 from dataclasses import dataclass, field
 from functools import partial
 from hashlib import blake2b
@@ -234,10 +233,8 @@ def _again(response: Response, error: str, own: Exchange) -> Response:
     """Return the same answer for another request, with this request's own id."""
     own.timeline.mark("queue")
     own.error = error
-    again = copy(response)
-    name = SERVER_ID.encode()
-    again.raw_headers = [(k, own.id.encode() if k == name else v) for k, v in response.raw_headers]
-    return again
+    headers = {**response.headers, SERVER_ID: own.id}
+    return Response(response.body, response.status_code, headers)
 
 
 async def digest_of(request: Request, body: bytes) -> bytes:
