@@ -1,6 +1,7 @@
 """Request ids across owners: nobody reads or changes what is not theirs by sending its id."""
 
 import asyncio
+import threading
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -8,13 +9,14 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from safelight.metrics.catalog import IMAGES, REQUESTS
+from safelight.metrics.catalog import IMAGES, IN_FLIGHT, REQUESTS
 from safelight.serving.app import Service
 from safelight.serving.http.keys import hashed
 from tests.reading import value
 from tests.records.making import rows
+from tests.serving.conftest import serving, until
 from tests.serving.jobs import PICTURE
-from tests.serving.running import client, edit, engine, eventually, with_engine
+from tests.serving.running import PAINTER, client, edit, engine, eventually, with_engine
 
 KEYS = f"ann={hashed('sl-ann')},bob={hashed('sl-bob')}"
 ANN = {"authorization": "Bearer sl-ann"}
@@ -217,3 +219,37 @@ async def test_what_a_caller_deletes_is_not_sent_again_from_memory() -> None:
         assert (await speaking.delete(path)).status_code == 200
         await edit(speaking, **again)
         assert service.engine._number == 2
+
+
+def test_the_work_goes_on_if_the_first_connection_breaks_and_a_repeat_waits(tmp_path: Path) -> None:
+    key = str(uuid4())
+    headers = {"content-type": "image/jpeg", "x-request-id": key}
+    with serving(tmp_path, PAINTER, structure_floor="0") as service:
+        sent: dict[str, Any] = {
+            "url": f"{service.url}/api/edit",
+            "params": {"instruction": "slowly", "steps": 100},
+            "content": PICTURE,
+            "headers": headers,
+        }
+        made: list[httpx.Response] = []
+        first = httpx.Client(timeout=httpx.Timeout(60, read=1.5))
+        second = threading.Thread(target=lambda: made.append(httpx.post(**sent, timeout=60)))
+
+        def leave() -> None:
+            with pytest.raises(httpx.ReadTimeout):
+                first.post(**sent)
+
+        leaving = threading.Thread(target=leave)
+        leaving.start()
+        assert until(lambda: service.value(f"instructpix2pix_{IN_FLIGHT.name}") == 1, 10)
+        second.start()
+        leaving.join()
+        first.close()
+        second.join()
+        assert made[0].status_code == 200
+        assert service.value(f"instructpix2pix_{IMAGES.name}") == 1
+        assert service.value("instructpix2pix_request_total", error="cancelled") == 1
+        again = httpx.post(**sent, timeout=60)
+        assert again.content == made[0].content
+        rated = httpx.post(f"{service.url}/v1/requests/{key}/rating", json={"rating": 4})
+        assert rated.status_code == 200
