@@ -6,7 +6,7 @@ from typing import Any
 from safelight.metrics.catalog import CIRCUIT_OPEN, REJECTED
 from safelight.serving.http.keys import hashed
 from tests.reading import value
-from tests.serving.running import client, edit, engine
+from tests.serving.running import client, edit, engine, eventually
 
 KEYS = f"ann={hashed('sl-ann')},mallory={hashed('sl-mallory')}"
 ANN = {"authorization": "Bearer sl-ann"}
@@ -45,3 +45,23 @@ async def test_a_broken_model_is_still_left_alone_for_a_single_caller() -> None:
         answers = [await edit(speaking, f"raise {n}", headers=ANN) for n in range(8)]
         assert [answer.status_code for answer in answers] == [500] * 5 + [503] * 3
         assert {answer.json()["reason"] for answer in answers[5:]} == {"circuit_open"}
+
+
+async def test_jobs_that_end_the_worker_do_not_fail_the_jobs_that_wait_behind_them() -> None:
+    async with engine(api_keys=KEYS) as service, client(service) as speaking:
+        await edit(speaking, headers=ANN)  # a batch needs a known cost
+        busy = asyncio.create_task(edit(speaking, "slowly", steps=30, headers=ANN))
+        await eventually(lambda: service.engine.in_progress == 1)
+        deadly = [
+            asyncio.create_task(
+                edit(speaking, "poison", headers={**MALLORY, "x-priority": "high"}, steps=steps)
+            )
+            for steps in (2, 3)
+        ]
+        await eventually(lambda: service.engine.in_progress == 3)
+        waiting = [edit(speaking, f"make him {n}", headers=ANN, steps=2 + n % 2) for n in range(6)]
+        served = await asyncio.gather(busy, *waiting)
+
+        assert [answer.status_code for answer in served] == [200] * 7
+        assert [(await each).json()["reason"] for each in deadly] == ["worker_lost"] * 2
+        assert value(service.meter, CIRCUIT_OPEN) == 0

@@ -1,9 +1,8 @@
 """Turn a request into jobs, and outcomes into a response: shared by all model routes."""
 
 import asyncio
-import secrets
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from time import perf_counter
 from typing import cast
@@ -27,13 +26,13 @@ from safelight.serving.http.advice import min_kept_ratio, note_background, note_
 from safelight.serving.http.body import Body, Fields, check, measure_image, read_body
 from safelight.serving.http.disconnect import DisconnectWatch
 from safelight.serving.http.keys import Keys
+from safelight.serving.http.making import prompt_of, seed_of, sibling
 from safelight.serving.http.naming import key_of, name_exchange
 from safelight.serving.http.repeats import Call, Repeats, Run, digest_of
 from safelight.serving.http.requests import Requests, stop
 from safelight.serving.http.sizes import Sides, fit
 from safelight.serving.job import (
     PRIORITIES,
-    EditParameters,
     GenerateParameters,
     Handler,
     Job,
@@ -132,7 +131,7 @@ class Front:
             image,
             size,
             parameters,
-            _seed(parameters),
+            seed_of(parameters),
             call.started + call.timeout_seconds,
             exchange,
             call.timeout_seconds,
@@ -143,7 +142,7 @@ class Front:
             ),
         )
         exchange.seed = job.seed
-        jobs = [job, *(_sibling(job, place) for place in range(1, number))]
+        jobs = [job, *(sibling(job, place) for place in range(1, number))]
         outcomes = await self._run(call.request, jobs, run)
         self._note_outcomes(exchange, outcomes)
         note_corruption(exchange, outcomes)
@@ -212,7 +211,7 @@ class Front:
 
     def _note_prompt(self, exchange: Exchange, parameters: Parameters) -> None:
         """Record the prompt and its instruction type."""
-        exchange.prompt = _prompt(parameters)
+        exchange.prompt = prompt_of(parameters)
         exchange.instruction_type = self._taxonomy.classify(exchange.prompt or "")
 
     def _note_outcomes(self, exchange: Exchange, outcomes: Sequence[Outcome]) -> None:
@@ -266,35 +265,9 @@ class Front:
 PATHS = {"edit": "/api/edit", "generate": "/generate", "predict": "/predict"}
 
 
-def _prompt(parameters: Parameters) -> str | None:
-    """Return the prompt or instruction, if the task has one."""
-    if isinstance(parameters, PredictParameters):
-        return None
-    return parameters.instruction if isinstance(parameters, EditParameters) else parameters.prompt
-
-
-def _seed(parameters: Parameters) -> int:
-    seed = None if isinstance(parameters, PredictParameters) else parameters.seed
-    return secrets.randbelow(2**32) if seed is None else seed
-
-
 def _priority(request: Request) -> Priority:
     header = request.headers.get("x-priority", "normal").lower()
     for priority in PRIORITIES:
         if priority == header:
             return priority
     raise InvalidParameter(f"X-Priority must be one of {', '.join(PRIORITIES)}.")
-
-
-def _sibling(job: Job, place: int) -> Job:
-    """Return another job of the same request, with its own seed and exchange."""
-    exchange = Exchange(Timeline(), instruction_type=job.exchange.instruction_type)
-    return replace(
-        job,
-        id=f"{job.id}-{place}",
-        place=place,
-        seed=(job.seed + place) % 2**32,
-        exchange=exchange,
-        progress=type(job.progress)(),
-        control=type(job.control)(),
-    )
