@@ -27,7 +27,7 @@ from safelight.serving.http.body import Body, Fields, check, measure_image, read
 from safelight.serving.http.disconnect import DisconnectWatch
 from safelight.serving.http.keys import Keys
 from safelight.serving.http.making import prompt_of, seed_of, sibling
-from safelight.serving.http.naming import key_of, name_exchange
+from safelight.serving.http.naming import name_exchange
 from safelight.serving.http.repeats import Call, Repeats, Run, digest_of
 from safelight.serving.http.requests import Requests, stop
 from safelight.serving.http.sizes import Sides, fit
@@ -109,10 +109,10 @@ class Front:
             with exchange.timeline.stage("receive"):
                 body = await self._receive(request, started, call.timeout_seconds)
             work = partial(self._answer, call, route, body)
-            if not (key := key_of(request)):
+            if exchange.name == exchange.id:  # the caller sent no key
                 return await work(None)
             digest = await digest_of(request, body)
-            return await self.repeats.answer((owner, key), digest, call, work)
+            return await self.repeats.answer((owner, exchange.name), digest, call, work)
         finally:
             self._in_flight.inc(-1)
 

@@ -14,16 +14,14 @@ REQUEST_ID, SERVER_ID = "x-request-id", "x-safelight-request-id"
 _UUID = re.compile(r"[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}")
 
 
-def key_of(request: Request) -> str:
-    """Return the id that the caller sent, or "". Free text is ignored: it would get into logs."""
-    sent = request.headers.get(REQUEST_ID, "").lower()
-    return sent if _UUID.fullmatch(sent) else ""
-
-
 def name_exchange(exchange: Exchange, request: Request) -> None:
-    """Give a new request its id, and the name in its response."""
+    """Give a new request its id, and the name in its response: the key, or else the id.
+
+    A key is a UUID. Free text is ignored, because it would get into the logs.
+    """
+    sent = request.headers.get(REQUEST_ID, "").lower()
     exchange.id = uuid4().hex
-    exchange.name = key_of(request) or exchange.id
+    exchange.name = sent if sent and _UUID.fullmatch(sent) else exchange.id
 
 
 def id_headers(exchange: Exchange) -> dict[str, str]:
