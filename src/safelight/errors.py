@@ -12,6 +12,7 @@ SafelightError
 │   ├── InvalidParameter         invalid_parameter       422
 │   ├── UnsupportedTask          unsupported_task        404
 │   ├── UnknownRequest           not_found               404
+│   ├── IdempotencyConflict      request_id_conflict     409
 │   ├── Unauthorized             unauthorized            401
 │   └── ForeignPage              foreign_page            403
 ├── Unavailable                  the caller may retry later (429, 499, 503, 504)
@@ -157,6 +158,19 @@ class UnknownRequest(BadInput):
 
     def __init__(self, what: str = "request") -> None:
         super().__init__(f"The {what} does not exist, has expired, or is not yours.")
+
+
+class IdempotencyConflict(BadInput):
+    """The X-Request-Id is that of another request of this caller, with a different body."""
+
+    status = 409
+    reason = "request_id_conflict"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "X-Request-Id is the id of another request of yours, with a different body or other "
+            "parameters. Send a new id for a new request."
+        )
 
 
 class Unauthorized(BadInput):

@@ -180,7 +180,10 @@ class Settings(BaseSettings):
         32, ge=1, le=1024, description="Maximum number of requests in one batch."
     )
     breaker_failures: int = Field(
-        5, ge=1, le=1000, description="Model failures in a row that open the circuit breaker."
+        5,
+        ge=1,
+        le=1000,
+        description="Model failures in a row that open the circuit breaker; 1 works as 2.",
     )
     breaker_rest_seconds: float = Field(
         15.0, gt=0, le=3600, description="Time until the open circuit breaker tries one request."

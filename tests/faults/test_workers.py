@@ -137,7 +137,7 @@ def test_a_model_that_always_fails_opens_the_circuit(own: Callable[..., Any]) ->
         victim = Victim(service)
 
         async def scenario(http: httpx.AsyncClient) -> list[Outcome]:
-            return [await send_edit(http, "raise") for _ in range(20)]
+            return [await send_edit(http, f"raise {number}") for number in range(20)]
 
         answers = victim.run(scenario, 20)
         assert answers[:5] == [(500, "model_error")] * 5

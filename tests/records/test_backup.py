@@ -103,9 +103,8 @@ def test_after_a_restore_owners_find_rate_and_delete_their_requests(
 
     with opened(url) as before, opened(other) as after:
         assert after.salt == before.salt != own_salt
-        assert after.find("request-1", "somebody else", "tests") is None
-        found = after.find("request-1", OWNER, "tests")
-        assert found is not None
+        assert after.find("request-1", "somebody else", "tests") == []
+        [found] = after.find("request-1", OWNER, "tests")
         assert found.rating == 2
     store, _ = a_store(other, FakeClock(), samples=True)
     store.rate(Rating("request-1", "make_him_old", 5, "none"))
@@ -114,8 +113,7 @@ def test_after_a_restore_owners_find_rate_and_delete_their_requests(
     found_later = store.find("request-1", OWNER)
     forgotten = store.forget("request-0")
     store.step()
-    stored = found_later.result(5)
-    assert stored is not None
+    [stored] = found_later.result(5)
     assert stored.rating == 5
     forgotten.result(5)
     assert [len(rows(other, table)) for table in TABLES] == [2, 1, 1, 1]
@@ -346,12 +344,12 @@ def test_a_backup_of_a_newer_version_is_refused(file: str, backup: Path, other: 
 def test_a_backup_of_an_older_version_is_upgraded_and_itself_unchanged(
     made: Path, other: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A second migration, which exists only here, adds an index."""
+    """A third migration, which exists only here, adds an index."""
     steps = tmp_path / "steps"
     shutil.copytree(Path(migrate.__file__).parent / "migrations", steps)
-    (steps / "versions" / "second.py").write_text(
+    (steps / "versions" / "third.py").write_text(
         "from alembic import op\n"
-        "revision, down_revision = '0002', '0001'\n"
+        "revision, down_revision = '0003', '0002'\n"
         "def upgrade():\n"
         "    op.execute(\"UPDATE safelight_ratings SET reason = 'other'\")\n"
     )
@@ -363,8 +361,8 @@ def test_a_backup_of_an_older_version_is_upgraded_and_itself_unchanged(
         return changed
 
     monkeypatch.setattr(migrate, "alembic_config", config)
-    monkeypatch.setattr(databases, "VERSIONS", ("0001", "0002"))
-    monkeypatch.setattr("safelight.records.backup.VERSIONS", ("0001", "0002"))
+    monkeypatch.setattr(databases, "VERSIONS", ("0001", "0002", "0003"))
+    monkeypatch.setattr("safelight.records.backup.VERSIONS", ("0001", "0002", "0003"))
     restore(made, other, silent)
 
     assert {row["reason"] for row in rows(other, "ratings")} == {"other"}

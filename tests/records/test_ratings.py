@@ -84,6 +84,37 @@ def test_an_id_belongs_to_its_first_owner() -> None:
         ratings.rate("one", "thief", 1)
 
 
+def test_a_key_finds_the_newest_request_of_its_owner_alone() -> None:
+    ratings, _, _ = made()
+    for request_id, owner in (("one", "ann"), ("two", "bob"), ("three", "bob")):
+        ratings.add_record(a_record(request_id, owner=owner, key="key"))
+
+    assert ratings.rate("key", "ann", 4)[0].request_id == "one"
+    assert ratings.rate("key", "bob", 4)[0].request_id == "three"
+    assert ratings.ids("key", "bob") == ["two", "three"]
+    with pytest.raises(UnknownRequest):
+        ratings.rate("key", "cid", 4)
+
+
+def test_a_key_that_is_anothers_id_rates_nothing_of_that_caller() -> None:
+    ratings, _, _ = made()
+    ratings.add_record(a_record("one", owner="ann"))
+    ratings.add_record(a_record("two", owner="bob", key="one"))
+
+    assert ratings.rate("one", "bob", 1)[0].request_id == "two"
+    assert not ratings.rate("one", "ann", 5)[1]
+
+
+def test_keys_are_forgotten_with_their_requests() -> None:
+    ratings, _, _ = made(capacity=50)
+    for number in range(1000):
+        ratings.add_record(a_record(str(number), key=f"key {number % 70}"))
+    assert sum(map(len, ratings._by_key.values())) == len(ratings) == 50
+    for number in range(950, 1000):
+        ratings.forget(str(number))
+    assert ratings._by_key == {}
+
+
 def test_the_number_of_rateable_requests_is_bounded() -> None:
     ratings, _, _ = made(capacity=50)
     for number in range(1000):

@@ -245,12 +245,23 @@ def test_only_the_owner_finds_a_request(url: str) -> None:
     queries = (("one", OWNER), ("one", "bob"), ("one", ""), ("none", OWNER), ("failed", OWNER))
     futures = [store.find(*query) for query in queries]
     store.step()
-    mine, *others, failed = (future.result(0) for future in futures)
-    assert mine
-    assert failed
+    [mine], *others, [failed] = (future.result(0) for future in futures)
     assert (mine.instruction_type, mine.rating, mine.answered) == ("make_him_old", 2, True)
-    assert others == [None, None, None]
+    assert others == [[], [], []]
     assert not failed.answered
+
+
+def test_a_request_is_found_by_the_key_of_its_owner_alone(url: str) -> None:
+    store, _ = a_store(url)
+    store.write(a_record("one", owner="ann", key="key"))
+    store.write(a_record("two", owner="bob", key="key"))
+    store.write(a_record("three", owner="bob", key="one"))
+    queries = (("key", "ann"), ("key", "bob"), ("one", "bob"), ("one", "ann"), ("key", "cid"))
+    futures = [store.find(*query) for query in queries]
+    store.step()
+
+    found = [[each.request_id for each in future.result(0)] for future in futures]
+    assert found == [["one"], ["two"], ["three"], ["one"], []]
 
 
 def test_too_many_tasks_are_refused_at_once(file: str) -> None:

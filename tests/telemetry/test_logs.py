@@ -80,6 +80,14 @@ def test_a_request_without_a_trace_has_no_trace_field() -> None:
     assert "trace.id" not in as_fields(RECORD)
 
 
+def test_the_id_that_the_caller_sent_is_in_the_line_beside_the_servers(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    line = flat(written(capsys, changed(RECORD, key="ab" * 16)))
+    assert (line["http.request.id"], line["safelight.caller_request_id"]) == ("one", "ab" * 16)
+    assert "safelight.caller_request_id" not in as_fields(RECORD)
+
+
 def test_p17_the_effective_parameters_are_in_the_line(capsys: pytest.CaptureFixture[str]) -> None:
     call = replace(CALL, image_guidance_asked=0.8, image_guidance_in_force=1.0)
     line = flat(written(capsys, changed(RECORD, calls=(call,))))
@@ -120,6 +128,7 @@ def test_a_record_has_no_other_text_fields() -> None:
         "Record.error",
         "Record.stages",
         "Facts.id",
+        "Facts.key",
         "Facts.instruction_type",
         "Facts.trace_id",
         "Facts.prompt",

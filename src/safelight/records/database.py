@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Table, delete, insert, inspect, select
+from sqlalchemy import Connection, Engine, Table, delete, insert, inspect, or_, select
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError, StatementError
 
 from safelight.errors import RecordsUnusable
@@ -30,6 +30,7 @@ from safelight.records.schema import (
 
 _DATA_ERRORS = (DataError, IntegrityError)
 _SQLITE_DATA_ERRORS = (sqlite3.InterfaceError, sqlite3.ProgrammingError)  # value cannot be bound
+_FOUND = 500  # requests with one key at once
 _MIGRATION_LOCK = 0x5AFE_1167  # arbitrary, but the same for all services of one server
 
 
@@ -57,6 +58,7 @@ class Batch:
 class StoredRequest:
     """A stored request with its current rating; `answered` is True if it returned a result."""
 
+    request_id: str
     instruction_type: str
     at: float
     answered: bool
@@ -92,30 +94,33 @@ class Database:
             for kind, failed in {(r["instruction_type"], r["failed"]) for r in batch.samples}:
                 _keep_newest(connection, str(kind), samples_per_type, failed=bool(failed))
 
-    def find(self, request_id: str, owner: str, namespace: str) -> StoredRequest | None:
-        """Return a request of this service and owner, or None. Raises InvalidParameter."""
-        answered = REQUESTS.c.status_code < 400
-        columns = (REQUESTS.c.instruction_type, REQUESTS.c.at, answered, RATINGS.c.rating)
+    def find(self, name: str, owner: str, namespace: str) -> list[StoredRequest]:
+        """Return this owner's newest requests with an id or the caller's key, a limited number.
+
+        Raises InvalidParameter.
+        """
+        own = REQUESTS.c
+        columns = (own.request_id, own.instruction_type, own.at, own.status_code < 400)
+        is_named = or_(own.request_id == check_text("request id", name), own.caller_key == name)
         joined = REQUESTS.outerjoin(RATINGS, RATINGS.c.request_id == REQUESTS.c.request_id)
         query = (
-            select(*columns)
+            select(*columns, RATINGS.c.rating)
             .select_from(joined)
             .where(
-                REQUESTS.c.request_id == check_text("request id", request_id),
-                REQUESTS.c.owner_hash == owner_hash(owner, self.salt),
-                REQUESTS.c.namespace == namespace,
+                is_named, own.owner_hash == owner_hash(owner, self.salt), own.namespace == namespace
             )
+            .order_by(own.at.desc())
+            .limit(_FOUND)
         )
         with self.engine.connect() as connection:
-            row = connection.execute(query).first()
-        return StoredRequest(*row) if row else None
+            return [StoredRequest(*row) for row in connection.execute(query)]
 
-    def forget(self, request_id: str) -> None:
-        """Delete all rows of a request. Raises InvalidParameter."""
-        check_text("request id", request_id)
+    def forget(self, *request_ids: str) -> None:
+        """Delete all rows of some requests. Raises InvalidParameter."""
+        ids = [check_text("request id", request_id) for request_id in request_ids]
         with self.engine.begin() as connection:
             for table in ABOUT_REQUESTS:
-                connection.execute(delete(table).where(table.c.request_id == request_id))
+                connection.execute(delete(table).where(table.c.request_id.in_(ids)))
         self._truncate_log()
 
     def _truncate_log(self) -> None:

@@ -20,7 +20,9 @@ MAX_RATEABLE = 20_000
 
 @dataclass(slots=True)
 class _RateableRequest:
+    request_id: str
     owner: str
+    key: str
     instruction_type: str
     expires: float
     rating: int | None = None
@@ -46,6 +48,7 @@ class Ratings:
         self._capacity = capacity
         self._clock = clock
         self._requests: OrderedDict[str, _RateableRequest] = OrderedDict()
+        self._by_key: dict[tuple[str, str], list[str]] = {}  # owner and key: ids, the newest last
         meter.start_at_zero(USER_RATINGS, RATINGS_CHANGED)
 
     def __len__(self) -> int:
@@ -58,7 +61,7 @@ class Ratings:
         """Add a finished request (a sink of Records). A request without an output has no rating."""
         if record.status_code < 400:  # with an output, also a destroyed one
             facts = record.facts
-            self.add(facts.id, facts.owner, facts.instruction_type, self._clock())
+            self.add(facts.id, facts.owner, facts.instruction_type, self._clock(), key=facts.key)
 
     def add(
         self,
@@ -67,42 +70,52 @@ class Ratings:
         instruction_type: str,
         at: float,
         rating: int | None = None,
+        *,
+        key: str = "",
     ) -> None:
         """Add a request that finished at a Unix time, with its current rating.
 
-        An id belongs to its first owner, because callers may choose ids.
+        An id belongs to its first owner. `key` is the id that the caller sent, if any.
         """
+        if request_id in self._requests:
+            return
         expires = at + self._kept_seconds
-        request = _RateableRequest(owner, instruction_type, expires, rating)
-        self._requests.setdefault(request_id, request)
+        self._requests[request_id] = _RateableRequest(
+            request_id, owner, key, instruction_type, expires, rating
+        )
+        if key:
+            self._by_key.setdefault((owner, key), []).append(request_id)
         while len(self._requests) > self._capacity or self._oldest_has_expired():
-            self._requests.popitem(last=False)
+            self.forget(next(iter(self._requests)))
 
-    def can_rate(self, request_id: str, owner: str) -> bool:
+    def ids(self, name: str, owner: str) -> list[str]:
+        """Return this owner's requests with an id or key that can be rated, the newest last."""
+        found = [*self._by_key.get((owner, name), ()), name]
+        requests = (self._requests[each] for each in found if each in self._requests)
+        now = self._clock()
+        return [each.request_id for each in requests if each.owner == owner and each.expires > now]
+
+    def can_rate(self, name: str, owner: str) -> bool:
         """Return True if this owner can rate this request now."""
-        try:
-            self._find(request_id, owner)
-        except UnknownRequest:
-            return False
-        return True
+        return bool(self.ids(name, owner))
 
     def rate(
         self,
-        request_id: str,
+        name: str,
         owner: str,
         rating: int,
         reason: str = "none",
         *,
         keep: Callable[[Rating], None] = in_memory,
     ) -> tuple[Rating, bool]:
-        """Rate a request. Return the rating, and True if it replaces an earlier one.
+        """Rate a request by its id or key. Return the rating, and True if it replaces another.
 
         `keep` stores the rating; if it raises, the rating does not count. The histogram counts
         only the first rating of a request. Raises UnknownRequest also for requests of other
         callers and for expired ones.
         """
-        request = self._find(request_id, owner)
-        new = Rating(request_id, request.instruction_type, rating, reason)
+        request = self._find(name, owner)
+        new = Rating(request.request_id, request.instruction_type, rating, reason)
         keep(new)
         changed = request.rating is not None
         if changed:
@@ -115,13 +128,19 @@ class Ratings:
 
     def forget(self, request_id: str) -> None:
         """Remove a request."""
-        self._requests.pop(request_id, None)
+        request = self._requests.pop(request_id, None)
+        if request is None or not request.key:
+            return
+        ids = self._by_key[request.owner, request.key]
+        ids.remove(request_id)
+        if not ids:
+            del self._by_key[request.owner, request.key]
 
-    def _find(self, request_id: str, owner: str) -> _RateableRequest:
-        request = self._requests.get(request_id)
-        if request is None or request.owner != owner or request.expires <= self._clock():
+    def _find(self, name: str, owner: str) -> _RateableRequest:
+        ids = self.ids(name, owner)
+        if not ids:
             raise UnknownRequest
-        return request
+        return self._requests[ids[-1]]
 
     def _oldest_has_expired(self) -> bool:
         oldest = next(iter(self._requests.values()), None)

@@ -130,6 +130,7 @@ def request_row(record: Record, at: float, origin: Origin, salt: str) -> Row:
         "prompt": _plain(prompt, 10_000) if prompt and origin.store_prompts else None,
         "prompt_hash": salted(prompt, salt) if prompt else None,
         "owner_hash": owner_hash(facts.owner, salt),
+        "caller_key": _plain(facts.key, 36) if facts.key else None,
         **_call_columns(facts.calls[-1] if facts.calls else None),
     }
 

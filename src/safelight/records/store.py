@@ -93,17 +93,25 @@ class Store:
         self._wake.set()
         return future
 
-    def find(self, request_id: str, owner: str) -> "Future[StoredRequest | None]":
-        """Return this owner's request of this service, or None. Raises InvalidParameter."""
-        check_text("request id", request_id)
-        namespace = self._config.origin.namespace
-        return self.submit(lambda database: database.find(request_id, owner, namespace))
+    def find(self, name: str, owner: str) -> "Future[list[StoredRequest]]":
+        """Return this owner's requests with an id or the caller's key, the newest first.
 
-    def forget(self, request_id: str) -> "Future[None]":
-        """Delete all data about a request, also from the buffer. Raises InvalidParameter."""
-        check_text("request id", request_id)
-        self._buffer.forget(request_id)
-        return self.submit(lambda database: database.forget(request_id))
+        Raises InvalidParameter.
+        """
+        check_text("request id", name)
+        namespace = self._config.origin.namespace
+        return self.submit(lambda database: database.find(name, owner, namespace))
+
+    def forget(self, *request_ids: str) -> "Future[None]":
+        """Delete all data about requests, also from the buffer. Raises InvalidParameter.
+
+        The caller checks whose requests they are.
+        """
+        for request_id in request_ids:
+            check_text("request id", request_id)
+        for request_id in request_ids:
+            self._buffer.forget(request_id)
+        return self.submit(lambda database: database.forget(*request_ids))
 
     def start(self) -> None:
         """Start the writer thread."""

@@ -87,7 +87,7 @@ class Service:
         self.store = Store(plan, self.meter) if plan else None
         storing = (self.store.assess,) if self.store is not None else ()
         self.pool = Pool(settings, self.meter, assessors=(assessment_sink(self.meter), *storing))
-        self.governor = _governor(settings, self.meter)
+        self.governor = _governor(settings, self.meter, self.pool)
         self.engine = Batching(
             self.pool, self.meter, limit=lambda: self.governor.batch_limit(settings.batch_limit)
         )
@@ -235,17 +235,19 @@ def _sampler(settings: Settings, meter: Meter, nvml: NvmlProbe) -> Sampler:
     return sampler
 
 
-def _governor(settings: Settings, meter: Meter) -> Governor:
+def _governor(settings: Settings, meter: Meter, pool: Pool) -> Governor:
     watched = signals(
         settings.vram_limit_ratio, settings.latency_limit_seconds, settings.backlog_limit_ratio
     )
-    return Governor(
+    governor = Governor(
         watched,
         meter,
         dwell_seconds=settings.degradation_dwell_seconds,
         max_level=settings.degradation_limit,
         pinned=settings.degradation_level,
     )
+    governor.multiple = lambda: pool.served.multiple
+    return governor
 
 
 class _Server(uvicorn.Server):

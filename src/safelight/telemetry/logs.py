@@ -222,6 +222,8 @@ def as_fields(record: Record) -> dict[str, object]:
     }
     if not record.succeeded:
         fields["error.type"] = record.error
+    if facts.key:
+        fields["safelight.caller_request_id"] = facts.key
     if facts.trace_id:
         fields["trace.id"] = facts.trace_id
     if facts.seed is not None:

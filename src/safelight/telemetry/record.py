@@ -61,7 +61,8 @@ class Facts:
     `background_entropy` is the entropy of the input image's background in bits; `busy_background`
     is True if it is above the service's limit. `calls_running` counts the calls that had not ended
     when the request was over. `prompt` and `owner` are for the records store only: no metric, log
-    line or trace may contain them.
+    line or trace may contain them. `id` is unique everywhere; `key` is the id that the caller sent,
+    which is unique among the requests of this caller.
     """
 
     id: str = ""
@@ -78,6 +79,7 @@ class Facts:
     owner: str = field(default="", repr=False)
     calls_running: int = 0
     priority: str = NORMAL
+    key: str = ""
 
 
 _facts_of = attrgetter(*(each.name for each in fields(Facts)))
@@ -85,7 +87,10 @@ _facts_of = attrgetter(*(each.name for each in fields(Facts)))
 
 @dataclass(slots=True)
 class Exchange:
-    """A running request, with the same attributes as Facts, to be set as they become known."""
+    """A running request, with the same attributes as Facts, to be set as they become known.
+
+    `name` is the id in the response: the caller's own, or else the server's.
+    """
 
     timeline: Timeline
     id: str = ""
@@ -104,6 +109,8 @@ class Exchange:
     is_model_request: bool = False
     calls_running: int = 0
     priority: str = NORMAL
+    key: str = ""
+    name: str = ""
     is_over: bool = False
     _noted_type: str | None = None
 

@@ -20,7 +20,6 @@ from safelight.metrics.catalog import (
 )
 from safelight.metrics.metric import Metric
 from safelight.serving.app import Service
-from safelight.serving.http.front import _fit
 from safelight.serving.http.keys import hashed
 from safelight.serving.job import EditParameters, Served
 from safelight.settings import load
@@ -242,21 +241,6 @@ def watch(service: Service, records: list[Record]) -> None:
         write(record)
 
     probe._sink = sink
-
-
-@pytest.mark.parametrize(
-    ("boxes", "expected"),
-    [
-        ([(64, 64)], (64, 48)),
-        ([(32, 999)], (32, 24)),
-        ([(4096, 4096), (512, 512)], (512, 384)),
-        ([(1, 1)], (1, 1)),
-    ],
-)
-def test_a_size_is_fitted_into_all_boxes_with_its_shape(
-    boxes: list[tuple[int, int]], expected: tuple[int, int]
-) -> None:
-    assert _fit((64, 48), *boxes) == expected
 
 
 def test_the_models_own_parameters_are_taken_as_far_as_the_operator_allows() -> None:

@@ -74,6 +74,8 @@ def test_an_image_can_be_had_by_its_address(speaking: openai.OpenAI) -> None:
         {"extra_body": {"steps": 0}},
         {"extra_body": {"colour": "red"}},
         {"size": "0x64"},
+        {"size": "1x1"},
+        {"size": "1x1024"},
         {"stream": True},
         {"output_format": "jpeg"},
         {"mask": ("m.png", PICTURE, "image/png")},
@@ -92,7 +94,7 @@ def test_bad_input_is_a_bad_request_error(speaking: openai.OpenAI, wrong: dict[s
 
 @pytest.mark.parametrize(
     ("size", "expected"),
-    [("auto", (64, 48)), ("32x32", (32, 24)), ("128x48", (64, 48)), ("96x4096", (96, 72))],
+    [("auto", (64, 48)), ("48x48", (48, 36)), ("128x48", (64, 48)), ("96x4096", (96, 72))],
 )
 def test_an_edit_fits_into_the_requested_size_and_keeps_its_aspect_ratio(
     speaking: openai.OpenAI, size: Any, expected: tuple[int, int]

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from safelight.errors import Cancelled, InvalidParameter, SafelightError, Stopping, UnknownRequest
+from safelight.errors import Cancelled, SafelightError, Stopping, UnknownRequest
 from safelight.serving.http.requests import Requests, stop
 from safelight.serving.job import Job
 from tests.serving.jobs import a_job
@@ -126,13 +126,34 @@ def test_a_job_is_stopped_once_with_the_first_reason() -> None:
     assert [type(error) for error in errors] == [Cancelled]
 
 
-def test_an_id_in_use_is_refused() -> None:
-    requests = Requests()
-    with requests.open("one", [a_job("one")]):
-        with pytest.raises(InvalidParameter, match="running request"), requests.open("one", []):
-            raise AssertionError("it must not be opened")
-        assert "one" in requests
-    assert "one" not in requests
+def test_a_request_is_found_by_the_key_of_its_owner_alone() -> None:
+    requests, mine, yours = Requests(), jobs("a"), jobs("b", owner="you")
+    with requests.open("a", mine, "key"), requests.open("b", yours, "key"):
+        assert requests.find("key", "me") == mine
+        assert requests.find("key", "you") == yours
+        with pytest.raises(UnknownRequest):
+            requests.find("key", "another")
+
+    with pytest.raises(UnknownRequest):
+        requests.find("key", "me")
+
+
+def test_a_key_that_is_anothers_id_finds_nothing_of_that_caller() -> None:
+    requests, mine, yours = Requests(), jobs("a"), jobs("b", owner="you")
+    with requests.open("a", mine), requests.open("b", yours, "a"):
+        requests.cancel("a", "you")
+
+    assert stopped(mine) == [None]
+    assert stopped(yours) == [Cancelled]
+
+
+def test_an_older_request_with_the_same_key_does_not_hide_a_newer_one_when_it_ends() -> None:
+    requests, old, new = Requests(), jobs("a"), jobs("b")
+    first = requests.open("a", old, "key")
+    first.__enter__()
+    with requests.open("b", new, "key"):
+        first.__exit__(None, None, None)
+        assert requests.find("key", "me") == new
 
 
 def test_once_all_are_stopped_nothing_that_was_still_on_its_way_begins() -> None:

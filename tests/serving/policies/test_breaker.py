@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from uuid import uuid4
 
 import pytest
 
@@ -21,7 +22,7 @@ from safelight.errors import (
 from safelight.metrics.catalog import CIRCUIT_OPEN, REJECTED
 from safelight.metrics.registry import Meter
 from safelight.serving.job import Handler, Job, Outcome
-from safelight.serving.policies.breaker import breaker
+from safelight.serving.policies.breaker import Failures, breaker
 from tests.reading import FakeClock, value
 from tests.serving.jobs import a_job, an_outcome, run
 
@@ -58,26 +59,42 @@ class Model:
 class Guarded:
     """A model behind a breaker that opens after three failures and rests for thirty seconds."""
 
-    def __init__(self, handle: Handler | None = None) -> None:
+    def __init__(self, handle: Handler | None = None, *, failures: int = 3) -> None:
         self.clock, self.meter, self.model = FakeClock(1000.0), Meter("tests"), Model()
         self.handle = breaker(
-            handle or self.model, failures=3, rest_seconds=30.0, meter=self.meter, clock=self.clock
+            handle or self.model,
+            failures=failures,
+            rest_seconds=30.0,
+            meter=self.meter,
+            clock=self.clock,
         )
 
     @property
     def state(self) -> float:
         return value(self.meter, CIRCUIT_OPEN)
 
-    def fail(self, times: int, error: BaseException | None = None) -> None:
+    def fail(
+        self,
+        times: int,
+        error: BaseException | None = None,
+        *,
+        owner: str = "",
+        instruction: str | None = None,
+    ) -> None:
+        """Fail as often, each time with another job unless there is an instruction."""
         self.model.error = error or WorkerLost()
         for _ in range(times):
             with pytest.raises(type(self.model.error)):
-                run(self.handle)
+                run(self.handle, a_job(owner=owner, instruction=instruction or uuid4().hex))
         self.model.error = None
 
-    def refused(self) -> CircuitOpen:
+    def serve(self, owner: str = "") -> None:
+        """Serve a job of a caller."""
+        assert run(self.handle, a_job(owner=owner)) == an_outcome()
+
+    def refused(self, owner: str = "") -> CircuitOpen:
         with pytest.raises(CircuitOpen) as refused:
-            run(self.handle)
+            run(self.handle, a_job(owner=owner))
         return refused.value
 
 
@@ -195,7 +212,7 @@ class Gates:
 
 async def begun(guarded: Guarded, job_id: str) -> "asyncio.Task[Outcome]":
     async def served() -> Outcome:
-        return await guarded.handle(a_job(job_id))
+        return await guarded.handle(a_job(job_id, instruction=job_id))
 
     task = asyncio.create_task(served())
     await asyncio.sleep(0)
@@ -298,3 +315,129 @@ def test_a_failure_that_began_before_it_opened_does_not_end_a_try_under_way() ->
 
     asyncio.run(scene())
     assert guarded.state == 0
+
+
+# ── Whose failures count ─────────────────────────────────────────────────────────────────────────
+
+
+def test_one_caller_who_repeats_one_job_never_opens_the_circuit() -> None:
+    guarded = Guarded()
+    guarded.fail(100, instruction="a poisonous job")
+
+    guarded.serve("another")
+    assert guarded.state == 0
+
+
+def test_one_caller_never_opens_the_circuit_for_others_who_are_served() -> None:
+    guarded = Guarded()
+    for _ in range(20):
+        guarded.serve("ann")
+        guarded.fail(50, owner="mallory")
+        guarded.clock.now += 25
+
+    assert guarded.state == 0
+    assert guarded.model.calls == 20 * 51
+
+
+def test_one_failure_of_another_caller_does_not_open_the_circuit_for_a_poisonous_one() -> None:
+    guarded = Guarded(failures=5)
+    guarded.serve("ann")
+    guarded.fail(50, owner="mallory")
+    guarded.fail(1, owner="ann")
+    assert guarded.state == 0
+
+    guarded.fail(1, owner="bob")
+    assert guarded.state == 1
+
+
+@pytest.mark.parametrize("owners", [("ann", "bob", "ann"), ("ann", "bob", "cid")])
+def test_failures_of_several_callers_open_the_circuit_as_fast_as_ever(
+    owners: tuple[str, ...],
+) -> None:
+    guarded = Guarded()
+    guarded.serve("ann")
+    for owner in owners:
+        assert guarded.state == 0
+        guarded.fail(1, owner=owner, instruction="the same job")
+
+    assert guarded.state == 1
+
+
+def test_a_caller_counts_alone_again_when_nobody_else_was_served_for_long() -> None:
+    guarded = Guarded()
+    guarded.serve("ann")
+    guarded.clock.now += 599
+    guarded.fail(9, owner="bob")
+    assert guarded.state == 0
+
+    guarded.clock.now += 1
+    guarded.fail(1, owner="bob")
+    assert guarded.state == 1
+
+
+def test_after_the_rest_a_poisonous_caller_does_not_use_up_the_tries_of_others() -> None:
+    guarded = Guarded()
+    guarded.fail(3, owner="mallory")
+    guarded.clock.now += 30
+    guarded.fail(1, owner="mallory")
+
+    assert guarded.refused("mallory").retry_after_seconds == 30
+    guarded.serve("ann")
+    assert guarded.state == 0
+
+
+def test_a_broken_model_is_tried_by_few_callers_in_each_rest() -> None:
+    guarded = Guarded()
+    guarded.fail(3)
+    guarded.clock.now += 30
+    for owner in ("ann", "bob", "cid"):
+        guarded.fail(1, owner=owner)
+    guarded.clock.now += 10
+
+    assert guarded.refused("dan").retry_after_seconds == 20
+    assert guarded.model.calls == 6
+    guarded.clock.now += 20
+    guarded.serve("dan")
+
+
+@pytest.mark.parametrize(("limit", "opens_after"), [(1, 2), (2, 2), (4, 4)])
+def test_the_limit_counts_the_failures_of_a_caller_who_is_alone(
+    limit: int, opens_after: int
+) -> None:
+    failures = Failures(limit)
+    for number in range(opens_after):
+        assert not failures.are_the_models(0.0)
+        failures.add(a_job(instruction=f"job {number}"))
+
+    assert failures.are_the_models(0.0)
+
+
+def test_what_is_kept_of_failures_is_bounded() -> None:
+    failures = Failures(5)
+    for owner in ("ann", "bob", "cid"):
+        failures.clear(owner, 0.0)
+    for number in range(1000):
+        failures.add(a_job(owner="mallory", instruction=f"job {number}"))
+    assert sum(map(len, failures._by_owner.values())) <= 5
+    assert len(failures._served) == 2
+
+
+def test_a_caller_who_waits_is_not_refused_because_of_another_callers_failures() -> None:
+    gates = Gates()
+    guarded = Guarded(gates)
+
+    async def scene() -> None:
+        waiting = asyncio.create_task(_served(guarded, a_job("ann", owner="ann")))
+        await asyncio.sleep(0)
+        for number in range(20):
+            name = str(number)
+            await failed(gates, await begun(guarded, name), name)
+        assert guarded.state == 0
+        gates.answers["ann"].set_result(an_outcome())
+        await waiting
+
+    asyncio.run(scene())
+
+
+async def _served(guarded: Guarded, job: Job) -> Outcome:
+    return await guarded.handle(job)

@@ -307,3 +307,11 @@ def test_on_the_last_rung_low_priority_is_refused() -> None:
 @pytest.mark.parametrize(("priority", "level"), [("low", 4), ("normal", 5), ("high", 5)])
 def test_other_priorities_are_not_refused(priority: str, level: int) -> None:
     assert len(served(Scene(pinned=level), a_job(priority=priority))) == 1
+
+
+def test_a_smaller_size_is_one_that_the_model_can_make() -> None:
+    governor = at(4)
+    governor.multiple = lambda: 16
+
+    assert lighten(a_job(steps=4, size=(96, 512)), governor).size == (64, 384)
+    assert lighten(a_job(steps=4, size=(86, 104)), governor).size == (64, 64)

@@ -295,3 +295,15 @@ def test_only_a_complete_batch_is_used_to_learn_its_cost(
     assert report is not None
     assert report.complete is complete
     assert report.ids == ["0"]
+
+
+def test_the_input_of_one_job_does_not_fail_the_others_of_its_batch(painter_desk: Desk) -> None:
+    orders = [
+        an_order(name, edit_task(instruction=instruction))
+        for name, instruction in (("bad", "raise"), ("good", "make him old"), ("fine", "add a hat"))
+    ]
+    painter_desk.worker.receive(Message(Jobs(orders), [photo(64, 64)] * 3))
+    painter_desk.batch()
+    found = {result.id: type(result).__name__ for result, _ in painter_desk.results(3)}
+
+    assert found == {"bad": "FailedResult", "good": "ImageResult", "fine": "ImageResult"}

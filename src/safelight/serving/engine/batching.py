@@ -34,7 +34,7 @@ from safelight.serving.statistics import conservative_mean
 from safelight.serving.wire.schema import BatchReport, FailedResult, Result
 
 _DELAY_FACTOR_LIMIT = 3.0
-_LOSS_LIMIT = 1  # a job that only waited at workers that died is sent again this often
+_LOSS_LIMIT = 1  # a job that waited at workers that died is sent again this often, then alone
 
 
 class Batching:
@@ -205,7 +205,7 @@ class Batching:
             if entry.result.done():
                 continue
             entry.job.exchange.timeline.mark("denoise" if entry.started else "queue")
-            if entry in running or entry.losses > _LOSS_LIMIT:
+            if entry in running or (entry.losses > _LOSS_LIMIT and not entry.job.alone):
                 entry.result.set_exception(WorkerLost())
             else:
                 self._backlog.push(entry)
@@ -216,6 +216,7 @@ class Batching:
         self._meter.observe(BATCH_SIZE, report.stop_reason, value=n)
         if report.fits:
             self.curves.lower(key, report.fits)
+        if report.fits or report.again:
             self._ledger.add("retry", seconds)
         else:
             for entry in entries:

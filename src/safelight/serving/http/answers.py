@@ -9,7 +9,7 @@ from fastapi.responses import Response
 
 from safelight.serving.http.advice import advice, note_headers, warnings
 from safelight.serving.http.front import Respond
-from safelight.serving.http.problems import REQUEST_ID
+from safelight.serving.http.naming import id_headers
 from safelight.serving.job import Job, Outcome
 from safelight.telemetry.timeline import Timeline
 
@@ -27,7 +27,7 @@ def image_response(request: Request, _fields: object) -> Respond:
             return Response(outcome.image, media_type=outcome.media_type, headers=headers)
         width, height = outcome.size
         content = {
-            "request_id": job.id,
+            "request_id": job.exchange.name,
             "image": pybase64.b64encode(outcome.image).decode(),
             "media_type": outcome.media_type,
             "width": width,
@@ -46,7 +46,7 @@ def labels_response(_request: Request, _fields: object) -> Respond:
     def respond(jobs: Sequence[Job], outcomes: Sequence[Outcome]) -> Response:
         job, outcome = jobs[0], outcomes[0]
         labels = [{"label": label, "score": score} for label, score in outcome.labels]
-        content = {"request_id": job.id, "labels": labels}
+        content = {"request_id": job.exchange.name, "labels": labels}
         return json_response(content, common_headers(job, outcome))
 
     return respond
@@ -69,7 +69,7 @@ def notes(job: Job, outcome: Outcome) -> dict[str, object]:
 
 def common_headers(job: Job, outcome: Outcome) -> dict[str, str]:
     """Return the headers of every response of the model."""
-    headers = {REQUEST_ID: job.id, "server-timing": _server_timing(job.exchange.timeline)}
+    headers = {**id_headers(job.exchange), "server-timing": _server_timing(job.exchange.timeline)}
     if job.task != "predict":
         headers["x-safelight-seed"] = str(outcome.seed)
     if outcome.truncated:

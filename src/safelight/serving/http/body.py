@@ -29,6 +29,7 @@ from safelight.quality.cost import BOUNDED
 from safelight.quality.formats import format_of
 from safelight.quality.images import measure
 from safelight.serving.http.encoding import decode_base64
+from safelight.serving.http.sizes import Sides, check_sides, working_size
 from safelight.serving.job import GenerateParameters, Parameters, PredictParameters
 from safelight.settings import Settings
 
@@ -46,10 +47,10 @@ ACCEPTED = (*IMAGE_TYPES, "multipart/form-data", "application/json")
 _OTHER_NAMES = ("image/jpg", "image/x-ms-bmp", "image/heif", "application/octet-stream")
 _RAW = frozenset((*IMAGE_TYPES, *_OTHER_NAMES))  # the first bytes tell the format, not the name
 _SMALL_BYTES = 64 * 1024  # below this, a thread costs more than the parsing
-_MIN_SIDE = 32
 _FIELD_LIMIT = 32
 _VALUE_LIMIT = 20_000  # also commas in texts
 _SENTENCE_LIMIT = 5
+_SIDES = (("width",), ("height",))
 
 
 Fields = Mapping[str, object]
@@ -100,33 +101,30 @@ async def _parsed(request: Request, body: bytes, parse: Callable[[bytes], Body])
     return image, fields
 
 
-async def measure_image(image: bytes, side: int, settings: Settings) -> tuple[int, int]:
-    """Return the size at which the model works, no side longer than `side`. Raises BadInput."""
+async def measure_image(image: bytes, sides: Sides, settings: Settings) -> tuple[int, int]:
+    """Return the size at which the model works, with sides that it makes. Raises BadInput."""
     if not image:
         raise MalformedBody("The image is missing or empty. Send it as the body, or as `image`.")
     # The cost of the usual formats is bounded (quality/cost.py).
     if len(image) < _SMALL_BYTES or format_of(image) in BOUNDED:
-        return working_size(*image_size(image, settings), side)
-    return working_size(*await asyncio.to_thread(image_size, image, settings), side)
+        return working_size(*image_size(image, settings), sides)
+    return working_size(*await asyncio.to_thread(image_size, image, settings), sides)
 
 
-def check(
-    kind: type[Parameters], fields: Fields, settings: Settings, sides: tuple[int, int]
-) -> Parameters:
-    """Return the parameters. Raises InvalidParameter with a sentence per invalid parameter.
-
-    `sides` is (the longest side allowed, the number that sides must be a multiple of), in pixels.
-    """
+def check(kind: type[Parameters], fields: Fields, settings: Settings, sides: Sides) -> Parameters:
+    """Return the parameters. Raises InvalidParameter with a sentence per invalid parameter."""
     try:
         parameters: Parameters = kind.model_validate(fields)
     except ValidationError as failure:
-        raise InvalidParameter(
-            " ".join(_sentence(error, kind) for error in failure.errors()[:_SENTENCE_LIMIT])
-        ) from None
+        errors = failure.errors()[:_SENTENCE_LIMIT]
+        sentences = [_sentence(error, kind) for error in errors]
+        if any(error["loc"][:1] in _SIDES for error in errors):
+            sentences.append(f"A side is {sides}.")
+        raise InvalidParameter(" ".join(sentences)) from None
     if isinstance(parameters, PredictParameters):
         return parameters
     if isinstance(parameters, GenerateParameters):
-        _check_sides(parameters, *sides)
+        check_sides(parameters.width, parameters.height, sides)
     for name in ("instruction", "prompt", "negative_prompt"):
         length = len(getattr(parameters, name, ""))
         if length > settings.instruction_limit:
@@ -142,40 +140,12 @@ def check(
     return parameters
 
 
-def _check_sides(parameters: GenerateParameters, limit: int, multiple: int) -> None:
-    for name in ("width", "height"):
-        side = getattr(parameters, name)
-        if side % multiple:
-            raise InvalidParameter(
-                f"{name} is {side}; this model needs multiples of {multiple}. "
-                f"Use {side // multiple * multiple or multiple}."
-            )
-    longest = max(parameters.width, parameters.height)
-    if longest > limit:
-        raise InvalidParameter(
-            f"A side has {longest} pixels and the limit is {limit}. "
-            "Request less, or raise SAFELIGHT_IMAGE_SIDE_PIXELS."
-        )
-
-
 def image_size(image: bytes, settings: Settings) -> tuple[int, int]:
     """Return the image's width and height. Raises ImageTooLarge above the pixel limit."""
     width, height = measure(image)
     if width * height > settings.image_limit_pixels:
         raise ImageTooLarge(width, height, settings.image_limit_pixels)
     return width, height
-
-
-def working_size(width: int, height: int, side: int) -> tuple[int, int]:
-    """Return the size at which the model works: the image's, reduced if a side is too long."""
-    scale = min(1.0, side / max(width, height))
-    size = (round(width * scale), round(height * scale))
-    if min(size) < _MIN_SIDE:
-        raise InvalidParameter(
-            f"The image of {width} x {height} pixels would be edited at {size[0]} x {size[1]}; "
-            f"the shortest side must be at least {_MIN_SIDE}. Send a larger or wider one."
-        )
-    return size
 
 
 def _parser(content_type: str) -> Callable[[bytes], Body]:

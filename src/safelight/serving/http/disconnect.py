@@ -1,13 +1,9 @@
-"""Stop the jobs of a request when its caller disconnects before the response."""
+"""Call a function when the caller of a request disconnects before the response."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable
 
 from fastapi import Request
-
-from safelight.errors import Cancelled
-from safelight.serving.http.requests import stop
-from safelight.serving.job import Job
 
 # A response that comes sooner is not worth a task that watches the connection.
 _DELAY_SECONDS = 0.1
@@ -16,9 +12,9 @@ _DELAY_SECONDS = 0.1
 class DisconnectWatch:
     """Watches one request's connection, once the response takes more than a moment."""
 
-    def __init__(self, request: Request, jobs: Sequence[Job]) -> None:
+    def __init__(self, request: Request, leave: Callable[[], None]) -> None:
         self._request = request
-        self._jobs = jobs
+        self._leave = leave
         self._task: asyncio.Task[None] | None = None
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(_DELAY_SECONDS, self._begin)
@@ -35,4 +31,4 @@ class DisconnectWatch:
     async def _wait(self) -> None:
         while (await self._request.receive())["type"] != "http.disconnect":
             pass
-        stop(self._jobs, Cancelled())
+        self._leave()

@@ -32,7 +32,7 @@ def add_requests(api: FastAPI, front: Front) -> None:
         responses={200: {"content": {"text/event-stream": {}}}, **_FAILURES},
     )
     async def events(request_id: str, request: Request) -> StreamingResponse:
-        jobs = await front.requests.expect(request_id, front.owner(request))
+        jobs = await front.requests.expect(request_id.lower(), front.owner(request))
         headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
         return StreamingResponse(follow(jobs[0]), media_type="text/event-stream", headers=headers)
 
@@ -44,7 +44,7 @@ def add_requests(api: FastAPI, front: Front) -> None:
         responses=_FAILURES,
     )
     async def cancel(request_id: str, request: Request) -> dict[str, str]:
-        front.requests.cancel(request_id, front.owner(request))
+        front.requests.cancel(request_id.lower(), front.owner(request))
         return {"request_id": request_id, "status": "cancelled"}
 
 

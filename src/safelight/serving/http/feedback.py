@@ -73,7 +73,10 @@ class Feedback:
         self._buckets = buckets
 
     async def rate(self, request_id: str, owner: str, body: bytes) -> Rated:
-        """Rate a response. Raises InvalidParameter, UnknownRequest, RateLimited, Overloaded."""
+        """Rate a response, by the server's id or the caller's.
+
+        Raises InvalidParameter, UnknownRequest, RateLimited, Overloaded.
+        """
         self._buckets.take(owner)
         rating = _parsed(body)
         await self._recall(request_id, owner)
@@ -84,28 +87,35 @@ class Feedback:
         )
 
     async def forget(self, request_id: str, owner: str) -> Forgotten:
-        """Delete everything stored about a request.
+        """Delete everything stored about a request, by the server's id or the caller's.
 
         Raises UnknownRequest, RateLimited, Overloaded.
         """
         self._buckets.take(owner)
-        store = self._store
-        if not self._ratings.can_rate(request_id, owner) and (
-            store is None or await _result(store.find(request_id, owner)) is None
-        ):
+        ids = self._ratings.ids(request_id, owner)
+        if self._store is not None:
+            while stored := await _result(self._store.find(request_id, owner)):
+                found = [each.request_id for each in stored]
+                ids += found
+                await _result(self._store.forget(*found))
+        if not ids:
             raise UnknownRequest
-        if store is not None:
-            await _result(store.forget(request_id))
-        self._ratings.forget(request_id)
+        if self._store is not None:
+            await _result(self._store.forget(*ids))
+        for each in ids:
+            self._ratings.forget(each)
         return Forgotten(request_id=request_id)
 
     async def _recall(self, request_id: str, owner: str) -> None:
         """Load a request from the records if memory does not have it any more."""
-        if self._store is None or request_id in self._ratings:
+        if self._store is None or self._ratings.can_rate(request_id, owner):
             return
-        record = await _result(self._store.find(request_id, owner))
-        if record is not None and record.answered:
-            self._ratings.add(request_id, owner, record.instruction_type, record.at, record.rating)
+        for record in await _result(self._store.find(request_id, owner)):
+            if record.answered:
+                kind, at, rating = record.instruction_type, record.at, record.rating
+                key = "" if record.request_id == request_id else request_id
+                self._ratings.add(record.request_id, owner, kind, at, rating, key=key)
+                return
 
 
 def add_feedback(api: FastAPI, front: Front, feedback: Feedback) -> None:
@@ -130,7 +140,10 @@ def add_feedback(api: FastAPI, front: Front, feedback: Feedback) -> None:
         responses=errors_of(*_FAILURES, InvalidParameter),
     )
     async def forget(request_id: str, request: Request) -> Forgotten:
-        return await feedback.forget(request_id.lower(), front.owner(request))
+        owner, name = front.owner(request), request_id.lower()
+        forgotten = await feedback.forget(name, owner)
+        front.repeats.answers.forget(owner, name)
+        return forgotten
 
 
 async def _body(request: Request) -> bytes:

@@ -1,12 +1,11 @@
 """Turn a request into jobs, and outcomes into a response: shared by all model routes."""
 
 import asyncio
-import re
-import secrets
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from time import perf_counter
-from uuid import uuid4
+from typing import cast
 
 from fastapi import Request
 from fastapi.responses import Response
@@ -27,10 +26,13 @@ from safelight.serving.http.advice import min_kept_ratio, note_background, note_
 from safelight.serving.http.body import Body, Fields, check, measure_image, read_body
 from safelight.serving.http.disconnect import DisconnectWatch
 from safelight.serving.http.keys import Keys
+from safelight.serving.http.making import prompt_of, seed_of, sibling
+from safelight.serving.http.naming import name_exchange
+from safelight.serving.http.repeats import Call, Repeats, Run, digest_of
 from safelight.serving.http.requests import Requests, stop
+from safelight.serving.http.sizes import Sides, fit
 from safelight.serving.job import (
     PRIORITIES,
-    EditParameters,
     GenerateParameters,
     Handler,
     Job,
@@ -44,7 +46,6 @@ from safelight.settings import Settings
 from safelight.telemetry.record import Exchange, current_exchange
 from safelight.telemetry.timeline import Timeline
 
-_UUID = re.compile(r"[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}")
 _SIDE = 1024  # pixels; if neither the settings nor the model set a limit
 
 Parse = Callable[[Request, bytes], Awaitable[Body]]
@@ -79,6 +80,7 @@ class Front:
     ) -> None:
         self.settings = settings
         self.requests = Requests()
+        self.repeats = Repeats()
         self.keys = Keys(settings.api_keys)
         self._handle = handle
         self.served = served
@@ -93,56 +95,63 @@ class Front:
         return self.keys.owner(request.headers.get("authorization"), address)
 
     async def serve(self, request: Request, route: Route) -> Response:
-        """Read a model request, run it, and return the response."""
+        """Read a model request, run it, and return the response.
+
+        A request that its caller sends again with the same X-Request-Id is not run again.
+        """
         started = asyncio.get_running_loop().time()
         exchange = self._begin(request)
         self._in_flight.inc()
         try:
             owner = exchange.owner = self._admit(request)
-            timeout, priority = self._timeout(request), _priority(request)
-            exchange.priority = priority
+            call = Call(request, exchange, started, self._timeout(request))
+            exchange.priority = _priority(request)
             with exchange.timeline.stage("receive"):
-                body = await self._receive(request, started, timeout)
-            with exchange.timeline.stage("validate"):
-                image, fields = await route.parse(request, body)
-                own, number = route.split(fields)
-                parameters = self._check(route, own)
-                # Before the image is measured, so that a bad image counts for its instruction type.
-                self._note_prompt(exchange, parameters)
-                size = await self._size(parameters, image, route.box(fields))
-            job = Job(
-                exchange.id,
-                image,
-                size,
-                parameters,
-                _seed(parameters),
-                started + timeout,
-                exchange,
-                timeout,
-                priority,
-                owner,
-                min_kept_ratio=min_kept_ratio(
-                    parameters, exchange.instruction_type, self._taxonomy, self.settings
-                ),
-            )
-            exchange.seed = job.seed
-            jobs = [job, *(_sibling(job, place) for place in range(1, number))]
-            outcomes = await self._run(request, jobs)
-            self._note_outcomes(exchange, outcomes)
-            note_corruption(exchange, outcomes)
-            return route.respond(request, fields)(jobs, outcomes)
+                body = await self._receive(request, started, call.timeout_seconds)
+            work = partial(self._answer, call, route, body)
+            if exchange.name == exchange.id:  # the caller sent no key
+                return await work(None)
+            digest = await digest_of(request, body)
+            return await self.repeats.answer((owner, exchange.name), digest, call, work)
         finally:
             self._in_flight.inc(-1)
 
-    def _begin(self, request: Request) -> Exchange:
-        """Return the request's exchange; a new one if no probe made one.
+    async def _answer(self, call: Call, route: Route, body: bytes, run: Run | None) -> Response:
+        """Make the jobs of a request and return their response; `run` is shared by its repeats."""
+        exchange = call.exchange
+        with exchange.timeline.stage("validate"):
+            image, fields = await route.parse(call.request, body)
+            own, number = route.split(fields)
+            parameters = self._check(route, own)
+            # Before the image is measured, so that a bad image counts for its instruction type.
+            self._note_prompt(exchange, parameters)
+            size = await self._size(parameters, image, route.box(fields))
+        job = Job(
+            exchange.id,
+            image,
+            size,
+            parameters,
+            seed_of(parameters),
+            call.started + call.timeout_seconds,
+            exchange,
+            call.timeout_seconds,
+            cast("Priority", exchange.priority),
+            exchange.owner,
+            min_kept_ratio=min_kept_ratio(
+                parameters, exchange.instruction_type, self._taxonomy, self.settings
+            ),
+        )
+        exchange.seed = job.seed
+        jobs = [job, *(sibling(job, place) for place in range(1, number))]
+        outcomes = await self._run(call.request, jobs, run)
+        self._note_outcomes(exchange, outcomes)
+        note_corruption(exchange, outcomes)
+        return route.respond(call.request, fields)(jobs, outcomes)
 
-        The caller may choose the id, to follow or cancel the request. It must be a UUID, because
-        free text would get into the logs.
-        """
+    def _begin(self, request: Request) -> Exchange:
+        """Return the request's exchange; a new one if no probe made one."""
         exchange = current_exchange() or Exchange(Timeline(perf_counter()))
-        own_id = request.headers.get("x-request-id", "").lower()
-        exchange.id = own_id if _UUID.fullmatch(own_id) else uuid4().hex
+        name_exchange(exchange, request)
         exchange.is_model_request = True
         return exchange
 
@@ -187,7 +196,7 @@ class Front:
             raise UnsupportedTask(route.task, served.task, PATHS[served.task])
         names = route.kind.model_fields
         defaults = {n: v for n, v in self._defaults(served).items() if n in names}
-        sides = self._side_limit(served), served.multiple
+        sides = Sides(self._side_limit(served), served.multiple)
         return check(route.kind, {**defaults, **fields}, self.settings, sides)
 
     def _defaults(self, served: Served) -> dict[str, float]:
@@ -202,7 +211,7 @@ class Front:
 
     def _note_prompt(self, exchange: Exchange, parameters: Parameters) -> None:
         """Record the prompt and its instruction type."""
-        exchange.prompt = _prompt(parameters)
+        exchange.prompt = prompt_of(parameters)
         exchange.instruction_type = self._taxonomy.classify(exchange.prompt or "")
 
     def _note_outcomes(self, exchange: Exchange, outcomes: Sequence[Outcome]) -> None:
@@ -219,15 +228,19 @@ class Front:
             return parameters.width, parameters.height
         if isinstance(parameters, PredictParameters):
             side = self._side_limit(self.served())
-            return side, side  # the worker measures the image
-        side = self.settings.image_side_pixels or self.served().side or _SIDE
-        size = await measure_image(image, side, self.settings)
-        return _fit(size, box, (side, side)) if box else size
+            return side, side  # the worker measures the image; a classifier reads every size
+        served = self.served()
+        longest = self.settings.image_side_pixels or served.side or _SIDE
+        sides = Sides(longest, served.multiple)
+        size = await measure_image(image, sides, self.settings)
+        return fit(size, box, sides) if box else size
 
-    async def _run(self, request: Request, jobs: Sequence[Job]) -> list[Outcome]:
-        """Run the jobs; stop them if their caller disconnects."""
-        watch = DisconnectWatch(request, jobs)
-        with self.requests.open(jobs[0].id, jobs):
+    async def _run(self, request: Request, jobs: Sequence[Job], run: Run | None) -> list[Outcome]:
+        """Run the jobs; stop them if no caller waits any more."""
+        watch = None if run else DisconnectWatch(request, lambda: stop(jobs, Cancelled()))
+        if run is not None:
+            run.jobs = jobs  # the callers' connections are watched already
+        with self.requests.open(jobs[0].id, jobs, jobs[0].exchange.key):
             try:
                 if len(jobs) == 1:
                     return [await self._handle(jobs[0])]
@@ -236,7 +249,8 @@ class Front:
                 stop(jobs, Cancelled())  # one of several failed: the others are useless
                 raise
             finally:
-                watch.end()
+                if watch is not None:
+                    watch.end()
                 note_background(jobs, self.settings.background_entropy_limit_bits)
                 for job in jobs:
                     job.progress.state = "done"
@@ -251,42 +265,9 @@ class Front:
 PATHS = {"edit": "/api/edit", "generate": "/generate", "predict": "/predict"}
 
 
-def _fit(size: tuple[int, int], *boxes: tuple[int, int]) -> tuple[int, int]:
-    """Return the largest size with the same aspect ratio that fits into all boxes."""
-    width, height = size
-    scale = min(side / own for box in boxes for side, own in zip(box, size, strict=True))
-    return max(1, round(width * scale)), max(1, round(height * scale))
-
-
-def _prompt(parameters: Parameters) -> str | None:
-    """Return the prompt or instruction, if the task has one."""
-    if isinstance(parameters, PredictParameters):
-        return None
-    return parameters.instruction if isinstance(parameters, EditParameters) else parameters.prompt
-
-
-def _seed(parameters: Parameters) -> int:
-    seed = None if isinstance(parameters, PredictParameters) else parameters.seed
-    return secrets.randbelow(2**32) if seed is None else seed
-
-
 def _priority(request: Request) -> Priority:
     header = request.headers.get("x-priority", "normal").lower()
     for priority in PRIORITIES:
         if priority == header:
             return priority
     raise InvalidParameter(f"X-Priority must be one of {', '.join(PRIORITIES)}.")
-
-
-def _sibling(job: Job, place: int) -> Job:
-    """Return another job of the same request, with its own seed and exchange."""
-    exchange = Exchange(Timeline(), instruction_type=job.exchange.instruction_type)
-    return replace(
-        job,
-        id=f"{job.id}-{place}",
-        place=place,
-        seed=(job.seed + place) % 2**32,
-        exchange=exchange,
-        progress=type(job.progress)(),
-        control=type(job.control)(),
-    )

@@ -22,6 +22,7 @@ _SHOWN_HEADERS = (
     "X-Safelight-Advice",
     "X-Safelight-Degraded",
     "X-Safelight-Prompt-Truncated",
+    "X-Safelight-Request-Id",
     "X-Safelight-Seed",
     "X-Safelight-Warning",
 )

@@ -4,6 +4,7 @@ The official client works. Fields that only OpenAI's own models have (quality, s
 are accepted and have no effect.
 """
 
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from time import time
 
@@ -47,6 +48,7 @@ _OPENAI_FIELDS = (
     "stream",
     "output_format",
 )
+_SIZE = re.compile("([1-9][0-9]{0,4})x([1-9][0-9]{0,4})")
 _TRUE = (True, "true", "True", "1")
 # Safelight's own fields, from the client's extra_body.
 _OWN_FIELDS = ("steps", "guidance_scale", "image_guidance_scale", "negative_prompt", "seed")
@@ -174,24 +176,20 @@ def _split(fields: Fields) -> tuple[dict[str, object], int]:
 
 
 def _count(value: object) -> int:
-    try:
-        number = int(value) if isinstance(value, int | float | str) else 0
-    except (TypeError, ValueError):
-        number = 0
-    if not 1 <= number <= _IMAGE_LIMIT:
-        raise InvalidParameter(f"n must be a number from 1 to {_IMAGE_LIMIT}.")
-    return number
+    for number in range(1, _IMAGE_LIMIT + 1):
+        if value == number or value == str(number):
+            return number
+    raise InvalidParameter(f"n must be a number from 1 to {_IMAGE_LIMIT}.")
 
 
 def _size(fields: Fields) -> tuple[int, int] | None:
-    size = str(fields.get("size") or "auto")
+    size = fields.get("size") or "auto"
     if size == "auto":
         return None
-    width, _, height = size.partition("x")
-    sides = width.isdecimal() and height.isdecimal() and len(size) <= 11
-    if not sides or not int(width) or not int(height):
+    sides = _SIZE.fullmatch(size) if isinstance(size, str) else None
+    if sides is None:
         raise InvalidParameter("size must look like 1024x1024, or be auto.")
-    return int(width), int(height)
+    return int(sides[1]), int(sides[2])
 
 
 def _responses(images: ResultStore) -> Callable[[Request, Fields], Respond]:

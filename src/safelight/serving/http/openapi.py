@@ -29,7 +29,8 @@ _HEADERS: list[Shape] = [
         "in": "header",
         "required": False,
         "schema": {"type": "string", "format": "uuid"},
-        "description": "A UUID, to follow or cancel the request under /v1/requests/.",
+        "description": "A UUID of yours, to follow, cancel or rate it under /v1/requests/. "
+        "The same request with the same id is not done again.",
     },
 ]
 

@@ -8,10 +8,10 @@ from starlette.exceptions import HTTPException
 
 from safelight.errors import InternalError, SafelightError, Unauthorized
 from safelight.reasons import reason_of_status
+from safelight.serving.http.naming import REQUEST_ID, id_headers
 from safelight.telemetry.record import current_exchange
 
 MEDIA_TYPE = "application/problem+json"
-REQUEST_ID = "x-request-id"
 
 
 async def on_safelight_error(_request: Request, error: Exception) -> Response:
@@ -61,6 +61,5 @@ def record_failure(reason: str, retry_after_seconds: float | None) -> dict[str, 
     exchange = current_exchange()
     if exchange is not None:
         exchange.error = reason
-        if exchange.id:
-            headers[REQUEST_ID] = exchange.id
+        headers |= id_headers(exchange)
     return headers

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
-from safelight.errors import Cancelled, InvalidParameter, SafelightError, Stopping, UnknownRequest
+from safelight.errors import Cancelled, SafelightError, Stopping, UnknownRequest
 from safelight.serving.job import Job
 
 _WAIT_SECONDS = 1.0
@@ -15,6 +15,7 @@ class Requests:
 
     def __init__(self) -> None:
         self._jobs: dict[str, Sequence[Job]] = {}
+        self._by_key: dict[tuple[str, str], str] = {}  # the owner and the owner's key: the id
         self.stopping = self.ended = False
 
     def __contains__(self, request_id: str) -> bool:
@@ -24,29 +25,35 @@ class Requests:
         return len(self._jobs)
 
     @contextmanager
-    def open(self, request_id: str, jobs: Sequence[Job]) -> Iterator[None]:
-        """Register a request by its id until the block ends.
+    def open(self, request_id: str, jobs: Sequence[Job], key: str = "") -> Iterator[None]:
+        """Register a request by its id and its caller's key until the block ends.
 
-        Raises InvalidParameter if the id is in use, Stopping if the service has stopped.
+        Raises Stopping if the service has stopped.
         """
         if self.ended:
             raise Stopping
-        if request_id in self._jobs:
-            raise InvalidParameter("X-Request-Id is the id of a running request. Send another one.")
+        name = (jobs[0].owner, key)
         self._jobs[request_id] = jobs
+        if key:
+            self._by_key[name] = request_id
         try:
             yield
         finally:
             del self._jobs[request_id]
+            if self._by_key.get(name) == request_id:
+                del self._by_key[name]
 
-    def find(self, request_id: str, owner: str) -> Sequence[Job]:
-        """Return a request's jobs. Raises UnknownRequest, also for another caller's request."""
-        jobs = self._jobs.get(request_id, ())
+    def find(self, name: str, owner: str) -> Sequence[Job]:
+        """Return the jobs of a request, by its id or the owner's key.
+
+        Raises UnknownRequest, also for another caller's request.
+        """
+        jobs = self._jobs.get(self._by_key.get((owner, name), name), ())
         if not jobs or jobs[0].owner != owner:
             raise UnknownRequest
         return jobs
 
-    async def expect(self, request_id: str, owner: str) -> Sequence[Job]:
+    async def expect(self, name: str, owner: str) -> Sequence[Job]:
         """Return a request's jobs; wait briefly for a request that is still being received.
 
         Raises UnknownRequest.
@@ -54,13 +61,13 @@ class Requests:
         end = asyncio.get_running_loop().time() + _WAIT_SECONDS
         while asyncio.get_running_loop().time() < end:
             with suppress(UnknownRequest):
-                return self.find(request_id, owner)
+                return self.find(name, owner)
             await asyncio.sleep(_WAIT_SECONDS / 50)
-        return self.find(request_id, owner)
+        return self.find(name, owner)
 
-    def cancel(self, request_id: str, owner: str) -> None:
+    def cancel(self, name: str, owner: str) -> None:
         """Stop a request at its next step. Raises UnknownRequest."""
-        stop(self.find(request_id, owner), Cancelled())
+        stop(self.find(name, owner), Cancelled())
 
     def drain(self) -> None:
         """Accept no more requests."""

@@ -8,6 +8,7 @@ from safelight.errors import (
     Cancelled,
     CircuitOpen,
     HostOutOfMemory,
+    IdempotencyConflict,
     ImageDamaged,
     ImageTooCostly,
     ImageTooLarge,
@@ -38,6 +39,7 @@ MODEL_ERRORS = (
     MalformedBody,
     Unauthorized,
     UnsupportedTask,
+    IdempotencyConflict,
     BodyTooLarge,
     UnsupportedMediaType,
     InvalidParameter,
@@ -101,7 +103,8 @@ _PROBLEM = {
 _PROBLEM["properties"]["request_id"] = _TEXT
 
 _COMMON_HEADERS = _headers(
-    X_Request_Id="The request's id, to rate, follow, cancel or delete it.",
+    X_Request_Id="The id that you sent, or else the server's, to rate or delete the request.",
+    X_Safelight_Request_Id="The server's id of the request, which is in its log and its records.",
     Server_Timing="The duration of each stage, in milliseconds.",
     X_Safelight_Degraded="What the degradation ladder changed, if anything.",
 )
@@ -111,7 +114,10 @@ _IMAGE_HEADERS = _COMMON_HEADERS | _headers(
     X_Safelight_Warning="What is wrong with the image.",
     X_Safelight_Advice="How to get a better image: tokens with parameters (RFC 9651).",
 )
-_ID = _headers(X_Request_Id="The id of a request to the model.")
+_ID = _headers(
+    X_Request_Id="The id of a request to the model: yours, or else the server's.",
+    X_Safelight_Request_Id="The server's id of a request to the model.",
+)
 _RETRY = _headers(Retry_After="Seconds to wait before a retry, if a retry helps.")
 _KEY = _headers(WWW_Authenticate="How to send an API key.")
 

@@ -60,6 +60,7 @@ class Governor:
         self._clock = clock
         self._moved_at = float("-inf")
         self.pinned = pinned
+        self.multiple: Callable[[], int] = lambda: 8  # of which the model's sides must be
         self.level = pinned or 0
         meter.start_at_zero(DEGRADED)
         meter.set(DEGRADATION_LEVEL, value=self.level)
@@ -128,8 +129,9 @@ def lighten(job: Job, governor: Governor) -> Job:
         steps = max(_MIN_STEPS, round(parameters.steps * _STEPS_SHARE))
         parameters = parameters.model_copy(update={"steps": steps})
         actions.append("fewer_steps")
-    if governor.active("smaller_size") and min(size) * _SIDE_SHARE >= _MIN_SIDE:
-        width, height = (int(side * _SIDE_SHARE) // 8 * 8 for side in size)
+    multiple = governor.multiple()
+    if governor.active("smaller_size") and min(size) * _SIDE_SHARE >= max(_MIN_SIDE, multiple):
+        width, height = (int(side * _SIDE_SHARE) // multiple * multiple for side in size)
         size = (width, height)
         actions.append("smaller_size")
     if not actions:

@@ -188,7 +188,8 @@ class BatchReport(Struct, frozen=True):
     """What a batch cost.
 
     `complete` is False if the time says nothing about later batches (failed or warm-up). `fits` is
-    the batch size to use after this one did not fit into memory.
+    the batch size to use after this one did not fit into memory. `again` is True if the jobs run
+    again, each alone, because one of them made the batch fail.
     """
 
     ids: list[str]
@@ -196,6 +197,7 @@ class BatchReport(Struct, frozen=True):
     stop_reason: StopReason
     complete: bool
     fits: int | None = None
+    again: bool = False
 
 
 class Results(Struct, frozen=True, tag="results"):

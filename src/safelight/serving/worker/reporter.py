@@ -161,8 +161,8 @@ class Reporter:
 
 
 def report_of(
-    batch: Batch, seconds: float, *, complete: bool, fits: int | None = None
+    batch: Batch, seconds: float, *, complete: bool, fits: int | None = None, again: bool = False
 ) -> BatchReport:
     """Return what a batch cost."""
     ids = [job.id for job in batch.jobs]
-    return BatchReport(ids, seconds, batch.stop_reason, complete, fits)
+    return BatchReport(ids, seconds, batch.stop_reason, complete, fits, again)

@@ -147,8 +147,8 @@ class Worker:
     def work(self) -> None:
         """Run one batch after another, until closed.
 
-        Between short batches this thread reads the channel itself, because waking another thread
-        would take as long as a batch. During a longer batch the reader thread reads it.
+        Between short batches this thread reads the channel itself, because waking another takes as
+        long as a batch. During a longer batch the reader thread reads it.
         """
         while True:
             while self._stage.model_leads():
@@ -164,8 +164,7 @@ class Worker:
     def _listen_briefly(self) -> None:
         """Read the messages that have arrived, or wait for the next one.
 
-        Right after a batch the next job comes soon. This thread polls briefly before it sleeps,
-        because waking up takes as long as a small image.
+        This thread polls briefly before it sleeps: waking up takes as long as a small image.
         """
         started = perf_counter()
         messages = list(self._channel.arrived())
@@ -232,6 +231,12 @@ class Worker:
             self._split(batch, seconds)
             return
         self._typical(graphs)
+        if len(batch.jobs) > 1 and not isinstance(failure, Cancelled):
+            # Each job alone: the input of one must not fail the others.
+            self._reporter.send([], [], report_of(batch, seconds, complete=False, again=True))
+            for job in batch.jobs:
+                self.run(Batch([job], "alone", []))
+            return
         self._reporter.fail_batch(batch, failure, report_of(batch, seconds, complete=False))
 
     def _typical(self, graphs: int) -> bool:

@@ -1,0 +1,31 @@
+"""The two ids of a request: the server's own, and the one that its caller sent as a key.
+
+The server's id is unique everywhere. A key is unique only among the requests of its caller.
+"""
+
+import re
+from uuid import uuid4
+
+from fastapi import Request
+
+from safelight.telemetry.record import Exchange
+
+REQUEST_ID, SERVER_ID = "x-request-id", "x-safelight-request-id"
+_UUID = re.compile(r"[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}")
+
+
+def name_exchange(exchange: Exchange, request: Request) -> None:
+    """Give a new request its id, and the name in its response: the key, or else the id.
+
+    A key is a UUID. Free text is ignored, because it would get into the logs.
+    """
+    sent = request.headers.get(REQUEST_ID, "").lower()
+    exchange.id = uuid4().hex
+    exchange.name = sent if sent and _UUID.fullmatch(sent) else exchange.id
+
+
+def id_headers(exchange: Exchange) -> dict[str, str]:
+    """Return the headers with the ids of a request, if it has any."""
+    if not exchange.id:
+        return {}
+    return {REQUEST_ID: exchange.name or exchange.id, SERVER_ID: exchange.id}
