@@ -65,7 +65,7 @@ CASES = [
     Bad("zero bytes", 400, "bad_request", "missing or empty", b""),
     Bad("a decompression bomb", 413, "image_too_large", "8000 x 8000", bomb()),
     Bad("20 000 x 20 000 pixels", 413, "image_too_large", "4000000", png_of(20000, 20000)),
-    Bad("a huge claim", 413, "image_too_large", "4000000", png_of(2**31 - 1, 2**31 - 1)),
+    Bad("a huge claim", 422, "image_too_costly", "at most 20000", png_of(2**31 - 1, 2**31 - 1)),
     Bad("a PNG of nothing", 422, "image_damaged", "damaged", png_of(64, 64)),
     Bad("a 50 MB body", 413, "body_too_large", "2097152 bytes", bytes(50 * 1024 * 1024)),
     Bad("a sliver", 422, "invalid_parameter", "at least 32", photo(2000, 40)),
