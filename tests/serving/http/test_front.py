@@ -233,7 +233,8 @@ def at_zero(service: Service, gauge: Metric) -> bool:
 
 def watch(service: Service, records: list[Record]) -> None:
     """Have every Record kept beside what else becomes of it."""
-    probe: Any = service.app._app._app  # `Origins` and `Proxies` are around it
+    app: Any = service.app
+    probe = app._app._app  # `Origins` and `Proxies` are around it
     write = probe._sink
 
     def sink(record: Record) -> None:
