@@ -9,7 +9,7 @@ from safelight.settings import Settings, environment_name, load, plain_output, p
 
 # Any text is a valid model, host or path until it is used.
 FREE = {"model", "host", "taxonomy", "state_folder", "tags", "grafana_token_file", "monitoring"}
-FREE |= {"tls_certificate", "tls_key"}
+FREE |= {"tls_certificate", "tls_key", "relay_token_file"}
 WRONG: dict[str, tuple[str, ...]] = {
     "namespace": ("", "Pix", "9lives", "a-b", "a__b", "a_", "x" * 41, "编辑"),
     "devices": ("", "gpu", "cuda:", "cuda:x", "CPU", "cpu,", "auto,cpu", "cpu;cpu"),
@@ -27,6 +27,7 @@ WRONG: dict[str, tuple[str, ...]] = {
         "http://two:8000,http://one:800000",
         "http://one:0",
     ),
+    "allowed_hosts": ("https://a.example", "a.example:80", "a b", "a,,b", "a,", "a,*", "a/b"),
     "cors_origins": (
         "images.example",
         "https://images.example/",

@@ -128,7 +128,7 @@ class Settings(BaseSettings):
     )
     allowed_hosts: str = Field(
         "",
-        pattern=r"^(\*|[\w.:-]+(,[\w.:-]+)*)?$",
+        pattern=r"^(\*|[\w.-]+(,[\w.-]+)*)?$",
         description="Host names that lead callers to the service, comma-separated, or *; empty: "
         "those of this machine on 127.0.0.1, all on other addresses.",
     )
