@@ -175,7 +175,7 @@ async def steps_are_bounded(running: Served) -> None:
 
 
 async def a_caller_who_waits_too_short_is_told(running: Served) -> None:
-    answer = await running.ask(headers={"x-request-timeout": "0.0005"})
+    answer = await running.ask(headers={"x-request-timeout": "0.000001"})
     assert answer.json()["reason"] in ("timeout", "overloaded", "too_late"), answer.text
 
 
