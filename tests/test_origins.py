@@ -1,4 +1,4 @@
-"""Web pages that use somebody's browser: which of their requests reach a service."""
+"""Which requests of web pages reach a service, and which are refused."""
 
 import asyncio
 from collections.abc import Mapping

@@ -42,7 +42,7 @@ def block(language: str) -> str:
 
 
 def replaced(text: str, pairs: dict[str, str]) -> str:
-    """Return the text with others in place of some parts, each of which it must have."""
+    """Return the text with some parts replaced. Fails if the text lacks a part."""
     for old, new in pairs.items():
         assert old in text, f"the page has no {old!r}"
         text = text.replace(old, new)

@@ -213,7 +213,7 @@ class Repeats:
     def _leave(self, name: Name, run: Run) -> None:
         run.waiting -= 1
         if not run.waiting:
-            self._forget(name, run)  # who comes now begins anew
+            self._forget(name, run)  # the next request with this name starts a new run
             run.stop()
 
 

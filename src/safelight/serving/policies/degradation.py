@@ -60,7 +60,7 @@ class Governor:
         self._clock = clock
         self._moved_at = float("-inf")
         self.pinned = pinned
-        self.multiple: Callable[[], int] = lambda: 8  # of which the model's sides must be
+        self.multiple: Callable[[], int] = lambda: 8  # pixels; sides must be a multiple of it
         self.level = pinned or 0
         meter.start_at_zero(DEGRADED)
         meter.set(DEGRADATION_LEVEL, value=self.level)
