@@ -155,6 +155,53 @@ class Settings(BaseSettings):
         description="Requests per minute for each API key or address; 0 is no limit.",
     )
 
+    connection_limit: int = Field(
+        1000, ge=1, le=100_000, description="Maximum number of open connections."
+    )
+    connections_per_address: int = Field(
+        256,
+        ge=1,
+        le=100_000,
+        description="Maximum number of connections from one address that is not a reverse proxy "
+        "of forwarded_allow_ips.",
+    )
+    header_seconds: float = Field(
+        10.0, gt=0, le=3600, description="Time in which the headers of a request must arrive."
+    )
+    header_limit: int = Field(
+        100, ge=10, le=10_000, description="Maximum number of headers of a request."
+    )
+    header_limit_bytes: int = Field(
+        32 * 1024, ge=1024, le=1024**2, description="Largest headers of a request, in total."
+    )
+    keep_alive_seconds: int = Field(
+        65,
+        ge=1,
+        le=3600,
+        description="Time after which a connection without a request is closed; longer than "
+        "reverse proxies keep theirs.",
+    )
+    client_idle_seconds: float = Field(
+        20.0,
+        gt=0,
+        le=3600,
+        description="Time after which a connection is closed if its caller sends nothing of an "
+        "unfinished body, or reads nothing of a response.",
+    )
+    pipeline_limit: int = Field(
+        16, ge=1, le=1000, description="Requests that may wait on one connection."
+    )
+    write_buffer_bytes: int = Field(
+        64 * 1024, ge=1024, le=1 << 30, description="Unread bytes above which a response waits."
+    )
+    uploads_limit_bytes: int = Field(
+        256 * 1024**2,
+        ge=1024**2,
+        le=1 << 40,
+        description="Bytes of all request bodies that the service holds; one caller may hold half "
+        "of them.",
+    )
+
     queue_limit: int = Field(
         64, ge=1, le=100_000, description="Maximum number of waiting requests."
     )

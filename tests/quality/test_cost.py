@@ -10,7 +10,7 @@ from PIL import Image
 from safelight.errors import ImageTooCostly
 from safelight.quality.cost import count_scans
 from safelight.quality.images import decode, decode_within, measure
-from tests.serving import attacks
+from tests.attacks import uploads as attacks
 
 LIMIT_PIXELS = 40_000_000
 ATTACKS: dict[str, tuple[Callable[[], bytes], str]] = {

@@ -7,7 +7,7 @@ from time import perf_counter
 import httpx
 import pytest
 
-from tests.serving import attacks
+from tests.attacks import uploads as attacks
 from tests.serving.conftest import RealService
 
 MOST_SECONDS = 0.7  # of one health check on a busy machine; before: 0.6 to 10 s

@@ -63,8 +63,12 @@ REJECTION = Label(
     "reason", "Reason of the refusal.",
     values=(
         "queue_full", "too_late", "concurrency", "rate_limited", "shed", "circuit_open",
-        "not_ready", "stopping", "unauthorized",
+        "not_ready", "stopping", "unauthorized", "uploads",
     ),
+)
+CLOSED = Label(
+    "reason", "Bound that the connection met; `evicted`: silent while all places were taken.",
+    values=("total", "address", "evicted", "headers", "pipelined", "slow", "unread", "malformed"),
 )
 RESTART = Label(
     "reason", "Reason of the replacement.", values=("died", "hung", "poisoned", "load_failed")
@@ -316,6 +320,10 @@ REJECTED = Metric(
     "rejected_total",
     "Requests refused before they reached the model.",
     Kind.COUNTER, Family.GOVERNANCE, (REJECTION,), series=len(REJECTION.values or ()),
+)
+CONNECTIONS_CLOSED = Metric(
+    "connections_closed_total", "Connections that were refused, or closed because of a bound.",
+    Kind.COUNTER, Family.GOVERNANCE, (CLOSED,), series=len(CLOSED.values or ()),
 )
 WORKERS_READY = Metric(
     "workers_ready", "Worker processes that have loaded the model.", Kind.GAUGE, Family.GOVERNANCE

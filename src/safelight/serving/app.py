@@ -1,17 +1,12 @@
 """Assemble the service and run it. `assemble` puts the policies around the engine."""
 
 import asyncio
-import signal
-import socket
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from math import ceil
-from types import FrameType
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import structlog
-import uvicorn
 
-from safelight.errors import BadSetting, listen_error
+from safelight.errors import BadSetting
 from safelight.metrics.catalog import LOG_LINES_LOST, REQUEST_TIMEOUT
 from safelight.metrics.registry import Meter
 from safelight.models.backend import shown_name
@@ -35,12 +30,13 @@ from safelight.serving.http.feedback import Feedback
 from safelight.serving.http.front import Front
 from safelight.serving.http.middleware import ModelRoutes, with_cors, with_peers
 from safelight.serving.http.proxies import Proxies
+from safelight.serving.http.server import server_of
 from safelight.serving.job import Handler
 from safelight.serving.policies.admission import Bounds, Load, admission
 from safelight.serving.policies.breaker import breaker
 from safelight.serving.policies.deadline import deadline
 from safelight.serving.policies.degradation import Governor, degradation, signals
-from safelight.serving.policies.rates import Buckets, rates
+from safelight.serving.policies.rates import Buckets
 from safelight.serving.policies.retry import retry
 from safelight.settings import Settings
 from safelight.telemetry.logs import configure_logging, lines_lost, log_sink
@@ -67,8 +63,7 @@ def assemble(
     handle = deadline(handle)
     bounds = Bounds(settings.queue_limit, settings.max_concurrent_requests)
     handle = admission(handle, load, bounds, meter, queue_share=governor.queue_share)
-    handle = degradation(handle, governor, meter)
-    return rates(handle, per_minute=settings.rate_limit_per_minute, meter=meter)
+    return degradation(handle, governor, meter)
 
 
 class Service:
@@ -129,21 +124,8 @@ class Service:
         require_extras(settings)
         _check_exposure(settings)
         self._certificate = Certificate.of(settings)
-        listener = _listen(settings.host, settings.port)
-        config = uvicorn.Config(
-            self.app,
-            log_config=None,
-            access_log=False,
-            proxy_headers=False,  # `Proxies` reads them
-            # Not uvloop: it delays writes until other events are handled; workers would wait.
-            loop="asyncio",
-            timeout_graceful_shutdown=max(1, ceil(settings.grace_seconds)),
-        )
-        scheme = "http"
-        if self._certificate is not None:
-            self._certificate.secure(config)
-            scheme = "https"
-        self._server = _Server(config, self.drain)
+        self._server = server_of(self.app, settings, self.meter, self._certificate, self.drain)
+        scheme = "http" if self._certificate is None else "https"
         log.info(
             "listening",
             **{
@@ -152,7 +134,7 @@ class Service:
             },
         )
         freeze_startup_objects()
-        self._server.run(sockets=[listener])
+        self._server.run()
         if self.failure is not None:
             raise self.failure
 
@@ -250,26 +232,6 @@ def _governor(settings: Settings, meter: Meter, pool: Pool) -> Governor:
     return governor
 
 
-class _Server(uvicorn.Server):
-    """uvicorn's server, which ends with exit code 0 after SIGTERM instead of by the signal."""
-
-    def __init__(self, config: uvicorn.Config, on_stop: Callable[[], None]) -> None:
-        super().__init__(config)
-        self._on_stop = on_stop
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Stop the service first, then the server."""
-        self._on_stop()
-        super().handle_exit(sig, frame)
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self.handle_exit, number, None)
-        yield
-
-
 def _check_exposure(settings: Settings) -> None:
     """Raise BadSetting if the service is exposed without keys or `allow_anonymous`."""
     if not (is_local(settings.host) or settings.api_keys or settings.allow_anonymous):
@@ -277,17 +239,3 @@ def _check_exposure(settings: Settings) -> None:
             f"Anyone who reaches {settings.host} could use the model. Set SAFELIGHT_API_KEYS "
             "(`safelight key` makes one), or allow it with --allow-anonymous."
         )
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    try:
-        listener = socket.create_server((host, port), family=_family(host), backlog=2048)
-    except OSError as error:
-        raise listen_error("the API", host, port, error) from error
-    # Accepted connections inherit it. Without it, a response in two packets is delayed by 40 ms.
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return listener
-
-
-def _family(host: str) -> socket.AddressFamily:
-    return socket.AF_INET6 if ":" in host else socket.AF_INET

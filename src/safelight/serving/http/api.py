@@ -1,9 +1,11 @@
 """The table of routes: which function serves which path."""
 
 from collections.abc import Callable
+from functools import lru_cache
 from importlib.metadata import version
 from typing import Any
 
+import orjson
 from fastapi import FastAPI, Request
 from fastapi.responses import Response
 from fastapi_swagger import patch_fastapi
@@ -84,7 +86,26 @@ def build_api(
     add_openai(api, front)
     add_requests(api, front)
     add_feedback(api, front, feedback)
+    _keep_schema(api)
     return api
+
+
+def _keep_schema(api: FastAPI) -> None:
+    """Write the schema once for each prefix: FastAPI needs milliseconds for every reader."""
+    path = api.openapi_url
+    (written,) = [route for route in api.routes if getattr(route, "path", None) == path]
+    api.routes.remove(written)
+
+    @lru_cache(16)
+    def schema(prefix: str) -> bytes:
+        servers = {"servers": [{"url": prefix}]} if prefix else {}
+        return orjson.dumps(api.openapi() | servers)
+
+    async def openapi(request: Request) -> Response:
+        prefix = request.scope.get("root_path", "").rstrip("/")
+        return Response(schema(prefix), media_type="application/json")
+
+    api.add_route(str(path), openapi, include_in_schema=False)
 
 
 def _add_health(api: FastAPI, front: Front, ready: Callable[[], bool]) -> None:

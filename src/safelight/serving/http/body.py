@@ -30,6 +30,7 @@ from safelight.quality.formats import format_of
 from safelight.quality.images import measure
 from safelight.serving.http.encoding import decode_base64
 from safelight.serving.http.sizes import Sides, check_sides, working_size
+from safelight.serving.http.uploads import Upload
 from safelight.serving.job import GenerateParameters, Parameters, PredictParameters
 from safelight.settings import Settings
 
@@ -58,16 +59,24 @@ Body = tuple[bytes, Fields]
 """The image, and the parameters of a request, not validated."""
 
 
-async def read_body(request: Request, limit_bytes: int) -> bytes:
-    """Return the body. Raises BodyTooLarge as early as possible, Cancelled if the caller leaves."""
-    if int(request.headers.get("content-length") or 0) > limit_bytes:
+async def read_body(request: Request, limit_bytes: int, upload: Upload | None = None) -> bytes:
+    """Return the body, counted by its `upload`.
+
+    Raises BodyTooLarge or Overloaded as early as possible, Cancelled if the caller leaves.
+    """
+    declared = int(request.headers.get("content-length") or 0)
+    if declared > limit_bytes:
         raise BodyTooLarge(limit_bytes)
+    if upload is not None:
+        upload.grow(declared)
     body = bytearray()
     try:
         async for chunk in request.stream():
             body += chunk
             if len(body) > limit_bytes:
                 raise BodyTooLarge(limit_bytes)
+            if upload is not None:
+                upload.grow(len(body))
     except ClientDisconnect:
         raise Cancelled from None
     return bytes(body)

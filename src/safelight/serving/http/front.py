@@ -31,6 +31,7 @@ from safelight.serving.http.naming import name_exchange
 from safelight.serving.http.repeats import Call, Repeats, Run, digest_of
 from safelight.serving.http.requests import Requests, stop
 from safelight.serving.http.sizes import Sides, fit
+from safelight.serving.http.uploads import Upload, Uploads
 from safelight.serving.job import (
     PRIORITIES,
     GenerateParameters,
@@ -42,6 +43,7 @@ from safelight.serving.job import (
     Priority,
     Served,
 )
+from safelight.serving.policies.rates import Buckets
 from safelight.settings import Settings
 from safelight.telemetry.record import Exchange, current_exchange
 from safelight.telemetry.timeline import Timeline
@@ -82,6 +84,8 @@ class Front:
         self.requests = Requests()
         self.repeats = Repeats()
         self.keys = Keys(settings.api_keys)
+        self._buckets = Buckets(settings.rate_limit_per_minute, meter)
+        self._uploads = Uploads(settings.uploads_limit_bytes, meter)
         self._handle = handle
         self.served = served
         self._taxonomy = taxonomy
@@ -106,13 +110,14 @@ class Front:
             owner = exchange.owner = self._admit(request)
             call = Call(request, exchange, started, self._timeout(request))
             exchange.priority = _priority(request)
-            with exchange.timeline.stage("receive"):
-                body = await self._receive(request, started, call.timeout_seconds)
-            work = partial(self._answer, call, route, body)
-            if exchange.name == exchange.id:  # the caller sent no key
-                return await work(None)
-            digest = await digest_of(request, body)
-            return await self.repeats.answer((owner, exchange.name), digest, call, work)
+            with self._uploads.of(owner) as upload:
+                with exchange.timeline.stage("receive"):
+                    body = await self._receive(call, upload)
+                work = partial(self._answer, call, route, body)
+                if exchange.name == exchange.id:  # the caller sent no key
+                    return await work(None)
+                digest = await digest_of(request, body)
+                return await self.repeats.answer((owner, exchange.name), digest, call, work)
         finally:
             self._in_flight.inc(-1)
 
@@ -160,10 +165,12 @@ class Front:
             self._meter.add(REJECTED, "stopping")
             raise Stopping
         try:
-            return self.owner(request)
+            owner = self.owner(request)
         except Unauthorized:
             self._meter.add(REJECTED, "unauthorized")
             raise
+        self._buckets.take(owner)
+        return owner
 
     def _timeout(self, request: Request) -> float:
         header = request.headers.get("x-request-timeout")
@@ -180,12 +187,12 @@ class Front:
             )
         return seconds
 
-    async def _receive(self, request: Request, started: float, seconds: float) -> bytes:
+    async def _receive(self, call: Call, upload: Upload) -> bytes:
         try:
-            async with asyncio.timeout_at(started + seconds):
-                return await read_body(request, self.settings.body_limit_bytes)
+            async with asyncio.timeout_at(call.started + call.timeout_seconds):
+                return await read_body(call.request, self.settings.body_limit_bytes, upload)
         except TimeoutError:
-            raise Timeout(seconds) from None
+            raise Timeout(call.timeout_seconds) from None
 
     def _check(self, route: Route, fields: Fields) -> Parameters:
         served = self.served()

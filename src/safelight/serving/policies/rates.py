@@ -1,4 +1,4 @@
-"""Rate limits: one token bucket per caller."""
+"""Rate limits: one token bucket per caller. A request takes its token before its body is read."""
 
 from collections import OrderedDict
 from collections.abc import Callable
@@ -7,7 +7,6 @@ from time import monotonic
 from safelight.errors import RateLimited
 from safelight.metrics.catalog import REJECTED
 from safelight.metrics.registry import Meter
-from safelight.serving.job import Handler, Job, Outcome
 
 _OWNER_LIMIT = 10_000
 _BURST_SECONDS = 10.0
@@ -39,17 +38,3 @@ class Buckets:
         if tokens < 1:
             self._meter.add(REJECTED, "rate_limited")
             raise RateLimited(self._per_minute, max(1.0, (1 - tokens) * 60 / self._per_minute))
-
-
-def rates(
-    handle: Handler, *, per_minute: float, meter: Meter, clock: Callable[[], float] = monotonic
-) -> Handler:
-    """Limit each caller's requests per minute; ten seconds' worth may come at once."""
-    buckets = Buckets(per_minute, meter, clock)
-
-    async def limited(job: Job) -> Outcome:
-        if not job.place:  # a request counts once, with its first job
-            buckets.take(job.owner)
-        return await handle(job)
-
-    return limited if per_minute else handle

@@ -1,0 +1,149 @@
+"""uvicorn's HTTP protocol, with bounds on what one connection sends and on how long it takes."""
+
+from asyncio import Transport
+from time import monotonic
+
+import httptools
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from safelight.errors import BadInput
+from safelight.serving.http.connections import Connections, response
+
+_ANSWERS = {  # status, message
+    "headers": (
+        "431 Request Header Fields Too Large",
+        "The headers are too large or too many. Send fewer or shorter ones.",
+    ),
+    "slow": (
+        "408 Request Timeout",
+        "The request did not arrive in time. Send it again without pauses.",
+    ),
+    "malformed": ("400 Bad Request", "This is not a valid HTTP/1.1 request."),
+}
+
+
+class Connection(HttpToolsProtocol):
+    """One connection. `of` makes the class for one server, and uvicorn makes the instances."""
+
+    places: Connections
+    heard_at = 0.0
+    _head_since: float | None = None  # when the wait for headers began
+    _in_head = False
+    _fault = "malformed"
+    _moved = False  # whether a packet completed headers or had a piece of a body
+    _overhead_bytes = 0  # received since the last such packet
+    _unsent_bytes = 0
+    _unsent_since = 0.0
+
+    @classmethod
+    def of(cls, places: Connections) -> "type[Connection]":
+        """Return the class of the connections of one server."""
+        return type(cls.__name__, (cls,), {"places": places})
+
+    def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
+        """Wait for the headers of the first request."""
+        super().connection_made(transport)
+        transport.set_write_buffer_limits(high=self.places.settings.write_buffer_bytes)
+        self._head_since = self.heard_at = monotonic()
+        self.places.ready(self.client, self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Free what the caller sent: the rest is a cycle until a garbage collection."""
+        super().connection_lost(exc)
+        self.headers, self.url = [], b""
+
+    @property
+    def waits(self) -> bool:
+        """Whether the server waits for the caller, not the caller for the server."""
+        current = self._current()
+        return current is None or current.response_complete or current.more_body
+
+    def data_received(self, data: bytes) -> None:
+        """Read a packet."""
+        self.heard_at = monotonic()
+        current = self._current()
+        if self._head_since is None and (current is None or current.response_complete):
+            self._head_since = self.heard_at
+        self._moved = False
+        super().data_received(data)
+        self._overhead_bytes = 0 if self._moved else self._overhead_bytes + len(data)
+        if self._overhead_bytes > self.places.settings.header_limit_bytes:
+            self._refuse("headers")
+
+    def on_message_begin(self) -> None:
+        """Begin a request, maybe behind others."""
+        super().on_message_begin()
+        self._head_since, self._in_head = self.heard_at, True
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Read a header, or a trailer of a chunked body. Raises HttpParserError after too many."""
+        if len(self.headers) >= self.places.settings.header_limit:
+            self._fault = "headers"
+            raise httptools.HttpParserError
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """Start a request. Raises HttpParserError if its headers or the pipeline are too long."""
+        self._head_since, self._in_head, self._moved = None, False, True
+        settings = self.places.settings
+        length = sum(len(name) + len(value) for name, value in self.headers) + len(self.url)
+        if length > settings.header_limit_bytes:
+            self._fault = "headers"
+            raise httptools.HttpParserError
+        if len(self.pipeline) >= settings.pipeline_limit:
+            self._fault = "pipelined"
+            raise httptools.HttpParserError
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Read a piece of a body."""
+        self._moved = True
+        super().on_body(body)
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's text
+        """Refuse what the parser or `on_headers_complete` refused."""
+        self._refuse(self._fault)
+
+    def close_if_slow(self, now: float) -> None:
+        """Close the connection if its caller sends or reads nothing for too long."""
+        settings = self.places.settings
+        if self._head_since is not None and now - self._head_since > settings.header_seconds:
+            self._refuse("slow" if self._in_head else "silent")
+        elif self._owes_body() and now - self.heard_at > settings.client_idle_seconds:
+            self._refuse("slow")
+        elif self._unread_seconds(now) > settings.client_idle_seconds:
+            self._refuse("unread")
+
+    def abort(self) -> None:
+        """Close the connection at once."""
+        self.transport.abort()
+
+    def _current(self) -> RequestResponseCycle | None:
+        """Return the last request whose headers are complete."""
+        return self.cycle
+
+    def _owes_body(self) -> bool:
+        """Return whether the caller owes the rest of a body that the service reads."""
+        current = self._current()
+        is_open = current is not None and current.more_body and not current.response_complete
+        return is_open and not self.flow.read_paused
+
+    def _unread_seconds(self, now: float) -> float:
+        """Return for how long the caller has read nothing of what waits for it."""
+        unsent = self.transport.get_write_buffer_size()
+        if not unsent or unsent != self._unsent_bytes:
+            self._unsent_bytes, self._unsent_since = unsent, now
+        return now - self._unsent_since
+
+    def _refuse(self, reason: str) -> None:
+        """Close the connection; say why, unless another response is on its way."""
+        self.places.count("slow" if reason == "silent" else reason)
+        current = self._current()
+        is_busy = current is not None and current.response_started and not current.response_complete
+        unsent = self.transport.get_write_buffer_size()
+        if reason not in _ANSWERS or is_busy or self.pipeline or unsent:
+            self.abort()
+            return
+        status, detail = _ANSWERS[reason]
+        self.transport.write(response(status, BadInput.reason, detail))
+        self.transport.close()

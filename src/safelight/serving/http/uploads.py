@@ -1,0 +1,74 @@
+"""Bound the bytes of all request bodies that the service holds, from all callers together.
+
+A body counts from its `Content-Length` on, before it is read, until its response is ready. Small
+bodies are free: connections and the queue bound their number.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from safelight.errors import Overloaded
+from safelight.metrics.catalog import REJECTED
+from safelight.metrics.registry import Meter
+
+FREE_BYTES = 64 * 1024
+_RETRY_SECONDS = 1.0
+
+
+class Upload:
+    """The bytes of one body that count."""
+
+    def __init__(self, uploads: "Uploads", owner: str) -> None:
+        self._uploads = uploads
+        self._owner = owner
+        self._bytes = 0
+
+    def grow(self, size: int) -> None:
+        """Count a body of at least `size` bytes. Raises Overloaded if it has no place."""
+        if size > max(FREE_BYTES, self._bytes):
+            self._uploads.add(self._owner, size - self._bytes)
+            self._bytes = size
+
+    def end(self) -> None:
+        """Give the place of the body to others."""
+        if self._bytes:
+            self._uploads.remove(self._owner, self._bytes)
+
+
+class Uploads:
+    """The bytes of all bodies, by caller. One caller may hold at most half of the limit."""
+
+    def __init__(self, limit_bytes: int, meter: Meter) -> None:
+        self._limit = limit_bytes
+        self._meter = meter
+        self._bytes: Counter[str] = Counter()
+
+    @contextmanager
+    def of(self, owner: str) -> Iterator[Upload]:
+        """Return the upload of a request, until the block ends."""
+        upload = Upload(self, owner)
+        try:
+            yield upload
+        finally:
+            upload.end()
+
+    def add(self, owner: str, size: int) -> None:
+        """Count more bytes of a caller. Raises Overloaded."""
+        is_first = not self._bytes[owner]  # a body that is larger than half has its turn too
+        own, total = self._bytes[owner] + size, self._bytes.total() + size
+        if total > self._limit or (own > self._limit / 2 and not is_first):
+            self.remove(owner, 0)
+            self._meter.add(REJECTED, "uploads")
+            raise Overloaded(
+                "The service holds as many bytes of uploads as it may. Retry in a second with "
+                "fewer uploads at once.",
+                _RETRY_SECONDS,
+            )
+        self._bytes[owner] = own
+
+    def remove(self, owner: str, size: int) -> None:
+        """Count fewer bytes of a caller."""
+        self._bytes[owner] -= size
+        if not self._bytes[owner]:
+            del self._bytes[owner]
