@@ -44,7 +44,7 @@ class Page:
         self._clock = clock
         self._lock = Lock()
         self._kept: dict[str, tuple[float, Exposition]] = {}  # by format: begun at, page
-        self._budget_seconds, self._budget_at = _BURST_SECONDS, clock()
+        self._spent_until = -inf  # when the time spent on pages is a small enough share
 
     def share(self, meter: Meter) -> Callable[[], None]:
         """Also show another watch's metrics. Return the function that ends it."""
@@ -61,18 +61,22 @@ class Page:
         asked_at = self._clock()
         with self._lock:
             begun_at, page = self._kept.get(accept, (-inf, None))
-            now = self._clock()
-            earned = (now - self._budget_at) * _SHARE
-            self._budget_seconds = min(_BURST_SECONDS, self._budget_seconds + earned)
-            self._budget_at = now
-            if page is not None and (begun_at > asked_at or self._budget_seconds <= 0):
+            if page is not None and (begun_at > asked_at or self._is_spent()):
                 return page
+            now = self._clock()
             page = self._write(accept, None)
-            self._budget_seconds -= self._clock() - now
+            self._spent_until = max(now, self._spent_until) + (self._clock() - now) / _SHARE
             if len(self._kept) >= _FORMATS:
                 self._kept.clear()
             self._kept[accept] = now, page
             return page
+
+    def kept(self, accept: str) -> Exposition | None:
+        """Return the last page if another one would take too large a share of the time."""
+        return self._kept.get(accept, (0.0, None))[1] if self._is_spent() else None
+
+    def _is_spent(self) -> bool:
+        return self._spent_until - self._clock() > _BURST_SECONDS / _SHARE
 
     def _write(self, accept: str, own: OwnPage | None) -> Exposition:
         exposition = self._meter.expose(accept)

@@ -169,12 +169,15 @@ class AsgiProbe:
         if isinstance(own, Refusal):
             await answer(send, int(own.status), own.headers, own.body)
             return
-        # In a thread: the exposition takes milliseconds that would block other requests. In a
-        # thread of its own: model calls may hold all threads of the default executor for minutes.
-        with ThreadPoolExecutor(1, "safelight-metrics") as thread:
-            exposition = await asyncio.get_running_loop().run_in_executor(
-                thread, self.page.write, accept.decode("latin-1"), own
-            )
+        formats = accept.decode("latin-1")
+        exposition = self.page.kept(formats) if own is None else None
+        if exposition is None:
+            # In a thread: the exposition takes milliseconds that would block other requests. In one
+            # of its own: model calls may hold all threads of the default executor for minutes.
+            with ThreadPoolExecutor(1, "safelight-metrics") as thread:
+                exposition = await asyncio.get_running_loop().run_in_executor(
+                    thread, self.page.write, formats, own
+                )
         headers = [
             (b"content-type", exposition.content_type.encode()),
             (b"content-length", str(len(exposition.body)).encode()),

@@ -38,6 +38,8 @@ _HEIF_BRANDS = frozenset(
 )
 _BRANDS_END = 64  # bytes; the first box lists a handful of brands
 _AVIF_HEAD_BYTES = 64 * 1024  # the boxes that describe the image come first
+_SCANS = "scans"  # of a JPEG, in an opened image's `info`
+_USUAL_SCANS = 10  # of a progressive JPEG
 _TILE_WIDTH, _TILE_LENGTH = 322, 323  # TIFF 6.0, section 15
 _TILE_LIMIT_PIXELS = 4096 * 4096
 
@@ -61,9 +63,16 @@ def open_image(content: bytes) -> ImageFile.ImageFile:
             raise
         opened = Image.open(BytesIO(_without_exif(content)), formats=(name,))
     check_size(opened.width, opened.height, scans)
+    opened.info[_SCANS] = scans
     if name == "TIFF":
         _check_tiles(opened)
     return opened
+
+
+def decoding_pixels(opened: Image.Image) -> int:
+    """Return the pixels that decoding an opened image costs; the usual ten scans count once."""
+    scans = int(opened.info.get(_SCANS, 1))
+    return opened.width * opened.height * max(1, scans // _USUAL_SCANS)
 
 
 def format_of(content: bytes) -> str:

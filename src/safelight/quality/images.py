@@ -7,7 +7,7 @@ from PIL import Image
 
 from safelight.errors import ImageDamaged, ImageTooLarge, SafelightError, UnsupportedMediaType
 from safelight.quality.colour import as_srgb
-from safelight.quality.formats import open_image
+from safelight.quality.formats import decoding_pixels, open_image
 
 _ORIENTATION = 0x0112  # EXIF 2.32, table 4
 _TURNS = {
@@ -45,7 +45,13 @@ def measure(content: bytes) -> tuple[int, int]:
         raise ImageDamaged from error
 
 
-def decode_within(content: bytes, side: int, limit_pixels: int) -> Image.Image:
+class Larger(Exception):
+    """An image has more pixels than may be decoded here; it is not decoded."""
+
+
+def decode_within(
+    content: bytes, side: int, limit_pixels: int, at_most: int | None = None
+) -> Image.Image:
     """Return the image, upright and in sRGB, with no side longer than `side` pixels.
 
     For images that were not measured before. Raises ImageTooLarge, and what `decode` raises.
@@ -57,29 +63,34 @@ def decode_within(content: bytes, side: int, limit_pixels: int) -> Image.Image:
         scale = min(1.0, side / max(width, height))
         return max(1, round(width * scale)), max(1, round(height * scale))
 
-    return _decode(content, within)
+    return _decode(content, within, at_most)
 
 
-def decode(content: bytes, size: tuple[int, int]) -> Image.Image:
+def decode(content: bytes, size: tuple[int, int], at_most: int | None = None) -> Image.Image:
     """Return the image, upright and in sRGB, at `size`.
 
-    Raises NotAnImage, ImageDamaged, UnsupportedMediaType.
+    Raises NotAnImage, ImageDamaged, UnsupportedMediaType, and Larger if decoding costs more than
+    `at_most` pixels.
     """
-    return _decode(content, lambda _width, _height: size)
+    return _decode(content, lambda _width, _height: size, at_most)
 
 
-def _decode(content: bytes, choose: Callable[[int, int], tuple[int, int]]) -> Image.Image:
+def _decode(
+    content: bytes, choose: Callable[[int, int], tuple[int, int]], at_most: int | None
+) -> Image.Image:
     """Return the image, upright and in sRGB; `choose` maps its displayed size to the wanted one."""
     try:
         with open_image(content) as opened:
             orientation = _orientation(opened)
             size = choose(*_displayed(opened.size, orientation))
+            if at_most is not None and decoding_pixels(opened) > at_most:
+                raise Larger  # noqa: TRY301 - the header is read once
             if opened.format in ("JPEG", "MPO"):
                 # Decoded at a half, a quarter or an eighth of its size if that is enough.
                 opened.draft("RGB", _displayed(size, orientation))
             image = _plain(opened)
             profile = opened.info.get("icc_profile")
-    except SafelightError:
+    except (SafelightError, Larger):
         raise
     except Exception as error:
         raise ImageDamaged from error

@@ -38,6 +38,7 @@ from safelight.serving.policies.deadline import deadline
 from safelight.serving.policies.degradation import Governor, degradation, signals
 from safelight.serving.policies.rates import Buckets
 from safelight.serving.policies.retry import retry
+from safelight.serving.policies.separation import separation
 from safelight.settings import Settings
 from safelight.telemetry.logs import configure_logging, lines_lost, log_sink
 from safelight.telemetry.meter import assessment_sink, metrics_sink, service_meter
@@ -60,7 +61,7 @@ def assemble(
         rest_seconds=settings.breaker_rest_seconds,
         meter=meter,
     )
-    handle = deadline(handle)
+    handle = deadline(separation(handle))
     bounds = Bounds(settings.queue_limit, settings.max_concurrent_requests)
     handle = admission(handle, load, bounds, meter, queue_share=governor.queue_share)
     return degradation(handle, governor, meter)

@@ -150,7 +150,8 @@ class Job:
 
     A request for several images has several jobs, numbered by `place`. `min_kept_ratio` is the
     share of the input image that an edit must keep; 0 switches this check off. `expected` is set by
-    admission: (when it was predicted, predicted seconds).
+    admission: (when it was predicted, predicted seconds). A job with a `group` shares batches only
+    with jobs of that group.
     """
 
     id: str
@@ -164,6 +165,7 @@ class Job:
     priority: Priority = "normal"
     owner: str = ""
     alone: bool = False
+    group: str = ""
     place: int = 0
     degraded: tuple[str, ...] = ()
     progress: Progress = field(default_factory=Progress)
@@ -191,6 +193,10 @@ class Job:
     @property
     def key(self) -> Key:
         """Return the batch key: jobs may share a batch only if their keys are equal."""
+        return (*self._settings, self.group) if self.group else self._settings
+
+    @property
+    def _settings(self) -> Key:
         parameters = self.parameters
         if isinstance(parameters, PredictParameters):
             return ("predict",)

@@ -7,23 +7,20 @@ check and encode the outputs. Only the model thread touches the model.
 import os
 import sys
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from time import perf_counter
 
 from safelight.errors import Cancelled, HostOutOfMemory, OutOfMemory, SafelightError, Timeout
-from safelight.models.backend import Backend, Edit, OnStep, Output
+from safelight.models.backend import Backend, OnStep, Output
 from safelight.probes.diffusers import DiffusersProbe
-from safelight.probes.guard import Guard
 from safelight.probes.torch import compilations
-from safelight.quality.entropy import background_entropy
 from safelight.quality.validity import Limits
 from safelight.reasons import NO_ERROR, error_from_reason
 from safelight.serving.wire import schema
 from safelight.serving.wire.protocol import Channel, Message
 from safelight.serving.worker.appraisal import NO_SAMPLING, Appraisal, Sampling
-from safelight.serving.worker.choice import Batch, Prepared, prepared
-from safelight.serving.worker.images import as_work
+from safelight.serving.worker.choice import Batch, Prepared
+from safelight.serving.worker.intake import Intake
 from safelight.serving.worker.memory import Memory, is_poisoned
 from safelight.serving.worker.reporter import Call, Reporter, report_of
 from safelight.serving.worker.results import as_failure
@@ -31,8 +28,6 @@ from safelight.serving.worker.stage import Stage
 from safelight.serving.worker.steps import Steps
 from safelight.telemetry.record import PipelineCall
 
-_SMALL_BYTES = 48 * 1024  # a smaller image is decoded faster than it is passed to another thread
-_THREADS = 2
 _SHORT_SECONDS = 0.005  # the start of a shorter batch is not announced: it would be over too soon
 _SPIN_SECONDS = 0.002
 _LATE = "It could not be finished before its deadline."
@@ -50,7 +45,6 @@ class Worker:
         sampling: Sampling = NO_SAMPLING,
     ) -> None:
         self._channel = channel
-        self._limit_pixels = limit_pixels
         self._backend = backend
         self._call = Call()
         self._probe = (
@@ -62,11 +56,9 @@ class Worker:
         self._stage = Stage()
         self._steps = Steps(channel, self._call.failed)
         self._memory = Memory()
-        self._number = 0
-        self._decoders = ThreadPoolExecutor(_THREADS, "safelight-decode")
-        self._entropy = Guard("entropy", self._call.failed)
         appraisal = Appraisal(channel, sampling, self._stage.has_work, self._call.failed)
         self._reporter = Reporter(channel, self._stage, self._steps, self._call, limits, appraisal)
+        self._intake = Intake(self._stage, self._reporter, self._call, limit_pixels)
 
     # ── Receiving ────────────────────────────────────────────────────────────────────────────────
 
@@ -84,9 +76,9 @@ class Worker:
         match message.content:
             case schema.Jobs(orders):
                 jobs = list(zip(orders, message.payloads, strict=True))
-                self._prepare(jobs, by_reader=by_reader)
+                self._intake.prepare(jobs, by_reader=by_reader)
             case schema.Cancel(job_id):
-                job = self._stage.cancel(job_id)
+                job = self._stage.cancel(job_id) or self._intake.withdraw(job_id)
                 if job is not None:
                     self._reporter.fail([job], Cancelled())
             case schema.Follow(job_id, preview_every):
@@ -99,48 +91,11 @@ class Worker:
     def close(self) -> None:
         """Remove the probe from the pipeline, and close the channel."""
         self._stage.close()
-        self._decoders.shutdown(wait=False, cancel_futures=True)
+        self._intake.close()
         self._reporter.close(wait=False)
         if self._probe is not None:
             self._probe.unwatch()
         self._channel.close()
-
-    # ── Decoding ─────────────────────────────────────────────────────────────────────────────────
-
-    def _prepare(self, jobs: list[tuple[schema.JobOrder, bytes]], *, by_reader: bool) -> None:
-        small: list[Prepared] = []
-        for order, image in jobs:
-            self._number += 1
-            job = prepared(order, self._number, self._stage.clock)
-            self._stage.expect(job.id)
-            if len(image) >= _SMALL_BYTES:
-                self._stage.prepare()
-                self._decoders.submit(self._decode_large, job, order, image)
-            elif self._decode(job, order, image):
-                small.append(job)
-        if small:
-            self._stage.put(small, by_reader=by_reader)
-
-    def _decode_large(self, job: Prepared, order: schema.JobOrder, image: bytes) -> None:
-        with self._stage.preparing():
-            if self._decode(job, order, image):
-                self._stage.put([job])
-
-    def _decode(self, job: Prepared, order: schema.JobOrder, image: bytes) -> bool:
-        job.timeline.mark("queue")
-        try:
-            if self._stage.cancelled(job.id):
-                raise Cancelled  # noqa: TRY301 - one place reports every failure
-            job.work = as_work(order, image, self._limit_pixels)
-            if isinstance(job.work, Edit):
-                with self._entropy:
-                    job.entropy_bits = background_entropy(job.work.image)
-        except Exception as error:  # noqa: BLE001 - every failure must reach the API process
-            self._reporter.fail([job], as_failure(error))
-            return False
-        finally:
-            job.timeline.mark("decode")
-        return True
 
     # ── The model ────────────────────────────────────────────────────────────────────────────────
 
