@@ -103,7 +103,11 @@ async def _work(http: httpx.AsyncClient, number: int, outcomes: list[str]) -> No
     """Send edits one after another, each with an id of its own."""
     picture = photo(64, 64)
     for turn in range(1_000_000):
-        headers = {"content-type": "image/jpeg", "x-request-id": f"neighbour-{number}-{turn}"}
+        headers = {
+            "content-type": "image/jpeg",
+            "x-request-id": f"neighbour-{number}-{turn}",
+            "x-forwarded-for": f"192.0.2.{number}",  # each has an address of its own
+        }
         params = {"instruction": "slowly make him old", "steps": "5"}
         try:
             answer = await http.post("/api/edit", content=picture, params=params, headers=headers)

@@ -43,6 +43,7 @@ from safelight.settings import Settings
 from safelight.telemetry.logs import configure_logging, lines_lost, log_sink
 from safelight.telemetry.meter import assessment_sink, metrics_sink, service_meter
 from safelight.telemetry.record import Record, Sink
+from safelight.telemetry.refusals import Refusals
 from safelight.tls import Certificate, renewing
 
 _GOVERN_SECONDS = 1.0
@@ -190,10 +191,12 @@ class Service:
         guard = Guard("record", self.meter.probe_failed)
         storing = (self.store.write,) if self.store is not None else ()
         counting = metrics_sink(self.meter, model=shown_name(self.settings.model))
-        sinks = (counting, log_sink(), self.ratings.add_record, *storing)
+        sinks = (counting, self.ratings.add_record)
+        bounded = (log_sink(), *storing)
+        refusals = Refusals()
 
         def write(record: Record) -> None:
-            for sink in sinks:
+            for sink in (*sinks, *bounded) if refusals.admits(record) else sinks:
                 with guard:
                     sink(record)
 

@@ -1,0 +1,38 @@
+"""Bound what refused requests write: a caller must not fill the log or push records out."""
+
+from collections.abc import Callable
+from time import monotonic
+
+import structlog
+
+from safelight.telemetry.record import Record
+
+PER_SECOND = 20
+log = structlog.get_logger("safelight")
+
+
+class Refusals:
+    """Admits so many refused requests of each reason in a second; metrics count all of them."""
+
+    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+        self._clock = clock
+        self._seconds: dict[str, tuple[int, int]] = {}  # by reason: the second, requests in it
+
+    def admits(self, record: Record) -> bool:
+        """Return whether to log and store a request. All that reached the queue are."""
+        if record.succeeded or record.facts.queued:
+            return True
+        second = int(self._clock())
+        last, number = self._seconds.get(record.error, (second, 0))
+        if last != second:
+            if number > PER_SECOND:
+                self._tell(record.error, number - PER_SECOND)
+            number = 0
+        self._seconds[record.error] = second, number + 1
+        return number < PER_SECOND
+
+    def _tell(self, reason: str, number: int) -> None:
+        log.warning(
+            "refused requests were not logged one by one",
+            **{"error.type": reason, "safelight.requests": number},
+        )
