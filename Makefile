@@ -2,7 +2,7 @@
 PYTHON := .venv/bin/python
 export HF_HUB_OFFLINE := 1
 
-.PHONY: help setup demo test ci check fmt docs faults bench release boards-check monitoring-check truth demo-quality constraints clean
+.PHONY: help setup demo test ci check fmt docs faults attack bench release boards-check monitoring-check truth demo-quality constraints clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -17,7 +17,7 @@ demo:  ## start the three demo models with Prometheus and Alertmanager, until Ct
 # Tests that measure wall-clock time run alone. The laws already ran in `check`.
 ALONE := tests/stack/test_real_stack.py $(addprefix tests/serving/engine/test_,batching.py pool.py)
 # Longer checks run in `make ci`.
-LATER := tests/stack/test_whole_boards.py tests/grafana/test_check.py
+LATER := tests/stack/test_whole_boards.py tests/grafana/test_check.py tests/attacks/test_attempts.py
 # The other files share the cores, the longest first, so that those which wait run beside those which compute.
 LONGEST := tests/truth/test_truth.py tests/histories/test_histories.py tests/stories/test_scenarios.py \
 	tests/serving/test_conformance.py tests/stack/files/test_running.py tests/faults/test_workers.py tests/rules/test_cases.py \
@@ -51,6 +51,9 @@ docs: setup  ## regenerate the reference pages and deploy/
 
 faults: setup  ## inject every fault that a service must survive, and write the table
 	$(PYTHON) -m pytest -q tests/faults --reliability docs/reliability.md
+
+attack: setup  ## attack a running service in every known way, and write the table (10 minutes)
+	$(PYTHON) -m pytest -q tests/attacks tests/faults --attack-seconds 6 --reliability docs/reliability.md
 
 release: setup  ## check, build and tag VERSION=0.2.0, and publish nothing
 	@$(PYTHON) scripts/release.py $(VERSION)

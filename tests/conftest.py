@@ -23,7 +23,8 @@ hypothesis.settings.load_profile("safelight")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--reliability", help="Page that tests/faults write their table to.")
+    parser.addoption("--reliability", help="Page that faults and attacks write their tables to.")
+    parser.addoption("--attack-seconds", default="2", help="How long each attack lasts.")
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

@@ -128,4 +128,4 @@ def attacking(attempt: Attempt, url: str) -> Iterator[None]:
         assert process.poll() is None, "the attempt ended early"
     finally:
         process.kill()
-        process.wait()
+        process.communicate()

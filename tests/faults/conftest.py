@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from tests.serving.jobs import PICTURE
 from tests.serving.running import PAINTER
 
 RESULTS: list[tuple[str, str, str]] = []
+HEAD = ("fault", "responses", "recovery")
 NAMESPACE = "instructpix2pix"
 QUICK = {"hang_seconds": "4", "gpu_interval_seconds": "0.5", "log_format": "json"}
 
@@ -117,15 +118,13 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     if not RESULTS:
         return
     terminalreporter.write_line("")
-    for line in table():
+    for line in lines_of(HEAD, RESULTS):
         terminalreporter.write_line(line)
 
 
-def table() -> Iterator[str]:
-    """Yield the lines of the table, as Markdown."""
-    yield "| fault | responses | recovery |"
-    yield "|---|---|---|"
-    for row in RESULTS:
+def lines_of(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    """Yield the lines of a table, as Markdown."""
+    for row in (head, ["---"] * len(head), *rows):
         yield f"| {' | '.join(row)} |"
 
 
@@ -134,13 +133,15 @@ def write_table(request: pytest.FixtureRequest) -> Iterator[None]:
     """Write the table into the page of `--reliability`, which `make faults` sets."""
     yield
     page = request.config.getoption("--reliability", default=None)
-    if page and not request.session.testsfailed:
-        _write(Path(page))
+    if page and RESULTS and not request.session.testsfailed:
+        write_rows(Path(page), "make faults", HEAD, RESULTS)
 
 
-def _write(page: Path) -> None:
-    begin, end = "<!-- begin: made by `make faults` -->", "<!-- end -->"
-    text = page.read_text()
-    head, rest = text.split(begin)
-    tail = rest.split(end)[1]
-    page.write_text("\n".join((head + begin, *table(), end + tail)))
+def write_rows(
+    page: Path, command: str, head: Sequence[str], rows: Iterable[Sequence[str]]
+) -> None:
+    """Write a table between the marks of a command."""
+    begin, end = f"<!-- begin: made by `{command}` -->", "<!-- end -->"
+    before, rest = page.read_text().split(begin)
+    after = rest.split(end, 1)[1]
+    page.write_text("\n".join((before + begin, *lines_of(head, rows), end + after)))
