@@ -1,7 +1,6 @@
 """uvicorn's HTTP protocol, with bounds on what one connection sends and on how long it takes."""
 
 from asyncio import Transport
-from time import monotonic
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
@@ -44,7 +43,7 @@ class Connection(HttpToolsProtocol):
         """Wait for the headers of the first request."""
         super().connection_made(transport)
         transport.set_write_buffer_limits(high=self.places.settings.write_buffer_bytes)
-        self._head_since = self.heard_at = monotonic()
+        self._head_since = self.heard_at = self.places.clock()
         self.places.ready(self.client, self)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -60,7 +59,7 @@ class Connection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Read a packet."""
-        self.heard_at = monotonic()
+        self.heard_at = self.places.clock()
         current = self._current()
         if self._head_since is None and (current is None or current.response_complete):
             self._head_since = self.heard_at

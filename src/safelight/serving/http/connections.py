@@ -76,7 +76,7 @@ class Connections:
     ) -> None:
         self.settings = settings
         self._meter = meter
-        self._clock = clock
+        self.clock = clock
         self._limit = min(settings.connection_limit, _free_descriptors(settings.connection_limit))
         self._held: dict[tuple[str, int], Held] = {}
         self._by_host: Counter[str] = Counter()
@@ -88,7 +88,7 @@ class Connections:
 
     def admit(self, connection: Held) -> bool:
         """Give a new connection a place; refuse it and return False if there is none."""
-        host, connection.since = connection.address[0], self._clock()
+        host, connection.since = connection.address[0], self.clock()
         crowded = self._by_host[host] >= self.settings.connections_per_address
         if crowded and not _is_among(host, self.settings.forwarded_allow_ips):
             return self._refuse(connection, "address")
@@ -117,7 +117,7 @@ class Connections:
     def count(self, reason: str) -> None:
         """Count a connection that was closed or refused; warn of full places once a minute."""
         self._meter.add(CONNECTIONS_CLOSED, reason)
-        now, name = self._clock(), _LIMITS.get(reason)
+        now, name = self.clock(), _LIMITS.get(reason)
         if name is None or now < self._quiet_until[reason]:
             return
         self._quiet_until[reason] = now + _WARN_SECONDS
@@ -132,7 +132,7 @@ class Connections:
 
     def sweep(self) -> None:
         """Close the connections whose callers are too slow."""
-        now = self._clock()
+        now = self.clock()
         for held in list(self._held.values()):
             if held.talk is not None:
                 held.talk.close_if_slow(now)
@@ -147,7 +147,7 @@ class Connections:
         waiting = [held for held in self._held.values() if held.talk is None or held.talk.waits]
         longest = nsmallest(_EVICTED, waiting, key=lambda held: held.silent_since)
         for place, held in enumerate(longest):
-            if not place or self._clock() - held.silent_since > _SILENT_SECONDS:
+            if not place or self.clock() - held.silent_since > _SILENT_SECONDS:
                 self._cut(held, "evicted")
         return bool(longest)
 

@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from math import ceil
+from time import monotonic
 from types import FrameType
 
 import uvicorn
@@ -28,9 +29,10 @@ def server_of(
     meter: Meter,
     certificate: Certificate | None,
     on_stop: Callable[[], None],
+    clock: Callable[[], float] = monotonic,
 ) -> "Server":
     """Return a server that listens at the address of the settings. Raises PortTaken."""
-    connections = Connections(settings, meter)
+    connections = Connections(settings, meter, clock)
     listener = Listener.of(_listen(settings.host, settings.port), connections)
     # uvicorn writes a warning for each malformed request, so a caller could fill the log. They are
     # counted instead.
@@ -49,7 +51,7 @@ def server_of(
     )
     if certificate is not None:
         certificate.secure(config)
-    return Server(config, listener, on_stop, connections.sweep)
+    return Server(config, listener, on_stop, connections)
 
 
 class Server(uvicorn.Server):
@@ -60,12 +62,12 @@ class Server(uvicorn.Server):
         config: uvicorn.Config,
         listener: socket.socket,
         on_stop: Callable[[], None],
-        sweep: Callable[[], None],
+        connections: Connections,
     ) -> None:
         super().__init__(config)
         self._listener = listener
         self._on_stop = on_stop
-        self._sweep = sweep
+        self.places = connections
 
     def run(self, sockets: list[socket.socket] | None = None) -> None:
         """Serve until a signal or `should_exit`."""
@@ -74,7 +76,7 @@ class Server(uvicorn.Server):
     async def on_tick(self, counter: int) -> bool:
         """Close slow connections, once a second."""
         if counter % _TICKS_PER_SECOND == 0:
-            self._sweep()
+            self.places.sweep()
         return await super().on_tick(counter)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:

@@ -27,13 +27,13 @@ class Upload:
     def grow(self, size: int) -> None:
         """Count a body of at least `size` bytes. Raises Overloaded if it has no place."""
         if size > max(FREE_BYTES, self._bytes):
-            self._uploads.add(self._owner, size - self._bytes)
+            self._uploads.change(self._owner, self._bytes, size)
             self._bytes = size
 
     def end(self) -> None:
         """Give the place of the body to others."""
         if self._bytes:
-            self._uploads.remove(self._owner, self._bytes)
+            self._uploads.change(self._owner, self._bytes, 0)
 
 
 class Uploads:
@@ -53,22 +53,19 @@ class Uploads:
         finally:
             upload.end()
 
-    def add(self, owner: str, size: int) -> None:
-        """Count more bytes of a caller. Raises Overloaded."""
-        is_first = not self._bytes[owner]  # a body that is larger than half has its turn too
-        own, total = self._bytes[owner] + size, self._bytes.total() + size
-        if total > self._limit or (own > self._limit / 2 and not is_first):
-            self.remove(owner, 0)
+    def change(self, owner: str, before: int, after: int) -> None:
+        """Count a body of a caller as larger or smaller than before. Raises Overloaded."""
+        others = self._bytes.get(owner, 0) - before  # bytes of the caller's other bodies
+        total = self._bytes.total() - before + after
+        # A single body that is larger than half has its turn too.
+        is_large = others > 0 and others + after > self._limit / 2
+        if after > before and (total > self._limit or is_large):
             self._meter.add(REJECTED, "uploads")
             raise Overloaded(
                 "The service holds as many bytes of uploads as it may. Retry in a second with "
                 "fewer uploads at once.",
                 _RETRY_SECONDS,
             )
-        self._bytes[owner] = own
-
-    def remove(self, owner: str, size: int) -> None:
-        """Count fewer bytes of a caller."""
-        self._bytes[owner] -= size
+        self._bytes[owner] = others + after
         if not self._bytes[owner]:
             del self._bytes[owner]

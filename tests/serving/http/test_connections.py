@@ -1,0 +1,291 @@
+"""Connections have bounds: a real server, raw connections, and a clock that the tests turn."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from safelight.metrics.catalog import CONNECTIONS_CLOSED
+from safelight.metrics.registry import Meter
+from safelight.serving.http.connections import Held
+from safelight.serving.http.server import Server, server_of
+from safelight.settings import load
+from safelight.tls import Certificate
+from tests.certificates import pair
+from tests.reading import FakeClock, value
+from tests.serving.conftest import free_port
+
+pytestmark = pytest.mark.anyio
+LARGE = b"x" * 8_000_000
+GET = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+class Site:
+    """A server with a small application, and its clock."""
+
+    def __init__(self, **settings: Any) -> None:
+        self.clock, self.meter = FakeClock(), Meter("tests")
+        self.writers: list[asyncio.StreamWriter] = []
+        self.port, self.goes_on = free_port(), asyncio.Event()
+        self.settings = load(port=self.port, namespace="tests", **settings)
+        routes = [
+            Route("/", lambda _request: PlainTextResponse("ok")),
+            Route("/large", lambda _request: Response(LARGE)),
+            Route("/wait", self._wait),
+            Route("/read", self._read, methods=["POST"]),
+        ]
+        app = Starlette(routes=routes)
+        certificate = Certificate.of(self.settings)
+        self.server: Server = server_of(
+            app, self.settings, self.meter, certificate, lambda: None, self.clock
+        )
+
+    async def _wait(self, _request: Request) -> Response:
+        await self.goes_on.wait()
+        return PlainTextResponse("late")
+
+    async def _read(self, request: Request) -> Response:
+        return PlainTextResponse(str(len(await request.body())))
+
+    async def connect(self, sent: bytes = b"") -> Connection:
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        self.writers.append(writer)
+        writer.write(sent)
+        await writer.drain()
+        return reader, writer
+
+    def closed(self, reason: str) -> float:
+        return value(self.meter, CONNECTIONS_CLOSED, reason=reason)
+
+    def sweep(self, seconds: float) -> None:
+        self.clock.now += seconds
+        self.server.places.sweep()
+
+
+@asynccontextmanager
+async def site(**settings: Any) -> AsyncIterator[Site]:
+    running = Site(**settings)
+    serving = asyncio.create_task(running.server._serve([running.server._listener]))
+    try:
+        async with asyncio.timeout(30):
+            yield running
+    finally:
+        running.goes_on.set()
+        for writer in running.writers:
+            writer.transport.abort()
+        await asyncio.gather(*(w.wait_closed() for w in running.writers), return_exceptions=True)
+        running.server.should_exit = True
+        await serving
+
+
+async def rest(reader: asyncio.StreamReader) -> bytes:
+    """Return all that comes until the connection ends."""
+    try:
+        return await reader.read()
+    except ConnectionError:
+        return b""
+
+
+async def eventually(condition: Any) -> None:
+    while not condition():  # noqa: ASYNC110 - the server has no event for it
+        await asyncio.sleep(0.005)
+
+
+async def answered(connection: Connection) -> bytes:
+    """Return the status line of a response."""
+    return await connection[0].readline()
+
+
+def problem(response: bytes) -> dict[str, Any]:
+    document: dict[str, Any] = orjson.loads(response.partition(b"\r\n\r\n")[2])
+    return document
+
+
+async def test_the_connection_that_was_silent_for_longest_makes_room_for_a_new_one() -> None:
+    async with site(connection_limit=3) as running:
+        silent = []
+        for _ in range(3):
+            silent.append(await running.connect())
+            await eventually(lambda: len(running.server.places) == len(silent))
+            running.clock.now += 1
+        assert await answered(await running.connect(GET)) == b"HTTP/1.1 200 OK\r\n"
+        assert await rest(silent[0][0]) == b""
+        assert running.closed("evicted") == 1
+
+
+async def test_a_connection_whose_request_runs_is_never_closed_for_another() -> None:
+    async with site(connection_limit=2) as running:
+        busy = [await running.connect(GET.replace(b"/ ", b"/wait ")) for _ in range(2)]
+        await eventually(lambda: not any(h.talk is None or h.talk.waits for h in held(running)))
+        refused = await rest((await running.connect())[0])
+        assert refused.startswith(b"HTTP/1.1 503 ")
+        assert problem(refused)["reason"] == "overloaded"
+        running.goes_on.set()
+        assert [await answered(each) for each in busy] == [b"HTTP/1.1 200 OK\r\n"] * 2
+        assert running.closed("total") == 1
+
+
+def held(running: Site) -> list[Held]:
+    return list(running.server.places._held.values())
+
+
+async def test_one_address_has_no_more_than_its_share_of_the_connections() -> None:
+    async with site(connections_per_address=2, forwarded_allow_ips="") as running:
+        first = [await running.connect(GET) for _ in range(2)]
+        assert [await answered(each) for each in first] == [b"HTTP/1.1 200 OK\r\n"] * 2
+        assert (await rest((await running.connect())[0])).startswith(b"HTTP/1.1 503 ")
+        assert running.closed("address") == 1
+        first[0][1].close()
+        await eventually(lambda: len(running.server.places) == 1)
+        assert await answered(await running.connect(GET)) == b"HTTP/1.1 200 OK\r\n"
+
+
+async def test_a_reverse_proxy_has_all_connections() -> None:
+    async with site(connections_per_address=2, forwarded_allow_ips="127.0.0.0/8") as running:
+        all_of_them = [await running.connect(GET) for _ in range(5)]
+        assert [await answered(each) for each in all_of_them] == [b"HTTP/1.1 200 OK\r\n"] * 5
+
+
+async def test_headers_that_do_not_arrive_in_time_are_refused() -> None:
+    async with site(header_seconds=5) as running:
+        reader, writer = await running.connect(GET[:-4])
+        await eventually(lambda: held(running) and held(running)[0].talk)
+        running.sweep(4)
+        writer.write(b"\r\nx")  # a drip does not give more time
+        await writer.drain()
+        await eventually(lambda: held(running)[0].silent_since == running.clock.now)
+        running.sweep(2)
+        refused = await rest(reader)
+        assert refused.startswith(b"HTTP/1.1 408 ")
+        assert problem(refused)["reason"] == "bad_request"
+        assert running.closed("slow") == 1
+
+
+async def test_a_connection_that_sends_nothing_is_closed_without_a_word() -> None:
+    async with site(header_seconds=5) as running:
+        reader, _ = await running.connect()
+        await eventually(lambda: held(running) and held(running)[0].talk)
+        running.sweep(6)
+        assert await rest(reader) == b""
+
+
+async def test_a_handshake_of_tls_counts_and_has_the_time_of_headers(tmp_path: Path) -> None:
+    made = pair(tmp_path)
+    async with site(
+        tls_certificate=made.certificate, tls_key=made.key, header_seconds=5
+    ) as running:
+        reader, _ = await running.connect()
+        await eventually(lambda: len(running.server.places) == 1)
+        running.sweep(6)
+        assert await rest(reader) == b""
+        await eventually(lambda: not len(running.server.places))
+        assert running.closed("slow") == 1
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [b"".join(b"x-%d: y\r\n" % n for n in range(200)), b"x: " + b"y" * 70_000 + b"\r\n"],
+    ids=["too many", "too large"],
+)
+async def test_headers_beyond_their_bounds_are_refused(headers: bytes) -> None:
+    async with site(header_limit=100, header_limit_bytes=32_768) as running:
+        reader, _ = await running.connect(GET[:-2] + headers + b"\r\n")
+        assert (await rest(reader)).startswith(b"HTTP/1.1 431 ")
+        assert running.closed("headers") == 1
+
+
+async def test_headers_that_never_end_are_refused_before_they_end() -> None:
+    async with site(header_limit_bytes=4096) as running:
+        reader, writer = await running.connect(GET[:-2] + b"x: ")
+        for _ in range(20):
+            writer.write(b"y" * 1000)
+        assert (await rest(reader)).startswith(b"HTTP/1.1 431 ")
+
+
+@pytest.mark.parametrize("trailer", [b"x: y\r\n" * 200, b"x: " + b"y" * 100_000])
+async def test_trailers_after_a_body_are_bounded_like_headers(trailer: bytes) -> None:
+    async with site(header_limit_bytes=32_768) as running:
+        head = b"POST /read HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+        reader, writer = await running.connect(head + b"1\r\na\r\n0\r\n")
+        await eventually(lambda: held(running) and held(running)[0].talk)
+        writer.write(trailer[:10])
+        await writer.drain()
+        writer.write(trailer[10:])
+        await rest(reader)
+        assert running.closed("headers") == 1
+
+
+async def test_pipelined_requests_beyond_their_bound_close_the_connection() -> None:
+    async with site(pipeline_limit=4) as running:
+        reader, _ = await running.connect(GET.replace(b"/ ", b"/wait ") + GET * 10)
+        assert await rest(reader) == b""
+        assert running.closed("pipelined") == 1
+
+
+async def test_a_few_pipelined_requests_are_answered_in_order() -> None:
+    async with site(pipeline_limit=4) as running:
+        reader, writer = await running.connect(GET * 3 + GET.replace(b"/ ", b"/missing "))
+        text = b""
+        while text.count(b"HTTP/1.1 ") < 4:
+            text += await reader.read(1000)
+        assert text.count(b"200 OK") == 3
+        assert text.rindex(b"200 OK") < text.index(b"404 Not Found")
+        writer.close()
+
+
+async def test_a_response_that_nobody_reads_closes_its_connection() -> None:
+    async with site(client_idle_seconds=5) as running:
+        _, writer = await running.connect(GET.replace(b"/ ", b"/large "))
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        connections = running.server.server_state.connections
+        await eventually(lambda: any(c.transport.get_write_buffer_size() for c in connections))
+        running.sweep(0)
+        running.sweep(6)
+        await eventually(lambda: not len(running.server.places))
+        assert running.closed("unread") == 1
+
+
+async def test_a_body_that_stops_is_refused_and_one_that_goes_on_is_not() -> None:
+    head = b"POST /read HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n\r\n"
+    async with site(client_idle_seconds=5) as running:
+        stops, goes_on = await running.connect(head + b"a"), await running.connect(head + b"a")
+        await eventually(lambda: len([h for h in held(running) if h.talk]) == 2)
+        running.sweep(4)
+        goes_on[1].write(b"bc")
+        assert await answered(goes_on) == b"HTTP/1.1 200 OK\r\n"
+        running.sweep(2)
+        assert (await rest(stops[0])).startswith(b"HTTP/1.1 408 ")
+
+
+async def test_what_is_not_http_is_refused_and_counted() -> None:
+    async with site() as running:
+        refused = await rest((await running.connect(b"\x16\x03\x01 hello\r\n\r\n"))[0])
+        assert problem(refused)["status"] == 400
+        assert running.closed("malformed") == 1
+
+
+async def test_a_kept_connection_without_a_request_outlives_the_time_of_headers() -> None:
+    async with site(header_seconds=5) as running:
+        reader, writer = await running.connect(GET)
+        assert (await reader.readuntil(b"ok")).startswith(b"HTTP/1.1 200 OK")
+        running.sweep(60)
+        writer.write(GET)
+        assert (await reader.readuntil(b"ok")).startswith(b"HTTP/1.1 200 OK")
+
+
+async def test_full_places_are_logged_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
+    async with site(connection_limit=1) as running:
+        for _ in range(5):
+            assert await answered(await running.connect(GET)) == b"HTTP/1.1 200 OK\r\n"
+        warned = [line for line in caplog.messages if "connections are at a limit" in line]
+        assert len(warned) <= 1
+        assert running.closed("evicted") == 4
