@@ -99,18 +99,14 @@ ASSESSMENT = Label(
 
 RATING_REASON = Label(
     "reason", "Reason of the rating, or `none`.",
-    values=(
-        "none", "wrong_edit", "not_followed", "artefacts", "identity_lost", "slow", OTHER,
-    ),
+    values=("none", "wrong_edit", "not_followed", "artefacts", "identity_lost", "slow", OTHER),
 )
 KEPT = Label("outcome", "Result of writing the record.", values=("written", "lost", "refused"))
 
 HANDLER = Label("handler", "Route template, or `none` if no route matched.")
 METHOD = Label(
     "method", "HTTP method.",
-    values=(
-        "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", OTHER,
-    ),
+    values=("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", OTHER),
 )
 STATUS = Label("status", "HTTP status of the response.")
 

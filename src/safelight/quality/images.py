@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable
+from math import inf
 
 from PIL import Image
 
@@ -46,11 +47,15 @@ def measure(content: bytes) -> tuple[int, int]:
 
 
 class Larger(Exception):
-    """An image has more pixels than may be decoded here; it is not decoded."""
+    """An image costs more pixels than may be decoded here; it is not decoded."""
+
+    def __init__(self, pixels: int) -> None:
+        super().__init__(pixels)
+        self.pixels = pixels
 
 
 def decode_within(
-    content: bytes, side: int, limit_pixels: int, at_most: int | None = None
+    content: bytes, side: int, limit_pixels: int, at_most: float = inf
 ) -> Image.Image:
     """Return the image, upright and in sRGB, with no side longer than `side` pixels.
 
@@ -66,7 +71,7 @@ def decode_within(
     return _decode(content, within, at_most)
 
 
-def decode(content: bytes, size: tuple[int, int], at_most: int | None = None) -> Image.Image:
+def decode(content: bytes, size: tuple[int, int], at_most: float = inf) -> Image.Image:
     """Return the image, upright and in sRGB, at `size`.
 
     Raises NotAnImage, ImageDamaged, UnsupportedMediaType, and Larger if decoding costs more than
@@ -76,15 +81,15 @@ def decode(content: bytes, size: tuple[int, int], at_most: int | None = None) ->
 
 
 def _decode(
-    content: bytes, choose: Callable[[int, int], tuple[int, int]], at_most: int | None
+    content: bytes, choose: Callable[[int, int], tuple[int, int]], at_most: float
 ) -> Image.Image:
     """Return the image, upright and in sRGB; `choose` maps its displayed size to the wanted one."""
     try:
         with open_image(content) as opened:
             orientation = _orientation(opened)
             size = choose(*_displayed(opened.size, orientation))
-            if at_most is not None and decoding_pixels(opened) > at_most:
-                raise Larger  # noqa: TRY301 - the header is read once
+            if (pixels := decoding_pixels(opened)) > at_most:
+                raise Larger(pixels)  # noqa: TRY301 - the header is read once
             if opened.format in ("JPEG", "MPO"):
                 # Decoded at a half, a quarter or an eighth of its size if that is enough.
                 opened.draft("RGB", _displayed(size, orientation))

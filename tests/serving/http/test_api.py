@@ -225,3 +225,10 @@ def test_a_browser_without_the_internet_shows_the_page_of_the_api(
 
     assert "Edit an image by an instruction." in page
     assert 'class="opblock opblock-post"' in page
+
+
+def test_the_schema_names_the_prefix_of_the_reverse_proxy(service: RealService) -> None:
+    plain = service.client.get("/openapi.json").json()
+    prefixed = service.client.get("/openapi.json", headers={"x-forwarded-prefix": "/studio"}).json()
+    assert prefixed == plain | {"servers": [{"url": "/studio"}]}
+    assert "servers" not in plain

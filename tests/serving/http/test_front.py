@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections.abc import AsyncIterator
 from functools import partial
 from typing import Any
 from uuid import uuid4
@@ -105,6 +106,22 @@ async def test_a_key_has_its_rate() -> None:
         assert [answer.status_code for answer in answers] == [200, 429, 429, 429]
         assert answers[1].json()["reason"] == "rate_limited"
         assert int(answers[1].headers["retry-after"]) > 1
+
+
+async def test_bad_requests_count_and_a_caller_over_its_rate_is_refused_before_its_body() -> None:
+    read = []
+
+    async def body() -> AsyncIterator[bytes]:
+        read.append(True)
+        yield PICTURE
+
+    async with engine(rate_limit_per_minute=12) as service:
+        async with client(service) as speaking:
+            bad = [await edit(speaking, steps="many") for _ in range(2)]
+            refused = await edit(speaking, picture=body())
+        assert [answer.status_code for answer in bad] == [422, 422]
+        assert refused.status_code == 429
+        assert not read
 
 
 async def test_an_unknown_priority_is_refused() -> None:

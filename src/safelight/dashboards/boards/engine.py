@@ -21,6 +21,8 @@ from safelight.metrics.catalog import (
     BATCH_LIMIT,
     BATCH_SIZE,
     CIRCUIT_OPEN,
+    CLOSED,
+    CONNECTIONS_CLOSED,
     DEGRADATION_LEVEL,
     DEVICE_SECONDS,
     ERROR,
@@ -86,6 +88,15 @@ def _queue(limits: Thresholds) -> tuple[Panel, ...]:
             "Requests refused before they reached the model, by reason.",
             PER_SECOND,
             Query(or_none(NOW.rate(REJECTED, (REJECTION,)), REJECTION, REQUESTS), by(REJECTION)),
+        ),
+        panel(
+            Shape.STACK,
+            "Which connections are closed?",
+            "Connections that were refused, or closed because their callers were too slow or sent "
+            "too much. `total`, `address` and `evicted`: there were too many connections.",
+            PER_SECOND,
+            Query(NOW.rate(CONNECTIONS_CLOSED, (CLOSED,)), by(CLOSED)),
+            needs=SERVED,
         ),
     )
 

@@ -1,6 +1,7 @@
 """uvicorn's HTTP protocol, with bounds on what one connection sends and on how long it takes."""
 
-from asyncio import Transport
+from asyncio import BaseTransport, Transport
+from typing import cast
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
@@ -39,10 +40,10 @@ class Connection(HttpToolsProtocol):
         """Return the class of the connections of one server."""
         return type(cls.__name__, (cls,), {"places": places})
 
-    def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: BaseTransport) -> None:
         """Wait for the headers of the first request."""
-        super().connection_made(transport)
-        transport.set_write_buffer_limits(high=self.places.settings.write_buffer_bytes)
+        super().connection_made(cast("Transport", transport))
+        self.transport.set_write_buffer_limits(high=self.places.settings.write_buffer_bytes)
         self._head_since = self.heard_at = self.places.clock()
         self.places.ready(self.client, self)
 

@@ -1,6 +1,7 @@
 """Decode a job's image into the model's input, and encode the model's output as a PNG."""
 
 from io import BytesIO
+from math import inf
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,7 @@ from safelight.serving.wire.schema import EditTask, GenerateTask, JobOrder
 _PNG_COMPRESSION = 1  # three times as fast as the default, for a fifth more bytes
 
 
-def as_work(order: JobOrder, image: bytes, limit_pixels: int, at_most: int | None = None) -> Work:
+def as_work(order: JobOrder, image: bytes, limit_pixels: int, at_most: float = inf) -> Work:
     """Return the model's input for a job; its image is decoded at the size the model works at.
 
     Raises NotAnImage, ImageDamaged or ImageTooLarge, and Larger instead of decoding an image of

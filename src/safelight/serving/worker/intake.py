@@ -57,7 +57,7 @@ class Intake:
         return False
 
     def _decode_in_lane(
-        self, job: Prepared, order: schema.JobOrder, image: bytes, at_most: int | None
+        self, job: Prepared, order: schema.JobOrder, image: bytes, at_most: float
     ) -> None:
         is_decoded = self._decode(job, order, image, at_most)
         with self._stage.preparing():
@@ -72,9 +72,7 @@ class Intake:
                 job.timeline.mark("queue")
         return job
 
-    def _decode(
-        self, job: Prepared, order: schema.JobOrder, image: bytes, at_most: int | None
-    ) -> bool:
+    def _decode(self, job: Prepared, order: schema.JobOrder, image: bytes, at_most: float) -> bool:
         """Decode a job's image; return False if the job failed. Raises Larger."""
         job.timeline.mark("queue")
         try:
