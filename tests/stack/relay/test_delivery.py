@@ -228,6 +228,16 @@ def test_a_rate_limit_allows_its_messages_per_minute() -> None:
     assert limit.take() == 61
 
 
+def test_the_last_quarter_of_the_messages_is_for_firing_alerts() -> None:
+    now = [0.0]
+    limit = RateLimit(20, lambda: now[0])
+    resolved = [limit.take(firing=False) for _ in range(16)]
+    assert resolved == [0] * 15 + [61]
+    assert [limit.take() for _ in range(6)] == [0] * 5 + [61]
+    now[0] = 61
+    assert limit.take(firing=False) == 0
+
+
 def test_a_paused_rate_limit_allows_no_message() -> None:
     now = [0.0]
     limit = RateLimit(None, lambda: now[0])

@@ -39,7 +39,7 @@ class Clocks:
 
 
 class RateLimit:
-    """Limits the messages to one robot per minute."""
+    """Limits the messages to one robot per minute. The last quarter is for firing alerts only."""
 
     def __init__(self, per_minute: int | None, clock: Callable[[], float]) -> None:
         self._per_minute = per_minute
@@ -47,14 +47,15 @@ class RateLimit:
         self._sent: deque[float] = deque(maxlen=per_minute or 1)
         self._paused_until = 0.0
 
-    def take(self) -> float:
+    def take(self, *, firing: bool = True) -> float:
         """Count one message and return 0, or return the seconds until one is allowed."""
         now = self._clock()
         if now < self._paused_until:
             return self._paused_until - now
-        full = self._per_minute is not None and len(self._sent) == self._per_minute
-        if full and now - self._sent[0] < _WINDOW_SECONDS:
-            return self._sent[0] + _WINDOW_SECONDS - now
+        if self._per_minute is not None:
+            allowed = self._per_minute if firing else max(1, self._per_minute * 3 // 4)
+            if len(self._sent) >= allowed and now - self._sent[-allowed] < _WINDOW_SECONDS:
+                return self._sent[-allowed] + _WINDOW_SECONDS - now
         self._sent.append(now)
         return 0.0
 
@@ -118,7 +119,7 @@ class Deliverer:
         limit = self._limits[name]
         verdict = Verdict("unreachable")
         for pause in (*PAUSES_SECONDS, None):
-            if wait := limit.take():
+            if wait := limit.take(firing=notice.firing):
                 reason = f"its rate limit allows no message for {ceil(wait)} s"
                 return Report(Verdict("rate_limited", reason), ceil(wait))
             verdict = await self._post(self._receivers[name], notice)
