@@ -2,8 +2,8 @@
 
 uvicorn bounds none of these. `Listener` counts a connection when it is accepted, before TLS begins.
 `Connections` closes, once a second, those whose callers are too slow. If all places are taken, the
-connection whose caller was silent for longest makes room for a new one; a connection whose request
-runs never does. `safelight.serving.http.connection` bounds what one connection may send.
+connection whose caller was silent for longest makes room for a new one; one whose request runs
+never does. `safelight.serving.http.connection` bounds what one connection may send.
 """
 
 import resource
@@ -25,8 +25,9 @@ from safelight.metrics.registry import Meter
 from safelight.settings import Settings
 
 _SPARE_FILES = 200  # descriptors for workers, records and logs
-_EVICTED, _SILENT_SECONDS = 20, 2.0  # at once, if they were silent for so long
+_EVICTED, _SILENT_SECONDS = 20, 1.0  # at once, if they were silent for so long
 _WARN_SECONDS = 60.0
+_UNREAD_BYTES = 64 * 1024
 _FULL = "The service has as many connections as it may have. Close idle ones, or retry in a second."
 _LIMITS = {"total": "connection_limit", "evicted": "connection_limit"}
 _LIMITS["address"] = "connections_per_address"
@@ -63,9 +64,21 @@ class Held(socket.socket):
         super().close()
 
     @property
+    def waits(self) -> bool:
+        """Whether the server waits for the caller."""
+        return self.talk is None or self.talk.waits
+
+    @property
     def silent_since(self) -> float:
         """The time of the caller's last bytes."""
         return self.since if self.talk is None else self.talk.heard_at
+
+    def has_unread(self) -> bool:
+        """Return whether the caller has sent bytes that the server has not read yet."""
+        try:
+            return bool(self.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
+        except OSError:
+            return False
 
 
 class Connections:
@@ -140,16 +153,17 @@ class Connections:
                 self._cut(held, "slow")
 
     def _make_room(self) -> bool:
-        """Close the connections whose callers were silent for longest; False if all are busy.
+        """Close the connections whose callers were silent for longest; False if there is none.
 
         Several at once, because the search takes longer than everything else about a connection.
         """
-        waiting = [held for held in self._held.values() if held.talk is None or held.talk.waits]
-        longest = nsmallest(_EVICTED, waiting, key=lambda held: held.silent_since)
-        for place, held in enumerate(longest):
-            if not place or self.clock() - held.silent_since > _SILENT_SECONDS:
-                self._cut(held, "evicted")
-        return bool(longest)
+        last = self.clock() - _SILENT_SECONDS
+        silent = [held for held in self._held.values() if held.waits and held.silent_since <= last]
+        longest = nsmallest(_EVICTED, silent, key=lambda held: held.silent_since)
+        evicted = [held for held in longest if not held.has_unread()]
+        for held in evicted:
+            self._cut(held, "evicted")
+        return bool(evicted)
 
     def _cut(self, held: Held, reason: str) -> None:
         """Close a connection at once."""
@@ -167,6 +181,8 @@ class Connections:
             connection.setblocking(False)  # noqa: FBT003 - the name of its parameter is private
             with suppress(OSError):
                 connection.send(response("503 Service Unavailable", Overloaded.reason, _FULL))
+                # Closing with unread bytes would reset the connection, and the response be lost.
+                connection.recv(_UNREAD_BYTES)
         return False
 
 
