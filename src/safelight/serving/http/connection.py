@@ -7,7 +7,7 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from safelight.errors import BadInput
-from safelight.serving.http.connections import Connections, response
+from safelight.serving.http.connections import FULL, Connections, response
 
 _ANSWERS = {  # status, message
     "headers": (
@@ -114,8 +114,10 @@ class Connection(HttpToolsProtocol):
         elif self._unread_seconds(now) > settings.client_idle_seconds:
             self._refuse("unread")
 
-    def abort(self) -> None:
-        """Close the connection at once."""
+    def make_room(self) -> None:
+        """Close the connection at once, for another one; say why before its first request."""
+        if self._current() is None:
+            self.transport.write(FULL)
         self.transport.abort()
 
     def _current(self) -> RequestResponseCycle | None:
@@ -142,7 +144,7 @@ class Connection(HttpToolsProtocol):
         is_busy = current is not None and current.response_started and not current.response_complete
         unsent = self.transport.get_write_buffer_size()
         if reason not in _ANSWERS or is_busy or self.pipeline or unsent:
-            self.abort()
+            self.transport.abort()
             return
         status, detail = _ANSWERS[reason]
         self.transport.write(response(status, BadInput.reason, detail))

@@ -28,7 +28,6 @@ _SPARE_FILES = 200  # descriptors for workers, records and logs
 _EVICTED, _SILENT_SECONDS = 20, 1.0  # at once, if they were silent for so long
 _WARN_SECONDS = 60.0
 _UNREAD_BYTES = 64 * 1024
-_FULL = "The service has as many connections as it may have. Close idle ones, or retry in a second."
 _LIMITS = {"total": "connection_limit", "evicted": "connection_limit"}
 _LIMITS["address"] = "connections_per_address"
 log = structlog.get_logger("safelight")
@@ -46,8 +45,8 @@ class Talk(Protocol):
     def close_if_slow(self, now: float) -> None:
         """Close the connection if its caller sends or reads nothing for too long."""
 
-    def abort(self) -> None:
-        """Close the connection at once."""
+    def make_room(self) -> None:
+        """Close the connection at once, for another one."""
 
 
 class Held(socket.socket):
@@ -170,7 +169,7 @@ class Connections:
         self.count(reason)
         self.forget(held)
         if held.talk is not None:
-            held.talk.abort()
+            held.talk.make_room()
             return
         with suppress(OSError):  # the event loop, which owns the handshake, reads an end
             held.shutdown(socket.SHUT_RDWR)
@@ -180,7 +179,7 @@ class Connections:
         if self.settings.tls_certificate is None:
             connection.setblocking(False)  # noqa: FBT003 - the name of its parameter is private
             with suppress(OSError):
-                connection.send(response("503 Service Unavailable", Overloaded.reason, _FULL))
+                connection.send(FULL)
                 # Closing with unread bytes would reset the connection, and the response be lost.
                 connection.recv(_UNREAD_BYTES)
         return False
@@ -220,6 +219,13 @@ def response(status: str, reason: str, detail: str) -> bytes:
         f"content-length: {len(body)}\r\n{retry}connection: close\r\n\r\n"
     )
     return head.encode() + body
+
+
+FULL = response(
+    "503 Service Unavailable",
+    Overloaded.reason,
+    "The service has as many connections as it may have. Close idle ones, or retry in a second.",
+)
 
 
 def _is_among(host: str, networks: str) -> bool:
