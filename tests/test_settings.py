@@ -9,7 +9,7 @@ from safelight.settings import Settings, environment_name, load, plain_output, p
 
 # Any text is a valid model, host or path until it is used.
 FREE = {"model", "host", "taxonomy", "state_folder", "tags", "grafana_token_file", "monitoring"}
-FREE |= {"tls_certificate", "tls_key", "relay_token_file"}
+FREE |= {"tls_certificate", "tls_key", "relay_token_file", "api_keys_file", "metrics_key_file"}
 WRONG: dict[str, tuple[str, ...]] = {
     "namespace": ("", "Pix", "9lives", "a-b", "a__b", "a_", "x" * 41, "编辑"),
     "devices": ("", "gpu", "cuda:", "cuda:x", "CPU", "cpu,", "auto,cpu", "cpu;cpu"),
@@ -36,7 +36,15 @@ WRONG: dict[str, tuple[str, ...]] = {
         "*,https://images.example",
     ),
     "allow_anonymous": ("", "perhaps"),
-    "api_keys": ("anna", "anna=", "anna=1234", "an na=" + "0" * 64, "anna=" + "G" * 64),
+    "api_keys": (
+        "anna",
+        "anna=",
+        "anna=1234",
+        "an na=" + "0" * 64,
+        "anna=" + "G" * 64,
+        "anna:all=" + "0" * 64,
+    ),
+    "protected_pages": ("healthz", "docs,", "docs,,models", "docs models", "/docs"),
     "rate_limit_per_minute": ("-1", "nan", "inf", "1000001"),
     "max_concurrent_requests": ("0", "100001", "all"),
     "request_timeout_limit_seconds": ("0", "3601", "nan"),

@@ -25,7 +25,7 @@ from safelight.stack.programs import (
     refuse_shared_ports,
     require_free_port,
 )
-from safelight.stack.services import namespaces, service_program, services
+from safelight.stack.services import metrics_key, namespaces, service_program, services
 
 PROMETHEUS, ALERTMANAGER, NODE_EXPORTER = "prometheus", "alertmanager", "node-exporter"
 ALERT_RELAY = "alert-relay"
@@ -100,11 +100,14 @@ def _files(
     runbooks = f"{relay_url}/runbooks?namespace={{namespace}}" if relay else RUNBOOKS
     prometheus = prometheus_yml(
         {name: address[name] for name in served},
-        prometheus=address[PROMETHEUS],
-        alertmanager=address[ALERTMANAGER],
-        node_exporter=address.get(NODE_EXPORTER),
-        alert_relay=relay,
+        {
+            "node": address.get(NODE_EXPORTER),
+            PROMETHEUS: address[PROMETHEUS],
+            ALERTMANAGER: address[ALERTMANAGER],
+            ALERT_RELAY: relay,
+        },
         rule_files=[str(rules)],
+        key_file=metrics_key(served),
     )
     return {
         state / "config" / "prometheus.yml": prometheus,

@@ -18,6 +18,7 @@ from safelight.dashboards.boards.common import (
     row,
 )
 from safelight.metrics.catalog import (
+    API_KEY,
     BATCH_LIMIT,
     BATCH_SIZE,
     CIRCUIT_OPEN,
@@ -25,6 +26,7 @@ from safelight.metrics.catalog import (
     DEVICE_SECONDS,
     ERROR,
     IMAGES,
+    KEY_REQUESTS,
     MODEL_INFO,
     QUEUED_WORK,
     REJECTED,
@@ -86,6 +88,13 @@ def _queue(limits: Thresholds) -> tuple[Panel, ...]:
             "Requests refused before they reached the model, by reason.",
             PER_SECOND,
             Query(or_none(NOW.rate(REJECTED, (REJECTION,)), REJECTION, REQUESTS), by(REJECTION)),
+        ),
+        panel(
+            Shape.STACK,
+            "Which API keys are used?",
+            "Requests that a key was accepted for, by the key's name. Without keys, it is empty.",
+            PER_SECOND,
+            Query(or_none(NOW.rate(KEY_REQUESTS, (API_KEY,)), API_KEY, REQUESTS), by(API_KEY)),
         ),
     )
 
