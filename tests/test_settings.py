@@ -87,6 +87,7 @@ WRONG: dict[str, tuple[str, ...]] = {
     "grace_seconds": ("-1", "601"),
     "hang_seconds": ("0", "3601"),
     "restart_limit": ("-1", "1001"),
+    "log_limit_bytes": ("0", "1048575", "big"),
     "log_format": ("", "xml"),
     "records_url": ("records.db", "mysql://host/name", "sqlite://", "postgres://host/name"),
     "records_retention_days": ("0", "-1", "3651", "nan"),

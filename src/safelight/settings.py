@@ -325,6 +325,13 @@ class Settings(BaseSettings):
         Path(".state"), description="Folder for logs, records and Prometheus' data."
     )
 
+    log_limit_bytes: int = Field(
+        256 * 1024**2,
+        ge=1024**2,
+        le=1 << 40,
+        description="Size of all logs of `safelight up` together, above which the oldest lines go.",
+    )
+
     records_url: str | None = Field(
         None,
         pattern=r"^(|sqlite:///.+|postgresql://.+)$",

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
-from uuid import uuid4
 
 import pytest
 
@@ -15,7 +14,7 @@ from safelight.serving.http.api import MODEL_ENDPOINTS
 from tests.serving.conftest import RealService, serving, until
 from tests.serving.running import PAINTER
 
-RATING = f"/v1/requests/{uuid4().hex}/rating"
+RATING = f"/v1/requests/{'0' * 32}/rating"
 PATHS = (*MODEL_ENDPOINTS, RATING)
 TYPES = {
     "image": "image/jpeg",
