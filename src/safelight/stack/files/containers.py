@@ -229,8 +229,8 @@ def _restricted(port: str, variable: str, *, memory: str) -> Document:
     return {
         "ports": [f"127.0.0.1:${{{variable}:-{port}}}:{port}"],
         "restart": "unless-stopped",
-        # The default driver keeps every line for ever.
-        "logging": {"driver": "local", "options": {"max-size": "20m", "max-file": "5"}},
+        # Without these options, every line is kept for ever.
+        "logging": {"driver": "json-file", "options": {"max-size": "20m", "max-file": "5"}},
         "read_only": True,
         "tmpfs": ["/tmp"],
         "mem_limit": memory,
