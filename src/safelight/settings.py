@@ -33,7 +33,8 @@ _PEERS = re.compile(rf"({_PEER}(,{_PEER})*)?")
 _LOGIN = re.compile(r"^(\w+://)?.*@", re.DOTALL)  # in an address
 _LAST_PORT = 65535
 SCOPES = ("infer", "rate", "view", "operate")  # of an API key
-KEY = r"[\w.-]+(:(infer|rate|view|operate)(\+(infer|rate|view|operate)){0,3})?=[0-9a-f]{64}"
+_SCOPE = f"({'|'.join(SCOPES)})"
+KEY = rf"[\w.-]+(:{_SCOPE}(\+{_SCOPE}){{0,3}})?=[0-9a-f]{{64}}"
 # What can be reached without a key, unless `protected_pages` names it.
 PAGES = {"metrics": "/metrics", "docs": "/docs", "openapi": "/openapi.json", "models": "/v1/models"}
 _PAGE = f"({'|'.join(PAGES)})"
