@@ -9,7 +9,7 @@ from safelight.settings import Settings, environment_name, load, plain_output, p
 
 # Any text is a valid model, host or path until it is used.
 FREE = {"model", "host", "taxonomy", "state_folder", "tags", "grafana_token_file", "monitoring"}
-FREE |= {"tls_certificate", "tls_key", "relay_token_file"}
+FREE |= {"tls_certificate", "tls_key", "relay_token_file", "api_keys_file", "metrics_key_file"}
 WRONG: dict[str, tuple[str, ...]] = {
     "namespace": ("", "Pix", "9lives", "a-b", "a__b", "a_", "x" * 41, "编辑"),
     "devices": ("", "gpu", "cuda:", "cuda:x", "CPU", "cpu,", "auto,cpu", "cpu;cpu"),
@@ -36,7 +36,15 @@ WRONG: dict[str, tuple[str, ...]] = {
         "*,https://images.example",
     ),
     "allow_anonymous": ("", "perhaps"),
-    "api_keys": ("anna", "anna=", "anna=1234", "an na=" + "0" * 64, "anna=" + "G" * 64),
+    "api_keys": (
+        "anna",
+        "anna=",
+        "anna=1234",
+        "an na=" + "0" * 64,
+        "anna=" + "G" * 64,
+        "anna:all=" + "0" * 64,
+    ),
+    "protected_pages": ("healthz", "docs,", "docs,,models", "docs models", "/docs"),
     "rate_limit_per_minute": ("-1", "nan", "inf", "1000001"),
     "connection_limit": ("0", "100001", "all"),
     "connections_per_address": ("0", "100001"),
@@ -89,6 +97,7 @@ WRONG: dict[str, tuple[str, ...]] = {
     "grace_seconds": ("-1", "601"),
     "hang_seconds": ("0", "3601"),
     "restart_limit": ("-1", "1001"),
+    "log_limit_bytes": ("0", "1048575", "big"),
     "log_format": ("", "xml"),
     "records_url": ("records.db", "mysql://host/name", "sqlite://", "postgres://host/name"),
     "records_retention_days": ("0", "-1", "3651", "nan"),

@@ -14,6 +14,7 @@ SafelightError
 │   ├── UnknownRequest           not_found               404
 │   ├── IdempotencyConflict      request_id_conflict     409
 │   ├── Unauthorized             unauthorized            401
+│   ├── Forbidden                forbidden               403
 │   └── ForeignPage              foreign_page            403
 ├── Unavailable                  the caller may retry later (429, 499, 503, 504)
 │   ├── NotReady                 not_ready               503
@@ -44,6 +45,7 @@ SafelightError
 """
 
 import errno
+from collections.abc import Sequence
 
 from safelight.units import share
 
@@ -181,6 +183,19 @@ class Unauthorized(BadInput):
 
     def __init__(self) -> None:
         super().__init__("A valid API key is required. Send `Authorization: Bearer <key>`.")
+
+
+class Forbidden(BadInput):
+    """The API key has no scope that the route accepts."""
+
+    status = 403
+    reason = "forbidden"
+
+    def __init__(self, name: str, scopes: Sequence[str]) -> None:
+        super().__init__(
+            f"The API key {name} may not do this: it has no scope {' or '.join(scopes)}. Send a "
+            "key that has it, or ask the operator to add the scope (safelight key --scope)."
+        )
 
 
 class ForeignPage(BadInput):

@@ -32,6 +32,12 @@ _PEER = r"https?://([\w.-]+|\[[0-9a-fA-F:.]+\])(:[1-9][0-9]*)?"
 _PEERS = re.compile(rf"({_PEER}(,{_PEER})*)?")
 _LOGIN = re.compile(r"^(\w+://)?.*@", re.DOTALL)  # in an address
 _LAST_PORT = 65535
+SCOPES = ("infer", "rate", "view", "operate")  # of an API key
+_SCOPE = f"({'|'.join(SCOPES)})"
+KEY = rf"[\w.-]+(:{_SCOPE}(\+{_SCOPE}){{0,3}})?=[0-9a-f]{{64}}"
+# What can be reached without a key, unless `protected_pages` names it.
+PAGES = {"metrics": "/metrics", "docs": "/docs", "openapi": "/openapi.json", "models": "/v1/models"}
+_PAGE = f"({'|'.join(PAGES)})"
 
 
 class Settings(BaseSettings):
@@ -142,10 +148,26 @@ class Settings(BaseSettings):
     )
     api_keys: str = Field(
         "",
-        pattern=r"^([\w.-]+=[0-9a-f]{64}(,[\w.-]+=[0-9a-f]{64})*)?$",
+        pattern=rf"^({KEY}(,{KEY})*)?$",
         repr=False,
-        description="API keys as name=hash, comma-separated (see `safelight key`); "
-        "empty allows all callers.",
+        description="API keys as name=hash or name:scope+scope=hash, comma-separated (see "
+        "`safelight key`); empty allows all callers.",
+    )
+    api_keys_file: Path | None = Field(
+        None,
+        description="File with API keys, one a line, which is read again when it changes: to "
+        "revoke a key, remove its line.",
+    )
+    protected_pages: str = Field(
+        "",
+        pattern=rf"^({_PAGE}(,{_PAGE})*)?$",
+        description="Pages that need an API key too, comma-separated: metrics, docs, openapi, "
+        "models. Needs API keys.",
+    )
+    metrics_key_file: Path | None = Field(
+        None,
+        description="File with the API key that Prometheus sends to read protected metrics, for "
+        "`safelight up` and the exported configurations.",
     )
     rate_limit_per_minute: float = Field(
         0.0,
@@ -349,6 +371,13 @@ class Settings(BaseSettings):
     )
     state_folder: Path = Field(
         Path(".state"), description="Folder for logs, records and Prometheus' data."
+    )
+
+    log_limit_bytes: int = Field(
+        256 * 1024**2,
+        ge=1024**2,
+        le=1 << 40,
+        description="Size of all logs of `safelight up` together, above which the oldest lines go.",
     )
 
     records_url: str | None = Field(

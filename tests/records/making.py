@@ -80,6 +80,7 @@ def a_store(
     url: str,
     clock: Callable[[], float] | None = None,
     *,
+    timer: Callable[[], float] | None = None,
     limits: Limits | None = None,
     samples: bool = False,
     capacity: int = 10_000,
@@ -88,7 +89,8 @@ def a_store(
     """Return a store without its thread: the test calls `step`."""
     meter = Meter("tests")
     config = StoreConfig(url, origin, limits or Limits(), samples=samples, capacity=capacity)
-    store = Store(config, meter, clock=clock or FakeClock())
+    clock = clock or FakeClock()
+    store = Store(config, meter, clock=clock, timer=timer or clock)
     OPEN_STORES.append(store)
     return store, meter
 

@@ -16,6 +16,7 @@ from safelight.errors import Overloaded, RecordsUnusable
 from safelight.metrics.catalog import RECORDS_WAITING, USER_RATING
 from safelight.metrics.registry import Meter, parse
 from safelight.records.buffer import MAX_SAMPLE_BYTES, Buffer
+from safelight.records.config import Limits
 from safelight.records.database import open_database
 from safelight.records.ratings import Ratings
 from safelight.records.rows import Rating
@@ -24,6 +25,7 @@ from tests.records.making import OWNER, FakeClock, a_record, a_store, an_assessm
 from tests.records.postgres import Postgres, postgres
 from tests.stack.waiting import eventually
 
+DAY = 86_400.0
 UNREACHABLE = "postgresql://postgres@127.0.0.1:1/nobody"
 
 
@@ -54,6 +56,33 @@ def test_without_a_server_records_wait_in_memory_and_are_then_lost(server: Postg
     assert (store.waiting, counted(meter, "lost"), counted(meter, "written")) == (10, 5, 0)
     waiting = parse(meter.expose().body.decode())[RECORDS_WAITING.name, frozenset()]
     assert waiting == 10
+
+
+@pytest.mark.parametrize("jump", [-DAY, DAY], ids=["back", "forward"])
+def test_a_wall_clock_that_jumps_neither_stops_nor_hurries_the_store(jump: float) -> None:
+    wall, timer = FakeClock(), FakeClock(100.0)
+    store, _ = a_store(UNREACHABLE, wall, timer=timer)
+    pauses = []
+    for _ in range(4):
+        pauses.append(store.step())
+        wall.now += jump
+        assert store.step() == pauses[-1], "the same pause still lasts"
+        timer.now += pauses[-1]
+    assert pauses == [1, 2, 4, 8]
+
+
+def test_old_records_are_deleted_after_a_clock_that_was_ahead_is_set_right(file: str) -> None:
+    wall, timer = FakeClock(), FakeClock(100.0)
+    store, _ = a_store(file, wall, timer=timer, limits=Limits(retention_seconds=DAY))
+    wall.now += 10 * DAY
+    store.step()
+    wall.now -= 10 * DAY
+    store.write(a_record("old"))
+    wall.now += 2 * DAY
+    store.write(a_record("new"))
+    timer.now += 61
+    store.step()
+    assert [row["request_id"] for row in rows(file, "requests")] == ["new"]
 
 
 def test_without_a_server_tasks_fail_at_once(file: str) -> None:

@@ -5,7 +5,8 @@ from rich.table import Table
 
 from safelight.cli.options import console
 from safelight.settings import load
-from safelight.stack.tools.doctor import Finding, examine
+from safelight.stack.tools.doctor import examine
+from safelight.stack.tools.finding import Finding
 
 
 def doctor() -> None:

@@ -266,4 +266,5 @@ def _choices(
         # The secrets are on the machine where Alertmanager will run.
         read(settings.monitoring, secrets_here=False),
         settings.relay_token_file,
+        settings.metrics_key_file,
     )

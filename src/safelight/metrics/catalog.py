@@ -70,8 +70,10 @@ CLOSED = Label(
     "reason", "Bound that the connection met; `evicted`: silent while all places were taken.",
     values=("total", "address", "evicted", "headers", "pipelined", "slow", "unread", "malformed"),
 )
+API_KEY = Label("key", "Name of the API key in the settings.")
 RESTART = Label(
-    "reason", "Reason of the replacement.", values=("died", "hung", "poisoned", "load_failed")
+    "reason", "Reason of the replacement.",
+    values=("died", "hung", "poisoned", "load_failed", "memory"),
 )
 STOP = Label(
     "stop_reason",
@@ -126,7 +128,7 @@ PROBE = Label(
     "probe", "Name of the probe.",
     values=(
         "asgi", "flask", "diffusers", "torch", "nvml", "host", "record", "governor", "entropy",
-        "assessment", "model", "processes",
+        "assessment", "model", "processes", "keys",
     ),
 )
 
@@ -167,7 +169,7 @@ REQUESTS = Metric(
 )
 SUCCESSES = Metric(
     "request_success_total", "Requests to the model that ended without an error.",
-    Kind.COUNTER, Family.REQUEST, (ENDPOINT, INSTRUCTION_TYPE), series=100,
+    Kind.COUNTER, Family.REQUEST, (ENDPOINT, INSTRUCTION_TYPE), series=80,
 )
 OUTCOMES = Metric(
     "request_outcomes_total", "Requests to the model that ended, by whose fault they failed.",
@@ -298,8 +300,7 @@ REQUEST_TIMEOUT = Metric(
     Kind.GAUGE, Family.QUEUE, across=Across.MAX,
 )
 BATCH_SIZE = Metric(
-    "batch_size",
-    "Requests in one call of the model.",
+    "batch_size", "Requests in one call of the model.",
     Kind.HISTOGRAM, Family.QUEUE, (STOP,), buckets.BATCH, series=len(STOP.values or ()),
 )
 BATCH_LIMIT = Metric(
@@ -313,20 +314,22 @@ BATCH_SPEEDUP = Metric(
     Kind.GAUGE, Family.QUEUE, across=Across.LAST,
 )
 REJECTED = Metric(
-    "rejected_total",
-    "Requests refused before they reached the model.",
+    "rejected_total", "Requests refused before they reached the model.",
     Kind.COUNTER, Family.GOVERNANCE, (REJECTION,), series=len(REJECTION.values or ()),
 )
 CONNECTIONS_CLOSED = Metric(
     "connections_closed_total", "Connections that were refused, or closed because of a bound.",
     Kind.COUNTER, Family.GOVERNANCE, (CLOSED,), series=len(CLOSED.values or ()),
 )
+KEY_REQUESTS = Metric(
+    "key_requests_total", "Requests that an API key was accepted for, by the key's name.",
+    Kind.COUNTER, Family.GOVERNANCE, (API_KEY,), series=20,
+)
 WORKERS_READY = Metric(
     "workers_ready", "Worker processes that have loaded the model.", Kind.GAUGE, Family.GOVERNANCE
 )
 WORKER_RESTARTS = Metric(
-    "worker_restarts_total",
-    "Worker processes replaced.",
+    "worker_restarts_total", "Worker processes replaced.",
     Kind.COUNTER, Family.GOVERNANCE, (RESTART,), series=len(RESTART.values or ()),
 )
 DEGRADATION_LEVEL = Metric(
@@ -344,13 +347,11 @@ CIRCUIT_OPEN = Metric(
     Kind.GAUGE, Family.GOVERNANCE, across=Across.MAX,
 )
 DEVICE_SECONDS = Metric(
-    "device_seconds_total",
-    "Device time, by its result.",
+    "device_seconds_total", "Device time, by its result.",
     Kind.COUNTER, Family.GOVERNANCE, (USE,), series=len(USE.values or ()),
 )
 OUTPUT_INVALID = Metric(
-    "output_invalid_total",
-    "Output images that were invalid and not sent.",
+    "output_invalid_total", "Output images that were invalid and not sent.",
     Kind.COUNTER, Family.QUALITY, (INVALIDITY,), series=len(INVALIDITY.values or ()),
 )
 
@@ -360,8 +361,7 @@ USER_RATING = Metric(
     Kind.HISTOGRAM, Family.QUALITY, (INSTRUCTION_TYPE,), buckets.RATINGS, series=20,
 )
 USER_RATINGS = Metric(
-    "user_ratings_total",
-    "First ratings by callers, by reason.",
+    "user_ratings_total", "First ratings by callers, by reason.",
     Kind.COUNTER, Family.QUALITY, (RATING_REASON,), series=len(RATING_REASON.values or ()),
 )
 RATINGS_CHANGED = Metric(

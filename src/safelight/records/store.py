@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import replace
-from time import time
+from time import monotonic, time
 from typing import TYPE_CHECKING, TypeVar
 
 import structlog
@@ -46,11 +46,18 @@ class Store:
     """Stores Records, Assessments and Ratings in a database."""
 
     def __init__(
-        self, config: StoreConfig, meter: Meter, *, clock: Callable[[], float] = time
+        self,
+        config: StoreConfig,
+        meter: Meter,
+        *,
+        clock: Callable[[], float] = time,
+        timer: Callable[[], float] = monotonic,
     ) -> None:
+        """`clock` dates what is stored; `timer` measures pauses, and never jumps."""
         self._config = config
         self._meter = meter
         self._clock = clock
+        self._timer = timer
         self._buffer = Buffer(config.capacity)
         self._tasks = TaskQueue()
         self._database: Database | None = None
@@ -134,7 +141,7 @@ class Store:
 
     def step(self) -> float:
         """Write a batch, run tasks and delete old rows. Return the seconds until the next step."""
-        now = self._clock()
+        now = self._timer()
         if now < self._retry_at:
             self._tasks.refuse("the database is unavailable")
             return self._retry_at - now
@@ -216,7 +223,7 @@ class Store:
             return False
         from safelight.records.retention import enforce_limits
 
-        more = enforce_limits(database, self._config.limits, now)
+        more = enforce_limits(database, self._config.limits, self._clock())
         self._delete_at = now if more else now + _DELETE_INTERVAL_SECONDS
         return more
 

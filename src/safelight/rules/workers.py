@@ -80,7 +80,10 @@ def _restarting(queries: Queries, limits: Thresholds) -> Alert:
                 "The out-of-memory killer in the kernel log, CUDA errors in the service's log, and "
                 "GPU memory before each restart."
             ),
-            do=("Free memory, lower the load, or stop the requests that end the worker."),
+            do=(
+                "`memory`: the model leaks, so find what it keeps after a call. Else free memory, "
+                "lower the load, or stop the requests that end the worker."
+            ),
         ),
     )
 

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import structlog
+from starlette.types import ASGIApp
 
 from safelight.errors import BadSetting
 from safelight.metrics.catalog import LOG_LINES_LOST, REQUEST_TIMEOUT
@@ -25,6 +26,7 @@ from safelight.records.store import Store
 from safelight.serving.engine.batching import Batching
 from safelight.serving.engine.pool import Pool
 from safelight.serving.gc import freeze_startup_objects
+from safelight.serving.http.access import has_keys
 from safelight.serving.http.api import MODEL_ENDPOINTS, build_api
 from safelight.serving.http.feedback import Feedback
 from safelight.serving.http.front import Front
@@ -106,14 +108,14 @@ class Service:
             ready=lambda: self.pool.ready,
             lifespan=lambda _api: self._lifespan(),
         )
-        routes = with_peers(ModelRoutes(api, MODEL_ENDPOINTS), settings)
+        routes = self.front.access.around_pages(ModelRoutes(api, MODEL_ENDPOINTS))
         probed = AsgiProbe(
-            with_cors(routes, settings.cors_origins),
+            with_cors(with_peers(routes, settings), settings.cors_origins),
             meter=self.meter,
             sink=self._sink(),
             model_endpoints=MODEL_ENDPOINTS,
         )
-        self.app = _guarded(probed, settings)
+        self.app = _guarded(self.front.access.around_metrics(probed), settings)
 
     def run(self) -> None:
         """Serve until SIGTERM or Ctrl-C; then finish the running requests.
@@ -203,7 +205,7 @@ class Service:
         return write
 
 
-def _guarded(probed: AsgiProbe, settings: Settings) -> Origins:
+def _guarded(probed: ASGIApp, settings: Settings) -> Origins:
     """Return what callers reach: pages of other origins are refused, and proxies are believed."""
     return Origins.of(Proxies(probed, settings.forwarded_allow_ips, settings.root_path), settings)
 
@@ -238,7 +240,7 @@ def _governor(settings: Settings, meter: Meter, pool: Pool) -> Governor:
 
 def _check_exposure(settings: Settings) -> None:
     """Raise BadSetting if the service is exposed without keys or `allow_anonymous`."""
-    if not (is_local(settings.host) or settings.api_keys or settings.allow_anonymous):
+    if not (is_local(settings.host) or has_keys(settings) or settings.allow_anonymous):
         raise BadSetting(
             f"Anyone who reaches {settings.host} could use the model. Set SAFELIGHT_API_KEYS "
             "(`safelight key` makes one), or allow it with --allow-anonymous."

@@ -16,6 +16,7 @@ from safelight.stack.files.config import prometheus_yml
 from safelight.stack.files.folder import leftovers
 from safelight.stack.files.grafana import GRAFANA, grafana_plan
 from safelight.stack.lock import StateLock
+from safelight.stack.logs import Logs
 from safelight.stack.monitoring import Monitoring, read
 from safelight.stack.programs import (
     Program,
@@ -25,7 +26,7 @@ from safelight.stack.programs import (
     refuse_shared_ports,
     require_free_port,
 )
-from safelight.stack.services import namespaces, service_program, services
+from safelight.stack.services import metrics_key, namespaces, service_program, services
 
 PROMETHEUS, ALERTMANAGER, NODE_EXPORTER = "prometheus", "alertmanager", "node-exporter"
 ALERT_RELAY = "alert-relay"
@@ -100,11 +101,14 @@ def _files(
     runbooks = f"{relay_url}/runbooks?namespace={{namespace}}" if relay else RUNBOOKS
     prometheus = prometheus_yml(
         {name: address[name] for name in served},
-        prometheus=address[PROMETHEUS],
-        alertmanager=address[ALERTMANAGER],
-        node_exporter=address.get(NODE_EXPORTER),
-        alert_relay=relay,
+        {
+            "node": address.get(NODE_EXPORTER),
+            PROMETHEUS: address[PROMETHEUS],
+            ALERTMANAGER: address[ALERTMANAGER],
+            ALERT_RELAY: relay,
+        },
         rule_files=[str(rules)],
+        key_file=metrics_key(served),
     )
     return {
         state / "config" / "prometheus.yml": prometheus,
@@ -131,6 +135,8 @@ class Stack:
         self._report = report
         self._wait = wait
         self._lock = StateLock(plan.state)
+        names = [program.name for program in plan.programs]
+        self._logs = Logs(plan.state / "logs", names, settings.log_limit_bytes)
         self._silence_seconds = settings.hang_seconds
         self._running: list[Running] = []
         self._ready: dict[str, bool] = {}
@@ -143,9 +149,9 @@ class Stack:
         """
         for program in self.plan.programs:
             require_free_port(program)
-        logs = self._prepare()
+        self._prepare()
         for program in self.plan.programs:
-            self._running.append(Running(program, logs))
+            self._running.append(Running(program, self._logs.folder))
             self._started_at[program.name] = monotonic()
         self._lock.note(self._running)
         return all(self._wait_until_ready(running) for running in self._running)
@@ -155,7 +161,7 @@ class Stack:
 
         Raises ServiceFailed if a program ends too often in a row.
         """
-        while not self._wait(1.0):
+        while not self._pause(1.0):
             for running in self._running:
                 self._check(running)
 
@@ -172,12 +178,15 @@ class Stack:
         self._running.clear()
         self._lock.release()
 
-    def _prepare(self) -> Path:
+    def _pause(self, seconds: float) -> bool:
+        self._logs.rotate()
+        return self._wait(seconds)
+
+    def _prepare(self) -> None:
         state = self.plan.state
-        logs = state / "logs"
         try:
             self._lock.take()
-            logs.mkdir(exist_ok=True, mode=0o700)
+            self._logs.prepare()
             for path, text in self.plan.files.items():
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.touch(mode=0o600)
@@ -190,11 +199,6 @@ class Stack:
                 f"The state folder {state} cannot be written: {error.strerror}. "
                 "Choose another with --state-folder."
             ) from None
-        for program in self.plan.programs:
-            log = logs / f"{program.name}.log"
-            log.touch(mode=0o600)
-            log.write_text("")
-        return logs
 
     def _wait_until_ready(self, running: Running) -> bool:
         name = running.program.name
@@ -203,7 +207,7 @@ class Stack:
         while not running.is_ready():
             if running.ended is not None:
                 raise running.failure()
-            if self._wait(_POLL_SECONDS):
+            if self._pause(_POLL_SECONDS):
                 return False
             if monotonic() - reported_at > _PROGRESS_SECONDS:
                 reported_at = monotonic()

@@ -17,6 +17,7 @@ import httpx
 
 from safelight.errors import BadSetting, MissingProgram, ServiceFailed, listen_error
 from safelight.settings import program_environment
+from safelight.stack.logs import last_line
 
 _TIMEOUT_SECONDS = 2.0
 _OWN_PREFIX = "safelight: "
@@ -112,8 +113,7 @@ class Running:
 
     def failure(self) -> ServiceFailed:
         """Return an error with the program's exit status and its last line of output."""
-        lines = [line for line in self.log.read_text(errors="replace").splitlines() if line.strip()]
-        last = lines[-1].strip()[:300] if lines else "no output"
+        last = last_line(self.log)[:300]
         return ServiceFailed(
             f"The program {self.program.name} ended {self.ended}: "
             f"{last.removeprefix(_OWN_PREFIX)} (log: {self.log})"

@@ -3,7 +3,7 @@
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import PurePath
+from pathlib import Path, PurePath
 
 from safelight.errors import BadSetting
 from safelight.namespace import MAX_LENGTH, RESERVED
@@ -132,3 +132,16 @@ def _slug(model: str) -> str:
     words = re.sub(r"[^a-z0-9]+", "_", PurePath(model).name.lower()).strip("_")
     taken = words in RESERVED or not words[:1].isalpha()
     return (f"model_{words}" if taken else words)[:MAX_LENGTH].strip("_")
+
+
+def metrics_key(served: Mapping[str, Settings]) -> Path | None:
+    """Return the file with the key for /metrics. Raises BadSetting if it is needed and missing."""
+    [own, *_] = served.values()
+    if own.metrics_key_file is not None:
+        return own.metrics_key_file.expanduser().absolute()
+    if "metrics" in own.protected_pages.split(","):
+        raise BadSetting(
+            "Prometheus could not read the protected metrics. Set "
+            f"{environment_name('metrics_key_file')} to a file with a key of the scope operate."
+        )
+    return None

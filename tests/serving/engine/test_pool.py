@@ -31,9 +31,11 @@ from safelight.serving.job import Outcome
 from safelight.serving.wire.process import WorkerProcess
 from safelight.serving.wire.protocol import Message
 from safelight.serving.wire.schema import (
+    ImageResult,
     Load,
     MemoryReport,
     OutputLimits,
+    Poisoned,
     Ready,
     Results,
     SamplingPlan,
@@ -243,6 +245,29 @@ def test_a_worker_that_dies_young_again_and_again_rests_ever_longer(
     async def scenario() -> None:
         with pytest.raises(asyncio.CancelledError):
             await Pool(load(restart_limit=1), Meter("tests"), sleep=sleep).start()
+
+    asyncio.run(scenario())
+    assert rests == [0.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0]
+
+
+def test_a_worker_that_leaks_young_again_and_again_rests_although_it_served(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    served = ImageResult("gone", {}, None, None, (64, 64), truncated=False, corrupted=False)
+    answer = Message(Results([served]), [b"png"])
+    script(monkeypatch, LOADED, answer, Message(Poisoned("memory")))
+    rests: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        rests.append(seconds)
+        if len(rests) == 7:
+            raise asyncio.CancelledError
+
+    async def scenario() -> None:
+        pool = Pool(load(), meter := Meter("tests"), sleep=sleep)
+        with pytest.raises(asyncio.CancelledError):
+            await pool.start()
+        assert value(meter, WORKER_RESTARTS, reason="memory") == 7
 
     asyncio.run(scenario())
     assert rests == [0.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0]

@@ -342,6 +342,7 @@ async def asked(
         ((b"HTTP/1.1 500 Oh\r\ncontent-length: 0\r\n\r\n", FOUND), 200),
         ((b"no HTTP\r\n\r\n", UNKNOWN), 503),
         ((b"HTTP/1.1 401 Who\r\ncontent-length: 0\r\n\r\n", UNKNOWN), 503),
+        ((b"HTTP/1.1 403 No\r\ncontent-length: 0\r\n\r\n", UNKNOWN), 503),
         ((b"HTTP/1.1 401 Who\r\ncontent-length: 0\r\n\r\n", FOUND), 200),
         ((b"HTTP/1.1 422 No\r\ncontent-length: 0\r\n\r\n", UNKNOWN), 422),
         ((b"HTTP/1.1 429 Wait\r\ncontent-length: 0\r\nretry-after: 9\r\n\r\n", UNKNOWN), 429),

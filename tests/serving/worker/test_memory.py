@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from safelight.errors import OutOfMemory
-from safelight.serving.worker.memory import Memory, is_poisoned
+from safelight.errors import HostOutOfMemory, OutOfMemory
+from safelight.serving.worker.memory import Memory, held_bytes, is_poisoned
 from tests.serving.models import AcceleratorError, OutOfMemoryError
 
 
@@ -93,3 +93,86 @@ def test_freeing_loads_no_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     Memory().free()
 
     assert "torch" not in sys.modules
+
+
+def test_the_error_says_whose_memory_is_full() -> None:
+    [job] = sized((64, 64))
+    assert isinstance(Memory().too_large(job, HostOutOfMemory), HostOutOfMemory)
+    assert isinstance(Memory().too_large(job, OutOfMemory), OutOfMemory)
+
+
+# ── A leak ───────────────────────────────────────────────────────────────────────────────────────
+
+MIB = 1024**2
+
+
+class Process:
+    """A process that holds some memory, and what was run in it."""
+
+    def __init__(self, first: int = 1000) -> None:
+        self.held, self.memory = first * MIB, Memory()
+        self.memory.watch(lambda: self.held)
+
+    def fits(self, *sizes: tuple[int, int]) -> None:
+        self.memory.fitted(sized(*sizes))
+
+    def leaks(self, size: tuple[int, int]) -> bool:
+        [job] = sized(size)
+        return self.memory.leaks(job)
+
+
+def test_jobs_that_used_to_fit_and_fail_twice_in_a_grown_process_show_a_leak() -> None:
+    process = Process()
+    process.fits((512, 512))
+    process.held += 500 * MIB
+    assert not process.leaks((512, 512)), "once can be bad luck"
+    assert process.leaks((256, 256))
+
+
+def test_a_job_that_never_fitted_shows_no_leak() -> None:
+    process = Process()
+    assert not any(process.leaks((512, 512)) for _ in range(9)), "nothing has fitted yet"
+    process.fits((512, 512))
+    process.held += 500 * MIB
+    assert not any(process.leaks((1024, 512)) for _ in range(9))
+
+
+@pytest.mark.parametrize("grown", [-100, 0, 49])
+def test_a_process_that_did_not_grow_has_no_leak_although_the_machine_is_full(grown: int) -> None:
+    process = Process()
+    process.fits((512, 512))
+    process.held += grown * MIB
+    assert not any(process.leaks((512, 512)) for _ in range(9))
+
+
+def test_a_job_that_fits_in_between_ends_the_suspicion() -> None:
+    process = Process()
+    process.fits((512, 512))
+    process.held += 500 * MIB
+    for _ in range(9):
+        assert not process.leaks((512, 512))
+        process.fits((512, 512))
+
+
+def test_a_smaller_job_that_fits_does_not_hide_that_larger_ones_fail() -> None:
+    process = Process()
+    process.fits((512, 512))
+    process.held += 500 * MIB
+    assert not process.leaks((512, 512))
+    process.fits((64, 64))
+    assert process.leaks((512, 512))
+
+
+def test_a_thread_is_not_replaced_because_the_next_one_has_the_same_memory() -> None:
+    memory = Memory()
+    memory.fitted(sized((512, 512)))
+    assert not any(memory.leaks(sized((512, 512))[0]) for _ in range(9))
+
+
+def test_memory_that_is_held_is_measured_also_if_it_was_not_touched() -> None:
+    before = held_bytes()
+    hoard = [bytearray(100 * MIB), b"x" * (100 * MIB)]
+    grown = held_bytes() - before
+    assert grown >= 190 * MIB
+    del hoard
+    assert held_bytes() - before < grown / 2

@@ -254,6 +254,27 @@ def test_a_lost_device_ends_the_worker(painter_desk: Desk) -> None:
     assert painter_desk.worker._stage.take() is None
 
 
+def test_a_worker_that_leaks_ends_before_more_jobs_fail(painter_desk: Desk) -> None:
+    held = [0]
+    painter_desk.worker.memory.watch(lambda: held[0])
+    painter_desk.make(photo(64, 64))
+    held[0] += 10**9
+    painter_desk.give(*[photo(64, 64)] * 4, instruction="fits 0")
+    painter_desk.batch()
+
+    seen: list[object] = []
+    while not (seen and isinstance(seen[-1], Poisoned)):
+        message = painter_desk.parent.receive()
+        assert message is not None
+        seen.append(message.content)
+    failed = [r.id for m in seen if isinstance(m, Results) for r in m.results]
+    assert seen[-1] == Poisoned("memory")
+    assert failed == ["0"], "the job that shows the leak, and the others, run elsewhere"
+    assert isinstance(seen[-2], Started)
+    assert seen[-2].ids == ["1"]
+    assert painter_desk.worker._stage.take() is None
+
+
 def test_a_model_that_makes_too_few_images_has_failed(painter_desk: Desk) -> None:
     painter_desk.worker._backend.run = lambda batch, on_step: []  # type: ignore[method-assign]
 

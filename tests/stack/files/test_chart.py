@@ -53,6 +53,7 @@ VALUES: dict[str, dict[str, Any]] = {
             "scrapeIntervalSeconds": 5,
         }
     },
+    "keyed metrics": {"apiKeysSecret": "keys", "monitoring": {**WATCHED, "keySecret": "scraping"}},
     "no labels": {"monitoring": {**WATCHED, "release": "", "scrapeIntervalSeconds": 30}},
 }
 

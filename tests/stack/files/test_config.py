@@ -7,9 +7,9 @@ import yaml
 from safelight.rules.files import rule_file
 from safelight.stack.files.config import prometheus_yml
 
-TARGETS: dict[str, Any] = {
-    "services": {"safelight": "127.0.0.1:8000"},
-    "node_exporter": "127.0.0.1:9100",
+SERVICES = {"safelight": "127.0.0.1:8000"}
+MONITORING: dict[str, str | None] = {
+    "node": "127.0.0.1:9100",
     "prometheus": "127.0.0.1:9090",
     "alertmanager": "127.0.0.1:9093",
 }
@@ -21,9 +21,12 @@ def run(*command: str) -> str:
     return process.stdout.strip()
 
 
-def config(**changed: Any) -> dict[str, Any]:
-    targets: dict[str, Any] = {**TARGETS, **changed}
-    text = prometheus_yml(**targets, rule_files=["rules.yml"])
+def config(
+    services: dict[str, str] = SERVICES,
+    monitoring: dict[str, str | None] = MONITORING,
+    key_file: Path | None = None,
+) -> dict[str, Any]:
+    text = prometheus_yml(services, monitoring, rule_files=["rules.yml"], key_file=key_file)
     loaded: dict[str, Any] = yaml.safe_load(text)
     return loaded
 
@@ -47,12 +50,12 @@ def test_service_machine_and_monitoring_are_scraped_every_five_seconds() -> None
 
 
 def test_without_node_exporter_there_is_no_job_for_it() -> None:
-    assert "node" not in targets(config(node_exporter=None))
+    assert "node" not in targets(config(monitoring={**MONITORING, "node": None}))
 
 
 def test_the_alert_relay_is_scraped_if_it_runs() -> None:
     assert "alert-relay" not in targets(config())
-    relayed = targets(config(alert_relay="127.0.0.1:9094"))
+    relayed = targets(config(monitoring={**MONITORING, "alert-relay": "127.0.0.1:9094"}))
     assert relayed["alert-relay"] == "127.0.0.1:9094"
 
 
@@ -63,7 +66,17 @@ def test_each_of_several_services_is_a_job() -> None:
 
 def test_promtool_accepts_the_configuration(tmp_path: Path) -> None:
     (tmp_path / "rules.yml").write_text(rule_file("instructpix2pix"))
-    text = prometheus_yml(**TARGETS, rule_files=["rules.yml"])
+    text = prometheus_yml(
+        SERVICES, MONITORING, rule_files=["rules.yml"], key_file=tmp_path / "metrics_key"
+    )
+    (tmp_path / "metrics_key").write_text("sl-key")
     (tmp_path / "prometheus.yml").write_text(text)
     output = run("promtool", "check", "config", "--lint=all", str(tmp_path / "prometheus.yml"))
     assert "1 rule files found" in output
+
+
+def test_only_the_services_get_the_key_for_their_metrics() -> None:
+    loaded = config(key_file=Path("/etc/safelight/metrics_key"))
+    shown = {job["job_name"]: job.get("authorization") for job in loaded["scrape_configs"]}
+    key = {"type": "Bearer", "credentials_file": "/etc/safelight/metrics_key"}
+    assert shown == {"safelight": key, "node": None, "prometheus": None, "alertmanager": None}

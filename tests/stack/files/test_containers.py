@@ -209,3 +209,10 @@ def test_two_services_have_other_containers_and_volumes() -> None:
 def test_every_container_is_scraped_or_read() -> None:
     """An exporter that no rule and no dashboard reads would only cost."""
     assert set(COMPOSE["services"]) == {"safelight", "prometheus", "alertmanager", "grafana"}
+
+
+def test_no_container_keeps_its_log_for_ever() -> None:
+    services = yaml.safe_load(FILES["compose.yaml"])["services"]
+    more = yaml.safe_load(FILES["compose.gpu.yaml"])["services"]
+    started = [*services.values(), more["dcgm-exporter"]]
+    assert all(each["logging"]["options"].keys() == {"max-size", "max-file"} for each in started)

@@ -234,6 +234,31 @@ def test_samples_and_exemplars_are_copied_to_every_remote_write_address(tmp_path
     assert all(copy["queue_config"]["retry_on_http_429"] for copy in copies)
 
 
+def test_prometheus_sends_the_key_of_protected_metrics_to_the_service_alone(tmp_path: Path) -> None:
+    key = tmp_path / "metrics_key"
+    key.write_text("sl-key")
+    for discovery in (Discovery.STATIC, Discovery.FILE):
+        jobs = prometheus_yml(tmp_path, metrics_key_file=key, discovery=discovery)["scrape_configs"]
+        keyed = {job["job_name"]: job["authorization"] for job in jobs if "authorization" in job}
+        assert keyed == {"safelight": {"type": "Bearer", "credentials_file": str(key)}}
+
+
+def test_compose_gives_prometheus_the_key_as_a_secret(tmp_path: Path) -> None:
+    files = deployment(Choices("zimage", metrics_key_file=tmp_path / "key"), "compose")
+    compose = yaml.safe_load(files["compose.yaml"])
+    [job] = [
+        job
+        for job in yaml.safe_load(files["compose/prometheus.yml"])["scrape_configs"]
+        if "authorization" in job
+    ]
+    name = Path(job["authorization"]["credentials_file"]).name
+    assert job["authorization"]["credentials_file"] == f"/run/secrets/{name}"
+    assert compose["services"]["prometheus"]["secrets"] == [name]
+    assert compose["secrets"][name] == {"file": f"./secrets/{name}"}
+    assert f"secrets/{name}" in files["compose.yaml"].partition("\nname:")[0]
+    assert str(tmp_path) not in "".join(files.values())
+
+
 def test_without_an_address_there_is_no_remote_write(tmp_path: Path) -> None:
     assert "remote_write" not in prometheus_yml(tmp_path)
 

@@ -70,10 +70,18 @@ def test_the_service_gets_its_namespace_and_port() -> None:
 
 
 def test_a_pod_does_not_start_without_the_secret_of_its_keys() -> None:
-    assert "SAFELIGHT_API_KEYS" not in VARIABLES
-    own: dict[str, Any] = container(SETTINGS, Values(api_keys_secret="zimage-keys"), "peers")
-    [keys] = [item for item in own["env"] if item["name"] == "SAFELIGHT_API_KEYS"]
-    assert keys["valueFrom"]["secretKeyRef"] == {"name": "zimage-keys", "key": "api_keys"}
+    assert "SAFELIGHT_API_KEYS_FILE" not in VARIABLES
+    values = Values(api_keys_secret="zimage-keys")
+    own: dict[str, Any] = container(SETTINGS, values, "peers")
+    [keys] = [item["value"] for item in own["env"] if item["name"] == "SAFELIGHT_API_KEYS_FILE"]
+    spec: dict[str, Any] = pod("an-account", own, 20, values)
+    [volume] = [each for each in spec["volumes"] if each["name"] == "keys"]
+    [mount] = [each for each in own["volumeMounts"] if each["name"] == "keys"]
+    [item] = volume["secret"]["items"]
+    assert volume["secret"]["secretName"] == "zimage-keys"
+    assert item["key"] == "api_keys"
+    assert keys == f"{mount['mountPath']}/{item['path']}"
+    assert "subPath" not in mount, "a file that is mounted alone never follows its Secret"
 
 
 def test_a_pod_with_gpus_may_run_on_nodes_that_are_reserved_for_them() -> None:

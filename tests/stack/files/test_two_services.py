@@ -170,7 +170,7 @@ def test_no_selector_matches_the_pods_of_the_other_service(manifests: list[Manif
 def test_no_manifest_has_a_host_path(manifests: list[Manifest]) -> None:
     for pod in pods(manifests):
         for volume in pod["spec"]["volumes"]:
-            assert set(volume) & {"emptyDir", "persistentVolumeClaim"}
+            assert set(volume) & {"emptyDir", "persistentVolumeClaim", "secret"}
     assert not any("hostPath" in str(each) for each in manifests)
 
 
@@ -184,6 +184,12 @@ def test_every_secret_is_one_that_the_export_says_how_to_create(manifests: list[
         source["secretRef"]["name"]
         for pod in pods(manifests)
         for source in pod["spec"]["containers"][0].get("envFrom", ())
+    }
+    referenced |= {
+        volume["secret"]["secretName"]
+        for pod in pods(manifests)
+        for volume in pod["spec"]["volumes"]
+        if "secret" in volume
     }
     commands = [line for values in SERVICES.values() for line in secret_commands(values)]
     created = {line.split("generic ")[1].split()[0] for line in commands}

@@ -9,7 +9,8 @@ import pynvml
 import pytest
 
 from safelight.settings import load
-from safelight.stack.tools.doctor import LIBRARIES, PROGRAMS, Finding, examine
+from safelight.stack.tools.doctor import LIBRARIES, PROGRAMS, examine
+from safelight.stack.tools.finding import Finding
 from tests.stack.waiting import free_ports, stub_programs
 
 NEEDED = ("prometheus", "prometheus-alertmanager")

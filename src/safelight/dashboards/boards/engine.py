@@ -18,6 +18,7 @@ from safelight.dashboards.boards.common import (
     row,
 )
 from safelight.metrics.catalog import (
+    API_KEY,
     BATCH_LIMIT,
     BATCH_SIZE,
     CIRCUIT_OPEN,
@@ -27,6 +28,7 @@ from safelight.metrics.catalog import (
     DEVICE_SECONDS,
     ERROR,
     IMAGES,
+    KEY_REQUESTS,
     MODEL_INFO,
     QUEUED_WORK,
     REJECTED,
@@ -97,6 +99,13 @@ def _queue(limits: Thresholds) -> tuple[Panel, ...]:
             PER_SECOND,
             Query(NOW.rate(CONNECTIONS_CLOSED, (CLOSED,)), by(CLOSED)),
             needs=SERVED,
+        ),
+        panel(
+            Shape.STACK,
+            "Which API keys are used?",
+            "Requests that a key was accepted for, by the key's name. Without keys, it is empty.",
+            PER_SECOND,
+            Query(or_none(NOW.rate(KEY_REQUESTS, (API_KEY,)), API_KEY, REQUESTS), by(API_KEY)),
         ),
     )
 

@@ -180,7 +180,7 @@ FLEET_CHECKS = (
             "Read the worker's last lines in the service's log.",
             "died: look for the out-of-memory killer in the kernel log. hung: check the driver "
             "(dmesg, Xid). poisoned: check the model's CUDA kernels. load_failed: check the "
-            "weights and the disk.",
+            "weights and the disk. memory: the model leaks; find what it keeps after a call.",
         ),
         "Serve the same model alone, with one request at a time. Check whether workers still die.",
         ("a person or a script ends the workers",),

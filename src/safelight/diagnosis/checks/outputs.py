@@ -20,7 +20,7 @@ from safelight.diagnosis.checks.common import (
 from safelight.diagnosis.confidence import confidence_of, fisher_p_value, least_difference, wilson
 from safelight.diagnosis.evidence import Evidence, Reading, Where
 from safelight.diagnosis.finding import Check, Exhibit, Severity, Sign
-from safelight.errors import Timeout, Unauthorized, Unavailable
+from safelight.errors import Forbidden, Timeout, Unauthorized, Unavailable
 from safelight.metrics.catalog import (
     ERROR,
     INSTRUCTION_TYPE,
@@ -40,7 +40,7 @@ _CERTAINLY_ERRORS = 0.3
 _MORE_ERRORS, _RISE, _OUTAGE = 3.0, 0.15, 0.5
 _CERTAINLY_INVALID, _MORE_INVALID = 0.1, 2.0
 # Reasons that do not depend on the instruction.
-_INDEPENDENT = {NO_ERROR} | reasons_of(Unauthorized, Unavailable) - reasons_of(Timeout)
+_INDEPENDENT = {NO_ERROR} | reasons_of(Forbidden, Unauthorized, Unavailable) - reasons_of(Timeout)
 
 
 def _failing_instruction(evidence: Evidence) -> Iterator[Sign]:

@@ -44,6 +44,7 @@ def _order(settings: Settings, place: Place) -> Load:
         settings.image_limit_pixels,
         OutputLimits(settings.black_level, settings.flat_deviation, settings.noise_correlation),
         SamplingPlan(settings.quality_sample_ratio, settings.samples, settings.clip_model),
+        settings.isolation == "process",
     )
 
 

@@ -1,7 +1,7 @@
 """The API process's handle on one worker: start it, send it jobs, watch it, replace it when lost.
 
 A worker is lost when its process ends, when it makes no progress for too long, or when it reports
-that its device is poisoned.
+that its device is poisoned or that it leaks memory.
 """
 
 import asyncio
@@ -127,8 +127,8 @@ class WorkerHandle:
                 self._sink(WorkerReady(self.place.index, ready))
             case schema.Unusable() as refusal:
                 self._refused(refusal)
-            case schema.Poisoned():
-                self._end("poisoned")
+            case schema.Poisoned(reason):
+                self._end(reason)
 
     def _results(self, content: schema.Results, payloads: Sequence[bytes]) -> None:
         failed = schema.FailedResult
@@ -199,7 +199,9 @@ class WorkerHandle:
                 self._lost("load_failed" if died_loading else self._loss_reason)
                 if connection is not None:
                     await connection.stop()
-            is_stable = self._has_served or _now() - started_at > _STABLE_SECONDS
+            # A worker that leaks serves first: only its age shows whether it is worth a restart.
+            has_served = self._has_served and self._loss_reason != "memory"
+            is_stable = has_served or _now() - started_at > _STABLE_SECONDS
             failures = 1 if was_ready and is_stable else failures + 1
             if not was_ready and failures > self._settings.restart_limit:
                 self._sink(WorkerGaveUp(self.place.index, failures))

@@ -12,12 +12,12 @@ import pybase64
 from fastapi import FastAPI, Request
 from fastapi.responses import StreamingResponse
 
-from safelight.errors import Overloaded, Unauthorized, UnknownRequest
+from safelight.errors import Forbidden, Overloaded, Unauthorized, UnknownRequest
 from safelight.serving.http.front import Front
 from safelight.serving.http.responses import errors_of
 from safelight.serving.job import Job
 
-_FAILURES = errors_of(Unauthorized, UnknownRequest, Overloaded)
+_FAILURES = errors_of(Unauthorized, Forbidden, UnknownRequest, Overloaded)
 _PULSE_SECONDS = 1.0  # no event reports that the position in the queue changes
 
 

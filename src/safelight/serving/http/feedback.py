@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from safelight.errors import (
     BodyTooLarge,
+    Forbidden,
     InvalidParameter,
     Overloaded,
     RateLimited,
@@ -25,7 +26,7 @@ from safelight.serving.http.responses import errors_of
 from safelight.serving.policies.rates import Buckets
 
 REASONS = RATING_REASON.values or ()
-_FAILURES = (Unauthorized, UnknownRequest, RateLimited, Overloaded)
+_FAILURES = (Unauthorized, Forbidden, UnknownRequest, RateLimited, Overloaded)
 _LIMIT_BYTES = 4096
 _WAIT_SECONDS = 5.0
 Value = TypeVar("Value")

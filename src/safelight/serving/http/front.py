@@ -12,6 +12,7 @@ from fastapi.responses import Response
 
 from safelight.errors import (
     Cancelled,
+    Forbidden,
     InvalidParameter,
     NotReady,
     Stopping,
@@ -22,10 +23,10 @@ from safelight.errors import (
 from safelight.metrics.catalog import IN_FLIGHT, OUTPUT_INVALID, PROMPTS_TRUNCATED, REJECTED
 from safelight.metrics.registry import Meter
 from safelight.quality.instructions import Taxonomy
+from safelight.serving.http.access import Access
 from safelight.serving.http.advice import min_kept_ratio, note_background, note_corruption
 from safelight.serving.http.body import Body, Fields, check, measure_image, read_body
 from safelight.serving.http.disconnect import DisconnectWatch
-from safelight.serving.http.keys import Keys
 from safelight.serving.http.making import prompt_of, seed_of, sibling
 from safelight.serving.http.naming import name_exchange
 from safelight.serving.http.repeats import Call, Repeats, Run, digest_of
@@ -83,7 +84,7 @@ class Front:
         self.settings = settings
         self.requests = Requests()
         self.repeats = Repeats()
-        self.keys = Keys(settings.api_keys)
+        self.access = Access(settings, meter)
         self._buckets = Buckets(settings.rate_limit_per_minute, meter)
         self._uploads = Uploads(settings.uploads_limit_bytes, meter)
         self._handle = handle
@@ -94,9 +95,8 @@ class Front:
         meter.start_at_zero(PROMPTS_TRUNCATED, OUTPUT_INVALID)
 
     def owner(self, request: Request) -> str:
-        """Return the caller's name or address. Raises Unauthorized."""
-        address = request.client.host if request.client else ""
-        return self.keys.owner(request.headers.get("authorization"), address)
+        """Return the caller's name or address. Raises Unauthorized, Forbidden."""
+        return self.access.owner(request)
 
     async def serve(self, request: Request, route: Route) -> Response:
         """Read a model request, run it, and return the response.
@@ -166,7 +166,7 @@ class Front:
             raise Stopping
         try:
             owner = self.owner(request)
-        except Unauthorized:
+        except (Unauthorized, Forbidden):
             self._meter.add(REJECTED, "unauthorized")
             raise
         self._buckets.take(owner)

@@ -12,7 +12,15 @@ import pybase64
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 
-from safelight.errors import BadInput, InvalidParameter, Overloaded, SafelightError, UnknownRequest
+from safelight.errors import (
+    BadInput,
+    Forbidden,
+    InvalidParameter,
+    Overloaded,
+    SafelightError,
+    Unauthorized,
+    UnknownRequest,
+)
 from safelight.models.backend import shown_name
 from safelight.serving.http.answers import common_headers, json_response, notes
 from safelight.serving.http.body import Fields, parse_fields, parse_image
@@ -53,6 +61,7 @@ _TRUE = (True, "true", "True", "1")
 # Safelight's own fields, from the client's extra_body.
 _OWN_FIELDS = ("steps", "guidance_scale", "image_guidance_scale", "negative_prompt", "seed")
 _EDIT_ERRORS = (*MODEL_ERRORS, *IMAGE_ERRORS)
+_PAGE_ERRORS = errors_of(Unauthorized, Forbidden)
 _STATUS = {413: 400, 415: 400, 422: 400}  # OpenAI answers every invalid request with 400
 
 
@@ -80,7 +89,7 @@ def add_openai(api: FastAPI, front: Front) -> None:
             openapi_extra=extra[route.path],
         )(_served(front, route))
 
-    @api.get("/v1/models", tags=["openai"], summary="The served model and its task.")
+    @api.get("/v1/models", tags=["openai"], summary="The served model.", responses=_PAGE_ERRORS)
     async def models() -> dict[str, object]:
         served = front.served()
         own = {"task": served.task, "path": PATHS.get(served.task), "defaults": served.defaults}

@@ -16,7 +16,8 @@ import structlog
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from safelight.errors import Overloaded, Unauthorized, UnknownRequest
+from safelight.errors import Forbidden, Overloaded, Unauthorized, UnknownRequest
+from safelight.serving.http.access import has_keys
 from safelight.serving.http.addresses import Addresses, Peer, Resolve, look_up
 from safelight.serving.http.forwarding import (
     Held,
@@ -42,6 +43,7 @@ _ROUTES = re.compile(
     f"GET /v1/requests/{_ID}{_EVENTS}|DELETE /v1/requests/{_ID}(/record)?|"
     f"POST /v1/requests/{_ID}/rating|GET /v1/images/{_IMAGE}"
 )
+_REFUSED = (Unauthorized.status, Forbidden.status)
 _SENT = (b"authorization", b"content-type")
 _FOR = "x-forwarded-for"
 log = structlog.get_logger("safelight")
@@ -75,7 +77,7 @@ class Peers:
         self._app = app
         self._addresses = Addresses(settings.peers, resolve=resolve)
         self._uses_tls = "https://" in settings.peers
-        self._has_keys = bool(settings.api_keys)
+        self._has_keys = has_keys(settings)
         self._answer_seconds = answer_seconds
         self._id = secrets.token_hex(16)
         self._own: set[Peer] = set()  # this instance, by its addresses that the names lead to
@@ -201,7 +203,7 @@ class Peers:
         if answer.headers.get(MARK) == self._id:
             self._own.add(peer)
         # This instance knows the caller's key. If the other does not, its keys are older or newer.
-        if answer.is_server_error or answer.status_code == Unauthorized.status:
+        if answer.is_server_error or answer.status_code in _REFUSED:
             self._note_failure(peer, f"it returned {answer.status_code} {answer.reason_phrase}")
             return None
         self._failing.discard(peer)

@@ -7,6 +7,7 @@ from safelight.errors import (
     BodyTooLarge,
     Cancelled,
     CircuitOpen,
+    Forbidden,
     HostOutOfMemory,
     IdempotencyConflict,
     ImageDamaged,
@@ -38,6 +39,7 @@ Responses = dict[int | str, Shape]
 MODEL_ERRORS = (
     MalformedBody,
     Unauthorized,
+    Forbidden,
     UnsupportedTask,
     IdempotencyConflict,
     BodyTooLarge,

@@ -36,13 +36,14 @@ class SamplingPlan(Struct, frozen=True):
 
 
 class Load(Struct, frozen=True, tag="load"):
-    """Load this model. The first message to a worker."""
+    """Load this model. The first message to a worker. A worker in a thread has no own process."""
 
     model: ModelOrder
     report_seconds: float
     limit_pixels: int
     limits: OutputLimits
     sampling: SamplingPlan
+    own_process: bool = True
 
 
 class EditTask(Struct, frozen=True, tag="edit"):
@@ -220,7 +221,12 @@ class AssessmentFailed(Struct, frozen=True, tag="assessment_failed"):
 
 
 class Poisoned(Struct, frozen=True, tag="poisoned"):
-    """The device is not usable from this process any more. The worker ends."""
+    """This process is not usable any more. The worker ends.
+
+    `poisoned`: it lost the device; `memory`: it holds memory that its jobs need.
+    """
+
+    reason: Literal["poisoned", "memory"] = "poisoned"
 
 
 class MemoryReport(Struct, frozen=True, tag="memory"):

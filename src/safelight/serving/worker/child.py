@@ -90,6 +90,8 @@ def _load(channel: Channel, order: schema.Load, on_loaded: Callable[[], None]) -
     judge = judge_for(backend.info.model, plan.clip_model)
     sampling = Sampling(plan.ratio, plan.thumbnails, judge)
     worker = Worker(channel, backend, order.limit_pixels, limits, sampling)
+    if order.own_process:  # a new thread would have the same memory
+        worker.memory.watch()
     on_loaded()
     seconds = perf_counter() - started
     channel.send(Message(schema.Ready(backend.info, backend.task, seconds)))

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from safelight.errors import HostOutOfMemory, ModelError, OutOfMemory, SafelightError
-from safelight.reasons import reason_of_exception
+from safelight.models.backend import Backend
+from safelight.reasons import NO_ERROR, reason_of_exception
 from safelight.serving.wire.schema import FailedResult
 from safelight.serving.worker.choice import Prepared
 from safelight.telemetry.record import PipelineCall
@@ -19,6 +20,18 @@ def calls_of(jobs: Sequence[Prepared], call: PipelineCall | None) -> list[Pipeli
         replace(call, images=call.images[place : place + 1], leads=place == 0, batch=len(jobs))
         for place in range(len(jobs))
     ]
+
+
+def call_of(
+    backend: Backend, jobs: Sequence[Prepared], seconds: float, failure: SafelightError | None
+) -> PipelineCall:
+    """Return the call of a model that no probe measures, such as a classifier."""
+    info, error = backend.info, NO_ERROR if failure is None else failure.reason
+    makes_images = failure is None and backend.task != "predict"
+    images = tuple(job.size for job in jobs) if makes_images else ()
+    return PipelineCall(
+        info.pipeline, precision=info.precision, seconds=seconds, images=images, error=error
+    )
 
 
 def failed_result(

@@ -9,13 +9,14 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from time import perf_counter
+from typing import Literal
 
 from safelight.errors import Cancelled, HostOutOfMemory, OutOfMemory, SafelightError, Timeout
 from safelight.models.backend import Backend, OnStep, Output
 from safelight.probes.diffusers import DiffusersProbe
 from safelight.probes.torch import compilations
 from safelight.quality.validity import Limits
-from safelight.reasons import NO_ERROR, error_from_reason
+from safelight.reasons import error_from_reason
 from safelight.serving.wire import schema
 from safelight.serving.wire.protocol import Channel, Message
 from safelight.serving.worker.appraisal import NO_SAMPLING, Appraisal, Sampling
@@ -23,10 +24,9 @@ from safelight.serving.worker.choice import Batch, Prepared
 from safelight.serving.worker.intake import Intake
 from safelight.serving.worker.memory import Memory, is_poisoned
 from safelight.serving.worker.reporter import Call, Reporter, report_of
-from safelight.serving.worker.results import as_failure
+from safelight.serving.worker.results import as_failure, call_of
 from safelight.serving.worker.stage import Stage
 from safelight.serving.worker.steps import Steps
-from safelight.telemetry.record import PipelineCall
 
 _SHORT_SECONDS = 0.005  # the start of a shorter batch is not announced: it would be over too soon
 _SPIN_SECONDS = 0.002
@@ -55,7 +55,8 @@ class Worker:
         self._warm = info.warm_up_seconds > 0 or not info.weights_bytes
         self._stage = Stage()
         self._steps = Steps(channel, self._call.failed)
-        self._memory = Memory()
+        self.memory = Memory()
+        self._given_up = False
         appraisal = Appraisal(channel, sampling, self._stage.has_work, self._call.failed)
         self._reporter = Reporter(channel, self._stage, self._steps, self._call, limits, appraisal)
         self._intake = Intake(self._stage, self._reporter, self._call, limit_pixels)
@@ -138,6 +139,8 @@ class Worker:
 
     def run(self, batch: Batch) -> None:
         """Run one batch and send its results. A batch too large for the memory is split."""
+        if self._given_up:  # while the first part of a batch ran; the rest runs elsewhere
+            return
         jobs = batch.jobs
         on_step = self._begin(jobs)
         graphs = compilations()
@@ -148,31 +151,21 @@ class Worker:
             outputs = self._outputs(jobs, on_step)
         except Exception as error:  # noqa: BLE001 - every failure must reach the API process
             if is_poisoned(error):
-                self._give_up(error, jobs)
+                sys.excepthook(type(error), error, error.__traceback__)
+                self._give_up(jobs, "poisoned")
                 return
             # The error's traceback holds tensors. It is gone before a batch is split.
             failure = as_failure(error)
         seconds = perf_counter() - started
         if self._probe is None:
-            self._call.last = self._call_of(jobs, seconds, failure)
+            self._call.last = call_of(self._backend, jobs, seconds, failure)
         self._charge(jobs, seconds)
         if failure is not None:
             self._failed(batch, failure, seconds, graphs)
             return
-        self._memory.fitted(jobs)
+        self.memory.fitted(jobs)
         report = report_of(batch, seconds, complete=self._typical(graphs))
         self._reporter.report(batch, outputs, report)
-
-    def _call_of(
-        self, jobs: list[Prepared], seconds: float, failure: SafelightError | None
-    ) -> PipelineCall:
-        """Return the call of a model that no probe measures, such as a classifier."""
-        info, error = self._backend.info, NO_ERROR if failure is None else failure.reason
-        makes_images = failure is None and self._backend.task != "predict"
-        images = tuple(job.size for job in jobs) if makes_images else ()
-        return PipelineCall(
-            info.pipeline, precision=info.precision, seconds=seconds, images=images, error=error
-        )
 
     def _outputs(self, jobs: list[Prepared], on_step: OnStep) -> list[Output]:
         outputs = list(self._backend.run([job.work for job in jobs], on_step))
@@ -183,7 +176,7 @@ class Worker:
     def _failed(self, batch: Batch, failure: SafelightError, seconds: float, graphs: int) -> None:
         """Report a batch that failed; split it if it did not fit into memory."""
         if isinstance(failure, OutOfMemory | HostOutOfMemory):
-            self._split(batch, seconds)
+            self._split(batch, failure, seconds)
             return
         self._typical(graphs)
         if len(batch.jobs) > 1 and not isinstance(failure, Cancelled):
@@ -229,23 +222,26 @@ class Worker:
         for job in jobs:
             job.timeline.split(phases, rest=rest)
 
-    def _split(self, batch: Batch, seconds: float) -> None:
+    def _split(self, batch: Batch, failure: SafelightError, seconds: float) -> None:
         """Run the halves of a batch that did not fit. A single job that does not fit fails."""
         jobs = batch.jobs
-        self._memory.free()
+        self.memory.free()
         half = len(jobs) // 2
         if not half:
+            if self.memory.leaks(jobs[0]):
+                self._give_up(jobs, "memory")
+                return
             report = report_of(batch, seconds, complete=False)
-            self._reporter.fail(jobs, self._memory.too_large(jobs[0]), report)
+            self._reporter.fail(jobs, self.memory.too_large(jobs[0], type(failure)), report)
             return
         self._reporter.send([], [], report_of(batch, seconds, complete=False, fits=half))
         self.run(Batch(jobs[:half], "memory", []))
         self.run(Batch(jobs[half:], "memory", []))
 
-    def _give_up(self, error: Exception, jobs: list[Prepared]) -> None:
-        """Report that this process has lost the device, and end, so that a new one can use it."""
-        sys.excepthook(type(error), error, error.__traceback__)
+    def _give_up(self, jobs: list[Prepared], reason: Literal["poisoned", "memory"]) -> None:
+        """Report that this process is not usable, and end, so that a new one takes its place."""
+        self._given_up = True
         self._reporter.close(wait=True)  # earlier outputs have left the device and can be sent
         self._channel.send(Message(schema.Started([job.id for job in jobs])))
-        self._channel.send(Message(schema.Poisoned()))
+        self._channel.send(Message(schema.Poisoned(reason)))
         self._stage.close()

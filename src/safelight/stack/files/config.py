@@ -4,8 +4,9 @@ Prometheus 2.42 and later can load it.
 """
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
-from safelight.stack.files.discovery import Targets, static_targets
+from safelight.stack.files.discovery import Targets, static_targets, with_key
 from safelight.stack.files.document import Document, header, yaml_text
 
 SCRAPE_INTERVAL = "5s"
@@ -14,25 +15,19 @@ _MAX_EXEMPLARS = 100_000
 
 def prometheus_yml(
     services: Mapping[str, str],
+    monitoring: Mapping[str, str | None],
     *,
-    prometheus: str,
-    alertmanager: str,
     rule_files: Sequence[str],
-    node_exporter: str | None = None,
-    alert_relay: str | None = None,
+    key_file: Path | None = None,
 ) -> str:
     """Return a configuration that scrapes these targets (`host:port`) and evaluates the rules.
 
-    Each service is a job with the service's name.
+    Each service is a job with the service's name, and each program of the monitoring that has an
+    address. The services get the key in `key_file`.
     """
-    jobs = {
-        **services,
-        "node": node_exporter,
-        "prometheus": prometheus,
-        "alertmanager": alertmanager,
-        "alert-relay": alert_relay,
-    }
-    return configuration(static_targets(jobs, alertmanager), rule_files=rule_files)
+    jobs = {**services, **monitoring}
+    targets = static_targets(jobs, str(monitoring["alertmanager"]))
+    return configuration(with_key(targets, services, key_file), rule_files=rule_files)
 
 
 def configuration(

@@ -5,7 +5,7 @@ root file system is read-only.
 """
 
 from safelight.settings import Settings, environment_name
-from safelight.stack.files.delivered import RELAY_TOKEN, Delivered
+from safelight.stack.files.delivered import METRICS_KEY, RELAY_TOKEN, Delivered
 from safelight.stack.files.document import Document, header, yaml_text
 from safelight.stack.files.grafana import HOME
 from safelight.stack.files.image import CACHE, IMAGE, STATE
@@ -30,6 +30,9 @@ _USAGE = """\
 _TOKEN_USAGE = f"""\
 #   openssl rand -hex 32 > secrets/{RELAY_TOKEN}   # between Alertmanager and the relay
 """
+_KEY_USAGE = f"""\
+#   safelight key prometheus --scope operate   # write the key to secrets/{METRICS_KEY}
+"""
 BOARDS_FOLDER = "/var/lib/grafana/dashboards"
 PROMETHEUS_GPU = "prometheus-gpu.yml"
 _PROMETHEUS_YML = "/etc/prometheus/prometheus.yml"
@@ -39,22 +42,24 @@ _GRAFANA_PASSWORD = "grafana_admin"
 _RELAY = "alert-relay"
 
 
-def compose_yaml(settings: Settings, delivered: Delivered) -> str:
+def compose_yaml(settings: Settings, delivered: Delivered, *, keyed: bool = False) -> str:
     """Return compose.yaml: the service, Prometheus, Alertmanager, Grafana, and the relay if needed.
 
-    The containers and volumes of another service have other names.
+    The containers and volumes of another service have other names. If it is keyed, Prometheus
+    shows an API key to the service.
     """
+    keys = (METRICS_KEY,) if keyed else ()
     services = {
         "safelight": _service(settings),
-        "prometheus": _prometheus(settings.retention),
+        "prometheus": _prometheus(settings.retention, keys),
         "alertmanager": _alertmanager(delivered),
         **({_RELAY: _relay(delivered)} if delivered.relayed else {}),
         "grafana": _grafana(),
     }
     volumes = ("models", "state", "prometheus", "alertmanager", "grafana")
     tokens = (RELAY_TOKEN,) if delivered.relayed else ()
-    secrets = (_GRAFANA_PASSWORD, *tokens, *delivered.secrets)
-    usage = _USAGE + (_TOKEN_USAGE if tokens else "")
+    secrets = (_GRAFANA_PASSWORD, *tokens, *keys, *delivered.secrets)
+    usage = _USAGE + (_TOKEN_USAGE if tokens else "") + (_KEY_USAGE if keys else "")
     usage += "".join(
         f"#   secrets/{name}   # {source} of the monitoring file\n"
         for name, source in delivered.secrets.items()
@@ -130,7 +135,7 @@ def _python_probe(address: str) -> list[str]:
     return ["CMD", "python", "-c", code]
 
 
-def _prometheus(retention: str) -> Document:
+def _prometheus(retention: str, secrets: tuple[str, ...]) -> Document:
     return {
         "image": _VERSIONS["prometheus"],
         **_restricted("9090", "PROMETHEUS_PORT", memory="4g"),
@@ -147,6 +152,7 @@ def _prometheus(retention: str) -> Document:
             "./prometheus/rules:/etc/prometheus/rules:ro",
             "prometheus:/prometheus",
         ],
+        **({"secrets": list(secrets)} if secrets else {}),
         "healthcheck": _fetch("9090/-/ready"),
     }
 
@@ -223,6 +229,8 @@ def _restricted(port: str, variable: str, *, memory: str) -> Document:
     return {
         "ports": [f"127.0.0.1:${{{variable}:-{port}}}:{port}"],
         "restart": "unless-stopped",
+        # Without these options, every line is kept for ever.
+        "logging": {"driver": "json-file", "options": {"max-size": "20m", "max-file": "5"}},
         "read_only": True,
         "tmpfs": ["/tmp"],
         "mem_limit": memory,

@@ -10,7 +10,8 @@ from safelight.stack.files.document import header
 from safelight.stack.monitoring import Monitoring
 from safelight.stack.receivers import Receiver
 
-_FOLDER = Path("/run/secrets")
+SECRETS = Path("/run/secrets")
+METRICS_KEY = "metrics_key"  # of the service, for Prometheus
 RELAY_TOKEN = "relay_token"  # no receiver's secret has such a name: they end with their key
 _FILE = "_file"  # the end of a key that names the file of a secret
 
@@ -31,7 +32,7 @@ class Delivered:
     @property
     def token_file(self) -> Path | None:
         """Return the file with the token that Alertmanager sends to the relay, in containers."""
-        return _FOLDER / RELAY_TOKEN if self.relayed else None
+        return SECRETS / RELAY_TOKEN if self.relayed else None
 
     @property
     def relayed(self) -> bool:
@@ -74,7 +75,7 @@ def _of(secrets: Mapping[str, Mapping[str, str]], receivers: Set[str]) -> Iterat
 
 def _moved(name: str, receiver: Receiver) -> Receiver:
     paths = {
-        key: _FOLDER / _secret(name, key)
+        key: SECRETS / _secret(name, key)
         for key, value in receiver
         if key.endswith(_FILE) and value is not None
     }

@@ -4,9 +4,10 @@ The labels are always those of the Prometheus Operator: `job`, `instance`, `name
 `container`, `endpoint` and `node`. A service has no target label `endpoint`: its metrics have one.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 
 from safelight.metrics.catalog import ENDPOINT
 from safelight.stack.files.document import Document, header, yaml_text
@@ -96,6 +97,18 @@ def kubernetes_targets() -> Targets:
         ],
     }
     return Targets(jobs, [alertmanager])
+
+
+def with_key(targets: Targets, services: Collection[str], file: Path | None) -> Targets:
+    """Return targets of which these services get the API key in a file.
+
+    Prometheus reads the file at each scrape. Without a file, return the targets unchanged.
+    """
+    if file is None:
+        return targets
+    shown = {"authorization": {"type": "Bearer", "credentials_file": str(file)}}
+    jobs = [{**job, **shown} if job["job_name"] in services else job for job in targets.jobs]
+    return Targets(jobs, targets.alertmanagers)
 
 
 def discovery_rights(namespace: str) -> str:

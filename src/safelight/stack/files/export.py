@@ -20,7 +20,7 @@ from safelight.stack.files.containers import (
     compose_yaml,
     secrets_gitignore,
 )
-from safelight.stack.files.delivered import delivered
+from safelight.stack.files.delivered import METRICS_KEY, SECRETS, delivered
 from safelight.stack.files.discovery import (
     GPU_JOB,
     Discovery,
@@ -30,6 +30,7 @@ from safelight.stack.files.discovery import (
     kubernetes_targets,
     static_targets,
     target_files,
+    with_key,
 )
 from safelight.stack.files.document import yaml_text
 from safelight.stack.files.folder import generated
@@ -75,6 +76,7 @@ class Choices:
     values: Values = field(default_factory=Values)
     monitoring: Monitoring = field(default_factory=Monitoring)
     relay_token_file: Path | None = None
+    metrics_key_file: Path | None = None
 
     @property
     def service(self) -> Settings:
@@ -161,6 +163,7 @@ def _prometheus(choices: Choices) -> Files:
             values = choices.values
             interval = f"{values.monitoring.scrape_interval_seconds}s"
             files = {"prometheus/rbac.yaml": discovery_rights(values.network.prometheus_namespace)}
+    targets = with_key(targets, (SERVICE,), choices.metrics_key_file)
     config = _prometheus_yml(targets, choices, usage, interval)
     return {"prometheus/prometheus.yml": config, **files, **_rules(choices)}
 
@@ -209,6 +212,8 @@ def _compose(choices: Choices) -> Files:
     }
     cpu_only = static_targets({**services, **monitoring}, alertmanager)
     with_gpus = static_targets({**services, **gpus, **monitoring}, alertmanager)
+    key_file = None if choices.metrics_key_file is None else SECRETS / METRICS_KEY
+    cpu_only, with_gpus = (with_key(each, services, key_file) for each in (cpu_only, with_gpus))
     relay_files = {"compose/monitoring.toml": notified.relay_file()} if notified.relayed else {}
     return {
         **_rules(choices),
@@ -220,7 +225,7 @@ def _compose(choices: Choices) -> Files:
         "compose/prometheus.yml": _prometheus_yml(cpu_only, choices),
         f"compose/{PROMETHEUS_GPU}": _prometheus_yml(with_gpus, choices),
         "compose/datasource.yml": datasource("http://prometheus:9090"),
-        "compose.yaml": compose_yaml(choices.service, notified),
+        "compose.yaml": compose_yaml(choices.service, notified, keyed=key_file is not None),
         "compose.gpu.yaml": compose_gpu_yaml(),
         "secrets/.gitignore": secrets_gitignore(),
         "Dockerfile": dockerfile(),

@@ -25,6 +25,7 @@ def servicemonitor(app: App, monitored: Monitored) -> Document:
     endpoint = {
         "port": SCRAPED_PORT,
         "path": "/metrics",
+        **_key(monitored),
         "honorLabels": True,  # the `namespace` of a metric wins over that of the pod
         "interval": f"{seconds}s",
         "scrapeTimeout": f"{min(seconds, _MAX_SCRAPE_SECONDS)}s",
@@ -86,6 +87,14 @@ def fitting(text: str) -> str:
     if len(text.encode()) < _MAX_BYTES:
         return text
     return json.dumps(json.loads(text), ensure_ascii=False, sort_keys=True)
+
+
+def _key(monitored: Monitored) -> Document:
+    """Return the API key that Prometheus sends, if the service needs one."""
+    if not monitored.key_secret:
+        return {}
+    entry = {"name": monitored.key_secret, "key": "key"}
+    return {"authorization": {"type": "Bearer", "credentials": entry}}
 
 
 def _restored(label: str) -> list[Document]:

@@ -9,6 +9,7 @@ from safelight.stack.files.values import Values
 _DRAIN_SECONDS = 5  # until proxies stop sending requests to a pod that is about to end
 _CLOSE_SECONDS = 5  # after the grace period, to close files and connections
 _READY, _ALIVE = "/readyz", "/healthz"
+KEYS = "/run/safelight/keys"
 _RECORDS_FILE = f"sqlite:///{STATE}/records.db"
 
 
@@ -48,6 +49,7 @@ def container(settings: Settings, values: Values, peers: str) -> Document:
             {"name": "cache", "mountPath": CACHE},
             {"name": "state", "mountPath": STATE},
             {"name": "tmp", "mountPath": "/tmp"},
+            *(_keys_mount() if values.api_keys_secret else ()),
         ],
     }
 
@@ -71,6 +73,7 @@ def pod(account: str, service: Document, grace_seconds: float, values: Values) -
             _volume("cache", values.cache_claim, "50Gi"),
             _volume("state", values.records.claim, "4Gi"),
             _volume("tmp", "", "4Gi"),
+            *_keys_volume(values.api_keys_secret),
         ],
         **({"tolerations": gpu_tolerations()} if values.resources.gpus else {}),
         **_placement(values),
@@ -103,6 +106,20 @@ def _volume(name: str, claim: str, size: str) -> Document:
     return {"name": name, "emptyDir": {"sizeLimit": size}}
 
 
+def _keys_mount() -> list[Document]:
+    """Return the folder of the keys. Without `subPath`: the files there follow their Secret."""
+    return [{"name": "keys", "mountPath": KEYS, "readOnly": True}]
+
+
+def _keys_volume(secret: str) -> list[Document]:
+    """Return the Secret with the keys. Without it the pod does not start, and says why."""
+    if not secret:
+        return []
+    items = [{"key": "api_keys", "path": "api_keys"}]
+    source: Document = {"secretName": secret, "defaultMode": 0o440, "items": items}
+    return [{"name": "keys", "secret": source}]
+
+
 def _environment(settings: Settings, values: Values, peers: str) -> list[Document]:
     texts: Document = {
         environment_name("model"): settings.model,
@@ -117,8 +134,7 @@ def _environment(settings: Settings, values: Values, peers: str) -> list[Documen
     for name, text in sorted(values.settings.items()):
         variables.append({"name": environment_name(name), "value": text})
     if values.api_keys_secret:
-        source = _from_secret(values.api_keys_secret, "api_keys")
-        variables.append({"name": environment_name("api_keys"), **source})
+        variables.append({"name": environment_name("api_keys_file"), "value": f"{KEYS}/api_keys"})
     return variables
 
 

@@ -25,7 +25,7 @@ _REPOSITORY = r"^[a-z0-9][a-z0-9.-]*(:[0-9]+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)*$"
 _LABEL = r"^([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?$"
 # The deployment sets these itself.
 _OWN_SETTINGS = frozenset(
-    {"api_keys", "grace_seconds", "host", "model", "namespace"}
+    {"api_keys", "api_keys_file", "grace_seconds", "host", "model", "namespace"}
     | {"peers", "port", "records_url", "state_folder", "tls_certificate", "tls_key"}
 )
 SETTINGS = Settings.model_fields.keys() - _OWN_SETTINGS
@@ -95,6 +95,11 @@ class Monitored(_Part):
     """Resources of the Prometheus Operator."""
 
     enabled: bool = Field(default=False, description="Create a ServiceMonitor and the rules.")
+    key_secret: NameIfAny = Field(
+        "",
+        description="Secret with the entry key: the API key that Prometheus sends, for a service "
+        "with protected metrics.",
+    )
     shared: bool = Field(
         default=True,
         description="Also create the dashboards and the rules of machines. They are the same for "
@@ -130,7 +135,9 @@ class Values(_Part):
     replicas: int = Field(2, ge=1, le=15)
     image: Image = Image()
     api_keys_secret: NameIfAny = Field(
-        "", description="Secret with the entry api_keys. Empty: callers need no API key."
+        "",
+        description="Secret with the entry api_keys, which is read again when it changes. Empty: "
+        "callers need no API key.",
     )
     cache_claim: NameIfAny = Field(
         "",

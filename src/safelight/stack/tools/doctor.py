@@ -4,7 +4,6 @@ import platform
 import shutil
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
 from safelight.errors import BadSetting, PortTaken
@@ -20,6 +19,8 @@ from safelight.stack.local import (
 )
 from safelight.stack.programs import Program, is_writable, look_for, require_free_port
 from safelight.stack.services import SERVICE
+from safelight.stack.tools.exposure import open_to
+from safelight.stack.tools.finding import Finding
 from safelight.units import size
 
 LIBRARIES = (
@@ -51,26 +52,10 @@ _PORTS = {
 _MIN_FREE_BYTES = 2 * 1024**3
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """The result of one check; `needed` is True if `safelight up` fails without it."""
-
-    area: str
-    name: str
-    found: bool
-    detail: str
-    needed: bool = True
-    remedy: str = ""
-
-    @property
-    def blocks(self) -> bool:
-        """Return True if `safelight up` would fail because this is missing."""
-        return self.needed and not self.found
-
-
 def examine(settings: Settings) -> list[Finding]:
     """Return the result of every check."""
-    return [*_machine(settings), *_libraries(), *_programs(), *_gpus(), *_ports(settings)]
+    machine = [*_machine(settings), *_libraries(), *_programs(), *_gpus(), *_ports(settings)]
+    return [*machine, *open_to(settings)]
 
 
 def _machine(settings: Settings) -> Iterator[Finding]:
