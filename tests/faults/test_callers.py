@@ -187,7 +187,8 @@ def test_five_thousand_requests_at_once_get_one_response_each(victim: Victim, nu
     assert len(statuses) == number
     assert set(statuses) <= {200, 503}
     assert statuses.count(200) >= 50  # normal callers can fill 90 % of the queue of 64
-    assert until(lambda: counted_everywhere() == before + number, 10)
+    # The kept connection that reads the metrics may have made room for another one.
+    assert until(lambda: counted_everywhere() - before in (number, number + 1), 10)
     victim.settles()
     answers = [(s, "none" if s == 200 else "overloaded") for s in statuses]
     record(f"{number} requests at once", counted(answers), "one response each")

@@ -56,7 +56,7 @@ def engine(limits: Thresholds) -> Board:
         ENGINE,
         "Engine",
         "Does the engine use its devices well, with large batches, little waste and few refusals?",
-        row("Queue", REQUEST, *_queue(limits)),
+        row("Queue", REQUEST, *_queue(limits), *_callers()),
         row("Device", GPUS, *_device(limits), *_batches()),
         row("Workers and protection", GPUS, *_workers(), *_protection()),
         row("Instances", GPUS, *_instances(limits)),
@@ -91,6 +91,11 @@ def _queue(limits: Thresholds) -> tuple[Panel, ...]:
             PER_SECOND,
             Query(or_none(NOW.rate(REJECTED, (REJECTION,)), REJECTION, REQUESTS), by(REJECTION)),
         ),
+    )
+
+
+def _callers() -> tuple[Panel, ...]:
+    return (
         panel(
             Shape.STACK,
             "Which connections are closed?",
