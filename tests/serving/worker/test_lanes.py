@@ -9,6 +9,7 @@ import pytest
 from safelight.quality.images import Larger
 from safelight.serving.worker.choice import Prepared, prepared
 from safelight.serving.worker.lanes import _LANES, Lanes
+from tests.serving.conftest import until
 from tests.serving.prepared import an_order
 
 
@@ -42,7 +43,7 @@ def test_small_images_are_decoded_while_large_ones_fill_their_lanes(lanes: Lanes
     large = [Image(40_000_000) for _ in range(5)] + [Image(10_000_000) for _ in range(5)]
     for number, image in enumerate(large):
         lanes.submit(a_job(f"large {number}"), image.decode)
-    assert large[0].begun.wait(10)
+    assert until(lambda: sum(image.begun.is_set() for image in large) == 3, 10)
     small = Image(1_000_000)
     small.end.set()
 
@@ -57,9 +58,9 @@ def test_small_images_are_decoded_while_large_ones_fill_their_lanes(lanes: Lanes
 
 def test_only_one_of_the_largest_images_is_decoded_at_a_time(lanes: Lanes) -> None:
     first, second = Image(40_000_000), Image(40_000_000)
-    for name, image in (("first", first), ("second", second)):
-        lanes.submit(a_job(name), image.decode)
+    lanes.submit(a_job("first"), first.decode)
     assert first.begun.wait(10)
+    lanes.submit(a_job("second"), second.decode)
     assert not second.begun.is_set()
     first.end.set()
     assert second.begun.wait(10)
@@ -73,14 +74,14 @@ def test_a_withdrawn_job_is_returned_once_and_never_decoded(lanes: Lanes) -> Non
     lanes.submit(a_job("first"), first.decode)
     assert first.begun.wait(10)
     lanes.submit(job, second.decode)
-    lanes.submit(a_job("third"), Image(1).decode)
-    while "second" not in lanes._waiting:  # it moves from lane to lane
-        pass
-    withdrawn = None
-    while withdrawn is None:
-        withdrawn = lanes.withdraw("second")
+    withdrawn: list[Prepared | None] = []
 
-    assert withdrawn is job
+    def is_withdrawn() -> bool:  # it cannot be withdrawn while a thread reads its header
+        withdrawn[:] = [lanes.withdraw("second")]
+        return withdrawn != [None]
+
+    assert until(is_withdrawn, 10)
+    assert withdrawn == [job]
     assert lanes.withdraw("second") is None
     assert lanes.withdraw("first") is None
     first.end.set()
