@@ -1,6 +1,6 @@
 """Fuzz each target with atheris: `python -m tests.fuzz 600 [TARGET …]` spends ten minutes on each.
 
-An input that crashes a target, or takes ten seconds, becomes a seed in tests/fuzz/corpus, which
+An input that crashes a target, or takes half a minute, becomes a seed in tests/fuzz/corpus, which
 `make test` runs from then on. What else was found is kept only while this runs.
 """
 
@@ -14,11 +14,12 @@ from tests.fuzz.targets import TARGETS
 
 _TARGET = "tests.fuzz.target"
 _LONGEST_INPUT_BYTES = 4096
-_LIMITS = ("-timeout=10", "-rss_limit_mb=2048", f"-max_len={_LONGEST_INPUT_BYTES}", "-verbosity=1")
+_LIMITS = ("-timeout=30", "-rss_limit_mb=2048", f"-max_len={_LONGEST_INPUT_BYTES}", "-verbosity=1")
 
 
 def fuzz(name: str, seconds: int) -> bool:
     """Fuzz a target; return whether it never failed."""
+    (CORPUS / name).mkdir(exist_ok=True)
     known = {file.name for file in CORPUS.glob(f"{name}/*")}
     with TemporaryDirectory() as folder:
         write(name, Path(folder))

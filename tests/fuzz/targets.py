@@ -6,7 +6,7 @@ A target returns if the bytes are accepted or refused as documented. Everything 
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import suppress
 from pathlib import Path
-from tempfile import gettempdir
+from tempfile import TemporaryDirectory
 from typing import TypeVar
 
 from starlette.requests import Request
@@ -25,6 +25,7 @@ SETTINGS = Settings()
 SIDES = Sides(512)
 PIXELS = 4_000_000  # each picture is decoded within a second
 _HALVES = 2
+_FOLDER = TemporaryDirectory(prefix="safelight-fuzz-")
 
 Result = TypeVar("Result")
 Target = Callable[[bytes], None]
@@ -114,7 +115,7 @@ def _messages(*chunks: bytes) -> tuple[list[Message], bool]:
 
 
 def _file(name: str, data: bytes) -> Path:
-    path = Path(gettempdir()) / name
+    path = Path(_FOLDER.name) / name
     path.write_bytes(data)
     return path
 
