@@ -20,7 +20,7 @@ BENCHMARKS = {
 }
 
 
-def test_the_budgets_add_up_to_forty_minutes_at_most() -> None:
+def test_the_budgets_add_up_to_the_whole_budget_at_most() -> None:
     assert sum(part.budget_minutes for part in PARTS) <= BUDGET_MINUTES
 
 

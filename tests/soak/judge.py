@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from random import Random
 from statistics import median
 
-from safelight.diagnosis.slope import Point, Trend, trend
+from safelight.diagnosis.slope import Point, Trend, since, trend
 
 HOUR = 3600.0
-WARM_UP = 1 / 3  # of a soak: caches, pools and arenas fill
-LEAST_SECONDS = 20 * 60 * (1 - WARM_UP)  # below this, a line says nothing about an hour
+SHORTEST_SECONDS = 20 * 60.0  # a line through less says nothing about an hour
 # A rise below these is not reported, however certain it is.
 LEAST_PER_HOUR = {"memory": 0.5e6, "descriptors": 2.0, "threads": 2.0}
+_ALMOST = 0.9  # the first and the last point of a line are medians
 _BLOCK = 10  # neighbouring points that are drawn together, so that they stay correlated
 _DRAWS = 10
 _SEEN = 9  # of the draws, in which a leak must be seen
@@ -33,7 +33,13 @@ class Verdict:
 
 def steady(points: Sequence[Point]) -> Sequence[Point]:
     """Return a curve without its warm-up."""
-    return points[round(len(points) * WARM_UP) :]
+    begin = points[0][0] + warm_up_seconds(points[-1][0] - points[0][0])
+    return since(points, begin)
+
+
+def warm_up_seconds(seconds: float) -> float:
+    """Return how long caches, pools and arenas may fill in a soak: a third, at most 20 minutes."""
+    return min(seconds / 3, SHORTEST_SECONDS)
 
 
 def judge(points: Sequence[Point], least_per_hour: float) -> Verdict | None:
@@ -41,7 +47,9 @@ def judge(points: Sequence[Point], least_per_hour: float) -> Verdict | None:
     line = trend(points)
     if line is None:
         return None
-    rises = None if line.span_seconds < LEAST_SECONDS * 0.9 else _rises(line, least_per_hour)
+    least_seconds = SHORTEST_SECONDS - warm_up_seconds(SHORTEST_SECONDS)
+    enough = line.span_seconds > least_seconds * _ALMOST
+    rises = _rises(line, least_per_hour) if enough else None
     return Verdict(line.slope * HOUR, line.low * HOUR, line.high * HOUR, rises)
 
 
@@ -68,7 +76,7 @@ def longer(points: Sequence[Point], hours: float, *, seed: int) -> list[Point]:
     noise = _noise(points)
     step = (points[-1][0] - points[0][0]) / (len(points) - 1)
     chance, values = Random(seed), list[float]()
-    number = round(hours * HOUR * (1 - WARM_UP) / step) + 1
+    number = round((hours * HOUR - warm_up_seconds(hours * HOUR)) / step) + 1
     while len(values) < number:
         start = chance.randrange(max(1, len(noise) - _BLOCK))
         values += noise[start : start + _BLOCK]

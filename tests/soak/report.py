@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from tests.soak.judge import LEAST_PER_HOUR, LEAST_SECONDS, WARM_UP, hours_to_see, judge, steady
+from tests.soak.judge import LEAST_PER_HOUR, SHORTEST_SECONDS, hours_to_see, judge, steady
 from tests.soak.soaked import Curve, Soaked
 
 LEAK_BYTES_PER_HOUR = 1e6
@@ -32,7 +32,7 @@ def _growth(soaked: Soaked, role: str, resource: str, curve: Curve) -> Iterator[
     name = f"{soaked.model}: {resource} of the {role}"
     before = soaked.before.get((role, resource), 0)
     after = soaked.after.get((role, resource), 0)
-    short = curve[-1][0] < LEAST_SECONDS
+    short = curve[-1][0] < SHORTEST_SECONDS * 0.9
     most = _MORE.get(resource, _MORE_OF_MEMORY if short else float("inf"))
     if after > before + most:
         yield f"{name} grew from {before:.0f} to {after:.0f}."
@@ -57,8 +57,7 @@ def text(soaked: Soaked) -> str:
 def _slope(curve: Curve, resource: str) -> str:
     verdict = judge(steady(curve), LEAST_PER_HOUR[resource])
     if verdict is None or verdict.rises is None:
-        minutes = LEAST_SECONDS / (1 - WARM_UP) / 60
-        return f"{'-':>12}  too short: a slope needs {minutes:.0f} minutes"
+        return f"{'-':>12}  too short: a slope needs {SHORTEST_SECONDS / 60:.0f} minutes"
     interval = f"{_shown(verdict.low)} to {_shown(verdict.high)}"
     return f"{_shown(verdict.per_hour):>12}  {interval}{', RISES' if verdict.rises else ''}"
 
@@ -66,7 +65,8 @@ def _slope(curve: Curve, resource: str) -> str:
 def _sight(soaked: Soaked) -> Iterator[str]:
     """Yield how long a soak must be that shows a leak, by the noise of this one."""
     for (role, resource), curve in soaked.curves.items():
-        if resource != "memory" or curve[-1][0] < LEAST_SECONDS:
+        verdict = judge(steady(curve), LEAST_PER_HOUR[resource])
+        if resource != "memory" or verdict is None or verdict.rises is None:
             continue
         hours = hours_to_see(steady(curve), LEAK_BYTES_PER_HOUR)
         needs = f"a soak of {hours * 60:.0f} minutes" if hours else "more than 16 hours"
