@@ -30,16 +30,11 @@ class Part:
     attempts: int = 1
 
 
-# The services, and beside them the decoders and parsers.
-_FUZZ = (
-    "python scripts/fuzz.py 20 & services=$!; python -m tests.fuzz 8; parsers=$?; "
-    "wait $services && exit $parsers"
-)
 # To add a check, add a row. The budgets may add up to BUDGET_MINUTES.
 PARTS = (
     Part("wheels in clean environments", "python -m scripts.wheels", 6),
     Part("boards", "python -m pytest -q tests/grafana tests/stack/test_whole_boards.py", 4),
-    Part("fuzz", _FUZZ, 3),
+    Part("fuzz", "python -m tests.fuzz 6 && python scripts/fuzz.py 20", 3),
     Part("soak", "python -m tests.soak 0.4", 1.5),
     Part("truth", "python -m tests.truth", 4),
     Part("benchmarks", "SHORT=1 python -m benchmarks", 9),
