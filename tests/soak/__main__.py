@@ -54,10 +54,11 @@ def _served(model: str, folder: Path) -> Iterator[Soaked]:
     path, params = MODELS[model]
     own = folder / model
     own.mkdir()
-    # As by default, but in a folder of its own. A demo at its size keeps all that it should.
+    # The table of requests that can be rated fills for hours; with a minute it is full at once.
+    settings = {"rating_retention_seconds": "60", "structure_floor": "0"}
     state = str(own / "state")
     with serving(
-        own, model, namespace=NAMESPACE, state_folder=state, structure_floor="0"
+        own, model, calm=True, namespace=NAMESPACE, state_folder=state, **settings
     ) as service:
         yield Soaked(model, service, Traffic(service.url, path, params))
 

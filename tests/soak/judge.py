@@ -11,7 +11,7 @@ from statistics import median
 from safelight.diagnosis.slope import Point, Trend, since, trend
 
 HOUR = 3600.0
-SHORTEST_SECONDS = 20 * 60.0  # a line through less says nothing about an hour
+SHORTEST_SECONDS = 15 * 60.0  # a line through less says nothing about an hour
 # A rise below these is not reported, however certain it is.
 LEAST_PER_HOUR = {"memory": 0.5e6, "descriptors": 2.0, "threads": 2.0}
 _ALMOST = 0.9  # the first and the last point of a line are medians
@@ -38,7 +38,7 @@ def steady(points: Sequence[Point]) -> Sequence[Point]:
 
 
 def warm_up_seconds(seconds: float) -> float:
-    """Return how long caches, pools and arenas may fill in a soak: a third, at most 20 minutes."""
+    """Return how long caches, pools and arenas may fill in a soak: a third, at most 15 minutes."""
     return min(seconds / 3, SHORTEST_SECONDS)
 
 

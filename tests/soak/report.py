@@ -18,8 +18,11 @@ def problems(soaked: Soaked) -> Iterator[str]:
         yield f"{name}: {times} requests had another answer: {fault}."
     if traffic.answered != traffic.sent:
         yield f"{name}: of {dict(traffic.sent)} only {dict(traffic.answered)} were answered."
-    if soaked.ended != traffic.sent.total():
-        yield f"{name}: {traffic.sent.total()} requests were sent, {soaked.ended:.0f} are counted."
+    if not traffic.arrived <= soaked.ended <= traffic.sent.total():
+        yield (
+            f"{name}: {soaked.ended:.0f} requests are counted; {traffic.sent.total()} were sent, "
+            f"and {traffic.arrived} of them not cancelled."
+        )
     if soaked.in_flight:
         yield f"{name}: {soaked.in_flight:.0f} requests are still in flight."
     if soaked.restarts:

@@ -40,8 +40,7 @@ class Soaked:
 
     def rest(self) -> None:
         """Wait until the service is calm, and note what it counts and uses then."""
-        sent = self.traffic.sent.total()
-        until(lambda: self._value(REQUESTS) >= sent, REST_SECONDS)
+        until(lambda: self._value(REQUESTS) >= self.traffic.arrived, REST_SECONDS)
         until(lambda: self._descriptors() <= self.before["api", "descriptors"], REST_SECONDS)
         self.ended, self.in_flight = self._value(REQUESTS), self._value(IN_FLIGHT)
         self.after = usage(self.service.pid)

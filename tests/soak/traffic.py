@@ -43,6 +43,12 @@ class Traffic:
     sent: Counter[str] = field(default_factory=Counter)
     answered: Counter[str] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
+    left: int = 0  # callers who did not wait; the service may not have read their requests
+
+    @property
+    def arrived(self) -> int:
+        """Return the requests that the service must have counted."""
+        return self.sent.total() - self.left
 
     async def run(self, seconds: float, seed: int) -> None:
         """Send requests for some seconds, and wait for the last answers."""
@@ -64,6 +70,7 @@ class Traffic:
     def _note(self, kind: str, response: httpx.Response | None) -> None:
         self.answered[kind] += 1
         if response is None:
+            self.left += 1
             return
         expected = 400 <= response.status_code < 500 if kind == BAD else response.status_code == 200
         if not expected:
