@@ -14,7 +14,13 @@ from tests.fuzz.targets import TARGETS
 
 _TARGET = "tests.fuzz.target"
 _LONGEST_INPUT_BYTES = 4096
-_LIMITS = ("-timeout=30", "-rss_limit_mb=2048", f"-max_len={_LONGEST_INPUT_BYTES}", "-verbosity=1")
+_LIMITS = (
+    "-timeout=30",
+    "-report_slow_units=30",
+    "-rss_limit_mb=2048",
+    f"-max_len={_LONGEST_INPUT_BYTES}",
+    "-verbosity=1",
+)
 
 
 def fuzz(name: str, seconds: int) -> bool:
