@@ -34,7 +34,7 @@ class Part:
 PARTS = (
     Part("wheels in clean environments", "python -m scripts.wheels", 6),
     Part("boards", "python -m pytest -q tests/grafana tests/stack/test_whole_boards.py", 4),
-    Part("fuzz", "python -m tests.fuzz 6 && python scripts/fuzz.py 20", 3),
+    Part("fuzz", "python -m tests.fuzz 6 && python scripts/fuzz.py 16", 3),
     Part("soak", "python -m tests.soak 0.4", 1.5),
     Part("truth", "python -m tests.truth", 4),
     Part("benchmarks", "SHORT=1 python -m benchmarks", 9),
