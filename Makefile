@@ -2,7 +2,7 @@
 PYTHON := .venv/bin/python
 export HF_HUB_OFFLINE := 1
 
-.PHONY: help setup demo test ci check fmt docs faults attack bench release boards-check monitoring-check truth demo-quality constraints clean
+.PHONY: help setup demo test ci check fmt docs faults attack fuzz soak bench release boards-check monitoring-check truth demo-quality constraints clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -54,6 +54,13 @@ faults: setup  ## inject every fault that a service must survive, and write the 
 
 attack: setup  ## attack a running service in every known way, and write the table (10 minutes)
 	$(PYTHON) -m pytest -q tests/attacks tests/faults --attack-seconds 6 --reliability docs/reliability.md
+
+fuzz: setup  ## fuzz decoders and parsers, each for 10 minutes, and the services (SECONDS=60)
+	$(PYTHON) -m tests.fuzz $(or $(SECONDS),600)
+	$(PYTHON) scripts/fuzz.py $(or $(SECONDS),600)
+
+soak: setup  ## send mixed traffic for MINUTES=20 (480 by hand), and find what grows
+	$(PYTHON) -m tests.soak $(or $(MINUTES),20)
 
 release: setup  ## check, build and tag VERSION=0.2.0, and publish nothing
 	@$(PYTHON) scripts/release.py $(VERSION)

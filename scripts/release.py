@@ -5,6 +5,7 @@ written next, and the tag is the last step.
 """
 
 import argparse
+import json
 import re
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from packaging.metadata import Metadata
 # Each runs before the build. `--without-tests` leaves them out.
 TESTS = (("make", "test"), (sys.executable, "-m", "scripts.wheels"))
 _MAX_WHEEL_BYTES = 40e6  # the demo models are most of it
+_BILL = "sboms/sbom.cdx.json"
 _NEXT = """\
 {wheel}
 {sdist}
@@ -115,6 +117,7 @@ def wheel_problems(wheel: Path, root: Path, version: str) -> Iterator[str]:
         names = set(archive.namelist())
         info = f"safelight-{version}.dist-info"
         raw = archive.read(f"{info}/METADATA")
+        bill = archive.read(f"{info}/{_BILL}") if f"{info}/{_BILL}" in names else b"{}"
     wanted = {name.removeprefix("src/") for name in tracked(root, "src/safelight")}
     extra = {name for name in names - wanted if not name.startswith(f"{info}/")}
     yield from _differences("The wheel", wanted - names, extra)
@@ -122,6 +125,8 @@ def wheel_problems(wheel: Path, root: Path, version: str) -> Iterator[str]:
         yield "The wheel has no LICENSE. See license-files in pyproject.toml."
     if wheel.stat().st_size > _MAX_WHEEL_BYTES:
         yield f"The wheel has {wheel.stat().st_size / 1e6:.0f} MB. Remove what users do not need."
+    if json.loads(bill).get("metadata", {}).get("component", {}).get("version") != version:
+        yield f"The wheel has no bill of materials of {version}. Run: make constraints"
     yield from metadata_problems(raw, root, version)
 
 

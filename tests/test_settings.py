@@ -8,10 +8,12 @@ from safelight.errors import BadSetting
 from safelight.settings import Settings, environment_name, load, plain_output, program_environment
 
 # Any text is a valid model, host or path until it is used.
-FREE = {"model", "host", "taxonomy", "state_folder", "tags", "grafana_token_file", "monitoring"}
+FREE = {"model", "host", "taxonomy", "tags", "monitoring"}
 FREE |= {"tls_certificate", "tls_key", "relay_token_file", "api_keys_file", "metrics_key_file"}
 WRONG: dict[str, tuple[str, ...]] = {
     "namespace": ("", "Pix", "9lives", "a-b", "a__b", "a_", "x" * 41, "编辑"),
+    "state_folder": ("~nobody-of-this-name/state",),
+    "grafana_token_file": ("~nobody-of-this-name/token",),
     "devices": ("", "gpu", "cuda:", "cuda:x", "CPU", "cpu,", "auto,cpu", "cpu;cpu"),
     "isolation": ("", "container"),
     "root_path": ("studio", "/studio/", "/stu dio", "//studio", "/" + "x" * 200),

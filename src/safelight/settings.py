@@ -429,6 +429,14 @@ class Settings(BaseSettings):
                 ip_network(each.strip(), strict=False)  # raises ValueError with the address
         return value
 
+    @field_validator("state_folder", "grafana_token_file")
+    @classmethod
+    def _home_exists(cls, value: Path | None) -> Path | None:
+        try:
+            return value and value.expanduser()
+        except RuntimeError:
+            raise ValueError("there is no such home folder") from None
+
     @field_validator("peers")
     @classmethod
     def _peers_are_addresses(cls, value: str) -> str:

@@ -1,5 +1,6 @@
 """`make release` in a repository of its own: it builds, checks and tags, or refuses in one line."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -75,6 +76,7 @@ def ready(tmp_path_factory: pytest.TempPathFactory) -> Repository:
     repository.git("config", "user.email", "tests@example.org")
     repository.edit("pyproject.toml", f'version = "{OLD}"', f'version = "{VERSION}"')
     repository.edit("README.md", f"safelight-{OLD}-py3", f"safelight-{VERSION}-py3")
+    repository.edit("sbom.cdx.json", f'"version": "{OLD}"\n', f'"version": "{VERSION}"\n')
     text = (folder / "CHANGELOG.md").read_text()
     head, _, rest = text.partition("## ")
     (folder / "CHANGELOG.md").write_text(f"{head}{SECTION}\n## {rest}")
@@ -115,12 +117,32 @@ def test_a_release_is_built_and_tagged_and_says_what_is_next(repository: Reposit
         text = archive.read(f"safelight-{VERSION}.dist-info/METADATA").decode()
     assert f"\nVersion: {VERSION}\n" in text
     assert {name.split("/")[0] for name in names} == {"safelight", f"safelight-{VERSION}.dist-info"}
+    assert f"safelight-{VERSION}.dist-info/sboms/sbom.cdx.json" in names
     with tarfile.open(sdist) as archive:
         assert f"safelight-{VERSION}/src/safelight/settings.py" in archive.getnames()
 
     again = repository.release(VERSION, "--without-tests")
     assert again.returncode == 1
     assert again.stderr == f"release: The tag v{VERSION} exists already. Choose the next version.\n"
+
+
+def test_two_builds_of_one_commit_have_the_same_bytes(
+    repository: Repository, tmp_path: Path
+) -> None:
+    copy = tmp_path / "somewhere else"
+    repository.git("clone", "--quiet", ".", str(copy))
+    for file in copy.rglob("*.py"):
+        os.utime(file, (10**9, 10**9))
+        file.chmod(0o600)
+    builds: list[list[bytes]] = []
+    for folder in (repository.folder, copy):
+        target = tmp_path / f"built-{len(builds)}"
+        target.mkdir()
+        builds.append([file.read_bytes() for file in release.build(folder, VERSION, target)])
+
+    (wheel, sdist), (second_wheel, second_sdist) = builds
+    assert wheel == second_wheel
+    assert sdist == second_sdist
 
 
 CHANGES: list[tuple[Callable[[Repository], object], str]] = [
@@ -216,6 +238,7 @@ def test_a_wheel_with_missing_or_foreign_files_or_metadata_is_found(
     assert "The wheel lacks safelight/py.typed." in problems
     assert "The wheel has tests/secret.py, which git does not have." in problems
     assert "The wheel has no LICENSE." in problems
+    assert f"The wheel has no bill of materials of {VERSION}. Run: make constraints" in problems
     assert "The metadata is invalid" in problems
     valid = b"Metadata-Version: 2.4\nName: other\nVersion: 1.0\n\nHello"
     assert re.findall(

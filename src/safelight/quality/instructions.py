@@ -65,7 +65,7 @@ def load_taxonomy(file: Path | None = None) -> Taxonomy:
     try:
         text = file.read_text() if file else (files(__package__) / "taxonomy.yaml").read_text()
         entries = yaml.safe_load(text)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except Exception as error:  # noqa: BLE001 - PyYAML passes on what Python raises, on `!!int x`
         reason = " ".join(str(error).split())[:200]
         raise BadSetting(f"The taxonomy {file} cannot be read: {reason}.") from None
     if not isinstance(entries, dict) or not entries:
@@ -92,7 +92,7 @@ def _type(name: object, entry: object) -> InstructionType:
         raise BadSetting(f"The taxonomy's type {name} needs a list of patterns.")
     try:
         return InstructionType(name, tuple(re.compile(p) for p in patterns), keeps)
-    except re.error as error:
+    except (re.error, OverflowError, RecursionError) as error:
         raise BadSetting(f"The taxonomy's type {name} has an invalid pattern: {error}.") from None
 
 

@@ -225,7 +225,7 @@ def read(file: Path | None, *, secrets_here: bool = True) -> Monitoring:
         raise BadSetting(f"The monitoring file {file} cannot be read: {error.strerror}.") from None
     except ValidationError as error:
         raise _bad_file(file, *map(_explain, error.errors())) from None
-    except ValueError as error:  # not TOML, or not UTF-8
+    except (ValueError, RecursionError) as error:  # not TOML, or not UTF-8, or nested too deeply
         raise _bad_file(file, " ".join(str(error).split())) from None
     if secrets_here and (mistakes := [*_bad_secrets(monitoring)]):
         raise _bad_file(file, *mistakes)

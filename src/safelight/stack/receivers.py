@@ -44,7 +44,10 @@ def _server(text: str) -> str:
 def _absolute(path: Path, info: ValidationInfo) -> Path:
     """Return a path relative to the folder of the monitoring file."""
     folder: Path = (info.context or {}).get("folder", Path())
-    return folder / path.expanduser()
+    try:
+        return folder / path.expanduser()
+    except RuntimeError:
+        raise ValueError("there is no such home folder") from None
 
 
 Name = Annotated[str, AfterValidator(_name)]

@@ -74,11 +74,10 @@ def add_openai(api: FastAPI, front: Front) -> None:
     generations = Route(
         GenerateParameters, parse_fields, respond, _split_generation, "generate", GENERATIONS
     )
+    answers = of_openai(_status, *_EDIT_ERRORS), of_openai(_status, *MODEL_ERRORS)
     extra = {
-        EDITS: with_image(_fields(edits.kind), ["prompt"], of_openai(_status, *_EDIT_ERRORS)),
-        GENERATIONS: without_image(
-            _fields(generations.kind), ["prompt"], of_openai(_status, *MODEL_ERRORS)
-        ),
+        EDITS: with_image(_fields(edits.kind), ["prompt"], answers[0], closed=False),
+        GENERATIONS: without_image(_fields(generations.kind), ["prompt"], answers[1], closed=False),
     }
     for route, summary in ((edits, "Edit an image."), (generations, "Generate images.")):
         api.post(

@@ -35,9 +35,14 @@ _HEADERS: list[Shape] = [
 ]
 
 
-def with_image(properties: Shape, required: Sequence[str], responses: Responses) -> Shape:
-    """Return the OpenAPI schema of a route that takes an image and these parameters."""
-    content = _bodies(properties, ["image", *required])
+def with_image(
+    properties: Shape, required: Sequence[str], responses: Responses, *, closed: bool = True
+) -> Shape:
+    """Return the OpenAPI schema of a route that takes an image and these parameters.
+
+    A route that is not `closed` accepts further ones, which have no effect.
+    """
+    content = _bodies(properties, ["image", *required], closed=closed)
     return {
         "parameters": [*_in_query(properties), *_HEADERS],
         "requestBody": {"required": True, "content": content},
@@ -45,9 +50,11 @@ def with_image(properties: Shape, required: Sequence[str], responses: Responses)
     }
 
 
-def without_image(properties: Shape, required: Sequence[str], responses: Responses) -> Shape:
+def without_image(
+    properties: Shape, required: Sequence[str], responses: Responses, *, closed: bool = True
+) -> Shape:
     """Return the OpenAPI schema of a route that takes only parameters, as JSON."""
-    shape = {"type": "object", "properties": properties, "required": [*required]}
+    shape = _object(properties, required, closed=closed)
     return {
         "parameters": _HEADERS,
         "requestBody": {"required": True, "content": {"application/json": {"schema": shape}}},
@@ -74,13 +81,17 @@ def _in_query(properties: Shape) -> list[Shape]:
     ]
 
 
-def _bodies(properties: Shape, required: list[str]) -> Shape:
+def _bodies(properties: Shape, required: list[str], *, closed: bool) -> Shape:
     def shaped(image: Shape) -> Shape:
-        fields = {"image": image, **properties}
-        return {"schema": {"type": "object", "properties": fields, "required": required}}
+        return {"schema": _object({"image": image, **properties}, required, closed=closed)}
 
     return {
         "multipart/form-data": shaped(_BINARY),
         "application/json": shaped({"type": "string", "format": "byte", "description": "Base64."}),
         **{media_type: {"schema": _BINARY} for media_type in IMAGE_TYPES},
     }
+
+
+def _object(properties: Shape, required: Sequence[str], *, closed: bool) -> Shape:
+    shape = {"type": "object", "properties": properties, "required": [*required]}
+    return {**shape, "additionalProperties": False} if closed else shape

@@ -17,9 +17,11 @@ def dockerfile() -> str:
 RUN useradd --create-home --uid {USER} safelight \\
     && install -d -o safelight -g safelight {CACHE} {STATE}
 WORKDIR /opt/safelight
-COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY locks/image.txt locks/
+RUN pip install --no-cache-dir --require-hashes --requirement locks/image.txt
+COPY pyproject.toml README.md LICENSE sbom.cdx.json ./
 COPY src src
-RUN pip install --no-cache-dir --constraint constraints.txt '.[models,postgres]'
+RUN pip install --no-cache-dir --no-deps --no-build-isolation .
 
 USER {USER}
 WORKDIR /home/safelight
@@ -35,5 +37,5 @@ CMD ["serve"]
 
 def dockerignore() -> str:
     """Return a .dockerignore that keeps only what the image needs."""
-    names = ("pyproject.toml", "constraints.txt", "README.md", "LICENSE", "src")
+    names = ("locks/image.txt", "pyproject.toml", "README.md", "LICENSE", "sbom.cdx.json", "src")
     return _HEADER + "\n".join(["*", *(f"!{name}" for name in names), "**/__pycache__"]) + "\n"

@@ -1,0 +1,1 @@
+"""A soak: hours of mixed traffic on real services, after which nothing may have grown."""
