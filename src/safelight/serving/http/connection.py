@@ -26,19 +26,26 @@ class Connection(HttpToolsProtocol):
     """One connection. `of` makes the class for one server, and uvicorn makes the instances."""
 
     places: Connections
+    _header_limit: int
+    _header_limit_bytes: int
     heard_at = 0.0
     _head_since: float | None = None  # when the wait for headers began
     _in_head = False
     _fault = "malformed"
     _moved = False  # whether a packet completed headers or had a piece of a body
-    _overhead_bytes = 0  # received since the last such packet
+    _overhead_bytes = 0  # received since the last such packet, and in this one
     _unsent_bytes = 0
     _unsent_since = 0.0
 
     @classmethod
     def of(cls, places: Connections) -> "type[Connection]":
         """Return the class of the connections of one server."""
-        return type(cls.__name__, (cls,), {"places": places})
+        settings = places.settings
+        limits = {
+            "_header_limit": settings.header_limit,
+            "_header_limit_bytes": settings.header_limit_bytes,
+        }
+        return type(cls.__name__, (cls,), {"places": places, **limits})
 
     def connection_made(self, transport: BaseTransport) -> None:
         """Wait for the headers of the first request."""
@@ -65,9 +72,11 @@ class Connection(HttpToolsProtocol):
         if self._head_since is None and (current is None or current.response_complete):
             self._head_since = self.heard_at
         self._moved = False
+        self._overhead_bytes += len(data)
         super().data_received(data)
-        self._overhead_bytes = 0 if self._moved else self._overhead_bytes + len(data)
-        if self._overhead_bytes > self.places.settings.header_limit_bytes:
+        if self._moved:
+            self._overhead_bytes = 0
+        elif self._overhead_bytes > self._header_limit_bytes:
             self._refuse("headers")
 
     def on_message_begin(self) -> None:
@@ -77,7 +86,7 @@ class Connection(HttpToolsProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Read a header, or a trailer of a chunked body. Raises HttpParserError after too many."""
-        if len(self.headers) >= self.places.settings.header_limit:
+        if len(self.headers) >= self._header_limit:
             self._fault = "headers"
             raise httptools.HttpParserError
         super().on_header(name, value)
@@ -85,12 +94,12 @@ class Connection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Start a request. Raises HttpParserError if its headers or the pipeline are too long."""
         self._head_since, self._in_head, self._moved = None, False, True
-        settings = self.places.settings
-        length = sum(len(name) + len(value) for name, value in self.headers) + len(self.url)
-        if length > settings.header_limit_bytes:
+        # Headers are part of what was received, and most packets are smaller than the limit.
+        is_large = self._overhead_bytes > self._header_limit_bytes
+        if is_large and _length(self.url, self.headers) > self._header_limit_bytes:
             self._fault = "headers"
             raise httptools.HttpParserError
-        if len(self.pipeline) >= settings.pipeline_limit:
+        if len(self.pipeline) >= self.places.settings.pipeline_limit:
             self._fault = "pipelined"
             raise httptools.HttpParserError
         super().on_headers_complete()
@@ -149,3 +158,7 @@ class Connection(HttpToolsProtocol):
         status, detail = _ANSWERS[reason]
         self.transport.write(response(status, BadInput.reason, detail))
         self.transport.close()
+
+
+def _length(url: bytes, headers: list[tuple[bytes, bytes]]) -> int:
+    return len(url) + sum(len(name) + len(value) for name, value in headers)

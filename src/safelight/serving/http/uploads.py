@@ -5,8 +5,7 @@ bodies are free: connections and the queue bound their number.
 """
 
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from typing import Self
 
 from safelight.errors import Overloaded
 from safelight.metrics.catalog import REJECTED
@@ -30,7 +29,10 @@ class Upload:
             self._uploads.change(self._owner, self._bytes, size)
             self._bytes = size
 
-    def end(self) -> None:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
         """Give the place of the body to others."""
         if self._bytes:
             self._uploads.change(self._owner, self._bytes, 0)
@@ -44,14 +46,9 @@ class Uploads:
         self._meter = meter
         self._bytes: Counter[str] = Counter()
 
-    @contextmanager
-    def of(self, owner: str) -> Iterator[Upload]:
-        """Return the upload of a request, until the block ends."""
-        upload = Upload(self, owner)
-        try:
-            yield upload
-        finally:
-            upload.end()
+    def of(self, owner: str) -> Upload:
+        """Return the upload of a request, for a `with` block."""
+        return Upload(self, owner)
 
     def change(self, owner: str, before: int, after: int) -> None:
         """Count a body of a caller as larger or smaller than before. Raises Overloaded."""
