@@ -71,6 +71,7 @@ def test_a_health_check_without_a_host_is_answered() -> None:
         ({}, 200),
         ({"origin": "https://evil.example"}, 403),
         ({"origin": "null"}, 403),
+        ({"origin": "http://["}, 403),
         ({"origin": "http://127.0.0.1:8000"}, 200),
         ({"origin": "http://127.0.0.1:9999"}, 403),
         ({"origin": "https://images.example", "x-forwarded-host": "images.example"}, 200),

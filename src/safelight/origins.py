@@ -4,6 +4,7 @@ A page of another origin can send forms, and a page whose host name leads to 127
 rebinding) can read the answers too. Programs other than browsers send no `Origin`.
 """
 
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 import orjson
@@ -67,8 +68,9 @@ class Origins:
             return None
         # A page of another origin cannot set X-Forwarded-Host without asking first (CORS).
         forwarded = headers.get(b"x-forwarded-host", b"").decode("latin-1").lower()
-        if urlsplit(origin).netloc in {host, forwarded} - {""}:
-            return None
+        with suppress(ValueError):  # such as http://[
+            if urlsplit(origin).netloc in {host, forwarded} - {""}:
+                return None
         return ForeignPage(
             f"Pages of {origin[:60]!r} may not send requests to this service. If they are yours, "
             "add their origin to SAFELIGHT_CORS_ORIGINS."

@@ -5,6 +5,7 @@ The probe reads no body and starts no task: it counts the messages that pass thr
 
 import asyncio
 import inspect
+from collections import Counter
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -32,7 +33,7 @@ from safelight.telemetry.record import CURRENT_REQUEST, Sink, finish
 from safelight.telemetry.traces import has_trace, trace_id_of
 
 _METHOD_NOT_ALLOWED = 405  # such a request reached no route, so it is not a model request
-_MAX_READERS = 8  # of /metrics at the same time
+_MAX_READERS = 8  # of /metrics at the same time, from one address
 _MAX_PLAIN = 1000
 _DEFAULT = WebOptions()
 
@@ -61,7 +62,7 @@ class AsgiProbe:
         self._options = options
         self._kind = AsgiRequest if options.failed is None else JudgedRequest
         self._path = options.metrics_path
-        self._readers = 0
+        self._readers = Counter[str]()
         self.page = Page(meter, joins=options.joins_pages)
         self._routed = with_routes(options.watched or app)
         self._root = str(getattr(self._routed, "root_path", None) or "")  # FastAPI(root_path=…)
@@ -164,14 +165,17 @@ class AsgiProbe:
         )
 
     async def _expose(self, scope: Scope, send: Send) -> None:
-        if self._readers >= _MAX_READERS:
+        address = (scope.get("client") or ("",))[0]
+        if self._readers[address] >= _MAX_READERS:
             await answer(send, 503, [(b"content-length", b"0"), (b"retry-after", b"1")], b"")
             return
-        self._readers += 1
+        self._readers[address] += 1
         try:
             await self._send_page(scope, send)
         finally:
-            self._readers -= 1
+            self._readers[address] -= 1
+            if not self._readers[address]:
+                del self._readers[address]
 
     async def _send_page(self, scope: Scope, send: Send) -> None:
         if not self._membership.address:

@@ -38,6 +38,7 @@ from safelight.serving.policies.admission import Bounds, Load, admission
 from safelight.serving.policies.breaker import breaker
 from safelight.serving.policies.deadline import deadline
 from safelight.serving.policies.degradation import Governor, degradation, signals
+from safelight.serving.policies.fairness import fairness
 from safelight.serving.policies.rates import Buckets
 from safelight.serving.policies.retry import retry
 from safelight.serving.policies.separation import separation
@@ -67,7 +68,7 @@ def assemble(
     handle = deadline(separation(handle))
     bounds = Bounds(settings.queue_limit, settings.max_concurrent_requests)
     handle = admission(handle, load, bounds, meter, queue_share=governor.queue_share)
-    return degradation(handle, governor, meter)
+    return fairness(degradation(handle, governor, meter))
 
 
 class Service:

@@ -151,7 +151,8 @@ class Job:
     A request for several images has several jobs, numbered by `place`. `min_kept_ratio` is the
     share of the input image that an edit must keep; 0 switches this check off. `expected` is set by
     admission: (when it was predicted, predicted seconds). A job with a `group` shares batches only
-    with jobs of that group.
+    with jobs of that group. Fairness sets `round`, and the number of jobs in progress of its caller
+    (`own`) and of callers who have some.
     """
 
     id: str
@@ -166,6 +167,9 @@ class Job:
     owner: str = ""
     alone: bool = False
     group: str = ""
+    round: int = 0
+    own: int = 1
+    callers: int = 1
     place: int = 0
     degraded: tuple[str, ...] = ()
     progress: Progress = field(default_factory=Progress)
@@ -177,6 +181,11 @@ class Job:
     def request_id(self) -> str:
         """Return the id of the request that the job belongs to."""
         return self.id.removesuffix(f"-{self.place}") if self.place else self.id
+
+    @property
+    def rank(self) -> int:
+        """Return the place in the order of jobs: by round, then by priority; the first is 0."""
+        return self.round * len(PRIORITIES) + PRIORITIES.index(self.priority)
 
     @property
     def task(self) -> Literal["edit", "generate", "predict"]:

@@ -116,3 +116,12 @@ def test_never_more_than_the_limit_is_kept_and_never_fewer_images_than_fit(
         assert images.get(name) == (bytes(size) if kept else None)
         if not kept:
             break
+
+
+def test_a_caller_who_fills_the_store_loses_only_images_of_its_own() -> None:
+    images = ResultStore(limit_bytes=1000, clock=FakeClock())
+    modest = [images.put(b"m" * 100, "modest") for _ in range(3)]
+    greedy = [images.put(b"g" * 100, "greedy") for _ in range(100)]
+
+    assert all(images.get(name) for name in modest)
+    assert [name for name in greedy if images.get(name)] == greedy[-7:]

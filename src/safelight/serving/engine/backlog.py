@@ -6,9 +6,10 @@ One image size never blocks another.
 from collections import Counter
 from collections.abc import Iterator
 from heapq import heapify, heappop, heappush
+from math import inf
 
 from safelight.serving.engine.queue_entry import QueueEntry
-from safelight.serving.job import Key
+from safelight.serving.job import PRIORITIES, Key
 
 _REMOVED_LIMIT = 16  # removed entries that may stay in a heap beside as many as wait
 
@@ -73,10 +74,10 @@ class Backlog:
             other < entry for heap in self._heaps.values() for other in heap if not other.removed
         )
 
-    def ahead(self, rank: int | None = None) -> Iterator[tuple[Key, int, float]]:
-        """Yield (key, number, units of each) of the waiting jobs, up to a priority rank."""
+    def ahead(self, rank: float = inf, priority: float = inf) -> Iterator[tuple[Key, int, float]]:
+        """Yield (key, number, units of each) of the waiting jobs, up to a rank and a priority."""
         for (key, other, units), number in self._counts.items():
-            if rank is None or other <= rank:
+            if other <= rank and other % len(PRIORITIES) <= priority:
                 yield key, number, units
 
     def _count(self, entry: QueueEntry, change: int) -> None:

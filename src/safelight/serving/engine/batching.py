@@ -9,6 +9,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
+from math import inf
 
 from safelight.errors import NotReady, SafelightError, WorkerLost
 from safelight.metrics.catalog import (
@@ -38,10 +39,7 @@ _LOSS_LIMIT = 1  # a job that waited at workers that died is sent again this oft
 
 
 class Batching:
-    """The innermost handler; all policies wrap it. Belongs to one event loop.
-
-    `limit` returns the largest batch that is allowed now.
-    """
+    """The innermost handler, in one event loop. `limit` returns the largest batch allowed now."""
 
     def __init__(self, pool: Pool, meter: Meter, *, limit: Callable[[], int]) -> None:
         self._pool = pool
@@ -74,13 +72,13 @@ class Batching:
     @property
     def work_seconds(self) -> float:
         """Return the predicted time until all jobs that wait or run now are done."""
-        return self._seconds_ahead(None)
+        return self._seconds_ahead()
 
     def update_metrics(self) -> None:
         """Update the gauge of queued work; called once a second."""
         before = 0.0
-        for rank, priority in enumerate(PRIORITIES):
-            until = self._seconds_ahead(rank)
+        for place, priority in enumerate(PRIORITIES):
+            until = self._seconds_ahead(priority=place)
             self._queued_work_seconds[priority] = max(0.0, until - before)
             before = until
 
@@ -285,13 +283,14 @@ class Batching:
 
     # ── Predicting ───────────────────────────────────────────────────────────────────────────────
 
-    def _seconds_ahead(self, rank: int | None) -> float:
+    def _seconds_ahead(self, rank: float = inf, priority: float = inf) -> float:
         """Return the time until all jobs at the workers, and those waiting up to a rank, are done.
 
         The time that a model has already spent on its batch is subtracted.
         """
         now, seconds, limit = asyncio.get_running_loop().time(), self.curves.seconds, self._limit()
-        total = sum(seconds(key, n, units, limit) for key, n, units in self._backlog.ahead(rank))
+        waiting = self._backlog.ahead(rank, priority)
+        total = sum(seconds(key, n, units, limit) for key, n, units in waiting)
         for worker in self._pool.workers:
             groups = Counter((e.key, e.job.units, e.started) for e in worker.outstanding.values())
             for (key, units, started), number in groups.items():

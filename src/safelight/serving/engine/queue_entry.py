@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol
 
-from safelight.serving.job import PRIORITIES, Job, Key, Outcome
+from safelight.serving.job import Job, Key, Outcome
 
 
 class Holder(Protocol):
@@ -39,7 +39,7 @@ class QueueEntry:
     urgency: tuple[int, float, int] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.urgency = (PRIORITIES.index(self.job.priority), self.job.deadline, self.number)
+        self.urgency = (self.job.rank, self.job.deadline, self.number)
 
     @cached_property
     def key(self) -> Key:

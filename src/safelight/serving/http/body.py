@@ -49,6 +49,7 @@ _OTHER_NAMES = ("image/jpg", "image/x-ms-bmp", "image/heif", "application/octet-
 _RAW = frozenset((*IMAGE_TYPES, *_OTHER_NAMES))  # the first bytes tell the format, not the name
 _SMALL_BYTES = 64 * 1024  # below this, a thread costs more than the parsing
 _FIELD_LIMIT = 32
+_TEXT_LIMIT_BYTES = 64 * 1024  # of a field in a form
 _VALUE_LIMIT = 20_000  # also commas in texts
 _SENTENCE_LIMIT = 5
 _SIDES = (("width",), ("height",))
@@ -200,8 +201,11 @@ def _parse_form(content_type: str, body: bytes) -> Body:
     images: list[bytes] = []
 
     def on_field(field: FormField) -> None:
-        name = (field.field_name or b"").decode(errors="replace")
-        fields[name] = (field.value or b"").decode(errors="replace")
+        texts = field.field_name or b"", field.value or b""
+        if len(max(texts, key=len)) > _TEXT_LIMIT_BYTES:  # decoding would stop the event loop
+            raise MalformedBody(f"A text of the form has more than {_TEXT_LIMIT_BYTES} bytes.")
+        name, value = (text.decode(errors="replace") for text in texts)
+        fields[name] = value
 
     def on_file(file: FormFile) -> None:
         if file.field_name not in (b"image", b"image[]"):
@@ -212,6 +216,7 @@ def _parse_form(content_type: str, body: bytes) -> Body:
             )
         file.file_object.seek(0)
         images.append(file.file_object.read())
+        file.file_object.close()  # the parser is a cycle, which would keep it for a while
 
     try:
         parser = create_form_parser(

@@ -15,14 +15,17 @@ from fastapi.responses import StreamingResponse
 from safelight.errors import Forbidden, Overloaded, Unauthorized, UnknownRequest
 from safelight.serving.http.front import Front
 from safelight.serving.http.responses import errors_of
+from safelight.serving.http.shares import Shares
 from safelight.serving.job import Job
 
 _FAILURES = errors_of(Unauthorized, Forbidden, UnknownRequest, Overloaded)
+_STREAMS_PER_CALLER = 64
 _PULSE_SECONDS = 1.0  # no event reports that the position in the queue changes
 
 
 def add_requests(api: FastAPI, front: Front) -> None:
     """Add the routes for running requests."""
+    streams = Shares(_STREAMS_PER_CALLER, "streams of events")
 
     @api.get(
         "/v1/requests/{request_id}/events",
@@ -32,9 +35,17 @@ def add_requests(api: FastAPI, front: Front) -> None:
         responses={200: {"content": {"text/event-stream": {}}}, **_FAILURES},
     )
     async def events(request_id: str, request: Request) -> StreamingResponse:
-        jobs = await front.requests.expect(request_id.lower(), front.owner(request))
+        owner = front.owner(request)
+        streams.check(owner)
+        jobs = await front.requests.expect(request_id.lower(), owner)
         headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
-        return StreamingResponse(follow(jobs[0]), media_type="text/event-stream", headers=headers)
+
+        async def following() -> AsyncIterator[bytes]:
+            with streams.held(owner):
+                async for event in follow(jobs[0]):
+                    yield event
+
+        return StreamingResponse(following(), media_type="text/event-stream", headers=headers)
 
     @api.delete(
         "/v1/requests/{request_id}",

@@ -23,11 +23,13 @@ from safelight.records.store import Store
 from safelight.serving.http.body import read_body
 from safelight.serving.http.front import Front
 from safelight.serving.http.responses import errors_of
+from safelight.serving.http.shares import Shares
 from safelight.serving.policies.rates import Buckets
 
 REASONS = RATING_REASON.values or ()
 _FAILURES = (Unauthorized, Forbidden, UnknownRequest, RateLimited, Overloaded)
 _LIMIT_BYTES = 4096
+_TASKS_PER_CALLER = 16
 _WAIT_SECONDS = 5.0
 Value = TypeVar("Value")
 
@@ -121,6 +123,7 @@ class Feedback:
 
 def add_feedback(api: FastAPI, front: Front, feedback: Feedback) -> None:
     """Add the routes for finished requests."""
+    tasks = Shares(_TASKS_PER_CALLER, "ratings and deletions")
     shape = {"application/json": {"schema": RatingBody.model_json_schema()}}
 
     @api.post(
@@ -132,7 +135,9 @@ def add_feedback(api: FastAPI, front: Front, feedback: Feedback) -> None:
     )
     async def rate(request_id: str, request: Request) -> Rated:
         owner = front.owner(request)
-        return await feedback.rate(request_id.lower(), owner, await _body(request))
+        tasks.check(owner)
+        with tasks.held(owner):
+            return await feedback.rate(request_id.lower(), owner, await _body(request))
 
     @api.delete(
         "/v1/requests/{request_id}/record",
@@ -142,7 +147,9 @@ def add_feedback(api: FastAPI, front: Front, feedback: Feedback) -> None:
     )
     async def forget(request_id: str, request: Request) -> Forgotten:
         owner, name = front.owner(request), request_id.lower()
-        forgotten = await feedback.forget(name, owner)
+        tasks.check(owner)
+        with tasks.held(owner):
+            forgotten = await feedback.forget(name, owner)
         front.repeats.answers.forget(owner, name)
         return forgotten
 

@@ -202,13 +202,14 @@ def _size(fields: Fields) -> tuple[int, int] | None:
 
 def _responses(images: ResultStore) -> Callable[[Request, Fields], Respond]:
     def respond_to(request: Request, fields: Fields) -> Respond:
-        def as_item(outcome: Outcome) -> dict[str, str]:
+        def as_item(outcome: Outcome, owner: str) -> dict[str, str]:
             if fields.get("response_format") == "url":
-                return {"url": f"{request.base_url}v1/images/{images.put(outcome.image)}"}
+                name = images.put(outcome.image, owner)
+                return {"url": f"{request.base_url}v1/images/{name}"}
             return {"b64_json": pybase64.b64encode(outcome.image).decode()}
 
         def respond(jobs: Sequence[Job], outcomes: Sequence[Outcome]) -> Response:
-            items = [as_item(outcome) for outcome in outcomes]
+            items = [as_item(outcome, jobs[0].owner) for outcome in outcomes]
             content = {"created": int(time()), "data": items, **notes(jobs[0], outcomes[0])}
             return json_response(content, common_headers(jobs[0], outcomes[0]))
 

@@ -11,11 +11,12 @@ from typing import Protocol
 from safelight.errors import NotReady, Overloaded, Stopping
 from safelight.metrics.catalog import REJECTED
 from safelight.metrics.registry import Meter
-from safelight.serving.job import PRIORITIES, Handler, Job, Outcome, Priority
+from safelight.serving.job import Handler, Job, Outcome, Priority
 
 # The share of the queue that each priority may fill: the rest is kept for higher priorities.
 SHARE: dict[Priority, float] = {"high": 1.0, "normal": 0.9, "low": 0.5}
 
+_MORE = 2  # times as many may wait, for callers who have little in a queue that others fill
 
 Refusal = tuple[str, Overloaded]
 """A value of the label `reason` of `rejected_total`, and the error."""
@@ -104,7 +105,7 @@ def _full(job: Job, load: Load, bounds: Bounds, share: float) -> Refusal | None:
             max(1.0, load.work_seconds),
         )
     limit = bounds.of(job.priority, share)
-    if load.waiting >= limit:
+    if load.waiting >= (_MORE * limit if _has_little(job, limit) else limit):
         return "queue_full", Overloaded(
             f"{load.waiting} requests are waiting and the limit is {limit}. "
             "Retry later, or raise SAFELIGHT_QUEUE_LIMIT.",
@@ -113,11 +114,16 @@ def _full(job: Job, load: Load, bounds: Bounds, share: float) -> Refusal | None:
     return None
 
 
+def _has_little(job: Job, limit: int) -> bool:
+    """Return whether others fill the queue, and the caller has less than half its share of it."""
+    return job.callers > 1 and job.own <= max(1, limit // (2 * job.callers))
+
+
 def _prediction(job: Job, load: Load, now: float) -> float | None:
     """Return in how many seconds the job ends; None if it is in time whatever the batches are."""
     if load.max_seconds(job) <= job.deadline - now:
         return None
-    return load.predicted_seconds(job, PRIORITIES.index(job.priority))
+    return load.predicted_seconds(job, job.rank)
 
 
 def _too_late(job: Job, load: Load, now: float, predicted: float) -> Refusal | None:
