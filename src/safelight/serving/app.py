@@ -65,7 +65,7 @@ def assemble(
         rest_seconds=settings.breaker_rest_seconds,
         meter=meter,
     )
-    handle = deadline(separation(handle))
+    handle = deadline(separation(handle, meter))
     bounds = Bounds(settings.queue_limit, settings.max_concurrent_requests)
     handle = admission(handle, load, bounds, meter, queue_share=governor.queue_share)
     return fairness(degradation(handle, governor, meter))
@@ -194,12 +194,16 @@ class Service:
         guard = Guard("record", self.meter.probe_failed)
         storing = (self.store.write,) if self.store is not None else ()
         counting = metrics_sink(self.meter, model=shown_name(self.settings.model))
-        sinks = (counting, self.ratings.add_record)
-        bounded = (log_sink(), *storing)
-        refusals = Refusals()
+        logging, refusals = log_sink(), Refusals()
 
         def write(record: Record) -> None:
-            for sink in (*sinks, *bounded) if refusals.admits(record) else sinks:
+            is_admitted = refusals.admits(record)
+            sinks = [counting, self.ratings.add_record]
+            if is_admitted:
+                sinks.append(logging)
+            if is_admitted or record.facts.queued:  # what the model did is always kept
+                sinks += storing
+            for sink in sinks:
                 with guard:
                     sink(record)
 

@@ -151,7 +151,7 @@ class Job:
     A request for several images has several jobs, numbered by `place`. `min_kept_ratio` is the
     share of the input image that an edit must keep; 0 switches this check off. `expected` is set by
     admission: (when it was predicted, predicted seconds). A job with a `group` shares batches only
-    with jobs of that group. Fairness sets `round`, and the number of jobs in progress of its caller
+    with jobs of that group. Fairness sets `turn`, and the number of jobs in progress of its caller
     (`own`) and of callers who have some.
     """
 
@@ -167,7 +167,7 @@ class Job:
     owner: str = ""
     alone: bool = False
     group: str = ""
-    round: int = 0
+    turn: int = 0
     own: int = 1
     callers: int = 1
     place: int = 0
@@ -184,8 +184,8 @@ class Job:
 
     @property
     def rank(self) -> int:
-        """Return the place in the order of jobs: by round, then by priority; the first is 0."""
-        return self.round * len(PRIORITIES) + PRIORITIES.index(self.priority)
+        """Return the place in the order of jobs: by turn, then by priority; the first is 0."""
+        return self.turn * len(PRIORITIES) + PRIORITIES.index(self.priority)
 
     @property
     def task(self) -> Literal["edit", "generate", "predict"]:

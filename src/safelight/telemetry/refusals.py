@@ -1,4 +1,4 @@
-"""Bound what refused requests write: a caller must not fill the log or push records out."""
+"""Bound what failed requests write: a caller must not fill the log or push records out."""
 
 from collections.abc import Callable
 from time import monotonic
@@ -12,15 +12,15 @@ log = structlog.get_logger("safelight")
 
 
 class Refusals:
-    """Admits so many refused requests of each reason in a second; metrics count all of them."""
+    """Admits so many failed requests of each reason in a second; metrics count all of them."""
 
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
         self._clock = clock
         self._seconds: dict[str, tuple[int, int]] = {}  # by reason: the second, requests in it
 
     def admits(self, record: Record) -> bool:
-        """Return whether to log and store a request. All that reached the queue are."""
-        if record.succeeded or record.facts.queued:
+        """Return whether to log a request; those that succeeded are always logged."""
+        if record.succeeded:
             return True
         second = int(self._clock())
         last, number = self._seconds.get(record.error, (second, 0))
@@ -33,6 +33,6 @@ class Refusals:
 
     def _tell(self, reason: str, number: int) -> None:
         log.warning(
-            "refused requests were not logged one by one",
+            "failed requests were not logged one by one",
             **{"error.type": reason, "safelight.requests": number},
         )

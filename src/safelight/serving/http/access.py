@@ -18,6 +18,7 @@ from safelight.serving.http.scopes import accepted
 from safelight.settings import PAGES, Settings, environment_name
 
 _METRICS = "metrics"
+_ADDRESS_CHARACTERS = 64  # more than any address has; a proxy may pass on any text
 
 
 class Access:
@@ -40,7 +41,7 @@ class Access:
         Raises Unauthorized, Forbidden.
         """
         if self._keys is None:
-            return request.client.host if request.client else ""
+            return request.client.host[:_ADDRESS_CHARACTERS] if request.client else ""
         route = f"{request.method} {request.scope['route'].path}"
         return self._admit(request.headers.get("authorization"), route)
 

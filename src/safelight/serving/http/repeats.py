@@ -118,9 +118,10 @@ class Answers:
         caller.bytes += kept.bytes
         self.number, self.bytes = self.number + 1, self.bytes + kept.bytes
         self._drop_expired()
-        while self.number > self._limits[0] or self.bytes > self._limits[1]:
-            owner, largest = max(self._callers.items(), key=lambda item: item[1].bytes)
-            self._drop((owner, next(iter(largest.answers))))
+        while self.number > self._limits[0]:
+            self._drop_oldest_of(max(self._callers, key=lambda o: len(self._callers[o].answers)))
+        while self.bytes > self._limits[1]:
+            self._drop_oldest_of(max(self._callers, key=lambda o: self._callers[o].bytes))
 
     def forget(self, owner: str, name: str) -> None:
         """Drop a caller's answers to a request, by its id or key."""
@@ -128,6 +129,9 @@ class Answers:
         for key, kept in list(caller.answers.items()) if caller else ():
             if name in (key, kept.request_id):
                 self._drop((owner, key))
+
+    def _drop_oldest_of(self, owner: str) -> None:
+        self._drop((owner, next(iter(self._callers[owner].answers))))
 
     def _drop_expired(self) -> None:
         now = self._clock()
