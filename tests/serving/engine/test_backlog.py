@@ -29,7 +29,7 @@ def test_an_empty_backlog_has_no_head() -> None:
 
     assert len(backlog) == 0
     assert backlog.heads() == []
-    assert backlog.take(("key",), 5) == []
+    assert backlog.take((("key",), False), 5) == []
     assert list(backlog.ahead()) == []
 
 
@@ -54,7 +54,7 @@ def test_the_head_is_the_most_urgent_of_all_keys() -> None:
 def test_jobs_alike_are_taken_in_the_order_they_came() -> None:
     entries = [entry(number) for number in (3, 1, 2)]
 
-    assert [t.number for t in filled(*entries).take(entries[0].key, 9)] == [1, 2, 3]
+    assert [t.number for t in filled(*entries).take(entries[0].lane, 9)] == [1, 2, 3]
 
 
 def test_one_key_never_blocks_another() -> None:
@@ -62,7 +62,7 @@ def test_one_key_never_blocks_another() -> None:
     quick = entry(9)
     backlog = filled(*slow, quick)
 
-    assert backlog.take(quick.key, 4) == [quick]
+    assert backlog.take(quick.lane, 4) == [quick]
     assert len(backlog) == 5
 
 
@@ -70,9 +70,9 @@ def test_take_respects_its_limit() -> None:
     entries = [entry(number) for number in range(5)]
     backlog = filled(*entries)
 
-    assert backlog.take(entries[0].key, 0) == []
-    assert backlog.take(entries[0].key, 2) == entries[:2]
-    assert backlog.waiting(entries[0].key) == len(backlog) == 3
+    assert backlog.take(entries[0].lane, 0) == []
+    assert backlog.take(entries[0].lane, 2) == entries[:2]
+    assert backlog.waiting(entries[0].lane) == len(backlog) == 3
 
 
 def test_a_ticket_taken_out_is_passed_over_at_its_turn() -> None:
@@ -83,14 +83,14 @@ def test_a_ticket_taken_out_is_passed_over_at_its_turn() -> None:
 
     assert len(backlog) == 1
     assert backlog.heads()[0] is stays
-    assert backlog.take(gone.key, 5) == [stays]
+    assert backlog.take(gone.lane, 5) == [stays]
     assert len(backlog) == 0
 
 
 def test_a_ticket_may_come_back_after_it_was_taken() -> None:
     first, second = entry(1), entry(2)
     backlog = filled(first, second)
-    assert backlog.take(first.key, 1) == [first]
+    assert backlog.take(first.lane, 1) == [first]
 
     backlog.push(first)
 
@@ -102,8 +102,8 @@ def test_a_job_that_must_be_alone_is_of_a_key_of_its_own() -> None:
     alone, other, third = entry(1, alone=True), entry(2), entry(3, alone=True)
     backlog = filled(alone, other, third)
 
-    assert backlog.take(alone.key, 5) == [alone]
-    assert backlog.take(other.key, 5) == [other]
+    assert backlog.take(alone.lane, 5) == [alone]
+    assert backlog.take(other.lane, 5) == [other]
     assert len(backlog) == 1
 
 
@@ -144,12 +144,12 @@ def test_removed_jobs_are_not_ahead_of_others(leave: str) -> None:
     gone = entry(1)
     backlog = filled(gone)
     if leave == "taken":
-        backlog.take(gone.key, 1)
+        backlog.take(gone.lane, 1)
     else:
         backlog.remove(gone)
 
     assert list(backlog.ahead()) == []
-    assert backlog.waiting(gone.key) == 0
+    assert backlog.waiting(gone.lane) == 0
 
 
 TICKETS = st.lists(
@@ -179,7 +179,7 @@ def test_it_does_as_a_sorted_list_would(
             model.remove(one)
         else:
             expected = [t for t in model if t.key == one.key][:2]
-            assert backlog.take(one.key, 2) == expected
+            assert backlog.take(one.lane, 2) == expected
             model = [t for t in model if t not in expected]
         assert backlog.heads()[:1] == model[:1]
         assert len(backlog) == sum(number for _, number, _ in backlog.ahead()) == len(model)
@@ -190,7 +190,7 @@ def test_a_taken_entry_is_marked_as_removed() -> None:
     backlog = Backlog()
     one = entry()
     backlog.push(one)
-    backlog.take(one.key, 1)
+    backlog.take(one.lane, 1)
     assert one.removed
     backlog.push(one)  # its worker was lost
     assert not one.removed

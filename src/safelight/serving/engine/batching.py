@@ -138,7 +138,7 @@ class Batching:
         self._scheduled = False
         while (worker := self._pool.least_busy()) and (choice := self._next(worker)):
             head, cap, room = choice
-            entries = self._backlog.take(head.key, self._fair_share(head, room))
+            entries = self._backlog.take(head.lane, self._fair_share(head, room))
             now = asyncio.get_running_loop().time()
             for entry in entries:
                 entry.job.exchange.timeline.mark("queue")
@@ -151,13 +151,13 @@ class Batching:
     def _next(self, worker: WorkerHandle) -> tuple[QueueEntry, int, int] | None:
         """Return the most urgent entry that the worker has room for, its batch cap, and the room.
 
-        A worker may have its running batch and the next one, and for each key its next batch, so
-        that every key can be chosen. Finished jobs take no room.
+        A worker may have its running batch and the next one, and for each lane its next batch,
+        so that every lane can be chosen. Finished jobs take no room.
         """
-        counts = Counter(e.key for e in worker.outstanding.values() if e.finished_at is None)
+        counts = Counter(e.lane for e in worker.outstanding.values() if e.finished_at is None)
         for head in self._backlog.heads():
             cap = self.curves.of(head.key).cap(self._limit())
-            room = max(2 * cap - counts.total(), cap - counts[head.key])
+            room = max(2 * cap - counts.total(), cap - counts[head.lane])
             if room > 0:
                 return head, cap, room
         return None
@@ -165,7 +165,7 @@ class Batching:
     def _fair_share(self, head: QueueEntry, room: int) -> int:
         """Return how many jobs of a key one worker gets, so that no idle worker is left out."""
         idle = sum(worker.ready and not worker.outstanding for worker in self._pool.workers)
-        return min(room, -(-self._backlog.waiting(head.key) // idle)) if idle > 1 else room
+        return min(room, -(-self._backlog.waiting(head.lane) // idle)) if idle > 1 else room
 
     # ── Events of the workers ────────────────────────────────────────────────────────────────────
 

@@ -1,11 +1,16 @@
 """A job's entry in the queue, from its arrival until its result."""
 
 import asyncio
+import struct
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol
 
 from safelight.serving.job import Job, Key, Outcome
+
+Lane = tuple[Key, bool]
+_LARGE_PIXELS, _LARGE_BYTES = 4_000_000, 1_000_000
+_PNG, _PNG_SIZE = b"\x89PNG", struct.Struct(">16xII")  # width and height in the first chunk
 
 
 class Holder(Protocol):
@@ -46,6 +51,23 @@ class QueueEntry:
         """Return the batch key; the key of a job that must run alone is unique."""
         return (*self.job.key, self.number) if self.job.alone else self.job.key
 
+    @cached_property
+    def lane(self) -> Lane:
+        """Return the batch key, and whether decoding the image takes long.
+
+        A worker has room for both, so small images never wait until large ones are decoded. Once
+        they are, they share batches.
+        """
+        return self.key, _is_large(self.job.image)
+
     def __lt__(self, other: "QueueEntry") -> bool:
         """Return whether this entry is more urgent."""
         return self.urgency < other.urgency
+
+
+def _is_large(image: bytes) -> bool:
+    """Return whether an image is large, from its first bytes if they tell, else from its length."""
+    if image.startswith(_PNG) and len(image) >= _PNG_SIZE.size:
+        width, height = _PNG_SIZE.unpack_from(image)
+        return bool(width * height > _LARGE_PIXELS)
+    return len(image) > _LARGE_BYTES
