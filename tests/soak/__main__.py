@@ -28,7 +28,8 @@ _LEAKING = Path(__file__).parent / "leaking"
 _POINTS = 240  # of a curve
 _SHORTEST_PAUSE_SECONDS = 0.5
 _LONGEST_WARM_UP_SECONDS = 15.0
-_FILLING = 3000  # requests to each service: then SQLite's page cache has its 2 MB
+# Requests to each service, after which SQLite's page cache has its 2 MB: an edit has more rows.
+_FILLING = {"demo-edit": 3000, "demo-recognize": 6000}
 
 
 def main(arguments: list[str]) -> int:
@@ -72,7 +73,7 @@ async def _send(services: list[Soaked], seconds: float, seed: int) -> None:
 
 
 async def _fill(services: list[Soaked]) -> None:
-    await asyncio.gather(*(each.traffic.fill(_FILLING) for each in services))
+    await asyncio.gather(*(each.traffic.fill(_FILLING[each.model]) for each in services))
 
 
 async def _soak(services: list[Soaked], seconds: float) -> None:
