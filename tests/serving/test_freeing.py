@@ -14,6 +14,14 @@ from tests.serving.running import client, engine, eventually
 
 pytestmark = pytest.mark.anyio
 JPEG = {"content-type": "image/jpeg"}
+
+
+def photograph(instruction: str, headers: dict[str, str] | None = None) -> dict[str, Any]:
+    """Return a request for 20 steps."""
+    params = {"instruction": instruction, "steps": 20}
+    return {"content": PICTURE, "headers": {**JPEG, **(headers or {})}, "params": params}
+
+
 # What a caller sends, and the status of the response.
 REQUESTS: dict[str, tuple[dict[str, Any], int]] = {
     "a good image": ({"content": PICTURE, "headers": JPEG}, 200),
@@ -21,18 +29,11 @@ REQUESTS: dict[str, tuple[dict[str, Any], int]] = {
     "no image": ({"content": b"hello " * 50, "headers": JPEG}, 422),
     "a form with two images": ({"files": [("image", PICTURE), ("image", PICTURE)]}, 400),
     "a form with a mask": ({"files": {"image": PICTURE, "mask": PICTURE}}, 400),
-    "a model that fails": (
-        {"content": PICTURE, "headers": JPEG, "params": {"instruction": "raise"}},
-        500,
-    ),
-    "a deadline": (
-        {
-            "content": PICTURE,
-            "headers": {**JPEG, "x-request-timeout": "0.05"},
-            "params": {"instruction": "slowly", "steps": 20},
-        },
-        504,
-    ),
+    "a model that fails": (photograph("raise"), 500),
+    "a slow model": (photograph("slowly"), 200),
+    "a slow model and a key": (photograph("slowly", {"x-request-id": "mine"}), 200),
+    "a short deadline": (photograph("slowly", {"x-request-timeout": "0.05"}), 504),
+    "a deadline": (photograph("slowly", {"x-request-timeout": "0.2"}), 504),
     "a damaged image": ({"content": PICTURE[:-200], "headers": JPEG}, 422),
 }
 
