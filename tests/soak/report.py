@@ -18,10 +18,10 @@ def problems(soaked: Soaked) -> Iterator[str]:
         yield f"{name}: {times} requests had another answer: {fault}."
     if traffic.answered != traffic.sent:
         yield f"{name}: of {dict(traffic.sent)} only {dict(traffic.answered)} were answered."
-    if not traffic.arrived <= soaked.ended <= traffic.sent.total():
+    if not traffic.arrived <= soaked.ended <= traffic.arrived + traffic.unsure:
         yield (
-            f"{name}: {soaked.ended:.0f} requests are counted; {traffic.sent.total()} were sent, "
-            f"and {traffic.arrived} of them not cancelled."
+            f"{name}: {soaked.ended:.0f} requests are counted; {traffic.arrived} arrived, "
+            f"and maybe {traffic.unsure} more, whose callers left while they sent the headers."
         )
     if soaked.in_flight:
         yield f"{name}: {soaked.in_flight:.0f} requests are still in flight."

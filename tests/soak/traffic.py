@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from random import Random
@@ -16,6 +16,7 @@ GOOD, SLOW, BAD, CANCELLED = "good", "slow", "bad", "cancelled"
 SHARES = {GOOD: 0.87, SLOW: 0.03, BAD: 0.05, CANCELLED: 0.05}
 JPEG = {"content-type": "image/jpeg"}
 USERS = 3  # per service
+_FILLERS = 8
 _PATIENCE_SECONDS = 60.0
 _LONGEST_THOUGHT_SECONDS = 1.0  # of a user, between an answer and the next request
 _PIECES = 4  # of a slow body
@@ -43,12 +44,26 @@ class Traffic:
     sent: Counter[str] = field(default_factory=Counter)
     answered: Counter[str] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
-    left: int = 0  # callers who did not wait; the service may not have read their requests
+    unsent: int = 0  # their callers left before they sent anything
+    unsure: int = 0  # their callers left while they sent the headers
 
     @property
     def arrived(self) -> int:
         """Return the requests that the service must have counted."""
-        return self.sent.total() - self.left
+        return self.sent.total() - self.unsent - self.unsure
+
+    async def fill(self, requests: int) -> None:
+        """Send so many small good requests, one after another, so that tables become full."""
+        async with httpx.AsyncClient(base_url=self.url, timeout=_PATIENCE_SECONDS) as http:
+            todo = iter(range(requests))
+            await asyncio.gather(*(self._fill(http, todo) for _ in range(_FILLERS)))
+
+    async def _fill(self, http: httpx.AsyncClient, todo: Iterator[int]) -> None:
+        params = {**self.params, "steps": 1} if self.params else {}
+        for number in todo:
+            self.sent[GOOD] += 1
+            image = photo(64, 64, number % 8)
+            self._note(GOOD, await http.post(self.path, params=params, content=image, headers=JPEG))
 
     async def run(self, seconds: float, seed: int) -> None:
         """Send requests for some seconds, and wait for the last answers."""
@@ -70,7 +85,6 @@ class Traffic:
     def _note(self, kind: str, response: httpx.Response | None) -> None:
         self.answered[kind] += 1
         if response is None:
-            self.left += 1
             return
         expected = 400 <= response.status_code < 500 if kind == BAD else response.status_code == 200
         if not expected:
@@ -86,12 +100,29 @@ class Traffic:
             content, headers = chance.choice(MISTAKES)
             return await http.post(self.path, params=params, content=content, headers=headers)
         body = _pieces(image, chance) if kind == SLOW else image
-        sending = http.post(self.path, params=params, content=body, headers=JPEG)
         if kind != CANCELLED:
-            return await sending
+            return await http.post(self.path, params=params, content=body, headers=JPEG)
+        return await self._leave(http, params, image, chance)
+
+    async def _leave(
+        self, http: httpx.AsyncClient, params: Mapping[str, str | int], image: bytes, chance: Random
+    ) -> httpx.Response | None:
+        """Send a request whose caller leaves soon; return its answer, or None if it was late."""
+        passed: set[str] = set()  # events of the connection
+
+        async def note(event: str, _info: object) -> None:
+            passed.add(event)
+
+        sending = http.post(
+            self.path, params=params, content=image, headers=JPEG, extensions={"trace": note}
+        )
         with suppress(TimeoutError):
             async with asyncio.timeout(chance.uniform(0.005, _LONGEST_WAIT_SECONDS)):
                 return await sending
+        if "http11.send_request_headers.started" not in passed:
+            self.unsent += 1
+        elif "http11.send_request_headers.complete" not in passed:
+            self.unsure += 1
         return None
 
 

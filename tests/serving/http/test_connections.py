@@ -1,6 +1,8 @@
 """Connections have bounds: a real server, raw connections, and a clock that the tests turn."""
 
 import asyncio
+import gc
+import weakref
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -62,6 +64,9 @@ class Site:
         writer.write(sent)
         await writer.drain()
         return reader, writer
+
+    def held(self) -> list[Held]:
+        return list(self.server.places._held.values())
 
     def closed(self, reason: str) -> float:
         return value(self.meter, CONNECTIONS_CLOSED, reason=reason)
@@ -290,6 +295,22 @@ async def test_a_kept_connection_without_a_request_outlives_the_time_of_headers(
         running.sweep(60)
         writer.write(GET)
         assert (await reader.readuntil(b"ok")).startswith(b"HTTP/1.1 200 OK")
+
+
+async def test_a_closed_connection_is_freed_without_a_garbage_collection() -> None:
+    async with site() as running:
+        gc.disable()
+        try:
+            for sent in (GET, b"GET / HTTP/1.1", b""):
+                connection = await running.connect(sent)
+                await eventually(lambda: any(held.talk for held in running.held()))
+                talk = weakref.ref(running.held()[0].talk)
+                if sent == GET:
+                    await answered(connection)
+                connection[1].close()
+                await eventually(lambda: talk() is None)  # noqa: B023 - awaited at once
+        finally:
+            gc.enable()
 
 
 async def test_full_places_are_logged_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:

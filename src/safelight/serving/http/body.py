@@ -14,7 +14,7 @@ from pydantic_core import ErrorDetails
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import Field as FormField
 from python_multipart.multipart import File as FormFile
-from python_multipart.multipart import create_form_parser
+from python_multipart.multipart import FormParser, create_form_parser
 from starlette.requests import ClientDisconnect
 
 from safelight.errors import (
@@ -225,13 +225,21 @@ def _parse_form(content_type: str, body: bytes) -> Body:
             on_file,
             config={"MAX_MEMORY_FILE_SIZE": len(body) + 1, "MAX_FIELDS": _FIELD_LIMIT},
         )
-        parser.write(body)
-        parser.finalize()
+        _feed(parser, body)
     except (FormParserError, ValueError) as error:
         raise MalformedBody(f"The form cannot be read: {str(error)[:100]}.") from None
     if len(images) > 1:
         raise MalformedBody(f"The form has {len(images)} images; send one.")
     return (images[0] if images else b""), fields
+
+
+def _feed(parser: FormParser, body: bytes) -> None:
+    """Let a parser read a form, and free the images that its functions, and so itself, refer to."""
+    try:
+        parser.write(body)
+        parser.finalize()
+    finally:
+        parser.parser = None  # a cycle: only a garbage collection would free it, many forms later
 
 
 def _sentence(error: ErrorDetails, kind: type[Parameters]) -> str:

@@ -112,6 +112,7 @@ class Connections:
 
     def forget(self, connection: Held) -> None:
         """Give the place of a connection that closes to others."""
+        connection.talk = None  # it refers to the connection: only a collection would free both
         if self._held.get(connection.address) is not connection:
             return
         del self._held[connection.address]
@@ -166,10 +167,11 @@ class Connections:
 
     def _cut(self, held: Held, reason: str) -> None:
         """Close a connection at once."""
+        talk = held.talk
         self.count(reason)
         self.forget(held)
-        if held.talk is not None:
-            held.talk.make_room()
+        if talk is not None:
+            talk.make_room()
             return
         with suppress(OSError):  # the event loop, which owns the handshake, reads an end
             held.shutdown(socket.SHUT_RDWR)

@@ -22,8 +22,9 @@ class DisconnectWatch:
     def end(self) -> None:
         """Stop watching: the response is ready."""
         self._timer.cancel()
-        if self._task is not None:
-            self._task.cancel()
+        task, self._task = self._task, None  # it refers to the watch, and so to the request
+        if task is not None:
+            task.cancel()
 
     def _begin(self) -> None:
         self._task = asyncio.create_task(self._wait())

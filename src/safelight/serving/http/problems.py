@@ -15,9 +15,20 @@ MEDIA_TYPE = "application/problem+json"
 
 
 async def on_safelight_error(_request: Request, error: Exception) -> Response:
-    """Return the response for an error of Safelight's."""
+    """Return the response for an error of Safelight's, and free what the error keeps."""
     assert isinstance(error, SafelightError)
+    _forget_frames(error)
     return problem(error.status, error.reason, str(error), error.retry_after_seconds)
+
+
+def _forget_frames(error: BaseException | None) -> None:
+    """Free the frames that an error went through, and so the body that its request had.
+
+    Some of them refer to the error: only a garbage collection would free them, maybe much later.
+    """
+    while error is not None:
+        error.__traceback__ = None
+        error = error.__context__
 
 
 async def on_http_error(_request: Request, error: Exception) -> Response:
