@@ -208,6 +208,13 @@ def _costly(name: str, kind: str, make: Callable[[], bytes], **more: float) -> N
         await repeat(target, "/api/edit?instruction=make%20him%20old&steps=2", kind, made)
 
 
+@attempt("forms with a text of 20 MB that is no UTF-8", "64 KiB for a text of a form")
+async def undecodable(target: Target) -> None:
+    head = b'--x\r\nContent-Disposition: form-data; name="instruction"\r\n\r\n'
+    body = head + b"\xff" * (19 * MEGABYTE) + b"\r\n--x--\r\n"
+    await repeat(target, "/api/edit", "multipart/form-data; boundary=x", lambda: body)
+
+
 _costly("a JPEG of 20 MB of fill bytes", JPEG, uploads.jpeg_of_fill_bytes)
 _costly("a JPEG of five million empty segments", JPEG, uploads.jpeg_of_empty_segments)
 _costly("a JPEG of 60 000 scans", JPEG, lambda: uploads.jpeg_of_many_scans(60_000))
@@ -263,6 +270,42 @@ async def leaving(target: Target) -> None:
         writer.transport.abort()
 
     await crowd(target, 4, leave)
+
+
+@attempt("40 edits of high priority at once, again and again", "callers take turns", others=0.3)
+async def greedy(target: Target) -> None:
+    picture, headers = photo(64, 64), {"content-type": JPEG, "x-priority": "high"}
+
+    async def edit(http: httpx.AsyncClient, number: int) -> None:
+        params = {"instruction": "slowly", "steps": "5", "guidance_scale": f"{1 + number / 10}"}
+        while True:
+            with suppress(httpx.TransportError):
+                await http.post("/api/edit", content=picture, params=params, headers=headers)
+            await asyncio.sleep(_PAUSE_SECONDS)  # a refusal comes at once
+
+    async with client(target) as http:
+        await asyncio.gather(*(edit(http, number) for number in range(40)))
+
+
+@attempt("1 050 streams of the events of a request", "16 streams for a caller", others=0.3)
+async def streams(target: Target) -> None:
+    picture = photo(64, 64)
+    head = f"Host: localhost\r\nX-Forwarded-For: {ADDRESS}\r\n\r\n"
+
+    async def follow(writer: asyncio.StreamWriter) -> None:
+        await send(writer, f"GET /v1/requests/mine/events HTTP/1.1\r\n{head}".encode())
+        await asyncio.sleep(3600)
+
+    async def run() -> None:
+        headers = {"content-type": JPEG, "x-request-id": "mine"}
+        params = {"instruction": "slowly", "steps": "20"}
+        async with client(target) as http:
+            while True:
+                with suppress(httpx.TransportError):
+                    await http.post("/api/edit", content=picture, params=params, headers=headers)
+                await asyncio.sleep(_PAUSE_SECONDS)
+
+    await asyncio.gather(run(), crowd(target, 1050, follow, pause_seconds=1))
 
 
 @attempt("bad requests, 300 a second", "20 log lines a second for each reason")

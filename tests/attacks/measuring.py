@@ -3,9 +3,8 @@
 import asyncio
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
 
@@ -17,7 +16,7 @@ from tests.attacks.attempts import READY, Attempt
 
 NEIGHBOURS = 4
 _HEALTH_PAUSE_SECONDS = 0.02
-_WARM_SECONDS = 1.0
+_BEGIN_SECONDS = 0.7
 
 
 @dataclass(frozen=True)
@@ -58,28 +57,55 @@ class Watched:
 
 def measure(watched: Watched, seconds: float) -> Measured:
     """Measure for some seconds while neighbours work."""
-    return asyncio.run(_measure(watched, seconds))
+    return asyncio.run(_measure(watched, seconds, None))[0]
 
 
-async def _measure(watched: Watched, seconds: float) -> Measured:
-    delays: list[float] = []
-    outcomes: list[str] = []
-    logged, started, most = watched.log.stat().st_size, perf_counter(), 0
+def measure_attack(
+    watched: Watched, attempt: Attempt, calm_seconds: float, seconds: float
+) -> tuple[Measured, Measured]:
+    """Measure before and during an attempt; the neighbours work all the time."""
+    calm, under = asyncio.run(_measure(watched, calm_seconds, (attempt, seconds)))
+    return calm, under
+
+
+async def _measure(
+    watched: Watched, seconds: float, attack: tuple[Attempt, float] | None
+) -> list[Measured]:
+    seen = _Seen()
     async with httpx.AsyncClient(base_url=watched.url, timeout=30) as http:
-        tasks = [asyncio.create_task(_check_health(http, delays))]
-        tasks += [asyncio.create_task(_work(http, n, outcomes)) for n in range(NEIGHBOURS)]
-        end = started + seconds
-        while perf_counter() < end:
-            most = max(most, watched.memory())
-            await asyncio.sleep(0.1)
-        passed = perf_counter() - started
+        tasks = [asyncio.create_task(_check_health(http, seen))]
+        tasks += [asyncio.create_task(_work(http, number, seen)) for number in range(NEIGHBOURS)]
+        measured = [await _watch(watched, seconds, seen)]
+        if attack is not None:
+            with await asyncio.to_thread(attacking, attack[0], watched.url):
+                await asyncio.sleep(_BEGIN_SECONDS)
+                measured.append(await _watch(watched, attack[1], seen))
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-    failed = [outcome for outcome in outcomes if outcome != "200"]
+    return measured
+
+
+@dataclass
+class _Seen:
+    """What the neighbours have seen since the measuring began."""
+
+    delays: list[float] = field(default_factory=list)
+    outcomes: list[str] = field(default_factory=list)
+
+
+async def _watch(watched: Watched, seconds: float, seen: _Seen) -> Measured:
+    seen.delays.clear()
+    seen.outcomes.clear()
+    logged, started, most = watched.log.stat().st_size, perf_counter(), 0
+    while perf_counter() < started + seconds:
+        most = max(most, watched.memory())
+        await asyncio.sleep(0.1)
+    passed = perf_counter() - started
+    failed = [outcome for outcome in seen.outcomes if outcome != "200"]
     return Measured(
-        sorted(delays)[int(len(delays) * 0.99)] if delays else seconds,
-        outcomes.count("200") / passed,
+        sorted(seen.delays)[int(len(seen.delays) * 0.99)] if seen.delays else seconds,
+        seen.outcomes.count("200") / passed,
         most,
         (watched.log.stat().st_size - logged) / passed,
         {reason: failed.count(reason) for reason in sorted(set(failed))},
@@ -87,7 +113,7 @@ async def _measure(watched: Watched, seconds: float) -> Measured:
     )
 
 
-async def _check_health(http: httpx.AsyncClient, delays: list[float]) -> None:
+async def _check_health(http: httpx.AsyncClient, seen: _Seen) -> None:
     """Ask for health on new connections: a kept one would not notice that no more fit."""
     while True:
         started = perf_counter()
@@ -95,11 +121,11 @@ async def _check_health(http: httpx.AsyncClient, delays: list[float]) -> None:
             ok = (await http.get("/healthz", headers={"connection": "close"})).is_success
         except httpx.TransportError:
             ok = False
-        delays.append(perf_counter() - started if ok else 30.0)
+        seen.delays.append(perf_counter() - started if ok else 30.0)
         await asyncio.sleep(_HEALTH_PAUSE_SECONDS)
 
 
-async def _work(http: httpx.AsyncClient, number: int, outcomes: list[str]) -> None:
+async def _work(http: httpx.AsyncClient, number: int, seen: _Seen) -> None:
     """Send edits one after another, each with an id of its own."""
     picture = photo(64, 64)
     for turn in range(1_000_000):
@@ -111,21 +137,25 @@ async def _work(http: httpx.AsyncClient, number: int, outcomes: list[str]) -> No
         params = {"instruction": "slowly make him old", "steps": "5"}
         try:
             answer = await http.post("/api/edit", content=picture, params=params, headers=headers)
-            outcomes.append(str(answer.status_code))
+            seen.outcomes.append(str(answer.status_code))
         except httpx.TransportError as error:
-            outcomes.append(type(error).__name__)
+            seen.outcomes.append(type(error).__name__)
 
 
-@contextmanager
-def attacking(attempt: Attempt, url: str) -> Iterator[None]:
-    """Run an attempt in its own process until the block ends."""
-    command = [sys.executable, "-m", "tests.attacks.attempts", attempt.name, url]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        assert process.stdout.readline().strip() == READY, "the attempt did not begin"
-        yield
-        assert process.poll() is None, "the attempt ended early"
-    finally:
-        process.kill()
-        process.communicate()
+class attacking:  # noqa: N801 - used like a function
+    """An attempt in its own process, until the block ends. It has begun when this is made."""
+
+    def __init__(self, attempt: Attempt, url: str) -> None:
+        command = [sys.executable, "-m", "tests.attacks.attempts", attempt.name, url]
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert self._process.stdout is not None
+        assert self._process.stdout.readline().strip() == READY, "the attempt did not begin"
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *_error: object) -> None:
+        ended = self._process.poll() is not None
+        self._process.kill()
+        self._process.communicate()
+        assert not ended, "the attempt ended early"

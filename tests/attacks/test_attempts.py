@@ -4,18 +4,16 @@ The figures are ratios to the seconds before each attempt. A machine may be busy
 so an attempt that misses a figure is repeated once.
 """
 
-import time
-
 import pytest
 
 from tests.attacks.attempts import ATTEMPTS, Attempt
 from tests.attacks.conftest import ROWS
-from tests.attacks.measuring import Measured, Watched, attacking, measure
+from tests.attacks.measuring import Measured, Watched, measure, measure_attack
 
 HEALTH_SECONDS = 0.1
 MEMORY_RATIO = 1.5
 LOG_BYTES_PER_SECOND = 100_000
-BEGIN_SECONDS, CALM_SECONDS = 0.7, 2.0
+CALM_SECONDS = 2.0
 
 
 @pytest.fixture(scope="session")
@@ -30,19 +28,11 @@ def test_others_are_served_while_one_caller_sends(
     attempt: Attempt, watched: Watched, normal_bytes: int, pytestconfig: pytest.Config
 ) -> None:
     seconds = float(pytestconfig.getoption("--attack-seconds"))
-    calm, under = _attack(attempt, watched, seconds)
+    calm, under = measure_attack(watched, attempt, CALM_SECONDS, seconds)
     if _faults(attempt, calm, under, normal_bytes):
-        calm, under = _attack(attempt, watched, seconds)
+        calm, under = measure_attack(watched, attempt, CALM_SECONDS, seconds)
     assert not (faults := _faults(attempt, calm, under, normal_bytes)), "; ".join(faults)
     ROWS.append(_row(attempt, calm, under, normal_bytes, seconds))
-
-
-def _attack(attempt: Attempt, watched: Watched, seconds: float) -> tuple[Measured, Measured]:
-    """Measure before and during an attempt."""
-    calm = measure(watched, CALM_SECONDS)
-    with attacking(attempt, watched.url):
-        time.sleep(BEGIN_SECONDS)
-        return calm, measure(watched, seconds)
 
 
 def _faults(attempt: Attempt, calm: Measured, under: Measured, normal_bytes: int) -> list[str]:

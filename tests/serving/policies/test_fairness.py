@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from safelight.serving.app import Service
 from safelight.serving.job import Job
-from safelight.serving.policies.fairness import Turns
+from safelight.serving.policies.fairness import FIRST_JOBS, Turns
 from tests.serving.jobs import a_job
 from tests.serving.running import client, edit, engine
 
@@ -27,10 +27,12 @@ def serve(turns: Turns, job: Job, start: int) -> None:
     turns.end(job, start)
 
 
-def test_a_caller_who_is_alone_has_no_turns() -> None:
+def test_the_jobs_of_a_caller_who_is_alone_have_their_priorities() -> None:
     turns = Turns()
     begun = [begin(turns, "one") for _ in range(FLOOD)]
-    assert {job.turn for job, _ in begun} == {0}
+    urgent, _ = last = begin(turns, "one", priority="high")
+    assert {job.rank for job, _ in begun[FIRST_JOBS:]} == {urgent.rank + 1}
+    begun.append(last)
     for each in begun:
         serve(turns, *each)
     assert not turns._jobs
@@ -49,6 +51,13 @@ def test_a_new_caller_comes_before_most_of_what_a_flood_sends_after_it() -> None
     assert flood[-1].own == FLOOD
 
 
+def test_a_new_caller_waits_for_few_jobs_of_one_who_was_alone() -> None:
+    turns = Turns()
+    flood = [begin(turns, "greedy", priority="high")[0] for _ in range(FLOOD)]
+    newcomer, _ = begin(turns, "modest", priority="low")
+    assert sum(job.rank < newcomer.rank for job in flood) == FIRST_JOBS
+
+
 def test_a_flood_that_is_served_and_comes_back_at_once_starves_nobody() -> None:
     turns = Turns()
     waiting = [begin(turns, "greedy", priority="high") for _ in range(50)]
@@ -62,7 +71,7 @@ def test_a_flood_that_is_served_and_comes_back_at_once_starves_nobody() -> None:
         serve(turns, job, start)
         waiting.append(begin(turns, "greedy", priority="high"))
         served_before += 1
-    assert served_before <= 51
+    assert served_before <= FIRST_JOBS + 1
 
 
 def test_among_busy_callers_priorities_are_shares() -> None:
@@ -93,7 +102,7 @@ def test_nothing_is_kept_of_callers_who_have_gone(steps: list[tuple[str, bool]])
     for each in begun:
         serve(turns, *each)
     assert not turns._jobs
-    assert len(turns._last) <= 4
+    assert len(turns._over) <= 4
 
 
 @pytest.mark.anyio

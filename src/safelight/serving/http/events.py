@@ -19,7 +19,7 @@ from safelight.serving.http.shares import Shares
 from safelight.serving.job import Job
 
 _FAILURES = errors_of(Unauthorized, Forbidden, UnknownRequest, Overloaded)
-_STREAMS_PER_CALLER = 64
+_STREAMS_PER_CALLER = 16
 _PULSE_SECONDS = 1.0  # no event reports that the position in the queue changes
 
 

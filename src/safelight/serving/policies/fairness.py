@@ -1,17 +1,18 @@
 """Fairness: callers take turns when several have jobs, so that none can starve the others.
 
-Start-time fair queueing (Goyal, Vin and Cheng, 1996): each job of a caller starts some units of
-virtual time after that caller's job before it, and never before the jobs that were served last. A
-job of high priority takes one unit, and one of low priority four, so among busy callers priorities
-are shares. Jobs of one unit are ordered by priority and deadline. A caller who is alone stays in
-one unit, so its jobs are only ordered by priority and deadline.
+Start-time fair queueing (Goyal, Vin and Cheng, 1996): in virtual time, each job of a caller starts
+when that caller's job before it is over, and never before the jobs that were served last. A job
+takes its pixels times its steps; of normal priority twice as much, of low priority four times, so
+among busy callers priorities are shares. For a caller who is alone time stands still: its jobs are
+ordered by priority and deadline. Its first come before a second caller's, all others after them.
 """
 
 from collections import Counter, OrderedDict
 
 from safelight.serving.job import Handler, Job, Outcome, Priority
 
-UNITS: dict[Priority, int] = {"high": 1, "normal": 2, "low": 4}
+WEIGHT: dict[Priority, int] = {"high": 1, "normal": 2, "low": 4}
+FIRST_JOBS = 8
 _OWNER_LIMIT = 10_000
 
 
@@ -35,19 +36,20 @@ class Turns:
     def __init__(self) -> None:
         self._time = 0
         self._jobs: Counter[str] = Counter()
-        self._last: OrderedDict[str, int] = OrderedDict()  # start of each caller's last job
+        self._over: OrderedDict[str, int] = OrderedDict()  # when each caller's last job is over
 
     def begin(self, job: Job) -> int:
         """Count a job, and return the virtual time of its start."""
         owner, start = job.owner, self._time
         self._jobs[owner] += 1
-        if len(self._jobs) > 1:
-            units = UNITS[job.priority]
-            start = max(start, self._last.get(owner, start - units) + units)
-        self._last[owner] = start
-        self._last.move_to_end(owner)
-        if len(self._last) > _OWNER_LIMIT:
-            self._last.popitem(last=False)
+        if len(self._jobs) == 1:
+            start += self._jobs[owner] > FIRST_JOBS
+        else:
+            start = max(start, self._over.get(owner, start))
+        self._over[owner] = start + _length(job)
+        self._over.move_to_end(owner)
+        if len(self._over) > _OWNER_LIMIT:
+            self._over.popitem(last=False)
         job.turn = start
         job.own, job.callers = self._jobs[owner], len(self._jobs)
         return start
@@ -58,9 +60,16 @@ class Turns:
         self._jobs[owner] -= 1
         if not self._jobs[owner]:
             del self._jobs[owner]
+            if self._over.get(owner, 0) < self._time:
+                self._over.pop(owner, None)
+        if job.callers == 1:
+            return
         if job.exchange.queued:
             self._time = max(self._time, start)
-        elif self._last.get(owner) == start:
-            self._last[owner] = start - UNITS[job.priority]
-        if owner not in self._jobs and self._last.get(owner, 0) < self._time:
-            self._last.pop(owner, None)
+        elif self._over.get(owner) == start + _length(job):
+            self._over[owner] = start
+
+
+def _length(job: Job) -> int:
+    """Return how long a job takes in virtual time."""
+    return WEIGHT[job.priority] * (1 + int(job.units))
