@@ -1,6 +1,7 @@
 """Requests that are sent again: joined, answered from memory, or refused; never done twice."""
 
 import asyncio
+from collections import Counter
 from typing import Any
 from uuid import uuid4
 
@@ -14,6 +15,7 @@ from safelight.serving.http.repeats import KEPT_SECONDS, Answers, Call, Repeats,
 from safelight.telemetry.record import Exchange
 from safelight.telemetry.timeline import Timeline
 from tests.reading import FakeClock
+from tests.serving.running import client, edit, engine, eventually
 
 NAME = ("ann", "key")
 
@@ -233,3 +235,15 @@ async def test_all_that_decides_an_answer_is_in_the_digest_and_the_forms_boundar
         for mark in (b"one", b"another")
     ]
     assert forms[0] == forms[1]
+
+
+@pytest.mark.anyio
+async def test_the_repeats_of_one_caller_that_wait_are_bounded() -> None:
+    async with engine() as service, client(service) as speaking:
+        headers = {"x-request-id": "again"}
+        first = asyncio.create_task(edit(speaking, "slowly", steps=20, headers=headers))
+        await eventually(lambda: bool(service.front.repeats._runs))
+        repeats = [edit(speaking, "slowly", steps=20, headers=headers) for _ in range(80)]
+        answers = await asyncio.gather(first, *repeats)
+    statuses = Counter(answer.status_code for answer in answers)
+    assert statuses == {200: 65, 503: 16}

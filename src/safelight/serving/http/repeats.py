@@ -21,12 +21,14 @@ from safelight.serving.http.disconnect import DisconnectWatch
 from safelight.serving.http.naming import SERVER_ID
 from safelight.serving.http.requests import stop
 from safelight.serving.job import Job
+from safelight.serving.http.shares import Shares
 from safelight.telemetry.record import Exchange
 
 KEPT_SECONDS = 300.0
 KEPT_NUMBER = 1000
 KEPT_BYTES = 32 * 1024 * 1024
 _OVERHEAD_BYTES = 2048  # of an answer's headers and objects
+_REPEATS_PER_CALLER = 64
 _SMALL_BYTES = 64 * 1024  # below this, a thread costs more than the digest
 _BOUNDARY = re.compile(r'boundary="?([^";]+)', re.IGNORECASE)
 
@@ -156,11 +158,13 @@ class Repeats:
     def __init__(self, answers: Answers | None = None) -> None:
         self.answers = answers or Answers()
         self._runs: dict[Name, Run] = {}
+        self._waiting = Shares(_REPEATS_PER_CALLER, "repeats of running requests")
 
     async def answer(self, name: Name, digest: bytes, call: Call, work: Work) -> Response:
         """Return the answer of the first request with this name; `work` makes it if there is none.
 
-        Raises IdempotencyConflict if the first had another content, and what `work` raises.
+        Raises IdempotencyConflict if the first had another content, Overloaded if too many of the
+        caller's repeats wait, and what `work` raises.
         """
         run, kept = self._runs.get(name), self.answers.get(name)
         first = run or kept
@@ -168,7 +172,9 @@ class Repeats:
             raise IdempotencyConflict
         call.exchange.key = name[1]
         if run is not None:
-            return await self._wait(call, name, run, call.timeout_seconds)
+            self._waiting.check(name[0])
+            with self._waiting.held(name[0]):
+                return await self._wait(call, name, run, call.timeout_seconds)
         if kept is not None:
             return _again(kept.response, kept.error, call.exchange)
         run = self._runs[name] = Run(digest, call.exchange)
