@@ -14,6 +14,7 @@ from functools import cache
 from itertools import count
 from typing import Any
 from urllib.parse import quote, urlsplit
+from uuid import UUID
 
 import httpx
 
@@ -24,6 +25,7 @@ Work = Callable[["Target"], Coroutine[object, object, None]]
 JPEG, PNG, JSON = "image/jpeg", "image/png", "application/json"
 MEGABYTE = 1_000_000
 ADDRESS = "203.0.113.9"  # of the attacker, as a proxy reports it
+MINE = str(UUID(int=0xA))
 OTHERS = 0.9
 READY = "ready"
 _PAUSE_SECONDS = 0.05
@@ -254,8 +256,9 @@ async def sizes(target: Target) -> None:
 async def stolen_ids(target: Target) -> None:
     async with client(target) as http:
         for number in count():
-            await http.delete(f"/v1/requests/neighbour-{number % 500}/record")
-            await http.delete(f"/v1/requests/neighbour-{number % 500}")
+            name = neighbours_id(number % 4, number // 4)
+            await http.delete(f"/v1/requests/{name}/record")
+            await http.delete(f"/v1/requests/{name}")
             await asyncio.sleep(0.02)
 
 
@@ -293,11 +296,11 @@ async def streams(target: Target) -> None:
     head = f"Host: localhost\r\nX-Forwarded-For: {ADDRESS}\r\n\r\n"
 
     async def follow(writer: asyncio.StreamWriter) -> None:
-        await send(writer, f"GET /v1/requests/mine/events HTTP/1.1\r\n{head}".encode())
+        await send(writer, f"GET /v1/requests/{MINE}/events HTTP/1.1\r\n{head}".encode())
         await asyncio.sleep(3600)
 
     async def run() -> None:
-        headers = {"content-type": JPEG, "x-request-id": "mine"}
+        headers = {"content-type": JPEG, "x-request-id": MINE}
         params = {"instruction": "slowly", "steps": "20"}
         async with client(target) as http:
             while True:
@@ -334,6 +337,11 @@ async def labels(target: Target) -> None:
 
 
 # ── Tools ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def neighbours_id(number: int, turn: int) -> str:
+    """Return the id of a neighbour's request, which the attacker has guessed."""
+    return str(UUID(int=(number + 1) * 10**9 + turn))
 
 
 async def crowd(

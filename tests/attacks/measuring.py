@@ -12,7 +12,7 @@ import httpx
 import psutil
 
 from safelight.stack.tools.samples import photo
-from tests.attacks.attempts import READY, Attempt
+from tests.attacks.attempts import READY, Attempt, neighbours_id
 
 NEIGHBOURS = 4
 _HEALTH_PAUSE_SECONDS = 0.02
@@ -131,7 +131,7 @@ async def _work(http: httpx.AsyncClient, number: int, seen: _Seen) -> None:
     for turn in range(1_000_000):
         headers = {
             "content-type": "image/jpeg",
-            "x-request-id": f"neighbour-{number}-{turn}",
+            "x-request-id": neighbours_id(number, turn),
             "x-forwarded-for": f"192.0.2.{number}",  # each has an address of its own
         }
         params = {"instruction": "slowly make him old", "steps": "5"}

@@ -240,7 +240,7 @@ async def test_all_that_decides_an_answer_is_in_the_digest_and_the_forms_boundar
 @pytest.mark.anyio
 async def test_the_repeats_of_one_caller_that_wait_are_bounded() -> None:
     async with engine() as service, client(service) as speaking:
-        headers = {"x-request-id": "again"}
+        headers = {"x-request-id": "0af76519-16cd-43dd-8448-eb211c80319c"}
         first = asyncio.create_task(edit(speaking, "slowly", steps=20, headers=headers))
         await eventually(lambda: bool(service.front.repeats._runs))
         repeats = [edit(speaking, "slowly", steps=20, headers=headers) for _ in range(80)]

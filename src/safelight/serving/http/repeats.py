@@ -20,8 +20,8 @@ from safelight.errors import Cancelled, IdempotencyConflict, Timeout
 from safelight.serving.http.disconnect import DisconnectWatch
 from safelight.serving.http.naming import SERVER_ID
 from safelight.serving.http.requests import stop
-from safelight.serving.job import Job
 from safelight.serving.http.shares import Shares
+from safelight.serving.job import Job
 from safelight.telemetry.record import Exchange
 
 KEPT_SECONDS = 300.0
