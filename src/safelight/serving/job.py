@@ -13,6 +13,7 @@ from safelight.errors import SafelightError
 from safelight.telemetry.record import Exchange
 
 Key = tuple[object, ...]
+_PREDICT: Key = ("predict",)
 Priority = Literal["high", "normal", "low"]
 PRIORITIES: tuple[Priority, ...] = ("high", "normal", "low")
 
@@ -202,20 +203,17 @@ class Job:
     @property
     def key(self) -> Key:
         """Return the batch key: jobs may share a batch only if their keys are equal."""
-        return (*self._settings, self.group) if self.group else self._settings
-
-    @property
-    def _settings(self) -> Key:
         parameters = self.parameters
         if isinstance(parameters, PredictParameters):
-            return ("predict",)
+            return ("predict", self.group) if self.group else _PREDICT
         image_guidance = (
             parameters.image_guidance_scale if isinstance(parameters, EditParameters) else None
         )
         # Some pipelines treat an empty negative prompt beside a real one differently from none.
         negative = bool(parameters.negative_prompt)
         guidance = parameters.guidance_scale
-        return (self.task, *self.size, parameters.steps, guidance, image_guidance, negative)
+        key = (self.task, *self.size, parameters.steps, guidance, image_guidance, negative)
+        return (*key, self.group) if self.group else key
 
     @property
     def units(self) -> float:

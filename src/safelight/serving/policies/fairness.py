@@ -7,7 +7,7 @@ among busy callers priorities are shares. For a caller who is alone time stands 
 ordered by priority and deadline. Its first come before a second caller's, all others after them.
 """
 
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 
 from safelight.serving.job import Handler, Job, Outcome, Priority
 
@@ -35,23 +35,23 @@ class Turns:
 
     def __init__(self) -> None:
         self._time = 0
-        self._jobs: Counter[str] = Counter()
+        self._jobs: dict[str, int] = {}
         self._over: OrderedDict[str, int] = OrderedDict()  # when each caller's last job is over
 
     def begin(self, job: Job) -> int:
         """Count a job, and return the virtual time of its start."""
         owner, start = job.owner, self._time
-        self._jobs[owner] += 1
-        if len(self._jobs) == 1:
-            start += self._jobs[owner] > FIRST_JOBS
+        job.own = self._jobs[owner] = self._jobs.get(owner, 0) + 1
+        job.callers = len(self._jobs)
+        if job.callers == 1:  # the usual case costs little
+            start += job.own > FIRST_JOBS
         else:
             start = max(start, self._over.get(owner, start))
-        self._over[owner] = start + _length(job)
-        self._over.move_to_end(owner)
-        if len(self._over) > _OWNER_LIMIT:
-            self._over.popitem(last=False)
+            self._over[owner] = start + _length(job)
+            self._over.move_to_end(owner)
+            if len(self._over) > _OWNER_LIMIT:
+                self._over.popitem(last=False)
         job.turn = start
-        job.own, job.callers = self._jobs[owner], len(self._jobs)
         return start
 
     def end(self, job: Job, start: int) -> None:

@@ -44,10 +44,11 @@ class Callers:
     def __init__(self, meter: Meter, clock: Callable[[], float]) -> None:
         self._meter = meter
         self._clock = clock
-        self._running: dict[str, list[Job]] = {}
+        self._running: dict[str, set[Job]] = {}
         self._apart = _Until()
         self._refused = _Until()
-        self._seen = OrderedDict[str, float]()  # the last two callers
+        self._latest = ""  # the caller of the last job
+        self._seen: dict[str, float] = {}  # callers before it, and when another one followed
 
     def enter(self, job: Job) -> None:
         """Note that a job runs. Raises Overloaded if such jobs end workers."""
@@ -55,22 +56,24 @@ class Callers:
         if self._refused and self._is_refused(job, now):
             self._meter.add(REJECTED, "circuit_open")
             raise _refusal()
-        if self._apart.has(job.owner, now):
+        if self._apart and self._apart.has(job.owner, now):
             job.group = job.owner
-        self._running.setdefault(job.owner, []).append(job)
-        self._seen[job.owner] = now
-        self._seen.move_to_end(job.owner)
-        if len(self._seen) > 2:
-            self._seen.popitem(last=False)
+        jobs = self._running.get(job.owner)
+        if jobs is None:
+            jobs = self._running[job.owner] = set()
+        jobs.add(job)
+        if job.owner != self._latest:
+            self._latest, self._seen[self._latest] = job.owner, now
+            if len(self._seen) > _LIMIT:
+                del self._seen[next(iter(self._seen))]
 
     def _is_refused(self, job: Job, now: float) -> bool:
         return self._refused.has(job.owner, now) or self._refused.has(_kind(job), now)
 
     def leave(self, job: Job) -> None:
         """Note that a job has ended."""
-        jobs = self._running.get(job.owner, [])
-        if job in jobs:
-            jobs.remove(job)
+        jobs = self._running.get(job.owner, set())
+        jobs.discard(job)
         if not jobs:
             self._running.pop(job.owner, None)
 
@@ -82,7 +85,10 @@ class Callers:
         self._apart.add(job.owner, now + SECONDS)
         if not isinstance(error, WorkerLost):
             return
-        is_alone = all(o == job.owner or now - at > SECONDS for o, at in self._seen.items())
+        others = self._running.keys() | {
+            o for o, left in self._seen.items() if now - left < SECONDS
+        }
+        is_alone = others <= {job.owner}
         self._refused.add(kind if is_alone else job.owner, now + REFUSED_SECONDS)
         for other in list(self._running.get(job.owner, ())):
             if other is not job and (not is_alone or _kind(other) == kind):
