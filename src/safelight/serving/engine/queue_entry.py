@@ -27,7 +27,7 @@ class Holder(Protocol):
 class QueueEntry:
     """One job in progress. `holder` is the worker that has it; None while it waits.
 
-    `started`: the model has begun with it. `finished_at`: when the model was done with it, on the
+    `waits`: the holder's model has neither begun with it nor lost it. `started`: the model has begun with it. `finished_at`: when the model was done with it, on the
     event loop's clock. `losses` counts workers that were lost while they had the job. `removed`:
     the entry is in the heap but does not wait any more.
     """
@@ -37,6 +37,7 @@ class QueueEntry:
     result: "asyncio.Future[Outcome]"
     holder: Holder | None = None
     started: bool = False
+    waits: bool = False
     finished_at: float | None = None
     losses: int = 0
     device_seconds: float = 0.0

@@ -77,12 +77,17 @@ class WorkerHandle:
             self._last_progress_at = _now()
         for entry in entries:
             entry.holder, entry.started, entry.finished_at = self, False, None
+            entry.waits = True
             self.outstanding[entry.job.id] = entry
         self.staged += len(entries)
         self._connection.send(message)
 
     def cancel(self, entry: QueueEntry) -> None:
-        """Tell the worker to drop a job or stop it at its next step; a result still comes."""
+        """Tell the worker to drop a job or stop it at its next step; a result still comes.
+
+        A job that waits gives its place back at once.
+        """
+        self._begin(entry)
         self._send(schema.Cancel(entry.job.id))
 
     def follow(self, entry: QueueEntry) -> None:
@@ -147,8 +152,7 @@ class WorkerHandle:
     def _started(self, content: schema.Started) -> None:
         entries = self._entries(content.ids)
         for entry in entries:
-            if not entry.started:
-                self.staged -= 1
+            self._begin(entry)
             entry.started = True
         self.started_at = self._last_message_at
         self._sink(JobsStarted(entries))
@@ -167,9 +171,14 @@ class WorkerHandle:
     def _release(self, job_id: str) -> QueueEntry | None:
         """Remove and return a job that has a result."""
         entry = self.outstanding.pop(job_id, None)
-        if entry is not None and not entry.started:
-            self.staged -= 1
+        if entry is not None:
+            self._begin(entry)
         return entry
+
+    def _begin(self, entry: QueueEntry) -> None:
+        """Count a job that does not wait any more, once."""
+        self.staged -= entry.waits
+        entry.waits = False
 
     def _refused(self, content: schema.Unusable) -> None:
         """End the handle if the model cannot be loaded and never was."""
