@@ -4,12 +4,16 @@ The figures are ratios to the seconds before each attempt. A machine may be busy
 so an attempt that misses a figure is repeated once.
 """
 
+import os
+
 import pytest
 
 from tests.attacks.attempts import ATTEMPTS, Attempt
 from tests.attacks.conftest import ROWS
 from tests.attacks.measuring import Measured, Watched, measure, measure_attack
 
+# CI runs beside other work: there a bound that is missing is found, not one that is a little off.
+SLACK = 3.0 if os.environ.get("SHORT") else 1.0
 HEALTH_SECONDS = 0.1
 MEMORY_RATIO = 1.5
 LOG_BYTES_PER_SECOND = 100_000
@@ -41,8 +45,8 @@ def _faults(attempt: Attempt, calm: Measured, under: Measured, normal_bytes: int
     memory = under.memory_bytes / normal_bytes
     found = {
         f"/healthz took {under.health_p99_seconds:.3f} s": under.health_p99_seconds
-        > HEALTH_SECONDS,
-        f"others got {goodput:.2f} of their goodput": goodput < attempt.others,
+        > HEALTH_SECONDS * SLACK,
+        f"others got {goodput:.2f} of their goodput": goodput < attempt.others / SLACK,
         f"memory was {memory:.2f} of normal": memory > MEMORY_RATIO,
         f"the log grew {under.log_bytes_per_second:.0f} bytes a second": under.log_bytes_per_second
         > LOG_BYTES_PER_SECOND,
