@@ -27,9 +27,10 @@ class Holder(Protocol):
 class QueueEntry:
     """One job in progress. `holder` is the worker that has it; None while it waits.
 
-    `waits`: the holder's model has neither begun with it nor lost it. `started`: the model has begun with it. `finished_at`: when the model was done with it, on the
-    event loop's clock. `losses` counts workers that were lost while they had the job. `removed`:
-    the entry is in the heap but does not wait any more.
+    `waits`: the holder's model has not begun with it, and its caller waits for it. `started`: the
+    model has begun with it. `finished_at`: when the model was done with it, on the event loop's
+    clock. `losses` counts workers that were lost while they had the job. `removed`: the entry is in
+    the heap but does not wait any more.
     """
 
     job: Job
