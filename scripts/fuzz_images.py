@@ -74,16 +74,20 @@ def quick(parameters: object) -> object:
     return {**parameters, "steps": 1 + steps % 3} if usual else parameters
 
 
+def _has_steps(context: schemathesis.HookContext) -> bool:
+    return context.operation is not None and context.operation.path in WITH_STEPS
+
+
 @schemathesis.hook
 def map_query(context: schemathesis.HookContext, query: object) -> object:
     """Let an edit take few steps."""
-    return quick(query) if context.operation.path in WITH_STEPS else query
+    return quick(query) if _has_steps(context) else query
 
 
 @schemathesis.hook
 def map_body(context: schemathesis.HookContext, body: object) -> object:
     """Let an edit or a generation take few steps."""
-    return quick(body) if context.operation.path in WITH_STEPS else body
+    return quick(body) if _has_steps(context) else body
 
 
 for each in FORMATS:

@@ -30,7 +30,7 @@ def entries(text: str) -> dict[str, str]:
 
 def resolved(*options: str) -> dict[str, str]:
     """Return the packages of the project with some options, as uv resolves them."""
-    command = [BIN / "uv", "pip", "compile", "pyproject.toml", "-", *options]
+    command = [str(BIN / "uv"), "pip", "compile", "pyproject.toml", "-", *options]
     command += ["--constraint", "constraints.txt", "--universal", "--python-version", "3.11"]
     command += ["--generate-hashes", "--no-annotate", "--no-header", "--quiet", "--no-config"]
     # These two build the project itself.
@@ -51,7 +51,7 @@ def cpu_build(version: str) -> str:
     pin = f"{version}+cpu"
     hashes = set(_HASH.findall(old)) if old.startswith(f"{pin} ") else set()
     with TemporaryDirectory() as folder:
-        command = [BIN / "pip", "download", "--quiet", "--no-deps", "--dest", folder, pin]
+        command = [str(BIN / "pip"), "download", "--quiet", "--no-deps", "--dest", folder, pin]
         subprocess.run(command, check=False)
         for wheel in Path(folder).iterdir():
             hashes.add(f"sha256:{hashlib.sha256(wheel.read_bytes()).hexdigest()}")

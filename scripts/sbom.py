@@ -61,7 +61,7 @@ def environment() -> dict[str, Any]:
     """Return the bill of materials of this environment, as cyclonedx-py writes it."""
     bin_folder = Path(sys.executable).parent
     options = ["--pyproject", "pyproject.toml", "--mc-type", "library", "--output-reproducible"]
-    command = [bin_folder / "cyclonedx-py", "environment", sys.executable, *options]
+    command = [str(bin_folder / "cyclonedx-py"), "environment", sys.executable, *options]
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True)
     return dict(json.loads(done.stdout))
 
