@@ -39,19 +39,17 @@ REQUESTS: dict[str, tuple[dict[str, Any], int]] = {
 
 
 @pytest.fixture
-def uncollected() -> Iterator[None]:
-    """Let the garbage collector free nothing during a test."""
+def older() -> Iterator[list[object]]:
+    """Return what other tests hold, and let the garbage collector free nothing during a test."""
     gc.collect()
     gc.disable()
-    yield
+    yield holding()
     gc.enable()
 
 
-def held() -> list[str]:
-    """Return the kinds of all objects that hold the data of a request."""
-    return [
-        type(each).__name__ for each in gc.get_objects() if type(each) in (Job, FormParser, File)
-    ]
+def holding() -> list[object]:
+    """Return all objects that hold the data of a request."""
+    return [each for each in gc.get_objects() if type(each) in (Job, FormParser, File)]
 
 
 async def send(service: Service, request: dict[str, Any]) -> int:
@@ -60,10 +58,9 @@ async def send(service: Service, request: dict[str, Any]) -> int:
         return (await http.post("/api/edit", params=params, **request)).status_code
 
 
-@pytest.mark.usefixtures("uncollected")
 @pytest.mark.parametrize("kind", REQUESTS)
-async def test_a_request_is_freed_with_its_response(kind: str) -> None:
+async def test_a_request_is_freed_with_its_response(kind: str, older: list[object]) -> None:
     request, status = REQUESTS[kind]
     async with engine() as service:
         assert await send(service, {**request}) == status
-        await eventually(lambda: not held(), seconds=10)
+        await eventually(lambda: len(holding()) == len(older), seconds=10)

@@ -323,7 +323,7 @@ CONNECTIONS_CLOSED = Metric(
 )
 KEY_REQUESTS = Metric(
     "key_requests_total", "Requests that an API key was accepted for, by the key's name.",
-    Kind.COUNTER, Family.GOVERNANCE, (API_KEY,), series=20,
+    Kind.COUNTER, Family.GOVERNANCE, (API_KEY,), series=16,
 )
 WORKERS_READY = Metric(
     "workers_ready", "Worker processes that have loaded the model.", Kind.GAUGE, Family.GOVERNANCE
