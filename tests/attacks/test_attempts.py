@@ -15,7 +15,7 @@ from tests.attacks.measuring import Measured, Watched, measure, measure_attack
 # CI runs beside other work: there a bound that is missing is found, not one that is a little off.
 SLACK = 3.0 if os.environ.get("SHORT") else 1.0
 HEALTH_SECONDS = 0.1
-MEMORY_RATIO = 1.5
+MEMORY_RATIO = 0.5  # more than normal
 LOG_BYTES_PER_SECOND = 100_000
 CALM_SECONDS = 2.0
 
@@ -47,7 +47,7 @@ def _faults(attempt: Attempt, calm: Measured, under: Measured, normal_bytes: int
         f"/healthz took {under.health_p99_seconds:.3f} s": under.health_p99_seconds
         > HEALTH_SECONDS * SLACK,
         f"others got {goodput:.2f} of their goodput": goodput < attempt.others / SLACK,
-        f"memory was {memory:.2f} of normal": memory > MEMORY_RATIO,
+        f"memory was {memory:.2f} of normal": memory > 1 + MEMORY_RATIO * SLACK,
         f"the log grew {under.log_bytes_per_second:.0f} bytes a second": under.log_bytes_per_second
         > LOG_BYTES_PER_SECOND,
         f"requests of others failed: {under.failures}": bool(under.failures),

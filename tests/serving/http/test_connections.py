@@ -121,7 +121,7 @@ async def test_the_connection_that_was_silent_for_longest_makes_room_for_a_new_o
         for _ in range(3):
             silent.append(await running.connect())
             await eventually(lambda: len(running.server.places) == len(silent))
-            running.clock.now += 0.6
+            running.clock.now += 0.2
         assert await answered(await running.connect(GET)) == b"HTTP/1.1 200 OK\r\n"
         assert problem(await rest(silent[0][0]))["status"] == 503
         assert running.closed("evicted") >= 1

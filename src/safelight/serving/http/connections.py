@@ -25,7 +25,7 @@ from safelight.metrics.registry import Meter
 from safelight.settings import Settings
 
 _SPARE_FILES = 200  # descriptors for workers, records and logs
-_EVICTED, _SILENT_SECONDS = 20, 1.0  # at once, if they were silent for so long
+_EVICTED, _SILENT_SECONDS = 20, 0.25  # at once, if they were silent for so long
 _WARN_SECONDS = 60.0
 _UNREAD_BYTES = 64 * 1024
 _LIMITS = {"total": "connection_limit", "evicted": "connection_limit"}
