@@ -28,7 +28,7 @@ CONSTRAINTS = dict(
 )
 
 SPDX = get_spdx_licensing()
-# Copyleft (LGPL, MPL) only obliges whoever changes the library itself.
+# Copyleft (LGPL, MPL) only binds people who change the library itself.
 ALLOWED = {
     *("0BSD", "Apache-2.0", "Apache-2.0 WITH LLVM-exception", "BSD-2-Clause", "BSD-3-Clause"),
     *("BSL-1.0", "CC0-1.0", "CNRI-Python", "HPND", "ISC", "LGPL-3.0-only", "MIT", "MIT-CMU"),

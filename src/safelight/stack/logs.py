@@ -30,7 +30,7 @@ class Logs:
             file.write_bytes(b"")
 
     def rotate(self) -> None:
-        """Begin the files that are too large anew."""
+        """Empty the files that are too large."""
         for file in self._files:
             with suppress(OSError):  # removed by its user; the program goes on without it
                 if file.stat().st_size > self._limit_bytes:

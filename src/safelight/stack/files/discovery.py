@@ -100,7 +100,7 @@ def kubernetes_targets() -> Targets:
 
 
 def with_key(targets: Targets, services: Collection[str], file: Path | None) -> Targets:
-    """Return targets of which these services get the API key in a file.
+    """Return targets; Prometheus sends these services the API key in a file.
 
     Prometheus reads the file at each scrape. Without a file, return the targets unchanged.
     """

@@ -32,7 +32,7 @@ def open_to(settings: Settings) -> Iterator[Finding]:
 
 
 def _files(settings: Settings) -> Iterator[Finding]:
-    """Yield whether the files with keys can be read, and by whom."""
+    """Yield whether the files with keys can be read, and which users can read them."""
     for field in ("api_keys_file", "metrics_key_file"):
         path = getattr(settings, field)
         if path is None:
