@@ -174,7 +174,8 @@ class Settings(BaseSettings):
         ge=0,
         le=1e6,
         allow_inf_nan=False,
-        description="Requests per minute for each API key or address; 0 is no limit.",
+        description="Requests per minute for each API key or address; `n` images count as n; "
+        "0 is no limit.",
     )
 
     connection_limit: int = Field(

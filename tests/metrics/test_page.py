@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from safelight.metrics.page import Page
+from safelight.metrics.page import Page, Readers
 from safelight.metrics.registry import Exposition, Meter
 from tests.reading import FakeClock, at_once
 
@@ -66,3 +66,31 @@ def test_readers_at_the_same_time_share_a_page() -> None:
     page = Waiting(Meter("tests"), joins=False, clock=lambda: float(next(asked)))
     at_once(lambda _number: page.write("", None), threads=READERS)
     assert len(written) <= 3
+
+
+def test_one_address_has_eight_readers_at_once_and_leaves_room_for_others() -> None:
+    readers = Readers(FakeClock(100))
+    assert [readers.enter("a", is_spent=False) for _ in range(9)] == [True] * 8 + [False]
+    assert readers.enter("b", is_spent=False)
+    readers.leave("a")
+    assert readers.enter("a", is_spent=False)
+
+
+def test_an_address_gets_ten_pages_a_second_while_pages_take_too_much_time() -> None:
+    readers, pages = Readers(clock := FakeClock(100)), 0
+    for _ in range(500):
+        clock.now += 1 / 500
+        if readers.enter("a", is_spent=True):
+            pages += 1
+            readers.leave("a")
+    assert 9 <= pages <= 11
+    assert readers.enter("b", is_spent=True)
+
+
+def test_addresses_that_read_once_are_forgotten() -> None:
+    readers = Readers(FakeClock(100))
+    for number in range(5000):
+        assert readers.enter(str(number), is_spent=True)
+        readers.leave(str(number))
+    assert len(readers._last) <= 1000
+    assert not readers._reading

@@ -125,6 +125,20 @@ def test_the_number_of_rateable_requests_is_bounded() -> None:
         ratings.rate("949", OWNER, 5)
 
 
+def test_a_caller_with_many_requests_pushes_out_its_own_and_not_those_of_others() -> None:
+    ratings, _, _ = made(capacity=50)
+    ratings.add_record(a_record("of another", owner="another"))
+    for number in range(1000):
+        ratings.add_record(a_record(str(number)))
+    assert len(ratings) == 50
+    assert ratings.rate("of another", "another", 5)
+    assert ratings.rate("999", OWNER, 5)
+    for number in range(1000):
+        ratings.forget(str(number))
+    ratings.forget("of another")
+    assert ratings._by_owner == {}
+
+
 def test_a_request_from_the_records_keeps_its_rating() -> None:
     ratings, meter, clock = made()
     ratings.add("old", OWNER, "add_hat", NOW - DAY / 2, rating=3)

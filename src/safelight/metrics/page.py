@@ -1,6 +1,7 @@
 """The `/metrics` page of a watched application: Safelight's metrics and the application's own."""
 
 import logging
+from collections import Counter
 from collections.abc import Callable
 from math import inf
 from threading import Lock
@@ -24,7 +25,38 @@ log = logging.getLogger(__name__)
 _SHARE = 0.1
 _BURST_SECONDS = 1.0
 _FORMATS = 4  # Accept headers whose pages are kept
+_MAX_READERS = 8  # at the same time, from one address
+_PAUSE_SECONDS = 0.1  # between pages for one address, while pages take too large a share
+_ADDRESS_LIMIT = 1000
 _OPENMETRICS = "application/openmetrics-text; version=1.0.0"
+
+
+class Readers:
+    """Who reads the page now, by address: one address must leave room for the others."""
+
+    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+        self._clock = clock
+        self._reading = Counter[str]()
+        self._last: dict[str, float] = {}
+
+    def enter(self, address: str, *, is_spent: bool) -> bool:
+        """Count a reader; return whether there is room. `is_spent`: pages take too much time."""
+        now = self._clock()
+        if self._reading[address] >= _MAX_READERS or (
+            is_spent and now - self._last.get(address, -inf) < _PAUSE_SECONDS
+        ):
+            return False
+        self._reading[address] += 1
+        self._last[address] = now
+        if len(self._last) > _ADDRESS_LIMIT:
+            del self._last[next(iter(self._last))]
+        return True
+
+    def leave(self, address: str) -> None:
+        """Note that a reader has its page."""
+        self._reading[address] -= 1
+        if not self._reading[address]:
+            del self._reading[address]
 
 
 class Page:
@@ -61,7 +93,7 @@ class Page:
         asked_at = self._clock()
         with self._lock:
             begun_at, page = self._kept.get(accept, (-inf, None))
-            if page is not None and (begun_at > asked_at or self._is_spent()):
+            if page is not None and (begun_at > asked_at or self.is_spent()):
                 return page
             now = self._clock()
             page = self._write(accept, None)
@@ -73,9 +105,10 @@ class Page:
 
     def kept(self, accept: str) -> Exposition | None:
         """Return the last page if another one would take too large a share of the time."""
-        return self._kept.get(accept, (0.0, None))[1] if self._is_spent() else None
+        return self._kept.get(accept, (0.0, None))[1] if self.is_spent() else None
 
-    def _is_spent(self) -> bool:
+    def is_spent(self) -> bool:
+        """Return whether readers ask so often that they get the last page."""
         return self._spent_until - self._clock() > _BURST_SECONDS / _SHARE
 
     def _write(self, accept: str, own: OwnPage | None) -> Exposition:

@@ -5,7 +5,6 @@ The probe reads no body and starts no task: it counts the messages that pass thr
 
 import asyncio
 import inspect
-from collections import Counter
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -15,7 +14,7 @@ from typing import Any
 from safelight.errors import AlreadyWatched
 from safelight.libraries import Scope, WebApp
 from safelight.metrics.catalog import HTTP_IN_PROGRESS
-from safelight.metrics.page import Page
+from safelight.metrics.page import Page, Readers
 from safelight.metrics.registry import Meter
 from safelight.metrics.series import VALUE
 from safelight.probes.asgi_request import AsgiRequest, JudgedRequest, Shared
@@ -33,7 +32,6 @@ from safelight.telemetry.record import CURRENT_REQUEST, Sink, finish
 from safelight.telemetry.traces import has_trace, trace_id_of
 
 _METHOD_NOT_ALLOWED = 405  # such a request reached no route, so it is not a model request
-_MAX_READERS = 8  # of /metrics at the same time, from one address
 _MAX_PLAIN = 1000
 _DEFAULT = WebOptions()
 
@@ -62,7 +60,7 @@ class AsgiProbe:
         self._options = options
         self._kind = AsgiRequest if options.failed is None else JudgedRequest
         self._path = options.metrics_path
-        self._readers = Counter[str]()
+        self._readers = Readers()
         self.page = Page(meter, joins=options.joins_pages)
         self._routed = with_routes(options.watched or app)
         self._root = str(getattr(self._routed, "root_path", None) or "")  # FastAPI(root_path=…)
@@ -166,16 +164,13 @@ class AsgiProbe:
 
     async def _expose(self, scope: Scope, send: Send) -> None:
         address = (scope.get("client") or ("",))[0]
-        if self._readers[address] >= _MAX_READERS:
+        if not self._readers.enter(address, is_spent=self.page.is_spent()):
             await answer(send, 503, [(b"content-length", b"0"), (b"retry-after", b"1")], b"")
             return
-        self._readers[address] += 1
         try:
             await self._send_page(scope, send)
         finally:
-            self._readers[address] -= 1
-            if not self._readers[address]:
-                del self._readers[address]
+            self._readers.leave(address)
 
     async def _send_page(self, scope: Scope, send: Send) -> None:
         if not self._membership.address:

@@ -4,7 +4,7 @@ The latest requests are kept in memory, so that a rating needs no database. Olde
 still be in the records.
 """
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from time import time
@@ -33,7 +33,10 @@ def in_memory(_rating: Rating) -> None:
 
 
 class Ratings:
-    """The requests that can be rated now; the oldest are removed first."""
+    """The requests that can be rated now; the oldest are removed first.
+
+    When there are too many, a caller with more than an equal share of them loses its own.
+    """
 
     def __init__(
         self,
@@ -48,6 +51,7 @@ class Ratings:
         self._capacity = capacity
         self._clock = clock
         self._requests: OrderedDict[str, _RateableRequest] = OrderedDict()
+        self._by_owner: dict[str, deque[str]] = {}  # ids, the oldest first
         self._by_key: dict[tuple[str, str], list[str]] = {}  # owner and key: ids, the newest last
         meter.start_at_zero(USER_RATINGS, RATINGS_CHANGED)
 
@@ -83,10 +87,15 @@ class Ratings:
         self._requests[request_id] = _RateableRequest(
             request_id, owner, key, instruction_type, expires, rating
         )
+        self._by_owner.setdefault(owner, deque()).append(request_id)
         if key:
             self._by_key.setdefault((owner, key), []).append(request_id)
-        while len(self._requests) > self._capacity or self._oldest_has_expired():
+        while self._oldest_has_expired():
             self.forget(next(iter(self._requests)))
+        while len(self._requests) > self._capacity:
+            own = self._by_owner[owner]
+            is_greedy = len(own) * len(self._by_owner) > self._capacity
+            self.forget(own[0] if is_greedy else next(iter(self._requests)))
 
     def ids(self, name: str, owner: str) -> list[str]:
         """Return this owner's requests with an id or key that can be rated, the newest last."""
@@ -129,7 +138,13 @@ class Ratings:
     def forget(self, request_id: str) -> None:
         """Remove a request."""
         request = self._requests.pop(request_id, None)
-        if request is None or not request.key:
+        if request is None:
+            return
+        own = self._by_owner[request.owner]
+        own.remove(request_id)
+        if not own:
+            del self._by_owner[request.owner]
+        if not request.key:
             return
         ids = self._by_key[request.owner, request.key]
         ids.remove(request_id)

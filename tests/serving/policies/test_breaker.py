@@ -22,7 +22,7 @@ from safelight.errors import (
 from safelight.metrics.catalog import CIRCUIT_OPEN, REJECTED
 from safelight.metrics.registry import Meter
 from safelight.serving.job import Handler, Job, Outcome
-from safelight.serving.policies.breaker import Failures, breaker
+from safelight.serving.policies.breaker import Failures, Proven, breaker
 from tests.reading import FakeClock, value
 from tests.serving.jobs import a_job, an_outcome, run
 
@@ -210,9 +210,9 @@ class Gates:
         return await self.answers[job.id]
 
 
-async def begun(guarded: Guarded, job_id: str) -> "asyncio.Task[Outcome]":
+async def begun(guarded: Guarded, job_id: str, owner: str = "") -> "asyncio.Task[Outcome]":
     async def served() -> Outcome:
-        return await guarded.handle(a_job(job_id, instruction=job_id))
+        return await guarded.handle(a_job(job_id, owner=owner, instruction=job_id))
 
     task = asyncio.create_task(served())
     await asyncio.sleep(0)
@@ -441,3 +441,72 @@ def test_a_caller_who_waits_is_not_refused_because_of_another_callers_failures()
 
 async def _served(guarded: Guarded, job: Job) -> Outcome:
     return await guarded.handle(job)
+
+
+def test_two_callers_whose_inputs_fail_do_not_open_the_circuit_for_one_who_is_served() -> None:
+    guarded = Guarded(failures=5)
+    guarded.serve("ann")
+    for _ in range(20):
+        guarded.fail(3, owner="mallory")
+        guarded.fail(2, owner="mallet")
+        assert guarded.state == 1
+        guarded.refused("mallory")
+        guarded.refused("a stranger")
+        guarded.serve("ann")  # the model works: closed again
+        assert guarded.state == 0
+
+
+def test_a_model_that_fails_for_one_who_was_served_is_left_alone_by_all() -> None:
+    guarded = Guarded(failures=5)
+    for owner in ("ann", "bob", "cid"):
+        guarded.serve(owner)
+    guarded.fail(3, owner="mallory")
+    guarded.fail(2, owner="mallet")
+    guarded.fail(1, owner="ann")
+
+    for owner in ("ann", "bob", "cid"):
+        guarded.refused(owner)
+    guarded.clock.now += 30
+    guarded.serve("bob")
+    assert guarded.state == 0
+
+
+def test_a_try_that_fails_after_a_proven_caller_was_served_leaves_it_closed() -> None:
+    gates = Gates()
+    guarded = Guarded(gates)
+
+    async def scene() -> None:
+        proof = await begun(guarded, "proof", owner="ann")
+        gates.answers["proof"].set_result(an_outcome())
+        await proof
+        for owner in ("mallory", "mallet", "malice"):
+            await failed(gates, await begun(guarded, owner, owner), owner)
+        assert guarded.state == 1
+        guarded.clock.now += 31
+        tries = await begun(guarded, "try")
+        proven = await begun(guarded, "again", owner="ann")
+        gates.answers["again"].set_result(an_outcome())
+        await proven
+        await failed(gates, tries, "try")
+
+    asyncio.run(scene())
+    assert guarded.state == 0
+
+
+def test_one_who_failed_lately_does_not_pass_an_open_circuit() -> None:
+    guarded = Guarded(failures=5)
+    guarded.serve("mallory")
+    guarded.serve("mallet")
+    for owner in ("mallory", "mallet", "mallory", "mallet", "mallory"):
+        guarded.fail(1, owner=owner)
+    guarded.refused("mallory")
+    guarded.clock.now += 601
+    guarded.serve("mallory")
+
+
+def test_what_is_kept_of_proven_callers_is_bounded() -> None:
+    proven = Proven()
+    for number in range(5000):
+        proven.served(str(number), 0.0)
+        proven.failed(str(number), 0.0, is_open=True)
+    assert len(proven._served) == len(proven._failed) == 1000

@@ -103,6 +103,25 @@ def test_one_callers_rush_takes_nothing_from_another() -> None:
     assert not passes(buckets, "greedy")
 
 
+def test_a_request_for_many_images_takes_as_many_tokens_and_may_leave_a_debt() -> None:
+    buckets = limited(30, clock := FakeClock())  # a burst of five, one in two seconds
+    assert passes(buckets)
+    buckets.charge("me", 9)
+    assert not passes(buckets)
+    clock.now += 11
+    assert not passes(buckets)
+    clock.now += 1.1
+    assert passes(buckets)
+    buckets.charge("me", 0)
+    assert passes(buckets, "another")
+
+
+def test_without_a_limit_nothing_is_charged() -> None:
+    buckets = limited(0, FakeClock())
+    buckets.charge("me", 9)
+    assert passes(buckets)
+
+
 def test_without_a_limit_every_request_passes() -> None:
     buckets = limited(0, FakeClock())
     assert all(passes(buckets) for _ in range(100))

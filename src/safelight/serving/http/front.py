@@ -127,6 +127,7 @@ class Front:
         with exchange.timeline.stage("validate"):
             image, fields = await route.parse(call.request, body)
             own, number = route.split(fields)
+            self._buckets.charge(exchange.owner, number - 1)  # each image is a request
             parameters = self._check(route, own)
             # Before the image is measured, so that a bad image counts for its instruction type.
             self._note_prompt(exchange, parameters)

@@ -3,6 +3,7 @@
 from collections import Counter, OrderedDict
 from collections.abc import Callable
 from time import monotonic
+from typing import Literal
 
 from safelight.errors import CircuitOpen, HostOutOfMemory, ModelFailure, OutOfMemory, WorkerLost
 from safelight.metrics.catalog import CIRCUIT_OPEN, REJECTED
@@ -12,6 +13,48 @@ from safelight.serving.job import Handler, Job, Outcome
 _CLOSED, _HALF_OPEN, _OPEN = 0.0, 0.5, 1.0
 _SERVED_SECONDS = 600.0  # a caller served within this time shows that the model works
 _MIN_COUNTED = 2  # one failure alone never opens the circuit
+_CALLER_LIMIT = 1000
+
+Entry = Literal["closed", "trial", "proven"]
+"""Why a job is admitted: the circuit is closed, the job is a try, or its caller was served lately."""
+
+
+class Proven:
+    """The callers who were served lately and did not fail: the failures of others are not theirs.
+
+    They pass an open circuit, until one of them fails too: then it is the model. Bounded.
+    """
+
+    def __init__(self) -> None:
+        self._served: OrderedDict[str, float] = OrderedDict()
+        self._failed: OrderedDict[str, float] = OrderedDict()
+        self._trusted = True
+
+    def may_pass(self, owner: str, now: float) -> bool:
+        """Return whether a caller may send jobs although the circuit is open."""
+        return (
+            self._trusted
+            and now - self._served.get(owner, -_SERVED_SECONDS) < _SERVED_SECONDS
+            and now - self._failed.get(owner, -_SERVED_SECONDS) >= _SERVED_SECONDS
+        )
+
+    def served(self, owner: str, now: float) -> None:
+        """Note that a caller was served."""
+        self._trusted = True
+        _note(self._served, owner, now)
+
+    def failed(self, owner: str, now: float, *, is_open: bool) -> None:
+        """Note that a job failed, and whether the circuit was open."""
+        if is_open and self.may_pass(owner, now):
+            self._trusted = False
+        _note(self._failed, owner, now)
+
+
+def _note(times: OrderedDict[str, float], owner: str, now: float) -> None:
+    times[owner] = now
+    times.move_to_end(owner)
+    if len(times) > _CALLER_LIMIT:
+        times.popitem(last=False)
 
 
 class Failures:
@@ -68,8 +111,8 @@ class Failures:
 class Circuit:
     """Closed in normal operation, open after failures, half open while one request is tried.
 
-    After the rest, each caller may try once, one at a time and as many callers as failures opened
-    the circuit. A caller whose try fails waits for another rest, so it cannot use up all tries.
+    Callers who were served lately pass an open circuit. After the rest, each other caller may try
+    once, one at a time and as many callers as failures opened the circuit. A caller whose try fails waits for another rest, so it cannot use up all tries.
     """
 
     def __init__(
@@ -80,24 +123,29 @@ class Circuit:
         self._meter = meter
         self._clock = clock
         self._failures = Failures(failures)
+        self._proven = Proven()
         self._opened_at: float | None = None
         self._trial_running = False
         self._waiting: dict[str, float] = {}  # callers whose try failed, and until when they wait
         meter.set(CIRCUIT_OPEN, value=_CLOSED)
 
-    def enter(self, job: Job) -> bool:
-        """Admit a job; return whether it is the trial. Raises CircuitOpen."""
-        if self._opened_at is None:
-            self._failures.waiting[job.owner] += 1
-            return False
+    def enter(self, job: Job) -> Entry:
+        """Admit a job; return as what. Raises CircuitOpen."""
+        entry: Entry = "closed" if self._opened_at is None else self._enter_open(job)
+        self._failures.waiting[job.owner] += 1
+        return entry
+
+    def _enter_open(self, job: Job) -> Entry:
+        assert self._opened_at is not None
+        if self._proven.may_pass(job.owner, self._clock()):
+            return "proven"
         remaining = self._remaining(job.owner, self._opened_at)
         if remaining > 0 or self._trial_running:
             self._meter.add(REJECTED, "circuit_open")
             raise CircuitOpen(self._failures.number, max(1.0, remaining))
         self._trial_running = True
-        self._failures.waiting[job.owner] += 1
         self._meter.set(CIRCUIT_OPEN, value=_HALF_OPEN)
-        return True
+        return "trial"
 
     def _remaining(self, owner: str, opened_at: float) -> float:
         """Return the seconds until this caller may try; 0 or less is now."""
@@ -107,29 +155,41 @@ class Circuit:
             return min(self._waiting.values()) - now
         return self._waiting.get(owner, opened_at + self._rest_seconds) - now
 
-    def leave(self, job: Job, error: BaseException | None, *, trial: bool) -> None:
+    def leave(self, job: Job, error: BaseException | None, entry: Entry) -> None:
         """Record how a job ended."""
         self._failures.left(job.owner)
-        if trial:
+        is_open = self._opened_at is not None
+        if entry == "trial":
             self._trial_running = False
-        elif self._opened_at is not None:
-            return  # the job began before the circuit opened: it says nothing new
-        now = self._clock()
         if _is_failure(error):
-            self._failures.add(job)
-            if trial:
-                self._waiting[job.owner] = now + self._rest_seconds
-                self._meter.set(CIRCUIT_OPEN, value=_OPEN)
-            elif self._failures.are_the_models(now):
-                self._opened_at = now
-                self._meter.set(CIRCUIT_OPEN, value=_OPEN)
-        elif error is None:
-            self._failures.clear(job.owner, now)
-            self._opened_at = None
-            self._waiting.clear()
-            self._meter.set(CIRCUIT_OPEN, value=_CLOSED)
-        elif trial:  # it ended for another reason, such as a bad input: the next job is the trial
-            self._meter.set(CIRCUIT_OPEN, value=_OPEN)
+            self._proven.failed(job.owner, self._clock(), is_open=is_open)
+        if entry == "closed" and is_open:
+            return  # the job began before the circuit opened: it says nothing new
+        if error is None:
+            self._served(job)
+        elif _is_failure(error):
+            self._failed(job, entry)
+        elif entry == "trial" and is_open:  # it ended for another reason, such as a bad input
+            self._meter.set(CIRCUIT_OPEN, value=_OPEN)  # the next job is the trial
+
+    def _served(self, job: Job) -> None:
+        now = self._clock()
+        self._failures.clear(job.owner, now)
+        self._proven.served(job.owner, now)
+        self._opened_at = None
+        self._waiting.clear()
+        self._meter.set(CIRCUIT_OPEN, value=_CLOSED)
+
+    def _failed(self, job: Job, entry: Entry) -> None:
+        now = self._clock()
+        self._failures.add(job)
+        if self._opened_at is None:
+            if not self._failures.are_the_models(now):
+                return
+            self._opened_at = now
+        elif entry == "trial":
+            self._waiting[job.owner] = now + self._rest_seconds
+        self._meter.set(CIRCUIT_OPEN, value=_OPEN)
 
 
 def breaker(
@@ -149,7 +209,7 @@ def breaker(
     circuit = Circuit(failures, rest_seconds, meter, clock)
 
     async def guarded(job: Job) -> Outcome:
-        trial = circuit.enter(job)
+        entry = circuit.enter(job)
         failure: BaseException | None = None
         try:
             return await handle(job)
@@ -157,7 +217,7 @@ def breaker(
             failure = error
             raise
         finally:
-            circuit.leave(job, failure, trial=trial)
+            circuit.leave(job, failure, entry)
 
     return guarded
 

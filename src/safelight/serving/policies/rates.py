@@ -29,8 +29,7 @@ class Buckets:
         if not self._per_minute:
             return
         now = self._clock()
-        tokens, updated_at = self._buckets.get(owner, (self._capacity, now))
-        tokens = min(self._capacity, tokens + (now - updated_at) * self._per_minute / 60)
+        tokens = self._tokens(owner, now)
         self._buckets[owner] = (tokens - 1 if tokens >= 1 else tokens, now)
         self._buckets.move_to_end(owner)
         if len(self._buckets) > _OWNER_LIMIT:
@@ -38,3 +37,13 @@ class Buckets:
         if tokens < 1:
             self._meter.add(REJECTED, "rate_limited")
             raise RateLimited(self._per_minute, max(1.0, (1 - tokens) * 60 / self._per_minute))
+
+    def charge(self, owner: str, number: int) -> None:
+        """Take tokens for a request that turned out to be several; what is missing is a debt."""
+        if self._per_minute and number:
+            now = self._clock()
+            self._buckets[owner] = (self._tokens(owner, now) - number, now)
+
+    def _tokens(self, owner: str, now: float) -> float:
+        tokens, updated_at = self._buckets.get(owner, (self._capacity, now))
+        return min(self._capacity, tokens + (now - updated_at) * self._per_minute / 60)
