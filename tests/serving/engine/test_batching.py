@@ -107,6 +107,23 @@ async def test_the_urgent_go_first() -> None:
         assert order[0] == "high" or order[1] == "high"
 
 
+async def test_only_the_first_job_of_an_unknown_kind_is_admitted_without_an_estimate() -> None:
+    async with engine(batch_limit=1) as service:
+        service.engine.curves.learn("tiny", 1, 0.1, 1.0)  # makes each pixel look expensive
+        busy = await held(service)
+        first, second = (a_job(f"large-{n}", size=(256, 256)) for n in range(2))
+        estimate = service.engine.curves.seconds(first.key, 1, first.units, 1)
+        assert service.engine.predicted_seconds(first, 9) < estimate
+
+        running = asyncio.create_task(gather(service, first))
+        await eventually(lambda: service.engine.in_progress == 2)
+        assert service.engine.predicted_seconds(second, 9) > 1.5 * estimate
+        await busy
+        await running
+        assert service.engine.predicted_seconds(second, 9) < estimate / 10
+        await at_rest(service)
+
+
 async def test_a_batch_that_does_not_fit_is_split_and_the_cap_stays_low() -> None:
     async with engine() as service:
         taught(service, a_job())

@@ -30,7 +30,7 @@ from safelight.serving.engine.messages import call_of, jobs_message, outcome_of
 from safelight.serving.engine.pool import Pool
 from safelight.serving.engine.queue_entry import QueueEntry
 from safelight.serving.engine.worker_handle import WorkerHandle
-from safelight.serving.job import PRIORITIES, Job, Outcome, Priority
+from safelight.serving.job import PRIORITIES, Job, Key, Outcome, Priority
 from safelight.serving.statistics import conservative_mean
 from safelight.serving.wire.schema import BatchReport, FailedResult, Result
 
@@ -39,7 +39,7 @@ _LOSS_LIMIT = 1  # a job that waited at workers that died is sent again this oft
 
 
 class Batching:
-    """The innermost handler, in one event loop. `limit` returns the largest batch allowed now."""
+    """The innermost handler. `limit` returns the largest batch allowed now."""
 
     def __init__(self, pool: Pool, meter: Meter, *, limit: Callable[[], int]) -> None:
         self._pool = pool
@@ -119,14 +119,18 @@ class Batching:
 
     def predicted_seconds(self, job: Job, rank: int) -> float:
         """Return the predicted time until the job is done, behind all jobs up to this rank."""
-        own = self.curves.seconds(job.key, 1, job.units, self._limit())
-        return self._seconds_ahead(rank) + own
+        ahead = self._seconds_ahead(rank)
+        if not self.curves.knows(job.key) and not self._has(job.key):
+            return ahead  # the first of its kind may be much cheaper than its size suggests
+        return ahead + self.curves.seconds(job.key, 1, job.units, self._limit())
+
+    def _has(self, key: Key) -> bool:
+        held = (entry.key for worker in self._pool.workers for entry in worker.outstanding.values())
+        return key in held or any(key == other for other, _, _ in self._backlog.ahead())
 
     def caution(self, job: Job) -> float:
         """Return the factor, at least 1, by which predictions for such a job were too short."""
         return max(self._delay_factor, 1 + self.curves.of(job.key).doubt)
-
-    # ── Sending jobs ─────────────────────────────────────────────────────────────────────────────
 
     def schedule_dispatch(self) -> None:
         """Send jobs once all events that are due now have been handled."""
@@ -166,8 +170,6 @@ class Batching:
         """Return how many jobs of a key one worker gets, so that no idle worker is left out."""
         idle = sum(worker.ready and not worker.outstanding for worker in self._pool.workers)
         return min(room, -(-self._backlog.waiting(head.lane) // idle)) if idle > 1 else room
-
-    # ── Events of the workers ────────────────────────────────────────────────────────────────────
 
     def receive(self, event: events.JobEvent) -> None:
         """Handle an event about jobs, then use the room that it made."""
@@ -260,8 +262,6 @@ class Batching:
         ratio = min(max(ratio, 1.0), _DELAY_FACTOR_LIMIT)
         self._delay_factor = conservative_mean(self._delay_factor, ratio)
 
-    # ── Stopping and following ───────────────────────────────────────────────────────────────────
-
     def stop(self, entry: QueueEntry, error: SafelightError) -> None:
         """Make a job fail with `error`, and free what it holds."""
         if not entry.result.done():
@@ -280,8 +280,6 @@ class Batching:
             entry.holder.cancel(entry)
         elif not entry.removed:
             self._backlog.remove(entry)
-
-    # ── Predicting ───────────────────────────────────────────────────────────────────────────────
 
     def _seconds_ahead(self, rank: float = inf, priority: float = inf) -> float:
         """Return the time until all jobs at the workers, and those waiting up to a rank, are done.

@@ -124,6 +124,10 @@ class Curves:
         """Return the curve of a key; an empty one for an unknown key."""
         return self._curves.get(key) or Curve()
 
+    def knows(self, key: Hashable) -> bool:
+        """Return whether a batch of this key was observed."""
+        return self.of(key).largest > 0
+
     def learn(self, key: Hashable, n: int, seconds: float, units: float) -> None:
         """Learn from a batch of n jobs, each of `units` pixel steps."""
         self._curve(key).add(n, seconds)

@@ -16,7 +16,7 @@ _MIN_COUNTED = 2  # one failure alone never opens the circuit
 _CALLER_LIMIT = 1000
 
 Entry = Literal["closed", "trial", "proven"]
-"""Why a job is admitted: the circuit is closed, the job is a try, or its caller was served lately."""
+"""Why a job is admitted: the circuit is closed, it is a try, or its caller was served lately."""
 
 
 class Proven:
@@ -112,7 +112,8 @@ class Circuit:
     """Closed in normal operation, open after failures, half open while one request is tried.
 
     Callers who were served lately pass an open circuit. After the rest, each other caller may try
-    once, one at a time and as many callers as failures opened the circuit. A caller whose try fails waits for another rest, so it cannot use up all tries.
+    once, one at a time and as many callers as failures opened the circuit. A caller whose try fails
+    waits for another rest, so it cannot use up all tries.
     """
 
     def __init__(
