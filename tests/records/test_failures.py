@@ -19,6 +19,7 @@ from safelight.records.buffer import MAX_SAMPLE_BYTES, Buffer
 from safelight.records.config import Limits
 from safelight.records.database import open_database
 from safelight.records.ratings import Ratings
+from safelight.records.recorder import Recorder
 from safelight.records.rows import Rating
 from safelight.records.store import Store
 from tests.records.making import OWNER, FakeClock, a_record, a_store, an_assessment, counted, rows
@@ -30,8 +31,9 @@ UNREACHABLE = "postgresql://postgres@127.0.0.1:1/nobody"
 
 
 def engine_of(store: Store) -> Engine:
-    assert store._database is not None
-    return store._database.engine
+    assert isinstance(store._recorder, Recorder)
+    assert store._recorder._database is not None
+    return store._recorder._database.engine
 
 
 def execute(store: Store, *statements: str) -> None:
@@ -89,7 +91,7 @@ def test_without_a_server_tasks_fail_at_once(file: str) -> None:
     clock = FakeClock()
     store, _ = a_store(UNREACHABLE, clock)
     for _ in range(2):
-        future = store.submit(lambda database: database.salt)
+        future = store.find("one", OWNER)
         store.step()
         with pytest.raises(RecordsUnusable, match="unavailable"):
             future.result(0)

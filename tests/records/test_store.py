@@ -10,7 +10,7 @@ import pytest
 from safelight.errors import InvalidParameter, RecordsUnusable
 from safelight.records.config import Limits
 from safelight.records.queries import export_rows, read_requests
-from safelight.records.rows import Origin, Rating
+from safelight.records.rows import Origin, Rating, StoredRequest
 from safelight.records.store import BATCH
 from safelight.records.tasks import MAX_TASKS
 from safelight.telemetry.record import Exchange, finish
@@ -266,11 +266,11 @@ def test_a_request_is_found_by_the_key_of_its_owner_alone(url: str) -> None:
 
 def test_too_many_tasks_are_refused_at_once(file: str) -> None:
     store, _ = a_store(file)
-    futures = [store.submit(lambda database: database.salt) for _ in range(MAX_TASKS + 1)]
+    futures = [store.find("one", OWNER) for _ in range(MAX_TASKS + 1)]
     with pytest.raises(RecordsUnusable, match="too many"):
         futures[-1].result(0)
     store.step()
-    assert futures[0].result(0)
+    assert futures[0].result(0) == []
 
 
 @pytest.mark.parametrize("request_id", ["a\0b", "a\ud800b"])
@@ -281,8 +281,8 @@ def test_an_unusable_request_id_is_the_callers_error_and_the_store_keeps_writing
     for query in (lambda: store.find(request_id, OWNER), lambda: store.forget(request_id)):
         with pytest.raises(InvalidParameter, match="request id"):
             query()
-    directly = store.submit(lambda database: database.find(request_id, OWNER, "tests"))
-    deleted = store.submit(lambda database: database.forget(request_id))
+    directly = store.submit(lambda recorder: recorder.find(request_id, OWNER))
+    deleted = store.submit(lambda recorder: recorder.forget(request_id))
     store.write(a_record())
     store.write(a_record(request_id))
     assert store.step() == 1.0, "no pause as after a database failure"
@@ -340,12 +340,12 @@ def test_a_started_store_writes_everything_when_it_stops(url: str) -> None:
 def test_a_future_of_the_store_can_be_awaited(file: str) -> None:
     store, _ = a_store(file)
 
-    async def salt() -> str:
-        future = asyncio.wrap_future(store.submit(lambda database: database.salt))
+    async def found() -> list[StoredRequest]:
+        future = asyncio.wrap_future(store.find("one", OWNER))
         store.step()
         return await future
 
-    assert len(asyncio.run(salt())) == 64
+    assert asyncio.run(found()) == []
 
 
 def test_a_call_without_images_and_a_request_without_a_call_are_stored(url: str) -> None:

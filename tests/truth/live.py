@@ -76,7 +76,9 @@ def _every(seconds: float, action: Callable[[], None]) -> threading.Event:
 
 def _workers(live: Live) -> list[psutil.Process]:
     api = psutil.Process(live.stack.pid(live.service.job))
-    return [p for p in api.children(recursive=True) if "child" in " ".join(p.cmdline())]
+    return [
+        p for p in api.children(recursive=True) if "safelight.serving.worker.child" in p.cmdline()
+    ]
 
 
 def _kill_workers(live: Live) -> threading.Event:

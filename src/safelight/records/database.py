@@ -1,6 +1,6 @@
 """The records database: open, migrate, write, find and delete.
 
-Only the writer thread and the command line import this module: SQLAlchemy is slow to import.
+Only the recorder and the command line import this module: SQLAlchemy is slow to import.
 """
 
 import secrets
@@ -15,7 +15,7 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyErro
 
 from safelight.errors import RecordsUnusable
 from safelight.records.engines import error_text, open_engine, safe_url
-from safelight.records.rows import BadRow, Row, check_text, owner_hash
+from safelight.records.rows import BadRow, Row, StoredRequest, check_text, owner_hash
 from safelight.records.schema import (
     ABOUT_REQUESTS,
     ASSESSMENTS,
@@ -52,17 +52,6 @@ class Batch:
         yield from (Batch(assessments=[row]) for row in self.assessments)
         yield from (Batch(samples=[row]) for row in self.samples)
         yield from (Batch(ratings=[row]) for row in self.ratings)
-
-
-@dataclass(frozen=True, slots=True)
-class StoredRequest:
-    """A stored request with its current rating; `answered` is True if it returned a result."""
-
-    request_id: str
-    instruction_type: str
-    at: float
-    answered: bool
-    rating: int | None
 
 
 class Database:

@@ -32,6 +32,21 @@ class BadRow(Exception):
     """A row is invalid, so writing it again would fail again. The database is not at fault."""
 
 
+class DatabaseFailed(Exception):
+    """The database refused a call, and may accept the same one later. The text has no values."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRequest:
+    """A stored request with its current rating; `answered` is True if it returned a result."""
+
+    request_id: str
+    instruction_type: str
+    at: float
+    answered: bool
+    rating: int | None
+
+
 @dataclass(frozen=True, slots=True)
 class Origin:
     """The service and model of records, and whether prompts may be stored."""

@@ -1,4 +1,4 @@
-"""Write records to the database in one background thread, so that no request waits for it.
+"""Send records to the recorder in one background thread, so that no request waits for it.
 
 The buffer is bounded, failed writes are repeated, and lost entries are counted.
 """
@@ -8,30 +8,20 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import replace
 from time import monotonic, time
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import structlog
 
 from safelight.errors import Overloaded, Unusable
 from safelight.metrics.catalog import RECORDS, RECORDS_WAITING
 from safelight.metrics.registry import Meter
-from safelight.records.buffer import Buffer, Pending
+from safelight.records.buffer import Buffer
 from safelight.records.config import StoreConfig
-from safelight.records.rows import (
-    BadRow,
-    Rating,
-    assessment_row,
-    check_text,
-    rating_row,
-    request_row,
-    sample_row,
-)
+from safelight.records.recorder import Recorder, Recording
+from safelight.records.rows import Rating, StoredRequest, check_text
 from safelight.records.tasks import TaskQueue
 from safelight.telemetry.assessment import Assessment
 from safelight.telemetry.record import Record
-
-if TYPE_CHECKING:  # slow to import: only the writer thread does so
-    from safelight.records.database import Batch, Database, StoredRequest
 
 BATCH = 500
 _PAUSE_SECONDS = 1.0  # between batches; a crash of the process loses at most this
@@ -49,18 +39,22 @@ class Store:
         self,
         config: StoreConfig,
         meter: Meter,
+        recorder: Recording | None = None,
         *,
         clock: Callable[[], float] = time,
         timer: Callable[[], float] = monotonic,
     ) -> None:
-        """`clock` dates what is stored; `timer` measures pauses, and never jumps."""
+        """`clock` dates what is stored; `timer` measures pauses, and never jumps.
+
+        Without a `recorder`, the store's thread works with the database itself.
+        """
         self._config = config
         self._meter = meter
         self._clock = clock
         self._timer = timer
         self._buffer = Buffer(config.capacity)
         self._tasks = TaskQueue()
-        self._database: Database | None = None
+        self._recorder: Recording = recorder or Recorder(config)
         self._failures = 0
         self._retry_at = self._delete_at = 0.0
         self._wake, self._stopping = threading.Event(), False
@@ -94,22 +88,21 @@ class Store:
                 _MAX_PAUSE_SECONDS,
             )
 
-    def submit(self, task: Callable[["Database"], Result]) -> "Future[Result]":
-        """Run a task with the database in the writer thread; return its future result."""
+    def submit(self, task: Callable[[Recording], Result]) -> Future[Result]:
+        """Run a task with the recorder in the store's thread; return its future result."""
         future = self._tasks.submit(task)
         self._wake.set()
         return future
 
-    def find(self, name: str, owner: str) -> "Future[list[StoredRequest]]":
+    def find(self, name: str, owner: str) -> Future[list[StoredRequest]]:
         """Return this owner's requests with an id or the caller's key, the newest first.
 
         Raises InvalidParameter.
         """
         check_text("request id", name)
-        namespace = self._config.origin.namespace
-        return self.submit(lambda database: database.find(name, owner, namespace))
+        return self.submit(lambda recorder: recorder.find(name, owner))
 
-    def forget(self, *request_ids: str) -> "Future[None]":
+    def forget(self, *request_ids: str) -> Future[None]:
         """Delete all data about requests, also from the buffer. Raises InvalidParameter.
 
         The caller checks whose requests they are.
@@ -118,10 +111,10 @@ class Store:
             check_text("request id", request_id)
         for request_id in request_ids:
             self._buffer.forget(request_id)
-        return self.submit(lambda database: database.forget(*request_ids))
+        return self.submit(lambda recorder: recorder.forget(*request_ids))
 
     def start(self) -> None:
-        """Start the writer thread."""
+        """Start the store's thread."""
         self._thread.start()
 
     def stop(self, seconds: float = 5.0) -> None:
@@ -135,9 +128,7 @@ class Store:
 
     def close(self) -> None:
         """Close the database; the next step opens it again."""
-        database, self._database = self._database, None
-        if database is not None:
-            database.close()
+        self._recorder.close()
 
     def step(self) -> float:
         """Write a batch, run tasks and delete old rows. Return the seconds until the next step."""
@@ -146,10 +137,9 @@ class Store:
             self._tasks.refuse("the database is unavailable")
             return self._retry_at - now
         try:
-            database = self._open()
-            more = self._write(database) >= BATCH
-            self._tasks.run(database)
-            more = self._delete_old(database, now) or more
+            more = self._write() >= BATCH
+            self._tasks.run(self._recorder)
+            more = self._delete_old(now) or more
         except Exception as error:  # noqa: BLE001 - no database error may end the thread
             return self._on_failure(error, now)
         if self._failures:
@@ -171,68 +161,26 @@ class Store:
         self._tasks.refuse("the service is stopping")
         self.close()
 
-    def _open(self) -> "Database":
-        if self._database is None:
-            from safelight.records.database import open_database
-
-            self._database = open_database(self._config.url)
-        return self._database
-
-    def _write(self, database: "Database") -> int:
+    def _write(self) -> int:
         """Write a batch. Return the number of entries; after an error they stay in the buffer."""
         pending = self._buffer.take(BATCH)
-        rows, invalid = self._rows(database, pending)
-        lost = self._write_rows(database, rows) if rows else 0
-        self._meter.add(RECORDS, "written", amount=len(rows) - lost)
-        self._meter.add(RECORDS, "lost", amount=lost + invalid)
+        if pending.entries or pending.ratings:
+            written, lost = self._recorder.write(pending)
+            self._meter.add(RECORDS, "written", amount=written)
+            self._meter.add(RECORDS, "lost", amount=lost)
         return self._buffer.done(pending)
 
-    def _rows(self, database: "Database", pending: Pending) -> "tuple[Batch, int]":
-        """Return the pending entries as rows, and the number of invalid entries."""
-        from safelight.records.database import Batch
-
-        rows, invalid = Batch(), 0
-        for at, content in pending.entries:
-            try:
-                if isinstance(content, Record):
-                    row = request_row(content, at, self._config.origin, database.salt)
-                    rows.requests.append(row)
-                    continue
-                rows.assessments.append(assessment_row(content, at))
-                rows.samples += [sample] if (sample := sample_row(content, at)) else []
-            except Exception:  # noqa: BLE001 - an object that is not a valid Record
-                invalid += 1
-        rows.ratings = [rating_row(rating, at) for at, rating in pending.ratings.values()]
-        return rows, invalid
-
-    def _write_rows(self, database: "Database", rows: "Batch") -> int:
-        """Write rows, one by one if one is invalid. Return the number of invalid rows."""
-        samples, lost = self._config.limits.samples_per_type, 0
-        try:
-            database.write(rows, samples)
-        except BadRow:
-            for single in rows.singles():
-                try:
-                    database.write(single, samples)
-                except BadRow:
-                    lost += len(single)
-        return lost
-
-    def _delete_old(self, database: "Database", now: float) -> bool:
+    def _delete_old(self, now: float) -> bool:
         if now < self._delete_at:
             return False
-        from safelight.records.retention import enforce_limits
-
-        more = enforce_limits(database, self._config.limits, self._clock())
+        more = self._recorder.tidy(self._clock())
         self._delete_at = now if more else now + _DELETE_INTERVAL_SECONDS
         return more
 
     def _on_failure(self, error: Exception, now: float) -> float:
         """Return the pause after a failure. If the database is unusable, drop all but ratings."""
-        from safelight.records.engines import error_text
-
         if not self._failures:
-            log.warning("records cannot be written", **{"error.message": error_text(error)})
+            log.warning("records cannot be written", **{"error.message": str(error)})
         self._failures += 1
         pause = min(_MAX_PAUSE_SECONDS, 2.0 ** min(self._failures - 1, 10))
         if isinstance(error, Unusable):  # newer schema, or missing driver

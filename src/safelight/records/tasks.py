@@ -1,26 +1,25 @@
-"""Queue of tasks for the database, which the writer thread runs."""
+"""Queue of tasks for the recorder, which the store's thread runs."""
 
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from safelight.errors import BadInput, RecordsUnusable
-
-if TYPE_CHECKING:  # slow to import: only the writer thread does so
-    from safelight.records.database import Database
+from safelight.records.recorder import Recording
+from safelight.records.rows import DatabaseFailed
 
 MAX_TASKS = 100
 Result = TypeVar("Result")
 
 
 class TaskQueue:
-    """A bounded queue of functions that receive the database."""
+    """A bounded queue of functions that receive the recorder."""
 
     def __init__(self) -> None:
-        self._waiting: deque[tuple[Callable[[Database], Any], Future[Any]]] = deque()
+        self._waiting: deque[tuple[Callable[[Recording], Any], Future[Any]]] = deque()
 
-    def submit(self, task: Callable[["Database"], Result]) -> "Future[Result]":
+    def submit(self, task: Callable[[Recording], Result]) -> "Future[Result]":
         """Add a task and return its future, which fails if the queue is full."""
         future: Future[Result] = Future()
         if len(self._waiting) >= MAX_TASKS:
@@ -29,16 +28,19 @@ class TaskQueue:
             self._waiting.append((task, future))
         return future
 
-    def run(self, database: "Database") -> None:
+    def run(self, recorder: Recording) -> None:
         """Run all tasks. Raises the first database error; the other tasks stay in the queue."""
         while self._waiting:
             task, future = self._waiting.popleft()
             if not future.set_running_or_notify_cancel():
                 continue
             try:
-                future.set_result(task(database))
+                future.set_result(task(recorder))
             except BadInput as error:  # the caller's error: the database works
                 future.set_exception(error)
+            except DatabaseFailed:
+                future.set_exception(_refusal("the database is unavailable"))
+                raise
             except Exception as error:
                 future.set_exception(error)
                 raise

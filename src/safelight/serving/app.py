@@ -22,6 +22,7 @@ from safelight.quality.images import trust_measured_images
 from safelight.quality.instructions import load_taxonomy
 from safelight.records.config import store_config
 from safelight.records.ratings import Ratings
+from safelight.records.remote import RecorderProcess
 from safelight.records.store import Store
 from safelight.serving.engine.batching import Batching
 from safelight.serving.engine.pool import Pool
@@ -84,7 +85,7 @@ class Service:
         )
         self.meter.set(REQUEST_TIMEOUT, value=settings.request_timeout_seconds)
         plan = store_config(settings)
-        self.store = Store(plan, self.meter) if plan else None
+        self.store = Store(plan, self.meter, RecorderProcess(plan)) if plan else None
         storing = (self.store.assess,) if self.store is not None else ()
         self.pool = Pool(settings, self.meter, assessors=(assessment_sink(self.meter), *storing))
         self.governor = _governor(settings, self.meter, self.pool)
