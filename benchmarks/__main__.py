@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 
 from benchmarks import (
+    background,
     exposition,
     gpu,
     http,
@@ -15,7 +16,6 @@ from benchmarks import (
     process,
     processes,
     quality,
-    records,
     steps,
 )
 from benchmarks.measurements import SHORT, Measurement, as_markdown, verdict
@@ -27,7 +27,7 @@ PARTS: dict[str, Callable[[], Iterator[Measurement]]] = {
     "exposition": exposition.measure,
     "process": process.measure,
     "processes": processes.measure,
-    "records": records.measure,
+    "background": background.measure,
     "quality": quality.measure,
     "keeping": keeping.measure,
     "gpu": gpu.measure,
