@@ -76,11 +76,11 @@ def test_a_caller_who_holds_nothing_has_room_however_much_others_send() -> None:
 async def test_bodies_that_are_declared_and_not_sent_take_no_room_from_others() -> None:
     async with site(uploads_limit_bytes=64 * MEGABYTE) as running:
         for number in range(13):
-            address = f"127.0.0.{2 + number % 3}"
+            address = f"127.0.1.{1 + number % 3}"
             await running.connect(POST % (20 * MEGABYTE) + b"x" * 70_000, address)
         await eventually(lambda: len(running.uploads._bytes) == 3)
         for size in (125_000, 20 * MEGABYTE) * 5:
-            sent = await running.connect(POST % size + b"x" * size, "127.0.0.9")
+            sent = await running.connect(POST % size + b"x" * size, "127.0.1.9")
             assert await answered(sent) == b"HTTP/1.1 200 OK\r\n"
 
 
@@ -89,10 +89,10 @@ async def test_large_unfinished_bodies_of_many_callers_leave_room_for_small_ones
     async with site(uploads_limit_bytes=20 * MEGABYTE) as running:
         for number in range(30):
             part = POST % (20 * MEGABYTE) + b"x" * MEGABYTE
-            await running.connect(part, f"127.0.0.{2 + number % 3}")
+            await running.connect(part, f"127.0.1.{1 + number % 3}")
         await eventually(lambda: value(running.meter, REJECTED, reason="uploads"))
         for _ in range(10):
-            sent = await running.connect(POST % 125_000 + b"x" * 125_000, "127.0.0.9")
+            sent = await running.connect(POST % 125_000 + b"x" * 125_000, "127.0.1.9")
             assert await answered(sent) == b"HTTP/1.1 200 OK\r\n"
 
 
