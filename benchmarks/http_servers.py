@@ -42,11 +42,13 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
 
 def serve(port: int) -> None:
     """Serve the application as Safelight does."""
+    from safelight.http_server.connections import Connections
+    from safelight.http_server.server import listen, server_of
     from safelight.metrics.registry import Meter
-    from safelight.serving.http.server import server_of
     from safelight.settings import load
 
-    server_of(app, load(port=port), Meter("instructpix2pix"), None, lambda: None).run()
+    connections = Connections(load(), Meter("instructpix2pix"))
+    server_of(app, listen("the API", "127.0.0.1", port), connections).run()
 
 
 def commands(port: int) -> dict[str, list[str]]:

@@ -1,15 +1,21 @@
 import os
+import socket
 import subprocess
 import sys
+import threading
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
+import httpx
 import pytest
 
 from safelight.metrics.catalog import HTTP_REQUESTS, QUEUE_DEPTH
 from safelight.metrics.exposition import families, of_process, of_processes
 from safelight.metrics.metric import Metric
 from safelight.metrics.processes.group import Snapshot
+from safelight.metrics.registry import Meter
 from safelight.metrics.series import width
+from tests.stack.waiting import eventually
 
 needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
 
@@ -63,3 +69,44 @@ def test_the_processor_time_does_not_fall_when_a_worker_ends() -> None:
     together = of_processes(Snapshot([], os.getppid(), files, ended_cpu_seconds=0.0))
     [seconds] = [f.samples[0].value for f in together if f.name == "process_cpu_seconds"]
     assert seconds > 50
+
+
+def test_half_sent_requests_take_few_threads_and_keep_no_other_caller_out(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = int(probe.getsockname()[1])
+    stop, before = Meter("pix").serve(port), threading.active_count()
+    try:
+        with ExitStack() as attack:
+            callers = [
+                attack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=10))
+                for _ in range(100)
+            ]
+            for caller in callers:
+                with suppress(OSError):
+                    caller.sendall(b"GET /metrics HTTP/1.1\r\nHost: local")
+            assert httpx.get(f"http://127.0.0.1:{port}/metrics").is_success
+            with suppress(ConnectionResetError):
+                assert callers[0].recv(1) == b""
+            eventually(
+                lambda: threading.active_count() <= before + 32, within=10, what="few threads"
+            )
+    finally:
+        stop()
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_caller_of_the_metrics_who_sends_nothing_is_closed(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("safelight.metrics.exposition._Silent.timeout", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = int(probe.getsockname()[1])
+    stop = Meter("pix").serve(port)
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as caller:
+            assert caller.recv(1) == b""
+    finally:
+        stop()
+    assert capfd.readouterr() == ("", "")

@@ -6,8 +6,10 @@ application decides whether they keep their values in files.
 
 import os
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain, repeat
 from math import inf
@@ -30,9 +32,11 @@ if TYPE_CHECKING:
     from safelight.metrics.processes.group import Snapshot
 
 Family = _Family
+_Asking = socket.socket | tuple[bytes, socket.socket]  # the second is of UDP
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 _MEMORY = ("process_virtual_memory_bytes", "process_resident_memory_bytes")
 _CPU, _START = "process_cpu_seconds", "process_start_time_seconds"
+_CONNECTIONS, _SILENT_SECONDS = 32, 10.0  # of the server of `serve`
 _OPEN, _MOST = "process_open_fds", "process_max_fds"
 
 
@@ -85,11 +89,39 @@ class Scrape(Collector):
 
 
 class _Server(ThreadingMixIn, WSGIServer):
+    """Serves each connection in a thread. The oldest connection makes room for a new one."""
+
     daemon_threads = True
+    request_queue_size = 128  # five is the default, and others would wait for seconds
 
     def __init__(self, address: tuple[str, int], handler: type[WSGIRequestHandler]) -> None:
         self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         super().__init__(address, handler)
+        self._open = dict[_Asking, None]()
+        self._changing = threading.Lock()
+
+    def process_request(self, request: _Asking, client_address: object) -> None:
+        """Begin a connection. Without a bound, callers could take all descriptors and threads."""
+        with self._changing:
+            if len(self._open) >= _CONNECTIONS:
+                oldest = next(iter(self._open))
+                del self._open[oldest]
+                assert isinstance(oldest, socket.socket)
+                with suppress(OSError):  # its thread reads the end, and closes it
+                    oldest.shutdown(socket.SHUT_RDWR)
+            self._open[request] = None
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: _Asking) -> None:
+        """End a connection."""
+        with self._changing:
+            self._open.pop(request, None)
+        super().shutdown_request(request)
+
+    def handle_error(self, request: _Asking, client_address: object) -> None:
+        """Log what failed, but no caller who left or was too slow."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
 
 
 class _SharedServer(_Server):
@@ -97,6 +129,8 @@ class _SharedServer(_Server):
 
 
 class _Silent(WSGIRequestHandler):
+    timeout = _SILENT_SECONDS
+
     def log_message(self, *_: object) -> None:
         """Log nothing: the program's own output stays readable."""
 

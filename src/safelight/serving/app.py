@@ -8,6 +8,8 @@ import structlog
 from starlette.types import ASGIApp
 
 from safelight.errors import BadSetting
+from safelight.http_server.connections import Connections
+from safelight.http_server.server import listen, server_of
 from safelight.metrics.catalog import LOG_LINES_LOST, REQUEST_TIMEOUT
 from safelight.metrics.registry import Meter
 from safelight.models.backend import shown_name
@@ -33,7 +35,6 @@ from safelight.serving.http.feedback import Feedback
 from safelight.serving.http.front import Front
 from safelight.serving.http.middleware import ModelRoutes, with_cors, with_peers
 from safelight.serving.http.proxies import Proxies
-from safelight.serving.http.server import server_of
 from safelight.serving.job import Handler
 from safelight.serving.policies.admission import Bounds, Load, admission
 from safelight.serving.policies.breaker import breaker
@@ -130,7 +131,13 @@ class Service:
         require_extras(settings)
         _check_exposure(settings)
         self._certificate = Certificate.of(settings)
-        self._server = server_of(self.app, settings, self.meter, self._certificate, self.drain)
+        self._server = server_of(
+            self.app,
+            listen("the API", settings.host, settings.port),
+            Connections(settings, self.meter),
+            self._certificate,
+            self.drain,
+        )
         scheme = "http" if self._certificate is None else "https"
         log.info(
             "listening",

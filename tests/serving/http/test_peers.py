@@ -453,23 +453,70 @@ async def test_more_instances_than_the_limit_are_no_false_404() -> None:
     assert asks == 16
 
 
-async def test_at_most_eight_requests_ask_at_once_and_the_others_do_not_wait_forever() -> None:
-    asks, most = 0, 0
+async def get(app: Peers, address: str) -> httpx.Response:
+    """Ask as the caller at an address."""
+    transport = httpx.ASGITransport(app=app, client=(address, 1))
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+        return await client.get(PATH)
 
-    async def count(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        nonlocal asks, most
-        asks += 1
-        most = max(most, asks)
+
+class Busy:
+    """Counts who asks at once, and answers nobody."""
+
+    def __init__(self) -> None:
+        self.asks = self.most = 0
+
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.asks += 1
+        self.most = max(self.most, self.asks)
         await hang(reader, writer)
-        asks -= 1
+        self.asks -= 1
 
-    async with asyncio.timeout(20), peer(count) as address:
+
+async def test_at_most_eight_requests_ask_at_once_and_the_others_do_not_wait_forever() -> None:
+    busy = Busy()
+    async with asyncio.timeout(20), peer(busy) as address:
         app = Peers(nothing, load(peers=f"http://{address}"), answer_seconds=0.5)
-        transport = httpx.ASGITransport(app=app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
-            answers = await asyncio.gather(*(client.get(PATH) for _ in range(30)))
+        answers = await asyncio.gather(*(get(app, f"192.0.2.{n}") for n in range(30)))
     assert {answer.status_code for answer in answers} == {503}
-    assert 0 < most <= 8
+    assert busy.most == 8
+
+
+async def test_one_caller_holds_few_of_the_slots_and_gives_them_back() -> None:
+    busy = Busy()
+    async with asyncio.timeout(20), peer(busy) as address:
+        app = Peers(nothing, load(peers=f"http://{address}"), answer_seconds=0.5)
+        answers = await asyncio.gather(*(get(app, STRANGER) for _ in range(30)))
+    assert {answer.status_code for answer in answers} == {503}
+    assert busy.most == 2
+    assert not app._shares
+
+
+def test_a_caller_who_asks_for_what_nobody_has_makes_no_other_caller_wait(keyed: Instances) -> None:
+    name = keyed.edit(FIRST, headers=ALICE).headers["x-request-id"]
+    spellings = [f"{scheme} {' ' * n}sl-bob" for scheme in ("Bearer", "BEARER") for n in range(30)]
+
+    async def scenario() -> None:
+        url = f"http://{SECOND}:{keyed.port}/v1/requests"
+        async with httpx.AsyncClient(timeout=60, limits=httpx.Limits()) as client:
+
+            async def search(spelling: str) -> None:
+                while True:
+                    sent = {"authorization": spelling}
+                    await client.get(f"{url}/{uuid4().hex}/events", headers=sent)
+
+            attack = [asyncio.create_task(search(spelling)) for spelling in spellings]
+            for rating in (3, 4, 5) * 3:
+                rated = await client.post(
+                    f"{url}/{name}/rating", json={"rating": rating}, headers=ALICE, timeout=2
+                )
+                assert rated.status_code == 200, rated.text
+            assert not any(each.done() for each in attack)
+            for each in attack:
+                each.cancel()
+            await asyncio.gather(*attack, return_exceptions=True)
+
+    asyncio.run(scenario())
 
 
 async def test_a_caller_who_leaves_ends_the_forwarded_request() -> None:

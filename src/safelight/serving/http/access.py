@@ -43,7 +43,9 @@ class Access:
         if self._keys is None:
             return request.client.host[:_ADDRESS_CHARACTERS] if request.client else ""
         route = f"{request.method} {request.scope['route'].path}"
-        return self._admit(request.headers.get("authorization"), route)
+        owner = self._admit(request.headers.get("authorization"), route)
+        request.state.owner = owner  # for `Peers`
+        return owner
 
     def around_metrics(self, app: ASGIApp) -> ASGIApp:
         """Return an application whose metrics need a key, if the settings say so."""

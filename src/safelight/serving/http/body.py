@@ -1,7 +1,7 @@
 """Parse the body of a model request: a raw image, a multipart form, or JSON with base64.
 
-Parameters may also be in the query; those in the body win. The size of the body is limited while it
-is read. Large forms and base64 texts are parsed in a thread, never on the event loop.
+Parameters may also be in the query; those in the body win. Large forms and base64 texts are parsed
+in a thread, never on the event loop.
 """
 
 import asyncio
@@ -15,22 +15,13 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import Field as FormField
 from python_multipart.multipart import File as FormFile
 from python_multipart.multipart import FormParser, create_form_parser
-from starlette.requests import ClientDisconnect
 
-from safelight.errors import (
-    BodyTooLarge,
-    Cancelled,
-    ImageTooLarge,
-    InvalidParameter,
-    MalformedBody,
-    UnsupportedMediaType,
-)
+from safelight.errors import ImageTooLarge, InvalidParameter, MalformedBody, UnsupportedMediaType
 from safelight.quality.cost import BOUNDED
 from safelight.quality.formats import format_of
 from safelight.quality.images import measure
 from safelight.serving.http.encoding import decode_base64
 from safelight.serving.http.sizes import Sides, check_sides, working_size
-from safelight.serving.http.uploads import Upload
 from safelight.serving.job import GenerateParameters, Parameters, PredictParameters
 from safelight.settings import Settings
 
@@ -58,29 +49,6 @@ _SIDES = (("width",), ("height",))
 Fields = Mapping[str, object]
 Body = tuple[bytes, Fields]
 """The image, and the parameters of a request, not validated."""
-
-
-async def read_body(request: Request, limit_bytes: int, upload: Upload | None = None) -> bytes:
-    """Return the body, counted by its `upload`.
-
-    Raises BodyTooLarge or Overloaded as early as possible, Cancelled if the caller leaves.
-    """
-    declared = int(request.headers.get("content-length") or 0)
-    if declared > limit_bytes:
-        raise BodyTooLarge(limit_bytes)
-    if upload is not None:
-        upload.grow(declared)
-    body = bytearray()
-    try:
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > limit_bytes:
-                raise BodyTooLarge(limit_bytes)
-            if upload is not None:
-                upload.grow(len(body))
-    except ClientDisconnect:
-        raise Cancelled from None
-    return bytes(body)
 
 
 async def parse_image(request: Request, body: bytes) -> Body:

@@ -17,10 +17,10 @@ from safelight.errors import (
     Unauthorized,
     UnknownRequest,
 )
+from safelight.http_server.uploads import read_body
 from safelight.metrics.catalog import RATING_REASON
 from safelight.records.ratings import Ratings, in_memory
 from safelight.records.store import Store
-from safelight.serving.http.body import read_body
 from safelight.serving.http.front import Front
 from safelight.serving.http.responses import errors_of
 from safelight.serving.http.shares import Shares

@@ -20,19 +20,19 @@ from safelight.errors import (
     Unauthorized,
     UnsupportedTask,
 )
+from safelight.http_server.uploads import Upload, Uploads, read_body
 from safelight.metrics.catalog import IN_FLIGHT, OUTPUT_INVALID, PROMPTS_TRUNCATED, REJECTED
 from safelight.metrics.registry import Meter
 from safelight.quality.instructions import Taxonomy
 from safelight.serving.http.access import Access
 from safelight.serving.http.advice import min_kept_ratio, note_background, note_corruption
-from safelight.serving.http.body import Body, Fields, check, measure_image, read_body
+from safelight.serving.http.body import Body, Fields, check, measure_image
 from safelight.serving.http.disconnect import DisconnectWatch
 from safelight.serving.http.making import prompt_of, seed_of, sibling
 from safelight.serving.http.naming import name_exchange
 from safelight.serving.http.repeats import Call, Repeats, Run, digest_of
 from safelight.serving.http.requests import Requests, stop
 from safelight.serving.http.sizes import Sides, fit
-from safelight.serving.http.uploads import Upload, Uploads
 from safelight.serving.job import (
     PRIORITIES,
     GenerateParameters,

@@ -8,8 +8,10 @@ import asyncio
 import re
 import secrets
 import ssl
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import cache
+from weakref import WeakValueDictionary
 
 import httpx
 import structlog
@@ -36,7 +38,7 @@ ANSWER_SECONDS = 7.0  # an instance waits five for its database
 _CONNECT_SECONDS = 1.0
 _RETRY_SECONDS = 5.0
 _START_SECONDS = 0.05
-_AT_ONCE = 8
+_AT_ONCE, _PER_CALLER = 8, 2
 _EVENTS = "/events"
 _ID, _IMAGE = "[0-9A-Fa-f-]{32,36}", "[0-9A-Za-z_-]{32}"
 _ROUTES = re.compile(
@@ -83,6 +85,7 @@ class Peers:
         self._own: set[Peer] = set()  # this instance, by its addresses that the names lead to
         self._failing: set[Peer] = set()
         self._slots = asyncio.Semaphore(_AT_ONCE)
+        self._shares = WeakValueDictionary[str, asyncio.Semaphore]()  # of callers who ask now
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -149,7 +152,7 @@ class Peers:
         timeout = httpx.Timeout(self._answer_seconds, connect=_CONNECT_SECONDS)
         verify = _known_authorities() if self._uses_tls else False
         async with httpx.AsyncClient(timeout=timeout, trust_env=False, verify=verify) as client:
-            found, failure = await self._ask(client, asked, answer)
+            found, failure = await self._ask(client, asked, answer, _caller(scope))
             if found is not None and not answer.is_sent:
                 await pass_on(found, answer.take())
                 return
@@ -161,14 +164,25 @@ class Peers:
         await answer.release()
 
     async def _ask(
-        self, client: httpx.AsyncClient, asked: _Asked, answer: Held
+        self, client: httpx.AsyncClient, asked: _Asked, answer: Held, caller: str
     ) -> tuple[httpx.Response | None, str]:
         """Return the answer of the instance that has it, or None and why not all have answered."""
-        try:
-            async with asyncio.timeout(self._answer_seconds):
-                await self._slots.acquire()
-        except TimeoutError:
-            return None, "too many callers ask now"
+        async with AsyncExitStack() as slots:
+            try:
+                async with asyncio.timeout(self._answer_seconds):
+                    for slot in (self._share(caller), self._slots):
+                        await slots.enter_async_context(slot)
+            except TimeoutError:
+                return None, "too many callers ask now"
+            return await self._ask_all(client, asked, answer)
+
+    def _share(self, caller: str) -> asyncio.Semaphore:
+        """Return the slots of one caller, so that it never holds all."""
+        return self._shares.setdefault(caller, asyncio.Semaphore(_PER_CALLER))
+
+    async def _ask_all(
+        self, client: httpx.AsyncClient, asked: _Asked, answer: Held
+    ) -> tuple[httpx.Response | None, str]:
         tasks = [asyncio.create_task(answer.decision())]
         try:
             found = await self._addresses.find()
@@ -179,7 +193,6 @@ class Peers:
             lost = f"{failed} of {len(peers)} did not answer" if failed else ""
             return decided, lost or found.missing
         finally:
-            self._slots.release()
             for task in tasks:
                 task.cancel()
 
@@ -219,6 +232,11 @@ class Peers:
 def _address(scope: Scope) -> str:
     """Return the caller's address, as it decides what is theirs."""
     return str(scope["client"][0]) if scope.get("client") else ""
+
+
+def _caller(scope: Scope) -> str:
+    """Return the name of the caller's key once it was accepted, else the caller's address."""
+    return str(scope.get("state", {}).get("owner") or _address(scope))
 
 
 async def _refuse(why: str, scope: Scope, send: Send) -> None:

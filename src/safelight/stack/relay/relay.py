@@ -3,13 +3,11 @@
 import asyncio
 import hmac
 import re
-import signal
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
 import httpx
-import uvicorn
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse
 from starlette.datastructures import Headers
@@ -17,18 +15,21 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from safelight.errors import (
     BadSetting,
+    BodyTooLarge,
     MalformedBody,
     SafelightError,
     Unauthorized,
     UnknownRequest,
     UnsupportedMediaType,
 )
+from safelight.http_server.connections import Connections
+from safelight.http_server.server import listen, server_of
+from safelight.http_server.uploads import Uploads, read_body
 from safelight.metrics.registry import Meter
 from safelight.namespace import PATTERN
 from safelight.origins import Origins
 from safelight.settings import Settings
 from safelight.stack.monitoring import read
-from safelight.stack.programs import Program, require_free_port
 from safelight.stack.receivers import secret
 from safelight.stack.relay.delivery import TRY_SECONDS, Deliverer
 from safelight.stack.relay.finder import Finder
@@ -41,6 +42,7 @@ from safelight.translation import Language
 RELAY = "alert-relay"
 READY_PATH = "/healthz"
 MAX_BODY_BYTES = 4 * 1024 * 1024
+_BODIES_BYTES = 16 * MAX_BODY_BYTES  # that it holds at once
 # Alertmanager retries at once after a 5xx, and with the group's next notification after a 4xx.
 _STATUS: Mapping[Outcome, int] = {
     "delivered": 200,
@@ -71,20 +73,15 @@ def serve(settings: Settings, helped: Help = Help()) -> None:
     if not monitoring.receivers:
         raise BadSetting(f"The monitoring file {settings.monitoring} has no receiver.")
     host, port = settings.host, settings.alert_relay_port
-    certificate = Certificate.of(settings)
-    require_free_port(Program(RELAY, (), host, port, READY_PATH))
+    certificate, token = Certificate.of(settings), _token(settings)
+    listening = listen(RELAY, host, port)
     configure_logging(settings.log_format)
     meter, client = Meter("relay"), httpx.AsyncClient(timeout=TRY_SECONDS)
     deliverer = Deliverer(monitoring.relayed, meter, client)
     helped = replace(helped, language=monitoring.language)
     app = application(deliverer, meter, client, helped, certificate)
-    guarded = Origins.of(Notifications(app, _token(settings)), settings)
-    config = uvicorn.Config(
-        guarded, host, port, log_config=None, access_log=False, proxy_headers=False
-    )
-    if certificate is not None:
-        certificate.secure(config)
-    _Server(config).run()
+    guarded = Origins.of(Notifications(app, token), settings)
+    server_of(guarded, listening, Connections(settings, meter), certificate).run()
 
 
 def application(
@@ -95,7 +92,7 @@ def application(
     certificate: Certificate | None = None,
 ) -> FastAPI:
     """Return the relay's routes: one per receiver, /runbooks, /healthz and /metrics."""
-    finder = Finder(helped.diagnose)
+    finder, uploads = Finder(helped.diagnose), Uploads(_BODIES_BYTES, meter)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -123,7 +120,7 @@ def application(
     @app.post("/{name}")
     async def notify(name: str, request: Request) -> Response:
         try:
-            notice = parse(await _body(deliverer, name, request), helped.language)
+            notice = parse(await _body(deliverer, name, request, uploads), helped.language)
             return await _deliver(deliverer, name, await finder.explain(notice))
         except SafelightError as error:
             return JSONResponse({"reason": error.reason, "why": str(error)}, error.status)
@@ -177,30 +174,21 @@ def _token(settings: Settings) -> str:
     return token
 
 
-class _Server(uvicorn.Server):
-    """A uvicorn server that ends with exit code 0 after SIGINT or SIGTERM."""
+async def _body(deliverer: Deliverer, name: str, request: Request, uploads: Uploads) -> bytes:
+    """Return the body of a request to a receiver.
 
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self.handle_exit, number, None)
-        yield
-
-
-async def _body(deliverer: Deliverer, name: str, request: Request) -> bytes:
-    """Return the body of a request to a receiver. Raises UnknownRequest or MalformedBody."""
+    Raises UnknownRequest, MalformedBody, Overloaded, or Cancelled if the caller leaves.
+    """
     if not deliverer.has(name):
         raise UnknownRequest("receiver")
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BODY_BYTES:
-            raise MalformedBody(
-                f"The body is larger than the limit of {MAX_BODY_BYTES} bytes. "
-                "Set max_alerts in Alertmanager's webhook_configs."
-            )
-    return bytes(body)
+    try:
+        with uploads.of(request.client.host if request.client else "") as upload:
+            return await read_body(request, MAX_BODY_BYTES, upload)
+    except BodyTooLarge:
+        raise MalformedBody(
+            f"The body is larger than the limit of {MAX_BODY_BYTES} bytes. "
+            "Set max_alerts in Alertmanager's webhook_configs."
+        ) from None
 
 
 async def _deliver(deliverer: Deliverer, name: str, notice: Notice) -> Response:

@@ -6,17 +6,17 @@ stays up without GPU metrics and counts its failures.
 
 from collections.abc import Callable
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from safelight.http_server.connections import Connections
+from safelight.http_server.server import listen, server_of
 from safelight.metrics.registry import Meter
 from safelight.probes.nvml import NvmlProbe
 from safelight.probes.sampler import Sampler
 from safelight.settings import Settings
-from safelight.stack.programs import Program, require_free_port
 
 _NAME = "gpu-exporter"
 _PROBE = "nvml"
@@ -67,7 +67,7 @@ def application(meter: Meter) -> Starlette:
 def serve(settings: Settings, *, report: Report) -> None:
     """Serve /metrics until SIGINT or SIGTERM. Raises PortTaken or BadSetting."""
     port = settings.gpu_exporter_port
-    require_free_port(Program(_NAME, (), settings.host, port, "/metrics"))
+    listening = listen(_NAME, settings.host, port)
     meter = Meter(settings.namespace)
     probe = NvmlProbe(meter)
     sampler = Sampler(meter)
@@ -78,14 +78,9 @@ def serve(settings: Settings, *, report: Report) -> None:
         f"the GPUs are read every {settings.gpu_interval_seconds:g} s."
     )
     try:
-        uvicorn.run(
-            application(meter),
-            host=settings.host,
-            port=port,
-            log_level="warning",
-            access_log=False,
-            lifespan="off",
-        )
+        # Closed connections are not a metric of the service whose namespace the GPUs have.
+        connections = Connections(settings, Meter("exporter"))
+        server_of(application(meter), listening, connections).run()
     finally:
         sampler.stop()
         probe.close()

@@ -7,17 +7,14 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from math import ceil
-from time import monotonic
 from types import FrameType
 
 import uvicorn
 from starlette.types import ASGIApp
 
 from safelight.errors import listen_error
-from safelight.metrics.registry import Meter
-from safelight.serving.http.connection import Connection
-from safelight.serving.http.connections import Connections, Listener
-from safelight.settings import Settings
+from safelight.http_server.connection import Connection
+from safelight.http_server.connections import Connections, Listener
 from safelight.tls import Certificate
 
 _TICKS_PER_SECOND = 10  # of uvicorn
@@ -25,15 +22,13 @@ _TICKS_PER_SECOND = 10  # of uvicorn
 
 def server_of(
     app: ASGIApp,
-    settings: Settings,
-    meter: Meter,
-    certificate: Certificate | None,
-    on_stop: Callable[[], None],
-    clock: Callable[[], float] = monotonic,
+    listening: socket.socket,
+    connections: Connections,
+    certificate: Certificate | None = None,
+    on_stop: Callable[[], None] = lambda: None,
 ) -> "Server":
-    """Return a server that listens at the address of the settings. Raises PortTaken."""
-    connections = Connections(settings, meter, clock)
-    listener = Listener.of(_listen(settings.host, settings.port), connections)
+    """Return a server of the connections that a socket of `listen` accepts."""
+    settings = connections.settings
     # uvicorn writes a warning for each malformed request, so a caller could fill the log. They are
     # counted instead.
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
@@ -51,7 +46,7 @@ def server_of(
     )
     if certificate is not None:
         certificate.secure(config)
-    return Server(config, listener, on_stop, connections)
+    return Server(config, Listener.of(listening, connections), on_stop, connections)
 
 
 class Server(uvicorn.Server):
@@ -92,14 +87,15 @@ class Server(uvicorn.Server):
         yield
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def listen(service: str, host: str, port: int) -> socket.socket:
+    """Return a socket that listens for a service. Raises PortTaken, BadSetting."""
     try:
-        listener = socket.create_server((host, port), family=_family(host), backlog=2048)
+        listening = socket.create_server((host, port), family=_family(host), backlog=2048)
     except OSError as error:
-        raise listen_error("the API", host, port, error) from error
+        raise listen_error(service, host, port, error) from None
     # Accepted connections inherit it. Without it, a response in two packets is delayed by 40 ms.
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return listener
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listening
 
 
 def _family(host: str) -> socket.AddressFamily:

@@ -7,12 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from safelight.errors import Overloaded
+from safelight.http_server.uploads import FREE_BYTES, Uploads
 from safelight.metrics.catalog import REJECTED
 from safelight.metrics.registry import Meter
-from safelight.serving.http.uploads import FREE_BYTES, Uploads
+from tests.http_server.site import answered, eventually, site
 from tests.reading import value
 
 MEGABYTE = 1_000_000
+POST = b"POST /upload HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n"
 
 
 def test_small_bodies_are_free() -> None:
@@ -34,7 +36,7 @@ def test_one_caller_holds_at_most_half_and_others_are_served() -> None:
         assert refused.value.retry_after_seconds == 1
         assert value(meter, REJECTED, reason="uploads") == 1
         with uploads.of("modest") as other:
-            other.grow(4 * MEGABYTE)
+            other.grow(2 * MEGABYTE)
     assert not uploads._bytes
 
 
@@ -55,6 +57,43 @@ def test_a_body_without_a_length_counts_as_it_grows() -> None:
         assert uploads._bytes["one"] == 1_900_000
         with pytest.raises(Overloaded):
             upload.grow(2_100_000)
+
+
+def test_a_caller_who_holds_nothing_has_room_however_much_others_send() -> None:
+    uploads = Uploads(100 * MEGABYTE, Meter("tests"))
+    with ExitStack() as bodies:
+        for number in range(300):
+            with suppress(Overloaded):
+                bodies.enter_context(uploads.of(f"greedy-{number % 3}")).grow(MEGABYTE + 1)
+        assert 70 * MEGABYTE < uploads._bytes.total() <= 75 * MEGABYTE
+        for number in range(20):
+            bodies.enter_context(uploads.of(f"modest-{number}")).grow(MEGABYTE)
+        with pytest.raises(Overloaded), uploads.of("another") as upload:
+            upload.grow(2 * MEGABYTE)
+
+
+@pytest.mark.anyio
+async def test_bodies_that_are_declared_and_not_sent_take_no_room_from_others() -> None:
+    async with site(uploads_limit_bytes=64 * MEGABYTE) as running:
+        for number in range(13):
+            address = f"127.0.1.{1 + number % 3}"
+            await running.connect(POST % (20 * MEGABYTE) + b"x" * 70_000, address)
+        await eventually(lambda: len(running.uploads._bytes) == 3)
+        for size in (125_000, 20 * MEGABYTE) * 5:
+            sent = await running.connect(POST % size + b"x" * size, "127.0.1.9")
+            assert await answered(sent) == b"HTTP/1.1 200 OK\r\n"
+
+
+@pytest.mark.anyio
+async def test_large_unfinished_bodies_of_many_callers_leave_room_for_small_ones() -> None:
+    async with site(uploads_limit_bytes=20 * MEGABYTE) as running:
+        for number in range(30):
+            part = POST % (20 * MEGABYTE) + b"x" * MEGABYTE
+            await running.connect(part, f"127.0.1.{1 + number % 3}")
+        await eventually(lambda: value(running.meter, REJECTED, reason="uploads"))
+        for _ in range(10):
+            sent = await running.connect(POST % 125_000 + b"x" * 125_000, "127.0.1.9")
+            assert await answered(sent) == b"HTTP/1.1 200 OK\r\n"
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 6 * MEGABYTE)), max_size=30))

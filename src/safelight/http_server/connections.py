@@ -3,7 +3,7 @@
 uvicorn bounds none of these. `Listener` counts a connection when it is accepted, before TLS begins.
 `Connections` closes, once a second, those whose callers are too slow. If all places are taken, the
 connection whose caller was silent for longest makes room for a new one; one whose request runs
-never does. `safelight.serving.http.connection` bounds what one connection may send.
+never does. `safelight.http_server.connection` bounds what one connection may send.
 """
 
 import resource

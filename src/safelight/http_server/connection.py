@@ -7,7 +7,7 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from safelight.errors import BadInput
-from safelight.serving.http.connections import FULL, Connections, response
+from safelight.http_server.connections import FULL, Connections, response
 
 _ANSWERS = {  # status, message
     "headers": (
