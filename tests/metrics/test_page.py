@@ -5,8 +5,11 @@ from time import sleep
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client.exposition import choose_encoder
 
-from safelight.metrics.page import Page, Readers
+from safelight.metrics.page import Page, Readers, format_of
 from safelight.metrics.registry import Exposition, Meter
 from tests.reading import FakeClock, at_once
 
@@ -44,12 +47,54 @@ def test_a_reader_without_pause_gets_the_last_page_after_a_second_of_writing() -
     assert page.kept("") is not None
 
 
-@pytest.mark.parametrize("formats", [1, 40])
-def test_kept_pages_are_few(formats: int) -> None:
-    page = Slow(FakeClock(100))
-    for number in range(formats):
-        page.write(f"text/plain; q=0.{number}", None)
-    assert len(page._kept) <= 4
+@pytest.mark.parametrize(
+    "accept",
+    [
+        "",
+        "text/plain; version=0.0.4",
+        "text/plain; version=1.0.0; escaping=allow-utf-8",
+        "text/plain;version=1.0.0",
+        "application/openmetrics-text",
+        "application/openmetrics-text; version=1.0.0; escaping=dots, text/plain",
+        "application/openmetrics-text;version=1.0.0;escaping=values",
+        "application/openmetrics-text; version=0.0.1",
+    ],
+)
+def test_the_short_form_of_an_accept_header_has_the_same_format(accept: str) -> None:
+    assert choose_encoder(format_of(accept))[1] == choose_encoder(accept)[1]
+
+
+@given(st.text(max_size=60), st.integers(0, 10**6))
+def test_all_accept_headers_have_few_formats(text: str, number: int) -> None:
+    odd = [
+        text,
+        f"application/openmetrics-text; version={text}",
+        f"application/openmetrics-text; version=1.0.{number}; escaping={text}",
+        f"text/plain; version={number}.0.0; q=0.{number}",
+    ]
+    kinds = ("application/openmetrics-text", "text/plain")
+    escaping = ("allow-utf-8", "underscores", "dots", "values")
+    known = {"", *kinds, *(f"{k}; version=1.0.0; escaping={e}" for k in kinds for e in escaping)}
+    assert {format_of(each) for each in odd} <= known
+
+
+def test_readers_with_a_new_accept_header_each_time_share_the_pages_too() -> None:
+    page, clock = Slow(clock := FakeClock(100)), clock
+    for number in range(1000):
+        clock.now += 0.01
+        accept = f"text/html;q=0.{number}"
+        page.kept(accept) or page.write(accept, None)
+    assert page.written <= 11 + (clock.now - 100) * 0.1 / 0.1
+    assert len(page._kept) == 1
+
+
+def test_soon_after_a_rush_the_pages_are_new_again() -> None:
+    page, clock = Slow(clock := FakeClock(100)), clock
+    for _ in range(10_000):  # no reader gets a kept page: each is the first of its format
+        page._kept.clear()
+        page.write("", None)
+    clock.now += 6
+    assert page.kept("") is None
 
 
 def test_readers_at_the_same_time_share_a_page() -> None:

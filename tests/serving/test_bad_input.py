@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from safelight.errors import MalformedBody
+from safelight.serving.http.body import _parse_form
 from safelight.stack.tools.samples import photo
 from tests.serving.conftest import RealService, until
 
@@ -209,6 +211,14 @@ def test_a_bad_request_gets_its_reason_and_is_counted(service: RealService, bad:
     assert service.edit().status_code == 200
 
 
+@pytest.mark.parametrize("name", ["a", "a{number}"], ids=["one name", "many names"])
+def test_the_parser_of_a_form_stops_after_the_last_field_that_is_allowed(name: str) -> None:
+    part = '--x\r\nContent-Disposition: form-data; name="%s"\r\n\r\n\r\n'
+    parts = "".join(part % name.format(number=number) for number in range(40)).encode()
+    with pytest.raises(MalformedBody, match="more than 32 fields"):
+        _parse_form("multipart/form-data; boundary=x", parts + b"--no part at all")
+
+
 def test_forms_with_wrong_files_are_refused(service: RealService) -> None:
     image = ("a.jpg", GOOD, "image/jpeg")
     two = service.client.post(
@@ -216,7 +226,10 @@ def test_forms_with_wrong_files_are_refused(service: RealService) -> None:
     )
     unknown = service.client.post("/api/edit", files={"mask": image}, data={"instruction": "x"})
 
-    assert (two.status_code, two.json()["detail"]) == (400, "The form has 2 images; send one.")
+    assert (two.status_code, two.json()["detail"]) == (
+        400,
+        "The form has several images; send one.",
+    )
     assert unknown.status_code == 400
     assert "in the field `image`" in unknown.json()["detail"]
 

@@ -1,8 +1,10 @@
 """The `/metrics` page of a watched application: Safelight's metrics and the application's own."""
 
 import logging
+import re
 from collections import Counter
 from collections.abc import Callable
+from functools import lru_cache
 from math import inf
 from threading import Lock
 from time import monotonic
@@ -24,7 +26,8 @@ log = logging.getLogger(__name__)
 
 _SHARE = 0.1
 _BURST_SECONDS = 1.0
-_FORMATS = 4  # Accept headers whose pages are kept
+_MAX_DEBT_SECONDS = (_BURST_SECONDS + 0.5) / _SHARE  # no page is older than that after a rush
+_ESCAPING = re.compile(r"escaping=[\w-]+")
 _MAX_READERS = 8  # at the same time, from one address
 _PAUSE_SECONDS = 0.1  # between pages for one address, while pages take too large a share
 _ADDRESS_LIMIT = 1000
@@ -90,22 +93,21 @@ class Page:
         """
         if own is not None:
             return self._write(_OPENMETRICS if own.is_openmetrics else "", own)
-        asked_at = self._clock()
+        asked_at, accept = self._clock(), format_of(accept)
         with self._lock:
             begun_at, page = self._kept.get(accept, (-inf, None))
             if page is not None and (begun_at > asked_at or self.is_spent()):
                 return page
             now = self._clock()
             page = self._write(accept, None)
-            self._spent_until = max(now, self._spent_until) + (self._clock() - now) / _SHARE
-            if len(self._kept) >= _FORMATS:
-                self._kept.clear()
+            until = max(now, self._spent_until) + (self._clock() - now) / _SHARE
+            self._spent_until = min(until, self._clock() + _MAX_DEBT_SECONDS)
             self._kept[accept] = now, page
             return page
 
     def kept(self, accept: str) -> Exposition | None:
         """Return the last page if another one would take too large a share of the time."""
-        return self._kept.get(accept, (0.0, None))[1] if self.is_spent() else None
+        return self._kept.get(format_of(accept), (0.0, None))[1] if self.is_spent() else None
 
     def is_spent(self) -> bool:
         """Return whether readers ask so often that they get the last page."""
@@ -131,6 +133,20 @@ class Page:
                 "read it. To have both, call watch(namespace=...) with another namespace.",
                 ", ".join(names),
             )
+
+
+@lru_cache(256)
+def format_of(accept: str) -> str:
+    """Return the shortest Accept header with the same format: of all headers there are few."""
+    try:
+        content_type = choose_encoder(accept)[1]
+    except (TypeError, ValueError):  # a version that is no number
+        return ""
+    escaping = _ESCAPING.search(content_type)
+    if "version=0.0.4" in content_type:
+        return ""
+    kind = _OPENMETRICS.partition(";")[0] if "openmetrics" in content_type else "text/plain"
+    return f"{kind}; version=1.0.0; {escaping[0]}" if escaping else kind
 
 
 def _default_metrics(accept: str) -> bytes:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Protocol
 
 import structlog
 from starlette.types import ASGIApp
@@ -40,7 +41,7 @@ from safelight.serving.policies.admission import Bounds, Load, admission
 from safelight.serving.policies.breaker import breaker
 from safelight.serving.policies.deadline import deadline
 from safelight.serving.policies.degradation import Governor, degradation, signals
-from safelight.serving.policies.fairness import fairness
+from safelight.serving.policies.fairness import Queue, fairness
 from safelight.serving.policies.rates import Buckets
 from safelight.serving.policies.retry import retry
 from safelight.serving.policies.separation import separation
@@ -56,8 +57,12 @@ _ABORT_SECONDS = 1.0  # before the end of the grace time, running requests fail
 log = structlog.get_logger("safelight")
 
 
+class Engine(Load, Queue, Protocol):
+    """What the policies ask the engine for."""
+
+
 def assemble(
-    run_model: Handler, load: Load, governor: Governor, settings: Settings, meter: Meter
+    run_model: Handler, engine: Engine, governor: Governor, settings: Settings, meter: Meter
 ) -> Handler:
     """Return the handler of a job. The last policy wraps the others: a job meets it first."""
     handle = retry(run_model)
@@ -69,8 +74,8 @@ def assemble(
     )
     handle = deadline(separation(handle, meter))
     bounds = Bounds(settings.queue_limit, settings.max_concurrent_requests)
-    handle = admission(handle, load, bounds, meter, queue_share=governor.queue_share)
-    return fairness(degradation(handle, governor, meter))
+    handle = admission(handle, engine, bounds, meter, queue_share=governor.queue_share)
+    return fairness(degradation(handle, governor, meter), engine)
 
 
 class Service:

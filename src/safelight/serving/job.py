@@ -93,12 +93,13 @@ class Served:
 
 @dataclass(slots=True)
 class Progress:
-    """The progress of a job, for callers who follow it."""
+    """The progress of a job, for callers who follow it, and its share of the device's time."""
 
     state: Literal["queued", "running", "done"] = "queued"
     step: int = 0
     steps: int = 0
     preview: bytes = b""
+    device_seconds: float = 0.0
     listeners: list[Callable[[], None]] = field(default_factory=list)
 
     def notify(self) -> None:
@@ -122,8 +123,12 @@ class Execution(Protocol):
 
 @dataclass(slots=True)
 class Control:
-    """Stops a job from outside: its caller, its deadline, or the end of the service."""
+    """Stops a job from outside: its caller, its deadline, or the end of the service.
 
+    `turn` is the job's place among those of all callers; fairness sets it.
+    """
+
+    turn: int = 0
     stopped: SafelightError | None = None
     execution: Execution | None = None
 
@@ -152,8 +157,8 @@ class Job:
     A request for several images has several jobs, numbered by `place`. `min_kept_ratio` is the
     share of the input image that an edit must keep; 0 switches this check off. `expected` is set by
     admission: (when it was predicted, predicted seconds). A job with a `group` shares batches only
-    with jobs of that group. Fairness sets `turn`, and the number of jobs in progress of its caller
-    (`own`) and of callers who have some.
+    with jobs of that group. Fairness sets the number of jobs in progress of its caller (`own`) and
+    of callers who have some; the caller `is_modest` with at most half of an equal share.
     """
 
     id: str
@@ -168,9 +173,9 @@ class Job:
     owner: str = ""
     alone: bool = False
     group: str = ""
-    turn: int = 0
     own: int = 1
     callers: int = 1
+    is_modest: bool = False
     place: int = 0
     degraded: tuple[str, ...] = ()
     progress: Progress = field(default_factory=Progress)
@@ -186,7 +191,7 @@ class Job:
     @property
     def rank(self) -> int:
         """Return the place in the order of jobs: by turn, then by priority; the first is 0."""
-        return self.turn * len(PRIORITIES) + PRIORITIES.index(self.priority)
+        return self.control.turn * len(PRIORITIES) + PRIORITIES.index(self.priority)
 
     @property
     def task(self) -> Literal["edit", "generate", "predict"]:

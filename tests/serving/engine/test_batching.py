@@ -103,8 +103,8 @@ async def test_the_urgent_go_first() -> None:
         jobs = [a_job(f"{rank}-{n}", priority=rank) for n in range(2) for rank in ("low", "high")]
         await asyncio.gather(*map(serve, jobs))
         await busy
-        assert order[-1] == "low"
-        assert order[0] == "high" or order[1] == "high"
+        places = {rank: [n for n, each in enumerate(order) if each == rank] for rank in order}
+        assert sum(places["high"]) < sum(places["low"])  # two results may arrive in either order
 
 
 async def test_only_the_first_job_of_an_unknown_kind_is_admitted_without_an_estimate() -> None:

@@ -241,12 +241,21 @@ def test_asking_for_a_curve_is_not_learning_its_cost() -> None:
     assert curves.seconds("large", 1, 400.0, 8) == pytest.approx(8)
 
 
-def test_the_cost_of_a_unit_follows_slowly() -> None:
+def test_the_cost_of_a_unit_follows_all_kinds() -> None:
     curves = Curves()
-    curves.learn("a", 1, 100.0, 100.0)
+    for _ in range(30):
+        curves.learn("a", 1, 100.0, 100.0)
     curves.learn("b", 1, 200.0, 100.0)
 
-    assert curves.seconds("new", 1, 100.0, 8) == pytest.approx(120)
+    assert 100 < curves.seconds("new", 1, 100.0, 8) < 110
+
+
+def test_tiny_jobs_with_a_fixed_cost_do_not_make_large_ones_look_slow() -> None:
+    curves = Curves()
+    curves.learn("usual", 1, 2.0, 2e7)
+    for number in range(1000):
+        curves.learn(("tiny", number % 2), 1, 0.05, 1e3 * (1 + number % 2))
+    assert curves.seconds("large", 1, 4e7, 8) < 10  # by the cost of a tiny unit: 1 000 seconds
 
 
 def test_many_jobs_cost_as_many_batches_as_they_fill() -> None:

@@ -123,3 +123,20 @@ def test_a_real_edit_is_followed_with_previews(previewing: RealService) -> None:
         assert events[-1][0] == "done"
 
     asyncio.run(scenario())
+
+
+async def test_many_streams_opened_at_once_are_no_more_than_the_share_of_a_caller() -> None:
+    async with engine(batch_limit=1) as service, client(service) as speaking:
+        name = str(uuid4())
+        headers = {"x-request-id": name, "content-type": "image/jpeg"}
+        params = {"instruction": "slowly", "steps": "30"}
+        running = asyncio.create_task(
+            speaking.post("/api/edit", content=PICTURE, params=params, headers=headers)
+        )
+        address = f"/v1/requests/{name}/events"
+        answers = await asyncio.gather(*(speaking.get(address) for _ in range(60)))
+        await running
+        statuses = [answer.status_code for answer in answers]
+        assert statuses.count(200) == 16
+        assert statuses.count(503) == 44
+        assert (await speaking.get(address)).status_code == 404, "no place is held any more"

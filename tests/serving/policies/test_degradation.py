@@ -293,6 +293,23 @@ def test_a_job_that_has_nothing_to_give_is_not_counted() -> None:
     assert value(scene.meter, DEGRADED) == 0
 
 
+def test_a_modest_caller_is_not_degraded_because_others_fill_the_queue() -> None:
+    scene = Scene()
+    scene.governor.level = 5
+    low, usual = a_job(priority="low", steps=20), a_job(steps=20)
+    low.is_modest = usual.is_modest = True
+
+    assert [served(scene, job)[0].steps for job in (low, usual)] == [20, 20]
+    usual.is_modest = False
+    assert served(scene, usual)[0].steps == 12
+
+
+def test_a_level_of_the_operator_holds_for_modest_callers_too() -> None:
+    job = a_job(steps=20)
+    job.is_modest = True
+    assert served(Scene(pinned=4), job)[0].steps == 12
+
+
 def test_on_the_last_rung_low_priority_is_refused() -> None:
     scene = Scene(pinned=5)
 

@@ -40,6 +40,16 @@ class Backlog:
             heap[:] = [other for other in heap if not other.removed]
             heapify(heap)
 
+    def reorder(self) -> None:
+        """Order all entries again, by their jobs' present ranks."""
+        entries = [e for heap in self._heaps.values() for e in heap if not e.removed]
+        self._heaps.clear()
+        self._counts.clear()
+        self._length = 0
+        for entry in entries:
+            entry.rank()
+            self.push(entry)
+
     def heads(self) -> list[QueueEntry]:
         """Return the most urgent entry of each lane, the most urgent first."""
         for lane in list(self._heaps):

@@ -2,88 +2,44 @@
 
 While a worker runs a batch, it already has the jobs for its next one. The worker forms that batch
 when its model is free (`worker/stage.py`). It holds jobs for at most two batches, and one more for
-each further key, so that any key can be the next.
+some further keys, so that each of these can be the next.
 """
 
 import asyncio
 from collections import Counter
 from collections.abc import Callable
-from functools import partial
-from math import inf
 
 from safelight.errors import NotReady, SafelightError, WorkerLost
-from safelight.metrics.catalog import (
-    BATCH_LIMIT,
-    BATCH_SIZE,
-    BATCH_SPEEDUP,
-    OUTPUT_INVALID,
-    QUEUE_DEPTH,
-    QUEUED_WORK,
-)
+from safelight.metrics.catalog import BATCH_LIMIT, BATCH_SIZE, BATCH_SPEEDUP, OUTPUT_INVALID
 from safelight.metrics.registry import Meter
 from safelight.serving.engine import events
-from safelight.serving.engine.backlog import Backlog
-from safelight.serving.engine.curve import Curves
 from safelight.serving.engine.execution import Execution
 from safelight.serving.engine.ledger import Ledger
 from safelight.serving.engine.messages import call_of, jobs_message, outcome_of
 from safelight.serving.engine.pool import Pool
+from safelight.serving.engine.predicting import Predicting
 from safelight.serving.engine.queue_entry import QueueEntry
 from safelight.serving.engine.worker_handle import WorkerHandle
-from safelight.serving.job import PRIORITIES, Job, Key, Outcome, Priority
+from safelight.serving.job import Job, Outcome
 from safelight.serving.statistics import conservative_mean
 from safelight.serving.wire.schema import BatchReport, FailedResult, Result
 
-_DELAY_FACTOR_LIMIT = 3.0
+# Lanes of jobs at a worker beside the next two batches; more if the job's caller has none there.
+_LANES, _LANES_OF_ALL = 4, 8
 _LOSS_LIMIT = 1  # a job that waited at workers that died is sent again this often, then alone
 
 
-class Batching:
-    """The innermost handler. `limit` returns the largest batch allowed now."""
+class Batching(Predicting):
+    """The innermost handler, in one event loop. `limit` returns the largest batch allowed now."""
 
     def __init__(self, pool: Pool, meter: Meter, *, limit: Callable[[], int]) -> None:
-        self._pool = pool
+        super().__init__(pool, meter, limit)
         self._meter = meter
-        self._limit = limit
         self._ledger = Ledger(meter)
-        self._backlog = Backlog()
         self._number = 0
         self._scheduled = False
-        self.curves = Curves()
         self.batch_seconds = 0.0
-        self._queued_work_seconds = dict.fromkeys(PRIORITIES, 0.0)
-        self._delay_factor = 1.0  # how much longer than predicted jobs take
         self._delivery_seconds = 0.0
-        meter.child(QUEUE_DEPTH).set_function(lambda: self.waiting)
-        # As of the last `update_metrics`: a scrape's thread must not walk the entries.
-        for name in PRIORITIES:
-            meter.child(QUEUED_WORK, name).set_function(partial(self._queued_work, name))
-
-    @property
-    def waiting(self) -> int:
-        """Return how many jobs wait for the model, in the queue or at a worker."""
-        return len(self._backlog) + sum(worker.staged for worker in self._pool.workers)
-
-    @property
-    def in_progress(self) -> int:
-        """Return how many jobs wait or run."""
-        return len(self._backlog) + sum(len(worker.outstanding) for worker in self._pool.workers)
-
-    @property
-    def work_seconds(self) -> float:
-        """Return the predicted time until all jobs that wait or run now are done."""
-        return self._seconds_ahead()
-
-    def update_metrics(self) -> None:
-        """Update the gauge of queued work; called once a second."""
-        before = 0.0
-        for place, priority in enumerate(PRIORITIES):
-            until = self._seconds_ahead(priority=place)
-            self._queued_work_seconds[priority] = max(0.0, until - before)
-            before = until
-
-    def _queued_work(self, priority: Priority) -> float:
-        return self._queued_work_seconds[priority] if self.in_progress else 0.0
 
     async def __call__(self, job: Job) -> Outcome:
         """Run the job on a worker.
@@ -113,25 +69,6 @@ class Batching:
             job.control.execution = None
             job.progress.notify()
 
-    def max_seconds(self, job: Job) -> float:
-        """Return an upper bound of the time until the job is done: all jobs, one after another."""
-        return self.curves.max_seconds(job.key, job.units) * (self.in_progress + 1)
-
-    def predicted_seconds(self, job: Job, rank: int) -> float:
-        """Return the predicted time until the job is done, behind all jobs up to this rank."""
-        ahead = self._seconds_ahead(rank)
-        if not self.curves.knows(job.key) and not self._has(job.key):
-            return ahead  # the first of its kind may be much cheaper than its size suggests
-        return ahead + self.curves.seconds(job.key, 1, job.units, self._limit())
-
-    def _has(self, key: Key) -> bool:
-        held = (entry.key for worker in self._pool.workers for entry in worker.outstanding.values())
-        return key in held or any(key == other for other, _, _ in self._backlog.ahead())
-
-    def caution(self, job: Job) -> float:
-        """Return the factor, at least 1, by which predictions for such a job were too short."""
-        return max(self._delay_factor, 1 + self.curves.of(job.key).doubt)
-
     def schedule_dispatch(self) -> None:
         """Send jobs once all events that are due now have been handled."""
         if not self._scheduled:
@@ -155,13 +92,16 @@ class Batching:
     def _next(self, worker: WorkerHandle) -> tuple[QueueEntry, int, int] | None:
         """Return the most urgent entry that the worker has room for, its batch cap, and the room.
 
-        A worker may have its running batch and the next one, and for each lane its next batch,
-        so that every lane can be chosen. Finished jobs take no room.
+        A worker may have its running batch and the next one, and for some lanes their next batch,
+        so that each of these can be chosen. Finished jobs take no room.
         """
-        counts = Counter(e.lane for e in worker.outstanding.values() if e.finished_at is None)
+        held = [entry for entry in worker.outstanding.values() if entry.finished_at is None]
+        counts, owners = Counter(entry.lane for entry in held), {each.job.owner for each in held}
         for head in self._backlog.heads():
             cap = self.curves.of(head.key).cap(self._limit())
-            room = max(2 * cap - counts.total(), cap - counts[head.lane])
+            lanes = _LANES if head.job.owner in owners else _LANES_OF_ALL
+            own = cap - counts[head.lane] if head.lane in counts or len(counts) < lanes else 0
+            room = max(2 * cap - counts.total(), own)
             if room > 0:
                 return head, cap, room
         return None
@@ -222,6 +162,7 @@ class Batching:
             for entry in entries:
                 entry.finished_at = asyncio.get_running_loop().time()
                 entry.device_seconds += seconds / n
+                entry.job.progress.device_seconds += seconds / n
         if report.complete:
             self.curves.learn(key, n, seconds, units)
             self.batch_seconds += 0.2 * (seconds - self.batch_seconds)
@@ -253,15 +194,6 @@ class Batching:
         else:
             entry.result.set_result(outcome)
 
-    def _compare(self, job: Job) -> None:
-        """Learn how much longer a job took than admission predicted."""
-        if job.expected is None:
-            return
-        admitted_at, seconds = job.expected
-        ratio = (asyncio.get_running_loop().time() - admitted_at) / max(seconds, 1e-3)
-        ratio = min(max(ratio, 1.0), _DELAY_FACTOR_LIMIT)
-        self._delay_factor = conservative_mean(self._delay_factor, ratio)
-
     def stop(self, entry: QueueEntry, error: SafelightError) -> None:
         """Make a job fail with `error`, and free what it holds."""
         if not entry.result.done():
@@ -280,18 +212,3 @@ class Batching:
             entry.holder.cancel(entry)
         elif not entry.removed:
             self._backlog.remove(entry)
-
-    def _seconds_ahead(self, rank: float = inf, priority: float = inf) -> float:
-        """Return the time until all jobs at the workers, and those waiting up to a rank, are done.
-
-        The time that a model has already spent on its batch is subtracted.
-        """
-        now, seconds, limit = asyncio.get_running_loop().time(), self.curves.seconds, self._limit()
-        waiting = self._backlog.ahead(rank, priority)
-        total = sum(seconds(key, n, units, limit) for key, n, units in waiting)
-        for worker in self._pool.workers:
-            groups = Counter((e.key, e.job.units, e.started) for e in worker.outstanding.values())
-            for (key, units, started), number in groups.items():
-                needed = seconds(key, number, units, limit)
-                total += max(0.0, needed - (now - worker.started_at)) if started else needed
-        return total / max(1, self._pool.ready_count())

@@ -46,6 +46,10 @@ class QueueEntry:
     urgency: tuple[int, float, int] = field(init=False)
 
     def __post_init__(self) -> None:
+        self.rank()
+
+    def rank(self) -> None:
+        """Take the urgency from the job. An entry in a heap must not change."""
         self.urgency = (self.job.rank, self.job.deadline, self.number)
 
     @cached_property

@@ -6,6 +6,7 @@ in a thread, never on the event loop.
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from itertools import count
 
 import orjson
 from fastapi import Request
@@ -167,8 +168,11 @@ def _parse_json(body: bytes) -> Body:
 def _parse_form(content_type: str, body: bytes) -> Body:
     fields: dict[str, object] = {}
     images: list[bytes] = []
+    parts = count(1)  # each costs time, also an empty one and one with the name of another
 
     def on_field(field: FormField) -> None:
+        if next(parts) > _FIELD_LIMIT:
+            raise MalformedBody(f"The form has more than {_FIELD_LIMIT} fields.")
         texts = field.field_name or b"", field.value or b""
         if len(max(texts, key=len)) > _TEXT_LIMIT_BYTES:  # decoding would stop the event loop
             raise MalformedBody(f"A text of the form has more than {_TEXT_LIMIT_BYTES} bytes.")
@@ -182,6 +186,8 @@ def _parse_form(content_type: str, body: bytes) -> Body:
                 f"The form has the file {name!r}; send one file, in the field `image`. (A mask is "
                 "not supported: describe the change in words.)"
             )
+        if images:
+            raise MalformedBody("The form has several images; send one.")
         file.file_object.seek(0)
         images.append(file.file_object.read())
         file.file_object.close()  # the parser is a cycle, which would keep it for a while
@@ -191,13 +197,11 @@ def _parse_form(content_type: str, body: bytes) -> Body:
             {"Content-Type": content_type.encode("latin-1")},
             on_field,
             on_file,
-            config={"MAX_MEMORY_FILE_SIZE": len(body) + 1, "MAX_FIELDS": _FIELD_LIMIT},
+            config={"MAX_MEMORY_FILE_SIZE": len(body) + 1},
         )
         _feed(parser, body)
     except (FormParserError, ValueError) as error:
         raise MalformedBody(f"The form cannot be read: {str(error)[:100]}.") from None
-    if len(images) > 1:
-        raise MalformedBody(f"The form has {len(images)} images; send one.")
     return (images[0] if images else b""), fields
 
 

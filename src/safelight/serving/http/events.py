@@ -6,11 +6,13 @@ each event contains the latest state.
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractContextManager
 
 import orjson
 import pybase64
 from fastapi import FastAPI, Request
 from fastapi.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from safelight.errors import Forbidden, Overloaded, Unauthorized, UnknownRequest
 from safelight.serving.http.front import Front
@@ -37,15 +39,9 @@ def add_requests(api: FastAPI, front: Front) -> None:
     async def events(request_id: str, request: Request) -> StreamingResponse:
         owner = front.owner(request)
         streams.check(owner)
-        jobs = await front.requests.expect(request_id.lower(), owner)
-        headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
-
-        async def following() -> AsyncIterator[bytes]:
-            with streams.held(owner):
-                async for event in follow(jobs[0]):
-                    yield event
-
-        return StreamingResponse(following(), media_type="text/event-stream", headers=headers)
+        with streams.held(owner):
+            jobs = await front.requests.expect(request_id.lower(), owner)
+        return _Stream(jobs[0], streams.held(owner))
 
     @api.delete(
         "/v1/requests/{request_id}",
@@ -57,6 +53,19 @@ def add_requests(api: FastAPI, front: Front) -> None:
     async def cancel(request_id: str, request: Request) -> dict[str, str]:
         front.requests.cancel(request_id.lower(), front.owner(request))
         return {"request_id": request_id, "status": "cancelled"}
+
+
+class _Stream(StreamingResponse):
+    """The events of a job; it holds a place from when it is sent to its end."""
+
+    def __init__(self, job: Job, place: AbstractContextManager[None]) -> None:
+        headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
+        super().__init__(follow(job), media_type="text/event-stream", headers=headers)
+        self._place = place
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self._place:
+            await super().__call__(scope, receive, send)
 
 
 async def follow(job: Job, *, pulse_seconds: float = _PULSE_SECONDS) -> AsyncIterator[bytes]:

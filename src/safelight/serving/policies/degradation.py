@@ -102,9 +102,15 @@ class Governor:
 
 
 def degradation(handle: Handler, governor: Governor, meter: Meter) -> Handler:
-    """Change or refuse a job as the active rungs require; its outcome lists the changes."""
+    """Change or refuse a job as the active rungs require; its outcome lists the changes.
+
+    Others fill the queue if the caller is modest: they are degraded, and it is not. An operator's
+    level holds for all.
+    """
 
     async def degraded(job: Job) -> Outcome:
+        if job.is_modest and governor.pinned is None:
+            return await handle(job)
         if governor.active("shed_low_priority") and job.priority == "low":
             meter.add(DEGRADED, "shed_low_priority")
             meter.add(REJECTED, "shed")

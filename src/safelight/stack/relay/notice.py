@@ -203,8 +203,11 @@ def _dashboard(alert: _Alert) -> str:
     started, ended = _time(alert.starts_at), _time(alert.ends_at)
     if started is None:
         return address
-    to = f"{_milliseconds(ended + _AFTER)}" if alert.resolved and ended else "now"
-    return address.replace(RANGE, f"from={_milliseconds(started - _BEFORE)}&to={to}")
+    try:
+        to = f"{_milliseconds(ended + _AFTER)}" if alert.resolved and ended else "now"
+        return address.replace(RANGE, f"from={_milliseconds(started - _BEFORE)}&to={to}")
+    except OverflowError:  # the year 1 or 9999
+        return address
 
 
 def _time(text: str | None) -> datetime | None:
