@@ -14,7 +14,7 @@ from functools import cache
 from itertools import count
 from typing import Any
 from urllib.parse import quote, urlsplit
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import httpx
 
@@ -197,6 +197,17 @@ async def dripping_uploads(target: Target) -> None:
     await crowd(target, 200, drip)
 
 
+@attempt("bodies in chunks of one byte", "256 bytes in a chunk, after the first 1 000")
+async def pieces(target: Target) -> None:
+    async def upload(writer: asyncio.StreamWriter) -> None:
+        head = target.head("/api/edit?instruction=x", 0)
+        await send(writer, head.replace(b"Content-Length: 0", b"Transfer-Encoding: chunked"))
+        while True:
+            await send(writer, b"1\r\na\r\n" * 20_000)
+
+    await crowd(target, 12, upload)
+
+
 @attempt("large bodies of ratings", "4 096 bytes")
 async def large_ratings(target: Target) -> None:
     await repeat(target, "/v1/requests/none/rating", JSON, lambda: b"1" * (20 * MEGABYTE))
@@ -214,6 +225,13 @@ def _costly(name: str, kind: str, make: Callable[[], bytes], **more: float) -> N
 async def undecodable(target: Target) -> None:
     head = b'--x\r\nContent-Disposition: form-data; name="instruction"\r\n\r\n'
     body = head + b"\xff" * (19 * MEGABYTE) + b"\r\n--x--\r\n"
+    await repeat(target, "/api/edit", "multipart/form-data; boundary=x", lambda: body)
+
+
+@attempt("forms of 250 000 empty fields", "32 fields")
+async def empty_fields(target: Target) -> None:
+    part = b'--x\r\nContent-Disposition: form-data; name="a"\r\n\r\n\r\n'
+    body = part * (19 * MEGABYTE // len(part)) + b"--x--\r\n"
     await repeat(target, "/api/edit", "multipart/form-data; boundary=x", lambda: body)
 
 
@@ -290,6 +308,47 @@ async def greedy(target: Target) -> None:
         await asyncio.gather(*(edit(http, number) for number in range(40)))
 
 
+@attempt("12 tiny jobs at once, each of another kind", "turns are device time", others=0.3)
+async def tiny(target: Target) -> None:
+    picture, headers = photo(32, 32), {"content-type": JPEG}
+
+    async def edit(http: httpx.AsyncClient, number: int) -> None:
+        for turn in count():
+            scale = f"{1 + (number * 1000 + turn) % 20_000 / 1000}"
+            params = {"instruction": "slowly", "steps": "1", "guidance_scale": scale}
+            with suppress(httpx.TransportError):
+                await http.post("/api/edit", content=picture, params=params, headers=headers)
+
+    async with client(target) as http:
+        await asyncio.gather(*(edit(http, number) for number in range(12)))
+
+
+@attempt("jobs that are withdrawn while 30 wait", "who did not run moves no turn", others=0.3)
+async def withdrawn(target: Target) -> None:
+    picture, headers = photo(64, 64), {"content-type": JPEG}
+    params = {"instruction": "slowly", "steps": "5"}
+
+    async def edit(http: httpx.AsyncClient) -> None:
+        while True:
+            with suppress(httpx.TransportError):
+                await http.post("/api/edit", content=picture, params=params, headers=headers)
+            await asyncio.sleep(_PAUSE_SECONDS)
+
+    async def withdraw(http: httpx.AsyncClient) -> None:
+        while True:
+            name = str(uuid4())
+            named = {**headers, "x-request-id": name}
+            edit = http.post("/api/edit", content=picture, params=params, headers=named)
+            running = asyncio.ensure_future(edit)
+            await asyncio.sleep(_PAUSE_SECONDS)
+            with suppress(httpx.TransportError):
+                await http.delete(f"/v1/requests/{name}")
+            await asyncio.gather(running, return_exceptions=True)
+
+    async with client(target) as http:
+        await asyncio.gather(*(edit(http) for _ in range(30)), withdraw(http), withdraw(http))
+
+
 @attempt("1 050 streams of the events of a request", "16 streams for a caller", others=0.3)
 async def streams(target: Target) -> None:
     picture = photo(64, 64)
@@ -326,6 +385,19 @@ async def readers(target: Target) -> None:
 
     async with client(target) as http:
         await asyncio.gather(*(read(http) for _ in range(50)))
+
+
+@attempt("8 readers of /metrics, each time with another Accept header", "few formats")
+async def formats(target: Target) -> None:
+    numbers = count()
+
+    async def read(http: httpx.AsyncClient) -> None:
+        while True:
+            with suppress(httpx.TransportError):
+                await http.get("/metrics", headers={"accept": f"text/html;q=0.{next(numbers)}"})
+
+    async with client(target) as http:
+        await asyncio.gather(*(read(http) for _ in range(8)))
 
 
 @attempt("texts that become labels, 100 a second", "closed sets of labels")

@@ -137,6 +137,25 @@ async def test_trailers_after_a_body_are_bounded_like_headers(trailer: bytes) ->
         assert running.closed("headers") == 1
 
 
+CHUNKED = b"POST /read HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+async def test_a_body_in_very_many_pieces_of_a_few_bytes_is_refused() -> None:
+    async with site() as running:
+        reader, _ = await running.connect(CHUNKED + b"1\r\na\r\n" * 2000)
+        assert (await rest(reader)).startswith(b"HTTP/1.1 400 ")
+        assert running.closed("malformed") == 1
+
+
+@pytest.mark.parametrize(("size", "number"), [(1, 900), (512, 4000), (65_536, 100)])
+async def test_a_body_in_few_or_larger_pieces_is_read(size: int, number: int) -> None:
+    async with site() as running:
+        pieces = (b"%x\r\n" % size + b"a" * size + b"\r\n") * number
+        reader, _ = await running.connect(CHUNKED + pieces + b"0\r\n\r\n")
+        answer = await reader.readuntil(str(size * number).encode())
+        assert answer.startswith(b"HTTP/1.1 200 ")
+
+
 async def test_pipelined_requests_beyond_their_bound_close_the_connection() -> None:
     async with site(pipeline_limit=4) as running:
         reader, _ = await running.connect(GET.replace(b"/ ", b"/wait ") + GET * 10)

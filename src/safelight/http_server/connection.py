@@ -19,7 +19,11 @@ _ANSWERS = {  # status, message
         "The request did not arrive in time. Send it again without pauses.",
     ),
     "malformed": ("400 Bad Request", "This is not a valid HTTP/1.1 request."),
+    "pieces": ("400 Bad Request", "The body comes in pieces of a few bytes. Send larger chunks."),
 }
+_COUNTED = {"silent": "slow", "pieces": "malformed"}  # as in the metric, if not by the same name
+# Each piece of a body costs time, however small it is: the first are free, then they have a size.
+_FREE_PIECES, _PIECE_BYTES = 1000, 256
 
 
 class Connection(HttpToolsProtocol):
@@ -34,6 +38,7 @@ class Connection(HttpToolsProtocol):
     _fault = "malformed"
     _moved = False  # whether a packet completed headers or had a piece of a body
     _overhead_bytes = 0  # received since the last such packet, and in this one
+    _pieces = _body_bytes = 0  # of the present request
     _unsent_bytes = 0
     _unsent_since = 0.0
 
@@ -94,6 +99,7 @@ class Connection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Start a request. Raises HttpParserError if its headers or the pipeline are too long."""
         self._head_since, self._in_head, self._moved = None, False, True
+        self._pieces = self._body_bytes = 0
         # Headers are part of what was received, and most packets are smaller than the limit.
         is_large = self._overhead_bytes > self._header_limit_bytes
         if is_large and _length(self.url, self.headers) > self._header_limit_bytes:
@@ -105,8 +111,13 @@ class Connection(HttpToolsProtocol):
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
-        """Read a piece of a body."""
+        """Read a piece of a body. Raises HttpParserError if there are many small ones."""
         self._moved = True
+        self._pieces += 1
+        self._body_bytes += len(body)
+        if self._pieces > _FREE_PIECES + self._body_bytes / _PIECE_BYTES:
+            self._fault = "pieces"
+            raise httptools.HttpParserError
         super().on_body(body)
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's text
@@ -148,7 +159,7 @@ class Connection(HttpToolsProtocol):
 
     def _refuse(self, reason: str) -> None:
         """Close the connection; say why, unless another response is on its way."""
-        self.places.count("slow" if reason == "silent" else reason)
+        self.places.count(_COUNTED.get(reason, reason))
         current = self._current()
         is_busy = current is not None and current.response_started and not current.response_complete
         unsent = self.transport.get_write_buffer_size()

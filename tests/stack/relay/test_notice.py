@@ -55,6 +55,13 @@ def test_a_missing_or_damaged_time_changes_nothing_else(time: str | None) -> Non
     assert "Dashboard: http://grafana/d/safelight-web-service?from=" in notice.text(16_000)
 
 
+@pytest.mark.parametrize("name", ["startsAt", "endsAt"])
+@pytest.mark.parametrize("time", ["9999-12-31T23:59:59Z", "0001-01-01T00:00:01Z"])
+def test_a_time_at_the_end_of_all_time_changes_nothing_else(name: str, time: str) -> None:
+    notice = parse(webhook({**alert(resolved=True), name: time}))
+    assert "Dashboard: http://grafana/d/safelight-web-service" in notice.text(16_000)
+
+
 def test_a_resolved_alert_is_marked() -> None:
     notice = parse(webhook(alert(resolved=True)))
     assert notice.title.startswith("[RESOLVED]")
