@@ -237,8 +237,10 @@ async def empty_fields(target: Target) -> None:
 
 _costly("a JPEG of 20 MB of fill bytes", JPEG, uploads.jpeg_of_fill_bytes)
 _costly("a JPEG of five million empty segments", JPEG, uploads.jpeg_of_empty_segments)
+_costly("a JPEG of ten million markers without a segment", JPEG, uploads.jpeg_of_loose_bytes)
 _costly("a JPEG of 60 000 scans", JPEG, lambda: uploads.jpeg_of_many_scans(60_000))
 _costly("a PNG of 1.6 million chunks", PNG, uploads.png_of_private_chunks)
+_costly("a PNG of 10 000 profiles of a megabyte", PNG, uploads.png_of_profiles)
 _costly("a PNG of 1 x 40 000 000 pixels", PNG, lambda: uploads.png_that_declares(1, 40_000_000))
 _costly("JSON of ten million values", JSON, uploads.json_of_many_values)
 _costly("JSON of two million names", JSON, uploads.json_of_many_names)
@@ -340,7 +342,7 @@ async def withdrawn(target: Target) -> None:
             named = {**headers, "x-request-id": name}
             edit = http.post("/api/edit", content=picture, params=params, headers=named)
             running = asyncio.ensure_future(edit)
-            await asyncio.sleep(_PAUSE_SECONDS)
+            await asyncio.sleep(2 * _PAUSE_SECONDS)
             with suppress(httpx.TransportError):
                 await http.delete(f"/v1/requests/{name}")
             await asyncio.gather(running, return_exceptions=True)

@@ -21,6 +21,12 @@ def jpeg_of_fill_bytes(length: int = 20 * MEGABYTE) -> bytes:
     return whole[:2] + b"\xff" * (length - len(whole)) + whole[2:]
 
 
+def jpeg_of_loose_bytes(length: int = 20 * MEGABYTE, pattern: bytes = b"\xff\xd0") -> bytes:
+    """Markers that begin no segment, before the first scan."""
+    whole = small_jpeg()
+    return whole[:2] + pattern * ((length - len(whole)) // len(pattern)) + whole[2:]
+
+
 def jpeg_of_empty_segments(length: int = 20 * MEGABYTE) -> bytes:
     whole = small_jpeg()
     return whole[:2] + b"\xff\xe1\x00\x02" * ((length - len(whole)) // 4) + whole[2:]
@@ -52,6 +58,17 @@ def png(width: int, height: int, *, more: bytes = b"", rows: bytes = b"") -> byt
 
 def png_of_private_chunks(number: int = 1_600_000) -> bytes:
     return png(64, 64, more=chunk(b"prVt") * number)
+
+
+def png_of_profiles(number: int = 10_000) -> bytes:
+    """Each chunk of 1 KB inflates to a megabyte."""
+    return png(64, 64, more=chunk(b"iCCP", b"p\0\0" + zlib.compress(b"\0" * MEGABYTE, 9)) * number)
+
+
+def jpeg_of_segments(kind: bytes, content: bytes, length: int = 20 * MEGABYTE) -> bytes:
+    whole = small_jpeg()
+    segment = kind + (len(content) + 2).to_bytes(2, "big") + content
+    return whole[:2] + segment * (length // len(segment)) + whole[2:]
 
 
 def png_that_declares(width: int, height: int) -> bytes:

@@ -15,6 +15,28 @@ from tests.attacks import uploads as attacks
 LIMIT_PIXELS = 40_000_000
 ATTACKS: dict[str, tuple[Callable[[], bytes], str]] = {
     "fill bytes": (attacks.jpeg_of_fill_bytes, "more than 1024 fill bytes in a row"),
+    "restart markers": (attacks.jpeg_of_loose_bytes, "outside of its segments"),
+    "data before a scan": (
+        lambda: attacks.jpeg_of_loose_bytes(pattern=b"\xff\0"),
+        "outside of its",
+    ),
+    "noise before a scan": (
+        lambda: attacks.jpeg_of_loose_bytes(pattern=b"\xff\xe1\0\2" + b"a" * 1000),
+        "outside of its",
+    ),
+    "profiles that inflate": (attacks.png_of_profiles, "too many chunks of iCCP"),
+    "texts that inflate": (
+        lambda: attacks.png(64, 64, more=attacks.chunk(b"zTXt", b"a\0\0x") * 17),
+        "too many chunks of zTXt",
+    ),
+    "Exif segments": (
+        lambda: attacks.jpeg_of_segments(b"\xff\xe1", b"Exif\0\0" + b"\0" * 5000),
+        "too many segments of metadata",
+    ),
+    "Photoshop segments": (
+        lambda: attacks.jpeg_of_segments(b"\xff\xed", b"Photoshop 3.0\0" + b"8BIM" * 16_000),
+        "too many segments of metadata",
+    ),
     "empty segments": (attacks.jpeg_of_empty_segments, "more than 4096 markers"),
     "60 000 scans": (lambda: attacks.jpeg_of_many_scans(60_000), "more than 4096 markers"),
     "20 scans of 40 megapixels": (lambda: attacks.jpeg_of_many_scans(20), r"\d+ scans of 8000 x"),

@@ -240,6 +240,14 @@ def test_a_folder_that_does_not_exist_is_one_line(file: str, tmp_path: Path) -> 
         saved(file, tmp_path)
 
 
+def test_a_pipe_or_a_device_is_never_replaced(file: str, tmp_path: Path) -> None:
+    fill(file, 1)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(BadSetting, match="is no ordinary file"):
+        saved(file, tmp_path / "pipe", force=True)
+    assert (tmp_path / "pipe").is_fifo()
+
+
 @pytest.fixture
 def made(backup: Path, tmp_path: Path) -> Path:
     source = f"sqlite:///{tmp_path / 'source.db'}"

@@ -5,6 +5,7 @@ this can run on an event loop.
 """
 
 import re
+from collections import Counter
 from collections.abc import Callable
 
 from safelight.errors import ImageTooCostly
@@ -13,6 +14,11 @@ LONGEST_SIDE_PIXELS = 20_000
 _MARKERS = 4096  # of a JPEG, before its end
 _CHUNKS = 16_384  # of a PNG; a file of 20 MB has 2 560 of the usual size
 _FILL_BYTES = 1024  # between two markers of a JPEG
+_LOOSE_BYTES = 4096  # before the first scan of a JPEG, outside of its segments; Pillow reads each
+# Metadata that Pillow joins, parses or inflates when it opens a file.
+_EXIF, _EXIFS = b"Exif", 4  # segments of 64 KiB; the standard has one
+_APP1, _APP13, _PHOTOSHOPS = 0xE1, 0xED, 16
+_INFLATED = {b"iCCP": 1, b"zTXt": 4, b"iTXt": 4}  # chunks of a PNG, up to 1 MB each
 _SCAN_PIXELS = (
     600_000_000  # of all scans together: the usual 10 scans of 40 megapixels, and half more
 )
@@ -41,9 +47,14 @@ def check_size(width: int, height: int, scans: int = 1) -> None:
 
 
 def _scans_of_jpeg(content: bytes) -> int:
-    place, scans = 2, 0
+    place, scans, loose = 2, 0, 0
+    seen = Counter[int]()
     for _ in range(_MARKERS):
         found = _MARKER.search(content, place)
+        if not scans:
+            loose += max(0, (len(content) if found is None else found.start()) - place)
+        if loose > _LOOSE_BYTES:
+            raise ImageTooCostly(f"The image has {loose} bytes outside of its segments.")
         if found is None:
             return scans  # it is damaged: the decoder says how
         after = content[found.end() - 1 : found.end() + _FILL_BYTES]
@@ -52,20 +63,32 @@ def _scans_of_jpeg(content: bytes) -> int:
             raise ImageTooCostly(f"The image has more than {_FILL_BYTES} fill bytes in a row.")
         if not rest or rest[0] == _END_OF_IMAGE:
             return scans
+        loose += 0 if scans else len(after) - len(rest)
         marker = rest[0]
         place = found.end() + len(after) - len(rest)
         scans += marker == _START_OF_SCAN
         if marker not in _WITHOUT_LENGTH:
+            _count_metadata(seen, marker, content[place + 2 : place + 6])
             place += int.from_bytes(content[place : place + 2], "big")
     raise ImageTooCostly(f"The image has more than {_MARKERS} markers.")
 
 
+def _count_metadata(seen: Counter[int], marker: int, name: bytes) -> None:
+    seen[marker] += marker == _APP13 or (marker == _APP1 and name == _EXIF)
+    if seen[_APP1] > _EXIFS or seen[_APP13] > _PHOTOSHOPS:
+        raise ImageTooCostly("The image has too many segments of metadata.")
+
+
 def _check_chunks(content: bytes) -> int:
-    place = _PNG_HEAD_BYTES
+    place, seen = _PNG_HEAD_BYTES, Counter[bytes]()
     for _ in range(_CHUNKS):
         head = content[place : place + 8]
         if len(head) < 8 or head[4:] == b"IEND":
             return 1
+        name = head[4:]
+        seen[name] += name in _INFLATED
+        if seen[name] > _INFLATED.get(name, 0):
+            raise ImageTooCostly(f"The image has too many chunks of {name.decode()}.")
         place += int.from_bytes(head[:4], "big") + _PNG_FRAME_BYTES
     raise ImageTooCostly(f"The image has more than {_CHUNKS} chunks.")
 

@@ -11,6 +11,7 @@ from safelight.quality.colour import as_srgb
 from safelight.quality.formats import decoding_pixels, open_image
 
 _ORIENTATION = 0x0112  # EXIF 2.32, table 4
+_EXIF_LIMIT_BYTES = 256 * 1024  # a thumbnail has 64 KiB; each tag costs time
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -137,9 +138,11 @@ def _orientation(opened: Image.Image) -> int:
 
     `getexif` would decode a whole PNG. Pillow turns a TIFF itself.
     """
-    exif = Image.Exif()
+    exif, content = Image.Exif(), opened.info.get("exif") or b""
+    if len(content) > _EXIF_LIMIT_BYTES:
+        return 1
     try:
-        exif.load(opened.info.get("exif", b""))
+        exif.load(content)
         orientation = exif.get(_ORIENTATION, 1)
     except Exception:  # noqa: BLE001 - EXIF is often damaged by editors; the image is whole
         return 1

@@ -109,6 +109,8 @@ def _check_target(database: Database, file: Path, *, force: bool) -> None:
         raise BadSetting(f"{file} is the database itself. Choose another file.")
     if file.is_dir():
         raise BadSetting(f"{file} is a folder. Name a file in it.")
+    if file.exists() and not file.is_file():
+        raise BadSetting(f"{file} is no ordinary file, and is not replaced. Choose another file.")
     if file.exists() and not force:
         raise BadSetting(f"{file} already exists. Choose another file, or add --force.")
 
