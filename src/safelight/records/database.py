@@ -8,14 +8,15 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Table, delete, insert, inspect, or_, select
+from sqlalchemy import JSON, Connection, Engine, Table, delete, insert, inspect, or_, select
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError, StatementError
 
 from safelight.errors import RecordsUnusable
-from safelight.records.engines import error_text, open_engine, safe_url
-from safelight.records.rows import BadRow, Row, StoredRequest, check_text, owner_hash
+from safelight.records.engines import as_json, error_text, open_engine, safe_url
+from safelight.records.rows import BadRow, Row, StoredRequest, Value, check_text, owner_hash
 from safelight.records.schema import (
     ABOUT_REQUESTS,
     ASSESSMENTS,
@@ -131,6 +132,9 @@ class Database:
     ) -> None:
         if not rows:
             return
+        if self.is_sqlite and not replacing:
+            connection.exec_driver_sql(*_plain_insert(table, rows))
+            return
         statement = self._insert(table)
         updates = {name: statement.excluded[name] for name in replacing}
         key = [table.c.request_id]
@@ -195,6 +199,20 @@ def _detect_bad_rows() -> Iterator[None]:
         if is_value or is_data or isinstance(error.__cause__, _SQLITE_DATA_ERRORS):
             raise BadRow(error_text(error)) from None
         raise
+
+
+def _plain_insert(table: Table, rows: Sequence[Row]) -> tuple[str, list[tuple[Value, ...]]]:
+    """Return an INSERT for SQLite, and its values: SQLAlchemy would need as long as SQLite does."""
+    names = [column.name for column in table.c]
+    texts = [column.name for column in table.c if isinstance(column.type, JSON)]
+    values = itemgetter(*names)
+    plain = [{**row, **{name: as_json(row[name]) for name in texts}} for row in rows]
+    places = ", ".join("?" * len(names))
+    columns = ", ".join(f'"{name}"' for name in names)
+    into = f"INSERT INTO {table.name} ({columns}) VALUES ({places})"
+    return f"{into} ON CONFLICT (request_id) DO NOTHING", [
+        values(row) for row in (plain if texts else rows)
+    ]
 
 
 def prepare_tables(connection: Connection, *, migrate: bool) -> None:

@@ -51,7 +51,7 @@ def open_engine(address: str, *, writing: bool) -> Engine:
         pool_size=1,
         max_overflow=1,
         hide_parameters=True,
-        json_serializer=_json,
+        json_serializer=as_json,
         connect_args={"connect_timeout": _WAIT_SECONDS, "application_name": "safelight"},
     )
 
@@ -80,7 +80,7 @@ def _sqlite(url: URL, *, writing: bool) -> Engine:
             f"There are no records at {file} yet. Start a service with records, or set another "
             "database: SAFELIGHT_RECORDS_URL."
         )
-    engine = create_engine(url, hide_parameters=True, json_serializer=_json)
+    engine = create_engine(url, hide_parameters=True, json_serializer=as_json)
 
     @event.listens_for(engine, "connect")
     def prepare(connection: sqlite3.Connection, _record: object) -> None:
@@ -119,7 +119,8 @@ def _give_to_owner(new: Path, folder: Path) -> None:
         os.chown(new, owner.st_uid, owner.st_gid, follow_symlinks=False)
 
 
-def _json(value: object) -> str:
+def as_json(value: object) -> str:
+    """Return a value as JSON text."""
     return orjson.dumps(value).decode()
 
 
