@@ -256,7 +256,11 @@ _costly(
 # ── Requests ─────────────────────────────────────────────────────────────────────────────────────
 
 
-@attempt("jobs that fail, 20 a second", "the circuit breaker counts callers and kinds of jobs")
+@attempt(
+    "jobs that fail, 20 a second",
+    "the circuit breaker counts callers and kinds of jobs",
+    others=0.7,  # they run, each in a batch of its own
+)
 async def failing(target: Target) -> None:
     await ask(target, lambda _number: {"instruction": "raise"}, per_second=20)
 
@@ -328,7 +332,7 @@ async def tiny(target: Target) -> None:
 @attempt("jobs that are withdrawn while 30 wait", "who did not run moves no turn", others=0.3)
 async def withdrawn(target: Target) -> None:
     picture, headers = photo(64, 64), {"content-type": JPEG}
-    params = {"instruction": "slowly", "steps": "5"}
+    params = {"instruction": "slowly", "steps": "10"}
 
     async def edit(http: httpx.AsyncClient) -> None:
         while True:

@@ -2,6 +2,7 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator
+from time import perf_counter
 from typing import Any
 
 import pytest
@@ -24,6 +25,7 @@ from safelight.metrics.catalog import (
     HTTP_SECONDS,
     PROBE_FAILURES,
 )
+from safelight.metrics.page import Readers
 from safelight.metrics.registry import Meter
 from safelight.probes.asgi import AppProbe, AsgiProbe
 from safelight.probes.declare import fail
@@ -632,3 +634,13 @@ def test_a_route_that_is_removed_leaves_nothing_to_the_next_one(meter: Meter) ->
         del app.router.routes[-1]
     for number in range(30):
         assert value(meter, HTTP_REQUESTS, handler=f"/route{number}") == 3
+
+
+def test_a_reader_of_the_metrics_for_whom_there_is_no_place_waits_a_second(
+    app: FastAPI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Readers, "enter", lambda *_arguments, **_options: False)
+    started = perf_counter()
+    answer = ask(app, "/metrics")
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+    assert perf_counter() - started >= 1

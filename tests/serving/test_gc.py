@@ -1,7 +1,9 @@
-"""The garbage collector leaves alone what start-up made."""
+"""The garbage collector leaves alone what start-up made, and large bodies leave no memory behind."""
 
 import gc
 import socket
+import subprocess
+import sys
 import weakref
 from collections.abc import Iterator
 
@@ -62,3 +64,29 @@ def test_a_service_freezes_its_startup_objects(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(uvicorn.Server, "run", run)
     Service(Settings(model="tests.serving.models:painter", port=free_port())).run()
     assert frozen > [1000]
+
+
+MEMORY = """
+import sys
+import psutil
+from safelight.serving.gc import return_large_blocks
+if sys.argv[1] == "returns":
+    return_large_blocks()
+before = psutil.Process().memory_info().rss
+first = bytearray(b"x" * 20_000_000)
+del first
+bodies, small = [], []
+for _ in range(10):
+    bodies.append(bytearray(b"x" * 10_000_000))
+    small.append(bytearray(b"x" * 300_000))  # lies between two bodies
+bodies.clear()
+print(psutil.Process().memory_info().rss - before)
+"""
+
+
+@pytest.mark.parametrize(("kind", "least", "most"), [("keeps", 20e6, 1e9), ("returns", 0, 10e6)])
+def test_large_bodies_are_returned_to_the_system_once_they_are_freed(
+    kind: str, least: float, most: float
+) -> None:
+    output = subprocess.check_output([sys.executable, "-c", MEMORY, kind], text=True)
+    assert least <= float(output) <= most

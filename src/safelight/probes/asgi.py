@@ -33,6 +33,7 @@ from safelight.telemetry.traces import has_trace, trace_id_of
 
 _METHOD_NOT_ALLOWED = 405  # such a request reached no route, so it is not a model request
 _MAX_PLAIN = 1000
+_REFUSAL_SECONDS = 1.0
 _DEFAULT = WebOptions()
 
 
@@ -165,6 +166,7 @@ class AsgiProbe:
     async def _expose(self, scope: Scope, send: Send) -> None:
         address = (scope.get("client") or ("",))[0]
         if not self._readers.enter(address, is_spent=self.page.is_spent()):
+            await asyncio.sleep(_REFUSAL_SECONDS)  # a reader that does not pause is made to
             await answer(send, 503, [(b"content-length", b"0"), (b"retry-after", b"1")], b"")
             return
         try:

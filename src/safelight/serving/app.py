@@ -29,7 +29,7 @@ from safelight.records.remote import RecorderProcess
 from safelight.records.store import Store
 from safelight.serving.engine.batching import Batching
 from safelight.serving.engine.pool import Pool
-from safelight.serving.gc import freeze_startup_objects
+from safelight.serving.gc import freeze_startup_objects, return_large_blocks
 from safelight.serving.http.access import has_keys
 from safelight.serving.http.api import MODEL_ENDPOINTS, build_api
 from safelight.serving.http.feedback import Feedback
@@ -152,6 +152,7 @@ class Service:
             },
         )
         freeze_startup_objects()
+        return_large_blocks()
         self._server.run()
         if self.failure is not None:
             raise self.failure

@@ -1,6 +1,11 @@
-"""Keep Python's garbage collector from pausing a process that serves requests."""
+"""Memory of a process that serves requests: no pauses of the garbage collector, no kept blocks."""
 
+import ctypes
 import gc
+from contextlib import suppress
+
+_M_MMAP_THRESHOLD = -3  # mallopt(3)
+_LARGE_BYTES = 1024 * 1024
 
 
 def freeze_startup_objects() -> None:
@@ -11,3 +16,13 @@ def freeze_startup_objects() -> None:
     """
     gc.collect()
     gc.freeze()
+
+
+def return_large_blocks() -> None:
+    """Let the system have large blocks back as soon as they are freed.
+
+    After the first large body, glibc would take the next ones from its heap, and keep that. Other C
+    libraries have no such function.
+    """
+    with suppress(AttributeError):
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
