@@ -1,4 +1,4 @@
-"""The garbage collector leaves alone what start-up made, and large bodies leave no memory behind."""
+"""The garbage collector leaves alone what start-up made; large bodies leave no memory behind."""
 
 import gc
 import socket
