@@ -24,6 +24,10 @@ ATTACKS: dict[str, tuple[Callable[[], bytes], str]] = {
         lambda: attacks.jpeg_of_loose_bytes(pattern=b"\xff\xe1\0\2" + b"a" * 1000),
         "outside of its",
     ),
+    "data that is only escapes": (
+        lambda: attacks.small_jpeg()[:-2] + b"\xff\0" * 10_000_000,
+        "bytes of 255 in its scans",
+    ),
     "profiles that inflate": (attacks.png_of_profiles, "too many chunks of iCCP"),
     "texts that inflate": (
         lambda: attacks.png(64, 64, more=attacks.chunk(b"zTXt", b"a\0\0x") * 17),
@@ -38,7 +42,7 @@ ATTACKS: dict[str, tuple[Callable[[], bytes], str]] = {
         "too many segments of metadata",
     ),
     "empty segments": (attacks.jpeg_of_empty_segments, "more than 4096 markers"),
-    "60 000 scans": (lambda: attacks.jpeg_of_many_scans(60_000), "more than 4096 markers"),
+    "60 000 scans": (lambda: attacks.jpeg_of_many_scans(60_000), "bytes of 255 in its scans"),
     "20 scans of 40 megapixels": (lambda: attacks.jpeg_of_many_scans(20), r"\d+ scans of 8000 x"),
     "private chunks": (attacks.png_of_private_chunks, "more than 16384 chunks"),
     "one pixel wide": (lambda: attacks.png_that_declares(1, 40_000_000), "1 x 40000000 pixels"),
@@ -59,7 +63,7 @@ def test_no_image_costs_more_than_a_moment_to_refuse(
     ):
         with pytest.raises(ImageTooCostly, match=reason):
             refused()
-    assert perf_counter() - started < 1  # before: seconds to minutes; now: about 10 ms
+    assert perf_counter() - started < 0.3  # before: seconds to minutes; now: about 10 ms
 
 
 @pytest.mark.parametrize("progressive", [False, True])

@@ -15,6 +15,7 @@ _MARKERS = 4096  # of a JPEG, before its end
 _CHUNKS = 16_384  # of a PNG; a file of 20 MB has 2 560 of the usual size
 _FILL_BYTES = 1024  # between two markers of a JPEG
 _LOOSE_BYTES = 4096  # before the first scan of a JPEG, outside of its segments; Pillow reads each
+_ESCAPES = 1_000_000  # bytes 0xFF from the first scan on; one in 256 is usual, and each costs time
 # Metadata that Pillow joins, parses or inflates when it opens a file.
 _EXIF, _EXIFS = b"Exif", 4  # segments of 64 KiB; the standard has one
 _APP1, _APP13, _PHOTOSHOPS = 0xE1, 0xED, 16
@@ -50,11 +51,14 @@ def _scans_of_jpeg(content: bytes) -> int:
     place, scans, loose = 2, 0, 0
     seen = Counter[int]()
     for _ in range(_MARKERS):
-        found = _MARKER.search(content, place)
+        end = len(content) if scans else min(len(content), place + _LOOSE_BYTES + 2)
+        found = _MARKER.search(content, place, end)
         if not scans:
-            loose += max(0, (len(content) if found is None else found.start()) - place)
+            loose += max(0, (end if found is None else found.start()) - place)
         if loose > _LOOSE_BYTES:
-            raise ImageTooCostly(f"The image has {loose} bytes outside of its segments.")
+            raise ImageTooCostly(
+                f"The image has more than {_LOOSE_BYTES} bytes outside of its segments."
+            )
         if found is None:
             return scans  # it is damaged: the decoder says how
         after = content[found.end() - 1 : found.end() + _FILL_BYTES]
@@ -66,6 +70,8 @@ def _scans_of_jpeg(content: bytes) -> int:
         loose += 0 if scans else len(after) - len(rest)
         marker = rest[0]
         place = found.end() + len(after) - len(rest)
+        if marker == _START_OF_SCAN and not scans and content.count(b"\xff", place) > _ESCAPES:
+            raise ImageTooCostly(f"The image has more than {_ESCAPES} bytes of 255 in its scans.")
         scans += marker == _START_OF_SCAN
         if marker not in _WITHOUT_LENGTH:
             _count_metadata(seen, marker, content[place + 2 : place + 6])
