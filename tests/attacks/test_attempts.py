@@ -17,7 +17,7 @@ SLACK = 3.0 if os.environ.get("SHORT") else 1.0
 HEALTH_SECONDS = 0.1
 MEMORY_RATIO = 0.5  # more than normal
 LOG_BYTES_PER_SECOND = 100_000
-CALM_SECONDS = 2.0
+CALM_SECONDS = 2.0 if os.environ.get("SHORT") else 4.0
 
 
 @pytest.fixture(scope="session")

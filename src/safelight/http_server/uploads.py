@@ -80,14 +80,16 @@ async def read_body(request: Request, limit_bytes: int, upload: Upload | None = 
     """
     if int(request.headers.get("content-length") or 0) > limit_bytes:
         raise BodyTooLarge(limit_bytes)
-    body = bytearray()
+    chunks: list[bytes] = []
+    size = 0
     try:
         async for chunk in request.stream():
-            body += chunk
-            if len(body) > limit_bytes:
+            chunks.append(chunk)
+            size += len(chunk)
+            if size > limit_bytes:
                 raise BodyTooLarge(limit_bytes)
             if upload is not None:
-                upload.grow(len(body))
+                upload.grow(size)
     except ClientDisconnect:
         raise Cancelled from None
-    return bytes(body)
+    return b"".join(chunks)  # one copy; of a single chunk none
