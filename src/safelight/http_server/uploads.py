@@ -80,16 +80,14 @@ async def read_body(request: Request, limit_bytes: int, upload: Upload | None = 
     """
     if int(request.headers.get("content-length") or 0) > limit_bytes:
         raise BodyTooLarge(limit_bytes)
-    chunks: list[bytes] = []
-    size = 0
+    body = bytearray()
     try:
         async for chunk in request.stream():
-            chunks.append(chunk)
-            size += len(chunk)
-            if size > limit_bytes:
+            body += chunk
+            if len(body) > limit_bytes:
                 raise BodyTooLarge(limit_bytes)
             if upload is not None:
-                upload.grow(size)
+                upload.grow(len(body))
     except ClientDisconnect:
         raise Cancelled from None
-    return b"".join(chunks)  # one copy; of a single chunk none
+    return bytes(body)
