@@ -166,7 +166,7 @@ class AsgiProbe:
     async def _expose(self, scope: Scope, send: Send) -> None:
         address = (scope.get("client") or ("",))[0]
         if not self._readers.enter(address, is_spent=self.page.is_spent()):
-            await asyncio.sleep(_REFUSAL_SECONDS)  # a reader that does not pause is made to
+            await asyncio.sleep(_REFUSAL_SECONDS)  # so that no reader asks without a pause
             await answer(send, 503, [(b"content-length", b"0"), (b"retry-after", b"1")], b"")
             return
         try:

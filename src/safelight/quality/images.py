@@ -11,7 +11,7 @@ from safelight.quality.colour import as_srgb
 from safelight.quality.formats import decoding_pixels, open_image
 
 _ORIENTATION = 0x0112  # EXIF 2.32, table 4
-_EXIF_LIMIT_BYTES = 256 * 1024  # a thumbnail has 64 KiB; each tag costs time
+_EXIF_LIMIT_BYTES = 256 * 1024  # usually at most 64 KiB, with its thumbnail; each tag costs time
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,

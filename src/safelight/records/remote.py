@@ -1,4 +1,4 @@
-"""The recorder in a process of its own: the API process never holds its interpreter for a database.
+"""The recorder in a process of its own: no database slows down the API process.
 
 The process has a low CPU priority. It is started by the first call, and again after it ended.
 """

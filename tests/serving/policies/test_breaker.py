@@ -502,6 +502,7 @@ def test_one_who_failed_lately_does_not_pass_an_open_circuit() -> None:
     guarded.refused("mallory")
     guarded.clock.now += 601
     guarded.serve("mallory")
+    assert guarded.state == 0
 
 
 def test_what_is_kept_of_proven_callers_is_bounded() -> None:
