@@ -18,6 +18,7 @@ from statistics import median
 import psutil
 
 from benchmarks.measurements import Measurement, rounds
+from safelight.stories.replay import free_port
 
 SERVERS = ("plain", "safelight", "instrumentator")
 _CONNECTIONS = 16
@@ -99,13 +100,6 @@ def _cpu_seconds(process: psutil.Process) -> float:
         return sum(int((t / "schedstat").read_text().split()[0]) for t in threads.iterdir()) / 1e9
     times = process.cpu_times()
     return float(times.user + times.system)
-
-
-def free_port() -> int:
-    """Return a port of 127.0.0.1 that no process uses."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def await_port(port: int, seconds: float = 10.0) -> None:

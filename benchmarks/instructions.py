@@ -11,8 +11,9 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
-from benchmarks.http import SERVERS, await_port, free_port, load
+from benchmarks.http import SERVERS, await_port, load
 from benchmarks.measurements import Measurement
+from safelight.stories.replay import free_port
 
 _COMMAND = ("valgrind", "--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=/dev/null")
 _TOTAL = re.compile(r"I\s+refs:\s+([\d,]+)")

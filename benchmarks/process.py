@@ -1,7 +1,6 @@
 """Measure the start time and the memory of the API process of `safelight serve`."""
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -13,6 +12,7 @@ from statistics import median
 import psutil
 
 from benchmarks.measurements import Measurement, rounds
+from safelight.stories.replay import free_port
 
 _ROUNDS = 5
 
@@ -27,9 +27,7 @@ def measure() -> Iterator[Measurement]:
 
 
 def _start() -> tuple[float, float]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     started = time.perf_counter()
     child = subprocess.Popen(
         [sys.executable, "-m", "safelight", "serve", "--port", str(port)],

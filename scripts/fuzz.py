@@ -6,7 +6,6 @@ and some must have a result.
 
 import os
 import re
-import socket
 import subprocess
 import sys
 import tempfile
@@ -15,6 +14,8 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from safelight.stories.replay import free_port
 
 BIN = Path(sys.executable).parent
 # Each model, with the routes that run it.
@@ -33,9 +34,7 @@ _LEAST_RESULTS = 1  # else nothing got past the decoder
 @contextmanager
 def served(model: str) -> Iterator[str]:
     """Serve a model on a free port until the block ends; yield its URL."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     with tempfile.TemporaryDirectory() as folder, Path(folder, "log").open("w+") as log:
         process = subprocess.Popen(
             [BIN / "safelight", "serve", model, "--port", str(port)],

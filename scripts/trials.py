@@ -3,7 +3,6 @@
 import os
 import shlex
 import signal
-import socket
 import subprocess
 import time
 import urllib.error
@@ -12,6 +11,8 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from safelight.stories.replay import free_port
 
 READY_SECONDS, STOP_SECONDS, RUN_SECONDS = 60, 30, 60
 NOWHERE = "http://127.0.0.1:9"
@@ -258,13 +259,6 @@ def environment(more: dict[str, str]) -> dict[str, str]:
         if name not in hidden and not name.startswith("SAFELIGHT_")
     }
     return {**kept, "HF_HUB_OFFLINE": "1", "NO_COLOR": "1", **more}
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def until_ready(url: str, process: "subprocess.Popen[bytes]") -> bool:

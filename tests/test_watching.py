@@ -1,6 +1,5 @@
 import asyncio
 import json
-import socket
 import threading
 from pathlib import Path
 from typing import Any
@@ -32,6 +31,7 @@ from safelight.metrics.catalog import (
     STEPS,
     SUCCESSES,
 )
+from safelight.stories.replay import free_port
 from safelight.telemetry.logs import configure_logging, log_sink
 from tests.pipelines import STEPS as MADE
 from tests.pipelines import draw, edit
@@ -228,9 +228,7 @@ def test_two_pipelines_in_one_process_have_their_own_metrics(
 
 
 def test_a_script_can_serve_its_metrics_on_a_port(edit_pipe: Any) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     with watch(pipeline=edit_pipe) as watched:
         watched.serve(port)
         edit(edit_pipe)

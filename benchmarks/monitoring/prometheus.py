@@ -1,6 +1,5 @@
 """Run the real Prometheus on a free port, with blocks of a folder or live targets."""
 
-import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +9,8 @@ from threading import Event
 from typing import Any
 
 import httpx
+
+from safelight.stories.replay import free_port
 
 _START_SECONDS = 60
 
@@ -23,12 +24,6 @@ class Prometheus:
     def get(self, path: str, **params: str) -> Any:
         response = self.client.get(f"/api/v1/{path}", params=params)
         return response.raise_for_status().json()["data"]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager

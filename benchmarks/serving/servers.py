@@ -8,7 +8,6 @@ import http.client
 import os
 import re
 import signal
-import socket
 import subprocess
 import time
 import urllib.request
@@ -21,6 +20,7 @@ from tempfile import TemporaryDirectory
 import psutil
 
 from benchmarks.serving.systems import System
+from safelight.stories.replay import free_port
 
 _DEVICE_SECONDS = re.compile(r'^\w+_device_seconds_total\{.*?use="(\w+)".*?\} (\S+)', re.MULTILINE)
 ROOT = Path(__file__).parents[2]
@@ -65,7 +65,7 @@ def serving(system: System) -> Iterator[Server]:
         TemporaryDirectory(ignore_cleanup_errors=True) as home,
         Path(home, "log").open("w+b") as log,
     ):
-        port = _free_port()
+        port = free_port()
         command = [part.replace("{port}", str(port)) for part in system.command]
         variables = {
             name: value.replace("{home}", home) for name, value in system.environment.items()
@@ -160,9 +160,3 @@ def _pss(pid: int) -> int:
             if line.startswith("Pss:"):
                 return int(line.split()[1]) * 1024
     return 0
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -1,7 +1,6 @@
 """Run every example of docs/watching.md, and call every route that it makes."""
 
 import re
-import socket
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from transformers import ResNetForImageClassification as Classifier
 
 import safelight
 from safelight.metrics.catalog import HTTP_REQUESTS, MODEL_REQUESTS
+from safelight.stories.replay import free_port
 from safelight.watching import Watch
 from tests.pipelines import classifier, text_pipeline
 from tests.probes.web import ask
@@ -46,9 +46,7 @@ def quick(pipe: Any) -> Any:
 @pytest.fixture
 def names(edit_pipe: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """Return what the examples take for granted."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     serve = Watch.serve
     monkeypatch.setattr(Watch, "serve", lambda watched, **_: serve(watched, port))
     folder = classifier(tmp_path, several=False)

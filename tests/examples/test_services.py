@@ -2,7 +2,6 @@
 
 import ast
 import re
-import socket
 import subprocess
 import sys
 import threading
@@ -18,6 +17,7 @@ from PIL import Image
 
 from safelight.metrics.registry import parse, where
 from safelight.settings import program_environment
+from safelight.stories.replay import free_port
 from tests.asking import HTTP
 from tests.pipelines import picture
 from tests.untrained import build_edit
@@ -55,9 +55,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module", params=SERVICES)
 def service(request: pytest.FixtureRequest, model: Path) -> Iterator[Running]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     command = [sys.executable, str(EXAMPLES / request.param), str(model), str(port)]
     environment = program_environment(OMP_NUM_THREADS="1")
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:

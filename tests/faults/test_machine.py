@@ -15,8 +15,9 @@ import pytest
 
 from safelight.metrics.catalog import LOG_LINES_LOST, QUEUE_DEPTH
 from safelight.settings import program_environment
+from safelight.stories.replay import free_port
 from tests.faults.conftest import QUICK, Outcome, Victim, counted, record, send_edit
-from tests.serving.conftest import answers, free_port, until
+from tests.serving.conftest import answers, until
 from tests.serving.running import PAINTER, client, edit, with_engine
 
 

@@ -18,9 +18,9 @@ from safelight.http_server.uploads import Uploads, read_body
 from safelight.metrics.catalog import CONNECTIONS_CLOSED
 from safelight.metrics.registry import Meter
 from safelight.settings import load
+from safelight.stories.replay import free_port
 from safelight.tls import Certificate
 from tests.reading import FakeClock, value
-from tests.serving.conftest import free_port
 
 LARGE = b"x" * 8_000_000
 GET = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"

@@ -15,6 +15,7 @@ from safelight.metrics.metric import Metric
 from safelight.metrics.processes.group import Snapshot
 from safelight.metrics.registry import Meter
 from safelight.metrics.series import width
+from safelight.stories.replay import free_port
 from tests.stack.waiting import eventually
 
 needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
@@ -74,8 +75,7 @@ def test_the_processor_time_does_not_fall_when_a_worker_ends() -> None:
 def test_half_sent_requests_take_few_threads_and_keep_no_other_caller_out(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = int(probe.getsockname()[1])
+    port = free_port()
     stop, before = Meter("pix").serve(port), threading.active_count()
     try:
         with ExitStack() as attack:
@@ -101,8 +101,7 @@ def test_a_caller_of_the_metrics_who_sends_nothing_is_closed(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("safelight.metrics.exposition._Silent.timeout", 0.1)
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = int(probe.getsockname()[1])
+    port = free_port()
     stop = Meter("pix").serve(port)
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=10) as caller:

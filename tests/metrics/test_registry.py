@@ -1,5 +1,4 @@
 import re
-import socket
 import subprocess
 from typing import Any
 
@@ -33,6 +32,7 @@ from safelight.metrics.catalog import (
 )
 from safelight.metrics.metric import OTHER, Across, Kind, Metric
 from safelight.metrics.registry import Meter, current, parse, parts, where
+from safelight.stories.replay import free_port
 from tests.reading import OPENMETRICS, at_once, processor_seconds, series, slowness, text, value
 
 every_metric = pytest.mark.parametrize("metric", CATALOG, ids=lambda metric: metric.name)
@@ -302,9 +302,7 @@ def test_promtool_accepts_the_full_catalogue(meter: Meter) -> None:
 
 
 def test_a_program_without_a_web_server_can_serve_its_metrics(meter: Meter) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     meter.set(QUEUE_DEPTH, value=7)
     stop = meter.serve(port)
     try:

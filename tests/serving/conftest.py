@@ -1,7 +1,6 @@
 """A real service, started once: the API process and its worker with the demo model."""
 
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -18,6 +17,7 @@ import pytest
 from safelight.metrics.registry import Samples, parse
 from safelight.settings import program_environment
 from safelight.stack.tools.samples import photo
+from safelight.stories.replay import free_port
 from tests.asking import HTTP
 
 READY_SECONDS = 120.0  # a model is loaded, beside those of other tests
@@ -46,13 +46,6 @@ class RealService:
         """Return the sum of the samples of a name whose labels include those given."""
         wanted = set(labels.items())
         return sum(v for (n, found), v in self.samples().items() if n == name and wanted <= found)
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def until(condition: Callable[[], bool], seconds: float) -> bool:

@@ -13,7 +13,8 @@ import uvicorn
 from safelight.metrics.catalog import RECORDS
 from safelight.serving.app import Service
 from safelight.settings import load, program_environment
-from tests.serving.conftest import RealService, free_port, until
+from safelight.stories.replay import free_port
+from tests.serving.conftest import RealService, until
 from tests.serving.running import PAINTER
 
 MEBIBYTE = 1024**2

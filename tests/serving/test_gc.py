@@ -13,7 +13,7 @@ import uvicorn
 from safelight.serving.app import Service
 from safelight.serving.gc import freeze_startup_objects
 from safelight.settings import Settings
-from tests.serving.conftest import free_port
+from safelight.stories.replay import free_port
 
 
 class Knot:

@@ -10,16 +10,17 @@ from typing import TypeVar
 
 import psutil
 
+from safelight.stories.replay import free_port
+
 Value = TypeVar("Value")
 
 
 def free_ports(count: int) -> list[int]:
     """Return different ports of 127.0.0.1 without a listener."""
-    with ExitStack() as sockets:
-        probes = [sockets.enter_context(socket.socket()) for _ in range(count)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [int(probe.getsockname()[1]) for probe in probes]
+    ports: set[int] = set()
+    while len(ports) < count:
+        ports.add(free_port())
+    return list(ports)
 
 
 def consecutive_ports(count: int) -> int:

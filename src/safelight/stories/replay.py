@@ -2,8 +2,9 @@
 
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from random import SystemRandom
 from threading import Event
 
 from safelight.diagnosis.prometheus import Prometheus
@@ -12,6 +13,7 @@ from safelight.stack.local import PROMETHEUS, PROMETHEUS_NAMES
 from safelight.stack.programs import Program, Running, find_program
 
 _HOST = "127.0.0.1"
+_PORTS = range(10_000, 32_768)  # Linux gives the ports above to outgoing connections
 _POLL_SECONDS = 0.1
 _START_SECONDS = 60.0
 _GRACE_SECONDS = 5.0
@@ -35,10 +37,12 @@ def replay(folder: Path) -> Iterator[Prometheus]:
 
 
 def free_port() -> int:
-    """Return a port that no process listens on now."""
-    with socket.socket() as probe:
-        probe.bind((_HOST, 0))
-        return int(probe.getsockname()[1])
+    """Return a port that no process listens on, and that no outgoing connection can take."""
+    while True:
+        port = SystemRandom().choice(_PORTS)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind((_HOST, port))
+            return port
 
 
 def _program(folder: Path, port: int) -> Program:

@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -17,6 +16,7 @@ from safelight.metrics.catalog import HTTP_REQUESTS
 from safelight.metrics.metric import Metric
 from safelight.metrics.processes.folder import VALUES, base
 from safelight.metrics.registry import Samples, parse, where
+from safelight.stories.replay import free_port
 
 BIN = Path(sys.executable).parent
 ASGI = """
@@ -128,7 +128,7 @@ def serving(folder: Path, name: str, *options: str) -> Iterator[Server]:
     """Start a server, and wait until both workers are ready; `alone` has no workers."""
     (folder / "asgi.py").write_text(ASGI)
     (folder / "wsgi.py").write_text(WSGI)
-    port, metrics_port = _free_port(), _free_port()
+    port, metrics_port = free_port(), free_port()
     places = {"PORT": str(port), "HOST": f"127.0.0.1:{port}"}
     program, *arguments = SERVERS.get(name, ALONE)
     command = [str(BIN / program), *(places.get(word, word) for word in arguments), *options]
@@ -139,7 +139,7 @@ def serving(folder: Path, name: str, *options: str) -> Iterator[Server]:
     server = Server(process, port, metrics_port)
     workers = 0 if name == "alone" else 2
     try:
-        wait_until(lambda: len(server.workers()) == workers and _answers(server))
+        wait_until(lambda: len(server.workers()) == workers and _answers(server), log=folder / "log")
         yield server
     finally:
         for pid in (process.pid, *server.workers()):  # first who would start new workers
@@ -149,17 +149,11 @@ def serving(folder: Path, name: str, *options: str) -> Iterator[Server]:
             shutil.rmtree(left)
 
 
-def wait_until(ready: Callable[[], bool], seconds: float = 20.0) -> None:
+def wait_until(ready: Callable[[], bool], seconds: float = 20.0, log: Path | None = None) -> None:
     ends = monotonic() + seconds
     while not ready():
-        assert monotonic() < ends
+        assert monotonic() < ends, log and log.read_text()
         subprocess.run(["sleep", "0.05"], check=True)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _answers(server: Server) -> bool:
