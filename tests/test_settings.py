@@ -58,6 +58,7 @@ WRONG: dict[str, tuple[str, ...]] = {
     "pipeline_limit": ("0", "1001"),
     "write_buffer_bytes": ("1023", "1073741825"),
     "uploads_limit_bytes": ("1048575", "1099511627777"),
+    "upload_bytes_per_second": ("-1", "1099511627777", "1.5"),
     "max_concurrent_requests": ("0", "100001", "all"),
     "request_timeout_limit_seconds": ("0", "3601", "nan"),
     "batch_limit": ("0", "1025"),

@@ -224,6 +224,13 @@ class Settings(BaseSettings):
         description="Bytes of all request bodies that the service holds; one caller may hold half "
         "of them.",
     )
+    upload_bytes_per_second: int = Field(
+        100_000_000,
+        ge=0,
+        le=1 << 40,
+        description="Bytes of large bodies that one caller may send in a second while others call; "
+        "0 is no limit.",
+    )
 
     queue_limit: int = Field(
         64, ge=1, le=100_000, description="Maximum number of waiting requests."

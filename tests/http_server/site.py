@@ -42,7 +42,10 @@ class Site:
             Route("/read", self._read, methods=["POST"]),
             Route("/upload", self._upload, methods=["POST"]),
         ]
-        self.uploads = Uploads(self.settings.uploads_limit_bytes, self.meter)
+        chosen = self.settings
+        self.uploads = Uploads(
+            chosen.uploads_limit_bytes, self.meter, chosen.upload_bytes_per_second
+        )
         app = Starlette(routes=routes)
         certificate = Certificate.of(self.settings)
         self.server: Server = server_of(

@@ -1,17 +1,18 @@
 """The bytes of all uploads together have a bound, and each caller a share of it."""
 
 from contextlib import ExitStack, suppress
+from time import perf_counter
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from safelight.errors import Overloaded
-from safelight.http_server.uploads import FREE_BYTES, Uploads
+from safelight.http_server.uploads import FREE_BYTES, Pace, Uploads
 from safelight.metrics.catalog import REJECTED
 from safelight.metrics.registry import Meter
 from tests.http_server.site import answered, eventually, site
-from tests.reading import value
+from tests.reading import FakeClock, value
 
 MEGABYTE = 1_000_000
 POST = b"POST /upload HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n"
@@ -108,3 +109,53 @@ def test_the_bound_always_holds_and_every_place_is_given_back(
                 upload.grow(size)
             assert uploads._bytes.total() <= 10 * MEGABYTE
     assert not uploads._bytes
+
+
+def test_a_caller_who_is_alone_sends_as_fast_as_it_can() -> None:
+    clock = FakeClock()
+    pace = Pace(MEGABYTE, clock)
+    pace.meet("alone")
+    clock.now += 2
+    for _ in range(100):
+        pace.meet("alone")
+        assert pace.charge("alone", MEGABYTE) == 0
+
+
+def test_a_caller_among_others_has_a_pace_after_half_a_second_of_it() -> None:
+    clock = FakeClock()
+    pace = Pace(MEGABYTE, clock)
+    pace.meet("modest")
+    pace.meet("greedy")
+    assert pace.charge("greedy", MEGABYTE // 2) == 0
+    assert pace.charge("greedy", MEGABYTE // 4) == 0.25
+    assert pace.charge("modest", MEGABYTE // 4) == 0
+    clock.now += 0.25
+    assert pace.charge("greedy", MEGABYTE // 4) == 0.25
+
+
+def test_a_pace_of_zero_is_none() -> None:
+    pace = Pace(0, FakeClock())
+    pace.meet("one")
+    assert pace.charge("one", 1 << 40) == 0
+
+
+def test_the_callers_of_the_past_take_no_memory() -> None:
+    clock = FakeClock()
+    pace = Pace(MEGABYTE, clock)
+    for number in range(10_000):
+        pace.meet(f"{number}")
+        pace.charge(f"{number}", 100_000)
+        clock.now += 0.1
+    assert len(pace._paid_until) <= 1001
+
+
+@pytest.mark.anyio
+async def test_large_bodies_of_one_caller_arrive_at_its_pace_while_another_calls() -> None:
+    async with site(upload_bytes_per_second=20 * MEGABYTE) as running:
+        for address in ("127.0.1.9", "127.0.1.8"):
+            small = await running.connect(POST % 5 + b"small", address)
+            assert await answered(small) == b"HTTP/1.1 200 OK\r\n"
+        started = perf_counter()
+        large = await running.connect(POST % (20 * MEGABYTE) + b"x" * (20 * MEGABYTE), "127.0.1.8")
+        assert await answered(large) == b"HTTP/1.1 200 OK\r\n"
+        assert perf_counter() - started > 0.4

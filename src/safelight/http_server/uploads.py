@@ -1,10 +1,14 @@
 """Read request bodies, and bound the bytes of those that a server holds from all callers together.
 
 A body counts as it arrives, so an unsent one takes no place, until its response is ready. Small
-bodies are free: connections and the queue bound their number.
+bodies are free: connections and the queue bound their number. While others call, the large bodies
+of one caller also have a pace: the processor time of reading them grows with their bytes.
 """
 
+import asyncio
 from collections import Counter
+from collections.abc import Callable
+from time import monotonic
 from typing import Self
 
 from starlette.requests import ClientDisconnect, Request
@@ -17,6 +21,10 @@ FREE_BYTES = 64 * 1024
 # One caller holds at most half of the limit. A quarter is for callers who hold only a hundredth.
 _SHARE, _KEPT, _LITTLE = 0.5, 0.25, 0.01
 _RETRY_SECONDS = 1.0
+_BURST_SECONDS = 0.5  # of the pace, before a body waits
+_ALONE_SECONDS = 1.0  # after this time without another caller, there is no pace
+_LEAST_WAIT_SECONDS = 0.01
+_OWNER_LIMIT = 1000
 
 
 class Upload:
@@ -26,12 +34,21 @@ class Upload:
         self._uploads = uploads
         self._owner = owner
         self._bytes = 0
+        self._arrived = 0  # since the last wait
 
     def grow(self, size: int) -> None:
         """Count a body of at least `size` bytes. Raises Overloaded if it has no place."""
         if size > max(FREE_BYTES, self._bytes):
             self._uploads.change(self._owner, self._bytes, size)
+            self._arrived += size - self._bytes
             self._bytes = size
+
+    async def wait(self) -> None:
+        """Wait until the caller's pace allows more bytes; meanwhile the connection is not read."""
+        seconds = self._uploads.pace.charge(self._owner, self._arrived)
+        self._arrived = 0
+        if seconds > _LEAST_WAIT_SECONDS:
+            await asyncio.sleep(seconds)
 
     def __enter__(self) -> Self:
         return self
@@ -42,16 +59,51 @@ class Upload:
             self._uploads.change(self._owner, self._bytes, 0)
 
 
-class Uploads:
-    """The bytes of all bodies, by caller. Whatever some send, others have room for small bodies."""
+class Pace:
+    """How fast the large bodies of one caller arrive while others call."""
 
-    def __init__(self, limit_bytes: int, meter: Meter) -> None:
+    def __init__(self, bytes_per_second: float, clock: Callable[[], float] = monotonic) -> None:
+        self._rate = bytes_per_second
+        self._clock = clock
+        self._paid_until: dict[
+            str, float
+        ] = {}  # by caller: when its pace has made up for its bytes
+        self._last_owner = ""
+        self._mixed_at = -_ALONE_SECONDS
+
+    def meet(self, owner: str) -> None:
+        """Note that a caller calls."""
+        if owner != self._last_owner:
+            self._last_owner, self._mixed_at = owner, self._clock()
+
+    def charge(self, owner: str, size: int) -> float:
+        """Count bytes of a caller, and return the seconds until more may come."""
+        now = self._clock()
+        if not (size and self._rate) or now > self._mixed_at + _ALONE_SECONDS:
+            return 0.0
+        if len(self._paid_until) > _OWNER_LIMIT:
+            self._paid_until = {one: at for one, at in self._paid_until.items() if at > now}
+        earliest = now - _BURST_SECONDS
+        paid = max(earliest, self._paid_until.get(owner, earliest)) + size / self._rate
+        self._paid_until[owner] = paid
+        return max(0.0, paid - now)
+
+
+class Uploads:
+    """The bytes of all bodies, by caller. Whatever some send, others have room for small bodies.
+
+    `bytes_per_second` is the pace of one caller while others call; 0 is none.
+    """
+
+    def __init__(self, limit_bytes: int, meter: Meter, bytes_per_second: float = 0) -> None:
         self._limit = limit_bytes
+        self.pace = Pace(bytes_per_second)
         self._meter = meter
         self._bytes: Counter[str] = Counter()
 
     def of(self, owner: str) -> Upload:
         """Return the upload of a request, for a `with` block."""
+        self.pace.meet(owner)
         return Upload(self, owner)
 
     def change(self, owner: str, before: int, after: int) -> None:
@@ -88,6 +140,7 @@ async def read_body(request: Request, limit_bytes: int, upload: Upload | None = 
                 raise BodyTooLarge(limit_bytes)
             if upload is not None:
                 upload.grow(len(body))
+                await upload.wait()
     except ClientDisconnect:
         raise Cancelled from None
     return bytes(body)

@@ -139,7 +139,9 @@ def serving(folder: Path, name: str, *options: str) -> Iterator[Server]:
     server = Server(process, port, metrics_port)
     workers = 0 if name == "alone" else 2
     try:
-        wait_until(lambda: len(server.workers()) == workers and _answers(server), log=folder / "log")
+        wait_until(
+            lambda: len(server.workers()) == workers and _answers(server), log=folder / "log"
+        )
         yield server
     finally:
         for pid in (process.pid, *server.workers()):  # first who would start new workers

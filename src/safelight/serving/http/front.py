@@ -86,7 +86,9 @@ class Front:
         self.repeats = Repeats()
         self.access = Access(settings, meter)
         self._buckets = Buckets(settings.rate_limit_per_minute, meter)
-        self._uploads = Uploads(settings.uploads_limit_bytes, meter)
+        self._uploads = Uploads(
+            settings.uploads_limit_bytes, meter, settings.upload_bytes_per_second
+        )
         self._handle = handle
         self.served = served
         self._taxonomy = taxonomy
