@@ -10,9 +10,10 @@ import os
 import platform
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from importlib.metadata import version
 from os import cpu_count
+
+from benchmarks.published import origin
 
 SHORT = os.environ.get("SHORT") == "1"
 _TOLERANCE = 0.9 if SHORT else 1.0
@@ -82,7 +83,7 @@ def as_markdown(measurements: Iterable[Measurement]) -> Iterator[str]:
     """Yield the lines of the table, after the date, the machine and the versions."""
     machine = f"{cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
     libraries = ", ".join(f"{name} {version(name)}" for name in _LIBRARIES)
-    yield f"Measured on {datetime.now(UTC):%Y-%m-%d} ({machine}; {libraries})."
+    yield f"{origin()} ({machine}; {libraries})."
     yield ""
     yield from rows(measurements)
 

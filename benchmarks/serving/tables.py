@@ -2,11 +2,11 @@
 
 import platform
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from os import cpu_count
 from pathlib import Path
 from statistics import median
 
+from benchmarks.published import origin
 from benchmarks.serving.capacity import CONNECTIONS, Capacity, memory, p50, p99, ready, throughput
 from benchmarks.serving.overload import LOADS, LoadResult, Turn
 from benchmarks.serving.systems import System
@@ -20,7 +20,7 @@ def heading() -> str:
     pins = dict(line.split("==") for line in _PINS.read_text().splitlines() if "==" in line)
     versions = ", ".join(f"{name} {pins[name]}" for name in _LIBRARIES)
     machine = f"{cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
-    return f"Measured on {datetime.now(UTC):%Y-%m-%d} ({machine}; {versions})."
+    return f"{origin()} ({machine}; {versions})."
 
 
 def of_capacity(results: Capacity) -> Iterator[str]:
