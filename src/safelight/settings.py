@@ -225,7 +225,7 @@ class Settings(BaseSettings):
         "of them.",
     )
     upload_bytes_per_second: int = Field(
-        100_000_000,
+        50_000_000,
         ge=0,
         le=1 << 40,
         description="Bytes of large bodies that one caller may send in a second while others call; "

@@ -25,6 +25,9 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
         "records_url": f"sqlite:///{folder / 'records.db'}",
         "log_format": "json",
         "structure_floor": "0",
+        # Four neighbours in batches of any size fall in and out of step: their calm goodput varies
+        # by 5 %. In pairs they keep the device busy, and it varies by 0.4 %.
+        "batch_limit": "2",
         "breaker_rest_seconds": "1",
     }
     with serving(folder, "tests.attacks.model:painter", calm=False, **settings) as service:

@@ -8,6 +8,7 @@ of one caller also have a pace: the processor time of reading them grows with th
 import asyncio
 from collections import Counter
 from collections.abc import Callable
+from io import BytesIO
 from time import monotonic
 from typing import Self
 
@@ -132,15 +133,15 @@ async def read_body(request: Request, limit_bytes: int, upload: Upload | None = 
     """
     if int(request.headers.get("content-length") or 0) > limit_bytes:
         raise BodyTooLarge(limit_bytes)
-    body = bytearray()
+    body = BytesIO()  # it gives its bytes away without a copy
     try:
         async for chunk in request.stream():
-            body += chunk
-            if len(body) > limit_bytes:
+            body.write(chunk)
+            if body.tell() > limit_bytes:
                 raise BodyTooLarge(limit_bytes)
             if upload is not None:
-                upload.grow(len(body))
+                upload.grow(body.tell())
                 await upload.wait()
     except ClientDisconnect:
         raise Cancelled from None
-    return bytes(body)
+    return body.getvalue()

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from safelight.errors import ImageTooCostly
 
 LONGEST_SIDE_PIXELS = 20_000
-_MARKERS = 4096  # of a JPEG, before its end
-_CHUNKS = 16_384  # of a PNG; a file of 20 MB has 2 560 of the usual size
+_MARKERS = 1024  # of a JPEG, before its end; 20 MB are 320 segments of the largest size
+_CHUNKS = 8192  # of a PNG; a file of 20 MB has 2 560 of the usual size
 _FILL_BYTES = 1024  # between two markers of a JPEG
 _LOOSE_BYTES = 4096  # before the first scan of a JPEG, outside of its segments; Pillow reads each
 _ESCAPES = 1_000_000  # bytes 0xFF from the first scan on; one in 256 is usual, and each costs time
