@@ -8,6 +8,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from safelight.errors import BadInput
 from safelight.http_server.connections import FULL, Connections, response
+from safelight.http_server.joined import Joined
 
 _ANSWERS = {  # status, message
     "headers": (
@@ -54,8 +55,10 @@ class Connection(HttpToolsProtocol):
 
     def connection_made(self, transport: BaseTransport) -> None:
         """Wait for the headers of the first request."""
-        super().connection_made(cast("Transport", transport))
-        self.transport.set_write_buffer_limits(high=self.places.settings.write_buffer_bytes)
+        made = cast("Transport", transport)
+        super().connection_made(made)
+        made.set_write_buffer_limits(high=self.places.settings.write_buffer_bytes)
+        self.transport = Joined(made)
         self._head_since = self.heard_at = self.places.clock()
         self.places.ready(self.client, self)
 

@@ -8,7 +8,8 @@ import logging
 import sys
 import threading
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, lru_cache
+from time import time_ns
 from traceback import format_exception
 from types import TracebackType
 from typing import Literal
@@ -150,9 +151,9 @@ def as_ecs(_logger: object, level: str, event: EventDict) -> str:
     Dotted names become nested objects. ecs_logging's StructlogFormatter writes the same, but needs
     ten times as long: a fifth of the time of a small request.
     """
-    moment = datetime.now(UTC).isoformat(timespec="milliseconds")
+    seconds, milliseconds = divmod(time_ns() // 1_000_000, 1000)
     line: dict[str, object] = {
-        "@timestamp": f"{moment[:-6]}Z",
+        "@timestamp": f"{_second(seconds)}.{milliseconds:03}Z",
         "log.level": event.pop("level", level),
         "log.logger": event.pop("logger", _LOGGER),
         "message": event.pop("event", ""),
@@ -187,6 +188,12 @@ def _exception_fields(exc_info: object) -> dict[str, str]:
         "error.message": str(error),
         "error.stack_trace": "".join(format_exception(error)),
     }
+
+
+@lru_cache(1)
+def _second(seconds: int) -> str:
+    """Return a Unix time as text. The lines of one second share it: it takes 2 µs."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 @cache

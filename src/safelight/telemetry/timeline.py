@@ -1,8 +1,7 @@
 """Split a request's time into stages: every moment belongs to exactly one stage."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from time import perf_counter
 
 
@@ -29,13 +28,9 @@ class Timeline:
         self.seconds[stage] += now - self._last
         self._last = now
 
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Charge the block's time to a stage, also if the block raises."""
-        try:
-            yield
-        finally:
-            self.mark(name)
+    def stage(self, name: str) -> "Stage":
+        """Charge the time of a `with` block to a stage, also if the block raises."""
+        return Stage(self, name)
 
     def split(self, measured: Mapping[str, float], rest: str) -> None:
         """Split the time since the last mark by measured seconds; the remainder goes to `rest`.
@@ -50,3 +45,20 @@ class Timeline:
             self.seconds[stage] += seconds * scale
         self.seconds[rest] += max(0.0, elapsed - parts * scale)
         self._last = now
+
+
+class Stage:
+    """The `with` block of a stage; a generator's would take 1 µs more."""
+
+    __slots__ = ("_name", "_timeline")
+
+    def __init__(self, timeline: Timeline, name: str) -> None:
+        self._timeline = timeline
+        self._name = name
+
+    def __enter__(self) -> None:
+        """Begin the block."""
+
+    def __exit__(self, *_error: object) -> None:
+        """Charge its time."""
+        self._timeline.mark(self._name)

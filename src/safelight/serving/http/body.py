@@ -69,7 +69,7 @@ async def _parsed(request: Request, body: bytes, parse: Callable[[bytes], Body])
     image, fields = (
         parse(body) if len(body) < _SMALL_BYTES else await asyncio.to_thread(parse, body)
     )
-    if request.query_params:
+    if request.scope["query_string"]:  # parsing an empty one takes 7 µs
         fields = {**request.query_params, **fields}
     if len(fields) > _FIELD_LIMIT:
         raise MalformedBody(f"The request has {len(fields)} fields; the limit is {_FIELD_LIMIT}.")
