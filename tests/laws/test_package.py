@@ -85,6 +85,22 @@ def test_the_api_process_imports_neither_torch_nor_numpy(module: str) -> None:
     assert done.stdout.strip() == "[]", done.stdout + done.stderr
 
 
+@pytest.mark.parametrize("name", safelight.__all__)
+def test_every_public_name_is_imported_when_it_is_first_used(name: str) -> None:
+    assert name in dir(safelight)
+    assert getattr(safelight, name).__module__.startswith("safelight.")
+
+
+def test_the_recorder_starts_without_the_libraries_of_the_service() -> None:
+    libraries = ("pydantic", "structlog", "prometheus_client", "fastapi")
+    program = (
+        "import safelight.records.child, sys; "
+        f"print([m for m in {libraries!r} if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stdout + done.stderr
+
+
 def test_packages_import_only_from_lower_layers() -> None:
     lint = Path(sys.executable).with_name("lint-imports")
     done = subprocess.run([lint, "--no-cache"], cwd=PROJECT, capture_output=True, text=True)

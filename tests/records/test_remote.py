@@ -147,7 +147,7 @@ def test_it_has_a_low_priority_and_the_caller_imports_no_database(
     recorder: RecorderProcess,
 ) -> None:
     recorder.tidy(NOW)
-    assert process(recorder).nice() == 10
+    assert process(recorder).nice() == min(19, os.nice(0) + 10)
     code = "import sys, safelight.serving.app; sys.exit('sqlalchemy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 

@@ -1,9 +1,12 @@
 """Configuration of the records store, from the settings."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from safelight.records.rows import Origin
-from safelight.settings import Settings
+
+if TYPE_CHECKING:  # the recorder needs no settings, nor the memory of their library
+    from safelight.settings import Settings
 
 MAX_WAITING = 10_000
 _DAY_SECONDS = 86_400.0
@@ -29,14 +32,14 @@ class StoreConfig:
     capacity: int = MAX_WAITING
 
 
-def records_url(settings: Settings) -> str:
+def records_url(settings: "Settings") -> str:
     """Return the database URL, by default a file in the state folder; empty means no records."""
     if settings.records_url is not None:
         return settings.records_url
     return f"sqlite:///{settings.state_folder.expanduser().absolute() / 'records.db'}"
 
 
-def store_config(settings: Settings) -> StoreConfig | None:
+def store_config(settings: "Settings") -> StoreConfig | None:
     """Return the store configuration of a service, or None if records are disabled."""
     url = records_url(settings)
     if not url:
