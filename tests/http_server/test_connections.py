@@ -25,6 +25,20 @@ async def test_the_connection_that_was_silent_for_longest_makes_room_for_a_new_o
         assert running.closed("evicted") >= 1
 
 
+@pytest.mark.parametrize("is_ready", [True, False], ids=["ready", "accepted just now"])
+async def test_a_connection_that_makes_room_before_its_first_request_hears_why(
+    *, is_ready: bool
+) -> None:
+    async with site(connection_limit=1) as running:
+        reader, _ = await running.connect()
+        await eventually(lambda: running.held() and running.held()[0].talk)
+        if not is_ready:  # a busy event loop accepts many before it serves the first
+            running.held()[0].talk = None
+        running.clock.now += 1
+        await running.connect(GET)
+        assert (await rest(reader)).startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
+
+
 async def test_connections_that_have_just_come_make_no_room() -> None:
     async with site(connection_limit=3) as running:
         young = [await running.connect() for _ in range(3)]

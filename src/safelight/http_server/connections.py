@@ -173,17 +173,15 @@ class Connections:
         if talk is not None:
             talk.make_room()
             return
+        if self.settings.tls_certificate is None:
+            _say_full(held)
         with suppress(OSError):  # the event loop, which owns the handshake, reads an end
             held.shutdown(socket.SHUT_RDWR)
 
     def _refuse(self, connection: Held, reason: str) -> bool:
         self.count(reason)
         if self.settings.tls_certificate is None:
-            connection.setblocking(False)  # noqa: FBT003 - the name of its parameter is private
-            with suppress(OSError):
-                connection.send(FULL)
-                # Closing with unread bytes would reset the connection, and the response be lost.
-                connection.recv(_UNREAD_BYTES)
+            _say_full(connection)
         return False
 
 
@@ -228,6 +226,15 @@ FULL = response(
     Overloaded.reason,
     "The service has as many connections as it may have. Close idle ones, or retry in a second.",
 )
+
+
+def _say_full(connection: Held) -> None:
+    """Tell a caller why its connection is closed."""
+    connection.setblocking(False)  # noqa: FBT003 - the name of its parameter is private
+    with suppress(OSError):
+        connection.send(FULL)
+        # Closing with unread bytes would reset the connection, and the response be lost.
+        connection.recv(_UNREAD_BYTES)
 
 
 def _is_among(host: str, networks: str) -> bool:
