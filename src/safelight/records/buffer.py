@@ -78,9 +78,9 @@ class Buffer:
 
     def take(self, limit: int) -> Pending:
         """Return the next entries to write. Returns the same entries until `done` is called."""
-        while self._queue and len(self._taken) < limit:
-            self._taken.append(self._queue.popleft())
         with self._lock:
+            while self._queue and len(self._taken) < limit:
+                self._taken.append(self._queue.popleft())
             entries = (entry for entry in self._taken if _id(entry[1]) not in self._forgotten)
             return Pending(tuple(entries), dict(self._ratings))
 
@@ -94,12 +94,15 @@ class Buffer:
             count, self._taken = len(self._taken), []
         return count
 
-    def drop(self) -> int:
-        """Remove all entries except ratings, which callers got confirmed. Return the number."""
+    def drop(self, *, ratings: bool = False) -> int:
+        """Remove all entries, and `ratings`, which callers got confirmed. Return the number."""
         with self._lock:
             count = len(self._queue) + len(self._taken)
             self._queue.clear()
             self._taken, self._sample_bytes = [], 0
+            if ratings:
+                count += len(self._ratings)
+                self._ratings.clear()
         return count
 
 
