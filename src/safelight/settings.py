@@ -30,7 +30,7 @@ from safelight.renamed import find, with_new_names
 _PREFIX = "SAFELIGHT_"
 _PEER = r"https?://([\w.-]+|\[[0-9a-fA-F:.]+\])(:[1-9][0-9]*)?"
 _PEERS = re.compile(rf"({_PEER}(,{_PEER})*)?")
-_WRONG_PORT = re.compile(r"\w+://(.*@)?[^@/?\[\]]*:(?!\d*([/?,]|$))[^@]*", re.DOTALL)
+_WRONG_PORT = re.compile(r"\w+://(.*@)?[^@/?\[\]]*:(?!\d*([/?]|$))[^@]*", re.DOTALL)
 _LOGIN = re.compile(r"^(\w+://)?.*@", re.DOTALL)  # in an address
 _LAST_PORT = 65535
 SCOPES = ("infer", "rate", "view", "operate")  # of an API key
