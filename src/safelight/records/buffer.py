@@ -43,7 +43,7 @@ class Buffer:
 
     def put(self, at: float, record: Record) -> bool:
         """Add a Record. Return False if the buffer is full."""
-        if len(self._queue) >= self._capacity:
+        if self._is_full():
             return False
         self._queue.append((at, record))
         return True
@@ -52,7 +52,7 @@ class Buffer:
         """Add an Assessment; drop its thumbnails if too many bytes wait. Return False if full."""
         size = _sample_bytes(assessment)
         with self._lock:
-            if len(self._queue) >= self._capacity:
+            if self._is_full():
                 return False
             if self._sample_bytes + size > MAX_SAMPLE_BYTES:
                 assessment, size = replace(assessment, before=b"", after=b""), 0
@@ -104,6 +104,9 @@ class Buffer:
                 count += len(self._ratings)
                 self._ratings.clear()
         return count
+
+    def _is_full(self) -> bool:
+        return len(self._queue) + len(self._taken) >= self._capacity
 
 
 def _id(content: Record | Assessment) -> str:

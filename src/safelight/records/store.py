@@ -70,7 +70,9 @@ class Store:
         return len(self._buffer)
 
     def write(self, record: Record) -> None:
-        """Add a finished request (a sink of Records)."""
+        """Add a finished request (a sink of Records). Of many calls its row has the last one."""
+        if len(record.calls) > 1:
+            record = replace(record, facts=replace(record.facts, calls=record.calls[-1:]))
         self._count_unless(kept=self._buffer.put(self._clock(), record))
 
     def assess(self, assessment: Assessment) -> None:
