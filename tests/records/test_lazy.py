@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 from textwrap import dedent
 
 import psutil
@@ -52,7 +53,7 @@ def recorders(server: Server) -> list[psutil.Process]:
 
 
 @pytest.mark.parametrize("name", SERVERS)
-def test_every_record_of_two_workers_is_stored_once(
+def test_every_record_of_two_workers_is_stored_once_also_at_the_end(
     name: str, stored: Callable[[], list[str]], tmp_path: Path
 ) -> None:
     with serving(tmp_path, name) as server:
@@ -62,7 +63,8 @@ def test_every_record_of_two_workers_is_stored_once(
         assert kept(server, "lost") == 0
         assert {parent_of(each) for each in recorders(server)} == set(server.workers())
         processes = process_tree(server.process.pid)
-        server.stop()
+        sent += len(server.ask("/draw", 10))
+        server.stop()  # which writes what waits
         eventually(lambda: all_gone(processes), within=20, what="no process is left")
     assert len(stored()) == len(set(stored())) == sent
 
@@ -71,11 +73,10 @@ def parent_of(process: psutil.Process) -> int:
     return int(process.ppid())
 
 
-@pytest.mark.parametrize("name", ["alone", *SERVERS])
-def test_a_server_that_stops_writes_what_waits(
-    name: str, stored: Callable[[], list[str]], tmp_path: Path
+def test_a_server_without_workers_writes_what_waits_when_it_stops(
+    stored: Callable[[], list[str]], tmp_path: Path
 ) -> None:
-    with serving(tmp_path, name) as server:
+    with serving(tmp_path, "alone") as server:
         sent = len(server.ask("/draw", 10))
         server.stop()
     assert len(stored()) == sent
@@ -112,6 +113,23 @@ def test_requests_go_on_while_every_recorder_is_stopped(
             each.resume()
         wait_until(lambda: kept(server) == sent)
     assert len(stored()) == sent
+
+
+@pytest.mark.parametrize("name", ["uvicorn", "gthread"])
+def test_requests_go_on_while_recorders_are_killed_and_each_record_is_stored_once(
+    name: str, stored: Callable[[], list[str]], tmp_path: Path
+) -> None:
+    random, sent = Random(name), 0
+    with serving(tmp_path, name) as server:
+        for _ in range(6):
+            sent += len(server.ask("/draw", random.randrange(60)))
+            for each in recorders(server):
+                if random.random() < 0.7:
+                    each.kill()
+        sent += server.ask_both("/draw")
+        wait_until(lambda: kept(server) == sent)
+        assert kept(server, "lost") == 0
+    assert len(stored()) == len(set(stored())) == sent
 
 
 # ── Processes ────────────────────────────────────────────────────────────────────────────────────

@@ -278,8 +278,41 @@ def test_a_store_that_stops_while_its_recorder_is_stopped_counts_what_is_lost(fi
     process(recorder).suspend()
     store.write(a_record())
     store.stop(20)
-    assert store.waiting == counted(meter, "lost")
+    assert store.waiting == 0
     assert counted(meter, "lost") + counted(meter, "written") == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_store_that_stops_just_after_its_recorder_was_hurt_writes_what_waits(
+    number: int, file: str
+) -> None:
+    meter = Meter("tests")
+    config = StoreConfig(file, ORIGIN)
+    recorder = RecorderProcess(config, call_seconds=1.0)
+    store = Store(config, meter, recorder)
+    store.start()
+    eventually(lambda: recorder.pid is not None and not recorder._is_new, within=20, what="it runs")
+    process(recorder).send_signal(number)
+    store.write(a_record())
+    store.stop(20)
+    assert (counted(meter, "written"), counted(meter, "lost")) == (1, 0)
+
+
+def test_what_a_thread_writes_after_the_end_of_its_store_is_not_counted_twice(file: str) -> None:
+    meter = Meter("tests")
+    config = StoreConfig(file, ORIGIN)
+    recorder = RecorderProcess(config, call_seconds=20)
+    store = Store(config, meter, recorder)
+    store.start()
+    eventually(lambda: recorder.pid is not None and not recorder._is_new, within=20, what="it runs")
+    stopped = process(recorder)
+    stopped.suspend()
+    store.write(a_record())
+    store.stop(0.1)
+    assert (counted(meter, "written"), counted(meter, "lost")) == (0, 1)
+    stopped.resume()
+    eventually(lambda: not stopped.is_running(), within=20, what="its thread has ended")
+    assert (counted(meter, "written"), counted(meter, "lost"), store.waiting) == (0, 1, 0)
 
 
 class Account:
@@ -344,19 +377,19 @@ def test_a_full_disk_loses_only_what_does_not_fit_the_buffer(
 def test_a_file_that_another_program_locks_for_long_loses_only_what_does_not_fit(
     file: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    account = Account(file, call_seconds=0.3)
+    account = Account(file, capacity=150, call_seconds=0.3)
     other = sqlite3.connect(file.removeprefix("sqlite:///"), isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     for reason in ("TimeoutError", "database is locked"):  # a new recorder has longer to begin
         caplog.clear()
         account.store._failures = 0  # the next reason is logged too
-        account.write(300)
+        account.write(100)
         account.later()
         assert reason in caplog.text
         assert account.balance() == account.put
     other.close()
-    assert account.settled() == (500, 100)
-    assert len(ids(file)) == 500
+    assert account.settled() == (150, 50)
+    assert len(ids(file)) == 150
 
 
 LONG = "老" * 100_000

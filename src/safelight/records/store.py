@@ -28,6 +28,7 @@ BATCH = 500
 _PAUSE_SECONDS = 1.0  # between batches; a crash of the process loses at most this
 _DELETE_INTERVAL_SECONDS = 60.0
 _MAX_PAUSE_SECONDS = 30.0
+_LAST_TRIES = 2  # at the end: a recorder that has ended is started again
 
 Result = TypeVar("Result")
 log = structlog.wrap_logger(logging.getLogger("safelight"))  # a watched service's own handlers
@@ -169,9 +170,10 @@ class Store:
         while not self._stopping:
             self._wake.wait(self.step())
             self._wake.clear()
-        self._retry_at = 0.0
-        while self.waiting and not self.step():
-            pass
+        for _ in range(_LAST_TRIES):
+            self._retry_at = 0.0
+            while self.waiting and not self.step():
+                pass
         self._tasks.refuse("the service is stopping")
         self.close()
 
