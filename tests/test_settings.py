@@ -102,7 +102,13 @@ WRONG: dict[str, tuple[str, ...]] = {
     "restart_limit": ("-1", "1001"),
     "log_limit_bytes": ("0", "1048575", "big"),
     "log_format": ("", "xml"),
-    "records_url": ("records.db", "mysql://host/name", "sqlite://", "postgres://host/name"),
+    "records_url": (
+        "records.db",
+        "mysql://host/name",
+        "sqlite://",
+        "postgres://host/name",
+        "postgresql://host:x/name",
+    ),
     "records_retention_days": ("0", "-1", "3651", "nan"),
     "records_limit_bytes": ("0", "1048575", "much"),
     "samples_per_type": ("0", "1001"),
@@ -208,6 +214,7 @@ def test_a_wrong_flag_is_refused_like_a_wrong_variable(field: str, wrong: Any) -
         ("peers", "http://one:80,http://user:se/cret@two:8000", "'http://***@two:8000'"),
         ("peers", "user:secret@one", "'***@one'"),
         ("records_url", "mysql://me:s@cret@host/name", "'mysql://***@host/name'"),
+        ("records_url", "postgresql://me:se/cret@host:x/n", "'postgresql://***@host:x/n'"),
     ],
 )
 def test_a_password_in_a_wrong_address_is_not_shown(field: str, value: str, shown: str) -> None:
@@ -216,6 +223,21 @@ def test_a_password_in_a_wrong_address_is_not_shown(field: str, value: str, show
     line = line_of(raised)
     assert line.endswith(f"got {shown}")
     assert "cret" not in line
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "",
+        "sqlite:///C:/x:y/records.db",
+        "postgresql://host/name",
+        "postgresql://me:se:c/r#e?t@host:5432/name",
+        "postgresql://[::1]:5432/name?sslmode=require",
+        "postgresql:///name?host=/var/run/a:b",
+    ],
+)
+def test_an_address_of_records_is_accepted(address: str) -> None:
+    assert load(records_url=address).records_url == address
 
 
 def test_the_line_about_wrong_peers_says_what_to_write() -> None:

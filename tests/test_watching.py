@@ -11,7 +11,8 @@ from fastapi import FastAPI, HTTPException
 from flask import Flask
 
 from safelight import PipelineCall, Record, Watch, watch
-from safelight.errors import AlreadyWatched, BadSetting
+from safelight.cli.main import application
+from safelight.errors import AlreadyWatched, BadSetting, MissingExtra
 from safelight.metrics.catalog import (
     BUILD_INFO,
     GUIDANCE_OVERRIDDEN,
@@ -24,6 +25,8 @@ from safelight.metrics.catalog import (
     MODEL_INFO,
     PROBE_FAILURES,
     PROBE_TIMESTAMP,
+    RECORDS,
+    RECORDS_WAITING,
     REQUEST_SECONDS,
     REQUESTS,
     STAGE_SECONDS,
@@ -37,6 +40,7 @@ from tests.pipelines import STEPS as MADE
 from tests.pipelines import draw, edit
 from tests.probes.web import ask, client
 from tests.reading import at_once, series, text, value
+from tests.records.making import rows
 
 SECRET = "make Rumpelstiltskin old"
 
@@ -307,6 +311,65 @@ def test_a_configured_taxonomy_replaces_the_built_in_one(
     with watch(pipeline=edit_pipe) as watched:
         edit(edit_pipe, SECRET)
     assert value(watched, SUCCESSES, instruction_type="make_goblin") == 1
+
+
+# ── Records in a database ─────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Return the address of the database, which the settings name."""
+    monkeypatch.setenv("SAFELIGHT_RECORDS_URL", f"sqlite:///{tmp_path / 'records.db'}")
+    return f"sqlite:///{tmp_path / 'records.db'}"
+
+
+def test_records_of_requests_and_calls_are_stored_and_drawn_on_the_radar(
+    edit_pipe: Any, database: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    app = service(edit_pipe)
+    with watch(app=app, pipeline=edit_pipe, records=True) as watched:
+        for _ in range(5):
+            ask(app, "/edit", "POST", params={"instruction": "make him old"})
+        edit(edit_pipe, SECRET)
+    assert value(watched, RECORDS, outcome="written") == 6
+    assert value(watched, RECORDS, outcome="lost") == value(watched, RECORDS_WAITING) == 0
+    stored = rows(database, "requests")
+    assert {row["endpoint"] for row in stored} == {"/edit", "none"}
+    assert {row["model"] for row in stored} == {type(edit_pipe).__name__}
+    assert SECRET not in str(stored)
+    application()(["radar", "--service", "instructpix2pix"], standalone_mode=False)
+    assert "make_him_old" in capsys.readouterr().out
+
+
+def test_nothing_is_stored_unless_it_is_asked_for(edit_pipe: Any, database: str) -> None:
+    with watch(pipeline=edit_pipe) as watched:
+        edit(edit_pipe)
+    assert series(watched, RECORDS) == []
+    assert not Path(database.removeprefix("sqlite:///")).exists()
+
+
+def test_an_empty_address_stores_nothing(edit_pipe: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SAFELIGHT_RECORDS_URL", "")
+    with watch(pipeline=edit_pipe, records=True) as watched:
+        edit(edit_pipe)
+    assert series(watched, RECORDS) == []
+
+
+@pytest.mark.parametrize("address", ["records.db", "mysql://host/name", "postgresql://host:a/name"])
+def test_a_wrong_address_is_refused_at_once(
+    address: str, edit_pipe: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SAFELIGHT_RECORDS_URL", address)
+    with pytest.raises(BadSetting, match="SAFELIGHT_RECORDS_URL"):
+        watch(pipeline=edit_pipe, records=True)
+
+
+def test_a_missing_driver_is_named_at_once(edit_pipe: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SAFELIGHT_RECORDS_URL", "postgresql://host/name")
+    monkeypatch.setattr("safelight.models.extras.find_spec", lambda _: None)
+    with pytest.raises(MissingExtra, match=r"safelight\[postgres\]"):
+        watch(pipeline=edit_pipe, records=True)
+    watch(pipeline=edit_pipe).unwatch()
 
 
 # ── Undoing ──────────────────────────────────────────────────────────────────────────────────────

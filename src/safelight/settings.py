@@ -30,6 +30,7 @@ from safelight.renamed import find, with_new_names
 _PREFIX = "SAFELIGHT_"
 _PEER = r"https?://([\w.-]+|\[[0-9a-fA-F:.]+\])(:[1-9][0-9]*)?"
 _PEERS = re.compile(rf"({_PEER}(,{_PEER})*)?")
+_WRONG_PORT = re.compile(r"\w+://(.*@)?[^@/?\[\]]*:(?!\d*([/?]|$))[^@]*", re.DOTALL)
 _LOGIN = re.compile(r"^(\w+://)?.*@", re.DOTALL)  # in an address
 _LAST_PORT = 65535
 SCOPES = ("infer", "rate", "view", "operate")  # of an API key
@@ -454,6 +455,13 @@ class Settings(BaseSettings):
             port = each.rpartition(":")[2]
             if port.isdecimal() and int(port[:6]) > _LAST_PORT:
                 raise ValueError(f"{port[:20]} is not a port")
+        return value
+
+    @field_validator("records_url")
+    @classmethod
+    def _port_is_a_number(cls, value: str | None) -> str | None:
+        if _WRONG_PORT.fullmatch(value or ""):
+            raise ValueError("write the port as a number: postgresql://USER@HOST:5432/NAME")
         return value
 
     @classmethod

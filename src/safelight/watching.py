@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from safelight.errors import AlreadyWatched
 from safelight.libraries import Pipeline, WebApp
 from safelight.metrics.registry import Exposition, Meter
+from safelight.models.extras import require_driver
 from safelight.probes.arguments import check_joined, check_objects, check_options, models_of
 from safelight.probes.asgi import AppProbe, is_asgi
 from safelight.probes.assign import CallCounter
@@ -75,6 +76,7 @@ def watch(  # noqa: PLR0913 - each is one choice of the user
     metrics_path: str = METRICS_PATH,
     metrics_port: int | None = None,
     on_record: Sink | None = None,
+    records: bool = False,
 ) -> Watch:
     """Watch an application, models, or both; with both, each request has its model calls.
 
@@ -96,22 +98,26 @@ def watch(  # noqa: PLR0913 - each is one choice of the user
         metrics_port: also serve the metrics on this port of 127.0.0.1, from a thread of its own,
             which answers while a handler blocks the event loop. `Watch.serve` has other addresses.
         on_record: called with the `Record` of every finished model request.
+        records: also store these records in the database that SAFELIGHT_RECORDS_URL names.
 
     Raises:
         AlreadyWatched: the application or a pipeline already has a probe.
         BadSetting: an object has an unsupported type, or a setting is wrong.
+        MissingExtra: the records' database needs a library that is not installed.
         OSError: the metrics port is in use.
     """
     models = models_of(pipeline, pipelines)
     present = _watch_of(app) if models else None
     if present is not None:
-        check_joined(failed, metrics_path, metrics_port, model_endpoints)
+        check_joined(failed, metrics_path, metrics_port, model_endpoints, records)
         namespace = present.meter.namespace if namespace is None else namespace
     settings = load(namespace=namespace or _namespace_of(models.values()))
     check_objects(app, models)
-    check_options(model_endpoints, failed, metrics_path, metrics_port, on_record)
+    check_options(model_endpoints, failed, metrics_path, metrics_port, on_record, records)
     parts = _Parts(settings, on_record, _only_name(models), present)
     try:
+        if records:
+            parts.store_records()
         if app is not None and present is None:
             options = WebOptions(failed, metrics_path, joins_pages=True)
             parts.watch_app(app, model_endpoints, options)
@@ -147,11 +153,25 @@ class _Parts:
             own = metrics_sink(self.meter, model=self.only_model)
             if joined is not None:
                 self.undo.append(joined.page.share(self.meter))
-        self.sink = _both(own, self.on_record, self.meter)
+        self.sinks = [own] if self.on_record is None else [own, self.on_record]
+        self.sink = _all(self.sinks, self.meter)
         self.watched = Watch(self.meter, self.undo)
         self.sampler = Sampler(self.meter)
         self.counter = CallCounter(self.meter, self.sink)
         self.undo.extend((self.counter.close, carry()))
+
+    def store_records(self) -> None:
+        """Store the records of all requests and calls, unless records are disabled."""
+        from safelight.records.config import store_config
+
+        require_driver(self.settings)
+        config = store_config(self.settings, model=self.only_model)
+        if config is not None:
+            from safelight.records.lazy import LazyStore  # only here: most services need it not
+
+            store = LazyStore(config, self.meter)
+            self.sinks.append(store.write)
+            self.undo.insert(0, store.close)  # at the end: probes may still count until then
 
     def watch_app(self, app: object, model_endpoints: Collection[str], options: WebOptions) -> None:
         """Watch an ASGI or WSGI application."""
@@ -196,16 +216,14 @@ def _watch_of(app: object) -> AppProbe | FlaskProbe | None:
     return probe if isinstance(probe, AppProbe | FlaskProbe) else None
 
 
-def _both(first: Sink, second: Sink | None, meter: Meter) -> Sink:
-    """Return a sink that writes to both; a failure in one affects neither request nor other."""
+def _all(sinks: Collection[Sink], meter: Meter) -> Sink:
+    """Return a sink that writes to all; a failure in one affects neither request nor others."""
     guard = Guard("record", meter.probe_failed)
 
     def write(record: Record) -> None:
-        with guard:
-            first(record)
-        if second is not None:
+        for sink in sinks:
             with guard:
-                second(record)
+                sink(record)
 
     return write
 

@@ -46,6 +46,7 @@ def quick(pipe: Any) -> Any:
 @pytest.fixture
 def names(edit_pipe: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """Return what the examples take for granted."""
+    monkeypatch.setenv("SAFELIGHT_STATE_FOLDER", str(tmp_path))
     port = free_port()
     serve = Watch.serve
     monkeypatch.setattr(Watch, "serve", lambda watched, **_: serve(watched, port))

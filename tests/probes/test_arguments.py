@@ -33,6 +33,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"app": FastAPI(), "metrics_port": "9000"}, "Give a port"),
     ({"app": FastAPI(), "metrics_port": 99_999}, "Give a port"),
     ({"app": FastAPI(), "metrics_port": True}, "Give a port"),
+    ({"app": FastAPI(), "records": "sqlite:///records.db"}, "SAFELIGHT_RECORDS_URL names the"),
     ({"app": FastAPI(), "namespace": "http"}, "is reserved"),
 ]
 
@@ -52,6 +53,7 @@ def test_a_wrong_argument_is_refused_in_one_line(arguments: dict[str, Any], mess
         {"metrics_path": "/other"},
         {"metrics_port": 9000},
         {"model_endpoints": ["/edit"]},
+        {"records": True},
     ],
     ids=lambda option: next(iter(option)),
 )

@@ -109,7 +109,7 @@ def test_a_full_or_read_only_database_gets_all_records_later(
     repair: list[str],
     message: str,
     file: str,
-    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     clock = FakeClock()
     store, meter = a_store(file, clock)
@@ -122,7 +122,7 @@ def test_a_full_or_read_only_database_gets_all_records_later(
     store.rate(Rating("000", "make_him_old", 4, "none"))
     clock.now += 1
     assert store.step() == 2.0
-    assert message in capsys.readouterr().out
+    assert message in caplog.text
     assert (counted(meter, "written"), store.waiting) == (0, 301)
 
     execute(store, *repair)
@@ -195,21 +195,21 @@ def test_with_a_newer_schema_records_are_lost_but_ratings_wait(url: str) -> None
 
 
 def test_a_missing_postgresql_driver_is_named_with_its_extra(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setitem(sys.modules, "psycopg", None)
     store, meter = a_store(UNREACHABLE)
     store.write(a_record())
     store.step()
-    assert "safelight[postgres]" in capsys.readouterr().out
+    assert "safelight[postgres]" in caplog.text
     assert counted(meter, "lost") == 1
 
 
-def test_no_password_and_no_prompt_is_in_the_log(capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_password_and_no_prompt_is_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
     store, _ = a_store(UNREACHABLE.replace("postgres@", "postgres:secret-word@"))
     store.write(a_record(prompt="secret-prompt"))
     store.step()
-    output = capsys.readouterr().out
+    output = caplog.text
     assert "records cannot be written" in output
     assert "secret" not in output
 

@@ -1,7 +1,9 @@
 """The recorder in its own process: each record is stored once or counted, whatever happens."""
 
 import os
+import resource
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,14 +16,14 @@ from typing import Any
 import psutil
 import pytest
 
-from safelight.errors import InvalidParameter, RecordsUnusable
+from safelight.errors import InvalidParameter, Overloaded, RecordsUnusable
 from safelight.metrics.registry import Meter
 from safelight.records.buffer import Pending
 from safelight.records.config import StoreConfig
 from safelight.records.messages import CALLS, ENCODER, Write, to_pending, to_write
 from safelight.records.remote import RecorderProcess
 from safelight.records.rows import DatabaseFailed, Rating, request_row
-from safelight.records.store import Store
+from safelight.records.store import BATCH, Store
 from safelight.telemetry.record import Facts
 from tests.records.making import (
     NOW,
@@ -134,8 +136,6 @@ def test_errors_of_the_caller_and_of_the_database_keep_their_types(
 
 def newer(recorder: RecorderProcess, folder: Path) -> RecorderProcess:
     """Return the recorder of a database with a schema of the future."""
-    import sqlite3
-
     recorder.tidy(NOW)
     recorder.close()
     with sqlite3.connect(folder / "state" / "records.db") as database:
@@ -278,5 +278,186 @@ def test_a_store_that_stops_while_its_recorder_is_stopped_counts_what_is_lost(fi
     process(recorder).suspend()
     store.write(a_record())
     store.stop(20)
-    assert store.waiting == counted(meter, "lost")
+    assert store.waiting == 0
     assert counted(meter, "lost") + counted(meter, "written") == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_store_that_stops_just_after_its_recorder_was_hurt_writes_what_waits(
+    number: int, file: str
+) -> None:
+    meter = Meter("tests")
+    config = StoreConfig(file, ORIGIN)
+    recorder = RecorderProcess(config, call_seconds=1.0)
+    store = Store(config, meter, recorder)
+    store.start()
+    eventually(lambda: recorder.pid is not None and not recorder._is_new, within=20, what="it runs")
+    process(recorder).send_signal(number)
+    store.write(a_record())
+    store.stop(20)
+    assert (counted(meter, "written"), counted(meter, "lost")) == (1, 0)
+
+
+def test_what_a_thread_writes_after_the_end_of_its_store_is_not_counted_twice(file: str) -> None:
+    meter = Meter("tests")
+    config = StoreConfig(file, ORIGIN)
+    recorder = RecorderProcess(config, call_seconds=20)
+    store = Store(config, meter, recorder)
+    store.start()
+    eventually(lambda: recorder.pid is not None and not recorder._is_new, within=20, what="it runs")
+    stopped = process(recorder)
+    stopped.suspend()
+    store.write(a_record())
+    store.stop(0.1)
+    assert (counted(meter, "written"), counted(meter, "lost")) == (0, 1)
+    stopped.resume()
+    eventually(lambda: not stopped.is_running(), within=20, what="its thread has ended")
+    assert (counted(meter, "written"), counted(meter, "lost"), store.waiting) == (0, 1, 0)
+
+
+class Account:
+    """A store with a recorder process, and what was put into it. The test moves the clock."""
+
+    def __init__(self, url: str, *, capacity: int = 500, call_seconds: float = 5.0) -> None:
+        config = StoreConfig(url, ORIGIN, capacity=capacity)
+        self.url, self.meter, self.clock, self.put = url, Meter("tests"), FakeClock(), 0
+        self.recorder = RecorderProcess(config, call_seconds=call_seconds)
+        self.store = Store(config, self.meter, self.recorder, clock=self.clock, timer=self.clock)
+        self.store.step()  # it runs
+
+    def write(self, number: int) -> None:
+        for _ in range(number):
+            self.store.write(a_record(f"{self.put:05}", prompt="x" * 500))
+            self.put += 1
+
+    def later(self) -> float:
+        """Take the next step when it is due. Return the pause after it."""
+        self.clock.now += 31
+        return self.store.step()
+
+    def settled(self) -> tuple[float, float]:
+        """Return how many entries are (written, lost), when none waits."""
+        while self.store.waiting:
+            self.later()
+        self.store.close()
+        return counted(self.meter, "written"), counted(self.meter, "lost")
+
+    def balance(self) -> float:
+        """Return how many entries are written, lost or waiting."""
+        counts = counted(self.meter, "written") + counted(self.meter, "lost")
+        return counts + self.store.waiting
+
+
+@pytest.fixture
+def account(file: str) -> Iterator[Account]:
+    opened = Account(file)
+    yield opened
+    opened.store.close()
+
+
+def test_a_full_disk_loses_only_what_does_not_fit_the_buffer(
+    account: Account, caplog: pytest.LogCaptureFixture
+) -> None:
+    account.write(100)
+    account.later()
+    child = process(account.recorder)
+    child.rlimit(psutil.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
+    for _ in range(5):
+        account.write(150)
+        assert account.later() >= 1
+        assert account.balance() == account.put
+    assert account.store.waiting == 500
+    assert len(caplog.records) == 1, "the reason is logged once"
+    assert "disk" in caplog.text
+    child.rlimit(psutil.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    assert account.settled() == (600, 250)
+    assert ids(account.url) == [f"{number:05}" for number in range(600)]
+
+
+def test_a_file_that_another_program_locks_for_long_loses_only_what_does_not_fit(
+    file: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    account = Account(file, capacity=150, call_seconds=0.3)
+    other = sqlite3.connect(file.removeprefix("sqlite:///"), isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    for reason in ("TimeoutError", "database is locked"):  # a new recorder has longer to begin
+        caplog.clear()
+        account.store._failures = 0  # the next reason is logged too
+        account.write(100)
+        account.later()
+        assert reason in caplog.text
+        assert account.balance() == account.put
+    other.close()
+    assert account.settled() == (150, 50)
+    assert len(ids(file)) == 150
+
+
+LONG = "老" * 100_000
+LARGEST = {
+    "endpoint": LONG,
+    "error": LONG,
+    "seconds": 1e308,
+    "stages": {f"{LONG[:1000]}{number}": 1e308 for number in range(100)},
+    "calls": tuple(a_call(step_seconds=(0.1,) * 1000, pipeline=LONG) for _ in range(256)),
+    "degraded": (LONG,) * 10,
+    "seed": 2**63 - 1,
+    "trace_id": LONG,
+    "prompt": LONG,
+    "owner": LONG,
+    "key": LONG,
+    "instruction_type": LONG,
+}
+
+
+def test_records_of_any_size_are_stored_or_counted_and_never_stop_the_others(
+    account: Account,
+) -> None:
+    account.store.write(a_record("largest", **LARGEST))
+    account.store.write(a_record("x" * 100_000))
+    account.store.write(a_record("too large", seed=2**64 - 1))
+    account.store.write(a_record("small"))
+    account.later()
+    assert account.settled() == (3, 1)
+    assert ids(account.url) == ["largest", "small", "x" * 80]
+
+
+def test_a_whole_batch_of_the_largest_records_is_written(account: Account) -> None:
+    for number in range(BATCH):
+        account.store.write(a_record(f"{number}", prompt="老" * 10_000, calls=LARGEST["calls"]))
+    account.recorder._call_seconds = 30
+    account.later()
+    assert account.settled() == (BATCH, 0)
+
+
+def test_a_flood_of_ratings_is_bounded_and_each_one_is_written_or_refused(account: Account) -> None:
+    ratings, refused = [Rating(str(number), "t", 5, "slow") for number in range(3000)], 0
+    process(account.recorder).suspend()
+    for rating in ratings * 2:
+        with suppress(Overloaded):
+            account.store.rate(rating)
+            continue
+        refused += 1
+    assert account.store.waiting == 500
+    process(account.recorder).resume()
+    assert account.settled() == (500, 0)
+    assert counted(account.meter, "refused") == refused == 2 * 2500
+    assert len(rows(account.url, "ratings")) == 500
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_every_record_and_rating_is_accounted_for_at_each_moment(seed: int, file: str) -> None:
+    random, account = Random(seed), Account(file, call_seconds=0.3)
+    moments = Moments(account.recorder, random)
+    rated: list[str] = []
+    while account.put < ENTRIES or not moments.hurt:
+        account.write(random.randrange(200))
+        rated.append(f"{len(rated):05}")
+        account.store.rate(Rating(rated[-1], "t", random.randint(1, 5), "slow"))
+        moments.maybe()
+        account.clock.now += random.uniform(0, 3)
+        account.store.step()
+        assert account.balance() == account.put + len(rated)
+    written, lost = account.settled()
+    assert written + lost == account.put + len(rated)
+    assert len(ids(file)) == len(set(ids(file))) == account.put - lost
+    assert [row["request_id"] for row in rows(file, "ratings", "request_id, at")] == rated

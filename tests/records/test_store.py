@@ -171,6 +171,17 @@ def test_of_several_ratings_the_last_is_kept(url: str) -> None:
     assert (row["rating"], row["reason"]) == (5, "none")
 
 
+def test_of_a_request_with_many_calls_only_the_last_one_waits(file: str) -> None:
+    store, _ = a_store(file)
+    calls = (a_call(pipeline="first"), *[a_call()] * 254, a_call(pipeline="last"))
+    store.write(a_record(calls=calls))
+    [(_, waiting)] = store._buffer.take(1).entries
+    assert len(getattr(waiting, "calls", ())) == 1
+    store.step()
+    [row] = rows(file, "requests", "pipeline, at, request_id")
+    assert row["pipeline"] == "last"
+
+
 def test_nan_and_infinity_are_stored_as_null(url: str) -> None:
     store, meter = a_store(url)
     store.assess(an_assessment(score=float("nan"), structure=float("inf"), adherence=0.5))

@@ -23,6 +23,11 @@ def require_extras(settings: Settings) -> None:
         require("models")
     if settings.precision == "int8":
         require("int8")
+    require_driver(settings)
+
+
+def require_driver(settings: Settings) -> None:
+    """Raise MissingExtra if the library of the records' database is not installed."""
     if (settings.records_url or "").startswith("postgresql:"):
         require("postgres")
 

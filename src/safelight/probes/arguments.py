@@ -42,6 +42,7 @@ def check_options(
     metrics_path: object,
     metrics_port: object,
     on_record: object,
+    records: object,
 ) -> None:
     """Raise BadSetting for options of a wrong type."""
     if not _are_texts(model_endpoints):
@@ -53,10 +54,19 @@ def check_options(
         raise BadSetting(f"metrics_path is {metrics_path!r}. Give a path such as '/metrics'.")
     if metrics_port is not None and not _is_port(metrics_port):
         raise BadSetting(f"metrics_port is {metrics_port!r}. Give a port from 1 to {_MAX_PORT}.")
+    if not isinstance(records, bool):
+        raise BadSetting(
+            f"records is {_named(records)}. Give True or False: SAFELIGHT_RECORDS_URL names the "
+            "database."
+        )
 
 
 def check_joined(
-    failed: object, metrics_path: str, metrics_port: object, model_endpoints: Collection[str]
+    failed: object,
+    metrics_path: str,
+    metrics_port: object,
+    model_endpoints: Collection[str],
+    records: object,
 ) -> None:
     """Raise BadSetting for options of a second watch that only the first one can have."""
     given = {
@@ -64,6 +74,7 @@ def check_joined(
         "metrics_path": metrics_path != METRICS_PATH,
         "metrics_port": metrics_port is not None,
         "model_endpoints": bool(model_endpoints),
+        "records": bool(records),
     }
     wrong = [name for name, is_given in given.items() if is_given]
     if wrong:

@@ -43,7 +43,7 @@ class Buffer:
 
     def put(self, at: float, record: Record) -> bool:
         """Add a Record. Return False if the buffer is full."""
-        if len(self._queue) >= self._capacity:
+        if self._is_full():
             return False
         self._queue.append((at, record))
         return True
@@ -52,7 +52,7 @@ class Buffer:
         """Add an Assessment; drop its thumbnails if too many bytes wait. Return False if full."""
         size = _sample_bytes(assessment)
         with self._lock:
-            if len(self._queue) >= self._capacity:
+            if self._is_full():
                 return False
             if self._sample_bytes + size > MAX_SAMPLE_BYTES:
                 assessment, size = replace(assessment, before=b"", after=b""), 0
@@ -78,9 +78,9 @@ class Buffer:
 
     def take(self, limit: int) -> Pending:
         """Return the next entries to write. Returns the same entries until `done` is called."""
-        while self._queue and len(self._taken) < limit:
-            self._taken.append(self._queue.popleft())
         with self._lock:
+            while self._queue and len(self._taken) < limit:
+                self._taken.append(self._queue.popleft())
             entries = (entry for entry in self._taken if _id(entry[1]) not in self._forgotten)
             return Pending(tuple(entries), dict(self._ratings))
 
@@ -94,13 +94,19 @@ class Buffer:
             count, self._taken = len(self._taken), []
         return count
 
-    def drop(self) -> int:
-        """Remove all entries except ratings, which callers got confirmed. Return the number."""
+    def drop(self, *, ratings: bool = False) -> int:
+        """Remove all entries, and `ratings`, which callers got confirmed. Return the number."""
         with self._lock:
             count = len(self._queue) + len(self._taken)
             self._queue.clear()
             self._taken, self._sample_bytes = [], 0
+            if ratings:
+                count += len(self._ratings)
+                self._ratings.clear()
         return count
+
+    def _is_full(self) -> bool:
+        return len(self._queue) + len(self._taken) >= self._capacity
 
 
 def _id(content: Record | Assessment) -> str:

@@ -39,14 +39,19 @@ def records_url(settings: "Settings") -> str:
     return f"sqlite:///{settings.state_folder.expanduser().absolute() / 'records.db'}"
 
 
-def store_config(settings: "Settings") -> StoreConfig | None:
-    """Return the store configuration of a service, or None if records are disabled."""
+def store_config(settings: "Settings", *, model: str | None = None) -> StoreConfig | None:
+    """Return the store configuration of a service, or None if records are disabled.
+
+    `model` is by default that of the settings.
+    """
     url = records_url(settings)
     if not url:
         return None
     return StoreConfig(
         url,
-        Origin(settings.namespace, settings.model, settings.store_prompts),
+        Origin(
+            settings.namespace, settings.model if model is None else model, settings.store_prompts
+        ),
         Limits(
             settings.records_retention_days * _DAY_SECONDS,
             settings.records_limit_bytes,

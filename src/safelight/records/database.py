@@ -191,7 +191,7 @@ def _detect_bad_rows() -> Iterator[None]:
     """Raise BadRow if a value is the cause of a database error."""
     try:
         yield
-    except UnicodeEncodeError as error:
+    except (ArithmeticError, TypeError, ValueError) as error:  # an integer of 65 bits, for example
         raise BadRow(type(error).__name__) from None
     except SQLAlchemyError as error:
         is_value = isinstance(error, StatementError) and not isinstance(error, DBAPIError)

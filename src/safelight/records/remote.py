@@ -88,6 +88,17 @@ class RecorderProcess:
                 self._kill()
             self._process = None
 
+    def abandon(self) -> None:
+        """Leave the process to the one that forked this one: without its end of the socket.
+
+        The process ends when all copies of that end are closed.
+        """
+        if self._connection is not None:
+            self._connection.close()
+        if self._process is not None:
+            self._process.returncode = 0  # it is not a child of this process
+        self._connection = self._process = None
+
     def _call(self, call: Call, kind: type[Answer]) -> Answer:
         try:
             reply = self._reply(call)

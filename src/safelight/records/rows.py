@@ -49,7 +49,10 @@ class StoredRequest:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """The service and model of records, and whether prompts may be stored."""
+    """The service and model of records, and whether prompts may be stored.
+
+    An empty model is that of each call.
+    """
 
     namespace: str
     model: str
@@ -125,11 +128,12 @@ def request_row(record: Record, at: float, origin: Origin, salt: str) -> Row:
     """Return the row of a finished request; its prompt is hashed unless it may be stored."""
     facts = record.facts
     prompt = facts.prompt
+    call = facts.calls[-1] if facts.calls else None
     return {
         "request_id": _plain(facts.id, 80),
         "at": at,
         "namespace": origin.namespace,
-        "model": _plain(origin.model, 200),
+        "model": _plain(origin.model or (call.model if call else ""), 200),
         "endpoint": _plain(record.endpoint, 200),
         "status_code": record.status_code,
         "error": record.error[:40],
@@ -146,7 +150,7 @@ def request_row(record: Record, at: float, origin: Origin, salt: str) -> Row:
         "prompt_hash": salted(prompt, salt) if prompt else None,
         "owner_hash": owner_hash(facts.owner, salt),
         "caller_key": _plain(facts.key, 36) if facts.key else None,
-        **_call_columns(facts.calls[-1] if facts.calls else None),
+        **_call_columns(call),
     }
 
 

@@ -3,6 +3,7 @@
 The buffer is bounded, failed writes are repeated, and lost entries are counted.
 """
 
+import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -27,9 +28,10 @@ BATCH = 500
 _PAUSE_SECONDS = 1.0  # between batches; a crash of the process loses at most this
 _DELETE_INTERVAL_SECONDS = 60.0
 _MAX_PAUSE_SECONDS = 30.0
+_LAST_TRIES = 2  # at the end: a recorder that has ended is started again
 
 Result = TypeVar("Result")
-log = structlog.get_logger("safelight")
+log = structlog.wrap_logger(logging.getLogger("safelight"))  # a watched service's own handlers
 
 
 class Store:
@@ -57,10 +59,12 @@ class Store:
         self._recorder: Recording = recorder or Recorder(config)
         self._failures = 0
         self._retry_at = self._delete_at = 0.0
+        self._ending, self._has_ended = threading.Lock(), False
         self._wake, self._stopping = threading.Event(), False
         self._thread = threading.Thread(target=self._run, name="safelight-records", daemon=True)
         meter.start_at_zero(RECORDS)
-        meter.before_expose(lambda: meter.set(RECORDS_WAITING, value=float(self.waiting)))
+        self._shown = meter.child(RECORDS_WAITING)
+        self._show()
 
     @property
     def waiting(self) -> int:
@@ -68,7 +72,9 @@ class Store:
         return len(self._buffer)
 
     def write(self, record: Record) -> None:
-        """Add a finished request (a sink of Records)."""
+        """Add a finished request (a sink of Records). Of many calls its row has the last one."""
+        if len(record.calls) > 1:
+            record = replace(record, facts=replace(record.facts, calls=record.calls[-1:]))
         self._count_unless(kept=self._buffer.put(self._clock(), record))
 
     def assess(self, assessment: Assessment) -> None:
@@ -87,6 +93,7 @@ class Store:
                 "reason.",
                 _MAX_PAUSE_SECONDS,
             )
+        self._show()
 
     def submit(self, task: Callable[[Recording], Result]) -> Future[Result]:
         """Run a task with the recorder in the store's thread; return its future result."""
@@ -122,9 +129,13 @@ class Store:
         self._stopping = True
         self._wake.set()
         self._thread.join(seconds)
-        if lost := self.waiting:
+        with self._ending:  # a thread that is still writing counts nothing any more
+            self._has_ended = True
+            lost = self._buffer.drop(ratings=True)
+        if lost:
             self._meter.add(RECORDS, "lost", amount=lost)
             log.warning("records lost at shutdown", **{"safelight.records": lost})
+        self._show()
 
     def close(self) -> None:
         """Close the database; the next step opens it again."""
@@ -150,25 +161,36 @@ class Store:
     def _count_unless(self, *, kept: bool) -> None:
         if not kept:
             self._meter.add(RECORDS, "lost")
+        self._show()
+
+    def _show(self) -> None:
+        """Show what waits, at each change: another worker of the server may answer a scrape."""
+        self._shown.set(float(self.waiting))
 
     def _run(self) -> None:
         while not self._stopping:
             self._wake.wait(self.step())
             self._wake.clear()
-        self._retry_at = 0.0
-        while self.waiting and not self.step():
-            pass
+        for _ in range(_LAST_TRIES):
+            self._retry_at = 0.0
+            while self.waiting and not self.step():
+                pass
         self._tasks.refuse("the service is stopping")
         self.close()
 
     def _write(self) -> int:
         """Write a batch. Return the number of entries; after an error they stay in the buffer."""
         pending = self._buffer.take(BATCH)
+        written = lost = 0
         if pending.entries or pending.ratings:
             written, lost = self._recorder.write(pending)
-            self._meter.add(RECORDS, "written", amount=written)
-            self._meter.add(RECORDS, "lost", amount=lost)
-        return self._buffer.done(pending)
+        with self._ending:
+            if not self._has_ended:
+                self._meter.add(RECORDS, "written", amount=written)
+                self._meter.add(RECORDS, "lost", amount=lost)
+            count = self._buffer.done(pending)
+        self._show()
+        return count
 
     def _delete_old(self, now: float) -> bool:
         if now < self._delete_at:
@@ -185,6 +207,7 @@ class Store:
         pause = min(_MAX_PAUSE_SECONDS, 2.0 ** min(self._failures - 1, 10))
         if isinstance(error, Unusable):  # newer schema, or missing driver
             self._meter.add(RECORDS, "lost", amount=self._buffer.drop())
+            self._show()
             pause = _MAX_PAUSE_SECONDS
         self._tasks.refuse("the database is unavailable")
         self._retry_at = now + pause

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from time import monotonic
@@ -25,7 +25,16 @@ from fastapi import FastAPI
 import safelight
 
 app = FastAPI()
-safelight.watch(app=app, metrics_port=int(os.environ["METRICS_PORT"]))
+safelight.watch(
+    app=app,
+    metrics_port=int(os.environ["METRICS_PORT"]),
+    records="SAFELIGHT_RECORDS_URL" in os.environ,
+)
+
+@app.get("/draw")
+async def draw() -> int:
+    with safelight.inference("painter"):
+        return os.getpid()
 
 @app.get("/hello")
 async def hello() -> int:
@@ -41,7 +50,16 @@ from flask import Flask
 import safelight
 
 app = Flask(__name__)
-safelight.watch(app=app, metrics_port=int(os.environ["METRICS_PORT"]))
+safelight.watch(
+    app=app,
+    metrics_port=int(os.environ["METRICS_PORT"]),
+    records="SAFELIGHT_RECORDS_URL" in os.environ,
+)
+
+@app.get("/draw")
+def draw() -> str:
+    with safelight.inference("painter"):
+        return str(os.getpid())
 
 @app.get("/hello")
 def hello() -> str:
@@ -84,12 +102,12 @@ class Server:
             connection.request("GET", path)
             return connection.getresponse().read().decode()
 
-    def ask_both(self) -> int:
+    def ask_both(self, path: str = "/hello") -> int:
         """Send requests until both workers have answered, and return how many."""
         seen: list[str] = []
         with ThreadPoolExecutor(4) as pool:
             while len(set(seen)) < 2:
-                seen += pool.map(lambda _: self._ask("/hello"), range(40))
+                seen += pool.map(lambda _: self._ask(path), range(40))
         return len(seen)
 
     def samples(self) -> Samples:
@@ -107,7 +125,9 @@ class Server:
         wait_until(lambda: self.total() >= requests)
 
     def folders(self) -> list[Path]:
-        return list(base().glob(f"{self.process.pid}-*")) if base().exists() else []
+        with suppress(FileNotFoundError):  # the last worker removes the folder above
+            return list(base().glob(f"{self.process.pid}-*"))
+        return []
 
     def workers(self) -> list[int]:
         files = [path for folder in self.folders() for path in folder.glob(f"*{VALUES}")]

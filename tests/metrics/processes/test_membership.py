@@ -154,6 +154,31 @@ def test_when_one_application_of_a_worker_is_shut_down_all_its_meters_leave(tmp_
     assert run(program, tmp_path) == ["(False, False, 2.0, 3.0)"]
 
 
+def test_what_is_counted_just_before_a_worker_leaves_stays_in_the_count(tmp_path: Path) -> None:
+    program = """
+        def work(lines):
+            meter = serving()
+            meter.membership.before_leave(lambda: count(meter, 5))
+            count(meter, 2)
+            meter.membership.leave()
+            lines.put("left")
+            lines.get()
+
+        def read(lines):
+            lines.put(total(serving()))
+
+        if __name__ == "__main__":
+            context = get_context("spawn")
+            lines, other = context.Queue(), context.Queue()
+            process = context.Process(target=work, args=(lines,))
+            process.start(); lines.get()
+            reader = context.Process(target=read, args=(other,))
+            reader.start(); print(other.get()); reader.join()
+            lines.put("end"); process.join()
+    """
+    assert run(program, tmp_path) == ["7.0"]
+
+
 def test_a_worker_that_cannot_share_its_counts_counts_for_itself(tmp_path: Path) -> None:
     program = """
         from safelight.metrics.processes import folder

@@ -9,6 +9,7 @@ import os
 import sys
 import weakref
 from collections import Counter
+from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from importlib.metadata import version
 from typing import TYPE_CHECKING
@@ -37,6 +38,7 @@ class Membership:
         self._guard: AbstractContextManager[object] = ExitStack()
         self._group: Group | None = None
         self._serves = self._was_forked = False
+        self._before_leave: list[Callable[[], None]] = []
         _FORKS.members.add(self)
 
     @property
@@ -73,8 +75,15 @@ class Membership:
                 return self._group.read()
         return None
 
+    def before_leave(self, callback: Callable[[], None]) -> None:
+        """Call this function before every leave: what it counts is still shared."""
+        self._before_leave.append(callback)
+
     def leave(self) -> None:
         """Leave the counts to the other workers; a second call does nothing."""
+        for callback in self._before_leave:
+            with self._guard:
+                callback()
         group, self._group = self._group, None
         self._serves = self._was_forked = False
         if group is not None:
@@ -115,7 +124,7 @@ class Membership:
             group.address = _ANY_ADDRESS
         self._table.share(group)
         self._group = group
-        _at_exit(self)
+        at_exit(self.leave)
 
 
 class _Forks:
@@ -186,15 +195,16 @@ def _number_of(server: object) -> float:
     return float(port) if port else float(_NO_PORT + crc32(str(host).encode()))
 
 
-def _at_exit(membership: Membership) -> None:
-    kept = weakref.ref(membership)
+def at_exit(method: Callable[[], None]) -> None:
+    """Call a method when this process ends, if its object still exists."""
+    kept = weakref.WeakMethod(method)
 
-    def leave() -> None:
-        membership = kept()
-        if membership is not None:
-            membership.leave()
+    def end() -> None:
+        method = kept()
+        if method is not None:
+            method()
 
-    atexit.register(leave)
+    atexit.register(end)
     util = sys.modules.get("multiprocessing.util")
     if util is not None:  # a child that multiprocessing has forked never calls atexit's functions
-        util.Finalize(None, leave, exitpriority=0)
+        util.Finalize(None, end, exitpriority=0)

@@ -21,6 +21,7 @@ from safelight.stack.programs import Program, is_writable, look_for, require_fre
 from safelight.stack.services import SERVICE
 from safelight.stack.tools.exposure import open_to
 from safelight.stack.tools.finding import Finding
+from safelight.stack.tools.losses import lost_records
 from safelight.units import size
 
 LIBRARIES = (
@@ -55,7 +56,7 @@ _MIN_FREE_BYTES = 2 * 1024**3
 def examine(settings: Settings) -> list[Finding]:
     """Return the result of every check."""
     machine = [*_machine(settings), *_libraries(), *_programs(), *_gpus(), *_ports(settings)]
-    return [*machine, *open_to(settings)]
+    return [*machine, *open_to(settings), *lost_records(settings)]
 
 
 def _machine(settings: Settings) -> Iterator[Finding]:

@@ -1,0 +1,95 @@
+"""A store for a process that may fork: it starts with the first record, in each process anew.
+
+gunicorn --preload forks after `watch`. A forked process has neither the thread of a store nor its
+recorder, and what waits in the buffer belongs to the process that forked it.
+"""
+
+import os
+import threading
+import weakref
+
+from safelight.metrics.catalog import RECORDS
+from safelight.metrics.processes.membership import at_exit
+from safelight.metrics.registry import Meter
+from safelight.records.config import StoreConfig
+from safelight.records.remote import RecorderProcess
+from safelight.records.store import Store
+from safelight.telemetry.record import Record
+from safelight.telemetry.refusals import Refusals
+
+_STOP_SECONDS = 10.0  # a recorder that has just started, on a busy machine, takes some of them
+
+_STORES: weakref.WeakSet["LazyStore"] = weakref.WeakSet()
+
+
+class LazyStore:
+    """Stores Records of a watched service from the first one on, until `close`.
+
+    It is stopped when the process leaves the group of its meter, and at the end of the process. A
+    later record starts it again.
+    """
+
+    def __init__(self, config: StoreConfig, meter: Meter) -> None:
+        self._config = config
+        self._meter = meter
+        self._refusals = Refusals()
+        self._running: tuple[Store, RecorderProcess] | None = None
+        self._lock = threading.Lock()
+        self._ends_with_process = self._closed = False
+        meter.start_at_zero(RECORDS)
+        meter.membership.before_leave(self.stop)
+        _STORES.add(self)
+
+    @property
+    def recorder_pid(self) -> int | None:
+        """Return the id of the recorder process while it runs."""
+        return self._running[1].pid if self._running is not None else None
+
+    def write(self, record: Record) -> None:
+        """Add a finished request (a sink of Records)."""
+        if not (record.calls or self._refusals.admits(record)):  # what a model did is always kept
+            return
+        with self._lock:  # a store that stops takes no more records
+            if self._closed:
+                self._meter.add(RECORDS, "lost")
+            else:
+                store, _ = self._running or self._start()
+                store.write(record)
+
+    def stop(self) -> None:
+        """Write what waits, and end the thread and the recorder."""
+        with self._lock:
+            running, self._running = self._running, None
+        if running is not None:
+            running[0].stop(_STOP_SECONDS)
+
+    def close(self) -> None:
+        """Stop, and count later records as lost."""
+        with self._lock:
+            self._closed = True
+        self.stop()
+
+    def after_fork(self) -> None:
+        """Leave everything to the process that forked this one."""
+        self._lock, self._ends_with_process = threading.Lock(), False
+        running, self._running = self._running, None
+        if running is not None:
+            running[1].abandon()
+
+    def _start(self) -> tuple[Store, RecorderProcess]:
+        recorder = RecorderProcess(self._config)
+        store = Store(self._config, self._meter, recorder)
+        store.start()
+        self._running = store, recorder
+        if not self._ends_with_process:
+            self._ends_with_process = True
+            at_exit(self.stop)
+        return self._running
+
+
+def _after_fork() -> None:
+    for store in list(_STORES):
+        store.after_fork()
+
+
+os.register_at_fork(after_in_child=_after_fork)
