@@ -135,7 +135,7 @@ def test_requests_go_on_while_recorders_are_killed_and_each_record_is_stored_onc
 # ── Processes ────────────────────────────────────────────────────────────────────────────────────
 
 HEAD = """
-import os, signal, sys
+import os, psutil, signal, sys, time
 from safelight.metrics.registry import Meter
 from safelight.records.config import StoreConfig
 from safelight.records.lazy import LazyStore
@@ -197,19 +197,50 @@ def test_a_process_forked_by_multiprocessing_writes_what_waits_when_it_ends(
 def test_a_recorder_ends_with_its_process_although_a_forked_one_lives_on(file: str) -> None:
     program = """
         store.write(a_record())
-        eventually(lambda: store.recorder_pid, within=20, what="it runs")
+        [recorder] = eventually(psutil.Process().children, within=20, what="it runs")
         if not (child := os.fork()):
             signal.pause()
-        print(store.recorder_pid, child, flush=True)
+        print(recorder.pid, child, flush=True)
         signal.pause()
     """
     with running(program, file) as parent:
         assert parent.stdout is not None
         recorder, forked = (psutil.Process(int(pid)) for pid in parent.stdout.readline().split())
         parent.kill()
-        eventually(lambda: all_gone([recorder]), within=20, what="the recorder has ended")
-        assert forked.is_running()
-        forked.kill()
+        try:
+            eventually(lambda: all_gone([recorder]), within=20, what="the recorder has ended")
+            assert forked.is_running()
+        finally:
+            forked.kill()
+
+
+def test_forks_at_any_moment_keep_no_recorder_alive(
+    stored: Callable[[], list[str]], file: str
+) -> None:
+    program = """
+        import threading
+        from safelight.records.remote import _STOP_SECONDS
+        def work():
+            for number in range(2):
+                store.write(a_record(str(number)))
+                began = time.monotonic()
+                store.stop()
+                longest.append(time.monotonic() - began)
+        longest, children, pause = [], [], threading.Event()
+        thread = threading.Thread(target=work)
+        thread.start()
+        while thread.is_alive():
+            if not (child := os.fork()):
+                signal.pause()
+            children.append(child)
+            pause.wait(0.03)
+        for child in children:
+            os.kill(child, signal.SIGKILL)
+        print(max(longest) < _STOP_SECONDS, len(children) > 10)
+    """
+    with running(program, file) as parent:
+        assert parent.communicate(timeout=60)[0] == "True True\n"
+    assert stored() == ["0", "1"]
 
 
 def test_a_store_that_was_stopped_starts_again_and_one_that_was_closed_counts_losses(
@@ -219,11 +250,11 @@ def test_a_store_that_was_stopped_starts_again_and_one_that_was_closed_counts_lo
     store = LazyStore(StoreConfig(file, ORIGIN), meter)
     store.write(a_record("one"))
     store.stop()
-    assert (stored(), store.recorder_pid) == (["one"], None)
+    assert (stored(), psutil.Process().children()) == (["one"], [])
     store.write(a_record("two"))
     store.close()
     store.write(a_record("three"))
-    assert (stored(), store.recorder_pid) == (["one", "two"], None)
+    assert (stored(), psutil.Process().children()) == (["one", "two"], [])
     assert (counted(meter, "written"), counted(meter, "lost")) == (2, 1)
 
 

@@ -33,17 +33,12 @@ class LazyStore:
         self._config = config
         self._meter = meter
         self._refusals = Refusals()
-        self._running: tuple[Store, RecorderProcess] | None = None
+        self._running: Store | None = None
         self._lock = threading.Lock()
         self._ends_with_process = self._closed = False
         meter.start_at_zero(RECORDS)
         meter.membership.before_leave(self.stop)
         _STORES.add(self)
-
-    @property
-    def recorder_pid(self) -> int | None:
-        """Return the id of the recorder process while it runs."""
-        return self._running[1].pid if self._running is not None else None
 
     def write(self, record: Record) -> None:
         """Add a finished request (a sink of Records)."""
@@ -53,15 +48,14 @@ class LazyStore:
             if self._closed:
                 self._meter.add(RECORDS, "lost")
             else:
-                store, _ = self._running or self._start()
-                store.write(record)
+                (self._running or self._start()).write(record)
 
     def stop(self) -> None:
         """Write what waits, and end the thread and the recorder."""
         with self._lock:
             running, self._running = self._running, None
         if running is not None:
-            running[0].stop(_STOP_SECONDS)
+            running.stop(_STOP_SECONDS)
 
     def close(self) -> None:
         """Stop, and count later records as lost."""
@@ -72,19 +66,16 @@ class LazyStore:
     def after_fork(self) -> None:
         """Leave everything to the process that forked this one."""
         self._lock, self._ends_with_process = threading.Lock(), False
-        running, self._running = self._running, None
-        if running is not None:
-            running[1].abandon()
+        self._running = None
 
-    def _start(self) -> tuple[Store, RecorderProcess]:
-        recorder = RecorderProcess(self._config)
-        store = Store(self._config, self._meter, recorder)
+    def _start(self) -> Store:
+        store = Store(self._config, self._meter, RecorderProcess(self._config))
         store.start()
-        self._running = store, recorder
         if not self._ends_with_process:
             self._ends_with_process = True
             at_exit(self.stop)
-        return self._running
+        self._running = store
+        return store
 
 
 def _after_fork() -> None:

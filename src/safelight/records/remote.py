@@ -3,10 +3,13 @@
 The process has a low CPU priority. It is started by the first call, and again after it ended.
 """
 
+import os
 import socket
 import struct
 import subprocess
 import sys
+import threading
+import weakref
 from multiprocessing.connection import Connection
 from typing import TypeVar
 
@@ -36,6 +39,8 @@ from safelight.settings import program_environment
 _FIRST_SECONDS = 600.0  # the first call may upgrade the tables
 _CALL_SECONDS = 30.0  # longer than a database may take for a statement
 _STOP_SECONDS = 5.0
+# Nothing is forked meanwhile: it would keep both ends of the socket open, and the recorder alive.
+_STARTING = threading.Lock()
 
 Answer = TypeVar("Answer", Written, Tidied, Found, Forgotten)
 
@@ -53,6 +58,7 @@ class RecorderProcess:
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: Connection | None = None
         self._is_new = True
+        _RECORDERS.add(self)
 
     @property
     def pid(self) -> int | None:
@@ -89,10 +95,7 @@ class RecorderProcess:
             self._process = None
 
     def abandon(self) -> None:
-        """Leave the process to the one that forked this one: without its end of the socket.
-
-        The process ends when all copies of that end are closed.
-        """
+        """Leave the recorder to the process that forked this one."""
         if self._connection is not None:
             self._connection.close()
         if self._process is not None:
@@ -128,22 +131,40 @@ class RecorderProcess:
         return REPLIES.decode(connection.recv_bytes())
 
     def _start(self) -> Connection:
+        with _STARTING:
+            connection = self._connection = self._open()
+        self._is_new = True
+        connection.send_bytes(ENCODER.encode(self._config))
+        return connection
+
+    def _open(self) -> Connection:
         own, other = socket.socketpair()
         with other:
             whole, part = divmod(self._call_seconds, 1)
             timeout = struct.pack("ll", int(whole), int(part * 1e6))  # a timeval
             own.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, timeout)
-            self._connection = Connection(own.detach())
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "safelight.records.child", str(other.fileno())],
                 pass_fds=[other.fileno()],
                 env=program_environment(),
             )
-        self._is_new = True
-        self._connection.send_bytes(ENCODER.encode(self._config))
-        return self._connection
+        return Connection(own.detach())
 
     def _kill(self) -> None:
         if self._process is not None:
             self._process.kill()
             self._process.wait()
+
+
+_RECORDERS: weakref.WeakSet[RecorderProcess] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    _STARTING.release()
+    for recorder in list(_RECORDERS):
+        recorder.abandon()
+
+
+os.register_at_fork(
+    before=_STARTING.acquire, after_in_parent=_STARTING.release, after_in_child=_after_fork
+)
