@@ -2,11 +2,16 @@
 
 import pytest
 
-from safelight.serving.engine.plan import Pace, end
+from safelight.serving.engine.plan import Pace
+from safelight.serving.engine.plan import end as ends
 
 
 def cost(n: float) -> float:
     return 0.8 + 0.2 * n
+
+
+def end(dues: list[float], due: float, wait: float, pace: Pace) -> float:
+    return ends(dues, due, wait, pace)[0]
 
 
 def pace(cap: int = 8, caution: float = 1.0, per_second: float = 0.0, workers: int = 1) -> Pace:
@@ -51,3 +56,7 @@ def test_no_batch_grows_beyond_what_fills_while_its_jobs_have_time() -> None:
     assert pace(per_second=1000).filling(2.0) == 5  # six take the whole time
     assert pace(per_second=1.3, caution=1.2).filling(2.0) == 1
     assert pace(per_second=1000).filling(100.0) == 8
+
+
+def test_a_full_batch_is_the_latest_end() -> None:
+    assert ends([5], 5, 0.5, pace()) == pytest.approx((0.5 + cost(2), 0.5 + cost(8)))

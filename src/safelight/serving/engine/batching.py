@@ -9,7 +9,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable
 
-from safelight.errors import NotReady, SafelightError, WorkerLost
+from safelight.errors import NotReady, SafelightError, Timeout, WorkerLost
 from safelight.metrics.catalog import BATCH_LIMIT, BATCH_SIZE, BATCH_SPEEDUP, OUTPUT_INVALID
 from safelight.metrics.registry import Meter
 from safelight.serving.engine import events
@@ -197,6 +197,8 @@ class Batching(Predicting):
         """Make a job fail with `error`, and free what it holds."""
         if not entry.result.done():
             self._compare(entry.job)
+            if isinstance(error, Timeout):
+                self._late(entry)
             entry.result.set_exception(error)
             self._withdraw(entry)
 

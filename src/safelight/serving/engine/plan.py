@@ -33,12 +33,12 @@ class Pace:
         return self.per_second * (seconds / self.caution - self.cost(n)) < n - 1
 
 
-def end(dues: Iterable[float], due: float, wait: float, pace: Pace) -> float:
-    """Return in how many seconds a job is done that is due in `due` seconds.
+def end(dues: Iterable[float], due: float, wait: float, pace: Pace) -> tuple[float, float]:
+    """Return in how many seconds a job is done, and in how many if its batch becomes full.
 
-    A device is free in `wait` seconds; the jobs before this one are due in `dues`. A batch takes no
-    job that makes another of its jobs late, and jobs that are late anyway are given up, as in
-    `worker/choice.py`. More jobs will come while it waits, so its batch may grow.
+    A device is free in `wait` seconds, the job is due in `due`, those before it in `dues`. A batch
+    takes no job that makes another of its jobs late, and jobs that are late anyway are given up, as
+    in `worker/choice.py`. More jobs will come while it waits, so its batch may grow.
     """
     size, soonest = 0, inf
     for other in dues:
@@ -46,7 +46,7 @@ def end(dues: Iterable[float], due: float, wait: float, pace: Pace) -> float:
             wait, size, soonest = _joined(other, wait, size, soonest, pace)
     wait, size, _ = _joined(due, wait, size, soonest, pace)
     grown = min(size + pace.per_second * wait, pace.filling(due))
-    return wait + pace.cost(max(size, grown))
+    return wait + pace.cost(max(size, grown)), wait + pace.cost(pace.cap)
 
 
 def _joined(

@@ -78,29 +78,48 @@ class Predicting:
             self.curves.of(job.key).arrivals.add(asyncio.get_running_loop().time())
 
     def predicted_seconds(self, job: Job, rank: int) -> float:
-        """Return the predicted time until the job is done, behind all jobs up to this rank."""
-        if not self.curves.knows(job.key):
-            ahead = self._seconds_ahead(rank)
-            # The first of its kind may be much cheaper than its size suggests.
-            return ahead + self.seconds(job) if self._has(job.key) else ahead
+        """Return the predicted time until the job is done, behind all jobs up to this rank.
+
+        Note in the job how long it may take if its batch grows, to learn from it later.
+        """
+        now = asyncio.get_running_loop().time()
+        if self.curves.knows(job.key):
+            seconds, latest = self._planned(job, rank, now + self.delivery_seconds)
+            job.expected = now, latest + self.delivery_seconds
+            return seconds + self.delivery_seconds
+        seconds = self._seconds_ahead(rank)
+        if self._has(job.key):  # the first of its kind may be much cheaper than its size suggests
+            seconds += self.seconds(job)
+        job.expected = now, seconds
+        return seconds
+
+    def _planned(self, job: Job, rank: int, done_at: float) -> tuple[float, float]:
+        """Return in how many seconds a batch with the job is done, and a full one.
+
+        What is done at `done_at` is delivered now.
+        """
         waiting, limit = self._waiting(rank), self._limit()
         number, units = waiting.pop(job.key, (0, 0.0))
         wait, curve = self._busy_seconds(waiting), self.curves.of(job.key)
         cap = curve.cap(limit)
         if number > _PLANNED_BATCHES * cap:  # the last batch matters little
             ahead = self.curves.seconds(job.key, number + 1, units / number, limit)
-            return wait + ahead / self._workers + self.delivery_seconds
-        now = asyncio.get_running_loop().time()
-        pace = Pace(
-            curve.seconds,
-            cap,
-            self.caution(job),
-            curve.arrivals.per_second(now) / self._workers,
-            self._workers,
-        )
-        done_at = now + self.delivery_seconds
-        dues = [due - done_at for due in self._dues(job.key, rank)]
-        return end(dues, job.deadline - done_at, wait, pace) + self.delivery_seconds
+            return (wait + ahead / self._workers,) * 2
+        per_second = curve.arrivals.per_second(done_at) / self._workers
+        pace = Pace(curve.seconds, cap, self.caution(job), per_second, self._workers)
+        due = job.deadline - done_at
+        dues = [other - done_at for other in self._dues(job.key, rank)]
+        planned = end(dues, due, wait, pace)
+        coming = per_second * self._workers * planned[0] / 2  # of which half may be before it
+        overtaking = int(min(self._missing(job, len(dues)), coming))
+        return end([*dues, *[due] * overtaking], due, wait, pace) if overtaking else planned
+
+    def _missing(self, job: Job, ahead: int) -> int:
+        """Return how many jobs of others have turns before this one and are not here yet."""
+        if job.callers == 1 or job.own == 1:
+            return 0
+        own = 1 + sum(e.job.owner == job.owner for e in chain(self._staged(), self._backlog))
+        return max(0, own * job.callers - 1 - ahead)
 
     def _dues(self, key: Key, rank: int) -> list[float]:
         """Return the deadlines of a key's jobs that no model has begun, in their order."""
@@ -139,20 +158,26 @@ class Predicting:
         self._backlog.reorder()
 
     def _compare(self, job: Job) -> None:
-        """Learn how much longer a job took than admission predicted.
+        """Learn how much longer a job took than admission expected.
 
-        That its batch grew is no delay: it only does while all its jobs have time. What batches
-        sometimes take longer is known as doubt.
+        What batches sometimes take longer is known as doubt.
         """
         if job.expected is None:
             return
         admitted_at, seconds = job.expected
-        curve = self.curves.of(job.key)
-        seconds += curve.seconds(curve.cap(self._limit())) - curve.seconds(1)
-        seconds *= 1 + curve.doubt
+        seconds *= 1 + self.curves.of(job.key).doubt
         ratio = (asyncio.get_running_loop().time() - admitted_at) / max(seconds, 1e-3)
+        self._delay(ratio)
+
+    def _delay(self, ratio: float) -> None:
         ratio = min(max(ratio, 1.0), _DELAY_FACTOR_LIMIT)
         self._delay_factor = conservative_mean(self._delay_factor, ratio)
+
+    def _late(self, entry: QueueEntry) -> None:
+        """Learn from a job that is late because jobs that came later were more urgent."""
+        held = (e for worker in self._pool.workers for e in worker.outstanding.values())
+        if any(e.number > entry.number and e < entry for e in chain(held, self._backlog)):
+            self._delay(self._delay_factor + 1)
 
     def _seconds_ahead(self, rank: float = inf, priority: float = inf) -> float:
         """Return the time until jobs at workers, and those waiting up to a rank, are done."""

@@ -91,7 +91,6 @@ def admission(
             predicted = _prediction(job, load, now)
             if predicted is not None:
                 refuse(_too_late(job, load, now, predicted))
-                job.expected = now, predicted
         try:
             return await handle(job)
         except (NotReady, Stopping) as error:
