@@ -89,24 +89,28 @@ class Deviations:
     def observe(self, n: int, seconds: float, line: Line) -> None:
         """Learn from a batch of n, and compare all sizes with the line."""
         self._seen += 1
-        weight, mean, square, at = self._sizes.get(n, (0.0, 0.0, 0.0, self._seen))
-        kept = weight * _FORGET ** (self._seen - at)
-        weight = kept + 1
+        _, mean, square, _ = self._sizes.get(n, (0.0, 0.0, 0.0, 0))
+        weight = 1 + self._weight(n)
         mean += (seconds - mean) / weight
         square += (seconds**2 - square) / weight
         self._sizes[n] = weight, mean, square, self._seen
-        self._ratios = [(size, self._ratio(size, line.at(size))) for size in sorted(self._sizes)]
-        if all(ratio == 1 for _, ratio in self._ratios):
-            self._ratios = []
+        kept = sorted(size for size in self._sizes if self._weight(size) >= _MIN_WEIGHT)
+        self._sizes = {size: self._sizes[size] for size in kept}
+        ratios = [(size, self._ratio(size, line.at(size))) for size in kept]
+        self._ratios = ratios if any(ratio != 1 for _, ratio in ratios) else []
+
+    def _weight(self, n: int) -> float:
+        """Return how many observations of a size are not forgotten."""
+        weight, _, _, at = self._sizes.get(n, (0.0, 0.0, 0.0, 0))
+        return float(weight * _FORGET ** (self._seen - at))
 
     def _ratio(self, n: int, expected: float) -> float:
-        weight, mean, square, at = self._sizes[n]
-        weight *= _FORGET ** (self._seen - at)
-        if expected <= 0 or weight < _MIN_WEIGHT:
+        if expected <= 0:
             return 1.0
+        _, mean, square, _ = self._sizes[n]
         deviation = mean / expected - 1
         variance = max(0.0, square - mean**2) / expected**2 + _SPREAD**2
-        sure = 1 - 4 * variance / weight / max(deviation**2, 1e-12)
+        sure = 1 - 4 * variance / self._weight(n) / max(deviation**2, 1e-12)
         return 1 + max(0.0, sure) * deviation
 
     def at(self, n: float) -> float:
@@ -123,11 +127,12 @@ class Deviations:
 class Curve:
     """The cost of the batches of one key: a line, and where the batches deviate from it."""
 
-    __slots__ = ("_deviations", "_line", "_seen", "arrivals", "doubt", "largest", "limit")
+    __slots__ = ("_cap", "_deviations", "_line", "_seen", "arrivals", "doubt", "largest", "limit")
 
     def __init__(self) -> None:
         self._line = Line(_MIN_SPREAD)
         self._deviations = Deviations()
+        self._cap = 0, -1  # the last answer of `cap`, and its limit
         self._seen = 0
         self.doubt = 0.0  # by which share batches sometimes take longer than predicted
         self.largest = 0
@@ -141,6 +146,7 @@ class Curve:
         self._deviations.observe(n, seconds, self._line)
         self.largest = max(self.largest, n)
         self._seen += 1
+        self._cap = 0, -1
 
     def _update_doubt(self, ratio: float) -> None:
         self.doubt = conservative_mean(self.doubt, min(max(ratio - 1, 0.0), _DOUBT_LIMIT))
@@ -169,6 +175,11 @@ class Curve:
         largest size that was tried, so that each increase is measured.
         """
         limit = min(limit, self.limit or limit, 2 * max(1, self.largest))
+        if self._cap[1] != limit:
+            self._cap = self._largest_that_pays(limit), limit
+        return self._cap[0]
+
+    def _largest_that_pays(self, limit: int) -> int:
         if self.largest <= 1 or self.coefficients()[1] <= 0:
             return max(1, limit)
         cap, seconds = 1, self.seconds(1)
