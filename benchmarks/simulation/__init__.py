@@ -22,7 +22,7 @@ _SEEDS, _SERVICE_TIMES = ((1,), 40.0) if SHORT else ((1, 2, 3), 100.0)
 def measure() -> Iterator[Measurement]:
     """Print the table; yield its worst values without noise at 5 service times or more.
 
-    At 2 service times, or with noise, only a clairvoyant could reach the optimum.
+    The optimum knows the future. At 2 service times, or with noise, that helps it most.
     """
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     results = {cell: _mean(cell) for cell in starmap(Cell, product(JITTERS, DEADLINES, LOADS))}
