@@ -16,6 +16,7 @@ from benchmarks import (
     process,
     processes,
     quality,
+    simulation,
     steps,
 )
 from benchmarks.measurements import SHORT, Measurement, as_markdown, verdict
@@ -31,6 +32,7 @@ PARTS: dict[str, Callable[[], Iterator[Measurement]]] = {
     "quality": quality.measure,
     "keeping": keeping.measure,
     "gpu": gpu.measure,
+    "simulation": simulation.measure,
 }
 
 

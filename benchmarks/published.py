@@ -23,6 +23,10 @@ PATHS: dict[str, tuple[str, ...]] = {
     ),
     "Several worker processes": ("src/safelight/metrics", "benchmarks/processes.py"),
     "Serving": ("src/safelight/serving", "benchmarks/serving"),
+    "Admission": (
+        *("src/safelight/serving/engine", "src/safelight/serving/policies"),
+        "benchmarks/simulation",
+    ),
     "HTTP servers": ("src/safelight/http_server", "benchmarks/http_servers.py"),
     "Monitoring": ("src/safelight/rules", "src/safelight/dashboards", "benchmarks/monitoring"),
     "Histories of operation": ("src/safelight/rules", "tests/histories"),

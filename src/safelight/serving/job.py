@@ -155,10 +155,10 @@ class Job:
     """One image to make or read. `deadline` is in seconds on the event loop's clock.
 
     A request for several images has several jobs, numbered by `place`. `min_kept_ratio` is the
-    share of the input image that an edit must keep; 0 switches this check off. `expected` is set by
-    admission: (when it was predicted, predicted seconds). A job with a `group` shares batches only
-    with jobs of that group. Fairness sets the number of jobs in progress of its caller (`own`) and
-    of callers who have some; the caller `is_modest` with at most half of an equal share.
+    share of the input image that an edit must keep; 0 switches this check off. `expected` is (when
+    admission asked, at most so many seconds until it is done). A job with a `group` shares batches
+    only with jobs of that group. Fairness sets the number of jobs in progress of its caller (`own`)
+    and of callers who have some; the caller `is_modest` with at most half of an equal share.
     """
 
     id: str

@@ -51,6 +51,14 @@ def test_the_head_is_the_most_urgent_of_all_keys() -> None:
     assert len(backlog) == 0
 
 
+def test_all_that_wait_can_be_looked_at() -> None:
+    entries = [entry(number, steps=number) for number in (1, 2, 3)]
+    backlog = filled(*entries)
+    backlog.remove(entries[1])
+
+    assert {each.number for each in backlog} == {1, 3}
+
+
 def test_jobs_alike_are_taken_in_the_order_they_came() -> None:
     entries = [entry(number) for number in (3, 1, 2)]
 

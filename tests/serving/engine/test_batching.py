@@ -124,6 +124,38 @@ async def test_only_the_first_job_of_an_unknown_kind_is_admitted_without_an_esti
         await at_rest(service)
 
 
+async def test_jobs_of_several_turns_are_expected_to_share_batches() -> None:
+    async with engine(batch_limit=8) as service:
+        taught(service, a_job())
+        busy = await held(service)
+        before = service.engine.predicted_seconds(a_job("next"), 99)
+        jobs = [a_job(str(n)) for n in range(3)]
+        for turn, job in enumerate(jobs):
+            job.control.turn = turn
+        running = asyncio.create_task(gather(service, *jobs))
+        await eventually(lambda: service.engine.in_progress == 4)
+
+        behind = service.engine.predicted_seconds(a_job("next"), 99)
+        assert behind - before < 0.005  # not 0.01 more for each of them
+        await running
+        await busy
+
+
+async def test_a_job_that_is_late_because_others_overtook_it_makes_admission_careful() -> None:
+    async with engine(batch_limit=1) as service:
+        busy = await held(service)
+        low = a_job("low", priority="low")
+        waiting = asyncio.create_task(gather(service, low))
+        await eventually(lambda: service.engine.in_progress == 2)
+        cautious = service.engine.caution(low)
+        high = asyncio.create_task(gather(service, a_job("high", priority="high")))
+        await eventually(lambda: service.engine.in_progress == 3)
+
+        low.control.stop(Timeout(1))
+        assert service.engine.caution(low) > cautious + 0.2
+        await asyncio.gather(waiting, high, busy)
+
+
 async def test_a_batch_that_does_not_fit_is_split_and_the_cap_stays_low() -> None:
     async with engine() as service:
         taught(service, a_job())

@@ -23,6 +23,10 @@ class Busy:
     work_seconds: float = 0.0
     needed_seconds: float = 0.0
     ranks: list[int] = field(default_factory=list)
+    arrivals: list[Job] = field(default_factory=list)
+
+    def arrived(self, job: Job) -> None:
+        self.arrivals.append(job)
 
     def max_seconds(self, job: Job) -> float:
         return float("inf")  # never so sure that the prediction need not be asked
@@ -145,6 +149,17 @@ def test_a_job_that_would_miss_its_deadline_is_refused_at_once() -> None:
     assert "ready in 30.0 seconds and your timeout is in 20.0" in str(error)
     assert error.retry_after_seconds == pytest.approx(10)
     assert value(meter, REJECTED, reason="too_late") == value(meter, REJECTED) == 1
+
+
+def test_every_job_that_arrives_is_counted_admitted_or_not() -> None:
+    load = Busy(needed_seconds=30.0)
+    handle = admission(serve, load, Bounds(10), Meter("tests"), clock=FakeClock(100.0))
+    jobs = [a_job(deadline=130.0), a_job(deadline=120.0)]
+
+    run(handle, jobs[0])
+    refusal(handle, jobs[1])
+
+    assert load.arrivals == jobs
 
 
 def test_retry_after_is_at_least_a_second() -> None:

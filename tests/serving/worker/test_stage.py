@@ -218,3 +218,26 @@ def test_lingering_never_makes_a_waiting_job_late(
     stage.put([ready("a", cost=(2.0, 0.0), **head)])
     assert taken(stage) == ["a"]
     assert clock.now == pytest.approx(seconds)
+
+
+def test_lingering_leaves_time_for_a_batch_of_all_that_are_here_and_one_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = FakeClock(0.0)
+    stage = Stage(clock=clock)
+    stage.pacing.finished(2, 2.0)
+
+    def wait(timeout: float) -> None:
+        clock.now += timeout
+
+    monkeypatch.setattr(stage._changed, "wait", wait)
+    cost = (1.0, 0.1)
+    stage.put([ready(f"{n}", number=n, due=1.0 + 0.35, cost=cost) for n in range(2)])
+    assert taken(stage) == ["0", "1"]
+    assert clock.now == pytest.approx(0.05)  # a batch of three takes 1.3
+
+    stage.put([ready("next", due=clock.now + 2.22, key="other", number=3, cost=cost)])
+    stage.put([ready("first", rank=0, number=2, cost=cost)])
+    before = clock.now
+    assert taken(stage) == ["first"]
+    assert clock.now - before == pytest.approx(0.0)  # two of its key take 1.2, and the next one 1.1

@@ -42,13 +42,17 @@ class Backlog:
 
     def reorder(self) -> None:
         """Order all entries again, by their jobs' present ranks."""
-        entries = [e for heap in self._heaps.values() for e in heap if not e.removed]
+        entries = list(self)
         self._heaps.clear()
         self._counts.clear()
         self._length = 0
         for entry in entries:
             entry.rank()
             self.push(entry)
+
+    def __iter__(self) -> Iterator[QueueEntry]:
+        """Yield all waiting entries, in no order."""
+        return (e for heap in self._heaps.values() for e in heap if not e.removed)
 
     def heads(self) -> list[QueueEntry]:
         """Return the most urgent entry of each lane, the most urgent first."""

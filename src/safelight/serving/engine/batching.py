@@ -9,7 +9,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable
 
-from safelight.errors import NotReady, SafelightError, WorkerLost
+from safelight.errors import NotReady, SafelightError, Timeout, WorkerLost
 from safelight.metrics.catalog import BATCH_LIMIT, BATCH_SIZE, BATCH_SPEEDUP, OUTPUT_INVALID
 from safelight.metrics.registry import Meter
 from safelight.serving.engine import events
@@ -39,7 +39,6 @@ class Batching(Predicting):
         self._number = 0
         self._scheduled = False
         self.batch_seconds = 0.0
-        self._delivery_seconds = 0.0
 
     async def __call__(self, job: Job) -> Outcome:
         """Run the job on a worker.
@@ -83,8 +82,8 @@ class Batching(Predicting):
             now = asyncio.get_running_loop().time()
             for entry in entries:
                 entry.job.exchange.timeline.mark("queue")
-            cost = self.curves.of(head.key).cautious()
-            worker.send(entries, jobs_message(entries, cap, cost, now + self._delivery_seconds))
+            cost = self.curves.of(head.key).chord(cap)
+            worker.send(entries, jobs_message(entries, cap, cost, now + self.delivery_seconds))
             for entry in entries:
                 if entry.job.progress.listeners:
                     worker.follow(entry)
@@ -177,7 +176,7 @@ class Batching(Predicting):
         self._ledger.settle(entry, outcome)
         if entry.finished_at is not None:
             seconds = asyncio.get_running_loop().time() - entry.finished_at
-            self._delivery_seconds = conservative_mean(self._delivery_seconds, seconds)
+            self.delivery_seconds = conservative_mean(self.delivery_seconds, seconds)
         if isinstance(result, FailedResult) and result.invalidity is not None:
             self._meter.add(OUTPUT_INVALID, result.invalidity)
         if entry.result.done():
@@ -198,6 +197,8 @@ class Batching(Predicting):
         """Make a job fail with `error`, and free what it holds."""
         if not entry.result.done():
             self._compare(entry.job)
+            if isinstance(error, Timeout):
+                self._late(entry)
             entry.result.set_exception(error)
             self._withdraw(entry)
 

@@ -1,19 +1,23 @@
-"""The cost of a batch of n jobs: seconds ≈ a + b·n, learned for each kind of job.
+"""The cost of a batch of n jobs, learned for each kind of job.
 
-Recursive least squares with exponential forgetting: older observations lose weight, so that the
-curve follows a device that becomes slower.
+A line (seconds ≈ a + b·n), and for each size by how much batches surely deviate from it: a model
+may make fewer images per second in batches of 32 than of 8. Least squares with exponential
+forgetting: older observations lose weight, so that the curve follows a device that becomes slower.
 """
 
+from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Hashable
 
-from safelight.serving.statistics import conservative_mean
+from safelight.serving.statistics import Rate, conservative_mean
 
 _FORGET = 0.97  # weight of an observation after each later one; about 30 observations count
 _MIN_GAIN = 1.05  # in images per second, when the batch size doubles
 _KEY_LIMIT = 64
 _MIN_SPREAD = 1e-3  # of batch sizes
 _MIN_UNITS_SPREAD = 1e-9  # of millions of units
+_SPREAD = 0.1  # of the times of a size, as a share, beside what was seen
+_MIN_WEIGHT = 0.5  # observations of a size that are not forgotten
 _MILLION = 1e6
 _DOUBT_LIMIT = 1.0
 _EXPLORE_EVERY = 8  # every eighth batch may grow: what was learned may be wrong by now
@@ -66,36 +70,103 @@ class Line:
         return mean_t - slope * mean_n, slope
 
 
-class Curve(Line):
-    """The cost of the batches of one key: (a, b) are the seconds of a batch, and per image."""
+class Deviations:
+    """By which ratio the batches of each size differ from the line.
 
-    __slots__ = ("_seen", "doubt", "largest", "limit")
+    A deviation counts as far as it is no chance: by the share 1 - (2·standard error / deviation)²,
+    at least 0 (as in James and Stein, 1961). The error includes a spread of a tenth, for sizes that
+    were seen a few times.
+    """
+
+    __slots__ = ("_ratios", "_seen", "_sizes")
 
     def __init__(self) -> None:
-        super().__init__(_MIN_SPREAD)
+        self._seen = 0
+        # For each size: its weight, its mean seconds, their mean square, and when it was last seen.
+        self._sizes: dict[int, tuple[float, float, float, int]] = {}
+        self._ratios: list[tuple[int, float]] = []
+
+    def observe(self, n: int, seconds: float, line: Line) -> None:
+        """Learn from a batch of n, and compare all sizes with the line."""
+        self._seen += 1
+        _, mean, square, _ = self._sizes.get(n, (0.0, 0.0, 0.0, 0))
+        weight = 1 + self._weight(n)
+        mean += (seconds - mean) / weight
+        square += (seconds**2 - square) / weight
+        self._sizes[n] = weight, mean, square, self._seen
+        kept = sorted(size for size in self._sizes if self._weight(size) >= _MIN_WEIGHT)
+        self._sizes = {size: self._sizes[size] for size in kept}
+        ratios = [(size, self._ratio(size, line.at(size))) for size in kept]
+        self._ratios = ratios if any(ratio != 1 for _, ratio in ratios) else []
+
+    def _weight(self, n: int) -> float:
+        """Return how many observations of a size are not forgotten."""
+        weight, _, _, at = self._sizes.get(n, (0.0, 0.0, 0.0, 0))
+        return float(weight * _FORGET ** (self._seen - at))
+
+    def _ratio(self, n: int, expected: float) -> float:
+        if expected <= 0:
+            return 1.0
+        _, mean, square, _ = self._sizes[n]
+        deviation = mean / expected - 1
+        variance = max(0.0, square - mean**2) / expected**2 + _SPREAD**2
+        sure = 1 - 4 * variance / self._weight(n) / max(deviation**2, 1e-12)
+        return 1 + max(0.0, sure) * deviation
+
+    def at(self, n: float) -> float:
+        """Return the ratio for a size, interpolated between those that were seen."""
+        if not self._ratios:
+            return 1.0
+        place = bisect_left(self._ratios, (n, 0.0))
+        if place == len(self._ratios) or place == 0:
+            return self._ratios[max(0, place - 1)][1]
+        (below, low), (above, high) = self._ratios[place - 1 : place + 1]
+        return low + (high - low) * (n - below) / (above - below)
+
+
+class Curve:
+    """The cost of the batches of one key: a line, and where the batches deviate from it."""
+
+    __slots__ = ("_cap", "_deviations", "_line", "_seen", "arrivals", "doubt", "largest", "limit")
+
+    def __init__(self) -> None:
+        self._line = Line(_MIN_SPREAD)
+        self._deviations = Deviations()
+        self._cap = 0, -1  # the last answer of `cap`, and its limit
         self._seen = 0
         self.doubt = 0.0  # by which share batches sometimes take longer than predicted
         self.largest = 0
+        self.arrivals = Rate()
         self.limit: int | None = None
 
     def add(self, n: int, seconds: float) -> None:
         """Learn from a batch of n that took `seconds`."""
         self._update_doubt(seconds / predicted if (predicted := self.seconds(n)) > 0 else 1.0)
-        self.observe(n, seconds)
+        self._line.observe(n, seconds)
+        self._deviations.observe(n, seconds, self._line)
         self.largest = max(self.largest, n)
         self._seen += 1
+        self._cap = 0, -1
 
     def _update_doubt(self, ratio: float) -> None:
         self.doubt = conservative_mean(self.doubt, min(max(ratio - 1, 0.0), _DOUBT_LIMIT))
 
-    def cautious(self) -> tuple[float, float]:
-        """Return (a, b) with a margin, so that few batches take longer."""
-        a, b = self.coefficients()
-        return a * (1 + self.doubt), b * (1 + self.doubt)
+    def coefficients(self) -> tuple[float, float]:
+        """Return (a, b) of the line: the seconds of a batch, and per image."""
+        return self._line.coefficients()
 
-    def seconds(self, n: int) -> float:
+    def seconds(self, n: float) -> float:
         """Return the predicted time of a batch of n."""
-        return self.at(n)
+        return self._line.at(n) * self._deviations.at(n)
+
+    def chord(self, cap: int) -> tuple[float, float]:
+        """Return (a, b) so that a + b·n is right for batches of one and of `cap`."""
+        one, all_seconds = self.seconds(1), self.seconds(cap)
+        if cap == 1:
+            a, b = self.coefficients()
+            return (a * one / (a + b), b * one / (a + b)) if a + b > 0 else (0.0, 0.0)
+        b = min(max(all_seconds - one, 0.0) / (cap - 1), all_seconds / cap)
+        return all_seconds - b * cap, b
 
     def cap(self, limit: int) -> int:
         """Return the largest batch that pays, at most `limit`.
@@ -104,11 +175,17 @@ class Curve(Line):
         largest size that was tried, so that each increase is measured.
         """
         limit = min(limit, self.limit or limit, 2 * max(1, self.largest))
-        a, b = self.coefficients()
-        if self.largest <= 1 or b <= 0 or self._seen % _EXPLORE_EVERY == 0:
+        if self._cap[1] != limit:
+            self._cap = self._largest_that_pays(limit), limit
+        return self._cap[0]
+
+    def _largest_that_pays(self, limit: int) -> int:
+        if self.largest <= 1 or self.coefficients()[1] <= 0:
             return max(1, limit)
-        cap = 1
-        while cap < limit and 2 * (a + b * cap) / (a + b * 2 * cap) >= _MIN_GAIN:
+        cap, seconds = 1, self.seconds(1)
+        while cap < limit and 2 * seconds >= _MIN_GAIN * (twice := self.seconds(2 * cap)):
+            cap, seconds = 2 * cap, twice
+        if self._seen % _EXPLORE_EVERY == 0:
             cap *= 2
         return max(1, min(limit, cap))
 
@@ -169,8 +246,8 @@ class Curves:
         curve = self._curves.get(key)
         if curve is None or curve.largest == 0:
             return n * self._estimate(units)
-        a, b = curve.coefficients()
-        return -(-n // curve.cap(limit)) * a + n * b
+        full, rest = divmod(n, cap := curve.cap(limit))
+        return full * curve.seconds(cap) + (curve.seconds(rest) if rest else 0.0)
 
     def _estimate(self, units: float) -> float:
         """Return the time of a job of an unknown key: small jobs have a fixed cost too."""

@@ -1,20 +1,23 @@
 """How long jobs will take: what admission, fairness and the metrics ask the engine."""
 
 import asyncio
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from itertools import chain
 from math import inf
 
 from safelight.metrics.catalog import QUEUE_DEPTH, QUEUED_WORK
 from safelight.metrics.registry import Meter
 from safelight.serving.engine.backlog import Backlog
 from safelight.serving.engine.curve import Curves
+from safelight.serving.engine.plan import Pace, end
 from safelight.serving.engine.pool import Pool
+from safelight.serving.engine.queue_entry import QueueEntry
 from safelight.serving.job import PRIORITIES, Job, Key, Priority
 from safelight.serving.statistics import conservative_mean
 
 _DELAY_FACTOR_LIMIT = 3.0
+_PLANNED_BATCHES = 8  # of a job's key before it: with more, they are not planned one by one
 
 
 class Predicting:
@@ -26,6 +29,7 @@ class Predicting:
         self._backlog = Backlog()
         self.curves = Curves()
         self._queued_work_seconds = dict.fromkeys(PRIORITIES, 0.0)
+        self.delivery_seconds = 0.0  # from the end of a batch to its answers
         self._delay_factor = 1.0  # how much longer than predicted jobs take
         meter.child(QUEUE_DEPTH).set_function(lambda: self.waiting)
         # As of the last `update_metrics`: a scrape's thread must not walk the entries.
@@ -59,15 +63,78 @@ class Predicting:
         return self._queued_work_seconds[priority] if self.in_progress else 0.0
 
     def max_seconds(self, job: Job) -> float:
-        """Return an upper bound of the time until the job is done: all jobs, one after another."""
-        return self.curves.max_seconds(job.key, job.units) * (self.in_progress + 1)
+        """Return an upper bound of the time until the job is done.
+
+        It is as if all jobs ran one after another, and the last of them in a full batch.
+        """
+        curve = self.curves.of(job.key)
+        alone = self.curves.max_seconds(job.key, job.units)
+        last = max(alone, curve.seconds(curve.cap(self._limit())))
+        return (alone * self.in_progress + last) * self.caution(job) + self.delivery_seconds
+
+    def arrived(self, job: Job) -> None:
+        """Count a job that arrives, whether it is admitted or not."""
+        if self.curves.knows(job.key):
+            self.curves.of(job.key).arrivals.add(asyncio.get_running_loop().time())
 
     def predicted_seconds(self, job: Job, rank: int) -> float:
-        """Return the predicted time until the job is done, behind all jobs up to this rank."""
-        ahead = self._seconds_ahead(rank)
-        if not self.curves.knows(job.key) and not self._has(job.key):
-            return ahead  # the first of its kind may be much cheaper than its size suggests
-        return ahead + self.curves.seconds(job.key, 1, job.units, self._limit())
+        """Return the predicted time until the job is done, behind all jobs up to this rank.
+
+        Note in the job how long it may take if its batch grows, to learn from it later.
+        """
+        now = asyncio.get_running_loop().time()
+        if self.curves.knows(job.key):
+            seconds, latest = self._planned(job, rank, now + self.delivery_seconds)
+            job.expected = now, latest + self.delivery_seconds
+            return seconds + self.delivery_seconds
+        seconds = self._seconds_ahead(rank)
+        if self._has(job.key):  # the first of its kind may be much cheaper than its size suggests
+            seconds += self.seconds(job)
+        job.expected = now, seconds
+        return seconds
+
+    def _planned(self, job: Job, rank: int, done_at: float) -> tuple[float, float]:
+        """Return in how many seconds a batch with the job is done, and a full one.
+
+        What is done at `done_at` is delivered now.
+        """
+        waiting, limit = self._waiting(rank), self._limit()
+        number, units = waiting.pop(job.key, (0, 0.0))
+        wait, curve = self._busy_seconds(waiting), self.curves.of(job.key)
+        cap = curve.cap(limit)
+        if number > _PLANNED_BATCHES * cap:  # the last batch matters little
+            ahead = self.curves.seconds(job.key, number + 1, units / number, limit)
+            return (wait + ahead / self._workers,) * 2
+        per_second = curve.arrivals.per_second(done_at) / self._workers
+        pace = Pace(curve.seconds, cap, self.caution(job), per_second, self._workers)
+        due = job.deadline - done_at
+        dues = [other - done_at for other in self._dues(job.key, rank)]
+        planned = end(dues, due, wait, pace)
+        coming = per_second * self._workers * planned[0] / 2  # of which half may be before it
+        overtaking = int(min(self._missing(job, len(dues)), coming))
+        return end([*dues, *[due] * overtaking], due, wait, pace) if overtaking else planned
+
+    def _missing(self, job: Job, ahead: int) -> int:
+        """Return how many jobs of others have turns before this one and are not here yet."""
+        if job.callers == 1 or job.own == 1:
+            return 0
+        own = 1 + sum(e.job.owner == job.owner for e in chain(self._staged(), self._backlog))
+        return max(0, own * job.callers - 1 - ahead)
+
+    def _dues(self, key: Key, rank: int) -> list[float]:
+        """Return the deadlines of a key's jobs that no model has begun, in their order."""
+        behind = (e for e in self._backlog if e.urgency[0] <= rank)
+        urgencies = sorted(e.urgency for e in chain(self._staged(), behind) if e.key == key)
+        return [due for _, due, _ in urgencies]
+
+    def _staged(self) -> Iterator[QueueEntry]:
+        """Yield the jobs at the workers that no model has begun."""
+        for worker in self._pool.workers:
+            yield from (entry for entry in worker.outstanding.values() if entry.waits)
+
+    @property
+    def _workers(self) -> int:
+        return max(1, self._pool.ready_count())
 
     def _has(self, key: Key) -> bool:
         held = (entry.key for worker in self._pool.workers for entry in worker.outstanding.values())
@@ -84,32 +151,62 @@ class Predicting:
         next, because it has no other job.
         """
         is_next = job.callers > 1 and job.own == 1
-        return max(1.0 if is_next else self._delay_factor, 1 + self.curves.of(job.key).doubt)
+        return (1.0 if is_next else self._delay_factor) * (1 + self.curves.of(job.key).doubt)
 
     def reorder(self) -> None:
         """Order the waiting jobs again: their turns have changed."""
         self._backlog.reorder()
 
     def _compare(self, job: Job) -> None:
-        """Learn how much longer a job took than admission predicted."""
+        """Learn how much longer a job took than admission expected.
+
+        What batches sometimes take longer is known as doubt.
+        """
         if job.expected is None:
             return
         admitted_at, seconds = job.expected
+        seconds *= 1 + self.curves.of(job.key).doubt
         ratio = (asyncio.get_running_loop().time() - admitted_at) / max(seconds, 1e-3)
+        self._delay(ratio)
+
+    def _delay(self, ratio: float) -> None:
         ratio = min(max(ratio, 1.0), _DELAY_FACTOR_LIMIT)
         self._delay_factor = conservative_mean(self._delay_factor, ratio)
 
+    def _late(self, entry: QueueEntry) -> None:
+        """Learn from a job that is late because jobs that came later were more urgent."""
+        held = (e for worker in self._pool.workers for e in worker.outstanding.values())
+        if any(e.number > entry.number and e < entry for e in chain(held, self._backlog)):
+            self._delay(self._delay_factor + 1)
+
     def _seconds_ahead(self, rank: float = inf, priority: float = inf) -> float:
-        """Return the time until all jobs at the workers, and those waiting up to a rank, are done.
+        """Return the time until jobs at workers, and those waiting up to a rank, are done."""
+        return self._busy_seconds(self._waiting(rank, priority))
+
+    def _waiting(self, rank: float = inf, priority: float = inf) -> dict[Key, tuple[int, float]]:
+        """Return how many jobs of each key no model has begun, and their units together.
+
+        Jobs of one key share batches, whatever their ranks and wherever they wait.
+        """
+        waiting: dict[Key, tuple[int, float]] = {}
+        staged = ((entry.key, 1, entry.job.units) for entry in self._staged())
+        for key, number, units in chain(staged, self._backlog.ahead(rank, priority)):
+            before, sum_units = waiting.get(key, (0, 0.0))
+            waiting[key] = before + number, sum_units + number * units
+        return waiting
+
+    def _busy_seconds(self, waiting: Mapping[Key, tuple[int, float]]) -> float:
+        """Return the time until the running batches, and these jobs, are done.
 
         The time that a model has already spent on its batch is subtracted.
         """
         now, seconds, limit = asyncio.get_running_loop().time(), self.curves.seconds, self._limit()
-        waiting = self._backlog.ahead(rank, priority)
-        total = sum(seconds(key, n, units, limit) for key, n, units in waiting)
+        total = sum(seconds(key, n, units / n, limit) for key, (n, units) in waiting.items())
         for worker in self._pool.workers:
-            groups = Counter((e.key, e.job.units, e.started) for e in worker.outstanding.values())
-            for (key, units, started), number in groups.items():
-                needed = seconds(key, number, units, limit)
-                total += max(0.0, needed - (now - worker.started_at)) if started else needed
-        return total / max(1, self._pool.ready_count())
+            running = [
+                e for e in worker.outstanding.values() if e.started and e.finished_at is None
+            ]
+            if running:
+                needed = seconds(running[0].key, len(running), running[0].job.units, limit)
+                total += max(0.0, needed - (now - worker.started_at))
+        return total / self._workers

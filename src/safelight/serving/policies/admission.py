@@ -37,6 +37,9 @@ class Load(Protocol):
     def work_seconds(self) -> float:
         """Return the predicted time until all of them are done."""
 
+    def arrived(self, job: Job) -> None:
+        """Count a job that arrives, whether it is admitted or not."""
+
     def max_seconds(self, job: Job) -> float:
         """Return an upper bound of the time until the job is done: all jobs, one after another."""
 
@@ -81,13 +84,13 @@ def admission(
             raise error
 
     async def admitted(job: Job) -> Outcome:
+        load.arrived(job)
         if load.in_progress:  # an idle service accepts every job, and learns what it costs
             refuse(_full(job, load, bounds, queue_share()))
             now = (clock or asyncio.get_running_loop().time)()
             predicted = _prediction(job, load, now)
             if predicted is not None:
                 refuse(_too_late(job, load, now, predicted))
-                job.expected = now, predicted
         try:
             return await handle(job)
         except (NotReady, Stopping) as error:

@@ -129,7 +129,7 @@ class Stage:
         count, now = len(self._jobs), self.clock()
         target = min(1 if head.alone else head.cap, count + self.pacing.last_size)
         # Never so long that a job which is already here misses its deadline.
-        spare = min(job.due - now - sum(job.cost) for job in self._jobs.values())
+        spare = min(self._spare(job, head) for job in self._jobs.values()) - now
         if count >= target or spare <= 0:
             return
         seconds = min(self.pacing.linger_seconds(head.cost[0]), spare)
@@ -143,6 +143,16 @@ class Stage:
         ):
             self._changed.wait(remaining)
         self.pacing.lingered(arrivals=len(self._jobs) - count)
+
+    def _spare(self, job: Prepared, head: Prepared) -> float:
+        """Return when the next batch must begin at the latest, so that a job is in time.
+
+        The batch has the jobs that are here, and one that arrives. A job of another key follows it.
+        """
+        a, b = head.cost
+        number = sum(other.key == head.key for other in self._jobs.values())
+        own = 0.0 if job.key == head.key else sum(job.cost)
+        return job.due - own - a - b * min(head.cap, number + 1)
 
     def idle(self, seconds: float) -> None:
         """Add time in which the model's thread was idle outside `take`."""
