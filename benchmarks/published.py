@@ -22,7 +22,10 @@ PATHS: dict[str, tuple[str, ...]] = {
         *("benchmarks/exposition.py", "benchmarks/process.py"),
     ),
     "Several worker processes": ("src/safelight/metrics", "benchmarks/processes.py"),
-    "Serving": ("src/safelight/serving", "benchmarks/serving"),
+    "Serving": (
+        *("src/safelight/serving", "src/safelight/http_server", "src/safelight/records"),
+        *("src/safelight/telemetry", "benchmarks/serving"),
+    ),
     "Admission": (
         *("src/safelight/serving/engine", "src/safelight/serving/policies"),
         "benchmarks/simulation",
@@ -33,7 +36,9 @@ PATHS: dict[str, tuple[str, ...]] = {
     "Diagnosis": ("src/safelight/diagnosis", "benchmarks/diagnosis.py"),
     "Live faults": ("src/safelight/diagnosis", "tests/truth/live.py"),
     "Background work": ("src/safelight/records", "benchmarks/background.py"),
-    "Quality and records": ("src/safelight/quality", "benchmarks/keeping.py"),
+    "Quality and records": (
+        *("src/safelight/quality", "src/safelight/records", "benchmarks/keeping.py"),
+    ),
 }
 _HEADING = re.compile(r"^#{2,3} (.+)$", re.MULTILINE)
 _MEASURED = re.compile(r"Measured\s+on (\d{4}-\d\d-\d\d) at `([0-9a-f]{7,40})`")

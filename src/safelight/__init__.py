@@ -3,6 +3,8 @@
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from safelight import errors  # noqa: F401 - for `except safelight.errors.BadSetting`
+
 if TYPE_CHECKING:
     from safelight.errors import SafelightError
     from safelight.probes.carry import handle

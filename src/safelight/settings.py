@@ -12,6 +12,7 @@ from contextlib import suppress
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, Field, ValidationError, field_validator
 from pydantic_core import ErrorDetails
@@ -30,8 +31,8 @@ from safelight.renamed import find, with_new_names
 _PREFIX = "SAFELIGHT_"
 _PEER = r"https?://([\w.-]+|\[[0-9a-fA-F:.]+\])(:[1-9][0-9]*)?"
 _PEERS = re.compile(rf"({_PEER}(,{_PEER})*)?")
-_WRONG_PORT = re.compile(r"\w+://(.*@)?[^@/?\[\]]*:(?!\d*([/?]|$))[^@]*", re.DOTALL)
 _LOGIN = re.compile(r"^(\w+://)?.*@", re.DOTALL)  # in an address
+_BEFORE_HOST = re.compile(r"^[\w+]+://([^:/]*(:[^@]*)?@)?")  # as SQLAlchemy reads an address
 _LAST_PORT = 65535
 SCOPES = ("infer", "rate", "view", "operate")  # of an API key
 _SCOPE = f"({'|'.join(SCOPES)})"
@@ -460,8 +461,12 @@ class Settings(BaseSettings):
     @field_validator("records_url")
     @classmethod
     def _port_is_a_number(cls, value: str | None) -> str | None:
-        if _WRONG_PORT.fullmatch(value or ""):
-            raise ValueError("write the port as a number: postgresql://USER@HOST:5432/NAME")
+        try:
+            _ = urlsplit(f"//{_BEFORE_HOST.sub('', value or '')}").port
+        except ValueError:
+            raise ValueError(
+                "write the port as a number up to 65535: postgresql://USER@HOST:5432/NAME"
+            ) from None
         return value
 
     @classmethod

@@ -105,6 +105,15 @@ async def test_a_connection_that_sends_nothing_is_closed_without_a_word() -> Non
         assert await rest(reader) == b""
 
 
+async def test_a_slow_connection_does_not_hear_that_there_is_no_room() -> None:
+    async with site() as running:
+        reader, _ = await running.connect()
+        await eventually(lambda: running.held() and running.held()[0].talk)
+        running.held()[0].talk = None
+        running.sweep(1000)
+        assert (await rest(reader), running.closed("slow")) == (b"", 1)
+
+
 async def test_a_handshake_of_tls_counts_and_has_the_time_of_headers(tmp_path: Path) -> None:
     made = pair(tmp_path)
     async with site(

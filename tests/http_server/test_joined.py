@@ -5,6 +5,7 @@ from asyncio import BaseProtocol, Protocol, Transport
 
 import pytest
 
+from safelight.http_server.connection import Connection
 from safelight.http_server.joined import Joined
 from tests.http_server.site import GET, answered, site
 
@@ -76,6 +77,15 @@ async def test_another_protocol_gets_a_connection_without_held_headers(written: 
     joined.write(HEAD)
     joined.set_protocol(Protocol())
     assert written.done == [HEAD, "Protocol"]
+
+
+@pytest.mark.anyio
+async def test_a_real_connection_joins_its_responses() -> None:
+    async with site() as running:
+        assert await answered(await running.connect(GET)) == b"HTTP/1.1 200 OK\r\n"
+        [held] = running.held()
+        assert isinstance(held.talk, Connection)
+        assert isinstance(held.talk.transport, Joined)
 
 
 @pytest.mark.anyio

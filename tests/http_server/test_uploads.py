@@ -121,6 +121,21 @@ def test_a_caller_who_is_alone_sends_as_fast_as_it_can() -> None:
         assert pace.charge("alone", MEGABYTE) == 0
 
 
+def test_the_first_caller_of_a_server_is_alone() -> None:
+    pace = Pace(MEGABYTE, FakeClock())
+    pace.meet("first")
+    assert [pace.charge("first", MEGABYTE) for _ in range(3)] == [0, 0, 0]
+
+
+def test_a_debt_is_kept_however_many_callers_there_are() -> None:
+    clock = FakeClock()
+    pace = Pace(MEGABYTE, clock)
+    for number in range(2000):
+        pace.meet(f"{number}")
+        pace.charge(f"{number}", MEGABYTE // 2)
+    assert pace.charge("1999", MEGABYTE // 4) == 0.25
+
+
 def test_a_caller_among_others_has_a_pace_after_half_a_second_of_it() -> None:
     clock = FakeClock()
     pace = Pace(MEGABYTE, clock)
@@ -146,7 +161,7 @@ def test_the_callers_of_the_past_take_no_memory() -> None:
         pace.meet(f"{number}")
         pace.charge(f"{number}", 100_000)
         clock.now += 0.1
-    assert len(pace._paid_until) <= 1001
+    assert len(pace._owes_until) <= 1001
 
 
 @pytest.mark.anyio

@@ -49,6 +49,12 @@ def recorders(server: Server) -> list[psutil.Process]:
     return [one for one in tree if "safelight.records.child" in one.cmdline()]
 
 
+def own_recorders() -> list[psutil.Process]:
+    """Return the recorder processes of this one."""
+    children = psutil.Process().children()
+    return [one for one in children if "safelight.records.child" in one.cmdline()]
+
+
 # ── Servers ──────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -250,11 +256,11 @@ def test_a_store_that_was_stopped_starts_again_and_one_that_was_closed_counts_lo
     store = LazyStore(StoreConfig(file, ORIGIN), meter)
     store.write(a_record("one"))
     store.stop()
-    assert (stored(), psutil.Process().children()) == (["one"], [])
+    assert (stored(), own_recorders()) == (["one"], [])
     store.write(a_record("two"))
     store.close()
     store.write(a_record("three"))
-    assert (stored(), psutil.Process().children()) == (["one", "two"], [])
+    assert (stored(), own_recorders()) == (["one", "two"], [])
     assert (counted(meter, "written"), counted(meter, "lost")) == (2, 1)
 
 

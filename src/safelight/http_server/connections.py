@@ -173,7 +173,7 @@ class Connections:
         if talk is not None:
             talk.make_room()
             return
-        if self.settings.tls_certificate is None:
+        if reason == "evicted" and self.settings.tls_certificate is None:
             _say_full(held)
         with suppress(OSError):  # the event loop, which owns the handshake, reads an end
             held.shutdown(socket.SHUT_RDWR)

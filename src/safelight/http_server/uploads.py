@@ -9,6 +9,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable
 from io import BytesIO
+from math import inf
 from time import monotonic
 from typing import Self
 
@@ -66,28 +67,29 @@ class Pace:
     def __init__(self, bytes_per_second: float, clock: Callable[[], float] = monotonic) -> None:
         self._rate = bytes_per_second
         self._clock = clock
-        self._paid_until: dict[
-            str, float
-        ] = {}  # by caller: when its pace has made up for its bytes
-        self._last_owner = ""
-        self._mixed_at = -_ALONE_SECONDS
+        # By caller: until when it owes for its bytes.
+        self._owes_until: dict[str, float] = {}
+        self._last_owner: str | None = None
+        self._mixed_at: float = -inf
 
     def meet(self, owner: str) -> None:
         """Note that a caller calls."""
         if owner != self._last_owner:
-            self._last_owner, self._mixed_at = owner, self._clock()
+            if self._last_owner is not None:
+                self._mixed_at = self._clock()
+            self._last_owner = owner
 
     def charge(self, owner: str, size: int) -> float:
         """Count bytes of a caller, and return the seconds until more may come."""
         now = self._clock()
         if not (size and self._rate) or now > self._mixed_at + _ALONE_SECONDS:
             return 0.0
-        if len(self._paid_until) > _OWNER_LIMIT:
-            self._paid_until = {one: at for one, at in self._paid_until.items() if at > now}
         earliest = now - _BURST_SECONDS
-        paid = max(earliest, self._paid_until.get(owner, earliest)) + size / self._rate
-        self._paid_until[owner] = paid
-        return max(0.0, paid - now)
+        if len(self._owes_until) > _OWNER_LIMIT:
+            self._owes_until = {one: at for one, at in self._owes_until.items() if at > earliest}
+        until = max(earliest, self._owes_until.get(owner, earliest)) + size / self._rate
+        self._owes_until[owner] = until
+        return max(0.0, until - now)
 
 
 class Uploads:

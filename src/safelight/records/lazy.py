@@ -32,9 +32,9 @@ class LazyStore:
     def __init__(self, config: StoreConfig, meter: Meter) -> None:
         self._config = config
         self._meter = meter
-        self._refusals = Refusals()
+        self._refusals = Refusals(told="failed requests were not stored one by one")
         self._running: Store | None = None
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal's handler may stop what it interrupted
         self._ends_with_process = self._closed = False
         meter.start_at_zero(RECORDS)
         meter.membership.before_leave(self.stop)
@@ -65,7 +65,7 @@ class LazyStore:
 
     def after_fork(self) -> None:
         """Leave everything to the process that forked this one."""
-        self._lock, self._ends_with_process = threading.Lock(), False
+        self._lock, self._ends_with_process = threading.RLock(), False
         self._running = None
 
     def _start(self) -> Store:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import weakref
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import TypeVar
 
@@ -97,7 +98,8 @@ class RecorderProcess:
     def abandon(self) -> None:
         """Leave the recorder to the process that forked this one."""
         if self._connection is not None:
-            self._connection.close()
+            with suppress(OSError):  # another thread may be closing it
+                self._connection.close()
         if self._process is not None:
             self._process.returncode = 0  # it is not a child of this process
         self._connection = self._process = None

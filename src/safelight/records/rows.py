@@ -133,7 +133,7 @@ def request_row(record: Record, at: float, origin: Origin, salt: str) -> Row:
         "request_id": _plain(facts.id, 80),
         "at": at,
         "namespace": origin.namespace,
-        "model": _plain(origin.model or (call.model if call else ""), 200),
+        "model": _plain(origin.model or (call.model or call.pipeline if call else ""), 200),
         "endpoint": _plain(record.endpoint, 200),
         "status_code": record.status_code,
         "error": record.error[:40],

@@ -1,5 +1,6 @@
 """Bound what failed requests write: a caller must not fill the log or push records out."""
 
+import logging
 from collections.abc import Callable
 from time import monotonic
 
@@ -8,13 +9,16 @@ import structlog
 from safelight.telemetry.record import Record
 
 PER_SECOND = 20
-log = structlog.get_logger("safelight")
+_LOGGED = "failed requests were not logged one by one"
+log = structlog.wrap_logger(logging.getLogger("safelight"))  # a watched service's own handlers
 
 
 class Refusals:
     """Admits so many failed requests of each reason in a second; metrics count all of them."""
 
-    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = monotonic, *, told: str = _LOGGED) -> None:
+        """`told` is the line for those that were not admitted."""
+        self._told = told
         self._clock = clock
         self._seconds: dict[str, tuple[int, int]] = {}  # by reason: the second, requests in it
 
@@ -32,7 +36,4 @@ class Refusals:
         return number < PER_SECOND
 
     def _tell(self, reason: str, number: int) -> None:
-        log.warning(
-            "failed requests were not logged one by one",
-            **{"error.type": reason, "safelight.requests": number},
-        )
+        log.warning(self._told, **{"error.type": reason, "safelight.requests": number})
