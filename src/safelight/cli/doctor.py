@@ -12,8 +12,8 @@ from safelight.stack.tools.finding import Finding
 def doctor() -> None:
     """Check that this machine has what Safelight needs.
 
-    The exit code is 1 if something is missing that `safelight up` needs. If a service runs at
-    SAFELIGHT_PORT, it is also shown how many records that service has lost.
+    The exit code is 1 if something is missing that `safelight up` needs. If a service without
+    TLS runs at SAFELIGHT_PORT, it is also shown how many records that service has lost.
 
     Example: safelight doctor
     """
