@@ -5,6 +5,7 @@ from collections.abc import Callable
 from time import thread_time
 from typing import Any, Protocol
 
+import httpx
 from prometheus_client import CollectorRegistry, Counter, generate_latest
 
 from safelight.metrics.metric import Metric
@@ -95,3 +96,12 @@ def slowness() -> float:
     lines = generate_latest(registry).count(b"\n")
     best = min(processor_seconds(lambda: generate_latest(registry)) for _ in range(5))
     return max(1.0, best / lines / 5.2e-6)
+
+
+def page_of(url: str, client: httpx.Client) -> str:
+    """Return a service's metrics. On a busy machine the page is refused for a second at a time."""
+    for _ in range(20):
+        page = client.get(url)
+        if page.status_code != httpx.codes.SERVICE_UNAVAILABLE:
+            return page.raise_for_status().text
+    raise AssertionError(f"{url} was refused twenty times")

@@ -20,6 +20,7 @@ from safelight.settings import program_environment
 from safelight.stories.replay import free_port
 from tests.asking import HTTP
 from tests.pipelines import picture
+from tests.reading import page_of
 from tests.untrained import build_edit
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -42,7 +43,7 @@ class Running:
         )
 
     def metric(self, name: str, **labels: str) -> float:
-        text = HTTP.get(f"{self.url}/metrics").text
+        text = page_of(f"{self.url}/metrics", HTTP)
         return sum(number for _, number in where(parse(text), name, **labels))
 
 

@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from safelight.metrics.registry import parse, where
+from tests.reading import page_of
 from tests.stack.waiting import eventually, free_ports, process_tree
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -77,7 +78,7 @@ class Service:
     def value(self, name: str, **labels: str) -> float:
         """Return the sum of the series with these labels in a fresh scrape."""
         return sum(
-            value for _, value in where(parse(self.web.get("/metrics").text), name, **labels)
+            value for _, value in where(parse(page_of("/metrics", self.web)), name, **labels)
         )
 
     def _answers(self) -> bool:

@@ -19,6 +19,7 @@ from safelight.settings import program_environment
 from safelight.stack.tools.samples import photo
 from safelight.stories.replay import free_port
 from tests.asking import HTTP
+from tests.reading import page_of
 
 READY_SECONDS = 120.0  # a model is loaded, beside those of other tests
 
@@ -40,7 +41,7 @@ class RealService:
 
     def samples(self) -> Samples:
         """Read `/metrics`."""
-        return parse(self.client.get("/metrics").text)
+        return parse(page_of("/metrics", self.client))
 
     def value(self, name: str, **labels: str) -> float:
         """Return the sum of the samples of a name whose labels include those given."""

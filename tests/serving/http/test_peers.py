@@ -18,6 +18,7 @@ from safelight.serving.http.peers import MARK, Peers
 from safelight.settings import load
 from tests.certificates import pair
 from tests.cli.running import started
+from tests.reading import page_of
 from tests.serving.jobs import PICTURE
 from tests.serving.running import PAINTER
 from tests.stack.waiting import eventually, free_ports
@@ -54,7 +55,8 @@ class Instances:
         )
 
     def running(self, instance: str, count: int = 1) -> bool:
-        text = self.ask(instance, "GET", "/metrics").text
+        with self.caller(instance, STRANGER) as client:
+            text = page_of("/metrics", client)
         return f"tests_requests_in_flight {count}.0" in text
 
 
