@@ -1,4 +1,4 @@
-"""A store for a process that may fork: it starts with the first record, in each process anew.
+"""A store for a process that may fork: it starts with the first record of each process.
 
 gunicorn --preload forks after `watch`. A forked process has neither the thread of a store nor its
 recorder, and what waits in the buffer belongs to the process that forked it.

@@ -17,7 +17,7 @@ class Refusals:
     """Admits so many failed requests of each reason in a second; metrics count all of them."""
 
     def __init__(self, clock: Callable[[], float] = monotonic, *, told: str = _LOGGED) -> None:
-        """`told` is the line for those that were not admitted."""
+        """`told` is the log line about the requests that were not admitted."""
         self._told = told
         self._clock = clock
         self._seconds: dict[str, tuple[int, int]] = {}  # by reason: the second, requests in it

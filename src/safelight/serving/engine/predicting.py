@@ -110,7 +110,7 @@ class Predicting:
         due = job.deadline - done_at
         dues = [other - done_at for other in self._dues(job.key, rank)]
         planned = end(dues, due, wait, pace)
-        coming = per_second * self._workers * planned[0] / 2  # of which half may be before it
+        coming = per_second * self._workers * planned[0] / 2  # half of them may overtake it
         overtaking = int(min(self._missing(job, len(dues)), coming))
         return end([*dues, *[due] * overtaking], due, wait, pace) if overtaking else planned
 
