@@ -11,7 +11,6 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field, fields
 from operator import attrgetter
 from typing import Protocol
-from uuid import uuid4
 
 from safelight.metrics.catalog import NO_INSTRUCTION
 from safelight.reasons import NO_ERROR
@@ -245,6 +244,11 @@ def current_exchange() -> Exchange | None:
     return None if request is None else request.exchange
 
 
+def new_id() -> str:
+    """Return a random id of 128 bits, in hexadecimal digits."""
+    return os.urandom(16).hex()  # uuid4 takes three times as long
+
+
 def finish(
     exchange: Exchange, endpoint: str, status_code: int, error: str, *, ended: float | None = None
 ) -> Record:
@@ -257,7 +261,7 @@ def finish(
         exchange.is_over = True
         timeline.mark("respond", at=ended)
     if not exchange.id:
-        exchange.id = uuid4().hex
+        exchange.id = new_id()
     if exchange.error != NO_ERROR:
         error = exchange.error
     stages = dict(timeline.seconds)
@@ -268,7 +272,7 @@ def record_of_call(call: PipelineCall) -> Record:
     """Return the Record of a pipeline call outside any request, for example in a script."""
     inside = sum(call.phases.values())
     return Record(
-        facts=Facts(id=uuid4().hex, instruction_type=call.instruction_type, calls=(call,)),
+        facts=Facts(id=new_id(), instruction_type=call.instruction_type, calls=(call,)),
         endpoint="none",
         status_code=200 if call.error == NO_ERROR else 500,
         error=call.error,

@@ -15,7 +15,7 @@ from safelight.metrics.registry import Meter
 from safelight.serving.engine import events
 from safelight.serving.engine.execution import Execution
 from safelight.serving.engine.ledger import Ledger
-from safelight.serving.engine.messages import call_of, jobs_message, outcome_of
+from safelight.serving.engine.messages import jobs_message, outcome_of
 from safelight.serving.engine.pool import Pool
 from safelight.serving.engine.predicting import Predicting
 from safelight.serving.engine.queue_entry import QueueEntry
@@ -184,9 +184,8 @@ class Batching(Predicting):
         exchange = entry.job.exchange
         exchange.timeline.split(result.stages, rest="transfer")
         exchange.background_entropy = result.entropy_bits
-        call = call_of(result, exchange.instruction_type)
-        if call is not None:
-            exchange.calls += (call,)
+        if result.call is not None:
+            exchange.calls += (result.call,)
         self._compare(entry.job)
         if isinstance(outcome, SafelightError):
             entry.result.set_exception(outcome)

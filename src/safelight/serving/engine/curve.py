@@ -26,12 +26,13 @@ _EXPLORE_EVERY = 8  # every eighth batch may grow: what was learned may be wrong
 class Line:
     """seconds ≈ a + b·x, with a and b of at least 0."""
 
-    __slots__ = ("_min_spread", "_n", "_nn", "_nt", "_share", "_t", "_weight")
+    __slots__ = ("_known", "_min_spread", "_n", "_nn", "_nt", "_share", "_t", "_weight")
 
     def __init__(self, min_spread: float) -> None:
         self._min_spread = min_spread  # variance of x; with less, a and b cannot be separated
         self._weight = self._n = self._t = self._nn = self._nt = 0.0
         self._share = 0.0  # a / (a + b), when it was last known
+        self._known = 0.0, 0.0  # a and b
 
     def observe(self, x: float, seconds: float) -> None:
         """Learn from an observation."""
@@ -40,34 +41,29 @@ class Line:
         self._t = self._t * _FORGET + seconds
         self._nn = self._nn * _FORGET + x * x
         self._nt = self._nt * _FORGET + x * seconds
-        if self._spread() >= self._min_spread:
-            a, b = self._fitted()
-            self._share = a / (a + b) if a + b > 0 else 0.0
+        self._known = self._fitted()
 
     def coefficients(self) -> tuple[float, float]:
         """Return (a, b); 0 before the first observation."""
-        if self._weight == 0:
-            return 0.0, 0.0
-        if self._spread() >= self._min_spread:
-            return self._fitted()
-        # Only one x was observed: split its cost in the last known ratio.
-        one = self._t / self._weight / (self._share + (1 - self._share) * self._n / self._weight)
-        return self._share * one, (1 - self._share) * one
+        return self._known
 
     def at(self, x: float) -> float:
         """Return the predicted seconds."""
-        a, b = self.coefficients()
+        a, b = self._known
         return a + b * x
-
-    def _spread(self) -> float:
-        """Return the variance of the observed x."""
-        return self._nn / self._weight - (self._n / self._weight) ** 2
 
     def _fitted(self) -> tuple[float, float]:
         mean_n, mean_t = self._n / self._weight, self._t / self._weight
-        slope = (self._nt / self._weight - mean_n * mean_t) / self._spread()
-        slope = min(max(slope, 0.0), mean_t / mean_n)
-        return mean_t - slope * mean_n, slope
+        spread = self._nn / self._weight - mean_n**2
+        if spread >= self._min_spread:
+            slope = (self._nt / self._weight - mean_n * mean_t) / spread
+            slope = min(max(slope, 0.0), mean_t / mean_n)
+            a, b = mean_t - slope * mean_n, slope
+            self._share = a / (a + b) if a + b > 0 else 0.0
+            return a, b
+        # Only one x was observed: split its cost in the last known ratio.
+        one = mean_t / (self._share + (1 - self._share) * mean_n)
+        return self._share * one, (1 - self._share) * one
 
 
 class Deviations:

@@ -1,7 +1,6 @@
 """Convert jobs into messages to a worker, and a worker's results into outcomes."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from safelight.errors import SafelightError
 from safelight.reasons import error_from_reason
@@ -25,7 +24,6 @@ from safelight.serving.wire.schema import (
     PredictTask,
     Result,
 )
-from safelight.telemetry.record import PipelineCall
 
 
 def jobs_message(
@@ -70,13 +68,6 @@ def outcome_of(job: Job, result: Result, payload: bytes) -> Outcome | SafelightE
         truncated=result.truncated,
         corrupted=result.corrupted,
     )
-
-
-def call_of(result: Result, instruction_type: str) -> PipelineCall | None:
-    """Return the pipeline call of a result. Only the API process has the instruction type."""
-    if result.call is None:
-        return None
-    return replace(result.call, instruction_type=instruction_type)
 
 
 def _task(parameters: Parameters, seed: int) -> EditTask | GenerateTask | PredictTask:

@@ -3,7 +3,6 @@
 import asyncio
 import struct
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Protocol
 
 from safelight.serving.job import Job, Key, Outcome
@@ -31,6 +30,10 @@ class QueueEntry:
     model has begun with it. `finished_at`: when the model was done with it, on the event loop's
     clock. `losses` counts workers that were lost while they had the job. `removed`: the entry is in
     the heap but does not wait any more.
+
+    `key` is the batch key; a job that must run alone has its own. `lane` is the key, and whether
+    decoding the image takes long: a worker has room for both, so small images never wait until
+    large ones are decoded. Once they are, they share batches.
     """
 
     job: Job
@@ -44,27 +47,17 @@ class QueueEntry:
     device_seconds: float = 0.0
     removed: bool = False
     urgency: tuple[int, float, int] = field(init=False)
+    key: Key = field(init=False)
+    lane: Lane = field(init=False)
 
     def __post_init__(self) -> None:
         self.rank()
+        self.key = (*self.job.key, self.number) if self.job.alone else self.job.key
+        self.lane = self.key, _is_large(self.job.image)
 
     def rank(self) -> None:
         """Take the urgency from the job. An entry in a heap must not change."""
         self.urgency = (self.job.rank, self.job.deadline, self.number)
-
-    @cached_property
-    def key(self) -> Key:
-        """Return the batch key; the key of a job that must run alone is unique."""
-        return (*self.job.key, self.number) if self.job.alone else self.job.key
-
-    @cached_property
-    def lane(self) -> Lane:
-        """Return the batch key, and whether decoding the image takes long.
-
-        A worker has room for both, so small images never wait until large ones are decoded. Once
-        they are, they share batches.
-        """
-        return self.key, _is_large(self.job.image)
 
     def __lt__(self, other: "QueueEntry") -> bool:
         """Return whether this entry is more urgent."""

@@ -1,7 +1,7 @@
 """What a job is made from: its prompt, its seed, and further jobs of the same request."""
 
-import secrets
 from dataclasses import replace
+from os import urandom
 
 from safelight.serving.job import EditParameters, Job, Parameters, PredictParameters
 from safelight.telemetry.record import Exchange
@@ -18,7 +18,7 @@ def prompt_of(parameters: Parameters) -> str | None:
 def seed_of(parameters: Parameters) -> int:
     """Return the seed that the caller chose, or a random one."""
     seed = None if isinstance(parameters, PredictParameters) else parameters.seed
-    return secrets.randbelow(2**32) if seed is None else seed
+    return int.from_bytes(urandom(4)) if seed is None else seed
 
 
 def sibling(job: Job, place: int) -> Job:

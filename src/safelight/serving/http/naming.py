@@ -4,11 +4,10 @@ The server's id is unique everywhere. A key is unique only among the requests of
 """
 
 import re
-from uuid import uuid4
 
 from fastapi import Request
 
-from safelight.telemetry.record import Exchange
+from safelight.telemetry.record import Exchange, new_id
 
 REQUEST_ID, SERVER_ID = "x-request-id", "x-safelight-request-id"
 _UUID = re.compile(r"[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}")
@@ -20,7 +19,7 @@ def name_exchange(exchange: Exchange, request: Request) -> None:
     A key is a UUID. Free text is ignored, because it would get into the logs.
     """
     sent = request.headers.get(REQUEST_ID, "").lower()
-    exchange.id = uuid4().hex
+    exchange.id = new_id()
     exchange.name = sent if sent and _UUID.fullmatch(sent) else exchange.id
 
 

@@ -48,10 +48,11 @@ class Proxies:
 
     def _is_forwarded(self, scope: Scope) -> bool:
         """Return whether a trusted proxy sent the request."""
-        if not any(name.startswith(_FORWARDED) for name, _ in scope["headers"]):
-            return False
-        client = scope.get("client")
-        return client is not None and client[0] in self._forwarding.trusted_hosts
+        for name, _ in scope["headers"]:  # faster than `any`
+            if name[: len(_FORWARDED)] == _FORWARDED:
+                client = scope.get("client")
+                return client is not None and client[0] in self._forwarding.trusted_hosts
+        return False
 
     async def _under(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve the request below its prefix. ASGI's path includes the prefix."""

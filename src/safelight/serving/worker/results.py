@@ -17,8 +17,14 @@ def calls_of(jobs: Sequence[Prepared], call: PipelineCall | None) -> list[Pipeli
     if call is None:
         return [None] * len(jobs)
     return [
-        replace(call, images=call.images[place : place + 1], leads=place == 0, batch=len(jobs))
-        for place in range(len(jobs))
+        replace(
+            call,
+            images=call.images[place : place + 1],
+            leads=place == 0,
+            batch=len(jobs),
+            instruction_type=job.instruction_type,
+        )
+        for place, job in enumerate(jobs)
     ]
 
 
