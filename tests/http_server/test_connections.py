@@ -237,6 +237,17 @@ async def test_a_kept_connection_without_a_request_outlives_the_time_of_headers(
         assert (await reader.readuntil(b"ok")).startswith(b"HTTP/1.1 200 OK")
 
 
+async def test_a_kept_connection_is_closed_after_its_time() -> None:
+    async with site() as running:
+        reader, _ = connection = await running.connect(GET)
+        assert await answered(connection) == b"HTTP/1.1 200 OK\r\n"
+        await reader.readuntil(b"\r\n\r\nok")
+        running.sweep(running.settings.keep_alive_seconds - 1)
+        assert len(running.held()) == 1
+        running.sweep(2)
+        assert await rest(reader) == b""
+
+
 async def test_a_closed_connection_is_freed_without_a_garbage_collection() -> None:
     async with site() as running:
         gc.disable()

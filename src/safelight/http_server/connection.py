@@ -4,11 +4,12 @@ from asyncio import BaseTransport, Transport
 from typing import cast
 
 import httptools
+from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from safelight.errors import BadInput
 from safelight.http_server.connections import FULL, Connections, response
-from safelight.http_server.joined import Joined
+from safelight.http_server.cycle import ARRIVED, Cycle
 
 _ANSWERS = {  # status, message
     "headers": (
@@ -34,6 +35,7 @@ class Connection(HttpToolsProtocol):
     _header_limit: int
     _header_limit_bytes: int
     heard_at = 0.0
+    _idle_since: float | None = None  # when the last response was sent
     _head_since: float | None = None  # when the wait for headers began
     _in_head = False
     _fault = "malformed"
@@ -58,7 +60,6 @@ class Connection(HttpToolsProtocol):
         made = cast("Transport", transport)
         super().connection_made(made)
         made.set_write_buffer_limits(high=self.places.settings.write_buffer_bytes)
-        self.transport = Joined(made)
         self._head_since = self.heard_at = self.places.clock()
         self.places.ready(self.client, self)
 
@@ -75,7 +76,7 @@ class Connection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Read a packet."""
-        self.heard_at = self.places.clock()
+        self.heard_at, self._idle_since = self.places.clock(), None
         current = self._current()
         if self._head_since is None and (current is None or current.response_complete):
             self._head_since = self.heard_at
@@ -127,10 +128,26 @@ class Connection(HttpToolsProtocol):
         """Refuse what the parser or `on_headers_complete` refused."""
         self._refuse(self._fault)
 
+    def on_response_complete(self) -> None:
+        """Go on with the next request. `sweep` closes idle connections: no timer for each."""
+        if self.pipeline or self.transport.is_closing():
+            super().on_response_complete()
+            return
+        self.server_state.total_requests += 1
+        self.flow.resume_reading()
+        self._idle_since = self.places.clock()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        cycle.__class__ = Cycle  # uvicorn has no option for the class
+        cycle.scope["extensions"] = {ARRIVED: {"bytes": cast("Cycle", cycle).arrived_bytes}}
+        super()._start_asgi_task(cycle, app)
+
     def close_if_slow(self, now: float) -> None:
         """Close the connection if its caller sends or reads nothing for too long."""
         settings = self.places.settings
-        if self._head_since is not None and now - self._head_since > settings.header_seconds:
+        if self._idle_since is not None and now - self._idle_since > settings.keep_alive_seconds:
+            self.transport.close()
+        elif self._head_since is not None and now - self._head_since > settings.header_seconds:
             self._refuse("slow" if self._in_head else "silent")
         elif self._owes_body() and now - self.heard_at > settings.client_idle_seconds:
             self._refuse("slow")

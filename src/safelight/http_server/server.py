@@ -15,7 +15,6 @@ from starlette.types import ASGIApp
 from safelight.errors import listen_error
 from safelight.http_server.connection import Connection
 from safelight.http_server.connections import Connections, Listener
-from safelight.http_server.slices import in_slices
 from safelight.tls import Certificate
 
 _TICKS_PER_SECOND = 10  # of uvicorn
@@ -34,7 +33,7 @@ def server_of(
     # counted instead.
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     config = uvicorn.Config(
-        in_slices(app),
+        app,
         http=Connection.of(connections),
         ws="none",
         log_config=None,

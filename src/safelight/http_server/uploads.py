@@ -16,6 +16,7 @@ from typing import Self
 from starlette.requests import ClientDisconnect, Request
 
 from safelight.errors import BodyTooLarge, Cancelled, Overloaded
+from safelight.http_server.cycle import ARRIVED
 from safelight.metrics.catalog import REJECTED
 from safelight.metrics.registry import Meter
 
@@ -126,6 +127,24 @@ class Uploads:
         self._bytes[owner] = own
         if not own:
             del self._bytes[owner]
+
+
+def has_arrived(request: Request) -> bool:
+    """Return whether the server has the whole body already, and it is a free one."""
+    arrived = request.scope.get("extensions", {}).get(ARRIVED)
+    size = None if arrived is None else arrived["bytes"]()
+    return size is not None and size <= FREE_BYTES
+
+
+async def arrived_body(request: Request, limit_bytes: int) -> bytes:
+    """Return a body that has arrived. Raises BodyTooLarge, Cancelled if the caller left."""
+    message = await request.receive()
+    body: bytes | None = message.get("body")
+    if body is None:
+        raise Cancelled
+    if len(body) > limit_bytes:
+        raise BodyTooLarge(limit_bytes)
+    return body
 
 
 async def read_body(request: Request, limit_bytes: int, upload: Upload | None = None) -> bytes:

@@ -20,7 +20,7 @@ from safelight.errors import (
     Unauthorized,
     UnsupportedTask,
 )
-from safelight.http_server.uploads import Upload, Uploads, read_body
+from safelight.http_server.uploads import Upload, Uploads, arrived_body, has_arrived, read_body
 from safelight.metrics.catalog import IN_FLIGHT, OUTPUT_INVALID, PROMPTS_TRUNCATED, REJECTED
 from safelight.metrics.registry import Meter
 from safelight.quality.instructions import Taxonomy
@@ -191,6 +191,8 @@ class Front:
         return seconds
 
     async def _receive(self, call: Call, upload: Upload) -> bytes:
+        if has_arrived(call.request):
+            return await arrived_body(call.request, self.settings.body_limit_bytes)
         try:
             async with asyncio.timeout_at(call.started + call.timeout_seconds):
                 return await read_body(call.request, self.settings.body_limit_bytes, upload)

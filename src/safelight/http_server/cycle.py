@@ -1,0 +1,103 @@
+"""One request and its response, in pieces that suit the operating system.
+
+A short response leaves with its headers in one system call. A long one leaves in slices, each when
+the caller has read most of those before it: a server copies what a caller does not read, so slices
+bound the memory of a connection.
+"""
+
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import cast
+
+from starlette.types import Message
+from uvicorn._types import ASGISendEvent
+from uvicorn.protocols.http.httptools_impl import (
+    HEADER_RE,
+    HEADER_VALUE_RE,
+    STATUS_LINE,
+    RequestResponseCycle,
+)
+
+SLICE_BYTES = 64 * 1024
+ARRIVED = "safelight.arrived"  # an ASGI extension; its `bytes` is `Cycle.arrived_bytes`
+_LENGTH = b"content-length"
+_OTHERS = frozenset((b"connection", b"transfer-encoding"))  # uvicorn knows what they change
+
+
+class Cycle(RequestResponseCycle):
+    """uvicorn's, but the headers of a response of known length wait for the body."""
+
+    _start: Message | None = None
+
+    def arrived_bytes(self) -> int | None:
+        """Return the length of the body; None if some of it has not arrived."""
+        return None if self.more_body else len(self.body)
+
+    async def send(self, message: ASGISendEvent) -> None:
+        """Send a message of the application."""
+        event = cast("Message", message)
+        start, self._start = self._start, None
+        if event["type"] == "http.response.start":
+            if not self.response_started and _has_length(event):
+                self._start = event
+            else:
+                await super().send(message)
+            return
+        body = event.get("body", b"")
+        if start is not None:
+            if self._can_join(event, body) and (head := _head(start, self.default_headers, body)):
+                self._send_whole(head, body)
+                return
+            await super().send(cast("ASGISendEvent", start))
+        await self._send_slices(event, body)
+
+    def _can_join(self, event: Message, body: bytes) -> bool:
+        """Return whether this is a whole response to a caller who reads and stays."""
+        return (
+            len(body) <= SLICE_BYTES
+            and not event.get("more_body")
+            and self.keep_alive
+            and self.scope["method"] != "HEAD"
+            and not self.disconnected
+            and not self.flow.write_paused
+        )
+
+    def _send_whole(self, head: bytes, body: bytes) -> None:
+        self.transport.write(head + body)
+        self.response_started = self.response_complete = True
+        self.waiting_for_100_continue = False
+        self.message_event.set()
+        self.on_response()
+
+    async def _send_slices(self, event: Message, body: bytes) -> None:
+        last = (len(body) - 1) // SLICE_BYTES * SLICE_BYTES
+        for start in range(0, last, SLICE_BYTES):
+            piece = {**event, "body": body[start : start + SLICE_BYTES], "more_body": True}
+            await super().send(cast("ASGISendEvent", piece))
+        await super().send(cast("ASGISendEvent", {**event, "body": body[max(last, 0) :]}))
+
+
+def _has_length(start: Message) -> bool:
+    return any(name == _LENGTH for name, _ in start.get("headers", ()))
+
+
+def _head(start: Message, defaults: Iterable[tuple[bytes, bytes]], body: bytes) -> bytes | None:
+    """Return the headers of a response with this body; None if uvicorn must look at them."""
+    lines, values = [STATUS_LINE[start["status"]]], []
+    for name, value in (*defaults, *start["headers"]):
+        if name == _LENGTH:
+            if value != b"%d" % len(body):
+                return None
+        elif name in _OTHERS or not _is_name(name):
+            return None
+        lines += (name, b": ", value, b"\r\n")
+        values.append(value)
+    if HEADER_VALUE_RE.search(b"".join(values)):
+        return None
+    lines.append(b"\r\n")
+    return b"".join(lines)
+
+
+@lru_cache(256)
+def _is_name(name: bytes) -> bool:
+    return name == name.lower() and not HEADER_RE.search(name)
