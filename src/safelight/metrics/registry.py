@@ -74,6 +74,10 @@ class Meter:
             self.add(SERIES_FOLDED, metric.name)
         return series
 
+    def has(self, metric: Metric, *values: str) -> bool:
+        """Return True if these label values have a series of their own, which is not `other`."""
+        return values in self._series[metric]
+
     def add(self, metric: Metric, *values: str, amount: float = 1) -> None:
         """Add to a counter or gauge."""
         self.child(metric, *values).inc(amount)

@@ -56,14 +56,14 @@ class Series:
     `lock` is the meter's: whoever changes `cells` directly must hold it.
     """
 
-    __slots__ = ("_edges", "_exemplars", "_function", "_stamped", "cells", "clock", "lock")
+    __slots__ = ("_exemplars", "_function", "_stamped", "cells", "clock", "edges", "lock")
 
     def __init__(self, metric: Metric, lock: threading.Lock, clock: Callable[[], float]) -> None:
         self.cells: Cells = [0.0] * width(metric)
         self.cells[USED] = 1.0
         self.lock = lock
         self.clock = clock
-        self._edges = metric.buckets
+        self.edges = metric.buckets
         self._exemplars = COUNTS + _counts(metric) if _exemplars(metric) else 0
         self._stamped = metric.across is Across.LAST
         self._function: Callable[[], float] | None = None
@@ -103,18 +103,22 @@ class Series:
 
     def observe(self, amount: float, exemplar: Exemplar | None = None) -> None:
         """Add an observation to a histogram or summary."""
-        bucket = bisect_left(self._edges, amount)
+        bucket = bisect_left(self.edges, amount)
         with self.lock:
             self.cells[VALUE] += amount
             self.cells[COUNTS + bucket] += 1
         if exemplar:
             self._keep(bucket, amount, exemplar)
 
+    def keep(self, amount: float, exemplar: Exemplar) -> None:
+        """Keep the exemplar of an observation as the last one of its bucket."""
+        self._keep(bisect_left(self.edges, amount), amount, exemplar)
+
     def observe_many(self, amount: float, number: int) -> None:
         """Add the same observation several times, to a histogram or summary."""
         with self.lock:
             self.cells[VALUE] += amount * number
-            self.cells[COUNTS + bisect_left(self._edges, amount)] += number
+            self.cells[COUNTS + bisect_left(self.edges, amount)] += number
 
     def clear(self) -> None:
         """Mark the row as unused. The caller locks."""
@@ -144,6 +148,20 @@ class Series:
             cells[first + 3] = trace & part
             cells[first + 4] = amount
             cells[first] = at
+
+
+def observe_all(
+    observations: Sequence[tuple[Series, float]], exemplar: Exemplar | None = None
+) -> None:
+    """Add observations to several histograms of one meter: faster than one by one."""
+    with observations[0][0].lock:
+        for series, amount in observations:
+            cells = series.cells
+            cells[VALUE] += amount
+            cells[COUNTS + bisect_left(series.edges, amount)] += 1
+    if exemplar:
+        for series, amount in observations:
+            series.keep(amount, exemplar)
 
 
 def width(metric: Metric) -> int:

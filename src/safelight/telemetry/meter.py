@@ -18,22 +18,13 @@ from safelight.metrics.catalog import (
     MODEL_LATENCY,
     MODEL_REQUESTS,
     OUTCOMES,
-    PRIORITY_SECONDS,
     QUALITY_SCORE,
     QUALITY_SQUARES,
-    QUEUED_SECONDS,
-    REQUEST_MAX,
-    REQUEST_SECONDS,
-    REQUESTS,
     SERVICE_INFO,
     SIZE_SECONDS,
-    SPEED,
-    SPEED_TARGET_SECONDS,
-    STAGE_SECONDS,
     STEP_SECONDS,
     STEPS,
     STRUCTURE,
-    SUCCESSES,
     TEXT_GUIDANCE,
     WARM_UPS,
     image_size,
@@ -41,11 +32,10 @@ from safelight.metrics.catalog import (
 )
 from safelight.metrics.metric import Metric
 from safelight.metrics.registry import Exemplar, Meter
-from safelight.reasons import NO_ERROR, outcome_of
+from safelight.reasons import NO_ERROR
 from safelight.telemetry.assessment import Assessment, Assessor
 from safelight.telemetry.record import PipelineCall, Record, Sink
-
-_SERVED = ("ok", "server_error")  # refusals are fast, and callers' mistakes say nothing
+from safelight.telemetry.request_series import RequestWriter
 
 
 def service_meter(namespace: str) -> Meter:
@@ -69,11 +59,13 @@ def metrics_sink(meter: Meter, *, model: str = "") -> Sink:
     meter.set(IN_FLIGHT, value=0)
     if model:
         _start_model(meter, model)
+    requests = RequestWriter(meter)
 
     def write(record: Record) -> None:
         facts = record.facts
         exemplar = {"trace_id": facts.trace_id} if facts.trace_id else None
-        _write_request(meter, record, exemplar)
+        requests.write(record, exemplar)
+        _write_size(meter, record, exemplar)
         if facts.background_entropy is not None:
             _write_background(meter, record, facts.background_entropy)
         for call in facts.calls:
@@ -90,7 +82,7 @@ def metrics_sink(meter: Meter, *, model: str = "") -> Sink:
 def _start_model(meter: Meter, model: str) -> None:
     """Expose a model's counters at 0, so that `increase` sees their first event."""
     for status in ("success", "failed"):
-        meter.add(MODEL_REQUESTS, model, status, amount=0)
+        meter.child(MODEL_REQUESTS, model, status)
 
 
 def _write_model(meter: Meter, model: str, call: PipelineCall, exemplar: Exemplar | None) -> None:
@@ -103,38 +95,12 @@ def _write_model(meter: Meter, model: str, call: PipelineCall, exemplar: Exempla
         meter.observe(MODEL_LATENCY, model, value=call.seconds, exemplar=exemplar)
 
 
-def _write_request(meter: Meter, record: Record, exemplar: Exemplar | None) -> None:
-    status, kind = str(record.status_code), record.facts.instruction_type
-    meter.child(REQUESTS, record.endpoint, status, kind, record.error).inc(1, exemplar)
-    # Also at 0: a type that only failed must have a success ratio of 0, not none.
-    meter.add(SUCCESSES, record.endpoint, kind, amount=int(record.succeeded))
-    meter.observe(
-        REQUEST_SECONDS, record.endpoint, status, kind, value=record.seconds, exemplar=exemplar
-    )
-    outcome, priority = outcome_of(record.error), record.facts.priority
-    meter.add(OUTCOMES, outcome, priority)
-    if outcome in _SERVED:
-        meter.observe(PRIORITY_SECONDS, priority, value=record.seconds, exemplar=exemplar)
-    meter.peak(REQUEST_MAX, value=record.seconds)
-    _write_success(meter, record, exemplar)
-    if record.facts.queued:
-        wait = record.stages.get("queue", 0.0)
-        meter.observe(QUEUED_SECONDS, priority, value=wait, exemplar=exemplar)
-    for stage, seconds in record.stages.items():
-        meter.observe(STAGE_SECONDS, stage, value=seconds, exemplar=exemplar)
-
-
-def _write_success(meter: Meter, record: Record, exemplar: Exemplar | None) -> None:
-    """Observe the time of a returned image by its size, and the speed of a success."""
-    kind = record.facts.instruction_type
+def _write_size(meter: Meter, record: Record, exemplar: Exemplar | None) -> None:
+    """Observe the time of a returned image by its size."""
     sizes = [size for call in record.calls if call.counted for size in call.images]
     if sizes and record.status_code < 400:
-        size = image_size(*sizes[-1])
-        meter.observe(SIZE_SECONDS, kind, size, value=record.seconds, exemplar=exemplar)
-    if record.succeeded:
-        seconds = max(0.0, record.seconds - record.stages.get("queue", 0.0))
-        speed = SPEED_TARGET_SECONDS / (SPEED_TARGET_SECONDS + seconds)
-        meter.observe(SPEED, kind, value=speed)
+        labels = record.facts.instruction_type, image_size(*sizes[-1])
+        meter.observe(SIZE_SECONDS, *labels, value=record.seconds, exemplar=exemplar)
 
 
 def _write_background(meter: Meter, record: Record, bits: float) -> None:

@@ -1,0 +1,92 @@
+"""The series that count requests, found once for all requests that are alike.
+
+To find a dozen series for each request would take longer than to count into them.
+"""
+
+from collections.abc import Iterator
+
+from safelight.metrics.catalog import (
+    OUTCOMES,
+    PRIORITY_SECONDS,
+    QUEUED_SECONDS,
+    REQUEST_MAX,
+    REQUEST_SECONDS,
+    REQUESTS,
+    SPEED,
+    SPEED_TARGET_SECONDS,
+    STAGE_SECONDS,
+    SUCCESSES,
+)
+from safelight.metrics.metric import Metric
+from safelight.metrics.registry import Exemplar, Meter
+from safelight.metrics.series import Series, observe_all
+from safelight.reasons import outcome_of
+from safelight.telemetry.record import Record
+
+_SERVED = ("ok", "server_error")  # refusals are fast, and callers' mistakes say nothing
+
+
+class RequestWriter:
+    """Counts Records with a meter."""
+
+    def __init__(self, meter: Meter) -> None:
+        self._meter = meter
+        self._known: dict[tuple[str, int, str, str, str], RequestSeries] = {}
+
+    def write(self, record: Record, exemplar: Exemplar | None) -> None:
+        """Count a request, its times and its result."""
+        kind, priority = record.facts.instruction_type, record.facts.priority
+        key = (record.endpoint, record.status_code, record.error, kind, priority)
+        series = self._known.get(key)
+        if series is None:
+            series = RequestSeries(self._meter, record)
+            if series.are_exact:
+                self._known[key] = series
+        series.write(record, exemplar)
+
+
+class RequestSeries:
+    """The series of all requests that are like one: its endpoint, status, error, type, priority.
+
+    They `are_exact` if none of them is `other`, which the meter counts each time.
+    """
+
+    def __init__(self, meter: Meter, record: Record) -> None:
+        self._meter = meter
+        self.are_exact = True
+        status, kind = str(record.status_code), record.facts.instruction_type
+        priority, outcome = record.facts.priority, outcome_of(record.error)
+        self._requests = self._find(REQUESTS, record.endpoint, status, kind, record.error)
+        # Also at 0: a type that only failed must have a success ratio of 0, not none.
+        self._successes = self._find(SUCCESSES, record.endpoint, kind)
+        self._outcomes = self._find(OUTCOMES, outcome, priority)
+        self._seconds = [self._find(REQUEST_SECONDS, record.endpoint, status, kind)]
+        if outcome in _SERVED:
+            self._seconds.append(self._find(PRIORITY_SECONDS, priority))
+        self._longest = self._find(REQUEST_MAX)
+        self._speed = self._find(SPEED, kind) if record.succeeded else None
+
+    def _find(self, metric: Metric, *labels: str) -> Series:
+        series = self._meter.child(metric, *labels)
+        self.are_exact &= self._meter.has(metric, *labels)
+        return series
+
+    def write(self, record: Record, exemplar: Exemplar | None) -> None:
+        """Count one of these requests."""
+        self._requests.inc(1, exemplar)
+        self._outcomes.inc()
+        self._longest.peak(record.seconds)
+        observe_all(list(self._times(record)), exemplar)
+        if self._speed is not None:
+            self._successes.inc()
+            seconds = max(0.0, record.seconds - record.stages.get("queue", 0.0))
+            self._speed.observe(SPEED_TARGET_SECONDS / (SPEED_TARGET_SECONDS + seconds))
+
+    def _times(self, record: Record) -> Iterator[tuple[Series, float]]:
+        for series in self._seconds:
+            yield series, record.seconds
+        child, stages = self._meter.child, record.stages
+        if record.facts.queued:
+            yield child(QUEUED_SECONDS, record.facts.priority), stages.get("queue", 0.0)
+        for stage, seconds in stages.items():
+            yield child(STAGE_SECONDS, stage), seconds
