@@ -1,6 +1,7 @@
 """Short responses leave with their headers, long ones in slices that take little memory."""
 
 import asyncio
+import gc
 from types import SimpleNamespace
 from typing import cast
 
@@ -158,6 +159,17 @@ async def test_a_connection_that_reads_nothing_holds_a_slice_and_not_the_respons
         for _ in range(1000):
             await asyncio.sleep(0)
             assert all(each.transport.get_write_buffer_size() <= limit for each in connections)
+
+
+async def test_requests_of_a_connection_leave_nothing_for_the_garbage_collector() -> None:
+    async with site() as running:
+        reader, writer = await running.connect(GET)
+        await reader.readuntil(b"\r\n\r\nok")
+        gc.collect()
+        for _ in range(50):
+            writer.write(GET)
+            await reader.readuntil(b"\r\n\r\nok")
+        assert gc.collect() < 50
 
 
 async def test_a_large_response_arrives_whole() -> None:

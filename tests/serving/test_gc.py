@@ -26,8 +26,10 @@ class Knot:
 @pytest.fixture(autouse=True)
 def thawed() -> Iterator[None]:
     """Give the collector back what a test took from it."""
+    threshold = gc.get_threshold()
     yield
     gc.unfreeze()
+    gc.set_threshold(*threshold)
 
 
 def test_frozen_objects_are_not_collected() -> None:
@@ -45,6 +47,14 @@ def test_later_garbage_is_still_freed() -> None:
     del knot
     gc.collect()
     assert gone() is None
+
+
+def test_the_objects_of_32_requests_start_no_collection() -> None:
+    freeze_startup_objects()
+    collections = gc.get_stats()[0]["collections"]
+    requests = [[[] for _ in range(100)] for _ in range(32)]
+    assert len(requests) == 32
+    assert gc.get_stats()[0]["collections"] == collections
 
 
 def test_earlier_garbage_is_freed_first() -> None:

@@ -9,7 +9,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from safelight.errors import BadInput
 from safelight.http_server.connections import FULL, Connections, response
-from safelight.http_server.cycle import ARRIVED, Cycle
+from safelight.http_server.cycle import Cycle
+from safelight.http_server.uploads import ARRIVED
 
 _ANSWERS = {  # status, message
     "headers": (
@@ -124,6 +125,13 @@ class Connection(HttpToolsProtocol):
             raise httptools.HttpParserError
         super().on_body(body)
 
+    def on_message_complete(self) -> None:
+        """Tell the application that it need not wait for the body."""
+        super().on_message_complete()
+        if not self.cycle.more_body:
+            # No reference to the cycle: only a garbage collection would free both.
+            self.cycle.scope["extensions"] = {ARRIVED: {"bytes": len(self.cycle.body)}}
+
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's text
         """Refuse what the parser or `on_headers_complete` refused."""
         self._refuse(self._fault)
@@ -139,7 +147,6 @@ class Connection(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         cycle.__class__ = Cycle  # uvicorn has no option for the class
-        cycle.scope["extensions"] = {ARRIVED: {"bytes": cast("Cycle", cycle).arrived_bytes}}
         super()._start_asgi_task(cycle, app)
 
     def close_if_slow(self, now: float) -> None:

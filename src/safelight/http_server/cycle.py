@@ -19,7 +19,6 @@ from uvicorn.protocols.http.httptools_impl import (
 )
 
 SLICE_BYTES = 64 * 1024
-ARRIVED = "safelight.arrived"  # an ASGI extension; its `bytes` is `Cycle.arrived_bytes`
 _LENGTH = b"content-length"
 _OTHERS = frozenset((b"connection", b"transfer-encoding"))  # uvicorn knows what they change
 
@@ -28,10 +27,6 @@ class Cycle(RequestResponseCycle):
     """uvicorn's, but the headers of a response of known length wait for the body."""
 
     _start: Message | None = None
-
-    def arrived_bytes(self) -> int | None:
-        """Return the length of the body; None if some of it has not arrived."""
-        return None if self.more_body else len(self.body)
 
     async def send(self, message: ASGISendEvent) -> None:
         """Send a message of the application."""

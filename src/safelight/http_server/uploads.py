@@ -16,10 +16,10 @@ from typing import Self
 from starlette.requests import ClientDisconnect, Request
 
 from safelight.errors import BodyTooLarge, Cancelled, Overloaded
-from safelight.http_server.cycle import ARRIVED
 from safelight.metrics.catalog import REJECTED
 from safelight.metrics.registry import Meter
 
+ARRIVED = "safelight.arrived"  # an ASGI extension: the `bytes` of a body that is here
 FREE_BYTES = 64 * 1024
 # One caller holds at most half of the limit. A quarter is for callers who hold only a hundredth.
 _SHARE, _KEPT, _LITTLE = 0.5, 0.25, 0.01
@@ -132,8 +132,7 @@ class Uploads:
 def has_arrived(request: Request) -> bool:
     """Return whether the server has the whole body already, and it is a free one."""
     arrived = request.scope.get("extensions", {}).get(ARRIVED)
-    size = None if arrived is None else arrived["bytes"]()
-    return size is not None and size <= FREE_BYTES
+    return arrived is not None and arrived["bytes"] <= FREE_BYTES
 
 
 async def arrived_body(request: Request, limit_bytes: int) -> bytes:

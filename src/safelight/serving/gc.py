@@ -8,14 +8,21 @@ _M_MMAP_THRESHOLD = -3  # mallopt(3)
 _LARGE_BYTES = 1024 * 1024
 
 
+_MANY = 10_000  # objects
+
+
 def freeze_startup_objects() -> None:
-    """Exclude all objects that exist now from garbage collection.
+    """Exclude all objects that exist now from garbage collection, and collect rarely.
 
     A full collection visits every object of every library. That takes about 60 ms, every two
     seconds under load, and stops all responses. Objects made at start-up live until the end anyway.
+
+    Requests leave nothing for the collector. But 32 of them at once are 3 000 objects, so Python's
+    limit of 700 new ones would make it search them a hundred times a second, for nothing.
     """
     gc.collect()
     gc.freeze()
+    gc.set_threshold(_MANY, *gc.get_threshold()[1:])
 
 
 def return_large_blocks() -> None:
