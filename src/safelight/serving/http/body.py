@@ -24,6 +24,7 @@ from safelight.quality.cost import BOUNDED
 from safelight.quality.formats import format_of
 from safelight.quality.images import measure
 from safelight.serving.http.encoding import decode_base64
+from safelight.serving.http.naming import header
 from safelight.serving.http.sizes import Sides, check_sides, working_size
 from safelight.serving.job import GenerateParameters, Parameters, PredictParameters
 from safelight.settings import Settings
@@ -42,6 +43,7 @@ ACCEPTED = (*IMAGE_TYPES, "multipart/form-data", "application/json")
 _OTHER_NAMES = ("image/jpg", "image/x-ms-bmp", "image/heif", "application/octet-stream")
 _RAW = frozenset((*IMAGE_TYPES, *_OTHER_NAMES))  # the first bytes tell the format, not the name
 _SMALL_BYTES = 64 * 1024  # below this, a thread costs more than the parsing
+_TYPE = b"content-type"
 _USUAL_BYTES = 256
 _FIELD_LIMIT = 32
 _TEXT_LIMIT_BYTES = 64 * 1024  # of a field in a form
@@ -57,12 +59,13 @@ Body = tuple[bytes, Fields]
 
 async def parse_image(request: Request, body: bytes) -> Body:
     """Return the image's bytes and the parameters. Raises BadInput."""
-    return await _parsed(request, body, _parser(request.headers.get("content-type", "")))
+    return await _parsed(request, body, _parser(header(request, _TYPE) or ""))
 
 
 async def parse_fields(request: Request, body: bytes) -> Body:
     """Return the parameters of a request without an image. Raises BadInput."""
-    media_type = _media_type(request.headers.get("content-type", "application/json"))
+    named = header(request, _TYPE)
+    media_type = "application/json" if named is None else _media_type(named)
     if body and media_type != "application/json":
         raise _unsupported(media_type, ("application/json",))
     return await _parsed(request, body, _parse_json if body else lambda _body: (b"", {}))

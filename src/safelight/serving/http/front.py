@@ -29,7 +29,7 @@ from safelight.serving.http.advice import min_kept_ratio, note_background, note_
 from safelight.serving.http.body import Body, Fields, check, measure_image
 from safelight.serving.http.disconnect import DisconnectWatch
 from safelight.serving.http.making import prompt_of, seed_of, sibling
-from safelight.serving.http.naming import name_exchange
+from safelight.serving.http.naming import header, name_exchange
 from safelight.serving.http.repeats import Call, Repeats, Run, digest_of
 from safelight.serving.http.requests import Requests, stop
 from safelight.serving.http.sizes import Sides, fit
@@ -176,17 +176,17 @@ class Front:
         return owner
 
     def _timeout(self, request: Request) -> float:
-        header = request.headers.get("x-request-timeout")
-        if header is None:
+        text = header(request, b"x-request-timeout")
+        if text is None:
             return self.settings.request_timeout_seconds
         limit = self.settings.request_timeout_limit_seconds
         try:
-            seconds = float(header)
+            seconds = float(text)
         except ValueError:
             seconds = 0.0
         if not 0 < seconds <= limit:
             raise InvalidParameter(
-                f"X-Request-Timeout is {header[:20]!r}; send seconds, above 0 and up to {limit:g}."
+                f"X-Request-Timeout is {text[:20]!r}; send seconds, above 0 and up to {limit:g}."
             )
         return seconds
 
@@ -278,8 +278,10 @@ PATHS = {"edit": "/api/edit", "generate": "/generate", "predict": "/predict"}
 
 
 def _priority(request: Request) -> Priority:
-    header = request.headers.get("x-priority", "normal").lower()
+    name = header(request, b"x-priority")
+    if name is None:
+        return "normal"
     for priority in PRIORITIES:
-        if priority == header:
+        if priority == name.lower():
             return priority
     raise InvalidParameter(f"X-Priority must be one of {', '.join(PRIORITIES)}.")

@@ -177,9 +177,10 @@ class Circuit:
         now = self._clock()
         self._failures.clear(job.owner, now)
         self._proven.served(job.owner, now)
-        self._opened_at = None
-        self._waiting.clear()
-        self._meter.set(CIRCUIT_OPEN, value=_CLOSED)
+        if self._opened_at is not None:
+            self._opened_at = None
+            self._waiting.clear()
+            self._meter.set(CIRCUIT_OPEN, value=_CLOSED)
 
     def _failed(self, job: Job, entry: Entry) -> None:
         now = self._clock()
