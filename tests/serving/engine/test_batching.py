@@ -311,6 +311,25 @@ async def test_two_workers_share_the_work() -> None:
         await at_rest(service)
 
 
+async def test_more_workers_than_cores_do_not_disturb_each_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("safelight.serving.engine.pool.cpu_count", lambda: 2)
+    async with engine(devices="cpu,cpu,cpu,cpu") as service:
+        pool = service.pool
+        await eventually(lambda: pool.ready_count() == 4)
+        assert [worker.place.threads for worker in pool.workers] == [0] * 4
+        jobs = [a_job(str(n), instruction="slowly", steps=20) for n in range(8)]
+        tasks = [asyncio.create_task(service.engine(job)) for job in jobs]
+        await eventually(lambda: bool(pool.workers[0].outstanding))
+        assert [bool(worker.outstanding) for worker in pool.workers].count(True) == 1
+        pool.workers[0].ready = False  # as when it is lost
+        assert pool.usable() == [pool.workers[1]]
+        pool.workers[0].ready = True
+        await asyncio.gather(*tasks)
+        await at_rest(service)
+
+
 def test_without_a_model_nothing_is_taken() -> None:
     from safelight.metrics.registry import Meter
 

@@ -55,7 +55,7 @@ class Batching(Predicting):
         job.exchange.queued = True
         job.control.execution = Execution(self, entry)
         self._backlog.push(entry)
-        if self._pool.has_idle_worker():
+        if self._pool.idle_count():
             self._dispatch()  # a device is idle: do not wait for jobs that arrive with this one
         else:
             self.schedule_dispatch()
@@ -107,7 +107,7 @@ class Batching(Predicting):
 
     def _fair_share(self, head: QueueEntry, room: int) -> int:
         """Return how many jobs of a key one worker gets, so that no idle worker is left out."""
-        idle = sum(worker.ready and not worker.outstanding for worker in self._pool.workers)
+        idle = self._pool.idle_count()
         return min(room, -(-self._backlog.waiting(head.lane) // idle)) if idle > 1 else room
 
     def receive(self, event: events.JobEvent) -> None:

@@ -71,6 +71,7 @@ class Pool:
         ]
         self._devices: defaultdict[int, set[str]] = defaultdict(set)
         self._given_up: set[int] = set()
+        self._cpu_at_once = _cpu_at_once(settings.devices)
         self.was_ready = False
         self.served = Served()
         self.vram_ratio = 0.0
@@ -91,14 +92,27 @@ class Pool:
         """Return how many workers can serve now."""
         return sum(worker.ready for worker in self.workers)
 
-    def least_busy(self) -> WorkerHandle | None:
-        """Return the ready worker with the fewest jobs; None if no worker is ready."""
-        ready = [worker for worker in self.workers if worker.ready]
-        return min(ready, key=lambda worker: (worker.staged, len(worker.outstanding)), default=None)
+    def usable(self) -> list[WorkerHandle]:
+        """Return the workers that may have jobs now.
 
-    def has_idle_worker(self) -> bool:
-        """Return whether a ready worker has no jobs."""
-        return any(worker.ready and not worker.outstanding for worker in self.workers)
+        More CPU workers than cores would take the cores from each other and from this process, and
+        each would have smaller batches. So some rest, until another is lost.
+        """
+        ready = [worker for worker in self.workers if worker.ready]
+        if self._cpu_at_once is None:
+            return ready
+        on_cpu = [worker for worker in ready if worker.place.device == "cpu"]
+        on_cpu.sort(key=lambda worker: not worker.outstanding)
+        return [worker for worker in ready if worker not in on_cpu[self._cpu_at_once :]]
+
+    def least_busy(self) -> WorkerHandle | None:
+        """Return the usable worker with the fewest jobs; None if there is none."""
+        usable = self.usable()
+        return min(usable, key=lambda each: (each.staged, len(each.outstanding)), default=None)
+
+    def idle_count(self) -> int:
+        """Return how many usable workers have no jobs."""
+        return sum(not worker.outstanding for worker in self.usable())
 
     def start(self, job_sink: JobSink | None = None) -> "asyncio.Task[None]":
         """Start all workers. The task fails with Unusable if none of them can ever serve.
@@ -208,10 +222,19 @@ class Pool:
             self._meter.set(PROBE_TIMESTAMP, "torch", value=time())
 
 
+def _cpu_at_once(devices: str) -> int | None:
+    """Return how many workers on the CPU may have jobs at once, if there are more than cores.
+
+    One core is left for the API process.
+    """
+    cores = cpu_count() or 1
+    return max(1, cores - 1) if devices.split(",").count("cpu") > cores else None
+
+
 def _places(settings: Settings) -> list[Place]:
     """Return where the workers run. Several workers on the CPU share its cores."""
     devices = settings.devices.split(",")
-    on_cpu = sum(device == "cpu" for device in devices)
+    on_cpu = _cpu_at_once(settings.devices) or devices.count("cpu")
     threads = max(1, (cpu_count() or 1) // on_cpu) if on_cpu > 1 else 0
     return [
         Place(index, device, threads if device == "cpu" else 0)

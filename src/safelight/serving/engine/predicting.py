@@ -134,7 +134,7 @@ class Predicting:
 
     @property
     def _workers(self) -> int:
-        return max(1, self._pool.ready_count())
+        return max(1, len(self._pool.usable()))
 
     def _has(self, key: Key) -> bool:
         held = (entry.key for worker in self._pool.workers for entry in worker.outstanding.values())
