@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from benchmarks.measurements import SHORT, Measurement, rows, verdict
-from benchmarks.serving import capacity, overload, single, tables, targets
+from benchmarks.serving import capacity, overload, several, single, tables, targets
 from benchmarks.serving.servers import ROOT, environment
 from benchmarks.serving.systems import LITSERVE, SAFELIGHT, TAGGERS, System, editors
 
@@ -54,6 +54,7 @@ def _measure(plan: Plan) -> Iterator[Measurement]:
     print("\n".join(tables.of_capacity(tagged)), end="\n\n")
     yield from targets.of_capacity(tagged)
     if plan.edits:
+        yield from several.measure(_report)
         folder = _weights()
         safelight, *peers = editors(folder)
         edited = overload.measure([safelight, *peers], folder, plan.rounds, _report)

@@ -15,9 +15,13 @@ CONNECTIONS = (1, 8, TAG_BATCH)
 
 @dataclass(frozen=True)
 class Turn:
-    """The results of one system in one round."""
+    """The results of one system in one round.
+
+    `cpu_seconds` are those of its first process for one image: Safelight's API process.
+    """
 
     rates: dict[int, Rate]
+    cpu_seconds: dict[int, float]
     memory_bytes: int
     ready_seconds: float
 
@@ -64,6 +68,11 @@ def p50(connections: int) -> Reading:
     return lambda turn: turn.rates[connections].median_seconds
 
 
+def cpu(connections: int) -> Reading:
+    """Return a function that reads the CPU seconds of the API process for one image."""
+    return lambda turn: turn.cpu_seconds[connections]
+
+
 def p99(connections: int) -> Reading:
     """Return a function that reads the P99 latency, in seconds."""
     return lambda turn: turn.rates[connections].p99_seconds
@@ -96,5 +105,10 @@ def measure(
 def _turn(system: System, seconds: int) -> Turn:
     with serving(system) as server:
         load(server.url, system.body, CONNECTIONS[1], 1)  # warm up
-        rates = {number: load(server.url, system.body, number, seconds) for number in CONNECTIONS}
-        return Turn(rates, server.memory_bytes(), server.ready_seconds)
+        rates, cpu_seconds = {}, {}
+        for number in CONNECTIONS:
+            before = server.cpu_seconds()
+            rates[number] = load(server.url, system.body, number, seconds)
+            images = rates[number].images_per_second * seconds
+            cpu_seconds[number] = (server.cpu_seconds() - before) / images
+        return Turn(rates, cpu_seconds, server.memory_bytes(), server.ready_seconds)

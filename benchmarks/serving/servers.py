@@ -53,6 +53,11 @@ class Server:
         """Return the address for requests."""
         return f"http://127.0.0.1:{self.port}{self.system.path}"
 
+    def cpu_seconds(self) -> float:
+        """Return the CPU time of its first process."""
+        times = self.process.cpu_times()
+        return float(times.user + times.system)
+
     def memory_bytes(self) -> int:
         """Return the memory of all its processes; shared memory counts once."""
         return sum(_pss(process.pid) for process in _session_processes(self.process))
