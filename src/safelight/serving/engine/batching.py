@@ -18,7 +18,7 @@ from safelight.serving.engine.ledger import Ledger
 from safelight.serving.engine.messages import jobs_message, outcome_of
 from safelight.serving.engine.pool import Pool
 from safelight.serving.engine.predicting import Predicting
-from safelight.serving.engine.queue_entry import QueueEntry
+from safelight.serving.engine.queue_entry import Lane, QueueEntry
 from safelight.serving.engine.worker_handle import WorkerHandle
 from safelight.serving.job import Job, Outcome
 from safelight.serving.statistics import conservative_mean
@@ -26,6 +26,7 @@ from safelight.serving.wire.schema import BatchReport, FailedResult, Result
 
 # Lanes of jobs at a worker beside the next two batches; more if the job's caller has none there.
 _LANES, _LANES_OF_ALL = 4, 8
+_NONE = Counter[Lane]()
 _LOSS_LIMIT = 1  # a job that waited at workers that died is sent again this often, then alone
 
 
@@ -95,7 +96,8 @@ class Batching(Predicting):
         so that each of these can be chosen. Finished jobs take no room.
         """
         held = [entry for entry in worker.outstanding.values() if entry.finished_at is None]
-        counts, owners = Counter(entry.lane for entry in held), {each.job.owner for each in held}
+        counts = Counter(entry.lane for entry in held) if held else _NONE
+        owners = {each.job.owner for each in held}
         for head in self._backlog.heads():
             cap = self.curves.of(head.key).cap(self._limit())
             lanes = _LANES if head.job.owner in owners else _LANES_OF_ALL
@@ -158,8 +160,9 @@ class Batching(Predicting):
         if report.fits or report.again:
             self._ledger.add("retry", seconds)
         else:
+            now = asyncio.get_running_loop().time()
             for entry in entries:
-                entry.finished_at = asyncio.get_running_loop().time()
+                entry.finished_at = now
                 entry.device_seconds += seconds / n
                 entry.job.progress.device_seconds += seconds / n
         if report.complete:

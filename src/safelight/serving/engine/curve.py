@@ -85,29 +85,19 @@ class Deviations:
     def observe(self, n: int, seconds: float, line: Line) -> None:
         """Learn from a batch of n, and compare all sizes with the line."""
         self._seen += 1
-        _, mean, square, _ = self._sizes.get(n, (0.0, 0.0, 0.0, 0))
-        weight = 1 + self._weight(n)
+        weight, mean, square, at = self._sizes.get(n, (0.0, 0.0, 0.0, 0))
+        weight = 1 + weight * _FORGET ** (self._seen - at)
         mean += (seconds - mean) / weight
         square += (seconds**2 - square) / weight
         self._sizes[n] = weight, mean, square, self._seen
-        kept = sorted(size for size in self._sizes if self._weight(size) >= _MIN_WEIGHT)
-        self._sizes = {size: self._sizes[size] for size in kept}
-        ratios = [(size, self._ratio(size, line.at(size))) for size in kept]
+        ratios = []
+        for size, (weight, mean, square, at) in sorted(self._sizes.items()):
+            left = weight * _FORGET ** (self._seen - at)  # observations that are not forgotten
+            if left < _MIN_WEIGHT:
+                del self._sizes[size]
+            else:
+                ratios.append((size, _ratio(left, mean, square, line.at(size))))
         self._ratios = ratios if any(ratio != 1 for _, ratio in ratios) else []
-
-    def _weight(self, n: int) -> float:
-        """Return how many observations of a size are not forgotten."""
-        weight, _, _, at = self._sizes.get(n, (0.0, 0.0, 0.0, 0))
-        return float(weight * _FORGET ** (self._seen - at))
-
-    def _ratio(self, n: int, expected: float) -> float:
-        if expected <= 0:
-            return 1.0
-        _, mean, square, _ = self._sizes[n]
-        deviation = mean / expected - 1
-        variance = max(0.0, square - mean**2) / expected**2 + _SPREAD**2
-        sure = 1 - 4 * variance / self._weight(n) / max(deviation**2, 1e-12)
-        return 1 + max(0.0, sure) * deviation
 
     def at(self, n: float) -> float:
         """Return the ratio for a size, interpolated between those that were seen."""
@@ -118,6 +108,15 @@ class Deviations:
             return self._ratios[max(0, place - 1)][1]
         (below, low), (above, high) = self._ratios[place - 1 : place + 1]
         return low + (high - low) * (n - below) / (above - below)
+
+
+def _ratio(weight: float, mean: float, square: float, expected: float) -> float:
+    if expected <= 0:
+        return 1.0
+    deviation = mean / expected - 1
+    variance = max(0.0, square - mean**2) / expected**2 + _SPREAD**2
+    sure = 1 - 4 * variance / weight / max(deviation**2, 1e-12)
+    return 1 + max(0.0, sure) * deviation
 
 
 class Curve:
