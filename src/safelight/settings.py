@@ -379,6 +379,10 @@ class Settings(BaseSettings):
         "auto",
         description="Log format. json: Elastic Common Schema; auto: text on a terminal, else json.",
     )
+    log_private: bool = Field(
+        default=False,
+        description="Log messages of other libraries' exceptions, which may contain prompts.",
+    )
     state_folder: Path = Field(
         Path(".state"), description="Folder for logs, records and Prometheus' data."
     )

@@ -1,0 +1,79 @@
+"""Keep what belongs to callers out of log lines: prompts, addresses and names in exceptions.
+
+The message of an exception may quote any input, so only those of Safelight's own errors are
+written. Texts of libraries are written without what they quote.
+"""
+
+import re
+import sys
+from collections.abc import Iterator
+from traceback import format_exception, format_tb
+
+from safelight.errors import SafelightError
+
+_QUOTED = re.compile(r"""(?<!\w)(["'])(?:(?!\1).)+\1""", re.DOTALL)
+_ADDRESS = re.compile(r"\b\d{1,3}(?:\.\d{1,3}){3}\b|\[?\b[0-9a-f]{0,4}(?::[0-9a-f]{0,4}){3,7}\b\]?")
+_HIDDEN = "[hidden]"
+_MOST_CHARACTERS = 32_000  # of a text; the end of a trace says more than its start
+_MOST_ERRORS = 8
+
+
+def error_of(exc_info: object) -> BaseException | None:
+    """Return the exception, from any value that `exc_info` may have."""
+    if isinstance(exc_info, BaseException):
+        return exc_info
+    if isinstance(exc_info, tuple):
+        return error_of(exc_info[1])
+    return sys.exc_info()[1] if exc_info else None
+
+
+def error_fields(error: BaseException, *, with_private: bool) -> dict[str, str]:
+    """Return the ECS fields of an exception; its message only if nobody's data can be in it."""
+    fields = {"error.type": type(error).__name__}
+    if with_private or isinstance(error, SafelightError):
+        fields["error.message"] = _shortened(str(error))
+    trace = "".join(format_exception(error)) if with_private else _trace(error)
+    return {**fields, "error.stack_trace": _shortened(trace)}
+
+
+def masked(text: str) -> str:
+    """Return a text without quotations and addresses."""
+    return _ADDRESS.sub(_HIDDEN, _QUOTED.sub(_HIDDEN, text))
+
+
+def _trace(error: BaseException) -> str:
+    """Return a traceback without the messages of its exceptions."""
+    parts = [
+        f"Traceback (most recent call last):\n{''.join(format_tb(each.__traceback__))}"
+        f"{_name(each)}{_own_message(each)}\n"
+        for each in _chain(error)
+    ]
+    return "\nDuring the handling of it, another exception was raised:\n\n".join(reversed(parts))
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """Yield an exception and those before it, the last one first."""
+    found: BaseException | None = error
+    for _ in range(_MOST_ERRORS):
+        if found is None:
+            return
+        yield found
+        hidden = found.__cause__ is None and found.__suppress_context__
+        found = None if hidden else found.__cause__ or found.__context__
+
+
+def _name(error: BaseException) -> str:
+    kind = type(error)
+    return (
+        kind.__qualname__
+        if kind.__module__ in ("builtins", "__main__")
+        else (f"{kind.__module__}.{kind.__qualname__}")
+    )
+
+
+def _own_message(error: BaseException) -> str:
+    return f": {error}" if isinstance(error, SafelightError) else ""
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _MOST_CHARACTERS else f"…{text[-_MOST_CHARACTERS:]}"
