@@ -163,4 +163,4 @@ def test_every_field_of_the_table_is_written_by_someone(lines: list[dict[str, An
     found |= {name for event in BY_MESSAGE.values() for name in event}
     # Other code names them, or no request has every stage.
     rest = {name for name in BY_NAME if not name.startswith("safelight.stages_ns.")} - found
-    assert rest == {"labels", "safelight.lines"}
+    assert rest == {"labels"}

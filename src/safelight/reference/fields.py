@@ -18,10 +18,15 @@ below `safelight.` are our own.
 - **No private data.** A line has no prompt, API key, caller's address or file name. An exception of
   another library may quote its input, so only its class and place are logged. Texts of libraries
   are logged without what they quote. `SAFELIGHT_LOG_PRIVATE=true` allows the full texts.
+- **No false line.** Whatever a caller sends, it adds no line break and no control character.
 - **No lost request.** A line that cannot be written, as on a full disk, is counted in
-  `safelight_log_lines_lost_total`.
-- **No flood.** Of failed requests with one reason, 20 a second have a line each, and one line tells
-  the number of the others.
+  `safelight_log_lines_lost_total`; the request goes on.
+- **No flood.** Of equal lines, 20 a second are written, and one line tells how many others there
+  were. The same holds for failed requests with one reason. Each request that succeeded has its line.
+
+`SAFELIGHT_LOG_OUTPUT` is `stderr` (the default), `stdout`, or a file, to which the workers write
+too. A file of `SAFELIGHT_LOG_FILE_BYTES` (64 MiB) is renamed to `NAME.1`, and
+`SAFELIGHT_LOG_FILES` (4) earlier files are kept. Nothing is copied, so a shipper loses no line.
 
 `trace.id` is there if the caller sent a sampled `traceparent` header. Safelight makes no spans of
 its own, so there is no `span.id`.

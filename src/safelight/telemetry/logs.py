@@ -22,8 +22,10 @@ from structlog.typing import EventDict, Processor
 
 from safelight.settings import Settings, environment_name, plain_output
 from safelight.telemetry.fields import ECS_VERSION, LABELS, is_known
-from safelight.telemetry.log_events import BY_MESSAGE, PLAIN, REQUEST
-from safelight.telemetry.private import error_fields, error_of, masked
+from safelight.telemetry.flood import Flood, Kind
+from safelight.telemetry.log_events import BY_MESSAGE, LEFT_OUT, PLAIN, REQUEST
+from safelight.telemetry.output import Output, Stream, output_of
+from safelight.telemetry.private import error_fields, error_of, escaped, masked
 from safelight.telemetry.record import Record, Sink
 from safelight.telemetry.request_line import as_fields, as_line
 
@@ -34,21 +36,39 @@ Fields = dict[str, object]
 _LOGGER = "safelight"
 _LIBRARY_LEVEL = logging.WARNING
 _TEXT = structlog.processors.TimeStamper(fmt="%H:%M:%S")
-_PASSED_ON = ("namespace", "log_private")  # to a child process
+_SHOWN_CHARACTERS = 200
+_PASSED_ON = (
+    "namespace",
+    "log_output",
+    "log_file_bytes",
+    "log_files",
+    "log_private",
+)  # to a child process
 log = structlog.get_logger(_LOGGER)
 
 
+def _kind(record: logging.LogRecord) -> Kind:
+    """Return the kind of a line; those of libraries are equal if only their arguments differ."""
+    message = record.msg.get("event") if isinstance(record.msg, dict) else record.msg
+    return Kind(record.name, record.levelno, str(message))
+
+
 class _Lines(logging.Handler):
-    """Writes lines to standard error. A line that cannot be written is counted, not raised."""
+    """Writes lines. One that cannot be written is counted, not raised; equal ones are thinned."""
 
     def __init__(self) -> None:
         super().__init__()
         self.lost = 0
+        self.flood = Flood()
+        self.output: Output = Stream("stderr")
         self.as_json = False
         self.settings = Settings.model_construct()  # does not read the environment
         self.service: dict[str, dict[str, object]] = {}  # what every line says of this process
 
     def emit(self, record: logging.LogRecord) -> None:
+        self._tell(self.flood.left_out())
+        if not self.flood.admits(_kind(record)):
+            return
         try:
             line = self.format(record)
         except Exception:  # noqa: BLE001 - a wrong log call must not fail its caller
@@ -58,10 +78,20 @@ class _Lines(logging.Handler):
 
     def write(self, line: str) -> None:
         try:
-            sys.stderr.write(f"{line}\n")
-            sys.stderr.flush()
+            self.output.write(line)
         except (OSError, ValueError):  # a full disk, or a closed stream
             self.lost += 1
+
+    def close(self) -> None:
+        self._tell(self.flood.left_out(at_the_end=True))
+        super().close()
+
+    def _tell(self, left_out: dict[Kind, int]) -> None:
+        """Log how many lines were left out."""
+        for kind, number in left_out.items():
+            own = kind.logger.startswith(_LOGGER)
+            shown = (kind.message if own else masked(kind.message))[:_SHOWN_CHARACTERS]
+            log.warning(LEFT_OUT, **{"safelight.line": shown, "safelight.lines": number})
 
 
 _LINES = _Lines()
@@ -73,12 +103,15 @@ def lines_lost() -> int:
 
 
 def configure_logging(log_format: LogFormat, settings: Settings | None = None) -> None:
-    """Log to standard error; `auto` is text on a terminal, else JSON.
+    """Log to the output of the settings; `auto` is text on a terminal, else JSON.
 
-    Also logs warnings and uncaught exceptions of all threads.
+    Also logs warnings and uncaught exceptions of all threads. Raises BadSetting if the output is a
+    file that cannot be written.
     """
-    _LINES.as_json = log_format == "json" or (log_format == "auto" and not sys.stderr.isatty())
     _LINES.settings = settings or Settings.model_construct()
+    _LINES.output = output_of(_LINES.settings)
+    is_text = log_format == "text" or (log_format == "auto" and _LINES.output.is_terminal)
+    _LINES.as_json = not is_text
     _LINES.service = {
         "service": {"name": _LINES.settings.namespace, "version": version("safelight")},
         "process": {"pid": os.getpid()},
@@ -133,7 +166,7 @@ def route_library_loggers() -> None:
 
 
 def _console() -> structlog.dev.ConsoleRenderer:
-    return structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty() and not plain_output())
+    return structlog.dev.ConsoleRenderer(colors=_LINES.output.is_terminal and not plain_output())
 
 
 def _log_uncaught(
@@ -175,10 +208,13 @@ def _without_private(_logger: object, _level: str, event: EventDict) -> EventDic
 
 
 def _as_shown(_logger: object, _level: str, event: EventDict) -> EventDict:
-    """Give a trace the name under which the text format writes it below the line."""
-    if "error.stack_trace" in event:
-        event["exception"] = event.pop("error.stack_trace").rstrip()
-    return event
+    """Escape control characters. A trace gets the name under which it is below the line."""
+    trace = event.pop("error.stack_trace", "")
+    shown: EventDict = {
+        escaped(name): escaped(value) if isinstance(value, str) else value
+        for name, value in event.items()
+    }
+    return {**shown, "exception": trace.rstrip()} if trace else shown
 
 
 def as_ecs(_logger: object, level: str, event: EventDict) -> str:
@@ -222,9 +258,10 @@ def _head(level: str, logger: str, message: str) -> Fields:
 
 def _json(line: Fields) -> str:
     try:
-        return orjson.dumps(line, default=str).decode()
+        text = orjson.dumps(line, default=str).decode()
     except TypeError:  # an integer of more than 64 bits, or half of a surrogate pair
-        return json.dumps(line, default=str).encode("ascii", "replace").decode()
+        text = json.dumps(line, default=str, ensure_ascii=False).encode("utf-8", "replace").decode()
+    return text if text.isascii() else escaped(text)
 
 
 @lru_cache(1)

@@ -1,4 +1,4 @@
-"""Keep what belongs to callers out of log lines: prompts, addresses and names in exceptions.
+"""Keep what callers send out of log lines: private data, and characters that forge a line.
 
 The message of an exception may quote any input, so only those of Safelight's own errors are
 written. Texts of libraries are written without what they quote.
@@ -13,6 +13,7 @@ from safelight.errors import SafelightError
 
 _QUOTED = re.compile(r"""(?<!\w)(["'])(?:(?!\1).)+\1""", re.DOTALL)
 _ADDRESS = re.compile(r"\b\d{1,3}(?:\.\d{1,3}){3}\b|\[?\b[0-9a-f]{0,4}(?::[0-9a-f]{0,4}){3,7}\b\]?")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 _HIDDEN = "[hidden]"
 _MOST_CHARACTERS = 32_000  # of a text; the end of a trace says more than its start
 _MOST_ERRORS = 8
@@ -39,6 +40,11 @@ def error_fields(error: BaseException, *, with_private: bool) -> dict[str, str]:
 def masked(text: str) -> str:
     """Return a text without quotations and addresses."""
     return _ADDRESS.sub(_HIDDEN, _QUOTED.sub(_HIDDEN, text))
+
+
+def escaped(text: str) -> str:
+    """Return a text without characters that end a line, move the cursor or turn the text."""
+    return _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def _trace(error: BaseException) -> str:
