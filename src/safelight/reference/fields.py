@@ -13,7 +13,7 @@ _OPENING = f"""\
 
 A service writes one line for each finished request and one for each event. On a terminal it is
 readable text, elsewhere JSON with the names of the Elastic Common Schema (ECS) {ECS_VERSION}; names
-below `safelight.` are our own.
+below `safelight.` are our own. [elk.md](elk.md) sends the lines to Elasticsearch, Loki or Vector.
 
 - **No private data.** A line has no prompt, API key, caller's address or file name. An exception of
   another library may quote its input, so only its class and place are logged. Texts of libraries
@@ -22,7 +22,7 @@ below `safelight.` are our own.
 - **No lost request.** A line that cannot be written, as on a full disk, is counted in
   `safelight_log_lines_lost_total`; the request goes on.
 - **No flood.** Of equal lines, 20 a second are written, and one line tells how many others there
-  were. The same holds for failed requests with one reason. Each request that succeeded has its line.
+  were. The same holds for failed requests with one reason. Each request that succeeded has a line.
 
 `SAFELIGHT_LOG_OUTPUT` is `stderr` (the default), `stdout`, or a file, to which the workers write
 too. A file of `SAFELIGHT_LOG_FILE_BYTES` (64 MiB) is renamed to `NAME.1`, and
