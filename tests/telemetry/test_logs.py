@@ -268,6 +268,17 @@ def test_equal_lines_are_thinned_and_their_number_is_told(
     assert lines[-1]["message"] == "worker lost"
 
 
+@pytest.mark.parametrize("log_format", ["json", "text"])
+def test_lines_of_requests_are_never_thinned(
+    log_format: LogFormat, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configure_logging(log_format)
+    write = log_sink()
+    for _ in range(100):
+        write(RECORD)
+    assert len(capsys.readouterr().err.splitlines()) == 100
+
+
 def test_what_was_left_out_at_last_is_told_at_the_end() -> None:
     script = """
 from safelight.telemetry.logs import configure_logging, log

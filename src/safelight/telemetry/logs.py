@@ -67,7 +67,8 @@ class _Lines(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         self._tell(self.flood.left_out())
-        if not self.flood.admits(_kind(record)):
+        kind = _kind(record)
+        if kind.message != REQUEST and not self.flood.admits(kind):  # each request has its line
             return
         try:
             line = self.format(record)

@@ -45,7 +45,10 @@ def test_vectors_parts_lead_to_each_other() -> None:
         assert set(part.get("inputs", [])) <= parts.keys()
     stream = VECTOR["sinks"]["elasticsearch"]["data_stream"]
     assert "-".join(stream[name] for name in ("type", "dataset", "namespace")) == DATA_STREAM
-    assert VECTOR["transforms"]["ecs"]["source"].splitlines() == [
-        "parsed, error = parse_json(.message)",
-        "if error == null { . = object!(parsed) }",
-    ]
+    assert VECTOR["sinks"]["elasticsearch"]["bulk"] == {"action": "create"}
+
+
+def test_vector_sends_a_line_as_it_is_and_marks_what_is_no_json() -> None:
+    source = VECTOR["transforms"]["ecs"]["source"]
+    assert ". = object!(parsed)" in source
+    assert set(re.findall(r'"([@.\w]+)":', source)) == {"@timestamp", "message", "error", "type"}

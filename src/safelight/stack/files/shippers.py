@@ -9,6 +9,15 @@ _HEADER = header("shippers", "in a copy")
 _LABELS = {"service_name": "service.name", "level": '"log.level"', "outcome": "event.outcome"}
 _METADATA = {"trace_id": "trace.id", "request_id": "http.request.id", "action": "event.action"}
 _FILES = "/var/log/safelight/*.log"
+# A line that is no JSON loses Vector's own fields: its `host` is a text, that of ECS an object.
+_TO_ECS = """\
+parsed, error = parse_json(.message)
+if error == null {
+  . = object!(parsed)
+} else {
+  . = {"@timestamp": .timestamp, "message": .message, "error": {"type": "json"}}
+}
+"""
 
 
 def alloy_config() -> str:
@@ -63,9 +72,6 @@ def _assigned(values: dict[str, str]) -> str:
 
 def vector_yaml() -> str:
     """Return the configuration of Vector, which sends the lines to Elasticsearch."""
-    parse = Block(
-        "parsed, error = parse_json(.message)\nif error == null { . = object!(parsed) }\n"
-    )
     content: Document = {
         "data_dir": "${VECTOR_DATA:-/var/lib/vector}",
         "sources": {
@@ -76,13 +82,14 @@ def vector_yaml() -> str:
                 "fingerprint": {"strategy": "checksum", "lines": 1},
             }
         },
-        "transforms": {"ecs": {"type": "remap", "inputs": ["safelight"], "source": parse}},
+        "transforms": {"ecs": {"type": "remap", "inputs": ["safelight"], "source": Block(_TO_ECS)}},
         "sinks": {
             "elasticsearch": {
                 "type": "elasticsearch",
                 "inputs": ["ecs"],
                 "endpoints": ["${ELASTICSEARCH_URL:-http://127.0.0.1:9200}"],
                 "mode": "data_stream",
+                "bulk": {"action": "create"},
                 "data_stream": dict(
                     zip(("type", "dataset", "namespace"), DATA_STREAM.split("-"), strict=True)
                 ),
