@@ -20,7 +20,8 @@ below `safelight.` are our own. [elk.md](elk.md) sends the lines to Elasticsearc
   are logged without what they quote. `SAFELIGHT_LOG_PRIVATE=true` allows the full texts.
 - **No false line.** Whatever a caller sends, it adds no line break and no control character.
 - **No lost request.** A line that cannot be written, as on a full disk, is counted in
-  `safelight_log_lines_lost_total`; the request goes on.
+  `safelight_log_lines_lost_total` and, once lines can be written again, in one of them (also those
+  of a worker). The request goes on.
 - **No flood.** Of equal lines, 20 a second are written, and one line tells how many others there
   were. The same holds for failed requests with one reason. Each request that succeeded has a line.
 
@@ -28,8 +29,10 @@ below `safelight.` are our own. [elk.md](elk.md) sends the lines to Elasticsearc
 too. A file of `SAFELIGHT_LOG_FILE_BYTES` (64 MiB) is renamed to `NAME.1`, and
 `SAFELIGHT_LOG_FILES` (4) earlier files are kept. Nothing is copied, so a shipper loses no line.
 
-`trace.id` is there if the caller sent a sampled `traceparent` header. Safelight makes no spans of
-its own, so there is no `span.id`.
+The verdict on an image is the `error.type` of its request, such as `invalid_output`. A deployment
+is `listening` with another `service.version` or `safelight.model.model`. `trace.id` is there if the
+caller sent a sampled `traceparent` header. Safelight makes no spans of its own, so there is no
+`span.id`.
 """
 
 

@@ -116,7 +116,7 @@ _SERVICE = (
     Field("safelight.records", "long", "Records that were lost.", 12),
     Field("safelight.requests", "long", "Requests that were not logged.", 480),
     Field("safelight.line", "keyword", "Message of lines that were left out.", "worker lost"),
-    Field("safelight.lines", "long", "Equal lines that were left out.", 980),
+    Field("safelight.lines", "long", "Lines that were left out, or lost.", 980),
     Field("safelight.receiver", "keyword", "Receiver of an alert.", "team"),
     Field("safelight.channel", "keyword", "Kind of the receiver.", "slack"),
 )

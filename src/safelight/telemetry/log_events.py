@@ -7,6 +7,7 @@ from safelight.telemetry.fields import DATASET
 
 REQUEST = "request"
 LEFT_OUT = "equal lines were left out"
+LOST = "lines could not be written"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,7 @@ EVENTS = (
     Event(_NOT_LOGGED, "web", "error", "failure", "requests-left-out"),
     Event(_NOT_STORED, "web", "error", "failure", "records-left-out"),
     Event(LEFT_OUT, "process", "info", name="lines-left-out"),
+    Event(LOST, "process", "info", "failure", "lines-lost"),
     Event("records cannot be written", "database", "error", "failure"),
     Event("records are written again", "database", "info", "success"),
     Event("records lost at shutdown", "database", "error", "failure"),

@@ -4,33 +4,27 @@ Lines of Safelight, libraries, warnings and uncaught exceptions have the same fo
 other data of callers are not logged, unless `log_private` allows it.
 """
 
-import json
 import logging
 import os
 import sys
 import threading
-from datetime import UTC, datetime
-from functools import cache, lru_cache
 from importlib.metadata import version
-from time import time_ns
 from types import TracebackType
 from typing import Literal
 
-import orjson
 import structlog
 from structlog.typing import EventDict, Processor
 
 from safelight.settings import Settings, environment_name, plain_output
-from safelight.telemetry.fields import ECS_VERSION, LABELS, is_known
+from safelight.telemetry.ecs import Service, event_line, request_line
 from safelight.telemetry.flood import Flood, Kind
-from safelight.telemetry.log_events import BY_MESSAGE, LEFT_OUT, PLAIN, REQUEST
+from safelight.telemetry.log_events import LEFT_OUT, LOST, REQUEST
 from safelight.telemetry.output import Output, Stream, output_of
 from safelight.telemetry.private import error_fields, error_of, escaped, masked
 from safelight.telemetry.record import Record, Sink
-from safelight.telemetry.request_line import as_fields, as_line
+from safelight.telemetry.request_line import as_fields
 
 LogFormat = Literal["auto", "text", "json"]
-Fields = dict[str, object]
 
 
 _LOGGER = "safelight"
@@ -59,11 +53,12 @@ class _Lines(logging.Handler):
     def __init__(self) -> None:
         super().__init__()
         self.lost = 0
+        self.lost_and_told = 0
         self.flood = Flood()
         self.output: Output = Stream("stderr")
         self.as_json = False
         self.settings = Settings.model_construct()  # does not read the environment
-        self.service: dict[str, dict[str, object]] = {}  # what every line says of this process
+        self.service: Service = {}  # what every line says of this process
 
     def emit(self, record: logging.LogRecord) -> None:
         self._tell(self.flood.left_out())
@@ -82,6 +77,10 @@ class _Lines(logging.Handler):
             self.output.write(line)
         except (OSError, ValueError):  # a full disk, or a closed stream
             self.lost += 1
+            return
+        if self.lost != self.lost_and_told:
+            number, self.lost_and_told = self.lost - self.lost_and_told, self.lost
+            log.warning(LOST, **{"safelight.lines": number})
 
     def close(self) -> None:
         self._tell(self.flood.left_out(at_the_end=True))
@@ -219,61 +218,8 @@ def _as_shown(_logger: object, _level: str, event: EventDict) -> EventDict:
 
 
 def as_ecs(_logger: object, level: str, event: EventDict) -> str:
-    """Return an event as a line of ECS JSON (a structlog processor).
-
-    Dotted names become nested objects, and fields outside the table become labels.
-    """
-    level, logger = event.pop("level", level), event.pop("logger", _LOGGER)
-    message = event.pop("event", "")
-    line = _head(level, logger, message)
-    known = {name: value for name, value in event.items() if is_known(name)}
-    for name, value in {**BY_MESSAGE.get(message, PLAIN), **known}.items():
-        *path, last = _parts(name)
-        parent = line
-        for part in path:
-            child = parent.setdefault(part, {})
-            assert isinstance(child, dict)  # no field of the table is above another
-            parent = child
-        parent[last] = value
-    for part, fields in _LINES.service.items():
-        found = line.get(part)
-        line[part] = {**fields, **found} if isinstance(found, dict) else fields
-    if len(known) < len(event):
-        line[LABELS] = {
-            name.replace(".", "_"): str(value) for name, value in event.items() if name not in known
-        }
-    return _json(line)
-
-
-def _head(level: str, logger: str, message: str) -> Fields:
-    """Return the fields with which every line begins."""
-    seconds, milliseconds = divmod(time_ns() // 1_000_000, 1000)
-    return {
-        "@timestamp": f"{_second(seconds)}.{milliseconds:03}Z",
-        "log.level": level,
-        "log.logger": logger,
-        "message": message,
-        "ecs.version": ECS_VERSION,
-    }
-
-
-def _json(line: Fields) -> str:
-    try:
-        text = orjson.dumps(line, default=str).decode()
-    except TypeError:  # an integer of more than 64 bits, or half of a surrogate pair
-        text = json.dumps(line, default=str, ensure_ascii=False).encode("utf-8", "replace").decode()
-    return text if text.isascii() else escaped(text)
-
-
-@lru_cache(1)
-def _second(seconds: int) -> str:
-    """Return a Unix time as text. The lines of one second share it: it takes 2 µs."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-
-
-@cache
-def _parts(name: str) -> tuple[str, ...]:
-    return tuple(name.split("."))
+    """Return an event as a line of ECS JSON (a structlog processor)."""
+    return event_line(level, event, _LINES.service)
 
 
 def log_sink() -> Sink:
@@ -282,13 +228,8 @@ def log_sink() -> Sink:
     def write(record: Record) -> None:
         level = "info" if record.succeeded else "warning"
         if _LINES.as_json:  # every request pays for this line: ProcessorFormatter adds 18 µs
-            _LINES.write(request_line(level, record))
+            _LINES.write(request_line(level, record, _LINES.service))
         else:
             getattr(log, level)(REQUEST, **as_fields(record))
 
     return write
-
-
-def request_line(level: str, record: Record) -> str:
-    """Return the line of a request."""
-    return _json({**_head(level, _LOGGER, REQUEST), **_LINES.service, **as_line(record)})

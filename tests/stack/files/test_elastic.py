@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from safelight.stack.files.elastic import DATA_STREAM, TEMPLATE, filebeat_yml, index_template
+from safelight.telemetry.ecs import request_line
 from safelight.telemetry.fields import BY_NAME, DATASET
-from safelight.telemetry.logs import request_line
 from tests.asking import HTTP
 from tests.stack.elastics import KEY, FakeElastic, Rejected, elastic, expanded
 from tests.telemetry.lines import NASTY, ecs_types, lines_of_a_service, parsed
@@ -75,7 +75,9 @@ def test_every_example_of_the_table_is_stored(cluster: FakeElastic) -> None:
 
 def test_lines_with_values_of_an_attacker_are_stored(cluster: FakeElastic) -> None:
     facts = {"id": NASTY, "key": "x" * 100_000, "trace_id": TRACE, "calls": (CALL,)}
-    line = json.loads(request_line("info", changed(RECORD, endpoint=NASTY, error=NASTY, **facts)))
+    line = json.loads(
+        request_line("info", changed(RECORD, endpoint=NASTY, error=NASTY, **facts), {})
+    )
     assert send(cluster, [line]) == []
 
 
