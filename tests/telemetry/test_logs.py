@@ -243,11 +243,17 @@ def test_the_fast_path_of_the_request_line_has_the_same_fields(
     assert {**fast, "@timestamp": ""} == {**slow, "@timestamp": ""}
 
 
+class Unprintable:
+    def __str__(self) -> str:
+        raise ValueError("no text")
+
+
 def test_a_wrong_log_call_is_counted_as_lost(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging("json")
     before = lines_lost()
     logging.getLogger("library").error("wrong %d", "text")
-    assert (lines_lost() - before, capsys.readouterr().err) == (1, "")
+    logging.getLogger("library").error(Unprintable())
+    assert (lines_lost() - before, capsys.readouterr().err) == (2, "")
 
 
 def test_equal_lines_are_thinned_and_their_number_is_told(

@@ -31,13 +31,8 @@ _LOGGER = "safelight"
 _LIBRARY_LEVEL = logging.WARNING
 _TEXT = structlog.processors.TimeStamper(fmt="%H:%M:%S")
 _SHOWN_CHARACTERS = 200
-_PASSED_ON = (
-    "namespace",
-    "log_output",
-    "log_file_bytes",
-    "log_files",
-    "log_private",
-)  # to a child process
+# What a child process needs for the same logs, besides their format.
+_PASSED_ON = ("namespace", "log_output", "log_file_bytes", "log_files", "log_private")
 log = structlog.get_logger(_LOGGER)
 
 
@@ -62,10 +57,10 @@ class _Lines(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         self._tell(self.flood.left_out())
-        kind = _kind(record)
-        if kind.message != REQUEST and not self.flood.admits(kind):  # each request has its line
-            return
         try:
+            kind = _kind(record)
+            if kind.message != REQUEST and not self.flood.admits(kind):  # each request has a line
+                return
             line = self.format(record)
         except Exception:  # noqa: BLE001 - a wrong log call must not fail its caller
             self.lost += 1

@@ -10,7 +10,7 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from fcntl import LOCK_EX, flock
+from fcntl import LOCK_EX, LOCK_NB, LOCK_UN, flock
 from pathlib import Path
 from time import monotonic
 from typing import Protocol
@@ -103,16 +103,23 @@ class LogFile:
     def _rotate(self) -> None:
         """Rename the file unless another process did, and begin the next one.
 
-        If that fails, the lines go on to this one, and the next line tries again.
+        If that fails, or another process is about to, the lines go on to this one, and the next
+        line tries again.
         """
         with suppress(OSError):
-            flock(self._file, LOCK_EX)  # is given up when the file is closed
-            if self._is_current():
-                for number in range(self._kept, 1, -1):
-                    with suppress(FileNotFoundError):
-                        self._earlier(number - 1).replace(self._earlier(number))
-                self._path.replace(self._earlier(1))
+            flock(self._file, LOCK_EX | LOCK_NB)
+            try:
+                if self._is_current():
+                    self._rename()
+            finally:
+                flock(self._file, LOCK_UN)
             self._open()
+
+    def _rename(self) -> None:
+        for number in range(self._kept, 1, -1):
+            with suppress(FileNotFoundError):
+                self._earlier(number - 1).replace(self._earlier(number))
+        self._path.replace(self._earlier(1))
 
     def _earlier(self, number: int) -> Path:
         return self._path.with_name(f"{self._path.name}.{number}")
