@@ -6,6 +6,7 @@ import pytest
 
 from safelight.errors import BodyTooLarge
 from safelight.telemetry.private import error_fields, error_of, masked
+from tests.serving.models import AcceleratorError, OutOfMemoryError
 
 SECRET = "rumpelstiltskin"
 
@@ -50,6 +51,22 @@ def test_the_message_of_an_own_error_is_written() -> None:
     fields = error_fields(raised(BodyTooLarge(100)), with_private=False)
     assert "larger than the limit of 100 bytes" in fields["error.message"]
     assert fields["error.stack_trace"].endswith("or raise SAFELIGHT_BODY_LIMIT_BYTES.\n")
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (RuntimeError(f"CUDA error: an illegal access\n{SECRET}"), "CUDA error: an illegal access"),
+        (AcceleratorError("CUDA error: unspecified"), "CUDA error: unspecified"),
+        (OutOfMemoryError("CUDA out of memory on '0'"), "CUDA out of memory on [hidden]"),
+        (FileNotFoundError(2, "No such file", f"/home/{SECRET}"), "No such file"),
+    ],
+)
+def test_what_a_device_or_the_system_says_is_written(error: Exception, message: str) -> None:
+    fields = error_fields(raised(error), with_private=False)
+    assert fields["error.message"] == message
+    assert fields["error.stack_trace"].endswith(f"{type(error).__name__}: {message}\n")
+    assert SECRET not in str(fields)
 
 
 def test_with_permission_all_is_written() -> None:

@@ -16,8 +16,9 @@ readable text, elsewhere JSON with the names of the Elastic Common Schema (ECS) 
 below `safelight.` are our own. [elk.md](elk.md) sends the lines to Elasticsearch, Loki or Vector.
 
 - **No private data.** A line has no prompt, API key, caller's address or file name. An exception of
-  another library may quote its input, so only its class and place are logged. Texts of libraries
-  are logged without what they quote. `SAFELIGHT_LOG_PRIVATE=true` allows the full texts.
+  another library may quote its input, so only its class and place are logged; those of devices and
+  of the system have a message too. Texts of libraries are logged without what they quote.
+  `SAFELIGHT_LOG_PRIVATE=true` allows the full texts.
 - **No false line.** Whatever a caller sends, it adds no line break and no control character.
 - **No lost request.** A line that cannot be written, as on a full disk, is counted in
   `safelight_log_lines_lost_total` and, once lines can be written again, in one of them (also those

@@ -1,7 +1,7 @@
 """Keep what callers send out of log lines: private data, and characters that forge a line.
 
-The message of an exception may quote any input, so only those of Safelight's own errors are
-written. Texts of libraries are written without what they quote.
+The message of an exception may quote any input, so only those of Safelight's own errors, of devices
+and of the system are written. Texts of libraries are written without what they quote.
 """
 
 import re
@@ -17,6 +17,8 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u206
 _HIDDEN = "[hidden]"
 _MOST_CHARACTERS = 32_000  # of a text; the end of a trace says more than its start
 _MOST_ERRORS = 8
+_DEVICE_ERRORS = ("OutOfMemoryError", "AcceleratorError", "NVMLError")
+_DEVICE_TEXTS = ("CUDA error", "CUDA out of memory", "NCCL error", "cuDNN error")
 
 
 def error_of(exc_info: object) -> BaseException | None:
@@ -31,8 +33,8 @@ def error_of(exc_info: object) -> BaseException | None:
 def error_fields(error: BaseException, *, with_private: bool) -> dict[str, str]:
     """Return the ECS fields of an exception; its message only if nobody's data can be in it."""
     fields = {"error.type": type(error).__name__}
-    if with_private or isinstance(error, SafelightError):
-        fields["error.message"] = _shortened(str(error))
+    if message := str(error) if with_private else _message(error):
+        fields["error.message"] = _shortened(message)
     trace = "".join(format_exception(error)) if with_private else _trace(error)
     return {**fields, "error.stack_trace": _shortened(trace)}
 
@@ -51,7 +53,7 @@ def _trace(error: BaseException) -> str:
     """Return a traceback without the messages of its exceptions."""
     parts = [
         f"Traceback (most recent call last):\n{''.join(format_tb(each.__traceback__))}"
-        f"{_name(each)}{_own_message(each)}\n"
+        f"{_name(each)}{_after_colon(_message(each))}\n"
         for each in _chain(error)
     ]
     return "\nDuring the handling of it, another exception was raised:\n\n".join(reversed(parts))
@@ -77,8 +79,19 @@ def _name(error: BaseException) -> str:
     )
 
 
-def _own_message(error: BaseException) -> str:
-    return f": {error}" if isinstance(error, SafelightError) else ""
+def _after_colon(message: str) -> str:
+    return f": {message}" if message else ""
+
+
+def _message(error: BaseException) -> str:
+    """Return what an exception says, if no caller's text can be in it; else nothing."""
+    if isinstance(error, SafelightError):
+        return str(error)
+    if isinstance(error, OSError):
+        return error.strerror or ""  # without the file's name
+    first, *_ = str(error).splitlines() or [""]
+    is_of_device = type(error).__name__ in _DEVICE_ERRORS or first.startswith(_DEVICE_TEXTS)
+    return masked(first) if is_of_device else ""
 
 
 def _shortened(text: str) -> str:
