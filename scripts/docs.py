@@ -10,6 +10,7 @@ from safelight.cli.reference import commands_page, errors_page, settings_page
 from safelight.reference.alerts import as_markdown as alerts_page
 from safelight.reference.checks import as_markdown as diagnosis_page
 from safelight.reference.dashboards import as_markdown as boards_page
+from safelight.reference.fields import as_markdown as logs_page
 from safelight.reference.metrics import as_markdown as metrics_page
 from safelight.reference.runbooks import as_markdown as runbooks_page
 
@@ -77,6 +78,7 @@ def pages() -> dict[str, str]:
         "settings.md": settings_page(),
         "errors.md": errors_page(),
         "cli.md": commands_page(application()),
+        "logs.md": logs_page(),
         "architecture.md": architecture_page(),
         "modules.md": modules_page(),
     }

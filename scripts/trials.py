@@ -70,6 +70,7 @@ TRIALS = (
     Trial("export kubernetes files", ("grafana",)),
     Trial("export helm files", ("grafana",)),
     Trial("export systemd files"),
+    Trial("export elk files"),
     Trial("export all files", ("grafana",)),
     Trial("grafana push --url " + NOWHERE, ("grafana",), (1,)),
     Trial("grafana pull boards --url " + NOWHERE, codes=(1,)),

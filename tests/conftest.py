@@ -53,6 +53,7 @@ def restored_logging() -> Iterator[None]:
     root, package = logging.getLogger(), logging.getLogger("safelight")
     state = list(root.handlers), root.level, package.level
     hooks = sys.excepthook, sys.unraisablehook, threading.excepthook
+    logs._LINES.lost = logs._LINES.lost_and_told = 0
     yield
     root.handlers[:], root.level, package.level = state
     sys.excepthook, sys.unraisablehook, threading.excepthook = hooks

@@ -102,6 +102,10 @@ WRONG: dict[str, tuple[str, ...]] = {
     "restart_limit": ("-1", "1001"),
     "log_limit_bytes": ("0", "1048575", "big"),
     "log_format": ("", "xml"),
+    "log_output": ("",),
+    "log_file_bytes": ("0", "1048575", "big"),
+    "log_files": ("0", "1001"),
+    "log_private": ("", "perhaps"),
     "records_url": (
         "records.db",
         "mysql://host/name",

@@ -58,6 +58,9 @@ def content(made: Pair) -> bytes:
     return ssl.PEM_cert_to_DER_cert(made.certificate.read_text())
 
 
+EXPIRED = "certificate has expired"
+
+
 def copy(source: Pair, target: Pair) -> None:
     target.certificate.write_bytes(source.certificate.read_bytes())
     target.key.write_bytes(source.key.read_bytes())
@@ -149,7 +152,7 @@ def test_a_certificate_that_expires_while_it_is_in_use_is_a_warning_a_day(tmp_pa
         eventually(warned, within=10, what="the certificate has expired")
         server.renew()
         assert [line["log_level"] for line in lines] == ["warning"]
-        assert "expired.crt: certificate has expired" in lines[0]["event"]
+        assert lines[0]["error.message"] == EXPIRED
         clock.now += 86_401
         server.renew()
         server.renew()
@@ -171,7 +174,7 @@ def test_an_expired_certificate_is_a_warning(tmp_path: Path) -> None:
         certificate(expired(tmp_path))
     [line] = lines
     assert line["log_level"] == "warning"
-    assert "expired.crt: certificate has expired" in line["event"]
+    assert (line["file.path"], line["error.message"]) == (str(tmp_path / "expired.crt"), EXPIRED)
 
 
 def test_a_valid_certificate_is_no_warning(one: Pair) -> None:
@@ -247,7 +250,7 @@ def test_a_half_written_pair_keeps_the_old_one_with_one_warning(one: Pair, tmp_p
         assert presented(server) == old
     [line] = lines
     assert line["log_level"] == "warning"
-    assert "The old TLS certificate stays in use. The key" in line["event"]
+    assert line["error.message"].startswith("The key")
     one.key.write_bytes(two.key.read_bytes())
     server.renew()
     assert presented(server) == content(two)

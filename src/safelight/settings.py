@@ -379,6 +379,20 @@ class Settings(BaseSettings):
         "auto",
         description="Log format. json: Elastic Common Schema; auto: text on a terminal, else json.",
     )
+    log_output: str = Field(
+        "stderr", min_length=1, description="Where log lines go: stderr, stdout, or a file."
+    )
+    log_file_bytes: int = Field(
+        64 * 1024**2,
+        ge=1024**2,
+        le=1 << 40,
+        description="Size at which a log file is renamed, and the next one begins.",
+    )
+    log_files: int = Field(4, ge=1, le=1000, description="Earlier log files that are kept.")
+    log_private: bool = Field(
+        default=False,
+        description="Log messages of other libraries' exceptions, which may contain prompts.",
+    )
     state_folder: Path = Field(
         Path(".state"), description="Folder for logs, records and Prometheus' data."
     )

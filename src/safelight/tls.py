@@ -72,7 +72,10 @@ class Certificate:
             self._current = _load(*self._files)
         except BadSetting as error:
             if not self._has_warned:
-                log.warning(f"The old TLS certificate stays in use. {error}")  # noqa: G004
+                log.warning(
+                    "TLS certificate not renewed; the old one stays in use",
+                    **{"error.message": str(error)},
+                )
             self._has_warned = True
         else:
             self._used, self._has_warned = found, False
@@ -86,7 +89,8 @@ class Certificate:
             return
         file = self._files[0]
         if complaint := _complaint(self._current, file):
-            log.warning(f"Callers will refuse the certificate {file}: {complaint}.")  # noqa: G004
+            fields = {"file.path": str(file), "error.message": complaint}
+            log.warning("callers will refuse the TLS certificate", **fields)
             self._quiet_until = self._clock() + _DAY_SECONDS
 
     def _choose(self, connection: ssl.SSLObject, _name: str | None, _: ssl.SSLContext) -> None:

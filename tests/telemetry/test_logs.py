@@ -1,8 +1,11 @@
 import json
 import logging
+import os
+import re
 import signal
 import subprocess
 import sys
+import timeit
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -11,10 +14,13 @@ import httpx
 import pytest
 import structlog
 
+from safelight.metrics.catalog import LOG_LINES_LOST
 from safelight.metrics.registry import Meter
+from safelight.settings import load
+from safelight.telemetry import logs
+from safelight.telemetry.flood import PER_SECOND, Flood
 from safelight.telemetry.logs import (
     LogFormat,
-    as_fields,
     configure_logging,
     lines_lost,
     log_environment,
@@ -22,10 +28,14 @@ from safelight.telemetry.logs import (
 )
 from safelight.telemetry.meter import metrics_sink
 from safelight.telemetry.record import Facts, PipelineCall, Record
+from safelight.telemetry.request_line import as_fields
 from tests.asking import HTTP
 from tests.cli.running import started
-from tests.reading import OPENMETRICS
+from tests.reading import OPENMETRICS, FakeClock
+from tests.serving.conftest import serving
+from tests.serving.running import PAINTER
 from tests.stack.waiting import eventually, free_ports
+from tests.telemetry.lines import NASTY, flat
 from tests.telemetry.making import CALL, RECORD, TRACE, changed
 
 
@@ -36,16 +46,6 @@ def written(capsys: pytest.CaptureFixture[str], record: Record) -> dict[str, Any
     assert len(lines) == 1
     line: dict[str, Any] = json.loads(lines[0])
     return line
-
-
-def flat(line: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name, inner in line.items():
-        if isinstance(inner, dict):
-            found |= flat(inner, f"{prefix}{name}.")
-        else:
-            found[prefix + name] = inner
-    return found
 
 
 def test_a_request_is_one_line_under_ecs_names(capsys: pytest.CaptureFixture[str]) -> None:
@@ -98,7 +98,7 @@ def test_p17_the_effective_parameters_are_in_the_line(capsys: pytest.CaptureFixt
     assert line["safelight.model.steps"] == 12
     assert line["safelight.model.negative_prompt"] is False
     assert line["safelight.model.images"] == ["1024x768"]
-    assert line["safelight.stages_ms.queue"] == 300.0
+    assert line["safelight.stages_ns.queue"] == 300_000_000
 
 
 def test_a_request_without_a_call_has_no_model_fields() -> None:
@@ -166,7 +166,8 @@ def test_without_a_terminal_the_line_is_json(capsys: pytest.CaptureFixture[str])
 
 NOISE = """
 from safelight.telemetry.logs import configure_logging, log, route_library_loggers
-configure_logging({format!r})
+from safelight.settings import load
+configure_logging({format!r}, load())
 from tests.telemetry.noisy import make_noise
 make_noise()
 route_library_loggers()
@@ -177,9 +178,12 @@ raise OSError("the end")
 """
 
 
-def noise(log_format: str) -> str:
+def noise(log_format: str, private: str = "true") -> str:
     done = subprocess.run(
-        [sys.executable, "-c", NOISE.format(format=log_format)], capture_output=True, text=True
+        [sys.executable, "-c", NOISE.format(format=log_format)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "SAFELIGHT_LOG_PRIVATE": private},
     )
     assert (done.returncode, done.stdout) == (1, "")
     return done.stderr
@@ -206,12 +210,20 @@ def test_every_line_of_a_process_is_json_with_ecs_fields() -> None:
     for message, (kind, text, level) in errors.items():
         line = by_message[message]
         assert line["log.level"] == level, message
-        error = line.get("error")
-        if message == "own failure":
-            error = {key.removeprefix("error."): line[key] for key in line if "error." in key}
+        error = line["error"]
         assert (error["type"], error["message"]) == (kind, text), message
         assert error["stack_trace"].endswith(f"{kind}: {text}\n"), message
     assert by_message["uncaught exception in a thread"]["process"]["thread"]["name"] == "noisy"
+    assert by_message["own failure"]["labels"] == {"error": "plain"}
+
+
+@pytest.mark.parametrize("log_format", ["json", "text"])
+def test_messages_of_exceptions_are_not_logged_unless_allowed(log_format: str) -> None:
+    text = noise(log_format, private="false")
+    assert all(kind in text for kind in ("RuntimeError", "ValueError", "KeyError", "OSError"))
+    assert "in _fail" in text  # where it was raised
+    for message in ("two", "guard failure", "finalizer'", "the end"):
+        assert not re.search(rf"Error:? .*{message}", text), message
 
 
 def test_in_text_format_a_traceback_is_readable() -> None:
@@ -229,21 +241,118 @@ def test_the_fast_path_of_the_request_line_has_the_same_fields(
     structlog.get_logger("safelight").info("request", **as_fields(RECORD))
     slow = json.loads(capsys.readouterr().err)
     assert {**fast, "@timestamp": ""} == {**slow, "@timestamp": ""}
-    assert list(fast) == list(slow)
+
+
+class Unprintable:
+    def __str__(self) -> str:
+        raise ValueError("no text")
 
 
 def test_a_wrong_log_call_is_counted_as_lost(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging("json")
     before = lines_lost()
     logging.getLogger("library").error("wrong %d", "text")
-    assert (lines_lost() - before, capsys.readouterr().err) == (1, "")
+    logging.getLogger("library").error(Unprintable())
+    assert (lines_lost() - before, capsys.readouterr().err) == (2, "")
+
+
+def test_equal_lines_are_thinned_and_their_number_is_told(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configure_logging("json")
+    clock = FakeClock()
+    monkeypatch.setattr(logs._LINES, "flood", Flood(clock))
+    for number in range(100):
+        logging.getLogger("library").error("in a 'loop' %d", number)
+    clock.now += 1
+    structlog.get_logger("safelight").warning("worker lost")
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert len(lines) == PER_SECOND + 2
+    told = flat(lines[-2])
+    assert (told["event.action"], told["safelight.lines"]) == ("lines-left-out", 80)
+    assert told["safelight.line"] == "in a [hidden] %d"
+    assert lines[-1]["message"] == "worker lost"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux's device that is always full")
+def test_after_a_full_disk_a_line_tells_how_many_were_lost(tmp_path: Path) -> None:
+    place = tmp_path / "log"
+    place.symlink_to("/dev/full")
+    configure_logging("json", load(log_output=str(place)))
+    for _ in range(3):
+        log_sink()(RECORD)
+    place.unlink()
+    configure_logging("json", load(log_output=str(place)))
+    log_sink()(RECORD)
+    lines = [json.loads(line) for line in place.read_text().splitlines()]
+    assert [line["event"]["action"] for line in lines] == ["request", "lines-lost"]
+    assert (lines[1]["safelight"]["lines"], lines_lost()) == (3, 3)
+
+
+@pytest.mark.parametrize("log_format", ["json", "text"])
+def test_lines_of_requests_are_never_thinned(
+    log_format: LogFormat, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configure_logging(log_format)
+    write = log_sink()
+    for _ in range(100):
+        write(RECORD)
+    assert len(capsys.readouterr().err.splitlines()) == 100
+
+
+def test_what_was_left_out_at_last_is_told_at_the_end() -> None:
+    script = """
+from safelight.telemetry.logs import configure_logging, log
+configure_logging("json")
+for number in range(50):
+    log.warning("worker lost")
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    lines = [json.loads(line) for line in done.stderr.splitlines()]
+    told = [line["safelight"]["lines"] for line in lines if "lines" in line.get("safelight", {})]
+    assert sum(told) == 50 - sum(line["message"] == "worker lost" for line in lines) > 0
+
+
+@pytest.mark.parametrize("log_format", ["json", "text"])
+def test_no_value_forges_a_line(log_format: LogFormat, capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging(log_format)
+    logging.getLogger("library").error("%s", NASTY)
+    structlog.get_logger("safelight").warning(NASTY, **{"safelight.reason": NASTY, NASTY: NASTY})
+    log_sink()(changed(RECORD, endpoint=NASTY, id=NASTY, key=NASTY, error=NASTY))
+    output = capsys.readouterr().err
+    assert len(output.splitlines()) == 3
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028]", output)
+    if log_format == "json":
+        assert json.loads(output.splitlines()[2])["url"]["path"] == NASTY
+
+
+def test_half_a_character_and_a_huge_number_lose_no_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    configure_logging("json")
+    before = lines_lost()
+    structlog.get_logger("safelight").warning("half \ud800", **{"safelight.worker": 2**70})
+    line = json.loads(capsys.readouterr().err)
+    assert (line["message"], line["safelight"]["worker"]) == ("half ?", 2**70)
+    assert lines_lost() == before
+
+
+@pytest.mark.usefixtures("capsys")
+def test_a_line_costs_less_than_25_microseconds() -> None:
+    configure_logging("json")
+    write, number = log_sink(), 2000
+    best = min(timeit.repeat(lambda: write(RECORD), number=number, repeat=5)) / number
+    assert best < 25e-6
 
 
 @pytest.mark.parametrize("log_format", ["json", "text"])
 def test_a_child_process_gets_the_format(log_format: LogFormat) -> None:
     assert log_environment() == {}
     configure_logging(log_format)
-    assert log_environment() == {"SAFELIGHT_LOG_FORMAT": log_format}
+    variables = log_environment()
+    assert variables["SAFELIGHT_LOG_FORMAT"] == log_format
+    assert variables["SAFELIGHT_NAMESPACE"] == "instructpix2pix"
+    assert variables["SAFELIGHT_LOG_PRIVATE"] == "False"
 
 
 def test_every_line_of_a_service_and_its_worker_is_json(tmp_path: Path) -> None:
@@ -255,6 +364,24 @@ def test_every_line_of_a_service_and_its_worker_is_json(tmp_path: Path) -> None:
         assert command.send(signal.SIGTERM) == 0
     messages = {json.loads(line)["message"] for line in command.err.splitlines()}
     assert {"listening", "library failure", "exception ignored"} <= messages
+
+
+def test_a_service_and_its_worker_write_to_one_file(tmp_path: Path) -> None:
+    file = tmp_path / "logs" / "safelight.log"
+    file.parent.mkdir()
+    with serving(tmp_path, "tests.telemetry.noisy:load_noisy", log_output=str(file), log_files="2"):
+        pass
+    assert (tmp_path / "log").read_text() == ""
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    assert {"listening", "library failure", "model loaded"} <= {line["message"] for line in lines}
+    assert len({line["process"]["pid"] for line in lines}) == 2
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux's device that is always full")
+def test_a_full_disk_for_the_log_file_fails_no_request(tmp_path: Path) -> None:
+    with serving(tmp_path, PAINTER, log_output="/dev/full", structure_floor="0") as service:
+        assert [service.edit().status_code for _ in range(5)] == [200] * 5
+        assert service.value(LOG_LINES_LOST.name) >= 6
 
 
 def _is_ready(url: str) -> bool:

@@ -221,6 +221,15 @@ def helm(
 
 
 @export.command()
+def elk(folder: Folder = _DEPLOY, check: Check = False, force: Force = False) -> None:
+    """Write what sends log lines to Elasticsearch and Kibana, Loki, or Vector.
+
+    Example: safelight export elk logging
+    """
+    act(folder, deployment(_choices(), "elk"), check=check, force=force)
+
+
+@export.command()
 def systemd(
     folder: Folder = _DEPLOY,
     namespace: Namespace = None,

@@ -148,7 +148,7 @@ class Service:
             "listening",
             **{
                 "url.full": f"{scheme}://{settings.host}:{settings.port}",
-                "safelight.model": settings.model,
+                "safelight.model.model": settings.model,
             },
         )
         freeze_startup_objects()
@@ -231,7 +231,7 @@ def _guarded(probed: ASGIApp, settings: Settings) -> Origins:
 
 def serve(settings: Settings) -> None:
     """Run the service until SIGTERM or Ctrl-C. Raises Unusable."""
-    configure_logging(settings.log_format)
+    configure_logging(settings.log_format, settings)
     Service(settings).run()
 
 

@@ -1,44 +1,66 @@
 """Logging of a service process: every line is ECS JSON, or readable text on a terminal.
 
-Lines of Safelight, libraries, warnings and uncaught exceptions have the same format. Prompts are
-not logged.
+Lines of Safelight, libraries, warnings and uncaught exceptions have the same format. Prompts and
+other data of callers are not logged, unless `log_private` allows it.
 """
 
 import logging
+import os
 import sys
 import threading
-from datetime import UTC, datetime
-from functools import cache, lru_cache
-from time import time_ns
-from traceback import format_exception
+from importlib.metadata import version
 from types import TracebackType
 from typing import Literal
 
-import orjson
 import structlog
 from structlog.typing import EventDict, Processor
 
-from safelight.settings import plain_output
+from safelight.settings import Settings, environment_name, plain_output
+from safelight.telemetry.ecs import Service, event_line, request_line
+from safelight.telemetry.flood import Flood, Kind
+from safelight.telemetry.log_events import LEFT_OUT, LOST, REQUEST
+from safelight.telemetry.output import Output, Stream, output_of
+from safelight.telemetry.private import error_fields, error_of, escaped, masked
 from safelight.telemetry.record import Record, Sink
+from safelight.telemetry.request_line import as_fields
 
 LogFormat = Literal["auto", "text", "json"]
 
 
-_ECS_VERSION = "1.6.0"
 _LOGGER = "safelight"
 _LIBRARY_LEVEL = logging.WARNING
 _TEXT = structlog.processors.TimeStamper(fmt="%H:%M:%S")
+_SHOWN_CHARACTERS = 200
+# What a child process needs for the same logs, besides their format.
+_PASSED_ON = ("namespace", "log_output", "log_file_bytes", "log_files", "log_private")
 log = structlog.get_logger(_LOGGER)
 
 
-class _Lines(logging.Handler):
-    """Writes lines to standard error. A line that cannot be written is counted, not raised."""
+def _kind(record: logging.LogRecord) -> Kind:
+    """Return the kind of a line; those of libraries are equal if only their arguments differ."""
+    message = record.msg.get("event") if isinstance(record.msg, dict) else record.msg
+    return Kind(record.name, record.levelno, str(message))
 
-    lost = 0
-    as_json = False
+
+class _Lines(logging.Handler):
+    """Writes lines. One that cannot be written is counted, not raised; equal ones are thinned."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lost = 0
+        self.lost_and_told = 0
+        self.flood = Flood()
+        self.output: Output = Stream("stderr")
+        self.as_json = False
+        self.settings = Settings.model_construct()  # does not read the environment
+        self.service: Service = {}  # what every line says of this process
 
     def emit(self, record: logging.LogRecord) -> None:
+        self._tell(self.flood.left_out())
         try:
+            kind = _kind(record)
+            if kind.message != REQUEST and not self.flood.admits(kind):  # each request has a line
+                return
             line = self.format(record)
         except Exception:  # noqa: BLE001 - a wrong log call must not fail its caller
             self.lost += 1
@@ -47,10 +69,24 @@ class _Lines(logging.Handler):
 
     def write(self, line: str) -> None:
         try:
-            sys.stderr.write(f"{line}\n")
-            sys.stderr.flush()
+            self.output.write(line)
         except (OSError, ValueError):  # a full disk, or a closed stream
             self.lost += 1
+            return
+        if self.lost != self.lost_and_told:
+            number, self.lost_and_told = self.lost - self.lost_and_told, self.lost
+            log.warning(LOST, **{"safelight.lines": number})
+
+    def close(self) -> None:
+        self._tell(self.flood.left_out(at_the_end=True))
+        super().close()
+
+    def _tell(self, left_out: dict[Kind, int]) -> None:
+        """Log how many lines were left out."""
+        for kind, number in left_out.items():
+            own = kind.logger.startswith(_LOGGER)
+            shown = (kind.message if own else masked(kind.message))[:_SHOWN_CHARACTERS]
+            log.warning(LEFT_OUT, **{"safelight.line": shown, "safelight.lines": number})
 
 
 _LINES = _Lines()
@@ -61,12 +97,20 @@ def lines_lost() -> int:
     return _LINES.lost
 
 
-def configure_logging(log_format: LogFormat) -> None:
-    """Log to standard error; `auto` is text on a terminal, else JSON.
+def configure_logging(log_format: LogFormat, settings: Settings | None = None) -> None:
+    """Log to the output of the settings; `auto` is text on a terminal, else JSON.
 
-    Also logs warnings and uncaught exceptions of all threads.
+    Also logs warnings and uncaught exceptions of all threads. Raises BadSetting if the output is a
+    file that cannot be written.
     """
-    _LINES.as_json = log_format == "json" or (log_format == "auto" and not sys.stderr.isatty())
+    _LINES.settings = settings or Settings.model_construct()
+    _LINES.output = output_of(_LINES.settings)
+    is_text = log_format == "text" or (log_format == "auto" and _LINES.output.is_terminal)
+    _LINES.as_json = not is_text
+    _LINES.service = {
+        "service": {"name": _LINES.settings.namespace, "version": version("safelight")},
+        "process": {"pid": os.getpid()},
+    }
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -82,7 +126,8 @@ def configure_logging(log_format: LogFormat) -> None:
             foreign_pre_chain=shared,
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                *([as_ecs] if _LINES.as_json else [_TEXT, _console()]),
+                _without_private,
+                *([as_ecs] if _LINES.as_json else [_TEXT, _as_shown, _console()]),
             ],
         )
     )
@@ -97,10 +142,12 @@ def configure_logging(log_format: LogFormat) -> None:
 
 
 def log_environment() -> dict[str, str]:
-    """Return the variables that give a child process the same log format."""
+    """Return the variables that give a child process the same logs."""
     if _LINES not in logging.getLogger().handlers:
         return {}
-    return {"SAFELIGHT_LOG_FORMAT": "json" if _LINES.as_json else "text"}
+    values = {name: getattr(_LINES.settings, name) for name in _PASSED_ON}
+    values["log_format"] = "json" if _LINES.as_json else "text"
+    return {environment_name(name): str(value) for name, value in values.items()}
 
 
 def route_library_loggers() -> None:
@@ -114,11 +161,7 @@ def route_library_loggers() -> None:
 
 
 def _console() -> structlog.dev.ConsoleRenderer:
-    # Not rich's tracebacks: they print local variables, and a prompt may be one.
-    return structlog.dev.ConsoleRenderer(
-        colors=sys.stderr.isatty() and not plain_output(),
-        exception_formatter=structlog.dev.plain_traceback,
-    )
+    return structlog.dev.ConsoleRenderer(colors=_LINES.output.is_terminal and not plain_output())
 
 
 def _log_uncaught(
@@ -145,60 +188,33 @@ def _log_thread_failure(failure: threading.ExceptHookArgs) -> None:
     )
 
 
+def _without_private(_logger: object, _level: str, event: EventDict) -> EventDict:
+    """Replace an exception by its fields, and hide what may belong to callers."""
+    allowed = _LINES.settings.log_private
+    if not allowed:
+        if "error.message" in event:
+            event["error.message"] = masked(str(event["error.message"]))
+        if not str(event.get("logger", _LOGGER)).startswith(_LOGGER):
+            event["event"] = masked(str(event["event"]))
+    error = error_of(event.pop("exc_info", None))
+    if error is not None:
+        event.update(error_fields(error, with_private=allowed))
+    return event
+
+
+def _as_shown(_logger: object, _level: str, event: EventDict) -> EventDict:
+    """Escape control characters. A trace gets the name under which it is below the line."""
+    trace = event.pop("error.stack_trace", "")
+    shown: EventDict = {
+        escaped(name): escaped(value) if isinstance(value, str) else value
+        for name, value in event.items()
+    }
+    return {**shown, "exception": trace.rstrip()} if trace else shown
+
+
 def as_ecs(_logger: object, level: str, event: EventDict) -> str:
-    """Return an event as a line of ECS JSON (a structlog processor).
-
-    Dotted names become nested objects. ecs_logging's StructlogFormatter writes the same, but needs
-    ten times as long: a fifth of the time of a small request.
-    """
-    seconds, milliseconds = divmod(time_ns() // 1_000_000, 1000)
-    line: dict[str, object] = {
-        "@timestamp": f"{_second(seconds)}.{milliseconds:03}Z",
-        "log.level": event.pop("level", level),
-        "log.logger": event.pop("logger", _LOGGER),
-        "message": event.pop("event", ""),
-        "ecs.version": _ECS_VERSION,
-    }
-    if "exc_info" in event:
-        event.update(_exception_fields(event.pop("exc_info")))
-    for name, value in event.items():
-        *path, last = _parts(name)
-        parent = line
-        for part in path:
-            child = parent.setdefault(part, {})
-            if not isinstance(child, dict):  # `error` beside `error.type`: keep the dotted name
-                parent, last = line, name
-                break
-            parent = child
-        parent[last] = value
-    return orjson.dumps(line, default=str).decode()
-
-
-def _exception_fields(exc_info: object) -> dict[str, str]:
-    """Return the ECS fields of an exception, from any value that `exc_info` may have."""
-    error = exc_info if isinstance(exc_info, BaseException) else None
-    if isinstance(exc_info, tuple):
-        error = exc_info[1]
-    elif exc_info and error is None:
-        error = sys.exc_info()[1]
-    if error is None:
-        return {}
-    return {
-        "error.type": type(error).__name__,
-        "error.message": str(error),
-        "error.stack_trace": "".join(format_exception(error)),
-    }
-
-
-@lru_cache(1)
-def _second(seconds: int) -> str:
-    """Return a Unix time as text. The lines of one second share it: it takes 2 µs."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-
-
-@cache
-def _parts(name: str) -> tuple[str, ...]:
-    return tuple(name.split("."))
+    """Return an event as a line of ECS JSON (a structlog processor)."""
+    return event_line(level, event, _LINES.service)
 
 
 def log_sink() -> Sink:
@@ -206,55 +222,9 @@ def log_sink() -> Sink:
 
     def write(record: Record) -> None:
         level = "info" if record.succeeded else "warning"
-        fields = as_fields(record)
         if _LINES.as_json:  # every request pays for this line: ProcessorFormatter adds 18 µs
-            _LINES.write(as_ecs(log, level, {"event": "request", **fields}))
+            _LINES.write(request_line(level, record, _LINES.service))
         else:
-            getattr(log, level)("request", **fields)
+            getattr(log, level)(REQUEST, **as_fields(record))
 
     return write
-
-
-def as_fields(record: Record) -> dict[str, object]:
-    """Return a Record's fields under ECS names; other fields are below `safelight`."""
-    facts = record.facts
-    fields: dict[str, object] = {
-        "http.request.id": facts.id,
-        "http.response.status_code": record.status_code,
-        "url.path": record.endpoint,
-        "event.duration": round(record.seconds * 1e9),
-        "event.outcome": "success" if record.succeeded else "failure",
-        "safelight.instruction_type": facts.instruction_type,
-        "safelight.stages_ms": {stage: round(s * 1e3, 3) for stage, s in record.stages.items()},
-    }
-    if not record.succeeded:
-        fields["error.type"] = record.error
-    if facts.key:
-        fields["safelight.caller_request_id"] = facts.key
-    if facts.trace_id:
-        fields["trace.id"] = facts.trace_id
-    if facts.seed is not None:
-        fields["safelight.seed"] = facts.seed
-    if facts.background_entropy is not None:
-        fields["safelight.background_entropy"] = round(facts.background_entropy, 2)
-    if facts.calls:
-        fields["safelight.model"] = _call_fields(record)
-    return fields
-
-
-def _call_fields(record: Record) -> dict[str, object]:
-    """Return how the last call read the prompt (requirement P17)."""
-    call = record.facts.calls[-1]
-    return {
-        "pipeline": call.pipeline,
-        "precision": call.precision,
-        "batch": call.batch,
-        "steps_asked": call.steps_asked,
-        "steps": len(call.step_seconds),
-        "guidance_asked": call.guidance_asked,
-        "guidance_in_force": call.guidance_in_force,
-        "image_guidance_asked": call.image_guidance_asked,
-        "image_guidance_in_force": call.image_guidance_in_force,
-        "negative_prompt": call.negative_prompt,
-        "images": [f"{width}x{height}" for width, height in call.images],
-    }

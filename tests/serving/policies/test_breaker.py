@@ -5,6 +5,7 @@ from collections.abc import Callable
 from uuid import uuid4
 
 import pytest
+from structlog.testing import capture_logs
 
 from safelight.errors import (
     BadInput,
@@ -96,6 +97,17 @@ class Guarded:
         with pytest.raises(CircuitOpen) as refused:
             run(self.handle, a_job(owner=owner))
         return refused.value
+
+
+def test_the_log_says_when_the_circuit_opens_and_closes() -> None:
+    guarded = Guarded()
+    with capture_logs() as lines:
+        guarded.fail(3)
+        guarded.clock.now += 31
+        guarded.serve()
+        guarded.serve()
+    assert [line["event"] for line in lines] == ["circuit open", "circuit closed"]
+    assert lines[0]["safelight.failures"] == 3
 
 
 @pytest.mark.parametrize("failure", FAILURES)

@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from safelight.errors import Overloaded
 from safelight.metrics.catalog import ACTION, DEGRADATION_LEVEL, DEGRADED, LADDER, REJECTED
@@ -59,6 +60,13 @@ def test_the_first_level_is_zero() -> None:
     assert scene.update(5) == 0
     assert not any(scene.governor.active(rung) for rung in LADDER)
     assert value(scene.meter, DEGRADATION_LEVEL) == 0
+
+
+def test_the_log_says_when_the_level_changes() -> None:
+    scene = Scene()
+    with capture_logs() as lines:
+        scene.update(3, latency=1.1)
+    assert [line["safelight.degradation_level"] for line in lines] == [scene.governor.level]
 
 
 @pytest.mark.parametrize(

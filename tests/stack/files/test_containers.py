@@ -72,7 +72,7 @@ def test_a_container_is_pinned_local_healthy_and_without_privileges(
 ) -> None:
     version = service["image"].rpartition(":")[2]
     assert version == "local" or re.match(r"v?\d+\.\d+\.\d+", version)
-    assert all(port.startswith("127.0.0.1:") for port in service["ports"])
+    assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
     assert service["read_only"] is True
     assert re.fullmatch(r"\$\{SAFELIGHT_MEMORY:-16g\}|\d+[mg]", service["mem_limit"])
     assert service["healthcheck"]["test"][0] == "CMD"
@@ -202,13 +202,34 @@ def test_no_file_names_a_path_of_this_machine(monitored: dict[str, str], tmp_pat
 def test_two_services_have_other_containers_and_volumes() -> None:
     other = yaml.safe_load(deployment(Choices("zimage"), "compose")["compose.yaml"])
     assert (COMPOSE["name"], other["name"]) == ("safelight-instructpix2pix", "safelight-zimage")
-    ports = [port for service in other["services"].values() for port in service["ports"]]
+    ports = [port for service in other["services"].values() for port in service.get("ports", [])]
     assert all(re.fullmatch(r"127\.0\.0\.1:\$\{\w+:-\d+\}:\d+", port) for port in ports)
 
 
 def test_every_container_is_scraped_or_read() -> None:
     """An exporter that no rule and no dashboard reads would only cost."""
-    assert set(COMPOSE["services"]) == {"safelight", "prometheus", "alertmanager", "grafana"}
+    always = {name for name, each in COMPOSE["services"].items() if "profiles" not in each}
+    assert always == {"safelight", "prometheus", "alertmanager", "grafana"}
+
+
+def test_elasticsearch_kibana_and_filebeat_start_only_with_their_profile() -> None:
+    services = COMPOSE["services"]
+    chosen = {name for name, each in services.items() if each.get("profiles") == ["elk"]}
+    assert chosen == {"elasticsearch", "kibana", "filebeat"}
+    assert len({services[name]["image"].rpartition(":")[2] for name in chosen}) == 1
+    for name in chosen:
+        assert services[name].get("depends_on", {}).keys() <= chosen
+
+
+def test_filebeat_reads_where_the_service_writes() -> None:
+    services = COMPOSE["services"]
+    [target] = [v.split(":")[1] for v in services["safelight"]["volumes"] if v.startswith("logs:")]
+    assert f"logs:{target}:ro" in services["filebeat"]["volumes"]
+    assert f"${{SAFELIGHT_LOGS:{target}/*.log*}}" in FILES["elk/filebeat/filebeat.yml"]
+    assert f"export SAFELIGHT_LOG_OUTPUT={target}/safelight.log" in FILES["compose.yaml"]
+    assert re.search(rf"install -d -o safelight .*{target}\b", FILES["Dockerfile"])
+    output = services["safelight"]["environment"]["SAFELIGHT_LOG_OUTPUT"]
+    assert output == "${SAFELIGHT_LOG_OUTPUT-stderr}"
 
 
 def test_no_container_keeps_its_log_for_ever() -> None:

@@ -29,7 +29,7 @@ from tests.stack.sandbox import Container, Network, network, started, stop
 from tests.stack.waiting import eventually
 
 HOME = "/home/safelight"
-CANNOT_BE_HAD = ("grafana",)
+CANNOT_BE_HAD = ("grafana", "elasticsearch", "kibana", "filebeat")
 PROGRAMS = {"prometheus": ("prometheus",), "alertmanager": ("prometheus-alertmanager",)}
 MONITORING = """
 [receivers.hook]

@@ -177,7 +177,7 @@ class Pool:
         self._meter.set(WORKERS_READY, value=self.ready_count())
         self.was_ready = True
         self.served = Served(event.ready.task, info.side, info.multiple, info.defaults)
-        fields = {"safelight.model": info.as_dict(), "safelight.load_seconds": seconds}
+        fields = {"safelight.model": info.as_dict(), "event.duration": round(seconds * 1e9)}
         log.info("model loaded", **fields)
 
     def _lost(self, event: WorkerLost) -> None:

@@ -257,7 +257,7 @@ class WorkerHandle:
 
     async def _pause(self, seconds: float) -> None:
         pause = min(seconds, _PAUSE_LIMIT_SECONDS)
-        fields = {"safelight.worker": self.place.index, "safelight.rest_seconds": pause}
+        fields = {"safelight.worker": self.place.index, "safelight.pause_seconds": pause}
         log.warning("worker replaced", **fields)
         await self._sleep(pause)
 

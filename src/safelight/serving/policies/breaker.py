@@ -5,6 +5,8 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Literal
 
+import structlog
+
 from safelight.errors import CircuitOpen, HostOutOfMemory, ModelFailure, OutOfMemory, WorkerLost
 from safelight.metrics.catalog import CIRCUIT_OPEN, REJECTED
 from safelight.metrics.registry import Meter
@@ -14,6 +16,7 @@ _CLOSED, _HALF_OPEN, _OPEN = 0.0, 0.5, 1.0
 _SERVED_SECONDS = 600.0  # a caller served within this time shows that the model works
 _MIN_COUNTED = 2  # one failure alone never opens the circuit
 _CALLER_LIMIT = 1000
+log = structlog.get_logger("safelight")
 
 Entry = Literal["closed", "trial", "proven"]
 """Why a job is admitted: the circuit is closed, it is a try, or its caller was served lately."""
@@ -178,6 +181,7 @@ class Circuit:
         self._failures.clear(job.owner, now)
         self._proven.served(job.owner, now)
         if self._opened_at is not None:
+            log.info("circuit closed")
             self._opened_at = None
             self._waiting.clear()
             self._meter.set(CIRCUIT_OPEN, value=_CLOSED)
@@ -189,6 +193,7 @@ class Circuit:
             if not self._failures.are_the_models(now):
                 return
             self._opened_at = now
+            log.warning("circuit open", **{"safelight.failures": self._failures.number})
         elif entry == "trial":
             self._waiting[job.owner] = now + self._rest_seconds
         self._meter.set(CIRCUIT_OPEN, value=_OPEN)

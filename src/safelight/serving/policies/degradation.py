@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from time import monotonic
 
+import structlog
+
 from safelight.errors import Overloaded
 from safelight.metrics.catalog import DEGRADATION_LEVEL, DEGRADED, LADDER, REJECTED
 from safelight.metrics.registry import Meter
@@ -20,6 +22,7 @@ _STEPS_SHARE = 0.6
 _MIN_STEPS = 4
 _SIDE_SHARE = 0.75
 _MIN_SIDE = 64
+log = structlog.get_logger("safelight")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +94,7 @@ class Governor:
         if level != self.level:
             self.level, self._moved_at = level, now
             self._meter.set(DEGRADATION_LEVEL, value=level)
+            log.warning("degradation changed", **{"safelight.degradation_level": level})
 
     def batch_limit(self, limit: int) -> int:
         """Return the largest batch that is allowed now."""

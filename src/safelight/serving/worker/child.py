@@ -118,7 +118,8 @@ def main() -> None:
     """Run `python -m safelight.serving.worker.child FD`; FD is this end of the socket pair."""
     for number in (signal.SIGINT, signal.SIGTERM):  # the API process handles them and ends this one
         signal.signal(number, signal.SIG_IGN)
-    configure_logging(load().log_format)
+    settings = load()
+    configure_logging(settings.log_format, settings)
     trust_measured_images()
     channel = Channel(socket.socket(fileno=int(sys.argv[1])))
     run(channel, _end, freeze_startup_objects)

@@ -7,8 +7,10 @@ root file system is read-only.
 from safelight.settings import Settings, environment_name
 from safelight.stack.files.delivered import METRICS_KEY, RELAY_TOKEN, Delivered
 from safelight.stack.files.document import Document, header, yaml_text
+from safelight.stack.files.elk import VOLUMES, elk_containers
 from safelight.stack.files.grafana import HOME
-from safelight.stack.files.image import CACHE, IMAGE, STATE
+from safelight.stack.files.image import CACHE, IMAGE, LOGS, STATE
+from safelight.stack.files.restricted import health, restricted
 
 _VERSIONS = {
     "prometheus": "prom/prometheus:v3.13.3",
@@ -21,7 +23,11 @@ _USAGE = """\
 # Start: docker compose up --build --wait
 # Another model: SAFELIGHT_MODEL=... docker compose up --build --wait
 # If a port is in use: API_PORT=8001 docker compose up --build --wait
-#   (also PROMETHEUS_PORT, ALERTMANAGER_PORT, GRAFANA_PORT, RELAY_PORT, GPU_EXPORTER_PORT)
+#   (also PROMETHEUS_PORT, ALERTMANAGER_PORT, GRAFANA_PORT, RELAY_PORT, GPU_EXPORTER_PORT,
+#   ELASTICSEARCH_PORT, KIBANA_PORT)
+# With Elasticsearch, Kibana and Filebeat, to try them (then http://127.0.0.1:5601):
+#   export SAFELIGHT_LOG_OUTPUT=/var/log/safelight/safelight.log
+#   docker compose --profile elk up --build --wait && sh elk/install.sh
 # Memory of the service: SAFELIGHT_MEMORY=32g. Other settings: in a file compose.override.yaml.
 # First write these secrets, and let containers read them: chmod 644 secrets/*
 # (the folder itself keeps other users out)
@@ -55,8 +61,9 @@ def compose_yaml(settings: Settings, delivered: Delivered, *, keyed: bool = Fals
         "alertmanager": _alertmanager(delivered),
         **({_RELAY: _relay(delivered)} if delivered.relayed else {}),
         "grafana": _grafana(),
+        **elk_containers(),
     }
-    volumes = ("models", "state", "prometheus", "alertmanager", "grafana")
+    volumes = ("models", "state", "logs", "prometheus", "alertmanager", "grafana", *VOLUMES)
     tokens = (RELAY_TOKEN,) if delivered.relayed else ()
     secrets = (_GRAFANA_PASSWORD, *tokens, *keys, *delivered.secrets)
     usage = _USAGE + (_TOKEN_USAGE if tokens else "") + (_KEY_USAGE if keys else "")
@@ -97,21 +104,22 @@ def _service(settings: Settings) -> Document:
         "model": settings.model,
         "records_url": f"sqlite:///{STATE}/records.db",
         "api_keys": "",
+        "log_output": "stderr",
     }
     variables = {environment_name(field): text for field, text in environment.items()}
     return {
         "build": {"context": "..", "dockerfile": "deploy/Dockerfile"},
         "image": IMAGE,
-        **_restricted("8000", "API_PORT", memory="${SAFELIGHT_MEMORY:-16g}"),
+        **restricted("8000", "API_PORT", memory="${SAFELIGHT_MEMORY:-16g}"),
         "init": True,
         "environment": {
             # `-` and not `:-`: an empty SAFELIGHT_RECORDS_URL means no records.
             **{name: f"${{{name}-{text}}}" for name, text in variables.items()},
             environment_name("namespace"): settings.namespace,
         },
-        "volumes": [f"models:{CACHE}", f"state:{STATE}"],
+        "volumes": [f"models:{CACHE}", f"state:{STATE}", f"logs:{LOGS}"],
         # Healthy is ready for requests. A model may be downloaded first.
-        "healthcheck": _health(_python_probe("8000/readyz"), start_period="1800s"),
+        "healthcheck": health(_python_probe("8000/readyz"), start_period="1800s"),
     }
 
 
@@ -120,13 +128,13 @@ def _relay(delivered: Delivered) -> Document:
     return {
         "image": IMAGE,
         "pull_policy": "never",  # the service builds it
-        **_restricted("9094", "RELAY_PORT", memory="512m"),
+        **restricted("9094", "RELAY_PORT", memory="512m"),
         "init": True,
         "command": [_RELAY, f"--monitoring={_MONITORING}", "--diagnose=http://prometheus:9090"],
         "environment": {environment_name("relay_token_file"): str(delivered.token_file)},
         "volumes": [f"./compose/monitoring.toml:{_MONITORING}:ro"],
         "secrets": list(delivered.relay_secrets),
-        "healthcheck": _health(_python_probe("9094/healthz")),
+        "healthcheck": health(_python_probe("9094/healthz")),
     }
 
 
@@ -138,7 +146,7 @@ def _python_probe(address: str) -> list[str]:
 def _prometheus(retention: str, secrets: tuple[str, ...]) -> Document:
     return {
         "image": _VERSIONS["prometheus"],
-        **_restricted("9090", "PROMETHEUS_PORT", memory="4g"),
+        **restricted("9090", "PROMETHEUS_PORT", memory="4g"),
         "command": [
             f"--config.file={_PROMETHEUS_YML}",
             "--storage.tsdb.path=/prometheus",
@@ -160,7 +168,7 @@ def _prometheus(retention: str, secrets: tuple[str, ...]) -> Document:
 def _alertmanager(delivered: Delivered) -> Document:
     return {
         "image": _VERSIONS["alertmanager"],
-        **_restricted("9093", "ALERTMANAGER_PORT", memory="512m"),
+        **restricted("9093", "ALERTMANAGER_PORT", memory="512m"),
         "command": [
             "--config.file=/etc/alertmanager/alertmanager.yml",
             "--storage.path=/alertmanager",
@@ -185,10 +193,10 @@ def _dcgm_exporter() -> Document:
     )
     return {
         "image": _VERSIONS["dcgm-exporter"],
-        **_restricted("9400", "GPU_EXPORTER_PORT", memory="1g"),
+        **restricted("9400", "GPU_EXPORTER_PORT", memory="1g"),
         "user": _NOBODY,
         "deploy": _gpus(),
-        "healthcheck": _health(["CMD", "bash", "-c", probe], start_period="60s"),
+        "healthcheck": health(["CMD", "bash", "-c", probe], start_period="60s"),
     }
 
 
@@ -200,7 +208,7 @@ def _gpus() -> Document:
 def _grafana() -> Document:
     return {
         "image": _VERSIONS["grafana"],
-        **_restricted("3000", "GRAFANA_PORT", memory="1g"),
+        **restricted("3000", "GRAFANA_PORT", memory="1g"),
         # Everyone on this machine is a viewer; the administrator's password is a secret.
         "environment": {
             "GF_AUTH_ANONYMOUS_ENABLED": "true",
@@ -224,31 +232,5 @@ def _grafana() -> Document:
     }
 
 
-def _restricted(port: str, variable: str, *, memory: str) -> Document:
-    """Return what every container has: one local port, no privileges, limits, and restarts."""
-    return {
-        "ports": [f"127.0.0.1:${{{variable}:-{port}}}:{port}"],
-        "restart": "unless-stopped",
-        # Without these options, every line is kept for ever.
-        "logging": {"driver": "json-file", "options": {"max-size": "20m", "max-file": "5"}},
-        "read_only": True,
-        "tmpfs": ["/tmp"],
-        "mem_limit": memory,
-        "pids_limit": 4096,
-        "cap_drop": ["ALL"],
-        "security_opt": ["no-new-privileges:true"],
-    }
-
-
 def _fetch(address: str) -> Document:
-    return _health(["CMD", "wget", "-q", "-O", "/dev/null", f"http://127.0.0.1:{address}"])
-
-
-def _health(test: list[str], start_period: str = "30s") -> Document:
-    return {
-        "test": test,
-        "interval": "10s",
-        "timeout": "5s",
-        "retries": 3,
-        "start_period": start_period,
-    }
+    return health(["CMD", "wget", "-q", "-O", "/dev/null", f"http://127.0.0.1:{address}"])

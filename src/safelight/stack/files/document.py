@@ -1,4 +1,6 @@
-"""Write nested data as YAML, with a header that says how it was generated."""
+"""Write nested data as YAML or JSON that says how it was generated."""
+
+import json
 
 import yaml
 
@@ -34,3 +36,10 @@ def yaml_text(content: object, comment: str) -> str:
     return comment + yaml.dump(
         content, Dumper=_Dumper, sort_keys=False, width=1000, allow_unicode=True
     )
+
+
+def json_text(content: Document) -> str:
+    """Return content as JSON; its first entry, which says how it was generated, is on line one."""
+    name, *_ = content
+    rest = json.dumps({key: content[key] for key in content if key != name}, indent=2)
+    return f"{{{json.dumps(name)}: {json.dumps(content[name])},{rest[1:]}\n"

@@ -33,6 +33,7 @@ from safelight.stack.files.discovery import (
     with_key,
 )
 from safelight.stack.files.document import yaml_text
+from safelight.stack.files.elk import elk_files
 from safelight.stack.files.folder import generated
 from safelight.stack.files.grafana import board_files, dashboard_provider, datasource
 from safelight.stack.files.grafana_alerts import grafana_alerts, recordings
@@ -219,6 +220,7 @@ def _compose(choices: Choices) -> Files:
         **_rules(choices),
         **_boards(choices),
         **relay_files,
+        **elk_files(),
         "compose/alertmanager.yml": alertmanager_yml(
             notified.monitoring, relay_url=f"http://{relay}", relay_token_file=notified.token_file
         ),
@@ -258,6 +260,10 @@ def _helm(choices: Choices) -> Files:
     return {f"helm/{name}": text for name, text in files.items()}
 
 
+def _elk(_choices: Choices) -> Files:
+    return elk_files()
+
+
 def _systemd(choices: Choices) -> Files:
     return {f"systemd/{unit_name(choices.namespace)}": unit(choices.service, choices.port)}
 
@@ -270,6 +276,7 @@ PARTS: Mapping[str, Callable[[Choices], Files]] = {
     "kubernetes": _kubernetes,
     "helm": _helm,
     "systemd": _systemd,
+    "elk": _elk,
 }
 
 

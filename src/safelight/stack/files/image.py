@@ -1,10 +1,11 @@
-"""Generate the Dockerfile of the service: an unprivileged user, and two folders to write to."""
+"""Generate the Dockerfile of the service: an unprivileged user, and its folders."""
 
 from safelight.stack.files.document import header
 
 USER = 10001
 CACHE = "/home/safelight/.cache"  # downloaded weights
 STATE = "/var/lib/safelight"  # records
+LOGS = "/var/log/safelight"  # if lines go to a file
 IMAGE = "safelight:local"
 PYTHON = "python:3.11.14-slim-bookworm"
 _HEADER = header("image")
@@ -15,7 +16,7 @@ def dockerfile() -> str:
     return f"""{_HEADER}FROM {PYTHON}
 
 RUN useradd --create-home --uid {USER} safelight \\
-    && install -d -o safelight -g safelight {CACHE} {STATE}
+    && install -d -o safelight -g safelight {CACHE} {STATE} {LOGS}
 WORKDIR /opt/safelight
 COPY locks/image.txt locks/
 RUN pip install --no-cache-dir --require-hashes --requirement locks/image.txt

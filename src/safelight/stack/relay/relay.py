@@ -75,7 +75,7 @@ def serve(settings: Settings, helped: Help = Help()) -> None:
     host, port = settings.host, settings.alert_relay_port
     certificate, token = Certificate.of(settings), _token(settings)
     listening = listen(RELAY, host, port)
-    configure_logging(settings.log_format)
+    configure_logging(settings.log_format, settings)
     meter, client = Meter("relay"), httpx.AsyncClient(timeout=TRY_SECONDS)
     deliverer = Deliverer(monitoring.relayed, meter, client)
     helped = replace(helped, language=monitoring.language)
