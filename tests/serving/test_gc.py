@@ -52,7 +52,7 @@ def test_later_garbage_is_still_freed() -> None:
 def test_the_objects_of_32_requests_start_no_collection() -> None:
     freeze_startup_objects()
     collections = gc.get_stats()[0]["collections"]
-    requests = [[[] for _ in range(100)] for _ in range(32)]
+    requests: list[list[list[int]]] = [[[] for _ in range(100)] for _ in range(32)]
     assert len(requests) == 32
     assert gc.get_stats()[0]["collections"] == collections
 
