@@ -54,6 +54,7 @@ TRIALS = (
     Trial("forecast --prometheus " + NOWHERE, codes=(3,)),
     Trial("trends --prometheus " + NOWHERE, codes=(3,)),
     Trial("top " + NOWHERE, codes=(1,)),
+    Trial("logs", codes=(2,)),
     Trial("radar"),
     Trial("tradeoff"),
     Trial("records upgrade"),

@@ -21,6 +21,7 @@ COMMANDS = {
     "down": "down",
     "serve": "serve",
     "top": "top",
+    "logs": "logs",
     "traffic": "traffic",
     "diagnose": "diagnose",
     "forecast": "forecast",

@@ -30,6 +30,14 @@ below `safelight.` are our own. [elk.md](elk.md) sends the lines to Elasticsearc
 too. A file of `SAFELIGHT_LOG_FILE_BYTES` (64 MiB) is renamed to `NAME.1`, and
 `SAFELIGHT_LOG_FILES` (4) earlier files are kept. Nothing is copied, so a shipper loses no line.
 
+`safelight logs FILE` reads the lines, also those of the earlier files:
+
+```
+safelight logs safelight.log --since 1h --reason cuda_oom   # or --type, --slow SECONDS, --id ID
+safelight logs safelight.log --summary                      # requests by hour and reason
+safelight logs safelight.log --follow --slow 10             # until Ctrl-C; --json prints the lines
+```
+
 The verdict on an image is the `error.type` of its request, such as `invalid_output`. A deployment
 is `listening` with another `service.version` or `safelight.model.model`. `trace.id` is there if the
 caller sent a sampled `traceparent` header. Safelight makes no spans of its own, so there is no
