@@ -55,6 +55,7 @@ TRIALS = (
     Trial("trends --prometheus " + NOWHERE, codes=(3,)),
     Trial("top " + NOWHERE, codes=(1,)),
     Trial("logs", codes=(2,)),
+    Trial("show nothing", codes=(2, 3)),
     Trial("radar"),
     Trial("tradeoff"),
     Trial("records upgrade"),

@@ -124,10 +124,10 @@ def _file_of_settings() -> str:
 
 def _print_lines(chosen: Iterable[tuple[bytes, Line]], *, as_json: bool) -> None:
     for raw, line in chosen:
-        typer.echo(raw if as_json else _row(line))
+        typer.echo(raw if as_json else row_of(line))
 
 
-def _row(line: Line) -> str:
+def row_of(line: Line) -> str:
     """Return a line as text: its time, then the request or the event."""
     at = str(line.get("@timestamp", ""))[:23].replace("T", " ")
     if not is_request(line):

@@ -22,6 +22,7 @@ COMMANDS = {
     "serve": "serve",
     "top": "top",
     "logs": "logs",
+    "show": "show",
     "traffic": "traffic",
     "diagnose": "diagnose",
     "forecast": "forecast",

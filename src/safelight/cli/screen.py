@@ -122,8 +122,8 @@ def _model(view: View, width: int) -> Iterator[Row]:
     if not view.stage_shares:
         yield "stages", Text("no request ended in this time", style="dim")
     else:
-        yield "stages", _stacked_bar(view.stage_shares, width)
-        yield "", _legend(view.stage_shares)
+        yield "stages", stacked_bar(view.stage_shares, width)
+        yield "", legend(view.stage_shares)
     yield "steps", Text(f"{view.steps_per_second:.1f}/s", style="bold")
     slowest = max(view.step_seconds.values(), default=0.0)
     for place, mean in view.step_seconds.items():
@@ -154,7 +154,7 @@ def _gpu(gpu: Gpu) -> Text:
     return text
 
 
-def _stacked_bar(shares: dict[str, float], width: int) -> Text:
+def stacked_bar(shares: dict[str, float], width: int) -> Text:
     """Return one bar of exactly `width` cells, divided by the shares."""
     bar, drawn_cells, total_share = Text(no_wrap=True), 0, 0.0
     for stage, ratio in shares.items():
@@ -165,7 +165,7 @@ def _stacked_bar(shares: dict[str, float], width: int) -> Text:
     return bar
 
 
-def _legend(shares: dict[str, float]) -> Text:
+def legend(shares: dict[str, float]) -> Text:
     legend = Text()
     for stage, ratio in sorted(shares.items(), key=lambda pair: -pair[1]):
         if ratio >= _MIN_LEGEND_SHARE:

@@ -2,16 +2,20 @@
 
 from collections.abc import Iterator
 from dataclasses import fields
+from statistics import median
 from typing import Any
 
-from sqlalchemy import ColumnElement, RowMapping, Select, select
+from sqlalchemy import ColumnElement, RowMapping, Select, or_, select
 
+from safelight.reasons import NO_ERROR
 from safelight.records.database import Database
 from safelight.records.rows import AssessedRequest, Row, check_text
-from safelight.records.schema import ASSESSMENTS, RATINGS, REQUESTS
+from safelight.records.schema import ASSESSMENTS, RATINGS, REQUESTS, SAMPLES
 
 MAX_ROWS = 200_000
 _ROWS_PER_FETCH = 2000
+_MOST_FOUND, _MOST_SIMILAR, _LEAST_SIMILAR = 100, 200, 5
+_FAILED = 400  # and higher statuses
 
 
 def read_requests(
@@ -42,20 +46,70 @@ def export_rows(
 
     Raises InvalidParameter.
     """
+    query = _exported(since=since, namespace=namespace).order_by(REQUESTS.c.at)
+    with database.engine.connect() as connection:
+        result = connection.execution_options(yield_per=_ROWS_PER_FETCH).execute(query)
+        for row in result.mappings():
+            yield _without_nulls(row)
+
+
+def find_rows(database: Database, name: str) -> list[Row]:
+    """Return all columns of the requests with an id, a caller's key or a trace, newest first.
+
+    Without hashes. At most a hundred. Raises InvalidParameter.
+    """
+    own, text = REQUESTS.c, check_text("id", name)
+    query = (
+        _exported(since=0.0, namespace=None)
+        .where(or_(own.request_id == text, own.caller_key == text, own.trace_id == text))
+        .order_by(own.at.desc())
+        .limit(_MOST_FOUND)
+    )
+    with database.engine.connect() as connection:
+        return [_without_nulls(row) for row in connection.execute(query).mappings()]
+
+
+def usual_stages(database: Database, row: Row) -> dict[str, float]:
+    """Return the median seconds of each stage of similar requests before one; empty if too few.
+
+    Similar requests succeeded, of the same service and instruction type.
+    """
+    own = REQUESTS.c
+    query = (
+        select(own.stages)
+        .where(own.namespace == row["namespace"], own.at < row["at"])
+        .where(own.instruction_type == row["instruction_type"])
+        .where(own.error == NO_ERROR, own.status_code < _FAILED)
+        .order_by(own.at.desc())
+        .limit(_MOST_SIMILAR)
+    )
+    with database.engine.connect() as connection:
+        found: list[dict[str, float]] = list(connection.execute(query).scalars())
+    if len(found) < _LEAST_SIMILAR:
+        return {}
+    stages = {stage for each in found for stage in each}
+    return {stage: median(each.get(stage, 0.0) for each in found) for stage in stages}
+
+
+def sample_of(database: Database, request_id: str) -> tuple[bytes, bytes] | None:
+    """Return the thumbnails of a request's image before and after, if they are kept."""
+    query = select(SAMPLES.c.before, SAMPLES.c.after).where(SAMPLES.c.request_id == request_id)
+    with database.engine.connect() as connection:
+        row = connection.execute(query).first()
+    return None if row is None else (row[0], row[1])
+
+
+def _exported(*, since: float, namespace: str | None) -> Select[tuple[Any, ...]]:
     hidden = {"prompt_hash", "owner_hash"}
     shared = {"request_id", "at", "instruction_type"}
-    query = _joined(
+    return _joined(
         *(column for column in REQUESTS.c if column.name not in hidden),
         *(c.label(f"found_{c.name}") for c in ASSESSMENTS.c if c.name not in shared),
         RATINGS.c.rating,
         RATINGS.c.reason.label("rating_reason"),
         since=since,
         namespace=namespace,
-    ).order_by(REQUESTS.c.at)
-    with database.engine.connect() as connection:
-        result = connection.execution_options(yield_per=_ROWS_PER_FETCH).execute(query)
-        for row in result.mappings():
-            yield _without_nulls(row)
+    )
 
 
 def _joined(

@@ -36,6 +36,7 @@ too. A file of `SAFELIGHT_LOG_FILE_BYTES` (64 MiB) is renamed to `NAME.1`, and
 safelight logs safelight.log --since 1h --reason cuda_oom   # or --type, --slow SECONDS, --id ID
 safelight logs safelight.log --summary                      # requests by hour and reason
 safelight logs safelight.log --follow --slow 10             # until Ctrl-C; --json prints the lines
+safelight show ID --log safelight.log                       # the request on one page
 ```
 
 The verdict on an image is the `error.type` of its request, such as `invalid_output`. A deployment

@@ -1,0 +1,213 @@
+"""`safelight show`: everything that is known of one request, on one page."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, cast
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from safelight.cli.diagnose import URL, diagnose_services
+from safelight.cli.logs import row_of
+from safelight.cli.options import console, parse_address
+from safelight.cli.records_access import AsJson, State, Url, open_records
+from safelight.cli.screen import legend, stacked_bar
+from safelight.diagnosis.evidence import Spans
+from safelight.diagnosis.prometheus import Prometheus
+from safelight.diagnosis.report import sentence
+from safelight.errors import BadSetting, MonitoringFailed
+from safelight.reasons import NO_ERROR
+from safelight.records.rows import Row
+from safelight.settings import load
+from safelight.stack.tools.log_files import read
+from safelight.stack.tools.log_lines import Choice, Reading
+from safelight.telemetry.private import escaped
+from safelight.units import duration, when
+
+_BAR_COLUMNS = 60
+_MOST_LINES = 50
+_FINDING_SECONDS = 60.0  # after the request, when Prometheus has its samples
+_SHOWN = {
+    "by": ("model", "pipeline", "precision"),
+    "asked": ("steps_asked", "guidance_asked", "image_guidance_asked"),
+    "done": ("steps", "guidance_in_force", "image_guidance_in_force", "seed", "batch"),
+    "changed": ("degraded", "overridden", "truncated"),
+    "image": ("width", "height", "background_entropy"),
+    "found": ("found_error", "found_score", "found_structure", "found_adherence"),
+    "rating": ("rating", "rating_reason"),
+}
+
+Name = Annotated[
+    str, typer.Argument(metavar="ID", help="Id of the request, of its caller or of its trace.")
+]
+Log = Annotated[
+    str | None,
+    typer.Option(help="Log file. Default: that of SAFELIGHT_LOG_OUTPUT.", show_default=False),
+]
+Images = Annotated[
+    Path | None, typer.Option(help="Folder for the images before and after, if they are kept.")
+]
+PrometheusUrl = Annotated[
+    str, typer.Option("--prometheus", help="Address of Prometheus; empty: no findings.")
+]
+
+
+def show(
+    name: Name,
+    log: Log = None,
+    samples: Images = None,
+    prometheus: PrometheusUrl = URL,
+    as_json: AsJson = False,
+    records_url: Url = None,
+    state_folder: State = None,
+) -> None:
+    """Show one request: its record, stages, log lines, trace, images, and what was wrong then.
+
+    Examples:
+
+        safelight show 5c1f09aa27de4b1c8d3f0a6b7c8d9e0f
+
+        safelight show 5c1f09aa27de4b1c8d3f0a6b7c8d9e0f --log safelight.log --samples images
+    """
+    with open_records(records_url, state_folder) as database:
+        from safelight.records.queries import find_rows, sample_of, usual_stages
+
+        rows = find_rows(database, name)
+        if not rows:
+            raise BadSetting(
+                f"The records have no request {name[:80]!r}. It may be older than they are kept "
+                "(SAFELIGHT_RECORDS_RETENTION_SECONDS), or not written yet: try again in a second."
+            )
+        row = rows[0]
+        usual, images = usual_stages(database, row), sample_of(database, _text(row, "request_id"))
+    lines = list(_log_lines(log, row))
+    if as_json:
+        _print_json({**row, "usual_stages": usual, "log": [raw.decode() for raw, _ in lines]})
+        return
+    out = console()
+    out.print(_title(row, len(rows)))
+    out.print(_facts(row))
+    _print_stages(row, usual, out)
+    _print_heading("log", out)
+    for _, line in lines:
+        out.print(Text(row_of(line)), soft_wrap=True)
+    if not lines:
+        out.print(Text("  no line; name the log file with --log", style="dim"))
+    _print_heading("trace and images", out)
+    out.print(f"  trace {_text(row, 'trace_id') or 'none: the caller sampled none'}")
+    out.print(f"  {_saved(images, samples, row)}")
+    _print_findings(row, prometheus, out)
+
+
+def _log_lines(log: str | None, row: Row) -> Iterator[tuple[bytes, dict[str, object]]]:
+    output = log or load().log_output
+    if output in ("stderr", "stdout"):
+        return
+    ids = frozenset({_text(row, "request_id")})
+    chosen = Reading().chosen(read([output]), Choice(ids=ids))
+    for found, _ in zip(chosen, range(_MOST_LINES), strict=False):
+        yield found
+
+
+def _print_json(document: dict[str, object]) -> None:
+    import orjson
+
+    typer.echo(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())
+
+
+def _title(row: Row, number: int) -> Text:
+    reason, status = _text(row, "error"), _text(row, "status_code")
+    result = "ok" if reason == NO_ERROR else reason
+    colour = "bold green" if reason == NO_ERROR else "bold red"
+    took, at = duration(_number(row, "seconds")), when(_number(row, "at"))
+    names = ", ".join(_text(row, name) for name in ("instruction_type", "request_id"))
+    text = Text.assemble((f"{status} {result}", colour), f" after {took}, {at}\n")
+    text.append(f"{_text(row, 'namespace')} {_text(row, 'endpoint')}, {names}")
+    if number > 1:
+        text.append(f"\nthe newest of {number} requests with this id", style="yellow")
+    return text
+
+
+def _facts(row: Row) -> Table:
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(justify="right", style="dim")
+    grid.add_column(overflow="fold")
+    for title, names in _SHOWN.items():
+        known = [name for name in names if row.get(name) not in (None, "", False)]
+        if known:
+            grid.add_row(title, Text(", ".join(f"{name} {_text(row, name)}" for name in known)))
+    return grid
+
+
+def _text(row: Row, name: str) -> str:
+    value = row.get(name, "")
+    return f"{value:.4g}" if isinstance(value, float) else escaped(str(value))
+
+
+def _number(row: Row, name: str) -> float:
+    value = row[name]
+    assert isinstance(value, int | float)
+    return value
+
+
+def _print_stages(row: Row, usual: dict[str, float], out: Console) -> None:
+    stages = cast("dict[str, float]", row["stages"])
+    total = sum(stages.values()) or 1.0
+    shares = {stage: seconds / total for stage, seconds in stages.items()}
+    _print_heading("stages", out)
+    out.print(stacked_bar(shares, _BAR_COLUMNS))
+    out.print(legend(shares))
+    table = Table(box=None, header_style="dim")
+    for column in ("stage", "this request", "usual", ""):
+        table.add_column(column, justify="left" if column == "stage" else "right")
+    for stage, seconds in stages.items():
+        typical = usual.get(stage)
+        factor = f"{seconds / typical:.1f} times" if typical and seconds > 2 * typical else ""
+        cells = (duration(seconds), duration(typical) if typical is not None else "", factor)
+        table.add_row(stage, *cells, style="bold" if factor else "")
+    out.print(table)
+    if not usual:
+        out.print(Text("  too few earlier requests of this type to compare with", style="dim"))
+
+
+def _saved(images: tuple[bytes, bytes] | None, folder: Path | None, row: Row) -> str:
+    """Write the images of a request to a folder; return what there is to say of them."""
+    if images is None:
+        return "no images: SAFELIGHT_SAMPLES keeps some"
+    if folder is None:
+        return "images are kept: --samples FOLDER writes them"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for state, data in zip(("before", "after"), images, strict=True):
+            if data:  # there is no image before a generation
+                (folder / f"{_text(row, 'request_id')}-{state}.jpg").write_bytes(data)
+    except OSError as error:
+        raise BadSetting(f"{folder} cannot be written: {error.strerror}.") from None
+    return f"images are in {folder}"
+
+
+def _print_findings(row: Row, prometheus: str, out: Console) -> None:
+    _print_heading("findings at that time", out)
+    if not prometheus:
+        out.print(Text("  not asked for", style="dim"))
+        return
+    try:
+        with Prometheus(parse_address(prometheus)) as client:
+            at = min(_number(row, "at") + _FINDING_SECONDS, client.now())
+            diagnoses = diagnose_services(client, _text(row, "namespace"), at, Spans(), out)
+    except (MonitoringFailed, BadSetting) as error:
+        out.print(Text(f"  unknown: {error}", style="yellow"), soft_wrap=True)
+        return
+    findings = [each for diagnosis in diagnoses for each in diagnosis.findings]
+    for finding in findings:
+        severity = finding.sign.severity.word
+        verdict = f"  {severity}  {finding.check.title}: {sentence(finding.sign.verdict)}"
+        out.print(Text(verdict), soft_wrap=True)
+    if not findings:
+        out.print(Text("  none", style="green"))
+
+
+def _print_heading(title: str, out: Console) -> None:
+    out.print(Text(f"\n{title}", style="bold"))
