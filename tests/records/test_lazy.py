@@ -45,14 +45,20 @@ def waiting(server: Server) -> float:
 
 def recorders(server: Server) -> list[psutil.Process]:
     """Return the recorder processes below a server."""
-    tree = process_tree(server.process.pid)
-    return [one for one in tree if "safelight.records.child" in one.cmdline()]
+    return [one for one in process_tree(server.process.pid) if is_recorder(one)]
 
 
 def own_recorders() -> list[psutil.Process]:
     """Return the recorder processes of this one."""
-    children = psutil.Process().children()
-    return [one for one in children if "safelight.records.child" in one.cmdline()]
+    return [one for one in psutil.Process().children() if is_recorder(one)]
+
+
+def is_recorder(process: psutil.Process) -> bool:
+    """Return whether a process is a recorder; not if it has ended, as one of another test may."""
+    try:
+        return "safelight.records.child" in process.cmdline()
+    except (psutil.NoSuchProcess, psutil.ZombieProcess):
+        return False
 
 
 # ── Servers ──────────────────────────────────────────────────────────────────────────────────────

@@ -21,7 +21,7 @@ COMMANDS = {
     "down": "down",
     "serve": "serve",
     "top": "top",
-    "logs": "logs",
+    "logs": "read_logs",
     "show": "show",
     "traffic": "traffic",
     "diagnose": "diagnose",

@@ -10,8 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from safelight.cli.diagnose import URL, diagnose_services
-from safelight.cli.logs import row_of
 from safelight.cli.options import console, parse_address
+from safelight.cli.read_logs import row_of
 from safelight.cli.records_access import AsJson, State, Url, open_records
 from safelight.cli.screen import legend, stacked_bar
 from safelight.diagnosis.evidence import Spans
