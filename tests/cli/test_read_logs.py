@@ -107,6 +107,31 @@ def test_requests_are_counted_by_hour_and_reason(call: Call, log: Path) -> None:
     assert counts["hours"][0] == {"hour": "2026-12-01T12", "requests": {"none": 2, "cuda_oom": 1}}
 
 
+def test_failed_requests_without_a_line_are_counted(call: Call, tmp_path: Path) -> None:
+    told = {"action": "requests-left-out"}
+    line = {"@timestamp": "2026-12-01T12:00:01.000Z", "event": told, "error": {"type": "timeout"}}
+    lines = [
+        line_of(failed("one", "timeout")),
+        json.dumps({**line, "safelight": {"requests": 480}}),
+    ]
+    (tmp_path / "log").write_text("\n".join(lines))
+    for options in ((), ("--reason", "timeout")):
+        out = call("logs", str(tmp_path / "log"), "--summary", "--json", *options).out
+        assert json.loads(out)["hours"][0]["requests"] == {"timeout": 481}
+
+
+def test_a_foreign_log_cannot_break_the_table(call: Call, tmp_path: Path) -> None:
+    lines = [
+        {"@timestamp": stamp, "event": {"action": "request"}, "error": {"type": f"[/{number}]"}}
+        for number, stamp in enumerate(("[/x]", "\x1b[2J", 1700000000000, "2026-12-01T12:00"))
+    ]
+    (tmp_path / "log").write_text("\n".join(map(json.dumps, lines)))
+    out = call("logs", str(tmp_path / "log"), "--summary").out
+    assert "4 requests" in out
+    assert "other" in out
+    assert "\x1b" not in out
+
+
 def test_a_log_without_requests_has_no_table(call: Call, tmp_path: Path) -> None:
     (tmp_path / "log").write_text(EVENT + "\n")
     assert call("logs", str(tmp_path / "log"), "--summary").out == "No request.\n"
@@ -153,6 +178,32 @@ def test_files_that_were_renamed_are_read_first(tmp_path: Path) -> None:
     (tmp_path / "a[1].log.gz").write_text("no log\n")
     numbers = [int(line.split()[1]) for line in read([str(tmp_path / "a[1].log")])]
     assert numbers == list(range(12))
+
+
+def test_a_file_that_is_renamed_while_it_is_read_loses_no_line(tmp_path: Path) -> None:
+    file = tmp_path / "log"
+    output = LogFile(file, limit_bytes=5, kept=9)
+    for name in ("first", "second", "third"):
+        output.write(name)
+    lines = read([str(file), str(file)])
+    found = [next(lines)]
+    output.write("fourth")
+    assert [*found, *lines] == [b"first\n", b"second\n", b"third\n", b"fourth\n"]
+
+
+def test_no_file_is_read_twice(tmp_path: Path) -> None:
+    for name in ("log", "log.1"):
+        (tmp_path / name).write_text(f"{name}\n")
+    names = [str(path) for path in sorted(tmp_path.iterdir())]
+    assert list(read(names)) == [b"log.1\n", b"log\n"]
+
+
+def test_a_file_that_was_cut_is_followed_from_its_start(tmp_path: Path) -> None:
+    file = tmp_path / "log"
+    file.write_text("a long line before\n")
+    texts = iter(["new\n"])
+    with closing(follow(str(file), lambda: file.write_text(next(texts)))) as lines:
+        assert next(lines) == b"new\n"
 
 
 def test_a_file_is_followed_over_its_renaming(tmp_path: Path) -> None:

@@ -78,6 +78,18 @@ def test_images_are_written_to_a_folder(call: Call, log: Path, tmp_path: Path) -
     assert (folder / f"{ID}-after.jpg").read_bytes() == b"after"
 
 
+def test_images_belong_to_whoever_asked_for_them(call: Call, log: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run[/1]"
+    assert "run[/1]" in call("show", ID, "--samples", str(folder), *NOWHERE).out
+    assert {file.stat().st_mode & 0o777 for file in folder.iterdir()} == {0o600}
+
+
+def test_a_log_that_cannot_be_read_does_not_hide_the_record(call: Call, log: Path) -> None:
+    done = call("show", ID.upper(), "--log", "/nowhere/x.log", *NOWHERE)
+    assert (done.code, "unknown: /nowhere/x.log cannot be read" in done.out) == (0, True)
+    assert "200 ok after 3 s" in done.out
+
+
 def test_json_has_all_columns_the_usual_stages_and_the_lines(call: Call, log: Path) -> None:
     document = json.loads(call("show", ID, "--log", str(log), "--json").out)
     assert document["usual_stages"] == {"queue": 0.5, "denoise": 1.0}

@@ -1,11 +1,13 @@
 """Connections have bounds."""
 
+import asyncio
 import gc
 import weakref
 from pathlib import Path
 
 import pytest
 
+from safelight.http_server.connection import Connection
 from safelight.http_server.connections import Held
 from tests.certificates import pair
 from tests.http_server.site import GET, Site, answered, eventually, problem, rest, site
@@ -205,6 +207,36 @@ async def test_a_response_that_nobody_reads_closes_its_connection() -> None:
         await eventually(lambda: any(c.transport.get_write_buffer_size() for c in connections))
         running.sweep(0)
         running.sweep(6)
+        await eventually(lambda: not len(running.server.places))
+        assert running.closed("unread") == 1
+
+
+class Stuck:
+    """A transport whose last bytes nobody reads: closing it waits for them."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self.abort = transport.abort
+
+    def get_write_buffer_size(self) -> int:
+        return 30_000
+
+    def is_closing(self) -> bool:
+        return False
+
+    def close(self) -> None:
+        """Wait, as a transport does."""
+
+
+async def test_the_end_of_a_response_that_nobody_reads_closes_its_connection_too() -> None:
+    async with site(keep_alive_seconds=2, client_idle_seconds=5) as running:
+        reader, _ = connection = await running.connect(GET)
+        assert await answered(connection) == b"HTTP/1.1 200 OK\r\n"
+        await reader.readuntil(b"\r\n\r\nok")
+        talk = running.held()[0].talk
+        assert isinstance(talk, Connection)
+        talk.transport = Stuck(talk.transport)  # type: ignore[assignment]
+        for seconds in (0, 3, 3):
+            running.sweep(seconds)
         await eventually(lambda: not len(running.server.places))
         assert running.closed("unread") == 1
 

@@ -104,6 +104,13 @@ def test_a_second_response_is_refused() -> None:
         sent.send(start(LENGTH))
 
 
+def test_headers_are_sent_once() -> None:
+    sent = Sent()
+    with pytest.raises(RuntimeError, match=r"Expected ASGI message 'http\.response\.body'"):
+        sent.send(start(LENGTH), start(LENGTH, status=500))
+    assert b"".join(sent.packets).startswith(b"HTTP/1.1 200 OK")
+
+
 def test_a_caller_who_does_not_stay_hears_so() -> None:
     sent = Sent(keep_alive=False)
     sent.send(start(LENGTH), body(b"body"))

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from safelight.cli.options import console
 from safelight.cli.times import SPANS, parse_age
@@ -90,9 +91,8 @@ def logs(
     """
     paths = files or [_file_of_settings()]
     earliest = None if since is None else parse_age(since)
-    choice = Choice(
-        frozenset(reason or ()), frozenset(kind or ()), frozenset(name or ()), slow, earliest
-    )
+    ids = frozenset(each.lower() for each in name or ())  # a service writes ids so
+    choice = Choice(frozenset(reason or ()), frozenset(kind or ()), ids, slow, earliest)
     reading = Reading()
     if follows:
         if summary or len(paths) > 1 or paths[0] == STDIN:
@@ -124,7 +124,7 @@ def _file_of_settings() -> str:
 
 def _print_lines(chosen: Iterable[tuple[bytes, Line]], *, as_json: bool) -> None:
     for raw, line in chosen:
-        typer.echo(raw if as_json else row_of(line))
+        typer.echo(escaped(raw.decode(errors="replace")) if as_json else row_of(line))
 
 
 def row_of(line: Line) -> str:
@@ -153,15 +153,17 @@ def _print_summary(counts: Summary, *, as_json: bool) -> None:
         return
     reasons = [reason for reason, _ in counts.reasons.most_common() if reason != NO_ERROR]
     title = f"{counted(total, 'request')}; the slowest took {duration(counts.slowest_seconds)}"
-    table = Table(title=title, title_justify="left", box=None, header_style="dim")
+    table = Table(box=None, header_style="dim")
     table.add_column("hour (UTC)", no_wrap=True)
     for column in ("requests", "ok", *reasons):
-        table.add_column(escaped(column), justify="right")
+        table.add_column(Text(escaped(column)), justify="right")
     for hour in sorted(counts.hours):
         table.add_row(hour.replace("T", " "), *_cells(counts.hours[hour], reasons))
     if len(counts.hours) > 1:
         table.add_row("all", *_cells(counts.reasons, reasons), style="bold")
-    console().print(table)
+    out = console()
+    out.print(title)
+    out.print(table)
 
 
 def _cells(found: Counter[str], reasons: list[str]) -> list[str]:

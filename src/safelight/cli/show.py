@@ -1,6 +1,6 @@
 """`safelight show`: everything that is known of one request, on one page."""
 
-from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, cast
 
@@ -22,12 +22,13 @@ from safelight.reasons import NO_ERROR
 from safelight.records.rows import Row
 from safelight.settings import load
 from safelight.stack.tools.log_files import read
-from safelight.stack.tools.log_lines import Choice, Reading
+from safelight.stack.tools.log_lines import Choice, Line, Reading
 from safelight.telemetry.private import escaped
 from safelight.units import duration, when
 
 _BAR_COLUMNS = 60
 _MOST_LINES = 50
+_PRIVATE_MODE = 0o600  # of callers' images
 _FINDING_SECONDS = 60.0  # after the request, when Prometheus has its samples
 _SHOWN = {
     "by": ("model", "pipeline", "precision"),
@@ -82,8 +83,10 @@ def show(
             )
         row = rows[0]
         usual, images = usual_stages(database, row), sample_of(database, _text(row, "request_id"))
-    lines = list(_log_lines(log, row))
+    lines, complaint = _log_lines(log, row)
     if as_json:
+        if samples is not None:
+            raise BadSetting("--samples cannot be combined with --json.")
         _print_json({**row, "usual_stages": usual, "log": [raw.decode() for raw, _ in lines]})
         return
     out = console()
@@ -94,21 +97,23 @@ def show(
     for _, line in lines:
         out.print(Text(row_of(line)), soft_wrap=True)
     if not lines:
-        out.print(Text("  no line; name the log file with --log", style="dim"))
+        out.print(Text(f"  {complaint}", style="dim"), soft_wrap=True)
     _print_heading("trace and images", out)
     out.print(f"  trace {_text(row, 'trace_id') or 'none: the caller sampled none'}")
-    out.print(f"  {_saved(images, samples, row)}")
+    out.print(Text(f"  {_saved(images, samples, row)}"), soft_wrap=True)
     _print_findings(row, prometheus, out)
 
 
-def _log_lines(log: str | None, row: Row) -> Iterator[tuple[bytes, dict[str, object]]]:
+def _log_lines(log: str | None, row: Row) -> tuple[list[tuple[bytes, Line]], str]:
+    """Return the log lines of a request, and what to say if there are none."""
     output = log or load().log_output
     if output in ("stderr", "stdout"):
-        return
-    ids = frozenset({_text(row, "request_id")})
-    chosen = Reading().chosen(read([output]), Choice(ids=ids))
-    for found, _ in zip(chosen, range(_MOST_LINES), strict=False):
-        yield found
+        return [], "unknown: name the log file with --log"
+    choice = Choice(ids=frozenset({_text(row, "request_id")}))
+    try:
+        return list(islice(Reading().chosen(read([output]), choice), _MOST_LINES)), "no line"
+    except BadSetting as error:
+        return [], f"unknown: {error}"
 
 
 def _print_json(document: dict[str, object]) -> None:
@@ -182,7 +187,9 @@ def _saved(images: tuple[bytes, bytes] | None, folder: Path | None, row: Row) ->
         folder.mkdir(parents=True, exist_ok=True)
         for state, data in zip(("before", "after"), images, strict=True):
             if data:  # there is no image before a generation
-                (folder / f"{_text(row, 'request_id')}-{state}.jpg").write_bytes(data)
+                file = folder / f"{_text(row, 'request_id')}-{state}.jpg"
+                file.touch(_PRIVATE_MODE)
+                file.write_bytes(data)
     except OSError as error:
         raise BadSetting(f"{folder} cannot be written: {error.strerror}.") from None
     return f"images are in {folder}"

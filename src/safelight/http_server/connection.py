@@ -152,14 +152,14 @@ class Connection(HttpToolsProtocol):
     def close_if_slow(self, now: float) -> None:
         """Close the connection if its caller sends or reads nothing for too long."""
         settings = self.places.settings
-        if self._idle_since is not None and now - self._idle_since > settings.keep_alive_seconds:
+        if self._unread_seconds(now) > settings.client_idle_seconds:
+            self._refuse("unread")
+        elif self._idle_since is not None and now - self._idle_since > settings.keep_alive_seconds:
             self.transport.close()
         elif self._head_since is not None and now - self._head_since > settings.header_seconds:
             self._refuse("slow" if self._in_head else "silent")
         elif self._owes_body() and now - self.heard_at > settings.client_idle_seconds:
             self._refuse("slow")
-        elif self._unread_seconds(now) > settings.client_idle_seconds:
-            self._refuse("unread")
 
     def make_room(self) -> None:
         """Close the connection at once, for another one; say why before its first request."""

@@ -33,10 +33,12 @@ class Cycle(RequestResponseCycle):
         event = cast("Message", message)
         start, self._start = self._start, None
         if event["type"] == "http.response.start":
-            if not self.response_started and _has_length(event):
+            if start is None and not self.response_started and _has_length(event):
                 self._start = event
-            else:
-                await super().send(message)
+                return
+            if start is not None:  # uvicorn refuses the second one
+                await super().send(cast("ASGISendEvent", start))
+            await super().send(message)
             return
         body = event.get("body", b"")
         if start is not None:

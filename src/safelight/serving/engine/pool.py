@@ -7,7 +7,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from os import cpu_count
+from os import sched_getaffinity
 from time import time
 
 import structlog
@@ -103,7 +103,8 @@ class Pool:
             return ready
         on_cpu = [worker for worker in ready if worker.place.device == "cpu"]
         on_cpu.sort(key=lambda worker: not worker.outstanding)
-        return [worker for worker in ready if worker not in on_cpu[self._cpu_at_once :]]
+        resting = set(on_cpu[self._cpu_at_once :])
+        return [worker for worker in ready if worker not in resting]
 
     def least_busy(self) -> WorkerHandle | None:
         """Return the usable worker with the fewest jobs; None if there is none."""
@@ -227,15 +228,20 @@ def _cpu_at_once(devices: str) -> int | None:
 
     One core is left for the API process.
     """
-    cores = cpu_count() or 1
+    cores = _cores()
     return max(1, cores - 1) if devices.split(",").count("cpu") > cores else None
+
+
+def _cores() -> int:
+    """Return how many cores this process may use."""
+    return len(sched_getaffinity(0))
 
 
 def _places(settings: Settings) -> list[Place]:
     """Return where the workers run. Several workers on the CPU share its cores."""
     devices = settings.devices.split(",")
     on_cpu = _cpu_at_once(settings.devices) or devices.count("cpu")
-    threads = max(1, (cpu_count() or 1) // on_cpu) if on_cpu > 1 else 0
+    threads = max(1, _cores() // on_cpu) if on_cpu > 1 else 0
     return [
         Place(index, device, threads if device == "cpu" else 0)
         for index, device in enumerate(devices)

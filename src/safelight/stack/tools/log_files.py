@@ -1,16 +1,16 @@
 """Read the lines of log files, those that were renamed first, and follow a file as it grows."""
 
 import os
-import re
 import sys
 from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack
+from itertools import count
 from pathlib import Path
 from typing import BinaryIO
 
 from safelight.errors import BadSetting
 
 STDIN = "-"
-_EARLIER = re.compile(r"\.(\d+)$")
 _LAST_WAITS = 5  # other processes write to a file for a second after it was renamed
 _LINE_BYTES = 1024 * 1024  # of a longer line only so much is read at once: it is no log line
 
@@ -18,31 +18,51 @@ _LINE_BYTES = 1024 * 1024  # of a longer line only so much is read at once: it i
 def read(names: list[str]) -> Iterator[bytes]:
     """Yield the lines of files, or of standard input (`-`); of a file also the earlier ones.
 
-    Raises BadSetting if one cannot be read.
+    No file is read twice. Raises BadSetting if one cannot be read.
     """
+    seen: set[tuple[int, int]] = set()
     for name in names:
         if name == STDIN:
             yield from _lines(sys.stdin.buffer)
             continue
-        for path in [*_earlier(Path(name)), Path(name)]:
-            with _opened(path) as file:
+        with ExitStack() as opened:
+            files = _with_earlier(Path(name), opened, seen)
+            for file in reversed(files):
                 yield from _lines(file)
 
 
+def _with_earlier(path: Path, opened: ExitStack, seen: set[tuple[int, int]]) -> list[BinaryIO]:
+    """Open a file and the earlier ones, the newest first: one that is renamed now is not lost."""
+    files = []
+    for number in count():
+        each = path.with_name(f"{path.name}.{number}") if number else path
+        if number and not each.exists():
+            break
+        file = opened.enter_context(_opened(each))
+        status = os.fstat(file.fileno())
+        if (status.st_dev, status.st_ino) not in seen:
+            seen.add((status.st_dev, status.st_ino))
+            files.append(file)
+    return files
+
+
 def follow(name: str, wait: Callable[[], object]) -> Generator[bytes, None, None]:
-    """Yield the lines that are appended to a file from now on, also after it was renamed.
+    """Yield the lines that are appended to a file from now on, also after it was renamed or cut.
 
     `wait` is called whenever there is nothing new. Raises BadSetting if the file cannot be read.
     """
     path, rest, waits = Path(name), b"", 0
     file = _opened(path)
-    file.seek(0, os.SEEK_END)
     try:
+        _seek_end(file, path)
         while True:
             rest += file.readline(_LINE_BYTES)
             if rest.endswith(b"\n") or len(rest) >= _LINE_BYTES:
                 yield rest
                 rest, waits = b"", 0
+            elif os.fstat(file.fileno()).st_size < file.tell():
+                file.seek(0)
+                rest = b""
             elif waits >= _LAST_WAITS and _is_renamed(path, file):
                 file.close()
                 file, rest, waits = _opened(path), b"", 0
@@ -51,6 +71,13 @@ def follow(name: str, wait: Callable[[], object]) -> Generator[bytes, None, None
                 waits += 1
     finally:
         file.close()
+
+
+def _seek_end(file: BinaryIO, path: Path) -> None:
+    try:
+        file.seek(0, os.SEEK_END)
+    except OSError:
+        raise BadSetting(f"{str(path)[:200]} cannot be followed: it is no file.") from None
 
 
 def _is_renamed(path: Path, file: BinaryIO) -> bool:
@@ -64,20 +91,6 @@ def _is_renamed(path: Path, file: BinaryIO) -> bool:
 def _lines(file: BinaryIO) -> Iterator[bytes]:
     while line := file.readline(_LINE_BYTES):
         yield line
-
-
-def _earlier(path: Path) -> list[Path]:
-    """Return the files that were renamed when they were full, the oldest first."""
-    numbered = {
-        int(found[1]): each
-        for each in path.parent.glob(f"{_escaped(path.name)}.*")
-        if (found := _EARLIER.search(each.name)) and each.name == f"{path.name}{found[0]}"
-    }
-    return [numbered[number] for number in sorted(numbered, reverse=True)]
-
-
-def _escaped(name: str) -> str:
-    return re.sub(r"([*?\[])", r"[\1]", name)
 
 
 def _opened(path: Path) -> BinaryIO:

@@ -1,7 +1,8 @@
 """Choose among the JSON lines of a service's log, and count its requests by hour and reason."""
 
+import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -11,8 +12,9 @@ from safelight.reasons import NO_ERROR
 from safelight.telemetry.log_events import REQUEST
 
 Line = dict[str, object]
-_HOUR = len("2026-12-01T12")
-_MOST_REASONS = 100  # a log of another program may have any number
+_HOUR = re.compile(r"\d{4}-\d\d-\d\dT\d\d")
+_MOST_REASONS, _MOST_HOURS = 100, 10_000  # a log of another program may have any number
+_LEFT_OUT = "requests-left-out"  # failed requests of one reason in one second
 _OTHER = "other"
 
 
@@ -35,11 +37,15 @@ class Choice:
         """Return whether lines of other events are left out."""
         return bool(self.reasons or self.types or self.slow_seconds)
 
+    def _counts(self, line: Line) -> bool:
+        """Return whether a line tells of failed requests without a line, and only reasons count."""
+        return bool(requests_of(line)) and not (self.types or self.slow_seconds)
+
     def admits(self, line: Line) -> bool:
         """Return whether to keep a line."""
         if self.since is not None and str(line.get("@timestamp", "")) < _iso(self.since):
             return False
-        if self.only_requests and not is_request(line):
+        if self.only_requests and not is_request(line) and not self._counts(line):
             return False
         return (
             (not self.reasons or reason_of(line) in self.reasons)
@@ -58,15 +64,14 @@ class Summary:
     reasons: Counter[str] = field(default_factory=Counter)
 
     def add(self, line: Line) -> None:
-        """Count a line if it is a request's."""
-        if not is_request(line):
+        """Count a line if it is that of a request, or tells how many have no line."""
+        number = requests_of(line)
+        if not number:
             return
-        reason = reason_of(line)
-        if reason not in self.reasons and len(self.reasons) >= _MOST_REASONS:
-            reason = _OTHER
-        hour = str(line.get("@timestamp", ""))[:_HOUR]
-        self.hours.setdefault(hour, Counter())[reason] += 1
-        self.reasons[reason] += 1
+        reason = _known(reason_of(line), self.reasons, _MOST_REASONS)
+        hour = _known(_hour(line), self.hours, _MOST_HOURS)
+        self.hours.setdefault(hour, Counter())[reason] += number
+        self.reasons[reason] += number
         self.slowest_seconds = max(self.slowest_seconds, seconds_of(line))
 
 
@@ -95,6 +100,24 @@ class Reading:
             return line
         self.rejected += bool(raw.strip())
         return None
+
+
+def requests_of(line: Line) -> int:
+    """Return how many requests a line is about: one, or those that were left out of the log."""
+    if is_request(line):
+        return 1
+    number = value(line, "safelight.requests")
+    is_about_others = text(line, "event.action") == _LEFT_OUT and isinstance(number, int)
+    return number if is_about_others and isinstance(number, int) else 0
+
+
+def _known(name: str, names: Collection[str], limit: int) -> str:
+    return name if name in names or len(names) < limit else _OTHER
+
+
+def _hour(line: Line) -> str:
+    found = _HOUR.match(str(line.get("@timestamp", "")))
+    return found[0] if found else _OTHER
 
 
 def is_request(line: Line) -> bool:
