@@ -314,7 +314,7 @@ async def test_two_workers_share_the_work() -> None:
 async def test_more_workers_than_cores_do_not_disturb_each_other(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("safelight.serving.engine.pool.sched_getaffinity", lambda _: {0, 1})
+    monkeypatch.setattr("safelight.serving.engine.pool._cores", lambda: 2)
     async with engine(devices="cpu,cpu,cpu,cpu") as service:
         pool = service.pool
         await eventually(lambda: pool.ready_count() == 4)

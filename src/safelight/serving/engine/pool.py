@@ -4,10 +4,10 @@ Events about jobs go on to the engine.
 """
 
 import asyncio
+import os
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from os import sched_getaffinity
 from time import time
 
 import structlog
@@ -234,7 +234,10 @@ def _cpu_at_once(devices: str) -> int | None:
 
 def _cores() -> int:
     """Return how many cores this process may use."""
-    return len(sched_getaffinity(0))
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # macOS has no affinity
+        return os.cpu_count() or 1
 
 
 def _places(settings: Settings) -> list[Place]:
