@@ -40,9 +40,7 @@ _SHOWN = {
     "rating": ("rating", "rating_reason"),
 }
 
-Name = Annotated[
-    str, typer.Argument(metavar="ID", help="Id of the request, of its caller or of its trace.")
-]
+Name = Annotated[str, typer.Argument(help="Id of the request, of its caller or of its trace.")]
 Log = Annotated[
     str | None,
     typer.Option(help="Log file. Default: that of SAFELIGHT_LOG_OUTPUT.", show_default=False),
@@ -56,7 +54,7 @@ PrometheusUrl = Annotated[
 
 
 def show(
-    name: Name,
+    request_id: Name,
     log: Log = None,
     samples: Images = None,
     prometheus: PrometheusUrl = URL,
@@ -75,10 +73,10 @@ def show(
     with open_records(records_url, state_folder) as database:
         from safelight.records.queries import find_rows, sample_of, usual_stages
 
-        rows = find_rows(database, name)
+        rows = find_rows(database, request_id)
         if not rows:
             raise BadSetting(
-                f"The records have no request {name[:80]!r}. It may be older than they are kept "
+                f"The records have no request {request_id[:80]!r}. It may be older than they are kept "
                 "(SAFELIGHT_RECORDS_RETENTION_SECONDS), or not written yet: try again in a second."
             )
         row = rows[0]
