@@ -76,8 +76,8 @@ def show(
         rows = find_rows(database, request_id)
         if not rows:
             raise BadSetting(
-                f"The records have no request {request_id[:80]!r}. It may be older than the records "
-                "that are kept, or not written yet: try again in a second."
+                f"The records have no request {request_id[:80]!r}. It may be older than those that "
+                "are kept, or not written yet: try again in a second."
             )
         row = rows[0]
         usual, images = usual_stages(database, row), sample_of(database, _text(row, "request_id"))
