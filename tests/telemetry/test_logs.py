@@ -5,7 +5,9 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import timeit
+from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -335,6 +337,57 @@ def test_half_a_character_and_a_huge_number_lose_no_line(
     line = json.loads(capsys.readouterr().err)
     assert (line["message"], line["safelight"]["worker"]) == ("half ?", 2**70)
     assert lines_lost() == before
+
+
+class Output:
+    """Takes lines, after it has called a function."""
+
+    is_terminal = False
+
+    def __init__(self, before: Callable[[], object] = int) -> None:
+        self._before = before
+        self.lines: list[dict[str, Any]] = []
+
+    def write(self, line: str) -> None:
+        self._before()
+        self.lines.append(flat(json.loads(line)))
+
+
+def write_to(output: Output, monkeypatch: pytest.MonkeyPatch) -> None:
+    configure_logging("json")
+    monkeypatch.setattr(logs._LINES, "output", output)
+
+
+def test_lines_of_requests_and_others_take_one_lock_so_no_two_threads_wait_for_each_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lock, free = logs._LINES.lock, list[bool]()
+    assert lock is not None
+
+    def ask() -> None:
+        free.append(lock.acquire(blocking=False))
+        if free[-1]:
+            lock.release()
+
+    def look() -> None:
+        other = threading.Thread(target=ask)
+        other.start()
+        other.join()
+
+    write_to(Output(look), monkeypatch)
+    log_sink()(RECORD)
+    structlog.get_logger("safelight").warning("worker lost")
+    assert free == [False, False]
+
+
+def test_a_finalizer_logs_while_its_thread_writes_the_line_of_a_request(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    log, todo = structlog.get_logger("safelight"), ["worker lost"]
+    output = Output(lambda: todo and log.warning(todo.pop()))
+    write_to(output, monkeypatch)
+    log_sink()(RECORD)
+    assert [line["message"] for line in output.lines] == ["worker lost", "request"]
 
 
 @pytest.mark.usefixtures("capsys")

@@ -65,9 +65,17 @@ class _Lines(logging.Handler):
         except Exception:  # noqa: BLE001 - a wrong log call must not fail its caller
             self.lost += 1
         else:
-            self.write(line)
+            self._write(line)
 
     def write(self, line: str) -> None:
+        """Write a line that is no LogRecord, under the only lock that there is: that of `emit`."""
+        self.acquire()
+        try:
+            self._write(line)
+        finally:
+            self.release()
+
+    def _write(self, line: str) -> None:
         try:
             self.output.write(line)
         except (OSError, ValueError):  # a full disk, or a closed stream

@@ -7,7 +7,6 @@ that fills it renames it; the others notice, and open the new one.
 import errno
 import os
 import sys
-import threading
 from collections.abc import Callable
 from contextlib import suppress
 from fcntl import LOCK_EX, LOCK_NB, LOCK_UN, flock
@@ -53,7 +52,10 @@ class Stream:
 
 
 class LogFile:
-    """A file that is renamed when it is full; `kept` earlier ones are kept."""
+    """A file that is renamed when it is full; `kept` earlier ones are kept.
+
+    It has no lock: its caller writes one line at a time.
+    """
 
     is_terminal = False
 
@@ -65,7 +67,6 @@ class LogFile:
         self._limit_bytes = limit_bytes
         self._kept = kept
         self._clock = clock
-        self._lock = threading.RLock()  # a finalizer may log while its thread writes
         self._is_torn = False
         self._file = os.open(path, _FLAGS, _MODE)
         self._looked_at = clock()
@@ -73,18 +74,17 @@ class LogFile:
     def write(self, line: str) -> None:
         """Append a line. Raises OSError if the disk takes none, or only a part of it."""
         data = f"{line}\n".encode("utf-8", "replace")
-        with self._lock:
-            if self._clock() - self._looked_at >= _LOOK_SECONDS:
-                self._look()
-            if self._is_torn:  # part of a line is there: the next one does not continue it
-                data = b"\n" + data
-            written = os.write(self._file, data)
-            if written < len(data):
-                self._is_torn = True
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            self._is_torn = False
-            if os.lseek(self._file, 0, os.SEEK_CUR) >= self._limit_bytes:
-                self._rotate()
+        if self._clock() - self._looked_at >= _LOOK_SECONDS:
+            self._look()
+        if self._is_torn:  # part of a line is there: the next one does not continue it
+            data = b"\n" + data
+        written = os.write(self._file, data)
+        if written < len(data):
+            self._is_torn = True
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self._is_torn = False
+        if os.lseek(self._file, 0, os.SEEK_CUR) >= self._limit_bytes:
+            self._rotate()
 
     def _look(self) -> None:
         """Open the file again if it was renamed or removed."""
