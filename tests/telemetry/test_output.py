@@ -122,6 +122,52 @@ def test_while_another_process_renames_the_lines_go_on(tmp_path: Path) -> None:
     assert texts(tmp_path) == {"log": "", "log.1": "one\ntwo\n"}
 
 
+def test_lines_to_a_pipe_are_written_and_the_pipe_is_not_renamed(tmp_path: Path) -> None:
+    place = tmp_path / "pipe"
+    os.mkfifo(place)
+    reader = os.open(place, os.O_RDONLY | os.O_NONBLOCK)
+    file = LogFile(place, 1, 2)
+    file.write("one")
+    file.write("two")
+    assert os.read(reader, 100) == b"one\ntwo\n"
+    os.close(reader)
+    assert [each.name for each in tmp_path.iterdir()] == ["pipe"]
+
+
+def test_the_standard_output_by_its_path_takes_every_line() -> None:
+    script = """
+from safelight.settings import load
+from safelight.telemetry.output import output_of
+output = output_of(load(log_output="/dev/stdout"))
+output.write("one")
+output.write("two")
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("one\ntwo\n", "")
+
+
+def test_the_file_behind_a_link_is_renamed_and_the_link_stays(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "log").symlink_to(tmp_path / "data" / "real")
+    output = output_of(load(log_output=str(tmp_path / "log"), log_file_bytes=1024**2))
+    for _ in range(1025):
+        output.write("x" * 1023)
+    assert (tmp_path / "log").is_symlink()
+    sizes = {file.name: file.stat().st_size for file in (tmp_path / "data").iterdir()}
+    assert sizes == {"real": 1024, "real.1": 1024**2}
+
+
+def test_a_folder_in_which_the_file_cannot_be_renamed_is_one_clear_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "log").touch()
+    allowed = {tmp_path: False}
+    monkeypatch.setattr(os, "access", lambda path, _: allowed.get(path, True))  # root may do all
+    with pytest.raises(BadSetting, match="log could not be renamed when it is full"):
+        output_of(load(log_output=str(tmp_path / "log")))
+    assert output_of(load(log_output=os.devnull))
+
+
 def test_a_half_character_is_replaced(tmp_path: Path) -> None:
     log(tmp_path).write("half \ud800")
     assert texts(tmp_path)["log"] == "half ?\n"
@@ -145,11 +191,12 @@ def test_a_stream_is_the_current_one(name: str, capsys: pytest.CaptureFixture[st
     assert output.is_terminal is False
 
 
-@pytest.mark.parametrize("name", ["nowhere/log", "/proc/log", "."])
+@pytest.mark.parametrize("name", ["nowhere/log", "/proc/log", ".", "loop"])
 def test_a_file_that_cannot_be_written_is_one_clear_line(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "loop").symlink_to("loop")
     with pytest.raises(BadSetting, match=f"SAFELIGHT_LOG_OUTPUT: {name} cannot be written: "):
         output_of(load(log_output=name))
 

@@ -1,11 +1,13 @@
 """Where log lines go: standard error, standard output, or a file of bounded size.
 
 The processes of a service append to one file, each line in one call of the system. The process
-that fills it renames it; the others notice, and open the new one.
+that fills it renames it; the others notice, and open the new one. A pipe, a terminal or a device is
+never renamed.
 """
 
 import errno
 import os
+import stat
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -69,7 +71,13 @@ class LogFile:
         self._clock = clock
         self._is_torn = False
         self._file = os.open(path, _FLAGS, _MODE)
+        self._is_regular = _is_regular(self._file)
         self._looked_at = clock()
+
+    @property
+    def is_bounded(self) -> bool:
+        """Return whether the file can be renamed when it is full, if it ever is."""
+        return not self._is_regular or os.access(self._path.parent, os.W_OK | os.X_OK)
 
     def write(self, line: str) -> None:
         """Append a line. Raises OSError if the disk takes none, or only a part of it."""
@@ -83,7 +91,7 @@ class LogFile:
             self._is_torn = True
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         self._is_torn = False
-        if os.lseek(self._file, 0, os.SEEK_CUR) >= self._limit_bytes:
+        if self._is_regular and os.lseek(self._file, 0, os.SEEK_CUR) >= self._limit_bytes:
             self._rotate()
 
     def _look(self) -> None:
@@ -127,7 +135,21 @@ class LogFile:
     def _open(self) -> None:
         new = os.open(self._path, _FLAGS, _MODE)
         os.close(self._file)
-        self._file, self._is_torn = new, False
+        self._file, self._is_torn, self._is_regular = new, False, _is_regular(new)
+
+
+def _is_regular(file: int) -> bool:
+    return stat.S_ISREG(os.fstat(file).st_mode)
+
+
+def _resolved(name: str) -> Path:
+    """Return the path of the file itself: to rename a link to it would not make it shorter.
+
+    What is no regular file keeps its name, because a link to a pipe leads to no path.
+    """
+    path = Path(name).absolute()
+    is_special = path.exists() and not path.is_file()
+    return path if is_special else Path(os.path.realpath(path))
 
 
 def output_of(settings: Settings) -> Output:
@@ -136,9 +158,15 @@ def output_of(settings: Settings) -> Output:
     if name in ("stderr", "stdout"):
         return Stream(name)
     try:
-        return LogFile(Path(name).absolute(), settings.log_file_bytes, settings.log_files)
+        file = LogFile(_resolved(name), settings.log_file_bytes, settings.log_files)
     except OSError as error:
         raise BadSetting(
             f"SAFELIGHT_LOG_OUTPUT: {name[:200]} cannot be written: {error.strerror}. Name a file "
             "in a folder that the service can write to, or stderr or stdout."
         ) from None
+    if not file.is_bounded:
+        raise BadSetting(
+            f"SAFELIGHT_LOG_OUTPUT: {name[:200]} could not be renamed when it is full, so it would "
+            "grow without a limit. Let the service write to its folder, or name another one."
+        )
+    return file
