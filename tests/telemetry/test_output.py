@@ -2,8 +2,10 @@
 
 import os
 import resource
+import stat
 import subprocess
 import sys
+from collections.abc import Iterator
 from fcntl import LOCK_EX, flock
 from pathlib import Path
 
@@ -173,13 +175,52 @@ def test_a_half_character_is_replaced(tmp_path: Path) -> None:
     assert texts(tmp_path)["log"] == "half ?\n"
 
 
-def test_other_users_can_read_the_file(tmp_path: Path) -> None:
-    before = os.umask(0o022)
-    try:
-        log(tmp_path).write("one")
-    finally:
-        os.umask(before)
-    assert (tmp_path / "log").stat().st_mode & 0o777 == 0o644
+def mode(file: Path) -> int:
+    return stat.S_IMODE(file.stat().st_mode)
+
+
+@pytest.fixture
+def strict_umask() -> Iterator[None]:
+    before = os.umask(0o077)
+    yield
+    os.umask(before)
+
+
+@pytest.mark.usefixtures("strict_umask")
+def test_other_users_can_read_each_new_file_whatever_the_umask_is(tmp_path: Path) -> None:
+    file = log(tmp_path, limit=4)
+    file.write("one")
+    assert {each.name: mode(each) for each in tmp_path.iterdir()} == {"log": 0o644, "log.1": 0o644}
+
+
+@pytest.mark.usefixtures("strict_umask")
+def test_the_mode_of_a_file_that_is_there_stays(tmp_path: Path) -> None:
+    (tmp_path / "log").touch()
+    (tmp_path / "log").chmod(0o640)
+    log(tmp_path).write("one")
+    assert mode(tmp_path / "log") == 0o640
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_only_the_user_of_the_service_reads_a_file_with_private_data(
+    is_there: bool, tmp_path: Path
+) -> None:
+    place = tmp_path / "log"
+    if is_there:
+        place.touch(0o644)
+    settings = load(log_output=str(place), log_private=True, log_file_bytes=1024**2)
+    output = output_of(settings)
+    for _ in range(1025):
+        output.write("x" * 1023)
+    assert {mode(file) for file in tmp_path.iterdir()} == {0o600}
+
+
+def test_a_device_keeps_its_mode(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe", 0o644)
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    output_of(load(log_output=str(tmp_path / "pipe"), log_private=True)).write("one")
+    os.close(reader)
+    assert mode(tmp_path / "pipe") == 0o644
 
 
 @pytest.mark.parametrize("name", ["stderr", "stdout"])

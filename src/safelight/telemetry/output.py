@@ -20,7 +20,8 @@ from safelight.errors import BadSetting
 from safelight.settings import Settings
 
 _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
-_MODE = 0o644  # a shipper runs as another user; a line contains nothing private
+_SHARED = 0o644  # a shipper runs as another user; a line contains nothing private
+_PRIVATE = 0o600  # a line may contain a prompt
 _LOOK_SECONDS = 1.0
 
 
@@ -62,15 +63,25 @@ class LogFile:
     is_terminal = False
 
     def __init__(
-        self, path: Path, limit_bytes: int, kept: int, clock: Callable[[], float] = monotonic
+        self,
+        path: Path,
+        limit_bytes: int,
+        kept: int,
+        clock: Callable[[], float] = monotonic,
+        *,
+        is_private: bool = False,
     ) -> None:
-        """Open the file. Raises OSError if it cannot be written."""
+        """Open the file; only its user reads one that `is_private`.
+
+        Raises OSError if it cannot be written.
+        """
         self._path = path
         self._limit_bytes = limit_bytes
         self._kept = kept
         self._clock = clock
+        self._is_private = is_private
         self._is_torn = False
-        self._file = os.open(path, _FLAGS, _MODE)
+        self._file = self._opened()
         self._is_regular = _is_regular(self._file)
         self._looked_at = clock()
 
@@ -133,9 +144,21 @@ class LogFile:
         return self._path.with_name(f"{self._path.name}.{number}")
 
     def _open(self) -> None:
-        new = os.open(self._path, _FLAGS, _MODE)
+        new = self._opened()
         os.close(self._file)
         self._file, self._is_torn, self._is_regular = new, False, _is_regular(new)
+
+    def _opened(self) -> int:
+        """Return the file. A new one gets its mode whatever the umask of the service is."""
+        mode = _PRIVATE if self._is_private else _SHARED
+        try:
+            file, is_new = os.open(self._path, _FLAGS | os.O_EXCL, mode), True
+        except FileExistsError:
+            file, is_new = os.open(self._path, _FLAGS, mode), False
+        if is_new or (self._is_private and _is_regular(file)):
+            with suppress(OSError):  # of another user, or on a disk without modes
+                os.fchmod(file, mode)
+        return file
 
 
 def _is_regular(file: int) -> bool:
@@ -158,7 +181,12 @@ def output_of(settings: Settings) -> Output:
     if name in ("stderr", "stdout"):
         return Stream(name)
     try:
-        file = LogFile(_resolved(name), settings.log_file_bytes, settings.log_files)
+        file = LogFile(
+            _resolved(name),
+            settings.log_file_bytes,
+            settings.log_files,
+            is_private=settings.log_private,
+        )
     except OSError as error:
         raise BadSetting(
             f"SAFELIGHT_LOG_OUTPUT: {name[:200]} cannot be written: {error.strerror}. Name a file "
