@@ -50,6 +50,25 @@ def written(capsys: pytest.CaptureFixture[str], record: Record) -> dict[str, Any
     return line
 
 
+class Output:
+    """Takes lines, after it has called a function."""
+
+    is_terminal = False
+
+    def __init__(self, before: Callable[[], object] = int) -> None:
+        self._before = before
+        self.lines: list[dict[str, Any]] = []
+
+    def write(self, line: str) -> None:
+        self._before()
+        self.lines.append(flat(json.loads(line)))
+
+
+def write_to(output: Output, monkeypatch: pytest.MonkeyPatch) -> None:
+    configure_logging("json")
+    monkeypatch.setattr(logs._LINES, "output", output)
+
+
 def test_a_request_is_one_line_under_ecs_names(capsys: pytest.CaptureFixture[str]) -> None:
     line = flat(written(capsys, changed(RECORD, trace_id=TRACE)))
     assert line["http.request.id"] == "one"
@@ -302,6 +321,48 @@ def test_lines_of_requests_are_never_thinned(
     assert len(capsys.readouterr().err.splitlines()) == 100
 
 
+@pytest.mark.parametrize("logger", ["library", "safelightly"])
+def test_a_library_that_logs_the_message_of_an_event_is_not_that_event(
+    logger: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = Output()
+    write_to(output, monkeypatch)
+    for message in ("request", "worker lost"):
+        logging.getLogger(logger).error(message)
+    assert [line["message"] for line in output.lines] == ["request", "worker lost"]
+    assert not any("event.action" in line for line in output.lines)
+
+
+def test_equal_lines_of_a_library_are_thinned_whatever_they_say(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    output = Output()
+    write_to(output, monkeypatch)
+    monkeypatch.setattr(logs._LINES, "flood", Flood(FakeClock()))
+    for _ in range(100):
+        logging.getLogger("library").error("request")
+    assert len(output.lines) == PER_SECOND
+
+
+@pytest.mark.parametrize("private", [True, False])
+@pytest.mark.parametrize("log_format", ["json", "text"])
+@pytest.mark.parametrize("logger", ["library", "safelight"])
+def test_a_message_that_is_no_text_is_logged_as_its_text(
+    logger: str, log_format: LogFormat, private: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configure_logging(log_format, load(log_private=private))
+    before = lines_lost()
+    for log in (structlog.get_logger(logger), logging.getLogger(logger)):
+        log.error({7: 8})
+        log.error([9])
+    structlog.get_logger(logger).error(None)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 5
+    for number, text in enumerate(("{7: 8}", "[9]", "{7: 8}", "[9]")):
+        assert text in lines[number]
+    assert lines_lost() == before
+
+
 def test_what_was_left_out_at_last_is_told_at_the_end() -> None:
     script = """
 from safelight.telemetry.logs import configure_logging, log
@@ -337,25 +398,6 @@ def test_half_a_character_and_a_huge_number_lose_no_line(
     line = json.loads(capsys.readouterr().err)
     assert (line["message"], line["safelight"]["worker"]) == ("half ?", 2**70)
     assert lines_lost() == before
-
-
-class Output:
-    """Takes lines, after it has called a function."""
-
-    is_terminal = False
-
-    def __init__(self, before: Callable[[], object] = int) -> None:
-        self._before = before
-        self.lines: list[dict[str, Any]] = []
-
-    def write(self, line: str) -> None:
-        self._before()
-        self.lines.append(flat(json.loads(line)))
-
-
-def write_to(output: Output, monkeypatch: pytest.MonkeyPatch) -> None:
-    configure_logging("json")
-    monkeypatch.setattr(logs._LINES, "output", output)
 
 
 def test_lines_of_requests_and_others_take_one_lock_so_no_two_threads_wait_for_each_other(

@@ -18,7 +18,7 @@ from structlog.typing import EventDict, Processor
 from safelight.settings import Settings, environment_name, plain_output
 from safelight.telemetry.ecs import Service, event_line, request_line
 from safelight.telemetry.flood import Flood, Kind
-from safelight.telemetry.log_events import LEFT_OUT, LOST, REQUEST
+from safelight.telemetry.log_events import LEFT_OUT, LOGGER, LOST, REQUEST, is_own
 from safelight.telemetry.output import Output, Stream, output_of
 from safelight.telemetry.private import error_fields, error_of, escaped, masked
 from safelight.telemetry.record import Record, Sink
@@ -27,18 +27,17 @@ from safelight.telemetry.request_line import as_fields
 LogFormat = Literal["auto", "text", "json"]
 
 
-_LOGGER = "safelight"
 _LIBRARY_LEVEL = logging.WARNING
 _TEXT = structlog.processors.TimeStamper(fmt="%H:%M:%S")
 _SHOWN_CHARACTERS = 200
 # What a child process needs for the same logs, besides their format.
 _PASSED_ON = ("namespace", "log_output", "log_file_bytes", "log_files", "log_private")
-log = structlog.get_logger(_LOGGER)
+log = structlog.get_logger(LOGGER)
 
 
 def _kind(record: logging.LogRecord) -> Kind:
     """Return the kind of a line; those of libraries are equal if only their arguments differ."""
-    message = record.msg.get("event") if isinstance(record.msg, dict) else record.msg
+    message = record.msg.get("event", record.msg) if isinstance(record.msg, dict) else record.msg
     return Kind(record.name, record.levelno, str(message))
 
 
@@ -59,7 +58,8 @@ class _Lines(logging.Handler):
         self._tell(self.flood.left_out())
         try:
             kind = _kind(record)
-            if kind.message != REQUEST and not self.flood.admits(kind):  # each request has a line
+            is_request = kind.message == REQUEST and is_own(kind.logger)  # each one has a line
+            if not is_request and not self.flood.admits(kind):
                 return
             line = self.format(record)
         except Exception:  # noqa: BLE001 - a wrong log call must not fail its caller
@@ -92,8 +92,9 @@ class _Lines(logging.Handler):
     def _tell(self, left_out: dict[Kind, int]) -> None:
         """Log how many lines were left out."""
         for kind, number in left_out.items():
-            own = kind.logger.startswith(_LOGGER)
-            shown = (kind.message if own else masked(kind.message))[:_SHOWN_CHARACTERS]
+            shown = (kind.message if is_own(kind.logger) else masked(kind.message))[
+                :_SHOWN_CHARACTERS
+            ]
             log.warning(LEFT_OUT, **{"safelight.line": shown, "safelight.lines": number})
 
 
@@ -142,7 +143,7 @@ def configure_logging(log_format: LogFormat, settings: Settings | None = None) -
     root = logging.getLogger()
     root.handlers[:] = [_LINES]
     root.setLevel(_LIBRARY_LEVEL)
-    logging.getLogger(_LOGGER).setLevel(logging.INFO)
+    logging.getLogger(LOGGER).setLevel(logging.INFO)
     logging.captureWarnings(capture=True)
     sys.excepthook = _log_uncaught
     sys.unraisablehook = _log_unraisable
@@ -199,11 +200,12 @@ def _log_thread_failure(failure: threading.ExceptHookArgs) -> None:
 def _without_private(_logger: object, _level: str, event: EventDict) -> EventDict:
     """Replace an exception by its fields, and hide what may belong to callers."""
     allowed = _LINES.settings.log_private
+    event["event"] = str(event.get("event", ""))  # a call may give any value, or none
     if not allowed:
         if "error.message" in event:
             event["error.message"] = masked(str(event["error.message"]))
-        if not str(event.get("logger", _LOGGER)).startswith(_LOGGER):
-            event["event"] = masked(str(event["event"]))
+        if not is_own(event.get("logger", LOGGER)):
+            event["event"] = masked(event["event"])
     error = error_of(event.pop("exc_info", None))
     if error is not None:
         event.update(error_fields(error, with_private=allowed))
