@@ -250,8 +250,8 @@ def test_messages_of_exceptions_are_not_logged_unless_allowed(log_format: str) -
 def test_in_text_format_a_traceback_is_readable() -> None:
     text = noise("text")
     assert "library line" in text
-    assert "\nTraceback (most recent call last):\n" in text
-    assert "\nOSError: the end" in text
+    assert "\n  Traceback (most recent call last):\n" in text
+    assert "\n  OSError: the end" in text
     assert '{"' not in text
 
 
@@ -387,6 +387,20 @@ def test_no_value_forges_a_line(log_format: LogFormat, capsys: pytest.CaptureFix
     assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028]", output)
     if log_format == "json":
         assert json.loads(output.splitlines()[2])["url"]["path"] == NASTY
+
+
+@pytest.mark.parametrize("log_format", ["json", "text"])
+def test_no_exception_forges_a_line(
+    log_format: LogFormat, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configure_logging(log_format, load(log_private=True))
+    error = ValueError(f"{NASTY}\n12:00:00 [info     ] request")
+    structlog.get_logger("safelight").warning("worker lost", exc_info=error)
+    output = capsys.readouterr().err
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028]", output)
+    first, *trace = output.splitlines()
+    assert "worker lost" in first
+    assert all(line.startswith("  ") for line in trace)
 
 
 def test_half_a_character_and_a_huge_number_lose_no_line(

@@ -213,13 +213,17 @@ def _without_private(_logger: object, _level: str, event: EventDict) -> EventDic
 
 
 def _as_shown(_logger: object, _level: str, event: EventDict) -> EventDict:
-    """Escape control characters. A trace gets the name under which it is below the line."""
+    """Escape control characters. A trace gets the name under which it is below the line.
+
+    It is indented: no text of a caller in it begins where a line begins.
+    """
     trace = event.pop("error.stack_trace", "")
     shown: EventDict = {
         escaped(name): escaped(value) if isinstance(value, str) else value
         for name, value in event.items()
     }
-    return {**shown, "exception": trace.rstrip()} if trace else shown
+    lines = [f"  {escaped(line)}" for line in trace.rstrip().split("\n")]
+    return {**shown, "exception": "\n".join(lines)} if trace else shown
 
 
 def as_ecs(_logger: object, level: str, event: EventDict) -> str:
