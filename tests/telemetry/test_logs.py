@@ -21,6 +21,7 @@ from safelight.metrics.registry import Meter
 from safelight.settings import load
 from safelight.telemetry import logs
 from safelight.telemetry.flood import PER_SECOND, Flood
+from safelight.telemetry.log_events import LEFT_OUT, LOST
 from safelight.telemetry.logs import (
     LogFormat,
     configure_logging,
@@ -293,6 +294,72 @@ def test_equal_lines_are_thinned_and_their_number_is_told(
     assert (told["event.action"], told["safelight.lines"]) == ("lines-left-out", 80)
     assert told["safelight.line"] == "in a [hidden] %d"
     assert lines[-1]["message"] == "worker lost"
+
+
+def flooded(kinds: int, monkeypatch: pytest.MonkeyPatch) -> Output:
+    """Return an output, a second after lines of so many kinds were left out."""
+    output, clock = Output(), FakeClock()
+    write_to(output, monkeypatch)
+    monkeypatch.setattr(logs._LINES, "flood", Flood(clock))
+    for message in [f"kind {number}" for number in range(kinds)]:
+        for _ in range(PER_SECOND + 3):
+            logging.getLogger("library").error(message)
+    clock.now += 1
+    return output
+
+
+def test_each_of_many_kinds_that_were_left_out_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    output = flooded(2 * PER_SECOND, monkeypatch)
+    structlog.get_logger("safelight").warning("worker lost")
+    told = [line for line in output.lines if line["message"] == LEFT_OUT]
+    assert {line["safelight.line"]: line["safelight.lines"] for line in told} == {
+        f"kind {number}": 3 for number in range(2 * PER_SECOND)
+    }
+
+
+def test_the_line_of_a_request_tells_what_was_left_out_before_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    output = flooded(1, monkeypatch)
+    log_sink()(RECORD)
+    log_sink()(RECORD)
+    messages = [line["message"] for line in output.lines[PER_SECOND:]]
+    assert messages == [LEFT_OUT, "request", "request"]
+
+
+def test_if_the_line_that_tells_of_lost_ones_is_lost_the_next_one_tells_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    full = [True, True, False, True, False]  # two requests; one is written, what it tells is not
+
+    def take() -> None:
+        if full and full.pop(0):
+            raise OSError("full")
+
+    output = Output(take)
+    write_to(output, monkeypatch)
+    for _ in range(5):
+        log_sink()(RECORD)
+    assert [line["message"] for line in output.lines] == ["request", "request", LOST, "request"]
+    assert [line["safelight.lines"] for line in output.lines if line["message"] == LOST] == [3]
+
+
+def test_every_line_that_was_lost_is_told_on_a_disk_that_is_often_full(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    full = [True, False, False] * 100
+
+    def take() -> None:
+        if full and full.pop(0):
+            raise OSError("full")
+
+    output = Output(take)
+    write_to(output, monkeypatch)
+    monkeypatch.setattr(logs._LINES, "flood", Flood(FakeClock()))
+    for _ in range(200):
+        log_sink()(RECORD)
+    told = [line["safelight.lines"] for line in output.lines if line["message"] == LOST]
+    assert sum(told) == lines_lost() == 100
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux's device that is always full")

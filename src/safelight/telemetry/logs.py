@@ -30,6 +30,7 @@ LogFormat = Literal["auto", "text", "json"]
 _LIBRARY_LEVEL = logging.WARNING
 _TEXT = structlog.processors.TimeStamper(fmt="%H:%M:%S")
 _SHOWN_CHARACTERS = 200
+_NEVER_THINNED = (REQUEST, LEFT_OUT, LOST)  # each request has a line; the others tell numbers
 # What a child process needs for the same logs, besides their format.
 _PASSED_ON = ("namespace", "log_output", "log_file_bytes", "log_files", "log_private")
 log = structlog.get_logger(LOGGER)
@@ -58,8 +59,8 @@ class _Lines(logging.Handler):
         self._tell(self.flood.left_out())
         try:
             kind = _kind(record)
-            is_request = kind.message == REQUEST and is_own(kind.logger)  # each one has a line
-            if not is_request and not self.flood.admits(kind):
+            is_exempt = kind.message in _NEVER_THINNED and is_own(kind.logger)
+            if not is_exempt and not self.flood.admits(kind):
                 return
             line = self.format(record)
         except Exception:  # noqa: BLE001 - a wrong log call must not fail its caller
@@ -71,6 +72,7 @@ class _Lines(logging.Handler):
         """Write a line that is no LogRecord, under the only lock that there is: that of `emit`."""
         self.acquire()
         try:
+            self._tell(self.flood.left_out())
             self._write(line)
         finally:
             self.release()
@@ -82,8 +84,14 @@ class _Lines(logging.Handler):
             self.lost += 1
             return
         if self.lost != self.lost_and_told:
-            number, self.lost_and_told = self.lost - self.lost_and_told, self.lost
-            log.warning(LOST, **{"safelight.lines": number})
+            self._tell_lost()
+
+    def _tell_lost(self) -> None:
+        """Log how many lines were lost. If this line is lost too, the next one tells it."""
+        told, self.lost_and_told = self.lost_and_told, self.lost  # before it, so that it ends
+        log.warning(LOST, **{"safelight.lines": self.lost - told})
+        if self.lost != self.lost_and_told:
+            self.lost_and_told = told
 
     def close(self) -> None:
         self._tell(self.flood.left_out(at_the_end=True))
