@@ -102,6 +102,32 @@ def test_a_line_that_a_full_disk_cuts_is_lost_and_the_next_one_is_whole(tmp_path
     assert texts(tmp_path)["log"].splitlines() == ["before", "a l", "after"]
 
 
+@pytest.mark.parametrize(
+    ("before", "after"), [("", "one\n"), ("whole\n", "whole\none\n"), ("torn", "torn\none\n")]
+)
+def test_a_line_that_an_earlier_process_did_not_finish_swallows_no_other(
+    before: str, after: str, tmp_path: Path
+) -> None:
+    (tmp_path / "log").write_text(before)
+    log(tmp_path).write("one")
+    assert texts(tmp_path)["log"] == after
+
+
+def test_a_line_that_is_written_while_the_file_is_opened_again_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, close = log(tmp_path, limit=1), os.close
+
+    def noisy(number: int) -> None:
+        monkeypatch.setattr(os, "close", close)
+        close(number)
+        file.write("of a finalizer")
+
+    monkeypatch.setattr(os, "close", noisy)
+    file.write("one")
+    assert "of a finalizer\n" in texts(tmp_path).values()
+
+
 def test_where_nothing_can_be_renamed_the_lines_go_on(tmp_path: Path) -> None:
     file = log(tmp_path, limit=1)
     (tmp_path / "log.1").mkdir()

@@ -80,9 +80,9 @@ class LogFile:
         self._kept = kept
         self._clock = clock
         self._is_private = is_private
-        self._is_torn = False
         self._file = self._opened()
         self._is_regular = _is_regular(self._file)
+        self._is_torn = self._is_regular and self._ends_in_a_line()
         self._looked_at = clock()
 
     @property
@@ -145,8 +145,21 @@ class LogFile:
 
     def _open(self) -> None:
         new = self._opened()
-        os.close(self._file)
-        self._file, self._is_torn, self._is_regular = new, False, _is_regular(new)
+        # A finalizer may log at any point: the file that it finds is open.
+        old, self._file, self._is_torn = self._file, new, False
+        self._is_regular = _is_regular(new)
+        os.close(old)
+
+    def _ends_in_a_line(self) -> bool:
+        """Return whether the process before ended in the middle of a line, as on a full disk.
+
+        A file that still grows has a line that another process is about to finish.
+        """
+        with suppress(OSError), self._path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(size - 1, 0))
+            return file.read(1) not in (b"", b"\n") and file.seek(0, os.SEEK_END) == size
+        return False
 
     def _opened(self) -> int:
         """Return the file. A new one gets its mode whatever the umask of the service is."""
