@@ -100,9 +100,8 @@ class _Lines(logging.Handler):
     def _tell(self, left_out: dict[Kind, int]) -> None:
         """Log how many lines were left out."""
         for kind, number in left_out.items():
-            shown = (kind.message if is_own(kind.logger) else masked(kind.message))[
-                :_SHOWN_CHARACTERS
-            ]
+            text = kind.message if is_own(kind.logger) else masked(kind.message)
+            shown = text[:_SHOWN_CHARACTERS]
             log.warning(LEFT_OUT, **{"safelight.line": shown, "safelight.lines": number})
 
 

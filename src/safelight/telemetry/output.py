@@ -82,7 +82,7 @@ class LogFile:
         self._is_private = is_private
         self._file = self._opened()
         self._is_regular = _is_regular(self._file)
-        self._is_torn = self._is_regular and self._ends_in_a_line()
+        self._is_torn = self._is_regular and self._ends_inside_a_line()
         self._looked_at = clock()
 
     @property
@@ -150,7 +150,7 @@ class LogFile:
         self._is_regular = _is_regular(new)
         os.close(old)
 
-    def _ends_in_a_line(self) -> bool:
+    def _ends_inside_a_line(self) -> bool:
         """Return whether the process before ended in the middle of a line, as on a full disk.
 
         A file that still grows has a line that another process is about to finish.
