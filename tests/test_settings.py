@@ -321,3 +321,8 @@ def test_no_color_disables_colours(monkeypatch: pytest.MonkeyPatch) -> None:
     assert plain_output()
     monkeypatch.setenv("NO_COLOR", "")
     assert not plain_output()
+
+
+def test_the_help_of_log_private_names_all_that_it_unmasks() -> None:
+    described = Settings.model_fields["log_private"].description or ""
+    assert "exceptions and texts" in described

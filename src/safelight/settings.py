@@ -391,7 +391,7 @@ class Settings(BaseSettings):
     log_files: int = Field(4, ge=1, le=1000, description="Earlier log files that are kept.")
     log_private: bool = Field(
         default=False,
-        description="Log messages of other libraries' exceptions, which may contain prompts.",
+        description="Log exceptions and texts of other libraries in full; prompts may be in them.",
     )
     state_folder: Path = Field(
         Path(".state"), description="Folder for logs, records and Prometheus' data."

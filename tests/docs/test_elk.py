@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from fnmatch import fnmatch
 from pathlib import Path
 
 from safelight.stack.files.elastic import filebeat_yml, index_template
@@ -64,3 +65,10 @@ def test_the_page_names_what_the_files_say() -> None:
     for name in ("service_name", "level", "outcome", "trace_id", "request_id", "action"):
         assert f"`{name}`" in PAGE
         assert name in alloy_config()
+
+
+def test_the_page_gives_each_service_a_file_that_filebeat_reads() -> None:
+    (place,) = re.findall(r"SAFELIGHT_LOG_OUTPUT=(\S+) safelight serve", PAGE)
+    assert place.endswith("/NAME.log")
+    assert fnmatch(place.replace("NAME", "another"), "/var/log/safelight/*.log*")
+    assert fnmatch(f"{place}.1", "/var/log/safelight/*.log*")

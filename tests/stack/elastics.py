@@ -47,10 +47,10 @@ class Rejected(Exception):
 
 @dataclass
 class FakeElastic:
-    """What it stores. `dashboards_api` is false for Kibana before 9.4."""
+    """What it stores. `dashboards_status` is 404 for Kibana before 9.4, and 400 for 9.4."""
 
     url: str = ""
-    dashboards_api: bool = True
+    dashboards_status: int = 200
     templates: dict[str, Document] = field(default_factory=dict)
     documents: list[Document] = field(default_factory=list)
     objects: dict[tuple[str, str], Document] = field(default_factory=dict)
@@ -78,7 +78,9 @@ class FakeElastic:
             return 200, {"errors": any("error" in each["create"] for each in items), "items": items}
         if (method, path) == ("POST", "/api/saved_objects/_import?overwrite=true"):
             return self._import(headers, body)
-        if method == "PUT" and path.startswith("/api/dashboards/") and self.dashboards_api:
+        if method == "PUT" and path.startswith("/api/dashboards/"):
+            if self.dashboards_status != 200:
+                return self.dashboards_status, {"message": "not taken"}
             self.dashboards[name] = checked_dashboard(json.loads(body))
             return 200, {"id": name}
         return 404, {"message": "Not Found"}

@@ -4,6 +4,7 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -87,6 +88,11 @@ def test_a_field_is_safelights_own_or_has_the_type_of_ecs(field: Field) -> None:
 def test_the_example_of_a_field_fits_its_type(field: Field) -> None:
     assert complaints({field.name: field.example}) == []
     assert field.meaning.endswith(".")
+
+
+def test_the_example_of_a_callers_id_is_one_that_is_kept() -> None:
+    example = BY_NAME["safelight.caller_request_id"].example
+    assert UUID(str(example)).hex == example
 
 
 def test_no_field_is_there_twice_or_above_another() -> None:

@@ -5,7 +5,9 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import timeit
+from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from safelight.metrics.registry import Meter
 from safelight.settings import load
 from safelight.telemetry import logs
 from safelight.telemetry.flood import PER_SECOND, Flood
+from safelight.telemetry.log_events import LEFT_OUT, LOST
 from safelight.telemetry.logs import (
     LogFormat,
     configure_logging,
@@ -46,6 +49,25 @@ def written(capsys: pytest.CaptureFixture[str], record: Record) -> dict[str, Any
     assert len(lines) == 1
     line: dict[str, Any] = json.loads(lines[0])
     return line
+
+
+class Output:
+    """Takes lines, after it has called a function."""
+
+    is_terminal = False
+
+    def __init__(self, before: Callable[[], object] = int) -> None:
+        self._before = before
+        self.lines: list[dict[str, Any]] = []
+
+    def write(self, line: str) -> None:
+        self._before()
+        self.lines.append(flat(json.loads(line)))
+
+
+def write_to(output: Output, monkeypatch: pytest.MonkeyPatch) -> None:
+    configure_logging("json")
+    monkeypatch.setattr(logs._LINES, "output", output)
 
 
 def test_a_request_is_one_line_under_ecs_names(capsys: pytest.CaptureFixture[str]) -> None:
@@ -229,8 +251,8 @@ def test_messages_of_exceptions_are_not_logged_unless_allowed(log_format: str) -
 def test_in_text_format_a_traceback_is_readable() -> None:
     text = noise("text")
     assert "library line" in text
-    assert "\nTraceback (most recent call last):\n" in text
-    assert "\nOSError: the end" in text
+    assert "\n  Traceback (most recent call last):\n" in text
+    assert "\n  OSError: the end" in text
     assert '{"' not in text
 
 
@@ -274,6 +296,72 @@ def test_equal_lines_are_thinned_and_their_number_is_told(
     assert lines[-1]["message"] == "worker lost"
 
 
+def flooded(kinds: int, monkeypatch: pytest.MonkeyPatch) -> Output:
+    """Return an output, a second after lines of so many kinds were left out."""
+    output, clock = Output(), FakeClock()
+    write_to(output, monkeypatch)
+    monkeypatch.setattr(logs._LINES, "flood", Flood(clock))
+    for message in [f"kind {number}" for number in range(kinds)]:
+        for _ in range(PER_SECOND + 3):
+            logging.getLogger("library").error(message)
+    clock.now += 1
+    return output
+
+
+def test_each_of_many_kinds_that_were_left_out_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    output = flooded(2 * PER_SECOND, monkeypatch)
+    structlog.get_logger("safelight").warning("worker lost")
+    told = [line for line in output.lines if line["message"] == LEFT_OUT]
+    assert {line["safelight.line"]: line["safelight.lines"] for line in told} == {
+        f"kind {number}": 3 for number in range(2 * PER_SECOND)
+    }
+
+
+def test_the_line_of_a_request_tells_what_was_left_out_before_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    output = flooded(1, monkeypatch)
+    log_sink()(RECORD)
+    log_sink()(RECORD)
+    messages = [line["message"] for line in output.lines[PER_SECOND:]]
+    assert messages == [LEFT_OUT, "request", "request"]
+
+
+def test_if_the_line_that_tells_of_lost_ones_is_lost_the_next_one_tells_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    full = [True, True, False, True, False]  # two requests; one is written, what it tells is not
+
+    def take() -> None:
+        if full and full.pop(0):
+            raise OSError("full")
+
+    output = Output(take)
+    write_to(output, monkeypatch)
+    for _ in range(5):
+        log_sink()(RECORD)
+    assert [line["message"] for line in output.lines] == ["request", "request", LOST, "request"]
+    assert [line["safelight.lines"] for line in output.lines if line["message"] == LOST] == [3]
+
+
+def test_every_line_that_was_lost_is_told_on_a_disk_that_is_often_full(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    full = [True, False, False] * 100
+
+    def take() -> None:
+        if full and full.pop(0):
+            raise OSError("full")
+
+    output = Output(take)
+    write_to(output, monkeypatch)
+    monkeypatch.setattr(logs._LINES, "flood", Flood(FakeClock()))
+    for _ in range(200):
+        log_sink()(RECORD)
+    told = [line["safelight.lines"] for line in output.lines if line["message"] == LOST]
+    assert sum(told) == lines_lost() == 100
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux's device that is always full")
 def test_after_a_full_disk_a_line_tells_how_many_were_lost(tmp_path: Path) -> None:
     place = tmp_path / "log"
@@ -298,6 +386,48 @@ def test_lines_of_requests_are_never_thinned(
     for _ in range(100):
         write(RECORD)
     assert len(capsys.readouterr().err.splitlines()) == 100
+
+
+@pytest.mark.parametrize("logger", ["library", "safelightly"])
+def test_a_library_that_logs_the_message_of_an_event_is_not_that_event(
+    logger: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = Output()
+    write_to(output, monkeypatch)
+    for message in ("request", "worker lost"):
+        logging.getLogger(logger).error(message)
+    assert [line["message"] for line in output.lines] == ["request", "worker lost"]
+    assert not any("event.action" in line for line in output.lines)
+
+
+def test_equal_lines_of_a_library_are_thinned_whatever_they_say(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    output = Output()
+    write_to(output, monkeypatch)
+    monkeypatch.setattr(logs._LINES, "flood", Flood(FakeClock()))
+    for _ in range(100):
+        logging.getLogger("library").error("request")
+    assert len(output.lines) == PER_SECOND
+
+
+@pytest.mark.parametrize("private", [True, False])
+@pytest.mark.parametrize("log_format", ["json", "text"])
+@pytest.mark.parametrize("logger", ["library", "safelight"])
+def test_a_message_that_is_no_text_is_logged_as_its_text(
+    logger: str, log_format: LogFormat, private: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configure_logging(log_format, load(log_private=private))
+    before = lines_lost()
+    for log in (structlog.get_logger(logger), logging.getLogger(logger)):
+        log.error({7: 8})
+        log.error([9])
+    structlog.get_logger(logger).error(None)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 5
+    for number, text in enumerate(("{7: 8}", "[9]", "{7: 8}", "[9]")):
+        assert text in lines[number]
+    assert lines_lost() == before
 
 
 def test_what_was_left_out_at_last_is_told_at_the_end() -> None:
@@ -326,6 +456,20 @@ def test_no_value_forges_a_line(log_format: LogFormat, capsys: pytest.CaptureFix
         assert json.loads(output.splitlines()[2])["url"]["path"] == NASTY
 
 
+@pytest.mark.parametrize("log_format", ["json", "text"])
+def test_no_exception_forges_a_line(
+    log_format: LogFormat, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configure_logging(log_format, load(log_private=True))
+    error = ValueError(f"{NASTY}\n12:00:00 [info     ] request")
+    structlog.get_logger("safelight").warning("worker lost", exc_info=error)
+    output = capsys.readouterr().err
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028]", output)
+    first, *trace = output.splitlines()
+    assert "worker lost" in first
+    assert all(line.startswith("  ") for line in trace)
+
+
 def test_half_a_character_and_a_huge_number_lose_no_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -335,6 +479,38 @@ def test_half_a_character_and_a_huge_number_lose_no_line(
     line = json.loads(capsys.readouterr().err)
     assert (line["message"], line["safelight"]["worker"]) == ("half ?", 2**70)
     assert lines_lost() == before
+
+
+def test_lines_of_requests_and_others_take_one_lock_so_no_two_threads_wait_for_each_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lock, free = logs._LINES.lock, list[bool]()
+    assert lock is not None
+
+    def ask() -> None:
+        free.append(lock.acquire(blocking=False))
+        if free[-1]:
+            lock.release()
+
+    def look() -> None:
+        other = threading.Thread(target=ask)
+        other.start()
+        other.join()
+
+    write_to(Output(look), monkeypatch)
+    log_sink()(RECORD)
+    structlog.get_logger("safelight").warning("worker lost")
+    assert free == [False, False]
+
+
+def test_a_finalizer_logs_while_its_thread_writes_the_line_of_a_request(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    log, todo = structlog.get_logger("safelight"), ["worker lost"]
+    output = Output(lambda: todo and log.warning(todo.pop()))
+    write_to(output, monkeypatch)
+    log_sink()(RECORD)
+    assert [line["message"] for line in output.lines] == ["worker lost", "request"]
 
 
 @pytest.mark.usefixtures("capsys")

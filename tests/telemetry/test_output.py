@@ -2,8 +2,10 @@
 
 import os
 import resource
+import stat
 import subprocess
 import sys
+from collections.abc import Iterator
 from fcntl import LOCK_EX, flock
 from pathlib import Path
 
@@ -100,6 +102,32 @@ def test_a_line_that_a_full_disk_cuts_is_lost_and_the_next_one_is_whole(tmp_path
     assert texts(tmp_path)["log"].splitlines() == ["before", "a l", "after"]
 
 
+@pytest.mark.parametrize(
+    ("before", "after"), [("", "one\n"), ("whole\n", "whole\none\n"), ("torn", "torn\none\n")]
+)
+def test_a_line_that_an_earlier_process_did_not_finish_swallows_no_other(
+    before: str, after: str, tmp_path: Path
+) -> None:
+    (tmp_path / "log").write_text(before)
+    log(tmp_path).write("one")
+    assert texts(tmp_path)["log"] == after
+
+
+def test_a_line_that_is_written_while_the_file_is_opened_again_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, close = log(tmp_path, limit=1), os.close
+
+    def noisy(number: int) -> None:
+        monkeypatch.setattr(os, "close", close)
+        close(number)
+        file.write("of a finalizer")
+
+    monkeypatch.setattr(os, "close", noisy)
+    file.write("one")
+    assert "of a finalizer\n" in texts(tmp_path).values()
+
+
 def test_where_nothing_can_be_renamed_the_lines_go_on(tmp_path: Path) -> None:
     file = log(tmp_path, limit=1)
     (tmp_path / "log.1").mkdir()
@@ -122,18 +150,103 @@ def test_while_another_process_renames_the_lines_go_on(tmp_path: Path) -> None:
     assert texts(tmp_path) == {"log": "", "log.1": "one\ntwo\n"}
 
 
+def test_lines_to_a_pipe_are_written_and_the_pipe_is_not_renamed(tmp_path: Path) -> None:
+    place = tmp_path / "pipe"
+    os.mkfifo(place)
+    reader = os.open(place, os.O_RDONLY | os.O_NONBLOCK)
+    file = LogFile(place, 1, 2)
+    file.write("one")
+    file.write("two")
+    assert os.read(reader, 100) == b"one\ntwo\n"
+    os.close(reader)
+    assert [each.name for each in tmp_path.iterdir()] == ["pipe"]
+
+
+def test_the_standard_output_by_its_path_takes_every_line() -> None:
+    script = """
+from safelight.settings import load
+from safelight.telemetry.output import output_of
+output = output_of(load(log_output="/dev/stdout"))
+output.write("one")
+output.write("two")
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("one\ntwo\n", "")
+
+
+def test_the_file_behind_a_link_is_renamed_and_the_link_stays(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "log").symlink_to(tmp_path / "data" / "real")
+    output = output_of(load(log_output=str(tmp_path / "log"), log_file_bytes=1024**2))
+    for _ in range(1025):
+        output.write("x" * 1023)
+    assert (tmp_path / "log").is_symlink()
+    sizes = {file.name: file.stat().st_size for file in (tmp_path / "data").iterdir()}
+    assert sizes == {"real": 1024, "real.1": 1024**2}
+
+
+def test_a_folder_in_which_the_file_cannot_be_renamed_is_one_clear_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "log").touch()
+    allowed = {tmp_path: False, Path(os.devnull).parent: False}
+    monkeypatch.setattr(os, "access", lambda path, _: allowed.get(path, True))  # root may do all
+    with pytest.raises(BadSetting, match="log could not be renamed when it is full"):
+        output_of(load(log_output=str(tmp_path / "log")))
+    output_of(load(log_output=os.devnull)).write("one")
+
+
 def test_a_half_character_is_replaced(tmp_path: Path) -> None:
     log(tmp_path).write("half \ud800")
     assert texts(tmp_path)["log"] == "half ?\n"
 
 
-def test_other_users_can_read_the_file(tmp_path: Path) -> None:
-    before = os.umask(0o022)
-    try:
-        log(tmp_path).write("one")
-    finally:
-        os.umask(before)
-    assert (tmp_path / "log").stat().st_mode & 0o777 == 0o644
+def mode(file: Path) -> int:
+    return stat.S_IMODE(file.stat().st_mode)
+
+
+@pytest.fixture
+def strict_umask() -> Iterator[None]:
+    before = os.umask(0o077)
+    yield
+    os.umask(before)
+
+
+@pytest.mark.usefixtures("strict_umask")
+def test_other_users_can_read_each_new_file_whatever_the_umask_is(tmp_path: Path) -> None:
+    file = log(tmp_path, limit=4)
+    file.write("one")
+    assert {each.name: mode(each) for each in tmp_path.iterdir()} == {"log": 0o644, "log.1": 0o644}
+
+
+@pytest.mark.usefixtures("strict_umask")
+def test_the_mode_of_a_file_that_is_there_stays(tmp_path: Path) -> None:
+    (tmp_path / "log").touch()
+    (tmp_path / "log").chmod(0o640)
+    log(tmp_path).write("one")
+    assert mode(tmp_path / "log") == 0o640
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_only_the_user_of_the_service_reads_a_file_with_private_data(
+    is_there: bool, tmp_path: Path
+) -> None:
+    place = tmp_path / "log"
+    if is_there:
+        place.touch(0o644)
+    settings = load(log_output=str(place), log_private=True, log_file_bytes=1024**2)
+    output = output_of(settings)
+    for _ in range(1025):
+        output.write("x" * 1023)
+    assert {mode(file) for file in tmp_path.iterdir()} == {0o600}
+
+
+def test_a_device_keeps_its_mode(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe", 0o644)
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    output_of(load(log_output=str(tmp_path / "pipe"), log_private=True)).write("one")
+    os.close(reader)
+    assert mode(tmp_path / "pipe") == 0o644
 
 
 @pytest.mark.parametrize("name", ["stderr", "stdout"])
@@ -145,11 +258,12 @@ def test_a_stream_is_the_current_one(name: str, capsys: pytest.CaptureFixture[st
     assert output.is_terminal is False
 
 
-@pytest.mark.parametrize("name", ["nowhere/log", "/proc/log", "."])
+@pytest.mark.parametrize("name", ["nowhere/log", "/proc/log", ".", "loop"])
 def test_a_file_that_cannot_be_written_is_one_clear_line(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "loop").symlink_to("loop")
     with pytest.raises(BadSetting, match=f"SAFELIGHT_LOG_OUTPUT: {name} cannot be written: "):
         output_of(load(log_output=name))
 

@@ -1,6 +1,7 @@
 """What belongs to callers stays out of exceptions and texts of libraries."""
 
 import sys
+import timeit
 
 import pytest
 
@@ -9,6 +10,7 @@ from safelight.telemetry.private import error_fields, error_of, masked
 from tests.serving.models import AcceleratorError, OutOfMemoryError
 
 SECRET = "rumpelstiltskin"
+BOTH_QUOTES = f'it\'s my "name" {SECRET}'
 
 
 def raised(error: Exception, *, before: Exception | None = None) -> BaseException:
@@ -30,11 +32,51 @@ def raised(error: Exception, *, before: Exception | None = None) -> BaseExceptio
         (f"the words ['{SECRET}'] were cut", "the words [[hidden]] were cut"),
         (f"file \"{SECRET}.png\" and '{SECRET}'", "file [hidden] and [hidden]"),
         ("refused 10.1.2.3:8080 and 2001:db8:0:1:1:1:1:1", "refused [hidden]:8080 and [hidden]"),
+        (f"of {[BOTH_QUOTES]!r}", "of [[hidden]]"),
+        (f"of {BOTH_QUOTES.encode()!r} end", "of [hidden] end"),
+        (f"cut at 'the {SECRET}", "cut at [hidden]"),
+        (f'cut at "the {SECRET}\\', "cut at [hidden]"),
+        (f"quoted as 'it's {SECRET}' end", "quoted as [hidden] end"),
+        (f"name='' prompt='{SECRET}' end", "name=[hidden] prompt=[hidden] end"),
+        ("near fe80::1%eth0 and ::ffff:10.1.2.3.", "near [hidden] and [hidden]."),
+        (
+            "of http://[::1]:80, 2001:DB8::1 or FE80::",
+            "of http://[hidden]:80, [hidden] or [hidden]",
+        ),
+        ("2001:DB8:0:1:1:1:1:1: no route", "[hidden] no route"),
         ("it's at 12:30:45, version 1.2.3", "it's at 12:30:45, version 1.2.3"),
+        ("12:30:45: in std::vector of c10::Error", "12:30:45: in std::vector of c10::Error"),
     ],
 )
 def test_quotations_and_addresses_are_hidden(text: str, shown: str) -> None:
     assert masked(text) == shown
+
+
+HOSTILE = (
+    "'",
+    "\\'",
+    "'\"",
+    "' ",
+    "a'",
+    "'\\",
+    "b'",
+    ":",
+    "a:",
+    "a::",
+    "1:1:",
+    "[",
+    "[::",
+    "1.",
+    "1.1.1.",
+)
+
+
+@pytest.mark.parametrize("end", ["", "\\", "z", "'"])
+@pytest.mark.parametrize("part", HOSTILE)
+def test_a_hostile_text_is_masked_in_linear_time(part: str, end: str) -> None:
+    text = (part * 20_000)[:20_000] + end
+    best = min(timeit.repeat(lambda: masked(text), number=1, repeat=3))
+    assert best < 0.1  # linear is 0.02; what reads the rest at each character needs seconds
 
 
 def test_of_a_foreign_exception_only_the_class_and_the_place_are_written() -> None:

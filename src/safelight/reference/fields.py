@@ -28,7 +28,9 @@ below `safelight.` are our own. [elk.md](elk.md) sends the lines to Elasticsearc
 
 `SAFELIGHT_LOG_OUTPUT` is `stderr` (the default), `stdout`, or a file, to which the workers write
 too. A file of `SAFELIGHT_LOG_FILE_BYTES` (64 MiB) is renamed to `NAME.1`, and
-`SAFELIGHT_LOG_FILES` (4) earlier files are kept. Nothing is copied, so a shipper loses no line.
+`SAFELIGHT_LOG_FILES` (4) earlier files are kept. Nothing is copied, so a shipper loses no line. The
+service must be allowed to write to the folder. A pipe, a terminal or a device is never renamed.
+Other users can read a file that the service begins, unless `SAFELIGHT_LOG_PRIVATE=true`.
 
 `safelight logs FILE` reads the lines, also those of the earlier files:
 

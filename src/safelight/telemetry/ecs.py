@@ -12,18 +12,17 @@ import orjson
 from structlog.typing import EventDict
 
 from safelight.telemetry.fields import ECS_VERSION, LABELS, is_known
-from safelight.telemetry.log_events import BY_MESSAGE, PLAIN, REQUEST
+from safelight.telemetry.log_events import BY_MESSAGE, LOGGER, PLAIN, REQUEST, is_own
 from safelight.telemetry.private import escaped
 from safelight.telemetry.record import Record
 from safelight.telemetry.request_line import Line, as_line
 
 Service = dict[str, Line]  # what every line says of its process, nested
-_LOGGER = "safelight"
 
 
 def request_line(level: str, record: Record, service: Service) -> str:
     """Return the line of a request."""
-    return _json({**_head(level, _LOGGER, REQUEST), **service, **as_line(record)})
+    return _json({**_head(level, LOGGER, REQUEST, service), **as_line(record)})
 
 
 def event_line(level: str, event: EventDict, service: Service) -> str:
@@ -31,11 +30,12 @@ def event_line(level: str, event: EventDict, service: Service) -> str:
 
     Dotted names become nested objects, and fields outside the table become labels.
     """
-    level, logger = event.pop("level", level), event.pop("logger", _LOGGER)
-    message = event.pop("event", "")
-    line = _head(level, logger, message)
+    level, logger = event.pop("level", level), event.pop("logger", LOGGER)
+    message = str(event.pop("event", ""))
+    line = _head(level, logger, message, {part: {**values} for part, values in service.items()})
+    fields = BY_MESSAGE.get(message, PLAIN) if is_own(logger) else PLAIN
     known = {name: value for name, value in event.items() if is_known(name)}
-    for name, value in {**BY_MESSAGE.get(message, PLAIN), **known}.items():
+    for name, value in {**fields, **known}.items():
         *path, last = _parts(name)
         parent = line
         for part in path:
@@ -43,9 +43,6 @@ def event_line(level: str, event: EventDict, service: Service) -> str:
             assert isinstance(child, dict)  # no field of the table is above another
             parent = child
         parent[last] = value
-    for part, fields in service.items():
-        found = line.get(part)
-        line[part] = {**fields, **found} if isinstance(found, dict) else fields
     if len(known) < len(event):
         line[LABELS] = {
             name.replace(".", "_"): str(value) for name, value in event.items() if name not in known
@@ -53,12 +50,16 @@ def event_line(level: str, event: EventDict, service: Service) -> str:
     return _json(line)
 
 
-def _head(level: str, logger: str, message: str) -> Line:
-    """Return the fields with which every line begins."""
+def _head(level: str, logger: str, message: str, service: Service) -> Line:
+    """Return the fields with which every line begins.
+
+    What tells processes apart is near the start: shippers know a file by its first bytes.
+    """
     seconds, milliseconds = divmod(time_ns() // 1_000_000, 1000)
     return {
         "@timestamp": f"{_second(seconds)}.{milliseconds:03}Z",
         "log.level": level,
+        **service,
         "log.logger": logger,
         "message": message,
         "ecs.version": ECS_VERSION,

@@ -72,7 +72,12 @@ _REQUEST = (
     Field("http.response.status_code", "long", "Status of the response.", 200),
     Field("url.path", "wildcard", "Route of the request.", "/api/edit"),
     Field("trace.id", "keyword", "Trace of a sampled request.", "0af7651916cd43dd8448eb211c80319c"),
-    Field("safelight.caller_request_id", "keyword", "Id that the caller sent.", "order-17"),
+    Field(
+        "safelight.caller_request_id",
+        "keyword",
+        "UUID that the caller sent.",
+        "9f1c2d3e4b5a69788796a5b4c3d2e1f0",
+    ),
     Field("safelight.instruction_type", "keyword", "Type of the instruction.", "make_him_old"),
     Field("safelight.seed", "long", "Seed of the noise.", 42),
     Field(

@@ -5,6 +5,7 @@ from typing import Literal
 
 from safelight.telemetry.fields import DATASET
 
+LOGGER = "safelight"
 REQUEST = "request"
 LEFT_OUT = "equal lines were left out"
 LOST = "lines could not be written"
@@ -77,3 +78,8 @@ EVENTS = (
     Event("no diagnosis for a notification", "network", "info", "failure", "no-diagnosis"),
 )
 BY_MESSAGE = {event.message: event.fields() for event in EVENTS}
+
+
+def is_own(logger: str) -> bool:
+    """Return whether a logger is Safelight's. Lines of others are no events of the table."""
+    return logger == LOGGER or logger.startswith(f"{LOGGER}.")

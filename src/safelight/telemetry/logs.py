@@ -18,7 +18,7 @@ from structlog.typing import EventDict, Processor
 from safelight.settings import Settings, environment_name, plain_output
 from safelight.telemetry.ecs import Service, event_line, request_line
 from safelight.telemetry.flood import Flood, Kind
-from safelight.telemetry.log_events import LEFT_OUT, LOST, REQUEST
+from safelight.telemetry.log_events import LEFT_OUT, LOGGER, LOST, REQUEST, is_own
 from safelight.telemetry.output import Output, Stream, output_of
 from safelight.telemetry.private import error_fields, error_of, escaped, masked
 from safelight.telemetry.record import Record, Sink
@@ -27,18 +27,18 @@ from safelight.telemetry.request_line import as_fields
 LogFormat = Literal["auto", "text", "json"]
 
 
-_LOGGER = "safelight"
 _LIBRARY_LEVEL = logging.WARNING
 _TEXT = structlog.processors.TimeStamper(fmt="%H:%M:%S")
 _SHOWN_CHARACTERS = 200
+_NEVER_THINNED = (REQUEST, LEFT_OUT, LOST)  # each request has a line; the others tell numbers
 # What a child process needs for the same logs, besides their format.
 _PASSED_ON = ("namespace", "log_output", "log_file_bytes", "log_files", "log_private")
-log = structlog.get_logger(_LOGGER)
+log = structlog.get_logger(LOGGER)
 
 
 def _kind(record: logging.LogRecord) -> Kind:
     """Return the kind of a line; those of libraries are equal if only their arguments differ."""
-    message = record.msg.get("event") if isinstance(record.msg, dict) else record.msg
+    message = record.msg.get("event", record.msg) if isinstance(record.msg, dict) else record.msg
     return Kind(record.name, record.levelno, str(message))
 
 
@@ -59,23 +59,39 @@ class _Lines(logging.Handler):
         self._tell(self.flood.left_out())
         try:
             kind = _kind(record)
-            if kind.message != REQUEST and not self.flood.admits(kind):  # each request has a line
+            is_exempt = kind.message in _NEVER_THINNED and is_own(kind.logger)
+            if not is_exempt and not self.flood.admits(kind):
                 return
             line = self.format(record)
         except Exception:  # noqa: BLE001 - a wrong log call must not fail its caller
             self.lost += 1
         else:
-            self.write(line)
+            self._write(line)
 
     def write(self, line: str) -> None:
+        """Write a line that is no LogRecord, under the only lock that there is: that of `emit`."""
+        self.acquire()
+        try:
+            self._tell(self.flood.left_out())
+            self._write(line)
+        finally:
+            self.release()
+
+    def _write(self, line: str) -> None:
         try:
             self.output.write(line)
         except (OSError, ValueError):  # a full disk, or a closed stream
             self.lost += 1
             return
         if self.lost != self.lost_and_told:
-            number, self.lost_and_told = self.lost - self.lost_and_told, self.lost
-            log.warning(LOST, **{"safelight.lines": number})
+            self._tell_lost()
+
+    def _tell_lost(self) -> None:
+        """Log how many lines were lost. If this line is lost too, the next one tells it."""
+        told, self.lost_and_told = self.lost_and_told, self.lost  # before it, so that it ends
+        log.warning(LOST, **{"safelight.lines": self.lost - told})
+        if self.lost != self.lost_and_told:
+            self.lost_and_told = told
 
     def close(self) -> None:
         self._tell(self.flood.left_out(at_the_end=True))
@@ -84,8 +100,8 @@ class _Lines(logging.Handler):
     def _tell(self, left_out: dict[Kind, int]) -> None:
         """Log how many lines were left out."""
         for kind, number in left_out.items():
-            own = kind.logger.startswith(_LOGGER)
-            shown = (kind.message if own else masked(kind.message))[:_SHOWN_CHARACTERS]
+            text = kind.message if is_own(kind.logger) else masked(kind.message)
+            shown = text[:_SHOWN_CHARACTERS]
             log.warning(LEFT_OUT, **{"safelight.line": shown, "safelight.lines": number})
 
 
@@ -134,7 +150,7 @@ def configure_logging(log_format: LogFormat, settings: Settings | None = None) -
     root = logging.getLogger()
     root.handlers[:] = [_LINES]
     root.setLevel(_LIBRARY_LEVEL)
-    logging.getLogger(_LOGGER).setLevel(logging.INFO)
+    logging.getLogger(LOGGER).setLevel(logging.INFO)
     logging.captureWarnings(capture=True)
     sys.excepthook = _log_uncaught
     sys.unraisablehook = _log_unraisable
@@ -191,11 +207,12 @@ def _log_thread_failure(failure: threading.ExceptHookArgs) -> None:
 def _without_private(_logger: object, _level: str, event: EventDict) -> EventDict:
     """Replace an exception by its fields, and hide what may belong to callers."""
     allowed = _LINES.settings.log_private
+    event["event"] = str(event.get("event", ""))  # a call may give any value, or none
     if not allowed:
         if "error.message" in event:
             event["error.message"] = masked(str(event["error.message"]))
-        if not str(event.get("logger", _LOGGER)).startswith(_LOGGER):
-            event["event"] = masked(str(event["event"]))
+        if not is_own(event.get("logger", LOGGER)):
+            event["event"] = masked(event["event"])
     error = error_of(event.pop("exc_info", None))
     if error is not None:
         event.update(error_fields(error, with_private=allowed))
@@ -203,13 +220,17 @@ def _without_private(_logger: object, _level: str, event: EventDict) -> EventDic
 
 
 def _as_shown(_logger: object, _level: str, event: EventDict) -> EventDict:
-    """Escape control characters. A trace gets the name under which it is below the line."""
+    """Escape control characters. A trace gets the name under which it is below the line.
+
+    It is indented: no text of a caller in it begins where a line begins.
+    """
     trace = event.pop("error.stack_trace", "")
     shown: EventDict = {
         escaped(name): escaped(value) if isinstance(value, str) else value
         for name, value in event.items()
     }
-    return {**shown, "exception": trace.rstrip()} if trace else shown
+    lines = [f"  {escaped(line)}" for line in trace.rstrip().split("\n")]
+    return {**shown, "exception": "\n".join(lines)} if trace else shown
 
 
 def as_ecs(_logger: object, level: str, event: EventDict) -> str:

@@ -11,8 +11,17 @@ from traceback import format_exception, format_tb
 
 from safelight.errors import SafelightError
 
-_QUOTED = re.compile(r"""(?<!\w)(["'])(?:(?!\1).)+\1""", re.DOTALL)
-_ADDRESS = re.compile(r"\b\d{1,3}(?:\.\d{1,3}){3}\b|\[?\b[0-9a-f]{0,4}(?::[0-9a-f]{0,4}){3,7}\b\]?")
+# Each reads a text once, however hostile it is: no part can fail after it has read far.
+_QUOTED = re.compile(  # without an end, the rest may be private; '' has no content
+    r"""(?<![\w"'])b?(["'])\1(?![\w"'])|(?<!\w)b?(["'])(?:\\.?|(?!\2(?!\w))[^\\])+(?:\2|\Z)""",
+    re.DOTALL,
+)
+_ADDRESS = re.compile(  # of IPv6, what has `::` or three colons: a time of day has two
+    r"\b\d{1,3}(?:\.\d{1,3}){3}\b"
+    r"|\[?(?<![\w:])(?!::(?![\da-f]))(?=[\da-f:]*::|(?:[\da-f]{0,4}:){3}[\da-f])"
+    r"[\da-f:]++(?:\.\d{1,3}){0,3}(?!\w)(?:%\w+)?\]?",
+    re.IGNORECASE,
+)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 _HIDDEN = "[hidden]"
 _MOST_CHARACTERS = 32_000  # of a text; the end of a trace says more than its start

@@ -8,9 +8,17 @@ import httpx
 import pytest
 import yaml
 
-from safelight.stack.files.elastic import DATA_STREAM, TEMPLATE, filebeat_yml, index_template
-from safelight.telemetry.ecs import request_line
+from safelight.namespace import MAX_LENGTH
+from safelight.stack.files.elastic import (
+    DATA_STREAM,
+    FINGERPRINT_BYTES,
+    TEMPLATE,
+    filebeat_yml,
+    index_template,
+)
+from safelight.telemetry.ecs import event_line, request_line
 from safelight.telemetry.fields import BY_NAME, DATASET
+from safelight.telemetry.log_events import EVENTS
 from tests.asking import HTTP
 from tests.stack.elastics import KEY, FakeElastic, Rejected, elastic, expanded
 from tests.telemetry.lines import NASTY, ecs_types, lines_of_a_service, parsed
@@ -168,7 +176,10 @@ def test_filebeat_reads_short_files_and_containers() -> None:
     files, containers = FILEBEAT["filebeat.inputs"]
     for each in (files, containers):
         assert each["type"] == "filestream"
-        assert each["prospector.scanner.fingerprint"] == {"enabled": True, "length": 64}
+        assert each["prospector.scanner.fingerprint"] == {
+            "enabled": True,
+            "length": FINGERPRINT_BYTES,
+        }
     assert files["id"] != containers["id"]
     assert [next(iter(parser)) for parser in files["parsers"]] == ["ndjson"]
     assert [next(iter(parser)) for parser in containers["parsers"]] == ["container", "ndjson"]
@@ -176,6 +187,30 @@ def test_filebeat_reads_short_files_and_containers() -> None:
         "${SAFELIGHT_FILES:true}",
         "${SAFELIGHT_CONTAINERS:false}",
     )
+
+
+def first_lines(name: str, pid: int) -> Iterator[str]:
+    """Yield lines with which a file of a service may begin."""
+    service: Line = {"service": {"name": name, "version": "0.1.0"}, "process": {"pid": pid}}
+    yield request_line("info", RECORD, service)
+    for message in (event.message for event in EVENTS):
+        yield event_line("info", {"event": message, "logger": "safelight"}, service)
+    yield event_line("info", {"event": "x" * 200, "logger": "library" * 20}, service)
+
+
+def test_filebeat_tells_files_apart_that_begin_at_the_same_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("safelight.telemetry.ecs.time_ns", lambda: 1_764_594_000_123_000_000)
+    same = "x" * (MAX_LENGTH - 1)
+    services = ((f"{same}a", 7), (f"{same}b", 7), (f"{same}a", 8))
+    for lines in zip(*(first_lines(*each) for each in services), strict=True):
+        assert len({line.encode()[:FINGERPRINT_BYTES] for line in lines}) == 3
+
+
+def test_filebeat_reads_a_file_with_one_line() -> None:
+    for line in first_lines("sd", 7):
+        assert len(line.encode()) >= FINGERPRINT_BYTES
 
 
 def test_filebeat_takes_the_fields_of_a_line_as_they_are() -> None:

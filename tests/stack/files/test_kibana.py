@@ -64,13 +64,26 @@ def test_the_script_installs_everything_and_can_be_run_again(tmp_path: Path) -> 
         assert len(fake.objects) == len(OBJECTS)
 
 
-def test_an_earlier_kibana_gets_the_searches_and_their_dashboard(tmp_path: Path) -> None:
+@pytest.mark.parametrize("status", [400, 404])
+def test_an_earlier_kibana_gets_the_searches_and_their_dashboard(
+    status: int, tmp_path: Path
+) -> None:
     with elastic() as fake:
-        fake.dashboards_api = False
+        fake.dashboards_status = status
         done = install(tmp_path, fake)
         assert (done.returncode, done.stderr) == (0, "")
         assert "which needs Kibana 9.5" in done.stdout
         assert ("dashboard", f"{DASHBOARD}-searches") in fake.objects
+
+
+@pytest.mark.parametrize("status", [403, 500, 503])
+def test_another_failure_of_the_dashboards_api_is_an_error(status: int, tmp_path: Path) -> None:
+    with elastic() as fake:
+        fake.dashboards_status = status
+        done = install(tmp_path, fake)
+        assert done.returncode == 1
+        assert f"status {status}" in done.stderr
+        assert "Kibana 9.5" not in done.stdout
 
 
 def test_an_import_that_kibana_refuses_is_an_error(tmp_path: Path) -> None:

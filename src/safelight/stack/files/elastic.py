@@ -13,7 +13,9 @@ PATTERN = f"logs-{DATASET}-*"
 TEMPLATE = f"logs-{DATASET}"
 _RETENTION = "30d"
 _PRIORITY = 500  # above the built-in template of logs-*-*
-_FINGERPRINT_BYTES = 64  # the least; a file with less is not read yet
+# A file with less is not read yet; the first line of a service has more. The time alone does not
+# tell two services apart that start at once: the fingerprint has service.name and process.pid too.
+FINGERPRINT_BYTES = 256
 _SHORT: Document = {"type": "keyword", "ignore_above": 1024}  # a longer value is kept, not indexed
 _TYPES: dict[Type, Document] = {
     "keyword": _SHORT,
@@ -112,7 +114,7 @@ def _input(name: str, enabled: str, paths: str, *before: str) -> Document:
         "paths": [paths],
         "prospector.scanner.symlinks": bool(before),
         # Without it, Filebeat reads no file of less than 1024 bytes: a quiet service ships nothing.
-        "prospector.scanner.fingerprint": {"enabled": True, "length": _FINGERPRINT_BYTES},
+        "prospector.scanner.fingerprint": {"enabled": True, "length": FINGERPRINT_BYTES},
         "file_identity.fingerprint": None,
         "parsers": [*({parser: None} for parser in before), {"ndjson": parsed}],
     }

@@ -151,11 +151,14 @@ case "$imported" in
 *'"success":true'*) echo "Installed: the template, the searches and their dashboard." ;;
 *) echo "Kibana did not import the searches: $imported" >&2 && exit 1 ;;
 esac
-if send --request PUT "$kibana/api/dashboards/{DASHBOARD}" >/dev/null 2>&1 \\
-    --header "Content-Type: application/json" --data-binary @kibana/dashboard.json
-then echo "Installed: the dashboard of the Dashboards API."
-else echo "Not installed: the dashboard of the Dashboards API, which needs Kibana 9.5."
-fi
+status=$(send --request PUT "$kibana/api/dashboards/{DASHBOARD}" 2>/dev/null \\
+    --output /dev/null --write-out '%{{http_code}}' \\
+    --header "Content-Type: application/json" --data-binary @kibana/dashboard.json) || true
+case "$status" in
+2*) echo "Installed: the dashboard of the Dashboards API." ;;
+400 | 404) echo "Not installed: the dashboard of the Dashboards API, which needs Kibana 9.5." ;;
+*) echo "Kibana did not take the dashboard: status $status. Run this again." >&2 && exit 1 ;;
+esac
 """
 
 
