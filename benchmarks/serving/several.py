@@ -3,6 +3,7 @@
 Both services run, and get the same load in turn for a second each.
 """
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -15,6 +16,7 @@ from benchmarks.serving.systems import SAFELIGHT
 from benchmarks.serving.task import TAG_BATCH
 
 _ROUNDS = 8
+_PAUSE_SECONDS = 0.3  # until the last requests of the load before have left the queue
 _KINDS = {1: SAFELIGHT, 4: replace(SAFELIGHT, environment={"SAFELIGHT_DEVICES": "cpu,cpu,cpu,cpu"})}
 
 
@@ -38,4 +40,6 @@ def _ratio(servers: dict[int, Server], connections: int, place: int) -> float:
 
 
 def _rate(server: Server, connections: int) -> float:
-    return load(server.url, server.system.body, connections, 1).images_per_second
+    rate = load(server.url, server.system.body, connections, 1).images_per_second
+    time.sleep(_PAUSE_SECONDS)
+    return rate
