@@ -26,6 +26,10 @@ PATHS: dict[str, tuple[str, ...]] = {
         *("src/safelight/serving", "src/safelight/http_server", "src/safelight/records"),
         *("src/safelight/telemetry", "benchmarks/serving"),
     ),
+    "Where the API process spends its CPU": (
+        *("src/safelight/serving", "src/safelight/http_server", "src/safelight/telemetry"),
+        *("benchmarks/without.py", "benchmarks/serving/profile.py"),
+    ),
     "Admission": (
         *("src/safelight/serving/engine", "src/safelight/serving/policies"),
         "benchmarks/simulation",
