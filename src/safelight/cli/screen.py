@@ -166,14 +166,15 @@ def stacked_bar(shares: dict[str, float], width: int) -> Text:
 
 
 def legend(shares: dict[str, float]) -> Text:
-    legend = Text()
+    """Return the colour, name and share of each stage, the largest first."""
+    text = Text()
     for stage, ratio in sorted(shares.items(), key=lambda pair: -pair[1]):
         if ratio >= _MIN_LEGEND_SHARE:
             # No-break spaces keep a name and its number on one line.
-            legend.append("■\u00a0", style=_COLOURS[stage]).append(
+            text.append("■\u00a0", style=_COLOURS[stage]).append(
                 f"{_unbroken(f'{stage} {share(ratio)}')}  "
             )
-    return legend
+    return text
 
 
 def _unbroken(text: str) -> str:

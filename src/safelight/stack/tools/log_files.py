@@ -81,7 +81,7 @@ def _seek_end(file: BinaryIO, path: Path) -> None:
 
 
 def _is_renamed(path: Path, file: BinaryIO) -> bool:
-    """Return whether the path has another file now, of which `file` was the earlier one."""
+    """Return whether the path has another file now."""
     try:
         return not os.path.samestat(path.stat(), os.fstat(file.fileno()))
     except OSError:  # renamed, and the next file is not there yet
