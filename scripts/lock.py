@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 ROOT = Path(__file__).parent.parent
 LOCKS = ROOT / "locks"
 BIN = Path(sys.executable).parent
-IMAGE = ("models", "postgres")  # extras
+IMAGE = ("models", "postgres", "tracing")  # extras
 CPU = "torch-cpu.txt"
 # torch, and the gigabytes of CUDA that its usual build needs on Linux.
 TORCH = re.compile(r"^(torch|triton|nvidia-(?!ml-py).*|cuda-.*)$")

@@ -33,7 +33,7 @@ LIBRARIES = (
     ("grafana-foundation-sdk", "grafana", False),
     ("pillow-heif", "heif", False),
     ("psycopg", "postgres", False),
-    ("opentelemetry-api", "tracing", False),
+    ("opentelemetry-sdk", "tracing", False),
 )
 # The program, its package in Debian (none: empty), and whether `safelight up` needs it.
 PROGRAMS = (
