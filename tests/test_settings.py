@@ -106,6 +106,9 @@ WRONG: dict[str, tuple[str, ...]] = {
     "log_file_bytes": ("0", "1048575", "big"),
     "log_files": ("0", "1001"),
     "log_private": ("", "perhaps"),
+    "otlp_endpoint": ("localhost:4318", "http://", "ftp://localhost"),
+    "otlp_protocol": ("", "http/json"),
+    "trace_ratio": ("-0.1", "1.1", "nan"),
     "records_url": (
         "records.db",
         "mysql://host/name",

@@ -393,6 +393,21 @@ class Settings(BaseSettings):
         default=False,
         description="Log exceptions and texts of other libraries in full; prompts may be in them.",
     )
+    otlp_endpoint: str = Field(
+        "",
+        pattern=r"^(|https?://[^\s/?#]+.*)$",
+        description="Receiver of traces by OTLP, such as http://localhost:4318; empty: none.",
+    )
+    otlp_protocol: Literal["http/protobuf", "grpc"] = Field(
+        "http/protobuf", description="Protocol of the receiver; ports 4318 and 4317 are usual."
+    )
+    trace_ratio: float = Field(
+        0.05,
+        ge=0,
+        le=1,
+        allow_inf_nan=False,
+        description="Share of ordinary requests whose traces are kept; all failed and slow ones are.",
+    )
     state_folder: Path = Field(
         Path(".state"), description="Folder for logs, records and Prometheus' data."
     )
