@@ -98,7 +98,7 @@ class Device:
             return
         self._post(schema.Results([], report))
         images = [
-            schema.ImageResult(job.id, {}, None, None, job.size, False, False) for job in jobs
+            schema.ImageResult(job.id, 0.0, [], None, None, job.size, False, False) for job in jobs
         ]
         self._finish(jobs)
         self._post(schema.Results(images), self.costs.transfer + self.costs.encode)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from safelight.errors import AlreadyWatched
 from safelight.libraries import Pipeline, WebApp
 from safelight.metrics.registry import Exposition, Meter
-from safelight.models.extras import require_driver
+from safelight.models.extras import require_driver, require_exporter
 from safelight.probes.arguments import check_joined, check_objects, check_options, models_of
 from safelight.probes.asgi import AppProbe, is_asgi
 from safelight.probes.assign import CallCounter
@@ -27,6 +27,7 @@ from safelight.quality.instructions import load_taxonomy
 from safelight.settings import Settings, load
 from safelight.telemetry.meter import metrics_sink, service_meter
 from safelight.telemetry.record import Record, Sink
+from safelight.telemetry.traces import Traces
 
 _NAMESPACES = {"InstructPix2Pix": "instructpix2pix", "ZImage": "zimage"}
 _DEFAULT_NAMESPACE = "diffusion"
@@ -103,7 +104,7 @@ def watch(  # noqa: PLR0913 - each is one choice of the user
     Raises:
         AlreadyWatched: the application or a pipeline already has a probe.
         BadSetting: an object has an unsupported type, or a setting is wrong.
-        MissingExtra: the records' database needs a library that is not installed.
+        MissingExtra: the records' database or the traces need a library that is not installed.
         OSError: the metrics port is in use.
     """
     models = models_of(pipeline, pipelines)
@@ -112,6 +113,7 @@ def watch(  # noqa: PLR0913 - each is one choice of the user
         check_joined(failed, metrics_path, metrics_port, model_endpoints, records)
         namespace = present.meter.namespace if namespace is None else namespace
     settings = load(namespace=namespace or _namespace_of(models.values()))
+    require_exporter(settings)
     check_objects(app, models)
     check_options(model_endpoints, failed, metrics_path, metrics_port, on_record, records)
     parts = _Parts(settings, on_record, _only_name(models), present)
@@ -154,11 +156,12 @@ class _Parts:
             if joined is not None:
                 self.undo.append(joined.page.share(self.meter))
         self.sinks = [own] if self.on_record is None else [own, self.on_record]
-        self.sink = _all(self.sinks, self.meter)
+        self.traces = Traces(self.settings, self.meter)
+        self.sink = _all(self.sinks, self.meter, self.traces)
         self.watched = Watch(self.meter, self.undo)
         self.sampler = Sampler(self.meter)
         self.counter = CallCounter(self.meter, self.sink)
-        self.undo.extend((self.counter.close, carry()))
+        self.undo.extend((self.traces.stop, self.counter.close, carry()))
 
     def store_records(self) -> None:
         """Store the records of all requests and calls, unless records are disabled."""
@@ -216,11 +219,13 @@ def _watch_of(app: object) -> AppProbe | FlaskProbe | None:
     return probe if isinstance(probe, AppProbe | FlaskProbe) else None
 
 
-def _all(sinks: Collection[Sink], meter: Meter) -> Sink:
+def _all(sinks: Collection[Sink], meter: Meter, traces: Traces) -> Sink:
     """Return a sink that writes to all; a failure in one affects neither request nor others."""
     guard = Guard("record", meter.probe_failed)
 
     def write(record: Record) -> None:
+        with guard:
+            record = traces.decided(record)
         for sink in sinks:
             with guard:
                 sink(record)

@@ -32,6 +32,7 @@ from safelight.metrics.catalog import (
 )
 from safelight.metrics.metric import OTHER, Across, Kind, Metric
 from safelight.metrics.registry import Meter, current, parse, parts, where
+from safelight.metrics.series import Exemplar
 from safelight.stories.replay import free_port
 from tests.reading import OPENMETRICS, at_once, processor_seconds, series, slowness, text, value
 
@@ -263,8 +264,8 @@ def test_the_accept_header_chooses_the_format(meter: Meter) -> None:
 
 
 def test_exemplars_are_in_openmetrics_only(meter: Meter) -> None:
-    meter.observe(REQUEST_SECONDS, "/", "200", "none", value=0.2, exemplar={"trace_id": TRACE})
-    meter.child(REQUESTS, "/", "200", "none", "none").inc(1, {"trace_id": TRACE})
+    meter.observe(REQUEST_SECONDS, "/", "200", "none", value=0.2, exemplar=Exemplar(TRACE))
+    meter.child(REQUESTS, "/", "200", "none", "none").inc(1, Exemplar(TRACE))
     assert TRACE not in text(meter)
     carrying = [line for line in text(meter, OPENMETRICS).splitlines() if TRACE in line]
     assert len(carrying) == 2

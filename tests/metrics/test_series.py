@@ -17,6 +17,7 @@ from safelight.metrics.metric import OTHER, Across, Family, Kind, Metric
 from safelight.metrics.series import (
     USED,
     VALUE,
+    Exemplar,
     Series,
     admitted,
     exemplars,
@@ -64,23 +65,31 @@ def test_an_observation_is_in_the_first_bucket_whose_edge_it_does_not_exceed() -
     assert values(HTTP_SECONDS, row(series))[-3:] == [2, 2, 1000.005]
 
 
-@given(st.integers(0, 2**128 - 1), st.floats(0, 100))
-def test_an_exemplar_is_read_as_it_was_written(trace: int, value: float) -> None:
-    series, written = of(HTTP_REQUESTS), {"trace_id": f"{trace:032x}"}
-    series.inc(value, written)
-    assert list(exemplars(HTTP_REQUESTS, row(series))) == [(written, value, 1.0)]
+@given(st.integers(1, 2**128 - 1), st.integers(1, 2**128 - 1), st.floats(0, 100))
+def test_an_exemplar_is_read_as_it_was_written(trace: int, request: int, value: float) -> None:
+    series, ids = of(HTTP_REQUESTS), (f"{trace:032x}", f"{request:032x}")
+    series.inc(value, Exemplar(*ids))
+    labels = dict(zip(("trace_id", "request_id"), ids, strict=True))
+    assert list(exemplars(HTTP_REQUESTS, row(series))) == [(labels, value, 1.0)]
+
+
+@pytest.mark.parametrize("odd", ["", "one", "0" * 32, "A" * 32, "a" * 33, 'x"} 1\nevil 1'])
+def test_an_id_that_is_none_is_not_in_an_exemplar(odd: str) -> None:
+    series = of(HTTP_REQUESTS)
+    series.inc(1, Exemplar(odd, TRACE))
+    assert list(exemplars(HTTP_REQUESTS, row(series))) == [({"request_id": TRACE}, 1, 1.0)]
 
 
 def test_an_exemplar_that_is_just_written_is_not_read() -> None:
     series = of(HTTP_REQUESTS)
-    series.inc(1, {"trace_id": TRACE})
+    series.inc(1, Exemplar(TRACE))
     series.cells[width(HTTP_REQUESTS) - 1] = 2.0  # the next one has begun
     assert list(exemplars(HTTP_REQUESTS, row(series))) == [None]
 
 
 def test_a_gauge_has_no_exemplar() -> None:
     series: Any = of(QUEUE_DEPTH)
-    series.inc(1, {"trace_id": TRACE})
+    series.inc(1, Exemplar(TRACE))
     assert list(exemplars(QUEUE_DEPTH, row(series))) == []
 
 

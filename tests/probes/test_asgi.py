@@ -30,6 +30,7 @@ from safelight.metrics.registry import Meter
 from safelight.probes.asgi import AppProbe, AsgiProbe
 from safelight.probes.declare import fail
 from safelight.telemetry.record import Record, current_exchange
+from safelight.telemetry.trace_context import sampled_id
 from tests.probes.web import (
     EMPTY_BODY,
     TRACE,
@@ -283,7 +284,7 @@ def test_without_a_trace_there_is_no_exemplar(app: FastAPI, meter: Meter) -> Non
 
 def test_the_record_of_a_model_request_has_the_trace(app: FastAPI, records: list[Record]) -> None:
     ask(app, "/edit", "POST", content=b"x", headers={"traceparent": TRACEPARENT})
-    assert records[0].facts.trace_id == TRACE
+    assert sampled_id(records[0].facts.trace) == TRACE
 
 
 # ── Records ──────────────────────────────────────────────────────────────────────────────────────

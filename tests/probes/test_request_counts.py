@@ -18,7 +18,7 @@ def http_lines(meter: Meter) -> list[str]:
 
 def test_a_request_is_counted_in_four_metrics() -> None:
     meter = Meter("pix")
-    RequestCounts(meter).count(KEY, (0.2, 30, 400), None)
+    RequestCounts(meter).count(KEY, (0.2, 30, 400), "")
     assert value(meter, HTTP_REQUESTS, handler="/hello", method="GET", status="200") == 1
     assert value(meter, HTTP_SECONDS, "_sum", handler="/hello") == 0.2
     assert value(meter, HTTP_REQUEST_BYTES, "_sum") == 30
@@ -45,7 +45,7 @@ def test_requests_counted_one_by_one_and_later_have_the_same_metrics() -> None:
     one_by_one, later = Meter("pix"), Meter("pix")
     for number in range(200):
         measured = (number / 1024, number, 2 * number)
-        RequestCounts(one_by_one).count(KEY, measured, None)
+        RequestCounts(one_by_one).count(KEY, measured, "")
         RequestCounts(later).waiting(KEY).later(measured)
     assert http_lines(later) == http_lines(one_by_one)
 
@@ -54,7 +54,7 @@ def test_any_number_of_methods_is_counted_completely() -> None:
     meter = Meter("pix")
     counts = RequestCounts(meter)
     for number in range(2000):
-        counts.count(("/hello", f"M{number}", 200), (0.001, 1, 2), None)
+        counts.count(("/hello", f"M{number}", 200), (0.001, 1, 2), "")
     assert value(meter, HTTP_REQUESTS) == 2000
     assert value(meter, HTTP_RESPONSE_BYTES, "_sum") == 4000
 

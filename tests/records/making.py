@@ -55,7 +55,6 @@ def a_record(request_id: str = "one", **changes: Any) -> Record:
         queued=True,
         calls=(a_call(),),
         seed=7,
-        trace_id="ab" * 16,
         background_entropy=5.5,
         prompt=PROMPT,
         owner=OWNER,
@@ -67,6 +66,7 @@ def a_record(request_id: str = "one", **changes: Any) -> Record:
         error="none",
         seconds=1.5,
         stages={"queue": 0.5, "denoise": 1.0},
+        trace_id="ab" * 16,
     )
     return changed(record, **changes)
 

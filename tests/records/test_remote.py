@@ -79,7 +79,7 @@ def test_a_record_and_an_assessment_arrive_as_they_were_sent() -> None:
     record = a_record(calls=(a_call(), call), degraded=("fewer_steps",), key="key", seed=2**62)
     assessment = an_assessment(before=b"\0\xff", after=b"x", structure=0.5)
     assert sent(record, assessment) == ([record, assessment], 0)
-    assert sent(a_record(trace_id=None, calls=(), seed=None, prompt=None))[1] == 0
+    assert sent(a_record(trace_id="", calls=(), seed=None, prompt=None))[1] == 0
 
 
 def test_a_row_made_from_an_empty_request_is_the_same_on_the_other_side() -> None:

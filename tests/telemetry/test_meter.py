@@ -37,6 +37,7 @@ from tests.reading import OPENMETRICS, FakeClock, series, text, value
 from tests.telemetry.making import CALL, RECORD, TRACE, changed
 
 Write = Callable[..., None]
+REQUEST_ID = "5c1f09aa27de4b1c8d3f0a6b7c8d9e0f"
 
 
 @pytest.fixture
@@ -221,12 +222,23 @@ def test_p11_inference_time_has_a_precision_label(meter: Meter, write: Write) ->
 
 
 def test_a_trace_is_the_exemplar_of_requests_and_steps(meter: Meter, write: Write) -> None:
-    write(trace_id=TRACE)
+    write(trace_id=TRACE, kept="sampled", id=REQUEST_ID)
     carrying = {
         line.split("{")[0] for line in text(meter, OPENMETRICS).splitlines() if TRACE in line
     }
     names = {metric.full_name("instructpix2pix") for metric in (REQUEST_SECONDS, STEP_SECONDS)}
     assert {f"{name}_bucket" for name in names} <= carrying
+    assert f'# {{request_id="{REQUEST_ID}",trace_id="{TRACE}"}}' in text(meter, OPENMETRICS)
+
+
+def test_without_a_trace_the_exemplar_leads_to_the_record(meter: Meter, write: Write) -> None:
+    write(kept="slow", id=REQUEST_ID)
+    assert f'# {{request_id="{REQUEST_ID}"}}' in text(meter, OPENMETRICS)
+
+
+def test_a_request_that_is_not_kept_is_no_exemplar(meter: Meter, write: Write) -> None:
+    write(id=REQUEST_ID)
+    assert "# {" not in text(meter, OPENMETRICS)
 
 
 def test_p14_backgrounds_are_counted_by_outcome(meter: Meter, write: Write) -> None:

@@ -1,61 +1,313 @@
-import subprocess
-import sys
+"""Traces as real receivers get them, by HTTP and gRPC."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from safelight.telemetry.traces import current_trace_id, trace_id_of
+from safelight.metrics.catalog import TRACES
+from safelight.metrics.registry import Meter
+from safelight.settings import load
+from safelight.telemetry import otlp
+from safelight.telemetry.record import Record, new_id
+from safelight.telemetry.trace_context import TraceContext, current_trace
+from safelight.telemetry.traces import CAPACITY, UNDECIDED_SECONDS, Traces
+from tests.reading import FakeClock, value
+from tests.telemetry.receiver import RECEIVERS, Receiver, http_receiver
+from tests.telemetry.test_spans import CALL, ENDED, PARTS, kept
 
-TRACE = "0af7651916cd43dd8448eb211c80319c"
-SPAN = "b7ad6b7169203331"
-
-
-def test_the_current_span_has_a_trace_id() -> None:
-    with TracerProvider().get_tracer("test").start_as_current_span("one") as span:
-        assert current_trace_id() == format(span.get_span_context().trace_id, "032x")
-
-
-def test_outside_any_span_there_is_no_trace() -> None:
-    assert current_trace_id() is None
-
-
-def test_a_span_that_is_not_sampled_has_no_trace_id() -> None:
-    tracer = TracerProvider(sampler=ALWAYS_OFF).get_tracer("test")
-    with tracer.start_as_current_span("one"):
-        assert current_trace_id() is None
+CONTEXT = TraceContext("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331", sampled=True)
+NOBODY = "http://127.0.0.1:9"
 
 
-def test_opentelemetry_is_not_loaded_if_it_is_not_used() -> None:
-    program = (
-        "import sys; from safelight.telemetry.traces import current_trace_id; "
-        "assert current_trace_id() is None; assert 'opentelemetry' not in sys.modules"
-    )
-    subprocess.run([sys.executable, "-c", program], check=True)
+def request(**facts: object) -> Record:
+    """Return a request that is not decided on."""
+    return replace(kept(**facts), kept="", trace_id="", span_id="")  # type: ignore[arg-type]
 
 
-def test_a_traceparent_header_has_a_trace_id() -> None:
-    headers = [(b"accept", b"*/*"), (b"traceparent", f"00-{TRACE}-{SPAN}-01".encode())]
-    assert trace_id_of(headers) == TRACE
+def failed(**facts: object) -> Record:
+    return replace(request(**facts), status_code=500, error="cuda_oom")
 
 
-@pytest.mark.parametrize(
-    "header",
-    [
-        f"00-{TRACE}-{SPAN}-00",  # not sampled
-        f"00-{'0' * 32}-{SPAN}-01",
-        f"00-{TRACE.upper()}-{SPAN}-01",
-        f"00-{TRACE}-{SPAN}",
-        f"00-{TRACE}-{SPAN}-01-more",
-        f"00-{TRACE}-{SPAN}-01\n",
-        "",
-        'x"} 1\nevil 1',
-        "0" * 10_000,
-    ],
-)
-def test_an_invalid_or_unsampled_header_is_ignored(header: str) -> None:
-    assert trace_id_of([(b"traceparent", header.encode())]) is None
+class Sending:
+    """Traces that are sent when the test says so, to a receiver."""
+
+    def __init__(self, url: str, *, protocol: str = "http/protobuf", ratio: float = 0.0) -> None:
+        settings = load(
+            namespace="pix", otlp_endpoint=url, otlp_protocol=protocol, trace_ratio=ratio
+        )
+        self.meter = Meter("pix")
+        self.clock = FakeClock(100.0)
+        self.traces = Traces(settings, self.meter, clock=self.clock, wall_clock=lambda: ENDED)
+        self.traces._start = lambda: None  # type: ignore[method-assign]
+
+    def all(self) -> None:
+        """Send everything."""
+        while self.traces.step():
+            pass
+
+    def count(self, outcome: str) -> float:
+        return value(self.meter, TRACES, outcome=outcome)
 
 
-def test_without_the_header_there_is_no_trace() -> None:
-    assert trace_id_of([]) is None
+@contextmanager
+def sending(receiver: Receiver, **options: Any) -> Iterator[Sending]:
+    made = Sending(receiver.url, **options)
+    try:
+        yield made
+    finally:
+        made.traces._sender.finish()
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with http_receiver() as running:
+        yield running
+
+
+def spans_of(receiver: Receiver) -> list[Any]:
+    return [
+        span
+        for each in receiver.traces
+        for resource in each.resource_spans
+        for scope in resource.scope_spans
+        for span in scope.spans
+    ]
+
+
+def roots(receiver: Receiver) -> dict[str, Any]:
+    """Return the span of each request by its id."""
+    found = {}
+    for span in spans_of(receiver):
+        names = {each.key: each.value.string_value for each in span.attributes}
+        if "safelight.request.id" in names:
+            found[names["safelight.request.id"]] = span
+    return found
+
+
+@pytest.mark.parametrize("protocol", RECEIVERS)
+def test_a_real_receiver_gets_the_spans_of_a_kept_request(protocol: str) -> None:
+    with RECEIVERS[protocol]() as receiver, sending(receiver, protocol=protocol) as sent:
+        record = sent.traces.decided(failed())
+        sent.all()
+    root = roots(receiver)[record.facts.id]
+    assert root.trace_id.hex() == record.trace_id == record.facts.id
+    assert root.span_id.hex() == record.span_id
+    assert (root.name, root.kind, root.status.code) == ("POST /api/edit", 2, 2)
+    assert root.end_time_unix_nano == ENDED
+    assert {span.trace_id.hex() for span in spans_of(receiver)} == {record.trace_id}
+    assert (sent.count("sent"), sent.count("lost")) == (1, 0)
+
+
+def test_the_resource_names_the_service(receiver: Receiver) -> None:
+    with sending(receiver) as sent:
+        sent.traces.decided(failed())
+        sent.all()
+    (resource,) = receiver.traces[0].resource_spans
+    names = {each.key: each.value.string_value for each in resource.resource.attributes}
+    assert names["service.name"] == "pix"
+    assert names["service.version"]
+    assert names["service.instance.id"]
+
+
+def test_the_users_own_variables_name_the_service(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_SERVICE_NAME", "studio")
+    monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=staging")
+    named = otlp.resource_of(load(namespace="pix")).attributes
+    assert named["service.name"] == "studio"
+    assert named["deployment.environment.name"] == "staging"
+
+
+def test_only_traces_that_are_kept_are_sent(receiver: Receiver) -> None:
+    with sending(receiver) as sent:
+        ordinary, bad = sent.traces.decided(request()), sent.traces.decided(failed())
+        sent.all()
+    assert (ordinary.kept, ordinary.trace_id) == ("", "")
+    assert set(roots(receiver)) == {bad.facts.id}
+
+
+def test_a_bad_rating_keeps_a_trace_that_waits(receiver: Receiver) -> None:
+    with sending(receiver) as sent:
+        record = sent.traces.decided(request())
+        assert sent.traces.keep(record.facts.id)
+        sent.all()
+    (root,) = roots(receiver).values()
+    assert root.trace_id.hex() == record.facts.id
+    assert not sent.traces.keep(record.facts.id)
+
+
+def test_a_trace_waits_some_minutes_for_its_rating(receiver: Receiver) -> None:
+    with sending(receiver) as sent:
+        early = sent.traces.decided(request())
+        sent.clock.now += UNDECIDED_SECONDS + 1
+        late = sent.traces.decided(request())
+        assert not sent.traces.keep(early.facts.id)
+        assert sent.traces.keep(late.facts.id)
+
+
+def test_the_number_of_traces_that_wait_for_ratings_is_bounded(receiver: Receiver) -> None:
+    with sending(receiver) as sent:
+        first = sent.traces.decided(request())
+        for _ in range(CAPACITY):
+            sent.traces.decided(request())
+        assert not sent.traces.keep(first.facts.id)
+        assert len(sent.traces._undecided) == CAPACITY
+
+
+def test_a_deleted_request_has_no_trace(receiver: Receiver) -> None:
+    with sending(receiver) as sent:
+        waiting, bad = sent.traces.decided(request()), sent.traces.decided(failed())
+        for each in (waiting, bad):
+            sent.traces.forget(each.facts.id)
+        assert not sent.traces.keep(waiting.facts.id)
+        sent.all()
+    assert not receiver.traces
+
+
+def test_under_load_traces_are_dropped_and_counted_and_have_no_exemplar() -> None:
+    sent = Sending(NOBODY)
+    for _ in range(CAPACITY):
+        sent.clock.now += 1
+        assert sent.traces.decided(failed()).trace_id
+    dropped = sent.traces.decided(failed())
+    assert (dropped.kept, dropped.trace_id, sent.count("lost")) == ("", "", 1)
+
+
+def test_the_state_of_the_callers_trace_is_passed_on(receiver: Receiver) -> None:
+    with sending(receiver) as sent:
+        sent.traces.decided(request(trace=replace(CONTEXT, state="vendor=1,other=2")))
+        sent.all()
+    (root,) = roots(receiver).values()
+    assert root.trace_id.hex() == CONTEXT.trace_id
+    assert root.parent_span_id.hex() == CONTEXT.span_id
+    assert root.trace_state == "vendor=1,other=2"
+
+
+@pytest.mark.parametrize("state", ["=", ",,,", "a" * 512, "a=\x1b[31m", "é=1", "a=1,a=2"])
+def test_a_hostile_state_harms_no_trace(receiver: Receiver, state: str) -> None:
+    with sending(receiver) as sent:
+        sent.traces.decided(request(trace=replace(CONTEXT, state=state)))
+        sent.all()
+    assert len(roots(receiver)) == 1
+
+
+def test_a_batch_has_one_span_that_is_linked_to_its_requests(receiver: Receiver) -> None:
+    call = replace(CALL, batch=2, batch_id=new_id())
+    with sending(receiver) as sent:
+        members = [
+            sent.traces.decided(replace(failed(), facts=replace(kept(PARTS, call).facts)))
+            for _ in range(2)
+        ]
+        sent.all()
+        sent.all()
+    (batch,) = [span for span in spans_of(receiver) if span.name == "batch"]
+    assert batch.trace_id.hex() == call.batch_id
+    assert {link.trace_id.hex() for link in batch.links} == {each.trace_id for each in members}
+    calls = [span for span in spans_of(receiver) if span.name == "generate_content demo"]
+    links = [(link.trace_id, link.span_id) for span in calls for link in span.links]
+    assert links == [(batch.trace_id, batch.span_id)] * 2
+    assert sent.count("sent") == 2
+
+
+@pytest.mark.parametrize("protocol", RECEIVERS)
+def test_a_receiver_that_refuses_loses_traces_which_are_counted(protocol: str) -> None:
+    with RECEIVERS[protocol]() as receiver, sending(receiver, protocol=protocol) as sent:
+        receiver.status = 400
+        sent.traces.decided(failed())
+        sent.all()
+        receiver.status = 200
+        later = sent.traces.decided(failed())
+        sent.all()
+    assert (sent.count("sent"), sent.count("lost")) == (1, 1)
+    assert set(roots(receiver)) == {later.facts.id}
+
+
+def test_the_log_tells_an_outage_and_its_end_once(
+    receiver: Receiver, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    with sending(receiver) as sent:
+        for status in (400, 400, 200, 200):
+            receiver.status = status
+            sent.traces.decided(failed())
+            sent.all()
+    said = caplog.text
+    assert said.count("traces cannot be sent") == 1
+    assert said.count("traces are sent again") == 1
+
+
+def test_what_waits_is_sent_at_the_end(receiver: Receiver) -> None:
+    meter = Meter("pix")
+    traces = Traces(load(otlp_endpoint=receiver.url, trace_ratio=1), meter)
+    sent = [traces.decided(request()) for _ in range(100)]
+    traces.stop()
+    assert set(roots(receiver)) == {each.facts.id for each in sent}
+    assert value(meter, TRACES, outcome="sent") == 100
+
+
+def test_a_receiver_that_is_silent_does_not_hold_up_the_end(receiver: Receiver) -> None:
+    receiver.answering.clear()
+    meter = Meter("pix")
+    traces = Traces(load(otlp_endpoint=receiver.url), meter)
+    for _ in range(40):
+        traces.decided(failed())
+    traces.stop(1.0)
+    receiver.answering.set()
+    assert value(meter, TRACES, outcome="lost") > 0
+
+
+def test_traces_go_on_after_a_stop(receiver: Receiver) -> None:
+    traces = Traces(load(otlp_endpoint=receiver.url), Meter("pix"))
+    for _ in range(2):
+        traces.decided(failed())
+        traces.stop()
+    assert len(roots(receiver)) == 2
+
+
+def test_a_forked_process_sends_its_own_traces_only(receiver: Receiver) -> None:
+    traces = Traces(load(otlp_endpoint=receiver.url), Meter("pix"))
+    traces.decided(failed())
+    child = os.fork()
+    if not child:
+        traces.decided(failed())
+        traces.stop()
+        os._exit(0)
+    os.waitpid(child, 0)
+    traces.stop()
+    assert len(roots(receiver)) == 2
+
+
+def test_without_a_receiver_nothing_is_sent_and_nothing_is_counted() -> None:
+    traces = Traces(load(trace_ratio=1), Meter("pix"))
+    assert traces.decided(request()).kept == "share"
+    assert traces._thread is None
+    assert not traces.keep("one")
+
+
+def test_the_applications_own_tracer_gets_the_spans_inside_its_current_span() -> None:
+    memory = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(memory))
+    tracer = provider.get_tracer("studio")
+    sent = Sending("")
+    with tracer.start_as_current_span("handler") as outer:
+        context = current_trace()
+    record = sent.traces.decided(failed(trace=context, retries=(("worker_lost", 0.1),)))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("opentelemetry.trace.get_tracer", provider.get_tracer)
+        sent.all()
+    spans: dict[str, Any] = {span.name: span for span in memory.get_finished_spans()}
+    trace_id = outer.get_span_context().trace_id
+    assert format(trace_id, "032x") == record.trace_id
+    assert {span.context.trace_id for span in spans.values()} == {trace_id}
+    request_span = spans["POST /api/edit"]
+    assert request_span.parent.span_id == outer.get_span_context().span_id
+    assert spans["denoise"].parent.span_id == spans["generate_content demo"].context.span_id
+    assert request_span.events[0].name == "retry"
+    assert request_span.attributes["error.type"] == "cuda_oom"

@@ -104,6 +104,7 @@ RATING_REASON = Label(
     values=("none", "wrong_edit", "not_followed", "artefacts", "identity_lost", "slow", OTHER),
 )
 KEPT = Label("outcome", "Result of writing the record.", values=("written", "lost", "refused"))
+SENT = Label("outcome", "Whether the trace was sent or is lost.", values=("sent", "lost"))
 
 HANDLER = Label("handler", "Route template, or `none` if no route matched.")
 METHOD = Label(
@@ -486,9 +487,7 @@ def _host(name: str, help_text: str, kind: Kind = Kind.GAUGE, *labels: Label) ->
     return Metric(name, help_text, kind, Family.HOST, labels, series=series, across=across)
 
 
-HOST_CPU = _host(
-    "host_cpu_utilization_ratio", "Share of the time of all CPU cores that is used."
-)
+HOST_CPU = _host("host_cpu_utilization_ratio", "Share of the time of all CPU cores that is used.")
 HOST_MEMORY_USED = _host("host_memory_used_bytes", "Host memory that is not available to programs.")
 HOST_MEMORY_TOTAL = _host("host_memory_total_bytes", "Size of the host's memory.")
 CGROUP_MEMORY_USED = _host(
@@ -552,18 +551,20 @@ LOG_LINES_LOST = _safelight(
     Kind.COUNTER,
 )
 RECORDS = _safelight(
-    "safelight_records_total",
-    "Records for the database: requests, assessments and ratings.",
-    Kind.COUNTER, KEPT,
-    series=len(KEPT.values or ()),
+    "safelight_records_total", "Records for the database: requests, assessments and ratings.",
+    Kind.COUNTER, KEPT, series=len(KEPT.values or ()),
 )
 RECORDS_WAITING = _safelight(
     "safelight_records_waiting", "Records that are not written to the database yet.", Kind.GAUGE
 )
+TRACES = _safelight(
+    "safelight_traces_total", "Kept traces of requests, by whether the receiver accepted them.",
+    Kind.COUNTER, SENT, series=len(SENT.values or ()),
+)
 SERIES_FOLDED = _safelight(
     "safelight_series_folded_total",
     "Events counted as `other`, because their metric has its maximum of series.",
-    Kind.COUNTER, Label("metric", "Name of the metric without its namespace."), series=30,
+    Kind.COUNTER, Label("metric", "Name of the metric without its namespace."), series=26,
 )
 EXPOSITION_SECONDS = _safelight(
     "safelight_exposition_seconds", "Time to write the last response to a scrape.",
@@ -575,13 +576,11 @@ EXPOSITION_LINES = _safelight(
 )
 NOTIFICATIONS = _safelight(
     "safelight_notifications_total", "Notifications that the relay received from Alertmanager.",
-    Kind.COUNTER, CHANNEL, DELIVERY,
-    series=len(CHANNEL.values or ()) * len(DELIVERY.values or ()),
+    Kind.COUNTER, CHANNEL, DELIVERY, series=len(CHANNEL.values or ()) * len(DELIVERY.values or ()),
 )
 NOTIFICATION_SECONDS = _safelight(
     "safelight_notification_seconds", "Time to deliver the last notification, including retries.",
-    Kind.GAUGE, CHANNEL,
-    series=len(CHANNEL.values or ()), across=Across.LAST,
+    Kind.GAUGE, CHANNEL, series=len(CHANNEL.values or ()), across=Across.LAST,
 )
 
 CATALOG: tuple[Metric, ...] = tuple(

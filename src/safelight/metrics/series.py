@@ -5,6 +5,7 @@ counts of its buckets, and one exemplar for each bucket. It is a list, or a part
 A recent maximum has its minute and the maximum of the minute before in place of the counts.
 """
 
+import re
 import threading
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -16,14 +17,14 @@ from safelight.metrics.metric import OTHER, Across, Kind, Metric
 
 Labels = tuple[str, ...]
 Row = tuple[Metric, Labels, list[float]]
-Exemplar = dict[str, str]
 
+_ID = re.compile(r"[0-9a-f]{32}")
 USED, VALUE, COUNTS = 0, 1, 2
 _MINUTE, _BEFORE = 2, 3  # of a recent maximum; VALUE is the maximum of this minute
 MINUTE_SECONDS = 60
 # Its time is written first and last: a process that reads it meanwhile finds two times.
-_EXEMPLAR = 6  # time, three parts of the trace id, value, time
-_PART = 48  # bits of a trace id that a number holds exactly
+_EXEMPLAR = 9  # time, three parts of the trace id and of the request id, value, time
+_PART = 48  # bits of an id that a number holds exactly
 
 
 class Cells(Protocol):
@@ -42,10 +43,20 @@ class Cells(Protocol):
         """Change one number."""
 
 
-class Seen(NamedTuple):
-    """An exemplar: the trace of one event, its value and its time."""
+class Exemplar:
+    """What an exemplar leads to: a trace, a request, or both. Ids have 32 hexadecimal digits."""
 
-    labels: Exemplar
+    __slots__ = ("numbers",)
+
+    def __init__(self, trace_id: str = "", request_id: str = "") -> None:
+        """Another id than of 32 hexadecimal digits counts as none."""
+        self.numbers = (*_numbers(trace_id), *_numbers(request_id))
+
+
+class Seen(NamedTuple):
+    """An exemplar as it is exposed: ids of one event, its value and its time."""
+
+    labels: dict[str, str]
     value: float
     timestamp: float
 
@@ -137,16 +148,15 @@ class Series:
         """Keep the exemplar as the last one of its bucket."""
         if not self._exemplars:
             return
-        at, trace = self.clock(), int(exemplar["trace_id"], 16)
+        at = self.clock()
         first = self._exemplars + bucket * _EXEMPLAR
-        last, part = first + _EXEMPLAR - 1, (1 << _PART) - 1
+        last = first + _EXEMPLAR - 1
         with self.lock:
             cells = self.cells
             cells[last] = at
-            cells[first + 1] = trace >> 2 * _PART
-            cells[first + 2] = trace >> _PART & part
-            cells[first + 3] = trace & part
-            cells[first + 4] = amount
+            for place, number in enumerate(exemplar.numbers, first + 1):
+                cells[place] = number
+            cells[last - 1] = amount
             cells[first] = at
 
 
@@ -239,12 +249,25 @@ def values(metric: Metric, row: Sequence[float]) -> list[float]:
 def exemplars(metric: Metric, row: Sequence[float]) -> Iterator[Seen | None]:
     """Yield the exemplar of each sample that can have one, or None."""
     for first in range(COUNTS + _counts(metric), len(row), _EXEMPLAR):
-        at, high, middle, low, value, again = row[first : first + _EXEMPLAR]
+        at, *numbers, value, again = row[first : first + _EXEMPLAR]
         if not at or at != again:  # none, or another process is just writing it
             yield None
             continue
-        trace = int(high) << 2 * _PART | int(middle) << _PART | int(low)
-        yield Seen({"trace_id": f"{trace:032x}"}, value, at)
+        ids = {"trace_id": _id(numbers[:3]), "request_id": _id(numbers[3:])}
+        yield Seen({name: text for name, text in ids.items() if text}, value, at)
+
+
+def _numbers(text: str) -> tuple[float, float, float]:
+    """Return an id as three numbers; no id as zeros."""
+    number = int(text, 16) if _ID.fullmatch(text) else 0
+    part = (1 << _PART) - 1
+    return number >> 2 * _PART, number >> _PART & part, number & part
+
+
+def _id(numbers: Sequence[float]) -> str:
+    high, middle, low = map(int, numbers)
+    number = high << 2 * _PART | middle << _PART | low
+    return f"{number:032x}" if number else ""
 
 
 def _counts(metric: Metric) -> int:

@@ -11,6 +11,7 @@ LIBRARIES = {
     "models": ("torch", "diffusers", "transformers", "safetensors"),
     "int8": ("torchao",),
     "postgres": ("psycopg",),
+    "tracing": ("opentelemetry.sdk", "opentelemetry.exporter"),
 }
 
 
@@ -24,6 +25,13 @@ def require_extras(settings: Settings) -> None:
     if settings.precision == "int8":
         require("int8")
     require_driver(settings)
+    require_exporter(settings)
+
+
+def require_exporter(settings: Settings) -> None:
+    """Raise MissingExtra if traces are to be sent and OpenTelemetry is not installed."""
+    if settings.otlp_endpoint:
+        require("tracing")
 
 
 def require_driver(settings: Settings) -> None:
@@ -34,6 +42,13 @@ def require_driver(settings: Settings) -> None:
 
 def require(extra: str) -> None:
     """Raise MissingExtra if a library of an extra is not installed."""
-    missing = [library for library in LIBRARIES[extra] if find_spec(library) is None]
+    missing = [library for library in LIBRARIES[extra] if not _is_installed(library)]
     if missing:
         raise MissingExtra(extra, *missing)
+
+
+def _is_installed(library: str) -> bool:
+    try:
+        return find_spec(library) is not None
+    except ModuleNotFoundError:  # of its parent
+        return False

@@ -25,11 +25,11 @@ from safelight.probes.heartbeat import Heartbeat
 from safelight.probes.lifespan import App, Receive, Send, pass_on
 from safelight.probes.options import WebOptions
 from safelight.probes.own_page import Refusal, answer, asgi_page
-from safelight.probes.request_counts import KeyCounts, RequestCounts
+from safelight.probes.request_counts import Key, KeyCounts, RequestCounts
 from safelight.probes.routes import NO_ROUTE, RouteKey, Routes, key_of, with_routes
 from safelight.reasons import reason_of_status
 from safelight.telemetry.record import CURRENT_REQUEST, Sink, finish
-from safelight.telemetry.traces import has_trace, trace_id_of
+from safelight.telemetry.trace_context import has_trace, sampled_id, trace_of
 
 _METHOD_NOT_ALLOWED = 405  # such a request reached no route, so it is not a model request
 _MAX_PLAIN = 1000
@@ -123,17 +123,18 @@ class AsgiProbe:
         self._judge(request)
         status, error = outcome(request.status, request.error, request.declared)
         handler = self._routes.template(scope, self._routed, root_path)
-        trace_id = request.trace_id or trace_id_of(scope["headers"])
+        trace = request.trace or trace_of(scope["headers"])
         key = (handler, scope["method"], status)
-        self._counts.count(key, (seconds, request.received_bytes, request.sent_bytes), trace_id)
+        measured = (seconds, request.received_bytes, request.sent_bytes)
+        self._counts.count(key, measured, sampled_id(trace))
         if request.reached_model(status) or (
             handler in self._model_endpoints and status != _METHOD_NOT_ALLOWED
         ):
             if handler not in self._model_endpoints:
                 self._model_endpoints.add(handler)
                 self._plain = {k: v for k, v in self._plain.items() if v.handler != handler}
-            request.exchange.trace_id = trace_id
-            self._record(request, handler, status, error)
+            request.exchange.trace = trace
+            self._record(request, key, error)
         elif request.is_simple and self._may_wait(key_of(scope), handler):
             method, status = scope["method"], request.status  # a simple request has no other
             waiting = self._counts.waiting((handler, method, status))
@@ -144,12 +145,13 @@ class AsgiProbe:
             response, known = request.response(), request.known_error
             request.declared = verdict(self._options.failed, response, known, self._guard)
 
-    def _record(self, request: AsgiRequest, handler: str, status: int, error: str | None) -> None:
-        exchange = request.exchange
+    def _record(self, request: AsgiRequest, key: Key, error: str | None) -> None:
+        exchange, (handler, method, status) = request.exchange, key
         if request.declared is not None:
             exchange.error = request.declared
         reason = error or reason_of_status(status)
-        self._sink(finish(exchange, handler, status, reason, ended=request.ended or None))
+        ended = request.ended or None
+        self._sink(finish(exchange, handler, status, reason, method=method, ended=ended))
 
     def _may_wait(self, route: RouteKey, handler: str) -> bool:
         """Return True if more such requests can be counted later.

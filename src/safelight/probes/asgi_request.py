@@ -13,7 +13,7 @@ from safelight.probes.lifespan import Receive, Send
 from safelight.reasons import NO_ERROR, reason_of_exception
 from safelight.telemetry.record import CURRENT_REQUEST, Exchange, RequestScope, enclosing_request
 from safelight.telemetry.timeline import Timeline
-from safelight.telemetry.traces import SDK, current_trace_id
+from safelight.telemetry.trace_context import SDK, TraceContext, current_trace
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class AsgiRequest:
     outer: RequestScope | None = None
     error: str | None = None
     declared: str | None = None
-    trace_id: str | None = None
+    trace: TraceContext | None = None
     _exchange: Exchange | None = None
 
     def __init__(self, receive: Receive, send: Send, shared: Shared) -> None:
@@ -80,7 +80,7 @@ class AsgiRequest:
             and self._exchange is None
             and self.error is None
             and self.declared is None
-            and self.trace_id is None
+            and self.trace is None
             and not self.left
             and not getattr(getattr(self.server_receive, "__self__", None), "disconnected", False)
         )
@@ -115,7 +115,7 @@ class AsgiRequest:
             self.status = message["status"]
             # Here, because an inner tracing middleware closes its span before the end.
             if SDK in modules:
-                self.trace_id = current_trace_id()
+                self.trace = current_trace()
         return self._send(message)
 
     def raised(self, error: BaseException) -> None:

@@ -23,7 +23,7 @@ from safelight.probes.request_counts import RequestCounts
 from safelight.reasons import reason_of_exception, reason_of_status
 from safelight.telemetry.record import CURRENT_REQUEST, Exchange, Sink, enclosing_request, finish
 from safelight.telemetry.timeline import Timeline
-from safelight.telemetry.traces import current_trace_id, trace_id_of
+from safelight.telemetry.trace_context import current_trace, sampled_id, trace_of
 
 if TYPE_CHECKING:
     from _typeshed import OptExcInfo
@@ -113,16 +113,16 @@ class FlaskProbe:
         handler, method = request.environ.get(_HANDLER, "none"), request.environ["REQUEST_METHOD"]
         key = (handler, method, status)
         measured = seconds, request.received_bytes, request.sent_bytes
-        self._counts.count(key, measured, request.trace_id)
+        self._counts.count(key, measured, sampled_id(request.trace))
         exchange = request.exchange
         unfinished = exchange.calls_running > 0 and status >= 400
         if exchange.is_model_request or unfinished or handler in self._model_endpoints:
             self._model_endpoints.add(handler)
-            exchange.trace_id = request.trace_id
+            exchange.trace = request.trace
             if request.declared is not None:
                 exchange.error = request.declared
             error = error or reason_of_status(status)
-            self.sink(finish(exchange, handler, status, error))
+            self.sink(finish(exchange, handler, status, error, method=method))
         else:
             exchange.is_over = True
 
@@ -138,6 +138,13 @@ class FlaskProbe:
         ]
         start_response("200 OK", headers)
         return [exposition.body]
+
+
+def _trace_headers(environ: WSGIEnvironment) -> Iterator[tuple[bytes, bytes]]:
+    for name in ("traceparent", "tracestate"):
+        value = environ.get(f"HTTP_{name.upper()}")
+        if value is not None:
+            yield name.encode(), value.encode("latin-1")
 
 
 def _note_route() -> None:
@@ -163,8 +170,7 @@ class _Request:
         self.received_bytes = 0
         self.sent_bytes = 0
         environ["wsgi.input"] = CountedBody(environ["wsgi.input"], self)
-        traceparent = environ.get("HTTP_TRACEPARENT", "").encode("latin-1")
-        self.trace_id = trace_id_of([(b"traceparent", traceparent)])
+        self.trace = trace_of(_trace_headers(environ))
         self._start_response = start_response
         self._probe = probe
         self._headers: list[tuple[str, str]] = []
@@ -185,7 +191,7 @@ class _Request:
     ) -> Callable[[bytes], object]:
         self.status = int(status[:3])
         self._headers = headers
-        self.trace_id = current_trace_id() or self.trace_id
+        self.trace = current_trace() or self.trace
         write = self._start_response(status, headers, exc_info)
 
         def counted(chunk: bytes) -> object:

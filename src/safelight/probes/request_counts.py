@@ -32,7 +32,7 @@ class RequestCounts:
         self._waiting: dict[Key, KeyCounts] = {}
         meter.before_expose(self.flush)
 
-    def count(self, key: Key, measured: Measured, trace_id: str | None) -> None:
+    def count(self, key: Key, measured: Measured, trace_id: str) -> None:
         """Count a request."""
         counts = self._by_key.get(key)
         if counts is None:
@@ -67,14 +67,14 @@ class KeyCounts:
         self._sent_bytes = meter.child(HTTP_RESPONSE_BYTES, handler)
         self._pending: list[Measured] = []
 
-    def count(self, measured: Measured, trace_id: str | None) -> None:
+    def count(self, measured: Measured, trace_id: str) -> None:
         """Count a request, with its trace as exemplar."""
         seconds, received_bytes, sent_bytes = measured
-        if trace_id is None:
+        if not trace_id:
             with self._lock:
                 self._add((seconds,), received_bytes, sent_bytes)
             return
-        exemplar: Exemplar = {"trace_id": trace_id}
+        exemplar = Exemplar(trace_id)
         self._requests.inc(1, exemplar)
         self._durations.observe(seconds, exemplar)
         self._received_bytes.observe(received_bytes)

@@ -144,7 +144,7 @@ def request_row(record: Record, at: float, origin: Origin, salt: str) -> Row:
         "truncated": facts.truncated,
         "degraded": ",".join(facts.degraded)[:200],
         "seed": facts.seed,
-        "trace_id": _plain(facts.trace_id, 64) if facts.trace_id else None,
+        "trace_id": record.trace_id or None,
         "background_entropy": facts.background_entropy,
         "prompt": _plain(prompt, 10_000) if prompt and origin.store_prompts else None,
         "prompt_hash": salted(prompt, salt) if prompt else None,

@@ -50,6 +50,7 @@ from safelight.telemetry.logs import configure_logging, lines_lost, log_sink
 from safelight.telemetry.meter import assessment_sink, metrics_sink, service_meter
 from safelight.telemetry.record import Record, Sink
 from safelight.telemetry.refusals import Refusals
+from safelight.telemetry.traces import Traces
 from safelight.tls import Certificate, renewing
 
 _GOVERN_SECONDS = 1.0
@@ -92,6 +93,7 @@ class Service:
         self.meter.set(REQUEST_TIMEOUT, value=settings.request_timeout_seconds)
         plan = store_config(settings)
         self.store = Store(plan, self.meter, RecorderProcess(plan)) if plan else None
+        self.traces = Traces(settings, self.meter)
         storing = (self.store.assess,) if self.store is not None else ()
         self.pool = Pool(settings, self.meter, assessors=(assessment_sink(self.meter), *storing))
         self.governor = _governor(settings, self.meter, self.pool)
@@ -112,7 +114,7 @@ class Service:
         buckets = Buckets(settings.rate_limit_per_minute, self.meter)
         api = build_api(
             self.front,
-            Feedback(self.ratings, self.store, buckets),
+            Feedback(self.ratings, self.store, buckets, self.traces),
             ready=lambda: self.pool.ready,
             lifespan=lambda _api: self._lifespan(),
         )
@@ -178,6 +180,7 @@ class Service:
             await self.pool.stop()
             if self.store is not None:
                 await asyncio.to_thread(self.store.stop)
+            await asyncio.to_thread(self.traces.stop)
             self._sampler.stop()
             self._nvml.close()
 
@@ -212,6 +215,9 @@ class Service:
 
         def write(record: Record) -> None:
             is_admitted = refusals.admits(record)
+            if is_admitted:
+                with guard:
+                    record = self.traces.decided(record)
             sinks = [counting, self.ratings.add_record]
             if is_admitted:
                 sinks.append(logging)

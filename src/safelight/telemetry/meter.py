@@ -63,7 +63,7 @@ def metrics_sink(meter: Meter, *, model: str = "") -> Sink:
 
     def write(record: Record) -> None:
         facts = record.facts
-        exemplar = {"trace_id": facts.trace_id} if facts.trace_id else None
+        exemplar = Exemplar(record.trace_id, facts.id) if record.kept else None
         requests.write(record, exemplar)
         _write_size(meter, record, exemplar)
         if facts.background_entropy is not None:

@@ -14,7 +14,8 @@ from typing import Protocol
 
 from safelight.metrics.catalog import NO_INSTRUCTION
 from safelight.reasons import NO_ERROR
-from safelight.telemetry.timeline import Timeline
+from safelight.telemetry.timeline import Part, Timeline, summed
+from safelight.telemetry.trace_context import TraceContext
 
 NORMAL = "normal"  # the priority of requests that ask for none
 
@@ -27,8 +28,9 @@ class PipelineCall:
     `warm_up` marks a call that compiled the model: its time is not representative.
 
     If one call served a batch, each of its requests has the call with its own image. Only the
-    request whose call `leads` counts the times. A call with `counted=False` belongs to another
-    watch, which counts it: here it only explains the request's stages.
+    request whose call `leads` counts the times; they have the same `batch_id`. A call with
+    `counted=False` belongs to another watch, which counts it: here it only explains the request's
+    stages.
     """
 
     pipeline: str
@@ -47,6 +49,7 @@ class PipelineCall:
     images: tuple[tuple[int, int], ...] = ()
     error: str = NO_ERROR
     batch: int = 1
+    batch_id: str = ""
     leads: bool = True
     warm_up: bool = False
     model: str = ""
@@ -61,14 +64,16 @@ class Facts:
     is True if it is above the service's limit. `calls_running` counts the calls that had not ended
     when the request was over. `prompt` and `owner` are for the records store only: no metric, log
     line or trace may contain them. `id` is unique everywhere; `key` is the id that the caller sent,
-    which is unique among the requests of this caller.
+    which is unique among the requests of this caller. `trace` is the trace in which the request
+    came, if any. `retries` are the reasons why it was tried again, each with the seconds since the
+    request began.
     """
 
     id: str = ""
     instruction_type: str = NO_INSTRUCTION
     queued: bool = False
     calls: tuple[PipelineCall, ...] = ()
-    trace_id: str | None = None
+    trace: TraceContext | None = None
     seed: int | None = None
     background_entropy: float | None = None
     busy_background: bool = False
@@ -79,6 +84,7 @@ class Facts:
     calls_running: int = 0
     priority: str = NORMAL
     key: str = ""
+    retries: tuple[tuple[str, float], ...] = ()
 
 
 _facts_of = attrgetter(*(each.name for each in fields(Facts)))
@@ -96,7 +102,7 @@ class Exchange:
     instruction_type: str = NO_INSTRUCTION
     queued: bool = False
     calls: tuple[PipelineCall, ...] = ()
-    trace_id: str | None = None
+    trace: TraceContext | None = None
     seed: int | None = None
     background_entropy: float | None = None
     busy_background: bool = False
@@ -109,6 +115,7 @@ class Exchange:
     calls_running: int = 0
     priority: str = NORMAL
     key: str = ""
+    retries: tuple[tuple[str, float], ...] = ()
     name: str = ""
     is_over: bool = False
     _noted_type: str | None = None
@@ -161,7 +168,12 @@ class Exchange:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One finished request. Metrics, log line, and stored row are written from it."""
+    """One finished request. Metrics, log line, trace, and stored row are written from it.
+
+    `parts` are its stages in their order, and `stages` their sums. `kept` is the reason why its
+    exemplars and its trace are kept, if they are; `trace_id` and `span_id` are then its trace, if
+    there is one.
+    """
 
     facts: Facts
     endpoint: str
@@ -169,6 +181,11 @@ class Record:
     error: str
     seconds: float
     stages: Mapping[str, float]
+    parts: tuple[Part, ...] = ()
+    method: str = ""
+    kept: str = ""
+    trace_id: str = ""
+    span_id: str = ""
 
     @property
     def calls(self) -> tuple[PipelineCall, ...]:
@@ -250,7 +267,13 @@ def new_id() -> str:
 
 
 def finish(
-    exchange: Exchange, endpoint: str, status_code: int, error: str, *, ended: float | None = None
+    exchange: Exchange,
+    endpoint: str,
+    status_code: int,
+    error: str,
+    *,
+    method: str = "",
+    ended: float | None = None,
 ) -> Record:
     """Return the Record of an Exchange; `error` is used if the Exchange has no error.
 
@@ -264,18 +287,29 @@ def finish(
         exchange.id = new_id()
     if exchange.error != NO_ERROR:
         error = exchange.error
-    stages = dict(timeline.seconds)
-    return Record(exchange.facts(), endpoint, status_code, error, timeline.total_seconds, stages)
+    parts = tuple(timeline.parts)
+    return Record(
+        exchange.facts(),
+        endpoint,
+        status_code,
+        error,
+        timeline.total_seconds,
+        summed(parts),
+        parts,
+        method,
+    )
 
 
 def record_of_call(call: PipelineCall) -> Record:
     """Return the Record of a pipeline call outside any request, for example in a script."""
     inside = sum(call.phases.values())
+    stages = {**call.phases, "respond": max(0.0, call.seconds - inside)}
     return Record(
         facts=Facts(id=new_id(), instruction_type=call.instruction_type, calls=(call,)),
         endpoint="none",
         status_code=200 if call.error == NO_ERROR else 500,
         error=call.error,
         seconds=call.seconds,
-        stages={**call.phases, "respond": max(0.0, call.seconds - inside)},
+        stages=stages,
+        parts=tuple(stages.items()),
     )

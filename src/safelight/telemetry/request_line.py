@@ -36,8 +36,10 @@ def as_line(record: Record) -> Line:
     }
     if not succeeded:
         line["error"] = {"type": record.error}
-    if facts.trace_id:
-        line["trace"] = {"id": facts.trace_id}
+    if record.trace_id:
+        line["trace"] = {"id": record.trace_id}
+    if record.span_id:
+        line["span"] = {"id": record.span_id}
     if facts.key:
         own["caller_request_id"] = facts.key
     if facts.seed is not None:

@@ -1,50 +1,86 @@
 """Split a request's time into stages: every moment belongs to exactly one stage."""
 
-from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from time import perf_counter
+
+Part = tuple[str, float]  # a stage, and seconds that belong to it
+_MAX_PARTS = 512  # a camera's stream calls a model for days
 
 
 class Timeline:
-    """Charges the time since the last mark to a stage; the stages sum to the total time."""
+    """Charges the time since the last mark to a stage; the stages sum to the total time.
 
-    __slots__ = ("_clock", "_last", "seconds")
+    `parts` are the marks in their order, `started` is the time of the first on the clock.
+    """
+
+    __slots__ = ("_clock", "_last", "parts", "started")
 
     def __init__(
         self, started: float | None = None, *, clock: Callable[[], float] = perf_counter
     ) -> None:
         self._clock = clock
-        self._last = clock() if started is None else started
-        self.seconds: dict[str, float] = defaultdict(float)
+        self.started = self._last = clock() if started is None else started
+        self.parts: list[Part] = []
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """Return the time of each stage so far."""
+        return summed(self.parts)
 
     @property
     def total_seconds(self) -> float:
         """Return the time charged so far."""
-        return sum(self.seconds.values())
+        return self._last - self.started
 
     def mark(self, stage: str, *, at: float | None = None) -> None:
         """Charge the time since the last mark to `stage`, until now or until `at`."""
         now = self._clock() if at is None else max(at, self._last)
-        self.seconds[stage] += now - self._last
+        self._add((stage, now - self._last))
         self._last = now
 
     def stage(self, name: str) -> "Stage":
         """Charge the time of a `with` block to a stage, also if the block raises."""
         return Stage(self, name)
 
-    def split(self, measured: Mapping[str, float], rest: str) -> None:
+    def split(
+        self,
+        measured: Mapping[str, float] | Iterable[Part],
+        rest: str,
+        *,
+        began: float | None = None,
+    ) -> None:
         """Split the time since the last mark by measured seconds; the remainder goes to `rest`.
 
-        If the measured parts exceed the elapsed time (another clock, or overlapping parts), they
-        are scaled down so that the sum stays correct.
+        `began` is when the measured parts began, on this clock; by default at the last mark, and
+        a measured part that is `rest` gets the remainder. Parts that exceed the elapsed time
+        (another clock, or overlapping parts) are scaled down, so that the sum stays correct.
         """
+        parts = list(measured.items() if isinstance(measured, Mapping) else measured)
         now = self._clock()
-        elapsed, parts = now - self._last, sum(measured.values())
-        scale = min(1.0, elapsed / parts) if parts > 0 else 0.0
-        for stage, seconds in measured.items():
-            self.seconds[stage] += seconds * scale
-        self.seconds[rest] += max(0.0, elapsed - parts * scale)
+        elapsed, known = now - self._last, sum([seconds for _, seconds in parts])
+        if known > elapsed:
+            parts = [(stage, seconds * (elapsed / known)) for stage, seconds in parts]
+        remainder = max(0.0, elapsed - known)
+        if began is None and rest in measured:
+            parts = [(stage, s + remainder * (stage == rest)) for stage, s in parts]
+            remainder = 0.0
+        before = 0.0 if began is None else min(max(0.0, began - self._last), remainder)
+        self._add((rest, before), *parts, (rest, remainder - before))
         self._last = now
+
+    def _add(self, *parts: Part) -> None:
+        """Add parts. Of too many, only the sums are kept."""
+        if len(self.parts) >= _MAX_PARTS:
+            self.parts = list(self.seconds.items())
+        self.parts += parts
+
+
+def summed(parts: Iterable[Part]) -> dict[str, float]:
+    """Return the seconds of each stage, in the order in which the stages began."""
+    seconds: dict[str, float] = {}
+    for stage, part in parts:
+        seconds[stage] = seconds.get(stage, 0.0) + part
+    return seconds
 
 
 class Stage:

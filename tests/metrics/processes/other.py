@@ -10,6 +10,7 @@ from pathlib import Path
 from safelight.metrics.catalog import CATALOG
 from safelight.metrics.metric import Across, Kind, Metric
 from safelight.metrics.processes.group import Group
+from safelight.metrics.series import Exemplar
 from safelight.metrics.table import Table
 
 ADDRESS = 8000.0
@@ -31,7 +32,7 @@ class Member:
     def enter(self, metric: Metric, *labels: str, amount: float = 1, trace: str = "") -> None:
         """Add to a counter, set a gauge or observe a value."""
         series, _ = self.table.admit(metric, labels)
-        exemplar = {"trace_id": trace} if trace else None
+        exemplar = Exemplar(trace) if trace else None
         if metric.kind is Kind.COUNTER:
             series.inc(amount, exemplar)
         elif metric.across is Across.RECENT:

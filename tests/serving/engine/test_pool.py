@@ -253,7 +253,7 @@ def test_a_worker_that_dies_young_again_and_again_rests_ever_longer(
 def test_a_worker_that_leaks_young_again_and_again_rests_although_it_served(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    served = ImageResult("gone", {}, None, None, (64, 64), truncated=False, corrupted=False)
+    served = ImageResult("gone", 0.0, [], None, None, (64, 64), truncated=False, corrupted=False)
     answer = Message(Results([served]), [b"png"])
     script(monkeypatch, LOADED, answer, Message(Poisoned("memory")))
     rests: list[float] = []

@@ -56,7 +56,7 @@ CONTENTS = st.one_of(
             st.builds(
                 FailedResult,
                 id=st.text(),
-                stages=st.dictionaries(st.text(), st.floats(allow_nan=False), max_size=3),
+                parts=st.lists(st.tuples(st.text(), st.floats(allow_nan=False)), max_size=3),
                 call=st.none(),
                 entropy_bits=st.none(),
                 reason=st.text(),
@@ -77,7 +77,9 @@ ORDER = an_order("1")
 LOAD = Load(
     ModelOrder("demo-edit"), 5.0, 10**6, OutputLimits(8, 1.0, 0.25), SamplingPlan(0.1, True, "")
 )
-IMAGE = ImageResult("1", {"decode": 0.1}, CALL, 7.25, (64, 32), truncated=False, corrupted=True)
+IMAGE = ImageResult(
+    "1", 2.5, [("decode", 0.1)], CALL, 7.25, (64, 32), truncated=False, corrupted=True
+)
 EVERY_CONTENT: list[Content] = [
     LOAD,
     Jobs(
@@ -92,8 +94,8 @@ EVERY_CONTENT: list[Content] = [
     Results(
         [
             IMAGE,
-            LabelsResult("2", {}, None, None, [("cat", 0.5)]),
-            FailedResult("3", {}, None, None, "cuda_oom", "too large", None),
+            LabelsResult("2", 2.5, [], None, None, [("cat", 0.5)]),
+            FailedResult("3", 2.5, [], None, None, "cuda_oom", "too large", None),
         ],
         BatchReport(["1", "2"], 0.5, "cap", complete=True, fits=None),
         ["diffusers"],

@@ -141,7 +141,7 @@ def test_an_edit_comes_back_as_a_png_with_all_its_time_accounted_for(desk: Desk)
         "decode_latents",
         "check",
         "encode",
-    } <= set(result.stages)
+    } <= set(dict(result.parts))
 
 
 def test_a_batch_is_one_call_whose_time_one_of_its_jobs_enters(desk: Desk) -> None:

@@ -31,7 +31,9 @@ from safelight.metrics.catalog import (
     PROBE_TIMESTAMP,
     RECORDS,
     RECORDS_WAITING,
+    SENT,
     SERIES_FOLDED,
+    TRACES,
 )
 from safelight.metrics.promql import INSTANCE, JOB
 from safelight.rules.thresholds import Thresholds
@@ -149,6 +151,14 @@ def _losses() -> tuple[Panel, ...]:
             COUNT,
             Query(NOW.select(RECORDS_WAITING), _ON),
             needs="a database of records",
+        ),
+        panel(
+            Shape.STACK,
+            "Are traces lost?",
+            "Traces that are kept. `lost`: the receiver did not accept them, or too many waited.",
+            TIMES,
+            Query(NOW.rate(TRACES, (SENT,)), by(SENT)),
+            needs="a receiver of traces (SAFELIGHT_OTLP_ENDPOINT)",
         ),
         lines(
             "Are log lines lost?",

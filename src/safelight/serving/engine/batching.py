@@ -185,7 +185,7 @@ class Batching(Predicting):
         if entry.result.done():
             return
         exchange = entry.job.exchange
-        exchange.timeline.split(result.stages, rest="transfer")
+        exchange.timeline.split(result.parts, rest="transfer", began=result.began)
         exchange.background_entropy = result.entropy_bits
         if result.call is not None:
             exchange.calls += (result.call,)

@@ -25,10 +25,12 @@ from safelight.serving.http.front import Front
 from safelight.serving.http.responses import errors_of
 from safelight.serving.http.shares import Shares
 from safelight.serving.policies.rates import Buckets
+from safelight.telemetry.traces import Traces
 
 REASONS = RATING_REASON.values or ()
 _FAILURES = (Unauthorized, Forbidden, UnknownRequest, RateLimited, Overloaded)
 _LIMIT_BYTES = 4096
+_BAD_RATING = 2  # at most: it keeps the trace of its request
 _TASKS_PER_CALLER = 16
 _WAIT_SECONDS = 5.0
 Value = TypeVar("Value")
@@ -70,8 +72,11 @@ class Forgotten(BaseModel):
 class Feedback:
     """Stores ratings. Without a database it knows only recent requests."""
 
-    def __init__(self, ratings: Ratings, store: Store | None, buckets: Buckets) -> None:
+    def __init__(
+        self, ratings: Ratings, store: Store | None, buckets: Buckets, traces: Traces
+    ) -> None:
         self._ratings = ratings
+        self._traces = traces
         self._store = store
         self._buckets = buckets
 
@@ -84,7 +89,11 @@ class Feedback:
         rating = _parsed(body)
         await self._recall(request_id, owner)
         keep = self._store.rate if self._store is not None else in_memory
-        _, changed = self._ratings.rate(request_id, owner, rating.rating, rating.reason, keep=keep)
+        new, changed = self._ratings.rate(
+            request_id, owner, rating.rating, rating.reason, keep=keep
+        )
+        if rating.rating <= _BAD_RATING:
+            self._traces.keep(new.request_id)
         return Rated(
             request_id=request_id, rating=rating.rating, reason=rating.reason, changed=changed
         )
@@ -107,6 +116,7 @@ class Feedback:
             await _result(self._store.forget(*ids))
         for each in ids:
             self._ratings.forget(each)
+            self._traces.forget(each)
         return Forgotten(request_id=request_id)
 
     async def _recall(self, request_id: str, owner: str) -> None:

@@ -24,6 +24,8 @@ def retry(handle: Handler, *, clock: Callable[[], float] | None = None) -> Handl
             now = (clock or asyncio.get_running_loop().time)()
             if job.control.stopped is not None or job.deadline <= now:
                 raise
+            exchange = job.exchange
+            exchange.retries += ((error.reason, exchange.timeline.total_seconds),)
             second = (
                 replace(job, alone=True)
                 if isinstance(error, WorkerLost)

@@ -11,6 +11,7 @@ from msgspec import Struct
 from safelight.models.backend import ModelInfo, ModelOrder, Task
 from safelight.telemetry.assessment import Assessment
 from safelight.telemetry.record import PipelineCall
+from safelight.telemetry.timeline import Part
 from safelight.telemetry.vram import Vram
 
 StopReason = Literal["queue_empty", "cap", "overlap", "deadline", "alone", "memory"]
@@ -149,13 +150,15 @@ class Step(Struct, frozen=True, tag="step"):
 
 
 class _Result(Struct, frozen=True):
-    """What every result has: where the time went, in seconds per stage, and the pipeline's call.
+    """What every result has: where the time went, as parts in their order, and the pipeline's call.
 
-    `entropy_bits` is the entropy of the input image's background.
+    `began` is when the worker got the job, on the machine's monotonic clock, which all processes
+    share. `entropy_bits` is the entropy of the input image's background.
     """
 
     id: str
-    stages: dict[str, float]
+    began: float
+    parts: list[Part]
     call: PipelineCall | None
     entropy_bits: float | None
 

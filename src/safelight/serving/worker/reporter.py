@@ -82,7 +82,12 @@ class Reporter:
         if isinstance(outputs[0], Labels):
             results = [
                 LabelsResult(
-                    job.id, dict(job.timeline.seconds), call, job.entropy_bits, list(labels.scores)
+                    job.id,
+                    job.timeline.started,
+                    job.timeline.parts,
+                    call,
+                    job.entropy_bits,
+                    list(labels.scores),
                 )
                 for job, call, labels in zip(jobs, calls, outputs, strict=True)
                 if isinstance(labels, Labels)
@@ -107,9 +112,15 @@ class Reporter:
                 return
             png = encoded(image.pixels, job.size)
             job.timeline.mark("encode")
-            stages = dict(job.timeline.seconds)
             result = ImageResult(
-                job.id, stages, call, job.entropy_bits, job.size, image.truncated, corrupted
+                job.id,
+                job.timeline.started,
+                job.timeline.parts,
+                call,
+                job.entropy_bits,
+                job.size,
+                image.truncated,
+                corrupted,
             )
             self.send([result], [png])
             error = StructureCorruption.reason if corrupted else NO_ERROR

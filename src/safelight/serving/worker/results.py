@@ -9,19 +9,21 @@ from safelight.models.backend import Backend
 from safelight.reasons import NO_ERROR, reason_of_exception
 from safelight.serving.wire.schema import FailedResult
 from safelight.serving.worker.choice import Prepared
-from safelight.telemetry.record import PipelineCall
+from safelight.telemetry.record import PipelineCall, new_id
 
 
 def calls_of(jobs: Sequence[Prepared], call: PipelineCall | None) -> list[PipelineCall | None]:
     """Return the pipeline call for each job of a batch. Only the first job counts its time."""
     if call is None:
         return [None] * len(jobs)
+    batch_id = new_id() if len(jobs) > 1 else ""
     return [
         replace(
             call,
             images=call.images[place : place + 1],
             leads=place == 0,
             batch=len(jobs),
+            batch_id=batch_id,
             instruction_type=job.instruction_type,
         )
         for place, job in enumerate(jobs)
@@ -44,9 +46,9 @@ def failed_result(
     job: Prepared, failure: SafelightError, call: PipelineCall | None, invalidity: str | None = None
 ) -> FailedResult:
     """Return the result of a job that failed."""
-    stages = dict(job.timeline.seconds)
+    began, parts = job.timeline.started, job.timeline.parts
     reason, detail = failure.reason, str(failure)
-    return FailedResult(job.id, stages, call, job.entropy_bits, reason, detail, invalidity)
+    return FailedResult(job.id, began, parts, call, job.entropy_bits, reason, detail, invalidity)
 
 
 def as_failure(error: Exception) -> SafelightError:
