@@ -32,7 +32,8 @@ def _flooded(meter: "object") -> "object":
     from safelight.probes.asgi import AsgiProbe
     from safelight.quality.instructions import load_taxonomy
     from safelight.telemetry.meter import metrics_sink
-    from safelight.telemetry.record import PipelineCall, current_exchange
+    from safelight.telemetry.record import PipelineCall
+    from safelight.telemetry.scope import current_exchange
 
     classify = load_taxonomy().classify
 

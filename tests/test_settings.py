@@ -108,6 +108,7 @@ WRONG: dict[str, tuple[str, ...]] = {
     "log_private": ("", "perhaps"),
     "otlp_endpoint": ("localhost:4318", "http://", "ftp://localhost"),
     "otlp_protocol": ("", "http/json"),
+    "trace_url": ("localhost/{trace_id}", "http://localhost/", "http://a b/{trace_id}"),
     "trace_ratio": ("-0.1", "1.1", "nan"),
     "records_url": (
         "records.db",

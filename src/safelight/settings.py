@@ -401,6 +401,11 @@ class Settings(BaseSettings):
     otlp_protocol: Literal["http/protobuf", "grpc"] = Field(
         "http/protobuf", description="Protocol of the receiver; ports 4318 and 4317 are usual."
     )
+    trace_url: str = Field(
+        "",
+        pattern=r"^(|https?://\S+\{trace_id\}\S*)$",
+        description="Page of a trace, such as http://localhost:16686/trace/{trace_id}.",
+    )
     trace_ratio: float = Field(
         0.05,
         ge=0,

@@ -29,7 +29,8 @@ from safelight.metrics.page import Readers
 from safelight.metrics.registry import Meter
 from safelight.probes.asgi import AppProbe, AsgiProbe
 from safelight.probes.declare import fail
-from safelight.telemetry.record import Record, current_exchange
+from safelight.telemetry.record import Record
+from safelight.telemetry.scope import current_exchange
 from safelight.telemetry.trace_context import sampled_id
 from tests.probes.web import (
     EMPTY_BODY,

@@ -17,7 +17,8 @@ from safelight.metrics.catalog import (
 )
 from safelight.metrics.registry import Meter
 from safelight.probes.flask import FlaskProbe
-from safelight.telemetry.record import Record, current_exchange
+from safelight.telemetry.record import Record
+from safelight.telemetry.scope import current_exchange
 from tests.probes.web import TRACE, TRACEPARENT, call_model
 from tests.reading import OPENMETRICS, at_once, series, text, value
 

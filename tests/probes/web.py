@@ -6,7 +6,8 @@ from typing import Any
 
 import httpx
 
-from safelight.telemetry.record import PipelineCall, current_exchange
+from safelight.telemetry.record import PipelineCall
+from safelight.telemetry.scope import current_exchange
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 TRACEPARENT = f"00-{TRACE}-b7ad6b7169203331-01"

@@ -231,7 +231,7 @@ def test_forks_at_any_moment_keep_no_recorder_alive(
 ) -> None:
     program = """
         import threading
-        from safelight.records.remote import _STOP_SECONDS
+        from safelight.telemetry.helper import _STOP_SECONDS
         def work():
             for number in range(2):
                 store.write(a_record(str(number)))

@@ -3,7 +3,8 @@
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from time import monotonic
 from typing import Any
 
@@ -18,6 +19,7 @@ from safelight.stack.tools.check import TIMEOUT_SECONDS, Checker, Result, verify
 from safelight.stack.tools.samples import parse_task, photo
 from tests.asking import HTTP
 from tests.stack.waiting import all_gone, consecutive_ports, eventually, free_ports, process_tree
+from tests.telemetry.receiver import Receiver, http_receiver
 
 NAMESPACE = "instructpix2pix"
 EDITOR, GENERATOR, RECOGNISER = "instructpix2pix", "zimage", "recognition"  # service names
@@ -33,6 +35,8 @@ class Real:
     prometheus: str
     first_sample_seconds: float
     results: dict[str, list[Result]]
+    receiver: Receiver = field(repr=False)
+    state: Path
 
     def get(self, path: str, **params: str) -> Any:
         response = HTTP.get(f"{self.prometheus}/api/v1/{path}", params=params, timeout=10)
@@ -77,6 +81,11 @@ def _settings(folder: Any) -> Settings:
 
 @pytest.fixture(scope="package")
 def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Real]:
+    with http_receiver() as receiver:
+        yield from _real(tmp_path_factory, receiver)
+
+
+def _real(tmp_path_factory: pytest.TempPathFactory, receiver: Receiver) -> Iterator[Real]:
     settings = _settings(tmp_path_factory.mktemp("state"))
     started = monotonic()
 
@@ -87,9 +96,10 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Real]:
     try:
         with pytest.MonkeyPatch.context() as environment:  # the services inherit it
             environment.setenv("SAFELIGHT_QUALITY_SAMPLE_RATIO", "1")
+            environment.setenv("SAFELIGHT_OTLP_ENDPOINT", receiver.url)
             assert stack.start(), "the stack was not ready in time"
         service, prometheus = (stack.plan.find(name).url for name in (EDITOR, PROMETHEUS))
-        first = Real(stack, service, prometheus, 0, {})
+        first = Real(stack, service, prometheus, 0, {}, receiver, settings.state_folder)
         eventually(
             lambda: first.query(f"{NAMESPACE}_workers_ready == 1"), within=60, what="a first sample"
         )
@@ -98,7 +108,7 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Real]:
         with ThreadPoolExecutor(len(names)) as pool:
             verified = pool.map(lambda name: _verify(stack, name), names)
             results = dict(zip(names, verified, strict=True))
-        yield Real(stack, service, prometheus, seconds, results)
+        yield Real(stack, service, prometheus, seconds, results, receiver, settings.state_folder)
     finally:
         # Only the processes of this stack: services of other tests may run too.
         processes = [one for running in stack._running for one in process_tree(running.pid)]

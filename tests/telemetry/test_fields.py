@@ -169,7 +169,7 @@ def test_no_line_of_a_service_has_a_prompt_a_path_or_a_header_of_a_caller(
 
 def test_every_field_of_the_table_is_written_by_someone(lines: list[dict[str, Any]]) -> None:
     facts = {"seed": 1, "background_entropy": 7.0, "trace_id": TRACE, "key": "k"}
-    record = changed(RECORD, calls=(CALL,), error="timeout", **facts)
+    record = changed(RECORD, calls=(CALL,), error="timeout", span_id=TRACE[:16], **facts)
     found = {*NAMES, *flat(as_fields(record)), *(name for line in lines for name in flat(line))}
     found |= {name for event in BY_MESSAGE.values() for name in event}
     # Other code names them, or no request has every stage.

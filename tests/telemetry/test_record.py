@@ -1,14 +1,7 @@
 from safelight.metrics.catalog import NO_INSTRUCTION
 from safelight.reasons import NO_ERROR
-from safelight.telemetry.record import (
-    CURRENT_REQUEST,
-    Exchange,
-    PipelineCall,
-    RequestScope,
-    current_exchange,
-    finish,
-    record_of_call,
-)
+from safelight.telemetry.record import Exchange, PipelineCall, finish, record_of_call
+from safelight.telemetry.scope import CURRENT_REQUEST, RequestScope, current_exchange
 from safelight.telemetry.timeline import Timeline
 from tests.reading import FakeClock
 

@@ -1,9 +1,12 @@
 """Traces as real receivers get them, by HTTP and gRPC."""
 
 import os
+import re
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from random import Random
 from typing import Any
 
 import pytest
@@ -11,14 +14,15 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from safelight.metrics.catalog import TRACES
+from safelight.metrics.catalog import STAGES, TRACES
 from safelight.metrics.registry import Meter
 from safelight.settings import load
-from safelight.telemetry import otlp
+from safelight.telemetry.meter import metrics_sink
 from safelight.telemetry.record import Record, new_id
 from safelight.telemetry.trace_context import TraceContext, current_trace
 from safelight.telemetry.traces import CAPACITY, UNDECIDED_SECONDS, Traces
-from tests.reading import FakeClock, value
+from tests.reading import OPENMETRICS, FakeClock, text, value
+from tests.telemetry.received import resource_of, roots, spans_of
 from tests.telemetry.receiver import RECEIVERS, Receiver, http_receiver
 from tests.telemetry.test_spans import CALL, ENDED, PARTS, kept
 
@@ -47,9 +51,9 @@ class Sending:
         self.traces = Traces(settings, self.meter, clock=self.clock, wall_clock=lambda: ENDED)
         self.traces._start = lambda: None  # type: ignore[method-assign]
 
-    def all(self) -> None:
+    def all(self, *, is_end: bool = False) -> None:
         """Send everything."""
-        while self.traces.step():
+        while self.traces.step(is_end=is_end):
             pass
 
     def count(self, outcome: str) -> float:
@@ -62,33 +66,13 @@ def sending(receiver: Receiver, **options: Any) -> Iterator[Sending]:
     try:
         yield made
     finally:
-        made.traces._sender.finish()
+        made.traces._sender.close()
 
 
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
     with http_receiver() as running:
         yield running
-
-
-def spans_of(receiver: Receiver) -> list[Any]:
-    return [
-        span
-        for each in receiver.traces
-        for resource in each.resource_spans
-        for scope in resource.scope_spans
-        for span in scope.spans
-    ]
-
-
-def roots(receiver: Receiver) -> dict[str, Any]:
-    """Return the span of each request by its id."""
-    found = {}
-    for span in spans_of(receiver):
-        names = {each.key: each.value.string_value for each in span.attributes}
-        if "safelight.request.id" in names:
-            found[names["safelight.request.id"]] = span
-    return found
 
 
 @pytest.mark.parametrize("protocol", RECEIVERS)
@@ -109,19 +93,23 @@ def test_the_resource_names_the_service(receiver: Receiver) -> None:
     with sending(receiver) as sent:
         sent.traces.decided(failed())
         sent.all()
-    (resource,) = receiver.traces[0].resource_spans
-    names = {each.key: each.value.string_value for each in resource.resource.attributes}
+    names = resource_of(receiver)
     assert names["service.name"] == "pix"
     assert names["service.version"]
     assert names["service.instance.id"]
 
 
-def test_the_users_own_variables_name_the_service(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_users_own_variables_name_the_service(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("OTEL_SERVICE_NAME", "studio")
     monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=staging")
-    named = otlp.resource_of(load(namespace="pix")).attributes
-    assert named["service.name"] == "studio"
-    assert named["deployment.environment.name"] == "staging"
+    with sending(receiver) as sent:
+        sent.traces.decided(failed())
+        sent.all()
+    names = resource_of(receiver)
+    assert names["service.name"] == "studio"
+    assert names["deployment.environment.name"] == "staging"
 
 
 def test_only_traces_that_are_kept_are_sent(receiver: Receiver) -> None:
@@ -145,6 +133,8 @@ def test_a_bad_rating_keeps_a_trace_that_waits(receiver: Receiver) -> None:
 def test_a_trace_waits_some_minutes_for_its_rating(receiver: Receiver) -> None:
     with sending(receiver) as sent:
         early = sent.traces.decided(request())
+        sent.clock.now += 1
+        assert early.facts.id in sent.traces._undecided
         sent.clock.now += UNDECIDED_SECONDS + 1
         late = sent.traces.decided(request())
         assert not sent.traces.keep(early.facts.id)
@@ -155,9 +145,18 @@ def test_the_number_of_traces_that_wait_for_ratings_is_bounded(receiver: Receive
     with sending(receiver) as sent:
         first = sent.traces.decided(request())
         for _ in range(CAPACITY):
+            sent.clock.now += 0.1
             sent.traces.decided(request())
         assert not sent.traces.keep(first.facts.id)
         assert len(sent.traces._undecided) == CAPACITY
+
+
+def test_of_very_many_requests_only_some_wait_for_a_rating(receiver: Receiver) -> None:
+    with sending(receiver) as sent:
+        for _ in range(3000):
+            sent.clock.now += 1 / 3000
+            sent.traces.decided(request())
+        assert 18 <= len(sent.traces._undecided) <= 21
 
 
 def test_a_deleted_request_has_no_trace(receiver: Receiver) -> None:
@@ -268,6 +267,42 @@ def test_traces_go_on_after_a_stop(receiver: Receiver) -> None:
         traces.decided(failed())
         traces.stop()
     assert len(roots(receiver)) == 2
+
+
+def random_request(chance: Random) -> Record:
+    stages = [(stage, chance.expovariate(3)) for stage in chance.choices(STAGES, k=12)]
+    record = request(given=tuple(stages), degraded=("steps",) * chance.choice((0, 0, 0, 1)))
+    is_failure = chance.random() < 0.02
+    return replace(record, status_code=500, error="cuda_oom") if is_failure else record
+
+
+def test_every_exemplar_of_ten_thousand_requests_leads_to_a_trace_that_arrived(
+    receiver: Receiver,
+) -> None:
+    chance = Random(20261201)
+    seconds: dict[str, float] = {}
+    with sending(receiver, ratio=0.05) as sent:
+        write = metrics_sink(sent.meter)
+        for number in range(10_000):
+            sent.clock.now += 0.005  # 200 requests a second
+            record = sent.traces.decided(random_request(chance))
+            write(record)
+            seconds[record.facts.id] = record.seconds
+            if number % 500 == 0:
+                sent.all()
+        sent.all()
+        page = text(sent.meter, OPENMETRICS)
+    exemplars = set(re.findall(r'# {request_id="(\w+)",trace_id="(\w+)"}', page))
+    assert len(exemplars) > 50
+    assert sent.count("lost") == 0
+    arrived, spans = roots(receiver), defaultdict(list)
+    for span in spans_of(receiver):
+        if span.name in STAGES:
+            spans[span.trace_id.hex()].append(span.end_time_unix_nano - span.start_time_unix_nano)
+    assert sent.count("sent") == len(arrived)
+    for request_id, trace_id in exemplars:
+        assert arrived[request_id].trace_id.hex() == trace_id
+        assert abs(sum(spans[trace_id]) / 1e9 - seconds[request_id]) < 0.001
 
 
 def test_a_forked_process_sends_its_own_traces_only(receiver: Receiver) -> None:

@@ -97,7 +97,7 @@ def show(
     if not lines:
         out.print(Text(f"  {complaint}", style="dim"), soft_wrap=True)
     _print_heading("trace and images", out)
-    out.print(f"  trace {_text(row, 'trace_id') or 'none: the caller sampled none'}")
+    out.print(Text(f"  {_trace(row)}"), soft_wrap=True)
     out.print(Text(f"  {_saved(images, samples, row)}"), soft_wrap=True)
     _print_findings(row, prometheus, out)
 
@@ -173,6 +173,15 @@ def _print_stages(row: Row, usual: dict[str, float], out: Console) -> None:
     out.print(table)
     if not usual:
         out.print(Text("  too few earlier requests of this type to compare with", style="dim"))
+
+
+def _trace(row: Row) -> str:
+    """Return what there is to say of the trace of a request."""
+    trace_id, page = _text(row, "trace_id"), load().trace_url
+    if not trace_id:
+        return "no trace: this request was ordinary, or there is no receiver (docs/tracing.md)"
+    link = page.replace("{trace_id}", trace_id) if page else "SAFELIGHT_TRACE_URL makes a link"
+    return f"trace {trace_id}  {link}"
 
 
 def _saved(images: tuple[bytes, bytes] | None, folder: Path | None, row: Row) -> str:

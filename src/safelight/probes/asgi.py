@@ -28,7 +28,8 @@ from safelight.probes.own_page import Refusal, answer, asgi_page
 from safelight.probes.request_counts import Key, KeyCounts, RequestCounts
 from safelight.probes.routes import NO_ROUTE, RouteKey, Routes, key_of, with_routes
 from safelight.reasons import reason_of_status
-from safelight.telemetry.record import CURRENT_REQUEST, Sink, finish
+from safelight.telemetry.record import Sink, finish
+from safelight.telemetry.scope import CURRENT_REQUEST
 from safelight.telemetry.trace_context import has_trace, sampled_id, trace_of
 
 _METHOD_NOT_ALLOWED = 405  # such a request reached no route, so it is not a model request

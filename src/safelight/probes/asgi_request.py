@@ -11,7 +11,8 @@ from safelight.probes.declare import BODY_LIMIT_BYTES, Response
 from safelight.probes.heartbeat import Heartbeat
 from safelight.probes.lifespan import Receive, Send
 from safelight.reasons import NO_ERROR, reason_of_exception
-from safelight.telemetry.record import CURRENT_REQUEST, Exchange, RequestScope, enclosing_request
+from safelight.telemetry.record import Exchange
+from safelight.telemetry.scope import CURRENT_REQUEST, RequestScope, enclosing_request
 from safelight.telemetry.timeline import Timeline
 from safelight.telemetry.trace_context import SDK, TraceContext, current_trace
 

@@ -15,13 +15,8 @@ from safelight.metrics.registry import Meter
 from safelight.probes.guard import Guard
 from safelight.probes.timers import CudaTimer
 from safelight.telemetry.meter import observe_steps
-from safelight.telemetry.record import (
-    CURRENT_REQUEST,
-    PipelineCall,
-    RequestScope,
-    Sink,
-    record_of_call,
-)
+from safelight.telemetry.record import PipelineCall, Sink, record_of_call
+from safelight.telemetry.scope import CURRENT_REQUEST, RequestScope
 
 Requests = tuple[RequestScope, ...]
 

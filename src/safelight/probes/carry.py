@@ -10,7 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import Token
 
-from safelight.telemetry.record import CURRENT_REQUEST, RequestScope
+from safelight.telemetry.scope import CURRENT_REQUEST, RequestScope
 
 Submit = Callable[..., Future[object]]
 Start = Callable[[threading.Thread], None]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from safelight.metrics.metric import OTHER
 from safelight.probes.guard import Guard
 from safelight.reasons import ERROR_CLASSES, NO_ERROR, REASONS
-from safelight.telemetry.record import CURRENT_REQUEST, RequestScope
+from safelight.telemetry.scope import CURRENT_REQUEST, RequestScope
 
 BODY_LIMIT_BYTES = 65_536
 _TYPE_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")

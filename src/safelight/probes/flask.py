@@ -21,7 +21,8 @@ from safelight.probes.options import WebOptions
 from safelight.probes.own_page import Refusal, wsgi_page
 from safelight.probes.request_counts import RequestCounts
 from safelight.reasons import reason_of_exception, reason_of_status
-from safelight.telemetry.record import CURRENT_REQUEST, Exchange, Sink, enclosing_request, finish
+from safelight.telemetry.record import Exchange, Sink, finish
+from safelight.telemetry.scope import CURRENT_REQUEST, enclosing_request
 from safelight.telemetry.timeline import Timeline
 from safelight.telemetry.trace_context import current_trace, sampled_id, trace_of
 

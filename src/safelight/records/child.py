@@ -1,15 +1,8 @@
-"""The recorder process: `python -m safelight.records.child FD`, which `remote.py` starts.
+"""The recorder process: `python -m safelight.records.child FD`, which `remote.py` starts."""
 
-It ends when the other end of its socket is closed, and not by a signal that Ctrl-C or a service
-manager sends to the whole group: the service stops first, and sends its last records.
-"""
-
-import ctypes
-import gc
-import os
-import signal
 import sys
-from multiprocessing.connection import Connection
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import msgspec
 
@@ -33,32 +26,15 @@ from safelight.records.messages import (
 )
 from safelight.records.recorder import Recorder
 from safelight.records.rows import DatabaseFailed
-
-_NICENESS = 10
-_PR_SET_PDEATHSIG = 1  # prctl(2)
+from safelight.telemetry.helper import serve_calls
 
 
-def main(file: int) -> None:
-    """Do what the store asks for until it closes the connection."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
-    os.nice(_NICENESS)
-    # A stopped recorder goes on when its service ends, and then ends too.
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGCONT)
-    with Connection(file) as connection:
-        config = msgspec.msgpack.decode(connection.recv_bytes(), type=StoreConfig)
-        serve(connection, Recorder(config))
-
-
-def serve(connection: Connection, recorder: Recorder) -> None:
-    """Answer calls until the connection is closed."""
-    gc.freeze()
+@contextmanager
+def begin(config: bytes) -> Iterator[Callable[[bytes], bytes]]:
+    """Open a recorder; yield the function that answers the store's calls."""
+    recorder = Recorder(msgspec.msgpack.decode(config, type=StoreConfig))
     try:
-        while True:
-            call = CALLS.decode(connection.recv_bytes())
-            connection.send_bytes(ENCODER.encode(answer(recorder, call)))
-    except (EOFError, ConnectionError):
-        pass
+        yield lambda call: ENCODER.encode(answer(recorder, CALLS.decode(call)))
     finally:
         recorder.close()
 
@@ -91,4 +67,4 @@ def _done(recorder: Recorder, call: Call) -> Reply:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    serve_calls(int(sys.argv[1]), begin)

@@ -43,8 +43,7 @@ safelight show ID --log safelight.log                       # the request on one
 
 The verdict on an image is the `error.type` of its request, such as `invalid_output`. A deployment
 is `listening` with another `service.version` or `safelight.model.model`. `trace.id` is there if the
-caller sent a sampled `traceparent` header. Safelight makes no spans of its own, so there is no
-`span.id`.
+trace is kept, and `span.id` if Safelight sends its spans ([tracing.md](tracing.md)).
 """
 
 

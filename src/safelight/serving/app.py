@@ -86,11 +86,7 @@ class Service:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.meter = service_meter(settings.namespace)
-        self.meter.before_expose(
-            lambda: self.meter.set_total(LOG_LINES_LOST, value=float(lines_lost()))
-        )
-        self.meter.set(REQUEST_TIMEOUT, value=settings.request_timeout_seconds)
+        self.meter = _meter(settings)
         plan = store_config(settings)
         self.store = Store(plan, self.meter, RecorderProcess(plan)) if plan else None
         self.traces = Traces(settings, self.meter)
@@ -239,6 +235,13 @@ def serve(settings: Settings) -> None:
     """Run the service until SIGTERM or Ctrl-C. Raises Unusable."""
     configure_logging(settings.log_format, settings)
     Service(settings).run()
+
+
+def _meter(settings: Settings) -> Meter:
+    meter = service_meter(settings.namespace)
+    meter.before_expose(lambda: meter.set_total(LOG_LINES_LOST, value=float(lines_lost())))
+    meter.set(REQUEST_TIMEOUT, value=settings.request_timeout_seconds)
+    return meter
 
 
 def _sampler(settings: Settings, meter: Meter, nvml: NvmlProbe) -> Sampler:

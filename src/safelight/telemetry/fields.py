@@ -71,7 +71,8 @@ _REQUEST = (
     Field("http.request.id", "keyword", "Id that the server gave to the request.", "5c1f…"),
     Field("http.response.status_code", "long", "Status of the response.", 200),
     Field("url.path", "wildcard", "Route of the request.", "/api/edit"),
-    Field("trace.id", "keyword", "Trace of a sampled request.", "0af7651916cd43dd8448eb211c80319c"),
+    Field("trace.id", "keyword", "Trace of the request.", "0af7651916cd43dd8448eb211c80319c"),
+    Field("span.id", "keyword", "Span of the request in it.", "b7ad6b7169203331"),
     Field(
         "safelight.caller_request_id",
         "keyword",

@@ -3,14 +3,12 @@
 This module imports OpenTelemetry, so it is imported only when there are spans to send.
 """
 
-import os
-import socket
-from collections.abc import Iterator, Sequence
+import logging
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 
 from opentelemetry import trace
-from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, attach, detach, set_value
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
@@ -18,36 +16,41 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 from opentelemetry.trace.span import TraceState
 
-from safelight.settings import Settings
 from safelight.telemetry.spans import Place, Span, Value
 from safelight.telemetry.trace_context import TraceContext
 
 _SCOPE = "safelight"
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 _TIMEOUT_SECONDS = 5.0
+_MAX_COMPLAINT = 300  # characters
 
 
 class Receiver:
     """An OTLP receiver of spans. For one thread."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._exporter = _exporter(settings)
-        self._resource = resource_of(settings)
+    def __init__(self, endpoint: str, protocol: str, resource: Mapping[str, str]) -> None:
+        self._exporter = _exporter(endpoint, protocol)
+        self._resource = _Resource.of(resource)
         self._scope = InstrumentationScope(_SCOPE, version("safelight"))
 
-    def send(self, requests: Sequence[tuple[Sequence[Span], str]]) -> bool:
-        """Send the spans of requests, each with its `tracestate`. Return whether they arrived."""
+    def send(self, requests: Sequence[tuple[Sequence[Span], str]]) -> str:
+        """Send the spans of requests, each with its `tracestate`.
+
+        Return why the receiver did not take them; empty if it did.
+        """
         spans = [self._readable(span, state) for own, state in requests for span in own]
-        with _uninstrumented():
-            return self._exporter.export(spans) is SpanExportResult.SUCCESS
+        with _heard() as complaints:
+            if self._exporter.export(spans) is SpanExportResult.SUCCESS:
+                return ""
+        return " ".join(complaints)[:_MAX_COMPLAINT] or "the exporter gave no reason"
 
     def close(self) -> None:
-        """Give up what is being sent, and close the connection. Any thread may call this."""
+        """Close the connection."""
         self._exporter.shutdown()
 
     def _readable(self, span: Span, state: str) -> ReadableSpan:
         """Return a span as the exporter reads it: a tracer would take several times as long."""
-        parent = None if span.parent is None else _context(span.parent)
+        parent = None if span.parent is None else _context(span.parent, is_remote=span.is_server)
         return ReadableSpan(
             span.name,
             _context(span.place, state),
@@ -85,30 +88,40 @@ def send_through_provider(spans: Sequence[Span], outer: TraceContext) -> None:
         made.end(span.end)
 
 
-def resource_of(settings: Settings) -> Resource:
-    """Return what OTLP receivers know of this service. The user's OTEL_* variables win."""
-    own = {
-        "service.name": settings.namespace,
-        "service.version": version("safelight"),
-        "service.instance.id": f"{socket.gethostname()}:{os.getpid()}",
-    }
-    return Resource.create({**own, **OTELResourceDetector().detect().attributes})
+class _Resource(Resource):
+    """A resource whose hash is known: the exporter asks for it once per span."""
+
+    _known: int = 0
+
+    @classmethod
+    def of(cls, own: Mapping[str, str]) -> "_Resource":
+        """Return the resource of a service. The user's OTEL_* variables win."""
+        found = Resource.create({**own, **OTELResourceDetector().detect().attributes})
+        resource = cls(found.attributes, found.schema_url)
+        resource._known = Resource.__hash__(resource)
+        return resource
+
+    def __hash__(self) -> int:
+        return self._known
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
 
 
-def _exporter(settings: Settings) -> SpanExporter:
-    if settings.otlp_protocol == "grpc":
+def _exporter(endpoint: str, protocol: str) -> SpanExporter:
+    if protocol == "grpc":
         from opentelemetry.exporter.otlp.proto.grpc import trace_exporter as grpc_exporter
 
-        return grpc_exporter.OTLPSpanExporter(settings.otlp_endpoint, timeout=_TIMEOUT_SECONDS)
+        return grpc_exporter.OTLPSpanExporter(endpoint, timeout=_TIMEOUT_SECONDS)
     from opentelemetry.exporter.otlp.proto.http import trace_exporter
 
-    url = f"{settings.otlp_endpoint.rstrip('/')}/v1/traces"
+    url = f"{endpoint.rstrip('/')}/v1/traces"
     return trace_exporter.OTLPSpanExporter(url, timeout=_TIMEOUT_SECONDS)
 
 
-def _context(place: Place, state: str = "") -> SpanContext:
+def _context(place: Place, state: str = "", *, is_remote: bool = False) -> SpanContext:
     states = TraceState.from_header([state]) if state else None
-    return SpanContext(place.trace_id, place.span_id, False, _SAMPLED, states)  # noqa: FBT003
+    return SpanContext(place.trace_id, place.span_id, is_remote, _SAMPLED, states)
 
 
 def _kind(span: Span) -> SpanKind:
@@ -124,10 +137,21 @@ def _status(span: Span) -> Status:
 
 
 @contextmanager
-def _uninstrumented() -> Iterator[None]:
-    """Keep an instrumented HTTP client from making spans of the spans that it sends."""
-    token = attach(set_value(_SUPPRESS_INSTRUMENTATION_KEY, value=True))
+def _heard() -> Iterator[list[str]]:
+    """Collect what the exporter logs, which would not be in the format of the service's log."""
+    ear, exporters = _Ear(), logging.getLogger("opentelemetry")
+    exporters.addHandler(ear)
+    exporters.propagate = False
     try:
-        yield
+        yield ear.heard
     finally:
-        detach(token)
+        exporters.removeHandler(ear)
+
+
+class _Ear(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__()
+        self.heard: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.heard.append(record.getMessage())

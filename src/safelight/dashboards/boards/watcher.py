@@ -152,8 +152,7 @@ def _losses() -> tuple[Panel, ...]:
             Query(NOW.select(RECORDS_WAITING), _ON),
             needs="a database of records",
         ),
-        panel(
-            Shape.STACK,
+        lines(
             "Are traces lost?",
             "Traces that are kept. `lost`: the receiver did not accept them, or too many waited.",
             TIMES,

@@ -46,7 +46,8 @@ from safelight.serving.job import (
 )
 from safelight.serving.policies.rates import Buckets
 from safelight.settings import Settings
-from safelight.telemetry.record import Exchange, current_exchange
+from safelight.telemetry.record import Exchange
+from safelight.telemetry.scope import current_exchange
 from safelight.telemetry.timeline import Timeline
 
 _SIDE = 1024  # pixels; if neither the settings nor the model set a limit

@@ -9,7 +9,7 @@ from starlette.exceptions import HTTPException
 from safelight.errors import InternalError, SafelightError, Unauthorized
 from safelight.reasons import reason_of_status
 from safelight.serving.http.naming import REQUEST_ID, id_headers
-from safelight.telemetry.record import current_exchange
+from safelight.telemetry.scope import current_exchange
 
 MEDIA_TYPE = "application/problem+json"
 

@@ -20,7 +20,8 @@ from safelight.serving.worker.images import encoded
 from safelight.serving.worker.results import as_failure, calls_of, failed_result
 from safelight.serving.worker.stage import Stage
 from safelight.serving.worker.steps import Steps
-from safelight.telemetry.record import PipelineCall, RequestScope
+from safelight.telemetry.record import PipelineCall
+from safelight.telemetry.scope import RequestScope
 
 _THREADS = 2
 

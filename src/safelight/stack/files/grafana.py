@@ -68,11 +68,22 @@ def datasource(url: str) -> str:
         "jsonData": {
             "timeInterval": "5s",
             "httpMethod": "POST",
-            # An exemplar leads to its trace, if Grafana has a source of traces with this uid.
-            "exemplarTraceIdDestinations": [{"name": "trace_id", "datasourceUid": "tempo"}],
+            "exemplarTraceIdDestinations": _DESTINATIONS,
         },
     }
     return yaml_text({"apiVersion": 1, "datasources": [source]}, _HEADER)
+
+
+# Where an exemplar leads: to its trace, if Grafana has a source of traces with this uid, and to its
+# record in the console. A file of Grafana's provisioning has "$$" for "$".
+_DESTINATIONS = [
+    {"name": "trace_id", "datasourceUid": "tempo", "urlDisplayLabel": "Trace"},
+    {
+        "name": "request_id",
+        "url": "http://127.0.0.1:8001/requests/$${__value.raw}",
+        "urlDisplayLabel": "Record",
+    },
+]
 
 
 def dashboard_provider(folder: str) -> str:
