@@ -156,7 +156,7 @@ class _Parts:
             if joined is not None:
                 self.undo.append(joined.page.share(self.meter))
         self.sinks = [own] if self.on_record is None else [own, self.on_record]
-        self.traces = Traces(self.settings, self.meter)
+        self.traces = Traces(self.settings, self.meter, model=self.only_model)
         self.sink = _all(self.sinks, self.meter, self.traces)
         self.watched = Watch(self.meter, self.undo)
         self.sampler = Sampler(self.meter)

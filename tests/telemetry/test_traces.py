@@ -239,6 +239,7 @@ def test_the_log_tells_an_outage_and_its_end_once(
     said = caplog.text
     assert said.count("traces cannot be sent") == 1
     assert said.count("traces are sent again") == 1
+    assert "400" in said
 
 
 def test_what_waits_is_sent_at_the_end(receiver: Receiver) -> None:

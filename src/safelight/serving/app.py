@@ -89,7 +89,7 @@ class Service:
         self.meter = _meter(settings)
         plan = store_config(settings)
         self.store = Store(plan, self.meter, RecorderProcess(plan)) if plan else None
-        self.traces = Traces(settings, self.meter)
+        self.traces = Traces(settings, self.meter, model=shown_name(settings.model))
         storing = (self.store.assess,) if self.store is not None else ()
         self.pool = Pool(settings, self.meter, assessors=(assessment_sink(self.meter), *storing))
         self.governor = _governor(settings, self.meter, self.pool)

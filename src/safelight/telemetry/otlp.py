@@ -4,8 +4,8 @@ This module imports OpenTelemetry, so it is imported only when there are spans t
 """
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections import deque
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 
 from opentelemetry import trace
@@ -22,13 +22,15 @@ from safelight.telemetry.trace_context import TraceContext
 _SCOPE = "safelight"
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 _TIMEOUT_SECONDS = 5.0
-_MAX_COMPLAINT = 300  # characters
+_MAX_COMPLAINTS, _MAX_COMPLAINT = 3, 300  # messages, and characters of all
 
 
 class Receiver:
-    """An OTLP receiver of spans. For one thread."""
+    """An OTLP receiver of spans. For a process of its own: it takes what all libraries log."""
 
     def __init__(self, endpoint: str, protocol: str, resource: Mapping[str, str]) -> None:
+        self._complaints = _Complaints()
+        logging.getLogger().addHandler(self._complaints)
         self._exporter = _exporter(endpoint, protocol)
         self._resource = _Resource.of(resource)
         self._scope = InstrumentationScope(_SCOPE, version("safelight"))
@@ -38,17 +40,20 @@ class Receiver:
 
         Return why the receiver did not take them; empty if it did.
         """
-        spans = [self._readable(span, state) for own, state in requests for span in own]
-        with _heard() as complaints:
-            if self._exporter.export(spans) is SpanExportResult.SUCCESS:
-                return ""
-        return " ".join(complaints)[:_MAX_COMPLAINT] or "the exporter gave no reason"
+        spans = []
+        for own, state in requests:
+            states = TraceState.from_header([state]) if state else None
+            spans += [self._readable(span, states) for span in own]
+        self._complaints.last.clear()
+        if self._exporter.export(spans) is SpanExportResult.SUCCESS:
+            return ""
+        return " ".join(self._complaints.last)[:_MAX_COMPLAINT] or "the exporter gave no reason"
 
     def close(self) -> None:
         """Close the connection."""
         self._exporter.shutdown()
 
-    def _readable(self, span: Span, state: str) -> ReadableSpan:
+    def _readable(self, span: Span, state: TraceState | None) -> ReadableSpan:
         """Return a span as the exporter reads it: a tracer would take several times as long."""
         parent = None if span.parent is None else _context(span.parent, is_remote=span.is_server)
         return ReadableSpan(
@@ -70,7 +75,8 @@ class Receiver:
 def send_through_provider(spans: Sequence[Span], outer: TraceContext) -> None:
     """Make spans with the application's own provider, inside one of its own spans."""
     tracer = trace.get_tracer(_SCOPE, version("safelight"))
-    around = _context(Place(int(outer.trace_id, 16), int(outer.span_id, 16)), outer.state)
+    state = TraceState.from_header([outer.state]) if outer.state else None
+    around = _context(Place(int(outer.trace_id, 16), int(outer.span_id, 16)), state)
     contexts: dict[Place, SpanContext] = {}
     for span in spans:
         inside = contexts.get(span.parent, around) if span.parent is not None else around
@@ -119,9 +125,10 @@ def _exporter(endpoint: str, protocol: str) -> SpanExporter:
     return trace_exporter.OTLPSpanExporter(url, timeout=_TIMEOUT_SECONDS)
 
 
-def _context(place: Place, state: str = "", *, is_remote: bool = False) -> SpanContext:
-    states = TraceState.from_header([state]) if state else None
-    return SpanContext(place.trace_id, place.span_id, is_remote, _SAMPLED, states)
+def _context(
+    place: Place, state: TraceState | None = None, *, is_remote: bool = False
+) -> SpanContext:
+    return SpanContext(place.trace_id, place.span_id, is_remote, _SAMPLED, state)
 
 
 def _kind(span: Span) -> SpanKind:
@@ -136,22 +143,15 @@ def _status(span: Span) -> Status:
     return Status(StatusCode.ERROR) if span.is_failure else Status(StatusCode.UNSET)
 
 
-@contextmanager
-def _heard() -> Iterator[list[str]]:
-    """Collect what the exporter logs, which would not be in the format of the service's log."""
-    ear, exporters = _Ear(), logging.getLogger("opentelemetry")
-    exporters.addHandler(ear)
-    exporters.propagate = False
-    try:
-        yield ear.heard
-    finally:
-        exporters.removeHandler(ear)
+class _Complaints(logging.Handler):
+    """Keeps what libraries log: on standard error it would be no line of the service's log.
 
+    A caller's `tracestate` is one of the things that they log.
+    """
 
-class _Ear(logging.Handler):
     def __init__(self) -> None:
         super().__init__()
-        self.heard: list[str] = []
+        self.last: deque[str] = deque(maxlen=_MAX_COMPLAINTS)
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.heard.append(record.getMessage())
+        self.last.append(record.getMessage())

@@ -9,7 +9,7 @@ not define is `safelight.*`. No attribute has a prompt, an address or a file nam
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 
 from safelight.reasons import NO_ERROR
@@ -54,11 +54,15 @@ class Span:
     is_server: bool = False
 
 
-def spans_of(record: Record, ended: int) -> list[Span]:
+def spans_of(record: Record, ended: int, model: str = "") -> list[Span]:
     """Return the spans of a request that is kept; each follows its parent.
 
-    `ended` is the Unix time in nanoseconds at which the request ended.
+    `ended` is the Unix time in nanoseconds at which the request ended. `model` names the model of
+    calls that have no name.
     """
+    if model:
+        calls = tuple(replace(call, model=call.model or model) for call in record.calls)
+        record = replace(record, facts=replace(record.facts, calls=calls))
     return list(_Request(record, ended).spans())
 
 

@@ -23,15 +23,16 @@ _COLLECT_AFTER = 100_000  # objects; spans have no cycles
 class Sender:
     """Makes spans of Records and sends them."""
 
-    def __init__(self, receiver: Receiver) -> None:
+    def __init__(self, receiver: Receiver, model: str) -> None:
         self._receiver = receiver
+        self._model = model
         self._batches: dict[str, tuple[Span, bool]] = {}
 
     def answer(self, call: Send) -> Sent:
         """Send the spans of Records, and of batches whose requests have all ended."""
         requests: list[tuple[Sequence[Span], str]] = []
         for record, ended in call.ended:
-            trace, spans = record.facts.trace, spans_of(record, ended)
+            trace, spans = record.facts.trace, spans_of(record, ended, self._model)
             requests.append((spans, trace.state if trace is not None else ""))
             self._note_batches(record, spans)
         if call.is_last:
@@ -62,7 +63,7 @@ def begin(config: bytes) -> Iterator[Callable[[bytes], bytes]]:
     gc.set_threshold(_COLLECT_AFTER)
     target = msgspec.msgpack.decode(config, type=Target)
     receiver = Receiver(target.endpoint, target.protocol, target.resource)
-    sender = Sender(receiver)
+    sender = Sender(receiver, target.model)
     calls = msgspec.msgpack.Decoder(Send)
     try:
         yield lambda call: msgspec.msgpack.encode(sender.answer(calls.decode(call)))

@@ -29,6 +29,7 @@ class Target(msgspec.Struct, frozen=True):
     endpoint: str
     protocol: str
     resource: dict[str, str]
+    model: str = ""
 
 
 class Send(msgspec.Struct, frozen=True):
@@ -53,8 +54,9 @@ class Sent(msgspec.Struct, frozen=True):
 class TraceSender:
     """Sends traces and counts them. For one thread; only `kill` is for any."""
 
-    def __init__(self, settings: Settings, meter: Meter) -> None:
+    def __init__(self, settings: Settings, meter: Meter, model: str = "") -> None:
         self._settings = settings
+        self._model = model
         self._meter = meter
         self._helper: HelperProcess | None = None
         self._is_failing = False
@@ -65,7 +67,7 @@ class TraceSender:
         own = [(_without_texts(record), at) for record, at in ended if not _is_local(record)]
         for record, at in ended:
             if _is_local(record):
-                _send_through_provider(record, at)
+                _send_through_provider(record, at, self._model)
         if own or (self._batches and is_last):
             self._count(len(own), self._ask(Send(own, is_last, is_end)))
 
@@ -97,7 +99,9 @@ class TraceSender:
             "service.version": version("safelight"),
             "service.instance.id": f"{socket.gethostname()}:{os.getpid()}",
         }
-        return Target(self._settings.otlp_endpoint, self._settings.otlp_protocol, resource)
+        return Target(
+            self._settings.otlp_endpoint, self._settings.otlp_protocol, resource, self._model
+        )
 
     def _count(self, number: int, sent: Sent) -> None:
         self._batches = sent.batches
@@ -120,8 +124,8 @@ def _is_local(record: Record) -> bool:
     return record.facts.trace is not None and record.facts.trace.is_local
 
 
-def _send_through_provider(record: Record, ended: int) -> None:
+def _send_through_provider(record: Record, ended: int, model: str) -> None:
     from safelight.telemetry.otlp import send_through_provider
 
     assert record.facts.trace is not None
-    send_through_provider(spans_of(record, ended), record.facts.trace)
+    send_through_provider(spans_of(record, ended, model), record.facts.trace)

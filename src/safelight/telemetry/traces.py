@@ -42,16 +42,20 @@ class Traces:
         settings: Settings,
         meter: Meter,
         *,
+        model: str = "",
         clock: Callable[[], float] = monotonic,
         wall_clock: Callable[[], int] = time_ns,
     ) -> None:
-        """`clock` measures ages in seconds, `wall_clock` dates spans in nanoseconds."""
+        """`model` names the model of calls that have no name.
+
+        `clock` measures ages in seconds, `wall_clock` dates spans in nanoseconds.
+        """
         self._meter = meter
         self._clock = clock
         self._wall_clock = wall_clock
         self._is_sending = bool(settings.otlp_endpoint)
         self._keeper = Keeper(settings.trace_ratio, exports=self._is_sending, clock=clock)
-        self._sender = TraceSender(settings, meter)
+        self._sender = TraceSender(settings, meter, model)
         self._lock = threading.Lock()
         self._queue: deque[Ended] = deque()
         self._undecided: OrderedDict[str, tuple[float, Ended]] = OrderedDict()
