@@ -108,6 +108,8 @@ WRONG: dict[str, tuple[str, ...]] = {
     "log_private": ("", "perhaps"),
     "otlp_endpoint": ("localhost:4318", "http://", "ftp://localhost"),
     "otlp_protocol": ("", "http/json"),
+    "otlp_metrics_seconds": ("-1", "3601", "0.5"),
+    "otlp_temporality": ("", "lowmemory"),
     "trace_ratio": ("-0.1", "1.1", "nan"),
     "records_url": (
         "records.db",

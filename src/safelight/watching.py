@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from safelight.errors import AlreadyWatched
 from safelight.libraries import Pipeline, WebApp
 from safelight.metrics.registry import Exposition, Meter
-from safelight.models.extras import require_driver
+from safelight.models.extras import require_driver, require_receiver
 from safelight.probes.arguments import check_joined, check_objects, check_options, models_of
 from safelight.probes.asgi import AppProbe, is_asgi
 from safelight.probes.assign import CallCounter
@@ -21,6 +21,7 @@ from safelight.probes.host import HostProbe
 from safelight.probes.models import ModelProbe
 from safelight.probes.nvml import NvmlProbe
 from safelight.probes.options import METRICS_PATH, WebOptions
+from safelight.probes.pushing import push_metrics
 from safelight.probes.sampler import Sampler
 from safelight.probes.torch import TorchProbe
 from safelight.quality.instructions import load_taxonomy
@@ -103,7 +104,7 @@ def watch(  # noqa: PLR0913 - each is one choice of the user
     Raises:
         AlreadyWatched: the application or a pipeline already has a probe.
         BadSetting: an object has an unsupported type, or a setting is wrong.
-        MissingExtra: the records' database needs a library that is not installed.
+        MissingExtra: records, or the metrics' receiver, need a library that is not installed.
         OSError: the metrics port is in use.
     """
     models = models_of(pipeline, pipelines)
@@ -112,6 +113,7 @@ def watch(  # noqa: PLR0913 - each is one choice of the user
         check_joined(failed, metrics_path, metrics_port, model_endpoints, records)
         namespace = present.meter.namespace if namespace is None else namespace
     settings = load(namespace=namespace or _namespace_of(models.values()))
+    require_receiver(settings)
     check_objects(app, models)
     check_options(model_endpoints, failed, metrics_path, metrics_port, on_record, records)
     parts = _Parts(settings, on_record, _only_name(models), present)
@@ -123,8 +125,7 @@ def watch(  # noqa: PLR0913 - each is one choice of the user
             parts.watch_app(app, model_endpoints, options)
         for name, model in models.items():
             parts.watch_model(model, name if pipelines else "", shared=app is not None)
-        if present is None:
-            parts.sample()
+        parts.begin()
         if metrics_port is not None:
             parts.watched.serve(metrics_port)
     except BaseException:
@@ -142,6 +143,7 @@ class _Parts:
     only_model: str
     present: AppProbe | FlaskProbe | None  # the application's first watch, which this one joins
     meter: Meter = field(init=False)
+    is_first: bool = False  # of the watches that count with this meter
     undo: list[Callable[[], None]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -151,6 +153,7 @@ class _Parts:
         else:
             self.meter = service_meter(self.settings.namespace)
             own = metrics_sink(self.meter, model=self.only_model)
+            self.is_first = True
             if joined is not None:
                 self.undo.append(joined.page.share(self.meter))
         self.sinks = [own] if self.on_record is None else [own, self.on_record]
@@ -201,8 +204,14 @@ class _Parts:
         self.undo.append(Described(self.meter, model, name).stop)
         self.sampler.every(self.settings.gpu_interval_seconds, "diffusers", present.drain)
 
-    def sample(self) -> None:
-        """Begin to sample the machine."""
+    def begin(self) -> None:
+        """Begin to sample the machine and to send the metrics, unless an earlier watch does it."""
+        if self.present is None:
+            self._sample()
+        if self.is_first:
+            self.undo.insert(0, push_metrics(self.meter, self.settings))  # the end is in them too
+
+    def _sample(self) -> None:
         nvml = NvmlProbe(self.meter)
         self.sampler.every(self.settings.gpu_interval_seconds, "torch", TorchProbe(self.meter).read)
         self.sampler.every(self.settings.gpu_interval_seconds, "nvml", nvml.read)

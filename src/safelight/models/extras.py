@@ -3,7 +3,7 @@
 import re
 from importlib.util import find_spec
 
-from safelight.errors import MissingExtra
+from safelight.errors import BadSetting, MissingExtra
 from safelight.settings import Settings
 
 FACTORY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")  # your own model: package.module:function
@@ -11,6 +11,11 @@ LIBRARIES = {
     "models": ("torch", "diffusers", "transformers", "safetensors"),
     "int8": ("torchao",),
     "postgres": ("psycopg",),
+    "tracing": (
+        "opentelemetry.sdk",
+        "opentelemetry.exporter.otlp.proto.http",
+        "opentelemetry.exporter.otlp.proto.grpc",
+    ),
 }
 
 
@@ -24,6 +29,16 @@ def require_extras(settings: Settings) -> None:
     if settings.precision == "int8":
         require("int8")
     require_driver(settings)
+    require_receiver(settings)
+
+
+def require_receiver(settings: Settings) -> None:
+    """Raise MissingExtra or BadSetting if metrics are to be sent and cannot be."""
+    if not settings.otlp_metrics_seconds:
+        return
+    if not settings.otlp_endpoint:
+        raise BadSetting("SAFELIGHT_OTLP_METRICS_SECONDS also needs SAFELIGHT_OTLP_ENDPOINT.")
+    require("tracing")
 
 
 def require_driver(settings: Settings) -> None:
@@ -34,6 +49,13 @@ def require_driver(settings: Settings) -> None:
 
 def require(extra: str) -> None:
     """Raise MissingExtra if a library of an extra is not installed."""
-    missing = [library for library in LIBRARIES[extra] if find_spec(library) is None]
+    missing = [library for library in LIBRARIES[extra] if not _is_installed(library)]
     if missing:
         raise MissingExtra(extra, *missing)
+
+
+def _is_installed(library: str) -> bool:
+    try:
+        return find_spec(library) is not None
+    except ModuleNotFoundError:  # not even the package that it is in
+        return False
