@@ -27,11 +27,16 @@ class Pushing:
         self._guard = Guard(_PROBE, meter.probe_failed)
         self._sender = MetricsSender(meter, settings)
         self._sampler = Sampler(meter)  # its own: a slow receiver must not delay the others
-        self._sampler.every(settings.otlp_metrics_seconds, _PROBE, self._sender.tick)
+        self._sampler.every(settings.otlp_metrics_seconds, _PROBE, self._tick)
         self._stopped = False
         meter.membership.before_leave(self.finish)
         at_exit(self.finish)
         self._sampler.start()
+
+    def _tick(self) -> bool:
+        with self._guard:  # one for all sendings, so that the log tells of a lost receiver once
+            self._sender.tick()
+        return False  # how long ago the last success was is no news: it can be an hour
 
     def finish(self) -> None:
         """Send what was counted since the last sending, unless it was stopped."""

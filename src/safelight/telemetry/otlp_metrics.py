@@ -57,8 +57,7 @@ class Notes(msgspec.Struct):
 class MetricsSender:
     """Sends the metrics of a meter. All processes of one server send together, once.
 
-    Times and sendings are of this object, no thread: call `tick` at the interval of the settings,
-    and `finish` at the end.
+    It has no thread: call `tick` at the interval of the settings, and `finish` at the end.
     """
 
     def __init__(
@@ -73,15 +72,11 @@ class MetricsSender:
         for name in _LOGGERS:
             logging.getLogger(name).addFilter(_heard)
 
-    def tick(self) -> bool:
-        """Send if it is time, one interval after the last try. Raises NotTaken.
-
-        Return False: the sampler shall not note when it last succeeded, as nobody knows how often.
-        """
+    def tick(self) -> None:
+        """Send if it is time, one interval after the last try. Raises NotTaken."""
         with self._turns.take() as turn:
             if turn is not None:
                 self._send(turn, _SENDING_SECONDS, least=_EARLY)
-        return False
 
     def finish(self) -> None:
         """Send what was counted since the last sending. Raises NotTaken."""
