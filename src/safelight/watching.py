@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from safelight.errors import AlreadyWatched
 from safelight.libraries import Pipeline, WebApp
@@ -28,6 +29,7 @@ from safelight.quality.instructions import load_taxonomy
 from safelight.settings import Settings, load
 from safelight.telemetry.meter import metrics_sink, service_meter
 from safelight.telemetry.record import Record, Sink
+from safelight.telemetry.textfile import Textfile
 
 _NAMESPACES = {"InstructPix2Pix": "instructpix2pix", "ZImage": "zimage"}
 _DEFAULT_NAMESPACE = "diffusion"
@@ -39,6 +41,7 @@ class Watch:
     def __init__(self, meter: Meter, undo: list[Callable[[], None]]) -> None:
         self.meter = meter
         self._undo = undo
+        self._textfiles: dict[Path, Textfile] = {}
 
     def __enter__(self) -> "Watch":
         """Return this watch."""
@@ -60,10 +63,24 @@ class Watch:
         """
         self._undo.append(self.meter.serve(port, host))
 
+    def write_textfile(self, path: str | Path) -> None:
+        """Write the counts to a file NAME.prom of node-exporter's textfile collector.
+
+        It is written now, at `unwatch` or the end of the program, and whenever you call this again.
+        Raises OSError, and BadSetting if node-exporter would not read the name.
+        """
+        path = Path(path)
+        textfile = self._textfiles.get(path)
+        if textfile is None:
+            textfile = self._textfiles[path] = Textfile(self.meter, path)
+            self._undo.insert(0, textfile.close)  # after all probes have counted
+        textfile.write()
+
     def unwatch(self) -> None:
         """Detach all probes and restore the watched objects; a second call does nothing."""
         while self._undo:
             self._undo.pop()()
+        self._textfiles.clear()
 
 
 def watch(  # noqa: PLR0913 - each is one choice of the user
