@@ -49,7 +49,7 @@ _CALL = PipelineCall(
 _READ = """
 import duckdb, json, sys
 path, threads, query = sys.argv[1:]
-duckdb.execute(f"SET threads = {threads}")
+duckdb.execute(f"SET threads = {threads}; SET enable_progress_bar = false")
 columns = {
     "@timestamp": "VARCHAR",
     "event": 'STRUCT(action VARCHAR, duration BIGINT)',

@@ -396,8 +396,7 @@ class Settings(BaseSettings):
     otlp_endpoint: str = Field(
         "",
         pattern=r"^(|https?://[^\s/?#]+.*)$",
-        description="Receiver of traces and metrics by OTLP, such as http://localhost:4318; "
-        "empty: none.",
+        description="Receiver of traces and metrics by OTLP: http://localhost:4318; empty: none.",
     )
     otlp_protocol: Literal["http/protobuf", "grpc"] = Field(
         "http/protobuf", description="Protocol of the receiver; ports 4318 and 4317 are usual."
@@ -413,8 +412,7 @@ class Settings(BaseSettings):
         ge=0,
         le=1,
         allow_inf_nan=False,
-        description="Share of ordinary requests whose traces are kept; failed and slow ones "
-        "all are.",
+        description="Share of ordinary requests whose traces are kept; failed and slow: all.",
     )
     state_folder: Path = Field(
         Path(".state"), description="Folder for logs, records and Prometheus' data."

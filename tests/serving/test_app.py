@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -134,8 +135,9 @@ def test_a_service_sends_its_metrics_and_at_its_end_all_that_it_counted(
     protocol: str, tmp_path: Path
 ) -> None:
     with RECEIVERS[protocol]() as sink:
-        push = {"otlp_endpoint": sink.url, "otlp_protocol": protocol, "otlp_metrics_seconds": "1"}
-        with serving(tmp_path, PAINTER, records_url="", **push) as service:
+        push: dict[str, Any] = {"otlp_endpoint": sink.url, "otlp_protocol": protocol}
+        push |= {"otlp_metrics_seconds": "1", "records_url": ""}
+        with serving(tmp_path, PAINTER, **push) as service:
             assert service.edit().status_code == 200
             assert until(lambda: len(sink.metrics) >= 2, 20)
             text = service.samples()
