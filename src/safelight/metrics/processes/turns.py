@@ -1,6 +1,5 @@
 """A job that the processes of a group do in turn: one does it, and leaves its notes to the next."""
 
-import fcntl
 import os
 import select
 import threading
@@ -68,6 +67,8 @@ class Turns:
 
 
 def _lock(file: IO[bytes], ends: float) -> bool:
+    import fcntl  # here: Windows has neither this nor groups
+
     while True:
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
