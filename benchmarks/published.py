@@ -40,6 +40,10 @@ PATHS: dict[str, tuple[str, ...]] = {
     "Diagnosis": ("src/safelight/diagnosis", "benchmarks/diagnosis.py"),
     "Live faults": ("src/safelight/diagnosis", "tests/truth/live.py"),
     "Background work": ("src/safelight/records", "benchmarks/background.py"),
+    "Reading logs": (
+        *("src/safelight/stack/tools/log_lines.py", "src/safelight/stack/tools/log_files.py"),
+        *("src/safelight/cli/read_logs.py", "benchmarks/logs.py"),
+    ),
     "Quality and records": (
         *("src/safelight/quality", "src/safelight/records", "benchmarks/keeping.py"),
     ),

@@ -109,6 +109,8 @@ WRONG: dict[str, tuple[str, ...]] = {
     "otlp_endpoint": ("localhost:4318", "http://", "ftp://localhost"),
     "otlp_protocol": ("", "http/json"),
     "trace_url": ("localhost/{trace_id}", "http://localhost/", "http://a b/{trace_id}"),
+    "otlp_metrics_seconds": ("-1", "3601", "0.5"),
+    "otlp_temporality": ("", "lowmemory"),
     "trace_ratio": ("-0.1", "1.1", "nan"),
     "records_url": (
         "records.db",
@@ -130,6 +132,7 @@ WRONG: dict[str, tuple[str, ...]] = {
             "warm_up",
             "samples",
             "store_prompts",
+            "otlp_traces",
         ),
         ("", "perhaps"),
     ),

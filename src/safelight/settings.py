@@ -396,22 +396,23 @@ class Settings(BaseSettings):
     otlp_endpoint: str = Field(
         "",
         pattern=r"^(|https?://[^\s/?#]+.*)$",
-        description="Receiver of traces by OTLP, such as http://localhost:4318; empty: none.",
+        description="Receiver of traces and metrics by OTLP: http://localhost:4318; empty: none.",
     )
     otlp_protocol: Literal["http/protobuf", "grpc"] = Field(
         "http/protobuf", description="Protocol of the receiver; ports 4318 and 4317 are usual."
     )
     trace_url: str = Field(
-        "",
-        pattern=r"^(|https?://\S+\{trace_id\}\S*)$",
-        description="Page of a trace, such as http://localhost:16686/trace/{trace_id}.",
+        "", pattern=r"^(|https?://\S+\{trace_id\}\S*)$", description="Page of trace {trace_id}."
+    )
+    otlp_traces: bool = Field(default=True, description="Send traces to otlp_endpoint.")
+    otlp_metrics_seconds: int = Field(
+        0, ge=0, le=3600, description="How often all metrics are sent to otlp_endpoint; 0: never."
+    )
+    otlp_temporality: Literal["cumulative", "delta"] = Field(
+        "cumulative", description="Send counts since the start, or since the last time sent."
     )
     trace_ratio: float = Field(
-        0.05,
-        ge=0,
-        le=1,
-        allow_inf_nan=False,
-        description="Share of ordinary requests whose traces are kept; failed, slow: always.",
+        0.05, ge=0, le=1, allow_inf_nan=False, description="Share of ordinary traces to keep."
     )
     state_folder: Path = Field(
         Path(".state"), description="Folder for logs, records and Prometheus' data."

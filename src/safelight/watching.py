@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from safelight.errors import AlreadyWatched
 from safelight.libraries import Pipeline, WebApp
 from safelight.metrics.registry import Exposition, Meter
-from safelight.models.extras import require_driver, require_exporter
+from safelight.models.extras import require_driver, require_receiver
 from safelight.probes.arguments import check_joined, check_objects, check_options, models_of
 from safelight.probes.asgi import AppProbe, is_asgi
 from safelight.probes.assign import CallCounter
@@ -21,12 +22,14 @@ from safelight.probes.host import HostProbe
 from safelight.probes.models import ModelProbe
 from safelight.probes.nvml import NvmlProbe
 from safelight.probes.options import METRICS_PATH, WebOptions
+from safelight.probes.pushing import push_metrics
 from safelight.probes.sampler import Sampler
 from safelight.probes.torch import TorchProbe
 from safelight.quality.instructions import load_taxonomy
 from safelight.settings import Settings, load
 from safelight.telemetry.meter import metrics_sink, service_meter
 from safelight.telemetry.record import Record, Sink
+from safelight.telemetry.textfile import Textfile
 from safelight.telemetry.traces import Traces
 
 _NAMESPACES = {"InstructPix2Pix": "instructpix2pix", "ZImage": "zimage"}
@@ -39,6 +42,7 @@ class Watch:
     def __init__(self, meter: Meter, undo: list[Callable[[], None]]) -> None:
         self.meter = meter
         self._undo = undo
+        self._textfiles: dict[Path, Textfile] = {}
 
     def __enter__(self) -> "Watch":
         """Return this watch."""
@@ -60,10 +64,24 @@ class Watch:
         """
         self._undo.append(self.meter.serve(port, host))
 
+    def write_textfile(self, path: str | Path) -> None:
+        """Write the counts to a file NAME.prom of node-exporter's textfile collector.
+
+        It is written now, at `unwatch` or the end of the program, and whenever you call this again.
+        Raises OSError, and BadSetting if node-exporter would not read the name.
+        """
+        path = Path(path)
+        textfile = self._textfiles.get(path)
+        if textfile is None:
+            textfile = self._textfiles[path] = Textfile(self.meter, path)
+            self._undo.insert(0, textfile.close)  # after all probes have counted
+        textfile.write()
+
     def unwatch(self) -> None:
         """Detach all probes and restore the watched objects; a second call does nothing."""
         while self._undo:
             self._undo.pop()()
+        self._textfiles.clear()
 
 
 def watch(  # noqa: PLR0913 - each is one choice of the user
@@ -104,7 +122,7 @@ def watch(  # noqa: PLR0913 - each is one choice of the user
     Raises:
         AlreadyWatched: the application or a pipeline already has a probe.
         BadSetting: an object has an unsupported type, or a setting is wrong.
-        MissingExtra: the records' database or the traces need a library that is not installed.
+        MissingExtra: records, or the OTLP receiver, need a library that is not installed.
         OSError: the metrics port is in use.
     """
     models = models_of(pipeline, pipelines)
@@ -113,7 +131,7 @@ def watch(  # noqa: PLR0913 - each is one choice of the user
         check_joined(failed, metrics_path, metrics_port, model_endpoints, records)
         namespace = present.meter.namespace if namespace is None else namespace
     settings = load(namespace=namespace or _namespace_of(models.values()))
-    require_exporter(settings)
+    require_receiver(settings)
     check_objects(app, models)
     check_options(model_endpoints, failed, metrics_path, metrics_port, on_record, records)
     parts = _Parts(settings, on_record, _only_name(models), present)
@@ -125,8 +143,7 @@ def watch(  # noqa: PLR0913 - each is one choice of the user
             parts.watch_app(app, model_endpoints, options)
         for name, model in models.items():
             parts.watch_model(model, name if pipelines else "", shared=app is not None)
-        if present is None:
-            parts.sample()
+        parts.begin()
         if metrics_port is not None:
             parts.watched.serve(metrics_port)
     except BaseException:
@@ -144,6 +161,7 @@ class _Parts:
     only_model: str
     present: AppProbe | FlaskProbe | None  # the application's first watch, which this one joins
     meter: Meter = field(init=False)
+    is_first: bool = False  # of the watches that count with this meter
     undo: list[Callable[[], None]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -153,6 +171,7 @@ class _Parts:
         else:
             self.meter = service_meter(self.settings.namespace)
             own = metrics_sink(self.meter, model=self.only_model)
+            self.is_first = True
             if joined is not None:
                 self.undo.append(joined.page.share(self.meter))
         self.sinks = [own] if self.on_record is None else [own, self.on_record]
@@ -204,8 +223,14 @@ class _Parts:
         self.undo.append(Described(self.meter, model, name).stop)
         self.sampler.every(self.settings.gpu_interval_seconds, "diffusers", present.drain)
 
-    def sample(self) -> None:
-        """Begin to sample the machine."""
+    def begin(self) -> None:
+        """Begin to sample the machine and to send the metrics, unless an earlier watch does it."""
+        if self.present is None:
+            self._sample()
+        if self.is_first:
+            self.undo.insert(0, push_metrics(self.meter, self.settings))  # the end is in them too
+
+    def _sample(self) -> None:
         nvml = NvmlProbe(self.meter)
         self.sampler.every(self.settings.gpu_interval_seconds, "torch", TorchProbe(self.meter).read)
         self.sampler.every(self.settings.gpu_interval_seconds, "nvml", nvml.read)

@@ -20,6 +20,7 @@ NEEDS = [
     ("int8", {"precision": "int8"}),
     ("postgres", {"records_url": "postgresql://anna@host/name"}),
     ("postgres", {"records_url": "postgresql://anna@host/name", "model": "mine:Tagger"}),
+    ("tracing", {"otlp_metrics_seconds": "60", "otlp_endpoint": "http://localhost:4318"}),
 ]
 
 

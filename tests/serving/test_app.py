@@ -5,17 +5,19 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 import uvicorn
 
-from safelight.metrics.catalog import RECORDS
+from safelight.metrics.catalog import OUTCOMES, RECORDS, REQUEST_SECONDS
 from safelight.serving.app import Service
 from safelight.settings import load, program_environment
 from safelight.stories.replay import free_port
-from tests.serving.conftest import RealService, until
+from tests.serving.conftest import RealService, serving, until
 from tests.serving.running import PAINTER
+from tests.telemetry.receiver import RECEIVERS, samples_of
 
 MEBIBYTE = 1024**2
 
@@ -126,3 +128,21 @@ def test_however_short_the_grace_time_the_stop_is_bounded(
     monkeypatch.setattr("safelight.serving.app.freeze_startup_objects", lambda: None)
     Service(load(model="tests.serving.models:painter", port=free_port(), grace_seconds=grace)).run()
     assert bounds == [bound]
+
+
+@pytest.mark.parametrize("protocol", RECEIVERS)
+def test_a_service_sends_its_metrics_and_at_its_end_all_that_it_counted(
+    protocol: str, tmp_path: Path
+) -> None:
+    with RECEIVERS[protocol]() as sink:
+        push: dict[str, Any] = {"otlp_endpoint": sink.url, "otlp_protocol": protocol}
+        push |= {"otlp_metrics_seconds": "1", "records_url": ""}
+        with serving(tmp_path, PAINTER, **push) as service:
+            assert service.edit().status_code == 200
+            assert until(lambda: len(sink.metrics) >= 2, 20)
+            text = service.samples()
+        sent = samples_of(sink.metrics[-1])
+    names = (OUTCOMES.full_name("instructpix2pix"), REQUEST_SECONDS.full_name("instructpix2pix"))
+    counts = {key: value for key, value in text.items() if key[0].startswith(names)}
+    assert len(counts) > 10
+    assert {key: sent[key] for key in counts} == counts

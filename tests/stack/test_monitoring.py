@@ -9,6 +9,7 @@ from safelight.stack.monitoring import Monitoring, read
 SLACK = '[receivers.phone]\nkind = "slack"\nurl_file = "url"\n'
 ROUTED = SLACK + '[routes]\ncritical = ["phone"]\n'
 EMAIL = '[receivers.mail]\nkind = "email"\nto = ["a@example.org"]\nsender = "b@example.org"\n'
+STORE = '[[remote_write]]\nurl = "https://mimir.example/api/v1/push"\n'
 MUTE = '[[mute]]\nname = "nights"\n'
 
 # A file's content, and a part of the error line.
@@ -44,6 +45,13 @@ MISTAKES = [
     ('[routes]\nwarning = ["nobody"]', "routes.warning: there is no receiver 'nobody'"),
     ('[routes]\nfatal = ["phone"]', "routes.fatal: is an unknown key"),
     (SLACK, "receivers.phone: is in no route"),
+    (STORE.replace("https://", "ftp://"), "remote_write.0.url: is not an address"),
+    (STORE.replace("mimir", "u:hush@mimir"), "remote_write.0.url: contains a password"),
+    (STORE.replace("push", "push?hush"), "remote_write.0.url: has a query or fragment"),
+    (STORE + 'username = "u"', "remote_write.0: needs both username and password_file"),
+    (STORE + 'password_file = "p"', "remote_write.0: needs both username and password_file"),
+    (STORE + 'username = "u"\npassword_file = "p"\ntoken_file = "t"', "either a password or a"),
+    (STORE + 'password = "hush"', "remote_write.0.password: is an unknown key"),
     (MUTE, "mute.0: needs weekdays, times or both"),
     (MUTE + 'times = ["25:00-26:00"]', "mute.0.times.0: '25:00-26:00' is not a time"),
     (MUTE + 'times = ["at night"]', "mute.0.times.0: 'at night' is not a time"),
@@ -119,6 +127,11 @@ def test_a_missing_secret_is_named_and_not_shown(
     assert "receivers.phone.url_file: " in line
     assert message in line
     assert "hush" not in line
+
+
+def test_a_missing_credential_of_a_store_is_named(tmp_path: Path) -> None:
+    line = refused(tmp_path, (STORE + 'token_file = "token"').encode())
+    assert f"remote_write.0.token_file: {tmp_path / 'token'} cannot be read" in line
 
 
 def test_secret_files_can_be_on_another_machine(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-import grpc
+import grpc  # type: ignore[import-untyped]
 from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2 as metrics
 from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2_grpc as metrics_grpc
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as traces
@@ -96,8 +96,12 @@ def grpc_receiver(port: int = 0) -> Iterator[Receiver]:
             return traces.ExportTraceServiceResponse()
 
     server = grpc.server(ThreadPoolExecutor(4))
-    metrics_grpc.add_MetricsServiceServicer_to_server(Metrics(), server)
-    traces_grpc.add_TraceServiceServicer_to_server(Traces(), server)
+    serving: dict[Any, Any] = {
+        Metrics: metrics_grpc.add_MetricsServiceServicer_to_server,
+        Traces: traces_grpc.add_TraceServiceServicer_to_server,
+    }
+    for service, add in serving.items():
+        add(service(), server)
     receiver.url = f"http://127.0.0.1:{server.add_insecure_port(f'127.0.0.1:{port}')}"
     server.start()
     try:

@@ -129,7 +129,7 @@ PROBE = Label(
     "probe", "Name of the probe.",
     values=(
         "asgi", "flask", "diffusers", "torch", "nvml", "host", "record", "governor", "entropy",
-        "assessment", "model", "processes", "keys",
+        "assessment", "model", "processes", "keys", "otlp",
     ),
 )
 

@@ -149,12 +149,20 @@ class Meter:
         for _, _, series in self._table.items():
             series.refresh()
 
-    def _families(self) -> list[Family]:
+    def read(self) -> tuple[list[Family], list[Row]]:
+        """Return what is exposed: the families of the process, and the rows of the catalogue.
+
+        If this process is a worker of a server, they are those of all its workers.
+        """
         self._refresh()
         together = self.membership.read()
         if together is None:
-            return [*of_process(), *families(self._recent(self._table.rows()), self.namespace)]
-        return [*of_processes(together), *families(self._recent(together.rows), self.namespace)]
+            return of_process(), [*self._recent(self._table.rows())]
+        return of_processes(together), [*self._recent(together.rows)]
+
+    def _families(self) -> list[Family]:
+        process, rows = self.read()
+        return [*process, *families(rows, self.namespace)]
 
     def _recent(self, rows: Iterable[Row]) -> Iterator[Row]:
         now = self._wall_clock()

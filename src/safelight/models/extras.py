@@ -3,7 +3,7 @@
 import re
 from importlib.util import find_spec
 
-from safelight.errors import MissingExtra
+from safelight.errors import BadSetting, MissingExtra
 from safelight.settings import Settings
 
 FACTORY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")  # your own model: package.module:function
@@ -11,7 +11,11 @@ LIBRARIES = {
     "models": ("torch", "diffusers", "transformers", "safetensors"),
     "int8": ("torchao",),
     "postgres": ("psycopg",),
-    "tracing": ("opentelemetry.sdk", "opentelemetry.exporter"),
+    "tracing": (
+        "opentelemetry.sdk",
+        "opentelemetry.exporter.otlp.proto.http",
+        "opentelemetry.exporter.otlp.proto.grpc",
+    ),
 }
 
 
@@ -25,11 +29,13 @@ def require_extras(settings: Settings) -> None:
     if settings.precision == "int8":
         require("int8")
     require_driver(settings)
-    require_exporter(settings)
+    require_receiver(settings)
 
 
-def require_exporter(settings: Settings) -> None:
-    """Raise MissingExtra if traces are to be sent and OpenTelemetry is not installed."""
+def require_receiver(settings: Settings) -> None:
+    """Raise MissingExtra or BadSetting if metrics or traces are to be sent and cannot be."""
+    if settings.otlp_metrics_seconds and not settings.otlp_endpoint:
+        raise BadSetting("SAFELIGHT_OTLP_METRICS_SECONDS also needs SAFELIGHT_OTLP_ENDPOINT.")
     if settings.otlp_endpoint:
         require("tracing")
 
@@ -50,5 +56,5 @@ def require(extra: str) -> None:
 def _is_installed(library: str) -> bool:
     try:
         return find_spec(library) is not None
-    except ModuleNotFoundError:  # of its parent
+    except ModuleNotFoundError:  # not even the package that it is in
         return False

@@ -8,7 +8,7 @@ import threading
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
-from time import perf_counter, time
+from time import perf_counter, thread_time, time
 
 from safelight.metrics.catalog import PROBE_SECONDS, PROBE_TIMESTAMP
 from safelight.metrics.registry import Meter
@@ -95,10 +95,10 @@ class Sampler:
                 pause = self.tick()
 
     def _take(self, reading: _Reading) -> None:
-        started = perf_counter()
+        started = thread_time()
         if reading.read():
             self._meter.set(PROBE_TIMESTAMP, reading.probe, value=self._wall_clock())
-        self._meter.add(PROBE_SECONDS, reading.probe, amount=perf_counter() - started)
+        self._meter.add(PROBE_SECONDS, reading.probe, amount=thread_time() - started)
 
 
 def _for_all(action: Callable[[Sampler], None]) -> Callable[[], None]:

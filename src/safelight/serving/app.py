@@ -20,6 +20,7 @@ from safelight.probes.asgi import AsgiProbe
 from safelight.probes.guard import Guard
 from safelight.probes.host import HostProbe
 from safelight.probes.nvml import NvmlProbe
+from safelight.probes.pushing import push_metrics
 from safelight.probes.sampler import Sampler
 from safelight.quality.images import trust_measured_images
 from safelight.quality.instructions import load_taxonomy
@@ -168,6 +169,7 @@ class Service:
             self.store.start()
         self.pool.start(self.engine.receive).add_done_callback(self._on_pool_end)
         governing = asyncio.create_task(self._govern(), name="safelight-governor")
+        stop_pushing = push_metrics(self.meter, self.settings)
         try:
             async with renewing(self._certificate):
                 yield
@@ -179,6 +181,7 @@ class Service:
             await asyncio.to_thread(self.traces.stop)
             self._sampler.stop()
             self._nvml.close()
+            await asyncio.to_thread(stop_pushing)
 
     async def _govern(self) -> None:
         """Update the degradation ladder from the signals, once a second."""

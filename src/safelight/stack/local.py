@@ -95,9 +95,8 @@ def _files(
 ) -> dict[Path, str]:
     """Return the configurations of Prometheus and Alertmanager, and the rules."""
     address = {program.name: f"{program.host}:{program.port}" for program in programs}
-    relay = address.get(ALERT_RELAY)
+    relay, rules = address.get(ALERT_RELAY), state / "config" / "rules.yml"
     relay_url = f"http://{relay}" if relay else RELAY_URL
-    rules = state / "config" / "rules.yml"
     runbooks = f"{relay_url}/runbooks?namespace={{namespace}}" if relay else RUNBOOKS
     prometheus = prometheus_yml(
         {name: address[name] for name in served},
@@ -109,6 +108,7 @@ def _files(
         },
         rule_files=[str(rules)],
         key_file=metrics_key(served),
+        remote_write=monitoring.remote_write,
     )
     return {
         state / "config" / "prometheus.yml": prometheus,

@@ -1,4 +1,4 @@
-"""Read the file of `--monitoring`: receivers, routes, mute hours, thresholds and the language.
+"""Read the file of `--monitoring`: receivers, routes, mute hours, thresholds, stores, language.
 
 Secrets are paths in it, never values. No error message repeats a value that may be a secret.
 """
@@ -27,6 +27,7 @@ from safelight.stack.receivers import (
     Part,
     Receiver,
     Relayed,
+    RemoteWrite,
     Signed,
     Webhook,
     WeCom,
@@ -149,6 +150,14 @@ class Monitoring(Part):
     alertmanager_url: Address | None = None
     thresholds: Thresholds = Thresholds()
     services: dict[Namespace, Service] = Field({})
+    remote_write: tuple[RemoteWrite, ...] = ()
+
+    @property
+    def with_secrets(self) -> dict[str, Part]:
+        """Return what can name files with secrets, by its place in the file."""
+        receivers = {f"receivers.{name}": each for name, each in self.receivers.items()}
+        stores = {f"remote_write.{place}": each for place, each in enumerate(self.remote_write)}
+        return {**receivers, **stores}
 
     @model_validator(mode="after")
     def _check_names(self) -> Self:
@@ -233,19 +242,19 @@ def read(file: Path | None, *, secrets_here: bool = True) -> Monitoring:
 
 
 def _bad_secrets(monitoring: Monitoring) -> Iterator[str]:
-    for name, receiver in monitoring.receivers.items():
-        for key, path in receiver:
+    for name, part in monitoring.with_secrets.items():
+        for key, path in part:
             if not (key.endswith("_file") and isinstance(path, Path)):
                 continue
             try:
                 value = secret(path)
             except (OSError, UnicodeDecodeError):
-                yield f"receivers.{name}.{key}: {path} cannot be read"
+                yield f"{name}.{key}: {path} cannot be read"
                 continue
             if not value:
-                yield f"receivers.{name}.{key}: {path} is empty"
+                yield f"{name}.{key}: {path} is empty"
             elif key == "url_file" and not is_address(value):
-                yield f"receivers.{name}.{key}: {path} does not contain an address"
+                yield f"{name}.{key}: {path} does not contain an address"
 
 
 def _explain(error: ErrorDetails) -> str:

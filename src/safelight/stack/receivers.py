@@ -1,4 +1,4 @@
-"""The kinds of alert receivers in a monitoring file, and the settings of each."""
+"""The kinds of receivers in a monitoring file: of alerts, and of copies of all samples."""
 
 import re
 from dataclasses import dataclass
@@ -6,7 +6,15 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 QUIET = "quiet"  # Alertmanager's receiver for alerts that it shows and does not send
 _LAST_PORT = 65535
@@ -116,6 +124,33 @@ class WeCom(Part):
 
     kind: Literal["wecom"]
     url_file: Secret
+
+
+class RemoteWrite(Part):
+    """A store that Prometheus sends a copy of all samples to. Credentials are in files."""
+
+    url: Address
+    username: str = ""
+    password_file: Secret | None = None
+    token_file: Secret | None = None
+
+    @field_validator("url")
+    @classmethod
+    def _refuse_secrets(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if parts.username is not None or parts.password is not None:
+            raise ValueError("contains a password: write it into a file, and name password_file")
+        if parts.query or "#" in url:
+            raise ValueError("has a query or fragment: write a token into a file of token_file")
+        return url
+
+    @model_validator(mode="after")
+    def _require_one_credential(self) -> Self:
+        if bool(self.username) != (self.password_file is not None):
+            raise ValueError("needs both username and password_file, or neither")
+        if self.username and self.token_file is not None:
+            raise ValueError("needs either a password or a token")
+        return self
 
 
 Receiver = Annotated[Slack | Webhook | Email | Signed | WeCom, Field(discriminator="kind")]

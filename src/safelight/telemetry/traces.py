@@ -53,7 +53,7 @@ class Traces:
         self._meter = meter
         self._clock = clock
         self._wall_clock = wall_clock
-        self._is_sending = bool(settings.otlp_endpoint)
+        self._is_sending = bool(settings.otlp_endpoint) and settings.otlp_traces
         self._keeper = Keeper(settings.trace_ratio, exports=self._is_sending, clock=clock)
         self._sender = TraceSender(settings, meter, model)
         self._lock = threading.Lock()

@@ -37,6 +37,15 @@ url = "http://hooks.example.org/open"
 critical = ["slack", "ding", "mail"]
 warning = ["wecom", "hook", "open"]
 
+[[remote_write]]
+url = "https://mimir.example.org/api/v1/push"
+username = "safelight"
+password_file = "mimir"
+
+[[remote_write]]
+url = "https://thanos.example.org/api/v1/receive"
+token_file = "thanos"
+
 [thresholds]
 request_p95_seconds = 7.5
 """

@@ -12,6 +12,10 @@ SECRETS = {
     "wecom_url": "receivers.wecom.url_file",
     "hook_url": "receivers.hook.url_file",
 }
+OF_STORES = {
+    "store.0_password": "remote_write.0.password_file",
+    "store.1_token": "remote_write.1.token_file",
+}
 
 
 def monitoring(folder: Path) -> Monitoring:
@@ -22,7 +26,8 @@ def monitoring(folder: Path) -> Monitoring:
 
 def test_each_secret_says_which_key_of_the_monitoring_file_it_holds(tmp_path: Path) -> None:
     result = delivered(monitoring(tmp_path))
-    assert dict(result.secrets) == SECRETS
+    assert dict(result.secrets) == SECRETS | OF_STORES
+    assert set(result.store_secrets) == OF_STORES.keys()
     assert {*result.own_secrets, *result.relay_secrets} == {*SECRETS, "relay_token"}
     assert {"relay_token"} == set(result.own_secrets) & set(result.relay_secrets)
 
@@ -36,6 +41,7 @@ def test_the_relay_reads_its_own_file_and_finds_its_receivers_there(tmp_path: Pa
     assert after.relayed["ding"].secret_file == Path("/run/secrets/ding_secret")
     assert after.routes.critical == ("ding",)
     assert after.routes.warning == ("wecom", "hook")
+    assert after.remote_write == ()
     assert after.language == "zh"
     assert after.limits("zimage") == before.limits("zimage")
 
@@ -48,3 +54,11 @@ def test_without_a_monitoring_file_there_is_no_relay_and_no_secret() -> None:
     result = delivered(Monitoring())
     assert not result.relayed
     assert not result.secrets
+
+
+def test_prometheus_reads_the_credentials_of_stores_where_containers_have_secrets(
+    tmp_path: Path,
+) -> None:
+    mimir, thanos = delivered(monitoring(tmp_path)).monitoring.remote_write
+    assert mimir.password_file == Path("/run/secrets/store.0_password")
+    assert thanos.token_file == Path("/run/secrets/store.1_token")

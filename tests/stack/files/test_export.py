@@ -13,7 +13,8 @@ from safelight.stack.files.discovery import Discovery
 from safelight.stack.files.export import PARTS, Choices, deployment
 from safelight.stack.files.folder import drift, write
 from safelight.stack.files.values import Values
-from safelight.stack.monitoring import Monitoring
+from safelight.stack.monitoring import Monitoring, read
+from tests.stack.files.monitored import EVERY_KIND
 from tests.stack.files.schemas import schema_errors
 
 ROOT = Path(__file__).parents[3]
@@ -232,6 +233,31 @@ def test_samples_and_exemplars_are_copied_to_every_remote_write_address(tmp_path
     assert tuple(copy["url"] for copy in copies) == urls
     assert all(copy["send_exemplars"] for copy in copies)
     assert all(copy["queue_config"]["retry_on_http_429"] for copy in copies)
+
+
+def test_the_stores_of_the_monitoring_file_get_a_copy_too(tmp_path: Path) -> None:
+    file = tmp_path / "monitoring.toml"
+    file.write_text(EVERY_KIND)
+    url = "http://vm.example:8428/api/v1/write"
+    choices = {"remote_write": (url,), "monitoring": read(file, secrets_here=False)}
+    vm, mimir, thanos = prometheus_yml(tmp_path, **choices)["remote_write"]
+
+    assert (vm["url"], vm.keys() & {"basic_auth", "authorization"}) == (url, set())
+    password = {"username": "safelight", "password_file": str(tmp_path / "mimir")}
+    assert mimir["basic_auth"] == password
+    assert thanos["authorization"]["credentials_file"] == str(tmp_path / "thanos")
+    assert all(store["send_exemplars"] for store in (vm, mimir, thanos))
+
+
+def test_compose_gives_prometheus_the_credentials_of_stores_as_secrets(tmp_path: Path) -> None:
+    file = tmp_path / "monitoring.toml"
+    file.write_text(EVERY_KIND)
+    files = deployment(Choices("zimage", monitoring=read(file, secrets_here=False)), "compose")
+    compose = yaml.safe_load(files["compose.yaml"])
+    mimir, thanos = yaml.safe_load(files["compose/prometheus.yml"])["remote_write"]
+    named = [mimir["basic_auth"]["password_file"], thanos["authorization"]["credentials_file"]]
+    assert named == [f"/run/secrets/{n}" for n in compose["services"]["prometheus"]["secrets"]]
+    assert "remote_write.1.token_file of the monitoring file" in files["compose.yaml"]
 
 
 def test_prometheus_sends_the_key_of_protected_metrics_to_the_service_alone(tmp_path: Path) -> None:

@@ -81,6 +81,10 @@ class Group:
     def address(self, address: float) -> None:
         self._own.cells[ADDRESS] = address
 
+    def file(self, name: str) -> Path | None:
+        """Return a file that the processes of the address share; None if it is not known yet."""
+        return self._folder / f"{self.address:.0f}.{name}" if self.address else None
+
     def known(self, metric: Metric) -> Collection[Labels]:
         """Return the labels of the metric's series, of all processes."""
         return self._layout.known(metric)

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING
 from zlib import crc32
 
@@ -74,6 +75,13 @@ class Membership:
             with self._guard:
                 return self._group.read()
         return None
+
+    def file(self, name: str) -> Path | None:
+        """Return a file of this name that all workers of the address share.
+
+        None if this process is alone, or does not know its address yet.
+        """
+        return self._group.file(name) if self._group is not None else None
 
     def before_leave(self, callback: Callable[[], None]) -> None:
         """Call this function before every leave: what it counts is still shared."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from safelight.stack.files.discovery import Targets, static_targets, with_key
 from safelight.stack.files.document import Document, header, yaml_text
+from safelight.stack.receivers import RemoteWrite
 
 SCRAPE_INTERVAL = "5s"
 _MAX_EXEMPLARS = 100_000
@@ -19,6 +20,7 @@ def prometheus_yml(
     *,
     rule_files: Sequence[str],
     key_file: Path | None = None,
+    remote_write: Sequence[RemoteWrite] = (),
 ) -> str:
     """Return a configuration that scrapes these targets (`host:port`) and evaluates the rules.
 
@@ -27,23 +29,26 @@ def prometheus_yml(
     """
     jobs = {**services, **monitoring}
     targets = static_targets(jobs, str(monitoring["alertmanager"]))
-    return configuration(with_key(targets, services, key_file), rule_files=rule_files)
+    keyed = with_key(targets, services, key_file)
+    return configuration(keyed, rule_files=rule_files, remote_write=remote_write)
 
 
 def configuration(
     targets: Targets,
     *,
     rule_files: Sequence[str],
-    remote_write: Sequence[str] = (),
+    remote_write: Sequence[RemoteWrite] = (),
     usage: str = "",
     interval: str = SCRAPE_INTERVAL,
 ) -> str:
-    """Return a configuration for these targets; each `remote_write` address gets a copy.
+    """Return a configuration for these targets; each store of `remote_write` gets a copy.
 
     Prometheus asks for OpenMetrics, and so for exemplars, by default. It stores them only with
     `--enable-feature=exemplar-storage`.
     """
-    copies = {"remote_write": [_remote_write(url) for url in remote_write]} if remote_write else {}
+    copies = (
+        {"remote_write": [_remote_write(each) for each in remote_write]} if remote_write else {}
+    )
     return yaml_text(
         {
             "global": {"scrape_interval": interval, "evaluation_interval": interval},
@@ -57,11 +62,19 @@ def configuration(
     )
 
 
-def _remote_write(url: str) -> Document:
+def _remote_write(store: RemoteWrite) -> Document:
     """Return one remote-write target, with batch sizes for Thanos, Mimir and VictoriaMetrics.
 
-    Prometheus retries after a 429: a dropped batch would be a gap in the copy.
+    Prometheus retries after a 429: a dropped batch would be a gap in the copy. It keeps at most
+    `capacity` samples in memory for each of `max_shards`, and reads the rest from its own log.
     """
+    credentials: Document = {}
+    if store.password_file is not None:
+        password = {"username": store.username, "password_file": str(store.password_file)}
+        credentials = {"basic_auth": password}
+    elif store.token_file is not None:
+        token = {"type": "Bearer", "credentials_file": str(store.token_file)}
+        credentials = {"authorization": token}
     queue = {
         "capacity": 10_000,
         "max_shards": 20,
@@ -70,4 +83,4 @@ def _remote_write(url: str) -> Document:
         "max_backoff": "10s",
         "retry_on_http_429": True,
     }
-    return {"url": url, "send_exemplars": True, "queue_config": queue}
+    return {"url": store.url, **credentials, "send_exemplars": True, "queue_config": queue}

@@ -57,7 +57,7 @@ def compose_yaml(settings: Settings, delivered: Delivered, *, keyed: bool = Fals
     keys = (METRICS_KEY,) if keyed else ()
     services = {
         "safelight": _service(settings),
-        "prometheus": _prometheus(settings.retention, keys),
+        "prometheus": _prometheus(settings.retention, (*keys, *delivered.store_secrets)),
         "alertmanager": _alertmanager(delivered),
         **({_RELAY: _relay(delivered)} if delivered.relayed else {}),
         "grafana": _grafana(),

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from safelight.errors import BadSetting
@@ -41,6 +41,7 @@ from safelight.stack.files.image import dockerfile, dockerignore
 from safelight.stack.files.systemd import unit, unit_name
 from safelight.stack.files.values import Values
 from safelight.stack.monitoring import Monitoring
+from safelight.stack.receivers import RemoteWrite
 from safelight.stack.services import SERVICE, model_of
 
 Files = Mapping[str, str]
@@ -203,6 +204,7 @@ def _boards(choices: Choices) -> Files:
 def _compose(choices: Choices) -> Files:
     """Return the containers and every file that they mount."""
     notified = delivered(choices.monitoring)
+    inside = replace(choices, monitoring=notified.monitoring)
     alertmanager, relay = "alertmanager:9093", "alert-relay:9094"
     services = {SERVICE: "safelight:8000"}
     gpus = {GPU_JOB: "dcgm-exporter:9400"}
@@ -224,8 +226,8 @@ def _compose(choices: Choices) -> Files:
         "compose/alertmanager.yml": alertmanager_yml(
             notified.monitoring, relay_url=f"http://{relay}", relay_token_file=notified.token_file
         ),
-        "compose/prometheus.yml": _prometheus_yml(cpu_only, choices),
-        f"compose/{PROMETHEUS_GPU}": _prometheus_yml(with_gpus, choices),
+        "compose/prometheus.yml": _prometheus_yml(cpu_only, inside),
+        f"compose/{PROMETHEUS_GPU}": _prometheus_yml(with_gpus, inside),
         "compose/datasource.yml": datasource("http://prometheus:9090"),
         "compose.yaml": compose_yaml(choices.service, notified, keyed=key_file is not None),
         "compose.gpu.yaml": compose_gpu_yaml(),
@@ -238,10 +240,11 @@ def _compose(choices: Choices) -> Files:
 def _prometheus_yml(
     targets: Targets, choices: Choices, usage: str = "", interval: str = SCRAPE_INTERVAL
 ) -> str:
+    stores = [RemoteWrite(url=url) for url in choices.remote_write]
     return configuration(
         targets,
         rule_files=[_RULES],
-        remote_write=choices.remote_write,
+        remote_write=[*stores, *choices.monitoring.remote_write],
         usage=usage,
         interval=interval,
     )
