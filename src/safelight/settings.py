@@ -363,6 +363,13 @@ class Settings(BaseSettings):
     host_interval_seconds: float = Field(
         10.0, gt=0, le=300, description="Time between two readings of the machine."
     )
+    gpu_hour_price: float | None = Field(
+        None,
+        gt=0,
+        le=1e6,
+        allow_inf_nan=False,
+        description="Price of an hour of one device, in any currency. Unset: costs are unknown.",
+    )
     grace_seconds: float = Field(
         20.0, ge=0, le=600, description="Time for running requests when the service stops."
     )

@@ -149,7 +149,7 @@ class _Parts:
         if joined is not None and joined.meter.namespace == self.settings.namespace:
             self.meter, own = joined.meter, joined.sink
         else:
-            self.meter = service_meter(self.settings.namespace)
+            self.meter = service_meter(self.settings.namespace, self.settings.gpu_hour_price)
             own = metrics_sink(self.meter, model=self.only_model)
             if joined is not None:
                 self.undo.append(joined.page.share(self.meter))

@@ -85,7 +85,7 @@ class Service:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.meter = service_meter(settings.namespace)
+        self.meter = service_meter(settings.namespace, settings.gpu_hour_price)
         self.meter.before_expose(
             lambda: self.meter.set_total(LOG_LINES_LOST, value=float(lines_lost()))
         )

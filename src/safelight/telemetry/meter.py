@@ -3,6 +3,7 @@
 from importlib.metadata import version
 from platform import python_version
 
+from safelight.metrics.buckets import image_size, step_place
 from safelight.metrics.catalog import (
     ADHERENCE,
     ASSESSMENT_SECONDS,
@@ -10,6 +11,7 @@ from safelight.metrics.catalog import (
     BACKGROUND_ENTROPY,
     BACKGROUNDS,
     BUILD_INFO,
+    GPU_HOUR_PRICE,
     GUIDANCE_OVERRIDDEN,
     IMAGE_GUIDANCE,
     IMAGES,
@@ -27,8 +29,6 @@ from safelight.metrics.catalog import (
     STRUCTURE,
     TEXT_GUIDANCE,
     WARM_UPS,
-    image_size,
-    step_place,
 )
 from safelight.metrics.metric import Metric
 from safelight.metrics.registry import Exemplar, Meter
@@ -38,14 +38,16 @@ from safelight.telemetry.record import PipelineCall, Record, Sink
 from safelight.telemetry.request_series import RequestWriter
 
 
-def service_meter(namespace: str) -> Meter:
+def service_meter(namespace: str, gpu_hour_price: float | None = None) -> Meter:
     """Return the meter of a service, by whose `safelight_service_info` it is found.
 
-    Raises ValueError if the namespace is malformed or reserved.
+    An unknown price is not exposed. Raises ValueError if the namespace is malformed or reserved.
     """
     meter = Meter(namespace)
     meter.set(BUILD_INFO, version("safelight"), python_version(), value=1)
     meter.set(SERVICE_INFO, namespace, value=1)
+    if gpu_hour_price is not None:
+        meter.set(GPU_HOUR_PRICE, value=gpu_hour_price)
     return meter
 
 

@@ -17,6 +17,7 @@ from safelight.dashboards.boards.common import (
     panel,
     row,
 )
+from safelight.dashboards.boards.costs import costs
 from safelight.metrics.catalog import (
     API_KEY,
     BATCH_LIMIT,
@@ -58,6 +59,7 @@ def engine(limits: Thresholds) -> Board:
         "Does the engine use its devices well, with large batches, little waste and few refusals?",
         row("Queue", REQUEST, *_queue(limits), *_callers()),
         row("Device", GPUS, *_device(limits), *_batches()),
+        row("Cost", GPUS, *costs()),
         row("Workers and protection", GPUS, *_workers(), *_protection()),
         row("Instances", GPUS, *_instances(limits)),
         row("Versions", INSTRUCTIONS, _models(), closed=True),
