@@ -2,6 +2,7 @@ import asyncio
 import json
 import threading
 from pathlib import Path
+from time import time
 from typing import Any
 
 import httpx
@@ -17,6 +18,7 @@ from safelight.metrics.catalog import (
     BUILD_INFO,
     DEVICE_HELD_SECONDS,
     DEVICE_SECONDS,
+    DEVICE_STEP_SECONDS,
     GOOD_OUTPUTS,
     GPU_HOUR_PRICE,
     GUIDANCE_OVERRIDDEN,
@@ -26,7 +28,9 @@ from safelight.metrics.catalog import (
     IMAGES,
     IN_FLIGHT,
     INFERENCE_SECONDS,
+    LAST_SUCCESS,
     MODEL_INFO,
+    OUTPUT_PIXELS,
     PROBE_FAILURES,
     PROBE_TIMESTAMP,
     RECORDS,
@@ -244,6 +248,17 @@ def test_the_calls_of_a_pipeline_have_a_cost_but_idle_time_is_unknown(
         assert value(watching, TYPE_DEVICE_SECONDS) == pytest.approx(spent)
         assert value(watching, GOOD_OUTPUTS) == 1
         assert series(watching, DEVICE_HELD_SECONDS) == []
+
+
+def test_a_call_shows_its_pixels_its_device_and_the_time_of_its_success(edit_pipe: Any) -> None:
+    before = time()
+    with watch(pipeline=edit_pipe) as watching:
+        edit(edit_pipe)
+        assert value(watching, OUTPUT_PIXELS) == 64 * 64
+        assert value(watching, DEVICE_STEP_SECONDS, "_count", device="cpu") == MADE
+        steps = value(watching, STEP_SECONDS, "_sum")
+        assert value(watching, DEVICE_STEP_SECONDS, "_sum") == pytest.approx(steps)
+        assert before <= value(watching, LAST_SUCCESS) <= time()
 
 
 def test_no_price_is_shown_if_none_is_set(edit_pipe: Any) -> None:

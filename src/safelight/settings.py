@@ -413,7 +413,7 @@ class Settings(BaseSettings):
         ge=0,
         le=1,
         allow_inf_nan=False,
-        description="Share of ordinary requests whose traces are kept; failed and slow ones all are.",
+        description="Share of ordinary requests whose traces are kept; failed, slow: always.",
     )
     state_folder: Path = Field(
         Path(".state"), description="Folder for logs, records and Prometheus' data."

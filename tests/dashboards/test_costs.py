@@ -1,4 +1,4 @@
-"""The panels of costs give the right prices, in a real Prometheus."""
+"""The panels of costs, and of slow devices, give the right numbers in a real Prometheus."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +11,7 @@ from safelight.diagnosis.prometheus import Prometheus
 from safelight.metrics.catalog import (
     DEVICE_HELD_SECONDS,
     DEVICE_SECONDS,
+    DEVICE_STEP_SECONDS,
     GOOD_OUTPUTS,
     GPU_ENERGY,
     GPU_HOUR_PRICE,
@@ -23,6 +24,7 @@ from safelight.stories.replay import replay
 NOW, STEP, NAMESPACE = 1_795_000_000, 15, "pix"
 WINDOW = 300  # two devices: 600 s held, 300 s busy, of these 60 s wasted
 CHOSEN = Chosen(NAMESPACE, "(edit)", "(a)", rate_interval="5m", range="5m")
+STEPS_PER_SECOND = {"cuda:0": (2.0, 0.8), "cuda:1": (1.0, 0.6)}  # 0.4 and 0.6 seconds each
 PER_SECOND: tuple[tuple[Metric, str, float], ...] = (
     (DEVICE_HELD_SECONDS, "", 2.0),
     (DEVICE_SECONDS, 'use="useful"', 0.8),
@@ -35,7 +37,7 @@ PER_SECOND: tuple[tuple[Metric, str, float], ...] = (
 )
 
 
-def samples(*, price: bool = True) -> dict[str, tuple[str, list[str]]]:
+def samples(*, price: bool = True, devices: int = 2) -> dict[str, tuple[str, list[str]]]:
     """Return half an hour of a service that began long ago."""
     times = range(NOW - 1800, NOW + 1, STEP)
     families: dict[str, tuple[str, list[str]]] = {}
@@ -44,6 +46,14 @@ def samples(*, price: bool = True) -> dict[str, tuple[str, list[str]]]:
         inside = ",".join(filter(None, ('job="edit",instance="a"', labels)))
         lines = families.setdefault(name.removesuffix("_total"), ("counter", []))[1]
         lines += [f"{name}{{{inside}}} {1e6 + rate * (at - NOW)} {at}\n" for at in times]
+    steps = DEVICE_STEP_SECONDS.full_name(NAMESPACE)
+    lines = families.setdefault(steps, ("summary", []))[1]
+    for device, rates in list(STEPS_PER_SECOND.items())[:devices]:
+        inside = f'job="edit",instance="a",device="{device}"'
+        for suffix, rate in zip(("_count", "_sum"), rates, strict=True):
+            lines += [
+                f"{steps}{suffix}{{{inside}}} {1e6 + rate * (at - NOW)} {at}\n" for at in times
+            ]
     gauges = {"up": 1.0, "process_start_time_seconds": NOW - 36_000.0}
     if price:
         gauges[GPU_HOUR_PRICE.full_name(NAMESPACE)] = 3.6
@@ -95,9 +105,15 @@ def test_the_energy_of_an_image_is_that_of_the_window(past: Prometheus) -> None:
     assert energy == pytest.approx({"per image": 200 * WINDOW / 120}, rel=0.01)
 
 
-def test_without_a_price_every_cost_is_unknown(tmp_path: Path) -> None:
-    write_blocks([{0: samples(price=False)}], tmp_path)
+def test_a_slow_device_is_compared_with_the_fastest(past: Prometheus) -> None:
+    skew = shown(past, "Is one device slower than the others?")
+    assert skew == pytest.approx({"slowest / fastest": 1.5}, rel=0.01)
+
+
+def test_without_a_price_or_a_second_device_the_value_is_unknown(tmp_path: Path) -> None:
+    write_blocks([{0: samples(price=False, devices=1)}], tmp_path)
     with replay(tmp_path) as prometheus:
+        assert shown(prometheus, "Is one device slower than the others?") == {}
         assert shown(prometheus, "What does a good image cost?") == {}
         assert shown(prometheus, "Which instructions are expensive?") == {}
         assert shown(prometheus, "Where does the money go?") == {}

@@ -38,6 +38,9 @@ PRECISION = Label(
     values=("float32", "float16", "bfloat16", "int8", OTHER),
 )
 STEP = Label("step", "Position of the denoising step, counted from 1.", values=buckets.STEP_PLACES)
+ENCODER = Label(
+    "encoder", "Text encoder.", values=("text_encoder", "text_encoder_2", "text_encoder_3"),
+)
 GUIDANCE = Label(
     "guidance", "`asked`: the requested value; `in_force`: the value that the pipeline applies.",
     values=("asked", "in_force"),
@@ -184,6 +187,14 @@ IMAGES = Metric(
     Kind.COUNTER, Family.REQUEST, (IMAGE_SIZE,), series=len(buckets.IMAGE_SIZES) + 1,
 )
 
+OUTPUT_PIXELS = Metric(
+    "output_pixels_total", "Pixels of the output images.", Kind.COUNTER, Family.REQUEST
+)
+LAST_SUCCESS = Metric(
+    "request_last_success_timestamp_seconds", "Time of the last request that ended without error.",
+    Kind.GAUGE, Family.REQUEST, across=Across.MAX,
+)
+
 # ── Model ────────────────────────────────────────────────────────────────────────────────────────
 
 INFERENCE_SECONDS = Metric(
@@ -193,6 +204,14 @@ INFERENCE_SECONDS = Metric(
 STEP_SECONDS = Metric(
     "step_latency_seconds", "Time of one denoising step on its device.",
     Kind.HISTOGRAM, Family.MODEL, (STEP,), buckets.STEP, series=len(buckets.STEP_PLACES),
+)
+DEVICE_STEP_SECONDS = Metric(
+    "device_step_seconds", "Time of the denoising steps, by the device that did them.",
+    Kind.SUMMARY, Family.MODEL, (DEVICE,), series=9,
+)
+ENCODER_SECONDS = Metric(
+    "text_encoder_duration_seconds", "Time of a call in one text encoder, on its device.",
+    Kind.SUMMARY, Family.MODEL, (ENCODER,), series=3,
 )
 STEPS = Metric(
     "steps", "Denoising steps that an inference call ran.",
@@ -271,6 +290,10 @@ MODEL_LATENCY = Metric(
 # ── Queue, governance ────────────────────────────────────────────────────────────────────────────
 
 QUEUE_DEPTH = Metric("queue_depth", "Requests that wait.", Kind.GAUGE, Family.QUEUE)
+QUEUE_OLDEST = Metric(
+    "queue_oldest_seconds", "Wait so far of the oldest request that waits.",
+    Kind.GAUGE, Family.QUEUE, across=Across.MAX,
+)
 QUEUED_WORK = Metric(
     "queued_work_seconds", "Estimated time of the queued work; `high` includes the running work.",
     Kind.GAUGE, Family.QUEUE, (PRIORITY,), series=3,
@@ -347,7 +370,6 @@ OUTPUT_INVALID = Metric(
     "output_invalid_total", "Output images that were invalid and not sent.",
     Kind.COUNTER, Family.QUALITY, (INVALIDITY,), series=len(INVALIDITY.values or ()),
 )
-
 USER_RATING = Metric(
     "user_rating", "First rating of a response by its caller, 1 (bad) to 5 (good).",
     Kind.HISTOGRAM, Family.QUALITY, (INSTRUCTION_TYPE,), buckets.RATINGS, series=20,

@@ -36,6 +36,7 @@ class PipelineCall:
     precision: str = "other"
     seconds: float = 0.0
     phases: Mapping[str, float] = field(default_factory=dict)
+    encoder_seconds: Mapping[str, float] = field(default_factory=dict)
     step_seconds: tuple[float, ...] = ()
     steps_asked: int | None = None
     guidance_asked: float | None = None
@@ -50,6 +51,7 @@ class PipelineCall:
     leads: bool = True
     warm_up: bool = False
     model: str = ""
+    device: str = ""
     counted: bool = True
 
     @property
@@ -284,14 +286,9 @@ def finish(
 
 def record_of_call(call: PipelineCall) -> Record:
     """Return the Record of a pipeline call outside any request, for example in a script."""
-    inside = sum(call.phases.values())
+    inside, kind, spent = sum(call.phases.values()), call.instruction_type, call.device_seconds
     return Record(
-        facts=Facts(
-            id=new_id(),
-            instruction_type=call.instruction_type,
-            calls=(call,),
-            device_seconds=call.device_seconds,
-        ),
+        facts=Facts(id=new_id(), instruction_type=kind, calls=(call,), device_seconds=spent),
         endpoint="none",
         status_code=200 if call.error == NO_ERROR else 500,
         error=call.error,

@@ -52,7 +52,8 @@ class Batching(Predicting):
         if job.control.stopped is not None:
             raise job.control.stopped
         self._number += 1
-        entry = QueueEntry(job, self._number, asyncio.get_running_loop().create_future())
+        loop = asyncio.get_running_loop()
+        entry = QueueEntry(job, self._number, loop.create_future(), arrived_at=loop.time())
         job.exchange.queued = True
         job.control.execution = Execution(self, entry)
         self._backlog.push(entry)
