@@ -95,6 +95,7 @@ WRONG: dict[str, tuple[str, ...]] = {
     "clip_model": ("x" * 1001,),
     "instruction_limit": ("0", "10001"),
     "step_limit": ("0", "1001"),
+    "gpu_hour_price": ("0", "-1", "1000001", "nan", "inf", "free"),
     "gpu_interval_seconds": ("0", "301", "nan"),
     "host_interval_seconds": ("0", "301"),
     "grace_seconds": ("-1", "601"),

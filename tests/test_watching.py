@@ -2,6 +2,7 @@ import asyncio
 import json
 import threading
 from pathlib import Path
+from time import time
 from typing import Any
 
 import httpx
@@ -15,6 +16,11 @@ from safelight.cli.main import application
 from safelight.errors import AlreadyWatched, BadSetting, MissingExtra
 from safelight.metrics.catalog import (
     BUILD_INFO,
+    DEVICE_HELD_SECONDS,
+    DEVICE_SECONDS,
+    DEVICE_STEP_SECONDS,
+    GOOD_OUTPUTS,
+    GPU_HOUR_PRICE,
     GUIDANCE_OVERRIDDEN,
     HOST_MEMORY_TOTAL,
     HTTP_REQUESTS,
@@ -22,7 +28,9 @@ from safelight.metrics.catalog import (
     IMAGES,
     IN_FLIGHT,
     INFERENCE_SECONDS,
+    LAST_SUCCESS,
     MODEL_INFO,
+    OUTPUT_PIXELS,
     PROBE_FAILURES,
     PROBE_TIMESTAMP,
     RECORDS,
@@ -33,6 +41,7 @@ from safelight.metrics.catalog import (
     STEP_SECONDS,
     STEPS,
     SUCCESSES,
+    TYPE_DEVICE_SECONDS,
 )
 from safelight.stories.replay import free_port
 from safelight.telemetry.logs import configure_logging, log_sink
@@ -219,6 +228,42 @@ def test_a_script_without_an_application_is_watched(edit_pipe: Any, records: lis
     assert value(watched, REQUESTS, endpoint="none", status_code="500", error="model_error") == 1
     assert [record.succeeded for record in records] == [True, False]
     assert sum(records[0].stages.values()) == pytest.approx(records[0].seconds, abs=1e-3)
+
+
+def test_the_calls_of_a_pipeline_have_a_cost_but_idle_time_is_unknown(
+    edit_pipe: Any, records: list[Record], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SAFELIGHT_GPU_HOUR_PRICE", "2.5")
+    with watch(pipeline=edit_pipe, on_record=records.append) as watching:
+        edit(edit_pipe, "make him old")
+        with pytest.raises(ValueError, match="incorrect format"):
+            edit(edit_pipe, "add a hat", image="no image")
+        spent = value(watching, DEVICE_SECONDS)
+
+        assert value(watching, GPU_HOUR_PRICE) == 2.5
+        assert spent == pytest.approx(sum(r.facts.device_seconds or 0.0 for r in records))
+        old = value(watching, TYPE_DEVICE_SECONDS, instruction_type="make_him_old")
+        assert old == value(watching, DEVICE_SECONDS, use="useful")
+        assert old == pytest.approx(records[0].seconds, rel=0.05)
+        assert value(watching, TYPE_DEVICE_SECONDS) == pytest.approx(spent)
+        assert value(watching, GOOD_OUTPUTS) == 1
+        assert series(watching, DEVICE_HELD_SECONDS) == []
+
+
+def test_a_call_shows_its_pixels_its_device_and_the_time_of_its_success(edit_pipe: Any) -> None:
+    before = time()
+    with watch(pipeline=edit_pipe) as watching:
+        edit(edit_pipe)
+        assert value(watching, OUTPUT_PIXELS) == 64 * 64
+        assert value(watching, DEVICE_STEP_SECONDS, "_count", device="cpu") == MADE
+        steps = value(watching, STEP_SECONDS, "_sum")
+        assert value(watching, DEVICE_STEP_SECONDS, "_sum") == pytest.approx(steps)
+        assert before <= value(watching, LAST_SUCCESS) <= time()
+
+
+def test_no_price_is_shown_if_none_is_set(edit_pipe: Any) -> None:
+    with watch(pipeline=edit_pipe) as watching:
+        assert series(watching, GPU_HOUR_PRICE) == []
 
 
 def test_two_pipelines_in_one_process_have_their_own_metrics(

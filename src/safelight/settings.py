@@ -363,14 +363,14 @@ class Settings(BaseSettings):
     host_interval_seconds: float = Field(
         10.0, gt=0, le=300, description="Time between two readings of the machine."
     )
+    gpu_hour_price: float | None = Field(
+        None, gt=0, le=1e6, allow_inf_nan=False, description="Price of an hour of one device."
+    )
     grace_seconds: float = Field(
         20.0, ge=0, le=600, description="Time for running requests when the service stops."
     )
     hang_seconds: float = Field(
-        60.0,
-        gt=0,
-        le=3600,
-        description="Time without a step or a result after which a worker counts as hung.",
+        60.0, gt=0, le=3600, description="Time without a sign of life before a worker is hung."
     )
     restart_limit: int = Field(
         5, ge=0, le=1000, description="Restarts in a row of one worker or service before giving up."

@@ -169,7 +169,7 @@ class _Parts:
         if joined is not None and joined.meter.namespace == self.settings.namespace:
             self.meter, own = joined.meter, joined.sink
         else:
-            self.meter = service_meter(self.settings.namespace)
+            self.meter = service_meter(self.settings.namespace, self.settings.gpu_hour_price)
             own = metrics_sink(self.meter, model=self.only_model)
             self.is_first = True
             if joined is not None:

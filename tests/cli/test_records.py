@@ -31,7 +31,16 @@ def records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
         result = {"error": "none" if good else "model_error", "status_code": 200 if good else 500}
         call = a_call(step_seconds=(0.1,) * steps)
         name, seconds = f"{number:03}", steps / 10
-        store.write(a_record(name, instruction_type=kind, seconds=seconds, calls=(call,), **result))
+        store.write(
+            a_record(
+                name,
+                instruction_type=kind,
+                seconds=seconds,
+                calls=(call,),
+                device_seconds=2.0,
+                **result,
+            )
+        )
         store.assess(
             an_assessment(name, instruction_type=kind, score=0.4 + steps / 100 + number / 1e3)
         )
@@ -52,6 +61,23 @@ def test_the_radar_is_shown_with_counts_intervals_best_and_worst(call: Call, rec
     best, _, worst = done.out.partition("Best")[2].partition("Worst")
     assert "make_him_old" in best
     assert "add_hat" in worst
+
+
+def test_the_radar_shows_what_the_types_cost(
+    call: Call, records: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unpriced = call("radar", "--since", "1d").out
+    assert "Cost without idle time" in unpriced
+    assert "set SAFELIGHT_GPU_HOUR_PRICE" in " ".join(unpriced.split())
+
+    monkeypatch.setenv("SAFELIGHT_GPU_HOUR_PRICE", "3.6")
+    assert "set SAFELIGHT_GPU_HOUR_PRICE" not in call("radar", "--since", "1d").out
+    costs = {each["name"]: each for each in json.loads(call("radar", "--json").out)["costs"]}
+    hat = costs["add_hat"]  # a quarter of its 40 requests failed
+    assert (hat["good"], hat["device_seconds"]) == (30, pytest.approx(80.0))
+    assert hat["wasted_seconds"] == pytest.approx(20.0, abs=2)
+    assert hat["seconds_per_good"] == pytest.approx(80 / 30)
+    assert hat["price_per_good"] == pytest.approx(80 / 30 / 1000)
 
 
 def test_the_radar_is_json_and_svg(call: Call, records: str, tmp_path: Path) -> None:

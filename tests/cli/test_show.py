@@ -21,7 +21,7 @@ NOWHERE = ("--prometheus", "")
 
 def the_record() -> Record:
     record = a_record(ID, seconds=3.0, stages={"queue": 2.0, "denoise": 1.0})
-    return replace(record, facts=replace(record.facts, key=KEY))
+    return replace(record, facts=replace(record.facts, key=KEY, device_seconds=0.8))
 
 
 @pytest.fixture
@@ -61,6 +61,19 @@ def test_one_page_has_the_record_its_stages_and_its_log(call: Call, log: Path, n
     assert f"trace {'ab' * 16}" in out
     assert out.count(ID) == 2  # in the title and in the line of the log
     assert "earlier0" not in out
+
+
+def test_the_cost_is_that_of_the_device_time_or_unknown(
+    call: Call, log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unpriced = " ".join(call("show", ID, *NOWHERE).out.split())
+    assert "cost device time 800 ms, price unknown" in unpriced
+    unknown = " ".join(call("show", "earlier3", *NOWHERE).out.split())
+    assert "cost unknown: the device time was not known" in unknown
+
+    monkeypatch.setenv("SAFELIGHT_GPU_HOUR_PRICE", "2.5")
+    priced = " ".join(call("show", ID, *NOWHERE).out.split())
+    assert "cost device time 800 ms, price 0.000556" in priced  # 2.5 * 0.8 / 3600
 
 
 def test_a_trace_leads_to_the_newest_of_its_requests(call: Call, log: Path) -> None:

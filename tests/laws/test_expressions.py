@@ -246,7 +246,6 @@ LOOKED_UP = {
     "http_request_size_bytes",
     "http_response_size_bytes",
     "gpu_memory_busy_ratio",
-    "gpu_energy_joules_total",
     "host_disk_read_bytes_total",
     "host_disk_written_bytes_total",
     "host_network_received_bytes_total",

@@ -10,15 +10,8 @@ import pytest
 
 import safelight
 from safelight.metrics import catalog
-from safelight.metrics.catalog import (
-    CATALOG,
-    IMAGE_SIZE,
-    METHOD,
-    RATING_REASON,
-    STEP,
-    image_size,
-    step_place,
-)
+from safelight.metrics.buckets import image_size, step_place
+from safelight.metrics.catalog import CATALOG, IMAGE_SIZE, METHOD, RATING_REASON, STEP
 from safelight.metrics.foreign import FOREIGN
 from safelight.metrics.merge import RENAMED
 from safelight.metrics.metric import OTHER, Kind, Label, Metric

@@ -7,19 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from safelight.metrics.buckets import IMAGE_SIZES, STEP_PLACES, image_size, step_place
 from safelight.metrics.catalog import (
     CATALOG,
     ERROR,
     HTTP_REQUESTS,
     HTTP_SECONDS,
-    IMAGE_SIZES,
     INFERENCE_SECONDS,
     REQUEST_SECONDS,
     REQUESTS,
     STAGE_SECONDS,
-    STEP_PLACES,
-    image_size,
-    step_place,
 )
 from safelight.metrics.foreign import FOREIGN
 from safelight.metrics.metric import OTHER, UNITS, Kind, Metric

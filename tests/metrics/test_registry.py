@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
+from safelight.metrics.buckets import IMAGE_SIZES
 from safelight.metrics.catalog import (
     CATALOG,
     EXPOSITION_LINES,
@@ -19,7 +20,6 @@ from safelight.metrics.catalog import (
     HOST_SENT,
     HTTP_REQUEST_BYTES,
     HTTP_REQUESTS,
-    IMAGE_SIZES,
     IMAGES,
     PROBE_FAILURES,
     QUEUE_DEPTH,

@@ -352,12 +352,12 @@ def test_a_backup_of_a_newer_version_is_refused(file: str, backup: Path, other: 
 def test_a_backup_of_an_older_version_is_upgraded_and_itself_unchanged(
     made: Path, other: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A third migration, which exists only here, adds an index."""
+    """A fourth migration, which exists only here, adds an index."""
     steps = tmp_path / "steps"
     shutil.copytree(Path(migrate.__file__).parent / "migrations", steps)
-    (steps / "versions" / "third.py").write_text(
+    (steps / "versions" / "fourth.py").write_text(
         "from alembic import op\n"
-        "revision, down_revision = '0003', '0002'\n"
+        "revision, down_revision = '0004', '0003'\n"
         "def upgrade():\n"
         "    op.execute(\"UPDATE safelight_ratings SET reason = 'other'\")\n"
     )
@@ -369,8 +369,8 @@ def test_a_backup_of_an_older_version_is_upgraded_and_itself_unchanged(
         return changed
 
     monkeypatch.setattr(migrate, "alembic_config", config)
-    monkeypatch.setattr(databases, "VERSIONS", ("0001", "0002", "0003"))
-    monkeypatch.setattr("safelight.records.backup.VERSIONS", ("0001", "0002", "0003"))
+    monkeypatch.setattr(databases, "VERSIONS", ("0001", "0002", "0003", "0004"))
+    monkeypatch.setattr("safelight.records.backup.VERSIONS", ("0001", "0002", "0003", "0004"))
     restore(made, other, silent)
 
     assert {row["reason"] for row in rows(other, "ratings")} == {"other"}

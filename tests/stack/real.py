@@ -97,6 +97,7 @@ def _real(tmp_path_factory: pytest.TempPathFactory, receiver: Receiver) -> Itera
         with pytest.MonkeyPatch.context() as environment:  # the services inherit it
             environment.setenv("SAFELIGHT_QUALITY_SAMPLE_RATIO", "1")
             environment.setenv("SAFELIGHT_OTLP_ENDPOINT", receiver.url)
+            environment.setenv("SAFELIGHT_GPU_HOUR_PRICE", "2.5")
             assert stack.start(), "the stack was not ready in time"
         service, prometheus = (stack.plan.find(name).url for name in (EDITOR, PROMETHEUS))
         first = Real(stack, service, prometheus, 0, {}, receiver, settings.state_folder)

@@ -30,6 +30,7 @@ ABSENT = {
     "callers who rate responses",
     "more label values than a metric may have",
     "a receiver behind the relay",
+    "two devices",
 }
 SECONDS = 12.0
 RATES = {"edit": 1.0, "generate": 1.5, "predict": 4.0}

@@ -163,6 +163,8 @@ def test_a_record_has_no_other_text_fields() -> None:
         "Facts.degraded",
         "Facts.retries",
         "PipelineCall.batch_id",
+        "PipelineCall.device",
+        "PipelineCall.encoder_seconds",
         "PipelineCall.model",
         "PipelineCall.pipeline",
         "PipelineCall.instruction_type",

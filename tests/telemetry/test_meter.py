@@ -11,10 +11,13 @@ from safelight.metrics.catalog import (
     ASSESSMENTS,
     BACKGROUND_ENTROPY,
     BACKGROUNDS,
+    DEVICE_STEP_SECONDS,
     GUIDANCE_OVERRIDDEN,
     IMAGE_GUIDANCE,
     IMAGES,
     INFERENCE_SECONDS,
+    LAST_SUCCESS,
+    OUTPUT_PIXELS,
     QUALITY_SCORE,
     QUALITY_SQUARES,
     QUEUED_SECONDS,
@@ -127,6 +130,34 @@ def test_p4_only_a_request_that_returned_an_image_has_a_time_by_size(
     write(calls=(replace(CALL, images=((1, 1),)),))
     assert value(meter, SIZE_SECONDS, "_count", image_size="other") == 1
     assert value(meter, SIZE_SECONDS, "_count", image_size="1024x768") == 1
+
+
+def test_the_last_success_keeps_its_time_while_requests_fail() -> None:
+    clock = FakeClock(1000.0)
+    meter = Meter("tests", wall_clock=clock)
+    sink = metrics_sink(meter)
+    sink(changed(RECORD, error="model_error", status_code=500))
+    assert series(meter, LAST_SUCCESS) == []  # none yet: unknown
+
+    sink(RECORD)
+    clock.now = 2000.0
+    sink(changed(RECORD, error="model_error", status_code=500))
+    assert value(meter, LAST_SUCCESS) == 1000.0
+
+
+def test_the_pixels_of_all_images_are_counted(meter: Meter, write: Write) -> None:
+    assert value(meter, OUTPUT_PIXELS) == 0
+    write(calls=(replace(CALL, images=((64, 48), (100, 10))),))
+    assert value(meter, OUTPUT_PIXELS) == 64 * 48 + 100 * 10
+
+
+def test_steps_are_counted_for_the_device_that_did_them(meter: Meter, write: Write) -> None:
+    for device in ("cuda:0", "cuda:1", "cuda:1", ""):
+        write(calls=(replace(CALL, device=device, step_seconds=(0.1, 0.3)),))
+    assert value(meter, DEVICE_STEP_SECONDS, "_count", device="cuda:0") == 2
+    assert value(meter, DEVICE_STEP_SECONDS, "_count", device="cuda:1") == 4
+    assert value(meter, DEVICE_STEP_SECONDS, "_sum", device="cuda:1") == pytest.approx(0.8)
+    assert len(series(meter, DEVICE_STEP_SECONDS, "_count")) == 2
 
 
 def test_z6_the_longest_request_is_shown_exactly_and_not_forever() -> None:

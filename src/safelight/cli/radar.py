@@ -20,12 +20,14 @@ from safelight.cli.records_access import (
     write_outputs,
 )
 from safelight.diagnosis.charts import radar_svg
+from safelight.diagnosis.cost import Cost
 from safelight.diagnosis.estimates import Estimate
 from safelight.diagnosis.radar import AXES, TARGET_SECONDS, Radar, Type
 from safelight.diagnosis.radar import radar as compute_radar
 from safelight.errors import BadSetting
 from safelight.rules.thresholds import LEAST_COUNT
-from safelight.units import counted, share
+from safelight.settings import load
+from safelight.units import counted, duration, share
 
 _TARGET_RANGE = (0.001, 3600.0)
 _BAR_COLUMNS = 10
@@ -57,7 +59,8 @@ def radar(
     if not low <= target_seconds <= high:
         raise BadSetting(f"--target-seconds is {target_seconds:g}; allowed: {low:g} to {high:g}.")
     check_writable(svg)
-    result = compute_radar(read_requests(records_url, state_folder, since, service), target_seconds)
+    requests = read_requests(records_url, state_folder, since, service)
+    result = compute_radar(requests, target_seconds, load().gpu_hour_price)
     if not write_outputs(result, svg, radar_svg, as_json=as_json):
         show(result, since, console())
 
@@ -81,6 +84,8 @@ def show(result: Radar, since: str, out: Console) -> None:
     for title, types in (("Best", leaders[:best]), ("Worst", leaders[best:][: -_LEADERS - 1 : -1])):
         if types:
             out.print(_leaderboard(title, types))
+    if result.costs:
+        out.print(_costs(result.costs))
     out.print(_agreement(result))
     out.print(
         f"Intervals are 95 % confidence intervals. No value is from fewer than {LEAST_COUNT} "
@@ -113,6 +118,24 @@ def _leaderboard(title: str, types: tuple[Type, ...]) -> Table:
         table.add_row(
             each.name, share(s.value), f"{share(s.low)} to {share(s.high)}", str(s.count), rated
         )
+    return table
+
+
+def _costs(costs: tuple[Cost, ...]) -> Table:
+    table = Table(title="Cost without idle time", title_justify="left")
+    for name in ("instruction type", "device time", "wasted", "per good request", "price of it"):
+        table.add_column(name, justify="left" if name == "instruction type" else "right")
+    for each in costs:
+        time, price = each.seconds_per_good, each.price_per_good
+        table.add_row(
+            each.name,
+            duration(each.device_seconds),
+            share(each.wasted_seconds / each.device_seconds if each.device_seconds else 0.0),
+            "none good" if time is None else duration(time),
+            "unknown" if price is None else f"{price:.3g}",
+        )
+    if all(each.price_per_good is None for each in costs):
+        table.caption = "The price of an hour is unknown: set SAFELIGHT_GPU_HOUR_PRICE."
     return table
 
 

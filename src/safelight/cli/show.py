@@ -14,6 +14,7 @@ from safelight.cli.options import console, parse_address
 from safelight.cli.read_logs import row_of
 from safelight.cli.records_access import AsJson, State, Url, open_records
 from safelight.cli.screen import legend, stacked_bar
+from safelight.diagnosis.cost import price_of
 from safelight.diagnosis.evidence import Spans
 from safelight.diagnosis.prometheus import Prometheus
 from safelight.diagnosis.report import sentence
@@ -141,7 +142,17 @@ def _facts(row: Row) -> Table:
         known = [name for name in names if row.get(name) not in (None, "", False)]
         if known:
             grid.add_row(title, Text(", ".join(f"{name} {_text(row, name)}" for name in known)))
+    grid.add_row("cost", Text(_cost(row)))
     return grid
+
+
+def _cost(row: Row) -> str:
+    if "device_seconds" not in row:
+        return "unknown: the device time was not known at the end of the request"
+    seconds = _number(row, "device_seconds")
+    price = price_of(seconds, load().gpu_hour_price)
+    priced = "unknown (set SAFELIGHT_GPU_HOUR_PRICE)" if price is None else f"{price:.3g}"
+    return f"device time {duration(seconds)}, price {priced}"
 
 
 def _text(row: Row, name: str) -> str:

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
+from safelight.diagnosis.cost import Cost, costs
 from safelight.diagnosis.estimates import Estimate, agreement, deviation, mean, product, share
 from safelight.metrics.catalog import NO_INSTRUCTION, SPEED_TARGET_SECONDS
 from safelight.reasons import UNRELATED
@@ -40,6 +41,7 @@ class Radar:
     requests: int
     agreement: Estimate | None
     rated: int
+    costs: tuple[Cost, ...] = ()
 
     @property
     def leaders(self) -> tuple[Type, ...]:
@@ -60,8 +62,16 @@ class Radar:
         }
 
 
-def radar(requests: Iterable[AssessedRequest], target_seconds: float = TARGET_SECONDS) -> Radar:
-    """Return the scores of each type. A request of `target_seconds` has a speed of 5."""
+def radar(
+    requests: Iterable[AssessedRequest],
+    target_seconds: float = TARGET_SECONDS,
+    gpu_hour_price: float | None = None,
+) -> Radar:
+    """Return the scores of each type. A request of `target_seconds` has a speed of 5.
+
+    The costs include the requests that have no score, such as cancelled ones.
+    """
+    requests = list(requests)
     related = [each for each in requests if _counts(each)]
     by_type: dict[str, list[AssessedRequest]] = defaultdict(list)
     for each in related:
@@ -73,7 +83,8 @@ def radar(requests: Iterable[AssessedRequest], target_seconds: float = TARGET_SE
     ]
     types = [_type(name, own, target_seconds) for name, own in by_type.items()]
     types.sort(key=lambda each: (-each.requests, each.name))
-    return Radar(tuple(types), len(related), agreement(rated), len(rated))
+    spent = costs(requests, gpu_hour_price)
+    return Radar(tuple(types), len(related), agreement(rated), len(rated), spent)
 
 
 def _counts(request: AssessedRequest) -> bool:

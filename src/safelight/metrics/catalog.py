@@ -16,17 +16,9 @@ LOOP_BEAT_SECONDS = 0.1  # the timer of HTTP_LAG
 NO_INSTRUCTION = "none"
 NO_ADAPTERS = "none"
 
-STEP_PLACES = ("1-5", "6-10", "11-20", "21-50", "51+")
 STAGES = (
     "receive", "validate", "queue", "transfer", "decode", "encode_prompt", "encode_image",
     "denoise", "decode_latents", "predict", "check", "encode", "respond",
-)
-IMAGE_SIZES = (
-    "64x64", "128x128", "256x256", "384x384", "512x512", "640x640", "768x768", "1024x1024",
-    "512x384", "384x512",
-    "640x480", "480x640", "768x512", "512x768", "768x576", "576x768", "1024x576", "576x1024",
-    "1024x680", "680x1024", "1024x768", "768x1024", "1216x832", "832x1216", "1280x720", "720x1280",
-    "1920x1080", "1080x1920", "2048x2048",
 )
 
 ENDPOINT = Label("endpoint", "Route template of the request, or `none` outside a request.")
@@ -38,13 +30,17 @@ INSTRUCTION_TYPE = Label(
 ERROR = Label("error", "Reason of the failure, or `none`.", values=(NO_ERROR, *REASONS, OTHER))
 STAGE = Label("stage", "Stage of the request; all stages make up the request.", values=STAGES)
 IMAGE_SIZE = Label(
-    "image_size", "Width x height of the output image, in pixels.", values=(*IMAGE_SIZES, OTHER)
+    "image_size", "Width x height of the output image, in pixels.",
+    values=(*buckets.IMAGE_SIZES, OTHER),
 )
 PRECISION = Label(
     "precision", "Number format of the denoiser's weights.",
     values=("float32", "float16", "bfloat16", "int8", OTHER),
 )
-STEP = Label("step", "Position of the denoising step, counted from 1.", values=STEP_PLACES)
+STEP = Label("step", "Position of the denoising step, counted from 1.", values=buckets.STEP_PLACES)
+ENCODER = Label(
+    "encoder", "Text encoder.", values=("text_encoder", "text_encoder_2", "text_encoder_3"),
+)
 GUIDANCE = Label(
     "guidance", "`asked`: the requested value; `in_force`: the value that the pipeline applies.",
     values=("asked", "in_force"),
@@ -60,8 +56,7 @@ RESULT = Label(
 )
 PRIORITY = Label("priority", "Priority of the request.", values=("high", "normal", "low"))
 REJECTION = Label(
-    "reason", "Reason of the refusal.",
-    values=(
+    "reason", "Reason of the refusal.", values=(
         "queue_full", "too_late", "concurrency", "rate_limited", "shed", "circuit_open",
         "not_ready", "stopping", "unauthorized", "uploads",
     ),
@@ -116,8 +111,7 @@ STATUS = Label("status", "HTTP status of the response.")
 GPU = Label("gpu", "Index of the GPU, or `GPU/instance` for a MIG instance.")
 CLOCK = Label("clock", "Clock of the GPU.", values=("sm", "memory"))
 THROTTLE = Label(
-    "reason", "Reason why the GPU lowers its clock.",
-    values=(
+    "reason", "Reason why the GPU lowers its clock.", values=(
         "power_cap", "hardware_slowdown", "software_thermal", "hardware_thermal", "power_brake",
     ),
 )
@@ -126,8 +120,7 @@ DISK = Label("disk", "Block device.")
 MOUNTPOINT = Label("mountpoint", "Mount point of the file system.")
 
 PROBE = Label(
-    "probe", "Name of the probe.",
-    values=(
+    "probe", "Name of the probe.", values=(
         "asgi", "flask", "diffusers", "torch", "nvml", "host", "record", "governor", "entropy",
         "assessment", "model", "processes", "keys", "otlp",
     ),
@@ -135,8 +128,7 @@ PROBE = Label(
 
 CHANNEL = Label("channel", "Type of receiver.", values=("dingtalk", "feishu", "wecom", "webhook"))
 DELIVERY = Label(
-    "outcome",
-    "Result of the notification; Alertmanager retries `unreachable` and `rate_limited`.",
+    "outcome", "Result of the notification; Alertmanager retries `unreachable` and `rate_limited`.",
     values=("delivered", "refused", "unreachable", "rate_limited"),
 )
 
@@ -165,12 +157,11 @@ SPEED = Metric(
 )
 REQUESTS = Metric(
     "request_total", "Requests to the model that ended, with the reason if they failed.",
-    Kind.COUNTER, Family.REQUEST,
-    (ENDPOINT, STATUS_CODE, INSTRUCTION_TYPE, ERROR), series=220,
+    Kind.COUNTER, Family.REQUEST, (ENDPOINT, STATUS_CODE, INSTRUCTION_TYPE, ERROR), series=220,
 )
 SUCCESSES = Metric(
     "request_success_total", "Requests to the model that ended without an error.",
-    Kind.COUNTER, Family.REQUEST, (ENDPOINT, INSTRUCTION_TYPE), series=80,
+    Kind.COUNTER, Family.REQUEST, (ENDPOINT, INSTRUCTION_TYPE), series=64,  # 3 routes of 20
 )
 OUTCOMES = Metric(
     "request_outcomes_total", "Requests to the model that ended, by whose fault they failed.",
@@ -194,7 +185,15 @@ IN_FLIGHT = Metric(
 )
 IMAGES = Metric(
     "request_images_total", "Output images, by size.",
-    Kind.COUNTER, Family.REQUEST, (IMAGE_SIZE,), series=len(IMAGE_SIZES) + 1,
+    Kind.COUNTER, Family.REQUEST, (IMAGE_SIZE,), series=len(buckets.IMAGE_SIZES) + 1,
+)
+
+OUTPUT_PIXELS = Metric(
+    "output_pixels_total", "Pixels of the output images.", Kind.COUNTER, Family.REQUEST
+)
+LAST_SUCCESS = Metric(
+    "request_last_success_timestamp_seconds", "Time of the last request that ended without error.",
+    Kind.GAUGE, Family.REQUEST, across=Across.MAX,
 )
 
 # ── Model ────────────────────────────────────────────────────────────────────────────────────────
@@ -205,7 +204,15 @@ INFERENCE_SECONDS = Metric(
 )
 STEP_SECONDS = Metric(
     "step_latency_seconds", "Time of one denoising step on its device.",
-    Kind.HISTOGRAM, Family.MODEL, (STEP,), buckets.STEP, series=len(STEP_PLACES),
+    Kind.HISTOGRAM, Family.MODEL, (STEP,), buckets.STEP, series=len(buckets.STEP_PLACES),
+)
+DEVICE_STEP_SECONDS = Metric(
+    "device_step_seconds", "Time of the denoising steps, by the device that did them.",
+    Kind.SUMMARY, Family.MODEL, (DEVICE,), series=9,
+)
+ENCODER_SECONDS = Metric(
+    "text_encoder_duration_seconds", "Time of a call in one text encoder, on its device.",
+    Kind.SUMMARY, Family.MODEL, (ENCODER,), series=3,
 )
 STEPS = Metric(
     "steps", "Denoising steps that an inference call ran.",
@@ -232,25 +239,19 @@ VRAM_USED = Metric(
     Kind.GAUGE, Family.MODEL, (DEVICE,), series=16,
 )
 VRAM_RESERVED = Metric(
-    "vram_reserved_bytes",
-    "GPU memory that PyTorch's allocator has reserved, used or cached.",
+    "vram_reserved_bytes", "GPU memory that PyTorch's allocator has reserved, used or cached.",
     Kind.GAUGE, Family.MODEL, (DEVICE,), series=16,
 )
 VRAM_PEAK = Metric(
-    "vram_peak_bytes",
-    "Maximum of the GPU memory that PyTorch has allocated since the start.",
+    "vram_peak_bytes", "Maximum of the GPU memory that PyTorch has allocated since the start.",
     Kind.GAUGE, Family.MODEL, (DEVICE,), series=16,
 )
 MODEL_INFO = Metric(
-    "model_info",
-    "Always 1; its labels describe the loaded model.",
-    Kind.GAUGE, Family.MODEL,
-    (
+    "model_info", "Always 1; its labels describe the loaded model.", Kind.GAUGE, Family.MODEL, (
         Label("model", "Hub id, folder name or demo."),
         Label("pipeline", "Class of the pipeline."),
         Label("scheduler", "Class of the scheduler."),
-        PRECISION,
-        DEVICE,
+        PRECISION, DEVICE,
         Label("adapters", "Loaded LoRA adapters, or `none`."),
     ), series=8, across=Across.MAX,
 )
@@ -270,8 +271,7 @@ WARM_UPS = Metric(
     Kind.COUNTER, Family.MODEL,
 )
 PROMPTS_TRUNCATED = Metric(
-    "prompt_truncated_total",
-    "Output images whose prompt was too long for the text encoder.",
+    "prompt_truncated_total", "Output images whose prompt was too long for the text encoder.",
     Kind.COUNTER, Family.MODEL,
 )
 
@@ -291,13 +291,16 @@ MODEL_LATENCY = Metric(
 # ── Queue, governance ────────────────────────────────────────────────────────────────────────────
 
 QUEUE_DEPTH = Metric("queue_depth", "Requests that wait.", Kind.GAUGE, Family.QUEUE)
+QUEUE_OLDEST = Metric(
+    "queue_oldest_seconds", "Wait so far of the oldest request that waits.",
+    Kind.GAUGE, Family.QUEUE, across=Across.MAX,
+)
 QUEUED_WORK = Metric(
     "queued_work_seconds", "Estimated time of the queued work; `high` includes the running work.",
     Kind.GAUGE, Family.QUEUE, (PRIORITY,), series=3,
 )
 REQUEST_TIMEOUT = Metric(
-    "request_timeout_seconds",
-    "Default timeout of a request, from its arrival.",
+    "request_timeout_seconds", "Default timeout of a request, from its arrival.",
     Kind.GAUGE, Family.QUEUE, across=Across.MAX,
 )
 BATCH_SIZE = Metric(
@@ -305,13 +308,11 @@ BATCH_SIZE = Metric(
     Kind.HISTOGRAM, Family.QUEUE, (STOP,), buckets.BATCH, series=len(STOP.values or ()),
 )
 BATCH_LIMIT = Metric(
-    "batch_size_limit",
-    "Largest useful batch, as measured for the last batch's kind of request.",
+    "batch_size_limit", "Largest useful batch, as measured for the last batch's kind of request.",
     Kind.GAUGE, Family.QUEUE, across=Across.LAST,
 )
 BATCH_SPEEDUP = Metric(
-    "batch_speedup_ratio",
-    "Images per second at that batch size, relative to batches of one.",
+    "batch_speedup_ratio", "Images per second at that batch size, relative to batches of one.",
     Kind.GAUGE, Family.QUEUE, across=Across.LAST,
 )
 REJECTED = Metric(
@@ -338,8 +339,7 @@ DEGRADATION_LEVEL = Metric(
     Kind.GAUGE, Family.GOVERNANCE, across=Across.MAX,
 )
 DEGRADED = Metric(
-    "degraded_total",
-    "Requests that the degradation ladder changed or refused.",
+    "degraded_total", "Requests that the degradation ladder changed or refused.",
     Kind.COUNTER, Family.GOVERNANCE, (ACTION,), series=len(ACTION.values or ()),
 )
 CIRCUIT_OPEN = Metric(
@@ -351,14 +351,28 @@ DEVICE_SECONDS = Metric(
     "device_seconds_total", "Device time, by its result.",
     Kind.COUNTER, Family.GOVERNANCE, (USE,), series=len(USE.values or ()),
 )
+TYPE_DEVICE_SECONDS = Metric(
+    "instruction_device_seconds_total", "Device time, by the type of the instruction.",
+    Kind.COUNTER, Family.GOVERNANCE, (INSTRUCTION_TYPE,), series=20,
+)
+GOOD_OUTPUTS = Metric(
+    "good_outputs_total", "Outputs that device time was useful for: valid, for a caller who waits.",
+    Kind.COUNTER, Family.GOVERNANCE, (INSTRUCTION_TYPE,), series=20,
+)
+DEVICE_HELD_SECONDS = Metric(
+    "device_held_seconds_total", "Time of the devices, busy or idle: one second per worker.",
+    Kind.COUNTER, Family.GOVERNANCE,
+)
+GPU_HOUR_PRICE = Metric(
+    "gpu_hour_price", "Price of an hour of one device; absent if it is unknown.",
+    Kind.GAUGE, Family.GOVERNANCE, across=Across.MAX,
+)
 OUTPUT_INVALID = Metric(
     "output_invalid_total", "Output images that were invalid and not sent.",
     Kind.COUNTER, Family.QUALITY, (INVALIDITY,), series=len(INVALIDITY.values or ()),
 )
-
 USER_RATING = Metric(
-    "user_rating",
-    "First rating of a response by its caller, 1 (bad) to 5 (good).",
+    "user_rating", "First rating of a response by its caller, 1 (bad) to 5 (good).",
     Kind.HISTOGRAM, Family.QUALITY, (INSTRUCTION_TYPE,), buckets.RATINGS, series=20,
 )
 USER_RATINGS = Metric(
@@ -371,8 +385,7 @@ RATINGS_CHANGED = Metric(
     Kind.COUNTER, Family.QUALITY,
 )
 QUALITY_SCORE = Metric(
-    "image_quality_score",
-    "Quality score of the assessed output images, 0 to 1.",
+    "image_quality_score", "Quality score of the assessed output images, 0 to 1.",
     Kind.HISTOGRAM, Family.QUALITY, (INSTRUCTION_TYPE,), buckets.SCORE, series=20,
 )
 QUALITY_SQUARES = Metric(
@@ -390,8 +403,7 @@ ADHERENCE = Metric(
     Kind.SUMMARY, Family.QUALITY, (INSTRUCTION_TYPE,), series=20,
 )
 BACKGROUND_ENTROPY = Metric(
-    "background_entropy",
-    "Entropy of the background colours of input images, in bits (0 to 12).",
+    "background_entropy", "Entropy of the background colours of input images, in bits (0 to 12).",
     Kind.HISTOGRAM, Family.QUALITY, buckets=buckets.ENTROPY,
 )
 BACKGROUNDS = Metric(
@@ -400,8 +412,7 @@ BACKGROUNDS = Metric(
     Kind.COUNTER, Family.QUALITY, (BACKGROUND, OUTCOME), series=4,
 )
 ASSESSMENTS = Metric(
-    "quality_assessments_total",
-    "Output images chosen for an assessment after they were sent.",
+    "quality_assessments_total", "Output images chosen for an assessment after they were sent.",
     Kind.COUNTER, Family.QUALITY, (ASSESSMENT,), series=len(ASSESSMENT.values or ()),
 )
 ASSESSMENT_SECONDS = Metric(
@@ -412,20 +423,20 @@ ASSESSMENT_SECONDS = Metric(
 
 HTTP_REQUESTS = Metric(
     "http_requests_total", "HTTP requests that ended.",
-    Kind.COUNTER, Family.HTTP, (HANDLER, METHOD, STATUS), series=170,
+    Kind.COUNTER, Family.HTTP, (HANDLER, METHOD, STATUS), series=160,  # 32 routes
 )
 HTTP_SECONDS = Metric(
     "http_request_duration_seconds",
     "Time from the arrival of a request to the last byte of its response.",
-    Kind.HISTOGRAM, Family.HTTP, (HANDLER, METHOD), buckets.HTTP, series=34,
+    Kind.HISTOGRAM, Family.HTTP, (HANDLER, METHOD), buckets.HTTP, series=32,
 )
 HTTP_REQUEST_BYTES = Metric(
     "http_request_size_bytes", "Bytes of request bodies that the application read.",
-    Kind.SUMMARY, Family.HTTP, (HANDLER,), series=40,
+    Kind.SUMMARY, Family.HTTP, (HANDLER,), series=32,
 )
 HTTP_RESPONSE_BYTES = Metric(
     "http_response_size_bytes", "Bytes of response bodies, including streamed ones.",
-    Kind.SUMMARY, Family.HTTP, (HANDLER,), series=40,
+    Kind.SUMMARY, Family.HTTP, (HANDLER,), series=32,
 )
 HTTP_IN_PROGRESS = Metric(
     "http_requests_inprogress", "HTTP requests that have not ended yet.", Kind.GAUGE, Family.HTTP
@@ -586,14 +597,3 @@ NOTIFICATION_SECONDS = _safelight(
 CATALOG: tuple[Metric, ...] = tuple(
     value for value in list(vars().values()) if isinstance(value, Metric)
 )
-
-
-def step_place(step: int) -> str:
-    """Return the label value for the position of a denoising step, counted from 1: `6-10`."""
-    return STEP_PLACES[(step > 5) + (step > 10) + (step > 20) + (step > 50)]
-
-
-def image_size(width: int, height: int) -> str:
-    """Return the label value for an image size: `1024x768`, or `other` if it is not in the set."""
-    size = f"{width}x{height}"
-    return size if size in IMAGE_SIZES else OTHER

@@ -10,10 +10,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from safelight.libraries import TimeMark
-from safelight.metrics.catalog import BATCH_SIZE, DEVICE_SECONDS, IN_FLIGHT
+from safelight.metrics.catalog import BATCH_SIZE, IN_FLIGHT, NO_INSTRUCTION
 from safelight.metrics.registry import Meter
 from safelight.probes.guard import Guard
 from safelight.probes.timers import CudaTimer
+from safelight.reasons import NO_ERROR
+from safelight.telemetry.device_time import count_device_time, count_good_outputs
 from safelight.telemetry.meter import observe_steps
 from safelight.telemetry.record import PipelineCall, Sink, record_of_call
 from safelight.telemetry.scope import CURRENT_REQUEST, RequestScope
@@ -48,6 +50,13 @@ class CallCounter:
         return tuple(scope for scope in _open() if scope.exchange.begin_call())
 
     def end(self, call: PipelineCall, requests: Requests) -> None:
+        """Count a pipeline's call, and its device time if the device has finished."""
+        self.assign(call, requests)
+        self._count_spent(call)
+        if call.images:
+            count_good_outputs(self._meter, call.instruction_type, len(call.images))
+
+    def assign(self, call: PipelineCall, requests: Requests) -> None:
         """Add the call to its requests, or write a Record of its own."""
         self._meter.add(IN_FLIGHT, amount=-1)
         counted = False
@@ -64,9 +73,11 @@ class CallCounter:
         for scope in requests:
             scope.exchange.drop_call()
 
-    def count_batch(self, call: PipelineCall) -> None:
-        """Count the size of a call's batch."""
+    def count_batch(self, call: PipelineCall, *, timed: bool) -> None:
+        """Count the size of a call's batch; its outputs, too, if a device is `timed` for them."""
         self._meter.observe(BATCH_SIZE, "application", value=call.batch)
+        if timed and call.error == NO_ERROR:
+            count_good_outputs(self._meter, call.instruction_type, call.batch)
 
     def time_device(self, use: str, timer: CudaTimer, started: TimeMark, ended: TimeMark) -> None:
         """Count a call's time on the device, once the device has finished it."""
@@ -79,11 +90,17 @@ class CallCounter:
             if not timer.passed(ended):
                 self._unfinished.appendleft((timer, started, ended, use))
                 break
-            self._meter.add(DEVICE_SECONDS, use, amount=timer.seconds(started, ended))
+            seconds = timer.seconds(started, ended)
+            count_device_time(self._meter, use, NO_INSTRUCTION, seconds)
 
     def late(self, call: PipelineCall) -> None:
-        """Observe the steps of a call whose Record is already written."""
+        """Observe the steps and the device time of a call whose Record is already written."""
         observe_steps(self._meter, call)
+        self._count_spent(call)
+
+    def _count_spent(self, call: PipelineCall) -> None:
+        use = "useful" if call.error == NO_ERROR else "failed"
+        count_device_time(self._meter, use, call.instruction_type, call.device_seconds or 0.0)
 
 
 def counter_of_current() -> CallCounter | None:

@@ -13,6 +13,8 @@ from safelight.probes.torch import compilations
 from safelight.reasons import NO_ERROR, reason_of_exception
 from safelight.telemetry.record import PipelineCall
 
+_MOST_ENCODINGS = 64  # of one call: some pipelines encode in every step
+
 
 class CallInProgress(Generic[Mark]):
     """Collects the time marks of one call and turns them into a PipelineCall."""
@@ -32,6 +34,7 @@ class CallInProgress(Generic[Mark]):
         self._pipeline_name = type(pipeline).__name__
         self._precision = precision_of(pipeline, int8=int8)
         self._instruction_type = instruction_type
+        self._device = str(getattr(pipeline, "_execution_device", None) or "")
         self._arguments = arguments
         self._guidance = {name: asked_of(name, arguments) for name in PARAMETERS}
         self._images: tuple[tuple[int, int], ...] = ()
@@ -40,6 +43,8 @@ class CallInProgress(Generic[Mark]):
         self._compiled = compilations()
         self._host_started = perf_counter()
         self._host_seconds = 0.0
+        self._encoding_at: Mark | None = None
+        self._encodings: list[tuple[str, Mark, Mark]] = []
         self._encoded_at: Mark | None = None
         self._ended_at: Mark | None = None
         self.loops = Loops(timer)
@@ -61,6 +66,16 @@ class CallInProgress(Generic[Mark]):
         """Mark the end of prompt encoding. Inside the loop it is part of a step."""
         if not self.loops.begun:
             self._encoded_at = self._timer.mark()
+
+    def begin_encoding(self) -> None:
+        """Mark the start of one run of a text encoder."""
+        self._encoding_at = self._timer.mark()
+
+    def end_encoding(self, encoder: str) -> None:
+        """Mark the end of the run."""
+        if self._encoding_at is not None and len(self._encodings) < _MOST_ENCODINGS:
+            self._encodings.append((encoder, self._encoding_at, self._timer.mark()))
+        self._encoding_at = None
 
     def mark_loop(self, pipeline: Pipeline) -> Loop[Mark]:
         """Mark the start of a denoising loop; at the first, read the guidance in force."""
@@ -106,11 +121,13 @@ class CallInProgress(Generic[Mark]):
         return PipelineCall(
             pipeline=self._pipeline_name,
             model=self._model,
+            device=self._device,
             instruction_type=self._instruction_type,
             precision=self._precision,
             seconds=self._host_seconds,
             phases=self._phases() if finished else {},
             step_seconds=self.loops.step_seconds() if finished else (),
+            encoder_seconds=self._encoder_seconds() if finished else {},
             steps_asked=self._steps_asked(),
             guidance_asked=text.asked,
             guidance_in_force=text.in_force,
@@ -122,6 +139,12 @@ class CallInProgress(Generic[Mark]):
             error=self._error,
             warm_up=self._warm_up,
         )
+
+    def _encoder_seconds(self) -> dict[str, float]:
+        seconds: dict[str, float] = {}
+        for encoder, began, ended in self._encodings:
+            seconds[encoder] = seconds.get(encoder, 0.0) + self._timer.seconds(began, ended)
+        return seconds
 
     def _steps_asked(self) -> int | None:
         # With a schedule of the caller's own, diffusers ignores the number of steps.

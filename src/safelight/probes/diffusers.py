@@ -23,7 +23,7 @@ from safelight.probes.calls import CallInProgress, is_int8
 from safelight.probes.disguise import probe_of
 from safelight.probes.guard import Guard
 from safelight.probes.guidance import rule_of
-from safelight.probes.reports import Call, Reports
+from safelight.probes.reports import ENCODING, Call, Reports
 from safelight.probes.timers import CudaTimer, HostTimer, Timer
 from safelight.telemetry.record import PipelineCall
 
@@ -145,7 +145,7 @@ class DiffusersProbe:
             begun = self._begin(pipeline, args, kwargs)
         if begun is None:
             return original(pipeline, *args, **kwargs)
-        token = self._current.set(begun[0])
+        token, encoding = self._current.set(begun[0]), ENCODING.set(begun[0])
         output: object = None
         error: BaseException | None = None
         try:
@@ -157,6 +157,7 @@ class DiffusersProbe:
             return output
         finally:
             self._current.reset(token)
+            ENCODING.reset(encoding)
             with self._guard:
                 self._end(*begun, output, error)
 
@@ -176,6 +177,7 @@ class DiffusersProbe:
         scheduler = getattr(pipeline, "scheduler", None)
         if scheduler is not None and not self._bar_has_steps:
             self._reports.watch_scheduler(scheduler, self)
+        self._reports.watch_encoders(pipeline, self)
         return call, watcher, watcher.listener.begin()
 
     def _watcher(self) -> Watcher:

@@ -113,8 +113,8 @@ class Inference:
             error=self.error,
             batch=max(1, self.batch),
         )
-        counter.end(call, requests)
-        counter.count_batch(call)
+        counter.assign(call, requests)
+        counter.count_batch(call, timed=self._timer is not None)
 
     def _stop(self, counter: CallCounter, use: str) -> None:
         if not self._running:

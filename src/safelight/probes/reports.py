@@ -14,7 +14,11 @@ from safelight.probes.loops import Loop
 Call = CallInProgress[TimeMark]
 Around = Callable[..., object]
 
+# The call in progress of any watched pipeline: pipelines share their text encoders.
+ENCODING: ContextVar[Call | None] = ContextVar("safelight_encoding", default=None)
+
 _PROMPT_ENCODERS = ("encode_prompt", "_encode_prompt")
+_TEXT_ENCODERS = ("text_encoder", "text_encoder_2", "text_encoder_3")
 _SCHEDULER_METHODS = ("scale_model_input", "step")
 
 
@@ -47,6 +51,18 @@ class Reports:
             names = [name for name in _SCHEDULER_METHODS if hasattr(original, name)]
             members = {name: self._scheduling(getattr(original, name), name) for name in names}
             self._replace(scheduler, members, probe)
+
+    def watch_encoders(self, pipeline: object, probe: object) -> None:
+        """Report the runs of each text encoder. It may be exchanged at any time, or shared.
+
+        The subclass is around the module, so that nothing of it is in what torch compiles.
+        """
+        for name in _TEXT_ENCODERS:
+            encoder = getattr(pipeline, name, None)
+            if hasattr(encoder, "forward") and probe_of(encoder) is None:
+                with self._guard:
+                    members = {"__call__": _encoding(type(encoder).__call__, name, self._guard)}
+                    self._replace(encoder, members, probe)
 
     def restore(self) -> None:
         """Restore the class of all parts."""
@@ -109,6 +125,22 @@ class Reports:
             return result
 
         return scheduling
+
+
+def _encoding(method: Callable[..., object], name: str, guard: Guard) -> Callable[..., object]:
+    @functools.wraps(method)
+    def encoding(encoder: object, *args: object, **kwargs: object) -> object:
+        call = ENCODING.get()
+        if call is None:
+            return method(encoder, *args, **kwargs)
+        with guard:
+            call.begin_encoding()
+        result = method(encoder, *args, **kwargs)
+        with guard:
+            call.end_encoding(name)
+        return result
+
+    return encoding
 
 
 def _calling(original: type, around: Around) -> Callable[..., object]:

@@ -73,7 +73,8 @@ class Rating:
 class AssessedRequest:
     """A stored request with its assessment and rating; None is unknown.
 
-    `service_seconds` is the time without the queue wait.
+    `service_seconds` is the time without the queue wait, `device_seconds` the request's share of
+    the device's time.
     """
 
     request_id: str
@@ -88,6 +89,7 @@ class AssessedRequest:
     height: int | None = None
     precision: str | None = None
     background_entropy: float | None = None
+    device_seconds: float | None = None
     found_error: str | None = None
     score: float | None = None
     structure: float | None = None
@@ -150,6 +152,7 @@ def request_row(record: Record, at: float, origin: Origin, salt: str) -> Row:
         "prompt_hash": salted(prompt, salt) if prompt else None,
         "owner_hash": owner_hash(facts.owner, salt),
         "caller_key": _plain(facts.key, 36) if facts.key else None,
+        "device_seconds": facts.device_seconds,
         **_call_columns(call),
     }
 

@@ -19,7 +19,7 @@ from sqlalchemy import (
 from safelight.records.rows import RATIOS
 
 METADATA = MetaData()
-VERSIONS = ("0001", "0002")  # of the migrations, newest last
+VERSIONS = ("0001", "0002", "0003")  # of the migrations, newest last
 VERSION = Table(
     "safelight_version",
     MetaData(),  # not in METADATA: Alembic creates this table itself
@@ -73,7 +73,9 @@ REQUESTS = Table(
     Column("prompt_hash", String(64)),
     Column("owner_hash", String(64)),
     Column("caller_key", String(36)),  # the X-Request-Id that the caller sent
+    Column("device_seconds", Double),
     Index("safelight_requests_by_caller_key", "caller_key"),
+    Index("safelight_requests_by_trace", "trace_id"),
     Index("safelight_requests_by_type", "instruction_type", "at"),
 )
 

@@ -241,7 +241,7 @@ def serve(settings: Settings) -> None:
 
 
 def _meter(settings: Settings) -> Meter:
-    meter = service_meter(settings.namespace)
+    meter = service_meter(settings.namespace, settings.gpu_hour_price)
     meter.before_expose(lambda: meter.set_total(LOG_LINES_LOST, value=float(lines_lost())))
     meter.set(REQUEST_TIMEOUT, value=settings.request_timeout_seconds)
     return meter

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from safelight.metrics.catalog import step_place
+from safelight.metrics.buckets import step_place
 
 TYPES = {"make_him_old": 0.4, "add_sunglasses": 0.3, "change_background": 0.2, "other": 0.1}
 STAGES = {

@@ -3,6 +3,7 @@
 from importlib.metadata import version
 from platform import python_version
 
+from safelight.metrics.buckets import image_size, step_place
 from safelight.metrics.catalog import (
     ADHERENCE,
     ASSESSMENT_SECONDS,
@@ -10,6 +11,9 @@ from safelight.metrics.catalog import (
     BACKGROUND_ENTROPY,
     BACKGROUNDS,
     BUILD_INFO,
+    DEVICE_STEP_SECONDS,
+    ENCODER_SECONDS,
+    GPU_HOUR_PRICE,
     GUIDANCE_OVERRIDDEN,
     IMAGE_GUIDANCE,
     IMAGES,
@@ -18,6 +22,7 @@ from safelight.metrics.catalog import (
     MODEL_LATENCY,
     MODEL_REQUESTS,
     OUTCOMES,
+    OUTPUT_PIXELS,
     QUALITY_SCORE,
     QUALITY_SQUARES,
     SERVICE_INFO,
@@ -27,8 +32,6 @@ from safelight.metrics.catalog import (
     STRUCTURE,
     TEXT_GUIDANCE,
     WARM_UPS,
-    image_size,
-    step_place,
 )
 from safelight.metrics.metric import Metric
 from safelight.metrics.registry import Exemplar, Meter
@@ -38,14 +41,16 @@ from safelight.telemetry.record import PipelineCall, Record, Sink
 from safelight.telemetry.request_series import RequestWriter
 
 
-def service_meter(namespace: str) -> Meter:
+def service_meter(namespace: str, gpu_hour_price: float | None = None) -> Meter:
     """Return the meter of a service, by whose `safelight_service_info` it is found.
 
-    Raises ValueError if the namespace is malformed or reserved.
+    An unknown price is not exposed. Raises ValueError if the namespace is malformed or reserved.
     """
     meter = Meter(namespace)
     meter.set(BUILD_INFO, version("safelight"), python_version(), value=1)
     meter.set(SERVICE_INFO, namespace, value=1)
+    if gpu_hour_price is not None:
+        meter.set(GPU_HOUR_PRICE, value=gpu_hour_price)
     return meter
 
 
@@ -55,7 +60,7 @@ def metrics_sink(meter: Meter, *, model: str = "") -> Sink:
     `model` names the model of the calls that have no name, and of requests that failed before
     their call.
     """
-    meter.start_at_zero(GUIDANCE_OVERRIDDEN, WARM_UPS, IMAGES, OUTCOMES, BACKGROUNDS)
+    meter.start_at_zero(GUIDANCE_OVERRIDDEN, WARM_UPS, IMAGES, OUTPUT_PIXELS, OUTCOMES, BACKGROUNDS)
     meter.set(IN_FLIGHT, value=0)
     if model:
         _start_model(meter, model)
@@ -141,13 +146,22 @@ def _write_call(meter: Meter, call: PipelineCall, exemplar: Exemplar | None) -> 
     _write_guidance(meter, IMAGE_GUIDANCE, call.image_guidance_asked, call.image_guidance_in_force)
     for width, height in call.images:
         meter.add(IMAGES, image_size(width, height))
+        meter.add(OUTPUT_PIXELS, amount=width * height)
 
 
 def observe_steps(meter: Meter, call: PipelineCall, exemplar: Exemplar | None = None) -> None:
-    """Observe the steps of a call; also called for steps that became known after the Record."""
-    if call.warm_up or not call.step_seconds:
+    """Observe the steps and text encoders of a call, also if it ended after the Record."""
+    if call.warm_up:
         return
-    meter.observe(STEPS, value=len(call.step_seconds))
+    for encoder, seconds in call.encoder_seconds.items():
+        meter.observe(ENCODER_SECONDS, encoder, value=seconds)
+    number = len(call.step_seconds)
+    if not number:
+        return
+    if call.device:
+        mean = sum(call.step_seconds) / number
+        meter.child(DEVICE_STEP_SECONDS, call.device).observe_many(mean, number)
+    meter.observe(STEPS, value=number)
     for step, seconds in enumerate(call.step_seconds, start=1):
         meter.observe(STEP_SECONDS, step_place(step), value=seconds, exemplar=exemplar)
 

@@ -36,6 +36,7 @@ class PipelineCall:
     precision: str = "other"
     seconds: float = 0.0
     phases: Mapping[str, float] = field(default_factory=dict)
+    encoder_seconds: Mapping[str, float] = field(default_factory=dict)
     step_seconds: tuple[float, ...] = ()
     steps_asked: int | None = None
     guidance_asked: float | None = None
@@ -51,7 +52,13 @@ class PipelineCall:
     leads: bool = True
     warm_up: bool = False
     model: str = ""
+    device: str = ""
     counted: bool = True
+
+    @property
+    def device_seconds(self) -> float | None:
+        """Return the time of the call on its device; None if the device had not finished."""
+        return sum(self.phases.values()) if self.phases else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +66,8 @@ class Facts:
     """What is known of a request, apart from its result and its times.
 
     `background_entropy` is the entropy of the input image's background in bits; `busy_background`
-    is True if it is above the service's limit. `calls_running` counts the calls that had not ended
+    is True if it is above the service's limit. `device_seconds` is the request's share of the
+    device's time; None is unknown. `calls_running` counts the calls that had not ended
     when the request was over. `prompt` and `owner` are for the records store only: no metric, log
     line or trace may contain them. `id` is unique everywhere; `key` is the id that the caller sent,
     which is unique among the requests of this caller. `trace` is the trace in which the request
@@ -83,6 +91,7 @@ class Facts:
     priority: str = NORMAL
     key: str = ""
     retries: tuple[tuple[str, float], ...] = ()
+    device_seconds: float | None = None
 
 
 _facts_of = attrgetter(*(each.name for each in fields(Facts)))
@@ -114,6 +123,7 @@ class Exchange:
     priority: str = NORMAL
     key: str = ""
     retries: tuple[tuple[str, float], ...] = ()
+    device_seconds: float | None = None
     name: str = ""
     is_over: bool = False
     _noted_type: str | None = None
@@ -137,7 +147,13 @@ class Exchange:
                 call.phases, rest="denoise" if "denoise" in call.phases else "predict"
             )
             self._add(call)
+            self.spend(call.device_seconds)
             return True
+
+    def spend(self, seconds: float | None) -> None:
+        """Add device time of this request, if it is known."""
+        if seconds is not None:
+            self.device_seconds = (self.device_seconds or 0.0) + seconds
 
     def drop_call(self) -> None:
         """Forget a call that began here and did nothing."""
@@ -255,10 +271,10 @@ def finish(
 
 def record_of_call(call: PipelineCall) -> Record:
     """Return the Record of a pipeline call outside any request, for example in a script."""
-    inside = sum(call.phases.values())
+    inside, kind, spent = sum(call.phases.values()), call.instruction_type, call.device_seconds
     stages = {**call.phases, "respond": max(0.0, call.seconds - inside)}
     return Record(
-        facts=Facts(id=new_id(), instruction_type=call.instruction_type, calls=(call,)),
+        facts=Facts(id=new_id(), instruction_type=kind, calls=(call,), device_seconds=spent),
         endpoint="none",
         status_code=200 if call.error == NO_ERROR else 500,
         error=call.error,

@@ -6,6 +6,7 @@ To find a dozen series for each request would take longer than to count into the
 from collections.abc import Iterator
 
 from safelight.metrics.catalog import (
+    LAST_SUCCESS,
     OUTCOMES,
     PRIORITY_SECONDS,
     QUEUED_SECONDS,
@@ -65,6 +66,7 @@ class RequestSeries:
             self._seconds.append(self._find(PRIORITY_SECONDS, priority))
         self._longest = self._find(REQUEST_MAX)
         self._speed = self._find(SPEED, kind) if record.succeeded else None
+        self._last_success = self._find(LAST_SUCCESS) if record.succeeded else None
 
     def _find(self, metric: Metric, *labels: str) -> Series:
         series = self._meter.child(metric, *labels)
@@ -77,7 +79,8 @@ class RequestSeries:
         self._outcomes.inc()
         self._longest.peak(record.seconds)
         observe_all(list(self._times(record)), exemplar)
-        if self._speed is not None:
+        if self._speed is not None and self._last_success is not None:
+            self._last_success.set(self._last_success.clock())
             self._successes.inc()
             seconds = max(0.0, record.seconds - record.stages.get("queue", 0.0))
             self._speed.observe(SPEED_TARGET_SECONDS / (SPEED_TARGET_SECONDS + seconds))

@@ -21,6 +21,7 @@ from safelight.metrics.catalog import (
     DEVICE_SECONDS,
     OUTPUT_INVALID,
     QUEUE_DEPTH,
+    QUEUE_OLDEST,
     QUEUED_WORK,
     WORKER_RESTARTS,
 )
@@ -105,6 +106,22 @@ async def test_the_urgent_go_first() -> None:
         await busy
         places = {rank: [n for n, each in enumerate(order) if each == rank] for rank in order}
         assert sum(places["high"]) < sum(places["low"])  # two results may arrive in either order
+
+
+async def test_the_age_of_the_oldest_waiting_job_is_shown_until_none_waits() -> None:
+    async with engine(batch_limit=1) as service:
+        assert value(service.meter, QUEUE_OLDEST) == 0
+        now = asyncio.get_running_loop().time
+        busy = await held(service, steps=40)
+        began = now()
+        running = asyncio.create_task(gather(service, a_job("first"), a_job("second")))
+        await eventually(lambda: service.engine.waiting == 2)
+        await eventually(lambda: now() - began > 0.2)
+        service.engine.update_metrics()  # the service does it once a second
+        assert 0.19 < value(service.meter, QUEUE_OLDEST) <= now() - began + 0.01
+        await busy
+        await running
+        assert value(service.meter, QUEUE_OLDEST) == 0
 
 
 async def test_only_the_first_job_of_an_unknown_kind_is_admitted_without_an_estimate() -> None:

@@ -14,7 +14,13 @@ from safelight.errors import (
     Stopping,
     Timeout,
 )
-from safelight.metrics.catalog import DEVICE_SECONDS, USE
+from safelight.metrics.catalog import (
+    DEVICE_HELD_SECONDS,
+    DEVICE_SECONDS,
+    GOOD_OUTPUTS,
+    TYPE_DEVICE_SECONDS,
+    USE,
+)
 from safelight.metrics.registry import Meter
 from safelight.serving.engine.ledger import Ledger, use_of
 from safelight.serving.engine.queue_entry import QueueEntry
@@ -98,19 +104,56 @@ def test_every_second_is_entered_once(entry: QueueEntry) -> None:
 
 
 @pytest.mark.parametrize("seconds", [0.0, -1.0])
-def test_no_time_is_no_entry(seconds: float) -> None:
+def test_no_time_is_no_entry(seconds: float, entry: QueueEntry) -> None:
     meter = Meter("tests")
 
-    Ledger(meter).add("retry", seconds)
+    Ledger(meter).add("retry", entry, seconds)
 
     assert value(meter, DEVICE_SECONDS) == 0
 
 
-def test_seconds_add_up_under_their_use_and_no_name_is_made_up() -> None:
+def test_seconds_add_up_under_their_use_and_no_name_is_made_up(entry: QueueEntry) -> None:
     meter = Meter("tests")
     ledger = Ledger(meter)
-    ledger.add("retry", 1.5)
-    ledger.add("retry", 2.0)
+    ledger.add("retry", entry, 1.5)
+    ledger.add("retry", entry, 2.0)
 
     assert value(meter, DEVICE_SECONDS, use="retry") == 3.5
     assert {labels["use"] for labels in series(meter, DEVICE_SECONDS)} == set(USE.values or ())
+
+
+def test_seconds_count_for_their_type_and_for_their_request(entry: QueueEntry) -> None:
+    meter = Meter("tests")
+    ledger = Ledger(meter)
+    entry.job.exchange.instruction_type = "add_hat"
+    ledger.add("retry", entry, 1.5)
+    entry.device_seconds = 2.0
+    ledger.settle(entry, an_outcome())
+
+    assert value(meter, TYPE_DEVICE_SECONDS, instruction_type="add_hat") == 3.5
+    assert entry.job.exchange.facts().device_seconds == 3.5
+
+
+@pytest.mark.parametrize(("outcome", "use"), ENDS)
+def test_an_output_is_good_if_its_device_time_was_useful(
+    outcome: Outcome | SafelightError, use: str, entry: QueueEntry
+) -> None:
+    meter = Meter("tests")
+    ledger = Ledger(meter)
+    entry.device_seconds = 2.0
+
+    ledger.settle(entry, outcome)
+    ledger.settle(entry, outcome)
+
+    assert len(series(meter, GOOD_OUTPUTS)) == (1 if use == "useful" else 0)
+    assert use != "useful" or value(meter, GOOD_OUTPUTS) == 1
+
+
+def test_every_device_costs_time_while_it_is_idle_too() -> None:
+    meter, now = Meter("tests"), [100.0]
+    Ledger(meter, 3, clock=lambda: now[0])
+    assert value(meter, DEVICE_HELD_SECONDS) == 0
+
+    now[0] += 10
+
+    assert value(meter, DEVICE_HELD_SECONDS) == value(meter, DEVICE_HELD_SECONDS) == 30

@@ -16,10 +16,13 @@ from safelight.dashboards.boards.common import (
 )
 from safelight.metrics.catalog import (
     BATCH_SIZE,
+    ENCODER,
+    ENCODER_SECONDS,
     GUIDANCE,
     GUIDANCE_OVERRIDDEN,
     IMAGE_GUIDANCE,
     IMAGES,
+    OUTPUT_PIXELS,
     PARAMETER,
     PROMPTS_TRUNCATED,
     STAGE,
@@ -96,6 +99,21 @@ def _calls() -> tuple[Panel, ...]:
             COUNT,
             Query(NOW.mean(STEPS), "steps"),
             Query(NOW.mean(BATCH_SIZE), "requests"),
+            needs=_A_PIPELINE,
+        ),
+        panel(
+            Shape.STACK,
+            "Which text encoder takes the time?",
+            "Mean time of a call in each text encoder: SDXL has two, SD3 has three.",
+            ENCODER_SECONDS.unit,
+            Query(NOW.mean(ENCODER_SECONDS, (ENCODER,)), by(ENCODER)),
+            needs=_A_PIPELINE,
+        ),
+        lines(
+            "How many megapixels are made per second?",
+            "Pixels of the output images, in millions: images of all sizes count fairly.",
+            TIMES,
+            Query(f"{NOW.rate(OUTPUT_PIXELS)} / 1e6", "megapixels"),
             needs=_A_PIPELINE,
         ),
     )

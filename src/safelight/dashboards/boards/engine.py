@@ -17,6 +17,7 @@ from safelight.dashboards.boards.common import (
     panel,
     row,
 )
+from safelight.dashboards.boards.costs import costs
 from safelight.metrics.catalog import (
     API_KEY,
     BATCH_LIMIT,
@@ -25,10 +26,13 @@ from safelight.metrics.catalog import (
     CLOSED,
     CONNECTIONS_CLOSED,
     DEGRADATION_LEVEL,
+    DEVICE,
     DEVICE_SECONDS,
+    DEVICE_STEP_SECONDS,
     ERROR,
     IMAGES,
     KEY_REQUESTS,
+    LAST_SUCCESS,
     MODEL_INFO,
     QUEUED_WORK,
     REJECTED,
@@ -58,6 +62,7 @@ def engine(limits: Thresholds) -> Board:
         "Does the engine use its devices well, with large batches, little waste and few refusals?",
         row("Queue", REQUEST, *_queue(limits), *_callers()),
         row("Device", GPUS, *_device(limits), *_batches()),
+        row("Cost", GPUS, *costs()),
         row("Workers and protection", GPUS, *_workers(), *_protection()),
         row("Instances", GPUS, *_instances(limits)),
         row("Versions", INSTRUCTIONS, _models(), closed=True),
@@ -169,6 +174,12 @@ def _batches() -> tuple[Panel, ...]:
 def _workers() -> tuple[Panel, ...]:
     return (
         lines(
+            "How long ago was the last success?",
+            "Time since a request ended without an error. Without traffic, it grows too.",
+            LAST_SUCCESS.unit,
+            Query(NOW.age(LAST_SUCCESS), by(INSTANCE)),
+        ),
+        lines(
             "How many workers are ready?",
             "Worker processes of each instance that have loaded the model.",
             COUNT,
@@ -215,6 +226,14 @@ def _instances(limits: Thresholds) -> tuple[Panel, ...]:
             limit=limits.request_p95_seconds,
         ),
         lines(
+            "Is one device slower than the others?",
+            "Mean step of the slowest device divided by that of the fastest. 1: all are alike. "
+            "Devices with larger images or batches have longer steps.",
+            COUNT,
+            Query(_skew(), "slowest / fastest"),
+            needs="two devices",
+        ),
+        lines(
             "Is the traffic spread evenly?",
             "Requests per second of each instance.",
             PER_SECOND,
@@ -227,6 +246,11 @@ def _instances(limits: Thresholds) -> tuple[Panel, ...]:
             Query(NOW.share(REQUESTS, {ERROR: f"!{NO_ERROR}"}, _EACH), by(INSTANCE)),
         ),
     )
+
+
+def _skew() -> str:
+    step = f"({NOW.mean(DEVICE_STEP_SECONDS, (INSTANCE, DEVICE))})"
+    return f"max({step}) / min({step}) and count({step}) > 1"
 
 
 def _models() -> Panel:

@@ -20,6 +20,7 @@ from safelight.metrics.catalog import (
     ENDPOINT,
     IMAGE_SIZE,
     IN_FLIGHT,
+    QUEUE_OLDEST,
     QUEUED_SECONDS,
     REQUEST_MAX,
     REQUEST_SECONDS,
@@ -82,9 +83,10 @@ def _queue() -> tuple[Panel, ...]:
         ),
         lines(
             "How long do requests wait in the queue?",
-            "P50, P95 and P99 of the queue wait.",
+            "P50, P95 and P99 of the queue wait, and how long the oldest request waits now.",
             QUEUED_SECONDS.unit,
             *quantiles(QUEUED_SECONDS, 0.5, 0.95, 0.99),
+            Query(f"max({NOW.select(QUEUE_OLDEST)})", "oldest now"),
             needs=SERVED,
         ),
         lines(

@@ -15,6 +15,7 @@ from safelight.diagnosis.confidence import confidence_of
 from safelight.diagnosis.evidence import Evidence, Reading
 from safelight.diagnosis.finding import Check, Exhibit, Judge, Severity, Sign
 from safelight.diagnosis.queries import Statistic, Window
+from safelight.metrics.buckets import STEP_PLACES
 from safelight.metrics.catalog import (
     BATCH_SIZE,
     DEVICE,
@@ -24,7 +25,6 @@ from safelight.metrics.catalog import (
     PARAMETER,
     PRECISION,
     STEP,
-    STEP_PLACES,
     STEP_SECONDS,
 )
 from safelight.metrics.metric import Metric

@@ -36,7 +36,7 @@ class Batching(Predicting):
     def __init__(self, pool: Pool, meter: Meter, *, limit: Callable[[], int]) -> None:
         super().__init__(pool, meter, limit)
         self._meter = meter
-        self._ledger = Ledger(meter)
+        self._ledger = Ledger(meter, len(pool.workers))
         self._number = 0
         self._scheduled = False
         self.batch_seconds = 0.0
@@ -52,7 +52,8 @@ class Batching(Predicting):
         if job.control.stopped is not None:
             raise job.control.stopped
         self._number += 1
-        entry = QueueEntry(job, self._number, asyncio.get_running_loop().create_future())
+        loop = asyncio.get_running_loop()
+        entry = QueueEntry(job, self._number, loop.create_future(), arrived_at=loop.time())
         job.exchange.queued = True
         job.control.execution = Execution(self, entry)
         self._backlog.push(entry)
@@ -137,10 +138,10 @@ class Batching(Predicting):
         now = asyncio.get_running_loop().time()
         running = [e for e in event.entries if e.started and e.finished_at is None]
         for entry in event.entries:  # finished, but the result was lost with the worker
-            self._ledger.add("retry", entry.device_seconds)
+            self._ledger.add("retry", entry, entry.device_seconds)
             entry.device_seconds = 0.0
-        for _ in running:
-            self._ledger.add("retry", (now - event.started_at) / len(running))
+        for entry in running:
+            self._ledger.add("retry", entry, (now - event.started_at) / len(running))
         for entry in event.entries:
             entry.holder, entry.losses = None, entry.losses + 1
             if entry.result.done():
@@ -158,7 +159,8 @@ class Batching(Predicting):
         if report.fits:
             self.curves.lower(key, report.fits)
         if report.fits or report.again:
-            self._ledger.add("retry", seconds)
+            for entry in entries:
+                self._ledger.add("retry", entry, seconds / n)
         else:
             now = asyncio.get_running_loop().time()
             for entry in entries:

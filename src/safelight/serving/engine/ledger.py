@@ -1,28 +1,50 @@
 """Count each device second once, by its use: useful, cancelled, failed, retried and so on."""
 
+from collections.abc import Callable
+from time import monotonic
+
 from safelight.errors import InvalidOutput, SafelightError, Timeout
-from safelight.metrics.catalog import DEVICE_SECONDS
+from safelight.metrics.catalog import DEVICE_HELD_SECONDS, DEVICE_SECONDS
 from safelight.metrics.registry import Meter
 from safelight.serving.engine.queue_entry import QueueEntry
 from safelight.serving.job import Outcome
+from safelight.telemetry.device_time import count_device_time, count_good_outputs
 
 
 class Ledger:
-    """Counts device seconds in the meter."""
+    """Counts device seconds in the meter, and in the requests that they were spent for.
 
-    def __init__(self, meter: Meter) -> None:
+    From its creation on, it also counts the time of all `devices`, busy or idle.
+    """
+
+    def __init__(
+        self, meter: Meter, devices: int = 1, *, clock: Callable[[], float] = monotonic
+    ) -> None:
         self._meter = meter
-        meter.start_at_zero(DEVICE_SECONDS)
+        self._devices = devices
+        self._clock = clock
+        self._started = clock()
+        meter.start_at_zero(DEVICE_SECONDS, DEVICE_HELD_SECONDS)
+        meter.before_expose(self._count_held)
 
-    def add(self, use: str, seconds: float) -> None:
-        """Count seconds for `use`, one of the values of catalog.USE."""
+    def _count_held(self) -> None:
+        held = self._devices * (self._clock() - self._started)
+        self._meter.set_total(DEVICE_HELD_SECONDS, value=held)
+
+    def add(self, use: str, entry: QueueEntry, seconds: float) -> None:
+        """Count seconds that a job took, for `use`: one of the values of catalog.USE."""
         if seconds > 0:
-            self._meter.add(DEVICE_SECONDS, use, amount=seconds)
+            exchange = entry.job.exchange
+            exchange.spend(seconds)
+            count_device_time(self._meter, use, exchange.instruction_type, seconds)
 
     def settle(self, entry: QueueEntry, outcome: Outcome | SafelightError) -> None:
-        """Count the device seconds of a job, by its outcome."""
-        self.add(use_of(entry, outcome), entry.device_seconds)
+        """Count the device seconds of a job, by its outcome, and its output if it is good."""
+        use, seconds = use_of(entry, outcome), entry.device_seconds
         entry.device_seconds = 0.0
+        self.add(use, entry, seconds)
+        if use == "useful" and seconds > 0:
+            count_good_outputs(self._meter, entry.job.exchange.instruction_type)
 
 
 def use_of(entry: QueueEntry, outcome: Outcome | SafelightError) -> str:

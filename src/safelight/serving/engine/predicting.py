@@ -6,7 +6,7 @@ from functools import partial
 from itertools import chain
 from math import inf
 
-from safelight.metrics.catalog import QUEUE_DEPTH, QUEUED_WORK
+from safelight.metrics.catalog import QUEUE_DEPTH, QUEUE_OLDEST, QUEUED_WORK
 from safelight.metrics.registry import Meter
 from safelight.serving.engine.backlog import Backlog
 from safelight.serving.engine.curve import Curves
@@ -28,11 +28,13 @@ class Predicting:
         self._limit = limit
         self._backlog = Backlog()
         self.curves = Curves()
+        self._oldest_seconds = 0.0
         self._queued_work_seconds = dict.fromkeys(PRIORITIES, 0.0)
         self.delivery_seconds = 0.0  # from the end of a batch to its answers
         self._delay_factor = 1.0  # how much longer than predicted jobs take
         meter.child(QUEUE_DEPTH).set_function(lambda: self.waiting)
         # As of the last `update_metrics`: a scrape's thread must not walk the entries.
+        meter.child(QUEUE_OLDEST).set_function(lambda: self._oldest_seconds if self.waiting else 0)
         for name in PRIORITIES:
             meter.child(QUEUED_WORK, name).set_function(partial(self._queued_work, name))
 
@@ -52,7 +54,10 @@ class Predicting:
         return self._seconds_ahead()
 
     def update_metrics(self) -> None:
-        """Update the gauge of queued work; called once a second."""
+        """Update the gauges of queued work and of the oldest job; called once a second."""
+        now = asyncio.get_running_loop().time()
+        arrivals = (entry.arrived_at for entry in chain(self._backlog, self._staged()))
+        self._oldest_seconds = now - min(arrivals, default=now)
         before = 0.0
         for place, priority in enumerate(PRIORITIES):
             until = self._seconds_ahead(priority=place)

@@ -28,8 +28,8 @@ class QueueEntry:
 
     `waits`: the holder's model has not begun with it, and its caller waits for it. `started`: the
     model has begun with it. `finished_at`: when the model was done with it, on the event loop's
-    clock. `losses` counts workers that were lost while they had the job. `removed`: the entry is in
-    the heap but does not wait any more.
+    clock; so is `arrived_at`. `losses` counts workers that were lost while they had the job.
+    `removed`: the entry is in the heap but does not wait any more.
 
     `key` is the batch key; a job that must run alone has its own. `lane` is the key, and whether
     decoding the image takes long: a worker has room for both, so small images never wait until
@@ -46,6 +46,7 @@ class QueueEntry:
     losses: int = 0
     device_seconds: float = 0.0
     removed: bool = False
+    arrived_at: float = 0.0
     urgency: tuple[int, float, int] = field(init=False)
     key: Key = field(init=False)
     lane: Lane = field(init=False)

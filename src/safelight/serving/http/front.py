@@ -272,6 +272,7 @@ class Front:
         first.timeline.mark("queue")  # the first job waited for the others
         for job in jobs[1:]:
             first.calls += job.exchange.calls
+            first.spend(job.exchange.device_seconds)
         return outcomes
 
 

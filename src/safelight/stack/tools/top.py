@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Iterable
 from operator import itemgetter
 
+from safelight.metrics.buckets import STEP_PLACES
 from safelight.metrics.catalog import (
     BATCH_LIMIT,
     BATCH_SIZE,
@@ -31,7 +32,6 @@ from safelight.metrics.catalog import (
     SERVICE_INFO,
     STAGE_SECONDS,
     STAGES,
-    STEP_PLACES,
     STEP_SECONDS,
     VRAM_PEAK,
     VRAM_USED,
