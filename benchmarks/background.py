@@ -1,13 +1,14 @@
-"""Measure what each background part of a service costs: records, log lines, samples of the machine.
+"""Measure what each background part of a service costs: records, log lines, samples, traces.
 
 The same tagger runs with everything on (twice, for the noise) and without one part. All get the
 same load in turn, at 1, 8 and 32 connections, and each round gives a ratio. A part that was timed
 alone looked like 1 % of a request; it held the interpreter, and cost 30 % of the throughput.
 """
 
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from random import Random
 from statistics import median
@@ -16,11 +17,17 @@ from benchmarks.measurements import SHORT, Measurement
 from benchmarks.serving.load import Rate, load
 from benchmarks.serving.servers import Server, serving
 from benchmarks.serving.systems import SAFELIGHT, System
+from safelight.stories.replay import free_port
 
 _ROUNDS, _SECONDS, _CONNECTIONS = (2, 1, (8,)) if SHORT else (16, 2, (1, 8, 32))
 _DRAWS, _SEED = 2000, 20261201
-_RECORDS = "SAFELIGHT_RECORDS_URL"
-_ON = {_RECORDS: "sqlite:///{home}/records.db", "SAFELIGHT_LOG_FORMAT": "json"}
+_RECORDS, _TRACES = "SAFELIGHT_RECORDS_URL", "SAFELIGHT_OTLP_ENDPOINT"
+_RECEIVER_PORT = free_port()
+_ON = {
+    _RECORDS: "sqlite:///{home}/records.db",
+    "SAFELIGHT_LOG_FORMAT": "json",
+    _TRACES: f"http://127.0.0.1:{_RECEIVER_PORT}",
+}
 
 Rates = dict[str, list[Rate]]
 
@@ -41,6 +48,7 @@ _KINDS: dict[str, System] = {
     "records": replace(SAFELIGHT, environment={**_ON, _RECORDS: ""}),
     "log lines": _without("log"),
     "samples": _without("sampler"),
+    "traces": replace(SAFELIGHT, environment={**_ON, _TRACES: ""}),
 }
 
 
@@ -76,6 +84,7 @@ def _rounds() -> dict[int, Rates]:
     """Return the rates by connections and kind, one of each round."""
     found: dict[int, Rates] = {c: {kind: [] for kind in _KINDS} for c in _CONNECTIONS}
     with ExitStack() as running:
+        running.enter_context(_receiver())
         servers = {kind: running.enter_context(serving(s)) for kind, s in _KINDS.items()}
         for server in servers.values():
             _load(server, 8)  # the batches' cost is learned
@@ -86,6 +95,18 @@ def _rounds() -> dict[int, Rates]:
                 for kind in order[first:] + order[:first]:
                     found[connections][kind].append(_load(servers[kind], connections))
     return found
+
+
+@contextmanager
+def _receiver() -> Iterator[None]:
+    """Run a receiver of traces, which decodes nothing, until the block ends."""
+    command = (sys.executable, "-m", "benchmarks.discard", str(_RECEIVER_PORT))
+    child = subprocess.Popen(command)
+    try:
+        yield
+    finally:
+        child.kill()
+        child.wait()
 
 
 def _load(server: Server, connections: int) -> Rate:
