@@ -2,6 +2,8 @@
 
 import os
 import re
+import subprocess
+import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -304,6 +306,57 @@ def test_every_exemplar_of_ten_thousand_requests_leads_to_a_trace_that_arrived(
     for request_id, trace_id in exemplars:
         assert arrived[request_id].trace_id.hex() == trace_id
         assert abs(sum(spans[trace_id]) / 1e9 - seconds[request_id]) < 0.001
+
+
+WATCHED = """
+import gc
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+import safelight
+
+memory, provider = InMemorySpanExporter(), TracerProvider()
+provider.add_span_processor(SimpleSpanProcessor(memory))
+trace.set_tracer_provider(provider)
+app = FastAPI()
+
+
+@app.post("/tag")
+def tag():
+    with safelight.inference("tagger"):
+        sum(range(100_000))
+    return {}
+
+
+class Traced:
+    def __init__(self, app):
+        self.app = app
+
+    async def __call__(self, scope, receive, send):
+        with trace.get_tracer("studio").start_as_current_span("server"):
+            await self.app(scope, receive, send)
+
+
+app.add_middleware(Traced)
+with safelight.watch(app=app):
+    assert TestClient(app).post("/tag").status_code == 200
+for span in memory.get_finished_spans():
+    parent = span.parent.span_id if span.parent else 0
+    print(span.name, format(span.context.trace_id, "x"), span.context.span_id, parent, sep="|")
+"""
+
+
+def test_a_watched_service_gets_our_spans_inside_its_own_through_its_own_provider() -> None:
+    done = subprocess.run([sys.executable, "-c", WATCHED], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    spans = {line.split("|")[0]: line.split("|")[1:] for line in done.stdout.splitlines()}
+    assert {trace_id for trace_id, *_ in spans.values()} == {spans["server"][0]}
+    assert spans["POST /tag"][2] == spans["server"][1]
+    assert spans["predict tagger"][2] == spans["POST /tag"][1]
+    assert spans["predict"][2] == spans["predict tagger"][1]
 
 
 def test_a_forked_process_sends_its_own_traces_only(receiver: Receiver) -> None:

@@ -16,6 +16,7 @@ from safelight.errors import (
 )
 from safelight.serving.job import Job, Outcome
 from safelight.serving.policies.retry import retry
+from safelight.telemetry.timeline import Timeline
 from tests.reading import FakeClock
 from tests.serving.jobs import a_job, an_outcome, run
 
@@ -58,6 +59,19 @@ def test_an_unusable_image_is_made_again_from_another_seed() -> None:
 
     assert run(retry(model)) == an_outcome()
     assert [(job.alone, job.seed) for job in model.jobs] == [(False, 1), (False, 2)]
+
+
+def test_the_request_remembers_why_it_was_tried_again_and_when() -> None:
+    job, clock = a_job(), FakeClock()
+    job.exchange.timeline = Timeline(clock=clock)
+
+    def first(job: Job) -> None:
+        clock.now = 2.0
+        job.exchange.timeline.mark("denoise")
+
+    run(retry(Model(WorkerLost(), first=first)), job)
+
+    assert job.exchange.retries == ((WorkerLost.reason, 2.0),)
 
 
 def test_the_last_seed_is_followed_by_the_first() -> None:
