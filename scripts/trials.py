@@ -17,6 +17,7 @@ from safelight.stories.replay import free_port
 READY_SECONDS, STOP_SECONDS, RUN_SECONDS = 60, 30, 60
 NOWHERE = "http://127.0.0.1:9"
 PORTS = "--port 18000 --prometheus-port 18090 --alertmanager-port 18093 --node-exporter-port 18100"
+TRACED = {"SAFELIGHT_OTLP_ENDPOINT": NOWHERE}
 POSTGRES = {"SAFELIGHT_RECORDS_URL": "postgresql://anna@127.0.0.1:9/none"}
 
 
@@ -79,6 +80,7 @@ TRIALS = (
     Trial("serve /nowhere", ("models",), (3,)),
     Trial("serve --precision int8 /nowhere", ("models", "int8"), (3,)),
     Trial("serve /nowhere", ("models", "postgres"), (3,), POSTGRES),
+    Trial("serve /nowhere", ("models", "tracing"), (3,), TRACED),
     Trial("serve --devices cuda:0 demo-recognize", ("models",), (3,)),
     Trial("serve nothing.such:Model", codes=(3,)),
     Trial(f"up /nowhere {PORTS}", ("models",), (1, 3)),
@@ -105,6 +107,7 @@ LIBRARIES = {
     "diffusers": "models",
     "transformers": "models",
     "grafana_foundation_sdk": "grafana",
+    "opentelemetry": "tracing",
 }
 
 # Runs every command with --help, in one process: 18 processes would take ten seconds.
@@ -134,9 +137,11 @@ assert measure(file.getvalue()) == (64, 48)
 assert decode(file.getvalue(), (64, 48)).getpixel((5, 5))[0] > 240
 """,
     "tracing": """
-import opentelemetry.trace
-from safelight.telemetry.traces import current_trace_id
-current_trace_id()
+from safelight.telemetry.otlp import Receiver
+from safelight.telemetry.trace_context import current_trace
+Receiver("http://127.0.0.1:9", "http/protobuf", {}).close()
+Receiver("http://127.0.0.1:9", "grpc", {}).close()
+assert current_trace() is None
 """,
 }
 WITHOUT_HEIF = """

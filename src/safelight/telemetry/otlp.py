@@ -94,6 +94,11 @@ def send_through_provider(spans: Sequence[Span], outer: TraceContext) -> None:
         made.end(span.end)
 
 
+def resource_of(own: Mapping[str, str]) -> Resource:
+    """Return the resource of a service by its attributes. The user's OTEL_* variables win."""
+    return Resource.create({**own, **OTELResourceDetector().detect().attributes})
+
+
 class _Resource(Resource):
     """A resource whose hash is known: the exporter asks for it once per span."""
 
@@ -101,8 +106,8 @@ class _Resource(Resource):
 
     @classmethod
     def of(cls, own: Mapping[str, str]) -> "_Resource":
-        """Return the resource of a service. The user's OTEL_* variables win."""
-        found = Resource.create({**own, **OTELResourceDetector().detect().attributes})
+        """Return the resource of a service."""
+        found = resource_of(own)
         resource = cls(found.attributes, found.schema_url)
         resource._known = Resource.__hash__(resource)
         return resource

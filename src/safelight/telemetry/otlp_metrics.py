@@ -23,13 +23,14 @@ from opentelemetry.sdk.metrics.export import (
     ResourceMetrics,
     ScopeMetrics,
 )
-from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from safelight.metrics.processes.turns import Turn, Turns
 from safelight.metrics.registry import Meter
 from safelight.settings import Settings
+from safelight.telemetry.otlp import resource_of
 from safelight.telemetry.otlp_points import Key, Points, Span, rows_of
+from safelight.telemetry.resource import service_attributes
 
 _SENDING_SECONDS, _LAST_SECONDS = 5.0, 2.0  # the second at the end of the service
 _EARLY = 0.9  # of the interval: the ticks of several processes are not exactly one apart
@@ -108,15 +109,8 @@ class MetricsSender:
         before = notes.counted if is_delta else None
         points = Points(self._meter.namespace, Span(begin, now, notes.taken), before)
         metrics = points.metrics([*rows_of(process), *rows])
-        ours = version("safelight")
-        resource = Resource(
-            {
-                "service.name": self._meter.namespace,
-                "service.version": ours,
-                "service.instance.id": notes.instance,
-            }
-        )
-        scope = ScopeMetrics(InstrumentationScope("safelight", ours), metrics, "")
+        resource = resource_of(service_attributes(self._meter.namespace, notes.instance))
+        scope = ScopeMetrics(InstrumentationScope("safelight", version("safelight")), metrics, "")
         return points, MetricsData([ResourceMetrics(resource, [scope], "")])
 
     def _export(self, data: MetricsData, seconds: float) -> None:

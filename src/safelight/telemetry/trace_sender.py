@@ -4,7 +4,6 @@ import logging
 import os
 import socket
 from dataclasses import replace
-from importlib.metadata import version
 
 import msgspec
 import structlog
@@ -14,6 +13,7 @@ from safelight.metrics.registry import Meter
 from safelight.settings import Settings
 from safelight.telemetry.helper import HelperProcess
 from safelight.telemetry.record import Record
+from safelight.telemetry.resource import service_attributes
 from safelight.telemetry.spans import spans_of
 
 _CHILD = "safelight.telemetry.trace_child"
@@ -81,6 +81,10 @@ class TraceSender:
         if self._helper is not None:
             self._helper.kill()
 
+    def after_fork(self) -> None:
+        """Use a process of its own: this is another instance of the service."""
+        self._helper, self._batches = None, 0
+
     def _ask(self, call: Send) -> Sent:
         if self._helper is None:
             target = msgspec.msgpack.encode(self._target())
@@ -94,11 +98,8 @@ class TraceSender:
             return Sent(has_arrived=False, complaint=f"the process failed ({type(error).__name__})")
 
     def _target(self) -> Target:
-        resource = {
-            "service.name": self._settings.namespace,
-            "service.version": version("safelight"),
-            "service.instance.id": f"{socket.gethostname()}:{os.getpid()}",
-        }
+        instance = f"{socket.gethostname()}:{os.getpid()}"
+        resource = service_attributes(self._settings.namespace, instance)
         return Target(
             self._settings.otlp_endpoint, self._settings.otlp_protocol, resource, self._model
         )

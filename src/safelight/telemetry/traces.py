@@ -122,6 +122,7 @@ class Traces:
         self._thread, self._stopping, self._ends_with_process = None, False, False
         self._queue.clear()
         self._undecided.clear()
+        self._sender.after_fork()
 
     def _drop(self) -> None:
         with self._lock:
