@@ -180,7 +180,7 @@ class _Parts:
         self.watched = Watch(self.meter, self.undo)
         self.sampler = Sampler(self.meter)
         self.counter = CallCounter(self.meter, self.sink)
-        self.undo.extend((self.traces.stop, self.counter.close, carry()))
+        self.undo.extend((self.traces.close, self.counter.close, carry()))
 
     def store_records(self) -> None:
         """Store the records of all requests and calls, unless records are disabled."""

@@ -131,8 +131,22 @@ def test_a_flood_of_failures_is_not_kept_whole() -> None:
     flooded = Keeper(0, exports=True, clock=clock)
     kept = sum(bool(flooded.decided(failed()).kept) for _ in range(2000))
     clock.now = 2.0
-    assert kept == 500
+    assert kept == 250
     assert flooded.decided(failed()).kept == "failed"
+
+
+def test_callers_who_sample_everything_do_not_crowd_out_failures() -> None:
+    flooded = keeper()
+    for _ in range(1000):
+        flooded.decided(record(trace=SAMPLED))
+    assert flooded.decided(record(trace=SAMPLED)).kept == ""
+    assert flooded.decided(failed()).kept == "failed"
+
+
+def test_an_application_that_samples_nothing_gets_no_spans() -> None:
+    off = replace(LOCAL, sampled=False)
+    kept = keeper().decided(replace(failed(), facts=record(trace=off).facts))
+    assert (kept.kept, kept.trace_id, kept.span_id) == ("failed", "", "")
 
 
 def test_the_number_of_kinds_is_bounded() -> None:

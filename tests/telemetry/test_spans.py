@@ -142,6 +142,36 @@ def test_a_failed_request_says_why_and_a_mistake_of_its_caller_is_no_failure() -
     assert (mistaken.error, mistaken.is_failure) == ("invalid_image", False)
 
 
+def test_an_attempt_whose_worker_was_lost_has_no_call_and_no_steps() -> None:
+    twice = (("queue", 0.1), ("denoise", 0.7), ("queue", 0.1), *PARTS[7:])
+    call = replace(CALL, batch=2, batch_id=new_id())
+    spans = spans_of(kept(twice, call, retries=(("worker_lost", 0.8),)), ENDED)
+    lost, made = named(spans, "generate_content demo")
+    assert (lost.error, lost.is_failure, lost.links) == ("worker_lost", True, [])
+    assert (made.error, made.links) == ("", [batch_place(call.batch_id)])
+    first, second = named(spans, "denoise")
+    assert children(spans, first) == []
+    assert len(children(spans, second)) == 7
+    assert batch_span(call, spans).start == made.start
+
+
+def test_an_attempt_whose_image_was_broken_has_its_own_call() -> None:
+    twice = (("denoise", 0.7), ("queue", 0.1), ("denoise", 0.7))
+    broken = replace(CALL, model="first", error="none")
+    spans = spans_of(kept(twice, broken, CALL, retries=(("invalid_output", 0.7),)), ENDED)
+    assert named(spans, "generate_content first")
+    assert named(spans, "generate_content demo")
+
+
+def test_a_number_that_no_span_can_hold_is_bounded() -> None:
+    (call,) = named(
+        spans_of(kept(PARTS, replace(CALL, steps_asked=10**30), seed=10**30), ENDED),
+        "generate_content demo",
+    )
+    assert call.attributes["safelight.steps_asked"] == 2**63 - 1
+    assert call.attributes["gen_ai.request.seed"] == 2**63 - 1
+
+
 def test_a_retry_is_an_event_with_its_cause() -> None:
     request = spans_of(kept(retries=(("worker_lost", 0.5),)), ENDED)[0]
     ((name, at, attributes),) = request.events

@@ -248,7 +248,7 @@ def test_what_waits_is_sent_at_the_end(receiver: Receiver) -> None:
     meter = Meter("pix")
     traces = Traces(load(otlp_endpoint=receiver.url, trace_ratio=1), meter)
     sent = [traces.decided(request()) for _ in range(100)]
-    traces.stop()
+    traces.stop(20.0)
     assert set(roots(receiver)) == {each.facts.id for each in sent}
     assert value(meter, TRACES, outcome="sent") == 100
 
@@ -268,7 +268,7 @@ def test_traces_go_on_after_a_stop(receiver: Receiver) -> None:
     traces = Traces(load(otlp_endpoint=receiver.url), Meter("pix"))
     for _ in range(2):
         traces.decided(failed())
-        traces.stop()
+        traces.stop(20.0)
     assert len(roots(receiver)) == 2
 
 
@@ -359,16 +359,75 @@ def test_a_watched_service_gets_our_spans_inside_its_own_through_its_own_provide
     assert spans["predict"][2] == spans["predict tagger"][1]
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"seed": 10**30},
+        {"instruction_type": "lone \udc80"},
+        {"calls": (replace(CALL, steps_asked=2**64 - 1),)},
+    ],
+)
+def test_an_odd_request_is_lost_alone(receiver: Receiver, odd: dict[str, Any]) -> None:
+    with sending(receiver) as sent:
+        before = sent.traces.decided(failed())
+        given = failed()
+        sent.traces.decided(replace(given, facts=replace(given.facts, **odd)))
+        after = sent.traces.decided(failed())
+        sent.all()
+    assert {before.facts.id, after.facts.id} <= roots(receiver).keys()
+    assert sent.count("sent") + sent.count("lost") == 3
+
+
+@pytest.mark.parametrize("protocol", RECEIVERS)
+def test_a_process_that_was_killed_is_replaced_and_loses_nothing(protocol: str) -> None:
+    with RECEIVERS[protocol]() as receiver, sending(receiver, protocol=protocol) as sent:
+        sent.traces.decided(failed())
+        sent.all()
+        helper = sent.traces._sender._helper
+        assert helper is not None
+        helper.kill()
+        later = sent.traces.decided(failed())
+        sent.all()
+    assert later.facts.id in roots(receiver)
+    assert (sent.count("sent"), sent.count("lost")) == (2, 0)
+
+
+def test_a_span_ends_with_the_last_byte_and_not_with_a_background_task(receiver: Receiver) -> None:
+    settings = load(otlp_endpoint=receiver.url)
+    traces = Traces(settings, Meter("pix"), timer=lambda: 12.5, wall_clock=lambda: ENDED)
+    record = traces.decided(replace(failed(), ended=10.0))
+    traces.stop(20.0)
+    assert roots(receiver)[record.facts.id].end_time_unix_nano == ENDED - 2_500_000_000
+
+
+def test_a_tracer_that_fails_ends_no_thread_and_is_counted() -> None:
+    sent = Sending("")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("opentelemetry.trace.get_tracer", lambda *_: None)
+        sent.traces.decided(failed(trace=replace(CONTEXT, is_local=True)))
+        sent.all()
+    sent.traces.decided(failed(trace=replace(CONTEXT, is_local=True)))
+    sent.all()
+    assert (sent.count("sent"), sent.count("lost")) == (1, 1)
+
+
+def test_traces_that_are_closed_are_forgotten() -> None:
+    meter = Meter("pix")
+    for _ in range(20):
+        Traces(load(), meter).close()
+    assert meter.membership._before_leave == []
+
+
 def test_a_forked_process_sends_its_own_traces_only(receiver: Receiver) -> None:
     traces = Traces(load(otlp_endpoint=receiver.url), Meter("pix"))
     traces.decided(failed())
     child = os.fork()
     if not child:
         traces.decided(failed())
-        traces.stop()
+        traces.stop(20.0)
         os._exit(0)
     os.waitpid(child, 0)
-    traces.stop()
+    traces.stop(20.0)
     assert len(roots(receiver)) == 2
 
 

@@ -30,7 +30,7 @@ from safelight.probes.routes import NO_ROUTE, RouteKey, Routes, key_of, with_rou
 from safelight.reasons import reason_of_status
 from safelight.telemetry.record import Sink, finish
 from safelight.telemetry.scope import CURRENT_REQUEST
-from safelight.telemetry.trace_context import has_trace, sampled_id, trace_of
+from safelight.telemetry.trace_context import sampled_id, trace_of
 
 _METHOD_NOT_ALLOWED = 405  # such a request reached no route, so it is not a model request
 _MAX_PLAIN = 1000
@@ -109,7 +109,7 @@ class AsgiProbe:
 
     def _count(self, scope: Scope, root_path: str, request: AsgiRequest) -> None:
         counts = self._plain.get(key_of(scope) + (scope["method"], request.status))  # noqa: RUF005
-        if counts is None or not request.is_simple or has_trace(scope["headers"]):
+        if counts is None or not request.is_simple:
             self._count_now(scope, root_path, request)
             return
         seconds = request.ended - request.started
@@ -124,17 +124,16 @@ class AsgiProbe:
         self._judge(request)
         status, error = outcome(request.status, request.error, request.declared)
         handler = self._routes.template(scope, self._routed, root_path)
-        trace = request.trace or trace_of(scope["headers"])
         key = (handler, scope["method"], status)
         measured = (seconds, request.received_bytes, request.sent_bytes)
-        self._counts.count(key, measured, sampled_id(trace))
+        self._counts.count(key, measured, sampled_id(request.trace))
         if request.reached_model(status) or (
             handler in self._model_endpoints and status != _METHOD_NOT_ALLOWED
         ):
             if handler not in self._model_endpoints:
                 self._model_endpoints.add(handler)
                 self._plain = {k: v for k, v in self._plain.items() if v.handler != handler}
-            request.exchange.trace = trace
+            request.exchange.trace = request.trace or trace_of(scope["headers"])
             self._record(request, key, error)
         elif request.is_simple and self._may_wait(key_of(scope), handler):
             method, status = scope["method"], request.status  # a simple request has no other

@@ -24,7 +24,7 @@ from safelight.reasons import reason_of_exception, reason_of_status
 from safelight.telemetry.record import Exchange, Sink, finish
 from safelight.telemetry.scope import CURRENT_REQUEST, enclosing_request
 from safelight.telemetry.timeline import Timeline
-from safelight.telemetry.trace_context import current_trace, sampled_id, trace_of
+from safelight.telemetry.trace_context import TraceContext, current_trace, sampled_id, trace_of
 
 if TYPE_CHECKING:
     from _typeshed import OptExcInfo
@@ -119,7 +119,7 @@ class FlaskProbe:
         unfinished = exchange.calls_running > 0 and status >= 400
         if exchange.is_model_request or unfinished or handler in self._model_endpoints:
             self._model_endpoints.add(handler)
-            exchange.trace = request.trace
+            exchange.trace = request.trace or trace_of(_trace_headers(request.environ))
             if request.declared is not None:
                 exchange.error = request.declared
             error = error or reason_of_status(status)
@@ -171,7 +171,7 @@ class _Request:
         self.received_bytes = 0
         self.sent_bytes = 0
         environ["wsgi.input"] = CountedBody(environ["wsgi.input"], self)
-        self.trace = trace_of(_trace_headers(environ))
+        self.trace: TraceContext | None = None
         self._start_response = start_response
         self._probe = probe
         self._headers: list[tuple[str, str]] = []
@@ -192,7 +192,7 @@ class _Request:
     ) -> Callable[[bytes], object]:
         self.status = int(status[:3])
         self._headers = headers
-        self.trace = current_trace() or self.trace
+        self.trace = current_trace()
         write = self._start_response(status, headers, exc_info)
 
         def counted(chunk: bytes) -> object:

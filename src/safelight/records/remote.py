@@ -27,6 +27,7 @@ from safelight.records.messages import (
 from safelight.records.rows import DatabaseFailed, StoredRequest
 from safelight.telemetry.helper import HelperProcess
 
+_FIRST_SECONDS = 600.0  # the first call may upgrade the tables
 _CALL_SECONDS = 30.0  # longer than a database may take for a statement
 
 Answer = TypeVar("Answer", Written, Tidied, Found, Forgotten)
@@ -40,7 +41,9 @@ class RecorderProcess(HelperProcess):
     """
 
     def __init__(self, config: StoreConfig, *, call_seconds: float = _CALL_SECONDS) -> None:
-        super().__init__("safelight.records.child", ENCODER.encode(config), call_seconds)
+        super().__init__(
+            "safelight.records.child", ENCODER.encode(config), call_seconds, _FIRST_SECONDS
+        )
 
     def write(self, pending: Pending) -> tuple[int, int]:
         """Write entries in one transaction; return (written, lost)."""

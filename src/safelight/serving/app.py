@@ -176,9 +176,8 @@ class Service:
         finally:
             governing.cancel()
             await self.pool.stop()
-            if self.store is not None:
-                await asyncio.to_thread(self.store.stop)
-            await asyncio.to_thread(self.traces.stop)
+            stops = [self.traces.stop, *([self.store.stop] if self.store is not None else [])]
+            await asyncio.gather(*map(asyncio.to_thread, stops))
             self._sampler.stop()
             self._nvml.close()
             await asyncio.to_thread(stop_pushing)

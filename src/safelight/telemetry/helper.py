@@ -20,7 +20,6 @@ from multiprocessing.connection import Connection
 
 Begin = Callable[[bytes], AbstractContextManager[Callable[[bytes], bytes]]]
 
-_FIRST_SECONDS = 600.0  # the first call may upgrade the tables of the records
 _STOP_SECONDS = 5.0
 _NICENESS = 10
 _PR_SET_PDEATHSIG = 1  # prctl(2)
@@ -34,8 +33,14 @@ class HelperProcess:
     For one thread at a time; only `kill` is for any. A helper that does not reply in time is ended.
     """
 
-    def __init__(self, module: str, config: bytes, call_seconds: float) -> None:
-        """`module` calls `serve_calls` when it is run; `config` is its first message."""
+    def __init__(
+        self, module: str, config: bytes, call_seconds: float, first_seconds: float | None = None
+    ) -> None:
+        """`module` calls `serve_calls` when it is run; `config` is its first message.
+
+        A reply may take `call_seconds`, the first one `first_seconds`.
+        """
+        self._first_seconds = call_seconds if first_seconds is None else first_seconds
         self._module = module
         self._config = config
         self._call_seconds = call_seconds
@@ -56,7 +61,7 @@ class HelperProcess:
         """
         connection = self._connection or self._start()
         connection.send_bytes(call)
-        if not connection.poll(_FIRST_SECONDS if self._is_new else self._call_seconds):
+        if not connection.poll(self._first_seconds if self._is_new else self._call_seconds):
             raise TimeoutError
         self._is_new = False
         return connection.recv_bytes()

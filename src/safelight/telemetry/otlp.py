@@ -47,7 +47,8 @@ class Receiver:
         self._complaints.last.clear()
         if self._exporter.export(spans) is SpanExportResult.SUCCESS:
             return ""
-        return " ".join(self._complaints.last)[:_MAX_COMPLAINT] or "the exporter gave no reason"
+        said = " ".join(self._complaints.last) or "the exporter gave no reason"
+        return said if len(said) <= _MAX_COMPLAINT else f"{said[:100]} … {said[-200:]}"
 
     def close(self) -> None:
         """Close the connection."""

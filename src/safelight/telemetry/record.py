@@ -13,7 +13,7 @@ from operator import attrgetter
 from safelight.metrics.catalog import NO_INSTRUCTION
 from safelight.reasons import NO_ERROR
 from safelight.telemetry.timeline import Part, Timeline, summed
-from safelight.telemetry.trace_context import TraceContext
+from safelight.telemetry.trace_context import TraceContext, current_trace
 
 NORMAL = "normal"  # the priority of requests that ask for none
 
@@ -184,7 +184,8 @@ class Exchange:
 class Record:
     """One finished request. Metrics, log line, trace, and stored row are written from it.
 
-    `parts` are its stages in their order, and `stages` their sums. `kept` is the reason why its
+    `parts` are its stages in their order, and `stages` their sums. `ended` is the time of its last
+    byte on the clock of its timeline, 0 if unknown. `kept` is the reason why its
     exemplars and its trace are kept, if they are; `trace_id` and `span_id` are then its trace, if
     there is one.
     """
@@ -196,6 +197,7 @@ class Record:
     seconds: float
     stages: Mapping[str, float]
     parts: tuple[Part, ...] = ()
+    ended: float = 0.0
     method: str = ""
     kept: str = ""
     trace_id: str = ""
@@ -265,6 +267,7 @@ def finish(
         timeline.total_seconds,
         summed(parts),
         parts,
+        timeline.started + timeline.total_seconds,
         method,
     )
 
@@ -274,7 +277,13 @@ def record_of_call(call: PipelineCall) -> Record:
     inside, kind, spent = sum(call.phases.values()), call.instruction_type, call.device_seconds
     stages = {**call.phases, "respond": max(0.0, call.seconds - inside)}
     return Record(
-        facts=Facts(id=new_id(), instruction_type=kind, calls=(call,), device_seconds=spent),
+        facts=Facts(
+            id=new_id(),
+            instruction_type=kind,
+            calls=(call,),
+            device_seconds=spent,
+            trace=current_trace(),
+        ),
         endpoint="none",
         status_code=200 if call.error == NO_ERROR else 500,
         error=call.error,

@@ -12,7 +12,8 @@ from safelight.telemetry.record import Record
 Why = Literal["", "sampled", "failed", "degraded", "retried", "slow", "share", "rated"]
 Kind = tuple[object, ...]
 
-_PER_SECOND = 500  # kept traces: a flood of failures must not cost more than the requests
+# Kept traces of ordinary requests, and as many of others: a flood must not cost more than requests.
+_PER_SECOND = 250
 _KINDS = 256
 _KNOWN = 100  # requests of a kind, before its slowest percent is known
 _WINDOW = 2000  # requests of a kind, after which the earlier ones weigh half as much
@@ -40,19 +41,20 @@ class Keeper:
         self._exports = exports
         self._clock = clock
         self._kinds: dict[Kind, SlowestPercent] = {}
-        self._second, self._number = 0, 0
+        self._second, self._numbers = 0, [0, 0]
 
     def decided(self, record: Record) -> Record:
         """Return the Record, with the ids of its trace if it is kept."""
         why = self.reason(record)
-        return self.kept(record, why) if why and self._has_room() else record
+        return self.kept(record, why) if why and self._has_room(why) else record
 
     def kept(self, record: Record, why: Why) -> Record:
         """Return a Record that is kept for a reason."""
         trace, own = record.facts.trace, record.facts.id
-        is_sent = (self._exports and _ID.fullmatch(own) is not None) or (
-            trace is not None and trace.is_local and trace.sampled
-        )
+        if trace is not None and trace.is_local:
+            is_sent = trace.sampled  # the application's own sampler decides
+        else:
+            is_sent = self._exports and _ID.fullmatch(own) is not None
         if trace is not None and (is_sent or trace.sampled):
             trace_id = trace.trace_id
         else:
@@ -90,12 +92,14 @@ class Keeper:
             usual = self._kinds[kind] = SlowestPercent()
         return usual.judge(record.seconds)
 
-    def _has_room(self) -> bool:
+    def _has_room(self, why: Why) -> bool:
+        """Return whether more may be kept. Callers who sample all must not crowd out failures."""
         second = int(self._clock())
         if second != self._second:
-            self._second, self._number = second, 0
-        self._number += 1
-        return self._number <= _PER_SECOND
+            self._second, self._numbers = second, [0, 0]
+        is_ordinary = why in ("sampled", "share")
+        self._numbers[is_ordinary] += 1
+        return self._numbers[is_ordinary] <= _PER_SECOND
 
 
 def _kind_of(record: Record) -> Kind:

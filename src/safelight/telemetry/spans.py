@@ -23,6 +23,7 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 _STEP_GROUPS = 8
 _MAX_STAGES = 200  # spans of one request: a camera's stream calls a model for days
 _IDS = 2**64 - 1
+_LARGEST = 2**63 - 1
 _NANO = 1_000_000_000
 
 
@@ -101,17 +102,30 @@ class _Request:
         """Yield the request's span, and those inside it."""
         request = self._of_request()
         yield request
-        calls = self._record.calls
-        at, number = 0.0, 0
-        for in_model, parts in groupby(_merged(self._record.parts), lambda part: part[0] in _MODEL):
-            stages = list(parts)
-            if not in_model:
-                yield from self._stages(stages, at, request.place, None)
+        runs = [
+            (in_model, list(stages))
+            for in_model, stages in groupby(
+                _merged(self._record.parts), lambda part: part[0] in _MODEL
+            )
+        ]
+        attempts = self._attempts(sum(in_model for in_model, _ in runs))
+        at = 0.0
+        for in_model, stages in runs:
+            if in_model:
+                yield from self._call(stages, at, request.place, next(attempts))
             else:
-                call = calls[min(number, len(calls) - 1)] if calls else None
-                yield from self._call(stages, at, request.place, call)
-                number += 1
+                yield from self._stages(stages, at, request.place, None)
             at += sum(seconds for _, seconds in stages)
+
+    def _attempts(self, number: int) -> Iterator["PipelineCall | str"]:
+        """Yield what is known of each run of the model: its call, or the error that ended it.
+
+        A run whose worker was lost has no call. It comes before the runs that have one.
+        """
+        calls, reasons = self._record.calls, [reason for reason, _ in self._record.facts.retries]
+        for place in range(number - len(calls)):
+            yield reasons[place] if place < len(reasons) else ""
+        yield from calls[:number]
 
     def _of_request(self) -> Span:
         record, facts = self._record, self._record.facts
@@ -149,22 +163,26 @@ class _Request:
         return span
 
     def _call(
-        self, stages: list[Part], at: float, parent: Place, call: PipelineCall | None
+        self, stages: list[Part], at: float, parent: Place, attempt: PipelineCall | str
     ) -> Iterator[Span]:
-        """Yield the span of a call of the model, and those of its stages."""
+        """Yield the span of a run of the model, and those of its stages."""
+        call = None if isinstance(attempt, str) else attempt
         seconds = sum(each for _, each in stages)
         operation = "predict" if stages[0][0] == "predict" else "generate_content"
-        name = f"{operation} {call.model or call.pipeline}" if call else operation
+        named = call or next(iter(self._record.calls), None)
+        model = named.model or named.pipeline if named else "of an unknown model"
+        name = f"{operation} {model}"
         span = self._span(name, self._next(), parent, (at, seconds))
         span.attributes |= {"gen_ai.operation.name": operation, "gen_ai.provider.name": "safelight"}
+        error = attempt if isinstance(attempt, str) else attempt.error
+        if error not in ("", NO_ERROR):
+            span.error, span.is_failure = error, True
         if call is not None:
             span.attributes |= _of_call(call)
-            if call.error != NO_ERROR:
-                span.error, span.is_failure = call.error, True
             if call.batch_id:
                 span.links.append(batch_place(call.batch_id))
         if self._record.facts.seed is not None:
-            span.attributes["gen_ai.request.seed"] = self._record.facts.seed
+            span.attributes["gen_ai.request.seed"] = _bounded(self._record.facts.seed)
         yield span
         yield from self._stages(stages, at, span.place, call)
 
@@ -251,4 +269,9 @@ def _of_call(call: PipelineCall) -> dict[str, Value]:
         "safelight.image_guidance_asked": call.image_guidance_asked,
         "safelight.image_guidance_in_force": call.image_guidance_in_force,
     }
-    return attributes | {name: value for name, value in known.items() if value is not None}
+    return attributes | {name: _bounded(each) for name, each in known.items() if each is not None}
+
+
+def _bounded(value: float) -> float:
+    """Return a number that a span can hold: a watched service may have been asked for any."""
+    return max(-_LARGEST, min(value, _LARGEST)) if isinstance(value, int) else value

@@ -7,7 +7,7 @@ what a request costs there.
 import gc
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import msgspec
 
@@ -15,8 +15,9 @@ from safelight.telemetry.helper import serve_calls
 from safelight.telemetry.otlp import Receiver
 from safelight.telemetry.record import Record
 from safelight.telemetry.spans import Span, batch_span, spans_of
-from safelight.telemetry.trace_sender import Send, Sent, Target
+from safelight.telemetry.trace_sender import Ended, Send, Sent, Target
 
+_ENDED = msgspec.msgpack.Decoder(Ended)
 _COLLECT_AFTER = 100_000  # objects; spans have no cycles
 
 
@@ -31,14 +32,21 @@ class Sender:
     def answer(self, call: Send) -> Sent:
         """Send the spans of Records, and of batches whose requests have all ended."""
         requests: list[tuple[Sequence[Span], str]] = []
-        for record, ended in call.ended:
-            trace, spans = record.facts.trace, spans_of(record, ended, self._model)
-            requests.append((spans, trace.state if trace is not None else ""))
-            self._note_batches(record, spans)
+        for each in call.ended:
+            with suppress(ValueError, msgspec.MsgspecError):  # one that is odd is lost alone
+                requests.append(self._request(*_ENDED.decode(each)))
+        number = len(requests)
         if call.is_last:
             requests += [([span], "") for span in self._ended_batches(every=call.is_end)]
         complaint = self._receiver.send(requests) if requests else ""
-        return Sent(not complaint, complaint, len(self._batches))
+        lost = len(call.ended) - (0 if complaint else number)
+        return Sent(lost, complaint, len(self._batches))
+
+    def _request(self, record: Record, ended: int) -> tuple[Sequence[Span], str]:
+        """Return the spans of a request, and the `tracestate` of its trace."""
+        trace, spans = record.facts.trace, spans_of(record, ended, self._model)
+        self._note_batches(record, spans)
+        return spans, trace.state if trace is not None else ""
 
     def _note_batches(self, record: Record, spans: list[Span]) -> None:
         """Link the span of a request's batch to the request."""

@@ -46,14 +46,6 @@ def sampled_id(trace: TraceContext | None) -> str:
     return trace.trace_id if trace is not None and trace.sampled else ""
 
 
-def has_trace(headers: Iterable[tuple[bytes, bytes]]) -> bool:
-    """Return True if there is a `traceparent` header."""
-    for name, _ in headers:  # noqa: SIM110 - faster than `any`
-        if name == _TRACEPARENT_NAME:
-            return True
-    return False
-
-
 def trace_of(headers: Iterable[tuple[bytes, bytes]]) -> TraceContext | None:
     """Return the trace of a valid `traceparent` header, if any."""
     parent: bytes | None = None

@@ -33,20 +33,23 @@ class Target(msgspec.Struct, frozen=True):
 
 
 class Send(msgspec.Struct, frozen=True):
-    """Send the traces of requests. `is_last` is True if no other waits, `is_end` at the end."""
+    """Send the traces of requests, each an encoded `Ended`.
 
-    ended: list[Ended]
+    `is_last` is True if no other waits, `is_end` at the end.
+    """
+
+    ended: list[msgspec.Raw]
     is_last: bool = False
     is_end: bool = False
 
 
 class Sent(msgspec.Struct, frozen=True):
-    """The reply: whether the receiver took them, or why not.
+    """The reply: how many traces are lost, and why the receiver did not take them.
 
     `batches` is the number of batches that wait for more of their requests.
     """
 
-    has_arrived: bool
+    lost: int
     complaint: str = ""
     batches: int = 0
 
@@ -59,15 +62,17 @@ class TraceSender:
         self._model = model
         self._meter = meter
         self._helper: HelperProcess | None = None
-        self._is_failing = False
+        self._is_failing = self._is_killed = False
         self._batches = 0
 
     def send(self, ended: list[Ended], *, is_last: bool, is_end: bool = False) -> None:
         """Send the traces of some requests."""
-        own = [(_without_texts(record), at) for record, at in ended if not _is_local(record)]
+        waiting = [self._encoded(*each) for each in ended if not _is_local(each[0])]
         for record, at in ended:
             if _is_local(record):
-                _send_through_provider(record, at, self._model)
+                self._send_through_provider(record, at)
+        own = [each for each in waiting if each is not None]
+        self._meter.add(TRACES, "lost", amount=len(waiting) - len(own))
         if own or (self._batches and is_last):
             self._count(len(own), self._ask(Send(own, is_last, is_end)))
 
@@ -75,9 +80,11 @@ class TraceSender:
         """End the process."""
         if self._helper is not None:
             self._helper.close()
+        self._is_killed = False
 
     def kill(self) -> None:
         """End the process at once, and what it is sending."""
+        self._is_killed = True
         if self._helper is not None:
             self._helper.kill()
 
@@ -85,17 +92,41 @@ class TraceSender:
         """Use a process of its own: this is another instance of the service."""
         self._helper, self._batches = None, 0
 
+    def _encoded(self, record: Record, at: int) -> msgspec.Raw | None:
+        """Return a message without what no span has: the prompt, and whose request it was."""
+        plain = replace(record, facts=replace(record.facts, prompt=None, owner=""))
+        try:
+            return msgspec.Raw(msgspec.msgpack.encode((plain, at)))
+        except (OverflowError, UnicodeEncodeError):  # a watched service's callers can send both
+            return None
+
     def _ask(self, call: Send) -> Sent:
         if self._helper is None:
             target = msgspec.msgpack.encode(self._target())
             self._helper = HelperProcess(_CHILD, target, _CALL_SECONDS)
+        for is_last_try in (False, True):
+            try:
+                reply = self._helper.ask(msgspec.msgpack.encode(call))
+                return msgspec.msgpack.decode(reply, type=Sent)
+            except Exception as error:  # noqa: BLE001 - no trace may end the thread
+                self._helper.kill()
+                self._helper.close()
+                is_gone = isinstance(error, EOFError | ConnectionError)
+                if is_last_try or self._is_killed or not is_gone:
+                    return Sent(len(call.ended), f"the process failed ({type(error).__name__})")
+        raise AssertionError("one of two tries returns")  # pragma: no cover
+
+    def _send_through_provider(self, record: Record, ended: int) -> None:
+        """Make the spans of a request with the application's tracer, which may fail."""
+        from safelight.telemetry.otlp import send_through_provider
+
+        assert record.facts.trace is not None
         try:
-            reply = self._helper.ask(msgspec.msgpack.encode(call))
-            return msgspec.msgpack.decode(reply, type=Sent)
-        except Exception as error:  # noqa: BLE001 - no trace may end the thread
-            self._helper.kill()
-            self._helper.close()
-            return Sent(has_arrived=False, complaint=f"the process failed ({type(error).__name__})")
+            send_through_provider(spans_of(record, ended, self._model), record.facts.trace)
+        except Exception as error:  # noqa: BLE001 - no tracer may end the thread
+            self._count(1, Sent(1, f"the application's tracer failed ({type(error).__name__})"))
+        else:
+            self._meter.add(TRACES, "sent")
 
     def _target(self) -> Target:
         instance = f"{socket.gethostname()}:{os.getpid()}"
@@ -106,27 +137,16 @@ class TraceSender:
 
     def _count(self, number: int, sent: Sent) -> None:
         self._batches = sent.batches
-        self._meter.add(TRACES, "sent" if sent.has_arrived else "lost", amount=number)
-        if number and sent.has_arrived == self._is_failing:
-            if sent.has_arrived:
-                log.info("traces are sent again")
-            else:
+        self._meter.add(TRACES, "sent", amount=number - sent.lost)
+        self._meter.add(TRACES, "lost", amount=sent.lost)
+        if number and bool(sent.complaint) != self._is_failing:
+            self._is_failing = bool(sent.complaint)
+            if self._is_failing:
                 log.warning("traces cannot be sent", **{"error.message": sent.complaint})
-            self._is_failing = not sent.has_arrived
-
-
-def _without_texts(record: Record) -> Record:
-    """Return a Record without what no span has: the prompt, and whose request it was."""
-    return replace(record, facts=replace(record.facts, prompt=None, owner=""))
+            else:
+                log.info("traces are sent again")
 
 
 def _is_local(record: Record) -> bool:
     """Return whether a request belongs to a span of this process."""
     return record.facts.trace is not None and record.facts.trace.is_local
-
-
-def _send_through_provider(record: Record, ended: int, model: str) -> None:
-    from safelight.telemetry.otlp import send_through_provider
-
-    assert record.facts.trace is not None
-    send_through_provider(spans_of(record, ended, model), record.facts.trace)

@@ -10,7 +10,7 @@ import threading
 import weakref
 from collections import OrderedDict, deque
 from collections.abc import Callable
-from time import monotonic, time_ns
+from time import monotonic, perf_counter, time_ns
 
 from safelight.metrics.catalog import TRACES
 from safelight.metrics.processes.membership import at_exit
@@ -44,14 +44,17 @@ class Traces:
         *,
         model: str = "",
         clock: Callable[[], float] = monotonic,
+        timer: Callable[[], float] = perf_counter,
         wall_clock: Callable[[], int] = time_ns,
     ) -> None:
         """`model` names the model of calls that have no name.
 
-        `clock` measures ages in seconds, `wall_clock` dates spans in nanoseconds.
+        `clock` measures ages in seconds, `timer` is the clock of timelines, and `wall_clock` dates
+        spans in nanoseconds.
         """
         self._meter = meter
         self._clock = clock
+        self._timer = timer
         self._wall_clock = wall_clock
         self._is_sending = bool(settings.otlp_endpoint) and settings.otlp_traces
         self._keeper = Keeper(settings.trace_ratio, exports=self._is_sending, clock=clock)
@@ -65,7 +68,7 @@ class Traces:
         self._stopping = self._ends_with_process = False
         if self._is_sending:
             meter.start_at_zero(TRACES)
-        meter.membership.before_leave(self.stop)
+        self._stay = meter.membership.before_leave(self.stop)
         _TRACES.add(self)
 
     def decided(self, record: Record) -> Record:
@@ -73,7 +76,7 @@ class Traces:
         with self._lock:
             kept = self._keeper.decided(record)
             if kept.span_id:
-                return kept if self._put((kept, self._wall_clock())) else record
+                return kept if self._put((kept, self._ended(record))) else record
             if self._is_sending:
                 self._hold(record)
             return kept
@@ -116,6 +119,11 @@ class Traces:
         with self._lock:
             self._stopping = False
 
+    def close(self) -> None:
+        """Stop for good."""
+        self._stay()
+        self.stop()
+
     def after_fork(self) -> None:
         """Leave the thread, and what waits, to the process that forked this one."""
         self._lock, self._wake = threading.Lock(), threading.Event()
@@ -123,6 +131,14 @@ class Traces:
         self._queue.clear()
         self._undecided.clear()
         self._sender.after_fork()
+
+    def _ended(self, record: Record) -> int:
+        """Return the Unix time in nanoseconds of a request's last byte.
+
+        Its Record can be made later: background tasks may follow.
+        """
+        ago = max(0.0, self._timer() - record.ended) if record.ended else 0.0
+        return self._wall_clock() - round(ago * 1e9)
 
     def _drop(self) -> None:
         with self._lock:
@@ -146,7 +162,7 @@ class Traces:
         if now < self._hold_at:
             return
         self._hold_at = now + 1 / _HELD_PER_SECOND
-        waiting[record.facts.id] = now + UNDECIDED_SECONDS, (record, self._wall_clock())
+        waiting[record.facts.id] = now + UNDECIDED_SECONDS, (record, self._ended(record))
         while len(waiting) > CAPACITY or next(iter(waiting.values()))[0] < now:
             waiting.popitem(last=False)
 

@@ -83,13 +83,17 @@ class Membership:
         """
         return self._group.file(name) if self._group is not None else None
 
-    def before_leave(self, callback: Callable[[], None]) -> None:
-        """Call this function before every leave: what it counts is still shared."""
+    def before_leave(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call this function before every leave: what it counts is still shared.
+
+        Return the function that ends this.
+        """
         self._before_leave.append(callback)
+        return lambda: self._before_leave.remove(callback)
 
     def leave(self) -> None:
         """Leave the counts to the other workers; a second call does nothing."""
-        for callback in self._before_leave:
+        for callback in list(self._before_leave):
             with self._guard:
                 callback()
         group, self._group = self._group, None

@@ -56,8 +56,11 @@ def _showing(board: Board, namespace: str | None) -> Board:
     return replace(board, variables=tuple(variables))
 
 
-def datasource(url: str) -> str:
-    """Return the provisioning file of the data source: Prometheus at that address."""
+def datasource(url: str, trace_url: str = "") -> str:
+    """Return the provisioning file of the data source: Prometheus at that address.
+
+    An exemplar leads to its trace at `trace_url`, or else in Grafana's own source of traces.
+    """
     source = {
         "name": "Prometheus",
         "uid": "safelight-prometheus",
@@ -68,22 +71,24 @@ def datasource(url: str) -> str:
         "jsonData": {
             "timeInterval": "5s",
             "httpMethod": "POST",
-            "exemplarTraceIdDestinations": _DESTINATIONS,
+            "exemplarTraceIdDestinations": [_trace(trace_url), _RECORD],
         },
     }
     return yaml_text({"apiVersion": 1, "datasources": [source]}, _HEADER)
 
 
-# Where an exemplar leads: to its trace, if Grafana has a source of traces with this uid, and to its
-# record in the console. A file of Grafana's provisioning has "$$" for "$".
-_DESTINATIONS = [
-    {"name": "trace_id", "datasourceUid": "tempo", "urlDisplayLabel": "Trace"},
-    {
-        "name": "request_id",
-        "url": "http://127.0.0.1:8001/requests/$${__value.raw}",
-        "urlDisplayLabel": "Record",
-    },
-]
+_VALUE = "$${__value.raw}"  # "$$" is "$" in a file of Grafana's provisioning
+_RECORD = {
+    "name": "request_id",
+    "url": f"http://127.0.0.1:8001/requests/{_VALUE}",  # the console's page of a request
+    "urlDisplayLabel": "Record in the console; or: safelight show ID",
+}
+
+
+def _trace(trace_url: str) -> dict[str, str]:
+    """Return the link of an exemplar to its trace: to a page, or to the source with this uid."""
+    place = {"url": trace_url.replace("{trace_id}", _VALUE)} if trace_url else {}
+    return {"name": "trace_id", "urlDisplayLabel": "Trace", **(place or {"datasourceUid": "tempo"})}
 
 
 def dashboard_provider(folder: str) -> str:
@@ -121,7 +126,7 @@ def grafana_plan(
     home = config / "boards" / HOME if HOME in dashboards else None
     files = {
         config / "grafana.ini": _ini(settings, state, config, home),
-        config / "datasources" / "safelight.yml": datasource(prometheus),
+        config / "datasources" / "safelight.yml": datasource(prometheus, settings.trace_url),
         config / "dashboards" / "safelight.yml": dashboard_provider(str(config / "boards")),
         **{config / "boards" / name: text for name, text in dashboards.items()},
     }
