@@ -15,6 +15,8 @@ from safelight.serving.app import Service
 from safelight.serving.http.keys import hashed
 from tests.records.making import rows
 from tests.serving.running import client, edit, eventually, with_engine
+from tests.telemetry.received import roots
+from tests.telemetry.receiver import http_receiver
 
 KEYS = f"alice={hashed('sl-alice')},bob={hashed('sl-bob')}"
 ALICE = {"authorization": "Bearer sl-alice"}
@@ -312,3 +314,21 @@ def test_the_api_describes_both_routes() -> None:
         assert "delete" in paths["/v1/requests/{request_id}/record"]
 
     with_engine(scenario)
+
+
+def test_a_bad_rating_keeps_the_trace_of_its_request_and_a_good_one_does_not() -> None:
+    async def scenario(service: Service) -> None:
+        async with client(service) as speaking:
+            bad, good = await edited(speaking), await edited(speaking)
+            service.traces._hold_at = 0.0
+            deleted = await edited(speaking)
+            for request_id, rating in ((bad, 2), (good, 3)):
+                assert (await rate(speaking, request_id, {"rating": rating})).status_code == 200
+            gone = await speaking.delete(f"/v1/requests/{deleted}/record")
+            assert gone.status_code == 200, gone.text
+            assert deleted not in service.traces._undecided
+        service.traces.stop(20.0)
+        assert roots(receiver).keys() == {bad}
+
+    with http_receiver() as receiver:
+        with_engine(scenario, otlp_endpoint=receiver.url, trace_ratio=0)
