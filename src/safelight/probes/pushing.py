@@ -24,7 +24,8 @@ class Pushing:
     def __init__(self, meter: Meter, settings: Settings) -> None:
         from safelight.telemetry.otlp_metrics import MetricsSender  # only here: it is an extra
 
-        self._guard = Guard(_PROBE, meter.probe_failed)
+        self._count = meter.probe_failed
+        self._guard = Guard(_PROBE, self._count)
         self._sender = MetricsSender(meter, settings)
         self._sampler = Sampler(meter)  # its own: a slow receiver must not delay the others
         self._sampler.every(settings.otlp_metrics_seconds, _PROBE, self._tick)
@@ -34,18 +35,25 @@ class Pushing:
         self._sampler.start()
 
     def _tick(self) -> bool:
-        with self._guard:  # one for all sendings, so that the log tells of a lost receiver once
-            self._sender.tick()
+        self._send(self._sender.tick)
         return False  # how long ago the last success was is no news: it can be an hour
 
     def finish(self) -> None:
         """Send what was counted since the last sending, unless it was stopped."""
         if not self._stopped:
-            with self._guard:
-                self._sender.finish()
+            self._send(self._sender.finish)
 
     def stop(self) -> None:
         """End the thread, and send for the last time; a second call does nothing."""
         self._sampler.stop()
         self.finish()
         self._stopped = True
+
+    def _send(self, send: Callable[[], None]) -> None:
+        from safelight.telemetry.otlp_metrics import NotTaken
+
+        with self._guard:
+            try:
+                send()
+            except NotTaken:  # the sender has logged why
+                self._count(_PROBE)
