@@ -10,10 +10,10 @@ import os
 import re
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from contextvars import ContextVar
 from importlib.metadata import version
-from time import time
+from time import monotonic, time
 from uuid import uuid4
 
 import msgspec
@@ -36,7 +36,8 @@ from safelight.telemetry.otlp_points import Key, Points, Span, rows_of
 from safelight.telemetry.private import masked
 from safelight.telemetry.resource import service_attributes
 
-_SENDING_SECONDS, _LAST_SECONDS = 5.0, 2.0  # the second at the end of the service
+_SENDING_SECONDS = 5.0
+_LAST_SECONDS, _LEAST_SECONDS = 2.0, 0.1  # at the end of the service, with the wait for a turn
 _EARLY = 0.9  # of the interval: the ticks of several processes are not exactly one apart
 _START = "process_start_time_seconds"
 _VARIABLES = {  # that a library quotes in its log if they are malformed, by its logger
@@ -71,11 +72,17 @@ class MetricsSender:
     """
 
     def __init__(
-        self, meter: Meter, settings: Settings, *, clock: Callable[[], float] = time
+        self,
+        meter: Meter,
+        settings: Settings,
+        *,
+        clock: Callable[[], float] = time,
+        around_network: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         self._meter = meter
         self._settings = settings
         self._clock = clock
+        self._around_network = around_network
         self._turns = Turns(meter.membership, "otlp")
         self._begun = clock()
         self._connect = _connection(settings)
@@ -89,9 +96,10 @@ class MetricsSender:
 
     def finish(self) -> None:
         """Send what was counted since the last sending. Raises NotTaken."""
+        ends = monotonic() + _LAST_SECONDS
         with self._turns.take(_LAST_SECONDS) as turn:
             if turn is not None:
-                self._send(turn, _LAST_SECONDS)
+                self._send(turn, max(ends - monotonic(), _LEAST_SECONDS))
 
     def _send(self, turn: Turn, seconds: float, least: float = 0.0) -> None:
         notes = msgspec.msgpack.decode(turn.notes, type=Notes) if turn.notes else Notes()
@@ -137,7 +145,9 @@ class MetricsSender:
             held.callback(detach, quiet)
             self._tell_malformed(said)
             said.clear()
-            if client.export(data) is not MetricExportResult.SUCCESS:
+            with self._around_network():
+                result = client.export(data)
+            if result is not MetricExportResult.SUCCESS:
                 raise NotTaken(_reason(said))
 
     def _tell_malformed(self, said: _Said) -> None:
