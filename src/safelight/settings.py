@@ -395,7 +395,7 @@ class Settings(BaseSettings):
     )
     otlp_endpoint: str = Field(
         "",
-        pattern=r"^(|https?://[^\s/?#]+.*)$",
+        pattern=re.compile(r"^(?!.*/v1/(traces|metrics)/*$)(|https?://[^\s/?#]+(/[^\s?#]*)?)\Z"),
         description="Receiver of traces and metrics by OTLP: http://localhost:4318; empty: none.",
     )
     otlp_protocol: Literal["http/protobuf", "grpc"] = Field(

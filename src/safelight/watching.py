@@ -71,11 +71,11 @@ class Watch:
         Raises OSError, and BadSetting if node-exporter would not read the name.
         """
         path = Path(path)
-        textfile = self._textfiles.get(path)
-        if textfile is None:
-            textfile = self._textfiles[path] = Textfile(self.meter, path)
-            self._undo.insert(0, textfile.close)  # after all probes have counted
+        textfile = self._textfiles.get(path) or Textfile(self.meter, path)
         textfile.write()
+        if path not in self._textfiles:
+            self._textfiles[path] = textfile
+            self._undo.insert(0, textfile.close)  # after all probes have counted
 
     def unwatch(self) -> None:
         """Detach all probes and restore the watched objects; a second call does nothing."""

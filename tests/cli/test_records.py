@@ -68,6 +68,8 @@ def test_the_radar_shows_what_the_types_cost(
 ) -> None:
     unpriced = call("radar", "--since", "1d").out
     assert "Cost without idle time" in unpriced
+    assert "of failed" in unpriced
+    assert "wasted" not in unpriced
     assert "set SAFELIGHT_GPU_HOUR_PRICE" in " ".join(unpriced.split())
 
     monkeypatch.setenv("SAFELIGHT_GPU_HOUR_PRICE", "3.6")
@@ -75,7 +77,7 @@ def test_the_radar_shows_what_the_types_cost(
     costs = {each["name"]: each for each in json.loads(call("radar", "--json").out)["costs"]}
     hat = costs["add_hat"]  # a quarter of its 40 requests failed
     assert (hat["good"], hat["device_seconds"]) == (30, pytest.approx(80.0))
-    assert hat["wasted_seconds"] == pytest.approx(20.0, abs=2)
+    assert hat["failed_seconds"] == pytest.approx(20.0, abs=2)
     assert hat["seconds_per_good"] == pytest.approx(80 / 30)
     assert hat["price_per_good"] == pytest.approx(80 / 30 / 1000)
 

@@ -113,3 +113,31 @@ def test_the_thread_reads_until_it_is_stopped(meter: Meter) -> None:
     sampler.stop()
     sampler.stop()
     assert threading.active_count() == before
+
+
+def test_a_fork_waits_for_a_reading_but_not_for_the_network(meter: Meter) -> None:
+    begun, more = threading.Event(), threading.Event()
+    apart, end = threading.Event(), threading.Event()
+    sampler = Sampler(meter)
+
+    def read() -> bool:
+        begun.set()
+        more.wait(10)
+        with sampler.apart():
+            apart.set()
+            end.wait(10)
+        return True
+
+    sampler.every(3600, "host", read)
+    sampler.start()
+    assert begun.wait(10)
+    sampler.hold()
+    assert not sampler._held, "a second passed, and the reading went on"
+    more.set()
+    assert apart.wait(10)
+    sampler.hold()
+    assert sampler._held
+    end.set()
+    sampler.release()
+    sampler.stop()
+    assert sampler._ticking.acquire(timeout=10), "it was taken again, and released at the end"

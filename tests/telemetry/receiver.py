@@ -26,11 +26,13 @@ class Receiver:
     status: int = 200
     metrics: list[Any] = field(default_factory=list)
     traces: list[Any] = field(default_factory=list)
+    asked: int = 0
     refused: int = 0
     answering: threading.Event = field(default_factory=threading.Event)
 
     def take(self, kept: list[Any], request: Any) -> bool:
         """Keep a request if it is not refused."""
+        self.asked += 1
         self.answering.wait(30)
         if self.status != 200:
             self.refused += 1

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -225,25 +226,65 @@ def test_a_tick_sends_at_most_once_an_interval(clock: Clock) -> None:
 
 @both
 @pytest.mark.parametrize("status", [400, 500])
-def test_a_refusal_is_one_error_with_its_reason_and_no_line_of_the_client(
+def test_an_outage_is_one_warning_with_its_reason_one_line_at_its_end_and_none_of_the_client(
     protocol: str, status: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with RECEIVERS[protocol]() as sink, caplog.at_level(logging.DEBUG, "opentelemetry"):
-        sink.status = status
+    with RECEIVERS[protocol]() as sink, caplog.at_level(logging.DEBUG):
         sender = MetricsSender(Meter("pix"), settings(sink.url, protocol))
-        with pytest.raises(NotTaken, match=r"did not take them: Failed to export"):
-            sender.finish()
-    assert caplog.records == []
+        for each in (200, status, status, 200, status):
+            sink.status = each
+            with nullcontext() if each == 200 else pytest.raises(NotTaken, match="Failed to exp"):
+                sender.finish()
+    lines = [each for each in caplog.records if each.name.startswith(("safelight", "opentele"))]
+    lost, again, lost_again = (str(each.msg) for each in lines)
+    assert "metrics cannot be sent" in lost
+    assert "Failed to export" in lost
+    assert "metrics are sent again" in again
+    assert "Failed to export" in lost_again, "the client passes no text twice"
+    assert not any(each.exc_info for each in lines)
+    caplog.clear()
     other = f"of another client, {protocol} {status}"  # the logger passes no text twice
     logging.getLogger("opentelemetry.exporter.otlp.proto.grpc.exporter").error(other)
     assert [each.message for each in caplog.records] == [other]
 
 
 @both
-def test_an_absent_receiver_costs_a_bounded_time(protocol: str) -> None:
+@pytest.mark.parametrize("variable", ["OTEL_EXPORTER_OTLP_HEADERS", "OTEL_RESOURCE_ATTRIBUTES"])
+def test_a_malformed_variable_is_named_once_and_never_quoted(
+    protocol: str, variable: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv(variable, "Authorization: Bearer SECRET")
+    with RECEIVERS[protocol]() as sink, caplog.at_level(logging.DEBUG):
+        sender = MetricsSender(Meter("pix"), settings(sink.url, protocol))
+        for status in (200, 200, 400):
+            sink.status = status
+            with nullcontext() if status == 200 else pytest.raises(NotTaken):
+                sender.finish()
+    assert "SECRET" not in caplog.text
+    assert caplog.text.count("malformed") == caplog.text.count(variable) == 1
+
+
+def test_a_header_that_cannot_be_sent_is_not_in_the_reason(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer%20SECRET%0A")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_METRICS_HEADERS", "a=b%0ASECRET")
+    with http_receiver() as sink, caplog.at_level(logging.DEBUG):
+        sender = MetricsSender(Meter("pix"), settings(sink.url))
+        with pytest.raises(NotTaken, match="header value"):
+            sender.finish()
+    assert "SECRET" not in caplog.text
+
+
+@both
+def test_the_reason_of_an_absent_receiver_is_bounded_and_keeps_its_end(
+    protocol: str, caplog: pytest.LogCaptureFixture
+) -> None:
     sender = MetricsSender(Meter("pix"), settings(f"http://127.0.0.1:{free_port()}", protocol))
-    with pytest.raises(NotTaken):
+    with pytest.raises(NotTaken, match="Connection refused") as found:
         sender.finish()
+    assert len(str(found.value)) <= 300
+    assert "Connection refused" in caplog.text
 
 
 @both

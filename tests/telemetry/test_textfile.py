@@ -5,6 +5,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from tests.asking import HTTP
 from tests.pipelines import draw
 from tests.stack.waiting import eventually, free_ports
 
+ROOT = Path(__file__).parents[2]
 SCRIPT = """
 import safelight
 from tests.pipelines import STEPS, edit_pipeline, edit
@@ -83,7 +85,13 @@ def run_script(folder: Path, name: str, ends: str = "") -> None:
     program = folder / f"{name}.py"
     file = folder / "textfiles" / f"{name}.prom"
     program.write_text(SCRIPT.format(file=file, ends=ends))
-    done = subprocess.run([sys.executable, program], capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, program],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
     assert done.returncode == (1 if "raise" in ends else 0), done.stderr
 
 
@@ -136,6 +144,8 @@ def test_a_file_is_written_again_at_each_call(tmp_path: Path, text_pipe: Any) ->
             assert found == number
             draw(text_pipe)
         assert len(watched._textfiles) == 1
+        ends = [getattr(each, "__self__", None) for each in watched._undo]
+        assert sum(isinstance(each, Textfile) for each in ends) == 1
 
 
 @pytest.mark.parametrize("name", ["nightly.txt", "a b.prom", ".prom", "x" * 61 + ".prom", "é.prom"])
@@ -159,3 +169,44 @@ def test_a_missing_folder_is_an_error_at_once_and_a_log_line_at_the_end(
     assert [each.message for each in caplog.records if each.name == Textfile.__module__] == [
         f"The counts were not written to {folder / 'nightly.prom'}."
     ]
+
+
+def test_a_path_that_cannot_be_written_is_told_only_at_the_call(tmp_path: Path) -> None:
+    program = tmp_path / "script.py"
+    program.write_text(
+        "import safelight\nfrom fastapi import FastAPI\n"
+        "watched = safelight.watch(app=FastAPI())\n"
+        f"try:\n    watched.write_textfile({str(tmp_path / 'folder' / 'nightly.prom')!r})\n"
+        "except FileNotFoundError:\n    print('told')\n"
+    )
+    done = subprocess.run([sys.executable, program], capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr) == ("told\n", "")
+
+
+def test_a_forked_process_that_ends_last_leaves_the_file_to_its_parent(tmp_path: Path) -> None:
+    (tmp_path / "textfiles").mkdir()
+    ends = (  # the child goes on when the parent process has ended
+        "import os\nreads, writes = os.pipe()\n"
+        "if os.fork() == 0:\n    os.close(writes)\n    os.read(reads, 1)\n"
+    )
+    run_script(tmp_path, "nightly", ends)  # waits for both: the child has the same outputs
+    text = (tmp_path / "textfiles" / "nightly.prom").read_text()
+    assert counted(parse(text), REQUESTS.full_name("instructpix2pix")) == 2
+
+
+def test_threads_write_the_file_at_once(tmp_path: Path) -> None:
+    file = tmp_path / "nightly.prom"
+    with watch(app=FastAPI()) as watched, ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda _: watched.write_textfile(file), range(100)))
+    assert os.listdir(tmp_path) == ["nightly.prom"]
+
+
+def test_a_link_in_the_folder_is_not_followed(tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.write_text("precious")
+    for name in (f".nightly.prom.{os.getpid()}", "nightly.prom"):
+        (tmp_path / name).symlink_to(other)
+    with watch(app=FastAPI()) as watched:
+        watched.write_textfile(tmp_path / "nightly.prom")
+    assert other.read_text() == "precious"
+    assert not (tmp_path / "nightly.prom").is_symlink()

@@ -123,14 +123,21 @@ def _leaderboard(title: str, types: tuple[Type, ...]) -> Table:
 
 def _costs(costs: tuple[Cost, ...]) -> Table:
     table = Table(title="Cost without idle time", title_justify="left")
-    for name in ("instruction type", "device time", "wasted", "per good request", "price of it"):
+    names = (
+        "instruction type",
+        "device time",
+        "of failed requests",
+        "per good request",
+        "price of it",
+    )
+    for name in names:
         table.add_column(name, justify="left" if name == "instruction type" else "right")
     for each in costs:
         time, price = each.seconds_per_good, each.price_per_good
         table.add_row(
             each.name,
             duration(each.device_seconds),
-            share(each.wasted_seconds / each.device_seconds if each.device_seconds else 0.0),
+            share(each.failed_seconds / each.device_seconds if each.device_seconds else 0.0),
             "none good" if time is None else duration(time),
             "unknown" if price is None else f"{price:.3g}",
         )

@@ -16,13 +16,14 @@ _HOUR_SECONDS = 3600.0
 class Cost:
     """Device time of one instruction type; None is unknown.
 
-    `good` counts the requests that succeeded, of those whose device time is known.
+    `good` counts the requests that succeeded, of those whose device time is known. Failed requests
+    are not all waste: a good one can have a lost first attempt.
     """
 
     name: str
     good: int
     device_seconds: float
-    wasted_seconds: float
+    failed_seconds: float
     seconds_per_good: float | None
     price_per_good: float | None
 
@@ -46,7 +47,7 @@ def costs(requests: Iterable[AssessedRequest], gpu_hour_price: float | None) -> 
 
 def _cost(name: str, spent: Sequence[tuple[float, bool]], gpu_hour_price: float | None) -> Cost:
     total = sum(seconds for seconds, _ in spent)
-    wasted = sum(seconds for seconds, succeeded in spent if not succeeded)
+    failed = sum(seconds for seconds, succeeded in spent if not succeeded)
     good = sum(succeeded for _, succeeded in spent)
     each = total / good if good else None
-    return Cost(name, good, total, wasted, each, price_of(each, gpu_hour_price))
+    return Cost(name, good, total, failed, each, price_of(each, gpu_hour_price))

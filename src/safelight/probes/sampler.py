@@ -6,7 +6,8 @@ A forked process goes on with a thread of its own: `gunicorn --preload` forks af
 import os
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from time import perf_counter, thread_time, time
 
@@ -66,12 +67,25 @@ class Sampler:
         self._thread = threading.Thread(target=self._run, name="safelight-sampler", daemon=True)
         self._thread.start()
 
-    def stop(self) -> None:
+    def stop(self, wait_seconds: float = 5.0) -> None:
         """Stop the thread; a second call does nothing."""
         self._stop.set()
         if self._thread is not None:
-            self._thread.join(timeout=5)
+            self._thread.join(timeout=wait_seconds)
             self._thread = None
+
+    @contextmanager
+    def apart(self) -> Iterator[None]:
+        """Let forks happen during this part of a reading: it waits for the network."""
+        is_held = threading.current_thread() is self._thread
+        lock = self._ticking
+        if is_held:
+            lock.release()
+        try:
+            yield
+        finally:
+            if is_held:
+                lock.acquire()
 
     def hold(self) -> None:
         """Wait until no reading is taken: a fork must not copy a half-taken one, with its locks."""

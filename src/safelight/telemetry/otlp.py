@@ -96,8 +96,16 @@ def send_through_provider(spans: Sequence[Span], outer: TraceContext) -> None:
 
 
 def resource_of(own: Mapping[str, str]) -> Resource:
-    """Return the resource of a service by its attributes. The user's OTEL_* variables win."""
-    return Resource.create({**own, **OTELResourceDetector().detect().attributes})
+    """Return the resource of a service by its attributes. The user's OTEL_* variables win.
+
+    Not with `Resource.create`, which begins threads: at the end of a process there can be none.
+    """
+    library = {
+        "telemetry.sdk.language": "python",
+        "telemetry.sdk.name": "opentelemetry",
+        "telemetry.sdk.version": version("opentelemetry-sdk"),
+    }
+    return Resource({**library, **own, **OTELResourceDetector().detect().attributes})
 
 
 class _Resource(Resource):

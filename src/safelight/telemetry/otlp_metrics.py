@@ -7,14 +7,17 @@ twice.
 
 import logging
 import os
-from collections.abc import Callable
-from contextlib import ExitStack
+import re
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from contextvars import ContextVar
 from importlib.metadata import version
-from time import time
+from time import monotonic, time
 from uuid import uuid4
 
 import msgspec
+import structlog
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, attach, detach, set_value
 from opentelemetry.sdk.metrics.export import (
     MetricExporter,
@@ -30,20 +33,26 @@ from safelight.metrics.registry import Meter
 from safelight.settings import Settings
 from safelight.telemetry.otlp import resource_of
 from safelight.telemetry.otlp_points import Key, Points, Span, rows_of
+from safelight.telemetry.private import masked
 from safelight.telemetry.resource import service_attributes
 
-_SENDING_SECONDS, _LAST_SECONDS = 5.0, 2.0  # the second at the end of the service
+_SENDING_SECONDS = 5.0
+_LAST_SECONDS, _LEAST_SECONDS = 2.0, 0.1  # at the end of the service, with the wait for a turn
 _EARLY = 0.9  # of the interval: the ticks of several processes are not exactly one apart
 _START = "process_start_time_seconds"
-_LOGGERS = (
-    "opentelemetry.exporter.otlp.proto.http.metric_exporter",
-    "opentelemetry.exporter.otlp.proto.grpc.exporter",
-)
-_said: ContextVar[list[str] | None] = ContextVar("safelight_otlp", default=None)
+_VARIABLES = {  # that a library quotes in its log if they are malformed, by its logger
+    "opentelemetry.util.re": "OTEL_EXPORTER_OTLP_HEADERS or OTEL_EXPORTER_OTLP_METRICS_HEADERS",
+    "opentelemetry.sdk.resources": "OTEL_RESOURCE_ATTRIBUTES",
+}
+_CAUSE = re.compile(r"\[(?:Errno -?\d+|SSL: \w+)\] [\w ]{1,80}")  # what the system says
+_MAX_SAID, _MAX_REASON = 8, 300  # messages, and characters of all
+_Said = deque[tuple[str, str]]  # a logger, and its message
+_said: ContextVar[_Said | None] = ContextVar("safelight_otlp", default=None)
+log = structlog.wrap_logger(logging.getLogger("safelight"))  # a watched service's own handlers
 
 
 class NotTaken(RuntimeError):
-    """A receiver did not take a sending."""
+    """A receiver did not take a sending, for the reason in the message. The log tells it."""
 
 
 class Notes(msgspec.Struct):
@@ -52,6 +61,7 @@ class Notes(msgspec.Struct):
     instance: str = msgspec.field(default_factory=lambda: uuid4().hex)
     tried: float = 0.0
     taken: float = 0.0
+    is_failing: bool = False
     counted: dict[Key, list[float]] = msgspec.field(default_factory=dict)  # only for deltas
 
 
@@ -62,16 +72,21 @@ class MetricsSender:
     """
 
     def __init__(
-        self, meter: Meter, settings: Settings, *, clock: Callable[[], float] = time
+        self,
+        meter: Meter,
+        settings: Settings,
+        *,
+        clock: Callable[[], float] = time,
+        around_network: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         self._meter = meter
         self._settings = settings
         self._clock = clock
+        self._around_network = around_network
         self._turns = Turns(meter.membership, "otlp")
         self._begun = clock()
         self._connect = _connection(settings)
-        for name in _LOGGERS:
-            logging.getLogger(name).addFilter(_heard)
+        self._told: set[str] = set()  # the loggers whose variable is malformed
 
     def tick(self) -> None:
         """Send if it is time, one interval after the last try. Raises NotTaken."""
@@ -81,9 +96,10 @@ class MetricsSender:
 
     def finish(self) -> None:
         """Send what was counted since the last sending. Raises NotTaken."""
+        ends = monotonic() + _LAST_SECONDS
         with self._turns.take(_LAST_SECONDS) as turn:
             if turn is not None:
-                self._send(turn, _LAST_SECONDS)
+                self._send(turn, max(ends - monotonic(), _LEAST_SECONDS))
 
     def _send(self, turn: Turn, seconds: float, least: float = 0.0) -> None:
         notes = msgspec.msgpack.decode(turn.notes, type=Notes) if turn.notes else Notes()
@@ -93,8 +109,15 @@ class MetricsSender:
             return
         notes.tried = now
         turn.notes = msgspec.msgpack.encode(notes)
-        points, sent = self._sending(notes, now)
-        self._export(sent, seconds)
+        with _hearing() as said:
+            points, sent = self._sending(notes, now)
+            try:
+                self._export(sent, seconds, said)
+            except NotTaken as error:
+                _tell(notes, str(error))
+                turn.notes = msgspec.msgpack.encode(notes)
+                raise
+        _tell(notes, "")
         notes.taken = now
         if points.before is not None:
             notes.counted = points.counted
@@ -113,17 +136,26 @@ class MetricsSender:
         scope = ScopeMetrics(InstrumentationScope("safelight", version("safelight")), metrics, "")
         return points, MetricsData([ResourceMetrics(resource, [scope], "")])
 
-    def _export(self, data: MetricsData, seconds: float) -> None:
+    def _export(self, data: MetricsData, seconds: float, said: _Said) -> None:
         """Send with a client of its own: it finds a receiver that has moved, and no fork has it."""
         with ExitStack() as held:
             client = self._connect(seconds)
             held.callback(client.shutdown)
             quiet = attach(set_value(_SUPPRESS_INSTRUMENTATION_KEY, value=True))
             held.callback(detach, quiet)
-            said: list[str] = []
-            held.callback(_said.reset, _said.set(said))
-            if client.export(data) is not MetricExportResult.SUCCESS:
-                raise NotTaken(f"The receiver of metrics did not take them: {' '.join(said)[:300]}")
+            self._tell_malformed(said)
+            said.clear()
+            with self._around_network():
+                result = client.export(data)
+            if result is not MetricExportResult.SUCCESS:
+                raise NotTaken(_reason(said))
+
+    def _tell_malformed(self, said: _Said) -> None:
+        """Name a malformed variable once, and never its value: it may be a credential."""
+        for logger in {name for name, _ in said} - self._told:
+            self._told.add(logger)
+            if logger in _VARIABLES:
+                log.warning("%s is malformed", _VARIABLES[logger])
 
 
 def _connection(settings: Settings) -> Callable[[float], MetricExporter]:
@@ -143,9 +175,41 @@ def _connection(settings: Settings) -> Callable[[float], MetricExporter]:
     return connect
 
 
+def _tell(notes: Notes, reason: str) -> None:
+    """Log the begin and the end of an outage, once for all processes that share the notes."""
+    if bool(reason) == notes.is_failing:
+        return
+    notes.is_failing = bool(reason)
+    if reason:
+        log.warning("metrics cannot be sent", **{"error.message": reason})
+    else:
+        log.info("metrics are sent again")
+
+
+@contextmanager
+def _hearing() -> Iterator[_Said]:
+    """Keep what OpenTelemetry says meanwhile in this thread, and out of the log."""
+    for name in list(logging.root.manager.loggerDict):
+        logger = logging.getLogger(name) if name.startswith("opentelemetry.") else None
+        if logger is not None and _heard not in logger.filters:
+            logger.filters.insert(0, _heard)  # before those that pass no text twice
+    said: _Said = deque(maxlen=_MAX_SAID)
+    token = _said.set(said)
+    try:
+        yield said
+    finally:
+        _said.reset(token)
+
+
 def _heard(record: logging.LogRecord) -> bool:
-    """Keep what a client of ours says out of the log, once a sending: the guard tells it once."""
     said = _said.get()
     if said is not None:
-        said.append(record.getMessage())
+        said.append((record.name, record.getMessage()))
     return said is None
+
+
+def _reason(said: _Said) -> str:
+    """Return why a receiver did not take a sending. A quotation may be a header with its value."""
+    text = " ".join(message for _, message in said)
+    causes = _CAUSE.findall(text)
+    return (causes[-1] if causes else masked(text)[-_MAX_REASON:]) or "the client gave no reason"

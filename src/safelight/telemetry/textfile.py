@@ -8,6 +8,7 @@ import logging
 import os
 import re
 from pathlib import Path
+from tempfile import mkstemp
 
 from safelight.errors import BadSetting
 from safelight.metrics.exposition import Scrape, families
@@ -35,21 +36,33 @@ class Textfile:
         self._meter = meter
         self._path = path.absolute()
         self._script = name[1]
-        atexit.register(self.close)
+        self._process = os.getpid()
+        self._was_written = False
 
     def write(self) -> None:
         """Replace the file by the counts of this moment. Raises OSError."""
-        written = self._path.with_name(f".{self._path.name}.{os.getpid()}")
+        folder, name = self._path.parent, f".{self._path.name}."
+        file, written = mkstemp(prefix=name, dir=folder)  # a new one: threads write at once
         try:
-            written.write_bytes(self._text())
-            written.chmod(_READABLE)
+            with open(file, "wb") as opened:
+                opened.write(self._text())
+                os.chmod(opened.fileno(), _READABLE)
             os.replace(written, self._path)
-        finally:
-            written.unlink(missing_ok=True)
+        except BaseException:
+            os.unlink(written)
+            raise
+        if not self._was_written:
+            self._was_written = True
+            atexit.register(self.close)
 
     def close(self) -> None:
-        """Write for the last time; a failure is logged, as the script may have done its work."""
+        """Write for the last time; a failure is logged, as the script may have done its work.
+
+        A forked process does nothing: the file has the counts of its parent process.
+        """
         atexit.unregister(self.close)
+        if self._process != os.getpid():
+            return
         try:
             self.write()
         except OSError as error:

@@ -151,6 +151,7 @@ def test_the_response_has_a_server_timing_header_with_its_stages(service: RealSe
         "receive",
         "validate",
         "queue",
+        "transfer",
         "decode",
         "encode_prompt",
         "encode_image",
@@ -158,7 +159,6 @@ def test_the_response_has_a_server_timing_header_with_its_stages(service: RealSe
         "decode_latents",
         "check",
         "encode",
-        "transfer",
     ]
 
 
