@@ -74,3 +74,42 @@ def test_parts_above_the_elapsed_time_are_scaled_down() -> None:
     clock.now = 5
     timeline.split({"encode_prompt": 4, "decode_latents": 6}, rest="denoise")
     assert timeline.seconds == {"encode_prompt": 2, "decode_latents": 3, "denoise": 0}
+
+
+def test_measured_parts_lie_where_they_began() -> None:
+    clock = FakeClock()
+    timeline = Timeline(clock=clock)
+    clock.now = 10
+    timeline.split([("decode", 2), ("predict", 3)], rest="transfer", began=1)
+    assert timeline.parts == [("transfer", 1), ("decode", 2), ("predict", 3), ("transfer", 4)]
+
+
+@given(seconds, seconds, st.lists(st.tuples(stages, seconds), max_size=4))
+def test_a_beginning_on_another_clock_leaves_the_sum_correct(
+    began: float, passed: float, measured: list[tuple[str, float]]
+) -> None:
+    clock = FakeClock(500)
+    timeline = Timeline(clock=clock)
+    clock.now += passed
+    timeline.split(measured, rest="transfer", began=began)
+    assert isclose(sum(timeline.seconds.values()), passed, rel_tol=1e-9, abs_tol=1e-6)
+    assert all(value >= 0 for _, value in timeline.parts)
+
+
+def test_the_remainder_joins_a_measured_part_of_its_stage() -> None:
+    clock = FakeClock()
+    timeline = Timeline(clock=clock)
+    clock.now = 10
+    timeline.split({"encode_prompt": 2, "denoise": 3, "decode_latents": 1}, rest="denoise")
+    assert timeline.parts[1] == ("denoise", 7)
+    assert timeline.seconds == {"encode_prompt": 2, "denoise": 7, "decode_latents": 1}
+
+
+def test_the_parts_of_a_request_that_runs_for_days_are_bounded() -> None:
+    clock = FakeClock()
+    timeline = Timeline(clock=clock)
+    for number in range(10_000):
+        clock.now = number + 1
+        timeline.mark("receive" if number % 2 else "predict")
+    assert len(timeline.parts) < 600
+    assert timeline.seconds == {"receive": 5000, "predict": 5000}

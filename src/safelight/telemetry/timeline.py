@@ -65,7 +65,8 @@ class Timeline:
             parts = [(stage, s + remainder * (stage == rest)) for stage, s in parts]
             remainder = 0.0
         before = 0.0 if began is None else min(max(0.0, began - self._last), remainder)
-        self._add((rest, before), *parts, (rest, remainder - before))
+        first = [(rest, before)] if before else []
+        self._add(*first, *parts, (rest, remainder - before))
         self._last = now
 
     def _add(self, *parts: Part) -> None:
