@@ -40,6 +40,10 @@ PATHS: dict[str, tuple[str, ...]] = {
     "Diagnosis": ("src/safelight/diagnosis", "benchmarks/diagnosis.py"),
     "Live faults": ("src/safelight/diagnosis", "tests/truth/live.py"),
     "Background work": ("src/safelight/records", "benchmarks/background.py"),
+    "Traces": (
+        *("src/safelight/telemetry/spans.py", "src/safelight/telemetry/traces.py"),
+        *("src/safelight/telemetry/trace_child.py", "benchmarks/background.py"),
+    ),
     "Reading logs": (
         *("src/safelight/stack/tools/log_lines.py", "src/safelight/stack/tools/log_files.py"),
         *("src/safelight/cli/read_logs.py", "benchmarks/logs.py"),
