@@ -1,6 +1,7 @@
 """Tests of a real stack: the three demos, Prometheus, Alertmanager and node-exporter."""
 
 import os
+import re
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -148,7 +149,7 @@ def test_openmetrics_is_served_with_exemplars(real: Real) -> None:
     response = real.metrics(OPENMETRICS)
     assert response.headers["content-type"].startswith("application/openmetrics-text")
     assert response.text.endswith("# EOF\n")
-    assert '# {trace_id="' in response.text
+    assert re.search(r'# \{request_id="\w{32}",trace_id="\w{32}"\}', response.text)
 
 
 def test_top_shows_the_same_quantiles_as_prometheus(real: Real) -> None:
