@@ -32,12 +32,12 @@ class Part:
 
 # To add a check, add a row. The budgets may add up to 40 minutes.
 PARTS = (
-    Part("wheels in clean environments", "python -m scripts.wheels", 5),
-    Part("boards", "python -m pytest -q tests/grafana tests/stack/test_whole_boards.py", 3.5),
+    Part("wheels in clean environments", "python -m scripts.wheels", 6),
+    Part("boards", "python -m pytest -q tests/grafana tests/stack/test_whole_boards.py", 3),
     Part("fuzz", "python -m tests.fuzz 6 && python scripts/fuzz.py 16", 3),
     Part("soak", "python -m tests.soak 0.4", 1.5),
     Part("attacks", "SHORT=1 python -m pytest -q tests/attacks", 5),
-    Part("truth", "python -m tests.truth", 3),
+    Part("truth", "python -m tests.truth", 2.5),
     Part("benchmarks", "SHORT=1 python -m benchmarks", 7.5),
     Part("benchmarks of the diagnosis", "SHORT=1 python -m benchmarks.diagnosis", 1.5, attempts=2),
     Part("benchmarks of the monitoring", "SHORT=1 python -m benchmarks.monitoring", 3, attempts=2),
