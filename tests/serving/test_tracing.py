@@ -57,7 +57,7 @@ def trace(receiver: Receiver, request_id: str) -> list[Any]:
 
 
 def lines(log: Path) -> list[dict[str, Any]]:
-    """Return the log lines, each of which must be one JSON object."""
+    """Return the log lines. Each line must be one JSON object."""
     return [json.loads(line) for line in log.read_text().splitlines()]
 
 

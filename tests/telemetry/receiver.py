@@ -1,4 +1,4 @@
-"""Real receivers of OTLP, by HTTP and gRPC, that keep what they get and can be told to refuse."""
+"""Real receivers of OTLP, by HTTP and gRPC. They keep what they get; a test can make them fail."""
 
 import threading
 from collections.abc import Callable, Iterator

@@ -113,7 +113,7 @@ def _kind_of(record: Record) -> Kind:
 
 
 class SlowestPercent:
-    """Learns the 99th percentile of times, of which late ones weigh more.
+    """Learns the 99th percentile of times. Recent times weigh more.
 
     Times are counted in buckets whose bounds grow by 5 % (DDSketch; Masson, Rim and Lee, 2019).
     """
