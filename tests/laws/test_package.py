@@ -19,7 +19,7 @@ from safelight.metrics.metric import Metric
 ROOT = Path(safelight.__file__).parent
 PROJECT = ROOT.parent.parent
 FILES = sorted(ROOT.rglob("*.py"))
-MAX_LINES, MAX_LINES_OF_DATA, MAX_LINES_OF_A_BODY, MAX_ARGUMENTS = 300, 600, 40, 6
+MAX_LINES, MAX_LINES_OF_DATA, MAX_LINES_OF_A_BODY, MAX_ARGUMENTS = 300, 700, 40, 6
 DATA = {
     ROOT / "metrics" / "catalog.py",
     *(ROOT / "dashboards" / "boards").glob("*.py"),

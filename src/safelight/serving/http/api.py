@@ -1,6 +1,6 @@
 """The table of routes: which function serves which path."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from importlib.metadata import version
 from typing import Any
@@ -64,9 +64,14 @@ MODEL_ENDPOINTS = (*PATHS.values(), *OPENAI_PATHS)
 
 
 def build_api(
-    front: Front, feedback: Feedback, *, ready: Callable[[], bool], **options: Any
+    front: Front,
+    feedback: Feedback,
+    *,
+    ready: Callable[[], bool],
+    operating: Iterable[Callable[[FastAPI], None]] = (),
+    **options: Any,
 ) -> FastAPI:
-    """Return the application; `options` go to FastAPI."""
+    """Return the application; `options` go to FastAPI. `operating` adds routes for operators."""
     api = FastAPI(
         title="Safelight",
         version=version("safelight"),
@@ -86,6 +91,8 @@ def build_api(
     add_openai(api, front)
     add_requests(api, front)
     add_feedback(api, front, feedback)
+    for add_routes in operating:
+        add_routes(api)
     _keep_schema(api)
     return api
 
