@@ -213,13 +213,13 @@ class Unavailable(SafelightError):
 
 
 class NotReady(Unavailable):
-    """The model is still loading."""
+    """The model is still loading, or something else that the message names."""
 
     reason = "not_ready"
     retry_after_seconds = 5.0
 
-    def __init__(self) -> None:
-        super().__init__("The model is still loading. Retry when /readyz returns 200.")
+    def __init__(self, message: str = "") -> None:
+        super().__init__(message or "The model is still loading. Retry when /readyz returns 200.")
 
 
 class Stopping(Unavailable):

@@ -372,6 +372,25 @@ class Settings(BaseSettings):
     hang_seconds: float = Field(
         60.0, gt=0, le=3600, description="Time without a sign of life before a worker is hung."
     )
+    canary_seconds: float = Field(
+        60.0,
+        ge=0,
+        le=86_400,
+        allow_inf_nan=False,
+        description="Time between two checks of the model with a golden input, when it is idle; "
+        "0: never.",
+    )
+    canary_ratio: float = Field(
+        0.01,
+        ge=0,
+        le=1,
+        allow_inf_nan=False,
+        description="Share of the device's time that these checks may take; 0: none.",
+    )
+    canary_gate: bool = Field(
+        default=True,
+        description="Take a model that fails these checks out of service, unless it is the last.",
+    )
     restart_limit: int = Field(
         5, ge=0, le=1000, description="Restarts in a row of one worker or service before giving up."
     )

@@ -68,7 +68,7 @@ CLOSED = Label(
 API_KEY = Label("key", "Name of the API key in the settings.")
 RESTART = Label(
     "reason", "Reason of the replacement.",
-    values=("died", "hung", "poisoned", "load_failed", "memory"),
+    values=("died", "hung", "poisoned", "load_failed", "memory", "wrong"),
 )
 STOP = Label(
     "stop_reason",
@@ -79,7 +79,19 @@ LADDER = ("smaller_batches", "admit_less", "fewer_steps", "smaller_size", "shed_
 ACTION = Label("action", "Action of the degradation ladder.", values=LADDER)
 USE = Label(
     "use", "Result of the device time: a useful response, or the reason why there was none.",
-    values=("useful", "cancelled", "deadline", "invalid", "failed", "retry"),
+    values=("useful", "cancelled", "deadline", "invalid", "failed", "retry", "canary"),
+)
+DEPTH = Label(
+    "depth", "`shallow`: the worker answers; `deep`: it makes a golden output.",
+    values=("shallow", "deep"),
+)
+VERDICT = Label(
+    "verdict", "What the run found.",
+    values=("good", "slow", "wrong", "hung", "dead", "overtaken"),
+)
+MODEL_STATE = Label(
+    "state", "What is known of the worker's model.",
+    values=("unknown", "good", "slow", "wrong", "hung", "dead"),
 )
 INVALIDITY = Label(
     "reason", "What is wrong with the output image.",
@@ -122,7 +134,7 @@ MOUNTPOINT = Label("mountpoint", "Mount point of the file system.")
 PROBE = Label(
     "probe", "Name of the probe.", values=(
         "asgi", "flask", "diffusers", "torch", "nvml", "host", "record", "governor", "entropy",
-        "assessment", "model", "processes", "keys", "otlp",
+        "assessment", "model", "processes", "keys", "otlp", "canary",
     ),
 )
 
@@ -365,6 +377,31 @@ DEVICE_HELD_SECONDS = Metric(
 )
 GPU_HOUR_PRICE = Metric(
     "gpu_hour_price", "Price of an hour of one device; absent if it is unknown.",
+    Kind.GAUGE, Family.GOVERNANCE, across=Across.MAX,
+)
+CANARY_RUNS = Metric(
+    "canary_runs_total", "Runs of the canary, by what they found; a request ends an overtaken one.",
+    Kind.COUNTER, Family.GOVERNANCE, (DEPTH, VERDICT), series=12,
+)
+CANARY_WORKERS = Metric(
+    "canary_workers", "Workers, by what the canary knows of their models.",
+    Kind.GAUGE, Family.GOVERNANCE, (MODEL_STATE,), series=6,
+)
+CANARY_DRIFT = Metric(
+    "canary_drift_ratio",
+    "Difference of the last golden output, as a share of the limit; above 1 it is wrong.",
+    Kind.GAUGE, Family.GOVERNANCE, across=Across.LAST,
+)
+CANARY_SECONDS = Metric(
+    "canary_duration_seconds", "Time of the canary's last deep run, on its device.",
+    Kind.GAUGE, Family.GOVERNANCE, across=Across.LAST,
+)
+CANARY_GOOD = Metric(
+    "canary_last_good_timestamp_seconds", "Time of the last deep run that was good.",
+    Kind.GAUGE, Family.GOVERNANCE, across=Across.MAX,
+)
+READINESS_FORCED = Metric(
+    "readiness_forced", "1 while a broken model serves, because no other instance is ready.",
     Kind.GAUGE, Family.GOVERNANCE, across=Across.MAX,
 )
 OUTPUT_INVALID = Metric(

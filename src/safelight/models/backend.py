@@ -40,7 +40,8 @@ class ModelInfo:
     `side` is the longest side in pixels that it works best at, 0 if unknown. Sides must be a
     multiple of `multiple`. `defaults` are the parameters for requests that set none.
     `weights_bytes` is the size of its weights. `warm_up_seconds` is the duration of the first call,
-    which served no request.
+    which served no request. `fingerprint` is a hash of its weights, empty if unknown;
+    `device_name` and `torch` tell what runs it.
     """
 
     model: str
@@ -53,6 +54,9 @@ class ModelInfo:
     defaults: Mapping[str, int | float] = field(default_factory=dict)
     weights_bytes: int = 0
     warm_up_seconds: float = 0.0
+    fingerprint: str = ""
+    device_name: str = ""
+    torch: str = ""
 
     def as_dict(self) -> dict[str, object]:
         """Return the information as plain values, for the log."""

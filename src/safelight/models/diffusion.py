@@ -9,6 +9,7 @@ import torch
 from safelight.errors import ModelNotFound
 from safelight.libraries import Pipeline
 from safelight.models.backend import Latents, MadeImage, ModelInfo, ModelOrder, OnStep, shown_name
+from safelight.models.identity import device_name, fingerprint
 from safelight.models.precision import bytes_of, precision_of
 from safelight.models.prompt_length import PromptLimits
 
@@ -78,6 +79,9 @@ class Diffusion:
             multiple=self.multiple,
             defaults={**self._defaults(), **defaults},
             weights_bytes=sum(map(bytes_of, models)),
+            fingerprint=fingerprint(models),
+            device_name=device_name(str(self.pipeline.device)),
+            torch=str(torch.__version__),
         )
 
     def run(

@@ -35,10 +35,10 @@ def precision_of(model: torch.nn.Module) -> str:
 def bytes_of(model: torch.nn.Module) -> int:
     """Return the size of a model's weights and buffers."""
     tensors = [*model.parameters(), *model.buffers()]
-    return sum(part.nbytes for tensor in tensors for part in _parts(tensor))
+    return sum(part.nbytes for tensor in tensors for part in parts_of(tensor))
 
 
-def _parts(tensor: torch.Tensor) -> list[torch.Tensor]:
+def parts_of(tensor: torch.Tensor) -> list[torch.Tensor]:
     """Return the parts of a tensor: a quantised one has several."""
     if not hasattr(tensor, "__tensor_flatten__"):
         return [tensor]

@@ -20,6 +20,7 @@ from safelight.models.backend import (
     shown_name,
 )
 from safelight.models.devices import best_device, first_line
+from safelight.models.identity import device_name, fingerprint
 from safelight.models.precision import bytes_of, dtype_of, precision_of, to_int8
 from safelight.models.source import Source, check_complete, refuse_pickles
 from safelight.models.zeroshot import load_tagged
@@ -51,6 +52,9 @@ class RecognizeBackend:
             device=str(model.device),
             side=_side(processor),
             weights_bytes=bytes_of(model),
+            fingerprint=fingerprint([model]),
+            device_name=device_name(str(model.device)),
+            torch=str(torch.__version__),
         )
 
     @torch.inference_mode()

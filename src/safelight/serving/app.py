@@ -28,6 +28,8 @@ from safelight.records.config import store_config
 from safelight.records.ratings import Ratings
 from safelight.records.remote import RecorderProcess
 from safelight.records.store import Store
+from safelight.serving.canary.canary import Canary
+from safelight.serving.canary.routes import add_canary
 from safelight.serving.engine.batching import Batching
 from safelight.serving.engine.pool import Pool
 from safelight.serving.gc import freeze_startup_objects, return_large_blocks
@@ -107,12 +109,15 @@ class Service:
             taxonomy=load_taxonomy(settings.taxonomy),
             meter=self.meter,
         )
+        self.canary = Canary(self.engine, self.pool, settings, self.meter)
         self.ratings = Ratings(self.meter, kept_seconds=settings.rating_retention_seconds)
         buckets = Buckets(settings.rate_limit_per_minute, self.meter)
         api = build_api(
             self.front,
             Feedback(self.ratings, self.store, buckets, self.traces),
-            ready=lambda: self.pool.ready,
+            ready=self._is_ready,
+            standing=self.canary.standing,
+            operating=[lambda api: add_canary(api, self.canary, self.front.owner)],
             lifespan=lambda _api: self._lifespan(),
         )
         routes = self.front.access.around_pages(ModelRoutes(api, MODEL_ENDPOINTS))
@@ -168,13 +173,15 @@ class Service:
         if self.store is not None:
             self.store.start()
         self.pool.start(self.engine.receive).add_done_callback(self._on_pool_end)
-        governing = asyncio.create_task(self._govern(), name="safelight-governor")
+        own = (("governor", self._govern()), ("canary", self.canary.run()))
+        tasks = [asyncio.create_task(work, name=f"safelight-{name}") for name, work in own]
         stop_pushing = push_metrics(self.meter, self.settings)
         try:
             async with renewing(self._certificate):
                 yield
         finally:
-            governing.cancel()
+            for task in tasks:
+                task.cancel()
             await self.pool.stop()
             stops = [self.traces.stop, *([self.store.stop] if self.store is not None else [])]
             await asyncio.gather(*map(asyncio.to_thread, stops))
@@ -189,6 +196,11 @@ class Service:
             await asyncio.sleep(_GOVERN_SECONDS)
             with guard:
                 self.governor.update(self._readings())
+
+    def _is_ready(self) -> bool:
+        """Return whether a worker can serve. Raises NotReady if the canary took it out."""
+        self.canary.admit()
+        return self.pool.ready
 
     def _readings(self) -> dict[str, float]:
         self.engine.update_metrics()

@@ -157,8 +157,9 @@ class Job:
     A request for several images has several jobs, numbered by `place`. `min_kept_ratio` is the
     share of the input image that an edit must keep; 0 switches this check off. `expected` is (when
     admission asked, at most so many seconds until it is done). A job with a `group` shares batches
-    only with jobs of that group. Fairness sets the number of jobs in progress of its caller (`own`)
-    and of callers who have some; the caller `is_modest` with at most half of an equal share.
+    only with jobs of that group. A `probe` checks one worker's model and is no request. Fairness
+    sets the number of jobs in progress of its caller (`own`) and of callers who have some; the
+    caller `is_modest` with at most half of an equal share.
     """
 
     id: str
@@ -182,6 +183,7 @@ class Job:
     control: Control = field(default_factory=Control)
     expected: tuple[float, float] | None = None
     min_kept_ratio: float = 0.0
+    probe: bool = False
 
     @property
     def request_id(self) -> str:

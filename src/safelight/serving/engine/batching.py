@@ -9,7 +9,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable
 
-from safelight.errors import NotReady, SafelightError, Timeout, WorkerLost
+from safelight.errors import Cancelled, NotReady, SafelightError, Timeout, WorkerLost
 from safelight.metrics.catalog import BATCH_LIMIT, BATCH_SIZE, BATCH_SPEEDUP, OUTPUT_INVALID
 from safelight.metrics.registry import Meter
 from safelight.serving.engine import events
@@ -69,6 +69,19 @@ class Batching(Predicting):
         finally:
             job.control.execution = None
             job.progress.notify()
+
+    async def probe(self, worker: WorkerHandle, job: Job) -> Outcome:
+        """Run the canary's job on one idle worker. Requests go first.
+
+        Raises Cancelled if the worker has other work or a request comes, WorkerLost, and the error
+        that the worker reports.
+        """
+        if len(self._backlog) or not (worker.ready and worker.is_idle):
+            raise Cancelled
+        loop = asyncio.get_running_loop()
+        entry = QueueEntry(job, self._number, loop.create_future(), arrived_at=loop.time())
+        worker.send_probe(entry, jobs_message([entry], 1, (0.0, 0.0), loop.time()))
+        return await entry.result
 
     def schedule_dispatch(self) -> None:
         """Send jobs once all events that are due now have been handled."""
@@ -141,10 +154,14 @@ class Batching(Predicting):
             self._ledger.add("retry", entry, entry.device_seconds)
             entry.device_seconds = 0.0
         for entry in running:
-            self._ledger.add("retry", entry, (now - event.started_at) / len(running))
+            use = "canary" if entry.job.probe else "retry"
+            self._ledger.add(use, entry, (now - event.started_at) / len(running))
         for entry in event.entries:
             entry.holder, entry.losses = None, entry.losses + 1
             if entry.result.done():
+                continue
+            if entry.job.probe:
+                entry.result.set_exception(WorkerLost())
                 continue
             entry.job.exchange.timeline.mark("denoise" if entry.started else "queue")
             if entry in running or (entry.losses > _LOSS_LIMIT and not entry.job.alone):
@@ -154,6 +171,10 @@ class Batching(Predicting):
 
     def _learn(self, entries: list[QueueEntry], report: BatchReport) -> None:
         n, seconds = len(entries), report.seconds
+        if entries[0].job.probe:
+            self._ledger.add("canary", entries[0], seconds)
+            entries[0].job.progress.device_seconds += seconds
+            return
         key, units = entries[0].key, entries[0].job.units
         self._meter.observe(BATCH_SIZE, report.stop_reason, value=n)
         if report.fits:
@@ -178,6 +199,9 @@ class Batching(Predicting):
     def _settle(self, entry: QueueEntry, result: Result, payload: bytes) -> None:
         """Complete a job with its result, if its caller still waits."""
         outcome = outcome_of(entry.job, result, payload)
+        if entry.job.probe:
+            _complete(entry, outcome)
+            return
         self._ledger.settle(entry, outcome)
         if entry.finished_at is not None:
             seconds = asyncio.get_running_loop().time() - entry.finished_at
@@ -192,10 +216,7 @@ class Batching(Predicting):
         if result.call is not None:
             exchange.calls += (result.call,)
         self._compare(entry.job)
-        if isinstance(outcome, SafelightError):
-            entry.result.set_exception(outcome)
-        else:
-            entry.result.set_result(outcome)
+        _complete(entry, outcome)
 
     def stop(self, entry: QueueEntry, error: SafelightError) -> None:
         """Make a job fail with `error`, and free what it holds."""
@@ -217,3 +238,13 @@ class Batching(Predicting):
             entry.holder.cancel(entry)
         elif not entry.removed:
             self._backlog.remove(entry)
+
+
+def _complete(entry: QueueEntry, outcome: Outcome | SafelightError) -> None:
+    """Give a job its result, unless it has one already."""
+    if entry.result.done():
+        return
+    if isinstance(outcome, SafelightError):
+        entry.result.set_exception(outcome)
+    else:
+        entry.result.set_result(outcome)

@@ -48,6 +48,7 @@ def jobs_message(
             alone=entry.job.alone,
             instruction_type=entry.job.exchange.instruction_type,
             min_kept_ratio=entry.job.min_kept_ratio,
+            probe=entry.job.probe,
         )
         for entry in entries
     ]

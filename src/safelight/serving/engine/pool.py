@@ -81,7 +81,7 @@ class Pool:
     @property
     def ready(self) -> bool:
         """Return whether a worker can serve now."""
-        return any(worker.ready for worker in self.workers)
+        return any(worker.ready and not worker.is_out for worker in self.workers)
 
     @property
     def pids(self) -> list[int]:
@@ -98,7 +98,7 @@ class Pool:
         More CPU workers than cores would take the cores from each other and from this process, and
         each would have smaller batches. So some rest, until another is lost.
         """
-        ready = [worker for worker in self.workers if worker.ready]
+        ready = [worker for worker in self.workers if worker.ready and not worker.is_out]
         if self._cpu_at_once is None:
             return ready
         on_cpu = [worker for worker in ready if worker.place.device == "cpu"]

@@ -24,6 +24,7 @@ from safelight.serving.engine.events import (
     WorkerSink,
 )
 from safelight.serving.engine.launch import Place, launch
+from safelight.serving.engine.probed import Probed
 from safelight.serving.engine.queue_entry import QueueEntry
 from safelight.serving.wire import schema
 from safelight.serving.wire.process import WorkerConnection
@@ -38,7 +39,7 @@ _STABLE_SECONDS = 30.0  # a worker that lived this long did not fail at start-up
 log = structlog.get_logger("safelight")
 
 
-class WorkerHandle:
+class WorkerHandle(Probed):
     """One worker at a time. Belongs to one event loop."""
 
     def __init__(
@@ -49,6 +50,7 @@ class WorkerHandle:
         *,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
+        super().__init__()
         self.place = place
         self._settings = settings
         self._sink = sink
@@ -59,7 +61,6 @@ class WorkerHandle:
         self._was_ready = self._has_served = False
         self._last_message_at = self._last_progress_at = 0.0
         self.ready = False
-        self.outstanding: dict[str, QueueEntry] = {}
         self.staged = 0  # jobs that were sent and that the model has not begun
         self.started_at = 0.0
 
@@ -73,6 +74,7 @@ class WorkerHandle:
     def send(self, entries: Sequence[QueueEntry], message: Message) -> None:
         """Send jobs to the worker."""
         assert self._connection is not None
+        self._overtake()
         if not self.outstanding:
             self._last_progress_at = _now()
         for entry in entries:
@@ -81,6 +83,20 @@ class WorkerHandle:
             self.outstanding[entry.job.id] = entry
         self.staged += len(entries)
         self._connection.send(message)
+
+    def send_probe(self, entry: QueueEntry, message: Message) -> None:
+        """Send a run of the canary to an idle worker; the next request overtakes it."""
+        assert self._connection is not None
+        assert self.is_idle
+        self._last_progress_at = _now()
+        entry.holder, self.probe = self, entry
+        self._connection.send(message)
+        self.follow(entry)
+
+    def replace(self, reason: str) -> None:
+        """End the worker, so that another takes its place and loads the model again."""
+        if self.ready:
+            self._end(reason)
 
     def cancel(self, entry: QueueEntry) -> None:
         """Tell the worker to drop a job or stop it at its next step; a result still comes.
@@ -127,8 +143,11 @@ class WorkerHandle:
                 self._sink(MemoryRead(self.place.index, readings))
             case schema.Assessed() | schema.AssessmentFailed():
                 self._sink(OutputAssessed(_assessment(message)))
+            case schema.Pong():
+                self._answered()
             case schema.Ready() as ready:
                 self.ready = self._was_ready = True
+                self.info = ready.model
                 self._sink(WorkerReady(self.place.index, ready))
             case schema.Unusable() as refusal:
                 self._refused(refusal)
@@ -159,18 +178,14 @@ class WorkerHandle:
 
     def _step(self, content: schema.Step, payloads: Sequence[bytes]) -> None:
         for job_id, preview in zip(content.ids, payloads, strict=True):
-            entry = self.outstanding.get(job_id)
-            if entry is not None:
+            for entry in self._entries([job_id]):
                 progress = entry.job.progress
                 progress.step, progress.preview = content.step, preview
                 progress.notify()
 
-    def _entries(self, ids: Sequence[str]) -> list[QueueEntry]:
-        return [entry for i in ids if (entry := self.outstanding.get(i)) is not None]
-
     def _release(self, job_id: str) -> QueueEntry | None:
         """Remove and return a job that has a result."""
-        entry = self.outstanding.pop(job_id, None)
+        entry = self._pop(job_id)
         if entry is not None:
             self._begin(entry)
         return entry
@@ -238,7 +253,7 @@ class WorkerHandle:
         limit, now = self._settings.hang_seconds, _now()
         if self._settings.compile:
             limit *= _COMPILING_FACTOR
-        if self.outstanding and now - self._last_progress_at > limit:
+        if not self.is_idle and now - self._last_progress_at > limit:
             return True
         return now - self._last_message_at > limit + 2 * self._settings.gpu_interval_seconds
 
@@ -249,9 +264,7 @@ class WorkerHandle:
             self._ended.set_result(None)
 
     def _lost(self, reason: str) -> None:
-        entries = list(self.outstanding.values())
-        self.outstanding.clear()
-        self.staged = 0
+        entries, self.staged = self._take_all(), 0
         self._connection, self.ready = None, False
         self._sink(WorkerLost(self.place.index, entries, reason, self.started_at))
 

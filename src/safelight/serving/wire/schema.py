@@ -78,7 +78,8 @@ class JobOrder(Struct, frozen=True):
     """One job. Jobs with the same `key` may share a batch of at most `cap`.
 
     `rank` is the priority (0 first). `cost` is (a, b): a batch of n takes a + b·n seconds. A job
-    that is `alone` shares no batch. An edit that keeps less than `min_kept_ratio` of its image is
+    that is `alone` shares no batch. A `probe` checks the model; it is no request, so its output is
+    not assessed. An edit that keeps less than `min_kept_ratio` of its image is
     corrupted; 0 switches the check off.
     """
 
@@ -94,6 +95,7 @@ class JobOrder(Struct, frozen=True):
     alone: bool
     instruction_type: str
     min_kept_ratio: float
+    probe: bool = False
 
 
 class Jobs(Struct, frozen=True, tag="jobs"):
@@ -113,6 +115,10 @@ class Follow(Struct, frozen=True, tag="follow"):
 
     id: str
     preview_every: int
+
+
+class Ping(Struct, frozen=True, tag="ping"):
+    """Answer at once with a Pong."""
 
 
 # ── From the worker to the API process ───────────────────────────────────────────────────────────
@@ -232,13 +238,17 @@ class Poisoned(Struct, frozen=True, tag="poisoned"):
     reason: Literal["poisoned", "memory"] = "poisoned"
 
 
+class Pong(Struct, frozen=True, tag="pong"):
+    """The answer to a Ping: the worker reads its messages."""
+
+
 class MemoryReport(Struct, frozen=True, tag="memory"):
     """What the allocator holds on each device; also the sign that the process is alive."""
 
     readings: list[Vram]
 
 
-ToWorker = Load | Jobs | Cancel | Follow
+ToWorker = Load | Jobs | Cancel | Follow | Ping
 FromWorker = (
     Ready
     | Unusable
@@ -249,5 +259,6 @@ FromWorker = (
     | AssessmentFailed
     | Poisoned
     | MemoryReport
+    | Pong
 )
 Content = ToWorker | FromWorker

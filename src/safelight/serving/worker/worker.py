@@ -85,6 +85,8 @@ class Worker:
             case schema.Follow(job_id, preview_every):
                 if self._stage.expects(job_id):
                     self._steps.follow(job_id, preview_every)
+            case schema.Ping():
+                self._channel.send(Message(schema.Pong()))
             case other:
                 name = type(other).__name__
                 raise ValueError(f"A worker cannot handle the message {name}. This is a bug.")

@@ -1,0 +1,44 @@
+"""Tell two loaded models apart by samples of their weights, and name the device that runs them."""
+
+import platform
+from collections.abc import Iterable
+from hashlib import blake2b
+
+import torch
+
+from safelight.models.precision import parts_of
+
+_SAMPLE = 256  # values from the start, the middle and the end of a tensor
+
+
+def fingerprint(models: Iterable[torch.nn.Module]) -> str:
+    """Return a hash of samples of all weights, with their names, types and shapes.
+
+    It reads few kilobytes of each tensor, so a model of any size takes well under a second.
+    Training changes all weights, so another checkpoint has another hash. A change of single values
+    in memory is not found here but by the canary's outputs.
+    """
+    digest = blake2b(digest_size=16)
+    for model in models:
+        for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+            for part in parts_of(tensor):
+                digest.update(f"{name} {part.dtype} {tuple(part.shape)}".encode())
+                digest.update(_sample(part.detach()))
+    return digest.hexdigest()
+
+
+def _sample(tensor: torch.Tensor) -> bytes:
+    """Return some bytes of a tensor; empty if it has none in memory."""
+    if tensor.device.type == "meta" or not tensor.numel():
+        return b""
+    flat = tensor.reshape(-1)
+    middle = max(0, flat.numel() // 2 - _SAMPLE // 2)
+    samples = (flat[:_SAMPLE], flat[middle : middle + _SAMPLE], flat[-_SAMPLE:])
+    return bytes(torch.cat(samples).contiguous().view(torch.uint8).cpu().numpy().tobytes())
+
+
+def device_name(device: str) -> str:
+    """Return the product name of a CUDA device, or the architecture of a CPU."""
+    if device.startswith("cuda"):
+        return str(torch.cuda.get_device_name(torch.device(device)))
+    return f"{platform.machine()} CPU" if device == "cpu" else device
