@@ -5,6 +5,8 @@ from math import inf
 
 from safelight.metrics.catalog import (
     BUILD_INFO,
+    CANARY_GOOD,
+    CANARY_WORKERS,
     CGROUP_MEMORY_LIMIT,
     CGROUP_MEMORY_USED,
     CIRCUIT_OPEN,
@@ -41,6 +43,7 @@ from safelight.metrics.catalog import (
     PROMPTS_TRUNCATED,
     QUEUED_SECONDS,
     QUEUED_WORK,
+    READINESS_FORCED,
     RECORDS,
     REJECTED,
     REQUESTS,
@@ -431,6 +434,14 @@ CASES: dict[str, tuple[Case, ...]] = {
             _failing("timeout", 10, 1, at=18, per_minute=4),
         ),
         "ServiceDegraded": _gauge(DEGRADATION_LEVEL, "1x900", "0x900", at=10),
+        "ModelBroken": _gauge(CANARY_WORKERS, "0x3 1x900", "0x900", at=4, state="hung"),
+        "ModelSlow": _gauge(CANARY_WORKERS, "1x900", "0x900", at=5, state="slow"),
+        "ReadinessForced": _gauge(READINESS_FORCED, "1x900", "0x900", at=1),
+        "CanaryOverdue": Case(
+            (series(CANARY_GOOD, "0x900"), series(WORKERS_READY, "1x900")),
+            (series(CANARY_GOOD, "0+60x900"), series(WORKERS_READY, "1x900")),
+            at=66,
+        ),
         "CircuitOpen": _gauge(CIRCUIT_OPEN, "0.5x900", "0x900", at=1),
         "DeviceTimeWasted": (
             Case(_wasted(22, 78), _wasted(18, 82), at=11),

@@ -14,7 +14,7 @@ ENROL_RUNS = 10
 MARGIN = 0.004  # one of 255 levels: a smaller difference is rounding
 _FLOOR_FACTOR = 3.0  # runs of a healthy model that come later may vary more than the first ten
 _RANDOM_FLOOR = 0.1  # a model that varies as much ignores the seed: its outputs cannot be judged
-_SLOW_FACTOR, _SLOW_DEVIATIONS = 1.5, 6.0
+_SLOW_FACTOR, _SLOW_DEVIATIONS, _SLOW_SECONDS = 1.5, 6.0, 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +57,9 @@ class Golden:
 
     @property
     def slow_seconds(self) -> float:
-        """Return the time above which a run is slow."""
-        return max(_SLOW_FACTOR * self.seconds, self.seconds + _SLOW_DEVIATIONS * self.spread)
+        """Return the time above which a run is slow; at least 50 ms more than usual."""
+        margin = max(_SLOW_SECONDS, _SLOW_DEVIATIONS * self.spread)
+        return max(_SLOW_FACTOR * self.seconds, self.seconds + margin)
 
     def drift(self, output: Print) -> float:
         """Return the difference of an output as a share of the limit: above 1 it is wrong."""

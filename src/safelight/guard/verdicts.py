@@ -72,8 +72,11 @@ class Health:
 
     @property
     def suspect(self) -> bool:
-        """Return whether the next run should come at once: the last was bad, or it recovers."""
-        return bool(self._runs) and (self.broken or self._runs[-1] not in (State.GOOD, self.state))
+        """Return whether the next run should come at once: the last was wrong, or it recovers.
+
+        Slow runs do not hurry the next one: what slows three runs in one second may end at once.
+        """
+        return bool(self._runs) and (self.broken or self._runs[-1] is State.WRONG)
 
     def answered(self, *, in_time: bool) -> None:
         """Add a shallow run."""

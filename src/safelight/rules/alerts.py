@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from safelight.metrics.promql import Queries
 from safelight.rules.engine import ENGINE_ALERTS
+from safelight.rules.golden import GOLDEN_ALERTS
 from safelight.rules.gpu import GPU_ALERTS
 from safelight.rules.growth import GROWTH_ALERTS
 from safelight.rules.host import HOST_ALERTS
@@ -23,6 +24,7 @@ _TABLES: dict[str, _Table] = {
     "objectives": OBJECTIVE_ALERTS,
     "service": SERVICE_ALERTS,
     "outputs": OUTPUT_ALERTS,
+    "canary": GOLDEN_ALERTS,
     "engine": ENGINE_ALERTS,
     "workers": WORKER_ALERTS,
     "gpus": (*GPU_ALERTS, *GROWTH_ALERTS),

@@ -48,7 +48,13 @@ LEADS: dict[str, dict[str, str]] = {
         "RequestsFailing": "Why does an instruction fail?",
         "InstructionFailing": "Why does an instruction fail?",
     },
-    QUALITY: {"OutputsInvalid": "What is wrong with the images?"},
+    QUALITY: {
+        "OutputsInvalid": "What is wrong with the images?",
+        "ModelBroken": "Is the model still right?",
+        "ModelSlow": "Is the model still right?",
+        "ReadinessForced": "Is the model still right?",
+        "CanaryOverdue": "How far is the model from its golden output?",
+    },
     GPUS: {
         "VramNearlyFull": "Is the GPU's memory full?",
         "GpuMemoryHigh": "Is the GPU's memory full?",

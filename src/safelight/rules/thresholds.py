@@ -56,6 +56,9 @@ class Thresholds(BaseModel):
         0.5, description="A mean queue wait below this is not judged."
     )
     least_replicas: int = Field(1, ge=1, description="Replicas that must respond.")
+    canary_overdue_seconds: Positive = Field(
+        3600.0, description="Age of the canary's last good run, above which it is overdue."
+    )
     traffic_per_second: Positive = Field(
         0.1, description="Requests per second for four hours whose sudden end is reported."
     )

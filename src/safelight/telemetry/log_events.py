@@ -45,6 +45,8 @@ _REFUSED = "callers will refuse the TLS certificate"
 _NOT_LOGGED, _NOT_STORED = (
     f"failed requests were not {done} one by one" for done in ("logged", "stored")
 )
+_OTHER_WEIGHTS = "the model's weights are not those that were enrolled"
+_FORCED = "the model is broken, but no other instance is ready"
 EVENTS = (
     Event(REQUEST, "web", "access"),
     Event("listening", "process", "start"),
@@ -52,6 +54,14 @@ EVENTS = (
     Event("worker lost", "process", "end", "failure"),
     Event("worker replaced", "process", "start"),
     Event("memory leak: the worker is replaced", "process", "end", "failure", "memory-leak"),
+    Event("golden outputs enrolled", "process", "change", "success"),
+    Event("golden outputs not read", "process", "info", "failure"),
+    Event("golden outputs not written", "process", "info", "failure"),
+    Event("canary verdict changed", "process", "change"),
+    Event(_OTHER_WEIGHTS, "process", "change", name="other-weights"),
+    Event("out of service: the model is broken", "process", "change", "failure", "out-of-service"),
+    Event(_FORCED, "process", "change", "failure", "readiness-forced"),
+    Event("back in service", "process", "change", "success"),
     Event("circuit open", "process", "change", "failure"),
     Event("circuit closed", "process", "change", "success"),
     Event("degradation changed", "process", "change"),

@@ -7,7 +7,9 @@ from safelight.dashboards.boards.common import (
     NOW,
     PER_SECOND,
     RANGE,
+    SERVED,
     SHARE,
+    TIMES,
     bars,
     board,
     by,
@@ -21,15 +23,24 @@ from safelight.metrics.catalog import (
     ASSESSMENT,
     ASSESSMENT_SECONDS,
     ASSESSMENTS,
+    CANARY_DRIFT,
+    CANARY_GOOD,
+    CANARY_RUNS,
+    CANARY_SECONDS,
+    CANARY_WORKERS,
+    DEPTH,
     IMAGES,
     INVALIDITY,
+    MODEL_STATE,
     OUTPUT_INVALID,
     QUALITY_SCORE,
     RATING_REASON,
+    READINESS_FORCED,
     STEPS,
     STRUCTURE,
     USER_RATING,
     USER_RATINGS,
+    VERDICT,
 )
 from safelight.rules.thresholds import Thresholds
 from safelight.rules.uids import DENOISING, ENGINE, INSTRUCTIONS, QUALITY, REQUEST
@@ -46,6 +57,7 @@ def quality(limits: Thresholds) -> Board:
         "How good is each instruction type? Are the output images valid, and do callers agree?",
         row("Radar", INSTRUCTIONS, *axes()),
         row("Validity", ENGINE, *_validity(limits)),
+        row("Canary", ENGINE, *_canary(limits)),
         row("Ratings", INSTRUCTIONS, *_ratings()),
         row("Speed and quality", DENOISING, *_scores()),
         row("Assessments", REQUEST, *_assessments(), closed=True),
@@ -73,6 +85,47 @@ def _validity(limits: Thresholds) -> tuple[Panel, ...]:
             PER_SECOND,
             Query(NOW.rate(OUTPUT_INVALID, (INVALIDITY,)), by(INVALIDITY)),
             needs="a model that makes images",
+        ),
+    )
+
+
+def _canary(limits: Thresholds) -> tuple[Panel, ...]:
+    return (
+        panel(
+            Shape.STACK,
+            "Is the model still right?",
+            "Workers, by what the canary knows of their models. Callers may get wrong images from "
+            "a model that is not `good`.",
+            COUNT,
+            Query(f"sum by (state) ({NOW.select(CANARY_WORKERS)}) > 0", by(MODEL_STATE)),
+            needs=SERVED,
+        ),
+        lines(
+            "How far is the model from its golden output?",
+            "Difference of the last golden output, as a share of the limit. Above 1 it is wrong. "
+            "1 on the second line: a broken model serves, because no other instance is ready.",
+            COUNT,
+            Query(f"max({NOW.select(CANARY_DRIFT)})", "difference"),
+            Query(f"max({NOW.select(READINESS_FORCED)})", "forced to serve"),
+            limit=1.0,
+            needs=SERVED,
+        ),
+        panel(
+            Shape.STACK,
+            "What does the canary find?",
+            "Its runs, by verdict. A request ends an `overtaken` run.",
+            TIMES,
+            Query(NOW.rate(CANARY_RUNS, (DEPTH, VERDICT)), by(DEPTH, VERDICT)),
+            needs=SERVED,
+        ),
+        lines(
+            "Is the model slower than usual without load?",
+            "Time of the canary's last run on its device, and the time since the last good one.",
+            CANARY_SECONDS.unit,
+            Query(f"max({NOW.select(CANARY_SECONDS)})", "run"),
+            Query(f"time() - max({NOW.select(CANARY_GOOD)})", "since the last good run"),
+            limit=limits.canary_overdue_seconds,
+            needs=SERVED,
         ),
     )
 

@@ -2,6 +2,7 @@
 
 from safelight.diagnosis.checks.event_loop import LOOP_CHECKS
 from safelight.diagnosis.checks.fleet import FLEET_CHECKS
+from safelight.diagnosis.checks.golden import GOLDEN_CHECKS
 from safelight.diagnosis.checks.gpus import GPU_CHECKS
 from safelight.diagnosis.checks.hosts import HOST_CHECKS
 from safelight.diagnosis.checks.image_quality import QUALITY_CHECKS
@@ -20,6 +21,7 @@ CHECKS: tuple[Check, ...] = (
     *GPU_CHECKS,
     *MEMORY_CHECKS,
     *OUTPUT_CHECKS,
+    *GOLDEN_CHECKS,
     *QUALITY_CHECKS,
     *HOST_CHECKS,
     *LOOP_CHECKS,
