@@ -4,6 +4,8 @@ import os
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # huggingface_hub reads it when it is imported
 os.environ["SAFELIGHT_RECORDS_URL"] = ""  # services of tests have no records by default
+# Nor do they check their model, unless a test says so: the golden outputs are files.
+os.environ["SAFELIGHT_CANARY_SECONDS"] = "0"
 
 import logging
 import sys
@@ -46,6 +48,7 @@ def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith("SAFELIGHT_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("SAFELIGHT_RECORDS_URL", "")
+    monkeypatch.setenv("SAFELIGHT_CANARY_SECONDS", "0")
 
 
 @pytest.fixture(autouse=True)

@@ -76,6 +76,7 @@ def serving(
     A calm one must have logged no trace.
     """
     port, log = free_port(), folder / "log"
+    settings = {"state_folder": str(folder / "state"), **settings}
     environment = program_environment(
         **{f"SAFELIGHT_{name.upper()}": value for name, value in settings.items()}
     )

@@ -17,12 +17,13 @@ READY_SECONDS = 120.0
 
 @asynccontextmanager
 async def engine(*, seconds: float = 60, **settings: Any) -> AsyncIterator[Service]:
-    """Start a service and stop it at the end. Its workers are threads by default.
+    """Start a service and stop it at the end. By default its workers are threads, with no canary.
 
     Raises TimeoutError after `seconds`.
     """
     chosen: dict[str, Any] = {"model": PAINTER, "isolation": "thread", "namespace": "tests"}
-    chosen |= {"structure_floor": 0.0, **settings}  # the painter keeps nothing of its input
+    # The painter keeps nothing of its input.
+    chosen |= {"structure_floor": 0.0, "canary_seconds": 0.0, **settings}
     service = Service(load(**chosen))
     async with asyncio.timeout(seconds), service._lifespan():
         await eventually(lambda: service.pool.ready)

@@ -13,7 +13,7 @@ _WRONG, _SLOW = 2, 3
 _MISSES = 3
 GOOD_RUNS = 3  # in a row, until a model that failed counts as healthy again
 _STEP_FACTOR = 20.0
-_STEP_FLOOR_SECONDS = 2.0
+_STEP_FLOOR_SECONDS = 10.0
 
 
 class State(StrEnum):
@@ -32,10 +32,14 @@ BROKEN = frozenset({State.WRONG, State.HUNG, State.DEAD})
 
 @dataclass(frozen=True, slots=True)
 class Deep:
-    """The result of a deep run: GOOD, SLOW, WRONG, HUNG or DEAD, and why."""
+    """The result of a deep run: GOOD, SLOW, WRONG, HUNG or DEAD, and why.
+
+    A result that noise cannot cause is `certain`, and needs no second run.
+    """
 
     state: State
     why: str = ""
+    certain: bool = False
 
 
 @dataclass(slots=True)
@@ -43,8 +47,8 @@ class Health:
     """The state of one worker's model.
 
     Dead (deep): a run was not answered. Hung: a run made no step for too long. Wrong: two of the
-    last three runs were wrong. Slow: the last three runs were slow. Dead (shallow): three misses in
-    a row. Three good runs of the same depth in a row end a state.
+    last three runs were wrong, or one for certain. Slow: the last three runs were slow. Dead
+    (shallow): three misses in a row. Three good runs of the same depth in a row end a state.
     """
 
     state: State = State.UNKNOWN
@@ -101,7 +105,7 @@ class Health:
         runs = list(self._runs)
         if run.state in (State.HUNG, State.DEAD):
             return run.state
-        if runs.count(State.WRONG) >= _WRONG:
+        if runs.count(State.WRONG) >= _WRONG or run.certain:
             return State.WRONG
         recovers = self.state in BROKEN and self.good < GOOD_RUNS
         if recovers or run.state is State.WRONG:  # one wrong run of three proves nothing
@@ -116,7 +120,7 @@ class Health:
 
 
 def step_limit(seconds: float, steps: int) -> float:
-    """Return how long a run may take without a step: 20 times a usual step, at least 2 s.
+    """Return how long a run may take without a step: 20 times a usual step, at least 10 s.
 
     `seconds` is the usual time of the run; a model without steps has one step.
     """

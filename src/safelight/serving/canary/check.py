@@ -23,6 +23,7 @@ from safelight.telemetry.record import Exchange, new_id
 from safelight.telemetry.timeline import Timeline
 
 _SHALLOW_SECONDS, _ANSWER_SECONDS = 5.0, 3.0
+_STALE = "it gives the output of another input"
 _ALIKE = "it gives the same output for two inputs"
 log = structlog.get_logger("safelight")
 OVERTAKEN = "overtaken"
@@ -248,21 +249,26 @@ class Check:
         """Judge a run by its golden."""
         drift = golden.drift(run.output)
         if drift > 1:
-            self._judge(Deep(State.WRONG, self._difference(run.output)), run.seconds, drift)
+            stale = self._is_of_other_input(run.output)
+            why = _STALE if stale else self._difference()
+            self._judge(Deep(State.WRONG, why, stale), run.seconds, drift)
         elif run.seconds > golden.slow_seconds:
             why = f"{run.seconds:.3f} s instead of {golden.seconds:.3f} s"
             self._judge(Deep(State.SLOW, why), run.seconds, drift)
         else:
             self._judge(Deep(State.GOOD), run.seconds, drift)
 
-    def _difference(self, output: Print) -> str:
+    def _is_of_other_input(self, output: Print) -> bool:
+        """Return whether this is exactly the output of another input: no noise does that."""
+        assert self.enrolment is not None
+        name = self._inputs[(self._place - 1) % len(self._inputs)].name
+        others = (golden for other, golden in self.enrolment.goldens.items() if other != name)
+        return any(difference(other.output, output) == 0 for other in others)
+
+    def _difference(self) -> str:
         """Say what a wrong output may come from."""
         assert self.enrolment is not None
         assert self._info is not None
-        name = self._inputs[(self._place - 1) % len(self._inputs)].name
-        others = (golden for other, golden in self.enrolment.goldens.items() if other != name)
-        if any(difference(other.output, output) == 0 for other in others):
-            return "it gives the output of another input"
         if self.enrolment.fingerprint != self._info.fingerprint:
             return f"its weights are not those that were enrolled at {self.enrolment.enrolled_at}"
         return "its output differs from the enrolled one"

@@ -1,0 +1,150 @@
+"""The canary of one worker, with a real model that is broken while it is loaded."""
+
+import asyncio
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from safelight.guard.golden import ENROL_RUNS
+from safelight.guard.verdicts import GOOD_RUNS, State
+from safelight.metrics.registry import parse
+from safelight.serving.app import Service
+from safelight.serving.canary.check import Check, Seen
+from tests.serving.canary.breaking import KINDS, LOADED, STEP_SECONDS
+from tests.serving.running import client, edit, engine, eventually
+
+MODEL = "tests.serving.canary.breaking:edit"
+SLOWLY = "tests.serving.canary.breaking:slow"
+RUNS = 3
+
+
+def a_check(service: Service, folder: Path, **changes: Any) -> tuple[Check, list[Seen]]:
+    """Return a check of the first worker that does what the test says, and what it finds."""
+    chosen = {"state_folder": folder, "canary_seconds": 1e-6, "canary_ratio": 1.0, **changes}
+    seen: list[Seen] = []
+    check = Check(
+        service.pool.workers[0],
+        service.engine,
+        lambda: service.pool.served,
+        service.settings.model_copy(update=chosen),
+        tell=lambda _check, each: seen.append(each),
+    )
+    return check, seen
+
+
+async def enrolled(check: Check) -> None:
+    """Run the check until the model is enrolled."""
+    for _ in range(2 * ENROL_RUNS + 2):
+        await check.step()
+    assert check.enrolment is not None
+    assert not check.health.broken
+
+
+async def test_every_kind_of_broken_model_is_found_within_three_runs(tmp_path: Path) -> None:
+    async with engine(model=MODEL, seconds=300) as service:
+        check, _ = a_check(service, tmp_path)
+        await enrolled(check)
+        (backend,) = LOADED
+        missed = []
+        for kind in KINDS:
+            with kind(backend):
+                for _ in range(RUNS):
+                    await check.step()
+                if check.health.verdict is not State.WRONG:
+                    missed.append((kind.__name__, check.last))
+            for _ in range(GOOD_RUNS):
+                await check.step()
+            assert not check.health.broken, kind.__name__
+    LOADED.clear()
+    assert len(KINDS) >= 12
+    assert not missed
+
+
+async def test_a_model_is_enrolled_from_ten_runs_of_each_input(tmp_path: Path) -> None:
+    async with engine() as service:
+        check, seen = a_check(service, tmp_path)
+        await enrolled(check)
+    deep = [each for each in seen if each.depth == "deep"]
+    assert len(deep) >= 2 * ENROL_RUNS
+    assert check.enrolment is not None
+    assert set(check.enrolment.goldens) == {"golden-1", "golden-2"}
+    assert all(golden.limit <= 0.01 for golden in check.enrolment.goldens.values())
+
+
+async def test_a_model_that_was_enrolled_earlier_is_compared_at_once(tmp_path: Path) -> None:
+    async with engine() as service:
+        first, _ = a_check(service, tmp_path)
+        await enrolled(first)
+        second, seen = a_check(service, tmp_path)
+        await second.step()
+        await second.step()
+    assert second.enrolled_runs is None
+    assert [each.drift for each in seen if each.depth == "deep"] == [0.0, 0.0]
+
+
+async def test_another_model_under_the_same_name_is_wrong_until_an_operator_enrols_it(
+    tmp_path: Path,
+) -> None:
+    async with engine(model=MODEL, seconds=300) as service:
+        before, _ = a_check(service, tmp_path)
+        await enrolled(before)
+        (backend,) = LOADED
+        with KINDS[0](backend):  # the file was swapped; then the service started again
+            check, _ = a_check(service, tmp_path)
+            info = service.pool.workers[0].info
+            assert info is not None
+            service.pool.workers[0].info = replace(info, fingerprint="another")
+            for _ in range(RUNS):
+                await check.step()
+            assert check.health.verdict is State.WRONG
+            assert "not those that were enrolled" in check.health.reason
+            check.want(enrolling=True)
+            await enrolled(check)
+        assert check.enrolment is not None
+        assert check.enrolment.fingerprint == "another"
+    LOADED.clear()
+
+
+async def test_a_request_overtakes_a_run_at_its_next_step(tmp_path: Path) -> None:
+    async with engine(model=SLOWLY, seconds=60) as service, client(service) as speaking:
+        check, seen = a_check(service, tmp_path)
+        run = asyncio.create_task(check.step())
+        worker = service.pool.workers[0]
+        await eventually(lambda: worker.probe is not None and worker.probe.job.progress.step > 0)
+        began = time.monotonic()
+        answer = await edit(speaking, "quick", steps=1)
+        waited = time.monotonic() - began
+        await run
+    assert answer.status_code == 200
+    assert seen[-1].verdict == "overtaken"
+    assert waited < 1.5 * STEP_SECONDS, "a run has three steps"
+
+
+async def test_while_requests_wait_or_run_no_run_begins(tmp_path: Path) -> None:
+    async with engine(model=SLOWLY, seconds=60) as service, client(service) as speaking:
+        check, seen = a_check(service, tmp_path)
+        request = asyncio.create_task(edit(speaking, "make him old", steps=3))
+        await eventually(lambda: bool(service.pool.workers[0].outstanding))
+        await check.step()
+        await request
+    assert not seen
+
+
+async def test_the_time_of_the_canary_is_counted_apart_and_no_request_metric_moves(
+    tmp_path: Path,
+) -> None:
+    async with engine() as service, client(service) as speaking:
+        check, _ = a_check(service, tmp_path)
+        before = parse((await speaking.get("/metrics")).text)
+        await enrolled(check)
+        after = parse((await speaking.get("/metrics")).text)
+    moved = [key for key, value in after.items() if value != before.get(key)]
+    names = {name for name, _ in moved if name.startswith("tests_")}
+    assert names == {
+        "tests_device_seconds_total",
+        "tests_instruction_device_seconds_total",
+        "tests_device_held_seconds_total",
+    }
+    uses = [labels for name, labels in moved if name == "tests_device_seconds_total"]
+    assert uses == [frozenset({("use", "canary")})]
