@@ -1,6 +1,6 @@
 """A job of low priority waits long, but not for ever."""
 
-from itertools import count
+from itertools import count, pairwise
 from typing import Any
 
 from safelight.serving.engine.aging import Aging
@@ -68,7 +68,7 @@ def test_at_most_one_job_in_five_overtakes() -> None:
 
     places = [place for place, entry in enumerate(taken) if entry in low]
     assert len(places) == 40
-    assert min(b - a for a, b in zip(places, places[1:], strict=False)) >= 5
+    assert min(b - a for a, b in pairwise(places)) >= 5
 
 
 def test_before_half_of_its_time_a_low_job_waits_for_all_higher_ones() -> None:

@@ -1,6 +1,7 @@
 """What a batch costs, as learned."""
 
 import random
+from itertools import pairwise
 
 import numpy
 import pytest
@@ -229,7 +230,7 @@ def test_each_try_that_fails_makes_the_next_one_wait_twice_as_long() -> None:
     curve = line(10, 0.01)
     failed = served(curve, 16, 8, 20 * _RETRY_AFTER)
 
-    waits = [later - sooner for sooner, later in zip(failed, failed[1:], strict=False)]
+    waits = [later - sooner for sooner, later in pairwise(failed)]
     assert waits == [_RETRY_AFTER * 2**n for n in range(len(waits))]
     assert len(waits) >= 3
     assert curve.limit == 8

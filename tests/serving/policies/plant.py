@@ -6,6 +6,7 @@ device works, and the ladder gets its readings, as in `serving/app.py`.
 
 import random
 from collections.abc import Callable
+from itertools import pairwise
 
 from safelight.metrics.registry import Meter
 from safelight.serving.policies.admission import SHARE
@@ -74,7 +75,7 @@ class Plant:
 
 def changes(levels: list[int]) -> int:
     """Return how often the level changed."""
-    return sum(before != after for before, after in zip(levels, levels[1:], strict=False))
+    return sum(before != after for before, after in pairwise(levels))
 
 
 def busiest_hour(levels: list[int]) -> int:
