@@ -55,6 +55,8 @@ TRIALS = (
     Trial("forecast --prometheus " + NOWHERE, codes=(3,)),
     Trial("trends --prometheus " + NOWHERE, codes=(3,)),
     Trial("top " + NOWHERE, codes=(1,)),
+    Trial("sleep " + NOWHERE, codes=(1,)),
+    Trial("wake " + NOWHERE, codes=(1,)),
     Trial("logs", codes=(2,)),
     Trial("show nothing", codes=(2, 3)),
     Trial("radar"),

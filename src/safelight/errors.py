@@ -13,6 +13,7 @@ SafelightError
 │   ├── UnsupportedTask          unsupported_task        404
 │   ├── UnknownRequest           not_found               404
 │   ├── IdempotencyConflict      request_id_conflict     409
+│   ├── CannotSleep              cannot_sleep            409
 │   ├── Unauthorized             unauthorized            401
 │   ├── Forbidden                forbidden               403
 │   └── ForeignPage              foreign_page            403
@@ -175,6 +176,19 @@ class IdempotencyConflict(BadInput):
         )
 
 
+class CannotSleep(BadInput):
+    """The model can only fall asleep when it is loaded and no request waits or runs."""
+
+    status = 409
+    reason = "cannot_sleep"
+
+    def __init__(self, why: str) -> None:
+        super().__init__(
+            f"{why} A model falls asleep only when it is loaded and idle. Retry later, or let it "
+            "sleep by itself (SAFELIGHT_SLEEP_AFTER_SECONDS)."
+        )
+
+
 class Unauthorized(BadInput):
     """The API key is missing or unknown."""
 
@@ -213,13 +227,13 @@ class Unavailable(SafelightError):
 
 
 class NotReady(Unavailable):
-    """The model is still loading."""
+    """The model is still loading, or something else that the message names."""
 
     reason = "not_ready"
     retry_after_seconds = 5.0
 
-    def __init__(self) -> None:
-        super().__init__("The model is still loading. Retry when /readyz returns 200.")
+    def __init__(self, message: str = "") -> None:
+        super().__init__(message or "The model is still loading. Retry when /readyz returns 200.")
 
 
 class Stopping(Unavailable):

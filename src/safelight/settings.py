@@ -372,6 +372,19 @@ class Settings(BaseSettings):
     hang_seconds: float = Field(
         60.0, gt=0, le=3600, description="Time without a sign of life before a worker is hung."
     )
+    sleep_after_seconds: float = Field(
+        0.0,
+        ge=0,
+        le=86_400,
+        allow_inf_nan=False,
+        description="Time without a request after which the model leaves its device until the next "
+        "request; 0: never.",
+    )
+    operator_key: str = Field(
+        "",
+        repr=False,
+        description="API key that `safelight sleep` and `safelight wake` send; scope operate.",
+    )
     restart_limit: int = Field(
         5, ge=0, le=1000, description="Restarts in a row of one worker or service before giving up."
     )

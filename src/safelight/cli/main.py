@@ -20,6 +20,8 @@ COMMANDS = {
     "up": "up",
     "down": "down",
     "serve": "serve",
+    "sleep": "sleeping",
+    "wake": "sleeping",
     "top": "top",
     "logs": "read_logs",
     "show": "show",

@@ -8,14 +8,13 @@ from typing import Protocol
 import structlog
 from starlette.types import ASGIApp
 
-from safelight.errors import BadSetting
 from safelight.http_server.connections import Connections
 from safelight.http_server.server import listen, server_of
 from safelight.metrics.catalog import LOG_LINES_LOST, REQUEST_TIMEOUT
 from safelight.metrics.registry import Meter
 from safelight.models.backend import shown_name
 from safelight.models.extras import require_extras
-from safelight.origins import Origins, is_local
+from safelight.origins import Origins
 from safelight.probes.asgi import AsgiProbe
 from safelight.probes.guard import Guard
 from safelight.probes.host import HostProbe
@@ -30,13 +29,15 @@ from safelight.records.remote import RecorderProcess
 from safelight.records.store import Store
 from safelight.serving.engine.batching import Batching
 from safelight.serving.engine.pool import Pool
+from safelight.serving.engine.sleeper import Sleeper
 from safelight.serving.gc import freeze_startup_objects, return_large_blocks
-from safelight.serving.http.access import has_keys
+from safelight.serving.http.access import check_exposure
 from safelight.serving.http.api import MODEL_ENDPOINTS, build_api
 from safelight.serving.http.feedback import Feedback
 from safelight.serving.http.front import Front
 from safelight.serving.http.middleware import ModelRoutes, with_cors, with_peers
 from safelight.serving.http.proxies import Proxies
+from safelight.serving.http.sleeping import add_sleeping
 from safelight.serving.job import Handler
 from safelight.serving.policies.admission import Bounds, Load, admission
 from safelight.serving.policies.breaker import breaker
@@ -46,6 +47,7 @@ from safelight.serving.policies.fairness import Queue, fairness
 from safelight.serving.policies.rates import Buckets
 from safelight.serving.policies.retry import retry
 from safelight.serving.policies.separation import separation
+from safelight.serving.policies.waking import waking
 from safelight.settings import Settings
 from safelight.telemetry.logs import configure_logging, lines_lost, log_sink
 from safelight.telemetry.meter import assessment_sink, metrics_sink, service_meter
@@ -97,12 +99,24 @@ class Service:
         self.engine = Batching(
             self.pool, self.meter, limit=lambda: self.governor.batch_limit(settings.batch_limit)
         )
+        self.sleeper = Sleeper(
+            self.pool,
+            self.meter,
+            start=self._start_pool,
+            hold=self.engine.hold,
+            after_seconds=settings.sleep_after_seconds,
+        )
         self.failure: BaseException | None = None
         self._nvml = NvmlProbe(self.meter)
         self._sampler = _sampler(settings, self.meter, self._nvml)
         self.front = Front(
             settings,
-            assemble(self.engine, self.engine, self.governor, settings, self.meter),
+            waking(
+                assemble(self.engine, self.engine, self.governor, settings, self.meter),
+                self.sleeper,
+                self.meter,
+                limit=settings.queue_limit,
+            ),
             served=lambda: self.pool.served,
             taxonomy=load_taxonomy(settings.taxonomy),
             meter=self.meter,
@@ -112,7 +126,9 @@ class Service:
         api = build_api(
             self.front,
             Feedback(self.ratings, self.store, buckets, self.traces),
-            ready=lambda: self.pool.ready,
+            ready=lambda: self.pool.ready or self.sleeper.takes_requests,
+            standing=self.sleeper.standing,
+            operating=[lambda api: add_sleeping(api, self.front, self.sleeper)],
             lifespan=lambda _api: self._lifespan(),
         )
         routes = self.front.access.around_pages(ModelRoutes(api, MODEL_ENDPOINTS))
@@ -133,7 +149,7 @@ class Service:
         trust_measured_images()
         settings = self.settings
         require_extras(settings)
-        _check_exposure(settings)
+        check_exposure(settings)
         self._certificate = Certificate.of(settings)
         self._server = server_of(
             self.app,
@@ -167,7 +183,7 @@ class Service:
         self._sampler.start()
         if self.store is not None:
             self.store.start()
-        self.pool.start(self.engine.receive).add_done_callback(self._on_pool_end)
+        self._start_pool()
         governing = asyncio.create_task(self._govern(), name="safelight-governor")
         stop_pushing = push_metrics(self.meter, self.settings)
         try:
@@ -175,6 +191,7 @@ class Service:
                 yield
         finally:
             governing.cancel()
+            await self.sleeper.stop()
             await self.pool.stop()
             stops = [self.traces.stop, *([self.store.stop] if self.store is not None else [])]
             await asyncio.gather(*map(asyncio.to_thread, stops))
@@ -189,6 +206,12 @@ class Service:
             await asyncio.sleep(_GOVERN_SECONDS)
             with guard:
                 self.governor.update(self._readings())
+                self.sleeper.tick()
+
+    def _start_pool(self) -> "asyncio.Task[None]":
+        keeper = self.pool.start(self.engine.receive)
+        keeper.add_done_callback(self._on_pool_end)
+        return keeper
 
     def _readings(self) -> dict[str, float]:
         self.engine.update_metrics()
@@ -201,6 +224,8 @@ class Service:
 
     def _on_pool_end(self, keeper: "asyncio.Task[None]") -> None:
         """Stop the service if no worker can ever serve; `run` raises the reason."""
+        if self.sleeper.state != "awake":
+            return  # a model that could not be woken sleeps on
         if not keeper.cancelled() and keeper.exception() is not None:
             self.failure = keeper.exception()
             self._server.should_exit = True
@@ -266,12 +291,3 @@ def _governor(settings: Settings, meter: Meter, pool: Pool) -> Governor:
     )
     governor.multiple = lambda: pool.served.multiple
     return governor
-
-
-def _check_exposure(settings: Settings) -> None:
-    """Raise BadSetting if the service is exposed without keys or `allow_anonymous`."""
-    if not (is_local(settings.host) or has_keys(settings) or settings.allow_anonymous):
-        raise BadSetting(
-            f"Anyone who reaches {settings.host} could use the model. Set SAFELIGHT_API_KEYS "
-            "(`safelight key` makes one), or allow it with --allow-anonymous."
-        )

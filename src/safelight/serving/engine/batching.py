@@ -70,6 +70,10 @@ class Batching(Predicting):
             job.control.execution = None
             job.progress.notify()
 
+    def hold(self, share: int) -> None:
+        """Count all devices as held from now on (1), or none (0)."""
+        self._ledger.hold(share)
+
     def schedule_dispatch(self) -> None:
         """Send jobs once all events that are due now have been handled."""
         if not self._scheduled:

@@ -68,10 +68,14 @@ def build_api(
     feedback: Feedback,
     *,
     ready: Callable[[], bool],
+    standing: Callable[[], dict[str, object]] = dict,
     operating: Iterable[Callable[[FastAPI], None]] = (),
     **options: Any,
 ) -> FastAPI:
-    """Return the application; `options` go to FastAPI. `operating` adds routes for operators."""
+    """Return the application; `options` go to FastAPI.
+
+    `standing` is what /readyz tells other instances. `operating` adds routes for operators.
+    """
     api = FastAPI(
         title="Safelight",
         version=version("safelight"),
@@ -85,7 +89,7 @@ def build_api(
     api.add_exception_handler(SafelightError, on_safelight_error)
     api.add_exception_handler(HTTPException, on_http_error)
     api.add_exception_handler(Exception, on_any_error)
-    _add_health(api, front, ready)
+    _add_health(api, front, ready, standing)
     for route in ROUTES:
         _add_model(api, front, route)
     add_openai(api, front)
@@ -115,7 +119,9 @@ def _keep_schema(api: FastAPI) -> None:
     api.add_route(str(path), openapi, include_in_schema=False)
 
 
-def _add_health(api: FastAPI, front: Front, ready: Callable[[], bool]) -> None:
+def _add_health(
+    api: FastAPI, front: Front, ready: Callable[[], bool], standing: Callable[[], dict[str, object]]
+) -> None:
     """Add the health routes. The lower decorator serves, also HEAD; the upper one documents."""
 
     @api.get("/healthz", tags=["health"], summary="Whether the process is alive.")
@@ -130,12 +136,12 @@ def _add_health(api: FastAPI, front: Front, ready: Callable[[], bool]) -> None:
         responses=errors_of(NotReady, Stopping),
     )
     @api.api_route("/readyz", methods=["GET", "HEAD"], include_in_schema=False)
-    async def readyz() -> dict[str, str]:
+    async def readyz() -> dict[str, object]:
         if front.requests.stopping:
             raise Stopping
         if not ready():
             raise NotReady
-        return {"status": "ready"}
+        return {"status": "ready", **standing()}
 
 
 def _add_model(api: FastAPI, front: Front, route: Route) -> None:

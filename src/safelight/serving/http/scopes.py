@@ -19,6 +19,8 @@ ACCEPTED: dict[str, tuple[str, ...]] = {
     f"DELETE {_REQUEST}/record": (RATE,),
     **dict.fromkeys((f"GET {PAGES[name]}" for name in ("docs", "openapi", "models")), _DESCRIBED),
     f"GET {PAGES['metrics']}": (OPERATE,),
+    "POST /v1/model/sleep": (OPERATE,),
+    "POST /v1/model/wake": (OPERATE,),
 }
 
 # These need no key. The name of a stored image is a secret of its own.
