@@ -317,12 +317,12 @@ def test_it_sleeps_after_so_long_without_a_request_and_not_before() -> None:
         sleeper.left()
         clock.now = 239.0
         sleeper.tick()
-        assert sleeper.state == "awake"
+        assert sleeper.standing() == {}
 
         clock.now = 240.0
         sleeper.tick()
         sleeper.tick()
-        assert sleeper.state == "asleep"
+        assert sleeper.standing() == {"status": "asleep"}
         await sleeper.sleep()
         assert workers.stops == 1
 
