@@ -38,6 +38,7 @@ SafelightError
     ├── MissingExtra
     ├── MissingProgram
     ├── ModelNotFound
+    ├── ModelTooLarge
     ├── PortTaken
     ├── RecordsUnusable
     ├── ServiceFailed
@@ -425,6 +426,19 @@ class ModelNotFound(Unusable):
             f"The model {model[:100]!r} could not be loaded: {cause} "
             "Give a hub id, a demo such as demo-edit, or a folder with model_index.json or "
             "config.json."
+        )
+
+
+class ModelTooLarge(Unusable):
+    """The model's weights do not fit into the memory that its device has free."""
+
+    exit_code = 3
+
+    def __init__(self, model: str, needed: str, there_is: str, remedies: str) -> None:
+        super().__init__(
+            f"The model {model[:100]!r} does not fit: {needed}, and {there_is}. {remedies} "
+            "(SAFELIGHT_ATTENTION_SLICING and SAFELIGHT_VAE_TILING save memory while a request "
+            "runs, none of the weights.)"
         )
 
 

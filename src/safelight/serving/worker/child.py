@@ -20,6 +20,7 @@ from safelight.serving.gc import freeze_startup_objects
 from safelight.serving.wire import schema
 from safelight.serving.wire.protocol import Channel, Message
 from safelight.serving.worker.appraisal import Sampling
+from safelight.serving.worker.budget import check_budget
 from safelight.serving.worker.memory import Memory
 from safelight.serving.worker.worker import Worker
 from safelight.settings import load
@@ -77,7 +78,7 @@ def _in_background(name: str, target: Callable[[], None]) -> None:
 def _load(channel: Channel, order: schema.Load, on_loaded: Callable[[], None]) -> Worker | None:
     started = perf_counter()
     try:
-        backend = load_backend(order.model)
+        backend = load_backend(order.model, check_budget)
         route_library_loggers()
     except Unusable as error:
         channel.send(Message(schema.Unusable(str(error), error.exit_code)))
