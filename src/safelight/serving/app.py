@@ -99,28 +99,11 @@ class Service:
         self.engine = Batching(
             self.pool, self.meter, limit=lambda: self.governor.batch_limit(settings.batch_limit)
         )
-        self.sleeper = Sleeper(
-            self.pool,
-            self.meter,
-            start=self._start_pool,
-            hold=self.engine.hold,
-            after_seconds=settings.sleep_after_seconds,
-        )
+        self.sleeper = self._sleeper()
         self.failure: BaseException | None = None
         self._nvml = NvmlProbe(self.meter)
         self._sampler = _sampler(settings, self.meter, self._nvml)
-        self.front = Front(
-            settings,
-            waking(
-                assemble(self.engine, self.engine, self.governor, settings, self.meter),
-                self.sleeper,
-                self.meter,
-                limit=settings.queue_limit,
-            ),
-            served=lambda: self.pool.served,
-            taxonomy=load_taxonomy(settings.taxonomy),
-            meter=self.meter,
-        )
+        self.front = self._front()
         self.ratings = Ratings(self.meter, kept_seconds=settings.rating_retention_seconds)
         buckets = Buckets(settings.rate_limit_per_minute, self.meter)
         api = build_api(
@@ -139,6 +122,26 @@ class Service:
             model_endpoints=MODEL_ENDPOINTS,
         )
         self.app = _guarded(self.front.access.around_metrics(probed), settings)
+
+    def _sleeper(self) -> Sleeper:
+        return Sleeper(
+            self.pool,
+            self.meter,
+            start=self._start_pool,
+            hold=self.engine.hold,
+            after_seconds=self.settings.sleep_after_seconds,
+        )
+
+    def _front(self) -> Front:
+        settings, meter = self.settings, self.meter
+        handle = assemble(self.engine, self.engine, self.governor, settings, meter)
+        return Front(
+            settings,
+            waking(handle, self.sleeper, meter, limit=settings.queue_limit),
+            served=lambda: self.pool.served,
+            taxonomy=load_taxonomy(settings.taxonomy),
+            meter=meter,
+        )
 
     def run(self) -> None:
         """Serve until SIGTERM or Ctrl-C; then finish the running requests.
