@@ -13,6 +13,7 @@ SafelightError
 │   ├── UnsupportedTask          unsupported_task        404
 │   ├── UnknownRequest           not_found               404
 │   ├── IdempotencyConflict      request_id_conflict     409
+│   ├── CannotSleep              cannot_sleep            409
 │   ├── Unauthorized             unauthorized            401
 │   ├── Forbidden                forbidden               403
 │   └── ForeignPage              foreign_page            403
@@ -37,6 +38,7 @@ SafelightError
     ├── MissingExtra
     ├── MissingProgram
     ├── ModelNotFound
+    ├── ModelTooLarge
     ├── PortTaken
     ├── RecordsUnusable
     ├── ServiceFailed
@@ -172,6 +174,19 @@ class IdempotencyConflict(BadInput):
         super().__init__(
             "X-Request-Id is the id of another request of yours, with a different body or other "
             "parameters. Send a new id for a new request."
+        )
+
+
+class CannotSleep(BadInput):
+    """The model can only fall asleep when it is loaded and no request waits or runs."""
+
+    status = 409
+    reason = "cannot_sleep"
+
+    def __init__(self, why: str) -> None:
+        super().__init__(
+            f"{why} A model falls asleep only when it is loaded and idle. Retry later, or let it "
+            "sleep by itself (SAFELIGHT_SLEEP_AFTER_SECONDS)."
         )
 
 
@@ -411,6 +426,19 @@ class ModelNotFound(Unusable):
             f"The model {model[:100]!r} could not be loaded: {cause} "
             "Give a hub id, a demo such as demo-edit, or a folder with model_index.json or "
             "config.json."
+        )
+
+
+class ModelTooLarge(Unusable):
+    """The model's weights do not fit into the memory that its device has free."""
+
+    exit_code = 3
+
+    def __init__(self, model: str, needed: str, there_is: str, remedies: str) -> None:
+        super().__init__(
+            f"The model {model[:100]!r} does not fit: {needed}, and {there_is}. {remedies} "
+            "(SAFELIGHT_ATTENTION_SLICING and SAFELIGHT_VAE_TILING save memory while a request "
+            "runs, none of the weights.)"
         )
 
 

@@ -391,6 +391,19 @@ class Settings(BaseSettings):
         default=True,
         description="Take a model that fails these checks out of service, unless it is the last.",
     )
+    sleep_after_seconds: float = Field(
+        0.0,
+        ge=0,
+        le=86_400,
+        allow_inf_nan=False,
+        description="Time without a request after which the model leaves its device until the next "
+        "request; 0: never.",
+    )
+    operator_key: str = Field(
+        "",
+        repr=False,
+        description="API key that `safelight canary`, `sleep` and `wake` send; scope operate.",
+    )
     restart_limit: int = Field(
         5, ge=0, le=1000, description="Restarts in a row of one worker or service before giving up."
     )

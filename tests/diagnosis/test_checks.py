@@ -428,3 +428,25 @@ def test_advice_on_cudnn_is_given_for_a_gpu_by_nvidia_only() -> None:
 def test_other_causes_on_a_processor_name_no_gpu() -> None:
     assert "GPU" not in " ".join(slow_at_first(device="cpu").check.alternatives)
     assert "GPU" in " ".join(slow_at_first(device="cuda:0").check.alternatives)
+
+
+def test_a_model_that_sleeps_is_not_broken() -> None:
+    """No worker reads the torch probe, and the first request waits until the model is loaded."""
+    now: Facts = {
+        **ended(none=1.0),
+        key(c.REQUEST_SECONDS, SUM): [({}, 4.0)],
+        key(c.REQUEST_SECONDS, COUNT): [({}, 1.0)],
+        key(c.QUEUED_SECONDS, SUM): [({}, 3.0)],
+        key(c.DEVICE_SECONDS): [({"instance": "a:1"}, 0.1)],
+        key(c.WORKERS_READY): [({"instance": "a:1"}, 0.5)],
+        key(c.PROBE_TIMESTAMP, Statistic.LAST): [
+            ({"instance": "a:1", "probe": "torch"}, 1e9 - 900)
+        ],
+    }
+    assert {"device_starved", "monitoring_gap"} <= set(warnings(now))
+
+    asleep: Facts = {**now, key(c.MODEL_ASLEEP, Statistic.MAX): [({"instance": "a:1"}, 1.0)]}
+    assert warnings(asleep) == []
+    host = [({"instance": "a:1", "probe": "host"}, 1e9 - 900)]
+    other: Facts = {**asleep, key(c.PROBE_TIMESTAMP, Statistic.LAST): host}
+    assert "monitoring_gap" in warnings(other)

@@ -34,6 +34,7 @@ from safelight.metrics.catalog import (
     IN_FLIGHT,
     INFERENCE_SECONDS,
     LOG_LINES_LOST,
+    MODEL_ASLEEP,
     NOTIFICATIONS,
     OUTCOMES,
     OUTPUT_INVALID,
@@ -453,10 +454,15 @@ CASES: dict[str, tuple[Case, ...]] = {
             at=11,
         ),
         "ModelRecompiles": _gauge(WARM_UPS, "0+0.41x900", "0+0.3x900", at=25),
-        # Quiet: another instance is ready; the first load.
+        # Quiet: another instance is ready; the first load; the model sleeps.
         "NoWorkerReady": (
             Case(_ready("1x5 0x900", "1x5 0x900"), _ready("1x5 0x900", "1x900"), at=11),
             Case(_ready("1x5 0x900"), _ready("0x20 1x900"), at=11),
+            Case(
+                (*_ready("1x5 0x900"), series(MODEL_ASLEEP.full_name(NAMESPACE), "0x900")),
+                (*_ready("1x5 0x900"), series(MODEL_ASLEEP.full_name(NAMESPACE), "0x5 1x900")),
+                at=11,
+            ),
             Case(
                 (*_ready("0x900"), series("process_start_time_seconds", "0x900")),
                 (*_ready("1x900"), series("process_start_time_seconds", "0x900")),

@@ -98,6 +98,7 @@ FACTS: tuple[Fact, ...] = (
     Fact(c.BATCH_LIMIT, (), (Statistic.VALUE, Statistic.LAST)),
     Fact(c.BATCH_SPEEDUP),
     Fact(c.WORKERS_READY, (), (Statistic.VALUE, Statistic.MIN)),
+    Fact(c.MODEL_ASLEEP, (), (Statistic.MAX,)),
     Fact(c.CIRCUIT_OPEN, (), (Statistic.MAX,)),
     Fact(c.VRAM_USED, (c.DEVICE,), (Statistic.MAX,)),
     Fact(c.VRAM_RESERVED, (c.DEVICE,), windows=_BOTH),

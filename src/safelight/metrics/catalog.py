@@ -342,6 +342,10 @@ KEY_REQUESTS = Metric(
 WORKERS_READY = Metric(
     "workers_ready", "Worker processes that have loaded the model.", Kind.GAUGE, Family.GOVERNANCE
 )
+MODEL_ASLEEP = Metric(
+    "model_asleep", "1 while the model sleeps: no worker runs until a request comes.",
+    Kind.GAUGE, Family.GOVERNANCE, across=Across.MAX,
+)
 WORKER_RESTARTS = Metric(
     "worker_restarts_total", "Worker processes replaced.",
     Kind.COUNTER, Family.GOVERNANCE, (RESTART,), series=len(RESTART.values or ()),

@@ -1,19 +1,23 @@
 """Load a model by its name. A separate API process never imports this module."""
 
 import logging
+from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
 from safelight.errors import MissingExtra, ModelNotFound
 from safelight.models.backend import Backend, ModelOrder
 from safelight.models.extras import FACTORY
-from safelight.models.source import source_of
+from safelight.models.source import Source, source_of
 
 
-def load_backend(order: ModelOrder) -> Backend:
+def load_backend(
+    order: ModelOrder, before: Callable[[ModelOrder, Source], None] = lambda *_: None
+) -> Backend:
     """Load a model, or call the factory `package.module:function`.
 
-    Raises ModelNotFound or MissingExtra.
+    `before` is called with the source of a model, and may refuse it. Raises ModelNotFound or
+    MissingExtra.
     """
     if FACTORY.fullmatch(order.model):
         return _from_factory(order)
@@ -26,6 +30,7 @@ def load_backend(order: ModelOrder) -> Backend:
         families = import_module("safelight.models.families")
     except ModuleNotFoundError as error:
         raise MissingExtra("models", error.name or "diffusers") from error
+    before(order, source)
     backend: Backend = families.load(order, source)
     return backend
 

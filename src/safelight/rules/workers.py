@@ -6,6 +6,7 @@ from dataclasses import replace
 from safelight.metrics.catalog import (
     GUIDANCE_OVERRIDDEN,
     INFERENCE_SECONDS,
+    MODEL_ASLEEP,
     PARAMETER,
     WORKER_RESTARTS,
     WORKERS_READY,
@@ -22,10 +23,12 @@ def _no_worker(queries: Queries, _: Thresholds) -> Alert:
     ready = queries.select(WORKERS_READY)
     started = queries.foreign("process_start_time_seconds")
     was_ready = f"max by (job) (max_over_time({ready}[1h])) > 0"
+    asleep = f"max by (job) ({queries.select(MODEL_ASLEEP)}) > 0"  # the next request wakes it
     should_be = f"time() - max by (job) ({started}) > {_LOAD_SECONDS}"
     return Alert(
         "NoWorkerReady",
-        f"sum by (job) ({ready}) == 0 and on (job) ({was_ready} or {should_be})",
+        f"sum by (job) ({ready}) == 0 and on (job) ({was_ready} or {should_be}) "
+        f"unless on (job) ({asleep})",
         for_seconds=300,
         severity="critical",
         scope=Scope.SERVICE,

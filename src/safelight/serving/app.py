@@ -8,20 +8,16 @@ from typing import Protocol
 import structlog
 from starlette.types import ASGIApp
 
-from safelight.errors import BadSetting
 from safelight.http_server.connections import Connections
 from safelight.http_server.server import listen, server_of
-from safelight.metrics.catalog import LOG_LINES_LOST, REQUEST_TIMEOUT
 from safelight.metrics.registry import Meter
 from safelight.models.backend import shown_name
 from safelight.models.extras import require_extras
-from safelight.origins import Origins, is_local
+from safelight.origins import Origins
 from safelight.probes.asgi import AsgiProbe
 from safelight.probes.guard import Guard
-from safelight.probes.host import HostProbe
 from safelight.probes.nvml import NvmlProbe
 from safelight.probes.pushing import push_metrics
-from safelight.probes.sampler import Sampler
 from safelight.quality.images import trust_measured_images
 from safelight.quality.instructions import load_taxonomy
 from safelight.records.config import store_config
@@ -32,25 +28,29 @@ from safelight.serving.canary.canary import Canary
 from safelight.serving.canary.routes import add_canary
 from safelight.serving.engine.batching import Batching
 from safelight.serving.engine.pool import Pool
+from safelight.serving.engine.sleeper import Sleeper
 from safelight.serving.gc import freeze_startup_objects, return_large_blocks
-from safelight.serving.http.access import has_keys
+from safelight.serving.http.access import check_exposure
 from safelight.serving.http.api import MODEL_ENDPOINTS, build_api
 from safelight.serving.http.feedback import Feedback
 from safelight.serving.http.front import Front
 from safelight.serving.http.middleware import ModelRoutes, with_cors, with_peers
 from safelight.serving.http.proxies import Proxies
+from safelight.serving.http.sleeping import add_sleeping
 from safelight.serving.job import Handler
+from safelight.serving.parts import governor_of, meter_of, sampler_of
 from safelight.serving.policies.admission import Bounds, Load, admission
 from safelight.serving.policies.breaker import breaker
 from safelight.serving.policies.deadline import deadline
-from safelight.serving.policies.degradation import Governor, degradation, signals
+from safelight.serving.policies.degradation import Governor, degradation
 from safelight.serving.policies.fairness import Queue, fairness
 from safelight.serving.policies.rates import Buckets
 from safelight.serving.policies.retry import retry
 from safelight.serving.policies.separation import separation
+from safelight.serving.policies.waking import waking
 from safelight.settings import Settings
-from safelight.telemetry.logs import configure_logging, lines_lost, log_sink
-from safelight.telemetry.meter import assessment_sink, metrics_sink, service_meter
+from safelight.telemetry.logs import configure_logging, log_sink
+from safelight.telemetry.meter import assessment_sink, metrics_sink
 from safelight.telemetry.record import Record, Sink
 from safelight.telemetry.refusals import Refusals
 from safelight.telemetry.traces import Traces
@@ -89,26 +89,21 @@ class Service:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.meter = _meter(settings)
+        self.meter = meter_of(settings)
         plan = store_config(settings)
         self.store = Store(plan, self.meter, RecorderProcess(plan)) if plan else None
         self.traces = Traces(settings, self.meter, model=shown_name(settings.model))
         storing = (self.store.assess,) if self.store is not None else ()
         self.pool = Pool(settings, self.meter, assessors=(assessment_sink(self.meter), *storing))
-        self.governor = _governor(settings, self.meter, self.pool)
+        self.governor = governor_of(settings, self.meter, self.pool)
         self.engine = Batching(
             self.pool, self.meter, limit=lambda: self.governor.batch_limit(settings.batch_limit)
         )
+        self.sleeper = self._sleeper()
         self.failure: BaseException | None = None
         self._nvml = NvmlProbe(self.meter)
-        self._sampler = _sampler(settings, self.meter, self._nvml)
-        self.front = Front(
-            settings,
-            assemble(self.engine, self.engine, self.governor, settings, self.meter),
-            served=lambda: self.pool.served,
-            taxonomy=load_taxonomy(settings.taxonomy),
-            meter=self.meter,
-        )
+        self._sampler = sampler_of(settings, self.meter, self._nvml)
+        self.front = self._front()
         self.canary = Canary(self.engine, self.pool, settings, self.meter)
         self.ratings = Ratings(self.meter, kept_seconds=settings.rating_retention_seconds)
         buckets = Buckets(settings.rate_limit_per_minute, self.meter)
@@ -116,8 +111,11 @@ class Service:
             self.front,
             Feedback(self.ratings, self.store, buckets, self.traces),
             ready=self._is_ready,
-            standing=self.canary.standing,
-            operating=[lambda api: add_canary(api, self.canary, self.front.owner)],
+            standing=lambda: {**self.canary.standing(), **self.sleeper.standing()},
+            operating=[
+                lambda api: add_canary(api, self.canary, self.front.owner),
+                lambda api: add_sleeping(api, self.front, self.sleeper),
+            ],
             lifespan=lambda _api: self._lifespan(),
         )
         routes = self.front.access.around_pages(ModelRoutes(api, MODEL_ENDPOINTS))
@@ -129,6 +127,26 @@ class Service:
         )
         self.app = _guarded(self.front.access.around_metrics(probed), settings)
 
+    def _sleeper(self) -> Sleeper:
+        return Sleeper(
+            self.pool,
+            self.meter,
+            start=self._start_pool,
+            hold=self.engine.hold,
+            after_seconds=self.settings.sleep_after_seconds,
+        )
+
+    def _front(self) -> Front:
+        settings, meter = self.settings, self.meter
+        handle = assemble(self.engine, self.engine, self.governor, settings, meter)
+        return Front(
+            settings,
+            waking(handle, self.sleeper, meter, limit=settings.queue_limit),
+            served=lambda: self.pool.served,
+            taxonomy=load_taxonomy(settings.taxonomy),
+            meter=meter,
+        )
+
     def run(self) -> None:
         """Serve until SIGTERM or Ctrl-C; then finish the running requests.
 
@@ -138,7 +156,7 @@ class Service:
         trust_measured_images()
         settings = self.settings
         require_extras(settings)
-        _check_exposure(settings)
+        check_exposure(settings)
         self._certificate = Certificate.of(settings)
         self._server = server_of(
             self.app,
@@ -172,7 +190,7 @@ class Service:
         self._sampler.start()
         if self.store is not None:
             self.store.start()
-        self.pool.start(self.engine.receive).add_done_callback(self._on_pool_end)
+        self._start_pool()
         own = (("governor", self._govern()), ("canary", self.canary.run()))
         tasks = [asyncio.create_task(work, name=f"safelight-{name}") for name, work in own]
         stop_pushing = push_metrics(self.meter, self.settings)
@@ -182,6 +200,7 @@ class Service:
         finally:
             for task in tasks:
                 task.cancel()
+            await self.sleeper.stop()
             await self.pool.stop()
             stops = [self.traces.stop, *([self.store.stop] if self.store is not None else [])]
             await asyncio.gather(*map(asyncio.to_thread, stops))
@@ -196,11 +215,17 @@ class Service:
             await asyncio.sleep(_GOVERN_SECONDS)
             with guard:
                 self.governor.update(self._readings())
+                self.sleeper.tick()
+
+    def _start_pool(self) -> "asyncio.Task[None]":
+        keeper = self.pool.start(self.engine.receive)
+        keeper.add_done_callback(self._on_pool_end)
+        return keeper
 
     def _is_ready(self) -> bool:
         """Return whether a worker can serve. Raises NotReady if the canary took it out."""
         self.canary.admit()
-        return self.pool.ready
+        return self.pool.ready or self.sleeper.takes_requests
 
     def _readings(self) -> dict[str, float]:
         self.engine.update_metrics()
@@ -213,6 +238,8 @@ class Service:
 
     def _on_pool_end(self, keeper: "asyncio.Task[None]") -> None:
         """Stop the service if no worker can ever serve; `run` raises the reason."""
+        if self.sleeper.state != "awake":
+            return  # a model that could not be woken sleeps on
         if not keeper.cancelled() and keeper.exception() is not None:
             self.failure = keeper.exception()
             self._server.should_exit = True
@@ -249,41 +276,3 @@ def serve(settings: Settings) -> None:
     """Run the service until SIGTERM or Ctrl-C. Raises Unusable."""
     configure_logging(settings.log_format, settings)
     Service(settings).run()
-
-
-def _meter(settings: Settings) -> Meter:
-    meter = service_meter(settings.namespace, settings.gpu_hour_price)
-    meter.before_expose(lambda: meter.set_total(LOG_LINES_LOST, value=float(lines_lost())))
-    meter.set(REQUEST_TIMEOUT, value=settings.request_timeout_seconds)
-    return meter
-
-
-def _sampler(settings: Settings, meter: Meter, nvml: NvmlProbe) -> Sampler:
-    sampler = Sampler(meter)
-    sampler.every(settings.gpu_interval_seconds, "nvml", nvml.read)
-    sampler.every(settings.host_interval_seconds, "host", HostProbe(meter).read)
-    return sampler
-
-
-def _governor(settings: Settings, meter: Meter, pool: Pool) -> Governor:
-    watched = signals(
-        settings.vram_limit_ratio, settings.latency_limit_seconds, settings.backlog_limit_ratio
-    )
-    governor = Governor(
-        watched,
-        meter,
-        dwell_seconds=settings.degradation_dwell_seconds,
-        max_level=settings.degradation_limit,
-        pinned=settings.degradation_level,
-    )
-    governor.multiple = lambda: pool.served.multiple
-    return governor
-
-
-def _check_exposure(settings: Settings) -> None:
-    """Raise BadSetting if the service is exposed without keys or `allow_anonymous`."""
-    if not (is_local(settings.host) or has_keys(settings) or settings.allow_anonymous):
-        raise BadSetting(
-            f"Anyone who reaches {settings.host} could use the model. Set SAFELIGHT_API_KEYS "
-            "(`safelight key` makes one), or allow it with --allow-anonymous."
-        )

@@ -125,10 +125,12 @@ class Execution(Protocol):
 class Control:
     """Stops a job from outside: its caller, its deadline, or the end of the service.
 
-    `turn` is the job's place among those of all callers; fairness sets it.
+    `turn` is the job's place among those of all callers; fairness sets it. A job that has `aged`
+    comes before the others of its turn.
     """
 
     turn: int = 0
+    aged: bool = False
     stopped: SafelightError | None = None
     execution: Execution | None = None
 
@@ -193,7 +195,8 @@ class Job:
     @property
     def rank(self) -> int:
         """Return the place in the order of jobs: by turn, then by priority; the first is 0."""
-        return self.control.turn * len(PRIORITIES) + PRIORITIES.index(self.priority)
+        first = self.control.turn * len(PRIORITIES)
+        return first - 1 if self.control.aged else first + PRIORITIES.index(self.priority)
 
     @property
     def task(self) -> Literal["edit", "generate", "predict"]:

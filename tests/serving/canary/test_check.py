@@ -10,7 +10,8 @@ from safelight.guard.golden import ENROL_RUNS
 from safelight.guard.verdicts import GOOD_RUNS, State
 from safelight.metrics.registry import parse
 from safelight.serving.app import Service
-from safelight.serving.canary.check import Check, Seen
+from safelight.serving.canary.check import Check
+from safelight.serving.canary.runs import Seen
 from tests.serving.canary.breaking import KINDS, LOADED, STEP_SECONDS
 from tests.serving.running import client, edit, engine, eventually
 
@@ -26,7 +27,7 @@ def a_check(service: Service, folder: Path, **changes: Any) -> tuple[Check, list
     check = Check(
         service.pool.workers[0],
         service.engine,
-        lambda: service.pool.served,
+        service.pool,
         service.settings.model_copy(update=chosen),
         tell=lambda _check, each: seen.append(each),
     )

@@ -173,6 +173,37 @@ async def test_a_job_that_is_late_because_others_overtook_it_makes_admission_car
         await asyncio.gather(waiting, high, busy)
 
 
+async def test_admission_forgets_a_delay_that_no_job_shows_any_more() -> None:
+    """It refuses what would show that the factor is too high by now."""
+    async with engine() as service:
+        job = a_job()
+        for _ in range(20):
+            service.engine._delay(3.0)
+        assert service.engine.caution(job) > 2.9
+
+        service.engine._delay_at -= 120  # two minutes pass
+        assert service.engine.caution(job) < 2.01
+        service.engine._delay_at -= 600
+        assert service.engine.caution(job) < 1.05
+
+
+async def test_a_low_job_ages_in_the_engine_too() -> None:
+    async with engine(batch_limit=1) as service:
+        busy = await held(service)
+        now = asyncio.get_running_loop().time()
+        low = a_job("low", priority="low", deadline=now + 50, steps=15)
+        high = [a_job(str(n), priority="high", deadline=now + 60, steps=15) for n in range(5)]
+        running = asyncio.create_task(gather(service, high[0], low, *high[1:]))
+        await eventually(lambda: len(service.engine._backlog) == 5)  # the worker has the first
+        assert max(service.engine._backlog).job is low
+
+        max(service.engine._backlog).arrived_at = now - 100
+        service.engine.update_metrics()
+        assert min(service.engine._backlog).job is low
+        await asyncio.gather(running, busy)
+        await at_rest(service)
+
+
 async def test_a_batch_that_does_not_fit_is_split_and_the_cap_stays_low() -> None:
     async with engine() as service:
         taught(service, a_job())

@@ -1,13 +1,21 @@
 """What a batch costs, as learned."""
 
 import random
+from itertools import pairwise
 
 import numpy
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from safelight.serving.engine.curve import _FORGET, _KEY_LIMIT, Curve, Curves
+from safelight.serving.engine.curve import (
+    _FORGET,
+    _KEY_LIMIT,
+    _RETRY_AFTER,
+    _RETRY_AFTER_LIMIT,
+    Curve,
+    Curves,
+)
 
 SECONDS = st.floats(0.01, 10)
 
@@ -178,7 +186,7 @@ def test_where_no_batch_is_allowed_one_is_made_at_a_time(most: int) -> None:
     assert line(10, 1).cap(most) == 1
 
 
-def test_a_size_that_did_not_fit_is_not_tried_again() -> None:
+def test_a_size_that_did_not_fit_is_not_used_at_first() -> None:
     curve = line(10, 1)
     assert curve.cap(16) == 16
 
@@ -193,14 +201,61 @@ def test_a_size_that_did_not_fit_is_not_tried_again() -> None:
     assert curve.cap(16) == 1
 
 
-def test_a_memory_limit_holds_even_if_larger_batches_would_pay() -> None:
-    curve = Curve()
-    curve.lower(2)
-    for _ in range(100):
-        curve.add(2, 10.0)
-        curve.add(1, 9.9)
+def served(curve: Curve, most: int, fits: int, batches: int) -> list[int]:
+    """Have a device serve batches as large as the curve says; those above `fits` are split."""
+    failed = []
+    for batch in range(batches):
+        n = curve.cap(most)
+        if n > fits:
+            failed.append(batch)
+            curve.lower(n // 2)
+            n //= 2
+        curve.add(n, 10 + 0.01 * n)
+    return failed
 
-    assert curve.cap(64) == 2
+
+def test_after_one_failure_twice_the_size_is_tried_again_and_kept_if_it_fits() -> None:
+    curve = line(10, 0.01)
+    curve.lower(4)
+
+    assert served(curve, 32, 32, _RETRY_AFTER) == []
+    assert curve.cap(32) == 8  # now it is tried
+    curve.add(8, 10.08)
+    assert curve.cap(32) == 8
+    served(curve, 32, 32, 3 * _RETRY_AFTER)
+    assert curve.cap(32) == 32
+
+
+def test_each_try_that_fails_makes_the_next_one_wait_twice_as_long() -> None:
+    curve = line(10, 0.01)
+    failed = served(curve, 16, 8, 20 * _RETRY_AFTER)
+
+    waits = [later - sooner for sooner, later in pairwise(failed)]
+    assert waits == [_RETRY_AFTER * 2**n for n in range(len(waits))]
+    assert len(waits) >= 3
+    assert curve.limit == 8
+
+
+def test_tries_cost_at_most_a_few_batches_in_many_thousands() -> None:
+    failed = served(line(10, 0.01), 16, 8, 10 * _RETRY_AFTER_LIMIT)
+
+    assert len(failed) <= 20
+    assert failed[-1] > 8 * _RETRY_AFTER_LIMIT  # and they never stop
+
+
+def test_a_second_batch_of_the_old_size_is_no_failed_try() -> None:
+    curve = line(10, 0.01)
+    for _ in range(3):  # they were sent before the first of them failed
+        curve.lower(4)
+    assert served(curve, 32, 32, _RETRY_AFTER) == []
+    assert curve.cap(32) == 8
+
+
+def test_a_batch_that_is_split_twice_lowers_the_limit_twice() -> None:
+    curve = line(10, 0.01)
+    curve.lower(8)
+    curve.lower(4)
+    assert curve.cap(32) == 4
 
 
 def test_the_speedup_is_against_one_at_a_time() -> None:

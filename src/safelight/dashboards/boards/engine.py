@@ -33,6 +33,7 @@ from safelight.metrics.catalog import (
     IMAGES,
     KEY_REQUESTS,
     LAST_SUCCESS,
+    MODEL_ASLEEP,
     MODEL_INFO,
     QUEUED_WORK,
     REJECTED,
@@ -181,9 +182,11 @@ def _workers() -> tuple[Panel, ...]:
         ),
         lines(
             "How many workers are ready?",
-            "Worker processes of each instance that have loaded the model.",
+            "Worker processes of each instance that have loaded the model. A model that sleeps has "
+            "none until the next request.",
             COUNT,
             Query(NOW.select(WORKERS_READY), by(INSTANCE)),
+            Query(f"{NOW.select(MODEL_ASLEEP)} > 0", f"{by(INSTANCE)} sleeps"),
             needs=SERVED,
         ),
         bars(

@@ -26,6 +26,7 @@ from safelight.metrics.catalog import (
     GPU_MEMORY_TOTAL,
     GPU_MEMORY_USED,
     HOST_CPU,
+    MODEL_ASLEEP,
     OUTCOMES,
     QUEUED_WORK,
     REQUEST_SECONDS,
@@ -114,10 +115,14 @@ def _workers() -> Panel:
     number = _number(
         "Are workers ready?",
         "Worker processes that have loaded the model: of all instances, and of the instance with "
-        "the fewest. Red: an instance serves no request.",
+        "the fewest, unless its model sleeps. Red: an instance serves no request.",
         COUNT,
         Query(f"sum({ready}) or sum({down})", "in all"),
-        Query(f"min({ready} or on (job, instance) {down})", "fewest of an instance"),
+        Query(
+            f"min(({ready} unless on (job, instance) {_NOW.select(MODEL_ASLEEP)} > 0) "
+            f"or on (job, instance) {down})",
+            "fewest of an instance",
+        ),
         limit=1,
         onward=ENGINE,
     )

@@ -18,6 +18,7 @@ from safelight.metrics.catalog import (
     IMAGE_SIZE,
     IMAGES,
     INSTRUCTION_TYPE,
+    MODEL_ASLEEP,
     QUEUED_SECONDS,
     REJECTED,
     REJECTION,
@@ -34,6 +35,7 @@ from safelight.rules.thresholds import DEFAULTS, Thresholds
 
 MIN_REQUESTS = 20  # in the window; no check judges fewer
 MIN_WAIT_SECONDS = 0.1  # a shorter queue wait does not matter
+_WOKEN_BUSY = 0.5  # a device that is less busy had no queue of its own
 ERROR_LIMIT = 1 - DEFAULTS.success_ratio  # default, for the formulas
 MAX_P_VALUE = 1e-4  # one week has about 2 000 windows
 _NOISE_FACTOR = 3  # a rise is this many times the noise
@@ -64,6 +66,12 @@ def growth(evidence: Evidence, measure: Measure) -> float | None:
     """Return the value now divided by the usual high value, or None if either is unknown."""
     now, then = measure(evidence.now), usual_high(evidence, measure)
     return now / then if now is not None and then else None
+
+
+def sleepers(evidence: Evidence) -> set[str]:
+    """Return the instances whose model slept in the window: it had no worker, and lacks none."""
+    slept = evidence.now.sums_by(INSTANCE, MODEL_ASLEEP, Statistic.MAX)
+    return {instance for instance, state in slept.items() if state > 0}
 
 
 def device_busy(reading: Reading, window: Window = Window.WHOLE) -> float | None:
@@ -99,8 +107,13 @@ def refused_share(reading: Reading) -> float:
 
 
 def queue_hurts(evidence: Evidence, limit: float) -> bool:
-    """Return True if the share of queueing reaches the limit and callers can notice the wait."""
+    """Return True if the share of queueing reaches the limit and callers can notice the wait.
+
+    A wait for a model that slept, on a device that is mostly idle, is no queue.
+    """
     part, latency = queue_share(evidence.now), mean_latency(evidence.now)
+    if sleepers(evidence) and (peak_device_busy(evidence) or 0.0) < _WOKEN_BUSY:
+        return False
     return bool(part and latency and part >= limit and part * latency >= MIN_WAIT_SECONDS)
 
 

@@ -10,6 +10,7 @@ from safelight.diagnosis.checks.common import (
     peak_device_busy,
     queue_share,
     refused_share,
+    sleepers,
     usual_high,
 )
 from safelight.diagnosis.confidence import confidence_of
@@ -119,6 +120,8 @@ def _device_starved(evidence: Evidence) -> Iterator[Sign]:
         return
     short = latency < _MIN_LATENCY_SECONDS
     if part < _HELD or busy > _STARVED_IDLE or short or _is_bursty(evidence.now):
+        return
+    if sleepers(evidence):  # the first request waits until the model is loaded
         return
     yield Sign(
         Severity.WARNING,
@@ -236,7 +239,7 @@ STAGE_CHECKS = (
         f"requests spend >= {percent(_HELD)} of their latency in the queue, the device is busy "
         f"<= {percent(_STARVED_IDLE)} of the time, the mean latency is "
         f">= {duration(_MIN_LATENCY_SECONDS)}, no request is refused, and the longest queue is "
-        f"<= {_BURST} times the mean one (at least {_MIN_QUEUE:g}). Needs "
+        f"<= {_BURST} times the mean one (at least {_MIN_QUEUE:g}), and no model slept. Needs "
         f">= {MIN_REQUESTS} requests",
         (
             "Look for a worker that loads, hangs or died (workers_ready, worker_restarts_total).",

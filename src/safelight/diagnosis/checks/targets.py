@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from safelight.diagnosis.checks.common import events
+from safelight.diagnosis.checks.common import events, sleepers
 from safelight.diagnosis.confidence import confidence_of
 from safelight.diagnosis.evidence import Evidence
 from safelight.diagnosis.finding import Check, Exhibit, Severity, Sign
@@ -14,6 +14,7 @@ from safelight.units import counted, duration, percent, share
 
 _DOWN, _FLAPPING, _CERTAINLY_DOWN = 0.15, 0.3, 0.6  # of the scrapes
 _LOST = 1
+_OF_WORKERS = "torch"  # the probe that reads nothing while a model sleeps
 
 
 def _gaps(evidence: Evidence) -> Iterator[Sign]:
@@ -62,11 +63,12 @@ def _gone(evidence: Evidence) -> Iterator[Sign]:
 
 
 def _stopped_probe(evidence: Evidence) -> Iterator[Sign]:
-    limit = evidence.limits.probe_silent_seconds
+    limit, asleep = evidence.limits.probe_silent_seconds, sleepers(evidence)
     late = [
         (evidence.at - when, labels)
         for labels, when in evidence.now.select(PROBE_TIMESTAMP, Statistic.LAST)
         if evidence.at - when > limit
+        and not (labels.get(PROBE.name) == _OF_WORKERS and labels.get(INSTANCE.name) in asleep)
     ]
     if not late:
         return

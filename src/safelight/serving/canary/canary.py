@@ -19,9 +19,10 @@ from safelight.metrics.catalog import (
 )
 from safelight.metrics.registry import Meter
 from safelight.probes.guard import Guard
-from safelight.serving.canary.check import Check, Engine, Seen
+from safelight.serving.canary.check import Check
 from safelight.serving.canary.gate import Gate
 from safelight.serving.canary.others import Others
+from safelight.serving.canary.runs import Engine, Seen
 from safelight.serving.engine.pool import Pool
 from safelight.settings import Settings
 
@@ -46,8 +47,7 @@ class Canary:
     ) -> None:
         self.is_on = settings.canary_seconds > 0
         self.checks = [
-            Check(worker, engine, lambda: pool.served, settings, tell=self._count)
-            for worker in pool.workers
+            Check(worker, engine, pool, settings, tell=self._count) for worker in pool.workers
         ]
         instance = secrets.token_hex(8)
         others = Others(settings, instance)

@@ -2,13 +2,11 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from time import perf_counter
-from typing import Protocol
 
 import structlog
 
-from safelight.errors import Cancelled, InvalidOutput, SafelightError, WorkerLost
+from safelight.errors import Cancelled, SafelightError, WorkerLost
 from safelight.guard.golden import ENROL_RUNS, Golden, Print, Run, difference, enrol
 from safelight.guard.turns import Turns
 from safelight.guard.verdicts import Deep, Health, State, step_limit
@@ -16,8 +14,10 @@ from safelight.models.backend import ModelInfo
 from safelight.serving.canary.enrolments import Enrolment, Enrolments, key_of
 from safelight.serving.canary.inputs import GoldenInput, golden_inputs
 from safelight.serving.canary.prints import print_of
+from safelight.serving.canary.runs import OVERTAKEN, Engine, Learning, Seen, failure
+from safelight.serving.engine.pool import Pool
 from safelight.serving.engine.worker_handle import WorkerHandle
-from safelight.serving.job import Job, Outcome, Served
+from safelight.serving.job import Job, Outcome
 from safelight.settings import Settings
 from safelight.telemetry.record import Exchange, new_id
 from safelight.telemetry.timeline import Timeline
@@ -26,34 +26,6 @@ _SHALLOW_SECONDS, _ANSWER_SECONDS = 5.0, 3.0
 _STALE = "it gives the output of another input"
 _ALIKE = "it gives the same output for two inputs"
 log = structlog.get_logger("safelight")
-OVERTAKEN = "overtaken"
-
-
-class Engine(Protocol):
-    """Runs a job on one worker."""
-
-    async def probe(self, worker: WorkerHandle, job: Job) -> Outcome:
-        """Run the canary's job. Raises Cancelled if requests need the worker."""
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """One run, for the metrics and the operator. `drift` is a share of the limit, if known."""
-
-    depth: str
-    verdict: str
-    seconds: float | None = None
-    drift: float | None = None
-
-
-@dataclass(slots=True)
-class _Learning:
-    """The runs of an enrolment that has begun, by the names of their inputs."""
-
-    runs: dict[str, list[Run]] = field(default_factory=dict)
-
-    def number(self) -> int:
-        return sum(map(len, self.runs.values()))
 
 
 class Check:
@@ -63,7 +35,7 @@ class Check:
         self,
         worker: WorkerHandle,
         engine: Engine,
-        served: Callable[[], Served],
+        pool: Pool,
         settings: Settings,
         *,
         tell: Callable[["Check", Seen], None] = lambda _check, _seen: None,
@@ -75,7 +47,7 @@ class Check:
         self.last: Seen | None = None
         self.was_replaced = False
         self._engine = engine
-        self._served = served
+        self._pool = pool
         self._settings = settings
         self._tell = tell
         self._clock = clock
@@ -83,7 +55,7 @@ class Check:
         self._turns = Turns(settings.canary_seconds, settings.canary_ratio)
         self._inputs: Sequence[GoldenInput] = ()
         self._place = 0
-        self._learning: _Learning | None = None
+        self._learning: Learning | None = None
         self._info: ModelInfo | None = None
         self._pinged_at = float("-inf")
         self._wanted = 0
@@ -102,7 +74,7 @@ class Check:
     def want(self, *, enrolling: bool = False) -> None:
         """Ask for a run of each input now, or for a new enrolment."""
         if enrolling:
-            self._learning, self.enrolment = _Learning(), None
+            self._learning, self.enrolment = Learning(), None
             self.health = Health()
         else:
             self._wanted = len(self._inputs) or 1
@@ -127,11 +99,11 @@ class Check:
 
     def _loaded(self, info: ModelInfo) -> None:
         """Find the golden outputs of a model that was just loaded."""
-        self._inputs = golden_inputs(self._served(), self._settings.step_limit)
+        self._inputs = golden_inputs(self._pool.served, self._settings.step_limit)
         self._info = info
         self.health.forget()
         self.enrolment = self._enrolments.read(self._key())
-        self._learning = None if self.enrolment else _Learning()
+        self._learning = None if self.enrolment else Learning()
         self._wanted = len(self._inputs)
         if self.enrolment and self.enrolment.fingerprint != info.fingerprint:
             log.warning("the model's weights are not those that were enrolled", **self._where())
@@ -181,12 +153,15 @@ class Check:
             return  # counted already; what it answers after that does not count
         try:
             output = print_of(task.result())
-        except Cancelled:
+        except (Cancelled, WorkerLost) as error:
+            if isinstance(error, WorkerLost) and not self._pool.is_stopping:
+                self._judge(Deep(State.DEAD, "the worker was lost"), spent)
+                return
             self._turns.spend(self._clock(), spent, ran=False)
             self._note(Seen("deep", OVERTAKEN))
             return
         except SafelightError as error:
-            self._judge(_failure(error), spent)
+            self._judge(failure(error), spent)
             return
         self._place += 1
         if self._learning is not None:
@@ -225,7 +200,7 @@ class Check:
         job.probe = True
         return job
 
-    def _learn(self, learning: _Learning, run: Run) -> None:
+    def _learn(self, learning: Learning, run: Run) -> None:
         """Add a run to the enrolment, and end it when there are enough."""
         name = self._inputs[(self._place - 1) % len(self._inputs)].name
         learning.runs.setdefault(name, []).append(run)
@@ -236,7 +211,7 @@ class Check:
         goldens = {name: enrol(runs) for name, runs in learning.runs.items()}
         outputs = [golden.output for golden in goldens.values()]
         if len(outputs) > 1 and difference(outputs[0], outputs[1]) == 0:
-            self._learning = _Learning()
+            self._learning = Learning()
             self._judge(Deep(State.WRONG, _ALIKE), 0.0)
             return
         assert self._info is not None
@@ -297,11 +272,3 @@ class Check:
         if seen.depth == "deep" and seen.verdict != OVERTAKEN:
             self.last = seen
         self._tell(self, seen)
-
-
-def _failure(error: SafelightError) -> Deep:
-    """Return the result of a run that ended with an error."""
-    if isinstance(error, WorkerLost):
-        return Deep(State.DEAD, "the worker was lost")
-    what = str(error) if isinstance(error, InvalidOutput) else f"it failed: {error.reason}"
-    return Deep(State.WRONG, what)

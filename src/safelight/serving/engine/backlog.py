@@ -21,6 +21,7 @@ class Backlog:
         self._heaps: dict[Lane, list[QueueEntry]] = {}
         self._counts: Counter[tuple[Lane, int, float]] = Counter()
         self._length = 0
+        self.taken = 0  # entries that left it for a worker
 
     def __len__(self) -> int:
         return self._length
@@ -74,6 +75,7 @@ class Backlog:
                 entry.removed = True  # a later `remove` must not count it again
                 self._count(entry, -1)
                 entries.append(entry)
+        self.taken += len(entries)
         return entries
 
     def waiting(self, lane: Lane) -> int:

@@ -83,6 +83,10 @@ class Batching(Predicting):
         worker.send_probe(entry, jobs_message([entry], 1, (0.0, 0.0), loop.time()))
         return await entry.result
 
+    def hold(self, share: int) -> None:
+        """Count all devices as held from now on (1), or none (0)."""
+        self._ledger.hold(share)
+
     def schedule_dispatch(self) -> None:
         """Send jobs once all events that are due now have been handled."""
         if not self._scheduled:

@@ -21,6 +21,8 @@ _MIN_WEIGHT = 0.5  # observations of a size that are not forgotten
 _MILLION = 1e6
 _DOUBT_LIMIT = 1.0
 _EXPLORE_EVERY = 8  # every eighth batch may grow: what was learned may be wrong by now
+_RETRY_AFTER = 32  # batches until twice the size that fitted is tried again
+_RETRY_AFTER_LIMIT = 4096  # doubled up to this after each try that did not fit either
 
 
 class Line:
@@ -122,7 +124,18 @@ def _ratio(weight: float, mean: float, square: float, expected: float) -> float:
 class Curve:
     """The cost of the batches of one key: a line, and where the batches deviate from it."""
 
-    __slots__ = ("_cap", "_deviations", "_line", "_seen", "arrivals", "doubt", "largest", "limit")
+    __slots__ = (
+        "_cap",
+        "_deviations",
+        "_line",
+        "_pause",
+        "_retry_at",
+        "_seen",
+        "arrivals",
+        "doubt",
+        "largest",
+        "limit",
+    )
 
     def __init__(self) -> None:
         self._line = Line(_MIN_SPREAD)
@@ -132,7 +145,8 @@ class Curve:
         self.doubt = 0.0  # by which share batches sometimes take longer than predicted
         self.largest = 0
         self.arrivals = Rate()
-        self.limit: int | None = None
+        self.limit: int | None = None  # the largest batch that surely fits into memory
+        self._pause = self._retry_at = _RETRY_AFTER  # in batches
 
     def add(self, n: int, seconds: float) -> None:
         """Learn from a batch of n that took `seconds`."""
@@ -142,6 +156,9 @@ class Curve:
         self.largest = max(self.largest, n)
         self._seen += 1
         self._cap = 0, -1
+        if self.limit is not None and n > self.limit:  # it fits again
+            self.limit, self._pause = n, _RETRY_AFTER
+            self._retry_at = self._seen + self._pause
 
     def _update_doubt(self, ratio: float) -> None:
         self.doubt = conservative_mean(self.doubt, min(max(ratio - 1, 0.0), _DOUBT_LIMIT))
@@ -169,7 +186,7 @@ class Curve:
         The size doubles until that gains less than 5 % throughput. It is never more than twice the
         largest size that was tried, so that each increase is measured.
         """
-        limit = min(limit, self.limit or limit, 2 * max(1, self.largest))
+        limit = min(limit, self._fitting(limit), 2 * max(1, self.largest))
         if self._cap[1] != limit:
             self._cap = self._largest_that_pays(limit), limit
         return self._cap[0]
@@ -188,9 +205,23 @@ class Curve:
         """Return the throughput in batches of n, relative to batches of one."""
         return n * self.seconds(1) / self.seconds(n) if self.seconds(n) > 0 else 1.0
 
+    def _fitting(self, limit: int) -> int:
+        """Return how many jobs may fit into memory: now and then, twice as many as surely do."""
+        if self.limit is None:
+            return limit
+        return 2 * self.limit if self._seen >= self._retry_at else self.limit
+
     def lower(self, limit: int) -> None:
-        """Never use more than `limit` again: a larger batch did not fit into memory."""
-        self.limit = max(1, min(limit, self.limit or limit))
+        """Use at most `limit` for a while: a larger batch did not fit into memory.
+
+        Twice as many are tried after 32 batches. Each try that fails doubles that number.
+        """
+        limit = max(1, limit)
+        if self.limit is not None and limit >= self.limit and self._seen >= self._retry_at:
+            self._pause = min(2 * self._pause, _RETRY_AFTER_LIMIT)
+        self.limit = min(limit, self.limit or limit)
+        self._retry_at = self._seen + self._pause
+        self._cap = 0, -1
 
 
 class Curves:

@@ -14,7 +14,7 @@ from safelight.telemetry.device_time import count_device_time, count_good_output
 class Ledger:
     """Counts device seconds in the meter, and in the requests that they were spent for.
 
-    From its creation on, it also counts the time of all `devices`, busy or idle.
+    From its creation on, it also counts the time of all `devices`, busy or idle, while held.
     """
 
     def __init__(
@@ -23,13 +23,21 @@ class Ledger:
         self._meter = meter
         self._devices = devices
         self._clock = clock
-        self._started = clock()
+        self._held, self._since = 0.0, clock()
+        self._share = 1
         meter.start_at_zero(DEVICE_SECONDS, DEVICE_HELD_SECONDS)
         meter.before_expose(self._count_held)
 
     def _count_held(self) -> None:
-        held = self._devices * (self._clock() - self._started)
-        self._meter.set_total(DEVICE_HELD_SECONDS, value=held)
+        now = self._clock()
+        self._held += self._devices * (now - self._since) * self._share
+        self._since = now
+        self._meter.set_total(DEVICE_HELD_SECONDS, value=self._held)
+
+    def hold(self, share: int) -> None:
+        """Count all devices as held from now on (1), or none (0): the model sleeps."""
+        self._count_held()
+        self._share = share
 
     def add(self, use: str, entry: QueueEntry, seconds: float) -> None:
         """Count seconds that a job took, for `use`: one of the values of catalog.USE."""

@@ -73,6 +73,7 @@ class Pool:
         self._given_up: set[int] = set()
         self._cpu_at_once = _cpu_at_once(settings.devices)
         self.was_ready = False
+        self.loaded = asyncio.Event()  # since the last start
         self.served = Served()
         self.vram_ratio = 0.0
         meter.start_at_zero(WORKER_RESTARTS)
@@ -82,6 +83,11 @@ class Pool:
     def ready(self) -> bool:
         """Return whether a worker can serve now."""
         return any(worker.ready and not worker.is_out for worker in self.workers)
+
+    @property
+    def is_stopping(self) -> bool:
+        """Return whether workers that end now were told to."""
+        return self._stopping
 
     @property
     def pids(self) -> list[int]:
@@ -118,8 +124,10 @@ class Pool:
     def start(self, job_sink: JobSink | None = None) -> "asyncio.Task[None]":
         """Start all workers. The task fails with Unusable if none of them can ever serve.
 
-        `job_sink` receives the events about jobs.
+        `job_sink` receives the events about jobs. Workers that were stopped can start again.
         """
+        self._stopping = False
+        self._given_up.clear()
         if job_sink is not None:
             self._job_sink = job_sink
         self._keeper = asyncio.create_task(self._keep(), name="safelight-pool")
@@ -127,11 +135,13 @@ class Pool:
 
     async def stop(self) -> None:
         """End the workers and do not replace them."""
-        self._stopping = True
+        self._stopping, self.was_ready = True, False
+        self.loaded.clear()
         if self._keeper is not None:
             self._keeper.cancel()
             with suppress(asyncio.CancelledError, Unusable):
                 await self._keeper
+        self._meter.forget(PROBE_TIMESTAMP, "torch")  # it reads nothing until they start again
 
     async def _keep(self) -> None:
         tasks = [asyncio.create_task(worker.keep()) for worker in self.workers]
@@ -177,6 +187,7 @@ class Pool:
         self._meter.set(MODEL_WEIGHTS, value=info.weights_bytes)
         self._meter.set(WORKERS_READY, value=self.ready_count())
         self.was_ready = True
+        self.loaded.set()
         self.served = Served(event.ready.task, info.side, info.multiple, info.defaults)
         fields = {"safelight.model": info.as_dict(), "event.duration": round(seconds * 1e9)}
         log.info("model loaded", **fields)

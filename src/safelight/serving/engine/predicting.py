@@ -8,6 +8,7 @@ from math import inf
 
 from safelight.metrics.catalog import QUEUE_DEPTH, QUEUE_OLDEST, QUEUED_WORK
 from safelight.metrics.registry import Meter
+from safelight.serving.engine.aging import Aging
 from safelight.serving.engine.backlog import Backlog
 from safelight.serving.engine.curve import Curves
 from safelight.serving.engine.plan import Pace, end
@@ -17,6 +18,7 @@ from safelight.serving.job import PRIORITIES, Job, Key, Priority
 from safelight.serving.statistics import conservative_mean
 
 _DELAY_FACTOR_LIMIT = 3.0
+_DELAY_HALF_SECONDS = 120.0  # without jobs that show it, half of a delay is forgotten in this time
 _PLANNED_BATCHES = 8  # of a job's key before it: with more, they are not planned one by one
 
 
@@ -27,11 +29,12 @@ class Predicting:
         self._pool = pool
         self._limit = limit
         self._backlog = Backlog()
+        self._aging = Aging(self._backlog)
         self.curves = Curves()
         self._oldest_seconds = 0.0
         self._queued_work_seconds = dict.fromkeys(PRIORITIES, 0.0)
         self.delivery_seconds = 0.0  # from the end of a batch to its answers
-        self._delay_factor = 1.0  # how much longer than predicted jobs take
+        self._delay_factor, self._delay_at = 1.0, 0.0  # how much longer than predicted jobs took
         meter.child(QUEUE_DEPTH).set_function(lambda: self.waiting)
         # As of the last `update_metrics`: a scrape's thread must not walk the entries.
         meter.child(QUEUE_OLDEST).set_function(lambda: self._oldest_seconds if self.waiting else 0)
@@ -54,8 +57,12 @@ class Predicting:
         return self._seconds_ahead()
 
     def update_metrics(self) -> None:
-        """Update the gauges of queued work and of the oldest job; called once a second."""
+        """Update the gauges of queued work and of the oldest job; called once a second.
+
+        Let old jobs overtake.
+        """
         now = asyncio.get_running_loop().time()
+        self._aging.update(now)
         arrivals = (entry.arrived_at for entry in chain(self._backlog, self._staged()))
         self._oldest_seconds = now - min(arrivals, default=now)
         before = 0.0
@@ -156,7 +163,7 @@ class Predicting:
         next, because it has no other job.
         """
         is_next = job.callers > 1 and job.own == 1
-        return (1.0 if is_next else self._delay_factor) * (1 + self.curves.of(job.key).doubt)
+        return (1.0 if is_next else self._delay_now()) * (1 + self.curves.of(job.key).doubt)
 
     def reorder(self) -> None:
         """Order the waiting jobs again: their turns have changed."""
@@ -176,13 +183,19 @@ class Predicting:
 
     def _delay(self, ratio: float) -> None:
         ratio = min(max(ratio, 1.0), _DELAY_FACTOR_LIMIT)
-        self._delay_factor = conservative_mean(self._delay_factor, ratio)
+        self._delay_factor = conservative_mean(self._delay_now(), ratio)
+        self._delay_at = asyncio.get_running_loop().time()
+
+    def _delay_now(self) -> float:
+        """Return the factor. It falls with time: what it refuses cannot show that it is wrong."""
+        age = asyncio.get_running_loop().time() - self._delay_at
+        return float(1 + (self._delay_factor - 1) * 0.5 ** (age / _DELAY_HALF_SECONDS))
 
     def _late(self, entry: QueueEntry) -> None:
         """Learn from a job that is late because jobs that came later were more urgent."""
         held = (e for worker in self._pool.workers for e in worker.outstanding.values())
         if any(e.number > entry.number and e < entry for e in chain(held, self._backlog)):
-            self._delay(self._delay_factor + 1)
+            self._delay(self._delay_now() + 1)
 
     def _seconds_ahead(self, rank: float = inf, priority: float = inf) -> float:
         """Return the time until jobs at workers, and those waiting up to a rank, are done."""

@@ -197,6 +197,8 @@ class WorkerHandle(Probed):
 
     def _refused(self, content: schema.Unusable) -> None:
         """End the handle if the model cannot be loaded and never was."""
+        if self._was_ready:
+            log.error("model not loaded", **{"error.message": content.detail})
         if self._was_ready or self._ended is None or self._ended.done():
             return
         error = Unusable(content.detail)
@@ -210,7 +212,7 @@ class WorkerHandle(Probed):
 
         Raises Unusable if the model cannot be loaded.
         """
-        failures = 0
+        failures, self._was_ready = 0, False
         while True:
             started_at, self._loss_reason, was_ready = _now(), "died", False
             connection = None

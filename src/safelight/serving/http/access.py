@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from safelight.errors import BadSetting, Forbidden, SafelightError
 from safelight.metrics.catalog import KEY_REQUESTS
 from safelight.metrics.registry import Meter
+from safelight.origins import is_local
 from safelight.serving.http.key_file import KeyFile
 from safelight.serving.http.keys import Key, Keys, read
 from safelight.serving.http.problems import on_safelight_error
@@ -100,6 +101,15 @@ class _Protected:
 def has_keys(settings: Settings) -> bool:
     """Return whether callers need a key."""
     return bool(settings.api_keys or settings.api_keys_file)
+
+
+def check_exposure(settings: Settings) -> None:
+    """Raise BadSetting if the service is exposed without keys or `allow_anonymous`."""
+    if not (is_local(settings.host) or has_keys(settings) or settings.allow_anonymous):
+        raise BadSetting(
+            f"Anyone who reaches {settings.host} could use the model. Set SAFELIGHT_API_KEYS "
+            "(`safelight key` makes one), or allow it with --allow-anonymous."
+        )
 
 
 def protected_pages(settings: Settings) -> frozenset[str]:

@@ -22,6 +22,8 @@ ACCEPTED: dict[str, tuple[str, ...]] = {
     "GET /v1/model/canary": (OPERATE, VIEW),
     "POST /v1/model/canary": (OPERATE,),
     "POST /v1/model/canary/enrol": (OPERATE,),
+    "POST /v1/model/sleep": (OPERATE,),
+    "POST /v1/model/wake": (OPERATE,),
 }
 
 # These need no key. The name of a stored image is a secret of its own.

@@ -1,8 +1,10 @@
 """The degradation ladder: under load, reduce batches, queue, steps and size one by one.
 
 Level n means that the first n rungs are active. A signal above its limit activates the next rung; a
-signal well below it deactivates the last one. The level changes at most once per dwell time. Each
-signal has a maximum level: slow batches never cost a caller steps or size.
+signal that stays well below it deactivates the last one. The level rises at most once per dwell
+time. It falls with patience: each fall that had to be undone doubles the calm time that the next
+one needs, so that under a constant load the level does not flap. Each signal has a maximum level:
+slow batches never cost a caller steps or size.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,6 +20,8 @@ from safelight.serving.job import EditParameters, GenerateParameters, Handler, J
 
 _LEVELS = {rung: level for level, rung in enumerate(LADDER, start=1)}
 _RELEASE_SHARE = 0.8  # of its limit: below this, a signal no longer keeps the level
+PATIENCE_LIMIT = 64  # dwell times of calm that a fall needs at most; one that lasts so long stood
+_BACKLOG = "backlog"  # smaller batches would make it longer
 _STEPS_SHARE = 0.6
 _MIN_STEPS = 4
 _SIDE_SHARE = 0.75
@@ -39,7 +43,7 @@ def signals(vram_ratio: float, latency_seconds: float, backlog_ratio: float) -> 
     return (
         Signal("latency", latency_seconds, _LEVELS["smaller_batches"]),
         Signal("vram", vram_ratio, _LEVELS["admit_less"]),
-        Signal("backlog", backlog_ratio, _LEVELS["shed_low_priority"]),
+        Signal(_BACKLOG, backlog_ratio, _LEVELS["shed_low_priority"]),
     )
 
 
@@ -61,7 +65,9 @@ class Governor:
         self._dwell_seconds = dwell_seconds
         self._max_level = max_level
         self._clock = clock
-        self._moved_at = float("-inf")
+        self._moved_at = self._kept_at = self._fell_at = float("-inf")
+        self._patience = self._calm_seconds = dwell_seconds  # after a rise, and now
+        self._has_fallen = self._is_slow = False  # at the last change; by a signal but backlog
         self.pinned = pinned
         self.multiple: Callable[[], int] = lambda: 8  # pixels; sides must be a multiple of it
         self.level = pinned or 0
@@ -73,20 +79,40 @@ class Governor:
         return self.level >= _LEVELS[rung]
 
     def update(self, readings: Mapping[str, float]) -> None:
-        """Move by one rung, if the readings require it and the dwell time has passed."""
+        """Move by one rung, if the readings require it and have done so for long enough."""
         now = self._clock()
         if self.pinned is not None:
             self._move(self.pinned, now)
-        elif now - self._moved_at >= self._dwell_seconds:
-            target = self._target(readings)
-            if target != self.level:
-                self._move(self.level + (1 if target > self.level else -1), now)
+            return
+        target = self._target(readings)
+        self._is_slow |= any(readings[s.name] > s.limit for s in self._signals if _slows(s))
+        if target >= self.level:
+            self._kept_at = now
+        if target > self.level and now - self._moved_at >= self._dwell_seconds:
+            self._rise(now)
+        calm_since = max(self._moved_at, self._kept_at)
+        if target < self.level and now - calm_since >= self._calm_seconds:
+            self._fall(now, readings)
+
+    def _rise(self, now: float) -> None:
+        """Activate a rung. A fall that is undone soon makes the next one wait twice as long."""
+        if self._has_fallen:
+            limit = PATIENCE_LIMIT * self._dwell_seconds
+            factor = 0.5 if now - self._fell_at >= limit else 2
+            self._patience = min(max(factor * self._patience, self._dwell_seconds), limit)
+        self._has_fallen, self._calm_seconds = False, self._patience
+        self._move(self.level + 1, now)
+
+    def _fall(self, now: float, readings: Mapping[str, float]) -> None:
+        """Deactivate a rung. The next fall needs half the calm, for a load that is gone."""
+        self._calm_seconds = max(self._dwell_seconds, self._calm_seconds / 2)
+        self._has_fallen, self._fell_at = True, now
+        self._is_slow &= any(_keeps(s, readings) for s in self._signals if _slows(s))
+        self._move(self.level - 1, now)
 
     def _target(self, readings: Mapping[str, float]) -> int:
         raising = [s.max_level for s in self._signals if readings[s.name] > s.limit]
-        keeping = [
-            s.max_level for s in self._signals if readings[s.name] > s.limit * _RELEASE_SHARE
-        ]
+        keeping = [s.max_level for s in self._signals if _keeps(s, readings)]
         kept = min(self.level, max(keeping, default=0))
         return min(self._max_level, max(max(raising, default=0), kept))
 
@@ -97,12 +123,25 @@ class Governor:
             log.warning("degradation changed", **{"safelight.degradation_level": level})
 
     def batch_limit(self, limit: int) -> int:
-        """Return the largest batch that is allowed now."""
-        return max(1, limit // 2) if self.active("smaller_batches") else limit
+        """Return the largest batch that is allowed now.
+
+        A long queue alone does not halve it: smaller batches make fewer images per second.
+        """
+        halves = self.active("smaller_batches") and (self._is_slow or self.pinned is not None)
+        return max(1, limit // 2) if halves else limit
 
     def queue_share(self) -> float:
         """Return the share of the queue that may be used now."""
         return 0.5 if self.active("admit_less") else 1.0
+
+
+def _keeps(signal: Signal, readings: Mapping[str, float]) -> bool:
+    return readings[signal.name] > signal.limit * _RELEASE_SHARE
+
+
+def _slows(signal: Signal) -> bool:
+    """Return whether smaller batches help against the signal."""
+    return signal.name != _BACKLOG
 
 
 def degradation(handle: Handler, governor: Governor, meter: Meter) -> Handler:

@@ -20,6 +20,8 @@ from safelight.serving.gc import freeze_startup_objects
 from safelight.serving.wire import schema
 from safelight.serving.wire.protocol import Channel, Message
 from safelight.serving.worker.appraisal import Sampling
+from safelight.serving.worker.budget import check_budget
+from safelight.serving.worker.memory import Memory
 from safelight.serving.worker.worker import Worker
 from safelight.settings import load
 from safelight.telemetry.logs import configure_logging, route_library_loggers
@@ -35,6 +37,7 @@ def run(
     """
     with suppress(OSError):  # the API process ended while a message was being sent
         _run(channel, on_gone, on_loaded)
+    Memory().free()  # of a thread: its process lives on
 
 
 def _run(channel: Channel, on_gone: Callable[[], None], on_loaded: Callable[[], None]) -> None:
@@ -75,7 +78,7 @@ def _in_background(name: str, target: Callable[[], None]) -> None:
 def _load(channel: Channel, order: schema.Load, on_loaded: Callable[[], None]) -> Worker | None:
     started = perf_counter()
     try:
-        backend = load_backend(order.model)
+        backend = load_backend(order.model, check_budget)
         route_library_loggers()
     except Unusable as error:
         channel.send(Message(schema.Unusable(str(error), error.exit_code)))
