@@ -8,7 +8,7 @@ from safelight.errors import BadSetting
 from safelight.settings import Settings, environment_name, load, plain_output, program_environment
 
 # Any text is a valid model, host or path until it is used.
-FREE = {"model", "host", "taxonomy", "tags", "monitoring", "operator_key"}
+FREE = {"model", "host", "taxonomy", "tags", "monitoring", "operator_key", "canary_gate"}
 FREE |= {"tls_certificate", "tls_key", "relay_token_file", "api_keys_file", "metrics_key_file"}
 WRONG: dict[str, tuple[str, ...]] = {
     "namespace": ("", "Pix", "9lives", "a-b", "a__b", "a_", "x" * 41, "编辑"),
@@ -62,6 +62,8 @@ WRONG: dict[str, tuple[str, ...]] = {
     "max_concurrent_requests": ("0", "100001", "all"),
     "request_timeout_limit_seconds": ("0", "3601", "nan"),
     "batch_limit": ("0", "1025"),
+    "canary_seconds": ("-1", "86401", "nan", "inf"),
+    "canary_ratio": ("-0.1", "1.1", "nan"),
     "sleep_after_seconds": ("-1", "86401", "nan", "inf"),
     "breaker_failures": ("0", "1001"),
     "breaker_rest_seconds": ("0", "3601"),

@@ -435,7 +435,7 @@ CASES: dict[str, tuple[Case, ...]] = {
             _failing("timeout", 10, 1, at=18, per_minute=4),
         ),
         "ServiceDegraded": _gauge(DEGRADATION_LEVEL, "1x900", "0x900", at=10),
-        "ModelBroken": _gauge(CANARY_WORKERS, "0x3 1x900", "0x900", at=4, state="hung"),
+        "ModelBroken": _gauge(CANARY_WORKERS, "0x3 1x900", "0x900", at=5, state="hung"),
         "ModelSlow": _gauge(CANARY_WORKERS, "1x900", "0x900", at=5, state="slow"),
         "ReadinessForced": _gauge(READINESS_FORCED, "1x900", "0x900", at=1),
         "CanaryOverdue": Case(

@@ -13,7 +13,8 @@ from safelight.cli.radar import show as show_radar
 from safelight.cli.records_access import write_file
 from safelight.diagnosis.page import page
 from safelight.diagnosis.report import as_data
-from safelight.stories.scenarios import SCENARIOS, Outcome, Scenario
+from safelight.stories.outcome import Outcome, Scenario
+from safelight.stories.scenarios import SCENARIOS
 
 
 def run_story(name: str, html: Path | None) -> None:

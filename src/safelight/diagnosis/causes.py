@@ -29,7 +29,7 @@ from safelight.reasons import NO_ERROR
 from safelight.units import duration, share
 
 Lead = Callable[[Evidence], Exhibit | None]
-_NORMAL = frozenset({NO_ERROR, "useful"})  # label values that are no fault
+_NORMAL = frozenset({NO_ERROR, "useful", "canary", "shadow"})  # label values that are no fault
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,6 +93,7 @@ MODEL_STATE = Label(
     "state", "What is known of the worker's model.",
     values=("unknown", "good", "slow", "wrong", "hung", "dead"),
 )
+WASTED_USE = "!~useful|canary|shadow"  # matches the other uses
 INVALIDITY = Label(
     "reason", "What is wrong with the output image.",
     values=("not_finite", "black", "flat", "noise", "wrong_size"),

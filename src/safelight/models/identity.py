@@ -23,18 +23,13 @@ def fingerprint(models: Iterable[torch.nn.Module]) -> str:
         for name, tensor in (*model.named_parameters(), *model.named_buffers()):
             for part in parts_of(tensor):
                 digest.update(f"{name} {part.dtype} {tuple(part.shape)}".encode())
-                digest.update(_sample(part.detach()))
+                flat = part.detach().reshape(-1)
+                if flat.device.type != "meta" and flat.numel():
+                    middle = max(0, flat.numel() // 2 - _SAMPLE // 2)
+                    samples = flat[:_SAMPLE], flat[middle : middle + _SAMPLE], flat[-_SAMPLE:]
+                    levels = torch.cat(samples).contiguous().view(torch.uint8)
+                    digest.update(levels.cpu().numpy().tobytes())
     return digest.hexdigest()
-
-
-def _sample(tensor: torch.Tensor) -> bytes:
-    """Return some bytes of a tensor; empty if it has none in memory."""
-    if tensor.device.type == "meta" or not tensor.numel():
-        return b""
-    flat = tensor.reshape(-1)
-    middle = max(0, flat.numel() // 2 - _SAMPLE // 2)
-    samples = (flat[:_SAMPLE], flat[middle : middle + _SAMPLE], flat[-_SAMPLE:])
-    return bytes(torch.cat(samples).contiguous().view(torch.uint8).cpu().numpy().tobytes())
 
 
 def device_name(device: str) -> str:

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from safelight.metrics.promql import Queries
+from safelight.rules.correctness import GOLDEN_ALERTS
 from safelight.rules.engine import ENGINE_ALERTS
-from safelight.rules.golden import GOLDEN_ALERTS
 from safelight.rules.gpu import GPU_ALERTS
 from safelight.rules.growth import GROWTH_ALERTS
 from safelight.rules.host import HOST_ALERTS

@@ -13,6 +13,7 @@ from safelight.metrics.catalog import (
     STEP_SECONDS,
     USE,
     WARM_UPS,
+    WASTED_USE,
 )
 from safelight.metrics.promql import JOB, Matchers, Queries
 from safelight.rules.failures import NOT_LOW, failed
@@ -116,7 +117,7 @@ def _circuit_open(queries: Queries, _: Thresholds) -> Alert:
 
 def _wasted(queries: Queries, limits: Thresholds) -> Alert:
     longer = replace(queries, window="15m")
-    wasted: Matchers = {USE: "!useful"}
+    wasted: Matchers = {USE: WASTED_USE}
     return Alert(
         "DeviceTimeWasted",
         f"{longer.share(DEVICE_SECONDS, wasted, (JOB,))} > {limits.wasted_ratio:g}"

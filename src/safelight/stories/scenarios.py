@@ -3,8 +3,8 @@
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,8 +14,8 @@ from PIL import Image
 
 from safelight.diagnosis.diagnose import judge
 from safelight.diagnosis.evidence import Service, Spans, gather
-from safelight.diagnosis.forecast import Forecast, forecasts
-from safelight.diagnosis.radar import Radar, radar
+from safelight.diagnosis.forecast import forecasts
+from safelight.diagnosis.radar import radar
 from safelight.diagnosis.report import Diagnosis
 from safelight.models.demo.clutter import CLUTTER
 from safelight.models.demo.painter import paint
@@ -25,7 +25,9 @@ from safelight.records.rows import AssessedRequest
 from safelight.stories.conditions import Conditions
 from safelight.stories.history import Simulation, scrapes, simulate, write_blocks
 from safelight.stories.live import SPANS, Live, Notify, running_stack
+from safelight.stories.outcome import Outcome, Scenario
 from safelight.stories.replay import replay
+from safelight.stories.wrong_model import wrong_model
 from safelight.units import duration
 
 _UNSEEN_SEED = 95_000_000  # the demo models were not trained on portraits from here on
@@ -34,25 +36,6 @@ _UPLOAD_SECONDS, _PIECES = 3.0, 20
 _EDITS, _STEPS = 36, 8
 _HOUR = 3600
 _INSTRUCTIONS = ("make him old", "add sunglasses", "change the background to a beach")
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """Result of a story: its diagnosis, notes, forecasts and radar."""
-
-    diagnosis: Diagnosis
-    notes: Sequence[str] = ()
-    forecasts: Sequence[Forecast] = ()
-    radar: Radar | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Scenario:
-    """One story: its name, its summary and the function that runs it."""
-
-    name: str
-    about: str
-    run: Callable[[Notify], Outcome] = field(repr=False)
 
 
 def bottleneck(notify: Notify) -> Outcome:
@@ -124,6 +107,7 @@ SCENARIOS = (
     Scenario("io-bottleneck", "P95 rises while the device waits for its input", bottleneck),
     Scenario("vram-leak", "GPU memory grows in steps, 200 MB per hour", leak),
     Scenario("bad-background", "edits fail on busy backgrounds; advice and radar", background),
+    Scenario("wrong-model", "a model file is swapped; every request succeeds", wrong_model),
 )
 
 

@@ -20,6 +20,7 @@ from safelight.metrics.catalog import (
     INSTRUCTION_TYPE,
     TYPE_DEVICE_SECONDS,
     USE,
+    WASTED_USE,
 )
 from safelight.metrics.exact import ExactQueries
 from safelight.metrics.promql import Queries
@@ -39,7 +40,7 @@ def costs() -> tuple[Panel, ...]:
 def _of_an_image() -> tuple[Panel, ...]:
     busy, held = NOW.increase(DEVICE_SECONDS), NOW.increase(DEVICE_HELD_SECONDS)
     of_type = NOW.part(NOW.increase(TYPE_DEVICE_SECONDS, _TYPE), NOW.increase(GOOD_OUTPUTS, _TYPE))
-    wasted = NOW.increase(DEVICE_SECONDS, where={USE: "!useful"})
+    wasted = NOW.increase(DEVICE_SECONDS, where={USE: WASTED_USE})
     return (
         lines(
             "What does a good image cost?",

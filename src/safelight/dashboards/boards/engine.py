@@ -44,6 +44,7 @@ from safelight.metrics.catalog import (
     RESTART,
     STOP,
     USE,
+    WASTED_USE,
     WORKER_RESTARTS,
     WORKERS_READY,
 )
@@ -136,7 +137,7 @@ def _device(limits: Thresholds) -> tuple[Panel, ...]:
             "Share of the device time that led to no response. The line is the limit of "
             "DeviceTimeWasted.",
             SHARE,
-            Query(NOW.share(DEVICE_SECONDS, {USE: "!useful"}), "wasted"),
+            Query(NOW.share(DEVICE_SECONDS, {USE: WASTED_USE}), "wasted"),
             limit=limits.wasted_ratio,
             needs=SERVED,
         ),
