@@ -142,6 +142,12 @@ def test_a_loading_service_shows_no_ready_workers() -> None:
     assert "worker" not in row(replace(IDLE, workers_ready=None), "model")
 
 
+def test_a_model_that_sleeps_says_so_and_not_that_no_worker_is_ready() -> None:
+    shown = row(replace(IDLE, workers_ready=0, sleeps=True), "model")
+    assert "○ sleeps until the next request" in shown
+    assert "worker" not in shown
+
+
 @pytest.mark.parametrize("width", [60, 80, 100])
 def test_the_stages_fill_one_bar_by_their_shares(width: int) -> None:
     [bar] = [line for line in drawn(BUSY, width) if "stages" in line]

@@ -108,7 +108,9 @@ def _degradation(engine: Engine) -> Text:
 
 def _workers(view: View) -> Text:
     text = Text(view.model)
-    if view.workers_ready is not None:
+    if view.sleeps:
+        text.append(" · ○ ", style="green").append("sleeps until the next request")
+    elif view.workers_ready is not None:
         mark, colour = ("●", "green") if view.workers_ready else ("○", "yellow")
         number = f"{view.workers_ready:.0f} worker{'' if view.workers_ready == 1 else 's'} ready"
         text.append(f" · {mark} ", style=colour).append(number)

@@ -16,6 +16,7 @@ from safelight.metrics.catalog import (
     HTTP_REQUESTS,
     HTTP_SECONDS,
     IN_FLIGHT,
+    MODEL_ASLEEP,
     MODEL_INFO,
     QUEUE_DEPTH,
     QUEUED_SECONDS,
@@ -220,7 +221,9 @@ def test_the_model_its_workers_and_their_restarts_are_shown(meter: Meter) -> Non
     meter.add(WORKER_RESTARTS, "died", amount=2)
     shown = view(samples(meter), {})
     assert shown.model == "tiny · float16 on cuda:0"
-    assert (shown.workers_ready, shown.worker_restarts) == (1, 2)
+    assert (shown.workers_ready, shown.worker_restarts, shown.sleeps) == (1, 2, False)
+    meter.set(MODEL_ASLEEP, value=1)
+    assert view(samples(meter), {}).sleeps
 
 
 def test_without_a_model_the_http_requests_are_shown() -> None:

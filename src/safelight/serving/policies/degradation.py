@@ -85,7 +85,8 @@ class Governor:
             self._move(self.pinned, now)
             return
         target = self._target(readings)
-        self._is_slow |= any(readings[s.name] > s.limit for s in self._signals if _slows(s))
+        slow = any(readings[s.name] > s.limit for s in self._signals if _slows(s))
+        self._is_slow = slow or (self._is_slow and self.level > 0)
         if target >= self.level:
             self._kept_at = now
         if target > self.level and now - self._moved_at >= self._dwell_seconds:

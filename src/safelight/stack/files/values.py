@@ -23,10 +23,11 @@ _LABEL_DNS = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 _NAME_IF_ANY = rf"^({_LABEL_DNS}(\.{_LABEL_DNS}){{0,3}})?$"
 _REPOSITORY = r"^[a-z0-9][a-z0-9.-]*(:[0-9]+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)*$"
 _LABEL = r"^([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?$"
-# The deployment sets these itself.
+# The deployment sets these itself; the last one is the secret of an operator.
 _OWN_SETTINGS = frozenset(
     {"api_keys", "api_keys_file", "grace_seconds", "host", "model", "namespace"}
     | {"peers", "port", "records_url", "state_folder", "tls_certificate", "tls_key"}
+    | {"operator_key"}
 )
 SETTINGS = Settings.model_fields.keys() - _OWN_SETTINGS
 _OWN_LABELS = {"release", "app.kubernetes.io/name", "app.kubernetes.io/instance"}

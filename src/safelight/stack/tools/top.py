@@ -22,6 +22,7 @@ from safelight.metrics.catalog import (
     HTTP_REQUESTS,
     HTTP_SECONDS,
     IN_FLIGHT,
+    MODEL_ASLEEP,
     MODEL_INFO,
     QUEUE_DEPTH,
     QUEUED_SECONDS,
@@ -130,6 +131,7 @@ class Reading:
             gpus=tuple(self._gpus()),
             cpu_ratio=self._gauge(HOST_CPU),
             memory=self._memory(),
+            sleeps=bool(self._gauge(MODEL_ASLEEP)),
         )
 
     def _engine(self) -> Engine | None:

@@ -51,3 +51,4 @@ class View:
     gpus: tuple[Gpu, ...]
     cpu_ratio: float | None
     memory: tuple[float, float] | None
+    sleeps: bool = False
