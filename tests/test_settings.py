@@ -9,6 +9,7 @@ from safelight.settings import Settings, environment_name, load, plain_output, p
 
 # Any text is a valid model, host or path until it is used.
 FREE = {"model", "host", "taxonomy", "tags", "monitoring"}
+FREE |= {"operator_key"}
 FREE |= {"tls_certificate", "tls_key", "relay_token_file", "api_keys_file", "metrics_key_file"}
 WRONG: dict[str, tuple[str, ...]] = {
     "namespace": ("", "Pix", "9lives", "a-b", "a__b", "a_", "x" * 41, "编辑"),
@@ -16,6 +17,14 @@ WRONG: dict[str, tuple[str, ...]] = {
     "grafana_token_file": ("~nobody-of-this-name/token",),
     "devices": ("", "gpu", "cuda:", "cuda:x", "CPU", "cpu,", "auto,cpu", "cpu;cpu"),
     "isolation": ("", "container"),
+    "shadow": ("x" * 1001,),
+    "shadow_precision": ("int4", "FLOAT16"),
+    "shadow_steps": ("-1", "1001", "many"),
+    "shadow_compile": ("perhaps",),
+    "shadow_devices": ("gpu", "auto", "cuda:x", "cpu,"),
+    "shadow_ratio": ("-0.1", "1.1", "nan"),
+    "shadow_pairs": ("19", "100001", "many"),
+    "shadow_seconds_per_hour": ("-1", "3601", "nan"),
     "root_path": ("studio", "/studio/", "/stu dio", "//studio", "/" + "x" * 200),
     "forwarded_allow_ips": ("proxy.example", "127.0.0.1,*", "127.0.0.1,", "10.0.0.0/33"),
     "peers": (

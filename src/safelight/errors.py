@@ -13,6 +13,7 @@ SafelightError
 │   ├── UnsupportedTask          unsupported_task        404
 │   ├── UnknownRequest           not_found               404
 │   ├── IdempotencyConflict      request_id_conflict     409
+│   ├── RolloutConflict          rollout_conflict        409
 │   ├── Unauthorized             unauthorized            401
 │   ├── Forbidden                forbidden               403
 │   └── ForeignPage              foreign_page            403
@@ -173,6 +174,13 @@ class IdempotencyConflict(BadInput):
             "X-Request-Id is the id of another request of yours, with a different body or other "
             "parameters. Send a new id for a new request."
         )
+
+
+class RolloutConflict(BadInput):
+    """The rollout or the second model is not in a state in which this is possible."""
+
+    status = 409
+    reason = "rollout_conflict"
 
 
 class Unauthorized(BadInput):

@@ -27,6 +27,8 @@ COMMANDS = {
     "diagnose": "diagnose",
     "forecast": "forecast",
     "trends": "trends",
+    "shadow": "shadow",
+    "rollout": "rollout",
     "radar": "radar",
     "tradeoff": "tradeoff",
     "metrics": "metrics",

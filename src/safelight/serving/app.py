@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Protocol
 
 import structlog
@@ -30,6 +31,7 @@ from safelight.records.remote import RecorderProcess
 from safelight.records.store import Store
 from safelight.serving.engine.batching import Batching
 from safelight.serving.engine.pool import Pool
+from safelight.serving.engine.second_model import SecondModel
 from safelight.serving.gc import freeze_startup_objects, return_large_blocks
 from safelight.serving.http.access import has_keys
 from safelight.serving.http.api import MODEL_ENDPOINTS, build_api
@@ -37,6 +39,7 @@ from safelight.serving.http.feedback import Feedback
 from safelight.serving.http.front import Front
 from safelight.serving.http.middleware import ModelRoutes, with_cors, with_peers
 from safelight.serving.http.proxies import Proxies
+from safelight.serving.http.second_model import add_second_model
 from safelight.serving.job import Handler
 from safelight.serving.policies.admission import Bounds, Load, admission
 from safelight.serving.policies.breaker import breaker
@@ -47,6 +50,7 @@ from safelight.serving.policies.rates import Buckets
 from safelight.serving.policies.retry import retry
 from safelight.serving.policies.separation import separation
 from safelight.settings import Settings
+from safelight.telemetry.assessment import Assessment
 from safelight.telemetry.logs import configure_logging, lines_lost, log_sink
 from safelight.telemetry.meter import assessment_sink, metrics_sink, service_meter
 from safelight.telemetry.record import Record, Sink
@@ -84,6 +88,7 @@ class Service:
     """The whole service in one process, except the model, which has its own."""
 
     _certificate: Certificate | None = None
+    second: SecondModel
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -92,27 +97,26 @@ class Service:
         self.store = Store(plan, self.meter, RecorderProcess(plan)) if plan else None
         self.traces = Traces(settings, self.meter, model=shown_name(settings.model))
         storing = (self.store.assess,) if self.store is not None else ()
-        self.pool = Pool(settings, self.meter, assessors=(assessment_sink(self.meter), *storing))
+        assessors = (assessment_sink(self.meter), *storing)
+        self.pool = Pool(settings, self.meter, assessors=(*assessors, self._assessed))
         self.governor = _governor(settings, self.meter, self.pool)
         self.engine = Batching(
             self.pool, self.meter, limit=lambda: self.governor.batch_limit(settings.batch_limit)
         )
+        self.second = SecondModel(
+            settings, self.engine, self.pool, self.meter, lambda: self._is_idle, assessors
+        )
         self.failure: BaseException | None = None
         self._nvml = NvmlProbe(self.meter)
         self._sampler = _sampler(settings, self.meter, self._nvml)
-        self.front = Front(
-            settings,
-            assemble(self.engine, self.engine, self.governor, settings, self.meter),
-            served=lambda: self.pool.served,
-            taxonomy=load_taxonomy(settings.taxonomy),
-            meter=self.meter,
-        )
+        self.front = self._front()
         self.ratings = Ratings(self.meter, kept_seconds=settings.rating_retention_seconds)
         buckets = Buckets(settings.rate_limit_per_minute, self.meter)
         api = build_api(
             self.front,
-            Feedback(self.ratings, self.store, buckets, self.traces),
+            Feedback(self.ratings, self.store, buckets, self.traces, (self.second.copies.forget,)),
             ready=lambda: self.pool.ready,
+            operating=(partial(add_second_model, front=self.front, second=self.second),),
             lifespan=lambda _api: self._lifespan(),
         )
         routes = self.front.access.around_pages(ModelRoutes(api, MODEL_ENDPOINTS))
@@ -123,6 +127,19 @@ class Service:
             model_endpoints=MODEL_ENDPOINTS,
         )
         self.app = _guarded(self.front.access.around_metrics(probed), settings)
+
+    def _front(self) -> Front:
+        settings = self.settings
+        return Front(
+            settings,
+            assemble(self.second.handler, self.engine, self.governor, settings, self.meter),
+            served=lambda: self.pool.served,
+            taxonomy=load_taxonomy(settings.taxonomy),
+            meter=self.meter,
+        )
+
+    def _assessed(self, assessment: Assessment) -> None:
+        self.second.assess_first(assessment)
 
     def run(self) -> None:
         """Serve until SIGTERM or Ctrl-C; then finish the running requests.
@@ -168,6 +185,7 @@ class Service:
         if self.store is not None:
             self.store.start()
         self.pool.start(self.engine.receive).add_done_callback(self._on_pool_end)
+        self.second.start()
         governing = asyncio.create_task(self._govern(), name="safelight-governor")
         stop_pushing = push_metrics(self.meter, self.settings)
         try:
@@ -175,12 +193,17 @@ class Service:
                 yield
         finally:
             governing.cancel()
+            await self.second.stop()
             await self.pool.stop()
             stops = [self.traces.stop, *([self.store.stop] if self.store is not None else [])]
             await asyncio.gather(*map(asyncio.to_thread, stops))
             self._sampler.stop()
             self._nvml.close()
             await asyncio.to_thread(stop_pushing)
+
+    @property
+    def _is_idle(self) -> bool:
+        return not (self.engine.in_progress or len(self.front.requests))
 
     async def _govern(self) -> None:
         """Update the degradation ladder from the signals, once a second."""
@@ -216,7 +239,7 @@ class Service:
             if is_admitted:
                 with guard:
                     record = self.traces.decided(record)
-            sinks = [counting, self.ratings.add_record]
+            sinks = [counting, self.ratings.add_record, self.second.copies.answered]
             if is_admitted:
                 sinks.append(logging)
             if is_admitted or record.facts.queued:  # what the model did is always kept

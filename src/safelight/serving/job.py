@@ -158,7 +158,8 @@ class Job:
     share of the input image that an edit must keep; 0 switches this check off. `expected` is (when
     admission asked, at most so many seconds until it is done). A job with a `group` shares batches
     only with jobs of that group. Fairness sets the number of jobs in progress of its caller (`own`)
-    and of callers who have some; the caller `is_modest` with at most half of an equal share.
+    and of callers who have some; the caller `is_modest` with at most half of an equal share. A job
+    with a `use` is no request: its device time counts as this value of catalog.USE.
     """
 
     id: str
@@ -182,6 +183,7 @@ class Job:
     control: Control = field(default_factory=Control)
     expected: tuple[float, float] | None = None
     min_kept_ratio: float = 0.0
+    use: str = ""
 
     @property
     def request_id(self) -> str:

@@ -26,10 +26,15 @@ from safelight.metrics.catalog import (
     OUTPUT_INVALID,
     QUALITY_SCORE,
     RATING_REASON,
+    ROLLOUT,
+    SHADOW,
+    SHADOW_DIFFERENCE,
+    SHADOW_LATENCY,
     STEPS,
     STRUCTURE,
     USER_RATING,
     USER_RATINGS,
+    VERDICT,
 )
 from safelight.rules.thresholds import Thresholds
 from safelight.rules.uids import DENOISING, ENGINE, INSTRUCTIONS, QUALITY, REQUEST
@@ -48,6 +53,7 @@ def quality(limits: Thresholds) -> Board:
         row("Validity", ENGINE, *_validity(limits)),
         row("Ratings", INSTRUCTIONS, *_ratings()),
         row("Speed and quality", DENOISING, *_scores()),
+        row("Second model", ENGINE, *_second_model()),
         row("Assessments", REQUEST, *_assessments(), closed=True),
     )
 
@@ -136,6 +142,31 @@ def _scores() -> tuple[Panel, ...]:
             Query(NOW.mean(STRUCTURE), "input"),
             Query(NOW.mean(ADHERENCE), "prompt"),
             needs=_ASSESSED,
+        ),
+    )
+
+
+def _second_model() -> tuple[Panel, ...]:
+    needs = "a second model (`safelight serve A --shadow B`)"
+    return (
+        panel(
+            Shape.STACK,
+            "What do copies show about the second model?",
+            "Requests to be copied to it, by the verdict after each. `safelight shadow` shows the "
+            "measures.",
+            PER_SECOND,
+            Query(NOW.rate(SHADOW, (VERDICT,)), by(VERDICT)),
+            needs=needs,
+        ),
+        lines(
+            "Is the second model slower or different, and who gets it?",
+            "Device time of its copies relative to the first model's, mean difference of their "
+            "images, and the share of the callers whom a rollout gives it.",
+            SHARE,
+            Query(f"max({NOW.select(SHADOW_LATENCY)})", "time, relative"),
+            Query(f"max({NOW.select(SHADOW_DIFFERENCE)})", "difference of images"),
+            Query(f"max({NOW.select(ROLLOUT)})", "callers"),
+            needs=needs,
         ),
     )
 

@@ -33,13 +33,20 @@ _LOSS_LIMIT = 1  # a job that waited at workers that died is sent again this oft
 class Batching(Predicting):
     """The innermost handler, in one event loop. `limit` returns the largest batch allowed now."""
 
-    def __init__(self, pool: Pool, meter: Meter, *, limit: Callable[[], int]) -> None:
+    def __init__(
+        self, pool: Pool, meter: Meter, *, limit: Callable[[], int], ledger: Ledger | None = None
+    ) -> None:
         super().__init__(pool, meter, limit)
         self._meter = meter
-        self._ledger = Ledger(meter, len(pool.workers))
+        self._ledger = ledger or Ledger(meter, len(pool.workers))
         self._number = 0
         self._scheduled = False
         self.batch_seconds = 0.0
+
+    @property
+    def ledger(self) -> Ledger:
+        """Return where its device time is counted."""
+        return self._ledger
 
     async def __call__(self, job: Job) -> Outcome:
         """Run the job on a worker.
@@ -205,6 +212,13 @@ class Batching(Predicting):
                 self._late(entry)
             entry.result.set_exception(error)
             self._withdraw(entry)
+
+    def abandon(self) -> None:
+        """Fail the jobs that wait: no worker will come for them."""
+        for entry in list(self._backlog):
+            self._backlog.remove(entry)
+            if not entry.result.done():
+                entry.result.set_exception(WorkerLost())
 
     def position(self, entry: QueueEntry) -> int:
         """Return how many waiting jobs are more urgent."""

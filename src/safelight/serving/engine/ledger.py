@@ -1,5 +1,6 @@
 """Count each device second once, by its use: useful, cancelled, failed, retried and so on."""
 
+from collections import defaultdict
 from collections.abc import Callable
 from time import monotonic
 
@@ -24,6 +25,7 @@ class Ledger:
         self._devices = devices
         self._clock = clock
         self._started = clock()
+        self.spent: defaultdict[str, float] = defaultdict(float)
         meter.start_at_zero(DEVICE_SECONDS, DEVICE_HELD_SECONDS)
         meter.before_expose(self._count_held)
 
@@ -33,7 +35,9 @@ class Ledger:
 
     def add(self, use: str, entry: QueueEntry, seconds: float) -> None:
         """Count seconds that a job took, for `use`: one of the values of catalog.USE."""
+        use = entry.job.use or use
         if seconds > 0:
+            self.spent[use] += seconds
             exchange = entry.job.exchange
             exchange.spend(seconds)
             count_device_time(self._meter, use, exchange.instruction_type, seconds)
@@ -43,7 +47,7 @@ class Ledger:
         use, seconds = use_of(entry, outcome), entry.device_seconds
         entry.device_seconds = 0.0
         self.add(use, entry, seconds)
-        if use == "useful" and seconds > 0:
+        if use == "useful" and seconds > 0 and not entry.job.use:
             count_good_outputs(self._meter, entry.job.exchange.instruction_type)
 
 

@@ -11,6 +11,7 @@ from dataclasses import replace
 import structlog
 
 from safelight.errors import Unusable
+from safelight.serving.engine.comparing import Comparing
 from safelight.serving.engine.events import (
     BatchFinished,
     JobsFinished,
@@ -60,6 +61,7 @@ class WorkerHandle:
         self._last_message_at = self._last_progress_at = 0.0
         self.ready = False
         self.outstanding: dict[str, QueueEntry] = {}
+        self._comparing = Comparing()
         self.staged = 0  # jobs that were sent and that the model has not begun
         self.started_at = 0.0
 
@@ -93,6 +95,13 @@ class WorkerHandle:
     def follow(self, entry: QueueEntry) -> None:
         """Tell the worker to report every step of a job."""
         self._send(schema.Follow(entry.job.id, self._settings.preview_every_steps))
+
+    async def compare(self, message: Message, job_id: str) -> schema.Compared | None:
+        """Have the worker measure two outputs for a job; None if it does not answer."""
+        if self._connection is None:
+            return None
+        self._connection.send(message)
+        return await self._comparing.answer(job_id, self._settings.hang_seconds)
 
     def _send(self, content: schema.ToWorker) -> None:
         if self._connection is not None:
@@ -134,6 +143,8 @@ class WorkerHandle:
                 self._refused(refusal)
             case schema.Poisoned(reason):
                 self._end(reason)
+            case schema.Compared() as compared:
+                self._comparing.receive(compared)
 
     def _results(self, content: schema.Results, payloads: Sequence[bytes]) -> None:
         failed = schema.FailedResult
@@ -251,6 +262,7 @@ class WorkerHandle:
     def _lost(self, reason: str) -> None:
         entries = list(self.outstanding.values())
         self.outstanding.clear()
+        self._comparing.lost()
         self.staged = 0
         self._connection, self.ready = None, False
         self._sink(WorkerLost(self.place.index, entries, reason, self.started_at))

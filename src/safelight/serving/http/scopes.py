@@ -19,6 +19,9 @@ ACCEPTED: dict[str, tuple[str, ...]] = {
     f"DELETE {_REQUEST}/record": (RATE,),
     **dict.fromkeys((f"GET {PAGES[name]}" for name in ("docs", "openapi", "models")), _DESCRIBED),
     f"GET {PAGES['metrics']}": (OPERATE,),
+    "GET /v1/shadow": (OPERATE, VIEW),
+    "GET /v1/rollout": (OPERATE, VIEW),
+    "POST /v1/rollout/{action}": (OPERATE,),
 }
 
 # These need no key. The name of a stored image is a secret of its own.

@@ -8,6 +8,7 @@ from typing import Literal
 
 from msgspec import Struct
 
+from safelight.guard.pairs import Qualities
 from safelight.models.backend import ModelInfo, ModelOrder, Task
 from safelight.telemetry.assessment import Assessment
 from safelight.telemetry.record import PipelineCall
@@ -78,7 +79,8 @@ class JobOrder(Struct, frozen=True):
     """One job. Jobs with the same `key` may share a batch of at most `cap`.
 
     `rank` is the priority (0 first). `cost` is (a, b): a batch of n takes a + b·n seconds. A job
-    that is `alone` shares no batch. An edit that keeps less than `min_kept_ratio` of its image is
+    that is `alone` shares no batch. A `probe` checks the model; it is no request, so its output is
+    not assessed. An edit that keeps less than `min_kept_ratio` of its image is
     corrupted; 0 switches the check off.
     """
 
@@ -94,6 +96,7 @@ class JobOrder(Struct, frozen=True):
     alone: bool
     instruction_type: str
     min_kept_ratio: float
+    probe: bool = False
 
 
 class Jobs(Struct, frozen=True, tag="jobs"):
@@ -113,6 +116,12 @@ class Follow(Struct, frozen=True, tag="follow"):
 
     id: str
     preview_every: int
+
+
+class Compare(Struct, frozen=True, tag="compare"):
+    """Measure two outputs for the same job. Payloads: the job's image, and both outputs."""
+
+    job: JobOrder
 
 
 # ── From the worker to the API process ───────────────────────────────────────────────────────────
@@ -223,6 +232,15 @@ class AssessmentFailed(Struct, frozen=True, tag="assessment_failed"):
     """The quality of one output could not be measured."""
 
 
+class Compared(Struct, frozen=True, tag="compared"):
+    """The qualities of two outputs for a job, and their distance; None if they are unknown."""
+
+    id: str
+    first: Qualities
+    second: Qualities
+    distance: float | None
+
+
 class Poisoned(Struct, frozen=True, tag="poisoned"):
     """This process is not usable any more. The worker ends.
 
@@ -238,7 +256,7 @@ class MemoryReport(Struct, frozen=True, tag="memory"):
     readings: list[Vram]
 
 
-ToWorker = Load | Jobs | Cancel | Follow
+ToWorker = Load | Jobs | Cancel | Follow | Compare
 FromWorker = (
     Ready
     | Unusable
@@ -247,6 +265,7 @@ FromWorker = (
     | Results
     | Assessed
     | AssessmentFailed
+    | Compared
     | Poisoned
     | MemoryReport
 )

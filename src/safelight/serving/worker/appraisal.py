@@ -95,7 +95,7 @@ class Appraisal:
         Returns at once in every case.
         """
         ratio = self._sampling.ratio
-        if ratio <= 0 or job.work is None:
+        if ratio <= 0 or job.work is None or job.probe:
             return
         with self._lock:
             first = self._familiarity.lacks(job)

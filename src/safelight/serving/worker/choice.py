@@ -37,6 +37,7 @@ class Prepared:
     request_id: str = ""
     instruction_type: str = NO_INSTRUCTION
     min_kept_ratio: float = 0.0
+    probe: bool = False
     work: Work | None = None
     entropy_bits: float | None = None
 
@@ -154,4 +155,5 @@ def prepared(order: JobOrder, number: int, clock: Callable[[], float]) -> Prepar
         order.request_id,
         order.instruction_type,
         order.min_kept_ratio,
+        order.probe,
     )
