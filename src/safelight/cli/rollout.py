@@ -120,7 +120,7 @@ def _read(answer: Mapping[str, object]) -> Answer:
 def show(answer: Answer, out: Console) -> None:
     """Print a rollout."""
     out.print(Text(f"A {answer.first}"))
-    out.print(Text(f"B {answer.second or 'none'}, {answer.problem or answer.state}"))
+    out.print(Text(f"B {answer.second or 'none'}: {answer.problem or answer.state}"))
     if answer.status == "none":
         out.print(Text("No rollout. Start one: safelight rollout start B"))
         return

@@ -75,7 +75,7 @@ def read(answer: Mapping[str, object]) -> Shadow:
 def show(state: Shadow, out: Console, *, types: bool = False) -> None:
     """Print a comparison."""
     out.print(Text(f"A {state.first}"))
-    out.print(Text(f"B {state.second}, {state.problem or state.state}"))
+    out.print(Text(f"B {state.second}: {state.problem or state.state}"))
     for note in filter(None, (state.note, state.ended)):
         out.print(Text(note))
     counts = ", ".join(f"{number} {name}" for name, number in state.copies.items())

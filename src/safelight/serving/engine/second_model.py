@@ -101,7 +101,7 @@ class SecondModel:
         comparison = self.copies.comparison
         return {
             "first": shown_name(self._settings.model),
-            "second": self.slot.name,
+            "second": self.slot.described,
             "state": self.slot.state,
             "problem": self.slot.problem,
             "note": self.slot.note,
@@ -118,7 +118,7 @@ class SecondModel:
         """Return a rollout with the state of the second model."""
         return {
             "first": shown_name(self._settings.model),
-            "second": self.slot.name,
+            "second": self.slot.described,
             "state": self.slot.state,
             "problem": self.slot.problem,
             "status": rollout.status if rollout is not None else "none",

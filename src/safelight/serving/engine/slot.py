@@ -52,12 +52,25 @@ class Slot:
         self._first = first
         self._assessors = assessors
         self._limit = settings.batch_limit
+        self._steps = settings.shadow_steps
         self.state: State = "off"
         self.problem = ""
         self.note = ""
         self.pool: Pool | None = None
         self.engine: Batching | None = None
         self._stopping: asyncio.Task[None] | None = None
+
+    @property
+    def described(self) -> str:
+        """Return the model's name, and how it differs from the first model."""
+        own, steps = self.settings, self._steps
+        parts = (
+            self.name,
+            f"{steps} steps" if steps else "",
+            own.shadow_precision,
+            "compiled" if own.shadow_compile else "",
+        )
+        return ", ".join(part for part in parts if part)
 
     @property
     def ready(self) -> bool:
