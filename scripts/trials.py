@@ -46,6 +46,7 @@ TRIALS = (
     Trial("demo sheet sheet.png", ("models",), slow=True),
     Trial("demo story io-bottleneck", ("models",), slow=True),
     Trial("demo story bad-background", ("models",), slow=True),
+    Trial("demo story shadow-worse", ("models",), slow=True),
     Trial("demo story vram-leak"),  # replays a recording
     Trial("demo save demo-edit weights", ("models",)),
     Trial("metrics"),
@@ -58,6 +59,9 @@ TRIALS = (
     Trial("sleep " + NOWHERE, codes=(1,)),
     Trial("canary " + NOWHERE, codes=(1,)),
     Trial("wake " + NOWHERE, codes=(1,)),
+    Trial("shadow " + NOWHERE, codes=(1, 3)),
+    Trial("rollout status " + NOWHERE, codes=(1, 3)),
+    Trial("rollout start b " + NOWHERE, codes=(1, 3)),
     Trial("logs", codes=(2,)),
     Trial("show nothing", codes=(2, 3)),
     Trial("radar"),

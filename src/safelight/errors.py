@@ -14,6 +14,7 @@ SafelightError
 │   ├── UnknownRequest           not_found               404
 │   ├── IdempotencyConflict      request_id_conflict     409
 │   ├── CannotSleep              cannot_sleep            409
+│   ├── RolloutConflict          rollout_conflict        409
 │   ├── Unauthorized             unauthorized            401
 │   ├── Forbidden                forbidden               403
 │   └── ForeignPage              foreign_page            403
@@ -188,6 +189,13 @@ class CannotSleep(BadInput):
             f"{why} A model falls asleep only when it is loaded and idle. Retry later, or let it "
             "sleep by itself (SAFELIGHT_SLEEP_AFTER_SECONDS)."
         )
+
+
+class RolloutConflict(BadInput):
+    """The rollout or the second model is not in a state in which this is possible."""
+
+    status = 409
+    reason = "rollout_conflict"
 
 
 class Unauthorized(BadInput):

@@ -290,6 +290,44 @@ class Settings(BaseSettings):
         description="Waiting work, as a share of the request timeout, above which the service "
         "degrades.",
     )
+    shadow: str = Field(
+        "",
+        max_length=1000,
+        description="Second model B: a share of the requests is copied to it and compared, and a "
+        "rollout can give it to callers. Empty: none.",
+    )
+    shadow_precision: Literal["", "auto", "float32", "float16", "bfloat16", "int8"] = Field(
+        "", description="Number format of the second model; empty: that of the first."
+    )
+    shadow_steps: int = Field(
+        0, ge=0, le=1000, description="Denoising steps of the second model; 0: as requested."
+    )
+    shadow_compile: bool = Field(
+        default=False, description="Compile the second model's steps with torch.compile."
+    )
+    shadow_devices: str = Field(
+        "",
+        pattern=r"^(|(cpu|cuda(:\d+)?)(,(cpu|cuda(:\d+)?)){0,63})$",
+        description="Devices of the second model; empty: the first device of the first, whose idle "
+        "time it uses.",
+    )
+    shadow_ratio: float = Field(
+        0.1,
+        ge=0,
+        le=1,
+        allow_inf_nan=False,
+        description="Share of requests that are copied to the second model after their answer.",
+    )
+    shadow_pairs: int = Field(
+        500, ge=20, le=100_000, description="Pairs after which an undecided comparison ends."
+    )
+    shadow_seconds_per_hour: float = Field(
+        360.0,
+        ge=0,
+        le=3600,
+        allow_inf_nan=False,
+        description="Device seconds of each hour that copies may take; 0: nothing is copied.",
+    )
     preview_every_steps: int = Field(
         0, ge=0, le=1000, description="Steps between previews in a request's events; 0 is none."
     )
@@ -402,7 +440,8 @@ class Settings(BaseSettings):
     operator_key: str = Field(
         "",
         repr=False,
-        description="API key that `safelight canary`, `sleep` and `wake` send; scope operate.",
+        description="API key that commands of operators, such as `safelight rollout`, send; scope "
+        "operate.",
     )
     restart_limit: int = Field(
         5, ge=0, le=1000, description="Restarts in a row of one worker or service before giving up."

@@ -23,6 +23,7 @@ def test_p13_slow_uploads_are_not_taken_for_a_slow_model(monkeypatch: pytest.Mon
     monkeypatch.setattr(scenarios, "_FAULT_SECONDS", 30.0)
     lines: list[str] = []
     outcome = scenarios.bottleneck(lines.append)
+    assert outcome.diagnosis is not None
     first = next(f for f in outcome.diagnosis.findings if f.check.name not in OF_THE_MACHINE)
     assert first.check.name == "slow_upload"
     assert first.check.remedy
@@ -34,3 +35,12 @@ def test_spans_follow_the_measured_times() -> None:
     spans = scenarios._spans(12.4, 95.2)
     assert (spans.before_seconds, spans.window_seconds) == (30, 95)
     assert spans.step_seconds == SPANS.step_seconds
+
+
+def test_a_swapped_model_file_is_found_although_every_request_succeeds() -> None:
+    lines: list[str] = []
+    outcome = scenarios.wrong_model(lines.append)
+    assert outcome.diagnosis is not None
+    assert outcome.diagnosis.findings[0].check.name == "model_broken"
+    assert "12 of 12 before, 12 of 12 with the wrong model" in outcome.notes[0]
+    assert "not those that were enrolled" in outcome.notes[1]

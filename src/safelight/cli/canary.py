@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from safelight.cli.operating import DEFAULT_ADDRESS, Address, ask
+from safelight.cli.operating import DEFAULT_ADDRESS, Address, get, post
 from safelight.cli.options import console
 from safelight.errors import BadSetting, ServiceFailed
 from safelight.units import duration
@@ -73,8 +73,8 @@ def canary(
     """
     if run and enrol:
         raise BadSetting("Choose --run or --enrol: an enrolment runs the model anyway.")
-    path, method = (f"{_PATH}/enrol", "POST") if enrol else (_PATH, "POST" if run else "GET")
-    answer = ask(url, path, method=method, timeout_seconds=_WAIT_SECONDS)
+    path, send = f"{_PATH}/enrol" if enrol else _PATH, post if run or enrol else get
+    answer = send(url, path, timeout_seconds=_WAIT_SECONDS)
     try:
         report = _Report.model_validate(answer)
     except ValidationError:

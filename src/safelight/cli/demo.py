@@ -14,7 +14,7 @@ from safelight.errors import BadSetting
 
 _FIRST_UNSEEN_PORTRAIT = 90_000_000  # no demo was trained on portraits from this number on
 _LARGEST_SEED = 2**32 - 1
-STORIES = ("io-bottleneck", "vram-leak", "bad-background", "wrong-model")
+STORIES = ("io-bottleneck", "vram-leak", "shadow-worse", "bad-background", "wrong-model")
 
 demo = typer.Typer(
     help="Write test images and the demos' weights, and run stories that show a fault."
@@ -112,8 +112,8 @@ def story(
     """Run or replay a fault and print its diagnosis. A story takes 30 seconds to 3 minutes.
 
     io-bottleneck: latency rises while the GPU waits for input. vram-leak: GPU memory grows in
-    steps. bad-background: edits of images with a busy background fail. wrong-model: a model file is
-    swapped; all requests succeed.
+    steps. shadow-worse: a faster second model is worse. bad-background: edits of images with a
+    busy background fail. wrong-model: a model file is swapped; all requests succeed.
 
     Example:
 

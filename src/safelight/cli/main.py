@@ -30,6 +30,8 @@ COMMANDS = {
     "diagnose": "diagnose",
     "forecast": "forecast",
     "trends": "trends",
+    "shadow": "shadow",
+    "rollout": "rollout",
     "radar": "radar",
     "tradeoff": "tradeoff",
     "metrics": "metrics",

@@ -17,14 +17,27 @@ _OLD = (404, 405)
 _DETAIL_CHARACTERS = 400
 
 
-def ask(
-    address: str, path: str, *, method: str = "POST", timeout_seconds: float
+def post(
+    address: str, path: str, *, timeout_seconds: float, content: object = None
 ) -> dict[str, object]:
-    """Send a request without a body and return the answer. Raises ServiceFailed, BadSetting."""
+    """Send a request and return the answer. Raises ServiceFailed, BadSetting."""
+    return _asked("POST", address, path, timeout_seconds, content)
+
+
+def get(address: str, path: str, *, timeout_seconds: float) -> dict[str, object]:
+    """Return what a service tells. Raises ServiceFailed, BadSetting."""
+    return _asked("GET", address, path, timeout_seconds, None)
+
+
+def _asked(
+    method: str, address: str, path: str, timeout_seconds: float, content: object
+) -> dict[str, object]:
     url, key = parse_address(address), load().operator_key
     headers = {"authorization": f"Bearer {key}"} if key else {}
     try:
-        answer = httpx.request(method, f"{url}{path}", headers=headers, timeout=timeout_seconds)
+        answer = httpx.request(
+            method, f"{url}{path}", headers=headers, timeout=timeout_seconds, json=content
+        )
     except httpx.HTTPError as error:
         raise ServiceFailed(
             f"{url} does not answer: {error_text(error)}. Give the address of a running service."

@@ -26,6 +26,16 @@ def serve(
     allow_anonymous: Annotated[bool | None, setting_option("allow_anonymous")] = None,
     taxonomy: Annotated[Path | None, setting_option("taxonomy")] = None,
     tags: Annotated[Path | None, setting_option("tags")] = None,
+    shadow: Annotated[str | None, setting_option("shadow")] = None,
+    shadow_precision: Annotated[str | None, setting_option("shadow_precision")] = None,
+    shadow_steps: Annotated[int | None, setting_option("shadow_steps")] = None,
+    shadow_compile: Annotated[bool | None, setting_option("shadow_compile")] = None,
+    shadow_devices: Annotated[str | None, setting_option("shadow_devices")] = None,
+    shadow_ratio: Annotated[float | None, setting_option("shadow_ratio")] = None,
+    shadow_pairs: Annotated[int | None, setting_option("shadow_pairs")] = None,
+    shadow_seconds_per_hour: Annotated[
+        float | None, setting_option("shadow_seconds_per_hour")
+    ] = None,
     log_format: Annotated[str | None, setting_option("log_format")] = None,
 ) -> None:
     """Serve a model over HTTP, measured down to each denoising step.
@@ -37,6 +47,8 @@ def serve(
         safelight serve timbrooks/instruct-pix2pix --devices cuda:0,cuda:1
 
         safelight serve openai/clip-vit-base-patch32 --tags tags.txt
+
+        safelight serve ./edit-v1 --shadow ./edit-v2   # compare another model, see docs/guard.md
 
         safelight serve my_package.models:Tagger   # your own model, see docs/engine.md
 
@@ -62,6 +74,14 @@ def serve(
                 allow_anonymous=allow_anonymous,
                 taxonomy=taxonomy,
                 tags=tags,
+                shadow=shadow,
+                shadow_precision=shadow_precision,
+                shadow_steps=shadow_steps,
+                shadow_compile=shadow_compile,
+                shadow_devices=shadow_devices,
+                shadow_ratio=shadow_ratio,
+                shadow_pairs=shadow_pairs,
+                shadow_seconds_per_hour=shadow_seconds_per_hour,
                 log_format=log_format,
             )
         )

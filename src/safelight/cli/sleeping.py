@@ -2,7 +2,7 @@
 
 import typer
 
-from safelight.cli.operating import DEFAULT_ADDRESS, Address, ask
+from safelight.cli.operating import DEFAULT_ADDRESS, Address, post
 
 _SLEEP_SECONDS, _WAKE_SECONDS = 60.0, 3700.0  # the longest timeout of a request, and a margin
 
@@ -17,7 +17,7 @@ def sleep(url: Address = DEFAULT_ADDRESS) -> None:
 
         safelight sleep http://127.0.0.1:8000
     """
-    ask(url, "/v1/model/sleep", timeout_seconds=_SLEEP_SECONDS)
+    post(url, "/v1/model/sleep", timeout_seconds=_SLEEP_SECONDS)
     typer.echo("The model sleeps; its device is free. The next request wakes it.")
 
 
@@ -30,5 +30,5 @@ def wake(url: Address = DEFAULT_ADDRESS) -> None:
 
         safelight wake http://127.0.0.1:8000
     """
-    ask(url, "/v1/model/wake", timeout_seconds=_WAKE_SECONDS)
+    post(url, "/v1/model/wake", timeout_seconds=_WAKE_SECONDS)
     typer.echo("The model is awake and serves requests.")

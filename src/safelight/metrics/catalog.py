@@ -79,7 +79,13 @@ LADDER = ("smaller_batches", "admit_less", "fewer_steps", "smaller_size", "shed_
 ACTION = Label("action", "Action of the degradation ladder.", values=LADDER)
 USE = Label(
     "use", "Result of the device time: a useful response, or the reason why there was none.",
-    values=("useful", "cancelled", "deadline", "invalid", "failed", "retry", "canary"),
+    values=("useful", "cancelled", "deadline", "invalid", "failed", "retry", "canary", "shadow"),
+)
+COPY = Label(
+    "verdict",
+    "Verdict on the second model after a compared copy; `dropped`: the service was busy, or the "
+    "budget spent; `stopped`: a request arrived; `failed`: it could not be compared.",
+    values=("better", "worse", "undecided", "dropped", "stopped", "failed"),
 )
 DEPTH = Label(
     "depth", "`shallow`: the worker answers; `deep`: it makes a golden output.",
@@ -459,6 +465,22 @@ ASSESSMENTS = Metric(
 )
 ASSESSMENT_SECONDS = Metric(
     "quality_assessment_seconds", "Time of an assessment.", Kind.SUMMARY, Family.QUALITY
+)
+SHADOW = Metric(
+    "shadow_total", "Requests that were to be copied to the second model, after their answer.",
+    Kind.COUNTER, Family.QUALITY, (COPY,), series=len(COPY.values or ()),
+)
+SHADOW_LATENCY = Metric(
+    "shadow_latency_ratio", "Device time of the second model's copies, relative to the first's.",
+    Kind.GAUGE, Family.QUALITY, across=Across.LAST,
+)
+SHADOW_DIFFERENCE = Metric(
+    "shadow_difference_ratio", "Mean difference of both models' images, 0 (equal) to 1.",
+    Kind.GAUGE, Family.QUALITY, across=Across.LAST,
+)
+ROLLOUT = Metric(
+    "rollout_ratio", "Share of the callers whom the second model serves.",
+    Kind.GAUGE, Family.GOVERNANCE, across=Across.LAST,
 )
 
 # ── HTTP: the names of prometheus-fastapi-instrumentator ─────────────────────────────────────────

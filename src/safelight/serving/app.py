@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Protocol
 
 import structlog
@@ -28,6 +29,7 @@ from safelight.serving.canary.canary import Canary
 from safelight.serving.canary.routes import add_canary
 from safelight.serving.engine.batching import Batching
 from safelight.serving.engine.pool import Pool
+from safelight.serving.engine.second_model import SecondModel
 from safelight.serving.engine.sleeper import Sleeper
 from safelight.serving.gc import freeze_startup_objects, return_large_blocks
 from safelight.serving.http.access import check_exposure
@@ -36,6 +38,7 @@ from safelight.serving.http.feedback import Feedback
 from safelight.serving.http.front import Front
 from safelight.serving.http.middleware import ModelRoutes, with_cors, with_peers
 from safelight.serving.http.proxies import Proxies
+from safelight.serving.http.second_model import add_second_model
 from safelight.serving.http.sleeping import add_sleeping
 from safelight.serving.job import Handler
 from safelight.serving.parts import governor_of, meter_of, sampler_of
@@ -49,6 +52,7 @@ from safelight.serving.policies.retry import retry
 from safelight.serving.policies.separation import separation
 from safelight.serving.policies.waking import waking
 from safelight.settings import Settings
+from safelight.telemetry.assessment import Assessment
 from safelight.telemetry.logs import configure_logging, log_sink
 from safelight.telemetry.meter import assessment_sink, metrics_sink
 from safelight.telemetry.record import Record, Sink
@@ -86,6 +90,7 @@ class Service:
     """The whole service in one process, except the model, which has its own."""
 
     _certificate: Certificate | None = None
+    second: SecondModel
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -94,10 +99,14 @@ class Service:
         self.store = Store(plan, self.meter, RecorderProcess(plan)) if plan else None
         self.traces = Traces(settings, self.meter, model=shown_name(settings.model))
         storing = (self.store.assess,) if self.store is not None else ()
-        self.pool = Pool(settings, self.meter, assessors=(assessment_sink(self.meter), *storing))
+        assessors = (assessment_sink(self.meter), *storing)
+        self.pool = Pool(settings, self.meter, assessors=(*assessors, self._assessed))
         self.governor = governor_of(settings, self.meter, self.pool)
         self.engine = Batching(
             self.pool, self.meter, limit=lambda: self.governor.batch_limit(settings.batch_limit)
+        )
+        self.second = SecondModel(
+            settings, self.engine, self.pool, self.meter, lambda: self._is_idle, assessors
         )
         self.sleeper = self._sleeper()
         self.failure: BaseException | None = None
@@ -109,12 +118,13 @@ class Service:
         buckets = Buckets(settings.rate_limit_per_minute, self.meter)
         api = build_api(
             self.front,
-            Feedback(self.ratings, self.store, buckets, self.traces),
+            Feedback(self.ratings, self.store, buckets, self.traces, (self.second.copies.forget,)),
             ready=self._is_ready,
             standing=lambda: {**self.canary.standing(), **self.sleeper.standing()},
             operating=[
-                lambda api: add_canary(api, self.canary, self.front.owner),
-                lambda api: add_sleeping(api, self.front, self.sleeper),
+                partial(add_canary, canary=self.canary, owner=self.front.owner),
+                partial(add_sleeping, front=self.front, sleeper=self.sleeper),
+                partial(add_second_model, front=self.front, second=self.second),
             ],
             lifespan=lambda _api: self._lifespan(),
         )
@@ -138,7 +148,7 @@ class Service:
 
     def _front(self) -> Front:
         settings, meter = self.settings, self.meter
-        handle = assemble(self.engine, self.engine, self.governor, settings, meter)
+        handle = assemble(self.second.handler, self.engine, self.governor, settings, meter)
         return Front(
             settings,
             waking(handle, self.sleeper, meter, limit=settings.queue_limit),
@@ -146,6 +156,9 @@ class Service:
             taxonomy=load_taxonomy(settings.taxonomy),
             meter=meter,
         )
+
+    def _assessed(self, assessment: Assessment) -> None:
+        self.second.assess_first(assessment)
 
     def run(self) -> None:
         """Serve until SIGTERM or Ctrl-C; then finish the running requests.
@@ -191,6 +204,7 @@ class Service:
         if self.store is not None:
             self.store.start()
         self._start_pool()
+        self.second.start()
         own = (("governor", self._govern()), ("canary", self.canary.run()))
         tasks = [asyncio.create_task(work, name=f"safelight-{name}") for name, work in own]
         stop_pushing = push_metrics(self.meter, self.settings)
@@ -201,12 +215,18 @@ class Service:
             for task in tasks:
                 task.cancel()
             await self.sleeper.stop()
+            await self.second.stop()
             await self.pool.stop()
             stops = [self.traces.stop, *([self.store.stop] if self.store is not None else [])]
             await asyncio.gather(*map(asyncio.to_thread, stops))
             self._sampler.stop()
             self._nvml.close()
             await asyncio.to_thread(stop_pushing)
+
+    @property
+    def _is_idle(self) -> bool:
+        checks = any(worker.probe for worker in self.pool.workers)
+        return not (checks or self.engine.in_progress or len(self.front.requests))
 
     async def _govern(self) -> None:
         """Update the degradation ladder from the signals, once a second."""
@@ -255,7 +275,7 @@ class Service:
             if is_admitted:
                 with guard:
                     record = self.traces.decided(record)
-            sinks = [counting, self.ratings.add_record]
+            sinks = [counting, self.ratings.add_record, self.second.copies.answered]
             if is_admitted:
                 sinks.append(logging)
             if is_admitted or record.facts.queued:  # what the model did is always kept

@@ -14,6 +14,7 @@ from safelight.telemetry.record import Exchange
 
 Key = tuple[object, ...]
 _PREDICT: Key = ("predict",)
+PROBE = "canary"  # the use of a job that checks one worker's model
 Priority = Literal["high", "normal", "low"]
 PRIORITIES: tuple[Priority, ...] = ("high", "normal", "low")
 
@@ -159,9 +160,9 @@ class Job:
     A request for several images has several jobs, numbered by `place`. `min_kept_ratio` is the
     share of the input image that an edit must keep; 0 switches this check off. `expected` is (when
     admission asked, at most so many seconds until it is done). A job with a `group` shares batches
-    only with jobs of that group. A `probe` checks one worker's model and is no request. Fairness
-    sets the number of jobs in progress of its caller (`own`) and of callers who have some; the
-    caller `is_modest` with at most half of an equal share.
+    only with jobs of that group. Fairness sets the number of jobs in progress of its caller (`own`)
+    and of callers who have some; the caller `is_modest` with at most half of an equal share. A job
+    with a `use` is no request: its device time counts as this value of catalog.USE.
     """
 
     id: str
@@ -185,7 +186,7 @@ class Job:
     control: Control = field(default_factory=Control)
     expected: tuple[float, float] | None = None
     min_kept_ratio: float = 0.0
-    probe: bool = False
+    use: str = ""
 
     @property
     def request_id(self) -> str:

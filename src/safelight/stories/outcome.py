@@ -1,6 +1,6 @@
 """A story, and its result."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from safelight.diagnosis.forecast import Forecast
@@ -11,12 +11,13 @@ from safelight.stories.live import Notify
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Result of a story: its diagnosis, notes, forecasts and radar."""
+    """Result of a story: its diagnosis or its comparison, notes, forecasts and radar."""
 
-    diagnosis: Diagnosis
+    diagnosis: Diagnosis | None
     notes: Sequence[str] = ()
     forecasts: Sequence[Forecast] = ()
     radar: Radar | None = None
+    comparison: Mapping[str, object] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,3 +27,4 @@ class Scenario:
     name: str
     about: str
     run: Callable[[Notify], Outcome] = field(repr=False)
+    has_diagnosis: bool = True

@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from io import BytesIO
+from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -22,6 +23,7 @@ from safelight.models.demo.painter import paint
 from safelight.models.demo.portrait import draw
 from safelight.records.config import records_url
 from safelight.records.rows import AssessedRequest
+from safelight.stories.compared import compare
 from safelight.stories.conditions import Conditions
 from safelight.stories.history import Simulation, scrapes, simulate, write_blocks
 from safelight.stories.live import SPANS, Live, Notify, running_stack
@@ -34,6 +36,7 @@ _UNSEEN_SEED = 95_000_000  # the demo models were not trained on portraits from 
 _RATE, _HEALTHY_SECONDS, _FAULT_SECONDS = 1.0, 40.0, 40.0
 _UPLOAD_SECONDS, _PIECES = 3.0, 20
 _EDITS, _STEPS = 36, 8
+_PAIRS = 150
 _HOUR = 3600
 _INSTRUCTIONS = ("make him old", "add sunglasses", "change the background to a beach")
 
@@ -97,6 +100,35 @@ def background(notify: Notify) -> Outcome:
         return Outcome(diagnosis, notes, radar=radar(_records(live)))
 
 
+def shadow_worse(notify: Notify) -> Outcome:
+    """Compare 2 steps with 8: much faster, but worse."""
+    notify("serving demo-edit (A), and beside it demo-edit with 2 steps instead of 8 (B)")
+    notify("each edit is sent again to B after its answer, and every second one to A too")
+    settings = {
+        "SAFELIGHT_SHADOW": "demo-edit",
+        "SAFELIGHT_SHADOW_STEPS": "2",
+        "SAFELIGHT_SHADOW_RATIO": "1",
+        "SAFELIGHT_SHADOW_SECONDS_PER_HOUR": "3600",
+    }
+    edits = (
+        (
+            {
+                "instruction": _INSTRUCTIONS[number % len(_INSTRUCTIONS)],
+                "seed": str(number),
+                "steps": str(_STEPS),
+            },
+            portrait(_UNSEEN_SEED + number),
+        )
+        for number in count()
+    )
+    state = compare(settings, edits, notify, _PAIRS)
+    note = (
+        "B is faster, and its quality score alone would hardly show a loss. It keeps less of the "
+        "input image: that is what the pairs prove."
+    )
+    return Outcome(None, (note,), comparison=state)
+
+
 def _spans(before_seconds: float, now_seconds: float) -> Spans:
     """Return spans that compare two times of these lengths."""
     window, before = (max(30, round(each)) for each in (now_seconds, before_seconds))
@@ -106,6 +138,12 @@ def _spans(before_seconds: float, now_seconds: float) -> Spans:
 SCENARIOS = (
     Scenario("io-bottleneck", "P95 rises while the device waits for its input", bottleneck),
     Scenario("vram-leak", "GPU memory grows in steps, 200 MB per hour", leak),
+    Scenario(
+        "shadow-worse",
+        "a faster second model keeps less of the image",
+        shadow_worse,
+        has_diagnosis=False,
+    ),
     Scenario("bad-background", "edits fail on busy backgrounds; advice and radar", background),
     Scenario("wrong-model", "a model file is swapped; every request succeeds", wrong_model),
 )

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import msgpack
 
+from safelight.guard.pairs import Qualities
 from safelight.models.backend import ModelInfo, ModelOrder
 from safelight.serving.wire.protocol import Channel, Frames, Message, ProtocolError, encode
 from safelight.serving.wire.schema import (
@@ -18,6 +19,8 @@ from safelight.serving.wire.schema import (
     AssessmentFailed,
     BatchReport,
     Cancel,
+    Compare,
+    Compared,
     Content,
     FailedResult,
     Follow,
@@ -91,6 +94,8 @@ EVERY_CONTENT: list[Content] = [
     Follow("1", 5),
     Ping(),
     Pong(),
+    Compare(ORDER),
+    Compared("1", Qualities(0.5, 0.6, None), Qualities(), 0.25),
     Ready(ModelInfo("m", "P", "S", "float16", "cuda:0", defaults={"steps": 8}), "edit", 2.5),
     Unusable("no such folder", 4),
     Started(["1", "2"]),

@@ -28,6 +28,7 @@ from safelight.metrics.catalog import (
     CANARY_RUNS,
     CANARY_SECONDS,
     CANARY_WORKERS,
+    COPY,
     DEPTH,
     IMAGES,
     INVALIDITY,
@@ -36,6 +37,10 @@ from safelight.metrics.catalog import (
     QUALITY_SCORE,
     RATING_REASON,
     READINESS_FORCED,
+    ROLLOUT,
+    SHADOW,
+    SHADOW_DIFFERENCE,
+    SHADOW_LATENCY,
     STEPS,
     STRUCTURE,
     USER_RATING,
@@ -60,6 +65,7 @@ def quality(limits: Thresholds) -> Board:
         row("Canary", ENGINE, *_canary(limits)),
         row("Ratings", INSTRUCTIONS, *_ratings()),
         row("Speed and quality", DENOISING, *_scores()),
+        row("Second model", ENGINE, *_second_model()),
         row("Assessments", REQUEST, *_assessments(), closed=True),
     )
 
@@ -189,6 +195,31 @@ def _scores() -> tuple[Panel, ...]:
             Query(NOW.mean(STRUCTURE), "input"),
             Query(NOW.mean(ADHERENCE), "prompt"),
             needs=_ASSESSED,
+        ),
+    )
+
+
+def _second_model() -> tuple[Panel, ...]:
+    needs = "a second model (`safelight serve A --shadow B`)"
+    return (
+        panel(
+            Shape.STACK,
+            "What do copies show about the second model?",
+            "Requests to be copied to it, by the verdict after each. `safelight shadow` shows the "
+            "measures.",
+            PER_SECOND,
+            Query(NOW.rate(SHADOW, (COPY,)), by(COPY)),
+            needs=needs,
+        ),
+        lines(
+            "Is the second model slower or different, and who gets it?",
+            "Device time of its copies relative to the first model's, mean difference of their "
+            "images, and the share of the callers whom a rollout gives it.",
+            SHARE,
+            Query(f"max({NOW.select(SHADOW_LATENCY)})", "time, relative"),
+            Query(f"max({NOW.select(SHADOW_DIFFERENCE)})", "difference of images"),
+            Query(f"max({NOW.select(ROLLOUT)})", "callers"),
+            needs=needs,
         ),
     )
 

@@ -17,7 +17,7 @@ from safelight.serving.canary.prints import print_of
 from safelight.serving.canary.runs import OVERTAKEN, Engine, Learning, Seen, failure
 from safelight.serving.engine.pool import Pool
 from safelight.serving.engine.worker_handle import WorkerHandle
-from safelight.serving.job import Job, Outcome
+from safelight.serving.job import PROBE, Job, Outcome
 from safelight.settings import Settings
 from safelight.telemetry.record import Exchange, new_id
 from safelight.telemetry.timeline import Timeline
@@ -186,7 +186,7 @@ class Check:
         golden = self._input()
         exchange = Exchange(Timeline(perf_counter()))
         now = asyncio.get_running_loop().time()
-        job = Job(
+        return Job(
             new_id(),
             golden.image,
             golden.size,
@@ -196,9 +196,8 @@ class Check:
             exchange,
             priority="low",
             alone=True,
+            use=PROBE,
         )
-        job.probe = True
-        return job
 
     def _learn(self, learning: Learning, run: Run) -> None:
         """Add a run to the enrolment, and end it when there are enough."""

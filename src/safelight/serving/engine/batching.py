@@ -20,7 +20,7 @@ from safelight.serving.engine.pool import Pool
 from safelight.serving.engine.predicting import Predicting
 from safelight.serving.engine.queue_entry import Lane, QueueEntry
 from safelight.serving.engine.worker_handle import WorkerHandle
-from safelight.serving.job import Job, Outcome
+from safelight.serving.job import PROBE, Job, Outcome
 from safelight.serving.statistics import conservative_mean
 from safelight.serving.wire.schema import BatchReport, FailedResult, Result
 
@@ -33,13 +33,20 @@ _LOSS_LIMIT = 1  # a job that waited at workers that died is sent again this oft
 class Batching(Predicting):
     """The innermost handler, in one event loop. `limit` returns the largest batch allowed now."""
 
-    def __init__(self, pool: Pool, meter: Meter, *, limit: Callable[[], int]) -> None:
+    def __init__(
+        self, pool: Pool, meter: Meter, *, limit: Callable[[], int], ledger: Ledger | None = None
+    ) -> None:
         super().__init__(pool, meter, limit)
         self._meter = meter
-        self._ledger = Ledger(meter, len(pool.workers))
+        self._ledger = ledger or Ledger(meter, len(pool.workers))
         self._number = 0
         self._scheduled = False
         self.batch_seconds = 0.0
+
+    @property
+    def ledger(self) -> Ledger:
+        """Return where its device time is counted."""
+        return self._ledger
 
     async def __call__(self, job: Job) -> Outcome:
         """Run the job on a worker.
@@ -158,13 +165,12 @@ class Batching(Predicting):
             self._ledger.add("retry", entry, entry.device_seconds)
             entry.device_seconds = 0.0
         for entry in running:
-            use = "canary" if entry.job.probe else "retry"
-            self._ledger.add(use, entry, (now - event.started_at) / len(running))
+            self._ledger.add("retry", entry, (now - event.started_at) / len(running))
         for entry in event.entries:
             entry.holder, entry.losses = None, entry.losses + 1
             if entry.result.done():
                 continue
-            if entry.job.probe:
+            if entry.job.use == PROBE:
                 entry.result.set_exception(WorkerLost())
                 continue
             entry.job.exchange.timeline.mark("denoise" if entry.started else "queue")
@@ -175,8 +181,8 @@ class Batching(Predicting):
 
     def _learn(self, entries: list[QueueEntry], report: BatchReport) -> None:
         n, seconds = len(entries), report.seconds
-        if entries[0].job.probe:
-            self._ledger.add("canary", entries[0], seconds)
+        if entries[0].job.use == PROBE:
+            self._ledger.add(PROBE, entries[0], seconds)
             entries[0].job.progress.device_seconds += seconds
             return
         key, units = entries[0].key, entries[0].job.units
@@ -203,7 +209,7 @@ class Batching(Predicting):
     def _settle(self, entry: QueueEntry, result: Result, payload: bytes) -> None:
         """Complete a job with its result, if its caller still waits."""
         outcome = outcome_of(entry.job, result, payload)
-        if entry.job.probe:
+        if entry.job.use == PROBE:
             _complete(entry, outcome)
             return
         self._ledger.settle(entry, outcome)
@@ -230,6 +236,13 @@ class Batching(Predicting):
                 self._late(entry)
             entry.result.set_exception(error)
             self._withdraw(entry)
+
+    def abandon(self) -> None:
+        """Fail the jobs that wait: no worker will come for them."""
+        for entry in list(self._backlog):
+            self._backlog.remove(entry)
+            if not entry.result.done():
+                entry.result.set_exception(WorkerLost())
 
     def position(self, entry: QueueEntry) -> int:
         """Return how many waiting jobs are more urgent."""

@@ -1,5 +1,6 @@
 """Count each device second once, by its use: useful, cancelled, failed, retried and so on."""
 
+from collections import defaultdict
 from collections.abc import Callable
 from time import monotonic
 
@@ -25,6 +26,7 @@ class Ledger:
         self._clock = clock
         self._held, self._since = 0.0, clock()
         self._share = 1
+        self.spent: defaultdict[str, float] = defaultdict(float)
         meter.start_at_zero(DEVICE_SECONDS, DEVICE_HELD_SECONDS)
         meter.before_expose(self._count_held)
 
@@ -41,7 +43,9 @@ class Ledger:
 
     def add(self, use: str, entry: QueueEntry, seconds: float) -> None:
         """Count seconds that a job took, for `use`: one of the values of catalog.USE."""
+        use = entry.job.use or use
         if seconds > 0:
+            self.spent[use] += seconds
             exchange = entry.job.exchange
             exchange.spend(seconds)
             count_device_time(self._meter, use, exchange.instruction_type, seconds)
@@ -51,7 +55,7 @@ class Ledger:
         use, seconds = use_of(entry, outcome), entry.device_seconds
         entry.device_seconds = 0.0
         self.add(use, entry, seconds)
-        if use == "useful" and seconds > 0:
+        if use == "useful" and seconds > 0 and not entry.job.use:
             count_good_outputs(self._meter, entry.job.exchange.instruction_type)
 
 

@@ -15,6 +15,7 @@ from safelight.serving.job import (
 )
 from safelight.serving.wire.protocol import Message
 from safelight.serving.wire.schema import (
+    Compare,
     EditTask,
     FailedResult,
     GenerateTask,
@@ -48,11 +49,32 @@ def jobs_message(
             alone=entry.job.alone,
             instruction_type=entry.job.exchange.instruction_type,
             min_kept_ratio=entry.job.min_kept_ratio,
-            probe=entry.job.probe,
+            probe=bool(entry.job.use),
         )
         for entry in entries
     ]
     return Message(Jobs(orders), [entry.job.image for entry in entries])
+
+
+def compare_message(job: Job, first: bytes, second: bytes) -> Message:
+    """Return two outputs for a job as a message; the worker measures them."""
+    task = _task(job.parameters, job.seed)
+    order = JobOrder(
+        id=job.id,
+        request_id="",
+        task=task,
+        size=job.size,
+        key="",
+        rank=0,
+        remaining_seconds=0.0,
+        cap=1,
+        cost=(0.0, 0.0),
+        alone=True,
+        instruction_type=job.exchange.instruction_type,
+        min_kept_ratio=0.0,
+        probe=True,
+    )
+    return Message(Compare(order), (job.image, first, second))
 
 
 def outcome_of(job: Job, result: Result, payload: bytes) -> Outcome | SafelightError:

@@ -76,6 +76,7 @@ class Pool:
         self.loaded = asyncio.Event()  # since the last start
         self.served = Served()
         self.vram_ratio = 0.0
+        self.vram_peak_bytes = 0
         meter.start_at_zero(WORKER_RESTARTS)
         meter.set(WORKERS_READY, value=0)
 
@@ -230,6 +231,7 @@ class Pool:
         write_vram(self._meter, readings)
         self._devices[event.worker].update(reading.device for reading in readings)
         if readings:
+            self.vram_peak_bytes = max(reading.peak_bytes for reading in readings)
             self.vram_ratio = max(reading.used_ratio for reading in readings)
             self._meter.set(PROBE_TIMESTAMP, "torch", value=time())
 

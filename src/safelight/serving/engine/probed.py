@@ -1,15 +1,18 @@
-"""What the canary does with a worker: one run at a time, beside the requests."""
+"""What is done with a worker beside the requests: runs of the canary, comparisons of outputs."""
 
 import asyncio
 
 from safelight.errors import Cancelled
 from safelight.models.backend import ModelInfo
+from safelight.serving.engine.comparing import Comparing
 from safelight.serving.engine.queue_entry import QueueEntry
 from safelight.serving.wire import schema
+from safelight.serving.wire.protocol import Message
+from safelight.serving.wire.schema import Compared
 
 
 class Probed:
-    """The canary's side of a worker. A request overtakes a run at its next step.
+    """One run of the canary at a time, which a request overtakes at its next step.
 
     `info` describes the model that was loaded last. A worker that `is_out` gets no requests.
     """
@@ -20,11 +23,17 @@ class Probed:
         self.info: ModelInfo | None = None
         self.is_out = False
         self._pong: asyncio.Future[None] | None = None
+        self._comparing = Comparing()
 
     @property
     def is_idle(self) -> bool:
         """Return whether the worker has neither jobs nor a run of the canary."""
         return not self.outstanding and self.probe is None
+
+    async def compare(self, message: Message, job_id: str, seconds: float) -> Compared | None:
+        """Have the worker measure two outputs for a job; None if it does not answer in time."""
+        self._send_message(message)
+        return await self._comparing.answer(job_id, seconds)
 
     async def answers(self, seconds: float) -> bool:
         """Return whether the worker answers a message within so many seconds."""
@@ -64,4 +73,7 @@ class Probed:
         return entries
 
     def _send(self, content: schema.ToWorker) -> None:
+        self._send_message(Message(content))
+
+    def _send_message(self, message: Message) -> None:
         raise NotImplementedError

@@ -110,9 +110,9 @@ class WorkerHandle(Probed):
         """Tell the worker to report every step of a job."""
         self._send(schema.Follow(entry.job.id, self._settings.preview_every_steps))
 
-    def _send(self, content: schema.ToWorker) -> None:
+    def _send_message(self, message: Message) -> None:
         if self._connection is not None:
-            self._connection.send(Message(content))
+            self._connection.send(message)
 
     # ── Receiving ────────────────────────────────────────────────────────────────────────────────
 
@@ -153,6 +153,8 @@ class WorkerHandle(Probed):
                 self._refused(refusal)
             case schema.Poisoned(reason):
                 self._end(reason)
+            case schema.Compared() as compared:
+                self._comparing.receive(compared)
 
     def _results(self, content: schema.Results, payloads: Sequence[bytes]) -> None:
         failed = schema.FailedResult
@@ -267,6 +269,7 @@ class WorkerHandle(Probed):
 
     def _lost(self, reason: str) -> None:
         entries, self.staged = self._take_all(), 0
+        self._comparing.lost()
         self._connection, self.ready = None, False
         self._sink(WorkerLost(self.place.index, entries, reason, self.started_at))
 

@@ -1,6 +1,7 @@
 """Routes for finished requests: rate a response, delete a request's record."""
 
 import asyncio
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import TypeVar
 
@@ -73,12 +74,18 @@ class Feedback:
     """Stores ratings. Without a database it knows only recent requests."""
 
     def __init__(
-        self, ratings: Ratings, store: Store | None, buckets: Buckets, traces: Traces
+        self,
+        ratings: Ratings,
+        store: Store | None,
+        buckets: Buckets,
+        traces: Traces,
+        forgetting: Sequence[Callable[[str], None]] = (),
     ) -> None:
         self._ratings = ratings
         self._traces = traces
         self._store = store
         self._buckets = buckets
+        self._forgetting = forgetting
 
     async def rate(self, request_id: str, owner: str, body: bytes) -> Rated:
         """Rate a response, by the server's id or the caller's.
@@ -117,6 +124,8 @@ class Feedback:
         for each in ids:
             self._ratings.forget(each)
             self._traces.forget(each)
+            for forget in self._forgetting:
+                forget(each)
         return Forgotten(request_id=request_id)
 
     async def _recall(self, request_id: str, owner: str) -> None:

@@ -24,6 +24,9 @@ ACCEPTED: dict[str, tuple[str, ...]] = {
     "POST /v1/model/canary/enrol": (OPERATE,),
     "POST /v1/model/sleep": (OPERATE,),
     "POST /v1/model/wake": (OPERATE,),
+    "GET /v1/shadow": (OPERATE, VIEW),
+    "GET /v1/rollout": (OPERATE, VIEW),
+    "POST /v1/rollout/{action}": (OPERATE,),
 }
 
 # These need no key. The name of a stored image is a secret of its own.

@@ -8,6 +8,7 @@ from typing import Literal
 
 from msgspec import Struct
 
+from safelight.guard.pairs import Qualities
 from safelight.models.backend import ModelInfo, ModelOrder, Task
 from safelight.telemetry.assessment import Assessment
 from safelight.telemetry.record import PipelineCall
@@ -121,6 +122,12 @@ class Ping(Struct, frozen=True, tag="ping"):
     """Answer at once with a Pong."""
 
 
+class Compare(Struct, frozen=True, tag="compare"):
+    """Measure two outputs for the same job. Payloads: the job's image, and both outputs."""
+
+    job: JobOrder
+
+
 # ── From the worker to the API process ───────────────────────────────────────────────────────────
 
 
@@ -229,6 +236,15 @@ class AssessmentFailed(Struct, frozen=True, tag="assessment_failed"):
     """The quality of one output could not be measured."""
 
 
+class Compared(Struct, frozen=True, tag="compared"):
+    """The qualities of two outputs for a job, and their distance; None if they are unknown."""
+
+    id: str
+    first: Qualities
+    second: Qualities
+    distance: float | None
+
+
 class Poisoned(Struct, frozen=True, tag="poisoned"):
     """This process is not usable any more. The worker ends.
 
@@ -248,7 +264,7 @@ class MemoryReport(Struct, frozen=True, tag="memory"):
     readings: list[Vram]
 
 
-ToWorker = Load | Jobs | Cancel | Follow | Ping
+ToWorker = Load | Jobs | Cancel | Follow | Compare | Ping
 FromWorker = (
     Ready
     | Unusable
@@ -257,6 +273,7 @@ FromWorker = (
     | Results
     | Assessed
     | AssessmentFailed
+    | Compared
     | Poisoned
     | MemoryReport
     | Pong

@@ -22,6 +22,7 @@ from safelight.serving.wire.protocol import Channel, Message
 from safelight.serving.worker.appraisal import NO_SAMPLING, Appraisal, Sampling
 from safelight.serving.worker.choice import Batch, Prepared
 from safelight.serving.worker.intake import Intake
+from safelight.serving.worker.likeness import Likeness
 from safelight.serving.worker.memory import Memory, is_poisoned
 from safelight.serving.worker.reporter import Call, Reporter, report_of
 from safelight.serving.worker.results import as_failure, call_of
@@ -59,6 +60,7 @@ class Worker:
         self._given_up = False
         appraisal = Appraisal(channel, sampling, self._stage.has_work, self._call.failed)
         self._reporter = Reporter(channel, self._stage, self._steps, self._call, limits, appraisal)
+        self._likeness = Likeness(channel, sampling.judge, limit_pixels)
         self._intake = Intake(self._stage, self._reporter, self._call, limit_pixels)
 
     # ── Receiving ────────────────────────────────────────────────────────────────────────────────
@@ -87,6 +89,8 @@ class Worker:
                     self._steps.follow(job_id, preview_every)
             case schema.Ping():
                 self._channel.send(Message(schema.Pong()))
+            case schema.Compare(order):
+                self._likeness.offer(order, message.payloads)
             case other:
                 name = type(other).__name__
                 raise ValueError(f"A worker cannot handle the message {name}. This is a bug.")
@@ -95,6 +99,7 @@ class Worker:
         """Remove the probe from the pipeline, and close the channel."""
         self._stage.close()
         self._intake.close()
+        self._likeness.close()
         self._reporter.close(wait=False)
         if self._probe is not None:
             self._probe.unwatch()

@@ -1,0 +1,1 @@
+"""Measure how often the guard's decisions are right, on simulated models."""

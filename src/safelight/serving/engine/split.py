@@ -1,0 +1,223 @@
+"""Give a rollout's share of the callers the second model, and carry its decisions out.
+
+A request that the second model fails is run again on the first, so no caller pays for a rollout.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from time import time
+
+import msgspec
+import structlog
+
+from safelight.errors import (
+    ModelFailure,
+    NotReady,
+    RolloutConflict,
+    SafelightError,
+    Timeout,
+    WorkerLost,
+)
+from safelight.guard.rollout import ENDED, Arm, Decision, Plan, Rollout
+from safelight.metrics.catalog import ROLLOUT
+from safelight.metrics.registry import Meter
+from safelight.serving.engine.slot import Slot
+from safelight.serving.job import Handler, Job, Outcome
+from safelight.telemetry.assessment import Assessment
+
+_DRAIN_SECONDS = 30.0  # until the second model is ended after a rollback
+log = structlog.get_logger("safelight")
+
+
+class Split:
+    """The innermost handler. Belongs to one event loop. `file` keeps the state for a restart."""
+
+    def __init__(
+        self,
+        first: Handler,
+        slot: Slot,
+        meter: Meter,
+        file: Path,
+        *,
+        wall_clock: Callable[[], float] = time,
+    ) -> None:
+        self.slot = slot
+        self.rollout: Rollout | None = None
+        self._first = first
+        self._meter = meter
+        self._file = file
+        self._wall_clock = wall_clock
+        self._draining: asyncio.Task[None] | None = None
+        if slot.is_set:
+            meter.set(ROLLOUT, value=0.0)
+
+    @property
+    def active(self) -> bool:
+        """Return whether the second model serves callers, or will."""
+        return self.rollout is not None and self.rollout.status not in ENDED
+
+    async def __call__(self, job: Job) -> Outcome:
+        """Run a job on the model that its owner gets now."""
+        rollout = self.rollout
+        if rollout is None or job.use:
+            return await self._first(job)
+        if not self.slot.ready or not rollout.serves(job.owner, job.request_id):
+            return await self._on_first(job, rollout)
+        try:
+            outcome = await self.slot(job)
+        except (ModelFailure, WorkerLost, NotReady, Timeout) as error:
+            return await self._after_failure(job, rollout, error)
+        self._count(rollout, rollout.b, job, ok=True)
+        return outcome
+
+    async def _on_first(self, job: Job, rollout: Rollout) -> Outcome:
+        try:
+            outcome = await self._first(job)
+        except (ModelFailure, WorkerLost):
+            self._count(rollout, rollout.a, job, ok=False)
+            raise
+        self._count(rollout, rollout.a, job, ok=True)
+        return outcome
+
+    async def _after_failure(self, job: Job, rollout: Rollout, error: SafelightError) -> Outcome:
+        """Run a job on the first model. If that fails too, the second one was not at fault."""
+        now = asyncio.get_running_loop().time()
+        if job.control.stopped is not None or job.deadline <= now:
+            if isinstance(error, Timeout):
+                self._count(rollout, rollout.b, job, ok=False)
+            raise error
+        exchange = job.exchange
+        exchange.retries += ((error.reason, exchange.timeline.total_seconds),)
+        outcome = await self._first(replace(job, alone=isinstance(error, WorkerLost)))
+        if not isinstance(error, NotReady):  # it was asked to stop
+            self._count(rollout, rollout.b, job, ok=False)
+        return outcome
+
+    def assessed(self, assessment: Assessment, *, by_second: bool) -> None:
+        """Take the score of an output."""
+        if self.rollout is not None and self.active and assessment.score is not None:
+            arm = self.rollout.b if by_second else self.rollout.a
+            arm.measure("score", assessment.score)
+
+    def _count(self, rollout: Rollout, arm: Arm, job: Job, *, ok: bool) -> None:
+        if rollout is not self.rollout or rollout.status not in ("running", "paused"):
+            return
+        seconds = job.progress.device_seconds
+        arm.add(ok=ok, seconds_per_unit=seconds / job.units if ok and seconds > 0 else None)
+        if arm is rollout.b:
+            self._act(rollout.decide(self._wall_clock()))
+
+    # ── Operators ────────────────────────────────────────────────────────────────────────────────
+
+    def start(self, plan: Plan) -> Rollout:
+        """Begin a rollout of the second model. Raises RolloutConflict."""
+        if self.active:
+            raise RolloutConflict(
+                "A rollout is in progress. Abort it first: safelight rollout abort."
+            )
+        if plan.model != self.slot.settings.model:
+            raise RolloutConflict(
+                f"The second model of this service is {self.slot.name or 'not set'}. Start the "
+                "service with the model that you want: safelight serve A --shadow B."
+            )
+        if self.slot.state == "failed":
+            raise RolloutConflict(f"The second model is not usable: {self.slot.problem}")
+        self.rollout = Rollout(plan)
+        self._act(self.rollout.start(self._wall_clock()))
+        return self.rollout
+
+    def pause(self) -> Rollout:
+        """Stay at the present step. Raises RolloutConflict."""
+        rollout = self._present()
+        self._act(rollout.pause(self._wall_clock()))
+        return rollout
+
+    def promote(self) -> Rollout:
+        """Go to the next step. Raises RolloutConflict."""
+        rollout = self._present()
+        if not self.slot.ready:
+            raise RolloutConflict("The second model is not loaded yet.")
+        self._act(rollout.promote(self._wall_clock()))
+        return rollout
+
+    def abort(self) -> Rollout:
+        """Give all callers the first model again. Raises RolloutConflict."""
+        if self.rollout is None or not self.active:
+            raise RolloutConflict("No rollout is in progress.")
+        self._act(self.rollout.abort(self._wall_clock()))
+        return self.rollout
+
+    def failed(self, problem: str) -> None:
+        """Roll back because the second model is not usable any more."""
+        if self.rollout is not None and self.active:
+            self._act(self.rollout.roll_back(self._wall_clock(), problem))
+
+    def _present(self) -> Rollout:
+        if self.rollout is None or self.rollout.status not in ("running", "paused"):
+            raise RolloutConflict(
+                "No rollout is in progress. Start one: safelight rollout start B."
+            )
+        return self.rollout
+
+    def _act(self, decision: Decision | None) -> None:
+        """Carry a decision out: it holds from the next request on."""
+        rollout = self.rollout
+        if decision is None or rollout is None:
+            return
+        self._meter.set(ROLLOUT, value=rollout.percent / 100)
+        log.info(
+            "rollout decided",
+            **{
+                "safelight.model.model": self.slot.name,
+                "safelight.decision": decision.action,
+                "safelight.reason": decision.reason,
+                "safelight.percent": decision.percent,
+            },
+        )
+        self.save()
+        if not self.active and self._draining is None:
+            self._draining = asyncio.create_task(self._drain(), name="safelight-rollback")
+
+    async def _drain(self) -> None:
+        """End the second model when its jobs are done; those that last too long run elsewhere."""
+        end = asyncio.get_running_loop().time() + _DRAIN_SECONDS
+        while (engine := self.slot.engine) is not None and engine.in_progress:
+            if asyncio.get_running_loop().time() > end:
+                break
+            await asyncio.sleep(0.1)
+        self._draining = None
+        if not self.active:
+            await self.slot.stop()
+
+    # ── Restart ──────────────────────────────────────────────────────────────────────────────────
+
+    def save(self) -> None:
+        """Write the state. A failure is logged: the rollout goes on."""
+        if self.rollout is None:
+            return
+        try:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            new = self._file.with_suffix(".new")
+            new.write_bytes(msgspec.json.encode(self.rollout))
+            new.replace(self._file)
+        except OSError as error:
+            log.warning("rollout state not written", **{"error.message": str(error)})
+
+    def restore(self) -> None:
+        """Continue the rollout of before a restart, if it is one of this second model."""
+        try:
+            rollout = msgspec.json.decode(self._file.read_bytes(), type=Rollout)
+        except FileNotFoundError:
+            return
+        except (OSError, ValueError, msgspec.MsgspecError) as error:
+            log.warning("rollout state not read", **{"error.message": str(error)})
+            return
+        if rollout.plan.model != self.slot.settings.model:
+            log.warning(
+                "rollout state not read", **{"error.message": "It is one of another second model."}
+            )
+            return
+        self.rollout = rollout
+        self._meter.set(ROLLOUT, value=rollout.percent / 100)

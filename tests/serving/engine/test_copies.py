@@ -1,0 +1,233 @@
+"""Copies to a second model, in a real service: what they find, and that no caller notices."""
+
+import asyncio
+from typing import Any
+
+import httpx
+import pytest
+
+from safelight.serving.app import Service
+from tests.serving.running import client, edit, engine, eventually
+from tests.serving.second_models import SAME
+
+pytestmark = pytest.mark.anyio
+MODELS = "tests.serving.second_models"
+
+
+async def ready(service: Service) -> None:
+    await eventually(lambda: service.second.slot.ready)
+
+
+async def idle(service: Service) -> None:
+    await eventually(lambda: service.second.copies._task is None)
+
+
+async def serve(service: Service, speaking: httpx.AsyncClient, number: int) -> None:
+    """Send edits one after another; each may be copied before the next."""
+    for seed in range(number):
+        assert (await edit(speaking, seed=seed)).status_code == 200
+        await idle(service)
+
+
+async def shadow(speaking: httpx.AsyncClient) -> Any:
+    return (await speaking.get("/v1/shadow")).json()
+
+
+def row(state: Any, measure: str) -> Any:
+    return next(
+        r for r in state["rows"] if (r["measure"], r["instruction_type"]) == (measure, "all")
+    )
+
+
+async def test_an_equal_model_makes_the_same_images_and_nothing_is_decided() -> None:
+    async with engine(shadow=SAME, shadow_ratio=1.0) as service, client(service) as speaking:
+        await ready(service)
+        await serve(service, speaking, 24)
+        state = await shadow(speaking)
+        assert state["copies"]["compared"] == state["pairs"] == 24
+        assert state["verdict"] == "undecided"
+        assert row(state, "image_difference")["value"] == 0
+        assert row(state, "score")["n"] == 24
+        assert row(state, "validity")["value"] == 0
+        assert row(state, "latency")["n"] == 11  # of 12 with a copy of A; the first run is cold
+
+
+async def test_a_slower_model_is_found_and_the_test_ends_by_itself() -> None:
+    async with (
+        engine(shadow=f"{MODELS}:slow", shadow_ratio=1.0) as service,
+        client(service) as speaking,
+    ):
+        await ready(service)
+        for seed in range(150):
+            await edit(speaking, seed=seed)
+            await idle(service)
+            if service.second.copies.ended:
+                break
+        state = await shadow(speaking)
+        assert state["verdict"] == "worse"
+        assert row(state, "latency")["verdict"] == "worse"
+        assert "decided" in state["ended"]
+        await eventually(lambda: service.second.slot.state == "off")
+        assert (await edit(speaking)).status_code == 200
+
+
+@pytest.mark.parametrize("fault", ["failing", "black"])
+async def test_a_model_that_makes_no_valid_image_is_worse(fault: str) -> None:
+    async with (
+        engine(shadow=f"{MODELS}:{fault}", shadow_ratio=1.0) as service,
+        client(service) as speaking,
+    ):
+        await ready(service)
+        await serve(service, speaking, 24)
+        state = await shadow(speaking)
+        assert row(state, "validity")["value"] == -1
+        assert state["verdict"] == "worse"
+
+
+async def test_recognisers_are_compared_by_their_labels() -> None:
+    models: dict[str, Any] = {"model": f"{MODELS}:cats", "shadow": f"{MODELS}:dogs"}
+    async with engine(**models, shadow_ratio=1.0) as service, client(service) as speaking:
+        await ready(service)
+        from tests.serving.jobs import PICTURE
+
+        for _ in range(30):
+            headers = {"content-type": "image/jpeg"}
+            answer = await speaking.post("/predict", content=PICTURE, headers=headers)
+            assert answer.json()["labels"][0]["label"] == "cat"
+            await idle(service)
+        state = await shadow(speaking)
+        assert row(state, "label_difference")["value"] == 1
+        assert row(state, "calibration")["value"] == pytest.approx(0.9)
+
+
+async def test_a_copy_has_the_input_the_seed_and_the_parameters_of_its_request() -> None:
+    async with engine(shadow=SAME, shadow_ratio=1.0) as service, client(service) as speaking:
+        await ready(service)
+        seen = []
+        slot = service.second.slot
+        first = slot.engine
+
+        async def spying(job: Any) -> Any:
+            seen.append(job)
+            assert first is not None
+            return await first(job)
+
+        slot.engine = _Spy(first, spying)  # type: ignore[assignment]
+        await edit(speaking, seed=77, steps=3)
+        await idle(service)
+        [job] = seen
+        assert (job.seed, job.steps, job.use, job.owner) == (77, 3, "shadow", "")
+
+
+class _Spy:
+    def __init__(self, engine: Any, call: Any) -> None:
+        self._engine, self._call = engine, call
+
+    async def __call__(self, job: Any) -> Any:
+        return await self._call(job)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._engine, name)
+
+
+async def test_other_steps_are_a_second_model_too() -> None:
+    settings: dict[str, Any] = {"shadow": SAME, "shadow_steps": 1, "shadow_ratio": 1.0}
+    async with engine(**settings) as service, client(service) as speaking:
+        await ready(service)
+        await edit(speaking, steps=5)
+        await idle(service)
+        assert service.second.copies.comparison.pairs == 1
+
+
+async def test_a_request_stops_a_copy_at_its_next_step() -> None:
+    async with engine(shadow=SAME, shadow_ratio=1.0) as service, client(service) as speaking:
+        await ready(service)
+        await edit(speaking, "slowly", steps=20)
+        copies = service.second.copies
+        await eventually(lambda: copies._running is not None)
+        answer = await edit(speaking, "make him old", steps=2)
+        assert answer.status_code == 200
+        await idle(service)
+        assert copies.counts["stopped"] == 1
+        assert copies.comparison.pairs <= 1  # of the second request
+
+
+async def test_a_copy_is_dropped_while_other_requests_run() -> None:
+    async with engine(shadow=SAME, shadow_ratio=1.0) as service, client(service) as speaking:
+        await ready(service)
+        long = asyncio.create_task(edit(speaking, "slowly", steps=20))
+        await eventually(lambda: service.engine.in_progress > 0)
+        await edit(speaking)
+        assert service.second.copies.counts["dropped"] == 1
+        assert (await long).status_code == 200
+
+
+async def test_the_device_time_of_copies_is_counted_as_shadow_and_for_no_request() -> None:
+    async with engine(shadow=SAME, shadow_ratio=1.0) as service, client(service) as speaking:
+        await ready(service)
+        await serve(service, speaking, 4)
+        spent = service.engine.ledger.spent
+        assert spent["shadow"] > 0
+        page = (await speaking.get("/metrics")).text
+        assert 'tests_device_seconds_total{use="shadow"}' in page
+        assert 'tests_shadow_total{verdict="undecided"} 4' in page
+        assert "tests_request_images_total" in page
+
+
+@pytest.mark.parametrize("name", ["shadow_seconds_per_hour", "shadow_ratio"])
+async def test_a_budget_or_a_share_of_0_copies_nothing_and_says_so(name: str) -> None:
+    async with engine(shadow=SAME, **{name: 0.0}) as service, client(service) as speaking:
+        await serve(service, speaking, 5)
+        state = await shadow(speaking)
+        assert state["copies"]["compared"] == 0
+        assert name.upper() in state["ended"]
+        assert service.second.slot.state == "off"
+
+
+async def test_a_spent_budget_drops_copies() -> None:
+    async with engine(shadow=SAME, shadow_ratio=1.0) as service, client(service) as speaking:
+        await ready(service)
+        service.second.copies.budget.left = -1000.0
+        await serve(service, speaking, 3)
+        assert service.second.copies.counts["dropped"] == 3
+
+
+async def test_a_deleted_request_has_no_pair_and_no_copy() -> None:
+    async with engine(shadow=SAME, shadow_ratio=1.0) as service, client(service) as speaking:
+        await ready(service)
+        answer = await edit(speaking)
+        await idle(service)
+        copies = service.second.copies
+        assert len(copies.recent) == 1
+        assert (await forget(speaking, answer)).status_code == 200
+        assert len(copies.recent) == 0
+        answer = await edit(speaking, "slowly", steps=50)
+        await eventually(lambda: copies._running is not None)
+        assert (await forget(speaking, answer)).status_code == 200
+        await idle(service)
+        assert copies.comparison.pairs == 1
+
+
+async def forget(speaking: httpx.AsyncClient, answer: httpx.Response) -> httpx.Response:
+    return await speaking.delete(f"/v1/requests/{answer.headers['x-request-id']}/record")
+
+
+async def test_memory_that_the_second_model_takes_is_given_back_and_the_caller_gets_an_image() -> (
+    None
+):
+    models: dict[str, Any] = {"model": f"{MODELS}:cramped", "shadow": SAME}
+    async with engine(**models, shadow_ratio=1.0) as service, client(service) as speaking:
+        await ready(service)
+        answer = await edit(speaking, "tight fit")
+        assert answer.status_code == 200
+        state = await shadow(speaking)
+        assert state["state"] == "failed"
+        assert "out of memory" in state["problem"]
+
+
+async def test_a_service_without_a_second_model_says_how_to_get_one() -> None:
+    async with engine() as service, client(service) as speaking:
+        answer = await speaking.get("/v1/shadow")
+        assert answer.status_code == 409
+        assert "--shadow" in answer.json()["detail"]
+        assert "shadow_total" not in (await speaking.get("/metrics")).text

@@ -1,0 +1,176 @@
+"""A rollout in a real service: no request fails or is doubled because of it."""
+
+import asyncio
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from safelight.guard.rollout import Plan, Rollout
+from safelight.serving.app import Service
+from tests.serving.running import client, edit, engine, eventually
+from tests.serving.second_models import SAME
+
+pytestmark = pytest.mark.anyio
+MODELS = "tests.serving.second_models"
+ALL_AT_ONCE = (100,)
+
+
+async def begin(
+    service: Service,
+    speaking: httpx.AsyncClient,
+    steps: tuple[int, ...] = ALL_AT_ONCE,
+    least: int = 5,
+) -> Any:
+    content = {"model": service.settings.shadow, "steps": list(steps), "least": least}
+    answer = await speaking.post("/v1/rollout/start", json=content)
+    assert answer.status_code == 200, answer.text
+    await eventually(lambda: service.second.slot.ready, 30)
+    return answer.json()
+
+
+async def state(speaking: httpx.AsyncClient) -> Any:
+    return (await speaking.get("/v1/rollout")).json()
+
+
+def settings(folder: Path, second: str, **more: Any) -> dict[str, Any]:
+    return {"shadow": second, "shadow_ratio": 0.0, "state_folder": folder, **more}
+
+
+async def test_b_serves_its_callers_and_the_step_is_shown(tmp_path: Path) -> None:
+    async with engine(**settings(tmp_path, SAME)) as service, client(service) as speaking:
+        answer = await begin(service, speaking)
+        assert (answer["status"], answer["percent"]) == ("running", 100)
+        for seed in range(4):
+            assert (await edit(speaking, seed=seed)).status_code == 200
+        rollout = service.second.split.rollout
+        assert rollout is not None
+        assert (rollout.b.n, rollout.a.n) == (4, 0)
+        assert "tests_rollout_ratio 1.0" in (await speaking.get("/metrics")).text
+
+
+@pytest.mark.parametrize("fault", ["failing", "black"])
+async def test_a_bad_model_is_rolled_back_and_no_caller_sees_a_failure(
+    fault: str, tmp_path: Path
+) -> None:
+    chosen = settings(tmp_path, f"{MODELS}:{fault}")
+    async with engine(**chosen) as service, client(service) as speaking:
+        await begin(service, speaking)
+        for seed in range(12):
+            assert (await edit(speaking, seed=seed)).status_code == 200
+        found = await state(speaking)
+        assert (found["status"], found["percent"]) == ("rolled_back", 0)
+        last = found["decisions"][-1]
+        assert "in a row" in last["reason"]
+        assert last["figures"]["failures_b"] == 3  # then A serves
+        await eventually(lambda: service.second.slot.state == "off")
+
+
+async def test_a_model_that_dies_costs_no_caller_anything(tmp_path: Path) -> None:
+    chosen = settings(tmp_path, f"{MODELS}:dying", isolation="process")
+    async with engine(**chosen) as service, client(service) as speaking:
+        await begin(service, speaking)
+        answers = await asyncio.gather(*(edit(speaking, seed=seed) for seed in range(12)))
+        assert Counter(answer.status_code for answer in answers) == {200: 12}
+        ids = {answer.headers["x-request-id"] for answer in answers}
+        assert len(ids) == 12
+        await eventually(lambda: service.second.slot.ready or not service.second.split.active)
+        await service.second.slot.stop()
+
+
+async def test_an_abort_in_the_middle_of_requests_fails_and_doubles_none(tmp_path: Path) -> None:
+    async with engine(**settings(tmp_path, SAME)) as service, client(service) as speaking:
+        await begin(service, speaking)
+        running = [
+            asyncio.create_task(edit(speaking, "slowly", seed=seed, steps=10)) for seed in range(6)
+        ]
+        slot = service.second.slot
+        await eventually(lambda: slot.engine is not None and slot.engine.in_progress > 0)
+        assert (await speaking.post("/v1/rollout/abort")).json()["status"] == "aborted"
+        answers = await asyncio.gather(*running)
+        assert [answer.status_code for answer in answers] == [200] * 6
+        page = (await speaking.get("/metrics")).text
+        assert "tests_request_images_total" in page
+        made = [line for line in page.splitlines() if line.startswith("tests_good_outputs_total{")]
+        assert sum(float(line.split()[-1]) for line in made) == 6
+
+
+async def test_jobs_that_wait_when_the_second_model_ends_are_run_by_the_first(
+    tmp_path: Path,
+) -> None:
+    async with engine(**settings(tmp_path, SAME)) as service, client(service) as speaking:
+        await begin(service, speaking)
+        running = [
+            asyncio.create_task(edit(speaking, "slowly", seed=seed, steps=10)) for seed in range(6)
+        ]
+        slot = service.second.slot
+        await eventually(lambda: slot.engine is not None and slot.engine.in_progress > 0)
+        await slot.stop()
+        answers = await asyncio.gather(*running)
+        assert [answer.status_code for answer in answers] == [200] * 6
+
+
+async def test_a_restart_continues_at_the_same_step(tmp_path: Path) -> None:
+    chosen = settings(tmp_path, SAME)
+    async with engine(**chosen) as service, client(service) as speaking:
+        await begin(service, speaking, (10, 50, 100))
+        assert (await speaking.post("/v1/rollout/promote")).json()["percent"] == 50
+    async with engine(**chosen) as service, client(service) as speaking:
+        found = await state(speaking)
+        assert (found["status"], found["percent"]) == ("running", 50)
+        assert [each["action"] for each in found["decisions"]] == ["start", "promote"]
+        await eventually(lambda: service.second.slot.ready)  # it loads by itself
+
+
+async def test_the_state_of_another_model_or_a_broken_file_starts_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "rollout-tests.json"
+    for content in (b"{", b'{"plan": 3}', b"[]"):
+        file.write_bytes(content)
+        async with engine(**settings(tmp_path, SAME)) as service, client(service) as speaking:
+            assert (await state(speaking))["status"] == "none"
+            assert (await edit(speaking)).status_code == 200
+    async with engine(**settings(tmp_path, SAME)) as service:
+        service.second.split.rollout = Rollout(Plan("another"))
+        service.second.split.save()
+    async with engine(**settings(tmp_path, SAME)) as service, client(service) as speaking:
+        assert (await state(speaking))["status"] == "none"
+
+
+@pytest.mark.parametrize(
+    ("content", "status", "said"),
+    [
+        ({"model": "another"}, 409, "--shadow"),
+        ({"model": SAME, "steps": [50, 5]}, 422, "rise"),
+        ({"model": SAME, "steps": []}, 422, "rise"),
+        ({"model": SAME, "least": 0}, 422, "JSON"),
+        ({"model": SAME, "more": 1}, 422, "JSON"),
+        ("no object", 422, "JSON"),
+    ],
+)
+async def test_a_start_that_makes_no_sense_is_refused(
+    content: Any, status: int, said: str, tmp_path: Path
+) -> None:
+    async with engine(**settings(tmp_path, SAME)) as service, client(service) as speaking:
+        answer = await speaking.post("/v1/rollout/start", json=content)
+        assert answer.status_code == status
+        assert said in answer.json()["detail"]
+        assert not service.second.split.active
+
+
+@pytest.mark.parametrize("action", ["pause", "promote", "abort"])
+async def test_without_a_rollout_there_is_nothing_to_do(action: str, tmp_path: Path) -> None:
+    async with engine(**settings(tmp_path, SAME)) as service, client(service) as speaking:
+        answer = await speaking.post(f"/v1/rollout/{action}")
+        assert answer.status_code == 409
+        assert "No rollout" in answer.json()["detail"]
+
+
+async def test_a_rollout_ends_the_copies(tmp_path: Path) -> None:
+    chosen = settings(tmp_path, SAME) | {"shadow_ratio": 1.0}
+    async with engine(**chosen) as service, client(service) as speaking:
+        await begin(service, speaking)
+        await edit(speaking)
+        assert "rollout" in service.second.copies.ended
+        assert service.second.copies.counts["compared"] == 0
