@@ -7,6 +7,7 @@ from functools import partial
 from typing import Protocol
 
 import structlog
+from fastapi import FastAPI
 from starlette.types import ASGIApp
 
 from safelight.http_server.connections import Connections
@@ -52,7 +53,6 @@ from safelight.serving.policies.retry import retry
 from safelight.serving.policies.separation import separation
 from safelight.serving.policies.waking import waking
 from safelight.settings import Settings
-from safelight.telemetry.assessment import Assessment
 from safelight.telemetry.logs import configure_logging, log_sink
 from safelight.telemetry.meter import assessment_sink, metrics_sink
 from safelight.telemetry.record import Record, Sink
@@ -100,7 +100,11 @@ class Service:
         self.traces = Traces(settings, self.meter, model=shown_name(settings.model))
         storing = (self.store.assess,) if self.store is not None else ()
         assessors = (assessment_sink(self.meter), *storing)
-        self.pool = Pool(settings, self.meter, assessors=(*assessors, self._assessed))
+        self.pool = Pool(
+            settings,
+            self.meter,
+            assessors=(*assessors, lambda each: self.second.assess_first(each)),
+        )
         self.governor = governor_of(settings, self.meter, self.pool)
         self.engine = Batching(
             self.pool, self.meter, limit=lambda: self.governor.batch_limit(settings.batch_limit)
@@ -115,8 +119,18 @@ class Service:
         self.front = self._front()
         self.canary = Canary(self.engine, self.pool, settings, self.meter)
         self.ratings = Ratings(self.meter, kept_seconds=settings.rating_retention_seconds)
-        buckets = Buckets(settings.rate_limit_per_minute, self.meter)
-        api = build_api(
+        routes = self.front.access.around_pages(ModelRoutes(self._api(), MODEL_ENDPOINTS))
+        probed = AsgiProbe(
+            with_cors(with_peers(routes, settings), settings.cors_origins),
+            meter=self.meter,
+            sink=self._sink(),
+            model_endpoints=MODEL_ENDPOINTS,
+        )
+        self.app = _guarded(self.front.access.around_metrics(probed), settings)
+
+    def _api(self) -> FastAPI:
+        buckets = Buckets(self.settings.rate_limit_per_minute, self.meter)
+        return build_api(
             self.front,
             Feedback(self.ratings, self.store, buckets, self.traces, (self.second.copies.forget,)),
             ready=self._is_ready,
@@ -128,14 +142,6 @@ class Service:
             ],
             lifespan=lambda _api: self._lifespan(),
         )
-        routes = self.front.access.around_pages(ModelRoutes(api, MODEL_ENDPOINTS))
-        probed = AsgiProbe(
-            with_cors(with_peers(routes, settings), settings.cors_origins),
-            meter=self.meter,
-            sink=self._sink(),
-            model_endpoints=MODEL_ENDPOINTS,
-        )
-        self.app = _guarded(self.front.access.around_metrics(probed), settings)
 
     def _sleeper(self) -> Sleeper:
         return Sleeper(
@@ -156,9 +162,6 @@ class Service:
             taxonomy=load_taxonomy(settings.taxonomy),
             meter=meter,
         )
-
-    def _assessed(self, assessment: Assessment) -> None:
-        self.second.assess_first(assessment)
 
     def run(self) -> None:
         """Serve until SIGTERM or Ctrl-C; then finish the running requests.
