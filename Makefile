@@ -2,7 +2,7 @@
 PYTHON := .venv/bin/python
 export HF_HUB_OFFLINE := 1
 
-.PHONY: help setup demo test ci check fmt docs faults attack fuzz soak bench release boards-check monitoring-check truth demo-quality constraints clean
+.PHONY: help setup demo test ci check fmt docs faults attack fuzz soak bench release boards-check monitoring-check truth guard demo-quality constraints clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -81,6 +81,13 @@ monitoring-check: setup  ## test every rule and alert, on histories too (YEAR=1:
 	$(PYTHON) -m pytest -q -n 2 tests/rules tests/laws/test_expressions.py
 	$(PYTHON) -m tests.histories $(if $(YEAR),--year)
 	$(PYTHON) -m benchmarks.monitoring
+
+guard: setup  ## measure the canary, shadow tests and rollouts, and fail if a figure is missed
+	@failed=0; \
+	$(PYTHON) -m benchmarks.guard.comparing || failed=1; \
+	$(PYTHON) -m benchmarks.guard.canary || failed=1; \
+	$(PYTHON) -m benchmarks.guard.callers || failed=1; \
+	exit $$failed
 
 truth: setup  ## measure the diagnosis on unknown faults (SEED=7 draws others)
 	$(if $(SEED),TRUTH_SEED=$(SEED)) $(PYTHON) -m tests.truth

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 _WINDOW_SECONDS = 3600.0
 _FIRST_SECONDS = 5.0  # the budget of a service that has just started
+_EARNED = 0.99  # of the ratio: the rest repays these seconds within a day
 
 
 @dataclass(slots=True)
@@ -38,7 +39,7 @@ class Turns:
     def _save(self, now: float) -> None:
         """Add what the budget earned since the last time, up to an hour's worth."""
         passed = 0.0 if self._balance_at is None else max(0.0, now - self._balance_at)
-        self._balance = min(self._most(), self._balance + self.ratio * passed)
+        self._balance = min(self._most(), self._balance + _EARNED * self.ratio * passed)
         self._balance_at = now
 
     def _most(self) -> float:
