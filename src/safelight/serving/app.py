@@ -90,7 +90,6 @@ class Service:
     """The whole service in one process, except the model, which has its own."""
 
     _certificate: Certificate | None = None
-    second: SecondModel
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
