@@ -45,6 +45,13 @@ def test_a_suspect_model_is_checked_before_the_interval_ends() -> None:
     assert turns.due(1.0, 0.1, soon=True)
 
 
+def test_a_model_that_fails_at_once_is_run_once_a_second_at_most() -> None:
+    turns = Turns(60.0, 0.01)
+    turns.spend(0.0, 0.0, ran=True)
+    assert not turns.due(0.5, 0.0, soon=True)
+    assert turns.due(1.0, 0.0, soon=True)
+
+
 def test_a_clock_that_jumps_makes_one_run_due_and_does_not_break_the_budget() -> None:
     turns = Turns(60.0, 0.01)
     turns.spend(0.0, 0.1, ran=True)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 _WINDOW_SECONDS = 3600.0
 _FIRST_SECONDS = 5.0  # the budget of a service that has just started
+_APART_SECONDS = 1.0
 _EARNED = 0.99  # of the ratio: the rest repays these seconds within a day
 
 
@@ -12,12 +13,14 @@ class Turns:
     """Spends at most `ratio` of the device's time, and runs no more often than `interval`.
 
     Times are seconds on any clock that never goes back. A clock that jumps forward makes a run due,
-    and nothing else. With a ratio of 0 no run is ever due.
+    and nothing else. With a ratio of 0 no run is ever due. Two runs are never closer than a second
+    or the interval, so that a model that fails at once is not run again and again.
     """
 
     interval: float
     ratio: float
     _ran_at: float | None = None
+    _tried_at: float | None = None
     _balance: float = _FIRST_SECONDS
     _balance_at: float | None = None
 
@@ -27,12 +30,15 @@ class Turns:
         if self.ratio <= 0 or self._balance < min(cost, self._most()):
             return False
         waited = self._ran_at is None or now - self._ran_at >= self.interval
-        return soon or waited
+        apart = min(self.interval, _APART_SECONDS)
+        rested = self._tried_at is None or now - self._tried_at >= apart
+        return rested and (soon or waited)
 
     def spend(self, now: float, seconds: float, *, ran: bool) -> None:
         """Count device time. `ran` is False for a run that a request overtook."""
         self._save(now)
         self._balance -= seconds
+        self._tried_at = now
         if ran:
             self._ran_at = now
 

@@ -39,7 +39,36 @@ class Slow(Painter):
         for step in range(batch[0].steps):
             STOPPED.wait(seconds)
             on_step(step + 1, None)
-        return super().run([replace(edit, instruction="once", steps=1) for edit in batch], _ignore)
+        return super().run(
+            [replace(edit, instruction="make him old", steps=1) for edit in batch], _ignore
+        )
+
+
+class Constant(Painter):
+    """A model that makes the same image of everything."""
+
+    def run(self, batch: Sequence[Edit], on_step: OnStep) -> list[MadeImage]:
+        """Make the images of one seed."""
+        alike = [replace(edit, seed=1, instruction="make him old") for edit in batch]
+        return super().run(alike, on_step)
+
+
+class Failing(Painter):
+    """A model whose every call fails."""
+
+    def run(self, batch: Sequence[Edit], on_step: OnStep) -> list[MadeImage]:
+        """Fail."""
+        raise ValueError(f"no images for {len(batch)} inputs after {on_step}")
+
+
+def constant(order: ModelOrder) -> Constant:
+    """Return a model that makes one image."""
+    return Constant(order)
+
+
+def failing(order: ModelOrder) -> Failing:
+    """Return a model that fails."""
+    return Failing(order)
 
 
 def slow(order: ModelOrder) -> Slow:

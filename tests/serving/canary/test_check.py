@@ -11,7 +11,10 @@ from safelight.guard.verdicts import GOOD_RUNS, State
 from safelight.metrics.registry import parse
 from safelight.serving.app import Service
 from safelight.serving.canary.check import Check
+from safelight.serving.canary.inputs import golden_inputs
 from safelight.serving.canary.runs import Seen
+from safelight.serving.job import Served
+from safelight.settings import load
 from tests.serving.canary.breaking import KINDS, LOADED, STEP_SECONDS
 from tests.serving.running import client, edit, engine, eventually
 
@@ -149,3 +152,31 @@ async def test_the_time_of_the_canary_is_counted_apart_and_no_request_metric_mov
     }
     uses = [labels for name, labels in moved if name == "tests_device_seconds_total"]
     assert uses == [frozenset({("use", "canary")})]
+
+
+async def test_a_model_that_answers_all_inputs_alike_is_wrong_and_its_enrolment_has_a_pace(
+    tmp_path: Path,
+) -> None:
+    async with engine(model="tests.serving.canary.breaking:constant") as service:
+        check, seen = a_check(service, tmp_path, canary_seconds=60.0, canary_ratio=0.01)
+        for _ in range(4 * ENROL_RUNS):
+            await check.step()
+    assert check.health.reason == "it gives the same output for two inputs"
+    assert len([each for each in seen if each.depth == "deep"]) <= 2 * (2 * ENROL_RUNS + 2)
+
+
+async def test_a_model_that_fails_is_wrong_and_is_not_run_again_and_again(tmp_path: Path) -> None:
+    async with engine(model="tests.serving.canary.breaking:failing") as service:
+        check, seen = a_check(service, tmp_path, canary_seconds=60.0, canary_ratio=0.01)
+        for _ in range(20):
+            await check.step()
+    assert check.health.verdict is State.WRONG
+    assert check.health.reason == "it failed: model_error"
+    assert len([each for each in seen if each.depth == "deep"]) <= 3
+
+
+async def test_a_compiled_model_gets_a_golden_input_of_its_own_size() -> None:
+    served = Served("edit", side=512, multiple=8)
+    small, own = (golden_inputs(served, load(compile=compiled)) for compiled in (False, True))
+    assert small[0].size == (128, 128)
+    assert own[0].size == (512, 512)

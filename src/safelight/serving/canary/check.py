@@ -68,8 +68,12 @@ class Check:
     @property
     def hurries(self) -> bool:
         """Return whether the next run should follow at once."""
-        idle = self.worker.ready and self.worker.is_idle
-        return idle and (self._learning is not None or self.health.suspect or self._wanted > 0)
+        return self.worker.ready and self.worker.is_idle and (self._learns or self._wanted > 0)
+
+    @property
+    def _learns(self) -> bool:
+        """Return whether an enrolment goes on; one that fails has the pace of other runs."""
+        return self._learning is not None and not self.health.broken
 
     def want(self, *, enrolling: bool = False) -> None:
         """Ask for a run of each input now, or for a new enrolment."""
@@ -94,12 +98,12 @@ class Check:
             return
         if self._clock() - self._pinged_at >= _SHALLOW_SECONDS:
             await self._ask()
-        if self._learning is not None or self._due():
+        if self._learns or self._due():
             await self._run()
 
     def _loaded(self, info: ModelInfo) -> None:
         """Find the golden outputs of a model that was just loaded."""
-        self._inputs = golden_inputs(self._pool.served, self._settings.step_limit)
+        self._inputs = golden_inputs(self._pool.served, self._settings)
         self._info = info
         self.health.forget()
         self.enrolment = self._enrolments.read(self._key())
@@ -211,7 +215,7 @@ class Check:
         outputs = [golden.output for golden in goldens.values()]
         if len(outputs) > 1 and difference(outputs[0], outputs[1]) == 0:
             self._learning = Learning()
-            self._judge(Deep(State.WRONG, _ALIKE), 0.0)
+            self._judge(Deep(State.WRONG, _ALIKE, certain=True), 0.0)
             return
         assert self._info is not None
         made = self._enrolments.write(self._key(), self._info.fingerprint, goldens)

@@ -18,6 +18,7 @@ from safelight.serving.job import (
     PredictParameters,
     Served,
 )
+from safelight.settings import Settings
 
 _SIDE = 128  # at most: a smaller image costs less, and passes through the same weights
 _USUAL_SIDE = 512
@@ -43,11 +44,15 @@ class GoldenInput:
         return 0 if isinstance(self.parameters, PredictParameters) else self.parameters.steps
 
 
-def golden_inputs(served: Served, step_limit: int) -> list[GoldenInput]:
-    """Return the two golden inputs of a loaded model, with its own guidance."""
-    longest = min(_SIDE, served.side or _USUAL_SIDE)
+def golden_inputs(served: Served, settings: Settings) -> list[GoldenInput]:
+    """Return the two golden inputs of a loaded model, with its own guidance.
+
+    A compiled model gets its own size: for another one it would compile again.
+    """
+    own = served.side or _USUAL_SIDE
+    longest = own if settings.compile else min(_SIDE, own)
     side = max(served.multiple, longest // served.multiple * served.multiple)
-    steps = min(_STEPS, step_limit)
+    steps = min(_STEPS, settings.step_limit)
     return [
         GoldenInput(
             f"golden-{place + 1}",
