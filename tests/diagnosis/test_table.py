@@ -13,6 +13,7 @@ import pytest
 from safelight.diagnosis.checks import (
     event_loop,
     fleet,
+    golden,
     gpus,
     hosts,
     image_quality,
@@ -35,6 +36,7 @@ from tests.laws.test_expressions import selectors
 MODULES = (
     event_loop,
     fleet,
+    golden,
     gpus,
     hosts,
     image_quality,

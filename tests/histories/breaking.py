@@ -182,6 +182,18 @@ def circuit_open(world: World, begin: float, end: float) -> None:
     _level(c.CIRCUIT_OPEN, 0, 1)(world, begin, end)
 
 
+def _model(state: str) -> Breaking:
+    def breaking(world: World, begin: float, end: float) -> None:
+        world.service.replicas[0].model[state] = _during(world, begin, end)
+
+    return breaking
+
+
+def never_idle(world: World, begin: float, end: float) -> None:
+    late = np.clip(_since(world, begin) * 60, 30, None)
+    world.service.replicas[0].canary_age = np.where(_during(world, begin, end), late, 30.0)
+
+
 def wasted(world: World, begin: float, end: float) -> None:
     during = _during(world, begin, end)
     world.service.fail(begin, end, 0.6, 499, "cancelled", seconds=0.6, device=True)
@@ -227,6 +239,9 @@ BREAKING: dict[str, Breaking] = {
     "probe silent": probe_silent,
     "slow exposition": _level(c.EXPOSITION_SECONDS, 0.012, 2.5),
     "circuit open": circuit_open,
+    "model file swapped": _model("wrong"),
+    "device slower": _model("slow"),
+    "no idle time for the canary": never_idle,
     "timeouts": _failing(0.3, "timeout", 504, seconds=60.0, device=True),
     "recompilation storm": _counted(c.WARM_UPS, every_minutes=0.25, number=2),
     "device time wasted": wasted,

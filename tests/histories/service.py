@@ -41,6 +41,8 @@ class Replica:
     vram: Floats | None = None
     blocked: Floats | None = None  # share of the time in which handlers block the event loop
     probe_age: Floats | None = None
+    model: dict[str, Flags] = field(default_factory=dict)  # when it is not good, by its state
+    canary_age: Floats | None = None  # of the last good run
     stuck: Flags = field(init=False)
 
     def __post_init__(self) -> None:

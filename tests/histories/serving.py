@@ -89,6 +89,7 @@ class Serving:
             c.WORKERS_READY: ready.astype(float),
             c.DEGRADATION_LEVEL: self._grid.full(0),
             c.CIRCUIT_OPEN: self._grid.full(0),
+            c.MODEL_ASLEEP: self._grid.full(0),
             c.EXPOSITION_SECONDS: spread(self._rng, self._grid.full(0.012), 0.3),
             c.EXPOSITION_LINES: self._grid.full(1400),
             **own,
@@ -96,11 +97,24 @@ class Serving:
         for metric, values in levels.items():
             self._target.gauge(metric, values)
         self._expose_queue(ready)
+        self._expose_canary(ready)
         vram = self._vram() if self._replica.vram is None else self._replica.vram
         vram = np.where(ready > 0, vram, 0.0)
         self._target.gauge(c.VRAM_USED, np.round(vram), device="cuda:0")
         reserved = np.maximum(vram, self._cache())
         self._target.gauge(c.VRAM_RESERVED, np.round(reserved).astype(float), device="cuda:0")
+
+    def _expose_canary(self, ready: Counts) -> None:
+        """Expose what the canary knows of the model."""
+        grid, states = self._grid, self._replica.model
+        bad = sum(states.values(), np.zeros(grid.steps, dtype=bool))
+        for state in c.MODEL_STATE.values or ():
+            there = ~bad if state == "good" else states.get(state, grid.full(0) > 0)
+            self._target.gauge(c.CANARY_WORKERS, (ready * there).astype(float), state=state)
+        age = grid.full(30) if self._replica.canary_age is None else self._replica.canary_age
+        self._target.gauge(c.CANARY_GOOD, grid.times - age)
+        forced = states.get("wrong", grid.full(0) > 0)
+        self._target.gauge(c.READINESS_FORCED, forced.astype(float))
 
     def _expose_queue(self, ready: Counts) -> None:
         """Expose the time until the work in flight is done, by priority."""

@@ -179,6 +179,18 @@ def _circuit(d: Draft) -> dict[str, Any]:
     return scene | {"expression": f.level("circuit_open", d.ns)}
 
 
+def _broken_model(d: Draft) -> dict[str, Any]:
+    """Return a model that gives other outputs; callers see it in no status."""
+    scene = d.then(canary="wrong", drift=d.between(1.5, 40), score=d.between(0.5, 0.75))
+    return scene | {"expression": f.level("canary_workers", d.ns, ', state="wrong"')}
+
+
+def _slower_model(d: Draft) -> dict[str, Any]:
+    """Return a device that is slower, also without load."""
+    scene = d.then(canary="slow", step_seconds=d.base.step_seconds * d.between(1.6, 2.2))
+    return scene | {"expression": f.level("canary_workers", d.ns, ', state="slow"')}
+
+
 def _uneven(d: Draft) -> dict[str, Any]:
     """Return instances that can serve all requests together, but one gets nearly all of them."""
     instances = d.random.choice((2, 3))
@@ -321,5 +333,7 @@ KINDS: tuple[tuple[str, Draw], ...] = (
         ),
     ),
     ("circuit_open", _circuit),
+    ("model_broken", _broken_model),
+    ("model_slower", _slower_model),
     ("uneven_load", _uneven),
 )

@@ -12,9 +12,9 @@ from statistics import median
 
 ENROL_RUNS = 10
 MARGIN = 0.004  # one of 255 levels: a smaller difference is rounding
-_FLOOR_FACTOR = 3.0  # runs of a healthy model that come later may vary more than the first ten
+FLOOR_FACTOR = 3.0  # runs of a healthy model that come later may vary more than the first ten
 _RANDOM_FLOOR = 0.1  # a model that varies as much ignores the seed: its outputs cannot be judged
-_SLOW_FACTOR, _SLOW_DEVIATIONS, _SLOW_SECONDS = 1.5, 6.0, 0.05
+SLOW_FACTOR, SLOW_DEVIATIONS, SLOW_SECONDS = 1.5, 6.0, 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +53,13 @@ class Golden:
     @property
     def limit(self) -> float:
         """Return the largest difference of a good output."""
-        return inf if self.floor > _RANDOM_FLOOR else max(MARGIN, _FLOOR_FACTOR * self.floor)
+        return inf if self.floor > _RANDOM_FLOOR else max(MARGIN, FLOOR_FACTOR * self.floor)
 
     @property
     def slow_seconds(self) -> float:
         """Return the time above which a run is slow; at least 50 ms more than usual."""
-        margin = max(_SLOW_SECONDS, _SLOW_DEVIATIONS * self.spread)
-        return max(_SLOW_FACTOR * self.seconds, self.seconds + margin)
+        margin = max(SLOW_SECONDS, SLOW_DEVIATIONS * self.spread)
+        return max(SLOW_FACTOR * self.seconds, self.seconds + margin)
 
     def drift(self, output: Print) -> float:
         """Return the difference of an output as a share of the limit: above 1 it is wrong."""

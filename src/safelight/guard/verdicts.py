@@ -12,8 +12,8 @@ _RUNS = 3  # of these, so many decide:
 _WRONG, _SLOW = 2, 3
 _MISSES = 3
 GOOD_RUNS = 3  # in a row, until a model that failed counts as healthy again
-_STEP_FACTOR = 20.0
-_STEP_FLOOR_SECONDS = 10.0
+STEP_FACTOR = 20.0
+STEP_FLOOR_SECONDS = 10.0
 
 
 class State(StrEnum):
@@ -124,4 +124,4 @@ def step_limit(seconds: float, steps: int) -> float:
 
     `seconds` is the usual time of the run; a model without steps has one step.
     """
-    return max(_STEP_FLOOR_SECONDS, _STEP_FACTOR * seconds / max(1, steps))
+    return max(STEP_FLOOR_SECONDS, STEP_FACTOR * seconds / max(1, steps))

@@ -40,6 +40,10 @@ class Conditions:
     """Time that a request waits although the device is free."""
     circuit: float = 0.0
     """Share of requests that the open circuit refuses."""
+    canary: str = "good"
+    """What the canary knows of the model: a value of catalog.MODEL_STATE."""
+    drift: float = 0.1
+    """Difference of its golden outputs, as a share of the limit."""
     queue_limit: int = 64
     failures: Mapping[str, tuple[str, float]] = field(default_factory=dict)
     """By type, or `*`: the reason, and the share of requests that fail with it."""

@@ -46,6 +46,7 @@ class Instance:
         if not now.up:
             return [("gauge", f"up{{{self._target}}}", 0.0)]
         self._measure(at, seconds, now)
+        self._check_model(now)
         return [*self._scrape(), *self._process(now)]
 
     # ── Serving ──────────────────────────────────────────────────────────────────────────────────
@@ -85,6 +86,12 @@ class Instance:
         self._meter.set(c.BATCH_LIMIT, value=now.batch_limit)
         gain = now.speedup or 1 / (_FIXED / now.batch_limit + 1 - _FIXED)
         self._meter.set(c.BATCH_SPEEDUP, value=gain)
+
+    def _check_model(self, now: Conditions) -> None:
+        for state in c.MODEL_STATE.values or ():
+            self._meter.set(c.CANARY_WORKERS, state, value=now.ready * (state == now.canary))
+        self._meter.set(c.CANARY_DRIFT, value=self._about(now.drift, 0.1))
+        self._meter.set(c.READINESS_FORCED, value=float(now.canary in ("wrong", "hung", "dead")))
 
     def _capacity(self, now: Conditions) -> float:
         """Return the images per second that the device can make."""

@@ -5,9 +5,11 @@ from collections.abc import Iterator
 from safelight.diagnosis.evidence import Evidence
 from safelight.diagnosis.finding import Check, Exhibit, Severity, Sign
 from safelight.diagnosis.queries import Statistic
+from safelight.guard.golden import FLOOR_FACTOR, MARGIN, SLOW_DEVIATIONS, SLOW_FACTOR, SLOW_SECONDS
+from safelight.guard.verdicts import STEP_FACTOR, STEP_FLOOR_SECONDS
 from safelight.metrics.catalog import CANARY_DRIFT, CANARY_WORKERS, MODEL_STATE, READINESS_FORCED
 from safelight.metrics.promql import INSTANCE
-from safelight.units import counted
+from safelight.units import counted, duration
 
 _WORDS = {
     "wrong": "gives another output for a fixed input than when it was enrolled",
@@ -64,9 +66,11 @@ GOLDEN_CHECKS = (
         "model_broken",
         "The model is broken",
         _broken,
-        "the canary counts a worker as wrong (two of three golden outputs differ beyond the limit, "
-        "which is the noise floor of the enrolment times three, and at least one grey level), hung "
-        "(no step within 20 usual steps) or dead (three unanswered messages, or a lost run)",
+        "the canary counts a worker as wrong (two of three golden outputs differ by more than "
+        f"{FLOOR_FACTOR:g} times the noise floor of the enrolment, and by more than {MARGIN:g} of "
+        "the levels' range), hung (no step for the time of "
+        f"{STEP_FACTOR:g} usual ones, and {duration(STEP_FLOOR_SECONDS)}) or dead (three "
+        "unanswered messages, or a lost run)",
         (
             "Run `safelight canary`: it says what differs, and since when.",
             "A change on purpose: `safelight canary --enrol`. Otherwise load the earlier model.",
@@ -80,8 +84,9 @@ GOLDEN_CHECKS = (
         "model_slower",
         "The model is slower than when it was enrolled",
         _slower,
-        "the last three golden runs took more than 1.5 times the enrolled time, and more than six "
-        "standard deviations and 50 ms longer, without any other work",
+        f"the last three golden runs took more than {SLOW_FACTOR:g} times the enrolled time, and "
+        f"more than {SLOW_DEVIATIONS:g} standard deviations and {duration(SLOW_SECONDS)} longer, "
+        "without any other work",
         ("Compare clock, temperature and other processes of the GPU with the time of enrolment.",),
         "Run `safelight canary --run` on the idle service.",
         ("another process uses the device",),
