@@ -46,6 +46,7 @@ _NOT_LOGGED, _NOT_STORED = (
     f"failed requests were not {done} one by one" for done in ("logged", "stored")
 )
 _OTHER_WEIGHTS = "the model's weights are not those that were enrolled"
+_OTHER_SETUP = "golden outputs do not fit, the model is enrolled again"
 _FORCED = "the model is broken, but no other instance is ready"
 EVENTS = (
     Event(REQUEST, "web", "access"),
@@ -62,6 +63,7 @@ EVENTS = (
     Event("golden outputs not read", "process", "info", "failure"),
     Event("golden outputs not written", "process", "info", "failure"),
     Event("canary verdict changed", "process", "change"),
+    Event(_OTHER_SETUP, "process", "info", name="enrolled-again"),
     Event(_OTHER_WEIGHTS, "process", "change", name="other-weights"),
     Event("out of service: the model is broken", "process", "change", "failure", "out-of-service"),
     Event(_FORCED, "process", "change", "failure", "readiness-forced"),

@@ -30,6 +30,20 @@ def edit(order: ModelOrder) -> Backend:
     return backend
 
 
+def generate(order: ModelOrder) -> Backend:
+    """Load the demo that makes images from prompts."""
+    LOADED.append(load_backend(replace(order, model="demo-generate")))
+    backend: Backend = LOADED[-1]
+    return backend
+
+
+def recognize(order: ModelOrder) -> Backend:
+    """Load the demo that labels images."""
+    LOADED.append(load_backend(replace(order, model="demo-recognize")))
+    backend: Backend = LOADED[-1]
+    return backend
+
+
 class Slow(Painter):
     """A model whose steps take long. An instruction `quick` makes them short."""
 
@@ -117,6 +131,22 @@ def _middle(backend: Any) -> torch.Tensor:
 def zeroed(backend: Any) -> AbstractContextManager[None]:
     """One tensor of the denoiser becomes zero."""
     found: AbstractContextManager[None] = _weights(_middle(backend), torch.zeros_like)
+    return found
+
+
+def denoiser_zeroed(backend: Any) -> AbstractContextManager[None]:
+    """One tensor of a denoiser of any class becomes zero."""
+    pipeline = backend.pipeline
+    denoiser = getattr(pipeline, "unet", None) or pipeline.transformer
+    weights = [weight for weight in denoiser.parameters() if weight.ndim > 1]
+    found: AbstractContextManager[None] = _weights(weights[len(weights) // 2], torch.zeros_like)
+    return found
+
+
+def labels_moved(backend: Any) -> AbstractContextManager[None]:
+    """The last layer of a classifier has its rows in another order."""
+    weights = [weight for weight in backend._model.parameters() if weight.ndim == 2]
+    found: AbstractContextManager[None] = _weights(weights[-1], lambda weight: weight.roll(1, 0))
     return found
 
 

@@ -6,6 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from safelight.guard.golden import ENROL_RUNS
 from safelight.guard.verdicts import GOOD_RUNS, State
 from safelight.metrics.registry import parse
@@ -15,7 +17,14 @@ from safelight.serving.canary.inputs import golden_inputs
 from safelight.serving.canary.runs import Seen
 from safelight.serving.job import Served
 from safelight.settings import load
-from tests.serving.canary.breaking import KINDS, LOADED, STEP_SECONDS
+from tests.serving.canary.breaking import (
+    KINDS,
+    LOADED,
+    STEP_SECONDS,
+    Break,
+    denoiser_zeroed,
+    labels_moved,
+)
 from tests.serving.running import client, edit, engine, eventually
 
 MODEL = "tests.serving.canary.breaking:edit"
@@ -63,6 +72,41 @@ async def test_every_kind_of_broken_model_is_found_within_three_runs(tmp_path: P
     LOADED.clear()
     assert len(KINDS) >= 12
     assert not missed
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("generate", denoiser_zeroed), ("recognize", labels_moved)]
+)
+async def test_models_of_other_families_have_golden_outputs_too(
+    name: str, kind: Break, tmp_path: Path
+) -> None:
+    async with engine(model=f"tests.serving.canary.breaking:{name}", seconds=300) as service:
+        check, _ = a_check(service, tmp_path)
+        await enrolled(check)
+        backend = LOADED.pop()
+        with kind(backend):
+            for _ in range(RUNS):
+                await check.step()
+            assert check.health.verdict is State.WRONG
+        for _ in range(GOOD_RUNS):
+            await check.step()
+        assert not check.health.broken
+
+
+async def test_golden_outputs_of_another_device_do_not_count_and_the_log_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with engine() as service:
+        there, _ = a_check(service, tmp_path)
+        info = service.pool.workers[0].info
+        assert info is not None
+        service.pool.workers[0].info = replace(info, device_name="NVIDIA H200")
+        await enrolled(there)
+        service.pool.workers[0].info = info
+        here, _ = a_check(service, tmp_path)
+        await here.step()
+    assert here.enrolled_runs == 1
+    assert "device: NVIDIA H200" in capsys.readouterr().out
 
 
 async def test_a_model_is_enrolled_from_ten_runs_of_each_input(tmp_path: Path) -> None:

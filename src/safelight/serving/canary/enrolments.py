@@ -23,6 +23,7 @@ from safelight.models.backend import ModelInfo
 from safelight.settings import Settings
 
 _FOLDER = "canary"
+_LOOK_AT = 50  # files
 log = structlog.get_logger("safelight")
 
 
@@ -84,6 +85,19 @@ class Enrolments:
         except (OSError, ValueError, DecodeError, ValidationError) as error:
             log.warning("golden outputs not read", **_where(path, error))
             return None
+
+    def others(self, key: Mapping[str, str]) -> list[str]:
+        """Return how enrolments of the same model differ, such as `device: NVIDIA H200`."""
+        found = []
+        for path in sorted(self._folder.glob("*.json"))[:_LOOK_AT]:
+            try:
+                other = json.decode(path.read_bytes(), type=_File).key
+            except (OSError, ValueError, DecodeError, ValidationError):
+                continue
+            if other.get("model") == key["model"]:
+                parts = (f"{n}: {v}" for n, v in other.items() if key.get(n) != v)
+                found.append(", ".join(parts))
+        return found
 
     def write(self, key: Mapping[str, str], fingerprint: str, goldens: Mapping[str, Golden]) -> str:
         """Keep an enrolment and return when it was made. A full disk is logged."""
