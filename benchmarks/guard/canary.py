@@ -32,7 +32,9 @@ def _check(service: Service, folder: Path) -> Check:
     """Return a check whose next run is always due."""
     changes = {"state_folder": folder, "canary_seconds": 1e-6, "canary_ratio": 1.0}
     settings = service.settings.model_copy(update=changes)
-    return Check(service.pool.workers[0], service.engine, service.pool, settings)
+    check = Check(service.pool.workers[0], service.engine, service.pool, settings)
+    check._turns = Turns(1e-6, 1.0, _balance=3600.0)
+    return check
 
 
 async def _found(folder: Path) -> tuple[int, list[str]]:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from safelight.guard.golden import ENROL_RUNS
+from safelight.guard.turns import Turns
 from safelight.guard.verdicts import GOOD_RUNS, State
 from safelight.metrics.registry import parse
 from safelight.serving.app import Service
@@ -43,6 +44,8 @@ def a_check(service: Service, folder: Path, **changes: Any) -> tuple[Check, list
         service.settings.model_copy(update=chosen),
         tell=lambda _check, each: seen.append(each),
     )
+    if "canary_ratio" not in changes:
+        check._turns = Turns(1e-6, 1.0, _balance=3600.0)  # a busy machine spends more
     return check, seen
 
 

@@ -108,16 +108,17 @@ class Check:
         self.health.forget()
         self.enrolment = self._enrolments.read(self._key())
         self._learning = None if self.enrolment else Learning()
-        if self.enrolment is None and (others := self._enrolments.others(self._key())):
-            reason = {
-                "safelight.reason": f"enrolled with other settings: {'; '.join(others)}"[:400]
-            }
-            log.info(
-                "golden outputs do not fit, the model is enrolled again", **self._where(), **reason
-            )
         self._wanted = len(self._inputs)
+        self._compare_enrolments(info)
+
+    def _compare_enrolments(self, info: ModelInfo) -> None:
+        """Log why the golden outputs on disk may not be those of this model."""
         if self.enrolment and self.enrolment.fingerprint != info.fingerprint:
             log.warning("the model's weights are not those that were enrolled", **self._where())
+        others = [] if self.enrolment else self._enrolments.others(self._key())
+        if others:
+            where = {**self._where(), "safelight.reason": "; ".join(others)[:400]}
+            log.info("golden outputs do not fit, the model is enrolled again", **where)
 
     def _key(self) -> dict[str, str]:
         assert self._info is not None
