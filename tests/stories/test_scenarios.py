@@ -23,6 +23,7 @@ def test_p13_slow_uploads_are_not_taken_for_a_slow_model(monkeypatch: pytest.Mon
     monkeypatch.setattr(scenarios, "_FAULT_SECONDS", 30.0)
     lines: list[str] = []
     outcome = scenarios.bottleneck(lines.append)
+    assert outcome.diagnosis is not None
     first = next(f for f in outcome.diagnosis.findings if f.check.name not in OF_THE_MACHINE)
     assert first.check.name == "slow_upload"
     assert first.check.remedy
