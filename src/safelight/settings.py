@@ -322,7 +322,7 @@ class Settings(BaseSettings):
         500, ge=20, le=100_000, description="Pairs after which an undecided comparison ends."
     )
     shadow_seconds_per_hour: float = Field(
-        360.0,
+        36.0,
         ge=0,
         le=3600,
         allow_inf_nan=False,

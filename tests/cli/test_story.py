@@ -14,4 +14,4 @@ def test_p13_a_memory_leak_is_explained_with_its_cause_and_forecast(call: Call) 
 def test_an_unknown_story_is_refused_with_the_known_names(call: Call) -> None:
     result = call("demo", "story", "happy-end")
     assert result.code == 2
-    assert "io-bottleneck, vram-leak, bad-background" in result.err
+    assert "io-bottleneck, vram-leak, shadow-worse, bad-background" in result.err

@@ -62,13 +62,21 @@ class Dying(Painter):
 
 
 class Cramped(Painter):
-    """Fits into memory only while it is the only model of the process."""
+    """Fits into memory only while no model is loaded after it in its process."""
+
+    def __init__(self, order: ModelOrder) -> None:
+        super().__init__(order)
+        self._before = set(_model_threads())
 
     def run(self, batch: Sequence[Edit], on_step: OnStep) -> list[MadeImage]:
-        models = [each for each in threading.enumerate() if each.name == "safelight-model"]
-        if len(models) > 1 and batch[0].instruction.startswith("tight"):
+        later = set(_model_threads()) - self._before
+        if later and batch[0].instruction.startswith("tight"):
             raise OutOfMemoryError("CUDA out of memory")
         return super().run(batch, on_step)
+
+
+def _model_threads() -> list[threading.Thread]:
+    return [each for each in threading.enumerate() if each.name == "safelight-model"]
 
 
 class Tagger:

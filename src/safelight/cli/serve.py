@@ -31,11 +31,7 @@ def serve(
     shadow_steps: Annotated[int | None, setting_option("shadow_steps")] = None,
     shadow_compile: Annotated[bool | None, setting_option("shadow_compile")] = None,
     shadow_devices: Annotated[str | None, setting_option("shadow_devices")] = None,
-    shadow_ratio: Annotated[float | None, setting_option("shadow_ratio")] = None,
     shadow_pairs: Annotated[int | None, setting_option("shadow_pairs")] = None,
-    shadow_seconds_per_hour: Annotated[
-        float | None, setting_option("shadow_seconds_per_hour")
-    ] = None,
     log_format: Annotated[str | None, setting_option("log_format")] = None,
 ) -> None:
     """Serve a model over HTTP, measured down to each denoising step.
@@ -79,9 +75,7 @@ def serve(
                 shadow_steps=shadow_steps,
                 shadow_compile=shadow_compile,
                 shadow_devices=shadow_devices,
-                shadow_ratio=shadow_ratio,
                 shadow_pairs=shadow_pairs,
-                shadow_seconds_per_hour=shadow_seconds_per_hour,
                 log_format=log_format,
             )
         )

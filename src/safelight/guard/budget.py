@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 _HOUR = 3600.0
-_START = 0.1  # of an hour's budget, at the start
+_START = 1 / 60  # of an hour's budget, at the start
 
 
 @dataclass(slots=True)

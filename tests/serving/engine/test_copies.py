@@ -12,6 +12,7 @@ from tests.serving.second_models import SAME
 
 pytestmark = pytest.mark.anyio
 MODELS = "tests.serving.second_models"
+EVERY: dict[str, Any] = {"shadow_ratio": 1.0, "shadow_seconds_per_hour": 3600.0}
 
 
 async def ready(service: Service) -> None:
@@ -40,7 +41,7 @@ def row(state: Any, measure: str) -> Any:
 
 
 async def test_an_equal_model_makes_the_same_images_and_nothing_is_decided() -> None:
-    async with engine(shadow=SAME, shadow_ratio=1.0) as service, client(service) as speaking:
+    async with engine(shadow=SAME, **EVERY) as service, client(service) as speaking:
         await ready(service)
         await serve(service, speaking, 24)
         state = await shadow(speaking)
@@ -53,10 +54,7 @@ async def test_an_equal_model_makes_the_same_images_and_nothing_is_decided() -> 
 
 
 async def test_a_slower_model_is_found_and_the_test_ends_by_itself() -> None:
-    async with (
-        engine(shadow=f"{MODELS}:slow", shadow_ratio=1.0) as service,
-        client(service) as speaking,
-    ):
+    async with engine(shadow=f"{MODELS}:slow", **EVERY) as service, client(service) as speaking:
         await ready(service)
         for seed in range(150):
             await edit(speaking, seed=seed)
@@ -73,10 +71,7 @@ async def test_a_slower_model_is_found_and_the_test_ends_by_itself() -> None:
 
 @pytest.mark.parametrize("fault", ["failing", "black"])
 async def test_a_model_that_makes_no_valid_image_is_worse(fault: str) -> None:
-    async with (
-        engine(shadow=f"{MODELS}:{fault}", shadow_ratio=1.0) as service,
-        client(service) as speaking,
-    ):
+    async with engine(shadow=f"{MODELS}:{fault}", **EVERY) as service, client(service) as speaking:
         await ready(service)
         await serve(service, speaking, 24)
         state = await shadow(speaking)
@@ -86,7 +81,7 @@ async def test_a_model_that_makes_no_valid_image_is_worse(fault: str) -> None:
 
 async def test_recognisers_are_compared_by_their_labels() -> None:
     models: dict[str, Any] = {"model": f"{MODELS}:cats", "shadow": f"{MODELS}:dogs"}
-    async with engine(**models, shadow_ratio=1.0) as service, client(service) as speaking:
+    async with engine(**models, **EVERY) as service, client(service) as speaking:
         await ready(service)
         from tests.serving.jobs import PICTURE
 
@@ -101,7 +96,7 @@ async def test_recognisers_are_compared_by_their_labels() -> None:
 
 
 async def test_a_copy_has_the_input_the_seed_and_the_parameters_of_its_request() -> None:
-    async with engine(shadow=SAME, shadow_ratio=1.0) as service, client(service) as speaking:
+    async with engine(shadow=SAME, **EVERY) as service, client(service) as speaking:
         await ready(service)
         seen = []
         slot = service.second.slot
@@ -131,7 +126,7 @@ class _Spy:
 
 
 async def test_other_steps_are_a_second_model_too() -> None:
-    settings: dict[str, Any] = {"shadow": SAME, "shadow_steps": 1, "shadow_ratio": 1.0}
+    settings: dict[str, Any] = {"shadow": SAME, "shadow_steps": 1, **EVERY}
     async with engine(**settings) as service, client(service) as speaking:
         await ready(service)
         await edit(speaking, steps=5)
@@ -140,7 +135,7 @@ async def test_other_steps_are_a_second_model_too() -> None:
 
 
 async def test_a_request_stops_a_copy_at_its_next_step() -> None:
-    async with engine(shadow=SAME, shadow_ratio=1.0) as service, client(service) as speaking:
+    async with engine(shadow=SAME, **EVERY) as service, client(service) as speaking:
         await ready(service)
         await edit(speaking, "slowly", steps=20)
         copies = service.second.copies
@@ -153,7 +148,7 @@ async def test_a_request_stops_a_copy_at_its_next_step() -> None:
 
 
 async def test_a_copy_is_dropped_while_other_requests_run() -> None:
-    async with engine(shadow=SAME, shadow_ratio=1.0) as service, client(service) as speaking:
+    async with engine(shadow=SAME, **EVERY) as service, client(service) as speaking:
         await ready(service)
         long = asyncio.create_task(edit(speaking, "slowly", steps=20))
         await eventually(lambda: service.engine.in_progress > 0)
@@ -163,7 +158,7 @@ async def test_a_copy_is_dropped_while_other_requests_run() -> None:
 
 
 async def test_the_device_time_of_copies_is_counted_as_shadow_and_for_no_request() -> None:
-    async with engine(shadow=SAME, shadow_ratio=1.0) as service, client(service) as speaking:
+    async with engine(shadow=SAME, **EVERY) as service, client(service) as speaking:
         await ready(service)
         await serve(service, speaking, 4)
         spent = service.engine.ledger.spent
@@ -176,7 +171,7 @@ async def test_the_device_time_of_copies_is_counted_as_shadow_and_for_no_request
 
 @pytest.mark.parametrize("name", ["shadow_seconds_per_hour", "shadow_ratio"])
 async def test_a_budget_or_a_share_of_0_copies_nothing_and_says_so(name: str) -> None:
-    async with engine(shadow=SAME, **{name: 0.0}) as service, client(service) as speaking:
+    async with engine(shadow=SAME, **{**EVERY, name: 0.0}) as service, client(service) as speaking:
         await serve(service, speaking, 5)
         state = await shadow(speaking)
         assert state["copies"]["compared"] == 0
@@ -185,7 +180,7 @@ async def test_a_budget_or_a_share_of_0_copies_nothing_and_says_so(name: str) ->
 
 
 async def test_a_spent_budget_drops_copies() -> None:
-    async with engine(shadow=SAME, shadow_ratio=1.0) as service, client(service) as speaking:
+    async with engine(shadow=SAME, **EVERY) as service, client(service) as speaking:
         await ready(service)
         service.second.copies.budget.left = -1000.0
         await serve(service, speaking, 3)
@@ -193,7 +188,7 @@ async def test_a_spent_budget_drops_copies() -> None:
 
 
 async def test_a_deleted_request_has_no_pair_and_no_copy() -> None:
-    async with engine(shadow=SAME, shadow_ratio=1.0) as service, client(service) as speaking:
+    async with engine(shadow=SAME, **EVERY) as service, client(service) as speaking:
         await ready(service)
         answer = await edit(speaking)
         await idle(service)
@@ -216,7 +211,7 @@ async def test_memory_that_the_second_model_takes_is_given_back_and_the_caller_g
     None
 ):
     models: dict[str, Any] = {"model": f"{MODELS}:cramped", "shadow": SAME}
-    async with engine(**models, shadow_ratio=1.0) as service, client(service) as speaking:
+    async with engine(**models, **EVERY) as service, client(service) as speaking:
         await ready(service)
         answer = await edit(speaking, "tight fit")
         assert answer.status_code == 200

@@ -10,6 +10,7 @@ from safelight.settings import load
 from tests.serving.running import client, edit, engine, eventually
 
 MODELS = "tests.serving.second_models"
+EVERY: dict[str, Any] = {"shadow_ratio": 1.0, "shadow_seconds_per_hour": 3600.0}
 
 
 @pytest.mark.anyio
@@ -25,10 +26,7 @@ MODELS = "tests.serving.second_models"
 async def test_a_second_model_that_does_not_fit_is_named_and_the_first_serves(
     name: str, said: str
 ) -> None:
-    async with (
-        engine(shadow=f"{MODELS}:{name}", shadow_ratio=1.0) as service,
-        client(service) as speaking,
-    ):
+    async with engine(shadow=f"{MODELS}:{name}", **EVERY) as service, client(service) as speaking:
         await eventually(lambda: service.second.copies.ended != "")
         state = (await speaking.get("/v1/shadow")).json()
         assert said in state["problem"]
@@ -43,6 +41,7 @@ async def test_a_second_model_that_dies_is_given_up_and_the_first_serves() -> No
         "isolation": "process",
         "shadow": f"{MODELS}:dying",
         "shadow_ratio": 1.0,
+        "shadow_seconds_per_hour": 3600.0,
     }
     async with engine(**settings) as service, client(service) as speaking:
         slot, copies = service.second.slot, service.second.copies
@@ -64,7 +63,7 @@ async def test_a_second_model_that_hangs_is_replaced_and_the_first_serves() -> N
         "hang_seconds": 1.0,
     }
     async with (
-        engine(**settings, shadow_ratio=1.0, gpu_interval_seconds=0.2) as service,
+        engine(**settings, **EVERY, gpu_interval_seconds=0.2) as service,
         client(service) as speaking,
     ):
         await eventually(lambda: service.second.slot.ready)

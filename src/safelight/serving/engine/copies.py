@@ -20,6 +20,7 @@ from safelight.errors import (
     ModelFailure,
     NotReady,
     OutOfMemory,
+    Timeout,
     WorkerLost,
 )
 from safelight.guard.budget import Budget
@@ -83,6 +84,7 @@ class Copies:
         self._running: Job | None = None
         self._on_first = False  # the running copy is one of the first model
         self._copied = ""  # the id of the request whose copy runs
+        self._again = True  # the third arm
         self._losses = self._runs = 0
         self._charged = 0.0
         if slot.is_set:
@@ -160,7 +162,7 @@ class Copies:
 
     async def _copy(self, candidate: Candidate) -> None:
         """Run a request again on the second model, and every second one on the first too."""
-        again = candidate.first is not None and self.comparison.pairs % 2 == 0
+        again = candidate.first is not None and self._again and self.comparison.pairs % 2 == 0
         arms: list[Literal["first", "second"]] = ["second", *(("first",) if again else ())]
         self.random.shuffle(arms)
         runs: dict[str, Run] = {}
@@ -181,7 +183,7 @@ class Copies:
         handle: Handler = self._first if arm == "first" else self.slot
         try:
             outcome = await handle(copy)
-        except (ModelFailure, WorkerLost, TimeoutError) as error:
+        except (ModelFailure, WorkerLost, Timeout) as error:
             await self._failed(arm, error)
             return Run(None)
         finally:
@@ -220,6 +222,8 @@ class Copies:
         """Stop the second model if it keeps dying, or takes the memory of the first."""
         if arm == "first" and isinstance(error, OutOfMemory | HostOutOfMemory):
             await self.out_of_memory()
+        elif arm == "first" and isinstance(error, WorkerLost):
+            self._again = False  # never twice: callers need this worker
         elif arm == "second" and isinstance(error, WorkerLost):
             self._losses += 1
             if self._losses >= _LOSSES:

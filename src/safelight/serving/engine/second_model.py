@@ -112,6 +112,7 @@ class SecondModel:
             "copies": self.copies.counts,
             "budget_seconds": round(self.copies.budget.left, 3),
             "rows": comparison.rows(),
+            "recent": list(self.copies.recent),
         }
 
     def rollout_state(self, rollout: Rollout | None) -> dict[str, object]:

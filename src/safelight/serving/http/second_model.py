@@ -1,7 +1,5 @@
 """Routes for operators: the comparison with the second model, and its rollout."""
 
-from typing import Literal
-
 import orjson
 from fastapi import FastAPI, Request
 from fastapi.responses import Response
@@ -15,6 +13,7 @@ from safelight.serving.http.answers import json_response
 from safelight.serving.http.front import Front
 from safelight.serving.http.responses import errors_of
 
+ACTIONS = ("start", "pause", "promote", "abort")
 _LIMIT_BYTES = 4096
 _LEAST = 100_000
 _FAILURES = (Unauthorized, Forbidden, RolloutConflict)
@@ -67,10 +66,10 @@ def add_second_model(api: FastAPI, front: Front, second: SecondModel) -> None:
         openapi_extra={"requestBody": {"required": False, "content": shape}},
         responses=errors_of(*_FAILURES, InvalidParameter),
     )
-    async def act(
-        action: Literal["start", "pause", "promote", "abort"], request: Request
-    ) -> Response:
+    async def act(action: str, request: Request) -> Response:
         front.owner(request)
+        if action not in ACTIONS:
+            raise InvalidParameter(f"An action is one of {', '.join(ACTIONS)}.")
         found = _of(second)
         body = await read_body(request, _LIMIT_BYTES) if action == "start" else b""
         return json_response(found.rollout_state(_acted(found, action, body)), {})
