@@ -17,7 +17,8 @@ demo:  ## start the three demo models with Prometheus and Alertmanager, until Ct
 # Tests that measure wall-clock time run alone. The laws already ran in `check`.
 ALONE := tests/stack/test_real_stack.py $(addprefix tests/serving/engine/test_,batching.py pool.py)
 # Longer checks run in `make ci`.
-LATER := tests/stack/test_whole_boards.py tests/grafana/test_check.py tests/attacks/test_attempts.py
+LATER := tests/stack/test_whole_boards.py tests/grafana/test_check.py tests/attacks/test_attempts.py \
+	$(addprefix tests/stories/test_,wrong_model.py compared.py)
 # The other files share the cores, the longest first, so that those which wait run beside those which compute.
 LONGEST := tests/truth/test_truth.py tests/histories/test_histories.py tests/stories/test_scenarios.py \
 	tests/serving/test_conformance.py tests/stack/files/test_running.py tests/faults/test_workers.py tests/rules/test_cases.py \

@@ -30,6 +30,10 @@ class Part:
     attempts: int = 1
 
 
+_GUARD = (
+    "python -m benchmarks.guard.comparing && python -m benchmarks.guard.canary && "
+    "python -m pytest -q tests/stories/test_wrong_model.py tests/stories/test_compared.py"
+)
 # To add a check, add a row. The budgets may add up to 40 minutes.
 PARTS = (
     Part("wheels in clean environments", "python -m scripts.wheels", 6),
@@ -38,10 +42,11 @@ PARTS = (
     Part("soak", "python -m tests.soak 0.4", 1.5),
     Part("attacks", "SHORT=1 python -m pytest -q tests/attacks", 5),
     Part("truth", "python -m tests.truth", 2.5),
-    Part("benchmarks", "SHORT=1 python -m benchmarks", 7.5),
+    Part("benchmarks", "SHORT=1 python -m benchmarks", 5),
     Part("benchmarks of the diagnosis", "SHORT=1 python -m benchmarks.diagnosis", 1.5, attempts=2),
-    Part("benchmarks of the monitoring", "SHORT=1 python -m benchmarks.monitoring", 3, attempts=2),
-    Part("benchmarks beside peers", "SHORT=1 python -m benchmarks.serving", 7, attempts=2),
+    Part("benchmarks of the monitoring", "SHORT=1 python -m benchmarks.monitoring", 2, attempts=2),
+    Part("benchmarks beside peers", "SHORT=1 python -m benchmarks.serving", 5.5, attempts=2),
+    Part("guard", _GUARD, 5, attempts=2),
 )
 BUDGET_MINUTES = 40.0
 

@@ -6,7 +6,6 @@ from safelight.cli.demo import STORIES
 from safelight.diagnosis.checks.hosts import HOST_CHECKS
 from safelight.stories import scenarios
 from safelight.stories.live import SPANS
-from safelight.stories.wrong_model import wrong_model
 
 # Other tests can fill the machine's processor. Findings about that are correct too.
 [FULL] = [check for check in HOST_CHECKS if check.name == "host_cpu"]
@@ -36,12 +35,3 @@ def test_spans_follow_the_measured_times() -> None:
     spans = scenarios._spans(12.4, 95.2)
     assert (spans.before_seconds, spans.window_seconds) == (30, 95)
     assert spans.step_seconds == SPANS.step_seconds
-
-
-def test_a_swapped_model_file_is_found_although_every_request_succeeds() -> None:
-    lines: list[str] = []
-    outcome = wrong_model(lines.append)
-    assert outcome.diagnosis is not None
-    assert outcome.diagnosis.findings[0].check.name == "model_broken"
-    assert "12 of 12 before, 12 of 12 with the wrong model" in outcome.notes[0]
-    assert "not those that were enrolled" in outcome.notes[1]

@@ -164,7 +164,8 @@ def test_the_response_has_a_server_timing_header_with_its_stages(service: RealSe
 
 def test_health_readiness_and_the_api_page_respond(service: RealService) -> None:
     assert service.client.get("/healthz").json() == {"status": "alive"}
-    assert service.client.get("/readyz").json() == {"status": "ready"}
+    ready = service.client.get("/readyz").json()
+    assert (ready["status"], ready["leaving"]) == ("ready", False)
     page = service.client.get("/docs").text
     assert "swagger" in page.lower()
     assert "https://" not in page.replace("https://fastapi", "")
