@@ -47,6 +47,7 @@ class _Report(BaseModel):
     on: bool
     in_service: bool
     readiness_forced: bool
+    waits: bool
     workers: list[_Worker]
 
 
@@ -60,7 +61,8 @@ def canary(
 ) -> None:
     """Show whether the model of a service still gives its golden outputs.
 
-    The exit code is 1 if the model of a worker is wrong, hung or dead. A key is read from
+    The exit code is 1 if the model of a worker is wrong, hung or dead, or the instance is out of
+    service. A key is read from
     SAFELIGHT_OPERATOR_KEY.
 
     Examples:
@@ -83,7 +85,8 @@ def canary(
         typer.echo(orjson.dumps(answer, option=orjson.OPT_INDENT_2).decode())
     else:
         _show(report, console())
-    if any(worker.verdict in ("wrong", "hung", "dead") for worker in report.workers):
+    bad = any(worker.verdict in ("wrong", "hung", "dead") for worker in report.workers)
+    if bad or report.readiness_forced or not report.in_service:
         raise typer.Exit(_BAD)
 
 
@@ -123,9 +126,11 @@ def _notes(report: _Report) -> Iterator[str]:
             yield f"Worker {worker.worker} gets no requests until three runs in a row are good."
         if any(golden.limit is None for golden in worker.goldens.values()):
             yield (
-                f"Worker {worker.worker}: the model ignores the seed. Only its speed and the "
-                "validity of its images are judged."
+                f"Worker {worker.worker}: the model ignores the seed or the input. Only its "
+                "speed and the validity of its images are judged."
             )
+    if report.waits:
+        yield "Not all runs are done: the service is not idle, or the budget is spent."
     if report.readiness_forced:
         yield "The model is broken, but it serves: no other instance is ready."
     elif not report.in_service:

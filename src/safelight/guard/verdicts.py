@@ -101,6 +101,11 @@ class Health:
         if state is State.GOOD:
             self.why = ""
 
+    def refused(self, why: str) -> None:
+        """Note why nothing is known of the model's outputs."""
+        if self.state is State.UNKNOWN:
+            self.why = why
+
     def _judged(self, run: Deep) -> State:
         runs = list(self._runs)
         if run.state in (State.HUNG, State.DEAD):

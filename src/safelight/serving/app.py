@@ -60,8 +60,7 @@ from safelight.telemetry.refusals import Refusals
 from safelight.telemetry.traces import Traces
 from safelight.tls import Certificate, renewing
 
-_GOVERN_SECONDS = 1.0
-_ABORT_SECONDS = 1.0  # before the end of the grace time, running requests fail
+_GOVERN_SECONDS, _ABORT_SECONDS = 1.0, 1.0  # so long before the grace time ends, all requests fail
 log = structlog.get_logger("safelight")
 
 
@@ -112,6 +111,7 @@ class Service:
             settings, self.engine, self.pool, self.meter, lambda: self._is_idle, assessors
         )
         self.sleeper = self._sleeper()
+        self.sleeper.keeps_awake = self.second.keeps_awake
         self.failure: BaseException | None = None
         self._nvml = NvmlProbe(self.meter)
         self._sampler = sampler_of(settings, self.meter, self._nvml)

@@ -55,14 +55,15 @@ async def test_a_service_without_a_canary_says_how_to_get_one(path: str) -> None
 
 
 async def test_with_a_budget_of_zero_nothing_is_known_and_no_time_is_spent(tmp_path: Path) -> None:
-    enrolled: dict[str, Any] = {"state_folder": tmp_path, "canary_seconds": 60.0}
-    async with engine(**enrolled) as service:
-        await eventually(lambda: value(service.meter, CANARY_WORKERS, state="good") == 1)
-    async with engine(**enrolled, canary_ratio=0.0) as service, client(service) as speaking:
+    chosen: dict[str, Any] = {"state_folder": tmp_path, "canary_seconds": 60.0}
+    async with engine(**chosen, canary_ratio=0.0) as service, client(service) as speaking:
         await eventually(lambda: value(service.meter, CANARY_RUNS, depth="shallow") >= 1)
         (worker,) = (await speaking.get("/v1/model/canary")).json()["workers"]
         assert worker["verdict"] == "unknown"
         assert value(service.meter, CANARY_RUNS, depth="deep") == 0
+        refusal = await speaking.post("/v1/model/canary")
+        assert refusal.status_code == 422
+        assert "SAFELIGHT_CANARY_RATIO" in refusal.json()["detail"]
 
 
 async def test_readiness_answers_within_ten_milliseconds_while_a_run_is_in_progress(
@@ -85,15 +86,15 @@ def test_a_worker_that_stops_answering_is_hung_or_dead_and_the_service_recovers(
 ) -> None:
     with serving(tmp_path, canary_seconds="1", calm=False, hang_seconds="30") as service:
         wanted = "instructpix2pix_canary_workers"
-        assert until(lambda: service.value(wanted, state="good") == 1, 60)
+        assert until(lambda: service.value(wanted, state="good") == 1, 120)
         worker = _worker_of(service.pid)
         os.kill(worker, signal.SIGSTOP)
         broken = ("hung", "dead")
-        assert until(lambda: any(service.value(wanted, state=s) for s in broken), 40)
+        assert until(lambda: any(service.value(wanted, state=s) for s in broken), 90)
         report = service.client.get("/v1/model/canary").json()
         assert report["readiness_forced"] or report["workers"][0]["verdict"] in broken
         os.kill(worker, signal.SIGCONT)
-        assert until(lambda: service.value(wanted, state="good") == 1, 60)
+        assert until(lambda: service.value(wanted, state="good") == 1, 120)
 
 
 def test_a_swapped_model_file_is_found_when_the_service_starts_again(tmp_path: Path) -> None:
@@ -120,7 +121,7 @@ def test_a_swapped_model_file_is_found_when_the_service_starts_again(tmp_path: P
         runs = service.value("instructpix2pix_canary_runs_total", depth="deep", verdict="wrong")
         assert runs <= 3
         service.client.post("/v1/model/canary/enrol")
-        assert until(lambda: service.value(wanted, state="good") == 1, 60)
+        assert until(lambda: service.value(wanted, state="good") == 1, 120)
 
 
 def _worker_of(pid: int) -> int:

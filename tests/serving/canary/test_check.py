@@ -3,6 +3,7 @@
 import asyncio
 import time
 from dataclasses import replace
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from tests.serving.canary.breaking import (
     denoiser_zeroed,
     labels_moved,
 )
-from tests.serving.running import client, edit, engine, eventually
+from tests.serving.running import PAINTER, client, edit, engine, eventually
 
 MODEL = "tests.serving.canary.breaking:edit"
 SLOWLY = "tests.serving.canary.breaking:slow"
@@ -201,25 +202,39 @@ async def test_the_time_of_the_canary_is_counted_apart_and_no_request_metric_mov
     assert uses == [frozenset({("use", "canary")})]
 
 
-async def test_a_model_that_answers_all_inputs_alike_is_wrong_and_its_enrolment_has_a_pace(
+async def test_a_model_that_answers_all_inputs_alike_is_judged_by_its_speed_only(
     tmp_path: Path,
 ) -> None:
     async with engine(model="tests.serving.canary.breaking:constant") as service:
-        check, seen = a_check(service, tmp_path, canary_seconds=60.0, canary_ratio=0.01)
-        for _ in range(4 * ENROL_RUNS):
-            await check.step()
-    assert check.health.reason == "it gives the same output for two inputs"
-    assert len([each for each in seen if each.depth == "deep"]) <= 2 * (2 * ENROL_RUNS + 2)
+        check, _ = a_check(service, tmp_path)
+        await enrolled(check)
+    assert check.enrolment is not None
+    assert {golden.limit for golden in check.enrolment.goldens.values()} == {inf}
 
 
-async def test_a_model_that_fails_is_wrong_and_is_not_run_again_and_again(tmp_path: Path) -> None:
+async def test_a_model_that_does_not_run_the_golden_input_is_unknown_and_has_a_pace(
+    tmp_path: Path,
+) -> None:
     async with engine(model="tests.serving.canary.breaking:failing") as service:
         check, seen = a_check(service, tmp_path, canary_seconds=60.0, canary_ratio=0.01)
         for _ in range(20):
             await check.step()
+    assert check.health.verdict is State.UNKNOWN
+    assert check.health.reason == "it does not run the golden input: model_error"
+    assert len([each for each in seen if each.depth == "deep"]) <= 3
+
+
+async def test_a_model_that_fails_after_its_enrolment_is_wrong(tmp_path: Path) -> None:
+    async with engine() as service:
+        there, _ = a_check(service, tmp_path)
+        await enrolled(there)
+    async with engine(model="tests.serving.canary.breaking:failing") as service:
+        check, _ = a_check(service, tmp_path)
+        check._settings = check._settings.model_copy(update={"model": PAINTER})
+        for _ in range(RUNS):
+            await check.step()
     assert check.health.verdict is State.WRONG
     assert check.health.reason == "it failed: model_error"
-    assert len([each for each in seen if each.depth == "deep"]) <= 3
 
 
 async def test_a_compiled_model_gets_a_golden_input_of_its_own_size() -> None:

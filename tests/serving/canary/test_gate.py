@@ -165,3 +165,27 @@ async def _ready(ports: Sequence[int]) -> list[int]:
     async with httpx.AsyncClient() as asking:
         answers = [await asking.get(f"http://127.0.0.1:{port}/readyz") for port in ports]
     return [answer.status_code for answer in answers]
+
+
+async def test_a_broken_model_that_sleeps_is_not_judged_so_that_a_request_can_wake_it() -> None:
+    async with engine() as service, client(service) as speaking:
+        service.canary.gate = gate = Gate("own", Instances(Other("b", leaving=False)), active=True)
+        service.canary.checks[0].was_replaced = True
+        break_(service)
+        await rounds(gate, service)
+        assert (await speaking.get("/readyz")).status_code == 503
+        await speaking.post("/v1/model/sleep")
+        await gate.update(service.canary.checks, asleep=service.pool.is_stopping)
+        assert (await speaking.get("/readyz")).json()["status"] == "asleep"
+        assert (await edit(speaking)).status_code == 200
+
+
+async def test_while_a_broken_instance_loads_its_model_again_it_stays_out() -> None:
+    async with engine() as service:
+        gate = Gate("own", Instances(Other("b", leaving=False)), active=True)
+        break_(service)
+        await rounds(gate, service)
+        assert gate.is_out
+        service.pool.workers[0].ready = False
+        await rounds(gate, service)
+        assert gate.is_out

@@ -46,12 +46,14 @@ class Canary:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.is_on = settings.canary_seconds > 0
+        self.has_budget = settings.canary_ratio > 0
         self.checks = [
             Check(worker, engine, pool, settings, tell=self._count) for worker in pool.workers
         ]
         instance = secrets.token_hex(8)
         others = Others(settings, instance)
         self.gate = Gate(instance, others.ready, active=settings.canary_gate)
+        self._pool = pool
         self._meter = meter
         self._sleep = sleep
         self._guard = Guard("canary", meter.probe_failed)
@@ -74,7 +76,7 @@ class Canary:
         while True:
             await self._sleep(_TICK_SECONDS)
             with self._guard:
-                await self.gate.update(self.checks)
+                await self.gate.update(self.checks, asleep=self._pool.is_stopping)
                 self._show()
 
     def admit(self) -> None:
@@ -112,6 +114,7 @@ class Canary:
             "instance": gate.instance,
             "in_service": not gate.is_out,
             "readiness_forced": gate.is_forced,
+            "waits": any(check.is_asked and check.worker.ready for check in self.checks),
             "workers": [_report(check) for check in self.checks],
         }
 

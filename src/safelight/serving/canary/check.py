@@ -6,8 +6,8 @@ from time import perf_counter
 
 import structlog
 
-from safelight.errors import Cancelled, SafelightError, WorkerLost
-from safelight.guard.golden import ENROL_RUNS, Golden, Print, Run, difference, enrol
+from safelight.errors import Cancelled, InvalidOutput, SafelightError, WorkerLost
+from safelight.guard.golden import ENROL_RUNS, Golden, Print, Run, difference, enrol, told_apart
 from safelight.guard.turns import Turns
 from safelight.guard.verdicts import Deep, Health, State, step_limit
 from safelight.models.backend import ModelInfo
@@ -16,7 +16,7 @@ from safelight.serving.canary.inputs import GoldenInput, golden_inputs
 from safelight.serving.canary.prints import print_of
 from safelight.serving.canary.runs import OVERTAKEN, Engine, Learning, Seen, failure
 from safelight.serving.engine.pool import Pool
-from safelight.serving.engine.worker_handle import WorkerHandle
+from safelight.serving.engine.worker_handle import COMPILING_FACTOR, WorkerHandle
 from safelight.serving.job import PROBE, Job, Outcome
 from safelight.settings import Settings
 from safelight.telemetry.record import Exchange, new_id
@@ -24,7 +24,6 @@ from safelight.telemetry.timeline import Timeline
 
 _SHALLOW_SECONDS, _ANSWER_SECONDS = 5.0, 3.0
 _STALE = "it gives the output of another input"
-_ALIKE = "it gives the same output for two inputs"
 log = structlog.get_logger("safelight")
 
 
@@ -59,6 +58,7 @@ class Check:
         self._info: ModelInfo | None = None
         self._pinged_at = float("-inf")
         self._wanted = 0
+        self._refused = False  # the model does not run the golden input, so it is not enrolled
 
     @property
     def enrolled_runs(self) -> int | None:
@@ -73,13 +73,14 @@ class Check:
     @property
     def _learns(self) -> bool:
         """Return whether an enrolment goes on; one that fails has the pace of other runs."""
-        return self._learning is not None and not self.health.broken
+        goes_on = self._learning is not None and not self._refused
+        return goes_on and not self.health.broken and self._settings.canary_ratio > 0
 
     def want(self, *, enrolling: bool = False) -> None:
         """Ask for a run of each input now, or for a new enrolment."""
         if enrolling:
             self._learning, self.enrolment = Learning(), None
-            self.health = Health()
+            self.health, self._refused = Health(), False
         else:
             self._wanted = len(self._inputs) or 1
 
@@ -106,7 +107,8 @@ class Check:
         self._inputs = golden_inputs(self._pool.served, self._settings)
         self._info = info
         self.health.forget()
-        self.enrolment = self._enrolments.read(self._key())
+        self._refused = False
+        self.enrolment = self._enrolments.read(self._key(), [each.name for each in self._inputs])
         self._learning = None if self.enrolment else Learning()
         self._wanted = len(self._inputs)
         self._compare_enrolments(info)
@@ -173,7 +175,7 @@ class Check:
             self._note(Seen("deep", OVERTAKEN))
             return
         except SafelightError as error:
-            self._judge(failure(error), spent)
+            self._failed(error, spent)
             return
         self._place += 1
         if self._learning is not None:
@@ -181,10 +183,22 @@ class Check:
         elif golden is not None:
             self._compare(golden, Run(output, spent))
 
+    def _failed(self, error: SafelightError, spent: float) -> None:
+        """Judge a run that failed. Without golden outputs, only an invalid image is a fault."""
+        if self.enrolment is None and not isinstance(error, InvalidOutput):
+            self.health.refused(f"it does not run the golden input: {error.reason}")
+            self._refused = True
+            self._turns.spend(self._clock(), spent, ran=True)
+            self._note(Seen("deep", State.WRONG))
+            return
+        self._judge(failure(error), spent)
+
     async def _wait(self, task: "asyncio.Task[Outcome]", job: Job, golden: Golden | None) -> bool:
         """Wait for a run. Return whether it made no step for too long."""
         limit, hung = self._settings.hang_seconds, False
-        if golden is not None:
+        if self._settings.compile:
+            limit *= COMPILING_FACTOR
+        elif golden is not None:
             limit = min(limit, step_limit(golden.seconds, job.steps))
         while not task.done():
             step = job.progress.step
@@ -219,12 +233,7 @@ class Check:
         if learning.number() < ENROL_RUNS * len(self._inputs):
             return
         self._learning = None
-        goldens = {name: enrol(runs) for name, runs in learning.runs.items()}
-        outputs = [golden.output for golden in goldens.values()]
-        if len(outputs) > 1 and difference(outputs[0], outputs[1]) == 0:
-            self._learning = Learning()
-            self._judge(Deep(State.WRONG, _ALIKE, certain=True), 0.0)
-            return
+        goldens = told_apart({name: enrol(runs) for name, runs in learning.runs.items()})
         assert self._info is not None
         made = self._enrolments.write(self._key(), self._info.fingerprint, goldens)
         self.enrolment = Enrolment(self._info.fingerprint, made, goldens)

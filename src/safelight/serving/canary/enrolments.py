@@ -7,11 +7,12 @@ give the same outputs, or an operator enrols them.
 
 import os
 from base64 import b64decode, b64encode
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import blake2b
+from math import isfinite
 from pathlib import Path
 
 import orjson
@@ -20,6 +21,7 @@ from msgspec import DecodeError, Struct, ValidationError, json
 
 from safelight.guard.golden import Golden, Print
 from safelight.models.backend import ModelInfo
+from safelight.serving.canary.prints import PRINT_BYTES
 from safelight.settings import Settings
 
 _FOLDER = "canary"
@@ -74,11 +76,12 @@ class Enrolments:
     def __init__(self, folder: Path) -> None:
         self._folder = folder / _FOLDER
 
-    def read(self, key: Mapping[str, str]) -> Enrolment | None:
-        """Return the enrolment of a key; None if there is none."""
+    def read(self, key: Mapping[str, str], names: Collection[str]) -> Enrolment | None:
+        """Return the enrolment of a key, with goldens of these names; None if there is none."""
         path = self._path(key)
         try:
             file = json.decode(path.read_bytes(), type=_File)
+            _check(file, key, names)
             return Enrolment(file.fingerprint, file.enrolled_at, _goldens(file))
         except FileNotFoundError:
             return None
@@ -132,6 +135,19 @@ def _packed(golden: Golden) -> _Golden:
     scores = list(golden.output.scores)
     seconds, spread = golden.seconds, golden.spread
     return _Golden(golden.output.digest, pixels, scores, golden.floor, seconds, spread)
+
+
+def _check(file: _File, key: Mapping[str, str], names: Collection[str]) -> None:
+    """Raise ValueError if a file is not what this program writes for a key."""
+    if file.key != dict(key) or set(file.goldens) != set(names):
+        raise ValueError("it belongs to another model, or has other golden inputs")
+    for name, golden in file.goldens.items():
+        numbers = golden.floor, golden.seconds, golden.spread
+        sizes = {len(b64decode(golden.pixels)), len(golden.scores)}
+        if not all(map(isfinite, numbers)) or min(numbers) < 0 or 0 not in sizes:
+            raise ValueError(f"{name} has numbers that cannot be")
+        if not golden.scores and PRINT_BYTES not in sizes:
+            raise ValueError(f"{name} has no picture of {PRINT_BYTES} bytes")
 
 
 def _goldens(file: _File) -> dict[str, Golden]:

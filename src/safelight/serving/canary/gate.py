@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
-from safelight.guard.fitness import Other, decide, may_leave
+from safelight.guard.fitness import Decision, Other, decide, may_leave
 from safelight.guard.verdicts import State
 from safelight.serving.canary.check import Check
 
@@ -29,12 +29,18 @@ class Gate:
         self._active = active
         self._rounds = 0
 
-    async def update(self, checks: Sequence[Check]) -> None:
-        """Decide again, from the health of each worker."""
+    async def update(self, checks: Sequence[Check], *, asleep: bool = False) -> None:
+        """Decide again, from the health of each worker.
+
+        A model that sleeps is not judged: a request must reach it, to wake it. While all workers
+        load, nothing changes.
+        """
         if not self._active:
             return
+        if not (asleep or any(check.worker.ready for check in checks)):
+            return
         workers = [(check.worker.ready, check.health.broken) for check in checks]
-        decision = decide(workers)
+        decision = Decision() if asleep else decide(workers)
         for place, check in enumerate(checks):
             check.worker.is_out = place in decision.out
         await self._leave_or_stay(must_leave=decision.must_leave)

@@ -9,6 +9,7 @@ from safelight.guard.golden import Print
 from safelight.serving.job import Outcome
 
 _SIDE = 32
+PRINT_BYTES = 3 * _SIDE * _SIDE
 
 
 def print_of(outcome: Outcome) -> Print:

@@ -11,6 +11,7 @@ from safelight.serving.http.responses import errors_of
 
 PATH = "/v1/model/canary"
 _TURN_SECONDS, _WAIT_SECONDS = 0.05, 60.0
+_NO_BUDGET = "The canary has no budget. Set SAFELIGHT_CANARY_RATIO to more than 0 and start again."
 _OFF = "The canary is off. Set SAFELIGHT_CANARY_SECONDS to more than 0 and start again."
 
 
@@ -46,6 +47,8 @@ def add_canary(
         owner(request)
         if not canary.is_on:
             raise InvalidParameter(_OFF)
+        if not canary.has_budget:
+            raise InvalidParameter(_NO_BUDGET)
         for check in canary.checks:
             check.want(enrolling=enrolling)
         for _ in range(round(_WAIT_SECONDS / _TURN_SECONDS)):

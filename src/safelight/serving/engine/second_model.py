@@ -49,6 +49,10 @@ class SecondModel:
         """Return the innermost handler of the service; without a second model, the engine."""
         return shadowing(self.split, self.copies) if self.slot.is_set else self._engine
 
+    def keeps_awake(self) -> str:
+        """Return why the first model must not sleep; empty if it may."""
+        return "" if self.slot.pool is None else "A second model is loaded beside it."
+
     def start(self) -> None:
         """Load the second model, if there is one, as soon as the first one serves."""
         if not self.slot.is_set:

@@ -82,6 +82,7 @@ class Sleeper:
         self._after_seconds, self._clock = after_seconds, clock
         self.state: State = "awake"
         self.active = 0  # jobs that wait or run
+        self.keeps_awake: Callable[[], str] = str  # returns why the model must not sleep, if so
         self.waiting: set[Waiter] = set()
         self._idle_since = clock()
         self._failed_at, self._failure = float("-inf"), ""
@@ -110,6 +111,8 @@ class Sleeper:
         if self.state == "waking" or (self.state == "awake" and not self._workers.ready):
             raise CannotSleep("The model is being loaded.")
         if self.state == "awake":
+            if why := self.keeps_awake():
+                raise CannotSleep(why)
             if self.active:
                 raise CannotSleep(f"{self.active} requests wait or run.")
             self._fall("asked")
@@ -119,7 +122,8 @@ class Sleeper:
     def tick(self) -> None:
         """Fall asleep if no request came for so long; called once a second."""
         now = self._clock()
-        if self.state != "awake" or self.active or not self._workers.ready:
+        busy = self.active or self.keeps_awake()
+        if self.state != "awake" or busy or not self._workers.ready:
             self._idle_since = now
         elif self._after_seconds and now - self._idle_since >= self._after_seconds:
             self._fall("idle")

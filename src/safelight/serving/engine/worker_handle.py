@@ -34,7 +34,7 @@ from safelight.telemetry.assessment import Assessment
 
 _FIRST_PAUSE_SECONDS = 0.5
 _PAUSE_LIMIT_SECONDS = 30.0
-_COMPILING_FACTOR = 10  # times the hang limit: a model that compiles reports no steps
+COMPILING_FACTOR = 10  # times the hang limit: a model that compiles reports no steps
 _STABLE_SECONDS = 30.0  # a worker that lived this long did not fail at start-up
 log = structlog.get_logger("safelight")
 
@@ -256,7 +256,7 @@ class WorkerHandle(Probed):
     def _hangs(self) -> bool:
         limit, now = self._settings.hang_seconds, _now()
         if self._settings.compile:
-            limit *= _COMPILING_FACTOR
+            limit *= COMPILING_FACTOR
         if not self.is_idle and now - self._last_progress_at > limit:
             return True
         return now - self._last_message_at > limit + 2 * self._settings.gpu_interval_seconds
