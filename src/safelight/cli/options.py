@@ -108,5 +108,5 @@ def _short(program: Path) -> str:
 
 def _default(field: str) -> str:
     default = Settings.model_fields[field].default
-    text = "" if default in (None, "") else f", default {default}"
+    text = "" if default is None else f", default {default}"
     return f"[dim]\\[{environment_name(field)}{text}][/dim]"
