@@ -78,8 +78,15 @@ class SecondModel:
             if self.slot.state == "failed":
                 self.copies.ended = self.copies.ended or self.slot.problem
                 self.split.failed(self.slot.problem)
-            elif self.slot.state == "ready" and self.copies.finished and not self.split.active:
+            elif self.slot.state == "ready" and not is_needed and self._has_no_work:
                 await self.slot.stop()  # nobody needs its memory any more
+
+    @property
+    def _has_no_work(self) -> bool:
+        """Return whether it runs neither copies nor jobs, and no rollback waits for its jobs."""
+        engine = self.slot.engine
+        is_busy = engine is not None and engine.in_progress > 0
+        return self.copies.finished and not is_busy and not self.split.draining
 
     def assess_first(self, assessment: Assessment) -> None:
         """Take the assessment of an output of the first model."""
