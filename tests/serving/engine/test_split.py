@@ -31,8 +31,10 @@ async def begin(
 ) -> Any:
     content = {"model": service.settings.shadow, "steps": list(steps), "least": least}
     answer = await speaking.post("/v1/rollout/start", json=content)
+    if answer.status_code == 409:  # it loads for this rollout
+        await eventually(lambda: service.second.slot.ready, 30)
+        answer = await speaking.post("/v1/rollout/start", json=content)
     assert answer.status_code == 200, answer.text
-    await eventually(lambda: service.second.slot.ready, 30)
     return answer.json()
 
 
@@ -306,3 +308,49 @@ async def test_a_finished_rollout_is_still_rolled_back(tmp_path: Path) -> None:
         for seed in range(4):
             assert (await edit(speaking, seed=seed)).status_code == 200
         assert (await state(speaking))["status"] == "rolled_back"
+
+
+async def test_a_start_before_b_is_loaded_is_refused_and_loads_it(tmp_path: Path) -> None:
+    async with engine(**settings(tmp_path, SAME)) as service, client(service) as speaking:
+        slot = service.second.slot
+        assert slot.state == "off"  # no copies, no rollout: nobody needs it
+        answer = await speaking.post("/v1/rollout/start", json={"model": SAME})
+        assert answer.status_code == 409
+        assert "rollout status" in answer.json()["detail"]
+        assert not service.second.split.active
+        await eventually(lambda: slot.ready)
+        assert (await state(speaking))["state"] == "ready"
+        answer = await speaking.post("/v1/rollout/start", json={"model": SAME})
+        assert answer.json()["status"] == "running"
+
+
+async def test_a_model_that_was_loaded_for_a_rollout_ends_if_none_begins(tmp_path: Path) -> None:
+    async with engine(**settings(tmp_path, SAME)) as service, client(service) as speaking:
+        slot, now = service.second.slot, service.second._clock()
+        await speaking.post("/v1/rollout/start", json={"model": SAME})
+        await eventually(lambda: slot.ready)
+        service.second._clock = lambda: now + 700.0
+        await eventually(lambda: slot.state == "off")
+
+
+@pytest.mark.parametrize("name", [f"{SAME}, 2 steps", "B", "B, 2 steps"])
+async def test_b_is_started_by_the_name_that_is_shown(name: str, tmp_path: Path) -> None:
+    chosen = settings(tmp_path, SAME, shadow_steps=2)
+    async with engine(**chosen) as service, client(service) as speaking:
+        if name.startswith("B"):
+            service.second.slot.name = "B"  # as a folder is shown
+        await speaking.post("/v1/rollout/start", json={"model": name})
+        await eventually(lambda: service.second.slot.ready, 30)
+        answer = await speaking.post("/v1/rollout/start", json={"model": name})
+        assert answer.json()["status"] == "running"
+        rollout = service.second.split.rollout
+        assert rollout is not None
+        assert rollout.plan.model == SAME  # a restart finds it
+
+
+async def test_only_a_rollout_that_goes_on_misses_something(tmp_path: Path) -> None:
+    async with engine(**settings(tmp_path, SAME)) as service, client(service) as speaking:
+        assert "needs 5 requests" in (await begin(service, speaking))["missing"]
+        assert "needs 5 requests" in (await speaking.post("/v1/rollout/pause")).json()["missing"]
+        found = (await speaking.post("/v1/rollout/promote")).json()
+        assert (found["status"], found["missing"]) == ("done", "")

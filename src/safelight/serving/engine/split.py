@@ -123,19 +123,24 @@ class Split:
 
     # ── Operators ────────────────────────────────────────────────────────────────────────────────
 
-    def start(self, plan: Plan) -> Rollout:
-        """Begin a rollout of the second model. Raises RolloutConflict."""
+    def checked(self, plan: Plan) -> Plan:
+        """Return a plan with the model's full name. Raises RolloutConflict if it cannot start."""
+        slot = self.slot
         if self.active:
             raise RolloutConflict(
                 "A rollout is in progress. Abort it first: safelight rollout abort."
             )
-        if plan.model != self.slot.settings.model:
+        if plan.model not in (slot.settings.model, slot.name, slot.described):
             raise RolloutConflict(
-                f"The second model of this service is {self.slot.name or 'not set'}. Start the "
+                f"The second model of this service is {slot.name or 'not set'}. Start the "
                 "service with the model that you want: safelight serve A --shadow B."
             )
-        if self.slot.state == "failed":
-            raise RolloutConflict(f"The second model is not usable: {self.slot.problem}")
+        if slot.state == "failed":
+            raise RolloutConflict(f"The second model is not usable: {slot.problem}")
+        return replace(plan, model=slot.settings.model)
+
+    def start(self, plan: Plan) -> Rollout:
+        """Begin a rollout of the second model, as it was checked."""
         self.rollout = Rollout(plan)
         self._act(self.rollout.start(self._wall_clock()))
         return self.rollout
