@@ -53,6 +53,7 @@ def test_a_comparison_without_pairs_says_so(service: str) -> None:
 
 def test_a_rollout_is_started_paused_promoted_and_aborted(service: str) -> None:
     assert "No rollout" in run("rollout", "status", service).stdout
+    assert until(lambda: ": ready" in run("rollout", "status", service).stdout, 60)
     started = run("rollout", "start", MODEL, service, "--steps", "10,50", "--to", "50")
     assert started.returncode == 0, started.stderr
     assert "running: B serves 10 % of the callers (steps 10, 50)" in started.stdout

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from benchmarks.guard.comparing import of_rollouts, rolled, slow
-from safelight.guard.rollout import Plan, Rollout
+from safelight.guard.rollout import Arm, Plan, Rollout
 
 SEEDS = 20
 
@@ -149,3 +149,44 @@ def test_steps_that_make_no_sense_are_refused(steps: tuple[int, ...]) -> None:
 def test_a_state_that_names_no_step_of_its_plan_is_refused() -> None:
     with pytest.raises(ValueError, match="does not have"):
         Rollout(Plan("b"), place=4)
+
+
+def test_a_finished_rollout_is_still_guarded() -> None:
+    rollout = a_rollout(steps=(100,))
+    rollout.promote(1.0)
+    serve(rollout, 300)
+    assert rollout.decide(2.0) is None
+    serve(rollout, 100, b_factor=3.0)
+    decision = rollout.decide(3.0)
+    assert decision is not None
+    assert decision.action == "roll_back"
+
+
+def test_without_latencies_nothing_is_promoted() -> None:
+    rollout = a_rollout()
+    for _ in range(1000):
+        rollout.a.add(ok=True, seconds_per_unit=None)
+        rollout.b.add(ok=True, seconds_per_unit=None)
+    rollout.decide(1.0)
+    assert rollout.decisions[-1].reason == "latency is not proven to be as good"
+
+
+def test_failures_in_a_row_of_both_models_are_not_the_fault_of_b() -> None:
+    rollout = a_rollout()
+    for _ in range(3):
+        rollout.a.add(ok=False, seconds_per_unit=None)
+        rollout.b.add(ok=False, seconds_per_unit=None)
+    assert rollout.fault() is None
+
+
+@pytest.mark.parametrize(
+    "numbers", [{"n": -1}, {"n": 1, "failures": 2}, {"n": 3, "in_a_row": 4}, {"failures": -1}]
+)
+def test_counts_that_no_requests_can_give_are_refused(numbers: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match="more requests than it had"):
+        Arm(**numbers)
+
+
+def test_an_objective_without_errors_is_refused() -> None:
+    with pytest.raises(ValueError, match="objective"):
+        Plan("b", objective=1.0)

@@ -37,12 +37,13 @@ class Guard:
     margin: float
     grain: float
     more_is_better: bool = False
+    is_optional: bool = False
 
 
 GUARDS = (
     Guard("latency", log(1.02), log(1.10), 0.01),
     Guard("errors", 0.0, 0.05, 1.0),
-    Guard("score", 0.01, 0.05, 0.02, more_is_better=True),
+    Guard("score", 0.01, 0.05, 0.02, more_is_better=True, is_optional=True),
 )
 
 
@@ -62,6 +63,8 @@ class Plan:
             raise ValueError("The steps must rise, from 1 to at most 100 percent, such as 5,25,100")
         if self.least < 1:
             raise ValueError("A step needs at least one request of B")
+        if not 0 <= self.objective < 1:
+            raise ValueError("The objective must be at least 0 and below 1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +86,11 @@ class Arm:
     failures: int = 0
     in_a_row: int = 0
     sums: dict[str, Moments] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for numbers that no requests can give."""
+        if not 0 <= self.failures <= self.n or not 0 <= self.in_a_row <= self.n:
+            raise ValueError("A model cannot fail more requests than it had")
 
     def add(self, *, ok: bool, seconds_per_unit: float | None) -> None:
         """Count a request that this model served, or failed."""
@@ -135,12 +143,12 @@ class Rollout:
 
         A hold is returned once for each reason.
         """
-        if self.status not in ("running", "paused"):
+        if self.status in ENDED:
             return None
         fault = self.fault()
         if fault is not None:
             return self.roll_back(at, fault)
-        if self.status == "paused":
+        if self.status != "running":
             return None
         missing = self.missing()
         if missing:
@@ -149,7 +157,7 @@ class Rollout:
 
     def fault(self) -> str | None:
         """Return the proof that B is worse; None if there is none."""
-        if self.b.in_a_row >= _FAILURES_IN_A_ROW:
+        if self.b.in_a_row >= _FAILURES_IN_A_ROW > self.a.in_a_row:
             return f"B failed {self.b.in_a_row} requests in a row"
         burn, own = self.burn(self.b), self.burn(self.a)
         if self.b.n >= _LEAST_BURN and burn >= _BURN_LIMIT > 4 * own:
@@ -166,8 +174,8 @@ class Rollout:
             return f"B needs {self.plan.least} requests at this step"
         for guard in GUARDS:
             first, second = self._sums(guard)
-            if not (first.n or second.n):
-                continue  # such as the score of a model that makes no images
+            if guard.is_optional and not (first.n or second.n):
+                continue  # a model that makes no images has no score
             if not _loss(guard, first, second, _SAFE_ALPHA).below(guard.margin):
                 return f"{guard.name} is not proven to be as good"
         return ""

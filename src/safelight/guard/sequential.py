@@ -6,7 +6,7 @@ exact for normal values at every n, and holds for other values as n grows.
 """
 
 from dataclasses import dataclass
-from math import comb, inf, log, sqrt
+from math import comb, inf, isfinite, log, sqrt
 
 _TUNED_FOR = 200  # values at which the interval is narrowest
 
@@ -19,6 +19,11 @@ class Moments:
     mean: float = 0.0
     squares: float = 0.0
     """Sum of the squared distances from the mean."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for numbers that no values can give."""
+        if self.n < 0 or self.squares < 0 or not isfinite(self.mean + self.squares):
+            raise ValueError("These are not the moments of any values")
 
     def add(self, value: float) -> None:
         """Add a value."""

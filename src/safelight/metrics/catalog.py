@@ -141,7 +141,7 @@ MOUNTPOINT = Label("mountpoint", "Mount point of the file system.")
 PROBE = Label(
     "probe", "Name of the probe.", values=(
         "asgi", "flask", "diffusers", "torch", "nvml", "host", "record", "governor", "entropy",
-        "assessment", "model", "processes", "keys", "otlp", "canary",
+        "assessment", "model", "processes", "keys", "otlp", "canary", "rollout",
     ),
 )
 

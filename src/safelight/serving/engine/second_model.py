@@ -3,8 +3,9 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from time import monotonic
 
-from safelight.errors import BadSetting
+from safelight.errors import BadSetting, RolloutConflict
 from safelight.guard.rollout import Plan, Rollout
 from safelight.metrics.registry import Meter
 from safelight.models.backend import shown_name
@@ -19,6 +20,7 @@ from safelight.settings import Settings, environment_name
 from safelight.telemetry.assessment import Assessment, Assessor
 
 _CHECK_SECONDS = 0.2
+_ASKED_SECONDS = 600.0  # for which a second model that was loaded for a rollout waits for it
 _ROLLOUT = "A rollout began: callers compare the models now."
 
 
@@ -33,6 +35,8 @@ class SecondModel:
         meter: Meter,
         idle: Callable[[], bool],
         assessors: Sequence[Assessor] = (),
+        *,
+        clock: Callable[[], float] = monotonic,
     ) -> None:
         _check(settings)
         self._engine = engine
@@ -43,6 +47,8 @@ class SecondModel:
         self.split = Split(engine, self.slot, meter, state)
         self.copies = Copies(settings, engine, self.slot, meter, idle)
         self._task: asyncio.Task[None] | None = None
+        self._clock = clock
+        self._asked_at = -_ASKED_SECONDS
 
     @property
     def handler(self) -> Handler:
@@ -75,15 +81,27 @@ class SecondModel:
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(_CHECK_SECONDS)
-            is_needed = self.split.active or not self.copies.ended
+            is_needed = self.split.active or not self.copies.ended or self._is_asked_for
             if self.slot.state == "off" and self._pool.ready and is_needed:
                 self.slot.start()
             self.slot.check()
             if self.slot.state == "failed":
                 self.copies.ended = self.copies.ended or self.slot.problem
                 self.split.failed(self.slot.problem)
-            elif self.slot.state == "ready" and self.copies.finished and not self.split.active:
+            elif self.slot.state == "ready" and not is_needed and self._has_no_work:
                 await self.slot.stop()  # nobody needs its memory any more
+
+    @property
+    def _is_asked_for(self) -> bool:
+        """Return whether an operator wanted to start a rollout lately."""
+        return self._clock() - self._asked_at < _ASKED_SECONDS
+
+    @property
+    def _has_no_work(self) -> bool:
+        """Return whether it runs neither copies nor jobs, and no rollback waits for its jobs."""
+        engine = self.slot.engine
+        is_busy = engine is not None and engine.in_progress > 0
+        return self.copies.finished and not is_busy and not self.split.draining
 
     def assess_first(self, assessment: Assessment) -> None:
         """Take the assessment of an output of the first model."""
@@ -94,6 +112,13 @@ class SecondModel:
 
     def start_rollout(self, plan: Plan) -> Rollout:
         """Begin a rollout; it ends the comparison by copies. Raises RolloutConflict."""
+        plan = self.split.checked(plan)
+        if not self.slot.ready:
+            self._asked_at = self._clock()  # it loads now, if it was ended
+            raise RolloutConflict(
+                "The second model is not loaded yet. Start the rollout when `safelight rollout "
+                'status` shows it as "ready".'
+            )
         rollout = self.split.start(plan)
         self.copies.ended = self.copies.ended or _ROLLOUT
         return rollout
@@ -121,6 +146,7 @@ class SecondModel:
 
     def rollout_state(self, rollout: Rollout | None) -> dict[str, object]:
         """Return a rollout with the state of the second model."""
+        waits = rollout is not None and rollout.status in ("running", "paused")
         return {
             "first": shown_name(self._settings.model),
             "second": self.slot.described,
@@ -129,7 +155,7 @@ class SecondModel:
             "status": rollout.status if rollout is not None else "none",
             "percent": rollout.percent if rollout is not None else 0,
             "figures": rollout.figures() if rollout is not None else {},
-            "missing": rollout.missing() if rollout is not None and self.split.active else "",
+            "missing": rollout.missing() if rollout is not None and waits else "",
             "steps": rollout.plan.steps if rollout is not None else (),
             "decisions": rollout.decisions if rollout is not None else [],
         }

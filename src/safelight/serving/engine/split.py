@@ -23,6 +23,7 @@ from safelight.errors import (
 from safelight.guard.rollout import ENDED, Arm, Decision, Plan, Rollout
 from safelight.metrics.catalog import ROLLOUT
 from safelight.metrics.registry import Meter
+from safelight.probes.guard import Guard
 from safelight.serving.engine.slot import Slot
 from safelight.serving.job import Handler, Job, Outcome
 from safelight.telemetry.assessment import Assessment
@@ -49,6 +50,7 @@ class Split:
         self._meter = meter
         self._file = file
         self._wall_clock = wall_clock
+        self._guard = Guard("rollout", meter.probe_failed)
         self._draining: asyncio.Task[None] | None = None
         if slot.is_set:
             meter.set(ROLLOUT, value=0.0)
@@ -57,6 +59,11 @@ class Split:
     def active(self) -> bool:
         """Return whether the second model serves callers, or will."""
         return self.rollout is not None and self.rollout.status not in ENDED
+
+    @property
+    def draining(self) -> bool:
+        """Return whether the second model ends when its jobs are done."""
+        return self._draining is not None
 
     async def __call__(self, job: Job) -> Outcome:
         """Run a job on the model that its owner gets now."""
@@ -67,7 +74,7 @@ class Split:
             return await self._on_first(job, rollout)
         try:
             outcome = await self.slot(job)
-        except (ModelFailure, WorkerLost, NotReady, Timeout) as error:
+        except SafelightError as error:
             return await self._after_failure(job, rollout, error)
         self._count(rollout, rollout.b, job, ok=True)
         return outcome
@@ -75,22 +82,27 @@ class Split:
     async def _on_first(self, job: Job, rollout: Rollout) -> Outcome:
         try:
             outcome = await self._first(job)
-        except (ModelFailure, WorkerLost):
+        except (ModelFailure, WorkerLost, Timeout):
             self._count(rollout, rollout.a, job, ok=False)
             raise
         self._count(rollout, rollout.a, job, ok=True)
         return outcome
 
     async def _after_failure(self, job: Job, rollout: Rollout, error: SafelightError) -> Outcome:
-        """Run a job on the first model. If that fails too, the second one was not at fault."""
-        now = asyncio.get_running_loop().time()
-        if job.control.stopped is not None or job.deadline <= now:
-            if isinstance(error, Timeout):
+        """Run a job on the first model. If that fails too, the second one was not at fault.
+
+        No error of the second model leaves this: the policies around would count it for the first.
+        """
+        if job.control.stopped is not None or job.deadline <= asyncio.get_running_loop().time():
+            ended = job.control.stopped or Timeout(job.timeout_seconds)
+            if isinstance(ended, Timeout):
                 self._count(rollout, rollout.b, job, ok=False)
-            raise error
+            raise ended from error
         exchange = job.exchange
         exchange.retries += ((error.reason, exchange.timeline.total_seconds),)
-        outcome = await self._first(replace(job, alone=isinstance(error, WorkerLost)))
+        # A job that its worker died of runs alone; one whose worker was told to end need not.
+        is_suspect = isinstance(error, WorkerLost) and self.slot.state == "ready"
+        outcome = await self._first(replace(job, alone=job.alone or is_suspect))
         if not isinstance(error, NotReady):  # it was asked to stop
             self._count(rollout, rollout.b, job, ok=False)
         return outcome
@@ -102,28 +114,33 @@ class Split:
             arm.measure("score", assessment.score)
 
     def _count(self, rollout: Rollout, arm: Arm, job: Job, *, ok: bool) -> None:
-        if rollout is not self.rollout or rollout.status not in ("running", "paused"):
+        if rollout is not self.rollout or not self.active:
             return
-        seconds = job.progress.device_seconds
-        arm.add(ok=ok, seconds_per_unit=seconds / job.units if ok and seconds > 0 else None)
-        if arm is rollout.b:
-            self._act(rollout.decide(self._wall_clock()))
+        with self._guard:
+            arm.add(ok=ok, seconds_per_unit=_seconds_per_unit(job) if ok else None)
+            if arm is rollout.b:
+                self._act(rollout.decide(self._wall_clock()))
 
     # ── Operators ────────────────────────────────────────────────────────────────────────────────
 
-    def start(self, plan: Plan) -> Rollout:
-        """Begin a rollout of the second model. Raises RolloutConflict."""
+    def checked(self, plan: Plan) -> Plan:
+        """Return a plan with the model's full name. Raises RolloutConflict if it cannot start."""
+        slot = self.slot
         if self.active:
             raise RolloutConflict(
                 "A rollout is in progress. Abort it first: safelight rollout abort."
             )
-        if plan.model != self.slot.settings.model:
+        if plan.model not in (slot.settings.model, slot.name, slot.described):
             raise RolloutConflict(
-                f"The second model of this service is {self.slot.name or 'not set'}. Start the "
+                f"The second model of this service is {slot.name or 'not set'}. Start the "
                 "service with the model that you want: safelight serve A --shadow B."
             )
-        if self.slot.state == "failed":
-            raise RolloutConflict(f"The second model is not usable: {self.slot.problem}")
+        if slot.state == "failed":
+            raise RolloutConflict(f"The second model is not usable: {slot.problem}")
+        return replace(plan, model=slot.settings.model)
+
+    def start(self, plan: Plan) -> Rollout:
+        """Begin a rollout of the second model, as it was checked."""
         self.rollout = Rollout(plan)
         self._act(self.rollout.start(self._wall_clock()))
         return self.rollout
@@ -221,3 +238,15 @@ class Split:
             return
         self.rollout = rollout
         self._meter.set(ROLLOUT, value=rollout.percent / 100)
+
+
+def _seconds_per_unit(job: Job) -> float | None:
+    """Return the device time of a job that ran once and alone; None for others.
+
+    A share of a batch's time depends on the batch's size, and two models have other sizes.
+    """
+    calls, seconds = job.exchange.calls, job.progress.device_seconds
+    ran_alone = bool(calls) and all(each.batch == 1 and not each.warm_up for each in calls)
+    if not ran_alone or job.exchange.retries or seconds <= 0:
+        return None
+    return seconds / job.units
