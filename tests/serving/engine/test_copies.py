@@ -169,7 +169,12 @@ async def test_a_copy_begins_only_when_the_service_rested_for_a_while() -> None:
 async def still_waits(copies: Any) -> bool:
     """Return whether the copy looked at the clock again and waits on."""
     looked, clock = [], copies.rest.clock
-    copies.rest.clock = lambda: looked.append(1) or clock()
+
+    def looking() -> float:
+        looked.append(1)
+        return float(clock())
+
+    copies.rest.clock = looking
     await eventually(lambda: len(looked) >= 2)
     return bool(copies.rest.is_wanted)
 

@@ -57,7 +57,8 @@ async def test_a_request_that_came_and_went_between_two_looks_starts_the_rest_an
 
 
 async def test_who_waits_can_give_up() -> None:
-    service, over = Service(), []
+    service = Service()
+    over: list[int] = []
     task = asyncio.create_task(service.rest.wait(lambda: bool(over)))
     assert await service.still_waits(task)
     over.append(1)
