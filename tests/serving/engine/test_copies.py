@@ -1,6 +1,7 @@
 """Copies to a second model, in a real service: what they find, and that no caller notices."""
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -16,7 +17,9 @@ EVERY: dict[str, Any] = {"shadow_ratio": 1.0, "shadow_seconds_per_hour": 3600.0}
 
 
 async def ready(service: Service) -> None:
+    """Wait for the second model. The service needs no rest before a copy."""
     await eventually(lambda: service.second.slot.ready)
+    service.second.copies.rest.seconds = 0.0
 
 
 async def idle(service: Service) -> None:
@@ -147,14 +150,81 @@ async def test_a_request_stops_a_copy_at_its_next_step() -> None:
         assert copies.comparison.pairs <= 1  # of the second request
 
 
-async def test_a_copy_is_dropped_while_other_requests_run() -> None:
+async def test_a_copy_begins_only_when_the_service_rested_for_a_while() -> None:
     async with engine(shadow=SAME, **EVERY) as service, client(service) as speaking:
         await ready(service)
-        long = asyncio.create_task(edit(speaking, "slowly", steps=20))
-        await eventually(lambda: service.engine.in_progress > 0)
+        copies, now = service.second.copies, [0.0]
+        copies.rest.seconds, copies.rest.clock = 0.2, lambda: now[0]
         await edit(speaking)
-        assert service.second.copies.counts["dropped"] == 1
-        assert (await long).status_code == 200
+        await eventually(lambda: copies.rest.is_wanted)
+        now[0] = 0.19
+        await edit(speaking, seed=5)  # it starts the rest anew
+        now[0] = 0.38
+        assert await still_waits(copies)
+        now[0] = 0.4
+        await idle(service)
+        assert (copies.counts["dropped"], copies.counts["compared"]) == (1, 1)
+
+
+async def still_waits(copies: Any) -> bool:
+    """Return whether the copy looked at the clock again and waits on."""
+    looked, clock = [], copies.rest.clock
+
+    def looking() -> float:
+        looked.append(1)
+        return float(clock())
+
+    copies.rest.clock = looking
+    await eventually(lambda: len(looked) >= 2)
+    return bool(copies.rest.is_wanted)
+
+
+async def test_the_operator_is_told_that_the_service_is_never_idle_long_enough() -> None:
+    async with engine(shadow=SAME, **EVERY) as service, client(service) as speaking:
+        await ready(service)
+        service.second.copies.rest.clock = lambda: 0.0  # it never rests
+        service.second.copies.rest.seconds = 1.0
+        for seed in range(12):
+            await edit(speaking, seed=seed)
+        assert "never idle long enough" in (await shadow(speaking))["note"]
+
+
+async def test_a_rollout_ends_a_copy_that_waits(tmp_path: Path) -> None:
+    async with (
+        engine(shadow=SAME, state_folder=tmp_path, **EVERY) as service,
+        client(service) as speaking,
+    ):
+        await ready(service)
+        copies = service.second.copies
+        copies.rest.clock, copies.rest.seconds = lambda: 0.0, 1.0
+        await edit(speaking)
+        await eventually(lambda: copies.rest.is_wanted)
+        assert (await speaking.post("/v1/rollout/start", json={"model": SAME})).status_code == 200
+        await idle(service)
+        assert copies.finished
+
+
+async def test_a_long_copy_without_steps_is_dropped_if_requests_follow_fast() -> None:
+    models: dict[str, Any] = {"model": f"{MODELS}:cats", "shadow": f"{MODELS}:dogs"}
+    async with engine(**models, **EVERY) as service, client(service) as speaking:
+        await ready(service)
+        from tests.serving.jobs import PICTURE
+
+        copies, now = service.second.copies, [0.0]
+        copies.rest.clock = lambda: now[0]
+        headers = {"content-type": "image/jpeg"}
+        for _ in range(3):
+            now[0] += 4.0
+            copies._second_seconds = 0.5
+            await speaking.post("/predict", content=PICTURE, headers=headers)
+            await idle(service)
+        first = copies.counts["compared"]
+        assert (first, copies.counts["dropped"]) == (1, 2)  # no gap is known for the first one
+        copies._second_seconds = 0.3
+        now[0] += 4.0
+        await speaking.post("/predict", content=PICTURE, headers=headers)
+        await idle(service)
+        assert copies.counts["compared"] == 2
 
 
 async def test_the_device_time_of_copies_is_counted_as_shadow_and_for_no_request() -> None:
@@ -218,6 +288,29 @@ async def test_memory_that_the_second_model_takes_is_given_back_and_the_caller_g
         state = await shadow(speaking)
         assert state["state"] == "failed"
         assert "out of memory" in state["problem"]
+
+
+async def test_all_requests_that_are_out_of_memory_at_once_run_again() -> None:
+    models: dict[str, Any] = {"model": f"{MODELS}:cramped", "shadow": SAME}
+    async with engine(**models, **EVERY) as service, client(service) as speaking:
+        await ready(service)
+        answers = await asyncio.gather(
+            *(edit(speaking, "tight fit", seed=seed, steps=2 + seed) for seed in range(4))
+        )
+        assert [answer.status_code for answer in answers] == [200] * 4
+        assert service.second.slot.state == "failed"
+
+
+async def test_who_is_out_of_memory_while_b_ends_waits_for_the_same_end() -> None:
+    models: dict[str, Any] = {"model": f"{MODELS}:cramped", "shadow": SAME}
+    async with engine(**models, **EVERY) as service:
+        await ready(service)
+        copies, pool = service.second.copies, service.second.slot.pool
+        assert pool is not None
+        found = await asyncio.gather(*(copies.out_of_memory() for _ in range(3)))
+        assert found == [True] * 3
+        assert pool.is_stopping
+        assert not await copies.out_of_memory()
 
 
 async def test_a_service_without_a_second_model_says_how_to_get_one() -> None:

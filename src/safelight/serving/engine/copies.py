@@ -1,14 +1,14 @@
 """Copy a share of requests to the second model after their answer was sent, and compare.
 
-No caller notices: a copy waits for nothing and is dropped when it is not its turn. One copied
-request runs at a time.
+No caller notices: a copy begins when the service rests, and stops for a request. One copied
+request waits or runs at a time.
 """
 
 import asyncio
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from random import Random
 from typing import Literal
 
@@ -28,7 +28,8 @@ from safelight.guard.pairs import Pair
 from safelight.guard.shadow import Comparison
 from safelight.metrics.catalog import SHADOW, SHADOW_DIFFERENCE, SHADOW_LATENCY
 from safelight.metrics.registry import Meter
-from safelight.serving.engine.pairing import pair_of, resources
+from safelight.serving.engine.pairing import Candidate, Run, pair_of, resources
+from safelight.serving.engine.rest import Rest
 from safelight.serving.engine.slot import Slot
 from safelight.serving.job import Control, Handler, Job, Outcome, PredictParameters, Progress
 from safelight.settings import Settings, environment_name
@@ -44,22 +45,6 @@ _FIRST = 2  # runs of the second model whose time does not count: it is not warm
 log = structlog.get_logger("safelight")
 
 End = Literal["compared", "dropped", "stopped", "failed"]
-
-
-@dataclass(slots=True)
-class Run:
-    """What one model did with a copy. Without an outcome it failed."""
-
-    outcome: Outcome | None
-    seconds: float | None = None
-
-
-@dataclass(slots=True)
-class Candidate:
-    """A request that may be copied: its job, and what the first model made of it."""
-
-    job: Job
-    first: Outcome | None
 
 
 class Copies:
@@ -84,7 +69,10 @@ class Copies:
         self._running: Job | None = None
         self._on_first = False  # the running copy is one of the first model
         self._copied = ""  # the id of the request whose copy runs
+        self._freeing: asyncio.Task[None] | None = None
         self._again = True  # the third arm
+        self.rest = Rest(idle)
+        self._second_seconds = 0.0  # the second model's last copy
         self._losses = self._runs = 0
         self._charged = 0.0
         if slot.is_set:
@@ -99,6 +87,7 @@ class Copies:
 
     def enter(self) -> None:
         """Stop a copy that is in the way of a request that arrives, at its next step."""
+        self.rest.arrived()
         if self._running is not None and (self._on_first or self.slot.shares_device):
             self._running.control.stop(Cancelled())
 
@@ -116,16 +105,24 @@ class Copies:
             self._count("dropped")
 
     def answered(self, record: Record) -> None:
-        """Copy a request whose answer was sent, if nothing else is to be done."""
+        """Copy a request whose answer was sent, as soon as the service rests."""
+        self.rest.answered()
         candidate = self._pending.pop(record.facts.id, None)
         if candidate is None or self.ended:
             return
-        if self._task is not None or not self._may_run():
+        is_long = self._is_long(candidate.job)
+        if self._task is not None or is_long or not self._may_pay():
+            self.rest.missed += self.rest.is_wanted or is_long
             self._count("dropped")
             return
         self._copied = record.facts.id
         self._task = asyncio.create_task(self._copy(candidate), name="safelight-shadow")
         self._task.add_done_callback(self._done)
+
+    def _is_long(self, job: Job) -> bool:
+        """Return whether requests would often wait for a copy. The longest run so far counts."""
+        seconds = max(job.progress.device_seconds, self._second_seconds)
+        return self.slot.shares_device and not self.rest.fits(job, seconds)
 
     def forget(self, request_id: str) -> None:
         """Delete everything about a request; its sums name nobody and stay."""
@@ -147,12 +144,13 @@ class Copies:
     # ── A copy ───────────────────────────────────────────────────────────────────────────────────
 
     def _may_run(self) -> bool:
+        return (self._idle() or not self.slot.shares_device) and self._may_pay()
+
+    def _may_pay(self) -> bool:
         spent = self.slot.ledger.spent[USE]
         self.budget.spend(spent - self._charged)
         self._charged = spent  # what a stopped copy cost is known later
-        now = asyncio.get_running_loop().time()
-        is_free = self._idle() or not self.slot.shares_device
-        return is_free and self.slot.ready and self.budget.allows(now)
+        return self.slot.ready and self.budget.allows(asyncio.get_running_loop().time())
 
     def _done(self, task: "asyncio.Task[None]") -> None:
         self._task, self._running, self._copied = None, None, ""
@@ -162,16 +160,19 @@ class Copies:
 
     async def _copy(self, candidate: Candidate) -> None:
         """Run a request again on the second model, and every second one on the first too."""
+        if self.slot.shares_device:
+            await self.rest.wait(lambda: bool(self.ended))
         again = candidate.first is not None and self._again and self.comparison.pairs % 2 == 0
         arms: list[Literal["first", "second"]] = ["second", *(("first",) if again else ())]
         self.random.shuffle(arms)
         runs: dict[str, Run] = {}
         try:
             for arm in arms:
-                if not self._may_run() or (arm == "first" and not self._idle()):
+                if self.ended or not self._may_run() or (arm == "first" and not self._idle()):
                     raise Cancelled  # noqa: TRY301 - one place counts what did not come to an end
                 runs[arm] = await self._run(candidate.job, arm)
         except (Cancelled, NotReady):
+            self.rest.missed += 1
             self._count("stopped")
             return
         await self._compare(candidate, runs["second"], runs.get("first"))
@@ -190,6 +191,7 @@ class Copies:
             self._running = None
         if arm == "second":
             self._losses, self._runs = 0, self._runs + 1
+            self._second_seconds = copy.progress.device_seconds
         warms_up = any(call.warm_up for call in copy.exchange.calls)
         is_cold = arm == "second" and self._runs <= _FIRST
         return Run(outcome, None if warms_up or is_cold else copy.progress.device_seconds)
@@ -230,11 +232,21 @@ class Copies:
                 await self._give_up(f"Its worker was lost {self._losses} times in a row.")
 
     async def out_of_memory(self) -> bool:
-        """Free the memory of the second model; return whether that may help the first."""
-        if not self.slot.shares_device or self.slot.pool is None:
-            return False
-        await self._give_up("The served model ran out of memory on the device that both share.")
+        """Free the memory of the second model; return whether that may help the first.
+
+        All who ask at once wait for the same end.
+        """
+        if self._freeing is None:
+            if not self.slot.holds_memory:
+                return False
+            text = "The served model ran out of memory on the device that both share."
+            self._freeing = asyncio.create_task(self._give_up(text), name="safelight-freeing")
+            self._freeing.add_done_callback(self._freed)
+        await asyncio.shield(self._freeing)
         return True
+
+    def _freed(self, _task: "asyncio.Task[None]") -> None:
+        self._freeing = None
 
     async def _give_up(self, problem: str) -> None:
         self.ended = problem

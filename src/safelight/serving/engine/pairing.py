@@ -1,9 +1,27 @@
 """Measure two outputs for one job: what the caller got, and what a copy made."""
 
+from dataclasses import dataclass
+
 from safelight.guard import pairs
 from safelight.guard.pairs import Pair
 from safelight.serving.engine.slot import Slot
 from safelight.serving.job import Job, Outcome
+
+
+@dataclass(slots=True)
+class Run:
+    """What one model did with a copy. Without an outcome it failed."""
+
+    outcome: Outcome | None
+    seconds: float | None = None
+
+
+@dataclass(slots=True)
+class Candidate:
+    """A request that may be copied: its job, and what the first model made of it."""
+
+    job: Job
+    first: Outcome | None
 
 
 async def pair_of(slot: Slot, job: Job, first: Outcome | None, second: Outcome | None) -> Pair:

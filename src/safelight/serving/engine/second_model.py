@@ -35,8 +35,6 @@ class SecondModel:
         meter: Meter,
         idle: Callable[[], bool],
         assessors: Sequence[Assessor] = (),
-        *,
-        clock: Callable[[], float] = monotonic,
     ) -> None:
         _check(settings)
         self._engine = engine
@@ -47,7 +45,7 @@ class SecondModel:
         self.split = Split(engine, self.slot, meter, state)
         self.copies = Copies(settings, engine, self.slot, meter, idle)
         self._task: asyncio.Task[None] | None = None
-        self._clock = clock
+        self._clock: Callable[[], float] = monotonic
         self._asked_at = -_ASKED_SECONDS
 
     @property
@@ -120,6 +118,7 @@ class SecondModel:
                 'status` shows it as "ready".'
             )
         rollout = self.split.start(plan)
+        self._asked_at = -_ASKED_SECONDS  # it has what it waited for
         self.copies.ended = self.copies.ended or _ROLLOUT
         return rollout
 
@@ -128,12 +127,13 @@ class SecondModel:
     def shadow_state(self) -> dict[str, object]:
         """Return the comparison so far."""
         comparison = self.copies.comparison
+        notes = (self.slot.note, self.copies.rest.note(comparison.pairs))
         return {
             "first": shown_name(self._settings.model),
             "second": self.slot.described,
             "state": self.slot.state,
             "problem": self.slot.problem,
-            "note": self.slot.note,
+            "note": " ".join(filter(None, notes)),
             "verdict": comparison.verdict(),
             "pairs": comparison.pairs,
             "limit": self._settings.shadow_pairs,

@@ -24,10 +24,11 @@ def shadowing(handle: Handler, copies: Copies) -> Handler:
 
 async def _with_memory(handle: Handler, copies: Copies, job: Job) -> Outcome:
     """Run a job; a second time without the second model if the device had too little memory."""
+    was_tight = copies.slot.holds_memory
     try:
         return await handle(job)
     except (OutOfMemory, HostOutOfMemory) as error:
-        if not await copies.out_of_memory():
+        if not (await copies.out_of_memory() or was_tight):
             raise
         if job.control.stopped is not None:
             raise job.control.stopped from error

@@ -77,6 +77,11 @@ class Slot:
         """Return whether it can serve now."""
         return self.state == "ready" and self.pool is not None and self.pool.ready
 
+    @property
+    def holds_memory(self) -> bool:
+        """Return whether the second model is on the device of the first."""
+        return self.shares_device and self.pool is not None
+
     def start(self) -> None:
         """Load the model, unless it is loaded or being loaded."""
         if not self.is_set or self.state in ("loading", "ready"):
