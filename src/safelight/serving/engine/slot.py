@@ -136,10 +136,10 @@ class Slot:
         elif self.state != "failed":
             self.state = "off"
         pool, engine, self.pool = self.pool, self.engine, None
-        if self._stopping is not None:
-            await self._stopping
         if pool is not None:
-            await pool.stop()
+            self._stopping = asyncio.create_task(pool.stop())
+        if self._stopping is not None:  # a caller that is cancelled must not interrupt it
+            await asyncio.shield(self._stopping)
         if engine is not None:
             engine.abandon()
         self.engine = None
