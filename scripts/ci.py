@@ -7,10 +7,13 @@ import os
 import signal
 import subprocess
 import sys
+from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Thread
 from time import monotonic
+from typing import IO
 
 ROOT = Path(__file__).parent.parent
 PYTHON = ROOT / ".venv" / "bin" / "python"
@@ -38,7 +41,7 @@ _GUARD = (
 PARTS = (
     Part("wheels in clean environments", "python -m scripts.wheels", 6),
     Part("boards", "python -m pytest -q tests/grafana tests/stack/test_whole_boards.py", 3),
-    Part("fuzz", "python -m tests.fuzz 6 && python scripts/fuzz.py 16", 3),
+    Part("fuzz", "python -m tests.fuzz 4 && python scripts/fuzz.py 14", 3),
     Part("soak", "python -m tests.soak 0.4", 1.5),
     Part("attacks", "SHORT=1 python -m pytest -q tests/attacks", 5),
     Part("truth", "python -m tests.truth", 2.5),
@@ -49,6 +52,7 @@ PARTS = (
     Part("guard", _GUARD, 5, attempts=2),
 )
 BUDGET_MINUTES = 40.0
+_SHOWN_LINES = 25  # of a part that failed, once more at the end
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,12 @@ class Result:
     part: Part
     seconds: float
     verdict: str
+    last_lines: tuple[str, ...] = ()
+
+    @property
+    def passed(self) -> bool:
+        """Return whether the part passed, at any attempt."""
+        return self.verdict.startswith("passed")
 
 
 def run(part: Part) -> Result:
@@ -65,31 +75,54 @@ def run(part: Part) -> Result:
     print(f"\n── {part.name}: {part.command}", flush=True)
     environment = {**os.environ, "PATH": f"{PYTHON.parent}{os.pathsep}{os.environ['PATH']}"}
     started = monotonic()
-    verdict = "failed"
+    verdict, last_lines = "failed", tuple[str, ...]()
     for attempt in range(1, part.attempts + 1):
         seconds = part.budget_minutes * 60 - (monotonic() - started)
-        verdict = _attempt(part.command, environment, seconds)
+        verdict, last_lines = _attempt(part.command, environment, seconds)
         if verdict == "passed":
             verdict += f" at attempt {attempt}" if attempt > 1 else ""
         if verdict.startswith(("passed", "over")):
             break
-    return Result(part, monotonic() - started, verdict)
+    return Result(part, monotonic() - started, verdict, last_lines)
 
 
-def _attempt(command: str, environment: dict[str, str], seconds: float) -> str:
+def _attempt(
+    command: str, environment: dict[str, str], seconds: float
+) -> tuple[str, tuple[str, ...]]:
+    """Run a command; return its verdict and the last lines that it printed."""
     process = subprocess.Popen(
-        command, shell=True, cwd=ROOT, env=environment, start_new_session=True
+        command,
+        shell=True,
+        cwd=ROOT,
+        env=environment,
+        start_new_session=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
     )
+    last_lines: deque[str] = deque(maxlen=_SHOWN_LINES)
+    assert process.stdout is not None
+    reader = Thread(target=_echo, args=(process.stdout, last_lines), daemon=True)
+    reader.start()
     try:
         code = process.wait(seconds)
+        verdict = "passed" if code == 0 else f"failed ({code})"
     except subprocess.TimeoutExpired:
-        return "over its budget"
+        verdict = "over its budget"
     finally:
         _end(process)
-    return "passed" if code == 0 else f"failed ({code})"
+        reader.join(10)
+    return verdict, tuple(last_lines)
 
 
-def _end(process: "subprocess.Popen[bytes]") -> None:
+def _echo(output: IO[str], last_lines: deque[str]) -> None:
+    for line in output:
+        print(line, end="", flush=True)
+        last_lines.append(line)
+
+
+def _end(process: "subprocess.Popen[str]") -> None:
     """End all processes of an attempt, also those that outlived its shell."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGTERM)
@@ -117,8 +150,11 @@ def main(names: list[str]) -> int:
         print("\n".join(f"  {part.name}" for part in PARTS), file=sys.stderr)
         return 2
     results = [run(part) for part in PARTS if not names or part.name in names]
+    for result in results:
+        if not result.passed:
+            print(f"\n── {result.part.name} ended with:\n{''.join(result.last_lines)}", end="")
     print(f"\n{table(results)}")
-    return 0 if all(result.verdict.startswith("passed") for result in results) else 1
+    return 0 if all(result.passed for result in results) else 1
 
 
 if __name__ == "__main__":

@@ -47,6 +47,7 @@ TRIALS = (
     Trial("demo story io-bottleneck", ("models",), slow=True),
     Trial("demo story bad-background", ("models",), slow=True),
     Trial("demo story shadow-worse", ("models",), slow=True),
+    Trial("demo story wrong-model", ("models",), slow=True),
     Trial("demo story vram-leak"),  # replays a recording
     Trial("demo save demo-edit weights", ("models",)),
     Trial("metrics"),

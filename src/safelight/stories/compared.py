@@ -12,6 +12,7 @@ import httpx
 import msgspec
 
 from safelight.errors import ServiceFailed
+from safelight.models.extras import require
 from safelight.stack.programs import Program, Running
 from safelight.stories.replay import free_port
 
@@ -40,8 +41,9 @@ def compare(
 ) -> dict[str, object]:
     """Serve demo-edit with a second model, and send edits until the comparison is decided.
 
-    Raises ServiceFailed if the service does not start, or its second model does not.
+    Raises MissingExtra, or ServiceFailed if the service or its second model does not start.
     """
+    require("models")
     with (
         TemporaryDirectory(prefix="safelight-story-") as folder,
         _serving(Path(folder), settings) as url,
