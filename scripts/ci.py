@@ -117,9 +117,10 @@ def _attempt(
 
 
 def _echo(output: IO[str], last_lines: deque[str]) -> None:
-    for line in output:
-        print(line, end="", flush=True)
-        last_lines.append(line)
+    with output:
+        for line in output:
+            print(line, end="", flush=True)
+            last_lines.append(line)
 
 
 def _end(process: "subprocess.Popen[str]") -> None:

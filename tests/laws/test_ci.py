@@ -74,3 +74,11 @@ def test_the_table_has_each_parts_budget_time_and_verdict() -> None:
     text = table([Result(Part("wheels", "true", 5), 62.4, "passed")])
 
     assert text.splitlines()[1].split() == ["wheels", "5", "min", "1:02", "passed"]
+
+
+def test_the_last_lines_of_a_part_that_failed_are_kept() -> None:
+    result = run(Part("prints", "seq 100; echo sorry >&2; exit 1", 1))
+
+    assert not result.passed
+    assert result.last_lines[-2:] == ("100\n", "sorry\n")
+    assert len(result.last_lines) == 25
