@@ -93,7 +93,7 @@ DEPTH = Label(
 )
 VERDICT = Label(
     "verdict", "What the run found.",
-    values=("good", "slow", "wrong", "hung", "dead", "overtaken"),
+    values=("good", "slow", "wrong", "hung", "dead", "overtaken", "refused"),
 )
 MODEL_STATE = Label(
     "state", "What is known of the worker's model.",
@@ -392,7 +392,7 @@ GPU_HOUR_PRICE = Metric(
 )
 CANARY_RUNS = Metric(
     "canary_runs_total", "Runs of the canary, by what they found; a request ends an overtaken one.",
-    Kind.COUNTER, Family.GOVERNANCE, (DEPTH, VERDICT), series=12,
+    Kind.COUNTER, Family.GOVERNANCE, (DEPTH, VERDICT), series=14,
 )
 CANARY_WORKERS = Metric(
     "canary_workers", "Workers, by what the canary knows of their models.",

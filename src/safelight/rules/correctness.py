@@ -98,7 +98,8 @@ def _overdue(queries: Queries, limits: Thresholds) -> Alert:
         description=f"The last good run of the canary of {AS_JOB} was {AS_SECONDS} ago.",
         runbook=Runbook(
             means="Nobody knows whether the model is still right.",
-            look="canary_runs_total by verdict. `overtaken`: the service is never idle.",
+            look="canary_runs_total by verdict. `overtaken`: the service is never idle. "
+            "`refused`: the model does not run the golden input, see `safelight canary`.",
             do=(
                 "Add capacity, so that there is idle time. Is the budget SAFELIGHT_CANARY_RATIO "
                 "large enough for one run?"

@@ -221,7 +221,19 @@ async def test_a_model_that_does_not_run_the_golden_input_is_unknown_and_has_a_p
             await check.step()
     assert check.health.verdict is State.UNKNOWN
     assert check.health.reason == "it does not run the golden input: model_error"
-    assert len([each for each in seen if each.depth == "deep"]) <= 3
+    deep = [each.verdict for each in seen if each.depth == "deep"]
+    assert len(deep) <= 3
+    assert set(deep) == {"refused"}
+
+
+async def test_a_run_that_was_asked_for_and_is_refused_is_done(tmp_path: Path) -> None:
+    async with engine(model="tests.serving.canary.breaking:failing") as service:
+        check, _ = a_check(service, tmp_path)
+        await check.step()
+        check.want()
+        for _ in range(RUNS):
+            await check.step()
+        assert not check.hurries
 
 
 async def test_a_model_that_fails_after_its_enrolment_is_wrong(tmp_path: Path) -> None:

@@ -119,7 +119,7 @@ def _canary(limits: Thresholds) -> tuple[Panel, ...]:
         panel(
             Shape.STACK,
             "What does the canary find?",
-            "Its runs, by verdict. A request ends an `overtaken` run.",
+            "Its runs. A request ended an `overtaken` run; the model cannot do a `refused` one.",
             TIMES,
             Query(NOW.rate(CANARY_RUNS, (DEPTH, VERDICT)), by(DEPTH, VERDICT)),
             needs=SERVED,

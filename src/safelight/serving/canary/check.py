@@ -14,7 +14,7 @@ from safelight.models.backend import ModelInfo
 from safelight.serving.canary.enrolments import Enrolment, Enrolments, key_of
 from safelight.serving.canary.inputs import GoldenInput, golden_inputs
 from safelight.serving.canary.prints import print_of
-from safelight.serving.canary.runs import OVERTAKEN, Engine, Learning, Seen, failure
+from safelight.serving.canary.runs import OVERTAKEN, REFUSED, Engine, Learning, Seen, failure
 from safelight.serving.engine.pool import Pool
 from safelight.serving.engine.worker_handle import COMPILING_FACTOR, WorkerHandle
 from safelight.serving.job import PROBE, Job, Outcome
@@ -188,8 +188,8 @@ class Check:
         if self.enrolment is None and not isinstance(error, InvalidOutput):
             self.health.refused(f"it does not run the golden input: {error.reason}")
             self._refused = True
-            self._turns.spend(self._clock(), spent, ran=True)
-            self._note(Seen("deep", State.WRONG))
+            self._done(spent)
+            self._note(Seen("deep", REFUSED))
             return
         self._judge(failure(error), spent)
 
@@ -272,11 +272,15 @@ class Check:
         """Add a deep run to the model's health."""
         before = self.health.verdict
         self.health.ran(run)
-        self._wanted = max(0, self._wanted - 1)
-        self._turns.spend(self._clock(), seconds, ran=True)
+        self._done(seconds)
         self._note(Seen("deep", run.state, seconds or None, drift))
         if self.health.verdict is not before:
             self._log(before)
+
+    def _done(self, seconds: float) -> None:
+        """Count a run that came to an end."""
+        self._wanted = max(0, self._wanted - 1)
+        self._turns.spend(self._clock(), seconds, ran=True)
 
     def _log(self, before: State) -> None:
         fields = {

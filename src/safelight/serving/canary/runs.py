@@ -9,7 +9,8 @@ from safelight.guard.verdicts import Deep, State
 from safelight.serving.engine.worker_handle import WorkerHandle
 from safelight.serving.job import Job, Outcome
 
-OVERTAKEN = "overtaken"
+OVERTAKEN = "overtaken"  # a request came: the run says nothing
+REFUSED = "refused"  # the model does not run the golden input, and nothing was enrolled
 
 
 class Engine(Protocol):
