@@ -6,12 +6,15 @@ figure with its target, and ends with 1 if one is missed.
 """
 
 import asyncio
+import logging
 import random
 import sys
 import time
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
+
+import structlog
 
 from benchmarks.guard.comparing import Figure
 from safelight.guard.golden import ENROL_RUNS, Print, Run, enrol
@@ -112,6 +115,7 @@ def _share_of_a_day(cost: float) -> float:
 
 def main() -> int:
     """Print all figures; return 1 if one is missed."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     with TemporaryDirectory() as folder:
         number, missed = asyncio.run(_found(Path(folder, "one")))
         waits = asyncio.run(_waits(Path(folder, "two")))

@@ -11,7 +11,7 @@ import numpy as np
 from safelight.models.backend import Edit, MadeImage, ModelInfo, ModelOrder, OnStep, Task
 
 LOCK = "GUARD_BENCHMARK_LOCK"
-STEP_SECONDS = 0.002
+STEP_SECONDS = 0.005
 
 
 class Waiting:

@@ -88,6 +88,7 @@ class Settings(BaseSettings):
     )
     host: str = Field("127.0.0.1", description="Address to bind to.")
     port: int = Field(8000, ge=1, le=65535, description="Port of the API.")
+    console_port: int = Field(8001, ge=1, le=65535, description="Port of the console.")
     prometheus_port: int = Field(9090, ge=1, le=65535, description="Port of Prometheus.")
     alertmanager_port: int = Field(9093, ge=1, le=65535, description="Port of Alertmanager.")
     node_exporter_port: int = Field(9100, ge=1, le=65535, description="Port of node-exporter.")

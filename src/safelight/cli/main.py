@@ -22,6 +22,7 @@ COMMANDS = {
     "serve": "serve",
     "sleep": "sleeping",
     "wake": "sleeping",
+    "console": "console",
     "top": "top",
     "logs": "read_logs",
     "show": "show",

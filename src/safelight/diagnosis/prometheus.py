@@ -31,6 +31,16 @@ class Series:
         return self.points[-1][1]
 
 
+@dataclass(frozen=True, slots=True)
+class ActiveAlert:
+    """An alert that is `firing` or `pending`, since a time of Prometheus' clock (RFC 3339)."""
+
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+    state: str
+    since: str
+
+
 class Prometheus:
     """A Prometheus server. Several threads may use one client.
 
@@ -80,6 +90,17 @@ class Prometheus:
             raise self._failed("its response does not match Prometheus' API")
         return data
 
+    def alerts(self) -> list[ActiveAlert]:
+        """Return the alerts that are active now. Raises MonitoringFailed."""
+        data = self._content(self._send("alerts", {}, method="GET"))
+        try:
+            return [
+                ActiveAlert(row["labels"], row["annotations"], row["state"], row["activeAt"])
+                for row in data["alerts"]
+            ]
+        except (KeyError, TypeError):
+            raise self._failed("its response does not match Prometheus' API") from None
+
     def now(self) -> float:
         """Return the time of Prometheus' clock, to the second. Raises MonitoringFailed.
 
@@ -98,7 +119,9 @@ class Prometheus:
         return f"{self.url}/graph?{urlencode(fields)}"
 
     def _query(self, path: str, fields: Mapping[str, str]) -> Any:
-        response = self._send(path, fields)
+        return self._content(self._send(path, fields))
+
+    def _content(self, response: httpx.Response) -> Any:
         try:
             content = orjson.loads(response.content)
         except orjson.JSONDecodeError:

@@ -1,0 +1,10 @@
+"""The console: the dashboards and the state of each service, in the browser, without Grafana.
+
+app         routes, security headers, static files
+pages       the table of pages; to add a page, add a row
+panels      what a dashboard shows, as data for the browser
+choices     what a viewer chose: a service, a time range; checked
+answers     queries of Prometheus, shared by all viewers
+overview    the page Now: numbers, alerts and the first finding of each service
+broadcast   one reader of the overview, many viewers
+"""

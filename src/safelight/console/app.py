@@ -1,0 +1,211 @@
+"""The console's web application: pages, their data, and one stream of live data.
+
+It only reads. No request of it goes anywhere but to Prometheus, and no page needs another host.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from importlib.metadata import version
+from pathlib import Path
+
+import orjson
+from starlette.applications import Starlette
+from starlette.datastructures import MutableHeaders
+from starlette.requests import Request
+from starlette.responses import FileResponse, RedirectResponse, Response, StreamingResponse
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from safelight.console.answers import Answers
+from safelight.console.broadcast import Broadcast
+from safelight.console.choices import Span, chosen
+from safelight.console.overview import Limits, Reader
+from safelight.console.pages import PAGES
+from safelight.console.panels import board_spec, curves, is_instant
+from safelight.dashboards.board import Board
+from safelight.dashboards.catalog import boards
+from safelight.diagnosis.evidence import Service, services
+from safelight.diagnosis.prometheus import Prometheus, Series
+from safelight.errors import InvalidParameter, MonitoringFailed, SafelightError, UnknownRequest
+from safelight.rules.uids import LIVE
+
+STATIC = Path(__file__).parent / "static"
+_EVERY_SECONDS = 5.0
+_HEADERS = {
+    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
+    "img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+}
+
+
+class Console:
+    """What the routes need. `limits` returns the alerts' limits of a namespace."""
+
+    def __init__(self, prometheus: Prometheus, limits: Limits, namespace: str) -> None:
+        self._prometheus = prometheus
+        self._boards = {board.uid: board for board in boards(limits(namespace))}
+        self._series: Answers[list[Series]] = Answers()
+        self._services: Answers[list[Service]] = Answers()
+        self._reader = Reader(prometheus, limits)
+        self.live = Broadcast(self._overview, _EVERY_SECONDS)
+
+    async def _overview(self) -> bytes:
+        return orjson.dumps(await asyncio.to_thread(self._reader.read))
+
+    async def start(self, _: Request) -> Response:
+        """Send what every page needs: the pages, the dashboards and the version."""
+        specs = [board_spec(board) for board in self._boards.values()]
+        return _json({"pages": PAGES, "boards": specs, "version": version("safelight")})
+
+    async def services(self, _: Request) -> Response:
+        """Send the services that Prometheus knows."""
+        return _json(await self._services.of("services", self._known))
+
+    def _known(self) -> list[Service]:
+        return services(self._prometheus, self._prometheus.now())
+
+    async def instances(self, request: Request) -> Response:
+        """Send the instances of a job."""
+        board = self._board(LIVE)
+        span = Span.of(*await self._range(request))
+        job = chosen(board, request.query_params, span).job
+        query = f'group by (instance) (up{{job=~"{job}"}})'
+        found = await self._ask(query, span, instant=True)
+        return _json(sorted(series.labels.get("instance", "") for series in found))
+
+    async def panel(self, request: Request) -> Response:
+        """Send the series of one panel of a dashboard."""
+        board = self._board(request.query_params.get("board", ""))
+        try:
+            panel = board.panels[int(request.query_params.get("panel", ""))]
+        except (ValueError, IndexError):
+            raise UnknownRequest("panel") from None
+        span = Span.of(*await self._range(request))
+        filled = chosen(board, request.query_params, span)
+        instant = is_instant(panel)
+        results = [
+            await self._ask(filled.fill(query.expr), span, instant=instant)
+            for query in panel.queries
+        ]
+        found, left_out = curves(panel, results)
+        return _json(
+            {
+                "curves": found,
+                "left_out": left_out,
+                "begin": span.begin,
+                "end": span.end,
+                "step": span.step,
+                "queries": [filled.fill(query.expr) for query in panel.queries],
+            }
+        )
+
+    async def stream(self, _: Request) -> Response:
+        """Send the overview again and again, as server-sent events."""
+        self.live.require_room()
+        return StreamingResponse(
+            self._events(), media_type="text/event-stream", headers={"x-accel-buffering": "no"}
+        )
+
+    async def _events(self) -> AsyncIterator[bytes]:
+        yield b"retry: 3000\n\n"
+        async for content in self.live.listen():
+            yield b"data: " + content + b"\n\n"
+
+    def _board(self, uid: str) -> Board:
+        try:
+            return self._boards[uid]
+        except KeyError:
+            raise UnknownRequest("dashboard") from None
+
+    async def _range(self, request: Request) -> tuple[float, float]:
+        """Return the chosen time range; its end is the time of Prometheus' clock by default."""
+        values = request.query_params
+        try:
+            length = float(values.get("seconds", "1800"))
+            end = float(values["end"]) if "end" in values else await self._now()
+        except ValueError:
+            raise InvalidParameter("Write times as seconds since 1970.") from None
+        return end - length, end
+
+    async def _now(self) -> float:
+        series = await self._series.of("now", self._clock)
+        return series[0].value
+
+    def _clock(self) -> list[Series]:
+        now = self._prometheus.now()
+        return [Series({}, ((now, now),))]
+
+    async def _ask(self, query: str, span: Span, *, instant: bool) -> list[Series]:
+        def ask() -> list[Series]:
+            if instant:
+                return self._prometheus.instant(query, span.end)
+            return self._prometheus.curve(query, span.begin, span.end, span.step)
+
+        return await self._series.of((query, span, instant), ask)
+
+
+def application(console: Console) -> ASGIApp:
+    """Return the application, with its security headers."""
+    shells = [Route(page.path, _shell) for page in PAGES if page.path != "/dashboards"]
+    app = Starlette(
+        routes=[
+            *shells,
+            Route("/dashboards", _first_dashboard),
+            Route("/dashboards/{uid}", _shell),
+            Route("/data/start", console.start),
+            Route("/data/services", console.services),
+            Route("/data/instances", console.instances),
+            Route("/data/panel", console.panel),
+            Route("/data/live", console.stream),
+            Route("/healthz", _healthy),
+            Mount("/static", StaticFiles(directory=STATIC)),
+        ],
+        exception_handlers={SafelightError: _failed},
+    )
+    return _Secured(app)
+
+
+async def _shell(_: Request) -> Response:
+    return FileResponse(STATIC / "index.html", headers={"cache-control": "no-store"})
+
+
+async def _first_dashboard(_: Request) -> Response:
+    return RedirectResponse(f"/dashboards/{LIVE}")
+
+
+async def _healthy(_: Request) -> Response:
+    return Response("ok\n", media_type="text/plain")
+
+
+async def _failed(_: Request, error: Exception) -> Response:
+    status = 502 if isinstance(error, MonitoringFailed) else getattr(error, "status", 500)
+    reason = getattr(error, "reason", "monitoring_failed")
+    return _json({"reason": reason, "detail": str(error)}, status)
+
+
+def _json(content: object, status: int = 200) -> Response:
+    body = orjson.dumps(content)
+    return Response(body, status, {"cache-control": "no-store"}, "application/json")
+
+
+class _Secured:
+    """Adds the security headers to every response."""
+
+    def __init__(self, app: ASGIApp, headers: Mapping[str, str] = _HEADERS) -> None:
+        self._app = app
+        self._headers = headers
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+
+        async def send_secured(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(self._headers)
+            await send(message)
+
+        await self._app(scope, receive, send_secured if scope["type"] == "http" else send)

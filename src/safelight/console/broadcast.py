@@ -1,0 +1,53 @@
+"""One reader, many viewers: the overview is read once, and every viewer gets the same bytes."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+from safelight.errors import Overloaded
+
+_MOST_VIEWERS, _RETRY_SECONDS = 100, 30.0
+
+
+class Broadcast:
+    """Reads again and again while somebody listens. Belongs to one event loop.
+
+    A viewer who is slower than the reader misses what was overtaken; nothing piles up.
+    """
+
+    def __init__(self, read: Callable[[], Awaitable[bytes]], every_seconds: float) -> None:
+        self.readings = 0
+        self.viewers = 0
+        self._read = read
+        self._every_seconds = every_seconds
+        self._latest = b""
+        self._changed = asyncio.Condition()
+        self._task: asyncio.Task[None] | None = None
+
+    def require_room(self) -> None:
+        """Raise Overloaded if there are too many viewers."""
+        if self.viewers >= _MOST_VIEWERS:
+            raise Overloaded("The console has too many open pages. Close some.", _RETRY_SECONDS)
+
+    async def listen(self) -> AsyncIterator[bytes]:
+        """Yield each reading from now on."""
+        self.viewers += 1
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._run(), name="safelight-broadcast")
+        seen = self.readings - 1 if self._latest else 0  # begin with what the others see
+        try:
+            while True:
+                async with self._changed:
+                    while self.readings <= seen:
+                        await self._changed.wait()
+                    seen = self.readings
+                yield self._latest
+        finally:
+            self.viewers -= 1
+
+    async def _run(self) -> None:
+        while self.viewers:
+            latest = await self._read()
+            async with self._changed:
+                self._latest, self.readings = latest, self.readings + 1
+                self._changed.notify_all()
+            await asyncio.sleep(self._every_seconds)

@@ -1,0 +1,93 @@
+// The page Now: is everything all right, and if not, what is it?
+
+import { element } from "../dom.js";
+import { ago, format, moment } from "../units.js";
+
+/** Show the page; return the function that leaves it. */
+export function show(page) {
+  document.title = "Now · Safelight";
+  const body = element("div", { class: "now" }, element("p", { class: "faint" }, "Reading from Prometheus …"));
+  const clock = element("span", { class: "faint clock", "aria-live": "off" });
+  page.replaceChildren(element("div", { class: "head" }, element("h1", {}, "Now"), clock), body);
+  let last = "";
+  const stream = new EventSource("/data/live");
+  stream.onmessage = ({ data }) => {
+    const overview = JSON.parse(data);
+    if (overview.at) {
+      const { local, utc } = moment(overview.at);
+      clock.textContent = local;
+      clock.title = utc;
+    }
+    const shown = JSON.stringify({ ...overview, at: 0 });
+    if (shown !== last) fill(body, overview);
+    last = shown;
+  };
+  stream.onerror = () => {
+    clock.textContent = "Not live: the console does not answer.";
+    last = "";
+  };
+  return () => stream.close();
+}
+
+function fill(body, overview) {
+  if (overview.problem) {
+    body.replaceChildren(element("p", { class: "problem", role: "alert" }, overview.problem));
+    return;
+  }
+  const others = overview.alerts.filter((alert) => !overview.services.some((service) => service.job === alert.job));
+  body.replaceChildren(
+    ...overview.services.map((service) => serviceView(service, overview)),
+    ...(others.length ? [element("section", { class: "card service" }, element("h2", {}, "Other alerts"), alertList(others, overview.at))] : []),
+  );
+}
+
+function serviceView(service, { alerts, at }) {
+  const own = alerts.filter((alert) => alert.job === service.job);
+  const firing = own.filter((alert) => alert.state === "firing");
+  const isBad = firing.length > 0 || service.stats.some((stat) => stat.state === "bad");
+  return element("section", { class: "card service", "aria-label": service.job },
+    element("div", { class: "title" },
+      element("span", { class: `dot ${isBad ? "bad" : "good"}`, "aria-hidden": "true" }),
+      element("h2", {}, service.job),
+      element("span", { class: "faint" }, isBad ? "needs attention" : "all right")),
+    element("div", { class: "stats" }, service.stats.map((stat) => statView(stat, service))),
+    finding(service),
+    own.length ? alertList(own, at) : null);
+}
+
+function statView(stat, service) {
+  const [first, ...rest] = stat.values;
+  const more = rest.map(([name, value]) => `${name} ${format(value, stat.unit)}`).join(" · ");
+  return element("a", { class: `stat ${stat.state}`, href: boardAddress(stat.onward, service), title: stat.text },
+    element("span", { class: "name" }, stat.title),
+    element("strong", {}, first ? format(first[1], stat.unit) : "no data"),
+    element("span", { class: "faint" }, more || (first ? first[0] : "")));
+}
+
+function finding(service) {
+  const found = service.finding;
+  if (!found) return element("p", { class: "headline" }, service.headline);
+  return element("div", { class: `finding ${found.severity}` },
+    element("p", { class: "headline" }, found.title),
+    element("p", {}, found.verdict),
+    found.remedy.length ? element("p", {}, element("b", {}, "Do: "), found.remedy[0]) : null,
+    element("p", { class: "faint" }, `Certainty ${format(found.confidence, "percentunit")}. ${found.evidence[0]?.says ?? ""}`));
+}
+
+function alertList(alerts, at) {
+  return element("ul", { class: "alerts" }, alerts.map((alert) => {
+    const since = Date.parse(alert.since) / 1000;
+    return element("li", {},
+      element("span", { class: `badge ${alert.state} ${alert.severity}` }, alert.state === "firing" ? alert.severity : alert.state),
+      element("a", { href: boardAddress(alert.dashboard, { job: alert.job }) }, alert.name),
+      element("span", {}, alert.summary),
+      element("time", { class: "faint", datetime: alert.since, title: moment(since).utc }, `for ${ago(at - since)}`));
+  }));
+}
+
+function boardAddress(uid, service) {
+  const query = new URLSearchParams();
+  if (service.namespace) query.set("namespace", service.namespace);
+  if (service.job) query.set("job", service.job);
+  return `/dashboards/${uid || "safelight-live"}?${query}`;
+}

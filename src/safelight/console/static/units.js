@@ -1,0 +1,62 @@
+// Write numbers with units, as on the dashboards of Grafana.
+
+const BYTES = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
+const SHORT = ["", "K", "M", "G", "T"];
+const TIMES = [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"], [1e-3, "ms"], [1e-6, "µs"], [1e-9, "ns"]];
+const SUFFIX = { reqps: " req/s", ops: " /s", joule: " J", watt: " W", celsius: " °C" };
+
+/** Return a number with about three digits that count. */
+function digits(value) {
+  const size = Math.abs(value);
+  if (size === 0) return "0";
+  if (size >= 100) return value.toFixed(0);
+  if (size >= 10) return trim(value.toFixed(1));
+  if (size >= 0.01) return trim(value.toFixed(2));
+  return value.toPrecision(2);
+}
+
+const trim = (text) => text.replace(/\.?0+$/, "");
+
+function scaled(value, names, base) {
+  let place = 0;
+  let rest = value;
+  while (Math.abs(rest) >= base && place < names.length - 1) {
+    rest /= base;
+    place += 1;
+  }
+  return [rest, names[place]];
+}
+
+function time(seconds) {
+  if (seconds === 0) return "0 s";
+  const [size, name] = TIMES.find(([each]) => Math.abs(seconds) >= each) ?? TIMES.at(-1);
+  return `${digits(seconds / size)} ${name}`;
+}
+
+/** Return a value in a unit of the dashboards as text. */
+export function format(value, unit) {
+  if (value === null || value === undefined || Number.isNaN(value)) return "–";
+  if (unit === "percentunit") return `${trim((100 * value).toFixed(1))} %`;
+  if (unit === "s") return time(value);
+  if (unit === "bytes") {
+    const [rest, name] = scaled(value, BYTES, 1024);
+    return `${digits(rest)} ${name}`;
+  }
+  if (unit === "short") {
+    const [rest, name] = scaled(value, SHORT, 1000);
+    return name ? `${digits(rest)} ${name}` : digits(rest);
+  }
+  return `${digits(value)}${SUFFIX[unit] ?? ""}`;
+}
+
+/** Return a moment in the viewer's time zone; `title` for the same in UTC. */
+export function moment(seconds) {
+  const date = new Date(1000 * seconds);
+  const local = date.toLocaleString(undefined, { dateStyle: "short", timeStyle: "medium" });
+  return { local, utc: `${date.toISOString().replace("T", " ").slice(0, 19)} UTC` };
+}
+
+/** Return how long ago a moment was, in words. */
+export function ago(seconds) {
+  return time(Math.max(0, Math.round(seconds)));
+}
