@@ -16,7 +16,6 @@ from safelight.dashboards.board import INSTANT, Board, Panel, Query, Row, Shape
 from safelight.dashboards.catalog import boards
 from safelight.dashboards.grafana_json import as_json, widths
 from safelight.dashboards.variables import Chosen
-from safelight.dashboards.visualizations import empty_text
 from scripts.boards_check import CHECKER, install
 
 MAX_LINES, MAX_LEGEND = 10, 40
@@ -168,7 +167,7 @@ def _draw_panel(axis: Axes, panel: Panel, series: list[Series], colours: list[st
     axis.set_title(panel.title, loc="left", fontsize=10 if panel.shape is Shape.NUMBER else 11)
     if not series:
         axis.axis("off")
-        axis.text(0, 0.5, empty_text(panel), color=_GREY)
+        axis.text(0, 0.5, panel.empty_text, color=_GREY)
         return
     _SHAPES[panel.shape](axis, panel, series, colours)
 

@@ -21,12 +21,13 @@ PORTS = (
     "--alertmanager-port",
     "--node-exporter-port",
     "--grafana-port",
+    "--console-port",
 )
 
 
 def elsewhere(tmp_path: Path) -> tuple[str, ...]:
     """Return options with free ports and a state folder for this test."""
-    ports = (str(part) for pair in zip(PORTS, free_ports(5), strict=True) for part in pair)
+    ports = (str(part) for pair in zip(PORTS, free_ports(len(PORTS)), strict=True) for part in pair)
     return (*ports, "--state-folder", str(tmp_path / "state"))
 
 

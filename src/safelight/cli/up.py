@@ -15,7 +15,7 @@ from rich.text import Text
 from safelight.cli.options import console, model_argument, program_name, setting_option
 from safelight.errors import ServiceFailed
 from safelight.settings import load
-from safelight.stack.local import PROMETHEUS, Plan, Stack, plan
+from safelight.stack.local import CONSOLE, PROMETHEUS, Plan, Stack, plan
 from safelight.stack.programs import error_text
 from safelight.stack.tools.check import TIMEOUT_SECONDS, Checker, Result, verify
 from safelight.stack.tools.samples import parse_task
@@ -49,6 +49,10 @@ def up(
     alertmanager_port: Annotated[int | None, setting_option("alertmanager_port")] = None,
     node_exporter_port: Annotated[int | None, setting_option("node_exporter_port")] = None,
     grafana_port: Annotated[int | None, setting_option("grafana_port")] = None,
+    console_port: Annotated[int | None, setting_option("console_port")] = None,
+    with_console: Annotated[
+        bool, typer.Option("--console/--no-console", help="Start the console.")
+    ] = True,
     namespace: Annotated[str | None, setting_option("namespace")] = None,
     devices: Annotated[str | None, setting_option("devices")] = None,
     precision: Annotated[str | None, setting_option("precision")] = None,
@@ -57,10 +61,11 @@ def up(
     retention: Annotated[str | None, setting_option("retention")] = None,
     state_folder: Annotated[Path | None, setting_option("state_folder")] = None,
 ) -> None:
-    """Start services, Prometheus, Alertmanager and node-exporter, and stop them on Ctrl-C.
+    """Start services, Prometheus, Alertmanager and the console, and stop them on Ctrl-C.
 
-    Grafana is started too if it is installed, with all dashboards. Each model is a service with
-    its own namespace and port: --port is the port of the first. --namespace is for one model only.
+    Node-exporter and Grafana, with all dashboards, are started too if they are installed. Each
+    model is a service with its own namespace and port: --port is the port of the first.
+    --namespace is for one model only.
 
     Examples:
 
@@ -81,6 +86,7 @@ def up(
         alertmanager_port=alertmanager_port,
         node_exporter_port=node_exporter_port,
         grafana_port=grafana_port,
+        console_port=console_port,
         retention=retention,
         namespace=namespace,
         devices=devices,
@@ -91,7 +97,10 @@ def up(
     )
     out, stop = console(), _stop_on_signals()
     stack = Stack(
-        plan(settings, models or ()), settings, lambda text: out.print(text, style="dim"), stop.wait
+        plan(settings, models or (), with_console=with_console),
+        settings,
+        lambda text: out.print(text, style="dim"),
+        stop.wait,
     )
     try:
         if not _start(stack, out):
@@ -141,7 +150,9 @@ def _hints(plan: Plan) -> Text:
     tasks = {_task(url): url for url in reversed(services)}
     url = services[0]
     hints = Text()
+    consoles = [program.url for program in plan.programs if program.name == CONSOLE]
     for title, *lines in (
+        *(("Look at it in the browser:", console_url) for console_url in consoles),
         *(
             (title, *(line.format(url=tasks[task]) for line in lines))
             for task, (title, *lines) in _CURL.items()

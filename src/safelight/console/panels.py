@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from safelight.dashboards.board import FIRING, INSTANT, Board, Panel, Shape
+from safelight.dashboards.board import INSTANT, Board, Panel, Shape
 from safelight.diagnosis.prometheus import Series
 
 _LABEL = re.compile(r"\{\{\s*(\w+)\s*\}\}")
@@ -103,17 +103,8 @@ def _panel_spec(place: int, panel: Panel, onward: str) -> PanelSpec:
         panel.better.value if panel.better else None,
         panel.maximum,
         onward,
-        _empty(panel),
+        panel.empty_text,
     )
-
-
-def _empty(panel: Panel) -> str:
-    """Return what a panel without data says, so that nobody takes it for broken."""
-    if panel.needs == FIRING:
-        return "Nothing fires."
-    if panel.needs:
-        return f"No data. Needs {panel.needs}."
-    return "No data. Is the service scraped, and does it get requests?"
 
 
 def is_instant(panel: Panel) -> bool:

@@ -73,6 +73,15 @@ class Panel:
         """Return the description, with what the panel needs."""
         return f"{self.description} Needs {self.needs}." if self.needs else self.description
 
+    @property
+    def empty_text(self) -> str:
+        """Return what the panel says without data, so that nobody takes it for broken."""
+        if self.needs == FIRING:
+            return "Nothing fires."
+        if self.needs:
+            return f"No data. Needs {self.needs}."
+        return "No data. Is the service scraped, and does it get requests?"
+
 
 @dataclass(frozen=True, slots=True)
 class Row:

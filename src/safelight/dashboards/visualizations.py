@@ -17,7 +17,7 @@ from grafana_foundation_sdk.models import common as choices
 from grafana_foundation_sdk.models import dashboard as model
 from grafana_foundation_sdk.models.heatmap import HeatmapColorMode
 
-from safelight.dashboards.board import FIRING, Better, Panel, Shape
+from safelight.dashboards.board import Better, Panel, Shape
 
 _GREEN, _RED, _BLUE = "green", "red", "blue"
 _SHARE = "percentunit"
@@ -28,19 +28,10 @@ def draw(panel: Panel) -> Any:
     """Return the builder of a panel, with what depends on its shape."""
     built = _SHAPES[panel.shape](panel)
     if panel.needs or panel.is_of_model:
-        built.no_value(empty_text(panel))
+        built.no_value(panel.empty_text)
     if panel.unit == _SHARE:
         built.decimals(1)
     return built
-
-
-def empty_text(panel: Panel) -> str:
-    """Return what a panel without data says, so that nobody takes it for broken."""
-    if panel.needs == FIRING:
-        return "Nothing fires."
-    if panel.needs:
-        return f"No data. Needs {panel.needs}."
-    return "No data. Is the service scraped, and does it get requests?"
 
 
 def _series(panel: Panel) -> Any:

@@ -29,7 +29,7 @@ from safelight.stack.programs import (
 from safelight.stack.services import metrics_key, namespaces, service_program, services
 
 PROMETHEUS, ALERTMANAGER, NODE_EXPORTER = "prometheus", "alertmanager", "node-exporter"
-ALERT_RELAY = "alert-relay"
+ALERT_RELAY, CONSOLE = "alert-relay", "console"
 _RELAY_TOKEN = Path("config", "relay_token")  # Alertmanager sends it to the relay
 PROMETHEUS_NAMES = ("prometheus",)
 ALERTMANAGER_NAMES = ("alertmanager", "prometheus-alertmanager")
@@ -57,8 +57,10 @@ class Plan:
         return next(program for program in self.programs if program.name == name)
 
 
-def plan(settings: Settings, models: Sequence[str] = ()) -> Plan:
-    """Return what `safelight up` starts for these models.
+def plan(
+    settings: Settings, models: Sequence[str] = (), *, with_console: bool = False
+) -> Plan:
+    """Return what `safelight up` starts for these models, with the console or without it.
 
     Raises MissingExtra, MissingProgram or BadSetting.
     """
@@ -85,6 +87,7 @@ def plan(settings: Settings, models: Sequence[str] = ()) -> Plan:
     limits = monitoring.limits(first)[first]
     grafana = grafana_plan(settings, state, prometheus, limits, first, monitoring.language)
     programs += [grafana.program] if grafana else []
+    programs += [_console(settings, prometheus)] if with_console else []
     refuse_shared_ports(programs)
     files = _files(state, served, programs, monitoring)
     return Plan(tuple(programs), {**files, **(grafana.files if grafana else {})}, state, served)
@@ -292,6 +295,15 @@ def _alert_relay(settings: Settings, state: Path, prometheus: str) -> Program:
     command = (sys.executable, "-m", "safelight", "alert-relay", *own, *others)
     shows = "alerts for group chats"
     return Program(ALERT_RELAY, command, settings.host, port, "/healthz", shows, token)
+
+
+def _console(settings: Settings, prometheus: str) -> Program:
+    """Return the console. It has no login yet, so only this machine reaches it."""
+    port, host = settings.console_port, "127.0.0.1"
+    own = ("--host", host, "--port", str(port), "--prometheus", prometheus)
+    configured = ("--monitoring", str(settings.monitoring)) if settings.monitoring else ()
+    command = (sys.executable, "-m", "safelight", "console", *own, *configured)
+    return Program(CONSOLE, command, host, port, "/healthz", "everything, in the browser")
 
 
 def _node_exporter(settings: Settings, path: str) -> Program:

@@ -1,0 +1,51 @@
+"""A real Prometheus with four hours of a simulated service, and a real console beside it."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from safelight.diagnosis.prometheus import Prometheus
+from safelight.stories.conditions import Conditions
+from safelight.stories.history import Simulation, scrapes, simulate, write_blocks
+from safelight.stories.replay import free_port, replay
+from tests.cli.running import started
+from tests.stack.waiting import eventually
+
+HOURS = 4
+FAILING = "change_background"
+
+
+def conditions(_: int, at: float) -> Conditions:
+    """Return a healthy service, except that most edits of one type fail."""
+    return Conditions(rate=0.8, failures={FAILING: ("structure_corruption", 0.9)})
+
+
+@pytest.fixture(scope="session")
+def past(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
+    folder: Path = tmp_path_factory.mktemp("console")
+    now = int(time.time()) // 60 * 60 + 600  # samples must not end before the tests do
+    times = scrapes((now - HOURS * 3600, now + 1, 60))
+    write_blocks([simulate(Simulation("instructpix2pix", "safelight", conditions), times)], folder)
+    with replay(folder) as prometheus:
+        yield prometheus
+
+
+@pytest.fixture(scope="session")
+def address(past: Prometheus, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Start `safelight console`, and return its address."""
+    port, folder = free_port(), tmp_path_factory.mktemp("served")
+    with started(folder, "console", "--prometheus", past.url, "--port", str(port)) as command:
+        url = f"http://127.0.0.1:{port}"
+        eventually(lambda: _is_up(url), within=60, what="the console answers")
+        yield url
+        assert "Traceback" not in command.err
+
+
+def _is_up(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/healthz", timeout=2).is_success
+    except httpx.HTTPError:
+        return False

@@ -1,0 +1,121 @@
+"""The console over HTTP, as a real process beside a real Prometheus."""
+
+import signal
+from pathlib import Path
+
+import httpx
+import pytest
+
+from safelight.console.pages import PAGES
+from safelight.dashboards.catalog import boards
+from safelight.dashboards.variables import Chosen
+from safelight.diagnosis.prometheus import Prometheus
+from safelight.stories.replay import free_port
+from tests.cli.running import started
+
+
+def data(address: str, path: str, **query: object) -> httpx.Response:
+    return httpx.get(f"{address}/data/{path}", params=query, timeout=30)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("path", [*(page.path for page in PAGES), "/dashboards/safelight-live"])
+def test_every_page_is_there_and_is_not_kept(address: str, path: str) -> None:
+    answer = httpx.get(f"{address}{path}", follow_redirects=True)
+    assert answer.status_code == 200
+    assert answer.headers["cache-control"] == "no-store"
+    assert "<title>Safelight</title>" in answer.text
+
+
+def test_no_page_can_run_code_of_others_or_be_shown_inside_of_another(address: str) -> None:
+    for path in ("/", "/static/main.js", "/data/start", "/nothing"):
+        policy = httpx.get(f"{address}{path}").headers["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert "frame-ancestors 'none'" in policy
+        assert "unsafe" not in policy
+
+
+def test_a_page_whose_name_leads_to_this_machine_cannot_read(address: str) -> None:
+    answer = httpx.get(f"{address}/data/start", headers={"host": "evil.example"})
+    assert answer.status_code == 403
+
+
+@pytest.mark.parametrize("board", boards(), ids=lambda board: board.name)
+def test_every_panel_of_every_dashboard_answers(address: str, board: object) -> None:
+    uid, panels = board.uid, board.panels  # type: ignore[attr-defined]
+    for place, panel in enumerate(panels):
+        answer = data(address, "panel", board=uid, panel=place, seconds=3600)
+        assert answer.status_code == 200, (panel.title, answer.text)
+        assert len(answer.json()["queries"]) == len(panel.queries)
+
+
+def test_a_panel_shows_what_prometheus_says(address: str, past: Prometheus) -> None:
+    live = boards()[0]
+    place = next(n for n, panel in enumerate(live.panels) if panel.title.startswith("QPS"))
+    end = int(past.now()) // 60 * 60
+    shown = data(address, "panel", board=live.uid, panel=place, seconds=1800, end=end).json()
+    chosen = Chosen("instructpix2pix", rate_interval="75s", range="1800s")
+    [expected] = past.curve(chosen.fill(live.panels[place].queries[0].expr), end - 1800, end, 60)
+    assert [tuple(point) for point in shown["curves"][0]["points"]] == list(expected.points)
+    assert len(expected.points) == 31
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "says"),
+    [
+        ({"board": "none", "panel": 0}, 404, "dashboard"),
+        ({"board": "safelight-live", "panel": 999}, 404, "panel"),
+        ({"board": "safelight-live", "panel": "x"}, 404, "panel"),
+        ({"board": "safelight-live", "panel": 0, "seconds": "x"}, 422, "seconds since 1970"),
+        ({"board": "safelight-live", "panel": 0, "seconds": 1}, 422, "400 days"),
+        ({"board": "safelight-live", "panel": 0, "seconds": "nan"}, 422, "400 days"),
+        ({"board": "safelight-live", "panel": 0, "namespace": "A-"}, 422, "namespace"),
+        ({"board": "safelight-live", "panel": 0, "job": "x" * 300}, 422, "200 characters"),
+    ],
+)
+def test_bad_input_gets_a_clear_error(
+    address: str, query: dict[str, object], status: int, says: str
+) -> None:
+    answer = data(address, "panel", **query)
+    assert answer.status_code == status
+    assert says in answer.json()["detail"]
+
+
+def test_the_services_and_instances_of_prometheus_are_offered(address: str) -> None:
+    assert data(address, "services").json() == [
+        {"namespace": "instructpix2pix", "job": "safelight"}
+    ]
+    assert data(address, "instances", job="safelight").json() == ["safelight-0:8000"]
+    assert data(address, "instances", job="other").json() == []
+
+
+def test_live_data_arrives_as_events(address: str) -> None:
+    with httpx.stream("GET", f"{address}/data/live", timeout=60) as answer:
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        line = next(line for line in answer.iter_lines() if line.startswith("data: "))
+    assert '"job":"safelight"' in line
+
+
+def test_a_prometheus_that_is_gone_is_said_and_the_console_stays(tmp_path: Path) -> None:
+    port = free_port()
+    where = ("--prometheus", "http://127.0.0.1:9", "--port", str(port))
+    with started(tmp_path, "console", *where) as command:
+        command.wait_for_output("console: http://127.0.0.1")
+        url = f"http://127.0.0.1:{port}"
+        answer = data(url, "panel", board="safelight-live", panel=0)
+        assert answer.status_code == 502
+        assert "Prometheus at http://127.0.0.1:9 cannot be queried" in answer.json()["detail"]
+        assert httpx.get(f"{url}/healthz").status_code == 200
+        assert command.send(signal.SIGINT) in (0, 130)
+    assert "Traceback" not in command.err
+
+
+def test_an_open_page_does_not_keep_the_console_from_stopping(
+    past: Prometheus, tmp_path: Path
+) -> None:
+    port = free_port()
+    with started(tmp_path, "console", "--prometheus", past.url, "--port", str(port)) as command:
+        command.wait_for_output("console: http://127.0.0.1")
+        with httpx.stream("GET", f"http://127.0.0.1:{port}/data/live", timeout=60) as answer:
+            next(answer.iter_lines())
+            command.send(signal.SIGTERM, within=10)
+    assert "Traceback" not in command.err
