@@ -1,7 +1,7 @@
 """Write sbom.cdx.json, the CycloneDX bill of materials inside the wheel.
 
 `make constraints` runs this. It lists the tested versions of what users install with each extra,
-the weights and data inside the wheel, and the script that `/docs` runs in a browser, each with its
+the weights and data inside the wheel, and the scripts of others that browsers run, each with its
 licence.
 """
 
@@ -25,6 +25,7 @@ ROOT = Path(__file__).parent.parent
 FILE = ROOT / "sbom.cdx.json"
 WEIGHTS = ROOT / "src" / "safelight" / "models" / "demo" / "weights"
 TAXONOMY = ROOT / "src" / "safelight" / "quality" / "taxonomy.yaml"
+ECHARTS = ROOT / "src" / "safelight" / "console" / "static" / "vendor" / "echarts.min.js"
 DEVELOPMENT = "dev"
 _OWN = [{"license": {"id": "Apache-2.0", "acknowledgement": "declared"}}]
 _FACES = "data/painted-portraits"
@@ -110,20 +111,31 @@ def data() -> Iterator[Component]:
     }
 
 
-def script() -> Component:
-    """Return the script of `/docs`, which is inside the package fastapi-swagger."""
+def scripts() -> Iterator[Component]:
+    """Yield the scripts of others: of `/docs`, which comes with fastapi-swagger, and of charts."""
     path = distribution("fastapi-swagger").locate_file(
         "fastapi_swagger/resources/swagger-ui-bundle.js"
     )
     content = Path(str(path)).read_bytes()
     [version] = set(re.findall(rb'PACKAGE_VERSION:"([\d.]+)"', content))
-    return {
+    yield {
         **file("scripts/swagger-ui-bundle.js", hashlib.sha256(content).hexdigest()),
         "type": "library",
         "name": "swagger-ui",
         "version": version.decode(),
         "purl": f"pkg:npm/swagger-ui-dist@{version.decode()}",
         "description": "The page /docs serves it to browsers. It comes with fastapi-swagger.",
+        "licenses": _OWN,  # the same licence
+    }
+    content = ECHARTS.read_bytes()
+    [version] = set(re.findall(rb'\.version="(6[\d.]+)"', content))
+    yield {
+        **file("scripts/echarts.min.js", hashlib.sha256(content).hexdigest()),
+        "type": "library",
+        "name": "echarts",
+        "version": version.decode(),
+        "purl": f"pkg:npm/echarts@{version.decode()}",
+        "description": "Draws the charts of the console. It is inside the wheel.",
         "licenses": _OWN,  # the same licence
     }
 
@@ -144,7 +156,7 @@ def bill() -> dict[str, Any]:
     kept = {each["bom-ref"] for each in packages}
     graph = json.loads(json.dumps(found["dependencies"]).replace("+cpu", ""))
     root = found["metadata"]["component"]
-    own = [*weights(), *data(), script()]
+    own = [*weights(), *data(), *scripts()]
     links = [
         {"ref": each["ref"], "dependsOn": sorted(kept.intersection(each.get("dependsOn", ())))}
         for each in graph

@@ -57,6 +57,7 @@ TRIALS = (
     Trial("forecast --prometheus " + NOWHERE, codes=(3,)),
     Trial("trends --prometheus " + NOWHERE, codes=(3,)),
     Trial("top " + NOWHERE, codes=(1,)),
+    Trial("console --host 0.0.0.0", codes=(2,)),
     Trial("sleep " + NOWHERE, codes=(1,)),
     Trial("canary " + NOWHERE, codes=(1,)),
     Trial("wake " + NOWHERE, codes=(1,)),

@@ -85,6 +85,7 @@ WRONG: dict[str, tuple[str, ...]] = {
     "precision": ("", "float8", "half"),
     "port": ("", "0", "-1", "65536", "http", "80.5"),
     "prometheus_port": ("0", "65536"),
+    "console_port": ("0", "65536"),
     "alertmanager_port": ("0", "65536"),
     "node_exporter_port": ("0", "65536"),
     "alert_relay_port": ("0", "65536"),

@@ -144,8 +144,11 @@ def test_ctrl_c_stops_everything_that_up_started(tmp_path: Path) -> None:
     with started(tmp_path, "up", PAINTER, *options) as command:
         command.wait_for_output("Ctrl-C stops everything.")
         assert HTTP.get(f"http://127.0.0.1:{options[1]}/readyz").is_success
+        console = f"http://127.0.0.1:{options[options.index('--console-port') + 1]}"
+        assert f"Look at it in the browser:\n  {console}" in command.out
+        assert HTTP.get(f"{console}/healthz").is_success
         assert command.send(signal.SIGINT) == 0
-        assert len(command.processes) == 6  # itself, service, worker, three monitoring programs
+        assert len(command.processes) == 7  # itself, service, worker, console, three others
         assert command.still_running() == []
     assert command.err == ""
     assert "Traceback" not in "".join(log.read_text() for log in tmp_path.glob("state/logs/*"))

@@ -4,6 +4,7 @@ import signal
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 
 from safelight.console.pages import PAGES
@@ -93,6 +94,26 @@ def test_live_data_arrives_as_events(address: str) -> None:
         assert answer.headers["content-type"].startswith("text/event-stream")
         line = next(line for line in answer.iter_lines() if line.startswith("data: "))
     assert '"job":"safelight"' in line
+
+
+def test_a_thousand_page_views_without_a_browser_leave_no_memory_behind(
+    address: str, past: Prometheus
+) -> None:
+    port = int(address.rpartition(":")[2])
+    [console] = [
+        each.pid
+        for each in psutil.net_connections("tcp")
+        if each.laddr and each.laddr.port == port and each.status == psutil.CONN_LISTEN
+    ]
+    process = psutil.Process(console)
+    with httpx.Client(base_url=address) as client:
+        for _ in range(50):
+            client.get("/")
+        before = process.memory_info().rss
+        for _ in range(1000):
+            assert client.get("/").is_success
+            assert client.get("/dashboards/safelight-live").is_success
+    assert process.memory_info().rss - before < 10_000_000
 
 
 def test_a_prometheus_that_is_gone_is_said_and_the_console_stays(tmp_path: Path) -> None:

@@ -5,8 +5,8 @@ import yaml
 
 from safelight.errors import BadSetting, MissingProgram
 from safelight.settings import Settings, load
-from safelight.stack.local import ALERT_RELAY, ALERTMANAGER, NODE_EXPORTER, PROMETHEUS, plan
-from safelight.stack.services import SERVICE
+from safelight.stack.local import ALERTMANAGER, NODE_EXPORTER, PROMETHEUS, plan
+from safelight.stack.services import ALERT_RELAY, CONSOLE, SERVICE
 from tests.stack.waiting import stub_programs
 
 ALL = ("prometheus", "prometheus-alertmanager", "prometheus-node-exporter")
@@ -28,6 +28,14 @@ def settings(tmp_path: Path, **chosen: object) -> Settings:
 def test_the_plan_starts_the_service_before_its_monitoring(tmp_path: Path) -> None:
     names = [program.name for program in plan(settings(tmp_path)).programs]
     assert names == [SERVICE, PROMETHEUS, ALERTMANAGER, NODE_EXPORTER]
+
+
+@pytest.mark.usefixtures("programs")
+def test_the_console_starts_last_and_only_this_machine_reaches_it(tmp_path: Path) -> None:
+    planned = plan(settings(tmp_path, host="0.0.0.0", console_port=1005), with_console=True)
+    console = planned.programs[-1]
+    assert (console.name, console.url) == (CONSOLE, "http://127.0.0.1:1005")
+    assert planned.find(PROMETHEUS).url in console.command
 
 
 @pytest.mark.parametrize("name", ["tls_certificate", "tls_key"])

@@ -15,8 +15,9 @@ from rich.text import Text
 from safelight.cli.options import console, model_argument, program_name, setting_option
 from safelight.errors import ServiceFailed
 from safelight.settings import load
-from safelight.stack.local import CONSOLE, PROMETHEUS, Plan, Stack, plan
+from safelight.stack.local import PROMETHEUS, Plan, Stack, plan
 from safelight.stack.programs import error_text
+from safelight.stack.services import CONSOLE
 from safelight.stack.tools.check import TIMEOUT_SECONDS, Checker, Result, verify
 from safelight.stack.tools.samples import parse_task
 from safelight.units import duration, size

@@ -69,14 +69,14 @@ class Prometheus:
 
     def instant(self, query: str, at: float) -> list[Series]:
         """Return the value of an expression at a time. Raises MonitoringFailed."""
-        data = self._query("query", {"query": query, "time": f"{at:.3f}"})
+        data = self._asked("query", {"query": query, "time": f"{at:.3f}"})
         return self._parse(data, "vector", "value")
 
     def curve(self, query: str, begin: float, end: float, step_seconds: float) -> list[Series]:
         """Return the values of an expression from `begin` to `end`. Raises MonitoringFailed."""
         times = {"start": f"{begin:.3f}", "end": f"{end:.3f}", "step": f"{step_seconds:g}"}
         return self._parse(
-            self._query("query_range", {"query": query, **times}), "matrix", "values"
+            self._asked("query_range", {"query": query, **times}), "matrix", "values"
         )
 
     def series(self, match: str, begin: float, end: float) -> list[dict[str, str]]:
@@ -85,14 +85,14 @@ class Prometheus:
         Raises MonitoringFailed.
         """
         fields = {"match[]": match, "start": f"{begin:.3f}", "end": f"{end:.3f}"}
-        data = self._query("series", fields)
+        data = self._asked("series", fields)
         if not isinstance(data, list) or not all(isinstance(row, dict) for row in data):
             raise self._failed("its response does not match Prometheus' API")
         return data
 
     def alerts(self) -> list[ActiveAlert]:
         """Return the alerts that are active now. Raises MonitoringFailed."""
-        data = self._content(self._send("alerts", {}, method="GET"))
+        data = self._asked("alerts", {}, method="GET")
         try:
             return [
                 ActiveAlert(row["labels"], row["annotations"], row["state"], row["activeAt"])
@@ -118,10 +118,8 @@ class Prometheus:
         fields = {"g0.expr": query, "g0.tab": 0, "g0.range_input": "3h", "g0.end_input": moment}
         return f"{self.url}/graph?{urlencode(fields)}"
 
-    def _query(self, path: str, fields: Mapping[str, str]) -> Any:
-        return self._content(self._send(path, fields))
-
-    def _content(self, response: httpx.Response) -> Any:
+    def _asked(self, path: str, fields: Mapping[str, str], method: str = "POST") -> Any:
+        response = self._send(path, fields, method)
         try:
             content = orjson.loads(response.content)
         except orjson.JSONDecodeError:

@@ -1,6 +1,5 @@
 """Plan, start, supervise and stop a stack on this machine, without containers."""
 
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +9,7 @@ from time import monotonic
 from safelight.errors import BadSetting, ServiceFailed
 from safelight.models.extras import require_extras
 from safelight.rules.files import RUNBOOKS, rule_file
-from safelight.settings import Settings, environment_name
+from safelight.settings import Settings
 from safelight.stack.files.alerting import RELAY_URL, alertmanager_yml
 from safelight.stack.files.config import prometheus_yml
 from safelight.stack.files.folder import leftovers
@@ -26,16 +25,22 @@ from safelight.stack.programs import (
     refuse_shared_ports,
     require_free_port,
 )
-from safelight.stack.services import metrics_key, namespaces, service_program, services
+from safelight.stack.services import (
+    ALERT_RELAY,
+    alert_relay_program,
+    console_program,
+    metrics_key,
+    namespaces,
+    service_program,
+    services,
+)
 
 PROMETHEUS, ALERTMANAGER, NODE_EXPORTER = "prometheus", "alertmanager", "node-exporter"
-ALERT_RELAY, CONSOLE = "alert-relay", "console"
 _RELAY_TOKEN = Path("config", "relay_token")  # Alertmanager sends it to the relay
 PROMETHEUS_NAMES = ("prometheus",)
 ALERTMANAGER_NAMES = ("alertmanager", "prometheus-alertmanager")
 NODE_EXPORTER_NAMES = ("node_exporter", "prometheus-node-exporter")
-_POLL_SECONDS = 0.2
-_PROGRESS_SECONDS = 15.0  # between messages about a program that is still starting
+_POLL_SECONDS, _PROGRESS_SECONDS = 0.2, 15.0  # between looks and messages while a program starts
 _CLOSE_SECONDS = 5.0  # after its grace period, for a program to close files and connections
 _HEALTHY_SECONDS = 60.0  # after which a new failure is not a repetition
 
@@ -57,9 +62,7 @@ class Plan:
         return next(program for program in self.programs if program.name == name)
 
 
-def plan(
-    settings: Settings, models: Sequence[str] = (), *, with_console: bool = False
-) -> Plan:
+def plan(settings: Settings, models: Sequence[str] = (), *, with_console: bool = False) -> Plan:
     """Return what `safelight up` starts for these models, with the console or without it.
 
     Raises MissingExtra, MissingProgram or BadSetting.
@@ -76,10 +79,11 @@ def plan(
     node_exporter = look_for(NODE_EXPORTER_NAMES)
     monitoring = read(settings.monitoring)
     prometheus = f"http://{settings.host}:{settings.prometheus_port}"
+    relay = alert_relay_program(settings, state / _RELAY_TOKEN, prometheus)
     programs = [
         *(service_program(name, own) for name, own in served.items()),
         _prometheus(settings, state, monitoring.prometheus_url or prometheus),
-        *([_alert_relay(settings, state, prometheus)] if monitoring.receivers else []),
+        *([relay] if monitoring.receivers else []),
         _alertmanager(settings, state, monitoring.alertmanager_url),
         *([_node_exporter(settings, node_exporter)] if node_exporter else []),
     ]
@@ -87,7 +91,7 @@ def plan(
     limits = monitoring.limits(first)[first]
     grafana = grafana_plan(settings, state, prometheus, limits, first, monitoring.language)
     programs += [grafana.program] if grafana else []
-    programs += [_console(settings, prometheus)] if with_console else []
+    programs += [console_program(settings, prometheus)] if with_console else []
     refuse_shared_ports(programs)
     files = _files(state, served, programs, monitoring)
     return Plan(tuple(programs), {**files, **(grafana.files if grafana else {})}, state, served)
@@ -268,42 +272,22 @@ def _prometheus(settings: Settings, state: Path, external: str) -> Program:
 
 
 def _alertmanager(settings: Settings, state: Path, external: str | None) -> Program:
+    port = settings.alertmanager_port
     command = (
         find_program(ALERTMANAGER_NAMES, "prometheus-alertmanager"),
         f"--config.file={state / 'config' / 'alertmanager.yml'}",
         f"--storage.path={state / 'alertmanager'}",
-        f"--web.listen-address={settings.host}:{settings.alertmanager_port}",
-        *_external(external or f"http://{settings.host}:{settings.alertmanager_port}"),
+        f"--web.listen-address={settings.host}:{port}",
+        *_external(external or f"http://{settings.host}:{port}"),
         "--cluster.listen-address=",
         "--log.level=warn",
     )
-    return Program(
-        ALERTMANAGER, command, settings.host, settings.alertmanager_port, "/-/ready", "alerts"
-    )
+    return Program(ALERTMANAGER, command, settings.host, port, "/-/ready", "alerts")
 
 
 def _external(url: str) -> tuple[str, ...]:
     """Return the options for the address in links; the program itself answers without its path."""
     return f"--web.external-url={url}", "--web.route-prefix=/"
-
-
-def _alert_relay(settings: Settings, state: Path, prometheus: str) -> Program:
-    port = settings.alert_relay_port
-    token = {environment_name("relay_token_file"): str(state / _RELAY_TOKEN)}
-    own = ("--monitoring", str(settings.monitoring), "--host", settings.host, "--port", str(port))
-    others = ("--log-format", "json", "--diagnose", prometheus)
-    command = (sys.executable, "-m", "safelight", "alert-relay", *own, *others)
-    shows = "alerts for group chats"
-    return Program(ALERT_RELAY, command, settings.host, port, "/healthz", shows, token)
-
-
-def _console(settings: Settings, prometheus: str) -> Program:
-    """Return the console. It has no login yet, so only this machine reaches it."""
-    port, host = settings.console_port, "127.0.0.1"
-    own = ("--host", host, "--port", str(port), "--prometheus", prometheus)
-    configured = ("--monitoring", str(settings.monitoring)) if settings.monitoring else ()
-    command = (sys.executable, "-m", "safelight", "console", *own, *configured)
-    return Program(CONSOLE, command, host, port, "/healthz", "everything, in the browser")
 
 
 def _node_exporter(settings: Settings, path: str) -> Program:

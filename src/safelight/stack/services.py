@@ -1,4 +1,4 @@
-"""The services of a stack: one model each, with its own port and namespace."""
+"""Our programs of a stack: services, one model each, the console and the alert relay."""
 
 import re
 import sys
@@ -11,7 +11,7 @@ from safelight.records.config import records_url
 from safelight.settings import Settings, environment_name
 from safelight.stack.programs import Program
 
-SERVICE = "safelight"
+SERVICE, CONSOLE, ALERT_RELAY = "safelight", "console", "alert-relay"
 # The demo models use the namespaces of their model families.
 _NAMESPACES = {
     "demo-edit": "instructpix2pix",
@@ -145,3 +145,23 @@ def metrics_key(served: Mapping[str, Settings]) -> Path | None:
             f"{environment_name('metrics_key_file')} to a file with a key of the scope operate."
         )
     return None
+
+
+def console_program(settings: Settings, prometheus: str) -> Program:
+    """Return the console. It has no login yet, so only this machine reaches it."""
+    port, host = settings.console_port, "127.0.0.1"
+    own = ("--host", host, "--port", str(port), "--prometheus", prometheus)
+    configured = ("--monitoring", str(settings.monitoring)) if settings.monitoring else ()
+    command = (sys.executable, "-m", "safelight", "console", *own, *configured)
+    return Program(CONSOLE, command, host, port, "/healthz", "everything, in the browser")
+
+
+def alert_relay_program(settings: Settings, token_file: Path, prometheus: str) -> Program:
+    """Return the program that forwards alerts to group chats."""
+    port = settings.alert_relay_port
+    token = {environment_name("relay_token_file"): str(token_file)}
+    own = ("--monitoring", str(settings.monitoring), "--host", settings.host, "--port", str(port))
+    others = ("--log-format", "json", "--diagnose", prometheus)
+    command = (sys.executable, "-m", "safelight", "alert-relay", *own, *others)
+    shows = "alerts for group chats"
+    return Program(ALERT_RELAY, command, settings.host, port, "/healthz", shows, token)
