@@ -60,7 +60,8 @@ def grid(side: int) -> tuple[Pixels, Pixels]:
 def gradient(side: int, first: tuple[int, ...], last: tuple[int, ...]) -> Pixels:
     row, column = grid(side)
     share = (row + column) / 4 + 0.5
-    return numpy.array(first) * (1 - share) + numpy.array(last) * share
+    pixels: Pixels = numpy.array(first) * (1 - share) + numpy.array(last) * share
+    return pixels
 
 
 def two_gradients(side: int) -> Pixels:
@@ -70,13 +71,15 @@ def two_gradients(side: int) -> Pixels:
 
 def vignette(side: int) -> Pixels:
     row, column = grid(side)
-    return numpy.array((200, 180, 160)) * (1 - 0.4 * (row**2 + column**2))
+    pixels: Pixels = numpy.array((200, 180, 160)) * (1 - 0.4 * (row**2 + column**2))
+    return pixels
 
 
 def sky(side: int) -> Pixels:
     clouds = Image.fromarray(numpy.random.default_rng(3).integers(0, 80, (6, 6), "uint8"))
     soft = numpy.asarray(clouds.resize((side, side), Image.Resampling.BICUBIC))[..., None]
-    return gradient(side, (90, 140, 200), (170, 180, 220)) + soft
+    pixels: Pixels = gradient(side, (90, 140, 200), (170, 180, 220)) + soft
+    return pixels
 
 
 def checkerboard(side: int, square: int) -> Pixels:

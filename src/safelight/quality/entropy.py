@@ -39,11 +39,13 @@ def _levels(image: Image.Image) -> Levels:
     radius = max(1, max(image.size) // _SURROUNDINGS)
     surroundings = image.filter(ImageFilter.BoxBlur(radius))
     relative = np.asarray(ImageChops.subtract(image, surroundings, 1, _MIDDLE))
-    return (relative >> (8 - _BITS)).astype(np.uint16)
+    levels: Levels = (relative >> (8 - _BITS)).astype(np.uint16)
+    return levels
 
 
 def _joint(first: Levels, second: Levels, third: Levels) -> Levels:
-    return (first << 2 * _BITS) | (second << _BITS) | third
+    joint: Levels = np.bitwise_or((first << 2 * _BITS) | (second << _BITS), third, dtype=np.uint16)
+    return joint
 
 
 def _entropy(values: Levels) -> float:
