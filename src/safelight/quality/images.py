@@ -188,6 +188,9 @@ def _plain(image: Image.Image) -> Image.Image:
         layer = image.convert("RGBA")
         white = Image.new("RGBA", layer.size, "white")
         return Image.alpha_composite(white, layer).convert("RGB")
+    if image.mode == "RGB":  # a copy of a large image costs as much as decoding a small one
+        image.load()
+        return image
     return image.copy() if image.mode in ("L", "CMYK") else image.convert("RGB")
 
 
