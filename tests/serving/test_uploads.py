@@ -15,7 +15,7 @@ from tests.serving.conftest import RealService, serving, until
 from tests.serving.running import PAINTER
 
 RATING = f"/v1/requests/{'0' * 32}/rating"
-PATHS = (*MODEL_ENDPOINTS, RATING)
+PATHS = (*MODEL_ENDPOINTS, "/api/edit/check", RATING)
 TYPES = {
     "image": "image/jpeg",
     "form": "multipart/form-data; boundary=x",

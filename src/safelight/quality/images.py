@@ -2,7 +2,8 @@
 
 import warnings
 from collections.abc import Callable
-from math import inf
+from dataclasses import dataclass
+from math import ceil, inf
 
 from PIL import Image
 
@@ -21,6 +22,9 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_SAMPLE_SIDE = 128  # pixels of the longest side
+# Decoding a JPEG at a part of its size averages pixels, which hides fine noise; see `_draft_size`.
+_WHOLE_PIXELS, _LEAST_SIDE = 2048 * 2048, 768
 _UNREADABLE = {"F": "floating-point numbers", "LAB": "the colours of Lab", "HSV": "HSV colours"}
 
 
@@ -69,7 +73,7 @@ def decode_within(
         scale = min(1.0, side / max(width, height))
         return max(1, round(width * scale)), max(1, round(height * scale))
 
-    return _decode(content, within, at_most)
+    return _read(content, within, at_most).resized()
 
 
 def decode(content: bytes, size: tuple[int, int], at_most: float = inf) -> Image.Image:
@@ -78,13 +82,62 @@ def decode(content: bytes, size: tuple[int, int], at_most: float = inf) -> Image
     Raises NotAnImage, ImageDamaged, UnsupportedMediaType, and Larger if decoding costs more than
     `at_most` pixels.
     """
-    return _decode(content, lambda _width, _height: size, at_most)
+    return _read(content, lambda _width, _height: size, at_most).resized()
 
 
-def _decode(
-    content: bytes, choose: Callable[[int, int], tuple[int, int]], at_most: float
-) -> Image.Image:
-    """Return the image, upright and in sRGB; `choose` maps its displayed size to the wanted one."""
+def sample(content: bytes, size: tuple[int, int], at_most: float = inf) -> Image.Image:
+    """Return a sample of the image that `decode_and_sample` returns, for less. Raises the same."""
+    found = _read(content, lambda _width, _height: size, at_most, samples=True)
+    return as_srgb(sampled(found.image), found.profile)
+
+
+def decode_and_sample(
+    content: bytes, size: tuple[int, int], at_most: float = inf
+) -> tuple[Image.Image, Image.Image]:
+    """Return what `decode` returns, and a sample of the pixels before they were resized.
+
+    Raises what `decode` raises.
+    """
+    found = _read(content, lambda _width, _height: size, at_most, samples=True)
+    return found.resized(), as_srgb(sampled(found.image), found.profile)
+
+
+def sampled(image: Image.Image) -> Image.Image:
+    """Return at most 128 pixels a side of an image: single ones, as averages would hide noise."""
+    scale = _SAMPLE_SIDE / max(image.size)
+    if scale >= 1:
+        return image
+    size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
+    return image.resize(size, Image.Resampling.NEAREST)
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """An image, upright, in its own colours, and the size that was wanted."""
+
+    image: Image.Image
+    size: tuple[int, int]
+    profile: object
+
+    def resized(self) -> Image.Image:
+        """Return the image in sRGB at the size that was wanted."""
+        image = self.image
+        if image.size != self.size:
+            image = image.resize(self.size, _filter(image, self.size))
+        return as_srgb(image, self.profile)
+
+
+def _read(
+    content: bytes,
+    choose: Callable[[int, int], tuple[int, int]],
+    at_most: float,
+    *,
+    samples: bool = False,
+) -> _Read:
+    """Return the image; `choose` maps its displayed size to the wanted one.
+
+    One that is for `samples` too keeps its fine noise, if it is not larger than most.
+    """
     try:
         with open_image(content) as opened:
             orientation = _orientation(opened)
@@ -93,7 +146,8 @@ def _decode(
                 raise Larger(pixels)  # noqa: TRY301 - the header is read once
             if opened.format in ("JPEG", "MPO"):
                 # Decoded at a half, a quarter or an eighth of its size if that is enough.
-                opened.draft("RGB", _displayed(size, orientation))
+                wanted = _displayed(size, orientation)
+                opened.draft("RGB", _draft_size(opened.size, wanted) if samples else wanted)
             image = _plain(opened)
             profile = opened.info.get("icc_profile")
     except (SafelightError, Larger):
@@ -102,9 +156,18 @@ def _decode(
         raise ImageDamaged from error
     if orientation in _TURNS:
         image = image.transpose(_TURNS[orientation])
-    if image.size != size:
-        image = image.resize(size, _filter(image, size))
-    return as_srgb(image, profile)
+    return _Read(image, size, profile)
+
+
+def _draft_size(stored: tuple[int, int], wanted: tuple[int, int]) -> tuple[int, int]:
+    """Return the size from which a JPEG of the `stored` size may be sampled.
+
+    The time of large ones is bounded: of those, only what is larger than two pixels is kept.
+    """
+    if stored[0] * stored[1] <= _WHOLE_PIXELS:
+        return stored
+    enough = max(1.0, _LEAST_SIDE / max(wanted))
+    return ceil(wanted[0] * enough), ceil(wanted[1] * enough)
 
 
 def _filter(image: Image.Image, size: tuple[int, int]) -> Image.Resampling:
@@ -125,6 +188,9 @@ def _plain(image: Image.Image) -> Image.Image:
         layer = image.convert("RGBA")
         white = Image.new("RGBA", layer.size, "white")
         return Image.alpha_composite(white, layer).convert("RGB")
+    if image.mode == "RGB":  # a copy of a large image costs as much as decoding a small one
+        image.load()
+        return image
     return image.copy() if image.mode in ("L", "CMYK") else image.convert("RGB")
 
 

@@ -270,8 +270,8 @@ def test_the_models_own_parameters_are_taken_as_far_as_the_operator_allows() -> 
 def test_the_pace_of_uploads_is_that_of_the_settings() -> None:
     front = Service(load(model=PAINTER, upload_bytes_per_second=1000)).front
     for owner in ("modest", "greedy"):
-        front._uploads.of(owner)
-    assert front._uploads.pace.charge("greedy", 1500) == pytest.approx(1, abs=0.01)
+        front.uploads.of(owner)
+    assert front.uploads.pace.charge("greedy", 1500) == pytest.approx(1, abs=0.01)
 
 
 def test_requests_with_and_without_a_negative_prompt_are_not_made_together() -> None:

@@ -9,6 +9,7 @@ LEVELS = 990  # the parser itself refuses 1 024
 NAMES = ("image", "instruction", "prompt", "size", "n", "steps", "seed", "guidance_scale", "top")
 PATHS = (
     "/api/edit",
+    "/api/edit/check",
     "/generate",
     "/predict",
     "/v1/images/edits",

@@ -31,16 +31,18 @@ def opened(png: bytes) -> Image.Image:
 
 @pytest.mark.parametrize("size", [(64, 48), (160, 120), (200, 64)])
 def test_the_image_of_an_edit_is_decoded_at_the_working_size(size: tuple[int, int]) -> None:
-    work = as_work(an_order(task=EDIT, size=size), photo(160, 120), LIMIT_PIXELS)
+    work, sample = as_work(an_order(task=EDIT, size=size), photo(160, 120), LIMIT_PIXELS)
 
     assert isinstance(work, Edit)
+    assert sample is not None
+    assert sample.size == (128, 96)
     assert (work.image.size, work.image.mode) == (size, "RGB")
     assert (work.instruction, work.steps, work.seed) == ("make him old", 2, 1)
     assert (work.guidance_scale, work.image_guidance_scale) == (7.5, 1.5)
 
 
 def test_a_generation_needs_no_image() -> None:
-    work = as_work(an_order(task=GENERATE, size=(64, 32)), b"", LIMIT_PIXELS)
+    work, _ = as_work(an_order(task=GENERATE, size=(64, 32)), b"", LIMIT_PIXELS)
 
     assert work == Generation((64, 32), "a cat", "", 2, 0.0, 1)
 
@@ -51,7 +53,7 @@ def test_a_generation_needs_no_image() -> None:
 def test_the_image_of_a_recognition_is_reduced_to_the_side(
     sent: tuple[int, int], seen: tuple[int, int]
 ) -> None:
-    work = as_work(an_order(task=PredictTask(3), size=(80, 80)), photo(*sent), LIMIT_PIXELS)
+    work, _ = as_work(an_order(task=PredictTask(3), size=(80, 80)), photo(*sent), LIMIT_PIXELS)
 
     assert isinstance(work, Recognition)
     assert (work.image.size, work.image.mode, work.top) == (seen, "RGB", 3)

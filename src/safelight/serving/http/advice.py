@@ -8,6 +8,9 @@ from safelight.serving.job import EditParameters, Job, Outcome, Parameters
 from safelight.settings import Settings
 from safelight.telemetry.record import Exchange
 
+Advice = list[dict[str, str]]
+"""Because of what the caller should try what, before or instead of an edit."""
+
 _BUSY = {"because": "busy-background", "try": "remove background"}
 
 
@@ -26,7 +29,7 @@ def note_background(jobs: Sequence[Job], limit_bits: float) -> None:
     bits = next((entropy for entropy in entropies if entropy is not None), None)
     first = jobs[0].exchange
     first.background_entropy = bits
-    first.busy_background = bits is not None and bits > limit_bits
+    first.busy_background = bits is not None and is_busy(bits, limit_bits)
 
 
 def note_corruption(exchange: Exchange, outcomes: Sequence[Outcome]) -> None:
@@ -40,17 +43,29 @@ def warnings(exchange: Exchange) -> list[str]:
     return [exchange.error] if exchange.error == StructureCorruption.reason else []
 
 
-def advice(exchange: Exchange) -> list[dict[str, str]]:
-    """Return what the caller can do to get a better image."""
-    return [_BUSY] if exchange.busy_background else []
+def is_busy(bits: float, limit_bits: float) -> bool:
+    """Return whether edits are likely to destroy an image because of its background's entropy."""
+    return bits > limit_bits
+
+
+def advice_on(*, busy_background: bool) -> Advice:
+    """Return what a caller can do to get a better image. Edits and checks say the same."""
+    return [_BUSY] if busy_background else []
+
+
+def advice(exchange: Exchange) -> Advice:
+    """Return what the caller of an edit can do to get a better image."""
+    return advice_on(busy_background=exchange.busy_background)
 
 
 def note_headers(exchange: Exchange) -> dict[str, str]:
-    """Return warnings and advice as headers; advice is a list of tokens as in RFC 9651."""
-    headers = {}
-    if names := warnings(exchange):
-        headers["x-safelight-warning"] = ", ".join(names)
-    if items := advice(exchange):
-        tokens = (f'{item["because"]};try="{item["try"]}"' for item in items)
-        headers["x-safelight-advice"] = ", ".join(tokens)
-    return headers
+    """Return warnings and advice as headers."""
+    names = warnings(exchange)
+    warned = {"x-safelight-warning": ", ".join(names)} if names else {}
+    return warned | advice_headers(advice(exchange))
+
+
+def advice_headers(items: Advice) -> dict[str, str]:
+    """Return advice as a header, a list of tokens as in RFC 9651; none without advice."""
+    tokens = (f'{item["because"]};try="{item["try"]}"' for item in items)
+    return {"x-safelight-advice": ", ".join(tokens)} if items else {}

@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from safelight.errors import NotReady, SafelightError, Stopping
 from safelight.serving.http.answers import image_response, labels_response
 from safelight.serving.http.body import parse_fields, parse_image
+from safelight.serving.http.edit_check import add_edit_check
 from safelight.serving.http.events import add_requests
 from safelight.serving.http.feedback import Feedback, add_feedback
 from safelight.serving.http.front import PATHS, Front, Route
@@ -92,6 +93,7 @@ def build_api(
     _add_health(api, front, ready, standing)
     for route in ROUTES:
         _add_model(api, front, route)
+    add_edit_check(api, front)
     add_openai(api, front)
     add_requests(api, front)
     add_feedback(api, front, feedback)

@@ -87,13 +87,13 @@ class Front:
         self.repeats = Repeats()
         self.access = Access(settings, meter)
         self._buckets = Buckets(settings.rate_limit_per_minute, meter)
-        self._uploads = Uploads(
+        self.uploads = Uploads(
             settings.uploads_limit_bytes, meter, settings.upload_bytes_per_second
         )
         self._handle = handle
         self.served = served
-        self._taxonomy = taxonomy
-        self._meter = meter
+        self.taxonomy = taxonomy
+        self.meter = meter
         self._in_flight = meter.child(IN_FLIGHT)
         meter.start_at_zero(PROMPTS_TRUNCATED, OUTPUT_INVALID)
 
@@ -110,12 +110,12 @@ class Front:
         exchange = self._begin(request)
         self._in_flight.inc()
         try:
-            owner = exchange.owner = self._admit(request)
-            call = Call(request, exchange, started, self._timeout(request))
+            owner = exchange.owner = self.admit(request, self._buckets)
+            call = Call(request, exchange, started, self.timeout(request))
             exchange.priority = _priority(request)
-            with self._uploads.of(owner) as upload:
+            with self.uploads.of(owner) as upload:
                 with exchange.timeline.stage("receive"):
-                    body = await self._receive(call, upload)
+                    body = await self.receive(call, upload)
                 work = partial(self._answer, call, route, body)
                 if exchange.name == exchange.id:  # the caller sent no key
                     return await work(None)
@@ -131,10 +131,10 @@ class Front:
             image, fields = await route.parse(call.request, body)
             own, number = route.split(fields)
             self._buckets.charge(exchange.owner, number - 1)  # each image is a request
-            parameters = self._check(route, own)
+            parameters = self.parameters(route.kind, route.task, own)
             # Before the image is measured, so that a bad image counts for its instruction type.
             self._note_prompt(exchange, parameters)
-            size = await self._size(parameters, image, route.box(fields))
+            size = await self.size_of(parameters, image, route.box(fields))
         job = Job(
             exchange.id,
             image,
@@ -147,7 +147,7 @@ class Front:
             cast("Priority", exchange.priority),
             exchange.owner,
             min_kept_ratio=min_kept_ratio(
-                parameters, exchange.instruction_type, self._taxonomy, self.settings
+                parameters, exchange.instruction_type, self.taxonomy, self.settings
             ),
         )
         exchange.seed = job.seed
@@ -164,19 +164,21 @@ class Front:
         exchange.is_model_request = True
         return exchange
 
-    def _admit(self, request: Request) -> str:
+    def admit(self, request: Request, buckets: Buckets) -> str:
+        """Return the caller, who takes a token. Raises Stopping, what `owner` does, RateLimited."""
         if self.requests.stopping:
-            self._meter.add(REJECTED, "stopping")
+            self.meter.add(REJECTED, "stopping")
             raise Stopping
         try:
             owner = self.owner(request)
         except (Unauthorized, Forbidden):
-            self._meter.add(REJECTED, "unauthorized")
+            self.meter.add(REJECTED, "unauthorized")
             raise
-        self._buckets.take(owner)
+        buckets.take(owner)
         return owner
 
-    def _timeout(self, request: Request) -> float:
+    def timeout(self, request: Request) -> float:
+        """Return the seconds after which a request fails. Raises InvalidParameter."""
         text = header(request, b"x-request-timeout")
         if text is None:
             return self.settings.request_timeout_seconds
@@ -191,7 +193,8 @@ class Front:
             )
         return seconds
 
-    async def _receive(self, call: Call, upload: Upload) -> bytes:
+    async def receive(self, call: Call, upload: Upload) -> bytes:
+        """Return the body. Raises BodyTooLarge, Overloaded, Cancelled, Timeout."""
         if has_arrived(call.request):
             return await arrived_body(call.request, self.settings.body_limit_bytes)
         try:
@@ -200,17 +203,18 @@ class Front:
         except TimeoutError:
             raise Timeout(call.timeout_seconds) from None
 
-    def _check(self, route: Route, fields: Fields) -> Parameters:
+    def parameters(self, kind: type[Parameters], task: str, fields: Fields) -> Parameters:
+        """Return the parameters of a task of the loaded model. Raises NotReady, BadInput."""
         served = self.served()
         if not served.task:
-            self._meter.add(REJECTED, "not_ready")
+            self.meter.add(REJECTED, "not_ready")
             raise NotReady
-        if served.task != route.task:
-            raise UnsupportedTask(route.task, served.task, PATHS[served.task])
-        names = route.kind.model_fields
+        if served.task != task:
+            raise UnsupportedTask(task, served.task, PATHS[served.task])
+        names = kind.model_fields
         defaults = {n: v for n, v in self._defaults(served).items() if n in names}
         sides = Sides(self._side_limit(served), served.multiple)
-        return check(route.kind, {**defaults, **fields}, self.settings, sides)
+        return check(kind, {**defaults, **fields}, self.settings, sides)
 
     def _defaults(self, served: Served) -> dict[str, float]:
         """Return the model's default parameters, within the limits of the settings."""
@@ -225,18 +229,19 @@ class Front:
     def _note_prompt(self, exchange: Exchange, parameters: Parameters) -> None:
         """Record the prompt and its instruction type."""
         exchange.prompt = prompt_of(parameters)
-        exchange.instruction_type = self._taxonomy.classify(exchange.prompt or "")
+        exchange.instruction_type = self.taxonomy.classify(exchange.prompt or "")
 
     def _note_outcomes(self, exchange: Exchange, outcomes: Sequence[Outcome]) -> None:
         """Record whether the prompt was truncated, and what the degradation ladder changed."""
         truncated = sum(outcome.truncated for outcome in outcomes)
         exchange.truncated, exchange.degraded = truncated > 0, outcomes[0].degraded
         if truncated:
-            self._meter.add(PROMPTS_TRUNCATED, amount=truncated)
+            self.meter.add(PROMPTS_TRUNCATED, amount=truncated)
 
-    async def _size(
-        self, parameters: Parameters, image: bytes, box: tuple[int, int] | None
+    async def size_of(
+        self, parameters: Parameters, image: bytes, box: tuple[int, int] | None = None
     ) -> tuple[int, int]:
+        """Return the size at which the model works. Raises BadInput."""
         if isinstance(parameters, GenerateParameters):
             return parameters.width, parameters.height
         if isinstance(parameters, PredictParameters):

@@ -8,15 +8,16 @@ from safelight.serving.job import PRIORITIES, Parameters
 
 _BINARY = {"type": "string", "format": "binary"}
 _LONGEST_SECONDS = 3600  # the highest limit that a service may set
+_TIMEOUT: Shape = {
+    "name": "X-Request-Timeout",
+    "in": "header",
+    "required": False,
+    "schema": {"type": "number", "exclusiveMinimum": 0, "maximum": _LONGEST_SECONDS},
+    "description": "Timeout in seconds: after it, the request fails. The service's own limit, "
+    "SAFELIGHT_REQUEST_TIMEOUT_LIMIT_SECONDS, may be lower.",
+}
 _HEADERS: list[Shape] = [
-    {
-        "name": "X-Request-Timeout",
-        "in": "header",
-        "required": False,
-        "schema": {"type": "number", "exclusiveMinimum": 0, "maximum": _LONGEST_SECONDS},
-        "description": "Timeout in seconds: after it, the request fails. The service's own limit, "
-        "SAFELIGHT_REQUEST_TIMEOUT_LIMIT_SECONDS, may be lower.",
-    },
+    _TIMEOUT,
     {
         "name": "X-Priority",
         "in": "header",
@@ -48,6 +49,12 @@ def with_image(
         "requestBody": {"required": True, "content": content},
         "responses": responses,
     }
+
+
+def with_image_only(properties: Shape, responses: Responses) -> Shape:
+    """Return the OpenAPI schema of a route that reads an image without the model."""
+    shape = with_image(properties, (), responses)
+    return {**shape, "parameters": [*_in_query(properties), _TIMEOUT]}
 
 
 def without_image(

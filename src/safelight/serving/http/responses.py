@@ -31,6 +31,7 @@ from safelight.errors import (
     UnsupportedTask,
     WorkerLost,
 )
+from safelight.metrics.catalog import BACKGROUND
 
 Shape = dict[str, Any]
 """A part of an OpenAPI document."""
@@ -58,6 +59,22 @@ MODEL_ERRORS = (
     HostOutOfMemory,
     Timeout,
 )
+READ_ERRORS = (
+    MalformedBody,
+    Unauthorized,
+    Forbidden,
+    UnsupportedTask,
+    BodyTooLarge,
+    UnsupportedMediaType,
+    InvalidParameter,
+    RateLimited,
+    Cancelled,
+    NotReady,
+    Stopping,
+    Overloaded,
+    Timeout,
+)
+"""Of a request that never reaches the model."""
 IMAGE_ERRORS = (NotAnImage, ImageDamaged, ImageTooLarge, ImageTooCostly)
 _RETRYABLE = ("429", "503")
 
@@ -79,11 +96,12 @@ def _headers(**descriptions: str) -> Shape:
 
 
 _TEXT, _WHOLE, _NUMBER = {"type": "string"}, {"type": "integer"}, {"type": "number"}
+ADVICE = _array(_object(**{"because": _TEXT, "try": _TEXT}))
 _NOTES = {
     "degraded": _array(_TEXT),
     "prompt_truncated": {"type": "boolean"},
     "warnings": _array({**_TEXT, "enum": [StructureCorruption.reason]}),
-    "advice": _array(_object(**{"because": _TEXT, "try": _TEXT})),
+    "advice": ADVICE,
 }
 _IMAGE = _object(
     request_id=_TEXT,
@@ -134,6 +152,34 @@ def of_labels(*kinds: type[SafelightError]) -> Responses:
     """Return the responses of a route that labels an image."""
     content = {"application/json": _LABELS}
     return {"200": _response("The labels.", content, _COMMON_HEADERS), **errors_of(*kinds)}
+
+
+def of_checks(*kinds: type[SafelightError]) -> Responses:
+    """Return the responses of a route that checks an image before an edit."""
+    unknown = {"type": ["number", "null"]}
+    shape = _object(
+        advice=ADVICE,
+        summary={"type": ["string", "null"]},
+        background=_object(
+            kind={**_TEXT, "enum": list(BACKGROUND.values or ())},
+            entropy_bits=_NUMBER,
+            limit_bits=_NUMBER,
+            edits=_WHOLE,
+            success_ratio=unknown,
+        ),
+        image=_object(
+            width=_WHOLE,
+            height=_WHOLE,
+            working_width=_WHOLE,
+            working_height=_WHOLE,
+            brightness_ratio=_NUMBER,
+            contrast_ratio=_NUMBER,
+        ),
+        instruction_type={"type": ["string", "null"]},
+    )
+    advised = {name: _IMAGE_HEADERS[name] for name in ("X-Safelight-Advice",)}
+    checked = _response("What was measured.", {"application/json": shape}, advised)
+    return {"200": checked, **errors_of(*kinds)}
 
 
 def of_openai(status_of: Callable[[int], int], *kinds: type[SafelightError]) -> Responses:

@@ -9,6 +9,7 @@ _DESCRIBED = (VIEW, INFER)  # who sends requests may read how
 # A route that is missing here accepts no key. A key needs one of the scopes.
 ACCEPTED: dict[str, tuple[str, ...]] = {
     "POST /api/edit": (INFER,),
+    "POST /api/edit/check": (INFER,),
     "POST /generate": (INFER,),
     "POST /predict": (INFER,),
     "POST /v1/images/edits": (INFER,),

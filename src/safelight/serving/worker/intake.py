@@ -4,7 +4,6 @@ from contextlib import suppress
 from functools import partial
 
 from safelight.errors import Cancelled
-from safelight.models.backend import Edit
 from safelight.probes.guard import Guard
 from safelight.quality.entropy import background_entropy
 from safelight.quality.images import Larger
@@ -78,10 +77,10 @@ class Intake:
         try:
             if self._stage.cancelled(job.id):
                 raise Cancelled  # noqa: TRY301 - one place reports every failure
-            job.work = as_work(order, image, self._limit_pixels, at_most)
-            if isinstance(job.work, Edit):
+            job.work, sample = as_work(order, image, self._limit_pixels, at_most)
+            if sample is not None:
                 with self._entropy:
-                    job.entropy_bits = background_entropy(job.work.image)
+                    job.entropy_bits = background_entropy(sample)
         except Larger:
             raise
         except Exception as error:  # noqa: BLE001 - every failure must reach the API process

@@ -49,7 +49,7 @@ class Likeness:
 
     def _compared(self, order: JobOrder, payloads: Sequence[bytes]) -> Compared:
         image, *outputs = payloads
-        work = as_work(order, image, self._limit_pixels)
+        work, _ = as_work(order, image, self._limit_pixels)
         first, second = (_pixels(output) for output in outputs)
         return Compared(
             order.id,
