@@ -71,8 +71,37 @@ async def test_a_bad_model_is_rolled_back_and_no_caller_sees_a_failure(
         assert (found["status"], found["percent"]) == ("rolled_back", 0)
         last = found["decisions"][-1]
         assert "in a row" in last["reason"]
-        assert last["figures"]["failures_b"] == 3  # then A serves
+        assert last["figures"]["failures_b"] == 6  # of an owner without a record; then A serves
         await eventually(lambda: service.second.slot.state == "off")
+
+
+async def test_the_record_of_an_owner_makes_a_rollback_faster(tmp_path: Path) -> None:
+    chosen = settings(tmp_path, f"{MODELS}:failing")
+    async with engine(**chosen) as service, client(service) as speaking:
+        for seed in range(20):
+            assert (await edit(speaking, seed=seed)).status_code == 200
+        await begin(service, speaking)
+        for seed in range(4):
+            assert (await edit(speaking, seed=seed)).status_code == 200
+        last = (await state(speaking))["decisions"][-1]
+        assert (last["action"], last["figures"]["failures_b"]) == ("roll_back", 3)
+
+
+async def test_the_owners_records_are_bounded_and_survive_a_restart(tmp_path: Path) -> None:
+    chosen = settings(tmp_path, SAME)
+    async with engine(**chosen) as service, client(service) as speaking:
+        assert (await edit(speaking)).status_code == 200
+        await begin(service, speaking)
+        split = service.second.split
+        for number in range(3000):
+            split._cluster(a_job(request_id=f"r{number}", owner=f"owner-{number}"))
+        assert len(split._clusters) == 1000
+        assert split.rollout is not None
+        record = split.rollout.before
+        assert record.n == 1
+    async with engine(**chosen) as service:
+        assert service.second.split.rollout is not None
+        assert service.second.split.rollout.before == record
 
 
 async def test_a_model_that_dies_costs_no_caller_anything(tmp_path: Path) -> None:
@@ -305,7 +334,7 @@ async def test_a_finished_rollout_is_still_rolled_back(tmp_path: Path) -> None:
     async with engine(**chosen) as service, client(service) as speaking:
         await begin(service, speaking)
         assert (await speaking.post("/v1/rollout/promote")).json()["status"] == "done"
-        for seed in range(4):
+        for seed in range(8):
             assert (await edit(speaking, seed=seed)).status_code == 200
         assert (await state(speaking))["status"] == "rolled_back"
 
