@@ -94,7 +94,8 @@ async def test_the_owners_records_are_bounded_and_survive_a_restart(tmp_path: Pa
         await begin(service, speaking)
         split = service.second.split
         for number in range(3000):
-            split._cluster(a_job(request_id=f"r{number}", owner=f"owner-{number}"))
+            job = a_job(f"request-{number}", owner=f"owner-{number}")
+            split._cluster(job)
         assert len(split._clusters) == 1000
         assert split.rollout is not None
         record = split.rollout.before
