@@ -118,6 +118,17 @@ def test_a_paused_rollout_stays_but_is_still_guarded() -> None:
     assert decision.action == "roll_back"
 
 
+def test_a_resumed_rollout_goes_on_with_the_evidence_of_its_step() -> None:
+    rollout = a_rollout()
+    rollout.pause(1.0)
+    serve(rollout, 300)
+    assert rollout.decide(2.0) is None
+    assert rollout.resume(3.0).action == "resume"
+    decision = rollout.decide(4.0)
+    assert decision is not None
+    assert (decision.action, decision.percent) == ("promote", 25)
+
+
 def test_the_operator_can_promote_pause_and_abort() -> None:
     rollout = a_rollout(steps=(10, 100))
     assert rollout.promote(1.0).percent == 100

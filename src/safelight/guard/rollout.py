@@ -16,7 +16,7 @@ from safelight.guard.owners import SLOTS, Difference, between, cluster_of, slot_
 from safelight.guard.sequential import Interval, Moments, difference
 
 Status = Literal["running", "paused", "done", "rolled_back", "aborted"]
-Action = Literal["start", "promote", "hold", "roll_back", "pause", "abort"]
+Action = Literal["start", "promote", "hold", "roll_back", "pause", "resume", "abort"]
 ENDED: tuple[Status, ...] = ("rolled_back", "aborted")
 
 _DECISIONS = 100  # that are kept, the newest
@@ -252,9 +252,14 @@ class Rollout:
         return self._note(at, "abort", "the operator ended it")
 
     def pause(self, at: float) -> Decision:
-        """Stay at this step until the operator promotes. Guards still roll back."""
+        """Stay at this step until the operator resumes. Guards still roll back."""
         self.status = "paused"
         return self._note(at, "pause", "the operator paused it")
+
+    def resume(self, at: float) -> Decision:
+        """Decide again; the evidence of this step stays."""
+        self.status = "running"
+        return self._note(at, "resume", "the operator resumed it")
 
     def promote(self, at: float) -> Decision:
         """Go to the next step by hand."""

@@ -196,7 +196,7 @@ async def test_a_start_that_makes_no_sense_is_refused(
         assert not service.second.split.active
 
 
-@pytest.mark.parametrize("action", ["pause", "promote", "abort"])
+@pytest.mark.parametrize("action", ["pause", "resume", "promote", "abort"])
 async def test_without_a_rollout_there_is_nothing_to_do(action: str, tmp_path: Path) -> None:
     async with engine(**settings(tmp_path, SAME)) as service, client(service) as speaking:
         answer = await speaking.post(f"/v1/rollout/{action}")

@@ -25,7 +25,7 @@ from safelight.errors import (
 from safelight.guard.arms import SCORE, Arm
 from safelight.guard.owners import cluster_of
 from safelight.guard.rollout import ENDED, Decision, Plan, Rollout
-from safelight.metrics.catalog import ROLLOUT
+from safelight.metrics.catalog import ROLLBACKS, ROLLOUT
 from safelight.metrics.registry import Meter
 from safelight.probes.guard import Guard
 from safelight.serving.engine.slot import Slot
@@ -62,6 +62,7 @@ class Split:
         self._clusters: OrderedDict[str, int | None] = OrderedDict()  # by request id
         if slot.is_set:
             meter.set(ROLLOUT, value=0.0)
+            meter.start_at_zero(ROLLBACKS)
 
     @property
     def active(self) -> bool:
@@ -187,6 +188,14 @@ class Split:
         self._act(rollout.pause(self._wall_clock()))
         return rollout
 
+    def resume(self) -> Rollout:
+        """Decide again about the next step. Raises RolloutConflict."""
+        rollout = self._present()
+        if rollout.status != "paused":
+            raise RolloutConflict("The rollout is not paused.")
+        self._act(rollout.resume(self._wall_clock()))
+        return rollout
+
     def promote(self) -> Rollout:
         """Go to the next step. Raises RolloutConflict."""
         rollout = self._present()
@@ -220,6 +229,8 @@ class Split:
         if decision is None or rollout is None:
             return
         self._meter.set(ROLLOUT, value=rollout.percent / 100)
+        if decision.action == "roll_back":
+            self._meter.add(ROLLBACKS)
         log.info(
             "rollout decided",
             **{
