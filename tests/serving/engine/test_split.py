@@ -105,6 +105,30 @@ async def test_the_owners_records_are_bounded_and_survive_a_restart(tmp_path: Pa
         assert service.second.split.rollout.before == record
 
 
+async def test_the_queue_depth_counts_the_requests_that_wait_for_b(tmp_path: Path) -> None:
+    async with engine(**settings(tmp_path, SAME)) as service, client(service) as speaking:
+        await begin(service, speaking)
+        running = [
+            asyncio.create_task(edit(speaking, "slowly", seed=seed, steps=10)) for seed in range(6)
+        ]
+        await eventually(lambda: service.second.slot.waiting > 0)
+        assert service.engine.waiting == 0
+        page = (await speaking.get("/metrics")).text
+        [depth] = [line for line in page.splitlines() if line.startswith("tests_queue_depth ")]
+        assert float(depth.split()[1]) > 0
+        await asyncio.gather(*running)
+
+
+async def test_a_rollback_is_counted_for_the_alert(tmp_path: Path) -> None:
+    chosen = settings(tmp_path, f"{MODELS}:failing")
+    async with engine(**chosen) as service, client(service) as speaking:
+        await begin(service, speaking)
+        assert "tests_rollbacks_total 0.0" in (await speaking.get("/metrics")).text
+        for seed in range(8):
+            await edit(speaking, seed=seed)
+        assert "tests_rollbacks_total 1.0" in (await speaking.get("/metrics")).text
+
+
 async def test_a_model_that_dies_costs_no_caller_anything(tmp_path: Path) -> None:
     chosen = settings(tmp_path, f"{MODELS}:dying", isolation="process")
     async with engine(**chosen) as service, client(service) as speaking:
