@@ -64,6 +64,7 @@ TRIALS = (
     Trial("shadow " + NOWHERE, codes=(1, 3)),
     Trial("rollout status " + NOWHERE, codes=(1, 3)),
     Trial("rollout start b " + NOWHERE, codes=(1, 3)),
+    Trial("rollout resume " + NOWHERE, codes=(1, 3)),
     Trial("logs", codes=(2,)),
     Trial("show nothing", codes=(2, 3)),
     Trial("radar"),

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from math import log
 
+from benchmarks.guard import few_owners
+from benchmarks.guard.few_owners import Second
 from safelight.guard.pairs import Pair
 from safelight.guard.rollout import Plan, Rollout
 from safelight.guard.shadow import Comparison
@@ -195,7 +197,8 @@ def rolled(model: Request, seed: int, requests: int = 20_000) -> Rollout:
         owner = f"owner-{chance.randrange(400)}"
         is_b = rollout.serves(owner, "")
         ok, seconds = (model if is_b else healthy)(chance)
-        (rollout.b if is_b else rollout.a).add(ok=ok, seconds_per_unit=seconds)
+        count = rollout.add_second if is_b else rollout.add_first
+        count(owner, ok=ok, seconds_per_unit=seconds)
         if is_b:
             rollout.decide(float(number))
         if rollout.status != "running":
@@ -221,7 +224,33 @@ def of_rollouts(seeds: int = SEEDS) -> list[Figure]:
     figures.append(Figure("an equal B reaches 100 %", done, 0.95, at_least=True))
     back = sum(end.status == "rolled_back" for end in ends) / few
     figures.append(Figure("an equal B is rolled back", back, 0.01, at_least=False))
+    return figures + of_few_owners(seeds)
+
+
+def of_few_owners(seeds: int = SEEDS) -> list[Figure]:
+    """Return the figures of rollouts to 20 owners, 3 of whom have hard inputs."""
+    back, equal = _few(Second(), seeds, requests=400)
+    figures = [
+        Figure("few owners: an equal B is rolled back", back, 0.01, at_least=False, detail=equal)
+    ]
+    for name, second in (
+        ("fails all", Second(fails=1.0)),
+        ("fails 30 %", Second(fails=0.3)),
+        ("is twice as slow", Second(slower=2.0)),
+    ):
+        share, detail = _few(second, max(1, seeds // 2), requests=1200)
+        label = f"few owners: B {name}: rolled back"
+        figures.append(Figure(label, share, 0.98, at_least=True, detail=detail))
     return figures
+
+
+def _few(second: Second, seeds: int, requests: int) -> tuple[float, str]:
+    """Return the share of rollbacks among those where B served anyone, and when they came."""
+    ends = [few_owners.rolled(second, seed, earlier=20, requests=requests) for seed in range(seeds)]
+    ends = [end for end in ends if end.place or end.b.n]
+    after = sorted(end.b.n for end in ends if end.status == "rolled_back")
+    detail = f"median {after[len(after) // 2]}, at most {after[-1]} requests" if after else ""
+    return len(after) / len(ends), detail
 
 
 def main(seeds: int = SEEDS) -> int:

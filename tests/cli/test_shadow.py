@@ -51,13 +51,16 @@ def test_a_comparison_without_pairs_says_so(service: str) -> None:
     assert '"verdict": "undecided"' in run("shadow", service, "--json").stdout
 
 
-def test_a_rollout_is_started_paused_promoted_and_aborted(service: str) -> None:
+def test_a_rollout_is_started_paused_resumed_promoted_and_aborted(service: str) -> None:
     assert "No rollout" in run("rollout", "status", service).stdout
     assert until(lambda: ": ready" in run("rollout", "status", service).stdout, 60)
     started = run("rollout", "start", MODEL, service, "--steps", "10,50", "--to", "50")
     assert started.returncode == 0, started.stderr
     assert "running: B serves 10 % of the callers (steps 10, 50)" in started.stdout
-    assert "paused" in run("rollout", "pause", service).stdout
+    assert "paused: B serves 10 %" in run("rollout", "pause", service).stdout
+    assert "running: B serves 10 %" in run("rollout", "resume", service).stdout
+    again = run("rollout", "resume", service)
+    assert (again.returncode, "not paused" in again.stderr) == (1, True)
     assert until(lambda: run("rollout", "promote", service).returncode == 0, 60)
     status = run("rollout", "status", service).stdout
     assert "running: B serves 50 %" in status

@@ -7,7 +7,8 @@ import msgspec
 import pytest
 
 from benchmarks.guard.comparing import of_rollouts, rolled, slow
-from safelight.guard.rollout import Arm, Plan, Rollout
+from safelight.guard.arms import Arm
+from safelight.guard.rollout import Plan, Rollout
 
 SEEDS = 20
 
@@ -21,8 +22,8 @@ def a_rollout(**changed: object) -> Rollout:
 def serve(rollout: Rollout, number: int, *, b_factor: float = 1.0, seed: int = 1) -> None:
     chance = random.Random(seed)
     for _ in range(number):
-        rollout.a.add(ok=True, seconds_per_unit=chance.lognormvariate(0, 0.1))
-        rollout.b.add(ok=True, seconds_per_unit=b_factor * chance.lognormvariate(0, 0.1))
+        rollout.add_first(ok=True, seconds_per_unit=chance.lognormvariate(0, 0.1))
+        rollout.add_second(ok=True, seconds_per_unit=b_factor * chance.lognormvariate(0, 0.1))
 
 
 @pytest.mark.parametrize("figure", of_rollouts(SEEDS), ids=lambda figure: figure.name)
@@ -88,7 +89,7 @@ def test_too_little_evidence_holds_and_names_what_is_missing() -> None:
 def test_three_failures_in_a_row_roll_back_at_once() -> None:
     rollout = a_rollout()
     for _ in range(3):
-        rollout.b.add(ok=False, seconds_per_unit=None)
+        rollout.add_second(ok=False, seconds_per_unit=None)
     decision = rollout.decide(1.0)
     assert decision is not None
     assert decision.action == "roll_back"
@@ -99,8 +100,8 @@ def test_three_failures_in_a_row_roll_back_at_once() -> None:
 def test_errors_that_both_models_have_are_not_the_fault_of_b() -> None:
     chance, rollout = random.Random(3), a_rollout()
     for _ in range(200):
-        rollout.a.add(ok=chance.random() > 0.3, seconds_per_unit=1.0)
-        rollout.b.add(ok=chance.random() > 0.3, seconds_per_unit=1.0)
+        rollout.add_first(ok=chance.random() > 0.3, seconds_per_unit=1.0)
+        rollout.add_second(ok=chance.random() > 0.3, seconds_per_unit=1.0)
         rollout.b.in_a_row = 0
         assert rollout.fault() is None
 
@@ -115,6 +116,17 @@ def test_a_paused_rollout_stays_but_is_still_guarded() -> None:
     decision = rollout.decide(3.0)
     assert decision is not None
     assert decision.action == "roll_back"
+
+
+def test_a_resumed_rollout_goes_on_with_the_evidence_of_its_step() -> None:
+    rollout = a_rollout()
+    rollout.pause(1.0)
+    serve(rollout, 300)
+    assert rollout.decide(2.0) is None
+    assert rollout.resume(3.0).action == "resume"
+    decision = rollout.decide(4.0)
+    assert decision is not None
+    assert (decision.action, decision.percent) == ("promote", 25)
 
 
 def test_the_operator_can_promote_pause_and_abort() -> None:
@@ -165,8 +177,8 @@ def test_a_finished_rollout_is_still_guarded() -> None:
 def test_without_latencies_nothing_is_promoted() -> None:
     rollout = a_rollout()
     for _ in range(1000):
-        rollout.a.add(ok=True, seconds_per_unit=None)
-        rollout.b.add(ok=True, seconds_per_unit=None)
+        rollout.add_first(ok=True, seconds_per_unit=None)
+        rollout.add_second(ok=True, seconds_per_unit=None)
     rollout.decide(1.0)
     assert rollout.decisions[-1].reason == "latency is not proven to be as good"
 
@@ -174,8 +186,8 @@ def test_without_latencies_nothing_is_promoted() -> None:
 def test_failures_in_a_row_of_both_models_are_not_the_fault_of_b() -> None:
     rollout = a_rollout()
     for _ in range(3):
-        rollout.a.add(ok=False, seconds_per_unit=None)
-        rollout.b.add(ok=False, seconds_per_unit=None)
+        rollout.add_first(ok=False, seconds_per_unit=None)
+        rollout.add_second(ok=False, seconds_per_unit=None)
     assert rollout.fault() is None
 
 

@@ -242,6 +242,8 @@ BREAKING: dict[str, Breaking] = {
     "model file swapped": _model("wrong"),
     "device slower": _model("slow"),
     "no idle time for the canary": never_idle,
+    "rollout rolled back": _counted(c.ROLLBACKS),
+    "second model worse": _counted(c.SHADOW, "worse"),
     "timeouts": _failing(0.3, "timeout", 504, seconds=60.0, device=True),
     "recompilation storm": _counted(c.WARM_UPS, every_minutes=0.25, number=2),
     "device time wasted": wasted,

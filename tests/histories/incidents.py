@@ -99,6 +99,8 @@ INCIDENTS: tuple[Incident, ...] = (
     Incident("model file swapped", ("ModelBroken", "ReadinessForced"), 30, "15 s, two scrapes"),
     Incident("device slower", ("ModelSlow",), 15, "the next scrape"),
     Incident("no idle time for the canary", ("CanaryOverdue",), 3615, "an hour", **_LEAK),
+    Incident("rollout rolled back", ("RolloutRolledBack",), 15, "the next scrape"),
+    Incident("second model worse", ("SecondModelWorse",), 15, "the next scrape"),
     Incident("timeouts", ("DeadlinesMissed",), 90, "5 timeouts, 5 % of 5 minutes"),
     Incident("recompilation storm", ("ModelRecompiles",), 120, "10 calls, one every 8 seconds"),
     Incident("device time wasted", ("DeviceTimeWasted",), 480, "20 % of 15 minutes"),

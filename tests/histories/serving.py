@@ -18,7 +18,7 @@ _PROBES = {"/healthz": 10, "/readyz": 10, "/metrics": 15}  # seconds between two
 _ZERO = (
     c.GUIDANCE_OVERRIDDEN, c.WARM_UPS, c.IMAGES, c.OUTCOMES, c.REJECTED, c.WORKER_RESTARTS,
     c.OUTPUT_INVALID, c.PROMPTS_TRUNCATED, c.RECORDS, c.PROBE_FAILURES, c.LOG_LINES_LOST,
-    c.DEVICE_SECONDS,
+    c.DEVICE_SECONDS, c.ROLLBACKS, c.SHADOW,
 )  # fmt: skip
 
 

@@ -72,11 +72,20 @@ def status(url: Address = DEFAULT_ADDRESS) -> None:
 
 @rollout.command()
 def pause(url: Address = DEFAULT_ADDRESS) -> None:
-    """Stay at the present step. Guards still roll back.
+    """Stay at the present step until you resume. Guards still roll back.
 
     Example: safelight rollout pause
     """
     _send(url, "pause")
+
+
+@rollout.command()
+def resume(url: Address = DEFAULT_ADDRESS) -> None:
+    """Decide again about the next step, after a pause.
+
+    Example: safelight rollout resume
+    """
+    _send(url, "resume")
 
 
 @rollout.command()

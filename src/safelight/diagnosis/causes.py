@@ -181,6 +181,8 @@ ORIGINS: Mapping[str, Origin] = {
     "ModelSlow": Origin(_MODEL | {"model_slower", "host_cpu"}),
     "ReadinessForced": Origin(frozenset({"model_broken", "ModelBroken"})),
     "CanaryOverdue": Origin(frozenset({"model_broken", "device_saturated", "ModelBroken"})),
+    "RolloutRolledBack": Origin(),
+    "SecondModelWorse": Origin(),
     "InstructionFailing": Origin(frozenset({"failing_instruction"}) | _FAILING.causes, (_REASON,)),
     "PromptsTruncated": Origin(),
     "WorkPilesUp": _QUEUED,

@@ -1,28 +1,28 @@
 """Decide on a rollout in steps: promote, hold or roll back. Arithmetic only.
 
 Silence and time alone never promote: each step needs its own requests, and for each measure the
-proof that B lost less than its margin. A rollback needs one proof, or one clear failure.
+proof that B lost less than its margin. A rollback needs one proof. Owners are sticky and differ, so
+it is a proof beside what the owners' own records explain.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from hashlib import sha256
 from math import log
 from typing import Literal
 
+from safelight.guard.arms import ERRORS, LATENCY, SCORE, Arm, MeasureName
+from safelight.guard.blame import LEAST_FAILURES, Blame, expected, hard_share
+from safelight.guard.owners import SLOTS, Difference, between, cluster_of, slot_of, together, within
 from safelight.guard.sequential import Interval, Moments, difference
 
 Status = Literal["running", "paused", "done", "rolled_back", "aborted"]
-Action = Literal["start", "promote", "hold", "roll_back", "pause", "abort"]
+Action = Literal["start", "promote", "hold", "roll_back", "pause", "resume", "abort"]
 ENDED: tuple[Status, ...] = ("rolled_back", "aborted")
 
-_SLOTS = 10_000  # a hundredth of a percent of the owners each
 _DECISIONS = 100  # that are kept, the newest
-_FAILURES_IN_A_ROW = 3  # of B: a clear failure, without statistics
-_WORSE_ALPHA = 0.01 / 3  # probability that an equal B is rolled back because of one of 3 measures
+_WORSE_ALPHA = 0.01 / 3 / 2  # that an equal B is rolled back: for 3 measures, each in two ways
 _SAFE_ALPHA = 0.1  # two-sided: a loss above the margin goes unseen with a probability of 0.05
-_BURN_LIMIT = 14.4  # times the errors that the objective allows: SRE Workbook, chapter 5
-_LEAST_BURN = 20  # requests of B for a statement about errors
+_LOWEST_RATE, _HIGHEST_RATE = 0.001, 0.99  # of failures that are expected
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Guard:
     `least` is the smallest loss that matters, `margin` the largest that a promotion accepts.
     """
 
-    name: str
+    name: MeasureName
     least: float
     margin: float
     grain: float
@@ -41,9 +41,9 @@ class Guard:
 
 
 GUARDS = (
-    Guard("latency", log(1.02), log(1.10), 0.01),
-    Guard("errors", 0.0, 0.05, 1.0),
-    Guard("score", 0.01, 0.05, 0.02, more_is_better=True, is_optional=True),
+    Guard(LATENCY, log(1.02), log(1.10), 0.01),
+    Guard(ERRORS, 0.0, 0.05, 1.0),
+    Guard(SCORE, 0.01, 0.05, 0.02, more_is_better=True, is_optional=True),
 )
 
 
@@ -79,34 +79,6 @@ class Decision:
 
 
 @dataclass(slots=True)
-class Arm:
-    """The requests of one model: those of A since the start, those of B since the last step."""
-
-    n: int = 0
-    failures: int = 0
-    in_a_row: int = 0
-    sums: dict[str, Moments] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        """Raise ValueError for numbers that no requests can give."""
-        if not 0 <= self.failures <= self.n or not 0 <= self.in_a_row <= self.n:
-            raise ValueError("A model cannot fail more requests than it had")
-
-    def add(self, *, ok: bool, seconds_per_unit: float | None) -> None:
-        """Count a request that this model served, or failed."""
-        self.n += 1
-        self.failures += not ok
-        self.in_a_row = 0 if ok else self.in_a_row + 1
-        self.measure("errors", float(not ok))
-        if ok and seconds_per_unit:
-            self.measure("latency", log(seconds_per_unit))
-
-    def measure(self, name: str, value: float) -> None:
-        """Add a value of a guard."""
-        self.sums.setdefault(name, Moments()).add(value)
-
-
-@dataclass(slots=True)
 class Rollout:
     """The state of a rollout. It can be written as JSON, so a restart continues it."""
 
@@ -116,6 +88,9 @@ class Rollout:
     a: Arm = field(default_factory=Arm)
     b: Arm = field(default_factory=Arm)
     decisions: list[Decision] = field(default_factory=list)
+    before: Arm = field(default_factory=Arm)
+    """The owners' records: of A before the start, and of failures of both models since then."""
+    blame: Blame = field(default_factory=Blame)
 
     def __post_init__(self) -> None:
         """Raise ValueError if the state names a step that the plan does not have."""
@@ -135,8 +110,40 @@ class Rollout:
         """
         if not self.percent:
             return False
-        digest = sha256((owner or request_id).encode("utf-8", "replace")).digest()
-        return int.from_bytes(digest[:8]) % _SLOTS < self.percent * _SLOTS // 100
+        return slot_of(owner or request_id) < self.percent * SLOTS // 100
+
+    # ── Evidence ─────────────────────────────────────────────────────────────────────────────────
+
+    def add_first(self, owner: str = "", *, ok: bool, seconds_per_unit: float | None) -> None:
+        """Count a request that A served, or failed."""
+        cluster = cluster_of(owner)
+        self.a.add(ok=ok, seconds_per_unit=seconds_per_unit, owner=cluster)
+        self.before.learn(ERRORS, float(not ok), cluster)
+
+    def add_second(self, owner: str = "", *, ok: bool, seconds_per_unit: float | None) -> None:
+        """Count a request that B served, or failed."""
+        cluster = cluster_of(owner)
+        self.blame.add(ok=ok, rate=self._expected(cluster))
+        self.b.add(ok=ok, seconds_per_unit=seconds_per_unit, owner=cluster)
+        self.before.learn(ERRORS, float(not ok), cluster)
+
+    def ran_again(self, owner: str, *, ok: bool) -> None:
+        """Note what A made of a request that B failed: it is part of the owner's record only."""
+        self.before.learn(ERRORS, float(not ok), cluster_of(owner))
+
+    def _expected(self, cluster: int | None) -> float:
+        """Return the failure rate that an owner's next request has, if B is like A."""
+        requests = self.a.n + self.before.n
+        failures = self.a.failures + self.before.failures
+        allowed = max(1 - self.plan.objective, _LOWEST_RATE)
+        usual = min(max(allowed, (failures + allowed) / (requests + 1)), _HIGHEST_RATE)
+        records = self.before.owners.get(ERRORS, {})
+        own = (
+            usual
+            if cluster is None
+            else expected(records.get(cluster, Moments()), usual, hard_share(records.values()))
+        )
+        return min(max(own, usual, self.a.recent), _HIGHEST_RATE)
 
     def decide(self, at: float) -> Decision | None:
         """Decide, act on it, and return the decision; None if nothing changed.
@@ -157,16 +164,39 @@ class Rollout:
 
     def fault(self) -> str | None:
         """Return the proof that B is worse; None if there is none."""
-        if self.b.in_a_row >= _FAILURES_IN_A_ROW > self.a.in_a_row:
-            return f"B failed {self.b.in_a_row} requests in a row"
-        burn, own = self.burn(self.b), self.burn(self.a)
-        if self.b.n >= _LEAST_BURN and burn >= _BURN_LIMIT > 4 * own:
-            return f"B spends its error budget {burn:.1f} times as fast as allowed"
+        b = self.b
+        if self.blame.proven and b.failures >= LEAST_FAILURES:
+            return (
+                f"B failed {b.in_a_row} requests in a row"
+                if b.in_a_row >= LEAST_FAILURES
+                else f"B failed {b.failures} of {b.n} requests, more than their owners explain"
+            )
         for guard in GUARDS:
-            first, second = self._sums(guard)
-            if _loss(guard, first, second, _WORSE_ALPHA).above(guard.least):
+            if guard.name != ERRORS and self._loses(guard):
                 return f"B is worse in {guard.name}"
         return None
+
+    def _loses(self, guard: Guard) -> bool:
+        """Return whether B is surely worse than its owners' records, or than other owners' A.
+
+        If all owners of A changed since the start, the same change is not the fault of B.
+        """
+        own = self._own(guard)
+        if own is None:
+            first, second = self.a.sample(guard.name), self.b.sample(guard.name)
+            found = between(first, second, _WORSE_ALPHA, grain=guard.grain)
+            return _turned(guard, found).above(guard.least)
+        shift = within(self.before.owners.get(guard.name, {}), self.a.owners.get(guard.name, {}))
+        change = 0.0 if shift is None else -shift.mean if guard.more_is_better else shift.mean
+        found = own.interval(_WORSE_ALPHA, grain=guard.grain)
+        return _turned(guard, found).above(guard.least + max(0.0, change))
+
+    def _own(self, guard: Guard) -> Difference | None:
+        """Return how far B is from its owners' records of A; None if most values have none."""
+        second = self.b.sample(guard.name)
+        records = [arm.owners.get(guard.name, {}) for arm in (self.before, self.a)]
+        own = within(together(records, second.owners), second.owners)
+        return own if own and 2 * own.values >= second.values.n else None
 
     def missing(self) -> str:
         """Return what a promotion still needs; empty if it has everything."""
@@ -176,13 +206,15 @@ class Rollout:
             first, second = self._sums(guard)
             if guard.is_optional and not (first.n or second.n):
                 continue  # a model that makes no images has no score
-            if not _loss(guard, first, second, _SAFE_ALPHA).below(guard.margin):
+            own = None if guard.name == ERRORS else self._own(guard)
+            found = (
+                difference(first, second, _SAFE_ALPHA, grain=guard.grain)
+                if own is None
+                else own.interval(_SAFE_ALPHA, grain=guard.grain)
+            )
+            if not _turned(guard, found).below(guard.margin):
                 return f"{guard.name} is not proven to be as good"
         return ""
-
-    def burn(self, arm: Arm) -> float:
-        """Return how many times as many requests fail as the objective allows; 0 for none."""
-        return arm.failures / arm.n / (1 - self.plan.objective) if arm.n else 0.0
 
     def figures(self) -> dict[str, float]:
         """Return the figures of this step."""
@@ -220,9 +252,14 @@ class Rollout:
         return self._note(at, "abort", "the operator ended it")
 
     def pause(self, at: float) -> Decision:
-        """Stay at this step until the operator promotes. Guards still roll back."""
+        """Stay at this step until the operator resumes. Guards still roll back."""
         self.status = "paused"
         return self._note(at, "pause", "the operator paused it")
+
+    def resume(self, at: float) -> Decision:
+        """Decide again; the evidence of this step stays."""
+        self.status = "running"
+        return self._note(at, "resume", "the operator resumed it")
 
     def promote(self, at: float) -> Decision:
         """Go to the next step by hand."""
@@ -237,6 +274,7 @@ class Rollout:
         else:
             self.place += 1
             self.b = Arm()  # what B did for few callers proves nothing about more
+            self.blame = Blame()
         return self._note(at, "promote", reason, before)
 
     def _hold(self, at: float, reason: str) -> Decision | None:
@@ -254,7 +292,6 @@ class Rollout:
         return decision
 
 
-def _loss(guard: Guard, first: Moments, second: Moments, alpha: float) -> Interval:
-    """Return the interval of how much worse the second is than the first."""
-    found = difference(first, second, alpha, grain=guard.grain)
+def _turned(guard: Guard, found: Interval) -> Interval:
+    """Return the interval of a loss, from one of a difference."""
     return Interval(-found.high, -found.low) if guard.more_is_better else found

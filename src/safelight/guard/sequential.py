@@ -38,6 +38,19 @@ class Moments:
         return sqrt(self.squares / (self.n - 1)) if self.n > 1 else 0.0
 
 
+def merged(first: Moments, second: Moments) -> Moments:
+    """Return the moments of two sets of values together (Chan, Golub and LeVeque 1979)."""
+    n = first.n + second.n
+    if not n:
+        return Moments()
+    distance = second.mean - first.mean
+    return Moments(
+        n,
+        first.mean + distance * second.n / n,
+        first.squares + second.squares + distance * distance * first.n * second.n / n,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Interval:
     """Where a mean lies, with the stated confidence at all times together."""
@@ -73,9 +86,8 @@ def half_width(values: Moments, alpha: float, grain: float = 0.0) -> float:
     n = values.n
     if n < 2:
         return inf
-    reach = _reach(n, alpha)
     spread = values.squares + grain * grain * log(1 / alpha) / 2
-    return sqrt(spread / (n - 1) / n) * reach
+    return sqrt(spread / (n - 1) / n) * reach(n, alpha, n - 1)
 
 
 def difference(first: Moments, second: Moments, alpha: float, *, grain: float = 0.0) -> Interval:
@@ -88,12 +100,14 @@ def difference(first: Moments, second: Moments, alpha: float, *, grain: float = 
     return Interval(middle - half, middle + half)
 
 
-def _reach(n: int, alpha: float) -> float:
-    """Return how many standard errors the interval reaches from the mean."""
-    freedom = n - 1
+def reach(n: float, alpha: float, freedom: int) -> float:
+    """Return how many standard errors the interval reaches from the mean of `n` values.
+
+    `freedom` is how many values the variance was estimated from, less the means among them.
+    """
     weight = _weight(alpha)
     share = weight / (weight + n)
-    bound = (alpha * alpha * share) ** (1 / n)
+    bound = (alpha * alpha * share) ** (1 / (freedom + 1))
     if bound <= share:
         return inf
     return sqrt(freedom * (1 - bound) / (bound - share))

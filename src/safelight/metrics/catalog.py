@@ -482,6 +482,10 @@ ROLLOUT = Metric(
     "rollout_ratio", "Share of the callers whom the second model serves.",
     Kind.GAUGE, Family.GOVERNANCE, across=Across.LAST,
 )
+ROLLBACKS = Metric(
+    "rollbacks_total", "Rollouts that were rolled back, because the second model was worse.",
+    Kind.COUNTER, Family.GOVERNANCE,
+)
 
 # ── HTTP: the names of prometheus-fastapi-instrumentator ─────────────────────────────────────────
 

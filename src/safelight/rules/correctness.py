@@ -1,20 +1,25 @@
-"""Alerts on the canary: a model that is broken or slow, or that nobody has checked."""
+"""Alerts of the guard: a model that is broken or slow, a second model that is worse."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from safelight.metrics.catalog import (
     CANARY_GOOD,
     CANARY_WORKERS,
+    COPY,
     MODEL_STATE,
     READINESS_FORCED,
+    ROLLBACKS,
+    SHADOW,
     WORKERS_READY,
 )
-from safelight.metrics.promql import Queries
+from safelight.metrics.promql import JOB, Queries
 from safelight.rules.rule import AS_COUNT, AS_JOB, AS_SECONDS, Alert, Runbook, Scope
 from safelight.rules.thresholds import Thresholds
 from safelight.units import duration
 
 _BROKEN = "~wrong|hung|dead"
+_LATELY = "1h"  # for which an event is worth an alert
 
 
 def _broken(queries: Queries, _: Thresholds) -> Alert:
@@ -108,9 +113,59 @@ def _overdue(queries: Queries, limits: Thresholds) -> Alert:
     )
 
 
+def _rolled_back(queries: Queries, _: Thresholds) -> Alert:
+    lately = replace(queries, window=_LATELY)
+    return Alert(
+        "RolloutRolledBack",
+        f"{lately.increase(ROLLBACKS, (JOB,))} > 0",
+        for_seconds=0,
+        severity="warning",
+        scope=Scope.SERVICE,
+        summary=f"{AS_JOB}: a rollout was rolled back",
+        description=(
+            f"The second model of {AS_JOB} was worse, so all callers get the first one again. "
+            "No caller saw its failures."
+        ),
+        runbook=Runbook(
+            means=(
+                "The second model failed requests that the first one served, was slower, or had a "
+                "worse score. Or its worker was lost."
+            ),
+            look="`safelight rollout status` has the reason, with the figures of that moment.",
+            do=(
+                "Nothing for callers. Mend the second model, compare it by copies "
+                "(`safelight shadow`), then start a new rollout."
+            ),
+        ),
+    )
+
+
+def _worse(queries: Queries, _: Thresholds) -> Alert:
+    lately = replace(queries, window=_LATELY)
+    return Alert(
+        "SecondModelWorse",
+        f"{lately.increase(SHADOW, (JOB,), {COPY: 'worse'})} > 0",
+        for_seconds=0,
+        severity="warning",
+        scope=Scope.SERVICE,
+        summary=f"{AS_JOB}: the second model is worse than the served one",
+        description=(
+            f"Copies of requests of {AS_JOB} showed that its second model is worse. "
+            "Callers did not get it."
+        ),
+        runbook=Runbook(
+            means="A rollout of this model would give callers slower, invalid or worse images.",
+            look="`safelight shadow`: which measure is worse, and for which instruction types.",
+            do="Do not roll it out. Mend it, then restart the service to compare it again.",
+        ),
+    )
+
+
 GOLDEN_ALERTS: tuple[Callable[[Queries, Thresholds], Alert], ...] = (
     _broken,
     _slow,
     _forced,
     _overdue,
+    _rolled_back,
+    _worse,
 )

@@ -54,6 +54,8 @@ LEADS: dict[str, dict[str, str]] = {
         "ModelSlow": "Is the model still right?",
         "ReadinessForced": "Is the model still right?",
         "CanaryOverdue": "How far is the model from its golden output?",
+        "RolloutRolledBack": "What do copies show about the second model?",
+        "SecondModelWorse": "What do copies show about the second model?",
     },
     GPUS: {
         "VramNearlyFull": "Is the GPU's memory full?",

@@ -71,8 +71,62 @@ async def test_a_bad_model_is_rolled_back_and_no_caller_sees_a_failure(
         assert (found["status"], found["percent"]) == ("rolled_back", 0)
         last = found["decisions"][-1]
         assert "in a row" in last["reason"]
-        assert last["figures"]["failures_b"] == 3  # then A serves
+        assert last["figures"]["failures_b"] == 6  # of an owner without a record; then A serves
         await eventually(lambda: service.second.slot.state == "off")
+
+
+async def test_the_record_of_an_owner_makes_a_rollback_faster(tmp_path: Path) -> None:
+    chosen = settings(tmp_path, f"{MODELS}:failing")
+    async with engine(**chosen) as service, client(service) as speaking:
+        for seed in range(20):
+            assert (await edit(speaking, seed=seed)).status_code == 200
+        await begin(service, speaking)
+        for seed in range(4):
+            assert (await edit(speaking, seed=seed)).status_code == 200
+        last = (await state(speaking))["decisions"][-1]
+        assert (last["action"], last["figures"]["failures_b"]) == ("roll_back", 3)
+
+
+async def test_the_owners_records_are_bounded_and_survive_a_restart(tmp_path: Path) -> None:
+    chosen = settings(tmp_path, SAME)
+    async with engine(**chosen) as service, client(service) as speaking:
+        assert (await edit(speaking)).status_code == 200
+        await begin(service, speaking)
+        split = service.second.split
+        for number in range(3000):
+            job = a_job(f"request-{number}", owner=f"owner-{number}")
+            split._cluster(job)
+        assert len(split._clusters) == 1000
+        assert split.rollout is not None
+        record = split.rollout.before
+        assert record.n == 1
+    async with engine(**chosen) as service:
+        assert service.second.split.rollout is not None
+        assert service.second.split.rollout.before == record
+
+
+async def test_the_queue_depth_counts_the_requests_that_wait_for_b(tmp_path: Path) -> None:
+    async with engine(**settings(tmp_path, SAME)) as service, client(service) as speaking:
+        await begin(service, speaking)
+        running = [
+            asyncio.create_task(edit(speaking, "slowly", seed=seed, steps=10)) for seed in range(6)
+        ]
+        await eventually(lambda: service.second.slot.waiting > 0)
+        assert service.engine.waiting == 0
+        page = (await speaking.get("/metrics")).text
+        [depth] = [line for line in page.splitlines() if line.startswith("tests_queue_depth ")]
+        assert float(depth.split()[1]) > 0
+        await asyncio.gather(*running)
+
+
+async def test_a_rollback_is_counted_for_the_alert(tmp_path: Path) -> None:
+    chosen = settings(tmp_path, f"{MODELS}:failing")
+    async with engine(**chosen) as service, client(service) as speaking:
+        await begin(service, speaking)
+        assert "tests_rollbacks_total 0.0" in (await speaking.get("/metrics")).text
+        for seed in range(8):
+            await edit(speaking, seed=seed)
+        assert "tests_rollbacks_total 1.0" in (await speaking.get("/metrics")).text
 
 
 async def test_a_model_that_dies_costs_no_caller_anything(tmp_path: Path) -> None:
@@ -166,7 +220,7 @@ async def test_a_start_that_makes_no_sense_is_refused(
         assert not service.second.split.active
 
 
-@pytest.mark.parametrize("action", ["pause", "promote", "abort"])
+@pytest.mark.parametrize("action", ["pause", "resume", "promote", "abort"])
 async def test_without_a_rollout_there_is_nothing_to_do(action: str, tmp_path: Path) -> None:
     async with engine(**settings(tmp_path, SAME)) as service, client(service) as speaking:
         answer = await speaking.post(f"/v1/rollout/{action}")
@@ -305,7 +359,7 @@ async def test_a_finished_rollout_is_still_rolled_back(tmp_path: Path) -> None:
     async with engine(**chosen) as service, client(service) as speaking:
         await begin(service, speaking)
         assert (await speaking.post("/v1/rollout/promote")).json()["status"] == "done"
-        for seed in range(4):
+        for seed in range(8):
             assert (await edit(speaking, seed=seed)).status_code == 200
         assert (await state(speaking))["status"] == "rolled_back"
 

@@ -37,6 +37,7 @@ from safelight.metrics.catalog import (
     QUALITY_SCORE,
     RATING_REASON,
     READINESS_FORCED,
+    ROLLBACKS,
     ROLLOUT,
     SHADOW,
     SHADOW_DIFFERENCE,
@@ -205,10 +206,11 @@ def _second_model() -> tuple[Panel, ...]:
         panel(
             Shape.STACK,
             "What do copies show about the second model?",
-            "Requests to be copied to it, by the verdict after each. `safelight shadow` shows the "
-            "measures.",
+            "Requests to be copied to it, by the verdict after each, and rollbacks of its rollout. "
+            "`safelight shadow` and `safelight rollout status` show the reasons.",
             PER_SECOND,
             Query(NOW.rate(SHADOW, (COPY,)), by(COPY)),
+            Query(NOW.rate(ROLLBACKS), "rolled back"),
             needs=needs,
         ),
         lines(

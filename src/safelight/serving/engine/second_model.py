@@ -7,6 +7,7 @@ from time import monotonic
 
 from safelight.errors import BadSetting, RolloutConflict
 from safelight.guard.rollout import Plan, Rollout
+from safelight.metrics.catalog import QUEUE_DEPTH
 from safelight.metrics.registry import Meter
 from safelight.models.backend import shown_name
 from safelight.serving.engine.batching import Batching
@@ -44,6 +45,9 @@ class SecondModel:
         state = settings.state_folder / f"rollout-{settings.namespace}.json"
         self.split = Split(engine, self.slot, meter, state)
         self.copies = Copies(settings, engine, self.slot, meter, idle)
+        if self.slot.is_set:
+            depth = meter.child(QUEUE_DEPTH)
+            depth.set_function(lambda: engine.waiting + self.slot.waiting)
         self._task: asyncio.Task[None] | None = None
         self._clock: Callable[[], float] = monotonic
         self._asked_at = -_ASKED_SECONDS

@@ -78,6 +78,11 @@ class Slot:
         return self.state == "ready" and self.pool is not None and self.pool.ready
 
     @property
+    def waiting(self) -> int:
+        """Return how many jobs wait for it."""
+        return 0 if self.engine is None else self.engine.waiting
+
+    @property
     def holds_memory(self) -> bool:
         """Return whether the second model is on the device of the first."""
         return self.shares_device and self.pool is not None

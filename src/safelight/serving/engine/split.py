@@ -4,7 +4,9 @@ A request that the second model fails is run again on the first, so no caller pa
 """
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from time import time
@@ -20,8 +22,10 @@ from safelight.errors import (
     Timeout,
     WorkerLost,
 )
-from safelight.guard.rollout import ENDED, Arm, Decision, Plan, Rollout
-from safelight.metrics.catalog import ROLLOUT
+from safelight.guard.arms import SCORE, Arm
+from safelight.guard.owners import cluster_of
+from safelight.guard.rollout import ENDED, Decision, Plan, Rollout
+from safelight.metrics.catalog import ROLLBACKS, ROLLOUT
 from safelight.metrics.registry import Meter
 from safelight.probes.guard import Guard
 from safelight.serving.engine.slot import Slot
@@ -29,6 +33,8 @@ from safelight.serving.job import Handler, Job, Outcome
 from safelight.telemetry.assessment import Assessment
 
 _DRAIN_SECONDS = 30.0  # until the second model is ended after a rollback
+_REMEMBERED = 10_000  # requests in the owners' records, before they fade
+_AWAITED = 1000  # requests whose score may still come
 log = structlog.get_logger("safelight")
 
 
@@ -52,8 +58,11 @@ class Split:
         self._wall_clock = wall_clock
         self._guard = Guard("rollout", meter.probe_failed)
         self._draining: asyncio.Task[None] | None = None
+        self._before = Arm()  # what the first model did for each owner
+        self._clusters: OrderedDict[str, int | None] = OrderedDict()  # by request id
         if slot.is_set:
             meter.set(ROLLOUT, value=0.0)
+            meter.start_at_zero(ROLLBACKS)
 
     @property
     def active(self) -> bool:
@@ -68,24 +77,24 @@ class Split:
     async def __call__(self, job: Job) -> Outcome:
         """Run a job on the model that its owner gets now."""
         rollout = self.rollout
-        if rollout is None or job.use:
+        if job.use:
             return await self._first(job)
-        if not self.slot.ready or not rollout.serves(job.owner, job.request_id):
+        if rollout is None or not self.slot.ready or not rollout.serves(job.owner, job.request_id):
             return await self._on_first(job, rollout)
         try:
             outcome = await self.slot(job)
         except SafelightError as error:
             return await self._after_failure(job, rollout, error)
-        self._count(rollout, rollout.b, job, ok=True)
+        self._count_second(rollout, job, ok=True)
         return outcome
 
-    async def _on_first(self, job: Job, rollout: Rollout) -> Outcome:
+    async def _on_first(self, job: Job, rollout: Rollout | None) -> Outcome:
         try:
             outcome = await self._first(job)
         except (ModelFailure, WorkerLost, Timeout):
-            self._count(rollout, rollout.a, job, ok=False)
+            self._count_first(rollout, job, ok=False)
             raise
-        self._count(rollout, rollout.a, job, ok=True)
+        self._count_first(rollout, job, ok=True)
         return outcome
 
     async def _after_failure(self, job: Job, rollout: Rollout, error: SafelightError) -> Outcome:
@@ -96,30 +105,58 @@ class Split:
         if job.control.stopped is not None or job.deadline <= asyncio.get_running_loop().time():
             ended = job.control.stopped or Timeout(job.timeout_seconds)
             if isinstance(ended, Timeout):
-                self._count(rollout, rollout.b, job, ok=False)
+                self._count_second(rollout, job, ok=False)
             raise ended from error
         exchange = job.exchange
         exchange.retries += ((error.reason, exchange.timeline.total_seconds),)
         # A job that its worker died of runs alone; one whose worker was told to end need not.
         is_suspect = isinstance(error, WorkerLost) and self.slot.state == "ready"
-        outcome = await self._first(replace(job, alone=job.alone or is_suspect))
+        try:
+            outcome = await self._first(replace(job, alone=job.alone or is_suspect))
+        except (ModelFailure, WorkerLost):
+            rollout.ran_again(job.owner, ok=False)
+            raise
         if not isinstance(error, NotReady):  # it was asked to stop
-            self._count(rollout, rollout.b, job, ok=False)
+            rollout.ran_again(job.owner, ok=True)
+            self._count_second(rollout, job, ok=False)
         return outcome
 
     def assessed(self, assessment: Assessment, *, by_second: bool) -> None:
         """Take the score of an output."""
-        if self.rollout is not None and self.active and assessment.score is not None:
+        if assessment.score is None:
+            return
+        owner = self._clusters.pop(assessment.request_id, None)
+        if not by_second:
+            self._before.learn(SCORE, assessment.score, owner)
+        if self.rollout is not None and self.active:
             arm = self.rollout.b if by_second else self.rollout.a
-            arm.measure("score", assessment.score)
+            arm.measure(SCORE, assessment.score, owner)
 
-    def _count(self, rollout: Rollout, arm: Arm, job: Job, *, ok: bool) -> None:
+    def _count_first(self, rollout: Rollout | None, job: Job, *, ok: bool) -> None:
+        with self._guard:
+            seconds = _seconds_per_unit(job) if ok else None
+            self._before.add(ok=ok, seconds_per_unit=seconds, owner=self._cluster(job))
+            if self._before.n >= _REMEMBERED:
+                self._before.fade()
+            if rollout is not None and rollout is self.rollout and self.active:
+                rollout.add_first(job.owner, ok=ok, seconds_per_unit=seconds)
+
+    def _count_second(self, rollout: Rollout, job: Job, *, ok: bool) -> None:
         if rollout is not self.rollout or not self.active:
             return
         with self._guard:
-            arm.add(ok=ok, seconds_per_unit=_seconds_per_unit(job) if ok else None)
-            if arm is rollout.b:
-                self._act(rollout.decide(self._wall_clock()))
+            self._cluster(job)
+            seconds = _seconds_per_unit(job) if ok else None
+            rollout.add_second(job.owner, ok=ok, seconds_per_unit=seconds)
+            self._act(rollout.decide(self._wall_clock()))
+
+    def _cluster(self, job: Job) -> int | None:
+        """Return the cluster of a job's owner, and keep it for the score, which comes later."""
+        cluster = cluster_of(job.owner)
+        self._clusters[job.request_id] = cluster
+        if len(self._clusters) > _AWAITED:
+            self._clusters.popitem(last=False)
+        return cluster
 
     # ── Operators ────────────────────────────────────────────────────────────────────────────────
 
@@ -141,7 +178,7 @@ class Split:
 
     def start(self, plan: Plan) -> Rollout:
         """Begin a rollout of the second model, as it was checked."""
-        self.rollout = Rollout(plan)
+        self.rollout = Rollout(plan, before=deepcopy(self._before))
         self._act(self.rollout.start(self._wall_clock()))
         return self.rollout
 
@@ -149,6 +186,14 @@ class Split:
         """Stay at the present step. Raises RolloutConflict."""
         rollout = self._present()
         self._act(rollout.pause(self._wall_clock()))
+        return rollout
+
+    def resume(self) -> Rollout:
+        """Decide again about the next step. Raises RolloutConflict."""
+        rollout = self._present()
+        if rollout.status != "paused":
+            raise RolloutConflict("The rollout is not paused.")
+        self._act(rollout.resume(self._wall_clock()))
         return rollout
 
     def promote(self) -> Rollout:
@@ -184,6 +229,8 @@ class Split:
         if decision is None or rollout is None:
             return
         self._meter.set(ROLLOUT, value=rollout.percent / 100)
+        if decision.action == "roll_back":
+            self._meter.add(ROLLBACKS)
         log.info(
             "rollout decided",
             **{

@@ -13,7 +13,7 @@ from safelight.serving.http.answers import json_response
 from safelight.serving.http.front import Front
 from safelight.serving.http.responses import errors_of
 
-ACTIONS = ("start", "pause", "promote", "abort")
+ACTIONS = ("start", "pause", "resume", "promote", "abort")
 _LIMIT_BYTES = 4096
 _LEAST = 100_000
 _FAILURES = (Unauthorized, Forbidden, RolloutConflict)
@@ -62,7 +62,7 @@ def add_second_model(api: FastAPI, front: Front, second: SecondModel) -> None:
     @api.post(
         "/v1/rollout/{action}",
         tags=["operate"],
-        summary="Start, pause, promote or abort the rollout of the second model.",
+        summary="Start, pause, resume, promote or abort the rollout of the second model.",
         openapi_extra={"requestBody": {"required": False, "content": shape}},
         responses=errors_of(*_FAILURES, InvalidParameter),
     )
@@ -87,6 +87,8 @@ def _acted(second: SecondModel, action: str, body: bytes) -> Rollout:
             return second.start_rollout(_plan(body))
         case "pause":
             return second.split.pause()
+        case "resume":
+            return second.split.resume()
         case "promote":
             return second.split.promote()
     return second.split.abort()
