@@ -51,9 +51,9 @@ def up(
     node_exporter_port: Annotated[int | None, setting_option("node_exporter_port")] = None,
     grafana_port: Annotated[int | None, setting_option("grafana_port")] = None,
     console_port: Annotated[int | None, setting_option("console_port")] = None,
-    with_console: Annotated[
-        bool, typer.Option("--console/--no-console", help="Start the console.")
-    ] = True,
+    no_console: Annotated[
+        bool, typer.Option("--no-console", help="Do not start the console.")
+    ] = False,
     namespace: Annotated[str | None, setting_option("namespace")] = None,
     devices: Annotated[str | None, setting_option("devices")] = None,
     precision: Annotated[str | None, setting_option("precision")] = None,
@@ -98,7 +98,7 @@ def up(
     )
     out, stop = console(), _stop_on_signals()
     stack = Stack(
-        plan(settings, models or (), with_console=with_console),
+        plan(settings, models or (), with_console=not no_console),
         settings,
         lambda text: out.print(text, style="dim"),
         stop.wait,

@@ -23,6 +23,7 @@ from tests.serving.http.test_advice import BUSY, CALM, png
 from tests.serving.http.test_responses import described, held
 from tests.serving.running import PAINTER, client, edit, engine, eventually
 from tests.serving.test_bad_input import CASES, Bad
+from tests.stack import waiting
 
 pytestmark = pytest.mark.anyio
 PATH = "/api/edit/check"
@@ -132,9 +133,14 @@ def test_a_bad_request_gets_the_error_that_the_edit_gets(service: RealService, b
         problem.pop("request_id", None)
         return answer.status_code, problem
 
-    before = service.value("instructpix2pix_request_total")
+    def counted() -> float:
+        return service.value("instructpix2pix_request_total")
+
+    before = counted()
     assert ask(PATH) == ask("/api/edit")
-    assert service.value("instructpix2pix_request_total") == before + 1, "the edit only"
+    # A request is counted after its response was sent.
+    waiting.eventually(lambda: counted() > before, within=10, what="the edit is counted")
+    assert counted() == before + 1, "the edit only"
 
 
 def test_an_edit_with_the_same_image_still_works_after_checks(service: RealService) -> None:
