@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections import defaultdict
+from contextlib import suppress
 from time import time
 from typing import Any
 
@@ -74,6 +75,15 @@ def send_unusual_edit(url: str) -> None:
     assert response.status_code == 200, response.text
 
 
+def send_edits_of_one_type(url: str) -> None:
+    """Send as many edits of a type as the radar needs, however few a slow machine made before."""
+    form = {"instruction": "make him old", "steps": "4"}
+    for seed in range(10):
+        files, fields = {"image": photo(64, 64)}, {**form, "seed": str(seed)}
+        response = HTTP.post(f"{url}/api/edit", data=fields, files=files, timeout=60)
+        assert response.status_code == 200, response.text
+
+
 @pytest.fixture(scope="module")
 def busy(real: Real) -> Real:
     urls = [real.stack.plan.find(name).url for name in real.stack.plan.services]
@@ -83,6 +93,7 @@ def busy(real: Real) -> Real:
     for url in urls:
         send_bad_requests(url)
     send_unusual_edit(real.service)
+    send_edits_of_one_type(real.service)
     return real
 
 
@@ -111,12 +122,12 @@ def test_every_panel_shows_data_or_names_what_it_needs(board: Board, busy: Real)
 
     def all_shown() -> bool:
         empty.difference_update(t for t in list(empty) if samples(busy, board, panels[t]))
-        return all(panels[title].needs for title in empty)
+        return all(title in WITHOUT or is_absent(panels[title]) for title in empty)
 
-    try:
-        eventually(all_shown, within=30, what="data")
-    except AssertionError:
-        pytest.fail(f"no data: {sorted(t for t in empty if not panels[t].needs)}")
+    with suppress(AssertionError):  # what is missing is named below
+        eventually(all_shown, within=60, what="data")
+    missing = sorted(title for title in empty if not panels[title].needs)
+    assert not missing, "no data"
     left = empty - WITHOUT
     unexplained = {title: panels[title].needs for title in left if not is_absent(panels[title])}
     assert not unexplained, "this demo has what these panels need"
