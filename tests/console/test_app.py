@@ -66,6 +66,7 @@ def test_a_panel_shows_what_prometheus_says(address: str, past: Prometheus) -> N
         ({"board": "none", "panel": 0}, 404, "dashboard"),
         ({"board": "safelight-live", "panel": 999}, 404, "panel"),
         ({"board": "safelight-live", "panel": "x"}, 404, "panel"),
+        ({"board": "safelight-live", "panel": -1}, 404, "panel"),
         ({"board": "safelight-live", "panel": 0, "seconds": "x"}, 422, "seconds since 1970"),
         ({"board": "safelight-live", "panel": 0, "seconds": 1}, 422, "400 days"),
         ({"board": "safelight-live", "panel": 0, "seconds": "nan"}, 422, "400 days"),

@@ -47,6 +47,17 @@ async def test_nothing_is_read_when_nobody_looks() -> None:
     assert broadcast.viewers == 0
 
 
+async def test_a_viewer_after_a_pause_never_sees_the_reading_from_before_it() -> None:
+    broadcast = counted()
+    viewer = broadcast.listen()
+    await anext(viewer)
+    await viewer.aclose()  # type: ignore[attr-defined]
+    assert broadcast._task is not None
+    await asyncio.wait_for(broadcast._task, 5)
+    before = broadcast.readings
+    assert await asyncio.wait_for(anext(broadcast.listen()), 5) == str(before + 1).encode()
+
+
 async def test_too_many_viewers_hear_so() -> None:
     broadcast = counted()
     broadcast.viewers = 100

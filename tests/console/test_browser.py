@@ -92,7 +92,10 @@ def test_a_type_that_fails_is_red_and_one_that_succeeds_is_green(page: Page) -> 
     panel = page.locator(".panel.grid")
     panel.scroll_into_view_if_needed()
     expect(panel.locator("canvas").first).to_be_visible(timeout=SLOW)
-    page.wait_for_timeout(200)  # the canvas is painted in the next frame
+    page.wait_for_function(
+        """() => [...document.querySelectorAll(".panel.grid canvas")].some((each) =>
+          each.getContext("2d").getImageData(0, 0, each.width, each.height).data.some(Boolean))"""
+    )
     red, green, _ = colour_of_cell(page, "change_background")
     assert red > green
     red, green, _ = colour_of_cell(page, "make_him_old")

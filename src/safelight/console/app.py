@@ -81,10 +81,11 @@ class Console:
     async def panel(self, request: Request) -> Response:
         """Send the series of one panel of a dashboard."""
         board = self._board(request.query_params.get("board", ""))
-        try:
-            panel = board.panels[int(request.query_params.get("panel", ""))]
-        except (ValueError, IndexError):
-            raise UnknownRequest("panel") from None
+        panel = dict(zip(map(str, range(len(board.panels))), board.panels, strict=True)).get(
+            request.query_params.get("panel", "")
+        )
+        if panel is None:
+            raise UnknownRequest("panel")
         span = Span.of(*await self._range(request))
         filled = chosen(board, request.query_params, span)
         instant = is_instant(panel)

@@ -31,9 +31,11 @@ class Broadcast:
     async def listen(self) -> AsyncIterator[bytes]:
         """Yield each reading from now on."""
         self.viewers += 1
+        seen = self.readings
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._run(), name="safelight-broadcast")
-        seen = self.readings - 1 if self._latest else 0  # begin with what the others see
+        elif self._latest:
+            seen -= 1  # begin with what the others see; what nobody looked at is too old
         try:
             while True:
                 async with self._changed:

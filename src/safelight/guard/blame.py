@@ -1,8 +1,8 @@
 """How surely failures are the fault of model B and not of its owners' inputs. Arithmetic only.
 
 Each request of B has an expected failure rate: what its owner's own record says, of either model.
-The evidence is the likelihood of a bad model, relative to that (Wald's sequential test, begun anew
-whenever the evidence is gone: Page 1954).
+The evidence is the likelihood of a bad model, relative to that (Wald's sequential test; it starts
+again when the evidence falls to zero: Page 1954).
 """
 
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ from math import exp, lgamma, log
 from safelight.guard.sequential import Moments
 
 _HARD_RATE, _HARD_FAILURES = 0.1, 2  # of an owner with hard inputs
-_UNKNOWN = 10  # owners one of whom is hard: how likely it is before any owner is known
+_UNKNOWN = 10  # before any owner is known, one in so many is assumed to have hard inputs
 _HIGHEST = 0.5  # an input that B fails and A does not, both times by chance: at most half
 _BAD_RATES = (0.3, 0.95)  # of failures of a bad model: some, and nearly all
 _PROOF = log(2000)  # times as likely

@@ -77,6 +77,7 @@ def test_the_packages_are_those_that_debian_was_seen_to_have() -> None:
         "chromium",
         "npm",
         "valgrind",
+        "wrk",
         "postgresql",
         "nginx",
         "haproxy",
