@@ -3,28 +3,58 @@
 from pathlib import Path
 from typing import Annotated
 
+import typer
+
 from safelight.cli.diagnose import URL, PrometheusUrl
 from safelight.cli.options import parse_address, setting_option
+
+Services = Annotated[
+    list[str] | None,
+    typer.Option("--service", help="Address of a service; may be given again.", metavar="URL"),
+]
+Alertmanager = Annotated[
+    str | None,
+    typer.Option(help="Address of Alertmanager. [default: 127.0.0.1, its port]", metavar="URL"),
+]
 
 
 def console(
     prometheus: PrometheusUrl = URL,
+    service: Services = None,
+    alertmanager: Alertmanager = None,
     host: Annotated[str | None, setting_option("host")] = None,
     port: Annotated[int | None, setting_option("console_port", "--port")] = None,
     monitoring: Annotated[Path | None, setting_option("monitoring")] = None,
+    records_url: Annotated[str | None, setting_option("records_url")] = None,
+    state_folder: Annotated[Path | None, setting_option("state_folder")] = None,
 ) -> None:
-    """Show services, alerts and dashboards in the browser, without Grafana.
+    """Show services, alerts, requests and dashboards in the browser, without Grafana.
 
-    It reads from Prometheus only, and works without a network. Press Ctrl-C to stop.
+    It works without a network, and with what there is: Prometheus, Alertmanager, services, or
+    the records. On an address of other machines, people log in with the API keys of
+    SAFELIGHT_API_KEYS_FILE. Press Ctrl-C to stop.
 
     Examples:
 
         safelight console
 
-        safelight console --prometheus http://10.0.0.7:9090 --port 8080
+        safelight console --prometheus http://10.0.0.7:9090 --service http://10.0.0.8:8000
     """
-    from safelight.console.server import serve
+    from safelight.console.server import Sources, serve
     from safelight.settings import load
 
-    settings = load(host=host, console_port=port, monitoring=monitoring)
-    serve(settings, parse_address(prometheus))
+    settings = load(
+        host=host,
+        console_port=port,
+        monitoring=monitoring,
+        records_url=records_url,
+        state_folder=state_folder,
+    )
+    own_alertmanager = f"http://127.0.0.1:{settings.alertmanager_port}"
+    own_service = f"http://127.0.0.1:{settings.port}"
+    sources = Sources(
+        parse_address(prometheus),
+        parse_address(alertmanager or own_alertmanager),
+        tuple(map(parse_address, service or (own_service,))),
+    )
+    serve(settings, sources)

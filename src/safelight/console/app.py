@@ -1,10 +1,10 @@
-"""The console's web application: pages, their data, and one stream of live data.
+"""The console's web application: pages, what dashboards and Now show, and one live stream.
 
-It only reads. No request of it goes anywhere but to Prometheus, and no page needs another host.
+No page needs another host: the console asks Prometheus, the services and the records for it.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -17,24 +17,27 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from safelight.console.answering import answer
 from safelight.console.answers import Answers
 from safelight.console.broadcast import Broadcast
 from safelight.console.choices import Span, chosen
 from safelight.console.overview import Limits, Reader
 from safelight.console.pages import PAGES
 from safelight.console.panels import board_spec, curves, is_instant
+from safelight.console.sessions import Guarded, Sessions, session_of
 from safelight.dashboards.board import Board
 from safelight.dashboards.catalog import boards
 from safelight.diagnosis.evidence import Service, services
 from safelight.diagnosis.prometheus import Prometheus, Series
-from safelight.errors import InvalidParameter, MonitoringFailed, SafelightError, UnknownRequest
+from safelight.errors import InvalidParameter, SafelightError, UnknownRequest, Unusable
 from safelight.rules.uids import LIVE
 
 STATIC = Path(__file__).parent / "static"
 _EVERY_SECONDS = 5.0
+_BAD_GATEWAY = 502  # what the console needs does not answer
 _HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
-    "img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+    "img-src 'self' data: blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'",
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
@@ -44,10 +47,16 @@ _HEADERS = {
 
 
 class Console:
-    """What the routes need. `limits` returns the alerts' limits of a namespace."""
+    """Now and Dashboards: what Prometheus knows.
 
-    def __init__(self, prometheus: Prometheus, limits: Limits, namespace: str) -> None:
+    `limits` returns the alerts' limits of a namespace; `served` has the services' addresses.
+    """
+
+    def __init__(
+        self, prometheus: Prometheus, limits: Limits, namespace: str, served: Sequence[str] = ()
+    ) -> None:
         self._prometheus = prometheus
+        self._served = tuple(served)
         self._boards = {board.uid: board for board in boards(limits(namespace))}
         self._series: Answers[list[Series]] = Answers()
         self._services: Answers[list[Service]] = Answers()
@@ -57,14 +66,32 @@ class Console:
     async def _overview(self) -> bytes:
         return orjson.dumps(await asyncio.to_thread(self._reader.read))
 
-    async def start(self, _: Request) -> Response:
-        """Send what every page needs: the pages, the dashboards and the version."""
-        specs = [board_spec(board) for board in self._boards.values()]
-        return _json({"pages": PAGES, "boards": specs, "version": version("safelight")})
+    def routes(self) -> list[Route]:
+        """Return the routes of the data."""
+        return [
+            Route("/data/start", self.start),
+            Route("/data/services", self.services),
+            Route("/data/instances", self.instances),
+            Route("/data/panel", self.panel),
+            Route("/data/live", self.stream),
+        ]
+
+    async def start(self, request: Request) -> Response:
+        """Send what every page needs: pages, dashboards, services, who looks, the version."""
+        session = session_of(request)
+        return answer(
+            {
+                "pages": PAGES,
+                "boards": [board_spec(board) for board in self._boards.values()],
+                "services": self._served,
+                "viewer": {"name": session.name, "scopes": sorted(session.scopes)},
+                "version": version("safelight"),
+            }
+        )
 
     async def services(self, _: Request) -> Response:
         """Send the services that Prometheus knows."""
-        return _json(await self._services.of("services", self._known))
+        return answer(await self._services.of("services", self._known))
 
     def _known(self) -> list[Service]:
         return services(self._prometheus, self._prometheus.now())
@@ -76,7 +103,7 @@ class Console:
         job = chosen(board, request.query_params, span).job
         query = f'group by (instance) (up{{job=~"{job}"}})'
         found = await self._ask(query, span, instant=True)
-        return _json(sorted(series.labels.get("instance", "") for series in found))
+        return answer(sorted(series.labels.get("instance", "") for series in found))
 
     async def panel(self, request: Request) -> Response:
         """Send the series of one panel of a dashboard."""
@@ -94,7 +121,7 @@ class Console:
             for query in panel.queries
         ]
         found, left_out = curves(panel, results)
-        return _json(
+        return answer(
             {
                 "curves": found,
                 "left_out": left_out,
@@ -150,25 +177,22 @@ class Console:
         return await self._series.of((query, span, instant), ask)
 
 
-def application(console: Console) -> ASGIApp:
-    """Return the application, with its security headers."""
+def application(routes: Sequence[Route], sessions: Sessions) -> ASGIApp:
+    """Return the application with the routes of its parts, login and security headers."""
     shells = [Route(page.path, _shell) for page in PAGES if page.path != "/dashboards"]
     app = Starlette(
         routes=[
             *shells,
             Route("/dashboards", _first_dashboard),
             Route("/dashboards/{uid}", _shell),
-            Route("/data/start", console.start),
-            Route("/data/services", console.services),
-            Route("/data/instances", console.instances),
-            Route("/data/panel", console.panel),
-            Route("/data/live", console.stream),
+            *sessions.routes(),
+            *routes,
             Route("/healthz", _healthy),
             Mount("/static", StaticFiles(directory=STATIC)),
         ],
         exception_handlers={SafelightError: _failed},
     )
-    return _Secured(app)
+    return _Secured(Guarded(app, sessions))
 
 
 async def _shell(_: Request) -> Response:
@@ -184,14 +208,9 @@ async def _healthy(_: Request) -> Response:
 
 
 async def _failed(_: Request, error: Exception) -> Response:
-    status = 502 if isinstance(error, MonitoringFailed) else getattr(error, "status", 500)
-    reason = getattr(error, "reason", "monitoring_failed")
-    return _json({"reason": reason, "detail": str(error)}, status)
-
-
-def _json(content: object, status: int = 200) -> Response:
-    body = orjson.dumps(content)
-    return Response(body, status, {"cache-control": "no-store"}, "application/json")
+    assert isinstance(error, SafelightError)
+    status = _BAD_GATEWAY if isinstance(error, Unusable) else error.status
+    return answer({"reason": error.reason, "detail": str(error)}, status)
 
 
 class _Secured:

@@ -12,4 +12,8 @@ class Page:
     title: str
 
 
-PAGES = (Page("now", "/", "Now"), Page("dashboards", "/dashboards", "Dashboards"))
+PAGES = (
+    Page("now", "/", "Now"),
+    Page("alerts", "/alerts", "Alerts"),
+    Page("dashboards", "/dashboards", "Dashboards"),
+)

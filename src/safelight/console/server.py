@@ -2,38 +2,58 @@
 
 import socket
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import uvicorn
 
+from safelight.console.alertmanager import Alertmanager
+from safelight.console.firing import Alerts
 from safelight.console.app import Console, application
+from safelight.console.gateway import Gateway
+from safelight.console.sessions import Sessions
 from safelight.diagnosis.prometheus import Prometheus
 from safelight.errors import BadSetting
 from safelight.origins import Origins, is_local
 from safelight.rules.thresholds import Thresholds
+from safelight.serving.http.access import has_keys
+from safelight.serving.http.key_file import KeyFile
+from safelight.serving.http.keys import Key, Keys, read
 from safelight.settings import Settings
-from safelight.stack.monitoring import read
+from safelight.stack import monitoring
+from safelight.tls import Certificate
 
 _QUERY_SECONDS = 10.0
 _GRACE_SECONDS = 1  # open pages have a stream that never ends
 
 
-def serve(settings: Settings, prometheus_url: str) -> None:
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Addresses of what the console shows: Prometheus, Alertmanager, and services."""
+
+    prometheus: str
+    alertmanager: str
+    services: Sequence[str] = ()
+
+
+def serve(settings: Settings, sources: Sources) -> None:
     """Serve the console. Raises BadSetting if it must not or cannot listen at its address."""
-    if not is_local(settings.host):
-        raise BadSetting(
-            f"The console has no login yet, so it listens on this machine only, not on "
-            f"{settings.host}. Leave out --host, and forward the port: "
-            f"ssh -L {settings.console_port}:127.0.0.1:{settings.console_port} HOST"
-        )
-    monitoring = read(settings.monitoring, secrets_here=False)
+    _check_exposure(settings)
+    certificate = Certificate.of(settings)
+    limits = monitoring.read(settings.monitoring, secrets_here=False)
 
-    def limits(namespace: str) -> Thresholds:
-        return monitoring.limits(namespace)[namespace]
+    def limits_of(namespace: str) -> Thresholds:
+        return limits.limits(namespace)[namespace]
 
-    with Prometheus(prometheus_url, timeout_seconds=_QUERY_SECONDS) as client:
-        app = Origins.of(application(Console(client, limits, settings.namespace)), settings)
+    with Prometheus(sources.prometheus, timeout_seconds=_QUERY_SECONDS) as client:
+        gateway = Gateway(sources.services, settings.body_limit_bytes)
+        own = Console(client, limits_of, settings.namespace, gateway.urls)
+        alerts = Alerts(client, Alertmanager(sources.alertmanager), settings.namespace)
+        routes = [*own.routes(), *alerts.routes(), *gateway.routes()]
+        app = Origins.of(application(routes, Sessions(_keys(settings))), settings)
         listener = _listen(settings)
-        print(f"console: http://{settings.host}:{settings.console_port}", file=sys.stderr)  # noqa: T201
+        scheme = "http" if certificate is None else "https"
+        print(f"console: {scheme}://{settings.host}:{settings.console_port}", file=sys.stderr)  # noqa: T201
         config = uvicorn.Config(
             app,
             log_level="warning",
@@ -42,6 +62,29 @@ def serve(settings: Settings, prometheus_url: str) -> None:
             timeout_graceful_shutdown=_GRACE_SECONDS,
         )
         uvicorn.Server(config).run(sockets=[listener])
+
+
+def _check_exposure(settings: Settings) -> None:
+    if is_local(settings.host) or has_keys(settings):
+        return
+    raise BadSetting(
+        f"Without API keys the console listens on this machine only, not on {settings.host}. Set "
+        "SAFELIGHT_API_KEYS_FILE, so that people log in with their keys; or leave out --host, and "
+        f"forward the port: ssh -L {settings.console_port}:127.0.0.1:{settings.console_port} HOST"
+    )
+
+
+def _keys(settings: Settings) -> Keys | None:
+    """Return the keys that people log in with, or None if callers need none."""
+    if not has_keys(settings):
+        return None
+    fixed = read(settings.api_keys)
+    file = KeyFile(settings.api_keys_file, lambda: None) if settings.api_keys_file else None
+
+    def valid() -> tuple[Key, ...]:
+        return fixed + (file.valid() if file is not None else ())
+
+    return Keys(valid)
 
 
 def _listen(settings: Settings) -> socket.socket:

@@ -91,7 +91,8 @@ def plan(settings: Settings, models: Sequence[str] = (), *, with_console: bool =
     limits = monitoring.limits(first)[first]
     grafana = grafana_plan(settings, state, prometheus, limits, first, monitoring.language)
     programs += [grafana.program] if grafana else []
-    programs += [console_program(settings, prometheus)] if with_console else []
+    urls = {program.name: program.url for program in programs}
+    programs += [console_program(settings, urls, served)] if with_console else []
     refuse_shared_ports(programs)
     files = _files(state, served, programs, monitoring)
     return Plan(tuple(programs), {**files, **(grafana.files if grafana else {})}, state, served)

@@ -2,7 +2,7 @@
 
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePath
 
 from safelight.errors import BadSetting
@@ -147,13 +147,22 @@ def metrics_key(served: Mapping[str, Settings]) -> Path | None:
     return None
 
 
-def console_program(settings: Settings, prometheus: str) -> Program:
-    """Return the console. It has no login yet, so only this machine reaches it."""
+def console_program(settings: Settings, urls: Mapping[str, str], names: Iterable[str]) -> Program:
+    """Return the console for the services with these names. `urls` has each program's address.
+
+    Only this machine reaches it.
+    """
     port, host = settings.console_port, "127.0.0.1"
-    own = ("--host", host, "--port", str(port), "--prometheus", prometheus)
-    configured = ("--monitoring", str(settings.monitoring)) if settings.monitoring else ()
-    command = (sys.executable, "-m", "safelight", "console", *own, *configured)
-    return Program(CONSOLE, command, host, port, "/healthz", "everything, in the browser")
+    served = [urls[name] for name in names]
+    flags = {f"--{name}": urls[name] for name in ("prometheus", "alertmanager")}
+    own = [part for pair in flags.items() for part in pair]
+    own += ["--host", host, "--port", str(port)]
+    own += [part for url in served for part in ("--service", url)]
+    own += ["--monitoring", str(settings.monitoring)] if settings.monitoring else []
+    command = (sys.executable, "-m", "safelight", "console", *own)
+    records = {environment_name("records_url"): records_url(settings)}
+    shows = "everything, in the browser"
+    return Program(CONSOLE, command, host, port, "/healthz", shows, records)
 
 
 def alert_relay_program(settings: Settings, token_file: Path, prometheus: str) -> Program:

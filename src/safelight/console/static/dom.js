@@ -12,19 +12,42 @@ export function element(name, attributes = {}, ...children) {
   return made;
 }
 
-/** Fetch JSON from the console. Throws an Error with the server's words. */
-export async function fetchJson(path, parameters = {}, signal = undefined) {
-  const query = new URLSearchParams(Object.entries(parameters).filter(([, value]) => value !== "" && value !== undefined));
+let logIn = null;
+
+/** Say how a viewer logs in when the console asks for it: a function that waits until it is done. */
+export function onLogin(ask) {
+  logIn = ask;
+}
+
+/** Ask the console or, by it, a service. Throws an Error with the server's words; `reason` and `status` have more. */
+export async function ask(path, { query = {}, ...options } = {}) {
+  const known = Object.entries(query).filter(([, value]) => value !== "" && value !== undefined && value !== null);
+  const address = known.length ? `${path}?${new URLSearchParams(known)}` : path;
   let answer;
   try {
-    answer = await fetch(`${path}?${query}`, { signal });
+    answer = await fetch(address, options);
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new Error("The console does not answer. Is it still running?");
   }
+  if (answer.ok) return answer;
   const content = await answer.json().catch(() => ({}));
-  if (!answer.ok) throw new Error(content.detail ?? `The console answered ${answer.status}.`);
-  return content;
+  if (answer.status === 401 && logIn && path !== "/data/session") {
+    await logIn(); // what was typed on the page stays
+    return ask(path, { query, ...options });
+  }
+  throw Object.assign(new Error(content.detail ?? `The console answered ${answer.status}.`), { status: answer.status, reason: content.reason, content });
+}
+
+/** Fetch JSON from the console. Throws an Error with the server's words. */
+export async function fetchJson(path, query = {}, signal = undefined) {
+  return (await ask(path, { query, signal })).json();
+}
+
+/** Send JSON to the console and return its answer. Throws an Error with the server's words. */
+export async function sendJson(path, content, method = "POST") {
+  const answer = await ask(path, { method, body: JSON.stringify(content), headers: { "content-type": "application/json" } });
+  return answer.json();
 }
 
 /** Return the value of a colour or size of the style sheet. */

@@ -1,6 +1,7 @@
 // Start the console: the navigation, the theme, and one page at a time.
 
-import { element, fetchJson } from "./dom.js";
+import { element, fetchJson, onLogin } from "./dom.js";
+import { logIn, logOut } from "./login.js";
 
 const page = document.getElementById("page");
 let leave = () => {};
@@ -42,6 +43,14 @@ function navigation(start) {
       : element("a", { href: each.path, class: "first" }, each.title));
   document.getElementById("nav").replaceChildren(...items);
   document.getElementById("version").textContent = start.version;
+  document.getElementById("viewer").replaceChildren(...viewer(start.viewer));
+}
+
+/** Say who looks, and what they may do. */
+function viewer({ name, scopes }) {
+  if (!name) return [element("span", { title: "The console has no API keys. Only this machine reaches it." }, "No login: everyone on this machine may act")];
+  const role = scopes.includes("operate") ? "operator" : "viewer";
+  return [element("span", {}, `${name}, ${role}`), element("button", { type: "button", class: "quiet", onclick: logOut }, "Log out")];
 }
 
 function themes() {
@@ -63,6 +72,7 @@ function themes() {
 
 async function begin() {
   themes();
+  onLogin(logIn);
   let start;
   try {
     start = await fetchJson("/data/start");

@@ -1,0 +1,40 @@
+"""Read and answer requests of the console's own routes."""
+
+from typing import TypeVar
+
+import orjson
+from pydantic import BaseModel, ValidationError
+from starlette.requests import Request
+from starlette.responses import Response
+
+from safelight.errors import BodyTooLarge, InvalidParameter
+
+_MOST_BYTES = 64 * 1024
+Content = TypeVar("Content", bound=BaseModel)
+
+
+def answer(content: object, status: int = 200) -> Response:
+    """Return JSON that no cache keeps."""
+    return Response(
+        orjson.dumps(content), status, {"cache-control": "no-store"}, "application/json"
+    )
+
+
+async def read_body(request: Request, limit_bytes: int = _MOST_BYTES) -> bytes:
+    """Return a body. Raises BodyTooLarge."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > limit_bytes:
+            raise BodyTooLarge(limit_bytes)
+    return bytes(body)
+
+
+async def read_json(request: Request, model: type[Content]) -> Content:
+    """Return JSON as a checked model. Raises BodyTooLarge, InvalidParameter."""
+    try:
+        return model.model_validate_json(await read_body(request))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise InvalidParameter(f"{where}: {first['msg']}." if where else first["msg"]) from None

@@ -1,0 +1,126 @@
+"""Forwards what pages ask of the services: their routes and no others, with the viewer's key."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from urllib.parse import quote
+
+import httpx
+from starlette.background import BackgroundTask
+from starlette.datastructures import Headers
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+
+from safelight.console.answering import read_body
+from safelight.console.sessions import session_of
+from safelight.errors import Forbidden, Overloaded, ServiceFailed, UnknownRequest
+from safelight.serving.http.scopes import ACCEPTED
+from safelight.settings import PAGES
+
+_PREFIX = "/service/{number:int}"
+# Pages are for people, and metrics for Prometheus.
+_OWN_PAGES = {f"GET {PAGES[name]}" for name in ("docs", "metrics")}
+ROUTES = (*(route for route in ACCEPTED if route not in _OWN_PAGES), "GET /v1/images/{name}")
+_SENT = ("accept", "content-type", "idempotency-key", "x-request-id")
+_RECEIVED = ("content-type", "content-disposition", "retry-after")
+_TIMEOUT = httpx.Timeout(60.0, connect=3.0, read=None, pool=3.0)  # the service ends what is slow
+_AT_ONCE, _RETRY_SECONDS = 16, 5.0
+_UNAUTHORIZED, _LEFT = 401, 499
+
+
+class Gateway:
+    """The way from pages to services. Belongs to one event loop.
+
+    `body_limit` is in bytes. At most 16 requests wait for an answer; one more gets Overloaded.
+    """
+
+    def __init__(self, urls: Sequence[str], body_limit: int) -> None:
+        self.urls = tuple(urls)
+        self._body_limit = body_limit
+        self._client = httpx.AsyncClient(timeout=_TIMEOUT, follow_redirects=False, trust_env=False)
+        self._running = 0
+
+    def routes(self) -> list[Route]:
+        """Return a route for each route of a service that pages may use."""
+        pairs = (route.split(" ") for route in ROUTES)
+        return [Route(f"{_PREFIX}{path}", self._forward, methods=[name]) for name, path in pairs]
+
+    async def _forward(self, request: Request) -> Response:
+        template = request.scope["route"].path.removeprefix(_PREFIX)
+        session = session_of(request)
+        needed = ACCEPTED.get(f"{request.method} {template}")
+        if needed and not session.scopes.intersection(needed):
+            raise Forbidden(session.name, needed)
+        if self._running >= _AT_ONCE:
+            raise Overloaded("The console forwards too many requests. Wait.", _RETRY_SECONDS)
+        self._running += 1
+        try:
+            asked = self._client.build_request(
+                request.method,
+                self._address(request.path_params, template),
+                params=httpx.QueryParams(request.url.query),
+                headers=_chosen(request.headers, _SENT) | session.authorization(),
+                content=await read_body(request, self._body_limit),
+            )
+            answer = await self._answer(request, asked)
+        finally:
+            self._running -= 1
+        return _response(answer) if answer is not None else Response(status_code=_LEFT)
+
+    def _address(self, values: Mapping[str, object], template: str) -> str:
+        names = {name: str(value) for name, value in values.items()}
+        number = int(names.pop("number"))
+        if number >= len(self.urls) or {".", ".."}.intersection(names.values()):
+            raise UnknownRequest("service")
+        path = template.format(**{name: quote(value, safe="") for name, value in names.items()})
+        return f"{self.urls[number]}{path}"
+
+    async def _answer(self, request: Request, asked: httpx.Request) -> httpx.Response | None:
+        """Return the head of the answer, or None if the viewer left before it came."""
+        sending = asyncio.create_task(self._client.send(asked, stream=True))
+        leaving = asyncio.create_task(_left(request))
+        try:
+            await asyncio.wait((sending, leaving), return_when=asyncio.FIRST_COMPLETED)
+            if not sending.done():
+                return None
+            answer = await sending
+        except httpx.TransportError:
+            raise ServiceFailed(f"{_origin(asked)} does not answer. Is it running?") from None
+        finally:
+            leaving.cancel()
+            sending.cancel()
+        if answer.status_code == _UNAUTHORIZED:
+            await answer.aclose()
+            raise ServiceFailed(
+                f"{_origin(asked)} wants an API key. Start the console with the same "
+                "SAFELIGHT_API_KEYS_FILE as the service, so that people log in with their keys."
+            )
+        return answer
+
+
+async def _left(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _response(answer: httpx.Response) -> Response:
+    own = {name: value for name, value in answer.headers.items() if name.startswith("x-")}
+    headers = _chosen(answer.headers, _RECEIVED) | own | {"cache-control": "no-store"}
+    close = BackgroundTask(answer.aclose)
+    return StreamingResponse(_content(answer), answer.status_code, headers, background=close)
+
+
+async def _content(answer: httpx.Response) -> AsyncIterator[bytes]:
+    try:
+        async for chunk in answer.aiter_bytes():
+            yield chunk
+    finally:  # a viewer may leave before the end
+        await answer.aclose()
+
+
+def _chosen(headers: Headers | httpx.Headers, names: Sequence[str]) -> dict[str, str]:
+    return {name: headers[name] for name in names if name in headers}
+
+
+def _origin(asked: httpx.Request) -> str:
+    return f"The service at {asked.url.scheme}://{asked.url.netloc.decode()}"
