@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import uvicorn
 
 from safelight.console.alertmanager import Alertmanager
-from safelight.console.firing import Alerts
 from safelight.console.app import Console, application
+from safelight.console.firing import Alerts
 from safelight.console.gateway import Gateway
 from safelight.console.sessions import Sessions
 from safelight.diagnosis.prometheus import Prometheus
