@@ -25,11 +25,7 @@ from safelight.models.demo.painter import paint
 from safelight.models.demo.portrait import draw
 from safelight.models.load import load_backend
 
-_ROUNDS, _EDITS, _CALLERS = (
-    3 if SHORT else 24,
-    20,
-    4,
-)  # one of twenty edits gets every quality check
+_ROUNDS, _EDITS, _CALLERS = 2 if SHORT else 24, 20, 4
 _DEFERRED_SECONDS = 1.5  # enough for deferred work, which counts too
 _DRAWS, _SEED = 2000, 20261122
 _MODEL = "demo-edit"
@@ -48,9 +44,9 @@ _KINDS: dict[str, tuple[str, Mapping[str, str]]] = {
 
 def unmeasured(order: ModelOrder) -> Backend:
     """Load the model into a worker that computes no entropy, which has no setting."""
-    from safelight.serving.worker import worker
+    from safelight.serving.worker import intake
 
-    worker.background_entropy = lambda _image: 0.0
+    intake.background_entropy = lambda _image: 0.0
     return load_backend(replace(order, model=_MODEL))
 
 

@@ -35,12 +35,13 @@ class Part:
 
 _GUARD = (
     "python -m benchmarks.guard.comparing && python -m benchmarks.guard.canary && "
-    "python -m pytest -q tests/stories/test_wrong_model.py tests/stories/test_compared.py"
+    "python -m pytest -q -n 2 --dist loadfile tests/stories/test_wrong_model.py "
+    "tests/stories/test_compared.py"
 )
 # To add a check, add a row. The budgets may add up to 40 minutes.
 PARTS = (
-    Part("wheels in clean environments", "python -m scripts.wheels", 6),
-    Part("boards", "python -m pytest -q tests/grafana tests/stack/test_whole_boards.py", 3),
+    Part("wheels in clean environments", "python -m scripts.wheels", 6.5),
+    Part("boards", "python -m pytest -q tests/grafana tests/stack/test_whole_boards.py", 2.5),
     Part("fuzz", "python -m tests.fuzz 4 && python scripts/fuzz.py 14", 3),
     Part("soak", "python -m tests.soak 0.4", 1.5),
     Part("attacks", "SHORT=1 python -m pytest -q tests/attacks", 5),
@@ -48,8 +49,8 @@ PARTS = (
     Part("benchmarks", "SHORT=1 python -m benchmarks", 5),
     Part("benchmarks of the diagnosis", "SHORT=1 python -m benchmarks.diagnosis", 1.5, attempts=2),
     Part("benchmarks of the monitoring", "SHORT=1 python -m benchmarks.monitoring", 2, attempts=2),
-    Part("benchmarks beside peers", "SHORT=1 python -m benchmarks.serving", 5.5, attempts=2),
-    Part("guard", _GUARD, 5, attempts=2),
+    Part("benchmarks beside peers", "SHORT=1 python -m benchmarks.serving", 5, attempts=2),
+    Part("guard", _GUARD, 5.5, attempts=2),
 )
 BUDGET_MINUTES = 40.0
 _SHOWN_LINES = 25  # of a part that failed, once more at the end

@@ -1,9 +1,13 @@
 """Connections have bounds."""
 
 import asyncio
+import fcntl
 import gc
+import struct
+import termios
 import weakref
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +17,7 @@ from tests.certificates import pair
 from tests.http_server.site import GET, Site, answered, eventually, problem, rest, site
 
 pytestmark = pytest.mark.anyio
+LARGE_GET = b"GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 async def test_the_connection_that_was_silent_for_longest_makes_room_for_a_new_one() -> None:
@@ -304,3 +309,19 @@ async def test_full_places_are_logged_once_a_minute(caplog: pytest.LogCaptureFix
         warned = [line for line in caplog.messages if "connections are at a limit" in line]
         assert len(warned) <= 1
         assert running.closed("evicted") == 4
+
+
+async def test_the_kernel_keeps_little_for_a_caller_who_reads_nothing() -> None:
+    async with site() as running:
+        reader, writer = await running.connect(LARGE_GET * 16)
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        await eventually(lambda: any(map(is_paused, running.server.server_state.connections)))
+        [protocol] = running.server.server_state.connections
+        own = protocol.transport.get_extra_info("socket")
+        size = fcntl.ioctl(own.fileno(), termios.TIOCOUTQ, b"\0" * 4)
+        assert struct.unpack("i", size)[0] < 256 * 1024  # it was two megabytes
+        assert not reader.at_eof()
+
+
+def is_paused(protocol: Any) -> bool:
+    return bool(protocol.flow.write_paused)

@@ -18,6 +18,7 @@ from safelight.http_server.connections import Connections, Listener
 from safelight.tls import Certificate
 
 _TICKS_PER_SECOND = 10  # of uvicorn
+_UNSENT_BYTES = 128 * 1024  # of a connection, in the kernel, beyond what is on its way
 
 
 def server_of(
@@ -93,8 +94,10 @@ def listen(service: str, host: str, port: int) -> socket.socket:
         listening = socket.create_server((host, port), family=_family(host), backlog=2048)
     except OSError as error:
         raise listen_error(service, host, port, error) from None
-    # Accepted connections inherit it. Without it, a response in two packets is delayed by 40 ms.
+    # Accepted connections inherit these. Without the first, a response in two packets is delayed by
+    # 40 ms. Without the second, the kernel takes megabytes for each caller who does not read.
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
     return listening
 
 
