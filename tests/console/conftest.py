@@ -1,17 +1,20 @@
 """A real Prometheus with four hours of a simulated service, and a real console beside it."""
 
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
+from playwright.sync_api import Browser, sync_playwright
 
 from safelight.diagnosis.prometheus import Prometheus
 from safelight.stories.conditions import Conditions
 from safelight.stories.history import Simulation, scrapes, simulate, write_blocks
 from safelight.stories.replay import free_port, replay
 from tests.cli.running import started
+from tests.console.browsing import ARGUMENTS
 from tests.stack.waiting import eventually
 
 HOURS = 4
@@ -21,6 +24,17 @@ FAILING = "change_background"
 def conditions(_: int, at: float) -> Conditions:
     """Return a healthy service, except that most edits of one type fail."""
     return Conditions(rate=0.8, failures={FAILING: ("structure_corruption", 0.9)})
+
+
+@pytest.fixture(scope="module")  # while it is open, no other test of the process can use asyncio
+def chromium() -> Iterator[Browser]:
+    """Start Debian's Chromium."""
+    program = shutil.which("chromium")
+    assert program, "scripts/setup installs chromium"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=ARGUMENTS)
+        yield browser
+        browser.close()
 
 
 @pytest.fixture(scope="session")

@@ -1,45 +1,19 @@
 """The console in Debian's Chromium, driven by Playwright."""
 
 import re
-import shutil
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from safelight.dashboards.catalog import boards
-
-SLOW = 30_000  # milliseconds; the machine may be busy
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    program = shutil.which("chromium")
-    assert program, "scripts/setup installs chromium"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=ARGUMENTS)
-        yield browser
-        browser.close()
+from tests.console.browsing import SLOW, opened
 
 
 @pytest.fixture
-def page(browser: Browser, address: str) -> Iterator[Page]:
-    """Return a page that may only ask the console; anything that it complains about is an error."""
-    context = browser.new_context(viewport={"width": 1440, "height": 2600}, base_url=address)
-    page, problems = context.new_page(), []
-    page.set_default_timeout(SLOW)
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    page.on(
-        "console",
-        lambda message: problems.append(message.text) if message.type == "error" else None,
-    )
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
-    yield page
-    context.close()
-    assert problems == []
-    assert [url for url in asked if not url.startswith((address, "data:", "blob:"))] == []
+def page(chromium: Browser, address: str) -> Iterator[Page]:
+    with opened(chromium, address) as page:
+        yield page
 
 
 def test_now_shows_the_service_its_numbers_and_why_it_fails(page: Page) -> None:
@@ -131,8 +105,8 @@ def test_dragging_over_a_curve_zooms_every_panel(page: Page) -> None:
     expect(page).to_have_url(re.compile(r"^((?!end=).)*$"))
 
 
-def test_the_theme_is_the_systems_until_somebody_chooses(browser: Browser, address: str) -> None:
-    context = browser.new_context(color_scheme="light", base_url=address)
+def test_the_theme_is_the_systems_until_somebody_chooses(chromium: Browser, address: str) -> None:
+    context = chromium.new_context(color_scheme="light", base_url=address)
     page = context.new_page()
     page.goto("/")
     assert page.locator("html").get_attribute("data-theme") == "light"
@@ -142,8 +116,8 @@ def test_the_theme_is_the_systems_until_somebody_chooses(browser: Browser, addre
     context.close()
 
 
-def test_nothing_is_wider_than_a_small_telephone(browser: Browser, address: str) -> None:
-    context = browser.new_context(viewport={"width": 360, "height": 800}, base_url=address)
+def test_nothing_is_wider_than_a_small_telephone(chromium: Browser, address: str) -> None:
+    context = chromium.new_context(viewport={"width": 360, "height": 800}, base_url=address)
     page = context.new_page()
     for path in ("/", "/dashboards/safelight-live"):
         page.goto(path)

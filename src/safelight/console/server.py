@@ -21,7 +21,6 @@ from safelight.serving.http.key_file import KeyFile
 from safelight.serving.http.keys import Key, Keys, read
 from safelight.settings import Settings
 from safelight.stack import monitoring
-from safelight.tls import Certificate
 
 _QUERY_SECONDS = 10.0
 _GRACE_SECONDS = 1  # open pages have a stream that never ends
@@ -39,7 +38,6 @@ class Sources:
 def serve(settings: Settings, sources: Sources) -> None:
     """Serve the console. Raises BadSetting if it must not or cannot listen at its address."""
     _check_exposure(settings)
-    certificate = Certificate.of(settings)
     limits = monitoring.read(settings.monitoring, secrets_here=False)
 
     def limits_of(namespace: str) -> Thresholds:
@@ -52,8 +50,7 @@ def serve(settings: Settings, sources: Sources) -> None:
         routes = [*own.routes(), *alerts.routes(), *gateway.routes()]
         app = Origins.of(application(routes, Sessions(_keys(settings))), settings)
         listener = _listen(settings)
-        scheme = "http" if certificate is None else "https"
-        print(f"console: {scheme}://{settings.host}:{settings.console_port}", file=sys.stderr)  # noqa: T201
+        print(f"console: http://{settings.host}:{settings.console_port}", file=sys.stderr)  # noqa: T201
         config = uvicorn.Config(
             app,
             log_level="warning",

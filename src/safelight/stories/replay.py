@@ -20,12 +20,12 @@ _GRACE_SECONDS = 5.0
 
 
 @contextmanager
-def replay(folder: Path) -> Iterator[Prometheus]:
+def replay(folder: Path, config: str = "scrape_configs: []\n") -> Iterator[Prometheus]:
     """Start Prometheus with the blocks in `folder/data`, and stop it at the end.
 
     Raises MissingProgram, or ServiceFailed.
     """
-    (folder / "prometheus.yml").write_text("scrape_configs: []\n")
+    (folder / "prometheus.yml").write_text(config)
     program = _program(folder, free_port())
     running = Running(program, folder)
     try:

@@ -1,0 +1,28 @@
+"""Pages of the console in Debian's Chromium."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from playwright.sync_api import Browser, Page
+
+SLOW = 30_000  # milliseconds; the machine may be busy
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+
+
+@contextmanager
+def opened(browser: Browser, address: str) -> Iterator[Page]:
+    """Open a page that may only ask the console; anything that it complains about is an error."""
+    context = browser.new_context(viewport={"width": 1440, "height": 2600}, base_url=address)
+    page, problems = context.new_page(), list[str]()
+    page.set_default_timeout(SLOW)
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on(
+        "console",
+        lambda message: problems.append(message.text) if message.type == "error" else None,
+    )
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    yield page
+    context.close()
+    assert problems == []
+    assert [url for url in asked if not url.startswith((address, "data:", "blob:"))] == []
