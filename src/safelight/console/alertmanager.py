@@ -116,17 +116,22 @@ class Alertmanager:
 
     def notify(self, labels: Mapping[str, str], annotations: Mapping[str, str]) -> None:
         """Send an alert that ends after a minute. Raises InvalidParameter, MonitoringFailed."""
-        end = (datetime.now(UTC) + timedelta(minutes=1)).isoformat()
-        self._send(
-            "POST", "alerts", [{"labels": labels, "annotations": annotations, "endsAt": end}]
-        )
+        now = datetime.now(UTC)
+        alert = {
+            "labels": labels,
+            "annotations": annotations,
+            "startsAt": now.isoformat(),  # else it would start at its end
+            "endsAt": (now + timedelta(minutes=1)).isoformat(),
+        }
+        self._send("POST", "alerts", [alert])
 
     def _send(self, method: str, path: str, content: object = None) -> httpx.Response:
         try:
             answer = self._client.request(method, f"{self.url}/api/v2/{path}", json=content)
         except httpx.HTTPError as error:
             raise self._failed(str(error) or type(error).__name__) from None
-        if answer.status_code == _NOT_FOUND:
+        # Release 0.25 answers 500 if there is no such silence, later ones 404.
+        if answer.status_code == _NOT_FOUND or "silence not found" in answer.text:
             raise InvalidParameter("This silence has ended, or Alertmanager has lost it.")
         if answer.is_client_error:
             raise InvalidParameter(f"Alertmanager refused it: {answer.text[:_SAID_CHARACTERS]}")
