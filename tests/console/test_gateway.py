@@ -1,0 +1,171 @@
+"""The way from pages to a real service: its routes and no others, with the viewer's key."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from safelight.console.gateway import ROUTES
+from safelight.serving.http.keys import hashed
+from safelight.serving.http.scopes import ACCEPTED
+from safelight.stack.tools.samples import photo
+from safelight.stories.replay import free_port
+from tests.cli.running import started
+from tests.serving.conftest import RealService, serving
+from tests.stack.waiting import eventually
+
+SENDING, VIEWING = "sl-sending-key", "sl-viewing-key"
+KEYS = f"anna:view+infer={hashed(SENDING)},ben:view={hashed(VIEWING)}"
+JPEG = {"content-type": "image/jpeg"}
+LIMIT = 1024 * 1024
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealService]:
+    folder = tmp_path_factory.mktemp("service")
+    with serving(folder, "tests.serving.models:painter", records_url="", api_keys=KEYS) as service:
+        yield service
+
+
+@pytest.fixture(scope="module")
+def console(service: RealService, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Start a console with the keys of the service."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("SAFELIGHT_API_KEYS", KEYS)
+        environment.setenv("SAFELIGHT_BODY_LIMIT_BYTES", str(LIMIT))
+        nobody = f"http://127.0.0.1:{free_port()}"
+        yield from running(tmp_path_factory.mktemp("console"), service.url, nobody)
+
+
+def running(folder: Path, *services: str) -> Iterator[str]:
+    port = free_port()
+    addresses = [part for url in services for part in ("--service", url)]
+    with started(folder, "console", *addresses, "--port", str(port)) as command:
+        url = f"http://127.0.0.1:{port}"
+        eventually(lambda: _is_up(url), within=60, what="the console answers")
+        yield url
+        assert "Traceback" not in command.err
+
+
+def _is_up(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/healthz", timeout=2).is_success
+    except httpx.HTTPError:
+        return False
+
+
+@pytest.fixture
+def anna(console: str) -> Iterator[httpx.Client]:
+    """Return a viewer who may send requests."""
+    with httpx.Client(base_url=console, timeout=60) as client:
+        client.post("/data/session", content=SENDING).raise_for_status()
+        yield client
+
+
+def test_the_routes_of_a_service_are_forwarded_and_its_pages_are_not() -> None:
+    assert set(ROUTES) - {"GET /v1/images/{name}"} <= ACCEPTED.keys()
+    assert {"GET /docs", "GET /metrics"}.isdisjoint(ROUTES)
+
+
+def test_an_edit_is_made_with_the_viewers_key(anna: httpx.Client) -> None:
+    assert anna.get("/service/0/v1/models").json()["data"]
+    name = "5c1f09aa27de4b1c8d3f0a6b7c8d9e0f"
+    answer = anna.post(
+        "/service/0/api/edit",
+        params={"instruction": "make & model = 100 % old?", "steps": 2},
+        content=photo(64, 64),
+        headers={**JPEG, "x-request-id": name},
+    )
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["content-type"].startswith("image/")
+    assert answer.headers["x-request-id"] == name
+    assert answer.headers["cache-control"] == "no-store"
+
+
+def test_a_mistake_keeps_the_services_words(anna: httpx.Client) -> None:
+    answer = anna.post("/service/0/api/edit", params={"instruction": "x"}, content=b"x")
+    assert answer.status_code == 415
+    assert answer.json()["reason"] == "unsupported_media_type"
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/service/0/metrics", 404),
+        ("/service/0/docs", 404),
+        ("/service/0/nothing", 404),
+        ("/service/9/v1/models", 404),
+        ("/service/x/v1/models", 404),
+        ("/service/0/v1/requests/%2E%2E/events", 404),
+        ("/service/0/v1/images/%2E%2E", 404),
+    ],
+)
+def test_nothing_else_of_a_service_is_reached(anna: httpx.Client, path: str, status: int) -> None:
+    assert anna.get(path).status_code == status
+
+
+def test_a_key_without_the_scope_is_refused_before_the_service_is_asked(console: str) -> None:
+    with httpx.Client(base_url=console, timeout=60) as ben:
+        ben.post("/data/session", content=VIEWING).raise_for_status()
+        answer = ben.post("/service/0/api/edit", content=photo(64, 64), headers=JPEG)
+        assert answer.status_code == 403
+        assert "infer" in answer.json()["detail"]
+        assert ben.get("/service/0/v1/models").is_success
+
+
+def test_nobody_reaches_a_service_without_a_session(console: str) -> None:
+    assert httpx.get(f"{console}/service/0/v1/models").status_code == 401
+
+
+def test_a_page_of_another_origin_cannot_send_with_the_viewers_session(anna: httpx.Client) -> None:
+    foreign = {**JPEG, "origin": "https://evil.example"}
+    assert anna.post("/service/0/api/edit", content=b"x", headers=foreign).status_code == 403
+
+
+def test_a_body_over_the_limit_is_refused_in_words(anna: httpx.Client) -> None:
+    answer = anna.post("/service/0/api/edit", content=b"x" * (LIMIT + 1), headers=JPEG)
+    assert answer.status_code == 413
+    assert str(LIMIT) in answer.json()["detail"]
+
+
+def test_a_service_that_is_down_is_said_in_words(anna: httpx.Client) -> None:
+    answer = anna.get("/service/1/v1/models")
+    assert answer.status_code == 502
+    assert "does not answer" in answer.json()["detail"]
+
+
+def test_a_service_that_wants_a_key_is_said_in_words(service: RealService, tmp_path: Path) -> None:
+    for console in running(tmp_path, service.url):
+        answer = httpx.post(f"{console}/service/0/api/edit", content=b"x", timeout=30)
+        assert answer.status_code == 502
+        assert "SAFELIGHT_API_KEYS_FILE" in answer.json()["detail"]
+
+
+def test_a_viewer_who_leaves_ends_the_edit(anna: httpx.Client, service: RealService) -> None:
+    name = "6d1f09aa27de4b1c8d3f0a6b7c8d9e0f"
+    asked = f"/service/0/v1/requests/{name}/events"
+
+    async def leave() -> str:
+        cookies = dict(anna.cookies)
+        async with httpx.AsyncClient(base_url=anna.base_url, cookies=cookies, timeout=60) as client:
+            edit = asyncio.create_task(
+                client.post(
+                    "/service/0/api/edit",
+                    params={"instruction": "slowly make him old", "steps": 100},
+                    content=photo(64, 64),
+                    headers={**JPEG, "x-request-id": name},
+                )
+            )
+            async with client.stream("GET", asked) as events:
+                lines = events.aiter_lines()
+                async for line in lines:
+                    if line.startswith("event: step"):
+                        edit.cancel()
+                        break
+                return "\n".join([line async for line in lines])
+
+    said = asyncio.run(asyncio.wait_for(leave(), 30))
+    assert "event: done" in said
+    assert '"step":100,' not in said
