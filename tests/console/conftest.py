@@ -5,17 +5,15 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
 from safelight.diagnosis.prometheus import Prometheus
 from safelight.stories.conditions import Conditions
 from safelight.stories.history import Simulation, scrapes, simulate, write_blocks
-from safelight.stories.replay import free_port, replay
-from tests.cli.running import started
+from safelight.stories.replay import replay
 from tests.console.browsing import ARGUMENTS
-from tests.stack.waiting import eventually
+from tests.console.running import console
 
 HOURS = 4
 FAILING = "change_background"
@@ -50,16 +48,5 @@ def past(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
 @pytest.fixture(scope="session")
 def address(past: Prometheus, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Start `safelight console`, and return its address."""
-    port, folder = free_port(), tmp_path_factory.mktemp("served")
-    with started(folder, "console", "--prometheus", past.url, "--port", str(port)) as command:
-        url = f"http://127.0.0.1:{port}"
-        eventually(lambda: _is_up(url), within=60, what="the console answers")
+    with console(tmp_path_factory.mktemp("served"), "--prometheus", past.url) as url:
         yield url
-        assert "Traceback" not in command.err
-
-
-def _is_up(url: str) -> bool:
-    try:
-        return httpx.get(f"{url}/healthz", timeout=2).is_success
-    except httpx.HTTPError:
-        return False

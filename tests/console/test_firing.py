@@ -1,7 +1,6 @@
 """The page Alerts, beside a real Prometheus whose rule fires and a real Alertmanager."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,8 +13,8 @@ from safelight.console.firing import Episode, episodes
 from safelight.diagnosis.prometheus import Prometheus, Series
 from safelight.serving.http.keys import hashed
 from safelight.stories.replay import free_port, replay
-from tests.cli.running import started
 from tests.console.browsing import SLOW, opened
+from tests.console.running import console
 from tests.stack.receivers import QUICK, Alertmanager, Receiver, alertmanager, receiver
 from tests.stack.waiting import eventually
 
@@ -58,22 +57,8 @@ class Alerting:
         return str(alert["state"])
 
 
-@contextmanager
-def console(folder: Path, prometheus: str, manager: str) -> Iterator[str]:
-    port = free_port()
-    addresses = ("--prometheus", prometheus, "--alertmanager", manager)
-    with started(folder, "console", *addresses, "--port", str(port)) as command:
-        url = f"http://127.0.0.1:{port}"
-        eventually(lambda: _is_up(url), within=60, what="the console answers")
-        yield url
-        assert "Traceback" not in command.err
-
-
-def _is_up(url: str) -> bool:
-    try:
-        return httpx.get(f"{url}/healthz", timeout=2).is_success
-    except httpx.HTTPError:
-        return False
+def addresses(prometheus: str, manager: str) -> tuple[str, ...]:
+    return "--prometheus", prometheus, "--alertmanager", manager
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +76,7 @@ def alerting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Alerting]:
             )
             with (
                 replay(folder, config) as prometheus,
-                console(folder / "console", prometheus.url, manager.url) as url,
+                console(folder / "console", *addresses(prometheus.url, manager.url)) as url,
             ):
                 own = Alerting(url, prometheus, manager, hook)
                 eventually(
@@ -161,7 +146,7 @@ def test_a_test_reaches_the_receiver(alerting: Alerting) -> None:
 
 def test_alerts_are_shown_although_alertmanager_is_gone(alerting: Alerting, tmp_path: Path) -> None:
     nobody = f"http://127.0.0.1:{free_port()}"
-    with console(tmp_path, alerting.prometheus.url, nobody) as url:
+    with console(tmp_path, *addresses(alerting.prometheus.url, nobody)) as url:
         shown = httpx.get(f"{url}/data/alerts", timeout=30).json()
         assert [each["state"] for each in shown["alerts"]] == ["firing"]
         assert shown["alerts"][0]["receivers"] is None
@@ -176,7 +161,7 @@ def test_a_viewer_cannot_act_and_nobody_sees_anything_without_a_key(
 ) -> None:
     keys = f"anna:operate={hashed(LOGGED_IN)},ben:view={hashed(VIEWING)}"
     monkeypatch.setenv("SAFELIGHT_API_KEYS", keys)
-    with console(tmp_path, alerting.prometheus.url, alerting.manager.url) as url:
+    with console(tmp_path, *addresses(alerting.prometheus.url, alerting.manager.url)) as url:
         content = {"labels": {"alertname": "x"}, "hours": 1, "reason": "x"}
         assert httpx.get(f"{url}/data/alerts").status_code == 401
         with httpx.Client(base_url=url, timeout=30) as ben:

@@ -12,9 +12,8 @@ from safelight.serving.http.keys import hashed
 from safelight.serving.http.scopes import ACCEPTED
 from safelight.stack.tools.samples import photo
 from safelight.stories.replay import free_port
-from tests.cli.running import started
+from tests.console.running import console
 from tests.serving.conftest import RealService, serving
-from tests.stack.waiting import eventually
 
 SENDING, VIEWING = "sl-sending-key", "sl-viewing-key"
 KEYS = f"anna:view+infer={hashed(SENDING)},ben:view={hashed(VIEWING)}"
@@ -30,36 +29,21 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealService]:
 
 
 @pytest.fixture(scope="module")
-def console(service: RealService, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def address(service: RealService, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Start a console with the keys of the service."""
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("SAFELIGHT_API_KEYS", KEYS)
         environment.setenv("SAFELIGHT_BODY_LIMIT_BYTES", str(LIMIT))
         nobody = f"http://127.0.0.1:{free_port()}"
-        yield from running(tmp_path_factory.mktemp("console"), service.url, nobody)
-
-
-def running(folder: Path, *services: str) -> Iterator[str]:
-    port = free_port()
-    addresses = [part for url in services for part in ("--service", url)]
-    with started(folder, "console", *addresses, "--port", str(port)) as command:
-        url = f"http://127.0.0.1:{port}"
-        eventually(lambda: _is_up(url), within=60, what="the console answers")
-        yield url
-        assert "Traceback" not in command.err
-
-
-def _is_up(url: str) -> bool:
-    try:
-        return httpx.get(f"{url}/healthz", timeout=2).is_success
-    except httpx.HTTPError:
-        return False
+        folder = tmp_path_factory.mktemp("console")
+        with console(folder, "--service", service.url, "--service", nobody) as url:
+            yield url
 
 
 @pytest.fixture
-def anna(console: str) -> Iterator[httpx.Client]:
+def anna(address: str) -> Iterator[httpx.Client]:
     """Return a viewer who may send requests."""
-    with httpx.Client(base_url=console, timeout=60) as client:
+    with httpx.Client(base_url=address, timeout=60) as client:
         client.post("/data/session", content=SENDING).raise_for_status()
         yield client
 
@@ -106,8 +90,8 @@ def test_nothing_else_of_a_service_is_reached(anna: httpx.Client, path: str, sta
     assert anna.get(path).status_code == status
 
 
-def test_a_key_without_the_scope_is_refused_before_the_service_is_asked(console: str) -> None:
-    with httpx.Client(base_url=console, timeout=60) as ben:
+def test_a_key_without_the_scope_is_refused_before_the_service_is_asked(address: str) -> None:
+    with httpx.Client(base_url=address, timeout=60) as ben:
         ben.post("/data/session", content=VIEWING).raise_for_status()
         answer = ben.post("/service/0/api/edit", content=photo(64, 64), headers=JPEG)
         assert answer.status_code == 403
@@ -115,8 +99,8 @@ def test_a_key_without_the_scope_is_refused_before_the_service_is_asked(console:
         assert ben.get("/service/0/v1/models").is_success
 
 
-def test_nobody_reaches_a_service_without_a_session(console: str) -> None:
-    assert httpx.get(f"{console}/service/0/v1/models").status_code == 401
+def test_nobody_reaches_a_service_without_a_session(address: str) -> None:
+    assert httpx.get(f"{address}/service/0/v1/models").status_code == 401
 
 
 def test_a_page_of_another_origin_cannot_send_with_the_viewers_session(anna: httpx.Client) -> None:
@@ -137,8 +121,8 @@ def test_a_service_that_is_down_is_said_in_words(anna: httpx.Client) -> None:
 
 
 def test_a_service_that_wants_a_key_is_said_in_words(service: RealService, tmp_path: Path) -> None:
-    for console in running(tmp_path, service.url):
-        answer = httpx.post(f"{console}/service/0/api/edit", content=b"x", timeout=30)
+    with console(tmp_path, "--service", service.url) as url:
+        answer = httpx.post(f"{url}/service/0/api/edit", content=b"x", timeout=30)
         assert answer.status_code == 502
         assert "SAFELIGHT_API_KEYS_FILE" in answer.json()["detail"]
 
