@@ -25,7 +25,7 @@ def test_now_shows_the_service_its_numbers_and_why_it_fails(page: Page) -> None:
     expect(service.locator(".finding")).to_contain_text("change_background")
     service.locator(".stat", has_text="How many fail?").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Instructions")
-    expect(page.get_by_label("Service")).to_have_value("safelight", timeout=SLOW)
+    expect(page.get_by_role("combobox", name="Service")).to_have_value("safelight", timeout=SLOW)
 
 
 @pytest.mark.parametrize("board", boards(), ids=lambda board: board.name)
@@ -128,7 +128,7 @@ def test_nothing_is_wider_than_a_small_telephone(chromium: Browser, address: str
 
 def test_everything_is_reached_by_the_keyboard(page: Page) -> None:
     page.goto("/dashboards/safelight-live")
-    page.get_by_label("Service").wait_for()
+    page.get_by_role("combobox", name="Service").wait_for()
     seen = []
     for _ in range(24):
         page.keyboard.press("Tab")

@@ -25,14 +25,12 @@ def console(
     host: Annotated[str | None, setting_option("host")] = None,
     port: Annotated[int | None, setting_option("console_port", "--port")] = None,
     monitoring: Annotated[Path | None, setting_option("monitoring")] = None,
-    records_url: Annotated[str | None, setting_option("records_url")] = None,
-    state_folder: Annotated[Path | None, setting_option("state_folder")] = None,
 ) -> None:
-    """Show services, alerts, requests and dashboards in the browser, without Grafana.
+    """Show services, alerts and dashboards in the browser, without Grafana.
 
-    It works without a network, and with what there is: Prometheus, Alertmanager, services, or
-    the records. On an address of other machines, people log in with the API keys of
-    SAFELIGHT_API_KEYS_FILE. Press Ctrl-C to stop.
+    It needs Prometheus; with Alertmanager it also silences alerts. It works without a network.
+    With the API keys of SAFELIGHT_API_KEYS_FILE people log in, and it may listen on other
+    addresses. Press Ctrl-C to stop.
 
     Examples:
 
@@ -43,13 +41,7 @@ def console(
     from safelight.console.server import Sources, serve
     from safelight.settings import load
 
-    settings = load(
-        host=host,
-        console_port=port,
-        monitoring=monitoring,
-        records_url=records_url,
-        state_folder=state_folder,
-    )
+    settings = load(host=host, console_port=port, monitoring=monitoring)
     own_alertmanager = f"http://127.0.0.1:{settings.alertmanager_port}"
     own_service = f"http://127.0.0.1:{settings.port}"
     sources = Sources(

@@ -13,6 +13,7 @@ from safelight.errors import InvalidParameter, MonitoringFailed
 _TIMEOUT_SECONDS = 5.0
 _NOT_FOUND = 404
 _SAID_CHARACTERS = 200
+_GONE = "silence not found"
 
 
 class _Row(BaseModel):
@@ -131,9 +132,9 @@ class Alertmanager:
         except httpx.HTTPError as error:
             raise self._failed(str(error) or type(error).__name__) from None
         # Release 0.25 answers 500 if there is no such silence, later ones 404.
-        if answer.status_code == _NOT_FOUND or "silence not found" in answer.text:
+        if method == "DELETE" and (answer.status_code == _NOT_FOUND or _GONE in answer.text):
             raise InvalidParameter("This silence has ended, or Alertmanager has lost it.")
-        if answer.is_client_error:
+        if answer.is_client_error and content is not None:
             raise InvalidParameter(f"Alertmanager refused it: {answer.text[:_SAID_CHARACTERS]}")
         if not answer.is_success:
             raise self._failed(f"it answered {answer.status_code}")

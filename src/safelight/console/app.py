@@ -1,6 +1,6 @@
 """The console's web application: pages, what dashboards and Now show, and one live stream.
 
-No page needs another host: the console asks Prometheus, the services and the records for it.
+No page needs another host: the console asks Prometheus, Alertmanager and the services for it.
 """
 
 import asyncio
@@ -37,7 +37,7 @@ _EVERY_SECONDS = 5.0
 _BAD_GATEWAY = 502  # what the console needs does not answer
 _HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
-    "img-src 'self' data: blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+    "img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'",
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",

@@ -1,4 +1,4 @@
-"""The page Alerts: what fires, what fired, who is told, and silences with a reason and an end."""
+"""The page Alerts: active and past alerts, their receivers, and silences."""
 
 import asyncio
 import re
@@ -16,11 +16,11 @@ from safelight.console.alertmanager import Alertmanager, Routed, Silence
 from safelight.console.answering import answer, read_json
 from safelight.console.answers import Answers
 from safelight.console.choices import Span
+from safelight.console.overview import DASHBOARDS, calls_somebody
 from safelight.console.sessions import session_of
 from safelight.diagnosis.prometheus import ActiveAlert, Prometheus, Series
 from safelight.errors import InvalidParameter, MonitoringFailed
 from safelight.rules.files import groups
-from safelight.rules.leads import LEADS
 from safelight.rules.rule import Runbook
 from safelight.serving.http.scopes import OPERATE
 
@@ -32,7 +32,6 @@ _HISTORY = 'ALERTS{alertstate="firing",severity!="none"}'
 _HIDDEN = {"__name__", "alertstate"}
 _TEST_LABELS = {"alertname": "SafelightTest", "job": "safelight-console"}
 _TEST_SAYS = "Somebody tests with the console whether this message arrives. Nothing is wrong."
-_DASHBOARDS = {name: uid for uid, names in LEADS.items() for name in names}
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +98,7 @@ class Alerts:
         return answer(await asyncio.to_thread(self._read))
 
     def _read(self) -> dict[str, object]:
-        active = [each for each in self._prometheus.alerts() if _calls_somebody(each.labels)]
+        active = [each for each in self._prometheus.alerts() if calls_somebody(each)]
         routed, silences, problem = self._routed()
         views = [self._view(each, routed) for each in active[:_MOST]]
         return {
@@ -113,7 +112,7 @@ class Alerts:
     def _routed(self) -> tuple[dict[frozenset[tuple[str, str]], Routed], list[Silence], str]:
         try:
             found, silences = self._alertmanager.alerts(), self._alertmanager.silences()
-        except (MonitoringFailed, InvalidParameter) as error:
+        except MonitoringFailed as error:
             return {}, [], str(error)
         return {frozenset(each.labels.items()): each for each in found}, silences, ""
 
@@ -128,7 +127,7 @@ class Alerts:
             _state(active, own),
             active.since,
             runbook.look if runbook else "",
-            _DASHBOARDS.get(name, ""),
+            DASHBOARDS.get(name, ""),
             tuple(each.name for each in own.receivers) if own else None,
         )
 
@@ -191,11 +190,6 @@ def episodes(series: Sequence[Series], span: Span, now: float) -> list[Episode]:
 
 def _runbooks(namespace: str) -> dict[str, Runbook]:
     return {alert.name: alert.runbook for group in groups(namespace) for alert in group.alerts}
-
-
-def _calls_somebody(labels: Mapping[str, str]) -> bool:
-    """Return whether an alert is not the one that always fires, to show that alerts work."""
-    return labels.get("severity", "") != "none"
 
 
 def _find(

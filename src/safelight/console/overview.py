@@ -19,7 +19,7 @@ from safelight.rules.uids import LIVE
 _MOST_SERVICES, _MOST_ALERTS = 20, 100
 _FINDING_SECONDS = 30.0  # a diagnosis asks Prometheus more than a hundred questions
 _RANGE_SECONDS = 1800.0
-_DASHBOARDS = {name: uid for uid, names in LEADS.items() for name in names}
+DASHBOARDS = {name: uid for uid, names in LEADS.items() for name in names}
 GOOD, BAD, UNKNOWN = "good", "bad", "unknown"
 Limits = Callable[[str], Thresholds]  # by namespace
 
@@ -87,7 +87,7 @@ class Reader:
         try:
             at = self._prometheus.now()
             found = services(self._prometheus, at)[:_MOST_SERVICES]
-            active = [each for each in self._prometheus.alerts() if _calls_somebody(each)]
+            active = [each for each in self._prometheus.alerts() if calls_somebody(each)]
             alerts = tuple(map(_alert, active[:_MOST_ALERTS]))
             views = tuple(self._view(each, at) for each in found)
         except MonitoringFailed as error:
@@ -145,7 +145,7 @@ def state(panel: Panel, values: tuple[tuple[str, float], ...]) -> str:
     return BAD if any(value >= limit for _, value in values) else GOOD
 
 
-def _calls_somebody(active: ActiveAlert) -> bool:
+def calls_somebody(active: ActiveAlert) -> bool:
     """Return whether an alert is not the one that always fires, to show that alerts work."""
     return active.labels.get("severity", "") != "none"
 
@@ -160,5 +160,5 @@ def _alert(active: ActiveAlert) -> Alert:
         active.since,
         labels.get("job", ""),
         active.annotations.get("summary", ""),
-        _DASHBOARDS.get(name, LIVE),
+        DASHBOARDS.get(name, LIVE),
     )

@@ -160,9 +160,7 @@ def console_program(settings: Settings, urls: Mapping[str, str], names: Iterable
     own += [part for url in served for part in ("--service", url)]
     own += ["--monitoring", str(settings.monitoring)] if settings.monitoring else []
     command = (sys.executable, "-m", "safelight", "console", *own)
-    records = {environment_name("records_url"): records_url(settings)}
-    shows = "everything, in the browser"
-    return Program(CONSOLE, command, host, port, "/healthz", shows, records)
+    return Program(CONSOLE, command, host, port, "/healthz", "everything, in the browser")
 
 
 def alert_relay_program(settings: Settings, token_file: Path, prometheus: str) -> Program:

@@ -1,4 +1,4 @@
-// The page Alerts: what fires and what to do, silences, who is told, and what fired before.
+// The page Alerts: active alerts and what to do, their receivers, silences, and past alerts.
 
 import { askFor, choice, field } from "../dialog.js";
 import { ask, element, fetchJson, sendJson } from "../dom.js";
@@ -7,7 +7,7 @@ import { ago, moment } from "../units.js";
 const EVERY_MS = 10_000;
 const RANGES = [["21600", "6 hours"], ["86400", "1 day"], ["604800", "7 days"], ["2592000", "30 days"]];
 const HOURS = [["1", "1 hour"], ["4", "4 hours"], ["12", "12 hours"], ["24", "1 day"], ["168", "7 days"]];
-const WORDS = { firing: "fires", pending: "pending", silenced: "silenced", inhibited: "part of another alert" };
+const WORDS = { firing: "firing", pending: "pending", silenced: "silenced", inhibited: "part of another alert" };
 const seconds = (text) => Date.parse(text) / 1000;
 
 /** Show the page; return the function that leaves it. */
@@ -63,7 +63,7 @@ class AlertsView {
     const quiet = ["silenced", "inhibited"];
     const loud = found.alerts.filter((alert) => !quiet.includes(alert.state));
     const others = found.alerts.filter((alert) => quiet.includes(alert.state));
-    const nothing = element("p", { class: "calm" }, element("span", { class: "dot good", "aria-hidden": "true" }), "No alert fires.");
+    const nothing = element("p", { class: "calm" }, element("span", { class: "dot good", "aria-hidden": "true" }), "No alert is firing.");
     this.now.replaceChildren(
       found.problem ? element("p", { class: "notice" }, `${found.problem} Silences and receivers are unknown.`) : "",
       ...(loud.length ? loud.map((alert) => this.alert(alert, found.at)) : [nothing]),
@@ -175,7 +175,7 @@ function lanes({ begin, end, step, episodes, left_out: leftOut }) {
   const place = (at) => `${((at - begin) / (end - begin)) * 100}%`;
   const bar = (episode) => {
     const length = Math.max(episode.end - episode.begin, step);
-    const said = `${moment(episode.begin).local}, ${episode.lasts ? "still fires" : `for ${ago(length)}`}`;
+    const said = `${moment(episode.begin).local}, ${episode.lasts ? "still firing" : `for ${ago(length)}`}`;
     const made = element("i", { class: `bar ${episode.labels.severity ?? ""}`, title: said, role: "img", "aria-label": said });
     made.style.left = place(episode.begin);
     made.style.width = `max(3px, ${(length / (end - begin)) * 100}%)`;
