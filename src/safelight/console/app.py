@@ -185,6 +185,7 @@ def application(routes: Sequence[Route], sessions: Sessions) -> ASGIApp:
             *shells,
             Route("/dashboards", _first_dashboard),
             Route("/dashboards/{uid}", _shell),
+            Route("/requests/{id}", _shell),
             *sessions.routes(),
             *routes,
             Route("/healthz", _healthy),

@@ -15,5 +15,6 @@ class Page:
 PAGES = (
     Page("now", "/", "Now"),
     Page("alerts", "/alerts", "Alerts"),
+    Page("requests", "/requests", "Requests"),
     Page("dashboards", "/dashboards", "Dashboards"),
 )

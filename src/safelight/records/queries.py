@@ -51,7 +51,7 @@ def export_rows(
     with database.engine.connect() as connection:
         result = connection.execution_options(yield_per=_ROWS_PER_FETCH).execute(query)
         for row in result.mappings():
-            yield _without_nulls(row)
+            yield without_nulls(row)
 
 
 def find_rows(database: Database, name: str) -> list[Row]:
@@ -65,7 +65,7 @@ def find_rows(database: Database, name: str) -> list[Row]:
         for column in (own.request_id, own.caller_key, own.trace_id):
             query = _exported().where(column == text).order_by(own.at.desc()).limit(_MOST_FOUND)
             if rows := connection.execute(query).mappings().all():
-                return [_without_nulls(row) for row in rows]
+                return [without_nulls(row) for row in rows]
     return []
 
 
@@ -125,5 +125,6 @@ def _joined(*columns: ColumnElement[Any], since: float, namespace: str | None) -
     return query.where(REQUESTS.c.namespace == check_text("service", namespace))
 
 
-def _without_nulls(row: RowMapping) -> Row:
+def without_nulls(row: RowMapping) -> Row:
+    """Return a row without the columns that have no value."""
     return {str(name): value for name, value in row.items() if value is not None}
