@@ -16,7 +16,7 @@ from safelight.console.answering import answer, read_query
 from safelight.console.archive import Archive
 from safelight.diagnosis.cost import price_of
 from safelight.errors import BadSetting, InvalidParameter, UnknownRequest
-from safelight.reasons import NO_ERROR, REASONS
+from safelight.reasons import REASONS
 from safelight.records.rows import Row
 from safelight.stack.tools.log_files import between
 from safelight.stack.tools.log_lines import Choice, Reading
@@ -123,7 +123,12 @@ class Requests:
         found = await self._archive.ask(find)
         after = f"{found.after.at!r}~{found.after.request_id}" if found.after else ""
         return answer(
-            {"rows": found.rows, "next": after, "looked_until": found.looked_until, "now": now}
+            {
+                "rows": list(map(_exact, found.rows)),
+                "next": after,
+                "looked_until": found.looked_until,
+                "now": now,
+            }
         )
 
     async def _choices(self, _: Request) -> Response:
@@ -147,7 +152,7 @@ class Requests:
             row = rows[0]
             images = sample_of(database, str(row["request_id"])) or (b"", b"")
             return {
-                "record": row,
+                "record": _exact(row),
                 "namesakes": len(rows) - 1,
                 "usual": usual_stages(database, row),
                 "images": dict(zip(("before", "after"), map(bool, images), strict=True)),
@@ -160,7 +165,6 @@ class Requests:
         return answer(
             {
                 **found,
-                "succeeded": record["error"] == NO_ERROR,
                 "log": lines,
                 "log_problem": complaint,
                 "trace": self._trace(record),
@@ -213,7 +217,7 @@ class Requests:
             if not rows:
                 raise UnknownRequest
             failed, good = alike(database, rows[0], _BESIDE)
-            return {"failed": failed, "good": good}
+            return {"failed": list(map(_exact, failed)), "good": list(map(_exact, good))}
 
         return answer(await self._archive.ask(compare))
 
@@ -235,6 +239,11 @@ class Requests:
         if not kind:
             raise UnknownRequest("image")
         return Response(content, media_type=kind, headers={"cache-control": "no-store"})
+
+
+def _exact(row: Row) -> Row:
+    """Return a row for browsers, whose numbers have 53 bits: a seed has 63."""
+    return {**row, "seed": str(row["seed"])} if "seed" in row else row
 
 
 def _type_of(content: bytes) -> str:
