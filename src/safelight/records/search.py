@@ -106,9 +106,9 @@ def names_of(database: Database) -> tuple[list[str], list[str]]:
 
 
 def alike(database: Database, row: Row, number: int) -> tuple[list[Row], list[Row]]:
-    """Return failed and good requests of a request's type and service, the nearest in time.
+    """Return failed and good requests of a request's type and service, at most `number` of each.
 
-    At most `number` of each; among them is not the request itself.
+    Those with an assessment come first, then the nearest in time. The request is not among them.
     """
     own = REQUESTS.c
     same = (
@@ -125,7 +125,7 @@ def alike(database: Database, row: Row, number: int) -> tuple[list[Row], list[Ro
             for query in (before, later)
             for each in connection.execute(query.limit(_ALIKE_LOOKED_AT)).mappings()
         ]
-    found.sort(key=lambda each: abs(_number(each, "at") - at))
+    found.sort(key=lambda each: ("found_score" not in each, abs(_number(each, "at") - at)))
     bad = [each for each in found if has_failed(each)][:number]
     return bad, [each for each in found if not has_failed(each)][:number]
 

@@ -21,7 +21,7 @@ const MEASURES = [
   ["Queue", (row) => row.queue_seconds, "s"],
   ["Steps", (row) => row.steps, "short"],
   ["Guidance", (row) => row.guidance_in_force, "short"],
-  ["Image g.", (row) => row.image_guidance_in_force, "short"],
+  ["Image guidance", (row) => row.image_guidance_in_force, "short"],
   ["Background", (row) => row.background_entropy, "short"],
   ["Score", (row) => row.found_score, "short"],
   ["Structure", (row) => row.found_structure, "short"],
@@ -95,7 +95,7 @@ export class RecordView {
         section("Stages", stages(record, usual)),
         section("Everything that is known", facts(found)),
         section("Log", log(found)),
-        section("Failed and good ones of this type, the nearest in time", this.beside)));
+        section("Failed and good ones of this type", this.beside)));
   }
 
   images(record, { before, after }) {
@@ -245,6 +245,7 @@ function besideTable(record, { failed, good }) {
   ]);
   return element("div", { class: "scroll" }, element("table", { class: "beside" },
     element("thead", {}, element("tr", {}, head.map((name) => element("th", { scope: "col" }, name)))), element("tbody", {}, body.filter(Boolean))),
+    element("p", { class: "faint" }, "The nearest in time, those whose output was assessed first."),
     Object.values(medians).some(differs) ? element("p", { class: "faint" }, `Underlined: ${DIFFERENT} times the median of the good ones, or less than ${format(1 / DIFFERENT, "short")} of it. A few requests prove nothing; look at the type's dashboard.`) : "");
 }
 
