@@ -16,5 +16,6 @@ PAGES = (
     Page("now", "/", "Now"),
     Page("alerts", "/alerts", "Alerts"),
     Page("requests", "/requests", "Requests"),
+    Page("report", "/report", "Health report"),
     Page("dashboards", "/dashboards", "Dashboards"),
 )

@@ -11,6 +11,7 @@ from safelight.console.alertmanager import Alertmanager
 from safelight.console.app import Console, application
 from safelight.console.firing import Alerts
 from safelight.console.gateway import Gateway
+from safelight.console.report import Report
 from safelight.console.requests import Place, Requests
 from safelight.console.sessions import Sessions
 from safelight.diagnosis.prometheus import Prometheus
@@ -52,7 +53,9 @@ def serve(settings: Settings, sources: Sources) -> None:
         own = Console(client, limits_of, settings.namespace, gateway.urls)
         alerts = Alerts(client, Alertmanager(sources.alertmanager), settings.namespace)
         requests = Requests(_place(settings))
-        routes = [*own.routes(), *alerts.routes(), *requests.routes(), *gateway.routes()]
+        report = Report(client, limits_of)
+        parts = (own, alerts, requests, report, gateway)
+        routes = [route for part in parts for route in part.routes()]
         app = Origins.of(application(routes, Sessions(_keys(settings))), settings)
         listener = _listen(settings)
         scheme = "http" if certificate is None else "https"
