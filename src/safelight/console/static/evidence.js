@@ -87,8 +87,9 @@ export class EvidenceChart {
   }
 
   marks() {
-    const { moment, window } = this.frame;
-    const at = { xAxis: 1000 * moment, lineStyle: { color: token("text"), width: 1.5, type: "solid" }, label: { show: true, formatter: "this moment", position: "end", color: token("text-2"), fontSize: 11, distance: 4 } };
+    const { begin, end, moment, window } = this.frame;
+    const side = (moment - begin) / (end - begin) > 0.75 ? "right" : "center";
+    const at = { xAxis: 1000 * moment, lineStyle: { color: token("text"), width: 1.5, type: "solid" }, label: { show: true, formatter: "this moment", position: "end", align: side, color: token("text-2"), fontSize: 11, distance: 4 } };
     const { limit, unit } = this.curve;
     const bound = { yAxis: limit, lineStyle: { color: token("bad"), width: 1, type: "dashed" }, label: { show: true, formatter: `limit ${format(limit, unit)}`, position: "insideStartTop", color: token("bad"), fontSize: 11 } };
     return {

@@ -7,6 +7,7 @@ import { format, moment } from "./units.js";
 
 const SLOW = 2; // times the usual
 const AGAIN_MS = 5000;
+const SETTLED_SECONDS = 50; // after the request, when Prometheus has its samples
 const GROUPS = [
   ["By", { model: "model", pipeline: "pipeline", precision: "precision" }],
   ["Asked", { steps_asked: "steps", guidance_asked: "guidance", image_guidance_asked: "image guidance", negative_prompt: "negative prompt" }],
@@ -87,7 +88,8 @@ export class RecordView {
       element("div", { class: "head" }, element("h1", { class: hasFailed(record) ? "failed" : "" }, headline(record)), this.remove(record)),
       element("p", { class: "second" },
         element("time", { datetime: new Date(1000 * record.at).toISOString(), title: utc }, local), ` · ${record.namespace} · ${record.endpoint} · `,
-        element("a", { href: `/requests?${new URLSearchParams({ type: record.instruction_type })}` }, record.instruction_type.replaceAll("_", " "))),
+        element("a", { href: `/requests?${new URLSearchParams({ type: record.instruction_type })}` }, record.instruction_type.replaceAll("_", " ")), " · ",
+        element("a", { href: `/report?${new URLSearchParams({ namespace: record.namespace, at: Math.floor(record.at + SETTLED_SECONDS) })}` }, "Health report of that time")),
       element("p", { class: "faint mono" }, record.request_id, record.caller_key ? ` · caller's id ${record.caller_key}` : ""),
       found.namesakes ? element("p", { class: "notice" }, `The newest of ${found.namesakes + 1} requests with this id.`) : "",
       element("div", { class: "record" },

@@ -134,7 +134,7 @@ class ReportView {
       [finding.alert ? "Look at" : "To confirm", [finding.next_experiment].filter(Boolean)],
       ["Or it is", finding.alternatives],
     ].filter(([, texts]) => texts.length).flatMap(([name, texts]) => [element("dt", {}, name), element("dd", {}, texts.length > 1 ? element("ul", {}, texts.map((text) => element("li", {}, text))) : texts[0])]));
-    const rest = isElsewhere ? element("details", {}, element("summary", {}, "Evidence and advice"), evidence, advice) : [evidence, advice];
+    const rest = [evidence, isElsewhere ? element("details", {}, element("summary", {}, "What to do, all the same"), advice) : advice];
     return element("article", { class: `card alert firing report-finding ${finding.severity}`, "aria-label": finding.title },
       element("div", { class: "title" },
         element("span", { class: `badge firing ${finding.severity}` }, finding.severity),
@@ -197,7 +197,7 @@ function forecastTable(forecasts) {
       : element("span", { class: "second" }, "no end in sight");
     const past = each.trial ? `earlier forecasts: median error ${format(each.trial.error, "percentunit")} of ${each.trial.number}` : "";
     return element("tr", {},
-      element("th", { scope: "row" }, `${each.what} ${each.subject ? "" : ""}`, element("span", { class: "faint" }, each.subject)),
+      element("th", { scope: "row" }, `${each.what} `, element("span", { class: "faint" }, each.subject)),
       element("td", { class: "number" }, `${format(each.level, unit)} of ${format(each.limit, unit)}${each.assumed ? " (default)" : ""}`),
       element("td", {}, gauge(each)),
       element("td", { class: "says" }, says, each.ends && !each.used_up ? interval(each.ends, latest) : null, past ? element("span", { class: "faint" }, past) : null));
@@ -232,7 +232,7 @@ function trendsOf(found) {
   const item = (text) => element("li", {}, text);
   const notes = [
     ...found.firing.map((each) => item(`${each.alert} fired ${format(each.share, "percentunit")} of the week. People ignore an alert that always fires. Fix its cause, or raise its limit.`)),
-    ...found.proposals.map((each) => item(`${each.threshold} = ${format(each.limit, "short")} is ${each.problem}: in 95 % of hours the value is below ${format(each.usual, "s")}. Try ${format(each.proposed, "short")}.`)),
+    ...found.proposals.map((each) => item(`${each.threshold} = ${format(each.limit, "short")} is ${each.problem}: in 95 % of hours the value is below ${format(each.usual, "s")}. Try ${Number(each.proposed.toPrecision(3))}.`)),
     ...(found.missing.length ? [item(`These series existed a day ago and do not now: ${found.missing.join(", ")}.`)] : []),
   ];
   return [
