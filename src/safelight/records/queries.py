@@ -15,7 +15,7 @@ from safelight.records.schema import ASSESSMENTS, RATINGS, REQUESTS, SAMPLES
 MAX_ROWS = 200_000
 _ROWS_PER_FETCH = 2000
 _MOST_FOUND, _MOST_SIMILAR, _LEAST_SIMILAR = 100, 200, 5
-_Query = Select[tuple[Any, ...]]
+Query = Select[tuple[Any, ...]]
 _FAILED = 400  # and higher statuses
 
 
@@ -99,7 +99,7 @@ def sample_of(database: Database, request_id: str) -> tuple[bytes, bytes] | None
     return None if row is None else (row[0], row[1])
 
 
-def _exported(*, since: float = 0.0, namespace: str | None = None) -> _Query:
+def _exported(*, since: float = 0.0, namespace: str | None = None) -> Query:
     hidden = {"prompt_hash", "owner_hash"}
     shared = {"request_id", "at", "instruction_type"}
     return _joined(
@@ -112,7 +112,7 @@ def _exported(*, since: float = 0.0, namespace: str | None = None) -> _Query:
     )
 
 
-def _joined(*columns: ColumnElement[Any], since: float, namespace: str | None) -> _Query:
+def _joined(*columns: ColumnElement[Any], since: float, namespace: str | None) -> Query:
     key = REQUESTS.c.request_id
     joined = REQUESTS.outerjoin(ASSESSMENTS, ASSESSMENTS.c.request_id == key).outerjoin(
         RATINGS, RATINGS.c.request_id == key

@@ -5,14 +5,13 @@ Every query is bounded: filters look through a limited number of requests, and s
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, or_, select
+from sqlalchemy import ColumnElement, and_, or_, select
 
 from safelight.errors import InvalidParameter
 from safelight.reasons import NO_ERROR
 from safelight.records.database import Database
-from safelight.records.queries import without_nulls
+from safelight.records.queries import Query, without_nulls
 from safelight.records.rows import Row, check_text
 from safelight.records.schema import ASSESSMENTS, RATINGS, REQUESTS, SAMPLES
 
@@ -25,7 +24,12 @@ _LARGEST_SEED = 2**63 - 1
 OK, FAILED = "ok", "failed"
 ANY_WARNING, RATED = "any", "rated"
 WARNINGS = ("degraded", "overridden", "truncated")
-_Query = Select[tuple[Any, ...]]
+_SHOWN = (
+    *("request_id", "at", "namespace", "endpoint", "instruction_type", "status_code", "error"),
+    *("seconds", "queue_seconds", "steps", "width", "height", "seed", "batch", "precision"),
+    *("degraded", "overridden", "truncated", "guidance_in_force", "image_guidance_in_force"),
+    *("background_entropy", "device_seconds"),
+)
 _Where = ColumnElement[bool]
 
 
@@ -136,20 +140,15 @@ def has_failed(row: Row) -> bool:
     return row["error"] != NO_ERROR or _number(row, "status_code") >= _FAILED or found != NO_ERROR
 
 
-def _rows() -> _Query:
+def _rows() -> Query:
     key = REQUESTS.c.request_id
     joined = (
         REQUESTS.outerjoin(ASSESSMENTS, ASSESSMENTS.c.request_id == key)
         .outerjoin(RATINGS, RATINGS.c.request_id == key)
         .outerjoin(SAMPLES, SAMPLES.c.request_id == key)
     )
-    names = (
-        "request_id at namespace endpoint instruction_type status_code error seconds queue_seconds "
-        "steps width height seed batch precision degraded overridden truncated guidance_in_force "
-        "image_guidance_in_force background_entropy device_seconds"
-    ).split()
     return select(
-        *(REQUESTS.c[name] for name in names),
+        *(REQUESTS.c[name] for name in _SHOWN),
         ASSESSMENTS.c.error.label("found_error"),
         ASSESSMENTS.c.score.label("found_score"),
         ASSESSMENTS.c.structure.label("found_structure"),
