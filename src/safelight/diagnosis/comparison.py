@@ -21,7 +21,7 @@ class Comparison:
 
     operator: str
     limit: str
-    measured: str = ""
+    measured: str
 
     @property
     def number(self) -> float | None:
