@@ -234,20 +234,30 @@ def test_a_finding_of_a_check_on_a_host_is_reported_once_too() -> None:
 
 
 @pytest.mark.parametrize(
-    ("expression", "operator", "limit"),
+    ("expression", "operator", "limit", "measured"),
     [
-        ("p95 > 3", ">", "3"),
-        ('sum by (job) (up{a=">"}) == 0 and on (job) (b > 1)', "==", "0"),
-        ("(a / on (job) group_left () b >= 0.05 and c > 1)", ">=", "0.05"),
-        ("x > on (job, gpu) total", ">", "total"),
-        ("x > bool ignoring (le) group_right (a) y * 2", ">", "y * 2"),
-        ("a != -1e3 unless b > 2", "!=", "-1e3"),
+        ("p95 > 3", ">", "3", "p95"),
+        (
+            'sum by (job) (up{a=">"}) == 0 and on (job) (b > 1)',
+            "==",
+            "0",
+            'sum by (job) (up{a=">"})',
+        ),
+        (
+            "(a / on (job) group_left () b >= 0.05 and c > 1)",
+            ">=",
+            "0.05",
+            "a / on (job) group_left () b",
+        ),
+        ("x > on (job, gpu) total", ">", "total", "x"),
+        ("x > bool ignoring (le) group_right (a) y * 2", ">", "y * 2", "x"),
+        ("a != -1e3 unless b > 2", "!=", "-1e3", "a"),
     ],
 )
 def test_the_limit_of_an_expression_is_that_of_its_first_comparison(
-    expression: str, operator: str, limit: str
+    expression: str, operator: str, limit: str, measured: str
 ) -> None:
-    assert comparison(expression) == Comparison(operator, limit)
+    assert comparison(expression) == Comparison(operator, limit, measured)
 
 
 @pytest.mark.parametrize(

@@ -25,10 +25,13 @@ def console(
     host: Annotated[str | None, setting_option("host")] = None,
     port: Annotated[int | None, setting_option("console_port", "--port")] = None,
     monitoring: Annotated[Path | None, setting_option("monitoring")] = None,
+    records_url: Annotated[str | None, setting_option("records_url")] = None,
+    state_folder: Annotated[Path | None, setting_option("state_folder")] = None,
 ) -> None:
-    """Show services, alerts and dashboards in the browser, without Grafana.
+    """Show services, alerts, requests and dashboards in the browser, without Grafana.
 
-    It needs Prometheus; with Alertmanager it also silences alerts. It works without a network.
+    It reads Prometheus, and the records and logs of this machine's state folder; with Alertmanager
+    it also silences alerts. A page without its source says so. It works without a network.
     With the API keys of SAFELIGHT_API_KEYS_FILE people log in, and it may listen on other
     addresses. Press Ctrl-C to stop.
 
@@ -41,7 +44,13 @@ def console(
     from safelight.console.server import Sources, serve
     from safelight.settings import load
 
-    settings = load(host=host, console_port=port, monitoring=monitoring)
+    settings = load(
+        host=host,
+        console_port=port,
+        monitoring=monitoring,
+        records_url=records_url,
+        state_folder=state_folder,
+    )
     own_alertmanager = f"http://127.0.0.1:{settings.alertmanager_port}"
     own_service = f"http://127.0.0.1:{settings.port}"
     sources = Sources(

@@ -10,6 +10,7 @@ from starlette.responses import Response
 from safelight.errors import BodyTooLarge, InvalidParameter
 
 _MOST_BYTES = 64 * 1024
+_MOST_NAME = 80  # characters of a parameter's name in an error
 Content = TypeVar("Content", bound=BaseModel)
 
 
@@ -35,6 +36,18 @@ async def read_json(request: Request, model: type[Content]) -> Content:
     try:
         return model.model_validate_json(await read_body(request))
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        raise InvalidParameter(f"{where}: {first['msg']}." if where else first["msg"]) from None
+        raise _refused(error) from None
+
+
+def read_query(request: Request, model: type[Content]) -> Content:
+    """Return the parameters of an address as a checked model. Raises InvalidParameter."""
+    try:
+        return model.model_validate(dict(request.query_params))
+    except ValidationError as error:
+        raise _refused(error) from None
+
+
+def _refused(error: ValidationError) -> InvalidParameter:
+    first = error.errors(include_url=False, include_input=False)[0]
+    where = ".".join(map(str, first["loc"]))[:_MOST_NAME]
+    return InvalidParameter(f"{where}: {first['msg']}." if where else first["msg"])

@@ -37,7 +37,7 @@ _EVERY_SECONDS = 5.0
 _BAD_GATEWAY = 502  # what the console needs does not answer
 _HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
-    "img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+    "img-src 'self' data: blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'",
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
@@ -185,6 +185,7 @@ def application(routes: Sequence[Route], sessions: Sessions) -> ASGIApp:
             *shells,
             Route("/dashboards", _first_dashboard),
             Route("/dashboards/{uid}", _shell),
+            Route("/requests/{id}", _shell),
             *sessions.routes(),
             *routes,
             Route("/healthz", _healthy),

@@ -22,7 +22,7 @@ _PREFIX = "/service/{number:int}"
 _OWN_PAGES = {f"GET {PAGES[name]}" for name in ("docs", "metrics")}
 ROUTES = (*(route for route in ACCEPTED if route not in _OWN_PAGES), "GET /v1/images/{name}")
 _SENT = ("accept", "content-type", "idempotency-key", "x-request-id")
-_RECEIVED = ("content-type", "content-disposition", "retry-after")
+_RECEIVED = ("content-type", "content-disposition", "retry-after", "server-timing")
 _TIMEOUT = httpx.Timeout(60.0, connect=3.0, read=None, pool=3.0)  # the service ends what is slow
 _AT_ONCE, _RETRY_SECONDS = 16, 5.0
 _UNAUTHORIZED, _LEFT = 401, 499

@@ -15,5 +15,7 @@ class Page:
 PAGES = (
     Page("now", "/", "Now"),
     Page("alerts", "/alerts", "Alerts"),
+    Page("requests", "/requests", "Requests"),
+    Page("report", "/report", "Health report"),
     Page("dashboards", "/dashboards", "Dashboards"),
 )

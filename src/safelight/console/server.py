@@ -11,10 +11,13 @@ from safelight.console.alertmanager import Alertmanager
 from safelight.console.app import Console, application
 from safelight.console.firing import Alerts
 from safelight.console.gateway import Gateway
+from safelight.console.report import Report
+from safelight.console.requests import Place, Requests
 from safelight.console.sessions import Sessions
 from safelight.diagnosis.prometheus import Prometheus
 from safelight.errors import BadSetting
 from safelight.origins import Origins, is_local
+from safelight.records.config import records_url
 from safelight.rules.thresholds import Thresholds
 from safelight.serving.http.access import has_keys
 from safelight.serving.http.key_file import KeyFile
@@ -47,7 +50,10 @@ def serve(settings: Settings, sources: Sources) -> None:
         gateway = Gateway(sources.services, settings.body_limit_bytes)
         own = Console(client, limits_of, settings.namespace, gateway.urls)
         alerts = Alerts(client, Alertmanager(sources.alertmanager), settings.namespace)
-        routes = [*own.routes(), *alerts.routes(), *gateway.routes()]
+        requests = Requests(_place(settings))
+        report = Report(client, limits_of)
+        parts = (own, alerts, requests, report, gateway)
+        routes = [route for part in parts for route in part.routes()]
         app = Origins.of(application(routes, Sessions(_keys(settings))), settings)
         listener = _listen(settings)
         print(f"console: http://{settings.host}:{settings.console_port}", file=sys.stderr)  # noqa: T201
@@ -68,6 +74,16 @@ def _check_exposure(settings: Settings) -> None:
         f"Without API keys the console listens on this machine only, not on {settings.host}. Set "
         "SAFELIGHT_API_KEYS_FILE, so that people log in with their keys; or leave out --host, and "
         f"forward the port: ssh -L {settings.console_port}:127.0.0.1:{settings.console_port} HOST"
+    )
+
+
+def _place(settings: Settings) -> Place:
+    return Place(
+        records_url(settings),
+        settings.state_folder.expanduser() / "logs",
+        settings.log_output,
+        settings.trace_url,
+        settings.gpu_hour_price,
     )
 
 

@@ -14,10 +14,14 @@ _IN_PARENTHESES = re.compile(r"\(_*\)")
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """The first comparison of an expression. `limit` is a number or an expression."""
+    """The first comparison of an expression. `limit` is a number or an expression.
+
+    `measured` is the expression that is compared.
+    """
 
     operator: str
     limit: str
+    measured: str
 
     @property
     def number(self) -> float | None:
@@ -45,7 +49,8 @@ def comparison(expression: str) -> Comparison | None:
     found = _COMPARED.search(masked)
     if found is None:
         return None
-    return Comparison(found[0], _MATCHING.sub("", text[found.end() :], count=1).strip())
+    limit = _MATCHING.sub("", text[found.end() :], count=1).strip()
+    return Comparison(found[0], limit, text[: found.start()].strip())
 
 
 def _first_condition(expression: str) -> str:

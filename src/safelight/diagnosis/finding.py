@@ -22,10 +22,14 @@ class Severity(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Exhibit:
-    """One piece of evidence: a text with numbers, and the PromQL expression that shows it."""
+    """One piece of evidence: a text with numbers, and the PromQL expression that shows it.
+
+    `limit` is that of the expression's values, if the check compares them with one.
+    """
 
     says: str
     query: str = ""
+    limit: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ _LIMITS = (
     f"SET statement_timeout = {3 * _WAIT_SECONDS * 1000}",
     f"SET lock_timeout = {_WAIT_SECONDS * 1000}",
 )
+_READ_ONLY = "SET default_transaction_read_only = on"
 
 
 def open_engine(address: str, *, writing: bool) -> Engine:
@@ -58,7 +59,7 @@ def open_engine(address: str, *, writing: bool) -> Engine:
     @event.listens_for(engine, "connect")
     def limit(connection: "psycopg.Connection[tuple[object, ...]]", _record: object) -> None:
         connection.autocommit = True
-        for statement in _LIMITS:
+        for statement in _LIMITS if writing else (*_LIMITS, _READ_ONLY):
             connection.execute(statement)
         connection.autocommit = False
 
@@ -87,7 +88,7 @@ def _sqlite(url: URL, *, writing: bool) -> Engine:
         connection.isolation_level = None  # our BEGIN starts transactions, also of CREATE TABLE
         for pragma in _PRAGMAS if writing else _PRAGMAS[:1]:
             connection.execute(f"PRAGMA {pragma}")
-        if is_backup:
+        if not writing:
             connection.execute("PRAGMA query_only = ON")
 
     @event.listens_for(engine, "begin")

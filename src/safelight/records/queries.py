@@ -15,7 +15,7 @@ from safelight.records.schema import ASSESSMENTS, RATINGS, REQUESTS, SAMPLES
 MAX_ROWS = 200_000
 _ROWS_PER_FETCH = 2000
 _MOST_FOUND, _MOST_SIMILAR, _LEAST_SIMILAR = 100, 200, 5
-_Query = Select[tuple[Any, ...]]
+Query = Select[tuple[Any, ...]]
 _FAILED = 400  # and higher statuses
 
 
@@ -51,7 +51,7 @@ def export_rows(
     with database.engine.connect() as connection:
         result = connection.execution_options(yield_per=_ROWS_PER_FETCH).execute(query)
         for row in result.mappings():
-            yield _without_nulls(row)
+            yield without_nulls(row)
 
 
 def find_rows(database: Database, name: str) -> list[Row]:
@@ -65,7 +65,7 @@ def find_rows(database: Database, name: str) -> list[Row]:
         for column in (own.request_id, own.caller_key, own.trace_id):
             query = _exported().where(column == text).order_by(own.at.desc()).limit(_MOST_FOUND)
             if rows := connection.execute(query).mappings().all():
-                return [_without_nulls(row) for row in rows]
+                return [without_nulls(row) for row in rows]
     return []
 
 
@@ -99,7 +99,7 @@ def sample_of(database: Database, request_id: str) -> tuple[bytes, bytes] | None
     return None if row is None else (row[0], row[1])
 
 
-def _exported(*, since: float = 0.0, namespace: str | None = None) -> _Query:
+def _exported(*, since: float = 0.0, namespace: str | None = None) -> Query:
     hidden = {"prompt_hash", "owner_hash"}
     shared = {"request_id", "at", "instruction_type"}
     return _joined(
@@ -112,7 +112,7 @@ def _exported(*, since: float = 0.0, namespace: str | None = None) -> _Query:
     )
 
 
-def _joined(*columns: ColumnElement[Any], since: float, namespace: str | None) -> _Query:
+def _joined(*columns: ColumnElement[Any], since: float, namespace: str | None) -> Query:
     key = REQUESTS.c.request_id
     joined = REQUESTS.outerjoin(ASSESSMENTS, ASSESSMENTS.c.request_id == key).outerjoin(
         RATINGS, RATINGS.c.request_id == key
@@ -125,5 +125,6 @@ def _joined(*columns: ColumnElement[Any], since: float, namespace: str | None) -
     return query.where(REQUESTS.c.namespace == check_text("service", namespace))
 
 
-def _without_nulls(row: RowMapping) -> Row:
+def without_nulls(row: RowMapping) -> Row:
+    """Return a row without the columns that have no value."""
     return {str(name): value for name, value in row.items() if value is not None}

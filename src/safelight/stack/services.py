@@ -77,9 +77,14 @@ def service_program(name: str, settings: Settings) -> Program:
         *taxonomy,
     )
     shows = f"{settings.model}; API page at /docs, metrics at /metrics"
-    # In the environment: every user can see flags, and the address may contain a password.
-    records = {environment_name("records_url"): records_url(settings)}
-    return Program(name, command, settings.host, settings.port, "/readyz", shows, records)
+    return Program(
+        name, command, settings.host, settings.port, "/readyz", shows, _records(settings)
+    )
+
+
+def _records(settings: Settings) -> dict[str, str]:
+    """Return the records' address as an environment: it may have a password, and flags show it."""
+    return {environment_name("records_url"): records_url(settings)}
 
 
 def namespaces(served: Mapping[str, Settings]) -> tuple[str, ...]:
@@ -158,9 +163,11 @@ def console_program(settings: Settings, urls: Mapping[str, str], names: Iterable
     own = [part for pair in flags.items() for part in pair]
     own += ["--host", host, "--port", str(port)]
     own += [part for url in served for part in ("--service", url)]
+    own += ["--state-folder", str(settings.state_folder.expanduser())]
     own += ["--monitoring", str(settings.monitoring)] if settings.monitoring else []
     command = (sys.executable, "-m", "safelight", "console", *own)
-    return Program(CONSOLE, command, host, port, "/healthz", "everything, in the browser")
+    shows = "everything, in the browser"
+    return Program(CONSOLE, command, host, port, "/healthz", shows, _records(settings))
 
 
 def alert_relay_program(settings: Settings, token_file: Path, prometheus: str) -> Program:

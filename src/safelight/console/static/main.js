@@ -30,7 +30,7 @@ function open(start, address, { replaces = false } = {}) {
 
 function mark(path) {
   for (const link of document.querySelectorAll("#nav a")) {
-    if (link.pathname === path) link.setAttribute("aria-current", "page");
+    if (link.pathname === path || (link.pathname !== "/" && path.startsWith(`${link.pathname}/`))) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
 }

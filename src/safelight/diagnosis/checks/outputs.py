@@ -69,6 +69,7 @@ def _failing_instruction(evidence: Evidence) -> Iterator[Sign]:
                 Exhibit(
                     f"{share(part)} of its failures have the reason {reason}",
                     evidence.queries.success_ratio(SUCCESSES, REQUESTS, (INSTRUCTION_TYPE,)),
+                    limits.instruction_success_ratio,
                 ),
                 *([] if usual is None else [Exhibit(f"usually {share(usual)} succeed")]),
             ),

@@ -79,7 +79,7 @@ def _stopped_probe(evidence: Evidence) -> Iterator[Sign]:
         confidence_of(age, limit, 4 * limit),
         f"the probe {labels.get(PROBE.name, '')} of {instance} has read nothing for "
         f"{duration(age)}",
-        (Exhibit("its metrics do not change", evidence.queries.age(PROBE_TIMESTAMP)),),
+        (Exhibit("its metrics do not change", evidence.queries.age(PROBE_TIMESTAMP), limit),),
         subject=instance,
     )
 

@@ -1,6 +1,7 @@
 """Read the lines of log files, those that were renamed first, and follow a file as it grows."""
 
 import os
+import re
 import sys
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
@@ -13,6 +14,8 @@ from safelight.errors import BadSetting
 STDIN = "-"
 _LAST_WAITS = 5  # other processes write to a file for a second after it was renamed
 _LINE_BYTES = 1024 * 1024  # of a longer line only so much is read at once: it is no log line
+_TIME = re.compile(rb'"@timestamp":\s?"([^"]{19,40})"')
+_NEAR_BYTES, _MOST_BYTES = 64 * 1024, 8 * 1024 * 1024  # read between two times, of one file
 
 
 def read(names: list[str]) -> Iterator[bytes]:
@@ -29,6 +32,44 @@ def read(names: list[str]) -> Iterator[bytes]:
             files = _with_earlier(Path(name), opened, seen)
             for file in reversed(files):
                 yield from _lines(file)
+
+
+def between(name: str, begin: str, end: str) -> Iterator[bytes]:
+    """Yield the JSON lines of a file, and of the earlier ones, between two times.
+
+    Times are as in the lines. Only that part of a file is read, and at most 8 MiB of each. Raises
+    BadSetting if a file cannot be read.
+    """
+    with ExitStack() as opened:
+        for file in reversed(_with_earlier(Path(name), opened, set())):
+            if not _TIME.search(file.readline(_LINE_BYTES)):
+                continue  # the log of another program
+            _seek_time(file, begin.encode())
+            size = 0
+            for line in _lines(file):
+                size += len(line)
+                found = _TIME.search(line)
+                if size > _MOST_BYTES or (found and found[1] > end.encode()):
+                    break
+                if found and found[1] >= begin.encode():
+                    yield line
+
+
+def _seek_time(file: BinaryIO, begin: bytes) -> None:
+    """Go to a line that is not long before a time: lines are in the order of their times."""
+    low, high = 0, os.fstat(file.fileno()).st_size
+    while high - low > _NEAR_BYTES:
+        middle = (low + high) // 2
+        file.seek(middle)
+        file.readline(_LINE_BYTES)  # the rest of a line
+        found = _TIME.search(file.readline(_LINE_BYTES))
+        if found and found[1] < begin:
+            low = middle
+        else:
+            high = middle
+    file.seek(low)
+    if low:
+        file.readline(_LINE_BYTES)
 
 
 def _with_earlier(path: Path, opened: ExitStack, seen: set[tuple[int, int]]) -> list[BinaryIO]:

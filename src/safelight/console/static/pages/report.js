@@ -1,0 +1,243 @@
+// The page Health report: what is or was wrong, the evidence as curves, what to do, and what comes.
+
+import { ask, element, fetchJson } from "../dom.js";
+import { EvidenceChart } from "../evidence.js";
+import { format, moment } from "../units.js";
+
+const UNITS = { seconds: "s", bytes: "bytes", ratio: "percentunit", "": "short" };
+const sentence = (text) => `${/^[a-z]+( |$)/.test(text) ? text[0].toUpperCase() + text.slice(1) : text}.`;
+
+/** Show the page; return the function that leaves it. */
+export function show(page) {
+  document.title = "Health report · Safelight";
+  const view = new ReportView(page);
+  view.load();
+  return () => view.end();
+}
+
+class ReportView {
+  constructor(page) {
+    const { namespace, job, at } = Object.fromEntries(new URLSearchParams(location.search));
+    this.chosen = { namespace, job, at };
+    this.ended = new AbortController();
+    this.charts = [];
+    this.service = element("span", { class: "choices" });
+    this.time = element("input", { type: "datetime-local", step: "1", value: localOf(at) });
+    this.time.addEventListener("change", () => this.choose({ at: secondsOf(this.time.value) }));
+    this.now = element("button", { type: "button", onclick: () => this.goToNow() }, "Now");
+    this.export = element("button", { type: "button", onclick: () => this.save() }, "Export as one HTML file");
+    this.body = element("div", { class: "stack" }, element("p", { class: "faint", role: "status" }, "Asking Prometheus …"));
+    this.weeks = element("div", {}, element("p", { class: "faint" }, "Comparing the weeks …"));
+    page.replaceChildren(
+      element("div", { class: "head" }, element("h1", {}, "Health report")),
+      element("div", { class: "choices report-choices" }, this.service, element("label", {}, element("span", {}, "As of"), this.time), this.now, this.export),
+      this.body,
+      element("section", { class: "card block", "aria-label": "This week and last week" }, element("div", { class: "title" }, element("h2", {}, "This week and last week")), this.weeks));
+  }
+
+  choose(changes) {
+    this.chosen = { ...this.chosen, ...changes };
+    const kept = Object.entries(this.chosen).filter(([, value]) => value !== "" && value !== undefined && value !== null);
+    const search = kept.length ? `?${new URLSearchParams(kept)}` : "";
+    if (search !== location.search) history.pushState(null, "", `/report${search}`);
+    this.load();
+  }
+
+  goToNow() {
+    this.time.value = "";
+    this.choose({ at: "" });
+  }
+
+  async load() {
+    this.asking?.abort();
+    this.asking = new AbortController();
+    const { signal } = this.asking;
+    this.body.setAttribute("aria-busy", "true");
+    const weeks = this.loadWeeks(signal);
+    try {
+      this.fill(await fetchJson("/data/report", this.chosen, signal));
+    } catch (error) {
+      if (error.name === "AbortError") return;
+      this.drop();
+      this.body.replaceChildren(element("p", { class: "problem", role: "alert" }, error.message));
+    }
+    this.body.removeAttribute("aria-busy");
+    await weeks;
+  }
+
+  async loadWeeks(signal) {
+    try {
+      this.weeks.replaceChildren(...trendsOf(await fetchJson("/data/report/trends", this.chosen, signal)));
+    } catch (error) {
+      if (error.name !== "AbortError") this.weeks.replaceChildren(element("p", { class: "problem" }, error.message));
+    }
+  }
+
+  async save() {
+    this.export.disabled = true;
+    try {
+      const answer = await ask("/data/report/page", { query: this.chosen });
+      const name = answer.headers.get("content-disposition")?.match(/filename="([\w.-]+)"/)?.[1] ?? "health-report.html";
+      const address = URL.createObjectURL(await answer.blob());
+      element("a", { href: address, download: name }).click();
+      setTimeout(() => URL.revokeObjectURL(address), 10_000);
+    } catch (error) {
+      this.body.prepend(element("p", { class: "problem", role: "alert" }, error.message));
+    }
+    this.export.disabled = false;
+  }
+
+  // ── The report ─────────────────────────────────────────────────────────────────────────────────
+
+  fill(found) {
+    const { report, curves } = found;
+    this.fillServices(found);
+    this.drop();
+    const frame = { begin: found.begin, end: found.end, step: found.step, moment: found.moment, window: report.window_seconds };
+    this.body.replaceChildren(
+      this.headline(found),
+      ...report.findings.map((finding, place) => this.finding(finding, curves[place], frame)),
+      found.left_out ? element("p", { class: "faint" }, `${found.left_out} more findings are not shown.`) : "",
+      element("section", { class: "card block", "aria-label": "Forecasts" }, element("div", { class: "title" }, element("h2", {}, "What will be used up")), forecastTable(found.forecasts)));
+    for (const chart of this.charts) chart.draw();
+  }
+
+  fillServices({ services, report }) {
+    const chosen = JSON.stringify([report.namespace, report.service]);
+    const control = element("select", { onchange: () => { const [namespace, job] = JSON.parse(control.value); this.choose({ namespace, job }); } },
+      services.map(({ namespace, job }) => {
+        const value = JSON.stringify([namespace, job]);
+        return element("option", { value, selected: value === chosen }, `${job} (${namespace})`);
+      }));
+    this.service.replaceChildren(element("label", {}, element("span", {}, "Service"), control));
+  }
+
+  headline({ report, moment: at, now }) {
+    const isBad = report.findings.some((finding) => finding.severity !== "info");
+    const { local, utc } = moment(at);
+    return element("section", { class: "card block summary", role: "status" },
+      element("span", { class: `dot ${isBad ? "bad" : "good"}`, "aria-hidden": "true" }),
+      element("div", {},
+        element("p", { class: "headline" }, report.headline),
+        element("p", { class: "faint" }, element("time", { datetime: new Date(1000 * at).toISOString(), title: utc }, local), now - at > 60 ? ", in the past" : "", `. From the last ${format(report.window_seconds, "s")}, with ${report.requests} requests.`)));
+  }
+
+  finding(finding, curves, frame) {
+    const isElsewhere = Boolean(finding.listed_under || finding.follows_from);
+    const origin = finding.listed_under ? `Listed in full under ${finding.listed_under}.`
+      : finding.follows_from ? `Follows from ${finding.follows_from.replaceAll("_", " ")}.`
+      : finding.alert ? "Its cause is unknown." : "";
+    const certainty = finding.alert ? `alert ${finding.alert.state}` : `${format(finding.confidence, "percentunit")} sure`;
+    const evidence = element("div", { class: "evidence" }, finding.evidence.map((each, place) => this.exhibit(each, curves[place], frame)));
+    const advice = element("dl", { class: "advice" }, [
+      ["Do", finding.remedy],
+      [finding.alert ? "Look at" : "To confirm", [finding.next_experiment].filter(Boolean)],
+      ["Or it is", finding.alternatives],
+    ].filter(([, texts]) => texts.length).flatMap(([name, texts]) => [element("dt", {}, name), element("dd", {}, texts.length > 1 ? element("ul", {}, texts.map((text) => element("li", {}, text))) : texts[0])]));
+    const rest = [evidence, isElsewhere ? element("details", {}, element("summary", {}, "What to do, all the same"), advice) : advice];
+    return element("article", { class: `card alert firing report-finding ${finding.severity}`, "aria-label": finding.title },
+      element("div", { class: "title" },
+        element("span", { class: `badge firing ${finding.severity}` }, finding.severity),
+        element("h2", {}, finding.title),
+        element("span", { class: "faint push" }, `${certainty} · ${finding.check}`)),
+      element("p", {}, sentence(finding.verdict)),
+      origin ? element("p", { class: "second" }, origin) : null,
+      rest);
+  }
+
+  exhibit(each, curve, frame) {
+    const figure = element("figure", {}, element("figcaption", {}, sentence(each.says)));
+    if (!curve) return figure;
+    if (curve.problem) figure.append(element("p", { class: "problem" }, curve.problem));
+    else if (!curve.lines.length) figure.append(element("p", { class: "faint" }, "Prometheus has no samples of it at this time."));
+    else {
+      const chart = new EvidenceChart(curve, frame, each.says);
+      this.charts.push(chart);
+      figure.append(chart.node);
+    }
+    return figure;
+  }
+
+  drop() {
+    for (const chart of this.charts) chart.end();
+    this.charts = [];
+  }
+
+  end() {
+    this.ended.abort();
+    this.asking?.abort();
+    this.drop();
+  }
+}
+
+/** Return Unix seconds as a text for a field of date and time, in the browser's zone. */
+function localOf(seconds) {
+  if (!Number.isFinite(Number(seconds)) || !seconds) return "";
+  const date = new Date(1000 * Number(seconds));
+  return new Date(date.getTime() - 60_000 * date.getTimezoneOffset()).toISOString().slice(0, 19);
+}
+
+function secondsOf(text) {
+  const at = new Date(text).getTime() / 1000;
+  return Number.isFinite(at) ? String(at) : "";
+}
+
+function headOf(names) {
+  return element("thead", {}, element("tr", {}, names.map((name) => element("th", { scope: "col" }, name))));
+}
+
+/** List what can be used up; an interval is drawn as a bar, with a mark at the expected time. */
+function forecastTable(forecasts) {
+  if (!forecasts.length) return element("p", { class: "faint" }, "Nothing is measured that can be used up.");
+  const latest = Math.max(1, ...forecasts.filter((each) => each.ends && !each.used_up).map((each) => each.ends[2]));
+  const rows = forecasts.map((each) => {
+    const unit = UNITS[each.unit] ?? "short";
+    const says = each.used_up ? element("span", { class: "problem" }, "used up already")
+      : each.ends ? `in ${format(each.ends[0], "s")} (95 %: ${format(each.ends[1], "s")} to ${format(each.ends[2], "s")})`
+      : element("span", { class: "second" }, "no end in sight");
+    const past = each.trial ? `earlier forecasts: median error ${format(each.trial.error, "percentunit")} of ${each.trial.number}` : "";
+    return element("tr", {},
+      element("th", { scope: "row" }, `${each.what} `, element("span", { class: "faint" }, each.subject)),
+      element("td", { class: "number" }, `${format(each.level, unit)} of ${format(each.limit, unit)}${each.assumed ? " (default)" : ""}`),
+      element("td", {}, gauge(each)),
+      element("td", { class: "says" }, says, each.ends && !each.used_up ? interval(each.ends, latest) : null, past ? element("span", { class: "faint" }, past) : null));
+  });
+  return element("div", { class: "scroll" }, element("table", { class: "forecasts" }, headOf(["", "Now", "", "Used up"]), element("tbody", {}, rows)));
+}
+
+function gauge({ level, limit, used_up: isUsedUp }) {
+  const bar = element("i", { class: isUsedUp ? "bar bad" : "bar" });
+  bar.style.width = `${Math.min(100, Math.max(0, (100 * level) / limit))}%`;
+  return element("div", { class: "track" }, bar);
+}
+
+function interval([expected, soonest, last], latest) {
+  const share = (seconds) => `${Math.min(100, (100 * seconds) / latest)}%`;
+  const range = element("i", { class: "range" });
+  range.style.left = share(soonest);
+  range.style.right = `${100 - Math.min(100, (100 * last) / latest)}%`;
+  const mark = element("i", { class: "mark" });
+  mark.style.left = share(expected);
+  return element("div", { class: "track thin", "aria-hidden": "true" }, range, mark);
+}
+
+function trendsOf(found) {
+  const known = found.changes.filter((each) => each.this_week !== null || each.last_week !== null);
+  const value = (each, number) => (number === null ? "" : format(number, UNITS[each.unit] ?? "short"));
+  const rows = known.map((each) => element("tr", { class: each.notable ? "notable" : "" },
+    element("th", { scope: "row" }, each.what),
+    element("td", {}, value(each, each.last_week)),
+    element("td", {}, value(each, each.this_week)),
+    element("td", {}, each.factor === null ? "" : `${each.factor.toFixed(2)} times`)));
+  const item = (text) => element("li", {}, text);
+  const notes = [
+    ...found.firing.map((each) => item(`${each.alert} fired ${format(each.share, "percentunit")} of the week. People ignore an alert that always fires. Fix its cause, or raise its limit.`)),
+    ...found.proposals.map((each) => item(`${each.threshold} = ${format(each.limit, "short")} is ${each.problem}: in 95 % of hours the value is below ${format(each.usual, "s")}. Try ${Number(each.proposed.toPrecision(3))}.`)),
+    ...(found.missing.length ? [item(`These series existed a day ago and do not now: ${found.missing.join(", ")}.`)] : []),
+  ];
+  return [
+    found.comparable ? "" : element("p", { class: "faint" }, `There is no data of last week yet: the oldest is ${format(found.data_seconds, "s")} old.`),
+    known.length ? element("div", { class: "scroll" }, element("table", { class: "forecasts trends" }, headOf(["Median of the hours", "Last week", "This week", "Change"]), element("tbody", {}, rows))) : "",
+    notes.length ? element("ul", { class: "notes" }, notes) : "",
+  ];
+}
