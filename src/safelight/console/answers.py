@@ -1,4 +1,4 @@
-"""Answers of Prometheus, shared by all viewers: the same question is asked once.
+"""Answers of Prometheus and the records, shared by all viewers: the same question is asked once.
 
 Memory and load are bounded: at most `_KEPT` answers are kept, for some seconds, and at most
 `_AT_ONCE` questions are asked at a time.
@@ -22,11 +22,14 @@ class _Kept(Generic[Answer]):
 
 
 class Answers(Generic[Answer]):
-    """Asks questions in threads. Belongs to one event loop; `clock` is in seconds."""
+    """Asks questions in threads, and keeps answers for some seconds. Belongs to one event loop."""
 
-    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+    def __init__(
+        self, clock: Callable[[], float] = monotonic, fresh_seconds: float = _FRESH_SECONDS
+    ) -> None:
         self.asked = 0
         self._clock = clock
+        self._fresh_seconds = fresh_seconds
         self._turn = asyncio.Semaphore(_AT_ONCE)
         self._kept: OrderedDict[Hashable, _Kept[Answer]] = OrderedDict()
 
@@ -36,7 +39,7 @@ class Answers(Generic[Answer]):
         A viewer who leaves does not end the question of the others.
         """
         kept = self._kept.get(key)
-        if kept is None or self._clock() - kept.asked_at > _FRESH_SECONDS:
+        if kept is None or self._clock() - kept.asked_at > self._fresh_seconds:
             task = asyncio.create_task(self._ask(ask))
             task.add_done_callback(_seen)
             kept = self._kept[key] = _Kept(task, self._clock())

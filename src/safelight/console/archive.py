@@ -36,18 +36,19 @@ class Archive:
         Raises RecordsUnusable, MissingExtra, BadSetting without records, Overloaded, and what the
         question raises.
         """
-        if not self._url:
-            raise BadSetting("Records are disabled: SAFELIGHT_RECORDS_URL is empty.")
         if self._waiting >= _MOST_WAITING:
             raise Overloaded("Too many questions wait for the records. Wait.", _RETRY_SECONDS)
         self._waiting += 1
         try:
             async with self._turn:
-                return await asyncio.to_thread(self._answer, question)
+                return await asyncio.to_thread(self.read, question)
         finally:
             self._waiting -= 1
 
-    def _answer(self, question: "Callable[[Database], Answer]") -> Answer:
+    def read(self, question: "Callable[[Database], Answer]") -> Answer:
+        """Return what a question finds, in the caller's thread. Raises what `ask` raises."""
+        if not self._url:
+            raise BadSetting("Records are disabled: SAFELIGHT_RECORDS_URL is empty.")
         from safelight.records.database import translate_errors
 
         try:

@@ -39,12 +39,11 @@ _TYPES = ((b"\xff\xd8\xff", "image/jpeg"), (b"\x89PNG\r\n\x1a\n", "image/png"))
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where the records and logs are, and what else says more of a request.
+    """Where the logs are, and what else says more of a request.
 
     `log_output` and `trace_url` are those of the settings, `gpu_hour_price` is None if unknown.
     """
 
-    records_url: str
     logs: Path
     log_output: str
     trace_url: str
@@ -99,9 +98,9 @@ class _Filter(BaseModel):
 class Requests:
     """The routes of the page."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, archive: Archive, place: Place) -> None:
+        self._archive = archive
         self._place = place
-        self._archive = Archive(place.records_url)
 
     def routes(self) -> list[Route]:
         """Return the routes."""

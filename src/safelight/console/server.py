@@ -9,8 +9,10 @@ import uvicorn
 
 from safelight.console.alertmanager import Alertmanager
 from safelight.console.app import Console, application
+from safelight.console.archive import Archive
 from safelight.console.firing import Alerts
 from safelight.console.gateway import Gateway
+from safelight.console.leaderboard import Leaderboard
 from safelight.console.report import Report
 from safelight.console.requests import Place, Requests
 from safelight.console.sessions import Sessions
@@ -50,9 +52,15 @@ def serve(settings: Settings, sources: Sources) -> None:
         gateway = Gateway(sources.services, settings.body_limit_bytes)
         own = Console(client, limits_of, settings.namespace, gateway.urls)
         alerts = Alerts(client, Alertmanager(sources.alertmanager), settings.namespace)
-        requests = Requests(_place(settings))
-        report = Report(client, limits_of)
-        parts = (own, alerts, requests, report, gateway)
+        archive = Archive(records_url(settings))
+        parts = (
+            own,
+            alerts,
+            Requests(archive, _place(settings)),
+            Report(client, limits_of),
+            Leaderboard(archive, settings.gpu_hour_price),
+            gateway,
+        )
         routes = [route for part in parts for route in part.routes()]
         app = Origins.of(application(routes, Sessions(_keys(settings))), settings)
         listener = _listen(settings)
@@ -79,7 +87,6 @@ def _check_exposure(settings: Settings) -> None:
 
 def _place(settings: Settings) -> Place:
     return Place(
-        records_url(settings),
         settings.state_folder.expanduser() / "logs",
         settings.log_output,
         settings.trace_url,

@@ -106,7 +106,7 @@ def agreement(pairs: Sequence[tuple[float, float]], least: int = LEAST_PAIRS) ->
     count = len(pairs)
     if count < max(4, least):
         return None
-    left, right = _ranks([a for a, _ in pairs]), _ranks([b for _, b in pairs])
+    left, right = ranks([a for a, _ in pairs]), ranks([b for _, b in pairs])
     middle = (count + 1) / 2
     covariance = fsum((a - middle) * (b - middle) for a, b in zip(left, right, strict=True))
     left_squares, right_squares = (
@@ -121,7 +121,7 @@ def agreement(pairs: Sequence[tuple[float, float]], least: int = LEAST_PAIRS) ->
     return Estimate(rho, tanh(atanh(rho) - half), tanh(atanh(rho) + half), count)
 
 
-def _ranks(values: Sequence[float]) -> list[float]:
+def ranks(values: Sequence[float]) -> list[float]:
     """Return the ranks of the values, counted from 1. Ties get their mean rank."""
     order = sorted(range(len(values)), key=values.__getitem__)
     ranks, start = [0.0] * len(values), 0

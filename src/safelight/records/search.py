@@ -18,7 +18,7 @@ from safelight.records.schema import ASSESSMENTS, RATINGS, REQUESTS, SAMPLES
 PAGE_ROWS = 50
 LOOKED_THROUGH = 200_000  # requests that a filter looks at for one page
 _ALIKE_LOOKED_AT = 500  # before a request, and as many after it
-_MOST_NAMES = 200
+_MOST_NAMES, _MOST_SAMPLES = 200, 5000
 _FAILED = 400  # and higher statuses
 _LARGEST_SEED = 2**63 - 1
 OK, FAILED = "ok", "failed"
@@ -107,6 +107,14 @@ def names_of(database: Database) -> tuple[list[str], list[str]]:
         found = (connection.execute(query).scalars() for query in (namespaces, types))
         services, kinds = (sorted(map(str, names)) for names in found)
     return services, kinds
+
+
+def sampled(database: Database, since: float) -> set[str]:
+    """Return the ids of the requests since a Unix time whose images are kept, a limited number."""
+    own = SAMPLES.c
+    query = select(own.request_id).where(own.at >= since).order_by(own.at.desc())
+    with database.engine.connect() as connection:
+        return set(connection.execute(query.limit(_MOST_SAMPLES)).scalars())
 
 
 def alike(database: Database, row: Row, number: int) -> tuple[list[Row], list[Row]]:

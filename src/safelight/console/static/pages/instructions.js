@@ -1,0 +1,258 @@
+// The page Instructions: which types succeed, how good and how fast they are, and where people disagree.
+
+import { colourOf } from "../charts.js";
+import { element, fetchJson } from "../dom.js";
+import { resultOf } from "../results.js";
+import { AXES, Chart, radarOptions, says, tradeoffOptions } from "../scores.js";
+import { format, moment } from "../units.js";
+
+const TIMES = [["3600", "Last hour"], ["86400", "Last day"], ["604800", "Last 7 days"], ["2592000", "Last 30 days"]];
+const QUALITIES = [["score", "Score"], ["adherence", "Adherence"], ["structure", "Kept structure"], ["rating", "Rating"]];
+const STARS = [1, 2, 3, 4, 5];
+const MOST_DRAWN = 4;
+const AGAIN_MS = 5000;
+
+const spaced = (name) => name.replaceAll("_", " ");
+const linkTo = (type, more = {}) => `/requests?${new URLSearchParams({ type, ...more })}`;
+
+/** Show the page; return the function that leaves it. */
+export function show(page, context) {
+  document.title = "Instructions · Safelight";
+  const view = new InstructionsView(page, context);
+  view.load();
+  return () => view.end();
+}
+
+class InstructionsView {
+  constructor(page, { start }) {
+    this.isOperator = start.viewer.scopes.includes("operate");
+    this.chosen = { seconds: "604800", ...Object.fromEntries(new URLSearchParams(location.search)) };
+    this.services = [];
+    this.drawn = null;
+    this.charts = [];
+    this.ended = new AbortController();
+    this.choices = element("div", { class: "choices filters" });
+    this.status = element("span", { class: "faint clock", role: "status" });
+    this.body = element("div", { class: "stack" }, element("p", { class: "faint" }, "Reading the records …"));
+    page.replaceChildren(element("div", { class: "head" }, element("h1", {}, "Instructions"), this.status), this.choices, this.body);
+    this.fillChoices();
+  }
+
+  fillChoices() {
+    const several = this.services.length > 1 || this.chosen.service;
+    this.choices.replaceChildren(
+      this.select("Time", "seconds", TIMES),
+      ...(several ? [this.select("Service", "service", [["", "All"], ...this.services.map((name) => [name, name])])] : []));
+  }
+
+  select(label, name, pairs) {
+    const value = this.chosen[name] ?? "";
+    const shown = pairs.some(([each]) => each === value) || !value ? pairs : [...pairs, [value, value]];
+    const control = element("select", { name, onchange: () => this.choose({ [name]: control.value }) },
+      shown.map(([each, text]) => element("option", { value: each, selected: each === value }, text)));
+    return element("label", {}, element("span", {}, label), control);
+  }
+
+  choose(changes) {
+    this.chosen = { ...this.chosen, ...changes };
+    const kept = Object.entries(this.chosen).filter(([, value]) => value !== "");
+    history.pushState(null, "", `/instructions?${new URLSearchParams(kept)}`);
+    this.load();
+  }
+
+  async load() {
+    this.asking?.abort();
+    this.asking = new AbortController();
+    clearTimeout(this.again);
+    this.body.setAttribute("aria-busy", "true");
+    try {
+      this.fill(await fetchJson("/data/instructions", this.chosen, this.asking.signal));
+    } catch (error) {
+      if (error.name === "AbortError") return;
+      this.fail(error);
+    }
+    this.body.removeAttribute("aria-busy");
+  }
+
+  fail(error) {
+    const returns = error.status === undefined || error.status >= 500;
+    this.drop();
+    this.status.textContent = "";
+    this.body.replaceChildren(element("div", { class: "card block stack" },
+      element("p", { class: "problem", role: "alert" }, error.message),
+      returns ? element("p", { class: "faint" }, "This page tries again by itself.") : null));
+    if (returns) this.again = setTimeout(() => this.load(), AGAIN_MS);
+  }
+
+  fill(found) {
+    this.drop();
+    this.services = found.services;
+    this.fillChoices();
+    const since = moment(found.since);
+    this.status.textContent = `${found.requests} requests since ${since.local}${found.is_limited ? ", the newest" : ""}`;
+    this.status.title = since.utc;
+    if (!found.requests) {
+      this.body.replaceChildren(element("p", { class: "card block faint" }, "No request in this time has an instruction type. Choose a longer time."));
+      return;
+    }
+    this.body.replaceChildren(
+      this.scores(found),
+      card("Quality and time", this.tradeoff(found.tradeoff)),
+      card("Ratings", this.ratings(found)),
+      card("People and the score disagree", this.disagreements(found.disagreements, found.rated)),
+      card("The worst of each type", this.worst(found.worst)));
+    for (const chart of this.charts) chart.draw();
+  }
+
+  chart(name, label, options) {
+    const made = new Chart(name, label, options);
+    this.charts.push(made);
+    return made;
+  }
+
+  // ── Scores ─────────────────────────────────────────────────────────────────────────────────────
+
+  scores(found) {
+    const place = new Map(found.leaders.map((name, rank) => [name, rank]));
+    const types = [...found.types].sort((one, other) => (place.get(one.name) ?? 1e6) - (place.get(other.name) ?? 1e6));
+    this.types = types;
+    this.drawn ??= new Set(types.slice(0, MOST_DRAWN - 1).map((each) => each.name));
+    const radar = this.chart("radar", "Scores of the chosen types on four axes, from 0 to 10. The table has the numbers.", () => radarOptions(types.map((each, rank) => [each, rank]).filter(([each]) => this.drawn.has(each.name))));
+    const costs = new Map(found.costs.map((cost) => [cost.name, cost]));
+    const hasRatings = types.some((each) => each.rating);
+    const head = ["", "Type", "Success", ...AXES, hasRatings ? "rating" : null, "per good", "requests"].filter((name) => name !== null);
+    const table = element("table", { class: "scores" },
+      element("caption", { class: "unseen" }, "Instruction types, the best first"),
+      element("thead", {}, element("tr", {}, head.map((name) => element("th", { scope: "col", title: name === "per good" ? "Device time per good request" : null }, name && name[0].toUpperCase() + name.slice(1))))),
+      element("tbody", {}, types.map((each, rank) => this.type(each, rank, costs.get(each.name), hasRatings, radar))));
+    return element("section", { class: "card block", "aria-label": "Scores" },
+      element("div", { class: "leaderboard" }, element("div", { class: "scroll" }, table), radar.node),
+      element("p", { class: "faint" }, `Ordered by the lower end of the 95 % interval of success. Axes go from 0 to 10; hover a number for its interval.${found.left_out ? ` ${found.left_out} rarer types are not shown.` : ""}`));
+  }
+
+  type(each, rank, cost, hasRatings, radar) {
+    const toggle = element("input", { type: "checkbox", checked: this.drawn.has(each.name), "aria-label": `Draw ${spaced(each.name)}` });
+    toggle.style.accentColor = colourOf(rank);
+    toggle.addEventListener("change", () => {
+      if (toggle.checked) this.drawn.add(each.name);
+      else this.drawn.delete(each.name);
+      radar.draw();
+    });
+    const rating = each.rating ? `${each.rating.value.toFixed(1)}` : "";
+    return element("tr", {},
+      element("td", { class: "toggle" }, toggle),
+      element("th", { scope: "row" }, element("a", { href: linkTo(each.name) }, spaced(each.name))),
+      element("td", { class: "success" }, success(each.success), each.success && each.success.value < 1 ? element("a", { class: "faint", href: linkTo(each.name, { result: "failed" }) }, "failures") : ""),
+      AXES.map((axis) => score(each.axes[axis])),
+      hasRatings ? element("td", { title: each.rating ? intervalOf(each.rating, "short") : null }, rating) : null,
+      element("td", {}, cost?.seconds_per_good ? format(cost.seconds_per_good, "s") : ""),
+      element("td", { class: "second" }, String(each.requests)));
+  }
+
+  // ── Quality and time ───────────────────────────────────────────────────────────────────────────
+
+  tradeoff(found) {
+    const chosen = element("div", { class: "choices" }, this.select("Quality", "by", QUALITIES));
+    if (!found.choices.length) return [chosen, element("p", { class: "faint" }, "No setting has enough requests whose quality is known.")];
+    const chart = this.chart("tradeoff", `${found.by} beside seconds for ${found.choices.length} settings. The list has the numbers.`, () => tradeoffOptions(found));
+    const rows = found.choices.map((choice) => element("li", { class: choice.on_front ? "best" : "" },
+      `${choice.setting.steps} steps, ${choice.setting.width}×${choice.setting.height}, ${choice.setting.precision}: ${says(choice, found.by)}`,
+      choice.on_front ? ", worth choosing" : choice.surely_worse ? ", slower and worse than another" : ""));
+    return [chosen, chart.node,
+      element("p", { class: "faint" }, "The line joins the settings that no other one beats in both.", found.too_few ? ` ${found.too_few} settings have too few requests.` : ""),
+      element("details", {}, element("summary", {}, "Every setting"), element("ul", { class: "notes" }, rows))];
+  }
+
+  // ── Ratings ────────────────────────────────────────────────────────────────────────────────────
+
+  ratings({ ratings, agreement }) {
+    const names = Object.keys(ratings);
+    if (!names.length) return element("p", { class: "faint" }, "Nobody has rated a request in this time.");
+    const key = element("p", { class: "faint key" }, STARS.map((stars) => element("span", {}, element("i", { class: `stars-${stars}` }), stars === 1 ? "1, bad" : stars === 5 ? "5, good" : String(stars))));
+    const rows = names.map((name) => {
+      const counts = ratings[name];
+      const total = counts.reduce((sum, count) => sum + count, 0);
+      const parts = counts.map((count, place) => {
+        const part = element("i", { class: `stars-${place + 1}`, title: `${place + 1}: ${count}` });
+        part.style.width = `${(100 * count) / total}%`;
+        return part;
+      });
+      const label = STARS.map((stars, place) => `${stars}: ${counts[place]}`).join(", ");
+      return element("tr", {},
+        element("th", { scope: "row" }, element("a", { href: linkTo(name, { rating: "rated" }) }, spaced(name))),
+        element("td", { class: "parts" }, element("div", { class: "track", role: "img", "aria-label": label }, parts)),
+        element("td", { class: "second" }, String(total)));
+    });
+    const joined = agreement
+      ? `Rank correlation of ratings and scores: ${agreement.value.toFixed(2)} (${agreement.low.toFixed(2)} to ${agreement.high.toFixed(2)}, ${agreement.count} requests).`
+      : "Too few requests have a rating and a score to compare the two.";
+    return [key, element("table", { class: "ratings" }, element("tbody", {}, rows)), element("p", { class: "faint" }, joined)];
+  }
+
+  disagreements(found, rated) {
+    if (!found.length) return element("p", { class: "faint" }, rated ? "No request is rated high with a low score, or the other way round." : "No request has a rating and a score yet.");
+    return element("ul", { class: "tiles" }, found.map((each) => this.tile(each, [
+      each.gap > 0 ? "liked, low score" : "disliked, high score",
+      `${each.rating} of 5, score ${format(each.score, "short")}`,
+    ], spaced(each.instruction_type))));
+  }
+
+  worst(found) {
+    const names = Object.keys(found);
+    if (!names.length) return element("p", { class: "faint" }, "No images are kept: SAFELIGHT_SAMPLES keeps some of each type.");
+    return element("div", { class: "worst" }, names.map((name) => element("div", {}, element("h3", {}, spaced(name)),
+      element("ul", { class: "tiles" }, found[name].map((each) => this.tile({ ...each, error: each.error }, [
+        resultOf(each),
+        [each.score === undefined ? null : `score ${format(each.score, "short")}`, each.rating === undefined ? null : `${each.rating} of 5`].filter(Boolean).join(", "),
+      ]))))));
+  }
+
+  /** Return a link to a request with its images, if the viewer may see them. */
+  tile({ request_id: name, at }, texts, title = "") {
+    const address = encodeURIComponent(name);
+    const image = (which) => element("img", { src: `/data/requests/${address}/${which}`, alt: `The image ${which} the edit`, loading: "lazy", onerror: (event) => event.target.remove() });
+    const { local, utc } = moment(at);
+    return element("li", {}, element("a", { href: `/requests/${address}` },
+      this.isOperator ? element("span", { class: "images" }, image("before"), image("after")) : null,
+      title ? element("strong", {}, title) : null,
+      texts.filter((text) => text !== "").map((text) => element("span", {}, text)),
+      element("time", { class: "faint", title: utc }, local)));
+  }
+
+  drop() {
+    for (const chart of this.charts) chart.end();
+    this.charts = [];
+  }
+
+  end() {
+    this.ended.abort();
+    this.asking?.abort();
+    clearTimeout(this.again);
+    this.drop();
+  }
+}
+
+function card(title, ...children) {
+  return element("section", { class: "card block stack", "aria-label": title }, element("h2", {}, title), children.flat());
+}
+
+function intervalOf({ low, high, count }, unit) {
+  return `${format(low, unit)} to ${format(high, unit)} (95 %), ${count} requests`;
+}
+
+/** Draw a share with its interval: a range with a mark. */
+function success(value) {
+  if (!value) return element("span", { class: "faint" }, "too few");
+  const range = element("i", { class: "range" });
+  range.style.left = `${100 * value.low}%`;
+  range.style.right = `${100 * (1 - value.high)}%`;
+  const mark = element("i", { class: "mark" });
+  mark.style.left = `${100 * value.value}%`;
+  return element("span", { class: "share", title: intervalOf(value, "percentunit") },
+    element("span", { class: "track", "aria-hidden": "true" }, range, mark), element("span", {}, format(value.value, "percentunit")));
+}
+
+function score(value) {
+  if (!value) return element("td", { class: "second", title: "Too few requests, or not measured" }, "–");
+  return element("td", { title: intervalOf(value, "short") }, value.value.toFixed(1));
+}
