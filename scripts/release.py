@@ -67,12 +67,18 @@ def check_source(root: Path, version: str) -> str:
     current = tomllib.loads((root / "pyproject.toml").read_text())["project"]["version"]
     if current != version:
         raise Refused(f"pyproject.toml has the version {current}. Write {version} there.")
-    for found in re.findall(r"safelight-([\d.]+)-py3", (root / "README.md").read_text()):
-        if found != version:
-            raise Refused(f"README.md names the wheel of {found}. Write {version} there.")
+    check_wheels(root, version)
     if not (root / "tests" / "releases" / version / "names.json").is_file():
         raise Refused(f"tests/releases has no {version}. Run: python -m tests.releases")
     return changelog(root, version)
+
+
+def check_wheels(root: Path, version: str) -> None:
+    """Raise Refused if a README names the wheel of another version."""
+    for page in sorted(root.glob("README*.md")):
+        for found in re.findall(r"safelight-([\d.]+)-py3", page.read_text()):
+            if found != version:
+                raise Refused(f"{page.name} names the wheel of {found}. Write {version} there.")
 
 
 def check_tree(root: Path) -> None:

@@ -15,6 +15,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from safelight.errors import BadSetting
+from safelight.serving.http.keys import hashed
 from safelight.settings import load
 from safelight.tls import Certificate, renewing
 from tests.certificates import Pair, expired, pair, with_password
@@ -276,7 +277,7 @@ def test_the_files_are_checked_while_the_server_runs(one: Pair, tmp_path: Path) 
     asyncio.run(scenario())
 
 
-# ── Both servers ─────────────────────────────────────────────────────────────────────────────────
+# ── The servers ──────────────────────────────────────────────────────────────────────────────────
 
 
 def options(made: Pair) -> tuple[str, ...]:
@@ -311,6 +312,23 @@ def test_the_api_answers_over_https_and_its_image_urls_are_https(one: Pair, tmp_
         with pytest.raises(httpx.HTTPError):
             httpx.get(f"http://localhost:{port}/healthz")
         assert command.send(signal.SIGTERM) == 0
+    assert "Traceback" not in command.err
+
+
+def test_the_console_answers_over_https_and_its_cookie_never_leaves_it(
+    one: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SAFELIGHT_API_KEYS", f"anna:view={hashed('sl-key')}")
+    port = free_ports(1)[0]
+    with started(tmp_path / "log", "console", "--port", str(port), *options(one)) as command:
+        command.wait_for_output(f"https://127.0.0.1:{port}")
+        with httpx.Client(base_url=f"https://localhost:{port}", verify=one.known()) as client:
+            eventually(lambda: answers(client, "/healthz"), within=60, what="the console answers")
+            shown = client.post("/data/session", content="sl-key")
+            assert "secure" in shown.headers["set-cookie"].lower()
+            copy(pair(tmp_path, "two"), one)
+            eventually(lambda: at(port) == content(one), within=30, what="it is renewed")
+        assert command.send(signal.SIGTERM) in (0, 143)
     assert "Traceback" not in command.err
 
 

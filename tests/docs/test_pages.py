@@ -86,7 +86,7 @@ def test_every_row_of_the_requirements_is_mapped_to_tests_that_exist_or_to_not_y
 
 
 def test_every_link_between_the_pages_leads_somewhere() -> None:
-    for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS.glob("*.md")]:
+    for page in [*ROOT.glob("README*.md"), ROOT / "CONTRIBUTING.md", *DOCS.glob("*.md")]:
         for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
@@ -98,3 +98,30 @@ def test_the_readme_has_the_number_of_failure_reasons() -> None:
 def test_the_readme_has_the_number_of_dashboards_and_alerts() -> None:
     counts = f"{len(boards())} dashboards, {len(alerts('instructpix2pix'))} alerts"
     assert counts in (ROOT / "README.md").read_text()
+
+
+CHINESE = ROOT / "README.zh-CN.md"
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        r"^```.*?^```$",  # blocks of code, with their comments
+        r"^(#+) ",
+        r"\]\((?!README)([^)]+)\)",
+        r"<(http[^>]+)>",
+    ],
+    ids=["commands", "sections", "links", "addresses"],
+)
+def test_the_chinese_readme_has_what_the_english_one_has(pattern: str) -> None:
+    found = re.compile(pattern, re.MULTILINE | re.DOTALL)
+    english, chinese = (found.findall(file.read_text()) for file in (ROOT / "README.md", CHINESE))
+    assert chinese == english
+
+
+def test_the_chinese_readme_names_the_same_code_and_numbers() -> None:
+    code, text = re.compile(r"(?<!`)`([^`\n]+)`(?!`)"), (ROOT / "README.md").read_text()
+    assert set(code.findall(CHINESE.read_text())) == set(code.findall(text))
+    counts = f"{len(REASONS)} 种原因", f"{len(boards())} 个仪表盘"
+    for count in (*counts, f"{len(alerts('instructpix2pix'))} 条告警"):
+        assert count in CHINESE.read_text()

@@ -75,7 +75,8 @@ def ready(tmp_path_factory: pytest.TempPathFactory) -> Repository:
     repository.git("config", "user.name", "tests")
     repository.git("config", "user.email", "tests@example.org")
     repository.edit("pyproject.toml", f'version = "{OLD}"', f'version = "{VERSION}"')
-    repository.edit("README.md", f"safelight-{OLD}-py3", f"safelight-{VERSION}-py3")
+    for page in ("README.md", "README.zh-CN.md"):
+        repository.edit(page, f"safelight-{OLD}-py3", f"safelight-{VERSION}-py3")
     repository.edit("sbom.cdx.json", f'"version": "{OLD}"\n', f'"version": "{VERSION}"\n')
     text = (folder / "CHANGELOG.md").read_text()
     head, _, rest = text.partition("## ")
@@ -170,6 +171,10 @@ CHANGES: list[tuple[Callable[[Repository], object], str]] = [
     (
         lambda it: it.edit("README.md", f"safelight-{VERSION}-py3", "safelight-7.8.8-py3"),
         f"README.md names the wheel of 7.8.8. Write {VERSION} there.",
+    ),
+    (
+        lambda it: it.edit("README.zh-CN.md", f"safelight-{VERSION}-py3", "safelight-7.8.8-py3"),
+        f"README.zh-CN.md names the wheel of 7.8.8. Write {VERSION} there.",
     ),
     (
         lambda it: shutil.rmtree(it.folder / "tests" / "releases" / VERSION),

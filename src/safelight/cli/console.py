@@ -27,6 +27,8 @@ def console(
     monitoring: Annotated[Path | None, setting_option("monitoring")] = None,
     records_url: Annotated[str | None, setting_option("records_url")] = None,
     state_folder: Annotated[Path | None, setting_option("state_folder")] = None,
+    tls_certificate: Annotated[Path | None, setting_option("tls_certificate")] = None,
+    tls_key: Annotated[Path | None, setting_option("tls_key")] = None,
 ) -> None:
     """Show services, alerts, requests and dashboards in the browser, without Grafana.
 
@@ -50,6 +52,8 @@ def console(
         monitoring=monitoring,
         records_url=records_url,
         state_folder=state_folder,
+        tls_certificate=tls_certificate,
+        tls_key=tls_key,
     )
     own_alertmanager = f"http://127.0.0.1:{settings.alertmanager_port}"
     own_service = f"http://127.0.0.1:{settings.port}"

@@ -1,11 +1,13 @@
 """Serve the console until somebody stops it."""
 
+import asyncio
 import socket
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from safelight.console.alertmanager import Alertmanager
 from safelight.console.app import Console, application
@@ -26,6 +28,7 @@ from safelight.serving.http.key_file import KeyFile
 from safelight.serving.http.keys import Key, Keys, read
 from safelight.settings import Settings
 from safelight.stack import monitoring
+from safelight.tls import Certificate, renewing
 
 _QUERY_SECONDS = 10.0
 _GRACE_SECONDS = 1  # open pages have a stream that never ends
@@ -43,6 +46,7 @@ class Sources:
 def serve(settings: Settings, sources: Sources) -> None:
     """Serve the console. Raises BadSetting if it must not or cannot listen at its address."""
     _check_exposure(settings)
+    certificate = Certificate.of(settings)
     limits = monitoring.read(settings.monitoring, secrets_here=False)
 
     def limits_of(namespace: str) -> Thresholds:
@@ -64,15 +68,23 @@ def serve(settings: Settings, sources: Sources) -> None:
         routes = [route for part in parts for route in part.routes()]
         app = Origins.of(application(routes, Sessions(_keys(settings))), settings)
         listener = _listen(settings)
-        print(f"console: http://{settings.host}:{settings.console_port}", file=sys.stderr)  # noqa: T201
-        config = uvicorn.Config(
-            app,
-            log_level="warning",
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=_GRACE_SECONDS,
-        )
-        uvicorn.Server(config).run(sockets=[listener])
+        scheme = "http" if certificate is None else "https"
+        print(f"console: {scheme}://{settings.host}:{settings.console_port}", file=sys.stderr)  # noqa: T201
+        asyncio.run(_run(app, listener, certificate))
+
+
+async def _run(app: ASGIApp, listener: socket.socket, certificate: Certificate | None) -> None:
+    config = uvicorn.Config(
+        app,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=_GRACE_SECONDS,
+    )
+    if certificate is not None:
+        certificate.secure(config)
+    async with renewing(certificate):
+        await uvicorn.Server(config).serve(sockets=[listener])
 
 
 def _check_exposure(settings: Settings) -> None:
