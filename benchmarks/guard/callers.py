@@ -23,7 +23,7 @@ from safelight.stories.replay import free_port
 
 MODEL = "benchmarks.guard.device:waiting"
 TARGET, BOUND = 1.02, 1.05
-_ROUNDS, _SECONDS, _PER_SECOND, _STEPS = 16, 15.0, 3.2, 20
+_ROUNDS, _SECONDS, _PER_SECOND, _STEPS = 32, 15.0, 3.2, 20
 _READY_SECONDS = 60.0
 _RESAMPLES = 2000
 
