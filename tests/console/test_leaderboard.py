@@ -176,7 +176,7 @@ def test_the_table_the_radar_and_the_front_are_drawn(page: Page) -> None:
     page.get_by_label("Draw change style").uncheck()
     assert drawn(page) == ["make him old", "add object", "change background"]
     expect(page.locator(".tradeoff canvas")).to_be_visible()
-    page.get_by_label("Quality", exact=True).select_option("structure")
+    page.get_by_role("combobox", name="Quality").select_option("structure")
     page.wait_for_url("**by=structure*")
     structure = re.compile("^structure beside seconds for 3 settings")
     expect(page.locator(".tradeoff")).to_have_attribute("aria-label", structure, timeout=SLOW)

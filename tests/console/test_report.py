@@ -10,6 +10,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from safelight.console.report import unit_of
 from safelight.diagnosis.prometheus import Prometheus, Series
+from safelight.rules.thresholds import Thresholds
 from safelight.stories.replay import free_port
 from tests.console.browsing import SLOW, opened
 from tests.console.conftest import FAILING
@@ -26,17 +27,22 @@ def test_the_finding_comes_with_the_very_series_that_show_it(
     found = ask(address).json()
     first, curves = found["report"]["findings"][0], found["curves"][0]
     assert FAILING in f"{first['title']} {first['evidence']}"
-    drawn = [curve for curve in curves if curve]
-    assert drawn
-    for exhibit, curve in zip(first["evidence"], curves, strict=True):
-        if curve is None:
-            continue
+    drawn = [(each, curve) for each, curve in zip(first["evidence"], curves, strict=True) if curve]
+    for exhibit, curve in drawn:
         assert not curve["problem"]
-        own = next(line for line in curve["lines"] if line["is_subject"])
-        at, value = own["points"][-1]
+        at, value = curve["lines"][0]["points"][-1]
         series = past.instant(exhibit["query"], at)
         assert any(each.value == pytest.approx(value) for each in series)
-    assert drawn[0]["limit"] is not None
+    names = {line["name"] for _, curve in drawn for line in curve["lines"] if line["is_subject"]}
+    assert names == {FAILING}
+
+
+def test_a_finding_has_the_limit_that_its_values_are_compared_with(address: str) -> None:
+    found = ask(address).json()
+    titles = [each["title"] for each in found["report"]["findings"]]
+    [curve, *_] = found["curves"][titles.index("One instruction type fails")]
+    assert curve["limit"] == Thresholds().instruction_success_ratio
+    assert curve["unit"] == "percentunit"
 
 
 def test_a_report_can_be_of_any_time_in_the_past(address: str, past: Prometheus) -> None:
@@ -116,7 +122,7 @@ def page(chromium: Browser, address: str) -> Iterator[Page]:
 
 def test_the_finding_is_drawn_with_its_moment_and_its_limit(page: Page) -> None:
     page.goto("/report")
-    finding = page.locator("article.report-finding").first
+    finding = page.get_by_role("article", name="One instruction type fails")
     expect(finding).to_contain_text(FAILING, timeout=SLOW)
     chart = finding.locator(".evidence-chart .plot").first
     expect(chart.locator("canvas")).to_be_visible(timeout=SLOW)

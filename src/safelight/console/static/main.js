@@ -5,10 +5,13 @@ import { logIn, logOut } from "./login.js";
 
 const page = document.getElementById("page");
 let leave = () => {};
+let shown = 0;
 
-/** Show the page of the current address. */
+/** Show the page of the current address, unless the viewer goes on while its script is loaded. */
 async function show(start) {
+  const number = ++shown;
   leave();
+  leave = () => {};
   const path = location.pathname;
   const entry = start.pages.find((each) => each.path === path) ?? start.pages.find((each) => each.path !== "/" && path.startsWith(`${each.path}/`));
   mark(path);
@@ -17,6 +20,7 @@ async function show(start) {
     return;
   }
   const module = await import(`./pages/${entry.name}.js`);
+  if (number !== shown) return;
   leave = module.show(page, { start, open: (address) => open(start, address) }) ?? (() => {});
 }
 
