@@ -43,7 +43,7 @@ export function radarOptions(chosen) {
     tooltip: tooltip({ trigger: "item", valueFormatter: (value) => format(value, "short") }),
     radar: {
       indicator: AXES.map((name) => ({ name, max: BEST })),
-      radius: "72%",
+      radius: "64%",
       splitNumber: 5,
       axisName: { color: token("text-2"), fontSize: 12 },
       axisLine: { lineStyle: line },

@@ -119,18 +119,18 @@ class InstructionsView {
     this.drawn ??= new Set(types.slice(0, MOST_DRAWN - 1).map((each) => each.name));
     const radar = this.chart("radar", "Scores of the chosen types on four axes, from 0 to 10. The table has the numbers.", () => radarOptions(types.map((each, rank) => [each, rank]).filter(([each]) => this.drawn.has(each.name))));
     const costs = new Map(found.costs.map((cost) => [cost.name, cost]));
-    const hasRatings = types.some((each) => each.rating);
-    const head = ["", "Type", "Success", ...AXES, hasRatings ? "rating" : null, "per good", "requests"].filter((name) => name !== null);
+    const has = { ratings: types.some((each) => each.rating), costs: found.costs.some((cost) => cost.seconds_per_good) };
+    const head = ["", "Type", "Success", ...AXES, has.ratings ? "rating" : null, has.costs ? "device time" : null, "requests"].filter((name) => name !== null);
     const table = element("table", { class: "scores" },
       element("caption", { class: "unseen" }, "Instruction types, the best first"),
-      element("thead", {}, element("tr", {}, head.map((name) => element("th", { scope: "col", title: name === "per good" ? "Device time per good request" : null }, name && name[0].toUpperCase() + name.slice(1))))),
-      element("tbody", {}, types.map((each, rank) => this.type(each, rank, costs.get(each.name), hasRatings, radar))));
+      element("thead", {}, element("tr", {}, head.map((name) => element("th", { scope: "col", title: name === "device time" ? "Device time per good request" : null }, name && name[0].toUpperCase() + name.slice(1))))),
+      element("tbody", {}, types.map((each, rank) => this.type(each, rank, costs.get(each.name), has, radar))));
     return element("section", { class: "card block", "aria-label": "Scores" },
       element("div", { class: "leaderboard" }, element("div", { class: "scroll" }, table), radar.node),
       element("p", { class: "faint" }, `Ordered by the lower end of the 95 % interval of success. Axes go from 0 to 10; hover a number for its interval.${found.left_out ? ` ${found.left_out} rarer types are not shown.` : ""}`));
   }
 
-  type(each, rank, cost, hasRatings, radar) {
+  type(each, rank, cost, has, radar) {
     const toggle = element("input", { type: "checkbox", checked: this.drawn.has(each.name), "aria-label": `Draw ${spaced(each.name)}` });
     toggle.style.accentColor = colourOf(rank);
     toggle.addEventListener("change", () => {
@@ -144,8 +144,8 @@ class InstructionsView {
       element("th", { scope: "row" }, element("a", { href: linkTo(each.name) }, spaced(each.name))),
       element("td", { class: "success" }, success(each.success), each.success && each.success.value < 1 ? element("a", { class: "faint", href: linkTo(each.name, { result: "failed" }) }, "failures") : ""),
       AXES.map((axis) => score(each.axes[axis])),
-      hasRatings ? element("td", { title: each.rating ? intervalOf(each.rating, "short") : null }, rating) : null,
-      element("td", {}, cost?.seconds_per_good ? format(cost.seconds_per_good, "s") : ""),
+      has.ratings ? element("td", { title: each.rating ? intervalOf(each.rating, "short") : null }, rating) : null,
+      has.costs ? element("td", {}, cost?.seconds_per_good ? format(cost.seconds_per_good, "s") : "") : null,
       element("td", { class: "second" }, String(each.requests)));
   }
 
@@ -192,7 +192,7 @@ class InstructionsView {
   disagreements(found, rated) {
     if (!found.length) return element("p", { class: "faint" }, rated ? "No request is rated high with a low score, or the other way round." : "No request has a rating and a score yet.");
     return element("ul", { class: "tiles" }, found.map((each) => this.tile(each, [
-      each.gap > 0 ? "liked, low score" : "disliked, high score",
+      each.gap > 0 ? "people rate it higher" : "people rate it lower",
       `${each.rating} of 5, score ${format(each.score, "short")}`,
     ], spaced(each.instruction_type))));
   }
