@@ -41,7 +41,8 @@ _WATCH = """
 const look = () => {
   const panels = [...document.querySelectorAll(".panel .body")];
   const isDrawn = (body) => body.firstChild && body.textContent !== "…";
-  if (panels.length >= LEAST && panels.every(isDrawn)) window.drawnAt = performance.now();
+  const { dataset } = document.documentElement;
+  if (panels.length >= LEAST && panels.every(isDrawn)) dataset.drawnAt = performance.now();
   else requestAnimationFrame(look);
 };
 requestAnimationFrame(look);
@@ -94,7 +95,7 @@ def _first(browser: Browser, url: str) -> tuple[float, float]:
     """Return the seconds until a new browser paints Now, and until it shows the service."""
     with _new_page(browser, url) as page:
         page.goto("/")
-        page.wait_for_function("document.querySelectorAll('.stat').length === 8")
+        page.wait_for_selector(".stat >> nth=7")
         shown = page.evaluate("performance.now()")
         paints = "performance.getEntriesByType('paint').map((paint) => paint.startTime)"
         return max(page.evaluate(paints)) / 1000, shown / 1000
@@ -105,13 +106,13 @@ def _drawn(browser: Browser, url: str) -> float:
     with _new_page(browser, url) as page:
         page.add_init_script(_WATCH.replace("LEAST", str(_LEAST_PANELS)))
         page.goto(f"/dashboards/{LIVE}")
-        page.wait_for_function("window.drawnAt !== undefined", timeout=60_000)
+        page.wait_for_selector("html[data-drawn-at]", state="attached", timeout=60_000)
+        drawn = float(page.evaluate("document.documentElement.dataset.drawnAt"))
         answers = (
             "performance.getEntriesByType('resource')"
             ".filter((each) => each.name.includes('/data/panel')).map((each) => each.responseEnd)"
         )
-        ends = [end for end in page.evaluate(answers) if end <= page.evaluate("window.drawnAt")]
-        return (page.evaluate("window.drawnAt") - max(ends)) / 1000
+        return (drawn - max(end for end in page.evaluate(answers) if end <= drawn)) / 1000
 
 
 def _followed(url: str, process: psutil.Process, viewers: int) -> tuple[float, float]:
