@@ -72,6 +72,7 @@ bench: setup  ## measure the cost of watching, and serving beside its peers (QUI
 	$(PYTHON) -m benchmarks || failed=1; \
 	$(PYTHON) -m benchmarks.diagnosis || failed=1; \
 	$(PYTHON) -m benchmarks.serving || failed=1; \
+	$(PYTHON) -m benchmarks.pages || failed=1; \
 	exit $$failed
 
 boards-check: setup  ## check every dashboard with Grafana's own code and a real Prometheus

@@ -48,6 +48,7 @@ PATHS: dict[str, tuple[str, ...]] = {
         *("src/safelight/stack/tools/log_lines.py", "src/safelight/stack/tools/log_files.py"),
         *("src/safelight/cli/read_logs.py", "benchmarks/logs.py"),
     ),
+    "Console": ("src/safelight/console", "benchmarks/pages.py"),
     "Quality and records": (
         *("src/safelight/quality", "src/safelight/records", "benchmarks/keeping.py"),
     ),
