@@ -108,6 +108,20 @@ def test_a_page_of_another_origin_cannot_send_with_the_viewers_session(anna: htt
     assert anna.post("/service/0/api/edit", content=b"x", headers=foreign).status_code == 403
 
 
+def test_demo_traffic_is_for_demo_models_and_for_those_who_may_send(
+    anna: httpx.Client, address: str
+) -> None:
+    refused = anna.post("/data/demo", json={"service": 0})
+    assert refused.status_code == 422
+    assert "demo models only" in refused.json()["detail"]
+    assert anna.post("/data/demo", json={"service": 1}).status_code == 502
+    assert anna.post("/data/demo", json={"service": 7}).status_code == 404
+    assert anna.post("/data/demo", json={"service": -1}).status_code == 422
+    with httpx.Client(base_url=address, timeout=30) as ben:
+        ben.post("/data/session", content=VIEWING).raise_for_status()
+        assert ben.post("/data/demo", json={"service": 0}).status_code == 403
+
+
 def test_a_body_over_the_limit_is_refused_in_words(anna: httpx.Client) -> None:
     answer = anna.post("/service/0/api/edit", content=b"x" * (LIMIT + 1), headers=JPEG)
     assert answer.status_code == 413

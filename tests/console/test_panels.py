@@ -2,10 +2,10 @@
 
 import pytest
 
-from safelight.console.panels import board_spec, curves, is_instant
+from safelight.console.panels import Dot, board_spec, curves, dots, is_instant
 from safelight.dashboards.board import Board, Panel, Query, Shape
 from safelight.dashboards.catalog import boards
-from safelight.diagnosis.prometheus import Series
+from safelight.diagnosis.prometheus import Exemplar, Series
 
 
 def panel(shape: Shape, *queries: Query) -> Panel:
@@ -53,3 +53,12 @@ def test_more_series_than_anybody_can_tell_apart_are_counted_and_left_out() -> N
 def test_tables_numbers_and_bars_show_one_moment() -> None:
     instant = {shape for shape in Shape if is_instant(panel(shape))}
     assert instant == {Shape.BARS, Shape.BUCKETS, Shape.NUMBER, Shape.TABLE, Shape.ALERTS}
+
+
+def test_dots_are_the_largest_exemplars_each_request_once() -> None:
+    found = [Exemplar({"trace_id": f"t{n % 100}"}, float(n), 10.0 * n) for n in range(300)]
+    both = Exemplar({"trace_id": "t1", "request_id": "r1"}, 1000.0, 5.0)
+    shown = dots([*found, both, Exemplar({}, 9999.0, 1.0)])
+    assert shown[:2] == [Dot(5.0, 1000.0, "r1"), Dot(2990.0, 299.0, "t99")]
+    assert len(shown) == 60
+    assert len({dot.request for dot in shown}) == 60

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import httpx
 import pytest
 
-from safelight.diagnosis.prometheus import Prometheus
+from safelight.diagnosis.prometheus import Exemplar, Prometheus
 from safelight.errors import MonitoringFailed
 from safelight.stories.replay import free_port
 
@@ -138,3 +138,21 @@ def test_an_invalid_list_of_series_is_an_error(rows: object) -> None:
 
     with pytest.raises(MonitoringFailed, match="does not match Prometheus' API"):
         client.series("up", AT - 1, AT)
+
+
+def test_exemplars_of_all_series_are_read_and_infinite_ones_are_dropped() -> None:
+    rows = [
+        {"labels": {"trace_id": "a"}, "value": "1.5", "timestamp": AT},
+        {"labels": {"trace_id": "b"}, "value": "+Inf", "timestamp": AT},
+    ]
+    data = [{"seriesLabels": {}, "exemplars": rows}, {"seriesLabels": {}, "exemplars": rows[:1]}]
+    with always(200, json={"status": "success", "data": data}) as client:
+        assert client.exemplars("x", AT - 60, AT) == [Exemplar({"trace_id": "a"}, 1.5, AT)] * 2
+    with always(200, json={"status": "success", "data": None}) as client:
+        assert client.exemplars("x", AT - 60, AT) == []
+
+
+def test_exemplars_that_are_none_are_an_error() -> None:
+    content = {"status": "success", "data": [{"exemplars": [{"value": "1"}]}]}
+    with always(200, json=content) as client, pytest.raises(MonitoringFailed, match="API"):
+        client.exemplars("x", AT - 60, AT)

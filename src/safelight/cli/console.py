@@ -16,12 +16,16 @@ Alertmanager = Annotated[
     str | None,
     typer.Option(help="Address of Alertmanager. [default: 127.0.0.1, its port]", metavar="URL"),
 ]
+Grafana = Annotated[
+    str | None, typer.Option(help="Address of Grafana, for links to it.", metavar="URL")
+]
 
 
 def console(
     prometheus: PrometheusUrl = URL,
     service: Services = None,
     alertmanager: Alertmanager = None,
+    grafana: Grafana = None,
     host: Annotated[str | None, setting_option("host")] = None,
     port: Annotated[int | None, setting_option("console_port", "--port")] = None,
     monitoring: Annotated[Path | None, setting_option("monitoring")] = None,
@@ -61,5 +65,6 @@ def console(
         parse_address(prometheus),
         parse_address(alertmanager or own_alertmanager),
         tuple(map(parse_address, service or (own_service,))),
+        parse_address(grafana) if grafana else "",
     )
     serve(settings, sources)

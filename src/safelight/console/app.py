@@ -5,6 +5,7 @@ No page needs another host: the console asks Prometheus, Alertmanager and the se
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
@@ -23,13 +24,19 @@ from safelight.console.broadcast import Broadcast
 from safelight.console.choices import Span, chosen
 from safelight.console.overview import Limits, Reader
 from safelight.console.pages import PAGES
-from safelight.console.panels import board_spec, curves, is_instant
+from safelight.console.panels import board_spec, curves, dots, is_instant
 from safelight.console.sessions import Guarded, Sessions, session_of
 from safelight.dashboards.board import Board
 from safelight.dashboards.catalog import boards
 from safelight.diagnosis.evidence import Service, services
-from safelight.diagnosis.prometheus import Prometheus, Series
-from safelight.errors import InvalidParameter, SafelightError, UnknownRequest, Unusable
+from safelight.diagnosis.prometheus import Exemplar, Prometheus, Series
+from safelight.errors import (
+    InvalidParameter,
+    MonitoringFailed,
+    SafelightError,
+    UnknownRequest,
+    Unusable,
+)
 from safelight.rules.uids import LIVE
 
 STATIC = Path(__file__).parent / "static"
@@ -46,19 +53,28 @@ _HEADERS = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Addresses for the browser: the services, and Grafana if there is one."""
+
+    services: Sequence[str] = ()
+    grafana: str = ""
+
+
 class Console:
     """Now and Dashboards: what Prometheus knows.
 
-    `limits` returns the alerts' limits of a namespace; `served` has the services' addresses.
+    `limits` returns the alerts' limits of a namespace; `places` has the addresses that pages need.
     """
 
     def __init__(
-        self, prometheus: Prometheus, limits: Limits, namespace: str, served: Sequence[str] = ()
+        self, prometheus: Prometheus, limits: Limits, namespace: str, places: Places
     ) -> None:
         self._prometheus = prometheus
-        self._served = tuple(served)
+        self._places = places
         self._boards = {board.uid: board for board in boards(limits(namespace))}
         self._series: Answers[list[Series]] = Answers()
+        self._exemplars: Answers[list[Exemplar]] = Answers()
         self._services: Answers[list[Service]] = Answers()
         self._reader = Reader(prometheus, limits)
         self.live = Broadcast(self._overview, _EVERY_SECONDS)
@@ -83,7 +99,8 @@ class Console:
             {
                 "pages": PAGES,
                 "boards": [board_spec(board) for board in self._boards.values()],
-                "services": self._served,
+                "services": self._places.services,
+                "grafana": self._places.grafana,
                 "viewer": {"name": session.name, "scopes": sorted(session.scopes)},
                 "version": version("safelight"),
             }
@@ -121,9 +138,12 @@ class Console:
             for query in panel.queries
         ]
         found, left_out = curves(panel, results)
+        marked = [filled.fill(query.expr) for query in panel.queries if query.exemplars]
+        events = await self._events_of(marked[0], span) if marked else []
         return answer(
             {
                 "curves": found,
+                "dots": dots(events),
                 "left_out": left_out,
                 "begin": span.begin,
                 "end": span.end,
@@ -131,6 +151,17 @@ class Console:
                 "queries": [filled.fill(query.expr) for query in panel.queries],
             }
         )
+
+    async def _events_of(self, query: str, span: Span) -> list[Exemplar]:
+        """Return the exemplars of an expression; none if Prometheus cannot say."""
+
+        def ask() -> list[Exemplar]:
+            try:
+                return self._prometheus.exemplars(query, span.begin, span.end)
+            except MonitoringFailed:
+                return []
+
+        return await self._exemplars.of((query, span), ask)
 
     async def stream(self, _: Request) -> Response:
         """Send the overview again and again, as server-sent events."""

@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from safelight.dashboards.board import INSTANT, Board, Panel, Shape
-from safelight.diagnosis.prometheus import Series
+from safelight.diagnosis.prometheus import Exemplar, Series
 
 _LABEL = re.compile(r"\{\{\s*(\w+)\s*\}\}")
-_MOST_SERIES = 50  # drawn in one panel
+_MOST_SERIES, _MOST_DOTS = 50, 60  # drawn in one panel
 _HIDDEN_LABELS = frozenset({"__name__"})
 
 
@@ -62,6 +62,25 @@ class Curve:
     legend: str
     labels: Mapping[str, str]
     points: Sequence[tuple[float, float]]
+
+
+@dataclass(frozen=True, slots=True)
+class Dot:
+    """An exemplar: where it is drawn, and the request that it leads to, by its id or its trace."""
+
+    at: float
+    value: float
+    request: str
+
+
+def dots(found: Sequence[Exemplar]) -> list[Dot]:
+    """Return the exemplars with the largest values, each request once."""
+    by_request: dict[str, Dot] = {}
+    for each in sorted(found, key=lambda each: -each.value):
+        name = each.labels.get("request_id") or each.labels.get("trace_id") or ""
+        if name and name not in by_request:
+            by_request[name] = Dot(each.at, each.value, name)
+    return list(by_request.values())[:_MOST_DOTS]
 
 
 def board_spec(board: Board) -> BoardSpec:

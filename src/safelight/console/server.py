@@ -10,10 +10,12 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from safelight.console.alertmanager import Alertmanager
-from safelight.console.app import Console, application
+from safelight.console.app import Console, Places, application
 from safelight.console.archive import Archive
+from safelight.console.demo_traffic import DemoTraffic
 from safelight.console.firing import Alerts
 from safelight.console.gateway import Gateway
+from safelight.console.latest import Latest
 from safelight.console.leaderboard import Leaderboard
 from safelight.console.report import Report
 from safelight.console.requests import Place, Requests
@@ -36,11 +38,12 @@ _GRACE_SECONDS = 1  # open pages have a stream that never ends
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """Addresses of what the console shows: Prometheus, Alertmanager, and services."""
+    """Addresses of what the console shows; that of Grafana is empty if there is none."""
 
     prometheus: str
     alertmanager: str
     services: Sequence[str] = ()
+    grafana: str = ""
 
 
 def serve(settings: Settings, sources: Sources) -> None:
@@ -54,15 +57,18 @@ def serve(settings: Settings, sources: Sources) -> None:
 
     with Prometheus(sources.prometheus, timeout_seconds=_QUERY_SECONDS) as client:
         gateway = Gateway(sources.services, settings.body_limit_bytes)
-        own = Console(client, limits_of, settings.namespace, gateway.urls)
+        places = Places(gateway.urls, sources.grafana)
+        own = Console(client, limits_of, settings.namespace, places)
         alerts = Alerts(client, Alertmanager(sources.alertmanager), settings.namespace)
         archive = Archive(records_url(settings))
         parts = (
             own,
             alerts,
+            Latest(archive),
             Requests(archive, _place(settings)),
             Report(client, limits_of),
             Leaderboard(archive, settings.gpu_hour_price),
+            DemoTraffic(gateway.urls),
             gateway,
         )
         routes = [route for part in parts for route in part.routes()]

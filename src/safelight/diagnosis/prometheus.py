@@ -32,6 +32,15 @@ class Series:
 
 
 @dataclass(frozen=True, slots=True)
+class Exemplar:
+    """One event of a series: its ids, its value, and its time in seconds since 1970."""
+
+    labels: Mapping[str, str]
+    value: float
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class ActiveAlert:
     """An alert that is `firing` or `pending`, since a time of Prometheus' clock (RFC 3339)."""
 
@@ -89,6 +98,23 @@ class Prometheus:
         if not isinstance(data, list) or not all(isinstance(row, dict) for row in data):
             raise self._failed("its response does not match Prometheus' API")
         return data
+
+    def exemplars(self, query: str, begin: float, end: float) -> list[Exemplar]:
+        """Return the exemplars of the series in an expression; none without exemplar storage.
+
+        Raises MonitoringFailed.
+        """
+        fields = {"query": query, "start": f"{begin:.3f}", "end": f"{end:.3f}"}
+        data = self._asked("query_exemplars", fields)
+        try:
+            found = [
+                Exemplar(each["labels"], float(each["value"]), float(each["timestamp"]))
+                for series in data or ()
+                for each in series["exemplars"]
+            ]
+        except (KeyError, TypeError, ValueError):
+            raise self._failed("its response does not match Prometheus' API") from None
+        return [each for each in found if math.isfinite(each.value)]
 
     def alerts(self) -> list[ActiveAlert]:
         """Return the alerts that are active now. Raises MonitoringFailed."""

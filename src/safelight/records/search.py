@@ -117,6 +117,16 @@ def sampled(database: Database, since: float) -> set[str]:
         return set(connection.execute(query.limit(_MOST_SAMPLES)).scalars())
 
 
+def latest_samples(database: Database, number: int) -> list[Row]:
+    """Return the latest requests whose images are kept, the newest first."""
+    own, key = REQUESTS.c, SAMPLES.c.request_id
+    names = (own.request_id, own.at, own.namespace, own.instruction_type, own.error, own.seconds)
+    query = select(*names, own.status_code).join(SAMPLES, key == own.request_id)
+    query = query.order_by(SAMPLES.c.at.desc(), key.desc()).limit(number)
+    with database.engine.connect() as connection:
+        return [without_nulls(row) for row in connection.execute(query).mappings()]
+
+
 def alike(database: Database, row: Row, number: int) -> tuple[list[Row], list[Row]]:
     """Return failed and good requests of a request's type and service, at most `number` of each.
 

@@ -51,6 +51,7 @@ def _program(folder: Path, port: int) -> Program:
         f"--config.file={folder / 'prometheus.yml'}",
         f"--storage.tsdb.path={folder / 'data'}",
         "--storage.tsdb.retention.time=10y",
+        "--enable-feature=exemplar-storage",
         f"--web.listen-address={_HOST}:{port}",
         "--log.level=error",
     )

@@ -109,8 +109,26 @@ function lines(panel, data) {
     emphasis: { focus: "series" },
     ...(place === 0 ? limitLine(panel, colours) : {}),
   }));
+  if (data.dots?.length) series.push(requests(data.dots, colours));
   const hint = tooltip(colours, { trigger: "axis", order: "valueDesc", valueFormatter: (value) => format(value, panel.unit) });
   return { ...base(colours), ...axes(data, panel, colours), ...zoom(), tooltip: hint, series };
+}
+
+/** Return the name of the series of single requests; a click on one opens it. */
+export const REQUESTS = "one request";
+
+function requests(dots, colours) {
+  return {
+    type: "scatter",
+    name: REQUESTS,
+    symbol: "diamond",
+    symbolSize: 8,
+    z: 4,
+    color: colours.text,
+    cursor: "pointer",
+    data: dots.map(({ at, value, request }) => ({ value: [1000 * at, value], request })),
+    tooltip: { trigger: "item" },
+  };
 }
 
 function stack(panel, data) {
@@ -193,14 +211,15 @@ export const CHARTS = { lines, stack, grid, states, heat, buckets };
 /** The shapes with a time axis: their crosshairs and zooms belong together. */
 export const TIMED = new Set(["lines", "stack"]);
 
-/** Return a chart in an element. `onZoom(begin, end)` gets seconds since 1970. */
-export function draw(node, panel, data, { group, onZoom }) {
+/** Return a chart in an element. `onZoom` gets begin and end in seconds since 1970, `onRequest` an id. */
+export function draw(node, panel, data, { group, onZoom, onRequest }) {
   const chart = echarts.getInstanceByDom(node) ?? echarts.init(node, null, { renderer: "canvas" });
   chart.setOption(CHARTS[panel.shape](panel, data), { notMerge: true });
   if (!TIMED.has(panel.shape)) return chart;
   if (chart.group !== group) {
     chart.group = group;
     echarts.connect(group);
+    chart.on("click", { seriesName: REQUESTS }, (event) => onRequest(event.data.request));
     chart.on("datazoom", (event) => {
       const { startValue, endValue } = event.batch?.[0] ?? event;
       if (endValue > startValue) onZoom(startValue / 1000, endValue / 1000);

@@ -9,6 +9,7 @@ const REFRESHES = [["0", "Off"], ["5", "5 s"], ["10", "10 s"], ["60", "1 min"], 
 const SECONDS = { s: 1, m: 60, h: 3600, d: 86400 };
 const AT_ONCE = 6;
 const MOST_LEGENDS = 12;
+const MOST_LINKS = 3;
 
 const secondsOf = (text) => Number(text.match(/\d+/)[0]) * SECONDS[text.at(-1)];
 
@@ -75,7 +76,15 @@ class BoardView {
         this.select("Refresh", "refresh", REFRESHES, ends ? "0" : String(this.refresh)),
         element("button", { type: "button", onclick: () => this.zoomOut() }, "Zoom out"),
         ends ? element("button", { type: "button", onclick: () => this.choose({ end: undefined, seconds: undefined }) }, "Back to now") : null),
-      element("p", { class: "faint" }, "Look next at ", onward.flatMap((other, place) => [place ? ", " : "", element("a", { href: this.addressOf(other.uid) }, other.name)]), "."));
+      element("p", { class: "faint" }, "Look next at ", onward.flatMap((other, place) => [place ? ", " : "", element("a", { href: this.addressOf(other.uid) }, other.name)]), ".", this.grafana()));
+  }
+
+  /** Return a link to the same dashboard in Grafana, if there is one. */
+  grafana() {
+    const { grafana } = this.start;
+    if (!grafana) return null;
+    const range = "end" in this.chosen ? { from: 1000 * (Number(this.chosen.end) - this.seconds), to: 1000 * Number(this.chosen.end) } : { from: `now-${this.seconds}s`, to: "now" };
+    return [" ", element("a", { href: `${grafana}/d/${this.board.uid}?${new URLSearchParams(range)}`, target: "_blank", rel: "noopener noreferrer" }, "Open in Grafana")];
   }
 
   chosenRange() {
@@ -238,14 +247,25 @@ class PanelView {
       this.resizing.observe(this.plot);
     }
     const { board } = this;
-    this.chart = draw(this.plot, this.panel, this.data, { group: board.board.uid, onZoom: (begin, end) => board.zoom(begin, end) });
+    this.chart = draw(this.plot, this.panel, this.data, {
+      group: board.board.uid,
+      onZoom: (begin, end) => board.zoom(begin, end),
+      onRequest: (name) => board.open(`/requests/${encodeURIComponent(name)}`),
+    });
     this.plot.setAttribute("aria-label", this.summary());
-    this.legend.replaceChildren(...(TIMED.has(this.panel.shape) ? [this.legendTable()] : []));
+    this.legend.replaceChildren(...(TIMED.has(this.panel.shape) ? [this.legendTable(), this.slowest()] : []));
   }
 
   summary() {
     const lasts = this.data.curves.slice(0, MOST_LEGENDS).map((curve) => `${curve.legend}: ${format(curve.points.at(-1)[1], this.panel.unit)}`);
     return `${this.panel.title} Last values: ${lasts.join(", ")}`;
+  }
+
+  /** Return links to the requests with the largest values, for those who cannot click on a dot. */
+  slowest() {
+    const links = (this.data.dots ?? []).slice(0, MOST_LINKS).map(({ value, request }) =>
+      element("a", { href: `/requests/${encodeURIComponent(request)}` }, format(value, this.panel.unit)));
+    return links.length ? element("p", { class: "faint links" }, "Slowest requests: ", links.flatMap((link, place) => (place ? [", ", link] : [link]))) : "";
   }
 
   legendTable() {

@@ -1,14 +1,18 @@
 // The page Now: is everything all right, and if not, what is it?
 
-import { element } from "../dom.js";
+import { element, fetchJson, sendJson } from "../dom.js";
 import { ago, format, moment } from "../units.js";
 
+const IMAGES_EVERY_MS = 15_000;
+const MOST_IMAGES = 8;
+
 /** Show the page; return the function that leaves it. */
-export function show(page) {
+export function show(page, { start }) {
   document.title = "Now · Safelight";
   const body = element("div", { class: "now" }, element("p", { class: "faint" }, "Reading from Prometheus …"));
   const clock = element("span", { class: "faint clock", "aria-live": "off" });
-  page.replaceChildren(element("div", { class: "head" }, element("h1", {}, "Now"), clock), body);
+  page.replaceChildren(element("div", { class: "head" }, element("h1", {}, "Now"), clock), body, demo(start));
+  const images = new LatestImages(body);
   let last = "";
   const stream = new EventSource("/data/live");
   stream.onmessage = ({ data }) => {
@@ -19,14 +23,92 @@ export function show(page) {
       clock.title = utc;
     }
     const shown = JSON.stringify({ ...overview, at: 0 });
-    if (shown !== last) fill(body, overview);
+    if (shown !== last) {
+      fill(body, overview);
+      images.fill();
+    }
     last = shown;
   };
   stream.onerror = () => {
     clock.textContent = "Not live: the console does not answer.";
     last = "";
   };
-  return () => stream.close();
+  return () => {
+    stream.close();
+    images.end();
+  };
+}
+
+/** The images that services kept last, below the numbers of each service. */
+class LatestImages {
+  constructor(body) {
+    this.body = body;
+    this.found = [];
+    this.ended = new AbortController();
+    this.timer = setInterval(() => this.load(), IMAGES_EVERY_MS);
+    this.load();
+  }
+
+  async load() {
+    if (document.hidden) return;
+    try {
+      const found = await fetchJson("/data/latest", {}, this.ended.signal);
+      const isNew = found[0]?.request_id !== this.found[0]?.request_id;
+      this.found = found;
+      if (isNew) this.fill();
+    } catch {
+      // The numbers do not need images. The page Requests says what is wrong with the records.
+    }
+  }
+
+  fill() {
+    for (const place of this.body.querySelectorAll(".latest")) {
+      const own = this.found.filter((row) => row.namespace === place.dataset.namespace).slice(0, MOST_IMAGES);
+      place.hidden = !own.length;
+      place.replaceChildren(...own.map((row) => {
+        const text = `${row.instruction_type.replaceAll("_", " ")}, ${row.status_code}`;
+        return element("a", { href: `/requests/${encodeURIComponent(row.request_id)}`, title: `${text}, ${moment(row.at).local}` },
+          element("img", { src: `/data/requests/${encodeURIComponent(row.request_id)}/after`, alt: text, loading: "lazy", onerror: (event) => event.target.parentElement.remove() }));
+      }));
+    }
+  }
+
+  end() {
+    this.ended.abort();
+    clearInterval(this.timer);
+  }
+}
+
+/** Return buttons that send a minute of traffic to the demo models; nothing for other models. */
+function demo(start) {
+  const place = element("div", { class: "actions demo" });
+  if (!start.viewer.scopes.includes("infer")) return place;
+  start.services.forEach(async (_, number) => {
+    try {
+      const [model] = (await fetchJson(`/service/${number}/v1/models`)).data;
+      if (model?.id.startsWith("demo-")) place.append(trafficButton(number, model.id));
+    } catch {
+      // A service that does not answer has no button; the page says so by its alerts.
+    }
+  });
+  return place;
+}
+
+function trafficButton(number, name) {
+  const says = element("span", { class: "faint", role: "status" });
+  const button = element("button", { type: "button", onclick: send }, `Send a minute of demo traffic to ${name}`);
+  async function send() {
+    button.disabled = true;
+    try {
+      const { requests, seconds } = await sendJson("/data/demo", { service: number });
+      says.textContent = `${requests} requests in ${format(seconds, "s")} are on their way.`;
+      setTimeout(() => { button.disabled = false; says.textContent = ""; }, 1000 * seconds);
+    } catch (error) {
+      says.textContent = error.message;
+      button.disabled = false;
+    }
+  }
+  return element("span", {}, button, " ", says);
 }
 
 function fill(body, overview) {
@@ -52,6 +134,7 @@ function serviceView(service, { alerts, at }) {
       element("span", { class: "faint" }, isBad ? "needs attention" : "all right")),
     element("div", { class: "stats" }, service.stats.map((stat) => statView(stat, service))),
     finding(service),
+    element("div", { class: "latest", "data-namespace": service.namespace, "aria-label": "The latest images", role: "group", hidden: true }),
     own.length ? alertList(own, at) : null);
 }
 
