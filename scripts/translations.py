@@ -4,6 +4,8 @@ With --update, write the catalogues anew: new texts with an empty translation, n
 """
 
 import ast
+import json
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from io import BytesIO
@@ -13,6 +15,8 @@ from typing import get_args
 from babel.messages.catalog import Catalog
 from babel.messages.pofile import write_po
 
+from safelight.console.app import STATIC
+from safelight.console.pages import PAGES
 from safelight.dashboards.board import Board
 from safelight.dashboards.catalog import boards
 from safelight.reference.runbooks import when
@@ -27,6 +31,9 @@ LANGUAGES = [language for language in get_args(Language) if language != "en"]
 _NAMESPACE = "any_service"
 # As `units.py` and Prometheus write numbers that operators read.
 _UNITS = ("{0} %", "{0} ms", "{0} s", "{0} min", "{0} h", "{0} days", "{0}m", "{0}h", "{0}d")
+_TEXT = re.compile(r'"(?:[^"\\\n]|\\.)+"')
+# `t("one {value}", …)` or `t(condition ? "one" : "other", …)`
+_CALL = re.compile(rf"\bt\(((?:[^\"\n(){{}}]*{_TEXT.pattern})+)")
 _HEADER = """\
 # The texts of Safelight in another language. `python scripts/translations.py` finds missing ones.
 msgid ""
@@ -49,7 +56,8 @@ def sources(limits: Thresholds | None = None) -> dict[str, str]:
     keys: dict[str, str] = {}
     for text, place in texts:
         keys.setdefault(split(text, _NAMESPACE)[0], place)
-    return {**keys, **dict.fromkeys(_UNITS, "units")}
+    pages = (*(page.title for page in PAGES), *_of_scripts())
+    return {**keys, **dict.fromkeys(pages, "console"), **dict.fromkeys(_UNITS, "units")}
 
 
 def differences(language: Language) -> tuple[list[str], list[str]]:
@@ -86,11 +94,21 @@ def _of_alerts(rows: Iterable[Alert]) -> Iterator[tuple[str, str]]:
 def _of_boards(rows: Iterable[Board]) -> Iterator[tuple[str, str]]:
     for board in rows:
         titles = (row.title for row in board.rows)
-        panels = (panel.title for panel in board.panels)
+        panels = (
+            text for each in board.panels for text in (each.title, each.text, each.empty_text)
+        )
         marks = (text for mark in board.annotations for text in (mark.name, mark.text))
         labels = (variable.label for variable in board.variables if variable.query)
         for text in (board.name, board.question, *titles, *panels, *marks, *labels):
             yield text, board.uid
+
+
+def _of_scripts() -> Iterator[str]:
+    """Yield the texts in calls of `t` in the console's scripts."""
+    for file in sorted(STATIC.rglob("*.js")):
+        if "vendor" not in file.parts:
+            for call in _CALL.findall(file.read_text(encoding="utf-8")):
+                yield from (json.loads(text) for text in _TEXT.findall(call))
 
 
 def _words() -> Iterator[str]:

@@ -7,9 +7,10 @@ import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 Language = Literal["en", "zh"]
+LANGUAGES: tuple[Language, ...] = get_args(Language)
 
 LOCALES = Path(__file__).with_name("locales")
 UNITS = ("%", "ms", "s", "min", "m", "h", "d", "days", "B", "KiB", "MiB", "GiB", "TiB", "°C")
@@ -26,7 +27,7 @@ def translate(text: str, language: Language, name: str = "") -> str:
     """
     if language == "en":
         return text
-    messages = _messages(language)
+    messages = messages_of(language)
     for names in ((), (name,) if name else ()):
         key, values = split(text, *names)
         if key in messages:
@@ -60,7 +61,10 @@ def read_messages(file: Path) -> Iterator[tuple[str, str]]:
 
 
 @cache
-def _messages(language: Language) -> dict[str, str]:
+def messages_of(language: Language) -> dict[str, str]:
+    """Return the translation of every key; empty for English."""
+    if language == "en":
+        return {}
     found = read_messages(LOCALES / f"{language}.po")
     return {key: text for key, text in found if text}
 

@@ -38,6 +38,7 @@ from safelight.errors import (
     Unusable,
 )
 from safelight.rules.uids import LIVE
+from safelight.translation import LANGUAGES, messages_of
 
 STATIC = Path(__file__).parent / "static"
 _EVERY_SECONDS = 5.0
@@ -219,6 +220,7 @@ def application(routes: Sequence[Route], sessions: Sessions) -> ASGIApp:
             Route("/requests/{id}", _shell),
             *sessions.routes(),
             *routes,
+            Route("/words/{language}", _words),
             Route("/healthz", _healthy),
             Mount("/static", StaticFiles(directory=STATIC)),
         ],
@@ -233,6 +235,14 @@ async def _shell(_: Request) -> Response:
 
 async def _first_dashboard(_: Request) -> Response:
     return RedirectResponse(f"/dashboards/{LIVE}")
+
+
+async def _words(request: Request) -> Response:
+    """Send the texts of a language; the login needs them too."""
+    language = next((each for each in LANGUAGES if each == request.path_params["language"]), None)
+    if language is None:
+        raise UnknownRequest("language")
+    return answer(await asyncio.to_thread(messages_of, language))
 
 
 async def _healthy(_: Request) -> Response:

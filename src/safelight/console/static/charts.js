@@ -2,6 +2,7 @@
 
 import { token } from "./dom.js";
 import { format } from "./units.js";
+import { locale, t } from "./words.js";
 
 const GAP = 1.5; // steps without a point: the line is broken
 
@@ -115,7 +116,7 @@ function lines(panel, data) {
 }
 
 /** Return the name of the series of single requests; a click on one opens it. */
-export const REQUESTS = "one request";
+export const REQUESTS = t("one request");
 
 function requests(dots, colours) {
   return {
@@ -156,7 +157,7 @@ function cells(data, numberOf) {
 function cellChart(panel, data, { unit, names, map, numberOf = (value) => value, gap = 1, textOf = (value) => format(value, unit) }) {
   const colours = theme();
   const { times, values } = cells(data, numberOf);
-  const clock = (at) => new Date(1000 * at).toLocaleTimeString(undefined, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+  const clock = (at) => new Date(1000 * at).toLocaleTimeString(locale(), { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
   const label = { color: colours.text, fontSize: 11 };
   return {
     ...base(colours),
@@ -179,7 +180,7 @@ function grid(panel, data) {
 function states(panel, data) {
   const names = data.curves.map((curve) => curve.legend);
   const map = (colours) => ({ type: "piecewise", pieces: [{ value: 0, color: colours.quiet }, { value: 1, color: colours.bad }] });
-  return cellChart(panel, data, { names, map, gap: 0, numberOf: (value) => Number(value >= 1), textOf: (value) => (value ? "above limit" : "ok") });
+  return cellChart(panel, data, { names, map, gap: 0, numberOf: (value) => Number(value >= 1), textOf: (value) => (value ? t("above limit") : t("ok")) });
 }
 
 function heat(panel, data) {
@@ -191,7 +192,7 @@ function heat(panel, data) {
 
 function edge(curve, panel) {
   const bound = curve.labels.le ?? curve.legend;
-  return bound === "+Inf" ? "more" : `≤ ${format(Number(bound), panel.axis_unit || "short")}`;
+  return bound === "+Inf" ? t("more") : `≤ ${format(Number(bound), panel.axis_unit || "short")}`;
 }
 
 function buckets(panel, data) {

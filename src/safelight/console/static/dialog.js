@@ -1,6 +1,7 @@
 // A dialog that asks before something is done, and stays open with the reason if it fails.
 
 import { element } from "./dom.js";
+import { t } from "./words.js";
 
 /**
  * Ask with a form. `act` gets the form's values; the dialog closes when it has succeeded.
@@ -10,7 +11,7 @@ export function askFor({ title, text = "", fields = [], verb, danger = false, ac
   return new Promise((resolve) => {
     const problem = element("p", { class: "problem", role: "alert" });
     const submit = element("button", { class: danger ? "danger" : "primary" }, verb);
-    const cancel = element("button", { type: "button", class: "quiet", onclick: () => dialog.close() }, "Cancel");
+    const cancel = element("button", { type: "button", class: "quiet", onclick: () => dialog.close() }, t("Cancel"));
     const form = element("form", { onsubmit: send },
       element("h2", { id: "dialog-title" }, title),
       text ? element("p", {}, text) : null,

@@ -1,5 +1,7 @@
 // Build elements. Text is always text: nothing here makes HTML of a string.
 
+import { t } from "./words.js";
+
 /** Return an element with attributes, listeners (names that begin with `on`) and children. */
 export function element(name, attributes = {}, ...children) {
   const made = document.createElement(name);
@@ -28,7 +30,7 @@ export async function ask(path, { query = {}, ...options } = {}) {
     answer = await fetch(address, options);
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new Error("The console does not answer. Is it still running?");
+    throw new Error(t("The console does not answer. Is it still running?"));
   }
   if (answer.ok) return answer;
   const content = await answer.json().catch(() => ({}));
@@ -36,7 +38,7 @@ export async function ask(path, { query = {}, ...options } = {}) {
     await logIn(); // what was typed on the page stays
     return ask(path, { query, ...options });
   }
-  throw Object.assign(new Error(content.detail ?? `The console answered ${answer.status}.`), { status: answer.status, reason: content.reason, content });
+  throw Object.assign(new Error(content.detail ?? t("The console answered {status}.", { status: answer.status })), { status: answer.status, reason: content.reason, content });
 }
 
 /** Fetch JSON from the console. Throws an Error with the server's words. */

@@ -3,6 +3,7 @@
 import { colourOf } from "./charts.js";
 import { element, token } from "./dom.js";
 import { format } from "./units.js";
+import { t } from "./words.js";
 
 const GAP = 1.5; // steps without a point: the line is broken
 const MOST_NAMES = 6;
@@ -24,7 +25,7 @@ export class EvidenceChart {
 
   summary(says) {
     const lasts = this.curve.lines.slice(0, MOST_NAMES).map((line) => `${line.name} ${format(this.valueAt(line), this.curve.unit)}`);
-    return `${says}. At the moment: ${lasts.join(", ")}`;
+    return t("{says}. At the moment: {values}", { says, values: lasts.join(", ") });
   }
 
   /** Return the last value before the moment. */
@@ -76,7 +77,7 @@ export class EvidenceChart {
     const isQuiet = this.subjects > 0 && !line.is_subject;
     return {
       type: "line",
-      name: line.name || "all",
+      name: line.name || t("all"),
       data: broken(line.points, this.frame.step),
       color: this.colourOf(line, place),
       showSymbol: line.points.length === 1,
@@ -89,9 +90,9 @@ export class EvidenceChart {
   marks() {
     const { begin, end, moment, window } = this.frame;
     const side = (moment - begin) / (end - begin) > 0.75 ? "right" : "center";
-    const at = { xAxis: 1000 * moment, lineStyle: { color: token("text"), width: 1.5, type: "solid" }, label: { show: true, formatter: "this moment", position: "end", align: side, color: token("text-2"), fontSize: 11, distance: 4 } };
+    const at = { xAxis: 1000 * moment, lineStyle: { color: token("text"), width: 1.5, type: "solid" }, label: { show: true, formatter: t("this moment"), position: "end", align: side, color: token("text-2"), fontSize: 11, distance: 4 } };
     const { limit, unit } = this.curve;
-    const bound = { yAxis: limit, lineStyle: { color: token("bad"), width: 1, type: "dashed" }, label: { show: true, formatter: `limit ${format(limit, unit)}`, position: "insideStartTop", color: token("bad"), fontSize: 11 } };
+    const bound = { yAxis: limit, lineStyle: { color: token("bad"), width: 1, type: "dashed" }, label: { show: true, formatter: t("limit {value}", { value: format(limit, unit) }), position: "insideStartTop", color: token("bad"), fontSize: 11 } };
     return {
       markLine: { silent: true, symbol: "none", data: limit === null ? [at] : [at, bound] },
       markArea: { silent: true, itemStyle: { color: token("text-2"), opacity: 0.14 }, data: [[{ xAxis: 1000 * (moment - window) }, { xAxis: 1000 * moment }]] },
@@ -101,10 +102,10 @@ export class EvidenceChart {
   fillLegend() {
     const { lines, left_out: leftOut } = this.curve;
     const named = this.subjects ? lines.slice(0, this.subjects) : lines.slice(0, MOST_NAMES);
-    const items = named.map((line, place) => this.name(line.name || "all", this.colourOf(line, place)));
+    const items = named.map((line, place) => this.name(line.name || t("all"), this.colourOf(line, place)));
     const others = lines.length - named.length + leftOut;
-    if (others > 0 && this.subjects) items.push(this.name(others === 1 ? "1 other" : `${others} others`, token("text-2")));
-    else if (others > 0) items.push(`and ${others} more`);
+    if (others > 0 && this.subjects) items.push(this.name(others === 1 ? t("one other") : t("{count} others", { count: others }), token("text-2")));
+    else if (others > 0) items.push(t("and {count} more", { count: others }));
     this.legend.replaceChildren(...items);
   }
 

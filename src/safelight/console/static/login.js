@@ -1,6 +1,7 @@
 // Log in with an API key. A dialog over the page, so that nothing that was typed is lost.
 
 import { ask, element } from "./dom.js";
+import { t } from "./words.js";
 
 let waiting = null;
 
@@ -16,11 +17,11 @@ function show() {
     const problem = element("p", { class: "problem", role: "alert" });
     const dialog = element("dialog", { class: "card dialog", "aria-labelledby": "login-title" },
       element("form", { method: "dialog", onsubmit: submit },
-        element("h2", { id: "login-title" }, "Log in"),
-        element("p", { class: "faint" }, "Use an API key with the scope view or operate. Its scopes say what you may do here."),
-        element("label", {}, "API key", key),
+        element("h2", { id: "login-title" }, t("Log in")),
+        element("p", { class: "faint" }, t("Use an API key with the scope view or operate. Its scopes say what you may do here.")),
+        element("label", {}, t("API key"), key),
         problem,
-        element("div", { class: "actions" }, element("button", { class: "primary" }, "Log in"))));
+        element("div", { class: "actions" }, element("button", { class: "primary" }, t("Log in")))));
     dialog.addEventListener("cancel", (event) => event.preventDefault());
 
     async function submit(event) {
@@ -29,7 +30,7 @@ function show() {
       try {
         await ask("/data/session", { method: "POST", body: key.value });
       } catch (error) {
-        problem.textContent = error.status === 401 ? "This key is not valid." : error.message;
+        problem.textContent = error.status === 401 ? t("This key is not valid.") : error.message;
         key.select();
         return;
       }

@@ -2,6 +2,7 @@
 
 import { element, fetchJson, onLogin } from "./dom.js";
 import { logIn, logOut } from "./login.js";
+import { LANGUAGES, choose, language, loadWords, t, told } from "./words.js";
 
 const page = document.getElementById("page");
 let leave = () => {};
@@ -16,7 +17,7 @@ async function show(start) {
   const entry = start.pages.find((each) => each.path === path) ?? start.pages.find((each) => each.path !== "/" && path.startsWith(`${each.path}/`));
   mark(path);
   if (!entry) {
-    page.replaceChildren(element("h1", {}, "There is no such page"), element("a", { href: "/" }, "Go to Now"));
+    page.replaceChildren(element("h1", {}, t("There is no such page")), element("a", { href: "/" }, t("Go to Now")));
     return;
   }
   const module = await import(`./pages/${entry.name}.js`);
@@ -40,11 +41,11 @@ function mark(path) {
 }
 
 function navigation(start) {
-  const boards = start.boards.map((board) => element("a", { href: `/dashboards/${board.uid}`, title: board.question }, board.name));
+  const boards = start.boards.map((board) => element("a", { href: `/dashboards/${board.uid}`, title: told(board.question) }, told(board.name)));
   const items = start.pages.map((each) =>
     each.name === "dashboards"
-      ? element("div", { class: "group" }, element("h2", {}, each.title), boards)
-      : element("a", { href: each.path, class: "first" }, each.title));
+      ? element("div", { class: "group" }, element("h2", {}, told(each.title)), boards)
+      : element("a", { href: each.path, class: "first" }, told(each.title)));
   document.getElementById("nav").replaceChildren(...items);
   document.getElementById("version").textContent = start.version;
   document.getElementById("viewer").replaceChildren(...viewer(start.viewer));
@@ -52,15 +53,15 @@ function navigation(start) {
 
 /** Say who looks, and what they may do. */
 function viewer({ name, scopes }) {
-  if (!name) return [element("span", { title: "The console has no API keys. Only this machine reaches it." }, "No login: everyone on this machine may act")];
-  const role = scopes.includes("operate") ? "operator" : "viewer";
-  return [element("span", {}, `${name}, ${role}`), element("button", { type: "button", class: "quiet", onclick: logOut }, "Log out")];
+  if (!name) return [element("span", { title: t("The console has no API keys. Only this machine reaches it.") }, t("No login: everyone on this machine may act"))];
+  const role = scopes.includes("operate") ? t("operator") : t("viewer");
+  return [element("span", {}, `${name}, ${role}`), element("button", { type: "button", class: "quiet", onclick: logOut }, t("Log out"))];
 }
 
 function themes() {
   const button = document.getElementById("theme");
   const root = document.documentElement;
-  const name = () => { button.textContent = root.dataset.theme === "dark" ? "Light theme" : "Dark theme"; };
+  const name = () => { button.textContent = root.dataset.theme === "dark" ? t("Light theme") : t("Dark theme"); };
   button.addEventListener("click", () => {
     root.dataset.theme = root.dataset.theme === "dark" ? "light" : "dark";
     try {
@@ -74,7 +75,24 @@ function themes() {
   name();
 }
 
+/** Offer the pages in the other language. */
+function languages() {
+  const [code, name] = LANGUAGES.find(([each]) => each !== language());
+  const button = document.getElementById("language");
+  button.textContent = name;
+  button.lang = code;
+  button.addEventListener("click", () => choose(code));
+}
+
+function staticTexts() {
+  document.querySelector(".skip").textContent = t("Skip to the page");
+  document.getElementById("nav").setAttribute("aria-label", t("Pages"));
+}
+
 async function begin() {
+  await loadWords();
+  staticTexts();
+  languages();
   themes();
   onLogin(logIn);
   let start;

@@ -4,38 +4,39 @@ import { askFor } from "./dialog.js";
 import { ask, element, fetchJson } from "./dom.js";
 import { cellsOf, hasFailed, reasonOf, resultOf } from "./results.js";
 import { format, moment } from "./units.js";
+import { locale, t } from "./words.js";
 
 const SLOW = 2; // times the usual
 const AGAIN_MS = 5000;
 const SETTLED_SECONDS = 50; // after the request, when Prometheus has its samples
 const GROUPS = [
-  ["By", { model: "model", pipeline: "pipeline", precision: "precision" }],
-  ["Asked", { steps_asked: "steps", guidance_asked: "guidance", image_guidance_asked: "image guidance", negative_prompt: "negative prompt" }],
-  ["Done", { steps: "steps", guidance_in_force: "guidance", image_guidance_in_force: "image guidance", seed: "seed", batch: "images in the batch" }],
-  ["Changed", { degraded: "degraded", overridden: "overridden", truncated: "instruction truncated" }],
-  ["Image", { width: "width", height: "height", background_entropy: "background entropy" }],
-  ["Found", { found_error: "damage", found_score: "score", found_structure: "structure", found_adherence: "adherence", found_sharpness: "sharpness", found_exposure: "exposure", found_colourfulness: "colourfulness", found_cleanness: "cleanness", found_edges: "edges", found_changed: "changed" }],
-  ["Rating", { rating: "stars of 5", rating_reason: "reason" }],
+  [t("By"), { model: t("model"), pipeline: t("pipeline"), precision: t("precision") }],
+  [t("Asked"), { steps_asked: t("steps"), guidance_asked: t("guidance"), image_guidance_asked: t("image guidance"), negative_prompt: t("negative prompt") }],
+  [t("Done"), { steps: t("steps"), guidance_in_force: t("guidance"), image_guidance_in_force: t("image guidance"), seed: t("seed"), batch: t("images in the batch") }],
+  [t("Changed"), { degraded: t("degraded"), overridden: t("overridden"), truncated: t("instruction truncated") }],
+  [t("Image"), { width: t("width"), height: t("height"), background_entropy: t("background entropy") }],
+  [t("Found"), { found_error: t("damage"), found_score: t("score"), found_structure: t("structure"), found_adherence: t("adherence"), found_sharpness: t("sharpness"), found_exposure: t("exposure"), found_colourfulness: t("colourfulness"), found_cleanness: t("cleanness"), found_edges: t("edges"), found_changed: t("changed") }],
+  [t("Rating"), { rating: t("stars of 5"), rating_reason: t("reason") }],
 ];
 const MEASURES = [
-  ["Took", (row) => row.seconds, "s"],
-  ["Queue", (row) => row.queue_seconds, "s"],
-  ["Steps", (row) => row.steps, "short"],
-  ["Guidance", (row) => row.guidance_in_force, "short"],
-  ["Image guidance", (row) => row.image_guidance_in_force, "short"],
-  ["Background", (row) => row.background_entropy, "short"],
-  ["Score", (row) => row.found_score, "short"],
-  ["Structure", (row) => row.found_structure, "short"],
-  ["Adherence", (row) => row.found_adherence, "short"],
+  [t("Took"), (row) => row.seconds, "s"],
+  [t("Queue"), (row) => row.queue_seconds, "s"],
+  [t("Steps"), (row) => row.steps, "short"],
+  [t("Guidance"), (row) => row.guidance_in_force, "short"],
+  [t("Image guidance"), (row) => row.image_guidance_in_force, "short"],
+  [t("Background"), (row) => row.background_entropy, "short"],
+  [t("Score"), (row) => row.found_score, "short"],
+  [t("Structure"), (row) => row.found_structure, "short"],
+  [t("Adherence"), (row) => row.found_adherence, "short"],
 ];
 const DIFFERENT = 1.5; // times the other median
 
 const isShown = (value) => value !== undefined && value !== null && value !== "" && value !== false && value !== "none";
-const textOf = (value) => (typeof value === "number" ? format(value, "short") : value === true ? "yes" : String(value).replaceAll(",", ", "));
+const textOf = (value) => (typeof value === "number" ? format(value, "short") : value === true ? t("yes") : String(value).replaceAll(",", ", "));
 
 export class RecordView {
   constructor(page, name, { start, open, back }) {
-    document.title = "Request · Safelight";
+    document.title = `${t("Request")} · Safelight`;
     this.page = page;
     this.name = name;
     this.start = start;
@@ -43,11 +44,11 @@ export class RecordView {
     this.back = back;
     this.isOperator = start.viewer.scopes.includes("operate");
     this.ended = new AbortController();
-    page.replaceChildren(this.way(), element("p", { class: "faint" }, "Reading the record …"));
+    page.replaceChildren(this.way(), element("p", { class: "faint" }, t("Reading the record …")));
   }
 
   way() {
-    return element("p", { class: "way" }, element("a", { href: this.back }, "← Requests"));
+    return element("p", { class: "way" }, element("a", { href: this.back }, t("← Requests")));
   }
 
   async load() {
@@ -63,13 +64,13 @@ export class RecordView {
 
   fail(error) {
     if (error.status === 404) {
-      this.page.replaceChildren(this.way(), element("h1", {}, "There is no such request"),
-        element("p", { class: "question" }, "It was deleted, or it is older than the records that are kept. One that ended a moment ago appears a second later."));
+      this.page.replaceChildren(this.way(), element("h1", {}, t("There is no such request")),
+        element("p", { class: "question" }, t("It was deleted, or it is older than the records that are kept. One that ended a moment ago appears a second later.")));
       return;
     }
     const returns = error.status === undefined || error.status >= 500;
     this.page.replaceChildren(this.way(), element("p", { class: "problem", role: "alert" }, error.message),
-      returns ? element("p", { class: "faint" }, "This page tries again by itself.") : "");
+      returns ? element("p", { class: "faint" }, t("This page tries again by itself.")) : "");
     if (returns) this.again = setTimeout(() => this.load(), AGAIN_MS);
   }
 
@@ -83,43 +84,43 @@ export class RecordView {
   fill(found) {
     const { record, usual, images } = found;
     const { local, utc } = moment(record.at);
-    this.beside = element("div", {}, element("p", { class: "faint" }, "Looking for others …"));
+    this.beside = element("div", {}, element("p", { class: "faint" }, t("Looking for others …")));
     this.page.replaceChildren(
       this.way(),
       element("div", { class: "head" }, element("h1", { class: hasFailed(record) ? "failed" : "" }, headline(record)), this.remove(record)),
       element("p", { class: "second" },
         element("time", { datetime: new Date(1000 * record.at).toISOString(), title: utc }, local), ` · ${record.namespace} · ${record.endpoint} · `,
         element("a", { href: `/requests?${new URLSearchParams({ type: record.instruction_type })}` }, record.instruction_type.replaceAll("_", " ")), " · ",
-        element("a", { href: `/report?${new URLSearchParams({ namespace: record.namespace, at: Math.floor(record.at + SETTLED_SECONDS) })}` }, "Health report of that time")),
-      element("p", { class: "faint mono" }, record.request_id, record.caller_key ? ` · caller's id ${record.caller_key}` : ""),
-      found.namesakes ? element("p", { class: "notice" }, `The newest of ${found.namesakes + 1} requests with this id.`) : "",
+        element("a", { href: `/report?${new URLSearchParams({ namespace: record.namespace, at: Math.floor(record.at + SETTLED_SECONDS) })}` }, t("Health report of that time"))),
+      element("p", { class: "faint mono" }, record.request_id, record.caller_key ? ` · ${t("caller's id {id}", { id: record.caller_key })}` : ""),
+      found.namesakes ? element("p", { class: "notice" }, t("The newest of {count} requests with this id.", { count: found.namesakes + 1 })) : "",
       element("div", { class: "record" },
-        section("Images", this.images(record, images)),
-        section("Stages", stages(record, usual)),
-        section("Everything that is known", facts(found)),
-        section("Log", log(found)),
-        section("Failed and good ones of this type", this.beside)));
+        section(t("Images"), this.images(record, images)),
+        section(t("Stages"), stages(record, usual)),
+        section(t("Everything that is known"), facts(found)),
+        section(t("Log"), log(found)),
+        section(t("Failed and good ones of this type"), this.beside)));
   }
 
   images(record, { before, after }) {
-    if ((before || after) && !this.isOperator) return element("p", { class: "faint" }, "Images and instructions are shown to operators only.");
-    if (!before && !after) return element("p", { class: "faint" }, "No images: SAFELIGHT_SAMPLES keeps some of each type.");
+    if ((before || after) && !this.isOperator) return element("p", { class: "faint" }, t("Images and instructions are shown to operators only."));
+    if (!before && !after) return element("p", { class: "faint" }, t("No images: SAFELIGHT_SAMPLES keeps some of each type."));
     const figure = (name, text, isThere) => isThere
-      ? element("figure", {}, element("img", { src: `/data/requests/${encodeURIComponent(record.request_id)}/${name}`, alt: `The image ${name} the edit`, onerror: (event) => event.target.replaceWith(element("p", { class: "faint" }, "This image cannot be shown. It may have been deleted.")) }), element("figcaption", { class: "faint" }, text))
-      : element("figure", {}, element("p", { class: "faint" }, name === "before" ? "No image before: it was generated." : "No image after."));
-    return element("div", { class: "pair" }, figure("before", "Before", before), figure("after", "After", after));
+      ? element("figure", {}, element("img", { src: `/data/requests/${encodeURIComponent(record.request_id)}/${name}`, alt: name === "before" ? t("The image before the edit") : t("The image after the edit"), onerror: (event) => event.target.replaceWith(element("p", { class: "faint" }, t("This image cannot be shown. It may have been deleted."))) }), element("figcaption", { class: "faint" }, text))
+      : element("figure", {}, element("p", { class: "faint" }, name === "before" ? t("No image before: it was generated.") : t("No image after.")));
+    return element("div", { class: "pair" }, figure("before", t("Before"), before), figure("after", t("After"), after));
   }
 
   remove(record) {
     const may = this.start.viewer.scopes.includes("rate") && this.start.services.length > 0;
-    return element("button", { type: "button", class: "danger push", disabled: !may, title: may ? null : "This needs a key with the scope rate.", onclick: () => this.askToRemove(record) }, "Delete");
+    return element("button", { type: "button", class: "danger push", disabled: !may, title: may ? null : t("This needs a key with the scope rate."), onclick: () => this.askToRemove(record) }, t("Delete"));
   }
 
   async askToRemove(record) {
     const done = await askFor({
-      title: "Delete this request",
-      text: "Its record, rating, images and what a second model made of it are deleted, now and for ever. Only the key that made the request can do this.",
-      verb: "Delete", danger: true,
+      title: t("Delete this request"),
+      text: t("Its record, rating, images and what a second model made of it are deleted, now and for ever. Only the key that made the request can do this."),
+      verb: t("Delete"), danger: true,
       act: () => this.forget(record),
     });
     if (done) this.open(this.back);
@@ -156,14 +157,15 @@ function section(title, ...children) {
 }
 
 function headline(record) {
-  const queue = record.queue_seconds > 0 ? `, ${format(record.queue_seconds, "s")} of it in the queue` : "";
-  return `${record.status_code} ${reasonOf(record).replaceAll("_", " ")} after ${format(record.seconds, "s")}${queue}`;
+  const ending = `${record.status_code} ${reasonOf(record).replaceAll("_", " ")}`;
+  const values = { ending, time: format(record.seconds, "s"), queue: format(record.queue_seconds, "s") };
+  return t(record.queue_seconds > 0 ? "{ending} after {time}, {queue} of it in the queue" : "{ending} after {time}", values);
 }
 
 /** Draw each stage as a bar, with a mark where it usually ends. */
 function stages(record, usual) {
   const own = Object.entries(record.stages);
-  if (!own.length) return element("p", { class: "faint" }, "No stages: the request ended before the first.");
+  if (!own.length) return element("p", { class: "faint" }, t("No stages: the request ended before the first."));
   const longest = Math.max(1e-9, ...own.map(([name, seconds]) => Math.max(seconds, usual[name] ?? 0)));
   const share = (seconds) => `${(100 * seconds) / longest}%`;
   const rows = own.map(([name, seconds]) => {
@@ -171,19 +173,19 @@ function stages(record, usual) {
     const isSlow = typical > 0 && seconds > SLOW * typical;
     const bar = element("i", { class: `bar${isSlow ? " slow" : ""}` });
     bar.style.width = share(seconds);
-    const mark = typical === undefined ? null : element("i", { class: "mark", title: `usually ${format(typical, "s")}` });
+    const mark = typical === undefined ? null : element("i", { class: "mark", title: t("usually {time}", { time: format(typical, "s") }) });
     if (mark) mark.style.left = share(typical);
     return element("tr", {},
       element("th", { scope: "row" }, name.replaceAll("_", " ")),
       element("td", { class: "stage" }, element("div", { class: "track" }, bar, mark)),
       element("td", {}, format(seconds, "s")),
       element("td", { class: "second" }, typical === undefined ? "" : format(typical, "s")),
-      element("td", { class: "times" }, isSlow ? `${(seconds / typical).toFixed(1)} times` : ""));
+      element("td", { class: "times" }, isSlow ? t("{count} times", { count: (seconds / typical).toFixed(1) }) : ""));
   });
-  const names = ["Stage", "", "This", "Usual", ""].map((name) => element("th", { scope: "col" }, name));
+  const names = [t("Stage"), "", t("This"), t("Usual"), ""].map((name) => element("th", { scope: "col" }, name));
   return element("div", {},
     element("table", { class: "stages" }, element("thead", {}, element("tr", {}, names)), element("tbody", {}, rows)),
-    Object.keys(usual).length ? element("p", { class: "faint" }, "The mark is the median of good requests of this type before it.") : element("p", { class: "faint" }, "Too few earlier requests of this type to compare with."));
+    Object.keys(usual).length ? element("p", { class: "faint" }, t("The mark is the median of good requests of this type before it.")) : element("p", { class: "faint" }, t("Too few earlier requests of this type to compare with.")));
 }
 
 function facts({ record, price, trace }) {
@@ -191,15 +193,15 @@ function facts({ record, price, trace }) {
     const known = Object.entries(names).filter(([name]) => isShown(record[name]));
     return known.length ? [title, known.map(([name, text]) => element("span", { class: "fact" }, element("span", { class: "faint" }, text), " ", textOf(record[name])))] : null;
   }).filter(Boolean);
-  const device = record.device_seconds === undefined ? "the device time was not known at the end" : `device time ${format(record.device_seconds, "s")}`;
-  groups.push(["Cost", [`${device}${price === null ? "" : `, price ${price.toPrecision(3)}`}`]]);
-  groups.push(["Trace", [traceOf(record, trace)]]);
-  if (record.prompt) groups.unshift(["Instruction", [element("q", { dir: "auto" }, record.prompt)]]);
+  const device = record.device_seconds === undefined ? t("the device time was not known at the end") : t("device time {time}", { time: format(record.device_seconds, "s") });
+  groups.push([t("Cost"), [`${device}${price === null ? "" : `, ${t("price {price}", { price: price.toPrecision(3) })}`}`]]);
+  groups.push([t("Trace"), [traceOf(record, trace)]]);
+  if (record.prompt) groups.unshift([t("Instruction"), [element("q", { dir: "auto" }, record.prompt)]]);
   return element("dl", { class: "facts" }, groups.flatMap(([title, values]) => [element("dt", {}, title), element("dd", {}, values)]));
 }
 
 function traceOf(record, address) {
-  if (!record.trace_id) return "none: this request was ordinary, or there is no receiver of traces";
+  if (!record.trace_id) return t("none: this request was ordinary, or there is no receiver of traces");
   const name = element("span", { class: "mono" }, record.trace_id);
   if (!/^https?:\/\//.test(address)) return name;
   return element("a", { href: address, target: "_blank", rel: "noopener noreferrer" }, name);
@@ -212,9 +214,9 @@ function log({ log: lines, log_problem: problem }) {
     const rest = [valueOf(line, "message"), valueOf(line, "error.message") ?? valueOf(line, "safelight.reason")].filter(Boolean).join(": ");
     const seconds = Date.parse(line["@timestamp"]) / 1000;
     return element("li", {},
-      element("time", { class: "faint", title: Number.isNaN(seconds) ? "" : moment(seconds).utc }, Number.isNaN(seconds) ? "" : new Date(1000 * seconds).toLocaleTimeString(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", fractionalSecondDigits: 3, hourCycle: "h23" })),
+      element("time", { class: "faint", title: Number.isNaN(seconds) ? "" : moment(seconds).utc }, Number.isNaN(seconds) ? "" : new Date(1000 * seconds).toLocaleTimeString(locale(), { hour: "2-digit", minute: "2-digit", second: "2-digit", fractionalSecondDigits: 3, hourCycle: "h23" })),
       element("span", { class: /error|critical/i.test(level) ? "problem" : "faint" }, level),
-      element("details", {}, element("summary", {}, rest || "(no message)"), element("pre", {}, JSON.stringify(line, null, 2))));
+      element("details", {}, element("summary", {}, rest || t("(no message)")), element("pre", {}, JSON.stringify(line, null, 2))));
   }));
 }
 
@@ -232,25 +234,25 @@ function medianOf(rows, measure) {
 }
 
 function besideTable(record, { failed, good }, hasImages) {
-  if (!failed.length && !good.length) return element("p", { class: "faint" }, "There is no other request of this type near this one.");
+  if (!failed.length && !good.length) return element("p", { class: "faint" }, t("There is no other request of this type near this one."));
   const known = MEASURES.filter(([, measure]) => [record, ...failed, ...good].some((row) => measure(row) !== undefined));
-  const head = ["", "Result", "Size", ...known.map(([name]) => name)];
-  const groups = [["This request", [record]], ["Failed", failed], ["Good", good]];
+  const head = ["", t("Result"), t("Size"), ...known.map(([name]) => name)];
+  const groups = [[t("This request"), [record]], [t("Failed"), failed], [t("Good"), good]];
   const medians = Object.fromEntries(known.map(([name, measure]) => [name, [medianOf(failed, measure), medianOf(good, measure)]]));
   const cell = (value, unit, isNoted = false) => element("td", { class: isNoted ? "noted" : "" }, value === undefined ? "" : format(value, unit));
   const body = groups.flatMap(([title, rows]) => [
-    element("tr", { class: "group" }, element("th", { colspan: String(head.length), scope: "rowgroup" }, rows.length ? title : `${title}: none near this one`)),
+    element("tr", { class: "group" }, element("th", { colspan: String(head.length), scope: "rowgroup" }, rows.length ? title : t("{title}: none near this one", { title }))),
     ...rows.map((row) => element("tr", {},
       element("th", { scope: "row" }, row === record || !hasImages ? "" : thumbnail(row), row === record ? moment(row.at).local : element("a", { href: `/requests/${encodeURIComponent(row.request_id)}`, title: moment(row.at).utc }, moment(row.at).local)),
       element("td", {}, resultOf(row)), element("td", {}, cellsOf(row).size),
       known.map(([, measure, unit]) => cell(measure(row), unit)))),
-    rows.length > 1 ? element("tr", { class: "median" }, element("th", { scope: "row" }, "median"), element("td", {}), element("td", {}),
-      known.map(([name, measure, unit]) => cell(medianOf(rows, measure), unit, title === "Failed" && differs(medians[name])))) : null,
+    rows.length > 1 ? element("tr", { class: "median" }, element("th", { scope: "row" }, t("median")), element("td", {}), element("td", {}),
+      known.map(([name, measure, unit]) => cell(medianOf(rows, measure), unit, title === t("Failed") && differs(medians[name])))) : null,
   ]);
   return element("div", { class: "scroll" }, element("table", { class: "beside" },
     element("thead", {}, element("tr", {}, head.map((name) => element("th", { scope: "col" }, name)))), element("tbody", {}, body.filter(Boolean))),
-    element("p", { class: "faint" }, "The nearest in time, those whose output was assessed first."),
-    Object.values(medians).some(differs) ? element("p", { class: "faint" }, `Underlined: ${DIFFERENT} times the median of the good ones, or less than ${format(1 / DIFFERENT, "short")} of it. A few requests prove nothing; look at the type's dashboard.`) : "");
+    element("p", { class: "faint" }, t("The nearest in time, those whose output was assessed first.")),
+    Object.values(medians).some(differs) ? element("p", { class: "faint" }, t("Underlined: {times} times the median of the good ones, or less than {part} of it. A few requests prove nothing; look at the type's dashboard.", { times: DIFFERENT, part: format(1 / DIFFERENT, "short") })) : "");
 }
 
 function thumbnail(row) {

@@ -2,6 +2,7 @@
 
 import { element } from "./dom.js";
 import { format } from "./units.js";
+import { t } from "./words.js";
 
 const FAILED = 400;
 const OF_THE_SERVICE = 500;
@@ -28,9 +29,9 @@ export function resultOf(row) {
 export function warningsOf(row) {
   const spaced = (text) => text.replaceAll(",", ", ").replaceAll("_", " ");
   return [
-    row.degraded ? ["degraded", spaced(row.degraded)] : null,
-    row.overridden ? ["overridden", spaced(row.overridden)] : null,
-    row.truncated ? ["truncated", "the instruction was too long"] : null,
+    row.degraded ? [t("degraded"), spaced(row.degraded)] : null,
+    row.overridden ? [t("overridden"), spaced(row.overridden)] : null,
+    row.truncated ? [t("truncated"), t("the instruction was too long")] : null,
   ].filter(Boolean);
 }
 
@@ -41,7 +42,7 @@ export function cellsOf(row) {
     queue: row.queue_seconds > 0 ? format(row.queue_seconds, "s") : "",
     steps: row.steps === undefined ? "" : String(row.steps),
     size: row.width === undefined ? "" : `${row.width}×${row.height}`,
-    rating: row.rating === undefined ? "" : `${row.rating} of 5`,
+    rating: row.rating === undefined ? "" : t("{stars} of 5", { stars: row.rating }),
     seed: row.seed ?? "",
   };
 }

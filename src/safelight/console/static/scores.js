@@ -3,8 +3,11 @@
 import { colourOf } from "./charts.js";
 import { element, token } from "./dom.js";
 import { format } from "./units.js";
+import { t } from "./words.js";
 
 export const AXES = ["accuracy", "speed", "structure", "stability"];
+/** What axes and measures are called. */
+export const NAMES = { accuracy: t("accuracy"), speed: t("speed"), structure: t("structure"), stability: t("stability"), score: t("score"), adherence: t("adherence"), rating: t("rating") };
 const BEST = 10;
 const AREA = 0.1;
 
@@ -42,7 +45,7 @@ export function radarOptions(chosen) {
   return {
     tooltip: tooltip({ trigger: "item", valueFormatter: (value) => format(value, "short") }),
     radar: {
-      indicator: AXES.map((name) => ({ name, max: BEST })),
+      indicator: AXES.map((axis) => ({ name: NAMES[axis], max: BEST })),
       radius: "64%",
       splitNumber: 5,
       axisName: { color: token("text-2"), fontSize: 12 },
@@ -67,25 +70,29 @@ export function radarOptions(chosen) {
 /** Return quality beside time: each setting with its intervals, and the line of those worth choosing. */
 export function tradeoffOptions({ by, choices }) {
   const label = { color: token("text-2"), fontSize: 11 };
-  const name = (choice) => `${choice.setting.steps} steps, ${choice.setting.width}×${choice.setting.height}, ${choice.setting.precision}`;
-  const point = (choice) => ({ name: name(choice), value: [choice.seconds.value, choice.quality.value], choice });
+    const point = (choice) => ({ name: settingOf(choice), value: [choice.seconds.value, choice.quality.value], choice });
   const front = choices.filter((choice) => choice.on_front);
   const others = choices.filter((choice) => !choice.on_front);
   const axis = { type: "value", scale: true, nameTextStyle: label, axisLine: { lineStyle: { color: token("line") } }, splitLine: { lineStyle: { color: token("line") } }, splitNumber: 4 };
   return {
     grid: { left: 8, right: 24, top: 30, bottom: 24, containLabel: true },
     tooltip: tooltip({ trigger: "item", formatter: ({ data }) => (data.choice ? `${data.name}\n${says(data.choice, by)}` : "") }),
-    xAxis: { ...axis, name: "seconds without the queue", nameLocation: "middle", nameGap: 26, axisLabel: { ...label, formatter: (value) => format(value, "s") } },
-    yAxis: { ...axis, name: by, nameTextStyle: { ...label, align: "left" }, axisLabel: { ...label, formatter: (value) => format(value, "short") } },
+    xAxis: { ...axis, name: t("seconds without the queue"), nameLocation: "middle", nameGap: 26, axisLabel: { ...label, formatter: (value) => format(value, "s") } },
+    yAxis: { ...axis, name: NAMES[by], nameTextStyle: { ...label, align: "left" }, axisLabel: { ...label, formatter: (value) => format(value, "short") } },
     series: [
-      { type: "line", data: front.map(point), color: token("accent"), symbolSize: 9, symbol: "circle", lineStyle: { width: 2 }, label: { show: true, position: "top", color: token("text-2"), fontSize: 11, formatter: ({ data }) => `${data.choice.setting.steps} steps` }, labelLayout: { hideOverlap: true }, z: 3 },
+      { type: "line", data: front.map(point), color: token("accent"), symbolSize: 9, symbol: "circle", lineStyle: { width: 2 }, label: { show: true, position: "top", color: token("text-2"), fontSize: 11, formatter: ({ data }) => t("{count} steps", { count: data.choice.setting.steps }) }, labelLayout: { hideOverlap: true }, z: 3 },
       { type: "scatter", data: others.map(point), color: token("text-2"), symbolSize: 8, itemStyle: { opacity: 0.75 } },
     ],
   };
 }
 
+/** Return a setting in words. */
+export function settingOf({ setting: { steps, width, height, precision } }) {
+  return t("{steps} steps, {size}, {precision}", { steps, size: `${width}×${height}`, precision });
+}
+
 /** Return a setting's figures in words. */
 export function says({ seconds, quality, count }, by) {
-  const interval = (value, unit) => `${format(value.value, unit)} (${format(value.low, unit)} to ${format(value.high, unit)})`;
-  return `${by} ${interval(quality, "short")}, ${interval(seconds, "s")}, ${count} requests`;
+  const interval = (value, unit) => t("{value} ({low} to {high})", { value: format(value.value, unit), low: format(value.low, unit), high: format(value.high, unit) });
+  return `${NAMES[by]} ${interval(quality, "short")}, ${interval(seconds, "s")}, ${t("{count} requests", { count })}`;
 }

@@ -1,5 +1,7 @@
 // Write numbers with units, as on the dashboards of Grafana.
 
+import { locale } from "./words.js";
+
 const BYTES = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
 const SHORT = ["", "K", "M", "G", "T"];
 const TIMES = [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"], [1e-3, "ms"], [1e-6, "µs"], [1e-9, "ns"]];
@@ -52,7 +54,7 @@ export function format(value, unit) {
 /** Return a moment in the viewer's time zone; `title` for the same in UTC. */
 export function moment(seconds) {
   const date = new Date(1000 * seconds);
-  const local = date.toLocaleString(undefined, { dateStyle: "short", timeStyle: "medium" });
+  const local = date.toLocaleString(locale(), { dateStyle: "short", timeStyle: "medium" });
   return { local, utc: `${date.toISOString().replace("T", " ").slice(0, 19)} UTC` };
 }
 

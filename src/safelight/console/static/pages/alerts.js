@@ -3,16 +3,17 @@
 import { askFor, choice, field } from "../dialog.js";
 import { ask, element, fetchJson, sendJson } from "../dom.js";
 import { ago, moment } from "../units.js";
+import { t, told } from "../words.js";
 
 const EVERY_MS = 10_000;
-const RANGES = [["21600", "6 hours"], ["86400", "1 day"], ["604800", "7 days"], ["2592000", "30 days"]];
-const HOURS = [["1", "1 hour"], ["4", "4 hours"], ["12", "12 hours"], ["24", "1 day"], ["168", "7 days"]];
-const WORDS = { firing: "firing", pending: "pending", silenced: "silenced", inhibited: "part of another alert" };
+const RANGES = [["21600", t("6 hours")], ["86400", t("1 day")], ["604800", t("7 days")], ["2592000", t("30 days")]];
+const HOURS = [["1", t("1 hour")], ["4", t("4 hours")], ["12", t("12 hours")], ["24", t("1 day")], ["168", t("7 days")]];
+const WORDS = { firing: t("firing"), pending: t("pending"), silenced: t("silenced"), inhibited: t("part of another alert") };
 const seconds = (text) => Date.parse(text) / 1000;
 
 /** Show the page; return the function that leaves it. */
 export function show(page, { start }) {
-  document.title = "Alerts · Safelight";
+  document.title = `${t("Alerts")} · Safelight`;
   const view = new AlertsView(page, start.viewer);
   view.refresh();
   view.history();
@@ -31,16 +32,16 @@ class AlertsView {
     this.last = "";
     this.open = new Set();
     this.status = element("span", { class: "faint clock" });
-    this.now = element("div", { class: "stack" }, element("p", { class: "faint" }, "Reading from Prometheus and Alertmanager …"));
+    this.now = element("div", { class: "stack" }, element("p", { class: "faint" }, t("Reading from Prometheus and Alertmanager …")));
     this.past = element("div", {});
     this.range = choice("range", RANGES, "86400");
     this.range.addEventListener("change", () => this.history());
-    const test = element("button", { type: "button", disabled: !this.mayAct, onclick: () => this.test() }, "Test the receivers");
+    const test = element("button", { type: "button", disabled: !this.mayAct, onclick: () => this.test() }, t("Test the receivers"));
     page.replaceChildren(
-      element("div", { class: "head" }, element("h1", {}, "Alerts"), test, this.status),
+      element("div", { class: "head" }, element("h1", {}, t("Alerts")), test, this.status),
       this.now,
-      element("section", { class: "card block", "aria-label": "History" },
-        element("div", { class: "title" }, element("h2", {}, "History"), element("label", { class: "inline" }, "Last", this.range)), this.past));
+      element("section", { class: "card block", "aria-label": t("History") },
+        element("div", { class: "title" }, element("h2", {}, t("History")), element("label", { class: "inline" }, t("Last"), this.range)), this.past));
   }
 
   async refresh() {
@@ -63,13 +64,13 @@ class AlertsView {
     const quiet = ["silenced", "inhibited"];
     const loud = found.alerts.filter((alert) => !quiet.includes(alert.state));
     const others = found.alerts.filter((alert) => quiet.includes(alert.state));
-    const nothing = element("p", { class: "calm" }, element("span", { class: "dot good", "aria-hidden": "true" }), "No alert is firing.");
+    const nothing = element("p", { class: "calm" }, element("span", { class: "dot good", "aria-hidden": "true" }), t("No alert is firing."));
     this.now.replaceChildren(
-      found.problem ? element("p", { class: "notice" }, `${found.problem} Silences and receivers are unknown.`) : "",
+      found.problem ? element("p", { class: "notice" }, `${found.problem} ${t("Silences and receivers are unknown.")}`) : "",
       ...(loud.length ? loud.map((alert) => this.alert(alert, found.at)) : [nothing]),
-      found.left_out ? element("p", { class: "faint" }, `${found.left_out} more alerts are not shown.`) : "",
-      others.length ? this.section("Quiet: silenced, or part of another alert", others.map((alert) => this.alert(alert, found.at))) : "",
-      found.silences.length ? this.section("Silences", [this.silences(found)]) : "");
+      found.left_out ? element("p", { class: "faint" }, t("{count} more alerts are not shown.", { count: found.left_out })) : "",
+      others.length ? this.section(t("Quiet: silenced, or part of another alert"), others.map((alert) => this.alert(alert, found.at))) : "",
+      found.silences.length ? this.section(t("Silences"), [this.silences(found)]) : "");
   }
 
   section(title, children) {
@@ -81,27 +82,27 @@ class AlertsView {
     const key = JSON.stringify(alert.labels);
     const since = seconds(alert.since);
     const details = element("details", { open: this.open.has(key), ontoggle: () => (details.open ? this.open.add(key) : this.open.delete(key)) },
-      element("summary", {}, "What it means and what to do"),
+      element("summary", {}, t("What it means and what to do")),
       element("dl", {}, this.texts(alert).flatMap(([name, text]) => [element("dt", {}, name), element("dd", {}, text)])));
     return element("article", { class: `card alert ${alert.state} ${severity}`, "aria-label": alertname },
       element("div", { class: "title" },
-        element("span", { class: `badge ${alert.state} ${severity}` }, severity),
+        element("span", { class: `badge ${alert.state} ${severity}` }, told(severity)),
         element("h3", {}, alertname),
         element("span", { class: "faint" }, [job, instance].filter(Boolean).join(" · ")),
-        element("time", { class: "faint push", datetime: alert.since, title: moment(since).utc }, `${WORDS[alert.state] ?? alert.state} for ${ago(at - since)}`)),
+        element("time", { class: "faint push", datetime: alert.since, title: moment(since).utc }, t("{state} for {time}", { state: WORDS[alert.state] ?? alert.state, time: ago(at - since) }))),
       element("p", {}, alert.annotations.summary ?? ""),
       alert.annotations.description ? element("p", { class: "second" }, alert.annotations.description) : null,
       details,
       element("div", { class: "actions" },
-        alert.dashboard ? element("a", { class: "button", href: `/dashboards/${alert.dashboard}?${new URLSearchParams(job ? { job } : {})}` }, "Dashboard") : null,
-        alert.state === "silenced" ? null : element("button", { type: "button", disabled: !this.mayAct, title: this.mayAct ? null : "This needs a key with the scope operate.", onclick: () => this.silence(alert) }, "Silence"),
+        alert.dashboard ? element("a", { class: "button", href: `/dashboards/${alert.dashboard}?${new URLSearchParams(job ? { job } : {})}` }, t("Dashboard")) : null,
+        alert.state === "silenced" ? null : element("button", { type: "button", disabled: !this.mayAct, title: this.mayAct ? null : t("This needs a key with the scope operate."), onclick: () => this.silence(alert) }, t("Silence")),
         element("span", { class: "faint" }, told(alert))));
   }
 
   texts(alert) {
     const { meaning, action } = alert.annotations;
     const labels = Object.entries(alert.labels).map(([name, value]) => `${name} = ${value}`).join(", ");
-    return [["Means", meaning], ["Look at", alert.look], ["Do", action], ["Labels", labels]].filter(([, text]) => text);
+    return [[t("Means"), meaning], [t("Look at"), alert.look], [t("Do"), action], [t("Labels"), labels]].filter(([, text]) => text);
   }
 
   silences({ silences }) {
@@ -110,9 +111,9 @@ class AlertsView {
       element("td", {}, silence.comment),
       element("td", {}, silence.created_by),
       element("td", {}, element("time", { datetime: silence.ends_at, title: moment(seconds(silence.ends_at)).utc }, moment(seconds(silence.ends_at)).local)),
-      element("td", {}, element("button", { type: "button", disabled: !this.mayAct, onclick: () => this.end(silence) }, "End now")));
+      element("td", {}, element("button", { type: "button", disabled: !this.mayAct, onclick: () => this.end(silence) }, t("End now"))));
     return element("div", { class: "card block scroll" }, element("table", { class: "rows" },
-      element("thead", {}, element("tr", {}, ["Alerts with", "Reason", "By", "Until", ""].map((name) => element("th", { scope: "col" }, name)))),
+      element("thead", {}, element("tr", {}, [t("Alerts with"), t("Reason"), t("By"), t("Until"), ""].map((name) => element("th", { scope: "col" }, name)))),
       element("tbody", {}, silences.map(row))));
   }
 
@@ -120,14 +121,14 @@ class AlertsView {
     const { alertname, job, instance } = alert.labels;
     const known = Object.entries({ alertname, job, instance }).filter(([, value]) => value);
     const done = await askFor({
-      title: `Silence ${alertname}`,
-      text: `Nobody is told of alerts with ${known.map(([name, value]) => `${name} = ${value}`).join(", ")} until the end. The alert stays visible here.`,
+      title: t("Silence {alert}", { alert: alertname }),
+      text: t("Nobody is told of alerts with {labels} until the end. The alert stays visible here.", { labels: known.map(([name, value]) => `${name} = ${value}`).join(", ") }),
       fields: [
-        field("For", choice("hours", HOURS, "4")),
-        field("Reason", element("input", { name: "reason", required: true, maxlength: "500", placeholder: "such as: a new card is installed at 14:00" })),
-        this.viewer.name ? null : field("Your name", element("input", { name: "by", required: true, maxlength: "200", autocomplete: "name" })),
+        field(t("For"), choice("hours", HOURS, "4")),
+        field(t("Reason"), element("input", { name: "reason", required: true, maxlength: "500", placeholder: t("such as: a new card is installed at 14:00") })),
+        this.viewer.name ? null : field(t("Your name"), element("input", { name: "by", required: true, maxlength: "200", autocomplete: "name" })),
       ].filter(Boolean),
-      verb: "Silence",
+      verb: t("Silence"),
       act: ({ hours, ...rest }) => sendJson("/data/silences", { labels: Object.fromEntries(known), hours: Number(hours), ...rest }),
     });
     if (done) this.refresh();
@@ -135,7 +136,7 @@ class AlertsView {
 
   async end(silence) {
     const done = await askFor({
-      title: "End this silence", text: "From now on people are told of these alerts again.", verb: "End the silence",
+      title: t("End this silence"), text: t("From now on people are told of these alerts again."), verb: t("End the silence"),
       act: () => ask(`/data/silences/${encodeURIComponent(silence.id)}`, { method: "DELETE" }),
     });
     if (done) this.refresh();
@@ -143,10 +144,10 @@ class AlertsView {
 
   async test() {
     await askFor({
-      title: "Test the receivers",
-      text: "Alertmanager gets an alert named SafelightTest, and tells those who are told of alerts of this severity. The alert ends after a minute.",
-      fields: [field("Severity", choice("severity", [["critical", "critical"], ["warning", "warning"], ["info", "info"]], "warning"))],
-      verb: "Send the test",
+      title: t("Test the receivers"),
+      text: t("Alertmanager gets an alert named SafelightTest, and tells those who are told of alerts of this severity. The alert ends after a minute."),
+      fields: [field(t("Severity"), choice("severity", ["critical", "warning", "info"].map((name) => [name, told(name)]), "warning"))],
+      verb: t("Send the test"),
       act: (values) => sendJson("/data/alerts/test", values),
     });
   }
@@ -162,20 +163,20 @@ class AlertsView {
 }
 
 function told(alert) {
-  if (alert.receivers === null) return alert.state === "pending" ? "Nobody is told yet." : "";
+  if (alert.receivers === null) return alert.state === "pending" ? t("Nobody is told yet.") : "";
   const names = alert.receivers.filter((name) => name !== "none" && name !== "quiet");
-  if (alert.state !== "firing") return "Nobody is told.";
-  return names.length ? `Told: ${names.join(", ")}` : "Nobody is told: no receiver is set up for this severity.";
+  if (alert.state !== "firing") return t("Nobody is told.");
+  return names.length ? t("Told: {names}", { names: names.join(", ") }) : t("Nobody is told: no receiver is set up for this severity.");
 }
 
 /** Return one lane per alert, with a bar for each time that it fired. */
 function lanes({ begin, end, step, episodes, left_out: leftOut }) {
-  if (!episodes.length) return [element("p", { class: "faint" }, `No alert was found. The history looks every ${ago(step)}.`)];
+  if (!episodes.length) return [element("p", { class: "faint" }, t("No alert was found. The history looks every {time}.", { time: ago(step) }))];
   const byName = Map.groupBy(episodes, ({ labels }) => [labels.alertname, labels.job].filter(Boolean).join(" · "));
   const place = (at) => `${((at - begin) / (end - begin)) * 100}%`;
   const bar = (episode) => {
     const length = Math.max(episode.end - episode.begin, step);
-    const said = `${moment(episode.begin).local}, ${episode.lasts ? "still firing" : `for ${ago(length)}`}`;
+    const said = `${moment(episode.begin).local}, ${episode.lasts ? t("still firing") : t("for {time}", { time: ago(length) })}`;
     const made = element("i", { class: `bar ${episode.labels.severity ?? ""}`, title: said, role: "img", "aria-label": said });
     made.style.left = place(episode.begin);
     made.style.width = `max(3px, ${(length / (end - begin)) * 100}%)`;
@@ -184,10 +185,10 @@ function lanes({ begin, end, step, episodes, left_out: leftOut }) {
   const rows = [...byName].map(([name, own]) => element("li", {},
     element("span", { title: name }, name),
     element("div", { class: "lane" }, own.map(bar)),
-    element("span", { class: "faint" }, own.length === 1 ? "once" : `${own.length} times`)));
+    element("span", { class: "faint" }, own.length === 1 ? t("once") : t("{count} times", { count: own.length }))));
   return [
     element("ul", { class: "lanes" }, rows),
     element("p", { class: "faint axis" }, element("span", {}, moment(begin).local), element("span", {}, moment(end).local)),
-    leftOut ? element("p", { class: "faint" }, `${leftOut} more are not shown.`) : "",
+    leftOut ? element("p", { class: "faint" }, t("{count} more are not shown.", { count: leftOut })) : "",
   ];
 }

@@ -3,9 +3,10 @@
 import { CHARTS, TIMED, colourOf, draw } from "../charts.js";
 import { element, fetchJson } from "../dom.js";
 import { format, moment } from "../units.js";
+import { t, told } from "../words.js";
 
-const RANGES = [["900", "15 minutes"], ["1800", "30 minutes"], ["3600", "1 hour"], ["10800", "3 hours"], ["21600", "6 hours"], ["43200", "12 hours"], ["86400", "1 day"], ["172800", "2 days"], ["604800", "7 days"], ["2592000", "30 days"]];
-const REFRESHES = [["0", "Off"], ["5", "5 s"], ["10", "10 s"], ["60", "1 min"], ["300", "5 min"]];
+const RANGES = [["900", t("15 minutes")], ["1800", t("30 minutes")], ["3600", t("1 hour")], ["10800", t("3 hours")], ["21600", t("6 hours")], ["43200", t("12 hours")], ["86400", t("1 day")], ["172800", t("2 days")], ["604800", t("7 days")], ["2592000", t("30 days")]];
+const REFRESHES = [["0", t("Off")], ["5", "5 s"], ["10", "10 s"], ["60", "1 min"], ["300", "5 min"]];
 const SECONDS = { s: 1, m: 60, h: 3600, d: 86400 };
 const AT_ONCE = 6;
 const MOST_LEGENDS = 12;
@@ -18,10 +19,10 @@ export function show(page, context) {
   const uid = location.pathname.split("/")[2];
   const board = context.start.boards.find((each) => each.uid === uid);
   if (!board) {
-    page.replaceChildren(element("h1", {}, "There is no such dashboard"), element("a", { href: "/dashboards" }, "Go to Live"));
+    page.replaceChildren(element("h1", {}, t("There is no such dashboard")), element("a", { href: "/dashboards" }, t("Go to Live")));
     return undefined;
   }
-  document.title = `${board.name} · Safelight`;
+  document.title = `${told(board.name)} · Safelight`;
   return new BoardView(page, board, context).leave;
 }
 
@@ -69,14 +70,14 @@ class BoardView {
     this.services = element("span", { class: "choices" });
     this.fillServices();
     return element("div", { class: "board-head" },
-      element("div", { class: "head" }, element("h1", {}, this.board.name), this.clock),
-      element("p", { class: "question" }, this.board.question),
+      element("div", { class: "head" }, element("h1", {}, told(this.board.name)), this.clock),
+      element("p", { class: "question" }, told(this.board.question)),
       element("div", { class: "choices" }, this.services,
-        this.select("Time range", "seconds", ends ? [["", this.chosenRange()], ...RANGES] : RANGES, ends ? "" : String(this.seconds), (value) => ({ seconds: value, end: undefined })),
-        this.select("Refresh", "refresh", REFRESHES, ends ? "0" : String(this.refresh)),
-        element("button", { type: "button", onclick: () => this.zoomOut() }, "Zoom out"),
-        ends ? element("button", { type: "button", onclick: () => this.choose({ end: undefined, seconds: undefined }) }, "Back to now") : null),
-      element("p", { class: "faint" }, "Look next at ", onward.flatMap((other, place) => [place ? ", " : "", element("a", { href: this.addressOf(other.uid) }, other.name)]), ".", this.grafana()));
+        this.select(t("Time range"), "seconds", ends ? [["", this.chosenRange()], ...RANGES] : RANGES, ends ? "" : String(this.seconds), (value) => ({ seconds: value, end: undefined })),
+        this.select(t("Refresh"), "refresh", REFRESHES, ends ? "0" : String(this.refresh)),
+        element("button", { type: "button", onclick: () => this.zoomOut() }, t("Zoom out")),
+        ends ? element("button", { type: "button", onclick: () => this.choose({ end: undefined, seconds: undefined }) }, t("Back to now")) : null),
+      element("p", { class: "faint" }, t("Look next at"), " ", onward.flatMap((other, place) => [place ? ", " : "", element("a", { href: this.addressOf(other.uid) }, told(other.name))]), this.grafana()));
   }
 
   /** Return a link to the same dashboard in Grafana, if there is one. */
@@ -84,7 +85,7 @@ class BoardView {
     const { grafana } = this.start;
     if (!grafana) return null;
     const range = "end" in this.chosen ? { from: 1000 * (Number(this.chosen.end) - this.seconds), to: 1000 * Number(this.chosen.end) } : { from: `now-${this.seconds}s`, to: "now" };
-    return [" ", element("a", { href: `${grafana}/d/${this.board.uid}?${new URLSearchParams(range)}`, target: "_blank", rel: "noopener noreferrer" }, "Open in Grafana")];
+    return [" ", element("a", { href: `${grafana}/d/${this.board.uid}?${new URLSearchParams(range)}`, target: "_blank", rel: "noopener noreferrer" }, t("Open in Grafana"))];
   }
 
   chosenRange() {
@@ -93,7 +94,7 @@ class BoardView {
   }
 
   select(label, name, options, value, changes = (text) => ({ [name]: text })) {
-    const shown = options.some(([each]) => each === value) ? options : [[value, value || "All"], ...options];
+    const shown = options.some(([each]) => each === value) ? options : [[value, value || t("All")], ...options];
     const control = element("select", { onchange: (event) => this.choose(changes(event.target.value)) },
       shown.map(([each, text]) => element("option", { value: each, selected: each === value }, text)));
     return element("label", {}, element("span", {}, label), control);
@@ -109,9 +110,9 @@ class BoardView {
       const one = namespaces.length > 1 && this.board.variables.includes("namespace") && !this.board.is_fixed;
       const instances = await fetchJson("/data/instances", { namespace, job: this.chosen.job }, this.ended.signal);
       this.services.replaceChildren(
-        ...(one ? [this.select("Namespace", "namespace", namespaces.map((each) => [each, each]), namespace, (value) => ({ namespace: value, job: undefined, instance: undefined }))] : []),
-        this.select("Service", "job", [["", "All"], ...jobs], this.chosen.job ?? "", (value) => ({ job: value, instance: undefined })),
-        this.select("Instance", "instance", [["", "All"], ...instances.map((each) => [each, each])], this.chosen.instance ?? ""));
+        ...(one ? [this.select(t("Namespace"), "namespace", namespaces.map((each) => [each, each]), namespace, (value) => ({ namespace: value, job: undefined, instance: undefined }))] : []),
+        this.select(t("Service"), "job", [["", t("All")], ...jobs], this.chosen.job ?? "", (value) => ({ job: value, instance: undefined })),
+        this.select(t("Instance"), "instance", [["", t("All")], ...instances.map((each) => [each, each])], this.chosen.instance ?? ""));
     } catch (error) {
       if (error.name !== "AbortError") this.services.replaceChildren(element("span", { class: "problem" }, error.message));
     }
@@ -137,7 +138,7 @@ class BoardView {
     this.views.push(...panels);
     if (!low) shares(panels.length).forEach((share, place) => panels[place].node.classList.add(`of-${share}`));
     const body = element("div", { class: `panels${low ? " numbers" : ""}` }, panels.map((each) => each.node));
-    return element("details", { class: "row", open: !row.closed }, element("summary", {}, element("h2", {}, row.title)), body);
+    return element("details", { class: "row", open: !row.closed }, element("summary", {}, element("h2", {}, told(row.title))), body);
   }
 
   watch() {
@@ -213,9 +214,9 @@ class PanelView {
     this.visible = this.loaded = false;
     this.body = element("div", { class: "body" }, element("p", { class: "faint empty" }, "…"));
     const goes = panel.onward && panel.onward !== board.board.uid;
-    const title = goes ? element("a", { href: board.addressOf(panel.onward) }, panel.title) : panel.title;
-    this.node = element("section", { class: `card panel ${panel.shape}`, "aria-label": panel.title },
-      element("header", {}, element("h3", {}, title), element("span", { class: "help", tabindex: "0", role: "note", "aria-label": panel.text, "data-text": panel.text }, "?")),
+    const title = goes ? element("a", { href: board.addressOf(panel.onward) }, told(panel.title)) : told(panel.title);
+    this.node = element("section", { class: `card panel ${panel.shape}`, "aria-label": told(panel.title) },
+      element("header", {}, element("h3", {}, title), element("span", { class: "help", tabindex: "0", role: "note", "aria-label": told(panel.text), "data-text": told(panel.text) }, "?")),
       this.body);
     this.resizing = new ResizeObserver(() => this.chart?.resize());
   }
@@ -234,7 +235,7 @@ class PanelView {
     if (!this.data) return;
     if (!this.data.curves.length) {
       this.drop();
-      this.body.replaceChildren(element("p", { class: "faint empty" }, this.panel.empty));
+      this.body.replaceChildren(element("p", { class: "faint empty" }, told(this.panel.empty)));
     } else if (this.panel.shape in CHARTS) this.drawChart();
     else this.body.replaceChildren(this[this.panel.shape]());
   }
@@ -258,14 +259,14 @@ class PanelView {
 
   summary() {
     const lasts = this.data.curves.slice(0, MOST_LEGENDS).map((curve) => `${curve.legend}: ${format(curve.points.at(-1)[1], this.panel.unit)}`);
-    return `${this.panel.title} Last values: ${lasts.join(", ")}`;
+    return t("{title} Last values: {values}", { title: told(this.panel.title), values: lasts.join(", ") });
   }
 
   /** Return links to the requests with the largest values, for those who cannot click on a dot. */
   slowest() {
     const links = (this.data.dots ?? []).slice(0, MOST_LINKS).map(({ value, request }) =>
       element("a", { href: `/requests/${encodeURIComponent(request)}` }, format(value, this.panel.unit)));
-    return links.length ? element("p", { class: "faint links" }, "Slowest requests: ", links.flatMap((link, place) => (place ? [", ", link] : [link]))) : "";
+    return links.length ? element("p", { class: "faint links" }, t("Slowest requests:"), " ", links.flatMap((link, place) => (place ? [", ", link] : [link]))) : "";
   }
 
   legendTable() {
@@ -281,8 +282,8 @@ class PanelView {
       return element("tr", {}, element("th", { scope: "row" }, swatch, curve.legend), cells);
     });
     const more = this.data.curves.length - MOST_LEGENDS + this.data.left_out;
-    if (more > 0) rows.push(element("tr", {}, element("th", { colspan: "4", class: "faint" }, `and ${more} more`)));
-    const names = ["", "mean", "max", "last"].map((name) => element("th", { scope: "col" }, name));
+    if (more > 0) rows.push(element("tr", {}, element("th", { colspan: "4", class: "faint" }, t("and {count} more", { count: more }))));
+    const names = ["", t("mean"), t("max"), t("last")].map((name) => element("th", { scope: "col" }, name));
     return element("table", {}, element("thead", {}, element("tr", {}, names)), element("tbody", {}, rows));
   }
 
@@ -307,7 +308,7 @@ class PanelView {
       const isBad = limit !== null && (better === "high" ? value < limit : value >= limit);
       const bar = element("i", { class: isBad ? "bad" : "" });
       bar.style.width = `${Math.min(100, Math.max(0, (100 * value) / top))}%`;
-      return element("tr", {}, element("th", { scope: "row", title: curve.legend }, curve.legend || "all"), element("td", { class: "bar" }, bar), element("td", {}, format(value, unit)));
+      return element("tr", {}, element("th", { scope: "row", title: curve.legend }, curve.legend || t("all")), element("td", { class: "bar" }, bar), element("td", {}, format(value, unit)));
     });
     return element("div", { class: "scroll" }, element("table", { class: "bars" }, element("tbody", {}, rows)));
   }
@@ -321,7 +322,7 @@ class PanelView {
 
   alerts() {
     const rows = this.data.curves.map(({ labels }) => element("li", {},
-      element("span", { class: `badge firing ${labels.severity ?? ""}` }, labels.severity ?? ""),
+      element("span", { class: `badge firing ${labels.severity ?? ""}` }, told(labels.severity ?? "")),
       element("a", { href: this.board.addressOf(labels.dashboard ?? this.board.board.uid) }, labels.alertname ?? ""),
       element("span", {}, [labels.job, labels.instance, labels.machine].filter(Boolean).join(" · "))));
     return element("ul", { class: "alerts" }, rows);

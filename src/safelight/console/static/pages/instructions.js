@@ -3,11 +3,12 @@
 import { colourOf } from "../charts.js";
 import { element, fetchJson } from "../dom.js";
 import { resultOf } from "../results.js";
-import { AXES, Chart, radarOptions, says, tradeoffOptions } from "../scores.js";
+import { AXES, Chart, NAMES, radarOptions, says, settingOf, tradeoffOptions } from "../scores.js";
 import { format, moment } from "../units.js";
+import { t } from "../words.js";
 
-const TIMES = [["3600", "Last hour"], ["86400", "Last day"], ["604800", "Last 7 days"], ["2592000", "Last 30 days"]];
-const QUALITIES = [["score", "Score"], ["adherence", "Adherence"], ["structure", "Kept structure"], ["rating", "Rating"]];
+const TIMES = [["3600", t("Last hour")], ["86400", t("Last day")], ["604800", t("Last 7 days")], ["2592000", t("Last 30 days")]];
+const QUALITIES = [["score", t("Score")], ["adherence", t("Adherence")], ["structure", t("Kept structure")], ["rating", t("Rating")]];
 const STARS = [1, 2, 3, 4, 5];
 const MOST_DRAWN = 4;
 const AGAIN_MS = 5000;
@@ -17,7 +18,7 @@ const linkTo = (type, more = {}) => `/requests?${new URLSearchParams({ type, ...
 
 /** Show the page; return the function that leaves it. */
 export function show(page, context) {
-  document.title = "Instructions · Safelight";
+  document.title = `${t("Instructions")} · Safelight`;
   const view = new InstructionsView(page, context);
   view.load();
   return () => view.end();
@@ -33,16 +34,16 @@ class InstructionsView {
     this.ended = new AbortController();
     this.choices = element("div", { class: "choices filters" });
     this.status = element("span", { class: "faint clock", role: "status" });
-    this.body = element("div", { class: "stack" }, element("p", { class: "faint" }, "Reading the records …"));
-    page.replaceChildren(element("div", { class: "head" }, element("h1", {}, "Instructions"), this.status), this.choices, this.body);
+    this.body = element("div", { class: "stack" }, element("p", { class: "faint" }, t("Reading the records …")));
+    page.replaceChildren(element("div", { class: "head" }, element("h1", {}, t("Instructions")), this.status), this.choices, this.body);
     this.fillChoices();
   }
 
   fillChoices() {
     const several = this.services.length > 1 || this.chosen.service;
     this.choices.replaceChildren(
-      this.select("Time", "seconds", TIMES),
-      ...(several ? [this.select("Service", "service", [["", "All"], ...this.services.map((name) => [name, name])])] : []));
+      this.select(t("Time"), "seconds", TIMES),
+      ...(several ? [this.select(t("Service"), "service", [["", t("All")], ...this.services.map((name) => [name, name])])] : []));
   }
 
   select(label, name, pairs) {
@@ -80,7 +81,7 @@ class InstructionsView {
     this.status.textContent = "";
     this.body.replaceChildren(element("div", { class: "card block stack" },
       element("p", { class: "problem", role: "alert" }, error.message),
-      returns ? element("p", { class: "faint" }, "This page tries again by itself.") : null));
+      returns ? element("p", { class: "faint" }, t("This page tries again by itself.")) : null));
     if (returns) this.again = setTimeout(() => this.load(), AGAIN_MS);
   }
 
@@ -89,18 +90,18 @@ class InstructionsView {
     this.services = found.services;
     this.fillChoices();
     const since = moment(found.since);
-    this.status.textContent = `${found.requests} requests since ${since.local}${found.is_limited ? ", the newest" : ""}`;
+    this.status.textContent = t(found.is_limited ? "The newest {count} requests, since {time}" : "{count} requests since {time}", { count: found.requests, time: since.local });
     this.status.title = since.utc;
     if (!found.requests) {
-      this.body.replaceChildren(element("p", { class: "card block faint" }, "No request in this time has an instruction type. Choose a longer time."));
+      this.body.replaceChildren(element("p", { class: "card block faint" }, t("No request in this time has an instruction type. Choose a longer time.")));
       return;
     }
     this.body.replaceChildren(
       this.scores(found),
-      card("Quality and time", this.tradeoff(found.tradeoff)),
-      card("Ratings", this.ratings(found)),
-      card("People and the score disagree", this.disagreements(found.disagreements, found.rated)),
-      card("The worst of each type", this.worst(found.worst)));
+      card(t("Quality and time"), this.tradeoff(found.tradeoff)),
+      card(t("Ratings"), this.ratings(found)),
+      card(t("People and the score disagree"), this.disagreements(found.disagreements, found.rated)),
+      card(t("The worst of each type"), this.worst(found.worst)));
     for (const chart of this.charts) chart.draw();
   }
 
@@ -117,21 +118,21 @@ class InstructionsView {
     const types = [...found.types].sort((one, other) => (place.get(one.name) ?? 1e6) - (place.get(other.name) ?? 1e6));
     this.types = types;
     this.drawn ??= new Set(types.slice(0, MOST_DRAWN - 1).map((each) => each.name));
-    const radar = this.chart("radar", "Scores of the chosen types on four axes, from 0 to 10. The table has the numbers.", () => radarOptions(types.map((each, rank) => [each, rank]).filter(([each]) => this.drawn.has(each.name))));
+    const radar = this.chart("radar", t("Scores of the chosen types on four axes, from 0 to 10. The table has the numbers."), () => radarOptions(types.map((each, rank) => [each, rank]).filter(([each]) => this.drawn.has(each.name))));
     const costs = new Map(found.costs.map((cost) => [cost.name, cost]));
     const has = { ratings: types.some((each) => each.rating), costs: found.costs.some((cost) => cost.seconds_per_good) };
-    const head = ["", "Type", "Success", ...AXES, has.ratings ? "rating" : null, has.costs ? "device time" : null, "requests"].filter((name) => name !== null);
+    const head = ["", t("Type"), t("Success"), ...AXES.map((axis) => NAMES[axis]), has.ratings ? t("Rating") : null, has.costs ? t("Device time") : null, t("Requests")].filter((name) => name !== null);
     const table = element("table", { class: "scores" },
-      element("caption", { class: "unseen" }, "Instruction types, the best first"),
-      element("thead", {}, element("tr", {}, head.map((name) => element("th", { scope: "col", title: name === "device time" ? "Device time per good request" : null }, name && name[0].toUpperCase() + name.slice(1))))),
+      element("caption", { class: "unseen" }, t("Instruction types, the best first")),
+      element("thead", {}, element("tr", {}, head.map((name) => element("th", { scope: "col", title: name === t("Device time") ? t("Device time per good request") : null }, name && name[0].toUpperCase() + name.slice(1))))),
       element("tbody", {}, types.map((each, rank) => this.type(each, rank, costs.get(each.name), has, radar))));
-    return element("section", { class: "card block", "aria-label": "Scores" },
+    return element("section", { class: "card block", "aria-label": t("Scores") },
       element("div", { class: "leaderboard" }, element("div", { class: "scroll" }, table), radar.node),
-      element("p", { class: "faint" }, `Ordered by the lower end of the 95 % interval of success. Axes go from 0 to 10; hover a number for its interval.${found.left_out ? ` ${found.left_out} rarer types are not shown.` : ""}`));
+      element("p", { class: "faint" }, t("Ordered by the lower end of the 95 % interval of success. Axes go from 0 to 10; hover a number for its interval."), found.left_out ? ` ${t("{count} rarer types are not shown.", { count: found.left_out })}` : ""));
   }
 
   type(each, rank, cost, has, radar) {
-    const toggle = element("input", { type: "checkbox", checked: this.drawn.has(each.name), "aria-label": `Draw ${spaced(each.name)}` });
+    const toggle = element("input", { type: "checkbox", checked: this.drawn.has(each.name), "aria-label": t("Draw {type}", { type: spaced(each.name) }) });
     toggle.style.accentColor = colourOf(rank);
     toggle.addEventListener("change", () => {
       if (toggle.checked) this.drawn.add(each.name);
@@ -142,7 +143,7 @@ class InstructionsView {
     return element("tr", {},
       element("td", { class: "toggle" }, toggle),
       element("th", { scope: "row" }, element("a", { href: linkTo(each.name) }, spaced(each.name))),
-      element("td", { class: "success" }, success(each.success), each.success && each.success.value < 1 ? element("a", { class: "faint", href: linkTo(each.name, { result: "failed" }) }, "failures") : ""),
+      element("td", { class: "success" }, success(each.success), each.success && each.success.value < 1 ? element("a", { class: "faint", href: linkTo(each.name, { result: "failed" }) }, t("failures")) : ""),
       AXES.map((axis) => score(each.axes[axis])),
       has.ratings ? element("td", { title: each.rating ? intervalOf(each.rating, "short") : null }, rating) : null,
       has.costs ? element("td", {}, cost?.seconds_per_good ? format(cost.seconds_per_good, "s") : "") : null,
@@ -152,23 +153,23 @@ class InstructionsView {
   // ── Quality and time ───────────────────────────────────────────────────────────────────────────
 
   tradeoff(found) {
-    const chosen = element("div", { class: "choices" }, this.select("Quality", "by", QUALITIES));
-    if (!found.choices.length) return [chosen, element("p", { class: "faint" }, "No setting has enough requests whose quality is known.")];
-    const chart = this.chart("tradeoff", `${found.by} beside seconds for ${found.choices.length} settings. The list has the numbers.`, () => tradeoffOptions(found));
+    const chosen = element("div", { class: "choices" }, this.select(t("Quality"), "by", QUALITIES));
+    if (!found.choices.length) return [chosen, element("p", { class: "faint" }, t("No setting has enough requests whose quality is known."))];
+    const chart = this.chart("tradeoff", t("{quality} beside seconds for {count} settings. The list has the numbers.", { quality: NAMES[found.by], count: found.choices.length }), () => tradeoffOptions(found));
     const rows = found.choices.map((choice) => element("li", { class: choice.on_front ? "best" : "" },
-      `${choice.setting.steps} steps, ${choice.setting.width}×${choice.setting.height}, ${choice.setting.precision}: ${says(choice, found.by)}`,
-      choice.on_front ? ", worth choosing" : choice.surely_worse ? ", slower and worse than another" : ""));
+      `${settingOf(choice)}: ${says(choice, found.by)}`,
+      choice.on_front ? `, ${t("worth choosing")}` : choice.surely_worse ? `, ${t("slower and worse than another")}` : ""));
     return [chosen, chart.node,
-      element("p", { class: "faint" }, "The line joins the settings that no other one beats in both.", found.too_few ? ` ${found.too_few} settings have too few requests.` : ""),
-      element("details", {}, element("summary", {}, "Every setting"), element("ul", { class: "notes" }, rows))];
+      element("p", { class: "faint" }, t("The line joins the settings that no other one beats in both."), found.too_few ? ` ${t("{count} settings have too few requests.", { count: found.too_few })}` : ""),
+      element("details", {}, element("summary", {}, t("Every setting")), element("ul", { class: "notes" }, rows))];
   }
 
   // ── Ratings ────────────────────────────────────────────────────────────────────────────────────
 
   ratings({ ratings, agreement }) {
     const names = Object.keys(ratings);
-    if (!names.length) return element("p", { class: "faint" }, "Nobody has rated a request in this time.");
-    const key = element("p", { class: "faint key" }, STARS.map((stars) => element("span", {}, element("i", { class: `stars-${stars}` }), stars === 1 ? "1, bad" : stars === 5 ? "5, good" : String(stars))));
+    if (!names.length) return element("p", { class: "faint" }, t("Nobody has rated a request in this time."));
+    const key = element("p", { class: "faint key" }, STARS.map((stars) => element("span", {}, element("i", { class: `stars-${stars}` }), stars === 1 ? t("1, bad") : stars === 5 ? t("5, good") : String(stars))));
     const rows = names.map((name) => {
       const counts = ratings[name];
       const total = counts.reduce((sum, count) => sum + count, 0);
@@ -184,33 +185,33 @@ class InstructionsView {
         element("td", { class: "second" }, String(total)));
     });
     const joined = agreement
-      ? `Rank correlation of ratings and scores: ${agreement.value.toFixed(2)} (${agreement.low.toFixed(2)} to ${agreement.high.toFixed(2)}, ${agreement.count} requests).`
-      : "Too few requests have a rating and a score to compare the two.";
+      ? t("Rank correlation of ratings and scores: {value} ({low} to {high}, {count} requests).", { value: agreement.value.toFixed(2), low: agreement.low.toFixed(2), high: agreement.high.toFixed(2), count: agreement.count })
+      : t("Too few requests have a rating and a score to compare the two.");
     return [key, element("table", { class: "ratings" }, element("tbody", {}, rows)), element("p", { class: "faint" }, joined)];
   }
 
   disagreements(found, rated) {
-    if (!found.length) return element("p", { class: "faint" }, rated ? "No request is rated high with a low score, or the other way round." : "No request has a rating and a score yet.");
+    if (!found.length) return element("p", { class: "faint" }, rated ? t("No request is rated high with a low score, or the other way round.") : t("No request has a rating and a score yet."));
     return element("ul", { class: "tiles" }, found.map((each) => this.tile(each, [
-      each.gap > 0 ? "people rate it higher" : "people rate it lower",
-      `${each.rating} of 5, score ${format(each.score, "short")}`,
+      each.gap > 0 ? t("people rate it higher") : t("people rate it lower"),
+      t("{stars} of 5, score {score}", { stars: each.rating, score: format(each.score, "short") }),
     ], spaced(each.instruction_type))));
   }
 
   worst(found) {
     const names = Object.keys(found);
-    if (!names.length) return element("p", { class: "faint" }, "No images are kept: SAFELIGHT_SAMPLES keeps some of each type.");
+    if (!names.length) return element("p", { class: "faint" }, t("No images are kept: SAFELIGHT_SAMPLES keeps some of each type."));
     return element("div", { class: "worst" }, names.map((name) => element("div", {}, element("h3", {}, spaced(name)),
       element("ul", { class: "tiles" }, found[name].map((each) => this.tile({ ...each, error: each.error }, [
         resultOf(each),
-        [each.score === undefined ? null : `score ${format(each.score, "short")}`, each.rating === undefined ? null : `${each.rating} of 5`].filter(Boolean).join(", "),
+        [each.score === undefined ? null : t("score {score}", { score: format(each.score, "short") }), each.rating === undefined ? null : t("{stars} of 5", { stars: each.rating })].filter(Boolean).join(", "),
       ]))))));
   }
 
   /** Return a link to a request with its images, if the viewer may see them. */
   tile({ request_id: name, at }, texts, title = "") {
     const address = encodeURIComponent(name);
-    const image = (which) => element("img", { src: `/data/requests/${address}/${which}`, alt: `The image ${which} the edit`, loading: "lazy", onerror: (event) => event.target.remove() });
+    const image = (which) => element("img", { src: `/data/requests/${address}/${which}`, alt: which === "before" ? t("The image before the edit") : t("The image after the edit"), loading: "lazy", onerror: (event) => event.target.remove() });
     const { local, utc } = moment(at);
     return element("li", {}, element("a", { href: `/requests/${address}` },
       this.isOperator ? element("span", { class: "images" }, image("before"), image("after")) : null,
@@ -237,12 +238,12 @@ function card(title, ...children) {
 }
 
 function intervalOf({ low, high, count }, unit) {
-  return `${format(low, unit)} to ${format(high, unit)} (95 %), ${count} requests`;
+  return t("{low} to {high} (95 %), {count} requests", { low: format(low, unit), high: format(high, unit), count });
 }
 
 /** Draw a share with its interval: a range with a mark. */
 function success(value) {
-  if (!value) return element("span", { class: "faint" }, "too few");
+  if (!value) return element("span", { class: "faint" }, t("too few"));
   const range = element("i", { class: "range" });
   range.style.left = `${100 * value.low}%`;
   range.style.right = `${100 * (1 - value.high)}%`;
@@ -253,6 +254,6 @@ function success(value) {
 }
 
 function score(value) {
-  if (!value) return element("td", { class: "second", title: "Too few requests, or not measured" }, "–");
+  if (!value) return element("td", { class: "second", title: t("Too few requests, or not measured") }, "–");
   return element("td", { title: intervalOf(value, "short") }, value.value.toFixed(1));
 }

@@ -2,16 +2,17 @@
 
 import { element, fetchJson, sendJson } from "../dom.js";
 import { ago, format, moment } from "../units.js";
+import { t, told } from "../words.js";
 
 const IMAGES_EVERY_MS = 15_000;
 const MOST_IMAGES = 8;
 
 /** Show the page; return the function that leaves it. */
 export function show(page, { start }) {
-  document.title = "Now · Safelight";
-  const body = element("div", { class: "now" }, element("p", { class: "faint" }, "Reading from Prometheus …"));
+  document.title = `${t("Now")} · Safelight`;
+  const body = element("div", { class: "now" }, element("p", { class: "faint" }, t("Reading from Prometheus …")));
   const clock = element("span", { class: "faint clock", "aria-live": "off" });
-  page.replaceChildren(element("div", { class: "head" }, element("h1", {}, "Now"), clock), body, demo(start));
+  page.replaceChildren(element("div", { class: "head" }, element("h1", {}, t("Now")), clock), body, demo(start));
   const images = new LatestImages(body);
   let last = "";
   const stream = new EventSource("/data/live");
@@ -30,7 +31,7 @@ export function show(page, { start }) {
     last = shown;
   };
   stream.onerror = () => {
-    clock.textContent = "Not live: the console does not answer.";
+    clock.textContent = t("Not live: the console does not answer.");
     last = "";
   };
   return () => {
@@ -96,12 +97,12 @@ function demo(start) {
 
 function trafficButton(number, name) {
   const says = element("span", { class: "faint", role: "status" });
-  const button = element("button", { type: "button", onclick: send }, `Send a minute of demo traffic to ${name}`);
+  const button = element("button", { type: "button", onclick: send }, t("Send a minute of demo traffic to {name}", { name }));
   async function send() {
     button.disabled = true;
     try {
       const { requests, seconds } = await sendJson("/data/demo", { service: number });
-      says.textContent = `${requests} requests in ${format(seconds, "s")} are on their way.`;
+      says.textContent = t("{count} requests in {time} are on their way.", { count: requests, time: format(seconds, "s") });
       setTimeout(() => { button.disabled = false; says.textContent = ""; }, 1000 * seconds);
     } catch (error) {
       says.textContent = error.message;
@@ -119,7 +120,7 @@ function fill(body, overview) {
   const others = overview.alerts.filter((alert) => !overview.services.some((service) => service.job === alert.job));
   body.replaceChildren(
     ...overview.services.map((service) => serviceView(service, overview)),
-    ...(others.length ? [element("section", { class: "card service" }, element("h2", {}, "Other alerts"), alertList(others, overview.at))] : []),
+    ...(others.length ? [element("section", { class: "card service" }, element("h2", {}, t("Other alerts")), alertList(others, overview.at))] : []),
   );
 }
 
@@ -131,40 +132,40 @@ function serviceView(service, { alerts, at }) {
     element("div", { class: "title" },
       element("span", { class: `dot ${isBad ? "bad" : "good"}`, "aria-hidden": "true" }),
       element("h2", {}, service.job),
-      element("span", { class: "faint" }, isBad ? "needs attention" : "all right")),
+      element("span", { class: "faint" }, isBad ? t("needs attention") : t("all right"))),
     element("div", { class: "stats" }, service.stats.map((stat) => statView(stat, service))),
     finding(service),
-    element("div", { class: "latest", "data-namespace": service.namespace, "aria-label": "The latest images", role: "group", hidden: true }),
+    element("div", { class: "latest", "data-namespace": service.namespace, "aria-label": t("The latest images"), role: "group", hidden: true }),
     own.length ? alertList(own, at) : null);
 }
 
 function statView(stat, service) {
   const [first, ...rest] = stat.values;
   const more = rest.map(([name, value]) => `${name} ${format(value, stat.unit)}`).join(" · ");
-  return element("a", { class: `stat ${stat.state}`, href: boardAddress(stat.onward, service), title: stat.text },
-    element("span", { class: "name" }, stat.title),
-    element("strong", {}, first ? format(first[1], stat.unit) : "no data"),
+  return element("a", { class: `stat ${stat.state}`, href: boardAddress(stat.onward, service), title: told(stat.text) },
+    element("span", { class: "name" }, told(stat.title)),
+    element("strong", {}, first ? format(first[1], stat.unit) : t("no data")),
     element("span", { class: "faint" }, more || (first ? first[0] : "")));
 }
 
 function finding(service) {
   const found = service.finding;
-  if (!found) return element("p", { class: "headline" }, service.headline);
+  if (!found) return element("p", { class: "headline" }, told(service.headline));
   return element("div", { class: `finding ${found.severity}` },
     element("p", { class: "headline" }, found.title),
     element("p", {}, found.verdict),
-    found.remedy.length ? element("p", {}, element("b", {}, "Do: "), found.remedy[0]) : null,
-    element("p", { class: "faint" }, `Certainty ${format(found.confidence, "percentunit")}. ${found.evidence[0]?.says ?? ""}`));
+    found.remedy.length ? element("p", {}, element("b", {}, t("Do:"), " "), found.remedy[0]) : null,
+    element("p", { class: "faint" }, `${t("Certainty {share}.", { share: format(found.confidence, "percentunit") })} ${found.evidence[0]?.says ?? ""}`));
 }
 
 function alertList(alerts, at) {
   return element("ul", { class: "alerts" }, alerts.map((alert) => {
     const since = Date.parse(alert.since) / 1000;
     return element("li", {},
-      element("span", { class: `badge ${alert.state} ${alert.severity}` }, alert.state === "firing" ? alert.severity : alert.state),
+      element("span", { class: `badge ${alert.state} ${alert.severity}` }, told(alert.state === "firing" ? alert.severity : alert.state)),
       element("a", { href: boardAddress(alert.dashboard, { job: alert.job }) }, alert.name),
       element("span", {}, alert.summary),
-      element("time", { class: "faint", datetime: alert.since, title: moment(since).utc }, `for ${ago(at - since)}`));
+      element("time", { class: "faint", datetime: alert.since, title: moment(since).utc }, t("for {time}", { time: ago(at - since) })));
   }));
 }
 

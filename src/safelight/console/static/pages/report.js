@@ -3,13 +3,14 @@
 import { ask, element, fetchJson } from "../dom.js";
 import { EvidenceChart } from "../evidence.js";
 import { format, moment } from "../units.js";
+import { t, told } from "../words.js";
 
 const UNITS = { seconds: "s", bytes: "bytes", ratio: "percentunit", "": "short" };
 const sentence = (text) => `${/^[a-z]+( |$)/.test(text) ? text[0].toUpperCase() + text.slice(1) : text}.`;
 
 /** Show the page; return the function that leaves it. */
 export function show(page) {
-  document.title = "Health report · Safelight";
+  document.title = `${t("Health report")} · Safelight`;
   const view = new ReportView(page);
   view.load();
   return () => view.end();
@@ -24,15 +25,15 @@ class ReportView {
     this.service = element("span", { class: "choices" });
     this.time = element("input", { type: "datetime-local", step: "1", value: localOf(at) });
     this.time.addEventListener("change", () => this.choose({ at: secondsOf(this.time.value) }));
-    this.now = element("button", { type: "button", onclick: () => this.goToNow() }, "Now");
-    this.export = element("button", { type: "button", onclick: () => this.save() }, "Export as one HTML file");
-    this.body = element("div", { class: "stack" }, element("p", { class: "faint", role: "status" }, "Asking Prometheus …"));
-    this.weeks = element("div", {}, element("p", { class: "faint" }, "Comparing the weeks …"));
+    this.now = element("button", { type: "button", onclick: () => this.goToNow() }, t("Now"));
+    this.export = element("button", { type: "button", onclick: () => this.save() }, t("Export as one HTML file"));
+    this.body = element("div", { class: "stack" }, element("p", { class: "faint", role: "status" }, t("Asking Prometheus …")));
+    this.weeks = element("div", {}, element("p", { class: "faint" }, t("Comparing the weeks …")));
     page.replaceChildren(
-      element("div", { class: "head" }, element("h1", {}, "Health report")),
-      element("div", { class: "choices report-choices" }, this.service, element("label", {}, element("span", {}, "As of"), this.time), this.now, this.export),
+      element("div", { class: "head" }, element("h1", {}, t("Health report"))),
+      element("div", { class: "choices report-choices" }, this.service, element("label", {}, element("span", {}, t("As of")), this.time), this.now, this.export),
       this.body,
-      element("section", { class: "card block", "aria-label": "This week and last week" }, element("div", { class: "title" }, element("h2", {}, "This week and last week")), this.weeks));
+      element("section", { class: "card block", "aria-label": t("This week and last week") }, element("div", { class: "title" }, element("h2", {}, t("This week and last week"))), this.weeks));
   }
 
   choose(changes) {
@@ -97,8 +98,8 @@ class ReportView {
     this.body.replaceChildren(
       this.headline(found),
       ...report.findings.map((finding, place) => this.finding(finding, curves[place], frame)),
-      found.left_out ? element("p", { class: "faint" }, `${found.left_out} more findings are not shown.`) : "",
-      element("section", { class: "card block", "aria-label": "Forecasts" }, element("div", { class: "title" }, element("h2", {}, "What will be used up")), forecastTable(found.forecasts)));
+      found.left_out ? element("p", { class: "faint" }, t("{count} more findings are not shown.", { count: found.left_out })) : "",
+      element("section", { class: "card block", "aria-label": t("Forecasts") }, element("div", { class: "title" }, element("h2", {}, t("What will be used up"))), forecastTable(found.forecasts)));
     for (const chart of this.charts) chart.draw();
   }
 
@@ -109,7 +110,7 @@ class ReportView {
         const value = JSON.stringify([namespace, job]);
         return element("option", { value, selected: value === chosen }, `${job} (${namespace})`);
       }));
-    this.service.replaceChildren(element("label", {}, element("span", {}, "Service"), control));
+    this.service.replaceChildren(element("label", {}, element("span", {}, t("Service")), control));
   }
 
   headline({ report, moment: at, now }) {
@@ -119,25 +120,25 @@ class ReportView {
       element("span", { class: `dot ${isBad ? "bad" : "good"}`, "aria-hidden": "true" }),
       element("div", {},
         element("p", { class: "headline" }, report.headline),
-        element("p", { class: "faint" }, element("time", { datetime: new Date(1000 * at).toISOString(), title: utc }, local), now - at > 60 ? ", in the past" : "", `. From the last ${format(report.window_seconds, "s")}, with ${report.requests} requests.`)));
+        element("p", { class: "faint" }, element("time", { datetime: new Date(1000 * at).toISOString(), title: utc }, local), now - at > 60 ? `, ${t("in the past")}` : "", ". ", t("From the last {time}, with {count} requests.", { time: format(report.window_seconds, "s"), count: report.requests }))));
   }
 
   finding(finding, curves, frame) {
     const isElsewhere = Boolean(finding.listed_under || finding.follows_from);
-    const origin = finding.listed_under ? `Listed in full under ${finding.listed_under}.`
-      : finding.follows_from ? `Follows from ${finding.follows_from.replaceAll("_", " ")}.`
-      : finding.alert ? "Its cause is unknown." : "";
-    const certainty = finding.alert ? `alert ${finding.alert.state}` : `${format(finding.confidence, "percentunit")} sure`;
+    const origin = finding.listed_under ? t("Listed in full under {service}.", { service: finding.listed_under })
+      : finding.follows_from ? t("Follows from {finding}.", { finding: finding.follows_from.replaceAll("_", " ") })
+      : finding.alert ? t("Its cause is unknown.") : "";
+    const certainty = finding.alert ? t("alert {state}", { state: told(finding.alert.state) }) : t("{share} sure", { share: format(finding.confidence, "percentunit") });
     const evidence = element("div", { class: "evidence" }, finding.evidence.map((each, place) => this.exhibit(each, curves[place], frame)));
     const advice = element("dl", { class: "advice" }, [
-      ["Do", finding.remedy],
-      [finding.alert ? "Look at" : "To confirm", [finding.next_experiment].filter(Boolean)],
-      ["Or it is", finding.alternatives],
+      [t("Do"), finding.remedy],
+      [finding.alert ? t("Look at") : t("To confirm"), [finding.next_experiment].filter(Boolean)],
+      [t("Or it is"), finding.alternatives],
     ].filter(([, texts]) => texts.length).flatMap(([name, texts]) => [element("dt", {}, name), element("dd", {}, texts.length > 1 ? element("ul", {}, texts.map((text) => element("li", {}, text))) : texts[0])]));
-    const rest = [evidence, isElsewhere ? element("details", {}, element("summary", {}, "What to do, all the same"), advice) : advice];
+    const rest = [evidence, isElsewhere ? element("details", {}, element("summary", {}, t("What to do, all the same")), advice) : advice];
     return element("article", { class: `card alert firing report-finding ${finding.severity}`, "aria-label": finding.title },
       element("div", { class: "title" },
-        element("span", { class: `badge firing ${finding.severity}` }, finding.severity),
+        element("span", { class: `badge firing ${finding.severity}` }, told(finding.severity)),
         element("h2", {}, finding.title),
         element("span", { class: "faint push" }, `${certainty} · ${finding.check}`)),
       element("p", {}, sentence(finding.verdict)),
@@ -149,7 +150,7 @@ class ReportView {
     const figure = element("figure", {}, element("figcaption", {}, sentence(each.says)));
     if (!curve) return figure;
     if (curve.problem) figure.append(element("p", { class: "problem" }, curve.problem));
-    else if (!curve.lines.length) figure.append(element("p", { class: "faint" }, "Prometheus has no samples of it at this time."));
+    else if (!curve.lines.length) figure.append(element("p", { class: "faint" }, t("Prometheus has no samples of it at this time.")));
     else {
       const chart = new EvidenceChart(curve, frame, each.says);
       this.charts.push(chart);
@@ -188,21 +189,21 @@ function headOf(names) {
 
 /** List what can be used up; an interval is drawn as a bar, with a mark at the expected time. */
 function forecastTable(forecasts) {
-  if (!forecasts.length) return element("p", { class: "faint" }, "Nothing is measured that can be used up.");
+  if (!forecasts.length) return element("p", { class: "faint" }, t("Nothing is measured that can be used up."));
   const latest = Math.max(1, ...forecasts.filter((each) => each.ends && !each.used_up).map((each) => each.ends[2]));
   const rows = forecasts.map((each) => {
     const unit = UNITS[each.unit] ?? "short";
-    const says = each.used_up ? element("span", { class: "problem" }, "used up already")
-      : each.ends ? `in ${format(each.ends[0], "s")} (95 %: ${format(each.ends[1], "s")} to ${format(each.ends[2], "s")})`
-      : element("span", { class: "second" }, "no end in sight");
-    const past = each.trial ? `earlier forecasts: median error ${format(each.trial.error, "percentunit")} of ${each.trial.number}` : "";
+    const says = each.used_up ? element("span", { class: "problem" }, t("used up already"))
+      : each.ends ? t("in {time} (95 %: {low} to {high})", { time: format(each.ends[0], "s"), low: format(each.ends[1], "s"), high: format(each.ends[2], "s") })
+      : element("span", { class: "second" }, t("no end in sight"));
+    const past = each.trial ? t("earlier forecasts: median error {share} of {count}", { share: format(each.trial.error, "percentunit"), count: each.trial.number }) : "";
     return element("tr", {},
-      element("th", { scope: "row" }, `${each.what} `, element("span", { class: "faint" }, each.subject)),
-      element("td", { class: "number" }, `${format(each.level, unit)} of ${format(each.limit, unit)}${each.assumed ? " (default)" : ""}`),
+      element("th", { scope: "row" }, `${told(each.what)} `, element("span", { class: "faint" }, each.subject)),
+      element("td", { class: "number" }, t(each.assumed ? "{level} of {limit} (default)" : "{level} of {limit}", { level: format(each.level, unit), limit: format(each.limit, unit) })),
       element("td", {}, gauge(each)),
       element("td", { class: "says" }, says, each.ends && !each.used_up ? interval(each.ends, latest) : null, past ? element("span", { class: "faint" }, past) : null));
   });
-  return element("div", { class: "scroll" }, element("table", { class: "forecasts" }, headOf(["", "Now", "", "Used up"]), element("tbody", {}, rows)));
+  return element("div", { class: "scroll" }, element("table", { class: "forecasts" }, headOf(["", t("Now"), "", t("Used up")]), element("tbody", {}, rows)));
 }
 
 function gauge({ level, limit, used_up: isUsedUp }) {
@@ -225,19 +226,19 @@ function trendsOf(found) {
   const known = found.changes.filter((each) => each.this_week !== null || each.last_week !== null);
   const value = (each, number) => (number === null ? "" : format(number, UNITS[each.unit] ?? "short"));
   const rows = known.map((each) => element("tr", { class: each.notable ? "notable" : "" },
-    element("th", { scope: "row" }, each.what),
+    element("th", { scope: "row" }, told(each.what)),
     element("td", {}, value(each, each.last_week)),
     element("td", {}, value(each, each.this_week)),
-    element("td", {}, each.factor === null ? "" : `${each.factor.toFixed(2)} times`)));
+    element("td", {}, each.factor === null ? "" : t("{count} times", { count: each.factor.toFixed(2) }))));
   const item = (text) => element("li", {}, text);
   const notes = [
-    ...found.firing.map((each) => item(`${each.alert} fired ${format(each.share, "percentunit")} of the week. People ignore an alert that always fires. Fix its cause, or raise its limit.`)),
-    ...found.proposals.map((each) => item(`${each.threshold} = ${format(each.limit, "short")} is ${each.problem}: in 95 % of hours the value is below ${format(each.usual, "s")}. Try ${Number(each.proposed.toPrecision(3))}.`)),
-    ...(found.missing.length ? [item(`These series existed a day ago and do not now: ${found.missing.join(", ")}.`)] : []),
+    ...found.firing.map((each) => item(t("{alert} fired {share} of the week. People ignore an alert that always fires. Fix its cause, or raise its limit.", { alert: each.alert, share: format(each.share, "percentunit") }))),
+    ...found.proposals.map((each) => item(t("{limit} = {value} is {problem}: in 95 % of hours the value is below {usual}. Try {proposed}.", { limit: each.threshold, value: format(each.limit, "short"), problem: told(each.problem), usual: format(each.usual, "s"), proposed: Number(each.proposed.toPrecision(3)) }))),
+    ...(found.missing.length ? [item(t("These series existed a day ago and do not now: {names}.", { names: found.missing.join(", ") }))] : []),
   ];
   return [
-    found.comparable ? "" : element("p", { class: "faint" }, `There is no data of last week yet: the oldest is ${format(found.data_seconds, "s")} old.`),
-    known.length ? element("div", { class: "scroll" }, element("table", { class: "forecasts trends" }, headOf(["Median of the hours", "Last week", "This week", "Change"]), element("tbody", {}, rows))) : "",
+    found.comparable ? "" : element("p", { class: "faint" }, t("There is no data of last week yet: the oldest is {time} old.", { time: format(found.data_seconds, "s") })),
+    known.length ? element("div", { class: "scroll" }, element("table", { class: "forecasts trends" }, headOf([t("Median of the hours"), t("Last week"), t("This week"), t("Change")]), element("tbody", {}, rows))) : "",
     notes.length ? element("ul", { class: "notes" }, notes) : "",
   ];
 }

@@ -4,10 +4,11 @@ import { element, fetchJson } from "../dom.js";
 import { RecordView } from "../record.js";
 import { cellsOf, hasFailed, resultOf, warningsOf } from "../results.js";
 import { ago, moment } from "../units.js";
+import { t } from "../words.js";
 
-const TIMES = [["", "Any time"], ["900", "Last 15 minutes"], ["3600", "Last hour"], ["86400", "Last day"], ["604800", "Last 7 days"]];
-const RATINGS = [["", "Any"], ["rated", "Rated"], ["1", "1, bad"], ["2", "2"], ["3", "3"], ["4", "4"], ["5", "5, good"]];
-const WARNINGS = [["", "Any"], ["any", "Some warning"], ["degraded", "Degraded"], ["overridden", "Overridden"], ["truncated", "Truncated"]];
+const TIMES = [["", t("Any time")], ["900", t("Last 15 minutes")], ["3600", t("Last hour")], ["86400", t("Last day")], ["604800", t("Last 7 days")]];
+const RATINGS = [["", t("Any")], ["rated", t("Rated")], ["1", t("1, bad")], ["2", "2"], ["3", "3"], ["4", "4"], ["5", t("5, good")]];
+const WARNINGS = [["", t("Any")], ["any", t("Some warning")], ["degraded", t("Degraded")], ["overridden", t("Overridden")], ["truncated", t("Truncated")]];
 const NAMES = ["seconds", "service", "type", "result", "slower", "rating", "warning", "size", "seed"];
 const AGAIN_MS = 5000;
 const FUTURE_SECONDS = 60;
@@ -27,29 +28,29 @@ export function show(page, context) {
 
 class TableView {
   constructor(page, { open }) {
-    document.title = "Requests · Safelight";
+    document.title = `${t("Requests")} · Safelight`;
     this.open = open;
     this.ended = new AbortController();
     this.chosen = Object.fromEntries(new URLSearchParams(location.search));
     this.choices = { services: [], types: [], reasons: [] };
-    this.filters = element("form", { class: "choices filters", "aria-label": "Filters", onsubmit: (event) => event.preventDefault() });
-    this.body = element("div", {}, element("p", { class: "faint" }, "Reading the records …"));
+    this.filters = element("form", { class: "choices filters", "aria-label": t("Filters"), onsubmit: (event) => event.preventDefault() });
+    this.body = element("div", {}, element("p", { class: "faint" }, t("Reading the records …")));
     this.status = element("span", { class: "faint clock", role: "status" });
     page.replaceChildren(
-      element("div", { class: "head" }, element("h1", {}, "Requests"), this.status),
-      element("div", { class: "requests-top" }, this.finder(), element("button", { type: "button", onclick: () => this.load() }, "Refresh")),
+      element("div", { class: "head" }, element("h1", {}, t("Requests")), this.status),
+      element("div", { class: "requests-top" }, this.finder(), element("button", { type: "button", onclick: () => this.load() }, t("Refresh"))),
       this.filters, this.body);
     this.fillFilters();
   }
 
   finder() {
-    const input = element("input", { name: "id", type: "search", maxlength: "80", placeholder: "Id of a request, its caller or its trace", "aria-label": "Id of a request", autocomplete: "off", spellcheck: "false" });
+    const input = element("input", { name: "id", type: "search", maxlength: "80", placeholder: t("Id of a request, its caller or its trace"), "aria-label": t("Id of a request"), autocomplete: "off", spellcheck: "false" });
     const go = (event) => {
       event.preventDefault();
       const name = input.value.trim();
       if (name) this.open(`/requests/${encodeURIComponent(name)}`);
     };
-    return element("form", { class: "finder", role: "search", onsubmit: go }, input, element("button", {}, "Open"));
+    return element("form", { class: "finder", role: "search", onsubmit: go }, input, element("button", {}, t("Open")));
   }
 
   // ── What the viewer chose; the address has all of it ───────────────────────────────────────────
@@ -57,20 +58,20 @@ class TableView {
   fillFilters() {
     const { services, types, reasons } = this.choices;
     const pairs = (names) => names.map((name) => [name, name.replaceAll("_", " ")]);
-    const results = [["", "Any"], ["ok", "ok"], ["failed", "failed"], ...pairs(reasons)];
+    const results = [["", t("Any")], ["ok", t("ok")], ["failed", t("failed")], ...pairs(reasons)];
     const several = services.length > 1 || this.chosen.service;
     const isSet = NAMES.some((name) => this.chosen[name]);
-    this.clear = element("button", { type: "button", class: "quiet", hidden: !isSet, onclick: () => this.choose(Object.fromEntries(NAMES.map((name) => [name, ""])), true) }, "Clear");
+    this.clear = element("button", { type: "button", class: "quiet", hidden: !isSet, onclick: () => this.choose(Object.fromEntries(NAMES.map((name) => [name, ""])), true) }, t("Clear"));
     this.filters.replaceChildren(
-      this.select("Time", "seconds", TIMES),
-      ...(several ? [this.select("Service", "service", [["", "All"], ...services.map((name) => [name, name])])] : []),
-      this.select("Type", "type", [["", "All"], ...pairs(types)]),
-      this.select("Result", "result", results),
-      this.input("Slower than, s", "slower", { type: "number", min: "0", step: "any", inputmode: "decimal" }),
-      this.select("Rating", "rating", RATINGS),
-      this.select("Warning", "warning", WARNINGS),
-      this.input("Size", "size", { placeholder: "512x512", pattern: "\\d{1,6}x\\d{1,6}", title: "Width and height in pixels, such as 512x512" }),
-      this.input("Seed", "seed", { inputmode: "numeric", pattern: "-?\\d{1,19}", title: "A whole number" }),
+      this.select(t("Time"), "seconds", TIMES),
+      ...(several ? [this.select(t("Service"), "service", [["", t("All")], ...services.map((name) => [name, name])])] : []),
+      this.select(t("Type"), "type", [["", t("All")], ...pairs(types)]),
+      this.select(t("Result"), "result", results),
+      this.input(t("Slower than, s"), "slower", { type: "number", min: "0", step: "any", inputmode: "decimal" }),
+      this.select(t("Rating"), "rating", RATINGS),
+      this.select(t("Warning"), "warning", WARNINGS),
+      this.input(t("Size"), "size", { placeholder: "512x512", pattern: "\\d{1,6}x\\d{1,6}", title: t("Width and height in pixels, such as 512x512") }),
+      this.input(t("Seed"), "seed", { inputmode: "numeric", pattern: "-?\\d{1,19}", title: t("A whole number") }),
       this.clear);
   }
 
@@ -132,7 +133,7 @@ class TableView {
     const returns = error.status === undefined || error.status >= 500;
     this.body.replaceChildren(element("div", { class: "card block stack" },
       element("p", { class: "problem", role: "alert" }, error.message),
-      returns ? element("p", { class: "faint" }, "This page tries again by itself.") : null));
+      returns ? element("p", { class: "faint" }, t("This page tries again by itself.")) : null));
     if (returns) this.again = setTimeout(() => this.load(), AGAIN_MS);
   }
 
@@ -143,26 +144,26 @@ class TableView {
     this.status.title = utc;
     const ahead = rows.length ? rows[0].at - now : 0;
     this.body.replaceChildren(
-      ahead > FUTURE_SECONDS ? element("p", { class: "notice" }, `The newest request is ${ago(ahead)} in the future: the clock of its service or of this machine is wrong.`) : "",
+      ahead > FUTURE_SECONDS ? element("p", { class: "notice" }, t("The newest request is {time} in the future: the clock of its service or of this machine is wrong.", { time: ago(ahead) })) : "",
       rows.length ? this.table(rows) : element("p", { class: "card block faint" }, this.nothing(found)),
       this.pager(found));
   }
 
   nothing(found) {
-    if (found.looked_until !== null) return "None of these requests is like that.";
-    if (this.chosen.after) return "There are no older requests.";
+    if (found.looked_until !== null) return t("None of these requests is like that.");
+    if (this.chosen.after) return t("There are no older requests.");
     const isSet = NAMES.some((name) => this.chosen[name]);
-    return isSet ? "No request is like that. Clear some filters." : "The records have no request yet. Requests appear here a second after they end.";
+    return isSet ? t("No request is like that. Clear some filters.") : t("The records have no request yet. Requests appear here a second after they end.");
   }
 
   table(rows) {
     const services = new Set(rows.map((row) => row.namespace));
     const several = services.size > 1 || this.choices.services.length > 1;
-    const head = ["Time", "Type", "Result", "Took", "Queue", "Steps", "Size", "Rating", "Seed", "Warnings"];
-    if (several) head.splice(1, 0, "Service");
+    const head = [["time", t("Time")], ["type", t("Type")], ["result", t("Result")], ["took", t("Took")], ["queue", t("Queue")], ["steps", t("Steps")], ["size", t("Size")], ["rating", t("Rating")], ["seed", t("Seed")], ["warnings", t("Warnings")]];
+    if (several) head.splice(1, 0, ["service", t("Service")]);
     return element("div", { class: "card requests" }, element("table", {},
-      element("caption", { class: "unseen" }, "Requests, the newest first"),
-      element("thead", {}, element("tr", {}, head.map((name) => element("th", { scope: "col", class: name.toLowerCase() }, name)))),
+      element("caption", { class: "unseen" }, t("Requests, the newest first")),
+      element("thead", {}, element("tr", {}, head.map(([name, text]) => element("th", { scope: "col", class: name }, text)))),
       element("tbody", {}, rows.map((row) => this.row(row, several)))));
   }
 
@@ -183,12 +184,12 @@ class TableView {
   pager(found) {
     const buttons = [];
     if (this.chosen.after) {
-      buttons.push(element("button", { type: "button", onclick: () => this.choose({ after: "" }) }, "Newest"));
-      if (history.state?.isNewer) buttons.push(element("button", { type: "button", onclick: () => history.back() }, "Newer"));
+      buttons.push(element("button", { type: "button", onclick: () => this.choose({ after: "" }) }, t("Newest")));
+      if (history.state?.isNewer) buttons.push(element("button", { type: "button", onclick: () => history.back() }, t("Newer")));
     }
-    if (found.next) buttons.push(element("button", { type: "button", onclick: () => this.older(found.next) }, found.looked_until === null ? "Older" : "Look further back"));
-    const looked = found.looked_until === null ? "" : `Looked through the requests down to ${moment(found.looked_until).local}.`;
-    return element("div", { class: "actions pager" }, buttons, element("span", { class: "faint" }, looked || (found.next || !found.rows.length ? "" : "These are all.")));
+    if (found.next) buttons.push(element("button", { type: "button", onclick: () => this.older(found.next) }, found.looked_until === null ? t("Older") : t("Look further back")));
+    const looked = found.looked_until === null ? "" : t("Looked through the requests down to {time}.", { time: moment(found.looked_until).local });
+    return element("div", { class: "actions pager" }, buttons, element("span", { class: "faint" }, looked || (found.next || !found.rows.length ? "" : t("These are all."))));
   }
 
   older(after) {
