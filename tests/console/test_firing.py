@@ -229,7 +229,7 @@ def test_an_alert_is_silenced_in_the_browser_and_comes_back(page: Page) -> None:
 
 
 def test_the_history_has_a_lane_for_the_alert(page: Page, alerting: Alerting) -> None:
-    eventually(lambda: bool(_past(alerting)), within=30, what="the alert is in the history")
+    eventually(lambda: bool(_past(alerting)), within=60, what="the alert is in the history")
     page.goto("/alerts")
     history = page.get_by_role("region", name="History")
     expect(history.get_by_text("MostRequestsFail")).to_be_visible(timeout=SLOW)

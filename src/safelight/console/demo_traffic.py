@@ -37,7 +37,24 @@ class DemoTraffic:
 
     def routes(self) -> list[Route]:
         """Return the routes."""
-        return [Route("/data/demo", self._begin, methods=["POST"])]
+        return [
+            Route("/data/demo", self._show, methods=["GET"]),
+            Route("/data/demo", self._begin, methods=["POST"]),
+        ]
+
+    async def _show(self, request: Request) -> Response:
+        """Send which services have a demo model; none to viewers who may not send requests."""
+        session = session_of(request)
+        if INFER not in session.scopes:
+            return answer([])
+        names = await asyncio.gather(*(_name_of(url, session) for url in self._urls))
+        return answer(
+            [
+                {"service": number, "model": name}
+                for number, name in enumerate(names)
+                if name.startswith(DEMO)
+            ]
+        )
 
     async def _begin(self, request: Request) -> Response:
         session = session_of(request)
@@ -68,17 +85,30 @@ class DemoTraffic:
             self._busy.discard(url)
 
 
+async def _name_of(url: str, session: Session) -> str:
+    """Return the name of a service's model; empty if it does not say."""
+    try:
+        return (await _models(url, session))[0]
+    except ServiceFailed:
+        return ""
+
+
 async def _demo_task(url: str, session: Session) -> str:
     """Return the task of a demo model. Raises ServiceFailed, InvalidParameter for other models."""
+    name, task = await _models(url, session)
+    if not name.startswith(DEMO):
+        raise InvalidParameter("Demo traffic is for the demo models only.")
+    return task
+
+
+async def _models(url: str, session: Session) -> tuple[str, str]:
+    """Return the name and the task of a service's model. Raises ServiceFailed."""
     try:
         async with _client(session) as client:
-            models = await client.get(f"{url}/v1/models")
-            names = [str(each["id"]) for each in models.raise_for_status().json()["data"]]
+            found = await client.get(f"{url}/v1/models")
+            return str(found.raise_for_status().json()["data"][0]["id"]), parse_task(found)
     except (httpx.HTTPError, ValueError, LookupError, TypeError):
         raise ServiceFailed(f"The service at {url} does not say what it serves.") from None
-    if not names or not names[0].startswith(DEMO):
-        raise InvalidParameter("Demo traffic is for the demo models only.")
-    return parse_task(models)
 
 
 def _client(session: Session) -> httpx.AsyncClient:

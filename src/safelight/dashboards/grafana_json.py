@@ -81,9 +81,11 @@ def as_json(board: Board, others: Iterable[Board] = (), language: Language = "en
     content = _corrected(built.build())
     for panel in _panels(content):  # at the end: their ids come from the English titles
         panel.title = translate(panel.title or "", language) or None
-        panel.description = translate(panel.description or "", language) or None
-        if defaults := getattr(getattr(panel, "field_config", None), "defaults", None):
-            defaults.no_value = translate(defaults.no_value or "", language) or None
+        if isinstance(panel, model.Panel):
+            panel.description = translate(panel.description or "", language) or None
+            if panel.field_config:
+                defaults = panel.field_config.defaults
+                defaults.no_value = translate(defaults.no_value or "", language) or None
     return str(JSONEncoder(sort_keys=True, indent=2, ensure_ascii=False).encode(content)) + "\n"
 
 

@@ -10,7 +10,7 @@ const SLOW = 2; // times the usual
 const AGAIN_MS = 5000;
 const SETTLED_SECONDS = 50; // after the request, when Prometheus has its samples
 const GROUPS = [
-  [t("By"), { model: t("model"), pipeline: t("pipeline"), precision: t("precision") }],
+  [t("Made by"), { model: t("model"), pipeline: t("pipeline"), precision: t("precision") }],
   [t("Asked"), { steps_asked: t("steps"), guidance_asked: t("guidance"), image_guidance_asked: t("image guidance"), negative_prompt: t("negative prompt") }],
   [t("Done"), { steps: t("steps"), guidance_in_force: t("guidance"), image_guidance_in_force: t("image guidance"), seed: t("seed"), batch: t("images in the batch") }],
   [t("Changed"), { degraded: t("degraded"), overridden: t("overridden"), truncated: t("instruction truncated") }],

@@ -96,7 +96,7 @@ class AlertsView {
       element("div", { class: "actions" },
         alert.dashboard ? element("a", { class: "button", href: `/dashboards/${alert.dashboard}?${new URLSearchParams(job ? { job } : {})}` }, t("Dashboard")) : null,
         alert.state === "silenced" ? null : element("button", { type: "button", disabled: !this.mayAct, title: this.mayAct ? null : t("This needs a key with the scope operate."), onclick: () => this.silence(alert) }, t("Silence")),
-        element("span", { class: "faint" }, told(alert))));
+        element("span", { class: "faint" }, receiversOf(alert))));
   }
 
   texts(alert) {
@@ -162,7 +162,7 @@ class AlertsView {
   }
 }
 
-function told(alert) {
+function receiversOf(alert) {
   if (alert.receivers === null) return alert.state === "pending" ? t("Nobody is told yet.") : "";
   const names = alert.receivers.filter((name) => name !== "none" && name !== "quiet");
   if (alert.state !== "firing") return t("Nobody is told.");

@@ -42,7 +42,7 @@ class InstructionsView {
   fillChoices() {
     const several = this.services.length > 1 || this.chosen.service;
     this.choices.replaceChildren(
-      this.select(t("Time"), "seconds", TIMES),
+      this.select(t("Time range"), "seconds", TIMES),
       ...(several ? [this.select(t("Service"), "service", [["", t("All")], ...this.services.map((name) => [name, name])])] : []));
   }
 

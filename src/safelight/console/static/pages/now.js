@@ -8,11 +8,11 @@ const IMAGES_EVERY_MS = 15_000;
 const MOST_IMAGES = 8;
 
 /** Show the page; return the function that leaves it. */
-export function show(page, { start }) {
+export function show(page) {
   document.title = `${t("Now")} · Safelight`;
   const body = element("div", { class: "now" }, element("p", { class: "faint" }, t("Reading from Prometheus …")));
   const clock = element("span", { class: "faint clock", "aria-live": "off" });
-  page.replaceChildren(element("div", { class: "head" }, element("h1", {}, t("Now")), clock), body, demo(start));
+  page.replaceChildren(element("div", { class: "head" }, element("h1", {}, t("Now")), clock), body, demo());
   const images = new LatestImages(body);
   let last = "";
   const stream = new EventSource("/data/live");
@@ -80,18 +80,13 @@ class LatestImages {
   }
 }
 
-/** Return buttons that send a minute of traffic to the demo models; nothing for other models. */
-function demo(start) {
+/** Return buttons that send a minute of traffic to the demo models; none for other models. */
+function demo() {
   const place = element("div", { class: "actions demo" });
-  if (!start.viewer.scopes.includes("infer")) return place;
-  start.services.forEach(async (_, number) => {
-    try {
-      const [model] = (await fetchJson(`/service/${number}/v1/models`)).data;
-      if (model?.id.startsWith("demo-")) place.append(trafficButton(number, model.id));
-    } catch {
-      // A service that does not answer has no button; the page says so by its alerts.
-    }
-  });
+  fetchJson("/data/demo").then(
+    (found) => place.replaceChildren(...found.map(({ service, model }) => trafficButton(service, model))),
+    () => {}, // without buttons, the page is as useful
+  );
   return place;
 }
 

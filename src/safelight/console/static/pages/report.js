@@ -6,6 +6,7 @@ import { format, moment } from "../units.js";
 import { t, told } from "../words.js";
 
 const UNITS = { seconds: "s", bytes: "bytes", ratio: "percentunit", "": "short" };
+const PROBLEMS = { "always exceeded": t("always exceeded"), "out of reach": t("out of reach") };
 const sentence = (text) => `${/^[a-z]+( |$)/.test(text) ? text[0].toUpperCase() + text.slice(1) : text}.`;
 
 /** Show the page; return the function that leaves it. */
@@ -233,7 +234,7 @@ function trendsOf(found) {
   const item = (text) => element("li", {}, text);
   const notes = [
     ...found.firing.map((each) => item(t("{alert} fired {share} of the week. People ignore an alert that always fires. Fix its cause, or raise its limit.", { alert: each.alert, share: format(each.share, "percentunit") }))),
-    ...found.proposals.map((each) => item(t("{limit} = {value} is {problem}: in 95 % of hours the value is below {usual}. Try {proposed}.", { limit: each.threshold, value: format(each.limit, "short"), problem: told(each.problem), usual: format(each.usual, "s"), proposed: Number(each.proposed.toPrecision(3)) }))),
+    ...found.proposals.map((each) => item(t("{limit} = {value} is {problem}: in 95 % of hours the value is below {usual}. Try {proposed}.", { limit: each.threshold, value: format(each.limit, "short"), problem: PROBLEMS[each.problem] ?? each.problem, usual: format(each.usual, "s"), proposed: Number(each.proposed.toPrecision(3)) }))),
     ...(found.missing.length ? [item(t("These series existed a day ago and do not now: {names}.", { names: found.missing.join(", ") }))] : []),
   ];
   return [

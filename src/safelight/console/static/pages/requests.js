@@ -63,7 +63,7 @@ class TableView {
     const isSet = NAMES.some((name) => this.chosen[name]);
     this.clear = element("button", { type: "button", class: "quiet", hidden: !isSet, onclick: () => this.choose(Object.fromEntries(NAMES.map((name) => [name, ""])), true) }, t("Clear"));
     this.filters.replaceChildren(
-      this.select(t("Time"), "seconds", TIMES),
+      this.select(t("Time range"), "seconds", TIMES),
       ...(several ? [this.select(t("Service"), "service", [["", t("All")], ...services.map((name) => [name, name])])] : []),
       this.select(t("Type"), "type", [["", t("All")], ...pairs(types)]),
       this.select(t("Result"), "result", results),
@@ -159,7 +159,7 @@ class TableView {
   table(rows) {
     const services = new Set(rows.map((row) => row.namespace));
     const several = services.size > 1 || this.choices.services.length > 1;
-    const head = [["time", t("Time")], ["type", t("Type")], ["result", t("Result")], ["took", t("Took")], ["queue", t("Queue")], ["steps", t("Steps")], ["size", t("Size")], ["rating", t("Rating")], ["seed", t("Seed")], ["warnings", t("Warnings")]];
+    const head = [["time", t("When")], ["type", t("Type")], ["result", t("Result")], ["took", t("Took")], ["queue", t("Queue")], ["steps", t("Steps")], ["size", t("Size")], ["rating", t("Rating")], ["seed", t("Seed")], ["warnings", t("Warnings")]];
     if (several) head.splice(1, 0, ["service", t("Service")]);
     return element("div", { class: "card requests" }, element("table", {},
       element("caption", { class: "unseen" }, t("Requests, the newest first")),
