@@ -31,6 +31,14 @@ LANGUAGES = [language for language in get_args(Language) if language != "en"]
 _NAMESPACE = "any_service"
 # As `units.py` and Prometheus write numbers that operators read.
 _UNITS = ("{0} %", "{0} ms", "{0} s", "{0} min", "{0} h", "{0} days", "{0}m", "{0}h", "{0}d")
+# What the diagnosis calls what it foresees and compares, and what the console says of a log.
+_SAID = (
+    *("GPU memory of PyTorch", "GPU memory in total", "host memory", "file system", "queue"),
+    *("error budget", "requests per second", "success", "P95 of a request", "mean queue time"),
+    *("mean step", "mean batch", "memory allocated", "invalid images per second"),
+    "The log has no line of this request.",
+    "The log goes to a stream. SAFELIGHT_LOG_OUTPUT names a file instead.",
+)
 _TEXT = re.compile(r'"(?:[^"\\\n]|\\.)+"')
 # `t("one {value}", …)` or `t(condition ? "one" : "other", …)`
 _CALL = re.compile(rf"\bt\(((?:[^\"\n(){{}}]*{_TEXT.pattern})+)")
@@ -56,7 +64,7 @@ def sources(limits: Thresholds | None = None) -> dict[str, str]:
     keys: dict[str, str] = {}
     for text, place in texts:
         keys.setdefault(split(text, _NAMESPACE)[0], place)
-    pages = (*(page.title for page in PAGES), *_of_scripts())
+    pages = (*(page.title for page in PAGES), *_of_scripts(), *_SAID)
     return {**keys, **dict.fromkeys(pages, "console"), **dict.fromkeys(_UNITS, "units")}
 
 
@@ -98,8 +106,10 @@ def _of_boards(rows: Iterable[Board]) -> Iterator[tuple[str, str]]:
             text for each in board.panels for text in (each.title, each.text, each.empty_text)
         )
         marks = (text for mark in board.annotations for text in (mark.name, mark.text))
+        legends = (each.legend for panel in board.panels for each in panel.queries)
+        plain = (legend for legend in legends if legend and "{{" not in legend)
         labels = (variable.label for variable in board.variables if variable.query)
-        for text in (board.name, board.question, *titles, *panels, *marks, *labels):
+        for text in (board.name, board.question, *titles, *panels, *plain, *marks, *labels):
             yield text, board.uid
 
 

@@ -10,9 +10,11 @@ ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
 
 @contextmanager
-def opened(browser: Browser, address: str) -> Iterator[Page]:
+def opened(browser: Browser, address: str, locale: str = "en-US") -> Iterator[Page]:
     """Open a page that may only ask the console; anything that it complains about is an error."""
-    context = browser.new_context(viewport={"width": 1440, "height": 2600}, base_url=address)
+    context = browser.new_context(
+        viewport={"width": 1440, "height": 2600}, base_url=address, locale=locale
+    )
     page, problems = context.new_page(), list[str]()
     page.set_default_timeout(SLOW)
     page.on("pageerror", lambda error: problems.append(str(error)))

@@ -185,8 +185,7 @@ class Requests:
         """Return the log lines of a request, and what to say if there are none."""
         names = self._log_names()
         if not names:
-            place = self._place.log_output
-            return [], f"The log goes to {place}. SAFELIGHT_LOG_OUTPUT names a file instead."
+            return [], "The log goes to a stream. SAFELIGHT_LOG_OUTPUT names a file instead."
         choice = Choice(ids=frozenset({str(row["request_id"])}))
         at, seconds = row["at"], row["seconds"]
         assert isinstance(at, int | float)

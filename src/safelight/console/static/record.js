@@ -4,7 +4,7 @@ import { askFor } from "./dialog.js";
 import { ask, element, fetchJson } from "./dom.js";
 import { cellsOf, hasFailed, reasonOf, resultOf } from "./results.js";
 import { format, moment } from "./units.js";
-import { locale, t } from "./words.js";
+import { locale, t, told } from "./words.js";
 
 const SLOW = 2; // times the usual
 const AGAIN_MS = 5000;
@@ -208,7 +208,7 @@ function traceOf(record, address) {
 }
 
 function log({ log: lines, log_problem: problem }) {
-  if (!lines.length) return element("p", { class: "faint" }, problem);
+  if (!lines.length) return element("p", { class: "faint" }, told(problem));
   return element("ol", { class: "log" }, lines.map((line) => {
     const level = String(valueOf(line, "log.level") ?? "");
     const rest = [valueOf(line, "message"), valueOf(line, "error.message") ?? valueOf(line, "safelight.reason")].filter(Boolean).join(": ");

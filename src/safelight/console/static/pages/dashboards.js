@@ -222,7 +222,7 @@ class PanelView {
   }
 
   fill(data) {
-    this.data = data;
+    this.data = { ...data, curves: data.curves.map((curve) => ({ ...curve, legend: told(curve.legend) })) };
     this.draw();
   }
 

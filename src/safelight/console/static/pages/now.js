@@ -136,11 +136,11 @@ function serviceView(service, { alerts, at }) {
 
 function statView(stat, service) {
   const [first, ...rest] = stat.values;
-  const more = rest.map(([name, value]) => `${name} ${format(value, stat.unit)}`).join(" · ");
+  const more = rest.map(([name, value]) => `${told(name)} ${format(value, stat.unit)}`).join(" · ");
   return element("a", { class: `stat ${stat.state}`, href: boardAddress(stat.onward, service), title: told(stat.text) },
     element("span", { class: "name" }, told(stat.title)),
     element("strong", {}, first ? format(first[1], stat.unit) : t("no data")),
-    element("span", { class: "faint" }, more || (first ? first[0] : "")));
+    element("span", { class: "faint" }, more || (first ? told(first[0]) : "")));
 }
 
 function finding(service) {

@@ -1,0 +1,95 @@
+"""A browser that prefers Chinese sees Chinese: every text of a page has a translation."""
+
+import re
+import time
+from collections.abc import Iterator
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from safelight.console.pages import PAGES
+from safelight.diagnosis.prometheus import Prometheus
+from safelight.reasons import REASONS
+from safelight.rules.uids import LIVE
+from tests.console.browsing import SLOW, opened
+from tests.console.running import console
+from tests.console.test_leaderboard import SUCCESS, write_records
+
+SHOWN = {"dashboards": f"/dashboards/{LIVE}"}
+# The diagnosis writes its findings in English. Identifiers have one name in all languages.
+NOT_YET = ".finding, .report-finding, .summary, noscript"
+TEXTS = """(left_out) => {
+  const found = [];
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode())
+    if (!walker.currentNode.parentElement.closest(left_out)) found.push(walker.currentNode.data);
+  const names = ["aria-label", "title", "placeholder", "alt", "data-text"];
+  for (const node of document.body.querySelectorAll("*"))
+    for (const name of names)
+      if (node.hasAttribute(name) && !node.closest(left_out)) found.push(node.getAttribute(name));
+  return found;
+}"""
+NAMES = {
+    *("English", "Safelight", "Z-Image", "float16", "image_guidance_scale", "tests", "/api/edit"),
+    *("Pix", "denoise", "queue", "busy", "calm", "other", "all", "safelight (instructpix2pix)"),
+    *(reason.replace("_", " ") for reason in REASONS),
+    *REASONS,
+    *SUCCESS,
+    *(name.replace("_", " ") for name in SUCCESS),
+    *("add_sunglasses", "change background"),
+}
+IDENTIFIER = re.compile(
+    r"\d{4}-\d\d-\d\d [\d:]+ UTC|safelight(-\d:\d+.*)?|[0-9a-f]{32}|\d{3} \w+( \w+)*|[\d.]+ ?[\w/]+|float16 P\d\d"
+)
+WORD, CHINESE = re.compile(r"[A-Za-z]{4,}"), re.compile("[一-鿿]")
+
+
+@pytest.fixture(scope="module")
+def full(past: Prometheus, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    url = f"sqlite:///{tmp_path_factory.mktemp('records') / 'records.db'}"
+    write_records(url, time.time())
+    options = ("--prometheus", past.url, "--records-url", url)
+    with console(tmp_path_factory.mktemp("console"), *options) as address:
+        yield address
+
+
+@pytest.fixture
+def page(chromium: Browser, full: str) -> Iterator[Page]:
+    with opened(chromium, full, locale="zh-CN") as page:
+        yield page
+
+
+@pytest.mark.parametrize(
+    "path", [*(SHOWN.get(page.name, page.path) for page in PAGES), "/requests/r0007"]
+)
+def test_a_page_is_in_chinese(page: Page, path: str) -> None:
+    page.goto(path)
+    expect(page.locator("h1")).to_be_visible(timeout=SLOW)
+    if path != "/":
+        page.wait_for_load_state("networkidle")
+    texts = {text.strip() for text in page.evaluate(TEXTS, NOT_YET)}
+    assert any(map(CHINESE.search, texts))
+    assert [text for text in sorted(texts) if is_english(text)] == []
+
+
+def is_english(text: str) -> bool:
+    """Return whether a text has English words, and is no name of something."""
+    parts = [part.strip() for part in re.split("[·,]", text)]
+    named = all(part in NAMES or not part or IDENTIFIER.fullmatch(part) for part in parts)
+    return bool(WORD.search(text)) and not CHINESE.search(text) and not named
+
+
+def test_the_language_is_the_viewers_choice_and_stays(page: Page) -> None:
+    page.goto("/alerts")
+    expect(page.get_by_role("heading", level=1)).to_have_text("告警", timeout=SLOW)
+    page.get_by_role("button", name="English").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Alerts", timeout=SLOW)
+    page.goto("/requests")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Requests", timeout=SLOW)
+    assert page.evaluate("document.documentElement.lang") == "en"
+
+
+def test_a_language_that_is_not_there_is_said(full: str) -> None:
+    assert httpx.get(f"{full}/words/zh").json()["Requests"] == "请求"
+    assert httpx.get(f"{full}/words/xx").status_code == 404
