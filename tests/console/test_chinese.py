@@ -40,7 +40,8 @@ NAMES = {
     *("add_sunglasses", "change background"),
 }
 IDENTIFIER = re.compile(
-    r"\d{4}-\d\d-\d\d [\d:]+ UTC|safelight(-\d:\d+.*)?|[0-9a-f]{32}|\d{3} \w+( \w+)*|[\d.]+ ?[\w/]+|float16 P\d\d"
+    r"\d{4}-\d\d-\d\d [\d:]+ UTC|safelight(-\d:\d+.*)?|[0-9a-f]{32}|float16 P\d\d"
+    r"|\d{3} \w+( \w+)*|[\d.]+ ?[\w/]+"
 )
 WORD, CHINESE = re.compile(r"[A-Za-z]{4,}"), re.compile("[一-鿿]")
 
