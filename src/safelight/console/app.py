@@ -5,6 +5,7 @@ No page needs another host: the console asks Prometheus, Alertmanager and the se
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
@@ -46,17 +47,25 @@ _HEADERS = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Served:
+    """The addresses of the services, and the largest body that is forwarded to them."""
+
+    urls: Sequence[str]
+    body_limit_bytes: int
+
+
 class Console:
     """Now and Dashboards: what Prometheus knows.
 
-    `limits` returns the alerts' limits of a namespace; `served` has the services' addresses.
+    `limits` returns the alerts' limits of a namespace. `served` is what the console forwards to.
     """
 
     def __init__(
-        self, prometheus: Prometheus, limits: Limits, namespace: str, served: Sequence[str] = ()
+        self, prometheus: Prometheus, limits: Limits, namespace: str, served: Served
     ) -> None:
         self._prometheus = prometheus
-        self._served = tuple(served)
+        self._served = served
         self._boards = {board.uid: board for board in boards(limits(namespace))}
         self._series: Answers[list[Series]] = Answers()
         self._services: Answers[list[Service]] = Answers()
@@ -83,7 +92,8 @@ class Console:
             {
                 "pages": PAGES,
                 "boards": [board_spec(board) for board in self._boards.values()],
-                "services": self._served,
+                "services": self._served.urls,
+                "body_limit_bytes": self._served.body_limit_bytes,
                 "viewer": {"name": session.name, "scopes": sorted(session.scopes)},
                 "version": version("safelight"),
             }

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import uvicorn
 
 from safelight.console.alertmanager import Alertmanager
-from safelight.console.app import Console, application
+from safelight.console import sample
+from safelight.console.app import Console, Served, application
 from safelight.console.firing import Alerts
 from safelight.console.gateway import Gateway
 from safelight.console.report import Report
@@ -48,12 +49,13 @@ def serve(settings: Settings, sources: Sources) -> None:
 
     with Prometheus(sources.prometheus, timeout_seconds=_QUERY_SECONDS) as client:
         gateway = Gateway(sources.services, settings.body_limit_bytes)
-        own = Console(client, limits_of, settings.namespace, gateway.urls)
+        served = Served(gateway.urls, settings.body_limit_bytes)
+        own = Console(client, limits_of, settings.namespace, served)
         alerts = Alerts(client, Alertmanager(sources.alertmanager), settings.namespace)
         requests = Requests(_place(settings))
         report = Report(client, limits_of)
         parts = (own, alerts, requests, report, gateway)
-        routes = [route for part in parts for route in part.routes()]
+        routes = [*sample.routes(), *(route for part in parts for route in part.routes())]
         app = Origins.of(application(routes, Sessions(_keys(settings))), settings)
         listener = _listen(settings)
         print(f"console: http://{settings.host}:{settings.console_port}", file=sys.stderr)  # noqa: T201

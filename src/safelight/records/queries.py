@@ -74,21 +74,38 @@ def usual_stages(database: Database, row: Row) -> dict[str, float]:
 
     Similar requests succeeded, of the same service and instruction type.
     """
+    with database.engine.connect() as connection:
+        query = _similar(row, REQUESTS.c.stages)
+        found: list[dict[str, float]] = list(connection.execute(query).scalars())
+    if len(found) < _LEAST_SIMILAR:
+        return {}
+    stages = {stage for each in found for stage in each}
+    return {stage: median(each.get(stage, 0.0) for each in found) for stage in stages}
+
+
+def usual_step_seconds(database: Database, row: Row) -> float | None:
+    """Return the median seconds of a denoising step of similar requests; None if too few."""
+    with database.engine.connect() as connection:
+        found = connection.execute(_similar(row, REQUESTS.c.stages, REQUESTS.c.steps)).all()
+    steps = [stages["denoise"] / number for stages, number in found if _has_steps(stages, number)]
+    return median(steps) if len(steps) >= _LEAST_SIMILAR else None
+
+
+def _has_steps(stages: dict[str, float], number: int | None) -> bool:
+    return bool(number) and "denoise" in stages
+
+
+def _similar(row: Row, *columns: ColumnElement[Any]) -> Query:
+    """Return the query for good requests before one, of the same service and type, newest first."""
     own = REQUESTS.c
-    query = (
-        select(own.stages)
+    return (
+        select(*columns)
         .where(own.namespace == row["namespace"], own.at < row["at"])
         .where(own.instruction_type == row["instruction_type"])
         .where(own.error == NO_ERROR, own.status_code < _FAILED)
         .order_by(own.at.desc())
         .limit(_MOST_SIMILAR)
     )
-    with database.engine.connect() as connection:
-        found: list[dict[str, float]] = list(connection.execute(query).scalars())
-    if len(found) < _LEAST_SIMILAR:
-        return {}
-    stages = {stage for each in found for stage in each}
-    return {stage: median(each.get(stage, 0.0) for each in found) for stage in stages}
 
 
 def sample_of(database: Database, request_id: str) -> tuple[bytes, bytes] | None:
