@@ -69,13 +69,13 @@ def answers(url: str) -> bool:
 
 @contextmanager
 def serving(
-    folder: Path, model: str = "demo-edit", *, calm: bool = True, **settings: str
+    folder: Path, model: str = "demo-edit", *, calm: bool = True, port: int = 0, **settings: str
 ) -> Iterator[RealService]:
     """Run `safelight serve` until the block ends; it must end in order.
 
-    A calm one must have logged no trace.
+    A calm one must have logged no trace. Port 0 is any free one.
     """
-    port, log = free_port(), folder / "log"
+    port, log = port or free_port(), folder / "log"
     settings = {"state_folder": str(folder / "state"), **settings}
     environment = program_environment(
         **{f"SAFELIGHT_{name.upper()}": value for name, value in settings.items()}

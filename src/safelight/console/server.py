@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import uvicorn
 
-from safelight.console.alertmanager import Alertmanager
 from safelight.console import sample
+from safelight.console.alertmanager import Alertmanager
 from safelight.console.app import Console, Served, application
 from safelight.console.firing import Alerts
 from safelight.console.gateway import Gateway
