@@ -83,7 +83,7 @@ def request_id(page: Page) -> str:
 
 def test_a_portrait_is_edited_compared_explained_and_rated(page: Page, served_address: str) -> None:
     page.get_by_role("button", name="Use a sample portrait").click()
-    expect(page.get_by_text(re.compile("512 × 512 pixels, edited at"))).to_be_visible()
+    expect(page.get_by_text(re.compile("512 . 512 pixels, edited at"))).to_be_visible()
     ask(page, "make him old", Steps="6")
     expect(after(page)).to_be_visible(timeout=SLOW)
     slider = page.get_by_role("slider", name="Before and after")

@@ -100,7 +100,7 @@ function problemOfNumber(field, number) {
   if (isWhole && !Number.isInteger(number)) return `${label} must be a whole number ${range(field)}.`;
   if (number < least || number > most) return `${label} must be ${range(field)}${field.unit ? ` ${field.unit}` : ""}.`;
   const possible = Math.max(Math.floor(number / multiple) * multiple, Math.ceil(least / multiple) * multiple);
-  return number % multiple ? `${label} must be a multiple of ${multiple}. Use ${possible}.` : "";
+  return multiple > 1 && number % multiple ? `${label} must be a multiple of ${multiple}. Use ${possible}.` : "";
 }
 
 function range({ least, most }) {

@@ -17,7 +17,7 @@ export class Picture {
     this.file = null;
     this.url = "";
     this.ratio = 1;
-    this.input = element("input", { type: "file", accept: "image/*", class: "unseen", id: "try-file", "aria-label": "Choose an image", onchange: () => this.take(this.input.files[0]) });
+    this.input = element("input", { type: "file", accept: "image/*", class: "unseen", tabindex: "-1", "aria-label": "Choose an image", onchange: () => this.take(this.input.files[0]) });
     this.problem = element("p", { class: "problem", role: "alert" });
     this.words = element("div", { class: "try-advice", role: "status" });
     this.node = element("div", { class: "try-picture" }, this.input, this.problem, this.words);
