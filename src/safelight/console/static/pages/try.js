@@ -158,7 +158,6 @@ class TryView {
       return;
     }
     this.stage.showInput({ url: picture.url, ratio: picture.ratio, buttons: picture.buttons(), text: "Drop a portrait here, or paste it." });
-    if (picture.file) this.made.replaceChildren(element("div", { class: "actions" }, picture.buttons()));
   }
 
   ratio() {
@@ -183,6 +182,7 @@ class TryView {
     for (const run of runs) run.title = this.variation.titleOf(run);
     this.setBusy(true);
     this.showRuns(runs);
+    this.stage.node.scrollIntoView({ block: "nearest" }); // on a telephone the form is below the images
     for (const run of runs) await run.go(); // one after another, so that their times can be compared
     if (this.runs !== runs) return;
     this.setBusy(false);
@@ -237,8 +237,7 @@ class TryView {
     this.why = new Why(run);
     this.made.replaceChildren(
       result(run, { again: (seed) => this.form.set("seed", seed), advise: (text) => this.advise(text) }),
-      rating(run, { reasons: this.model.reasons, mayRate: viewer.scopes.includes("rate") }),
-      this.picture ? element("div", { class: "actions" }, this.picture.buttons()) : "");
+      rating(run, { reasons: this.model.reasons, mayRate: viewer.scopes.includes("rate") }));
     const values = run.answer.seed === undefined ? run.values : { ...run.values, seed: run.answer.seed };
     this.more.replaceChildren(this.why.node,
       element("section", { class: "card block", "aria-label": "The same request" }, element("div", { class: "title" }, element("h2", {}, "The same request as")),

@@ -20,7 +20,8 @@ export class Picture {
     this.input = element("input", { type: "file", accept: "image/*", class: "unseen", tabindex: "-1", "aria-label": "Choose an image", onchange: () => this.take(this.input.files[0]) });
     this.problem = element("p", { class: "problem", role: "alert" });
     this.words = element("div", { class: "try-advice", role: "status" });
-    this.node = element("div", { class: "try-picture" }, this.input, this.problem, this.words);
+    this.others = element("div", { class: "actions" });
+    this.node = element("div", { class: "try-picture" }, this.input, this.problem, element("div", { class: "try-chosen" }, this.words, this.others));
   }
 
   /** Serve another model: its service has other limits. */
@@ -69,6 +70,7 @@ export class Picture {
     this.file = file;
     this.url = URL.createObjectURL(file);
     this.ratio = (await ratioOf(this.url)) ?? 1;
+    this.others.replaceChildren(...this.buttons());
     this.change();
   }
 
@@ -76,6 +78,7 @@ export class Picture {
     URL.revokeObjectURL(this.url);
     this.file = null;
     this.url = "";
+    this.others.replaceChildren();
     this.change();
   }
 

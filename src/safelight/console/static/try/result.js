@@ -49,7 +49,7 @@ export function rating(run, { reasons, mayRate }) {
   const buttons = STARS.map((number) => element("button", { type: "button", "aria-pressed": String(run.rating === number), disabled: !mayRate, title: mayRate ? null : "This needs a key with the scope rate.", "aria-label": MEANINGS[number] ?? String(number), onclick: () => rate(number) }, String(number)));
   const reason = element("select", { disabled: !run.rating, onchange: () => rate(run.rating) }, reasons.map((name) => element("option", { value: name, selected: name === run.ratingReason }, name === "none" ? "no reason" : name.replaceAll("_", " "))));
   return element("div", { class: "try-rating", role: "group", "aria-label": "Rating" },
-    element("span", { class: "second" }, "How good is it?"), element("span", { class: "faint" }, "bad"), element("div", { class: "try-stars" }, buttons), element("span", { class: "faint" }, "good"),
+    element("span", { class: "second" }, "How good is it?"), element("div", { class: "try-stars" }, element("span", { class: "faint" }, "bad"), buttons, element("span", { class: "faint" }, "good")),
     element("label", { class: "inline" }, "Because", reason), said);
 
   async function rate(number) {

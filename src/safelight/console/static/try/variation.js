@@ -16,7 +16,7 @@ export class Variation {
     this.select.addEventListener("change", () => this.suggest());
     this.inputs = Array.from({ length: MOST }, (_, place) => element("input", { type: "number", step: "any", "aria-label": `Variant ${place + 1}`, "aria-describedby": "try-vary-problem" }));
     this.inputs.forEach((input, place) => { input.value = written.values?.[place] ?? ""; });
-    this.row = element("div", { class: "try-values", role: "group", "aria-label": "Values to compare" }, this.inputs);
+    this.row = element("div", { class: "try-values", role: "group", "aria-label": "Its values" }, this.inputs);
     this.problem = element("span", { class: "problem try-wrong", id: "try-vary-problem", role: "alert" });
     this.node = this.fields.length ? element("div", { class: "try-field text try-vary" }, labelled("Compare", this.select), this.row, this.problem) : "";
     this.row.hidden = !this.field;

@@ -55,7 +55,7 @@ export class Why {
     const own = found?.record.stages ?? this.run.answer.stages;
     const usual = found?.usual ?? {};
     this.body.replaceChildren(
-      element("p", {}, verdict(this.run, own, usual, found?.record.seconds)),
+      element("p", {}, verdict(this.run, own, usual, found)),
       stages({ stages: own }, usual, Boolean(found)),
       steps(this.run, found?.usual_step ?? null),
       found ? links(found) : element("p", { class: "faint", role: "status" }, note));
@@ -67,20 +67,28 @@ export class Why {
 }
 
 /** Say what took the time, and whether that is usual. */
-function verdict(run, own, usual, seconds) {
+function verdict(run, own, usual, found) {
   const longest = Object.entries(own).sort(([, one], [, other]) => other - one)[0];
   if (!longest) return "The service did not say how long its stages took.";
   const [name, most] = longest;
-  const inService = seconds ?? sum(Object.values(own));
+  const inService = found?.record.seconds ?? sum(Object.values(own));
   const parts = [`Most of it was ${WORDS[name] ?? name.replaceAll("_", " ")}: ${format(most, "s")} of ${format(inService, "s")} in the service.`];
   const typical = sum(Object.values(usual));
   if (typical > 0) {
     const times = inService / typical;
-    parts.push(times > LONG ? ` That is ${times.toFixed(1)} times the usual ${format(typical, "s")}.` : times < 1 / LONG ? ` Usual is ${format(typical, "s")}.` : ` That is about usual: ${format(typical, "s")}.`);
+    parts.push(times > LONG ? ` That is ${times.toFixed(1)} times the usual ${format(typical, "s")}.` : times < 1 / LONG ? ` Usual is ${format(typical, "s")}.` : ` That is about usual: ${format(typical, "s")}.`, ofSteps(found, own));
   }
   const outside = run.seconds - inService;
   if (outside > 0.1 * run.seconds && outside > 0.02) parts.push(` The way to the service and back took ${format(outside, "s")}.`);
   return parts.join("");
+}
+
+/** Say whether the steps were slow, or just many or few. */
+function ofSteps({ record, usual_step: usual }, own) {
+  if (!usual || !record.steps || !own.denoise) return "";
+  const times = own.denoise / record.steps / usual;
+  if (times > LONG) return ` A step took ${times.toFixed(1)} times as long as usual.`;
+  return times < 1 / LONG ? " Its steps were faster than usual." : " A step took about as long as usual.";
 }
 
 /** Draw the time of each step as it was seen here. */
@@ -103,5 +111,5 @@ function links(found) {
   return element("div", { class: "try-links" },
     element("a", { class: "button", href: `/requests/${encodeURIComponent(record.request_id)}` }, "Everything about this request"),
     record.trace_id ? element("span", {}, element("span", { class: "faint" }, "Trace "), traceOf(record, trace)) : element("span", { class: "faint" }, "No trace: ordinary requests have none."),
-    element("details", {}, element("summary", {}, found.log.length === 1 ? "1 line of the log" : `${found.log.length} lines of the log`), log(found)));
+    found.log.length ? element("details", {}, element("summary", {}, found.log.length === 1 ? "1 line of the log" : `${found.log.length} lines of the log`), log(found)) : log(found));
 }
