@@ -75,6 +75,7 @@ def serving(
 
     A calm one must have logged no trace. Port 0 is any free one.
     """
+    folder.mkdir(parents=True, exist_ok=True)
     port, log = port or free_port(), folder / "log"
     settings = {"state_folder": str(folder / "state"), **settings}
     environment = program_environment(

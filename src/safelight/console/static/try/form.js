@@ -40,8 +40,8 @@ class Control {
       ? element("textarea", { ...shown, rows: field.isRequired ? "3" : "1", dir: "auto", spellcheck: "false" })
       : element("input", { ...shown, type: "number", min: field.least, max: Number.isFinite(field.most) ? field.most : null, step: "any", inputmode: field.isWhole ? "numeric" : "decimal", placeholder: field.initial === null ? "random" : null });
     this.input.value = written ?? field.initial ?? "";
+    // Words appear when the form is sent: while somebody moves to a button, they would move it away.
     this.input.addEventListener("input", () => { this.follow(); if (this.problem.textContent) this.check(); });
-    this.input.addEventListener("change", () => this.check());
     this.slider = this.makeSlider();
     const label = element("label", { for: id, title: field.hint }, element("span", {}, field.label, field.unit ? element("span", { class: "faint" }, ` ${field.unit}`) : null));
     this.node = element("div", { class: `try-field${field.isText ? " text" : ""}${field.isRequired ? " lead" : ""}` }, label, this.slider, this.input, this.problem);
