@@ -152,6 +152,21 @@ def test_steps_are_counted_and_a_request_is_cancelled(slow: Page) -> None:
     expect(slow.get_by_label("Instruction")).to_have_value("slowly make him old")
 
 
+def test_the_place_in_the_queue_is_told(slow: Page, chromium: Browser, slow_address: str) -> None:
+    with opened(chromium, slow_address, expected=REFUSED) as other:
+        other.goto("/try")
+        for page in (other, slow):
+            page.get_by_label("Choose an image", exact=True).set_input_files(portrait())
+            expect(page.get_by_role("button", name="Another sample")).to_be_visible(timeout=SLOW)
+        ask(slow, "slowly make him old", Steps="100")
+        expect(slow.get_by_text(re.compile(r"^Step \d+ of 100"))).to_be_visible(timeout=SLOW)
+        ask(other, "slowly make him old", Steps="99")
+        waiting = other.locator(".try-progress").get_by_text("Next in the queue")
+        expect(waiting).to_be_visible(timeout=SLOW)
+        other.get_by_role("button", name="Cancel").click()
+        expect(other.locator(".try-progress").get_by_text("Cancelled")).to_be_visible(timeout=SLOW)
+
+
 def test_nothing_moves_while_a_request_runs(slow: Page) -> None:
     slow.get_by_label("Choose an image", exact=True).set_input_files(portrait())
     frame = slow.locator(".try-frame")

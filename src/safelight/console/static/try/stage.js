@@ -4,6 +4,7 @@ import { element } from "../dom.js";
 import { format } from "../units.js";
 
 const SLOW_SECONDS = 15;
+const TIME = " · ";
 const percent = (share) => `${(100 * share).toFixed(1)}%`;
 
 export class Stage {
@@ -50,7 +51,7 @@ export class Stage {
   update(run) {
     this.cells.find((cell) => cell.run === run)?.update();
     this.enable();
-    const said = run.state === "running" ? "" : textOf(run);
+    const said = run.state === "running" ? "" : textOf(run).split(TIME)[0]; // a time that runs is not read out
     if (said && said !== this.said.textContent) this.said.textContent = said;
   }
 
@@ -139,7 +140,7 @@ function picture(url, alt) {
 
 /** Return the state of a request in words. */
 function textOf(run) {
-  const time = run.begun === undefined ? "" : ` · ${run.seconds.toFixed(1)} s`;
+  const time = run.begun === undefined ? "" : `${TIME}${run.seconds.toFixed(1)} s`;
   if (run.state === "waiting") return "Waits for the one before it";
   if (run.state === "queued") return `${run.ahead === 0 ? "Next in the queue" : `${run.ahead} before it in the queue`}${time}`;
   if (run.state === "running") return `Step ${run.step} of ${run.steps}${time}`;
