@@ -60,7 +60,9 @@ class TryView {
     this.leave();
     this.place = kept.place = place;
     this.model = null;
+    this.submit = null;
     this.isBusy = false;
+    this.state.textContent = "";
     this.work.replaceChildren(element("p", { class: "faint" }, "Asking the service what it serves …"));
     this.connect();
   }
@@ -99,7 +101,7 @@ class TryView {
     this.state.textContent = model.name;
     this.form = new ParameterForm(model.fields, written);
     this.variation = new Variation(model.fields, variation);
-    this.stage = new Stage({ choose: (number) => this.choose(number), take: (file) => this.takeFile(file), slides: model.task === "edit" });
+    this.stage = new Stage({ choose: (number) => this.choose(number), take: (file) => this.takeFile(file), task: model.task });
     this.picture = model.needsImage ? new Picture({ start: this.start, change: () => this.showInput(), advise: (text) => this.advise(text) }) : null;
     this.made = element("div", { class: "try-made" });
     this.more = element("div", { class: "record try-more" });
@@ -236,7 +238,7 @@ class TryView {
     const { viewer, services } = this.start;
     this.why = new Why(run);
     this.made.replaceChildren(
-      result(run, { again: (seed) => this.form.set("seed", seed), advise: (text) => this.advise(text) }),
+      result(run, { again: (seed) => this.form.set("seed", seed), advise: (text) => this.advise(text), known: this.picture?.advice ?? [] }),
       rating(run, { reasons: this.model.reasons, mayRate: viewer.scopes.includes("rate") }));
     const values = run.answer.seed === undefined ? run.values : { ...run.values, seed: run.answer.seed };
     this.more.replaceChildren(this.why.node,

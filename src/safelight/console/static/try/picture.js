@@ -19,6 +19,7 @@ export class Picture {
     this.ratio = 1;
     this.input = element("input", { type: "file", accept: "image/*", class: "unseen", tabindex: "-1", "aria-label": "Choose an image", onchange: () => this.take(this.input.files[0]) });
     this.problem = element("p", { class: "problem", role: "alert" });
+    this.advice = []; // what is advised already, by its reason
     this.words = element("div", { class: "try-advice", role: "status" });
     this.others = element("div", { class: "actions" });
     this.node = element("div", { class: "try-picture" }, this.input, this.problem, element("div", { class: "try-chosen" }, this.words, this.others));
@@ -55,6 +56,7 @@ export class Picture {
     if (!file) return;
     this.problem.textContent = "";
     this.words.replaceChildren();
+    this.advice = [];
     if (file.type && !file.type.startsWith("image/")) {
       this.problem.textContent = "This file is not an image. Choose a JPEG, PNG or WebP file.";
     } else if (file.size > this.limit - ENVELOPE_BYTES) {
@@ -101,6 +103,7 @@ export class Picture {
     const size = `${image.width} × ${image.height} pixels`;
     const isSame = image.width === image.working_width && image.height === image.working_height;
     const facts = isSame ? size : `${size}, edited at ${image.working_width} × ${image.working_height}`;
+    this.advice = advice.map(({ because }) => because);
     const past = background.success_ratio === null ? "" : ` Of ${background.edits} edits with such a background, ${format(background.success_ratio, "percentunit")} succeeded.`;
     this.words.replaceChildren(
       element("p", { class: "faint" }, `${facts}. ${advice.length ? "" : `Its background is calm.${past}`}`),

@@ -9,8 +9,8 @@ const MEANINGS = { 1: "1, bad", 5: "5, good" };
 const WARNINGS = { structure_corruption: "The edit damaged parts of the image that had to stay. Try another seed, more image guidance, or an image with a calm background." };
 const DEGRADED = { fewer_steps: "The service is busy and made fewer steps than you asked for.", smaller_size: "The service is busy and made a smaller image than you asked for." };
 
-/** Return what a request made, in words. `again` sets a seed, `advise` an instruction. */
-export function result(run, { again, advise }) {
+/** Return what a request made, in words. `again` sets a seed, `advise` an instruction; `known` advice is shown already. */
+export function result(run, { again, advise, known }) {
   const { answer } = run;
   const seed = answer.seed === undefined ? [] : [
     element("span", {}, "seed ", element("span", { class: "mono" }, String(answer.seed))),
@@ -19,17 +19,17 @@ export function result(run, { again, advise }) {
   ];
   const size = answer.width ? `${answer.width} × ${answer.height} pixels` : "";
   const facts = [element("strong", {}, format(run.seconds, "s")), size ? element("span", {}, size) : null, ...seed];
-  return element("div", { class: "try-result" }, element("div", { class: "actions" }, facts), notes(answer, advise), labels(answer.labels));
+  return element("div", { class: "try-result" }, element("div", { class: "actions" }, facts), notes(answer, advise, known), labels(answer.labels));
 }
 
 /** Say what the caller should know: advice, warnings, and what was not done as asked. */
-function notes({ warnings = [], advice = [], degraded = [], prompt_truncated: isCut }, advise) {
+function notes({ warnings = [], advice = [], degraded = [], prompt_truncated: isCut }, advise, known) {
   const texts = [
     ...warnings.map((name) => WARNINGS[name] ?? name.replaceAll("_", " ")),
     ...degraded.map((name) => DEGRADED[name] ?? name.replaceAll("_", " ")),
     ...(isCut ? ["The text is longer than the model reads; its end had no effect."] : []),
   ];
-  return [...texts.map((text) => element("p", { class: "notice" }, text)), ...advice.map((each) => adviceLine(each, "", advise))];
+  return [...texts.map((text) => element("p", { class: "notice" }, text)), ...advice.filter(({ because }) => !known.includes(because)).map((each) => adviceLine(each, "", advise))];
 }
 
 function labels(found) {

@@ -8,15 +8,15 @@ const TIME = " · ";
 const percent = (share) => `${(100 * share).toFixed(1)}%`;
 
 export class Stage {
-  /** `choose` is called with the number of a variant, `take` with a dropped file; `slides`: there is a before. */
-  constructor({ choose, take, slides }) {
+  /** `choose` is called with the number of a variant, `take` with a dropped file. */
+  constructor({ choose, take, task }) {
     this.choose = choose;
     this.cells = [];
     this.grid = element("div", { class: "try-cells" });
     this.slider = element("input", { type: "range", min: "0", max: "100", value: "50", "aria-label": "Before and after", oninput: () => this.cut() });
-    this.sliding = element("div", { class: "try-slider", hidden: !slides }, element("span", { "aria-hidden": "true" }, "Before"), this.slider, element("span", { "aria-hidden": "true" }, "After"));
+    this.sliding = element("div", { class: "try-slider", hidden: task !== "edit" }, element("span", { "aria-hidden": "true" }, "Before"), this.slider, element("span", { "aria-hidden": "true" }, "After"));
     this.said = element("p", { class: "unseen", role: "status" });
-    this.node = element("section", { class: "try-stage", "aria-label": "Images" }, this.grid, this.sliding, this.said);
+    this.node = element("section", { class: `try-stage ${task}`, "aria-label": "Images" }, this.grid, this.sliding, this.said);
     this.node.addEventListener("dragover", (event) => { event.preventDefault(); this.node.classList.add("over-drop"); });
     this.node.addEventListener("dragleave", () => this.node.classList.remove("over-drop"));
     this.node.addEventListener("drop", (event) => { event.preventDefault(); this.node.classList.remove("over-drop"); take(event.dataTransfer.files[0]); });

@@ -8,6 +8,7 @@ const TRIES = 6;
 const PAUSE_MS = 1200; // a record is written about a second after its request
 const MOST_BARS = 100;
 const LONG = 1.5; // times the usual
+const BUNCHED = 0.5; // of the average: several steps arrived at once
 const WORDS = {
   receive: "receiving the request", validate: "checking the request", queue: "waiting for its turn", decode: "reading the image",
   encode: "encoding the image", denoise: "the model's steps", check: "checking the image that was made", transfer: "moving it between processes",
@@ -57,7 +58,7 @@ export class Why {
     this.body.replaceChildren(
       element("p", {}, verdict(this.run, own, usual, found)),
       stages({ stages: own }, usual, Boolean(found)),
-      steps(this.run, found?.usual_step ?? null),
+      steps(this.run, own.denoise, found?.usual_step ?? null),
       found ? links(found) : element("p", { class: "faint", role: "status" }, note));
   }
 
@@ -92,12 +93,16 @@ function ofSteps({ record, usual_step: usual }, own) {
 }
 
 /** Draw the time of each step as it was seen here. */
-function steps({ intervals, steps: number }, usual) {
+function steps({ intervals, steps: number }, total, usual) {
   if (intervals.length < 2) return "";
+  const beside = usual === null ? "" : `; usually ${format(usual, "s")}`;
   const sorted = intervals.map(([, seconds]) => seconds).sort((one, other) => one - other);
   const median = sorted[Math.floor(sorted.length / 2)];
   const longest = intervals.reduce((most, each) => (each[1] > most[1] ? each : most));
-  const text = `${number} steps, ${format(median, "s")} each (median)${usual === null ? "" : `; usually ${format(usual, "s")}`}. The longest was step ${longest[0]}: ${format(longest[1], "s")}.`;
+  if (total && median < (BUNCHED * total) / number) {
+    return element("p", { class: "faint" }, `${number} steps, ${format(total / number, "s")} each on average${beside}. Their events came together, so that single steps are unknown.`);
+  }
+  const text = `${number} steps, ${format(median, "s")} each (median)${beside}. The longest was step ${longest[0]}: ${format(longest[1], "s")}.`;
   const bars = intervals.slice(0, MOST_BARS).map(([step, seconds]) => {
     const bar = element("i", { title: `step ${step}: ${format(seconds, "s")}` });
     bar.style.height = `${(100 * seconds) / longest[1]}%`;
