@@ -9,10 +9,14 @@ from io import BytesIO
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 from PIL import Image
 from playwright.sync_api import Browser, FilePayload, Locator, Page, expect
 
+from safelight.models.demo.clutter import CLUTTER
+from safelight.models.demo.painter import paint
+from safelight.models.demo.portrait import draw
 from safelight.serving.http.keys import hashed
 from safelight.stack.tools.samples import photo
 from safelight.stories.replay import free_port
@@ -179,6 +183,16 @@ def test_nothing_moves_while_a_request_runs(slow: Page) -> None:
     assert chosen == running == frame.bounding_box()
 
 
+def test_advice_comes_before_the_edit_and_can_be_followed(page: Page) -> None:
+    image = BytesIO()
+    paint(draw(3), CLUTTER["confetti"]).save(image, "PNG")
+    busy = {**portrait(content=image.getvalue()), "mimeType": "image/png"}
+    page.get_by_label("Choose an image", exact=True).set_input_files(FilePayload(**busy))
+    expect(page.get_by_text("The background is busy")).to_be_visible(timeout=SLOW)
+    page.get_by_role("button", name="Use this instruction").click()
+    expect(page.get_by_label("Instruction")).to_have_value("remove background")
+
+
 # ── Variants ─────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -304,6 +318,28 @@ def test_a_service_that_stops_is_said_and_the_page_goes_on_when_it_is_back(
         with serving(tmp_path / "second", PAINTER, port=port, records_url=""):
             expect(button).to_be_enabled(timeout=SLOW)
             expect(page.get_by_label("Instruction")).to_have_value("make him old")
+
+
+def test_a_request_to_a_service_that_hangs_can_be_given_up(
+    chromium: Browser, tmp_path: Path
+) -> None:
+    with (
+        serving(tmp_path / "service", PAINTER, records_url="") as service,
+        console(tmp_path / "c", "--prometheus", NOWHERE, "--service", service.url) as url,
+        opened(chromium, url, expected=REFUSED) as page,
+    ):
+        page.goto("/try")
+        page.get_by_label("Choose an image", exact=True).set_input_files(portrait())
+        expect(page.get_by_text(re.compile("64 . 64 pixels"))).to_be_visible(timeout=SLOW)
+        psutil.Process(service.pid).suspend()
+        try:
+            ask(page, "make him old")
+            expect(page.locator(".try-progress").get_by_text("Sent")).to_be_visible()
+            page.get_by_role("button", name="Cancel").click()
+            given_up = page.locator(".try-progress").get_by_text("Cancelled")
+            expect(given_up).to_be_visible(timeout=SLOW)
+        finally:
+            psutil.Process(service.pid).resume()
 
 
 def test_a_session_that_ends_loses_nothing_that_was_typed(

@@ -4,6 +4,7 @@ import { ask } from "../dom.js";
 
 const TRIES = 40;
 const PAUSE_MS = 500;
+const CANCEL_MS = 3000;
 const CANCELLED = "cancelled";
 const pause = (milliseconds) => new Promise((resolve) => { setTimeout(resolve, milliseconds); });
 
@@ -59,14 +60,14 @@ export class Run {
     return { ...shared, headers, body };
   }
 
-  /** Ask the service to stop; a request that it does not know is given up here. */
+  /** Ask the service to stop; a request that it does not know, or a service that hangs, is given up here. */
   async cancel() {
     if (this.state === "waiting") {
       this.finish(CANCELLED);
       return;
     }
     try {
-      await ask(`/service/${this.place}/v1/requests/${this.id}`, { method: "DELETE" });
+      await ask(`/service/${this.place}/v1/requests/${this.id}`, { method: "DELETE", signal: AbortSignal.timeout(CANCEL_MS) });
     } catch {
       this.stopped.abort();
     }
