@@ -59,9 +59,11 @@ def slow(chromium: Browser, slow_address: str) -> Iterator[Page]:
         yield page
 
 
-def portrait(name: str = "photo.jpg", content: bytes | None = None) -> FilePayload:
+def portrait(
+    name: str = "photo.jpg", content: bytes | None = None, kind: str = "image/jpeg"
+) -> FilePayload:
     content = photo(64, 64) if content is None else content
-    return {"name": name, "mimeType": "image/jpeg", "buffer": content}
+    return {"name": name, "mimeType": kind, "buffer": content}
 
 
 def ask(page: Page, instruction: str, **values: str) -> None:
@@ -186,8 +188,8 @@ def test_nothing_moves_while_a_request_runs(slow: Page) -> None:
 def test_advice_comes_before_the_edit_and_can_be_followed(page: Page) -> None:
     image = BytesIO()
     paint(draw(3), CLUTTER["confetti"]).save(image, "PNG")
-    busy = {**portrait(content=image.getvalue()), "mimeType": "image/png"}
-    page.get_by_label("Choose an image", exact=True).set_input_files(FilePayload(**busy))
+    busy = portrait("busy.png", image.getvalue(), "image/png")
+    page.get_by_label("Choose an image", exact=True).set_input_files(busy)
     expect(page.get_by_text("The background is busy")).to_be_visible(timeout=SLOW)
     page.get_by_role("button", name="Use this instruction").click()
     expect(page.get_by_label("Instruction")).to_have_value("remove background")
@@ -308,14 +310,14 @@ def test_a_service_that_stops_is_said_and_the_page_goes_on_when_it_is_back(
         page.goto("/try")
         notice = page.get_by_text(re.compile("does not answer. Is it running.*again by itself"))
         expect(notice).to_be_visible()
-        with serving(tmp_path / "first", PAINTER, port=port, records_url=""):
+        with serving(tmp_path / "first", PAINTER, port=str(port), records_url=""):
             expect(page.get_by_label("Instruction")).to_be_visible(timeout=SLOW)
             expect(notice).to_be_hidden()
             page.get_by_label("Instruction").fill("make him old")
         expect(notice).to_be_visible(timeout=SLOW)
         button = page.get_by_role("button", name="Edit", exact=True)
         expect(button).to_be_disabled()
-        with serving(tmp_path / "second", PAINTER, port=port, records_url=""):
+        with serving(tmp_path / "second", PAINTER, port=str(port), records_url=""):
             expect(button).to_be_enabled(timeout=SLOW)
             expect(page.get_by_label("Instruction")).to_have_value("make him old")
 

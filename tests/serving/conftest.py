@@ -69,14 +69,14 @@ def answers(url: str) -> bool:
 
 @contextmanager
 def serving(
-    folder: Path, model: str = "demo-edit", *, calm: bool = True, port: int = 0, **settings: str
+    folder: Path, model: str = "demo-edit", *, calm: bool = True, **settings: str
 ) -> Iterator[RealService]:
     """Run `safelight serve` until the block ends; it must end in order.
 
-    A calm one must have logged no trace. Port 0 is any free one.
+    A calm one must have logged no trace. Without a `port` it takes a free one.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    port, log = port or free_port(), folder / "log"
+    port, log = int(settings.pop("port", 0)) or free_port(), folder / "log"
     settings = {"state_folder": str(folder / "state"), **settings}
     environment = program_environment(
         **{f"SAFELIGHT_{name.upper()}": value for name, value in settings.items()}

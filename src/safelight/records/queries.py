@@ -1,6 +1,6 @@
 """Read requests from the records, joined with their assessments and ratings."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from statistics import median
 from typing import Any
@@ -74,9 +74,7 @@ def usual_stages(database: Database, row: Row) -> dict[str, float]:
 
     Similar requests succeeded, of the same service and instruction type.
     """
-    with database.engine.connect() as connection:
-        query = _similar(row, REQUESTS.c.stages)
-        found: list[dict[str, float]] = list(connection.execute(query).scalars())
+    found: list[dict[str, float]] = [each["stages"] for each in _similar(database, row)]
     if len(found) < _LEAST_SIMILAR:
         return {}
     stages = {stage for each in found for stage in each}
@@ -85,27 +83,27 @@ def usual_stages(database: Database, row: Row) -> dict[str, float]:
 
 def usual_step_seconds(database: Database, row: Row) -> float | None:
     """Return the median seconds of a denoising step of similar requests; None if too few."""
-    with database.engine.connect() as connection:
-        found = connection.execute(_similar(row, REQUESTS.c.stages, REQUESTS.c.steps)).all()
-    steps = [stages["denoise"] / number for stages, number in found if _has_steps(stages, number)]
+    steps = [
+        each["stages"]["denoise"] / each["steps"]
+        for each in _similar(database, row)
+        if each["steps"] and "denoise" in each["stages"]
+    ]
     return median(steps) if len(steps) >= _LEAST_SIMILAR else None
 
 
-def _has_steps(stages: dict[str, float], number: int | None) -> bool:
-    return bool(number) and "denoise" in stages
-
-
-def _similar(row: Row, *columns: ColumnElement[Any]) -> Query:
-    """Return the query for good requests before one, of the same service and type, newest first."""
+def _similar(database: Database, row: Row) -> Sequence[RowMapping]:
+    """Return stages and steps of good requests before one, of the same service and type."""
     own = REQUESTS.c
-    return (
-        select(*columns)
+    query = (
+        select(own.stages, own.steps)
         .where(own.namespace == row["namespace"], own.at < row["at"])
         .where(own.instruction_type == row["instruction_type"])
         .where(own.error == NO_ERROR, own.status_code < _FAILED)
         .order_by(own.at.desc())
         .limit(_MOST_SIMILAR)
     )
+    with database.engine.connect() as connection:
+        return connection.execute(query).mappings().all()
 
 
 def sample_of(database: Database, request_id: str) -> tuple[bytes, bytes] | None:
