@@ -10,8 +10,13 @@ ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
 
 @contextmanager
-def opened(browser: Browser, address: str, locale: str = "en-US") -> Iterator[Page]:
-    """Open a page that may only ask the console; anything that it complains about is an error."""
+def opened(
+    browser: Browser, address: str, *, expected: str = "", locale: str = "en-US"
+) -> Iterator[Page]:
+    """Open a page that may only ask the console; anything that it complains about is an error.
+
+    A complaint that contains the `expected` text is none.
+    """
     context = browser.new_context(
         viewport={"width": 1440, "height": 2600}, base_url=address, locale=locale
     )
@@ -26,5 +31,5 @@ def opened(browser: Browser, address: str, locale: str = "en-US") -> Iterator[Pa
     page.on("request", lambda request: asked.append(request.url))
     yield page
     context.close()
-    assert problems == []
+    assert [text for text in problems if not expected or expected not in text] == []
     assert [url for url in asked if not url.startswith((address, "data:", "blob:"))] == []

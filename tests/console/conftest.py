@@ -14,9 +14,11 @@ from safelight.stories.history import Simulation, scrapes, simulate, write_block
 from safelight.stories.replay import replay
 from tests.console.browsing import ARGUMENTS
 from tests.console.running import console
+from tests.serving.conftest import RealService, serving
 
 HOURS = 4
 FAILING = "change_background"
+NOWHERE = "http://127.0.0.1:9"
 
 
 def conditions(_: int, at: float) -> Conditions:
@@ -49,4 +51,29 @@ def past(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
 def address(past: Prometheus, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Start `safelight console`, and return its address."""
     with console(tmp_path_factory.mktemp("served"), "--prometheus", past.url) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def records_url(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return the address of the records that the service writes and its console reads."""
+    return f"sqlite:///{tmp_path_factory.mktemp('records') / 'records.db'}"
+
+
+@pytest.fixture(scope="session")
+def service(records_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealService]:
+    """Run `safelight serve demo-edit`."""
+    folder = tmp_path_factory.mktemp("service")
+    with serving(folder, records_url=records_url, preview_every_steps="2") as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def served_address(
+    service: RealService, records_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """Start a console beside the service, without a Prometheus; return its address."""
+    folder = tmp_path_factory.mktemp("beside")
+    options = ("--prometheus", NOWHERE, "--service", service.url, "--records-url", records_url)
+    with console(folder, *options) as url:
         yield url

@@ -73,9 +73,10 @@ def serving(
 ) -> Iterator[RealService]:
     """Run `safelight serve` until the block ends; it must end in order.
 
-    A calm one must have logged no trace.
+    A calm one must have logged no trace. Without a `port` it takes a free one.
     """
-    port, log = free_port(), folder / "log"
+    folder.mkdir(parents=True, exist_ok=True)
+    port, log = int(settings.pop("port", 0)) or free_port(), folder / "log"
     settings = {"state_folder": str(folder / "state"), **settings}
     environment = program_environment(
         **{f"SAFELIGHT_{name.upper()}": value for name, value in settings.items()}

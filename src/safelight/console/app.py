@@ -56,9 +56,13 @@ _HEADERS = {
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Addresses for the browser: the services, and Grafana if there is one."""
+    """Addresses for the browser: the services, and Grafana if there is one.
 
-    services: Sequence[str] = ()
+    The console forwards bodies of at most `body_limit_bytes` to the services.
+    """
+
+    services: Sequence[str]
+    body_limit_bytes: int
     grafana: str = ""
 
 
@@ -101,6 +105,7 @@ class Console:
                 "pages": PAGES,
                 "boards": [board_spec(board) for board in self._boards.values()],
                 "services": self._places.services,
+                "body_limit_bytes": self._places.body_limit_bytes,
                 "grafana": self._places.grafana,
                 "viewer": {"name": session.name, "scopes": sorted(session.scopes)},
                 "version": version("safelight"),

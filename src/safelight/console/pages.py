@@ -14,6 +14,7 @@ class Page:
 
 PAGES = (
     Page("now", "/", "Now"),
+    Page("try", "/try", "Try"),
     Page("alerts", "/alerts", "Alerts"),
     Page("requests", "/requests", "Requests"),
     Page("report", "/report", "Health report"),

@@ -146,17 +146,18 @@ class Requests:
         name = str(request.path_params["id"])
 
         def read(database: "Database") -> dict[str, object]:
-            from safelight.records.queries import find_rows, sample_of, usual_stages
+            from safelight.records import queries
 
-            rows = find_rows(database, name)
+            rows = queries.find_rows(database, name)
             if not rows:
                 raise UnknownRequest
             row = rows[0]
-            images = sample_of(database, str(row["request_id"])) or (b"", b"")
+            images = queries.sample_of(database, str(row["request_id"])) or (b"", b"")
             return {
                 "record": _exact(row),
                 "namesakes": len(rows) - 1,
-                "usual": usual_stages(database, row),
+                "usual": queries.usual_stages(database, row),
+                "usual_step": queries.usual_step_seconds(database, row),
                 "images": dict(zip(("before", "after"), map(bool, images), strict=True)),
             }
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import uvicorn
 from starlette.types import ASGIApp
 
+from safelight.console import sample
 from safelight.console.alertmanager import Alertmanager
 from safelight.console.app import Console, Places, application
 from safelight.console.archive import Archive
@@ -57,7 +58,7 @@ def serve(settings: Settings, sources: Sources) -> None:
 
     with Prometheus(sources.prometheus, timeout_seconds=_QUERY_SECONDS) as client:
         gateway = Gateway(sources.services, settings.body_limit_bytes)
-        places = Places(gateway.urls, sources.grafana)
+        places = Places(gateway.urls, settings.body_limit_bytes, sources.grafana)
         own = Console(client, limits_of, settings.namespace, places)
         alerts = Alerts(client, Alertmanager(sources.alertmanager), settings.namespace)
         archive = Archive(records_url(settings))
@@ -71,7 +72,7 @@ def serve(settings: Settings, sources: Sources) -> None:
             DemoTraffic(gateway.urls),
             gateway,
         )
-        routes = [route for part in parts for route in part.routes()]
+        routes = [*sample.routes(), *(route for part in parts for route in part.routes())]
         app = Origins.of(application(routes, Sessions(_keys(settings))), settings)
         listener = _listen(settings)
         scheme = "http" if certificate is None else "https"

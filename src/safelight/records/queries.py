@@ -1,6 +1,6 @@
 """Read requests from the records, joined with their assessments and ratings."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from statistics import median
 from typing import Any
@@ -74,9 +74,28 @@ def usual_stages(database: Database, row: Row) -> dict[str, float]:
 
     Similar requests succeeded, of the same service and instruction type.
     """
+    found: list[dict[str, float]] = [each["stages"] for each in _similar(database, row)]
+    if len(found) < _LEAST_SIMILAR:
+        return {}
+    stages = {stage for each in found for stage in each}
+    return {stage: median(each.get(stage, 0.0) for each in found) for stage in stages}
+
+
+def usual_step_seconds(database: Database, row: Row) -> float | None:
+    """Return the median seconds of a denoising step of similar requests; None if too few."""
+    steps = [
+        each["stages"]["denoise"] / each["steps"]
+        for each in _similar(database, row)
+        if each["steps"] and "denoise" in each["stages"]
+    ]
+    return median(steps) if len(steps) >= _LEAST_SIMILAR else None
+
+
+def _similar(database: Database, row: Row) -> Sequence[RowMapping]:
+    """Return stages and steps of good requests before one, of the same service and type."""
     own = REQUESTS.c
     query = (
-        select(own.stages)
+        select(own.stages, own.steps)
         .where(own.namespace == row["namespace"], own.at < row["at"])
         .where(own.instruction_type == row["instruction_type"])
         .where(own.error == NO_ERROR, own.status_code < _FAILED)
@@ -84,11 +103,7 @@ def usual_stages(database: Database, row: Row) -> dict[str, float]:
         .limit(_MOST_SIMILAR)
     )
     with database.engine.connect() as connection:
-        found: list[dict[str, float]] = list(connection.execute(query).scalars())
-    if len(found) < _LEAST_SIMILAR:
-        return {}
-    stages = {stage for each in found for stage in each}
-    return {stage: median(each.get(stage, 0.0) for each in found) for stage in stages}
+        return connection.execute(query).mappings().all()
 
 
 def sample_of(database: Database, request_id: str) -> tuple[bytes, bytes] | None:

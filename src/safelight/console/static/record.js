@@ -163,7 +163,7 @@ function headline(record) {
 }
 
 /** Draw each stage as a bar, with a mark where it usually ends. */
-function stages(record, usual) {
+export function stages(record, usual, isKnown = true) {
   const own = Object.entries(record.stages);
   if (!own.length) return element("p", { class: "faint" }, t("No stages: the request ended before the first."));
   const longest = Math.max(1e-9, ...own.map(([name, seconds]) => Math.max(seconds, usual[name] ?? 0)));
@@ -185,7 +185,7 @@ function stages(record, usual) {
   const names = [t("Stage"), "", t("This"), t("Usual"), ""].map((name) => element("th", { scope: "col" }, name));
   return element("div", {},
     element("table", { class: "stages" }, element("thead", {}, element("tr", {}, names)), element("tbody", {}, rows)),
-    Object.keys(usual).length ? element("p", { class: "faint" }, t("The mark is the median of good requests of this type before it.")) : element("p", { class: "faint" }, t("Too few earlier requests of this type to compare with.")));
+    Object.keys(usual).length ? element("p", { class: "faint" }, t("The mark is the median of good requests of this type before it.")) : isKnown ? element("p", { class: "faint" }, t("Too few earlier requests of this type to compare with.")) : "");
 }
 
 function facts({ record, price, trace }) {
@@ -200,14 +200,14 @@ function facts({ record, price, trace }) {
   return element("dl", { class: "facts" }, groups.flatMap(([title, values]) => [element("dt", {}, title), element("dd", {}, values)]));
 }
 
-function traceOf(record, address) {
+export function traceOf(record, address) {
   if (!record.trace_id) return t("none: this request was ordinary, or there is no receiver of traces");
   const name = element("span", { class: "mono" }, record.trace_id);
   if (!/^https?:\/\//.test(address)) return name;
   return element("a", { href: address, target: "_blank", rel: "noopener noreferrer" }, name);
 }
 
-function log({ log: lines, log_problem: problem }) {
+export function log({ log: lines, log_problem: problem }) {
   if (!lines.length) return element("p", { class: "faint" }, told(problem));
   return element("ol", { class: "log" }, lines.map((line) => {
     const level = String(valueOf(line, "log.level") ?? "");

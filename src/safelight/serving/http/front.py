@@ -213,16 +213,16 @@ class Front:
             raise UnsupportedTask(task, served.task, PATHS[served.task])
         names = kind.model_fields
         defaults = {n: v for n, v in self._defaults(served).items() if n in names}
-        sides = Sides(self._side_limit(served), served.multiple)
+        sides = Sides(self.side_limit(served), served.multiple)
         return check(kind, {**defaults, **fields}, self.settings, sides)
 
     def _defaults(self, served: Served) -> dict[str, float]:
         """Return the model's default parameters, within the limits of the settings."""
-        side = self._side_limit(served) // served.multiple * served.multiple
+        side = self.side_limit(served) // served.multiple * served.multiple
         limits = {"steps": self.settings.step_limit, "width": side, "height": side}
         return {name: min(v, limits.get(name, v)) for name, v in served.defaults.items()}
 
-    def _side_limit(self, served: Served) -> int:
+    def side_limit(self, served: Served) -> int:
         """Return the longest side that a caller may request."""
         return self.settings.image_side_pixels or max(_SIDE, served.side)
 
@@ -245,7 +245,7 @@ class Front:
         if isinstance(parameters, GenerateParameters):
             return parameters.width, parameters.height
         if isinstance(parameters, PredictParameters):
-            side = self._side_limit(self.served())
+            side = self.side_limit(self.served())
             return side, side  # the worker measures the image; a classifier reads every size
         served = self.served()
         longest = self.settings.image_side_pixels or served.side or _SIDE

@@ -92,7 +92,7 @@ def add_openai(api: FastAPI, front: Front) -> None:
     async def models() -> dict[str, object]:
         served = front.served()
         own = {"task": served.task, "path": PATHS.get(served.task), "defaults": served.defaults}
-        return {"object": "list", "data": [{**model, **own}]}
+        return {"object": "list", "data": [{**model, **own, "limits": _limits(front)}]}
 
     @api.get(
         "/v1/images/{name}",
@@ -106,6 +106,18 @@ def add_openai(api: FastAPI, front: Front) -> None:
         if image is None:
             raise UnknownRequest("image")
         return Response(image, media_type="image/png")
+
+
+def _limits(front: Front) -> dict[str, int]:
+    """Return the limits of the service that the schema of its routes does not have."""
+    settings, served = front.settings, front.served()
+    return {
+        "steps": settings.step_limit,
+        "side_pixels": front.side_limit(served),
+        "side_multiple": served.multiple,
+        "text_characters": settings.instruction_limit,
+        "body_bytes": settings.body_limit_bytes,
+    }
 
 
 def _fields(kind: type[Parameters]) -> Shape:

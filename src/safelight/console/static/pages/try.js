@@ -1,0 +1,271 @@
+// The page Try: one request to a model, with every parameter, followed step by step and explained.
+
+import { choice } from "../dialog.js";
+import { element } from "../dom.js";
+import { ParameterForm } from "../try/form.js";
+import { leadOf, readModel } from "../try/model.js";
+import { Picture } from "../try/picture.js";
+import { rating, result } from "../try/result.js";
+import { Run } from "../try/run.js";
+import { sameRequest } from "../try/same.js";
+import { Stage } from "../try/stage.js";
+import { Variation } from "../try/variation.js";
+import { Why } from "../try/why.js";
+
+const AGAIN_MS = 5000;
+const TICK_MS = 200;
+const VERBS = { edit: "Edit", generate: "Generate", predict: "Recognise" };
+const QUESTIONS = { edit: "What does this model make of a portrait?", generate: "What does this model draw?", predict: "What does this model see?" };
+const IDEAS = {
+  edit: ["make him old", "add sunglasses", "turn the hair red", "change the background to a beach"],
+  generate: ["an old person with short grey hair and glasses, plain background", "a young person with long red hair, smiling, in the forest"],
+};
+const kept = { place: 0, services: new Map() }; // what was typed and made, while this tab is open
+
+/** Show the page; return the function that leaves it. */
+export function show(page, context) {
+  const view = new TryView(page, context);
+  view.connect();
+  return () => view.end();
+}
+
+class TryView {
+  constructor(page, { start }) {
+    document.title = "Try · Safelight";
+    this.start = start;
+    this.ended = new AbortController();
+    this.place = Math.min(kept.place, start.services.length - 1);
+    this.model = null;
+    this.runs = [];
+    this.isBusy = false;
+    this.state = element("span", { class: "faint clock" });
+    this.notice = element("p", { class: "notice", role: "alert", hidden: true });
+    this.work = element("div", {}, element("p", { class: "faint" }, "Asking the service what it serves …"));
+    page.replaceChildren(element("div", { class: "head" }, element("h1", {}, "Try"), this.services(), this.state), this.notice, this.work);
+    const { signal } = this.ended;
+    document.addEventListener("paste", (event) => this.paste(event), { signal });
+    this.ticker = setInterval(() => this.stage?.tick(), TICK_MS);
+  }
+
+  services() {
+    const { services } = this.start;
+    if (services.length < 2) return "";
+    const select = choice("service", services.map((address, place) => [String(place), address]), String(this.place));
+    select.addEventListener("change", () => this.move(Number(select.value)));
+    return element("label", { class: "inline" }, "Service", select);
+  }
+
+  move(place) {
+    this.keep();
+    this.leave();
+    this.place = kept.place = place;
+    this.model = null;
+    this.submit = null;
+    this.isBusy = false;
+    this.state.textContent = "";
+    this.work.replaceChildren(element("p", { class: "faint" }, "Asking the service what it serves …"));
+    this.connect();
+  }
+
+  /** Ask what is served, now and again: a service may stop, come back, or serve another model. */
+  async connect() {
+    clearTimeout(this.again);
+    const { place } = this;
+    try {
+      const model = document.hidden && this.model ? this.model : await readModel(place, this.model, this.ended.signal);
+      if (place !== this.place) return;
+      this.isThere(true);
+      if (model !== this.model && !this.isBusy) this.build(model);
+    } catch (error) {
+      if (error.name === "AbortError" || place !== this.place) return;
+      this.isThere(false, error.message);
+    }
+    if (!this.ended.signal.aborted) this.again = setTimeout(() => this.connect(), AGAIN_MS);
+  }
+
+  isThere(isThere, problem = "") {
+    const text = isThere ? "" : `${problem} This page tries again by itself.`;
+    if (this.notice.textContent !== text) this.notice.textContent = text;
+    this.notice.hidden = isThere;
+    if (!isThere && !this.model) this.work.replaceChildren();
+    if (this.submit) this.submit.disabled = !isThere || !this.maySend;
+  }
+
+  // ── The form ───────────────────────────────────────────────────────────────────────────────────
+
+  build(model) {
+    if (this.model) this.keep();
+    const { written, variation, picture, runs = [] } = kept.services.get(this.place) ?? {};
+    this.model = model;
+    this.maySend = this.start.viewer.scopes.includes("infer");
+    this.state.textContent = model.name;
+    this.form = new ParameterForm(model.fields, written);
+    this.variation = new Variation(model.fields, variation);
+    this.stage = new Stage({ choose: (number) => this.choose(number), take: (file) => this.takeFile(file), task: model.task });
+    this.picture = model.needsImage ? new Picture({ start: this.start, change: () => this.showInput(), advise: (text) => this.advise(text) }) : null;
+    this.made = element("div", { class: "try-made" });
+    this.more = element("div", { class: "record try-more" });
+    this.work.replaceChildren(
+      element("p", { class: "question" }, QUESTIONS[model.task] ?? ""),
+      element("div", { class: "try" }, element("div", { class: "try-main" }, this.stage.node, this.picture?.node ?? "", this.made), this.controls()),
+      this.more);
+    this.setBusy(false);
+    this.restore(picture, runs);
+  }
+
+  async restore(picture, runs) {
+    if (this.picture) this.picture.use(this.place, this.model);
+    if (picture && this.picture) await this.picture.take(picture);
+    if (!runs.length || runs[0].model.key !== this.model.key) this.showInput();
+    else this.showRuns(runs);
+  }
+
+  controls() {
+    const lead = leadOf(this.model);
+    const ideas = (lead && IDEAS[this.model.task]) ?? [];
+    this.submit = element("button", { class: "primary try-go", disabled: !this.maySend, title: this.maySend ? null : "This needs a key with the scope infer." }, VERBS[this.model.task] ?? "Send");
+    this.cancel = element("button", { type: "button", class: "try-go", onclick: () => this.stop() }, "Cancel");
+    const form = element("form", { class: "card try-form", novalidate: true, "aria-label": "Request", onsubmit: (event) => { event.preventDefault(); this.go(); } },
+      this.form.node, this.variation.node, element("div", { class: "try-act" }, this.submit, this.cancel));
+    form.addEventListener("keydown", (event) => { if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) this.go(); });
+    const chips = element("div", { class: "try-ideas", role: "group", "aria-label": "Ideas" }, ideas.map((text) => element("button", { type: "button", onclick: () => this.form.set(lead.name, text) }, text)));
+    if (lead && ideas.length) this.form.controls.get(lead.name).node.after(chips);
+    return form;
+  }
+
+  advise(text) {
+    const lead = leadOf(this.model);
+    this.form.set(lead.name, text);
+    this.form.controls.get(lead.name).input.focus();
+  }
+
+  takeFile(file) {
+    if (this.picture && !this.isBusy) this.picture.take(file);
+  }
+
+  paste(event) {
+    const file = event.clipboardData?.files[0];
+    if (file) this.takeFile(file);
+  }
+
+  /** Show what will be sent: the image, or a place for one. */
+  showInput() {
+    this.runs.forEach((run) => run.leave());
+    this.runs = [];
+    this.setBusy(false);
+    this.clear();
+    const { picture } = this;
+    if (!picture) {
+      this.stage.showInput({ url: "", ratio: this.ratio(), buttons: [], text: "The image appears here." });
+      return;
+    }
+    this.stage.showInput({ url: picture.url, ratio: picture.ratio, buttons: picture.buttons(), text: "Drop a portrait here, or paste it." });
+  }
+
+  ratio() {
+    if (this.picture) return this.picture.ratio;
+    const { width, height } = this.runs[0]?.values ?? this.form.written();
+    return Number(width) / Number(height) || 1;
+  }
+
+  // ── Requests ───────────────────────────────────────────────────────────────────────────────────
+
+  async go() {
+    if (this.isBusy || this.submit.disabled) return;
+    const values = this.form.values();
+    const variants = values && this.variation.variants(values);
+    if (!variants) return;
+    if (this.picture && !this.picture.file) {
+      this.picture.problem.textContent ||= "Choose an image first, or use a sample portrait.";
+      return;
+    }
+    const shared = { place: this.place, model: this.model, picture: this.picture?.file ?? null };
+    const runs = variants.map((own) => new Run({ ...shared, values: own, change: (run) => this.update(run) }));
+    for (const run of runs) run.title = this.variation.titleOf(run);
+    this.setBusy(true);
+    this.showRuns(runs);
+    this.stage.node.scrollIntoView({ block: "nearest" }); // on a telephone the form is below the images
+    for (const run of runs) await run.go(); // one after another, so that their times can be compared
+    if (this.runs !== runs) return;
+    this.setBusy(false);
+    if (!runs.some(({ state }) => state === "done") && runs.some(({ reason }) => reason === "")) this.connect();
+  }
+
+  async stop() {
+    this.cancel.disabled = true;
+    const open = this.runs.filter((run) => !run.isOver).reverse(); // those that wait first
+    for (const run of open) await run.cancel();
+  }
+
+  setBusy(isBusy) {
+    const hadFocus = document.activeElement === this.submit || document.activeElement === this.cancel;
+    this.isBusy = isBusy;
+    this.submit.hidden = isBusy;
+    this.cancel.hidden = !isBusy;
+    this.cancel.disabled = false;
+    if (hadFocus) (isBusy ? this.cancel : this.submit).focus();
+  }
+
+  showRuns(runs) {
+    this.runs = runs;
+    this.clear();
+    this.stage.showRuns(runs, { before: this.picture?.url ?? "", ratio: this.ratio(), titleOf: (run) => run.title });
+    const first = runs.findIndex(({ state }) => state === "done");
+    if (first >= 0) this.choose(first);
+  }
+
+  update(run) {
+    if (!this.runs.includes(run)) return;
+    this.stage.update(run);
+    if (run.state === "done" && this.chosen === null) this.choose(this.runs.indexOf(run));
+  }
+
+  clear() {
+    this.why?.end();
+    this.why = null;
+    this.chosen = null;
+    this.made.replaceChildren();
+    this.more.replaceChildren();
+  }
+
+  /** Show everything about one of the requests. */
+  choose(number) {
+    const run = this.runs[number];
+    if (run?.state !== "done") return;
+    this.clear();
+    this.chosen = number;
+    this.stage.mark(number);
+    const { viewer, services } = this.start;
+    this.why = new Why(run);
+    this.made.replaceChildren(
+      result(run, { again: (seed) => this.form.set("seed", seed), advise: (text) => this.advise(text), known: this.picture?.advice ?? [] }),
+      rating(run, { reasons: this.model.reasons, mayRate: viewer.scopes.includes("rate") }));
+    const values = run.answer.seed === undefined ? run.values : { ...run.values, seed: run.answer.seed };
+    this.more.replaceChildren(this.why.node,
+      element("section", { class: "card block", "aria-label": "The same request" }, element("div", { class: "title" }, element("h2", {}, "The same request as")),
+        sameRequest({ address: services[this.place], model: this.model, values, picture: run.picture, needsKey: Boolean(viewer.name) })));
+  }
+
+  // ── Leaving ────────────────────────────────────────────────────────────────────────────────────
+
+  keep() {
+    if (!this.model) return;
+    const runs = this.runs.filter((run) => run.isOver);
+    kept.services.set(this.place, { written: this.form.written(), variation: this.variation.written(), picture: this.picture?.file, runs });
+  }
+
+  leave() {
+    this.runs.forEach((run) => run.leave());
+    this.runs = [];
+    this.why?.end();
+    if (this.picture) URL.revokeObjectURL(this.picture.url);
+  }
+
+  end() {
+    this.keep();
+    this.leave();
+    this.ended.abort();
+    clearInterval(this.ticker);
+    clearTimeout(this.again);
+  }
+}

@@ -1,0 +1,69 @@
+// What a service serves: the task of its model, and the parameters with their bounds and defaults.
+
+import { fetchJson } from "../dom.js";
+
+const LABELS = {
+  instruction: "Instruction", prompt: "Prompt", negative_prompt: "Must not show", steps: "Steps",
+  guidance_scale: "Guidance", image_guidance_scale: "Image guidance", width: "Width", height: "Height",
+  seed: "Seed", top: "Labels",
+};
+const UNITS = { width: "pixels", height: "pixels" };
+const IMAGE_TYPES = new Set(["edit", "predict"]); // tasks that read an image
+
+/** Return the model of a service. Throws an Error with words if it does not answer or loads still. */
+export async function readModel(place, known, signal) {
+  const [model] = (await fetchJson(`/service/${place}/v1/models`, {}, signal)).data;
+  if (!model.task) throw new Error("The service is loading its model.");
+  const key = JSON.stringify([model.id, model.task, model.defaults, model.limits, model.created]);
+  if (known?.key === key) return known;
+  const schema = await fetchJson(`/service/${place}/openapi.json`, {}, signal);
+  return {
+    key,
+    name: model.id,
+    task: model.task,
+    path: model.path,
+    needsImage: IMAGE_TYPES.has(model.task),
+    limits: model.limits ?? {},
+    fields: fieldsOf(schema, model),
+    reasons: reasonsOf(schema),
+  };
+}
+
+/** Return the parameter that says what to do, such as the instruction; undefined if there is none. */
+export function leadOf(model) {
+  return model.fields.find((field) => field.isText && field.isRequired);
+}
+
+function fieldsOf(schema, model) {
+  const bodies = schema.paths[model.path].post.requestBody.content;
+  const { properties, required = [] } = (bodies["application/json"] ?? bodies["multipart/form-data"]).schema;
+  return Object.entries(properties)
+    .filter(([name]) => name !== "image")
+    .map(([name, shape]) => fieldOf(name, shape, required.includes(name), model));
+}
+
+function fieldOf(name, shape, isRequired, { defaults = {}, limits = {} }) {
+  const own = shape.anyOf?.find((each) => each.type !== "null") ?? shape;
+  const isSide = name === "width" || name === "height";
+  const most = name === "steps" ? limits.steps : isSide ? limits.side_pixels : undefined;
+  const bounds = [own.maximum, own.exclusiveMaximum === undefined ? undefined : own.exclusiveMaximum - 1, most];
+  return {
+    name,
+    label: LABELS[name] ?? name.replaceAll("_", " "),
+    unit: UNITS[name] ?? "",
+    hint: shape.description ?? "",
+    isText: own.type === "string",
+    isWhole: own.type === "integer",
+    isRequired,
+    least: own.minimum ?? 0,
+    most: Math.min(...bounds.filter((each) => each !== undefined)),
+    multiple: isSide ? limits.side_multiple ?? own.multipleOf ?? 1 : 1,
+    longest: limits.text_characters,
+    initial: defaults[name] ?? shape.default ?? null,
+  };
+}
+
+function reasonsOf(schema) {
+  const rating = schema.paths["/v1/requests/{request_id}/rating"]?.post.requestBody.content["application/json"].schema;
+  return rating?.properties.reason.enum ?? ["none"];
+}
