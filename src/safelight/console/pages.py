@@ -17,5 +17,6 @@ PAGES = (
     Page("alerts", "/alerts", "Alerts"),
     Page("requests", "/requests", "Requests"),
     Page("report", "/report", "Health report"),
+    Page("act", "/act", "Act"),
     Page("dashboards", "/dashboards", "Dashboards"),
 )

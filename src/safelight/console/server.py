@@ -7,13 +7,16 @@ from dataclasses import dataclass
 
 import uvicorn
 
+from safelight.console.actions import Actions
 from safelight.console.alertmanager import Alertmanager
 from safelight.console.app import Console, application
+from safelight.console.audit import Audit
 from safelight.console.firing import Alerts
 from safelight.console.gateway import Gateway
 from safelight.console.report import Report
 from safelight.console.requests import Place, Requests
 from safelight.console.sessions import Sessions
+from safelight.console.states import States
 from safelight.diagnosis.prometheus import Prometheus
 from safelight.errors import BadSetting
 from safelight.origins import Origins, is_local
@@ -41,18 +44,22 @@ class Sources:
 def serve(settings: Settings, sources: Sources) -> None:
     """Serve the console. Raises BadSetting if it must not or cannot listen at its address."""
     _check_exposure(settings)
-    limits = monitoring.read(settings.monitoring, secrets_here=False)
-
-    def limits_of(namespace: str) -> Thresholds:
-        return limits.limits(namespace)[namespace]
-
+    limits = _Limits(settings)
     with Prometheus(sources.prometheus, timeout_seconds=_QUERY_SECONDS) as client:
         gateway = Gateway(sources.services, settings.body_limit_bytes)
-        own = Console(client, limits_of, settings.namespace, gateway.urls)
+        own = Console(client, limits, settings.namespace, gateway.urls)
+
+        def reload() -> None:
+            limits.read()
+            own.renew()
+            client.reload()
+
         alerts = Alerts(client, Alertmanager(sources.alertmanager), settings.namespace)
         requests = Requests(_place(settings))
-        report = Report(client, limits_of)
-        parts = (own, alerts, requests, report, gateway)
+        report = Report(client, limits)
+        audit = Audit(settings.state_folder.expanduser())
+        acting = (Actions(gateway, audit, reload), States(gateway))
+        parts = (own, alerts, requests, report, *acting, gateway)
         routes = [route for part in parts for route in part.routes()]
         app = Origins.of(application(routes, Sessions(_keys(settings))), settings)
         listener = _listen(settings)
@@ -65,6 +72,22 @@ def serve(settings: Settings, sources: Sources) -> None:
             timeout_graceful_shutdown=_GRACE_SECONDS,
         )
         uvicorn.Server(config).run(sockets=[listener])
+
+
+class _Limits:
+    """The limits of the monitoring file, as they were read last."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._file = settings.monitoring
+        self.read()
+
+    def read(self) -> None:
+        """Read the file. Raises BadSetting, and keeps what was read before."""
+        self._now = monitoring.read(self._file, secrets_here=False)
+
+    def __call__(self, namespace: str) -> Thresholds:
+        """Return the limits of a namespace."""
+        return self._now.limits(namespace)[namespace]
 
 
 def _check_exposure(settings: Settings) -> None:

@@ -7,6 +7,7 @@ from fastapi import FastAPI, Request
 
 from safelight.errors import InvalidParameter
 from safelight.serving.canary.canary import Canary
+from safelight.serving.http.acting import acting
 from safelight.serving.http.responses import errors_of
 
 PATH = "/v1/model/canary"
@@ -45,6 +46,10 @@ def add_canary(
 
     async def _asked(request: Request, *, enrolling: bool) -> dict[str, object]:
         owner(request)
+        with acting(request, "enrol" if enrolling else "run the canary"):
+            return await _done(enrolling=enrolling)
+
+    async def _done(*, enrolling: bool) -> dict[str, object]:
         if not canary.is_on:
             raise InvalidParameter(_OFF)
         if not canary.has_budget:

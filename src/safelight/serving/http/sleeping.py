@@ -4,6 +4,7 @@ from fastapi import FastAPI, Request
 
 from safelight.errors import CannotSleep, Forbidden, NotReady, Stopping, Unauthorized
 from safelight.serving.engine.sleeper import Sleeper
+from safelight.serving.http.acting import acting
 from safelight.serving.http.front import Front
 from safelight.serving.http.responses import errors_of
 
@@ -26,7 +27,8 @@ def add_sleeping(api: FastAPI, front: Front, sleeper: Sleeper) -> None:
     )
     async def sleep(request: Request) -> dict[str, str]:
         check(request)
-        await sleeper.sleep()
+        with acting(request, "sleep"):
+            await sleeper.sleep()
         return {"status": "asleep"}
 
     @api.post(
@@ -37,5 +39,6 @@ def add_sleeping(api: FastAPI, front: Front, sleeper: Sleeper) -> None:
     )
     async def wake(request: Request) -> dict[str, str]:
         check(request)
-        await sleeper.wake(front.settings.request_timeout_seconds)
+        with acting(request, "wake"):
+            await sleeper.wake(front.settings.request_timeout_seconds)
         return {"status": "ready"}

@@ -1,0 +1,92 @@
+"""Drain one instance: /readyz sends balancers elsewhere, and what still comes is answered."""
+
+from collections.abc import Callable
+from time import time
+
+from fastapi import FastAPI, Request
+
+from safelight.errors import Forbidden, NotReady, Stopping, Unauthorized
+from safelight.serving.http.acting import acting, operator_of
+from safelight.serving.http.front import Front
+from safelight.serving.http.responses import errors_of
+
+_PATH = "/v1/drain"
+_ACCESS = (Unauthorized, Forbidden)
+_DRAINED = (
+    "An operator drains this instance: send new requests to another one. It still answers. "
+    "POST /v1/drain/end ends it."
+)
+
+
+class Drain:
+    """Whether an operator drains this instance. It ends with the process. `clock` is Unix time."""
+
+    def __init__(self, clock: Callable[[], float] = time) -> None:
+        self._clock = clock
+        self.since: float | None = None
+        self.by = ""
+
+    def begin(self, by: str) -> None:
+        """Drain. The first operator who asked stays the one who did it."""
+        if self.since is None:
+            self.since, self.by = self._clock(), by
+
+    def end(self) -> None:
+        """Be ready again."""
+        self.since, self.by = None, ""
+
+    def admit(self) -> None:
+        """Raise NotReady while it drains."""
+        if self.since is not None:
+            raise NotReady(_DRAINED)
+
+
+def add_draining(api: FastAPI, front: Front, drain: Drain) -> None:
+    """Add the routes."""
+
+    def check(request: Request) -> None:
+        front.owner(request)
+        if front.requests.stopping:
+            raise Stopping
+
+    def state() -> dict[str, object]:
+        return {
+            "draining": drain.since is not None,
+            "since": drain.since,
+            "by": drain.by,
+            "requests": len(front.requests),  # that wait or run
+        }
+
+    @api.get(
+        _PATH,
+        tags=["operation"],
+        summary="Show whether this instance is drained, and how many requests wait or run.",
+        responses=errors_of(*_ACCESS),
+    )
+    async def show(request: Request) -> dict[str, object]:
+        front.owner(request)
+        return state()
+
+    @api.post(
+        _PATH,
+        tags=["operation"],
+        summary="Answer 503 at /readyz, so that balancers send requests elsewhere.",
+        responses=errors_of(*_ACCESS, Stopping),
+    )
+    async def begin(request: Request) -> dict[str, object]:
+        check(request)
+        with acting(request, "drain"):
+            drain.begin(operator_of(request))
+        return state()
+
+    @api.post(
+        f"{_PATH}/end",
+        tags=["operation"],
+        summary="Be ready for balancers again.",
+        responses=errors_of(*_ACCESS, Stopping),
+    )
+    async def end(request: Request) -> dict[str, object]:
+        check(request)
+        with acting(request, "end drain"):
+            drain.end()
+        return state()
