@@ -16,7 +16,7 @@ from starlette.routing import Route
 from safelight.console.acts import ACTS, BY_NAME, Act
 from safelight.console.answering import answer, read_json, refused
 from safelight.console.audit import Audit
-from safelight.console.gateway import Gateway
+from safelight.console.gateway import Gateway, Whole
 from safelight.console.sessions import Session, session_of
 from safelight.errors import BadSetting, InvalidParameter, SafelightError, Unusable
 from safelight.serving.http.scopes import OPERATE
@@ -87,7 +87,7 @@ class Actions:
         if act is None:
             raise InvalidParameter("There is no such action.")
         content = _checked(act, asked.parameters)
-        entry = {
+        entry: dict[str, object] = {
             "id": token_hex(8),
             "at": _now(),
             "name": session.name or _ANYONE,
@@ -101,12 +101,7 @@ class Actions:
         return answer({**asdict(outcome), "problem": problem, "reason": outcome.result}, status)
 
     async def _traced(
-        self,
-        act: Act,
-        asked: _Asked,
-        session: Session,
-        content: bytes,
-        entry: dict[str, object],
+        self, act: Act, asked: _Asked, session: Session, content: bytes, entry: dict[str, object]
     ) -> tuple[Outcome, str]:
         """Act between the two lines of the log; return how it ended, and what the log complains."""
         name = str(entry["id"])
@@ -129,19 +124,14 @@ class Actions:
         url = self._gateway.origin(number)
         path = act.route.partition(" ")[2].replace("{action}", act.action)
         try:
-            found = await self._gateway.send(session, number, ("POST", path, content), _ACT_SECONDS)
+            asked = ("POST", path, content)
+            return _said(await self._gateway.send(session, number, asked, _ACT_SECONDS), url)
         except (httpx.ConnectError, httpx.ConnectTimeout):
             return Outcome(FAILED, 0, f"{url} does not answer. Is it running?")
         except httpx.TransportError:
             return Outcome(UNKNOWN, 0, _LOST.format(url=url))
         except SafelightError as error:
             return Outcome(FAILED, error.status, str(error))
-        if found.status == _UNAUTHORIZED:
-            return Outcome(REFUSED, found.status, _KEYLESS.format(url=url))
-        if found.is_success:
-            return Outcome(DONE, found.status)
-        result = REFUSED if found.status < httpx.codes.INTERNAL_SERVER_ERROR else FAILED
-        return Outcome(result, found.status, found.detail[:_MOST_DETAIL])
 
     async def _reloaded(self) -> Outcome:
         try:
@@ -158,6 +148,16 @@ def _checked(act: Act, parameters: dict[str, object]) -> bytes:
     except ValidationError as error:
         raise refused(error) from None
     return orjson.dumps(checked.model_dump()) if parameters else b""
+
+
+def _said(found: Whole, url: str) -> Outcome:
+    """Return what a service's answer says of an action."""
+    if found.is_success:
+        return Outcome(DONE, found.status)
+    if found.status == _UNAUTHORIZED:
+        return Outcome(REFUSED, found.status, _KEYLESS.format(url=url))
+    result = REFUSED if found.status < httpx.codes.INTERNAL_SERVER_ERROR else FAILED
+    return Outcome(result, found.status, found.detail[:_MOST_DETAIL])
 
 
 def _status(outcome: Outcome) -> int:

@@ -108,12 +108,19 @@ def _append(path: Path, line: bytes) -> None:
         size = found.st_size
         if size and os.pread(descriptor, 1, size - 1) != _END:
             line = _END + line  # the line before was torn
-        try:
-            if os.write(descriptor, line) != len(line):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            os.fsync(descriptor)
-        except OSError:
-            os.ftruncate(descriptor, size)
-            raise
+        _write(descriptor, line, size)
     finally:
         os.close(descriptor)
+
+
+def _write(descriptor: int, line: bytes, size: int) -> None:
+    """Write a line at the end of a file that has so many bytes. Raises OSError."""
+    written = 0
+    try:
+        written = os.write(descriptor, line)
+        os.fsync(descriptor)
+    finally:
+        if written != len(line):
+            os.ftruncate(descriptor, size)
+    if written != len(line):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -122,13 +122,20 @@ class Gateway:
                 content=content,
                 timeout=httpx.Timeout(seconds, connect=min(seconds, 3.0)),
             )
-            answer = await self._client.send(request, stream=True)
             try:
-                read = bytearray()
-                async for chunk in answer.aiter_bytes():
-                    read += chunk[: _MOST_BYTES - len(read)]
-            finally:
-                await answer.aclose()
+                async with asyncio.timeout(seconds):
+                    return await self._read(request)
+            except TimeoutError:
+                raise httpx.ReadTimeout(f"It took more than {seconds:g} s.") from None
+
+    async def _read(self, request: httpx.Request) -> Whole:
+        answer = await self._client.send(request, stream=True)
+        try:
+            read = bytearray()
+            async for chunk in answer.aiter_bytes():
+                read += chunk[: _MOST_BYTES - len(read)]
+        finally:
+            await answer.aclose()
         return Whole(answer.status_code, _fields(bytes(read)))
 
     def _address(self, values: Mapping[str, object], template: str) -> str:

@@ -19,14 +19,6 @@ from safelight.metrics.registry import Meter
 from safelight.serving.job import EditParameters, GenerateParameters, Handler, Job, Outcome
 
 _LEVELS = {rung: level for level, rung in enumerate(LADDER, start=1)}
-_TEXTS = (
-    "half the batch limit",
-    "and half the queue",
-    "and 60 % of the steps",
-    "and 75 % of each side",
-    "and low priorities are refused",
-)
-MEANINGS = {"full_quality": "full quality", **dict(zip(LADDER, _TEXTS, strict=True))}  # by level
 _SETTING = "the setting SAFELIGHT_DEGRADATION_LEVEL"
 _RELEASE_SHARE = 0.8  # of its limit: below this, a signal no longer keeps the level
 PATIENCE_LIMIT = 64  # dwell times of calm that a fall needs at most; one that lasts so long stood
@@ -35,6 +27,14 @@ _STEPS_SHARE = 0.6
 _MIN_STEPS = 4
 _SIDE_SHARE = 0.75
 _MIN_SIDE = 64
+_TEXTS = (
+    "half the batch limit",
+    "half the queue",
+    f"{round(100 * _STEPS_SHARE)} % of the steps",
+    f"{round(100 * _SIDE_SHARE)} % of each side",
+    "low priorities are refused",
+)
+MEANINGS = {"full_quality": "full quality", **dict(zip(LADDER, _TEXTS, strict=True))}  # by level
 log = structlog.get_logger("safelight")
 
 
