@@ -85,7 +85,6 @@ ACTS = (
         "model, and waits for that.",
         "Wake the model.",
         "POST /v1/model/sleep",
-        is_dangerous=True,
     ),
     Act(
         "wake",
@@ -118,7 +117,6 @@ ACTS = (
         _ROLLOUT,
         "start",
         Plan,
-        is_dangerous=True,
     ),
     Act(
         "rollout_pause",

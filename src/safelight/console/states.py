@@ -18,7 +18,7 @@ _UNAUTHORIZED, _NOT_FOUND = 401, 404
 _PARTS = {
     "ready": ("/readyz", ("status",)),
     "degradation": ("/v1/degradation", ("level", "pinned", "by", "highest", "levels")),
-    "drain": ("/v1/drain", ("draining", "since", "by", "requests")),
+    "drain": ("/v1/drain", ("draining", "since", "by", "requests", "model")),
     "canary": ("/v1/model/canary", ("on", "in_service", "readiness_forced", "waits", "workers")),
     "shadow": ("/v1/shadow", ("second", "state", "problem", "verdict", "pairs", "limit", "ended")),
     "rollout": (

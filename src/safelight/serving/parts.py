@@ -72,5 +72,5 @@ def operator_routes(
         partial(add_sleeping, front=front, sleeper=sleeper),
         partial(add_second_model, front=front, second=second),
         partial(add_degradation, front=front, governor=governor),
-        partial(add_draining, front=front, drain=drain),
+        partial(add_draining, front=front, drain=drain, model=lambda: sleeper.state),
     )

@@ -41,8 +41,8 @@ class Drain:
             raise NotReady(_DRAINED)
 
 
-def add_draining(api: FastAPI, front: Front, drain: Drain) -> None:
-    """Add the routes."""
+def add_draining(api: FastAPI, front: Front, drain: Drain, model: Callable[[], str]) -> None:
+    """Add the routes. `model` returns whether the model is awake, asleep or waking."""
 
     def check(request: Request) -> None:
         front.owner(request)
@@ -55,12 +55,13 @@ def add_draining(api: FastAPI, front: Front, drain: Drain) -> None:
             "since": drain.since,
             "by": drain.by,
             "requests": len(front.requests),  # that wait or run
+            "model": model(),  # /readyz says it, too, but not while it drains
         }
 
     @api.get(
         _PATH,
         tags=["operation"],
-        summary="Show whether this instance is drained, and how many requests wait or run.",
+        summary="Show whether this instance is drained, what still runs, and whether it sleeps.",
         responses=errors_of(*_ACCESS),
     )
     async def show(request: Request) -> dict[str, object]:

@@ -27,7 +27,7 @@ class ActView {
     this.cards = services.map((address, number) => new ServiceCard(this, address, number));
     const own = element("section", { class: "card act-card", "aria-label": "This console" },
       element("div", { class: "title" }, element("h2", {}, "This console")),
-      this.limits = element("div", { class: "act-rows" }));
+      this.limits = element("div", { class: "act-rows own" }));
     page.replaceChildren(
       element("div", { class: "head" }, element("h1", {}, "Act")),
       this.mayAct
@@ -47,7 +47,7 @@ class ActView {
       if (error.name !== "AbortError") this.log.replaceChildren(problem(error.message));
       return;
     }
-    this.limits.replaceChildren(this.row("Limits", ["Of alerts, reports and dashboards, as the monitoring file had them."], [this.button("reload", 0, "this console")]));
+    this.limits.replaceChildren(this.row("Limits", [faint("Of reports, dashboards and alerts, as their files were read last.")], [this.button("reload", 0, "this console")]));
     this.timer = setInterval(() => this.refresh(), EVERY_MS);
     this.seen = () => this.refresh();
     document.addEventListener("visibilitychange", this.seen);
@@ -103,8 +103,8 @@ class ActView {
   async ask(act, number, where, { fields = [], parameters = () => ({}) }) {
     await askFor({
       title: `${act.title}: ${where}`,
-      text: `${act.says} Undo: ${act.undo}`,
-      fields,
+      text: act.says,
+      fields: [element("p", { class: "second" }, element("b", {}, "Undo: "), act.undo), ...fields],
       verb: act.title,
       danger: act.is_dangerous,
       act: async (values) => {
@@ -169,7 +169,7 @@ class ServiceCard {
     return [
       this.traffic(parts.drain, missing),
       this.level(parts.degradation, missing),
-      this.model(parts.ready, missing.ready ?? ""),
+      this.model(parts, missing),
       this.canary(parts.canary, missing),
       this.shadow(parts.shadow, missing),
       this.rollout(parts.rollout, missing),
@@ -182,7 +182,7 @@ class ServiceCard {
 
   traffic(drain, { drain: why, ready }) {
     if (!drain) return this.view.row("Traffic", [faint(why)]);
-    const left = drain.requests === 1 ? "1 request waits or runs." : `${drain.requests} requests wait or run.`;
+    const left = drain.requests > 1 ? `${drain.requests} requests wait or run.` : `${drain.requests || "No"} request waits or runs.`;
     if (drain.draining) {
       return this.view.row("Traffic", [strong(`Drained${by(drain.by)}`), clock(drain.since), faint(left)], [this.button("end_drain")]);
     }
@@ -202,34 +202,35 @@ class ServiceCard {
       [found.pinned ? this.button("release") : null, this.button("pin", { form })]);
   }
 
-  model(ready, why) {
-    const status = ready?.status ?? "";
+  model({ ready, drain }, missing) {
+    const status = drain?.model ?? ready?.status;
     if (status === "asleep") return this.view.row("Model", [strong("Asleep"), faint("The next request wakes it.")], [this.button("wake")]);
     if (status === "waking") return this.view.row("Model", [strong("Waking"), faint("It is being loaded.")], [this.button("wake", { usable: false })]);
-    return this.view.row("Model", [strong(status === "ready" ? "Awake" : "Unknown"), faint(status === "ready" ? "Loaded, and may sleep while nobody needs it." : why)], [this.button("sleep")]);
+    const loads = !ready && !drain?.draining;
+    return this.view.row("Model", [strong(loads ? "Not ready" : "Awake"), faint(loads ? missing.ready : "It may sleep while nobody needs it.")], [this.button("sleep", { usable: !loads })]);
   }
 
   canary(found, { canary: why }) {
     if (!found) return this.view.row("Canary", [faint(why)]);
     if (!found.on) return this.view.row("Canary", [strong("Off"), faint("SAFELIGHT_CANARY_SECONDS is 0.")], [this.button("canary", { usable: false })]);
     const [worst] = [...found.workers].sort((a, b) => severity(b.verdict) - severity(a.verdict));
-    const said = [worst?.why, worst?.enrolling ? `Enrolling: ${worst.enrolling}.` : "", found.in_service ? "" : "Out of service.", found.waits ? "A run waits for an idle worker." : ""].filter(Boolean).map(sentence).join(" ");
+    const said = [worst?.ready ? worst.why : "The worker is not loaded", worst?.enrolling ? `Enrolling: ${worst.enrolling}.` : "", found.in_service ? "" : "Out of service.", found.waits ? "A run waits for an idle worker." : ""].filter(Boolean).map(sentence).join(" ");
     return this.view.row("Canary", [strong(capital(worst?.verdict ?? "unknown"), severity(worst?.verdict) > 1), faint(said)], [this.button("canary"), this.button("enrol")]);
   }
 
   shadow(found, { shadow: why }) {
-    if (!found) return this.view.row("Shadow", [faint(why)]);
+    if (!found) return this.view.row("Shadow", [strong("None"), faint(why)]);
     const verdict = typeof found.verdict === "string" ? found.verdict : "undecided";
     return this.view.row("Shadow",
       [strong(capital(verdict), verdict === "worse"), faint([`${found.pairs} of ${found.limit} pairs of ${found.second}.`, found.problem, found.ended].filter(Boolean).map(sentence).join(" "))]);
   }
 
-  rollout(found, { rollout: why }) {
-    if (!found) return this.view.row("Rollout", [faint(why)]);
+  rollout(found, { rollout: why, shadow }) {
+    if (!found) return this.view.row("Rollout", [strong("None"), faint(why === shadow ? "It needs a second model." : why)]);
     const lasts = found.status === "running" || found.status === "paused";
     const words = { none: "None", running: "Running", paused: "Paused", done: "Done", rolled_back: "Rolled back", aborted: "Aborted" };
     const said = found.status === "none" || !(lasts || found.status === "done")
-      ? `${found.second} is ${found.state}.`
+      ? `The second model, ${found.second}, is ${found.state}.`
       : `${found.percent} % of the callers get ${found.second}.`;
     const isActive = lasts || found.status === "done";
     const buttons = isActive
