@@ -173,7 +173,7 @@ def _judged(entry: dict[str, object], running: frozenset[str]) -> dict[str, obje
     lasts = entry.get("result") == RUNNING and entry["id"] not in running
     return {
         **entry,
-        "title": act.title if act else str(entry.get("action")),
+        "title": (act.full or act.title) if act else str(entry.get("action")),
         "result": UNKNOWN if lasts else entry.get("result"),
     }
 

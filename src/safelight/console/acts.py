@@ -32,7 +32,7 @@ class Act:
     """An action: its button, what it will do, how it is undone, and the route of the service.
 
     `route` is as in the table of scopes; without one, the console does it itself. `action` fills
-    the route's `{action}`.
+    the route's `{action}`. `full` is the title away from its row, if that says too little.
     """
 
     name: str
@@ -43,6 +43,7 @@ class Act:
     action: str = ""
     parameters: type[Nothing] = Nothing
     is_dangerous: bool = False
+    full: str = ""
 
 
 _ROLLOUT = "POST /v1/rollout/{action}"
@@ -125,6 +126,7 @@ ACTS = (
         "Resume the rollout.",
         _ROLLOUT,
         "pause",
+        full="Pause the rollout",
     ),
     Act(
         "rollout_resume",
@@ -133,6 +135,7 @@ ACTS = (
         "Pause the rollout.",
         _ROLLOUT,
         "resume",
+        full="Resume the rollout",
     ),
     Act(
         "rollout_promote",
@@ -142,6 +145,7 @@ ACTS = (
         _ROLLOUT,
         "promote",
         is_dangerous=True,
+        full="Promote the rollout",
     ),
     Act(
         "rollout_abort",
@@ -151,6 +155,7 @@ ACTS = (
         _ROLLOUT,
         "abort",
         is_dangerous=True,
+        full="Abort the rollout",
     ),
     Act(
         "reload",

@@ -102,7 +102,7 @@ class ActView {
 
   async ask(act, number, where, { fields = [], parameters = () => ({}) }) {
     await askFor({
-      title: `${act.title}: ${where}`,
+      title: `${act.full || act.title}: ${where}`,
       text: act.says,
       fields: [element("p", { class: "second" }, element("b", {}, "Undo: "), act.undo), ...fields],
       verb: act.title,
