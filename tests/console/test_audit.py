@@ -122,6 +122,9 @@ def test_what_is_no_plain_file_is_refused(tmp_path: Path, kind: str) -> None:
     with pytest.raises(BadSetting, match="cannot be written"):
         audit.write({"id": "a"})
     assert not (tmp_path / "elsewhere").exists()
+    if kind != "link":
+        with pytest.raises(BadSetting, match="cannot be read"):
+            audit.last()
 
 
 def test_a_state_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:

@@ -62,14 +62,18 @@ class Audit:
         return list(entries.values())[: -_SHOWN - 1 : -1]
 
     def _content(self, path: Path) -> bytes:
+        """Return the end of a file, so much as the log may have. A FIFO would never end."""
         try:
-            return path.read_bytes()
+            if path.exists() and not path.is_file():
+                raise BadSetting(f"The audit log {path} cannot be read: it is not a plain file.")
+            with path.open("rb") as file:
+                file.seek(max(0, path.stat().st_size - self._limit_bytes))
+                return file.read(self._limit_bytes)
         except FileNotFoundError:
             return b""
         except OSError as error:
-            raise BadSetting(
-                f"The audit log {path} cannot be read: {error.strerror or error}."
-            ) from None
+            why = error.strerror or str(error)
+            raise BadSetting(f"The audit log {path} cannot be read: {why}.") from None
 
     def _rotate(self, more_bytes: int) -> None:
         with suppress(FileNotFoundError):
