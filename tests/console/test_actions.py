@@ -28,7 +28,7 @@ JPEG = {"content-type": "image/jpeg"}
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealService]:
     """Start a service with a second model."""
     folder = tmp_path_factory.mktemp("service")
-    more = {"records_url": "", "api_keys": KEYS, "canary_seconds": "60"}
+    more: dict[str, Any] = {"records_url": "", "api_keys": KEYS, "canary_seconds": "60"}
     with serving(folder, PAINTER, shadow=PAINTER, **more) as service:
         yield service
 
@@ -100,7 +100,8 @@ def degraded(who: httpx.Client) -> str | None:
         headers=JPEG,
     )
     assert answer.status_code == 200, answer.text
-    return answer.headers.get("x-safelight-degraded")
+    changed: str | None = answer.headers.get("x-safelight-degraded")
+    return changed
 
 
 # ── The closed table ─────────────────────────────────────────────────────────────────────────────
@@ -414,12 +415,15 @@ def test_a_service_is_absent_then_slow_then_back(tmp_path: Path) -> None:
     url_of_service = f"http://127.0.0.1:{port}"
     with keyed(tmp_path, tmp_path / "state", url_of_service) as url, viewer(url, VIEWING) as ben:
 
+        def hang(_: object) -> None:
+            leaves.wait(30)
+
         def state() -> dict[str, Any]:
             found: dict[str, Any] = ben.get("/data/state", params={"service": 0}).json()
             return found
 
         assert "does not answer" in state()["problem"]
-        with answering(lambda _: leaves.wait(30) and None, port):
+        with answering(hang, port):
             assert "too slowly" in state()["problem"]
             leaves.set()
         with answering(lambda handler: say(handler, 200, b'{"status": "ready"}'), port):
@@ -447,12 +451,13 @@ def test_an_older_service_is_said_for_what_it_cannot_do(tmp_path: Path) -> None:
 
 def limits_of(who: httpx.Client) -> set[float]:
     boards = who.get("/data/start").raise_for_status().json()["boards"]
-    return {panel["limit"] for board in boards for panel in board["panels"] if panel.get("limit")}
+    rows = [row for board in boards for row in board["rows"]]
+    return {panel["limit"] for row in rows for panel in row["panels"]}
 
 
 def test_limits_are_read_again_and_a_mistake_keeps_the_earlier_ones(tmp_path: Path) -> None:
     file = tmp_path / "monitoring.toml"
-    file.write_text("[thresholds]\nqueue_wait_seconds = 7.125\n")
+    file.write_text("[thresholds]\nhttp_p95_seconds = 7.125\n")
     status = [200]
     with (
         answering(lambda handler: say(handler, status[0], b"no")) as prometheus,
@@ -460,7 +465,7 @@ def test_limits_are_read_again_and_a_mistake_keeps_the_earlier_ones(tmp_path: Pa
         viewer(url, OPERATING) as anna,
     ):
         assert 7.125 in limits_of(anna)
-        file.write_text("[thresholds]\nqueue_wait_seconds = 8.125\n")
+        file.write_text("[thresholds]\nhttp_p95_seconds = 8.125\n")
         assert act(anna, "reload").json()["result"] == "done"
         assert 8.125 in limits_of(anna)
         assert log_of(anna)[0]["service"] == "the console"
@@ -468,9 +473,9 @@ def test_limits_are_read_again_and_a_mistake_keeps_the_earlier_ones(tmp_path: Pa
         status[0] = 403
         assert "--web.enable-lifecycle" in act(anna, "reload").json()["detail"]
 
-        file.write_text("[thresholds]\nqueue_wait_seconds = 'long'\n")
+        file.write_text("[thresholds]\nhttp_p95_seconds = 'long'\n")
         failed = act(anna, "reload")
         assert failed.status_code == 502
-        assert "queue_wait_seconds" in failed.json()["detail"]
+        assert "http_p95_seconds" in failed.json()["detail"]
         assert 8.125 in limits_of(anna)
         assert log_of(anna)[0]["result"] == "failed"

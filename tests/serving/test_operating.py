@@ -163,7 +163,11 @@ async def test_a_service_that_stops_is_neither_pinned_nor_drained() -> None:
 
 
 async def test_each_action_is_one_log_line_with_the_name_of_the_key() -> None:
-    settings = {"api_keys": KEYS, "canary_seconds": 60.0, "shadow": "tests.serving.models:painter"}
+    settings: dict[str, Any] = {
+        "api_keys": KEYS,
+        "canary_seconds": 60.0,
+        "shadow": "tests.serving.models:painter",
+    }
     async with engine(**settings) as service, client(service) as speaking:
         speaking.headers.update(shown(OPS))
         with capture_logs() as lines:
