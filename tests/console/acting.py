@@ -60,3 +60,9 @@ def say(handler: BaseHTTPRequestHandler, status: int, content: bytes = b"{}") ->
     handler.send_header("content-length", str(len(content)))
     handler.end_headers()
     handler.wfile.write(content)
+
+
+def say_ready(handler: BaseHTTPRequestHandler) -> None:
+    """Answer as a service of an older version, which is ready and knows no other route."""
+    known = handler.path == "/readyz"
+    say(handler, 200 if known else 404, b'{"status": "ready"}' if known else b"no JSON")

@@ -10,10 +10,10 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from safelight.stories.replay import free_port
-from tests.console.acting import KEYS, OPERATING, OTHER, VIEWING, answering, say
+from tests.console.acting import KEYS, OPERATING, OTHER, VIEWING, answering, say_ready
 from tests.console.browsing import SLOW
 from tests.console.running import console
-from tests.serving.conftest import RealService, serving
+from tests.serving.conftest import READY_SECONDS, RealService, serving, until
 
 PAINTER = "tests.serving.models:painter"
 
@@ -83,6 +83,20 @@ def confirm(page: Page) -> None:
     expect(dialog).to_have_count(0)
 
 
+def load_second(service: RealService) -> None:
+    """Load the second model again: it ends with a rollout, and a start that is refused loads it."""
+    key = {"authorization": f"Bearer {OPERATING}"}
+
+    def is_ready() -> bool:
+        found = service.client.get("/v1/rollout", headers=key).json()
+        if found["state"] == "off":
+            asked = {"model": found["second"]}
+            service.client.post("/v1/rollout/start", headers=key, json=asked)
+        return bool(found["state"] == "ready")
+
+    assert until(is_ready, READY_SECONDS)
+
+
 def test_a_drain_asks_once_says_what_happens_and_is_undone(
     anna: Page, service: RealService
 ) -> None:
@@ -124,6 +138,7 @@ def test_a_level_is_pinned_and_released(anna: Page, service: RealService) -> Non
 
 
 def test_a_rollout_is_started_promoted_and_aborted(anna: Page, service: RealService) -> None:
+    load_second(service)
     rollout = row(anna, service, "Rollout")
     rollout.get_by_role("button", name="Start a rollout").click()
     anna.get_by_label("Shares of the callers").fill("10, 100")
@@ -140,6 +155,7 @@ def test_a_rollout_is_started_promoted_and_aborted(anna: Page, service: RealServ
 def test_the_other_operator_sees_it_and_what_no_longer_fits_is_said(
     anna: Page, chromium: Browser, address: str, service: RealService
 ) -> None:
+    load_second(service)
     rollout = row(anna, service, "Rollout")
     expect(rollout.get_by_role("button", name="Start a rollout")).to_be_visible()
     with looking(chromium, address, OTHER) as cleo:
@@ -184,7 +200,7 @@ def test_a_service_that_is_absent_is_said_and_seen_when_it_is_back(anna: Page, a
     region = anna.get_by_role("region", name=f"127.0.0.1:{absent}")
     expect(region.get_by_role("alert")).to_contain_text("does not answer. Is it running?")
     assert region.get_by_role("button").count() == 0
-    with answering(lambda handler: say(handler, 200, b'{"status": "ready"}'), absent):
+    with answering(say_ready, absent):
         expect(region.get_by_role("group", name="Model")).to_contain_text("Awake")
 
 

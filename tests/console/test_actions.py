@@ -16,7 +16,7 @@ from safelight.console.gateway import ROUTES
 from safelight.serving.http.scopes import ACCEPTED
 from safelight.stack.tools.samples import photo
 from safelight.stories.replay import free_port
-from tests.console.acting import KEYS, OPERATING, OTHER, VIEWING, answering, say, viewer
+from tests.console.acting import KEYS, OPERATING, OTHER, VIEWING, answering, say, say_ready, viewer
 from tests.console.running import console
 from tests.serving.conftest import RealService, serving
 
@@ -432,12 +432,8 @@ def test_a_service_is_absent_then_slow_then_back(tmp_path: Path) -> None:
 
 
 def test_an_older_service_is_said_for_what_it_cannot_do(tmp_path: Path) -> None:
-    def old(handler: Any) -> None:
-        known = handler.path == "/readyz"
-        say(handler, 200 if known else 404, b'{"status": "ready"}' if known else b"no JSON")
-
     with (
-        answering(old) as service,
+        answering(say_ready) as service,
         keyed(tmp_path, tmp_path / "state", service) as url,
         viewer(url, VIEWING) as ben,
     ):
