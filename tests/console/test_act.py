@@ -16,6 +16,7 @@ from tests.console.running import console
 from tests.serving.conftest import READY_SECONDS, RealService, serving, until
 
 PAINTER = "tests.serving.models:painter"
+expect.set_options(timeout=SLOW)  # the page reads every five seconds
 
 
 @pytest.fixture(scope="module")
