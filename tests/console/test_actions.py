@@ -467,7 +467,9 @@ def test_limits_are_read_again_and_a_mistake_keeps_the_earlier_ones(tmp_path: Pa
         assert log_of(anna)[0]["service"] == "the console"
 
         status[0] = 403
-        assert "--web.enable-lifecycle" in act(anna, "reload").json()["detail"]
+        said = act(anna, "reload").json()["detail"]
+        assert said.startswith("The console has the limits of now.")
+        assert "--web.enable-lifecycle" in said
 
         file.write_text("[thresholds]\nhttp_p95_seconds = 'long'\n")
         failed = act(anna, "reload")

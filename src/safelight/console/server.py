@@ -18,7 +18,7 @@ from safelight.console.requests import Place, Requests
 from safelight.console.sessions import Sessions
 from safelight.console.states import States
 from safelight.diagnosis.prometheus import Prometheus
-from safelight.errors import BadSetting
+from safelight.errors import BadSetting, MonitoringFailed
 from safelight.origins import Origins, is_local
 from safelight.records.config import records_url
 from safelight.rules.thresholds import Thresholds
@@ -52,7 +52,10 @@ def serve(settings: Settings, sources: Sources) -> None:
         def reload() -> None:
             limits.read()
             own.renew()
-            client.reload()
+            try:
+                client.reload()
+            except MonitoringFailed as error:
+                raise MonitoringFailed(f"The console has the limits of now. {error}") from None
 
         alerts = Alerts(client, Alertmanager(sources.alertmanager), settings.namespace)
         requests = Requests(_place(settings))

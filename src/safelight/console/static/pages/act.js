@@ -61,9 +61,9 @@ class ActView {
   }
 
   /** Read everything again, while somebody looks. */
-  async refresh() {
+  async refresh({ afterAction = false } = {}) {
     if (document.hidden || this.ended.signal.aborted) return;
-    await Promise.all([...this.cards.map((card) => card.refresh()), this.readLog()]);
+    await Promise.all([...this.cards.map((card) => card.refresh(afterAction)), this.readLog()]);
   }
 
   async readLog() {
@@ -112,7 +112,7 @@ class ActView {
           const done = await sendJson("/data/actions", { action: act.name, service: number, parameters: parameters(values) });
           if (done.problem) throw new Error(done.problem);
         } finally {
-          this.refresh();
+          this.refresh({ afterAction: true });
         }
       },
     });
@@ -135,9 +135,9 @@ class ServiceCard {
       this.body);
   }
 
-  async refresh() {
+  async refresh(afterAction) {
     if (this.reading) {
-      this.again = true; // an action has ended: what is read now may be older
+      this.again ||= afterAction; // what is being read now may be older
       return;
     }
     this.reading = true;
