@@ -6,9 +6,17 @@ from contextlib import contextmanager
 import structlog
 from fastapi import Request
 
-from safelight.errors import SafelightError
+from safelight.errors import SafelightError, Stopping
+from safelight.serving.http.front import Front
 
 log = structlog.get_logger("safelight")
+
+
+def admit_operator(front: Front, request: Request) -> None:
+    """Admit the caller of an action. Raises Unauthorized, Forbidden, Stopping."""
+    front.owner(request)
+    if front.requests.stopping:
+        raise Stopping
 
 
 def operator_of(request: Request) -> str:

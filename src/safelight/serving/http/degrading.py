@@ -5,7 +5,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from safelight.errors import Forbidden, InvalidParameter, Stopping, Unauthorized
 from safelight.http_server.uploads import read_body
-from safelight.serving.http.acting import acting, operator_of
+from safelight.serving.http.acting import acting, admit_operator, operator_of
 from safelight.serving.http.front import Front
 from safelight.serving.http.responses import errors_of
 from safelight.serving.policies.degradation import MEANINGS, Governor
@@ -27,11 +27,6 @@ def add_degradation(api: FastAPI, front: Front, governor: Governor) -> None:
     """Add the routes. A pinned level ends with the process."""
     shape = {"application/json": {"schema": LevelBody.model_json_schema()}}
 
-    def check(request: Request) -> None:
-        front.owner(request)
-        if front.requests.stopping:
-            raise Stopping
-
     @api.get(
         _PATH,
         tags=["operation"],
@@ -50,7 +45,7 @@ def add_degradation(api: FastAPI, front: Front, governor: Governor) -> None:
         responses=errors_of(*_ACCESS, InvalidParameter, Stopping),
     )
     async def pin(request: Request) -> dict[str, object]:
-        check(request)
+        admit_operator(front, request)
         level = _level(await read_body(request, _LIMIT_BYTES), governor.max_level)
         with acting(request, "pin", {"safelight.degradation_level": level}):
             governor.pin(level, operator_of(request))
@@ -63,7 +58,7 @@ def add_degradation(api: FastAPI, front: Front, governor: Governor) -> None:
         responses=errors_of(*_ACCESS, Stopping),
     )
     async def release(request: Request) -> dict[str, object]:
-        check(request)
+        admit_operator(front, request)
         with acting(request, "release"):
             governor.release()
         return _state(governor)

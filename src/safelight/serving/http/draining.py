@@ -6,7 +6,7 @@ from time import time
 from fastapi import FastAPI, Request
 
 from safelight.errors import Forbidden, NotReady, Stopping, Unauthorized
-from safelight.serving.http.acting import acting, operator_of
+from safelight.serving.http.acting import acting, admit_operator, operator_of
 from safelight.serving.http.front import Front
 from safelight.serving.http.responses import errors_of
 
@@ -35,6 +35,10 @@ class Drain:
         """Be ready again."""
         self.since, self.by = None, ""
 
+    def standing(self) -> dict[str, object]:
+        """Return whether it drains, since when (Unix time), and by whose key."""
+        return {"draining": self.since is not None, "since": self.since, "by": self.by}
+
     def admit(self) -> None:
         """Raise NotReady while it drains."""
         if self.since is not None:
@@ -44,19 +48,8 @@ class Drain:
 def add_draining(api: FastAPI, front: Front, drain: Drain, model: Callable[[], str]) -> None:
     """Add the routes. `model` returns whether the model is awake, asleep or waking."""
 
-    def check(request: Request) -> None:
-        front.owner(request)
-        if front.requests.stopping:
-            raise Stopping
-
     def state() -> dict[str, object]:
-        return {
-            "draining": drain.since is not None,
-            "since": drain.since,
-            "by": drain.by,
-            "requests": len(front.requests),  # that wait or run
-            "model": model(),  # /readyz says it, too, but not while it drains
-        }
+        return {**drain.standing(), "requests": len(front.requests), "model": model()}
 
     @api.get(
         _PATH,
@@ -75,7 +68,7 @@ def add_draining(api: FastAPI, front: Front, drain: Drain, model: Callable[[], s
         responses=errors_of(*_ACCESS, Stopping),
     )
     async def begin(request: Request) -> dict[str, object]:
-        check(request)
+        admit_operator(front, request)
         with acting(request, "drain"):
             drain.begin(operator_of(request))
         return state()
@@ -87,7 +80,7 @@ def add_draining(api: FastAPI, front: Front, drain: Drain, model: Callable[[], s
         responses=errors_of(*_ACCESS, Stopping),
     )
     async def end(request: Request) -> dict[str, object]:
-        check(request)
+        admit_operator(front, request)
         with acting(request, "end drain"):
             drain.end()
         return state()
