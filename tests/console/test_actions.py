@@ -468,7 +468,7 @@ def test_limits_are_read_again_and_a_mistake_keeps_the_earlier_ones(tmp_path: Pa
 
         status[0] = 403
         said = act(anna, "reload").json()["detail"]
-        assert said.startswith("The console has the limits of now.")
+        assert said.startswith("The console has read its file again.")
         assert "--web.enable-lifecycle" in said
 
         file.write_text("[thresholds]\nhttp_p95_seconds = 'long'\n")

@@ -55,7 +55,7 @@ def serve(settings: Settings, sources: Sources) -> None:
             try:
                 client.reload()
             except MonitoringFailed as error:
-                raise MonitoringFailed(f"The console has the limits of now. {error}") from None
+                raise MonitoringFailed(f"The console has read its file again. {error}") from None
 
         alerts = Alerts(client, Alertmanager(sources.alertmanager), settings.namespace)
         requests = Requests(_place(settings))

@@ -31,7 +31,7 @@ class ActView {
     page.replaceChildren(
       element("div", { class: "head" }, element("h1", {}, "Act")),
       this.mayAct
-        ? element("p", { class: "question" }, "Each action asks first, and is written to the audit log with your name.")
+        ? element("p", { class: "question" }, `Each action asks first, and is written to the audit log${viewer.name ? " with your name" : ""}.`)
         : element("p", { class: "notice act-notice", id: REASON }, "You may look, not act: your key has no scope operate. Log in with one that has it, or ask an operator."),
       element("div", { class: "act-cards" }, this.cards.map((card) => card.node), own),
       element("section", { class: "card block", "aria-label": "Audit log" },
