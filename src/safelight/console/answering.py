@@ -36,7 +36,7 @@ async def read_json(request: Request, model: type[Content]) -> Content:
     try:
         return model.model_validate_json(await read_body(request))
     except ValidationError as error:
-        raise _refused(error) from None
+        raise refused(error) from None
 
 
 def read_query(request: Request, model: type[Content]) -> Content:
@@ -44,10 +44,11 @@ def read_query(request: Request, model: type[Content]) -> Content:
     try:
         return model.model_validate(dict(request.query_params))
     except ValidationError as error:
-        raise _refused(error) from None
+        raise refused(error) from None
 
 
-def _refused(error: ValidationError) -> InvalidParameter:
+def refused(error: ValidationError) -> InvalidParameter:
+    """Return the error that says in words what the first mistake is."""
     first = error.errors(include_url=False, include_input=False)[0]
     where = ".".join(map(str, first["loc"]))[:_MOST_NAME]
     return InvalidParameter(f"{where}: {first['msg']}." if where else first["msg"])

@@ -77,12 +77,17 @@ class Console:
     ) -> None:
         self._prometheus = prometheus
         self._places = places
-        self._boards = {board.uid: board for board in boards(limits(namespace))}
+        self._limits, self._namespace = limits, namespace
+        self.renew()
         self._series: Answers[list[Series]] = Answers()
         self._exemplars: Answers[list[Exemplar]] = Answers()
         self._services: Answers[list[Service]] = Answers()
         self._reader = Reader(prometheus, limits)
         self.live = Broadcast(self._overview, _EVERY_SECONDS)
+
+    def renew(self) -> None:
+        """Draw the dashboards with the limits of now."""
+        self._boards = {board.uid: board for board in boards(self._limits(self._namespace))}
 
     async def _overview(self) -> bytes:
         return orjson.dumps(await asyncio.to_thread(self._reader.read))

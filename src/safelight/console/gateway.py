@@ -1,10 +1,13 @@
 """Forwards what pages ask of the services: their routes and no others, with the viewer's key."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from urllib.parse import quote
 
 import httpx
+import orjson
 from starlette.background import BackgroundTask
 from starlette.datastructures import Headers
 from starlette.requests import Request
@@ -12,20 +15,44 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from safelight.console.answering import read_body
-from safelight.console.sessions import session_of
+from safelight.console.sessions import Session, session_of
 from safelight.errors import Forbidden, Overloaded, ServiceFailed, UnknownRequest
-from safelight.serving.http.scopes import ACCEPTED
+from safelight.serving.http.scopes import ACCEPTED, OPERATE
 from safelight.settings import PAGES
 
 _PREFIX = "/service/{number:int}"
 # Pages are for people, and metrics for Prometheus.
 _OWN_PAGES = {f"GET {PAGES[name]}" for name in ("docs", "metrics")}
-ROUTES = (*(route for route in ACCEPTED if route not in _OWN_PAGES), "GET /v1/images/{name}")
+# What operators do goes through `/data/actions`, so that each action is in the audit log.
+_ACTIONS = {route for route, needed in ACCEPTED.items() if needed == (OPERATE,)}
+ROUTES = (
+    *(route for route in ACCEPTED if route not in _OWN_PAGES | _ACTIONS),
+    "GET /v1/images/{name}",
+)
 _SENT = ("accept", "content-type", "idempotency-key", "x-request-id")
 _RECEIVED = ("content-type", "content-disposition", "retry-after", "server-timing")
 _TIMEOUT = httpx.Timeout(60.0, connect=3.0, read=None, pool=3.0)  # the service ends what is slow
 _AT_ONCE, _RETRY_SECONDS = 16, 5.0
 _UNAUTHORIZED, _LEFT = 401, 499
+_MOST_BYTES = 1024 * 1024  # of an answer that the console reads itself
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """An answer that the console read itself: its status, and its JSON; empty if it is none."""
+
+    status: int
+    content: Mapping[str, object]
+
+    @property
+    def is_success(self) -> bool:
+        """Return whether the service did what it was asked."""
+        return httpx.codes.is_success(self.status)
+
+    @property
+    def detail(self) -> str:
+        """Return a refusal in the service's words."""
+        return str(self.content.get("detail") or f"It answered {self.status}.")
 
 
 class Gateway:
@@ -51,10 +78,7 @@ class Gateway:
         needed = ACCEPTED.get(f"{request.method} {template}")
         if needed and not session.scopes.intersection(needed):
             raise Forbidden(session.name, needed)
-        if self._running >= _AT_ONCE:
-            raise Overloaded("The console forwards too many requests. Wait.", _RETRY_SECONDS)
-        self._running += 1
-        try:
+        with self._turn():
             asked = self._client.build_request(
                 request.method,
                 self._address(request.path_params, template),
@@ -63,17 +87,64 @@ class Gateway:
                 content=await read_body(request, self._body_limit),
             )
             answer = await self._answer(request, asked)
+        return _response(answer) if answer is not None else Response(status_code=_LEFT)
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        if self._running >= _AT_ONCE:
+            raise Overloaded("The console forwards too many requests. Wait.", _RETRY_SECONDS)
+        self._running += 1
+        try:
+            yield
         finally:
             self._running -= 1
-        return _response(answer) if answer is not None else Response(status_code=_LEFT)
+
+    def origin(self, number: int) -> str:
+        """Return the address of a service. Raises UnknownRequest."""
+        if not 0 <= number < len(self.urls):
+            raise UnknownRequest("service")
+        return self.urls[number]
+
+    async def send(
+        self, session: Session, number: int, asked: tuple[str, str, bytes], seconds: float
+    ) -> Whole:
+        """Send a request of the console's own: a method, a path, and JSON or nothing.
+
+        Waits for the answer so many seconds. Raises UnknownRequest, Overloaded, and
+        httpx.TransportError if the service cannot be reached or its answer is lost.
+        """
+        method, path, content = asked
+        with self._turn():
+            request = self._client.build_request(
+                method,
+                f"{self.origin(number)}{path}",
+                headers={"content-type": "application/json"} | session.authorization(),
+                content=content,
+                timeout=httpx.Timeout(seconds, connect=min(seconds, 3.0)),
+            )
+            try:
+                async with asyncio.timeout(seconds):
+                    return await self._read(request)
+            except TimeoutError:
+                raise httpx.ReadTimeout(f"It took more than {seconds:g} s.") from None
+
+    async def _read(self, request: httpx.Request) -> Whole:
+        answer = await self._client.send(request, stream=True)
+        try:
+            read = bytearray()
+            async for chunk in answer.aiter_bytes():
+                read += chunk[: _MOST_BYTES - len(read)]
+        finally:
+            await answer.aclose()
+        return Whole(answer.status_code, _fields(bytes(read)))
 
     def _address(self, values: Mapping[str, object], template: str) -> str:
         names = {name: str(value) for name, value in values.items()}
         number = int(names.pop("number"))
-        if number >= len(self.urls) or {".", ".."}.intersection(names.values()):
+        if {".", ".."}.intersection(names.values()):
             raise UnknownRequest("service")
         path = template.format(**{name: quote(value, safe="") for name, value in names.items()})
-        return f"{self.urls[number]}{path}"
+        return f"{self.origin(number)}{path}"
 
     async def _answer(self, request: Request, asked: httpx.Request) -> httpx.Response | None:
         """Return the head of the answer, or None if the viewer left before it came."""
@@ -101,6 +172,14 @@ class Gateway:
 async def _left(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
+
+
+def _fields(content: bytes) -> dict[str, object]:
+    try:
+        found = orjson.loads(content)
+    except orjson.JSONDecodeError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _response(answer: httpx.Response) -> Response:

@@ -19,5 +19,6 @@ PAGES = (
     Page("requests", "/requests", "Requests"),
     Page("report", "/report", "Health report"),
     Page("instructions", "/instructions", "Instructions"),
+    Page("act", "/act", "Act"),
     Page("dashboards", "/dashboards", "Dashboards"),
 )

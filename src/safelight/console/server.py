@@ -7,12 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import uvicorn
+from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from safelight.console import sample
+from safelight.console.actions import Actions
 from safelight.console.alertmanager import Alertmanager
 from safelight.console.app import Console, Places, application
 from safelight.console.archive import Archive
+from safelight.console.audit import Audit
 from safelight.console.demo_traffic import DemoTraffic
 from safelight.console.firing import Alerts
 from safelight.console.gateway import Gateway
@@ -21,8 +24,9 @@ from safelight.console.leaderboard import Leaderboard
 from safelight.console.report import Report
 from safelight.console.requests import Place, Requests
 from safelight.console.sessions import Sessions
+from safelight.console.states import States
 from safelight.diagnosis.prometheus import Prometheus
-from safelight.errors import BadSetting
+from safelight.errors import BadSetting, MonitoringFailed
 from safelight.origins import Origins, is_local
 from safelight.records.config import records_url
 from safelight.rules.thresholds import Thresholds
@@ -51,33 +55,46 @@ def serve(settings: Settings, sources: Sources) -> None:
     """Serve the console. Raises BadSetting if it must not or cannot listen at its address."""
     _check_exposure(settings)
     certificate = Certificate.of(settings)
-    limits = monitoring.read(settings.monitoring, secrets_here=False)
-
-    def limits_of(namespace: str) -> Thresholds:
-        return limits.limits(namespace)[namespace]
-
+    limits = _Limits(settings)
     with Prometheus(sources.prometheus, timeout_seconds=_QUERY_SECONDS) as client:
-        gateway = Gateway(sources.services, settings.body_limit_bytes)
-        places = Places(gateway.urls, settings.body_limit_bytes, sources.grafana)
-        own = Console(client, limits_of, settings.namespace, places)
-        alerts = Alerts(client, Alertmanager(sources.alertmanager), settings.namespace)
-        archive = Archive(records_url(settings))
-        parts = (
-            own,
-            alerts,
-            Latest(archive),
-            Requests(archive, _place(settings)),
-            Report(client, limits_of),
-            Leaderboard(archive, settings.gpu_hour_price),
-            DemoTraffic(gateway.urls),
-            gateway,
-        )
-        routes = [*sample.routes(), *(route for part in parts for route in part.routes())]
+        routes = _routes(settings, sources, client, limits)
         app = Origins.of(application(routes, Sessions(_keys(settings))), settings)
         listener = _listen(settings)
         scheme = "http" if certificate is None else "https"
         print(f"console: {scheme}://{settings.host}:{settings.console_port}", file=sys.stderr)  # noqa: T201
         asyncio.run(_run(app, listener, certificate))
+
+
+def _routes(
+    settings: Settings, sources: Sources, client: Prometheus, limits: "_Limits"
+) -> list[Route]:
+    """Return the routes of every page's data."""
+    gateway = Gateway(sources.services, settings.body_limit_bytes)
+    places = Places(gateway.urls, settings.body_limit_bytes, sources.grafana)
+    own = Console(client, limits, settings.namespace, places)
+
+    def reload() -> None:
+        limits.read()
+        own.renew()
+        try:
+            client.reload()
+        except MonitoringFailed as error:
+            raise MonitoringFailed(f"The console has read its file again. {error}") from None
+
+    archive = Archive(records_url(settings))
+    parts = (
+        own,
+        Alerts(client, Alertmanager(sources.alertmanager), settings.namespace),
+        Latest(archive),
+        Requests(archive, _place(settings)),
+        Report(client, limits),
+        Leaderboard(archive, settings.gpu_hour_price),
+        DemoTraffic(gateway.urls),
+        Actions(gateway, Audit(settings.state_folder.expanduser()), reload),
+        States(gateway),
+        gateway,
+    )
+    return [*sample.routes(), *(route for part in parts for route in part.routes())]
 
 
 async def _run(app: ASGIApp, listener: socket.socket, certificate: Certificate | None) -> None:
@@ -92,6 +109,22 @@ async def _run(app: ASGIApp, listener: socket.socket, certificate: Certificate |
         certificate.secure(config)
     async with renewing(certificate):
         await uvicorn.Server(config).serve(sockets=[listener])
+
+
+class _Limits:
+    """The limits of the monitoring file, as they were read last."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._file = settings.monitoring
+        self.read()
+
+    def read(self) -> None:
+        """Read the file. Raises BadSetting, and keeps what was read before."""
+        self._now = monitoring.read(self._file, secrets_here=False)
+
+    def __call__(self, namespace: str) -> Thresholds:
+        """Return the limits of a namespace."""
+        return self._now.limits(namespace)[namespace]
 
 
 def _check_exposure(settings: Settings) -> None:

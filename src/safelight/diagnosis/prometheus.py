@@ -16,6 +16,7 @@ from safelight.errors import MonitoringFailed
 
 TIMEOUT_SECONDS = 30.0
 _MOST_CHARACTERS = 200
+_NO_LIFECYCLE = (403, 405)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +138,21 @@ class Prometheus:
             return parsedate_to_datetime(response.headers["date"]).timestamp()
         except (KeyError, ValueError):
             raise self._failed("its response has no valid date header") from None
+
+    def reload(self) -> None:
+        """Make it read its configuration and rules again. Raises MonitoringFailed."""
+        try:
+            response = self._client.post(f"{self.url}/-/reload")
+        except httpx.HTTPError as error:
+            raise self._failed(str(error) or type(error).__name__) from None
+        if response.status_code in _NO_LIFECYCLE:
+            raise MonitoringFailed(
+                f"Prometheus at {self.url} may not be reloaded by others: start it with "
+                "--web.enable-lifecycle, or send its process SIGHUP."
+            )
+        if not response.is_success:
+            text = response.text[:_MOST_CHARACTERS].strip()
+            raise self._failed(f"it did not reload: {text}")
 
     def link(self, query: str, at: float) -> str:
         """Return the URL of a Prometheus page that graphs an expression up to a time."""

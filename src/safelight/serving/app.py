@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import Protocol
 
 import structlog
@@ -27,7 +26,6 @@ from safelight.records.ratings import Ratings
 from safelight.records.remote import RecorderProcess
 from safelight.records.store import Store
 from safelight.serving.canary.canary import Canary
-from safelight.serving.canary.routes import add_canary
 from safelight.serving.engine.batching import Batching
 from safelight.serving.engine.pool import Pool
 from safelight.serving.engine.second_model import SecondModel
@@ -35,14 +33,13 @@ from safelight.serving.engine.sleeper import Sleeper
 from safelight.serving.gc import freeze_startup_objects, return_large_blocks
 from safelight.serving.http.access import check_exposure
 from safelight.serving.http.api import MODEL_ENDPOINTS, build_api
+from safelight.serving.http.draining import Drain
 from safelight.serving.http.feedback import Feedback
 from safelight.serving.http.front import Front
 from safelight.serving.http.middleware import ModelRoutes, with_cors, with_peers
 from safelight.serving.http.proxies import Proxies
-from safelight.serving.http.second_model import add_second_model
-from safelight.serving.http.sleeping import add_sleeping
 from safelight.serving.job import Handler
-from safelight.serving.parts import governor_of, meter_of, sampler_of
+from safelight.serving.parts import governor_of, meter_of, operator_routes, sampler_of
 from safelight.serving.policies.admission import Bounds, Load, admission
 from safelight.serving.policies.breaker import breaker
 from safelight.serving.policies.deadline import deadline
@@ -115,7 +112,7 @@ class Service:
         self.failure: BaseException | None = None
         self._nvml = NvmlProbe(self.meter)
         self._sampler = sampler_of(settings, self.meter, self._nvml)
-        self.front = self._front()
+        self.front, self.draining = self._front(), Drain()
         self.canary = Canary(self.engine, self.pool, settings, self.meter)
         self.ratings = Ratings(self.meter, kept_seconds=settings.rating_retention_seconds)
         routes = self.front.access.around_pages(ModelRoutes(self._api(), MODEL_ENDPOINTS))
@@ -134,11 +131,9 @@ class Service:
             Feedback(self.ratings, self.store, buckets, self.traces, (self.second.copies.forget,)),
             ready=self._is_ready,
             standing=lambda: {**self.canary.standing(), **self.sleeper.standing()},
-            operating=[
-                partial(add_canary, canary=self.canary, owner=self.front.owner),
-                partial(add_sleeping, front=self.front, sleeper=self.sleeper),
-                partial(add_second_model, front=self.front, second=self.second),
-            ],
+            operating=operator_routes(
+                self.front, self.canary, self.sleeper, self.second, self.governor, self.draining
+            ),
             lifespan=lambda _api: self._lifespan(),
         )
 
@@ -245,7 +240,11 @@ class Service:
         return keeper
 
     def _is_ready(self) -> bool:
-        """Return whether a worker can serve. Raises NotReady if the canary took it out."""
+        """Return whether a worker can serve. Raises NotReady if the canary took it out.
+
+        So does an operator who drains it.
+        """
+        self.draining.admit()
         self.canary.admit()
         return self.pool.ready or self.sleeper.takes_requests
 

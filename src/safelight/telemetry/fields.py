@@ -123,6 +123,8 @@ _SERVICE = (
     Field("safelight.reason", "keyword", "Why it happened.", "hung"),
     Field("safelight.setting", "keyword", "Setting with the limit.", "SAFELIGHT_HEADER_LIMIT"),
     Field("safelight.worker", "long", "Number of the worker.", 0),
+    Field("user.name", "keyword", "API key of the operator who acted.", "anna"),
+    Field("safelight.action", "keyword", "What the operator did.", "drain"),
     Field("safelight.decision", "keyword", "Decision on a rollout.", "promote"),
     Field("safelight.percent", "long", "Callers of the second model, in percent.", 25),
     Field("safelight.pause_seconds", "double", "Time until a worker starts again.", 2.0),

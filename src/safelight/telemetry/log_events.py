@@ -68,6 +68,8 @@ EVENTS = (
     Event("out of service: the model is broken", "process", "change", "failure", "out-of-service"),
     Event(_FORCED, "process", "change", "failure", "readiness-forced"),
     Event("back in service", "process", "change", "success"),
+    Event("operator acted", "configuration", "change", "success"),
+    Event("operator's action failed", "configuration", "info", "failure", "operator-refused"),
     Event("circuit open", "process", "change", "failure"),
     Event("circuit closed", "process", "change", "success"),
     Event("degradation changed", "process", "change"),

@@ -99,6 +99,34 @@ def test_the_last_rung_is_taken_back_first_and_all_in_the_end() -> None:
     assert value(scene.meter, DEGRADATION_LEVEL) == 0
 
 
+def test_a_pin_holds_whatever_the_load_is_and_a_release_falls_to_what_the_load_asks_for() -> None:
+    scene = Scene()
+    scene.governor.pin(4, "anna")
+    assert value(scene.meter, DEGRADATION_LEVEL) == 4  # at once
+    assert (scene.update(5, latency=1.1), scene.governor.pinned_by) == (4, "anna")
+
+    scene.governor.release()
+    assert (scene.governor.level, scene.governor.pinned_by) == (1, "")
+    assert scene.governor.batch_limit(8) == 4
+    assert scene.update(5) == 0
+
+
+def test_a_release_under_load_raises_the_level_rung_by_rung() -> None:
+    scene = Scene()
+    scene.governor.pin(0)
+    assert scene.update(5, backlog=2) == 0
+    scene.governor.release()
+    assert scene.governor.level == 0
+    assert [scene.update(1, backlog=2) for _ in range(3)] == [1, 2, 3]
+
+
+def test_a_release_of_nothing_changes_nothing() -> None:
+    scene = Scene()
+    scene.update(3, backlog=2)
+    scene.governor.release()
+    assert scene.governor.level == 3
+
+
 def test_between_calm_and_pressed_nothing_moves() -> None:
     scene = Scene()
     scene.update(3, backlog=1.1)

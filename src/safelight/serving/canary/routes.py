@@ -7,6 +7,7 @@ from fastapi import FastAPI, Request
 
 from safelight.errors import InvalidParameter
 from safelight.serving.canary.canary import Canary
+from safelight.serving.http.acting import acting
 from safelight.serving.http.responses import errors_of
 
 PATH = "/v1/model/canary"
@@ -45,14 +46,22 @@ def add_canary(
 
     async def _asked(request: Request, *, enrolling: bool) -> dict[str, object]:
         owner(request)
-        if not canary.is_on:
-            raise InvalidParameter(_OFF)
-        if not canary.has_budget:
-            raise InvalidParameter(_NO_BUDGET)
-        for check in canary.checks:
-            check.want(enrolling=enrolling)
-        for _ in range(round(_WAIT_SECONDS / _TURN_SECONDS)):
-            if not any(check.is_asked and check.worker.ready for check in canary.checks):
-                break
-            await sleep(_TURN_SECONDS)
-        return canary.report()
+        with acting(request, "enrol" if enrolling else "run the canary"):
+            return await _done(canary, sleep, enrolling=enrolling)
+
+
+async def _done(
+    canary: Canary, sleep: Callable[[float], Awaitable[None]], *, enrolling: bool
+) -> dict[str, object]:
+    """Ask for a run of every worker, wait for it, and return what was found."""
+    if not canary.is_on:
+        raise InvalidParameter(_OFF)
+    if not canary.has_budget:
+        raise InvalidParameter(_NO_BUDGET)
+    for check in canary.checks:
+        check.want(enrolling=enrolling)
+    for _ in range(round(_WAIT_SECONDS / _TURN_SECONDS)):
+        if not any(check.is_asked and check.worker.ready for check in canary.checks):
+            break
+        await sleep(_TURN_SECONDS)
+    return canary.report()

@@ -9,6 +9,7 @@ from safelight.errors import Forbidden, InvalidParameter, RolloutConflict, Unaut
 from safelight.guard.rollout import Plan, Rollout
 from safelight.http_server.uploads import read_body
 from safelight.serving.engine.second_model import SecondModel
+from safelight.serving.http.acting import acting
 from safelight.serving.http.answers import json_response
 from safelight.serving.http.front import Front
 from safelight.serving.http.responses import errors_of
@@ -72,7 +73,8 @@ def add_second_model(api: FastAPI, front: Front, second: SecondModel) -> None:
             raise InvalidParameter(f"An action is one of {', '.join(ACTIONS)}.")
         found = _of(second)
         body = await read_body(request, _LIMIT_BYTES) if action == "start" else b""
-        return json_response(found.rollout_state(_acted(found, action, body)), {})
+        with acting(request, f"rollout {action}"):
+            return json_response(found.rollout_state(_acted(found, action, body)), {})
 
 
 def _of(second: SecondModel) -> SecondModel:

@@ -4,6 +4,7 @@ from fastapi import FastAPI, Request
 
 from safelight.errors import CannotSleep, Forbidden, NotReady, Stopping, Unauthorized
 from safelight.serving.engine.sleeper import Sleeper
+from safelight.serving.http.acting import acting, admit_operator
 from safelight.serving.http.front import Front
 from safelight.serving.http.responses import errors_of
 
@@ -13,11 +14,6 @@ _ACCESS = (Unauthorized, Forbidden, Stopping)
 def add_sleeping(api: FastAPI, front: Front, sleeper: Sleeper) -> None:
     """Add the routes. They answer when it is done."""
 
-    def check(request: Request) -> None:
-        front.owner(request)
-        if front.requests.stopping:
-            raise Stopping
-
     @api.post(
         "/v1/model/sleep",
         tags=["operation"],
@@ -25,8 +21,9 @@ def add_sleeping(api: FastAPI, front: Front, sleeper: Sleeper) -> None:
         responses=errors_of(*_ACCESS, CannotSleep),
     )
     async def sleep(request: Request) -> dict[str, str]:
-        check(request)
-        await sleeper.sleep()
+        admit_operator(front, request)
+        with acting(request, "sleep"):
+            await sleeper.sleep()
         return {"status": "asleep"}
 
     @api.post(
@@ -36,6 +33,7 @@ def add_sleeping(api: FastAPI, front: Front, sleeper: Sleeper) -> None:
         responses=errors_of(*_ACCESS, NotReady),
     )
     async def wake(request: Request) -> dict[str, str]:
-        check(request)
-        await sleeper.wake(front.settings.request_timeout_seconds)
+        admit_operator(front, request)
+        with acting(request, "wake"):
+            await sleeper.wake(front.settings.request_timeout_seconds)
         return {"status": "ready"}

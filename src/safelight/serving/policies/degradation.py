@@ -19,6 +19,7 @@ from safelight.metrics.registry import Meter
 from safelight.serving.job import EditParameters, GenerateParameters, Handler, Job, Outcome
 
 _LEVELS = {rung: level for level, rung in enumerate(LADDER, start=1)}
+_SETTING = "the setting SAFELIGHT_DEGRADATION_LEVEL"
 _RELEASE_SHARE = 0.8  # of its limit: below this, a signal no longer keeps the level
 PATIENCE_LIMIT = 64  # dwell times of calm that a fall needs at most; one that lasts so long stood
 _BACKLOG = "backlog"  # smaller batches would make it longer
@@ -26,6 +27,14 @@ _STEPS_SHARE = 0.6
 _MIN_STEPS = 4
 _SIDE_SHARE = 0.75
 _MIN_SIDE = 64
+_TEXTS = (
+    "half the batch limit",
+    "half the queue",
+    f"{round(100 * _STEPS_SHARE)} % of the steps",
+    f"{round(100 * _SIDE_SHARE)} % of each side",
+    "low priorities are refused",
+)
+MEANINGS = {"full_quality": "full quality", **dict(zip(LADDER, _TEXTS, strict=True))}  # by level
 log = structlog.get_logger("safelight")
 
 
@@ -48,7 +57,11 @@ def signals(vram_ratio: float, latency_seconds: float, backlog_ratio: float) -> 
 
 
 class Governor:
-    """Holds the current level. A `pinned` level is set by the operator and does not change."""
+    """Holds the current level. A `pinned` level is set by the operator and does not change.
+
+    A pin is about quality only: admission, the circuit breaker and the splitting of batches that do
+    not fit into memory act at every level.
+    """
 
     def __init__(
         self,
@@ -63,12 +76,14 @@ class Governor:
         self._signals = watched
         self._meter = meter
         self._dwell_seconds = dwell_seconds
-        self._max_level = max_level
+        self.max_level = max_level
         self._clock = clock
         self._moved_at = self._kept_at = self._fell_at = float("-inf")
         self._patience = self._calm_seconds = dwell_seconds  # after a rise, and now
         self._has_fallen = self._is_slow = False  # at the last change; by a signal but backlog
         self.pinned = pinned
+        self.pinned_by = "" if pinned is None else _SETTING
+        self._readings: Mapping[str, float] = {signal.name: 0.0 for signal in watched}
         self.multiple: Callable[[], int] = lambda: 8  # pixels; sides must be a multiple of it
         self.level = pinned or 0
         meter.start_at_zero(DEGRADED)
@@ -80,7 +95,7 @@ class Governor:
 
     def update(self, readings: Mapping[str, float]) -> None:
         """Move by one rung, if the readings require it and have done so for long enough."""
-        now = self._clock()
+        now, self._readings = self._clock(), readings
         if self.pinned is not None:
             self._move(self.pinned, now)
             return
@@ -94,6 +109,19 @@ class Governor:
         calm_since = max(self._moved_at, self._kept_at)
         if target < self.level and now - calm_since >= self._calm_seconds:
             self._fall(now, readings)
+
+    def pin(self, level: int, by: str = "") -> None:
+        """Hold a level, up to `max_level`, from now on. `by` is the name of the operator's key."""
+        self.pinned, self.pinned_by = level, by
+        self._move(level, self._clock())
+
+    def release(self) -> None:
+        """Choose the level by the signals again. What they do not ask for ends at once."""
+        if self.pinned is None:
+            return
+        self.pinned, self.pinned_by = None, ""
+        self._is_slow = any(_keeps(s, self._readings) for s in self._signals if _slows(s))
+        self._move(min(self.level, self._target(self._readings)), self._clock())
 
     def _rise(self, now: float) -> None:
         """Activate a rung. A fall that is undone soon makes the next one wait twice as long."""
@@ -115,7 +143,7 @@ class Governor:
         raising = [s.max_level for s in self._signals if readings[s.name] > s.limit]
         keeping = [s.max_level for s in self._signals if _keeps(s, readings)]
         kept = min(self.level, max(keeping, default=0))
-        return min(self._max_level, max(max(raising, default=0), kept))
+        return min(self.max_level, max(max(raising, default=0), kept))
 
     def _move(self, level: int, now: float) -> None:
         if level != self.level:
