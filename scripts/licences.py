@@ -18,6 +18,7 @@ WRITTEN = {
 # Their metadata has no licence; read from the file LICENSE of the installed version.
 READ = {
     "atheris": ("3.0.0", "Apache-2.0"),
+    "axe-playwright-python": ("0.1.8", "MIT AND MPL-2.0"),
     "prometheus-fastapi-instrumentator": ("8.1.0", "ISC"),
     "promql-parser": ("0.11.0", "Apache-2.0"),
     "torchao": ("0.18.0", "BSD-3-Clause"),

@@ -79,14 +79,18 @@ def as_json(board: Board, others: Iterable[Board] = (), language: Language = "en
     for row in board.rows:
         _add_row(built, row, links)
     content = _corrected(built.build())
-    for panel in _panels(content):  # at the end: their ids come from the English titles
+    _translate_panels(content, language)  # at the end: their ids come from the English titles
+    return str(JSONEncoder(sort_keys=True, indent=2, ensure_ascii=False).encode(content)) + "\n"
+
+
+def _translate_panels(content: model.Dashboard, language: Language) -> None:
+    for panel in _panels(content):
         panel.title = translate(panel.title or "", language) or None
         if isinstance(panel, model.Panel):
             panel.description = translate(panel.description or "", language) or None
             if panel.field_config:
                 defaults = panel.field_config.defaults
                 defaults.no_value = translate(defaults.no_value or "", language) or None
-    return str(JSONEncoder(sort_keys=True, indent=2, ensure_ascii=False).encode(content)) + "\n"
 
 
 def _corrected(content: model.Dashboard) -> model.Dashboard:
