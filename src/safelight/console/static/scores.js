@@ -78,7 +78,7 @@ export function tradeoffOptions({ by, choices }) {
     grid: { left: 8, right: 24, top: 30, bottom: 24, containLabel: true },
     tooltip: tooltip({ trigger: "item", formatter: ({ data }) => (data.choice ? `${data.name}\n${says(data.choice, by)}` : "") }),
     xAxis: { ...axis, name: t("seconds without the queue"), nameLocation: "middle", nameGap: 26, axisLabel: { ...label, formatter: (value) => format(value, "s") } },
-    yAxis: { ...axis, name: NAMES[by], nameTextStyle: { ...label, align: "left" }, axisLabel: { ...label, formatter: (value) => format(value, "short") } },
+    yAxis: { ...axis, name: NAMES[by], nameTextStyle: { ...label, align: "left" }, axisLabel: { ...label, formatter: (value) => String(Number(value.toFixed(3))) } },
     series: [
       { type: "line", data: front.map(point), color: token("accent"), symbolSize: 9, symbol: "circle", lineStyle: { width: 2 }, label: { show: true, position: "top", color: token("text-2"), fontSize: 11, formatter: ({ data }) => t("{count} steps", { count: data.choice.setting.steps }) }, labelLayout: { hideOverlap: true }, z: 3 },
       { type: "scatter", data: others.map(point), color: token("text-2"), symbolSize: 8, itemStyle: { opacity: 0.75 } },
