@@ -5,10 +5,13 @@ import { logIn, logOut } from "./login.js";
 
 const page = document.getElementById("page");
 let leave = () => {};
+let visits = 0;
 
 /** Show the page of the current address. */
 async function show(start) {
   leave();
+  leave = () => {};
+  const visit = (visits += 1);
   const path = location.pathname;
   const entry = start.pages.find((each) => each.path === path) ?? start.pages.find((each) => each.path !== "/" && path.startsWith(`${each.path}/`));
   mark(path);
@@ -17,6 +20,7 @@ async function show(start) {
     return;
   }
   const module = await import(`./pages/${entry.name}.js`);
+  if (visit !== visits) return; // the viewer went on while the script was loaded
   leave = module.show(page, { start, open: (address) => open(start, address) }) ?? (() => {});
 }
 
