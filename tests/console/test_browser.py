@@ -4,10 +4,11 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from safelight.dashboards.catalog import boards
 from tests.console.browsing import SLOW, opened
+from tests.stack.waiting import eventually
 
 
 @pytest.fixture
@@ -87,6 +88,22 @@ def test_the_address_has_what_was_chosen_and_back_undoes_it(page: Page) -> None:
     expect(page.get_by_role("heading", level=1)).to_have_text("Request")
     page.go_back()
     expect(page.get_by_label("Time range")).to_have_value("1800")
+
+
+def test_a_page_whose_script_comes_late_does_not_replace_the_next_one(page: Page) -> None:
+    page.goto("/alerts")
+    held: list[Route] = []
+    page.route("**/static/pages/requests.js", held.append)
+    page.get_by_role("link", name="Requests", exact=True).click()
+    expect(page).to_have_url(re.compile("/requests$"))
+    page.go_back()
+    expect(page.get_by_role("heading", name="Alerts", level=1)).to_be_visible()
+    eventually(lambda: page.evaluate("1") and held, within=10, what="the script is asked for")
+    held[0].continue_()
+    page.evaluate(
+        "import('/static/pages/requests.js').then(() => new Promise(requestAnimationFrame))"
+    )
+    expect(page.get_by_role("heading", level=1)).to_have_text("Alerts")
 
 
 def test_dragging_over_a_curve_zooms_every_panel(page: Page) -> None:
