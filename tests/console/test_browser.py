@@ -93,7 +93,7 @@ def test_the_address_has_what_was_chosen_and_back_undoes_it(page: Page) -> None:
 def test_a_page_whose_script_comes_late_does_not_replace_the_next_one(page: Page) -> None:
     page.goto("/alerts")
     held: list[Route] = []
-    page.route("**/static/pages/requests.js", held.append)
+    page.route("**/static/pages/requests.js", lambda route: held.append(route))
     page.get_by_role("link", name="Requests", exact=True).click()
     expect(page).to_have_url(re.compile("/requests$"))
     page.go_back()
