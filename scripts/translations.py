@@ -15,15 +15,19 @@ from typing import get_args
 from babel.messages.catalog import Catalog
 from babel.messages.pofile import write_po
 
+from safelight.console.acts import ACTS
 from safelight.console.app import STATIC
 from safelight.console.pages import PAGES
 from safelight.dashboards.board import Board
 from safelight.dashboards.catalog import boards
+from safelight.guard.arms import MeasureName
 from safelight.reference.runbooks import when
 from safelight.rules.alerts import alerts
 from safelight.rules.files import WATCHDOG
 from safelight.rules.rule import Alert, Severity
 from safelight.rules.thresholds import Thresholds
+from safelight.serving.job import Parameters
+from safelight.serving.policies.degradation import MEANINGS
 from safelight.translation import LOCALES, Language, read_messages, split
 
 SOURCE = Path(__file__).parent.parent / "src" / "safelight"
@@ -38,6 +42,24 @@ _SAID = (
     *("mean step", "mean batch", "memory allocated", "invalid images per second"),
     "The log has no line of this request.",
     "The log goes to a stream. SAFELIGHT_LOG_OUTPUT names a file instead.",
+)
+# What services, and the console of them, answer to the pages Try and Act.
+_ANSWERED = (
+    *("anyone on this machine", "the console"),
+    "{service} does not answer. Is it running?",
+    "{service} answers too slowly: it took 4 s.",
+    "{service} wants an API key. Start the console with the same SAFELIGHT_API_KEYS_FILE as the "
+    "service.",
+    "This service is an older version, which cannot do this.",
+    "This service has no second model. Start it with one: safelight serve A --shadow B.",
+    "A rollout began: callers compare the models now.",
+    "B needs 50 requests at this step",
+    "The model is still loading. Retry when /readyz returns 200.",
+    "The canary found that the model is broken, and took this instance out of service. See "
+    "`safelight canary`; another instance serves.",
+    *(f"{measure} is not proven to be as good" for measure in get_args(MeasureName)),
+    *("the worker does not answer", "it gives the output of another input"),
+    *("its output differs from the enrolled one", "0.2 s instead of 0.1 s", "2 of 6 runs"),
 )
 _TEXT = re.compile(r'"(?:[^"\\\n]|\\.)+"')
 # `t("one {value}", …)` or `t(condition ? "one" : "other", …)`
@@ -64,7 +86,8 @@ def sources(limits: Thresholds | None = None) -> dict[str, str]:
     keys: dict[str, str] = {}
     for text, place in texts:
         keys.setdefault(split(text, _NAMESPACE)[0], place)
-    pages = (*(page.title for page in PAGES), *_of_scripts(), *_SAID)
+    told = (split(text)[0] for text in (*_of_acts(), *_of_forms(), *_ANSWERED))
+    pages = (*(page.title for page in PAGES), *_of_scripts(), *_SAID, *told)
     return {**keys, **dict.fromkeys(pages, "console"), **dict.fromkeys(_UNITS, "units")}
 
 
@@ -111,6 +134,20 @@ def _of_boards(rows: Iterable[Board]) -> Iterator[tuple[str, str]]:
         labels = (variable.label for variable in board.variables if variable.query)
         for text in (board.name, board.question, *titles, *panels, *plain, *marks, *labels):
             yield text, board.uid
+
+
+def _of_acts() -> Iterator[str]:
+    """Yield what the page Act says of each action, and of each degradation level."""
+    for act in ACTS:
+        yield from filter(None, (act.title, act.full, act.says, act.undo))
+    yield from MEANINGS.values()
+
+
+def _of_forms() -> Iterator[str]:
+    """Yield what the page Try says of each parameter of a model."""
+    for form in get_args(Parameters):
+        fields = form.model_fields.values()
+        yield from (field.description for field in fields if field.description)
 
 
 def _of_scripts() -> Iterator[str]:

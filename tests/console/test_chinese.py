@@ -10,15 +10,18 @@ from playwright.sync_api import Browser, Page, expect
 
 from safelight.console.pages import PAGES
 from safelight.diagnosis.prometheus import Prometheus
+from safelight.metrics.catalog import RATING_REASON, STAGE
 from safelight.reasons import REASONS
 from safelight.rules.uids import LIVE
 from tests.console.browsing import SLOW, opened
 from tests.console.running import console
 from tests.console.test_leaderboard import SUCCESS, write_records
+from tests.serving.conftest import serving
 
 SHOWN = {"dashboards": f"/dashboards/{LIVE}"}
+FILLED = {"/try": ".try-form", "/act": "[data-act=drain]"}  # once a service answered
 # The diagnosis writes its findings in English. Identifiers have one name in all languages.
-NOT_YET = ".finding, .report-finding, .summary, noscript"
+NOT_YET = ".finding, .report-finding, .summary, noscript, .try-code, .try-ideas"
 TEXTS = """(left_out) => {
   const found = [];
   const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
@@ -37,7 +40,8 @@ NAMES = {
     *REASONS,
     *SUCCESS,
     *(name.replace("_", " ") for name in SUCCESS),
-    *("add_sunglasses", "change background"),
+    *("add_sunglasses", "change background", "demo-edit", "curl", "httpx", "openai"),
+    *(name.replace("_", " ") for name in (*(STAGE.values or ()), *(RATING_REASON.values or ()))),
 }
 IDENTIFIER = re.compile(
     r"\d{4}-\d\d-\d\d [\d:]+ UTC|safelight(-\d:\d+.*)?|[0-9a-f]{32}|float16 P\d\d"
@@ -48,11 +52,13 @@ WORD, CHINESE = re.compile(r"[A-Za-z]{4,}"), re.compile("[一-鿿]")
 
 @pytest.fixture(scope="module")
 def full(past: Prometheus, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    url = f"sqlite:///{tmp_path_factory.mktemp('records') / 'records.db'}"
+    folder = tmp_path_factory.mktemp("full")
+    url = f"sqlite:///{folder / 'records.db'}"
     write_records(url, time.time())
-    options = ("--prometheus", past.url, "--records-url", url)
-    with console(tmp_path_factory.mktemp("console"), *options) as address:
-        yield address
+    with serving(folder / "service", records_url=url) as service:
+        options = ("--prometheus", past.url, "--records-url", url, "--service", service.url)
+        with console(folder / "console", *options) as address:
+            yield address
 
 
 @pytest.fixture
@@ -69,6 +75,38 @@ def test_a_page_is_in_chinese(page: Page, path: str) -> None:
     expect(page.locator("h1")).to_be_visible(timeout=SLOW)
     if path != "/":
         page.wait_for_load_state("networkidle")
+    if path in FILLED:
+        expect(page.locator(FILLED[path]).first).to_be_visible(timeout=SLOW)
+    assert_chinese(page)
+
+
+def test_an_edit_and_its_explanation_are_in_chinese(page: Page) -> None:
+    page.goto("/try")
+    page.get_by_role("button", name="使用示例人像").click()
+    expect(page.get_by_text("像素")).to_be_visible(timeout=SLOW)
+    page.get_by_role("button", name="make him old").click()
+    page.get_by_role("button", name="编辑", exact=True).click()
+    expect(page.get_by_role("link", name="该请求的全部信息")).to_be_visible(timeout=SLOW)
+    expect(page.get_by_role("region", name="为什么用了")).to_contain_text("主要耗时")
+    expect(page.get_by_role("button", name="再次使用该种子")).to_be_visible()
+    assert page.title() == "试用 · Safelight"
+    assert_chinese(page)
+
+
+def test_a_question_of_the_page_act_is_in_chinese(page: Page) -> None:
+    page.goto("/act")
+    page.get_by_role("button", name="固定级别").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("解除固定。")
+    expect(dialog.get_by_label("级别")).to_contain_text("另外队列减半")
+    assert_chinese(page)
+    dialog.get_by_role("button", name="固定级别").click()
+    expect(page.get_by_role("table")).to_contain_text("完成")
+    assert_chinese(page)
+
+
+def assert_chinese(page: Page) -> None:
+    """Check that the page has Chinese texts, and besides them names only."""
     texts = {text.strip() for text in page.evaluate(TEXTS, NOT_YET)}
     assert any(map(CHINESE.search, texts))
     assert [text for text in sorted(texts) if is_english(text)] == []

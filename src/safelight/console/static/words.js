@@ -64,3 +64,8 @@ export function told(text) {
   const key = text.replace(PARTS, (part, kept) => (kept ? part : `{${values.push(part) - 1}}`));
   return key in words ? t(key, values) : text;
 }
+
+/** Return sentences one after the other; Chinese ones need no space between them. */
+export function joined(...sentences) {
+  return sentences.filter(Boolean).join(language() === "zh" ? "" : " ");
+}

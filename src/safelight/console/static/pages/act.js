@@ -3,15 +3,28 @@
 import { askFor, choice, field } from "../dialog.js";
 import { element, fetchJson, sendJson } from "../dom.js";
 import { moment } from "../units.js";
+import { joined, language, t, told } from "../words.js";
 
 const EVERY_MS = 5_000;
 const SECONDS_IN_MS = 1000;
 const REASON = "act-reason";
+const ANYONE = "anyone on this machine"; // without keys
+const CONSOLE = "the console"; // as the service of an action
+const STATES = {
+  ready: t("ready"), asleep: t("asleep"), waking: t("waking"), draining: t("draining"), off: t("off"), loading: t("loading"), failed: t("failed"),
+};
+const VERDICTS = { // of the canary, and of copies
+  good: t("good"), slow: t("slow"), wrong: t("wrong"), hung: t("hung"), dead: t("dead"), unknown: t("unknown"),
+  better: t("better"), worse: t("worse"), different: t("different"), undecided: t("undecided"),
+};
+const ROLLOUTS = { none: t("none"), running: t("running"), paused: t("paused"), done: t("done"), rolled_back: t("rolled back"), aborted: t("aborted") };
+const RESULTS = { done: t("done"), refused: t("refused"), failed: t("failed"), unknown: t("unknown"), running: t("running") };
+const PARAMETERS = { level: t("level {value}"), model: t("model {value}"), steps: t("steps {value}"), least: t("least {value}") };
 const DOTS = { ready: "good", asleep: "rest", waking: "rest", draining: "rest" };
 
 /** Show the page; return the function that leaves it. */
 export function show(page, { start }) {
-  document.title = "Act · Safelight";
+  document.title = `${t("Act")} · Safelight`;
   const view = new ActView(page, start);
   view.begin();
   return () => view.leave();
@@ -22,20 +35,20 @@ class ActView {
     this.mayAct = viewer.scopes.includes("operate");
     this.ended = new AbortController();
     this.acts = {};
-    this.log = element("div", { class: "act-log" }, element("p", { class: "faint" }, "Reading …"));
+    this.log = element("div", { class: "act-log" }, element("p", { class: "faint" }, t("Reading …")));
     this.lastLog = "";
     this.cards = services.map((address, number) => new ServiceCard(this, address, number));
-    const own = element("section", { class: "card act-card", "aria-label": "This console" },
-      element("div", { class: "title" }, element("h2", {}, "This console")),
+    const own = element("section", { class: "card act-card", "aria-label": t("This console") },
+      element("div", { class: "title" }, element("h2", {}, t("This console"))),
       this.limits = element("div", { class: "act-rows own" }));
     page.replaceChildren(
-      element("div", { class: "head" }, element("h1", {}, "Act")),
+      element("div", { class: "head" }, element("h1", {}, t("Act"))),
       this.mayAct
-        ? element("p", { class: "question" }, `Each action asks first, and is written to the audit log${viewer.name ? " with your name" : ""}.`)
-        : element("p", { class: "notice act-notice", id: REASON }, "You may look, not act: your key has no scope operate. Log in with one that has it, or ask an operator."),
+        ? element("p", { class: "question" }, t(viewer.name ? "Each action asks first, and is written to the audit log with your name." : "Each action asks first, and is written to the audit log."))
+        : element("p", { class: "notice act-notice", id: REASON }, t("You may look, not act: your key has no scope operate. Log in with one that has it, or ask an operator.")),
       element("div", { class: "act-cards" }, this.cards.map((card) => card.node), own),
-      element("section", { class: "card block", "aria-label": "Audit log" },
-        element("div", { class: "title" }, element("h2", {}, "Audit log"), element("span", { class: "faint" }, "the last 200 actions")),
+      element("section", { class: "card block", "aria-label": t("Audit log") },
+        element("div", { class: "title" }, element("h2", {}, t("Audit log")), element("span", { class: "faint" }, t("the last 200 actions"))),
         this.log));
   }
 
@@ -47,7 +60,7 @@ class ActView {
       if (error.name !== "AbortError") this.log.replaceChildren(problem(error.message));
       return;
     }
-    this.limits.replaceChildren(this.row("Limits", [faint("Of reports, dashboards and alerts, as their files were read last.")], [this.button("reload", 0, "this console")]));
+    this.limits.replaceChildren(this.row(t("Limits"), [faint(t("Of reports, dashboards and alerts, as their files were read last."))], [this.button("reload", 0, t("this console"))]));
     this.timer = setInterval(() => this.refresh(), EVERY_MS);
     this.seen = () => this.refresh();
     document.addEventListener("visibilitychange", this.seen);
@@ -97,15 +110,15 @@ class ActView {
       disabled: !(this.mayAct && usable),
       "aria-describedby": this.mayAct ? null : REASON,
       onclick: () => this.ask(act, number, where, form()),
-    }, act.title);
+    }, told(act.title));
   }
 
   async ask(act, number, where, { fields = [], parameters = () => ({}) }) {
     await askFor({
-      title: `${act.full || act.title}: ${where}`,
-      text: act.says,
-      fields: [element("p", { class: "second" }, element("b", {}, "Undo: "), act.undo), ...fields],
-      verb: act.title,
+      title: t("{title}: {place}", { title: told(act.full || act.title), place: where }),
+      text: told(act.says),
+      fields: [element("p", { class: "second" }, element("b", {}, t("Undo:")), " ", told(act.undo)), ...fields],
+      verb: told(act.title),
       danger: act.is_dangerous,
       act: async (values) => {
         try {
@@ -128,7 +141,7 @@ class ServiceCard {
     this.last = "";
     this.reading = false;
     this.dot = element("span", { class: "dot", "aria-hidden": "true" });
-    this.word = element("span", { class: "faint" }, "reading …");
+    this.word = element("span", { class: "faint" }, t("reading …"));
     this.body = element("div", { class: "act-rows", role: "status", "aria-live": "off" });
     this.node = element("section", { class: "card act-card", "aria-label": this.where },
       element("div", { class: "title" }, this.dot, element("h2", { class: "act-address" }, this.where), this.word),
@@ -161,7 +174,7 @@ class ServiceCard {
     this.word.textContent = word.text;
     this.dot.className = `dot ${word.dot}`;
     const focused = this.body.contains(document.activeElement) ? document.activeElement.dataset.act : "";
-    this.body.replaceChildren(...(state.problem ? [element("p", { class: "act-problem", role: "alert" }, state.problem)] : this.rows(state)));
+    this.body.replaceChildren(...(state.problem ? [element("p", { class: "act-problem", role: "alert" }, toldOf(state.problem, this.address))] : this.rows(state)));
     if (focused) (this.body.querySelector(`[data-act="${focused}"]`) ?? this.body.querySelector("button:not(:disabled)"))?.focus();
   }
 
@@ -181,70 +194,81 @@ class ServiceCard {
   }
 
   traffic(drain, { drain: why, ready }) {
-    if (!drain) return this.view.row("Traffic", [faint(why)]);
-    const left = drain.requests > 1 ? `${drain.requests} requests wait or run.` : `${drain.requests || "No"} request waits or runs.`;
+    const name = t("Traffic");
+    if (!drain) return this.view.row(name, [faint(say(why))]);
+    const { requests } = drain;
+    const left = requests ? t(requests > 1 ? "{count} requests wait or run." : "{count} request waits or runs.", { count: requests }) : t("No request waits or runs.");
     if (drain.draining) {
-      return this.view.row("Traffic", [strong(`Drained${by(drain.by)}`), clock(drain.since), faint(left)], [this.button("end_drain")]);
+      const drained = drain.by ? t("Drained by {name}", { name: drain.by }) : t("Drained");
+      return this.view.row(name, [strong(drained), clock(drain.since), faint(left)], [this.button("end_drain")]);
     }
-    return this.view.row("Traffic", [strong(ready ? "Not ready" : "Takes requests"), faint(ready ?? left)], [this.button("drain")]);
+    return this.view.row(name, [strong(t(ready ? "Not ready" : "Takes requests")), faint(ready ? say(ready) : left)], [this.button("drain")]);
   }
 
   level(found, { degradation: why }) {
-    if (!found) return this.view.row("Quality", [faint(why)]);
-    const active = found.levels.filter(({ level }) => level === 0 ? found.level === 0 : level <= found.level);
+    const name = t("Quality");
+    if (!found) return this.view.row(name, [faint(say(why))]);
+    const active = found.levels.filter(({ level }) => level === 0 ? found.level === 0 : level <= found.level).map(({ meaning }) => told(meaning));
+    const textOf = ({ level, meaning }) => t(level > 1 ? "{level} · also {meaning}" : "{level} · {meaning}", { level, meaning: told(meaning) });
     const form = () => ({
-      fields: [field("Level", choice("level", found.levels.filter(({ level }) => level <= found.highest).map(({ level, meaning }) =>
-        [String(level), level > 1 ? `${level} · also ${meaning}` : `${level} · ${meaning}`]), String(Math.min(found.level, found.highest))))],
+      fields: [field(t("Level"), choice("level", found.levels.filter(({ level }) => level <= found.highest).map((each) => [String(each.level), textOf(each)]), String(Math.min(found.level, found.highest))))],
       parameters: ({ level }) => ({ level: Number(level) }),
     });
-    return this.view.row("Quality",
-      [strong(`Level ${found.level}`), badge(found.pinned ? `pinned${by(found.by)}` : "by the load", found.pinned), faint(sentence(active.map(({ meaning }) => meaning).join(", ")))],
+    const pinned = found.by ? t("pinned by {name}", { name: found.by }) : t("pinned");
+    return this.view.row(name,
+      [strong(t("Level {level}", { level: found.level })), badge(found.pinned ? pinned : t("by the load"), found.pinned), faint(sentences([active.join(t(", "))]))],
       [found.pinned ? this.button("release") : null, this.button("pin", { form })]);
   }
 
   model({ ready, drain }, missing) {
+    const name = t("Model");
     const status = drain?.model ?? ready?.status;
-    if (status === "asleep") return this.view.row("Model", [strong("Asleep"), faint("The next request wakes it.")], [this.button("wake")]);
-    if (status === "waking") return this.view.row("Model", [strong("Waking"), faint("It is being loaded.")], [this.button("wake", { usable: false })]);
+    if (status === "asleep") return this.view.row(name, [strong(t("Asleep")), faint(t("The next request wakes it."))], [this.button("wake")]);
+    if (status === "waking") return this.view.row(name, [strong(t("Waking")), faint(t("It is being loaded."))], [this.button("wake", { usable: false })]);
     const loads = !ready && !drain?.draining;
-    return this.view.row("Model", [strong(loads ? "Not ready" : "Awake"), faint(loads ? missing.ready : "It may sleep while nobody needs it.")], [this.button("sleep", { usable: !loads })]);
+    return this.view.row(name, [strong(t(loads ? "Not ready" : "Awake")), faint(loads ? say(missing.ready) : t("It may sleep while nobody needs it."))], [this.button("sleep", { usable: !loads })]);
   }
 
   canary(found, { canary: why }) {
-    if (!found) return this.view.row("Canary", [faint(why)]);
-    if (!found.on) return this.view.row("Canary", [strong("Off"), faint("SAFELIGHT_CANARY_SECONDS is 0.")], [this.button("canary", { usable: false })]);
+    const name = t("Canary");
+    if (!found) return this.view.row(name, [faint(say(why))]);
+    if (!found.on) return this.view.row(name, [strong(t("Off")), faint(t("SAFELIGHT_CANARY_SECONDS is 0."))], [this.button("canary", { usable: false })]);
     const [worst] = [...found.workers].sort((a, b) => severity(b.verdict) - severity(a.verdict));
-    const said = [worst?.ready ? worst.why : "The worker is not loaded", worst?.enrolling ? `Enrolling: ${worst.enrolling}.` : "", found.in_service ? "" : "Out of service.", found.waits ? "A run waits for an idle worker." : ""].filter(Boolean).map(sentence).join(" ");
-    return this.view.row("Canary", [strong(capital(worst?.verdict ?? "unknown"), severity(worst?.verdict) > 1), faint(said)], [this.button("canary"), this.button("enrol")]);
+    const said = [
+      worst?.ready ? say(worst.why) : t("The worker is not loaded"), worst?.enrolling ? t("Enrolling: {progress}.", { progress: say(worst.enrolling) }) : "",
+      found.in_service ? "" : t("Out of service."), found.waits ? t("A run waits for an idle worker.") : "",
+    ];
+    return this.view.row(name, [strong(verdictOf(worst?.verdict ?? "unknown"), severity(worst?.verdict) > 1), faint(sentences(said))], [this.button("canary"), this.button("enrol")]);
   }
 
   shadow(found, { shadow: why }) {
-    if (!found) return this.view.row("Shadow", [strong("None"), faint(why)]);
+    const name = t("Shadow");
+    if (!found) return this.view.row(name, [strong(capital(t("none"))), faint(say(why))]);
     const verdict = typeof found.verdict === "string" ? found.verdict : "undecided";
-    return this.view.row("Shadow",
-      [strong(capital(verdict), verdict === "worse"), faint([`${found.pairs} of ${found.limit} pairs of ${found.second}.`, found.problem, found.ended].filter(Boolean).map(sentence).join(" "))]);
+    const pairs = t("{pairs} of {limit} pairs of {model}.", { pairs: found.pairs, limit: found.limit, model: found.second });
+    return this.view.row(name, [strong(verdictOf(verdict), verdict === "worse"), faint(sentences([pairs, say(found.problem), say(found.ended)]))]);
   }
 
   rollout(found, { rollout: why, shadow }) {
-    if (!found) return this.view.row("Rollout", [strong("None"), faint(why === shadow ? "It needs a second model." : why)]);
+    const name = t("Rollout");
+    if (!found) return this.view.row(name, [strong(capital(t("none"))), faint(why === shadow ? t("It needs a second model.") : say(why))]);
     const lasts = found.status === "running" || found.status === "paused";
-    const words = { none: "None", running: "Running", paused: "Paused", done: "Done", rolled_back: "Rolled back", aborted: "Aborted" };
-    const said = found.status === "none" || !(lasts || found.status === "done")
-      ? `The second model, ${found.second}, is ${found.state}.`
-      : `${found.percent} % of the callers get ${found.second}.`;
     const isActive = lasts || found.status === "done";
+    const said = isActive
+      ? t("{percent} % of the callers get {model}.", { percent: found.percent, model: found.second })
+      : t("The second model, {model}, is {state}.", { model: found.second, state: STATES[found.state] ?? found.state });
     const buttons = isActive
       ? [lasts ? this.button(found.status === "paused" ? "rollout_resume" : "rollout_pause") : null, lasts ? this.button("rollout_promote") : null, this.button("rollout_abort")]
       : [this.button("rollout_start", { form: () => planForm(found), usable: found.state !== "failed" })];
-    return this.view.row("Rollout", [strong(words[found.status] ?? found.status, found.status === "rolled_back"), faint([said, found.missing, found.problem].filter(Boolean).map(sentence).join(" "))], buttons);
+    return this.view.row(name, [strong(capital(ROLLOUTS[found.status] ?? found.status), found.status === "rolled_back"), faint(sentences([said, say(found.missing), say(found.problem)]))], buttons);
   }
 }
 
 function planForm({ second }) {
   return {
     fields: [
-      field("Shares of the callers, in percent, rising", element("input", { name: "steps", required: true, maxlength: "80", pattern: "\\s*\\d+(\\s*,\\s*\\d+)*\\s*", title: "such as 5, 25, 50, 100", value: "5, 25, 50, 100" })),
-      field("Requests of the second model that each step needs", element("input", { name: "least", type: "number", required: true, min: "1", max: "100000", value: "50" })),
+      field(t("Shares of the callers, in percent, rising"), element("input", { name: "steps", required: true, maxlength: "80", pattern: "\\s*\\d+(\\s*,\\s*\\d+)*\\s*", title: t("such as 5, 25, 50, 100"), value: "5, 25, 50, 100" })),
+      field(t("Requests of the second model that each step needs"), element("input", { name: "least", type: "number", required: true, min: "1", max: "100000", value: "50" })),
     ],
     parameters: ({ steps, least }) => ({ model: second, steps: steps.split(",").map(Number), least: Number(least) }),
   };
@@ -252,48 +276,58 @@ function planForm({ second }) {
 
 /** Return the state of a service in a word, and the class of its dot. */
 function summary({ problem: why, parts, missing }) {
-  if (why) return { text: "not reached", dot: "bad" };
-  if (parts.drain?.draining) return { text: "draining", dot: DOTS.draining };
+  if (why) return { text: t("not reached"), dot: "bad" };
+  if (parts.drain?.draining) return { text: STATES.draining, dot: DOTS.draining };
   const status = parts.ready?.status;
-  if (status) return { text: status, dot: DOTS[status] ?? "good" };
-  return { text: missing.ready ? "not ready" : "unknown", dot: "bad" };
+  if (status) return { text: STATES[status] ?? status, dot: DOTS[status] ?? "good" };
+  return { text: t(missing.ready ? "not ready" : "unknown"), dot: "bad" };
 }
 
 function auditTable(entries) {
-  if (!entries.length) return element("p", { class: "faint" }, "Nobody has done anything yet.");
+  if (!entries.length) return element("p", { class: "faint" }, t("Nobody has done anything yet."));
   const row = (entry) => {
     const { local, utc } = moment(Date.parse(entry.at) / SECONDS_IN_MS);
     return element("tr", {},
       element("td", { class: "time" }, element("time", { datetime: entry.at, title: utc }, local)),
-      element("td", { class: "name" }, entry.name),
-      element("td", { class: "place" }, String(entry.service).replace(/^https?:\/\//, "")),
-      element("td", { class: "what" }, entry.title, parametersOf(entry.parameters)),
-      element("td", { class: "result" }, element("span", { class: `badge result-${entry.result}` }, entry.result), entry.detail ? element("span", { class: "faint" }, entry.detail) : null));
+      element("td", { class: "name" }, entry.name === ANYONE ? told(ANYONE) : entry.name),
+      element("td", { class: "place" }, entry.service === CONSOLE ? told(CONSOLE) : String(entry.service).replace(/^https?:\/\//, "")),
+      element("td", { class: "what" }, told(entry.title), parametersOf(entry.parameters)),
+      element("td", { class: "result" }, element("span", { class: `badge result-${entry.result}` }, RESULTS[entry.result] ?? entry.result), entry.detail ? element("span", { class: "faint" }, toldOf(entry.detail, entry.service)) : null));
   };
   return element("table", { class: "rows act-audit" },
-    element("thead", {}, element("tr", {}, ["Time", "Who", "Where", "Action", "Result"].map((name) => element("th", { scope: "col" }, name)))),
+    element("thead", {}, element("tr", {}, [capital(t("time")), t("Who"), t("Where"), t("Action"), t("Result")].map((name) => element("th", { scope: "col" }, name)))),
     element("tbody", {}, entries.map(row)));
 }
 
 function parametersOf(parameters) {
   const known = Object.entries(parameters ?? {});
-  return known.length ? element("span", { class: "faint" }, ` ${known.map(([name, each]) => `${name} ${Array.isArray(each) ? each.join(", ") : each}`).join(" · ")}`) : null;
+  return known.length ? element("span", { class: "faint" }, ` ${known.map(([name, each]) => (PARAMETERS[name] ?? `${name} {value}`).replace("{value}", () => (Array.isArray(each) ? each.join(", ") : each))).join(" · ")}`) : null;
 }
 
 const problem = (text) => element("p", { class: "problem", role: "alert" }, text);
 const strong = (text, isBad = false) => element("strong", { class: isBad ? "bad" : null }, text);
 const faint = (text) => element("span", { class: "second" }, text ?? "");
 const badge = (text, isOn) => element("span", { class: `badge${isOn ? " firing" : ""}` }, text);
-const by = (name) => (name ? ` by ${name}` : "");
 const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 const severity = (verdict) => ({ good: 0, unknown: 1, slow: 2, wrong: 4, hung: 4, dead: 4 })[verdict] ?? 1;
 
-function sentence(text) {
-  const written = capital(String(text).trim());
-  return !written || /[.!?]$/.test(written) ? written : `${written}.`;
+const verdictOf = (name) => capital(VERDICTS[name] ?? name);
+const END = /[.!?。！？]$/;
+const say = (text) => told(String(text ?? ""));
+
+/** Return a text of the console or a service that may name its address. */
+function toldOf(text, address) {
+  return told(text.replace(address, () => "{service}")).replace("{service}", () => address);
+}
+
+/** Return texts as sentences, one after the other. */
+function sentences(texts) {
+  const stop = language() === "zh" ? "。" : ".";
+  const written = texts.map((text) => capital(String(text ?? "").trim())).filter(Boolean);
+  return joined(...written.map((text) => (END.test(text) ? text : `${text}${stop}`)));
 }
 
 function clock(seconds) {
   const { local, utc } = moment(seconds);
-  return element("time", { class: "second", datetime: new Date(seconds * SECONDS_IN_MS).toISOString(), title: utc }, `since ${local}`);
+  return element("time", { class: "second", datetime: new Date(seconds * SECONDS_IN_MS).toISOString(), title: utc }, t("since {time}", { time: local }));
 }

@@ -11,12 +11,13 @@ import { sameRequest } from "../try/same.js";
 import { Stage } from "../try/stage.js";
 import { Variation } from "../try/variation.js";
 import { Why } from "../try/why.js";
+import { joined, t, told } from "../words.js";
 
 const AGAIN_MS = 5000;
 const TICK_MS = 200;
-const VERBS = { edit: "Edit", generate: "Generate", predict: "Recognise" };
-const QUESTIONS = { edit: "What does this model make of a portrait?", generate: "What does this model draw?", predict: "What does this model see?" };
-const IDEAS = {
+const VERBS = { edit: t("Edit"), generate: t("Generate"), predict: t("Recognise") };
+const QUESTIONS = { edit: t("What does this model make of a portrait?"), generate: t("What does this model draw?"), predict: t("What does this model see?") };
+const IDEAS = { // as models read them: in English
   edit: ["make him old", "add sunglasses", "turn the hair red", "change the background to a beach"],
   generate: ["an old person with short grey hair and glasses, plain background", "a young person with long red hair, smiling, in the forest"],
 };
@@ -31,7 +32,7 @@ export function show(page, context) {
 
 class TryView {
   constructor(page, { start }) {
-    document.title = "Try · Safelight";
+    document.title = `${t("Try")} · Safelight`;
     this.start = start;
     this.ended = new AbortController();
     this.place = Math.min(kept.place, start.services.length - 1);
@@ -40,8 +41,8 @@ class TryView {
     this.isBusy = false;
     this.state = element("span", { class: "faint clock" });
     this.notice = element("p", { class: "notice", role: "alert", hidden: true });
-    this.work = element("div", {}, element("p", { class: "faint" }, "Asking the service what it serves …"));
-    page.replaceChildren(element("div", { class: "head" }, element("h1", {}, "Try"), this.services(), this.state), this.notice, this.work);
+    this.work = element("div", {}, element("p", { class: "faint" }, t("Asking the service what it serves …")));
+    page.replaceChildren(element("div", { class: "head" }, element("h1", {}, t("Try")), this.services(), this.state), this.notice, this.work);
     const { signal } = this.ended;
     document.addEventListener("paste", (event) => this.paste(event), { signal });
     this.ticker = setInterval(() => this.stage?.tick(), TICK_MS);
@@ -52,7 +53,7 @@ class TryView {
     if (services.length < 2) return "";
     const select = choice("service", services.map((address, place) => [String(place), address]), String(this.place));
     select.addEventListener("change", () => this.move(Number(select.value)));
-    return element("label", { class: "inline" }, "Service", select);
+    return element("label", { class: "inline" }, t("Service"), select);
   }
 
   move(place) {
@@ -63,7 +64,7 @@ class TryView {
     this.submit = null;
     this.isBusy = false;
     this.state.textContent = "";
-    this.work.replaceChildren(element("p", { class: "faint" }, "Asking the service what it serves …"));
+    this.work.replaceChildren(element("p", { class: "faint" }, t("Asking the service what it serves …")));
     this.connect();
   }
 
@@ -83,8 +84,14 @@ class TryView {
     if (!this.ended.signal.aborted) this.again = setTimeout(() => this.connect(), AGAIN_MS);
   }
 
+  /** Return the words of the console or the service, which may name the service's address. */
+  told(text) {
+    const address = this.start.services[this.place];
+    return told(text.replace(address, () => "{service}")).replace("{service}", () => address);
+  }
+
   isThere(isThere, problem = "") {
-    const text = isThere ? "" : `${problem} This page tries again by itself.`;
+    const text = isThere ? "" : joined(this.told(problem), t("This page tries again by itself."));
     if (this.notice.textContent !== text) this.notice.textContent = text;
     this.notice.hidden = isThere;
     if (!isThere && !this.model) this.work.replaceChildren();
@@ -123,12 +130,12 @@ class TryView {
   controls() {
     const lead = leadOf(this.model);
     const ideas = (lead && IDEAS[this.model.task]) ?? [];
-    this.submit = element("button", { class: "primary try-go", disabled: !this.maySend, title: this.maySend ? null : "This needs a key with the scope infer." }, VERBS[this.model.task] ?? "Send");
-    this.cancel = element("button", { type: "button", class: "try-go", onclick: () => this.stop() }, "Cancel");
-    const form = element("form", { class: "card try-form", novalidate: true, "aria-label": "Request", onsubmit: (event) => { event.preventDefault(); this.go(); } },
+    this.submit = element("button", { class: "primary try-go", disabled: !this.maySend, title: this.maySend ? null : t("This needs a key with the scope infer.") }, VERBS[this.model.task] ?? t("Send"));
+    this.cancel = element("button", { type: "button", class: "try-go", onclick: () => this.stop() }, t("Cancel"));
+    const form = element("form", { class: "card try-form", novalidate: true, "aria-label": t("Request"), onsubmit: (event) => { event.preventDefault(); this.go(); } },
       this.form.node, this.variation.node, element("div", { class: "try-act" }, this.submit, this.cancel));
     form.addEventListener("keydown", (event) => { if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) this.go(); });
-    const chips = element("div", { class: "try-ideas", role: "group", "aria-label": "Ideas" }, ideas.map((text) => element("button", { type: "button", onclick: () => this.form.set(lead.name, text) }, text)));
+    const chips = element("div", { class: "try-ideas", role: "group", "aria-label": t("Ideas") }, ideas.map((text) => element("button", { type: "button", onclick: () => this.form.set(lead.name, text) }, text)));
     if (lead && ideas.length) this.form.controls.get(lead.name).node.after(chips);
     return form;
   }
@@ -156,10 +163,10 @@ class TryView {
     this.clear();
     const { picture } = this;
     if (!picture) {
-      this.stage.showInput({ url: "", ratio: this.ratio(), buttons: [], text: "The image appears here." });
+      this.stage.showInput({ url: "", ratio: this.ratio(), buttons: [], text: t("The image appears here.") });
       return;
     }
-    this.stage.showInput({ url: picture.url, ratio: picture.ratio, buttons: picture.buttons(), text: "Drop a portrait here, or paste it." });
+    this.stage.showInput({ url: picture.url, ratio: picture.ratio, buttons: picture.buttons(), text: t("Drop a portrait here, or paste it.") });
   }
 
   ratio() {
@@ -176,7 +183,7 @@ class TryView {
     const variants = values && this.variation.variants(values);
     if (!variants) return;
     if (this.picture && !this.picture.file) {
-      this.picture.problem.textContent ||= "Choose an image first, or use a sample portrait.";
+      this.picture.problem.textContent ||= t("Choose an image first, or use a sample portrait.");
       return;
     }
     const shared = { place: this.place, model: this.model, picture: this.picture?.file ?? null };
@@ -242,7 +249,7 @@ class TryView {
       rating(run, { reasons: this.model.reasons, mayRate: viewer.scopes.includes("rate") }));
     const values = run.answer.seed === undefined ? run.values : { ...run.values, seed: run.answer.seed };
     this.more.replaceChildren(this.why.node,
-      element("section", { class: "card block", "aria-label": "The same request" }, element("div", { class: "title" }, element("h2", {}, "The same request as")),
+      element("section", { class: "card block", "aria-label": t("The same request") }, element("div", { class: "title" }, element("h2", {}, t("The same request as"))),
         sameRequest({ address: services[this.place], model: this.model, values, picture: run.picture, needsKey: Boolean(viewer.name) })));
   }
 

@@ -1,6 +1,7 @@
 // The parameters of a model as a form: bounds, units, and words for each wrong value.
 
 import { element } from "../dom.js";
+import { t } from "../words.js";
 
 const SLIDER_MOST = 10_000; // a longer range cannot be chosen with a slider
 const FINE = 0.1;
@@ -38,7 +39,7 @@ class Control {
     this.problem = element("span", { id: `${id}-problem`, class: "problem try-wrong", role: "alert" });
     this.input = field.isText
       ? element("textarea", { ...shown, rows: field.isRequired ? "3" : "1", dir: "auto", spellcheck: "false" })
-      : element("input", { ...shown, type: "number", min: field.least, max: Number.isFinite(field.most) ? field.most : null, step: "any", inputmode: field.isWhole ? "numeric" : "decimal", placeholder: field.initial === null ? "random" : null });
+      : element("input", { ...shown, type: "number", min: field.least, max: Number.isFinite(field.most) ? field.most : null, step: "any", inputmode: field.isWhole ? "numeric" : "decimal", placeholder: field.initial === null ? t("random") : null });
     this.input.value = written ?? field.initial ?? "";
     // Words appear when the form is sent: while somebody moves to a button, they would move it away.
     this.input.addEventListener("input", () => { this.follow(); if (this.problem.textContent) this.check(); });
@@ -84,25 +85,36 @@ class Control {
 export function problemOf(field, { value: text, validity }) {
   const value = text.trim();
   if (field.isText) return problemOfText(field, value);
-  if (validity.badInput) return `${field.label} must be a number.`;
-  if (value === "") return field.initial === null ? "" : `${field.label} needs a number ${range(field)}.`;
+  if (validity.badInput) return t("{label} must be a number.", field);
+  if (value === "") return field.initial === null ? "" : needed(field);
   return problemOfNumber(field, Number(value));
 }
 
 function problemOfText({ label, isRequired, longest }, value) {
-  if (isRequired && !value) return `Write what to do: the ${label.toLowerCase()} is empty.`;
-  const characters = [...value].length;
-  return longest && characters > longest ? `${label} has ${characters} characters; the limit is ${longest}.` : "";
+  if (isRequired && !value) return t("Write what to do: the {label} is empty.", { label: label.toLowerCase() });
+  const count = [...value].length;
+  return longest && count > longest ? t("{label} has {count} characters; the limit is {limit}.", { label, count, limit: longest }) : "";
 }
 
 function problemOfNumber(field, number) {
   const { label, isWhole, least, most, multiple } = field;
-  if (isWhole && !Number.isInteger(number)) return `${label} must be a whole number ${range(field)}.`;
-  if (number < least || number > most) return `${label} must be ${range(field)}${field.unit ? ` ${field.unit}` : ""}.`;
+  if (isWhole && !Number.isInteger(number)) return whole(field);
+  if (number < least || number > most) return bounded(field);
   const possible = Math.max(Math.floor(number / multiple) * multiple, Math.ceil(least / multiple) * multiple);
-  return multiple > 1 && number % multiple ? `${label} must be a multiple of ${multiple}. Use ${possible}.` : "";
+  return multiple > 1 && number % multiple ? t("{label} must be a multiple of {multiple}. Use {possible}.", { label, multiple, possible }) : "";
 }
 
-function range({ least, most }) {
-  return Number.isFinite(most) ? `from ${least} to ${most}` : `of at least ${least}`;
+const hasMost = ({ most }) => Number.isFinite(most);
+
+function needed(field) {
+  return hasMost(field) ? t("{label} needs a number from {least} to {most}.", field) : t("{label} needs a number of at least {least}.", field);
+}
+
+function whole(field) {
+  return hasMost(field) ? t("{label} must be a whole number from {least} to {most}.", field) : t("{label} must be a whole number of at least {least}.", field);
+}
+
+function bounded(field) {
+  if (!hasMost(field)) return field.unit ? t("{label} must be of at least {least} {unit}.", field) : t("{label} must be of at least {least}.", field);
+  return field.unit ? t("{label} must be from {least} to {most} {unit}.", field) : t("{label} must be from {least} to {most}.", field);
 }

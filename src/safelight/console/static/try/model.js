@@ -1,19 +1,20 @@
 // What a service serves: the task of its model, and the parameters with their bounds and defaults.
 
 import { fetchJson } from "../dom.js";
+import { t, told } from "../words.js";
 
 const LABELS = {
-  instruction: "Instruction", prompt: "Prompt", negative_prompt: "Must not show", steps: "Steps",
-  guidance_scale: "Guidance", image_guidance_scale: "Image guidance", width: "Width", height: "Height",
-  seed: "Seed", top: "Labels",
+  instruction: t("Instruction"), prompt: t("Prompt"), negative_prompt: t("Must not show"), steps: t("Steps"),
+  guidance_scale: t("Guidance"), image_guidance_scale: t("Image guidance"), width: t("Width"), height: t("Height"),
+  seed: t("Seed"), top: t("Labels"),
 };
-const UNITS = { width: "pixels", height: "pixels" };
+const UNITS = { width: t("pixels"), height: t("pixels") };
 const IMAGE_TYPES = new Set(["edit", "predict"]); // tasks that read an image
 
 /** Return the model of a service. Throws an Error with words if it does not answer or loads still. */
 export async function readModel(place, known, signal) {
   const [model] = (await fetchJson(`/service/${place}/v1/models`, {}, signal)).data;
-  if (!model.task) throw new Error("The service is loading its model.");
+  if (!model.task) throw new Error(t("The service is loading its model."));
   const key = JSON.stringify([model.id, model.task, model.defaults, model.limits, model.created]);
   if (known?.key === key) return known;
   const schema = await fetchJson(`/service/${place}/openapi.json`, {}, signal);
@@ -51,7 +52,7 @@ function fieldOf(name, shape, isRequired, { defaults = {}, limits = {} }) {
     name,
     label: LABELS[name] ?? name.replaceAll("_", " "),
     unit: UNITS[name] ?? "",
-    hint: shape.description ?? "",
+    hint: told(shape.description ?? ""),
     isText: own.type === "string",
     isWhole: own.type === "integer",
     isRequired,

@@ -2,6 +2,7 @@
 
 import { ask, element } from "../dom.js";
 import { format } from "../units.js";
+import { joined, t } from "../words.js";
 
 const SAMPLES = 64;
 const ENVELOPE_BYTES = 4096; // what a form adds to the image
@@ -17,7 +18,7 @@ export class Picture {
     this.file = null;
     this.url = "";
     this.ratio = 1;
-    this.input = element("input", { type: "file", accept: "image/*", class: "unseen", tabindex: "-1", "aria-label": "Choose an image", onchange: () => this.take(this.input.files[0]) });
+    this.input = element("input", { type: "file", accept: "image/*", class: "unseen", tabindex: "-1", "aria-label": t("Choose an image"), onchange: () => this.take(this.input.files[0]) });
     this.problem = element("p", { class: "problem", role: "alert" });
     this.advice = []; // what is advised already, by its reason
     this.words = element("div", { class: "try-advice", role: "status" });
@@ -35,8 +36,8 @@ export class Picture {
 
   buttons() {
     return [
-      element("button", { type: "button", class: this.file ? "" : "primary", onclick: () => this.input.click() }, this.file ? "Choose another image" : "Choose an image"),
-      element("button", { type: "button", onclick: () => this.sample() }, this.file ? "Another sample" : "Use a sample portrait"),
+      element("button", { type: "button", class: this.file ? "" : "primary", onclick: () => this.input.click() }, t(this.file ? "Choose another image" : "Choose an image")),
+      element("button", { type: "button", onclick: () => this.sample() }, t(this.file ? "Another sample" : "Use a sample portrait")),
     ];
   }
 
@@ -58,9 +59,9 @@ export class Picture {
     this.words.replaceChildren();
     this.advice = [];
     if (file.type && !file.type.startsWith("image/")) {
-      this.problem.textContent = "This file is not an image. Choose a JPEG, PNG or WebP file.";
+      this.problem.textContent = t("This file is not an image. Choose a JPEG, PNG or WebP file.");
     } else if (file.size > this.limit - ENVELOPE_BYTES) {
-      this.problem.textContent = `This image has ${format(file.size, "bytes")}; the limit is ${format(this.limit, "bytes")}. Choose a smaller one.`;
+      this.problem.textContent = t("This image has {size}; the limit is {limit}. Choose a smaller one.", { size: format(file.size, "bytes"), limit: format(this.limit, "bytes") });
     } else {
       await this.set(file);
       this.check();
@@ -100,22 +101,22 @@ export class Picture {
   }
 
   show({ advice, background, image }) {
-    const size = `${image.width} × ${image.height} pixels`;
     const isSame = image.width === image.working_width && image.height === image.working_height;
-    const facts = isSame ? size : `${size}, edited at ${image.working_width} × ${image.working_height}`;
+    const facts = t(isSame ? "{width} × {height} pixels." : "{width} × {height} pixels, edited at {working_width} × {working_height}.", image);
     this.advice = advice.map(({ because }) => because);
-    const past = background.success_ratio === null ? "" : ` Of ${background.edits} edits with such a background, ${format(background.success_ratio, "percentunit")} succeeded.`;
+    const past = background.success_ratio === null ? "" : t("Of {count} edits with such a background, {share} succeeded.", { count: background.edits, share: format(background.success_ratio, "percentunit") });
     this.words.replaceChildren(
-      element("p", { class: "faint" }, `${facts}. ${advice.length ? "" : `Its background is calm.${past}`}`),
+      element("p", { class: "faint" }, advice.length ? facts : joined(facts, t("Its background is calm."), past)),
       ...advice.map((each) => adviceLine(each, past, this.advise)));
   }
 }
 
 /** Return advice in words, with a button that follows it. */
 export function adviceLine({ because, try: instruction }, past, follow) {
-  const why = because === "busy-background" ? "The background is busy: edits of such images often fail." : `${because.replaceAll("-", " ")}.`;
-  return element("p", { class: "notice try-note" }, element("span", {}, `${why}${past} First try “${instruction}”.`),
-    element("button", { type: "button", onclick: () => follow(instruction) }, "Use this instruction"));
+  const why = because === "busy-background" ? t("The background is busy: edits of such images often fail.") : `${because.replaceAll("-", " ")}.`;
+  const first = t("First try “{instruction}”.", { instruction });
+  return element("p", { class: "notice try-note" }, element("span", {}, joined(why, past, first)),
+    element("button", { type: "button", onclick: () => follow(instruction) }, t("Use this instruction")));
 }
 
 /** Return width / height of an image, or null if the browser cannot show it. */

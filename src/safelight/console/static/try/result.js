@@ -2,22 +2,23 @@
 
 import { ask, element } from "../dom.js";
 import { format } from "../units.js";
+import { t } from "../words.js";
 import { adviceLine } from "./picture.js";
 
 const STARS = [1, 2, 3, 4, 5];
-const MEANINGS = { 1: "1, bad", 5: "5, good" };
-const WARNINGS = { structure_corruption: "The edit damaged parts of the image that had to stay. Try another seed, more image guidance, or an image with a calm background." };
-const DEGRADED = { fewer_steps: "The service is busy and made fewer steps than you asked for.", smaller_size: "The service is busy and made a smaller image than you asked for." };
+const MEANINGS = { 1: t("1, bad"), 5: t("5, good") };
+const WARNINGS = { structure_corruption: t("The edit damaged parts of the image that had to stay. Try another seed, more image guidance, or an image with a calm background.") };
+const DEGRADED = { fewer_steps: t("The service is busy and made fewer steps than you asked for."), smaller_size: t("The service is busy and made a smaller image than you asked for.") };
 
 /** Return what a request made, in words. `again` sets a seed, `advise` an instruction; `known` advice is shown already. */
 export function result(run, { again, advise, known }) {
   const { answer } = run;
   const seed = answer.seed === undefined ? [] : [
-    element("span", {}, "seed ", element("span", { class: "mono" }, String(answer.seed))),
-    element("button", { type: "button", onclick: () => again(answer.seed) }, "Use this seed again"),
-    element("a", { class: "button", href: answer.image, download: `image.${answer.media_type.split("/")[1]}` }, "Download"),
+    element("span", {}, `${t("seed")} `, element("span", { class: "mono" }, String(answer.seed))),
+    element("button", { type: "button", onclick: () => again(answer.seed) }, t("Use this seed again")),
+    element("a", { class: "button", href: answer.image, download: `image.${answer.media_type.split("/")[1]}` }, t("Download")),
   ];
-  const size = answer.width ? `${answer.width} × ${answer.height} pixels` : "";
+  const size = answer.width ? t("{width} × {height} pixels", answer) : "";
   const facts = [element("strong", {}, format(run.seconds, "s")), size ? element("span", {}, size) : null, ...seed];
   return element("div", { class: "try-result" }, element("div", { class: "actions" }, facts), notes(answer, advise, known), labels(answer.labels));
 }
@@ -27,7 +28,7 @@ function notes({ warnings = [], advice = [], degraded = [], prompt_truncated: is
   const texts = [
     ...warnings.map((name) => WARNINGS[name] ?? name.replaceAll("_", " ")),
     ...degraded.map((name) => DEGRADED[name] ?? name.replaceAll("_", " ")),
-    ...(isCut ? ["The text is longer than the model reads; its end had no effect."] : []),
+    ...(isCut ? [t("The text is longer than the model reads; its end had no effect.")] : []),
   ];
   return [...texts.map((text) => element("p", { class: "notice" }, text)), ...advice.filter(({ because }) => !known.includes(because)).map((each) => adviceLine(each, "", advise))];
 }
@@ -40,17 +41,17 @@ function labels(found) {
     bar.style.width = `${(100 * score) / Math.max(1, best)}%`;
     return element("tr", {}, element("th", { scope: "row" }, label), element("td", { class: "stage" }, element("div", { class: "track" }, bar)), element("td", {}, format(score, "percentunit")));
   });
-  return element("table", { class: "stages try-labels" }, element("caption", { class: "unseen" }, "Labels with their scores"), element("tbody", {}, rows));
+  return element("table", { class: "stages try-labels" }, element("caption", { class: "unseen" }, t("Labels with their scores")), element("tbody", {}, rows));
 }
 
 /** Return five buttons that rate, and a reason. A second rating replaces the first. */
 export function rating(run, { reasons, mayRate }) {
   const said = element("span", { class: "faint", role: "status" });
-  const buttons = STARS.map((number) => element("button", { type: "button", "aria-pressed": String(run.rating === number), disabled: !mayRate, title: mayRate ? null : "This needs a key with the scope rate.", "aria-label": MEANINGS[number] ?? String(number), onclick: () => rate(number) }, String(number)));
-  const reason = element("select", { disabled: !run.rating, onchange: () => rate(run.rating) }, reasons.map((name) => element("option", { value: name, selected: name === run.ratingReason }, name === "none" ? "no reason" : name.replaceAll("_", " "))));
-  return element("div", { class: "try-rating", role: "group", "aria-label": "Rating" },
-    element("span", { class: "second" }, "How good is it?"), element("div", { class: "try-stars" }, element("span", { class: "faint" }, "bad"), buttons, element("span", { class: "faint" }, "good")),
-    element("label", { class: "inline" }, "Because", reason), said);
+  const buttons = STARS.map((number) => element("button", { type: "button", "aria-pressed": String(run.rating === number), disabled: !mayRate, title: mayRate ? null : t("This needs a key with the scope rate."), "aria-label": MEANINGS[number] ?? String(number), onclick: () => rate(number) }, String(number)));
+  const reason = element("select", { disabled: !run.rating, onchange: () => rate(run.rating) }, reasons.map((name) => element("option", { value: name, selected: name === run.ratingReason }, name === "none" ? t("no reason") : name.replaceAll("_", " "))));
+  return element("div", { class: "try-rating", role: "group", "aria-label": t("Rating") },
+    element("span", { class: "second" }, t("How good is it?")), element("div", { class: "try-stars" }, element("span", { class: "faint" }, t("bad")), buttons, element("span", { class: "faint" }, t("good"))),
+    element("label", { class: "inline" }, t("Because"), reason), said);
 
   async function rate(number) {
     const content = { rating: number, reason: reason.value };
@@ -66,6 +67,6 @@ export function rating(run, { reasons, mayRate }) {
     reason.disabled = false;
     buttons.forEach((button, place) => button.setAttribute("aria-pressed", String(STARS[place] === number)));
     said.className = "faint";
-    said.textContent = `Rated ${number} of 5.`;
+    said.textContent = t("Rated {stars} of 5.", { stars: number });
   }
 }

@@ -1,6 +1,7 @@
 // The same request for a terminal or a program: curl, httpx, and OpenAI's client.
 
 import { element } from "../dom.js";
+import { t } from "../words.js";
 
 const FILES = { "image/png": "photo.png", "image/webp": "photo.webp", "image/gif": "photo.gif" };
 const OPENAI = { edit: "edit", generate: "generate" };
@@ -39,7 +40,7 @@ function httpx({ url, model, values, file, needsKey }) {
 }
 
 function openai({ address, model, values, file, needsKey }) {
-  if (!OPENAI[model.task]) return "# OpenAI's client has no call that recognises what an image shows.\n# Use curl or httpx.";
+  if (!OPENAI[model.task]) return `# ${t("OpenAI's client has no call that recognises what an image shows.")}\n# ${t("Use curl or httpx.")}`;
   const { instruction, prompt, width, height, ...own } = values;
   const lines = [`import base64${needsKey ? "\nimport os" : ""}\n\nfrom openai import OpenAI\n`];
   lines.push(`client = OpenAI(base_url=${inPython(`${address}/v1`)}, api_key=${needsKey ? 'os.environ["SAFELIGHT_KEY"]' : '"none"'})`);
@@ -62,10 +63,10 @@ export function sameRequest(asked) {
   const texts = textsOf(asked);
   const code = element("pre", { class: "try-code", id: "try-code", role: "tabpanel", tabindex: "0" });
   const tabs = texts.map(([name], place) => element("button", { type: "button", role: "tab", "aria-controls": "try-code", onclick: () => choose(place), onkeydown: (event) => move(event, place) }, name));
-  const copy = element("button", { type: "button", class: "push", onclick: copyCode }, "Copy");
+  const copy = element("button", { type: "button", class: "push", onclick: copyCode }, t("Copy"));
   choose(0);
   return element("div", {},
-    element("div", { class: "try-tabs" }, element("div", { role: "tablist", "aria-label": "Language" }, tabs), copy), code);
+    element("div", { class: "try-tabs" }, element("div", { role: "tablist", "aria-label": t("Language") }, tabs), copy), code);
 
   function choose(place) {
     code.textContent = texts[place][1];
@@ -87,11 +88,11 @@ export function sameRequest(asked) {
   async function copyCode() {
     try {
       await navigator.clipboard.writeText(code.textContent);
-      copy.textContent = "Copied";
+      copy.textContent = t("Copied");
     } catch {
       getSelection().selectAllChildren(code); // a browser may forbid it: then by hand
-      copy.textContent = "Press Ctrl-C";
+      copy.textContent = t("Press Ctrl-C");
     }
-    setTimeout(() => { copy.textContent = "Copy"; }, COPIED_MS);
+    setTimeout(() => { copy.textContent = t("Copy"); }, COPIED_MS);
   }
 }

@@ -2,9 +2,11 @@
 
 import { element } from "../dom.js";
 import { format } from "../units.js";
+import { t, told } from "../words.js";
 
 const SLOW_SECONDS = 15;
 const TIME = " · ";
+const ENDS = { failed: t("failed"), cancelled: t("cancelled") };
 const percent = (share) => `${(100 * share).toFixed(1)}%`;
 
 export class Stage {
@@ -13,10 +15,10 @@ export class Stage {
     this.choose = choose;
     this.cells = [];
     this.grid = element("div", { class: "try-cells" });
-    this.slider = element("input", { type: "range", min: "0", max: "100", value: "50", "aria-label": "Before and after", oninput: () => this.cut() });
-    this.sliding = element("div", { class: "try-slider", hidden: task !== "edit" }, element("span", { "aria-hidden": "true" }, "Before"), this.slider, element("span", { "aria-hidden": "true" }, "After"));
+    this.slider = element("input", { type: "range", min: "0", max: "100", value: "50", "aria-label": t("Before and after"), oninput: () => this.cut() });
+    this.sliding = element("div", { class: "try-slider", hidden: task !== "edit" }, element("span", { "aria-hidden": "true" }, t("Before")), this.slider, element("span", { "aria-hidden": "true" }, t("After")));
     this.said = element("p", { class: "unseen", role: "status" });
-    this.node = element("section", { class: `try-stage ${task}`, "aria-label": "Images" }, this.grid, this.sliding, this.said);
+    this.node = element("section", { class: `try-stage ${task}`, "aria-label": t("Images") }, this.grid, this.sliding, this.said);
     this.node.addEventListener("dragover", (event) => { event.preventDefault(); this.node.classList.add("over-drop"); });
     this.node.addEventListener("dragleave", () => this.node.classList.remove("over-drop"));
     this.node.addEventListener("drop", (event) => { event.preventDefault(); this.node.classList.remove("over-drop"); take(event.dataTransfer.files[0]); });
@@ -72,7 +74,7 @@ export class Stage {
 
   cut() {
     this.grid.style.setProperty("--cut", `${this.slider.value}%`);
-    this.slider.setAttribute("aria-valuetext", `${100 - Number(this.slider.value)} % of the image after the edit`);
+    this.slider.setAttribute("aria-valuetext", t("{share} % of the image after the edit", { share: 100 - Number(this.slider.value) }));
   }
 
   /** Move the slider by dragging over an image. */
@@ -94,8 +96,8 @@ export class Stage {
 class Cell {
   constructor({ before, ratio, run = null, caption, choose }) {
     this.run = run;
-    this.before = before ? picture(before, "Before") : null;
-    this.after = element("img", { class: "after", alt: "After", hidden: true, draggable: "false" });
+    this.before = before ? picture(before, t("Before")) : null;
+    this.after = element("img", { class: "after", alt: t("After"), hidden: true, draggable: "false" });
     this.bar = element("i", {});
     this.text = element("p", {});
     this.progress = element("div", { class: "try-progress", hidden: true }, this.text, element("div", { class: "track" }, this.bar));
@@ -128,24 +130,24 @@ class Cell {
     this.node.dataset.state = run.state;
     this.text.textContent = textOf(run);
     this.bar.style.width = run.steps && !run.isOver ? percent(run.step / run.steps) : "0";
-    this.result.textContent = isQuiet ? format(run.seconds, "s") : run.isOver ? run.state : "";
+    this.result.textContent = isQuiet ? format(run.seconds, "s") : run.isOver ? ENDS[run.state] : "";
   }
 }
 
 function picture(url, alt) {
   const image = element("img", { class: "before", src: url, alt, draggable: "false" });
-  image.addEventListener("error", () => image.replaceWith(element("p", { class: "faint try-unseen" }, "This browser cannot show the image. The service may read it.")));
+  image.addEventListener("error", () => image.replaceWith(element("p", { class: "faint try-unseen" }, t("This browser cannot show the image. The service may read it."))));
   return image;
 }
 
 /** Return the state of a request in words. */
 function textOf(run) {
   const time = run.begun === undefined ? "" : `${TIME}${run.seconds.toFixed(1)} s`;
-  if (run.state === "waiting") return "Waits for the one before it";
-  if (run.state === "queued") return `${run.ahead === 0 ? "Next in the queue" : `${run.ahead} before it in the queue`}${time}`;
-  if (run.state === "running") return `Step ${run.step} of ${run.steps}${time}`;
-  if (run.state === "cancelled") return "Cancelled";
-  if (run.state === "failed") return run.problem;
-  if (run.state === "done") return `Done in ${format(run.seconds, "s")}`;
-  return run.seconds > SLOW_SECONDS ? `The service has not begun${time}. Wait, or cancel.` : `Sent${time}`;
+  if (run.state === "waiting") return t("Waits for the one before it");
+  if (run.state === "queued") return `${run.ahead === 0 ? t("Next in the queue") : t("{count} before it in the queue", { count: run.ahead })}${time}`;
+  if (run.state === "running") return `${t("Step {step} of {steps}", run)}${time}`;
+  if (run.state === "cancelled") return t("Cancelled");
+  if (run.state === "failed") return told(run.problem);
+  if (run.state === "done") return t("Done in {time}", { time: format(run.seconds, "s") });
+  return run.seconds > SLOW_SECONDS ? t("The service has not begun{time}. Wait, or cancel.", { time }) : `${t("Sent")}${time}`;
 }

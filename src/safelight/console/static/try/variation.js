@@ -2,6 +2,7 @@
 
 import { choice, field as labelled } from "../dialog.js";
 import { element } from "../dom.js";
+import { t } from "../words.js";
 import { problemOf } from "./form.js";
 
 const MOST = 4;
@@ -12,13 +13,13 @@ const VARIED = ["steps", "guidance_scale", "image_guidance_scale"];
 export class Variation {
   constructor(fields, written = {}) {
     this.fields = fields.filter(({ name }) => VARIED.includes(name));
-    this.select = choice("vary", [["", "nothing: one image"], ...this.fields.map(({ name, label }) => [name, label.toLowerCase()])], written.vary ?? "");
+    this.select = choice("vary", [["", t("nothing: one image")], ...this.fields.map(({ name, label }) => [name, label.toLowerCase()])], written.vary ?? "");
     this.select.addEventListener("change", () => this.suggest());
-    this.inputs = Array.from({ length: MOST }, (_, place) => element("input", { type: "number", step: "any", "aria-label": `Variant ${place + 1}`, "aria-describedby": "try-vary-problem" }));
+    this.inputs = Array.from({ length: MOST }, (_, place) => element("input", { type: "number", step: "any", "aria-label": t("Variant {number}", { number: place + 1 }), "aria-describedby": "try-vary-problem" }));
     this.inputs.forEach((input, place) => { input.value = written.values?.[place] ?? ""; });
-    this.row = element("div", { class: "try-values", role: "group", "aria-label": "Its values" }, this.inputs);
+    this.row = element("div", { class: "try-values", role: "group", "aria-label": t("Its values") }, this.inputs);
     this.problem = element("span", { class: "problem try-wrong", id: "try-vary-problem", role: "alert" });
-    this.node = this.fields.length ? element("div", { class: "try-field text try-vary" }, labelled("Compare", this.select), this.row, this.problem) : "";
+    this.node = this.fields.length ? element("div", { class: "try-field text try-vary" }, labelled(t("Compare"), this.select), this.row, this.problem) : "";
     this.row.hidden = !this.field;
   }
 
@@ -42,7 +43,7 @@ export class Variation {
     this.problem.textContent = "";
     if (!field) return [values];
     const used = this.inputs.filter(({ value, validity }) => value.trim() || validity.badInput);
-    const wrong = used.map((input) => problemOf(field, input)).find(Boolean) ?? (used.length ? "" : "Write at least one value to compare.");
+    const wrong = used.map((input) => problemOf(field, input)).find(Boolean) ?? (used.length ? "" : t("Write at least one value to compare."));
     this.problem.textContent = wrong;
     if (wrong) {
       this.inputs[0].focus();

@@ -3,6 +3,7 @@
 import { element, fetchJson } from "../dom.js";
 import { log, stages, traceOf } from "../record.js";
 import { format } from "../units.js";
+import { joined, t } from "../words.js";
 
 const TRIES = 6;
 const PAUSE_MS = 1200; // a record is written about a second after its request
@@ -10,9 +11,9 @@ const MOST_BARS = 100;
 const LONG = 1.5; // times the usual
 const BUNCHED = 0.5; // of the average: several steps arrived at once
 const WORDS = {
-  receive: "receiving the request", validate: "checking the request", queue: "waiting for its turn", decode: "reading the image",
-  encode: "encoding the image", denoise: "the model's steps", check: "checking the image that was made", transfer: "moving it between processes",
-  respond: "sending the answer", predict: "the model",
+  receive: t("receiving the request"), validate: t("checking the request"), queue: t("waiting for its turn"), decode: t("reading the image"),
+  encode: t("encoding the image"), denoise: t("the model's steps"), check: t("checking the image that was made"), transfer: t("moving it between processes"),
+  respond: t("sending the answer"), predict: t("the model"),
 };
 const sum = (values) => values.reduce((total, value) => total + value, 0);
 
@@ -21,11 +22,11 @@ export class Why {
     this.run = run;
     this.ended = new AbortController();
     this.body = element("div", { class: "try-why" });
-    const title = `Why did this take ${format(run.seconds, "s")}?`;
+    const title = t("Why did this take {time}?", { time: format(run.seconds, "s") });
     this.node = element("section", { class: "card block", "aria-label": title }, element("div", { class: "title" }, element("h2", {}, title)), this.body);
     if (run.found) this.fill(run.found);
     else {
-      this.fill(null, "Its record comes a moment later, and tells what is usual.");
+      this.fill(null, t("Its record comes a moment later, and tells what is usual."));
       this.load();
     }
   }
@@ -49,7 +50,7 @@ export class Why {
         }
       }
     }
-    this.fill(null, "This console has no record of it: it reads other records than the service writes.");
+    this.fill(null, t("This console has no record of it: it reads other records than the service writes."));
   }
 
   fill(found, note = "") {
@@ -70,41 +71,45 @@ export class Why {
 /** Say what took the time, and whether that is usual. */
 function verdict(run, own, usual, found) {
   const longest = Object.entries(own).sort(([, one], [, other]) => other - one)[0];
-  if (!longest) return "The service did not say how long its stages took.";
+  if (!longest) return t("The service did not say how long its stages took.");
   const [name, most] = longest;
   const inService = found?.record.seconds ?? sum(Object.values(own));
-  const parts = [`Most of it was ${WORDS[name] ?? name.replaceAll("_", " ")}: ${format(most, "s")} of ${format(inService, "s")} in the service.`];
+  const parts = [t("Most of it was {stage}: {time} of {whole} in the service.", { stage: WORDS[name] ?? name.replaceAll("_", " "), time: format(most, "s"), whole: format(inService, "s") })];
   const typical = sum(Object.values(usual));
-  if (typical > 0) {
-    const times = inService / typical;
-    parts.push(times > LONG ? ` That is ${times.toFixed(1)} times the usual ${format(typical, "s")}.` : times < 1 / LONG ? ` Usual is ${format(typical, "s")}.` : ` That is about usual: ${format(typical, "s")}.`, ofSteps(found, own));
-  }
+  if (typical > 0) parts.push(besideUsual(inService / typical, format(typical, "s")), ofSteps(found, own));
   const outside = run.seconds - inService;
-  if (outside > 0.1 * run.seconds && outside > 0.02) parts.push(` The way to the service and back took ${format(outside, "s")}.`);
-  return parts.join("");
+  if (outside > 0.1 * run.seconds && outside > 0.02) parts.push(t("The way to the service and back took {time}.", { time: format(outside, "s") }));
+  return joined(...parts);
+}
+
+function besideUsual(times, time) {
+  if (times > LONG) return t("That is {times} times the usual {time}.", { times: times.toFixed(1), time });
+  return t(times < 1 / LONG ? "Usual is {time}." : "That is about usual: {time}.", { time });
 }
 
 /** Say whether the steps were slow, or just many or few. */
 function ofSteps({ record, usual_step: usual }, own) {
   if (!usual || !record.steps || !own.denoise) return "";
   const times = own.denoise / record.steps / usual;
-  if (times > LONG) return ` A step took ${times.toFixed(1)} times as long as usual.`;
-  return times < 1 / LONG ? " Its steps were faster than usual." : " A step took about as long as usual.";
+  if (times > LONG) return t("A step took {times} times as long as usual.", { times: times.toFixed(1) });
+  return t(times < 1 / LONG ? "Its steps were faster than usual." : "A step took about as long as usual.");
 }
 
 /** Draw the time of each step as it was seen here. */
 function steps({ intervals, steps: number }, total, usual) {
   if (intervals.length < 2) return "";
-  const beside = usual === null ? "" : `; usually ${format(usual, "s")}`;
   const sorted = intervals.map(([, seconds]) => seconds).sort((one, other) => one - other);
   const median = sorted[Math.floor(sorted.length / 2)];
   const longest = intervals.reduce((most, each) => (each[1] > most[1] ? each : most));
+  const isKnown = usual !== null;
+  const values = { count: number, usual: isKnown ? format(usual, "s") : "" };
   if (total && median < (BUNCHED * total) / number) {
-    return element("p", { class: "faint" }, `${number} steps, ${format(total / number, "s")} each on average${beside}. Their events came together, so that single steps are unknown.`);
+    const text = t(isKnown ? "{count} steps, {time} each on average; usually {usual}. Their events came together, so that single steps are unknown." : "{count} steps, {time} each on average. Their events came together, so that single steps are unknown.", { ...values, time: format(total / number, "s") });
+    return element("p", { class: "faint" }, text);
   }
-  const text = `${number} steps, ${format(median, "s")} each (median)${beside}. The longest was step ${longest[0]}: ${format(longest[1], "s")}.`;
+  const text = t(isKnown ? "{count} steps, {time} each (median); usually {usual}. The longest was step {step}: {longest}." : "{count} steps, {time} each (median). The longest was step {step}: {longest}.", { ...values, time: format(median, "s"), step: longest[0], longest: format(longest[1], "s") });
   const bars = intervals.slice(0, MOST_BARS).map(([step, seconds]) => {
-    const bar = element("i", { title: `step ${step}: ${format(seconds, "s")}` });
+    const bar = element("i", { title: t("step {step}: {time}", { step, time: format(seconds, "s") }) });
     bar.style.height = `${(100 * seconds) / longest[1]}%`;
     return bar;
   });
@@ -113,8 +118,9 @@ function steps({ intervals, steps: number }, total, usual) {
 
 function links(found) {
   const { record, trace } = found;
+  const isOne = found.log.length === 1;
   return element("div", { class: "try-links" },
-    element("a", { class: "button", href: `/requests/${encodeURIComponent(record.request_id)}` }, "Everything about this request"),
-    record.trace_id ? element("span", {}, element("span", { class: "faint" }, "Trace "), traceOf(record, trace)) : element("span", { class: "faint" }, "No trace: ordinary requests have none."),
-    found.log.length ? element("details", {}, element("summary", {}, found.log.length === 1 ? "1 line of the log" : `${found.log.length} lines of the log`), log(found)) : log(found));
+    element("a", { class: "button", href: `/requests/${encodeURIComponent(record.request_id)}` }, t("Everything about this request")),
+    record.trace_id ? element("span", {}, element("span", { class: "faint" }, `${t("Trace")} `), traceOf(record, trace)) : element("span", { class: "faint" }, t("No trace: ordinary requests have none.")),
+    found.log.length ? element("details", {}, element("summary", {}, t(isOne ? "{count} line of the log" : "{count} lines of the log", { count: found.log.length })), log(found)) : log(found));
 }
