@@ -187,13 +187,21 @@ def test_the_history_has_each_time_that_an_alert_fired() -> None:
     span = Span(0.0, 1200.0, 60)
     labels = {"__name__": "ALERTS", "alertstate": "firing", "alertname": "A"}
     times = (60.0, 120.0, 180.0, 600.0, 1140.0, 1200.0)
-    found = episodes([Series(labels, tuple((at, 1.0) for at in times))], span, 1200.0)
+    series = [Series(labels, tuple((at, 1.0) for at in times))]
     own = {"alertname": "A"}
-    assert found == [
-        Episode(own, 60.0, 180.0, lasts=False),
-        Episode(own, 600.0, 600.0, lasts=False),
-        Episode(own, 1140.0, 1200.0, lasts=True),
-    ]
+    earlier = [Episode(own, 0.0, 180.0, lasts=False), Episode(own, 540.0, 600.0, lasts=False)]
+    firing = episodes(series, span, 1170.0, [labels])
+    assert firing == [*earlier, Episode(own, 1080.0, 1170.0, lasts=True)]
+    assert episodes(series, span, 1170.0) == [*earlier, Episode(own, 1080.0, 1170.0, lasts=False)]
+
+
+def test_an_alert_that_fires_now_is_in_the_history_of_any_length_at_once(
+    alerting: Alerting,
+) -> None:
+    eventually(lambda: alerting.state() == "firing", within=60, what="the alert fires")
+    for seconds in (3600, 86_400, 2_592_000):
+        answer = alerting.ask("GET", f"alerts/history?seconds={seconds}").json()
+        assert [each["lasts"] for each in answer["episodes"]] == [True], answer
 
 
 # ── In the browser ───────────────────────────────────────────────────────────────────────────────
@@ -229,13 +237,8 @@ def test_an_alert_is_silenced_in_the_browser_and_comes_back(page: Page) -> None:
 
 
 def test_the_history_has_a_lane_for_the_alert(page: Page, alerting: Alerting) -> None:
-    eventually(lambda: bool(_past(alerting)), within=60, what="the alert is in the history")
+    eventually(lambda: alerting.state() == "firing", within=60, what="the alert fires")
     page.goto("/alerts")
     history = page.get_by_role("region", name="History")
     expect(history.get_by_text("MostRequestsFail")).to_be_visible(timeout=SLOW)
     expect(history.locator(".lane .bar")).to_have_count(1)
-
-
-def _past(alerting: Alerting) -> list[object]:
-    found: list[object] = alerting.ask("GET", "alerts/history").json()["episodes"]
-    return found

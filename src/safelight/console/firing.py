@@ -141,8 +141,10 @@ class Alerts:
     def _past(self, length: float) -> dict[str, object]:
         end = self._prometheus.now()
         span = Span.of(end - length, end)
-        series = self._prometheus.curve(_HISTORY, span.begin, span.end, span.step)
-        found = sorted(episodes(series, span, end), key=lambda each: each.begin, reverse=True)
+        query = f"max_over_time({_HISTORY}[{span.step}s])"  # so that no short alert is missed
+        series = self._prometheus.curve(query, span.begin, span.end, span.step)
+        firing = [each.labels for each in self._prometheus.instant(_HISTORY, end)]
+        found = sorted(episodes(series, span, end, firing), key=lambda each: -each.begin)
         return {
             "begin": span.begin,
             "end": span.end,
@@ -176,16 +178,27 @@ class Alerts:
         return answer({})
 
 
-def episodes(series: Sequence[Series], span: Span, now: float) -> list[Episode]:
-    """Return when alerts fired, from their series: a gap of more than one step ends an episode."""
-    found = []
+def episodes(
+    series: Sequence[Series], span: Span, now: float, firing: Sequence[Mapping[str, str]] = ()
+) -> list[Episode]:
+    """Return when alerts fired, to one step: a gap of more than one step ends an episode.
+
+    A point of a series says whether its alert fired in the step before. `firing` has the labels of
+    the alerts that fire now.
+    """
+    last, found = {frozenset(_shown(labels).items()) for labels in firing}, []
     for each in series:
-        labels = {name: value for name, value in each.labels.items() if name not in _HIDDEN}
+        labels = _shown(each.labels)
         times = [at for at, _ in each.points]
         for _, run in groupby(enumerate(times), lambda pair: pair[1] - pair[0] * span.step):
             own = [at for _, at in run]
-            found.append(Episode(labels, own[0], own[-1], now - own[-1] <= 2 * span.step))
+            lasts = own[-1] >= now and frozenset(labels.items()) in last
+            found.append(Episode(labels, own[0] - span.step, min(own[-1], now), lasts))
     return found
+
+
+def _shown(labels: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in labels.items() if name not in _HIDDEN}
 
 
 def _runbooks(namespace: str) -> dict[str, Runbook]:

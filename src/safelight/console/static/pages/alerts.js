@@ -171,7 +171,7 @@ function receiversOf(alert) {
 
 /** Return one lane per alert, with a bar for each time that it fired. */
 function lanes({ begin, end, step, episodes, left_out: leftOut }) {
-  if (!episodes.length) return [element("p", { class: "faint" }, t("No alert was found. The history looks every {time}.", { time: ago(step) }))];
+  if (!episodes.length) return [element("p", { class: "faint" }, t("No alert fired in this time."))];
   const byName = Map.groupBy(episodes, ({ labels }) => [labels.alertname, labels.job].filter(Boolean).join(" · "));
   const place = (at) => `${((at - begin) / (end - begin)) * 100}%`;
   const bar = (episode) => {
