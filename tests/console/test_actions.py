@@ -207,13 +207,16 @@ def test_of_two_operators_who_drain_the_second_sees_who_was_first(
 
 def test_sleep_and_wake(tmp_path: Path) -> None:
     with (
-        serving(tmp_path, PAINTER, records_url="", api_keys=KEYS) as sleepy,
+        serving(tmp_path, PAINTER, records_url="", api_keys=KEYS, canary_seconds="3600") as sleepy,
         keyed(tmp_path, tmp_path / "state", sleepy.url) as url,
         viewer(url, OPERATING) as anna,
     ):
         assert act(anna, "sleep").json()["result"] == "done"
         assert sleepy.client.get("/readyz").json()["status"] == "asleep"
         assert parts(anna)["drain"]["model"] == "asleep"
+        canary = act(anna, "canary").json()
+        assert canary["result"] == "failed"
+        assert "Wake the model" in str(canary)
         assert act(anna, "wake").json()["result"] == "done"
         assert parts(anna)["ready"]["status"] == "ready"
 
@@ -258,6 +261,14 @@ def test_a_page_of_another_origin_cannot_act(anna: httpx.Client) -> None:
         ({"action": "pin", "parameters": {"level": "1"}}, 422, "level"),
         ({"action": "drain", "more": 1}, 422, "more"),
         ({"action": "rollout_start", "parameters": {"model": "x" * 2000}}, 422, "model"),
+        (
+            {
+                "action": "rollout_start",
+                "parameters": {"model": "b", "least": 1, "steps": [10**19]},
+            },
+            422,
+            "steps",
+        ),
     ],
 )
 def test_bad_input_is_refused_before_the_log_and_the_service(

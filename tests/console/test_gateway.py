@@ -1,13 +1,20 @@
 """The way from pages to a real service: its routes and no others, with the viewer's key."""
 
 import asyncio
+import select
+import socket
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
 import pytest
+from starlette.requests import Request
+from starlette.types import Message
 
+from safelight.console import gateway
 from safelight.console.gateway import ROUTES
+from safelight.errors import MalformedBody
 from safelight.serving.http.keys import hashed
 from safelight.serving.http.scopes import ACCEPTED
 from safelight.stack.tools.samples import photo
@@ -167,3 +174,33 @@ def test_a_viewer_who_leaves_ends_the_edit(anna: httpx.Client, service: RealServ
     said = asyncio.run(asyncio.wait_for(leave(), 30))
     assert "event: done" in said
     assert '"step":100,' not in said
+
+
+def test_slow_uploads_keep_nobody_from_reading(anna: httpx.Client) -> None:
+    where = anna.base_url.host, int(anna.base_url.port or 0)
+    cookies = "; ".join(f"{name}={value}" for name, value in anna.cookies.items())
+    head = (
+        f"POST /service/0/api/edit/check HTTP/1.1\r\nHost: 127.0.0.1\r\nCookie: {cookies}\r\n"
+        "Content-Type: image/jpeg\r\nContent-Length: 1000\r\n\r\nxx"
+    )
+    with ExitStack() as stack:
+        slow = [stack.enter_context(socket.create_connection(where, 30)) for _ in range(17)]
+        for each in slow:
+            each.sendall(head.encode())
+        ready, _, _ = select.select(slow, [], [], 30)
+        assert [each.recv(12) for each in ready] == [b"HTTP/1.1 503"]
+        full = anna.post("/service/0/api/edit/check", content=photo(64, 64), headers=JPEG)
+        assert full.status_code == 503
+        assert anna.get("/service/0/v1/models").is_success
+
+
+def test_an_upload_that_does_not_arrive_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gateway, "_UPLOAD_SECONDS", 0.05)
+
+    async def never() -> Message:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    request = Request({"type": "http", "method": "POST", "headers": []}, never)
+    with pytest.raises(MalformedBody, match="did not arrive"):
+        asyncio.run(gateway.Gateway((), 100)._body(request))

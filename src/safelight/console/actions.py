@@ -128,7 +128,7 @@ class Actions:
             return _said(await self._gateway.send(session, number, asked, _ACT_SECONDS), url)
         except (httpx.ConnectError, httpx.ConnectTimeout):
             return Outcome(FAILED, 0, f"{url} does not answer. Is it running?")
-        except httpx.TransportError:
+        except httpx.RequestError:  # also an answer that cannot be decoded
             return Outcome(UNKNOWN, 0, _LOST.format(url=url))
         except SafelightError as error:
             return Outcome(FAILED, error.status, str(error))

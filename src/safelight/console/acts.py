@@ -1,6 +1,7 @@
 """The closed table of what operators can do with the page Act. A table only."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -23,7 +24,7 @@ class Plan(Nothing):
     """What a rollout begins with: the second model, rising shares in percent, and requests."""
 
     model: str = Field(min_length=1, max_length=1000)
-    steps: list[int] = Field(min_length=1, max_length=20)
+    steps: list[Annotated[int, Field(ge=1, le=100)]] = Field(min_length=1, max_length=20)
     least: int = Field(ge=1, le=_MOST_REQUESTS)
 
 

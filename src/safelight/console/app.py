@@ -12,7 +12,7 @@ from pathlib import Path
 import orjson
 from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
@@ -43,6 +43,7 @@ from safelight.translation import LANGUAGES, messages_of
 STATIC = Path(__file__).parent / "static"
 _EVERY_SECONDS = 5.0
 _BAD_GATEWAY = 502  # what the console needs does not answer
+_LEFT = 499
 _HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
     "img-src 'self' data: blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
@@ -234,7 +235,7 @@ def application(routes: Sequence[Route], sessions: Sessions) -> ASGIApp:
             Route("/healthz", _healthy),
             Mount("/static", StaticFiles(directory=STATIC)),
         ],
-        exception_handlers={SafelightError: _failed},
+        exception_handlers={SafelightError: _failed, ClientDisconnect: _left},
     )
     return _Secured(Guarded(app, sessions))
 
@@ -257,6 +258,10 @@ async def _words(request: Request) -> Response:
 
 async def _healthy(_: Request) -> Response:
     return Response("ok\n", media_type="text/plain")
+
+
+async def _left(_: Request, __: Exception) -> Response:
+    return Response(status_code=_LEFT)  # a viewer left in the middle of a body: nobody reads this
 
 
 async def _failed(_: Request, error: Exception) -> Response:

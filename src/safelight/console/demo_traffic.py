@@ -18,7 +18,7 @@ from safelight.stack.tools.traffic import Traffic, drive
 
 DEMO = "demo-"  # how the names of the bundled models begin
 _PER_SECOND, _SECONDS, _AT_ONCE = 1.0, 60.0, 8
-_TIMEOUT_SECONDS = 30.0
+_ASK_SECONDS, _TIMEOUT_SECONDS = 3.0, 30.0
 
 
 class _Wanted(BaseModel):
@@ -105,7 +105,7 @@ async def _models(url: str, session: Session) -> tuple[str, str]:
     """Return the name and the task of a service's model. Raises ServiceFailed."""
     try:
         async with _client(session) as client:
-            found = await client.get(f"{url}/v1/models")
+            found = await client.get(f"{url}/v1/models", timeout=_ASK_SECONDS)
             return str(found.raise_for_status().json()["data"][0]["id"]), parse_task(found)
     except (httpx.HTTPError, ValueError, LookupError, TypeError):
         raise ServiceFailed(f"The service at {url} does not say what it serves.") from None

@@ -1,6 +1,7 @@
 """Forwards what pages ask of the services: their routes and no others, with the viewer's key."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from starlette.routing import Route
 
 from safelight.console.answering import read_body
 from safelight.console.sessions import Session, session_of
-from safelight.errors import Forbidden, Overloaded, ServiceFailed, UnknownRequest
+from safelight.errors import Forbidden, MalformedBody, Overloaded, ServiceFailed, UnknownRequest
 from safelight.serving.http.scopes import ACCEPTED, OPERATE
 from safelight.settings import PAGES
 
@@ -34,6 +35,7 @@ _RECEIVED = ("content-type", "content-disposition", "retry-after", "server-timin
 _TIMEOUT = httpx.Timeout(60.0, connect=3.0, read=None, pool=3.0)  # the service ends what is slow
 _AT_ONCE, _RETRY_SECONDS = 16, 5.0
 _UNAUTHORIZED, _LEFT = 401, 499
+_UPLOAD_SECONDS = 60.0
 _MOST_BYTES = 1024 * 1024  # of an answer that the console reads itself
 
 
@@ -58,14 +60,15 @@ class Whole:
 class Gateway:
     """The way from pages to services. Belongs to one event loop.
 
-    `body_limit` is in bytes. At most 16 requests wait for an answer; one more gets Overloaded.
+    `body_limit` is in bytes. At most 16 requests of a kind wait for an answer: what pages send,
+    what they read, and what the console asks itself. One more gets Overloaded.
     """
 
     def __init__(self, urls: Sequence[str], body_limit: int) -> None:
         self.urls = tuple(urls)
         self._body_limit = body_limit
         self._client = httpx.AsyncClient(timeout=_TIMEOUT, follow_redirects=False, trust_env=False)
-        self._running = 0
+        self._running: Counter[str] = Counter()
 
     def routes(self) -> list[Route]:
         """Return a route for each route of a service that pages may use."""
@@ -78,26 +81,36 @@ class Gateway:
         needed = ACCEPTED.get(f"{request.method} {template}")
         if needed and not session.scopes.intersection(needed):
             raise Forbidden(session.name, needed)
-        with self._turn():
+        with self._turn("reading" if request.method == "GET" else "sending"):
             asked = self._client.build_request(
                 request.method,
                 self._address(request.path_params, template),
                 params=httpx.QueryParams(request.url.query),
                 headers=_chosen(request.headers, _SENT) | session.authorization(),
-                content=await read_body(request, self._body_limit),
+                content=await self._body(request),
             )
             answer = await self._answer(request, asked)
         return _response(answer) if answer is not None else Response(status_code=_LEFT)
 
+    async def _body(self, request: Request) -> bytes:
+        try:
+            async with asyncio.timeout(_UPLOAD_SECONDS):
+                return await read_body(request, self._body_limit)
+        except TimeoutError:
+            raise MalformedBody(
+                f"The body did not arrive within {_UPLOAD_SECONDS:g} s. Send it again."
+            ) from None
+
     @contextmanager
-    def _turn(self) -> Iterator[None]:
-        if self._running >= _AT_ONCE:
+    def _turn(self, kind: str) -> Iterator[None]:
+        """Count a waiting request of a kind: long edits must not keep operators from acting."""
+        if self._running[kind] >= _AT_ONCE:
             raise Overloaded("The console forwards too many requests. Wait.", _RETRY_SECONDS)
-        self._running += 1
+        self._running[kind] += 1
         try:
             yield
         finally:
-            self._running -= 1
+            self._running[kind] -= 1
 
     def origin(self, number: int) -> str:
         """Return the address of a service. Raises UnknownRequest."""
@@ -111,10 +124,10 @@ class Gateway:
         """Send a request of the console's own: a method, a path, and JSON or nothing.
 
         Waits for the answer so many seconds. Raises UnknownRequest, Overloaded, and
-        httpx.TransportError if the service cannot be reached or its answer is lost.
+        httpx.RequestError if the service cannot be reached or its answer is lost.
         """
         method, path, content = asked
-        with self._turn():
+        with self._turn("own"):
             request = self._client.build_request(
                 method,
                 f"{self.origin(number)}{path}",
@@ -155,7 +168,7 @@ class Gateway:
             if not sending.done():
                 return None
             answer = await sending
-        except httpx.TransportError:
+        except httpx.RequestError:
             raise ServiceFailed(f"{_origin(asked)} does not answer. Is it running?") from None
         finally:
             leaving.cancel()

@@ -55,16 +55,20 @@ class Leaderboard:
         return answer(await self._answers.of(key, partial(self.read, *key)))
 
     def read(self, service: str, seconds: float, by: str) -> dict[str, object]:
-        """Return what the page shows. Raises what `Archive.ask` raises."""
+        """Return what the page shows of one service, the first if none is chosen.
+
+        Different models cannot be compared. Raises what `Archive.ask` raises.
+        """
         now = time()
 
         def read(database: "Database") -> tuple[list[AssessedRequest], Set[str], list[str]]:
             from safelight.records.queries import read_requests
             from safelight.records.search import names_of, sampled
 
-            since = now - seconds
-            found = read_requests(database, since, service or None, MOST_REQUESTS)
-            return found, sampled(database, since), names_of(database)[0]
+            since, known = now - seconds, names_of(database)[0]
+            chosen = service or (known[0] if known else None)
+            found = read_requests(database, since, chosen, MOST_REQUESTS)
+            return found, sampled(database, since), known
 
         requests, kept, services = self._archive.read(read)
         scores = radar(requests, gpu_hour_price=self._price).as_dict()
@@ -78,6 +82,7 @@ class Leaderboard:
             "ratings": dict(list(distribution(requests).items())[:_MOST_TYPES]),
             "disagreements": disagreements(requests),
             "worst": _worst(requests, kept),
+            "service": service or (services[0] if services else ""),
             "services": services,
             "since": requests[-1].at if len(requests) == MOST_REQUESTS else now - seconds,
             "is_limited": len(requests) == MOST_REQUESTS,

@@ -63,7 +63,7 @@ class States:
                 await self._read(state, session, asked.service)
         except (TimeoutError, httpx.TimeoutException):
             state.problem = f"{state.service} answers too slowly: it took {_PART_SECONDS:g} s."
-        except httpx.TransportError:
+        except httpx.RequestError:
             state.problem = f"{state.service} does not answer. Is it running?"
         return answer(asdict(state))
 

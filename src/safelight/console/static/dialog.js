@@ -12,10 +12,11 @@ export function askFor({ title, text = "", fields = [], verb, danger = false, ac
     const problem = element("p", { class: "problem", role: "alert" });
     const submit = element("button", { class: danger ? "danger" : "primary" }, verb);
     const cancel = element("button", { type: "button", class: "quiet", onclick: () => dialog.close() }, t("Cancel"));
+    const working = element("p", { class: "faint", role: "status", hidden: true }, t("Working …"));
     const form = element("form", { onsubmit: send },
       element("h2", { id: "dialog-title" }, title),
       text ? element("p", {}, text) : null,
-      fields, problem, element("div", { class: "actions" }, submit, cancel));
+      fields, problem, working, element("div", { class: "actions" }, submit, cancel));
     const dialog = element("dialog", { class: "card dialog", "aria-labelledby": "dialog-title" }, form);
     let done = false;
     dialog.addEventListener("close", () => {
@@ -27,6 +28,8 @@ export function askFor({ title, text = "", fields = [], verb, danger = false, ac
       event.preventDefault();
       submit.disabled = true;
       problem.textContent = "";
+      working.hidden = false;
+      cancel.textContent = t("Close"); // what was begun goes on
       try {
         await act(Object.fromEntries(new FormData(form)));
         done = true;
@@ -35,6 +38,8 @@ export function askFor({ title, text = "", fields = [], verb, danger = false, ac
         problem.textContent = error.message;
       }
       submit.disabled = false;
+      working.hidden = true;
+      cancel.textContent = t("Cancel");
     }
 
     document.body.append(dialog);

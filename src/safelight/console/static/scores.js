@@ -39,13 +39,13 @@ function tooltip(more) {
   return { renderMode: "richText", confine: true, backgroundColor: token("panel"), borderColor: token("line"), textStyle: { color: token("text"), fontSize: 12 }, ...more };
 }
 
-/** Return the radar of some types: pairs of a type and the place of its colour. */
-export function radarOptions(chosen) {
+/** Return the radar of some types, which have a value on each of the axes: pairs of a type and the place of its colour. */
+export function radarOptions(chosen, axes) {
   const line = { color: token("line") };
   return {
     tooltip: tooltip({ trigger: "item", valueFormatter: (value) => format(value, "short") }),
     radar: {
-      indicator: AXES.map((axis) => ({ name: NAMES[axis], max: BEST })),
+      indicator: axes.map((axis) => ({ name: NAMES[axis], max: BEST })),
       radius: "64%",
       splitNumber: 5,
       axisName: { color: token("text-2"), fontSize: 12 },
@@ -58,7 +58,7 @@ export function radarOptions(chosen) {
       symbolSize: 5,
       data: chosen.map(([each, place]) => ({
         name: each.name.replaceAll("_", " "),
-        value: AXES.map((axis) => each.axes[axis]?.value ?? null),
+        value: axes.map((axis) => each.axes[axis].value),
         itemStyle: { color: colourOf(place) },
         lineStyle: { color: colourOf(place), width: 2 },
         areaStyle: { color: colourOf(place), opacity: AREA },

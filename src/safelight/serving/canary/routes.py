@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 
 from fastapi import FastAPI, Request
 
-from safelight.errors import InvalidParameter
+from safelight.errors import InvalidParameter, NotReady
 from safelight.serving.canary.canary import Canary
 from safelight.serving.http.acting import acting
 from safelight.serving.http.responses import errors_of
@@ -24,7 +24,7 @@ def add_canary(
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> None:
     """Add the routes. `owner` raises Unauthorized or Forbidden."""
-    refusals = errors_of(InvalidParameter)
+    refusals = errors_of(InvalidParameter, NotReady)
 
     @api.get(PATH, tags=["operator"], summary="What the canary found.")
     async def report(request: Request) -> dict[str, object]:
@@ -58,6 +58,8 @@ async def _done(
         raise InvalidParameter(_OFF)
     if not canary.has_budget:
         raise InvalidParameter(_NO_BUDGET)
+    if not any(check.worker.ready for check in canary.checks):
+        raise NotReady("No worker is loaded, so nothing can be run. Wake the model first.")
     for check in canary.checks:
         check.want(enrolling=enrolling)
     for _ in range(round(_WAIT_SECONDS / _TURN_SECONDS)):

@@ -244,7 +244,8 @@ class PanelView {
     if (!this.plot) {
       this.plot = element("div", { class: "plot", role: "img" });
       this.legend = element("div", { class: "legend" });
-      this.body.replaceChildren(this.plot, this.legend);
+      this.links = element("div", {});
+      this.body.replaceChildren(this.plot, this.legend, this.links);
       this.resizing.observe(this.plot);
     }
     const { board } = this;
@@ -254,7 +255,8 @@ class PanelView {
       onRequest: (name) => board.open(`/requests/${encodeURIComponent(name)}`),
     });
     this.plot.setAttribute("aria-label", this.summary());
-    this.legend.replaceChildren(...(TIMED.has(this.panel.shape) ? [this.legendTable(), this.slowest()] : []));
+    this.legend.replaceChildren(...(TIMED.has(this.panel.shape) ? [this.legendTable()] : []));
+    this.links.replaceChildren(this.slowest());
   }
 
   summary() {

@@ -10,7 +10,7 @@ import { t } from "../words.js";
 const TIMES = [["3600", t("Last hour")], ["86400", t("Last day")], ["604800", t("Last 7 days")], ["2592000", t("Last 30 days")]];
 const QUALITIES = [["score", t("Score")], ["adherence", t("Adherence")], ["structure", t("Kept structure")], ["rating", t("Rating")]];
 const STARS = [1, 2, 3, 4, 5];
-const MOST_DRAWN = 4;
+const MOST_DRAWN = 3; // at first
 const AGAIN_MS = 5000;
 
 const spaced = (name) => name.replaceAll("_", " ");
@@ -40,10 +40,10 @@ class InstructionsView {
   }
 
   fillChoices() {
-    const several = this.services.length > 1 || this.chosen.service;
+    const several = this.services.length > 1;
     this.choices.replaceChildren(
       this.select(t("Time range"), "seconds", TIMES),
-      ...(several ? [this.select(t("Service"), "service", [["", t("All")], ...this.services.map((name) => [name, name])])] : []));
+      ...(several ? [this.select(t("Service"), "service", this.services.map((name) => [name, name]))] : []));
   }
 
   select(label, name, pairs) {
@@ -88,6 +88,7 @@ class InstructionsView {
   fill(found) {
     this.drop();
     this.services = found.services;
+    this.chosen.service = found.service;
     this.fillChoices();
     const since = moment(found.since);
     this.status.textContent = t(found.is_limited ? "The newest {count} requests, since {time}" : "{count} requests since {time}", { count: found.requests, time: since.local });
@@ -117,22 +118,24 @@ class InstructionsView {
     const place = new Map(found.leaders.map((name, rank) => [name, rank]));
     const types = [...found.types].sort((one, other) => (place.get(one.name) ?? 1e6) - (place.get(other.name) ?? 1e6));
     this.types = types;
-    this.drawn ??= new Set(types.slice(0, MOST_DRAWN - 1).map((each) => each.name));
-    const radar = this.chart("radar", t("Scores of the chosen types on four axes, from 0 to 10. The table has the numbers."), () => radarOptions(types.map((each, rank) => [each, rank]).filter(([each]) => this.drawn.has(each.name))));
+    const axes = AXES.filter((axis) => types.some((each) => each.axes[axis]));
+    const known = new Set(types.filter((each) => axes.every((axis) => each.axes[axis])).map((each) => each.name));
+    this.drawn ??= new Set([...known].slice(0, MOST_DRAWN));
+    const radar = this.chart("radar", t("Scores of the chosen types on four axes, from 0 to 10. The table has the numbers."), () => radarOptions(types.map((each, rank) => [each, rank]).filter(([each]) => known.has(each.name) && this.drawn.has(each.name)), axes));
     const costs = new Map(found.costs.map((cost) => [cost.name, cost]));
     const has = { ratings: types.some((each) => each.rating), costs: found.costs.some((cost) => cost.seconds_per_good) };
     const head = ["", t("Type"), t("Success"), ...AXES.map((axis) => NAMES[axis]), has.ratings ? t("Rating") : null, has.costs ? t("Device time") : null, t("Requests")].filter((name) => name !== null);
     const table = element("table", { class: "scores" },
       element("caption", { class: "unseen" }, t("Instruction types, the best first")),
       element("thead", {}, element("tr", {}, head.map((name) => element("th", { scope: "col", title: name === t("Device time") ? t("Device time per good request") : null }, name && name[0].toUpperCase() + name.slice(1))))),
-      element("tbody", {}, types.map((each, rank) => this.type(each, rank, costs.get(each.name), has, radar))));
+      element("tbody", {}, types.map((each, rank) => this.type(each, rank, { cost: costs.get(each.name), canDraw: known.has(each.name) }, has, radar))));
     return element("section", { class: "card block", "aria-label": t("Scores") },
       element("div", { class: "leaderboard" }, element("div", { class: "scroll" }, table), radar.node),
       element("p", { class: "faint" }, t("Ordered by the lower end of the 95 % interval of success. Axes go from 0 to 10; hover a number for its interval."), found.left_out ? ` ${t("{count} rarer types are not shown.", { count: found.left_out })}` : ""));
   }
 
-  type(each, rank, cost, has, radar) {
-    const toggle = element("input", { type: "checkbox", checked: this.drawn.has(each.name), "aria-label": t("Draw {type}", { type: spaced(each.name) }) });
+  type(each, rank, { cost, canDraw }, has, radar) {
+    const toggle = element("input", { type: "checkbox", checked: canDraw && this.drawn.has(each.name), disabled: !canDraw, title: canDraw ? null : t("Too few requests, or not measured"), "aria-label": t("Draw {type}", { type: spaced(each.name) }) });
     toggle.style.accentColor = colourOf(rank);
     toggle.addEventListener("change", () => {
       if (toggle.checked) this.drawn.add(each.name);

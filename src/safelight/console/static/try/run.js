@@ -8,11 +8,17 @@ const CANCEL_MS = 3000;
 const CANCELLED = "cancelled";
 const pause = (milliseconds) => new Promise((resolve) => { setTimeout(resolve, milliseconds); });
 
+/** Return an id with 122 random bits, also without https, where browsers have no randomUUID. */
+function newId() {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
 export class Run {
   /** `picture` is an image file or null; `change` is called after every change of the state. */
   constructor({ place, model, values, picture, change }) {
     Object.assign(this, { place, model, values, picture, change });
-    this.id = crypto.randomUUID();
+    this.id = newId();
     this.state = "waiting"; // then sent, queued, running, and done, failed or cancelled
     this.step = this.steps = this.ahead = 0;
     this.preview = this.problem = this.reason = "";
