@@ -5,6 +5,14 @@ from contextlib import contextmanager
 
 from playwright.sync_api import Browser, Page
 
+from safelight.console.pages import PAGES
+from safelight.rules.uids import LIVE
+
+PATHS = (
+    *(page.path if page.name != "dashboards" else f"/dashboards/{LIVE}" for page in PAGES),
+    "/requests/r0007",
+)
+FILLED = {"/try": ".try-form", "/act": "[data-act=drain]"}  # once a service answered
 SLOW = 30_000  # milliseconds; the machine may be busy
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 

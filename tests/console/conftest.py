@@ -14,6 +14,7 @@ from safelight.stories.history import Simulation, scrapes, simulate, write_block
 from safelight.stories.replay import replay
 from tests.console.browsing import ARGUMENTS
 from tests.console.running import console
+from tests.console.scored import write_records
 from tests.serving.conftest import RealService, serving
 
 HOURS = 4
@@ -77,3 +78,15 @@ def served_address(
     options = ("--prometheus", NOWHERE, "--service", service.url, "--records-url", records_url)
     with console(folder, *options) as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def full(past: Prometheus, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Start a console that has something to show on every page, and return its address."""
+    folder = tmp_path_factory.mktemp("full")
+    url = f"sqlite:///{folder / 'records.db'}"
+    write_records(url, time.time())
+    with serving(folder / "service", records_url=url) as service:
+        options = ("--prometheus", past.url, "--records-url", url, "--service", service.url)
+        with console(folder / "console", *options) as address:
+            yield address

@@ -1,25 +1,17 @@
 """A browser that prefers Chinese sees Chinese: every text of a page has a translation."""
 
 import re
-import time
 from collections.abc import Iterator
 
 import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from safelight.console.pages import PAGES
-from safelight.diagnosis.prometheus import Prometheus
 from safelight.metrics.catalog import RATING_REASON, STAGE
 from safelight.reasons import REASONS
-from safelight.rules.uids import LIVE
-from tests.console.browsing import SLOW, opened
-from tests.console.running import console
-from tests.console.test_leaderboard import SUCCESS, write_records
-from tests.serving.conftest import serving
+from tests.console.browsing import FILLED, PATHS, SLOW, opened
+from tests.console.scored import SUCCESS
 
-SHOWN = {"dashboards": f"/dashboards/{LIVE}"}
-FILLED = {"/try": ".try-form", "/act": "[data-act=drain]"}  # once a service answered
 # The diagnosis writes its findings in English. Identifiers have one name in all languages.
 NOT_YET = ".finding, .report-finding, .summary, noscript, .try-code, .try-ideas"
 TEXTS = """(left_out) => {
@@ -50,26 +42,13 @@ IDENTIFIER = re.compile(
 WORD, CHINESE = re.compile(r"[A-Za-z]{4,}"), re.compile("[一-鿿]")
 
 
-@pytest.fixture(scope="module")
-def full(past: Prometheus, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    folder = tmp_path_factory.mktemp("full")
-    url = f"sqlite:///{folder / 'records.db'}"
-    write_records(url, time.time())
-    with serving(folder / "service", records_url=url) as service:
-        options = ("--prometheus", past.url, "--records-url", url, "--service", service.url)
-        with console(folder / "console", *options) as address:
-            yield address
-
-
 @pytest.fixture
 def page(chromium: Browser, full: str) -> Iterator[Page]:
     with opened(chromium, full, locale="zh-CN") as page:
         yield page
 
 
-@pytest.mark.parametrize(
-    "path", [*(SHOWN.get(page.name, page.path) for page in PAGES), "/requests/r0007"]
-)
+@pytest.mark.parametrize("path", PATHS)
 def test_a_page_is_in_chinese(page: Page, path: str) -> None:
     page.goto(path)
     expect(page.locator("h1")).to_be_visible(timeout=SLOW)

@@ -52,17 +52,22 @@ export function choose(code) {
   location.reload();
 }
 
+/** Return a translation; the text itself if it has none, whatever its name is. */
+function translated(text) {
+  return Object.hasOwn(words, text) ? words[text] : text;
+}
+
 /** Return a text of a page. `{name}` in it stands for a value. */
 export function t(text, values = {}) {
-  return (words[text] ?? text).replace(/\{(\w+)\}/g, (whole, name) => (name in values ? String(values[name]) : whole));
+  return translated(text).replace(/\{(\w+)\}/g, (whole, name) => (Object.hasOwn(values, name) ? String(values[name]) : whole));
 }
 
 /** Return a text of the server, such as the title of a panel; numbers in it are placeholders. */
 export function told(text) {
-  if (text in words) return words[text];
+  if (Object.hasOwn(words, text)) return words[text];
   const values = [];
   const key = text.replace(PARTS, (part, kept) => (kept ? part : `{${values.push(part) - 1}}`));
-  return key in words ? t(key, values) : text;
+  return Object.hasOwn(words, key) ? t(key, values) : text;
 }
 
 /** Return sentences one after the other; Chinese ones need no space between them. */
