@@ -29,8 +29,8 @@ from safelight.rules.thresholds import Thresholds
 from safelight.serving.job import Parameters
 from safelight.serving.policies.degradation import MEANINGS
 from safelight.translation import LOCALES, Language, read_messages, split
+from scripts.texts import SOURCE, error_texts, finding_texts
 
-SOURCE = Path(__file__).parent.parent / "src" / "safelight"
 LANGUAGES = [language for language in get_args(Language) if language != "en"]
 _NAMESPACE = "any_service"
 # As `units.py` and Prometheus write numbers that operators read.
@@ -40,6 +40,8 @@ _SAID = (
     *("GPU memory of PyTorch", "GPU memory in total", "host memory", "file system", "queue"),
     *("error budget", "requests per second", "success", "P95 of a request", "mean queue time"),
     *("mean step", "mean batch", "memory allocated", "invalid images per second"),
+    *("step", "call", "first", "last", "type", "size", "{0}, usually {1}"),
+    "Diagnosis",
     "The log has no line of this request.",
     "The log goes to a stream. SAFELIGHT_LOG_OUTPUT names a file instead.",
 )
@@ -88,7 +90,9 @@ def sources(limits: Thresholds | None = None) -> dict[str, str]:
         keys.setdefault(split(text, _NAMESPACE)[0], place)
     told = (split(text)[0] for text in (*_of_acts(), *_of_forms(), *_ANSWERED))
     pages = (*(page.title for page in PAGES), *_of_scripts(), *_SAID, *told)
-    return {**keys, **dict.fromkeys(pages, "console"), **dict.fromkeys(_UNITS, "units")}
+    places = ((finding_texts(), "diagnosis"), (error_texts(), "errors"), (_UNITS, "units"))
+    found = {key: place for texts, place in places for key in texts}
+    return {**keys, **dict.fromkeys(pages, "console"), **found}
 
 
 def differences(language: Language) -> tuple[list[str], list[str]]:

@@ -1,8 +1,9 @@
 import re
+from time import perf_counter
 
 import pytest
 
-from safelight.translation import split, translate
+from safelight.translation import split, told, translate
 
 
 def test_numbers_with_their_units_are_placeholders() -> None:
@@ -55,3 +56,32 @@ def test_a_name_that_is_also_a_word_of_the_text_changes_nothing_else() -> None:
 def test_a_text_without_a_translation_stays_in_english() -> None:
     text = "{{ $labels.job }}: 5 % of nothing that anybody wrote"
     assert translate(text, "zh") == text
+
+
+@pytest.mark.parametrize(
+    ("text", "own"),
+    [
+        ("longest stage: decode, 2.1 s per request, 45 % of the time", "占 45% 的时间"),
+        ("the model takes 1.6 times as long as before: 80 ms per step", "每步 80 毫秒"),
+        ("edit: the error budget of latency burns too fast", "edit：latency"),
+        ("The error budget of latency burns too fast", "latency"),
+        ("4; the limit is 2; the moon is full", "4；阈值为 2"),
+        ("The device ran out of memory. Send a smaller image, or fewer at once.", "或减少同时发送"),
+        ("a.example:8000 does not answer. Is it running?", "a.example:8000 没有应答"),
+    ],
+)
+def test_a_finished_text_is_told_with_the_values_and_phrases_in_it(text: str, own: str) -> None:
+    assert own in told(text, "zh")
+    assert told(text, "en") == text
+
+
+def test_a_text_that_nobody_knows_stays_as_it_is() -> None:
+    text = "the moon of {0} is full: {{ $labels.job }} \\ ("
+    assert told(text, "zh") == text
+
+
+def test_a_long_text_takes_no_long_time() -> None:
+    text = "requests spend " + "of their latency in the queue and " * 1000
+    began = perf_counter()
+    assert told(text, "zh") == text
+    assert perf_counter() - began < 2

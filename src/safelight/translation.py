@@ -4,7 +4,7 @@ A text has one translation for all limits: numbers with their units are placehol
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Literal, get_args
@@ -16,8 +16,13 @@ LOCALES = Path(__file__).with_name("locales")
 UNITS = ("%", "ms", "s", "min", "m", "h", "d", "days", "B", "KiB", "MiB", "GiB", "TiB", "°C")
 TEMPLATE = r"\{\{.*?\}\}"  # Prometheus, Alertmanager or Grafana fills it in
 CODE = r"`[^`]*`"
-_NUMBER = rf"(?<![\w.])\d+(?:[.,]\d+)*(?:e[+-]?\d+)?(?: ?(?:{'|'.join(UNITS)}))?(?!\w|[.,]\d)"
+NUMBER = rf"(?<![\w.])\d+(?:[.,]\d+)*(?:e[+-]?\d+)?(?: ?(?:{'|'.join(UNITS)}))?(?!\w|[.,]\d)"
 _PLACEHOLDER = re.compile(r"\{(\d+)\}")
+_HOLE = re.compile(r"\{\{.*?\}\}|\{\w+\}")  # where a finished text has a value
+_SENTENCE_END = re.compile(r"(?<=\.)\s+(?=[A-Z`])|(?<=。)(?=.)")
+# An alert's text begins with what carries it; a diagnosis leaves that out.
+_CARRIER = re.compile(r"^\{\{[^}]*\}\}(?: ?[(（]\{\{[^}]*\}\}[)）])?[:：] ?")  # noqa: RUF001
+_MOST_VALUE_CHARACTERS, _LEAST_LETTERS = 300, 4
 
 
 def translate(text: str, language: Language, name: str = "") -> str:
@@ -38,7 +43,7 @@ def translate(text: str, language: Language, name: str = "") -> str:
 def split(text: str, *names: str) -> tuple[str, list[str]]:
     """Return the key of a text's translation, and the values of its placeholders, in order."""
     named = (rf"\b{re.escape(name)}\b" for name in names)
-    parts = re.compile(rf"({TEMPLATE}|{CODE})|{'|'.join((_NUMBER, *named))}")
+    parts = re.compile(rf"({TEMPLATE}|{CODE})|{'|'.join((NUMBER, *named))}")
     values: list[str] = []
 
     def replaced(match: re.Match[str]) -> str:
@@ -67,6 +72,60 @@ def messages_of(language: Language) -> dict[str, str]:
         return {}
     found = read_messages(LOCALES / f"{language}.po")
     return {key: text for key, text in found if text}
+
+
+@cache
+def phrases_of(language: Language) -> dict[str, str]:
+    """Return every translation, also of the parts of alerts' texts that a diagnosis writes."""
+    parts: dict[str, str] = {}
+    for key, text in messages_of(language).items():
+        if _CARRIER.match(key):
+            title = _CARRIER.sub("", key)
+            parts[title[:1].upper() + title[1:]] = _CARRIER.sub("", text)
+        sentences, own = _SENTENCE_END.split(key), _SENTENCE_END.split(text)
+        if 1 < len(sentences) == len(own):
+            parts.update(zip(sentences, own, strict=True))
+    parts |= messages_of(language)
+    open_ended = {
+        key[:-1]: text[:-1] for key, text in parts.items() if f"{key[-1]}{text[-1]}" == ".。"
+    }
+    return {**open_ended, **parts}
+
+
+def told(text: str, language: Language) -> str:
+    """Return the translation of a finished text: the values in it are no placeholders any more.
+
+    Values in it are translated too, if they are phrases. A text that nobody knows is translated
+    clause by clause, as far as possible.
+    """
+    phrases = phrases_of(language)
+    key, numbers = split(text)
+    if key in phrases:
+        return _filled(phrases[key], [_value(value, phrases) for value in numbers])
+    for pattern, holes, translation in _patterns(language):
+        if match := pattern.fullmatch(text):
+            own = (told(value, language) for value in match.groups())
+            return _with(translation, dict(zip(holes, own, strict=True)))
+    clause, stop, rest = text.partition("; ")
+    return f"{told(clause, language)}；{told(rest, language)}" if stop else text  # noqa: RUF001
+
+
+def _with(translation: str, values: Mapping[str, str]) -> str:
+    return _HOLE.sub(lambda hole: values[hole[0]], translation)
+
+
+@cache
+def _patterns(language: Language) -> list[tuple[re.Pattern[str], list[str], str]]:
+    """Return an expression for each phrase with values, the longest phrase first."""
+    value = f"(.{{0,{_MOST_VALUE_CHARACTERS}}}?)"
+    found = []
+    for key, text in phrases_of(language).items():
+        holes, words = _HOLE.findall(key), _HOLE.split(key)
+        length = len("".join(words))
+        if holes and sum(map(str.isalpha, "".join(words))) >= _LEAST_LETTERS:
+            pattern = re.compile(value.join(map(re.escape, words)), re.DOTALL)
+            found.append((-length, pattern, holes, text))
+    return [each[1:] for each in sorted(found, key=lambda each: each[0])]
 
 
 def _value(value: str, messages: dict[str, str]) -> str:

@@ -9,11 +9,12 @@ from playwright.sync_api import Browser, Page, expect
 
 from safelight.metrics.catalog import RATING_REASON, STAGE
 from safelight.reasons import REASONS
+from safelight.translation import told
 from tests.console.browsing import FILLED, PATHS, SLOW, opened
 from tests.console.scored import SUCCESS
 
-# The diagnosis writes its findings in English. Identifiers have one name in all languages.
-NOT_YET = ".finding, .report-finding, .summary, noscript, .try-code, .try-ideas"
+# Identifiers and code have one name in all languages.
+NOT_YET = "noscript, code, .try-code, .try-ideas"
 TEXTS = """(left_out) => {
   const found = [];
   const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
@@ -82,6 +83,20 @@ def test_a_question_of_the_page_act_is_in_chinese(page: Page) -> None:
     dialog.get_by_role("button", name="固定级别").click()
     expect(page.get_by_role("table")).to_contain_text("完成")
     assert_chinese(page)
+
+
+def test_the_browser_tells_a_finished_text_as_the_server_does(page: Page) -> None:
+    page.goto("/alerts")
+    texts = [
+        "longest stage: decode, 2.1 s per request, 45 % of the time",
+        "4.2; the limit is 2; the alert fires; its condition holds since 2026-01-02T03:04:05Z (5 s)",
+        "2 instances: a:1, b:2. The worst: a:1 is full",
+        "The error budget of latency burns too fast",
+        "1 worker of a:1 in the state `hung`",
+        "the moon is full",
+    ]
+    script = 'async (texts) => texts.map((await import("/static/words.js")).told)'
+    assert page.evaluate(script, texts) == [told(text, "zh") for text in texts]
 
 
 def assert_chinese(page: Page) -> None:

@@ -87,6 +87,14 @@ def test_the_report_is_one_file_that_needs_nothing_else(address: str) -> None:
     assert not re.search(r"<(script|img|link)[^>]+(src|href)=[\"']?https?:", answer.text)
 
 
+def test_the_report_is_written_in_the_language_that_is_asked_for(address: str) -> None:
+    text = ask(address, "/page", language="zh").text
+    assert '<html lang="zh">' in text
+    assert "编辑毁坏了应当保留的部分" in text
+    assert "Edits destroy" not in text
+    assert ask(address, "/page", language="xx").status_code == 422
+
+
 def test_a_prometheus_that_is_gone_is_said(tmp_path: Path) -> None:
     with console(tmp_path, "--prometheus", f"http://127.0.0.1:{free_port()}") as url:
         answer = ask(url)
@@ -123,7 +131,8 @@ def page(chromium: Browser, address: str) -> Iterator[Page]:
 def test_the_finding_is_drawn_with_its_moment_and_its_limit(page: Page) -> None:
     page.goto("/report")
     finding = page.get_by_role("article", name="One instruction type fails")
-    expect(finding).to_contain_text(FAILING, timeout=SLOW)
+    finding.locator("summary").click(timeout=SLOW)
+    expect(finding).to_contain_text(FAILING)
     chart = finding.locator(".evidence-chart .plot").first
     expect(chart.locator("canvas")).to_be_visible(timeout=SLOW)
     drawn = chart.evaluate(
@@ -137,6 +146,32 @@ def test_the_finding_is_drawn_with_its_moment_and_its_limit(page: Page) -> None:
     name = chart.get_attribute("aria-label")
     assert name is not None
     assert "At the moment:" in name
+
+
+def test_a_cause_is_open_and_what_follows_from_it_is_closed(page: Page) -> None:
+    page.goto("/report")
+    cause = page.get_by_role("article", name="Edits destroy parts that they should keep")
+    expect(cause.get_by_text("Raise image_guidance_scale")).to_be_visible(timeout=SLOW)
+    effect = page.get_by_role("article", name="One instruction type fails")
+    expect(effect.get_by_text("To confirm")).to_be_hidden()
+    effect.locator("summary").press("Enter")
+    expect(effect.get_by_text("Follows from: Edits destroy parts that")).to_be_visible()
+    expect(page.locator("article").last).to_have_attribute(
+        "aria-label", "One instruction type fails"
+    )
+
+
+def test_code_in_a_text_is_shown_as_code_and_times_in_the_zone_of_the_browser(page: Page) -> None:
+    page.goto("/report")
+    expect(page.locator("code", has_text="remove background")).to_be_visible(timeout=SLOW)
+    nodes = page.evaluate(
+        """async () => {
+          const { sentence } = await import("/static/prose.js");
+          return sentence("since 2026-01-02T03:04:05Z (`x`)").map(
+            (node) => node.title ?? node.textContent ?? node);
+        }"""
+    )
+    assert nodes == ["Since ", "2026-01-02 03:04:05 UTC", " (", "", ")."]
 
 
 def test_an_earlier_time_is_in_the_address_and_now_returns(page: Page) -> None:

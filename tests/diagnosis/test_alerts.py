@@ -27,6 +27,7 @@ from safelight.stories.history import Samples
 from safelight.units import when
 from tests.diagnosis.alarms import LOUD, STACK, State, alarms, begins_at, time_of
 from tests.diagnosis.past import becomes_slow, healthy, samples_of
+from tests.languages import untold
 from tests.rules.promtool import NAMESPACE
 from tests.truth.scene import NOW
 
@@ -207,6 +208,25 @@ def test_the_table_of_causes_has_no_other_alerts_and_no_circle() -> None:
 def test_the_texts_of_each_alert_can_be_filled_in(alert: Alert) -> None:
     assert not list(unknown_placeholders(alert.summary + alert.description))
     assert "{{" not in rendered(alert.summary + alert.description, {}, 1.0)
+
+
+@each_alert
+def test_the_finished_texts_of_each_alert_are_told_in_chinese(alert: Alert) -> None:
+    for labels in ({}, {"job": "edit", "instance": "h:8000", "machine": "h", "gpu": "0"}):
+        texts = [rendered(text, labels, 12.5) for text in (alert.summary, alert.description)]
+        assert untold([*texts, alert.runbook.look, alert.runbook.do]) == []
+
+
+@pytest.mark.parametrize("alert", LOUD, ids=lambda alert: alert.name)
+def test_the_symptom_of_each_alert_is_told_in_chinese(past: Past, alert: Alert) -> None:
+    for finding in diagnosed(past[0], alert.name, time_of(alert)).findings:
+        check, sign = finding.check, finding.sign
+        shown = (check.title, sign.verdict, *(exhibit.says for exhibit in sign.exhibits))
+        assert untold([*shown, *check.remedy, check.experiment]) == []
+
+
+def test_a_text_that_nobody_translated_is_found() -> None:
+    assert untold(["the moon is full", "decode"]) == ["the moon is full"]
 
 
 @each_alert

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from safelight.diagnosis.checks.table import CHECKS
+from tests.languages import untold
 from tests.truth import faults
 from tests.truth.report import AMONG_THREE, FIRST, LATE, complaints
 from tests.truth.trial import Verdict, run_set
@@ -55,6 +56,15 @@ def test_a_fault_is_found_within_two_scrapes_after_it_is_visible(verdicts: list[
 
 def test_no_target_is_missed(verdicts: list[Verdict]) -> None:
     assert complaints(verdicts) == []
+
+
+def test_no_text_of_a_finding_stays_in_english_for_a_chinese_reader(
+    verdicts: list[Verdict],
+) -> None:
+    texts = {text for verdict in verdicts for text in verdict.texts}
+
+    assert len(texts) > 300
+    assert untold(texts) == []
 
 
 @pytest.mark.parametrize("name", [check.name for check in CHECKS])

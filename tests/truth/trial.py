@@ -1,8 +1,8 @@
 """Simulate scenes in a real Prometheus, diagnose each, and compare with the true fault."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from multiprocessing import get_context
 from pathlib import Path
@@ -34,6 +34,8 @@ class Verdict:
     """Seconds from the fault's begin until it is visible, and until it is the first finding."""
     words: tuple[str, ...] = ()
     """Texts of the first finding: its verdict, then its evidence."""
+    texts: frozenset[str] = frozenset()
+    """All texts of all findings."""
 
     @property
     def first(self) -> bool:
@@ -87,15 +89,25 @@ def _simulate(kind: str, place: int) -> Samples:
 
 def _verdict(scene: Scene, prometheus: Prometheus) -> Verdict:
     findings = findings_of(scene, prometheus)
-    warnings, words = _warnings(findings), _words(findings)
+    found = Verdict(
+        scene, _warnings(findings), words=_words(findings), texts=frozenset(_texts(findings))
+    )
     visible = _visible(scene, prometheus)
     if visible is None:
-        return Verdict(scene, warnings, words=words)
+        return found
     for late in range(4):
         at = visible + late * SCRAPE_SECONDS
         if _warnings(findings_of(scene, prometheus, at))[:1] == (scene.cause,):
-            return Verdict(scene, warnings, visible - scene.begin, at - scene.begin, words)
-    return Verdict(scene, warnings, visible - scene.begin, words=words)
+            begin = scene.begin
+            return replace(found, visible_seconds=visible - begin, found_seconds=at - begin)
+    return replace(found, visible_seconds=visible - scene.begin)
+
+
+def _texts(findings: Sequence[Finding]) -> Iterator[str]:
+    for finding in findings:
+        check, sign = finding.check, finding.sign
+        yield from (check.title, check.experiment, *check.remedy, *check.alternatives)
+        yield from (sign.verdict, *(exhibit.says for exhibit in sign.exhibits))
 
 
 def _words(findings: Sequence[Finding]) -> tuple[str, ...]:

@@ -38,7 +38,7 @@ from safelight.errors import (
     Unusable,
 )
 from safelight.rules.uids import LIVE
-from safelight.translation import LANGUAGES, messages_of
+from safelight.translation import LANGUAGES, phrases_of
 
 STATIC = Path(__file__).parent / "static"
 _EVERY_SECONDS = 5.0
@@ -253,7 +253,7 @@ async def _words(request: Request) -> Response:
     language = next((each for each in LANGUAGES if each == request.path_params["language"]), None)
     if language is None:
         raise UnknownRequest("language")
-    return answer(await asyncio.to_thread(messages_of, language))
+    return answer(await asyncio.to_thread(phrases_of, language))
 
 
 async def _healthy(_: Request) -> Response:

@@ -51,12 +51,12 @@ class Alert:
 
 @dataclass(frozen=True, slots=True)
 class ServiceView:
-    """One service. `headline` and `finding` are those of its last diagnosis, if there is one."""
+    """One service. `requests` and `finding` are those of its last diagnosis, if there is one."""
 
     job: str
     namespace: str
     stats: tuple[Stat, ...]
-    headline: str
+    requests: int
     severity: str
     finding: FindingData | None
 
@@ -107,7 +107,7 @@ class Reader:
             service.job,
             service.namespace,
             stats,
-            report["headline"],
+            report["requests"],
             report["severity"] if finding else "",
             finding,
         )

@@ -25,6 +25,7 @@ from safelight.diagnosis.report import Diagnosis, as_data
 from safelight.diagnosis.routine import trends
 from safelight.errors import InvalidParameter, MonitoringFailed, UnknownRequest
 from safelight.rules.thresholds import Thresholds
+from safelight.translation import Language
 from safelight.units import when
 
 _LATEST = 4_102_444_800.0  # the year 2100
@@ -37,11 +38,12 @@ _NO_SERVICE = "Prometheus has no Safelight metrics for that time. Is a service s
 
 
 class _Choice(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     namespace: str = Field("", pattern=r"^(|[a-z][a-z0-9_]{0,39})$")
     job: str = Field("", max_length=200)
     at: float | None = Field(None, ge=0, le=_LATEST, allow_inf_nan=False)
+    language: Language = "en"  # of the page that is exported
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +106,7 @@ class Report:
     def _page(self, choice: _Choice) -> tuple[str, float]:
         _, service, at = self._find(choice)
         diagnosis = self._diagnosis(service, at, self._limits(service.namespace))
-        return page([as_data(diagnosis, self._prometheus)]), at
+        return page([as_data(diagnosis, self._prometheus)], choice.language), at
 
     def _read(self, choice: _Choice) -> dict[str, object]:
         known, service, at = self._find(choice)
@@ -201,8 +203,8 @@ class Report:
         return Curve(lines[:_MOST_SERIES], max(0, len(lines) - _MOST_SERIES), unit, limit)
 
 
-def _key(name: str, choice: _Choice) -> tuple[str, str, str, float | None]:
-    return name, choice.namespace, choice.job, choice.at
+def _key(name: str, choice: _Choice) -> tuple[str, _Choice]:
+    return name, choice
 
 
 def _line(series: Series, subject: str) -> Line:

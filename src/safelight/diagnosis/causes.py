@@ -86,6 +86,11 @@ def _most(noun: str, metric: Metric, label: Label) -> Lead:
     return lead
 
 
+def _budget(*faster: str) -> Origin:
+    """Return what explains a slow loss of the error budget: a fast one is the same loss."""
+    return Origin(_BUDGET.causes | set(faster), _BUDGET.leads)
+
+
 def _largest(rows: Sequence[Row], label: Label) -> tuple[str, float]:
     """Return the label value with most events, and its share of them."""
     rates: dict[str, float] = {}
@@ -155,14 +160,15 @@ _FAILING = Origin(
     _FAILURES,
 )
 _BUDGET = Origin(_SLOW.causes | _FAILING.causes, (_longest_stage, _REASON))
+_BURNS = ("ErrorBudgetBurnFast", "ErrorBudgetBurn", "ErrorBudgetBurnSlow")
 _VRAM = Origin(frozenset({"vram_leak", "cache_growth", "fragmentation"}))
 
 ORIGINS: Mapping[str, Origin] = {
     "ErrorBudgetBurnFast": _BUDGET,
-    "ErrorBudgetBurn": _BUDGET,
-    "ErrorBudgetBurnSlow": _BUDGET,
-    "ErrorBudgetLeaking": _BUDGET,
-    "ErrorBudgetExhaustionAhead": _BUDGET,
+    "ErrorBudgetBurn": _budget("ErrorBudgetBurnFast"),
+    "ErrorBudgetBurnSlow": _budget("ErrorBudgetBurnFast", "ErrorBudgetBurn"),
+    "ErrorBudgetLeaking": _budget(*_BURNS),
+    "ErrorBudgetExhaustionAhead": _budget(*_BURNS, "ErrorBudgetLeaking"),
     "RequestP95High": _SLOW,
     "HighP95Latency": _SLOW,
     "HighAPIErrorRate": _FAILING,

@@ -1,9 +1,11 @@
 """Diagnosis as one HTML page without scripts and external files. Every text is escaped."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from html import escape
 
 from safelight.diagnosis.report import ExhibitData, FindingData, ReportData, sentence
+from safelight.translation import Language, told
 from safelight.units import share
 
 _STYLE = """
@@ -21,37 +23,52 @@ dt { font-weight: 600; font-size: .85rem } dd { margin: 0 0 .4rem } details { ma
 """
 
 
-def page(reports: Sequence[ReportData]) -> str:
-    """Return reports as an HTML page."""
-    body = "\n".join(line for report in reports for line in _service(report))
+Say = Callable[[str], str]  # translates a text
+
+
+def page(reports: Sequence[ReportData], language: Language = "en") -> str:
+    """Return reports as an HTML page. A text that has no translation is in English."""
+    say = partial(told, language=language)
+    body = "\n".join(line for report in reports for line in _service(report, say))
     at = escape(str(reports[0]["at"])) if reports else ""
     return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        f'<!doctype html>\n<html lang="{language}"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width">'
-        f"<title>Diagnosis of {at}</title><style>{_STYLE}</style></head>\n"
-        f"<body><h1>Diagnosis</h1><p class=meta>{at}</p>\n{body}\n</body></html>\n"
+        f"<title>{say('Diagnosis')} {at}</title><style>{_STYLE}</style></head>\n"
+        f"<body><h1>{say('Diagnosis')}</h1><p class=meta>{at}</p>\n{body}\n</body></html>\n"
     )
 
 
-def _service(report: ReportData) -> Iterator[str]:
-    yield f"<h2>{escape(report['headline'])}</h2>"
+def _service(report: ReportData, say: Say) -> Iterator[str]:
+    yield f"<h2>{escape(_headline(report, say))}</h2>"
     for finding in report["findings"]:
-        yield from _finding(finding)
+        yield from _finding(finding, say)
 
 
-def _finding(finding: FindingData) -> Iterator[str]:
+def _headline(report: ReportData, say: Say) -> str:
+    """Return the headline in the language of the page."""
+    headline = report["headline"]
+    name, _, rest = headline.partition(": ")
+    severity, _, title = rest.partition(", ")
+    begun = title[:1].upper() + title[1:]  # a title begins with a capital letter elsewhere
+    own = say(begun)
+    return say(headline) if own == begun else f"{name}: {say(severity)}, {own}"
+
+
+def _finding(finding: FindingData, say: Say) -> Iterator[str]:
     follows = finding["follows_from"] or finding.get("listed_under")
-    after = f" · {escape(_origin(finding))}" if _origin(finding) else ""
-    yield f'<article class="{escape(finding["severity"])}"><h3>{escape(finding["title"])}</h3>'
+    origin = say(_origin(finding)) if _origin(finding) else ""
+    yield f'<article class="{escape(finding["severity"])}"><h3>{escape(say(finding["title"]))}</h3>'
     yield (
-        f"<p class=meta>{escape(finding['severity'])} · "
-        f"{_certainty(finding)} · "
-        f"{escape(finding['check'])}{after}</p><p>{escape(sentence(finding['verdict']))}</p><ul>"
+        f"<p class=meta>{escape(say(finding['severity']))} · "
+        f"{escape(say(_certainty(finding)))} · "
+        f"{escape(finding['check'])}{f' · {escape(origin)}' if origin else ''}</p>"
+        f"<p>{escape(_sentence(finding['verdict'], say))}</p><ul>"
     )
-    yield from (f"<li>{_exhibit(each)}</li>" for each in finding["evidence"])
+    yield from (f"<li>{_exhibit(each, say)}</li>" for each in finding["evidence"])
     yield "</ul>"
     rest = "".join(
-        f"<dt>{title}</dt><dd>{'<br>'.join(escape(text) for text in texts)}</dd>"
+        f"<dt>{say(title)}</dt><dd>{'<br>'.join(escape(say(text)) for text in texts)}</dd>"
         for title, texts in (
             ("What to do", finding["remedy"]),
             (
@@ -63,8 +80,14 @@ def _finding(finding: FindingData) -> Iterator[str]:
         if texts
     )
     attribute = "" if follows else " open"
-    details = f"<summary>Remedy, experiment, alternatives</summary><dl>{rest}</dl>"
+    summary = say("Remedy, experiment, alternatives")
+    details = f"<summary>{summary}</summary><dl>{rest}</dl>"
     yield f"<details{attribute}>{details}</details></article>"
+
+
+def _sentence(text: str, say: Say) -> str:
+    own = say(text)
+    return sentence(text) if own == text else f"{own}。"
 
 
 def _origin(finding: FindingData) -> str:
@@ -80,7 +103,7 @@ def _certainty(finding: FindingData) -> str:
     return f"alert {alert['state']}" if alert else f"confidence {share(finding['confidence'])}"
 
 
-def _exhibit(exhibit: ExhibitData) -> str:
-    text = escape(exhibit["says"])
+def _exhibit(exhibit: ExhibitData, say: Say) -> str:
+    text = escape(say(exhibit["says"]))
     link = exhibit.get("link")
     return f'<a href="{escape(link)}">{text}</a>' if link else text

@@ -1,6 +1,6 @@
 // Build elements. Text is always text: nothing here makes HTML of a string.
 
-import { t } from "./words.js";
+import { t, told } from "./words.js";
 
 /** Return an element with attributes, listeners (names that begin with `on`) and children. */
 export function element(name, attributes = {}, ...children) {
@@ -38,7 +38,7 @@ export async function ask(path, { query = {}, ...options } = {}) {
     await logIn(); // what was typed on the page stays
     return ask(path, { query, ...options });
   }
-  throw Object.assign(new Error(content.detail ?? t("The console answered {status}.", { status: answer.status })), { status: answer.status, reason: content.reason, content });
+  throw Object.assign(new Error(content.detail ? told(content.detail) : t("The console answered {status}.", { status: answer.status })), { status: answer.status, reason: content.reason, content });
 }
 
 /** Fetch JSON from the console. Throws an Error with the server's words. */

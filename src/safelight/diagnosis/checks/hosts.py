@@ -89,20 +89,15 @@ class _Store:
 
     used: Metric
     size: Metric
-    state: str
     forecast: Callable[[Thresholds], float]
     min_share: float = 0.0
 
 
 _MEMORY = _Store(
-    HOST_MEMORY_USED,
-    HOST_MEMORY_TOTAL,
-    "in use",
-    lambda limits: limits.host_forecast_seconds,
-    _MIN_MEMORY,
+    HOST_MEMORY_USED, HOST_MEMORY_TOTAL, lambda limits: limits.host_forecast_seconds, _MIN_MEMORY
 )
 _FILESYSTEM = _Store(
-    HOST_FILESYSTEM_USED, HOST_FILESYSTEM_SIZE, "full", lambda limits: limits.disk_forecast_seconds
+    HOST_FILESYSTEM_USED, HOST_FILESYSTEM_SIZE, lambda limits: limits.disk_forecast_seconds
 )
 
 
@@ -115,7 +110,7 @@ def _host_memory(evidence: Evidence) -> Iterator[Sign]:
 def _filesystem_full(evidence: Evidence) -> Iterator[Sign]:
     for labels, _ in evidence.now.select(HOST_FILESYSTEM_USED, Statistic.LAST):
         where = labels_of(labels, INSTANCE, MOUNTPOINT)
-        name = f"{where.get(MOUNTPOINT, '')} of {where.get(INSTANCE, '')}"
+        name = f"the file system {where.get(MOUNTPOINT, '')} of {where.get(INSTANCE, '')}"
         yield from _filling(evidence, _FILESYSTEM, where, name)
 
 
@@ -136,7 +131,7 @@ def _filling(evidence: Evidence, store: _Store, where: Where, name: str) -> Iter
     yield Sign(
         Severity.CRITICAL if used > _CRITICAL * total else Severity.WARNING,
         max(confidence_of(used / total, limit, _CERTAINLY_FULL), 0.75 if soon else 0.0),
-        f"{name} is {share(used / total)} {store.state}{forecast}",
+        f"{name} is {share(used / total)} full{forecast}",
         (
             Exhibit(
                 f"{size(used)} of {size(total)}", evidence.queries.fraction(store.used, store.size)

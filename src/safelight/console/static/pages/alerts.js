@@ -2,6 +2,7 @@
 
 import { askFor, choice, field } from "../dialog.js";
 import { ask, element, fetchJson, sendJson } from "../dom.js";
+import { prose } from "../prose.js";
 import { ago, moment } from "../units.js";
 import { t, told } from "../words.js";
 
@@ -83,15 +84,15 @@ class AlertsView {
     const since = seconds(alert.since);
     const details = element("details", { open: this.open.has(key), ontoggle: () => (details.open ? this.open.add(key) : this.open.delete(key)) },
       element("summary", {}, t("What it means and what to do")),
-      element("dl", {}, this.texts(alert).flatMap(([name, text]) => [element("dt", {}, name), element("dd", {}, text)])));
+      element("dl", {}, this.texts(alert).flatMap(([name, text]) => [element("dt", {}, name), element("dd", {}, prose(text))])));
     return element("article", { class: `card alert ${alert.state} ${severity}`, "aria-label": alertname },
       element("div", { class: "title" },
         element("span", { class: `badge ${alert.state} ${severity}` }, told(severity)),
         element("h3", {}, alertname),
         element("span", { class: "faint" }, [job, instance].filter(Boolean).join(" · ")),
         element("time", { class: "faint push", datetime: alert.since, title: moment(since).utc }, t("{state} for {time}", { state: WORDS[alert.state] ?? alert.state, time: ago(at - since) }))),
-      element("p", {}, alert.annotations.summary ?? ""),
-      alert.annotations.description ? element("p", { class: "second" }, alert.annotations.description) : null,
+      element("p", {}, prose(alert.annotations.summary ?? "")),
+      alert.annotations.description ? element("p", { class: "second" }, prose(alert.annotations.description)) : null,
       details,
       element("div", { class: "actions" },
         alert.dashboard ? element("a", { class: "button", href: `/dashboards/${alert.dashboard}?${new URLSearchParams(job ? { job } : {})}` }, t("Dashboard")) : null,

@@ -1,6 +1,7 @@
 // The page Now: is everything all right, and if not, what is it?
 
 import { element, fetchJson, sendJson } from "../dom.js";
+import { prose, sentence } from "../prose.js";
 import { ago, format, moment } from "../units.js";
 import { t, told } from "../words.js";
 
@@ -145,12 +146,12 @@ function statView(stat, service) {
 
 function finding(service) {
   const found = service.finding;
-  if (!found) return element("p", { class: "headline" }, told(service.headline));
+  if (!found) return element("p", { class: "headline" }, service.requests ? t("Healthy, with {count} requests.", { count: service.requests }) : t("No findings, and no requests."));
   return element("div", { class: `finding ${found.severity}` },
-    element("p", { class: "headline" }, found.title),
-    element("p", {}, found.verdict),
-    found.remedy.length ? element("p", {}, element("b", {}, t("Do:"), " "), found.remedy[0]) : null,
-    element("p", { class: "faint" }, `${t("Certainty {share}.", { share: format(found.confidence, "percentunit") })} ${found.evidence[0]?.says ?? ""}`));
+    element("p", { class: "headline" }, told(found.title)),
+    element("p", {}, sentence(found.verdict)),
+    found.remedy.length ? element("p", {}, element("b", {}, t("Do:"), " "), prose(found.remedy[0])) : null,
+    element("p", { class: "faint" }, t("Certainty {share}.", { share: format(found.confidence, "percentunit") }), " ", sentence(found.evidence[0]?.says ?? "")));
 }
 
 function alertList(alerts, at) {
@@ -159,7 +160,7 @@ function alertList(alerts, at) {
     return element("li", {},
       element("span", { class: `badge ${alert.state} ${alert.severity}` }, told(alert.state === "firing" ? alert.severity : alert.state)),
       element("a", { href: boardAddress(alert.dashboard, { job: alert.job }) }, alert.name),
-      element("span", {}, alert.summary),
+      element("span", {}, prose(alert.summary)),
       element("time", { class: "faint", datetime: alert.since, title: moment(since).utc }, t("for {time}", { time: ago(at - since) })));
   }));
 }

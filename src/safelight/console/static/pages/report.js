@@ -2,12 +2,17 @@
 
 import { ask, element, fetchJson } from "../dom.js";
 import { EvidenceChart } from "../evidence.js";
+import { prose, sentence } from "../prose.js";
 import { format, moment } from "../units.js";
-import { t, told } from "../words.js";
+import { language, t, told } from "../words.js";
 
 const UNITS = { seconds: "s", bytes: "bytes", ratio: "percentunit", "": "short" };
+const GROUPS = [
+  { group: "cause" },
+  { group: "effect", title: t("What follows from it"), says: t("These end with their cause.") },
+  { group: "info", title: t("Also seen"), says: t("Nothing here needs you.") },
+];
 const PROBLEMS = { "always exceeded": t("always exceeded"), "out of reach": t("out of reach") };
-const sentence = (text) => `${/^[a-z]+( |$)/.test(text) ? text[0].toUpperCase() + text.slice(1) : text}.`;
 
 /** Show the page; return the function that leaves it. */
 export function show(page) {
@@ -78,7 +83,7 @@ class ReportView {
   async save() {
     this.export.disabled = true;
     try {
-      const answer = await ask("/data/report/page", { query: this.chosen });
+      const answer = await ask("/data/report/page", { query: { ...this.chosen, language: language() } });
       const name = answer.headers.get("content-disposition")?.match(/filename="([\w.-]+)"/)?.[1] ?? "health-report.html";
       const address = URL.createObjectURL(await answer.blob());
       element("a", { href: address, download: name }).click();
@@ -98,7 +103,7 @@ class ReportView {
     const frame = { begin: found.begin, end: found.end, step: found.step, moment: found.moment, window: report.window_seconds };
     this.body.replaceChildren(
       this.headline(found),
-      ...report.findings.map((finding, place) => this.finding(finding, curves[place], frame)),
+      ...this.findings(report.findings, curves, frame),
       found.left_out ? element("p", { class: "faint" }, t("{count} more findings are not shown.", { count: found.left_out })) : "",
       element("section", { class: "card block", "aria-label": t("Forecasts") }, element("div", { class: "title" }, element("h2", {}, t("What will be used up"))), forecastTable(found.forecasts)));
     for (const chart of this.charts) chart.draw();
@@ -109,7 +114,7 @@ class ReportView {
     const control = element("select", { onchange: () => { const [namespace, job] = JSON.parse(control.value); this.choose({ namespace, job }); } },
       services.map(({ namespace, job }) => {
         const value = JSON.stringify([namespace, job]);
-        return element("option", { value, selected: value === chosen }, `${job} (${namespace})`);
+        return element("option", { value, selected: value === chosen }, nameOf(namespace, job));
       }));
     this.service.replaceChildren(element("label", {}, element("span", {}, t("Service")), control));
   }
@@ -120,40 +125,48 @@ class ReportView {
     return element("section", { class: "card block summary", role: "status" },
       element("span", { class: `dot ${isBad ? "bad" : "good"}`, "aria-hidden": "true" }),
       element("div", {},
-        element("p", { class: "headline" }, report.headline),
+        element("p", { class: "headline" }, headlineOf(report)),
         element("p", { class: "faint" }, element("time", { datetime: new Date(1000 * at).toISOString(), title: utc }, local), now - at > 60 ? `, ${t("in the past")}` : "", ". ", t("From the last {time}, with {count} requests.", { time: format(report.window_seconds, "s"), count: report.requests }))));
   }
 
-  finding(finding, curves, frame) {
-    const isElsewhere = Boolean(finding.listed_under || finding.follows_from);
+  /** The causes come first, in full. What follows from them, and mere information, is closed. */
+  findings(findings, curves, frame) {
+    const shown = findings.map((finding, place) => ({ finding, curves: curves[place], group: groupOf(finding) }));
+    return GROUPS.flatMap(({ group, title, says }) => {
+      const own = shown.filter((each) => each.group === group);
+      if (!own.length) return [];
+      const head = title ? [element("h2", { class: "group-title" }, title), element("p", { class: "faint" }, says)] : [];
+      return [...head, ...own.map((each) => this.finding(each, findings, frame, !title))];
+    });
+  }
+
+  finding({ finding, curves }, findings, frame, isOpen) {
+    const cause = findings.find((other) => other.check === finding.follows_from);
     const origin = finding.listed_under ? t("Listed in full under {service}.", { service: finding.listed_under })
-      : finding.follows_from ? t("Follows from {finding}.", { finding: finding.follows_from.replaceAll("_", " ") })
+      : finding.follows_from ? t("Follows from: {finding}.", { finding: cause ? told(cause.title) : finding.follows_from })
       : finding.alert ? t("Its cause is unknown.") : "";
     const certainty = finding.alert ? t("alert {state}", { state: told(finding.alert.state) }) : t("{share} sure", { share: format(finding.confidence, "percentunit") });
     const evidence = element("div", { class: "evidence" }, finding.evidence.map((each, place) => this.exhibit(each, curves[place], frame)));
-    const advice = element("dl", { class: "advice" }, [
-      [t("Do"), finding.remedy],
-      [finding.alert ? t("Look at") : t("To confirm"), [finding.next_experiment].filter(Boolean)],
-      [t("Or it is"), finding.alternatives],
-    ].filter(([, texts]) => texts.length).flatMap(([name, texts]) => [element("dt", {}, name), element("dd", {}, texts.length > 1 ? element("ul", {}, texts.map((text) => element("li", {}, text))) : texts[0])]));
-    const rest = [evidence, isElsewhere ? element("details", {}, element("summary", {}, t("What to do, all the same")), advice) : advice];
-    return element("article", { class: `card alert firing report-finding ${finding.severity}`, "aria-label": finding.title },
-      element("div", { class: "title" },
-        element("span", { class: `badge firing ${finding.severity}` }, told(finding.severity)),
-        element("h2", {}, finding.title),
-        element("span", { class: "faint push" }, `${certainty} · ${finding.check}`)),
+    const title = [
+      element("span", { class: `badge firing ${finding.severity}` }, told(finding.severity)),
+      element("h2", {}, told(finding.title)),
+      element("span", { class: "faint push" }, `${certainty} · ${finding.check}`)];
+    const body = [
       element("p", {}, sentence(finding.verdict)),
       origin ? element("p", { class: "second" }, origin) : null,
-      rest);
+      evidence, adviceOf(finding)];
+    const kind = { class: `card alert firing report-finding ${finding.severity}`, "aria-label": told(finding.title) };
+    return isOpen ? element("article", kind, element("div", { class: "title" }, title), body)
+      : element("article", kind, element("details", {}, element("summary", { class: "title" }, title), body));
   }
 
   exhibit(each, curve, frame) {
     const figure = element("figure", {}, element("figcaption", {}, sentence(each.says)));
     if (!curve) return figure;
-    if (curve.problem) figure.append(element("p", { class: "problem" }, curve.problem));
+    if (curve.problem) figure.append(element("p", { class: "problem" }, told(curve.problem)));
     else if (!curve.lines.length) figure.append(element("p", { class: "faint" }, t("Prometheus has no samples of it at this time.")));
     else {
-      const chart = new EvidenceChart(curve, frame, each.says);
+      const chart = new EvidenceChart(curve, frame, told(each.says));
       this.charts.push(chart);
       figure.append(chart.node);
     }
@@ -170,6 +183,36 @@ class ReportView {
     this.asking?.abort();
     this.drop();
   }
+}
+
+/** Return where a finding is shown: a cause, something that follows, or information. */
+function groupOf(finding) {
+  if (finding.severity === "info") return "info";
+  return finding.listed_under || finding.follows_from ? "effect" : "cause";
+}
+
+function adviceOf(finding) {
+  const rows = [
+    [t("Do"), finding.remedy],
+    [finding.alert ? t("Look at") : t("To confirm"), [finding.next_experiment].filter(Boolean)],
+    [t("Or it is"), finding.alternatives],
+  ].filter(([, texts]) => texts.length);
+  return element("dl", { class: "advice" }, rows.flatMap(([name, texts]) => [
+    element("dt", {}, name),
+    element("dd", {}, texts.length > 1 ? element("ul", {}, texts.map((text) => element("li", {}, prose(text)))) : prose(texts[0])),
+  ]));
+}
+
+/** Return the report in one line. */
+function headlineOf({ severity, findings, requests }) {
+  const main = findings.find((finding) => finding.severity === severity && !finding.follows_from);
+  if (main && severity !== "info") return told(main.title);
+  return requests ? t("Healthy, with {count} requests.", { count: requests }) : t("No findings, and no requests.");
+}
+
+/** Return how a service is called: by its namespace and its job, once if both are the same. */
+function nameOf(namespace, job) {
+  return namespace === job ? job : `${job} (${namespace})`;
 }
 
 /** Return Unix seconds as a text for a field of date and time, in the browser's zone. */
