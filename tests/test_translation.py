@@ -63,9 +63,9 @@ def test_a_text_without_a_translation_stays_in_english() -> None:
     [
         ("longest stage: decode, 2.1 s per request, 45 % of the time", "占 45% 的时间"),
         ("the model takes 1.6 times as long as before: 80 ms per step", "每步 80 毫秒"),
-        ("edit: the error budget of latency burns too fast", "edit：latency"),
+        ("edit: the error budget of latency burns too fast", "latency"),
         ("The error budget of latency burns too fast", "latency"),
-        ("4; the limit is 2; the moon is full", "4；阈值为 2"),
+        ("4; the limit is 2; the moon is full", "阈值为 2"),
         ("The device ran out of memory. Send a smaller image, or fewer at once.", "或减少同时发送"),
         ("a.example:8000 does not answer. Is it running?", "a.example:8000 没有应答"),
     ],

@@ -100,6 +100,8 @@ def told(text: str, language: Language) -> str:
     """
     phrases = phrases_of(language)
     key, numbers = split(text)
+    if key == "{0}":
+        return _value(text, phrases)
     if key in phrases:
         return _filled(phrases[key], [_value(value, phrases) for value in numbers])
     for pattern, holes, translation in _patterns(language):

@@ -26,6 +26,7 @@ TEXTS = """(left_out) => {
       if (node.hasAttribute(name) && !node.closest(left_out)) found.push(node.getAttribute(name));
   return found;
 }"""
+AT = "2026-01-02T03:04:05Z"
 NAMES = {
     *("English", "Safelight", "Z-Image", "float16", "image_guidance_scale", "tests", "/api/edit"),
     *("Pix", "denoise", "queue", "busy", "calm", "other", "all", "safelight (instructpix2pix)"),
@@ -89,7 +90,7 @@ def test_the_browser_tells_a_finished_text_as_the_server_does(page: Page) -> Non
     page.goto("/alerts")
     texts = [
         "longest stage: decode, 2.1 s per request, 45 % of the time",
-        "4.2; the limit is 2; the alert fires; its condition holds since 2026-01-02T03:04:05Z (5 s)",
+        f"4.2; the limit is 2; the alert fires; its condition holds since {AT} (5 s)",
         "2 instances: a:1, b:2. The worst: a:1 is full",
         "The error budget of latency burns too fast",
         "1 worker of a:1 in the state `hung`",

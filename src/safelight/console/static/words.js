@@ -77,6 +77,7 @@ export function told(text) {
   if (Object.hasOwn(words, text)) return words[text];
   const values = [];
   const key = text.replace(PARTS, (part, kept) => (kept ? part : `{${values.push(part) - 1}}`));
+  if (key === "{0}") return measured(text);
   if (Object.hasOwn(words, key)) return t(key, values.map(measured));
   patterns ??= patternsOf(words);
   for (const { expression, holes, translation } of patterns) {
