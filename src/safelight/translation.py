@@ -98,6 +98,8 @@ def told(text: str, language: Language) -> str:
     Values in it are translated too, if they are phrases. A text that nobody knows is translated
     clause by clause, as far as possible.
     """
+    if language == "en":
+        return text
     phrases = phrases_of(language)
     key, numbers = split(text)
     if key == "{0}":
