@@ -48,6 +48,12 @@ def error_texts() -> Iterator[str]:
                     yield from _worded(_arguments(node))
 
 
+def all_texts() -> Iterator[str]:
+    """Yield every text of the source, also single words."""
+    for file in sorted(SOURCE.rglob("*.py")):
+        yield from map(_key, _texts(_tree(file), {}))
+
+
 def _is_answered(name: str, *, is_console: bool) -> bool:
     """Return whether an error of this name answers a request; an unusable command does not."""
     error = getattr(errors, name, None)

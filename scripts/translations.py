@@ -46,9 +46,8 @@ _SAID = (
     "The log goes to a stream. SAFELIGHT_LOG_OUTPUT names a file instead.",
 )
 # What services, and the console of them, answer to the pages Try and Act.
-_ANSWERED = (
+ANSWERED = (
     *("anyone on this machine", "the console"),
-    "{service} does not answer. Is it running?",
     "{service} answers too slowly: it took 4 s.",
     "{service} wants an API key. Start the console with the same SAFELIGHT_API_KEYS_FILE as the "
     "service.",
@@ -56,7 +55,6 @@ _ANSWERED = (
     "This service has no second model. Start it with one: safelight serve A --shadow B.",
     "A rollout began: callers compare the models now.",
     "B needs 50 requests at this step",
-    "The model is still loading. Retry when /readyz returns 200.",
     "The canary found that the model is broken, and took this instance out of service. See "
     "`safelight canary`; another instance serves.",
     *(f"{measure} is not proven to be as good" for measure in get_args(MeasureName)),
@@ -88,7 +86,7 @@ def sources(limits: Thresholds | None = None) -> dict[str, str]:
     keys: dict[str, str] = {}
     for text, place in texts:
         keys.setdefault(split(text, _NAMESPACE)[0], place)
-    told = (split(text)[0] for text in (*_of_acts(), *_of_forms(), *_ANSWERED))
+    told = (split(text)[0] for text in (*_of_acts(), *_of_forms(), *ANSWERED))
     pages = (*(page.title for page in PAGES), *_of_scripts(), *_SAID, *told)
     places = ((finding_texts(), "diagnosis"), (error_texts(), "errors"), (_UNITS, "units"))
     found = {key: place for texts, place in places for key in texts}

@@ -10,7 +10,8 @@ from safelight.rules.alerts import alerts
 from safelight.rules.files import WATCHDOG, Links, annotations
 from safelight.rules.thresholds import DEFAULTS, Thresholds
 from safelight.translation import CODE, LOCALES, TEMPLATE, Language, read_messages, translate
-from scripts.translations import LANGUAGES, catalogue, differences, sources, updated
+from scripts.texts import all_texts
+from scripts.translations import ANSWERED, LANGUAGES, catalogue, differences, sources, updated
 
 LIMITS = DEFAULTS.model_dump(exclude={"alerts"})
 SAME = ("{{alertname}}", "GPUs", "SLO", "Z-Image")  # no words to translate
@@ -82,6 +83,14 @@ def test_every_title_of_a_dashboard_is_translated_and_unique(language: Language)
         assert len(set(own)) == len(own), board.title
         for title in (board.name, board.question, *(row.title for row in board.rows), *titles):
             assert title in SAME or translate(title, language) != title
+
+
+def test_a_text_that_was_copied_by_hand_is_still_in_the_source() -> None:
+    values = re.compile(r"\{\w+\}")
+    known = {key for key in all_texts() if re.search("[a-z]{4}", values.sub("", key))}
+    patterns = [re.compile(".*".join(map(re.escape, values.split(key)))) for key in known]
+    gone = [text for text in ANSWERED if not any(each.fullmatch(text) for each in patterns)]
+    assert gone == []
 
 
 def test_there_is_one_catalogue_per_language() -> None:
