@@ -2,6 +2,7 @@ import signal
 import socket
 from pathlib import Path
 
+import httpx
 import pytest
 from rich.console import Console
 
@@ -152,6 +153,39 @@ def test_ctrl_c_stops_everything_that_up_started(tmp_path: Path) -> None:
         assert command.still_running() == []
     assert command.err == ""
     assert "Traceback" not in "".join(log.read_text() for log in tmp_path.glob("state/logs/*"))
+
+
+def test_changed_limits_reach_prometheus_from_the_console(tmp_path: Path) -> None:
+    file = tmp_path / "monitoring.toml"
+    file.write_text("[thresholds]\nhttp_p95_seconds = 41\n")
+    options = elsewhere(tmp_path)
+    prometheus, console = (
+        f"http://127.0.0.1:{options[options.index(name) + 1]}"
+        for name in ("--prometheus-port", "--console-port")
+    )
+
+    def reload() -> httpx.Response:
+        asked = {"action": "reload", "service": 0, "parameters": {}}
+        return HTTP.post(f"{console}/data/actions", json=asked, timeout=30)
+
+    def rules() -> str:
+        found = HTTP.get(f"{prometheus}/api/v1/rules").json()["data"]["groups"]
+        return str([rule["query"] for group in found for rule in group["rules"]])
+
+    with started(tmp_path, "up", PAINTER, "--monitoring", str(file), *options) as command:
+        command.wait_for_output("Ctrl-C stops everything.")
+        assert "> 41" in rules()
+        file.write_text("[thresholds]\nhttp_p95_seconds = 43\n")
+        assert reload().json()["result"] == "done"
+        assert "> 43" in rules()
+        assert "> 41" not in rules()
+        file.write_text('[thresholds]\nhttp_p95_seconds = "long"\n')
+        refused = reload()
+        assert refused.status_code == 502
+        assert "http_p95_seconds" in refused.json()["detail"]
+        assert "> 43" in rules()
+        assert command.send(signal.SIGINT) == 0
+    assert "reloaded the limits and receivers" in command.out
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)

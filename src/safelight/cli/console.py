@@ -33,6 +33,7 @@ def console(
     state_folder: Annotated[Path | None, setting_option("state_folder")] = None,
     tls_certificate: Annotated[Path | None, setting_option("tls_certificate")] = None,
     tls_key: Annotated[Path | None, setting_option("tls_key")] = None,
+    under_up: Annotated[bool, typer.Option("--under-up", hidden=True)] = False,
 ) -> None:
     """Show services, alerts, requests and dashboards in the browser, without Grafana.
 
@@ -66,5 +67,6 @@ def console(
         parse_address(alertmanager or own_alertmanager),
         tuple(map(parse_address, service or (own_service,))),
         parse_address(grafana) if grafana else "",
+        is_under_up=under_up,
     )
     serve(settings, sources)

@@ -17,7 +17,8 @@ from safelight.errors import ServiceFailed
 from safelight.settings import load
 from safelight.stack.local import PROMETHEUS, Plan, Stack, plan
 from safelight.stack.programs import error_text
-from safelight.stack.services import CONSOLE
+from safelight.stack.reloading import Reloading
+from safelight.stack.services import CONSOLE, RELOAD_SIGNAL
 from safelight.stack.tools.check import TIMEOUT_SECONDS, Checker, Result, verify
 from safelight.stack.tools.samples import parse_task
 from safelight.units import duration, size
@@ -66,7 +67,8 @@ def up(
 
     Node-exporter and Grafana, with all dashboards, are started too if they are installed. Each
     model is a service with its own namespace and port: --port is the port of the first.
-    --namespace is for one model only.
+    --namespace is for one model only. SIGUSR1, or the console's page Act, makes it read the
+    monitoring file again.
 
     Examples:
 
@@ -97,12 +99,16 @@ def up(
         alert_relay_port=alert_relay_port,
     )
     out, stop = console(), _stop_on_signals()
-    stack = Stack(
-        plan(settings, models or (), with_console=not no_console),
-        settings,
-        lambda text: out.print(text, style="dim"),
-        stop.wait,
-    )
+
+    def plan_again() -> Plan:
+        return plan(settings, models or (), with_console=not no_console)
+
+    def report(text: str) -> None:
+        out.print(text, style="dim")
+
+    stack = Stack(plan_again(), settings, report, stop.wait)
+    reloading = Reloading(stack, plan_again, report)
+    signal.signal(RELOAD_SIGNAL, reloading.ask)
     try:
         if not _start(stack, out):
             raise typer.Exit(_INTERRUPTED)
@@ -111,7 +117,7 @@ def up(
             passed = _check(stack.plan, out, stop)
             raise typer.Exit(_INTERRUPTED if stop.is_set() else 0 if passed else 1)
         out.print(_hints(stack.plan), soft_wrap=True)
-        stack.follow()
+        stack.follow(reloading.look)
     finally:
         stack.stop()
 

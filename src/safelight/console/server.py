@@ -5,6 +5,7 @@ import socket
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from os import getppid
 
 import uvicorn
 from starlette.routing import Route
@@ -21,6 +22,7 @@ from safelight.console.firing import Alerts
 from safelight.console.gateway import Gateway
 from safelight.console.latest import Latest
 from safelight.console.leaderboard import Leaderboard
+from safelight.console.reloading import reload_by_signal
 from safelight.console.report import Report
 from safelight.console.requests import Place, Requests
 from safelight.console.sessions import Sessions
@@ -43,12 +45,16 @@ _GRACE_SECONDS = 1  # open pages have a stream that never ends
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """Addresses of what the console shows; that of Grafana is empty if there is none."""
+    """Addresses of what the console shows; that of Grafana is empty if there is none.
+
+    `is_under_up` says that `safelight up` started the console and reloads Prometheus for it.
+    """
 
     prometheus: str
     alertmanager: str
     services: Sequence[str] = ()
     grafana: str = ""
+    is_under_up: bool = False
 
 
 def serve(settings: Settings, sources: Sources) -> None:
@@ -72,12 +78,13 @@ def _routes(
     gateway = Gateway(sources.services, settings.body_limit_bytes)
     places = Places(gateway.urls, settings.body_limit_bytes, sources.grafana)
     own = Console(client, limits, settings.namespace, places)
+    parent = getppid()
 
     def reload() -> None:
         limits.read()
         own.renew()
         try:
-            client.reload()
+            reload_by_signal(client, parent) if sources.is_under_up else client.reload()
         except MonitoringFailed as error:
             raise MonitoringFailed(f"The console has read its file again. {error}") from None
 

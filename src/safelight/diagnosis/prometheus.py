@@ -154,6 +154,17 @@ class Prometheus:
             text = response.text[:_MOST_CHARACTERS].strip()
             raise self._failed(f"it did not reload: {text}")
 
+    def configured(self) -> tuple[str, bool]:
+        """Return when it read its configuration last, and whether the last attempt succeeded.
+
+        Raises MonitoringFailed.
+        """
+        info = self._asked("status/runtimeinfo", {}, method="GET")
+        try:
+            return str(info["lastConfigTime"]), bool(info["reloadConfigSuccess"])
+        except (KeyError, TypeError):
+            raise self._failed("its response does not match Prometheus' API") from None
+
     def link(self, query: str, at: float) -> str:
         """Return the URL of a Prometheus page that graphs an expression up to a time."""
         moment = datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S")

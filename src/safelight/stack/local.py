@@ -36,7 +36,7 @@ from safelight.stack.services import (
 )
 
 PROMETHEUS, ALERTMANAGER, NODE_EXPORTER = "prometheus", "alertmanager", "node-exporter"
-_RELAY_TOKEN = Path("config", "relay_token")  # Alertmanager sends it to the relay
+RELAY_TOKEN = Path("config", "relay_token")  # Alertmanager sends it to the relay
 PROMETHEUS_NAMES = ("prometheus",)
 ALERTMANAGER_NAMES = ("alertmanager", "prometheus-alertmanager")
 NODE_EXPORTER_NAMES = ("node_exporter", "prometheus-node-exporter")
@@ -79,7 +79,7 @@ def plan(settings: Settings, models: Sequence[str] = (), *, with_console: bool =
     node_exporter = look_for(NODE_EXPORTER_NAMES)
     monitoring = read(settings.monitoring)
     prometheus = f"http://{settings.host}:{settings.prometheus_port}"
-    relay = alert_relay_program(settings, state / _RELAY_TOKEN, prometheus)
+    relay = alert_relay_program(settings, state / RELAY_TOKEN, prometheus)
     programs = [
         *(service_program(name, own) for name, own in served.items()),
         _prometheus(settings, state, monitoring.prometheus_url or prometheus),
@@ -120,9 +120,9 @@ def _files(
     )
     return {
         state / "config" / "prometheus.yml": prometheus,
-        state / _RELAY_TOKEN: token_hex(32),
+        state / RELAY_TOKEN: token_hex(32),
         state / "config" / "alertmanager.yml": alertmanager_yml(
-            monitoring, relay_url=relay_url, relay_token_file=state / _RELAY_TOKEN
+            monitoring, relay_url=relay_url, relay_token_file=state / RELAY_TOKEN
         ),
         rules: rule_file(
             *namespaces(served),
@@ -164,12 +164,13 @@ class Stack:
         self._lock.note(self._running)
         return all(self._wait_until_ready(running) for running in self._running)
 
-    def follow(self) -> None:
+    def follow(self, look: Callable[[], None] = lambda: None) -> None:
         """Check the programs every second until the user stops; restart those that ended.
 
-        Raises ServiceFailed if a program ends too often in a row.
+        Calls `look` each time. Raises ServiceFailed if a program ends too often in a row.
         """
         while not self._pause(1.0):
+            look()
             for running in self._running:
                 self._check(running)
 

@@ -1,6 +1,7 @@
 """Our programs of a stack: services, one model each, the console and the alert relay."""
 
 import re
+import signal
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePath
@@ -11,6 +12,8 @@ from safelight.records.config import records_url
 from safelight.settings import Settings, environment_name
 from safelight.stack.programs import Program
 
+# What asks `safelight up` to reload; SIGHUP ends it, as a closed terminal does.
+RELOAD_SIGNAL = signal.SIGUSR1
 SERVICE, CONSOLE, ALERT_RELAY = "safelight", "console", "alert-relay"
 # The demo models use the namespaces of their model families.
 _NAMESPACES = {
@@ -161,7 +164,7 @@ def console_program(settings: Settings, urls: Mapping[str, str], names: Iterable
     served = [urls[name] for name in names]
     flags = {f"--{name}": urls[name] for name in ("prometheus", "alertmanager")}
     own = [part for pair in flags.items() for part in pair]
-    own += ["--host", host, "--port", str(port)]
+    own += ["--host", host, "--port", str(port), "--under-up"]
     own += [part for url in served for part in ("--service", url)]
     own += ["--state-folder", str(settings.state_folder.expanduser())]
     own += ["--monitoring", str(settings.monitoring)] if settings.monitoring else []
