@@ -85,7 +85,7 @@ def _degraded(queries: Queries, _: Thresholds) -> Alert:
         for_seconds=600,
         severity="info",
         scope=Scope.SERVICE,
-        summary=f"{_ON}: quality has been reduced for ten minutes because of load",
+        summary=f"{_ON}: quality is reduced because of load",
         description=f"{AS_NUMBER} steps of the degradation ladder are active on {_ON}.",
         runbook=Runbook(
             means="The service reduces the quality of each request, so that it can serve all.",

@@ -80,7 +80,7 @@ def _http_p95_high(queries: Queries, limits: Thresholds) -> Alert:
         for_seconds=600,
         severity="critical",
         scope=Scope.SERVICE,
-        summary=f"{AS_JOB}: {{{{ $labels.handler }}}} has been slow for ten minutes",
+        summary=f"{AS_JOB}: {{{{ $labels.handler }}}} is slow",
         description=(
             f"P95 of {{{{ $labels.handler }}}} in {AS_JOB} is {AS_SECONDS}. The limit is "
             f"{duration(limit)}."

@@ -4,7 +4,7 @@ import { askFor, choice, field } from "../dialog.js";
 import { ask, element, fetchJson, sendJson } from "../dom.js";
 import { prose } from "../prose.js";
 import { ago, moment } from "../units.js";
-import { t, told } from "../words.js";
+import { joined, t, told } from "../words.js";
 
 const EVERY_MS = 10_000;
 const RANGES = [["21600", t("6 hours")], ["86400", t("1 day")], ["604800", t("7 days")], ["2592000", t("30 days")]];
@@ -67,7 +67,7 @@ class AlertsView {
     const others = found.alerts.filter((alert) => quiet.includes(alert.state));
     const nothing = element("p", { class: "calm" }, element("span", { class: "dot good", "aria-hidden": "true" }), t("No alert is firing."));
     this.now.replaceChildren(
-      found.problem ? element("p", { class: "notice" }, `${found.problem} ${t("Silences and receivers are unknown.")}`) : "",
+      found.problem ? element("p", { class: "notice" }, joined(told(found.problem), t("Silences and receivers are unknown."))) : "",
       ...(loud.length ? loud.map((alert) => this.alert(alert, found.at)) : [nothing]),
       found.left_out ? element("p", { class: "faint" }, t("{count} more alerts are not shown.", { count: found.left_out })) : "",
       others.length ? this.section(t("Quiet: silenced, or part of another alert"), others.map((alert) => this.alert(alert, found.at))) : "",
