@@ -44,6 +44,7 @@ SafelightError
     ├── RecordsUnusable
     ├── ServiceFailed
     ├── MonitoringFailed
+    │   └── MonitoringAbsent
     └── AlreadyWatched
 """
 
@@ -478,6 +479,14 @@ class MonitoringFailed(Unusable):
     """Prometheus cannot be queried, or its response cannot be used."""
 
     exit_code = 3
+
+
+class MonitoringAbsent(MonitoringFailed):
+    """No Prometheus answers at `address`, which has no password."""
+
+    def __init__(self, message: str, address: str) -> None:
+        super().__init__(message)
+        self.address = address
 
 
 class AlreadyWatched(Unusable):

@@ -32,6 +32,7 @@ from safelight.diagnosis.evidence import Service, services
 from safelight.diagnosis.prometheus import Exemplar, Prometheus, Series
 from safelight.errors import (
     InvalidParameter,
+    MonitoringAbsent,
     MonitoringFailed,
     SafelightError,
     UnknownRequest,
@@ -44,6 +45,7 @@ STATIC = Path(__file__).parent / "static"
 _EVERY_SECONDS = 5.0
 _BAD_GATEWAY = 502  # what the console needs does not answer
 _LEFT = 499
+ABSENT = "prometheus_absent"  # pages say it once
 _HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
     "img-src 'self' data: blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
@@ -267,7 +269,10 @@ async def _left(_: Request, __: Exception) -> Response:
 async def _failed(_: Request, error: Exception) -> Response:
     assert isinstance(error, SafelightError)
     status = _BAD_GATEWAY if isinstance(error, Unusable) else error.status
-    return answer({"reason": error.reason, "detail": str(error)}, status)
+    content = {"reason": error.reason, "detail": str(error)}
+    if isinstance(error, MonitoringAbsent):
+        content |= {"reason": ABSENT, "address": error.address}
+    return answer(content, status)
 
 
 class _Secured:

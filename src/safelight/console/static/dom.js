@@ -38,6 +38,7 @@ export async function ask(path, { query = {}, ...options } = {}) {
     await logIn(); // what was typed on the page stays
     return ask(path, { query, ...options });
   }
+  if (content.reason === "prometheus_absent") content.detail = t("Prometheus does not answer: {address}", content);
   throw Object.assign(new Error(content.detail ?? t("The console answered {status}.", { status: answer.status })), { status: answer.status, reason: content.reason, content });
 }
 

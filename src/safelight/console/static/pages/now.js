@@ -1,5 +1,6 @@
 // The page Now: is everything all right, and if not, what is it?
 
+import { absentNotice } from "../absent.js";
 import { element, fetchJson, sendJson } from "../dom.js";
 import { ago, format, moment } from "../units.js";
 import { t, told } from "../words.js";
@@ -8,7 +9,7 @@ const IMAGES_EVERY_MS = 15_000;
 const MOST_IMAGES = 8;
 
 /** Show the page; return the function that leaves it. */
-export function show(page) {
+export function show(page, { start }) {
   document.title = `${t("Now")} · Safelight`;
   const body = element("div", { class: "now" }, element("p", { class: "faint" }, t("Reading from Prometheus …")));
   const clock = element("span", { class: "faint clock", "aria-live": "off" });
@@ -25,7 +26,7 @@ export function show(page) {
     }
     const shown = JSON.stringify({ ...overview, at: 0 });
     if (shown !== last) {
-      fill(body, overview);
+      fill(body, overview, start);
       images.fill();
     }
     last = shown;
@@ -107,7 +108,11 @@ function trafficButton(number, name) {
   return element("span", {}, button, " ", says);
 }
 
-function fill(body, overview) {
+function fill(body, overview, { pages }) {
+  if (overview.absent) {
+    body.replaceChildren(absentNotice(overview.absent, pages));
+    return;
+  }
   if (overview.problem) {
     body.replaceChildren(element("p", { class: "problem", role: "alert" }, overview.problem));
     return;
