@@ -21,6 +21,7 @@ from safelight.console.firing import Alerts
 from safelight.console.gateway import Gateway
 from safelight.console.latest import Latest
 from safelight.console.leaderboard import Leaderboard
+from safelight.console.names import Names
 from safelight.console.report import Report
 from safelight.console.requests import Place, Requests
 from safelight.console.sessions import Sessions
@@ -92,6 +93,7 @@ def _routes(
         DemoTraffic(gateway.urls),
         Actions(gateway, Audit(settings.state_folder.expanduser()), reload),
         States(gateway),
+        Names(gateway),
         gateway,
     )
     return [*sample.routes(), *(route for part in parts for route in part.routes())]

@@ -13,7 +13,7 @@ export function show(page, { start }) {
   document.title = `${t("Now")} · Safelight`;
   const body = element("div", { class: "now" }, element("p", { class: "faint" }, t("Reading from Prometheus …")));
   const clock = element("span", { class: "faint clock", "aria-live": "off" });
-  page.replaceChildren(element("div", { class: "head" }, element("h1", {}, t("Now")), clock), body, demo());
+  page.replaceChildren(element("div", { class: "head" }, element("h1", {}, t("Now")), clock), body, demo(start.services));
   const images = new LatestImages(body);
   let last = "";
   const stream = new EventSource("/data/live");
@@ -82,18 +82,18 @@ class LatestImages {
 }
 
 /** Return buttons that send a minute of traffic to the demo models; none for other models. */
-function demo() {
+function demo(services) {
   const place = element("div", { class: "actions demo" });
   fetchJson("/data/demo").then(
-    (found) => place.replaceChildren(...found.map(({ service, model }) => trafficButton(service, model))),
+    (found) => place.replaceChildren(...found.map(({ service, model }) => trafficButton(service, model, services[service]))),
     () => {}, // without buttons, the page is as useful
   );
   return place;
 }
 
-function trafficButton(number, name) {
+function trafficButton(number, name, address) {
   const says = element("span", { class: "faint", role: "status" });
-  const button = element("button", { type: "button", onclick: send }, t("Send a minute of demo traffic to {name}", { name }));
+  const button = element("button", { type: "button", title: address, onclick: send }, t("Send a minute of demo traffic to {name}", { name }));
   async function send() {
     button.disabled = true;
     try {
@@ -128,10 +128,11 @@ function serviceView(service, { alerts, at }) {
   const own = alerts.filter((alert) => alert.job === service.job);
   const firing = own.filter((alert) => alert.state === "firing");
   const isBad = firing.length > 0 || service.stats.some((stat) => stat.state === "bad");
-  return element("section", { class: "card service", "aria-label": service.job },
+  return element("section", { class: "card service", "aria-label": `${service.namespace} ${service.job}` },
     element("div", { class: "title" },
       element("span", { class: `dot ${isBad ? "bad" : "good"}`, "aria-hidden": "true" }),
-      element("h2", {}, service.job),
+      element("h2", {}, service.namespace),
+      element("span", { class: "faint", title: t("The job of Prometheus that scrapes it") }, service.job),
       element("span", { class: "faint" }, isBad ? t("needs attention") : t("all right"))),
     element("div", { class: "stats" }, service.stats.map((stat) => statView(stat, service))),
     finding(service),
