@@ -57,3 +57,8 @@ export async function sendJson(path, content, method = "POST") {
 export function token(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 }
+
+/** Return a length of a drawing, in pixels, which grows with the texts around it. */
+export function sized(pixels) {
+  return (pixels * parseFloat(getComputedStyle(document.documentElement).fontSize)) / 16;
+}
