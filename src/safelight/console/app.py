@@ -4,7 +4,7 @@ No page needs another host: the console asks Prometheus, Alertmanager and the se
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -25,7 +25,7 @@ from safelight.console.choices import Span, chosen
 from safelight.console.overview import Limits, Reader
 from safelight.console.pages import PAGES
 from safelight.console.panels import board_spec, curves, dots, is_instant
-from safelight.console.sessions import Guarded, Sessions, session_of
+from safelight.console.sessions import Guarded, Sessions, lasting, session_of
 from safelight.dashboards.board import Board
 from safelight.dashboards.catalog import boards
 from safelight.diagnosis.evidence import Service, services
@@ -177,16 +177,17 @@ class Console:
 
         return await self._exemplars.of((query, span), ask)
 
-    async def stream(self, _: Request) -> Response:
-        """Send the overview again and again, as server-sent events."""
+    async def stream(self, request: Request) -> Response:
+        """Send the overview again and again, as server-sent events, while the session lasts."""
         self.live.require_room()
-        return StreamingResponse(
-            self._events(), media_type="text/event-stream", headers={"x-accel-buffering": "no"}
-        )
+        events, headers = self._events(lasting(request)), {"x-accel-buffering": "no"}
+        return StreamingResponse(events, media_type="text/event-stream", headers=headers)
 
-    async def _events(self) -> AsyncIterator[bytes]:
+    async def _events(self, lasts: Callable[[], bool]) -> AsyncIterator[bytes]:
         yield b"retry: 3000\n\n"
         async for content in self.live.listen():
+            if not lasts():
+                return
             yield b"data: " + content + b"\n\n"
 
     def _board(self, uid: str) -> Board:

@@ -228,4 +228,4 @@ class Prometheus:
 
 
 def _is_json(response: httpx.Response) -> bool:
-    return response.headers.get("content-type", "").startswith("application/json")
+    return "application/json" in str(response.headers.get("content-type", ""))

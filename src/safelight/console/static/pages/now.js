@@ -7,6 +7,7 @@ import { t, told } from "../words.js";
 
 const IMAGES_EVERY_MS = 15_000;
 const MOST_IMAGES = 8;
+const REOPEN_MS = 3000;
 
 /** Show the page; return the function that leaves it. */
 export function show(page, { start }) {
@@ -16,29 +17,63 @@ export function show(page, { start }) {
   page.replaceChildren(element("div", { class: "head" }, element("h1", {}, t("Now")), clock), body, demo(start.services));
   const images = new LatestImages(body);
   let last = "";
-  const stream = new EventSource("/data/live");
-  stream.onmessage = ({ data }) => {
-    const overview = JSON.parse(data);
-    if (overview.at) {
-      const { local, utc } = moment(overview.at);
-      clock.textContent = local;
-      clock.title = utc;
-    }
-    const shown = JSON.stringify({ ...overview, at: 0 });
-    if (shown !== last) {
-      fill(body, overview, start);
-      images.fill();
-    }
-    last = shown;
-  };
-  stream.onerror = () => {
-    clock.textContent = t("Not live: the console does not answer.");
-    last = "";
-  };
+  const live = new Live({
+    take: (overview) => {
+      if (overview.at) {
+        const { local, utc } = moment(overview.at);
+        clock.textContent = local;
+        clock.title = utc;
+      }
+      const shown = JSON.stringify({ ...overview, at: 0 });
+      if (shown !== last) {
+        fill(body, overview, start);
+        images.fill();
+      }
+      last = shown;
+    },
+    lose: () => {
+      clock.textContent = t("Not live: the console does not answer.");
+      last = "";
+    },
+  });
   return () => {
-    stream.close();
+    live.end();
     images.end();
   };
+}
+
+/** The stream of readings. A browser gives a refused one up: then the session has ended, or the console is full. */
+class Live {
+  constructor({ take, lose }) {
+    this.take = take;
+    this.lose = lose;
+    this.ended = new AbortController();
+    this.open();
+  }
+
+  open() {
+    this.stream = new EventSource("/data/live");
+    this.stream.onmessage = ({ data }) => this.take(JSON.parse(data));
+    this.stream.onerror = () => {
+      this.lose();
+      if (this.stream.readyState === EventSource.CLOSED) this.reopen();
+    };
+  }
+
+  async reopen() {
+    try {
+      await fetchJson("/data/start", {}, this.ended.signal); // asks to log in, if that is the reason
+    } catch {
+      // The console is gone or busy: try again below.
+    }
+    this.again = setTimeout(() => { if (!this.ended.signal.aborted) this.open(); }, REOPEN_MS);
+  }
+
+  end() {
+    this.ended.abort();
+    clearTimeout(this.again);
+    this.stream.close();
+  }
 }
 
 /** The images that services kept last, below the numbers of each service. */
