@@ -12,6 +12,7 @@ SafelightError
 │   ├── InvalidParameter         invalid_parameter       422
 │   ├── UnsupportedTask          unsupported_task        404
 │   ├── UnknownRequest           not_found               404
+│   │   └── UnknownService       not_found               404
 │   ├── IdempotencyConflict      request_id_conflict     409
 │   ├── CannotSleep              cannot_sleep            409
 │   ├── RolloutConflict          rollout_conflict        409
@@ -44,6 +45,7 @@ SafelightError
     ├── RecordsUnusable
     ├── ServiceFailed
     ├── MonitoringFailed
+    │   └── MonitoringAbsent
     └── AlreadyWatched
 """
 
@@ -86,11 +88,12 @@ class BodyTooLarge(BadInput):
     status = 413
     reason = "body_too_large"
 
-    def __init__(self, limit_bytes: int) -> None:
-        super().__init__(
-            f"The body is larger than the limit of {limit_bytes} bytes. "
-            "Send a smaller image, or raise SAFELIGHT_BODY_LIMIT_BYTES."
-        )
+    def __init__(
+        self,
+        limit_bytes: int,
+        advice: str = "Send a smaller image, or raise SAFELIGHT_BODY_LIMIT_BYTES.",
+    ) -> None:
+        super().__init__(f"The body is larger than the limit of {limit_bytes} bytes. {advice}")
 
 
 class NotAnImage(BadInput):
@@ -163,6 +166,16 @@ class UnknownRequest(BadInput):
 
     def __init__(self, what: str = "request") -> None:
         super().__init__(f"The {what} does not exist, has expired, or is not yours.")
+
+
+class UnknownService(UnknownRequest):
+    """The console has no service with this number; it has `count` of them, from 0."""
+
+    def __init__(self, number: int, count: int) -> None:
+        known = "none" if count == 0 else "only number 0" if count == 1 else f"0 to {count - 1}"
+        SafelightError.__init__(
+            self, f"There is no service {number}: this console has {known}. See --service."
+        )
 
 
 class IdempotencyConflict(BadInput):
@@ -478,6 +491,14 @@ class MonitoringFailed(Unusable):
     """Prometheus cannot be queried, or its response cannot be used."""
 
     exit_code = 3
+
+
+class MonitoringAbsent(MonitoringFailed):
+    """No Prometheus answers at `address`, which has no password."""
+
+    def __init__(self, message: str, address: str) -> None:
+        super().__init__(message)
+        self.address = address
 
 
 class AlreadyWatched(Unusable):

@@ -58,7 +58,7 @@ def test_a_report_can_be_of_any_time_in_the_past(address: str, past: Prometheus)
     [
         ({"at": 4_000_000_000}, 422, "future"),
         ({"at": "nan"}, 422, "at"),
-        ({"at": 10}, 502, "Is a service scraped?"),
+        ({"at": 1}, 422, "no Safelight metrics of 1970-01-01"),
         ({"namespace": "A b"}, 422, "namespace"),
         ({"job": "nobody"}, 404, "service"),
         ({"more": "1"}, 422, "more"),

@@ -54,9 +54,19 @@ class Outcome:
 
 
 class Actions:
-    """The routes of the page. `reload` reads the limits again, and may raise SafelightError."""
+    """The routes of the page. `reload` reads the limits again, and may raise SafelightError.
 
-    def __init__(self, gateway: Gateway, audit: Audit, reload: Callable[[], None]) -> None:
+    `changed` is told the number of a service to which something was done.
+    """
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        audit: Audit,
+        reload: Callable[[], None],
+        changed: Callable[[int], None],
+    ) -> None:
+        self._changed = changed
         self._gateway = gateway
         self._audit = audit
         self._reload = reload
@@ -109,6 +119,7 @@ class Actions:
         try:
             await asyncio.to_thread(self._audit.write, entry)
             outcome = await self._outcome(act, asked.service, session, content)
+            self._changed(asked.service)
             after = {**entry, "ended_at": _now(), **asdict(outcome)}
             try:
                 await asyncio.to_thread(self._audit.write, after)

@@ -10,6 +10,8 @@ from starlette.responses import Response
 from safelight.errors import BodyTooLarge, InvalidParameter
 
 _MOST_BYTES = 64 * 1024
+_SEND_LESS = "Send less at once."
+SMALLER_IMAGE = "Send a smaller image, or raise SAFELIGHT_BODY_LIMIT_BYTES."
 _MOST_NAME = 80  # characters of a parameter's name in an error
 Content = TypeVar("Content", bound=BaseModel)
 
@@ -21,13 +23,15 @@ def answer(content: object, status: int = 200) -> Response:
     )
 
 
-async def read_body(request: Request, limit_bytes: int = _MOST_BYTES) -> bytes:
-    """Return a body. Raises BodyTooLarge."""
+async def read_body(
+    request: Request, limit_bytes: int = _MOST_BYTES, advice: str = _SEND_LESS
+) -> bytes:
+    """Return a body. Raises BodyTooLarge, which says what to do."""
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
         if len(body) > limit_bytes:
-            raise BodyTooLarge(limit_bytes)
+            raise BodyTooLarge(limit_bytes, advice)
     return bytes(body)
 
 

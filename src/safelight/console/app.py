@@ -4,7 +4,7 @@ No page needs another host: the console asks Prometheus, Alertmanager and the se
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -25,13 +25,14 @@ from safelight.console.choices import Span, chosen
 from safelight.console.overview import Limits, Reader
 from safelight.console.pages import PAGES
 from safelight.console.panels import board_spec, curves, dots, is_instant
-from safelight.console.sessions import Guarded, Sessions, session_of
+from safelight.console.sessions import Guarded, Sessions, lasting, session_of
 from safelight.dashboards.board import Board
 from safelight.dashboards.catalog import boards
 from safelight.diagnosis.evidence import Service, services
 from safelight.diagnosis.prometheus import Exemplar, Prometheus, Series
 from safelight.errors import (
     InvalidParameter,
+    MonitoringAbsent,
     MonitoringFailed,
     SafelightError,
     UnknownRequest,
@@ -44,6 +45,7 @@ STATIC = Path(__file__).parent / "static"
 _EVERY_SECONDS = 5.0
 _BAD_GATEWAY = 502  # what the console needs does not answer
 _LEFT = 499
+ABSENT = "prometheus_absent"  # pages say it once
 _HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
     "img-src 'self' data: blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
@@ -175,16 +177,17 @@ class Console:
 
         return await self._exemplars.of((query, span), ask)
 
-    async def stream(self, _: Request) -> Response:
-        """Send the overview again and again, as server-sent events."""
+    async def stream(self, request: Request) -> Response:
+        """Send the overview again and again, as server-sent events, while the session lasts."""
         self.live.require_room()
-        return StreamingResponse(
-            self._events(), media_type="text/event-stream", headers={"x-accel-buffering": "no"}
-        )
+        events, headers = self._events(lasting(request)), {"x-accel-buffering": "no"}
+        return StreamingResponse(events, media_type="text/event-stream", headers=headers)
 
-    async def _events(self) -> AsyncIterator[bytes]:
+    async def _events(self, lasts: Callable[[], bool]) -> AsyncIterator[bytes]:
         yield b"retry: 3000\n\n"
         async for content in self.live.listen():
+            if not lasts():
+                return
             yield b"data: " + content + b"\n\n"
 
     def _board(self, uid: str) -> Board:
@@ -267,7 +270,10 @@ async def _left(_: Request, __: Exception) -> Response:
 async def _failed(_: Request, error: Exception) -> Response:
     assert isinstance(error, SafelightError)
     status = _BAD_GATEWAY if isinstance(error, Unusable) else error.status
-    return answer({"reason": error.reason, "detail": str(error)}, status)
+    content = {"reason": error.reason, "detail": str(error)}
+    if isinstance(error, MonitoringAbsent):
+        content |= {"reason": ABSENT, "address": error.address}
+    return answer(content, status)
 
 
 class _Secured:

@@ -11,7 +11,7 @@ from starlette.routing import Route
 
 from safelight.console.answering import answer, read_json
 from safelight.console.sessions import Session, session_of
-from safelight.errors import InvalidParameter, Overloaded, ServiceFailed, UnknownRequest
+from safelight.errors import InvalidParameter, Overloaded, ServiceFailed, UnknownService
 from safelight.serving.http.scopes import INFER
 from safelight.stack.tools.samples import parse_task
 from safelight.stack.tools.traffic import Traffic, drive
@@ -61,7 +61,7 @@ class DemoTraffic:
         session.require(INFER)
         wanted = await read_json(request, _Wanted)
         if wanted.service >= len(self._urls):
-            raise UnknownRequest("service")
+            raise UnknownService(wanted.service, len(self._urls))
         url = self._urls[wanted.service]
         if url in self._busy:
             raise Overloaded("Demo traffic runs already. Wait until it ends.", _SECONDS)

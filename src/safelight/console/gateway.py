@@ -15,9 +15,16 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from safelight.console.answering import read_body
+from safelight.console.answering import SMALLER_IMAGE, read_body
 from safelight.console.sessions import Session, session_of
-from safelight.errors import Forbidden, MalformedBody, Overloaded, ServiceFailed, UnknownRequest
+from safelight.errors import (
+    Forbidden,
+    MalformedBody,
+    Overloaded,
+    ServiceFailed,
+    UnknownRequest,
+    UnknownService,
+)
 from safelight.serving.http.scopes import ACCEPTED, OPERATE
 from safelight.settings import PAGES
 
@@ -95,7 +102,7 @@ class Gateway:
     async def _body(self, request: Request) -> bytes:
         try:
             async with asyncio.timeout(_UPLOAD_SECONDS):
-                return await read_body(request, self._body_limit)
+                return await read_body(request, self._body_limit, SMALLER_IMAGE)
         except TimeoutError:
             raise MalformedBody(
                 f"The body did not arrive within {_UPLOAD_SECONDS:g} s. Send it again."
@@ -113,9 +120,9 @@ class Gateway:
             self._running[kind] -= 1
 
     def origin(self, number: int) -> str:
-        """Return the address of a service. Raises UnknownRequest."""
+        """Return the address of a service. Raises UnknownService."""
         if not 0 <= number < len(self.urls):
-            raise UnknownRequest("service")
+            raise UnknownService(number, len(self.urls))
         return self.urls[number]
 
     async def send(

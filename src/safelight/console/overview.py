@@ -11,7 +11,7 @@ from safelight.diagnosis.diagnose import judge
 from safelight.diagnosis.evidence import Service, gather, services
 from safelight.diagnosis.prometheus import ActiveAlert, Prometheus
 from safelight.diagnosis.report import Diagnosis, FindingData, as_data
-from safelight.errors import MonitoringFailed
+from safelight.errors import MonitoringAbsent, MonitoringFailed
 from safelight.rules.leads import LEADS
 from safelight.rules.thresholds import Thresholds
 from safelight.rules.uids import LIVE
@@ -63,12 +63,16 @@ class ServiceView:
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """All services and alerts at a time. `problem` says why there is nothing."""
+    """All services and alerts at a time. `problem` says why there is nothing.
+
+    `absent` is the address where no Prometheus answers.
+    """
 
     at: float
     services: tuple[ServiceView, ...] = ()
     alerts: tuple[Alert, ...] = ()
     problem: str = ""
+    absent: str = ""
 
 
 class Reader:
@@ -90,6 +94,8 @@ class Reader:
             active = [each for each in self._prometheus.alerts() if calls_somebody(each)]
             alerts = tuple(map(_alert, active[:_MOST_ALERTS]))
             views = tuple(self._view(each, at) for each in found)
+        except MonitoringAbsent as error:
+            return Overview(0.0, problem=str(error), absent=error.address)
         except MonitoringFailed as error:
             return Overview(0.0, problem=str(error))
         self._diagnoses = {each: self._diagnoses[each] for each in found}

@@ -34,6 +34,10 @@ _MOST_CURVES, _MOST_SERIES, _MOST_FINDINGS = 40, 12, 30
 _AHEAD_SECONDS = 60.0  # what a browser's clock may be ahead of Prometheus' clock
 _DAY = 86_400
 _HIDDEN = {"__name__", "job"}
+_NOTHING_THEN = (
+    "Prometheus has no Safelight metrics of {at}: no service was scraped then, or it no longer "
+    "keeps that time. Choose a later time."
+)
 _NO_SERVICE = "Prometheus has no Safelight metrics for that time. Is a service scraped?"
 
 
@@ -157,6 +161,8 @@ class Report:
                 f"That time is in the future: the clock of Prometheus shows {when(now)}."
             )
         known = services(self._prometheus, at, spans)
+        if not known and at < now - _AHEAD_SECONDS:
+            raise InvalidParameter(_NOTHING_THEN.format(at=when(at)))
         if not known:
             raise MonitoringFailed(_NO_SERVICE)
         chosen = [

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from os import getppid
 
+import httpx
 import uvicorn
 from starlette.routing import Route
 from starlette.types import ASGIApp
@@ -22,6 +23,7 @@ from safelight.console.firing import Alerts
 from safelight.console.gateway import Gateway
 from safelight.console.latest import Latest
 from safelight.console.leaderboard import Leaderboard
+from safelight.console.names import Names
 from safelight.console.reloading import reload_by_signal
 from safelight.console.report import Report
 from safelight.console.requests import Place, Requests
@@ -62,9 +64,12 @@ def serve(settings: Settings, sources: Sources) -> None:
     _check_exposure(settings)
     certificate = Certificate.of(settings)
     limits = _Limits(settings)
+    sessions = Sessions(_keys(settings), port=settings.console_port)
+    if sessions.are_needed:
+        _warn_of_plain_http(sources.services)
     with Prometheus(sources.prometheus, timeout_seconds=_QUERY_SECONDS) as client:
         routes = _routes(settings, sources, client, limits)
-        app = Origins.of(application(routes, Sessions(_keys(settings))), settings)
+        app = Origins.of(application(routes, sessions), settings)
         listener = _listen(settings)
         scheme = "http" if certificate is None else "https"
         print(f"console: {scheme}://{settings.host}:{settings.console_port}", file=sys.stderr)  # noqa: T201
@@ -88,7 +93,7 @@ def _routes(
         except MonitoringFailed as error:
             raise MonitoringFailed(f"The console has read its file again. {error}") from None
 
-    archive = Archive(records_url(settings))
+    archive, states = Archive(records_url(settings)), States(gateway)
     parts = (
         own,
         Alerts(client, Alertmanager(sources.alertmanager), settings.namespace),
@@ -97,8 +102,9 @@ def _routes(
         Report(client, limits),
         Leaderboard(archive, settings.gpu_hour_price),
         DemoTraffic(gateway.urls),
-        Actions(gateway, Audit(settings.state_folder.expanduser()), reload),
-        States(gateway),
+        Actions(gateway, Audit(settings.state_folder.expanduser()), reload, states.forget),
+        states,
+        Names(gateway),
         gateway,
     )
     return [*sample.routes(), *(route for part in parts for route in part.routes())]
@@ -141,6 +147,21 @@ def _check_exposure(settings: Settings) -> None:
         f"Without API keys the console listens on this machine only, not on {settings.host}. Set "
         "SAFELIGHT_API_KEYS_FILE, so that people log in with their keys; or leave out --host, and "
         f"forward the port: ssh -L {settings.console_port}:127.0.0.1:{settings.console_port} HOST"
+    )
+
+
+def _warn_of_plain_http(addresses: Sequence[str]) -> None:
+    """Say which services get the keys of people where others can read them."""
+    urls = [httpx.URL(address) for address in addresses]
+    plain = [url for url in urls if url.scheme == "http" and not is_local(url.host)]
+    if not plain:
+        return
+    names = ", ".join(f"{url.scheme}://{url.netloc.decode()}" for url in plain)
+    print(  # noqa: T201
+        f"warning: API keys are sent without encryption to {names}. Whoever reads that network can "
+        "use them. Let the services serve https (--tls-certificate, --tls-key), or reach them by a "
+        "tunnel to 127.0.0.1.",
+        file=sys.stderr,
     )
 
 

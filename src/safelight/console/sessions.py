@@ -8,6 +8,7 @@ import secrets
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from time import monotonic
 from typing import cast
 
@@ -22,7 +23,7 @@ from safelight.serving.http.keys import Keys, hashed
 from safelight.serving.http.scopes import OPERATE, VIEW
 from safelight.settings import SCOPES
 
-_COOKIE = "safelight_session"
+_COOKIE = "safelight_session_{port}"  # browsers send cookies to all ports of a host
 _IDLE_SECONDS = 12 * 3600.0
 _MOST_SESSIONS, _MOST_BYTES = 1000, 500
 _GUARDED = ("/data/", "/service/")
@@ -60,10 +61,13 @@ class Sessions:
     """The sessions of this process.
 
     A session ends with the process, after twelve hours without a request, and when its key is
-    removed. `keys` is None if callers need none; `clock` is in seconds.
+    removed. `keys` is None if callers need none; `clock` is in seconds; `port` is the console's.
     """
 
-    def __init__(self, keys: Keys | None, clock: Callable[[], float] = monotonic) -> None:
+    def __init__(
+        self, keys: Keys | None, clock: Callable[[], float] = monotonic, port: int = 0
+    ) -> None:
+        self.cookie = _COOKIE.format(port=port)
         self._keys = keys
         self._clock = clock
         self._open: OrderedDict[str, _Open] = OrderedDict()
@@ -97,6 +101,23 @@ class Sessions:
         own.used_at = now
         return self._session(own.key)
 
+    def lasts(self, token: str) -> bool:
+        """Return whether a session is open. This is no use of it."""
+        own = self._open.get(hashed(token))
+        if self._keys is None:
+            return True
+        if own is None or self._clock() - own.used_at > _IDLE_SECONDS:
+            return False
+        try:
+            self._session(own.key).require(VIEW, OPERATE)
+        except SafelightError:
+            return False
+        return True
+
+    def token(self, request: Request) -> str:
+        """Return the token that a browser sent; empty if it sent none."""
+        return request.cookies.get(self.cookie, "")
+
     def _session(self, key: str) -> Session:
         if self._keys is None:
             raise BadSetting("This console has no login: set SAFELIGHT_API_KEYS_FILE.")
@@ -115,22 +136,21 @@ class Sessions:
         ]
 
     async def _show(self, request: Request) -> Response:
-        session = self.find(request.cookies.get(_COOKIE, ""))
+        session = self.find(self.token(request))
         return self._shown(session)
 
     async def _log_in(self, request: Request) -> Response:
         written = await read_body(request, _MOST_BYTES)
         token = self.begin(written.decode(errors="replace").strip())
         response = self._shown(self.find(token))
-        response.set_cookie(
-            _COOKIE, token, httponly=True, samesite="strict", secure=request.url.scheme == "https"
-        )
+        secure = request.url.scheme == "https"
+        response.set_cookie(self.cookie, token, httponly=True, samesite="strict", secure=secure)
         return response
 
     async def _log_out(self, request: Request) -> Response:
-        self.end(request.cookies.get(_COOKIE, ""))
+        self.end(self.token(request))
         response = answer({})
-        response.delete_cookie(_COOKIE, httponly=True, samesite="strict")
+        response.delete_cookie(self.cookie, httponly=True, samesite="strict")
         return response
 
     def _shown(self, session: Session) -> Response:
@@ -150,8 +170,10 @@ class Guarded:
         path = scope.get("path", "")
         if scope["type"] == "http" and path.startswith(_GUARDED) and path not in _OPEN:
             try:
-                token = Request(scope).cookies.get(_COOKIE, "")
-                scope.setdefault("state", {})["session"] = self._sessions.find(token)
+                token = self._sessions.token(Request(scope))
+                state = scope.setdefault("state", {})
+                state["session"] = self._sessions.find(token)
+                state["lasts"] = partial(self._sessions.lasts, token)
                 session_of(Request(scope)).require(VIEW, OPERATE)
             except SafelightError as error:
                 content = {"reason": error.reason, "detail": str(error)}
@@ -163,3 +185,8 @@ class Guarded:
 def session_of(request: Request) -> Session:
     """Return the session of a guarded request."""
     return cast("Session", request.state.session)
+
+
+def lasting(request: Request) -> Callable[[], bool]:
+    """Return how a stream asks whether the session of its guarded request is still open."""
+    return cast("Callable[[], bool]", request.state.lasts)

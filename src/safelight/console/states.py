@@ -1,7 +1,9 @@
 """What is so at a service now, for the page Act: ready, drained, asleep, level, canary, rollout."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from time import monotonic
 
 import httpx
 from pydantic import BaseModel, ConfigDict, Field
@@ -12,9 +14,12 @@ from starlette.routing import Route
 from safelight.console.answering import answer, read_query
 from safelight.console.gateway import Gateway, Whole
 from safelight.console.sessions import Session, session_of
+from safelight.errors import SafelightError
 
 _PART_SECONDS, _ALL_SECONDS = 4.0, 8.0
-_UNAUTHORIZED, _NOT_FOUND = 401, 404
+_FRESH_SECONDS, _ALONE_SECONDS = 3.0, 60.0
+_UNAUTHORIZED, _NOT_FOUND, _CONFLICT = 401, 404, 409
+_SECOND = ("shadow", "rollout")  # parts of a second model
 _PARTS = {
     "ready": ("/readyz", ("status",)),
     "degradation": ("/v1/degradation", ("level", "pinned", "by", "highest", "levels")),
@@ -44,31 +49,65 @@ class State:
     missing: dict[str, str] = field(default_factory=dict)
 
 
-class States:
-    """The route of the page's readings. Each asks the service for one part after the other."""
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    reading: "asyncio.Task[State]"
+    asked_at: float
 
-    def __init__(self, gateway: Gateway) -> None:
+
+class States:
+    """The route of the page's readings. Each asks the service for one part after the other.
+
+    Viewers with the same scopes share a reading for some seconds. A service without a second model
+    is asked for one once a minute. Belongs to one event loop; `clock` is in seconds.
+    """
+
+    def __init__(self, gateway: Gateway, clock: Callable[[], float] = monotonic) -> None:
         self._gateway = gateway
+        self._clock = clock
+        self._kept: dict[tuple[int, frozenset[str]], _Kept] = {}
+        self._alone: dict[int, tuple[float, str]] = {}  # until when, and the service's words
 
     def routes(self) -> list[Route]:
         """Return the route."""
         return [Route("/data/state", self._show)]
 
     async def _show(self, request: Request) -> Response:
-        asked = read_query(request, _Asked)
-        state = State(self._gateway.origin(asked.service))
-        session = session_of(request)
+        number = read_query(request, _Asked).service
+        state = State(self._gateway.origin(number))
+        session, now = session_of(request), self._clock()
+        key = number, session.scopes
+        kept = self._kept.get(key)
+        if kept is None or now - kept.asked_at > _FRESH_SECONDS:
+            reading = asyncio.create_task(self._found(state, session, number))
+            kept = self._kept[key] = _Kept(reading, now)
+        found = await asyncio.shield(kept.reading)
+        if found.problem and self._kept.get(key) is kept:
+            del self._kept[key]  # it may be over at the next look
+        return answer(asdict(found))
+
+    def forget(self, number: int) -> None:
+        """Read a service anew for the next viewer: somebody did something to it."""
+        for key in [key for key in self._kept if key[0] == number]:
+            del self._kept[key]
+
+    async def _found(self, state: State, session: Session, number: int) -> State:
         try:
             async with asyncio.timeout(_ALL_SECONDS):
-                await self._read(state, session, asked.service)
+                await self._read(state, session, number)
         except (TimeoutError, httpx.TimeoutException):
             state.problem = f"{state.service} answers too slowly: it took {_PART_SECONDS:g} s."
         except httpx.RequestError:
             state.problem = f"{state.service} does not answer. Is it running?"
-        return answer(asdict(state))
+        except SafelightError as error:
+            state.problem = str(error)
+        return state
 
     async def _read(self, state: State, session: Session, number: int) -> None:
         for name, (path, wanted) in _PARTS.items():
+            if name in _SECOND and (why := self._without_second(number)):
+                state.missing[name] = why
+                continue
             found = await self._gateway.send(session, number, ("GET", path, b""), _PART_SECONDS)
             if found.status == _UNAUTHORIZED:
                 state.problem = (
@@ -80,6 +119,13 @@ class States:
                 state.parts[name] = {key: found.content.get(key) for key in wanted}
             else:
                 state.missing[name] = _why(found)
+                if name in _SECOND and found.status == _CONFLICT:
+                    self._alone[number] = self._clock() + _ALONE_SECONDS, _why(found)
+
+    def _without_second(self, number: int) -> str:
+        """Return why a service has no second model, if it said so a moment ago; else nothing."""
+        until, why = self._alone.get(number, (0.0, ""))
+        return why if self._clock() < until else ""
 
 
 def _why(found: Whole) -> str:

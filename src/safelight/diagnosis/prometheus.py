@@ -12,11 +12,12 @@ from urllib.parse import urlencode
 import httpx
 import orjson
 
-from safelight.errors import MonitoringFailed
+from safelight.errors import MonitoringAbsent, MonitoringFailed
 
 TIMEOUT_SECONDS = 30.0
 _MOST_CHARACTERS = 200
 _NO_LIFECYCLE = (403, 405)
+_NOT_READY = (502, 503, 504)  # it starts, or a proxy does not reach it
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +188,11 @@ class Prometheus:
         with self._lock:
             self.requests += 1
         try:
-            return self._client.request(method, f"{self.url}/api/v1/{path}", data=fields or None)
+            response = self._client.request(
+                method, f"{self.url}/api/v1/{path}", data=fields or None
+            )
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+            raise self._absent(" ".join(str(error).split()) or type(error).__name__) from None
         except httpx.TimeoutException:
             raise self._failed(
                 f"it did not respond within {self._timeout_seconds:g} s; use a shorter time range, "
@@ -195,6 +200,9 @@ class Prometheus:
             ) from None
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise self._failed(" ".join(str(error).split()) or type(error).__name__) from None
+        if response.status_code in _NOT_READY and not _is_json(response):
+            raise self._absent(f"it returned status {response.status_code}")
+        return response
 
     def _parse(self, data: Any, kind: str, field: str) -> list[Series]:
         try:
@@ -217,7 +225,18 @@ class Prometheus:
         return finite
 
     def _failed(self, reason: str) -> MonitoringFailed:
-        return MonitoringFailed(
+        return MonitoringFailed(self._says(reason))
+
+    def _absent(self, reason: str) -> MonitoringAbsent:
+        address = str(httpx.URL(self.url).copy_with(userinfo=b"")).rstrip("/")
+        return MonitoringAbsent(self._says(reason), address)
+
+    def _says(self, reason: str) -> str:
+        return (
             f"Prometheus at {self.url} cannot be queried: {reason.rstrip('.')}. "
             "Use --prometheus for another address, or start it with safelight up."
         )
+
+
+def _is_json(response: httpx.Response) -> bool:
+    return "application/json" in str(response.headers.get("content-type", ""))

@@ -1,6 +1,6 @@
 // Draw the series of a panel with ECharts: one function for each shape of safelight.dashboards.board.
 
-import { token } from "./dom.js";
+import { token, sized } from "./dom.js";
 import { format } from "./units.js";
 import { locale, t } from "./words.js";
 
@@ -36,7 +36,7 @@ function base(colours) {
 }
 
 function axes(data, panel, colours) {
-  const label = { color: colours.text, fontSize: 11, hideOverlap: true };
+  const label = { color: colours.text, fontSize: sized(11), hideOverlap: true };
   return {
     xAxis: {
       type: "time",
@@ -64,7 +64,7 @@ function tooltip(colours, more) {
     confine: true,
     backgroundColor: colours.panel,
     borderColor: colours.line,
-    textStyle: { color: token("text"), fontSize: 12 },
+    textStyle: { color: token("text"), fontSize: sized(12) },
     ...more,
   };
 }
@@ -158,7 +158,7 @@ function cellChart(panel, data, { unit, names, map, numberOf = (value) => value,
   const colours = theme();
   const { times, values } = cells(data, numberOf);
   const clock = (at) => new Date(1000 * at).toLocaleTimeString(locale(), { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
-  const label = { color: colours.text, fontSize: 11 };
+  const label = { color: colours.text, fontSize: sized(11) };
   return {
     ...base(colours),
     xAxis: { type: "category", data: times.map(clock), axisLabel: { ...label, hideOverlap: true }, axisTick: { show: false }, axisLine: { show: false } },
@@ -197,7 +197,7 @@ function edge(curve, panel) {
 
 function buckets(panel, data) {
   const colours = theme();
-  const label = { color: colours.text, fontSize: 11 };
+  const label = { color: colours.text, fontSize: sized(11) };
   return {
     ...base(colours),
     xAxis: { type: "category", data: data.curves.map((curve) => edge(curve, { ...panel, axis_unit: panel.axis_unit || "s" })), axisLabel: { ...label, hideOverlap: true }, axisTick: { show: false }, axisLine: { lineStyle: { color: colours.line } } },

@@ -38,6 +38,7 @@ export async function ask(path, { query = {}, ...options } = {}) {
     await logIn(); // what was typed on the page stays
     return ask(path, { query, ...options });
   }
+  if (content.reason === "prometheus_absent") content.detail = t("Prometheus does not answer: {address}", content);
   throw Object.assign(new Error(content.detail ? told(content.detail) : t("The console answered {status}.", { status: answer.status })), { status: answer.status, reason: content.reason, content });
 }
 
@@ -55,4 +56,9 @@ export async function sendJson(path, content, method = "POST") {
 /** Return the value of a colour or size of the style sheet. */
 export function token(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+}
+
+/** Return a length of a drawing, in pixels, which grows with the texts around it. */
+export function sized(pixels) {
+  return (pixels * parseFloat(getComputedStyle(document.documentElement).fontSize)) / 16;
 }

@@ -5,6 +5,7 @@ import { logIn, logOut } from "./login.js";
 import { LANGUAGES, choose, language, loadWords, t, told } from "./words.js";
 
 const page = document.getElementById("page");
+const NARROW = matchMedia("(max-width: 760px)"); // as in the style sheet: the dashboards are a menu
 let leave = () => {};
 let shown = 0;
 
@@ -33,7 +34,14 @@ function open(start, address, { replaces = false } = {}) {
   page.focus({ preventScroll: true });
 }
 
+/** Open the list of dashboards where there is room; a menu closes when something was chosen. */
+function fold() {
+  const group = document.querySelector("#nav .group");
+  if (group) group.open = !NARROW.matches;
+}
+
 function mark(path) {
+  if (NARROW.matches) fold();
   for (const link of document.querySelectorAll("#nav a")) {
     if (link.pathname === path || (link.pathname !== "/" && path.startsWith(`${link.pathname}/`))) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
@@ -44,7 +52,7 @@ function navigation(start) {
   const boards = start.boards.map((board) => element("a", { href: `/dashboards/${board.uid}`, title: told(board.question) }, told(board.name)));
   const items = start.pages.map((each) =>
     each.name === "dashboards"
-      ? element("div", { class: "group" }, element("h2", {}, told(each.title)), boards)
+      ? element("details", { class: "group", open: !NARROW.matches }, element("summary", {}, element("h2", {}, told(each.title))), boards)
       : element("a", { href: each.path, class: "first" }, told(each.title)));
   document.getElementById("nav").replaceChildren(...items);
   document.getElementById("version").textContent = start.version;
@@ -110,6 +118,7 @@ async function begin() {
     event.preventDefault();
     open(start, link.pathname + link.search);
   });
+  NARROW.addEventListener("change", fold);
   addEventListener("popstate", () => show(start));
   await show(start);
 }

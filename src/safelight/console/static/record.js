@@ -3,10 +3,10 @@
 import { askFor } from "./dialog.js";
 import { ask, element, fetchJson } from "./dom.js";
 import { cellsOf, hasFailed, reasonOf, resultOf } from "./results.js";
+import { slowStages } from "./slow.js";
 import { format, moment } from "./units.js";
 import { locale, t, told } from "./words.js";
 
-const SLOW = 2; // times the usual
 const AGAIN_MS = 5000;
 const SETTLED_SECONDS = 50; // after the request, when Prometheus has its samples
 const GROUPS = [
@@ -30,6 +30,7 @@ const MEASURES = [
   [t("Adherence"), (row) => row.found_adherence, "short"],
 ];
 const DIFFERENT = 1.5; // times the other median
+const LEAST_COMPARED = 0.001; // seconds; many times nothing says nothing
 
 const isShown = (value) => value !== undefined && value !== null && value !== "" && value !== false && value !== "none";
 const textOf = (value) => (typeof value === "number" ? format(value, "short") : value === true ? t("yes") : String(value).replaceAll(",", ", "));
@@ -168,9 +169,10 @@ export function stages(record, usual, isKnown = true) {
   if (!own.length) return element("p", { class: "faint" }, t("No stages: the request ended before the first."));
   const longest = Math.max(1e-9, ...own.map(([name, seconds]) => Math.max(seconds, usual[name] ?? 0)));
   const share = (seconds) => `${(100 * seconds) / longest}%`;
+  const slow = slowStages(record.stages, usual);
   const rows = own.map(([name, seconds]) => {
     const typical = usual[name];
-    const isSlow = typical > 0 && seconds > SLOW * typical;
+    const isSlow = slow.includes(name);
     const bar = element("i", { class: `bar${isSlow ? " slow" : ""}` });
     bar.style.width = share(seconds);
     const mark = typical === undefined ? null : element("i", { class: "mark", title: t("usually {time}", { time: format(typical, "s") }) });
@@ -180,12 +182,16 @@ export function stages(record, usual, isKnown = true) {
       element("td", { class: "stage" }, element("div", { class: "track" }, bar, mark)),
       element("td", {}, format(seconds, "s")),
       element("td", { class: "second" }, typical === undefined ? "" : format(typical, "s")),
-      element("td", { class: "times" }, isSlow ? t("{count} times", { count: (seconds / typical).toFixed(1) }) : ""));
+      element("td", { class: "times" }, isSlow ? longerBy(seconds, typical) : ""));
   });
   const names = [t("Stage"), "", t("This"), t("Usual"), ""].map((name) => element("th", { scope: "col" }, name));
   return element("div", {},
     element("table", { class: "stages" }, element("thead", {}, element("tr", {}, names)), element("tbody", {}, rows)),
     Object.keys(usual).length ? element("p", { class: "faint" }, t("The mark is the median of good requests of this type before it.")) : isKnown ? element("p", { class: "faint" }, t("Too few earlier requests of this type to compare with.")) : "");
+}
+
+function longerBy(seconds, usual) {
+  return usual > LEAST_COMPARED ? t("{count} times", { count: (seconds / usual).toFixed(1) }) : `+${format(seconds - usual, "s")}`;
 }
 
 function facts({ record, price, trace }) {

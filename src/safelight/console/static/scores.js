@@ -1,7 +1,7 @@
 // Draw the scores of instruction types: the radar, and quality beside time.
 
 import { colourOf } from "./charts.js";
-import { element, token } from "./dom.js";
+import { element, token, sized } from "./dom.js";
 import { format } from "./units.js";
 import { t } from "./words.js";
 
@@ -36,7 +36,7 @@ export class Chart {
 }
 
 function tooltip(more) {
-  return { renderMode: "richText", confine: true, backgroundColor: token("panel"), borderColor: token("line"), textStyle: { color: token("text"), fontSize: 12 }, ...more };
+  return { renderMode: "richText", confine: true, backgroundColor: token("panel"), borderColor: token("line"), textStyle: { color: token("text"), fontSize: sized(12) }, ...more };
 }
 
 /** Return the radar of some types, which have a value on each of the axes: pairs of a type and the place of its colour. */
@@ -48,7 +48,7 @@ export function radarOptions(chosen, axes) {
       indicator: axes.map((axis) => ({ name: NAMES[axis], max: BEST })),
       radius: "64%",
       splitNumber: 5,
-      axisName: { color: token("text-2"), fontSize: 12 },
+      axisName: { color: token("text-2"), fontSize: sized(12) },
       axisLine: { lineStyle: line },
       splitLine: { lineStyle: line },
       splitArea: { show: false },
@@ -69,7 +69,7 @@ export function radarOptions(chosen, axes) {
 
 /** Return quality beside time: each setting with its intervals, and the line of those worth choosing. */
 export function tradeoffOptions({ by, choices }) {
-  const label = { color: token("text-2"), fontSize: 11 };
+  const label = { color: token("text-2"), fontSize: sized(11) };
     const point = (choice) => ({ name: settingOf(choice), value: [choice.seconds.value, choice.quality.value], choice });
   const front = choices.filter((choice) => choice.on_front);
   const others = choices.filter((choice) => !choice.on_front);
@@ -80,7 +80,7 @@ export function tradeoffOptions({ by, choices }) {
     xAxis: { ...axis, name: t("seconds without the queue"), nameLocation: "middle", nameGap: 26, axisLabel: { ...label, formatter: (value) => format(value, "s") } },
     yAxis: { ...axis, name: NAMES[by], nameTextStyle: { ...label, align: "left" }, axisLabel: { ...label, formatter: (value) => String(Number(value.toFixed(3))) } },
     series: [
-      { type: "line", data: front.map(point), color: token("accent"), symbolSize: 9, symbol: "circle", lineStyle: { width: 2 }, label: { show: true, position: "top", color: token("text-2"), fontSize: 11, formatter: ({ data }) => t("{count} steps", { count: data.choice.setting.steps }) }, labelLayout: { hideOverlap: true }, z: 3 },
+      { type: "line", data: front.map(point), color: token("accent"), symbolSize: sized(9), symbol: "circle", lineStyle: { width: 2 }, label: { show: true, position: "top", color: token("text-2"), fontSize: sized(11), formatter: ({ data }) => t("{count} steps", { count: data.choice.setting.steps }) }, labelLayout: { hideOverlap: true }, z: 3 },
       { type: "scatter", data: others.map(point), color: token("text-2"), symbolSize: 8, itemStyle: { opacity: 0.75 } },
     ],
   };

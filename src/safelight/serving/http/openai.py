@@ -69,6 +69,7 @@ def add_openai(api: FastAPI, front: Front) -> None:
     """Add the OpenAI-compatible routes."""
     images, name = ResultStore(), shown_name(front.settings.model)
     model = {"id": name, "object": "model", "created": int(time()), "owned_by": "safelight"}
+    model["namespace"] = front.settings.namespace
     respond = _responses(images)
     edits = Route(EditParameters, parse_image, respond, _split_edit, "edit", EDITS, _size)
     generations = Route(

@@ -2,6 +2,7 @@
 
 import { askFor, choice, field } from "../dialog.js";
 import { element, fetchJson, sendJson } from "../dom.js";
+import { nameOf, readNames, shortOf } from "../services.js";
 import { moment } from "../units.js";
 import { joined, language, t, told } from "../words.js";
 
@@ -37,6 +38,7 @@ class ActView {
     this.acts = {};
     this.log = element("div", { class: "act-log" }, element("p", { class: "faint" }, t("Reading …")));
     this.lastLog = "";
+    this.services = services;
     this.cards = services.map((address, number) => new ServiceCard(this, address, number));
     const own = element("section", { class: "card act-card", "aria-label": t("This console") },
       element("div", { class: "title" }, element("h2", {}, t("This console"))),
@@ -60,7 +62,7 @@ class ActView {
       if (error.name !== "AbortError") this.log.replaceChildren(problem(error.message));
       return;
     }
-    this.limits.replaceChildren(this.row(t("Limits"), [faint(t("Of reports, dashboards and alerts, as their files were read last."))], [this.button("reload", 0, t("this console"))]));
+    this.limits.replaceChildren(this.row(t("Limits"), [faint(t("Of reports, dashboards and alerts, as their files were read last."))], [this.button("reload", 0, () => t("this console"))]));
     this.timer = setInterval(() => this.refresh(), EVERY_MS);
     this.seen = () => this.refresh();
     document.addEventListener("visibilitychange", this.seen);
@@ -76,14 +78,20 @@ class ActView {
   /** Read everything again, while somebody looks. */
   async refresh({ afterAction = false } = {}) {
     if (document.hidden || this.ended.signal.aborted) return;
+    readNames(this.ended.signal).then((isNew) => { if (isNew) this.rename(); });
     await Promise.all([...this.cards.map((card) => card.refresh(afterAction)), this.readLog()]);
+  }
+
+  rename() {
+    this.cards.forEach((card) => card.rename());
+    this.lastLog = ""; // which has the names too
   }
 
   async readLog() {
     try {
       const entries = await fetchJson("/data/actions", {}, this.ended.signal);
       const shown = JSON.stringify(entries);
-      if (shown !== this.lastLog) this.log.replaceChildren(auditTable(entries));
+      if (shown !== this.lastLog) this.log.replaceChildren(auditTable(entries, this.services));
       this.lastLog = shown;
     } catch (error) {
       if (error.name === "AbortError") return;
@@ -100,7 +108,7 @@ class ActView {
       element("div", { class: "act-buttons" }, buttons));
   }
 
-  /** Return the button of an action. `form` returns its fields and how their values become parameters. */
+  /** Return the button of an action. `where` returns the place's name at that time; `form` the fields, and how their values become parameters. */
   button(name, number, where, { form = () => ({}), usable = true } = {}) {
     const act = this.acts[name];
     return element("button", {
@@ -109,7 +117,7 @@ class ActView {
       "data-act": name,
       disabled: !(this.mayAct && usable),
       "aria-describedby": this.mayAct ? null : REASON,
-      onclick: () => this.ask(act, number, where, form()),
+      onclick: () => this.ask(act, number, where(), form()),
     }, told(act.title));
   }
 
@@ -137,15 +145,30 @@ class ServiceCard {
     this.view = view;
     this.number = number;
     this.address = address;
-    this.where = address.replace(/^https?:\/\//, "");
     this.last = "";
     this.reading = false;
     this.dot = element("span", { class: "dot", "aria-hidden": "true" });
     this.word = element("span", { class: "faint" }, t("reading …"));
     this.body = element("div", { class: "act-rows", role: "status", "aria-live": "off" });
-    this.node = element("section", { class: "card act-card", "aria-label": this.where },
-      element("div", { class: "title" }, this.dot, element("h2", { class: "act-address" }, this.where), this.word),
+    this.name = element("h2", { class: "act-address" });
+    this.second = element("span", { class: "faint act-address" });
+    this.node = element("section", { class: "card act-card" },
+      element("div", { class: "title" }, this.dot, this.name, this.second, this.word),
       this.body);
+    this.rename();
+  }
+
+  get where() {
+    return nameOf(this.view.services, this.number);
+  }
+
+  /** Write the name of the service, and beside it its address. */
+  rename() {
+    const short = shortOf(this.address);
+    const [name] = this.where.split(" · ");
+    this.name.textContent = name;
+    this.second.textContent = name === short ? "" : short;
+    this.node.setAttribute("aria-label", name === short ? short : `${name}, ${short}`);
   }
 
   async refresh(afterAction) {
@@ -190,7 +213,7 @@ class ServiceCard {
   }
 
   button(name, more) {
-    return this.view.button(name, this.number, this.where, more);
+    return this.view.button(name, this.number, () => this.where, more);
   }
 
   traffic(drain, { drain: why, ready }) {
@@ -283,14 +306,15 @@ function summary({ problem: why, parts, missing }) {
   return { text: t(missing.ready ? "not ready" : "unknown"), dot: "bad" };
 }
 
-function auditTable(entries) {
+function auditTable(entries, services) {
+  const placeOf = (address) => (services.includes(address) ? nameOf(services, services.indexOf(address)) : shortOf(String(address)));
   if (!entries.length) return element("p", { class: "faint" }, t("Nobody has done anything yet."));
   const row = (entry) => {
     const { local, utc } = moment(Date.parse(entry.at) / SECONDS_IN_MS);
     return element("tr", {},
       element("td", { class: "time" }, element("time", { datetime: entry.at, title: utc }, local)),
       element("td", { class: "name" }, entry.name === ANYONE ? told(ANYONE) : entry.name),
-      element("td", { class: "place" }, entry.service === CONSOLE ? told(CONSOLE) : String(entry.service).replace(/^https?:\/\//, "")),
+      element("td", { class: "place", title: entry.service }, entry.service === CONSOLE ? told(CONSOLE) : placeOf(entry.service)),
       element("td", { class: "what" }, told(entry.title), parametersOf(entry.parameters)),
       element("td", { class: "result" }, element("span", { class: `badge result-${entry.result}` }, RESULTS[entry.result] ?? entry.result), entry.detail ? element("span", { class: "faint" }, toldOf(entry.detail, entry.service)) : null));
   };

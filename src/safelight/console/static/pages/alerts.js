@@ -1,5 +1,6 @@
 // The page Alerts: active alerts and what to do, their receivers, silences, and past alerts.
 
+import { absentNotice, absentOf, unknown } from "../absent.js";
 import { askFor, choice, field } from "../dialog.js";
 import { ask, element, fetchJson, sendJson } from "../dom.js";
 import { prose } from "../prose.js";
@@ -15,19 +16,21 @@ const seconds = (text) => Date.parse(text) / 1000;
 /** Show the page; return the function that leaves it. */
 export function show(page, { start }) {
   document.title = `${t("Alerts")} · Safelight`;
-  const view = new AlertsView(page, start.viewer);
+  const view = new AlertsView(page, start);
   view.refresh();
   view.history();
   const timer = setInterval(() => view.refresh(), EVERY_MS);
   return () => {
     clearInterval(timer);
+    clearTimeout(view.again);
     view.ended.abort();
   };
 }
 
 class AlertsView {
-  constructor(page, viewer) {
+  constructor(page, { viewer, pages }) {
     this.viewer = viewer;
+    this.pages = pages;
     this.mayAct = viewer.scopes.includes("operate");
     this.ended = new AbortController();
     this.last = "";
@@ -57,7 +60,8 @@ class AlertsView {
     } catch (error) {
       if (error.name === "AbortError") return;
       this.last = "";
-      this.now.replaceChildren(element("p", { class: "problem", role: "alert" }, error.message));
+      const address = absentOf(error);
+      this.now.replaceChildren(address ? absentNotice(address, this.pages) : element("p", { class: "problem", role: "alert" }, error.message));
     }
   }
 
@@ -154,11 +158,14 @@ class AlertsView {
   }
 
   async history() {
+    clearTimeout(this.again);
     try {
       const found = await fetchJson("/data/alerts/history", { seconds: this.range.value }, this.ended.signal);
       this.past.replaceChildren(...lanes(found));
     } catch (error) {
-      if (error.name !== "AbortError") this.past.replaceChildren(element("p", { class: "problem", role: "alert" }, error.message));
+      if (error.name === "AbortError") return;
+      this.past.replaceChildren(absentOf(error) ? unknown(error.message) : element("p", { class: "problem", role: "alert" }, error.message));
+      this.again = setTimeout(() => this.history(), EVERY_MS);
     }
   }
 }

@@ -147,10 +147,10 @@ class InstructionsView {
       element("td", { class: "toggle" }, toggle),
       element("th", { scope: "row" }, element("a", { href: linkTo(each.name) }, spaced(each.name))),
       element("td", { class: "success" }, success(each.success), each.success && each.success.value < 1 ? element("a", { class: "faint", href: linkTo(each.name, { result: "failed" }) }, t("failures")) : ""),
-      AXES.map((axis) => score(each.axes[axis])),
-      has.ratings ? element("td", { title: each.rating ? intervalOf(each.rating, "short") : null }, rating) : null,
-      has.costs ? element("td", {}, cost?.seconds_per_good ? format(cost.seconds_per_good, "s") : "") : null,
-      element("td", { class: "second" }, String(each.requests)));
+      AXES.map((axis) => score(each.axes[axis], NAMES[axis])),
+      has.ratings ? element("td", { "data-name": t("Rating"), title: each.rating ? intervalOf(each.rating, "short") : null }, rating || "–") : null,
+      has.costs ? element("td", { "data-name": t("Device time") }, cost?.seconds_per_good ? format(cost.seconds_per_good, "s") : "–") : null,
+      element("td", { class: "second", "data-name": t("Requests") }, String(each.requests)));
   }
 
   // ── Quality and time ───────────────────────────────────────────────────────────────────────────
@@ -256,7 +256,7 @@ function success(value) {
     element("span", { class: "track", "aria-hidden": "true" }, range, mark), element("span", {}, format(value.value, "percentunit")));
 }
 
-function score(value) {
-  if (!value) return element("td", { class: "second", title: t("Too few requests, or not measured") }, "–");
-  return element("td", { title: intervalOf(value, "short") }, value.value.toFixed(1));
+function score(value, name) {
+  if (!value) return element("td", { class: "second", "data-name": name, title: t("Too few requests, or not measured") }, "–");
+  return element("td", { "data-name": name, title: intervalOf(value, "short") }, value.value.toFixed(1));
 }

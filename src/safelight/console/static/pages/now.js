@@ -1,5 +1,6 @@
 // The page Now: is everything all right, and if not, what is it?
 
+import { absentNotice } from "../absent.js";
 import { element, fetchJson, sendJson } from "../dom.js";
 import { prose, sentence } from "../prose.js";
 import { ago, format, moment } from "../units.js";
@@ -7,38 +8,73 @@ import { t, told } from "../words.js";
 
 const IMAGES_EVERY_MS = 15_000;
 const MOST_IMAGES = 8;
+const REOPEN_MS = 3000;
 
 /** Show the page; return the function that leaves it. */
-export function show(page) {
+export function show(page, { start }) {
   document.title = `${t("Now")} · Safelight`;
   const body = element("div", { class: "now" }, element("p", { class: "faint" }, t("Reading from Prometheus …")));
   const clock = element("span", { class: "faint clock", "aria-live": "off" });
-  page.replaceChildren(element("div", { class: "head" }, element("h1", {}, t("Now")), clock), body, demo());
+  page.replaceChildren(element("div", { class: "head" }, element("h1", {}, t("Now")), clock), body, demo(start.services));
   const images = new LatestImages(body);
   let last = "";
-  const stream = new EventSource("/data/live");
-  stream.onmessage = ({ data }) => {
-    const overview = JSON.parse(data);
-    if (overview.at) {
-      const { local, utc } = moment(overview.at);
-      clock.textContent = local;
-      clock.title = utc;
-    }
-    const shown = JSON.stringify({ ...overview, at: 0 });
-    if (shown !== last) {
-      fill(body, overview);
-      images.fill();
-    }
-    last = shown;
-  };
-  stream.onerror = () => {
-    clock.textContent = t("Not live: the console does not answer.");
-    last = "";
-  };
+  const live = new Live({
+    take: (overview) => {
+      if (overview.at) {
+        const { local, utc } = moment(overview.at);
+        clock.textContent = local;
+        clock.title = utc;
+      }
+      const shown = JSON.stringify({ ...overview, at: 0 });
+      if (shown !== last) {
+        fill(body, overview, start);
+        images.fill();
+      }
+      last = shown;
+    },
+    lose: () => {
+      clock.textContent = t("Not live: the console does not answer.");
+      last = "";
+    },
+  });
   return () => {
-    stream.close();
+    live.end();
     images.end();
   };
+}
+
+/** The stream of readings. A browser gives a refused one up: then the session has ended, or the console is full. */
+class Live {
+  constructor({ take, lose }) {
+    this.take = take;
+    this.lose = lose;
+    this.ended = new AbortController();
+    this.open();
+  }
+
+  open() {
+    this.stream = new EventSource("/data/live");
+    this.stream.onmessage = ({ data }) => this.take(JSON.parse(data));
+    this.stream.onerror = () => {
+      this.lose();
+      if (this.stream.readyState === EventSource.CLOSED) this.reopen();
+    };
+  }
+
+  async reopen() {
+    try {
+      await fetchJson("/data/start", {}, this.ended.signal); // asks to log in, if that is the reason
+    } catch {
+      // The console is gone or busy: try again below.
+    }
+    this.again = setTimeout(() => { if (!this.ended.signal.aborted) this.open(); }, REOPEN_MS);
+  }
+
+  end() {
+    this.ended.abort();
+    clearTimeout(this.again);
+    this.stream.close();
+  }
 }
 
 /** The images that services kept last, below the numbers of each service. */
@@ -82,18 +118,18 @@ class LatestImages {
 }
 
 /** Return buttons that send a minute of traffic to the demo models; none for other models. */
-function demo() {
+function demo(services) {
   const place = element("div", { class: "actions demo" });
   fetchJson("/data/demo").then(
-    (found) => place.replaceChildren(...found.map(({ service, model }) => trafficButton(service, model))),
+    (found) => place.replaceChildren(...found.map(({ service, model }) => trafficButton(service, model, services[service]))),
     () => {}, // without buttons, the page is as useful
   );
   return place;
 }
 
-function trafficButton(number, name) {
+function trafficButton(number, name, address) {
   const says = element("span", { class: "faint", role: "status" });
-  const button = element("button", { type: "button", onclick: send }, t("Send a minute of demo traffic to {name}", { name }));
+  const button = element("button", { type: "button", title: address, onclick: send }, t("Send a minute of demo traffic to {name}", { name }));
   async function send() {
     button.disabled = true;
     try {
@@ -108,7 +144,11 @@ function trafficButton(number, name) {
   return element("span", {}, button, " ", says);
 }
 
-function fill(body, overview) {
+function fill(body, overview, { pages }) {
+  if (overview.absent) {
+    body.replaceChildren(absentNotice(overview.absent, pages));
+    return;
+  }
   if (overview.problem) {
     body.replaceChildren(element("p", { class: "problem", role: "alert" }, overview.problem));
     return;
@@ -124,10 +164,11 @@ function serviceView(service, { alerts, at }) {
   const own = alerts.filter((alert) => alert.job === service.job);
   const firing = own.filter((alert) => alert.state === "firing");
   const isBad = firing.length > 0 || service.stats.some((stat) => stat.state === "bad");
-  return element("section", { class: "card service", "aria-label": service.job },
+  return element("section", { class: "card service", "aria-label": `${service.namespace} ${service.job}` },
     element("div", { class: "title" },
       element("span", { class: `dot ${isBad ? "bad" : "good"}`, "aria-hidden": "true" }),
-      element("h2", {}, service.job),
+      element("h2", {}, service.namespace),
+      element("span", { class: "faint", title: t("The job of Prometheus that scrapes it") }, service.job),
       element("span", { class: "faint" }, isBad ? t("needs attention") : t("all right"))),
     element("div", { class: "stats" }, service.stats.map((stat) => statView(stat, service))),
     finding(service),

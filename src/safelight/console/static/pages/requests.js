@@ -36,9 +36,10 @@ class TableView {
     this.filters = element("form", { class: "choices filters", "aria-label": t("Filters"), onsubmit: (event) => event.preventDefault() });
     this.body = element("div", {}, element("p", { class: "faint" }, t("Reading the records …")));
     this.status = element("span", { class: "faint clock", role: "status" });
+    this.clear = element("button", { type: "button", onclick: () => this.choose(Object.fromEntries(NAMES.map((name) => [name, ""])), true) }, t("Clear"));
     page.replaceChildren(
       element("div", { class: "head" }, element("h1", {}, t("Requests")), this.status),
-      element("div", { class: "requests-top" }, this.finder(), element("button", { type: "button", onclick: () => this.load() }, t("Refresh"))),
+      element("div", { class: "requests-top" }, this.finder(), element("button", { type: "button", onclick: () => this.load() }, t("Refresh")), this.clear),
       this.filters, this.body);
     this.fillFilters();
   }
@@ -61,7 +62,7 @@ class TableView {
     const results = [["", t("Any")], ["ok", t("ok")], ["failed", t("failed")], ...pairs(reasons)];
     const several = services.length > 1 || this.chosen.service;
     const isSet = NAMES.some((name) => this.chosen[name]);
-    this.clear = element("button", { type: "button", class: "quiet", hidden: !isSet, onclick: () => this.choose(Object.fromEntries(NAMES.map((name) => [name, ""])), true) }, t("Clear"));
+    this.clear.hidden = !isSet;
     this.filters.replaceChildren(
       this.select(t("Time range"), "seconds", TIMES),
       ...(several ? [this.select(t("Service"), "service", [["", t("All")], ...services.map((name) => [name, name])])] : []),
@@ -71,8 +72,7 @@ class TableView {
       this.select(t("Rating"), "rating", RATINGS),
       this.select(t("Warning"), "warning", WARNINGS),
       this.input(t("Size"), "size", { placeholder: "512x512", pattern: "\\d{1,6}x\\d{1,6}", title: t("Width and height in pixels, such as 512x512") }),
-      this.input(t("Seed"), "seed", { inputmode: "numeric", pattern: "-?\\d{1,19}", title: t("A whole number") }),
-      this.clear);
+      this.input(t("Seed"), "seed", { inputmode: "numeric", pattern: "-?\\d{1,19}", title: t("A whole number") }));
   }
 
   select(label, name, pairs) {

@@ -2,6 +2,7 @@
 
 import { choice } from "../dialog.js";
 import { element } from "../dom.js";
+import { nameOf, readNames } from "../services.js";
 import { ParameterForm } from "../try/form.js";
 import { leadOf, readModel } from "../try/model.js";
 import { Picture } from "../try/picture.js";
@@ -37,6 +38,7 @@ class TryView {
     this.ended = new AbortController();
     this.place = Math.min(kept.place, start.services.length - 1);
     this.model = null;
+    this.sent = null; // the requests that are shown, and when they end
     this.runs = [];
     this.isBusy = false;
     this.state = element("span", { class: "faint clock" });
@@ -51,9 +53,25 @@ class TryView {
   services() {
     const { services } = this.start;
     if (services.length < 2) return "";
-    const select = choice("service", services.map((address, place) => [String(place), address]), String(this.place));
+    const select = choice("service", services.map((address, place) => [String(place), nameOf(services, place)]), String(this.place));
     select.addEventListener("change", () => this.move(Number(select.value)));
+    this.select = select;
+    this.rename();
     return element("label", { class: "inline" }, t("Service"), select);
+  }
+
+  /** Write the names of the services; their addresses are what one sees when pointing at them. */
+  rename() {
+    const { services } = this.start;
+    if (this.select) {
+      [...this.select.options].forEach((option, place) => {
+        option.textContent = nameOf(services, place);
+        option.title = services[place];
+      });
+      this.select.title = services[this.place];
+    }
+    this.state.title = services[this.place];
+    if (this.model) this.state.textContent = this.select ? this.model.name : `${nameOf(services, this.place)} · ${this.model.name}`;
   }
 
   move(place) {
@@ -64,6 +82,7 @@ class TryView {
     this.submit = null;
     this.isBusy = false;
     this.state.textContent = "";
+    this.rename();
     this.work.replaceChildren(element("p", { class: "faint" }, t("Asking the service what it serves …")));
     this.connect();
   }
@@ -72,6 +91,7 @@ class TryView {
   async connect() {
     clearTimeout(this.again);
     const { place } = this;
+    readNames(this.ended.signal).then((isNew) => { if (isNew) this.rename(); });
     try {
       const model = document.hidden && this.model ? this.model : await readModel(place, this.model, this.ended.signal);
       if (place !== this.place) return;
@@ -102,10 +122,10 @@ class TryView {
 
   build(model) {
     if (this.model) this.keep();
-    const { written, variation, picture, runs = [] } = kept.services.get(this.place) ?? {};
+    const { written, variation, picture, sent } = kept.services.get(this.place) ?? {};
     this.model = model;
     this.maySend = this.start.viewer.scopes.includes("infer");
-    this.state.textContent = model.name;
+    this.rename();
     this.form = new ParameterForm(model.fields, written);
     this.variation = new Variation(model.fields, variation);
     this.stage = new Stage({ choose: (number) => this.choose(number), take: (file) => this.takeFile(file), task: model.task });
@@ -117,14 +137,17 @@ class TryView {
       element("div", { class: "try" }, element("div", { class: "try-main" }, this.stage.node, this.picture?.node ?? "", this.made), this.controls()),
       this.more);
     this.setBusy(false);
-    this.restore(picture, runs);
+    this.restore(picture, sent);
   }
 
-  async restore(picture, runs) {
+  /** Show again what was chosen and sent before somebody left the page; it went on meanwhile. */
+  async restore(picture, sent) {
+    const { model } = this;
     if (this.picture) this.picture.use(this.place, this.model);
     if (picture && this.picture) await this.picture.take(picture);
-    if (!runs.length || runs[0].model.key !== this.model.key) this.showInput();
-    else this.showRuns(runs);
+    if (model !== this.model || this.ended.signal.aborted) return;
+    if (sent?.runs[0]?.model.key === model.key) this.watch(sent);
+    else this.showInput();
   }
 
   controls() {
@@ -157,7 +180,8 @@ class TryView {
 
   /** Show what will be sent: the image, or a place for one. */
   showInput() {
-    this.runs.forEach((run) => run.leave());
+    this.sent?.runs.forEach((run) => run.leave());
+    this.sent = null;
     this.runs = [];
     this.setBusy(false);
     this.clear();
@@ -187,13 +211,23 @@ class TryView {
       return;
     }
     const shared = { place: this.place, model: this.model, picture: this.picture?.file ?? null };
-    const runs = variants.map((own) => new Run({ ...shared, values: own, change: (run) => this.update(run) }));
+    const runs = variants.map((own) => new Run({ ...shared, values: own }));
     for (const run of runs) run.title = this.variation.titleOf(run);
-    this.setBusy(true);
-    this.showRuns(runs);
+    const watching = this.watch({ runs, ended: goAll(runs) });
     this.stage.node.scrollIntoView({ block: "nearest" }); // on a telephone the form is below the images
-    for (const run of runs) await run.go(); // one after another, so that their times can be compared
-    if (this.runs !== runs) return;
+    await watching;
+  }
+
+  /** Show requests until they end. They go on if the page is left. */
+  async watch(sent) {
+    const { runs, ended } = sent;
+    this.sent = sent;
+    for (const run of runs) run.change = () => this.update(run);
+    this.setBusy(runs.some(({ isOver }) => !isOver));
+    this.showRuns(runs);
+    if (!this.isBusy) return;
+    await ended;
+    if (this.sent !== sent) return;
     this.setBusy(false);
     if (!runs.some(({ state }) => state === "done") && runs.some(({ reason }) => reason === "")) this.connect();
   }
@@ -210,6 +244,7 @@ class TryView {
     this.submit.hidden = isBusy;
     this.cancel.hidden = !isBusy;
     this.cancel.disabled = false;
+    if (this.picture) this.picture.node.inert = isBusy; // another image would end the request
     if (hadFocus) (isBusy ? this.cancel : this.submit).focus();
   }
 
@@ -257,12 +292,11 @@ class TryView {
 
   keep() {
     if (!this.model) return;
-    const runs = this.runs.filter((run) => run.isOver);
-    kept.services.set(this.place, { written: this.form.written(), variation: this.variation.written(), picture: this.picture?.file, runs });
+    kept.services.set(this.place, { written: this.form.written(), variation: this.variation.written(), picture: this.picture?.file, sent: this.sent });
   }
 
   leave() {
-    this.runs.forEach((run) => run.leave());
+    this.sent = null;
     this.runs = [];
     this.why?.end();
     if (this.picture) URL.revokeObjectURL(this.picture.url);
@@ -275,4 +309,9 @@ class TryView {
     clearInterval(this.ticker);
     clearTimeout(this.again);
   }
+}
+
+/** Send requests one after another, so that their times can be compared. */
+async function goAll(runs) {
+  for (const run of runs) await run.go();
 }

@@ -15,9 +15,10 @@ function newId() {
 }
 
 export class Run {
-  /** `picture` is an image file or null; `change` is called after every change of the state. */
-  constructor({ place, model, values, picture, change }) {
-    Object.assign(this, { place, model, values, picture, change });
+  /** `picture` is an image file or null. Set `change` to what is called after every change of the state. */
+  constructor({ place, model, values, picture }) {
+    Object.assign(this, { place, model, values, picture });
+    this.change = () => {};
     this.id = newId();
     this.state = "waiting"; // then sent, queued, running, and done, failed or cancelled
     this.step = this.steps = this.ahead = 0;

@@ -3,19 +3,13 @@
 import { element, fetchJson } from "../dom.js";
 import { log, stages, traceOf } from "../record.js";
 import { format } from "../units.js";
-import { joined, t } from "../words.js";
+import { t } from "../words.js";
+import { verdict } from "./verdict.js";
 
 const TRIES = 6;
 const PAUSE_MS = 1200; // a record is written about a second after its request
 const MOST_BARS = 100;
-const LONG = 1.5; // times the usual
 const BUNCHED = 0.5; // of the average: several steps arrived at once
-const WORDS = {
-  receive: t("receiving the request"), validate: t("checking the request"), queue: t("waiting for its turn"), decode: t("reading the image"),
-  encode: t("encoding the image"), denoise: t("the model's steps"), check: t("checking the image that was made"), transfer: t("moving it between processes"),
-  respond: t("sending the answer"), predict: t("the model"),
-};
-const sum = (values) => values.reduce((total, value) => total + value, 0);
 
 export class Why {
   constructor(run) {
@@ -66,33 +60,6 @@ export class Why {
   end() {
     this.ended.abort();
   }
-}
-
-/** Say what took the time, and whether that is usual. */
-function verdict(run, own, usual, found) {
-  const longest = Object.entries(own).sort(([, one], [, other]) => other - one)[0];
-  if (!longest) return t("The service did not say how long its stages took.");
-  const [name, most] = longest;
-  const inService = found?.record.seconds ?? sum(Object.values(own));
-  const parts = [t("Most of it was {stage}: {time} of {whole} in the service.", { stage: WORDS[name] ?? name.replaceAll("_", " "), time: format(most, "s"), whole: format(inService, "s") })];
-  const typical = sum(Object.values(usual));
-  if (typical > 0) parts.push(besideUsual(inService / typical, format(typical, "s")), ofSteps(found, own));
-  const outside = run.seconds - inService;
-  if (outside > 0.1 * run.seconds && outside > 0.02) parts.push(t("The way to the service and back took {time}.", { time: format(outside, "s") }));
-  return joined(...parts);
-}
-
-function besideUsual(times, time) {
-  if (times > LONG) return t("That is {times} times the usual {time}.", { times: times.toFixed(1), time });
-  return t(times < 1 / LONG ? "Usual is {time}." : "That is about usual: {time}.", { time });
-}
-
-/** Say whether the steps were slow, or just many or few. */
-function ofSteps({ record, usual_step: usual }, own) {
-  if (!usual || !record.steps || !own.denoise) return "";
-  const times = own.denoise / record.steps / usual;
-  if (times > LONG) return t("A step took {times} times as long as usual.", { times: times.toFixed(1) });
-  return t(times < 1 / LONG ? "Its steps were faster than usual." : "A step took about as long as usual.");
 }
 
 /** Draw the time of each step as it was seen here. */
