@@ -49,9 +49,7 @@ Log = Annotated[
 ]
 Images = Annotated[
     Path | None,
-    typer.Option(
-        help="Folder for the images before, after and by a second model, if they are kept."
-    ),
+    typer.Option(help="Folder for the images before, after and by a second model, if kept."),
 ]
 PrometheusUrl = Annotated[
     str, typer.Option("--prometheus", help="Address of Prometheus; empty: no findings.")
@@ -163,11 +161,8 @@ def _measure(name: str, value: float) -> str:
     measure, title = BY_NAME[name], name.replace("_", " ")
     if measure.is_ratio:
         return f"{title} {value:.2f} times"
-    return (
-        f"{title} {100 * value:.1f} points"
-        if measure.is_distance
-        else f"{title} {100 * value:+.1f} points"
-    )
+    sign = "" if measure.is_distance else "+"
+    return f"{title} {100 * value:{sign}.1f} points"
 
 
 def _cost(row: Row) -> str:

@@ -22,7 +22,10 @@ _SIDE = 256  # the longest side at which images are subtracted
 
 
 class Likeness:
-    """One thread, which starts with the first comparison. `sampling` has the judge of prompt adherence."""
+    """One thread, which starts with the first comparison.
+
+    `sampling` has the judge of prompt adherence, and says whether to keep thumbnails.
+    """
 
     def __init__(self, channel: Channel, sampling: Sampling, limit_pixels: int) -> None:
         self._channel = channel
